@@ -1,0 +1,259 @@
+//! What can be wrong with a graph, in words a user understands. Each message reads on after a layer's name:
+//! "`linear(120)` needs a vector but receives [16, 5, 5]".
+
+use thiserror::Error;
+
+use crate::shape::{Shape, Type};
+
+/// A shape rule that does not hold.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum ShapeError {
+    /// An operator received the wrong number of values.
+    #[error("takes {expected} values but receives {got}")]
+    Arity {
+        /// How many it takes, in words or digits.
+        expected: String,
+        /// How many it received.
+        got: usize,
+    },
+    /// A value has the wrong number of axes.
+    #[error("needs {expected} but receives {}", got.display_item())]
+    Rank {
+        /// What is needed, in words: "a vector", "an image [channels, height, width]".
+        expected: String,
+        /// What came.
+        got: Shape,
+    },
+    /// A value has the wrong type.
+    #[error("needs {expected} for its {operand} but receives {got}")]
+    Operand {
+        /// Which operand.
+        operand: &'static str,
+        /// What is needed.
+        expected: String,
+        /// What came.
+        got: Type,
+    },
+    /// A window (dilation counted) is larger than the padded input.
+    #[error(
+        "has a window of {window} along {axis}, larger than its input {} padded to {padded}",
+        input.display_item()
+    )]
+    WindowExceedsInput {
+        /// "height", "width" or "depth".
+        axis: String,
+        /// Extent of the dilated window.
+        window: usize,
+        /// The input.
+        input: Shape,
+        /// Extent of the padded input along the axis.
+        padded: usize,
+    },
+    /// Padding of a pooling window is as large as the window.
+    #[error("has padding {padding} along {axis}, which must be smaller than its kernel size {kernel_size}")]
+    PaddingExceedsKernel {
+        /// "height", "width" or "depth".
+        axis: String,
+        /// The padding on each side.
+        padding: usize,
+        /// The window's extent.
+        kernel_size: usize,
+    },
+    /// Channels are not a multiple of the groups.
+    #[error("has {groups} groups, which must divide its {channels} {side} channels")]
+    GroupsDoNotDivide {
+        /// The number of groups.
+        groups: usize,
+        /// The number of channels.
+        channels: usize,
+        /// "input" or "output".
+        side: &'static str,
+    },
+    /// Two values that must have the same shape do not.
+    #[error("needs two equal shapes but receives {} and {}", left.display_item(), right.display_item())]
+    UnequalShapes {
+        /// The first.
+        left: Shape,
+        /// The second.
+        right: Shape,
+    },
+    /// Values to be joined differ in another axis than the joined one.
+    #[error(
+        "joins along axis {axis}, but {} and {} differ in another axis",
+        left.display_item(),
+        right.display_item()
+    )]
+    ConcatMismatch {
+        /// The joined axis, the batch axis counted as 0.
+        axis: usize,
+        /// The first value.
+        left: Shape,
+        /// The value that does not fit.
+        right: Shape,
+    },
+    /// An axis that does not exist, or may not be used.
+    #[error("has no axis {axis} to work along in {}", shape.display_item())]
+    Axis {
+        /// The axis, the batch axis counted as 0.
+        axis: usize,
+        /// The shape.
+        shape: Shape,
+    },
+    /// A slice reaches past the end of its axis.
+    #[error("takes {start}..{end} of axis {axis}, which {} does not have", shape.display_item())]
+    SliceOutOfRange {
+        /// First index.
+        start: usize,
+        /// One past the last index.
+        end: usize,
+        /// The axis.
+        axis: usize,
+        /// The shape.
+        shape: Shape,
+    },
+    /// The number of elements changes.
+    #[error("reshapes {from} to {to}, which has another number of elements")]
+    ElementsDiffer {
+        /// The shape before.
+        from: Shape,
+        /// The shape after.
+        to: Shape,
+    },
+    /// An axis of size zero.
+    #[error("would produce the empty shape {}", shape.display_item())]
+    ZeroSize {
+        /// The shape.
+        shape: Shape,
+    },
+    /// A size given as zero.
+    #[error("has `{argument}` 0, which must be at least 1")]
+    ZeroArgument {
+        /// The argument.
+        argument: &'static str,
+    },
+    /// A number out of its range.
+    #[error("has `{argument}` {value}, which must be {range}")]
+    NumberOutOfRange {
+        /// The argument.
+        argument: &'static str,
+        /// Its value.
+        value: f64,
+        /// The values allowed, in words.
+        range: &'static str,
+    },
+    /// More elements than addresses allow.
+    #[error("would produce {}, which has more than 2^31 elements", shape.display_item())]
+    TooLarge {
+        /// The shape.
+        shape: Shape,
+    },
+    /// The batch axis in another place than the first.
+    #[error("has its batch axis in another place than the first: {shape}")]
+    BatchNotFirst {
+        /// The shape.
+        shape: Shape,
+    },
+}
+
+impl ShapeError {
+    /// The way out, where one can be named.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            ShapeError::Rank { expected, got } if expected.starts_with("a vector") => {
+                Some(format!("put `flatten` before it: {} → [{}]", got.display_item(), got.item_elements()))
+            }
+            ShapeError::WindowExceedsInput { window, padded, .. } => Some(format!(
+                "use a kernel smaller by at least {}, a smaller dilation, or more padding",
+                window - padded
+            )),
+            ShapeError::PaddingExceedsKernel { kernel_size, .. } => {
+                Some(format!("use a padding of at most {}", kernel_size.saturating_sub(1)))
+            }
+            ShapeError::GroupsDoNotDivide { groups, channels, .. } => Some(divisors_near(*groups, *channels)),
+            ShapeError::UnequalShapes { left, right } => Some(equal_shapes_help(left, right)),
+            ShapeError::ConcatMismatch { .. } => {
+                Some("give the paths strides and paddings that keep height and width equal".to_owned())
+            }
+            ShapeError::TooLarge { .. } => {
+                Some("reduce the sizes: pool or stride before, or use fewer channels".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn divisors_near(groups: usize, channels: usize) -> String {
+    let mut divisors: Vec<usize> = (1..=channels).filter(|d| channels.is_multiple_of(*d)).collect();
+    divisors.sort_by_key(|d| (d.abs_diff(groups), *d));
+    divisors.truncate(3);
+    divisors.sort_unstable();
+    let list: Vec<String> = divisors.iter().map(usize::to_string).collect();
+    format!("{channels} channels can be split into {} groups", list.join(", "))
+}
+
+fn equal_shapes_help(left: &Shape, right: &Shape) -> String {
+    let (l, r) = (left.item(), right.item());
+    if l.len() == 3 && r.len() == 3 && l[1..] == r[1..] {
+        return format!("bring the other side to {} channels with `conv2d({}, kernel_size = 1)`", l[0], l[0]);
+    }
+    if l.len() == 3 && r.len() == 3 && l[1].is_multiple_of(r[1]) != r[1].is_multiple_of(l[1]) {
+        let (wide, narrow) = if l[1] > r[1] { (&l, &r) } else { (&r, &l) };
+        let stride = wide[1] / narrow[1];
+        return format!(
+            "bring {wide:?} to {narrow:?} with `conv2d({}, kernel_size = 1, stride = {stride})`",
+            narrow[0]
+        );
+    }
+    "change one side so that both have the same shape".to_owned()
+}
+
+/// A fault of a whole graph: a shape error at a node, a broken reference, or text that cannot be read.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// A shape rule does not hold at a layer or node.
+    #[error("`{at}` {error}")]
+    Shape {
+        /// The layer or node.
+        at: String,
+        /// The rule.
+        error: ShapeError,
+    },
+    /// Two sources or outputs share a name.
+    #[error("the name `{name}` is used twice")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// A reference to a parameter or state that does not exist.
+    #[error("there is no parameter or state named `{name}`")]
+    UnknownName {
+        /// The name.
+        name: String,
+    },
+    /// A broken invariant: a fault of Windlass, not of its user.
+    #[error("invalid graph: {reason} (this is a fault in Windlass; please report it)")]
+    Invalid {
+        /// What is broken.
+        reason: String,
+    },
+    /// A text form that cannot be read.
+    #[error("line {line}: {reason}")]
+    Text {
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl GraphError {
+    /// The way out, where one can be named.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            GraphError::Shape { error, .. } => error.help(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Builds a graph layer by layer, naming parameters after their layers.
+
+use super::initializer::Initializer;
+use super::{Graph, Layer, verify};
+use crate::entity::ValueId;
+use crate::error::GraphError;
+use crate::ops::Op;
+use crate::ops::elementwise::{Binary, BinaryKind};
+use crate::ops::source::{Input, InputRole, Parameter, State};
+use crate::ops::structure::Concat;
+use crate::shape::{Shape, Type};
+
+/// Builds a [`Graph`] from layers; see [`Graph`] for an example.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    graph: Graph,
+}
+
+impl Builder {
+    /// A builder of an empty network.
+    pub fn new(name: &str) -> Self {
+        Builder { graph: Graph::new(name) }
+    }
+
+    /// The graph so far.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The sizes of one item of a value.
+    pub fn item(&self, value: ValueId) -> Vec<usize> {
+        self.graph.ty(value).shape.item()
+    }
+
+    /// A batch of inputs, each of the given sizes.
+    ///
+    /// # Errors
+    /// [`GraphError::DuplicateName`], or [`GraphError::Shape`] for sizes of zero or too large.
+    pub fn input(&mut self, name: &str, item: &[usize]) -> Result<ValueId, GraphError> {
+        let ty = Type::f32(Shape::batched(item));
+        self.op(Input { name: name.to_owned(), role: InputRole::Data, ty }, &[], "")
+    }
+
+    /// A layer behind `x`. Its parameters are named `label.weight` and so on.
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] when the layer does not fit its input.
+    pub fn layer(&mut self, label: &str, layer: &Layer, x: ValueId) -> Result<ValueId, GraphError> {
+        layer.build(self, label, x).map_err(|error| match error {
+            GraphError::Shape { error, .. } => GraphError::Shape { at: layer.name().to_owned(), error },
+            other => other,
+        })
+    }
+
+    /// The sum of two values of one shape.
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] when the shapes differ.
+    pub fn add(&mut self, label: &str, left: ValueId, right: ValueId) -> Result<ValueId, GraphError> {
+        self.op(Binary { kind: BinaryKind::Add }, &[left, right], label)
+    }
+
+    /// Several values joined along their channels.
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] when they differ in another axis.
+    pub fn concat(&mut self, label: &str, parts: &[ValueId]) -> Result<ValueId, GraphError> {
+        self.op(Concat { axis: 1 }, parts, label)
+    }
+
+    /// Any operator with a result; the first result is given back.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn op(
+        &mut self,
+        op: impl Into<Op>,
+        operands: &[ValueId],
+        label: &str,
+    ) -> Result<ValueId, GraphError> {
+        self.graph.add_single(op, operands, label)
+    }
+
+    /// A trainable parameter named `label.name`.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn parameter(
+        &mut self,
+        label: &str,
+        name: &str,
+        sizes: &[usize],
+        init: Initializer,
+    ) -> Result<ValueId, GraphError> {
+        let parameter = Parameter { name: format!("{label}.{name}"), shape: Shape::fixed(sizes), init };
+        self.op(parameter, &[], label)
+    }
+
+    /// A state named `label.name`.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn state(
+        &mut self,
+        label: &str,
+        name: &str,
+        sizes: &[usize],
+        init: Initializer,
+    ) -> Result<ValueId, GraphError> {
+        let state = State { name: format!("{label}.{name}"), shape: Shape::fixed(sizes), init };
+        self.op(state, &[], label)
+    }
+
+    /// Names a value as an output.
+    ///
+    /// # Errors
+    /// [`GraphError::DuplicateName`].
+    pub fn output(&mut self, name: &str, value: ValueId) -> Result<(), GraphError> {
+        self.graph.add_output(name, value)
+    }
+
+    /// The finished graph, verified.
+    ///
+    /// # Errors
+    /// [`GraphError::Invalid`] for a fault in Windlass.
+    pub fn finish(self) -> Result<Graph, GraphError> {
+        verify(&self.graph)?;
+        Ok(self.graph)
+    }
+}

@@ -1,0 +1,43 @@
+//! The distributions parameters start from. The numbers themselves are drawn by the runtime.
+
+use serde::{Deserialize, Serialize};
+
+/// A distribution of first values. Fan-in and fan-out follow PyTorch: for a weight `[O, I, kernel…]` they are
+/// `I·∏kernel` and `O·∏kernel`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Initializer {
+    /// Every element the same.
+    Constant(f64),
+    /// Uniform between two bounds.
+    Uniform(f64, f64),
+    /// Normal with a mean and a standard deviation.
+    Normal(f64, f64),
+    /// Uniform within `±√(6 / (fan_in + fan_out))` (Glorot and Bengio 2010).
+    XavierUniform,
+    /// Normal with deviation `√(2 / (fan_in + fan_out))` (Glorot and Bengio 2010).
+    XavierNormal,
+    /// Uniform within `±√(6 / fan_in)` (He et al. 2015, arXiv:1502.01852).
+    KaimingUniform,
+    /// Normal with deviation `√(2 / fan_in)` (He et al. 2015, arXiv:1502.01852).
+    KaimingNormal,
+}
+
+impl Initializer {
+    /// All zeros.
+    pub const ZEROS: Initializer = Initializer::Constant(0.0);
+    /// All ones.
+    pub const ONES: Initializer = Initializer::Constant(1.0);
+
+    /// Fan-in and fan-out of a weight of these sizes; both 1 for a scalar, both the length for a vector.
+    pub fn fans(sizes: &[usize]) -> (usize, usize) {
+        match sizes {
+            [] => (1, 1),
+            [length] => (*length, *length),
+            [outputs, inputs, kernel @ ..] => {
+                let receptive: usize = kernel.iter().product();
+                (inputs * receptive, outputs * receptive)
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Layers as users declare them, and the operators and parameters each becomes.
+
+use super::Builder;
+use super::initializer::Initializer;
+use crate::entity::ValueId;
+use crate::error::{GraphError, ShapeError};
+use crate::ops::batch_norm::BatchNorm;
+use crate::ops::conv::Conv;
+use crate::ops::dropout::Dropout;
+use crate::ops::elementwise::{Bias, Unary, UnaryKind};
+use crate::ops::linear::Linear;
+use crate::ops::pool::{AvgPool, MaxPool};
+use crate::ops::softmax::{LogSoftmax, Softmax};
+use crate::ops::structure::Reshape;
+use crate::ops::window::Window;
+use crate::shape::Shape;
+
+/// A layer with one input and one output.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Layer {
+    /// Two-dimensional convolution (cross-correlation).
+    Conv2d {
+        /// Channels of the result.
+        out_channels: usize,
+        /// The window.
+        window: Window,
+        /// Groups of channels that do not see each other.
+        groups: usize,
+        /// Whether a number per output channel is added.
+        bias: bool,
+        /// First values of the weight.
+        init: Initializer,
+    },
+    /// Largest value of each window.
+    MaxPool2d(Window),
+    /// Mean of each window.
+    AvgPool2d(Window),
+    /// Mean of each channel: `[C, H, W]` to `[C, 1, 1]`.
+    GlobalAvgPool2d,
+    /// Dense layer on a vector.
+    Linear {
+        /// Length of the result.
+        out_features: usize,
+        /// Whether a number per output is added.
+        bias: bool,
+        /// First values of the weight.
+        init: Initializer,
+    },
+    /// Any shape to a vector.
+    Flatten,
+    /// Sets random elements to zero in training.
+    Dropout {
+        /// The probability of an element to become zero.
+        rate: f64,
+    },
+    /// Batch normalisation over the channels.
+    BatchNorm {
+        /// Added to the variance.
+        epsilon: f64,
+        /// Weight of the newest batch in the running statistics.
+        momentum: f64,
+    },
+    /// Rectifies.
+    Relu,
+    /// Logistic function.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// Softmax over the channels.
+    Softmax,
+    /// Logarithm of softmax over the channels.
+    LogSoftmax,
+}
+
+impl Layer {
+    /// A convolution with a bias, one group and the default initialisation.
+    pub fn conv2d(out_channels: usize, window: Window) -> Self {
+        Layer::Conv2d { out_channels, window, groups: 1, bias: true, init: Initializer::XavierUniform }
+    }
+
+    /// A dense layer with a bias and the default initialisation.
+    pub fn linear(out_features: usize) -> Self {
+        Layer::Linear { out_features, bias: true, init: Initializer::XavierUniform }
+    }
+
+    /// The name in the language.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Layer::Conv2d { .. } => "conv2d",
+            Layer::MaxPool2d(_) => "max_pool2d",
+            Layer::AvgPool2d(_) => "avg_pool2d",
+            Layer::GlobalAvgPool2d => "global_avg_pool2d",
+            Layer::Linear { .. } => "linear",
+            Layer::Flatten => "flatten",
+            Layer::Dropout { .. } => "dropout",
+            Layer::BatchNorm { .. } => "batch_norm",
+            Layer::Relu => "relu",
+            Layer::Sigmoid => "sigmoid",
+            Layer::Tanh => "tanh",
+            Layer::Softmax => "softmax",
+            Layer::LogSoftmax => "log_softmax",
+        }
+    }
+
+    /// Adds the layer's operators and parameters behind `x`; parameters are named `label.weight` and so on.
+    pub(super) fn build(
+        &self,
+        builder: &mut Builder,
+        label: &str,
+        x: ValueId,
+    ) -> Result<ValueId, GraphError> {
+        let shape = builder.graph().ty(x).shape.clone();
+        let item = shape.item();
+        let at = |error| GraphError::Shape { at: self.name().to_owned(), error };
+        match self {
+            Layer::Conv2d { out_channels, window, groups, bias, init } => {
+                window.check(&shape).map_err(at)?;
+                for (argument, value) in [("out_channels", *out_channels), ("groups", *groups)] {
+                    if value == 0 {
+                        return Err(at(ShapeError::ZeroArgument { argument }));
+                    }
+                }
+                for (channels, side) in [(item[0], "input"), (*out_channels, "output")] {
+                    if !channels.is_multiple_of(*groups) {
+                        return Err(at(ShapeError::GroupsDoNotDivide { groups: *groups, channels, side }));
+                    }
+                }
+                let mut sizes = vec![*out_channels, item[0] / groups];
+                sizes.extend_from_slice(&window.kernel_size);
+                let weight = builder.parameter(label, "weight", &sizes, *init)?;
+                let conv = Conv { window: window.clone(), groups: *groups, epilogue: Vec::new() };
+                let y = builder.op(conv, &[x, weight], label)?;
+                add_bias(builder, label, y, *bias, *out_channels)
+            }
+            Layer::MaxPool2d(window) => builder.op(MaxPool { window: window.clone() }, &[x], label),
+            Layer::AvgPool2d(window) => builder.op(AvgPool { window: window.clone() }, &[x], label),
+            Layer::GlobalAvgPool2d => {
+                let [_, height, width] = item[..] else {
+                    let expected = "an image [channels, height, width]".to_owned();
+                    return Err(at(ShapeError::Rank { expected, got: shape }));
+                };
+                let window = Window { kernel_size: vec![height, width], ..Window::square(1, 1, 0) };
+                builder.op(AvgPool { window }, &[x], label)
+            }
+            Layer::Linear { out_features, bias, init } => {
+                let [length] = item[..] else {
+                    return Err(at(ShapeError::Rank { expected: "a vector".to_owned(), got: shape }));
+                };
+                if *out_features == 0 {
+                    return Err(at(ShapeError::ZeroArgument { argument: "out_features" }));
+                }
+                let weight = builder.parameter(label, "weight", &[*out_features, length], *init)?;
+                let y = builder.op(Linear { epilogue: Vec::new() }, &[x, weight], label)?;
+                add_bias(builder, label, y, *bias, *out_features)
+            }
+            Layer::Flatten => {
+                let shape = Shape::batched(&[shape.item_elements()]);
+                builder.op(Reshape { shape }, &[x], label)
+            }
+            Layer::Dropout { rate } => builder.op(Dropout { rate: *rate }, &[x], label),
+            Layer::BatchNorm { epsilon, momentum } => {
+                let Some(&channels) = item.first() else {
+                    let expected = "a vector or an image".to_owned();
+                    return Err(at(ShapeError::Rank { expected, got: shape }));
+                };
+                let gamma = builder.parameter(label, "weight", &[channels], Initializer::ONES)?;
+                let beta = builder.parameter(label, "bias", &[channels], Initializer::ZEROS)?;
+                let mean = builder.state(label, "running_mean", &[channels], Initializer::ZEROS)?;
+                let variance = builder.state(label, "running_var", &[channels], Initializer::ONES)?;
+                let op = BatchNorm { epsilon: *epsilon, momentum: *momentum };
+                builder.op(op, &[x, gamma, beta, mean, variance], label)
+            }
+            Layer::Relu => builder.op(Unary { kind: UnaryKind::Relu }, &[x], label),
+            Layer::Sigmoid => builder.op(Unary { kind: UnaryKind::Sigmoid }, &[x], label),
+            Layer::Tanh => builder.op(Unary { kind: UnaryKind::Tanh }, &[x], label),
+            Layer::Softmax => builder.op(Softmax {}, &[x], label),
+            Layer::LogSoftmax => builder.op(LogSoftmax {}, &[x], label),
+        }
+    }
+}
+
+fn add_bias(
+    builder: &mut Builder,
+    label: &str,
+    y: ValueId,
+    bias: bool,
+    channels: usize,
+) -> Result<ValueId, GraphError> {
+    if !bias {
+        return Ok(y);
+    }
+    let bias = builder.parameter(label, "bias", &[channels], Initializer::ZEROS)?;
+    builder.op(Bias {}, &[y, bias], label)
+}

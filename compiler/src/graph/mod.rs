@@ -1,0 +1,313 @@
+//! The graph: operators on values of known shape, in an order in which every operand comes before its use.
+//!
+//! A graph is only ever built by adding nodes, each checked by its operator's shape rule; passes build new graphs. What
+//! is computed lives here; how (algorithms, memory, loops) does not.
+
+mod builder;
+pub mod initializer;
+mod layer;
+mod text;
+mod verify;
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+pub use builder::Builder;
+pub use layer::Layer;
+pub use verify::verify;
+
+use crate::entity::{NodeId, ValueId};
+use crate::error::GraphError;
+use crate::ops::source::{Input, Parameter, State};
+use crate::ops::{Op, Operator};
+use crate::shape::Type;
+
+/// An operator applied to values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// The operator.
+    pub op: Op,
+    /// Its operands.
+    pub operands: Vec<ValueId>,
+    /// Its results.
+    pub results: Vec<ValueId>,
+    /// The layer it comes from: `c1`, `inception3a.path2`. Empty when it comes from none.
+    pub label: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct ValueData {
+    ty: Type,
+    producer: NodeId,
+}
+
+/// A value given a name: an output, or the new value of a parameter or state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Named {
+    /// The name.
+    pub name: String,
+    /// The value.
+    pub value: ValueId,
+}
+
+/// A directed acyclic graph of operators.
+///
+/// ```
+/// use windlass_compiler::graph::{Builder, Graph, Layer};
+/// let mut builder = Builder::new("net");
+/// let x = builder.input("x", &[4])?;
+/// let y = builder.layer("f1", &Layer::linear(2), x)?;
+/// builder.output("y", y)?;
+/// let graph = builder.finish()?;
+/// assert_eq!(graph.to_string().parse::<Graph>()?, graph);
+/// # Ok::<(), windlass_compiler::error::GraphError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Graph {
+    name: String,
+    nodes: Vec<Node>,
+    values: Vec<ValueData>,
+    outputs: Vec<Named>,
+    updates: Vec<Named>,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new(name: impl Into<String>) -> Self {
+        Graph {
+            name: name.into(),
+            nodes: Vec::new(),
+            values: Vec::new(),
+            outputs: Vec::new(),
+            updates: Vec::new(),
+        }
+    }
+
+    /// The name of the network.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The nodes, operands before uses.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// A node.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// The nodes with their ids, operands before uses.
+    pub fn node_ids(&self) -> impl DoubleEndedIterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().enumerate().map(|(index, node)| (NodeId::new(index), node))
+    }
+
+    /// The number of values.
+    pub fn value_count(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The type of a value.
+    pub fn ty(&self, value: ValueId) -> &Type {
+        &self.values[value.index()].ty
+    }
+
+    /// The node that produces a value.
+    pub fn producer(&self, value: ValueId) -> &Node {
+        self.node(self.values[value.index()].producer)
+    }
+
+    /// The id of the node that produces a value.
+    pub fn producer_id(&self, value: ValueId) -> NodeId {
+        self.values[value.index()].producer
+    }
+
+    /// The types of a list of values.
+    pub fn types(&self, values: &[ValueId]) -> Vec<Type> {
+        values.iter().map(|&value| self.ty(value).clone()).collect()
+    }
+
+    /// The results the graph gives back, by name.
+    pub fn outputs(&self) -> &[Named] {
+        &self.outputs
+    }
+
+    /// The new values of parameters and states, by the name of their source.
+    pub fn updates(&self) -> &[Named] {
+        &self.updates
+    }
+
+    /// The inputs with their values, in declaration order.
+    pub fn inputs(&self) -> impl Iterator<Item = (ValueId, &Input)> {
+        self.nodes.iter().filter_map(|node| match &node.op {
+            Op::Input(input) => Some((node.results[0], input)),
+            _ => None,
+        })
+    }
+
+    /// The trainable parameters with their values, in declaration order.
+    pub fn parameters(&self) -> impl Iterator<Item = (ValueId, &Parameter)> {
+        self.nodes.iter().filter_map(|node| match &node.op {
+            Op::Parameter(parameter) => Some((node.results[0], parameter)),
+            _ => None,
+        })
+    }
+
+    /// The states with their values, in declaration order.
+    pub fn states(&self) -> impl Iterator<Item = (ValueId, &State)> {
+        self.nodes.iter().filter_map(|node| match &node.op {
+            Op::State(state) => Some((node.results[0], state)),
+            _ => None,
+        })
+    }
+
+    /// The value of an input, parameter or state.
+    pub fn source(&self, name: &str) -> Option<ValueId> {
+        self.nodes.iter().find(|node| source_name(&node.op) == Some(name)).map(|node| node.results[0])
+    }
+
+    /// How often each value is used, by operators, outputs and updates.
+    pub fn use_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.values.len()];
+        let named = self.outputs.iter().chain(&self.updates).map(|named| named.value);
+        for value in self.nodes.iter().flat_map(|node| node.operands.iter().copied()).chain(named) {
+            counts[value.index()] += 1;
+        }
+        counts
+    }
+
+    /// Adds a node after checking its shape rule.
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] when the rule does not hold; [`GraphError::DuplicateName`] for a source whose name is
+    /// taken; [`GraphError::Invalid`] for an operand that does not exist.
+    pub fn add(
+        &mut self,
+        op: impl Into<Op>,
+        operands: &[ValueId],
+        label: &str,
+    ) -> Result<Vec<ValueId>, GraphError> {
+        let op = op.into();
+        if let Some(value) = operands.iter().find(|value| value.index() >= self.values.len()) {
+            return Err(GraphError::Invalid {
+                reason: format!("{} uses {value} before it exists", op.name()),
+            });
+        }
+        let name_of =
+            || if label.is_empty() { op.name().to_owned() } else { format!("{label}: {}", op.name()) };
+        let types =
+            op.infer(&self.types(operands)).map_err(|error| GraphError::Shape { at: name_of(), error })?;
+        if let Some(name) = source_name(&op)
+            && self.source(name).is_some()
+        {
+            return Err(GraphError::DuplicateName { name: name.to_owned() });
+        }
+        let producer = NodeId::new(self.nodes.len());
+        let first = self.values.len();
+        self.values.extend(types.into_iter().map(|ty| ValueData { ty, producer }));
+        let results: Vec<ValueId> = (first..self.values.len()).map(ValueId::new).collect();
+        self.nodes.push(Node {
+            op,
+            operands: operands.to_vec(),
+            results: results.clone(),
+            label: label.to_owned(),
+        });
+        Ok(results)
+    }
+
+    /// Adds a node with a single result.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn add_single(
+        &mut self,
+        op: impl Into<Op>,
+        operands: &[ValueId],
+        label: &str,
+    ) -> Result<ValueId, GraphError> {
+        self.add(op, operands, label).map(|results| results[0])
+    }
+
+    /// Names a value as an output.
+    ///
+    /// # Errors
+    /// [`GraphError::DuplicateName`] when another output has the name.
+    pub fn add_output(&mut self, name: &str, value: ValueId) -> Result<(), GraphError> {
+        if self.outputs.iter().any(|output| output.name == name) {
+            return Err(GraphError::DuplicateName { name: name.to_owned() });
+        }
+        self.outputs.push(Named { name: name.to_owned(), value });
+        Ok(())
+    }
+
+    /// Declares the new value of a parameter or state, stored after a run.
+    ///
+    /// # Errors
+    /// [`GraphError::UnknownName`], [`GraphError::DuplicateName`], or [`GraphError::Shape`] when the types differ.
+    pub fn add_update(&mut self, name: &str, value: ValueId) -> Result<(), GraphError> {
+        let target = self
+            .source(name)
+            .filter(|&target| !matches!(self.producer(target).op, Op::Input(_)))
+            .ok_or_else(|| GraphError::UnknownName { name: name.to_owned() })?;
+        if self.updates.iter().any(|update| update.name == name) {
+            return Err(GraphError::DuplicateName { name: name.to_owned() });
+        }
+        crate::ops::expect_type("new value", self.ty(value), self.ty(target))
+            .map_err(|error| GraphError::Shape { at: format!("update {name}"), error })?;
+        self.updates.push(Named { name: name.to_owned(), value });
+        Ok(())
+    }
+
+    /// Copies nodes of another graph one by one into this one, translating their operands: the way passes are written.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn copy_node(
+        &mut self,
+        node: &Node,
+        values: &mut HashMap<ValueId, ValueId>,
+    ) -> Result<(), GraphError> {
+        let operands: Vec<ValueId> = node.operands.iter().map(|operand| values[operand]).collect();
+        let results = self.add(node.op.clone(), &operands, &node.label)?;
+        values.extend(node.results.iter().copied().zip(results));
+        Ok(())
+    }
+
+    /// Copies another graph's outputs and updates into this one, translating their values.
+    ///
+    /// # Errors
+    /// As [`Graph::add_output`] and [`Graph::add_update`].
+    pub fn copy_ends(&mut self, from: &Graph, values: &HashMap<ValueId, ValueId>) -> Result<(), GraphError> {
+        for output in &from.outputs {
+            self.add_output(&output.name, values[&output.value])?;
+        }
+        for update in &from.updates {
+            self.add_update(&update.name, values[&update.value])?;
+        }
+        Ok(())
+    }
+
+    /// The values from which the given ones are computed, themselves included.
+    pub fn reachable(&self, from: impl IntoIterator<Item = ValueId>) -> HashSet<ValueId> {
+        let mut seen = HashSet::new();
+        let mut pending: Vec<ValueId> = from.into_iter().collect();
+        while let Some(value) = pending.pop() {
+            if seen.insert(value) {
+                pending.extend_from_slice(&self.producer(value).operands);
+            }
+        }
+        seen
+    }
+}
+
+/// The name of an input, parameter or state.
+pub fn source_name(op: &Op) -> Option<&str> {
+    match op {
+        Op::Input(input) => Some(&input.name),
+        Op::Parameter(parameter) => Some(&parameter.name),
+        Op::State(state) => Some(&state.name),
+        _ => None,
+    }
+}

@@ -1,0 +1,19 @@
+//! The text form of a graph: it prints and parses back to the same graph, and is short enough to type by hand.
+//!
+//! ```text
+//! graph net {
+//!   %0 = input {name = "x", type = "f32[N, 4]"} : f32[N, 4]
+//!   %1 = parameter {name = "f.weight", shape = "[2, 4]", init = "xavier_uniform"} : f32[2, 4]
+//!   %2 = linear(%0, %1) : f32[N, 2] @f
+//!   output "y" = %2
+//! }
+//! ```
+//!
+//! A line is `results = operator(operands) {attributes} : types @label`. Attributes are those of the operator's struct;
+//! operands, attributes, types and label may each be left out when there are none (types are checked when given).
+
+mod parse;
+mod print;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! Parses a graph. Every error names its line.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+
+use crate::entity::ValueId;
+use crate::error::GraphError;
+use crate::graph::Graph;
+use crate::ops::Op;
+use crate::shape::Type;
+
+impl FromStr for Graph {
+    type Err = GraphError;
+
+    fn from_str(text: &str) -> Result<Self, GraphError> {
+        let mut lines = text
+            .lines()
+            .enumerate()
+            .map(|(index, line)| (index + 1, without_comment(line).trim()))
+            .filter(|(_, line)| !line.is_empty());
+        let Some((number, header)) = lines.next() else {
+            return Err(text_error(1, "expected `graph name {`"));
+        };
+        let name = header
+            .strip_prefix("graph ")
+            .and_then(|rest| rest.strip_suffix('{'))
+            .ok_or_else(|| text_error(number, "expected `graph name {`"))?;
+        let mut parser = Parser { graph: Graph::new(name.trim()), values: HashMap::new() };
+        let mut last = number;
+        for (number, line) in lines.by_ref() {
+            last = number;
+            if line == "}" {
+                return match lines.next() {
+                    Some((number, _)) => Err(text_error(number, "text after the closing brace")),
+                    None => Ok(parser.graph),
+                };
+            }
+            parser.line(line).map_err(|error| match error {
+                LineError::Syntax(reason) => text_error(number, &reason),
+                LineError::Graph(error) => text_error(number, &error.to_string()),
+            })?;
+        }
+        Err(text_error(last, "the closing brace is missing"))
+    }
+}
+
+/// Cuts a `;` comment off, unless the semicolon stands inside a string.
+fn without_comment(line: &str) -> &str {
+    let mut in_string = false;
+    let mut escaped = false;
+    for (index, character) in line.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if in_string => escaped = true,
+            '"' => in_string = !in_string,
+            ';' if !in_string => return &line[..index],
+            _ => {}
+        }
+    }
+    line
+}
+
+fn text_error(line: usize, reason: &str) -> GraphError {
+    GraphError::Text { line, reason: reason.to_owned() }
+}
+
+enum LineError {
+    Syntax(String),
+    Graph(GraphError),
+}
+
+impl From<GraphError> for LineError {
+    fn from(error: GraphError) -> Self {
+        LineError::Graph(error)
+    }
+}
+
+fn syntax<T>(reason: impl Into<String>) -> Result<T, LineError> {
+    Err(LineError::Syntax(reason.into()))
+}
+
+struct Parser {
+    graph: Graph,
+    values: HashMap<String, ValueId>,
+}
+
+impl Parser {
+    fn line(&mut self, line: &str) -> Result<(), LineError> {
+        let mut cursor = Cursor { rest: line };
+        for (keyword, is_output) in [("output ", true), ("update ", false)] {
+            if cursor.eat(keyword) {
+                let name = cursor.string()?;
+                cursor.expect("=")?;
+                let value = self.value(&mut cursor)?;
+                cursor.end()?;
+                if is_output {
+                    self.graph.add_output(&name, value)?;
+                } else {
+                    self.graph.add_update(&name, value)?;
+                }
+                return Ok(());
+            }
+        }
+        self.node(cursor)
+    }
+
+    fn node(&mut self, mut cursor: Cursor<'_>) -> Result<(), LineError> {
+        let mut names = vec![cursor.value_name()?];
+        while cursor.eat(",") {
+            names.push(cursor.value_name()?);
+        }
+        cursor.expect("=")?;
+        let operator = cursor.word()?;
+        let mut operands = Vec::new();
+        if cursor.eat("(") {
+            loop {
+                operands.push(self.value(&mut cursor)?);
+                if !cursor.eat(",") {
+                    break;
+                }
+            }
+            cursor.expect(")")?;
+        }
+        let mut attributes = if cursor.peek("{") { cursor.object()? } else { Map::new() };
+        attributes.insert("op".to_owned(), Value::String(operator.clone()));
+        if !Op::NAMES.contains(&operator.as_str()) {
+            return syntax(format!("there is no operator `{operator}`"));
+        }
+        let op: Op = serde_json::from_value(Value::Object(attributes))
+            .map_err(|error| LineError::Syntax(format!("`{operator}`: {error}")))?;
+        let mut types = Vec::new();
+        if cursor.eat(":") {
+            loop {
+                types.push(cursor.ty()?);
+                if !cursor.eat(",") {
+                    break;
+                }
+            }
+        }
+        let label = if cursor.eat("@") { cursor.label()? } else { String::new() };
+        cursor.end()?;
+        let results = self.graph.add(op, &operands, &label)?;
+        if results.len() != names.len() {
+            return syntax(format!("`{operator}` has {} results, not {}", results.len(), names.len()));
+        }
+        let inferred = self.graph.types(&results);
+        if !types.is_empty() && types != inferred {
+            let words: Vec<String> = inferred.iter().map(Type::to_string).collect();
+            return syntax(format!("`{operator}` produces {}", words.join(", ")));
+        }
+        for (name, value) in names.into_iter().zip(results) {
+            if self.values.contains_key(&name) {
+                return syntax(format!("%{name} is defined twice"));
+            }
+            self.values.insert(name, value);
+        }
+        Ok(())
+    }
+
+    fn value(&self, cursor: &mut Cursor<'_>) -> Result<ValueId, LineError> {
+        let name = cursor.value_name()?;
+        self.values
+            .get(&name)
+            .copied()
+            .ok_or_else(|| LineError::Syntax(format!("%{name} is used before it is defined")))
+    }
+}
+
+/// The unread rest of a line; every method skips white space first.
+struct Cursor<'a> {
+    rest: &'a str,
+}
+
+impl Cursor<'_> {
+    fn peek(&mut self, token: &str) -> bool {
+        self.rest = self.rest.trim_start();
+        self.rest.starts_with(token)
+    }
+
+    fn eat(&mut self, token: &str) -> bool {
+        let found = self.peek(token);
+        if found {
+            self.rest = &self.rest[token.len()..];
+        }
+        found
+    }
+
+    fn expect(&mut self, token: &str) -> Result<(), LineError> {
+        if self.eat(token) { Ok(()) } else { syntax(format!("expected `{token}` before `{}`", self.rest)) }
+    }
+
+    fn end(&mut self) -> Result<(), LineError> {
+        self.rest = self.rest.trim_start();
+        if self.rest.is_empty() { Ok(()) } else { syntax(format!("unexpected `{}`", self.rest)) }
+    }
+
+    fn take_while(&mut self, accept: impl Fn(char) -> bool) -> String {
+        self.rest = self.rest.trim_start();
+        let end = self.rest.find(|character| !accept(character)).unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        taken.to_owned()
+    }
+
+    fn word(&mut self) -> Result<String, LineError> {
+        let word = self.take_while(|character| character.is_alphanumeric() || character == '_');
+        if word.is_empty() { syntax(format!("expected a name before `{}`", self.rest)) } else { Ok(word) }
+    }
+
+    fn label(&mut self) -> Result<String, LineError> {
+        let label = self.take_while(|character| !character.is_whitespace());
+        if label.is_empty() { syntax("expected a label after `@`") } else { Ok(label) }
+    }
+
+    fn value_name(&mut self) -> Result<String, LineError> {
+        self.expect("%")?;
+        self.word()
+    }
+
+    fn ty(&mut self) -> Result<Type, LineError> {
+        self.rest = self.rest.trim_start();
+        let Some(end) = self.rest.find(']') else {
+            return syntax(format!("expected a type before `{}`", self.rest));
+        };
+        let (text, rest) = self.rest.split_at(end + 1);
+        self.rest = rest;
+        text.parse().map_err(|error: crate::shape::ParseTypeError| LineError::Syntax(error.to_string()))
+    }
+
+    fn string(&mut self) -> Result<String, LineError> {
+        match self.json()? {
+            Value::String(text) => Ok(text),
+            other => syntax(format!("expected a string, found {other}")),
+        }
+    }
+
+    /// Reads one string, number or keyword with the JSON reader, which knows escapes and exact numbers.
+    fn json(&mut self) -> Result<Value, LineError> {
+        self.rest = self.rest.trim_start();
+        let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter::<Value>();
+        match stream.next() {
+            Some(Ok(value)) => {
+                self.rest = &self.rest[stream.byte_offset()..];
+                Ok(value)
+            }
+            _ => syntax(format!("expected a value before `{}`", self.rest)),
+        }
+    }
+
+    fn attribute_value(&mut self) -> Result<Value, LineError> {
+        if self.peek("{") {
+            return self.object().map(Value::Object);
+        }
+        if !self.eat("[") {
+            return self.scalar();
+        }
+        let mut items = Vec::new();
+        if self.eat("]") {
+            return Ok(Value::Array(items));
+        }
+        loop {
+            items.push(self.attribute_value()?);
+            if !self.eat(",") {
+                self.expect("]")?;
+                return Ok(Value::Array(items));
+            }
+        }
+    }
+
+    fn scalar(&mut self) -> Result<Value, LineError> {
+        if self.peek("\"") {
+            return self.json();
+        }
+        let token = self.take_while(|character| character.is_alphanumeric() || "+-._".contains(character));
+        serde_json::from_str(&token).map_err(|_| LineError::Syntax(format!("`{token}` is not a value")))
+    }
+
+    fn object(&mut self) -> Result<Map<String, Value>, LineError> {
+        self.expect("{")?;
+        let mut fields = Map::new();
+        if self.eat("}") {
+            return Ok(fields);
+        }
+        loop {
+            let name = self.word()?;
+            self.expect("=")?;
+            fields.insert(name, self.attribute_value()?);
+            if !self.eat(",") {
+                self.expect("}")?;
+                return Ok(fields);
+            }
+        }
+    }
+}

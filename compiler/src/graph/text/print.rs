@@ -1,0 +1,103 @@
+//! Prints a graph.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::graph::{Graph, Node};
+use crate::ops::Op;
+
+impl fmt::Display for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "graph {} {{", self.name())?;
+        for node in self.nodes() {
+            write_node(f, self, node)?;
+        }
+        for output in self.outputs() {
+            writeln!(f, "  output {} = {}", quoted(&output.name), output.value)?;
+        }
+        for update in self.updates() {
+            writeln!(f, "  update {} = {}", quoted(&update.name), update.value)?;
+        }
+        f.write_str("}\n")
+    }
+}
+
+fn write_node(f: &mut fmt::Formatter<'_>, graph: &Graph, node: &Node) -> fmt::Result {
+    f.write_str("  ")?;
+    write_list(f, &node.results)?;
+    write!(f, " = {}", node.op.name())?;
+    if !node.operands.is_empty() {
+        f.write_str("(")?;
+        write_list(f, &node.operands)?;
+        f.write_str(")")?;
+    }
+    write_attributes(f, &node.op)?;
+    f.write_str(" : ")?;
+    write_list(f, &graph.types(&node.results))?;
+    if !node.label.is_empty() {
+        write!(f, " @{}", node.label)?;
+    }
+    f.write_str("\n")
+}
+
+fn write_list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            f.write_str(", ")?;
+        }
+        write!(f, "{item}")?;
+    }
+    Ok(())
+}
+
+fn write_attributes(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
+    let Ok(Value::Object(mut attributes)) = serde_json::to_value(op) else {
+        return Err(fmt::Error);
+    };
+    attributes.shift_remove("op");
+    if attributes.is_empty() {
+        return Ok(());
+    }
+    f.write_str(" {")?;
+    for (index, (name, value)) in attributes.iter().enumerate() {
+        if index > 0 {
+            f.write_str(", ")?;
+        }
+        write!(f, "{name} = ")?;
+        write_value(f, value)?;
+    }
+    f.write_str("}")
+}
+
+fn write_value(f: &mut fmt::Formatter<'_>, value: &Value) -> fmt::Result {
+    match value {
+        Value::Array(items) => {
+            f.write_str("[")?;
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    f.write_str(", ")?;
+                }
+                write_value(f, item)?;
+            }
+            f.write_str("]")
+        }
+        Value::Object(fields) => {
+            f.write_str("{")?;
+            for (index, (name, field)) in fields.iter().enumerate() {
+                if index > 0 {
+                    f.write_str(", ")?;
+                }
+                write!(f, "{name} = ")?;
+                write_value(f, field)?;
+            }
+            f.write_str("}")
+        }
+        Value::String(text) => f.write_str(&quoted(text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => write!(f, "{value}"),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    Value::String(text.to_owned()).to_string()
+}

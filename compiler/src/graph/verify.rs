@@ -1,0 +1,65 @@
+//! Checks the invariants of a graph that its constructors promise; run after every pass.
+//!
+//! 1. Every operand exists and is produced by an earlier node.
+//! 2. Every value is a result of exactly the node it names as producer.
+//! 3. Every node satisfies its operator's shape rule, with the result types recorded.
+//! 4. Names of sources, outputs and updates are unique; updates name a parameter or state of their type.
+
+use std::collections::HashSet;
+
+use super::{Graph, source_name};
+use crate::error::GraphError;
+use crate::ops::{Op, Operator};
+
+/// Checks every invariant.
+///
+/// # Errors
+/// The first broken invariant, as [`GraphError::Invalid`].
+pub fn verify(graph: &Graph) -> Result<(), GraphError> {
+    let invalid = |reason: String| Err(GraphError::Invalid { reason });
+    let mut defined = 0;
+    let mut names = HashSet::new();
+    for (id, node) in graph.node_ids() {
+        if let Some(operand) = node.operands.iter().find(|operand| operand.index() >= defined) {
+            return invalid(format!("{id} ({}) uses {operand} before it is produced", node.op.name()));
+        }
+        for result in &node.results {
+            if result.index() != defined || graph.producer_id(*result) != id {
+                return invalid(format!("{result} is not the next result of {id}"));
+            }
+            defined += 1;
+        }
+        match node.op.infer(&graph.types(&node.operands)) {
+            Ok(types) if types == graph.types(&node.results) => {}
+            Ok(_) => {
+                return invalid(format!("{id} ({}) records other types than it produces", node.op.name()));
+            }
+            Err(error) => return invalid(format!("{id} ({}) {error}", node.op.name())),
+        }
+        if let Some(name) = source_name(&node.op)
+            && !names.insert(name)
+        {
+            return invalid(format!("two sources are named `{name}`"));
+        }
+    }
+    if defined != graph.value_count() {
+        return invalid("a value has no producer".to_owned());
+    }
+    let mut outputs = HashSet::new();
+    for output in graph.outputs() {
+        if output.value.index() >= defined || !outputs.insert(&output.name) {
+            return invalid(format!("output `{}` is broken", output.name));
+        }
+    }
+    let mut updates = HashSet::new();
+    for update in graph.updates() {
+        let target = graph.source(&update.name);
+        let fits = target.is_some_and(|target| {
+            !matches!(graph.producer(target).op, Op::Input(_)) && graph.ty(target) == graph.ty(update.value)
+        });
+        if !fits || !updates.insert(&update.name) {
+            return invalid(format!("update `{}` is broken", update.name));
+        }
+    }
+    Ok(())
+}

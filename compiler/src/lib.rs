@@ -1,0 +1,11 @@
+//! The compiler of Windlass: from a declared network to machine code.
+//!
+//! In the order data flows: [`graph`] (semantic operators on shapes with a symbolic batch), [`autodiff`] (graph to
+//! graph), [`passes`] (graph to graph), and, with the feature `codegen`, `plan` (algorithms, memory), `kernel` (loop
+//! nests) and `codegen` (Cranelift). [`interp`] runs any graph with plain loops: it is the oracle the rest is held to.
+
+pub mod entity;
+pub mod error;
+pub mod graph;
+pub mod ops;
+pub mod shape;

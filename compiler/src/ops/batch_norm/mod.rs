@@ -1,0 +1,91 @@
+//! Batch normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167) over the channel axis.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
+use crate::error::ShapeError;
+use crate::shape::{Shape, Type};
+
+/// Normalisation with running statistics, as at inference: operands `x` `[N, C, …]`, `gamma`, `beta`, `running_mean`,
+/// `running_variance` (each `[C]`); result `(x − mean) / √(variance + ε) · γ + β`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BatchNorm {
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// Weight of the newest batch in the running statistics.
+    pub momentum: f64,
+}
+
+/// Normalisation with the statistics of the batch: operands as [`BatchNorm`]; results `y`, the batch's mean `[C]`, its
+/// `1/√(variance + ε)` `[C]`, and the new running mean and variance (the unbiased one, as in PyTorch).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BatchNormTraining {
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// Weight of the newest batch in the running statistics.
+    pub momentum: f64,
+}
+
+/// Gradient of [`BatchNormTraining`]: operands `g`, `x`, `gamma`, the batch's mean and inverse deviation; results the
+/// gradients to `x`, `gamma` and `beta`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchNormGrad {}
+
+fn check(epsilon: f64, momentum: f64, operands: &[Type]) -> Result<Type, ShapeError> {
+    expect_arity(operands, 5)?;
+    if !(epsilon > 0.0 && epsilon.is_finite()) {
+        return Err(ShapeError::NumberOutOfRange { argument: "epsilon", value: epsilon, range: "above 0" });
+    }
+    if !(0.0..=1.0).contains(&momentum) {
+        return Err(ShapeError::NumberOutOfRange {
+            argument: "momentum",
+            value: momentum,
+            range: "between 0 and 1",
+        });
+    }
+    expect_float("input", &operands[0])?;
+    let vector = Type::f32(Shape::fixed(&[expect_channels(&operands[0])?]));
+    for (operand, name) in operands[1..].iter().zip(["gamma", "beta", "running mean", "running variance"]) {
+        expect_type(name, operand, &vector)?;
+    }
+    Ok(vector)
+}
+
+impl Operator for BatchNorm {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        check(self.epsilon, self.momentum, operands)?;
+        Ok(vec![operands[0].clone()])
+    }
+
+    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
+        Cost::elementwise(&operands[0], 2)
+    }
+}
+
+impl Operator for BatchNormTraining {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        let vector = check(self.epsilon, self.momentum, operands)?;
+        Ok(vec![operands[0].clone(), vector.clone(), vector.clone(), vector.clone(), vector])
+    }
+
+    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
+        Cost::elementwise(&operands[0], 7)
+    }
+}
+
+impl Operator for BatchNormGrad {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 5)?;
+        expect_float("gradient", &operands[0])?;
+        let vector = Type::f32(Shape::fixed(&[expect_channels(&operands[0])?]));
+        expect_type("input", &operands[1], &operands[0])?;
+        for (operand, name) in operands[2..].iter().zip(["gamma", "mean", "inverse deviation"]) {
+            expect_type(name, operand, &vector)?;
+        }
+        Ok(vec![operands[0].clone(), vector.clone(), vector])
+    }
+
+    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
+        Cost::elementwise(&operands[0], 9)
+    }
+}

@@ -1,0 +1,210 @@
+//! Convolution (cross-correlation) over any number of spatial axes, and its two gradients.
+
+use serde::{Deserialize, Serialize};
+
+use super::elementwise::UnaryKind;
+use super::window::Window;
+use super::{Cost, Operator, expect_arity, expect_float, expect_type};
+use crate::error::ShapeError;
+use crate::shape::{Shape, Type};
+
+/// What a product does to each result before it is stored, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EpilogueStep {
+    /// Adds one number per output channel; takes one operand, `[C]`.
+    Bias,
+    /// Adds a value of the result's shape; takes one operand.
+    Add,
+    /// Rectifies.
+    Relu,
+    /// Applies the logistic function.
+    Sigmoid,
+    /// Applies the hyperbolic tangent.
+    Tanh,
+}
+
+impl EpilogueStep {
+    /// The step that applies an activation; `None` for functions that are none.
+    pub fn activation(kind: UnaryKind) -> Option<Self> {
+        match kind {
+            UnaryKind::Relu => Some(EpilogueStep::Relu),
+            UnaryKind::Sigmoid => Some(EpilogueStep::Sigmoid),
+            UnaryKind::Tanh => Some(EpilogueStep::Tanh),
+            UnaryKind::Exp
+            | UnaryKind::Log
+            | UnaryKind::Sqrt
+            | UnaryKind::Rsqrt
+            | UnaryKind::Negate
+            | UnaryKind::Square => None,
+        }
+    }
+
+    /// The function of one element it applies, if it takes no operand.
+    pub fn unary(self) -> Option<UnaryKind> {
+        match self {
+            EpilogueStep::Relu => Some(UnaryKind::Relu),
+            EpilogueStep::Sigmoid => Some(UnaryKind::Sigmoid),
+            EpilogueStep::Tanh => Some(UnaryKind::Tanh),
+            EpilogueStep::Bias | EpilogueStep::Add => None,
+        }
+    }
+
+    /// Checks the operands that follow a product's own, and counts the work.
+    pub(crate) fn check_all(
+        steps: &[EpilogueStep],
+        operands: &[Type],
+        result: &Type,
+    ) -> Result<(), ShapeError> {
+        let taking = steps.iter().filter(|step| step.unary().is_none());
+        expect_arity(operands, taking.clone().count())?;
+        for (step, operand) in taking.zip(operands) {
+            match step {
+                EpilogueStep::Bias => {
+                    let channels = result.shape.item()[0];
+                    expect_type("bias", operand, &Type::f32(Shape::fixed(&[channels])))?;
+                }
+                _ => expect_type("addend", operand, result)?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn flops(steps: &[EpilogueStep]) -> u64 {
+        steps.iter().map(|step| step.unary().map_or(1, UnaryKind::flops)).sum()
+    }
+}
+
+/// Convolution: operands `x` `[N, C, spatial…]`, `weight` `[O, C/groups, kernel…]`, then one per epilogue step that
+/// takes one; result `[N, O, spatial…]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Conv {
+    /// The window.
+    #[serde(flatten)]
+    pub window: Window,
+    /// Input and output channels are split into this many groups that do not see each other.
+    pub groups: usize,
+    /// Steps fused behind the product.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epilogue: Vec<EpilogueStep>,
+}
+
+/// Gradient of a convolution to its input: operands `g` `[N, O, spatial…]` and `weight`; result `[N, C, input…]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConvGradInput {
+    /// The window of the convolution.
+    #[serde(flatten)]
+    pub window: Window,
+    /// The groups of the convolution.
+    pub groups: usize,
+    /// Spatial sizes of the convolution's input.
+    pub input_sizes: Vec<usize>,
+}
+
+/// Gradient of a convolution to its weight: operands `g` `[N, O, spatial…]` and `x`; result `[O, C/groups, kernel…]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConvGradWeight {
+    /// The window of the convolution.
+    #[serde(flatten)]
+    pub window: Window,
+    /// The groups of the convolution.
+    pub groups: usize,
+}
+
+fn check_groups(groups: usize, inputs: usize, outputs: usize) -> Result<(), ShapeError> {
+    if groups == 0 {
+        return Err(ShapeError::ZeroArgument { argument: "groups" });
+    }
+    for (channels, side) in [(inputs, "input"), (outputs, "output")] {
+        if !channels.is_multiple_of(groups) {
+            return Err(ShapeError::GroupsDoNotDivide { groups, channels, side });
+        }
+    }
+    Ok(())
+}
+
+fn weight_type(outputs: usize, inputs: usize, groups: usize, window: &Window) -> Type {
+    let mut sizes = vec![outputs, inputs / groups];
+    sizes.extend_from_slice(&window.kernel_size);
+    Type::f32(Shape::fixed(&sizes))
+}
+
+fn batched_image(channels: usize, sizes: &[usize]) -> Type {
+    let mut item = vec![channels];
+    item.extend_from_slice(sizes);
+    Type::f32(Shape::batched(&item))
+}
+
+/// Operations per item of a convolution whose result and weight have these types.
+fn product_cost(result: &Type, weight: &Type) -> Cost {
+    let reduction: usize = weight.shape.item()[1..].iter().product();
+    Cost { flops_per_item: 2 * (result.shape.item_elements() * reduction) as u64, flops_fixed: 0 }
+}
+
+impl Operator for Conv {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        if operands.len() < 2 {
+            return Err(ShapeError::Arity { expected: "at least 2".to_owned(), got: operands.len() });
+        }
+        let (x, weight) = (&operands[0], &operands[1]);
+        expect_float("input", x)?;
+        self.window.check(&x.shape)?;
+        let item = x.shape.item();
+        let outputs = weight.shape.item().first().copied().unwrap_or(0);
+        check_groups(self.groups, item[0], outputs)?;
+        expect_type("weight", weight, &weight_type(outputs, item[0], self.groups, &self.window))?;
+        let result = batched_image(outputs, &self.window.output_sizes(&item[1..]));
+        EpilogueStep::check_all(&self.epilogue, &operands[2..], &result)?;
+        Ok(vec![result])
+    }
+
+    fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
+        let mut cost = product_cost(&results[0], &operands[1]);
+        cost.flops_per_item += EpilogueStep::flops(&self.epilogue) * results[0].shape.item_elements() as u64;
+        cost
+    }
+}
+
+impl Operator for ConvGradInput {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 2)?;
+        let (gradient, weight) = (&operands[0], &operands[1]);
+        expect_float("gradient", gradient)?;
+        let outputs = super::expect_channels(gradient)?;
+        let inputs = weight.shape.item().get(1).copied().unwrap_or(0).saturating_mul(self.groups);
+        let result = batched_image(inputs, &self.input_sizes);
+        result.shape.check()?;
+        self.window.check(&result.shape)?;
+        check_groups(self.groups, inputs, outputs)?;
+        expect_type("weight", weight, &weight_type(outputs, inputs, self.groups, &self.window))?;
+        expect_type(
+            "gradient",
+            gradient,
+            &batched_image(outputs, &self.window.output_sizes(&self.input_sizes)),
+        )?;
+        Ok(vec![result])
+    }
+
+    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
+        product_cost(&operands[0], &operands[1])
+    }
+}
+
+impl Operator for ConvGradWeight {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 2)?;
+        let (gradient, x) = (&operands[0], &operands[1]);
+        expect_float("gradient", gradient)?;
+        expect_float("input", x)?;
+        self.window.check(&x.shape)?;
+        let item = x.shape.item();
+        let outputs = super::expect_channels(gradient)?;
+        check_groups(self.groups, item[0], outputs)?;
+        expect_type("gradient", gradient, &batched_image(outputs, &self.window.output_sizes(&item[1..])))?;
+        Ok(vec![weight_type(outputs, item[0], self.groups, &self.window)])
+    }
+
+    fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
+        product_cost(&operands[0], &results[0])
+    }
+}

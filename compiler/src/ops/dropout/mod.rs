@@ -1,0 +1,71 @@
+//! Dropout (Srivastava et al. 2014), with masks from a counter-based generator: the same seed, step and element give the
+//! same decision in the interpreter, in compiled code and in the gradient, so that no mask is stored.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cost, Operator, expect_arity, expect_float, expect_type};
+use crate::error::ShapeError;
+use crate::shape::{Shape, Type};
+
+/// Dropout as declared. At inference it is the identity.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dropout {
+    /// The probability of an element to become zero, at least 0 and below 1.
+    pub rate: f64,
+}
+
+/// Dropout in training: operands `x` and `seed` (`i32[2]`: the seed and the number of the step); result `x / (1 − rate)`
+/// where the mask keeps it, else 0. The mask of element `i` is word 0 of Threefry-2x32-20 (Salmon et al. 2011) with key
+/// `(seed, stream)` and counter `(i, step)`, kept where that word is at least `rate · 2³²`.
+///
+/// It is its own gradient: the same operator applied to the gradient, with the same stream.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DropoutTraining {
+    /// The probability of an element to become zero.
+    pub rate: f64,
+    /// Tells the dropout layers of a network apart.
+    pub stream: u32,
+}
+
+fn check_rate(rate: f64) -> Result<(), ShapeError> {
+    if (0.0..1.0).contains(&rate) {
+        Ok(())
+    } else {
+        Err(ShapeError::NumberOutOfRange { argument: "rate", value: rate, range: "at least 0 and below 1" })
+    }
+}
+
+impl DropoutTraining {
+    /// Words below this drop their element.
+    pub fn threshold(&self) -> u32 {
+        // The cast saturates, and a rate below 1 keeps the product below 2^32.
+        (self.rate * 4_294_967_296.0) as u32
+    }
+}
+
+impl Operator for Dropout {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 1)?;
+        check_rate(self.rate)?;
+        expect_float("input", &operands[0])?;
+        Ok(vec![operands[0].clone()])
+    }
+
+    fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
+        Cost::default()
+    }
+}
+
+impl Operator for DropoutTraining {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 2)?;
+        check_rate(self.rate)?;
+        expect_float("input", &operands[0])?;
+        expect_type("seed", &operands[1], &Type::i32(Shape::fixed(&[2])))?;
+        Ok(vec![operands[0].clone()])
+    }
+
+    fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
+        Cost::elementwise(&results[0], 1)
+    }
+}

@@ -1,0 +1,204 @@
+//! Functions of single elements, of two elements at one place, and of an element with its channel's number.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
+use crate::error::ShapeError;
+use crate::shape::{Shape, Type};
+
+/// A function of one element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnaryKind {
+    /// `x` where it is not below zero, else 0; NaN stays NaN.
+    Relu,
+    /// `1 / (1 + e⁻ˣ)`.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `eˣ`.
+    Exp,
+    /// Natural logarithm.
+    Log,
+    /// Square root.
+    Sqrt,
+    /// `1 / √x`.
+    Rsqrt,
+    /// `−x`.
+    Negate,
+    /// `x²`.
+    Square,
+}
+
+impl UnaryKind {
+    /// Every kind.
+    pub const ALL: [UnaryKind; 9] = [
+        UnaryKind::Relu,
+        UnaryKind::Sigmoid,
+        UnaryKind::Tanh,
+        UnaryKind::Exp,
+        UnaryKind::Log,
+        UnaryKind::Sqrt,
+        UnaryKind::Rsqrt,
+        UnaryKind::Negate,
+        UnaryKind::Square,
+    ];
+
+    /// Whether it is an activation that products can apply as they store.
+    pub fn is_activation(self) -> bool {
+        matches!(self, UnaryKind::Relu | UnaryKind::Sigmoid | UnaryKind::Tanh)
+    }
+
+    /// Nominal operations per element, as profilers count them.
+    pub fn flops(self) -> u64 {
+        match self {
+            UnaryKind::Relu | UnaryKind::Negate | UnaryKind::Square | UnaryKind::Sqrt => 1,
+            UnaryKind::Rsqrt => 2,
+            UnaryKind::Sigmoid | UnaryKind::Tanh | UnaryKind::Exp | UnaryKind::Log => 4,
+        }
+    }
+}
+
+/// A function of two elements. The `…Grad` kinds take the incoming gradient `g` first and the
+/// activation's **result** `y` second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BinaryKind {
+    /// `a + b`.
+    Add,
+    /// `a − b`.
+    Subtract,
+    /// `a · b`.
+    Multiply,
+    /// `a / b`.
+    Divide,
+    /// `g` where `y > 0`, else 0.
+    ReluGrad,
+    /// `g · y · (1 − y)`.
+    SigmoidGrad,
+    /// `g · (1 − y²)`.
+    TanhGrad,
+}
+
+impl BinaryKind {
+    /// Every kind.
+    pub const ALL: [BinaryKind; 7] = [
+        BinaryKind::Add,
+        BinaryKind::Subtract,
+        BinaryKind::Multiply,
+        BinaryKind::Divide,
+        BinaryKind::ReluGrad,
+        BinaryKind::SigmoidGrad,
+        BinaryKind::TanhGrad,
+    ];
+}
+
+/// A function of each element: operand `x`, result of the same type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Unary {
+    /// The function.
+    pub kind: UnaryKind,
+}
+
+/// A function of two elements at the same place: operands `a`, `b` of one shape; `b` may be a single number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Binary {
+    /// The function.
+    pub kind: BinaryKind,
+}
+
+/// Adds one number per channel: operands `x` `[N, C, …]` and `bias` `[C]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Bias {}
+
+/// Multiplies by one number per index of an axis: operands `x` and `scale` `[size of the axis]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Scale {
+    /// The axis, the batch axis (if any) counted as 0.
+    pub axis: usize,
+}
+
+/// Sums everything but the channel axis: `[N, C, …]` to `[C]`. The gradient of [`Bias`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SumChannels {}
+
+impl Operator for Unary {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 1)?;
+        expect_float("input", &operands[0])?;
+        Ok(vec![operands[0].clone()])
+    }
+
+    fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
+        Cost::elementwise(&results[0], self.kind.flops())
+    }
+}
+
+impl Operator for Binary {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 2)?;
+        expect_float("first operand", &operands[0])?;
+        expect_float("second operand", &operands[1])?;
+        if operands[1].shape != operands[0].shape && operands[1].shape != Shape::scalar() {
+            return Err(ShapeError::UnequalShapes {
+                left: operands[0].shape.clone(),
+                right: operands[1].shape.clone(),
+            });
+        }
+        Ok(vec![operands[0].clone()])
+    }
+
+    fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
+        let per_element = match self.kind {
+            BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply | BinaryKind::Divide => 1,
+            BinaryKind::ReluGrad => 1,
+            BinaryKind::SigmoidGrad | BinaryKind::TanhGrad => 3,
+        };
+        Cost::elementwise(&results[0], per_element)
+    }
+}
+
+impl Operator for Bias {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 2)?;
+        expect_float("input", &operands[0])?;
+        let channels = expect_channels(&operands[0])?;
+        expect_type("bias", &operands[1], &Type::f32(Shape::fixed(&[channels])))?;
+        Ok(vec![operands[0].clone()])
+    }
+
+    fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
+        Cost::elementwise(&results[0], 1)
+    }
+}
+
+impl Operator for Scale {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 2)?;
+        expect_float("input", &operands[0])?;
+        match operands[0].shape.dims().get(self.axis) {
+            Some(crate::shape::Dim::Fixed(size)) => {
+                expect_type("scale", &operands[1], &Type::f32(Shape::fixed(&[*size])))?;
+            }
+            _ => return Err(ShapeError::Axis { axis: self.axis, shape: operands[0].shape.clone() }),
+        }
+        Ok(vec![operands[0].clone()])
+    }
+
+    fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
+        Cost::elementwise(&results[0], 1)
+    }
+}
+
+impl Operator for SumChannels {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 1)?;
+        expect_float("input", &operands[0])?;
+        let channels = expect_channels(&operands[0])?;
+        Ok(vec![Type::f32(Shape::fixed(&[channels]))])
+    }
+
+    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
+        Cost::elementwise(&operands[0], 1)
+    }
+}

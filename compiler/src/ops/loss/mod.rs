@@ -1,0 +1,104 @@
+//! Losses: one number for a batch, the mean over its items, and their gradients.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cost, Operator, expect_arity, expect_float, expect_type};
+use crate::error::ShapeError;
+use crate::shape::{Dim, Shape, Type};
+
+/// Mean over the batch of `−log_softmax(logits)[label]`: operands `logits` `[N, C]` and `labels` (`i32[N]`, each below
+/// C); result one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrossEntropy {}
+
+/// Gradient of [`CrossEntropy`]: operands `g` (one number), `logits`, `labels`; `(softmax(logits) − onehot) · g / N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrossEntropyGrad {}
+
+/// Mean over batch and elements of `(prediction − target)²`: two operands of one batched shape; result one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeanSquaredError {}
+
+/// Gradient of [`MeanSquaredError`]: operands `g` (one number), `prediction`, `target`; `2 (p − t) · g / elements`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeanSquaredErrorGrad {}
+
+fn scalar() -> Type {
+    Type::f32(Shape::scalar())
+}
+
+fn check_logits(logits: &Type, labels: &Type) -> Result<(), ShapeError> {
+    expect_float("logits", logits)?;
+    if !logits.shape.is_batched() || logits.shape.rank() != 2 {
+        return Err(ShapeError::Rank {
+            expected: "a vector of logits".to_owned(),
+            got: logits.shape.clone(),
+        });
+    }
+    expect_type("labels", labels, &Type::i32(Shape::new([Dim::Batch])))
+}
+
+fn check_pair(prediction: &Type, target: &Type) -> Result<(), ShapeError> {
+    expect_float("prediction", prediction)?;
+    expect_float("target", target)?;
+    if !prediction.shape.is_batched() {
+        return Err(ShapeError::Rank { expected: "a batch".to_owned(), got: prediction.shape.clone() });
+    }
+    if prediction.shape != target.shape {
+        return Err(ShapeError::UnequalShapes {
+            left: prediction.shape.clone(),
+            right: target.shape.clone(),
+        });
+    }
+    Ok(())
+}
+
+impl Operator for CrossEntropy {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 2)?;
+        check_logits(&operands[0], &operands[1])?;
+        Ok(vec![scalar()])
+    }
+
+    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
+        Cost::elementwise(&operands[0], 7)
+    }
+}
+
+impl Operator for CrossEntropyGrad {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 3)?;
+        expect_type("gradient", &operands[0], &scalar())?;
+        check_logits(&operands[1], &operands[2])?;
+        Ok(vec![operands[1].clone()])
+    }
+
+    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
+        Cost::elementwise(&operands[1], 9)
+    }
+}
+
+impl Operator for MeanSquaredError {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 2)?;
+        check_pair(&operands[0], &operands[1])?;
+        Ok(vec![scalar()])
+    }
+
+    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
+        Cost::elementwise(&operands[0], 3)
+    }
+}
+
+impl Operator for MeanSquaredErrorGrad {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 3)?;
+        expect_type("gradient", &operands[0], &scalar())?;
+        check_pair(&operands[1], &operands[2])?;
+        Ok(vec![operands[1].clone()])
+    }
+
+    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
+        Cost::elementwise(&operands[1], 2)
+    }
+}

@@ -1,0 +1,237 @@
+//! The operators: one folder per family, holding all its rules side by side — shape rule (`mod.rs`), reference
+//! evaluation, gradient, lowering to kernels. [`Op`] is closed: a new operator makes the compiler list the work.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ShapeError;
+use crate::shape::{DType, Type};
+
+pub mod batch_norm;
+pub mod conv;
+pub mod dropout;
+pub mod elementwise;
+pub mod linear;
+pub mod loss;
+pub mod optimizer;
+pub mod pool;
+pub mod softmax;
+pub mod source;
+pub mod structure;
+pub mod window;
+
+use batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
+use conv::{Conv, ConvGradInput, ConvGradWeight};
+use dropout::{Dropout, DropoutTraining};
+use elementwise::{Bias, Binary, Scale, SumChannels, Unary};
+use linear::{Linear, LinearGradInput, LinearGradWeight};
+use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
+use optimizer::{Adam, ClipFactor, Sgd};
+use pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
+use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
+use source::{Constant, Input, Parameter, State};
+use structure::{Concat, Reshape, Slice};
+
+/// Work of one operator for one batch item, and the part that does not grow with the batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Floating-point operations per batch item; a multiply-add counts as two.
+    pub flops_per_item: u64,
+    /// Floating-point operations that do not depend on the batch size.
+    pub flops_fixed: u64,
+}
+
+impl Cost {
+    /// Operations at a batch size.
+    pub fn flops(&self, batch: usize) -> u64 {
+        self.flops_fixed + self.flops_per_item * batch as u64
+    }
+
+    /// `per_element` operations for each element of a value.
+    pub fn elementwise(ty: &Type, per_element: u64) -> Self {
+        let flops = per_element * ty.shape.item_elements() as u64;
+        if ty.shape.is_batched() {
+            Cost { flops_per_item: flops, flops_fixed: 0 }
+        } else {
+            Cost { flops_per_item: 0, flops_fixed: flops }
+        }
+    }
+}
+
+/// The rules of an operator that hold for every use of it.
+pub trait Operator {
+    /// The shape rule: the types of the results, given those of the operands.
+    ///
+    /// # Errors
+    /// A [`ShapeError`] naming the rule that does not hold.
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError>;
+
+    /// The work it takes, for operands that satisfy the shape rule.
+    fn cost(&self, operands: &[Type], results: &[Type]) -> Cost;
+}
+
+macro_rules! operators {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal),* $(,)?) => {
+        /// An operator with its attributes. The serialised tag is the name in the text form.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "op")]
+        pub enum Op {
+            $($(#[$doc])* #[serde(rename = $name)] $variant($variant),)*
+        }
+
+        impl Op {
+            /// Every name of the text form.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+
+            /// The name in the text form.
+            pub fn name(&self) -> &'static str {
+                match self { $(Op::$variant(_) => $name,)* }
+            }
+        }
+
+        impl Operator for Op {
+            fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+                let results = match self { $(Op::$variant(op) => op.infer(operands)?,)* };
+                for result in &results {
+                    result.shape.check()?;
+                }
+                Ok(results)
+            }
+
+            fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
+                match self { $(Op::$variant(op) => op.cost(operands, results),)* }
+            }
+        }
+
+        $(impl From<$variant> for Op {
+            fn from(op: $variant) -> Op { Op::$variant(op) }
+        })*
+
+        /// Calls the same method on whichever operator it is: `dispatch!(op, inner => inner.method())`.
+        #[macro_export]
+        #[doc(hidden)]
+        macro_rules! dispatch_operator {
+            ($value:expr, $inner:ident => $body:expr) => {
+                match $value { $($crate::ops::Op::$variant($inner) => $body,)* }
+            };
+        }
+        pub use dispatch_operator as dispatch;
+    };
+}
+
+operators! {
+    /// Data or control numbers given to each run.
+    Input = "input",
+    /// A trainable parameter.
+    Parameter = "parameter",
+    /// A number kept between runs that no gradient reaches: running statistics, momentum.
+    State = "state",
+    /// Numbers known when the graph is made.
+    Constant = "constant",
+    /// Convolution (cross-correlation), with a fused epilogue.
+    Conv = "conv",
+    /// Gradient of a convolution to its input.
+    ConvGradInput = "conv_grad_input",
+    /// Gradient of a convolution to its weight.
+    ConvGradWeight = "conv_grad_weight",
+    /// Largest value of each window, and where it was.
+    MaxPool = "max_pool",
+    /// Gradient of max pooling.
+    MaxPoolGrad = "max_pool_grad",
+    /// Mean of each window.
+    AvgPool = "avg_pool",
+    /// Gradient of average pooling.
+    AvgPoolGrad = "avg_pool_grad",
+    /// Dense layer `x·Wᵀ`, with a fused epilogue.
+    Linear = "linear",
+    /// Gradient of a dense layer to its input.
+    LinearGradInput = "linear_grad_input",
+    /// Gradient of a dense layer to its weight.
+    LinearGradWeight = "linear_grad_weight",
+    /// A function of each element.
+    Unary = "unary",
+    /// A function of two elements at the same place.
+    Binary = "binary",
+    /// Adds one number per channel.
+    Bias = "bias",
+    /// Multiplies by one number per index of an axis.
+    Scale = "scale",
+    /// Sums everything but the channel axis.
+    SumChannels = "sum_channels",
+    /// The same elements under another shape.
+    Reshape = "reshape",
+    /// Joins values along an axis.
+    Concat = "concat",
+    /// Part of an axis.
+    Slice = "slice",
+    /// Batch normalisation with running statistics.
+    BatchNorm = "batch_norm",
+    /// Batch normalisation with the statistics of the batch.
+    BatchNormTraining = "batch_norm_training",
+    /// Gradient of batch normalisation.
+    BatchNormGrad = "batch_norm_grad",
+    /// Dropout as declared: the identity at inference.
+    Dropout = "dropout",
+    /// Dropout with a mask drawn from a counter-based generator.
+    DropoutTraining = "dropout_training",
+    /// Softmax over the channel axis.
+    Softmax = "softmax",
+    /// Logarithm of softmax over the channel axis.
+    LogSoftmax = "log_softmax",
+    /// Gradient of softmax.
+    SoftmaxGrad = "softmax_grad",
+    /// Gradient of the logarithm of softmax.
+    LogSoftmaxGrad = "log_softmax_grad",
+    /// Mean cross-entropy of logits against integer labels.
+    CrossEntropy = "cross_entropy",
+    /// Gradient of the cross-entropy to the logits.
+    CrossEntropyGrad = "cross_entropy_grad",
+    /// Mean squared error.
+    MeanSquaredError = "mean_squared_error",
+    /// Gradient of the mean squared error to the prediction.
+    MeanSquaredErrorGrad = "mean_squared_error_grad",
+    /// One step of stochastic gradient descent.
+    Sgd = "sgd",
+    /// One step of Adam or AdamW.
+    Adam = "adam",
+    /// The factor that brings the gradients' global norm down to a bound.
+    ClipFactor = "clip_factor",
+}
+
+/// Checks the number of operands.
+pub(crate) fn expect_arity(operands: &[Type], expected: usize) -> Result<(), ShapeError> {
+    if operands.len() == expected {
+        Ok(())
+    } else {
+        Err(ShapeError::Arity { expected: expected.to_string(), got: operands.len() })
+    }
+}
+
+/// Checks that an operand has exactly the given type.
+pub(crate) fn expect_type(operand: &'static str, got: &Type, expected: &Type) -> Result<(), ShapeError> {
+    if got == expected {
+        Ok(())
+    } else {
+        Err(ShapeError::Operand { operand, expected: expected.to_string(), got: got.clone() })
+    }
+}
+
+/// Checks that an operand holds floats.
+pub(crate) fn expect_float(operand: &'static str, got: &Type) -> Result<(), ShapeError> {
+    if got.dtype == DType::F32 {
+        Ok(())
+    } else {
+        Err(ShapeError::Operand { operand, expected: "f32 numbers".to_owned(), got: got.clone() })
+    }
+}
+
+/// The channels of a batched value `[N, C, …]`.
+pub(crate) fn expect_channels(got: &Type) -> Result<usize, ShapeError> {
+    let item = got.shape.item();
+    match item.first() {
+        Some(&channels) if got.shape.is_batched() => Ok(channels),
+        _ => Err(ShapeError::Rank {
+            expected: "a batch of values with channels".to_owned(),
+            got: got.shape.clone(),
+        }),
+    }
+}

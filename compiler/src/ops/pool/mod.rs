@@ -1,0 +1,128 @@
+//! Max and average pooling over any number of spatial axes, and their gradients.
+
+use serde::{Deserialize, Serialize};
+
+use super::window::{Window, axis_name};
+use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
+use crate::error::ShapeError;
+use crate::shape::{DType, Shape, Type};
+
+/// Largest value of each window: operand `x` `[N, C, spatial…]`; results `y` `[N, C, spatial…]` and the place of the
+/// largest value in its window, row by row (`i32`). The first of equal values wins; a NaN beats every number; padding
+/// counts as −∞.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MaxPool {
+    /// The window.
+    #[serde(flatten)]
+    pub window: Window,
+}
+
+/// Gradient of max pooling: operands `g` and the places found forward; result `[N, C, input…]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MaxPoolGrad {
+    /// The window of the pooling.
+    #[serde(flatten)]
+    pub window: Window,
+    /// Spatial sizes of the pooling's input.
+    pub input_sizes: Vec<usize>,
+}
+
+/// Mean of each window, padding counted as zeros: the sum is divided by the window's size everywhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AvgPool {
+    /// The window.
+    #[serde(flatten)]
+    pub window: Window,
+}
+
+/// Gradient of average pooling: operand `g`; result `[N, C, input…]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AvgPoolGrad {
+    /// The window of the pooling.
+    #[serde(flatten)]
+    pub window: Window,
+    /// Spatial sizes of the pooling's input.
+    pub input_sizes: Vec<usize>,
+}
+
+fn pooled(window: &Window, x: &Type) -> Result<Type, ShapeError> {
+    expect_float("input", x)?;
+    window.check(&x.shape)?;
+    for axis in 0..window.axes() {
+        if window.padding[axis] >= window.kernel_size[axis] && window.padding[axis] > 0 {
+            return Err(ShapeError::PaddingExceedsKernel {
+                axis: axis_name(window.axes(), axis),
+                padding: window.padding[axis],
+                kernel_size: window.kernel_size[axis],
+            });
+        }
+    }
+    let item = x.shape.item();
+    Ok(image(item[0], &window.output_sizes(&item[1..])))
+}
+
+fn image(channels: usize, sizes: &[usize]) -> Type {
+    let mut item = vec![channels];
+    item.extend_from_slice(sizes);
+    Type::f32(Shape::batched(&item))
+}
+
+fn unpooled(window: &Window, input_sizes: &[usize], gradient: &Type) -> Result<Type, ShapeError> {
+    expect_float("gradient", gradient)?;
+    let result = image(expect_channels(gradient)?, input_sizes);
+    result.shape.check()?;
+    expect_type("gradient", gradient, &pooled(window, &result)?)?;
+    Ok(result)
+}
+
+fn window_cost(window: &Window, pooled: &Type) -> Cost {
+    Cost::elementwise(pooled, window.elements() as u64)
+}
+
+impl Operator for MaxPool {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 1)?;
+        let result = pooled(&self.window, &operands[0])?;
+        let places = Type { dtype: DType::I32, shape: result.shape.clone() };
+        Ok(vec![result, places])
+    }
+
+    fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
+        window_cost(&self.window, &results[0])
+    }
+}
+
+impl Operator for MaxPoolGrad {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 2)?;
+        let result = unpooled(&self.window, &self.input_sizes, &operands[0])?;
+        expect_type("places", &operands[1], &Type::i32(operands[0].shape.clone()))?;
+        Ok(vec![result])
+    }
+
+    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
+        window_cost(&self.window, &operands[0])
+    }
+}
+
+impl Operator for AvgPool {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 1)?;
+        Ok(vec![pooled(&self.window, &operands[0])?])
+    }
+
+    fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
+        window_cost(&self.window, &results[0])
+    }
+}
+
+impl Operator for AvgPoolGrad {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 1)?;
+        Ok(vec![unpooled(&self.window, &self.input_sizes, &operands[0])?])
+    }
+
+    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
+        window_cost(&self.window, &operands[0])
+    }
+}

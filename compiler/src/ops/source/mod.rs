@@ -1,0 +1,125 @@
+//! Sources: values that no operator computes. Inputs come with each run; parameters and state stay between runs.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cost, Operator, expect_arity};
+use crate::error::ShapeError;
+use crate::graph::initializer::Initializer;
+use crate::shape::{Shape, Type};
+
+/// What an input is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputRole {
+    /// Examples and labels, given by the user.
+    #[default]
+    Data,
+    /// Numbers that steer a run, given by the trainer: learning rate, random seed.
+    Control,
+}
+
+/// A value given to each run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// The name, unique among the sources of a graph.
+    pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub role: InputRole,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub ty: Type,
+}
+
+/// A trainable parameter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// The name, unique among the sources of a graph: `c1.weight`.
+    pub name: String,
+    /// Its shape, without a batch axis.
+    pub shape: Shape,
+    /// The distribution of its first values.
+    pub init: Initializer,
+}
+
+/// Numbers kept between runs that no gradient reaches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The name, unique among the sources of a graph: `bn1.running_mean`.
+    pub name: String,
+    /// Its shape, without a batch axis.
+    pub shape: Shape,
+    /// The distribution of its first values.
+    pub init: Initializer,
+}
+
+/// Numbers known when the graph is made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Constant {
+    /// The shape, without a batch axis.
+    pub shape: Shape,
+    /// The elements, the last axis fastest.
+    pub values: Vec<f32>,
+}
+
+impl Operator for Input {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 0)?;
+        Ok(vec![self.ty.clone()])
+    }
+
+    fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
+        Cost::default()
+    }
+}
+
+fn unbatched(shape: &Shape) -> Result<Vec<Type>, ShapeError> {
+    if shape.is_batched() {
+        return Err(ShapeError::Rank {
+            expected: "a shape without a batch axis".to_owned(),
+            got: shape.clone(),
+        });
+    }
+    Ok(vec![Type::f32(shape.clone())])
+}
+
+impl Operator for Parameter {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 0)?;
+        unbatched(&self.shape)
+    }
+
+    fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
+        Cost::default()
+    }
+}
+
+impl Operator for State {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 0)?;
+        unbatched(&self.shape)
+    }
+
+    fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
+        Cost::default()
+    }
+}
+
+impl Operator for Constant {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 0)?;
+        let types = unbatched(&self.shape)?;
+        self.shape.check()?;
+        if self.values.len() != self.shape.item_elements() {
+            return Err(ShapeError::ElementsDiffer {
+                from: Shape::fixed(&[self.values.len()]),
+                to: self.shape.clone(),
+            });
+        }
+        Ok(types)
+    }
+
+    fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
+        Cost::default()
+    }
+}

@@ -1,0 +1,130 @@
+//! The sliding window that convolution and pooling share, over any number of spatial axes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ShapeError;
+use crate::shape::Shape;
+
+/// A sliding window: one entry per spatial axis in every field.
+///
+/// ```
+/// use windlass_compiler::ops::window::Window;
+/// let window = Window::square(5, 1, 2);
+/// assert_eq!(window.output_sizes(&[28, 28]), [28, 28]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Window {
+    /// Extent of the window.
+    pub kernel_size: Vec<usize>,
+    /// Distance between neighbouring windows.
+    pub stride: Vec<usize>,
+    /// Elements added on each side of the input.
+    pub padding: Vec<usize>,
+    /// Distance between neighbouring elements of one window.
+    pub dilation: Vec<usize>,
+}
+
+impl Window {
+    /// A two-dimensional window with equal sides and no dilation.
+    pub fn square(kernel_size: usize, stride: usize, padding: usize) -> Self {
+        Window {
+            kernel_size: vec![kernel_size; 2],
+            stride: vec![stride; 2],
+            padding: vec![padding; 2],
+            dilation: vec![1; 2],
+        }
+    }
+
+    /// The number of spatial axes.
+    pub fn axes(&self) -> usize {
+        self.kernel_size.len()
+    }
+
+    /// The number of elements in the window.
+    pub fn elements(&self) -> usize {
+        self.kernel_size.iter().product()
+    }
+
+    /// Extent of the dilated window along an axis.
+    pub fn extent(&self, axis: usize) -> usize {
+        (self.kernel_size[axis] - 1) * self.dilation[axis] + 1
+    }
+
+    /// Whether any side is padded.
+    pub fn is_padded(&self) -> bool {
+        self.padding.iter().any(|&padding| padding > 0)
+    }
+
+    /// Sizes of the padded input.
+    pub fn padded_sizes(&self, input: &[usize]) -> Vec<usize> {
+        input.iter().zip(&self.padding).map(|(size, padding)| size + 2 * padding).collect()
+    }
+
+    /// Sizes of the output, for an input that passed [`Window::check`].
+    pub fn output_sizes(&self, input: &[usize]) -> Vec<usize> {
+        (0..self.axes())
+            .map(|axis| (input[axis] + 2 * self.padding[axis] - self.extent(axis)) / self.stride[axis] + 1)
+            .collect()
+    }
+
+    /// Checks the window against a batch of images `[N, C, spatial…]`.
+    ///
+    /// # Errors
+    /// A wrong number of axes, an argument of zero, or a window larger than its padded input.
+    pub fn check(&self, input: &Shape) -> Result<(), ShapeError> {
+        let axes = self.axes();
+        if !input.is_batched() || input.rank() != axes + 2 {
+            return Err(ShapeError::Rank { expected: image_words(axes), got: input.clone() });
+        }
+        for (argument, values) in
+            [("kernel_size", &self.kernel_size), ("stride", &self.stride), ("dilation", &self.dilation)]
+        {
+            if values.len() != axes {
+                return Err(ShapeError::Arity { expected: format!("{axes} sizes"), got: values.len() });
+            }
+            if values.contains(&0) {
+                return Err(ShapeError::ZeroArgument { argument });
+            }
+        }
+        if self.padding.len() != axes {
+            return Err(ShapeError::Arity { expected: format!("{axes} sizes"), got: self.padding.len() });
+        }
+        for (axis, &size) in input.item()[1..].iter().enumerate() {
+            let too_large = || ShapeError::TooLarge { shape: input.clone() };
+            let padded = self.padding[axis]
+                .checked_mul(2)
+                .and_then(|padding| padding.checked_add(size))
+                .filter(|&padded| padded <= crate::shape::MAX_ELEMENTS)
+                .ok_or_else(too_large)?;
+            let window = (self.kernel_size[axis] - 1)
+                .checked_mul(self.dilation[axis])
+                .and_then(|extent| extent.checked_add(1))
+                .ok_or_else(too_large)?;
+            if window > padded {
+                return Err(ShapeError::WindowExceedsInput {
+                    axis: axis_name(axes, axis),
+                    window,
+                    input: input.clone(),
+                    padded,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// "height", "width" or "depth".
+pub fn axis_name(axes: usize, axis: usize) -> String {
+    let names = ["depth", "height", "width"];
+    names.get(axis + 3 - axes.min(3)).map_or_else(|| format!("axis {axis}"), |name| (*name).to_owned())
+}
+
+fn image_words(axes: usize) -> String {
+    match axes {
+        1 => "a sequence [channels, width]",
+        2 => "an image [channels, height, width]",
+        3 => "a volume [channels, depth, height, width]",
+        _ => "channels and spatial axes",
+    }
+    .to_owned()
+}
