@@ -4,8 +4,14 @@
 //! graph), [`passes`] (graph to graph), and, with the feature `codegen`, `plan` (algorithms, memory), `kernel` (loop
 //! nests) and `codegen` (Cranelift). [`interp`] runs any graph with plain loops: it is the oracle the rest is held to.
 
+#[cfg(feature = "codegen")]
+pub mod codegen;
 pub mod entity;
 pub mod error;
 pub mod graph;
+#[cfg(feature = "codegen")]
+pub mod kernel;
 pub mod ops;
+#[cfg(feature = "codegen")]
+pub mod plan;
 pub mod shape;

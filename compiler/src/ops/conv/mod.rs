@@ -1,5 +1,8 @@
 //! Convolution (cross-correlation) over any number of spatial axes, and its two gradients.
 
+#[cfg(feature = "codegen")]
+mod lower;
+
 use serde::{Deserialize, Serialize};
 
 use super::elementwise::UnaryKind;

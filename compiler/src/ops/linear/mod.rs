@@ -1,5 +1,8 @@
 //! The dense layer `y = x·Wᵀ` and its two gradients.
 
+#[cfg(feature = "codegen")]
+mod lower;
+
 use serde::{Deserialize, Serialize};
 
 use super::conv::EpilogueStep;

@@ -1,5 +1,8 @@
 //! Optimiser steps as operators: from a parameter, its gradient and the optimiser's state to their new values.
 
+#[cfg(feature = "codegen")]
+mod lower;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};

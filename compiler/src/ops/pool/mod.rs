@@ -1,5 +1,8 @@
 //! Max and average pooling over any number of spatial axes, and their gradients.
 
+#[cfg(feature = "codegen")]
+mod lower;
+
 use serde::{Deserialize, Serialize};
 
 use super::window::{Window, axis_name};

@@ -1,5 +1,8 @@
 //! Sources: values that no operator computes. Inputs come with each run; parameters and state stay between runs.
 
+#[cfg(feature = "codegen")]
+mod lower;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity};

@@ -1,5 +1,8 @@
 //! Operators that move elements without computing: reshape, concat, slice.
 
+#[cfg(feature = "codegen")]
+mod lower;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity};
