@@ -4,8 +4,12 @@
 //! graph), [`passes`] (graph to graph), and, with the feature `codegen`, `plan` (algorithms, memory), `kernel` (loop
 //! nests) and `codegen` (Cranelift). [`interp`] runs any graph with plain loops: it is the oracle the rest is held to.
 
+pub mod dump;
 pub mod entity;
 pub mod error;
 pub mod graph;
 pub mod ops;
+pub mod pass;
+pub mod passes;
 pub mod shape;
+pub mod summary;
