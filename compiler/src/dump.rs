@@ -252,8 +252,10 @@ mod tests {
         let messages: Vec<String> = unknown.iter().map(DumpError::to_string).collect();
         assert_eq!(
             messages,
-            ["there is no stage `pases` to dump; the stages are `graph`, `passes`, `plan`, `kernels`, `clif`, `asm` \
-              and `all`"]
+            [
+                "there is no stage `pases` to dump; the stages are `graph`, `passes`, `plan`, `kernels`, `clif`, `asm` \
+              and `all`"
+            ]
         );
         assert_eq!(parse_stages("all").0, Stage::ALL);
         assert!(parse_stages("").0.is_empty());
@@ -263,9 +265,10 @@ mod tests {
     fn the_passes_leave_one_numbered_file_each() {
         let directory = scratch("passes");
         let dump = Dump::new(vec![Stage::Passes]).into_directory(&directory);
-        let graph: Graph = "graph a/b {\n %0 = input {name = \"x\", type = \"f32[N, 4]\"}\n output \"y\" = %0\n}"
-            .parse()
-            .unwrap();
+        let graph: Graph =
+            "graph a/b {\n %0 = input {name = \"x\", type = \"f32[N, 4]\"}\n output \"y\" = %0\n}"
+                .parse()
+                .unwrap();
         let options = PassOptions { cse: true, ..PassOptions::NONE };
         optimize(&graph, Mode::Training, &options, &mut |passed| dump.passed(passed)).unwrap();
         let before = std::fs::read_to_string(directory.join("000-passes-a_b-before.graph")).unwrap();

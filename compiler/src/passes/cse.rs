@@ -54,8 +54,9 @@ impl Key {
             let elements = constant.values.iter().map(|value| value.to_bits()).collect();
             return Ok(Key { operator: format!("constant {}", constant.shape), elements, operands });
         }
-        let operator = serde_json::to_string(op)
-            .map_err(|error| GraphError::Invalid { reason: format!("{} does not print: {error}", op.name()) })?;
+        let operator = serde_json::to_string(op).map_err(|error| GraphError::Invalid {
+            reason: format!("{} does not print: {error}", op.name()),
+        })?;
         Ok(Key { operator, elements: Vec::new(), operands })
     }
 }
