@@ -7,5 +7,6 @@
 pub mod entity;
 pub mod error;
 pub mod graph;
+pub mod interp;
 pub mod ops;
 pub mod shape;
