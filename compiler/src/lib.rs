@@ -8,6 +8,7 @@ pub mod dump;
 pub mod entity;
 pub mod error;
 pub mod graph;
+pub mod interp;
 pub mod ops;
 pub mod pass;
 pub mod passes;

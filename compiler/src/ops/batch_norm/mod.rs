@@ -1,5 +1,7 @@
 //! Batch normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167) over the channel axis.
 
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};

@@ -1,5 +1,7 @@
 //! Convolution (cross-correlation) over any number of spatial axes, and its two gradients.
 
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::elementwise::UnaryKind;

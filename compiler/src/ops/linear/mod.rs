@@ -1,5 +1,7 @@
 //! The dense layer `y = x·Wᵀ` and its two gradients.
 
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::conv::EpilogueStep;

@@ -1,5 +1,7 @@
 //! Optimiser steps as operators: from a parameter, its gradient and the optimiser's state to their new values.
 
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};

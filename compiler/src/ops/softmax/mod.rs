@@ -1,5 +1,8 @@
 //! Softmax and its logarithm over the channel axis, and their gradients.
 
+mod reference;
+
+pub(crate) use reference::shifted_sum;
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};

@@ -1,5 +1,7 @@
 //! Sources: values that no operator computes. Inputs come with each run; parameters and state stay between runs.
 
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity};

@@ -1,5 +1,7 @@
 //! Operators that move elements without computing: reshape, concat, slice.
 
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity};
