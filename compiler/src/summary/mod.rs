@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use self::receptive_field::Field;
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, Node, source_name};
 use crate::ops::conv::{Conv, EpilogueStep};
 use crate::ops::linear::Linear;
 use crate::ops::source::InputRole;
@@ -51,8 +51,8 @@ pub struct Row {
     /// How many input elements along each spatial axis one element of the last result can see, padding included.
     /// `None` where it sees the whole input, or where the input has no spatial axes.
     pub receptive_field: Option<Vec<usize>>,
-    /// Bytes per batch item of all its results that something uses, before any of them shares memory with another. A
-    /// reshaped value is no new one.
+    /// Bytes per batch item of the values it makes and something uses. An operator that changes elements one by one
+    /// makes no new value where nothing else needs the old one; nor does a reshape.
     pub output_bytes: u64,
 }
 
@@ -67,8 +67,8 @@ pub struct Totals {
     pub state: u64,
     /// Multiply-adds per batch item.
     pub multiply_adds: u64,
-    /// Bytes of all values that operators make, per batch item, before any share memory; inputs not counted. The peak
-    /// of a compiled program is lower: its plan reuses memory.
+    /// The rows' `output_bytes`: what it takes to keep every value, as training nearly does. The peak of a compiled
+    /// program is lower: its plan gives the memory of a value that is done with to another.
     pub activation_bytes: u64,
 }
 
@@ -123,7 +123,7 @@ pub fn summary(graph: &Graph) -> Summary {
                 Field::Independent | Field::Global => None,
             };
         }
-        if !matches!(node.op, Op::Input(_) | Op::Reshape(_)) {
+        if !matches!(node.op, Op::Input(_)) && !works_in_place(graph, node, &use_counts) {
             let used = node.results.iter().filter(|result| use_counts[result.index()] > 0);
             row.output_bytes += used.map(|&result| bytes_per_item(graph.ty(result))).sum::<u64>();
         }
@@ -170,6 +170,21 @@ fn totals(graph: &Graph, rows: &[Row]) -> Totals {
 /// Bytes of one item of a batched value; a value without a batch axis costs no item anything.
 fn bytes_per_item(ty: &Type) -> u64 {
     if ty.shape.is_batched() { ty.shape.item_elements() as u64 * ELEMENT_BYTES } else { 0 }
+}
+
+/// Whether the result can take the place of an operand that nothing else uses.
+fn works_in_place(graph: &Graph, node: &Node, use_counts: &[usize]) -> bool {
+    match node.op {
+        Op::Reshape(_) | Op::Dropout(_) => true,
+        Op::Unary(_) | Op::Binary(_) | Op::Bias(_) | Op::Scale(_) | Op::BatchNorm(_) => {
+            node.operands.iter().any(|&operand| {
+                use_counts[operand.index()] == 1
+                    && source_name(&graph.producer(operand).op).is_none()
+                    && graph.ty(operand) == graph.ty(node.results[0])
+            })
+        }
+        _ => false,
+    }
 }
 
 /// Multiplications of a product, each with its addition, per batch item.
