@@ -132,17 +132,85 @@ pub fn optimize(
     options: &PassOptions,
     observe: &mut dyn FnMut(&Passed<'_>),
 ) -> Result<Graph, GraphError> {
+    run(graph, pipeline(mode, options), options.verify, observe)
+}
+
+fn run(
+    graph: &Graph,
+    passes: impl Iterator<Item = (&'static str, Pass)>,
+    check: bool,
+    observe: &mut dyn FnMut(&Passed<'_>),
+) -> Result<Graph, GraphError> {
     let mut current = graph.clone();
-    for (index, (name, pass)) in pipeline(mode, options).enumerate() {
+    for (index, (name, pass)) in passes.enumerate() {
         let blame = |error| GraphError::Invalid { reason: format!("after the pass `{name}`: {error}") };
         let start = Instant::now();
         let after = pass(&current).map_err(blame)?;
         let elapsed = start.elapsed();
         observe(&Passed { index, name, before: &current, after: &after, elapsed });
-        if options.verify {
+        if check {
             verify(&after).map_err(blame)?;
         }
         current = after;
     }
     Ok(current)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(mode: Mode, options: &PassOptions) -> Vec<&'static str> {
+        pipeline(mode, options).map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn switches_and_mode_choose_the_passes() {
+        let all = PassOptions::default();
+        assert_eq!(
+            names(Mode::Inference, &all),
+            [
+                "inference",
+                "dce",
+                "constant_fold",
+                "simplify",
+                "fold_batch_norm",
+                "cse",
+                "dce",
+                "fuse_epilogue"
+            ]
+        );
+        assert_eq!(
+            names(Mode::Training, &all),
+            ["dce", "constant_fold", "simplify", "cse", "dce", "fuse_epilogue"]
+        );
+        assert_eq!(names(Mode::Inference, &PassOptions::NONE), ["inference"]);
+        assert!(names(Mode::Training, &PassOptions::NONE).is_empty());
+        let some = PassOptions { dce: false, fuse: false, constant_fold: false, ..all };
+        assert_eq!(names(Mode::Inference, &some), ["inference", "fold_batch_norm", "cse"]);
+    }
+
+    #[test]
+    fn every_pass_of_the_pipeline_is_listed_under_its_name() {
+        for (name, pass) in pipeline(Mode::Inference, &PassOptions::default()) {
+            let listed = passes::ALL.iter().find(|(known, _)| *known == name);
+            assert!(listed.is_some_and(|(_, listed)| std::ptr::fn_addr_eq(*listed, pass)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_failing_pass_is_named() {
+        fn failing(graph: &Graph) -> Result<Graph, GraphError> {
+            Err(GraphError::UnknownName { name: graph.name().to_owned() })
+        }
+        let passes = [("dce", passes::dce as Pass), ("failing", failing)];
+        let mut seen = Vec::new();
+        let result = run(&Graph::new("g"), passes.into_iter(), true, &mut |passed| seen.push(passed.name));
+        let error = result.unwrap_err().to_string();
+        assert!(
+            error.contains("after the pass `failing`: there is no parameter or state named `g`"),
+            "{error}"
+        );
+        assert_eq!(seen, ["dce"]);
+    }
 }

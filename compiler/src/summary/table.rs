@@ -11,7 +11,15 @@ impl fmt::Display for Summary {
         let mut table = Table::new();
         table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
         table.remove_style(TableComponent::HorizontalLines).remove_style(TableComponent::MiddleIntersections);
-        table.set_header(["layer", "operators", "output", "parameters", "multiply-adds", "field", "memory"]);
+        table.set_header([
+            "layer",
+            "operators",
+            "output",
+            "parameters",
+            "multiply-adds",
+            "receptive field",
+            "memory",
+        ]);
         for column in table.column_iter_mut().skip(3) {
             column.set_cell_alignment(CellAlignment::Right);
         }

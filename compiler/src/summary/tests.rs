@@ -48,9 +48,21 @@ fn lenet_prints_as_a_table() {
     let expected = "\
 LeNet
 ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
- layer    operators               output           parameters   multiply-adds   field     memory
+ layer    operators                 output            parameters   multiply-adds   receptive field     memory
 ══════════════════════════════════════════════════════════════════════════════════════════════════════════════
-";
+ image    input                     [N, 1, 28, 28]             -               -               1×1          -
+ c1       conv + bias + sigmoid     [N, 6, 28, 28]           156         117,600               5×5   18.4 KiB
+ s2       avg_pool                  [N, 6, 14, 14]             -               -               6×6    4.6 KiB
+ c3       conv + bias + sigmoid     [N, 16, 10, 10]        2,416         240,000             14×14    6.2 KiB
+ s4       avg_pool                  [N, 16, 5, 5]              -               -             16×16    1.6 KiB
+          reshape                   [N, 400]                   -               -                 -          -
+ f5       linear + bias + sigmoid   [N, 120]              48,120          48,000                 -      480 B
+ f6       linear + bias + sigmoid   [N, 84]               10,164          10,080                 -      336 B
+ output   linear + bias             [N, 10]                  850             840                 -       40 B
+──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+ parameters     61,706 (241.0 KiB)
+ multiply-adds  416,520 per item
+ activations    31.6 KiB per item";
     let printed = summary(&lenet().unwrap()).to_string();
     assert_eq!(printed, expected, "\n{printed}");
 }
