@@ -4,6 +4,7 @@
 //! graph), [`passes`] (graph to graph), and, with the feature `codegen`, `plan` (algorithms, memory), `kernel` (loop
 //! nests) and `codegen` (Cranelift). [`interp`] runs any graph with plain loops: it is the oracle the rest is held to.
 
+pub mod autodiff;
 pub mod dump;
 pub mod entity;
 pub mod error;

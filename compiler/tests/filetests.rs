@@ -12,12 +12,12 @@
 //! A graph that is expected also reads back as itself, verifies, and computes what the graph before computed. With the
 //! environment variable `WINDLASS_BLESS=1` the files are rewritten to expect what came out.
 
-mod support;
+mod agreement;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::{Agreement, assert_same_results};
+use agreement::{Agreement, assert_same_results};
 use windlass_compiler::error::GraphError;
 use windlass_compiler::graph::{Graph, verify};
 use windlass_compiler::pass::{Mode, PassOptions, optimize};

@@ -1,12 +1,14 @@
 //! The passes on whole networks: whatever is switched on, a network computes what it computed as declared.
 
-mod support;
+mod agreement;
 
-use support::{Agreement, assert_same_results};
+use agreement::{Agreement, assert_same_results};
+use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, training_graph};
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::GraphError;
 use windlass_compiler::graph::{Builder, Graph, Layer, verify};
 use windlass_compiler::ops::Op;
+use windlass_compiler::ops::conv::EpilogueStep;
 use windlass_compiler::ops::source::Constant;
 use windlass_compiler::ops::structure::Concat;
 use windlass_compiler::ops::window::Window;
@@ -121,9 +123,55 @@ fn every_set_of_switches_keeps_the_results() {
     }
 }
 
+/// Training steps of the networks, with every optimiser and clipping among them.
+fn training_steps() -> [Graph; 3] {
+    let [plain, residual, inception] = networks();
+    let step = |graph: &Graph, options: &TrainingOptions| training_graph(graph, options).unwrap();
+    let momentum = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.1 };
+    [
+        step(&plain, &TrainingOptions { clip_norm: Some(1.0), ..TrainingOptions::default() }),
+        step(&residual, &TrainingOptions { optimizer: momentum, ..TrainingOptions::default() }),
+        step(
+            &inception,
+            &TrainingOptions {
+                loss: Loss::MeanSquaredError,
+                optimizer: Optimizer::adam(),
+                ..TrainingOptions::default()
+            },
+        ),
+    ]
+}
+
+#[test]
+fn training_steps_keep_their_results_bit_for_bit() {
+    for graph in training_steps() {
+        let options = PassOptions { verify: true, ..PassOptions::default() };
+        let after = optimize(&graph, Mode::Training, &options, &mut |_| {}).unwrap();
+        assert!(after.nodes().len() < graph.nodes().len());
+        assert_same_results(&graph, &after, Agreement::Exact);
+    }
+}
+
+#[test]
+fn products_take_their_bias_and_activation_in_training_too() {
+    let [plain, ..] = training_steps();
+    let after = optimize(&plain, Mode::Training, &PassOptions::default(), &mut |_| {}).unwrap();
+    let epilogues: Vec<(&str, &[EpilogueStep])> = after
+        .nodes()
+        .iter()
+        .filter_map(|node| match &node.op {
+            Op::Conv(conv) => Some((node.label.as_str(), &conv.epilogue[..])),
+            Op::Linear(linear) => Some((node.label.as_str(), &linear.epilogue[..])),
+            _ => None,
+        })
+        .collect();
+    use EpilogueStep::{Bias, Relu, Sigmoid};
+    assert_eq!(epilogues, [("c1", &[Bias, Sigmoid][..]), ("f3", &[Bias, Relu]), ("f4", &[Bias])], "{after}");
+}
+
 #[test]
 fn a_pass_finds_nothing_more_to_do_after_itself() {
-    for graph in networks() {
+    for graph in networks().into_iter().chain(training_steps()) {
         for (name, pass) in passes::ALL {
             let once = pass(&graph).unwrap();
             verify(&once).unwrap();

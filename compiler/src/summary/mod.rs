@@ -72,8 +72,8 @@ pub struct Totals {
     pub activation_bytes: u64,
 }
 
-/// Summarises a graph. Given the graph as declared it describes the layers as written; given an optimised one, what
-/// the passes made of them. In a training graph a layer's row holds its gradients too.
+/// Summarises a graph: as declared, the layers as written; optimised for inference, what the passes made of them. In a
+/// training graph a layer's operators include those of its gradients, so that its output may be one.
 ///
 /// ```
 /// use windlass_compiler::graph::{Builder, Layer};

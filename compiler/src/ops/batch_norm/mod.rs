@@ -1,5 +1,6 @@
 //! Batch normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167) over the channel axis.
 
+mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
 //! Convolution (cross-correlation) over any number of spatial axes, and its two gradients.
 
+mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 //! Dropout (Srivastava et al. 2014), with masks from a counter-based generator: the same seed, step and element give the
 //! same decision in the interpreter, in compiled code and in the gradient, so that no mask is stored.
 
+mod gradient;
 mod reference;
 pub mod threefry;
 

@@ -1,5 +1,6 @@
 //! Functions of single elements, of two elements at one place, and of an element with its channel's number.
 
+mod gradient;
 mod reference;
 
 pub(crate) use reference::along_axis;

@@ -1,5 +1,6 @@
 //! The dense layer `y = x·Wᵀ` and its two gradients.
 
+mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
 //! Losses: one number for a batch, the mean over its items, and their gradients.
 
+mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};

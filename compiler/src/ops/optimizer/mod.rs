@@ -1,5 +1,6 @@
 //! Optimiser steps as operators: from a parameter, its gradient and the optimiser's state to their new values.
 
+mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};

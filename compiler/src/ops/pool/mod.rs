@@ -1,5 +1,6 @@
 //! Max and average pooling over any number of spatial axes, and their gradients.
 
+mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
 //! Softmax and its logarithm over the channel axis, and their gradients.
 
+mod gradient;
 mod reference;
 
 pub(crate) use reference::shifted_sum;

@@ -1,5 +1,6 @@
 //! Sources: values that no operator computes. Inputs come with each run; parameters and state stay between runs.
 
+mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
 //! Operators that move elements without computing: reshape, concat, slice.
 
+mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};
