@@ -2,6 +2,8 @@
 
 #[cfg(feature = "codegen")]
 mod lower;
+mod gradient;
+mod reference;
 
 use serde::{Deserialize, Serialize};
 

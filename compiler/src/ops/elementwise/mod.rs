@@ -3,6 +3,10 @@
 #[cfg(feature = "codegen")]
 mod lower;
 
+mod gradient;
+mod reference;
+
+pub(crate) use reference::along_axis;
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
