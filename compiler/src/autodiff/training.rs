@@ -4,8 +4,8 @@ use super::backward::Backward;
 use super::{AutodiffError, Loss, Optimizer, TrainingOptions, names, training_mode};
 use crate::entity::ValueId;
 use crate::error::GraphError;
+use crate::graph::Graph;
 use crate::graph::initializer::Initializer;
-use crate::graph::{Graph, source_name};
 use crate::ops::Op;
 use crate::ops::elementwise::{Binary, BinaryKind};
 use crate::ops::loss::{CrossEntropy, MeanSquaredError};
@@ -70,15 +70,12 @@ pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph,
 }
 
 fn check_names(graph: &Graph, options: &TrainingOptions) -> Result<(), AutodiffError> {
-    for node in graph.nodes() {
-        let kind = match &node.op {
-            Op::Input(_) => "input",
-            Op::Parameter(_) => "parameter",
-            _ => "state",
-        };
-        if let Some(name) = source_name(&node.op).filter(|name| names::is_reserved_source(name)) {
-            return Err(AutodiffError::ReservedName { kind, name: name.to_owned() });
-        }
+    let inputs = graph.inputs().map(|(_, input)| ("input", &input.name));
+    let parameters = graph.parameters().map(|(_, parameter)| ("parameter", &parameter.name));
+    let states = graph.states().map(|(_, state)| ("state", &state.name));
+    let mut sources = inputs.chain(parameters).chain(states);
+    if let Some((kind, name)) = sources.find(|(_, name)| names::is_reserved_source(name)) {
+        return Err(AutodiffError::ReservedName { kind, name: name.clone() });
     }
     if let Some(output) = graph.outputs().iter().find(|output| names::is_reserved_output(&output.name)) {
         return Err(AutodiffError::ReservedName { kind: "output", name: output.name.clone() });

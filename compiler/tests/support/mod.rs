@@ -126,7 +126,7 @@ pub(crate) fn check_derivative(
         let expected = (at(STEP) - at(-STEP)) / (2.0 * STEP);
         let error = (derivative[element] - expected).abs();
         assert!(
-            error <= 1e-5 + 1e-3 * expected.abs(),
+            error <= 1e-8 + 1e-5 * expected.abs(),
             "{name}[{element}]: gradient {}, central difference {expected}",
             derivative[element]
         );
