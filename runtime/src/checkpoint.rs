@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Dimension, IxDyn};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata as Header, TensorInfo};
 use serde::{Deserialize, Serialize};
@@ -106,7 +106,11 @@ impl Checkpoint {
     /// `__metadata__`.
     pub fn save(&self, path: &Path, non_finite: NonFinite) -> Result<(), Error> {
         if self.tensors.contains_key(RESERVED_NAME) {
-            return Err(Error::setting("tensor name", RESERVED_NAME, "another: safetensors reserves this one"));
+            return Err(Error::setting(
+                "tensor name",
+                RESERVED_NAME,
+                "another: safetensors reserves this one",
+            ));
         }
         if non_finite == NonFinite::Refuse {
             for (name, tensor) in &self.tensors {
@@ -175,8 +179,9 @@ impl Checkpoint {
         let mut mismatches = Vec::new();
         for (name, shape) in expected {
             match reader.infos.get(name) {
-                None => mismatches
-                    .push(TensorMismatch::Missing { name: name.clone(), expected: shape.clone() }),
+                None => {
+                    mismatches.push(TensorMismatch::Missing { name: name.clone(), expected: shape.clone() })
+                }
                 Some(info) => {
                     mismatches.extend(type_mismatch(name, info));
                     if info.shape != *shape {
@@ -216,7 +221,9 @@ impl Reader {
         let length = file.metadata().map_err(Error::io("read", path))?.len();
         let wrong = |problem: String| format_error(path, problem);
         if length < LENGTH_BYTES {
-            return Err(wrong(format!("it is truncated to {length} bytes; even the header's length takes 8")));
+            return Err(wrong(format!(
+                "it is truncated to {length} bytes; even the header's length takes 8"
+            )));
         }
         let mut header_length = [0; LENGTH_BYTES as usize];
         file.read_exact(&mut header_length).map_err(Error::io("read", path))?;
@@ -298,6 +305,10 @@ fn type_mismatch(name: &str, info: &TensorInfo) -> Option<TensorMismatch> {
 }
 
 fn check_finite(path: &Path, name: &str, tensor: &ArrayD<f32>) -> Result<(), Error> {
+    // Following the index of every element is slow, so that is left for the tensor that has one to be named.
+    if tensor.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
     match tensor.indexed_iter().find(|(_, value)| !value.is_finite()) {
         None => Ok(()),
         Some((index, &value)) => Err(Error::NonFinite {

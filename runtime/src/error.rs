@@ -198,13 +198,17 @@ pub enum DataSetProblem {
     #[error("there are no examples in it; at least one is needed")]
     Empty,
     /// An image has no pixels, or more than addresses allow.
-    #[error("images cannot have the shape {shape:?} (channels, height, width); every size must be at least 1")]
+    #[error(
+        "images cannot have the shape {shape:?} (channels, height, width); every size must be at least 1"
+    )]
     ImageShape {
         /// Channels, height and width.
         shape: [usize; 3],
     },
     /// Pixels and labels do not count the same examples.
-    #[error("{pixels} pixels make {images} images of {shape:?} with {rest} left over, but there are {labels} labels")]
+    #[error(
+        "{pixels} pixels make {images} images of {shape:?} with {rest} left over, but there are {labels} labels"
+    )]
     CountsDiffer {
         /// The number of pixels, over all images and channels.
         pixels: usize,
@@ -244,7 +248,9 @@ pub enum DataSetProblem {
         examples: usize,
     },
     /// All pixels of a channel are equal: there is no deviation to divide by.
-    #[error("every pixel of channel {channel} is {value}, so it has no deviation to divide by; give a normalisation")]
+    #[error(
+        "every pixel of channel {channel} is {value}, so it has no deviation to divide by; give a normalisation"
+    )]
     ConstantChannel {
         /// The channel.
         channel: usize,

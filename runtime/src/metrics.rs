@@ -209,7 +209,8 @@ impl fmt::Display for ConfusionMatrix {
             if any_undefined {
                 write!(f, "  {:>width$}", self.undefined(class))?;
             }
-            let [precision, recall, f1] = [self.precision(class), self.recall(class), self.f1(class)].map(decimal);
+            let [precision, recall, f1] =
+                [self.precision(class), self.recall(class), self.f1(class)].map(decimal);
             writeln!(f, "  {precision:>9}  {recall:>6}  {f1:>6}")?;
         }
         writeln!(f, "accuracy {} of {}", decimal(self.accuracy()), self.total())

@@ -32,7 +32,8 @@ pub(crate) fn stream(seed: u64, purpose: Purpose, first: u64, second: u64) -> Ch
 /// The 64-bit FNV-1a hash of a name (Fowler, Noll and Vo; RFC 9923): the same in every version and on every machine,
 /// which the standard library's hash is not.
 pub(crate) fn hash_name(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    name.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -125,7 +125,11 @@ impl Schedule {
     /// [`Error::Setting`] for a rate that is negative or not finite, or `steps` not greater than `warm_up`.
     pub fn cosine_with_warm_up(rate: f64, steps: u64, warm_up: u64) -> Result<Self, Error> {
         if steps <= warm_up {
-            return Err(Error::setting("steps", steps, format!("greater than `warm_up`, which is {warm_up}")));
+            return Err(Error::setting(
+                "steps",
+                steps,
+                format!("greater than `warm_up`, which is {warm_up}"),
+            ));
         }
         let cosine = Rule::Cosine { rate, final_rate: 0.0, steps: steps - warm_up };
         Self::new(if warm_up == 0 {
@@ -324,7 +328,13 @@ mod tests {
     #[test]
     fn one_cycle_goes_up_and_down() {
         check(
-            Rule::OneCycle { peak_rate: 0.4, warm_up: 29, steps: 99, start_factor: 1.0 / 25.0, final_factor: 4e-6 },
+            Rule::OneCycle {
+                peak_rate: 0.4,
+                warm_up: 29,
+                steps: 99,
+                start_factor: 1.0 / 25.0,
+                final_factor: 4e-6,
+            },
             &[
                 (0, 0.016),
                 (10, 0.11806557938564033),
@@ -413,17 +423,23 @@ mod tests {
 
     fn rules() -> impl Strategy<Value = Rule> {
         let rule = prop_oneof![
-            (0.0..1.0, 1u64.., 0.01..1.0).prop_map(|(rate, every, factor)| Rule::StepDecay { rate, every, factor }),
+            (0.0..1.0, 1u64.., 0.01..1.0).prop_map(|(rate, every, factor)| Rule::StepDecay {
+                rate,
+                every,
+                factor
+            }),
             (0.0..1.0, 0.01..1.0).prop_map(|(rate, factor)| Rule::Exponential { rate, factor }),
             (0.0..1.0, 0.0..1.0, 1u64..).prop_map(|(a, b, steps)| Rule::Cosine {
                 rate: f64::max(a, b),
                 final_rate: f64::min(a, b),
                 steps
             }),
-            (0.0..1.0, 1u64..1000, 1u64..1000, 0.01..1.0, 0.01..1.0).prop_map(|(peak_rate, warm_up, rest, s, f)| {
-                let steps = warm_up + rest;
-                Rule::OneCycle { peak_rate, warm_up, steps, start_factor: s, final_factor: f }
-            }),
+            (0.0..1.0, 1u64..1000, 1u64..1000, 0.01..1.0, 0.01..1.0).prop_map(
+                |(peak_rate, warm_up, rest, s, f)| {
+                    let steps = warm_up + rest;
+                    Rule::OneCycle { peak_rate, warm_up, steps, start_factor: s, final_factor: f }
+                }
+            ),
         ];
         (rule, prop::option::of((1u64..1000, 0.0..1.0))).prop_map(|(rule, warm_up)| match warm_up {
             None => rule,

@@ -48,7 +48,10 @@ fn tensor(sizes: &[usize], elements: &[f32]) -> ArrayD<f32> {
 fn checkpoint() -> Checkpoint {
     Checkpoint {
         tensors: [
-            ("c1.weight".to_owned(), tensor(&[2, 3], &[0.0, -0.0, 1.5, f32::MIN_POSITIVE / 4.0, f32::MAX, -7.25])),
+            (
+                "c1.weight".to_owned(),
+                tensor(&[2, 3], &[0.0, -0.0, 1.5, f32::MIN_POSITIVE / 4.0, f32::MAX, -7.25]),
+            ),
             ("c1.bias".to_owned(), tensor(&[2], &[1.0, 2.0])),
             ("rate \"ü\"".to_owned(), tensor(&[], &[0.1])),
             ("none".to_owned(), tensor(&[0, 4], &[])),
@@ -110,8 +113,8 @@ fn arrays_of_any_layout_are_saved_in_order() {
 #[test]
 fn files_of_python_are_read() {
     // import numpy as np; from safetensors.numpy import save_file
-    // save_file({"f1.weight": np.arange(6, dtype=np.float32).reshape(2, 3) / 4, "f1.bias": np.float32([-1, 1e-40]),
-    //            "scale": np.float32(2.5)}, "python.safetensors", metadata={"format": "np"})
+    // save_file({"f1.weight": np.arange(6, dtype=np.float32).reshape(2, 3) / 4, "f1.bias": np.array([-1, 1e-40], np.float32),
+    //            "scale": np.array(2.5, np.float32)}, "python.safetensors", metadata={"format": "np"})
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/python.safetensors");
     let loaded = Checkpoint::load(&path, NonFinite::Refuse).unwrap();
     assert_eq!(loaded.metadata, None);
@@ -143,8 +146,7 @@ fn other_element_types_are_refused_by_name() {
 fn every_tensor_that_does_not_fit_is_listed() {
     let fixture = Fixture::new();
     fixture.saved(&checkpoint());
-    let expected =
-        shapes(&[("c1.weight", &[3, 2]), ("c1.bias", &[2]), ("c2.bias", &[4]), ("none", &[0, 4])]);
+    let expected = shapes(&[("c1.weight", &[3, 2]), ("c1.bias", &[2]), ("c2.bias", &[4]), ("none", &[0, 4])]);
     let load = |unexpected| Checkpoint::load_for(&fixture.path(), &expected, unexpected, NonFinite::Refuse);
     assert_eq!(
         fixture.message(load(Unexpected::Refuse)),
@@ -247,7 +249,10 @@ fn corrupt_headers_are_refused() {
         (with_header(&format!("{{{}}}", f32_info("a", "[2]", 0, 8)), &[0; 7]), "8 bytes of tensors but 7"),
         (with_header(&format!("{{{}}}", f32_info("a", "[2]", 0, 8)), &[0; 9]), "8 bytes of tensors but 9"),
         (with_header(&format!("{{{}}}", f32_info("a", "[3]", 0, 8)), &[0; 8]), "its header: invalid shape"),
-        (with_header(&format!("{{{}}}", f32_info("a", "[2]", 4, 12)), &[0; 12]), "invalid offset for tensor `a`"),
+        (
+            with_header(&format!("{{{}}}", f32_info("a", "[2]", 4, 12)), &[0; 12]),
+            "invalid offset for tensor `a`",
+        ),
         (with_header(&format!("{{{}}}", f32_info("a", "[2]", 8, 0)), &[0; 8]), "invalid offset"),
         (
             with_header(
@@ -256,10 +261,7 @@ fn corrupt_headers_are_refused() {
             ),
             "invalid offset",
         ),
-        (
-            with_header(&format!("{{{}}}", f32_info("a", "[4294967296,4294967296]", 0, 0)), &[]),
-            "overflow",
-        ),
+        (with_header(&format!("{{{}}}", f32_info("a", "[4294967296,4294967296]", 0, 0)), &[]), "overflow"),
         (
             with_header(
                 &format!("{{{}}}", f32_info("a", "[0,18446744073709551615,18446744073709551615]", 0, 0)),
@@ -289,7 +291,8 @@ fn metadata_of_other_versions() {
         fixture.message(load(r#"{"format":2,"shape":"unknown"}"#)),
         "…/net.safetensors has the format version 2 but this version reads up to 1; update Windlass"
     );
-    for broken in ["", "{}", r#"{"format":1}"#, r#"{"format":-1}"#, r#"{"format":1,"network":"n","step":-1}"#] {
+    for broken in ["", "{}", r#"{"format":1}"#, r#"{"format":-1}"#, r#"{"format":1,"network":"n","step":-1}"#]
+    {
         let message = fixture.message(load(broken));
         assert!(message.contains("its `windlass` metadata: "), "{broken}: {message}");
     }
@@ -339,7 +342,7 @@ proptest! {
         tensors in prop::collection::btree_map(
             "[a-z._]{1,12}",
             prop::collection::vec(0usize..4, 0..4).prop_flat_map(|sizes| {
-                let count = sizes.iter().product();
+                let count: usize = sizes.iter().product();
                 (Just(sizes), prop::collection::vec(-1e30f32..1e30, count))
             }),
             0..6,

@@ -206,8 +206,8 @@ mod tests {
     fn cropped(image: &[u8], padding: usize, top: usize, left: usize) -> Vec<u8> {
         let [channels, height, width] = SHAPE;
         let mut result = Vec::new();
-        for (channel, y, x) in (0..channels)
-            .flat_map(|c| (0..height).flat_map(move |y| (0..width).map(move |x| (c, y, x))))
+        for (channel, y, x) in
+            (0..channels).flat_map(|c| (0..height).flat_map(move |y| (0..width).map(move |x| (c, y, x))))
         {
             let (y, x) = ((y + top).checked_sub(padding), (x + left).checked_sub(padding));
             result.push(match (y.filter(|&y| y < height), x.filter(|&x| x < width)) {
@@ -240,7 +240,8 @@ mod tests {
         let mut seen = [false; 9];
         for example in 0..200 {
             let got = applied(vec![Transform::Crop { padding: 1 }], 0, 0, example);
-            seen[windows.iter().position(|window| *window == got).expect("a window of the padded image")] = true;
+            seen[windows.iter().position(|window| *window == got).expect("a window of the padded image")] =
+                true;
         }
         assert_eq!(seen, [true; 9]);
     }

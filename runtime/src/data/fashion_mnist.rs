@@ -52,10 +52,10 @@ impl FashionMnist {
     /// # Errors
     /// [`Error::DataSetNotFound`], listing the directories.
     pub fn locate<P: AsRef<Path>>(directories: impl IntoIterator<Item = P>) -> Result<PathBuf, Error> {
-        let directories: Vec<PathBuf> = directories.into_iter().map(|path| path.as_ref().to_owned()).collect();
-        let complete = |directory: &&PathBuf| {
-            TRAIN.iter().chain(&TEST).all(|name| find_file(directory, name).is_some())
-        };
+        let directories: Vec<PathBuf> =
+            directories.into_iter().map(|path| path.as_ref().to_owned()).collect();
+        let complete =
+            |directory: &&PathBuf| TRAIN.iter().chain(&TEST).all(|name| find_file(directory, name).is_some());
         match directories.iter().find(complete) {
             Some(directory) => Ok(directory.clone()),
             None => Err(not_found(directories)),
@@ -73,7 +73,8 @@ fn load_part(directory: &Path, [images, labels]: [&str; 2]) -> Result<ImageDatas
     let names = CLASS_NAMES.map(str::to_owned).to_vec();
     ImageDataset::new(images.data, labels, shape, names).map_err(|error| match error {
         Error::DataSet { problem, .. } => {
-            let path = if matches!(problem, DataSetProblem::ImageShape { .. }) { images_path } else { labels_path };
+            let path =
+                if matches!(problem, DataSetProblem::ImageShape { .. }) { images_path } else { labels_path };
             Error::DataSet { name: path.display().to_string(), problem }
         }
         other => other,

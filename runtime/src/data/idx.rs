@@ -66,16 +66,12 @@ fn parse(
     let truncated =
         |expected, got: usize| Error::IdxTruncated { path: path.to_owned(), expected, got: got as u64 };
 
-    let mut words = header.chunks_exact(4).map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]]));
+    let mut words =
+        header.chunks_exact(4).map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]]));
     let magic = words.next().ok_or_else(|| truncated(header_length as u64, header.len()))?;
     let expected = 0x0800 | u32::from(rank);
     if magic != expected {
-        return Err(Error::IdxMagic {
-            path: path.to_owned(),
-            rank: usize::from(rank),
-            expected,
-            got: magic,
-        });
+        return Err(Error::IdxMagic { path: path.to_owned(), rank: usize::from(rank), expected, got: magic });
     }
     let sizes: Vec<u32> = words.collect();
     if header.len() < header_length {
@@ -85,7 +81,11 @@ fn parse(
         .iter()
         .try_fold(1u64, |product, &size| product.checked_mul(u64::from(size)))
         .filter(|&elements| elements <= MAX_BYTES)
-        .ok_or_else(|| Error::IdxTooLarge { path: path.to_owned(), sizes: sizes.clone(), limit: MAX_BYTES })?;
+        .ok_or_else(|| Error::IdxTooLarge {
+            path: path.to_owned(),
+            sizes: sizes.clone(),
+            limit: MAX_BYTES,
+        })?;
 
     // One byte more than promised is asked for, so that too long a file shows.
     let mut data = Vec::new();
@@ -238,7 +238,9 @@ mod tests {
         large[4..16].copy_from_slice(&[0, 0, 0x80, 0, 0, 0, 1, 0, 0, 0, 1, 0]);
         for content in [gzip(&large), large.clone()] {
             let result = fixture.read(&content, 3);
-            assert!(matches!(result, Err(Error::IdxTruncated { got: 22, expected, .. }) if expected == 16 + (1 << 31)));
+            assert!(
+                matches!(result, Err(Error::IdxTruncated { got: 22, expected, .. }) if expected == 16 + (1 << 31))
+            );
         }
     }
 

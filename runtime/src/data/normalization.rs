@@ -60,7 +60,8 @@ impl Normalization {
             let mut counts = [0u64; 256];
             planes.for_each(|&pixel| counts[usize::from(pixel)] += 1);
             let moment = |power: i32, center: f64| -> f64 {
-                let sum: f64 = (0u32..).zip(counts).map(|(v, n)| n as f64 * (f64::from(v) - center).powi(power)).sum();
+                let sum: f64 =
+                    (0u32..).zip(counts).map(|(v, n)| n as f64 * (f64::from(v) - center).powi(power)).sum();
                 sum / counts.iter().sum::<u64>() as f64
             };
             let average = moment(1, 0.0);
@@ -122,7 +123,9 @@ impl TryFrom<Moments> for Normalization {
         if let Some(mean) = mean.iter().find(|mean| !mean.is_finite()) {
             return Err(Error::setting("mean", mean, "finite"));
         }
-        if let Some(deviation) = deviation.iter().find(|deviation| !deviation.is_normal() || **deviation < 0.0) {
+        if let Some(deviation) =
+            deviation.iter().find(|deviation| !deviation.is_normal() || **deviation < 0.0)
+        {
             return Err(Error::setting("deviation", deviation, "finite and greater than 0"));
         }
         let tables = mean
