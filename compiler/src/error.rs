@@ -143,7 +143,11 @@ pub enum ShapeError {
         range: &'static str,
     },
     /// More elements than addresses allow.
-    #[error("would produce {}, which has more than 2^31 elements", shape.display_item())]
+    #[error(
+        "would {} {}, which has more than 2^31 elements",
+        if shape.is_batched() { "produce" } else { "need a parameter of shape" },
+        shape.display_item()
+    )]
     TooLarge {
         /// The shape.
         shape: Shape,
@@ -157,15 +161,43 @@ pub enum ShapeError {
 }
 
 impl ShapeError {
+    /// The argument of the layer that is to blame, where it is one alone.
+    pub fn argument(&self) -> Option<&'static str> {
+        match self {
+            ShapeError::ZeroArgument { argument } | ShapeError::NumberOutOfRange { argument, .. } => {
+                Some(argument)
+            }
+            ShapeError::WindowExceedsInput { .. } => Some("kernel_size"),
+            ShapeError::PaddingExceedsKernel { .. } => Some("padding"),
+            ShapeError::GroupsDoNotDivide { .. } => Some("groups"),
+            ShapeError::Arity { .. }
+            | ShapeError::Rank { .. }
+            | ShapeError::Operand { .. }
+            | ShapeError::UnequalShapes { .. }
+            | ShapeError::ConcatMismatch { .. }
+            | ShapeError::Axis { .. }
+            | ShapeError::SliceOutOfRange { .. }
+            | ShapeError::ElementsDiffer { .. }
+            | ShapeError::ZeroSize { .. }
+            | ShapeError::TooLarge { .. }
+            | ShapeError::BatchNotFirst { .. } => None,
+        }
+    }
+
     /// The way out, where one can be named.
     pub fn help(&self) -> Option<String> {
         match self {
             ShapeError::Rank { expected, got } if expected.starts_with("a vector") => {
                 Some(format!("put `flatten` before it: {} → [{}]", got.display_item(), got.item_elements()))
             }
+            ShapeError::Rank { expected, got }
+                if expected.starts_with("an image") && got.item().len() == 1 =>
+            {
+                Some("put it before `flatten`, where the image still has its height and width".to_owned())
+            }
             ShapeError::WindowExceedsInput { window, padded, .. } => Some(format!(
-                "use a kernel smaller by at least {}, a smaller dilation, or more padding",
-                window - padded
+                "a window of at most {padded} fits; or raise `padding` by {}",
+                (window - padded).div_ceil(2)
             )),
             ShapeError::PaddingExceedsKernel { kernel_size, .. } => {
                 Some(format!("use a padding of at most {}", kernel_size.saturating_sub(1)))
@@ -183,27 +215,31 @@ impl ShapeError {
     }
 }
 
+/// The numbers of groups nearest to the given one that divide the channels.
 fn divisors_near(groups: usize, channels: usize) -> String {
-    let mut divisors: Vec<usize> = (1..=channels).filter(|d| channels.is_multiple_of(*d)).collect();
-    divisors.sort_by_key(|d| (d.abs_diff(groups), *d));
+    let small = (1..=channels.isqrt()).filter(|divisor| channels.is_multiple_of(*divisor));
+    let mut divisors: Vec<usize> = small.flat_map(|divisor| [divisor, channels / divisor]).collect();
+    divisors.sort_unstable();
+    divisors.dedup();
+    divisors.sort_by_key(|divisor| (divisor.abs_diff(groups), *divisor));
     divisors.truncate(3);
     divisors.sort_unstable();
     let list: Vec<String> = divisors.iter().map(usize::to_string).collect();
     format!("{channels} channels can be split into {} groups", list.join(", "))
 }
 
+/// The 1×1 convolution that brings one of two images to the shape of the other, if there is one.
 fn equal_shapes_help(left: &Shape, right: &Shape) -> String {
-    let (l, r) = (left.item(), right.item());
-    if l.len() == 3 && r.len() == 3 && l[1..] == r[1..] {
-        return format!("bring the other side to {} channels with `conv2d({}, kernel_size = 1)`", l[0], l[0]);
-    }
-    if l.len() == 3 && r.len() == 3 && l[1].is_multiple_of(r[1]) != r[1].is_multiple_of(l[1]) {
-        let (wide, narrow) = if l[1] > r[1] { (&l, &r) } else { (&r, &l) };
-        let stride = wide[1] / narrow[1];
-        return format!(
-            "bring {wide:?} to {narrow:?} with `conv2d({}, kernel_size = 1, stride = {stride})`",
-            narrow[0]
-        );
+    for (from, to) in [(right.item(), left.item()), (left.item(), right.item())] {
+        let ([_, from_height, from_width], [channels, height, width]) = (&from[..], &to[..]) else {
+            continue;
+        };
+        let stride = from_height / height.max(&1);
+        if stride == 0 || from_height.div_ceil(stride) != *height || from_width.div_ceil(stride) != *width {
+            continue;
+        }
+        let stride = if stride == 1 { String::new() } else { format!(", stride = {stride}") };
+        return format!("`conv2d({channels}, kernel_size = 1{stride})` brings {from:?} to {to:?}");
     }
     "change one side so that both have the same shape".to_owned()
 }
@@ -255,5 +291,45 @@ impl GraphError {
             GraphError::Shape { error, .. } => error.help(),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ShapeError, divisors_near};
+    use crate::shape::Shape;
+
+    #[track_caller]
+    fn equal_shapes(left: &[usize], right: &[usize], expected: &str) {
+        let error = ShapeError::UnequalShapes { left: Shape::batched(left), right: Shape::batched(right) };
+        assert_eq!(error.help().unwrap(), expected);
+    }
+
+    #[test]
+    fn unequal_images_are_brought_together_by_a_convolution() {
+        equal_shapes(
+            &[32, 28, 28],
+            &[16, 28, 28],
+            "`conv2d(32, kernel_size = 1)` brings [16, 28, 28] to [32, 28, 28]",
+        );
+        equal_shapes(
+            &[32, 14, 14],
+            &[16, 27, 28],
+            "`conv2d(32, kernel_size = 1, stride = 2)` brings [16, 27, 28] to [32, 14, 14]",
+        );
+        equal_shapes(
+            &[16, 28, 28],
+            &[32, 14, 14],
+            "`conv2d(32, kernel_size = 1, stride = 2)` brings [16, 28, 28] to [32, 14, 14]",
+        );
+        equal_shapes(&[16, 28, 28], &[32, 14, 13], "change one side so that both have the same shape");
+        equal_shapes(&[400], &[10], "change one side so that both have the same shape");
+    }
+
+    #[test]
+    fn groups_are_proposed_near_the_given_number() {
+        assert_eq!(divisors_near(5, 16), "16 channels can be split into 2, 4, 8 groups");
+        assert_eq!(divisors_near(2, 1), "1 channels can be split into 1 groups");
+        assert_eq!(divisors_near(7, 1 << 30), "1073741824 channels can be split into 4, 8, 16 groups");
     }
 }

@@ -18,6 +18,8 @@ pub mod ops;
 pub mod pass;
 pub mod passes;
 #[cfg(feature = "codegen")]
+pub mod pipeline;
+#[cfg(feature = "codegen")]
 pub mod plan;
 pub mod shape;
 pub mod summary;

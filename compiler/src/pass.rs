@@ -5,6 +5,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::GraphError;
 use crate::graph::{Graph, verify};
 use crate::passes::{self, Pass};
@@ -20,7 +22,7 @@ pub enum Mode {
 
 /// Which passes run. Everything is on by default; switching a pass off changes how fast a program is, and its results by
 /// no more than rounding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PassOptions {
     /// Computes what is constant, and leaves out what does nothing ([`passes::constant_fold`], [`passes::simplify`]).
     pub constant_fold: bool,

@@ -10,6 +10,46 @@ use windlass_compiler::error::GraphError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A network cannot be compiled.
+    #[error("cannot compile `{network}`: {source}")]
+    Compile {
+        /// The network.
+        network: String,
+        /// Why.
+        source: windlass_compiler::pipeline::CompileError,
+    },
+    /// A network cannot be trained as asked.
+    #[error("cannot train `{network}`: {source}")]
+    Autodiff {
+        /// The network.
+        network: String,
+        /// Why.
+        source: windlass_compiler::autodiff::AutodiffError,
+    },
+    /// Threads could not be started.
+    #[error("could not start {count} threads: {reason}; ask for fewer")]
+    Threads {
+        /// How many.
+        count: usize,
+        /// The system's reason.
+        reason: String,
+    },
+    /// A run without items.
+    #[error("`{network}` was given a batch of 0 items; give it at least one")]
+    EmptyBatch {
+        /// The network.
+        network: String,
+    },
+    /// Memory bound to a run that does not fit.
+    #[error("`{name}` needs {expected} but was given {got}")]
+    Binding {
+        /// The input, parameter or output.
+        name: String,
+        /// What is needed.
+        expected: String,
+        /// What came.
+        got: String,
+    },
     /// A graph is not valid.
     #[error(transparent)]
     Graph(#[from] GraphError),

@@ -11,3 +11,6 @@ pub mod tensor;
 
 pub use error::Error;
 pub use initialize::initialize;
+//! The runtime of Windlass: what a program needs to run and train networks declared with `network!`.
+
+pub mod network;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::ShapeError;
-use crate::shape::Shape;
+use crate::shape::{MAX_ELEMENTS, Shape};
 
 /// A sliding window: one entry per spatial axis in every field.
 ///
@@ -90,16 +90,20 @@ impl Window {
             return Err(ShapeError::Arity { expected: format!("{axes} sizes"), got: self.padding.len() });
         }
         for (axis, &size) in input.item()[1..].iter().enumerate() {
-            let too_large = || ShapeError::TooLarge { shape: input.clone() };
+            let too_large = |argument, value: usize| ShapeError::NumberOutOfRange {
+                argument,
+                value: value as f64,
+                range: "small enough for sizes below 2^31",
+            };
             let padded = self.padding[axis]
                 .checked_mul(2)
                 .and_then(|padding| padding.checked_add(size))
-                .filter(|&padded| padded <= crate::shape::MAX_ELEMENTS)
-                .ok_or_else(too_large)?;
+                .filter(|&padded| padded <= MAX_ELEMENTS)
+                .ok_or_else(|| too_large("padding", self.padding[axis]))?;
             let window = (self.kernel_size[axis] - 1)
                 .checked_mul(self.dilation[axis])
                 .and_then(|extent| extent.checked_add(1))
-                .ok_or_else(too_large)?;
+                .ok_or_else(|| too_large("kernel_size", self.kernel_size[axis]))?;
             if window > padded {
                 return Err(ShapeError::WindowExceedsInput {
                     axis: axis_name(axes, axis),

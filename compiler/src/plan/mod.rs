@@ -23,7 +23,7 @@ pub use product::{Block, LANES};
 use crate::entity::ValueId;
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
-use crate::kernel::{Address, BufferId, Kernel};
+use crate::kernel::{Address, BufferId, Kernel, Stmt};
 use crate::ops::Op;
 use crate::shape::{DType, Type};
 
@@ -132,6 +132,33 @@ pub struct Plan {
     pub memory: Memory,
     /// Threads that share a run.
     pub threads: usize,
+}
+
+impl Plan {
+    /// Where a constant lives in prepared memory.
+    pub fn prepared_offset(&self, buffer: BufferId) -> usize {
+        match self.buffers[buffer.index()].place {
+            Place::Prepared(offset) => offset,
+            _ => unreachable!("constants live in prepared memory"),
+        }
+    }
+
+    /// Whether a run writes parameters or states.
+    pub fn writes_stored(&self) -> bool {
+        let is_stored = |buffer: BufferId| match self.buffers[buffer.index()].place {
+            Place::Slot(slot) => self.slots[slot].kind == SlotKind::Stored,
+            _ => false,
+        };
+        self.prepare.iter().chain(&self.run).any(|kernel| {
+            let mut writes = false;
+            kernel.visit(&mut |stmt| match stmt {
+                Stmt::Tile(call) => writes |= is_stored(call.output.buffer),
+                Stmt::Map(map) => writes |= map.stores.iter().any(|store| is_stored(store.address.buffer)),
+                Stmt::For { .. } | Stmt::Branch { .. } => {}
+            });
+            writes
+        })
+    }
 }
 
 /// Makes the plan of a graph.

@@ -193,12 +193,17 @@ impl Lower for AvgPoolGrad {
         let mut draft = lowering.draft(node, "planes in parallel, vectors along the width");
         let pooling = Pooling::new(&mut draft, &self.window, channels, &self.input_sizes);
         let g = pooling.output_plane(lowering.address(node.operands[0]));
-        let elements = self.window.elements() as f64;
-        let body = pooling.backward(lowering, &mut draft, node.results[0], |map, rows, _| {
-            let gradient = map.load(g.at(&rows.output, 1), 1);
-            let elements = map.constant(elements);
-            map.divide(gradient, elements)
+        let mut body = pooling.backward(lowering, &mut draft, node.results[0], |map, rows, _| {
+            map.load(g.at(&rows.output, 1), 1)
         });
+        // Sums first, one division last, as forward.
+        let plane = pooling.plane(lowering.address(node.results[0]), pooling.planes.elements());
+        let mut map = MapBuilder::new(Extent::Fixed(pooling.planes.elements()));
+        let sum = map.load(plane.clone(), 1);
+        let elements = map.constant(self.window.elements() as f64);
+        let mean = map.divide(sum, elements);
+        map.store(plane, 1, mean);
+        body.push(map.finish());
         lowering.push(draft.finish(pooling.split(), body));
     }
 }

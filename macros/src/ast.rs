@@ -1,0 +1,189 @@
+//! The syntax tree of the language. Every node keeps the user's tokens, for errors to point at; nothing is resolved.
+
+use std::fmt;
+
+use proc_macro2::{Ident, TokenStream};
+use quote::ToTokens;
+use syn::ext::IdentExt;
+use syn::{Attribute, Expr, Visibility, token};
+
+/// Everything in one call of the macro.
+pub(crate) struct Program {
+    pub(crate) items: Vec<Item>,
+}
+
+pub(crate) enum Item {
+    Block(Block),
+    Network(Network),
+    Malformed(Malformed),
+}
+
+/// An item that could not be read, and as much of it as helps the rest of the user's program to resolve.
+pub(crate) struct Malformed {
+    pub(crate) error: syn::Error,
+    pub(crate) network: Option<(Visibility, Ident)>,
+}
+
+/// `block name(a, (b, c)) { … }`
+pub(crate) struct Block {
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) name: Ident,
+    pub(crate) parameters: Vec<Pattern>,
+    pub(crate) body: Body,
+}
+
+/// A block's parameter.
+pub(crate) enum Pattern {
+    Name(Ident),
+    Tuple(Vec<Pattern>),
+}
+
+/// `pub network Name(input: [1, 28, 28]) -> [10] { … }`
+pub(crate) struct Network {
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    pub(crate) name: Ident,
+    pub(crate) inputs: Vec<Port>,
+    pub(crate) outputs: Outputs,
+    pub(crate) body: Body,
+}
+
+pub(crate) enum Outputs {
+    /// The user left the arrow out.
+    Missing,
+    /// `-> [10]`: what flows at the end of the body.
+    Single(Sizes),
+    /// `-> (class: [10], size: [2])`: what the body assigns.
+    Named(Vec<Port>),
+}
+
+/// A named input or output with the sizes of one item.
+pub(crate) struct Port {
+    pub(crate) name: Ident,
+    pub(crate) sizes: Sizes,
+}
+
+/// `[1, 28, 28]`
+pub(crate) struct Sizes {
+    pub(crate) bracket: token::Bracket,
+    pub(crate) sizes: Vec<Expr>,
+}
+
+/// `{ statement; statement }`
+pub(crate) struct Body {
+    pub(crate) brace: token::Brace,
+    pub(crate) statements: Vec<Statement>,
+}
+
+pub(crate) enum Statement {
+    /// `let name = value;`
+    Let { name: Ident, value: Ident },
+    /// `name = value;`
+    Output { name: Ident, value: Ident },
+    /// `it`
+    It(Ident),
+    /// A layer, a block, `add` or `from`.
+    Call { label: Option<Ident>, call: Call },
+    /// `repeat count { … }`
+    Repeat { label: Option<Ident>, keyword: Ident, count: Expr, body: Body },
+    /// `concat { path path }`
+    Concat { label: Option<Ident>, keyword: Ident, paths: Vec<Path> },
+    /// Reported when the body is checked, so that the rest of it is checked too.
+    Malformed(syn::Error),
+}
+
+/// One of the values that `concat` joins.
+pub(crate) enum Path {
+    Body(Body),
+    /// `it` or the name of a value.
+    Value(Ident),
+}
+
+/// `name`, `name()` or `name(1, argument = 2)`
+pub(crate) struct Call {
+    pub(crate) name: Ident,
+    pub(crate) arguments: Option<(token::Paren, Vec<Argument>)>,
+}
+
+pub(crate) struct Argument {
+    pub(crate) name: Option<Ident>,
+    pub(crate) value: Expr,
+}
+
+impl Call {
+    pub(crate) fn arguments(&self) -> &[Argument] {
+        self.arguments.as_ref().map_or(&[], |(_, arguments)| arguments)
+    }
+}
+
+/// The name without `r#`.
+pub(crate) fn plain(name: &Ident) -> String {
+    name.unraw().to_string()
+}
+
+/// Spans from the name to the closing parenthesis: the tokens between do not matter for an error's place.
+impl ToTokens for Call {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        self.name.to_tokens(tokens);
+        if let Some((paren, _)) = &self.arguments {
+            paren.surround(tokens, |_| {});
+        }
+    }
+}
+
+impl ToTokens for Sizes {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        self.bracket.surround(tokens, |_| {});
+    }
+}
+
+/// As the user would write it, on one line: `conv2d(16, kernel_size = 5)`.
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&plain(&self.name))?;
+        if self.arguments.is_some() {
+            f.write_str("(")?;
+            for (index, argument) in self.arguments().iter().enumerate() {
+                if index > 0 {
+                    f.write_str(", ")?;
+                }
+                if let Some(name) = &argument.name {
+                    write!(f, "{} = ", plain(name))?;
+                }
+                f.write_str(&source(&argument.value))?;
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pattern::Name(name) => f.write_str(&plain(name)),
+            Pattern::Tuple(patterns) => {
+                let words: Vec<String> = patterns.iter().map(Pattern::to_string).collect();
+                write!(f, "({})", words.join(", "))
+            }
+        }
+    }
+}
+
+/// An expression as the user would write it, on one line.
+pub(crate) fn source(expr: &Expr) -> String {
+    let list = |items: &syn::punctuated::Punctuated<Expr, syn::Token![,]>| {
+        items.iter().map(source).collect::<Vec<_>>().join(", ")
+    };
+    match expr {
+        Expr::Binary(binary) => {
+            format!("{} {} {}", source(&binary.left), binary.op.to_token_stream(), source(&binary.right))
+        }
+        Expr::Unary(unary) => format!("{}{}", unary.op.to_token_stream(), source(&unary.expr)),
+        Expr::Paren(paren) => format!("({})", source(&paren.expr)),
+        Expr::Group(group) => source(&group.expr),
+        Expr::Tuple(tuple) => format!("({})", list(&tuple.elems)),
+        Expr::Call(call) => format!("{}({})", source(&call.func), list(&call.args)),
+        other => other.to_token_stream().to_string(),
+    }
+}

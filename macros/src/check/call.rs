@@ -1,0 +1,424 @@
+//! What a call stands for: a layer, a block, `add`, `from`, or a word the language does not have.
+
+use proc_macro2::Ident;
+use quote::ToTokens;
+use syn::Expr;
+use windlass_compiler::entity::ValueId;
+use windlass_compiler::error::{GraphError, ShapeError};
+use windlass_compiler::graph::Layer;
+
+use super::arguments::Slot;
+use super::scope::{Environment, Flow, Labels};
+use super::values::{Arithmetic, Value};
+use super::{Checker, Frame};
+use crate::ast::{Block, Call, Path, Pattern, Statement, plain, source};
+use crate::diagnostics::{Mistake, did_you_mean};
+use crate::layers::{self, LAYERS, LayerRule, STRUCTURE};
+
+impl<'a> Checker<'_, 'a> {
+    pub(super) fn call(
+        &mut self,
+        label: Option<&Ident>,
+        call: &'a Call,
+        environment: &mut Environment,
+        labels: &mut Labels,
+        it: Flow,
+    ) -> Flow {
+        let name = plain(&call.name);
+        if let Some(rule) = layers::find(&name) {
+            return self.layer(label, (call, rule), environment, labels, it);
+        }
+        if let Some(&block) = self.blocks.get(&name) {
+            return self.block(label, (call, block), environment, labels, it);
+        }
+        match name.as_str() {
+            "add" => self.add(label, call, environment, labels, it),
+            "from" => self.from(label, call, environment, it),
+            _ => {
+                environment.forgiving = true;
+                self.unknown_call(call, &name, environment);
+                Flow::Unknown
+            }
+        }
+    }
+
+    fn layer(
+        &mut self,
+        label: Option<&Ident>,
+        (call, rule): (&Call, &LayerRule),
+        environment: &mut Environment,
+        labels: &mut Labels,
+        it: Flow,
+    ) -> Flow {
+        let name = labels.name(label, rule.name);
+        let it = self.flowing(it, call, environment);
+        let slots: Vec<Slot> = rule.arguments.iter().map(Slot::of_layer).collect();
+        let Some(bound) = self.bind(call, &slots, rule.example) else {
+            environment.forgiving = true;
+            return Flow::Unknown;
+        };
+        let settings = self.settings(rule, &bound, environment);
+        let Some(layer) = (rule.make)(&settings) else { return Flow::Unknown };
+        let Flow::Value(x) = it else {
+            return match layer {
+                Layer::Linear { out_features, .. } => self.placeholder(&[out_features]),
+                _ => Flow::Unknown,
+            };
+        };
+        let before = self.builder.graph().nodes().len();
+        match self.builder.layer(&name, &layer, x) {
+            Ok(value) => {
+                let parameters = self.parameters_since(before);
+                self.record(value, name, rule.name, &call.to_string(), call.name.span(), parameters)
+            }
+            Err(GraphError::Shape { error, .. }) => {
+                self.layer_error(call, rule, &bound, &error);
+                self.repaired(&layer, &error, &name, x)
+            }
+            // Two equal labels, reported already.
+            Err(GraphError::DuplicateName { .. }) if self.errors.count() > 0 => Flow::Unknown,
+            Err(error) => {
+                self.errors.report(call, Mistake::new(format!("`{call}`: {error}")));
+                Flow::Unknown
+            }
+        }
+    }
+
+    /// Reports a shape rule that does not hold, at the argument it blames or else at the layer.
+    fn layer_error(&mut self, call: &Call, rule: &LayerRule, bound: &[Option<&Expr>], error: &ShapeError) {
+        let mistake = Mistake::new(format!("`{call}` {error}")).help(error.help());
+        let given =
+            rule.arguments.iter().zip(bound).find(|(argument, _)| error.argument() == Some(argument.name));
+        match given {
+            Some((_, Some(expr))) => self.report_here(expr, mistake),
+            _ => self.report_here(call, mistake),
+        }
+    }
+
+    /// What most likely flows on behind a layer that does not fit.
+    fn repaired(&mut self, layer: &Layer, error: &ShapeError, name: &str, x: ValueId) -> Flow {
+        match (layer, error) {
+            (Layer::Linear { out_features, .. }, ShapeError::Rank { .. }) => {
+                self.placeholder(&[*out_features])
+            }
+            (Layer::Conv2d { .. }, ShapeError::GroupsDoNotDivide { .. }) => {
+                let mut layer = layer.clone();
+                if let Layer::Conv2d { groups, .. } = &mut layer {
+                    *groups = 1;
+                }
+                self.builder.layer(name, &layer, x).map_or(Flow::Unknown, Flow::Value)
+            }
+            (Layer::Dropout { .. } | Layer::BatchNorm { .. }, ShapeError::NumberOutOfRange { .. }) => {
+                Flow::Value(x)
+            }
+            _ => Flow::Unknown,
+        }
+    }
+
+    /// The trainable numbers in the nodes behind a position.
+    fn parameters_since(&self, position: usize) -> usize {
+        let nodes = &self.builder.graph().nodes()[position..];
+        nodes
+            .iter()
+            .filter_map(|node| match &node.op {
+                windlass_compiler::ops::Op::Parameter(parameter) => Some(parameter.shape.item_elements()),
+                _ => None,
+            })
+            .sum()
+    }
+
+    fn block(
+        &mut self,
+        label: Option<&Ident>,
+        (call, block): (&Call, &'a Block),
+        environment: &mut Environment,
+        labels: &mut Labels,
+        it: Flow,
+    ) -> Flow {
+        let name = plain(&call.name);
+        let full_name = labels.name(label, &name);
+        let it = self.flowing(it, call, environment);
+        let words: Vec<String> = block.parameters.iter().map(Pattern::to_string).collect();
+        let example = format!("{name}({})", words.join(", "));
+        let slots: Vec<Slot> = block.parameters.iter().map(slot_of_block).collect();
+        let arguments = match self.bind(call, &slots, &example) {
+            Some(bound) => bound
+                .into_iter()
+                .map(|given| match given {
+                    Some(expr) => self.evaluate(expr, environment, Arithmetic::Integer),
+                    None => Value::Unknown,
+                })
+                .collect(),
+            None => {
+                environment.forgiving = true;
+                vec![Value::Unknown; slots.len()]
+            }
+        };
+        if let Some(chain) = self.recursion(&name) {
+            let mistake = Mistake::new(format!("the block `{name}` contains itself: {chain}"))
+                .help("a network has a fixed number of layers: use `repeat` instead".to_owned());
+            self.errors.report(call, mistake);
+            return Flow::Unknown;
+        }
+        if !self.fit(block, &arguments, call) {
+            let unknown = vec![Value::Unknown; slots.len()];
+            return self.enter(block, &unknown, it, &full_name);
+        }
+        self.enter(block, &arguments, it, &full_name)
+    }
+
+    /// The way from a block back to itself, if it is being entered already.
+    fn recursion(&self, name: &str) -> Option<String> {
+        let inside: Vec<&str> = self
+            .frames
+            .iter()
+            .filter_map(|frame| match frame {
+                Frame::Block { name, .. } => Some(name.as_str()),
+                Frame::Iteration { .. } => None,
+            })
+            .collect();
+        let start = inside.iter().position(|other| *other == name)?;
+        let words: Vec<String> =
+            inside[start..].iter().chain([&name]).map(|name| format!("`{name}`")).collect();
+        Some(words.join(" → "))
+    }
+
+    /// Whether each argument has the form of its parameter; what has not is reported.
+    fn fit(&mut self, block: &Block, arguments: &[Value], call: &Call) -> bool {
+        let mut all = true;
+        for (position, (pattern, value)) in block.parameters.iter().zip(arguments).enumerate() {
+            if !fits(pattern, value) {
+                let name = plain(&call.name);
+                let mistake = Mistake::new(format!("`{name}` takes `{pattern}` here, not `{value}`"))
+                    .help("a parameter in parentheses takes as many values in parentheses".to_owned());
+                match call.arguments().get(position) {
+                    Some(argument) => self.report_here(&argument.value, mistake),
+                    None => self.report_here(call, mistake),
+                }
+                all = false;
+            }
+        }
+        all
+    }
+
+    /// Gives a block's parameters their arguments; two equal names are reported.
+    pub(super) fn define_parameters(
+        &mut self,
+        block: &Block,
+        arguments: &[Value],
+        environment: &mut Environment,
+    ) {
+        for (pattern, value) in block.parameters.iter().zip(arguments) {
+            self.define_pattern(pattern, value, environment);
+        }
+    }
+
+    fn define_pattern(&mut self, pattern: &Pattern, value: &Value, environment: &mut Environment) {
+        match (pattern, value) {
+            (Pattern::Name(name), value) => {
+                self.expect_free_name(name);
+                if environment.has_value(&plain(name)) {
+                    let mistake = Mistake::new(format!("the parameter `{name}` is declared twice"));
+                    self.errors.report(name, mistake);
+                } else {
+                    environment.define_value(name, value.clone());
+                }
+            }
+            (Pattern::Tuple(patterns), Value::Tuple(values)) if patterns.len() == values.len() => {
+                for (pattern, value) in patterns.iter().zip(values) {
+                    self.define_pattern(pattern, value, environment);
+                }
+            }
+            (Pattern::Tuple(patterns), _) => {
+                for pattern in patterns {
+                    self.define_pattern(pattern, &Value::Unknown, environment);
+                }
+            }
+        }
+    }
+
+    /// `add(skip)`: the sum of what flows and of named values.
+    fn add(
+        &mut self,
+        label: Option<&Ident>,
+        call: &Call,
+        environment: &mut Environment,
+        labels: &mut Labels,
+        it: Flow,
+    ) -> Flow {
+        let name = labels.name(label, "add");
+        let it = self.flowing(it, call, environment);
+        let others = self.named_arguments(call, environment, it, "let skip = it; conv2d(…); add(skip)");
+        let mut sum = it;
+        for (index, (other_name, other)) in others.into_iter().enumerate() {
+            let (Flow::Value(left), Flow::Value(right)) = (sum, other) else {
+                // One of the two tells the shape.
+                sum = if matches!(sum, Flow::Value(_)) { sum } else { other };
+                continue;
+            };
+            let name = if index == 0 { name.clone() } else { format!("{name}.{index}") };
+            sum = match self.builder.add(&name, left, right) {
+                Ok(value) => self.record(value, name, "add", &call.to_string(), call.name.span(), 0),
+                Err(GraphError::Shape { error, .. }) => {
+                    let mistake = Mistake::new(format!(
+                        "`{call}` needs two equal shapes, but {:?} flows in and `{other_name}` is {:?}",
+                        self.builder.item(left),
+                        self.builder.item(right)
+                    ));
+                    self.report_here(call, mistake.help(error.help()));
+                    sum
+                }
+                Err(error) => {
+                    self.errors.report(call, Mistake::new(error.to_string()));
+                    sum
+                }
+            };
+        }
+        sum
+    }
+
+    /// `from(skip)`: goes on from a named value.
+    fn from(&mut self, label: Option<&Ident>, call: &Call, environment: &mut Environment, it: Flow) -> Flow {
+        if let Some(label) = label {
+            let mistake = Mistake::new("`from` has no parameters that a label could name")
+                .help(format!("to name the value write `let {label} = it;` behind it"));
+            self.errors.report(label, mistake);
+        }
+        let values = self.named_arguments(call, environment, it, "let start = it; conv2d(…); from(start)");
+        if values.len() > 1 {
+            let mistake = Mistake::new("`from` goes on from one value")
+                .help("to use several write `add(…)` or `concat { … }`".to_owned());
+            self.errors.report(call, mistake);
+        }
+        values.first().map_or(Flow::Unknown, |(_, flow)| *flow)
+    }
+
+    fn named_arguments(
+        &mut self,
+        call: &Call,
+        environment: &mut Environment,
+        it: Flow,
+        example: &str,
+    ) -> Vec<(String, Flow)> {
+        if call.arguments().is_empty() {
+            let mistake = Mistake::new(format!("`{}` needs the name of a value", plain(&call.name)))
+                .help(format!("for example `{example}`"));
+            self.errors.report(call, mistake);
+            environment.forgiving = true;
+        }
+        let mut flows = Vec::new();
+        for argument in call.arguments() {
+            let name = match &argument.value {
+                Expr::Path(path) if argument.name.is_none() => path.path.get_ident(),
+                _ => None,
+            };
+            if let Some(name) = name {
+                flows.push((plain(name), self.named_flow(name, environment, it)));
+            } else {
+                let text = source(&argument.value);
+                let mistake =
+                    Mistake::new(format!("`{}` takes names of values, not `{text}`", plain(&call.name)))
+                        .help(format!("for example `{example}`"));
+                self.errors.report(&argument.value, mistake);
+                environment.forgiving = true;
+                flows.push((text, Flow::Unknown));
+            }
+        }
+        flows
+    }
+
+    fn unknown_call(&mut self, call: &Call, name: &str, environment: &Environment) {
+        match name {
+            "concat" => {
+                let mistake = Mistake::new("`concat` takes paths in braces")
+                    .help("for example `concat { { conv2d(16, kernel_size = 1) } { max_pool2d(3, stride = 1, padding = 1) } }`".to_owned());
+                return self.errors.report(&call.name, mistake);
+            }
+            "repeat" => {
+                let mistake = Mistake::new("`repeat` needs a count and a body")
+                    .help("for example `repeat 3 { linear(64); relu }`".to_owned());
+                return self.errors.report(&call.name, mistake);
+            }
+            _ => {}
+        }
+        let mistake = Mistake::new(format!("there is no layer or block named `{name}`"));
+        let known: Vec<&str> = LAYERS
+            .iter()
+            .map(|rule| rule.name)
+            .chain(STRUCTURE.iter().copied())
+            .chain(self.blocks.keys().map(String::as_str))
+            .collect();
+        let mistake = if environment.has_flow(name) {
+            mistake.help(format!("`{name}` is a value: to go on from it write `from({name})`"))
+        } else if let Some(meant) =
+            layers::known_elsewhere_as(name).or_else(|| did_you_mean(name, known.iter().copied()))
+        {
+            mistake.help(format!("did you mean `{meant}`?"))
+        } else {
+            let names: Vec<&str> = LAYERS.iter().map(|rule| rule.name).collect();
+            mistake.help(format!("the layers are {}", names.join(", ")))
+        };
+        self.errors.report(&call.name, mistake);
+    }
+
+    /// Reports paths that cannot be joined, at the first that does not fit the first of all.
+    pub(super) fn concat_error(
+        &mut self,
+        keyword: &Ident,
+        paths: &[Path],
+        values: &[ValueId],
+        error: &ShapeError,
+    ) {
+        let items: Vec<Vec<usize>> = values.iter().map(|value| self.builder.item(*value)).collect();
+        let beyond_channels = |item: &[usize]| (item.len(), item.get(1..).map(<[usize]>::to_vec));
+        let misfit = items.iter().position(|item| beyond_channels(item) != beyond_channels(&items[0]));
+        let Some(misfit) = misfit else {
+            let mistake = Mistake::new(format!("`concat` {error}")).help(error.help());
+            return self.report_here(keyword, mistake);
+        };
+        let mistake = Mistake::new(format!(
+            "`concat` joins channels, but path 1 gives {:?} and path {} gives {:?}",
+            items[0],
+            misfit + 1,
+            items[misfit]
+        ));
+        let help = if items[0].len() == items[misfit].len() {
+            error.help()
+        } else {
+            Some("let every path end in an image, or every path in `flatten`".to_owned())
+        };
+        self.report_here(last_token(&paths[misfit], keyword), mistake.help(help));
+    }
+}
+
+/// Where a path ends: what its shape comes from.
+fn last_token<'p>(path: &'p Path, keyword: &'p Ident) -> &'p dyn ToTokens {
+    match path {
+        Path::Value(name) => name,
+        Path::Body(body) => match body.statements.last() {
+            Some(Statement::Call { call, .. }) => call,
+            Some(Statement::Repeat { keyword, .. } | Statement::Concat { keyword, .. }) => keyword,
+            Some(Statement::Let { name, .. } | Statement::Output { name, .. } | Statement::It(name)) => name,
+            Some(Statement::Malformed(_)) | None => keyword,
+        },
+    }
+}
+
+fn slot_of_block(pattern: &Pattern) -> Slot {
+    let name = match pattern {
+        Pattern::Name(name) => Some(plain(name)),
+        Pattern::Tuple(_) => None,
+    };
+    Slot { name, text: pattern.to_string(), also: &[], required: true }
+}
+
+fn fits(pattern: &Pattern, value: &Value) -> bool {
+    match (pattern, value) {
+        (Pattern::Name(_), _) | (Pattern::Tuple(_), Value::Unknown) => true,
+        (Pattern::Tuple(patterns), Value::Tuple(values)) => {
+            patterns.len() == values.len()
+                && patterns.iter().zip(values).all(|(pattern, value)| fits(pattern, value))
+        }
+        (Pattern::Tuple(_), Value::Integer(_) | Value::Number(_) | Value::Flag(_)) => false,
+    }
+}

@@ -1,0 +1,456 @@
+//! Syntax tree to graph. Layers are added to the compiler's own builder, which checks their shapes; what it rejects is
+//! reported at the user's token, and checking goes on with the likeliest result, so that one mistake makes one error.
+
+mod arguments;
+mod call;
+mod network;
+mod scope;
+mod values;
+
+use std::collections::{BTreeMap, HashSet};
+
+use proc_macro2::{Ident, Span};
+use quote::ToTokens;
+use windlass_compiler::entity::ValueId;
+use windlass_compiler::error::GraphError;
+use windlass_compiler::graph::{Builder, Graph};
+
+use crate::ast::{Block, Body, Item, Network, Path, Program, Statement, plain};
+use crate::diagnostics::{Diagnostics, Mistake};
+use crate::layers;
+use scope::{Environment, Flow, Labels};
+use values::{Arithmetic, Value};
+
+/// More layers than any network has; a `repeat` by mistake must not keep the user's compiler busy.
+const MAX_LAYERS: usize = 5_000;
+
+/// What checking found out about a program.
+pub(crate) struct Findings<'a> {
+    pub(crate) networks: Vec<Finding<'a>>,
+    pub(crate) unused_blocks: Vec<&'a Block>,
+}
+
+/// A network with its interface, and its graph if nothing is wrong with it.
+pub(crate) struct Finding<'a> {
+    pub(crate) network: &'a Network,
+    /// Sizes of one item of each input, empty where they are wrong.
+    pub(crate) inputs: Vec<Vec<usize>>,
+    /// Sizes of one item of each output, empty where they are wrong.
+    pub(crate) outputs: Vec<Vec<usize>>,
+    pub(crate) checked: Option<Checked>,
+}
+
+/// A network without mistakes.
+pub(crate) struct Checked {
+    pub(crate) graph: Graph,
+    pub(crate) layers: Vec<LayerRow>,
+}
+
+/// A layer for the generated documentation.
+pub(crate) struct LayerRow {
+    pub(crate) label: String,
+    pub(crate) kind: &'static str,
+    pub(crate) result: Vec<usize>,
+    pub(crate) parameters: usize,
+}
+
+/// The name under which a single unnamed output is known.
+pub(crate) const SINGLE_OUTPUT: &str = "output";
+
+/// Checks every block and network; mistakes go to `errors`.
+pub(crate) fn check<'a>(program: &'a Program, errors: &mut Diagnostics) -> Findings<'a> {
+    let mut blocks: BTreeMap<String, &'a Block> = BTreeMap::new();
+    let mut networks: Vec<&'a Network> = Vec::new();
+    for item in &program.items {
+        match item {
+            Item::Malformed(malformed) => errors.push(malformed.error.clone()),
+            Item::Block(block) => declare_block(block, &mut blocks, errors),
+            Item::Network(network) if networks.iter().any(|other| other.name == network.name) => {
+                let mistake = Mistake::new(format!("the network `{}` is declared twice", network.name));
+                errors.report(&network.name, mistake);
+            }
+            Item::Network(network) => networks.push(network),
+        }
+    }
+    let mut entered = HashSet::new();
+    let networks = networks
+        .into_iter()
+        .map(|network| Checker::new(&blocks, errors, &mut entered, &plain(&network.name)).network(network))
+        .collect();
+    let mut unused_blocks = Vec::new();
+    for item in &program.items {
+        // A block that nothing calls is checked as far as that goes without its arguments.
+        if let Item::Block(block) = item
+            && !entered.contains(&plain(&block.name))
+        {
+            unused_blocks.push(block);
+            let unknown = vec![Value::Unknown; block.parameters.len()];
+            Checker::new(&blocks, errors, &mut entered, "").enter(block, &unknown, Flow::Unknown, "");
+        }
+    }
+    Findings { networks, unused_blocks }
+}
+
+fn declare_block<'a>(block: &'a Block, blocks: &mut BTreeMap<String, &'a Block>, errors: &mut Diagnostics) {
+    let name = plain(&block.name);
+    if layers::find(&name).is_some() || layers::STRUCTURE.contains(&name.as_str()) || name == "it" {
+        let mistake = Mistake::new(format!("`{name}` is a word of the language already"))
+            .help("give the block another name".to_owned());
+        errors.report(&block.name, mistake);
+    } else if blocks.contains_key(&name) {
+        errors.report(&block.name, Mistake::new(format!("the block `{name}` is declared twice")));
+    } else {
+        blocks.insert(name, block);
+    }
+}
+
+/// Where checking stands: inside which calls and iterations.
+enum Frame {
+    /// A block, and how it was called if anything calls it.
+    Block {
+        name: String,
+        note: Option<String>,
+    },
+    Iteration {
+        note: String,
+    },
+}
+
+/// Checks one network.
+struct Checker<'c, 'a> {
+    blocks: &'c BTreeMap<String, &'a Block>,
+    errors: &'c mut Diagnostics,
+    entered: &'c mut HashSet<String>,
+    builder: Builder,
+    frames: Vec<Frame>,
+    steps: usize,
+    placeholders: usize,
+    layers: Vec<LayerRow>,
+    /// The results of layers, with the words and place to report those that nothing uses.
+    results: Vec<(ValueId, String, Span)>,
+}
+
+impl<'c, 'a> Checker<'c, 'a> {
+    fn new(
+        blocks: &'c BTreeMap<String, &'a Block>,
+        errors: &'c mut Diagnostics,
+        entered: &'c mut HashSet<String>,
+        name: &str,
+    ) -> Self {
+        Checker {
+            blocks,
+            errors,
+            entered,
+            builder: Builder::new(name),
+            frames: Vec::new(),
+            steps: 0,
+            placeholders: 0,
+            layers: Vec::new(),
+            results: Vec::new(),
+        }
+    }
+
+    fn expect_free_name(&mut self, name: &Ident) {
+        if name == "it" {
+            let mistake = Mistake::new("`it` always means what flows from the layer before")
+                .help("choose another name".to_owned());
+            self.errors.report(name, mistake);
+        }
+    }
+
+    fn expect_statements(&mut self, body: &Body, what: &str) {
+        if body.statements.is_empty() {
+            let mistake = Mistake::new(format!("{what} has no layers"))
+                .help("write them between the braces: `flatten; linear(10)`".to_owned());
+            self.errors.report(&BraceSpan(body), mistake);
+        }
+    }
+
+    fn body(
+        &mut self,
+        body: &'a Body,
+        environment: &mut Environment,
+        labels: &mut Labels,
+        mut it: Flow,
+    ) -> Flow {
+        let mark = environment.enter();
+        for statement in &body.statements {
+            if self.exhausted() {
+                environment.forgiving = true;
+                break;
+            }
+            it = self.statement(statement, environment, labels, it);
+        }
+        for name in environment.leave(mark) {
+            let mistake = Mistake::new(format!("`{name}` is never used"))
+                .help(format!("use it, as in `add({name})`, or leave the `let` out"));
+            self.errors.report(&name, mistake);
+        }
+        it
+    }
+
+    fn exhausted(&self) -> bool {
+        self.steps >= MAX_LAYERS
+    }
+
+    /// Counts a layer; the one that makes a network too large is reported.
+    fn step(&mut self, at: &dyn ToTokens) {
+        self.steps += 1;
+        if self.exhausted() {
+            let mistake = Mistake::new(format!("the network grows beyond {MAX_LAYERS} layers here"))
+                .help("repeat less often".to_owned());
+            self.report_here(at, mistake);
+        }
+    }
+
+    fn statement(
+        &mut self,
+        statement: &'a Statement,
+        environment: &mut Environment,
+        labels: &mut Labels,
+        it: Flow,
+    ) -> Flow {
+        match statement {
+            Statement::Malformed(error) => {
+                self.errors.push(error.clone());
+                environment.forgiving = true;
+                it
+            }
+            Statement::It(_) => it,
+            Statement::Let { name, value } => {
+                self.expect_free_name(name);
+                let flow = self.named_flow(value, environment, it);
+                environment.define_flow(name, flow);
+                it
+            }
+            Statement::Output { name, value } => {
+                let flow = self.named_flow(value, environment, it);
+                self.assign(name, flow, environment);
+                it
+            }
+            Statement::Call { label, call } => {
+                self.step(call);
+                self.call(label.as_ref(), call, environment, labels, it)
+            }
+            Statement::Repeat { label, keyword, count, body } => {
+                self.step(keyword);
+                self.expect_statements(body, "this `repeat`");
+                let value = self.evaluate(count, environment, Arithmetic::Integer);
+                let times = self.size(count, "the count of `repeat`", &value);
+                let name = labels.name(label.as_ref(), "repeat");
+                self.repeat((keyword, body), times, &name, environment, it)
+            }
+            Statement::Concat { label, keyword, paths } => {
+                self.step(keyword);
+                self.concat((label.as_ref(), keyword, paths), environment, labels, it)
+            }
+        }
+    }
+
+    fn assign(&mut self, name: &Ident, flow: Flow, environment: &mut Environment) {
+        let Some(outputs) = &mut environment.outputs else {
+            let mistake = Mistake::new(format!("`{name}` cannot be assigned in a block")).help(format!(
+                "outputs are assigned in the network; to name a value write `let {name} = it;`"
+            ));
+            return self.errors.report(name, mistake);
+        };
+        if outputs.iter().any(|(other, _)| other == name) {
+            self.errors.report(name, Mistake::new(format!("the output `{name}` is assigned twice")));
+        } else {
+            outputs.push((name.clone(), flow));
+        }
+    }
+
+    fn repeat(
+        &mut self,
+        (keyword, body): (&'a Ident, &'a Body),
+        times: Option<usize>,
+        name: &str,
+        environment: &mut Environment,
+        it: Flow,
+    ) -> Flow {
+        let Some(times @ 1..) = times else {
+            // Not at all, or nobody knows how often: the body is still checked, but leaves no trace.
+            let saved = (self.builder.clone(), self.layers.len(), self.results.len());
+            let mut labels = Labels::new(name.to_owned(), [body], self.errors);
+            self.body(body, environment, &mut labels, Flow::Unknown);
+            self.builder = saved.0;
+            self.layers.truncate(saved.1);
+            self.results.truncate(saved.2);
+            return if times.is_some() { it } else { Flow::Unknown };
+        };
+        let mut flow = it;
+        for iteration in 0..times {
+            let before = self.errors.count();
+            let note = format!("in iteration {} of {times} of this `repeat`", iteration + 1);
+            self.frames.push(Frame::Iteration { note });
+            let mut labels = Labels::new(format!("{name}.{iteration}"), [body], self.errors);
+            flow = self.body(body, environment, &mut labels, flow);
+            self.step(keyword);
+            self.frames.pop();
+            // What one iteration gets wrong, the next would get wrong again.
+            if self.errors.count() > before || self.exhausted() {
+                return Flow::Unknown;
+            }
+        }
+        flow
+    }
+
+    fn concat(
+        &mut self,
+        (label, keyword, paths): (Option<&'a Ident>, &'a Ident, &'a [Path]),
+        environment: &mut Environment,
+        labels: &mut Labels,
+        it: Flow,
+    ) -> Flow {
+        if paths.len() < 2 {
+            let mistake = Mistake::new("`concat` joins at least two paths").help(
+                "write each in braces: `concat { { relu } { conv2d(16, kernel_size = 1) } }`".to_owned(),
+            );
+            self.errors.report(keyword, mistake);
+        }
+        let name = labels.name(label, "concat");
+        let bodies = paths.iter().filter_map(|path| match path {
+            Path::Body(body) => Some(body),
+            Path::Value(_) => None,
+        });
+        let mut own = label.map(|_| Labels::new(name.clone(), bodies, self.errors));
+        let labels = own.as_mut().unwrap_or(labels);
+        let flows: Vec<Flow> = paths
+            .iter()
+            .map(|path| match path {
+                Path::Body(body) if body.statements.is_empty() => self.flowing(it, keyword, environment),
+                Path::Body(body) => self.body(body, environment, labels, it),
+                Path::Value(value) => self.named_flow(value, environment, it),
+            })
+            .collect();
+        let values: Vec<ValueId> = flows
+            .iter()
+            .filter_map(|flow| match flow {
+                Flow::Value(value) => Some(*value),
+                Flow::Unknown | Flow::Nothing => None,
+            })
+            .collect();
+        if values.len() != flows.len() || values.is_empty() {
+            return Flow::Unknown;
+        }
+        match self.builder.concat(&name, &values) {
+            Ok(value) => self.record(value, name, "concat", "concat { … }", keyword.span(), 0),
+            Err(GraphError::Shape { error, .. }) => {
+                self.concat_error(keyword, paths, &values, &error);
+                Flow::Unknown
+            }
+            Err(error) => {
+                self.errors.report(keyword, Mistake::new(error.to_string()));
+                Flow::Unknown
+            }
+        }
+    }
+
+    /// Enters a block: with the arguments of a call, or with none known.
+    fn enter(&mut self, block: &'a Block, arguments: &[Value], it: Flow, prefix: &str) -> Flow {
+        let name = plain(&block.name);
+        self.entered.insert(name.clone());
+        let words: Vec<String> = arguments.iter().map(Value::to_string).collect();
+        let note = match it {
+            Flow::Value(value) => Some(format!(
+                "in `{name}({})` called with input {:?}",
+                words.join(", "),
+                self.builder.item(value)
+            )),
+            Flow::Unknown | Flow::Nothing if arguments.contains(&Value::Unknown) => None,
+            Flow::Unknown | Flow::Nothing => Some(format!("in `{name}({})`", words.join(", "))),
+        };
+        self.expect_statements(&block.body, &format!("the block `{name}`"));
+        let mut environment = Environment::default();
+        self.define_parameters(block, arguments, &mut environment);
+        self.frames.push(Frame::Block { name, note });
+        let mut labels = Labels::new(prefix.to_owned(), [&block.body], self.errors);
+        let flow = self.body(&block.body, &mut environment, &mut labels, it);
+        self.frames.pop();
+        for unused in environment.leave_block() {
+            let mistake = Mistake::new(format!("the parameter `{unused}` is never used"))
+                .help("use it, or leave it out".to_owned());
+            self.errors.report(&unused, mistake);
+        }
+        flow
+    }
+
+    /// The value behind `it` or a name.
+    fn named_flow(&mut self, name: &Ident, environment: &Environment, it: Flow) -> Flow {
+        let text = plain(name);
+        if text == "it" {
+            return self.flowing(it, name, environment);
+        }
+        if let Some(flow) = environment.flow(&text) {
+            return flow;
+        }
+        let mistake = Mistake::new(format!("there is no value named `{text}`"));
+        let mistake = if let Some(meant) = environment.similar_flow(&text) {
+            mistake.help(format!("did you mean `{meant}`?"))
+        } else if environment.value(&text).is_some() {
+            mistake.help(format!("`{text}` is a number, a parameter of the block"))
+        } else {
+            mistake.help(format!("name what flows where it is wanted: `let {text} = it;`"))
+        };
+        self.errors.report(name, mistake);
+        Flow::Unknown
+    }
+
+    /// What flows here, if anything does.
+    fn flowing(&mut self, it: Flow, at: &dyn ToTokens, environment: &Environment) -> Flow {
+        if it != Flow::Nothing {
+            return it;
+        }
+        let inputs: Vec<String> =
+            environment.flow_names().iter().map(|name| format!("`from({name})`")).collect();
+        let mistake = Mistake::new("nothing flows here yet: the network has several inputs")
+            .help(format!("start with one of them: {}", inputs.join(" or ")));
+        self.errors.report(at, mistake);
+        Flow::Unknown
+    }
+
+    /// Remembers a layer for the documentation, and that its result should be used.
+    fn record(
+        &mut self,
+        value: ValueId,
+        label: String,
+        kind: &'static str,
+        text: &str,
+        span: Span,
+        parameters: usize,
+    ) -> Flow {
+        let result = self.builder.item(value);
+        self.layers.push(LayerRow { label, kind, result, parameters });
+        self.results.push((value, text.to_owned(), span));
+        Flow::Value(value)
+    }
+
+    /// A stand-in for a value of known shape whose making went wrong.
+    fn placeholder(&mut self, item: &[usize]) -> Flow {
+        self.placeholders += 1;
+        // No input can be named so.
+        let name = format!("?{}", self.placeholders);
+        self.builder.input(&name, item).map_or(Flow::Unknown, Flow::Value)
+    }
+
+    /// Reports a mistake that depends on the calls and iterations around it, and says which.
+    fn report_here(&mut self, at: &dyn ToTokens, mistake: Mistake) {
+        const SHOWN: usize = 4;
+        let notes = self.frames.iter().rev().filter_map(|frame| match frame {
+            Frame::Block { note, .. } => note.clone(),
+            Frame::Iteration { note } => Some(note.clone()),
+        });
+        let mistake = mistake.notes(notes.take(SHOWN));
+        self.errors.report(at, mistake);
+    }
+}
+
+/// The opening brace of a body.
+struct BraceSpan<'a>(&'a Body);
+
+impl ToTokens for BraceSpan<'_> {
+    fn to_tokens(&self, tokens: &mut proc_macro2::TokenStream) {
+        self.0.brace.surround(tokens, |_| {});
+    }
+}

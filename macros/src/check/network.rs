@@ -1,0 +1,240 @@
+//! The outer side of a network: its inputs, its outputs, and whether everything between them is used.
+
+use std::collections::HashSet;
+
+use proc_macro2::Ident;
+use quote::ToTokens;
+use windlass_compiler::error::GraphError;
+
+use super::scope::{Environment, Flow, Labels};
+use super::{Checked, Checker, Finding, SINGLE_OUTPUT};
+use crate::ast::{Network, Outputs, Port, Sizes, plain};
+use crate::diagnostics::{Mistake, did_you_mean};
+
+impl<'a> Checker<'_, 'a> {
+    pub(super) fn network(mut self, network: &'a Network) -> Finding<'a> {
+        let before = self.errors.count();
+        let mut environment = Environment::of_network();
+        let (inputs, first) = self.inputs(network, &mut environment);
+        let declared = self.declared_outputs(network);
+        self.expect_statements(&network.body, &format!("the network `{}`", network.name));
+        let mut labels = Labels::new(String::new(), [&network.body], self.errors);
+        let last = self.body(&network.body, &mut environment, &mut labels, first);
+        let assigned = environment.outputs.take().unwrap_or_default();
+        let assigned = self.declared_only(network, assigned);
+        match &network.outputs {
+            Outputs::Missing => self.output_missing(network, last),
+            Outputs::Single(sizes) => {
+                self.output(network, SINGLE_OUTPUT, sizes, declared[0].as_deref(), last)
+            }
+            Outputs::Named(ports) => {
+                for (port, sizes) in ports.iter().zip(&declared) {
+                    let name = plain(&port.name);
+                    match assigned.iter().find(|(other, _)| *other == name) {
+                        Some((_, flow)) => self.output(network, &name, &port.sizes, sizes.as_deref(), *flow),
+                        None if environment.forgiving => {}
+                        None => {
+                            let mistake = Mistake::new(format!("the output `{name}` is never assigned"))
+                                .help(format!("write `{name} = it;` where its value flows"));
+                            self.errors.report(&port.name, mistake);
+                        }
+                    }
+                }
+            }
+        }
+        if self.errors.count() == before {
+            self.report_unused(network);
+        }
+        let complete =
+            |sizes: Vec<Option<Vec<usize>>>| sizes.into_iter().map(Option::unwrap_or_default).collect();
+        let (inputs, outputs) = (complete(inputs), complete(declared));
+        let checked = if self.errors.count() == before { self.finish(network) } else { None };
+        Finding { network, inputs, outputs, checked }
+    }
+
+    fn finish(self, network: &Network) -> Option<Checked> {
+        match self.builder.finish() {
+            Ok(graph) => Some(Checked { graph, layers: self.layers }),
+            Err(error) => {
+                self.errors.report(&network.name, Mistake::new(error.to_string()));
+                None
+            }
+        }
+    }
+
+    /// Declares the inputs; gives the sizes of each, and what flows into the first layer.
+    fn inputs(
+        &mut self,
+        network: &Network,
+        environment: &mut Environment,
+    ) -> (Vec<Option<Vec<usize>>>, Flow) {
+        if network.inputs.is_empty() {
+            let mistake = Mistake::new(format!("`{}` has no input", network.name))
+                .help(format!("write `{}(image: [1, 28, 28])`", network.name));
+            self.errors.report(&network.name, mistake);
+        }
+        let mut first = Flow::Unknown;
+        let mut sizes = Vec::new();
+        self.report_duplicates(&network.inputs, "input");
+        for port in &network.inputs {
+            let name = plain(&port.name);
+            self.expect_free_name(&port.name);
+            let item = self.declared_sizes(&port.sizes, &format!("the input `{name}`"));
+            let flow = match item.as_deref().map(|item| self.builder.input(&name, item)) {
+                Some(Ok(value)) => Flow::Value(value),
+                Some(Err(GraphError::Shape { error, .. })) => {
+                    let mistake = Mistake::new(format!("the input `{name}` {error}")).help(error.help());
+                    self.errors.report(&port.sizes, mistake);
+                    Flow::Unknown
+                }
+                Some(Err(_)) | None => Flow::Unknown,
+            };
+            environment.define_flow(&port.name, flow);
+            sizes.push(item);
+            first = if network.inputs.len() == 1 { flow } else { Flow::Nothing };
+        }
+        (sizes, first)
+    }
+
+    fn declared_outputs(&mut self, network: &Network) -> Vec<Option<Vec<usize>>> {
+        let ports = match &network.outputs {
+            Outputs::Missing => return Vec::new(),
+            Outputs::Single(sizes) => return vec![self.declared_sizes(sizes, "the output")],
+            Outputs::Named(ports) => ports,
+        };
+        if ports.is_empty() {
+            let mistake = Mistake::new(format!("`{}` has no output", network.name))
+                .help("write `-> [10]` after the inputs".to_owned());
+            self.errors.report(&network.name, mistake);
+        }
+        self.report_duplicates(ports, "output");
+        for port in ports {
+            let name = plain(&port.name);
+            self.expect_free_name(&port.name);
+            if network.inputs.iter().any(|input| plain(&input.name) == name) {
+                let mistake = Mistake::new(format!("`{name}` is an input and an output"))
+                    .help("give them different names".to_owned());
+                self.errors.report(&port.name, mistake);
+            }
+        }
+        ports
+            .iter()
+            .map(|port| self.declared_sizes(&port.sizes, &format!("the output `{}`", port.name)))
+            .collect()
+    }
+
+    fn report_duplicates(&mut self, ports: &[Port], kind: &str) {
+        let mut names = HashSet::new();
+        for port in ports {
+            // Constants are named after ports in upper case.
+            if !names.insert(plain(&port.name).to_uppercase()) {
+                let mistake = Mistake::new(format!("the {kind} `{}` is declared twice", port.name));
+                self.errors.report(&port.name, mistake);
+            }
+        }
+    }
+
+    fn output_missing(&mut self, network: &Network, last: Flow) {
+        let mistake = Mistake::new(format!("`{}` does not declare its output", network.name));
+        let mistake = match last {
+            Flow::Value(value) => {
+                mistake.help(format!("write `-> {:?}` after the inputs", self.builder.item(value)))
+            }
+            Flow::Unknown | Flow::Nothing => mistake.help("write `-> [10]` after the inputs".to_owned()),
+        };
+        self.errors.report(&network.name, mistake);
+    }
+
+    fn output(
+        &mut self,
+        network: &Network,
+        name: &str,
+        declared: &Sizes,
+        expected: Option<&[usize]>,
+        flow: Flow,
+    ) {
+        let Flow::Value(value) = flow else {
+            if flow == Flow::Nothing && !network.body.statements.is_empty() {
+                self.nothing_flows(declared, "the output", network);
+            }
+            return;
+        };
+        let computed = self.builder.item(value);
+        if let Some(expected) = expected.filter(|expected| *expected != computed) {
+            let whose = match &network.outputs {
+                Outputs::Named(_) => format!("the output `{name}`"),
+                Outputs::Single(_) | Outputs::Missing => "the output".to_owned(),
+            };
+            let mut help = format!("declare `{computed:?}`");
+            if let ([features], [_]) = (expected, &computed[..]) {
+                help = format!("{help}, or let the last layer be `linear({features})`");
+            }
+            let mistake =
+                Mistake::new(format!("{whose} is declared as {expected:?} but computed as {computed:?}"));
+            self.errors.report(declared, mistake.help(help));
+        }
+        if let Err(error) = self.builder.output(name, value)
+            && self.errors.count() == 0
+        {
+            self.errors.report(declared, Mistake::new(error.to_string()));
+        }
+    }
+
+    /// The assigned values under the names of declared outputs; others are reported, and misspelt ones taken as meant.
+    fn declared_only(&mut self, network: &Network, assigned: Vec<(Ident, Flow)>) -> Vec<(String, Flow)> {
+        let declared: Vec<String> = match &network.outputs {
+            Outputs::Named(ports) => ports.iter().map(|port| plain(&port.name)).collect(),
+            Outputs::Missing | Outputs::Single(_) => Vec::new(),
+        };
+        let mut known = Vec::new();
+        for (name, flow) in assigned {
+            let text = plain(&name);
+            if declared.contains(&text) {
+                known.push((text, flow));
+                continue;
+            }
+            let mistake = Mistake::new(format!("there is no output named `{text}`"));
+            let meant = did_you_mean(&text, declared.iter().map(String::as_str));
+            let mistake = match (meant, &network.outputs) {
+                (Some(meant), _) => mistake.help(format!("did you mean `{meant}`?")),
+                (None, Outputs::Named(_)) => {
+                    mistake.help(format!("declare it behind `->`, or write `let {text} = it;`"))
+                }
+                (None, Outputs::Missing | Outputs::Single(_)) => mistake.help(format!(
+                    "declare it, `-> ({text}: [10])`, or write `let {text} = it;` to name a value"
+                )),
+            };
+            self.errors.report(&name, mistake);
+            known.extend(meant.map(|meant| (meant.to_owned(), flow)));
+        }
+        known
+    }
+
+    /// Reports what is computed for nothing: inputs, and layers whose result goes nowhere.
+    fn report_unused(&mut self, network: &Network) {
+        let uses = self.builder.graph().use_counts();
+        for port in &network.inputs {
+            let value = self.builder.graph().source(&plain(&port.name));
+            if value.is_some_and(|value| uses[value.index()] == 0) {
+                let mistake = Mistake::new(format!("the input `{}` is never used", port.name))
+                    .help(format!("start a path with `from({})`, or leave it out", port.name));
+                self.errors.report(&port.name, mistake);
+            }
+        }
+        for (value, text, span) in std::mem::take(&mut self.results) {
+            if uses[value.index()] == 0 {
+                let mistake = Mistake::new(format!("the result of `{text}` is never used"))
+                    .help("name it with `let name = it;` and use it, or leave the layer out".to_owned());
+                self.errors.report(&Ident::new("_layer", span), mistake);
+            }
+        }
+    }
+
+    fn nothing_flows(&mut self, at: &dyn ToTokens, what: &str, network: &Network) {
+        let inputs: Vec<String> =
+            network.inputs.iter().map(|port| format!("`from({})`", port.name)).collect();
+        let mistake = Mistake::new(format!("nothing flows into {what}: no layer was reached"))
+            .help(format!("start with one of the inputs: {}", inputs.join(" or ")));
+        self.errors.report(at, mistake);
+    }
+}

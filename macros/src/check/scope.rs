@@ -1,0 +1,193 @@
+//! What names stand for while a body is checked: values, block parameters, and the labels that name parameters.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+
+use proc_macro2::Ident;
+use windlass_compiler::entity::ValueId;
+
+use super::values::Value;
+use crate::ast::{Body, Path, Statement, plain};
+use crate::diagnostics::{Diagnostics, Mistake, did_you_mean};
+
+/// What flows from one layer to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// A value of known shape.
+    Value(ValueId),
+    /// Not known, because of a mistake already reported.
+    Unknown,
+    /// Nothing yet: the network has several inputs and none was chosen.
+    Nothing,
+}
+
+/// A name, what it stands for, and whether anything used it.
+struct Binding<T> {
+    name: Ident,
+    meaning: T,
+    used: Cell<bool>,
+}
+
+/// Names in scope. Those defined later hide earlier ones.
+#[derive(Default)]
+pub(super) struct Environment {
+    flows: Vec<Binding<Flow>>,
+    values: Vec<Binding<Value>>,
+    /// The values assigned to outputs; `None` in a block, which has no outputs of its own.
+    pub(super) outputs: Option<Vec<(Ident, Flow)>>,
+    /// Set where a mistake hides uses of names, so that these are not reported as unused.
+    pub(super) forgiving: bool,
+}
+
+impl Environment {
+    /// The environment of a network's body, where outputs can be assigned; that of a block is the default one.
+    pub(super) fn of_network() -> Self {
+        Environment { outputs: Some(Vec::new()), ..Environment::default() }
+    }
+
+    /// Names a value; an input or a `let`.
+    pub(super) fn define_flow(&mut self, name: &Ident, flow: Flow) {
+        self.flows.push(Binding { name: name.clone(), meaning: flow, used: Cell::new(false) });
+    }
+
+    /// Names an argument of a block.
+    pub(super) fn define_value(&mut self, name: &Ident, value: Value) {
+        self.values.push(Binding { name: name.clone(), meaning: value, used: Cell::new(false) });
+    }
+
+    /// The value behind a name, which counts as used.
+    pub(super) fn flow(&self, name: &str) -> Option<Flow> {
+        find(&self.flows, name).copied()
+    }
+
+    /// The argument behind a name, which counts as used.
+    pub(super) fn value(&self, name: &str) -> Option<Value> {
+        find(&self.values, name).cloned()
+    }
+
+    pub(super) fn has_value(&self, name: &str) -> bool {
+        self.values.iter().any(|binding| plain(&binding.name) == name)
+    }
+
+    pub(super) fn has_flow(&self, name: &str) -> bool {
+        self.flows.iter().any(|binding| plain(&binding.name) == name)
+    }
+
+    /// The value that a misspelt name most likely means, which counts as used.
+    pub(super) fn similar_flow(&self, name: &str) -> Option<String> {
+        similar(&self.flows, name)
+    }
+
+    /// The argument that a misspelt name most likely means, which counts as used.
+    pub(super) fn similar_value(&self, name: &str) -> Option<String> {
+        similar(&self.values, name)
+    }
+
+    pub(super) fn flow_names(&self) -> Vec<String> {
+        self.flows.iter().map(|binding| plain(&binding.name)).collect()
+    }
+
+    /// Marks where a nested body begins.
+    pub(super) fn enter(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Forgets the names defined since, and gives back the unused ones.
+    pub(super) fn leave(&mut self, mark: usize) -> Vec<Ident> {
+        let left = self.flows.split_off(mark.min(self.flows.len()));
+        self.unused(left)
+    }
+
+    /// The block parameters that nothing used.
+    pub(super) fn leave_block(&mut self) -> Vec<Ident> {
+        let left = std::mem::take(&mut self.values);
+        self.unused(left)
+    }
+
+    fn unused<T>(&self, bindings: Vec<Binding<T>>) -> Vec<Ident> {
+        let exempt = |name: &Ident| self.forgiving || plain(name).starts_with('_');
+        let unused = bindings.into_iter().filter(|binding| !binding.used.get());
+        unused.map(|binding| binding.name).filter(|name| !exempt(name)).collect()
+    }
+}
+
+fn find<'a, T>(bindings: &'a [Binding<T>], name: &str) -> Option<&'a T> {
+    let binding = bindings.iter().rev().find(|binding| plain(&binding.name) == name)?;
+    binding.used.set(true);
+    Some(&binding.meaning)
+}
+
+fn similar<T>(bindings: &[Binding<T>], name: &str) -> Option<String> {
+    let names: Vec<String> = bindings.iter().map(|binding| plain(&binding.name)).collect();
+    let meant = did_you_mean(name, names.iter().map(String::as_str))?;
+    find(bindings, meant);
+    Some(meant.to_owned())
+}
+
+/// The names that layers of one scope give to their parameters: a network, a block, an iteration, a labelled `concat`.
+pub(super) struct Labels {
+    prefix: String,
+    taken: HashSet<String>,
+    /// How many layers of each kind were named automatically.
+    counts: HashMap<String, usize>,
+}
+
+impl Labels {
+    /// The labels of a scope; two equal ones are reported.
+    pub(super) fn new<'a>(
+        prefix: String,
+        bodies: impl IntoIterator<Item = &'a Body>,
+        errors: &mut Diagnostics,
+    ) -> Self {
+        let mut taken = HashSet::new();
+        for body in bodies {
+            collect(body, &mut taken, errors);
+        }
+        Labels { prefix, taken, counts: HashMap::new() }
+    }
+
+    /// The full name of a layer: its label, or its kind with a number, behind the names of the scopes around it.
+    pub(super) fn name(&mut self, label: Option<&Ident>, kind: &str) -> String {
+        let own = label.map_or_else(|| self.automatic(kind), plain);
+        if self.prefix.is_empty() { own } else { format!("{}.{own}", self.prefix) }
+    }
+
+    fn automatic(&mut self, kind: &str) -> String {
+        let count = self.counts.entry(kind.to_owned()).or_insert(0);
+        loop {
+            *count += 1;
+            let name = format!("{kind}{count}");
+            if !self.taken.contains(&name) {
+                return name;
+            }
+        }
+    }
+}
+
+fn collect(body: &Body, taken: &mut HashSet<String>, errors: &mut Diagnostics) {
+    for statement in &body.statements {
+        let (label, paths) = match statement {
+            Statement::Call { label, .. } | Statement::Repeat { label, .. } => (label, &[][..]),
+            Statement::Concat { label, paths, .. } => (label, &paths[..]),
+            Statement::Let { .. } | Statement::Output { .. } | Statement::It(_) | Statement::Malformed(_) => {
+                continue;
+            }
+        };
+        match label {
+            Some(label) if !taken.insert(plain(label)) => errors.report(
+                label,
+                Mistake::new(format!("the label `{label}` is used twice"))
+                    .help("parameters are named after labels: give each layer of a body another".to_owned()),
+            ),
+            Some(_) => {}
+            // The paths of a `concat` without a label share the scope around it.
+            None => {
+                for path in paths {
+                    if let Path::Body(body) = path {
+                        collect(body, taken, errors);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Collects every mistake of an expansion, one for each token at most, and words them alike: what is wrong, the way out,
+//! and where it happened. Stable Rust lets a macro report plain errors only, so help and notes are further lines.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Mistake {
+    text: String,
+    help: Option<String>,
+    notes: Vec<String>,
+}
+
+impl Mistake {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Mistake { text: text.into(), help: None, notes: Vec::new() }
+    }
+
+    /// The way out.
+    pub(crate) fn help(mut self, help: impl Into<Option<String>>) -> Self {
+        self.help = help.into();
+        self
+    }
+
+    /// Where it happened, innermost first.
+    pub(crate) fn notes(mut self, notes: impl IntoIterator<Item = String>) -> Self {
+        self.notes.extend(notes);
+        self
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        if let Some(help) = &self.help {
+            write!(f, "\nhelp: {help}")?;
+        }
+        for note in &self.notes {
+            write!(f, "\nnote: {note}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The mistakes so far.
+#[derive(Default)]
+pub(crate) struct Diagnostics {
+    errors: Vec<syn::Error>,
+    /// A block is checked at each of its calls, and an iteration after another: only the first complaint about a token
+    /// is kept. Spans cannot be compared, but lines and columns can.
+    places: HashSet<(usize, usize)>,
+}
+
+impl Diagnostics {
+    /// Records a mistake at the given tokens.
+    pub(crate) fn report(&mut self, at: &dyn ToTokens, mistake: Mistake) {
+        self.push(syn::Error::new_spanned(at.to_token_stream(), mistake));
+    }
+
+    /// Records an error found while parsing.
+    pub(crate) fn push(&mut self, error: syn::Error) {
+        let start = error.span().start();
+        if self.places.insert((start.line, start.column)) {
+            self.errors.push(error);
+        }
+    }
+
+    /// How many were recorded.
+    pub(crate) fn count(&self) -> usize {
+        self.errors.len()
+    }
+
+    /// The invocations of `compile_error!`, in the order of the user's lines.
+    pub(crate) fn to_compile_errors(&self) -> TokenStream {
+        let mut errors: Vec<&syn::Error> = self.errors.iter().collect();
+        errors.sort_by_key(|error| {
+            let start = error.span().start();
+            (start.line, start.column)
+        });
+        errors.into_iter().map(syn::Error::to_compile_error).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.errors.iter().map(syn::Error::to_string).collect()
+    }
+}
+
+/// The candidate that a misspelt name most likely stands for.
+pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const CLOSE_ENOUGH: f64 = 0.82;
+    let name = name.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&name, &candidate.to_lowercase()), candidate))
+        .filter(|(similarity, _)| *similarity >= CLOSE_ENOUGH)
+        .max_by(|(left, _), (right, _)| left.total_cmp(right))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::did_you_mean;
+
+    #[test]
+    fn misspellings_find_their_name() {
+        let names = ["conv2d", "max_pool2d", "avg_pool2d", "linear", "kernel_size", "relu"];
+        for (wrong, right) in [
+            ("conv2D", "conv2d"),
+            ("conv", "conv2d"),
+            ("maxpool2d", "max_pool2d"),
+            ("kernel", "kernel_size"),
+            ("ReLU", "relu"),
+            ("lienar", "linear"),
+        ] {
+            assert_eq!(did_you_mean(wrong, names), Some(right), "{wrong}");
+        }
+        assert_eq!(did_you_mean("attention", names), None);
+    }
+}

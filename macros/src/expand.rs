@@ -1,0 +1,314 @@
+//! Checked networks to Rust: a type for each network, with its interface as constants and its graph as text.
+
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::{Attribute, Visibility};
+use windlass_compiler::graph::Graph;
+
+use crate::ast::{Block, Outputs, plain};
+use crate::check::{Checked, Finding, Findings, LayerRow, SINGLE_OUTPUT};
+
+/// Everything a program without mistakes expands to.
+pub(crate) fn program(findings: &Findings) -> TokenStream {
+    let networks = findings.networks.iter().map(network);
+    let unused = findings.unused_blocks.iter().map(|block| unused_block(block));
+    quote! { #(#networks)* #(#unused)* }
+}
+
+/// A function that nothing calls, so that rustc warns of the block as it warns of dead code.
+fn unused_block(block: &Block) -> TokenStream {
+    let Block { attributes, name, .. } = block;
+    let attributes = attributes.iter().filter(|attribute| !attribute.path().is_ident("doc"));
+    quote! {
+        const _: () = {
+            #(#attributes)*
+            fn #name() {}
+        };
+    }
+}
+
+/// A network's type. Without a graph, that of a network with mistakes: the rest of the user's program still resolves.
+pub(crate) fn network(finding: &Finding) -> TokenStream {
+    let ports = Ports::of(finding);
+    let declared = finding.network;
+    declaration(&declared.visibility, &declared.name, &declared.attributes, &ports, finding.checked.as_ref())
+}
+
+/// An input or output.
+pub(crate) struct Port {
+    name: Ident,
+    text: String,
+    sizes: Vec<usize>,
+}
+
+/// The interface of a network.
+#[derive(Default)]
+pub(crate) struct Ports {
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    /// Whether results come in a struct.
+    outputs_named: bool,
+}
+
+impl Ports {
+    fn of(finding: &Finding) -> Self {
+        let network = finding.network;
+        let port = |name: &Ident, sizes: &Vec<usize>| Port {
+            name: name.clone(),
+            text: plain(name),
+            sizes: sizes.clone(),
+        };
+        let inputs = network.inputs.iter().zip(&finding.inputs);
+        let outputs = match &network.outputs {
+            Outputs::Missing => Vec::new(),
+            Outputs::Single(_) => vec![port(&format_ident!("{SINGLE_OUTPUT}"), &finding.outputs[0])],
+            Outputs::Named(ports) => ports
+                .iter()
+                .zip(&finding.outputs)
+                .map(|(declared, sizes)| port(&declared.name, sizes))
+                .collect(),
+        };
+        Ports {
+            inputs: inputs.map(|(declared, sizes)| port(&declared.name, sizes)).collect(),
+            outputs,
+            outputs_named: matches!(network.outputs, Outputs::Named(_)),
+        }
+    }
+}
+
+pub(crate) fn declaration(
+    visibility: &Visibility,
+    name: &Ident,
+    attributes: &[Attribute],
+    ports: &Ports,
+    checked: Option<&Checked>,
+) -> TokenStream {
+    let conditions: Vec<&Attribute> =
+        attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect();
+    let documentation = checked.map(|checked| documentation(ports, checked));
+    let constants = constants(visibility, ports, checked.map(|checked| &checked.graph));
+    let implementation = implementation(name, ports, checked.map(|checked| &checked.graph));
+    let (input_struct, output_struct) =
+        (input_struct(visibility, name, ports), output_struct(visibility, name, ports));
+    quote! {
+        #(#attributes)*
+        #documentation
+        #[derive(Clone, Copy, Debug)]
+        #visibility struct #name;
+
+        #(#conditions)*
+        #[allow(dead_code)]
+        impl #name {
+            #constants
+
+            /// The network as declared, shapes checked.
+            #visibility fn graph() -> &'static ::windlass::Graph {
+                <Self as ::windlass::Network>::graph()
+            }
+
+            // CONVENIENCE: `summary()`, `model(seed)` and `load(path)` join here, one line each, forwarding to
+            // functions of the runtime that are generic over `::windlass::Network`.
+        }
+
+        #(#conditions)*
+        #[automatically_derived]
+        #implementation
+
+        #(#conditions)*
+        #input_struct
+
+        #(#conditions)*
+        #output_struct
+    }
+}
+
+/// `IMAGE_SHAPE`, `OUTPUT_SHAPE`, `CLASSES` and `PARAMETERS`.
+fn constants(visibility: &Visibility, ports: &Ports, graph: Option<&Graph>) -> TokenStream {
+    let shape = |port: &Port, kind: &str| {
+        let constant = Ident::new(&format!("{}_SHAPE", port.text.to_uppercase()), port.name.span());
+        let doc = format!("Sizes of one item of the {kind} `{}`.", port.text);
+        let (sizes, rank) = (literals(&port.sizes), Literal::usize_unsuffixed(port.sizes.len()));
+        quote! {
+            #[doc = #doc]
+            #visibility const #constant: [usize; #rank] = [#(#sizes),*];
+        }
+    };
+    let inputs = ports.inputs.iter().map(|port| shape(port, "input"));
+    let outputs = ports.outputs.iter().map(|port| shape(port, "output"));
+    let classes = match &ports.outputs[..] {
+        [Port { sizes, .. }] if sizes.len() == 1 && !ports.outputs_named => {
+            let classes = Literal::usize_unsuffixed(sizes[0]);
+            quote! {
+                /// The length of the output: the number of classes of a classifier.
+                #visibility const CLASSES: usize = #classes;
+            }
+        }
+        _ => TokenStream::new(),
+    };
+    let parameters = graph.into_iter().flat_map(Graph::parameters).map(|(_, parameter)| {
+        let (name, sizes) = (&parameter.name, literals(&parameter.shape.item()));
+        quote!((#name, &[#(#sizes),*]))
+    });
+    quote! {
+        #(#inputs)*
+        #(#outputs)*
+        #classes
+
+        /// The trainable parameters in the order of declaration: each a name and its sizes.
+        #visibility const PARAMETERS: &'static [(&'static str, &'static [usize])] = &[#(#parameters),*];
+    }
+}
+
+fn implementation(name: &Ident, ports: &Ports, graph: Option<&Graph>) -> TokenStream {
+    let text = plain(name);
+    let list = |ports: &[Port]| {
+        let rows = ports.iter().map(|Port { text, sizes, .. }| {
+            let sizes = literals(sizes);
+            quote!((#text, &[#(#sizes),*]))
+        });
+        quote!(&[#(#rows),*])
+    };
+    let (inputs, outputs) = (list(&ports.inputs), list(&ports.outputs));
+    let graph = match graph {
+        Some(graph) => {
+            let text = graph.to_string();
+            quote! {
+                static GRAPH: ::std::sync::OnceLock<::windlass::Graph> = ::std::sync::OnceLock::new();
+                GRAPH.get_or_init(|| ::windlass::__private::embedded(#text))
+            }
+        }
+        None => quote!(::core::unreachable!("the network has mistakes, so that no program was built")),
+    };
+    let input_type = match input_names(name, ports) {
+        Some(inputs) => quote!(#inputs<'a>),
+        None => quote!(::windlass::Input<'a>),
+    };
+    let feeds = match &ports.inputs[..] {
+        [Port { text, .. }] => quote!(::std::vec![(#text, inputs)]),
+        inputs => {
+            let rows = inputs.iter().map(|Port { name, text, .. }| quote!((#text, inputs.#name)));
+            quote!(::std::vec![#(#rows),*])
+        }
+    };
+    let (output_type, results) = match output_names(name, ports) {
+        Some(outputs) => {
+            let names: Vec<&Ident> = ports.outputs.iter().map(|port| &port.name).collect();
+            let results = quote! {
+                let [#(#names),*] = ::windlass::__private::exactly(values);
+                #outputs { #(#names),* }
+            };
+            (quote!(#outputs), results)
+        }
+        None => {
+            let results = quote! {
+                let [output] = ::windlass::__private::exactly(values);
+                output
+            };
+            (quote!(::windlass::ndarray::ArrayD<f32>), results)
+        }
+    };
+    quote! {
+        impl ::windlass::Network for #name {
+            const NAME: &'static str = #text;
+            const INPUTS: &'static [(&'static str, &'static [usize])] = #inputs;
+            const OUTPUTS: &'static [(&'static str, &'static [usize])] = #outputs;
+
+            type Inputs<'a> = #input_type;
+            type Outputs = #output_type;
+
+            fn graph() -> &'static ::windlass::Graph {
+                #graph
+            }
+
+            fn feeds(inputs: Self::Inputs<'_>) -> ::std::vec::Vec<(&'static str, ::windlass::Input<'_>)> {
+                #feeds
+            }
+
+            fn outputs(values: ::std::vec::Vec<::windlass::ndarray::ArrayD<f32>>) -> Self::Outputs {
+                #results
+            }
+        }
+    }
+}
+
+/// The name of the struct that holds several inputs.
+fn input_names(name: &Ident, ports: &Ports) -> Option<Ident> {
+    (ports.inputs.len() > 1).then(|| format_ident!("{name}Inputs"))
+}
+
+/// The name of the struct that holds named outputs.
+fn output_names(name: &Ident, ports: &Ports) -> Option<Ident> {
+    (ports.outputs_named && !ports.outputs.is_empty()).then(|| format_ident!("{name}Outputs"))
+}
+
+fn input_struct(visibility: &Visibility, name: &Ident, ports: &Ports) -> TokenStream {
+    let Some(inputs) = input_names(name, ports) else { return TokenStream::new() };
+    let doc = format!("What a run of [`{name}`] takes.");
+    let names: Vec<&Ident> = ports.inputs.iter().map(|port| &port.name).collect();
+    let docs = ports.inputs.iter().map(|port| format!("A batch of `{:?}`.", port.sizes));
+    quote_spanned! {name.span()=>
+        #[doc = #doc]
+        #[derive(Clone, Debug)]
+        #visibility struct #inputs<'a> {
+            #(#[doc = #docs] pub #names: ::windlass::Input<'a>,)*
+        }
+
+        #[allow(dead_code)]
+        impl<'a> #inputs<'a> {
+            /// Inputs from slices or arrays, in the order of declaration.
+            #visibility fn new(#(#names: impl ::core::convert::Into<::windlass::Input<'a>>),*) -> Self {
+                #inputs { #(#names: #names.into()),* }
+            }
+        }
+    }
+}
+
+fn output_struct(visibility: &Visibility, name: &Ident, ports: &Ports) -> TokenStream {
+    let Some(outputs) = output_names(name, ports) else { return TokenStream::new() };
+    let doc = format!("What a run of [`{name}`] gives.");
+    let names = ports.outputs.iter().map(|port| &port.name);
+    let docs = ports.outputs.iter().map(|port| format!("A batch of `{:?}`.", port.sizes));
+    quote_spanned! {name.span()=>
+        #[doc = #doc]
+        #[derive(Clone, Debug, PartialEq)]
+        #visibility struct #outputs {
+            #(#[doc = #docs] pub #names: ::windlass::ndarray::ArrayD<f32>,)*
+        }
+    }
+}
+
+fn literals(sizes: &[usize]) -> Vec<Literal> {
+    sizes.iter().map(|size| Literal::usize_unsuffixed(*size)).collect()
+}
+
+/// The generated part of the network's documentation: shapes, and a table of layers.
+fn documentation(ports: &Ports, checked: &Checked) -> TokenStream {
+    let row = |port: &Port| format!("`{}` `{:?}`", port.text, port.sizes);
+    let list = |ports: &[Port]| ports.iter().map(row).collect::<Vec<_>>().join(", ");
+    let parameters: usize =
+        checked.graph.parameters().map(|(_, parameter)| parameter.shape.item_elements()).sum();
+    let mut text = format!(
+        "\n# Layers\n\nFrom {} to {}, with {} parameters.\n\n\
+         | layer | kind | result | parameters |\n|---|---|---|---:|\n",
+        list(&ports.inputs),
+        list(&ports.outputs),
+        grouped(parameters)
+    );
+    for LayerRow { label, kind, result, parameters } in &checked.layers {
+        text.push_str(&format!("| `{label}` | `{kind}` | `{result:?}` | {} |\n", grouped(*parameters)));
+    }
+    quote!(#[doc = #text])
+}
+
+/// A number with its thousands set apart: `61,706`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

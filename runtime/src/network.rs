@@ -1,0 +1,221 @@
+//! What `network!` writes for: the trait of a declared network, and the values that flow in and out of it. Compiling and
+//! running a network does not live here.
+
+use std::borrow::Cow;
+
+use ndarray::{ArrayBase, ArrayD, ArrayView, Data, Dimension};
+use windlass_compiler::graph::Graph;
+
+/// A network declared with `network!`: its graph is known when the user's program compiles.
+///
+/// The macro implements it; runtimes are generic over it.
+pub trait Network: Copy + Send + Sync + 'static {
+    /// The network's name.
+    const NAME: &'static str;
+
+    /// The inputs in the order of declaration: each a name and the sizes of one item.
+    const INPUTS: &'static [(&'static str, &'static [usize])];
+
+    /// The outputs in the order of declaration: each a name and the sizes of one item.
+    const OUTPUTS: &'static [(&'static str, &'static [usize])];
+
+    /// What a run takes: an [`Input`], or a struct with a field for each of several inputs.
+    type Inputs<'a>;
+
+    /// What a run gives: an array, or a struct with a field for each named output.
+    type Outputs;
+
+    /// The network as declared, shapes checked.
+    fn graph() -> &'static Graph;
+
+    /// The inputs under their names, in the order of declaration.
+    fn feeds(inputs: Self::Inputs<'_>) -> Vec<(&'static str, Input<'_>)>;
+
+    /// The results of a run, one array for each output in the order of declaration.
+    ///
+    /// # Panics
+    /// When the number of arrays is another than that of [`Network::OUTPUTS`], which is a fault in Windlass.
+    fn outputs(values: Vec<ArrayD<f32>>) -> Self::Outputs;
+}
+
+/// A batch of items to run a network on: numbers, the last axis fastest, borrowed where they lie contiguous.
+///
+/// A slice has no shape of its own: the network reads as many items from it as fit. An array's first axis is the batch;
+/// an array of exactly one item's shape is a batch of one.
+///
+/// ```
+/// use windlass_runtime::network::Input;
+/// let pixels = vec![0.0; 2 * 28 * 28];
+/// assert_eq!(Input::from(&pixels).batch(&[1, 28, 28])?, 2);
+/// # Ok::<(), windlass_runtime::network::InputError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input<'a> {
+    elements: Cow<'a, [f32]>,
+    shape: Option<Vec<usize>>,
+}
+
+impl Input<'_> {
+    /// The numbers, the last axis fastest.
+    pub fn elements(&self) -> &[f32] {
+        &self.elements
+    }
+
+    /// The shape, when it came with one.
+    pub fn shape(&self) -> Option<&[usize]> {
+        self.shape.as_deref()
+    }
+
+    /// The number of items of the given sizes.
+    ///
+    /// # Errors
+    /// [`InputError`] when the numbers are no whole number of items, or their shape is another.
+    pub fn batch(&self, item: &[usize]) -> Result<usize, InputError> {
+        match self.shape() {
+            Some(shape) if shape == item => Ok(1),
+            Some([batch, rest @ ..]) if rest == item => Ok(*batch),
+            Some(shape) => Err(InputError::Shape { expected: item.to_vec(), got: shape.to_vec() }),
+            None => {
+                let size: usize = item.iter().product();
+                let elements = self.elements.len();
+                if size > 0 && elements.is_multiple_of(size) {
+                    Ok(elements / size)
+                } else {
+                    Err(InputError::Length { item: item.to_vec(), size, got: elements })
+                }
+            }
+        }
+    }
+}
+
+/// An input that does not fit its network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// An array of another shape.
+    #[error(
+        "needs an array of shape {expected:?}, or a batch of these behind a first axis, but receives {got:?}"
+    )]
+    Shape {
+        /// The sizes of one item.
+        expected: Vec<usize>,
+        /// The array's shape.
+        got: Vec<usize>,
+    },
+    /// A slice that holds no whole number of items.
+    #[error("needs {size} numbers for each item of shape {item:?} but receives {got}, no multiple of it")]
+    Length {
+        /// The sizes of one item.
+        item: Vec<usize>,
+        /// The numbers in one item.
+        size: usize,
+        /// The numbers received.
+        got: usize,
+    },
+}
+
+impl<'a> From<&'a [f32]> for Input<'a> {
+    fn from(elements: &'a [f32]) -> Self {
+        Input { elements: Cow::Borrowed(elements), shape: None }
+    }
+}
+
+impl<'a, const LENGTH: usize> From<&'a [f32; LENGTH]> for Input<'a> {
+    fn from(elements: &'a [f32; LENGTH]) -> Self {
+        Input::from(elements.as_slice())
+    }
+}
+
+impl<'a> From<&'a Vec<f32>> for Input<'a> {
+    fn from(elements: &'a Vec<f32>) -> Self {
+        Input::from(elements.as_slice())
+    }
+}
+
+impl From<Vec<f32>> for Input<'_> {
+    fn from(elements: Vec<f32>) -> Self {
+        Input { elements: Cow::Owned(elements), shape: None }
+    }
+}
+
+impl<'a, D: Dimension> From<ArrayView<'a, f32, D>> for Input<'a> {
+    fn from(view: ArrayView<'a, f32, D>) -> Self {
+        let elements = match view.to_slice() {
+            Some(elements) => Cow::Borrowed(elements),
+            None => Cow::Owned(view.iter().copied().collect()),
+        };
+        Input { elements, shape: Some(view.shape().to_vec()) }
+    }
+}
+
+impl<'a, S: Data<Elem = f32>, D: Dimension> From<&'a ArrayBase<S, D>> for Input<'a> {
+    fn from(array: &'a ArrayBase<S, D>) -> Self {
+        Input::from(array.view())
+    }
+}
+
+/// What the expansion of `network!` calls; no part of the public interface.
+#[doc(hidden)]
+pub mod expansion {
+    use super::{ArrayD, Graph};
+
+    /// Reads the graph that the macro wrote into the program.
+    ///
+    /// # Panics
+    /// When the text is none that this version of Windlass writes.
+    pub fn embedded(text: &str) -> Graph {
+        match text.parse() {
+            Ok(graph) => graph,
+            Err(error) => panic!("the macro and the runtime disagree (a fault in Windlass): {error}"),
+        }
+    }
+
+    /// The results of a run as an array of known length.
+    ///
+    /// # Panics
+    /// When their number is another.
+    pub fn exactly<const LENGTH: usize>(values: Vec<ArrayD<f32>>) -> [ArrayD<f32>; LENGTH] {
+        let got = values.len();
+        match values.try_into() {
+            Ok(values) => values,
+            Err(_) => panic!("a run gave {got} results, not {LENGTH} (a fault in Windlass)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, Array4, s};
+
+    use super::{Cow, Input, InputError};
+
+    #[test]
+    fn contiguous_arrays_are_borrowed_and_others_copied() {
+        let array = Array2::from_shape_fn((3, 4), |(row, column)| (4 * row + column) as f32);
+        let whole = Input::from(&array);
+        assert!(matches!(whole.elements, Cow::Borrowed(_)));
+        assert_eq!(whole.shape(), Some(&[3, 4][..]));
+        let columns = Input::from(array.slice(s![.., 1..3]));
+        assert!(matches!(columns.elements, Cow::Owned(_)));
+        assert_eq!(columns.elements(), [1.0, 2.0, 5.0, 6.0, 9.0, 10.0]);
+        let transposed = array.t();
+        assert_eq!(Input::from(&transposed).elements()[..3], [0.0, 4.0, 8.0]);
+    }
+
+    #[test]
+    fn an_array_is_one_item_or_a_batch() {
+        let images = Array4::<f32>::zeros((5, 1, 2, 3));
+        assert_eq!(Input::from(&images).batch(&[1, 2, 3]), Ok(5));
+        assert_eq!(Input::from(&images).batch(&[5, 1, 2, 3]), Ok(1));
+        let error = Input::from(&images).batch(&[2, 3]).unwrap_err();
+        assert_eq!(error, InputError::Shape { expected: vec![2, 3], got: vec![5, 1, 2, 3] });
+    }
+
+    #[test]
+    fn a_slice_holds_whole_items() {
+        assert_eq!(Input::from(&[0.0; 12]).batch(&[2, 3]), Ok(2));
+        assert_eq!(Input::from(Vec::new()).batch(&[2, 3]), Ok(0));
+        let error = Input::from(&[0.0; 7]).batch(&[2, 3]).unwrap_err();
+        assert_eq!(error, InputError::Length { item: vec![2, 3], size: 6, got: 7 });
+    }
+}
