@@ -96,9 +96,8 @@ pub fn compile(
         plan.prepare.iter().chain(&plan.run).map(ToString::to_string).collect::<Vec<_>>().join("\n")
     });
     let mut listing = (dump.wants(Stage::Clif) || dump.wants(Stage::Asm)).then(Listing::default);
-    let program = timed(&mut times.codegen, || {
-        Program::compile_listing(plan, &options.plan, listing.as_mut())
-    })?;
+    let program =
+        timed(&mut times.codegen, || Program::compile_listing(plan, &options.plan, listing.as_mut()))?;
     if let Some(listing) = listing {
         dump.stage(Stage::Clif, &name, || join(&listing.clif));
         dump.stage(Stage::Asm, &name, || join(&listing.machine));

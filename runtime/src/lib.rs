@@ -1,16 +1,15 @@
-//! Running compiled networks: data, first values, checkpoints, learning-rate schedules and metrics.
+//! The runtime of Windlass: what a program needs to run and train networks declared with `network!`.
 
 pub mod checkpoint;
 pub mod data;
 pub mod error;
+pub mod executor;
 pub mod initialize;
 pub mod metrics;
+pub mod network;
 mod random;
 pub mod schedule;
 pub mod tensor;
 
 pub use error::Error;
 pub use initialize::initialize;
-//! The runtime of Windlass: what a program needs to run and train networks declared with `network!`.
-
-pub mod network;

@@ -115,7 +115,9 @@ impl Emit<'_, '_> {
         let denominator = self.builder.ins().fadd(power, one);
         let quotient = self.builder.ins().fdiv(two, denominator);
         let positive = self.builder.ins().fsub(one, quotient);
-        let far = self.builder.ins().fcopysign(positive, x);
+        let sign_bit = self.float(width, -0.0);
+        let sign = self.builder.ins().band(x, sign_bit);
+        let far = self.builder.ins().bor(positive, sign);
         let bound = self.float(width, 0.625);
         let is_near = self.compare(FloatCC::LessThan, magnitude, bound);
         self.select(width, is_near, near, far)

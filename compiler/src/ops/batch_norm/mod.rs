@@ -1,8 +1,8 @@
 //! Batch normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167) over the channel axis.
 
+mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
-mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};

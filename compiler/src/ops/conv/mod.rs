@@ -1,8 +1,8 @@
 //! Convolution (cross-correlation) over any number of spatial axes, and its two gradients.
 
+mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
-mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,9 @@
 //! Dropout (Srivastava et al. 2014), with masks from a counter-based generator: the same seed, step and element give the
 //! same decision in the interpreter, in compiled code and in the gradient, so that no mask is stored.
 
+mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
-mod gradient;
 mod reference;
 pub mod threefry;
 

@@ -1,8 +1,8 @@
 //! The dense layer `y = x·Wᵀ` and its two gradients.
 
+mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
-mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! Losses: one number for a batch, the mean over its items, and their gradients.
 
+mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
-mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! Optimiser steps as operators: from a parameter, its gradient and the optimiser's state to their new values.
 
+mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
-mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};

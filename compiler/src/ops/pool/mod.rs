@@ -1,8 +1,8 @@
 //! Max and average pooling over any number of spatial axes, and their gradients.
 
+mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
-mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! Sources: values that no operator computes. Inputs come with each run; parameters and state stay between runs.
 
+mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
-mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! Operators that move elements without computing: reshape, concat, slice.
 
+mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
-mod gradient;
 mod reference;
 
 use serde::{Deserialize, Serialize};
