@@ -1,5 +1,10 @@
 //! Convolution (cross-correlation) over any number of spatial axes, and its two gradients.
 
+#[cfg(feature = "codegen")]
+mod lower;
+mod gradient;
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::elementwise::UnaryKind;

@@ -1,5 +1,10 @@
 //! The dense layer `y = x·Wᵀ` and its two gradients.
 
+#[cfg(feature = "codegen")]
+mod lower;
+mod gradient;
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::conv::EpilogueStep;
