@@ -179,8 +179,8 @@ fn crop(plane: &mut [u8], width: usize, padding: usize, top: usize, left: usize)
 
 fn scale_about(image: &mut [u8], center: f64, factor: f64) {
     for pixel in image {
-        // The conversion saturates at 0 and 255.
-        *pixel = (center + factor * (f64::from(*pixel) - center)).round() as u8;
+        // The conversion cuts off the fraction and saturates at 0 and 255, so half a unit more rounds.
+        *pixel = (center + factor * (f64::from(*pixel) - center) + 0.5) as u8;
     }
 }
 
