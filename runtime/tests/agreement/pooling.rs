@@ -17,7 +17,9 @@ fn graph(channels: usize, sizes: &[usize], window: &Window) -> Graph {
     let g = ops.input("g", &image(&window.output_sizes(sizes)));
     let (window, input_sizes) = (window.clone(), sizes.to_vec());
     let max = ops.ops(MaxPool { window: window.clone() }, &[x]);
-    let alone = ops.op(MaxPool { window: window.clone() }, &[g_like(&mut ops, x)]);
+    // Of these nobody needs the places.
+    let other = ops.input("other", &image(&input_sizes));
+    let alone = ops.op(MaxPool { window: window.clone() }, &[other]);
     let max_dx =
         ops.op(MaxPoolGrad { window: window.clone(), input_sizes: input_sizes.clone() }, &[g, max[1]]);
     let mean = ops.op(AvgPool { window: window.clone() }, &[x]);
@@ -28,12 +30,6 @@ fn graph(channels: usize, sizes: &[usize], window: &Window) -> Graph {
         .output("mean", mean)
         .output("mean dx", mean_dx)
         .finish()
-}
-
-/// Another input of a value's sizes.
-fn g_like(ops: &mut Ops, x: windlass_compiler::entity::ValueId) -> windlass_compiler::entity::ValueId {
-    let item = ops.item(x);
-    ops.input("other", &item)
 }
 
 #[track_caller]
