@@ -8,6 +8,8 @@ use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, Softm
 use windlass_compiler::ops::source::Constant;
 use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
 use windlass_compiler::pass::Mode;
+use windlass_compiler::pipeline::CompileOptions;
+use windlass_compiler::plan::Features;
 use windlass_compiler::shape::{Dim, Shape};
 
 use crate::check::{Agreement, Expectation};
@@ -86,6 +88,18 @@ fn functions_of_one_and_two_elements() {
         let ops = results.into_iter().fold(ops, |ops, (name, value)| ops.output(&name, value));
         check_exact(ops, &[1, 2, 7, 33], &format!("{item:?}"));
     }
+}
+
+/// A comparison is the one SSE instruction whose operand could end up in memory that is not aligned.
+#[test]
+fn comparisons_of_unaligned_elements_without_avx() {
+    let mut ops = Ops::new();
+    let (g, y) = (ops.input("g", &[7]), ops.input("y", &[7]));
+    let dx = ops.op(Binary { kind: BinaryKind::ReluGrad }, &[g, y]);
+    let graph = ops.output("dx", dx).finish();
+    let mut options = CompileOptions::default();
+    options.plan.features = Features::Baseline;
+    Expectation::new(&graph, &[1, 3], Values::Integers, Agreement::Exact).check(Mode::Inference, &options, "baseline");
 }
 
 #[test]
