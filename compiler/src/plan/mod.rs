@@ -362,7 +362,8 @@ impl Homes {
 fn update_in_place(graph: &Graph, target: ValueId, value: ValueId, root: &[ValueId]) -> bool {
     let producer = graph.producer_id(value);
     let node = graph.node(producer);
-    let replaces_target = replaced_operand(node, value).is_some_and(|operand| node.operands[operand] == target);
+    let replaces_target =
+        replaced_operand(node, value).is_some_and(|operand| node.operands[operand] == target);
     let is_target = |value: ValueId| root[value.index()] == target;
     let read_once = node.operands.iter().filter(|&&operand| is_target(operand)).count() == 1;
     let read_later = graph

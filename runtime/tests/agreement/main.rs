@@ -9,6 +9,8 @@ mod guard;
 mod math;
 mod numbers;
 mod pooling;
+mod programs;
+mod random;
 mod run;
 mod settings;
 mod special;

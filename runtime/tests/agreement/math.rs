@@ -33,9 +33,32 @@ fn evaluate(executor: &Executor, x: &[f32]) -> Vec<f32> {
 fn arguments() -> Vec<f32> {
     let mut x: Vec<f32> = (0..=u32::MAX).step_by(STRIDE).map(f32::from_bits).collect();
     let corners = [
-        0.0, f32::MIN_POSITIVE, f32::from_bits(1), f32::from_bits(0x007F_FFFF), f32::MAX, f32::INFINITY, f32::NAN, 1.0, 0.5,
-        2.0, 0.625, 88.722_83, 88.722_84, 87.336_54, 87.336_55, 89.0, 103.97, 103.98, 104.0, 9.01, 16.6, 1e-4, 0.1,
-        std::f32::consts::SQRT_2, std::f32::consts::FRAC_1_SQRT_2, std::f32::consts::LN_2,
+        0.0,
+        f32::MIN_POSITIVE,
+        f32::from_bits(1),
+        f32::from_bits(0x007F_FFFF),
+        f32::MAX,
+        f32::INFINITY,
+        f32::NAN,
+        1.0,
+        0.5,
+        2.0,
+        0.625,
+        88.722_83,
+        88.722_84,
+        87.336_54,
+        87.336_55,
+        89.0,
+        103.97,
+        103.98,
+        104.0,
+        9.01,
+        16.6,
+        1e-4,
+        0.1,
+        std::f32::consts::SQRT_2,
+        std::f32::consts::FRAC_1_SQRT_2,
+        std::f32::consts::LN_2,
     ];
     for corner in corners {
         for bits in corner.to_bits().saturating_sub(2)..=corner.to_bits() + 2 {
@@ -63,7 +86,11 @@ fn error(got: f32, truth: f64) -> Option<f64> {
     }
     let exponent = (rounded.abs().max(f32::MIN_POSITIVE).to_bits() >> 23) as i32 - 127;
     // The unit next to the largest number stands for an infinity that should have been finite.
-    let got = if got.is_infinite() { f64::from(f32::MAX.copysign(got)) * (1.0 + f64::from(f32::EPSILON)) } else { f64::from(got) };
+    let got = if got.is_infinite() {
+        f64::from(f32::MAX.copysign(got)) * (1.0 + f64::from(f32::EPSILON))
+    } else {
+        f64::from(got)
+    };
     Some((got - truth).abs() / 2f64.powi(exponent - 23))
 }
 
@@ -86,11 +113,16 @@ fn check(kind: UnaryKind, bound: f64, smallest: f64, truth: impl Fn(f64) -> f64)
             }
         }
         let (error, x, y) = worst;
-        assert!(error <= bound, "{kind:?}({x:?}) is {y:?} with {features:?}: {error:.3} units from {:?}", truth(f64::from(x)));
+        assert!(
+            error <= bound,
+            "{kind:?}({x:?}) is {y:?} with {features:?}: {error:.3} units from {:?}",
+            truth(f64::from(x))
+        );
         // Three at a time there is no vector: single lanes must give the same bits.
         for (x, y) in arguments.chunks_exact(3).zip(results.chunks_exact(3)).step_by(499) {
             let singles = evaluate(&executor, x);
-            let same = singles.iter().zip(y).all(|(a, b)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan());
+            let same =
+                singles.iter().zip(y).all(|(a, b)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan());
             assert!(same, "{kind:?}({x:?}) is {singles:?} one by one, {y:?} in a vector");
         }
     }

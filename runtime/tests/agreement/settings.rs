@@ -47,7 +47,8 @@ fn bindings_that_do_not_fit() {
     let run = |x: &mut Binding<'_>, batch: usize| {
         let mut y = [0.0; 2];
         let x = std::mem::replace(x, Binding::Floats(&[]));
-        let mut bindings = [x, Binding::Floats(&[1.0; 8]), Binding::Floats(&[0.5; 2]), Binding::Written(&mut y)];
+        let mut bindings =
+            [x, Binding::Floats(&[1.0; 8]), Binding::Floats(&[0.5; 2]), Binding::Written(&mut y)];
         executor.run(&mut bindings, batch, 0).map(|()| y)
     };
     assert_eq!(run(&mut Binding::Floats(&[1.0; 4]), 1).unwrap(), [4.5; 2]);

@@ -1,13 +1,13 @@
 //! NaN, infinities, denormals and zeros of either sign go through every layer as they do through the interpreter.
 
 use windlass_compiler::graph::Graph;
+use windlass_compiler::interp::Array;
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
 use windlass_compiler::ops::elementwise::{Binary, BinaryKind, Unary, UnaryKind};
 use windlass_compiler::ops::linear::Linear;
 use windlass_compiler::ops::pool::{AvgPool, MaxPool, MaxPoolGrad};
 use windlass_compiler::ops::softmax::{LogSoftmax, Softmax};
 use windlass_compiler::ops::window::Window;
-use windlass_compiler::interp::Array;
 use windlass_compiler::pass::Mode;
 
 use crate::check::{Agreement, Expectation};
@@ -49,7 +49,11 @@ fn max_pooling() {
         let ones = ops.op(Binary { kind: BinaryKind::Divide }, &[g, g]);
         let to_x = MaxPoolGrad { window: window.clone(), input_sizes: vec![7, 6] };
         let dx = ops.op(to_x, &[ones, results[1]]);
-        check(&ops.output("y", results[0]).output("dx", dx).finish(), Agreement::Exact, &format!("{window:?}"));
+        check(
+            &ops.output("y", results[0]).output("dx", dx).finish(),
+            Agreement::Exact,
+            &format!("{window:?}"),
+        );
     }
 }
 
@@ -67,7 +71,8 @@ fn windows_of_equal_values() {
         let graph = ops.output("max", results[0]).output("dx", dx).output("mean", mean).finish();
         let mut sources = sources(&graph, 2, Values::Integers, 3);
         sources.insert("x".to_owned(), Array::new(vec![2, 1, 5, 5], vec![value; 50]));
-        Expectation::on(&graph, 2, sources, Agreement::Exact).check_variants(Mode::Inference, &format!("all {value}"));
+        Expectation::on(&graph, 2, sources, Agreement::Exact)
+            .check_variants(Mode::Inference, &format!("all {value}"));
     }
 }
 
@@ -101,7 +106,8 @@ fn padding_meets_special_inputs() {
     for seed in 0..6 {
         let mut bindings = sources(&graph, 2, Values::Special, seed);
         bindings.insert("w".to_owned(), sources(&graph, 2, Values::Reals, seed)["w"].clone());
-        Expectation::on(&graph, 2, bindings, Agreement::Within(1e-5)).check_variants(Mode::Inference, "padded");
+        Expectation::on(&graph, 2, bindings, Agreement::Within(1e-5))
+            .check_variants(Mode::Inference, "padded");
     }
 }
 

@@ -1,6 +1,8 @@
 //! Whole networks and whole steps of training.
 
-use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, gradients, training_graph, training_mode};
+use windlass_compiler::autodiff::{
+    Loss, Optimizer, TrainingOptions, gradients, training_graph, training_mode,
+};
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::{Builder, Graph, Layer};
 use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
@@ -48,7 +50,8 @@ fn with_gradients(graph: &Graph) -> Graph {
     let y = graph.outputs()[0].value;
     let ty = graph.ty(y).clone();
     let elements = ty.shape.item_elements();
-    let mut op = |op: windlass_compiler::ops::Op, operands: &[ValueId]| graph.add_single(op, operands, "").unwrap();
+    let mut op =
+        |op: windlass_compiler::ops::Op, operands: &[ValueId]| graph.add_single(op, operands, "").unwrap();
     let weights = op(Input { name: "weights".to_owned(), role: InputRole::Data, ty }.into(), &[]);
     let products = op(Binary { kind: BinaryKind::Multiply }.into(), &[y, weights]);
     let row = Shape::new([Dim::Batch, Dim::Fixed(1), Dim::Fixed(elements)]);
@@ -98,7 +101,8 @@ fn branches_forward_and_backward_are_exact() {
     builder.output("y", flat).unwrap();
     let graph = with_gradients(&builder.finish().unwrap());
     // The means are of 16 places.
-    Expectation::new(&graph, &[1, 2], Values::Sparse, Agreement::Exact).check_variants(Mode::Training, "branches");
+    Expectation::new(&graph, &[1, 2], Values::Sparse, Agreement::Exact)
+        .check_variants(Mode::Training, "branches");
 }
 
 /// Layers of every kind behind a product, each within rounding of the f64 interpreter through a whole step.
@@ -120,9 +124,11 @@ fn a_step_of_every_layer() {
     ];
     for layers in layers {
         let spatial = matches!(layers[0], Layer::MaxPool2d(_) | Layer::AvgPool2d(_) | Layer::GlobalAvgPool2d);
-        for (item, product) in
-            [(vec![7], Layer::linear(5)), (vec![3, 5, 6], conv(5, 3, 1, 1)), (vec![2, 3, 3], conv(17, 2, 1, 0))]
-        {
+        for (item, product) in [
+            (vec![7], Layer::linear(5)),
+            (vec![3, 5, 6], conv(5, 3, 1, 1)),
+            (vec![2, 3, 3], conv(17, 2, 1, 0)),
+        ] {
             if spatial && item.len() == 1 {
                 continue;
             }
@@ -159,7 +165,8 @@ fn every_optimizer() {
         for loss in [Loss::MeanSquaredError, Loss::CrossEntropy] {
             for clip_norm in [None, Some(0.01), Some(1e6)] {
                 let options = TrainingOptions { loss, optimizer, clip_norm, ..TrainingOptions::default() };
-                let graph = network(&[2, 5, 5], &[conv(3, 3, 2, 1), Layer::Tanh, Layer::Flatten, Layer::linear(7)]);
+                let graph =
+                    network(&[2, 5, 5], &[conv(3, 3, 2, 1), Layer::Tanh, Layer::Flatten, Layer::linear(7)]);
                 let step = training_graph(&graph, &options).unwrap();
                 let what = format!("{options:?}");
                 Expectation::new(&step, &[1, 3], Values::Reals, Agreement::Within(1e-5))
@@ -204,5 +211,6 @@ fn dropout_masks_are_the_interpreters() {
 fn training_mode_alone_runs_too() {
     let graph = network(&[3, 4, 4], &[conv(5, 3, 1, 1), NORM, Layer::Relu, Layer::Dropout { rate: 0.25 }]);
     let graph = training_mode(&graph).unwrap();
-    Expectation::new(&graph, &[2, 7], Values::Reals, Agreement::Within(1e-5)).check_variants(Mode::Training, "forward");
+    Expectation::new(&graph, &[2, 7], Values::Reals, Agreement::Within(1e-5))
+        .check_variants(Mode::Training, "forward");
 }
