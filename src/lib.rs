@@ -23,6 +23,7 @@
 /// The arrays that inputs may come in and results come in.
 pub use ndarray;
 pub use windlass_compiler::graph::Graph;
+#[doc = include_str!("language.md")]
 pub use windlass_macros::network;
 pub use windlass_runtime::network::{Input, InputError, Network};
 

@@ -196,7 +196,7 @@ impl ShapeError {
                 Some("put it before `flatten`, where the image still has its height and width".to_owned())
             }
             ShapeError::WindowExceedsInput { window, padded, .. } => Some(format!(
-                "a window of at most {padded} fits; or raise `padding` by {}",
+                "use a window of at most {padded}, or raise `padding` by {}",
                 (window - padded).div_ceil(2)
             )),
             ShapeError::PaddingExceedsKernel { kernel_size, .. } => {
@@ -224,8 +224,8 @@ fn divisors_near(groups: usize, channels: usize) -> String {
     divisors.sort_by_key(|divisor| (divisor.abs_diff(groups), *divisor));
     divisors.truncate(3);
     divisors.sort_unstable();
-    let list: Vec<String> = divisors.iter().map(usize::to_string).collect();
-    format!("{channels} channels can be split into {} groups", list.join(", "))
+    let words: Vec<String> = divisors.iter().map(usize::to_string).collect();
+    format!("{channels} is divided by {}", words.join(", "))
 }
 
 /// The 1×1 convolution that brings one of two images to the shape of the other, if there is one.
@@ -328,8 +328,8 @@ mod tests {
 
     #[test]
     fn groups_are_proposed_near_the_given_number() {
-        assert_eq!(divisors_near(5, 16), "16 channels can be split into 2, 4, 8 groups");
-        assert_eq!(divisors_near(2, 1), "1 channels can be split into 1 groups");
-        assert_eq!(divisors_near(7, 1 << 30), "1073741824 channels can be split into 4, 8, 16 groups");
+        assert_eq!(divisors_near(5, 16), "16 is divided by 2, 4, 8");
+        assert_eq!(divisors_near(2, 1), "1 is divided by 1");
+        assert_eq!(divisors_near(7, 1 << 30), "1073741824 is divided by 4, 8, 16");
     }
 }

@@ -283,17 +283,26 @@ pub(crate) const LAYERS: &[LayerRule] = &[
 /// Words with a grammar of their own, which look like layers.
 pub(crate) const STRUCTURE: &[&str] = &["add", "concat", "from", "repeat"];
 
-/// The distributions with the arguments each takes.
-pub(crate) const INITIALIZERS: &[(&str, &[&str])] = &[
-    ("xavier_uniform", &[]),
-    ("xavier_normal", &[]),
-    ("kaiming_uniform", &[]),
-    ("kaiming_normal", &[]),
-    ("zeros", &[]),
-    ("ones", &[]),
-    ("constant", &["value"]),
-    ("uniform", &["low", "high"]),
-    ("normal", &["mean", "deviation"]),
+/// A distribution of first values.
+pub(crate) struct InitializerRule {
+    pub(crate) name: &'static str,
+    /// What other libraries call it.
+    pub(crate) also: &'static [&'static str],
+    /// The numbers it takes.
+    pub(crate) arguments: &'static [&'static str],
+}
+
+/// Every distribution.
+pub(crate) const INITIALIZERS: &[InitializerRule] = &[
+    InitializerRule { name: "xavier_uniform", also: &["xavier", "glorot", "glorot_uniform"], arguments: &[] },
+    InitializerRule { name: "xavier_normal", also: &["glorot_normal"], arguments: &[] },
+    InitializerRule { name: "kaiming_uniform", also: &["kaiming", "he", "he_uniform"], arguments: &[] },
+    InitializerRule { name: "kaiming_normal", also: &["he_normal"], arguments: &[] },
+    InitializerRule { name: "zeros", also: &["zero"], arguments: &[] },
+    InitializerRule { name: "ones", also: &["one"], arguments: &[] },
+    InitializerRule { name: "constant", also: &["fill"], arguments: &["value"] },
+    InitializerRule { name: "uniform", also: &[], arguments: &["low", "high"] },
+    InitializerRule { name: "normal", also: &["gaussian"], arguments: &["mean", "deviation"] },
 ];
 
 /// The rule of a layer.

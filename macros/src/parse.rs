@@ -105,11 +105,13 @@ fn network(
     name: Ident,
 ) -> Result<Network> {
     if !input.peek(token::Paren) {
-        return Err(at_next_token(input, "expected the network's inputs", NETWORK_EXAMPLE));
+        return Err(error(&name, &format!("`{name}` needs its inputs in parentheses"), NETWORK_EXAMPLE));
     }
     let inputs = ports(input)?;
-    let outputs = if !input.peek(Token![->]) {
+    let outputs = if input.peek(token::Brace) {
         Outputs::Missing
+    } else if !input.peek(Token![->]) {
+        return Err(at_next_token(input, "expected `->` and the shape of the output", NETWORK_EXAMPLE));
     } else {
         input.parse::<Token![->]>()?;
         if input.peek(token::Paren) {
@@ -251,6 +253,9 @@ fn value(input: ParseStream) -> Result<Ident> {
     Ok(name)
 }
 
+const PATH_EXAMPLE: &str =
+    "write each path in braces of its own: `concat { { relu } { conv2d(16, kernel_size = 1) } }`";
+
 fn paths(input: ParseStream) -> Result<Vec<Path>> {
     let content;
     braced!(content in input);
@@ -259,13 +264,13 @@ fn paths(input: ParseStream) -> Result<Vec<Path>> {
         if content.peek(token::Brace) {
             paths.push(Path::Body(body(&content)?));
         } else if content.peek(Ident) && !content.peek2(token::Paren) && !content.peek2(Token![:]) {
-            paths.push(Path::Value(content.parse()?));
+            let name: Ident = content.parse()?;
+            if content.peek(Token![;]) {
+                return Err(error(&name, "expected a path", PATH_EXAMPLE));
+            }
+            paths.push(Path::Value(name));
         } else {
-            return Err(at_next_token(
-                &content,
-                "expected a path",
-                "write each path in braces of its own: `concat { { relu } { conv2d(16, kernel_size = 1) } }`",
-            ));
+            return Err(at_next_token(&content, "expected a path", PATH_EXAMPLE));
         }
         if content.peek(Token![,]) {
             content.parse::<Token![,]>()?;

@@ -196,7 +196,7 @@ impl<'c, 'a> Checker<'c, 'a> {
     /// Counts a layer; the one that makes a network too large is reported.
     fn step(&mut self, at: &dyn ToTokens) {
         self.steps += 1;
-        if self.exhausted() {
+        if self.steps == MAX_LAYERS {
             let mistake = Mistake::new(format!("the network grows beyond {MAX_LAYERS} layers here"))
                 .help("repeat less often".to_owned());
             self.report_here(at, mistake);
@@ -281,15 +281,18 @@ impl<'c, 'a> Checker<'c, 'a> {
         };
         let mut flow = it;
         for iteration in 0..times {
-            let before = self.errors.count();
+            let before = (self.errors.count(), self.steps);
             let note = format!("in iteration {} of {times} of this `repeat`", iteration + 1);
             self.frames.push(Frame::Iteration { note });
             let mut labels = Labels::new(format!("{name}.{iteration}"), [body], self.errors);
             flow = self.body(body, environment, &mut labels, flow);
-            self.step(keyword);
+            if self.steps == before.1 {
+                // A body without layers takes its time too.
+                self.step(keyword);
+            }
             self.frames.pop();
             // What one iteration gets wrong, the next would get wrong again.
-            if self.errors.count() > before || self.exhausted() {
+            if self.errors.count() > before.0 || self.exhausted() {
                 return Flow::Unknown;
             }
         }
