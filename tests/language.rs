@@ -275,7 +275,8 @@ fn every_argument_reaches_its_layer() {
     }
     b.output("output", x).unwrap();
     assert_eq!(*arguments::Every::graph(), b.finish().unwrap());
-    assert_eq!(arguments::Every, arguments::Every::default());
+    let derived: arguments::Every = Default::default();
+    assert_eq!(derived, arguments::Every);
 }
 
 network! {
@@ -312,4 +313,19 @@ fn parameters_are_computed_and_named_apart() {
         ]
     );
     assert_eq!(Computed::PARAMETERS[6].1, [3, 5]);
+}
+
+/// A program may write networks with macros of its own.
+macro_rules! square_network {
+    ($name:ident, $width:expr) => {
+        network! { network $name(r#in: [$width]) -> [$width] { r#type: linear($width * 2 + 1); relu; linear($width) } }
+    };
+}
+
+square_network!(Square, 4 - 1);
+
+#[test]
+fn networks_can_be_written_by_macros_and_names_be_keywords() {
+    assert_eq!(Square::PARAMETERS[0], ("type.weight", &[7, 3][..]));
+    assert_eq!(Square::INPUTS, [("in", &Square::IN_SHAPE[..])]);
 }

@@ -225,7 +225,11 @@ fn divisors_near(groups: usize, channels: usize) -> String {
     divisors.truncate(3);
     divisors.sort_unstable();
     let words: Vec<String> = divisors.iter().map(usize::to_string).collect();
-    format!("{channels} is divided by {}", words.join(", "))
+    let words = match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => words.join(""),
+    };
+    format!("{channels} can be divided by {words}")
 }
 
 /// The 1×1 convolution that brings one of two images to the shape of the other, if there is one.
@@ -234,8 +238,8 @@ fn equal_shapes_help(left: &Shape, right: &Shape) -> String {
         let ([_, from_height, from_width], [channels, height, width]) = (&from[..], &to[..]) else {
             continue;
         };
-        let stride = from_height / height.max(&1);
-        if stride == 0 || from_height.div_ceil(stride) != *height || from_width.div_ceil(stride) != *width {
+        let stride = from_height.div_ceil(*height);
+        if from_height.div_ceil(stride) != *height || from_width.div_ceil(stride) != *width {
             continue;
         }
         let stride = if stride == 1 { String::new() } else { format!(", stride = {stride}") };
@@ -328,8 +332,8 @@ mod tests {
 
     #[test]
     fn groups_are_proposed_near_the_given_number() {
-        assert_eq!(divisors_near(5, 16), "16 is divided by 2, 4, 8");
-        assert_eq!(divisors_near(2, 1), "1 is divided by 1");
-        assert_eq!(divisors_near(7, 1 << 30), "1073741824 is divided by 4, 8, 16");
+        assert_eq!(divisors_near(5, 16), "16 can be divided by 2, 4 or 8");
+        assert_eq!(divisors_near(2, 1), "1 can be divided by 1");
+        assert_eq!(divisors_near(7, 1 << 30), "1073741824 can be divided by 2, 4 or 8");
     }
 }

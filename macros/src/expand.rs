@@ -96,6 +96,11 @@ pub(crate) fn declaration(
 ) -> TokenStream {
     let conditions: Vec<&Attribute> =
         attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect();
+    let summary = match attributes.iter().any(|attribute| attribute.path().is_ident("doc")) {
+        true => None,
+        false => Some(format!("The network `{}`.", plain(name))),
+    };
+    let summary = summary.map(|text| quote!(#[doc = #text]));
     let documentation = checked.map(|checked| documentation(ports, checked));
     let constants = constants(visibility, ports, checked.map(|checked| &checked.graph));
     let implementation = implementation(name, ports, checked.map(|checked| &checked.graph));
@@ -103,6 +108,7 @@ pub(crate) fn declaration(
         (input_struct(visibility, name, ports), output_struct(visibility, name, ports));
     quote! {
         #(#attributes)*
+        #summary
         #documentation
         #[derive(Clone, Copy, Debug)]
         #visibility struct #name;

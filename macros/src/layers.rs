@@ -320,7 +320,7 @@ pub(crate) fn known_elsewhere_as(name: &str) -> Option<&'static str> {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{Default, Kind, LAYERS, Setting, Settings, find};
+    use super::{Default, INITIALIZERS, Initializer, Kind, LAYERS, Setting, Settings, find};
 
     #[test]
     fn every_layer_can_be_made_from_its_defaults_and_required_arguments() {
@@ -353,6 +353,38 @@ mod tests {
             let required =
                 rule.arguments.iter().take_while(|rule| matches!(rule.default, Default::Required)).count();
             assert!(rule.arguments[required..].iter().all(|rule| !matches!(rule.default, Default::Required)));
+        }
+    }
+    #[test]
+    fn the_documentation_lists_every_layer_with_its_defaults() {
+        let text = include_str!("../../src/language.md");
+        for rule in LAYERS {
+            let name = format!("`{}`", rule.name);
+            let row = text.lines().find(|line| line.starts_with('|') && line.contains(&name));
+            let row = row.unwrap_or_else(|| panic!("{name} is missing"));
+            for argument in rule.arguments {
+                let words = match argument.default {
+                    Default::Required => format!("`{}`", argument.name),
+                    Default::As(other) => format!("`{} = {other}`", argument.name),
+                    Default::Is(setting) => format!("`{} = {}`", argument.name, words_of(setting)),
+                };
+                assert!(row.contains(&words), "{words} is missing in {row}");
+            }
+        }
+        for rule in INITIALIZERS {
+            assert!(text.contains(&format!("`{}", rule.name)), "{} is missing", rule.name);
+        }
+    }
+
+    fn words_of(setting: Setting) -> String {
+        match setting {
+            Setting::Size(size) | Setting::Pair([size, _]) => size.to_string(),
+            Setting::Number(number) => number.to_string(),
+            Setting::Flag(flag) => flag.to_string(),
+            Setting::Initializer(initializer) => {
+                assert_eq!(initializer, Initializer::XavierUniform);
+                "xavier_uniform".to_owned()
+            }
         }
     }
 }
