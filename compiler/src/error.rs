@@ -197,7 +197,7 @@ impl ShapeError {
             }
             ShapeError::WindowExceedsInput { window, padded, .. } => Some(format!(
                 "use a window of at most {padded}, or raise `padding` by {}",
-                (window - padded).div_ceil(2)
+                window.saturating_sub(*padded).div_ceil(2)
             )),
             ShapeError::PaddingExceedsKernel { kernel_size, .. } => {
                 Some(format!("use a padding of at most {}", kernel_size.saturating_sub(1)))
@@ -327,6 +327,7 @@ mod tests {
             "`conv2d(32, kernel_size = 1, stride = 2)` brings [16, 28, 28] to [32, 14, 14]",
         );
         equal_shapes(&[16, 28, 28], &[32, 14, 13], "change one side so that both have the same shape");
+        equal_shapes(&[8, 0, 0], &[8, 4, 4], "change one side so that both have the same shape");
         equal_shapes(&[400], &[10], "change one side so that both have the same shape");
     }
 

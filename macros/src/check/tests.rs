@@ -1,3 +1,5 @@
+//! Checking ends, and ends well, on programs no one would write; what it says to real mistakes is held in `tests/ui`.
+
 use super::check;
 use crate::ast::Program;
 use crate::diagnostics::Diagnostics;
