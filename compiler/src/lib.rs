@@ -4,8 +4,22 @@
 //! graph), [`passes`] (graph to graph), and, with the feature `codegen`, `plan` (algorithms, memory), `kernel` (loop
 //! nests) and `codegen` (Cranelift). [`interp`] runs any graph with plain loops: it is the oracle the rest is held to.
 
+pub mod autodiff;
+#[cfg(feature = "codegen")]
+pub mod codegen;
+pub mod dump;
 pub mod entity;
 pub mod error;
 pub mod graph;
+pub mod interp;
+#[cfg(feature = "codegen")]
+pub mod kernel;
 pub mod ops;
+pub mod pass;
+pub mod passes;
+#[cfg(feature = "codegen")]
+pub mod pipeline;
+#[cfg(feature = "codegen")]
+pub mod plan;
 pub mod shape;
+pub mod summary;

@@ -18,6 +18,8 @@ pub mod softmax;
 pub mod source;
 pub mod structure;
 pub mod window;
+#[cfg(feature = "codegen")]
+pub(crate) mod window_walk;
 
 use batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use conv::{Conv, ConvGradInput, ConvGradWeight};

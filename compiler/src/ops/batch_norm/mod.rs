@@ -1,5 +1,10 @@
 //! Batch normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167) over the channel axis.
 
+mod gradient;
+#[cfg(feature = "codegen")]
+mod lower;
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
@@ -18,6 +23,10 @@ pub struct BatchNorm {
 
 /// Normalisation with the statistics of the batch: operands as [`BatchNorm`]; results `y`, the batch's mean `[C]`, its
 /// `1/√(variance + ε)` `[C]`, and the new running mean and variance (the unbiased one, as in PyTorch).
+///
+/// `y = (x − mean) · (1/√(variance + ε)) · γ + β` with the biased variance; a running number becomes
+/// `(1 − momentum) · old + momentum · new`, both factors rounded once to the element type. A single element per channel
+/// has no unbiased variance: 0 stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchNormTraining {
     /// Added to the variance.
@@ -28,6 +37,9 @@ pub struct BatchNormTraining {
 
 /// Gradient of [`BatchNormTraining`]: operands `g`, `x`, `gamma`, the batch's mean and inverse deviation; results the
 /// gradients to `x`, `gamma` and `beta`.
+///
+/// With `x̂ = (x − mean) · (1/√(variance + ε))` over the `M` elements of a channel: `Σ g` for beta, `Σ g·x̂` for gamma,
+/// and `γ/√(variance + ε) · (g − Σ g / M − x̂ · Σ g·x̂ / M)` for x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchNormGrad {}
 

@@ -1,5 +1,10 @@
 //! Convolution (cross-correlation) over any number of spatial axes, and its two gradients.
 
+mod gradient;
+#[cfg(feature = "codegen")]
+mod lower;
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::elementwise::UnaryKind;

@@ -1,6 +1,12 @@
 //! Dropout (Srivastava et al. 2014), with masks from a counter-based generator: the same seed, step and element give the
 //! same decision in the interpreter, in compiled code and in the gradient, so that no mask is stored.
 
+mod gradient;
+#[cfg(feature = "codegen")]
+mod lower;
+mod reference;
+pub mod threefry;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
@@ -14,8 +20,9 @@ pub struct Dropout {
     pub rate: f64,
 }
 
-/// Dropout in training: operands `x` and `seed` (`i32[2]`: the seed and the number of the step); result `x / (1 − rate)`
-/// where the mask keeps it, else 0. The mask of element `i` is word 0 of Threefry-2x32-20 (Salmon et al. 2011) with key
+/// Dropout in training: operands `x` and `seed` (`i32[2]`: the seed and the number of the step); result
+/// `x · (1 / (1 − rate))` where the mask keeps it, the factor rounded once to the element type, else 0. The mask of
+/// element `i`, its flat index in the batch modulo 2³², is word 0 of Threefry-2x32-20 (Salmon et al. 2011) with key
 /// `(seed, stream)` and counter `(i, step)`, kept where that word is at least `rate · 2³²`.
 ///
 /// It is its own gradient: the same operator applied to the gradient, with the same stream.

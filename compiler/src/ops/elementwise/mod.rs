@@ -1,5 +1,12 @@
 //! Functions of single elements, of two elements at one place, and of an element with its channel's number.
 
+#[cfg(feature = "codegen")]
+mod lower;
+
+mod gradient;
+mod reference;
+
+pub(crate) use reference::along_axis;
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};

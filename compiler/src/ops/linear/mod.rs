@@ -1,5 +1,10 @@
 //! The dense layer `y = x·Wᵀ` and its two gradients.
 
+mod gradient;
+#[cfg(feature = "codegen")]
+mod lower;
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::conv::EpilogueStep;

@@ -1,5 +1,10 @@
 //! Losses: one number for a batch, the mean over its items, and their gradients.
 
+mod gradient;
+#[cfg(feature = "codegen")]
+mod lower;
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};

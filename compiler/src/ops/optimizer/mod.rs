@@ -1,5 +1,10 @@
 //! Optimiser steps as operators: from a parameter, its gradient and the optimiser's state to their new values.
 
+mod gradient;
+#[cfg(feature = "codegen")]
+mod lower;
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
@@ -25,7 +30,8 @@ pub struct Sgd {
 /// second moment; results the new parameter and the new moments.
 ///
 /// `m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  w ← w − learning_rate · (m/c₁) / (√(v/c₂) + ε)`; weight decay adds
-/// `weight_decay·w` to `g`, or, decoupled, first scales `w` by `1 − learning_rate·weight_decay`.
+/// `weight_decay·w` to `g`, or, decoupled, first scales `w` by `1 − learning_rate·weight_decay`. The factors `1−β` are
+/// rounded once to the element type.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adam {
     /// Decay of the first moment.
@@ -41,7 +47,8 @@ pub struct Adam {
 }
 
 /// The factor that brings the global norm of all operands down to a bound: results
-/// `min(1, max_norm / (norm + 1e-6))` and the norm `√Σ‖gᵢ‖²` (as PyTorch's `clip_grad_norm_`).
+/// `min(1, max_norm / (norm + 1e-6))` and the norm `√Σ‖gᵢ‖²` (as PyTorch's `clip_grad_norm_`). A norm of NaN makes the
+/// factor NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClipFactor {
     /// The bound on the norm.

@@ -1,5 +1,10 @@
 //! Max and average pooling over any number of spatial axes, and their gradients.
 
+mod gradient;
+#[cfg(feature = "codegen")]
+mod lower;
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::window::{Window, axis_name};
@@ -8,8 +13,8 @@ use crate::error::ShapeError;
 use crate::shape::{DType, Shape, Type};
 
 /// Largest value of each window: operand `x` `[N, C, spatial…]`; results `y` `[N, C, spatial…]` and the place of the
-/// largest value in its window, row by row (`i32`). The first of equal values wins; a NaN beats every number; padding
-/// counts as −∞.
+/// largest value in its window, row by row (`i32`). The first of equal values wins; a NaN beats every number, the
+/// last of several wins; padding counts as −∞, and a window without any larger value names place 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MaxPool {
     /// The window.
@@ -17,7 +22,8 @@ pub struct MaxPool {
     pub window: Window,
 }
 
-/// Gradient of max pooling: operands `g` and the places found forward; result `[N, C, input…]`.
+/// Gradient of max pooling: operands `g` and the places found forward; result `[N, C, input…]`, where each `g` is added
+/// at its place. A place in the padding is dropped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MaxPoolGrad {
     /// The window of the pooling.
@@ -27,7 +33,7 @@ pub struct MaxPoolGrad {
     pub input_sizes: Vec<usize>,
 }
 
-/// Mean of each window, padding counted as zeros: the sum is divided by the window's size everywhere.
+/// Mean of each window, padding counted as zeros: the sum, row by row, is divided by the window's size everywhere.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AvgPool {
     /// The window.
@@ -35,7 +41,8 @@ pub struct AvgPool {
     pub window: Window,
 }
 
-/// Gradient of average pooling: operand `g`; result `[N, C, input…]`.
+/// Gradient of average pooling: operand `g`; result `[N, C, input…]`, at each element the sum of `g` over the windows that
+/// hold it, divided once by the window's size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AvgPoolGrad {
     /// The window of the pooling.

@@ -1,5 +1,12 @@
 //! Softmax and its logarithm over the channel axis, and their gradients.
 
+#[cfg(feature = "codegen")]
+mod lower;
+
+mod gradient;
+mod reference;
+
+pub(crate) use reference::shifted_sum;
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};

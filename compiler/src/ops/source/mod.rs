@@ -1,5 +1,10 @@
 //! Sources: values that no operator computes. Inputs come with each run; parameters and state stay between runs.
 
+mod gradient;
+#[cfg(feature = "codegen")]
+mod lower;
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity};

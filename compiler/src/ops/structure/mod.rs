@@ -1,5 +1,10 @@
 //! Operators that move elements without computing: reshape, concat, slice.
 
+mod gradient;
+#[cfg(feature = "codegen")]
+mod lower;
+mod reference;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity};

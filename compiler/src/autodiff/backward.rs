@@ -1,0 +1,183 @@
+//! The backward pass: walks the nodes of a graph from last to first, asks each operator for the gradients of its
+//! operands, and sums the gradients of values that are used more than once.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{AutodiffError, Differentiate};
+use crate::entity::ValueId;
+use crate::error::GraphError;
+use crate::graph::{Graph, Node};
+use crate::ops::Op;
+use crate::ops::elementwise::{Binary, BinaryKind, SumChannels, Unary, UnaryKind};
+use crate::ops::source::Constant;
+use crate::ops::structure::Reshape;
+use crate::shape::{DType, Dim, Shape, Type};
+
+/// A graph to which gradients are being added: what an operator's gradient rule reads and writes.
+#[derive(Debug)]
+pub struct Backward {
+    graph: Graph,
+    /// The values on a path from those that gradients are wanted of.
+    needed: HashSet<ValueId>,
+    gradients: HashMap<ValueId, ValueId>,
+    /// The layer whose gradient is being added.
+    label: String,
+}
+
+impl Backward {
+    /// Adds the gradients of the single number `of` with respect to some values; `None` for those it does not depend
+    /// on.
+    pub(super) fn run(
+        graph: Graph,
+        of: ValueId,
+        with_respect_to: &[ValueId],
+    ) -> Result<(Self, Vec<Option<ValueId>>), AutodiffError> {
+        for &value in with_respect_to.iter().chain([&of]) {
+            if value.index() >= graph.value_count() {
+                return Err(AutodiffError::UnknownValue { value });
+            }
+            if graph.ty(value).dtype != DType::F32 {
+                return Err(AutodiffError::TowardsIntegers { value });
+            }
+        }
+        if graph.ty(of).shape != Shape::scalar() {
+            return Err(AutodiffError::NotScalar { value: of, ty: graph.ty(of).clone() });
+        }
+        let needed = dependents(&graph, with_respect_to);
+        let label = graph.producer(of).label.clone();
+        let forward = graph.nodes().to_vec();
+        let mut backward = Backward { graph, needed, gradients: HashMap::new(), label };
+        if backward.needs(of) {
+            let one = backward.constant(1.0)?;
+            backward.gradients.insert(of, one);
+        }
+        for node in forward.iter().rev() {
+            backward.visit(node)?;
+        }
+        let wanted = with_respect_to.iter().map(|value| backward.gradients.get(value).copied()).collect();
+        Ok((backward, wanted))
+    }
+
+    fn visit(&mut self, node: &Node) -> Result<(), AutodiffError> {
+        let incoming: Vec<Option<ValueId>> =
+            node.results.iter().map(|result| self.gradients.get(result).copied()).collect();
+        if incoming.iter().all(Option::is_none) || !node.operands.iter().any(|&operand| self.needs(operand)) {
+            return Ok(());
+        }
+        self.label.clone_from(&node.label);
+        let outgoing = node.op.gradient(self, node, &incoming)?;
+        for (&operand, gradient) in node.operands.iter().zip(outgoing) {
+            if let Some(gradient) = gradient.filter(|_| self.needs(operand)) {
+                let sum = match self.gradients.get(&operand) {
+                    Some(&other) => self.binary(BinaryKind::Add, other, gradient)?,
+                    None => gradient,
+                };
+                self.gradients.insert(operand, sum);
+            }
+        }
+        Ok(())
+    }
+
+    /// The graph so far: the forward nodes, then those of the gradients.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    pub(super) fn into_graph(self) -> Graph {
+        self.graph
+    }
+
+    /// The type of a value.
+    pub fn ty(&self, value: ValueId) -> &Type {
+        self.graph.ty(value)
+    }
+
+    /// Whether the gradient towards a value is of use.
+    pub fn needs(&self, value: ValueId) -> bool {
+        self.needed.contains(&value)
+    }
+
+    /// The gradient towards an operand that `build` makes, if it is of use.
+    ///
+    /// # Errors
+    /// Those of `build`.
+    pub fn towards(
+        &mut self,
+        operand: ValueId,
+        build: impl FnOnce(&mut Self) -> Result<ValueId, AutodiffError>,
+    ) -> Result<Option<ValueId>, AutodiffError> {
+        if self.needs(operand) { build(self).map(Some) } else { Ok(None) }
+    }
+
+    /// Adds a node that carries the label of the layer being differentiated.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn add(&mut self, op: impl Into<Op>, operands: &[ValueId]) -> Result<Vec<ValueId>, GraphError> {
+        self.graph.add(op, operands, &self.label)
+    }
+
+    /// Adds a node and gives back its first result.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn single(&mut self, op: impl Into<Op>, operands: &[ValueId]) -> Result<ValueId, AutodiffError> {
+        Ok(self.graph.add_single(op, operands, &self.label)?)
+    }
+
+    /// A function of each element.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn unary(&mut self, kind: UnaryKind, x: ValueId) -> Result<ValueId, AutodiffError> {
+        self.single(Unary { kind }, &[x])
+    }
+
+    /// A function of two elements at the same place.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn binary(&mut self, kind: BinaryKind, a: ValueId, b: ValueId) -> Result<ValueId, AutodiffError> {
+        self.single(Binary { kind }, &[a, b])
+    }
+
+    /// A single number.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn constant(&mut self, value: f32) -> Result<ValueId, AutodiffError> {
+        self.single(Constant { shape: Shape::scalar(), values: vec![value] }, &[])
+    }
+
+    /// Zeros of a value's shape, the batch included, whatever the value holds: the value where 0 > 0.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn zeros_like(&mut self, value: ValueId) -> Result<ValueId, AutodiffError> {
+        let zero = self.constant(0.0)?;
+        self.binary(BinaryKind::ReluGrad, value, zero)
+    }
+
+    /// The sum of a batched value's elements: its channels become one, and `sum_channels` adds up the rest.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn sum_all(&mut self, value: ValueId) -> Result<ValueId, AutodiffError> {
+        let elements = self.ty(value).shape.item_elements();
+        let shape = Shape::new([Dim::Batch, Dim::Fixed(1), Dim::Fixed(elements)]);
+        let flat = self.single(Reshape { shape }, &[value])?;
+        let sum = self.single(SumChannels {}, &[flat])?;
+        self.single(Reshape { shape: Shape::scalar() }, &[sum])
+    }
+}
+
+/// The given values and all that are computed from them.
+fn dependents(graph: &Graph, of: &[ValueId]) -> HashSet<ValueId> {
+    let mut found: HashSet<ValueId> = of.iter().copied().collect();
+    for node in graph.nodes() {
+        if node.operands.iter().any(|operand| found.contains(operand)) {
+            found.extend(&node.results);
+        }
+    }
+    found
+}

@@ -1,0 +1,112 @@
+//! Automatic differentiation, graph to graph: backward and parameter-update nodes join the forward ones, so that one
+//! graph is a whole training step.
+//!
+//! The walk and the training step live here; each operator's gradient lives with the operator, in
+//! `ops/<family>/gradient.rs`. Differentiation comes before every other pass: fused operators have no gradient.
+//! Gradients of gradients are absent: the operators that compute gradients have none themselves.
+
+mod backward;
+mod error;
+mod mode;
+pub mod names;
+mod options;
+mod training;
+
+pub use backward::Backward;
+pub use error::AutodiffError;
+pub use mode::training_mode;
+pub use options::{Loss, Optimizer, TrainingOptions};
+pub use training::training_graph;
+
+use crate::entity::ValueId;
+use crate::graph::{Graph, Node};
+use crate::ops::{Op, dispatch};
+
+/// The gradient rule of an operator.
+pub trait Differentiate {
+    /// Adds the nodes that carry gradients from a node's results to its operands.
+    ///
+    /// `gradients` holds the gradient towards each result, at least one of them present. The list given back holds one
+    /// towards each operand, of the operand's type; `None`, also for operands past its end, is a gradient that is zero
+    /// or that [`Backward::needs`] does not ask for.
+    ///
+    /// # Errors
+    /// [`AutodiffError::NotDifferentiable`] where there is no rule.
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        node: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError>;
+}
+
+impl Differentiate for Op {
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        node: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        dispatch!(self, op => op.gradient(backward, node, gradients))
+    }
+}
+
+/// Adds to a graph the gradients of the single number `of` with respect to some values, given back in their order. The
+/// graph's own values keep their ids. A value that `of` does not depend on has a gradient of zeros.
+///
+/// ```
+/// use windlass_compiler::autodiff::gradients;
+/// use windlass_compiler::graph::Graph;
+///
+/// let graph: Graph = r#"graph square {
+///   %0 = parameter {name = "w", shape = "[]", init = {constant = 3.0}}
+///   %1 = unary(%0) {kind = "square"}
+/// }"#
+/// .parse()?;
+/// let w = graph.source("w").ok_or("no w")?;
+/// let square = graph.nodes()[1].results[0];
+/// let (graph, to_w) = gradients(&graph, square, &[w])?;
+/// assert_eq!(graph.ty(to_w[0]), graph.ty(w));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`AutodiffError::NotScalar`] when `of` is no single number, [`AutodiffError::TowardsIntegers`] and
+/// [`AutodiffError::UnknownValue`] for values that cannot have a gradient, and those of the operators' rules.
+pub fn gradients(
+    graph: &Graph,
+    of: ValueId,
+    with_respect_to: &[ValueId],
+) -> Result<(Graph, Vec<ValueId>), AutodiffError> {
+    let (mut backward, found) = Backward::run(graph.clone(), of, with_respect_to)?;
+    let mut gradients = Vec::with_capacity(found.len());
+    for (&value, gradient) in with_respect_to.iter().zip(found) {
+        gradients.push(match gradient {
+            Some(gradient) => gradient,
+            None => backward.zeros_like(value)?,
+        });
+    }
+    Ok((backward.into_graph(), gradients))
+}
+
+/// The error for a node without a rule.
+pub(crate) fn not_differentiable(node: &Node, towards: &'static str) -> AutodiffError {
+    AutodiffError::NotDifferentiable { op: node.op.name(), label: node.label.clone(), towards }
+}
+
+/// Declares that operators have no gradient rule, and why.
+macro_rules! no_gradient {
+    ($($op:ident),* : $towards:literal) => {$(
+        impl $crate::autodiff::Differentiate for $op {
+            fn gradient(
+                &self,
+                _: &mut $crate::autodiff::Backward,
+                node: &$crate::graph::Node,
+                _: &[Option<$crate::entity::ValueId>],
+            ) -> Result<Vec<Option<$crate::entity::ValueId>>, $crate::autodiff::AutodiffError> {
+                Err($crate::autodiff::not_differentiable(node, $towards))
+            }
+        }
+    )*};
+}
+pub(crate) use no_gradient;

@@ -1,0 +1,38 @@
+//! The names that a training graph adds to a network's own. Networks may not use them.
+
+/// Control input `f32[]`: the step size.
+pub const LEARNING_RATE: &str = "learning_rate";
+
+/// Control input `f32[2]` of Adam: `1 − β₁ᵗ` and `1 − β₂ᵗ` at step `t`, counted from 1.
+pub const CORRECTION: &str = "correction";
+
+/// Control input `i32[2]` of dropout: the seed and the number of the step.
+pub const SEED: &str = "seed";
+
+/// Data input `i32[N]` of the cross-entropy.
+pub const LABELS: &str = "labels";
+
+/// Data input of the mean squared error, of the output's type.
+pub const TARGET: &str = "target";
+
+/// Output `f32[]`: the mean loss of the batch.
+pub const LOSS: &str = "loss";
+
+/// Output `f32[]`: the global norm of the gradients before they are clipped.
+pub const GRADIENT_NORM: &str = "gradient_norm";
+
+/// What the names of the optimiser's states start with: `optimizer.velocity.c1.weight`.
+pub const OPTIMIZER_PREFIX: &str = "optimizer.";
+
+/// The name of an optimiser's state, `velocity`, `first_moment` or `second_moment`, that belongs to a parameter.
+pub fn optimizer_state(kind: &str, parameter: &str) -> String {
+    format!("{OPTIMIZER_PREFIX}{kind}.{parameter}")
+}
+
+pub(super) fn is_reserved_source(name: &str) -> bool {
+    [LEARNING_RATE, CORRECTION, SEED, LABELS, TARGET].contains(&name) || name.starts_with(OPTIMIZER_PREFIX)
+}
+
+pub(super) fn is_reserved_output(name: &str) -> bool {
+    [LOSS, GRADIENT_NORM].contains(&name)
+}

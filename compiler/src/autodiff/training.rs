@@ -1,0 +1,198 @@
+//! A whole training step as one graph: the network in training mode, its loss, the gradients, and the updates.
+
+use super::backward::Backward;
+use super::{AutodiffError, Loss, Optimizer, TrainingOptions, names, training_mode};
+use crate::entity::ValueId;
+use crate::error::GraphError;
+use crate::graph::Graph;
+use crate::graph::initializer::Initializer;
+use crate::ops::Op;
+use crate::ops::elementwise::{Binary, BinaryKind};
+use crate::ops::loss::{CrossEntropy, MeanSquaredError};
+use crate::ops::optimizer::{Adam, ClipFactor, Sgd};
+use crate::ops::source::{Input, InputRole, State};
+use crate::shape::{DType, Dim, Shape, Type};
+
+/// The label of the nodes that belong to the loss and to no layer.
+const LOSS_LABEL: &str = "loss";
+
+/// A training step of a network. To the network's own sources and outputs it adds those of [`names`]: data for the
+/// loss, control inputs, the optimiser's states (which start at zero), and the outputs `loss` and, when clipping,
+/// `gradient_norm`. It updates every parameter that is not frozen and that the loss depends on, the optimiser's states,
+/// and the running statistics of batch normalisation.
+///
+/// ```
+/// use windlass_compiler::autodiff::{Optimizer, TrainingOptions, training_graph};
+/// use windlass_compiler::graph::{Builder, Layer};
+///
+/// let mut builder = Builder::new("net");
+/// let x = builder.input("x", &[4])?;
+/// let y = builder.layer("f1", &Layer::linear(3), x)?;
+/// builder.output("logits", y)?;
+/// let options = TrainingOptions { optimizer: Optimizer::adam(), ..TrainingOptions::default() };
+/// let step = training_graph(&builder.finish()?, &options)?;
+/// let updated: Vec<&str> = step.updates().iter().map(|update| update.name.as_str()).collect();
+/// assert_eq!(updated[..2], ["f1.weight", "optimizer.first_moment.f1.weight"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`AutodiffError`]: a reserved, unknown or missing name in the network or the options, nothing to train, an output
+/// that does not fit the loss, a setting out of its range, or an operator without a gradient.
+pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph, AutodiffError> {
+    check_names(graph, options)?;
+    let mut graph = training_mode(graph)?;
+    let output = chosen_output(&graph, options.output.as_deref())?;
+    let loss = add_loss(&mut graph, options.loss, output)?;
+    graph.add_output(names::LOSS, loss)?;
+
+    let parameters: Vec<(ValueId, String)> = graph
+        .parameters()
+        .filter(|(_, parameter)| !options.frozen.contains(&parameter.name))
+        .map(|(value, parameter)| (value, parameter.name.clone()))
+        .collect();
+    let values: Vec<ValueId> = parameters.iter().map(|(value, _)| *value).collect();
+    let (backward, gradients) = Backward::run(graph, loss, &values)?;
+    let mut step = Step { graph: backward.into_graph(), optimizer: options.optimizer };
+    let mut trained: Vec<Trained> = parameters
+        .into_iter()
+        .zip(gradients)
+        .filter_map(|((value, name), gradient)| Some(Trained { value, name, gradient: gradient? }))
+        .collect();
+    if trained.is_empty() {
+        return Err(AutodiffError::NothingToTrain);
+    }
+    if let Some(max_norm) = options.clip_norm {
+        step.clip(max_norm, &mut trained)?;
+    }
+    step.update(&trained)?;
+    Ok(step.graph)
+}
+
+fn check_names(graph: &Graph, options: &TrainingOptions) -> Result<(), AutodiffError> {
+    let inputs = graph.inputs().map(|(_, input)| ("input", &input.name));
+    let parameters = graph.parameters().map(|(_, parameter)| ("parameter", &parameter.name));
+    let states = graph.states().map(|(_, state)| ("state", &state.name));
+    let mut sources = inputs.chain(parameters).chain(states);
+    if let Some((kind, name)) = sources.find(|(_, name)| names::is_reserved_source(name)) {
+        return Err(AutodiffError::ReservedName { kind, name: name.clone() });
+    }
+    if let Some(output) = graph.outputs().iter().find(|output| names::is_reserved_output(&output.name)) {
+        return Err(AutodiffError::ReservedName { kind: "output", name: output.name.clone() });
+    }
+    for name in &options.frozen {
+        if !graph.parameters().any(|(_, parameter)| parameter.name == *name) {
+            return Err(AutodiffError::UnknownParameter { name: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn chosen_output(graph: &Graph, name: Option<&str>) -> Result<ValueId, AutodiffError> {
+    let known = || graph.outputs().iter().map(|output| output.name.clone()).collect();
+    match (name, graph.outputs()) {
+        (None, [only]) => Ok(only.value),
+        (None, _) => Err(AutodiffError::OutputNotChosen { known: known() }),
+        (Some(name), outputs) => outputs
+            .iter()
+            .find(|output| output.name == name)
+            .map(|output| output.value)
+            .ok_or_else(|| AutodiffError::UnknownOutput { name: name.to_owned(), known: known() }),
+    }
+}
+
+fn input(name: &str, role: InputRole, ty: Type) -> Input {
+    Input { name: name.to_owned(), role, ty }
+}
+
+fn add_loss(graph: &mut Graph, loss: Loss, output: ValueId) -> Result<ValueId, GraphError> {
+    match loss {
+        Loss::CrossEntropy => {
+            let ty = Type { dtype: DType::I32, shape: Shape::new([Dim::Batch]) };
+            let labels = graph.add_single(input(names::LABELS, InputRole::Data, ty), &[], LOSS_LABEL)?;
+            graph.add_single(CrossEntropy {}, &[output, labels], LOSS_LABEL)
+        }
+        Loss::MeanSquaredError => {
+            let ty = graph.ty(output).clone();
+            let target = graph.add_single(input(names::TARGET, InputRole::Data, ty), &[], LOSS_LABEL)?;
+            graph.add_single(MeanSquaredError {}, &[output, target], LOSS_LABEL)
+        }
+    }
+}
+
+/// A parameter with the gradient it moves along.
+struct Trained {
+    value: ValueId,
+    name: String,
+    gradient: ValueId,
+}
+
+/// The part of a training step behind the gradients.
+struct Step {
+    graph: Graph,
+    optimizer: Optimizer,
+}
+
+impl Step {
+    /// Scales all gradients by one factor, so that their global norm stays within a bound.
+    fn clip(&mut self, max_norm: f64, trained: &mut [Trained]) -> Result<(), GraphError> {
+        let gradients: Vec<ValueId> = trained.iter().map(|trained| trained.gradient).collect();
+        let results = self.graph.add(ClipFactor { max_norm }, &gradients, "")?;
+        for trained in trained {
+            let label = self.graph.producer(trained.gradient).label.clone();
+            let op = Binary { kind: BinaryKind::Multiply };
+            trained.gradient = self.graph.add_single(op, &[trained.gradient, results[0]], &label)?;
+        }
+        self.graph.add_output(names::GRADIENT_NORM, results[1])
+    }
+
+    /// Adds an optimiser step for every parameter.
+    fn update(&mut self, trained: &[Trained]) -> Result<(), GraphError> {
+        let (op, state_kinds) = self.operator();
+        let scalar = Type::f32(Shape::scalar());
+        let mut steering =
+            vec![self.graph.add_single(input(names::LEARNING_RATE, InputRole::Control, scalar), &[], "")?];
+        if let Op::Adam(_) = op {
+            let correction = Type::f32(Shape::fixed(&[2]));
+            let correction = input(names::CORRECTION, InputRole::Control, correction);
+            steering.push(self.graph.add_single(correction, &[], "")?);
+        }
+        for Trained { value, name, gradient } in trained {
+            let label = self.graph.producer(*value).label.clone();
+            let mut operands = vec![*value, *gradient];
+            operands.extend_from_slice(&steering);
+            let mut updated = vec![name.clone()];
+            for kind in state_kinds {
+                let state = State {
+                    name: names::optimizer_state(kind, name),
+                    shape: self.graph.ty(*value).shape.clone(),
+                    init: Initializer::ZEROS,
+                };
+                updated.push(state.name.clone());
+                operands.push(self.graph.add_single(state, &[], &label)?);
+            }
+            let new = self.graph.add(op.clone(), &operands, &label)?;
+            for (name, value) in updated.iter().zip(new) {
+                self.graph.add_update(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The operator of one step, and the kinds of state it keeps for each parameter, in the order of its operands.
+    fn operator(&self) -> (Op, &'static [&'static str]) {
+        let moments = &["first_moment", "second_moment"];
+        match self.optimizer {
+            Optimizer::Sgd { momentum, nesterov, weight_decay } => {
+                let states: &[&str] = if momentum == 0.0 { &[] } else { &["velocity"] };
+                (Sgd { momentum, nesterov, weight_decay }.into(), states)
+            }
+            Optimizer::Adam { beta1, beta2, epsilon, weight_decay } => {
+                (Adam { beta1, beta2, epsilon, weight_decay, decoupled: false }.into(), moments)
+            }
+            Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => {
+                (Adam { beta1, beta2, epsilon, weight_decay, decoupled: true }.into(), moments)
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A kernel as a function `(table, batch, first, last, thread)`: the table holds the addresses of arenas and slots,
+//! `first..last` is the running thread's share.
+
+use std::collections::HashMap;
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{AbiParam, FuncRef, Function, InstBuilder, Signature, Value};
+use cranelift_codegen::isa::CallConv;
+use cranelift_frontend::FunctionBuilder;
+
+use super::value::Emit;
+use crate::codegen::table;
+use crate::kernel::{Address, Affine, BufferId, Extent, Kernel, Split, Stmt, Tile, TileCall};
+use crate::plan::{Place, Plan};
+
+/// The parameters of every kernel's function.
+pub(in crate::codegen) fn signature(convention: CallConv) -> Signature {
+    let mut signature = Signature::new(convention);
+    signature.params = vec![AbiParam::new(I64); 5];
+    signature
+}
+
+/// Writes the body of a kernel's function. `leaf` declares the function of a tile.
+pub(in crate::codegen) fn build(
+    kernel: &Kernel,
+    plan: &Plan,
+    builder: &mut FunctionBuilder<'_>,
+    fma: bool,
+    leaf: &mut dyn FnMut(&Tile, &mut Function) -> FuncRef,
+) {
+    let entry = builder.create_block();
+    builder.append_block_params_for_function_params(entry);
+    builder.switch_to_block(entry);
+    let parameters = builder.block_params(entry).to_vec();
+    let [table, batch, first, last, thread] = parameters[..] else { unreachable!("five parameters") };
+    let mut emitter = KernelEmitter {
+        emit: Emit { builder, fma },
+        variables: vec![None; kernel.variables],
+        bases: HashMap::new(),
+        batch,
+        share: None,
+        leaf,
+    };
+    if let Some(variable) = kernel.thread {
+        emitter.variables[variable.0] = Some(thread);
+    }
+    for buffer in kernel.buffers() {
+        let base = emitter.base(plan, buffer, table, thread);
+        emitter.bases.insert(buffer, base);
+    }
+    emitter.body(&kernel.setup);
+    match &kernel.split {
+        Split::Serial => emitter.when_any(first, last, |emitter| emitter.body(&kernel.body)),
+        Split::Lanes(var, _) => emitter.when_any(first, last, |emitter| {
+            emitter.variables[var.0] = Some(first);
+            emitter.share = Some(emitter.emit.builder.ins().isub(last, first));
+            emitter.body(&kernel.body);
+        }),
+        Split::Axes(axes) => emitter.count(first, last, 1, |emitter, unit| {
+            let mut rest = unit;
+            for (position, &(var, extent)) in axes.iter().enumerate().rev() {
+                let value = match extent {
+                    _ if position == 0 => rest,
+                    Extent::Fixed(1) => emitter.emit.builder.ins().iconst(I64, 0),
+                    _ => {
+                        let size = emitter.extent(extent);
+                        let value = emitter.emit.builder.ins().urem(rest, size);
+                        rest = emitter.emit.builder.ins().udiv(rest, size);
+                        value
+                    }
+                };
+                emitter.variables[var.0] = Some(value);
+            }
+            emitter.body(&kernel.body);
+        }),
+    }
+    emitter.emit.builder.ins().return_(&[]);
+}
+
+pub(super) struct KernelEmitter<'b, 'f, 'l> {
+    pub(super) emit: Emit<'b, 'f>,
+    variables: Vec<Option<Value>>,
+    bases: HashMap<BufferId, Value>,
+    pub(super) batch: Value,
+    share: Option<Value>,
+    leaf: &'l mut dyn FnMut(&Tile, &mut Function) -> FuncRef,
+}
+
+impl KernelEmitter<'_, '_, '_> {
+    /// The address of a buffer's first element.
+    fn base(&mut self, plan: &Plan, buffer: BufferId, table: Value, thread: Value) -> Value {
+        let (entry, offset) = match plan.buffers[buffer.index()].place {
+            Place::Slot(slot) => (table::SLOTS + slot, 0),
+            Place::Batch(offset) => (table::BATCH, offset),
+            Place::Fixed(offset) => (table::FIXED, offset),
+            Place::Prepared(offset) => (table::PREPARED, offset),
+            Place::Scratch(offset) => (table::SCRATCH, offset),
+            Place::Nowhere => unreachable!("every buffer of a kernel has a place"),
+        };
+        let base = self.emit.load(I64, table, 8 * entry as i64);
+        let offset = self.emit.builder.ins().iconst(I64, 4 * offset as i64);
+        let distance = match plan.buffers[buffer.index()].place {
+            Place::Batch(_) => self.emit.builder.ins().imul(offset, self.batch),
+            Place::Scratch(_) => {
+                let all = self.emit.builder.ins().imul_imm_s(thread, 4 * plan.memory.scratch as i64);
+                self.emit.builder.ins().iadd(all, offset)
+            }
+            _ => offset,
+        };
+        self.emit.builder.ins().iadd(base, distance)
+    }
+
+    /// The number an extent stands for.
+    pub(super) fn extent(&mut self, extent: Extent) -> Value {
+        match extent {
+            Extent::Fixed(count) => self.emit.builder.ins().iconst(I64, count as i64),
+            Extent::Batch(1) => self.batch,
+            Extent::Batch(count) => self.emit.builder.ins().imul_imm_s(self.batch, count as i64),
+            Extent::BatchFloor(multiple) => {
+                let rest = self.emit.builder.ins().urem_imm_s(self.batch, multiple as i64);
+                self.emit.builder.ins().isub(self.batch, rest)
+            }
+            Extent::Share => self.share.expect("verified: a share exists where it is used"),
+        }
+    }
+
+    /// The number an affine sum stands for, without its constant.
+    fn affine_terms(&mut self, affine: &Affine) -> Option<Value> {
+        let mut sum = None;
+        for &(var, factor) in &affine.terms {
+            let value = self.variables[var.0].expect("verified: variables are bound where they are used");
+            let term = match factor {
+                1 => value,
+                _ => self.emit.builder.ins().imul_imm_s(value, factor),
+            };
+            sum = Some(match sum {
+                None => term,
+                Some(sum) => self.emit.builder.ins().iadd(sum, term),
+            });
+        }
+        sum
+    }
+
+    /// The number an affine sum stands for.
+    pub(super) fn affine(&mut self, affine: &Affine) -> Value {
+        match self.affine_terms(affine) {
+            None => self.emit.builder.ins().iconst(I64, affine.constant),
+            Some(sum) => self.emit.builder.ins().iadd_imm_s(sum, affine.constant),
+        }
+    }
+
+    /// A place as a pointer and a displacement in bytes.
+    pub(super) fn address(&mut self, address: &Address) -> (Value, i64) {
+        let base = self.bases[&address.buffer];
+        let displacement = 4 * address.offset.constant;
+        match self.affine_terms(&address.offset) {
+            None => (base, displacement),
+            Some(sum) => {
+                let distance = self.emit.builder.ins().ishl_imm_s(sum, 2);
+                (self.emit.builder.ins().iadd(base, distance), displacement)
+            }
+        }
+    }
+
+    /// A place as a pointer.
+    fn pointer(&mut self, address: &Address) -> Value {
+        let (pointer, displacement) = self.address(address);
+        self.emit.builder.ins().iadd_imm_s(pointer, displacement)
+    }
+
+    /// Runs `body` if the share is not empty.
+    fn when_any(&mut self, first: Value, last: Value, body: impl FnOnce(&mut Self)) {
+        let (inside, after) = (self.emit.builder.create_block(), self.emit.builder.create_block());
+        let any = self.emit.compare_integers(IntCC::SignedLessThan, first, last);
+        self.emit.builder.ins().brif(any, inside, &[], after, &[]);
+        self.emit.builder.switch_to_block(inside);
+        body(self);
+        self.emit.builder.ins().jump(after, &[]);
+        self.emit.builder.switch_to_block(after);
+    }
+
+    /// A loop over `start..end`.
+    pub(super) fn count(
+        &mut self,
+        start: Value,
+        end: Value,
+        step: usize,
+        body: impl FnOnce(&mut Self, Value),
+    ) {
+        let builder = &mut *self.emit.builder;
+        let (head, inside, after) = (builder.create_block(), builder.create_block(), builder.create_block());
+        builder.append_block_param(head, I64);
+        builder.ins().jump(head, &[start.into()]);
+        builder.switch_to_block(head);
+        let value = builder.block_params(head)[0];
+        let goes_on = builder.ins().icmp(IntCC::SignedLessThan, value, end);
+        builder.ins().brif(goes_on, inside, &[], after, &[]);
+        builder.switch_to_block(inside);
+        body(self, value);
+        let next = self.emit.builder.ins().iadd_imm_s(value, step as i64);
+        self.emit.builder.ins().jump(head, &[next.into()]);
+        self.emit.builder.switch_to_block(after);
+    }
+
+    fn body(&mut self, body: &[Stmt]) {
+        for stmt in body {
+            match stmt {
+                Stmt::For { var, start, end, step, body } => {
+                    let (start, end) = (self.extent(*start), self.extent(*end));
+                    self.count(start, end, *step, |emitter, value| {
+                        emitter.variables[var.0] = Some(value);
+                        emitter.body(body);
+                    });
+                }
+                Stmt::Branch { value, bound, below, rest } => {
+                    let value = self.affine(value);
+                    let builder = &mut *self.emit.builder;
+                    let blocks: Vec<_> = (0..3).map(|_| builder.create_block()).collect();
+                    let is_below = builder.ins().icmp_imm_s(IntCC::SignedLessThan, value, *bound);
+                    builder.ins().brif(is_below, blocks[0], &[], blocks[1], &[]);
+                    for (block, body) in [(blocks[0], below), (blocks[1], rest)] {
+                        self.emit.builder.switch_to_block(block);
+                        self.body(body);
+                        self.emit.builder.ins().jump(blocks[2], &[]);
+                    }
+                    self.emit.builder.switch_to_block(blocks[2]);
+                }
+                Stmt::Tile(call) => self.tile(call),
+                Stmt::Map(map) => self.map(map),
+            }
+        }
+    }
+
+    fn tile(&mut self, call: &TileCall) {
+        let function = (self.leaf)(&call.tile, self.emit.builder.func);
+        let mut arguments: Vec<Value> = call.addresses().map(|address| self.pointer(address)).collect();
+        for &count in &call.counts {
+            arguments.push(self.extent(count));
+        }
+        self.emit.builder.ins().call(function, &arguments);
+    }
+}

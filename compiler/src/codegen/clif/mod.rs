@@ -1,0 +1,10 @@
+//! Code for kernels and leaves in Cranelift's intermediate form, with vectors of 128 bits.
+
+mod kernel;
+mod map;
+mod math;
+mod tile;
+mod value;
+
+pub(super) use kernel::{build as build_kernel, signature as kernel_signature};
+pub(super) use tile::{build as build_tile, signature as tile_signature};

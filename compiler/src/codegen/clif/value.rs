@@ -1,0 +1,238 @@
+//! Arithmetic on vectors of four lanes or on single numbers, with one set of names for both.
+
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::types::{F32, F32X4, I8X16, I32, I32X4, I64};
+use cranelift_codegen::ir::{ConstantData, Endianness, InstBuilder, MemFlagsData, Type, Value};
+use cranelift_frontend::FunctionBuilder;
+
+/// Lanes of a vector.
+pub(super) const LANES: usize = 4;
+
+/// Memory is readable where kernels read, but not aligned to vectors.
+pub(super) const MEMORY: MemFlagsData = MemFlagsData::new().with_notrap();
+
+/// Whether an expression is evaluated on four lanes or on one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Width {
+    Vector,
+    Single,
+}
+
+impl Width {
+    pub(super) fn float(self) -> Type {
+        match self {
+            Width::Vector => F32X4,
+            Width::Single => F32,
+        }
+    }
+
+    pub(super) fn integer(self) -> Type {
+        match self {
+            Width::Vector => I32X4,
+            Width::Single => I32,
+        }
+    }
+}
+
+/// Writes instructions into a function.
+pub(super) struct Emit<'a, 'f> {
+    pub(super) builder: &'a mut FunctionBuilder<'f>,
+    /// Whether fused multiply-add is one instruction.
+    pub(super) fma: bool,
+}
+
+impl Emit<'_, '_> {
+    fn vector_constant(&mut self, ty: Type, word: u32) -> Value {
+        let bytes: Vec<u8> = word.to_le_bytes().repeat(LANES);
+        let constant = self.builder.func.dfg.constants.insert(ConstantData::from(bytes));
+        self.builder.ins().vconst(ty, constant)
+    }
+
+    pub(super) fn float(&mut self, width: Width, value: f32) -> Value {
+        match width {
+            Width::Vector => self.vector_constant(F32X4, value.to_bits()),
+            Width::Single => self.builder.ins().f32const(value),
+        }
+    }
+
+    pub(super) fn integer(&mut self, width: Width, value: i32) -> Value {
+        match width {
+            Width::Vector => self.vector_constant(I32X4, value.cast_unsigned()),
+            Width::Single => self.builder.ins().iconst(I32, i64::from(value.cast_unsigned())),
+        }
+    }
+
+    /// The numbers 0 to 3 in the lanes of a vector.
+    pub(super) fn lane_numbers(&mut self) -> Value {
+        let bytes: Vec<u8> = (0..LANES as u32).flat_map(u32::to_le_bytes).collect();
+        let constant = self.builder.func.dfg.constants.insert(ConstantData::from(bytes));
+        self.builder.ins().vconst(I32X4, constant)
+    }
+
+    pub(super) fn splat(&mut self, ty: Type, value: Value) -> Value {
+        self.builder.ins().splat(ty, value)
+    }
+
+    /// Reinterprets bits.
+    pub(super) fn bits(&mut self, ty: Type, value: Value) -> Value {
+        if self.builder.func.dfg.value_type(value) == ty {
+            return value;
+        }
+        let flags = if ty.is_vector() {
+            MemFlagsData::new().with_endianness(Endianness::Little)
+        } else {
+            MemFlagsData::new()
+        };
+        self.builder.ins().bitcast(ty, flags, value)
+    }
+
+    /// `a·b + c`, fused where the CPU can.
+    pub(super) fn multiply_add(&mut self, a: Value, b: Value, c: Value) -> Value {
+        if self.fma {
+            self.builder.ins().fma(a, b, c)
+        } else {
+            let product = self.builder.ins().fmul(a, b);
+            self.builder.ins().fadd(product, c)
+        }
+    }
+
+    pub(super) fn compare(&mut self, condition: FloatCC, a: Value, b: Value) -> Value {
+        self.builder.ins().fcmp(condition, a, b)
+    }
+
+    pub(super) fn compare_integers(&mut self, condition: IntCC, a: Value, b: Value) -> Value {
+        self.builder.ins().icmp(condition, a, b)
+    }
+
+    /// `a` where the mask holds, else `b`.
+    pub(super) fn select(&mut self, width: Width, mask: Value, a: Value, b: Value) -> Value {
+        match width {
+            Width::Single => self.builder.ins().select(mask, a, b),
+            Width::Vector => {
+                let ty = self.builder.func.dfg.value_type(a);
+                let mask = self.bits(ty, mask);
+                self.builder.ins().bitselect(mask, a, b)
+            }
+        }
+    }
+
+    /// `0 > x ? 0 : x`: NaN stays NaN.
+    pub(super) fn relu(&mut self, width: Width, x: Value) -> Value {
+        let zero = self.float(width, 0.0);
+        let negative = self.compare(FloatCC::LessThan, x, zero);
+        self.select(width, negative, zero, x)
+    }
+
+    /// The mask of `value` beating `best`: larger, or not a number.
+    pub(super) fn beats(&mut self, value: Value, best: Value) -> Value {
+        let larger = self.compare(FloatCC::LessThan, best, value);
+        let unordered = self.compare(FloatCC::Unordered, value, value);
+        self.builder.ins().bor(larger, unordered)
+    }
+
+    /// `pointer + offset` bytes, as a pointer and the part that fits an instruction.
+    fn displace(&mut self, pointer: Value, offset: i64) -> (Value, i32) {
+        match i32::try_from(offset) {
+            Ok(offset) => (pointer, offset),
+            Err(_) => {
+                let distance = self.builder.ins().iconst(I64, offset);
+                (self.builder.ins().iadd(pointer, distance), 0)
+            }
+        }
+    }
+
+    pub(super) fn load(&mut self, ty: Type, pointer: Value, offset: i64) -> Value {
+        let (pointer, offset) = self.displace(pointer, offset);
+        self.builder.ins().load(ty, MEMORY, pointer, offset)
+    }
+
+    pub(super) fn store(&mut self, value: Value, pointer: Value, offset: i64) {
+        let (pointer, offset) = self.displace(pointer, offset);
+        self.builder.ins().store(MEMORY, value, pointer, offset);
+    }
+
+    /// Selects four of the eight 32-bit lanes of `a` and `b`.
+    pub(super) fn shuffle(&mut self, a: Value, b: Value, lanes: [u8; LANES]) -> Value {
+        let ty = self.builder.func.dfg.value_type(a);
+        let bytes: Vec<u8> = lanes.iter().flat_map(|lane| (0..4).map(move |byte| lane * 4 + byte)).collect();
+        let mask = self.builder.func.dfg.immediates.push(ConstantData::from(bytes));
+        let (a, b) = (self.bits(I8X16, a), self.bits(I8X16, b));
+        let shuffled = self.builder.ins().shuffle(a, b, mask);
+        self.bits(ty, shuffled)
+    }
+
+    /// Loads the first `count` lanes, `stride` bytes apart; the others are zero.
+    pub(super) fn load_lanes(
+        &mut self,
+        lane: Type,
+        pointer: Value,
+        offset: i64,
+        stride: i64,
+        count: usize,
+    ) -> Value {
+        let first = self.load(lane, pointer, offset);
+        let vector = if lane == F32 { F32X4 } else { I32X4 };
+        let mut value = self.builder.ins().scalar_to_vector(vector, first);
+        for index in 1..count {
+            let next = self.load(lane, pointer, offset + stride * index as i64);
+            value = self.builder.ins().insertlane(value, next, index as u8);
+        }
+        value
+    }
+
+    /// Loads four lanes, `stride` bytes apart, and nothing else.
+    pub(super) fn load_strided(&mut self, lane: Type, pointer: Value, offset: i64, stride: i64) -> Value {
+        let vector = if lane == F32 { F32X4 } else { I32X4 };
+        match stride {
+            4 => self.load(vector, pointer, offset),
+            8 => {
+                // The second half starts one element early so as to end with the last element needed.
+                let low = self.load(vector, pointer, offset);
+                let high = self.load(vector, pointer, offset + 12);
+                self.shuffle(low, high, [0, 2, 5, 7])
+            }
+            _ => self.load_lanes(lane, pointer, offset, stride, LANES),
+        }
+    }
+
+    /// Stores the first `count` lanes, `stride` bytes apart.
+    pub(super) fn store_lanes(
+        &mut self,
+        value: Value,
+        pointer: Value,
+        offset: i64,
+        stride: i64,
+        count: usize,
+    ) {
+        if stride == 4 && count == LANES {
+            return self.store(value, pointer, offset);
+        }
+        for index in 0..count {
+            let lane = self.builder.ins().extractlane(value, index as u8);
+            self.store(lane, pointer, offset + stride * index as i64);
+        }
+    }
+
+    /// The sum of the four lanes.
+    pub(super) fn sum_lanes(&mut self, value: Value) -> Value {
+        let lanes: Vec<Value> =
+            (0..LANES).map(|lane| self.builder.ins().extractlane(value, lane as u8)).collect();
+        let low = self.builder.ins().fadd(lanes[0], lanes[1]);
+        let high = self.builder.ins().fadd(lanes[2], lanes[3]);
+        self.builder.ins().fadd(low, high)
+    }
+
+    /// The sums of the lanes of four vectors, one in each lane.
+    pub(super) fn sum_four(&mut self, values: [Value; LANES]) -> Value {
+        let [a, b, c, d] = values;
+        let pair = |emit: &mut Self, a, b| {
+            let low = emit.shuffle(a, b, [0, 4, 1, 5]);
+            let high = emit.shuffle(a, b, [2, 6, 3, 7]);
+            emit.builder.ins().fadd(low, high)
+        };
+        let (ab, cd) = (pair(self, a, b), pair(self, c, d));
+        let first = self.shuffle(ab, cd, [0, 1, 4, 5]);
+        let second = self.shuffle(ab, cd, [2, 3, 6, 7]);
+        self.builder.ins().fadd(first, second)
+    }
+}

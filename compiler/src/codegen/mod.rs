@@ -1,0 +1,52 @@
+//! Code generation: from a plan to functions in executable memory.
+
+mod clif;
+mod isa;
+mod program;
+
+pub use isa::VECTOR_BITS;
+pub use program::{Listing, Program, Step, Units};
+
+use thiserror::Error;
+
+/// Entries of the table of addresses every kernel gets.
+pub(crate) mod table {
+    /// The batch arena.
+    pub(crate) const BATCH: usize = 0;
+    /// The fixed arena.
+    pub(crate) const FIXED: usize = 1;
+    /// Memory that lives as long as the program.
+    pub(crate) const PREPARED: usize = 2;
+    /// Scratch of all threads, one after the other.
+    pub(crate) const SCRATCH: usize = 3;
+    /// The first slot.
+    pub(crate) const SLOTS: usize = 4;
+}
+
+/// Why no code could be made.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CodegenError {
+    /// Vectors of a width there is no code for.
+    #[error(
+        "there is no code for vectors of {bits} bits yet; leave `vector_bits` unset or use one of {VECTOR_BITS:?}"
+    )]
+    VectorWidth {
+        /// The width asked for.
+        bits: usize,
+    },
+    /// A CPU there is no code for, or a setting it does not know.
+    #[error("cannot generate code for this CPU: {reason}")]
+    Target {
+        /// What Cranelift says.
+        reason: String,
+    },
+    /// Cranelift refused a function: a fault of Windlass.
+    #[error("kernel {kernel}: {reason} (this is a fault in Windlass; please report it)")]
+    Refused {
+        /// The kernel or leaf.
+        kernel: String,
+        /// What Cranelift says.
+        reason: String,
+    },
+}

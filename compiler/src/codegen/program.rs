@@ -1,0 +1,321 @@
+//! A program: the compiled kernels of a plan, in memory that is freed with it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use cranelift_codegen::Context;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{FuncRef, Function, UserFuncName};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, default_libcall_names};
+
+use super::isa::Target;
+use super::{CodegenError, clif};
+use crate::kernel::{Extent, Kernel, Split, Tile};
+use crate::ops::Cost;
+use crate::plan::{Plan, PlanOptions};
+
+/// `(table, batch, first, last, thread)`.
+type KernelFunction = unsafe extern "C" fn(*const *mut f32, usize, usize, usize, usize);
+
+/// How much work a step can be divided into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Units {
+    /// Units for each item of the batch, or in all.
+    pub count: usize,
+    /// Whether there are so many for each item.
+    pub batched: bool,
+    /// Shares are multiples of this many units, but for the last.
+    pub grain: usize,
+}
+
+impl Units {
+    fn of(kernel: &Kernel) -> Self {
+        let total = |extents: &mut dyn Iterator<Item = Extent>, grain| {
+            let mut units = Units { count: 1, batched: false, grain };
+            for extent in extents {
+                match extent {
+                    Extent::Fixed(count) => units.count *= count,
+                    Extent::Batch(count) => {
+                        units.count *= count;
+                        units.batched = true;
+                    }
+                    Extent::BatchFloor(_) | Extent::Share => {}
+                }
+            }
+            units
+        };
+        match &kernel.split {
+            Split::Serial => total(&mut std::iter::empty(), 1),
+            Split::Axes(axes) => total(&mut axes.iter().map(|&(_, extent)| extent), 1),
+            // A share of whole cache lines, so that threads do not write to the same one.
+            Split::Lanes(_, extent) => total(&mut std::iter::once(*extent), 16),
+        }
+    }
+
+    /// The share of one of several threads at a batch size: contiguous, the same for every run.
+    pub fn share(&self, batch: usize, thread: usize, threads: usize) -> (usize, usize) {
+        let total = self.count * if self.batched { batch } else { 1 };
+        let grains = total.div_ceil(self.grain);
+        let bound = |thread: usize| (grains * thread / threads * self.grain).min(total);
+        (bound(thread), bound(thread + 1))
+    }
+}
+
+/// A compiled kernel.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The layer and operator.
+    pub name: String,
+    /// The algorithm and why it was chosen.
+    pub note: String,
+    /// How it divides among threads.
+    pub units: Units,
+    /// The work.
+    pub cost: Cost,
+    function: KernelFunction,
+}
+
+impl Step {
+    /// Runs one thread's share.
+    ///
+    /// # Safety
+    /// The program must be alive. `table` must hold the addresses its plan's memory and slots ask for, each valid for
+    /// the plan's sizes at this batch size, aligned to 4 bytes, and not written by anyone else meanwhile; `thread` must
+    /// be below the plan's threads and not be running already.
+    pub unsafe fn run(&self, table: *const *mut f32, batch: usize, thread: usize, threads: usize) {
+        let (first, last) = self.units.share(batch, thread, threads);
+        // SAFETY: the function has this signature (see `clif::kernel_signature`), and the caller promises the rest.
+        unsafe { (self.function)(table, batch, first, last, thread) }
+    }
+}
+
+/// The text of what was compiled, for those who want to look.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Cranelift's intermediate form of each function.
+    pub clif: Vec<(String, String)>,
+    /// Machine code of each function.
+    pub machine: Vec<(String, String)>,
+}
+
+/// The compiled kernels of a plan.
+///
+/// Several programs may live at once, and one may run on several threads at once; its code is freed when it is dropped.
+#[derive(Debug)]
+pub struct Program {
+    /// The plan it was compiled from.
+    pub plan: Plan,
+    /// Kernels to run when parameters have changed.
+    pub prepare: Vec<Step>,
+    /// Kernels to run for every batch.
+    pub run: Vec<Step>,
+    /// Bytes of machine code.
+    pub code_bytes: usize,
+    #[expect(dead_code, reason = "keeps the code alive as long as the steps that point into it")]
+    memory: CodeMemory,
+}
+
+/// How many programs hold executable memory at present.
+static LIVE_PROGRAMS: AtomicUsize = AtomicUsize::new(0);
+
+/// Owns the memory of compiled functions.
+struct CodeMemory {
+    module: Option<JITModule>,
+}
+
+// SAFETY: after `finalize_definitions` the module is only kept to own the memory: nothing reads it through a shared
+// reference, and dropping it from another thread only unmaps that memory.
+unsafe impl Send for CodeMemory {}
+// SAFETY: as above; there is no method that takes `&self`.
+unsafe impl Sync for CodeMemory {}
+
+impl std::fmt::Debug for CodeMemory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CodeMemory")
+    }
+}
+
+impl Drop for CodeMemory {
+    fn drop(&mut self) {
+        if let Some(module) = self.module.take() {
+            // SAFETY: steps are only run through the program that owns this memory, which is being dropped.
+            unsafe { module.free_memory() };
+            LIVE_PROGRAMS.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Program {
+    /// Compiles a plan.
+    ///
+    /// # Errors
+    /// [`CodegenError`] for a CPU or a vector width there is no code for.
+    pub fn compile(plan: Plan, options: &PlanOptions) -> Result<Program, CodegenError> {
+        Self::compile_listing(plan, options, None)
+    }
+
+    /// Compiles a plan and writes down what was compiled.
+    ///
+    /// # Errors
+    /// As [`Program::compile`].
+    pub fn compile_listing(
+        plan: Plan,
+        options: &PlanOptions,
+        listing: Option<&mut Listing>,
+    ) -> Result<Program, CodegenError> {
+        let target = Target::new(options)?;
+        let mut compiler = Compiler::new(&target, listing);
+        let prepare = compiler.kernels(&plan, &plan.prepare, "prepare")?;
+        let run = compiler.kernels(&plan, &plan.run, "run")?;
+        compiler.module.finalize_definitions().map_err(|error| refused("module", &error))?;
+        LIVE_PROGRAMS.fetch_add(1, Ordering::Relaxed);
+        let memory_of = |functions: Vec<FuncId>, kernels: &[Kernel]| {
+            functions
+                .into_iter()
+                .zip(kernels)
+                .map(|(function, kernel)| {
+                    let address = compiler.module.get_finalized_function(function);
+                    Step {
+                        name: kernel.name.clone(),
+                        note: kernel.note.clone(),
+                        units: Units::of(kernel),
+                        cost: kernel.cost,
+                        // SAFETY: the address is that of a function with the signature `clif::kernel_signature`, in the
+                        // calling convention of the host's C.
+                        function: unsafe { std::mem::transmute::<*const u8, KernelFunction>(address) },
+                    }
+                })
+                .collect::<Vec<Step>>()
+        };
+        let (prepare, run) = (memory_of(prepare, &plan.prepare), memory_of(run, &plan.run));
+        let code_bytes = compiler.code_bytes;
+        let memory = CodeMemory { module: Some(compiler.module) };
+        Ok(Program { plan, prepare, run, code_bytes, memory })
+    }
+
+    /// How many programs hold executable memory at present; dropped ones do not count.
+    pub fn live() -> usize {
+        LIVE_PROGRAMS.load(Ordering::Relaxed)
+    }
+}
+
+fn refused(kernel: &str, reason: &dyn std::fmt::Display) -> CodegenError {
+    CodegenError::Refused { kernel: kernel.to_owned(), reason: reason.to_string() }
+}
+
+struct Compiler<'t> {
+    target: &'t Target,
+    module: JITModule,
+    context: Context,
+    functions: FunctionBuilderContext,
+    leaves: HashMap<Tile, FuncId>,
+    code_bytes: usize,
+    listing: Option<&'t mut Listing>,
+}
+
+impl<'t> Compiler<'t> {
+    fn new(target: &'t Target, listing: Option<&'t mut Listing>) -> Self {
+        let builder = JITBuilder::with_isa(target.loops.clone(), default_libcall_names());
+        let module = JITModule::new(builder);
+        let mut context = module.make_context();
+        context.set_disasm(listing.is_some());
+        Compiler {
+            target,
+            module,
+            context,
+            functions: FunctionBuilderContext::new(),
+            leaves: HashMap::new(),
+            code_bytes: 0,
+            listing,
+        }
+    }
+
+    fn kernels(&mut self, plan: &Plan, kernels: &[Kernel], stage: &str) -> Result<Vec<FuncId>, CodegenError> {
+        kernels
+            .iter()
+            .enumerate()
+            .map(|(index, kernel)| self.kernel(plan, kernel, &format!("{stage}{index}:{}", kernel.name)))
+            .collect()
+    }
+
+    fn kernel(&mut self, plan: &Plan, kernel: &Kernel, name: &str) -> Result<FuncId, CodegenError> {
+        let mut tiles = Vec::new();
+        kernel.visit(&mut |stmt| {
+            if let crate::kernel::Stmt::Tile(call) = stmt {
+                tiles.push(&call.tile);
+            }
+        });
+        for tile in tiles {
+            self.leaf(tile)?;
+        }
+        let signature = clif::kernel_signature(self.module.isa().default_call_conv());
+        let id = self
+            .module
+            .declare_function(name, Linkage::Export, &signature)
+            .map_err(|error| refused(name, &error))?;
+        self.context.func = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
+        let mut builder = FunctionBuilder::new(&mut self.context.func, &mut self.functions);
+        let (module, leaves) = (&mut self.module, &self.leaves);
+        let mut declared: HashMap<FuncId, FuncRef> = HashMap::new();
+        let mut leaf = |tile: &Tile, function: &mut Function| {
+            let id = leaves[tile];
+            *declared.entry(id).or_insert_with(|| module.declare_func_in_func(id, function))
+        };
+        clif::build_kernel(kernel, plan, &mut builder, self.target.fma, &mut leaf);
+        builder.seal_all_blocks();
+        builder.finalize(self.target.loops.frontend_config());
+        self.define(id, name, false)?;
+        Ok(id)
+    }
+
+    /// Compiles a tile once for all its uses.
+    fn leaf(&mut self, tile: &Tile) -> Result<(), CodegenError> {
+        if self.leaves.contains_key(tile) {
+            return Ok(());
+        }
+        let name = format!("tile{}:{}x{}", self.leaves.len(), tile.rows, tile.columns);
+        let signature = clif::tile_signature(tile, self.module.isa().default_call_conv());
+        let id = self
+            .module
+            .declare_function(&name, Linkage::Local, &signature)
+            .map_err(|error| refused(&name, &error))?;
+        self.context.func = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
+        let mut builder = FunctionBuilder::new(&mut self.context.func, &mut self.functions);
+        clif::build_tile(tile, &mut builder, self.target.fma);
+        builder.seal_all_blocks();
+        builder.finalize(self.target.leaves.frontend_config());
+        self.define(id, &name, true)?;
+        self.leaves.insert(tile.clone(), id);
+        Ok(())
+    }
+
+    fn define(&mut self, id: FuncId, name: &str, is_leaf: bool) -> Result<(), CodegenError> {
+        if let Some(listing) = &mut self.listing {
+            listing.clif.push((name.to_owned(), self.context.func.display().to_string()));
+        }
+        let isa = if is_leaf { &self.target.leaves } else { &self.target.loops };
+        let code = self
+            .context
+            .compile(&**isa, &mut ControlPlane::default())
+            .map_err(|error| refused(name, &format!("{:?}", error.inner)))?;
+        let alignment = u64::from(code.buffer.alignment.max(64));
+        let bytes = code.code_buffer().to_vec();
+        if let Some(listing) = &mut self.listing {
+            listing.machine.push((name.to_owned(), code.vcode.clone().unwrap_or_default()));
+        }
+        let relocations = code.buffer.relocs().to_vec();
+        let relocations: Vec<ModuleReloc> = relocations
+            .iter()
+            .map(|relocation| ModuleReloc::from_mach_reloc(relocation, &self.context.func, id))
+            .collect();
+        self.code_bytes += bytes.len();
+        self.module
+            .define_function_bytes(id, alignment, &bytes, &relocations)
+            .map_err(|error| refused(name, &error))?;
+        self.module.clear_context(&mut self.context);
+        self.context.set_disasm(self.listing.is_some());
+        Ok(())
+    }
+}

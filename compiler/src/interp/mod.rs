@@ -1,0 +1,152 @@
+//! The interpreter: runs any graph with plain loops, in `f32` or `f64`. It is the oracle that compiled programs,
+//! gradients and passes are held to, so it is written to be read, not to be fast.
+//!
+//! Walking the graph and checking what it is run on lives here; what each operator computes lives with the operator, in
+//! `ops/<family>/reference.rs`. Sums always start from `+0` and run in the order of the operand's elements.
+
+mod array;
+mod error;
+mod taps;
+
+use std::collections::{BTreeMap, HashMap};
+
+pub use array::{Array, Data, Real};
+pub use error::InterpError;
+
+pub(crate) use array::channel_sizes;
+pub(crate) use taps::{Tap, taps};
+
+use crate::entity::ValueId;
+use crate::graph::{Graph, Named, Node};
+use crate::ops::{Op, dispatch};
+use crate::shape::Type;
+
+/// The values of inputs, parameters and states, by name.
+pub type Bindings<T> = HashMap<String, Array<T>>;
+
+/// The living definition of an operator.
+pub trait Evaluate {
+    /// The results on operands that satisfy the shape rule; `results` holds the sizes of each result, the batch
+    /// included.
+    ///
+    /// Inputs, parameters and states are not computed from anything: they give no results, and [`run`] looks them up.
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>>;
+}
+
+impl Evaluate for Op {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        dispatch!(self, op => op.evaluate(operands, results))
+    }
+}
+
+/// What a run gives back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome<T> {
+    /// The graph's outputs, by name.
+    pub outputs: BTreeMap<String, Array<T>>,
+    /// The new values of parameters and states, by the name of their source.
+    pub updates: BTreeMap<String, Array<T>>,
+    /// Every value of the graph, in the order of [`ValueId`], for debugging.
+    pub values: Vec<Array<T>>,
+}
+
+impl<T> Outcome<T> {
+    /// Any value of the graph that was run.
+    pub fn value(&self, value: ValueId) -> &Array<T> {
+        &self.values[value.index()]
+    }
+}
+
+/// Runs a graph on a batch. Names in `bindings` that the graph does not declare are ignored.
+///
+/// ```
+/// use windlass_compiler::graph::{Builder, Layer};
+/// use windlass_compiler::interp::{Array, Bindings, run};
+///
+/// let mut builder = Builder::new("net");
+/// let x = builder.input("x", &[3])?;
+/// let y = builder.layer("r", &Layer::Relu, x)?;
+/// builder.output("y", y)?;
+/// let graph = builder.finish()?;
+///
+/// let bindings = Bindings::from([("x".to_owned(), Array::new([1, 3], vec![-1.0f32, 0.0, 2.0]))]);
+/// assert_eq!(run(&graph, 1, &bindings)?.outputs["y"].real(), [0.0, 0.0, 2.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// An [`InterpError`] for an empty batch, a source without a value or with a value of another type, or a label that
+/// names no class.
+pub fn run<T: Real>(graph: &Graph, batch: usize, bindings: &Bindings<T>) -> Result<Outcome<T>, InterpError> {
+    if batch == 0 {
+        return Err(InterpError::EmptyBatch);
+    }
+    let mut values: Vec<Array<T>> = Vec::with_capacity(graph.value_count());
+    for node in graph.nodes() {
+        let computed = match &node.op {
+            Op::Input(input) => vec![bound("input", &input.name, graph, node, batch, bindings)?],
+            Op::Parameter(parameter) => {
+                vec![bound("parameter", &parameter.name, graph, node, batch, bindings)?]
+            }
+            Op::State(state) => vec![bound("state", &state.name, graph, node, batch, bindings)?],
+            op => {
+                let operands: Vec<&Array<T>> =
+                    node.operands.iter().map(|operand| &values[operand.index()]).collect();
+                check_labels(op, &operands)?;
+                let sizes: Vec<Vec<usize>> =
+                    node.results.iter().map(|&result| graph.ty(result).shape.concrete(batch)).collect();
+                op.evaluate(&operands, &sizes)
+            }
+        };
+        values.extend(computed);
+    }
+    let collect = |named: &[Named]| {
+        named.iter().map(|named| (named.name.clone(), values[named.value.index()].clone())).collect()
+    };
+    Ok(Outcome { outputs: collect(graph.outputs()), updates: collect(graph.updates()), values })
+}
+
+/// The value bound to a source, checked against the type the source declares.
+fn bound<T: Real>(
+    kind: &'static str,
+    name: &str,
+    graph: &Graph,
+    node: &Node,
+    batch: usize,
+    bindings: &Bindings<T>,
+) -> Result<Array<T>, InterpError> {
+    let Type { dtype, shape } = graph.ty(node.results[0]);
+    let sizes = shape.concrete(batch);
+    let Some(array) = bindings.get(name) else {
+        return Err(InterpError::MissingBinding { kind, name: name.to_owned(), sizes });
+    };
+    if array.dtype() != *dtype {
+        let (expected, got) = (*dtype, array.dtype());
+        return Err(InterpError::WrongDType { name: name.to_owned(), expected, got });
+    }
+    if array.sizes != sizes {
+        let got = array.sizes.clone();
+        return Err(InterpError::WrongSizes { name: name.to_owned(), expected: sizes, got });
+    }
+    let (expected, got) = (sizes.iter().product(), array.elements());
+    if expected != got {
+        return Err(InterpError::WrongElementCount { name: name.to_owned(), sizes, expected, got });
+    }
+    Ok(array.clone())
+}
+
+/// Checks the labels of the losses that take any: the one rule that types cannot state.
+fn check_labels<T>(op: &Op, operands: &[&Array<T>]) -> Result<(), InterpError> {
+    let (logits, labels) = match (op, operands) {
+        (Op::CrossEntropy(_), [logits, labels]) | (Op::CrossEntropyGrad(_), [_, logits, labels]) => {
+            (logits, labels)
+        }
+        _ => return Ok(()),
+    };
+    let classes = logits.sizes[1];
+    let in_range = |label: i32| usize::try_from(label).is_ok_and(|label| label < classes);
+    match labels.int().iter().position(|&label| !in_range(label)) {
+        Some(item) => Err(InterpError::LabelOutOfRange { item, label: labels.int()[item], classes }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,69 @@
+//! Where the elements of each window lie, over any number of spatial axes: what convolution and pooling walk.
+
+use crate::ops::window::Window;
+
+/// One element of a window that lies inside the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tap {
+    /// Its place in the window, row by row.
+    pub(crate) place: usize,
+    /// The flat index of the input element under it.
+    pub(crate) input: usize,
+}
+
+/// For every output position, row by row, the taps of its window, row by row. Elements in the padding are left out.
+pub(crate) fn taps(window: &Window, input_sizes: &[usize]) -> Vec<Vec<Tap>> {
+    let output_sizes = window.output_sizes(input_sizes);
+    let places = window.elements();
+    (0..output_sizes.iter().product())
+        .map(|position| {
+            let corner = coordinates(position, &output_sizes);
+            (0..places)
+                .filter_map(|place| {
+                    let offset = coordinates(place, &window.kernel_size);
+                    let mut input = 0;
+                    for (axis, &size) in input_sizes.iter().enumerate() {
+                        let padded =
+                            corner[axis] * window.stride[axis] + offset[axis] * window.dilation[axis];
+                        let coordinate = padded.checked_sub(window.padding[axis])?;
+                        if coordinate >= size {
+                            return None;
+                        }
+                        input = input * size + coordinate;
+                    }
+                    Some(Tap { place, input })
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// A flat index as one coordinate per axis.
+fn coordinates(mut index: usize, sizes: &[usize]) -> Vec<usize> {
+    let mut coordinates = vec![0; sizes.len()];
+    for (coordinate, &size) in coordinates.iter_mut().zip(sizes).rev() {
+        *coordinate = index % size;
+        index /= size;
+    }
+    coordinates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_padded_strided_dilated_window() {
+        let window = Window { kernel_size: vec![2], stride: vec![2], padding: vec![1], dilation: vec![3] };
+        // Padded input: one element of padding, inputs 0..4, one of padding; windows at 0 and 2.
+        let tap = |place, input| Tap { place, input };
+        assert_eq!(taps(&window, &[4]), [vec![tap(1, 2)], vec![tap(0, 1)]]);
+    }
+
+    #[test]
+    fn rows_come_first() {
+        let inputs: Vec<usize> =
+            taps(&Window::square(2, 1, 0), &[3, 3])[1].iter().map(|tap| tap.input).collect();
+        assert_eq!(inputs, [1, 2, 4, 5]);
+    }
+}

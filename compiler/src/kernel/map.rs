@@ -1,0 +1,269 @@
+//! The Map leaf: an expression over a span of elements, with an optional window or span reduction.
+
+use super::{Address, Affine, Extent};
+use crate::ops::elementwise::UnaryKind;
+use crate::shape::DType;
+
+/// A place in a list of expressions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ExprId(pub(crate) usize);
+
+/// One node of an expression. Floats unless said otherwise; comparisons give masks, which only [`Expr::Select`],
+/// [`Expr::Or`] take.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expr {
+    /// An element of a load.
+    Load(usize),
+    /// A float.
+    Constant(f32),
+    /// An integer.
+    Integer(i32),
+    /// The integer `base + lane`: a flat index of the element.
+    Index(Affine),
+    /// An integer that is the same for all lanes.
+    Position(Affine),
+    /// The integer index of the current step of the window, innermost fastest.
+    WindowIndex,
+    /// The batch size as a float.
+    BatchSize,
+    /// The result of a reducer; only in `finish`.
+    Reduced(usize),
+    /// The place found by [`Reducer::MaxWithPlace`] (integer); only in `finish`.
+    Place(usize),
+    /// A function of one number.
+    Unary(UnaryKind, ExprId),
+    /// Sum.
+    Add(ExprId, ExprId),
+    /// Difference.
+    Subtract(ExprId, ExprId),
+    /// Product.
+    Multiply(ExprId, ExprId),
+    /// Quotient.
+    Divide(ExprId, ExprId),
+    /// Mask: first less than second (false for NaN).
+    Less(ExprId, ExprId),
+    /// Mask: two integers equal.
+    SameInteger(ExprId, ExprId),
+    /// Mask: first integer below the second, both unsigned.
+    BelowUnsigned(ExprId, ExprId),
+    /// Where the mask holds the second, else the third.
+    Select(ExprId, ExprId, ExprId),
+    /// Integer sum, wrapping.
+    AddInteger(ExprId, ExprId),
+    /// Integer exclusive or.
+    Xor(ExprId, ExprId),
+    /// Integer rotated left by a number of bits.
+    RotateLeft(ExprId, u32),
+}
+
+/// An operand of a map: the element for lane `l` and window step `w` is at `address + l·lane + Σ w·window`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    /// First element.
+    pub address: Address,
+    /// Distance between lanes; 0 for one number for all.
+    pub lane: usize,
+    /// Distance between steps of each window loop.
+    pub window: Vec<usize>,
+    /// Type of the elements.
+    pub dtype: DType,
+}
+
+/// What a store does with what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Overwrites it.
+    Write,
+    /// Adds to it.
+    Accumulate,
+}
+
+/// A result of a map: the element for lane `l` is at `address + l·lane`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    /// First element.
+    pub address: Address,
+    /// Distance between lanes.
+    pub lane: usize,
+    /// What is stored.
+    pub value: ExprId,
+    /// How.
+    pub mode: Mode,
+}
+
+/// A reduction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reducer {
+    /// Sum.
+    Sum(ExprId),
+    /// Largest value; a NaN beats every number.
+    Max(ExprId),
+    /// Largest value and the window step where it was first met. Only with [`Fold::Window`].
+    MaxWithPlace(ExprId),
+}
+
+impl Reducer {
+    /// What it reduces.
+    pub fn value(self) -> ExprId {
+        match self {
+            Reducer::Sum(value) | Reducer::Max(value) | Reducer::MaxWithPlace(value) => value,
+        }
+    }
+}
+
+/// What is reduced over.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fold {
+    /// Nothing: every element is stored on its own, and there is no window.
+    None,
+    /// The window: each lane keeps its own result.
+    Window(Vec<Reducer>),
+    /// The window and the lanes: one result in all. `finish` and the stores see single numbers.
+    Lanes(Vec<Reducer>),
+}
+
+impl Fold {
+    /// The reducers.
+    pub fn reducers(&self) -> &[Reducer] {
+        match self {
+            Fold::None => &[],
+            Fold::Window(reducers) | Fold::Lanes(reducers) => reducers,
+        }
+    }
+}
+
+/// An expression over a span of elements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Map {
+    /// How many elements.
+    pub lanes: Extent,
+    /// Loops of the window, outermost first.
+    pub window: Vec<Extent>,
+    /// The operands.
+    pub loads: Vec<Load>,
+    /// Expressions; those from `finish` on are evaluated after the reduction.
+    pub exprs: Vec<Expr>,
+    /// The first expression evaluated after the reduction; the number of expressions when there is no reduction.
+    pub finish: usize,
+    /// The reduction.
+    pub fold: Fold,
+    /// The results.
+    pub stores: Vec<Store>,
+}
+
+/// Builds a [`Map`] expression by expression.
+#[derive(Clone, Debug)]
+pub struct MapBuilder {
+    map: Map,
+}
+
+impl MapBuilder {
+    /// A map over so many elements.
+    pub fn new(lanes: Extent) -> Self {
+        MapBuilder {
+            map: Map {
+                lanes,
+                window: Vec::new(),
+                loads: Vec::new(),
+                exprs: Vec::new(),
+                finish: usize::MAX,
+                fold: Fold::None,
+                stores: Vec::new(),
+            },
+        }
+    }
+
+    /// Adds window loops, outermost first.
+    #[must_use]
+    pub fn window(mut self, extents: &[Extent]) -> Self {
+        self.map.window.extend_from_slice(extents);
+        self
+    }
+
+    /// Any expression.
+    pub fn expr(&mut self, expr: Expr) -> ExprId {
+        self.map.exprs.push(expr);
+        ExprId(self.map.exprs.len() - 1)
+    }
+
+    /// A float operand with a distance between lanes.
+    pub fn load(&mut self, address: Address, lane: usize) -> ExprId {
+        self.load_window(address, lane, &[])
+    }
+
+    /// A float operand that also moves with the window.
+    pub fn load_window(&mut self, address: Address, lane: usize, window: &[usize]) -> ExprId {
+        self.load_as(DType::F32, address, lane, window)
+    }
+
+    /// An operand of a given type.
+    pub fn load_as(&mut self, dtype: DType, address: Address, lane: usize, window: &[usize]) -> ExprId {
+        let mut window = window.to_vec();
+        window.resize(self.map.window.len(), 0);
+        self.map.loads.push(Load { address, lane, window, dtype });
+        self.expr(Expr::Load(self.map.loads.len() - 1))
+    }
+
+    /// A float constant.
+    pub fn constant(&mut self, value: f64) -> ExprId {
+        self.expr(Expr::Constant(value as f32))
+    }
+
+    /// A function of one number.
+    pub fn unary(&mut self, kind: UnaryKind, x: ExprId) -> ExprId {
+        self.expr(Expr::Unary(kind, x))
+    }
+
+    /// Sum.
+    pub fn add(&mut self, a: ExprId, b: ExprId) -> ExprId {
+        self.expr(Expr::Add(a, b))
+    }
+
+    /// Difference.
+    pub fn subtract(&mut self, a: ExprId, b: ExprId) -> ExprId {
+        self.expr(Expr::Subtract(a, b))
+    }
+
+    /// Product.
+    pub fn multiply(&mut self, a: ExprId, b: ExprId) -> ExprId {
+        self.expr(Expr::Multiply(a, b))
+    }
+
+    /// Quotient.
+    pub fn divide(&mut self, a: ExprId, b: ExprId) -> ExprId {
+        self.expr(Expr::Divide(a, b))
+    }
+
+    /// Reduces over the window; gives the result of each reducer.
+    pub fn fold_window(&mut self, reducers: &[Reducer]) -> Vec<ExprId> {
+        self.fold(Fold::Window(reducers.to_vec()))
+    }
+
+    /// Reduces over window and lanes; gives the result of each reducer.
+    pub fn fold_lanes(&mut self, reducers: &[Reducer]) -> Vec<ExprId> {
+        self.fold(Fold::Lanes(reducers.to_vec()))
+    }
+
+    fn fold(&mut self, fold: Fold) -> Vec<ExprId> {
+        let count = fold.reducers().len();
+        self.map.fold = fold;
+        self.map.finish = self.map.exprs.len();
+        (0..count).map(|index| self.expr(Expr::Reduced(index))).collect()
+    }
+
+    /// Stores a value.
+    pub fn store(&mut self, address: Address, lane: usize, value: ExprId) {
+        self.map.stores.push(Store { address, lane, value, mode: Mode::Write });
+    }
+
+    /// Adds a value to what is stored.
+    pub fn accumulate(&mut self, address: Address, lane: usize, value: ExprId) {
+        self.map.stores.push(Store { address, lane, value, mode: Mode::Accumulate });
+    }
+
+    /// The finished statement.
+    pub fn finish(mut self) -> super::Stmt {
+        self.map.finish = self.map.finish.min(self.map.exprs.len());
+        super::Stmt::Map(Box::new(self.map))
+    }
+}

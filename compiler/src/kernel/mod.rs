@@ -1,0 +1,244 @@
+//! Kernels: loop nests over two kinds of leaf, [`Tile`] (a register-blocked product) and [`Map`] (a span of elements).
+//!
+//! A kernel is data. What it computes and in which order is all here; how a leaf becomes instructions is not.
+
+mod map;
+mod text;
+mod tile;
+mod verify;
+
+pub use map::{Expr, ExprId, Fold, Load, Map, MapBuilder, Mode, Reducer, Store};
+pub use tile::{Form, Reduction, Start, Tile, TileCall, TileStep};
+pub use verify::verify;
+
+/// A loop variable of one kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Var(pub(crate) usize);
+
+/// Memory a kernel reads or writes; an index into the plan's buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub(crate) usize);
+
+impl BufferId {
+    /// The position in the plan's list of buffers.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// How often a loop runs, or how many elements a span has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extent {
+    /// A number known at compile time.
+    Fixed(usize),
+    /// So many for each item of the batch.
+    Batch(usize),
+    /// The batch size rounded down to a multiple.
+    BatchFloor(usize),
+    /// The part of [`Split::Lanes`] that belongs to the running thread.
+    Share,
+}
+
+/// A sum of loop variables times factors, plus a constant; in elements.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Affine {
+    /// The constant part.
+    pub constant: i64,
+    /// Variables with their factors.
+    pub terms: Vec<(Var, i64)>,
+}
+
+impl Affine {
+    /// A constant.
+    pub fn constant(constant: usize) -> Self {
+        Affine { constant: constant as i64, terms: Vec::new() }
+    }
+
+    /// This plus a variable times a factor.
+    #[must_use]
+    pub fn plus(mut self, var: Var, factor: usize) -> Self {
+        if factor != 0 {
+            self.terms.push((var, factor as i64));
+        }
+        self
+    }
+
+    /// This plus a constant.
+    #[must_use]
+    pub fn offset(mut self, constant: usize) -> Self {
+        self.constant += constant as i64;
+        self
+    }
+
+    /// This minus a constant.
+    #[must_use]
+    pub fn minus(mut self, constant: usize) -> Self {
+        self.constant -= constant as i64;
+        self
+    }
+
+    /// This plus another sum times a factor.
+    #[must_use]
+    pub fn plus_scaled(mut self, other: &Affine, factor: usize) -> Self {
+        self.constant += other.constant * factor as i64;
+        self.terms.extend(other.terms.iter().map(|&(var, own)| (var, own * factor as i64)));
+        self
+    }
+}
+
+impl From<Var> for Affine {
+    fn from(var: Var) -> Self {
+        Affine::default().plus(var, 1)
+    }
+}
+
+/// A place in a buffer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// The element.
+    pub offset: Affine,
+}
+
+impl Address {
+    /// The start of a buffer.
+    pub fn start(buffer: BufferId) -> Self {
+        Address { buffer, offset: Affine::default() }
+    }
+
+    /// This place moved by a variable times a number of elements.
+    #[must_use]
+    pub fn plus(mut self, var: Var, factor: usize) -> Self {
+        self.offset = self.offset.plus(var, factor);
+        self
+    }
+
+    /// This place moved by an index times a number of elements.
+    #[must_use]
+    pub fn at(mut self, index: &Affine, factor: usize) -> Self {
+        self.offset = self.offset.plus_scaled(index, factor);
+        self
+    }
+
+    /// This place moved by a number of elements.
+    #[must_use]
+    pub fn offset(mut self, elements: usize) -> Self {
+        self.offset = self.offset.offset(elements);
+        self
+    }
+}
+
+/// One statement of a kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stmt {
+    /// A counted loop.
+    For {
+        /// The loop variable.
+        var: Var,
+        /// Its first value.
+        start: Extent,
+        /// One past its last value.
+        end: Extent,
+        /// The distance between values.
+        step: usize,
+        /// What it repeats.
+        body: Vec<Stmt>,
+    },
+    /// `if value < bound { below } else { rest }`, compared with signs.
+    Branch {
+        /// The number compared.
+        value: Affine,
+        /// The bound.
+        bound: i64,
+        /// Run below the bound.
+        below: Vec<Stmt>,
+        /// Run from the bound on.
+        rest: Vec<Stmt>,
+    },
+    /// A register-blocked product.
+    Tile(Box<TileCall>),
+    /// A span of elements.
+    Map(Box<Map>),
+}
+
+impl Stmt {
+    /// A loop from 0 with step 1.
+    pub fn repeat(var: Var, end: Extent, body: Vec<Stmt>) -> Self {
+        Stmt::For { var, start: Extent::Fixed(0), end, step: 1, body }
+    }
+
+    /// Nested loops from 0 with step 1, the first outermost.
+    pub fn nest(loops: &[(Var, usize)], body: Vec<Stmt>) -> Vec<Stmt> {
+        loops.iter().rev().fold(body, |body, &(var, end)| vec![Stmt::repeat(var, Extent::Fixed(end), body)])
+    }
+}
+
+/// How a kernel's work is divided among threads; always into contiguous shares known before the run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Split {
+    /// One thread does it all.
+    Serial,
+    /// The body runs for every index of these axes, collapsed into one range, the first outermost.
+    Axes(Vec<(Var, Extent)>),
+    /// A flat span of elements: the variable is the first element of a thread's share, [`Extent::Share`] its length.
+    Lanes(Var, Extent),
+}
+
+/// A loop nest that computes one step of a program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kernel {
+    /// The layer and operator: `c1.conv`.
+    pub name: String,
+    /// The algorithm and why it was chosen.
+    pub note: String,
+    /// How it is divided among threads.
+    pub split: Split,
+    /// Run once by every thread before its share, also by a thread whose share is empty.
+    pub setup: Vec<Stmt>,
+    /// Run for every index of the split.
+    pub body: Vec<Stmt>,
+    /// The number of variables.
+    pub variables: usize,
+    /// The variable that holds the number of the running thread, where one is needed.
+    pub thread: Option<Var>,
+    /// The work, for profiles.
+    pub cost: crate::ops::Cost,
+}
+
+impl Kernel {
+    /// Calls `visit` on every statement, outer before inner.
+    pub fn visit<'a>(&'a self, visit: &mut impl FnMut(&'a Stmt)) {
+        fn walk<'a>(body: &'a [Stmt], visit: &mut impl FnMut(&'a Stmt)) {
+            for stmt in body {
+                visit(stmt);
+                match stmt {
+                    Stmt::For { body, .. } => walk(body, visit),
+                    Stmt::Branch { below, rest, .. } => {
+                        walk(below, visit);
+                        walk(rest, visit);
+                    }
+                    Stmt::Tile(_) | Stmt::Map(_) => {}
+                }
+            }
+        }
+        walk(&self.setup, visit);
+        walk(&self.body, visit);
+    }
+
+    /// The buffers it reads and writes, each once, in order.
+    pub fn buffers(&self) -> Vec<BufferId> {
+        let mut buffers = Vec::new();
+        self.visit(&mut |stmt| match stmt {
+            Stmt::For { .. } | Stmt::Branch { .. } => {}
+            Stmt::Tile(call) => buffers.extend(call.addresses().map(|address| address.buffer)),
+            Stmt::Map(map) => {
+                buffers.extend(map.loads.iter().map(|load| load.address.buffer));
+                buffers.extend(map.stores.iter().map(|store| store.address.buffer));
+            }
+        });
+        buffers.sort_unstable();
+        buffers.dedup();
+        buffers
+    }
+}

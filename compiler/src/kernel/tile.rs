@@ -1,0 +1,104 @@
+//! The Tile leaf: a block of results held in registers over a whole reduction, then finished and stored.
+
+use super::{Address, Extent};
+
+/// How the operands of a product meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// Vectors run along columns: one element of the left operand is broadcast against vectors of the right operand,
+    /// whose columns are contiguous.
+    Broadcast,
+    /// Vectors run along the innermost reduction, contiguous in both operands; lanes are added up at the end.
+    Dot,
+}
+
+/// One loop of the reduction. Strides are in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Reduction {
+    /// How many steps; `None` when the call says.
+    pub count: Option<usize>,
+    /// Distance between steps in the left operand.
+    pub left: usize,
+    /// Distance between steps in the right operand.
+    pub right: usize,
+}
+
+/// What the accumulators start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Start {
+    /// Zero; the store overwrites.
+    Zero,
+    /// The results already stored; the store adds to them.
+    Stored,
+}
+
+/// A step between reduction and store. Each but the activations takes one operand address of the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TileStep {
+    /// Adds one number per row, rows contiguous.
+    AddPerRow,
+    /// Adds one number per column, columns contiguous.
+    AddPerColumn,
+    /// Adds an element of a value laid out like the result.
+    AddElement,
+    /// Rectifies.
+    Relu,
+    /// Logistic function.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+}
+
+impl TileStep {
+    /// Whether it takes an operand.
+    pub fn takes_operand(self) -> bool {
+        matches!(self, TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement)
+    }
+}
+
+/// `output[r][c] = finish(Σₖ left[r][k] · right[k][c])` for a fixed number of rows and columns. Strides are in elements.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Rows of the block.
+    pub rows: usize,
+    /// Columns of the block.
+    pub columns: usize,
+    /// How the operands meet.
+    pub form: Form,
+    /// Distance between rows of the left operand.
+    pub left_row: usize,
+    /// Distance between columns of the right operand; 1 in the broadcast form.
+    pub right_column: usize,
+    /// The reduction loops, outermost first.
+    pub reduction: Vec<Reduction>,
+    /// What the accumulators start from.
+    pub start: Start,
+    /// Steps before the store.
+    pub epilogue: Vec<TileStep>,
+    /// Distance between rows of the output; columns are contiguous.
+    pub output_row: usize,
+}
+
+/// A tile with the places it works on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TileCall {
+    /// The leaf.
+    pub tile: Tile,
+    /// First element of the left operand.
+    pub left: Address,
+    /// First element of the right operand.
+    pub right: Address,
+    /// First element of the output.
+    pub output: Address,
+    /// One address per epilogue step that takes one.
+    pub operands: Vec<Address>,
+    /// One count per reduction loop whose count the tile leaves open.
+    pub counts: Vec<Extent>,
+}
+
+impl TileCall {
+    /// Every address of the call.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        [&self.left, &self.right, &self.output].into_iter().chain(&self.operands)
+    }
+}

@@ -1,0 +1,208 @@
+//! Checks a kernel before code is made of it. A failure is a fault of the planner, never of a user.
+//!
+//! 1. Every variable is bound where it is used, and bound once on the way there.
+//! 2. Every expression uses earlier ones only, of the right kind (float, integer, mask).
+//! 3. Reducers read expressions before `finish`; places exist only for window reductions.
+//! 4. Tiles have rows, columns and a reduction; calls give every operand and count.
+//! 5. `Share` appears only where the split is over lanes.
+
+use super::{Affine, Expr, Extent, Fold, Form, Kernel, Map, Reducer, Split, Stmt, TileCall, Var};
+use crate::ops::elementwise::UnaryKind;
+use crate::shape::DType;
+
+/// Checks every invariant; the error says which is broken.
+///
+/// # Errors
+/// A sentence naming the kernel and the broken invariant.
+pub fn verify(kernel: &Kernel) -> Result<(), String> {
+    let mut checker = Checker { bound: vec![false; kernel.variables], share: false };
+    let result = kernel.thread.map_or(Ok(()), |var| checker.bind(var)).and_then(|()| {
+        checker.body(&kernel.setup)?;
+        match &kernel.split {
+            Split::Serial => {}
+            Split::Axes(axes) => {
+                for (var, _) in axes {
+                    checker.bind(*var)?;
+                }
+            }
+            Split::Lanes(var, _) => {
+                checker.bind(*var)?;
+                checker.share = true;
+            }
+        }
+        checker.body(&kernel.body)
+    });
+    result.map_err(|reason| format!("kernel {}: {reason}", kernel.name))
+}
+
+struct Checker {
+    bound: Vec<bool>,
+    share: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Float,
+    Integer,
+    Mask,
+}
+
+impl Checker {
+    fn bind(&mut self, var: Var) -> Result<(), String> {
+        match self.bound.get_mut(var.0) {
+            Some(bound) if !*bound => {
+                *bound = true;
+                Ok(())
+            }
+            Some(_) => Err(format!("{var} is bound twice")),
+            None => Err(format!("{var} does not exist")),
+        }
+    }
+
+    fn affine(&self, affine: &Affine) -> Result<(), String> {
+        match affine.terms.iter().find(|(var, _)| self.bound.get(var.0) != Some(&true)) {
+            Some((var, _)) => Err(format!("{var} is used where it is not bound")),
+            None => Ok(()),
+        }
+    }
+
+    fn extent(&self, extent: Extent) -> Result<(), String> {
+        match extent {
+            Extent::Share if !self.share => Err("a share outside a split over lanes".to_owned()),
+            Extent::BatchFloor(0) => Err("a multiple of 0".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn body(&mut self, body: &[Stmt]) -> Result<(), String> {
+        for stmt in body {
+            match stmt {
+                Stmt::For { var, start, end, step, body } => {
+                    self.extent(*start)?;
+                    self.extent(*end)?;
+                    if *step == 0 {
+                        return Err(format!("the loop over {var} has step 0"));
+                    }
+                    self.bind(*var)?;
+                    self.body(body)?;
+                    self.bound[var.0] = false;
+                }
+                Stmt::Branch { value, below, rest, .. } => {
+                    self.affine(value)?;
+                    self.body(below)?;
+                    self.body(rest)?;
+                }
+                Stmt::Tile(call) => self.tile(call)?,
+                Stmt::Map(map) => self.map(map)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn tile(&self, call: &TileCall) -> Result<(), String> {
+        let tile = &call.tile;
+        call.addresses().try_for_each(|address| self.affine(&address.offset))?;
+        call.counts.iter().try_for_each(|&count| self.extent(count))?;
+        let open = tile.reduction.iter().filter(|reduction| reduction.count.is_none()).count();
+        let taken = tile.epilogue.iter().filter(|step| step.takes_operand()).count();
+        let innermost_contiguous =
+            tile.reduction.last().is_some_and(|last| last.left == 1 && last.right == 1);
+        match tile.form {
+            _ if tile.rows == 0 || tile.columns == 0 => Err("a tile without rows or columns".to_owned()),
+            _ if tile.reduction.is_empty() => Err("a tile without a reduction".to_owned()),
+            _ if open != call.counts.len() => Err("a tile call with the wrong number of counts".to_owned()),
+            _ if taken != call.operands.len() => {
+                Err("a tile call with the wrong number of operands".to_owned())
+            }
+            Form::Broadcast if tile.right_column != 1 => Err("columns that are not contiguous".to_owned()),
+            Form::Dot if !innermost_contiguous => Err("a dot product that is not contiguous".to_owned()),
+            Form::Broadcast | Form::Dot => Ok(()),
+        }
+    }
+
+    fn map(&self, map: &Map) -> Result<(), String> {
+        self.extent(map.lanes)?;
+        map.window.iter().try_for_each(|&extent| self.extent(extent))?;
+        if map.fold == Fold::None && !map.window.is_empty() {
+            return Err("a window without a reduction".to_owned());
+        }
+        for load in &map.loads {
+            self.affine(&load.address.offset)?;
+            if load.window.len() != map.window.len() {
+                return Err("a load with the wrong number of window strides".to_owned());
+            }
+        }
+        let mut kinds = Vec::new();
+        for (index, expr) in map.exprs.iter().enumerate() {
+            let kind = self.expr(map, expr, &kinds, index >= map.finish)?;
+            kinds.push(kind);
+        }
+        for reducer in map.fold.reducers() {
+            if reducer.value().0 >= map.finish || kinds[reducer.value().0] != Kind::Float {
+                return Err("a reducer of something else than a float of the body".to_owned());
+            }
+            if matches!((reducer, &map.fold), (Reducer::MaxWithPlace(_), Fold::Lanes(_))) {
+                return Err("a place across lanes".to_owned());
+            }
+        }
+        for store in &map.stores {
+            self.affine(&store.address.offset)?;
+            if kinds.get(store.value.0).is_none_or(|&kind| kind == Kind::Mask) {
+                return Err("a store of no number".to_owned());
+            }
+            if store.lane == 0 && !matches!(map.fold, Fold::Lanes(_)) {
+                return Err("a store of all lanes to one place".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn expr(&self, map: &Map, expr: &Expr, kinds: &[Kind], finished: bool) -> Result<Kind, String> {
+        let need = |id: super::ExprId, kind: Kind| match kinds.get(id.0) {
+            Some(&found) if found == kind => Ok(()),
+            Some(found) => Err(format!("e{} is {found:?} where {kind:?} is needed", id.0)),
+            None => Err(format!("e{} is used before it is computed", id.0)),
+        };
+        let both = |a, b, kind: Kind, gives: Kind| need(a, kind).and_then(|()| need(b, kind)).map(|()| gives);
+        match expr {
+            Expr::Load(index) => match map.loads.get(*index) {
+                Some(load) if load.dtype == DType::I32 => Ok(Kind::Integer),
+                Some(_) => Ok(Kind::Float),
+                None => Err(format!("load {index} does not exist")),
+            },
+            Expr::Constant(_) | Expr::BatchSize => Ok(Kind::Float),
+            Expr::Integer(_) | Expr::WindowIndex => Ok(Kind::Integer),
+            Expr::Index(base) | Expr::Position(base) => self.affine(base).map(|()| Kind::Integer),
+            Expr::Reduced(index) if finished && *index < map.fold.reducers().len() => Ok(Kind::Float),
+            Expr::Place(index)
+                if finished && matches!(map.fold.reducers().get(*index), Some(Reducer::MaxWithPlace(_))) =>
+            {
+                Ok(Kind::Integer)
+            }
+            Expr::Reduced(_) | Expr::Place(_) => Err("a reduced value where there is none".to_owned()),
+            Expr::Unary(
+                UnaryKind::Relu
+                | UnaryKind::Sigmoid
+                | UnaryKind::Tanh
+                | UnaryKind::Exp
+                | UnaryKind::Log
+                | UnaryKind::Sqrt
+                | UnaryKind::Rsqrt
+                | UnaryKind::Negate
+                | UnaryKind::Square,
+                x,
+            ) => need(*x, Kind::Float).map(|()| Kind::Float),
+            Expr::Add(a, b) | Expr::Subtract(a, b) | Expr::Multiply(a, b) | Expr::Divide(a, b) => {
+                both(*a, *b, Kind::Float, Kind::Float)
+            }
+            Expr::Less(a, b) => both(*a, *b, Kind::Float, Kind::Mask),
+            Expr::SameInteger(a, b) | Expr::BelowUnsigned(a, b) => both(*a, *b, Kind::Integer, Kind::Mask),
+            Expr::Select(mask, a, b) => {
+                need(*mask, Kind::Mask)?;
+                both(*a, *b, Kind::Float, Kind::Float)
+            }
+            Expr::AddInteger(a, b) | Expr::Xor(a, b) => both(*a, *b, Kind::Integer, Kind::Integer),
+            Expr::RotateLeft(a, _) => need(*a, Kind::Integer).map(|()| Kind::Integer),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Reference evaluation of batch normalisation and its gradient.
+
+use super::{BatchNorm, BatchNormGrad, BatchNormTraining};
+use crate::interp::{Array, Evaluate, Real, channel_sizes};
+
+/// The flat indices of one channel's elements in `[N, C, …]`.
+fn channel(sizes: &[usize], channel: usize) -> impl Iterator<Item = usize> + Clone + use<> {
+    let [batch, channels, inner] = channel_sizes(sizes);
+    (0..batch).flat_map(move |item| (0..inner).map(move |i| (item * channels + channel) * inner + i))
+}
+
+fn sum<T: Real>(values: impl Iterator<Item = T>) -> T {
+    values.fold(T::zero(), |sum, x| sum + x)
+}
+
+impl Evaluate for BatchNorm {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let x = operands[0].real();
+        let mut y = vec![T::zero(); x.len()];
+        for c in 0..results[0][1] {
+            let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|operand| operands[operand].real()[c]);
+            let deviation = (variance + T::from_f64(self.epsilon)).sqrt();
+            for i in channel(&results[0], c) {
+                y[i] = (x[i] - mean) / deviation * gamma + beta;
+            }
+        }
+        vec![Array::new(results[0].clone(), y)]
+    }
+}
+
+impl Evaluate for BatchNormTraining {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let x = operands[0].real();
+        let mut y = vec![T::zero(); x.len()];
+        let mut statistics: [Vec<T>; 4] = Default::default();
+        let count = x.len() / results[0][1];
+        let [elements, others, momentum, rest, epsilon] = [
+            count as f64,
+            // The variance of a single element has no unbiased estimate; its biased one, 0, stands in.
+            count.max(2) as f64 - 1.0,
+            self.momentum,
+            1.0 - self.momentum,
+            self.epsilon,
+        ]
+        .map(T::from_f64);
+        for c in 0..results[0][1] {
+            let [gamma, beta, old_mean, old_variance] =
+                [1, 2, 3, 4].map(|operand| operands[operand].real()[c]);
+            let indices = channel(&results[0], c);
+            let mean = sum(indices.clone().map(|i| x[i])) / elements;
+            let squares = sum(indices.clone().map(|i| (x[i] - mean) * (x[i] - mean)));
+            let inverse = T::one() / (squares / elements + epsilon).sqrt();
+            for i in indices {
+                y[i] = (x[i] - mean) * inverse * gamma + beta;
+            }
+            let new_mean = rest * old_mean + momentum * mean;
+            let new_variance = rest * old_variance + momentum * (squares / others);
+            for (list, number) in statistics.iter_mut().zip([mean, inverse, new_mean, new_variance]) {
+                list.push(number);
+            }
+        }
+        let values = std::iter::once(y).chain(statistics);
+        values.zip(results).map(|(values, sizes)| Array::new(sizes.clone(), values)).collect()
+    }
+}
+
+impl Evaluate for BatchNormGrad {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let (gradient, x) = (operands[0].real(), operands[1].real());
+        let elements = T::from_f64((x.len() / results[0][1]) as f64);
+        let mut to_x = vec![T::zero(); x.len()];
+        let (mut to_gamma, mut to_beta) = (Vec::new(), Vec::new());
+        for c in 0..results[0][1] {
+            let [gamma, mean, inverse] = [2, 3, 4].map(|operand| operands[operand].real()[c]);
+            let indices = channel(&results[0], c);
+            let normalised = |i: usize| (x[i] - mean) * inverse;
+            let gradient_sum = sum(indices.clone().map(|i| gradient[i]));
+            let product_sum = sum(indices.clone().map(|i| gradient[i] * normalised(i)));
+            for i in indices {
+                let centred = gradient[i] - gradient_sum / elements - normalised(i) * product_sum / elements;
+                to_x[i] = gamma * inverse * centred;
+            }
+            to_gamma.push(product_sum);
+            to_beta.push(gradient_sum);
+        }
+        let values = [to_x, to_gamma, to_beta];
+        values.into_iter().zip(results).map(|(values, sizes)| Array::new(sizes.clone(), values)).collect()
+    }
+}

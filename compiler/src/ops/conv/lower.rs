@@ -1,0 +1,545 @@
+//! Kernels of convolution and its gradients, as products over panels of patches.
+//!
+//! A panel holds the patches of a few output rows (im2col tiling: the patches of an image never exist as a whole unless
+//! asked for). Forward, the weight meets the panel; backward to the weight, the gradient meets the same panel; backward
+//! to the input, the product *is* a panel, whose elements are added to the places they came from (col2im).
+
+use super::{Conv, ConvGradInput, ConvGradWeight, EpilogueStep};
+use crate::graph::Node;
+use crate::kernel::{
+    Address, Affine, BufferId, Extent, Form, MapBuilder, Reduction, Split, Start, Stmt, Tile, TileCall,
+    TileStep, Var,
+};
+use crate::ops::window::Window;
+use crate::ops::window_walk::{Planes, WindowWalk, strides};
+use crate::plan::{Block, Cover, Im2col, KernelDraft, LANES, Lower, Lowering, Size, copy_span, fill};
+
+/// Sizes of a convolution, whichever way it runs.
+struct Geometry<'w> {
+    window: &'w Window,
+    planes: Planes,
+    output: Vec<usize>,
+    groups: usize,
+    /// Input channels of a group.
+    inputs: usize,
+    /// Output channels of a group.
+    outputs: usize,
+}
+
+/// How the outputs of one plane are divided into panels: rows of the output, or parts of one row.
+#[derive(Clone, Copy, Debug)]
+struct Panels {
+    /// Rows along the second-to-last axis.
+    rows: Cover,
+    /// Columns along the last axis.
+    columns: Cover,
+}
+
+/// One panel: the first row and column of its outputs, and how many there are.
+struct Panel<'a> {
+    row: &'a Affine,
+    rows: usize,
+    column: &'a Affine,
+    columns: usize,
+}
+
+impl Panel<'_> {
+    fn width(&self) -> usize {
+        self.rows * self.columns
+    }
+}
+
+impl<'w> Geometry<'w> {
+    fn new(window: &'w Window, groups: usize, input: &[usize], outputs: usize) -> Self {
+        Geometry {
+            window,
+            planes: Planes::new(window, &input[1..]),
+            output: window.output_sizes(&input[1..]),
+            groups,
+            inputs: input[0] / groups,
+            outputs: outputs / groups,
+        }
+    }
+
+    /// Rows of a panel: elements of a patch.
+    fn patch(&self) -> usize {
+        self.inputs * self.window.elements()
+    }
+
+    /// Results per output plane.
+    fn positions(&self) -> usize {
+        self.output.iter().product()
+    }
+
+    fn width(&self) -> usize {
+        self.output[self.output.len() - 1]
+    }
+
+    /// Size of the second-to-last axis, 1 when there is one axis only.
+    fn height(&self) -> usize {
+        if self.output.len() < 2 { 1 } else { self.output[self.output.len() - 2] }
+    }
+
+    /// Whether the input itself is the panel: one element a window, at every place.
+    fn is_pointwise(&self) -> bool {
+        self.window.elements() == 1
+            && !self.window.is_padded()
+            && self.window.stride.iter().all(|&stride| stride == 1)
+    }
+
+    fn panels(&self, im2col: Im2col) -> Panels {
+        let whole = Panels {
+            rows: Cover::exact(self.height(), self.height()),
+            columns: Cover::exact(self.width(), self.width()),
+        };
+        let Im2col::Tiled { panel_bytes } = im2col else { return whole };
+        let fitting = (panel_bytes / 4 / self.patch()).max(3 * LANES);
+        if fitting < self.width() {
+            let columns = fitting / (3 * LANES) * (3 * LANES);
+            return Panels {
+                rows: Cover::exact(self.height(), 1),
+                columns: Cover::exact(self.width(), columns),
+            };
+        }
+        let blocks = self.height().div_ceil(fitting / self.width());
+        Panels { rows: Cover::exact(self.height(), self.height().div_ceil(blocks)), ..whole }
+    }
+
+    /// Elements between rows of a panel in memory.
+    fn panel_stride(panels: &Panels) -> usize {
+        (panels.rows.size * panels.columns.size).next_multiple_of(LANES)
+    }
+
+    /// Loop variables over the axes before the last two, with their extents.
+    fn outer(&self, draft: &mut KernelDraft) -> Vec<(Var, usize)> {
+        let count = self.output.len().saturating_sub(2);
+        (0..count).map(|axis| (draft.var(), self.output[axis])).collect()
+    }
+
+    /// Offset of a panel's first output within an output plane.
+    fn output_offset(&self, outer: &[(Var, usize)], panel: &Panel<'_>) -> Affine {
+        let strides = strides(&self.output);
+        let mut offset = Affine::default().plus_scaled(panel.row, self.width()).plus_scaled(panel.column, 1);
+        for (axis, &(var, _)) in outer.iter().enumerate() {
+            offset = offset.plus(var, strides[axis]);
+        }
+        offset
+    }
+
+    /// Offset of a panel's first window within a padded plane, and the distance between its rows there.
+    fn input_offset(&self, outer: &[(Var, usize)], panel: &Panel<'_>) -> (Affine, usize) {
+        let plane = strides(&self.planes.padded);
+        let last = self.output.len() - 1;
+        let mut offset = Affine::default().plus_scaled(panel.column, self.window.stride[last]);
+        let row = if last > 0 { self.window.stride[last - 1] * plane[last - 1] } else { 0 };
+        offset = offset.plus_scaled(panel.row, row);
+        for (axis, &(var, _)) in outer.iter().enumerate() {
+            offset = offset.plus(var, self.window.stride[axis] * plane[axis]);
+        }
+        (offset, row)
+    }
+
+    /// The item's planes, padded into scratch where needed; statements that do so, and the place of the planes.
+    fn padded_item(
+        &self,
+        lowering: &mut Lowering<'_>,
+        draft: &mut KernelDraft,
+        item: Address,
+    ) -> (Vec<Stmt>, Address) {
+        if !self.window.is_padded() {
+            return (Vec::new(), item);
+        }
+        let channels = self.groups * self.inputs;
+        let padded = Address::start(lowering.scratch("padded", channels * self.planes.padded_elements()));
+        (self.planes.pad(draft, channels, &item, &padded, 0.0), padded)
+    }
+
+    /// Statements that gather the patches of a panel.
+    fn gather(
+        &self,
+        draft: &mut KernelDraft,
+        outer: &[(Var, usize)],
+        panel: &Panel<'_>,
+        planes: &Address,
+        to: &Address,
+        panel_stride: usize,
+    ) -> Vec<Stmt> {
+        self.patches(draft, outer, panel, panel_stride, |plane, in_panel, stride| {
+            copy_span(planes.clone().at(&plane, 1), stride, to.clone().at(&in_panel, 1), panel.columns)
+        })
+    }
+
+    /// Statements that add the elements of a panel to the places they belong to.
+    fn scatter(
+        &self,
+        draft: &mut KernelDraft,
+        outer: &[(Var, usize)],
+        panel: &Panel<'_>,
+        from: &Address,
+        planes: &Address,
+        panel_stride: usize,
+    ) -> Vec<Stmt> {
+        self.patches(draft, outer, panel, panel_stride, |plane, in_panel, stride| {
+            let mut map = MapBuilder::new(Extent::Fixed(panel.columns));
+            let value = map.load(from.clone().at(&in_panel, 1), 1);
+            map.accumulate(planes.clone().at(&plane, 1), stride, value);
+            map.finish()
+        })
+    }
+
+    /// A loop over patch elements and rows of a panel; `body` gets the span's place in the planes and in the panel, and
+    /// the distance between its elements in the planes.
+    fn patches(
+        &self,
+        draft: &mut KernelDraft,
+        outer: &[(Var, usize)],
+        panel: &Panel<'_>,
+        panel_stride: usize,
+        body: impl FnOnce(Affine, Affine, usize) -> Stmt,
+    ) -> Vec<Stmt> {
+        let (first, row_stride) = self.input_offset(outer, panel);
+        let channel = draft.var();
+        let walk = WindowWalk::new(draft, self.window, &self.planes.padded);
+        let row = draft.var();
+        let plane = first
+            .plus(channel, self.planes.padded_elements())
+            .plus_scaled(&walk.offset, 1)
+            .plus(row, row_stride);
+        let in_panel = Affine::default()
+            .plus(channel, self.window.elements() * panel_stride)
+            .plus_scaled(&walk.place, panel_stride)
+            .plus(row, panel.columns);
+        let stride = self.window.stride[self.output.len() - 1];
+        let mut loops = vec![(channel, self.inputs)];
+        loops.extend(&walk.loops);
+        loops.push((row, panel.rows));
+        Stmt::nest(&loops, vec![body(plane, in_panel, stride)])
+    }
+}
+
+/// The epilogue of a fused convolution as steps of a tile, and where its operands are for a channel and a place.
+fn epilogue(
+    steps: &[EpilogueStep],
+    operands: &[Address],
+    channel: &Affine,
+    element: &Affine,
+) -> (Vec<TileStep>, Vec<Address>) {
+    let mut taken = operands.iter();
+    let mut addresses = Vec::new();
+    let steps = steps
+        .iter()
+        .map(|step| match step {
+            EpilogueStep::Bias => {
+                addresses.extend(taken.next().map(|at| at.clone().at(channel, 1)));
+                TileStep::AddPerRow
+            }
+            EpilogueStep::Add => {
+                addresses.extend(taken.next().map(|at| at.clone().at(element, 1)));
+                TileStep::AddElement
+            }
+            EpilogueStep::Relu => TileStep::Relu,
+            EpilogueStep::Sigmoid => TileStep::Sigmoid,
+            EpilogueStep::Tanh => TileStep::Tanh,
+        })
+        .collect();
+    (steps, addresses)
+}
+
+impl Lower for Conv {
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let input = lowering.item(node.operands[0]);
+        let channels = lowering.item(node.results[0])[0];
+        let geometry = Geometry::new(&self.window, self.groups, &input, channels);
+        let pointwise = geometry.is_pointwise();
+        let panels = geometry.panels(lowering.options.im2col);
+        let panel_stride = if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels) };
+        let (patch, positions) = (geometry.patch(), geometry.positions());
+        let block = Block::choose(geometry.outputs, panels.rows.size * panels.columns.size);
+        let note = if pointwise {
+            "1x1: a product on the input itself".to_owned()
+        } else {
+            format!(
+                "im2col panels of {}x{} patches, {} bytes; tiles of {} channels by {} outputs",
+                panels.rows.size,
+                panels.columns.size,
+                4 * patch * panel_stride,
+                block.rows,
+                block.columns()
+            )
+        };
+        let mut draft = lowering.draft(node, note);
+        let n = draft.var();
+        let outer = geometry.outer(&mut draft);
+        let (row_block, column_block, group) = (draft.var(), draft.var(), draft.var());
+        let item = lowering.address(node.operands[0]).plus(n, input.iter().product());
+        let weight = lowering.address(node.operands[1]);
+        let y = lowering.address(node.results[0]);
+        let operands: Vec<Address> =
+            node.operands[2..].iter().map(|&value| lowering.address(value)).collect();
+        let gathered = (!pointwise).then(|| lowering.scratch("panel", patch * panel_stride));
+        let (mut body, planes) = geometry.padded_item(lowering, &mut draft, item);
+        let tiles = |draft: &mut KernelDraft, panel: &Panel<'_>| {
+            let group_planes =
+                planes.clone().plus(group, geometry.inputs * geometry.planes.padded_elements());
+            let first = geometry.output_offset(&outer, panel);
+            let mut stmts = Vec::new();
+            let right = match gathered {
+                Some(buffer) => {
+                    let to = Address::start(buffer);
+                    stmts.extend(geometry.gather(draft, &outer, panel, &group_planes, &to, panel_stride));
+                    to
+                }
+                None => group_planes.at(&first, 1),
+            };
+            let rows = Cover::exact(geometry.outputs, block.rows);
+            let columns = Cover::overlapping(panel.width(), block.columns(), LANES);
+            let (row_tile, column_tile) = (draft.var(), draft.var());
+            stmts.extend(columns.sequence(column_tile, |column, width| {
+                rows.sequence(row_tile, |row, height| {
+                    let channel = row.clone().plus(group, geometry.outputs);
+                    let element = Affine::default()
+                        .plus(n, channels * positions)
+                        .plus_scaled(&channel, positions)
+                        .plus_scaled(&first, 1)
+                        .plus_scaled(column, 1);
+                    let (steps, addresses) = epilogue(&self.epilogue, &operands, &channel, &element);
+                    vec![Stmt::Tile(Box::new(TileCall {
+                        tile: Tile {
+                            rows: height,
+                            columns: width,
+                            form: Form::Broadcast,
+                            left_row: patch,
+                            right_column: 1,
+                            reduction: vec![Reduction { count: Some(patch), left: 1, right: panel_stride }],
+                            start: Start::Zero,
+                            epilogue: steps,
+                            output_row: positions,
+                        },
+                        left: weight.clone().at(&channel, patch),
+                        right: right.clone().at(column, 1),
+                        output: y.clone().at(&element, 1),
+                        operands: addresses,
+                        counts: Vec::new(),
+                    }))]
+                })
+            }));
+            vec![Stmt::repeat(group, Extent::Fixed(geometry.groups), stmts)]
+        };
+        body.extend(panels.rows.branch(row_block, |row, rows| {
+            panels.columns.branch(column_block, |column, columns| {
+                tiles(&mut draft, &Panel { row, rows, column, columns })
+            })
+        }));
+        let mut axes = vec![(n, Extent::Batch(1))];
+        axes.extend(outer.iter().map(|&(var, extent)| (var, Extent::Fixed(extent))));
+        axes.push((row_block, Extent::Fixed(panels.rows.blocks())));
+        axes.push((column_block, Extent::Fixed(panels.columns.blocks())));
+        lowering.push(draft.finish(Split::Axes(axes), body));
+    }
+}
+
+impl Lower for ConvGradInput {
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let input = lowering.item(node.results[0]);
+        let channels = lowering.item(node.operands[0])[0];
+        let geometry = Geometry::new(&self.window, self.groups, &input, channels);
+        let pointwise = geometry.is_pointwise();
+        let panels = geometry.panels(lowering.options.im2col);
+        let panel_stride = if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels) };
+        let (patch, positions) = (geometry.patch(), geometry.positions());
+        let block = Block::choose(patch, panels.rows.size * panels.columns.size);
+        let note = if pointwise {
+            "1x1: a product into the gradient itself".to_owned()
+        } else {
+            format!("panels of {}x{} patches, added back", panels.rows.size, panels.columns.size)
+        };
+        let mut draft = lowering.draft(node, note);
+        let n = draft.var();
+        let outer = geometry.outer(&mut draft);
+        let (row_block, column_block, group) = (draft.var(), draft.var(), draft.var());
+        let g = lowering.address(node.operands[0]).plus(n, channels * positions);
+        let weight = lowering.address(node.operands[1]);
+        let elements: usize = input.iter().product();
+        let dx = lowering.address(node.results[0]).plus(n, elements);
+        let padded_elements = input[0] * geometry.planes.padded_elements();
+        let planes = if self.window.is_padded() {
+            Address::start(lowering.scratch("padded", padded_elements))
+        } else {
+            dx.clone()
+        };
+        let panel_buffer = (!pointwise).then(|| lowering.scratch("panel", patch * panel_stride));
+        let tiles = |draft: &mut KernelDraft, panel: &Panel<'_>| {
+            let group_planes =
+                planes.clone().plus(group, geometry.inputs * geometry.planes.padded_elements());
+            let first = geometry.output_offset(&outer, panel);
+            let product = match panel_buffer {
+                Some(buffer) => Address::start(buffer),
+                None => group_planes.clone().at(&first, 1),
+            };
+            let rows = Cover::exact(patch, block.rows);
+            let columns = Cover::overlapping(panel.width(), block.columns(), LANES);
+            let (row_tile, column_tile) = (draft.var(), draft.var());
+            let mut stmts = columns.sequence(column_tile, |column, width| {
+                rows.sequence(row_tile, |row, height| {
+                    vec![Stmt::Tile(Box::new(TileCall {
+                        tile: Tile {
+                            rows: height,
+                            columns: width,
+                            form: Form::Broadcast,
+                            left_row: 1,
+                            right_column: 1,
+                            reduction: vec![Reduction {
+                                count: Some(geometry.outputs),
+                                left: patch,
+                                right: positions,
+                            }],
+                            start: Start::Zero,
+                            epilogue: Vec::new(),
+                            output_row: panel_stride,
+                        },
+                        left: weight.clone().plus(group, geometry.outputs * patch).at(row, 1),
+                        right: g
+                            .clone()
+                            .plus(group, geometry.outputs * positions)
+                            .at(&first, 1)
+                            .at(column, 1),
+                        output: product.clone().at(row, panel_stride).at(column, 1),
+                        operands: Vec::new(),
+                        counts: Vec::new(),
+                    }))]
+                })
+            });
+            if !pointwise {
+                stmts.extend(geometry.scatter(draft, &outer, panel, &product, &group_planes, panel_stride));
+            }
+            vec![Stmt::repeat(group, Extent::Fixed(geometry.groups), stmts)]
+        };
+        let mut loops = outer.clone();
+        loops.push((row_block, panels.rows.blocks()));
+        loops.push((column_block, panels.columns.blocks()));
+        let panel_body = panels.rows.branch(row_block, |row, rows| {
+            panels.columns.branch(column_block, |column, columns| {
+                tiles(&mut draft, &Panel { row, rows, column, columns })
+            })
+        });
+        let mut body = Vec::new();
+        if !pointwise {
+            body.push(fill(planes.clone(), padded_elements, 0.0));
+        }
+        body.extend(Stmt::nest(&loops, panel_body));
+        if self.window.is_padded() {
+            body.extend(geometry.planes.unpad(&mut draft, input[0], &planes, &dx));
+        }
+        lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), body));
+    }
+}
+
+impl Lower for ConvGradWeight {
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let input = lowering.item(node.operands[1]);
+        let channels = lowering.item(node.operands[0])[0];
+        let geometry = Geometry::new(&self.window, self.groups, &input, channels);
+        let pointwise = geometry.is_pointwise();
+        let panels = geometry.panels(lowering.options.im2col);
+        let panel_stride = if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels) };
+        let (patch, positions) = (geometry.patch(), geometry.positions());
+        let elements = channels * patch;
+        let threads = lowering.options.threads;
+        let mut draft = lowering.draft(
+            node,
+            format!(
+                "panels of {}x{} patches, dot products along them",
+                panels.rows.size, panels.columns.size
+            ),
+        );
+        let n = draft.var();
+        let outer = geometry.outer(&mut draft);
+        let (row_block, column_block, group) = (draft.var(), draft.var(), draft.var());
+        let g = lowering.address(node.operands[0]).plus(n, channels * positions);
+        let item = lowering.address(node.operands[1]).plus(n, input.iter().product());
+        let partials: Option<BufferId> = (threads > 1).then(|| {
+            lowering.temporary("partial sums", Size { batched: false, elements: threads * elements })
+        });
+        let sums = match partials {
+            Some(partials) => Address::start(partials).plus(draft.thread(), elements),
+            None => lowering.address(node.results[0]),
+        };
+        draft.setup(vec![fill(sums.clone(), elements, 0.0)]);
+        let gathered = (!pointwise).then(|| lowering.scratch("panel", patch * panel_stride));
+        let (mut body, planes) = geometry.padded_item(lowering, &mut draft, item);
+        let tiles = |draft: &mut KernelDraft, panel: &Panel<'_>| {
+            let group_planes =
+                planes.clone().plus(group, geometry.inputs * geometry.planes.padded_elements());
+            let first = geometry.output_offset(&outer, panel);
+            let mut stmts = Vec::new();
+            let right = match gathered {
+                Some(buffer) => {
+                    let to = Address::start(buffer);
+                    stmts.extend(geometry.gather(draft, &outer, panel, &group_planes, &to, panel_stride));
+                    to
+                }
+                None => group_planes.at(&first, 1),
+            };
+            let rows = Cover::exact(geometry.outputs, 2);
+            let columns = Cover::exact(patch, LANES);
+            let (row_tile, column_tile) = (draft.var(), draft.var());
+            stmts.extend(columns.sequence(column_tile, |column, width| {
+                rows.sequence(row_tile, |row, height| {
+                    let channel = row.clone().plus(group, geometry.outputs);
+                    vec![Stmt::Tile(Box::new(TileCall {
+                        tile: Tile {
+                            rows: height,
+                            columns: width,
+                            form: Form::Dot,
+                            left_row: positions,
+                            right_column: panel_stride,
+                            reduction: vec![Reduction { count: Some(panel.width()), left: 1, right: 1 }],
+                            start: Start::Stored,
+                            epilogue: Vec::new(),
+                            output_row: patch,
+                        },
+                        left: g.clone().at(&channel, positions).at(&first, 1),
+                        right: right.clone().at(column, panel_stride),
+                        output: sums.clone().at(&channel, patch).at(column, 1),
+                        operands: Vec::new(),
+                        counts: Vec::new(),
+                    }))]
+                })
+            }));
+            vec![Stmt::repeat(group, Extent::Fixed(geometry.groups), stmts)]
+        };
+        let mut loops = outer.clone();
+        loops.push((row_block, panels.rows.blocks()));
+        loops.push((column_block, panels.columns.blocks()));
+        let panel_body = panels.rows.branch(row_block, |row, rows| {
+            panels.columns.branch(column_block, |column, columns| {
+                tiles(&mut draft, &Panel { row, rows, column, columns })
+            })
+        });
+        body.extend(Stmt::nest(&loops, panel_body));
+        lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), body));
+        if let Some(partials) = partials {
+            add_partials(lowering, node, partials, threads, elements);
+        }
+    }
+}
+
+/// Adds up what the threads summed on their own, always in the same order.
+fn add_partials(
+    lowering: &mut Lowering<'_>,
+    node: &Node,
+    partials: BufferId,
+    threads: usize,
+    elements: usize,
+) {
+    let mut draft = lowering.draft(node, "sums of the threads' parts").part("sum");
+    let first = draft.var();
+    let mut map = MapBuilder::new(Extent::Share);
+    let mut sum = map.load(Address::start(partials).plus(first, 1), 1);
+    for thread in 1..threads {
+        let part = map.load(Address::start(partials).offset(thread * elements).plus(first, 1), 1);
+        sum = map.add(sum, part);
+    }
+    map.store(lowering.address(node.results[0]).plus(first, 1), 1, sum);
+    lowering.push(draft.finish(Split::Lanes(first, Extent::Fixed(elements)), vec![map.finish()]));
+}

@@ -1,0 +1,96 @@
+//! Reference evaluation of convolution. Forward and both gradients are the same sum of products of one input, one weight
+//! and one output element, read three ways.
+
+use super::{Conv, ConvGradInput, ConvGradWeight, EpilogueStep};
+use crate::interp::{Array, Evaluate, Real, taps};
+use crate::ops::elementwise::{UnaryKind, along_axis};
+use crate::ops::window::Window;
+
+/// Calls `product(input, weight, output)` with the flat indices of every triple of elements that meet in a convolution:
+/// item by item, output by output, and within an output channel by channel and the window row by row.
+fn for_each_product(
+    window: &Window,
+    groups: usize,
+    input_sizes: &[usize],
+    output_channels: usize,
+    mut product: impl FnMut(usize, usize, usize),
+) {
+    let (batch, input_channels) = (input_sizes[0], input_sizes[1]);
+    let taps = taps(window, &input_sizes[2..]);
+    let (input_area, positions) = (input_sizes[2..].iter().product::<usize>(), taps.len());
+    let (inputs, outputs) = (input_channels / groups, output_channels / groups);
+    for item in 0..batch {
+        for output in 0..output_channels {
+            let first_input = output / outputs * inputs;
+            for (position, taps) in taps.iter().enumerate() {
+                for input in 0..inputs {
+                    let x = (item * input_channels + first_input + input) * input_area;
+                    let weight = (output * inputs + input) * window.elements();
+                    let y = (item * output_channels + output) * positions + position;
+                    for tap in taps {
+                        product(x + tap.input, weight + tap.place, y);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Evaluate for Conv {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let (x, weight) = (operands[0].real(), operands[1].real());
+        let mut y = vec![T::zero(); results[0].iter().product()];
+        for_each_product(&self.window, self.groups, &operands[0].sizes, results[0][1], |i, w, o| {
+            y[o] = y[o] + x[i] * weight[w];
+        });
+        let y = Array::new(results[0].clone(), y);
+        vec![EpilogueStep::apply_all(&self.epilogue, y, &operands[2..])]
+    }
+}
+
+impl Evaluate for ConvGradInput {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let (gradient, weight) = (operands[0].real(), operands[1].real());
+        let mut x = vec![T::zero(); results[0].iter().product()];
+        for_each_product(&self.window, self.groups, &results[0], operands[0].sizes[1], |i, w, o| {
+            x[i] = x[i] + gradient[o] * weight[w];
+        });
+        vec![Array::new(results[0].clone(), x)]
+    }
+}
+
+impl Evaluate for ConvGradWeight {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let (gradient, x) = (operands[0].real(), operands[1].real());
+        let mut weight = vec![T::zero(); results[0].iter().product()];
+        for_each_product(&self.window, self.groups, &operands[1].sizes, results[0][0], |i, w, o| {
+            weight[w] = weight[w] + gradient[o] * x[i];
+        });
+        vec![Array::new(results[0].clone(), weight)]
+    }
+}
+
+impl EpilogueStep {
+    /// What becomes of a product's result, step by step; `operands` are those of the steps that take one.
+    pub(crate) fn apply_all<T: Real>(
+        steps: &[EpilogueStep],
+        mut y: Array<T>,
+        operands: &[&Array<T>],
+    ) -> Array<T> {
+        let mut operands = operands.iter();
+        let mut operand = || operands.next().expect("the shape rule counts the operands");
+        for step in steps {
+            y = match step {
+                EpilogueStep::Bias => along_axis(&y, 1, operand().real(), |y, bias| y + bias),
+                EpilogueStep::Add => {
+                    let sums = y.real().iter().zip(operand().real()).map(|(&y, &addend)| y + addend);
+                    Array::new(y.sizes.clone(), sums.collect())
+                }
+                EpilogueStep::Relu => y.map(|y| UnaryKind::Relu.apply(y)),
+                EpilogueStep::Sigmoid => y.map(|y| UnaryKind::Sigmoid.apply(y)),
+                EpilogueStep::Tanh => y.map(|y| UnaryKind::Tanh.apply(y)),
+            };
+        }
+        y
+    }
+}

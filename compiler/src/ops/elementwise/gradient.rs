@@ -1,0 +1,150 @@
+//! Gradients of functions of elements. Where a function's result says enough, its operand is not needed again.
+
+use super::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
+use crate::autodiff::{AutodiffError, Backward, Differentiate, not_differentiable};
+use crate::entity::ValueId;
+use crate::graph::Node;
+
+impl Differentiate for Unary {
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        node: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        let Some(g) = gradients[0] else { return Ok(Vec::new()) };
+        let (x, y) = (node.operands[0], node.results[0]);
+        let to_x = match self.kind {
+            UnaryKind::Relu => backward.binary(BinaryKind::ReluGrad, g, y)?,
+            UnaryKind::Sigmoid => backward.binary(BinaryKind::SigmoidGrad, g, y)?,
+            UnaryKind::Tanh => backward.binary(BinaryKind::TanhGrad, g, y)?,
+            UnaryKind::Exp => backward.binary(BinaryKind::Multiply, g, y)?,
+            UnaryKind::Log => backward.binary(BinaryKind::Divide, g, x)?,
+            UnaryKind::Sqrt => {
+                // 1 / (2y)
+                let half = scaled(backward, g, 0.5)?;
+                backward.binary(BinaryKind::Divide, half, y)?
+            }
+            UnaryKind::Rsqrt => {
+                // −y³ / 2
+                let square = backward.unary(UnaryKind::Square, y)?;
+                let cube = backward.binary(BinaryKind::Multiply, square, y)?;
+                let slope = scaled(backward, cube, -0.5)?;
+                backward.binary(BinaryKind::Multiply, g, slope)?
+            }
+            UnaryKind::Negate => backward.unary(UnaryKind::Negate, g)?,
+            UnaryKind::Square => {
+                let slope = scaled(backward, x, 2.0)?;
+                backward.binary(BinaryKind::Multiply, g, slope)?
+            }
+        };
+        Ok(vec![Some(to_x)])
+    }
+}
+
+fn scaled(backward: &mut Backward, x: ValueId, factor: f32) -> Result<ValueId, AutodiffError> {
+    let factor = backward.constant(factor)?;
+    backward.binary(BinaryKind::Multiply, x, factor)
+}
+
+impl Differentiate for Binary {
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        node: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        let Some(g) = gradients[0] else { return Ok(Vec::new()) };
+        let (a, b, y) = (node.operands[0], node.operands[1], node.results[0]);
+        let to_a = backward.towards(a, |backward| match self.kind {
+            BinaryKind::Add | BinaryKind::Subtract => Ok(g),
+            BinaryKind::Multiply => backward.binary(BinaryKind::Multiply, g, b),
+            BinaryKind::Divide => backward.binary(BinaryKind::Divide, g, b),
+            BinaryKind::ReluGrad | BinaryKind::SigmoidGrad | BinaryKind::TanhGrad => {
+                // Linear in the gradient they carry.
+                backward.binary(self.kind, g, b)
+            }
+        })?;
+        let to_b = backward.towards(b, |backward| {
+            let each = match self.kind {
+                BinaryKind::Add => g,
+                BinaryKind::Subtract => backward.unary(UnaryKind::Negate, g)?,
+                BinaryKind::Multiply => backward.binary(BinaryKind::Multiply, g, a)?,
+                BinaryKind::Divide => {
+                    // −a / b², by way of the result
+                    let slope = backward.binary(BinaryKind::Multiply, g, y)?;
+                    let slope = backward.binary(BinaryKind::Divide, slope, b)?;
+                    backward.unary(UnaryKind::Negate, slope)?
+                }
+                BinaryKind::ReluGrad | BinaryKind::SigmoidGrad | BinaryKind::TanhGrad => {
+                    return Err(not_differentiable(node, "the result of the activation"));
+                }
+            };
+            sum_to(backward, node, each, b)
+        })?;
+        Ok(vec![to_a, to_b])
+    }
+}
+
+/// The gradient towards an operand that may be a single number: then it is the sum over all its uses.
+fn sum_to(
+    backward: &mut Backward,
+    node: &Node,
+    each: ValueId,
+    operand: ValueId,
+) -> Result<ValueId, AutodiffError> {
+    if backward.ty(each) == backward.ty(operand) {
+        Ok(each)
+    } else if backward.ty(each).shape.is_batched() {
+        backward.sum_all(each)
+    } else {
+        Err(not_differentiable(node, "a single number that meets a value without a batch"))
+    }
+}
+
+impl Differentiate for Bias {
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        node: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        let Some(g) = gradients[0] else { return Ok(Vec::new()) };
+        let to_bias = backward.towards(node.operands[1], |backward| backward.single(SumChannels {}, &[g]))?;
+        Ok(vec![Some(g), to_bias])
+    }
+}
+
+impl Differentiate for Scale {
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        node: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        let Some(g) = gradients[0] else { return Ok(Vec::new()) };
+        let (x, scale) = (node.operands[0], node.operands[1]);
+        let to_x = backward.towards(x, |backward| backward.single(*self, &[g, scale]))?;
+        let to_scale = backward.towards(scale, |backward| {
+            if self.axis != 1 || !backward.ty(x).shape.is_batched() {
+                return Err(not_differentiable(node, "a scale along another axis than the channels"));
+            }
+            let products = backward.binary(BinaryKind::Multiply, g, x)?;
+            backward.single(SumChannels {}, &[products])
+        })?;
+        Ok(vec![to_x, to_scale])
+    }
+}
+
+impl Differentiate for SumChannels {
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        node: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        let Some(g) = gradients[0] else { return Ok(Vec::new()) };
+        let zeros = backward.zeros_like(node.operands[0])?;
+        Ok(vec![Some(backward.single(Bias {}, &[zeros, g])?)])
+    }
+}

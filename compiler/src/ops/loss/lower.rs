@@ -1,0 +1,143 @@
+//! Kernels of the losses: one number per item, then their mean.
+
+use super::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
+use crate::entity::ValueId;
+use crate::graph::Node;
+use crate::kernel::{Address, Affine, Expr, Extent, MapBuilder, Reducer, Split, Stmt, Var};
+use crate::ops::elementwise::UnaryKind;
+use crate::plan::{Lower, Lowering, Size};
+use crate::shape::DType;
+
+/// The largest logit of item `n` and the sum of exponentials below it, into scratch.
+fn normaliser(logits: &Address, classes: usize, largest: &Address, sum: &Address, n: Var) -> Vec<Stmt> {
+    let row = logits.clone().plus(n, classes);
+    let mut max = MapBuilder::new(Extent::Fixed(classes));
+    let x = max.load(row.clone(), 1);
+    let result = max.fold_lanes(&[Reducer::Max(x)])[0];
+    max.store(largest.clone(), 0, result);
+    let mut exponentials = MapBuilder::new(Extent::Fixed(classes));
+    let x = exponentials.load(row, 1);
+    let top = exponentials.load(largest.clone(), 0);
+    let shifted = exponentials.subtract(x, top);
+    let power = exponentials.unary(UnaryKind::Exp, shifted);
+    let result = exponentials.fold_lanes(&[Reducer::Sum(power)])[0];
+    exponentials.store(sum.clone(), 0, result);
+    vec![max.finish(), exponentials.finish()]
+}
+
+/// The kernel that averages one number per item.
+fn mean(lowering: &mut Lowering<'_>, node: &Node, items: Address, divisor: f64, to: ValueId) {
+    let draft = lowering.draft(node, "one thread").part("mean");
+    let mut map = MapBuilder::new(Extent::Batch(1));
+    let x = map.load(items, 1);
+    let sum = map.fold_lanes(&[Reducer::Sum(x)])[0];
+    let batch = map.expr(Expr::BatchSize);
+    let divisor = map.constant(divisor);
+    let count = map.multiply(batch, divisor);
+    let mean = map.divide(sum, count);
+    map.store(lowering.address(to), 0, mean);
+    lowering.push(draft.finish(Split::Serial, vec![map.finish()]));
+}
+
+impl Lower for CrossEntropy {
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let (logits, labels) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
+        let classes = lowering.item(node.operands[0])[0];
+        let mut draft = lowering.draft(node, "each item on one thread");
+        let n = draft.var();
+        let largest = Address::start(lowering.scratch("largest", 1));
+        let sum = Address::start(lowering.scratch("sum", 1));
+        let items = Address::start(lowering.temporary("losses", Size { batched: true, elements: 1 }));
+        let mut body = normaliser(&logits, classes, &largest, &sum, n);
+        let mut map = MapBuilder::new(Extent::Fixed(classes));
+        let x = map.load(logits.plus(n, classes), 1);
+        let label = map.load_as(DType::I32, labels.plus(n, 1), 0, &[]);
+        let index = map.expr(Expr::Index(Affine::default()));
+        let chosen = map.expr(Expr::SameInteger(index, label));
+        let zero = map.constant(0.0);
+        let value = map.expr(Expr::Select(chosen, x, zero));
+        let truth = map.fold_lanes(&[Reducer::Sum(value)])[0];
+        let top = map.load(largest, 0);
+        let total = map.load(sum, 0);
+        let logarithm = map.unary(UnaryKind::Log, total);
+        let rest = map.subtract(top, truth);
+        let loss = map.add(logarithm, rest);
+        map.store(items.clone().plus(n, 1), 0, loss);
+        body.push(map.finish());
+        lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), body));
+        mean(lowering, node, items, 1.0, node.results[0]);
+    }
+}
+
+impl Lower for CrossEntropyGrad {
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let [g, logits, labels] = [0, 1, 2].map(|index| lowering.address(node.operands[index]));
+        let classes = lowering.item(node.operands[1])[0];
+        let mut draft = lowering.draft(node, "each item on one thread");
+        let n = draft.var();
+        let largest = Address::start(lowering.scratch("largest", 1));
+        let sum = Address::start(lowering.scratch("sum", 1));
+        let mut body = normaliser(&logits, classes, &largest, &sum, n);
+        let mut map = MapBuilder::new(Extent::Fixed(classes));
+        let x = map.load(logits.plus(n, classes), 1);
+        let label = map.load_as(DType::I32, labels.plus(n, 1), 0, &[]);
+        let (top, total, gradient) = (map.load(largest, 0), map.load(sum, 0), map.load(g, 0));
+        let shifted = map.subtract(x, top);
+        let power = map.unary(UnaryKind::Exp, shifted);
+        let softmax = map.divide(power, total);
+        let index = map.expr(Expr::Index(Affine::default()));
+        let chosen = map.expr(Expr::SameInteger(index, label));
+        let (zero, one) = (map.constant(0.0), map.constant(1.0));
+        let truth = map.expr(Expr::Select(chosen, one, zero));
+        let difference = map.subtract(softmax, truth);
+        let batch = map.expr(Expr::BatchSize);
+        let share = map.divide(gradient, batch);
+        let value = map.multiply(difference, share);
+        map.store(lowering.address(node.results[0]).plus(n, classes), 1, value);
+        body.push(map.finish());
+        lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), body));
+    }
+}
+
+impl Lower for MeanSquaredError {
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let elements = lowering.ty(node.operands[0]).shape.item_elements();
+        let mut draft = lowering.draft(node, "each item on one thread");
+        let n = draft.var();
+        let items = Address::start(lowering.temporary("losses", Size { batched: true, elements: 1 }));
+        let mut map = MapBuilder::new(Extent::Fixed(elements));
+        let prediction = map.load(lowering.address(node.operands[0]).plus(n, elements), 1);
+        let target = map.load(lowering.address(node.operands[1]).plus(n, elements), 1);
+        let difference = map.subtract(prediction, target);
+        let square = map.multiply(difference, difference);
+        let sum = map.fold_lanes(&[Reducer::Sum(square)])[0];
+        map.store(items.clone().plus(n, 1), 0, sum);
+        lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), vec![map.finish()]));
+        mean(lowering, node, items, elements as f64, node.results[0]);
+    }
+}
+
+impl Lower for MeanSquaredErrorGrad {
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let result = node.results[0];
+        let to = lowering.address(result);
+        let size = Size::of(lowering.ty(result));
+        let operands = [(node.operands[0], 0), (node.operands[1], 1), (node.operands[2], 1)];
+        lowering.elementwise(
+            node,
+            &operands,
+            |map, loads, first| {
+                let difference = map.subtract(loads[1], loads[2]);
+                let two = map.constant(2.0);
+                let doubled = map.multiply(difference, two);
+                let batch = map.expr(Expr::BatchSize);
+                let elements = map.constant(size.elements as f64);
+                let count = map.multiply(batch, elements);
+                let share = map.divide(loads[0], count);
+                let value = map.multiply(doubled, share);
+                map.store(to.plus(first, 1), 1, value);
+            },
+            size,
+        );
+    }
+}

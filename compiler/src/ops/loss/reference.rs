@@ -1,0 +1,57 @@
+//! Reference evaluation of losses and their gradients.
+
+use super::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
+use crate::interp::{Array, Evaluate, Real};
+use crate::ops::softmax::shifted_sum;
+
+/// The logit of an item's label; NaN for a label that names no class (the interpreter rejects those before).
+fn labelled<T: Real>(logits: &[T], label: i32) -> T {
+    usize::try_from(label).ok().and_then(|label| logits.get(label).copied()).unwrap_or_else(T::nan)
+}
+
+impl Evaluate for CrossEntropy {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], _: &[Vec<usize>]) -> Vec<Array<T>> {
+        let (logits, labels) = (operands[0], operands[1].int());
+        let items = logits.real().chunks(logits.sizes[1]).zip(labels);
+        let sum = items.fold(T::zero(), |total, (logits, &label)| {
+            let (largest, sum) = shifted_sum(logits.iter().copied());
+            // The difference of two logits first: large ones must not swallow the logarithm.
+            total + (sum.ln() - (labelled(logits, label) - largest))
+        });
+        vec![Array::scalar(sum / T::from_f64(labels.len() as f64))]
+    }
+}
+
+impl Evaluate for CrossEntropyGrad {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let (gradient, logits, labels) = (operands[0].real()[0], operands[1], operands[2].int());
+        let batch = T::from_f64(labels.len() as f64);
+        let mut result = Vec::with_capacity(logits.elements());
+        for (logits, &label) in logits.real().chunks(logits.sizes[1]).zip(labels) {
+            let (largest, sum) = shifted_sum(logits.iter().copied());
+            result.extend(logits.iter().enumerate().map(|(class, &x)| {
+                let expected = if usize::try_from(label) == Ok(class) { T::one() } else { T::zero() };
+                ((x - largest).exp() / sum - expected) * gradient / batch
+            }));
+        }
+        vec![Array::new(results[0].clone(), result)]
+    }
+}
+
+impl Evaluate for MeanSquaredError {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], _: &[Vec<usize>]) -> Vec<Array<T>> {
+        let (prediction, target) = (operands[0].real(), operands[1].real());
+        let pairs = prediction.iter().zip(target);
+        let sum = pairs.fold(T::zero(), |sum, (&p, &t)| sum + (p - t) * (p - t));
+        vec![Array::scalar(sum / T::from_f64(prediction.len() as f64))]
+    }
+}
+
+impl Evaluate for MeanSquaredErrorGrad {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let (gradient, prediction, target) = (operands[0].real()[0], operands[1].real(), operands[2].real());
+        let (two, elements) = (T::from_f64(2.0), T::from_f64(prediction.len() as f64));
+        let values = prediction.iter().zip(target).map(|(&p, &t)| two * (p - t) * gradient / elements);
+        vec![Array::new(results[0].clone(), values.collect())]
+    }
+}

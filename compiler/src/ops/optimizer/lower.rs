@@ -1,0 +1,135 @@
+//! Kernels of the optimisers: one span over each parameter, written over the old values.
+
+use super::{Adam, ClipFactor, Sgd};
+use crate::graph::Node;
+use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split};
+use crate::ops::elementwise::UnaryKind;
+use crate::plan::{Lower, Lowering, Size};
+
+fn scaled(map: &mut MapBuilder, x: ExprId, factor: f64) -> ExprId {
+    let factor = map.constant(factor);
+    map.multiply(x, factor)
+}
+
+impl Lower for Sgd {
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let results: Vec<Address> = node.results.iter().map(|&value| lowering.address(value)).collect();
+        let size = Size::of(lowering.ty(node.results[0]));
+        let mut operands = vec![(node.operands[0], 1), (node.operands[1], 1), (node.operands[2], 0)];
+        operands.extend(node.operands.get(3).map(|&velocity| (velocity, 1)));
+        lowering.elementwise(
+            node,
+            &operands,
+            |map, loads, first| {
+                let (weight, gradient, rate) = (loads[0], loads[1], loads[2]);
+                let mut direction = gradient;
+                if self.weight_decay != 0.0 {
+                    let decay = scaled(map, weight, self.weight_decay);
+                    direction = map.add(gradient, decay);
+                }
+                if let Some(&velocity) = loads.get(3) {
+                    let kept = scaled(map, velocity, self.momentum);
+                    let velocity = map.add(kept, direction);
+                    map.store(results[1].clone().plus(first, 1), 1, velocity);
+                    direction = if self.nesterov {
+                        let ahead = scaled(map, velocity, self.momentum);
+                        map.add(direction, ahead)
+                    } else {
+                        velocity
+                    };
+                }
+                let step = map.multiply(rate, direction);
+                let moved = map.subtract(weight, step);
+                map.store(results[0].clone().plus(first, 1), 1, moved);
+            },
+            size,
+        );
+    }
+}
+
+impl Lower for Adam {
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let results: Vec<Address> = node.results.iter().map(|&value| lowering.address(value)).collect();
+        let correction = lowering.address(node.operands[3]);
+        let size = Size::of(lowering.ty(node.results[0]));
+        let [weight, gradient, rate, _, first_moment, second_moment] = node.operands[..] else {
+            unreachable!("adam takes six operands")
+        };
+        let operands = [(weight, 1), (gradient, 1), (rate, 0), (first_moment, 1), (second_moment, 1)];
+        lowering.elementwise(
+            node,
+            &operands,
+            |map, loads, first| {
+                let (mut weight, mut gradient, rate) = (loads[0], loads[1], loads[2]);
+                let c1 = map.load(correction.clone(), 0);
+                let c2 = map.load(correction.offset(1), 0);
+                if self.weight_decay != 0.0 && self.decoupled {
+                    let one = map.constant(1.0);
+                    let decay = scaled(map, rate, self.weight_decay);
+                    let keep = map.subtract(one, decay);
+                    weight = map.multiply(weight, keep);
+                } else if self.weight_decay != 0.0 {
+                    let decay = scaled(map, weight, self.weight_decay);
+                    gradient = map.add(gradient, decay);
+                }
+                let kept = scaled(map, loads[3], self.beta1);
+                let new = scaled(map, gradient, 1.0 - self.beta1);
+                let first_moment = map.add(kept, new);
+                let square = map.multiply(gradient, gradient);
+                let kept = scaled(map, loads[4], self.beta2);
+                let new = scaled(map, square, 1.0 - self.beta2);
+                let second_moment = map.add(kept, new);
+                let mean = map.divide(first_moment, c1);
+                let variance = map.divide(second_moment, c2);
+                let root = map.unary(UnaryKind::Sqrt, variance);
+                let epsilon = map.constant(self.epsilon);
+                let denominator = map.add(root, epsilon);
+                let direction = map.divide(mean, denominator);
+                let step = map.multiply(rate, direction);
+                let moved = map.subtract(weight, step);
+                map.store(results[0].clone().plus(first, 1), 1, moved);
+                map.store(results[1].clone().plus(first, 1), 1, first_moment);
+                map.store(results[2].clone().plus(first, 1), 1, second_moment);
+            },
+            size,
+        );
+    }
+}
+
+/// Added to the norm, so that a zero gradient divides by something.
+const NORM_EPSILON: f64 = 1e-6;
+
+impl Lower for ClipFactor {
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let count = node.operands.len();
+        let sums = Address::start(lowering.temporary("squares", Size { batched: false, elements: count }));
+        for (index, &operand) in node.operands.iter().enumerate() {
+            let mut draft = lowering.draft(node, "one thread").part("squares");
+            let n = draft.var();
+            let size = Size::of(lowering.ty(operand));
+            let lanes =
+                if size.batched { Extent::Batch(size.elements) } else { Extent::Fixed(size.elements) };
+            let mut map = MapBuilder::new(lanes);
+            let x = map.load(lowering.address(operand), 1);
+            let square = map.multiply(x, x);
+            let sum = map.fold_lanes(&[Reducer::Sum(square)])[0];
+            map.store(sums.clone().offset(index), 0, sum);
+            lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Fixed(1))]), vec![map.finish()]));
+        }
+        let draft = lowering.draft(node, "one thread");
+        let mut map = MapBuilder::new(Extent::Fixed(count));
+        let x = map.load(sums, 1);
+        let sum = map.fold_lanes(&[Reducer::Sum(x)])[0];
+        let norm = map.unary(UnaryKind::Sqrt, sum);
+        let epsilon = map.constant(NORM_EPSILON);
+        let bound = map.constant(self.max_norm);
+        let denominator = map.add(norm, epsilon);
+        let ratio = map.divide(bound, denominator);
+        let one = map.constant(1.0);
+        let above = map.expr(Expr::Less(one, ratio));
+        let factor = map.expr(Expr::Select(above, one, ratio));
+        map.store(lowering.address(node.results[0]), 0, factor);
+        map.store(lowering.address(node.results[1]), 0, norm);
+        lowering.push(draft.finish(Split::Serial, vec![map.finish()]));
+    }
+}

@@ -1,0 +1,59 @@
+//! Reference evaluation of optimiser steps.
+
+use super::{Adam, ClipFactor, Sgd};
+use crate::interp::{Array, Evaluate, Real};
+
+impl Evaluate for Sgd {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let [momentum, weight_decay] = [self.momentum, self.weight_decay].map(T::from_f64);
+        let learning_rate = operands[2].real()[0];
+        let mut parameter = operands[0].real().to_vec();
+        let mut velocity = operands.get(3).map(|velocity| velocity.real().to_vec());
+        for (i, (w, &g)) in parameter.iter_mut().zip(operands[1].real()).enumerate() {
+            let mut step = g + weight_decay * *w;
+            if let Some(velocity) = &mut velocity {
+                velocity[i] = momentum * velocity[i] + step;
+                step = if self.nesterov { step + momentum * velocity[i] } else { velocity[i] };
+            }
+            *w = *w - learning_rate * step;
+        }
+        let new = std::iter::once(parameter).chain(velocity);
+        new.zip(results).map(|(values, sizes)| Array::new(sizes.clone(), values)).collect()
+    }
+}
+
+impl Evaluate for Adam {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let [beta1, beta2, epsilon, weight_decay] =
+            [self.beta1, self.beta2, self.epsilon, self.weight_decay].map(T::from_f64);
+        // Rounded from the difference: 1 − β taken in single precision would lose most of a β near 1.
+        let [rest1, rest2] = [1.0 - self.beta1, 1.0 - self.beta2].map(T::from_f64);
+        let (learning_rate, correction) = (operands[2].real()[0], operands[3].real());
+        let mut new = [operands[0], operands[4], operands[5]].map(|old| old.real().to_vec());
+        let [parameter, first, second] = &mut new;
+        for (i, &g) in operands[1].real().iter().enumerate() {
+            let (mut w, mut g) = (parameter[i], g);
+            if self.decoupled {
+                w = w * (T::one() - learning_rate * weight_decay);
+            } else {
+                g = g + weight_decay * w;
+            }
+            first[i] = beta1 * first[i] + rest1 * g;
+            second[i] = beta2 * second[i] + rest2 * g * g;
+            let denominator = (second[i] / correction[1]).sqrt() + epsilon;
+            parameter[i] = w - learning_rate * (first[i] / correction[0]) / denominator;
+        }
+        new.into_iter().zip(results).map(|(values, sizes)| Array::new(sizes.clone(), values)).collect()
+    }
+}
+
+impl Evaluate for ClipFactor {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], _: &[Vec<usize>]) -> Vec<Array<T>> {
+        let values = operands.iter().flat_map(|gradient| gradient.real());
+        let norm = values.fold(T::zero(), |sum, &g| sum + g * g).sqrt();
+        let factor = T::from_f64(self.max_norm) / (norm + T::from_f64(1e-6));
+        // Not `min`: a norm of NaN must show in the factor.
+        let factor = if factor > T::one() { T::one() } else { factor };
+        vec![Array::scalar(factor), Array::scalar(norm)]
+    }
+}

@@ -1,0 +1,37 @@
+//! Gradients of pooling.
+
+use super::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
+use crate::autodiff::{AutodiffError, Backward, Differentiate, no_gradient};
+use crate::entity::ValueId;
+use crate::graph::Node;
+
+no_gradient!(MaxPoolGrad, AvgPoolGrad: "its operands: gradients of gradients are not supported");
+
+impl Differentiate for MaxPool {
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        node: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        let Some(g) = gradients[0] else { return Ok(Vec::new()) };
+        let input_sizes = backward.ty(node.operands[0]).shape.item()[1..].to_vec();
+        let places = node.results[1];
+        let op = MaxPoolGrad { window: self.window.clone(), input_sizes };
+        Ok(vec![Some(backward.single(op, &[g, places])?)])
+    }
+}
+
+impl Differentiate for AvgPool {
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        node: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        let Some(g) = gradients[0] else { return Ok(Vec::new()) };
+        let input_sizes = backward.ty(node.operands[0]).shape.item()[1..].to_vec();
+        let op = AvgPoolGrad { window: self.window.clone(), input_sizes };
+        Ok(vec![Some(backward.single(op, &[g])?)])
+    }
+}

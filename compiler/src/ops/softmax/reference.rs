@@ -1,0 +1,78 @@
+//! Reference evaluation of softmax, its logarithm and their gradients.
+
+use super::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
+use crate::interp::{Array, Evaluate, Real, channel_sizes};
+
+/// The largest of some numbers, and the sum of `e^(x − largest)`: no power overflows. A NaN among the numbers makes the
+/// sum NaN.
+pub(crate) fn shifted_sum<T: Real>(values: impl Iterator<Item = T> + Clone) -> (T, T) {
+    let largest = values.clone().fold(T::neg_infinity(), T::max);
+    let sum = values.fold(T::zero(), |sum, x| sum + (x - largest).exp());
+    (largest, sum)
+}
+
+/// Calls `one` with the indices of the channels at each place of each item of `[N, C, …]`.
+fn for_each_place(sizes: &[usize], mut one: impl FnMut(Vec<usize>)) {
+    let [batch, channels, inner] = channel_sizes(sizes);
+    for item in 0..batch {
+        for place in 0..inner {
+            one((0..channels).map(|channel| (item * channels + channel) * inner + place).collect());
+        }
+    }
+}
+
+impl Evaluate for Softmax {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let x = operands[0].real();
+        let mut y = vec![T::zero(); x.len()];
+        for_each_place(&results[0], |channels| {
+            let (largest, sum) = shifted_sum(channels.iter().map(|&i| x[i]));
+            for &i in &channels {
+                y[i] = (x[i] - largest).exp() / sum;
+            }
+        });
+        vec![Array::new(results[0].clone(), y)]
+    }
+}
+
+impl Evaluate for LogSoftmax {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let x = operands[0].real();
+        let mut y = vec![T::zero(); x.len()];
+        for_each_place(&results[0], |channels| {
+            let (largest, sum) = shifted_sum(channels.iter().map(|&i| x[i]));
+            for &i in &channels {
+                y[i] = x[i] - largest - sum.ln();
+            }
+        });
+        vec![Array::new(results[0].clone(), y)]
+    }
+}
+
+impl Evaluate for SoftmaxGrad {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let (gradient, y) = (operands[0].real(), operands[1].real());
+        let mut x = vec![T::zero(); y.len()];
+        for_each_place(&results[0], |channels| {
+            let sum = channels.iter().fold(T::zero(), |sum, &i| sum + gradient[i] * y[i]);
+            for &i in &channels {
+                x[i] = y[i] * (gradient[i] - sum);
+            }
+        });
+        vec![Array::new(results[0].clone(), x)]
+    }
+}
+
+impl Evaluate for LogSoftmaxGrad {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let (gradient, y) = (operands[0].real(), operands[1].real());
+        let mut x = vec![T::zero(); y.len()];
+        for_each_place(&results[0], |channels| {
+            let sum = channels.iter().fold(T::zero(), |sum, &i| sum + gradient[i]);
+            for &i in &channels {
+                x[i] = gradient[i] - y[i].exp() * sum;
+            }
+        });
+        vec![Array::new(results[0].clone(), x)]
+    }
+}

@@ -1,0 +1,97 @@
+//! What follows a product element by element — bias, residual sum, activation — fused into the product, which applies it
+//! to each result while that is still in a register.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{epilogue, epilogue_mut, only_users};
+use crate::entity::{NodeId, ValueId};
+use crate::error::GraphError;
+use crate::graph::{Graph, Node};
+use crate::ops::Op;
+use crate::ops::conv::EpilogueStep;
+use crate::ops::elementwise::BinaryKind;
+
+/// Moves the chain of [`Op::Bias`], activations and sums of two equal shapes behind a convolution or dense layer into
+/// its epilogue, as far as every value on the way has a single use.
+///
+/// The fused node stands where the last operator of its chain stood: every operand of the chain exists by then. Of two
+/// products that meet in one sum the later takes it, so that it stays in its place.
+///
+/// In training this works as well: the gradients of the activations read the activation's result, which is the fused
+/// node's, and never the values between. A value that a gradient does read has a second use and ends its chain.
+///
+/// # Errors
+/// None for a valid graph.
+pub fn fuse_epilogue(graph: &Graph) -> Result<Graph, GraphError> {
+    let (chains, absorbed) = find_chains(graph);
+    let mut result = Graph::new(graph.name());
+    let mut values = HashMap::new();
+    for (id, node) in graph.node_ids() {
+        if let Some(chain) = chains.get(&id) {
+            let operands: Vec<ValueId> = chain.operands.iter().map(|operand| values[operand]).collect();
+            let value = result.add_single(chain.op.clone(), &operands, &chain.label)?;
+            values.insert(node.results[0], value);
+        } else if !absorbed.contains(&id) {
+            result.copy_node(node, &mut values)?;
+        }
+    }
+    result.copy_ends(graph, &values)?;
+    Ok(result)
+}
+
+/// A product with its whole epilogue.
+struct Chain {
+    op: Op,
+    operands: Vec<ValueId>,
+    label: String,
+}
+
+/// The chains by the node that ends each, and the nodes that vanish into them.
+fn find_chains(graph: &Graph) -> (HashMap<NodeId, Chain>, HashSet<NodeId>) {
+    let only_users = only_users(graph);
+    let mut chains = HashMap::new();
+    let mut absorbed = HashSet::new();
+    // The later of two products chooses first.
+    for (id, product) in graph.node_ids().rev() {
+        if epilogue(&product.op).is_none() {
+            continue;
+        }
+        let mut steps = Vec::new();
+        let mut operands = product.operands.clone();
+        let mut path = vec![id];
+        let mut value = product.results[0];
+        while let Some(user) = only_users[value.index()]
+            && !absorbed.contains(&user)
+            && !chains.contains_key(&user)
+            && let Some((step, operand)) = epilogue_step(graph, graph.node(user), value)
+        {
+            steps.push(step);
+            operands.extend(operand);
+            path.push(user);
+            value = graph.node(user).results[0];
+        }
+        if let [inner @ .., last] = &path[..]
+            && !inner.is_empty()
+        {
+            absorbed.extend(inner);
+            let mut op = product.op.clone();
+            epilogue_mut(&mut op).into_iter().for_each(|epilogue| epilogue.extend_from_slice(&steps));
+            chains.insert(*last, Chain { op, operands, label: product.label.clone() });
+        }
+    }
+    (chains, absorbed)
+}
+
+/// The step that an operator on `value` becomes, and the operand the step takes.
+fn epilogue_step(graph: &Graph, node: &Node, value: ValueId) -> Option<(EpilogueStep, Option<ValueId>)> {
+    match &node.op {
+        Op::Bias(_) => Some((EpilogueStep::Bias, Some(node.operands[1]))),
+        Op::Unary(unary) => Some((EpilogueStep::activation(unary.kind)?, None)),
+        Op::Binary(binary) if binary.kind == BinaryKind::Add => {
+            let other = if node.operands[0] == value { node.operands[1] } else { node.operands[0] };
+            // The second operand of a sum may be a single number, which no step takes.
+            (graph.ty(other) == graph.ty(value)).then_some((EpilogueStep::Add, Some(other)))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,72 @@
+//! Graph passes: each takes a graph and gives back a new one that computes the same, one file a pass.
+//!
+//! A pass is a free function that builds its result with [`Graph::add`], so every node it makes passes its shape rule. Their
+//! order, switches, timing and checks live in [`crate::pass`]; gradients are made in `autodiff`, algorithms are chosen
+//! in `plan`.
+
+mod constant_fold;
+mod cse;
+mod dce;
+mod fold_batch_norm;
+mod fuse_epilogue;
+mod inference;
+mod simplify;
+
+pub use constant_fold::constant_fold;
+pub use cse::cse;
+pub use dce::dce;
+pub use fold_batch_norm::fold_batch_norm;
+pub use fuse_epilogue::fuse_epilogue;
+pub use inference::inference;
+pub use simplify::simplify;
+
+use crate::entity::NodeId;
+use crate::error::GraphError;
+use crate::graph::Graph;
+use crate::ops::Op;
+use crate::ops::conv::EpilogueStep;
+
+/// A pass: from a graph to one that computes the same.
+pub type Pass = fn(&Graph) -> Result<Graph, GraphError>;
+
+/// Every pass with its name, as dumps and tests call it.
+pub const ALL: [(&str, Pass); 7] = [
+    ("constant_fold", constant_fold),
+    ("cse", cse),
+    ("dce", dce),
+    ("fold_batch_norm", fold_batch_norm),
+    ("fuse_epilogue", fuse_epilogue),
+    ("inference", inference),
+    ("simplify", simplify),
+];
+
+/// The epilogue of a product (convolution or dense layer); `None` for every other operator.
+fn epilogue(op: &Op) -> Option<&[EpilogueStep]> {
+    match op {
+        Op::Conv(conv) => Some(&conv.epilogue),
+        Op::Linear(linear) => Some(&linear.epilogue),
+        _ => None,
+    }
+}
+
+/// As [`epilogue`], to be changed.
+fn epilogue_mut(op: &mut Op) -> Option<&mut Vec<EpilogueStep>> {
+    match op {
+        Op::Conv(conv) => Some(&mut conv.epilogue),
+        Op::Linear(linear) => Some(&mut linear.epilogue),
+        _ => None,
+    }
+}
+
+/// For each value the node that is its only use. `None` for a value that is unused, used more than once, or named as an
+/// output or update: such a value must stay.
+fn only_users(graph: &Graph) -> Vec<Option<NodeId>> {
+    let counts = graph.use_counts();
+    let mut users = vec![None; graph.value_count()];
+    for (id, node) in graph.node_ids() {
+        for operand in &node.operands {
+            users[operand.index()] = (counts[operand.index()] == 1).then_some(id);
+        }
+    }
+    users
+}

@@ -1,0 +1,129 @@
+//! The pipeline, one line a stage: from a graph to machine code.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::codegen::{CodegenError, Listing, Program};
+use crate::dump::{Dump, Stage};
+use crate::error::GraphError;
+use crate::graph::Graph;
+use crate::pass::{Mode, PassOptions, optimize};
+use crate::plan::{PlanOptions, plan};
+
+/// Everything that can be chosen about compiling. The answers never depend on it beyond rounding.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompileOptions {
+    /// The passes over the graph.
+    pub passes: PassOptions,
+    /// Algorithms, threads and instructions.
+    pub plan: PlanOptions,
+}
+
+/// Why a graph could not be compiled.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// A setting out of its range.
+    #[error("`{setting}` is {value} but must be {expected}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: usize,
+        /// The values allowed, in words.
+        expected: &'static str,
+    },
+    /// The graph is at fault.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// No code could be made for it here.
+    #[error(transparent)]
+    Codegen(#[from] CodegenError),
+}
+
+/// The most threads that can share a run.
+pub const MAX_THREADS: usize = 1024;
+
+/// How long each stage took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompileTimes {
+    /// Passes over the graph.
+    pub passes: Duration,
+    /// Choosing algorithms and placing memory.
+    pub plan: Duration,
+    /// Generating machine code.
+    pub codegen: Duration,
+}
+
+/// Compiles a graph.
+///
+/// ```
+/// use windlass_compiler::dump::Dump;
+/// use windlass_compiler::graph::{Builder, Layer};
+/// use windlass_compiler::pass::Mode;
+/// use windlass_compiler::pipeline::{CompileOptions, compile};
+///
+/// let mut builder = Builder::new("net");
+/// let x = builder.input("x", &[4])?;
+/// let y = builder.layer("f1", &Layer::linear(2), x)?;
+/// builder.output("y", y)?;
+/// let (program, times) = compile(&builder.finish()?, Mode::Inference, &CompileOptions::default(), &Dump::none())?;
+/// assert_eq!(program.run.len(), 1);
+/// assert!(times.codegen.as_secs() < 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`CompileError`] for a setting out of range, a broken graph, or a CPU or vector width there is no code for.
+pub fn compile(
+    graph: &Graph,
+    mode: Mode,
+    options: &CompileOptions,
+    dump: &Dump,
+) -> Result<(Program, CompileTimes), CompileError> {
+    check(&options.plan)?;
+    let name = graph.name().to_owned();
+    let mut times = CompileTimes::default();
+    dump.stage(Stage::Graph, &name, || graph.to_string());
+    let optimized = timed(&mut times.passes, || {
+        optimize(graph, mode, &options.passes, &mut |passed| dump.passed(passed))
+    })?;
+    let plan = timed(&mut times.plan, || plan(&optimized, &options.plan))?;
+    dump.stage(Stage::Plan, &name, || plan.to_string());
+    dump.stage(Stage::Kernels, &name, || {
+        plan.prepare.iter().chain(&plan.run).map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    });
+    let mut listing = (dump.wants(Stage::Clif) || dump.wants(Stage::Asm)).then(Listing::default);
+    let program =
+        timed(&mut times.codegen, || Program::compile_listing(plan, &options.plan, listing.as_mut()))?;
+    if let Some(listing) = listing {
+        dump.stage(Stage::Clif, &name, || join(&listing.clif));
+        dump.stage(Stage::Asm, &name, || join(&listing.machine));
+    }
+    Ok((program, times))
+}
+
+fn check(options: &PlanOptions) -> Result<(), CompileError> {
+    if (1..=MAX_THREADS).contains(&options.threads) {
+        Ok(())
+    } else {
+        Err(CompileError::Setting {
+            setting: "threads",
+            value: options.threads,
+            expected: "between 1 and 1024",
+        })
+    }
+}
+
+fn timed<T>(elapsed: &mut Duration, stage: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = stage();
+    *elapsed = start.elapsed();
+    result
+}
+
+fn join(listing: &[(String, String)]) -> String {
+    listing.iter().map(|(name, text)| format!("; {name}\n{text}\n")).collect()
+}

@@ -1,0 +1,147 @@
+//! Walking a value along one axis: element by element beside one number per index of the axis, or reducing the rest.
+
+use super::{KernelDraft, Lowering};
+use crate::entity::ValueId;
+use crate::graph::Node;
+use crate::kernel::{Address, Affine, ExprId, Extent, MapBuilder, Reducer, Split, Stmt, Var};
+use crate::shape::{Dim, Shape};
+
+/// A value seen as `[N or 1, outer, size, inner]` around one axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AxisView {
+    /// Whether the batch is outermost.
+    pub batched: bool,
+    /// Elements between batch and axis.
+    pub outer: usize,
+    /// Size of the axis.
+    pub size: usize,
+    /// Elements within one index of the axis.
+    pub inner: usize,
+}
+
+impl AxisView {
+    /// The view of a shape around an axis (the batch axis counted as 0).
+    pub fn new(shape: &Shape, axis: usize) -> Self {
+        let size_of = |dim: &Dim| match dim {
+            Dim::Batch => 1,
+            Dim::Fixed(size) => *size,
+        };
+        let dims = shape.dims();
+        AxisView {
+            batched: shape.is_batched(),
+            outer: dims[..axis].iter().map(size_of).product(),
+            size: size_of(&dims[axis]),
+            inner: dims[axis + 1..].iter().map(size_of).product(),
+        }
+    }
+
+    fn batch(&self) -> Extent {
+        if self.batched { Extent::Batch(1) } else { Extent::Fixed(1) }
+    }
+
+    /// Adds a kernel that computes each element from elements and from one number per index of the axis. `build` gets
+    /// the map, the element of each of `elements` and the number of each of `numbers`, and gives the result.
+    pub fn elementwise(
+        &self,
+        lowering: &mut Lowering<'_>,
+        node: &Node,
+        elements: &[ValueId],
+        numbers: &[ValueId],
+        result: ValueId,
+        build: impl FnOnce(&mut MapBuilder, &[ExprId], &[ExprId]) -> ExprId,
+    ) {
+        let mut draft = lowering.draft(node, "one span per row");
+        let (n, o) = (draft.var(), draft.var());
+        let mut axes = vec![(n, self.batch()), (o, Extent::Fixed(self.outer))];
+        let mut offset =
+            Affine::default().plus(n, self.outer * self.size * self.inner).plus(o, self.size * self.inner);
+        let mut number = Affine::default();
+        let (lanes, number_lane) = if self.inner == 1 {
+            (self.size, 1)
+        } else {
+            let c = draft.var();
+            axes.push((c, Extent::Fixed(self.size)));
+            offset = offset.plus(c, self.inner);
+            number = number.plus(c, 1);
+            (self.inner, 0)
+        };
+        let mut map = MapBuilder::new(Extent::Fixed(lanes));
+        let element_values: Vec<ExprId> =
+            elements.iter().map(|&value| map.load(lowering.address(value).at(&offset, 1), 1)).collect();
+        let number_values: Vec<ExprId> = numbers
+            .iter()
+            .map(|&value| map.load(lowering.address(value).at(&number, 1), number_lane))
+            .collect();
+        let value = build(&mut map, &element_values, &number_values);
+        map.store(lowering.address(result).at(&offset, 1), 1, value);
+        lowering.push(draft.finish(Split::Axes(axes), vec![map.finish()]));
+    }
+
+    /// Where reductions over everything but the axis run. Only for views with nothing between batch and axis.
+    pub fn reduction(&self, draft: &mut KernelDraft) -> AxisReduction {
+        let var = draft.var();
+        AxisReduction { view: *self, var }
+    }
+}
+
+/// Reductions over the batch and everything within each index of the axis.
+#[derive(Clone, Copy, Debug)]
+pub struct AxisReduction {
+    view: AxisView,
+    var: Var,
+}
+
+impl AxisReduction {
+    /// How the kernel is divided among threads.
+    pub fn split(&self) -> Split {
+        let extent = Extent::Fixed(self.view.size);
+        if self.view.inner == 1 {
+            Split::Lanes(self.var, extent)
+        } else {
+            Split::Axes(vec![(self.var, extent)])
+        }
+    }
+
+    /// The place of the number of the current index.
+    pub fn number(&self, at: Address) -> Address {
+        at.plus(self.var, 1)
+    }
+
+    /// Distance between the numbers of neighbouring lanes.
+    pub fn number_lane(&self) -> usize {
+        usize::from(self.view.inner == 1)
+    }
+
+    /// A map over all elements of the current index.
+    pub fn map(&self) -> MapBuilder {
+        let lanes = if self.view.inner == 1 { Extent::Share } else { Extent::Fixed(self.view.inner) };
+        MapBuilder::new(lanes).window(&[self.view.batch()])
+    }
+
+    /// The current element of a value of the view's shape.
+    pub fn element(&self, map: &mut MapBuilder, at: Address) -> ExprId {
+        let address = at.plus(self.var, self.view.inner);
+        map.load_window(address, 1, &[self.view.size * self.view.inner])
+    }
+
+    /// One number of the current index, the same for all its elements.
+    pub fn load_number(&self, map: &mut MapBuilder, at: Address) -> ExprId {
+        map.load(self.number(at), self.number_lane())
+    }
+
+    /// Sums over all elements of the index.
+    pub fn sums(&self, map: &mut MapBuilder, values: &[ExprId]) -> Vec<ExprId> {
+        let reducers: Vec<Reducer> = values.iter().map(|&value| Reducer::Sum(value)).collect();
+        if self.view.inner == 1 { map.fold_window(&reducers) } else { map.fold_lanes(&reducers) }
+    }
+
+    /// Stores a number of the current index.
+    pub fn store(&self, map: &mut MapBuilder, at: Address, value: ExprId) {
+        map.store(self.number(at), self.number_lane(), value);
+    }
+
+    /// Finishes a kernel of these statements.
+    pub fn finish(&self, draft: KernelDraft, stmts: Vec<Stmt>) -> crate::kernel::Kernel {
+        draft.finish(self.split(), stmts)
+    }
+}

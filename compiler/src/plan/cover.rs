@@ -1,0 +1,88 @@
+//! Covering a range by blocks of one size and perhaps a smaller or an overlapping last one.
+
+use crate::kernel::{Affine, Extent, Stmt, Var};
+
+/// Blocks that cover a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cover {
+    /// The number of full blocks.
+    pub full: usize,
+    /// The size of a full block.
+    pub size: usize,
+    /// Start and size of the last block, when full blocks leave a rest.
+    pub tail: Option<(usize, usize)>,
+}
+
+impl Cover {
+    /// Full blocks and a smaller one for the rest.
+    pub fn exact(total: usize, size: usize) -> Self {
+        let (full, rest) = (total / size, total % size);
+        Cover { full, size, tail: (rest > 0).then_some((full * size, rest)) }
+    }
+
+    /// Blocks of columns for vectors of `lanes`. The last block is as wide as the rest rounded up to whole vectors and
+    /// ends with the range, so that it overlaps the block before: every store is a whole vector, where the range has
+    /// that many columns at all. Only for stores that do not add to what is there.
+    pub fn overlapping(total: usize, size: usize, lanes: usize) -> Self {
+        let mut cover = Cover::exact(total, size);
+        if let Some((_, rest)) = cover.tail {
+            let width = rest.next_multiple_of(lanes);
+            if width <= total {
+                cover.tail = Some((total - width, width));
+            }
+        }
+        cover
+    }
+
+    /// The number of blocks.
+    pub fn blocks(&self) -> usize {
+        self.full + usize::from(self.tail.is_some())
+    }
+
+    /// Code for every block in turn; `body` gets a block's start and size.
+    pub fn sequence(&self, var: Var, mut body: impl FnMut(&Affine, usize) -> Vec<Stmt>) -> Vec<Stmt> {
+        let mut stmts = Vec::new();
+        match self.full {
+            0 => {}
+            1 => stmts.extend(body(&Affine::default(), self.size)),
+            full => {
+                let start = Affine::default().plus(var, self.size);
+                stmts.push(Stmt::repeat(var, Extent::Fixed(full), body(&start, self.size)));
+            }
+        }
+        if let Some((start, size)) = self.tail {
+            stmts.extend(body(&Affine::constant(start), size));
+        }
+        stmts
+    }
+
+    /// Code for the block with the number `var`, which some outer loop counts.
+    pub fn branch(&self, var: Var, mut body: impl FnMut(&Affine, usize) -> Vec<Stmt>) -> Vec<Stmt> {
+        let start = Affine::default().plus(var, self.size);
+        match self.tail {
+            None => body(&start, self.size),
+            Some((tail, size)) if self.full == 0 => body(&Affine::constant(tail), size),
+            Some((tail, size)) => vec![Stmt::Branch {
+                value: var.into(),
+                bound: self.full as i64,
+                below: body(&start, self.size),
+                rest: body(&Affine::constant(tail), size),
+            }],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cover;
+
+    #[test]
+    fn covers() {
+        assert_eq!(Cover::exact(12, 4), Cover { full: 3, size: 4, tail: None });
+        assert_eq!(Cover::exact(10, 4).tail, Some((8, 2)));
+        assert_eq!(Cover::overlapping(10, 4, 4).tail, Some((6, 4)));
+        assert_eq!(Cover::overlapping(29, 12, 4).tail, Some((21, 8)));
+        assert_eq!(Cover::overlapping(3, 12, 4).tail, Some((0, 3)));
+        assert_eq!(Cover::overlapping(13, 12, 4).blocks(), 2);
+    }
+}

@@ -1,0 +1,238 @@
+//! From one node to its kernels: the context every operator's lowering works in.
+
+use std::collections::HashMap;
+
+use super::{Buffer, Place, PlanOptions, Size};
+use crate::entity::ValueId;
+use crate::graph::{Graph, Node};
+use crate::kernel::{Address, BufferId, Extent, Kernel, MapBuilder, Split, Stmt, Var};
+use crate::ops::{Cost, Operator};
+use crate::shape::Type;
+
+/// The rule that turns an operator into kernels.
+pub trait Lower {
+    /// Adds the operator's kernels. Its operands and results have buffers already.
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node);
+}
+
+/// What an operator's lowering sees and adds to.
+#[derive(Debug)]
+pub struct Lowering<'g> {
+    graph: &'g Graph,
+    /// How the plan is to be made.
+    pub options: &'g PlanOptions,
+    uses: Vec<usize>,
+    values: HashMap<ValueId, BufferId>,
+    kernels: Vec<Kernel>,
+    scratch: usize,
+    pub(super) buffers: Vec<Buffer>,
+    pub(super) constants: Vec<(BufferId, Vec<f32>)>,
+    pub(super) output_copies: Vec<(ValueId, BufferId)>,
+}
+
+impl<'g> Lowering<'g> {
+    pub(super) fn new(graph: &'g Graph, options: &'g PlanOptions) -> Self {
+        Lowering {
+            graph,
+            options,
+            uses: graph.use_counts(),
+            values: HashMap::new(),
+            kernels: Vec::new(),
+            scratch: 0,
+            buffers: Vec::new(),
+            constants: Vec::new(),
+            output_copies: Vec::new(),
+        }
+    }
+
+    pub(super) fn new_buffer(&mut self, buffer: Buffer) -> BufferId {
+        self.buffers.push(buffer);
+        BufferId(self.buffers.len() - 1)
+    }
+
+    pub(super) fn bind(&mut self, value: ValueId, buffer: BufferId) {
+        self.values.insert(value, buffer);
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Kernel> {
+        self.scratch = 0;
+        std::mem::take(&mut self.kernels)
+    }
+
+    /// The buffer of a value.
+    pub fn buffer(&self, value: ValueId) -> BufferId {
+        self.values[&value]
+    }
+
+    /// The start of a value.
+    pub fn address(&self, value: ValueId) -> Address {
+        Address::start(self.buffer(value))
+    }
+
+    /// The type of a value.
+    pub fn ty(&self, value: ValueId) -> &'g Type {
+        self.graph.ty(value)
+    }
+
+    /// The sizes of one item of a value.
+    pub fn item(&self, value: ValueId) -> Vec<usize> {
+        self.ty(value).shape.item()
+    }
+
+    /// Whether anything uses a value.
+    pub fn is_used(&self, value: ValueId) -> bool {
+        self.uses[value.index()] > 0
+    }
+
+    /// Memory of its own for each thread, valid within one kernel.
+    pub fn scratch(&mut self, name: &str, elements: usize) -> BufferId {
+        let place = Place::Scratch(self.scratch);
+        self.scratch += elements.next_multiple_of(super::memory::ALIGNMENT);
+        self.new_buffer(Buffer { name: name.to_owned(), size: Size { batched: false, elements }, place })
+    }
+
+    /// Memory shared by all threads, valid among the kernels of this node.
+    pub fn temporary(&mut self, name: &str, size: Size) -> BufferId {
+        self.new_buffer(Buffer { name: name.to_owned(), size, place: Place::Nowhere })
+    }
+
+    /// Starts a kernel of a node.
+    pub fn draft(&self, node: &Node, note: impl Into<String>) -> KernelDraft {
+        let label = if node.label.is_empty() { String::new() } else { format!("{}.", node.label) };
+        KernelDraft {
+            name: format!("{label}{}", node.op.name()),
+            note: note.into(),
+            cost: node.op.cost(&self.graph.types(&node.operands), &self.graph.types(&node.results)),
+            variables: 0,
+            thread: None,
+            setup: Vec::new(),
+        }
+    }
+
+    /// Adds a finished kernel.
+    pub fn push(&mut self, kernel: Kernel) {
+        self.kernels.push(kernel);
+    }
+
+    /// Adds a kernel that computes a result element by element from operands of the same number of elements.
+    /// `build` gets the map, the operands' elements and the first element's variable, and stores.
+    pub fn elementwise(
+        &mut self,
+        node: &Node,
+        operands: &[(ValueId, usize)],
+        build: impl FnOnce(&mut MapBuilder, &[crate::kernel::ExprId], Var),
+        size: Size,
+    ) {
+        let mut draft = self.draft(node, "one span");
+        let first = draft.var();
+        let mut map = MapBuilder::new(Extent::Share);
+        let loads: Vec<_> = operands
+            .iter()
+            .map(|&(value, lane)| {
+                let address = self.address(value);
+                map.load(if lane == 0 { address } else { address.plus(first, lane) }, lane)
+            })
+            .collect();
+        build(&mut map, &loads, first);
+        let extent = if size.batched { Extent::Batch(size.elements) } else { Extent::Fixed(size.elements) };
+        self.push(draft.finish(Split::Lanes(first, extent), vec![map.finish()]));
+    }
+}
+
+/// A kernel being written.
+#[derive(Clone, Debug)]
+pub struct KernelDraft {
+    name: String,
+    note: String,
+    cost: Cost,
+    variables: usize,
+    thread: Option<Var>,
+    setup: Vec<Stmt>,
+}
+
+impl KernelDraft {
+    /// A new variable.
+    pub fn var(&mut self) -> Var {
+        self.variables += 1;
+        Var(self.variables - 1)
+    }
+
+    /// So many new variables.
+    pub fn vars(&mut self, count: usize) -> Vec<Var> {
+        (0..count).map(|_| self.var()).collect()
+    }
+
+    /// The variable that holds the number of the running thread.
+    pub fn thread(&mut self) -> Var {
+        match self.thread {
+            Some(var) => var,
+            None => {
+                let var = self.var();
+                self.thread = Some(var);
+                var
+            }
+        }
+    }
+
+    /// Renames the kernel and leaves its work to its node's main kernel.
+    #[must_use]
+    pub fn part(mut self, suffix: &str) -> Self {
+        self.name = format!("{}.{suffix}", self.name);
+        self.cost = Cost::default();
+        self
+    }
+
+    /// Sets what each thread does before its share.
+    pub fn setup(&mut self, stmts: Vec<Stmt>) {
+        self.setup = stmts;
+    }
+
+    /// The finished kernel.
+    pub fn finish(self, split: Split, body: Vec<Stmt>) -> Kernel {
+        Kernel {
+            name: self.name,
+            note: self.note,
+            split,
+            setup: self.setup,
+            body,
+            variables: self.variables,
+            thread: self.thread,
+            cost: self.cost,
+        }
+    }
+}
+
+/// A statement that fills a span with a number.
+pub(crate) fn fill(to: Address, elements: usize, value: f32) -> Stmt {
+    let mut map = MapBuilder::new(Extent::Fixed(elements));
+    let value = map.expr(crate::kernel::Expr::Constant(value));
+    map.store(to, 1, value);
+    map.finish()
+}
+
+/// A statement that copies a span.
+pub(crate) fn copy_span(from: Address, from_stride: usize, to: Address, elements: usize) -> Stmt {
+    let mut map = MapBuilder::new(Extent::Fixed(elements));
+    let value = map.load(from, from_stride);
+    map.store(to, 1, value);
+    map.finish()
+}
+
+/// A kernel that copies a whole buffer.
+pub(super) fn copy(name: &str, from: Address, to: Address, size: Size) -> Kernel {
+    let first = Var(0);
+    let mut map = MapBuilder::new(Extent::Share);
+    let value = map.load(from.plus(first, 1), 1);
+    map.store(to.plus(first, 1), 1, value);
+    let extent = if size.batched { Extent::Batch(size.elements) } else { Extent::Fixed(size.elements) };
+    Kernel {
+        name: name.to_owned(),
+        note: "could not be computed in place".to_owned(),
+        split: Split::Lanes(first, extent),
+        setup: Vec::new(),
+        body: vec![map.finish()],
+        variables: 1,
+        thread: None,
+        cost: Cost::default(),
+    }
+}

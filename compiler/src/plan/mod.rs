@@ -1,0 +1,357 @@
+//! The plan: which kernels compute a graph, in which order, and where every value lives.
+//!
+//! What depends on parameters alone is computed by `prepare`, once per change of the parameters; the rest by `run`. Batch
+//! sizes stay open: a value of a batched type is placed at an offset per item, which a run multiplies by its batch size.
+
+mod axis;
+mod cover;
+mod lowering;
+mod memory;
+mod options;
+mod product;
+mod text;
+
+use std::collections::{HashMap, HashSet};
+
+pub use axis::{AxisReduction, AxisView};
+pub use cover::Cover;
+pub use lowering::{KernelDraft, Lower, Lowering};
+pub(crate) use lowering::{copy_span, fill};
+pub use options::{Features, Im2col, PlanOptions};
+pub use product::{Block, LANES};
+
+use crate::entity::ValueId;
+use crate::error::GraphError;
+use crate::graph::{Graph, Node};
+use crate::kernel::{Address, BufferId, Kernel, Stmt};
+use crate::ops::Op;
+use crate::shape::{DType, Type};
+
+/// Elements a buffer has: a multiple of the batch size, or a fixed number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Whether there are so many for each item of the batch.
+    pub batched: bool,
+    /// How many.
+    pub elements: usize,
+}
+
+impl Size {
+    /// The size of a value.
+    pub fn of(ty: &Type) -> Self {
+        Size { batched: ty.shape.is_batched(), elements: ty.shape.item_elements() }
+    }
+}
+
+/// Where a buffer lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Not placed: nothing uses it.
+    Nowhere,
+    /// Memory bound to each run: an index into [`Plan::slots`].
+    Slot(usize),
+    /// The batch arena, at so many elements times the batch size.
+    Batch(usize),
+    /// The fixed arena, at an element.
+    Fixed(usize),
+    /// Memory that lives as long as the program: constants and what `prepare` computes.
+    Prepared(usize),
+    /// The running thread's own scratch, at an element.
+    Scratch(usize),
+}
+
+/// Memory that kernels refer to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffer {
+    /// What it holds.
+    pub name: String,
+    /// How large it is.
+    pub size: Size,
+    /// Where it lives.
+    pub place: Place,
+}
+
+/// Memory that comes from outside the program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot {
+    /// What it is bound to.
+    pub kind: SlotKind,
+    /// The name of the source or output.
+    pub name: String,
+    /// Its type.
+    pub ty: Type,
+}
+
+/// What a [`Slot`] is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SlotKind {
+    /// An input of the graph.
+    Input,
+    /// A parameter or state, read and (in training) updated in place.
+    Stored,
+    /// An output of the graph.
+    Output,
+}
+
+/// Elements of each arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Elements of the batch arena per item.
+    pub batch: usize,
+    /// Elements of the fixed arena.
+    pub fixed: usize,
+    /// Elements of the prepared memory.
+    pub prepared: usize,
+    /// Elements of scratch per thread.
+    pub scratch: usize,
+}
+
+impl Memory {
+    /// Bytes of all arenas at a batch size and thread count.
+    pub fn bytes(&self, batch: usize, threads: usize) -> usize {
+        4 * (self.batch * batch + self.fixed + self.prepared + self.scratch * threads)
+    }
+}
+
+/// Which kernels compute a graph, and where every value lives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The network's name.
+    pub name: String,
+    /// Every buffer; kernels refer to them by index.
+    pub buffers: Vec<Buffer>,
+    /// Memory from outside.
+    pub slots: Vec<Slot>,
+    /// Constants, to be written into prepared memory once.
+    pub constants: Vec<(BufferId, Vec<f32>)>,
+    /// Kernels to run when parameters have changed.
+    pub prepare: Vec<Kernel>,
+    /// Kernels to run for every batch.
+    pub run: Vec<Kernel>,
+    /// Elements of each arena.
+    pub memory: Memory,
+    /// Threads that share a run.
+    pub threads: usize,
+}
+
+impl Plan {
+    /// Where a constant lives in prepared memory.
+    pub fn prepared_offset(&self, buffer: BufferId) -> usize {
+        match self.buffers[buffer.index()].place {
+            Place::Prepared(offset) => offset,
+            _ => unreachable!("constants live in prepared memory"),
+        }
+    }
+
+    /// Whether a run writes parameters or states.
+    pub fn writes_stored(&self) -> bool {
+        let is_stored = |buffer: BufferId| match self.buffers[buffer.index()].place {
+            Place::Slot(slot) => self.slots[slot].kind == SlotKind::Stored,
+            _ => false,
+        };
+        self.prepare.iter().chain(&self.run).any(|kernel| {
+            let mut writes = false;
+            kernel.visit(&mut |stmt| match stmt {
+                Stmt::Tile(call) => writes |= is_stored(call.output.buffer),
+                Stmt::Map(map) => writes |= map.stores.iter().any(|store| is_stored(store.address.buffer)),
+                Stmt::For { .. } | Stmt::Branch { .. } => {}
+            });
+            writes
+        })
+    }
+}
+
+/// Makes the plan of a graph.
+///
+/// # Errors
+/// [`GraphError`] where the graph is at fault.
+pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
+    crate::graph::verify(graph)?;
+    let mut lowering = Lowering::new(graph, options);
+    let homes = Homes::of(graph);
+    let mut slots = Vec::new();
+    for node in graph.nodes() {
+        homes.place_results(graph, node, &mut lowering, &mut slots);
+    }
+    homes.place_outputs(graph, &mut lowering, &mut slots);
+    let prepared = prepared_nodes(graph);
+    let mut prepare = Vec::new();
+    let mut run = Vec::new();
+    for (id, node) in graph.node_ids() {
+        crate::ops::dispatch!(&node.op, op => op.lower(&mut lowering, node));
+        if prepared.contains(&id.index()) { &mut prepare } else { &mut run }.extend(lowering.take());
+    }
+    for &(from, to, elements) in &homes.copies(graph, &lowering) {
+        run.push(lowering::copy("store", Address::start(from), Address::start(to), elements));
+    }
+    for kernel in prepare.iter().chain(&run) {
+        crate::kernel::verify(kernel).map_err(|reason| GraphError::Invalid { reason })?;
+    }
+    let Lowering { mut buffers, constants, .. } = lowering;
+    let memory = memory::place(&mut buffers, &constants, &prepare, &run);
+    Ok(Plan {
+        name: graph.name().to_owned(),
+        buffers,
+        slots,
+        constants,
+        prepare,
+        run,
+        memory,
+        threads: options.threads,
+    })
+}
+
+/// Nodes that depend on parameters, states and constants alone, in a graph that does not update them.
+fn prepared_nodes(graph: &Graph) -> HashSet<usize> {
+    let mut prepared = HashSet::new();
+    if !graph.updates().is_empty() {
+        return prepared;
+    }
+    for (id, node) in graph.node_ids() {
+        let is_source = matches!(node.op, Op::Input(_));
+        if !is_source
+            && node.operands.iter().all(|&value| prepared.contains(&graph.producer_id(value).index()))
+        {
+            prepared.insert(id.index());
+        }
+    }
+    prepared
+}
+
+/// Which value's memory each value shares, and which memory comes from outside.
+struct Homes {
+    /// The value whose elements a value shares (through reshapes).
+    root: Vec<ValueId>,
+    /// Roots stored directly into an output slot, by output index.
+    output: HashMap<ValueId, usize>,
+    /// Roots stored directly over the parameter or state they replace.
+    update: HashMap<ValueId, ValueId>,
+}
+
+impl Homes {
+    fn of(graph: &Graph) -> Self {
+        let mut root: Vec<ValueId> = (0..graph.value_count()).map(ValueId::new).collect();
+        for node in graph.nodes() {
+            if let Op::Reshape(_) = node.op {
+                root[node.results[0].index()] = root[node.operands[0].index()];
+            }
+        }
+        let is_source = |value: ValueId| {
+            matches!(
+                graph.producer(value).op,
+                Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_)
+            )
+        };
+        let mut update = HashMap::new();
+        for named in graph.updates() {
+            let Some(target) = graph.source(&named.name) else { continue };
+            if graph.outputs().iter().all(|output| root[output.value.index()] != named.value)
+                && update_in_place(graph, target, named.value, &root)
+            {
+                update.insert(named.value, target);
+            }
+        }
+        let prepared = prepared_nodes(graph);
+        let mut output = HashMap::new();
+        for (index, named) in graph.outputs().iter().enumerate() {
+            let home = root[named.value.index()];
+            if !is_source(home)
+                && !update.contains_key(&home)
+                && !prepared.contains(&graph.producer_id(home).index())
+            {
+                output.entry(home).or_insert(index);
+            }
+        }
+        Homes { root, output, update }
+    }
+
+    fn place_results(&self, graph: &Graph, node: &Node, lowering: &mut Lowering<'_>, slots: &mut Vec<Slot>) {
+        for (index, &value) in node.results.iter().enumerate() {
+            let ty = graph.ty(value);
+            let home = self.root[value.index()];
+            if home != value {
+                let buffer = lowering.buffer(home);
+                lowering.bind(value, buffer);
+                continue;
+            }
+            if let Some(&target) = self.update.get(&value) {
+                let buffer = lowering.buffer(target);
+                lowering.bind(value, buffer);
+                continue;
+            }
+            let slot = match &node.op {
+                Op::Input(input) => Some((SlotKind::Input, input.name.clone())),
+                Op::Parameter(parameter) => Some((SlotKind::Stored, parameter.name.clone())),
+                Op::State(state) => Some((SlotKind::Stored, state.name.clone())),
+                _ => self
+                    .output
+                    .get(&value)
+                    .map(|&output| (SlotKind::Output, graph.outputs()[output].name.clone())),
+            };
+            let (name, place) = match slot {
+                Some((kind, name)) => {
+                    let ty = match kind {
+                        SlotKind::Output => graph.ty(graph.outputs()[self.output[&value]].value).clone(),
+                        SlotKind::Input | SlotKind::Stored => ty.clone(),
+                    };
+                    slots.push(Slot { kind, name: name.clone(), ty });
+                    (name, Place::Slot(slots.len() - 1))
+                }
+                None => {
+                    let name = if node.label.is_empty() { node.op.name() } else { &node.label };
+                    let suffix = if index == 0 { String::new() } else { format!(".{index}") };
+                    (format!("{name}{suffix} {value}"), Place::Nowhere)
+                }
+            };
+            let buffer = lowering.new_buffer(Buffer { name, size: Size::of(ty), place });
+            lowering.bind(value, buffer);
+            if let Op::Constant(constant) = &node.op {
+                lowering.constants.push((buffer, constant.values.clone()));
+            }
+        }
+    }
+
+    /// Outputs that share no memory with the value they name get memory and a copy of their own.
+    fn place_outputs(&self, graph: &Graph, lowering: &mut Lowering<'_>, slots: &mut Vec<Slot>) {
+        for (index, named) in graph.outputs().iter().enumerate() {
+            if self.output.get(&self.root[named.value.index()]) == Some(&index) {
+                continue;
+            }
+            let ty = graph.ty(named.value).clone();
+            let size = Size::of(&ty);
+            slots.push(Slot { kind: SlotKind::Output, name: named.name.clone(), ty });
+            let place = Place::Slot(slots.len() - 1);
+            let buffer = lowering.new_buffer(Buffer { name: named.name.clone(), size, place });
+            lowering.output_copies.push((named.value, buffer));
+        }
+    }
+
+    /// Copies to make at the end of a run: outputs and updates that could not be computed in place.
+    fn copies(&self, graph: &Graph, lowering: &Lowering<'_>) -> Vec<(BufferId, BufferId, Size)> {
+        let outputs = lowering.output_copies.iter().map(|&(value, buffer)| (value, buffer));
+        let updates = graph
+            .updates()
+            .iter()
+            .filter(|named| !self.update.contains_key(&named.value))
+            .filter_map(|named| Some((named.value, lowering.buffer(graph.source(&named.name)?))));
+        outputs
+            .chain(updates)
+            .map(|(value, to)| (lowering.buffer(value), to, Size::of(graph.ty(value))))
+            .filter(|(from, to, _)| from != to)
+            .collect()
+    }
+}
+
+/// Whether a new value may be written over the old one: it comes from an operator that reads each element before it
+/// writes it, and nothing reads the old value later.
+fn update_in_place(graph: &Graph, target: ValueId, value: ValueId, root: &[ValueId]) -> bool {
+    let producer = graph.producer_id(value);
+    let node = graph.node(producer);
+    let elementwise = matches!(node.op, Op::Sgd(_) | Op::Adam(_) | Op::BatchNormTraining(_));
+    let own_operand = node.operands.contains(&target);
+    let read_later = graph.node_ids().any(|(id, other)| {
+        id > producer && other.operands.iter().any(|operand| root[operand.index()] == target)
+    });
+    let output = graph.outputs().iter().any(|output| root[output.value.index()] == target);
+    elementwise && own_operand && !read_later && !output && graph.ty(target).dtype == DType::F32
+}

@@ -1,0 +1,54 @@
+//! How a program is to be compiled.
+
+use serde::{Deserialize, Serialize};
+
+/// How convolutions get their patches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Im2col {
+    /// The patches of a few rows at a time, in a panel of at most so many bytes (one row at least).
+    Tiled {
+        /// Bound on the panel.
+        panel_bytes: usize,
+    },
+    /// The patches of a whole image at once.
+    Whole,
+}
+
+/// The instructions code may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Features {
+    /// Everything the running CPU has.
+    #[default]
+    Native,
+    /// Only what every CPU of the architecture has (on x86-64: SSE2, no fused multiply-add).
+    Baseline,
+}
+
+/// How plans are made and code is generated. The answers never depend on it beyond rounding.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PlanOptions {
+    /// Threads that share each run; 1 is truly serial.
+    pub threads: usize,
+    /// Width of vectors in bits; `None` takes the widest there is code for. Only 128 at present.
+    pub vector_bits: Option<usize>,
+    /// The instructions code may use.
+    pub features: Features,
+    /// How convolutions get their patches.
+    pub im2col: Im2col,
+    /// Whether Cranelift checks the code it is given.
+    pub verify_code: bool,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        PlanOptions {
+            threads: 1,
+            vector_bits: None,
+            features: Features::Native,
+            im2col: Im2col::Tiled { panel_bytes: 32 * 1024 },
+            verify_code: cfg!(debug_assertions),
+        }
+    }
+}

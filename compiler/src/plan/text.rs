@@ -1,0 +1,44 @@
+//! Prints a plan: memory, buffers, steps with their reasons.
+
+use std::fmt;
+
+use super::{Place, Plan, Size};
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.batched { "N*" } else { "" }, self.elements)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let memory = &self.memory;
+        writeln!(f, "plan {} {{", self.name)?;
+        writeln!(
+            f,
+            "  memory (bytes): {} per item, {} fixed, {} prepared, {} scratch on each of {} threads",
+            4 * memory.batch,
+            4 * memory.fixed,
+            4 * memory.prepared,
+            4 * memory.scratch,
+            self.threads
+        )?;
+        for (index, buffer) in self.buffers.iter().enumerate() {
+            let place = match buffer.place {
+                Place::Nowhere => continue,
+                Place::Slot(slot) => format!("{:?} `{}`", self.slots[slot].kind, self.slots[slot].name),
+                Place::Batch(offset) => format!("batch arena at N*{offset}"),
+                Place::Fixed(offset) => format!("fixed arena at {offset}"),
+                Place::Prepared(offset) => format!("prepared at {offset}"),
+                Place::Scratch(offset) => format!("scratch at {offset}"),
+            };
+            writeln!(f, "  b{index} = {} x f32 in {place}  ; {}", buffer.size, buffer.name)?;
+        }
+        for (stage, kernels) in [("prepare", &self.prepare), ("run", &self.run)] {
+            for (step, kernel) in kernels.iter().enumerate() {
+                writeln!(f, "  {stage} {step}: {}  ; {}", kernel.name, kernel.note)?;
+            }
+        }
+        f.write_str("}\n")
+    }
+}

@@ -1,0 +1,232 @@
+//! What a network consists of and costs, layer by layer, before anything is compiled: parameters, multiply-adds, memory,
+//! receptive field. How it prints lives in `table`; measured times do not live here.
+
+mod receptive_field;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use self::receptive_field::Field;
+use crate::graph::{Graph, Node, source_name};
+use crate::ops::conv::{Conv, EpilogueStep};
+use crate::ops::linear::Linear;
+use crate::ops::source::InputRole;
+use crate::ops::{Op, Operator};
+use crate::shape::{Shape, Type};
+
+/// Bytes of one element: both element types have 32 bits.
+const ELEMENT_BYTES: u64 = 4;
+
+/// A network layer by layer, with totals. Prints as a table; serialises as data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The name of the network.
+    pub network: String,
+    /// The inputs and the layers, in the order of their first operator.
+    pub rows: Vec<Row>,
+    /// Sums over the network.
+    pub totals: Totals,
+}
+
+/// A layer: all operators of one label, or a single operator that has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The label: `c1`, `inception3a.path1`. For an input, its name; empty for an operator without a label.
+    pub label: String,
+    /// What it computes, in order: `conv`, `bias`, `relu`.
+    pub operators: Vec<String>,
+    /// The shape of its last result.
+    pub output: Shape,
+    /// The number of trainable numbers it is the first to use.
+    pub parameters: u64,
+    /// The number of kept numbers that no gradient reaches (running statistics, momentum) it is the first to use.
+    pub state: u64,
+    /// Multiplications of products, each with its addition, per batch item. Bias, pooling and activations have none.
+    pub multiply_adds: u64,
+    /// How many input elements along each spatial axis one element of the last result can see, padding included.
+    /// `None` where it sees the whole input, or where the input has no spatial axes.
+    pub receptive_field: Option<Vec<usize>>,
+    /// Bytes per batch item of the values it makes and something uses. An operator that changes elements one by one
+    /// makes no new value where nothing else needs the old one; nor does a reshape.
+    pub output_bytes: u64,
+}
+
+/// Sums over a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// The number of trainable numbers, used or not.
+    pub parameters: u64,
+    /// Their bytes.
+    pub parameter_bytes: u64,
+    /// The number of kept numbers that no gradient reaches.
+    pub state: u64,
+    /// Multiply-adds per batch item.
+    pub multiply_adds: u64,
+    /// The rows' `output_bytes`: what it takes to keep every value, as training nearly does. The peak of a compiled
+    /// program is lower: its plan gives the memory of a value that is done with to another.
+    pub activation_bytes: u64,
+}
+
+/// Summarises a graph: as declared, the layers as written; optimised for inference, what the passes made of them. In a
+/// training graph a layer's operators include those of its gradients, so that its output may be one.
+///
+/// ```
+/// use windlass_compiler::graph::{Builder, Layer};
+/// use windlass_compiler::summary::summary;
+///
+/// let mut builder = Builder::new("net");
+/// let x = builder.input("x", &[4])?;
+/// let y = builder.layer("f1", &Layer::linear(2), x)?;
+/// builder.output("y", y)?;
+/// let summary = summary(&builder.finish()?);
+/// assert_eq!(summary.totals.parameters, 2 * 4 + 2);
+/// assert_eq!(summary.rows[1].operators, ["linear", "bias"]);
+/// println!("{summary}");
+/// # Ok::<(), windlass_compiler::error::GraphError>(())
+/// ```
+pub fn summary(graph: &Graph) -> Summary {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut row_of_label: HashMap<&str, usize> = HashMap::new();
+    let mut claimed = vec![false; graph.value_count()];
+    let fields = receptive_field::fields(graph);
+    let use_counts = graph.use_counts();
+    for node in graph.nodes() {
+        let label = match &node.op {
+            Op::Input(input) if input.role == InputRole::Data => &input.name,
+            Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_) => continue,
+            _ => &node.label,
+        };
+        let next = rows.len();
+        let stands_alone = label.is_empty() || matches!(node.op, Op::Input(_));
+        let index = if stands_alone { next } else { *row_of_label.entry(label).or_insert(next) };
+        if index == next {
+            rows.push(Row::new(label, &graph.ty(node.results[0]).shape));
+        }
+        let row = &mut rows[index];
+        row.operators.extend(operator_names(&node.op));
+        row.multiply_adds += multiply_adds(graph, node);
+        for &operand in &node.operands {
+            if !std::mem::replace(&mut claimed[operand.index()], true) {
+                row.claim(&graph.producer(operand).op);
+            }
+        }
+        let result = node.results[0];
+        if graph.ty(result).shape.is_batched() || !row.output.is_batched() {
+            row.output = graph.ty(result).shape.clone();
+            row.receptive_field = match &fields[result.index()] {
+                Field::Local(axes) => Some(axes.iter().map(|axis| axis.size).collect()),
+                Field::Independent | Field::Global => None,
+            };
+        }
+        if !matches!(node.op, Op::Input(_)) && !works_in_place(graph, node, &use_counts) {
+            let used = node.results.iter().filter(|result| use_counts[result.index()] > 0);
+            row.output_bytes += used.map(|&result| bytes_per_item(graph.ty(result))).sum::<u64>();
+        }
+    }
+    let totals = totals(graph, &rows);
+    Summary { network: graph.name().to_owned(), rows, totals }
+}
+
+impl Row {
+    fn new(label: &str, output: &Shape) -> Self {
+        Row {
+            label: label.to_owned(),
+            operators: Vec::new(),
+            output: output.clone(),
+            parameters: 0,
+            state: 0,
+            multiply_adds: 0,
+            receptive_field: None,
+            output_bytes: 0,
+        }
+    }
+
+    /// Counts what the row is the first to use.
+    fn claim(&mut self, op: &Op) {
+        match op {
+            Op::Parameter(parameter) => self.parameters += parameter.shape.item_elements() as u64,
+            Op::State(state) => self.state += state.shape.item_elements() as u64,
+            _ => {}
+        }
+    }
+}
+
+fn totals(graph: &Graph, rows: &[Row]) -> Totals {
+    let parameters = graph.parameters().map(|(_, parameter)| parameter.shape.item_elements() as u64).sum();
+    Totals {
+        parameters,
+        parameter_bytes: parameters * ELEMENT_BYTES,
+        state: graph.states().map(|(_, state)| state.shape.item_elements() as u64).sum(),
+        multiply_adds: rows.iter().map(|row| row.multiply_adds).sum(),
+        activation_bytes: rows.iter().map(|row| row.output_bytes).sum(),
+    }
+}
+
+/// Bytes of one item of a batched value; a value without a batch axis costs no item anything.
+fn bytes_per_item(ty: &Type) -> u64 {
+    if ty.shape.is_batched() { ty.shape.item_elements() as u64 * ELEMENT_BYTES } else { 0 }
+}
+
+/// Whether the result can take the place of an operand that nothing else uses.
+fn works_in_place(graph: &Graph, node: &Node, use_counts: &[usize]) -> bool {
+    match node.op {
+        Op::Reshape(_) | Op::Dropout(_) => true,
+        Op::Unary(_) | Op::Binary(_) | Op::Bias(_) | Op::Scale(_) | Op::BatchNorm(_) => {
+            node.operands.iter().any(|&operand| {
+                use_counts[operand.index()] == 1
+                    && source_name(&graph.producer(operand).op).is_none()
+                    && graph.ty(operand) == graph.ty(node.results[0])
+            })
+        }
+        _ => false,
+    }
+}
+
+/// Multiplications of a product, each with its addition, per batch item.
+fn multiply_adds(graph: &Graph, node: &Node) -> u64 {
+    let product: Op = match &node.op {
+        Op::Conv(conv) => Conv { epilogue: Vec::new(), ..conv.clone() }.into(),
+        Op::Linear(_) => Linear { epilogue: Vec::new() }.into(),
+        Op::ConvGradInput(_) | Op::ConvGradWeight(_) | Op::LinearGradInput(_) | Op::LinearGradWeight(_) => {
+            node.op.clone()
+        }
+        Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_) => return 0,
+        Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_) => return 0,
+        Op::Unary(_) | Op::Binary(_) | Op::Bias(_) | Op::Scale(_) | Op::SumChannels(_) => return 0,
+        Op::Reshape(_) | Op::Concat(_) | Op::Slice(_) => return 0,
+        Op::BatchNorm(_) | Op::BatchNormTraining(_) | Op::BatchNormGrad(_) => return 0,
+        Op::Dropout(_) | Op::DropoutTraining(_) => return 0,
+        Op::Softmax(_) | Op::LogSoftmax(_) | Op::SoftmaxGrad(_) | Op::LogSoftmaxGrad(_) => return 0,
+        Op::CrossEntropy(_) | Op::CrossEntropyGrad(_) => return 0,
+        Op::MeanSquaredError(_) | Op::MeanSquaredErrorGrad(_) => return 0,
+        Op::Sgd(_) | Op::Adam(_) | Op::ClipFactor(_) => return 0,
+    };
+    product.cost(&graph.types(&node.operands[..2]), &graph.types(&node.results)).flops_per_item / 2
+}
+
+/// The names of what an operator does, its epilogue's steps one by one.
+fn operator_names(op: &Op) -> Vec<String> {
+    let product = |epilogue: &[EpilogueStep]| {
+        std::iter::once(op.name().to_owned()).chain(epilogue.iter().map(name_of)).collect()
+    };
+    match op {
+        Op::Conv(conv) => product(&conv.epilogue),
+        Op::Linear(linear) => product(&linear.epilogue),
+        Op::Unary(unary) => vec![name_of(&unary.kind)],
+        Op::Binary(binary) => vec![name_of(&binary.kind)],
+        _ => vec![op.name().to_owned()],
+    }
+}
+
+/// The name of a kind in the text form.
+fn name_of(kind: &impl Serialize) -> String {
+    match serde_json::to_value(kind) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}

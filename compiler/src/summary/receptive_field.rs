@@ -1,0 +1,131 @@
+//! How far each value sees into the input: sizes and strides of receptive fields, accumulated through windows.
+//!
+//! Through a window of dilated extent `k` and stride `s` a field of size `r` and stride `j` becomes one of size
+//! `r + (k − 1)·j` and stride `s·j` (Araujo, Norris and Sim 2019, "Computing Receptive Fields of Convolutional Neural
+//! Networks"). Where paths join, the larger counts.
+
+use crate::graph::{Graph, Node};
+use crate::ops::Op;
+use crate::ops::window::Window;
+use crate::shape::Type;
+
+/// What one element of a value depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    /// On no input: parameters and what is computed from them.
+    Independent,
+    /// On a stretch of the input along each spatial axis.
+    Local(Vec<Axis>),
+    /// On the whole input, or on an input without spatial axes.
+    Global,
+}
+
+/// A receptive field along one spatial axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Axis {
+    /// How many input elements one element sees.
+    pub(super) size: usize,
+    /// How many input elements lie between the fields of neighbouring elements.
+    pub(super) stride: usize,
+}
+
+/// The field of every value.
+pub(super) fn fields(graph: &Graph) -> Vec<Field> {
+    let mut fields = vec![Field::Independent; graph.value_count()];
+    for node in graph.nodes() {
+        let operands: Vec<Field> =
+            node.operands.iter().map(|operand| fields[operand.index()].clone()).collect();
+        let field = field(graph, node, operands);
+        for result in &node.results {
+            fields[result.index()] = field.clone();
+        }
+    }
+    fields
+}
+
+fn field(graph: &Graph, node: &Node, mut operands: Vec<Field>) -> Field {
+    let shape = |index: usize| &graph.ty(node.operands[index]).shape;
+    match &node.op {
+        Op::Input(input) => of_input(&input.ty),
+        Op::Parameter(_) | Op::State(_) | Op::Constant(_) => Field::Independent,
+        Op::Conv(conv) => {
+            operands[0] = through(&conv.window, &operands[0]);
+            join(operands)
+        }
+        Op::MaxPool(pool) => through(&pool.window, &operands[0]),
+        Op::AvgPool(pool) => through(&pool.window, &operands[0]),
+        Op::Reshape(reshape) if reshape.shape.dims().get(2..) != shape(0).dims().get(2..) => {
+            everything(operands)
+        }
+        Op::Reshape(_)
+        | Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Bias(_)
+        | Op::Scale(_)
+        | Op::Concat(_)
+        | Op::Slice(_)
+        | Op::BatchNorm(_)
+        // The statistics of the batch are not counted: they say nothing about where an element looks.
+        | Op::BatchNormTraining(_)
+        | Op::Dropout(_)
+        | Op::DropoutTraining(_)
+        | Op::Softmax(_)
+        | Op::LogSoftmax(_) => join(operands),
+        // Products and sums over all positions, and gradients, which come from a loss that saw everything.
+        Op::Linear(_)
+        | Op::LinearGradInput(_)
+        | Op::LinearGradWeight(_)
+        | Op::ConvGradInput(_)
+        | Op::ConvGradWeight(_)
+        | Op::MaxPoolGrad(_)
+        | Op::AvgPoolGrad(_)
+        | Op::SumChannels(_)
+        | Op::BatchNormGrad(_)
+        | Op::SoftmaxGrad(_)
+        | Op::LogSoftmaxGrad(_)
+        | Op::CrossEntropy(_)
+        | Op::CrossEntropyGrad(_)
+        | Op::MeanSquaredError(_)
+        | Op::MeanSquaredErrorGrad(_)
+        | Op::Sgd(_)
+        | Op::Adam(_)
+        | Op::ClipFactor(_) => everything(operands),
+    }
+}
+
+fn of_input(ty: &Type) -> Field {
+    match ty.shape.rank() {
+        _ if !ty.shape.is_batched() => Field::Independent,
+        rank @ 3.. => Field::Local(vec![Axis { size: 1, stride: 1 }; rank - 2]),
+        _ => Field::Global,
+    }
+}
+
+fn through(window: &Window, field: &Field) -> Field {
+    let Field::Local(axes) = field else { return field.clone() };
+    let widen = |(index, axis): (usize, &Axis)| Axis {
+        size: (window.extent(index) - 1).saturating_mul(axis.stride).saturating_add(axis.size),
+        stride: axis.stride.saturating_mul(window.stride[index]),
+    };
+    Field::Local(axes.iter().enumerate().map(widen).collect())
+}
+
+fn join(fields: Vec<Field>) -> Field {
+    fields.into_iter().fold(Field::Independent, |left, right| match (left, right) {
+        (Field::Independent, other) | (other, Field::Independent) => other,
+        (Field::Local(left), Field::Local(right)) if left.len() == right.len() => {
+            let wider =
+                |(l, r): (&Axis, &Axis)| Axis { size: l.size.max(r.size), stride: l.stride.max(r.stride) };
+            Field::Local(left.iter().zip(&right).map(wider).collect())
+        }
+        _ => Field::Global,
+    })
+}
+
+/// The field of what mixes all positions of its operands.
+fn everything(operands: Vec<Field>) -> Field {
+    match join(operands) {
+        Field::Independent => Field::Independent,
+        Field::Local(_) | Field::Global => Field::Global,
+    }
+}

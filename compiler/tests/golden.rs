@@ -1,0 +1,245 @@
+//! The interpreter, the gradients and the optimisers against PyTorch: golden files that `tests/golden/make.py` wrote.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use support::{WEIGHTS, operator, weighted_sum};
+use windlass_compiler::autodiff::{TrainingOptions, gradients, names, training_graph};
+use windlass_compiler::entity::ValueId;
+use windlass_compiler::graph::Graph;
+use windlass_compiler::interp::{Array, Bindings, Real, run};
+use windlass_compiler::ops::Op;
+use windlass_compiler::shape::{DType, Shape, Type};
+
+/// An array as the script writes it.
+#[derive(Deserialize)]
+struct Golden {
+    sizes: Vec<usize>,
+    values: Vec<f64>,
+    integers: bool,
+}
+
+impl Golden {
+    fn array(&self) -> Array<f64> {
+        if self.integers {
+            Array::ints(self.sizes.clone(), self.values.iter().map(|&value| value as i32).collect())
+        } else {
+            Array::new(self.sizes.clone(), self.values.clone())
+        }
+    }
+
+    fn ty(&self, batched: bool) -> Type {
+        let shape = if batched { Shape::batched(&self.sizes[1..]) } else { Shape::fixed(&self.sizes) };
+        Type { dtype: if self.integers { DType::I32 } else { DType::F32 }, shape }
+    }
+}
+
+/// One operator, forward and backward.
+#[derive(Deserialize)]
+struct Layer {
+    name: String,
+    op: Op,
+    /// The operands whose first axis is the batch.
+    batched: Vec<usize>,
+    operands: Vec<Golden>,
+    results: Vec<Golden>,
+    /// The gradient that comes in at the first result.
+    gradient: Golden,
+    /// The gradients towards the operands, where PyTorch has any.
+    gradients: Vec<Option<Golden>>,
+}
+
+/// A few steps of training a small network.
+#[derive(Deserialize)]
+struct Training {
+    name: String,
+    graph: String,
+    options: TrainingOptions,
+    learning_rate: f64,
+    x: Golden,
+    target: Golden,
+    parameters: BTreeMap<String, Golden>,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    loss: f64,
+    gradient_norm: Option<f64>,
+    parameters: BTreeMap<String, Golden>,
+}
+
+fn read<T: DeserializeOwned>(file: &str) -> T {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(file);
+    let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_reader(BufReader::new(file))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Compares element by element: in double precision to what the files hold, in single precision to its rounding, both
+/// relative to the largest element.
+#[track_caller]
+fn check<T: Real>(what: &str, got: &Array<T>, expected: &Golden) {
+    let tolerance = if Real::to_f64(T::epsilon()) < 1e-10 { 1e-10 } else { 1e-5 };
+    assert_eq!(got.sizes, expected.sizes, "{what}");
+    let scale = expected.values.iter().fold(1.0, |scale: f64, value| scale.max(value.abs()));
+    for (index, (&got, expected)) in got.real().iter().zip(&expected.values).enumerate() {
+        let error = (Real::to_f64(got) - expected).abs();
+        assert!(error <= tolerance * scale, "{what}, element {index}: {got:?}, PyTorch has {expected}");
+    }
+}
+
+impl Layer {
+    /// The operator with its gradients: the graph, its results, and the operands with the gradient towards each.
+    fn graph(&self) -> (Graph, Vec<ValueId>, Vec<(usize, ValueId)>) {
+        let types: Vec<Type> = self
+            .operands
+            .iter()
+            .enumerate()
+            .map(|(index, operand)| operand.ty(self.batched.contains(&index)))
+            .collect();
+        let (mut graph, sources, results) = operator(&self.op, &types);
+        let loss = weighted_sum(&mut graph, results[0]);
+        let differentiated: Vec<usize> =
+            (0..self.operands.len()).filter(|&operand| self.gradients[operand].is_some()).collect();
+        let towards: Vec<ValueId> = differentiated.iter().map(|&operand| sources[operand]).collect();
+        let (graph, gradients) =
+            gradients(&graph, loss, &towards).unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        (graph, results, differentiated.into_iter().zip(gradients).collect())
+    }
+
+    fn check<T: Real>(&self) {
+        let (graph, results, gradients) = self.graph();
+        let batch = self.operands[0].sizes[0];
+        let mut bindings: Bindings<T> = self
+            .operands
+            .iter()
+            .enumerate()
+            .map(|(index, operand)| (format!("operand{index}"), operand.array().convert()))
+            .collect();
+        // A result without a batch is weighed once for every item: the first has the gradient, the others none.
+        for name in [WEIGHTS, "anchor"] {
+            if let Some(source) = graph.source(name) {
+                let mut array = Array::<f64>::zeros(graph.ty(source).shape.concrete(batch)).real().to_vec();
+                if name == WEIGHTS {
+                    array[..self.gradient.values.len()].copy_from_slice(&self.gradient.values);
+                }
+                let sizes = graph.ty(source).shape.concrete(batch);
+                bindings.insert(name.to_owned(), Array::new(sizes, array).convert());
+            }
+        }
+        let outcome = run(&graph, batch, &bindings).unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        for (index, (&result, expected)) in results.iter().zip(&self.results).enumerate() {
+            check(&format!("{}, result {index}", self.name), outcome.value(result), expected);
+        }
+        for (operand, gradient) in gradients {
+            if let Some(expected) = &self.gradients[operand] {
+                let what = format!("{}, gradient towards operand {operand}", self.name);
+                check(&what, outcome.value(gradient), expected);
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn check_layers(file: &str) {
+    for layer in read::<Vec<Layer>>(file) {
+        layer.check::<f64>();
+        layer.check::<f32>();
+    }
+}
+
+#[test]
+fn convolution() {
+    check_layers("conv.json");
+}
+
+#[test]
+fn pooling() {
+    check_layers("pool.json");
+}
+
+#[test]
+fn normalisation_and_softmax() {
+    check_layers("normalisation.json");
+}
+
+#[test]
+fn elements() {
+    check_layers("elements.json");
+}
+
+#[test]
+fn losses() {
+    check_layers("loss.json");
+}
+
+impl Training {
+    fn graph(&self) -> Graph {
+        let graph: Graph = self.graph.parse().unwrap();
+        training_graph(&graph, &self.options).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+    }
+
+    fn check<T: Real>(&self) {
+        let graph = self.graph();
+        let mut bindings: Bindings<T> =
+            self.parameters.iter().map(|(name, value)| (name.clone(), value.array().convert())).collect();
+        bindings.insert("x".to_owned(), self.x.array().convert());
+        bindings.insert(names::TARGET.to_owned(), self.target.array().convert());
+        bindings.insert(names::LEARNING_RATE.to_owned(), Array::scalar(T::from_f64(self.learning_rate)));
+        for (value, state) in graph.states() {
+            bindings.insert(state.name.clone(), Array::zeros(graph.ty(value).shape.concrete(1)));
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            if let Some(correction) = self.options.optimizer.correction(index as u64 + 1) {
+                let correction = correction.map(T::from_f64).to_vec();
+                bindings.insert(names::CORRECTION.to_owned(), Array::new([2], correction));
+            }
+            let outcome = run(&graph, self.x.sizes[0], &bindings)
+                .unwrap_or_else(|error| panic!("{}: {error}", self.name));
+            let what = format!("{}, step {index}", self.name);
+            let single = |value| Golden { sizes: Vec::new(), values: vec![value], integers: false };
+            check(&format!("{what}, loss"), &outcome.outputs[names::LOSS], &single(step.loss));
+            assert_eq!(outcome.outputs.contains_key(names::GRADIENT_NORM), step.gradient_norm.is_some());
+            if let Some(norm) = step.gradient_norm {
+                let got = &outcome.outputs[names::GRADIENT_NORM];
+                check(&format!("{what}, gradient norm"), got, &single(norm));
+            }
+            for (name, expected) in &step.parameters {
+                check(&format!("{what}, {name}"), &outcome.updates[name], expected);
+            }
+            bindings.extend(outcome.updates);
+        }
+    }
+}
+
+#[test]
+fn optimizers() {
+    for training in read::<Vec<Training>>("optimizer.json") {
+        training.check::<f64>();
+        training.check::<f32>();
+    }
+}
+
+/// Gradient operators count where the gradient of a layer holds them.
+#[test]
+fn every_operator_is_compared() {
+    let layers = ["conv.json", "pool.json", "normalisation.json", "elements.json", "loss.json"]
+        .into_iter()
+        .flat_map(read::<Vec<Layer>>)
+        .map(|layer| layer.graph().0);
+    let trainings = read::<Vec<Training>>("optimizer.json").into_iter().map(|training| training.graph());
+    let compared: BTreeSet<&str> = layers
+        .chain(trainings)
+        .flat_map(|graph| graph.nodes().iter().map(|node| node.op.name()).collect::<Vec<_>>())
+        .collect();
+    let missing: Vec<&str> = Op::NAMES.iter().copied().filter(|name| !compared.contains(name)).collect();
+    // Its masks come from another generator than PyTorch's, which has known answers of its own.
+    assert_eq!(missing, ["dropout_training"]);
+}

@@ -1,0 +1,280 @@
+//! Every operator's gradient against central differences in double precision, through sums in which every element of the
+//! result has its own weight.
+
+mod support;
+
+use support::{check_gradients, operator, outcome, spaced_bindings, weighted_sum};
+use windlass_compiler::graph::Graph;
+use windlass_compiler::interp::Array;
+use windlass_compiler::ops::Op;
+use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormTraining};
+use windlass_compiler::ops::conv::Conv;
+use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
+use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
+use windlass_compiler::ops::linear::Linear;
+use windlass_compiler::ops::loss::{CrossEntropy, MeanSquaredError};
+use windlass_compiler::ops::pool::{AvgPool, MaxPool};
+use windlass_compiler::ops::softmax::{LogSoftmax, Softmax};
+use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::shape::{Shape, Type};
+
+const BATCH: usize = 3;
+
+/// Checks an operator on operands of the given types; those marked `positive` hold numbers between 0.5 and 2.5.
+#[track_caller]
+fn check(op: impl Into<Op>, operands: &[&str]) {
+    let types: Vec<Type> =
+        operands.iter().map(|text| text.trim_start_matches("positive ").parse().unwrap()).collect();
+    let op = op.into();
+    let (mut graph, _, results) = operator(&op, &types);
+    let loss = weighted_sum(&mut graph, results[0]);
+    let mut bindings = spaced_bindings(&graph, BATCH);
+    for (index, _) in operands.iter().enumerate().filter(|(_, text)| text.starts_with("positive ")) {
+        let array = bindings.get_mut(&format!("operand{index}")).unwrap();
+        let values = array.real().iter().map(|x| 1.5 + x).collect();
+        *array = Array::new(array.sizes.clone(), values);
+    }
+    check_gradients(&graph, loss, BATCH, bindings);
+}
+
+fn window<const N: usize>(
+    kernel_size: [usize; N],
+    stride: [usize; N],
+    padding: [usize; N],
+    dilation: [usize; N],
+) -> Window {
+    Window {
+        kernel_size: kernel_size.into(),
+        stride: stride.into(),
+        padding: padding.into(),
+        dilation: dilation.into(),
+    }
+}
+
+#[track_caller]
+fn check_conv(window: Window, groups: usize, x: &str, weight: &str) {
+    check(Conv { window, groups, epilogue: Vec::new() }, &[x, weight]);
+}
+
+#[test]
+fn convolution() {
+    check_conv(Window::square(1, 1, 0), 1, "f32[N, 3, 2, 2]", "f32[2, 3, 1, 1]");
+    check_conv(Window::square(3, 1, 1), 1, "f32[N, 2, 4, 5]", "f32[3, 2, 3, 3]");
+    check_conv(Window::square(3, 2, 1), 1, "f32[N, 2, 6, 5]", "f32[2, 2, 3, 3]");
+    // A stride that leaves rows and columns over, padding wider than the kernel, a stride wider than the kernel.
+    check_conv(Window::square(2, 3, 0), 1, "f32[N, 1, 6, 7]", "f32[2, 1, 2, 2]");
+    check_conv(Window::square(1, 2, 2), 1, "f32[N, 1, 2, 3]", "f32[2, 1, 1, 1]");
+}
+
+#[test]
+fn convolution_with_rectangles_and_dilation() {
+    let rectangle = window([3, 2], [2, 1], [1, 0], [1, 2]);
+    check_conv(rectangle, 1, "f32[N, 2, 5, 4]", "f32[3, 2, 3, 2]");
+    check_conv(window([2, 3], [1, 2], [0, 2], [3, 1]), 1, "f32[N, 1, 5, 3]", "f32[2, 1, 2, 3]");
+}
+
+#[test]
+fn convolution_in_groups() {
+    check_conv(Window::square(3, 1, 1), 2, "f32[N, 4, 3, 4]", "f32[6, 2, 3, 3]");
+    // Depthwise, with two outputs to each input.
+    check_conv(Window::square(3, 2, 1), 3, "f32[N, 3, 5, 5]", "f32[6, 1, 3, 3]");
+}
+
+#[test]
+fn convolution_along_one_and_three_axes() {
+    check_conv(window([3], [2], [1], [2]), 1, "f32[N, 2, 8]", "f32[3, 2, 3]");
+    check_conv(
+        window([2, 1, 3], [1, 2, 1], [1, 0, 1], [1; 3]),
+        1,
+        "f32[N, 2, 2, 3, 2]",
+        "f32[2, 2, 2, 1, 3]",
+    );
+}
+
+#[test]
+fn pooling() {
+    for (window, x) in [
+        (Window::square(2, 2, 0), "f32[N, 2, 4, 4]"),
+        (Window::square(3, 1, 1), "f32[N, 2, 4, 3]"),
+        (Window::square(3, 2, 1), "f32[N, 1, 6, 5]"),
+        (window([3, 2], [2, 1], [1, 0], [1, 1]), "f32[N, 2, 5, 4]"),
+        (window([2, 2], [1, 2], [0, 1], [2, 1]), "f32[N, 1, 5, 4]"),
+        (window([3], [2], [1], [2]), "f32[N, 2, 8]"),
+        (window([2, 3, 1], [2, 1, 1], [1, 1, 0], [1, 1, 1]), "f32[N, 1, 3, 4, 2]"),
+    ] {
+        check(MaxPool { window: window.clone() }, &[x]);
+        check(AvgPool { window }, &[x]);
+    }
+}
+
+#[test]
+fn dense_layers() {
+    check(Linear { epilogue: Vec::new() }, &["f32[N, 5]", "f32[4, 5]"]);
+    check(Linear { epilogue: Vec::new() }, &["f32[N, 1]", "f32[1, 1]"]);
+}
+
+#[test]
+fn functions_of_an_element() {
+    for kind in UnaryKind::ALL {
+        let (batched, fixed) = match kind {
+            UnaryKind::Log | UnaryKind::Sqrt | UnaryKind::Rsqrt => {
+                ("positive f32[N, 2, 3]", "positive f32[5]")
+            }
+            UnaryKind::Relu
+            | UnaryKind::Sigmoid
+            | UnaryKind::Tanh
+            | UnaryKind::Exp
+            | UnaryKind::Negate
+            | UnaryKind::Square => ("f32[N, 2, 3]", "f32[5]"),
+        };
+        check(Unary { kind }, &[batched]);
+        check(Unary { kind }, &[fixed]);
+    }
+}
+
+#[test]
+fn functions_of_two_elements() {
+    for kind in [BinaryKind::Add, BinaryKind::Subtract, BinaryKind::Multiply, BinaryKind::Divide] {
+        check(Binary { kind }, &["f32[N, 2, 3]", "positive f32[N, 2, 3]"]);
+        check(Binary { kind }, &["f32[4]", "positive f32[4]"]);
+        check(Binary { kind }, &["f32[N, 2, 3]", "positive f32[]"]);
+        check(Binary { kind }, &["f32[]", "positive f32[]"]);
+    }
+}
+
+#[test]
+fn channels() {
+    for x in ["f32[N, 3]", "f32[N, 3, 2]", "f32[N, 3, 2, 2]"] {
+        check(Bias {}, &[x, "f32[3]"]);
+        check(Scale { axis: 1 }, &[x, "f32[3]"]);
+        check(SumChannels {}, &[x]);
+    }
+}
+
+#[test]
+fn moving_elements() {
+    check(Reshape { shape: Shape::batched(&[6]) }, &["f32[N, 2, 3]"]);
+    check(Reshape { shape: Shape::fixed(&[6]) }, &["f32[2, 3]"]);
+    check(Concat { axis: 1 }, &["f32[N, 2, 2]", "f32[N, 1, 2]", "f32[N, 3, 2]"]);
+    check(Concat { axis: 2 }, &["f32[N, 2, 1]", "f32[N, 2, 2]"]);
+    check(Concat { axis: 0 }, &["f32[2, 2]", "f32[1, 2]"]);
+    check(Slice { axis: 1, start: 0, length: 2 }, &["f32[N, 5, 2]"]);
+    check(Slice { axis: 1, start: 1, length: 2 }, &["f32[N, 5, 2]"]);
+    check(Slice { axis: 2, start: 3, length: 2 }, &["f32[N, 2, 5]"]);
+    check(Slice { axis: 1, start: 0, length: 5 }, &["f32[N, 5]"]);
+    check(Slice { axis: 0, start: 1, length: 1 }, &["f32[3]"]);
+}
+
+#[test]
+fn batch_normalisation() {
+    for x in ["f32[N, 2]", "f32[N, 2, 3]", "f32[N, 3, 2, 2]"] {
+        let channels = if x.starts_with("f32[N, 3") { "f32[3]" } else { "f32[2]" };
+        let operands = [x, channels, channels, channels, channels];
+        // An ε far from zero shows whether the gradient takes it into account.
+        for epsilon in [1e-5, 0.3] {
+            check_normalisation(&BatchNorm { epsilon, momentum: 0.1 }.into(), &operands);
+            check_normalisation(&BatchNormTraining { epsilon, momentum: 0.1 }.into(), &operands);
+        }
+    }
+}
+
+/// As [`check`], with running statistics that are states: no gradient is asked for them.
+#[track_caller]
+fn check_normalisation(op: &Op, operands: &[&str; 5]) {
+    let channels: Type = operands[1].parse().unwrap();
+    let text = format!(
+        r#"graph norm {{
+            %0 = input {{name = "x", type = "{}"}}
+            %1 = parameter {{name = "gamma", shape = "{shape}", init = {{constant = 1.0}}}}
+            %2 = parameter {{name = "beta", shape = "{shape}", init = {{constant = 0.0}}}}
+            %3 = state {{name = "mean", shape = "{shape}", init = {{constant = 0.0}}}}
+            %4 = state {{name = "variance", shape = "{shape}", init = {{constant = 1.0}}}}
+        }}"#,
+        operands[0],
+        shape = channels.shape,
+    );
+    let mut graph: Graph = text.parse().unwrap();
+    let sources = ["x", "gamma", "beta", "mean", "variance"].map(|name| graph.source(name).unwrap());
+    let results = graph.add(op.clone(), &sources, "").unwrap();
+    let loss = weighted_sum(&mut graph, results[0]);
+    let mut bindings = spaced_bindings(&graph, BATCH);
+    let variance = bindings["variance"].real().iter().map(|x| 1.5 + x).collect();
+    bindings.insert("variance".to_owned(), Array::new(channels.shape.concrete(BATCH), variance));
+    check_gradients(&graph, loss, BATCH, bindings);
+}
+
+#[test]
+fn dropout() {
+    check(Dropout { rate: 0.5 }, &["f32[N, 4]"]);
+    check(DropoutTraining { rate: 0.4, stream: 3 }, &["f32[N, 4, 5]", "i32[2]"]);
+}
+
+#[test]
+fn the_gradient_of_dropout_has_the_mask_of_the_forward_pass() {
+    let op = DropoutTraining { rate: 0.4, stream: 3 };
+    let types = ["f32[N, 50]", "i32[2]"].map(|text| text.parse().unwrap());
+    let (mut graph, sources, results) = operator(&op.into(), &types);
+    let loss = weighted_sum(&mut graph, results[0]);
+    let (graph, gradients) = windlass_compiler::autodiff::gradients(&graph, loss, &sources[..1]).unwrap();
+    let outcome = outcome(&graph, BATCH, &spaced_bindings(&graph, BATCH));
+    let dropped = |value| -> Vec<bool> { outcome.value(value).real().iter().map(|&x| x == 0.0).collect() };
+    assert_eq!(dropped(results[0]), dropped(gradients[0]));
+    assert!(dropped(results[0]).contains(&true) && dropped(results[0]).contains(&false));
+}
+
+#[test]
+fn softmax() {
+    for x in ["f32[N, 4]", "f32[N, 3, 2, 2]", "f32[N, 1, 2]"] {
+        check(Softmax {}, &[x]);
+        check(LogSoftmax {}, &[x]);
+    }
+}
+
+#[test]
+fn losses() {
+    check(CrossEntropy {}, &["f32[N, 4]", "i32[N]"]);
+    check(MeanSquaredError {}, &["f32[N, 2, 3]", "f32[N, 2, 3]"]);
+}
+
+/// A graph in text form whose last value is the loss.
+#[track_caller]
+fn check_graph(nodes: &str) {
+    let mut graph: Graph = format!("graph test {{\n{nodes}\n}}").parse().unwrap();
+    let last = *graph.nodes().last().unwrap().results.last().unwrap();
+    let loss = weighted_sum(&mut graph, last);
+    let bindings = spaced_bindings(&graph, BATCH);
+    check_gradients(&graph, loss, BATCH, bindings);
+}
+
+#[test]
+fn a_value_used_more_than_once_sums_its_gradients() {
+    check_graph(
+        r#"%0 = input {name = "x", type = "f32[N, 4]"}
+           %1 = unary(%0) {kind = "tanh"}
+           %2 = binary(%1, %1) {kind = "multiply"}
+           %3 = binary(%2, %0) {kind = "add"}
+           %4 = binary(%3, %1) {kind = "subtract"}"#,
+    );
+}
+
+#[test]
+fn a_shared_weight_sums_its_gradients() {
+    check_graph(
+        r#"%0 = input {name = "x", type = "f32[N, 3]"}
+           %1 = parameter {name = "w", shape = "[3, 3]", init = "xavier_uniform"}
+           %2 = linear(%0, %1)
+           %3 = unary(%2) {kind = "sigmoid"}
+           %4 = linear(%3, %1)"#,
+    );
+}
+
+#[test]
+fn a_value_without_influence_has_a_gradient_of_zeros() {
+    check_graph(
+        r#"%0 = input {name = "unused", type = "f32[N, 2, 2]"}
+           %1 = parameter {name = "idle", shape = "[3]", init = "xavier_uniform"}
+           %2 = input {name = "x", type = "f32[N, 4]"}
+           %3 = unary(%2) {kind = "exp"}"#,
+    );
+}

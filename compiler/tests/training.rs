@@ -1,0 +1,399 @@
+//! Whole training steps: their gradients against central differences, what they update, and what they refuse.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use support::{check_derivative, outcome, spaced, spaced_bindings};
+use windlass_compiler::autodiff::{
+    AutodiffError, Loss, Optimizer, TrainingOptions, gradients, names, training_graph, training_mode,
+};
+use windlass_compiler::entity::ValueId;
+use windlass_compiler::error::GraphError;
+use windlass_compiler::graph::{Builder, Graph, Layer, verify};
+use windlass_compiler::interp::{Array, Bindings};
+use windlass_compiler::ops::Op;
+use windlass_compiler::ops::conv::EpilogueStep;
+use windlass_compiler::ops::linear::Linear;
+use windlass_compiler::ops::source::InputRole;
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::shape::Type;
+
+/// A network with one output `y` behind layers in a row, each labelled with its position.
+fn network(item: &[usize], layers: &[Layer]) -> Graph {
+    let mut builder = Builder::new("net");
+    let mut x = builder.input("x", item).unwrap();
+    for (index, layer) in layers.iter().enumerate() {
+        x = builder.layer(&format!("l{index}"), layer, x).unwrap();
+    }
+    builder.output("y", x).unwrap();
+    builder.finish().unwrap()
+}
+
+fn lenet() -> Graph {
+    network(
+        &[1, 8, 8],
+        &[
+            Layer::conv2d(3, Window::square(5, 1, 2)),
+            Layer::Sigmoid,
+            Layer::AvgPool2d(Window::square(2, 2, 0)),
+            Layer::conv2d(4, Window::square(3, 1, 0)),
+            Layer::Sigmoid,
+            Layer::AvgPool2d(Window::square(2, 2, 0)),
+            Layer::Flatten,
+            Layer::linear(6),
+            Layer::Sigmoid,
+            Layer::linear(4),
+        ],
+    )
+}
+
+/// Paths side by side, a shortcut, batch normalisation and dropout.
+fn branching() -> Graph {
+    let mut b = Builder::new("branching");
+    let x = b.input("x", &[2, 6, 6]).unwrap();
+    let stem = b.layer("stem", &Layer::conv2d(4, Window::square(3, 1, 1)), x).unwrap();
+    let stem = b.layer("norm", &Layer::BatchNorm { epsilon: 1e-3, momentum: 0.2 }, stem).unwrap();
+    let stem = b.layer("stem", &Layer::Relu, stem).unwrap();
+    let left = b.layer("left", &Layer::conv2d(1, Window::square(1, 1, 0)), stem).unwrap();
+    let middle = b.layer("middle", &Layer::conv2d(2, Window::square(3, 1, 1)), stem).unwrap();
+    let right = b.layer("right", &Layer::MaxPool2d(Window::square(3, 1, 1)), stem).unwrap();
+    let right = b.layer("right", &Layer::conv2d(1, Window::square(1, 1, 0)), right).unwrap();
+    let joined = b.concat("join", &[left, middle, right]).unwrap();
+    let sum = b.add("sum", joined, stem).unwrap();
+    let x = b.layer("drop1", &Layer::Dropout { rate: 0.3 }, sum).unwrap();
+    let x = b.layer("pool", &Layer::MaxPool2d(Window::square(2, 2, 0)), x).unwrap();
+    let x = b.layer("flatten", &Layer::Flatten, x).unwrap();
+    let x = b.layer("drop2", &Layer::Dropout { rate: 0.2 }, x).unwrap();
+    let x = b.layer("last", &Layer::linear(3), x).unwrap();
+    b.output("y", x).unwrap();
+    b.finish().unwrap()
+}
+
+fn options(loss: Loss, optimizer: Optimizer) -> TrainingOptions {
+    TrainingOptions { loss, optimizer, ..TrainingOptions::default() }
+}
+
+fn single(value: f64) -> Array<f64> {
+    Array::scalar(value)
+}
+
+/// Values for a training graph, its learning rate 1 and its optimiser's states 0.
+fn training_bindings(graph: &Graph, batch: usize) -> Bindings<f64> {
+    let mut bindings = spaced_bindings(graph, batch);
+    bindings.insert(names::LEARNING_RATE.to_owned(), single(1.0));
+    for (value, state) in graph.states() {
+        if state.name.starts_with(names::OPTIMIZER_PREFIX) {
+            bindings.insert(state.name.clone(), Array::zeros(graph.ty(value).shape.concrete(batch)));
+        }
+    }
+    bindings
+}
+
+/// Checks the gradient that a training step moves every parameter along: at learning rate 1, plain descent subtracts it.
+#[track_caller]
+fn check_training(network: &Graph, loss: Loss, batch: usize) {
+    let graph = training_graph(network, &options(loss, Optimizer::sgd())).unwrap();
+    verify(&graph).unwrap();
+    assert_eq!(graph.to_string().parse::<Graph>().unwrap(), graph);
+    let mut bindings = training_bindings(&graph, batch);
+    let step = outcome(&graph, batch, &bindings);
+    for (_, parameter) in graph.parameters() {
+        let old = bindings[&parameter.name].real().to_vec();
+        let new = step.updates[&parameter.name].real();
+        let gradient: Vec<f64> = old.iter().zip(new).map(|(old, new)| old - new).collect();
+        check_derivative(&mut bindings, &parameter.name, 0..gradient.len(), &gradient, |bindings| {
+            outcome(&graph, batch, bindings).outputs[names::LOSS].real()[0]
+        });
+    }
+}
+
+#[test]
+fn gradients_of_a_convolutional_network() {
+    check_training(&lenet(), Loss::CrossEntropy, 2);
+    check_training(&lenet(), Loss::MeanSquaredError, 2);
+}
+
+#[test]
+fn gradients_of_a_network_with_branches() {
+    check_training(&branching(), Loss::CrossEntropy, 3);
+}
+
+#[test]
+fn steps_make_the_loss_smaller() {
+    for optimizer in [
+        Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.0 },
+        Optimizer::adam(),
+        Optimizer::adam_w(),
+    ] {
+        let network = network(&[4], &[Layer::linear(8), Layer::Tanh, Layer::linear(3)]);
+        let graph = training_graph(&network, &options(Loss::CrossEntropy, optimizer)).unwrap();
+        let mut bindings = training_bindings(&graph, 6);
+        bindings.insert(names::LEARNING_RATE.to_owned(), single(0.05));
+        let mut losses = Vec::new();
+        for step in 1..=100 {
+            if let Some(correction) = optimizer.correction(step) {
+                bindings.insert(names::CORRECTION.to_owned(), Array::new([2], correction.to_vec()));
+            }
+            let outcome = outcome(&graph, 6, &bindings);
+            losses.push(outcome.outputs[names::LOSS].real()[0]);
+            bindings.extend(outcome.updates);
+        }
+        assert!(losses[99] < 0.1 * losses[0], "{optimizer:?}: {losses:?}");
+    }
+}
+
+#[test]
+fn inference_is_untouched_by_training_mode_of_deterministic_layers() {
+    let network = lenet();
+    assert_eq!(training_mode(&network).unwrap(), network);
+}
+
+#[test]
+fn training_mode_is_reached_once() {
+    let once = training_mode(&branching()).unwrap();
+    verify(&once).unwrap();
+    assert_eq!(training_mode(&once).unwrap(), once);
+    let streams: Vec<u32> = once
+        .nodes()
+        .iter()
+        .filter_map(|node| match &node.op {
+            Op::DropoutTraining(dropout) => Some(dropout.stream),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(streams, [0, 1]);
+    let roles: Vec<(&str, InputRole)> =
+        once.inputs().map(|(_, input)| (input.name.as_str(), input.role)).collect();
+    assert_eq!(roles, [("x", InputRole::Data), (names::SEED, InputRole::Control)]);
+    let updates: Vec<&str> = once.updates().iter().map(|update| update.name.as_str()).collect();
+    assert_eq!(updates, ["norm.running_mean", "norm.running_var"]);
+}
+
+#[test]
+fn running_statistics_follow_the_batches() {
+    let layers = [Layer::BatchNorm { epsilon: 1e-5, momentum: 0.25 }];
+    let graph = training_mode(&network(&[2], &layers)).unwrap();
+    let mut bindings = spaced_bindings(&graph, 2);
+    for (name, values) in [
+        ("l0.running_mean", vec![0.0, 4.0]),
+        ("l0.running_var", vec![1.0, 1.0]),
+        ("x", vec![1.0, 0.0, 3.0, 0.0]),
+    ] {
+        let sizes = graph.ty(graph.source(name).unwrap()).shape.concrete(2);
+        bindings.insert(name.to_owned(), Array::new(sizes, values));
+    }
+    // Channel 0 holds 1 and 3: mean 2, unbiased variance 2. Channel 1 holds 0 and 0.
+    let two = outcome(&graph, 2, &bindings);
+    assert_eq!(two.updates["l0.running_mean"].real(), [0.5, 3.0]);
+    assert_eq!(two.updates["l0.running_var"].real(), [1.25, 0.75]);
+    // A single number has no unbiased variance; its biased one is 0.
+    bindings.insert("x".to_owned(), Array::new([1, 2], vec![8.0, 4.0]));
+    let one = outcome(&graph, 1, &bindings);
+    assert_eq!(one.updates["l0.running_mean"].real(), [2.0, 4.0]);
+    assert_eq!(one.updates["l0.running_var"].real(), [0.75, 0.75]);
+}
+
+#[test]
+fn a_step_updates_what_it_says() {
+    let network = network(&[3], &[Layer::linear(2), Layer::Tanh, Layer::linear(2)]);
+    let options = TrainingOptions {
+        optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 },
+        clip_norm: Some(1.0),
+        frozen: BTreeSet::from(["l0.weight".to_owned()]),
+        ..TrainingOptions::default()
+    };
+    let graph = training_graph(&network, &options).unwrap();
+    let updates: Vec<&str> = graph.updates().iter().map(|update| update.name.as_str()).collect();
+    assert_eq!(
+        updates,
+        [
+            "l0.bias",
+            "optimizer.velocity.l0.bias",
+            "l2.weight",
+            "optimizer.velocity.l2.weight",
+            "l2.bias",
+            "optimizer.velocity.l2.bias",
+        ]
+    );
+    let outputs: Vec<&str> = graph.outputs().iter().map(|output| output.name.as_str()).collect();
+    assert_eq!(outputs, ["y", names::LOSS, names::GRADIENT_NORM]);
+    // Nothing leads to the input or the frozen weight, and what remains is named after its layer.
+    assert!(
+        !graph.nodes().iter().any(|node| matches!(node.op, Op::LinearGradInput(_)) && node.label == "l0")
+    );
+    let weight_gradients: Vec<&str> = graph
+        .nodes()
+        .iter()
+        .filter(|node| matches!(node.op, Op::LinearGradWeight(_)))
+        .map(|node| node.label.as_str())
+        .collect();
+    assert_eq!(weight_gradients, ["l2"]);
+}
+
+#[test]
+fn clipping_bounds_the_step() {
+    let network = network(&[3], &[Layer::linear(2)]);
+    let options = TrainingOptions { clip_norm: Some(0.01), ..TrainingOptions::default() };
+    let graph = training_graph(&network, &options).unwrap();
+    let bindings = training_bindings(&graph, 2);
+    let step = outcome(&graph, 2, &bindings);
+    let moved: f64 = ["l0.weight", "l0.bias"]
+        .iter()
+        .flat_map(|&name| bindings[name].real().iter().zip(step.updates[name].real()))
+        .map(|(old, new)| (old - new).powi(2))
+        .sum();
+    let norm = step.outputs[names::GRADIENT_NORM].real()[0];
+    assert!(norm > 0.01);
+    assert!((moved.sqrt() - 0.01 * norm / (norm + 1e-6)).abs() < 1e-12);
+}
+
+#[test]
+fn options_are_data() {
+    let options = TrainingOptions {
+        loss: Loss::MeanSquaredError,
+        optimizer: Optimizer::adam_w(),
+        clip_norm: Some(2.0),
+        frozen: BTreeSet::from(["a.weight".to_owned()]),
+        output: Some("y".to_owned()),
+    };
+    let text = serde_json::to_string(&options).unwrap();
+    assert_eq!(serde_json::from_str::<TrainingOptions>(&text).unwrap(), options);
+    assert_eq!(serde_json::from_str::<TrainingOptions>("{}").unwrap(), TrainingOptions::default());
+}
+
+#[track_caller]
+fn rejects(network: &Graph, options: &TrainingOptions, expected: &str) {
+    assert_eq!(training_graph(network, options).unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn unsuitable_networks_are_refused() {
+    let defaults = TrainingOptions::default();
+    let plain = || network(&[3], &[Layer::linear(2)]);
+    let with_output =
+        |output: &str| TrainingOptions { output: Some(output.to_owned()), ..TrainingOptions::default() };
+    let frozen = |names: &[&str]| TrainingOptions {
+        frozen: names.iter().map(|&name| name.to_owned()).collect(),
+        ..TrainingOptions::default()
+    };
+    rejects(&plain(), &with_output("z"), r#"the network has no output `z`; it has ["y"]"#);
+    rejects(&plain(), &frozen(&["l9.weight"]), "there is no parameter `l9.weight` to freeze");
+    let nothing = "there is nothing to train: the loss depends on no parameter that is not frozen";
+    rejects(&plain(), &frozen(&["l0.weight", "l0.bias"]), nothing);
+    rejects(&network(&[3], &[Layer::Relu]), &defaults, nothing);
+    rejects(
+        &network(&[3, 2, 2], &[Layer::conv2d(1, Window::square(1, 1, 0))]),
+        &defaults,
+        "`loss: cross_entropy` needs a vector of logits but receives [1, 2, 2]",
+    );
+    let negative = TrainingOptions { clip_norm: Some(-1.0), ..TrainingOptions::default() };
+    rejects(&plain(), &negative, "`clip_factor` has `max_norm` -1, which must be above 0");
+
+    let mut several = plain();
+    several.add_output("x", ValueId::new(0)).unwrap();
+    let expected =
+        r#"the loss needs one output, but the network has ["y", "x"]; name one in the training options"#;
+    rejects(&several, &defaults, expected);
+    assert!(training_graph(&several, &with_output("y")).is_ok());
+}
+
+#[test]
+fn reserved_names_are_refused() {
+    let defaults = TrainingOptions::default();
+    for name in ["labels", "target", "seed", "learning_rate", "correction", "optimizer.x"] {
+        let mut builder = Builder::new("net");
+        let x = builder.input(name, &[3]).unwrap();
+        let y = builder.layer("f", &Layer::linear(2), x).unwrap();
+        builder.output("y", y).unwrap();
+        let expected = AutodiffError::ReservedName { kind: "input", name: name.to_owned() };
+        assert_eq!(training_graph(&builder.finish().unwrap(), &defaults), Err(expected));
+    }
+    let mut builder = Builder::new("net");
+    let x = builder.input("x", &[3]).unwrap();
+    let y = builder.layer("optimizer.velocity", &Layer::linear(2), x).unwrap();
+    builder.output("y", y).unwrap();
+    let name = "optimizer.velocity.weight".to_owned();
+    let expected = AutodiffError::ReservedName { kind: "parameter", name };
+    assert_eq!(training_graph(&builder.finish().unwrap(), &defaults), Err(expected));
+    for name in ["loss", "gradient_norm"] {
+        let mut network = network(&[3], &[Layer::linear(2)]);
+        network.add_output(name, ValueId::new(0)).unwrap();
+        let expected = AutodiffError::ReservedName { kind: "output", name: name.to_owned() };
+        assert_eq!(training_graph(&network, &defaults), Err(expected));
+    }
+}
+
+#[test]
+fn a_source_named_seed_collides_with_dropout() {
+    let mut builder = Builder::new("net");
+    let x = builder.input("seed", &[3]).unwrap();
+    builder.layer("d", &Layer::Dropout { rate: 0.5 }, x).unwrap();
+    let expected = GraphError::DuplicateName { name: "seed".to_owned() };
+    assert_eq!(training_mode(&builder.finish().unwrap()), Err(expected));
+}
+
+fn value(graph: &Graph, name: &str) -> ValueId {
+    graph.source(name).unwrap()
+}
+
+#[test]
+fn gradients_that_do_not_exist_are_refused() {
+    let graph: Graph = r#"graph g {
+        %0 = input {name = "x", type = "f32[N, 2]"}
+        %1 = input {name = "labels", type = "i32[N]"}
+        %2 = cross_entropy(%0, %1)
+        %3 = parameter {name = "w", shape = "[]", init = {constant = 1.0}}
+        %4 = cross_entropy_grad(%3, %0, %1)
+        %5 = cross_entropy(%4, %1)
+    }"#
+    .parse()
+    .unwrap();
+    let (x, labels, w) = (value(&graph, "x"), value(&graph, "labels"), value(&graph, "w"));
+    let [first, twice] = [2, 5].map(|node| graph.nodes()[node].results[0]);
+    let ty: Type = "f32[N, 2]".parse().unwrap();
+    let missing = ValueId::new(77);
+    for (of, towards, expected) in [
+        (x, x, AutodiffError::NotScalar { value: x, ty }),
+        (first, labels, AutodiffError::TowardsIntegers { value: labels }),
+        (first, missing, AutodiffError::UnknownValue { value: missing }),
+        (missing, x, AutodiffError::UnknownValue { value: missing }),
+        (
+            twice,
+            w,
+            AutodiffError::NotDifferentiable {
+                op: "cross_entropy_grad",
+                label: String::new(),
+                towards: "its operands: gradients of gradients are not supported",
+            },
+        ),
+    ] {
+        assert_eq!(gradients(&graph, of, &[towards]).unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn fused_operators_are_refused() {
+    let mut graph: Graph = r#"graph g {
+        %0 = input {name = "x", type = "f32[N, 3]"}
+        %1 = parameter {name = "w", shape = "[2, 3]", init = {constant = 1.0}}
+    }"#
+    .parse()
+    .unwrap();
+    let operands = [value(&graph, "x"), value(&graph, "w")];
+    let y = graph.add_single(Linear { epilogue: vec![EpilogueStep::Relu] }, &operands, "f1").unwrap();
+    graph.add_output("y", y).unwrap();
+    rejects(
+        &graph,
+        &TrainingOptions::default(),
+        "`linear` at `f1` has a fused epilogue; differentiate the graph before fusing it",
+    );
+}
+
+#[test]
+fn spaced_numbers_keep_away_from_kinks() {
+    let mut numbers = spaced(101, 5);
+    numbers.sort_by(f64::total_cmp);
+    assert!(numbers.windows(2).all(|pair| pair[1] - pair[0] > 0.01));
+    assert!(numbers.iter().all(|number| number.abs() > 0.001 && number.abs() <= 1.0));
+}

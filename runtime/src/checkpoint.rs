@@ -1,0 +1,361 @@
+//! Named tensors in a file, in the safetensors format that Python's tools read and write too. Which tensors a network
+//! has, and what its trainer keeps, is up to the caller.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use ndarray::{ArrayD, Dimension, IxDyn};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata as Header, TensorInfo};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, TensorMismatch};
+use crate::tensor::{NamedShapes, NamedTensors};
+
+/// The version of [`Metadata`] written. Files of a later version are refused.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The key of a file's metadata under which [`Metadata`] stands as JSON.
+const METADATA_KEY: &str = "windlass";
+/// The name safetensors reserves for metadata.
+const RESERVED_NAME: &str = "__metadata__";
+/// The longest header read, as in other implementations of the format.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+const LENGTH_BYTES: u64 = 8;
+
+/// What a file tells beside its tensors.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// The name of the network.
+    pub network: String,
+    /// Training steps taken.
+    pub step: u64,
+    /// The optimiser and its settings, as its owner describes them; null for none.
+    #[serde(default)]
+    pub optimizer: serde_json::Value,
+    /// Anything else worth keeping, by name.
+    #[serde(default)]
+    pub notes: BTreeMap<String, String>,
+}
+
+/// What is done about NaN and infinite elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NonFinite {
+    /// They are an error.
+    #[default]
+    Refuse,
+    /// They are elements like others.
+    Allow,
+}
+
+/// What is done about tensors of a file that are not expected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unexpected {
+    /// They are an error.
+    #[default]
+    Refuse,
+    /// They are not read: an optimiser's state when a network is only run, say.
+    Ignore,
+}
+
+/// Tensors and what belongs to them.
+///
+/// ```
+/// use windlass_runtime::checkpoint::{Checkpoint, Metadata, NonFinite};
+/// let weight = ndarray::ArrayD::from_shape_vec(vec![2, 1], vec![0.5, -0.5])?;
+/// let checkpoint = Checkpoint {
+///     tensors: [("f1.weight".to_owned(), weight)].into(),
+///     metadata: Some(Metadata { network: "net".to_owned(), step: 100, ..Metadata::default() }),
+/// };
+/// let path = tempfile::tempdir()?.keep().join("net.safetensors");
+/// checkpoint.save(&path, NonFinite::Refuse)?;
+/// assert_eq!(Checkpoint::load(&path, NonFinite::Refuse)?, checkpoint);
+/// # std::fs::remove_dir_all(path.parent().unwrap())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Checkpoint {
+    /// The tensors by name.
+    pub tensors: NamedTensors,
+    /// What else the file tells; nothing in files that other programs wrote.
+    pub metadata: Option<Metadata>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct FormatVersion {
+    format: u32,
+}
+
+#[derive(Serialize)]
+struct VersionedMetadata<'a> {
+    #[serde(flatten)]
+    version: FormatVersion,
+    #[serde(flatten)]
+    metadata: &'a Metadata,
+}
+
+impl Checkpoint {
+    /// Writes a file, whole or not at all: the content goes to a hidden file beside it, reaches the disk, and then takes
+    /// the name. A process killed on the way leaves the file that was there before, and perhaps the hidden
+    /// `.….partial`. The same checkpoint gives the same bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::NonFinite`] unless allowed; [`Error::Setting`] for a tensor with the reserved name
+    /// `__metadata__`.
+    pub fn save(&self, path: &Path, non_finite: NonFinite) -> Result<(), Error> {
+        if self.tensors.contains_key(RESERVED_NAME) {
+            return Err(Error::setting(
+                "tensor name",
+                RESERVED_NAME,
+                "another: safetensors reserves this one",
+            ));
+        }
+        if non_finite == NonFinite::Refuse {
+            for (name, tensor) in &self.tensors {
+                check_finite(path, name, tensor)?;
+            }
+        }
+        let header = self.header().map_err(|error| format_error(path, error.to_string()))?;
+        write_atomically(path, |writer| {
+            writer.write_all(&(header.len() as u64).to_le_bytes())?;
+            writer.write_all(&header)?;
+            self.tensors.values().try_for_each(|tensor| write_elements(writer, tensor))
+        })
+    }
+
+    /// The header's JSON, padded with spaces to whole words as the format wants it.
+    fn header(&self) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+        let mut end = 0;
+        let describe = |(name, tensor): (&String, &ArrayD<f32>)| {
+            let start = end;
+            end += tensor.len() * size_of::<f32>();
+            let info =
+                TensorInfo { dtype: Dtype::F32, shape: tensor.shape().to_vec(), data_offsets: (start, end) };
+            (name.clone(), info)
+        };
+        let infos = self.tensors.iter().map(describe).collect();
+        let metadata = match &self.metadata {
+            Some(metadata) => {
+                let version = FormatVersion { format: FORMAT_VERSION };
+                let text = serde_json::to_string(&VersionedMetadata { version, metadata })?;
+                Some(HashMap::from([(METADATA_KEY.to_owned(), text)]))
+            }
+            None => None,
+        };
+        let mut header = serde_json::to_vec(&Header::new(metadata, infos)?)?;
+        header.resize(header.len().next_multiple_of(LENGTH_BYTES as usize), b' ');
+        Ok(header)
+    }
+
+    /// Reads every tensor of a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::CheckpointFormat`] for a truncated or corrupt file; [`Error::CheckpointVersion`];
+    /// [`Error::CheckpointMismatch`] for tensors of another type than F32; [`Error::NonFinite`] unless allowed.
+    pub fn load(path: &Path, non_finite: NonFinite) -> Result<Self, Error> {
+        let mut reader = Reader::open(path)?;
+        let mismatches: Vec<TensorMismatch> =
+            reader.infos.iter().filter_map(|(name, info)| type_mismatch(name, info)).collect();
+        reader.refuse(mismatches)?;
+        let names: Vec<String> = reader.infos.keys().cloned().collect();
+        reader.read(&names, non_finite)
+    }
+
+    /// Reads the tensors of a network, which [`shapes_of`](crate::tensor::shapes_of) lists. Everything that does not fit
+    /// is found before any tensor is read, and told at once.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`], and [`Error::CheckpointMismatch`] for tensors that are missing, of another shape, or not
+    /// expected.
+    pub fn load_for(
+        path: &Path,
+        expected: &NamedShapes,
+        unexpected: Unexpected,
+        non_finite: NonFinite,
+    ) -> Result<Self, Error> {
+        let mut reader = Reader::open(path)?;
+        let mut mismatches = Vec::new();
+        for (name, shape) in expected {
+            match reader.infos.get(name) {
+                None => {
+                    mismatches.push(TensorMismatch::Missing { name: name.clone(), expected: shape.clone() })
+                }
+                Some(info) => {
+                    mismatches.extend(type_mismatch(name, info));
+                    if info.shape != *shape {
+                        let got = info.shape.clone();
+                        let expected = shape.clone();
+                        mismatches.push(TensorMismatch::Shape { name: name.clone(), expected, got });
+                    }
+                }
+            }
+        }
+        if unexpected == Unexpected::Refuse {
+            let others = reader.infos.iter().filter(|(name, _)| !expected.contains_key(*name));
+            mismatches.extend(others.map(|(name, info)| TensorMismatch::Unexpected {
+                name: name.clone(),
+                got: info.shape.clone(),
+            }));
+        }
+        reader.refuse(mismatches)?;
+        let names: Vec<String> = expected.keys().cloned().collect();
+        reader.read(&names, non_finite)
+    }
+}
+
+/// A file whose header has been read and checked against the file's length.
+struct Reader {
+    path: PathBuf,
+    file: File,
+    infos: BTreeMap<String, TensorInfo>,
+    metadata: Option<Metadata>,
+    /// Where the tensors start in the file.
+    start: u64,
+}
+
+impl Reader {
+    fn open(path: &Path) -> Result<Self, Error> {
+        let mut file = File::open(path).map_err(Error::io("open", path))?;
+        let length = file.metadata().map_err(Error::io("read", path))?.len();
+        let wrong = |problem: String| format_error(path, problem);
+        if length < LENGTH_BYTES {
+            return Err(wrong(format!(
+                "it is truncated to {length} bytes; even the header's length takes 8"
+            )));
+        }
+        let mut header_length = [0; LENGTH_BYTES as usize];
+        file.read_exact(&mut header_length).map_err(Error::io("read", path))?;
+        let header_length = u64::from_le_bytes(header_length);
+        let rest = length - LENGTH_BYTES;
+        if header_length > rest.min(MAX_HEADER_BYTES) {
+            return Err(wrong(format!(
+                "its header should be {header_length} bytes long, but {rest} bytes follow and a header has \
+                 {MAX_HEADER_BYTES} at most; it is truncated or of another format"
+            )));
+        }
+        let mut header = vec![0; header_length as usize];
+        file.read_exact(&mut header).map_err(Error::io("read", path))?;
+        let header: Header =
+            serde_json::from_slice(&header).map_err(|error| wrong(format!("its header: {error}")))?;
+        let (described, present) = (header.data_len() as u64, rest - header_length);
+        if described != present {
+            return Err(wrong(format!(
+                "its header describes {described} bytes of tensors but {present} are there; fetch or save it again"
+            )));
+        }
+        let metadata = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA_KEY));
+        let metadata = metadata.map(|text| parse_metadata(path, text)).transpose()?;
+        let infos = header.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
+        Ok(Reader { path: path.to_owned(), file, infos, metadata, start: LENGTH_BYTES + header_length })
+    }
+
+    fn refuse(&self, mismatches: Vec<TensorMismatch>) -> Result<(), Error> {
+        if mismatches.is_empty() {
+            return Ok(());
+        }
+        Err(Error::CheckpointMismatch { path: self.path.clone(), mismatches })
+    }
+
+    fn read(&mut self, names: &[String], non_finite: NonFinite) -> Result<Checkpoint, Error> {
+        let mut tensors = NamedTensors::new();
+        for name in names {
+            let info = &self.infos[name];
+            let (start, end) = info.data_offsets;
+            let mut elements = vec![0f32; (end - start) / size_of::<f32>()];
+            self.file
+                .seek(SeekFrom::Start(self.start + start as u64))
+                .and_then(|_| self.file.read_exact(bytemuck::cast_slice_mut(&mut elements)))
+                .map_err(Error::io("read", &self.path))?;
+            if cfg!(target_endian = "big") {
+                elements.iter_mut().for_each(|x| *x = f32::from_bits(x.to_bits().swap_bytes()));
+            }
+            let tensor = ArrayD::from_shape_vec(IxDyn(&info.shape), elements)
+                .map_err(|error| format_error(&self.path, format!("`{name}` {:?}: {error}", info.shape)))?;
+            if non_finite == NonFinite::Refuse {
+                check_finite(&self.path, name, &tensor)?;
+            }
+            tensors.insert(name.clone(), tensor);
+        }
+        Ok(Checkpoint { tensors, metadata: self.metadata.take() })
+    }
+}
+
+fn parse_metadata(path: &Path, text: &str) -> Result<Metadata, Error> {
+    let wrong = |error| format_error(path, format!("its `{METADATA_KEY}` metadata: {error}"));
+    let FormatVersion { format } = serde_json::from_str(text).map_err(wrong)?;
+    if format > FORMAT_VERSION {
+        return Err(Error::CheckpointVersion {
+            path: path.to_owned(),
+            got: format,
+            supported: FORMAT_VERSION,
+        });
+    }
+    serde_json::from_str(text).map_err(wrong)
+}
+
+fn format_error(path: &Path, problem: String) -> Error {
+    Error::CheckpointFormat { path: path.to_owned(), problem }
+}
+
+fn type_mismatch(name: &str, info: &TensorInfo) -> Option<TensorMismatch> {
+    (info.dtype != Dtype::F32)
+        .then(|| TensorMismatch::Type { name: name.to_owned(), got: info.dtype.to_string() })
+}
+
+fn check_finite(path: &Path, name: &str, tensor: &ArrayD<f32>) -> Result<(), Error> {
+    // Following the index of every element is slow, so that is left for the tensor that has one to be named.
+    if tensor.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    match tensor.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        None => Ok(()),
+        Some((index, &value)) => Err(Error::NonFinite {
+            path: path.to_owned(),
+            tensor: name.to_owned(),
+            index: index.as_array_view().to_vec(),
+            value,
+        }),
+    }
+}
+
+fn write_elements(writer: &mut impl Write, tensor: &ArrayD<f32>) -> io::Result<()> {
+    let tensor = tensor.as_standard_layout();
+    match tensor.as_slice() {
+        Some(elements) if cfg!(target_endian = "little") => writer.write_all(bytemuck::cast_slice(elements)),
+        _ => tensor.iter().try_for_each(|element| writer.write_all(&element.to_le_bytes())),
+    }
+}
+
+/// Writes a file under another name in the same directory, brings it to the disk, and renames it.
+fn write_atomically(
+    path: &Path,
+    write: impl FnOnce(&mut io::BufWriter<&mut File>) -> io::Result<()>,
+) -> Result<(), Error> {
+    let failed = Error::io("write", path);
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(".partial");
+    // Temporary files are for their owner alone by default; this one becomes an ordinary file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut temporary = builder.tempfile_in(directory).map_err(&failed)?;
+
+    let mut writer = io::BufWriter::new(temporary.as_file_mut());
+    write(&mut writer).and_then(|()| writer.flush()).map_err(&failed)?;
+    drop(writer);
+    temporary.as_file().sync_all().map_err(&failed)?;
+    temporary.persist(path).map_err(|error| failed(error.error))?;
+    // The new name itself reaches the disk with the directory.
+    #[cfg(unix)]
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(&failed)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! Reads IDX files, the format of MNIST: big-endian magic number and sizes, then elements. Plain or gzipped, told apart
+//! by their first bytes. Only unsigned bytes are read; what the bytes mean is up to the caller.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use flate2::bufread::GzDecoder;
+
+use crate::error::Error;
+
+/// The most elements a file may promise. Memory is only taken for bytes that are really there.
+pub const MAX_BYTES: u64 = 1 << 31;
+
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// The content of an IDX file of unsigned bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idx {
+    /// The sizes of the axes, outermost first.
+    pub sizes: Vec<usize>,
+    /// The elements, the last axis fastest.
+    pub data: Vec<u8>,
+}
+
+impl Idx {
+    /// Reads a file with `rank` axes: 3 for grey images `[count, height, width]`, 1 for labels `[count]`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Gzip`], [`Error::IdxMagic`], [`Error::IdxTooLarge`], [`Error::IdxTruncated`] or
+    /// [`Error::IdxTrailingBytes`], each naming the file.
+    pub fn read(path: &Path, rank: u8) -> Result<Idx, Error> {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let mut reader = BufReader::new(file);
+        let start = reader.fill_buf().map_err(Error::io("read", path))?;
+        if !start.starts_with(&GZIP_MAGIC) {
+            return parse(&mut reader, path, rank, Error::io("read", path));
+        }
+        let mut decoder = GzDecoder::new(reader);
+        let gzip_error = |source| Error::Gzip { path: path.to_owned(), source };
+        let idx = parse(&mut decoder, path, rank, gzip_error)?;
+        let mut reader = decoder.into_inner();
+        let rest = io::copy(&mut reader, &mut io::sink()).map_err(Error::io("read", path))?;
+        if rest > 0 {
+            let got = reader.get_ref().metadata().map_err(Error::io("read", path))?.len();
+            return Err(Error::IdxTrailingBytes {
+                path: path.to_owned(),
+                expected: got.saturating_sub(rest),
+                got,
+            });
+        }
+        Ok(idx)
+    }
+}
+
+/// Reads to the end of `reader`, which lets a decoder verify its checksum.
+fn parse(
+    reader: &mut impl Read,
+    path: &Path,
+    rank: u8,
+    read_error: impl Fn(io::Error) -> Error,
+) -> Result<Idx, Error> {
+    let header_length = 4 * (1 + usize::from(rank));
+    let mut header = Vec::new();
+    reader.take(header_length as u64).read_to_end(&mut header).map_err(&read_error)?;
+    let truncated =
+        |expected, got: usize| Error::IdxTruncated { path: path.to_owned(), expected, got: got as u64 };
+
+    let mut words =
+        header.chunks_exact(4).map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]]));
+    let magic = words.next().ok_or_else(|| truncated(header_length as u64, header.len()))?;
+    let expected = 0x0800 | u32::from(rank);
+    if magic != expected {
+        return Err(Error::IdxMagic { path: path.to_owned(), rank: usize::from(rank), expected, got: magic });
+    }
+    let sizes: Vec<u32> = words.collect();
+    if header.len() < header_length {
+        return Err(truncated(header_length as u64, header.len()));
+    }
+    let elements = sizes
+        .iter()
+        .try_fold(1u64, |product, &size| product.checked_mul(u64::from(size)))
+        .filter(|&elements| elements <= MAX_BYTES)
+        .ok_or_else(|| Error::IdxTooLarge {
+            path: path.to_owned(),
+            sizes: sizes.clone(),
+            limit: MAX_BYTES,
+        })?;
+
+    // One byte more than promised is asked for, so that too long a file shows.
+    let mut data = Vec::new();
+    reader.take(elements + 1).read_to_end(&mut data).map_err(&read_error)?;
+    let expected = header_length as u64 + elements;
+    let got = header_length + data.len();
+    if (got as u64) < expected {
+        return Err(truncated(expected, got));
+    }
+    if got as u64 > expected {
+        return Err(Error::IdxTrailingBytes { path: path.to_owned(), expected, got: got as u64 });
+    }
+    Ok(Idx { sizes: sizes.into_iter().map(|size| size as usize).collect(), data })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::path::PathBuf;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    struct Fixture {
+        directory: TempDir,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            Fixture { directory: tempfile::tempdir().unwrap() }
+        }
+
+        fn file(&self, content: &[u8]) -> PathBuf {
+            let path = self.directory.path().join("file");
+            std::fs::write(&path, content).unwrap();
+            path
+        }
+
+        fn read(&self, content: &[u8], rank: u8) -> Result<Idx, Error> {
+            Idx::read(&self.file(content), rank)
+        }
+
+        /// The message of the error, without the directory.
+        fn refused(&self, content: &[u8], rank: u8) -> String {
+            let message = self.read(content, rank).unwrap_err().to_string();
+            message.replace(self.directory.path().to_str().unwrap(), "…")
+        }
+    }
+
+    fn images() -> Vec<u8> {
+        let mut file = vec![0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3];
+        file.extend(1..=6);
+        file
+    }
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn plain_and_gzipped_files_read_alike() {
+        let expected = Idx { sizes: vec![2, 1, 3], data: vec![1, 2, 3, 4, 5, 6] };
+        let fixture = Fixture::new();
+        assert_eq!(fixture.read(&images(), 3).unwrap(), expected);
+        assert_eq!(fixture.read(&gzip(&images()), 3).unwrap(), expected);
+    }
+
+    #[test]
+    fn labels_have_one_axis() {
+        let idx = Fixture::new().read(&[0, 0, 8, 1, 0, 0, 0, 2, 7, 9], 1).unwrap();
+        assert_eq!(idx, Idx { sizes: vec![2], data: vec![7, 9] });
+    }
+
+    #[test]
+    fn other_kinds_of_file_are_refused() {
+        let fixture = Fixture::new();
+        assert_eq!(
+            fixture.refused(&images(), 1),
+            "…/file is not an IDX file of unsigned bytes with 1 axes: it starts with 0x00000803, not 0x00000801; \
+             check that images and labels are not exchanged"
+        );
+        // Floats, 255 axes, and text.
+        for start in [&[0, 0, 0x0d, 3], &[0, 0, 8, 255], b"<htm"] {
+            let mut content = images();
+            content[..4].copy_from_slice(start);
+            for content in [gzip(&content), content] {
+                assert!(matches!(fixture.read(&content, 3), Err(Error::IdxMagic { .. })), "{start:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn truncation_names_both_sizes() {
+        let fixture = Fixture::new();
+        let images = images();
+        assert_eq!(
+            fixture.refused(&images[..20], 3),
+            "…/file is truncated: it holds 20 bytes but its header needs 22; fetch the file again"
+        );
+        assert_eq!(
+            fixture.refused(&images[..9], 3),
+            "…/file is truncated: it holds 9 bytes but its header needs 16; fetch the file again"
+        );
+        for length in 0..images.len() {
+            for content in [images[..length].to_vec(), gzip(&images[..length])] {
+                let result = fixture.read(&content, 3);
+                assert!(matches!(result, Err(Error::IdxTruncated { .. })), "{length}: {result:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn trailing_bytes_are_refused_wherever_they_are() {
+        let fixture = Fixture::new();
+        let mut long = images();
+        long.push(0);
+        assert_eq!(
+            fixture.refused(&long, 3),
+            "…/file has bytes past its end: its header promises 22 bytes but it holds at least 23; fetch the file again"
+        );
+        assert!(matches!(
+            fixture.read(&gzip(&long), 3),
+            Err(Error::IdxTrailingBytes { expected: 22, got: 23, .. })
+        ));
+        let mut gzipped = gzip(&images());
+        let length = gzipped.len() as u64;
+        gzipped.extend([1, 2, 3]);
+        let result = fixture.read(&gzipped, 3);
+        assert!(
+            matches!(result, Err(Error::IdxTrailingBytes { expected, got, .. }) if expected == length && got == length + 3)
+        );
+    }
+
+    #[test]
+    fn promised_sizes_take_no_memory() {
+        let fixture = Fixture::new();
+        let mut huge = images();
+        huge[4..16].fill(0xff);
+        for content in [gzip(&huge), huge.clone()] {
+            assert!(matches!(fixture.read(&content, 3), Err(Error::IdxTooLarge { .. })));
+        }
+        // Just within the limit: 2^31 bytes promised, six there.
+        let mut large = images();
+        large[4..16].copy_from_slice(&[0, 0, 0x80, 0, 0, 0, 1, 0, 0, 0, 1, 0]);
+        for content in [gzip(&large), large.clone()] {
+            let result = fixture.read(&content, 3);
+            assert!(
+                matches!(result, Err(Error::IdxTruncated { got: 22, expected, .. }) if expected == 16 + (1 << 31))
+            );
+        }
+    }
+
+    #[test]
+    fn corrupt_gzip_is_refused() {
+        let fixture = Fixture::new();
+        let whole = gzip(&images());
+        for length in 2..whole.len() {
+            let result = fixture.read(&whole[..length], 3);
+            assert!(matches!(result, Err(Error::Gzip { .. })), "{length}: {result:?}");
+        }
+        let mut flipped = whole.clone();
+        let checksum = whole.len() - 8;
+        flipped[checksum] ^= 1;
+        assert!(matches!(fixture.read(&flipped, 3), Err(Error::Gzip { .. })));
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let fixture = Fixture::new();
+        let message = Idx::read(&fixture.directory.path().join("absent"), 1).unwrap_err().to_string();
+        assert!(message.starts_with("could not open ") && message.contains("absent: "), "{message}");
+        assert!(matches!(Idx::read(fixture.directory.path(), 1), Err(Error::Io { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(mut content: Vec<u8>, rank in 0u8..5, kind in 0..3) {
+            let fixture = Fixture::new();
+            if kind > 0 && content.len() > 4 {
+                content[..4].copy_from_slice(&[0, 0, 8, rank]);
+            }
+            let content = if kind == 2 { gzip(&content) } else { content };
+            if let Ok(idx) = fixture.read(&content, rank) {
+                prop_assert_eq!(idx.sizes.iter().product::<usize>(), idx.data.len());
+            }
+        }
+
+        #[test]
+        fn a_flipped_byte_is_never_a_panic(position: prop::sample::Index, flip in 1u8..) {
+            for mut content in [images(), gzip(&images())] {
+                let position = position.index(content.len());
+                content[position] ^= flip;
+                let _ = Fixture::new().read(&content, 3);
+            }
+        }
+    }
+}

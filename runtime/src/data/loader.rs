@@ -1,0 +1,361 @@
+//! Batches of a data set, normalised, in an order of each epoch's own. What is done with them lives elsewhere.
+
+use ndarray::ArrayView4;
+use rand::seq::SliceRandom;
+
+use super::{Augmentation, ImageDataset, Normalization};
+use crate::error::{DataSetProblem, Error};
+use crate::random::{Purpose, stream};
+
+/// How a data set is cut into batches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoaderOptions {
+    /// Examples a batch, at least 1.
+    pub batch_size: usize,
+    /// How pixels become floats.
+    pub normalization: Normalization,
+    /// Whether each epoch has a random order of its own; otherwise the order of the data set.
+    pub shuffle: bool,
+    /// Decides order and augmentation, together with the epoch's number.
+    pub seed: u64,
+    /// Whether a last batch with fewer examples is left out.
+    pub drop_last: bool,
+    /// Random changes to the images.
+    pub augmentation: Augmentation,
+}
+
+impl LoaderOptions {
+    /// Every example once in the order of the data set, unchanged: for evaluation.
+    pub fn in_order(batch_size: usize, normalization: Normalization) -> Self {
+        LoaderOptions {
+            batch_size,
+            normalization,
+            shuffle: false,
+            seed: 0,
+            drop_last: false,
+            augmentation: Augmentation::NONE,
+        }
+    }
+
+    /// Every example once in a random order of each epoch's own, unchanged: for training.
+    pub fn shuffled(batch_size: usize, normalization: Normalization, seed: u64) -> Self {
+        LoaderOptions { shuffle: true, seed, ..Self::in_order(batch_size, normalization) }
+    }
+}
+
+/// Cuts a data set into batches, epoch by epoch.
+///
+/// ```
+/// use windlass_runtime::data::{DataLoader, ImageDataset, LoaderOptions, Normalization};
+/// let pixels = vec![0, 51, 102, 153, 204, 255];
+/// let dataset = ImageDataset::new(pixels, vec![0, 1, 0], [1, 1, 2], vec!["a".to_owned(), "b".to_owned()])?;
+/// let loader = DataLoader::new(&dataset, LoaderOptions::in_order(2, Normalization::unit(1)?))?;
+/// let batches: Vec<_> = loader.epoch(0).collect();
+/// assert_eq!(batches.len(), 2);
+/// assert_eq!(batches[1].pixels(), [0.8, 1.0]);
+/// assert_eq!(batches[1].labels(), [0]);
+/// # Ok::<(), windlass_runtime::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct DataLoader<'a> {
+    dataset: &'a ImageDataset,
+    options: LoaderOptions,
+}
+
+/// The batches of one pass over a data set: an iterator that gives each batch memory of its own, or
+/// [`Epoch::next_into`] that fills the same memory again.
+#[derive(Clone, Debug)]
+pub struct Epoch<'a> {
+    loader: &'a DataLoader<'a>,
+    number: u64,
+    /// The examples of all batches left out none, in order.
+    order: Vec<usize>,
+    /// Batches given so far.
+    given: usize,
+    /// One image's bytes while it is augmented.
+    scratch: Vec<u8>,
+}
+
+/// Normalised images and their labels.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    pixels: Vec<f32>,
+    labels: Vec<i32>,
+    image_shape: [usize; 3],
+}
+
+impl Batch {
+    /// The number of examples.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether it has not been filled yet.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The normalised images, `[count, channels, height, width]`, the last axis fastest.
+    pub fn pixels(&self) -> &[f32] {
+        &self.pixels
+    }
+
+    /// The normalised images as an array `[count, channels, height, width]`.
+    pub fn images(&self) -> ArrayView4<'_, f32> {
+        let [channels, height, width] = self.image_shape;
+        ArrayView4::from_shape((self.len(), channels, height, width), &self.pixels)
+            .expect("a batch holds whole images")
+    }
+
+    /// The label of each image.
+    pub fn labels(&self) -> &[i32] {
+        &self.labels
+    }
+}
+
+impl<'a> DataLoader<'a> {
+    /// A loader of a data set.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a batch size of 0, one larger than the data set when the last batch is left out, or an
+    /// augmentation that does not fit the images; [`Error::DataSet`] for a normalisation of other channels.
+    pub fn new(dataset: &'a ImageDataset, options: LoaderOptions) -> Result<Self, Error> {
+        if options.batch_size == 0 {
+            return Err(Error::setting("batch_size", 0, "at least 1"));
+        }
+        if options.drop_last && options.batch_size > dataset.len() {
+            let expected = format!(
+                "at most {}, the number of examples, for a batch to be left with `drop_last`",
+                dataset.len()
+            );
+            return Err(Error::setting("batch_size", options.batch_size, expected));
+        }
+        options.augmentation.check(dataset.image_shape())?;
+        let (channels, normalized) = (dataset.image_shape()[0], options.normalization.channels());
+        if channels != normalized {
+            return Err(DataSetProblem::ChannelsDiffer { channels, normalized }.in_memory());
+        }
+        Ok(DataLoader { dataset, options })
+    }
+
+    /// The number of batches an epoch, at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "a loader has a batch at least")]
+    pub fn len(&self) -> usize {
+        if self.options.drop_last {
+            self.dataset.len() / self.options.batch_size
+        } else {
+            self.dataset.len().div_ceil(self.options.batch_size)
+        }
+    }
+
+    /// The data set.
+    pub fn dataset(&self) -> &'a ImageDataset {
+        self.dataset
+    }
+
+    /// The options.
+    pub fn options(&self) -> &LoaderOptions {
+        &self.options
+    }
+
+    /// The batches of an epoch, counted from 0. The same number gives the same batches, whichever came before: training
+    /// resumes at any epoch.
+    pub fn epoch(&self, number: u64) -> Epoch<'_> {
+        let mut order: Vec<usize> = (0..self.dataset.len()).collect();
+        if self.options.shuffle {
+            order.shuffle(&mut stream(self.options.seed, Purpose::Shuffle, number, 0));
+        }
+        if self.options.drop_last {
+            order.truncate(self.len() * self.options.batch_size);
+        }
+        Epoch { loader: self, number, order, given: 0, scratch: Vec::new() }
+    }
+}
+
+impl Epoch<'_> {
+    /// Fills `batch` with the next batch, in the memory it already has. Gives back whether there was one.
+    pub fn next_into(&mut self, batch: &mut Batch) -> bool {
+        let DataLoader { dataset, options } = self.loader;
+        let Some(indices) = self.order.chunks(options.batch_size).nth(self.given) else {
+            return false;
+        };
+        self.given += 1;
+        let (shape, length) = (dataset.image_shape(), dataset.image_len());
+        batch.image_shape = shape;
+        batch.labels.clear();
+        batch.labels.extend(indices.iter().map(|&index| dataset.labels()[index]));
+        batch.pixels.resize(indices.len() * length, 0.0);
+        for (floats, &index) in batch.pixels.chunks_exact_mut(length).zip(indices) {
+            let image = &dataset.pixels()[index * length..(index + 1) * length];
+            if options.augmentation.is_none() {
+                options.normalization.apply(image, floats);
+            } else {
+                self.scratch.clear();
+                self.scratch.extend_from_slice(image);
+                options.augmentation.apply(&mut self.scratch, shape, options.seed, self.number, index);
+                options.normalization.apply(&self.scratch, floats);
+            }
+        }
+        true
+    }
+}
+
+impl Iterator for Epoch<'_> {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        let mut batch = Batch::default();
+        self.next_into(&mut batch).then_some(batch)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.loader.len() - self.given;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Epoch<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::data::Transform;
+
+    /// Images of 1×2×2 pixels that hold their own index.
+    fn numbered(count: usize) -> ImageDataset {
+        let pixels = (0..count).flat_map(|index| [index as u8; 4]).collect();
+        let labels = (0..count).map(|index| (index % 3) as i32).collect();
+        let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+        ImageDataset::new(pixels, labels, [1, 2, 2], names).unwrap()
+    }
+
+    fn unit() -> Normalization {
+        Normalization::unit(1).unwrap()
+    }
+
+    /// The indices of an epoch's examples, read back from their pixels.
+    fn indices(loader: &DataLoader, epoch: u64) -> Vec<usize> {
+        let of_batch = |batch: Batch| -> Vec<usize> {
+            batch.pixels().iter().step_by(4).map(|&pixel| (pixel * 255.0).round() as usize).collect()
+        };
+        loader.epoch(epoch).flat_map(of_batch).collect()
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        let dataset = numbered(5);
+        let message = |options| DataLoader::new(&dataset, options).unwrap_err().to_string();
+        assert_eq!(message(LoaderOptions::in_order(0, unit())), "`batch_size` is 0 but must be at least 1");
+        assert_eq!(
+            message(LoaderOptions { drop_last: true, ..LoaderOptions::in_order(6, unit()) }),
+            "`batch_size` is 6 but must be at most 5, the number of examples, for a batch to be left with `drop_last`"
+        );
+        assert_eq!(
+            message(LoaderOptions::in_order(2, Normalization::unit(3).unwrap())),
+            "the data set: images have 1 channels but the normalisation is for 3"
+        );
+        let augmentation = Augmentation::new(vec![Transform::Crop { padding: 2 }]).unwrap();
+        assert!(
+            message(LoaderOptions { augmentation, ..LoaderOptions::in_order(2, unit()) })
+                .contains("crop.padding")
+        );
+    }
+
+    #[test]
+    fn a_batch_is_shaped_and_labelled() {
+        let dataset = numbered(5);
+        let loader = DataLoader::new(&dataset, LoaderOptions::in_order(3, unit())).unwrap();
+        let batches: Vec<Batch> = loader.epoch(0).collect();
+        assert_eq!(batches[0].images().shape(), [3, 1, 2, 2]);
+        assert_eq!(batches[0].labels(), [0, 1, 2]);
+        assert_eq!(batches[1].images().shape(), [2, 1, 2, 2]);
+        assert_eq!(batches[1].images()[[1, 0, 1, 1]], 4.0 / 255.0);
+        assert_eq!(batches[1].labels(), [0, 1]);
+    }
+
+    #[test]
+    fn memory_is_used_again() {
+        let dataset = numbered(8);
+        let loader = DataLoader::new(&dataset, LoaderOptions::shuffled(3, unit(), 1)).unwrap();
+        let mut batch = Batch::default();
+        let mut epoch = loader.epoch(4);
+        assert!(epoch.next_into(&mut batch));
+        let memory = batch.pixels().as_ptr();
+        let mut batches = vec![batch.clone()];
+        while epoch.next_into(&mut batch) {
+            assert_eq!(batch.pixels().as_ptr(), memory);
+            batches.push(batch.clone());
+        }
+        assert_eq!(batches, loader.epoch(4).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn epochs_and_seeds_have_orders_of_their_own() {
+        let dataset = numbered(50);
+        let loader = |seed| DataLoader::new(&dataset, LoaderOptions::shuffled(7, unit(), seed)).unwrap();
+        let order = indices(&loader(1), 0);
+        assert_eq!(order, indices(&loader(1), 0));
+        assert_ne!(order, indices(&loader(1), 1));
+        assert_ne!(order, indices(&loader(2), 0));
+        assert_ne!(order, (0..50).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_order_of_a_seed_never_changes() {
+        let dataset = numbered(8);
+        let loader = DataLoader::new(&dataset, LoaderOptions::shuffled(8, unit(), 42)).unwrap();
+        assert_eq!(indices(&loader, 0), [0, 2, 4, 7, 1, 5, 3, 6]);
+    }
+
+    #[test]
+    fn augmentation_does_not_depend_on_the_batch() {
+        let names = vec!["all".to_owned()];
+        let pixels = (0..200u8).collect();
+        let dataset = ImageDataset::new(pixels, vec![0; 8], [1, 5, 5], names).unwrap();
+        let transforms = vec![Transform::Crop { padding: 2 }, Transform::Brightness { strength: 0.9 }];
+        let pixels = |batch_size, epoch| -> Vec<f32> {
+            let augmentation = Augmentation::new(transforms.clone()).unwrap();
+            let options = LoaderOptions { augmentation, ..LoaderOptions::in_order(batch_size, unit()) };
+            let loader = DataLoader::new(&dataset, options).unwrap();
+            loader.epoch(epoch).flat_map(|batch| batch.pixels().to_vec()).collect()
+        };
+        assert_eq!(pixels(3, 0), pixels(8, 0));
+        assert_ne!(pixels(3, 0), pixels(3, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn an_epoch_holds_every_example_once(
+            count in 1usize..100,
+            batch_size in 1usize..40,
+            shuffle: bool,
+            drop_last: bool,
+            seed: u64,
+        ) {
+            let dataset = numbered(count);
+            let options = LoaderOptions { shuffle, drop_last, seed, ..LoaderOptions::in_order(batch_size, unit()) };
+            let Ok(loader) = DataLoader::new(&dataset, options) else {
+                prop_assert!(drop_last && batch_size > count);
+                return Ok(());
+            };
+            let epoch = loader.epoch(seed);
+            prop_assert_eq!(epoch.len(), loader.len());
+            let sizes: Vec<usize> = epoch.map(|batch| batch.len()).collect();
+            prop_assert_eq!(sizes.len(), loader.len());
+            let whole = sizes.iter().filter(|&&size| size == batch_size).count();
+            prop_assert!(whole == sizes.len() || (whole + 1 == sizes.len() && !drop_last));
+
+            let mut seen = indices(&loader, seed);
+            let expected = if drop_last { count - count % batch_size } else { count };
+            prop_assert_eq!(seen.len(), expected);
+            if !shuffle {
+                prop_assert!(seen.is_sorted());
+            }
+            seen.sort_unstable();
+            seen.dedup();
+            prop_assert_eq!(seen.len(), expected);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Data sets of images: reading, splitting, normalising, augmenting and batching them. Nothing here knows of networks;
+//! a batch is a slice of floats and a slice of labels.
+
+pub mod augment;
+pub mod dataset;
+pub mod fashion_mnist;
+pub mod idx;
+pub mod loader;
+pub mod normalization;
+
+pub use augment::{Augmentation, Transform};
+pub use dataset::{Example, ImageDataset};
+pub use fashion_mnist::FashionMnist;
+pub use loader::{Batch, DataLoader, Epoch, LoaderOptions};
+pub use normalization::Normalization;

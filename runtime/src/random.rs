@@ -1,0 +1,72 @@
+//! Random streams that do not depend on each other or on the order in which they are used. Distributions live with
+//! what draws from them: [`mod@crate::initialize`], [`crate::data`].
+
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+
+/// What a stream is for. The discriminant is part of the key, so existing ones never change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// First values of a parameter; the name is [`hash_name`] of it.
+    Initialize = 1,
+    /// The order of a data set in an epoch.
+    Shuffle = 2,
+    /// The augmentation of an example in an epoch.
+    Augment = 3,
+    /// The division of a data set.
+    Split = 4,
+}
+
+/// The stream of a seed, a purpose and two numbers that tell streams of that purpose apart.
+///
+/// The generator is ChaCha with 8 rounds, keyed with the four numbers in little-endian order. The numbers need no
+/// mixing: the streams of any two keys are unrelated.
+pub(crate) fn stream(seed: u64, purpose: Purpose, first: u64, second: u64) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    for (bytes, number) in key.chunks_exact_mut(8).zip([seed, purpose as u64, first, second]) {
+        bytes.copy_from_slice(&number.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(key)
+}
+
+/// The 64-bit FNV-1a hash of a name (Fowler, Noll and Vo; RFC 9923): the same in every version and on every machine,
+/// which the standard library's hash is not.
+pub(crate) fn hash_name(name: &str) -> u64 {
+    name.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::Rng;
+
+    use super::*;
+
+    #[test]
+    fn names_hash_as_published() {
+        assert_eq!(hash_name(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(hash_name("a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(hash_name("foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn every_part_of_the_key_changes_the_stream() {
+        let first = |seed, purpose, a, b| stream(seed, purpose, a, b).next_u64();
+        let draws = [
+            first(1, Purpose::Shuffle, 2, 3),
+            first(2, Purpose::Shuffle, 2, 3),
+            first(1, Purpose::Augment, 2, 3),
+            first(1, Purpose::Shuffle, 3, 3),
+            first(1, Purpose::Shuffle, 2, 4),
+            first(2, Purpose::Shuffle, 1, 3),
+        ];
+        for (index, draw) in draws.iter().enumerate() {
+            assert!(!draws[..index].contains(draw));
+        }
+    }
+
+    #[test]
+    fn a_stream_is_chacha8_of_its_key() {
+        assert_eq!(stream(1, Purpose::Shuffle, 2, 3).next_u64(), 7_721_313_440_808_763_356);
+    }
+}

@@ -1,0 +1,4 @@
+//! Compiled programs held against the interpreter.
+
+mod check;
+mod layers;

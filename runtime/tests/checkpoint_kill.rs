@@ -1,0 +1,69 @@
+//! A process killed while it saves leaves a whole checkpoint behind.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use ndarray::ArrayD;
+use windlass_runtime::checkpoint::{Checkpoint, Metadata, NonFinite};
+
+/// Names the file in the process that is to be killed; unset in the test itself.
+const PATH_VARIABLE: &str = "WINDLASS_TEST_CHECKPOINT";
+
+/// A checkpoint whose every element is its step.
+fn checkpoint(step: u64) -> Checkpoint {
+    let weight = ArrayD::from_elem(vec![300, 1000], step as f32);
+    let metadata = Metadata { network: "net".to_owned(), step, ..Metadata::default() };
+    Checkpoint { tensors: [("f1.weight".to_owned(), weight)].into(), metadata: Some(metadata) }
+}
+
+/// The step of the checkpoint on the disk, after checking that it is whole.
+fn step_on_disk(path: &Path) -> u64 {
+    let loaded = Checkpoint::load(path, NonFinite::Refuse).expect("a whole checkpoint");
+    let step = loaded.metadata.as_ref().expect("metadata").step;
+    assert_eq!(loaded, checkpoint(step));
+    step
+}
+
+fn save_forever(path: &Path) {
+    let first = step_on_disk(path);
+    for step in first + 1.. {
+        checkpoint(step).save(path, NonFinite::Refuse).expect("saved");
+    }
+}
+
+#[test]
+fn a_kill_leaves_a_whole_checkpoint() {
+    if let Some(path) = std::env::var_os(PATH_VARIABLE) {
+        return save_forever(&PathBuf::from(path));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("net.safetensors");
+    checkpoint(0).save(&path, NonFinite::Refuse).unwrap();
+    let mut interrupted = 0;
+    for round in 0..25u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_kill_leaves_a_whole_checkpoint"])
+            .env(PATH_VARIABLE, &path)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let before = step_on_disk(&path);
+        // Killed at another moment of a save each round, once at least one save is done.
+        while step_on_disk(&path) == before {
+            assert_eq!(child.try_wait().unwrap(), None, "the saving process ended by itself");
+        }
+        std::thread::sleep(Duration::from_micros(379 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(step_on_disk(&path) > before);
+        interrupted += std::fs::read_dir(directory.path()).unwrap().count() - 1;
+        for entry in std::fs::read_dir(directory.path()).unwrap() {
+            let entry = entry.unwrap().path();
+            if entry != path {
+                std::fs::remove_file(entry).unwrap();
+            }
+        }
+    }
+    assert!(interrupted > 0, "no kill met a save");
+}

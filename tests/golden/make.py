@@ -1,0 +1,338 @@
+"""Writes the golden files: what PyTorch computes for every layer, forward and backward, and for the optimisers.
+
+Run with a Python that has torch, from this folder: `python make.py`. Everything is computed in double precision;
+operands are rounded to four digits first, so that the files hold exactly what was computed on. `compiler/tests/golden.rs`
+reads them; the operators and the optimisers are written as Windlass serialises them.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+torch.set_default_dtype(torch.float64)
+generator = torch.Generator().manual_seed(0)
+
+
+def normal(*sizes):
+    return (torch.randn(*sizes, generator=generator) * 1e4).round() / 1e4
+
+
+def positive(*sizes):
+    return normal(*sizes).abs() + 0.5
+
+
+def array(tensor):
+    if tensor is None:
+        return None
+    integers = not tensor.is_floating_point()
+    values = tensor.detach().flatten().tolist()
+    return {
+        "sizes": list(tensor.shape),
+        "values": values if integers else [float(f"{value:.12g}") for value in values],
+        "integers": integers,
+    }
+
+
+def layer(cases, name, op, function, operands, batched=(0,)):
+    """Runs `function` on the operands and back from a random gradient of its first result.
+
+    `batched` lists the operands whose first axis is the batch.
+    """
+    operands = [operand.clone().requires_grad_(operand.is_floating_point()) for operand in operands]
+    results = function(*operands)
+    results = list(results) if isinstance(results, (tuple, list)) else [results]
+    gradient = normal(*results[0].shape) if results[0].dim() else torch.ones(())
+    results[0].backward(gradient)
+    cases.append(
+        {
+            "name": name,
+            "op": op,
+            "batched": list(batched),
+            "operands": [array(operand) for operand in operands],
+            "results": [array(result) for result in results],
+            "gradient": array(gradient),
+            "gradients": [array(operand.grad) for operand in operands],
+        }
+    )
+
+
+def window(kernel_size, stride, padding, dilation):
+    return {"kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation}
+
+
+def convolutions():
+    cases = []
+    for name, kernel, stride, padding, dilation, groups, x, outputs in [
+        ("pointwise", [1, 1], [1, 1], [0, 0], [1, 1], 1, (2, 3, 3, 2), 4),
+        ("same", [3, 3], [1, 1], [1, 1], [1, 1], 1, (2, 2, 4, 5), 3),
+        ("strided", [3, 3], [2, 2], [1, 1], [1, 1], 1, (2, 2, 6, 5), 2),
+        ("leftover rows", [2, 2], [3, 3], [0, 0], [1, 1], 1, (2, 1, 6, 7), 2),
+        ("large", [5, 5], [1, 1], [2, 2], [1, 1], 1, (1, 2, 5, 6), 2),
+        ("dilated", [3, 2], [1, 1], [2, 1], [2, 3], 1, (2, 2, 5, 4), 2),
+        ("rectangle", [3, 2], [2, 1], [1, 0], [1, 2], 1, (2, 2, 5, 4), 3),
+        ("groups", [3, 3], [1, 1], [1, 1], [1, 1], 2, (2, 4, 3, 4), 6),
+        ("depthwise", [3, 3], [2, 2], [1, 1], [1, 1], 3, (2, 3, 5, 5), 6),
+        ("one axis", [3], [2], [1], [2], 1, (2, 2, 9), 3),
+        ("three axes", [2, 1, 3], [1, 2, 1], [1, 0, 1], [1, 1, 1], 2, (2, 2, 3, 3, 2), 2),
+    ]:
+        function = [F.conv1d, F.conv2d, F.conv3d][len(kernel) - 1]
+        layer(
+            cases,
+            f"conv {name}",
+            {"op": "conv", **window(kernel, stride, padding, dilation), "groups": groups},
+            lambda x, w: function(x, w, None, stride, padding, dilation, groups),
+            [normal(*x), normal(outputs, x[1] // groups, *kernel)],
+        )
+    return cases
+
+
+def pools():
+    cases = []
+    for name, kernel, stride, padding, dilation, x in [
+        ("halving", [2, 2], [2, 2], [0, 0], [1, 1], (2, 2, 4, 6)),
+        ("overlapping", [3, 3], [2, 2], [1, 1], [1, 1], (2, 2, 7, 6)),
+        ("same", [3, 3], [1, 1], [1, 1], [1, 1], (2, 1, 4, 3)),
+        ("rectangle", [3, 2], [2, 1], [1, 0], [1, 1], (2, 2, 5, 4)),
+        ("global", [4, 3], [1, 1], [0, 0], [1, 1], (2, 3, 4, 3)),
+        ("one axis", [3], [2], [1], [1], (2, 2, 8)),
+        ("three axes", [2, 3, 1], [2, 1, 1], [1, 1, 0], [1, 1, 1], (2, 1, 3, 4, 2)),
+        ("dilated", [2, 3], [1, 2], [0, 1], [3, 2], (2, 2, 6, 7)),
+        ("leftover rows", [2, 2], [3, 3], [0, 0], [1, 1], (2, 1, 6, 7)),
+    ]:
+        axes = len(kernel) - 1
+        op = window(kernel, stride, padding, dilation)
+        maximum = [F.max_pool1d, F.max_pool2d, F.max_pool3d][axes]
+        layer(
+            cases,
+            f"max pool {name}",
+            {"op": "max_pool", **op},
+            lambda x: maximum(x, kernel, stride, padding, dilation),
+            [normal(*x)],
+        )
+        if dilation == [1] * len(kernel):  # PyTorch has no dilated average
+            mean = [F.avg_pool1d, F.avg_pool2d, F.avg_pool3d][axes]
+            layer(
+                cases,
+                f"average pool {name}",
+                {"op": "avg_pool", **op},
+                lambda x: mean(x, kernel, stride, padding),
+                [normal(*x)],
+            )
+    ties = torch.tensor([[[[1.0, 2.0, 2.0, 2.0], [2.0, 0.0, 2.0, 1.0]]]])
+    layer(
+        cases,
+        "max pool ties",
+        {"op": "max_pool", **window([2, 2], [1, 1], [0, 0], [1, 1])},
+        lambda x: F.max_pool2d(x, 2, 1),
+        [ties],
+    )
+    return cases
+
+
+def channels(x, vector):
+    return vector.reshape(1, -1, *[1] * (x.dim() - 2))
+
+
+def batch_norm(epsilon, momentum):
+    def function(x, gamma, beta, mean, variance):
+        running = mean.detach().clone(), variance.detach().clone()
+        y = F.batch_norm(x, *running, gamma, beta, True, momentum, epsilon)
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        inverse = 1 / torch.sqrt(x.var(axes, unbiased=False) + epsilon)
+        return [y, x.mean(axes), inverse, *running]
+
+    return function
+
+
+def normalisations():
+    cases = []
+    for x in [(4, 3), (3, 2, 4), (2, 3, 3, 2)]:
+        # The second ε is large enough to show, and exact in the single precision of graph constants.
+        for epsilon, momentum in [(1e-5, 0.1), (0.125, 0.3)]:
+            settings = {"epsilon": epsilon, "momentum": momentum}
+            c = x[1]
+            operands = [normal(*x), normal(c), normal(c), normal(c), positive(c)]
+            layer(
+                cases,
+                f"batch norm {x} {epsilon}",
+                {"op": "batch_norm", **settings},
+                lambda x, g, b, m, v: F.batch_norm(
+                    x, m.detach(), v.detach(), g, b, False, momentum, epsilon
+                ),
+                operands,
+            )
+            layer(
+                cases,
+                f"batch norm training {x} {epsilon}",
+                {"op": "batch_norm_training", **settings},
+                batch_norm(epsilon, momentum),
+                operands,
+            )
+    for x in [(3, 5), (2, 3, 2, 2)]:
+        layer(cases, f"softmax {x}", {"op": "softmax"}, lambda x: F.softmax(x, 1), [normal(*x)])
+        layer(cases, f"log softmax {x}", {"op": "log_softmax"}, lambda x: F.log_softmax(x, 1), [normal(*x)])
+    far = torch.tensor([[1000.0, 999.0, -1000.0], [-800.0, -801.5, -802.0]])
+    layer(cases, "softmax of large numbers", {"op": "softmax"}, lambda x: F.softmax(x, 1), [far])
+    layer(cases, "log softmax of large numbers", {"op": "log_softmax"}, lambda x: F.log_softmax(x, 1), [far])
+    return cases
+
+
+def elements():
+    cases = []
+    unary = {
+        "relu": torch.relu,
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "exp": torch.exp,
+        "log": torch.log,
+        "sqrt": torch.sqrt,
+        "rsqrt": torch.rsqrt,
+        "negate": torch.neg,
+        "square": torch.square,
+    }
+    for kind, function in unary.items():
+        x = (positive if kind in ("log", "sqrt", "rsqrt") else normal)(2, 3, 4)
+        layer(cases, kind, {"op": "unary", "kind": kind}, function, [x])
+    saturated = torch.tensor([[-80.0, -20.0, 0.0, 20.0, 80.0]])
+    for kind in ["sigmoid", "tanh", "relu"]:
+        layer(cases, f"{kind} saturated", {"op": "unary", "kind": kind}, unary[kind], [saturated])
+    binary = {
+        "add": torch.add,
+        "subtract": torch.subtract,
+        "multiply": torch.multiply,
+        "divide": torch.divide,
+    }
+    for kind, function in binary.items():
+        operands = [normal(2, 3, 4), positive(2, 3, 4)]
+        layer(cases, kind, {"op": "binary", "kind": kind}, function, operands, (0, 1))
+        operands = [normal(2, 3, 4), torch.tensor(1.75)]
+        layer(cases, f"{kind} of one number", {"op": "binary", "kind": kind}, function, operands)
+    for x in [(2, 3), (2, 3, 4), (2, 3, 2, 2)]:
+        operands = [normal(*x), normal(3)]
+        layer(cases, f"bias {x}", {"op": "bias"}, lambda x, b: x + channels(x, b), operands)
+        scale = {"op": "scale", "axis": 1}
+        layer(cases, f"scale {x}", scale, lambda x, s: x * channels(x, s), operands)
+    sums = lambda x: x.sum((0, 2, 3))
+    layer(cases, "sum channels", {"op": "sum_channels"}, sums, [normal(2, 3, 2, 2)])
+    linear = [normal(3, 5), normal(4, 5)]
+    layer(cases, "linear", {"op": "linear"}, F.linear, linear)
+    layer(cases, "dropout at inference", {"op": "dropout", "rate": 0.5}, lambda x: F.dropout(x, 0.5, False), [normal(2, 3)])
+    shape = {"op": "reshape", "shape": "[N, 6]"}
+    layer(cases, "flatten", shape, lambda x: x.flatten(1), [normal(2, 3, 2)])
+    parts = [normal(2, 2, 3), normal(2, 1, 3), normal(2, 3, 3)]
+    layer(cases, "concat", {"op": "concat", "axis": 1}, lambda *p: torch.cat(p, 1), parts, (0, 1, 2))
+    cut = {"op": "slice", "axis": 2, "start": 1, "length": 2}
+    layer(cases, "slice", cut, lambda x: x.narrow(2, 1, 2), [normal(2, 2, 4)])
+    return cases
+
+
+def losses():
+    cases = []
+    labels = torch.tensor([2, 0, 3, 3], dtype=torch.int32)
+    cross_entropy = lambda x, labels: F.cross_entropy(x, labels.long())
+    op = {"op": "cross_entropy"}
+    layer(cases, "cross entropy", op, cross_entropy, [normal(4, 5), labels], (0, 1))
+    layer(cases, "cross entropy of large logits", op, cross_entropy, [normal(4, 5) * 1000, labels], (0, 1))
+    pair = [normal(3, 2, 2), normal(3, 2, 2)]
+    layer(cases, "mean squared error", {"op": "mean_squared_error"}, F.mse_loss, pair, (0, 1))
+    return cases
+
+
+NETWORK = """graph net {
+  %0 = input {name = "x", type = "f32[N, 4]"}
+  %1 = parameter {name = "f1.weight", shape = "[3, 4]", init = "xavier_uniform"}
+  %2 = parameter {name = "f1.bias", shape = "[3]", init = {constant = 0.0}}
+  %3 = linear(%0, %1)
+  %4 = bias(%3, %2)
+  %5 = unary(%4) {kind = "tanh"}
+  %6 = parameter {name = "f2.weight", shape = "[2, 3]", init = "xavier_uniform"}
+  %7 = linear(%5, %6)
+  output "y" = %7
+}"""
+
+STEPS = 4
+
+
+def optimizers():
+    cases = []
+    sgd = {"kind": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
+    adam = {"kind": "adam", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0}
+    adam_w = {**adam, "kind": "adam_w", "weight_decay": 0.01}
+    for name, optimizer, clip_norm, learning_rate in [
+        ("sgd", sgd, None, 0.1),
+        ("sgd with weight decay", {**sgd, "weight_decay": 0.2}, None, 0.1),
+        ("sgd with momentum", {**sgd, "momentum": 0.9}, None, 0.1),
+        ("sgd with momentum and weight decay", {**sgd, "momentum": 0.5, "weight_decay": 0.1}, None, 0.1),
+        ("nesterov", {**sgd, "momentum": 0.9, "nesterov": True}, None, 0.1),
+        ("nesterov with weight decay", {**sgd, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1}, None, 0.1),
+        ("adam", adam, None, 0.05),
+        ("adam with weight decay", {**adam, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "weight_decay": 0.1}, None, 0.05),
+        ("adam_w", adam_w, None, 0.05),
+        ("adam_w with strong decay", {**adam_w, "weight_decay": 0.5, "beta1": 0.7}, None, 0.05),
+        ("clipped sgd", sgd, 0.3, 0.5),
+        ("sgd within its bound", sgd, 1000.0, 0.1),
+        ("clipped adam", adam, 0.1, 0.05),
+    ]:
+        x, target = normal(5, 4), normal(5, 2)
+        parameters = {
+            key: value.requires_grad_()
+            for key, value in {
+                "f1.weight": normal(3, 4),
+                "f1.bias": normal(3),
+                "f2.weight": normal(2, 3),
+            }.items()
+        }
+        first = {key: array(value) for key, value in parameters.items()}
+        settings = {"weight_decay": optimizer["weight_decay"], "lr": learning_rate}
+        if optimizer["kind"] == "sgd":
+            settings |= {"momentum": optimizer["momentum"], "nesterov": optimizer["nesterov"]}
+            torch_optimizer = torch.optim.SGD(parameters.values(), **settings)
+        else:
+            settings |= {"betas": (optimizer["beta1"], optimizer["beta2"]), "eps": optimizer["epsilon"]}
+            kind = torch.optim.Adam if optimizer["kind"] == "adam" else torch.optim.AdamW
+            torch_optimizer = kind(parameters.values(), **settings)
+        steps = []
+        for _ in range(STEPS):
+            torch_optimizer.zero_grad()
+            hidden = torch.tanh(F.linear(x, parameters["f1.weight"], parameters["f1.bias"]))
+            loss = F.mse_loss(F.linear(hidden, parameters["f2.weight"]), target)
+            loss.backward()
+            norm = None
+            if clip_norm is not None:
+                norm = torch.nn.utils.clip_grad_norm_(parameters.values(), clip_norm).item()
+            torch_optimizer.step()
+            steps.append(
+                {
+                    "loss": loss.item(),
+                    "gradient_norm": norm,
+                    "parameters": {key: array(value) for key, value in parameters.items()},
+                }
+            )
+        cases.append(
+            {
+                "name": name,
+                "graph": NETWORK,
+                "options": {"loss": "mean_squared_error", "optimizer": optimizer, "clip_norm": clip_norm},
+                "learning_rate": learning_rate,
+                "x": array(x),
+                "target": array(target),
+                "parameters": first,
+                "steps": steps,
+            }
+        )
+    return cases
+
+
+def write(name, cases):
+    lines = ",\n".join(json.dumps(case, separators=(",", ":"), allow_nan=False) for case in cases)
+    Path(__file__).with_name(f"{name}.json").write_text(f"[\n{lines}\n]\n")
+
+
+write("conv", convolutions())
+write("pool", pools())
+write("normalisation", normalisations())
+write("elements", elements())
+write("loss", losses())
+write("optimizer", optimizers())
