@@ -10,8 +10,7 @@ use windlass_compiler::summary::summary;
 /// A digest of the sizes of all parameters in order of declaration: `digest·31 + size` over every size, and a 0 behind
 /// each parameter.
 fn digest_of_shapes(graph: &Graph) -> u64 {
-    let sizes =
-        graph.parameters().flat_map(|(_, parameter)| parameter.shape.item().into_iter().chain([0]));
+    let sizes = graph.parameters().flat_map(|(_, parameter)| parameter.shape.item().into_iter().chain([0]));
     sizes.fold(0, |digest: u64, size| digest.wrapping_mul(31).wrapping_add(size as u64))
 }
 
