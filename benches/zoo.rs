@@ -3,6 +3,7 @@
 
 mod support;
 #[path = "../examples/zoo/mod.rs"]
+#[expect(dead_code, reason = "the small networks are for tests")]
 mod zoo;
 
 use std::error::Error;
@@ -110,7 +111,7 @@ fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result
     let mut memory = Bound::new(&executor, &task.sources(batch, batch, 1e-3), batch)?;
     if arguments.profile {
         let profile = Profile::measure(executor.program(), batch, PROFILED_RUNS, |times| {
-            memory.run_timed(&executor, times)
+            executor.run_timed(&mut memory.bindings(), batch, 0, times)
         })?;
         // Lines of JSON stay alone on standard output.
         if arguments.json { eprintln!("{profile}\n") } else { println!("{profile}\n") }

@@ -1,11 +1,19 @@
 //! The networks of the zoo have the sizes of the papers' networks: counts as PyTorch gives them for the same layers, and
 //! small relatives of the large ones run compiled as interpreted.
 
+#[path = "../benches/support/oracle.rs"]
+mod oracle;
+#[path = "../benches/support/task.rs"]
+mod task;
 #[path = "../examples/zoo/mod.rs"]
 mod zoo;
 
+use task::{Kind, Task};
+use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Graph;
+use windlass_compiler::pipeline::{CompileOptions, compile};
 use windlass_compiler::summary::summary;
+use windlass_runtime::executor::Executor;
 
 /// A digest of the sizes of all parameters in order of declaration: `digest·31 + size` over every size, and a 0 behind
 /// each parameter.
@@ -38,4 +46,36 @@ fn sizes_are_those_of_the_same_networks_in_pytorch() {
         )
     });
     assert_eq!(found, EXPECTED);
+}
+
+#[test]
+fn small_relatives_run_compiled_as_interpreted() {
+    for entry in zoo::SMALL_NETWORKS {
+        for kind in [Kind::Infer, Kind::Train] {
+            let task = Task::new((entry.graph)(), kind).unwrap();
+            for threads in [1, 2] {
+                let mut options = CompileOptions::default();
+                options.plan.threads = threads;
+                let (program, _) = compile(&task.graph, kind.mode(), &options, &Dump::none()).unwrap();
+                let executor = Executor::new(program).unwrap();
+                for batch in [1, 3] {
+                    if let Err(error) = oracle::check(&task, &executor, batch) {
+                        panic!("{} {}, batch {batch}, {threads} threads: {error}", entry.name, kind.name());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wrong_answer_is_refused() {
+    let graph = zoo::LeNet::graph();
+    let task = Task::new(graph, Kind::Infer).unwrap();
+    // The program of a network that differs in its activations alone.
+    let other: Graph = graph.to_string().replace("\"sigmoid\"", "\"tanh\"").parse().unwrap();
+    let (program, _) =
+        compile(&other, Kind::Infer.mode(), &CompileOptions::default(), &Dump::none()).unwrap();
+    let error = oracle::check(&task, &Executor::new(program).unwrap(), 1).unwrap_err().to_string();
+    assert!(error.starts_with("wrong answer, so nothing is timed: output[0] is "), "{error}");
 }

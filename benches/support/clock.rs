@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     /// Time for each contender, its warm-up not counted.
-    pub time: Duration,
+    pub(crate) time: Duration,
     /// The fewest runs of each, however long they take.
-    pub runs: usize,
+    pub(crate) runs: usize,
 }
 
 /// Enough runs for a median.
@@ -17,7 +17,7 @@ const WARM_UP_RUNS: usize = 2;
 
 impl Budget {
     /// At least five runs.
-    pub fn of(time: Duration) -> Self {
+    pub(crate) fn of(time: Duration) -> Self {
         Budget { time, runs: 5 }
     }
 }
@@ -26,7 +26,7 @@ impl Budget {
 ///
 /// # Errors
 /// The first error of a contender.
-pub fn medians<E>(
+pub(crate) fn medians<E>(
     budget: Budget,
     contenders: &mut [&mut dyn FnMut() -> Result<(), E>],
 ) -> Result<Vec<Duration>, E> {

@@ -5,12 +5,12 @@ mod clock;
 mod oracle;
 mod task;
 
-pub use clock::{Budget, medians};
-pub use oracle::{Mismatch, check};
-pub use task::{Bound, Kind, Task};
+pub(crate) use clock::{Budget, medians};
+pub(crate) use oracle::check;
+pub(crate) use task::{Bound, Kind, Task};
 
 /// Whether `cargo bench` runs this. Otherwise it is `cargo test`, which wants to know only that a benchmark still runs,
 /// and whose arguments are for other tests.
-pub fn is_benchmark() -> bool {
+pub(crate) fn is_benchmark() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }

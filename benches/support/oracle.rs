@@ -21,7 +21,7 @@ use super::task::{Bound, Kind, Task};
     "wrong answer, so nothing is timed: {result}[{index}] is {got} but the interpreter finds {expected}; the bound is \
      {bound:e}"
 )]
-pub struct Mismatch {
+pub(crate) struct Mismatch {
     /// The output, parameter or state.
     result: String,
     /// The element.
@@ -47,6 +47,9 @@ fn tolerance(kind: Kind) -> f64 {
 /// Multiply-adds that the interpreter is given unless even the fewest items take more.
 const WORK: u64 = 2_000_000_000;
 
+/// Multiply-adds that it is given for a second item.
+const WORK_OF_TWO: u64 = 20_000_000_000;
+
 /// The learning rate of the check: the changes of parameters are of their own size and not lost in rounding.
 const LEARNING_RATE: f32 = 1.0;
 
@@ -55,13 +58,10 @@ const LEARNING_RATE: f32 = 1.0;
 ///
 /// # Errors
 /// [`Mismatch`], or what keeps the graph from running.
-pub fn check(task: &Task, executor: &Executor, batch: usize) -> Result<(), Box<dyn Error>> {
+pub(crate) fn check(task: &Task, executor: &Executor, batch: usize) -> Result<(), Box<dyn Error>> {
     let per_item = summary(&task.graph).totals.multiply_adds.max(1);
-    // Two items at least where gradients are summed over the batch.
-    let fewest = match task.kind {
-        Kind::Infer => 1,
-        Kind::Train => 2,
-    };
+    // Gradients are summed over the batch, which one item would not show.
+    let fewest = if task.kind == Kind::Train && 2 * per_item <= WORK_OF_TWO { 2 } else { 1 };
     let items = ((WORK / per_item) as usize).max(fewest).min(batch);
     let is_long = per_item * items as u64 > WORK;
     let name = task.graph.name();

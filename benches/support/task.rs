@@ -10,12 +10,12 @@ use windlass_compiler::interp::{Array, Bindings, Data};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::plan::{Slot, SlotKind};
 use windlass_compiler::shape::DType;
-use windlass_runtime::executor::{Binding, Executor, StepTime};
+use windlass_runtime::executor::{Binding, Executor};
 use windlass_runtime::initialize::{initial_value, initialize};
 
 /// What is measured of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Forward.
     Infer,
     /// Forward, backward, and a step of gradient descent on the cross-entropy.
@@ -24,7 +24,7 @@ pub enum Kind {
 
 impl Kind {
     /// The name on the command line.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Infer => "infer",
             Kind::Train => "train",
@@ -32,7 +32,7 @@ impl Kind {
     }
 
     /// What to optimise for.
-    pub fn mode(self) -> Mode {
+    pub(crate) fn mode(self) -> Mode {
         match self {
             Kind::Infer => Mode::Inference,
             Kind::Train => Mode::Training,
@@ -41,11 +41,11 @@ impl Kind {
 }
 
 /// A graph to run, with values for its parameters and states.
-pub struct Task {
+pub(crate) struct Task {
     /// The network, or its training step.
-    pub graph: Graph,
+    pub(crate) graph: Graph,
     /// What it does.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The length of the network's output.
     classes: usize,
     stored: HashMap<String, Array<f32>>,
@@ -53,7 +53,7 @@ pub struct Task {
 
 impl Task {
     /// Weights keep the size of what flows through them (Kaiming's bound), and no bias is zero: a fault shows.
-    pub fn new(network: &Graph, kind: Kind) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn new(network: &Graph, kind: Kind) -> Result<Self, Box<dyn Error>> {
         let graph = match kind {
             Kind::Infer => network.clone(),
             Kind::Train => training_graph(network, &TrainingOptions::default())?,
@@ -75,7 +75,7 @@ impl Task {
     }
 
     /// Values for every source: `items` different items over and over, up to the batch size.
-    pub fn sources(&self, items: usize, batch: usize, learning_rate: f32) -> Bindings<f32> {
+    pub(crate) fn sources(&self, items: usize, batch: usize, learning_rate: f32) -> Bindings<f32> {
         let mut random = fastrand::Rng::with_seed(7);
         let mut sources = self.stored.clone();
         for (value, input) in self.graph.inputs() {
@@ -98,7 +98,7 @@ impl Task {
     }
 
     /// Whether the items of a batch are treated alike: no dropout draws another mask for each.
-    pub fn treats_items_alike(&self) -> bool {
+    pub(crate) fn treats_items_alike(&self) -> bool {
         self.graph.source(names::SEED).is_none()
     }
 }
@@ -110,14 +110,18 @@ fn repeat<T: Copy>(period: usize, count: usize, mut draw: impl FnMut() -> T) -> 
 }
 
 /// The memory that a program's slots are bound to.
-pub struct Bound {
+pub(crate) struct Bound {
     slots: Vec<(Slot, Data<f32>)>,
     batch: usize,
 }
 
 impl Bound {
     /// Memory that holds the given sources.
-    pub fn new(executor: &Executor, sources: &Bindings<f32>, batch: usize) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn new(
+        executor: &Executor,
+        sources: &Bindings<f32>,
+        batch: usize,
+    ) -> Result<Self, Box<dyn Error>> {
         let slots = executor.slots().iter().map(|slot| {
             let data = match slot.kind {
                 SlotKind::Output => Data::Real(vec![f32::NAN; slot.ty.shape.elements(batch)]),
@@ -132,7 +136,8 @@ impl Bound {
         Ok(Bound { slots: slots.collect::<Result<_, Box<dyn Error>>>()?, batch })
     }
 
-    fn bindings(&mut self) -> Vec<Binding<'_>> {
+    /// One binding for each slot, in order.
+    pub(crate) fn bindings(&mut self) -> Vec<Binding<'_>> {
         self.slots
             .iter_mut()
             .map(|(slot, data)| match (slot.kind, data) {
@@ -144,23 +149,13 @@ impl Bound {
     }
 
     /// Runs the program once.
-    pub fn run(&mut self, executor: &Executor) -> Result<(), windlass::Error> {
+    pub(crate) fn run(&mut self, executor: &Executor) -> Result<(), Box<dyn Error>> {
         let batch = self.batch;
-        executor.run(&mut self.bindings(), batch, 0)
-    }
-
-    /// Runs the program once and adds each step's time to `times`.
-    pub fn run_timed(
-        &mut self,
-        executor: &Executor,
-        times: &mut Vec<StepTime>,
-    ) -> Result<(), windlass::Error> {
-        let batch = self.batch;
-        executor.run_timed(&mut self.bindings(), batch, 0, times)
+        Ok(executor.run(&mut self.bindings(), batch, 0)?)
     }
 
     /// Outputs, parameters and states after a run.
-    pub fn results(&self) -> HashMap<&str, &[f32]> {
+    pub(crate) fn results(&self) -> HashMap<&str, &[f32]> {
         let written = self.slots.iter().filter(|(slot, _)| slot.kind != SlotKind::Input);
         written
             .filter_map(|(slot, data)| match data {

@@ -15,10 +15,10 @@ network! {
     }
 
     /// The classifier of AlexNet and VGG: three dense layers, with dropout between them.
-    block classifier(classes) {
+    block classifier(width, classes) {
         flatten;
-        f1: linear(4096); relu; dropout(0.5);
-        f2: linear(4096); relu; dropout(0.5);
+        f1: linear(width); relu; dropout(0.5);
+        f2: linear(width); relu; dropout(0.5);
         f3: linear(classes)
     }
 
@@ -29,7 +29,7 @@ network! {
         c3: conv2d(384, kernel_size = 3, padding = 1); relu;
         c4: conv2d(384, kernel_size = 3, padding = 1); relu;
         c5: conv2d(256, kernel_size = 3, padding = 1); relu; max_pool2d(3, stride = 2);
-        classifier(1000)
+        classifier(4096, 1000)
     }
 
     /// A stage of VGG: convolutions of one width, then half the resolution.
@@ -45,7 +45,7 @@ network! {
         s3: vgg_stage(2, 256);
         s4: vgg_stage(2, 512);
         s5: vgg_stage(2, 512);
-        classifier(1000)
+        classifier(4096, 1000)
     }
 
     /// VGG with 16 layers (Simonyan and Zisserman 2015, configuration D).
@@ -55,7 +55,7 @@ network! {
         s3: vgg_stage(3, 256);
         s4: vgg_stage(3, 512);
         s5: vgg_stage(3, 512);
-        classifier(1000)
+        classifier(4096, 1000)
     }
 
     /// A convolution with a small dense network behind each of its pixels.
@@ -98,6 +98,45 @@ network! {
         i5b: inception(384, (192, 384), (48, 128), 128); global_avg_pool2d; flatten;
         f1: linear(1000)
     }
+
+    /// The layers of AlexNet, narrow.
+    pub network SmallAlexNet(image: [3, 67, 67]) -> [10] {
+        c1: conv2d(12, kernel_size = 11, stride = 4, padding = 1); relu; max_pool2d(3, stride = 2);
+        c2: conv2d(16, kernel_size = 5, padding = 2); relu; max_pool2d(3, stride = 2);
+        c3: conv2d(24, kernel_size = 3, padding = 1); relu;
+        c4: conv2d(24, kernel_size = 3, padding = 1); relu;
+        c5: conv2d(16, kernel_size = 3, padding = 1); relu; max_pool2d(3, stride = 2);
+        classifier(48, 10)
+    }
+
+    /// The layers of VGG-11, narrow.
+    pub network SmallVgg(image: [3, 32, 32]) -> [10] {
+        s1: vgg_stage(1, 8);
+        s2: vgg_stage(1, 16);
+        s3: vgg_stage(2, 24);
+        s4: vgg_stage(2, 32);
+        s5: vgg_stage(2, 32);
+        classifier(48, 10)
+    }
+
+    /// The layers of NiN, narrow.
+    pub network SmallNin(image: [3, 67, 67]) -> [10] {
+        b1: nin_block(12, 11, 4, 0); max_pool2d(3, stride = 2);
+        b2: nin_block(16, 5, 1, 2); max_pool2d(3, stride = 2);
+        b3: nin_block(24, 3, 1, 1); max_pool2d(3, stride = 2); dropout(0.5);
+        b4: nin_block(10, 3, 1, 1); global_avg_pool2d; flatten
+    }
+
+    /// Every kind of layer of GoogLeNet, few and narrow.
+    pub network SmallGoogLeNet(image: [3, 32, 32]) -> [10] {
+        c1: conv2d(8, kernel_size = 7, stride = 2, padding = 3); relu; max_pool2d(3, stride = 2, padding = 1);
+        c2: conv2d(8, kernel_size = 1); relu;
+        c3: conv2d(16, kernel_size = 3, padding = 1); relu;
+        i3a: inception(6, (8, 12), (2, 4), 3);
+        i3b: inception(5, (6, 7), (3, 9), 4); max_pool2d(3, stride = 2, padding = 1);
+        i4a: inception(8, (4, 8), (4, 8), 8); global_avg_pool2d; flatten;
+        f1: linear(10)
+    }
 }
 
 /// A network under the name that benchmarks call it by.
@@ -117,4 +156,12 @@ pub const NETWORKS: [Entry; 6] = [
     Entry { name: "alexnet", graph: AlexNet::graph },
     Entry { name: "vgg11", graph: Vgg11::graph },
     Entry { name: "vgg16", graph: Vgg16::graph },
+];
+
+/// Networks of the same layers that an interpreter runs in no time.
+pub const SMALL_NETWORKS: [Entry; 4] = [
+    Entry { name: "small alexnet", graph: SmallAlexNet::graph },
+    Entry { name: "small vgg", graph: SmallVgg::graph },
+    Entry { name: "small nin", graph: SmallNin::graph },
+    Entry { name: "small googlenet", graph: SmallGoogLeNet::graph },
 ];
