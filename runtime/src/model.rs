@@ -171,7 +171,7 @@ pub(crate) fn compile_executor(
     options: &Options,
 ) -> Result<(Executor, CompileTimes), Error> {
     let (program, times) = compile(graph, mode, &options.compile, &Dump::from_environment())
-        .map_err(|source| Error::Compile { network: graph.name().to_owned(), source })?;
+        .map_err(|source| Error::Compile { network: graph.name().to_owned(), source: Box::new(source) })?;
     Ok((Executor::new(program)?, times))
 }
 
