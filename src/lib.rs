@@ -22,9 +22,16 @@
 
 /// The arrays that inputs may come in and results come in.
 pub use ndarray;
+pub use windlass_compiler::autodiff::{Loss, Optimizer};
 pub use windlass_compiler::graph::Graph;
+pub use windlass_compiler::summary::{Summary, summary};
 pub use windlass_macros::network;
 pub use windlass_runtime::network::{Input, InputError, Network};
+pub use windlass_runtime::schedule::Schedule;
+pub use windlass_runtime::{
+    Error, Model, Options, Parameters, StepReport, Target, Trainer, TrainerOptions, checkpoint, data,
+    metrics, schedule,
+};
 
 /// What expansions of [`network!`] name; no part of the public interface.
 #[doc(hidden)]

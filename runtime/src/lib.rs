@@ -6,10 +6,18 @@ pub mod error;
 pub mod executor;
 pub mod initialize;
 pub mod metrics;
+pub mod model;
 pub mod network;
+pub mod options;
+pub mod parameters;
 mod random;
 pub mod schedule;
 pub mod tensor;
+pub mod trainer;
 
 pub use error::Error;
 pub use initialize::initialize;
+pub use model::Model;
+pub use options::Options;
+pub use parameters::Parameters;
+pub use trainer::{StepReport, Target, Trainer, TrainerOptions};

@@ -149,7 +149,11 @@ pub(crate) fn run_program(
 }
 
 /// What the interpreter computes: outputs and updates.
-pub(crate) fn run_interpreted<T: Real>(graph: &Graph, batch: usize, sources: &Sources) -> HashMap<String, Vec<f64>> {
+pub(crate) fn run_interpreted<T: Real>(
+    graph: &Graph,
+    batch: usize,
+    sources: &Sources,
+) -> HashMap<String, Vec<f64>> {
     let bindings: Bindings<T> =
         sources.iter().map(|(name, array)| (name.clone(), array.convert::<T>())).collect();
     let outcome = run(graph, batch, &bindings).unwrap();

@@ -226,7 +226,7 @@ impl KernelEmitter<'_, '_, '_> {
         self.each_step(map, |emitter, step| {
             let turn = streams * LANES;
             let lanes = emitter.extent(map.lanes);
-            let mut fold = |emitter: &mut Self, lane: Lane, width: Width, accumulators: &[Accumulator]| {
+            let fold = |emitter: &mut Self, lane: Lane, width: Width, accumulators: &[Accumulator]| {
                 let values = emitter.expressions(map, places, lane, step, width, 0..map.finish, Vec::new());
                 for (&reducer, &accumulator) in reducers.iter().zip(accumulators) {
                     emitter.accumulate(map, reducer, accumulator, &values, step, width);
