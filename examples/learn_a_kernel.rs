@@ -30,9 +30,8 @@ network! {
 
 fn main() -> Result<(), Box<dyn Error>> {
     // A white image of 6×8 pixels with a black stripe: columns 2 to 5.
-    let image = Array::from_shape_fn((1, 1, 6, 8), |(.., column)| {
-        if (2..6).contains(&column) { 0.0 } else { 1.0 }
-    });
+    let image =
+        Array::from_shape_fn((1, 1, 6, 8), |(.., column)| if (2..6).contains(&column) { 0.0 } else { 1.0 });
 
     // Its edges: 1 from white to black, -1 from black to white, 0 everywhere else.
     let mut teacher = Model::<Edges>::new(0)?;
@@ -42,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The same network, which knows only the image and the edges.
     let options = TrainerOptions {
         loss: Loss::MeanSquaredError,
-        optimizer: Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 },
+        optimizer: Optimizer::sgd(),
         schedule: Schedule::constant(1.0)?,
         ..TrainerOptions::default()
     };
