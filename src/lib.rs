@@ -25,6 +25,7 @@ pub use ndarray;
 pub use windlass_compiler::autodiff::{Loss, Optimizer};
 pub use windlass_compiler::graph::Graph;
 pub use windlass_compiler::summary::{Summary, summary};
+#[doc = include_str!("language.md")]
 pub use windlass_macros::network;
 pub use windlass_runtime::network::{Input, InputError, Network};
 pub use windlass_runtime::schedule::Schedule;
