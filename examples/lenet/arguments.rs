@@ -10,39 +10,39 @@ use windlass::{Error, Optimizer};
 /// Trains LeNet on images of clothing, and shows what it learned.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "lenet", version)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// How to train; `quick` unless the data are a whole set, then `book`
     #[arg(long, value_enum)]
-    pub recipe: Option<Recipe>,
+    pub(crate) recipe: Option<Recipe>,
     /// Passes over the training images; 12 for `quick`, 10 for `book`
     #[arg(long, value_name = "COUNT")]
-    pub epochs: Option<u64>,
+    pub(crate) epochs: Option<u64>,
     /// Images a step; 64 for `quick`, 256 for `book`
     #[arg(long, value_name = "COUNT")]
-    pub batch: Option<usize>,
+    pub(crate) batch: Option<usize>,
     /// Learning rate, the highest one for `quick`; 0.01 for `quick`, 0.9 for `book`
     #[arg(long, value_name = "RATE")]
-    pub learning_rate: Option<f64>,
+    pub(crate) learning_rate: Option<f64>,
     /// Threads to compute with; as many as there are processors unless given
     #[arg(long, value_name = "COUNT")]
-    pub threads: Option<usize>,
+    pub(crate) threads: Option<usize>,
     /// Decides the first weights and the order of the images
     #[arg(long, default_value_t = 0)]
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Train on a whole Fashion-MNIST: the four IDX files in this directory
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "full")]
-    pub data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// Train on the whole Fashion-MNIST that Debian's package `dataset-fashion-mnist` installs
     #[arg(long)]
-    pub full: bool,
+    pub(crate) full: bool,
     /// Where weights and pictures go; `target/lenet` of the repository unless given
     #[arg(long, value_name = "DIRECTORY")]
-    pub output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// A way to train.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Recipe {
+pub(crate) enum Recipe {
     /// Adam with rates that rise and fall once: for few images
     Quick,
     /// Plain gradient descent at one rate, as in Dive into Deep Learning, section 7.6: for many images
@@ -51,17 +51,17 @@ pub enum Recipe {
 
 /// Everything training needs to know, nothing left open.
 #[derive(Clone, Debug)]
-pub struct Plan {
-    pub recipe: Recipe,
-    pub epochs: u64,
-    pub batch_size: usize,
-    pub learning_rate: f64,
-    pub seed: u64,
+pub(crate) struct Plan {
+    pub(crate) recipe: Recipe,
+    pub(crate) epochs: u64,
+    pub(crate) batch_size: usize,
+    pub(crate) learning_rate: f64,
+    pub(crate) seed: u64,
 }
 
 impl Arguments {
     /// The recipe with what was asked for instead.
-    pub fn plan(&self) -> Result<Plan, Error> {
+    pub(crate) fn plan(&self) -> Result<Plan, Error> {
         let whole_set = self.full || self.data.is_some();
         let recipe = self.recipe.unwrap_or(if whole_set { Recipe::Book } else { Recipe::Quick });
         let (epochs, batch_size, learning_rate) = match recipe {
@@ -84,7 +84,7 @@ impl Arguments {
 
     /// The directory of the images: the one given, the installed one, or the subset kept in the repository, with which
     /// results are the same everywhere.
-    pub fn data_directory(&self) -> Result<PathBuf, Error> {
+    pub(crate) fn data_directory(&self) -> Result<PathBuf, Error> {
         match &self.data {
             Some(directory) => Ok(directory.clone()),
             None if self.full => FashionMnist::locate([SYSTEM_DIRECTORY]),
@@ -93,14 +93,14 @@ impl Arguments {
     }
 
     /// The directory for weights and pictures.
-    pub fn output_directory(&self) -> PathBuf {
+    pub(crate) fn output_directory(&self) -> PathBuf {
         self.output.clone().unwrap_or_else(|| repository().join("target/lenet"))
     }
 }
 
 impl Plan {
     /// The learning rate of each of `steps` steps.
-    pub fn schedule(&self, steps: u64) -> Result<Schedule, Error> {
+    pub(crate) fn schedule(&self, steps: u64) -> Result<Schedule, Error> {
         match self.recipe {
             Recipe::Quick => Schedule::new(Rule::OneCycle {
                 peak_rate: self.learning_rate,
@@ -114,7 +114,7 @@ impl Plan {
     }
 
     /// How the weights move.
-    pub fn optimizer(&self) -> Optimizer {
+    pub(crate) fn optimizer(&self) -> Optimizer {
         match self.recipe {
             Recipe::Quick => Optimizer::adam(),
             Recipe::Book => Optimizer::sgd(),

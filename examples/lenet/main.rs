@@ -17,6 +17,7 @@ mod report;
 mod training;
 
 use std::error::Error;
+use std::fs;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -27,7 +28,7 @@ use arguments::Arguments;
 
 network! {
     /// LeNet (LeCun and others 1998) for grey images of 28×28 pixels and ten classes.
-    pub network LeNet(image: [1, 28, 28]) -> [10] {
+    network LeNet(image: [1, 28, 28]) -> [10] {
         c1: conv2d(6, kernel_size = 5, padding = 2); sigmoid; avg_pool2d(2);
         c3: conv2d(16, kernel_size = 5); sigmoid; avg_pool2d(2);
         flatten;
@@ -62,6 +63,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         options = options.threads(threads);
     }
 
+    let output = arguments.output_directory();
+    fs::create_dir_all(&output)
+        .map_err(|error| format!("could not make the directory {}: {error}", output.display()))?;
+
     let directory = arguments.data_directory()?;
     let FashionMnist { train, test } = FashionMnist::load(&directory)?;
     println!("{} training and {} test images from {}", train.len(), test.len(), report::shown(&directory));
@@ -70,7 +75,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         DataLoader::new(&train, LoaderOptions::shuffled(plan.batch_size, normalization.clone(), plan.seed))?;
     let test = DataLoader::new(&test, LoaderOptions::in_order(256, normalization))?;
 
-    print!("{}", windlass::summary(LeNet::graph()));
+    print!("{}", LeNet::summary());
     let model = Model::<LeNet>::with_options(plan.seed, &options)?;
     let training = TrainerOptions {
         loss: Loss::CrossEntropy,
@@ -85,10 +90,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let evaluation = training::evaluate(&model, &test)?;
     report::print_classes(&evaluation, test.dataset())?;
 
-    let output = arguments.output_directory();
     let weights = output.join("lenet.safetensors");
-    std::fs::create_dir_all(&output)
-        .map_err(|error| format!("could not make the directory {}: {error}", output.display()))?;
     model.save(&weights)?;
     let reloaded = Model::<LeNet>::load_with(&weights, &options)?;
     if training::evaluate(&reloaded, &test)?.scores != evaluation.scores {

@@ -31,7 +31,7 @@ struct Line {
 }
 
 /// Draws loss and accuracy of training and test images over the epochs.
-pub fn draw_curves(epochs: &[Epoch], path: &Path) -> Result<(), Box<dyn Error>> {
+pub(crate) fn draw_curves(epochs: &[Epoch], path: &Path) -> Result<(), Box<dyn Error>> {
     let lines = |train: fn(&Epoch) -> f64, test: fn(&Epoch) -> f64| {
         [("training", BLUE, train), ("test", RED, test)].map(|(name, color, value)| Line {
             name,
@@ -49,6 +49,7 @@ pub fn draw_curves(epochs: &[Epoch], path: &Path) -> Result<(), Box<dyn Error>> 
     let (left, right) = area.split_horizontally(484 * SAMPLES);
     draw_chart(&left, "loss", &losses, 0.0..largest_loss * 1.05)?;
     draw_chart(&right, "accuracy", &accuracies, 0.0..1.0)?;
+    drop((left, right, area));
     picture.save(path)
 }
 
@@ -104,7 +105,11 @@ fn draw_chart(
 }
 
 /// Draws the filters of the first layer, and what each finds in a test image.
-pub fn draw_filters(model: &Model<LeNet>, test: &DataLoader<'_>, path: &Path) -> Result<(), Box<dyn Error>> {
+pub(crate) fn draw_filters(
+    model: &Model<LeNet>,
+    test: &DataLoader<'_>,
+    path: &Path,
+) -> Result<(), Box<dyn Error>> {
     let parameter = |name| model.parameter(name).ok_or_else(|| format!("LeNet has no {name}"));
     let (weight, bias) = (parameter("c1.weight")?.to_owned(), parameter("c1.bias")?.to_owned());
     let mut first_layer = Model::<FirstLayer>::with_options(0, model.options())?;
@@ -147,7 +152,11 @@ pub fn draw_filters(model: &Model<LeNet>, test: &DataLoader<'_>, path: &Path) ->
 }
 
 /// Draws the first test images, each with the class it is taken for and the class it has; errors are marked.
-pub fn draw_predictions(dataset: &ImageDataset, scores: &[f32], path: &Path) -> Result<(), Box<dyn Error>> {
+pub(crate) fn draw_predictions(
+    dataset: &ImageDataset,
+    scores: &[f32],
+    path: &Path,
+) -> Result<(), Box<dyn Error>> {
     const COLUMNS: usize = 8;
     const ROWS: usize = 5;
     const CELL: i32 = 3;

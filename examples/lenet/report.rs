@@ -10,7 +10,7 @@ use windlass::metrics::ConfusionMatrix;
 use crate::training::Evaluation;
 
 /// Prints which classes are taken for which, with the figures of each class, and the three most frequent errors in words.
-pub fn print_classes(evaluation: &Evaluation, dataset: &ImageDataset) -> Result<(), Box<dyn Error>> {
+pub(crate) fn print_classes(evaluation: &Evaluation, dataset: &ImageDataset) -> Result<(), Box<dyn Error>> {
     let names = dataset.class_names();
     let mut matrix = ConfusionMatrix::new(names)?;
     matrix.record(&evaluation.scores, dataset.labels())?;
@@ -32,14 +32,14 @@ pub fn print_classes(evaluation: &Evaluation, dataset: &ImageDataset) -> Result<
 }
 
 /// A path as short as it can be from here.
-pub fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     let here = env::current_dir().ok();
     let inside = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
     inside.as_deref().unwrap_or(path).display().to_string()
 }
 
 /// An error followed by those causes that its own text does not tell already.
-pub fn with_causes(error: &dyn Error) -> String {
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

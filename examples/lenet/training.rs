@@ -12,31 +12,31 @@ use crate::LeNet;
 
 /// How the network did in one epoch.
 #[derive(Clone, Copy, Debug)]
-pub struct Epoch {
+pub(crate) struct Epoch {
     /// Mean loss of the training images, each as the network was when it came.
-    pub train_loss: f64,
+    pub(crate) train_loss: f64,
     /// Share of the training images told right, each as the network was when it came.
-    pub train_accuracy: f64,
+    pub(crate) train_accuracy: f64,
     /// Mean loss of the test images after the epoch.
-    pub test_loss: f64,
+    pub(crate) test_loss: f64,
     /// Share of the test images told right after the epoch.
-    pub test_accuracy: f64,
+    pub(crate) test_accuracy: f64,
 }
 
 /// What a network makes of a data set.
 #[derive(Clone, Debug)]
-pub struct Evaluation {
+pub(crate) struct Evaluation {
     /// A score for every image and class.
-    pub scores: Vec<f32>,
+    pub(crate) scores: Vec<f32>,
     /// Mean cross-entropy.
-    pub loss: f64,
+    pub(crate) loss: f64,
     /// Share of the images told right.
-    pub accuracy: f64,
+    pub(crate) accuracy: f64,
 }
 
 /// Trains for some epochs, and shows progress on standard error: a bar where that is a terminal, and a line after each
 /// epoch.
-pub fn train(
+pub(crate) fn train(
     trainer: &mut Trainer<LeNet>,
     train: &DataLoader<'_>,
     test: &DataLoader<'_>,
@@ -99,7 +99,7 @@ pub fn train(
 }
 
 /// Runs a network on a whole data set.
-pub fn evaluate(model: &Model<LeNet>, loader: &DataLoader<'_>) -> Result<Evaluation, Box<dyn Error>> {
+pub(crate) fn evaluate(model: &Model<LeNet>, loader: &DataLoader<'_>) -> Result<Evaluation, Box<dyn Error>> {
     let classes = loader.dataset().class_names().len();
     let mut accuracy = Accuracy::new(classes)?;
     let mut scores = Vec::with_capacity(loader.dataset().len() * classes);
@@ -116,7 +116,7 @@ pub fn evaluate(model: &Model<LeNet>, loader: &DataLoader<'_>) -> Result<Evaluat
 }
 
 /// The logarithm of each class's probability.
-pub fn log_softmax(scores: &[f32]) -> Vec<f64> {
+pub(crate) fn log_softmax(scores: &[f32]) -> Vec<f64> {
     let largest = f64::from(scores.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let sum: f64 = scores.iter().map(|&score| (f64::from(score) - largest).exp()).sum();
     scores.iter().map(|&score| f64::from(score) - largest - sum.ln()).collect()

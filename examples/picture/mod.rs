@@ -13,19 +13,19 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
 
 /// Samples per pixel along each axis. Drawing in more samples than the file has pixels smooths every edge.
-pub const SAMPLES: u32 = 2;
+pub(crate) const SAMPLES: u32 = 2;
 
 /// The name under which the font is registered.
-pub const FONT: &str = "sans-serif";
+pub(crate) const FONT: &str = "sans-serif";
 
-pub const BLACK: RGBColor = RGBColor(24, 24, 27);
-pub const GREY: RGBColor = RGBColor(113, 113, 122);
-pub const LIGHT: RGBColor = RGBColor(228, 228, 231);
-pub const BLUE: RGBColor = RGBColor(37, 99, 235);
-pub const RED: RGBColor = RGBColor(220, 38, 38);
+pub(crate) const BLACK: RGBColor = RGBColor(24, 24, 27);
+pub(crate) const GREY: RGBColor = RGBColor(113, 113, 122);
+pub(crate) const LIGHT: RGBColor = RGBColor(228, 228, 231);
+pub(crate) const BLUE: RGBColor = RGBColor(37, 99, 235);
+pub(crate) const RED: RGBColor = RGBColor(220, 38, 38);
 
 /// A picture being drawn. Places and sizes are in pixels from the upper left corner.
-pub struct Picture {
+pub(crate) struct Picture {
     width: u32,
     height: u32,
     samples: Vec<u8>,
@@ -33,26 +33,27 @@ pub struct Picture {
 
 /// How a line of text looks; its place is the middle of its height.
 #[derive(Clone, Copy)]
-pub struct Lettering {
-    pub size: i32,
-    pub color: RGBColor,
-    pub bold: bool,
+pub(crate) struct Lettering {
+    pub(crate) size: i32,
+    pub(crate) color: RGBColor,
+    pub(crate) bold: bool,
     /// Which part of the line is at its place.
-    pub align: HPos,
+    pub(crate) align: HPos,
 }
 
 impl Lettering {
     /// The title of a whole picture.
-    pub const TITLE: Lettering = Lettering { size: 20, color: BLACK, bold: true, align: HPos::Left };
+    pub(crate) const TITLE: Lettering = Lettering { size: 20, color: BLACK, bold: true, align: HPos::Left };
     /// What names a part of a picture.
-    pub const LABEL: Lettering = Lettering { size: 14, color: BLACK, bold: false, align: HPos::Center };
+    pub(crate) const LABEL: Lettering =
+        Lettering { size: 14, color: BLACK, bold: false, align: HPos::Center };
     /// What explains a part of a picture.
-    pub const NOTE: Lettering = Lettering { size: 13, color: GREY, bold: false, align: HPos::Left };
+    pub(crate) const NOTE: Lettering = Lettering { size: 13, color: GREY, bold: false, align: HPos::Left };
 }
 
 impl Picture {
     /// A white picture.
-    pub fn new(width: u32, height: u32) -> Self {
+    pub(crate) fn new(width: u32, height: u32) -> Self {
         static FONTS: Once = Once::new();
         FONTS.call_once(|| {
             for (style, font) in
@@ -66,13 +67,18 @@ impl Picture {
     }
 
     /// All of it, to draw on with `plotters`; its units are samples.
-    pub fn area(&mut self) -> DrawingArea<BitMapBackend<'_>, Shift> {
+    pub(crate) fn area(&mut self) -> DrawingArea<BitMapBackend<'_>, Shift> {
         let size = (self.width * SAMPLES, self.height * SAMPLES);
         BitMapBackend::with_buffer(&mut self.samples, size).into_drawing_area()
     }
 
     /// Writes a line of text.
-    pub fn text(&mut self, text: &str, at: (i32, i32), lettering: Lettering) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn text(
+        &mut self,
+        text: &str,
+        at: (i32, i32),
+        lettering: Lettering,
+    ) -> Result<(), Box<dyn Error>> {
         let style = if lettering.bold { FontStyle::Bold } else { FontStyle::Normal };
         let style = (FONT, lettering.size * SAMPLES as i32, style)
             .into_text_style(&(0, 0))
@@ -82,7 +88,7 @@ impl Picture {
     }
 
     /// Fills rows of square cells, `columns` in a row, with a thin frame around them.
-    pub fn cells(
+    pub(crate) fn cells(
         &mut self,
         corner: (i32, i32),
         cell: i32,
@@ -99,7 +105,7 @@ impl Picture {
     }
 
     /// Fills a rectangle.
-    pub fn rectangle(
+    pub(crate) fn rectangle(
         &mut self,
         corner: (i32, i32),
         size: (i32, i32),
@@ -113,7 +119,7 @@ impl Picture {
     }
 
     /// Writes the picture, and makes the directory for it where there is none.
-    pub fn save(self, path: &Path) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn save(self, path: &Path) -> Result<(), Box<dyn Error>> {
         let (width, height) = (self.width * SAMPLES, self.height * SAMPLES);
         let samples = RgbImage::from_raw(width, height, self.samples).expect("as many samples as made");
         let pixels = imageops::thumbnail(&samples, self.width, self.height);
@@ -129,13 +135,13 @@ fn in_samples((x, y): (i32, i32)) -> (i32, i32) {
 }
 
 /// From black at 0 to white at 1.
-pub fn grey(value: f32) -> RGBColor {
+pub(crate) fn grey(value: f32) -> RGBColor {
     let level = (value.clamp(0.0, 1.0) * 255.0).round() as u8;
     RGBColor(level, level, level)
 }
 
 /// From blue at -1 over white at 0 to red at 1.
-pub fn diverging(value: f32) -> RGBColor {
+pub(crate) fn diverging(value: f32) -> RGBColor {
     let end = if value < 0.0 { BLUE } else { RED };
     let share = value.abs().min(1.0);
     let mix = |end: u8| (255.0 + (f32::from(end) - 255.0) * share).round() as u8;

@@ -93,8 +93,8 @@ impl<'g> Expectation<'g> {
     #[track_caller]
     pub(crate) fn check(&self, mode: Mode, options: &CompileOptions, what: &str) {
         let what = format!("{what} with {options:?}");
-        let (program, _) =
-            compile(self.graph, mode, options, &Dump::from_environment()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let (program, _) = compile(self.graph, mode, options, &Dump::from_environment())
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
         let executor = Executor::new(program).unwrap();
         for (version, run) in self.runs.iter().enumerate() {
             let results = run_every_way(&executor, run.batch, &run.sources, version as u64, &what);
@@ -107,7 +107,8 @@ impl<'g> Expectation<'g> {
         for (name, expected) in &run.expected {
             let got = &results[name];
             assert_eq!(got.len(), expected.len(), "{what}: {name}");
-            let scale = expected.iter().filter(|x| x.is_finite()).fold(1e-30_f64, |scale, x| scale.max(x.abs()));
+            let scale =
+                expected.iter().filter(|x| x.is_finite()).fold(1e-30_f64, |scale, x| scale.max(x.abs()));
             for (index, (&got, &expected)) in got.iter().zip(expected).enumerate() {
                 let agrees = match self.agreement {
                     _ if expected.is_nan() => got.is_nan(),
@@ -126,7 +127,8 @@ impl<'g> Expectation<'g> {
             // What is not updated keeps its bits.
             if !run.expected.contains_key(name) {
                 let before = run.sources[name].real();
-                let kept = got.iter().zip(before).all(|(got, &before)| got.to_bits() == (before as f32).to_bits());
+                let kept =
+                    got.iter().zip(before).all(|(got, &before)| got.to_bits() == (before as f32).to_bits());
                 assert!(kept, "{what}: `{name}` was written");
             }
         }
@@ -134,7 +136,11 @@ impl<'g> Expectation<'g> {
 }
 
 /// What the interpreter computes: outputs and updates.
-pub(crate) fn interpreted<T: Real>(graph: &Graph, batch: usize, sources: &Sources) -> BTreeMap<String, Vec<f64>> {
+pub(crate) fn interpreted<T: Real>(
+    graph: &Graph,
+    batch: usize,
+    sources: &Sources,
+) -> BTreeMap<String, Vec<f64>> {
     let bindings: Bindings<T> =
         sources.iter().map(|(name, array)| (name.clone(), array.convert::<T>())).collect();
     let outcome = interpret(graph, batch, &bindings).unwrap();

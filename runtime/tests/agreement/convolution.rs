@@ -82,7 +82,9 @@ fn every_number_of_channels() {
 
 #[test]
 fn groups_and_depthwise() {
-    for (inputs, outputs, groups) in [(2, 2, 2), (3, 6, 3), (5, 5, 5), (6, 9, 3), (4, 2, 2), (16, 16, 16), (33, 11, 11)] {
+    for (inputs, outputs, groups) in
+        [(2, 2, 2), (3, 6, 3), (5, 5, 5), (6, 9, 3), (4, 2, 2), (16, 16, 16), (33, 11, 11)]
+    {
         square(inputs, outputs, groups, 6, Window::square(3, 2, 1)).check(&[1, 2]);
         square(inputs, outputs, groups, 5, Window::square(1, 1, 0)).check(&[1]);
         square(inputs, outputs, groups, 9, window(&[2, 3], &[1, 2], &[1, 0], &[3, 2])).check(&[2]);
@@ -107,7 +109,9 @@ fn rows_too_wide_for_a_panel() {
 #[test]
 fn sequences_and_volumes() {
     for size in [1, 2, 5, 16, 37] {
-        for window in [window(&[1], &[1], &[0], &[1]), window(&[3], &[2], &[2], &[2]), window(&[4], &[3], &[3], &[1])] {
+        for window in
+            [window(&[1], &[1], &[0], &[1]), window(&[3], &[2], &[2], &[2]), window(&[4], &[3], &[3], &[1])]
+        {
             Case { inputs: 3, outputs: 5, groups: 1, sizes: vec![size], window }.check(&[1, 7]);
         }
     }
@@ -135,12 +139,16 @@ fn mixed_shapes() {
         let mut list = |range: std::ops::RangeInclusive<usize>| -> Vec<usize> {
             (0..axes).map(|_| range.start() + numbers.below(range.end() - range.start() + 1)).collect()
         };
-        let window = Window { kernel_size: list(1..=5), stride: list(1..=4), padding: list(0..=3), dilation: list(1..=3) };
+        let window = Window {
+            kernel_size: list(1..=5),
+            stride: list(1..=4),
+            padding: list(0..=3),
+            dilation: list(1..=3),
+        };
         let sizes = list(1..=largest);
         // Sizes grow to what the window needs.
-        let sizes = (0..axes).map(|axis| {
-            sizes[axis].max(window.extent(axis).saturating_sub(2 * window.padding[axis]))
-        });
+        let sizes = (0..axes)
+            .map(|axis| sizes[axis].max(window.extent(axis).saturating_sub(2 * window.padding[axis])));
         let sizes = sizes.collect();
         let (inputs, outputs) = (groups * (1 + numbers.below(4)), groups * (1 + numbers.below(6)));
         let batch = numbers.pick(&[1, 2, 7]);

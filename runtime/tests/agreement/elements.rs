@@ -22,7 +22,8 @@ const ITEMS: [&[usize]; 9] =
 
 #[track_caller]
 fn check_exact(ops: Ops, batches: &[usize], what: &str) {
-    Expectation::new(&ops.finish(), batches, Values::Integers, Agreement::Exact).check_variants(Mode::Inference, what);
+    Expectation::new(&ops.finish(), batches, Values::Integers, Agreement::Exact)
+        .check_variants(Mode::Inference, what);
 }
 
 #[track_caller]
@@ -99,7 +100,11 @@ fn comparisons_of_unaligned_elements_without_avx() {
     let graph = ops.output("dx", dx).finish();
     let mut options = CompileOptions::default();
     options.plan.features = Features::Baseline;
-    Expectation::new(&graph, &[1, 3], Values::Integers, Agreement::Exact).check(Mode::Inference, &options, "baseline");
+    Expectation::new(&graph, &[1, 3], Values::Integers, Agreement::Exact).check(
+        Mode::Inference,
+        &options,
+        "baseline",
+    );
 }
 
 #[test]
@@ -152,15 +157,19 @@ fn moves() {
                 item
             };
             let mut ops = Ops::new();
-            let parts =
-                [(0, item[axis - 1]), (1, 1), (2, 5), (3, 18)].map(|(name, size)| ops.input(&format!("x{name}"), &wider(size)));
+            let parts = [(0, item[axis - 1]), (1, 1), (2, 5), (3, 18)]
+                .map(|(name, size)| ops.input(&format!("x{name}"), &wider(size)));
             let joined = ops.op(Concat { axis }, &parts);
             let total = ops.item(joined)[axis - 1];
             let slice = |start, length| Slice { axis, start, length };
             let first = ops.op(slice(0, 1), &[joined]);
             let middle = ops.op(slice(1, total - 2), &[joined]);
             let last = ops.op(slice(total - 3, 3), &[joined]);
-            let ops = ops.output("joined", joined).output("first", first).output("middle", middle).output("last", last);
+            let ops = ops
+                .output("joined", joined)
+                .output("first", first)
+                .output("middle", middle)
+                .output("last", last);
             check_exact(ops, &[1, 2, 7], &format!("{item:?} along {axis}"));
         }
     }

@@ -114,7 +114,11 @@ pub(crate) fn run_guarded(
         assert!(guarded.is_sound(), "{}: something was written outside `{}`", program.plan.name, slot.name);
         *words = guarded.words();
     }
-    assert!(arenas.iter().all(Guarded::is_sound), "{}: something was written outside an arena", program.plan.name);
+    assert!(
+        arenas.iter().all(Guarded::is_sound),
+        "{}: something was written outside an arena",
+        program.plan.name
+    );
 }
 
 fn run_step(step: &Step, table: &[*mut f32], batch: usize, threads: usize, reversed: bool) {

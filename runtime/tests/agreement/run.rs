@@ -54,13 +54,15 @@ pub(crate) fn run(executor: &Executor, batch: usize, sources: &Sources, version:
 }
 
 /// Runs a program once between guard pages; inputs must come out as they went in.
-fn run_between_guards(program: &Program, batch: usize, sources: &Sources, side: Side, reversed: bool) -> Results {
-    let mut slots: Vec<(Slot, Vec<u32>)> = program
-        .plan
-        .slots
-        .iter()
-        .map(|slot| (slot.clone(), slot_words(slot, batch, sources)))
-        .collect();
+fn run_between_guards(
+    program: &Program,
+    batch: usize,
+    sources: &Sources,
+    side: Side,
+    reversed: bool,
+) -> Results {
+    let mut slots: Vec<(Slot, Vec<u32>)> =
+        program.plan.slots.iter().map(|slot| (slot.clone(), slot_words(slot, batch, sources))).collect();
     run_guarded(program, &mut slots, batch, side, reversed);
     let mut results = Results::new();
     for (slot, words) in slots {
@@ -76,7 +78,13 @@ fn run_between_guards(program: &Program, batch: usize, sources: &Sources, side: 
 /// Runs a program in every way there is: twice through an executor with the same parameters, and between guard pages at
 /// either end. All runs must give the same bits.
 #[track_caller]
-pub(crate) fn run_every_way(executor: &Executor, batch: usize, sources: &Sources, version: u64, what: &str) -> Results {
+pub(crate) fn run_every_way(
+    executor: &Executor,
+    batch: usize,
+    sources: &Sources,
+    version: u64,
+    what: &str,
+) -> Results {
     let results = run(executor, batch, sources, version);
     let same = |other: &Results| {
         results.iter().zip(other).all(|((name, values), (other_name, others))| {
