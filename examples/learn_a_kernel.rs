@@ -47,9 +47,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut trainer = Trainer::new(Model::<Edges>::new(42)?, options)?;
     println!("the kernel starts as {}", numbers(kernel(trainer.model())?));
-    for step in 1..=50 {
+    for step in 1..=20 {
         let report = trainer.step(&image, &edges)?;
-        if step % 5 == 0 {
+        if step % 2 == 0 {
             println!("step {step:2}: loss {:.6}", report.loss);
         }
     }
@@ -88,13 +88,14 @@ fn numbers([left, right]: [f32; 2]) -> String {
 fn draw(panels: &[(&str, String, i32, Vec<RGBColor>)], path: &Path) -> Result<(), Box<dyn Error>> {
     const CELL: i32 = 28;
     const GAP: i32 = 40;
-    let mut picture = Picture::new(816, 280);
+    let mut picture = Picture::new(776, 320);
+    picture.text("A kernel learned from what it does", (GAP, 32), Lettering::TITLE)?;
     let mut left = GAP;
     for (title, note, columns, colors) in panels {
         let middle = left + columns * CELL / 2;
-        picture.text(title, (middle, 30), Lettering { bold: true, ..Lettering::LABEL })?;
-        picture.cells((left, 56), CELL, *columns as usize, colors)?;
-        picture.text(note, (middle, 246), Lettering { align: HPos::Center, ..Lettering::NOTE })?;
+        picture.text(title, (middle, 76), Lettering::LABEL)?;
+        picture.cells((left, 96), CELL, *columns as usize, colors)?;
+        picture.text(note, (middle, 286), Lettering { align: HPos::Center, ..Lettering::NOTE })?;
         left += columns * CELL + GAP;
     }
     picture.save(path)

@@ -196,5 +196,5 @@ fn a_kernel_is_learned() {
         "{text}"
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/learn_a_kernel/edges.png");
-    check_picture(&path, (816, 280));
+    check_picture(&path, (776, 320));
 }

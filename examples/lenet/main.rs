@@ -75,7 +75,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         DataLoader::new(&train, LoaderOptions::shuffled(plan.batch_size, normalization.clone(), plan.seed))?;
     let test = DataLoader::new(&test, LoaderOptions::in_order(256, normalization))?;
 
-    print!("{}", LeNet::summary());
+    println!("{}", LeNet::summary());
     let model = Model::<LeNet>::with_options(plan.seed, &options)?;
     let training = TrainerOptions {
         loss: Loss::CrossEntropy,

@@ -87,7 +87,8 @@ impl Picture {
         Ok(self.area().draw_text(text, &style, in_samples(at))?)
     }
 
-    /// Fills rows of square cells, `columns` in a row, with a thin frame around them.
+    /// Fills rows of square cells, `columns` in a row, with a thin frame around them and, where cells are large, between
+    /// them.
     pub(crate) fn cells(
         &mut self,
         corner: (i32, i32),
@@ -97,9 +98,10 @@ impl Picture {
     ) -> Result<(), Box<dyn Error>> {
         let size = (columns as i32 * cell, colors.len().div_ceil(columns) as i32 * cell);
         self.rectangle((corner.0 - 1, corner.1 - 1), (size.0 + 2, size.1 + 2), LIGHT)?;
+        let filled = if cell >= 20 { cell - 1 } else { cell };
         for (index, &color) in colors.iter().enumerate() {
             let (row, column) = ((index / columns) as i32, (index % columns) as i32);
-            self.rectangle((corner.0 + column * cell, corner.1 + row * cell), (cell, cell), color)?;
+            self.rectangle((corner.0 + column * cell, corner.1 + row * cell), (filled, filled), color)?;
         }
         Ok(())
     }
@@ -111,10 +113,7 @@ impl Picture {
         size: (i32, i32),
         color: RGBColor,
     ) -> Result<(), Box<dyn Error>> {
-        let first = in_samples(corner);
-        let end = in_samples((corner.0 + size.0, corner.1 + size.1));
-        // The last sample of a rectangle of `plotters` belongs to it.
-        let points = [first, (end.0 - 1, end.1 - 1)];
+        let points = [in_samples(corner), in_samples((corner.0 + size.0, corner.1 + size.1))];
         Ok(self.area().draw(&Rectangle::new(points, color.filled()))?)
     }
 
