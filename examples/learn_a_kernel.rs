@@ -61,8 +61,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let edge_colors = |edges: &ArrayD<f32>| edges.iter().map(|&value| diverging(value)).collect();
     let panels = [
         ("the image", "white is 1, black 0".to_owned(), 8, image_colors),
-        ("its edges", "made with [1, -1]".to_owned(), 7, edge_colors(&edges)),
-        ("what was learned", format!("with {}", numbers(learned)), 7, edge_colors(&model.forward(&image)?)),
+        ("its edges", "by [1, -1]; red is 1, blue -1".to_owned(), 7, edge_colors(&edges)),
+        ("what was learned", format!("by {}", numbers(learned)), 7, edge_colors(&model.forward(&image)?)),
     ];
     draw(&panels, &path)?;
     println!("the picture is {}", path.display());

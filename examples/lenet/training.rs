@@ -53,10 +53,9 @@ pub(crate) fn train(
         while batches.next_into(&mut batch) {
             let report = trainer.step(batch.pixels(), batch.labels())?;
             if !report.loss.is_finite() {
-                let rate = report.learning_rate;
-                let step = trainer.steps();
+                let (step, rate) = (trainer.steps(), report.learning_rate);
                 let message = format!(
-                    "the loss is {} at step {step}; a learning rate of {rate} is too high",
+                    "the loss is {} at step {step}; a learning rate of {rate:?} is too high",
                     report.loss
                 );
                 return Err(message.into());

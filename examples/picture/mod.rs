@@ -97,8 +97,9 @@ impl Picture {
         colors: &[RGBColor],
     ) -> Result<(), Box<dyn Error>> {
         let size = (columns as i32 * cell, colors.len().div_ceil(columns) as i32 * cell);
-        self.rectangle((corner.0 - 1, corner.1 - 1), (size.0 + 2, size.1 + 2), LIGHT)?;
-        let filled = if cell >= 20 { cell - 1 } else { cell };
+        let gap = if cell >= 20 { 1 } else { 0 };
+        let filled = cell - gap;
+        self.rectangle((corner.0 - 1, corner.1 - 1), (size.0 + 2 - gap, size.1 + 2 - gap), LIGHT)?;
         for (index, &color) in colors.iter().enumerate() {
             let (row, column) = ((index / columns) as i32, (index % columns) as i32);
             self.rectangle((corner.0 + column * cell, corner.1 + row * cell), (filled, filled), color)?;
