@@ -3,8 +3,15 @@
 mod check;
 mod convolution;
 mod elements;
+mod ends;
 mod graphs;
 mod guard;
+mod math;
 mod numbers;
 mod pooling;
+mod programs;
+mod random;
 mod run;
+mod settings;
+mod special;
+mod training;
