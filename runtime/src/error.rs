@@ -16,7 +16,7 @@ pub enum Error {
         /// The network.
         network: String,
         /// Why.
-        source: windlass_compiler::pipeline::CompileError,
+        source: Box<windlass_compiler::pipeline::CompileError>,
     },
     /// A network cannot be trained as asked.
     #[error("cannot train `{network}`: {source}")]
@@ -24,7 +24,7 @@ pub enum Error {
         /// The network.
         network: String,
         /// Why.
-        source: windlass_compiler::autodiff::AutodiffError,
+        source: Box<windlass_compiler::autodiff::AutodiffError>,
     },
     /// Threads could not be started.
     #[error("could not start {count} threads: {reason}; ask for fewer")]
@@ -39,6 +39,73 @@ pub enum Error {
     EmptyBatch {
         /// The network.
         network: String,
+    },
+    /// An input that does not fit its network.
+    #[error("the input `{input}` of `{network}` {source}")]
+    Input {
+        /// The network.
+        network: String,
+        /// The input.
+        input: String,
+        /// What does not fit.
+        source: crate::network::InputError,
+    },
+    /// Inputs with different numbers of items.
+    #[error(
+        "the inputs of `{network}` differ in their number of items: `{left}` has {left_batch}, `{right}` has \
+         {right_batch}"
+    )]
+    UnequalBatches {
+        /// The network.
+        network: String,
+        /// An input.
+        left: String,
+        /// Its items.
+        left_batch: usize,
+        /// Another input.
+        right: String,
+        /// Its items.
+        right_batch: usize,
+    },
+    /// A label that is no class.
+    #[error("label {label} of item {index} is none of the {classes} classes of `{network}`, 0 to {}", classes - 1)]
+    Label {
+        /// The network.
+        network: String,
+        /// The item.
+        index: usize,
+        /// Its label.
+        label: i32,
+        /// The number of classes.
+        classes: usize,
+    },
+    /// A target that does not fit the loss.
+    #[error("training `{network}` needs {expected} but was given {got}")]
+    Target {
+        /// The network.
+        network: String,
+        /// What is needed.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// A name that is no parameter.
+    #[error("there is no parameter or state `{name}`; there are {}", known.join(", "))]
+    UnknownParameter {
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A parameter of another shape.
+    #[error("the parameter `{name}` has shape {expected:?}, not {got:?}")]
+    ParameterShape {
+        /// The parameter.
+        name: String,
+        /// Its shape.
+        expected: Vec<usize>,
+        /// The shape that came.
+        got: Vec<usize>,
     },
     /// Memory bound to a run that does not fit.
     #[error("`{name}` needs {expected} but was given {got}")]

@@ -93,7 +93,8 @@ impl Emit<'_, '_> {
 
     /// `1/(1 + e⁻ˣ)`, within 2.3 ulp. Where `e⁻ˣ` is infinite the result is 0 instead of a denormal.
     fn sigmoid(&mut self, width: Width, x: Value) -> Value {
-        let negative = self.builder.ins().fneg(x);
+        let sign_bit = self.float(width, -0.0);
+        let negative = self.builder.ins().bxor(x, sign_bit);
         let power = self.exp(width, negative);
         let one = self.float(width, 1.0);
         let denominator = self.builder.ins().fadd(power, one);
@@ -108,7 +109,7 @@ impl Emit<'_, '_> {
         let p = self.polynomial(
             width,
             square,
-            &[-3.333_328_2e-1, 1.333_144_2e-1, -5.373_971_6e-2, 2.063_908_9e-2, -5.704_988_7e-3],
+            &[-3.333_328e-1, 1.333_144_2e-1, -5.373_971_6e-2, 2.063_909e-2, -5.704_988_7e-3],
         );
         let cube = self.builder.ins().fmul(square, x);
         let near = self.multiply_add(p, cube, x);
@@ -157,7 +158,7 @@ impl Emit<'_, '_> {
             width,
             z,
             &[
-                3.333_333_1e-1,
+                3.333_333e-1,
                 -2.499_999_4e-1,
                 2.000_071_5e-1,
                 -1.666_805_8e-1,

@@ -1,0 +1,35 @@
+//! What can be chosen about running a network.
+
+use std::num::NonZero;
+
+use windlass_compiler::pipeline::CompileOptions;
+
+/// How a network is compiled and run.
+///
+/// ```
+/// use windlass_runtime::Options;
+/// let serial = Options::default().threads(1);
+/// assert_eq!(serial.compile.plan.threads, 1);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Passes, algorithms, threads and instructions.
+    pub compile: CompileOptions,
+}
+
+impl Default for Options {
+    /// All threads the system offers, every pass, the instructions of this CPU.
+    fn default() -> Self {
+        let available = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Options { compile: CompileOptions::default() }.threads(available)
+    }
+}
+
+impl Options {
+    /// Threads that share each run; 1 is truly serial: runs stay on the calling thread.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.compile.plan.threads = threads;
+        self
+    }
+}

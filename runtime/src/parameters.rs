@@ -1,0 +1,146 @@
+//! The numbers a network has learned: parameters and states, by name, in the order they were declared.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ndarray::{ArrayD, ArrayViewD};
+use windlass_compiler::graph::Graph;
+
+use crate::checkpoint::{Checkpoint, Metadata, NonFinite, Unexpected};
+use crate::error::{Error, TensorMismatch};
+use crate::executor::Binding;
+use crate::initialize::initialize;
+use crate::tensor::{NamedTensors, shapes_of};
+
+/// Parameters and states of a network.
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    names: Vec<String>,
+    tensors: Vec<ArrayD<f32>>,
+    places: HashMap<String, usize>,
+    /// Differs wherever the numbers may: one model's parameters can take the place of another's.
+    version: u64,
+}
+
+impl PartialEq for Parameters {
+    /// Whether names and numbers are equal.
+    fn eq(&self, other: &Self) -> bool {
+        self.names == other.names && self.tensors == other.tensors
+    }
+}
+
+impl Parameters {
+    /// First values, drawn from the distributions the graph declares.
+    ///
+    /// # Errors
+    /// As [`initialize`].
+    pub fn initialized(graph: &Graph, seed: u64) -> Result<Self, Error> {
+        Ok(Self::from_named(graph, initialize(graph, seed)?))
+    }
+
+    /// Values from a file. An optimiser's state in it is passed over.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load_for`].
+    pub(crate) fn load(graph: &Graph, path: &std::path::Path) -> Result<(Self, Option<Metadata>), Error> {
+        let shapes = shapes_of(graph);
+        let load = |unexpected| Checkpoint::load_for(path, &shapes, unexpected, NonFinite::Refuse);
+        let checkpoint = match load(Unexpected::Refuse) {
+            Err(Error::CheckpointMismatch { mismatches, .. })
+                if mismatches.iter().all(is_optimizer_state) =>
+            {
+                load(Unexpected::Ignore)?
+            }
+            other => other?,
+        };
+        Ok((Self::from_named(graph, checkpoint.tensors), checkpoint.metadata))
+    }
+
+    /// Tensors that are known to fit the graph.
+    pub(crate) fn from_named(graph: &Graph, mut tensors: NamedTensors) -> Self {
+        let names: Vec<String> = graph
+            .parameters()
+            .map(|(_, parameter)| parameter.name.clone())
+            .chain(graph.states().map(|(_, state)| state.name.clone()))
+            .collect();
+        Self::from_pairs(names.into_iter().filter_map(|name| tensors.remove_entry(&name)))
+    }
+
+    fn from_pairs(pairs: impl Iterator<Item = (String, ArrayD<f32>)>) -> Self {
+        let (names, tensors): (Vec<String>, Vec<ArrayD<f32>>) = pairs.unzip();
+        let places = names.iter().enumerate().map(|(place, name)| (name.clone(), place)).collect();
+        Parameters { names, tensors, places, version: new_version() }
+    }
+
+    /// Those whose names others do not have.
+    pub(crate) fn without(self, others: &Parameters) -> Self {
+        let pairs = self.names.into_iter().zip(self.tensors);
+        Self::from_pairs(pairs.filter(|(name, _)| !others.places.contains_key(name)))
+    }
+
+    /// Names in the order of declaration, parameters before states.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// A parameter or state.
+    pub fn get(&self, name: &str) -> Option<ArrayViewD<'_, f32>> {
+        self.places.get(name).map(|&place| self.tensors[place].view())
+    }
+
+    /// Replaces a parameter or state.
+    ///
+    /// # Errors
+    /// [`Error::UnknownParameter`], and [`Error::ParameterShape`] for a tensor of another shape.
+    pub fn set(&mut self, name: &str, values: &ArrayD<f32>) -> Result<(), Error> {
+        let place = *self
+            .places
+            .get(name)
+            .ok_or_else(|| Error::UnknownParameter { name: name.to_owned(), known: self.names.clone() })?;
+        if values.shape() != self.tensors[place].shape() {
+            return Err(Error::ParameterShape {
+                name: name.to_owned(),
+                expected: self.tensors[place].shape().to_vec(),
+                got: values.shape().to_vec(),
+            });
+        }
+        self.tensors[place].assign(values);
+        self.version = new_version();
+        Ok(())
+    }
+
+    /// All tensors by name.
+    pub fn to_named(&self) -> NamedTensors {
+        self.names.iter().cloned().zip(self.tensors.iter().cloned()).collect()
+    }
+
+    /// Tells versions of the values apart.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Values for reading, by the name of a slot.
+    pub(crate) fn read(&self, name: &str) -> Option<Binding<'_>> {
+        let tensor = &self.tensors[*self.places.get(name)?];
+        tensor.as_slice().map(Binding::Floats)
+    }
+
+    /// Values for writing, by name; counts as a new version.
+    pub(crate) fn write_all(&mut self) -> impl Iterator<Item = (&str, Binding<'_>)> {
+        self.version = new_version();
+        self.names.iter().zip(&mut self.tensors).filter_map(|(name, tensor)| {
+            tensor.as_slice_mut().map(|elements| (name.as_str(), Binding::Written(elements)))
+        })
+    }
+}
+
+/// A version that no parameters of this process have had.
+fn new_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn is_optimizer_state(mismatch: &TensorMismatch) -> bool {
+    let prefix = windlass_compiler::autodiff::names::OPTIMIZER_PREFIX;
+    matches!(mismatch, TensorMismatch::Unexpected { name, .. } if name.starts_with(prefix))
+}
