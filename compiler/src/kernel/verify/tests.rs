@@ -297,3 +297,34 @@ fn reductions_read_the_body_and_end_it() {
     });
     refused(&serial(unreduced), "a reduced value where there is none");
 }
+
+#[test]
+fn groups_of_lanes_start_where_vectors_do_or_lanes_are_known() {
+    let repeated = |lanes: Extent, repeat: usize| {
+        serial(map(lanes, |map| {
+            let x = map.load_repeated(DType::F32, place(), repeat);
+            map.store(place(), 1, x);
+        }))
+    };
+    let phased = |lanes: Extent, period: usize| {
+        serial(map(lanes, |map| {
+            let x = map.expr(Expr::Phase(period));
+            map.store(place(), 1, x);
+        }))
+    };
+    let kernels: [&dyn Fn(Extent, usize) -> Kernel; 2] = [&repeated, &phased];
+    for kernel in kernels {
+        accepted(&kernel(Extent::Fixed(9), 3));
+        accepted(&kernel(Extent::Fixed(1000), 2));
+        refused(&kernel(Extent::Fixed(999), 3), "groups of lanes that do not start where vectors do");
+        refused(&kernel(Extent::Batch(1), 3), "groups of lanes that do not start where vectors do");
+    }
+    let mut apart = map(Extent::Fixed(8), |map| {
+        let x = map.load_repeated(DType::F32, place(), 2);
+        map.store(place(), 1, x);
+    });
+    if let Stmt::Map(map) = &mut apart {
+        map.loads[0].lane = 2;
+    }
+    refused(&serial(apart), "a repeated load that is not contiguous");
+}
