@@ -1,7 +1,7 @@
 //! The Map leaf, written into its kernel: vectors of four lanes, then single elements for the rest.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{F32, I32, I64};
+use cranelift_codegen::ir::types::{F32, I32, I64, I64X2};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_frontend::Variable;
 
@@ -88,7 +88,8 @@ impl KernelEmitter<'_, '_, '_> {
     fn each_lane(&mut self, map: &Map, overlap: bool, mut body: impl FnMut(&mut Self, Lane, Width)) {
         match map.lanes {
             Extent::Fixed(lanes)
-                if lanes <= WRITTEN_OUT && lanes.div_ceil(LANES) * map.exprs.len() <= 256 =>
+                if map.needs_known_lanes()
+                    || lanes <= WRITTEN_OUT && lanes.div_ceil(LANES) * map.exprs.len() <= 256 =>
             {
                 for vector in 0..lanes / LANES {
                     body(self, Lane::fixed(vector * LANES), Width::Vector);
@@ -424,6 +425,7 @@ impl KernelEmitter<'_, '_, '_> {
                 let value = self.affine(value);
                 self.spread_integer(value, width)
             }
+            Expr::Phase(period) => self.phase(lane, *period, width),
             Expr::WindowIndex => self.window_index(map, step, width),
             Expr::BatchSize => {
                 let batch = self.emit.builder.ins().fcvt_from_sint(F32, self.batch);
@@ -456,6 +458,9 @@ impl KernelEmitter<'_, '_, '_> {
     }
 
     fn load(&mut self, load: &Load, place: (Value, i64), lane: Lane, step: &Step, width: Width) -> Value {
+        if load.repeat > 1 {
+            return self.load_repeated(load, place, lane, width);
+        }
         let (mut pointer, mut offset) = self.lane_place(place, lane, load.lane);
         for (&value, &stride) in step.dynamic.iter().zip(&load.window) {
             let distance = self.emit.builder.ins().imul_imm_s(value, 4 * stride as i64);
@@ -472,6 +477,56 @@ impl KernelEmitter<'_, '_, '_> {
                 self.emit.splat(vector(load.dtype), number)
             }
             (Width::Vector, lane) => self.emit.load_strided(element, pointer, offset, 4 * lane as i64),
+        }
+    }
+
+    /// Loads elements that neighbouring lanes share.
+    fn load_repeated(&mut self, load: &Load, place: (Value, i64), lane: Lane, width: Width) -> Value {
+        let (repeat, element) = (load.repeat, scalar(load.dtype));
+        // Dynamic lanes start at multiples of four, which `repeat` divides; see `Map::needs_known_lanes`.
+        let place = match lane.dynamic {
+            None => place,
+            Some(dynamic) => {
+                let elements = self.emit.builder.ins().udiv_imm_u(dynamic, repeat as i64);
+                let distance = self.emit.builder.ins().ishl_imm_s(elements, 2);
+                (self.emit.builder.ins().iadd(place.0, distance), place.1)
+            }
+        };
+        let offset = |lane: usize| place.1 + 4 * (lane / repeat) as i64;
+        let first = lane.fixed;
+        match width {
+            Width::Single => self.emit.load(element, place.0, offset(first)),
+            Width::Vector if repeat == 2 && first.is_multiple_of(2) => {
+                let pair = self.emit.load(I64, place.0, offset(first));
+                let pair = self.emit.builder.ins().scalar_to_vector(I64X2, pair);
+                let pair = self.emit.bits(vector(load.dtype), pair);
+                self.emit.shuffle(pair, pair, [0, 0, 1, 1])
+            }
+            Width::Vector => {
+                let lanes: Vec<Value> = (first..first + LANES)
+                    .map(|lane| self.emit.load(element, place.0, offset(lane)))
+                    .collect();
+                self.emit.gather(vector(load.dtype), &lanes)
+            }
+        }
+    }
+
+    /// The remainder of each lane's number.
+    fn phase(&mut self, lane: Lane, period: usize, width: Width) -> Value {
+        match (width, lane.dynamic) {
+            (Width::Vector, _) => {
+                // Dynamic lanes start at multiples of four, which the period divides; see `Map::needs_known_lanes`.
+                let phases: Vec<Value> = (lane.fixed..lane.fixed + LANES)
+                    .map(|lane| self.emit.integer(Width::Single, (lane % period) as i32))
+                    .collect();
+                self.emit.gather(Width::Vector.integer(), &phases)
+            }
+            (Width::Single, None) => self.emit.integer(Width::Single, (lane.fixed % period) as i32),
+            (Width::Single, Some(dynamic)) => {
+                let lane = self.emit.builder.ins().iadd_imm_s(dynamic, lane.fixed as i64);
+                let phase = self.emit.builder.ins().urem_imm_u(lane, period as i64);
+                self.emit.builder.ins().ireduce(I32, phase)
+            }
         }
     }
 

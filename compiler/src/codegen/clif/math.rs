@@ -93,7 +93,8 @@ impl Emit<'_, '_> {
 
     /// `1/(1 + e⁻ˣ)`, within 2.3 ulp. Where `e⁻ˣ` is infinite the result is 0 instead of a denormal.
     fn sigmoid(&mut self, width: Width, x: Value) -> Value {
-        let negative = self.builder.ins().fneg(x);
+        let sign_bit = self.float(width, -0.0);
+        let negative = self.builder.ins().bxor(x, sign_bit);
         let power = self.exp(width, negative);
         let one = self.float(width, 1.0);
         let denominator = self.builder.ins().fadd(power, one);

@@ -191,6 +191,15 @@ impl Emit<'_, '_> {
         value
     }
 
+    /// Four numbers as a vector.
+    pub(super) fn gather(&mut self, vector: Type, lanes: &[Value]) -> Value {
+        let mut value = self.builder.ins().scalar_to_vector(vector, lanes[0]);
+        for (index, &lane) in lanes.iter().enumerate().skip(1) {
+            value = self.builder.ins().insertlane(value, lane, index as u8);
+        }
+        value
+    }
+
     /// Loads four lanes, `stride` bytes apart, and nothing else.
     pub(super) fn load_strided(&mut self, lane: Type, pointer: Value, offset: i64, stride: i64) -> Value {
         let vector = if lane == F32 { F32X4 } else { I32X4 };

@@ -1,0 +1,169 @@
+//! Times the networks of the zoo: `cargo bench --bench zoo -- train --batch 64 lenet`. `benches/README.md` says what is
+//! printed and how to compare it with other libraries.
+
+mod support;
+#[path = "../examples/zoo/mod.rs"]
+#[expect(dead_code, reason = "the small networks are for tests")]
+mod zoo;
+
+use std::error::Error;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
+use comfy_table::{CellAlignment, Table, TableComponent, presets};
+use serde_json::json;
+use windlass_compiler::dump::Dump;
+use windlass_compiler::graph::Graph;
+use windlass_compiler::pipeline::{CompileOptions, CompileTimes, compile};
+use windlass_runtime::executor::Executor;
+use windlass_runtime::profile::Profile;
+
+use support::{Bound, Budget, Kind, Task, check, is_benchmark, medians};
+
+/// Times the networks of the zoo, after comparing what they compute with the interpreter.
+#[derive(Parser)]
+struct Arguments {
+    /// Forward alone, or whole steps of gradient descent.
+    #[arg(value_enum, default_value = "infer")]
+    mode: Kind,
+    /// The networks; all of them by default, but for training the largest.
+    #[arg(value_parser = PossibleValuesParser::new(zoo::NETWORKS.map(|entry| entry.name)))]
+    cases: Vec<String>,
+    /// Threads that share each run.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Items in each run.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// Seconds for each figure; five runs are made in any case.
+    #[arg(long, default_value = "2", value_parser = seconds)]
+    budget: Duration,
+    /// Prints one line of JSON for each figure.
+    #[arg(long)]
+    json: bool,
+    /// Prints where the time goes, kernel by kernel.
+    #[arg(long)]
+    profile: bool,
+    /// What `cargo bench` passes to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Runs of a profile.
+const PROFILED_RUNS: usize = 20;
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    if is_benchmark() {
+        return run(&Arguments::parse());
+    }
+    for mode in ["infer", "train"] {
+        let line = ["zoo", mode, "lenet", "--batch", "2", "--budget", "0", "--profile"];
+        run(&Arguments::try_parse_from(line)?)?;
+    }
+    Ok(())
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let mut figures = Vec::new();
+    for entry in zoo::NETWORKS {
+        let is_default = arguments.mode == Kind::Infer || entry.name != "vgg16";
+        let is_wanted = arguments.cases.iter().any(|case| case == entry.name);
+        if !(is_wanted || arguments.cases.is_empty() && is_default) {
+            continue;
+        }
+        let figure = measure(entry.name, (entry.graph)(), arguments)?;
+        if arguments.json {
+            println!("{}", figure.json(arguments));
+        }
+        figures.push(figure);
+    }
+    if !arguments.json {
+        print_table(&figures, arguments);
+    }
+    Ok(())
+}
+
+/// What was measured of a network.
+struct Figure {
+    case: &'static str,
+    time: Duration,
+    flops: u64,
+    compile: CompileTimes,
+    /// Bytes of the program's arenas: everything but parameters, inputs and outputs.
+    memory: usize,
+}
+
+fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result<Figure, Box<dyn Error>> {
+    let batch = arguments.batch as usize;
+    let task = Task::new(network, arguments.mode)?;
+    let mut options = CompileOptions::default();
+    options.plan.threads = arguments.threads;
+    let (program, compile) = compile(&task.graph, task.kind.mode(), &options, &Dump::from_environment())?;
+    let executor = Executor::new(program)?;
+    check(&task, &executor, batch)?;
+
+    let mut memory = Bound::new(&executor, &task.sources(batch, batch, 1e-3), batch)?;
+    if arguments.profile {
+        let profile = Profile::measure(executor.program(), batch, PROFILED_RUNS, |times| {
+            executor.run_timed(&mut memory.bindings(), batch, 0, times)
+        })?;
+        // Lines of JSON stay alone on standard output.
+        if arguments.json { eprintln!("{profile}\n") } else { println!("{profile}\n") }
+    }
+    let times = medians(Budget::of(arguments.budget), &mut [&mut || memory.run(&executor)])?;
+    let program = executor.program();
+    Ok(Figure {
+        case,
+        time: times[0],
+        flops: program.run.iter().map(|step| step.cost.flops(batch)).sum(),
+        compile,
+        memory: program.plan.memory.bytes(batch, arguments.threads),
+    })
+}
+
+impl Figure {
+    fn json(&self, arguments: &Arguments) -> serde_json::Value {
+        json!({
+            "case": self.case,
+            "mode": arguments.mode.name(),
+            "batch": arguments.batch,
+            "threads": arguments.threads,
+            "peer": "windlass",
+            "ms": self.time.as_secs_f64() * 1e3,
+        })
+    }
+
+    fn cells(&self, arguments: &Arguments) -> [String; 6] {
+        let seconds = self.time.as_secs_f64().max(1e-9);
+        let compile = self.compile.passes + self.compile.plan + self.compile.codegen;
+        [
+            self.case.to_owned(),
+            format!("{:.3}", seconds * 1e3),
+            format!("{:.1}", f64::from(arguments.batch) / seconds),
+            format!("{:.1}", self.flops as f64 / seconds / 1e9),
+            format!("{:.1}", compile.as_secs_f64() * 1e3),
+            format!("{:.2}", self.memory as f64 / f64::from(1 << 20)),
+        ]
+    }
+}
+
+fn print_table(figures: &[Figure], arguments: &Arguments) {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.remove_style(TableComponent::HorizontalLines).remove_style(TableComponent::MiddleIntersections);
+    table.set_header(["network", "ms", "images/s", "GFLOP/s", "compile ms", "arena MiB"]);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for figure in figures {
+        table.add_row(figure.cells(arguments));
+    }
+    println!("{}, batch {}, threads {}", arguments.mode.name(), arguments.batch, arguments.threads);
+    println!("{table}");
+}

@@ -1,0 +1,167 @@
+//! The networks that tests and benchmarks share, each with the layer sizes of its paper or textbook. Training them is
+//! no business of this file.
+
+use windlass::{Graph, network};
+
+network! {
+    /// LeNet-5 (LeCun et al. 1998) as the book Dive into Deep Learning has it: sigmoids, average pooling.
+    pub network LeNet(image: [1, 28, 28]) -> [10] {
+        c1: conv2d(6, kernel_size = 5, padding = 2); sigmoid; avg_pool2d(2);
+        c3: conv2d(16, kernel_size = 5); sigmoid; avg_pool2d(2);
+        flatten;
+        f5: linear(120); sigmoid;
+        f6: linear(84); sigmoid;
+        f7: linear(10)
+    }
+
+    /// The classifier of AlexNet and VGG: three dense layers, with dropout between them.
+    block classifier(width, classes) {
+        flatten;
+        f1: linear(width); relu; dropout(0.5);
+        f2: linear(width); relu; dropout(0.5);
+        f3: linear(classes)
+    }
+
+    /// AlexNet (Krizhevsky, Sutskever and Hinton 2012), on one device.
+    pub network AlexNet(image: [3, 224, 224]) -> [1000] {
+        c1: conv2d(96, kernel_size = 11, stride = 4, padding = 1); relu; max_pool2d(3, stride = 2);
+        c2: conv2d(256, kernel_size = 5, padding = 2); relu; max_pool2d(3, stride = 2);
+        c3: conv2d(384, kernel_size = 3, padding = 1); relu;
+        c4: conv2d(384, kernel_size = 3, padding = 1); relu;
+        c5: conv2d(256, kernel_size = 3, padding = 1); relu; max_pool2d(3, stride = 2);
+        classifier(4096, 1000)
+    }
+
+    /// A stage of VGG: convolutions of one width, then half the resolution.
+    block vgg_stage(convolutions, channels) {
+        repeat convolutions { conv2d(channels, kernel_size = 3, padding = 1); relu; }
+        max_pool2d(2)
+    }
+
+    /// VGG with 11 layers (Simonyan and Zisserman 2015, configuration A).
+    pub network Vgg11(image: [3, 224, 224]) -> [1000] {
+        s1: vgg_stage(1, 64);
+        s2: vgg_stage(1, 128);
+        s3: vgg_stage(2, 256);
+        s4: vgg_stage(2, 512);
+        s5: vgg_stage(2, 512);
+        classifier(4096, 1000)
+    }
+
+    /// VGG with 16 layers (Simonyan and Zisserman 2015, configuration D).
+    pub network Vgg16(image: [3, 224, 224]) -> [1000] {
+        s1: vgg_stage(2, 64);
+        s2: vgg_stage(2, 128);
+        s3: vgg_stage(3, 256);
+        s4: vgg_stage(3, 512);
+        s5: vgg_stage(3, 512);
+        classifier(4096, 1000)
+    }
+
+    /// A convolution with a small dense network behind each of its pixels.
+    block nin_block(channels, kernel_size, stride, padding) {
+        conv2d(channels, kernel_size = kernel_size, stride = stride, padding = padding); relu;
+        repeat 2 { conv2d(channels, kernel_size = 1); relu; }
+    }
+
+    /// Network in Network (Lin, Chen and Yan 2014).
+    pub network Nin(image: [3, 224, 224]) -> [1000] {
+        b1: nin_block(96, 11, 4, 0); max_pool2d(3, stride = 2);
+        b2: nin_block(256, 5, 1, 2); max_pool2d(3, stride = 2);
+        b3: nin_block(384, 3, 1, 1); max_pool2d(3, stride = 2); dropout(0.5);
+        b4: nin_block(1000, 3, 1, 1); global_avg_pool2d; flatten
+    }
+
+    /// Four paths side by side, joined on channels.
+    block inception(c1, (c2a, c2b), (c3a, c3b), c4) {
+        concat {
+            { p1: conv2d(c1, kernel_size = 1); relu }
+            { p2a: conv2d(c2a, kernel_size = 1); relu; p2b: conv2d(c2b, kernel_size = 3, padding = 1); relu }
+            { p3a: conv2d(c3a, kernel_size = 1); relu; p3b: conv2d(c3b, kernel_size = 5, padding = 2); relu }
+            { max_pool2d(3, stride = 1, padding = 1); p4: conv2d(c4, kernel_size = 1); relu }
+        }
+    }
+
+    /// GoogLeNet (Szegedy et al. 2015), without the classifiers at its sides.
+    pub network GoogLeNet(image: [3, 224, 224]) -> [1000] {
+        c1: conv2d(64, kernel_size = 7, stride = 2, padding = 3); relu; max_pool2d(3, stride = 2, padding = 1);
+        c2: conv2d(64, kernel_size = 1); relu;
+        c3: conv2d(192, kernel_size = 3, padding = 1); relu; max_pool2d(3, stride = 2, padding = 1);
+        i3a: inception(64, (96, 128), (16, 32), 32);
+        i3b: inception(128, (128, 192), (32, 96), 64); max_pool2d(3, stride = 2, padding = 1);
+        i4a: inception(192, (96, 208), (16, 48), 64);
+        i4b: inception(160, (112, 224), (24, 64), 64);
+        i4c: inception(128, (128, 256), (24, 64), 64);
+        i4d: inception(112, (144, 288), (32, 64), 64);
+        i4e: inception(256, (160, 320), (32, 128), 128); max_pool2d(3, stride = 2, padding = 1);
+        i5a: inception(256, (160, 320), (32, 128), 128);
+        i5b: inception(384, (192, 384), (48, 128), 128); global_avg_pool2d; flatten;
+        f1: linear(1000)
+    }
+
+    /// The layers of AlexNet, narrow.
+    pub network SmallAlexNet(image: [3, 67, 67]) -> [10] {
+        c1: conv2d(12, kernel_size = 11, stride = 4, padding = 1); relu; max_pool2d(3, stride = 2);
+        c2: conv2d(16, kernel_size = 5, padding = 2); relu; max_pool2d(3, stride = 2);
+        c3: conv2d(24, kernel_size = 3, padding = 1); relu;
+        c4: conv2d(24, kernel_size = 3, padding = 1); relu;
+        c5: conv2d(16, kernel_size = 3, padding = 1); relu; max_pool2d(3, stride = 2);
+        classifier(48, 10)
+    }
+
+    /// The layers of VGG-11, narrow.
+    pub network SmallVgg(image: [3, 32, 32]) -> [10] {
+        s1: vgg_stage(1, 8);
+        s2: vgg_stage(1, 16);
+        s3: vgg_stage(2, 24);
+        s4: vgg_stage(2, 32);
+        s5: vgg_stage(2, 32);
+        classifier(48, 10)
+    }
+
+    /// The layers of NiN, narrow.
+    pub network SmallNin(image: [3, 67, 67]) -> [10] {
+        b1: nin_block(12, 11, 4, 0); max_pool2d(3, stride = 2);
+        b2: nin_block(16, 5, 1, 2); max_pool2d(3, stride = 2);
+        b3: nin_block(24, 3, 1, 1); max_pool2d(3, stride = 2); dropout(0.5);
+        b4: nin_block(10, 3, 1, 1); global_avg_pool2d; flatten
+    }
+
+    /// Every kind of layer of GoogLeNet, few and narrow.
+    pub network SmallGoogLeNet(image: [3, 32, 32]) -> [10] {
+        c1: conv2d(8, kernel_size = 7, stride = 2, padding = 3); relu; max_pool2d(3, stride = 2, padding = 1);
+        c2: conv2d(8, kernel_size = 1); relu;
+        c3: conv2d(16, kernel_size = 3, padding = 1); relu;
+        i3a: inception(6, (8, 12), (2, 4), 3);
+        i3b: inception(5, (6, 7), (3, 9), 4); max_pool2d(3, stride = 2, padding = 1);
+        i4a: inception(8, (4, 8), (4, 8), 8); global_avg_pool2d; flatten;
+        f1: linear(10)
+    }
+}
+
+/// A network under the name that benchmarks call it by.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// The name, in lower case.
+    pub name: &'static str,
+    /// The network as declared.
+    pub graph: fn() -> &'static Graph,
+}
+
+/// Every network, the smallest first.
+pub const NETWORKS: [Entry; 6] = [
+    Entry { name: "lenet", graph: LeNet::graph },
+    Entry { name: "nin", graph: Nin::graph },
+    Entry { name: "googlenet", graph: GoogLeNet::graph },
+    Entry { name: "alexnet", graph: AlexNet::graph },
+    Entry { name: "vgg11", graph: Vgg11::graph },
+    Entry { name: "vgg16", graph: Vgg16::graph },
+];
+
+/// Networks of the same layers that an interpreter runs in no time.
+pub const SMALL_NETWORKS: [Entry; 4] = [
+    Entry { name: "small alexnet", graph: SmallAlexNet::graph },
+    Entry { name: "small vgg", graph: SmallVgg::graph },
+    Entry { name: "small nin", graph: SmallNin::graph },
+    Entry { name: "small googlenet", graph: SmallGoogLeNet::graph },
+];

@@ -1,0 +1,81 @@
+//! The networks of the zoo have the sizes of the papers' networks: counts as PyTorch gives them for the same layers, and
+//! small relatives of the large ones run compiled as interpreted.
+
+#[path = "../benches/support/oracle.rs"]
+mod oracle;
+#[path = "../benches/support/task.rs"]
+mod task;
+#[path = "../examples/zoo/mod.rs"]
+mod zoo;
+
+use task::{Kind, Task};
+use windlass_compiler::dump::Dump;
+use windlass_compiler::graph::Graph;
+use windlass_compiler::pipeline::{CompileOptions, compile};
+use windlass_compiler::summary::summary;
+use windlass_runtime::executor::Executor;
+
+/// A digest of the sizes of all parameters in order of declaration: `digest·31 + size` over every size, and a 0 behind
+/// each parameter.
+fn digest_of_shapes(graph: &Graph) -> u64 {
+    let sizes = graph.parameters().flat_map(|(_, parameter)| parameter.shape.item().into_iter().chain([0]));
+    sizes.fold(0, |digest: u64, size| digest.wrapping_mul(31).wrapping_add(size as u64))
+}
+
+/// Name, trainable numbers, parameters, digest of their sizes, multiply-adds of one image: from PyTorch 2.15.
+const EXPECTED: [(&str, u64, usize, u64, u64); 6] = [
+    ("lenet", 61_706, 10, 4_272_422_952_176_198_009, 416_520),
+    ("nin", 7_439_608, 24, 14_321_489_288_650_591_523, 965_572_864),
+    ("googlenet", 6_998_552, 116, 5_497_182_028_264_745_283, 1_582_671_872),
+    ("alexnet", 50_844_008, 16, 3_156_568_337_613_148_099, 1_009_945_728),
+    ("vgg11", 132_863_336, 22, 10_943_681_836_854_125_213, 7_609_090_048),
+    ("vgg16", 138_357_544, 32, 7_325_391_789_222_938_979, 15_470_264_320),
+];
+
+#[test]
+fn sizes_are_those_of_the_same_networks_in_pytorch() {
+    let found = zoo::NETWORKS.map(|entry| {
+        let graph = (entry.graph)();
+        let totals = summary(graph).totals;
+        (
+            entry.name,
+            totals.parameters,
+            graph.parameters().count(),
+            digest_of_shapes(graph),
+            totals.multiply_adds,
+        )
+    });
+    assert_eq!(found, EXPECTED);
+}
+
+#[test]
+fn small_relatives_run_compiled_as_interpreted() {
+    for entry in zoo::SMALL_NETWORKS {
+        for kind in [Kind::Infer, Kind::Train] {
+            let task = Task::new((entry.graph)(), kind).unwrap();
+            for threads in [1, 2] {
+                let mut options = CompileOptions::default();
+                options.plan.threads = threads;
+                let (program, _) = compile(&task.graph, kind.mode(), &options, &Dump::none()).unwrap();
+                let executor = Executor::new(program).unwrap();
+                for batch in [1, 3] {
+                    if let Err(error) = oracle::check(&task, &executor, batch) {
+                        panic!("{} {}, batch {batch}, {threads} threads: {error}", entry.name, kind.name());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wrong_answer_is_refused() {
+    let graph = zoo::LeNet::graph();
+    let task = Task::new(graph, Kind::Infer).unwrap();
+    // The program of a network that differs in its activations alone.
+    let other: Graph = graph.to_string().replace("\"sigmoid\"", "\"tanh\"").parse().unwrap();
+    let (program, _) =
+        compile(&other, Kind::Infer.mode(), &CompileOptions::default(), &Dump::none()).unwrap();
+    let error = oracle::check(&task, &Executor::new(program).unwrap(), 1).unwrap_err().to_string();
+    assert!(error.starts_with("wrong answer, so nothing is timed: output[0] is "), "{error}");
+}
