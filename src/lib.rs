@@ -1,6 +1,11 @@
 //! Windlass compiles neural networks declared in a macro, checks them as the program compiles, and runs them as machine
 //! code.
 //!
+//! # A tour
+//!
+//! [`network!`] declares a network. Every shape is checked while the program compiles; a layer that does not fit is an
+//! error at that layer, with the way out. The network becomes a type of its own:
+//!
 //! ```
 //! windlass::network! {
 //!     /// LeNet for grey images of 28×28.
@@ -16,15 +21,90 @@
 //!
 //! assert_eq!(LeNet::IMAGE_SHAPE, [1, 28, 28]);
 //! assert_eq!(LeNet::PARAMETERS[0], ("c1.weight", &[6, 1, 5, 5][..]));
+//!
+//! let summary = LeNet::summary();
+//! assert_eq!(summary.totals.parameters, 61_706);
+//! println!("{summary}");
 //! ```
 //!
-//! The language is described at [`network!`].
+//! A [`Model`] is a network with parameters, compiled to predict. It takes batches of any size, from slices or from
+//! [`ndarray`]'s arrays, and may be used from several threads at once:
+//!
+//! ```
+//! # windlass::network! {
+//! #     pub network LeNet(image: [1, 28, 28]) -> [10] {
+//! #         c1: conv2d(6, kernel_size = 5, padding = 2); sigmoid; avg_pool2d(2);
+//! #         c3: conv2d(16, kernel_size = 5); sigmoid; avg_pool2d(2);
+//! #         flatten; f5: linear(120); sigmoid; f6: linear(84); sigmoid; f7: linear(10)
+//! #     }
+//! # }
+//! use windlass::ndarray::Array4;
+//! use windlass::{Model, Options};
+//!
+//! let model: Model<LeNet> = Model::new(42)?; // first values drawn from this seed
+//! let scores = model.forward(&Array4::zeros((3, 1, 28, 28)))?;
+//! assert_eq!(scores.shape(), [3, 10]);
+//! let scores = model.forward(&[0.5; 2 * 28 * 28])?; // a slice holds as many items as fit
+//! assert_eq!(scores.shape(), [2, 10]);
+//!
+//! let serial: Model<LeNet> = Model::with_options(42, &Options::default().threads(1))?;
+//! assert_eq!(serial.parameters(), model.parameters());
+//! # Ok::<(), windlass::Error>(())
+//! ```
+//!
+//! A [`Trainer`] compiles forward, backward and update into one program. Parameters and the optimiser's state go to
+//! safetensors files, from which a model can be loaded and training be resumed, to the same bits as if it had never been
+//! interrupted:
+//!
+//! ```
+//! # windlass::network! {
+//! #     pub network LeNet(image: [1, 28, 28]) -> [10] {
+//! #         c1: conv2d(6, kernel_size = 5, padding = 2); sigmoid; avg_pool2d(2);
+//! #         c3: conv2d(16, kernel_size = 5); sigmoid; avg_pool2d(2);
+//! #         flatten; f5: linear(120); sigmoid; f6: linear(84); sigmoid; f7: linear(10)
+//! #     }
+//! # }
+//! use windlass::{Model, Optimizer, Options, Schedule, Trainer, TrainerOptions};
+//!
+//! let options = TrainerOptions {
+//!     optimizer: Optimizer::adam(),
+//!     schedule: Schedule::cosine_with_warm_up(0.001, 1000, 100)?,
+//!     ..TrainerOptions::default()
+//! };
+//! let mut trainer: Trainer<LeNet> = Trainer::new(Model::new(42)?, options.clone())?;
+//! let (images, labels) = ([0.5; 2 * 28 * 28], [3, 7]);
+//! let report = trainer.step(&images, &labels)?;
+//! assert!(report.loss.is_finite());
+//!
+//! let path = std::env::temp_dir().join("lenet.safetensors");
+//! trainer.save(&path)?;
+//! let resumed = Trainer::<LeNet>::resume(&path, options, &Options::default())?;
+//! assert_eq!(resumed.steps(), 1);
+//! let model: Model<LeNet> = Model::load(&path)?;
+//! assert_eq!(model.forward(&images)?, trainer.into_model().forward(&images)?);
+//! # Ok::<(), windlass::Error>(())
+//! ```
+//!
+//! [`data`] reads and augments images and makes batches of them, [`metrics`] counts hits, [`schedule`] holds the learning
+//! rates. Whatever fails says so in an [`Error`] that names what, where and the way out.
+//!
+//! # Layout
+//!
+//! Tensors are 32-bit floats, the last axis contiguous: images `[N, channels, height, width]`, vectors `[N, features]`, the
+//! weight of a convolution `[out_channels, in_channels / groups, height, width]`, that of a dense layer
+//! `[out_features, in_features]`. These are PyTorch's shapes.
+//!
+//! # Environment
+//!
+//! `WINDLASS_DUMP` lists stages of the compiler, separated by commas, whose results are written to the standard error:
+//! `graph`, `passes`, `plan`, `kernels`, `clif`, `asm`, or `all`. `WINDLASS_DUMP_DIR` names a directory for them instead.
 
 /// The arrays that inputs may come in and results come in.
 pub use ndarray;
 pub use windlass_compiler::autodiff::{Loss, Optimizer};
 pub use windlass_compiler::graph::Graph;
 pub use windlass_compiler::summary::{Summary, summary};
+#[doc = include_str!("language.md")]
 pub use windlass_macros::network;
 pub use windlass_runtime::network::{Input, InputError, Network};
 pub use windlass_runtime::schedule::Schedule;
@@ -38,3 +118,8 @@ pub use windlass_runtime::{
 pub mod __private {
     pub use windlass_runtime::network::expansion::{embedded, exactly};
 }
+
+/// Runs the programs in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -196,8 +196,8 @@ impl ShapeError {
                 Some("put it before `flatten`, where the image still has its height and width".to_owned())
             }
             ShapeError::WindowExceedsInput { window, padded, .. } => Some(format!(
-                "a window of at most {padded} fits; or raise `padding` by {}",
-                (window - padded).div_ceil(2)
+                "use a window of at most {padded}, or raise `padding` by {}",
+                window.saturating_sub(*padded).div_ceil(2)
             )),
             ShapeError::PaddingExceedsKernel { kernel_size, .. } => {
                 Some(format!("use a padding of at most {}", kernel_size.saturating_sub(1)))
@@ -224,8 +224,12 @@ fn divisors_near(groups: usize, channels: usize) -> String {
     divisors.sort_by_key(|divisor| (divisor.abs_diff(groups), *divisor));
     divisors.truncate(3);
     divisors.sort_unstable();
-    let list: Vec<String> = divisors.iter().map(usize::to_string).collect();
-    format!("{channels} channels can be split into {} groups", list.join(", "))
+    let words: Vec<String> = divisors.iter().map(usize::to_string).collect();
+    let words = match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => words.join(""),
+    };
+    format!("{channels} can be divided by {words}")
 }
 
 /// The 1×1 convolution that brings one of two images to the shape of the other, if there is one.
@@ -234,8 +238,11 @@ fn equal_shapes_help(left: &Shape, right: &Shape) -> String {
         let ([_, from_height, from_width], [channels, height, width]) = (&from[..], &to[..]) else {
             continue;
         };
-        let stride = from_height / height.max(&1);
-        if stride == 0 || from_height.div_ceil(stride) != *height || from_width.div_ceil(stride) != *width {
+        if from.contains(&0) || to.contains(&0) {
+            continue;
+        }
+        let stride = from_height.div_ceil(*height);
+        if from_height.div_ceil(stride) != *height || from_width.div_ceil(stride) != *width {
             continue;
         }
         let stride = if stride == 1 { String::new() } else { format!(", stride = {stride}") };
@@ -323,13 +330,14 @@ mod tests {
             "`conv2d(32, kernel_size = 1, stride = 2)` brings [16, 28, 28] to [32, 14, 14]",
         );
         equal_shapes(&[16, 28, 28], &[32, 14, 13], "change one side so that both have the same shape");
+        equal_shapes(&[8, 0, 0], &[8, 4, 4], "change one side so that both have the same shape");
         equal_shapes(&[400], &[10], "change one side so that both have the same shape");
     }
 
     #[test]
     fn groups_are_proposed_near_the_given_number() {
-        assert_eq!(divisors_near(5, 16), "16 channels can be split into 2, 4, 8 groups");
-        assert_eq!(divisors_near(2, 1), "1 channels can be split into 1 groups");
-        assert_eq!(divisors_near(7, 1 << 30), "1073741824 channels can be split into 4, 8, 16 groups");
+        assert_eq!(divisors_near(5, 16), "16 can be divided by 2, 4 or 8");
+        assert_eq!(divisors_near(2, 1), "1 can be divided by 1");
+        assert_eq!(divisors_near(7, 1 << 30), "1073741824 can be divided by 2, 4 or 8");
     }
 }

@@ -85,7 +85,7 @@ pub(crate) enum Statement {
     /// A layer, a block, `add` or `from`.
     Call { label: Option<Ident>, call: Call },
     /// `repeat count { … }`
-    Repeat { label: Option<Ident>, keyword: Ident, count: Expr, body: Body },
+    Repeat { label: Option<Ident>, keyword: Ident, count: Box<Expr>, body: Body },
     /// `concat { path path }`
     Concat { label: Option<Ident>, keyword: Ident, paths: Vec<Path> },
     /// Reported when the body is checked, so that the rest of it is checked too.

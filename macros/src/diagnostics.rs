@@ -53,6 +53,7 @@ pub(crate) struct Diagnostics {
     /// A block is checked at each of its calls, and an iteration after another: only the first complaint about a token
     /// is kept. Spans cannot be compared, but lines and columns can.
     places: HashSet<(usize, usize)>,
+    complaints: usize,
 }
 
 impl Diagnostics {
@@ -63,15 +64,16 @@ impl Diagnostics {
 
     /// Records an error found while parsing.
     pub(crate) fn push(&mut self, error: syn::Error) {
+        self.complaints += 1;
         let start = error.span().start();
         if self.places.insert((start.line, start.column)) {
             self.errors.push(error);
         }
     }
 
-    /// How many were recorded.
+    /// How many mistakes were met so far, those at a token that was reported before included.
     pub(crate) fn count(&self) -> usize {
-        self.errors.len()
+        self.complaints
     }
 
     /// The invocations of `compile_error!`, in the order of the user's lines.
@@ -82,11 +84,6 @@ impl Diagnostics {
             (start.line, start.column)
         });
         errors.into_iter().map(syn::Error::to_compile_error).collect()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn texts(&self) -> Vec<String> {
-        self.errors.iter().map(syn::Error::to_string).collect()
     }
 }
 

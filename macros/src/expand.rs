@@ -1,5 +1,7 @@
 //! Checked networks to Rust: a type for each network, with its interface as constants and its graph as text.
 
+use std::collections::HashSet;
+
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Attribute, Visibility};
@@ -19,7 +21,8 @@ pub(crate) fn program(findings: &Findings) -> TokenStream {
 fn unused_block(block: &Block) -> TokenStream {
     let Block { attributes, name, .. } = block;
     let attributes = attributes.iter().filter(|attribute| !attribute.path().is_ident("doc"));
-    quote! {
+    // The whole item stands at the block's name: rustc says nothing of dead code that only a macro wrote.
+    quote_spanned! {name.span()=>
         const _: () = {
             #(#attributes)*
             fn #name() {}
@@ -53,26 +56,34 @@ pub(crate) struct Ports {
 impl Ports {
     fn of(finding: &Finding) -> Self {
         let network = finding.network;
-        let port = |name: &Ident, sizes: &Vec<usize>| Port {
-            name: name.clone(),
-            text: plain(name),
-            sizes: sizes.clone(),
+        let mut names = HashSet::new();
+        // Equal names are reported by `check`; here they would make rustc complain again.
+        let mut port = |name: &Ident, sizes: &[usize]| {
+            let text = plain(name);
+            names.insert(text.to_uppercase()).then(|| Port {
+                name: name.clone(),
+                text,
+                sizes: sizes.to_vec(),
+            })
         };
-        let inputs = network.inputs.iter().zip(&finding.inputs);
+        let inputs = network
+            .inputs
+            .iter()
+            .zip(&finding.inputs)
+            .filter_map(|(declared, sizes)| port(&declared.name, sizes))
+            .collect();
         let outputs = match &network.outputs {
             Outputs::Missing => Vec::new(),
-            Outputs::Single(_) => vec![port(&format_ident!("{SINGLE_OUTPUT}"), &finding.outputs[0])],
+            Outputs::Single(_) => {
+                port(&format_ident!("{SINGLE_OUTPUT}"), &finding.outputs[0]).into_iter().collect()
+            }
             Outputs::Named(ports) => ports
                 .iter()
                 .zip(&finding.outputs)
-                .map(|(declared, sizes)| port(&declared.name, sizes))
+                .filter_map(|(declared, sizes)| port(&declared.name, sizes))
                 .collect(),
         };
-        Ports {
-            inputs: inputs.map(|(declared, sizes)| port(&declared.name, sizes)).collect(),
-            outputs,
-            outputs_named: matches!(network.outputs, Outputs::Named(_)),
-        }
+        Ports { inputs, outputs, outputs_named: matches!(network.outputs, Outputs::Named(_)) }
     }
 }
 
@@ -85,6 +96,11 @@ pub(crate) fn declaration(
 ) -> TokenStream {
     let conditions: Vec<&Attribute> =
         attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect();
+    let summary = match attributes.iter().any(|attribute| attribute.path().is_ident("doc")) {
+        true => None,
+        false => Some(format!("The network `{}`.", plain(name))),
+    };
+    let summary = summary.map(|text| quote!(#[doc = #text]));
     let documentation = checked.map(|checked| documentation(ports, checked));
     let constants = constants(visibility, ports, checked.map(|checked| &checked.graph));
     let implementation = implementation(name, ports, checked.map(|checked| &checked.graph));
@@ -92,6 +108,7 @@ pub(crate) fn declaration(
         (input_struct(visibility, name, ports), output_struct(visibility, name, ports));
     quote! {
         #(#attributes)*
+        #summary
         #documentation
         #[derive(Clone, Copy, Debug)]
         #visibility struct #name;
@@ -106,8 +123,22 @@ pub(crate) fn declaration(
                 <Self as ::windlass::Network>::graph()
             }
 
-            // CONVENIENCE: `summary()`, `model(seed)` and `load(path)` join here, one line each, forwarding to
-            // functions of the runtime that are generic over `::windlass::Network`.
+            /// Layers, shapes, parameters, multiply-adds, receptive fields and memory, as a table.
+            #visibility fn summary() -> ::windlass::Summary {
+                ::windlass::summary(Self::graph())
+            }
+
+            /// A model with first values drawn from a seed, compiled to predict.
+            #visibility fn model(seed: u64) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
+                ::windlass::Model::new(seed)
+            }
+
+            /// A model with the parameters of a file, compiled to predict.
+            #visibility fn load(
+                path: impl ::core::convert::AsRef<::std::path::Path>,
+            ) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
+                ::windlass::Model::load(path)
+            }
         }
 
         #(#conditions)*
@@ -246,7 +277,7 @@ fn input_struct(visibility: &Visibility, name: &Ident, ports: &Ports) -> TokenSt
     let doc = format!("What a run of [`{name}`] takes.");
     let names: Vec<&Ident> = ports.inputs.iter().map(|port| &port.name).collect();
     let docs = ports.inputs.iter().map(|port| format!("A batch of `{:?}`.", port.sizes));
-    quote_spanned! {name.span()=>
+    quote! {
         #[doc = #doc]
         #[derive(Clone, Debug)]
         #visibility struct #inputs<'a> {
@@ -268,7 +299,7 @@ fn output_struct(visibility: &Visibility, name: &Ident, ports: &Ports) -> TokenS
     let doc = format!("What a run of [`{name}`] gives.");
     let names = ports.outputs.iter().map(|port| &port.name);
     let docs = ports.outputs.iter().map(|port| format!("A batch of `{:?}`.", port.sizes));
-    quote_spanned! {name.span()=>
+    quote! {
         #[doc = #doc]
         #[derive(Clone, Debug, PartialEq)]
         #visibility struct #outputs {

@@ -283,17 +283,26 @@ pub(crate) const LAYERS: &[LayerRule] = &[
 /// Words with a grammar of their own, which look like layers.
 pub(crate) const STRUCTURE: &[&str] = &["add", "concat", "from", "repeat"];
 
-/// The distributions with the arguments each takes.
-pub(crate) const INITIALIZERS: &[(&str, &[&str])] = &[
-    ("xavier_uniform", &[]),
-    ("xavier_normal", &[]),
-    ("kaiming_uniform", &[]),
-    ("kaiming_normal", &[]),
-    ("zeros", &[]),
-    ("ones", &[]),
-    ("constant", &["value"]),
-    ("uniform", &["low", "high"]),
-    ("normal", &["mean", "deviation"]),
+/// A distribution of first values.
+pub(crate) struct InitializerRule {
+    pub(crate) name: &'static str,
+    /// What other libraries call it.
+    pub(crate) also: &'static [&'static str],
+    /// The numbers it takes.
+    pub(crate) arguments: &'static [&'static str],
+}
+
+/// Every distribution.
+pub(crate) const INITIALIZERS: &[InitializerRule] = &[
+    InitializerRule { name: "xavier_uniform", also: &["xavier", "glorot", "glorot_uniform"], arguments: &[] },
+    InitializerRule { name: "xavier_normal", also: &["glorot_normal"], arguments: &[] },
+    InitializerRule { name: "kaiming_uniform", also: &["kaiming", "he", "he_uniform"], arguments: &[] },
+    InitializerRule { name: "kaiming_normal", also: &["he_normal"], arguments: &[] },
+    InitializerRule { name: "zeros", also: &["zero"], arguments: &[] },
+    InitializerRule { name: "ones", also: &["one"], arguments: &[] },
+    InitializerRule { name: "constant", also: &["fill"], arguments: &["value"] },
+    InitializerRule { name: "uniform", also: &[], arguments: &["low", "high"] },
+    InitializerRule { name: "normal", also: &["gaussian"], arguments: &["mean", "deviation"] },
 ];
 
 /// The rule of a layer.
@@ -311,7 +320,7 @@ pub(crate) fn known_elsewhere_as(name: &str) -> Option<&'static str> {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{Default, Kind, LAYERS, Setting, Settings, find};
+    use super::{Default, INITIALIZERS, Initializer, Kind, LAYERS, Setting, Settings, find};
 
     #[test]
     fn every_layer_can_be_made_from_its_defaults_and_required_arguments() {
@@ -344,6 +353,38 @@ mod tests {
             let required =
                 rule.arguments.iter().take_while(|rule| matches!(rule.default, Default::Required)).count();
             assert!(rule.arguments[required..].iter().all(|rule| !matches!(rule.default, Default::Required)));
+        }
+    }
+    #[test]
+    fn the_documentation_lists_every_layer_with_its_defaults() {
+        let text = include_str!("../../src/language.md");
+        for rule in LAYERS {
+            let name = format!("`{}`", rule.name);
+            let row = text.lines().find(|line| line.starts_with('|') && line.contains(&name));
+            let row = row.unwrap_or_else(|| panic!("{name} is missing"));
+            for argument in rule.arguments {
+                let words = match argument.default {
+                    Default::Required => format!("`{}`", argument.name),
+                    Default::As(other) => format!("`{} = {other}`", argument.name),
+                    Default::Is(setting) => format!("`{} = {}`", argument.name, words_of(setting)),
+                };
+                assert!(row.contains(&words), "{words} is missing in {row}");
+            }
+        }
+        for rule in INITIALIZERS {
+            assert!(text.contains(&format!("`{}", rule.name)), "{} is missing", rule.name);
+        }
+    }
+
+    fn words_of(setting: Setting) -> String {
+        match setting {
+            Setting::Size(size) | Setting::Pair([size, _]) => size.to_string(),
+            Setting::Number(number) => number.to_string(),
+            Setting::Flag(flag) => flag.to_string(),
+            Setting::Initializer(initializer) => {
+                assert_eq!(initializer, Initializer::XavierUniform);
+                "xavier_uniform".to_owned()
+            }
         }
     }
 }

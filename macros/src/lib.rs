@@ -17,7 +17,7 @@ use syn::parse_macro_input;
 use ast::Program;
 use diagnostics::Diagnostics;
 
-/// Declares neural networks. DOCS
+/// Declares neural networks and checks their shapes; the facade describes the language at its re-export.
 #[proc_macro]
 pub fn network(input: TokenStream) -> TokenStream {
     let program = parse_macro_input!(input as Program);

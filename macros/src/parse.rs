@@ -105,11 +105,13 @@ fn network(
     name: Ident,
 ) -> Result<Network> {
     if !input.peek(token::Paren) {
-        return Err(at_next_token(input, "expected the network's inputs", NETWORK_EXAMPLE));
+        return Err(error(&name, &format!("`{name}` needs its inputs in parentheses"), NETWORK_EXAMPLE));
     }
     let inputs = ports(input)?;
-    let outputs = if !input.peek(Token![->]) {
+    let outputs = if input.peek(token::Brace) {
         Outputs::Missing
+    } else if !input.peek(Token![->]) {
+        return Err(at_next_token(input, "expected `->` and the shape of the output", NETWORK_EXAMPLE));
     } else {
         input.parse::<Token![->]>()?;
         if input.peek(token::Paren) {
@@ -228,7 +230,7 @@ fn statement(input: ParseStream) -> Result<Statement> {
             Err(error(&name, "`repeat` needs a count", "write `repeat 3 { … }`"))
         }
         "repeat" if !input.peek(token::Paren) || input.peek2(token::Brace) => {
-            let count = Expr::parse_without_eager_brace(input)?;
+            let count = Box::new(Expr::parse_without_eager_brace(input)?);
             Ok(Statement::Repeat { label, keyword: name, count, body: body(input)? })
         }
         "concat" if input.peek(token::Brace) => {
@@ -251,6 +253,9 @@ fn value(input: ParseStream) -> Result<Ident> {
     Ok(name)
 }
 
+const PATH_EXAMPLE: &str =
+    "write each path in braces of its own: `concat { { relu } { conv2d(16, kernel_size = 1) } }`";
+
 fn paths(input: ParseStream) -> Result<Vec<Path>> {
     let content;
     braced!(content in input);
@@ -259,13 +264,13 @@ fn paths(input: ParseStream) -> Result<Vec<Path>> {
         if content.peek(token::Brace) {
             paths.push(Path::Body(body(&content)?));
         } else if content.peek(Ident) && !content.peek2(token::Paren) && !content.peek2(Token![:]) {
-            paths.push(Path::Value(content.parse()?));
+            let name: Ident = content.parse()?;
+            if content.peek(Token![;]) {
+                return Err(error(&name, "expected a path", PATH_EXAMPLE));
+            }
+            paths.push(Path::Value(name));
         } else {
-            return Err(at_next_token(
-                &content,
-                "expected a path",
-                "write each path in braces of its own: `concat { { relu } { conv2d(16, kernel_size = 1) } }`",
-            ));
+            return Err(at_next_token(&content, "expected a path", PATH_EXAMPLE));
         }
         if content.peek(Token![,]) {
             content.parse::<Token![,]>()?;
@@ -327,5 +332,93 @@ fn skip_while(input: ParseStream, go_on: impl Fn(ParseStream) -> bool) {
         {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ast::{Item, Outputs, Path, Program, Statement, source};
+
+    fn program(text: &str) -> Vec<Item> {
+        syn::parse_str::<Program>(text).expect("mistakes stay in the tree").items
+    }
+
+    #[track_caller]
+    fn statements(body: &str) -> Vec<Statement> {
+        let mut items = program(&format!("network A(x: [4]) -> [4] {{ {body} }}"));
+        match items.pop() {
+            Some(Item::Network(network)) if items.is_empty() => network.body.statements,
+            _ => panic!("not one network"),
+        }
+    }
+
+    /// One letter for each statement, `!` for one that could not be read.
+    #[track_caller]
+    fn reads_as(body: &str, expected: &str) {
+        let letters: String = statements(body)
+            .iter()
+            .map(|statement| match statement {
+                Statement::Let { .. } => 'l',
+                Statement::Output { .. } => 'o',
+                Statement::It(_) => 'i',
+                Statement::Call { label: None, .. } => 'c',
+                Statement::Call { label: Some(_), .. } => 'C',
+                Statement::Repeat { .. } => 'r',
+                Statement::Concat { .. } => 'p',
+                Statement::Malformed(_) => '!',
+            })
+            .collect();
+        assert_eq!(letters, expected, "{body}");
+    }
+
+    #[test]
+    fn statements_are_told_apart() {
+        reads_as("relu; f: linear(4); let a = it; y = a; it;", "cCloi");
+        reads_as("repeat 3 { relu } concat { {} it }; repeat (n + 1) { relu }; relu", "rprc");
+        reads_as(";;relu;;", "c");
+    }
+
+    #[test]
+    fn a_mistake_costs_one_statement() {
+        reads_as("linear(=); relu; 42 + 1; tanh", "!c!c");
+        reads_as("linear(4) relu; tanh", "c!cc");
+        reads_as("repeat { relu } tanh", "!c");
+        reads_as("concat { relu; tanh } tanh; let b = linear(3); relu", "!c!c");
+    }
+
+    #[test]
+    fn a_mistake_costs_one_item() {
+        let items =
+            program("network A(x) { relu } oops! { } block b { relu } pub network C(x: [4]) -> 4 { relu }");
+        let kinds: String = items
+            .iter()
+            .map(|item| match item {
+                Item::Block(_) => 'b',
+                Item::Network(_) => 'n',
+                Item::Malformed(malformed) if malformed.network.is_some() => 'N',
+                Item::Malformed(_) => '!',
+            })
+            .collect();
+        assert_eq!(kinds, "N!bN");
+    }
+
+    #[test]
+    fn a_missing_output_is_left_to_the_checker() {
+        let items = program("network A(x: [4]) { relu }");
+        assert!(
+            matches!(&items[..], [Item::Network(network)] if matches!(network.outputs, Outputs::Missing))
+        );
+    }
+
+    #[test]
+    fn calls_and_paths_keep_their_words() {
+        let text = "conv2d(2 * (n - 1), kernel_size = (3, -1), init = normal(0, 0.1))";
+        let statements = statements(&format!("{text}; concat {{ a, it {{ relu }} }}"));
+        let [Statement::Call { call, .. }, Statement::Concat { paths, .. }] = &statements[..] else {
+            panic!("not a call and a concat");
+        };
+        assert_eq!(call.to_string(), text);
+        assert_eq!(source(&call.arguments()[0].value), "2 * (n - 1)");
+        assert!(matches!(&paths[..], [Path::Value(_), Path::Value(_), Path::Body(_)]));
     }
 }

@@ -16,7 +16,7 @@ pub enum Error {
         /// The network.
         network: String,
         /// Why.
-        source: windlass_compiler::pipeline::CompileError,
+        source: Box<windlass_compiler::pipeline::CompileError>,
     },
     /// A network cannot be trained as asked.
     #[error("cannot train `{network}`: {source}")]
@@ -24,7 +24,7 @@ pub enum Error {
         /// The network.
         network: String,
         /// Why.
-        source: windlass_compiler::autodiff::AutodiffError,
+        source: Box<windlass_compiler::autodiff::AutodiffError>,
     },
     /// Threads could not be started.
     #[error("could not start {count} threads: {reason}; ask for fewer")]

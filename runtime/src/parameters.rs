@@ -1,6 +1,7 @@
 //! The numbers a network has learned: parameters and states, by name, in the order they were declared.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ndarray::{ArrayD, ArrayViewD};
 use windlass_compiler::graph::Graph;
@@ -12,12 +13,20 @@ use crate::initialize::initialize;
 use crate::tensor::{NamedTensors, shapes_of};
 
 /// Parameters and states of a network.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Parameters {
     names: Vec<String>,
     tensors: Vec<ArrayD<f32>>,
     places: HashMap<String, usize>,
+    /// Differs wherever the numbers may: one model's parameters can take the place of another's.
     version: u64,
+}
+
+impl PartialEq for Parameters {
+    /// Whether names and numbers are equal.
+    fn eq(&self, other: &Self) -> bool {
+        self.names == other.names && self.tensors == other.tensors
+    }
 }
 
 impl Parameters {
@@ -60,7 +69,7 @@ impl Parameters {
     fn from_pairs(pairs: impl Iterator<Item = (String, ArrayD<f32>)>) -> Self {
         let (names, tensors): (Vec<String>, Vec<ArrayD<f32>>) = pairs.unzip();
         let places = names.iter().enumerate().map(|(place, name)| (name.clone(), place)).collect();
-        Parameters { names, tensors, places, version: 0 }
+        Parameters { names, tensors, places, version: new_version() }
     }
 
     /// Those whose names others do not have.
@@ -96,7 +105,7 @@ impl Parameters {
             });
         }
         self.tensors[place].assign(values);
-        self.version += 1;
+        self.version = new_version();
         Ok(())
     }
 
@@ -118,11 +127,17 @@ impl Parameters {
 
     /// Values for writing, by name; counts as a new version.
     pub(crate) fn write_all(&mut self) -> impl Iterator<Item = (&str, Binding<'_>)> {
-        self.version += 1;
+        self.version = new_version();
         self.names.iter().zip(&mut self.tensors).filter_map(|(name, tensor)| {
             tensor.as_slice_mut().map(|elements| (name.as_str(), Binding::Written(elements)))
         })
     }
+}
+
+/// A version that no parameters of this process have had.
+fn new_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn is_optimizer_state(mismatch: &TensorMismatch) -> bool {

@@ -152,7 +152,7 @@ impl<N: Network> Trainer<N> {
             output: options.output.clone(),
         };
         let graph = training_graph(N::graph(), &training)
-            .map_err(|source| Error::Autodiff { network: N::NAME.to_owned(), source })?;
+            .map_err(|source| Error::Autodiff { network: N::NAME.to_owned(), source: Box::new(source) })?;
         let (executor, times) = compile_executor(&graph, Mode::Training, model.options())?;
         let state = Parameters::initialized(&graph, 0)?.without(model.parameters());
         Ok(Trainer { model, options, graph, executor, times, state, step: 0, outputs: HashMap::new() })

@@ -8,8 +8,8 @@ use crate::shape::DType;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExprId(pub(crate) usize);
 
-/// One node of an expression. Floats unless said otherwise; comparisons give masks, which only [`Expr::Select`],
-/// [`Expr::Or`] take.
+/// One node of an expression. Floats unless said otherwise; comparisons give masks, which only [`Expr::Select`]
+/// takes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
     /// An element of a load.
@@ -22,6 +22,8 @@ pub enum Expr {
     Index(Affine),
     /// An integer that is the same for all lanes.
     Position(Affine),
+    /// The integer remainder of the lane's number.
+    Phase(usize),
     /// The integer index of the current step of the window, innermost fastest.
     WindowIndex,
     /// The batch size as a float.
@@ -56,13 +58,15 @@ pub enum Expr {
     RotateLeft(ExprId, u32),
 }
 
-/// An operand of a map: the element for lane `l` and window step `w` is at `address + l·lane + Σ w·window`.
+/// An operand of a map: the element for lane `l` and window step `w` is at `address + ⌊l/repeat⌋·lane + Σ w·window`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Load {
     /// First element.
     pub address: Address,
     /// Distance between lanes; 0 for one number for all.
     pub lane: usize,
+    /// How many neighbouring lanes share an element: 1 but for upsampling.
+    pub repeat: usize,
     /// Distance between steps of each window loop.
     pub window: Vec<usize>,
     /// Type of the elements.
@@ -151,6 +155,30 @@ pub struct Map {
     pub stores: Vec<Store>,
 }
 
+/// The most lanes of a map whose code must know each lane's number.
+const KNOWN_LANES: usize = 64;
+
+/// Lanes at whose multiples vectors of every width start.
+const COMMON_LANES: usize = 4;
+
+impl Map {
+    /// Whether the code must know each lane's number, since groups of lanes do not start where vectors do.
+    pub fn needs_known_lanes(&self) -> bool {
+        let periods = self.exprs.iter().filter_map(|expr| match expr {
+            Expr::Phase(period) => Some(*period),
+            _ => None,
+        });
+        let repeats = self.loads.iter().map(|load| load.repeat);
+        periods.chain(repeats).any(|group| !COMMON_LANES.is_multiple_of(group))
+    }
+}
+
+/// Whether a map over so many lanes may group neighbouring lanes by so many: see [`MapBuilder::load_repeated`] and
+/// [`Expr::Phase`].
+pub fn may_group(lanes: usize, group: usize) -> bool {
+    lanes <= KNOWN_LANES || COMMON_LANES.is_multiple_of(group)
+}
+
 /// Builds a [`Map`] expression by expression.
 #[derive(Clone, Debug)]
 pub struct MapBuilder {
@@ -200,8 +228,17 @@ impl MapBuilder {
     pub fn load_as(&mut self, dtype: DType, address: Address, lane: usize, window: &[usize]) -> ExprId {
         let mut window = window.to_vec();
         window.resize(self.map.window.len(), 0);
-        self.map.loads.push(Load { address, lane, window, dtype });
+        self.map.loads.push(Load { address, lane, repeat: 1, window, dtype });
         self.expr(Expr::Load(self.map.loads.len() - 1))
+    }
+
+    /// An operand whose contiguous elements are each shared by `repeat` neighbouring lanes.
+    pub fn load_repeated(&mut self, dtype: DType, address: Address, repeat: usize) -> ExprId {
+        let id = self.load_as(dtype, address, 1, &[]);
+        if let Some(load) = self.map.loads.last_mut() {
+            load.repeat = repeat;
+        }
+        id
     }
 
     /// A float constant.

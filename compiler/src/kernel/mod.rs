@@ -7,7 +7,7 @@ mod text;
 mod tile;
 mod verify;
 
-pub use map::{Expr, ExprId, Fold, Load, Map, MapBuilder, Mode, Reducer, Store};
+pub use map::{Expr, ExprId, Fold, Load, Map, MapBuilder, Mode, Reducer, Store, may_group};
 pub use tile::{Form, Reduction, Start, Tile, TileCall, TileStep};
 pub use verify::verify;
 

@@ -176,6 +176,9 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
         Expr::Load(index) => {
             let load = &map.loads[*index];
             write!(f, "load {} {} by {}", load.dtype, load.address, load.lane)?;
+            if load.repeat != 1 {
+                write!(f, " repeated {}", load.repeat)?;
+            }
             if load.window.iter().any(|&stride| stride != 0) {
                 write!(f, " window {:?}", load.window)?;
             }
@@ -185,6 +188,7 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
         Expr::Integer(value) => write!(f, "{value}"),
         Expr::Index(base) => write!(f, "index {base}"),
         Expr::Position(value) => write!(f, "position {value}"),
+        Expr::Phase(period) => write!(f, "lane mod {period}"),
         Expr::WindowIndex => write!(f, "window index"),
         Expr::BatchSize => write!(f, "N"),
         Expr::Reduced(index) => write!(f, "r{index}"),

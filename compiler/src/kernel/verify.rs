@@ -6,7 +6,7 @@
 //! 4. Tiles have rows, columns and a reduction; calls give every operand and count.
 //! 5. `Share` appears only where the split is over lanes.
 
-use super::{Affine, Expr, Extent, Fold, Form, Kernel, Map, Reducer, Split, Stmt, TileCall, Var};
+use super::{Affine, Expr, Extent, Fold, Form, Kernel, Map, Mode, Reducer, Split, Stmt, TileCall, Var};
 use crate::ops::elementwise::UnaryKind;
 use crate::shape::DType;
 
@@ -126,8 +126,15 @@ impl Checker {
         if map.fold == Fold::None && !map.window.is_empty() {
             return Err("a window without a reduction".to_owned());
         }
+        let known = matches!(map.lanes, Extent::Fixed(lanes) if super::may_group(lanes, usize::MAX));
+        if map.needs_known_lanes() && !known {
+            return Err("groups of lanes that do not start where vectors do".to_owned());
+        }
         for load in &map.loads {
             self.affine(&load.address.offset)?;
+            if load.repeat == 0 || load.repeat > 1 && load.lane != 1 {
+                return Err("a repeated load that is not contiguous".to_owned());
+            }
             if load.window.len() != map.window.len() {
                 return Err("a load with the wrong number of window strides".to_owned());
             }
@@ -150,6 +157,9 @@ impl Checker {
             if kinds.get(store.value.0).is_none_or(|&kind| kind == Kind::Mask) {
                 return Err("a store of no number".to_owned());
             }
+            if store.mode == Mode::Accumulate && kinds[store.value.0] != Kind::Float {
+                return Err("a sum of integers in memory".to_owned());
+            }
             if store.lane == 0 && !matches!(map.fold, Fold::Lanes(_)) {
                 return Err("a store of all lanes to one place".to_owned());
             }
@@ -171,7 +181,8 @@ impl Checker {
                 None => Err(format!("load {index} does not exist")),
             },
             Expr::Constant(_) | Expr::BatchSize => Ok(Kind::Float),
-            Expr::Integer(_) | Expr::WindowIndex => Ok(Kind::Integer),
+            Expr::Integer(_) | Expr::WindowIndex | Expr::Phase(1..) => Ok(Kind::Integer),
+            Expr::Phase(0) => Err("a remainder of a division by 0".to_owned()),
             Expr::Index(base) | Expr::Position(base) => self.affine(base).map(|()| Kind::Integer),
             Expr::Reduced(index) if finished && *index < map.fold.reducers().len() => Ok(Kind::Float),
             Expr::Place(index)
@@ -206,3 +217,6 @@ impl Checker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

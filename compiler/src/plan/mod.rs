@@ -181,9 +181,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
         crate::ops::dispatch!(&node.op, op => op.lower(&mut lowering, node));
         if prepared.contains(&id.index()) { &mut prepare } else { &mut run }.extend(lowering.take());
     }
-    for &(from, to, elements) in &homes.copies(graph, &lowering) {
-        run.push(lowering::copy("store", Address::start(from), Address::start(to), elements));
-    }
+    run.extend(homes.copies(graph, &mut lowering));
     for kernel in prepare.iter().chain(&run) {
         crate::kernel::verify(kernel).map_err(|reason| GraphError::Invalid { reason })?;
     }
@@ -327,31 +325,62 @@ impl Homes {
     }
 
     /// Copies to make at the end of a run: outputs and updates that could not be computed in place.
-    fn copies(&self, graph: &Graph, lowering: &Lowering<'_>) -> Vec<(BufferId, BufferId, Size)> {
-        let outputs = lowering.output_copies.iter().map(|&(value, buffer)| (value, buffer));
-        let updates = graph
+    fn copies(&self, graph: &Graph, lowering: &mut Lowering<'_>) -> Vec<Kernel> {
+        let copy = |from, to, size| lowering::copy("store", Address::start(from), Address::start(to), size);
+        let mut copies: Vec<Kernel> = lowering
+            .output_copies
+            .iter()
+            .map(|&(value, to)| copy(lowering.buffer(value), to, Size::of(graph.ty(value))))
+            .collect();
+        let updates: Vec<(BufferId, BufferId, Size)> = graph
             .updates()
             .iter()
-            .filter(|named| !self.update.contains_key(&named.value))
-            .filter_map(|named| Some((named.value, lowering.buffer(graph.source(&named.name)?))));
-        outputs
-            .chain(updates)
-            .map(|(value, to)| (lowering.buffer(value), to, Size::of(graph.ty(value))))
+            .filter_map(|named| {
+                let target = lowering.buffer(graph.source(&named.name)?);
+                Some((lowering.buffer(named.value), target, Size::of(graph.ty(named.value))))
+            })
             .filter(|(from, to, _)| from != to)
-            .collect()
+            .collect();
+        // Updates happen at once: one that takes what another overwrites takes it before.
+        let mut last = Vec::new();
+        for &(from, to, size) in &updates {
+            if updates.iter().any(|&(_, overwritten, _)| overwritten == from) {
+                let kept = lowering.temporary("old value", size);
+                copies.push(copy(from, kept, size));
+                last.push(copy(kept, to, size));
+            } else {
+                last.push(copy(from, to, size));
+            }
+        }
+        copies.extend(last);
+        copies
     }
 }
 
-/// Whether a new value may be written over the old one: it comes from an operator that reads each element before it
-/// writes it, and nothing reads the old value later.
+/// Whether a new value may be written over the old one: it comes from an operator that reads each element of the old one
+/// before it writes it, and nothing else reads the old value then or later.
 fn update_in_place(graph: &Graph, target: ValueId, value: ValueId, root: &[ValueId]) -> bool {
     let producer = graph.producer_id(value);
     let node = graph.node(producer);
-    let elementwise = matches!(node.op, Op::Sgd(_) | Op::Adam(_) | Op::BatchNormTraining(_));
-    let own_operand = node.operands.contains(&target);
-    let read_later = graph.node_ids().any(|(id, other)| {
-        id > producer && other.operands.iter().any(|operand| root[operand.index()] == target)
-    });
-    let output = graph.outputs().iter().any(|output| root[output.value.index()] == target);
-    elementwise && own_operand && !read_later && !output && graph.ty(target).dtype == DType::F32
+    let replaces_target =
+        replaced_operand(node, value).is_some_and(|operand| node.operands[operand] == target);
+    let is_target = |value: ValueId| root[value.index()] == target;
+    let read_once = node.operands.iter().filter(|&&operand| is_target(operand)).count() == 1;
+    let read_later = graph
+        .node_ids()
+        .any(|(id, other)| id > producer && other.operands.iter().any(|&operand| is_target(operand)));
+    let named = graph.outputs().iter().chain(graph.updates()).any(|named| is_target(named.value));
+    replaces_target && read_once && !read_later && !named && graph.ty(target).dtype == DType::F32
+}
+
+/// The operand that a result is the new value of, in operators that read each of its elements before they write it.
+fn replaced_operand(node: &Node, value: ValueId) -> Option<usize> {
+    let result = node.results.iter().position(|&result| result == value)?;
+    let replaced: &[Option<usize>] = match node.op {
+        Op::Sgd(_) => &[Some(0), Some(3)],
+        Op::Adam(_) => &[Some(0), Some(4), Some(5)],
+        Op::BatchNormTraining(_) => &[None, None, None, Some(3), Some(4)],
+        _ => &[],
+    };
+    replaced.get(result).copied().flatten()
 }

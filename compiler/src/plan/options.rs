@@ -47,7 +47,7 @@ impl Default for PlanOptions {
             threads: 1,
             vector_bits: None,
             features: Features::Native,
-            im2col: Im2col::Tiled { panel_bytes: 32 * 1024 },
+            im2col: Im2col::Tiled { panel_bytes: 64 * 1024 },
             verify_code: cfg!(debug_assertions),
         }
     }

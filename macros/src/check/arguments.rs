@@ -52,6 +52,7 @@ impl Checker<'_, '_> {
                         }
                     }
                 }
+                None if lost => continue,
                 None if named_before => {
                     let mistake =
                         Mistake::new(format!("an unnamed argument of `{name}` stands behind a named one"))
@@ -88,7 +89,7 @@ impl Checker<'_, '_> {
         }
         if !lost {
             let mistake = Mistake::new(format!("`{name}` needs {}", missing.join(" and ")))
-                .help(format!("for example `{example}`"));
+                .help(format!("write it like `{example}`"));
             self.errors.report(call, mistake);
         }
         None
@@ -163,8 +164,8 @@ impl Checker<'_, '_> {
             (Kind::Number, Value::Number(number)) => Some(Setting::Number(*number)),
             (Kind::Flag, Value::Flag(flag)) => Some(Setting::Flag(*flag)),
             (kind, _) => {
-                let mistake =
-                    Mistake::new(format!("{what} is `{value}`")).help(format!("it takes {}", kind.words()));
+                let mistake = Mistake::new(format!("{what} cannot be `{value}`"))
+                    .help(format!("it takes {}", kind.words()));
                 self.report_here(expr, mistake);
                 None
             }
@@ -181,22 +182,25 @@ impl Checker<'_, '_> {
             Expr::Group(group) => return self.initializer(&group.expr, environment),
             _ => (None, Vec::new()),
         };
-        let known: Vec<&str> = INITIALIZERS.iter().map(|(name, _)| *name).collect();
+        let known: Vec<&str> = INITIALIZERS.iter().map(|rule| rule.name).collect();
         let Some(name) = name.map(plain) else {
             let mistake = Mistake::new(format!("`{}` is no distribution", source(expr)))
                 .help(format!("it takes {}", list(&known)));
             self.errors.report(expr, mistake);
             return None;
         };
-        let Some((_, parameters)) = INITIALIZERS.iter().find(|(candidate, _)| *candidate == name) else {
+        let Some(rule) = INITIALIZERS.iter().find(|rule| rule.name == name) else {
             let mistake = Mistake::new(format!("there is no distribution named `{name}`"));
-            let mistake = match did_you_mean(&name, known.iter().copied()) {
+            let elsewhere = INITIALIZERS.iter().find(|rule| rule.also.contains(&name.as_str()));
+            let meant = elsewhere.map(|rule| rule.name);
+            let mistake = match meant.or_else(|| did_you_mean(&name, known.iter().copied())) {
                 Some(meant) => mistake.help(format!("did you mean `{meant}`?")),
                 None => mistake.help(format!("it takes {}", list(&known))),
             };
             self.errors.report(expr, mistake);
             return None;
         };
+        let parameters = rule.arguments;
         if arguments.len() != parameters.len() {
             let mistake = Mistake::new(format!(
                 "`{name}` takes {} but receives {}",
@@ -232,7 +236,7 @@ impl Checker<'_, '_> {
             ("constant", [value]) => Initializer::Constant(*value),
             ("uniform", [low, high]) if low < high => Initializer::Uniform(*low, *high),
             ("uniform", [low, high]) => {
-                let mistake = Mistake::new(format!("`uniform({low}, {high})` is empty"))
+                let mistake = Mistake::new(format!("`uniform({low}, {high})` has no numbers to draw from"))
                     .help("the first bound must be below the second".to_owned());
                 self.report_here(expr, mistake);
                 return None;
@@ -254,13 +258,14 @@ fn too_many(name: &str, slots: &[Slot], required: usize, position: usize, value:
     let mistake = Mistake::new(match required {
         0 if slots.is_empty() => format!("`{name}` takes no arguments"),
         0 => format!("`{name}` takes named arguments only"),
+        _ if required == slots.len() => format!("`{name}` takes {}", counted(required, "argument")),
         _ => format!("`{name}` takes {}", counted(required, "unnamed argument")),
     });
     match slots.get(position).and_then(|slot| slot.name.as_deref()) {
         Some(slot) => mistake.help(format!("name this one: `{slot} = {}`", source(value))),
         None if required > 0 => {
             let words: Vec<&str> = slots.iter().map(|slot| slot.text.as_str()).collect();
-            mistake.help(format!("it takes {name}({})", words.join(", ")))
+            mistake.help(format!("write it like `{name}({})`", words.join(", ")))
         }
         None => mistake,
     }

@@ -7,6 +7,10 @@ mod network;
 mod scope;
 mod values;
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
 use proc_macro2::{Ident, Span};
@@ -97,10 +101,10 @@ fn declare_block<'a>(block: &'a Block, blocks: &mut BTreeMap<String, &'a Block>,
         let mistake = Mistake::new(format!("`{name}` is a word of the language already"))
             .help("give the block another name".to_owned());
         errors.report(&block.name, mistake);
-    } else if blocks.contains_key(&name) {
-        errors.report(&block.name, Mistake::new(format!("the block `{name}` is declared twice")));
+    } else if let Entry::Vacant(place) = blocks.entry(name) {
+        place.insert(block);
     } else {
-        blocks.insert(name, block);
+        errors.report(&block.name, Mistake::new(format!("the block `{}` is declared twice", block.name)));
     }
 }
 
@@ -196,7 +200,7 @@ impl<'c, 'a> Checker<'c, 'a> {
     /// Counts a layer; the one that makes a network too large is reported.
     fn step(&mut self, at: &dyn ToTokens) {
         self.steps += 1;
-        if self.exhausted() {
+        if self.steps == MAX_LAYERS {
             let mistake = Mistake::new(format!("the network grows beyond {MAX_LAYERS} layers here"))
                 .help("repeat less often".to_owned());
             self.report_here(at, mistake);
@@ -281,15 +285,18 @@ impl<'c, 'a> Checker<'c, 'a> {
         };
         let mut flow = it;
         for iteration in 0..times {
-            let before = self.errors.count();
-            let note = format!("in iteration {} of {times} of this `repeat`", iteration + 1);
+            let before = (self.errors.count(), self.steps);
+            let note = format!("in iteration {} of `repeat {times}`", iteration + 1);
             self.frames.push(Frame::Iteration { note });
             let mut labels = Labels::new(format!("{name}.{iteration}"), [body], self.errors);
             flow = self.body(body, environment, &mut labels, flow);
-            self.step(keyword);
+            if self.steps == before.1 {
+                // A body without layers takes its time too.
+                self.step(keyword);
+            }
             self.frames.pop();
             // What one iteration gets wrong, the next would get wrong again.
-            if self.errors.count() > before || self.exhausted() {
+            if self.errors.count() > before.0 || self.exhausted() {
                 return Flow::Unknown;
             }
         }

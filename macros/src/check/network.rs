@@ -82,8 +82,10 @@ impl<'a> Checker<'_, 'a> {
             let item = self.declared_sizes(&port.sizes, &format!("the input `{name}`"));
             let flow = match item.as_deref().map(|item| self.builder.input(&name, item)) {
                 Some(Ok(value)) => Flow::Value(value),
-                Some(Err(GraphError::Shape { error, .. })) => {
-                    let mistake = Mistake::new(format!("the input `{name}` {error}")).help(error.help());
+                Some(Err(GraphError::Shape { .. })) => {
+                    // Sizes of zero are reported already.
+                    let mistake =
+                        Mistake::new(format!("one item of the input `{name}` has more than 2^31 elements"));
                     self.errors.report(&port.sizes, mistake);
                     Flow::Unknown
                 }
@@ -99,7 +101,16 @@ impl<'a> Checker<'_, 'a> {
     fn declared_outputs(&mut self, network: &Network) -> Vec<Option<Vec<usize>>> {
         let ports = match &network.outputs {
             Outputs::Missing => return Vec::new(),
-            Outputs::Single(sizes) => return vec![self.declared_sizes(sizes, "the output")],
+            Outputs::Single(sizes) => {
+                if let Some(input) = network.inputs.iter().find(|input| plain(&input.name) == SINGLE_OUTPUT) {
+                    let mistake = Mistake::new(format!("`{SINGLE_OUTPUT}` is the name of the output")).help(
+                        "give the input another name, or the output one of its own: `-> (y: [10])`"
+                            .to_owned(),
+                    );
+                    self.errors.report(&input.name, mistake);
+                }
+                return vec![self.declared_sizes(sizes, "the output")];
+            }
             Outputs::Named(ports) => ports,
         };
         if ports.is_empty() {

@@ -197,11 +197,11 @@ impl Checker<'_, '_> {
             Value::Unknown => return None,
             Value::Integer(value) => match usize::try_from(*value) {
                 Ok(size) => return Some(size),
-                Err(_) => Mistake::new(format!("{what} is {value}, but sizes cannot be negative")),
+                Err(_) => Mistake::new(format!("{what} is {value}, but cannot be negative")),
             },
             Value::Number(_) | Value::Flag(_) | Value::Tuple(_) => {
-                Mistake::new(format!("{what} is {value}, which is not a size"))
-                    .help("a size is one integer, such as 16".to_owned())
+                Mistake::new(format!("{what} is {value}, which is no whole number"))
+                    .help("write one integer, such as 16".to_owned())
             }
         };
         self.report_here(at, mistake);

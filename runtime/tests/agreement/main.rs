@@ -1,4 +1,17 @@
-//! Compiled programs held against the interpreter.
+//! Compiled programs held against the interpreter. Every run happens several times, also between guard pages.
 
 mod check;
-mod layers;
+mod convolution;
+mod elements;
+mod ends;
+mod graphs;
+mod guard;
+mod math;
+mod numbers;
+mod pooling;
+mod programs;
+mod random;
+mod run;
+mod settings;
+mod special;
+mod training;

@@ -11,6 +11,8 @@ use crate::ops::elementwise::UnaryKind;
 
 /// Steps of the innermost reduction written out in one turn of its loop.
 const UNROLL: usize = 4;
+/// A reduction of so many steps or fewer is written out without a loop.
+const WRITTEN_OUT: usize = 16;
 
 /// The parameters of a tile's function: all pointers or counts.
 pub(in crate::codegen) fn signature(tile: &Tile, convention: CallConv) -> Signature {
@@ -134,8 +136,13 @@ impl TileEmitter<'_, '_, '_> {
         let turn = step * UNROLL;
         let (turns, rest) = (count / turn, count % turn);
         let (left, right) = match turns {
-            0 => (left, right),
-            1 if rest == 0 => return self.steps(reduction, left, right, UNROLL),
+            _ if count <= WRITTEN_OUT * step => {
+                self.steps(reduction, left, right, turns * UNROLL);
+                (
+                    self.moved(left, reduction.left * turns * turn),
+                    self.moved(right, reduction.right * turns * turn),
+                )
+            }
             _ => {
                 let turns = self.emit.builder.ins().iconst(I64, turns as i64);
                 self.counted(turns, reduction, turn, left, right, |emitter, left, right| {
@@ -148,6 +155,11 @@ impl TileEmitter<'_, '_, '_> {
         for index in done..rest {
             self.single_element(left, right, index);
         }
+    }
+
+    /// A pointer moved by a number of elements.
+    fn moved(&mut self, pointer: Value, elements: usize) -> Value {
+        if elements == 0 { pointer } else { self.emit.builder.ins().iadd_imm_s(pointer, bytes(elements)) }
     }
 
     fn innermost_open(&mut self, reduction: Reduction, count: Value, left: Value, right: Value) {

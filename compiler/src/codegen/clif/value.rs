@@ -97,7 +97,18 @@ impl Emit<'_, '_> {
     }
 
     pub(super) fn compare(&mut self, condition: FloatCC, a: Value, b: Value) -> Value {
+        let (a, b) = (self.in_register(a), self.in_register(b));
         self.builder.ins().fcmp(condition, a, b)
+    }
+
+    /// Keeps a load from becoming the memory operand of a comparison. Cranelift makes it one for SSE's `cmpps`, which
+    /// faults on addresses that are no multiple of 16; the AVX form, there wherever multiply-add is, takes any.
+    fn in_register(&mut self, value: Value) -> Value {
+        if self.fma || self.builder.func.dfg.value_type(value) != F32X4 {
+            return value;
+        }
+        let bits = self.bits(I32X4, value);
+        self.bits(F32X4, bits)
     }
 
     pub(super) fn compare_integers(&mut self, condition: IntCC, a: Value, b: Value) -> Value {
@@ -176,6 +187,15 @@ impl Emit<'_, '_> {
         for index in 1..count {
             let next = self.load(lane, pointer, offset + stride * index as i64);
             value = self.builder.ins().insertlane(value, next, index as u8);
+        }
+        value
+    }
+
+    /// Four numbers as a vector.
+    pub(super) fn gather(&mut self, vector: Type, lanes: &[Value]) -> Value {
+        let mut value = self.builder.ins().scalar_to_vector(vector, lanes[0]);
+        for (index, &lane) in lanes.iter().enumerate().skip(1) {
+            value = self.builder.ins().insertlane(value, lane, index as u8);
         }
         value
     }

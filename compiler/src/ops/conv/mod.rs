@@ -3,6 +3,8 @@
 mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
+#[cfg(feature = "codegen")]
+mod panels;
 mod reference;
 
 use serde::{Deserialize, Serialize};
@@ -81,7 +83,8 @@ impl EpilogueStep {
 }
 
 /// Convolution: operands `x` `[N, C, spatial…]`, `weight` `[O, C/groups, kernel…]`, then one per epilogue step that
-/// takes one; result `[N, O, spatial…]`.
+/// takes one; result `[N, O, spatial…]`. Padding counts as zeros; whether a weight that is infinite or NaN meets them (as
+/// NaN) or nothing there is left open, in the gradients too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conv {
     /// The window.

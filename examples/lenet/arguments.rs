@@ -1,0 +1,127 @@
+//! What can be asked of the example on the command line, and the two recipes for training that give the rest.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, ValueEnum};
+use windlass::data::fashion_mnist::{FashionMnist, SYSTEM_DIRECTORY};
+use windlass::schedule::{Rule, Schedule};
+use windlass::{Error, Optimizer};
+
+/// Trains LeNet on images of clothing, and shows what it learned.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "lenet", version)]
+pub(crate) struct Arguments {
+    /// How to train; `quick` unless the data are a whole set, then `book`
+    #[arg(long, value_enum)]
+    pub(crate) recipe: Option<Recipe>,
+    /// Passes over the training images; 12 for `quick`, 10 for `book`
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) epochs: Option<u64>,
+    /// Images a step; 64 for `quick`, 256 for `book`
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) batch: Option<usize>,
+    /// Learning rate, the highest one for `quick`; 0.01 for `quick`, 0.9 for `book`
+    #[arg(long, value_name = "RATE")]
+    pub(crate) learning_rate: Option<f64>,
+    /// Threads to compute with; as many as there are processors unless given
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) threads: Option<usize>,
+    /// Decides the first weights and the order of the images
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Train on a whole Fashion-MNIST: the four IDX files in this directory
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "full")]
+    pub(crate) data: Option<PathBuf>,
+    /// Train on the whole Fashion-MNIST that Debian's package `dataset-fashion-mnist` installs
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Where weights and pictures go; `target/lenet` of the repository unless given
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// A way to train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Recipe {
+    /// Adam with rates that rise and fall once: for few images
+    Quick,
+    /// Plain gradient descent at one rate, as in Dive into Deep Learning, section 7.6: for many images
+    Book,
+}
+
+/// Everything training needs to know, nothing left open.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) recipe: Recipe,
+    pub(crate) epochs: u64,
+    pub(crate) batch_size: usize,
+    pub(crate) learning_rate: f64,
+    pub(crate) seed: u64,
+}
+
+impl Arguments {
+    /// The recipe with what was asked for instead.
+    pub(crate) fn plan(&self) -> Result<Plan, Error> {
+        let whole_set = self.full || self.data.is_some();
+        let recipe = self.recipe.unwrap_or(if whole_set { Recipe::Book } else { Recipe::Quick });
+        let (epochs, batch_size, learning_rate) = match recipe {
+            Recipe::Quick => (12, 64, 0.01),
+            Recipe::Book => (10, 256, 0.9),
+        };
+        let epochs = self.epochs.unwrap_or(epochs);
+        if epochs == 0 {
+            let (setting, value, expected) = ("epochs".into(), "0".into(), "at least 1".into());
+            return Err(Error::Setting { setting, value, expected });
+        }
+        Ok(Plan {
+            recipe,
+            epochs,
+            batch_size: self.batch.unwrap_or(batch_size),
+            learning_rate: self.learning_rate.unwrap_or(learning_rate),
+            seed: self.seed,
+        })
+    }
+
+    /// The directory of the images: the one given, the installed one, or the subset kept in the repository, with which
+    /// results are the same everywhere.
+    pub(crate) fn data_directory(&self) -> Result<PathBuf, Error> {
+        match &self.data {
+            Some(directory) => Ok(directory.clone()),
+            None if self.full => FashionMnist::locate([SYSTEM_DIRECTORY]),
+            None => Ok(repository().join("data/fashion-mnist")),
+        }
+    }
+
+    /// The directory for weights and pictures.
+    pub(crate) fn output_directory(&self) -> PathBuf {
+        self.output.clone().unwrap_or_else(|| repository().join("target/lenet"))
+    }
+}
+
+impl Plan {
+    /// The learning rate of each of `steps` steps.
+    pub(crate) fn schedule(&self, steps: u64) -> Result<Schedule, Error> {
+        match self.recipe {
+            Recipe::Quick => Schedule::new(Rule::OneCycle {
+                peak_rate: self.learning_rate,
+                warm_up: (steps * 3 / 10).max(1),
+                steps: steps.max(2),
+                start_factor: 0.04,
+                final_factor: 0.001,
+            }),
+            Recipe::Book => Schedule::constant(self.learning_rate),
+        }
+    }
+
+    /// How the weights move.
+    pub(crate) fn optimizer(&self) -> Optimizer {
+        match self.recipe {
+            Recipe::Quick => Optimizer::adam(),
+            Recipe::Book => Optimizer::sgd(),
+        }
+    }
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

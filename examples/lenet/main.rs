@@ -1,0 +1,113 @@
+//! LeNet learns to tell clothes apart: from images on disk to a trained network, its figures and pictures.
+//!
+//! Look at the network below, which is all there is to declare; at [`run`], the whole way in order; and then at
+//! `target/lenet`: how loss and accuracy went, what the first layer looks for, and where the network errs.
+//!
+//! ```sh
+//! cargo run --release --example lenet             # 8,000 images kept in the repository, some seconds
+//! cargo run --release --example lenet -- --full   # all 60,000, where Debian's package installs them
+//! cargo run --release --example lenet -- --help
+//! ```
+
+mod arguments;
+#[path = "../picture/mod.rs"]
+mod picture;
+mod pictures;
+mod report;
+mod training;
+
+use std::error::Error;
+use std::fs;
+use std::process::ExitCode;
+
+use clap::Parser;
+use windlass::data::{DataLoader, FashionMnist, LoaderOptions, Normalization};
+use windlass::{Loss, Model, Options, Trainer, TrainerOptions, network};
+
+use arguments::Arguments;
+
+network! {
+    /// LeNet (LeCun and others 1998) for grey images of 28×28 pixels and ten classes.
+    network LeNet(image: [1, 28, 28]) -> [10] {
+        c1: conv2d(6, kernel_size = 5, padding = 2); sigmoid; avg_pool2d(2);
+        c3: conv2d(16, kernel_size = 5); sigmoid; avg_pool2d(2);
+        flatten;
+        f5: linear(120); sigmoid;
+        f6: linear(84); sigmoid;
+        f7: linear(10)
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            // Help and version come as messages too, and are no failure. Nothing is left to try when printing fails.
+            let _ = message.print();
+            return if message.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", report::with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let plan = arguments.plan()?;
+    let mut options = Options::default();
+    if let Some(threads) = arguments.threads {
+        options = options.threads(threads);
+    }
+
+    let output = arguments.output_directory();
+    fs::create_dir_all(&output)
+        .map_err(|error| format!("could not make the directory {}: {error}", output.display()))?;
+
+    let directory = arguments.data_directory()?;
+    let FashionMnist { train, test } = FashionMnist::load(&directory)?;
+    println!("{} training and {} test images from {}", train.len(), test.len(), report::shown(&directory));
+    let normalization = Normalization::of(&train)?;
+    let train =
+        DataLoader::new(&train, LoaderOptions::shuffled(plan.batch_size, normalization.clone(), plan.seed))?;
+    let test = DataLoader::new(&test, LoaderOptions::in_order(256, normalization))?;
+
+    println!("{}", LeNet::summary());
+    let model = Model::<LeNet>::with_options(plan.seed, &options)?;
+    let training = TrainerOptions {
+        loss: Loss::CrossEntropy,
+        optimizer: plan.optimizer(),
+        schedule: plan.schedule(plan.epochs * train.len() as u64)?,
+        ..TrainerOptions::default()
+    };
+    let mut trainer = Trainer::new(model, training)?;
+    let epochs = training::train(&mut trainer, &train, &test, plan.epochs)?;
+    let model = trainer.into_model();
+
+    let evaluation = training::evaluate(&model, &test)?;
+    report::print_classes(&evaluation, test.dataset())?;
+
+    let weights = output.join("lenet.safetensors");
+    model.save(&weights)?;
+    let reloaded = Model::<LeNet>::load_with(&weights, &options)?;
+    if training::evaluate(&reloaded, &test)?.scores != evaluation.scores {
+        return Err("the reloaded model predicts something else than the saved one".into());
+    }
+    println!("{} holds the weights; reloaded, they predict the same", report::shown(&weights));
+
+    let curves = output.join("curves.png");
+    pictures::draw_curves(&epochs, &curves)?;
+    println!("{} shows loss and accuracy, epoch by epoch", report::shown(&curves));
+    let filters = output.join("filters.png");
+    pictures::draw_filters(&model, &test, &filters)?;
+    println!("{} shows what the first layer looks for", report::shown(&filters));
+    let predictions = output.join("predictions.png");
+    pictures::draw_predictions(test.dataset(), &evaluation.scores, &predictions)?;
+    println!("{} shows test images, what they are and what they are taken for", report::shown(&predictions));
+
+    println!("test accuracy: {:.4}", evaluation.accuracy);
+    Ok(())
+}

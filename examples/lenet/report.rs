@@ -1,0 +1,53 @@
+//! What is printed: the figures of each class, paths, and errors with their causes.
+
+use std::env;
+use std::error::Error;
+use std::path::Path;
+
+use windlass::data::ImageDataset;
+use windlass::metrics::ConfusionMatrix;
+
+use crate::training::Evaluation;
+
+/// Prints which classes are taken for which, with the figures of each class, and the three most frequent errors in words.
+pub(crate) fn print_classes(evaluation: &Evaluation, dataset: &ImageDataset) -> Result<(), Box<dyn Error>> {
+    let names = dataset.class_names();
+    let mut matrix = ConfusionMatrix::new(names)?;
+    matrix.record(&evaluation.scores, dataset.labels())?;
+    print!("\n{matrix}");
+
+    let classes = matrix.classes();
+    let mut errors: Vec<(u64, usize, usize)> = (0..classes)
+        .flat_map(|class| (0..classes).map(move |predicted| (class, predicted)))
+        .filter(|(class, predicted)| class != predicted)
+        .map(|(class, predicted)| (matrix.count(class, predicted), class, predicted))
+        .filter(|&(count, ..)| count > 0)
+        .collect();
+    errors.sort_unstable_by(|left, right| right.cmp(left));
+    for (count, class, predicted) in errors.into_iter().take(3) {
+        println!("{count} of class {} are taken for {}", names[class], names[predicted]);
+    }
+    println!();
+    Ok(())
+}
+
+/// A path as short as it can be from here.
+pub(crate) fn shown(path: &Path) -> String {
+    let here = env::current_dir().ok();
+    let inside = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
+    inside.as_deref().unwrap_or(path).display().to_string()
+}
+
+/// An error followed by those causes that its own text does not tell already.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let reason = error.to_string();
+        if !text.contains(&reason) {
+            text = format!("{text}: {reason}");
+        }
+        cause = error.source();
+    }
+    text
+}

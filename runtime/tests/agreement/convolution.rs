@@ -1,0 +1,157 @@
+//! Convolution forward and backward, bit for bit, over odd shapes of every kind.
+
+use windlass_compiler::graph::Graph;
+use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
+use windlass_compiler::ops::elementwise::{Bias, SumChannels, Unary, UnaryKind};
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::pass::Mode;
+
+use crate::check::{Agreement, Expectation};
+use crate::graphs::Ops;
+use crate::numbers::{Numbers, Values};
+
+/// One convolution: its sizes, and nothing of how it is computed.
+#[derive(Clone, Debug)]
+struct Case {
+    inputs: usize,
+    outputs: usize,
+    groups: usize,
+    sizes: Vec<usize>,
+    window: Window,
+}
+
+impl Case {
+    /// Forward with bias and rectifier, and all three gradients, as one graph.
+    fn graph(&self) -> Graph {
+        let Case { inputs, outputs, groups, sizes, window } = self;
+        let image = |channels: usize, sizes: &[usize]| [&[channels], sizes].concat();
+        let mut ops = Ops::new();
+        let x = ops.input("x", &image(*inputs, sizes));
+        let g = ops.input("g", &image(*outputs, &window.output_sizes(sizes)));
+        let weight = [&[*outputs, inputs / groups], &window.kernel_size[..]].concat();
+        let (w, b) = (ops.parameter("w", &weight), ops.parameter("b", &[*outputs]));
+        let (window, groups) = (window.clone(), *groups);
+        let conv = Conv { window: window.clone(), groups, epilogue: Vec::new() };
+        let y = ops.op(conv, &[x, w]);
+        let y = ops.op(Bias {}, &[y, b]);
+        let y = ops.op(Unary { kind: UnaryKind::Relu }, &[y]);
+        let to_input = ConvGradInput { window: window.clone(), groups, input_sizes: sizes.clone() };
+        let dx = ops.op(to_input, &[g, w]);
+        let dw = ops.op(ConvGradWeight { window, groups }, &[g, x]);
+        let db = ops.op(SumChannels {}, &[g]);
+        ops.output("y", y).output("dx", dx).output("dw", dw).output("db", db).finish()
+    }
+
+    #[track_caller]
+    fn check(&self, batches: &[usize]) {
+        Expectation::new(&self.graph(), batches, Values::Integers, Agreement::Exact)
+            .check_variants(Mode::Inference, &format!("{self:?}"));
+    }
+}
+
+fn window(kernel_size: &[usize], stride: &[usize], padding: &[usize], dilation: &[usize]) -> Window {
+    Window {
+        kernel_size: kernel_size.to_vec(),
+        stride: stride.to_vec(),
+        padding: padding.to_vec(),
+        dilation: dilation.to_vec(),
+    }
+}
+
+fn square(inputs: usize, outputs: usize, groups: usize, size: usize, window: Window) -> Case {
+    Case { inputs, outputs, groups, sizes: vec![size; 2], window }
+}
+
+#[test]
+fn every_width_from_1_to_37() {
+    for size in 1..=37 {
+        square(2, 5, 1, size, Window::square(3, 1, 1)).check(&[1]);
+        square(3, 3, 1, size, Window::square(1, 1, 0)).check(&[2]);
+    }
+}
+
+#[test]
+fn every_number_of_channels() {
+    for inputs in [1, 3, 5, 16, 17, 33] {
+        for outputs in [1, 3, 5, 16, 17, 33] {
+            square(inputs, outputs, 1, 3, Window::square(2, 1, 0)).check(&[2]);
+            square(inputs, outputs, 1, 3, Window::square(1, 1, 0)).check(&[7]);
+        }
+    }
+}
+
+#[test]
+fn groups_and_depthwise() {
+    for (inputs, outputs, groups) in
+        [(2, 2, 2), (3, 6, 3), (5, 5, 5), (6, 9, 3), (4, 2, 2), (16, 16, 16), (33, 11, 11)]
+    {
+        square(inputs, outputs, groups, 6, Window::square(3, 2, 1)).check(&[1, 2]);
+        square(inputs, outputs, groups, 5, Window::square(1, 1, 0)).check(&[1]);
+        square(inputs, outputs, groups, 9, window(&[2, 3], &[1, 2], &[1, 0], &[3, 2])).check(&[2]);
+    }
+}
+
+#[test]
+fn rows_too_wide_for_a_panel() {
+    for width in [13, 24, 25, 36, 37, 100] {
+        let sizes = vec![3, width];
+        let windows = [
+            window(&[3, 3], &[1, 1], &[1, 1], &[1, 1]),
+            window(&[2, 5], &[1, 2], &[0, 4], &[1, 1]),
+            window(&[1, 1], &[2, 3], &[0, 0], &[1, 1]),
+        ];
+        for window in windows {
+            Case { inputs: 3, outputs: 4, groups: 1, sizes: sizes.clone(), window }.check(&[2]);
+        }
+    }
+}
+
+#[test]
+fn sequences_and_volumes() {
+    for size in [1, 2, 5, 16, 37] {
+        for window in
+            [window(&[1], &[1], &[0], &[1]), window(&[3], &[2], &[2], &[2]), window(&[4], &[3], &[3], &[1])]
+        {
+            Case { inputs: 3, outputs: 5, groups: 1, sizes: vec![size], window }.check(&[1, 7]);
+        }
+    }
+    for sizes in [[1, 1, 1], [3, 4, 5], [5, 2, 13]] {
+        for window in [
+            window(&[1, 1, 1], &[1, 1, 1], &[0, 0, 0], &[1, 1, 1]),
+            window(&[3, 2, 3], &[2, 1, 1], &[1, 1, 2], &[1, 1, 2]),
+            window(&[1, 2, 5], &[1, 3, 2], &[0, 1, 3], &[2, 1, 1]),
+        ] {
+            Case { inputs: 2, outputs: 6, groups: 2, sizes: sizes.to_vec(), window }.check(&[1, 2]);
+        }
+    }
+    // Four spatial axes: two loops outside the panels.
+    let four = window(&[2, 1, 2, 3], &[1, 2, 1, 1], &[0, 0, 1, 1], &[1, 1, 1, 1]);
+    Case { inputs: 2, outputs: 3, groups: 1, sizes: vec![3, 3, 2, 5], window: four }.check(&[2]);
+}
+
+#[test]
+fn mixed_shapes() {
+    let mut numbers = Numbers::new(1);
+    for _ in 0..120 {
+        let axes = numbers.pick(&[1, 2, 2, 2, 3]);
+        let groups = numbers.pick(&[1, 1, 2, 3]);
+        let largest = [0, 40, 17, 7][axes];
+        let mut list = |range: std::ops::RangeInclusive<usize>| -> Vec<usize> {
+            (0..axes).map(|_| range.start() + numbers.below(range.end() - range.start() + 1)).collect()
+        };
+        let window = Window {
+            kernel_size: list(1..=5),
+            stride: list(1..=4),
+            padding: list(0..=3),
+            dilation: list(1..=3),
+        };
+        let sizes = list(1..=largest);
+        // Sizes grow to what the window needs.
+        let sizes = (0..axes)
+            .map(|axis| sizes[axis].max(window.extent(axis).saturating_sub(2 * window.padding[axis])));
+        let sizes = sizes.collect();
+        let (inputs, outputs) = (groups * (1 + numbers.below(4)), groups * (1 + numbers.below(6)));
+        let batch = numbers.pick(&[1, 2, 7]);
+        Case { inputs, outputs, groups, sizes, window }.check(&[batch]);
+    }
+}

@@ -1,0 +1,159 @@
+//! The error of elementary functions, in units in the last place, over the whole range of f32. The bounds are those that
+//! the compiler's documentation of each function states.
+
+use windlass_compiler::dump::Dump;
+use windlass_compiler::ops::elementwise::{Unary, UnaryKind};
+use windlass_compiler::pass::Mode;
+use windlass_compiler::pipeline::{CompileOptions, compile};
+use windlass_compiler::plan::Features;
+use windlass_runtime::executor::{Binding, Executor};
+
+use crate::graphs::Ops;
+
+/// Values between bit patterns that are tried: a prime, so that low bits vary.
+const STRIDE: usize = 1021;
+
+fn program(kind: UnaryKind, features: Features) -> Executor {
+    let mut ops = Ops::new();
+    let x = ops.input("x", &[1]);
+    let y = ops.op(Unary { kind }, &[x]);
+    let mut options = CompileOptions::default();
+    options.plan.features = features;
+    let graph = ops.output("y", y).finish();
+    Executor::new(compile(&graph, Mode::Inference, &options, &Dump::none()).unwrap().0).unwrap()
+}
+
+fn evaluate(executor: &Executor, x: &[f32]) -> Vec<f32> {
+    let mut y = vec![0.0; x.len()];
+    executor.run(&mut [Binding::Floats(x), Binding::Written(&mut y)], x.len(), 0).unwrap();
+    y
+}
+
+/// Numbers of every magnitude and sign, and those at which functions change their ways.
+fn arguments() -> Vec<f32> {
+    let mut x: Vec<f32> = (0..=u32::MAX).step_by(STRIDE).map(f32::from_bits).collect();
+    let corners = [
+        0.0,
+        f32::MIN_POSITIVE,
+        f32::from_bits(1),
+        f32::from_bits(0x007F_FFFF),
+        f32::MAX,
+        f32::INFINITY,
+        f32::NAN,
+        1.0,
+        0.5,
+        2.0,
+        0.625,
+        88.722_83,
+        88.722_84,
+        87.336_54,
+        87.336_55,
+        89.0,
+        103.97,
+        103.98,
+        104.0,
+        9.01,
+        16.6,
+        1e-4,
+        0.1,
+        std::f32::consts::SQRT_2,
+        std::f32::consts::FRAC_1_SQRT_2,
+        std::f32::consts::LN_2,
+    ];
+    for corner in corners {
+        for bits in corner.to_bits().saturating_sub(2)..=corner.to_bits() + 2 {
+            x.extend([f32::from_bits(bits), -f32::from_bits(bits)]);
+        }
+    }
+    // Functions of the exponential do what they do in here: every magnitude once more, closer together.
+    x.extend((-120_000..=120_000).map(|step| step as f32 / 1000.0));
+    x
+}
+
+/// The distance of a result from the truth in units in the last place of the truth; `None` for a NaN, infinity or zero
+/// that should be another.
+fn error(got: f32, truth: f64) -> Option<f64> {
+    let rounded = truth as f32;
+    if rounded.is_nan() || rounded.is_infinite() {
+        let same = rounded == got || rounded.is_nan() && got.is_nan();
+        return same.then_some(0.0);
+    }
+    if got.is_nan() {
+        return None;
+    }
+    if truth == 0.0 {
+        return (got.to_bits() == rounded.to_bits()).then_some(0.0);
+    }
+    let exponent = (rounded.abs().max(f32::MIN_POSITIVE).to_bits() >> 23) as i32 - 127;
+    // The unit next to the largest number stands for an infinity that should have been finite.
+    let got = if got.is_infinite() {
+        f64::from(f32::MAX.copysign(got)) * (1.0 + f64::from(f32::EPSILON))
+    } else {
+        f64::from(got)
+    };
+    Some((got - truth).abs() / 2f64.powi(exponent - 23))
+}
+
+/// Checks a function on every argument, in vectors and one by one. Results smaller than `smallest` may be zero.
+#[track_caller]
+fn check(kind: UnaryKind, bound: f64, smallest: f64, truth: impl Fn(f64) -> f64) {
+    let arguments = arguments();
+    for features in [Features::Native, Features::Baseline] {
+        let executor = program(kind, features);
+        let results = evaluate(&executor, &arguments);
+        let mut worst = (0.0, 0.0f32, 0.0f32);
+        for (&x, &y) in arguments.iter().zip(&results) {
+            let truth = truth(f64::from(x));
+            if y == 0.0 && truth.abs() < smallest {
+                continue;
+            }
+            let error = error(y, truth).unwrap_or_else(|| panic!("{kind:?}({x:?}) is {y:?}, not {truth:?}"));
+            if error > worst.0 {
+                worst = (error, x, y);
+            }
+        }
+        let (error, x, y) = worst;
+        assert!(
+            error <= bound,
+            "{kind:?}({x:?}) is {y:?} with {features:?}: {error:.3} units from {:?}",
+            truth(f64::from(x))
+        );
+        // Three at a time there is no vector: single lanes must give the same bits.
+        for (x, y) in arguments.chunks_exact(3).zip(results.chunks_exact(3)).step_by(499) {
+            let singles = evaluate(&executor, x);
+            let same =
+                singles.iter().zip(y).all(|(a, b)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan());
+            assert!(same, "{kind:?}({x:?}) is {singles:?} one by one, {y:?} in a vector");
+        }
+    }
+}
+
+#[test]
+fn exp() {
+    check(UnaryKind::Exp, 1.1, 0.0, f64::exp);
+}
+
+#[test]
+fn log() {
+    check(UnaryKind::Log, 0.8, 0.0, f64::ln);
+}
+
+#[test]
+fn tanh() {
+    check(UnaryKind::Tanh, 1.3, 0.0, f64::tanh);
+}
+
+#[test]
+fn sigmoid() {
+    check(UnaryKind::Sigmoid, 2.3, f64::from(f32::MIN_POSITIVE), |x| 1.0 / (1.0 + (-x).exp()));
+}
+
+#[test]
+fn square_root() {
+    check(UnaryKind::Sqrt, 0.5, 0.0, f64::sqrt);
+}
+
+#[test]
+fn reciprocal_square_root() {
+    check(UnaryKind::Rsqrt, 1.5, 0.0, |x| 1.0 / x.sqrt());
+}

@@ -1,0 +1,101 @@
+//! The numbers that test graphs run on.
+
+use windlass_compiler::graph::Graph;
+use windlass_compiler::interp::{Array, Bindings};
+use windlass_compiler::ops::Op;
+use windlass_compiler::shape::DType;
+
+/// Numbers every source is bound to.
+pub(crate) type Sources = Bindings<f64>;
+
+/// Which numbers float sources hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// Integers between −3 and 3.
+    Integers,
+    /// Ones of either sign among many zeros: whole networks stay exact.
+    Sparse,
+    /// Anything between −1 and 1.
+    Reals,
+    /// Reals with NaN, infinities, zeros of either sign and denormals among them.
+    Special,
+}
+
+/// A generator of small test numbers: 64-bit linear congruential, the upper bits.
+pub(crate) struct Numbers(u64);
+
+impl Numbers {
+    pub(crate) fn new(seed: u64) -> Self {
+        Numbers(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) % bound as u64) as usize
+    }
+
+    /// One of several.
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+
+    /// A number between −1 and 1 that f32 holds exactly.
+    fn real(&mut self) -> f64 {
+        f64::from((self.below(1 << 23) as f32) / (1 << 22) as f32 - 1.0)
+    }
+
+    fn value(&mut self, values: Values) -> f64 {
+        const SPECIAL: [f32; 8] =
+            [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 1e-40, -3e-39, f32::MIN_POSITIVE];
+        match values {
+            Values::Integers => self.below(7) as f64 - 3.0,
+            Values::Sparse => [1.0, -1.0].get(self.below(16)).copied().unwrap_or(0.0),
+            Values::Reals => self.real(),
+            Values::Special if self.below(8) == 0 => f64::from(self.pick(&SPECIAL)),
+            Values::Special => self.real(),
+        }
+    }
+}
+
+/// The number of classes of a graph's labels.
+fn classes(graph: &Graph) -> usize {
+    let logits = graph.nodes().iter().find_map(|node| match node.op {
+        Op::CrossEntropy(_) => Some(node.operands[0]),
+        _ => None,
+    });
+    logits.map_or(1, |logits| graph.ty(logits).shape.item()[0])
+}
+
+/// Values for every source of a graph. Variances and second moments are positive, the learning rate and what corrects
+/// moments are powers of two, labels are below the number of classes.
+pub(crate) fn sources(graph: &Graph, batch: usize, values: Values, seed: u64) -> Sources {
+    let mut numbers = Numbers::new(seed);
+    let mut bindings = Sources::new();
+    let inputs = graph.inputs().map(|(value, input)| (value, &input.name));
+    let parameters = graph.parameters().map(|(value, parameter)| (value, &parameter.name));
+    let states = graph.states().map(|(value, state)| (value, &state.name));
+    for (value, name) in inputs.chain(parameters).chain(states) {
+        let ty = graph.ty(value);
+        let sizes = ty.shape.concrete(batch);
+        let count: usize = sizes.iter().product();
+        let array = match (ty.dtype, name.as_str()) {
+            (DType::I32, "seed") => Array::ints(sizes, vec![7, 3]),
+            (DType::I32, _) => {
+                let classes = classes(graph);
+                Array::ints(sizes, (0..count).map(|index| ((index * 7 + 1) % classes) as i32).collect())
+            }
+            (DType::F32, "learning_rate") => Array::new(sizes, vec![0.5]),
+            (DType::F32, "correction") => Array::new(sizes, vec![0.25; count]),
+            (DType::F32, _) => {
+                let positive = name.ends_with("running_var") || name.contains("second_moment");
+                let number = |numbers: &mut Numbers| match positive {
+                    true => numbers.real().abs() + 0.5,
+                    false => numbers.value(values),
+                };
+                Array::new(sizes, (0..count).map(|_| number(&mut numbers)).collect())
+            }
+        };
+        bindings.insert(name.clone(), array);
+    }
+    bindings
+}

@@ -1,0 +1,104 @@
+//! Pooling forward and backward, bit for bit.
+
+use windlass_compiler::graph::Graph;
+use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::pass::Mode;
+
+use crate::check::{Agreement, Expectation};
+use crate::graphs::Ops;
+use crate::numbers::{Numbers, Values};
+
+/// Max and average pooling and their gradients in one graph.
+fn graph(channels: usize, sizes: &[usize], window: &Window) -> Graph {
+    let image = |sizes: &[usize]| [&[channels], sizes].concat();
+    let mut ops = Ops::new();
+    let x = ops.input("x", &image(sizes));
+    let g = ops.input("g", &image(&window.output_sizes(sizes)));
+    let (window, input_sizes) = (window.clone(), sizes.to_vec());
+    let max = ops.ops(MaxPool { window: window.clone() }, &[x]);
+    // Of these nobody needs the places.
+    let other = ops.input("other", &image(&input_sizes));
+    let alone = ops.op(MaxPool { window: window.clone() }, &[other]);
+    let max_dx =
+        ops.op(MaxPoolGrad { window: window.clone(), input_sizes: input_sizes.clone() }, &[g, max[1]]);
+    let mean = ops.op(AvgPool { window: window.clone() }, &[x]);
+    let mean_dx = ops.op(AvgPoolGrad { window, input_sizes }, &[g]);
+    ops.output("max", max[0])
+        .output("max alone", alone)
+        .output("max dx", max_dx)
+        .output("mean", mean)
+        .output("mean dx", mean_dx)
+        .finish()
+}
+
+#[track_caller]
+fn check(channels: usize, sizes: &[usize], window: &Window, batches: &[usize]) {
+    Expectation::new(&graph(channels, sizes, window), batches, Values::Integers, Agreement::Exact)
+        .check_variants(Mode::Inference, &format!("{channels} channels of {sizes:?}, {window:?}"));
+}
+
+#[test]
+fn every_width_from_1_to_37() {
+    for size in 1..=37 {
+        check(2, &[size, size], &Window::square(2, 1 + size % 3, 1), &[1]);
+        if size >= 3 {
+            check(1, &[3, size], &Window::square(3, 3, 0), &[2]);
+        }
+    }
+}
+
+#[test]
+fn every_number_of_channels() {
+    for channels in [1, 3, 5, 16, 17, 33] {
+        check(channels, &[6, 7], &Window::square(3, 2, 1), &[1, 2, 7]);
+    }
+}
+
+/// Windows that cover their input without overlap, narrower and wider than what is written out.
+#[test]
+fn windows_side_by_side() {
+    for size in 1..=6 {
+        for outputs in [1, 2, 3, 5, 8, 11, 17, 33] {
+            check(2, &[size, size * outputs], &Window::square(size, size, 0), &[1]);
+        }
+        let line =
+            Window { kernel_size: vec![size], stride: vec![size], padding: vec![0], dilation: vec![1] };
+        check(1, &[7 * size], &line, &[2]);
+        let block = Window {
+            kernel_size: vec![2, size, 3],
+            stride: vec![2, size, 3],
+            padding: vec![0; 3],
+            dilation: vec![1; 3],
+        };
+        check(2, &[4, 2 * size, 9], &block, &[2]);
+    }
+}
+
+#[test]
+fn whole_planes() {
+    for size in [1, 2, 4, 7, 13] {
+        check(3, &[size, size], &Window::square(size, 1, 0), &[2]);
+        check(3, &[size, size], &Window::square(size, size, size - 1), &[1]);
+    }
+}
+
+#[test]
+fn mixed_shapes() {
+    let mut numbers = Numbers::new(2);
+    for _ in 0..80 {
+        let axes = numbers.pick(&[1, 2, 2, 3]);
+        let mut list = |lowest: usize, bound: usize| -> Vec<usize> {
+            (0..axes).map(|_| lowest + numbers.below(bound)).collect()
+        };
+        let (kernel_size, dilation) = (list(1, 5), list(1, 3));
+        let padding = list(0, 5).iter().zip(&kernel_size).map(|(padding, size)| padding % size).collect();
+        let window = Window { kernel_size, stride: list(1, 6), padding, dilation };
+        let sizes = list(1, [0, 40, 17, 7][axes]);
+        let sizes: Vec<usize> = (0..axes)
+            .map(|axis| sizes[axis].max(window.extent(axis).saturating_sub(2 * window.padding[axis])))
+            .collect();
+        let batch = numbers.pick(&[1, 2, 7]);
+        check(1 + numbers.below(4), &sizes, &window, &[batch]);
+    }
+}

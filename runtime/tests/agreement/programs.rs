@@ -1,0 +1,149 @@
+//! Programs side by side: the same bits every time, several programs at once, and one program on many threads.
+
+use std::thread;
+
+use windlass_compiler::autodiff::{Optimizer, TrainingOptions, training_graph};
+use windlass_compiler::dump::Dump;
+use windlass_compiler::graph::{Graph, Layer};
+use windlass_compiler::interp::Array;
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::pass::Mode;
+use windlass_compiler::pipeline::{CompileOptions, compile};
+use windlass_runtime::executor::Executor;
+
+use crate::check::interpreted;
+use crate::graphs::network;
+use crate::numbers::{Sources, Values, sources};
+use crate::run::{Results, run};
+
+fn executor(graph: &Graph, mode: Mode, threads: usize) -> Executor {
+    let mut options = CompileOptions::default();
+    options.plan.threads = threads;
+    Executor::new(compile(graph, mode, &options, &Dump::none()).unwrap().0).unwrap()
+}
+
+/// A convolution with batch normalisation behind it, which is folded into the weights: there is something to prepare.
+fn classifier(classes: usize) -> Graph {
+    network(
+        &[2, 9, 9],
+        &[
+            Layer::conv2d(5, Window::square(3, 1, 1)),
+            Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 },
+            Layer::Relu,
+            Layer::MaxPool2d(Window::square(2, 2, 0)),
+            Layer::Flatten,
+            Layer::Dropout { rate: 0.25 },
+            Layer::linear(classes),
+        ],
+    )
+}
+
+fn bits(results: &Results) -> Vec<(&String, Vec<u32>)> {
+    results.iter().map(|(name, values)| (name, values.iter().map(|x| x.to_bits()).collect())).collect()
+}
+
+/// Several steps of training, each from where the last one ended.
+fn train(executor: &Executor, graph: &Graph, batch: usize, steps: u64) -> Results {
+    let mut bound = sources(graph, batch, Values::Reals, 3);
+    let mut results = Results::new();
+    for step in 0..steps {
+        let data = sources(graph, batch, Values::Reals, 100 + step);
+        bound.insert("x".to_owned(), data["x"].clone());
+        bound.insert("seed".to_owned(), Array::ints(vec![2], vec![9, step as i32]));
+        results = run(executor, batch, &bound, step);
+        for (name, values) in &results {
+            if let Some(array) = bound.get_mut(name) {
+                *array = Array::new(array.sizes.clone(), values.iter().map(|&x| f64::from(x)).collect());
+            }
+        }
+    }
+    results
+}
+
+#[test]
+fn training_twice_gives_the_same_bits() {
+    let options = TrainingOptions { optimizer: Optimizer::adam(), ..TrainingOptions::default() };
+    let graph = training_graph(&classifier(10), &options).unwrap();
+    for threads in [1, 2, 3] {
+        let first = train(&executor(&graph, Mode::Training, threads), &graph, 7, 10);
+        let second = train(&executor(&graph, Mode::Training, threads), &graph, 7, 10);
+        assert_eq!(bits(&first), bits(&second), "{threads} threads");
+        assert!(first["l0.weight"].iter().all(|x| x.is_finite()));
+    }
+}
+
+#[test]
+fn several_programs_live_side_by_side() {
+    let graphs: Vec<Graph> = (2..8).map(classifier).collect();
+    let mut executors: Vec<Executor> = graphs
+        .iter()
+        .enumerate()
+        .map(|(index, graph)| executor(graph, Mode::Inference, 1 + index % 2))
+        .collect();
+    let sources_of = |graph: &Graph| sources(graph, 3, Values::Reals, 8);
+    let alone: Vec<Results> = executors
+        .iter()
+        .zip(&graphs)
+        .map(|(executor, graph)| run(executor, 3, &sources_of(graph), 0))
+        .collect();
+    // Dropping one leaves the code of the others where it is.
+    while let Some(dropped) = executors.pop() {
+        drop(dropped);
+        for ((executor, graph), expected) in executors.iter().zip(&graphs).zip(&alone) {
+            assert_eq!(bits(&run(executor, 3, &sources_of(graph), 0)), bits(expected));
+        }
+    }
+}
+
+#[test]
+fn one_program_on_many_threads_at_once() {
+    let graph = classifier(10);
+    for threads in [1, 2] {
+        let executor = executor(&graph, Mode::Inference, threads);
+        thread::scope(|scope| {
+            for caller in 0..4_u64 {
+                let (executor, graph) = (&executor, &graph);
+                scope.spawn(move || {
+                    let batch = 1 + caller as usize;
+                    // Everyone has the same parameters and data of its own.
+                    let mut own: Sources = sources(graph, 1, Values::Reals, 1);
+                    for turn in 0..25 {
+                        let data = sources(graph, batch, Values::Reals, 50 + caller + turn);
+                        own.insert("x".to_owned(), data["x"].clone());
+                        let got = run(executor, batch, &own, 0);
+                        let expected = &interpreted::<f64>(graph, batch, &own)["y"];
+                        let close =
+                            got["y"].iter().zip(expected).all(|(&a, b)| (f64::from(a) - b).abs() < 1e-4);
+                        assert!(close, "caller {caller}: {:?} instead of {expected:?}", got["y"]);
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// Callers with parameters of their own share what is prepared from them: each must get its own results.
+#[test]
+fn many_threads_with_parameters_of_their_own() {
+    let graph = classifier(3);
+    for threads in [1, 2] {
+        let executor = executor(&graph, Mode::Inference, threads);
+        assert!(!executor.program().prepare.is_empty(), "nothing depends on parameters alone");
+        thread::scope(|scope| {
+            for version in 0..4_u64 {
+                let (executor, graph) = (&executor, &graph);
+                scope.spawn(move || {
+                    let own = sources(graph, 2, Values::Reals, version);
+                    let expected = run(&self::executor(graph, Mode::Inference, 1), 2, &own, 0);
+                    for _ in 0..25 {
+                        assert_eq!(
+                            bits(&run(executor, 2, &own, version)),
+                            bits(&expected),
+                            "version {version}"
+                        );
+                    }
+                });
+            }
+        });
+    }
+}

@@ -1,0 +1,197 @@
+//! Random networks with branches: interpreter and compiled code agree under every variant of the options, forward and
+//! through a step of training. A failing network shrinks.
+//!
+//! `WINDLASS_RANDOM_CASES=10000` tries so many networks, others in each run; without it, some tens that are always the
+//! same.
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, training_graph};
+use windlass_compiler::entity::ValueId;
+use windlass_compiler::graph::initializer::Initializer;
+use windlass_compiler::graph::{Builder, Graph, Layer};
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::pass::Mode;
+
+use crate::check::{Agreement, Expectation, interpreted};
+use crate::numbers::{Values, sources};
+
+/// What joins the network next, and numbers that choose among what is possible there.
+#[derive(Clone, Copy, Debug)]
+enum Choice {
+    Conv,
+    MaxPool,
+    AvgPool,
+    GlobalAvgPool,
+    Activation,
+    Norm,
+    Dropout,
+    Softmax,
+    Linear,
+    /// The sum with an earlier value of the same sizes.
+    Residual,
+    /// Joined to an earlier value that differs in its channels alone.
+    Concat,
+    /// An earlier value goes on instead of this one.
+    Branch,
+}
+
+type Step = (Choice, [usize; 3]);
+
+/// A network to be built: as many steps as are possible where they stand.
+#[derive(Clone, Debug)]
+struct Recipe {
+    item: [usize; 3],
+    steps: Vec<Step>,
+    batch: usize,
+    seed: u64,
+}
+
+fn recipe() -> impl Strategy<Value = Recipe> {
+    use Choice::*;
+    let choice = prop::sample::select(vec![
+        Activation,
+        Dropout,
+        Softmax,
+        Norm,
+        Linear,
+        MaxPool,
+        AvgPool,
+        GlobalAvgPool,
+        Conv,
+        Conv,
+        Conv,
+        Residual,
+        Residual,
+        Concat,
+        Branch,
+    ]);
+    let steps = prop::collection::vec((choice, prop::array::uniform3(0usize..12)), 1..9);
+    ((1usize..6, 1usize..11, 1usize..11), steps, 1usize..6, any::<u64>()).prop_map(
+        |((channels, height, width), steps, batch, seed)| Recipe {
+            item: [channels, height, width],
+            steps,
+            batch,
+            seed,
+        },
+    )
+}
+
+/// A window that fits an image.
+fn window(sizes: &[usize], [a, b, c]: [usize; 3]) -> Window {
+    let padding: Vec<usize> = vec![c % 2, c / 2 % 2];
+    let fitting = |axis: usize, wanted: usize| wanted.min(sizes[axis] + 2 * padding[axis]);
+    let kernel_size: Vec<usize> = (0..2).map(|axis| fitting(axis, 1 + (a + axis * b) % 4)).collect();
+    // A pool's padding must be smaller than its window.
+    let padding = (0..2).map(|axis| padding[axis].min(kernel_size[axis] - 1)).collect::<Vec<_>>();
+    let kernel_size = (0..2).map(|axis| kernel_size[axis].min(sizes[axis] + 2 * padding[axis])).collect();
+    Window { kernel_size, stride: vec![1 + b % 2, 1 + b / 2 % 3], padding, dilation: vec![1, 1] }
+}
+
+fn layer(choice: Choice, item: &[usize], numbers: [usize; 3]) -> Option<Layer> {
+    let [a, b, c] = numbers;
+    let is_image = item.len() == 3;
+    match choice {
+        Choice::Conv if is_image => {
+            let groups = if item[0].is_multiple_of(2) && c > 6 { 2 } else { 1 };
+            let window = window(&item[1..], numbers);
+            let out_channels = groups * (1 + a % 5);
+            Some(Layer::Conv2d { out_channels, window, groups, bias: b % 3 > 0, init: Initializer::ZEROS })
+        }
+        Choice::MaxPool if is_image => Some(Layer::MaxPool2d(window(&item[1..], numbers))),
+        Choice::AvgPool if is_image => Some(Layer::AvgPool2d(window(&item[1..], numbers))),
+        Choice::GlobalAvgPool if is_image => Some(Layer::GlobalAvgPool2d),
+        Choice::Activation => Some([Layer::Relu, Layer::Sigmoid, Layer::Tanh][a % 3].clone()),
+        Choice::Norm => Some(Layer::BatchNorm { epsilon: 0.1, momentum: 0.1 }),
+        Choice::Dropout => Some(Layer::Dropout { rate: a as f64 / 12.0 }),
+        Choice::Softmax => Some(Layer::Softmax),
+        Choice::Linear if !is_image => Some(Layer::linear(1 + a)),
+        Choice::Linear => Some(Layer::Flatten),
+        Choice::Conv | Choice::MaxPool | Choice::AvgPool | Choice::GlobalAvgPool => None,
+        Choice::Residual | Choice::Concat | Choice::Branch => None,
+    }
+}
+
+impl Recipe {
+    fn graph(&self) -> Graph {
+        let mut builder = Builder::new("random");
+        let mut values: Vec<ValueId> = vec![builder.input("x", &self.item).unwrap()];
+        for (index, &(choice, numbers)) in self.steps.iter().enumerate() {
+            let label = format!("l{index}");
+            let last = values[values.len() - 1];
+            let item = builder.item(last);
+            let fits = |builder: &Builder, other: ValueId, from: usize| {
+                let other = builder.item(other);
+                other.len() == item.len() && other[from..] == item[from..]
+            };
+            let earlier = |from: usize| {
+                let fitting: Vec<ValueId> =
+                    values.iter().copied().filter(|&other| fits(&builder, other, from)).collect();
+                fitting[numbers[0] % fitting.len()]
+            };
+            let next = match choice {
+                Choice::Branch => Some(values[numbers[0] % values.len()]),
+                Choice::Residual => {
+                    let other = earlier(0);
+                    Some(builder.add(&label, last, other).unwrap())
+                }
+                Choice::Concat if item[0] <= 12 => {
+                    let other = earlier(1);
+                    Some(builder.concat(&label, &[other, last]).unwrap())
+                }
+                _ => layer(choice, &item, numbers).map(|layer| builder.layer(&label, &layer, last).unwrap()),
+            };
+            values.extend(next);
+        }
+        let last = values[values.len() - 1];
+        let flat = builder.layer("end", &Layer::Flatten, last).unwrap();
+        builder.output("y", flat).unwrap();
+        builder.output("between", values[self.seed as usize % values.len()]).unwrap();
+        builder.finish().unwrap()
+    }
+
+    fn check(&self) {
+        let graph = self.graph();
+        check(&graph, Mode::Inference, self.batch, self.seed);
+        let options = TrainingOptions {
+            loss: Loss::MeanSquaredError,
+            optimizer: Optimizer::Sgd { momentum: 0.5, nesterov: false, weight_decay: 0.0 },
+            output: Some("y".to_owned()),
+            ..TrainingOptions::default()
+        };
+        // Where nothing reaches the output there is nothing to train.
+        if let Ok(step) = training_graph(&graph, &options) {
+            check(&step, Mode::Training, self.batch, self.seed);
+        }
+    }
+}
+
+/// Near the f64 interpreter on reals; bit for bit on numbers for which the interpreter makes no rounding error.
+fn check(graph: &Graph, mode: Mode, batch: usize, seed: u64) {
+    let reals = sources(graph, batch, Values::Reals, seed);
+    Expectation::on(graph, batch, reals, Agreement::WithinWhole(2e-5))
+        .check_variants(mode, "a random network");
+    let sparse = sources(graph, batch, Values::Sparse, seed);
+    if interpreted::<f32>(graph, batch, &sparse) == interpreted::<f64>(graph, batch, &sparse) {
+        Expectation::on(graph, batch, sparse, Agreement::Exact).check_variants(mode, "a random network");
+    }
+}
+
+#[test]
+fn random_networks() {
+    let asked =
+        std::env::var("WINDLASS_RANDOM_CASES").ok().map(|cases| cases.parse().expect("a number of cases"));
+    let config = Config {
+        cases: asked.unwrap_or(60),
+        rng_seed: if asked.is_some() { RngSeed::Random } else { RngSeed::Fixed(20) },
+        failure_persistence: None,
+        max_shrink_iters: 400,
+        ..Config::default()
+    };
+    TestRunner::new(config)
+        .run(&recipe(), |recipe| {
+            recipe.check();
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}

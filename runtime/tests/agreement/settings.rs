@@ -1,0 +1,68 @@
+//! Settings that cannot be had are refused in words.
+
+use windlass_compiler::codegen::CodegenError;
+use windlass_compiler::dump::Dump;
+use windlass_compiler::graph::Layer;
+use windlass_compiler::pass::Mode;
+use windlass_compiler::pipeline::{CompileError, CompileOptions, MAX_THREADS, compile};
+use windlass_runtime::Error;
+use windlass_runtime::executor::{Binding, Executor};
+
+use crate::graphs::network;
+
+fn refused(options: &CompileOptions) -> CompileError {
+    compile(&network(&[4], &[Layer::linear(2)]), Mode::Inference, options, &Dump::none()).err().unwrap()
+}
+
+#[test]
+fn vector_widths_without_code() {
+    let mut options = CompileOptions::default();
+    for bits in [0, 64, 100, 256, 512] {
+        options.plan.vector_bits = Some(bits);
+        assert_eq!(refused(&options), CompileError::Codegen(CodegenError::VectorWidth { bits }));
+    }
+    options.plan.vector_bits = Some(128);
+    compile(&network(&[4], &[Layer::linear(2)]), Mode::Inference, &options, &Dump::none()).unwrap();
+}
+
+#[test]
+fn numbers_of_threads_out_of_range() {
+    let mut options = CompileOptions::default();
+    for threads in [0, MAX_THREADS + 1] {
+        options.plan.threads = threads;
+        let error = refused(&options);
+        let expected = "between 1 and 1024";
+        assert_eq!(error, CompileError::Setting { setting: "threads", value: threads, expected });
+        assert_eq!(error.to_string(), format!("`threads` is {threads} but must be between 1 and 1024"));
+    }
+}
+
+#[test]
+fn bindings_that_do_not_fit() {
+    let graph = network(&[4], &[Layer::linear(2)]);
+    let (program, _) = compile(&graph, Mode::Inference, &CompileOptions::default(), &Dump::none()).unwrap();
+    let executor = Executor::new(program).unwrap();
+    let names: Vec<&str> = executor.slots().iter().map(|slot| slot.name.as_str()).collect();
+    assert_eq!(names, ["x", "l0.weight", "l0.bias", "y"]);
+    let run = |x: &mut Binding<'_>, batch: usize| {
+        let mut y = [0.0; 2];
+        let x = std::mem::replace(x, Binding::Floats(&[]));
+        let mut bindings =
+            [x, Binding::Floats(&[1.0; 8]), Binding::Floats(&[0.5; 2]), Binding::Written(&mut y)];
+        executor.run(&mut bindings, batch, 0).map(|()| y)
+    };
+    assert_eq!(run(&mut Binding::Floats(&[1.0; 4]), 1).unwrap(), [4.5; 2]);
+    assert!(matches!(run(&mut Binding::Floats(&[1.0; 4]), 0), Err(Error::EmptyBatch { .. })));
+    for wrong in [&mut Binding::Floats(&[1.0; 3]), &mut Binding::Integers(&[1; 4])] {
+        assert!(matches!(run(wrong, 1), Err(Error::Binding { name, .. }) if name == "x"));
+    }
+    // Outputs must be written to, and every slot must be bound.
+    let mut read_only = [
+        Binding::Floats(&[1.0; 4]),
+        Binding::Floats(&[1.0; 8]),
+        Binding::Floats(&[0.5; 2]),
+        Binding::Floats(&[0.0; 2]),
+    ];
+    assert!(matches!(executor.run(&mut read_only, 1, 0), Err(Error::Binding { name, .. }) if name == "y"));
+    assert!(matches!(executor.run(&mut read_only[..3], 1, 0), Err(Error::Binding { .. })));
+}

@@ -1,0 +1,155 @@
+//! NaN, infinities, denormals and zeros of either sign go through every layer as they do through the interpreter.
+
+use windlass_compiler::graph::Graph;
+use windlass_compiler::interp::Array;
+use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
+use windlass_compiler::ops::elementwise::{Binary, BinaryKind, Unary, UnaryKind};
+use windlass_compiler::ops::linear::Linear;
+use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
+use windlass_compiler::ops::softmax::{LogSoftmax, Softmax};
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::pass::Mode;
+
+use crate::check::{Agreement, Expectation};
+use crate::graphs::Ops;
+use crate::numbers::{Values, sources};
+
+#[track_caller]
+fn check(graph: &Graph, agreement: Agreement, what: &str) {
+    for seed in 0..6 {
+        let batch = 1 + seed as usize % 3;
+        let sources = sources(graph, batch, Values::Special, seed);
+        Expectation::on(graph, batch, sources, agreement).check_variants(Mode::Inference, what);
+    }
+}
+
+#[test]
+fn functions_without_rounding() {
+    let mut ops = Ops::new();
+    let (a, b) = (ops.input("a", &[37]), ops.input("b", &[37]));
+    let mut results = Vec::new();
+    for kind in [UnaryKind::Relu, UnaryKind::Negate, UnaryKind::Square, UnaryKind::Sqrt, UnaryKind::Rsqrt] {
+        results.push((format!("{kind:?}"), ops.op(Unary { kind }, &[a])));
+    }
+    for kind in BinaryKind::ALL {
+        results.push((format!("{kind:?}"), ops.op(Binary { kind }, &[a, b])));
+    }
+    let ops = results.into_iter().fold(ops, |ops, (name, value)| ops.output(&name, value));
+    check(&ops.finish(), Agreement::Exact, "functions");
+}
+
+#[test]
+fn max_pooling() {
+    for window in [Window::square(2, 2, 0), Window::square(3, 1, 1), Window::square(5, 2, 2)] {
+        let mut ops = Ops::new();
+        let x = ops.input("x", &[3, 7, 6]);
+        let results = ops.ops(MaxPool { window: window.clone() }, &[x]);
+        let g = ops.input("g", &[&[3], &window.output_sizes(&[7, 6])[..]].concat());
+        // Ones: where several meet, any order gives the same sum.
+        let ones = ops.op(Binary { kind: BinaryKind::Divide }, &[g, g]);
+        let to_x = MaxPoolGrad { window: window.clone(), input_sizes: vec![7, 6] };
+        let dx = ops.op(to_x, &[ones, results[1]]);
+        check(
+            &ops.output("y", results[0]).output("dx", dx).finish(),
+            Agreement::Exact,
+            &format!("{window:?}"),
+        );
+    }
+}
+
+/// A plane of nothing but one number, under windows that reach into the padding.
+#[test]
+fn windows_of_equal_values() {
+    for value in [f64::NEG_INFINITY, f64::INFINITY, f64::NAN, 0.0, -0.0] {
+        let mut ops = Ops::new();
+        let x = ops.input("x", &[1, 5, 5]);
+        let g = ops.input("g", &[1, 3, 3]);
+        let window = Window::square(3, 2, 1);
+        let results = ops.ops(MaxPool { window: window.clone() }, &[x]);
+        let dx = ops.op(MaxPoolGrad { window: window.clone(), input_sizes: vec![5, 5] }, &[g, results[1]]);
+        let mean = ops.op(AvgPool { window }, &[x]);
+        let graph = ops.output("max", results[0]).output("dx", dx).output("mean", mean).finish();
+        let mut sources = sources(&graph, 2, Values::Integers, 3);
+        sources.insert("x".to_owned(), Array::new(vec![2, 1, 5, 5], vec![value; 50]));
+        Expectation::on(&graph, 2, sources, Agreement::Exact)
+            .check_variants(Mode::Inference, &format!("all {value}"));
+    }
+}
+
+/// A gradient is a sum that starts from zero, even where it has a single part.
+#[test]
+fn pooling_backward_of_negative_zeros() {
+    for window in [Window::square(2, 2, 0), Window::square(2, 3, 0), Window::square(3, 1, 1)] {
+        let mut ops = Ops::new();
+        let (x, g) =
+            (ops.input("x", &[1, 8, 8]), ops.input("g", &[&[1], &window.output_sizes(&[8, 8])[..]].concat()));
+        let places = ops.ops(MaxPool { window: window.clone() }, &[x])[1];
+        let to_x = MaxPoolGrad { window: window.clone(), input_sizes: vec![8, 8] };
+        let max_dx = ops.op(to_x, &[g, places]);
+        let mean_dx = ops.op(AvgPoolGrad { window, input_sizes: vec![8, 8] }, &[g]);
+        let graph = ops.output("max dx", max_dx).output("mean dx", mean_dx).finish();
+        let mut sources = sources(&graph, 1, Values::Integers, 3);
+        let sizes = sources["g"].sizes.clone();
+        let zeros = vec![-0.0; sizes.iter().product()];
+        sources.insert("g".to_owned(), Array::new(sizes, zeros));
+        Expectation::on(&graph, 1, sources, Agreement::Exact)
+            .check_variants(Mode::Inference, "negative zeros");
+    }
+}
+
+#[test]
+fn products() {
+    // Weights are finite where there is padding: compiled code multiplies them by its zeros.
+    let window = Window::square(3, 1, 0);
+    let mut ops = Ops::new();
+    let (x, g) = (ops.input("x", &[2, 6, 7]), ops.input("g", &[5, 4, 5]));
+    let w = ops.parameter("w", &[5, 2, 3, 3]);
+    let y = ops.op(Conv { window: window.clone(), groups: 1, epilogue: Vec::new() }, &[x, w]);
+    let dx = ops.op(ConvGradInput { window: window.clone(), groups: 1, input_sizes: vec![6, 7] }, &[g, w]);
+    let dw = ops.op(ConvGradWeight { window, groups: 1 }, &[g, x]);
+    let graph = ops.output("y", y).output("dx", dx).output("dw", dw).finish();
+    check(&graph, Agreement::Within(1e-5), "convolution");
+
+    let mut ops = Ops::new();
+    let (x, w) = (ops.input("x", &[13]), ops.parameter("w", &[7, 13]));
+    let y = ops.op(Linear { epilogue: Vec::new() }, &[x, w]);
+    check(&ops.output("y", y).finish(), Agreement::Within(1e-5), "dense layer");
+}
+
+#[test]
+fn padding_meets_special_inputs() {
+    let mut ops = Ops::new();
+    let x = ops.input("x", &[2, 5, 6]);
+    let w = ops.parameter("w", &[3, 2, 3, 3]);
+    let conv = Conv { window: Window::square(3, 2, 1), groups: 1, epilogue: Vec::new() };
+    let y = ops.op(conv, &[x, w]);
+    let graph = ops.output("y", y).finish();
+    for seed in 0..6 {
+        let mut bindings = sources(&graph, 2, Values::Special, seed);
+        bindings.insert("w".to_owned(), sources(&graph, 2, Values::Reals, seed)["w"].clone());
+        Expectation::on(&graph, 2, bindings, Agreement::Within(1e-5))
+            .check_variants(Mode::Inference, "padded");
+    }
+}
+
+#[test]
+fn softmax() {
+    for item in [vec![5], vec![17], vec![3, 7]] {
+        let mut ops = Ops::new();
+        let x = ops.input("x", &item);
+        let (y, log) = (ops.op(Softmax {}, &[x]), ops.op(LogSoftmax {}, &[x]));
+        check(&ops.output("y", y).output("log", log).finish(), Agreement::Within(1e-5), &format!("{item:?}"));
+    }
+}
+
+#[test]
+fn transcendental_functions() {
+    let mut ops = Ops::new();
+    let x = ops.input("x", &[37]);
+    let mut results = Vec::new();
+    for kind in [UnaryKind::Sigmoid, UnaryKind::Tanh, UnaryKind::Exp, UnaryKind::Log] {
+        results.push((format!("{kind:?}"), ops.op(Unary { kind }, &[x])));
+    }
+    let ops = results.into_iter().fold(ops, |ops, (name, value)| ops.output(&name, value));
+    check(&ops.finish(), Agreement::Within(1e-6), "transcendental functions");
+}

@@ -1,0 +1,216 @@
+//! Whole networks and whole steps of training.
+
+use windlass_compiler::autodiff::{
+    Loss, Optimizer, TrainingOptions, gradients, training_graph, training_mode,
+};
+use windlass_compiler::entity::ValueId;
+use windlass_compiler::graph::{Builder, Graph, Layer};
+use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
+use windlass_compiler::ops::elementwise::{Binary, BinaryKind, SumChannels};
+use windlass_compiler::ops::source::{Input, InputRole};
+use windlass_compiler::ops::structure::Reshape;
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::pass::Mode;
+use windlass_compiler::shape::{DType, Dim, Shape, Type};
+
+use crate::check::{Agreement, Expectation, interpreted};
+use crate::graphs::{Ops, network, training};
+use crate::numbers::{Values, sources};
+
+const NORM: Layer = Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 };
+
+fn conv(channels: usize, kernel_size: usize, stride: usize, padding: usize) -> Layer {
+    Layer::conv2d(channels, Window::square(kernel_size, stride, padding))
+}
+
+fn lenet(image: usize) -> Graph {
+    network(
+        &[1, image, image],
+        &[
+            conv(6, 5, 1, 2),
+            Layer::Relu,
+            Layer::MaxPool2d(Window::square(2, 2, 0)),
+            conv(16, 5, 1, 0),
+            Layer::Relu,
+            Layer::MaxPool2d(Window::square(2, 2, 0)),
+            Layer::Flatten,
+            Layer::linear(120),
+            Layer::Relu,
+            Layer::linear(84),
+            Layer::Relu,
+            Layer::linear(10),
+        ],
+    )
+}
+
+/// A graph's first output times an input `weights`, summed; and the gradients of that sum to all parameters and to `x`,
+/// each an output.
+fn with_gradients(graph: &Graph) -> Graph {
+    let mut graph = graph.clone();
+    let y = graph.outputs()[0].value;
+    let ty = graph.ty(y).clone();
+    let elements = ty.shape.item_elements();
+    let mut op =
+        |op: windlass_compiler::ops::Op, operands: &[ValueId]| graph.add_single(op, operands, "").unwrap();
+    let weights = op(Input { name: "weights".to_owned(), role: InputRole::Data, ty }.into(), &[]);
+    let products = op(Binary { kind: BinaryKind::Multiply }.into(), &[y, weights]);
+    let row = Shape::new([Dim::Batch, Dim::Fixed(1), Dim::Fixed(elements)]);
+    let row = op(Reshape { shape: row }.into(), &[products]);
+    let sum = op(SumChannels {}.into(), &[row]);
+    let sum = op(Reshape { shape: Shape::scalar() }.into(), &[sum]);
+    let mut of: Vec<(String, ValueId)> =
+        graph.parameters().map(|(value, parameter)| (parameter.name.clone(), value)).collect();
+    of.push(("x".to_owned(), graph.source("x").unwrap()));
+    let values: Vec<ValueId> = of.iter().map(|(_, value)| *value).collect();
+    let (mut graph, found) = gradients(&graph, sum, &values).unwrap();
+    graph.add_output("sum", sum).unwrap();
+    for ((name, _), gradient) in of.iter().zip(found) {
+        graph.add_output(&format!("to {name}"), gradient).unwrap();
+    }
+    graph
+}
+
+#[test]
+fn lenet_forward_and_backward_is_exact() {
+    let graph = with_gradients(&lenet(28));
+    for batch in [1, 3] {
+        let sources = sources(&graph, batch, Values::Sparse, 5);
+        let (single, double) =
+            (interpreted::<f32>(&graph, batch, &sources), interpreted::<f64>(&graph, batch, &sources));
+        assert_eq!(single, double, "the numbers are not small enough to be exact");
+        assert!(single["to l0.weight"].iter().any(|&gradient| gradient != 0.0), "nothing flows back");
+        let expectation = Expectation::on(&graph, batch, sources, Agreement::Exact);
+        expectation.check_variants(Mode::Inference, "LeNet");
+    }
+}
+
+#[test]
+fn branches_forward_and_backward_are_exact() {
+    let mut builder = Builder::new("branches");
+    let x = builder.input("x", &[3, 9, 8]).unwrap();
+    let a = builder.layer("a", &conv(4, 3, 1, 1), x).unwrap();
+    let a = builder.layer("a", &Layer::Relu, a).unwrap();
+    let b = builder.layer("b", &conv(4, 1, 1, 0), x).unwrap();
+    let sum = builder.add("sum", a, b).unwrap();
+    let pooled = builder.layer("pool", &Layer::MaxPool2d(Window::square(3, 1, 1)), x).unwrap();
+    let joined = builder.concat("join", &[sum, pooled, a]).unwrap();
+    let c = builder.layer("c", &conv(5, 2, 2, 0), joined).unwrap();
+    let c = builder.layer("c", &Layer::Relu, c).unwrap();
+    let c = builder.layer("c", &Layer::GlobalAvgPool2d, c).unwrap();
+    let flat = builder.layer("end", &Layer::Flatten, c).unwrap();
+    builder.output("y", flat).unwrap();
+    let graph = with_gradients(&builder.finish().unwrap());
+    // The means are of 16 places.
+    Expectation::new(&graph, &[1, 2], Values::Sparse, Agreement::Exact)
+        .check_variants(Mode::Training, "branches");
+}
+
+/// Layers of every kind behind a product, each within rounding of the f64 interpreter through a whole step.
+#[test]
+fn a_step_of_every_layer() {
+    let layers: Vec<Vec<Layer>> = vec![
+        vec![Layer::Relu],
+        vec![Layer::Sigmoid],
+        vec![Layer::Tanh],
+        vec![Layer::Softmax],
+        vec![Layer::LogSoftmax],
+        vec![NORM],
+        vec![NORM, Layer::Relu],
+        vec![Layer::Dropout { rate: 0.3 }],
+        vec![Layer::Tanh, Layer::Dropout { rate: 0.5 }, Layer::Sigmoid],
+        vec![Layer::MaxPool2d(Window::square(3, 2, 1))],
+        vec![Layer::AvgPool2d(Window::square(2, 1, 1))],
+        vec![Layer::GlobalAvgPool2d],
+    ];
+    for layers in layers {
+        let spatial = matches!(layers[0], Layer::MaxPool2d(_) | Layer::AvgPool2d(_) | Layer::GlobalAvgPool2d);
+        for (item, product) in [
+            (vec![7], Layer::linear(5)),
+            (vec![3, 5, 6], conv(5, 3, 1, 1)),
+            (vec![2, 3, 3], conv(17, 2, 1, 0)),
+        ] {
+            if spatial && item.len() == 1 {
+                continue;
+            }
+            let layers = [vec![product], layers.clone()].concat();
+            let what = format!("{item:?} {layers:?}");
+            let graph = network(&item, &layers);
+            Expectation::new(&graph, &[1, 2, 7], Values::Reals, Agreement::Within(1e-5))
+                .check_variants(Mode::Inference, &what);
+            let step = training(&graph, Optimizer::sgd());
+            // A batch of one number a channel has a variance of zero, which magnifies every rounding.
+            let batches: &[usize] = if layers.contains(&NORM) { &[5, 7] } else { &[1, 2, 7] };
+            Expectation::new(&step, batches, Values::Reals, Agreement::Within(1e-5))
+                .check_variants(Mode::Training, &what);
+        }
+    }
+}
+
+#[test]
+fn every_optimizer() {
+    let sgd = |momentum, nesterov, weight_decay| Optimizer::Sgd { momentum, nesterov, weight_decay };
+    let adam = Optimizer::Adam { beta1: 0.8, beta2: 0.99, epsilon: 1e-3, weight_decay: 0.1 };
+    let adam_w = Optimizer::AdamW { beta1: 0.8, beta2: 0.99, epsilon: 1e-3, weight_decay: 0.1 };
+    for optimizer in [
+        sgd(0.0, false, 0.0),
+        sgd(0.0, false, 0.1),
+        sgd(0.9, false, 0.0),
+        sgd(0.9, false, 0.1),
+        sgd(0.9, true, 0.1),
+        Optimizer::adam(),
+        Optimizer::adam_w(),
+        adam,
+        adam_w,
+    ] {
+        for loss in [Loss::MeanSquaredError, Loss::CrossEntropy] {
+            for clip_norm in [None, Some(0.01), Some(1e6)] {
+                let options = TrainingOptions { loss, optimizer, clip_norm, ..TrainingOptions::default() };
+                let graph =
+                    network(&[2, 5, 5], &[conv(3, 3, 2, 1), Layer::Tanh, Layer::Flatten, Layer::linear(7)]);
+                let step = training_graph(&graph, &options).unwrap();
+                let what = format!("{options:?}");
+                Expectation::new(&step, &[1, 3], Values::Reals, Agreement::Within(1e-5))
+                    .check_variants(Mode::Training, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn cross_entropy_of_every_number_of_classes() {
+    for classes in [2, 3, 4, 5, 10, 17, 33, 1000] {
+        let graph = network(&[3], &[Layer::linear(classes)]);
+        let step = training_graph(&graph, &TrainingOptions::default()).unwrap();
+        Expectation::new(&step, &[1, 2, 7, 33], Values::Reals, Agreement::Within(1e-5))
+            .check_variants(Mode::Training, &format!("{classes} classes"));
+    }
+}
+
+#[test]
+fn dropout_masks_are_the_interpreters() {
+    for item in [vec![1], vec![7], vec![3, 5, 5], vec![64]] {
+        for (rate, stream) in [(0.0, 0), (0.1, 1), (0.5, 2), (0.999, 3)] {
+            let mut ops = Ops::new();
+            let x = ops.input("x", &item);
+            let seed = Input {
+                name: "seed".to_owned(),
+                role: InputRole::Control,
+                ty: Type { dtype: DType::I32, shape: Shape::fixed(&[2]) },
+            };
+            let seed = ops.op(seed, &[]);
+            let y = ops.op(DropoutTraining { rate, stream }, &[x, seed]);
+            let off = ops.op(Dropout { rate }, &[x]);
+            let graph = ops.output("y", y).output("off", off).finish();
+            Expectation::new(&graph, &[1, 2, 7, 33], Values::Reals, Agreement::Exact)
+                .check_variants(Mode::Training, &format!("{item:?} at {rate}"));
+        }
+    }
+}
+
+#[test]
+fn training_mode_alone_runs_too() {
+    let graph = network(&[3, 4, 4], &[conv(5, 3, 1, 1), NORM, Layer::Relu, Layer::Dropout { rate: 0.25 }]);
+    let graph = training_mode(&graph).unwrap();
+    Expectation::new(&graph, &[2, 7], Values::Reals, Agreement::Within(1e-5))
+        .check_variants(Mode::Training, "forward");
+}

@@ -1,0 +1,336 @@
+//! What the typed interface says to input that does not fit: a typed error that names what, where and what was needed,
+//! and never a panic. Mistakes in the declaration of a network are held in `tests/ui`.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use ndarray::{Array1, Array2, Array4, ArrayD};
+use tempfile::TempDir;
+use windlass::checkpoint::{Checkpoint, NonFinite};
+use windlass::{
+    Error, InputError, Loss, Model, Optimizer, Options, Schedule, Target, Trainer, TrainerOptions, network,
+};
+
+network! {
+    network Small(image: [1, 4, 4]) -> [3] {
+        c1: conv2d(2, kernel_size = 3); relu; flatten;
+        f2: linear(3)
+    }
+
+    network Wider(image: [1, 4, 4]) -> [3] {
+        c1: conv2d(4, kernel_size = 3); relu; flatten;
+        head: linear(3)
+    }
+
+    network Pair(left: [2], right: [3]) -> [2] {
+        from(left); let a = it;
+        from(right); let b = it;
+        concat { a b }; linear(2)
+    }
+
+    network TwoOutputs(x: [4]) -> (class: [3], place: [2]) {
+        let seen = it;
+        linear(3); class = it;
+        from(seen); linear(2); place = it;
+    }
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn serial() -> Options {
+    Options::default().threads(1)
+}
+
+fn small() -> Result<Model<Small>, Error> {
+    Model::with_options(1, &serial())
+}
+
+fn trainer(loss: Loss) -> Result<Trainer<Small>, Error> {
+    Trainer::new(small()?, TrainerOptions { loss, ..TrainerOptions::default() })
+}
+
+/// Asserts that a message holds every word expected of it.
+#[track_caller]
+fn says(error: &Error, words: &[&str]) {
+    let message = error.to_string();
+    for word in words {
+        assert!(message.contains(word), "{word:?} is not in: {message}");
+    }
+}
+
+#[test]
+fn an_image_of_another_shape() -> Result<(), Failure> {
+    let error = small()?.forward(&Array4::<f32>::zeros((2, 3, 4, 4))).unwrap_err();
+    assert!(matches!(
+        &error,
+        Error::Input { source: InputError::Shape { expected, got }, .. } if *expected == [1, 4, 4] && *got == [2, 3, 4, 4]
+    ));
+    says(&error, &["`image`", "`Small`", "[1, 4, 4]", "[2, 3, 4, 4]"]);
+    Ok(())
+}
+
+#[test]
+fn a_slice_that_holds_no_whole_number_of_items() -> Result<(), Failure> {
+    let error = small()?.forward(&[0.0; 17]).unwrap_err();
+    assert!(matches!(error, Error::Input { source: InputError::Length { size: 16, got: 17, .. }, .. }));
+    says(&error, &["`image`", "`Small`", "16 numbers", "17"]);
+    Ok(())
+}
+
+#[test]
+fn a_batch_of_no_items() -> Result<(), Failure> {
+    let model = small()?;
+    for error in [
+        model.forward(&[]).unwrap_err(),
+        model.forward(&Array4::<f32>::zeros((0, 1, 4, 4))).unwrap_err(),
+        trainer(Loss::CrossEntropy)?.step(&[], &[]).unwrap_err(),
+    ] {
+        assert!(matches!(&error, Error::EmptyBatch { network } if network == "Small"));
+        says(&error, &["`Small`", "0 items", "at least one"]);
+    }
+    Ok(())
+}
+
+#[test]
+fn inputs_of_different_batch_sizes() -> Result<(), Failure> {
+    let model: Model<Pair> = Model::with_options(1, &serial())?;
+    let (left, right) = ([0.0; 4], [0.0; 9]);
+    let error = model.forward(PairInputs::new(&left, &right)).unwrap_err();
+    assert!(matches!(error, Error::UnequalBatches { left_batch: 2, right_batch: 3, .. }));
+    says(&error, &["`Pair`", "`left` has 2", "`right` has 3"]);
+    Ok(())
+}
+
+#[test]
+fn labels_that_are_no_classes() -> Result<(), Failure> {
+    let mut trainer = trainer(Loss::CrossEntropy)?;
+    let before = trainer.model().parameters().clone();
+    for label in [3, -1, i32::MAX, i32::MIN] {
+        let error = trainer.step(&[0.5; 32], &[0, label]).unwrap_err();
+        assert!(matches!(error, Error::Label { index: 1, classes: 3, label: named, .. } if named == label));
+        says(&error, &[&format!("label {label} of item 1"), "3 classes", "`Small`", "0 to 2"]);
+    }
+    assert_eq!(trainer.steps(), 0);
+    assert_eq!(*trainer.model().parameters(), before);
+    Ok(())
+}
+
+#[test]
+fn another_number_of_labels_than_items() -> Result<(), Failure> {
+    let error = trainer(Loss::CrossEntropy)?.step(&[0.5; 32], &[0, 1, 2]).unwrap_err();
+    assert!(matches!(error, Error::Target { .. }));
+    says(&error, &["`Small`", "2 labels, one per item", "3 labels"]);
+    Ok(())
+}
+
+#[test]
+fn a_target_of_another_kind_than_the_loss_needs() -> Result<(), Failure> {
+    let error = trainer(Loss::CrossEntropy)?.step(&[0.5; 16], &vec![0.0; 3]).unwrap_err();
+    assert!(matches!(error, Error::Target { .. }));
+    says(&error, &["`Small`", "integer labels for the cross-entropy", "values"]);
+    let error = trainer(Loss::MeanSquaredError)?.step(&[0.5; 16], &[1]).unwrap_err();
+    assert!(matches!(error, Error::Target { .. }));
+    says(&error, &["`Small`", "values for the mean squared error", "integer labels"]);
+    Ok(())
+}
+
+#[test]
+fn a_target_of_another_shape() -> Result<(), Failure> {
+    let mut trainer = trainer(Loss::MeanSquaredError)?;
+    let error = trainer.step(&[0.5; 32], &Array2::<f32>::zeros((2, 4))).unwrap_err();
+    assert!(matches!(error, Error::Target { .. }));
+    says(&error, &["`Small`", "targets of shape [3]", "[2, 4]"]);
+    let error = trainer.step(&[0.5; 32], &Array2::<f32>::zeros((3, 3))).unwrap_err();
+    assert!(matches!(error, Error::Target { .. }));
+    says(&error, &["2 targets, one per item", "3 targets"]);
+    let error = trainer.step(&[0.5; 32], Target::Values((&[0.0; 7]).into())).unwrap_err();
+    assert!(matches!(error, Error::Target { .. }));
+    says(&error, &["targets of shape [3]", "receives 7"]);
+    Ok(())
+}
+
+#[test]
+fn thread_counts_out_of_range() {
+    for threads in [0, 1025, usize::MAX] {
+        let error = Model::<Small>::with_options(1, &Options::default().threads(threads)).unwrap_err();
+        assert!(matches!(error, Error::Compile { .. }));
+        says(&error, &["`Small`", "`threads`", &threads.to_string(), "between 1 and 1024"]);
+    }
+}
+
+#[test]
+fn a_width_of_vectors_there_is_no_code_for() {
+    let mut options = serial();
+    options.compile.plan.vector_bits = Some(192);
+    let error = Model::<Small>::with_options(1, &options).unwrap_err();
+    assert!(matches!(error, Error::Compile { .. }));
+    says(&error, &["`Small`", "192 bits", "`vector_bits`", "128"]);
+}
+
+#[test]
+fn parameters_that_do_not_exist_or_fit() -> Result<(), Failure> {
+    let mut model = small()?;
+    assert!(model.parameter("c1.wieght").is_none());
+    let error = model.set_parameter("c1.wieght", &ArrayD::zeros(vec![2, 1, 3, 3])).unwrap_err();
+    assert!(
+        matches!(&error, Error::UnknownParameter { name, known } if name == "c1.wieght" && known.len() == 4)
+    );
+    says(&error, &["`c1.wieght`", "c1.weight, c1.bias, f2.weight, f2.bias"]);
+    let error = model.set_parameter("c1.weight", &Array1::zeros(18).into_dyn()).unwrap_err();
+    assert!(
+        matches!(&error, Error::ParameterShape { expected, got, .. } if *expected == [2, 1, 3, 3] && *got == [18])
+    );
+    says(&error, &["`c1.weight`", "[2, 1, 3, 3]", "[18]"]);
+    Ok(())
+}
+
+#[test]
+fn settings_that_cannot_be_trained_with() -> Result<(), Failure> {
+    let unknown =
+        TrainerOptions { frozen: BTreeSet::from(["c2.weight".to_owned()]), ..TrainerOptions::default() };
+    let error = Trainer::new(small()?, unknown).unwrap_err();
+    assert!(matches!(error, Error::Autodiff { .. }));
+    says(&error, &["`Small`", "`c2.weight` to freeze"]);
+
+    let everything = small()?.parameters().names().iter().cloned().collect();
+    let frozen = TrainerOptions { frozen: everything, ..TrainerOptions::default() };
+    let error = Trainer::new(small()?, frozen).unwrap_err();
+    assert!(matches!(error, Error::Autodiff { .. }));
+    says(&error, &["`Small`", "nothing to train"]);
+
+    let model: Model<TwoOutputs> = Model::with_options(1, &serial())?;
+    let error = Trainer::new(model, TrainerOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::Autodiff { .. }));
+    says(&error, &["`TwoOutputs`", "\"class\"", "\"place\"", "name one"]);
+
+    let model: Model<TwoOutputs> = Model::with_options(1, &serial())?;
+    let output = Some("colour".to_owned());
+    let error = Trainer::new(model, TrainerOptions { output, ..TrainerOptions::default() }).unwrap_err();
+    assert!(matches!(error, Error::Autodiff { .. }));
+    says(&error, &["`TwoOutputs`", "`colour`", "\"class\"", "\"place\""]);
+
+    for clip_norm in [0.0, -1.0, f64::NAN] {
+        let clipped = TrainerOptions { clip_norm: Some(clip_norm), ..TrainerOptions::default() };
+        let error = Trainer::new(small()?, clipped).unwrap_err();
+        assert!(matches!(error, Error::Autodiff { .. }));
+        says(&error, &["`Small`"]);
+    }
+
+    let momentum = Optimizer::Sgd { momentum: f64::NAN, nesterov: false, weight_decay: 0.0 };
+    let error = Trainer::new(small()?, TrainerOptions { optimizer: momentum, ..TrainerOptions::default() })
+        .unwrap_err();
+    assert!(matches!(error, Error::Autodiff { .. }));
+    says(&error, &["`Small`", "momentum", "NaN"]);
+
+    for rate in [-0.1, f64::INFINITY, f64::NAN] {
+        let error = Schedule::constant(rate).unwrap_err();
+        assert!(matches!(error, Error::Setting { .. }));
+        says(&error, &["must be"]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_that_is_not_there() -> Result<(), Failure> {
+    let path = TempDir::new()?.path().join("absent.safetensors");
+    let error = Model::<Small>::load(&path).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }));
+    says(&error, &["absent.safetensors", "could not open"]);
+    Ok(())
+}
+
+#[test]
+fn a_directory_that_is_not_there() -> Result<(), Failure> {
+    let path = TempDir::new()?.path().join("nowhere/net.safetensors");
+    let error = small()?.save(&path).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }));
+    says(&error, &["nowhere"]);
+    Ok(())
+}
+
+#[test]
+fn truncated_and_damaged_files() -> Result<(), Failure> {
+    let directory = TempDir::new()?;
+    let path = directory.path().join("net.safetensors");
+    small()?.save(&path)?;
+    let bytes = fs::read(&path)?;
+    let header = u64::from_le_bytes(bytes[..8].try_into()?) as usize;
+    for length in [0, 7, 8, 8 + header / 2, 8 + header, bytes.len() - 4, bytes.len() - 1] {
+        fs::write(&path, &bytes[..length])?;
+        let error = Model::<Small>::load(&path).unwrap_err();
+        assert!(matches!(error, Error::CheckpointFormat { .. }), "{length}: {error}");
+        says(&error, &["net.safetensors", "not a valid safetensors file"]);
+    }
+    let mut damaged = bytes.clone();
+    damaged[8..8 + header].fill(b'{');
+    fs::write(&path, damaged)?;
+    let error = Model::<Small>::load(&path).unwrap_err();
+    assert!(matches!(error, Error::CheckpointFormat { .. }));
+    Ok(())
+}
+
+#[test]
+fn weights_that_are_not_numbers() -> Result<(), Failure> {
+    let directory = TempDir::new()?;
+    let path = directory.path().join("net.safetensors");
+    small()?.save(&path)?;
+    let mut checkpoint = Checkpoint::load(&path, NonFinite::Refuse)?;
+    checkpoint.tensors.get_mut("f2.weight").ok_or("f2.weight is saved")?[[2, 5]] = f32::NAN;
+    checkpoint.save(&path, NonFinite::Allow)?;
+    let error = Model::<Small>::load(&path).unwrap_err();
+    assert!(matches!(
+        &error,
+        Error::NonFinite { tensor, index, value, .. } if tensor == "f2.weight" && *index == [2, 5] && value.is_nan()
+    ));
+    says(&error, &["`f2.weight`", "NaN", "[2, 5]", "net.safetensors"]);
+
+    let mut model = small()?;
+    model.set_parameter("f2.bias", &Array1::from(vec![0.0, f32::INFINITY, 0.0]).into_dyn())?;
+    let kept = fs::read(&path)?;
+    let error = model.save(&path).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { .. }));
+    says(&error, &["`f2.bias`", "inf", "[1]"]);
+    assert_eq!(fs::read(&path)?, kept);
+    Ok(())
+}
+
+#[test]
+fn the_file_of_another_network() -> Result<(), Failure> {
+    let directory = TempDir::new()?;
+    let path = directory.path().join("wider.safetensors");
+    Model::<Wider>::with_options(1, &serial())?.save(&path)?;
+    let error = Model::<Small>::load(&path).unwrap_err();
+    assert!(
+        matches!(&error, Error::CheckpointMismatch { mismatches, .. } if mismatches.len() == 6),
+        "{error}"
+    );
+    says(
+        &error,
+        &[
+            "wider.safetensors",
+            "`c1.weight` is [4, 1, 3, 3] in the file but [2, 1, 3, 3] in the network",
+            "`c1.bias` is [4] in the file but [2] in the network",
+            "`f2.weight` [3, 8] is missing from the file",
+            "`f2.bias` [3] is missing from the file",
+            "`head.weight` [3, 16] is not in the network",
+            "`head.bias` [3] is not in the network",
+        ],
+    );
+    Ok(())
+}
+
+#[test]
+fn a_model_is_no_training_to_resume_with_momentum() -> Result<(), Failure> {
+    let directory = TempDir::new()?;
+    let path = directory.path().join("net.safetensors");
+    small()?.save(&path)?;
+    let optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+    let options = TrainerOptions { optimizer, ..TrainerOptions::default() };
+    let error = Trainer::<Small>::resume(&path, options, &serial()).unwrap_err();
+    assert!(
+        matches!(&error, Error::CheckpointMismatch { mismatches, .. } if mismatches.len() == 4),
+        "{error}"
+    );
+    says(&error, &["`optimizer.velocity.c1.weight` [2, 1, 3, 3] is missing from the file"]);
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! What the README shows is what the compiler makes: the texts of its small network at every stage, and the message of a
+//! mistake. Its programs run as documentation tests of the crate.
+
+use windlass_compiler::graph::Graph;
+use windlass_compiler::pass::{Mode, PassOptions, optimize};
+use windlass_compiler::plan::{Plan, PlanOptions, plan};
+
+const README: &str = include_str!("../README.md");
+
+windlass::network! {
+    network Tiny(image: [1, 6, 6]) -> [3] {
+        c1: conv2d(2, kernel_size = 3); relu;
+        flatten;
+        f2: linear(3)
+    }
+}
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// Asserts that the README shows a text in a block of its own.
+#[track_caller]
+fn shows(text: &str) {
+    let block = format!("```text\n{}\n```\n", text.trim_end());
+    assert!(README.contains(&block), "the README should show\n\n{block}");
+}
+
+fn optimized() -> Result<Graph, Box<dyn std::error::Error>> {
+    Ok(optimize(Tiny::graph(), Mode::Inference, &PassOptions::default(), &mut |_| {})?)
+}
+
+fn planned() -> Result<Plan, Box<dyn std::error::Error>> {
+    Ok(plan(&optimized()?, &PlanOptions::default())?)
+}
+
+#[test]
+fn the_network_is_the_one_declared_there() {
+    let source = include_str!("readme.rs");
+    let start = source.find("windlass::network! {").expect("a network stands above");
+    let declaration = &source[start..start + source[start..].find("\n}\n").expect("it ends") + 3];
+    assert!(README.contains(&format!("```rust\n{declaration}```\n")));
+}
+
+#[test]
+fn the_graph() {
+    shows(&Tiny::graph().to_string());
+}
+
+#[test]
+fn the_graph_after_all_passes() -> Outcome {
+    shows(&optimized()?.to_string());
+    Ok(())
+}
+
+#[test]
+fn the_plan() -> Outcome {
+    shows(&planned()?.to_string());
+    Ok(())
+}
+
+#[test]
+fn the_kernel_of_the_convolution() -> Outcome {
+    shows(&planned()?.run[0].to_string());
+    Ok(())
+}
+
+#[test]
+fn the_message_of_a_mistake() {
+    let messages = include_str!("ui/linear_on_image.stderr");
+    let first = messages.split("\n\n").next().unwrap_or_default();
+    shows(first);
+}
