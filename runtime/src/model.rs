@@ -33,7 +33,7 @@ impl<N: Network> Model<N> {
     ///
     /// # Errors
     /// [`Error::Compile`] where no code can be made for it here; [`Error::Setting`] for a distribution that cannot be
-    /// drawn from, or no threads.
+    /// drawn from.
     pub fn new(seed: u64) -> Result<Self, Error> {
         Self::with_options(seed, &Options::default())
     }
@@ -170,9 +170,6 @@ pub(crate) fn compile_executor(
     mode: Mode,
     options: &Options,
 ) -> Result<(Executor, CompileTimes), Error> {
-    if options.compile.plan.threads == 0 {
-        return Err(Error::setting("threads", 0, "at least 1"));
-    }
     let (program, times) = compile(graph, mode, &options.compile, &Dump::from_environment())
         .map_err(|source| Error::Compile { network: graph.name().to_owned(), source: Box::new(source) })?;
     Ok((Executor::new(program)?, times))
