@@ -1,6 +1,7 @@
 //! The training loop: steps, progress, and how well the network does after each epoch.
 
 use std::error::Error;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
@@ -43,7 +44,8 @@ pub(crate) fn train(
     epochs: u64,
 ) -> Result<Vec<Epoch>, Box<dyn Error>> {
     let classes = train.dataset().class_names().len();
-    let bar = progress_bar(epochs * train.dataset().len() as u64)?;
+    let images = epochs * train.dataset().len() as u64;
+    let bar = progress_bar(images)?;
     let mut batch = Batch::default();
     let mut history = Vec::new();
     for epoch in 0..epochs {
@@ -87,7 +89,7 @@ pub(crate) fn train(
             done.test_accuracy,
         );
         if bar.is_hidden() {
-            eprintln!("{line}  {} left", seconds(bar.eta()));
+            eprintln!("{line}  {} left", time_left(bar.elapsed(), bar.position(), Some(images)));
         } else {
             bar.println(line);
         }
@@ -124,17 +126,20 @@ pub(crate) fn log_softmax(scores: &[f32]) -> Vec<f64> {
 /// A bar over all images of all epochs.
 fn progress_bar(images: u64) -> Result<ProgressBar, Box<dyn Error>> {
     let style = ProgressStyle::with_template("{bar:24} {msg}  {speed} images/s  {left} left")?
-        .with_key("speed", |state: &ProgressState, line: &mut dyn std::fmt::Write| {
+        .with_key("speed", |state: &ProgressState, line: &mut dyn fmt::Write| {
+            // Writing to a line of text does not fail; nor could a bar tell anyone.
             let _ = write!(line, "{:.0}", state.per_sec());
         })
-        .with_key("left", |state: &ProgressState, line: &mut dyn std::fmt::Write| {
-            let _ = write!(line, "{}", seconds(state.eta()));
+        .with_key("left", |state: &ProgressState, line: &mut dyn fmt::Write| {
+            let _ = write!(line, "{}", time_left(state.elapsed(), state.pos(), state.len()));
         });
     Ok(ProgressBar::new(images).with_style(style))
 }
 
-fn seconds(duration: Duration) -> String {
-    match duration.as_secs() {
+/// The time for what is left, at the mean speed so far.
+fn time_left(elapsed: Duration, done: u64, total: Option<u64>) -> String {
+    let left = total.unwrap_or(done).saturating_sub(done);
+    match (elapsed.as_secs_f64() * left as f64 / done.max(1) as f64).round() as u64 {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds => format!("{} min {:02} s", seconds / 60, seconds % 60),
     }
