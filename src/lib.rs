@@ -47,6 +47,9 @@
 //! let scores = model.forward(&[0.5; 2 * 28 * 28])?; // a slice holds as many items as fit
 //! assert_eq!(scores.shape(), [2, 10]);
 //!
+//! // Where the time goes, kernel by kernel.
+//! println!("{}", model.profile(&[0.5; 2 * 28 * 28], 10)?);
+//!
 //! let serial: Model<LeNet> = Model::with_options(42, &Options::default().threads(1))?;
 //! assert_eq!(serial.parameters(), model.parameters());
 //! # Ok::<(), windlass::Error>(())
@@ -107,6 +110,7 @@ pub use windlass_compiler::summary::{Summary, summary};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
 pub use windlass_runtime::network::{Input, InputError, Network};
+pub use windlass_runtime::profile::Profile;
 pub use windlass_runtime::schedule::Schedule;
 pub use windlass_runtime::{
     Error, Model, Options, Parameters, StepReport, Target, Trainer, TrainerOptions, checkpoint, data,

@@ -377,3 +377,21 @@ fn the_number_of_threads_changes_no_more_than_rounding() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn a_profile_names_every_kernel_and_profiling_a_trainer_trains() -> Outcome {
+    let model: Model<Images> = Model::with_options(3, &serial())?;
+    let (all, labels) = (images(5, 4), labels(5));
+    let profile = model.profile(&all, 3)?;
+    assert_eq!((profile.batch, profile.threads, profile.runs), (5, 1, 3));
+    let names: Vec<&str> = profile.kernels.iter().map(|kernel| kernel.name.as_str()).collect();
+    let steps: Vec<&str> = model.program().run.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names, steps);
+    assert!(profile.to_string().contains("c1.conv"), "{profile}");
+
+    let mut trainer = Trainer::new(model, TrainerOptions::default())?;
+    let profile = trainer.profile(&all, &labels, 4)?;
+    assert_eq!((profile.runs, trainer.steps()), (4, 5));
+    assert!(profile.kernels.iter().any(|kernel| kernel.name == "c2.conv_grad_weight"), "{profile}");
+    Ok(())
+}

@@ -17,6 +17,7 @@ use crate::executor::{Binding, Executor};
 use crate::network::{Input, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
+use crate::profile::Profile;
 
 /// A network with its parameters, compiled to predict: any batch size, from any number of threads at once.
 #[derive(Debug)]
@@ -86,18 +87,27 @@ impl<N: Network> Model<N> {
     pub fn forward<'a>(&self, inputs: impl Into<N::Inputs<'a>>) -> Result<N::Outputs, Error> {
         let feeds = N::feeds(inputs.into());
         let batch = batch_of::<N>(&feeds)?;
-        let mut outputs: Vec<ArrayD<f32>> = N::OUTPUTS
-            .iter()
-            .map(|(_, item)| {
-                let mut sizes = vec![batch];
-                sizes.extend_from_slice(item);
-                ArrayD::zeros(sizes)
-            })
-            .collect();
+        let mut outputs = empty_outputs::<N>(batch);
         self.run(&feeds, batch, &mut outputs, |bindings| {
             self.executor.run(bindings, batch, self.parameters.version())
         })?;
         Ok(N::outputs(outputs))
+    }
+
+    /// Measures where the time of [`Model::forward`] goes, kernel by kernel, over `runs` runs on the same batch. The
+    /// profile prints as a table.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn profile<'a>(&self, inputs: impl Into<N::Inputs<'a>>, runs: usize) -> Result<Profile, Error> {
+        let feeds = N::feeds(inputs.into());
+        let batch = batch_of::<N>(&feeds)?;
+        let mut outputs = empty_outputs::<N>(batch);
+        Profile::measure(self.executor.program(), batch, runs, |times| {
+            self.run(&feeds, batch, &mut outputs, |bindings| {
+                self.executor.run_timed(bindings, batch, self.parameters.version(), times)
+            })
+        })
     }
 
     fn run(
@@ -162,6 +172,12 @@ impl<N: Network> Model<N> {
     pub fn program(&self) -> &Program {
         self.executor.program()
     }
+}
+
+/// Memory for the outputs of a batch.
+fn empty_outputs<N: Network>(batch: usize) -> Vec<ArrayD<f32>> {
+    let sizes = |item: &[usize]| [&[batch], item].concat();
+    N::OUTPUTS.iter().map(|(_, item)| ArrayD::zeros(sizes(item))).collect()
 }
 
 /// Compiles a graph and gives it memory and threads.

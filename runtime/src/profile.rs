@@ -89,12 +89,20 @@ impl Profile {
         mut run: impl FnMut(&mut Vec<StepTime>) -> Result<(), Error>,
     ) -> Result<Self, Error> {
         run(&mut Vec::new())?;
-        let runs = runs.max(1);
-        let mut times = vec![Vec::with_capacity(runs); program.run.len()];
-        for _ in 0..runs {
-            let mut of_run = Vec::with_capacity(program.run.len());
-            run(&mut of_run)?;
-            for (times, step) in times.iter_mut().zip(of_run) {
+        let mut measured = Vec::new();
+        for _ in 0..runs.max(1) {
+            let mut times = Vec::with_capacity(program.run.len());
+            run(&mut times)?;
+            measured.push(times);
+        }
+        Ok(Profile::of_runs(program, batch, &measured))
+    }
+
+    /// The profile of runs already measured: for each, the time of every step.
+    pub(crate) fn of_runs(program: &Program, batch: usize, runs: &[Vec<StepTime>]) -> Self {
+        let mut times = vec![Vec::with_capacity(runs.len()); program.run.len()];
+        for run in runs {
+            for (times, step) in times.iter_mut().zip(run) {
                 times.push(step.total);
             }
         }
@@ -111,14 +119,15 @@ impl Profile {
             })
             .collect();
         let plan = &program.plan;
-        let mut profile = Profile { network: plan.name.clone(), batch, threads: plan.threads, runs, kernels };
+        let mut profile =
+            Profile { network: plan.name.clone(), batch, threads: plan.threads, runs: runs.len(), kernels };
         let total = profile.microseconds();
         if total > 0.0 {
             for kernel in &mut profile.kernels {
                 kernel.share = kernel.microseconds / total;
             }
         }
-        Ok(profile)
+        profile
     }
 
     /// The time of a run in microseconds: the sum over its kernels.

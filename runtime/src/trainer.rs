@@ -19,6 +19,7 @@ use crate::model::{Model, batch_of, compile_executor, feed, unbound};
 use crate::network::{Input, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
+use crate::profile::Profile;
 use crate::schedule::Schedule;
 use crate::tensor::shapes_of;
 
@@ -203,6 +204,45 @@ impl<N: Network> Trainer<N> {
         let batch = batch_of::<N>(&feeds)?;
         let target = target.into();
         self.check_target(&target, batch)?;
+        self.step_with(&feeds, &target, batch, |executor, bindings, version| {
+            executor.run(bindings, batch, version)
+        })
+    }
+
+    /// Measures where the time of [`Trainer::step`] goes, kernel by kernel. It takes `runs` steps on the batch, and one
+    /// more to warm up, which train the model as any others do. The profile prints as a table.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub fn profile<'a, 't>(
+        &mut self,
+        inputs: impl Into<N::Inputs<'a>>,
+        target: impl Into<Target<'t>>,
+        runs: usize,
+    ) -> Result<Profile, Error> {
+        let feeds = N::feeds(inputs.into());
+        let batch = batch_of::<N>(&feeds)?;
+        let target = target.into();
+        self.check_target(&target, batch)?;
+        let mut measured = Vec::new();
+        for _ in 0..=runs.max(1) {
+            let mut times = Vec::new();
+            self.step_with(&feeds, &target, batch, |executor, bindings, version| {
+                executor.run_timed(bindings, batch, version, &mut times)
+            })?;
+            measured.push(times);
+        }
+        Ok(Profile::of_runs(self.executor.program(), batch, &measured[1..]))
+    }
+
+    /// One step; `execute` runs the program.
+    fn step_with(
+        &mut self,
+        feeds: &[(&'static str, Input<'_>)],
+        target: &Target<'_>,
+        batch: usize,
+        execute: impl FnOnce(&Executor, &mut [Binding<'_>], u64) -> Result<(), Error>,
+    ) -> Result<StepReport, Error> {
         let learning_rate = self.options.schedule.rate(self.step);
         let correction = self.options.optimizer.correction(self.step + 1).unwrap_or_default();
         let controls = Controls {
@@ -211,7 +251,7 @@ impl<N: Network> Trainer<N> {
             // The counter wraps after 2^32 steps; masks repeat from there.
             seed: [self.options.seed.cast_signed(), (self.step as u32).cast_signed()],
         };
-        self.run(&feeds, &target, &controls, batch)?;
+        self.run(feeds, target, &controls, batch, execute)?;
         self.step += 1;
         let number = |name: &str| self.outputs.get(name).and_then(|value| value.first().copied());
         Ok(StepReport {
@@ -272,6 +312,7 @@ impl<N: Network> Trainer<N> {
         target: &Target<'_>,
         controls: &Controls,
         batch: usize,
+        execute: impl FnOnce(&Executor, &mut [Binding<'_>], u64) -> Result<(), Error>,
     ) -> Result<(), Error> {
         for slot in self.executor.slots().iter().filter(|slot| slot.kind == SlotKind::Output) {
             let sizes = slot.ty.shape.concrete(batch);
@@ -300,7 +341,7 @@ impl<N: Network> Trainer<N> {
             };
             bindings.push(binding.ok_or_else(|| unbound(&slot.name, batch))?);
         }
-        self.executor.run(&mut bindings, batch, version)
+        execute(&self.executor, &mut bindings, version)
     }
 
     /// An output of the last step, by name; [`None`] before the first.
