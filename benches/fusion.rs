@@ -9,7 +9,6 @@ mod zoo;
 use std::error::Error;
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, Table, TableComponent, presets};
 use windlass::network;
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Graph;
@@ -17,7 +16,7 @@ use windlass_compiler::pipeline::{CompileOptions, compile};
 use windlass_compiler::plan::Im2col;
 use windlass_runtime::executor::Executor;
 
-use support::{Bound, Budget, Kind, Task, check, is_benchmark, medians};
+use support::{Bound, Budget, Kind, Task, check, is_benchmark, medians, print_table};
 
 network! {
     /// The second stage of VGG.
@@ -52,31 +51,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         vec![(lenet, Kind::Infer, 2), (lenet, Kind::Train, 2)]
     };
     let time = if is_benchmark() { Duration::from_secs(2) } else { Duration::ZERO };
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    table.remove_style(TableComponent::HorizontalLines).remove_style(TableComponent::MiddleIntersections);
-    table.set_header([
-        "network",
-        "mode",
-        "batch",
-        "comparison",
-        "ms",
-        "other ms",
-        "other / default",
-        "arena MiB",
-    ]);
-    for column in table.column_iter_mut().skip(4) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    let mut rows = Vec::new();
     for (network, kind, batch) in cases {
         let task = Task::new(network, kind)?;
         for comparison in &COMPARISONS {
             let mut cells = vec![network.name().to_owned(), kind.name().to_owned(), batch.to_string()];
             cells.extend(compare(&task, batch, comparison, Budget::of(time))?);
-            table.add_row(cells);
+            rows.push(cells);
         }
     }
-    println!("{table}");
+    let header = ["network", "mode", "batch", "comparison", "ms", "other ms", "other / default", "arena MiB"];
+    print_table(4, &header, rows);
     Ok(())
 }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
-use comfy_table::{CellAlignment, Table, TableComponent, presets};
 use serde_json::json;
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Graph;
@@ -19,7 +18,7 @@ use windlass_compiler::pipeline::{CompileOptions, CompileTimes, compile};
 use windlass_runtime::executor::Executor;
 use windlass_runtime::profile::Profile;
 
-use support::{Bound, Budget, Kind, Task, check, is_benchmark, medians};
+use support::{Bound, Budget, Kind, Task, check, is_benchmark, medians, print_table};
 
 /// Times the networks of the zoo, after comparing what they compute with the interpreter.
 #[derive(Parser)]
@@ -84,7 +83,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         figures.push(figure);
     }
     if !arguments.json {
-        print_table(&figures, arguments);
+        println!("{}, batch {}, threads {}", arguments.mode.name(), arguments.batch, arguments.threads);
+        let header = ["network", "ms", "images/s", "GFLOP/s", "compile ms", "arena MiB"];
+        print_table(1, &header, figures.iter().map(|figure| figure.cells(arguments)).collect());
     }
     Ok(())
 }
@@ -139,10 +140,10 @@ impl Figure {
         })
     }
 
-    fn cells(&self, arguments: &Arguments) -> [String; 6] {
+    fn cells(&self, arguments: &Arguments) -> Vec<String> {
         let seconds = self.time.as_secs_f64().max(1e-9);
         let compile = self.compile.passes + self.compile.plan + self.compile.codegen;
-        [
+        vec![
             self.case.to_owned(),
             format!("{:.3}", seconds * 1e3),
             format!("{:.1}", f64::from(arguments.batch) / seconds),
@@ -151,19 +152,4 @@ impl Figure {
             format!("{:.2}", self.memory as f64 / f64::from(1 << 20)),
         ]
     }
-}
-
-fn print_table(figures: &[Figure], arguments: &Arguments) {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    table.remove_style(TableComponent::HorizontalLines).remove_style(TableComponent::MiddleIntersections);
-    table.set_header(["network", "ms", "images/s", "GFLOP/s", "compile ms", "arena MiB"]);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    for figure in figures {
-        table.add_row(figure.cells(arguments));
-    }
-    println!("{}, batch {}, threads {}", arguments.mode.name(), arguments.batch, arguments.threads);
-    println!("{table}");
 }

@@ -150,7 +150,7 @@ fn lenet_refuses_what_cannot_be_done() {
     let data = small_data_set();
     let data = text(data.path());
     for (arguments, message) in [
-        (&["--threads", "0"][..], "`threads` is 0 but must be"),
+        (&["--threads", "0"][..], "`threads` is 0 but must be between 1 and 1024"),
         (&["--batch", "0"], "`batch_size` is 0 but must be at least 1"),
         (&["--epochs", "0"], "`epochs` is 0 but must be at least 1"),
         (&["--learning-rate=-1"], "`one_cycle.peak_rate` is -1 but must be finite and at least 0"),

@@ -83,14 +83,14 @@ fn slices_arrays_and_strided_views_are_the_same_input() -> Outcome {
     let wide = images(5, 2);
     let expected = model.forward(&wide)?;
     assert_eq!(model.forward(wide.as_slice().ok_or("contiguous")?)?, expected);
-    assert_eq!(model.forward(&wide.iter().copied().collect::<Vec<f32>>())?, expected);
+    assert_eq!(model.forward(wide.iter().copied().collect::<Vec<f32>>())?, expected);
     assert_eq!(model.forward(wide.view())?, expected);
     assert_eq!(model.forward(&wide.clone().into_dyn())?, expected);
     let transposed = wide.view().permuted_axes([0, 1, 3, 2]).as_standard_layout().to_owned();
     let strided = transposed.view().permuted_axes([0, 1, 3, 2]);
     assert!(strided.as_slice().is_none());
     assert_eq!(model.forward(strided)?, expected);
-    let single = model.forward(&wide.index_axis(Axis(0), 2))?;
+    let single = model.forward(wide.index_axis(Axis(0), 2))?;
     assert_eq!(single, expected.slice_axis(Axis(0), (2..3).into()));
     Ok(())
 }
@@ -240,7 +240,7 @@ fn clipping_reports_the_norm_and_bounds_the_step() -> Outcome {
     let model: Model<Points> = Model::with_options(3, &serial())?;
     let before = model.parameters().to_named();
     let mut trainer = Trainer::new(model, options)?;
-    let report = trainer.step(&noise(16, 1), &vec![1; 8])?;
+    let report = trainer.step(noise(16, 1), &vec![1; 8])?;
     let norm = report.gradient_norm.ok_or("the norm is reported with clipping")?;
     assert!(f64::from(norm) > 10.0 * bound, "{norm}");
     let moved: f64 = trainer
@@ -255,7 +255,7 @@ fn clipping_reports_the_norm_and_bounds_the_step() -> Outcome {
 
     let mut unclipped =
         Trainer::new(Model::<Points>::with_options(3, &serial())?, TrainerOptions::default())?;
-    assert_eq!(unclipped.step(&noise(16, 1), &vec![1; 8])?.gradient_norm, None);
+    assert_eq!(unclipped.step(noise(16, 1), &vec![1; 8])?.gradient_norm, None);
     Ok(())
 }
 

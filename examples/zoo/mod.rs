@@ -141,15 +141,15 @@ network! {
 
 /// A network under the name that benchmarks call it by.
 #[derive(Clone, Copy)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The name, in lower case.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The network as declared.
-    pub graph: fn() -> &'static Graph,
+    pub(crate) graph: fn() -> &'static Graph,
 }
 
 /// Every network, the smallest first.
-pub const NETWORKS: [Entry; 6] = [
+pub(crate) const NETWORKS: [Entry; 6] = [
     Entry { name: "lenet", graph: LeNet::graph },
     Entry { name: "nin", graph: Nin::graph },
     Entry { name: "googlenet", graph: GoogLeNet::graph },
@@ -159,7 +159,7 @@ pub const NETWORKS: [Entry; 6] = [
 ];
 
 /// Networks of the same layers that an interpreter runs in no time.
-pub const SMALL_NETWORKS: [Entry; 4] = [
+pub(crate) const SMALL_NETWORKS: [Entry; 4] = [
     Entry { name: "small alexnet", graph: SmallAlexNet::graph },
     Entry { name: "small vgg", graph: SmallVgg::graph },
     Entry { name: "small nin", graph: SmallNin::graph },

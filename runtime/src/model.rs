@@ -32,8 +32,8 @@ impl<N: Network> Model<N> {
     /// A model with first values drawn from the distributions the network declares.
     ///
     /// # Errors
-    /// [`Error::Compile`] where no code can be made for it here; [`Error::Setting`] for a distribution that cannot be
-    /// drawn from.
+    /// [`Error::Compile`] where no code can be made for it here, or an option is out of its range; [`Error::Setting`]
+    /// for a distribution that cannot be drawn from.
     pub fn new(seed: u64) -> Result<Self, Error> {
         Self::with_options(seed, &Options::default())
     }

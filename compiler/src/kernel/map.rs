@@ -8,8 +8,8 @@ use crate::shape::DType;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExprId(pub(crate) usize);
 
-/// One node of an expression. Floats unless said otherwise; comparisons give masks, which only [`Expr::Select`],
-/// [`Expr::Or`] take.
+/// One node of an expression. Floats unless said otherwise; comparisons give masks, which only [`Expr::Select`]
+/// takes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
     /// An element of a load.

@@ -6,7 +6,7 @@
 //! 4. Tiles have rows, columns and a reduction; calls give every operand and count.
 //! 5. `Share` appears only where the split is over lanes.
 
-use super::{Affine, Expr, Extent, Fold, Form, Kernel, Map, Reducer, Split, Stmt, TileCall, Var};
+use super::{Affine, Expr, Extent, Fold, Form, Kernel, Map, Mode, Reducer, Split, Stmt, TileCall, Var};
 use crate::ops::elementwise::UnaryKind;
 use crate::shape::DType;
 
@@ -157,6 +157,9 @@ impl Checker {
             if kinds.get(store.value.0).is_none_or(|&kind| kind == Kind::Mask) {
                 return Err("a store of no number".to_owned());
             }
+            if store.mode == Mode::Accumulate && kinds[store.value.0] != Kind::Float {
+                return Err("a sum of integers in memory".to_owned());
+            }
             if store.lane == 0 && !matches!(map.fold, Fold::Lanes(_)) {
                 return Err("a store of all lanes to one place".to_owned());
             }
@@ -214,3 +217,6 @@ impl Checker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

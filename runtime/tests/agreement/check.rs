@@ -20,7 +20,13 @@ pub(crate) enum Agreement {
     Exact,
     /// Within a bound of the f64 interpreter, relative to the largest element of each result.
     Within(f64),
+    /// The same, but relative to no less than a part of the largest element of all results: for networks whose gradients
+    /// may cancel to nothing.
+    WithinWhole(f64),
 }
+
+/// The part of the largest of all elements that results are measured by at least.
+const WHOLE: f64 = 1.0 / 64.0;
 
 /// Options that between them take every path: threads, panels of every kind, passes on and off, and code without fused
 /// multiply-add.
@@ -76,7 +82,9 @@ impl<'g> Expectation<'g> {
     fn add(&mut self, batch: usize, sources: Sources) {
         let expected = match self.agreement {
             Agreement::Exact => interpreted::<f32>(self.graph, batch, &sources),
-            Agreement::Within(_) => interpreted::<f64>(self.graph, batch, &sources),
+            Agreement::Within(_) | Agreement::WithinWhole(_) => {
+                interpreted::<f64>(self.graph, batch, &sources)
+            }
         };
         self.runs.push(Run { batch, sources, expected });
     }
@@ -104,17 +112,22 @@ impl<'g> Expectation<'g> {
 
     #[track_caller]
     fn compare(&self, run: &Run, results: &Results, what: &str) {
+        let all = run.expected.values().fold(0.0, |all: f64, expected| all.max(largest(expected)));
         for (name, expected) in &run.expected {
             let got = &results[name];
             assert_eq!(got.len(), expected.len(), "{what}: {name}");
-            let scale =
-                expected.iter().filter(|x| x.is_finite()).fold(1e-30_f64, |scale, x| scale.max(x.abs()));
+            let scale = match self.agreement {
+                Agreement::Exact | Agreement::Within(_) => largest(expected),
+                Agreement::WithinWhole(_) => largest(expected).max(WHOLE * all),
+            };
             for (index, (&got, &expected)) in got.iter().zip(expected).enumerate() {
                 let agrees = match self.agreement {
                     _ if expected.is_nan() => got.is_nan(),
                     Agreement::Exact => got.to_bits() == (expected as f32).to_bits(),
-                    Agreement::Within(_) if expected.is_infinite() => f64::from(got) == expected,
-                    Agreement::Within(bound) => (f64::from(got) - expected).abs() <= bound * scale,
+                    _ if expected.is_infinite() => f64::from(got) == expected,
+                    Agreement::Within(bound) | Agreement::WithinWhole(bound) => {
+                        (f64::from(got) - expected).abs() <= bound * scale
+                    }
                 };
                 assert!(
                     agrees,
@@ -133,6 +146,11 @@ impl<'g> Expectation<'g> {
             }
         }
     }
+}
+
+/// The largest finite magnitude among some numbers.
+fn largest(numbers: &[f64]) -> f64 {
+    numbers.iter().filter(|x| x.is_finite()).fold(1e-30, |largest, x| largest.max(x.abs()))
 }
 
 /// What the interpreter computes: outputs and updates.

@@ -55,6 +55,26 @@ fn every_number_of_channels() {
     }
 }
 
+/// Windows that cover their input without overlap, narrower and wider than what is written out.
+#[test]
+fn windows_side_by_side() {
+    for size in 1..=6 {
+        for outputs in [1, 2, 3, 5, 8, 11, 17, 33] {
+            check(2, &[size, size * outputs], &Window::square(size, size, 0), &[1]);
+        }
+        let line =
+            Window { kernel_size: vec![size], stride: vec![size], padding: vec![0], dilation: vec![1] };
+        check(1, &[7 * size], &line, &[2]);
+        let block = Window {
+            kernel_size: vec![2, size, 3],
+            stride: vec![2, size, 3],
+            padding: vec![0; 3],
+            dilation: vec![1; 3],
+        };
+        check(2, &[4, 2 * size, 9], &block, &[2]);
+    }
+}
+
 #[test]
 fn whole_planes() {
     for size in [1, 2, 4, 7, 13] {

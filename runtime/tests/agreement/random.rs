@@ -169,7 +169,8 @@ impl Recipe {
 /// Near the f64 interpreter on reals; bit for bit on numbers for which the interpreter makes no rounding error.
 fn check(graph: &Graph, mode: Mode, batch: usize, seed: u64) {
     let reals = sources(graph, batch, Values::Reals, seed);
-    Expectation::on(graph, batch, reals, Agreement::Within(2e-5)).check_variants(mode, "a random network");
+    Expectation::on(graph, batch, reals, Agreement::WithinWhole(2e-5))
+        .check_variants(mode, "a random network");
     let sparse = sources(graph, batch, Values::Sparse, seed);
     if interpreted::<f32>(graph, batch, &sparse) == interpreted::<f64>(graph, batch, &sparse) {
         Expectation::on(graph, batch, sparse, Agreement::Exact).check_variants(mode, "a random network");

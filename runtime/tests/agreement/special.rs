@@ -5,7 +5,7 @@ use windlass_compiler::interp::Array;
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
 use windlass_compiler::ops::elementwise::{Binary, BinaryKind, Unary, UnaryKind};
 use windlass_compiler::ops::linear::Linear;
-use windlass_compiler::ops::pool::{AvgPool, MaxPool, MaxPoolGrad};
+use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use windlass_compiler::ops::softmax::{LogSoftmax, Softmax};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
@@ -73,6 +73,27 @@ fn windows_of_equal_values() {
         sources.insert("x".to_owned(), Array::new(vec![2, 1, 5, 5], vec![value; 50]));
         Expectation::on(&graph, 2, sources, Agreement::Exact)
             .check_variants(Mode::Inference, &format!("all {value}"));
+    }
+}
+
+/// A gradient is a sum that starts from zero, even where it has a single part.
+#[test]
+fn pooling_backward_of_negative_zeros() {
+    for window in [Window::square(2, 2, 0), Window::square(2, 3, 0), Window::square(3, 1, 1)] {
+        let mut ops = Ops::new();
+        let (x, g) =
+            (ops.input("x", &[1, 8, 8]), ops.input("g", &[&[1], &window.output_sizes(&[8, 8])[..]].concat()));
+        let places = ops.ops(MaxPool { window: window.clone() }, &[x])[1];
+        let to_x = MaxPoolGrad { window: window.clone(), input_sizes: vec![8, 8] };
+        let max_dx = ops.op(to_x, &[g, places]);
+        let mean_dx = ops.op(AvgPoolGrad { window, input_sizes: vec![8, 8] }, &[g]);
+        let graph = ops.output("max dx", max_dx).output("mean dx", mean_dx).finish();
+        let mut sources = sources(&graph, 1, Values::Integers, 3);
+        let sizes = sources["g"].sizes.clone();
+        let zeros = vec![-0.0; sizes.iter().product()];
+        sources.insert("g".to_owned(), Array::new(sizes, zeros));
+        Expectation::on(&graph, 1, sources, Agreement::Exact)
+            .check_variants(Mode::Inference, "negative zeros");
     }
 }
 

@@ -1,14 +1,13 @@
 //! The Map leaf, written into its kernel: vectors of four lanes, then single elements for the rest.
 
-use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{F32, I32, I64, I64X2};
+use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_frontend::Variable;
 
+use super::expression::{Lane, Places, Site, Step, get, scalar};
 use super::kernel::KernelEmitter;
 use super::value::{LANES, Width};
-use crate::kernel::{Expr, Extent, Fold, Load, Map, Mode, Reducer, Store};
-use crate::shape::DType;
+use crate::kernel::{Expr, Extent, Fold, Map, Mode, Reducer};
 
 /// A span this long or shorter is written out without a loop.
 const WRITTEN_OUT: usize = 64;
@@ -16,42 +15,6 @@ const WRITTEN_OUT: usize = 64;
 const WINDOW_WRITTEN_OUT: usize = 16;
 /// Vectors a reduction over lanes keeps apart, so that their additions need not wait for each other.
 const STREAMS: usize = 4;
-
-/// Where a lane is: a number known at compile time, or a value plus a number.
-#[derive(Clone, Copy)]
-struct Lane {
-    dynamic: Option<Value>,
-    fixed: usize,
-}
-
-impl Lane {
-    fn fixed(fixed: usize) -> Self {
-        Lane { dynamic: None, fixed }
-    }
-
-    fn at(value: Value) -> Self {
-        Lane { dynamic: Some(value), fixed: 0 }
-    }
-
-    fn plus(self, lanes: usize) -> Self {
-        Lane { fixed: self.fixed + lanes, ..self }
-    }
-}
-
-/// The current step of the window, loop by loop.
-#[derive(Clone, Debug, Default)]
-struct Step {
-    dynamic: Vec<Value>,
-    fixed: Vec<usize>,
-}
-
-/// What is the same for all lanes and steps of a map.
-struct Places {
-    loads: Vec<(Value, i64)>,
-    stores: Vec<(Value, i64)>,
-    /// Operands that are one number for all lanes and steps, loaded once.
-    numbers: Vec<Option<Value>>,
-}
 
 /// An accumulator of a reducer, and the place of its largest value.
 #[derive(Clone, Copy)]
@@ -127,24 +90,21 @@ impl KernelEmitter<'_, '_, '_> {
 
     /// Everything for some lanes: the window's reduction if there is one, and the stores.
     fn element(&mut self, map: &Map, places: &Places, lane: Lane, width: Width) {
-        let mut values = vec![None; map.exprs.len()];
-        if let Fold::Window(reducers) = &map.fold {
-            let accumulators: Vec<Accumulator> =
-                reducers.iter().map(|&reducer| self.accumulator(reducer, width)).collect();
-            self.each_step(map, |emitter, step| {
-                let values = emitter.expressions(map, places, lane, step, width, 0..map.finish, Vec::new());
-                for (&reducer, accumulator) in reducers.iter().zip(&accumulators) {
-                    emitter.accumulate(map, reducer, *accumulator, &values, step, width);
-                }
-            });
-            let reduced: Vec<_> = accumulators.iter().map(|accumulator| self.current(*accumulator)).collect();
-            self.finish(map, places, lane, width, &reduced, &mut values);
-        } else {
-            values = self.expressions(map, places, lane, &Step::default(), width, 0..map.exprs.len(), values);
-        }
-        for (store, &place) in map.stores.iter().zip(&places.stores) {
-            self.store(store, place, &values, lane, width);
-        }
+        let site = Site { map, places, lane, step: &Step::default(), width };
+        let values = match &map.fold {
+            Fold::Window(reducers) => {
+                let accumulators: Vec<Accumulator> =
+                    reducers.iter().map(|&reducer| self.accumulator(reducer, width)).collect();
+                self.each_step(map, |emitter, step| {
+                    emitter.accumulate_all(Site { step, ..site }, reducers, &accumulators);
+                });
+                let reduced: Vec<_> =
+                    accumulators.iter().map(|accumulator| self.current(*accumulator)).collect();
+                self.finish(site, &reduced)
+            }
+            _ => self.expressions(site, 0..map.exprs.len(), Vec::new()),
+        };
+        self.stores(site, &values);
     }
 
     fn current(&mut self, accumulator: Accumulator) -> (Value, Option<Value>) {
@@ -153,16 +113,9 @@ impl KernelEmitter<'_, '_, '_> {
     }
 
     /// Evaluates what follows a reduction.
-    fn finish(
-        &mut self,
-        map: &Map,
-        places: &Places,
-        lane: Lane,
-        width: Width,
-        reduced: &[(Value, Option<Value>)],
-        values: &mut Vec<Option<Value>>,
-    ) {
-        values.resize(map.exprs.len(), None);
+    fn finish(&mut self, site: Site<'_>, reduced: &[(Value, Option<Value>)]) -> Vec<Option<Value>> {
+        let map = site.map;
+        let mut values = vec![None; map.exprs.len()];
         for (index, expr) in map.exprs.iter().enumerate().skip(map.finish) {
             values[index] = match expr {
                 Expr::Reduced(reducer) => Some(reduced[*reducer].0),
@@ -170,9 +123,7 @@ impl KernelEmitter<'_, '_, '_> {
                 _ => None,
             };
         }
-        let step = Step { dynamic: Vec::new(), fixed: vec![0; map.window.len()] };
-        let taken = std::mem::take(values);
-        *values = self.expressions(map, places, lane, &step, width, map.finish..map.exprs.len(), taken);
+        self.expressions(site, map.finish..map.exprs.len(), values)
     }
 
     /// Runs `body` for every step of the window.
@@ -228,10 +179,7 @@ impl KernelEmitter<'_, '_, '_> {
             let turn = streams * LANES;
             let lanes = emitter.extent(map.lanes);
             let fold = |emitter: &mut Self, lane: Lane, width: Width, accumulators: &[Accumulator]| {
-                let values = emitter.expressions(map, places, lane, step, width, 0..map.finish, Vec::new());
-                for (&reducer, &accumulator) in reducers.iter().zip(accumulators) {
-                    emitter.accumulate(map, reducer, accumulator, &values, step, width);
-                }
+                emitter.accumulate_all(Site { map, places, lane, step, width }, reducers, accumulators);
             };
             let zero = emitter.emit.builder.ins().iconst(I64, 0);
             let turns = emitter.emit.builder.ins().udiv_imm_s(lanes, turn as i64);
@@ -251,11 +199,9 @@ impl KernelEmitter<'_, '_, '_> {
                 (self.combine(reducers[index], &streams, singles[index]), None)
             })
             .collect();
-        let mut values = Vec::new();
-        self.finish(map, places, Lane::fixed(0), Width::Single, &reduced, &mut values);
-        for (store, &place) in map.stores.iter().zip(&places.stores) {
-            self.store(store, place, &values, Lane::fixed(0), Width::Single);
-        }
+        let site = Site { map, places, lane: Lane::fixed(0), step: &Step::default(), width: Width::Single };
+        let values = self.finish(site, &reduced);
+        self.stores(site, &values);
     }
 
     /// The result of a reduction over lanes: the vectors together, then their lanes, then the single elements.
@@ -308,290 +254,33 @@ impl KernelEmitter<'_, '_, '_> {
         Accumulator { best, place }
     }
 
+    /// Evaluates one step and adds it to every reduction.
+    fn accumulate_all(&mut self, site: Site<'_>, reducers: &[Reducer], accumulators: &[Accumulator]) {
+        let values = self.expressions(site, 0..site.map.finish, Vec::new());
+        for (&reducer, &accumulator) in reducers.iter().zip(accumulators) {
+            self.accumulate(site, reducer, accumulator, &values);
+        }
+    }
+
     fn accumulate(
         &mut self,
-        map: &Map,
+        site: Site<'_>,
         reducer: Reducer,
         accumulator: Accumulator,
         values: &[Option<Value>],
-        step: &Step,
-        width: Width,
     ) {
+        let width = site.width;
         let value = get(values, reducer.value().0);
         let best = self.emit.builder.use_var(accumulator.best);
         if let Some(place) = accumulator.place {
             let beats = self.emit.beats(value, best);
-            let index = self.window_index(map, step, width);
+            let index = self.window_index(site);
             let old = self.emit.builder.use_var(place);
             let new = self.emit.select(width, beats, index, old);
             self.emit.builder.def_var(place, new);
         }
         let next = self.reduce(reducer, width, best, value);
         self.emit.builder.def_var(accumulator.best, next);
-    }
-
-    /// The number of the current step of the window, as an integer in every lane.
-    fn window_index(&mut self, map: &Map, step: &Step, width: Width) -> Value {
-        let counts: Vec<i64> = map
-            .window
-            .iter()
-            .map(|extent| match extent {
-                Extent::Fixed(count) => *count as i64,
-                _ => 1,
-            })
-            .collect();
-        if step.dynamic.is_empty() {
-            let index =
-                step.fixed.iter().zip(&counts).fold(0, |index, (&step, count)| index * count + step as i64);
-            return self.emit.integer(width, index as i32);
-        }
-        let mut index = self.emit.builder.ins().iconst(I64, 0);
-        for (&value, &count) in step.dynamic.iter().zip(&counts) {
-            let scaled = self.emit.builder.ins().imul_imm_s(index, count);
-            index = self.emit.builder.ins().iadd(scaled, value);
-        }
-        self.spread_integer(index, width)
-    }
-
-    /// A 64-bit integer as a 32-bit one in every lane.
-    fn spread_integer(&mut self, value: Value, width: Width) -> Value {
-        let narrow = self.emit.builder.ins().ireduce(I32, value);
-        match width {
-            Width::Vector => self.emit.splat(width.integer(), narrow),
-            Width::Single => narrow,
-        }
-    }
-
-    /// Evaluates a range of expressions; `values` holds those known already.
-    #[expect(clippy::too_many_arguments, reason = "where the evaluation stands, in each of its loops")]
-    fn expressions(
-        &mut self,
-        map: &Map,
-        places: &Places,
-        lane: Lane,
-        step: &Step,
-        width: Width,
-        range: std::ops::Range<usize>,
-        mut values: Vec<Option<Value>>,
-    ) -> Vec<Option<Value>> {
-        values.resize(map.exprs.len(), None);
-        for index in range {
-            if values[index].is_none() {
-                values[index] =
-                    Some(self.expression(map, places, &map.exprs[index], lane, step, width, &values));
-            }
-        }
-        values
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "where the evaluation stands, in each of its loops")]
-    fn expression(
-        &mut self,
-        map: &Map,
-        places: &Places,
-        expr: &Expr,
-        lane: Lane,
-        step: &Step,
-        width: Width,
-        values: &[Option<Value>],
-    ) -> Value {
-        let of = |id: &crate::kernel::ExprId| get(values, id.0);
-        match expr {
-            Expr::Load(index) => {
-                let load = &map.loads[*index];
-                match places.numbers[*index] {
-                    Some(number) => self.spread(load.dtype, number, width),
-                    None => self.load(load, places.loads[*index], lane, step, width),
-                }
-            }
-            Expr::Constant(value) => self.emit.float(width, *value),
-            Expr::Integer(value) => self.emit.integer(width, *value),
-            Expr::Index(base) => {
-                let mut value = self.affine(base);
-                if let Some(dynamic) = lane.dynamic {
-                    value = self.emit.builder.ins().iadd(value, dynamic);
-                }
-                let value = self.emit.builder.ins().iadd_imm_s(value, lane.fixed as i64);
-                let first = self.spread_integer(value, width);
-                match width {
-                    Width::Single => first,
-                    Width::Vector => {
-                        let lanes = self.emit.lane_numbers();
-                        self.emit.builder.ins().iadd(first, lanes)
-                    }
-                }
-            }
-            Expr::Position(value) => {
-                let value = self.affine(value);
-                self.spread_integer(value, width)
-            }
-            Expr::Phase(period) => self.phase(lane, *period, width),
-            Expr::WindowIndex => self.window_index(map, step, width),
-            Expr::BatchSize => {
-                let batch = self.emit.builder.ins().fcvt_from_sint(F32, self.batch);
-                self.spread(DType::F32, batch, width)
-            }
-            Expr::Reduced(_) | Expr::Place(_) => unreachable!("verified: known before the evaluation"),
-            Expr::Unary(kind, x) => self.emit.unary(width, *kind, of(x)),
-            Expr::Add(a, b) => self.emit.builder.ins().fadd(of(a), of(b)),
-            Expr::Subtract(a, b) => self.emit.builder.ins().fsub(of(a), of(b)),
-            Expr::Multiply(a, b) => self.emit.builder.ins().fmul(of(a), of(b)),
-            Expr::Divide(a, b) => self.emit.builder.ins().fdiv(of(a), of(b)),
-            Expr::Less(a, b) => {
-                self.emit.compare(cranelift_codegen::ir::condcodes::FloatCC::LessThan, of(a), of(b))
-            }
-            Expr::SameInteger(a, b) => self.emit.compare_integers(IntCC::Equal, of(a), of(b)),
-            Expr::BelowUnsigned(a, b) => self.emit.below_unsigned(of(a), of(b)),
-            Expr::Select(mask, a, b) => self.emit.select(width, of(mask), of(a), of(b)),
-            Expr::AddInteger(a, b) => self.emit.builder.ins().iadd(of(a), of(b)),
-            Expr::Xor(a, b) => self.emit.builder.ins().bxor(of(a), of(b)),
-            Expr::RotateLeft(a, bits) => self.emit.rotate_left(width, of(a), *bits),
-        }
-    }
-
-    /// A number in every lane.
-    fn spread(&mut self, dtype: DType, number: Value, width: Width) -> Value {
-        match width {
-            Width::Single => number,
-            Width::Vector => self.emit.splat(vector(dtype), number),
-        }
-    }
-
-    fn load(&mut self, load: &Load, place: (Value, i64), lane: Lane, step: &Step, width: Width) -> Value {
-        if load.repeat > 1 {
-            return self.load_repeated(load, place, lane, width);
-        }
-        let (mut pointer, mut offset) = self.lane_place(place, lane, load.lane);
-        for (&value, &stride) in step.dynamic.iter().zip(&load.window) {
-            let distance = self.emit.builder.ins().imul_imm_s(value, 4 * stride as i64);
-            pointer = self.emit.builder.ins().iadd(pointer, distance);
-        }
-        for (&value, &stride) in step.fixed.iter().zip(&load.window) {
-            offset += 4 * (value * stride) as i64;
-        }
-        let element = scalar(load.dtype);
-        match (width, load.lane) {
-            (Width::Single, _) => self.emit.load(element, pointer, offset),
-            (Width::Vector, 0) => {
-                let number = self.emit.load(element, pointer, offset);
-                self.emit.splat(vector(load.dtype), number)
-            }
-            (Width::Vector, lane) => self.emit.load_strided(element, pointer, offset, 4 * lane as i64),
-        }
-    }
-
-    /// Loads elements that neighbouring lanes share.
-    fn load_repeated(&mut self, load: &Load, place: (Value, i64), lane: Lane, width: Width) -> Value {
-        let (repeat, element) = (load.repeat, scalar(load.dtype));
-        // Dynamic lanes start at multiples of four, which `repeat` divides; see `Map::needs_known_lanes`.
-        let place = match lane.dynamic {
-            None => place,
-            Some(dynamic) => {
-                let elements = self.emit.builder.ins().udiv_imm_u(dynamic, repeat as i64);
-                let distance = self.emit.builder.ins().ishl_imm_s(elements, 2);
-                (self.emit.builder.ins().iadd(place.0, distance), place.1)
-            }
-        };
-        let offset = |lane: usize| place.1 + 4 * (lane / repeat) as i64;
-        let first = lane.fixed;
-        match width {
-            Width::Single => self.emit.load(element, place.0, offset(first)),
-            Width::Vector if repeat == 2 && first.is_multiple_of(2) => {
-                let pair = self.emit.load(I64, place.0, offset(first));
-                let pair = self.emit.builder.ins().scalar_to_vector(I64X2, pair);
-                let pair = self.emit.bits(vector(load.dtype), pair);
-                self.emit.shuffle(pair, pair, [0, 0, 1, 1])
-            }
-            Width::Vector => {
-                let lanes: Vec<Value> = (first..first + LANES)
-                    .map(|lane| self.emit.load(element, place.0, offset(lane)))
-                    .collect();
-                self.emit.gather(vector(load.dtype), &lanes)
-            }
-        }
-    }
-
-    /// The remainder of each lane's number.
-    fn phase(&mut self, lane: Lane, period: usize, width: Width) -> Value {
-        match (width, lane.dynamic) {
-            (Width::Vector, _) => {
-                // Dynamic lanes start at multiples of four, which the period divides; see `Map::needs_known_lanes`.
-                let phases: Vec<Value> = (lane.fixed..lane.fixed + LANES)
-                    .map(|lane| self.emit.integer(Width::Single, (lane % period) as i32))
-                    .collect();
-                self.emit.gather(Width::Vector.integer(), &phases)
-            }
-            (Width::Single, None) => self.emit.integer(Width::Single, (lane.fixed % period) as i32),
-            (Width::Single, Some(dynamic)) => {
-                let lane = self.emit.builder.ins().iadd_imm_s(dynamic, lane.fixed as i64);
-                let phase = self.emit.builder.ins().urem_imm_u(lane, period as i64);
-                self.emit.builder.ins().ireduce(I32, phase)
-            }
-        }
-    }
-
-    fn store(
-        &mut self,
-        store: &Store,
-        place: (Value, i64),
-        values: &[Option<Value>],
-        lane: Lane,
-        width: Width,
-    ) {
-        let (pointer, offset) = self.lane_place(place, lane, store.lane);
-        let mut value = get(values, store.value.0);
-        let stride = 4 * store.lane as i64;
-        match width {
-            Width::Single => {
-                if store.mode == Mode::Accumulate {
-                    let old = self.emit.load(F32, pointer, offset);
-                    value = self.emit.builder.ins().fadd(old, value);
-                }
-                self.emit.store(value, pointer, offset);
-            }
-            Width::Vector => {
-                if store.mode == Mode::Accumulate {
-                    let old = self.emit.load_strided(F32, pointer, offset, stride);
-                    value = self.emit.builder.ins().fadd(old, value);
-                }
-                self.emit.store_lanes(value, pointer, offset, stride, LANES);
-            }
-        }
-    }
-
-    /// The place of a lane of an operand.
-    fn lane_place(&mut self, place: (Value, i64), lane: Lane, stride: usize) -> (Value, i64) {
-        let (mut pointer, mut offset) = place;
-        offset += 4 * (lane.fixed * stride) as i64;
-        if let Some(dynamic) = lane.dynamic
-            && stride > 0
-        {
-            let elements = match stride {
-                1 => dynamic,
-                _ => self.emit.builder.ins().imul_imm_s(dynamic, stride as i64),
-            };
-            let distance = self.emit.builder.ins().ishl_imm_s(elements, 2);
-            pointer = self.emit.builder.ins().iadd(pointer, distance);
-        }
-        (pointer, offset)
-    }
-}
-
-fn get(values: &[Option<Value>], index: usize) -> Value {
-    values[index].expect("verified: expressions use earlier ones")
-}
-
-fn scalar(dtype: DType) -> cranelift_codegen::ir::Type {
-    match dtype {
-        DType::F32 => F32,
-        DType::I32 => I32,
-    }
-}
-
-fn vector(dtype: DType) -> cranelift_codegen::ir::Type {
-    match dtype {
-        DType::F32 => Width::Vector.float(),
-        DType::I32 => Width::Vector.integer(),
     }
 }
 

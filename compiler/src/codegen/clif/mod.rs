@@ -1,5 +1,6 @@
 //! Code for kernels and leaves in Cranelift's intermediate form, with vectors of 128 bits.
 
+mod expression;
 mod kernel;
 mod map;
 mod math;

@@ -1,0 +1,316 @@
+//! Expressions of a Map: operands, arithmetic and stores, for four lanes or one.
+
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::types::{F32, I32, I64, I64X2};
+use cranelift_codegen::ir::{InstBuilder, Value};
+
+use super::kernel::KernelEmitter;
+use super::value::{LANES, Width};
+use crate::kernel::{Expr, Extent, Load, Map, Mode, Store};
+use crate::shape::DType;
+
+/// Where a lane is: a number known at compile time, or a value plus a number.
+#[derive(Clone, Copy)]
+pub(super) struct Lane {
+    pub(super) dynamic: Option<Value>,
+    pub(super) fixed: usize,
+}
+
+impl Lane {
+    pub(super) fn fixed(fixed: usize) -> Self {
+        Lane { dynamic: None, fixed }
+    }
+
+    pub(super) fn at(value: Value) -> Self {
+        Lane { dynamic: Some(value), fixed: 0 }
+    }
+
+    pub(super) fn plus(self, lanes: usize) -> Self {
+        Lane { fixed: self.fixed + lanes, ..self }
+    }
+}
+
+/// The current step of the window, loop by loop.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Step {
+    pub(super) dynamic: Vec<Value>,
+    pub(super) fixed: Vec<usize>,
+}
+
+/// What is the same for all lanes and steps of a map.
+pub(super) struct Places {
+    pub(super) loads: Vec<(Value, i64)>,
+    pub(super) stores: Vec<(Value, i64)>,
+    /// Operands that are one number for all lanes and steps, loaded once.
+    pub(super) numbers: Vec<Option<Value>>,
+}
+
+/// Where in a map an expression is evaluated.
+#[derive(Clone, Copy)]
+pub(super) struct Site<'m> {
+    pub(super) map: &'m Map,
+    pub(super) places: &'m Places,
+    pub(super) lane: Lane,
+    pub(super) step: &'m Step,
+    pub(super) width: Width,
+}
+
+impl KernelEmitter<'_, '_, '_> {
+    /// Evaluates a range of expressions; `values` holds those known already.
+    pub(super) fn expressions(
+        &mut self,
+        site: Site<'_>,
+        range: std::ops::Range<usize>,
+        mut values: Vec<Option<Value>>,
+    ) -> Vec<Option<Value>> {
+        values.resize(site.map.exprs.len(), None);
+        for index in range {
+            if values[index].is_none() {
+                values[index] = Some(self.expression(site, &site.map.exprs[index], &values));
+            }
+        }
+        values
+    }
+
+    fn expression(&mut self, site: Site<'_>, expr: &Expr, values: &[Option<Value>]) -> Value {
+        let Site { map, places, lane, width, .. } = site;
+        let of = |id: &crate::kernel::ExprId| get(values, id.0);
+        match expr {
+            Expr::Load(index) => {
+                let load = &map.loads[*index];
+                match places.numbers[*index] {
+                    Some(number) => self.spread(load.dtype, number, width),
+                    None => self.load(load, places.loads[*index], site),
+                }
+            }
+            Expr::Constant(value) => self.emit.float(width, *value),
+            Expr::Integer(value) => self.emit.integer(width, *value),
+            Expr::Index(base) => {
+                let mut value = self.affine(base);
+                if let Some(dynamic) = lane.dynamic {
+                    value = self.emit.builder.ins().iadd(value, dynamic);
+                }
+                let value = self.emit.builder.ins().iadd_imm_s(value, lane.fixed as i64);
+                let first = self.spread_integer(value, width);
+                match width {
+                    Width::Single => first,
+                    Width::Vector => {
+                        let lanes = self.emit.lane_numbers();
+                        self.emit.builder.ins().iadd(first, lanes)
+                    }
+                }
+            }
+            Expr::Position(value) => {
+                let value = self.affine(value);
+                self.spread_integer(value, width)
+            }
+            Expr::Phase(period) => self.phase(lane, *period, width),
+            Expr::WindowIndex => self.window_index(site),
+            Expr::BatchSize => {
+                let batch = self.emit.builder.ins().fcvt_from_sint(F32, self.batch);
+                self.spread(DType::F32, batch, width)
+            }
+            Expr::Reduced(_) | Expr::Place(_) => unreachable!("verified: known before the evaluation"),
+            Expr::Unary(kind, x) => self.emit.unary(width, *kind, of(x)),
+            Expr::Add(a, b) => self.emit.builder.ins().fadd(of(a), of(b)),
+            Expr::Subtract(a, b) => self.emit.builder.ins().fsub(of(a), of(b)),
+            Expr::Multiply(a, b) => self.emit.builder.ins().fmul(of(a), of(b)),
+            Expr::Divide(a, b) => self.emit.builder.ins().fdiv(of(a), of(b)),
+            Expr::Less(a, b) => self.emit.compare(FloatCC::LessThan, of(a), of(b)),
+            Expr::SameInteger(a, b) => self.emit.compare_integers(IntCC::Equal, of(a), of(b)),
+            Expr::BelowUnsigned(a, b) => self.emit.below_unsigned(of(a), of(b)),
+            Expr::Select(mask, a, b) => self.emit.select(width, of(mask), of(a), of(b)),
+            Expr::AddInteger(a, b) => self.emit.builder.ins().iadd(of(a), of(b)),
+            Expr::Xor(a, b) => self.emit.builder.ins().bxor(of(a), of(b)),
+            Expr::RotateLeft(a, bits) => self.emit.rotate_left(width, of(a), *bits),
+        }
+    }
+
+    /// A number in every lane.
+    fn spread(&mut self, dtype: DType, number: Value, width: Width) -> Value {
+        match width {
+            Width::Single => number,
+            Width::Vector => self.emit.splat(vector(dtype), number),
+        }
+    }
+
+    fn load(&mut self, load: &Load, place: (Value, i64), site: Site<'_>) -> Value {
+        let Site { lane, step, width, .. } = site;
+        if load.repeat > 1 {
+            return self.load_repeated(load, place, lane, width);
+        }
+        let (mut pointer, mut offset) = self.lane_place(place, lane, load.lane);
+        for (&value, &stride) in step.dynamic.iter().zip(&load.window) {
+            let distance = self.emit.builder.ins().imul_imm_s(value, 4 * stride as i64);
+            pointer = self.emit.builder.ins().iadd(pointer, distance);
+        }
+        for (&value, &stride) in step.fixed.iter().zip(&load.window) {
+            offset += 4 * (value * stride) as i64;
+        }
+        let element = scalar(load.dtype);
+        match (width, load.lane) {
+            (Width::Single, _) => self.emit.load(element, pointer, offset),
+            (Width::Vector, 0) => {
+                let number = self.emit.load(element, pointer, offset);
+                self.emit.splat(vector(load.dtype), number)
+            }
+            (Width::Vector, lane) => self.emit.load_strided(element, pointer, offset, 4 * lane as i64),
+        }
+    }
+
+    /// Loads elements that neighbouring lanes share.
+    fn load_repeated(&mut self, load: &Load, place: (Value, i64), lane: Lane, width: Width) -> Value {
+        let (repeat, element) = (load.repeat, scalar(load.dtype));
+        // Dynamic lanes start at multiples of four, which `repeat` divides; see `Map::needs_known_lanes`.
+        let place = match lane.dynamic {
+            None => place,
+            Some(dynamic) => {
+                let elements = self.emit.builder.ins().udiv_imm_u(dynamic, repeat as i64);
+                let distance = self.emit.builder.ins().ishl_imm_s(elements, 2);
+                (self.emit.builder.ins().iadd(place.0, distance), place.1)
+            }
+        };
+        let offset = |lane: usize| place.1 + 4 * (lane / repeat) as i64;
+        let first = lane.fixed;
+        match width {
+            Width::Single => self.emit.load(element, place.0, offset(first)),
+            Width::Vector if repeat == 2 && first.is_multiple_of(2) => {
+                let pair = self.emit.load(I64, place.0, offset(first));
+                let pair = self.emit.builder.ins().scalar_to_vector(I64X2, pair);
+                let pair = self.emit.bits(vector(load.dtype), pair);
+                self.emit.shuffle(pair, pair, [0, 0, 1, 1])
+            }
+            Width::Vector => {
+                let lanes: Vec<Value> = (first..first + LANES)
+                    .map(|lane| self.emit.load(element, place.0, offset(lane)))
+                    .collect();
+                self.emit.gather(vector(load.dtype), &lanes)
+            }
+        }
+    }
+
+    /// The remainder of each lane's number.
+    fn phase(&mut self, lane: Lane, period: usize, width: Width) -> Value {
+        match (width, lane.dynamic) {
+            (Width::Vector, _) => {
+                // Dynamic lanes start at multiples of four, which the period divides; see `Map::needs_known_lanes`.
+                let phases: Vec<Value> = (lane.fixed..lane.fixed + LANES)
+                    .map(|lane| self.emit.integer(Width::Single, (lane % period) as i32))
+                    .collect();
+                self.emit.gather(Width::Vector.integer(), &phases)
+            }
+            (Width::Single, None) => self.emit.integer(Width::Single, (lane.fixed % period) as i32),
+            (Width::Single, Some(dynamic)) => {
+                let lane = self.emit.builder.ins().iadd_imm_s(dynamic, lane.fixed as i64);
+                let phase = self.emit.builder.ins().urem_imm_u(lane, period as i64);
+                self.emit.builder.ins().ireduce(I32, phase)
+            }
+        }
+    }
+
+    /// Stores the results of some lanes.
+    pub(super) fn stores(&mut self, site: Site<'_>, values: &[Option<Value>]) {
+        for (store, &place) in site.map.stores.iter().zip(&site.places.stores) {
+            self.store(store, place, values, site.lane, site.width);
+        }
+    }
+
+    fn store(
+        &mut self,
+        store: &Store,
+        place: (Value, i64),
+        values: &[Option<Value>],
+        lane: Lane,
+        width: Width,
+    ) {
+        let (pointer, offset) = self.lane_place(place, lane, store.lane);
+        let mut value = get(values, store.value.0);
+        let stride = 4 * store.lane as i64;
+        match width {
+            Width::Single => {
+                if store.mode == Mode::Accumulate {
+                    let old = self.emit.load(F32, pointer, offset);
+                    value = self.emit.builder.ins().fadd(old, value);
+                }
+                self.emit.store(value, pointer, offset);
+            }
+            Width::Vector => {
+                if store.mode == Mode::Accumulate {
+                    let old = self.emit.load_strided(F32, pointer, offset, stride);
+                    value = self.emit.builder.ins().fadd(old, value);
+                }
+                self.emit.store_lanes(value, pointer, offset, stride, LANES);
+            }
+        }
+    }
+
+    /// The place of a lane of an operand.
+    fn lane_place(&mut self, place: (Value, i64), lane: Lane, stride: usize) -> (Value, i64) {
+        let (mut pointer, mut offset) = place;
+        offset += 4 * (lane.fixed * stride) as i64;
+        if let Some(dynamic) = lane.dynamic
+            && stride > 0
+        {
+            let elements = match stride {
+                1 => dynamic,
+                _ => self.emit.builder.ins().imul_imm_s(dynamic, stride as i64),
+            };
+            let distance = self.emit.builder.ins().ishl_imm_s(elements, 2);
+            pointer = self.emit.builder.ins().iadd(pointer, distance);
+        }
+        (pointer, offset)
+    }
+
+    /// The number of the current step of the window, as an integer in every lane.
+    pub(super) fn window_index(&mut self, site: Site<'_>) -> Value {
+        let Site { map, step, width, .. } = site;
+        let counts: Vec<i64> = map
+            .window
+            .iter()
+            .map(|extent| match extent {
+                Extent::Fixed(count) => *count as i64,
+                _ => 1,
+            })
+            .collect();
+        if step.dynamic.is_empty() {
+            let index =
+                step.fixed.iter().zip(&counts).fold(0, |index, (&step, count)| index * count + step as i64);
+            return self.emit.integer(width, index as i32);
+        }
+        let mut index = self.emit.builder.ins().iconst(I64, 0);
+        for (&value, &count) in step.dynamic.iter().zip(&counts) {
+            let scaled = self.emit.builder.ins().imul_imm_s(index, count);
+            index = self.emit.builder.ins().iadd(scaled, value);
+        }
+        self.spread_integer(index, width)
+    }
+
+    /// A 64-bit integer as a 32-bit one in every lane.
+    fn spread_integer(&mut self, value: Value, width: Width) -> Value {
+        let narrow = self.emit.builder.ins().ireduce(I32, value);
+        match width {
+            Width::Vector => self.emit.splat(width.integer(), narrow),
+            Width::Single => narrow,
+        }
+    }
+}
+
+/// The value of an expression evaluated before.
+pub(super) fn get(values: &[Option<Value>], index: usize) -> Value {
+    values[index].expect("verified: expressions use earlier ones")
+}
+
+/// The type of one element.
+pub(super) fn scalar(dtype: DType) -> cranelift_codegen::ir::Type {
+    match dtype {
+        DType::F32 => F32,
+        DType::I32 => I32,
+    }
+}
+
+fn vector(dtype: DType) -> cranelift_codegen::ir::Type {
+    match dtype {
+        DType::F32 => Width::Vector.float(),
+        DType::I32 => Width::Vector.integer(),
+    }
+}

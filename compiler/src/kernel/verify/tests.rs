@@ -1,0 +1,330 @@
+//! Kernels that are broken in one place each, and the sentence that says so.
+
+use super::*;
+use crate::kernel::{Address, BufferId, ExprId, MapBuilder, Reduction, Start, Tile, TileStep};
+use crate::ops::Cost;
+
+const FIRST: Var = Var(0);
+
+fn place() -> Address {
+    Address::start(BufferId(0))
+}
+
+fn kernel(split: Split, body: Vec<Stmt>) -> Kernel {
+    Kernel {
+        name: "k".to_owned(),
+        note: String::new(),
+        split,
+        setup: Vec::new(),
+        body,
+        variables: 3,
+        thread: None,
+        cost: Cost::default(),
+    }
+}
+
+/// One thread runs a statement.
+fn serial(stmt: Stmt) -> Kernel {
+    kernel(Split::Serial, vec![stmt])
+}
+
+/// A map that `build` writes.
+fn map(lanes: Extent, build: impl FnOnce(&mut MapBuilder)) -> Stmt {
+    let mut map = MapBuilder::new(lanes);
+    build(&mut map);
+    map.finish()
+}
+
+/// A copy of some elements, with the places `move_by` gives.
+fn copy(lanes: Extent, move_by: impl Fn(Address) -> Address) -> Stmt {
+    map(lanes, |map| {
+        let x = map.load(move_by(place()), 1);
+        map.store(move_by(place()), 1, x);
+    })
+}
+
+fn tile() -> TileCall {
+    TileCall {
+        tile: Tile {
+            rows: 2,
+            columns: 4,
+            form: Form::Broadcast,
+            left_row: 8,
+            right_column: 1,
+            reduction: vec![Reduction { count: Some(8), left: 1, right: 4 }],
+            start: Start::Zero,
+            epilogue: vec![TileStep::AddPerRow, TileStep::Relu],
+            output_row: 4,
+        },
+        left: place(),
+        right: place(),
+        output: place(),
+        operands: vec![place()],
+        counts: Vec::new(),
+    }
+}
+
+#[track_caller]
+fn accepted(kernel: &Kernel) {
+    assert_eq!(verify(kernel), Ok(()));
+}
+
+#[track_caller]
+fn refused(kernel: &Kernel, reason: &str) {
+    assert_eq!(verify(kernel), Err(format!("kernel k: {reason}")));
+}
+
+#[test]
+fn variables_are_bound_once_where_they_are_used() {
+    let at_first = || copy(Extent::Fixed(4), |at| at.plus(FIRST, 4));
+    let looped = |body| Stmt::repeat(FIRST, Extent::Fixed(3), body);
+    accepted(&serial(looped(vec![at_first()])));
+    accepted(&kernel(Split::Serial, vec![looped(Vec::new()), looped(vec![at_first()])]));
+    accepted(&kernel(Split::Axes(vec![(FIRST, Extent::Batch(1))]), vec![at_first()]));
+    refused(&serial(at_first()), "i0 is used where it is not bound");
+    refused(&kernel(Split::Serial, vec![looped(Vec::new()), at_first()]), "i0 is used where it is not bound");
+    refused(&serial(looped(vec![looped(Vec::new())])), "i0 is bound twice");
+    refused(
+        &kernel(Split::Axes(vec![(FIRST, Extent::Batch(1))]), vec![looped(Vec::new())]),
+        "i0 is bound twice",
+    );
+    refused(&serial(Stmt::repeat(Var(3), Extent::Fixed(1), Vec::new())), "i3 does not exist");
+    let branch = Stmt::Branch { value: FIRST.into(), bound: 1, below: Vec::new(), rest: Vec::new() };
+    refused(&serial(branch), "i0 is used where it is not bound");
+
+    // What each thread does first knows its number, but no index of the split.
+    let mut setup = kernel(Split::Axes(vec![(FIRST, Extent::Batch(1))]), Vec::new());
+    setup.thread = Some(Var(1));
+    setup.setup = vec![copy(Extent::Fixed(4), |at| at.plus(Var(1), 4))];
+    accepted(&setup);
+    setup.setup = vec![at_first()];
+    refused(&setup, "i0 is used where it is not bound");
+    setup.thread = Some(FIRST);
+    refused(&setup, "i0 is bound twice");
+}
+
+#[test]
+fn shares_exist_only_where_lanes_are_split() {
+    let share = || copy(Extent::Share, |at| at);
+    let lanes = Split::Lanes(FIRST, Extent::Batch(8));
+    accepted(&kernel(lanes.clone(), vec![share()]));
+    refused(&serial(share()), "a share outside a split over lanes");
+    refused(
+        &kernel(Split::Axes(vec![(FIRST, Extent::Batch(1))]), vec![share()]),
+        "a share outside a split over lanes",
+    );
+    let mut setup = kernel(lanes, Vec::new());
+    setup.setup = vec![share()];
+    refused(&setup, "a share outside a split over lanes");
+    refused(&serial(Stmt::repeat(FIRST, Extent::Share, Vec::new())), "a share outside a split over lanes");
+}
+
+#[test]
+fn loops_go_on() {
+    let (start, end) = (Extent::Fixed(0), Extent::Batch(1));
+    let still = Stmt::For { var: FIRST, start, end, step: 0, body: Vec::new() };
+    refused(&serial(still), "the loop over i0 has step 0");
+    refused(&serial(Stmt::repeat(FIRST, Extent::BatchFloor(0), Vec::new())), "a multiple of 0");
+}
+
+#[test]
+fn tiles_are_complete() {
+    let call = |change: &dyn Fn(&mut TileCall)| {
+        let mut call = tile();
+        change(&mut call);
+        serial(Stmt::Tile(Box::new(call)))
+    };
+    accepted(&call(&|_| {}));
+    accepted(&call(&|call| {
+        call.tile.reduction[0].count = None;
+        call.counts = vec![Extent::Batch(1)];
+    }));
+    refused(&call(&|call| call.tile.rows = 0), "a tile without rows or columns");
+    refused(&call(&|call| call.tile.columns = 0), "a tile without rows or columns");
+    refused(&call(&|call| call.tile.reduction.clear()), "a tile without a reduction");
+    refused(
+        &call(&|call| call.tile.reduction[0].count = None),
+        "a tile call with the wrong number of counts",
+    );
+    refused(&call(&|call| call.counts.push(Extent::Fixed(1))), "a tile call with the wrong number of counts");
+    refused(&call(&|call| call.operands.clear()), "a tile call with the wrong number of operands");
+    refused(&call(&|call| call.tile.epilogue.clear()), "a tile call with the wrong number of operands");
+    refused(&call(&|call| call.tile.right_column = 8), "columns that are not contiguous");
+    refused(&call(&|call| call.tile.form = Form::Dot), "a dot product that is not contiguous");
+    refused(&call(&|call| call.operands[0] = place().plus(FIRST, 1)), "i0 is used where it is not bound");
+}
+
+#[test]
+fn expressions_are_of_the_right_kind_and_in_order() {
+    let refused_map = |build: &dyn Fn(&mut MapBuilder), reason: &str| {
+        refused(&serial(map(Extent::Fixed(4), build)), reason);
+    };
+    accepted(&serial(map(Extent::Fixed(4), |map| {
+        let x = map.load(place(), 1);
+        let zero = map.constant(0.0);
+        let below = map.expr(Expr::Less(x, zero));
+        let y = map.expr(Expr::Select(below, zero, x));
+        map.accumulate(place(), 1, y);
+    })));
+    refused_map(
+        &|map| {
+            map.unary(UnaryKind::Square, ExprId(3));
+        },
+        "e3 is used before it is computed",
+    );
+    refused_map(
+        &|map| {
+            map.add(ExprId(0), ExprId(0));
+        },
+        "e0 is used before it is computed",
+    );
+    refused_map(
+        &|map| {
+            map.expr(Expr::Load(2));
+        },
+        "load 2 does not exist",
+    );
+    refused_map(
+        &|map| {
+            let x = map.load_as(DType::I32, place(), 1, &[]);
+            map.add(x, x);
+        },
+        "e0 is Integer where Float is needed",
+    );
+    refused_map(
+        &|map| {
+            let x = map.load(place(), 1);
+            map.expr(Expr::Xor(x, x));
+        },
+        "e0 is Float where Integer is needed",
+    );
+    refused_map(
+        &|map| {
+            let x = map.load(place(), 1);
+            map.expr(Expr::Select(x, x, x));
+        },
+        "e0 is Float where Mask is needed",
+    );
+    refused_map(
+        &|map| {
+            let x = map.load(place(), 1);
+            let mask = map.expr(Expr::Less(x, x));
+            map.store(place(), 1, mask);
+        },
+        "a store of no number",
+    );
+    refused_map(&|map| map.store(place(), 1, ExprId(0)), "a store of no number");
+    refused_map(
+        &|map| {
+            let x = map.load_as(DType::I32, place(), 1, &[]);
+            map.accumulate(place(), 1, x);
+        },
+        "a sum of integers in memory",
+    );
+    refused_map(
+        &|map| {
+            let x = map.load(place(), 1);
+            map.store(place(), 0, x);
+        },
+        "a store of all lanes to one place",
+    );
+    refused_map(
+        &|map| {
+            map.load(place().plus(FIRST, 1), 1);
+        },
+        "i0 is used where it is not bound",
+    );
+    refused_map(
+        &|map| {
+            map.expr(Expr::Index(FIRST.into()));
+        },
+        "i0 is used where it is not bound",
+    );
+}
+
+#[test]
+fn reductions_read_the_body_and_end_it() {
+    let folded = |build: &dyn Fn(&mut MapBuilder)| {
+        let mut map = MapBuilder::new(Extent::Fixed(4)).window(&[Extent::Fixed(3)]);
+        build(&mut map);
+        serial(map.finish())
+    };
+    accepted(&folded(&|map| {
+        let x = map.load_window(place(), 1, &[4]);
+        let largest = map.fold_window(&[Reducer::MaxWithPlace(x)])[0];
+        let found = map.expr(Expr::Place(0));
+        map.store(place(), 1, largest);
+        map.store(place(), 1, found);
+    }));
+    refused(
+        &folded(&|map| {
+            map.load_window(place(), 1, &[4]);
+        }),
+        "a window without a reduction",
+    );
+    refused(
+        &folded(&|map| {
+            let x = map.load_window(place(), 1, &[4]);
+            let sum = map.fold_window(&[Reducer::Sum(x)])[0];
+            map.fold_window(&[Reducer::Sum(sum)]);
+        }),
+        "a reduced value where there is none",
+    );
+    refused(
+        &folded(&|map| {
+            let x = map.load_window(place(), 1, &[4]);
+            map.fold_lanes(&[Reducer::MaxWithPlace(x)]);
+        }),
+        "a place across lanes",
+    );
+    refused(
+        &folded(&|map| {
+            let x = map.load_window(place(), 1, &[4]);
+            map.fold_window(&[Reducer::Max(x)]);
+            map.expr(Expr::Place(0));
+        }),
+        "a reduced value where there is none",
+    );
+    refused(
+        &folded(&|map| {
+            let step = map.expr(Expr::WindowIndex);
+            map.fold_window(&[Reducer::Sum(step)]);
+        }),
+        "a reducer of something else than a float of the body",
+    );
+    let unreduced = map(Extent::Fixed(4), |map| {
+        map.expr(Expr::Reduced(0));
+    });
+    refused(&serial(unreduced), "a reduced value where there is none");
+}
+
+#[test]
+fn groups_of_lanes_start_where_vectors_do_or_lanes_are_known() {
+    let repeated = |lanes: Extent, repeat: usize| {
+        serial(map(lanes, |map| {
+            let x = map.load_repeated(DType::F32, place(), repeat);
+            map.store(place(), 1, x);
+        }))
+    };
+    let phased = |lanes: Extent, period: usize| {
+        serial(map(lanes, |map| {
+            let x = map.expr(Expr::Phase(period));
+            map.store(place(), 1, x);
+        }))
+    };
+    let kernels: [&dyn Fn(Extent, usize) -> Kernel; 2] = [&repeated, &phased];
+    for kernel in kernels {
+        accepted(&kernel(Extent::Fixed(9), 3));
+        accepted(&kernel(Extent::Fixed(1000), 2));
+        refused(&kernel(Extent::Fixed(999), 3), "groups of lanes that do not start where vectors do");
+        refused(&kernel(Extent::Batch(1), 3), "groups of lanes that do not start where vectors do");
+    }
+    let mut apart = map(Extent::Fixed(8), |map| {
+        let x = map.load_repeated(DType::F32, place(), 2);
+        map.store(place(), 1, x);
+    });
+    if let Stmt::Map(map) = &mut apart {
+        map.loads[0].lane = 2;
+    }
+    refused(&serial(apart), "a repeated load that is not contiguous");
+}

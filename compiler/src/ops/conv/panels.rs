@@ -1,0 +1,210 @@
+//! Panels of patches: how the outputs of a convolution are divided into them, and copies in and out of them. A panel has
+//! a row for each element of a patch and a column for each output.
+
+use crate::kernel::{Address, Affine, Extent, MapBuilder, Stmt, Var};
+use crate::ops::window::Window;
+use crate::ops::window_walk::{Planes, WindowWalk, strides};
+use crate::plan::{Cover, Im2col, KernelDraft, LANES, Lowering, copy_span};
+
+/// Sizes of a convolution, whichever way it runs.
+pub(super) struct Geometry<'w> {
+    pub(super) window: &'w Window,
+    pub(super) planes: Planes,
+    pub(super) output: Vec<usize>,
+    pub(super) groups: usize,
+    /// Input channels of a group.
+    pub(super) inputs: usize,
+    /// Output channels of a group.
+    pub(super) outputs: usize,
+}
+
+/// How the outputs of one plane are divided into panels: rows of the output, or parts of one row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Panels {
+    /// Rows along the second-to-last axis.
+    pub(super) rows: Cover,
+    /// Columns along the last axis.
+    pub(super) columns: Cover,
+}
+
+/// One panel: the first row and column of its outputs, and how many there are.
+pub(super) struct Panel<'a> {
+    pub(super) row: &'a Affine,
+    pub(super) rows: usize,
+    pub(super) column: &'a Affine,
+    pub(super) columns: usize,
+}
+
+impl Panel<'_> {
+    pub(super) fn width(&self) -> usize {
+        self.rows * self.columns
+    }
+}
+
+impl<'w> Geometry<'w> {
+    pub(super) fn new(window: &'w Window, groups: usize, input: &[usize], outputs: usize) -> Self {
+        Geometry {
+            window,
+            planes: Planes::new(window, &input[1..]),
+            output: window.output_sizes(&input[1..]),
+            groups,
+            inputs: input[0] / groups,
+            outputs: outputs / groups,
+        }
+    }
+
+    /// Rows of a panel: elements of a patch.
+    pub(super) fn patch(&self) -> usize {
+        self.inputs * self.window.elements()
+    }
+
+    /// Results per output plane.
+    pub(super) fn positions(&self) -> usize {
+        self.output.iter().product()
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.output[self.output.len() - 1]
+    }
+
+    /// Size of the second-to-last axis, 1 when there is one axis only.
+    pub(super) fn height(&self) -> usize {
+        if self.output.len() < 2 { 1 } else { self.output[self.output.len() - 2] }
+    }
+
+    /// Whether the input itself is the panel: one element a window, at every place.
+    pub(super) fn is_pointwise(&self) -> bool {
+        self.window.elements() == 1
+            && !self.window.is_padded()
+            && self.window.stride.iter().all(|&stride| stride == 1)
+    }
+
+    pub(super) fn panels(&self, im2col: Im2col) -> Panels {
+        let whole = Panels {
+            rows: Cover::exact(self.height(), self.height()),
+            columns: Cover::exact(self.width(), self.width()),
+        };
+        let Im2col::Tiled { panel_bytes } = im2col else { return whole };
+        let fitting = (panel_bytes / 4 / self.patch()).max(3 * LANES);
+        if fitting < self.width() {
+            let columns = fitting / (3 * LANES) * (3 * LANES);
+            return Panels {
+                rows: Cover::exact(self.height(), 1),
+                columns: Cover::exact(self.width(), columns),
+            };
+        }
+        let blocks = self.height().div_ceil(fitting / self.width());
+        Panels { rows: Cover::exact(self.height(), self.height().div_ceil(blocks)), ..whole }
+    }
+
+    /// Elements between rows of a panel in memory.
+    pub(super) fn panel_stride(panels: &Panels) -> usize {
+        (panels.rows.size * panels.columns.size).next_multiple_of(LANES)
+    }
+
+    /// Loop variables over the axes before the last two, with their extents.
+    pub(super) fn outer(&self, draft: &mut KernelDraft) -> Vec<(Var, usize)> {
+        let count = self.output.len().saturating_sub(2);
+        (0..count).map(|axis| (draft.var(), self.output[axis])).collect()
+    }
+
+    /// Offset of a panel's first output within an output plane.
+    pub(super) fn output_offset(&self, outer: &[(Var, usize)], panel: &Panel<'_>) -> Affine {
+        let strides = strides(&self.output);
+        let mut offset = Affine::default().plus_scaled(panel.row, self.width()).plus_scaled(panel.column, 1);
+        for (axis, &(var, _)) in outer.iter().enumerate() {
+            offset = offset.plus(var, strides[axis]);
+        }
+        offset
+    }
+
+    /// Offset of a panel's first window within a padded plane, and the distance between its rows there.
+    pub(super) fn input_offset(&self, outer: &[(Var, usize)], panel: &Panel<'_>) -> (Affine, usize) {
+        let plane = strides(&self.planes.padded);
+        let last = self.output.len() - 1;
+        let mut offset = Affine::default().plus_scaled(panel.column, self.window.stride[last]);
+        let row = if last > 0 { self.window.stride[last - 1] * plane[last - 1] } else { 0 };
+        offset = offset.plus_scaled(panel.row, row);
+        for (axis, &(var, _)) in outer.iter().enumerate() {
+            offset = offset.plus(var, self.window.stride[axis] * plane[axis]);
+        }
+        (offset, row)
+    }
+
+    /// The item's planes, padded into scratch where needed; statements that do so, and the place of the planes.
+    pub(super) fn padded_item(
+        &self,
+        lowering: &mut Lowering<'_>,
+        draft: &mut KernelDraft,
+        item: Address,
+    ) -> (Vec<Stmt>, Address) {
+        if !self.window.is_padded() {
+            return (Vec::new(), item);
+        }
+        let channels = self.groups * self.inputs;
+        let padded = Address::start(lowering.scratch("padded", channels * self.planes.padded_elements()));
+        (self.planes.pad(draft, channels, &item, &padded, 0.0), padded)
+    }
+
+    /// Statements that gather the patches of a panel.
+    pub(super) fn gather(
+        &self,
+        draft: &mut KernelDraft,
+        outer: &[(Var, usize)],
+        panel: &Panel<'_>,
+        planes: &Address,
+        to: &Address,
+        panel_stride: usize,
+    ) -> Vec<Stmt> {
+        self.patches(draft, outer, panel, panel_stride, |plane, in_panel, stride| {
+            copy_span(planes.clone().at(&plane, 1), stride, to.clone().at(&in_panel, 1), panel.columns)
+        })
+    }
+
+    /// Statements that add the elements of a panel to the places they belong to.
+    pub(super) fn scatter(
+        &self,
+        draft: &mut KernelDraft,
+        outer: &[(Var, usize)],
+        panel: &Panel<'_>,
+        from: &Address,
+        planes: &Address,
+        panel_stride: usize,
+    ) -> Vec<Stmt> {
+        self.patches(draft, outer, panel, panel_stride, |plane, in_panel, stride| {
+            let mut map = MapBuilder::new(Extent::Fixed(panel.columns));
+            let value = map.load(from.clone().at(&in_panel, 1), 1);
+            map.accumulate(planes.clone().at(&plane, 1), stride, value);
+            map.finish()
+        })
+    }
+
+    /// A loop over patch elements and rows of a panel; `body` gets the span's place in the planes and in the panel, and
+    /// the distance between its elements in the planes.
+    pub(super) fn patches(
+        &self,
+        draft: &mut KernelDraft,
+        outer: &[(Var, usize)],
+        panel: &Panel<'_>,
+        panel_stride: usize,
+        body: impl FnOnce(Affine, Affine, usize) -> Stmt,
+    ) -> Vec<Stmt> {
+        let (first, row_stride) = self.input_offset(outer, panel);
+        let channel = draft.var();
+        let walk = WindowWalk::new(draft, self.window, &self.planes.padded);
+        let row = draft.var();
+        let plane = first
+            .plus(channel, self.planes.padded_elements())
+            .plus_scaled(&walk.offset, 1)
+            .plus(row, row_stride);
+        let in_panel = Affine::default()
+            .plus(channel, self.window.elements() * panel_stride)
+            .plus_scaled(&walk.place, panel_stride)
+            .plus(row, panel.columns);
+        let stride = self.window.stride[self.output.len() - 1];
+        let mut loops = vec![(channel, self.inputs)];
+        loops.extend(&walk.loops);
+        loops.push((row, panel.rows));
+        Stmt::nest(&loops, vec![body(plane, in_panel, stride)])
+    }
+}
