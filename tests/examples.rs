@@ -49,7 +49,8 @@ fn printed(output: &Output) -> String {
 fn check_refused(output: &Output, message: &str) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
-    assert!(errors.starts_with("error: ") && errors.contains(message), "no \"{message}\" in: {errors}");
+    assert!(errors.lines().any(|line| line.starts_with("error: ")), "no error in: {errors}");
+    assert!(errors.contains(message), "no \"{message}\" in: {errors}");
     assert!(!errors.contains("panicked"), "{errors}");
 }
 
