@@ -67,13 +67,14 @@ impl Lower for Conv {
         let n = draft.var();
         let outer = geometry.outer(&mut draft);
         let (row_block, column_block, group) = (draft.var(), draft.var(), draft.var());
-        let item = lowering.address(node.operands[0]).plus(n, input.iter().product());
         let weight = lowering.address(node.operands[1]);
         let y = lowering.address(node.results[0]);
         let operands: Vec<Address> =
             node.operands[2..].iter().map(|&value| lowering.address(value)).collect();
         let gathered = (!pointwise).then(|| lowering.scratch("panel", patch * panel_stride));
-        let (mut body, planes) = geometry.padded_item(lowering, &mut draft, item);
+        let count = panels.count(&outer);
+        let (mut body, planes) =
+            geometry.padded_item(lowering, node, &mut draft, node.operands[0], (n, count));
         let tiles = |draft: &mut KernelDraft, panel: &Panel<'_>| {
             let group_planes =
                 planes.clone().plus(group, geometry.inputs * geometry.planes.padded_elements());
@@ -252,7 +253,6 @@ impl Lower for ConvGradWeight {
         let outer = geometry.outer(&mut draft);
         let (row_block, column_block, group) = (draft.var(), draft.var(), draft.var());
         let g = lowering.address(node.operands[0]).plus(n, channels * positions);
-        let item = lowering.address(node.operands[1]).plus(n, input.iter().product());
         let partials: Option<BufferId> = (threads > 1).then(|| {
             lowering.temporary("partial sums", Size { batched: false, elements: threads * elements })
         });
@@ -262,7 +262,8 @@ impl Lower for ConvGradWeight {
         };
         draft.setup(vec![fill(sums.clone(), elements, 0.0)]);
         let gathered = (!pointwise).then(|| lowering.scratch("panel", patch * panel_stride));
-        let (mut body, planes) = geometry.padded_item(lowering, &mut draft, item);
+        // Each item's panels are gathered by one thread, one after the other: scratch serves them all.
+        let (mut body, planes) = geometry.padded_item(lowering, node, &mut draft, node.operands[1], (n, 1));
         let tiles = |draft: &mut KernelDraft, panel: &Panel<'_>| {
             let group_planes =
                 planes.clone().plus(group, geometry.inputs * geometry.planes.padded_elements());

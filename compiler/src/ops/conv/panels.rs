@@ -1,10 +1,12 @@
 //! Panels of patches: how the outputs of a convolution are divided into them, and copies in and out of them. A panel has
 //! a row for each element of a patch and a column for each output.
 
-use crate::kernel::{Address, Affine, Extent, MapBuilder, Stmt, Var};
+use crate::entity::ValueId;
+use crate::graph::Node;
+use crate::kernel::{Address, Affine, Extent, MapBuilder, Split, Stmt, Var};
 use crate::ops::window::Window;
 use crate::ops::window_walk::{Planes, WindowWalk, strides};
-use crate::plan::{Cover, Im2col, KernelDraft, LANES, Lowering, copy_span};
+use crate::plan::{Cover, Im2col, KernelDraft, LANES, Lowering, Size, copy_span};
 
 /// Sizes of a convolution, whichever way it runs.
 pub(super) struct Geometry<'w> {
@@ -33,6 +35,14 @@ pub(super) struct Panel<'a> {
     pub(super) rows: usize,
     pub(super) column: &'a Affine,
     pub(super) columns: usize,
+}
+
+impl Panels {
+    /// How many there are in a plane of these axes before the last two.
+    pub(super) fn count(&self, outer: &[(Var, usize)]) -> usize {
+        let planes: usize = outer.iter().map(|&(_, extent)| extent).product();
+        planes * self.rows.blocks() * self.columns.blocks()
+    }
 }
 
 impl Panel<'_> {
@@ -131,19 +141,36 @@ impl<'w> Geometry<'w> {
         (offset, row)
     }
 
-    /// The item's planes, padded into scratch where needed; statements that do so, and the place of the planes.
+    /// The planes of item `n`, padded where needed; statements that pad them first. An item of a single panel is padded
+    /// into scratch, right before its patches are gathered; one of several by a kernel of its own, once for all panels.
     pub(super) fn padded_item(
         &self,
         lowering: &mut Lowering<'_>,
+        node: &Node,
         draft: &mut KernelDraft,
-        item: Address,
+        x: ValueId,
+        (n, panels): (Var, usize),
     ) -> (Vec<Stmt>, Address) {
-        if !self.window.is_padded() {
-            return (Vec::new(), item);
-        }
         let channels = self.groups * self.inputs;
-        let padded = Address::start(lowering.scratch("padded", channels * self.planes.padded_elements()));
-        (self.planes.pad(draft, channels, &item, &padded, 0.0), padded)
+        let item = |at: Address, n: Var| at.plus(n, channels * self.planes.elements());
+        let elements = channels * self.planes.padded_elements();
+        if !self.window.is_padded() {
+            return (Vec::new(), item(lowering.address(x), n));
+        }
+        if panels == 1 {
+            let padded = Address::start(lowering.scratch("padded", elements));
+            let from = item(lowering.address(x), n);
+            return (self.planes.pad(draft, channels, &from, &padded, 0.0), padded);
+        }
+        let padded = Address::start(lowering.temporary("padded", Size { batched: true, elements }));
+        let mut pad = lowering.draft(node, "once for all panels of an item").part("pad");
+        let (own, channel) = (pad.var(), pad.var());
+        let from = item(lowering.address(x), own).plus(channel, self.planes.elements());
+        let to = padded.clone().plus(own, elements).plus(channel, self.planes.padded_elements());
+        let body = self.planes.pad(&mut pad, 1, &from, &to, 0.0);
+        let split = Split::Axes(vec![(own, Extent::Batch(1)), (channel, Extent::Fixed(channels))]);
+        lowering.push(pad.finish(split, body));
+        (Vec::new(), padded.plus(n, elements))
     }
 
     /// Statements that gather the patches of a panel.
