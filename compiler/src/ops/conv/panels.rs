@@ -8,6 +8,9 @@ use crate::ops::window::Window;
 use crate::ops::window_walk::{Planes, WindowWalk, strides};
 use crate::plan::{Cover, Im2col, KernelDraft, LANES, Lowering, Size, copy_span};
 
+/// The rows of a panel with so many outputs or fewer are written out: loops over short rows cost as much as the copies.
+const WRITTEN_OUT: usize = 256;
+
 /// Sizes of a convolution, whichever way it runs.
 pub(super) struct Geometry<'w> {
     pub(super) window: &'w Window,
@@ -214,24 +217,32 @@ impl<'w> Geometry<'w> {
         outer: &[(Var, usize)],
         panel: &Panel<'_>,
         panel_stride: usize,
-        body: impl FnOnce(Affine, Affine, usize) -> Stmt,
+        body: impl Fn(Affine, Affine, usize) -> Stmt,
     ) -> Vec<Stmt> {
         let (first, row_stride) = self.input_offset(outer, panel);
         let channel = draft.var();
         let walk = WindowWalk::new(draft, self.window, &self.planes.padded);
-        let row = draft.var();
-        let plane = first
-            .plus(channel, self.planes.padded_elements())
-            .plus_scaled(&walk.offset, 1)
-            .plus(row, row_stride);
+        let plane = first.plus(channel, self.planes.padded_elements()).plus_scaled(&walk.offset, 1);
         let in_panel = Affine::default()
             .plus(channel, self.window.elements() * panel_stride)
-            .plus_scaled(&walk.place, panel_stride)
-            .plus(row, panel.columns);
+            .plus_scaled(&walk.place, panel_stride);
         let stride = self.window.stride[self.output.len() - 1];
         let mut loops = vec![(channel, self.inputs)];
         loops.extend(&walk.loops);
-        loops.push((row, panel.rows));
-        Stmt::nest(&loops, vec![body(plane, in_panel, stride)])
+        let rows = if panel.width() <= WRITTEN_OUT {
+            let row = |row| {
+                body(
+                    plane.clone().offset(row * row_stride),
+                    in_panel.clone().offset(row * panel.columns),
+                    stride,
+                )
+            };
+            (0..panel.rows).map(row).collect()
+        } else {
+            let row = draft.var();
+            let stmt = body(plane.plus(row, row_stride), in_panel.plus(row, panel.columns), stride);
+            vec![Stmt::repeat(row, Extent::Fixed(panel.rows), vec![stmt])]
+        };
+        Stmt::nest(&loops, rows)
     }
 }
