@@ -122,9 +122,9 @@ fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result
     Ok(Figure {
         case,
         time: times[0],
-        flops: program.run.iter().map(|step| step.cost.flops(batch)).sum(),
+        flops: program.run_steps().iter().map(|step| step.cost.flops(batch)).sum(),
         compile,
-        memory: program.plan.memory.bytes(batch, arguments.threads),
+        memory: program.plan().memory.bytes(batch, arguments.threads),
     })
 }
 

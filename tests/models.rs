@@ -385,7 +385,7 @@ fn a_profile_names_every_kernel_and_profiling_a_trainer_trains() -> Outcome {
     let profile = model.profile(&all, 3)?;
     assert_eq!((profile.batch, profile.threads, profile.runs), (5, 1, 3));
     let names: Vec<&str> = profile.kernels.iter().map(|kernel| kernel.name.as_str()).collect();
-    let steps: Vec<&str> = model.program().run.iter().map(|step| step.name.as_str()).collect();
+    let steps: Vec<&str> = model.program().run_steps().iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, steps);
     assert!(profile.to_string().contains("c1.conv"), "{profile}");
 

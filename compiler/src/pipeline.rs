@@ -70,7 +70,7 @@ pub struct CompileTimes {
 /// let y = builder.layer("f1", &Layer::linear(2), x)?;
 /// builder.output("y", y)?;
 /// let (program, times) = compile(&builder.finish()?, Mode::Inference, &CompileOptions::default(), &Dump::none())?;
-/// assert_eq!(program.run.len(), 1);
+/// assert_eq!(program.run_steps().len(), 1);
 /// assert!(times.codegen.as_secs() < 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -96,8 +96,7 @@ pub fn compile(
         plan.prepare.iter().chain(&plan.run).map(ToString::to_string).collect::<Vec<_>>().join("\n")
     });
     let mut listing = (dump.wants(Stage::Clif) || dump.wants(Stage::Asm)).then(Listing::default);
-    let program =
-        timed(&mut times.codegen, || Program::compile_listing(plan, &options.plan, listing.as_mut()))?;
+    let program = timed(&mut times.codegen, || Program::compile(plan, &options.plan, listing.as_mut()))?;
     if let Some(listing) = listing {
         dump.stage(Stage::Clif, &name, || join(&listing.clif));
         dump.stage(Stage::Asm, &name, || join(&listing.machine));

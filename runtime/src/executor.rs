@@ -85,17 +85,17 @@ impl Executor {
     /// # Errors
     /// [`Error::Threads`] when the system refuses to start them.
     pub fn new(program: Program) -> Result<Self, Error> {
-        let threads = match program.plan.threads {
+        let threads = match program.plan().threads {
             1 => None,
             count => Some(Threads::new(count)?),
         };
         let mut memory = Memory::default();
-        memory.reserve(program.plan.memory.prepared);
-        for (buffer, values) in &program.plan.constants {
-            memory.write(program.plan.prepared_offset(*buffer), values);
+        memory.reserve(program.plan().memory.prepared);
+        for (buffer, values) in &program.plan().constants {
+            memory.write(program.plan().prepared_offset(*buffer), values);
         }
         Ok(Executor {
-            writes_stored: program.plan.writes_stored(),
+            writes_stored: program.plan().writes_stored(),
             prepared: RwLock::new(Prepared { memory, version: None }),
             threads,
             turn: Mutex::new(()),
@@ -111,7 +111,7 @@ impl Executor {
 
     /// The slots to bind, in order.
     pub fn slots(&self) -> &[Slot] {
-        &self.program.plan.slots
+        &self.program.plan().slots
     }
 
     /// Runs the program once: one binding for each slot, in order. `version` tells versions of the parameters apart:
@@ -134,7 +134,7 @@ impl Executor {
         version: u64,
         times: &mut Vec<StepTime>,
     ) -> Result<(), Error> {
-        times.resize(self.program.run.len(), StepTime::default());
+        times.resize(self.program.run_steps().len(), StepTime::default());
         self.run_observed(bindings, batch, version, Some(times))
     }
 
@@ -147,10 +147,10 @@ impl Executor {
     ) -> Result<(), Error> {
         self.check(bindings, batch)?;
         let mut workspace = lock(&self.workspaces).pop().unwrap_or_default();
-        let sizes = &self.program.plan.memory;
+        let sizes = &self.program.plan().memory;
         workspace.batch.reserve(sizes.batch * batch);
         workspace.fixed.reserve(sizes.fixed);
-        workspace.scratch.reserve(sizes.scratch * self.program.plan.threads);
+        workspace.scratch.reserve(sizes.scratch * self.program.plan().threads);
         let mut table = vec![
             workspace.batch.address(),
             workspace.fixed.address(),
@@ -158,18 +158,18 @@ impl Executor {
             workspace.scratch.address(),
         ];
         table.extend(bindings.iter_mut().map(Binding::address));
-        if !self.program.prepare.is_empty() {
+        if !self.program.prepare_steps().is_empty() {
             self.prepare(&mut table, batch, version);
         }
         let mut prepared = self.prepared.read().unwrap_or_else(PoisonError::into_inner);
-        while !self.program.prepare.is_empty() && prepared.version != Some(version) {
+        while !self.program.prepare_steps().is_empty() && prepared.version != Some(version) {
             // Another run prepared another version in between.
             drop(prepared);
             self.prepare(&mut table, batch, version);
             prepared = self.prepared.read().unwrap_or_else(PoisonError::into_inner);
         }
         table[2] = prepared.memory.address_shared();
-        self.steps(&self.program.run, &table, batch, times);
+        self.steps(self.program.run_steps(), &table, batch, times);
         drop(prepared);
         lock(&self.workspaces).push(workspace);
         Ok(())
@@ -179,19 +179,19 @@ impl Executor {
         let mut prepared = self.prepared.write().unwrap_or_else(PoisonError::into_inner);
         if prepared.version != Some(version) {
             table[2] = prepared.memory.address();
-            self.steps(&self.program.prepare, table, batch, None);
+            self.steps(self.program.prepare_steps(), table, batch, None);
             prepared.version = Some(version);
         }
     }
 
     fn check(&self, bindings: &[Binding<'_>], batch: usize) -> Result<(), Error> {
         if batch == 0 {
-            return Err(Error::EmptyBatch { network: self.program.plan.name.clone() });
+            return Err(Error::EmptyBatch { network: self.program.plan().name.clone() });
         }
         let slots = self.slots();
         if bindings.len() != slots.len() {
             return Err(Error::Binding {
-                name: self.program.plan.name.clone(),
+                name: self.program.plan().name.clone(),
                 expected: format!("{} bindings", slots.len()),
                 got: format!("{}", bindings.len()),
             });
@@ -222,7 +222,7 @@ impl Executor {
 
     /// Runs steps one after the other, each on all threads.
     fn steps(&self, steps: &[Step], table: &[*mut f32], batch: usize, mut times: Option<&mut Vec<StepTime>>) {
-        let count = self.program.plan.threads;
+        let count = self.program.plan().threads;
         let Some(threads) = &self.threads else {
             for (index, step) in steps.iter().enumerate() {
                 let start = times.as_ref().map(|_| Instant::now());

@@ -91,7 +91,7 @@ impl Profile {
         run(&mut Vec::new())?;
         let mut measured = Vec::new();
         for _ in 0..runs.max(1) {
-            let mut times = Vec::with_capacity(program.run.len());
+            let mut times = Vec::with_capacity(program.run_steps().len());
             run(&mut times)?;
             measured.push(times);
         }
@@ -100,14 +100,14 @@ impl Profile {
 
     /// The profile of runs already measured: for each, the time of every step.
     pub(crate) fn of_runs(program: &Program, batch: usize, runs: &[Vec<StepTime>]) -> Self {
-        let mut times = vec![Vec::with_capacity(runs.len()); program.run.len()];
+        let mut times = vec![Vec::with_capacity(runs.len()); program.run_steps().len()];
         for run in runs {
             for (times, step) in times.iter_mut().zip(run) {
                 times.push(step.total);
             }
         }
         let kernels = program
-            .run
+            .run_steps()
             .iter()
             .zip(times)
             .map(|(step, mut times)| KernelTime {
@@ -118,7 +118,7 @@ impl Profile {
                 flops: step.cost.flops(batch),
             })
             .collect();
-        let plan = &program.plan;
+        let plan = program.plan();
         let mut profile =
             Profile { network: plan.name.clone(), batch, threads: plan.threads, runs: runs.len(), kernels };
         let total = profile.microseconds();

@@ -105,12 +105,9 @@ pub struct Listing {
 /// Several programs may live at once, and one may run on several threads at once; its code is freed when it is dropped.
 #[derive(Debug)]
 pub struct Program {
-    /// The plan it was compiled from.
-    pub plan: Plan,
-    /// Kernels to run when parameters have changed.
-    pub prepare: Vec<Step>,
-    /// Kernels to run for every batch.
-    pub run: Vec<Step>,
+    plan: Plan,
+    prepare: Vec<Step>,
+    run: Vec<Step>,
     /// Bytes of machine code.
     pub code_bytes: usize,
     #[expect(dead_code, reason = "keeps the code alive as long as the steps that point into it")]
@@ -148,19 +145,12 @@ impl Drop for CodeMemory {
 }
 
 impl Program {
-    /// Compiles a plan.
+    /// Compiles a plan, and writes down what was compiled when asked to. Only for plans as [`plan`](crate::plan::plan)
+    /// made them: running a program trusts their sizes and places.
     ///
     /// # Errors
     /// [`CodegenError`] for a CPU or a vector width there is no code for.
-    pub fn compile(plan: Plan, options: &PlanOptions) -> Result<Program, CodegenError> {
-        Self::compile_listing(plan, options, None)
-    }
-
-    /// Compiles a plan and writes down what was compiled.
-    ///
-    /// # Errors
-    /// As [`Program::compile`].
-    pub fn compile_listing(
+    pub(crate) fn compile(
         plan: Plan,
         options: &PlanOptions,
         listing: Option<&mut Listing>,
@@ -193,6 +183,21 @@ impl Program {
         let code_bytes = compiler.code_bytes;
         let memory = CodeMemory { module: Some(compiler.module) };
         Ok(Program { plan, prepare, run, code_bytes, memory })
+    }
+
+    /// The plan it was compiled from.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Kernels to run when parameters have changed.
+    pub fn prepare_steps(&self) -> &[Step] {
+        &self.prepare
+    }
+
+    /// Kernels to run for every batch.
+    pub fn run_steps(&self) -> &[Step] {
+        &self.run
     }
 
     /// How many programs hold executable memory at present; dropped ones do not count.

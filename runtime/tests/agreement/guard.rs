@@ -91,12 +91,12 @@ pub(crate) fn run_guarded(
     side: Side,
     reversed: bool,
 ) {
-    let Plan { memory, threads, .. } = &program.plan;
+    let Plan { memory, threads, .. } = program.plan();
     let sizes = [memory.batch * batch, memory.fixed, memory.prepared, memory.scratch * threads];
     let mut arenas = sizes.map(|words| Guarded::new(words, side));
-    for (buffer, values) in &program.plan.constants {
+    for (buffer, values) in &program.plan().constants {
         let words: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
-        arenas[2].write(program.plan.prepared_offset(*buffer), &words);
+        arenas[2].write(program.plan().prepared_offset(*buffer), &words);
     }
     let mut bound: Vec<Guarded> = slots
         .iter()
@@ -107,17 +107,17 @@ pub(crate) fn run_guarded(
         })
         .collect();
     let table: Vec<*mut f32> = arenas.iter_mut().chain(&mut bound).map(Guarded::address).collect();
-    for step in program.prepare.iter().chain(&program.run) {
+    for step in program.prepare_steps().iter().chain(program.run_steps()) {
         run_step(step, &table, batch, *threads, reversed);
     }
     for ((slot, words), guarded) in slots.iter_mut().zip(&bound) {
-        assert!(guarded.is_sound(), "{}: something was written outside `{}`", program.plan.name, slot.name);
+        assert!(guarded.is_sound(), "{}: something was written outside `{}`", program.plan().name, slot.name);
         *words = guarded.words();
     }
     assert!(
         arenas.iter().all(Guarded::is_sound),
         "{}: something was written outside an arena",
-        program.plan.name
+        program.plan().name
     );
 }
 

@@ -128,7 +128,7 @@ fn many_threads_with_parameters_of_their_own() {
     let graph = classifier(3);
     for threads in [1, 2] {
         let executor = executor(&graph, Mode::Inference, threads);
-        assert!(!executor.program().prepare.is_empty(), "nothing depends on parameters alone");
+        assert!(!executor.program().prepare_steps().is_empty(), "nothing depends on parameters alone");
         thread::scope(|scope| {
             for version in 0..4_u64 {
                 let (executor, graph) = (&executor, &graph);

@@ -62,7 +62,7 @@ fn run_between_guards(
     reversed: bool,
 ) -> Results {
     let mut slots: Vec<(Slot, Vec<u32>)> =
-        program.plan.slots.iter().map(|slot| (slot.clone(), slot_words(slot, batch, sources))).collect();
+        program.plan().slots.iter().map(|slot| (slot.clone(), slot_words(slot, batch, sources))).collect();
     run_guarded(program, &mut slots, batch, side, reversed);
     let mut results = Results::new();
     for (slot, words) in slots {
