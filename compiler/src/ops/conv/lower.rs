@@ -79,15 +79,8 @@ impl Lower for Conv {
             let group_planes =
                 planes.clone().plus(group, geometry.inputs * geometry.planes.padded_elements());
             let first = geometry.output_offset(&outer, panel);
-            let mut stmts = Vec::new();
-            let right = match gathered {
-                Some(buffer) => {
-                    let to = Address::start(buffer);
-                    stmts.extend(geometry.gather(draft, &outer, panel, &group_planes, &to, panel_stride));
-                    to
-                }
-                None => group_planes.at(&first, 1),
-            };
+            let (mut stmts, right) =
+                geometry.patches_of(draft, &outer, panel, &group_planes, gathered, panel_stride);
             let rows = Cover::exact(geometry.outputs, block.rows);
             let columns = Cover::overlapping(panel.width(), block.columns(), LANES);
             let (row_tile, column_tile) = (draft.var(), draft.var());
@@ -122,11 +115,7 @@ impl Lower for Conv {
             }));
             vec![Stmt::repeat(group, Extent::Fixed(geometry.groups), stmts)]
         };
-        body.extend(panels.rows.branch(row_block, |row, rows| {
-            panels.columns.branch(column_block, |column, columns| {
-                tiles(&mut draft, &Panel { row, rows, column, columns })
-            })
-        }));
+        body.extend(panels.branch(row_block, column_block, |panel| tiles(&mut draft, panel)));
         let mut axes = vec![(n, Extent::Batch(1))];
         axes.extend(outer.iter().map(|&(var, extent)| (var, Extent::Fixed(extent))));
         axes.push((row_block, Extent::Fixed(panels.rows.blocks())));
@@ -214,11 +203,7 @@ impl Lower for ConvGradInput {
         let mut loops = outer.clone();
         loops.push((row_block, panels.rows.blocks()));
         loops.push((column_block, panels.columns.blocks()));
-        let panel_body = panels.rows.branch(row_block, |row, rows| {
-            panels.columns.branch(column_block, |column, columns| {
-                tiles(&mut draft, &Panel { row, rows, column, columns })
-            })
-        });
+        let panel_body = panels.branch(row_block, column_block, |panel| tiles(&mut draft, panel));
         let mut body = Vec::new();
         if !pointwise {
             body.push(fill(planes.clone(), padded_elements, 0.0));
@@ -268,15 +253,8 @@ impl Lower for ConvGradWeight {
             let group_planes =
                 planes.clone().plus(group, geometry.inputs * geometry.planes.padded_elements());
             let first = geometry.output_offset(&outer, panel);
-            let mut stmts = Vec::new();
-            let right = match gathered {
-                Some(buffer) => {
-                    let to = Address::start(buffer);
-                    stmts.extend(geometry.gather(draft, &outer, panel, &group_planes, &to, panel_stride));
-                    to
-                }
-                None => group_planes.at(&first, 1),
-            };
+            let (mut stmts, right) =
+                geometry.patches_of(draft, &outer, panel, &group_planes, gathered, panel_stride);
             let rows = Cover::exact(geometry.outputs, 2);
             let columns = Cover::exact(patch, LANES);
             let (row_tile, column_tile) = (draft.var(), draft.var());
@@ -308,11 +286,7 @@ impl Lower for ConvGradWeight {
         let mut loops = outer.clone();
         loops.push((row_block, panels.rows.blocks()));
         loops.push((column_block, panels.columns.blocks()));
-        let panel_body = panels.rows.branch(row_block, |row, rows| {
-            panels.columns.branch(column_block, |column, columns| {
-                tiles(&mut draft, &Panel { row, rows, column, columns })
-            })
-        });
+        let panel_body = panels.branch(row_block, column_block, |panel| tiles(&mut draft, panel));
         body.extend(Stmt::nest(&loops, panel_body));
         lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), body));
         if let Some(partials) = partials {

@@ -3,7 +3,7 @@
 
 use crate::entity::ValueId;
 use crate::graph::Node;
-use crate::kernel::{Address, Affine, Extent, MapBuilder, Split, Stmt, Var};
+use crate::kernel::{Address, Affine, BufferId, Extent, MapBuilder, Split, Stmt, Var};
 use crate::ops::window::Window;
 use crate::ops::window_walk::{Planes, WindowWalk, strides};
 use crate::plan::{Cover, Im2col, KernelDraft, LANES, Lowering, Size, copy_span};
@@ -41,6 +41,18 @@ pub(super) struct Panel<'a> {
 }
 
 impl Panels {
+    /// Code for the panel whose row and column blocks have these numbers.
+    pub(super) fn branch(
+        &self,
+        row_block: Var,
+        column_block: Var,
+        mut body: impl FnMut(&Panel<'_>) -> Vec<Stmt>,
+    ) -> Vec<Stmt> {
+        self.rows.branch(row_block, |row, rows| {
+            self.columns.branch(column_block, |column, columns| body(&Panel { row, rows, column, columns }))
+        })
+    }
+
     /// How many there are in a plane of these axes before the last two.
     pub(super) fn count(&self, outer: &[(Var, usize)]) -> usize {
         let planes: usize = outer.iter().map(|&(_, extent)| extent).product();
@@ -176,8 +188,27 @@ impl<'w> Geometry<'w> {
         (Vec::new(), padded.plus(n, elements))
     }
 
+    /// Where the patches of a panel are: gathered into a buffer, by the statements given back, or the planes themselves.
+    pub(super) fn patches_of(
+        &self,
+        draft: &mut KernelDraft,
+        outer: &[(Var, usize)],
+        panel: &Panel<'_>,
+        planes: &Address,
+        gathered: Option<BufferId>,
+        panel_stride: usize,
+    ) -> (Vec<Stmt>, Address) {
+        match gathered {
+            Some(buffer) => {
+                let to = Address::start(buffer);
+                (self.gather(draft, outer, panel, planes, &to, panel_stride), to)
+            }
+            None => (Vec::new(), planes.clone().at(&self.output_offset(outer, panel), 1)),
+        }
+    }
+
     /// Statements that gather the patches of a panel.
-    pub(super) fn gather(
+    fn gather(
         &self,
         draft: &mut KernelDraft,
         outer: &[(Var, usize)],
