@@ -3,6 +3,8 @@
 mod clif;
 mod isa;
 mod program;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub use isa::VECTOR_BITS;
 pub use program::{Listing, Program, Step, Units};

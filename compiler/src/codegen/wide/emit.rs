@@ -1,0 +1,476 @@
+//! Instructions on vectors of 256 or 512 bits, by the same names for both widths. Which instructions a leaf is made of
+//! lives in its own file; so does the choice of registers.
+//!
+//! 256 bits: AVX2 and FMA, registers 0 to 15, masks in vector registers. 512 bits: AVX-512F, registers 0 to 31, masks in
+//! mask registers. Functions follow the System V convention on every system.
+
+use iced_x86::code_asm::{CodeAssembler, CodeLabel};
+use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
+
+/// Width of the vectors a function works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::codegen) enum Width {
+    /// AVX2 and FMA.
+    Bits256,
+    /// AVX-512F.
+    Bits512,
+}
+
+impl Width {
+    /// Numbers in a vector.
+    pub(in crate::codegen) fn lanes(self) -> usize {
+        match self {
+            Width::Bits256 => 8,
+            Width::Bits512 => 16,
+        }
+    }
+
+    /// Bytes in a vector.
+    pub(super) fn bytes(self) -> i64 {
+        4 * self.lanes() as i64
+    }
+
+    /// Vector registers.
+    pub(super) fn registers(self) -> usize {
+        match self {
+            Width::Bits256 => 16,
+            Width::Bits512 => 32,
+        }
+    }
+}
+
+/// A vector register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Vector(pub(super) u8);
+
+/// A place in memory: a general register and a distance in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Memory {
+    pub(super) base: Register,
+    pub(super) displacement: i64,
+}
+
+impl Memory {
+    pub(super) fn at(base: Register, displacement: i64) -> Self {
+        Memory { base, displacement }
+    }
+}
+
+/// The second operand of an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Vector(Vector),
+    /// A whole vector in memory, at any address.
+    Memory(Memory),
+}
+
+impl From<Vector> for Source {
+    fn from(vector: Vector) -> Self {
+        Source::Vector(vector)
+    }
+}
+
+impl From<Memory> for Source {
+    fn from(memory: Memory) -> Self {
+        Source::Memory(memory)
+    }
+}
+
+/// Which lanes a load or a store touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lanes {
+    All,
+    /// Those of a mask: the mask register with this number at 512 bits, the vector register at 256.
+    Masked(u8),
+}
+
+/// An instruction of two operands and a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Binary {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    /// The second operand where the first is not larger, and where one is not a number.
+    Maximum,
+    And,
+    /// The second operand without the bits of the first.
+    AndNot,
+    Or,
+    Xor,
+    AddIntegers,
+    SubtractIntegers,
+}
+
+impl Binary {
+    fn code(self, width: Width) -> Code {
+        let (narrow, wide) = match self {
+            Binary::Add => (Code::VEX_Vaddps_ymm_ymm_ymmm256, Code::EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er),
+            Binary::Subtract => {
+                (Code::VEX_Vsubps_ymm_ymm_ymmm256, Code::EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er)
+            }
+            Binary::Multiply => {
+                (Code::VEX_Vmulps_ymm_ymm_ymmm256, Code::EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er)
+            }
+            Binary::Divide => (Code::VEX_Vdivps_ymm_ymm_ymmm256, Code::EVEX_Vdivps_zmm_k1z_zmm_zmmm512b32_er),
+            Binary::Maximum => {
+                (Code::VEX_Vmaxps_ymm_ymm_ymmm256, Code::EVEX_Vmaxps_zmm_k1z_zmm_zmmm512b32_sae)
+            }
+            Binary::And => (Code::VEX_Vandps_ymm_ymm_ymmm256, Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32),
+            Binary::AndNot => (Code::VEX_Vandnps_ymm_ymm_ymmm256, Code::EVEX_Vpandnd_zmm_k1z_zmm_zmmm512b32),
+            Binary::Or => (Code::VEX_Vorps_ymm_ymm_ymmm256, Code::EVEX_Vpord_zmm_k1z_zmm_zmmm512b32),
+            Binary::Xor => (Code::VEX_Vxorps_ymm_ymm_ymmm256, Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32),
+            Binary::AddIntegers => {
+                (Code::VEX_Vpaddd_ymm_ymm_ymmm256, Code::EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32)
+            }
+            Binary::SubtractIntegers => {
+                (Code::VEX_Vpsubd_ymm_ymm_ymmm256, Code::EVEX_Vpsubd_zmm_k1z_zmm_zmmm512b32)
+            }
+        };
+        pick(width, narrow, wide)
+    }
+}
+
+/// A fused multiply-add, by where its operands are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fused {
+    /// `to ← to + a·b`.
+    Accumulate,
+    /// `to ← to·a + b`.
+    MultiplyThenAdd,
+    /// `to ← to − a·b`.
+    AccumulateNegative,
+}
+
+impl Fused {
+    fn code(self, width: Width) -> Code {
+        let (narrow, wide) = match self {
+            Fused::Accumulate => {
+                (Code::VEX_Vfmadd231ps_ymm_ymm_ymmm256, Code::EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er)
+            }
+            Fused::MultiplyThenAdd => {
+                (Code::VEX_Vfmadd213ps_ymm_ymm_ymmm256, Code::EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er)
+            }
+            Fused::AccumulateNegative => {
+                (Code::VEX_Vfnmadd231ps_ymm_ymm_ymmm256, Code::EVEX_Vfnmadd231ps_zmm_k1z_zmm_zmmm512b32_er)
+            }
+        };
+        pick(width, narrow, wide)
+    }
+}
+
+fn pick<T>(width: Width, narrow: T, wide: T) -> T {
+    match width {
+        Width::Bits256 => narrow,
+        Width::Bits512 => wide,
+    }
+}
+
+/// Writes instructions of one function. The first instruction that cannot be encoded is kept as the function's fault.
+pub(super) struct Emitter {
+    pub(super) width: Width,
+    code: CodeAssembler,
+    /// Constants of the function, behind its code; whole vectors.
+    constants: Vec<Vec<u32>>,
+    /// Where they start, and the general register that holds it, once a constant is used.
+    pool: Option<(CodeLabel, Register)>,
+    fault: Option<String>,
+}
+
+impl Emitter {
+    pub(super) fn new(width: Width) -> Result<Self, String> {
+        let code = CodeAssembler::new(64).map_err(|error| error.to_string())?;
+        Ok(Emitter { width, code, constants: Vec::new(), pool: None, fault: None })
+    }
+
+    fn note(&mut self, result: Result<(), IcedError>) {
+        if let Err(error) = result {
+            self.fault.get_or_insert_with(|| error.to_string());
+        }
+    }
+
+    /// Adds an instruction.
+    pub(super) fn put(&mut self, instruction: Result<Instruction, IcedError>) {
+        let result = instruction.and_then(|instruction| self.code.add_instruction(instruction));
+        self.note(result);
+    }
+
+    /// The register of the width's vectors.
+    pub(super) fn register(&self, vector: Vector) -> Register {
+        pick(self.width, Register::YMM0, Register::ZMM0) + u32::from(vector.0)
+    }
+
+    /// A place as the assembler's operand.
+    pub(super) fn memory(&mut self, memory: Memory) -> MemoryOperand {
+        if i32::try_from(memory.displacement).is_err() {
+            self.fault.get_or_insert_with(|| format!("a displacement of {} bytes", memory.displacement));
+        }
+        MemoryOperand::with_base_displ(memory.base, memory.displacement)
+    }
+
+    /// An instruction with a result and one operand.
+    pub(super) fn two(&mut self, (narrow, wide): (Code, Code), to: Vector, from: Source) {
+        let code = pick(self.width, narrow, wide);
+        let to = self.register(to);
+        let instruction = match from {
+            Source::Vector(from) => Instruction::with2(code, to, self.register(from)),
+            Source::Memory(from) => Instruction::with2(code, to, self.memory(from)),
+        };
+        self.put(instruction);
+    }
+
+    fn three(&mut self, code: Code, to: Vector, a: Vector, b: Source) {
+        let (to, a) = (self.register(to), self.register(a));
+        let instruction = match b {
+            Source::Vector(b) => Instruction::with3(code, to, a, self.register(b)),
+            Source::Memory(b) => Instruction::with3(code, to, a, self.memory(b)),
+        };
+        self.put(instruction);
+    }
+
+    /// `to ← a op b`.
+    pub(super) fn binary(&mut self, op: Binary, to: Vector, a: Vector, b: impl Into<Source>) {
+        self.three(op.code(self.width), to, a, b.into());
+    }
+
+    /// A fused multiply-add.
+    pub(super) fn fused(&mut self, op: Fused, to: Vector, a: Vector, b: impl Into<Source>) {
+        self.three(op.code(self.width), to, a, b.into());
+    }
+
+    /// `to ← to + a·b` with one number from memory for all lanes: at 512 bits only.
+    pub(super) fn accumulate_broadcast(&mut self, to: Vector, a: Vector, b: Memory) {
+        let code = Code::EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er;
+        let memory = self.memory(b);
+        let instruction =
+            Instruction::with3(code, self.register(to), self.register(a), memory).map(|mut instruction| {
+                instruction.set_is_broadcast(true);
+                instruction
+            });
+        self.put(instruction);
+    }
+
+    /// Sets a vector to zero.
+    pub(super) fn zero(&mut self, to: Vector) {
+        self.binary(Binary::Xor, to, to, to);
+    }
+
+    /// Copies a register.
+    pub(super) fn copy(&mut self, to: Vector, from: Vector) {
+        if to != from {
+            let codes = (Code::VEX_Vmovups_ymm_ymmm256, Code::EVEX_Vmovups_zmm_k1z_zmmm512);
+            self.two(codes, to, from.into());
+        }
+    }
+
+    /// Loads one number into all lanes.
+    pub(super) fn broadcast(&mut self, to: Vector, from: Memory) {
+        let codes = (Code::VEX_Vbroadcastss_ymm_m32, Code::EVEX_Vbroadcastss_zmm_k1z_xmmm32);
+        self.two(codes, to, from.into());
+    }
+
+    /// Loads a vector; lanes outside the mask become zero and are not touched in memory.
+    pub(super) fn load(&mut self, to: Vector, from: Memory, lanes: Lanes) {
+        let codes = (Code::VEX_Vmovups_ymm_ymmm256, Code::EVEX_Vmovups_zmm_k1z_zmmm512);
+        match (self.width, lanes) {
+            (_, Lanes::All) => self.two(codes, to, from.into()),
+            (Width::Bits256, Lanes::Masked(mask)) => {
+                let memory = self.memory(from);
+                let (to, mask) = (self.register(to), self.register(Vector(mask)));
+                self.put(Instruction::with3(Code::VEX_Vmaskmovps_ymm_ymm_m256, to, mask, memory));
+            }
+            (Width::Bits512, Lanes::Masked(mask)) => {
+                let memory = self.memory(from);
+                let instruction = Instruction::with2(codes.1, self.register(to), memory);
+                self.put(instruction.map(|mut instruction| {
+                    instruction.set_op_mask(Register::K0 + u32::from(mask));
+                    instruction.set_zeroing_masking(true);
+                    instruction
+                }));
+            }
+        }
+    }
+
+    /// Stores a vector; memory of lanes outside the mask is not touched.
+    pub(super) fn store(&mut self, from: Vector, to: Memory, lanes: Lanes) {
+        let memory = self.memory(to);
+        let register = self.register(from);
+        let instruction = match (self.width, lanes) {
+            (Width::Bits256, Lanes::All) => {
+                Instruction::with2(Code::VEX_Vmovups_ymmm256_ymm, memory, register)
+            }
+            (Width::Bits512, Lanes::All) => {
+                Instruction::with2(Code::EVEX_Vmovups_zmmm512_k1z_zmm, memory, register)
+            }
+            (Width::Bits256, Lanes::Masked(mask)) => {
+                let mask = self.register(Vector(mask));
+                Instruction::with3(Code::VEX_Vmaskmovps_m256_ymm_ymm, memory, mask, register)
+            }
+            (Width::Bits512, Lanes::Masked(mask)) => {
+                Instruction::with2(Code::EVEX_Vmovups_zmmm512_k1z_zmm, memory, register).map(
+                    |mut instruction| {
+                        instruction.set_op_mask(Register::K0 + u32::from(mask));
+                        instruction
+                    },
+                )
+            }
+        };
+        self.put(instruction);
+    }
+
+    /// Makes the mask of the first `count` lanes, a number known now. At 512 bits `register` is overwritten.
+    pub(super) fn mask_of_first(&mut self, mask: u8, count: usize, register: Register) {
+        match self.width {
+            Width::Bits512 => {
+                self.move_number(register, (1 << count) - 1);
+                let narrow = narrow_register(register);
+                self.put(Instruction::with2(Code::VEX_Kmovw_kr_r32, Register::K0 + u32::from(mask), narrow));
+            }
+            Width::Bits256 => {
+                let words = (0..self.width.lanes()).map(|lane| if lane < count { u32::MAX } else { 0 });
+                let from = self.constant(words.collect());
+                self.load(Vector(mask), from, Lanes::All);
+            }
+        }
+    }
+
+    /// Fetches a cache line to the second-level cache.
+    pub(super) fn prefetch(&mut self, from: Memory) {
+        let memory = self.memory(from);
+        self.put(Instruction::with1(Code::Prefetcht1_m8, memory));
+    }
+
+    /// Announces the constants of the function: `register` holds their place from here on.
+    pub(super) fn use_constants(&mut self, register: Register) {
+        let label = self.code.create_label();
+        let memory = iced_x86::code_asm::ptr(label);
+        let result = match register {
+            Register::R11 => self.code.lea(iced_x86::code_asm::r11, memory),
+            _ => self.code.lea(iced_x86::code_asm::rax, memory),
+        };
+        self.note(result);
+        self.pool = Some((label, register));
+    }
+
+    /// The place of a constant vector of these words.
+    pub(super) fn constant(&mut self, words: Vec<u32>) -> Memory {
+        let index = match self.constants.iter().position(|known| *known == words) {
+            Some(index) => index,
+            None => {
+                self.constants.push(words);
+                self.constants.len() - 1
+            }
+        };
+        let Some((_, register)) = self.pool else {
+            self.fault.get_or_insert_with(|| "a constant without a place for constants".to_owned());
+            return Memory::at(Register::RAX, 0);
+        };
+        Memory::at(register, index as i64 * self.width.bytes())
+    }
+
+    /// The place of a vector of one number.
+    pub(super) fn number(&mut self, number: f32) -> Memory {
+        self.constant(vec![number.to_bits(); self.width.lanes()])
+    }
+
+    /// The place of a vector of one integer.
+    pub(super) fn integer(&mut self, number: i32) -> Memory {
+        self.constant(vec![number.cast_unsigned(); self.width.lanes()])
+    }
+
+    /// `to ← from`, general registers.
+    pub(super) fn move_register(&mut self, to: Register, from: Register) {
+        self.put(Instruction::with2(Code::Mov_r64_rm64, to, from));
+    }
+
+    /// `to ← number`.
+    pub(super) fn move_number(&mut self, to: Register, number: i64) {
+        self.put(Instruction::with2(Code::Mov_r64_imm64, to, number));
+    }
+
+    /// `to ← to + number`.
+    pub(super) fn add_number(&mut self, to: Register, number: i64) {
+        match i32::try_from(number) {
+            Ok(0) => {}
+            Ok(number) => self.put(Instruction::with2(Code::Add_rm64_imm32, to, number)),
+            Err(_) => {
+                self.fault.get_or_insert_with(|| format!("a distance of {number} bytes"));
+            }
+        }
+    }
+
+    /// Loads a general register.
+    pub(super) fn load_register(&mut self, to: Register, from: Memory) {
+        let memory = self.memory(from);
+        self.put(Instruction::with2(Code::Mov_r64_rm64, to, memory));
+    }
+
+    /// Stores a general register.
+    pub(super) fn store_register(&mut self, from: Register, to: Memory) {
+        let memory = self.memory(to);
+        self.put(Instruction::with2(Code::Mov_rm64_r64, memory, from));
+    }
+
+    /// Saves a general register on the stack.
+    pub(super) fn push(&mut self, register: Register) {
+        self.put(Instruction::with1(Code::Push_r64, register));
+    }
+
+    /// Takes a general register back from the stack.
+    pub(super) fn pop(&mut self, register: Register) {
+        self.put(Instruction::with1(Code::Pop_r64, register));
+    }
+
+    /// A place in the code, to be set where it is.
+    pub(super) fn label(&mut self) -> CodeLabel {
+        self.code.create_label()
+    }
+
+    /// Sets a label here.
+    pub(super) fn here(&mut self, label: &mut CodeLabel) {
+        let result = self.code.set_label(label);
+        self.note(result);
+    }
+
+    /// Subtracts 1 from a register and jumps while the result is not zero.
+    pub(super) fn count_down(&mut self, register: Register, label: CodeLabel) {
+        self.put(Instruction::with1(Code::Dec_rm64, register));
+        let result = self.code.jnz(label);
+        self.note(result);
+    }
+
+    /// Jumps when a register is zero.
+    pub(super) fn jump_if_zero(&mut self, register: Register, label: CodeLabel) {
+        self.put(Instruction::with2(Code::Test_rm64_r64, register, register));
+        let result = self.code.jz(label);
+        self.note(result);
+    }
+
+    /// Leaves the function. Upper halves are cleared, so that code with narrower vectors does not wait for them.
+    pub(super) fn leave(&mut self) {
+        self.put(Ok(Instruction::with(Code::VEX_Vzeroupper)));
+        self.put(Ok(Instruction::with(Code::Retnq)));
+    }
+
+    /// The machine code with its constants; the function may be placed at any multiple of 64.
+    pub(super) fn finish(mut self) -> Result<Vec<u8>, String> {
+        if let Some((mut label, _)) = self.pool.take() {
+            let result = self.code.set_label(&mut label);
+            self.note(result);
+            let words: Vec<u32> = self.constants.concat();
+            // A label needs something behind it.
+            let words = if words.is_empty() { vec![0] } else { words };
+            let result = self.code.dd(&words);
+            self.note(result);
+        }
+        match self.fault {
+            Some(fault) => Err(fault),
+            None => self.code.assemble(0).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+/// The lower half of a general register.
+fn narrow_register(register: Register) -> Register {
+    Register::EAX + (register as u32 - Register::RAX as u32)
+}

@@ -1,0 +1,5 @@
+//! Leaves for wide vectors, assembled: the only machine code that is not Cranelift's. Loops around leaves are.
+
+mod emit;
+
+pub(in crate::codegen) use emit::Width;
