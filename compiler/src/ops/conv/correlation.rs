@@ -82,21 +82,20 @@ pub(super) struct Packing<'a> {
     pub(super) reversed: bool,
     /// Taps of the weight along the last axis.
     pub(super) row: usize,
-    /// Outputs of a block.
-    pub(super) block: usize,
     /// The order in which tiles meet taps and inputs: inputs innermost where the input has its channels last.
     pub(super) layout: Layout,
 }
 
 impl Packing<'_> {
     /// Adds the kernel that packs the weights, and says where they are.
-    pub(super) fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) -> Packed {
+    /// So many outputs lie side by side.
+    pub(super) fn lower(&self, lowering: &mut Lowering<'_>, node: &Node, block_outputs: usize) -> Packed {
         let [rows, columns] = self.taps;
         let depth = rows.1 * columns.1 * self.inputs;
         let group = depth * self.outputs;
         let buffer = lowering.temporary(self.name, Size { batched: false, elements: self.groups * group });
         let mut draft = lowering.draft(node, "weights in the order in which tiles meet them").part("pack");
-        let blocks = Cover::exact(self.outputs, self.block);
+        let blocks = Cover::exact(self.outputs, block_outputs);
         let (g, block, c) = (draft.var(), draft.var(), draft.var());
         let (row, column) = (draft.var(), draft.var());
         let tap = |offset: Affine, var: Var, first: usize, every: usize, scale: usize| {
