@@ -107,9 +107,10 @@ mod tests {
     fn every_block_fits() {
         for bits in [128, 256, 512] {
             let vectors = Vectors::of_bits(bits);
-            assert!(Block::all(vectors).all(|block| {
-                block.rows * (block.columns / vectors.lanes) + 2 < vectors.registers
-            }));
+            assert!(
+                Block::all(vectors)
+                    .all(|block| { block.rows * (block.columns / vectors.lanes) + 2 < vectors.registers })
+            );
         }
     }
 }

@@ -50,7 +50,8 @@ impl Lower for Conv {
         let geometry = Geometry::new(&self.window, self.groups, &input, channels);
         let pointwise = geometry.is_pointwise();
         let panels = geometry.panels(lowering.options.im2col, vectors);
-        let panel_stride = if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels, vectors) };
+        let panel_stride =
+            if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels, vectors) };
         let (patch, positions) = (geometry.patch(), geometry.positions());
         let block = Block::choose(vectors, geometry.outputs, panels.rows.size * panels.columns.size);
         let note = if pointwise {
@@ -94,7 +95,8 @@ impl Lower for Conv {
                         .plus_scaled(&channel, positions)
                         .plus_scaled(&first, 1)
                         .plus_scaled(column, 1);
-                    let (steps, addresses) = epilogue(&self.epilogue, &operands, &channel, &element, positions);
+                    let (steps, addresses) =
+                        epilogue(&self.epilogue, &operands, &channel, &element, positions);
                     vec![Stmt::Tile(Box::new(TileCall {
                         tile: Tile {
                             rows: height,
@@ -134,7 +136,8 @@ impl Lower for ConvGradInput {
         let geometry = Geometry::new(&self.window, self.groups, &input, channels);
         let pointwise = geometry.is_pointwise();
         let panels = geometry.panels(lowering.options.im2col, vectors);
-        let panel_stride = if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels, vectors) };
+        let panel_stride =
+            if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels, vectors) };
         let (patch, positions) = (geometry.patch(), geometry.positions());
         let block = Block::choose(vectors, patch, panels.rows.size * panels.columns.size);
         let note = if pointwise {
@@ -227,7 +230,8 @@ impl Lower for ConvGradWeight {
         let geometry = Geometry::new(&self.window, self.groups, &input, channels);
         let pointwise = geometry.is_pointwise();
         let panels = geometry.panels(lowering.options.im2col, vectors);
-        let panel_stride = if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels, vectors) };
+        let panel_stride =
+            if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels, vectors) };
         let (patch, positions) = (geometry.patch(), geometry.positions());
         let elements = channels * patch;
         let threads = lowering.options.threads;

@@ -6,7 +6,7 @@ use crate::graph::Node;
 use crate::kernel::{Address, Affine, BufferId, Extent, MapBuilder, Split, Stmt, Var};
 use crate::ops::window::Window;
 use crate::ops::window_walk::{Planes, WindowWalk, strides};
-use crate::plan::{Cover, Im2col, KernelDraft, Lowering, Vectors, Size, copy_span};
+use crate::plan::{Cover, Im2col, KernelDraft, Lowering, Size, Vectors, copy_span};
 
 /// The rows of a panel with so many outputs or fewer are written out: loops over short rows cost as much as the copies.
 const WRITTEN_OUT: usize = 256;
