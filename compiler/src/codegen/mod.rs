@@ -38,9 +38,7 @@ pub enum CodegenError {
         bits: usize,
     },
     /// Vectors of a width this CPU does not have.
-    #[error(
-        "this CPU has no vectors of {bits} bits (they need {needs}); leave `vector_bits` unset to get {widest}"
-    )]
+    #[error("this CPU has no vectors of {bits} bits (they need {needs}); leave `vector_bits` unset to get {widest}")]
     MissingVectors {
         /// The width asked for.
         bits: usize,
@@ -50,9 +48,7 @@ pub enum CodegenError {
         widest: usize,
     },
     /// Wide vectors and at the same time only the instructions that every CPU has.
-    #[error(
-        "every CPU has vectors of 128 bits only: `features` must be `Native` for a `vector_bits` of {bits}"
-    )]
+    #[error("every CPU has vectors of 128 bits only: `features` must be `Native` for a `vector_bits` of {bits}")]
     BaselineVectors {
         /// The width asked for.
         bits: usize,
