@@ -120,7 +120,7 @@ pub use windlass_runtime::{
 /// What expansions of [`network!`] name; no part of the public interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use windlass_runtime::network::expansion::{embedded, exactly};
+    pub use windlass_runtime::network::expansion::embedded;
 }
 
 /// Runs the programs in the README.

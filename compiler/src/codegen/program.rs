@@ -14,7 +14,7 @@ use super::isa::Target;
 use super::{CodegenError, clif};
 use crate::kernel::{Extent, Kernel, Split, Tile};
 use crate::ops::Cost;
-use crate::plan::{Plan, PlanOptions};
+use crate::plan::{Plan, PlanOptions, Traffic};
 
 /// `(table, batch, first, last, thread)`.
 type KernelFunction = unsafe extern "C" fn(*const *mut f32, usize, usize, usize, usize);
@@ -74,11 +74,16 @@ pub struct Step {
     pub units: Units,
     /// The work.
     pub cost: Cost,
+    /// What it reads and writes.
+    pub traffic: Traffic,
+    /// Whether each of the plan's threads leaves results of its own for a later step to add up: such a step runs once for
+    /// every thread, though one may do so for all.
+    pub is_per_thread: bool,
     function: KernelFunction,
 }
 
 impl Step {
-    /// Runs one thread's share.
+    /// Runs one thread's share. One thread may run all of a step, as one of one, or the shares of several in turn.
     ///
     /// # Safety
     /// The program must be alive. `table` must hold the addresses its plan's memory and slots ask for, each valid for
@@ -172,6 +177,8 @@ impl Program {
                         note: kernel.note.clone(),
                         units: Units::of(kernel),
                         cost: kernel.cost,
+                        traffic: Traffic::of(kernel, &plan),
+                        is_per_thread: kernel.thread.is_some() || !kernel.setup.is_empty(),
                         // SAFETY: the address is that of a function with the signature `clif::kernel_signature`, in the
                         // calling convention of the host's C.
                         function: unsafe { std::mem::transmute::<*const u8, KernelFunction>(address) },

@@ -10,6 +10,7 @@ mod memory;
 mod options;
 mod product;
 mod text;
+mod traffic;
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,6 +20,7 @@ pub use lowering::{KernelDraft, Lower, Lowering};
 pub(crate) use lowering::{copy_span, fill};
 pub use options::{Features, Im2col, PlanOptions};
 pub use product::{Block, LANES};
+pub use traffic::Traffic;
 
 use crate::entity::ValueId;
 use crate::error::GraphError;
