@@ -84,6 +84,7 @@ pub fn compile(
     dump: &Dump,
 ) -> Result<(Program, CompileTimes), CompileError> {
     check(&options.plan)?;
+    crate::codegen::check_width(&options.plan)?;
     let name = graph.name().to_owned();
     let mut times = CompileTimes::default();
     dump.stage(Stage::Graph, &name, || graph.to_string());

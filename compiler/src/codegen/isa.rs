@@ -3,11 +3,63 @@
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable, Flags};
 
-use super::CodegenError;
+use super::{CodegenError, wide};
 use crate::plan::{Features, PlanOptions};
 
-/// Widths of vectors, in bits, that there is code for.
-pub const VECTOR_BITS: [usize; 1] = [128];
+/// Widths of vectors, in bits, that there is code for: 128 everywhere, the others on x86-64 CPUs that have them.
+pub const VECTOR_BITS: [usize; 3] = [128, 256, 512];
+
+/// The widths of vectors, in bits, that this CPU has among [`VECTOR_BITS`], the narrowest first.
+///
+/// ```
+/// assert_eq!(windlass_compiler::codegen::available_vector_bits()[0], 128);
+/// ```
+pub fn available_vector_bits() -> Vec<usize> {
+    VECTOR_BITS.into_iter().filter(|&bits| missing(bits).is_none()).collect()
+}
+
+/// The widest vectors code may use by default.
+pub(crate) fn widest(features: Features) -> usize {
+    match features {
+        Features::Baseline => 128,
+        Features::Native => available_vector_bits().last().copied().unwrap_or(128),
+    }
+}
+
+/// What this CPU lacks for a width.
+#[cfg(target_arch = "x86_64")]
+fn missing(bits: usize) -> Option<&'static str> {
+    let fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    match bits {
+        256 if !fma => Some("AVX2 and FMA"),
+        512 if !fma || !is_x86_feature_detected!("avx512f") => Some("AVX-512F"),
+        _ => None,
+    }
+}
+
+/// What this CPU lacks for a width.
+#[cfg(not(target_arch = "x86_64"))]
+fn missing(bits: usize) -> Option<&'static str> {
+    (bits > 128).then_some("AVX2 or AVX-512F")
+}
+
+/// Checks that there is code for the width asked for, and that this CPU runs it.
+///
+/// # Errors
+/// [`CodegenError::VectorWidth`] and [`CodegenError::MissingVectors`].
+pub(crate) fn check_width(options: &PlanOptions) -> Result<(), CodegenError> {
+    let Some(bits) = options.vector_bits else { return Ok(()) };
+    if !VECTOR_BITS.contains(&bits) {
+        return Err(CodegenError::VectorWidth { bits });
+    }
+    if let Some(needs) = missing(bits) {
+        return Err(CodegenError::MissingVectors { bits, needs, widest: widest(Features::Native) });
+    }
+    if bits > 128 && options.features == Features::Baseline {
+        return Err(CodegenError::BaselineVectors { bits });
+    }
+    Ok(())
+}
 
 /// What code is generated for.
 pub(crate) struct Target {
@@ -18,15 +70,13 @@ pub(crate) struct Target {
     pub(crate) leaves: OwnedTargetIsa,
     /// Whether fused multiply-add is one instruction.
     pub(crate) fma: bool,
+    /// The width of assembled leaves; `None` leaves them all to Cranelift.
+    pub(crate) wide: Option<wide::Width>,
 }
 
 impl Target {
     pub(crate) fn new(options: &PlanOptions) -> Result<Self, CodegenError> {
-        if let Some(bits) = options.vector_bits
-            && !VECTOR_BITS.contains(&bits)
-        {
-            return Err(CodegenError::VectorWidth { bits });
-        }
+        check_width(options)?;
         let loops = isa(options, "speed")?;
         let leaves = isa(options, "none")?;
         let fma = match loops.triple().architecture {
@@ -36,7 +86,12 @@ impl Target {
             target_lexicon::Architecture::Aarch64(_) => true,
             _ => false,
         };
-        Ok(Target { loops, leaves, fma })
+        let wide = match options.vectors().lanes {
+            8 => Some(wide::Width::Bits256),
+            16 => Some(wide::Width::Bits512),
+            _ => None,
+        };
+        Ok(Target { loops, leaves, fma, wide })
     }
 }
 

@@ -3,10 +3,10 @@
 mod clif;
 mod isa;
 mod program;
-#[cfg(target_arch = "x86_64")]
 mod wide;
 
-pub use isa::VECTOR_BITS;
+pub use isa::{VECTOR_BITS, available_vector_bits};
+pub(crate) use isa::{check_width, widest};
 pub use program::{Listing, Program, Step, Units};
 
 use thiserror::Error;
@@ -31,9 +31,29 @@ pub(crate) mod table {
 pub enum CodegenError {
     /// Vectors of a width there is no code for.
     #[error(
-        "there is no code for vectors of {bits} bits yet; leave `vector_bits` unset or use one of {VECTOR_BITS:?}"
+        "there is no code for vectors of {bits} bits; leave `vector_bits` unset or use one of {VECTOR_BITS:?}"
     )]
     VectorWidth {
+        /// The width asked for.
+        bits: usize,
+    },
+    /// Vectors of a width this CPU does not have.
+    #[error(
+        "this CPU has no vectors of {bits} bits (they need {needs}); leave `vector_bits` unset to get {widest}"
+    )]
+    MissingVectors {
+        /// The width asked for.
+        bits: usize,
+        /// The instructions it needs.
+        needs: &'static str,
+        /// The widest there are.
+        widest: usize,
+    },
+    /// Wide vectors and at the same time only the instructions that every CPU has.
+    #[error(
+        "every CPU has vectors of 128 bits only: `features` must be `Native` for a `vector_bits` of {bits}"
+    )]
+    BaselineVectors {
         /// The width asked for.
         bits: usize,
     },

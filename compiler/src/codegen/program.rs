@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{FuncRef, Function, UserFuncName};
+use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, default_libcall_names};
 
 use super::isa::Target;
-use super::{CodegenError, clif};
+use super::{CodegenError, clif, wide};
 use crate::kernel::{Extent, Kernel, Split, Tile};
 use crate::ops::Cost;
 use crate::plan::{Plan, PlanOptions, Traffic};
@@ -288,19 +289,36 @@ impl<'t> Compiler<'t> {
             return Ok(());
         }
         let name = format!("tile{}:{}x{}", self.leaves.len(), tile.rows, tile.columns);
-        let signature = clif::tile_signature(tile, self.module.isa().default_call_conv());
+        let wide = self.target.wide.filter(|&width| wide::tile_fits(tile, width));
+        let convention = match wide {
+            Some(_) => CallConv::SystemV,
+            None => self.module.isa().default_call_conv(),
+        };
+        let signature = clif::tile_signature(tile, convention);
         let id = self
             .module
             .declare_function(&name, Linkage::Local, &signature)
             .map_err(|error| refused(&name, &error))?;
+        self.leaves.insert(tile.clone(), id);
+        if let Some(width) = wide {
+            let bytes = wide::build_tile(tile, width).map_err(|reason| refused(&name, &reason))?;
+            return self.define_assembled(id, &name, &bytes);
+        }
         self.context.func = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
         let mut builder = FunctionBuilder::new(&mut self.context.func, &mut self.functions);
         clif::build_tile(tile, &mut builder, self.target.fma);
         builder.seal_all_blocks();
         builder.finalize(self.target.leaves.frontend_config());
-        self.define(id, &name, true)?;
-        self.leaves.insert(tile.clone(), id);
-        Ok(())
+        self.define(id, &name, true)
+    }
+
+    /// Adds a function that is machine code already.
+    fn define_assembled(&mut self, id: FuncId, name: &str, bytes: &[u8]) -> Result<(), CodegenError> {
+        if let Some(listing) = &mut self.listing {
+            listing.machine.push((name.to_owned(), wide::listing(bytes)));
+        }
+        self.code_bytes += bytes.len();
+        self.module.define_function_bytes(id, 64, bytes, &[]).map_err(|error| refused(name, &error))
     }
 
     fn define(&mut self, id: FuncId, name: &str, is_leaf: bool) -> Result<(), CodegenError> {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Address, Affine, Expr, Extent, Fold, Kernel, Map, Mode, Reducer, Split, Start, Stmt, TileCall, Var,
+    Address, Affine, Expr, Extent, Fold, Kernel, Map, Mode, Reducer, Rows, Split, Start, Stmt, TileCall, Var,
 };
 
 impl Display for Var {
@@ -110,7 +110,7 @@ fn write_tile(f: &mut Formatter<'_>, call: &TileCall, indent: &str) -> fmt::Resu
         call.output,
         tile.output_row,
         call.left,
-        tile.left_row,
+        tile.left_rows,
         call.right,
         tile.right_column
     )?;
@@ -132,6 +132,15 @@ fn write_tile(f: &mut Formatter<'_>, call: &TileCall, indent: &str) -> fmt::Resu
         }
     }
     writeln!(f)
+}
+
+impl Display for Rows {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.run {
+            usize::MAX => write!(f, "{}", self.near),
+            run => write!(f, "{} ({run} times) {}", self.near, self.far),
+        }
+    }
 }
 
 fn write_map(f: &mut Formatter<'_>, map: &Map, indent: &str) -> fmt::Result {

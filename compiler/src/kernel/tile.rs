@@ -39,8 +39,11 @@ pub enum TileStep {
     AddPerRow,
     /// Adds one number per column, columns contiguous.
     AddPerColumn,
-    /// Adds an element of a value laid out like the result.
-    AddElement,
+    /// Adds an element of a value whose columns are contiguous, with its own distance between rows.
+    AddElement {
+        /// Distance between rows.
+        row: usize,
+    },
     /// Rectifies.
     Relu,
     /// Logistic function.
@@ -52,7 +55,30 @@ pub enum TileStep {
 impl TileStep {
     /// Whether it takes an operand.
     pub fn takes_operand(self) -> bool {
-        matches!(self, TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement)
+        matches!(self, TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement { .. })
+    }
+}
+
+/// Where the rows of an operand start: runs of neighbouring rows, and the runs among themselves. Strides are in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rows {
+    /// Rows in a run.
+    pub run: usize,
+    /// Distance between rows of a run.
+    pub near: usize,
+    /// Distance between runs.
+    pub far: usize,
+}
+
+impl Rows {
+    /// Rows all the same distance apart.
+    pub fn evenly(distance: usize) -> Self {
+        Rows { run: usize::MAX, near: distance, far: 0 }
+    }
+
+    /// Where a row starts.
+    pub fn start(self, row: usize) -> usize {
+        row / self.run * self.far + row % self.run * self.near
     }
 }
 
@@ -65,8 +91,8 @@ pub struct Tile {
     pub columns: usize,
     /// How the operands meet.
     pub form: Form,
-    /// Distance between rows of the left operand.
-    pub left_row: usize,
+    /// Rows of the left operand.
+    pub left_rows: Rows,
     /// Distance between columns of the right operand; 1 in the broadcast form.
     pub right_column: usize,
     /// The reduction loops, outermost first.

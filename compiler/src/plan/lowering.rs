@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Buffer, Place, PlanOptions, Size};
+use super::{Buffer, Place, PlanOptions, Size, Vectors};
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Extent, Kernel, MapBuilder, Split, Stmt, Var};
@@ -21,6 +21,8 @@ pub struct Lowering<'g> {
     graph: &'g Graph,
     /// How the plan is to be made.
     pub options: &'g PlanOptions,
+    /// The vectors the code will work on.
+    pub vectors: Vectors,
     uses: Vec<usize>,
     values: HashMap<ValueId, BufferId>,
     kernels: Vec<Kernel>,
@@ -35,6 +37,7 @@ impl<'g> Lowering<'g> {
         Lowering {
             graph,
             options,
+            vectors: options.vectors(),
             uses: graph.use_counts(),
             values: HashMap::new(),
             kernels: Vec::new(),

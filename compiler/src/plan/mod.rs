@@ -19,7 +19,7 @@ pub use cover::Cover;
 pub use lowering::{KernelDraft, Lower, Lowering};
 pub(crate) use lowering::{copy_span, fill};
 pub use options::{Features, Im2col, PlanOptions};
-pub use product::{Block, LANES};
+pub use product::{Block, Vectors};
 pub use traffic::Traffic;
 
 use crate::entity::ValueId;

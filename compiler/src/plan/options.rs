@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Vectors;
+
 /// How convolutions get their patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -31,7 +33,7 @@ pub enum Features {
 pub struct PlanOptions {
     /// Threads that share each run; 1 is truly serial.
     pub threads: usize,
-    /// Width of vectors in bits; `None` takes the widest there is code for. Only 128 at present.
+    /// Width of vectors in bits: 128, 256 (AVX2 and FMA) or 512 (AVX-512F); `None` takes the widest this CPU has.
     pub vector_bits: Option<usize>,
     /// The instructions code may use.
     pub features: Features,
@@ -39,6 +41,13 @@ pub struct PlanOptions {
     pub im2col: Im2col,
     /// Whether Cranelift checks the code it is given.
     pub verify_code: bool,
+}
+
+impl PlanOptions {
+    /// The vectors code will work on. Where the CPU lacks the width asked for, compiling is an error, before it matters.
+    pub fn vectors(&self) -> Vectors {
+        Vectors::of_bits(self.vector_bits.unwrap_or_else(|| crate::codegen::widest(self.features)))
+    }
 }
 
 impl Default for PlanOptions {

@@ -1,48 +1,75 @@
-//! Choosing the register block of a product.
+//! The vectors a plan is made for, and the choice of a product's register block.
 
 use super::Cover;
 
-/// Lanes of the vectors there is code for.
-pub const LANES: usize = 4;
+/// The vectors that code works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Vectors {
+    /// Numbers in one.
+    pub lanes: usize,
+    /// How many a core has registers for.
+    pub registers: usize,
+}
+
+impl Vectors {
+    /// The vectors of a width: 128 bits on every CPU, 256 with AVX2, 512 with AVX-512.
+    pub fn of_bits(bits: usize) -> Self {
+        Vectors { lanes: bits / 32, registers: if bits > 256 { 32 } else { 16 } }
+    }
+
+    /// Whether a block's accumulators fit the registers beside what a step loads: at 128 bits vectors of columns, an
+    /// element of the row and the copy that a fused multiply-add overwrites; in wider vectors no copy, but a mask, and
+    /// four registers for an activation.
+    fn hold(self, rows: usize, vectors: usize) -> bool {
+        let sums = rows * vectors;
+        match self.lanes {
+            4 => sums + vectors + 2 <= self.registers,
+            _ => {
+                let masks = usize::from(self.registers == 16);
+                sums + (vectors + 1).max(4) + masks <= self.registers
+            }
+        }
+    }
+}
 
 /// A register block: rows of the result, and vectors of columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
     /// Rows.
     pub rows: usize,
-    /// Vectors of columns.
-    pub vectors: usize,
+    /// Columns.
+    pub columns: usize,
 }
 
-/// Blocks whose accumulators, operands and the multiplicand that a fused multiply-add overwrites fit 16 registers.
-const BLOCKS: [Block; 7] = [
-    Block { rows: 3, vectors: 3 },
-    Block { rows: 4, vectors: 2 },
-    Block { rows: 2, vectors: 4 },
-    Block { rows: 5, vectors: 2 },
-    Block { rows: 2, vectors: 3 },
-    Block { rows: 1, vectors: 6 },
-    Block { rows: 6, vectors: 1 },
-];
-
 impl Block {
-    /// Columns of the block.
-    pub fn columns(self) -> usize {
-        self.vectors * LANES
+    /// The block of dot products: items or outputs by columns, each with vectors along the reduction. Each load serves
+    /// several sums, and what a step loads fits the registers beside them.
+    pub fn of_dots(vectors: Vectors) -> Block {
+        if vectors.registers > 16 { Block { rows: 4, columns: 6 } } else { Block { rows: 2, columns: 4 } }
     }
 
-    /// Cycles of one step of the reduction on a core with two fused multiply-add units of latency 4 and two loads a
+    /// The time of one step of the reduction on a core with two fused multiply-add units of latency 4 and two loads a
     /// cycle, in halves of a cycle.
-    fn half_cycles(rows: usize, vectors: usize) -> usize {
+    pub fn half_cycles(rows: usize, vectors: usize) -> usize {
         const LATENCY: usize = 8;
         (rows * vectors).max(rows + vectors).max(LATENCY)
     }
 
+    /// Every block that fits the registers.
+    pub fn all(vectors: Vectors) -> impl Iterator<Item = Block> {
+        (1..=vectors.registers).flat_map(move |rows| {
+            (1..=vectors.registers)
+                .filter(move |&count| vectors.hold(rows, count))
+                .map(move |count| Block { rows, columns: count * vectors.lanes })
+        })
+    }
+
     /// The block that covers a result of so many rows and columns in the least time.
-    pub fn choose(rows: usize, columns: usize) -> Block {
+    pub fn choose(vectors: Vectors, rows: usize, columns: usize) -> Block {
+        let lanes = vectors.lanes;
         let time = |block: &Block| {
             let row_cover = Cover::exact(rows, block.rows);
-            let column_cover = Cover::overlapping(columns, block.columns(), LANES);
+            let column_cover = Cover::overlapping(columns, block.columns, lanes);
             let sizes = |cover: &Cover| {
                 let tail = cover.tail.map(|(_, size)| (1, size));
                 [Some((cover.full, cover.size)), tail].into_iter().flatten().collect::<Vec<_>>()
@@ -50,25 +77,40 @@ impl Block {
             let mut total = 0;
             for (row_blocks, rows) in sizes(&row_cover) {
                 for (column_blocks, columns) in sizes(&column_cover) {
-                    total += row_blocks * column_blocks * Block::half_cycles(rows, columns.div_ceil(LANES));
+                    total += row_blocks * column_blocks * Block::half_cycles(rows, columns.div_ceil(lanes));
                 }
             }
-            total
+            // Of equals the one with the fewest loads.
+            (total, row_cover.blocks() * column_cover.blocks())
         };
-        BLOCKS.into_iter().min_by_key(time).unwrap_or(BLOCKS[0])
+        Block::all(vectors).min_by_key(time).unwrap_or(Block { rows: 1, columns: lanes })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Block;
+    use super::{Block, Vectors};
 
     #[test]
     fn blocks_divide_what_they_cover() {
-        assert_eq!(Block::choose(6, 784), Block { rows: 2, vectors: 4 });
-        assert_eq!(Block::choose(9, 36), Block { rows: 3, vectors: 3 });
-        let large = Block::choose(256, 196);
-        assert!(large.rows * large.vectors >= 8, "{large:?} waits for its own additions");
-        assert_eq!(Block::choose(1, 4096).rows, 1);
+        let narrow = Vectors::of_bits(128);
+        assert_eq!(Block::choose(narrow, 9, 36), Block { rows: 3, columns: 12 });
+        assert_eq!(Block::choose(narrow, 1, 4096).rows, 1);
+        let large = Block::choose(narrow, 256, 196);
+        assert!(large.rows * large.columns >= 32, "{large:?} waits for its own additions");
+        let wide = Vectors::of_bits(512);
+        assert_eq!(Block::choose(wide, 196, 32), Block { rows: 14, columns: 32 });
+        assert_eq!(Block::choose(wide, 49, 64), Block { rows: 7, columns: 64 });
+    }
+
+    #[test]
+    fn every_block_fits() {
+        for bits in [128, 256, 512] {
+            let vectors = Vectors::of_bits(bits);
+            assert!(
+                Block::all(vectors)
+                    .all(|block| { block.rows * (block.columns / vectors.lanes) + 2 < vectors.registers })
+            );
+        }
     }
 }

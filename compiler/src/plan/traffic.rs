@@ -161,7 +161,8 @@ impl Touched {
             right.push((count, reduction.right));
         }
         let (rows, columns) = (Count::fixed(tile.rows), Count::fixed(tile.columns));
-        left.push((rows, tile.left_row));
+        // Of a tile's rows each starts elsewhere, evenly or not.
+        left.push((rows, 1));
         right.push((columns, if tile.form == Form::Broadcast { 1 } else { tile.right_column }));
         self.read(&call.left, &left);
         self.read(&call.right, &right);
@@ -172,7 +173,7 @@ impl Touched {
             match step {
                 TileStep::AddPerRow => self.read(operand, &[(rows, 1)]),
                 TileStep::AddPerColumn => self.read(operand, &[(columns, 1)]),
-                TileStep::AddElement => self.read(operand, &block),
+                TileStep::AddElement { row } => self.read(operand, &[(rows, *row), (columns, 1)]),
                 TileStep::Relu | TileStep::Sigmoid | TileStep::Tanh => {}
             }
         }

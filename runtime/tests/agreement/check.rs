@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Bindings, Real, run as interpret};
@@ -40,12 +41,19 @@ pub(crate) fn variants() -> Vec<CompileOptions> {
     };
     let (all, none) = (PassOptions::default(), PassOptions::NONE);
     let default = CompileOptions::default().plan.im2col;
-    vec![
+    let mut variants = vec![
         options(1, default, Features::Native, all),
         options(2, Im2col::Tiled { panel_bytes: 1 }, Features::Native, all),
         options(3, Im2col::Whole, Features::Native, none),
         options(1, Im2col::Tiled { panel_bytes: 1024 }, Features::Baseline, none),
-    ]
+    ];
+    // The first takes the widest vectors there are; the narrower ones are paths of their own.
+    for bits in available_vector_bits() {
+        let mut narrower = options(if bits == 256 { 2 } else { 1 }, default, Features::Native, all);
+        narrower.plan.vector_bits = Some(bits);
+        variants.push(narrower);
+    }
+    variants
 }
 
 /// What a graph must compute at one batch size.
@@ -103,7 +111,8 @@ impl<'g> Expectation<'g> {
         let what = format!("{what} with {options:?}");
         let (program, _) = compile(self.graph, mode, options, &Dump::from_environment())
             .unwrap_or_else(|error| panic!("{what}: {error}"));
-        let executor = Executor::new(program).unwrap();
+        // Small as the graphs are, none of their steps would be shared otherwise.
+        let executor = Executor::new(program).unwrap().share_every_step();
         for (version, run) in self.runs.iter().enumerate() {
             let results = run_every_way(&executor, run.batch, &run.sources, version as u64, &what);
             self.compare(run, &results, &format!("{what}, batch {}", run.batch));

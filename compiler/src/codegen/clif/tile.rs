@@ -206,7 +206,7 @@ impl TileEmitter<'_, '_, '_> {
             })
             .collect();
         for row in 0..self.tile.rows {
-            let offset = bytes(reduction.left * index) + bytes(row * self.tile.left_row);
+            let offset = bytes(reduction.left * index) + bytes(self.tile.left_rows.start(row));
             let element = self.emit.load(F32, left, offset);
             let element = self.emit.splat(F32X4, element);
             for (column, &vector) in vectors.iter().enumerate() {
@@ -220,7 +220,7 @@ impl TileEmitter<'_, '_, '_> {
             .map(|column| self.emit.load(F32X4, right, bytes(column * self.tile.right_column + first)))
             .collect();
         for row in 0..self.tile.rows {
-            let element = self.emit.load(F32X4, left, bytes(row * self.tile.left_row + first));
+            let element = self.emit.load(F32X4, left, bytes(self.tile.left_rows.start(row) + first));
             for (column, &vector) in columns.iter().enumerate() {
                 self.accumulate(row, column, element, vector);
             }
@@ -236,7 +236,7 @@ impl TileEmitter<'_, '_, '_> {
             })
             .collect();
         for row in 0..self.tile.rows {
-            let offset = bytes(row * self.tile.left_row + index);
+            let offset = bytes(self.tile.left_rows.start(row) + index);
             let element = self.emit.load_lanes(F32, left, offset, 4, 1);
             for (column, &vector) in columns.iter().enumerate() {
                 self.accumulate(row, column, element, vector);
@@ -284,7 +284,7 @@ impl TileEmitter<'_, '_, '_> {
                 let mut taken = operands.iter();
                 for step in &self.tile.epilogue {
                     let operand = if step.takes_operand() { taken.next().copied() } else { None };
-                    value = self.step(*step, operand, value, row, column, element, lanes);
+                    value = self.step(*step, operand, value, row, column, lanes);
                 }
                 if self.tile.start == Start::Stored {
                     let stored = self.load_columns(output, element, lanes);
@@ -295,7 +295,6 @@ impl TileEmitter<'_, '_, '_> {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the place of a vector within its tile, in three ways")]
     fn step(
         &mut self,
         step: TileStep,
@@ -303,7 +302,6 @@ impl TileEmitter<'_, '_, '_> {
         value: Value,
         row: usize,
         column: i64,
-        element: i64,
         lanes: usize,
     ) -> Value {
         let added = match (step, operand) {
@@ -315,8 +313,10 @@ impl TileEmitter<'_, '_, '_> {
                 self.emit.splat(F32X4, number)
             }
             (TileStep::AddPerColumn, Some(operand)) => self.load_columns(operand, column, lanes),
-            (TileStep::AddElement, Some(operand)) => self.load_columns(operand, element, lanes),
-            (TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement, None) => {
+            (TileStep::AddElement { row: stride }, Some(operand)) => {
+                self.load_columns(operand, bytes(row * stride) + column, lanes)
+            }
+            (TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement { .. }, None) => {
                 unreachable!("verified: every step has its operand")
             }
         };

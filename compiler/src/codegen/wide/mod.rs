@@ -1,5 +1,14 @@
 //! Leaves for wide vectors, assembled: the only machine code that is not Cranelift's. Loops around leaves are.
 
 mod emit;
+mod math;
+mod tile;
+
+/// Machine code as text: bytes, sixteen a line.
+pub(in crate::codegen) fn listing(bytes: &[u8]) -> String {
+    let line = |line: &[u8]| line.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+    bytes.chunks(16).map(line).collect::<Vec<_>>().join("\n")
+}
 
 pub(in crate::codegen) use emit::Width;
+pub(in crate::codegen) use tile::{build as build_tile, fits as tile_fits};

@@ -49,7 +49,7 @@ fn tile() -> TileCall {
             rows: 2,
             columns: 4,
             form: Form::Broadcast,
-            left_row: 8,
+            left_rows: crate::kernel::Rows::evenly(8),
             right_column: 1,
             reduction: vec![Reduction { count: Some(8), left: 1, right: 4 }],
             start: Start::Zero,

@@ -8,10 +8,10 @@ use super::panels::{Geometry, Panel};
 use super::{Conv, ConvGradInput, ConvGradWeight, EpilogueStep};
 use crate::graph::Node;
 use crate::kernel::{
-    Address, Affine, BufferId, Extent, Form, MapBuilder, Reduction, Split, Start, Stmt, Tile, TileCall,
+    Address, Affine, BufferId, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile, TileCall,
     TileStep,
 };
-use crate::plan::{Block, Cover, KernelDraft, LANES, Lower, Lowering, Size, fill};
+use crate::plan::{Block, Cover, KernelDraft, Lower, Lowering, Size, fill};
 
 /// The epilogue of a fused convolution as steps of a tile, and where its operands are for a channel and a place.
 fn epilogue(
@@ -19,6 +19,7 @@ fn epilogue(
     operands: &[Address],
     channel: &Affine,
     element: &Affine,
+    positions: usize,
 ) -> (Vec<TileStep>, Vec<Address>) {
     let mut taken = operands.iter();
     let mut addresses = Vec::new();
@@ -31,7 +32,7 @@ fn epilogue(
             }
             EpilogueStep::Add => {
                 addresses.extend(taken.next().map(|at| at.clone().at(element, 1)));
-                TileStep::AddElement
+                TileStep::AddElement { row: positions }
             }
             EpilogueStep::Relu => TileStep::Relu,
             EpilogueStep::Sigmoid => TileStep::Sigmoid,
@@ -45,12 +46,14 @@ impl Lower for Conv {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let input = lowering.item(node.operands[0]);
         let channels = lowering.item(node.results[0])[0];
+        let vectors = lowering.vectors;
         let geometry = Geometry::new(&self.window, self.groups, &input, channels);
         let pointwise = geometry.is_pointwise();
-        let panels = geometry.panels(lowering.options.im2col);
-        let panel_stride = if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels) };
+        let panels = geometry.panels(lowering.options.im2col, vectors);
+        let panel_stride =
+            if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels, vectors) };
         let (patch, positions) = (geometry.patch(), geometry.positions());
-        let block = Block::choose(geometry.outputs, panels.rows.size * panels.columns.size);
+        let block = Block::choose(vectors, geometry.outputs, panels.rows.size * panels.columns.size);
         let note = if pointwise {
             "1x1: a product on the input itself".to_owned()
         } else {
@@ -60,7 +63,7 @@ impl Lower for Conv {
                 panels.columns.size,
                 4 * patch * panel_stride,
                 block.rows,
-                block.columns()
+                block.columns
             )
         };
         let mut draft = lowering.draft(node, note);
@@ -82,7 +85,7 @@ impl Lower for Conv {
             let (mut stmts, right) =
                 geometry.patches_of(draft, &outer, panel, &group_planes, gathered, panel_stride);
             let rows = Cover::exact(geometry.outputs, block.rows);
-            let columns = Cover::overlapping(panel.width(), block.columns(), LANES);
+            let columns = Cover::overlapping(panel.width(), block.columns, vectors.lanes);
             let (row_tile, column_tile) = (draft.var(), draft.var());
             stmts.extend(columns.sequence(column_tile, |column, width| {
                 rows.sequence(row_tile, |row, height| {
@@ -92,13 +95,14 @@ impl Lower for Conv {
                         .plus_scaled(&channel, positions)
                         .plus_scaled(&first, 1)
                         .plus_scaled(column, 1);
-                    let (steps, addresses) = epilogue(&self.epilogue, &operands, &channel, &element);
+                    let (steps, addresses) =
+                        epilogue(&self.epilogue, &operands, &channel, &element, positions);
                     vec![Stmt::Tile(Box::new(TileCall {
                         tile: Tile {
                             rows: height,
                             columns: width,
                             form: Form::Broadcast,
-                            left_row: patch,
+                            left_rows: Rows::evenly(patch),
                             right_column: 1,
                             reduction: vec![Reduction { count: Some(patch), left: 1, right: panel_stride }],
                             start: Start::Zero,
@@ -128,12 +132,14 @@ impl Lower for ConvGradInput {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let input = lowering.item(node.results[0]);
         let channels = lowering.item(node.operands[0])[0];
+        let vectors = lowering.vectors;
         let geometry = Geometry::new(&self.window, self.groups, &input, channels);
         let pointwise = geometry.is_pointwise();
-        let panels = geometry.panels(lowering.options.im2col);
-        let panel_stride = if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels) };
+        let panels = geometry.panels(lowering.options.im2col, vectors);
+        let panel_stride =
+            if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels, vectors) };
         let (patch, positions) = (geometry.patch(), geometry.positions());
-        let block = Block::choose(patch, panels.rows.size * panels.columns.size);
+        let block = Block::choose(vectors, patch, panels.rows.size * panels.columns.size);
         let note = if pointwise {
             "1x1: a product into the gradient itself".to_owned()
         } else {
@@ -163,7 +169,7 @@ impl Lower for ConvGradInput {
                 None => group_planes.clone().at(&first, 1),
             };
             let rows = Cover::exact(patch, block.rows);
-            let columns = Cover::overlapping(panel.width(), block.columns(), LANES);
+            let columns = Cover::overlapping(panel.width(), block.columns, vectors.lanes);
             let (row_tile, column_tile) = (draft.var(), draft.var());
             let mut stmts = columns.sequence(column_tile, |column, width| {
                 rows.sequence(row_tile, |row, height| {
@@ -172,7 +178,7 @@ impl Lower for ConvGradInput {
                             rows: height,
                             columns: width,
                             form: Form::Broadcast,
-                            left_row: 1,
+                            left_rows: Rows::evenly(1),
                             right_column: 1,
                             reduction: vec![Reduction {
                                 count: Some(geometry.outputs),
@@ -220,10 +226,12 @@ impl Lower for ConvGradWeight {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let input = lowering.item(node.operands[1]);
         let channels = lowering.item(node.operands[0])[0];
+        let vectors = lowering.vectors;
         let geometry = Geometry::new(&self.window, self.groups, &input, channels);
         let pointwise = geometry.is_pointwise();
-        let panels = geometry.panels(lowering.options.im2col);
-        let panel_stride = if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels) };
+        let panels = geometry.panels(lowering.options.im2col, vectors);
+        let panel_stride =
+            if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels, vectors) };
         let (patch, positions) = (geometry.patch(), geometry.positions());
         let elements = channels * patch;
         let threads = lowering.options.threads;
@@ -255,8 +263,9 @@ impl Lower for ConvGradWeight {
             let first = geometry.output_offset(&outer, panel);
             let (mut stmts, right) =
                 geometry.patches_of(draft, &outer, panel, &group_planes, gathered, panel_stride);
-            let rows = Cover::exact(geometry.outputs, 2);
-            let columns = Cover::exact(patch, LANES);
+            let dots = Block::of_dots(vectors);
+            let rows = Cover::exact(geometry.outputs, dots.rows);
+            let columns = Cover::exact(patch, dots.columns);
             let (row_tile, column_tile) = (draft.var(), draft.var());
             stmts.extend(columns.sequence(column_tile, |column, width| {
                 rows.sequence(row_tile, |row, height| {
@@ -266,7 +275,7 @@ impl Lower for ConvGradWeight {
                             rows: height,
                             columns: width,
                             form: Form::Dot,
-                            left_row: positions,
+                            left_rows: Rows::evenly(positions),
                             right_column: panel_stride,
                             reduction: vec![Reduction { count: Some(panel.width()), left: 1, right: 1 }],
                             start: Start::Stored,

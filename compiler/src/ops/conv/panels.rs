@@ -6,7 +6,7 @@ use crate::graph::Node;
 use crate::kernel::{Address, Affine, BufferId, Extent, MapBuilder, Split, Stmt, Var};
 use crate::ops::window::Window;
 use crate::ops::window_walk::{Planes, WindowWalk, strides};
-use crate::plan::{Cover, Im2col, KernelDraft, LANES, Lowering, Size, copy_span};
+use crate::plan::{Cover, Im2col, KernelDraft, Lowering, Size, Vectors, copy_span};
 
 /// The rows of a panel with so many outputs or fewer are written out: loops over short rows cost as much as the copies.
 const WRITTEN_OUT: usize = 256;
@@ -104,15 +104,15 @@ impl<'w> Geometry<'w> {
             && self.window.stride.iter().all(|&stride| stride == 1)
     }
 
-    pub(super) fn panels(&self, im2col: Im2col) -> Panels {
+    pub(super) fn panels(&self, im2col: Im2col, vectors: Vectors) -> Panels {
         let whole = Panels {
             rows: Cover::exact(self.height(), self.height()),
             columns: Cover::exact(self.width(), self.width()),
         };
         let Im2col::Tiled { panel_bytes } = im2col else { return whole };
-        let fitting = (panel_bytes / 4 / self.patch()).max(3 * LANES);
+        let fitting = (panel_bytes / 4 / self.patch()).max(3 * vectors.lanes);
         if fitting < self.width() {
-            let columns = fitting / (3 * LANES) * (3 * LANES);
+            let columns = fitting / (3 * vectors.lanes) * (3 * vectors.lanes);
             return Panels {
                 rows: Cover::exact(self.height(), 1),
                 columns: Cover::exact(self.width(), columns),
@@ -123,8 +123,8 @@ impl<'w> Geometry<'w> {
     }
 
     /// Elements between rows of a panel in memory.
-    pub(super) fn panel_stride(panels: &Panels) -> usize {
-        (panels.rows.size * panels.columns.size).next_multiple_of(LANES)
+    pub(super) fn panel_stride(panels: &Panels, vectors: Vectors) -> usize {
+        (panels.rows.size * panels.columns.size).next_multiple_of(vectors.lanes)
     }
 
     /// Loop variables over the axes before the last two, with their extents.

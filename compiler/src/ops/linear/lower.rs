@@ -3,22 +3,32 @@
 use super::{Linear, LinearGradInput, LinearGradWeight};
 use crate::graph::Node;
 use crate::kernel::{
-    Address, Affine, Extent, Form, Reduction, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
+    Address, Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
 };
 use crate::ops::conv::EpilogueStep;
-use crate::plan::{Block, Cover, KernelDraft, LANES, Lower, Lowering};
+use crate::plan::{Block, Cover, KernelDraft, Lower, Lowering};
 
-/// Rows of the forward block: items of the batch that share each load of the weight.
-const ITEMS: usize = 2;
+/// Rows of the gradient's weight that are read at a time: so many pages of memory are looked up again without a search.
+const OUTPUTS_AT_A_TIME: usize = 512;
 
-/// Code for all items of the batch, `rows` at a time and then one by one.
-fn over_batch(draft: &mut KernelDraft, rows: usize, body: impl Fn(Var, usize) -> Vec<Stmt>) -> Vec<Stmt> {
-    let (block, single) = (draft.var(), draft.var());
-    let floor = Extent::BatchFloor(rows);
-    let blocks =
-        Stmt::For { var: block, start: Extent::Fixed(0), end: floor, step: rows, body: body(block, rows) };
-    let rest = Stmt::For { var: single, start: floor, end: Extent::Batch(1), step: 1, body: body(single, 1) };
-    vec![blocks, rest]
+/// Strips of columns that are summed together before the next rows are read: about a page of memory wide.
+const STRIPS: usize = 16;
+
+/// Code for all items of the batch: as many at a time as the first of `rows` says, then as the next, the last being 1.
+fn over_batch(
+    draft: &mut KernelDraft,
+    rows: &[usize],
+    mut body: impl FnMut(Var, usize) -> Vec<Stmt>,
+) -> Vec<Stmt> {
+    let mut start = Extent::Fixed(0);
+    let mut stmts = Vec::new();
+    for &rows in rows {
+        let var = draft.var();
+        let end = if rows == 1 { Extent::Batch(1) } else { Extent::BatchFloor(rows) };
+        stmts.push(Stmt::For { var, start, end, step: rows, body: body(var, rows) });
+        start = end;
+    }
+    stmts
 }
 
 impl Lower for Linear {
@@ -29,13 +39,16 @@ impl Lower for Linear {
         let y = lowering.address(node.results[0]);
         let operands: Vec<Address> =
             node.operands[2..].iter().map(|&value| lowering.address(value)).collect();
-        let cover = Cover::overlapping(outputs, LANES, LANES);
-        let mut draft = lowering.draft(node, format!("dot products, {LANES} outputs by {ITEMS} items"));
+        let dots = Block::of_dots(lowering.vectors);
+        let cover = Cover::exact(outputs, dots.columns);
+        let note = format!(
+            "dot products along the weight as it is, {} outputs by {} items",
+            dots.columns, dots.rows
+        );
+        let mut draft = lowering.draft(node, note);
         let block = draft.var();
-        let loops = draft.clone();
-        let mut variables = loops;
         let body = cover.branch(block, |start, columns| {
-            over_batch(&mut variables, ITEMS, |n, rows| {
+            over_batch(&mut draft, &[dots.rows, 1], |n, rows| {
                 let mut taken = operands.iter();
                 let mut addresses = Vec::new();
                 let epilogue = self
@@ -48,7 +61,7 @@ impl Lower for Linear {
                         }
                         EpilogueStep::Add => {
                             addresses.extend(taken.next().map(|at| at.clone().at(start, 1).plus(n, outputs)));
-                            TileStep::AddElement
+                            TileStep::AddElement { row: outputs }
                         }
                         EpilogueStep::Relu => TileStep::Relu,
                         EpilogueStep::Sigmoid => TileStep::Sigmoid,
@@ -60,7 +73,7 @@ impl Lower for Linear {
                         rows,
                         columns,
                         form: Form::Dot,
-                        left_row: inputs,
+                        left_rows: Rows::evenly(inputs),
                         right_column: inputs,
                         reduction: vec![Reduction { count: Some(inputs), left: 1, right: 1 }],
                         start: Start::Zero,
@@ -76,7 +89,7 @@ impl Lower for Linear {
             })
         });
         let split = Split::Axes(vec![(block, Extent::Fixed(cover.blocks()))]);
-        lowering.push(variables.finish(split, body));
+        lowering.push(draft.finish(split, body));
     }
 }
 
@@ -86,33 +99,49 @@ impl Lower for LinearGradInput {
         let inputs = lowering.item(node.results[0])[0];
         let (g, weight) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
         let dx = lowering.address(node.results[0]);
-        let block = Block { rows: 4, vectors: 2 };
-        let cover = Cover::overlapping(inputs, block.columns(), LANES);
+        let lanes = lowering.vectors.lanes;
+        let (rows, strip): (&[usize], _) = match lowering.vectors.registers {
+            16 => (&[4, 1], 2 * lanes),
+            _ => (&[8, 4, 1], 3 * lanes),
+        };
+        let groups = Cover::exact(inputs, STRIPS * strip);
         let mut draft = lowering.draft(node, "broadcast products along the inputs");
-        let column_block = draft.var();
-        let body = cover.branch(column_block, |start, columns| {
-            over_batch(&mut draft, block.rows, |n, rows| {
-                vec![Stmt::Tile(Box::new(TileCall {
-                    tile: Tile {
-                        rows,
-                        columns,
-                        form: Form::Broadcast,
-                        left_row: outputs,
-                        right_column: 1,
-                        reduction: vec![Reduction { count: Some(outputs), left: 1, right: inputs }],
-                        start: Start::Zero,
-                        epilogue: Vec::new(),
-                        output_row: inputs,
-                    },
-                    left: g.clone().plus(n, outputs),
-                    right: weight.clone().at(start, 1),
-                    output: dx.clone().at(start, 1).plus(n, inputs),
-                    operands: Vec::new(),
-                    counts: Vec::new(),
-                }))]
-            })
+        let (group, strip_var) = (draft.var(), draft.var());
+        let tile = |(n, rows): (Var, usize), (column, columns): (&Affine, usize), (output, count)| {
+            Stmt::Tile(Box::new(TileCall {
+                tile: Tile {
+                    rows,
+                    columns,
+                    form: Form::Broadcast,
+                    left_rows: Rows::evenly(outputs),
+                    right_column: 1,
+                    reduction: vec![Reduction { count: Some(count), left: 1, right: inputs }],
+                    start: if output == 0 { Start::Zero } else { Start::Stored },
+                    epilogue: Vec::new(),
+                    output_row: inputs,
+                },
+                left: g.clone().plus(n, outputs).offset(output),
+                right: weight.clone().at(column, 1).offset(output * inputs),
+                output: dx.clone().at(column, 1).plus(n, inputs),
+                operands: Vec::new(),
+                counts: Vec::new(),
+            }))
+        };
+        let body = groups.branch(group, |first, width| {
+            let mut stmts = Vec::new();
+            for output in (0..outputs).step_by(OUTPUTS_AT_A_TIME) {
+                let count = OUTPUTS_AT_A_TIME.min(outputs - output);
+                let strips = Cover::exact(width, strip);
+                stmts.extend(strips.sequence(strip_var, |column, columns| {
+                    let column = column.clone().plus_scaled(first, 1);
+                    over_batch(&mut draft, rows, |n, rows| {
+                        vec![tile((n, rows), (&column, columns), (output, count))]
+                    })
+                }));
+            }
+            stmts
         });
-        let split = Split::Axes(vec![(column_block, Extent::Fixed(cover.blocks()))]);
+        let split = Split::Axes(vec![(group, Extent::Fixed(groups.blocks()))]);
         lowering.push(draft.finish(split, body));
     }
 }
@@ -123,9 +152,11 @@ impl Lower for LinearGradWeight {
         let inputs = lowering.item(node.operands[1])[0];
         let (g, x) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
         let dw = lowering.address(node.results[0]);
-        let block = Block::choose(outputs, inputs);
-        let row_cover = Cover::exact(outputs, block.rows);
-        let column_cover = Cover::overlapping(inputs, block.columns(), LANES);
+        let lanes = lowering.vectors.lanes;
+        // Few rows and many columns: the result, by far the most there is to write, is written along its rows.
+        let (rows, columns) = if lowering.vectors.registers > 16 { (4, 6 * lanes) } else { (4, 2 * lanes) };
+        let row_cover = Cover::exact(outputs, rows);
+        let column_cover = Cover::overlapping(inputs, columns, lanes);
         let mut draft = lowering.draft(node, "broadcast products, reduced over the batch");
         let (row_block, column_block) = (draft.var(), draft.var());
         let tile = |row: &Affine, rows: usize, column: &Affine, columns: usize| {
@@ -134,7 +165,7 @@ impl Lower for LinearGradWeight {
                     rows,
                     columns,
                     form: Form::Broadcast,
-                    left_row: 1,
+                    left_rows: Rows::evenly(1),
                     right_column: 1,
                     reduction: vec![Reduction { count: None, left: outputs, right: inputs }],
                     start: Start::Zero,
