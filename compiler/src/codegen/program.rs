@@ -12,6 +12,7 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, default_libcall_names};
 
 use super::isa::Target;
+use super::perf_map::{self, Symbol};
 use super::{CodegenError, clif, wide};
 use crate::kernel::{Extent, Kernel, Split, Tile};
 use crate::ops::Cost;
@@ -167,6 +168,9 @@ impl Program {
         let run = compiler.kernels(&plan, &plan.run, "run")?;
         compiler.module.finalize_definitions().map_err(|error| refused("module", &error))?;
         LIVE_PROGRAMS.fetch_add(1, Ordering::Relaxed);
+        if perf_map::is_requested() {
+            perf_map::write(&plan.name, &compiler.symbols());
+        }
         let memory_of = |functions: Vec<FuncId>, kernels: &[Kernel]| {
             functions
                 .into_iter()
@@ -188,7 +192,7 @@ impl Program {
                 .collect::<Vec<Step>>()
         };
         let (prepare, run) = (memory_of(prepare, &plan.prepare), memory_of(run, &plan.run));
-        let code_bytes = compiler.code_bytes;
+        let code_bytes = compiler.defined.iter().map(|function| function.bytes).sum();
         let memory = CodeMemory { module: Some(compiler.module) };
         Ok(Program { plan, prepare, run, code_bytes, memory })
     }
@@ -224,8 +228,15 @@ struct Compiler<'t> {
     context: Context,
     functions: FunctionBuilderContext,
     leaves: HashMap<Tile, FuncId>,
-    code_bytes: usize,
+    defined: Vec<Defined>,
     listing: Option<&'t mut Listing>,
+}
+
+/// A function with machine code of a size.
+struct Defined {
+    id: FuncId,
+    name: String,
+    bytes: usize,
 }
 
 impl<'t> Compiler<'t> {
@@ -240,9 +251,19 @@ impl<'t> Compiler<'t> {
             context,
             functions: FunctionBuilderContext::new(),
             leaves: HashMap::new(),
-            code_bytes: 0,
+            defined: Vec::new(),
             listing,
         }
+    }
+
+    /// Where the functions lie, once they are finalized.
+    fn symbols(&self) -> Vec<Symbol> {
+        let symbol = |Defined { id, name, bytes }: &Defined| Symbol {
+            address: self.module.get_finalized_function(*id) as usize,
+            bytes: *bytes,
+            name: name.clone(),
+        };
+        self.defined.iter().map(symbol).collect()
     }
 
     fn kernels(&mut self, plan: &Plan, kernels: &[Kernel], stage: &str) -> Result<Vec<FuncId>, CodegenError> {
@@ -317,7 +338,7 @@ impl<'t> Compiler<'t> {
         if let Some(listing) = &mut self.listing {
             listing.machine.push((name.to_owned(), wide::listing(bytes)));
         }
-        self.code_bytes += bytes.len();
+        self.defined.push(Defined { id, name: name.to_owned(), bytes: bytes.len() });
         self.module.define_function_bytes(id, 64, bytes, &[]).map_err(|error| refused(name, &error))
     }
 
@@ -340,7 +361,7 @@ impl<'t> Compiler<'t> {
             .iter()
             .map(|relocation| ModuleReloc::from_mach_reloc(relocation, &self.context.func, id))
             .collect();
-        self.code_bytes += bytes.len();
+        self.defined.push(Defined { id, name: name.to_owned(), bytes: bytes.len() });
         self.module
             .define_function_bytes(id, alignment, &bytes, &relocations)
             .map_err(|error| refused(name, &error))?;

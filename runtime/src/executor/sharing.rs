@@ -5,15 +5,15 @@
 
 use windlass_compiler::codegen::{Step, Units};
 
-/// Operations a thread does in a nanosecond, about: between vectors of 128 bits and of 512, in a product of middling size.
-const FLOPS_PER_NANOSECOND: f64 = 50.0;
+/// Operations a thread does in a nanosecond, about: in products of middling size, with vectors of 128 bits or more.
+const FLOPS_PER_NANOSECOND: f64 = 40.0;
 
-/// Bytes a thread reads and writes in a nanosecond, about: from caches near and far.
-const BYTES_PER_NANOSECOND: f64 = 16.0;
+/// Bytes a thread reads and writes in a nanosecond, about, when they lie in its own caches.
+const BYTES_PER_NANOSECOND: f64 = 64.0;
 
-/// What a step must take on one thread to be shared. Telling the others and waiting for them takes about one microsecond,
-/// and what they read and write has to travel between caches.
-const WORTH_SHARING_NANOSECONDS: f64 = 4_000.0;
+/// What a step must take on one thread to be shared. Telling the others and waiting for them takes about one microsecond;
+/// much of the rest is for what they read and wrote before, which has to travel between caches.
+const WORTH_SHARING_NANOSECONDS: f64 = 5_000.0;
 
 /// Which of some steps are shared among threads.
 #[derive(Debug)]
@@ -50,19 +50,20 @@ impl Sharing {
 
 fn smallest_shared_batch(step: &Step) -> usize {
     let (cost, traffic) = (&step.cost, &step.traffic);
-    let time =
-        |flops: u64, bytes: u64| flops as f64 / FLOPS_PER_NANOSECOND + bytes as f64 / BYTES_PER_NANOSECOND;
-    let fixed = time(cost.flops_fixed, traffic.bytes_fixed);
-    let each = time(cost.flops_per_item, traffic.bytes_per_item);
-    let long_enough = if fixed >= WORTH_SHARING_NANOSECONDS {
-        1
-    } else if each > 0.0 {
+    let computing = smallest_lasting_batch(cost.flops_fixed, cost.flops_per_item, FLOPS_PER_NANOSECOND);
+    let moving = smallest_lasting_batch(traffic.bytes_fixed, traffic.bytes_per_item, BYTES_PER_NANOSECOND);
+    computing.min(moving).max(smallest_divisible_batch(&step.units))
+}
+
+/// The smallest batch whose operations, or bytes, take long enough at a rate.
+fn smallest_lasting_batch(fixed: u64, per_item: u64, per_nanosecond: f64) -> usize {
+    let needed = WORTH_SHARING_NANOSECONDS * per_nanosecond - fixed as f64;
+    match per_item {
+        _ if needed <= 0.0 => 1,
+        0 => usize::MAX,
         // Converting saturates.
-        ((WORTH_SHARING_NANOSECONDS - fixed) / each).ceil() as usize
-    } else {
-        usize::MAX
-    };
-    long_enough.max(smallest_divisible_batch(&step.units))
+        per_item => (needed / per_item as f64).ceil() as usize,
+    }
 }
 
 /// The smallest batch whose work has parts for two threads.
@@ -83,7 +84,7 @@ mod tests {
     use windlass_compiler::pass::Mode;
     use windlass_compiler::pipeline::{CompileOptions, compile};
 
-    use super::{Sharing, smallest_divisible_batch};
+    use super::{Sharing, smallest_divisible_batch, smallest_lasting_batch};
 
     fn linear(inputs: usize, outputs: usize) -> Program {
         let mut builder = Builder::new("net");
@@ -103,6 +104,14 @@ mod tests {
         let sharing = Sharing::of(small.run_steps());
         assert!(!sharing.any(1) && !sharing.of_step(0, 1));
         assert!(sharing.any(10_000) && sharing.of_step(0, 10_000));
+    }
+
+    #[test]
+    fn time_grows_with_the_batch() {
+        let smallest = |fixed, per_item| smallest_lasting_batch(fixed, per_item, 1.0);
+        assert_eq!(smallest(0, 1_000), 5);
+        assert_eq!(smallest(1_500, 1_000), 4);
+        assert_eq!((smallest(5_000, 0), smallest(4_999, 0)), (1, usize::MAX));
     }
 
     #[test]

@@ -19,10 +19,10 @@ const AWAKE: Duration = Duration::from_micros(60);
 
 /// How long a thread waits with its core to itself; then it lets others run in between. With more threads than cores,
 /// what it waits for may need that core.
-const IMPOLITE: Duration = Duration::from_micros(12);
+const IMPOLITE: Duration = Duration::from_micros(2);
 
 /// Looks at memory between two looks at the clock.
-const SPINS: usize = 24;
+const SPINS: usize = 16;
 
 /// A task of all threads, which gets the number of the thread.
 type Task<'t> = dyn Fn(usize) + Sync + 't;
