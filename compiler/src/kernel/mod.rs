@@ -70,6 +70,20 @@ impl Affine {
         self
     }
 
+    /// This minus a variable times a factor.
+    #[must_use]
+    pub fn minus_var(mut self, var: Var, factor: usize) -> Self {
+        self.terms.push((var, -(factor as i64)));
+        self
+    }
+
+    /// This plus a constant of either sign.
+    #[must_use]
+    pub fn shifted(mut self, constant: i64) -> Self {
+        self.constant += constant;
+        self
+    }
+
     /// This minus a constant.
     #[must_use]
     pub fn minus(mut self, constant: usize) -> Self {

@@ -76,6 +76,12 @@ impl Rows {
         Rows { run: usize::MAX, near: distance, far: 0 }
     }
 
+    /// The same for so many rows: without runs where one is enough.
+    #[must_use]
+    pub fn of(self, rows: usize) -> Self {
+        if rows <= self.run { Rows::evenly(self.near) } else { self }
+    }
+
     /// Where a row starts.
     pub fn start(self, row: usize) -> usize {
         row / self.run * self.far + row % self.run * self.near

@@ -7,6 +7,8 @@ use crate::error::ShapeError;
 use crate::shape::{DType, Type};
 
 pub mod batch_norm;
+#[cfg(feature = "codegen")]
+pub(crate) mod bordered;
 pub mod conv;
 pub mod dropout;
 pub mod elementwise;

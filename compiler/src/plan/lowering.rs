@@ -1,8 +1,8 @@
 //! From one node to its kernels: the context every operator's lowering works in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::{Buffer, Place, PlanOptions, Size, Vectors};
+use super::{Buffer, Place, PlanOptions, Size, Vectors, View};
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Extent, Kernel, MapBuilder, Split, Stmt, Var};
@@ -24,8 +24,12 @@ pub struct Lowering<'g> {
     /// The vectors the code will work on.
     pub vectors: Vectors,
     uses: Vec<usize>,
-    values: HashMap<ValueId, BufferId>,
+    /// Where each value is, first as it is stored, then copies in another order.
+    pub(super) views: HashMap<ValueId, Vec<View>>,
+    /// Values that depend on parameters alone, in a graph that does not update them.
+    pub(super) steady: HashSet<ValueId>,
     kernels: Vec<Kernel>,
+    from_parameters: Vec<Kernel>,
     scratch: usize,
     pub(super) buffers: Vec<Buffer>,
     pub(super) constants: Vec<(BufferId, Vec<f32>)>,
@@ -39,8 +43,10 @@ impl<'g> Lowering<'g> {
             options,
             vectors: options.vectors(),
             uses: graph.use_counts(),
-            values: HashMap::new(),
+            views: HashMap::new(),
+            steady: HashSet::new(),
             kernels: Vec::new(),
+            from_parameters: Vec::new(),
             scratch: 0,
             buffers: Vec::new(),
             constants: Vec::new(),
@@ -53,23 +59,10 @@ impl<'g> Lowering<'g> {
         BufferId(self.buffers.len() - 1)
     }
 
-    pub(super) fn bind(&mut self, value: ValueId, buffer: BufferId) {
-        self.values.insert(value, buffer);
-    }
-
-    pub(super) fn take(&mut self) -> Vec<Kernel> {
+    /// The kernels added: those that need to run only when parameters have changed, and the others.
+    pub(super) fn take(&mut self) -> (Vec<Kernel>, Vec<Kernel>) {
         self.scratch = 0;
-        std::mem::take(&mut self.kernels)
-    }
-
-    /// The buffer of a value.
-    pub fn buffer(&self, value: ValueId) -> BufferId {
-        self.values[&value]
-    }
-
-    /// The start of a value.
-    pub fn address(&self, value: ValueId) -> Address {
-        Address::start(self.buffer(value))
+        (std::mem::take(&mut self.from_parameters), std::mem::take(&mut self.kernels))
     }
 
     /// The type of a value.
@@ -115,6 +108,12 @@ impl<'g> Lowering<'g> {
     /// Adds a finished kernel.
     pub fn push(&mut self, kernel: Kernel) {
         self.kernels.push(kernel);
+    }
+
+    /// Adds a finished kernel that computes something from one value alone: to run only when parameters have changed, if
+    /// the value depends on nothing else.
+    pub fn push_derived(&mut self, from: ValueId, kernel: Kernel) {
+        if self.steady.contains(&from) { &mut self.from_parameters } else { &mut self.kernels }.push(kernel);
     }
 
     /// Adds a kernel that computes a result element by element from operands of the same number of elements.

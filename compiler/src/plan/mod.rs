@@ -5,6 +5,7 @@
 
 mod axis;
 mod cover;
+mod layout;
 mod lowering;
 mod memory;
 mod options;
@@ -16,6 +17,8 @@ use std::collections::{HashMap, HashSet};
 
 pub use axis::{AxisReduction, AxisView};
 pub use cover::Cover;
+pub(crate) use layout::sum;
+pub use layout::{Layout, Layouts, View};
 pub use lowering::{KernelDraft, Lower, Lowering};
 pub(crate) use lowering::{copy_span, fill};
 pub use options::{Features, Im2col, PlanOptions};
@@ -170,18 +173,31 @@ impl Plan {
 pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
     crate::graph::verify(graph)?;
     let mut lowering = Lowering::new(graph, options);
-    let homes = Homes::of(graph);
+    let homes = Homes::of(graph, options);
     let mut slots = Vec::new();
     for node in graph.nodes() {
         homes.place_results(graph, node, &mut lowering, &mut slots);
     }
     homes.place_outputs(graph, &mut lowering, &mut slots);
+    layout::join_in_place(graph, &mut lowering);
     let prepared = prepared_nodes(graph);
+    lowering.steady = graph
+        .node_ids()
+        .filter(|(id, _)| prepared.contains(&id.index()))
+        .flat_map(|(_, node)| node.results.iter().copied())
+        .collect();
     let mut prepare = Vec::new();
     let mut run = Vec::new();
     for (id, node) in graph.node_ids() {
+        if !layout::takes_any_layout(&node.op) {
+            for &operand in &node.operands {
+                lowering.in_layout(node, operand, Layout::ChannelsFirst);
+            }
+        }
         crate::ops::dispatch!(&node.op, op => op.lower(&mut lowering, node));
-        if prepared.contains(&id.index()) { &mut prepare } else { &mut run }.extend(lowering.take());
+        let (from_parameters, kernels) = lowering.take();
+        prepare.extend(from_parameters);
+        if prepared.contains(&id.index()) { &mut prepare } else { &mut run }.extend(kernels);
     }
     run.extend(homes.copies(graph, &mut lowering));
     for kernel in prepare.iter().chain(&run) {
@@ -229,10 +245,16 @@ struct Homes {
 }
 
 impl Homes {
-    fn of(graph: &Graph) -> Self {
+    fn of(graph: &Graph, options: &PlanOptions) -> Self {
+        let in_order = |value: ValueId| {
+            let layout = layout::result_layout(options.layouts, graph, graph.producer(value), value);
+            layout == Layout::ChannelsFirst
+        };
         let mut root: Vec<ValueId> = (0..graph.value_count()).map(ValueId::new).collect();
         for node in graph.nodes() {
-            if let Op::Reshape(_) = node.op {
+            if let Op::Reshape(_) = node.op
+                && in_order(node.operands[0])
+            {
                 root[node.results[0].index()] = root[node.operands[0].index()];
             }
         }
@@ -256,6 +278,7 @@ impl Homes {
         for (index, named) in graph.outputs().iter().enumerate() {
             let home = root[named.value.index()];
             if !is_source(home)
+                && in_order(home)
                 && !update.contains_key(&home)
                 && !prepared.contains(&graph.producer_id(home).index())
             {
@@ -270,13 +293,13 @@ impl Homes {
             let ty = graph.ty(value);
             let home = self.root[value.index()];
             if home != value {
-                let buffer = lowering.buffer(home);
-                lowering.bind(value, buffer);
+                let buffer = lowering.view(home).address.buffer;
+                lowering.bind_view(value, View::whole(buffer, &ty.shape, Layout::ChannelsFirst));
                 continue;
             }
             if let Some(&target) = self.update.get(&value) {
-                let buffer = lowering.buffer(target);
-                lowering.bind(value, buffer);
+                let view = lowering.view(target).clone();
+                lowering.bind_view(value, view);
                 continue;
             }
             let slot = match &node.op {
@@ -304,7 +327,8 @@ impl Homes {
                 }
             };
             let buffer = lowering.new_buffer(Buffer { name, size: Size::of(ty), place });
-            lowering.bind(value, buffer);
+            let layout = layout::result_layout(lowering.options.layouts, graph, node, value);
+            lowering.bind_view(value, View::whole(buffer, &ty.shape, layout));
             if let Op::Constant(constant) = &node.op {
                 lowering.constants.push((buffer, constant.values.clone()));
             }
@@ -329,17 +353,26 @@ impl Homes {
     /// Copies to make at the end of a run: outputs and updates that could not be computed in place.
     fn copies(&self, graph: &Graph, lowering: &mut Lowering<'_>) -> Vec<Kernel> {
         let copy = |from, to, size| lowering::copy("store", Address::start(from), Address::start(to), size);
-        let mut copies: Vec<Kernel> = lowering
-            .output_copies
-            .iter()
-            .map(|&(value, to)| copy(lowering.buffer(value), to, Size::of(graph.ty(value))))
-            .collect();
+        let mut copies = Vec::new();
+        for (value, to) in std::mem::take(&mut lowering.output_copies) {
+            let (ty, view) = (graph.ty(value), lowering.view(value).clone());
+            if view.layout == Layout::ChannelsFirst {
+                copies.push(copy(view.address.buffer, to, Size::of(ty)));
+            } else {
+                let node = graph.producer(value);
+                let draft = lowering.draft(node, "results leave channels first").part("store");
+                let to = View::whole(to, &ty.shape, Layout::ChannelsFirst);
+                lowering.reorder(draft, &view, &to, ty.dtype);
+                copies.extend(lowering.take().1);
+            }
+        }
+        let buffer = |lowering: &Lowering<'_>, value| lowering.view(value).address.buffer;
         let updates: Vec<(BufferId, BufferId, Size)> = graph
             .updates()
             .iter()
             .filter_map(|named| {
-                let target = lowering.buffer(graph.source(&named.name)?);
-                Some((lowering.buffer(named.value), target, Size::of(graph.ty(named.value))))
+                let target = buffer(lowering, graph.source(&named.name)?);
+                Some((buffer(lowering, named.value), target, Size::of(graph.ty(named.value))))
             })
             .filter(|(from, to, _)| from != to)
             .collect();

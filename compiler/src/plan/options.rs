@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Vectors;
+use super::{Layouts, Vectors};
 
 /// How convolutions get their patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub struct PlanOptions {
     pub vector_bits: Option<usize>,
     /// The instructions code may use.
     pub features: Features,
+    /// The order of images in memory.
+    pub layouts: Layouts,
     /// How convolutions get their patches.
     pub im2col: Im2col,
     /// Whether Cranelift checks the code it is given.
@@ -56,6 +58,7 @@ impl Default for PlanOptions {
             threads: 1,
             vector_bits: None,
             features: Features::Native,
+            layouts: Layouts::ByChannels,
             im2col: Im2col::Tiled { panel_bytes: 64 * 1024 },
             verify_code: cfg!(debug_assertions),
         }

@@ -93,6 +93,8 @@ pub(super) enum Binary {
     Divide,
     /// The second operand where the first is not larger, and where one is not a number.
     Maximum,
+    /// The second operand where the first is not smaller, and where one is not a number.
+    Minimum,
     And,
     /// The second operand without the bits of the first.
     AndNot,
@@ -115,6 +117,9 @@ impl Binary {
             Binary::Divide => (Code::VEX_Vdivps_ymm_ymm_ymmm256, Code::EVEX_Vdivps_zmm_k1z_zmm_zmmm512b32_er),
             Binary::Maximum => {
                 (Code::VEX_Vmaxps_ymm_ymm_ymmm256, Code::EVEX_Vmaxps_zmm_k1z_zmm_zmmm512b32_sae)
+            }
+            Binary::Minimum => {
+                (Code::VEX_Vminps_ymm_ymm_ymmm256, Code::EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae)
             }
             Binary::And => (Code::VEX_Vandps_ymm_ymm_ymmm256, Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32),
             Binary::AndNot => (Code::VEX_Vandnps_ymm_ymm_ymmm256, Code::EVEX_Vpandnd_zmm_k1z_zmm_zmmm512b32),
@@ -159,7 +164,7 @@ impl Fused {
     }
 }
 
-fn pick<T>(width: Width, narrow: T, wide: T) -> T {
+pub(super) fn pick<T>(width: Width, narrow: T, wide: T) -> T {
     match width {
         Width::Bits256 => narrow,
         Width::Bits512 => wide,
@@ -219,7 +224,8 @@ impl Emitter {
         self.put(instruction);
     }
 
-    fn three(&mut self, code: Code, to: Vector, a: Vector, b: Source) {
+    /// An instruction with a result and two operands.
+    pub(super) fn three(&mut self, code: Code, to: Vector, a: Vector, b: Source) {
         let (to, a) = (self.register(to), self.register(a));
         let instruction = match b {
             Source::Vector(b) => Instruction::with3(code, to, a, self.register(b)),
@@ -527,6 +533,6 @@ impl Emitter {
 }
 
 /// The lower half of a general register.
-fn narrow_register(register: Register) -> Register {
+pub(super) fn narrow_register(register: Register) -> Register {
     Register::EAX + (register as u32 - Register::RAX as u32)
 }

@@ -1,7 +1,10 @@
 //! Leaves for wide vectors, assembled: the only machine code that is not Cranelift's. Loops around leaves are.
 
 mod emit;
+mod lanes;
 mod math;
+#[cfg(test)]
+mod tests;
 mod tile;
 
 /// Machine code as text: bytes, sixteen a line.

@@ -259,8 +259,7 @@ impl TileEmitter<'_> {
         for (index, reduction) in self.tile.reduction.iter().enumerate().skip(level) {
             let innermost = index + 1 == self.tile.reduction.len();
             let count = reduction.count.unwrap_or(usize::MAX / 2);
-            let count =
-                if innermost && self.tile.form == Form::Dot { count.div_ceil(self.lanes()) } else { count };
+            let count = if innermost && self.tile.form == Form::Dot { count.div_ceil(self.lanes()) } else { count };
             steps = count.saturating_mul(steps);
         }
         steps.saturating_mul(self.registers.sums)
@@ -406,10 +405,8 @@ impl TileEmitter<'_> {
         }
         for row in 0..rows {
             for vector in 0..self.registers.vectors {
-                let from = Memory::at(
-                    Register::RSP,
-                    row as i64 * row_bytes + vector as i64 * self.emit.width.bytes(),
-                );
+                let from =
+                    Memory::at(Register::RSP, row as i64 * row_bytes + vector as i64 * self.emit.width.bytes());
                 let lanes = self.columns_of(vector);
                 self.emit.load(self.result(row, vector), from, lanes);
             }

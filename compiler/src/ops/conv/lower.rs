@@ -1,325 +1,171 @@
-//! Kernels of convolution and its gradients, as products over panels of patches.
-//!
-//! A panel holds the patches of a few output rows (im2col tiling: the patches of an image never exist as a whole unless
-//! asked for). Forward, the weight meets the panel; backward to the weight, the gradient meets the same panel; backward
-//! to the input, the product *is* a panel, whose elements are added to the places they came from (col2im).
+//! Which algorithm computes a convolution or a gradient of one; the algorithms are in the files beside.
 
-use super::panels::{Geometry, Panel};
-use super::{Conv, ConvGradInput, ConvGradWeight, EpilogueStep};
+use super::correlation::{Packing, Phase, backward_phases};
+use super::direct::{Direct, Target, epilogue_operands};
+use super::{Conv, ConvGradInput, ConvGradWeight, im2col, weight_gradient};
 use crate::graph::Node;
-use crate::kernel::{
-    Address, Affine, BufferId, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile, TileCall,
-    TileStep,
-};
-use crate::plan::{Block, Cover, KernelDraft, Lower, Lowering, Size, fill};
-
-/// The epilogue of a fused convolution as steps of a tile, and where its operands are for a channel and a place.
-fn epilogue(
-    steps: &[EpilogueStep],
-    operands: &[Address],
-    channel: &Affine,
-    element: &Affine,
-    positions: usize,
-) -> (Vec<TileStep>, Vec<Address>) {
-    let mut taken = operands.iter();
-    let mut addresses = Vec::new();
-    let steps = steps
-        .iter()
-        .map(|step| match step {
-            EpilogueStep::Bias => {
-                addresses.extend(taken.next().map(|at| at.clone().at(channel, 1)));
-                TileStep::AddPerRow
-            }
-            EpilogueStep::Add => {
-                addresses.extend(taken.next().map(|at| at.clone().at(element, 1)));
-                TileStep::AddElement { row: positions }
-            }
-            EpilogueStep::Relu => TileStep::Relu,
-            EpilogueStep::Sigmoid => TileStep::Sigmoid,
-            EpilogueStep::Tanh => TileStep::Tanh,
-        })
-        .collect();
-    (steps, addresses)
-}
+use crate::kernel::{Extent, Split, Stmt};
+use crate::ops::bordered::forward_axes;
+use crate::plan::{Layout, Lower, Lowering, View, fill};
 
 impl Lower for Conv {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let input = lowering.item(node.operands[0]);
-        let channels = lowering.item(node.results[0])[0];
-        let vectors = lowering.vectors;
-        let geometry = Geometry::new(&self.window, self.groups, &input, channels);
-        let pointwise = geometry.is_pointwise();
-        let panels = geometry.panels(lowering.options.im2col, vectors);
-        let panel_stride =
-            if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels, vectors) };
-        let (patch, positions) = (geometry.patch(), geometry.positions());
-        let block = Block::choose(vectors, geometry.outputs, panels.rows.size * panels.columns.size);
-        let note = if pointwise {
-            "1x1: a product on the input itself".to_owned()
-        } else {
-            format!(
-                "im2col panels of {}x{} patches, {} bytes; tiles of {} channels by {} outputs",
-                panels.rows.size,
-                panels.columns.size,
-                4 * patch * panel_stride,
-                block.rows,
-                block.columns
-            )
+        let (x, weight) = (node.operands[0], node.operands[1]);
+        let y = lowering.view(node.results[0]).clone();
+        if y.layout == Layout::ChannelsFirst {
+            return im2col::conv(self, lowering, node);
+        }
+        let input = lowering.item(x);
+        let axes = forward_axes(&self.window, &input[1..]);
+        let (inputs, outputs) = (input[0] / self.groups, y.channels / self.groups);
+        // Few channels stay as they are: tiles meet them plane by plane.
+        let layout = lowering.view(x).layout;
+        let layout =
+            if layout == lowering.preferred_layout(x) { layout } else { lowering.preferred_layout(x) };
+        let x = lowering.in_layout(node, x, layout);
+        let operands = epilogue_operands(lowering, node, &node.operands[2..]);
+        let direct = Direct {
+            axes,
+            groups: self.groups,
+            inputs,
+            outputs,
+            x,
+            y: Target { row: axes[1].outputs * y.pixel, pixel: y.pixel, item: y.item, address: y.address },
+            epilogue: &self.epilogue,
+            operands,
         };
-        let mut draft = lowering.draft(node, note);
-        let n = draft.var();
-        let outer = geometry.outer(&mut draft);
-        let (row_block, column_block, group) = (draft.var(), draft.var(), draft.var());
-        let weight = lowering.address(node.operands[1]);
-        let y = lowering.address(node.results[0]);
-        let operands: Vec<Address> =
-            node.operands[2..].iter().map(|&value| lowering.address(value)).collect();
-        let gathered = (!pointwise).then(|| lowering.scratch("panel", patch * panel_stride));
-        let count = panels.count(&outer);
-        let (mut body, planes) =
-            geometry.padded_item(lowering, node, &mut draft, node.operands[0], (n, count));
-        let tiles = |draft: &mut KernelDraft, panel: &Panel<'_>| {
-            let group_planes =
-                planes.clone().plus(group, geometry.inputs * geometry.planes.padded_elements());
-            let first = geometry.output_offset(&outer, panel);
-            let (mut stmts, right) =
-                geometry.patches_of(draft, &outer, panel, &group_planes, gathered, panel_stride);
-            let rows = Cover::exact(geometry.outputs, block.rows);
-            let columns = Cover::overlapping(panel.width(), block.columns, vectors.lanes);
-            let (row_tile, column_tile) = (draft.var(), draft.var());
-            stmts.extend(columns.sequence(column_tile, |column, width| {
-                rows.sequence(row_tile, |row, height| {
-                    let channel = row.clone().plus(group, geometry.outputs);
-                    let element = Affine::default()
-                        .plus(n, channels * positions)
-                        .plus_scaled(&channel, positions)
-                        .plus_scaled(&first, 1)
-                        .plus_scaled(column, 1);
-                    let (steps, addresses) =
-                        epilogue(&self.epilogue, &operands, &channel, &element, positions);
-                    vec![Stmt::Tile(Box::new(TileCall {
-                        tile: Tile {
-                            rows: height,
-                            columns: width,
-                            form: Form::Broadcast,
-                            left_rows: Rows::evenly(patch),
-                            right_column: 1,
-                            reduction: vec![Reduction { count: Some(patch), left: 1, right: panel_stride }],
-                            start: Start::Zero,
-                            epilogue: steps,
-                            output_row: positions,
-                        },
-                        left: weight.clone().at(&channel, patch),
-                        right: right.clone().at(column, 1),
-                        output: y.clone().at(&element, 1),
-                        operands: addresses,
-                        counts: Vec::new(),
-                    }))]
-                })
-            }));
-            vec![Stmt::repeat(group, Extent::Fixed(geometry.groups), stmts)]
-        };
-        body.extend(panels.branch(row_block, column_block, |panel| tiles(&mut draft, panel)));
-        let mut axes = vec![(n, Extent::Batch(1))];
-        axes.extend(outer.iter().map(|&(var, extent)| (var, Extent::Fixed(extent))));
-        axes.push((row_block, Extent::Fixed(panels.rows.blocks())));
-        axes.push((column_block, Extent::Fixed(panels.columns.blocks())));
-        lowering.push(draft.finish(Split::Axes(axes), body));
+        let tiling = direct.tiling(lowering.vectors, lowering.options.threads);
+        let taps = axes.map(|axis| (0, axis.taps, 1));
+        let elements = self.window.elements();
+        let packed = Packing {
+            name: "packed weight",
+            weight,
+            groups: self.groups,
+            outputs,
+            inputs,
+            output_stride: inputs * elements,
+            input_stride: elements,
+            group_stride: outputs * inputs * elements,
+            taps,
+            reversed: false,
+            row: axes[1].taps,
+            block: tiling.channels,
+            layout,
+        }
+        .lower(lowering, node);
+        let draft = lowering.draft(node, format!("direct: {}", direct.note(tiling)));
+        direct.lower(lowering, draft, &packed, tiling);
     }
 }
 
 impl Lower for ConvGradInput {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let input = lowering.item(node.results[0]);
-        let channels = lowering.item(node.operands[0])[0];
-        let vectors = lowering.vectors;
-        let geometry = Geometry::new(&self.window, self.groups, &input, channels);
-        let pointwise = geometry.is_pointwise();
-        let panels = geometry.panels(lowering.options.im2col, vectors);
-        let panel_stride =
-            if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels, vectors) };
-        let (patch, positions) = (geometry.patch(), geometry.positions());
-        let block = Block::choose(vectors, patch, panels.rows.size * panels.columns.size);
-        let note = if pointwise {
-            "1x1: a product into the gradient itself".to_owned()
-        } else {
-            format!("panels of {}x{} patches, added back", panels.rows.size, panels.columns.size)
+        let g = node.operands[0];
+        let dx = lowering.view(node.results[0]).clone();
+        if dx.layout == Layout::ChannelsFirst {
+            return im2col::grad_input(self, lowering, node);
+        }
+        let g = lowering.in_layout(node, g, Layout::ChannelsLast);
+        let last = self.input_sizes.len() - 1;
+        let width = self.input_sizes[last];
+        let columns = backward_phases(&self.window, &self.input_sizes, last);
+        let rows = match last {
+            0 => vec![Some(Phase::SINGLE)],
+            _ => backward_phases(&self.window, &self.input_sizes, 0),
         };
-        let mut draft = lowering.draft(node, note);
-        let n = draft.var();
-        let outer = geometry.outer(&mut draft);
-        let (row_block, column_block, group) = (draft.var(), draft.var(), draft.var());
-        let g = lowering.address(node.operands[0]).plus(n, channels * positions);
-        let weight = lowering.address(node.operands[1]);
-        let elements: usize = input.iter().product();
-        let dx = lowering.address(node.results[0]).plus(n, elements);
-        let padded_elements = input[0] * geometry.planes.padded_elements();
-        let planes = if self.window.is_padded() {
-            Address::start(lowering.scratch("padded", padded_elements))
-        } else {
-            dx.clone()
-        };
-        let panel_buffer = (!pointwise).then(|| lowering.scratch("panel", patch * panel_stride));
-        let tiles = |draft: &mut KernelDraft, panel: &Panel<'_>| {
-            let group_planes =
-                planes.clone().plus(group, geometry.inputs * geometry.planes.padded_elements());
-            let first = geometry.output_offset(&outer, panel);
-            let product = match panel_buffer {
-                Some(buffer) => Address::start(buffer),
-                None => group_planes.clone().at(&first, 1),
-            };
-            let rows = Cover::exact(patch, block.rows);
-            let columns = Cover::overlapping(panel.width(), block.columns, vectors.lanes);
-            let (row_tile, column_tile) = (draft.var(), draft.var());
-            let mut stmts = columns.sequence(column_tile, |column, width| {
-                rows.sequence(row_tile, |row, height| {
-                    vec![Stmt::Tile(Box::new(TileCall {
-                        tile: Tile {
-                            rows: height,
-                            columns: width,
-                            form: Form::Broadcast,
-                            left_rows: Rows::evenly(1),
-                            right_column: 1,
-                            reduction: vec![Reduction {
-                                count: Some(geometry.outputs),
-                                left: patch,
-                                right: positions,
-                            }],
-                            start: Start::Zero,
-                            epilogue: Vec::new(),
-                            output_row: panel_stride,
-                        },
-                        left: weight.clone().plus(group, geometry.outputs * patch).at(row, 1),
-                        right: g
-                            .clone()
-                            .plus(group, geometry.outputs * positions)
-                            .at(&first, 1)
-                            .at(column, 1),
-                        output: product.clone().at(row, panel_stride).at(column, 1),
-                        operands: Vec::new(),
-                        counts: Vec::new(),
-                    }))]
-                })
-            });
-            if !pointwise {
-                stmts.extend(geometry.scatter(draft, &outer, panel, &product, &group_planes, panel_stride));
+        for (first_row, row) in rows.iter().enumerate() {
+            for (first_column, column) in columns.iter().enumerate() {
+                let to = Target {
+                    address: dx.address.clone().offset((first_row * width + first_column) * dx.pixel),
+                    item: dx.item,
+                    row: rows.len() * width * dx.pixel,
+                    pixel: columns.len() * dx.pixel,
+                };
+                match (row, column) {
+                    (Some(row), Some(column)) => {
+                        self.phase(lowering, node, g.clone(), &dx, to, [row, column])
+                    }
+                    _ => {
+                        let size = |first: usize, sizes: usize, every: usize| (sizes - first).div_ceil(every);
+                        let height = if last == 0 { 1 } else { self.input_sizes[0] };
+                        let sizes =
+                            [size(first_row, height, rows.len()), size(first_column, width, columns.len())];
+                        clear(lowering, node, &to, sizes, dx.channels);
+                    }
+                }
             }
-            vec![Stmt::repeat(group, Extent::Fixed(geometry.groups), stmts)]
-        };
-        let mut loops = outer.clone();
-        loops.push((row_block, panels.rows.blocks()));
-        loops.push((column_block, panels.columns.blocks()));
-        let panel_body = panels.branch(row_block, column_block, |panel| tiles(&mut draft, panel));
-        let mut body = Vec::new();
-        if !pointwise {
-            body.push(fill(planes.clone(), padded_elements, 0.0));
         }
-        body.extend(Stmt::nest(&loops, panel_body));
-        if self.window.is_padded() {
-            body.extend(geometry.planes.unpad(&mut draft, input[0], &planes, &dx));
-        }
-        lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), body));
     }
+}
+
+impl ConvGradInput {
+    /// The results that meet the same taps.
+    fn phase(
+        &self,
+        lowering: &mut Lowering<'_>,
+        node: &Node,
+        g: View,
+        dx: &View,
+        to: Target,
+        phases: [&Phase; 2],
+    ) {
+        let (inputs, outputs) = (g.channels / self.groups, dx.channels / self.groups);
+        let direct = Direct {
+            axes: phases.map(|phase| phase.axis),
+            groups: self.groups,
+            inputs,
+            outputs,
+            x: g,
+            y: to,
+            epilogue: &[],
+            operands: Vec::new(),
+        };
+        let tiling = direct.tiling(lowering.vectors, lowering.options.threads);
+        let elements = self.window.elements();
+        let packed = Packing {
+            name: "packed weight",
+            weight: node.operands[1],
+            groups: self.groups,
+            outputs,
+            inputs,
+            output_stride: elements,
+            input_stride: outputs * elements,
+            group_stride: inputs * outputs * elements,
+            taps: phases.map(|phase| (phase.last_tap, phase.axis.taps, phase.every_tap)),
+            reversed: true,
+            row: self.window.kernel_size[self.window.axes() - 1],
+            block: tiling.channels,
+            layout: Layout::ChannelsLast,
+        }
+        .lower(lowering, node);
+        let draft = lowering.draft(node, format!("direct: {}", direct.note(tiling)));
+        direct.lower(lowering, draft, &packed, tiling);
+    }
+}
+
+/// Sets results that no tap meets to zero.
+fn clear(
+    lowering: &mut Lowering<'_>,
+    node: &Node,
+    to: &Target,
+    [rows, columns]: [usize; 2],
+    channels: usize,
+) {
+    let mut draft = lowering.draft(node, "no tap meets these").part("clear");
+    let (n, row, column) = (draft.var(), draft.var(), draft.var());
+    let address = to.address.clone().plus(n, to.item).plus(row, to.row).plus(column, to.pixel);
+    let body = vec![Stmt::repeat(column, Extent::Fixed(columns), vec![fill(address, channels, 0.0)])];
+    let axes = vec![(n, Extent::Batch(1)), (row, Extent::Fixed(rows))];
+    lowering.push(draft.finish(Split::Axes(axes), body));
 }
 
 impl Lower for ConvGradWeight {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let input = lowering.item(node.operands[1]);
-        let channels = lowering.item(node.operands[0])[0];
-        let vectors = lowering.vectors;
-        let geometry = Geometry::new(&self.window, self.groups, &input, channels);
-        let pointwise = geometry.is_pointwise();
-        let panels = geometry.panels(lowering.options.im2col, vectors);
-        let panel_stride =
-            if pointwise { geometry.positions() } else { Geometry::panel_stride(&panels, vectors) };
-        let (patch, positions) = (geometry.patch(), geometry.positions());
-        let elements = channels * patch;
-        let threads = lowering.options.threads;
-        let mut draft = lowering.draft(
-            node,
-            format!(
-                "panels of {}x{} patches, dot products along them",
-                panels.rows.size, panels.columns.size
-            ),
-        );
-        let n = draft.var();
-        let outer = geometry.outer(&mut draft);
-        let (row_block, column_block, group) = (draft.var(), draft.var(), draft.var());
-        let g = lowering.address(node.operands[0]).plus(n, channels * positions);
-        let partials: Option<BufferId> = (threads > 1).then(|| {
-            lowering.temporary("partial sums", Size { batched: false, elements: threads * elements })
-        });
-        let sums = match partials {
-            Some(partials) => Address::start(partials).plus(draft.thread(), elements),
-            None => lowering.address(node.results[0]),
-        };
-        draft.setup(vec![fill(sums.clone(), elements, 0.0)]);
-        let gathered = (!pointwise).then(|| lowering.scratch("panel", patch * panel_stride));
-        // Each item's panels are gathered by one thread, one after the other: scratch serves them all.
-        let (mut body, planes) = geometry.padded_item(lowering, node, &mut draft, node.operands[1], (n, 1));
-        let tiles = |draft: &mut KernelDraft, panel: &Panel<'_>| {
-            let group_planes =
-                planes.clone().plus(group, geometry.inputs * geometry.planes.padded_elements());
-            let first = geometry.output_offset(&outer, panel);
-            let (mut stmts, right) =
-                geometry.patches_of(draft, &outer, panel, &group_planes, gathered, panel_stride);
-            let dots = Block::of_dots(vectors);
-            let rows = Cover::exact(geometry.outputs, dots.rows);
-            let columns = Cover::exact(patch, dots.columns);
-            let (row_tile, column_tile) = (draft.var(), draft.var());
-            stmts.extend(columns.sequence(column_tile, |column, width| {
-                rows.sequence(row_tile, |row, height| {
-                    let channel = row.clone().plus(group, geometry.outputs);
-                    vec![Stmt::Tile(Box::new(TileCall {
-                        tile: Tile {
-                            rows: height,
-                            columns: width,
-                            form: Form::Dot,
-                            left_rows: Rows::evenly(positions),
-                            right_column: panel_stride,
-                            reduction: vec![Reduction { count: Some(panel.width()), left: 1, right: 1 }],
-                            start: Start::Stored,
-                            epilogue: Vec::new(),
-                            output_row: patch,
-                        },
-                        left: g.clone().at(&channel, positions).at(&first, 1),
-                        right: right.clone().at(column, panel_stride),
-                        output: sums.clone().at(&channel, patch).at(column, 1),
-                        operands: Vec::new(),
-                        counts: Vec::new(),
-                    }))]
-                })
-            }));
-            vec![Stmt::repeat(group, Extent::Fixed(geometry.groups), stmts)]
-        };
-        let mut loops = outer.clone();
-        loops.push((row_block, panels.rows.blocks()));
-        loops.push((column_block, panels.columns.blocks()));
-        let panel_body = panels.branch(row_block, column_block, |panel| tiles(&mut draft, panel));
-        body.extend(Stmt::nest(&loops, panel_body));
-        lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), body));
-        if let Some(partials) = partials {
-            add_partials(lowering, node, partials, threads, elements);
+        let few = |value| lowering.preferred_layout(value) == Layout::ChannelsFirst;
+        if node.operands.iter().all(|&value| few(value)) {
+            im2col::grad_weight(self, lowering, node);
+        } else {
+            weight_gradient::lower(self, lowering, node);
         }
     }
-}
-
-/// Adds up what the threads summed on their own, always in the same order.
-fn add_partials(
-    lowering: &mut Lowering<'_>,
-    node: &Node,
-    partials: BufferId,
-    threads: usize,
-    elements: usize,
-) {
-    let mut draft = lowering.draft(node, "sums of the threads' parts").part("sum");
-    let first = draft.var();
-    let mut map = MapBuilder::new(Extent::Share);
-    let mut sum = map.load(Address::start(partials).plus(first, 1), 1);
-    for thread in 1..threads {
-        let part = map.load(Address::start(partials).offset(thread * elements).plus(first, 1), 1);
-        sum = map.add(sum, part);
-    }
-    map.store(lowering.address(node.results[0]).plus(first, 1), 1, sum);
-    lowering.push(draft.finish(Split::Lanes(first, Extent::Fixed(elements)), vec![map.finish()]));
 }

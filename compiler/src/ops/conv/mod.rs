@@ -1,11 +1,19 @@
 //! Convolution (cross-correlation) over any number of spatial axes, and its two gradients.
 
+#[cfg(feature = "codegen")]
+mod correlation;
+#[cfg(feature = "codegen")]
+mod direct;
 mod gradient;
+#[cfg(feature = "codegen")]
+mod im2col;
 #[cfg(feature = "codegen")]
 mod lower;
 #[cfg(feature = "codegen")]
 mod panels;
 mod reference;
+#[cfg(feature = "codegen")]
+mod weight_gradient;
 
 use serde::{Deserialize, Serialize};
 

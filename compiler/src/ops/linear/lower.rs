@@ -15,11 +15,7 @@ const OUTPUTS_AT_A_TIME: usize = 512;
 const STRIPS: usize = 16;
 
 /// Code for all items of the batch: as many at a time as the first of `rows` says, then as the next, the last being 1.
-fn over_batch(
-    draft: &mut KernelDraft,
-    rows: &[usize],
-    mut body: impl FnMut(Var, usize) -> Vec<Stmt>,
-) -> Vec<Stmt> {
+fn over_batch(draft: &mut KernelDraft, rows: &[usize], mut body: impl FnMut(Var, usize) -> Vec<Stmt>) -> Vec<Stmt> {
     let mut start = Extent::Fixed(0);
     let mut stmts = Vec::new();
     for &rows in rows {
@@ -41,10 +37,8 @@ impl Lower for Linear {
             node.operands[2..].iter().map(|&value| lowering.address(value)).collect();
         let dots = Block::of_dots(lowering.vectors);
         let cover = Cover::exact(outputs, dots.columns);
-        let note = format!(
-            "dot products along the weight as it is, {} outputs by {} items",
-            dots.columns, dots.rows
-        );
+        let note =
+            format!("dot products along the weight as it is, {} outputs by {} items", dots.columns, dots.rows);
         let mut draft = lowering.draft(node, note);
         let block = draft.var();
         let body = cover.branch(block, |start, columns| {

@@ -3,6 +3,10 @@
 mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
+#[cfg(feature = "codegen")]
+mod pixels;
+#[cfg(feature = "codegen")]
+mod planes;
 mod reference;
 
 use serde::{Deserialize, Serialize};

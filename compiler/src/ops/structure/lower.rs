@@ -1,13 +1,22 @@
-//! Kernels that move elements. A reshape has none: its result shares its operand's memory.
+//! Kernels that move elements. A reshape has none where its result shares its operand's memory; joined channels have none
+//! where they were computed in place, and parts of channels where they can be read in place.
 
 use super::{Concat, Reshape, Slice};
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Affine, Extent, Split};
-use crate::plan::{AxisView, Lower, Lowering, copy_span};
+use crate::plan::{AxisView, Layout, Lower, Lowering, View, copy_span};
 
 impl Lower for Reshape {
-    fn lower(&self, _: &mut Lowering<'_>, _: &Node) {}
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let (from, to) = (lowering.view(node.operands[0]).clone(), lowering.view(node.results[0]).clone());
+        if from.address.buffer != to.address.buffer {
+            // The elements of the operand in the order of its shape.
+            let to = View { layout: Layout::ChannelsFirst, ..to.split(from.channels) };
+            let draft = lowering.draft(node, format!("{} to {}", from.layout, to.layout));
+            lowering.reorder(draft, &from, &to, lowering.ty(node.operands[0]).dtype);
+        }
+    }
 }
 
 /// Copies `length` indices of an axis from one value to another.
@@ -40,10 +49,20 @@ fn copy_indices(
 
 impl Lower for Concat {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let batched = lowering.ty(node.results[0]).shape.is_batched();
         let mut start = 0;
         for &operand in &node.operands {
             let length = AxisView::new(&lowering.ty(operand).shape, self.axis).size;
-            copy_indices(lowering, node, self.axis, (operand, 0), (node.results[0], start), length);
+            if self.axis == 1 && batched {
+                let from = lowering.view(operand).clone();
+                let to = lowering.view(node.results[0]).part(start, length);
+                if from.address != to.address {
+                    let draft = lowering.draft(node, format!("{} to {}", from.layout, to.layout));
+                    lowering.reorder(draft, &from, &to, lowering.ty(operand).dtype);
+                }
+            } else {
+                copy_indices(lowering, node, self.axis, (operand, 0), (node.results[0], start), length);
+            }
             start += length;
         }
     }
@@ -51,7 +70,16 @@ impl Lower for Concat {
 
 impl Lower for Slice {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let from = (node.operands[0], self.start);
-        copy_indices(lowering, node, self.axis, from, (node.results[0], 0), self.length);
+        let (operand, result) = (node.operands[0], node.results[0]);
+        if self.axis != 1 || !lowering.ty(operand).shape.is_batched() {
+            return copy_indices(lowering, node, self.axis, (operand, self.start), (result, 0), self.length);
+        }
+        let from = lowering.view(operand).part(self.start, self.length);
+        let to = lowering.view(result).clone();
+        if from.layout == Layout::ChannelsLast && to.layout == Layout::ChannelsLast {
+            return lowering.bind_view(result, from);
+        }
+        let draft = lowering.draft(node, format!("{} to {}", from.layout, to.layout));
+        lowering.reorder(draft, &from, &to, lowering.ty(operand).dtype);
     }
 }

@@ -1,0 +1,335 @@
+//! Direct convolution on images with their channels last: tiles of pixels by channels, which read the input where it is.
+//! Where windows leave the input, the rows that a block of results meets are first copied into a panel with a border.
+
+use super::EpilogueStep;
+use super::correlation::Packed;
+use crate::entity::ValueId;
+use crate::graph::Node;
+use crate::kernel::{
+    Address, Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
+};
+use crate::ops::bordered::{Axis, Bordered, Source};
+use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Vectors, View};
+
+/// Bytes of a block's input rows: with the weights of a block of channels they stay in a second-level cache.
+const PANEL_BYTES: usize = 384 * 1024;
+/// Bytes a second-level cache delivers in half a cycle, and the levels behind it.
+const NEAR_BYTES: usize = 16;
+const FAR_BYTES: usize = 4;
+/// Weights of so many bytes do not stay in a second-level cache.
+const FAR_WEIGHTS: usize = 1 << 20;
+
+/// Where results go: the one at row `r` and column `c` of item `n` is at `address + item·n + row·r + pixel·c`.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) address: Address,
+    pub(super) item: usize,
+    pub(super) row: usize,
+    pub(super) pixel: usize,
+}
+
+/// A correlation and where its operands are.
+pub(super) struct Direct<'a> {
+    pub(super) axes: [Axis; 2],
+    pub(super) groups: usize,
+    /// Input and output channels of a group.
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    pub(super) x: View,
+    pub(super) y: Target,
+    pub(super) epilogue: &'a [EpilogueStep],
+    /// Operands of the epilogue: one number per channel, or laid out like the results.
+    pub(super) operands: Vec<View>,
+}
+
+/// How the results are divided: pixels and channels of a tile, and units of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tiling {
+    /// Rows of results in a unit.
+    pub(super) rows: usize,
+    /// Pixels of a tile: part of a row, or whole rows.
+    pub(super) pixels: usize,
+    /// Channels of a tile.
+    pub(super) channels: usize,
+    /// Whether each block of channels is a unit of its own.
+    pub(super) split_channels: bool,
+}
+
+impl Direct<'_> {
+    /// Chooses the tiling by a small model of cost: multiply-adds and loads of the tiles, and bytes of weights and input.
+    pub(super) fn tiling(&self, vectors: Vectors, threads: usize) -> Tiling {
+        let [rows, columns] = self.axes;
+        let depth = rows.taps * columns.taps * self.inputs;
+        let weights = 4 * depth * self.outputs * self.groups;
+        let row_bytes = 4 * columns.reach(columns.outputs) * self.inputs * self.groups;
+        let mut best: Option<(usize, Tiling)> = None;
+        let mut candidates: Vec<usize> =
+            (1..=rows.outputs).map(|blocks| rows.outputs.div_ceil(blocks)).collect();
+        candidates.dedup();
+        for block_rows in candidates {
+            if block_rows > 1 && rows.reach(block_rows) * row_bytes > PANEL_BYTES {
+                continue;
+            }
+            let row_blocks = rows.outputs.div_ceil(block_rows);
+            for block in Block::all(vectors) {
+                let pixels = self.pixels_of(block.rows, block_rows);
+                let channel_blocks = Cover::exact(self.outputs, block.columns);
+                let time = self.groups
+                    * tile_time(
+                        vectors,
+                        block_rows * columns.outputs,
+                        pixels,
+                        columns.outputs,
+                        &channel_blocks,
+                    )
+                    * depth;
+                for split_channels in [false, true] {
+                    if split_channels && (self.groups > 1 || channel_blocks.blocks() == 1) {
+                        continue;
+                    }
+                    let parts = if split_channels { channel_blocks.blocks() } else { 1 };
+                    let units = row_blocks * parts;
+                    let weight_time = weights / if weights > FAR_WEIGHTS { FAR_BYTES } else { NEAR_BYTES };
+                    let input_time = rows.reach(block_rows) * row_bytes / FAR_BYTES;
+                    let unit = (time + weight_time) / parts + input_time;
+                    let total = units.div_ceil(threads) * unit;
+                    let tiling = Tiling {
+                        rows: block_rows,
+                        pixels,
+                        channels: block.columns.min(self.outputs),
+                        split_channels,
+                    };
+                    if best.is_none_or(|(least, _)| total < least) {
+                        best = Some((total, tiling));
+                    }
+                }
+            }
+        }
+        let fallback = Tiling { rows: 1, pixels: 1, channels: vectors.lanes, split_channels: false };
+        best.map_or(fallback, |(_, tiling)| tiling)
+    }
+
+    /// Pixels of a tile of at most so many rows of registers: an even part of a row, or whole rows.
+    fn pixels_of(&self, registers: usize, block_rows: usize) -> usize {
+        let width = self.axes[1].outputs;
+        let is_even = self.y.row == width * self.y.pixel;
+        if registers >= 2 * width && is_even {
+            (registers / width).min(block_rows) * width
+        } else {
+            width.div_ceil(width.div_ceil(registers))
+        }
+    }
+
+    /// What was chosen, in words.
+    pub(super) fn note(&self, tiling: Tiling) -> String {
+        let split = if tiling.split_channels { ", channels apart" } else { "" };
+        format!(
+            "tiles of {} pixels by {} channels, {} rows at a time{split}",
+            tiling.pixels, tiling.channels, tiling.rows
+        )
+    }
+
+    /// Adds the kernel.
+    pub(super) fn lower(
+        &self,
+        lowering: &mut Lowering<'_>,
+        mut draft: KernelDraft,
+        weights: &Packed,
+        tiling: Tiling,
+    ) {
+        let (n, row_block, channel_block) = (draft.var(), draft.var(), draft.var());
+        let row_cover = Cover::exact(self.axes[0].outputs, tiling.rows);
+        let channel_cover = Cover::exact(self.outputs, tiling.channels);
+        let bordered = Bordered { axes: self.axes, x: self.x.clone(), border: 0.0 };
+        let panel = bordered.scratch(lowering, &mut draft, tiling.rows);
+        let body = row_cover.branch(row_block, |first, rows| {
+            let (mut stmts, source) = bordered.rows(&mut draft, n, (first, rows), panel.clone());
+            let tiles = |draft: &mut KernelDraft, channel: &Affine, width: usize| {
+                self.tiles(draft, n, (first, rows), (channel, width), &source, weights, tiling)
+            };
+            if tiling.split_channels {
+                stmts.extend(
+                    channel_cover.branch(channel_block, |channel, width| tiles(&mut draft, channel, width)),
+                );
+            } else {
+                let var = draft.var();
+                stmts.extend(channel_cover.sequence(var, |channel, width| tiles(&mut draft, channel, width)));
+            }
+            stmts
+        });
+        let parts = if tiling.split_channels { channel_cover.blocks() } else { 1 };
+        // Neighbouring units share weights: a thread's share then needs only its own.
+        let axes = vec![
+            (n, Extent::Batch(1)),
+            (channel_block, Extent::Fixed(parts)),
+            (row_block, Extent::Fixed(row_cover.blocks())),
+        ];
+        lowering.push(draft.finish(Split::Axes(axes), body));
+    }
+
+    /// The tiles of some rows of results and some channels.
+    #[expect(clippy::too_many_arguments, reason = "a place along each axis, and where operands are")]
+    fn tiles(
+        &self,
+        draft: &mut KernelDraft,
+        n: Var,
+        (first, rows): (&Affine, usize),
+        (channel, width): (&Affine, usize),
+        source: &Source,
+        weights: &Packed,
+        tiling: Tiling,
+    ) -> Vec<Stmt> {
+        let columns = self.axes[1].outputs;
+        let group = draft.var();
+        let (row_var, column_var) = (draft.var(), draft.var());
+        let tile = |row: &Affine, column: &Affine, pixels: usize| {
+            self.tile(n, group, (first, row, column), pixels, (channel, width), source, weights)
+        };
+        let stmts = if tiling.pixels > columns {
+            let whole = Cover::exact(rows, tiling.pixels / columns);
+            whole.sequence(row_var, |row, count| vec![tile(row, &Affine::default(), count * columns)])
+        } else {
+            let cover = Cover::exact(columns, tiling.pixels);
+            let row = Affine::from(row_var);
+            let body = cover.sequence(column_var, |column, pixels| vec![tile(&row, column, pixels)]);
+            vec![Stmt::repeat(row_var, Extent::Fixed(rows), body)]
+        };
+        vec![Stmt::repeat(group, Extent::Fixed(self.groups), stmts)]
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a place along each axis, and where operands are")]
+    fn tile(
+        &self,
+        n: Var,
+        group: Var,
+        (first, row, column): (&Affine, &Affine, &Affine),
+        pixels: usize,
+        (channel, width): (&Affine, usize),
+        source: &Source,
+        weights: &Packed,
+    ) -> Stmt {
+        let [rows, columns] = self.axes;
+        let left = source
+            .address
+            .clone()
+            .plus(group, self.inputs * source.channel)
+            .at(row, rows.step * source.row)
+            .at(column, columns.step * source.pixel);
+        let right = Address::start(weights.buffer).plus(group, weights.group).at(channel, weights.depth);
+        let channel = channel.clone().plus(group, self.outputs);
+        let result_row = row.clone().plus_scaled(first, 1);
+        let place = |address: Address, row: usize, pixel: usize| {
+            address.at(&result_row, row).at(column, pixel).at(&channel, 1)
+        };
+        let output = place(self.y.address.clone().plus(n, self.y.item), self.y.row, self.y.pixel);
+        let mut operands = Vec::new();
+        let mut taken = self.operands.iter();
+        let epilogue = self
+            .epilogue
+            .iter()
+            .map(|step| match step {
+                EpilogueStep::Bias => {
+                    operands.extend(taken.next().map(|bias| bias.address.clone().at(&channel, 1)));
+                    TileStep::AddPerColumn
+                }
+                EpilogueStep::Add => {
+                    let row = taken.next().map_or(0, |view| {
+                        operands.push(place(view.of_item(n), columns.outputs * view.pixel, view.pixel));
+                        view.pixel
+                    });
+                    TileStep::AddElement { row }
+                }
+                EpilogueStep::Relu => TileStep::Relu,
+                EpilogueStep::Sigmoid => TileStep::Sigmoid,
+                EpilogueStep::Tanh => TileStep::Tanh,
+            })
+            .collect();
+        Stmt::Tile(Box::new(TileCall {
+            tile: Tile {
+                rows: pixels,
+                columns: width,
+                form: Form::Broadcast,
+                left_rows: Rows {
+                    run: columns.outputs,
+                    near: columns.step * source.pixel,
+                    far: rows.step * source.row,
+                }
+                .of(pixels),
+                right_column: 1,
+                reduction: self.reduction(source, weights.layout, width),
+                start: Start::Zero,
+                epilogue,
+                output_row: self.y.pixel,
+            },
+            left,
+            right,
+            output,
+            operands,
+            counts: Vec::new(),
+        }))
+    }
+
+    /// The loops over taps and inputs, in the order in which weights are packed.
+    fn reduction(&self, source: &Source, layout: Layout, width: usize) -> Vec<Reduction> {
+        let [rows, columns] = self.axes;
+        let row = (rows.taps, rows.dilation * source.row);
+        let column = (columns.taps, columns.dilation * source.pixel);
+        let input = (self.inputs, source.channel);
+        let order = match layout {
+            Layout::ChannelsLast => [row, column, input],
+            Layout::ChannelsFirst => [input, row, column],
+        };
+        let mut right = width;
+        let mut loops: Vec<Reduction> = Vec::new();
+        for (count, left) in order.into_iter().rev() {
+            match loops.last_mut() {
+                // A loop of one step is none, and one that goes on where the one within it ends is the same loop.
+                Some(_) if count == 1 => {}
+                Some(inner) if inner.count == Some(1) => {
+                    *inner = Reduction { count: Some(count), left, right }
+                }
+                Some(inner) if inner.count.is_some_and(|count| count * inner.left == left) => {
+                    inner.count = inner.count.map(|inner| inner * count);
+                }
+                _ => loops.push(Reduction { count: Some(count), left, right }),
+            }
+            right *= count;
+        }
+        loops.reverse();
+        loops
+    }
+}
+
+/// Half cycles of one step of the reduction of all tiles that cover so many pixels.
+fn tile_time(vectors: Vectors, pixels: usize, tile: usize, width: usize, channels: &Cover) -> usize {
+    let parts = |total: usize, size: usize| {
+        let cover = Cover::exact(total, size);
+        let tail = cover.tail.map(|(_, size)| (1, size));
+        [Some((cover.full, cover.size)), tail].into_iter().flatten().collect::<Vec<_>>()
+    };
+    let (repeats, along) = if tile > width { (1, pixels) } else { (pixels / width, width) };
+    let mut time = 0;
+    for (count, pixels) in parts(along, tile) {
+        for &(blocks, width) in
+            &parts(channels.full * channels.size + channels.tail.map_or(0, |tail| tail.1), channels.size)
+        {
+            time += repeats * count * blocks * Block::half_cycles(pixels, width.div_ceil(vectors.lanes));
+        }
+    }
+    time
+}
+
+/// The operands of a fused epilogue, in the order of the results.
+pub(super) fn epilogue_operands(lowering: &mut Lowering<'_>, node: &Node, values: &[ValueId]) -> Vec<View> {
+    values
+        .iter()
+        .map(|&value| {
+            let layout = if lowering.ty(value).shape.is_batched() {
+                Layout::ChannelsLast
+            } else {
+                Layout::ChannelsFirst
+            };
+            lowering.in_layout(node, value, layout)
+        })
+        .collect()
+}

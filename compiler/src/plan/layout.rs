@@ -1,0 +1,320 @@
+//! How the elements of images are ordered in memory, and where the parts of a value are.
+//!
+//! Images with enough channels are stored channels last: a vector then holds the channels of one pixel, whatever the
+//! image's width; neighbours within a window are whole pixels apart; joining channels needs no copy, since a value may be
+//! a part of another's pixels; and the order does not depend on how wide vectors are. Images with few channels, and
+//! everything that comes from outside or goes there, are stored channels first, as graphs say it. The order follows from a
+//! value's shape alone, so that values that meet element by element always agree, and copies between orders are
+//! needed only where a network starts, ends or flattens.
+
+use serde::{Deserialize, Serialize};
+
+use super::{KernelDraft, Lowering, Size};
+use crate::entity::ValueId;
+use crate::graph::{Graph, Node};
+use crate::kernel::{Address, Affine, BufferId, Extent, MapBuilder, Split, Var};
+use crate::ops::Op;
+use crate::shape::{DType, Shape};
+
+/// Images with fewer channels are stored channels first: their vectors run along the width.
+const FEW_CHANNELS: usize = 8;
+
+/// Which images are stored channels last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layouts {
+    /// Those with enough channels to fill vectors.
+    #[default]
+    ByChannels,
+    /// None.
+    ChannelsFirst,
+}
+
+/// The order of an image's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// `[C, H, W]`: planes.
+    ChannelsFirst,
+    /// `[H, W, C]`: pixels.
+    ChannelsLast,
+}
+
+impl Layouts {
+    /// The order in which values of a shape are stored, where it is free.
+    fn of(self, shape: &Shape) -> Layout {
+        let item = shape.item();
+        let is_image = shape.is_batched() && matches!(item.len(), 2 | 3);
+        if self == Layouts::ByChannels
+            && is_image
+            && item[0] >= FEW_CHANNELS
+            && item[1..].iter().product::<usize>() > 1
+        {
+            Layout::ChannelsLast
+        } else {
+            Layout::ChannelsFirst
+        }
+    }
+}
+
+/// Whether an operator works on values in any order. Others are given copies in the order of their shapes.
+pub(super) fn takes_any_layout(op: &Op) -> bool {
+    match op {
+        Op::Concat(concat) => concat.axis == 1,
+        Op::Slice(slice) => slice.axis == 1,
+        Op::Conv(_)
+        | Op::ConvGradInput(_)
+        | Op::ConvGradWeight(_)
+        | Op::MaxPool(_)
+        | Op::MaxPoolGrad(_)
+        | Op::AvgPool(_)
+        | Op::AvgPoolGrad(_)
+        | Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Bias(_)
+        | Op::SumChannels(_)
+        | Op::Reshape(_) => true,
+        Op::Input(_)
+        | Op::Parameter(_)
+        | Op::State(_)
+        | Op::Constant(_)
+        | Op::Linear(_)
+        | Op::LinearGradInput(_)
+        | Op::LinearGradWeight(_)
+        | Op::Scale(_)
+        | Op::BatchNorm(_)
+        | Op::BatchNormTraining(_)
+        | Op::BatchNormGrad(_)
+        | Op::Dropout(_)
+        | Op::DropoutTraining(_)
+        | Op::Softmax(_)
+        | Op::LogSoftmax(_)
+        | Op::SoftmaxGrad(_)
+        | Op::LogSoftmaxGrad(_)
+        | Op::CrossEntropy(_)
+        | Op::CrossEntropyGrad(_)
+        | Op::MeanSquaredError(_)
+        | Op::MeanSquaredErrorGrad(_)
+        | Op::Sgd(_)
+        | Op::Adam(_)
+        | Op::ClipFactor(_) => false,
+    }
+}
+
+/// The order in which a node's results are stored.
+pub(super) fn result_layout(layouts: Layouts, graph: &Graph, node: &Node, result: ValueId) -> Layout {
+    let is_free = takes_any_layout(&node.op) && !matches!(node.op, Op::Reshape(_));
+    if is_free { layouts.of(&graph.ty(result).shape) } else { Layout::ChannelsFirst }
+}
+
+/// Where the elements of a value are: one channel of one pixel of one item is at
+/// `address + item·n + pixel·p + channel·c`. Distances are in elements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// The first element.
+    pub address: Address,
+    /// The order of the elements.
+    pub layout: Layout,
+    /// Channels.
+    pub channels: usize,
+    /// Pixels.
+    pub pixels: usize,
+    /// Distance between items.
+    pub item: usize,
+    /// Distance between neighbouring pixels.
+    pub pixel: usize,
+    /// Distance between neighbouring channels.
+    pub channel: usize,
+}
+
+impl View {
+    /// A value that fills a buffer by itself.
+    pub(super) fn whole(buffer: BufferId, shape: &Shape, layout: Layout) -> Self {
+        let item = shape.item();
+        let elements: usize = item.iter().product();
+        let channels = if shape.is_batched() { item.first().copied().unwrap_or(1) } else { 1 };
+        let pixels = elements / channels.max(1);
+        let (pixel, channel) = match layout {
+            Layout::ChannelsFirst => (1, pixels),
+            Layout::ChannelsLast => (channels, 1),
+        };
+        View { address: Address::start(buffer), layout, channels, pixels, item: elements, pixel, channel }
+    }
+
+    /// Some neighbouring channels of this value.
+    pub fn part(&self, first: usize, channels: usize) -> Self {
+        let address = self.address.clone().offset(first * self.channel);
+        View { address, channels, ..self.clone() }
+    }
+
+    /// The elements of a dense value seen as so many channels.
+    pub fn split(&self, channels: usize) -> Self {
+        let pixels = self.item / channels;
+        View { channels, pixels, pixel: 1, channel: pixels, ..self.clone() }
+    }
+
+    /// The first element of item `n`.
+    pub fn of_item(&self, n: Var) -> Address {
+        self.address.clone().plus(n, self.item)
+    }
+
+    /// Whether the elements of each item lie one after the other, and the items too.
+    pub fn is_dense(&self) -> bool {
+        self.item == self.channels * self.pixels
+    }
+
+    /// Whether the elements are dense and in the order of the shape.
+    fn is_plain(&self) -> bool {
+        self.is_dense() && (self.layout == Layout::ChannelsFirst || self.pixels == 1 || self.channels == 1)
+    }
+}
+
+impl Lowering<'_> {
+    /// Where a value is: for operators that take any order.
+    pub fn view(&self, value: ValueId) -> &View {
+        &self.views[&value][0]
+    }
+
+    /// The order a value would be stored in if it were free.
+    pub fn preferred_layout(&self, value: ValueId) -> Layout {
+        self.options.layouts.of(&self.ty(value).shape)
+    }
+
+    pub(crate) fn bind_view(&mut self, value: ValueId, view: View) {
+        self.views.insert(value, vec![view]);
+    }
+
+    /// The start of a value whose elements are dense and in the order of its shape.
+    pub fn address(&self, value: ValueId) -> Address {
+        let plain = self.views[&value].iter().find(|view| view.is_plain());
+        plain.expect("operators that do not take any order are given copies in order").address.clone()
+    }
+
+    /// Where a value is in a given order: itself, or a copy that kernels before this node's make.
+    pub fn in_layout(&mut self, node: &Node, value: ValueId, layout: Layout) -> View {
+        let fits = |view: &View| match layout {
+            Layout::ChannelsFirst => view.is_plain(),
+            Layout::ChannelsLast => view.channel == 1 || view.channels == 1,
+        };
+        if let Some(view) = self.views[&value].iter().find(|view| fits(view)) {
+            return view.clone();
+        }
+        let ty = self.ty(value);
+        let buffer = self.temporary("reordered", Size::of(ty));
+        let view = View::whole(buffer, &ty.shape, layout);
+        let from = self.view(value).clone();
+        let draft = self.draft(node, format!("{} to {}", from.layout, layout)).part("reorder");
+        self.reorder(draft, &from, &view, ty.dtype);
+        self.views.get_mut(&value).expect("bound above").push(view.clone());
+        view
+    }
+
+    /// Adds a kernel that copies a value from one order to another.
+    pub fn reorder(&mut self, mut draft: KernelDraft, from: &View, to: &View, dtype: DType) {
+        let (n, outer) = (draft.var(), draft.var());
+        // Vectors run along what is contiguous where it is stored.
+        let (count, lanes, from_outer, from_lane, to_outer) = match to.layout {
+            Layout::ChannelsFirst => (from.channels, from.pixels, from.channel, from.pixel, to.channel),
+            Layout::ChannelsLast => (from.pixels, from.channels, from.pixel, from.channel, to.pixel),
+        };
+        let mut map = MapBuilder::new(Extent::Fixed(lanes));
+        let value = map.load_as(dtype, from.of_item(n).plus(outer, from_outer), from_lane, &[]);
+        map.store(to.of_item(n).plus(outer, to_outer), 1, value);
+        let split = Split::Axes(vec![(n, Extent::Batch(1)), (outer, Extent::Fixed(count))]);
+        self.push(draft.finish(split, vec![map.finish()]));
+    }
+
+    /// Adds a kernel that computes a value element by element from values of the same shape, in the order in which it is
+    /// stored, and from values of one number. `build` gets the map, the elements and the numbers.
+    pub fn pointwise(
+        &mut self,
+        node: &Node,
+        elements: &[ValueId],
+        numbers: &[ValueId],
+        build: impl FnOnce(
+            &mut MapBuilder,
+            &[crate::kernel::ExprId],
+            &[crate::kernel::ExprId],
+        ) -> crate::kernel::ExprId,
+    ) {
+        let to = self.view(node.results[0]).clone();
+        let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, to.layout)).collect();
+        let batched = self.ty(node.results[0]).shape.is_batched();
+        let mut draft = self.draft(node, "element by element");
+        let dense = to.is_dense() && from.iter().all(View::is_dense);
+        let (split, lanes, index) = if dense {
+            let first = draft.var();
+            let extent = if batched { Extent::Batch(to.item) } else { Extent::Fixed(to.item) };
+            (Split::Lanes(first, extent), Extent::Share, vec![(first, None)])
+        } else {
+            // Only parts of pixels are not dense.
+            let (n, pixel) = (draft.var(), draft.var());
+            let split = Split::Axes(vec![(n, Extent::Batch(1)), (pixel, Extent::Fixed(to.pixels))]);
+            (split, Extent::Fixed(to.channels), vec![(n, Some(true)), (pixel, Some(false))])
+        };
+        let place = |view: &View| {
+            index.iter().fold(view.address.clone(), |address, &(var, kind)| {
+                address.plus(
+                    var,
+                    match kind {
+                        None => 1,
+                        Some(true) => view.item,
+                        Some(false) => view.pixel,
+                    },
+                )
+            })
+        };
+        let mut map = MapBuilder::new(lanes);
+        let loads: Vec<_> = from.iter().map(|view| map.load(place(view), 1)).collect();
+        let numbers: Vec<_> = numbers.iter().map(|&value| map.load(self.address(value), 0)).collect();
+        let value = build(&mut map, &loads, &numbers);
+        map.store(place(&to), 1, value);
+        self.push(draft.finish(split, vec![map.finish()]));
+    }
+}
+
+impl std::fmt::Display for Layout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Layout::ChannelsFirst => "channels first",
+            Layout::ChannelsLast => "channels last",
+        })
+    }
+}
+
+/// Lets joined channels be written where they belong: the operands of a concatenation that some kernel computes, and
+/// that are joined only once, become parts of its result.
+pub(super) fn join_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
+    let mut joined = vec![0; graph.value_count()];
+    for node in graph.nodes() {
+        if let Op::Concat(_) = node.op {
+            node.operands.iter().for_each(|operand| joined[operand.index()] += 1);
+        }
+    }
+    // The last first: a concatenation may itself be a part of a later one.
+    for node in graph.nodes().iter().rev() {
+        let Op::Concat(concat) = &node.op else { continue };
+        let whole = lowering.view(node.results[0]).clone();
+        if concat.axis != 1 || whole.layout != Layout::ChannelsLast {
+            continue;
+        }
+        let mut first = 0;
+        for &operand in &node.operands {
+            let own = lowering.view(operand).clone();
+            let is_computed = takes_any_layout(&graph.producer(operand).op);
+            let writes_parts = !matches!(graph.producer(operand).op, Op::Slice(_));
+            if own.layout == Layout::ChannelsLast
+                && is_computed
+                && writes_parts
+                && joined[operand.index()] == 1
+            {
+                lowering.bind_view(operand, whole.part(first, own.channels));
+            }
+            first += own.channels;
+        }
+    }
+}
+
+/// A sum of loop variables, each times its factor.
+pub(crate) fn sum(terms: &[(Var, usize)]) -> Affine {
+    terms.iter().fold(Affine::default(), |sum, &(var, factor)| sum.plus(var, factor))
+}
