@@ -16,6 +16,7 @@ use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::pipeline::{CompileOptions, CompileTimes, compile};
 use windlass_runtime::executor::Executor;
+use windlass_runtime::machine::Machine;
 use windlass_runtime::profile::Profile;
 
 use support::{Bound, Budget, Kind, Task, check, is_benchmark, medians, print_table};
@@ -114,6 +115,7 @@ fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result
         let profile = Profile::measure(executor.program(), batch, PROFILED_RUNS, |times| {
             executor.run_timed(&mut memory.bindings(), batch, 0, times)
         })?;
+        let profile = profile.compared_with(Machine::measure(&options.plan)?);
         // Lines of JSON stay alone on standard output.
         if arguments.json { eprintln!("{profile}\n") } else { println!("{profile}\n") }
     }

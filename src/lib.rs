@@ -39,7 +39,7 @@
 //! #     }
 //! # }
 //! use windlass::ndarray::Array4;
-//! use windlass::{Model, Options};
+//! use windlass::{Machine, Model, Options};
 //!
 //! let model: Model<LeNet> = Model::new(42)?; // first values drawn from this seed
 //! let scores = model.forward(&Array4::zeros((3, 1, 28, 28)))?;
@@ -48,7 +48,8 @@
 //! assert_eq!(scores.shape(), [2, 10]);
 //!
 //! // Where the time goes, kernel by kernel.
-//! println!("{}", model.profile(&[0.5; 2 * 28 * 28], 10)?);
+//! let profile = model.profile(&[0.5; 2 * 28 * 28], 10)?;
+//! println!("{}", profile.compared_with(Machine::measure(&model.options().compile.plan)?));
 //!
 //! let serial: Model<LeNet> = Model::with_options(42, &Options::default().threads(1))?;
 //! assert_eq!(serial.parameters(), model.parameters());
@@ -101,6 +102,7 @@
 //!
 //! `WINDLASS_DUMP` lists stages of the compiler, separated by commas, whose results are written to the standard error:
 //! `graph`, `passes`, `plan`, `kernels`, `clif`, `asm`, or `all`. `WINDLASS_DUMP_DIR` names a directory for them instead.
+//! `WINDLASS_PERF_MAP=1` names every kernel in the profiles of `perf`.
 
 /// The arrays that inputs may come in and results come in.
 pub use ndarray;
@@ -109,6 +111,7 @@ pub use windlass_compiler::graph::Graph;
 pub use windlass_compiler::summary::{Summary, summary};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
+pub use windlass_runtime::machine::{Caches, Machine};
 pub use windlass_runtime::network::{Input, InputError, Network};
 pub use windlass_runtime::profile::Profile;
 pub use windlass_runtime::schedule::Schedule;
@@ -120,7 +123,7 @@ pub use windlass_runtime::{
 /// What expansions of [`network!`] name; no part of the public interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use windlass_runtime::network::expansion::{embedded, exactly};
+    pub use windlass_runtime::network::expansion::embedded;
 }
 
 /// Runs the programs in the README.

@@ -199,19 +199,19 @@ fn several_inputs_and_outputs_come_in_structs() {
 
     let (left, right) = (vec![1.0; 4], ndarray::Array2::<f32>::ones((1, 8)));
     let feeds = Two::feeds(TwoInputs::new(&left, &right));
-    assert_eq!(feeds.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["left", "right"]);
-    assert_eq!(feeds[0].1.batch(&Two::LEFT_SHAPE), Ok(1));
-    assert_eq!(feeds[1].1.shape(), Some(&[1, 8][..]));
+    assert_eq!(Two::INPUTS.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["left", "right"]);
+    assert_eq!(feeds[0].batch(&Two::LEFT_SHAPE), Ok(1));
+    assert_eq!(feeds[1].shape(), Some(&[1, 8][..]));
 
-    let results = [10, 2].map(|length| ndarray::ArrayD::<f32>::zeros(vec![1, length]));
-    let TwoOutputs { class, size } = Two::outputs(results.to_vec());
+    let results = Two::results(|item| ndarray::ArrayD::<f32>::zeros([&[1], item].concat()));
+    let TwoOutputs { class, size } = Two::outputs(results);
     assert_eq!((class.shape(), size.shape()), (&[1, 10][..], &[1, 2][..]));
 }
 
 #[test]
 fn a_single_input_is_given_as_it_is() {
     fn batch<'a, N: Network>(inputs: impl Into<N::Inputs<'a>>) -> usize {
-        N::feeds(inputs.into())[0].1.batch(N::INPUTS[0].1).unwrap()
+        N::feeds(inputs.into()).as_ref()[0].batch(N::INPUTS[0].1).unwrap()
     }
     assert_eq!(batch::<LeNet>(&vec![0.0; 2 * 784]), 2);
     assert_eq!(batch::<LeNet>(&ndarray::Array4::<f32>::zeros((3, 1, 28, 28))), 3);

@@ -57,7 +57,7 @@ fn small_relatives_run_compiled_as_interpreted() {
                 let mut options = CompileOptions::default();
                 options.plan.threads = threads;
                 let (program, _) = compile(&task.graph, kind.mode(), &options, &Dump::none()).unwrap();
-                let executor = Executor::new(program).unwrap();
+                let executor = Executor::new(program).unwrap().share_every_step();
                 for batch in [1, 3] {
                     if let Err(error) = oracle::check(&task, &executor, batch) {
                         panic!("{} {}, batch {batch}, {threads} threads: {error}", entry.name, kind.name());

@@ -80,7 +80,13 @@ impl Shape {
 
     /// The number of elements of one item (of the whole value when it has no batch axis).
     pub fn item_elements(&self) -> usize {
-        self.item().iter().product()
+        self.0
+            .iter()
+            .map(|dim| match dim {
+                Dim::Batch => 1,
+                Dim::Fixed(size) => *size,
+            })
+            .product()
     }
 
     /// The number of elements at a batch size.

@@ -215,29 +215,34 @@ fn implementation(name: &Ident, ports: &Ports, graph: Option<&Graph>) -> TokenSt
         None => quote!(::windlass::Input<'a>),
     };
     let feeds = match &ports.inputs[..] {
-        [Port { text, .. }] => quote!(::std::vec![(#text, inputs)]),
+        [_] => quote!([inputs]),
         inputs => {
-            let rows = inputs.iter().map(|Port { name, text, .. }| quote!((#text, inputs.#name)));
-            quote!(::std::vec![#(#rows),*])
+            let names = inputs.iter().map(|port| &port.name);
+            quote!([#(inputs.#names),*])
         }
     };
     let (output_type, results) = match output_names(name, ports) {
         Some(outputs) => {
             let names: Vec<&Ident> = ports.outputs.iter().map(|port| &port.name).collect();
             let results = quote! {
-                let [#(#names),*] = ::windlass::__private::exactly(values);
+                let [#(#names),*] = results;
                 #outputs { #(#names),* }
             };
             (quote!(#outputs), results)
         }
         None => {
-            let results = quote! {
-                let [output] = ::windlass::__private::exactly(values);
-                output
+            let results = match &ports.outputs[..] {
+                [_] => quote! {
+                    let [output] = results;
+                    output
+                },
+                _ => quote!(::core::unreachable!("the network has mistakes, so that no program was built")),
             };
             (quote!(::windlass::ndarray::ArrayD<f32>), results)
         }
     };
+    let count = |ports: &[Port]| Literal::usize_unsuffixed(ports.len());
+    let (input_count, output_count) = (count(&ports.inputs), count(&ports.outputs));
     quote! {
         impl ::windlass::Network for #name {
             const NAME: &'static str = #text;
@@ -246,16 +251,24 @@ fn implementation(name: &Ident, ports: &Ports, graph: Option<&Graph>) -> TokenSt
 
             type Inputs<'a> = #input_type;
             type Outputs = #output_type;
+            type Feeds<'a> = [::windlass::Input<'a>; #input_count];
+            type Results = [::windlass::ndarray::ArrayD<f32>; #output_count];
 
             fn graph() -> &'static ::windlass::Graph {
                 #graph
             }
 
-            fn feeds(inputs: Self::Inputs<'_>) -> ::std::vec::Vec<(&'static str, ::windlass::Input<'_>)> {
+            fn feeds(inputs: Self::Inputs<'_>) -> Self::Feeds<'_> {
                 #feeds
             }
 
-            fn outputs(values: ::std::vec::Vec<::windlass::ndarray::ArrayD<f32>>) -> Self::Outputs {
+            fn results(
+                mut make: impl ::core::ops::FnMut(&[usize]) -> ::windlass::ndarray::ArrayD<f32>,
+            ) -> Self::Results {
+                ::core::array::from_fn(|output| make(Self::OUTPUTS[output].1))
+            }
+
+            fn outputs(results: Self::Results) -> Self::Outputs {
                 #results
             }
         }

@@ -1,16 +1,20 @@
 //! Runs a compiled program: its memory, and the threads that share each run. What the numbers mean lives elsewhere.
 
 mod memory;
+mod sharing;
 mod threads;
 
+use std::marker::PhantomData;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use windlass_compiler::codegen::{Program, Step};
-use windlass_compiler::plan::{Slot, SlotKind};
+use windlass_compiler::plan::{Size, Slot, SlotKind};
+use windlass_compiler::shape::DType;
 
 use self::memory::Memory;
-use self::threads::{Barrier, Threads};
+use self::sharing::Sharing;
+use self::threads::Threads;
 use crate::error::Error;
 
 /// What a slot of a program is bound to in one run.
@@ -33,7 +37,16 @@ impl Binding<'_> {
         }
     }
 
-    fn address(&mut self) -> *mut f32 {
+    /// The same binding for a shorter time.
+    fn reborrow(&mut self) -> Binding<'_> {
+        match self {
+            Binding::Floats(elements) => Binding::Floats(elements),
+            Binding::Integers(elements) => Binding::Integers(elements),
+            Binding::Written(elements) => Binding::Written(elements),
+        }
+    }
+
+    fn address(self) -> *mut f32 {
         match self {
             // Kernels write only to slots that were checked to be bound to `Written`.
             Binding::Floats(elements) => elements.as_ptr().cast_mut(),
@@ -43,12 +56,31 @@ impl Binding<'_> {
     }
 }
 
-/// Memory that one run needs to itself.
+/// Memory that one run needs to itself; kept for later runs, so that these need not ask for any.
 #[derive(Debug, Default)]
 struct Workspace {
     batch: Memory,
     fixed: Memory,
     scratch: Memory,
+    table: Table,
+}
+
+/// The addresses a kernel gets: the arenas, then the slots. Null where nothing is bound yet.
+#[derive(Debug, Default)]
+struct Table(Vec<*mut f32>);
+
+// SAFETY: between runs nobody follows the addresses, and each run writes them all anew before its kernels read them.
+unsafe impl Send for Table {}
+// SAFETY: threads that share the table only read it; what it points to is divided among them by the steps.
+unsafe impl Sync for Table {}
+
+/// Entries of a [`Table`] before the slots.
+mod entry {
+    pub(super) const BATCH: usize = 0;
+    pub(super) const FIXED: usize = 1;
+    pub(super) const PREPARED: usize = 2;
+    pub(super) const SCRATCH: usize = 3;
+    pub(super) const SLOTS: usize = 4;
 }
 
 /// What `prepare` computed, and from which version of the parameters.
@@ -56,6 +88,38 @@ struct Workspace {
 struct Prepared {
     memory: Memory,
     version: Option<u64>,
+}
+
+/// What may be bound to a slot.
+#[derive(Debug)]
+struct Accepted {
+    dtype: DType,
+    size: Size,
+    is_written: bool,
+}
+
+impl Accepted {
+    fn of(slot: &Slot, writes_stored: bool) -> Self {
+        let is_written = match slot.kind {
+            SlotKind::Output => true,
+            SlotKind::Stored => writes_stored,
+            SlotKind::Input => false,
+        };
+        Accepted { dtype: slot.ty.dtype, size: Size::of(&slot.ty), is_written }
+    }
+
+    fn elements(&self, batch: usize) -> usize {
+        self.size.elements * if self.size.batched { batch } else { 1 }
+    }
+
+    fn fits(&self, binding: &Binding<'_>, batch: usize) -> bool {
+        let kind_fits = match (binding, self.dtype) {
+            (Binding::Integers(_), DType::I32) | (Binding::Floats(_), DType::F32) => !self.is_written,
+            (Binding::Written(_), DType::F32) => true,
+            _ => false,
+        };
+        kind_fits && binding.len() == self.elements(batch)
+    }
 }
 
 /// How long one step of a program took, over several runs.
@@ -73,10 +137,11 @@ pub struct StepTime {
 pub struct Executor {
     program: Program,
     threads: Option<Threads>,
-    turn: Mutex<()>,
+    accepted: Vec<Accepted>,
+    prepare_sharing: Sharing,
+    run_sharing: Sharing,
     workspaces: Mutex<Vec<Workspace>>,
     prepared: RwLock<Prepared>,
-    writes_stored: bool,
 }
 
 impl Executor {
@@ -85,23 +150,37 @@ impl Executor {
     /// # Errors
     /// [`Error::Threads`] when the system refuses to start them.
     pub fn new(program: Program) -> Result<Self, Error> {
-        let threads = match program.plan().threads {
+        let plan = program.plan();
+        let threads = match plan.threads {
             1 => None,
             count => Some(Threads::new(count)?),
         };
         let mut memory = Memory::default();
-        memory.reserve(program.plan().memory.prepared);
-        for (buffer, values) in &program.plan().constants {
-            memory.write(program.plan().prepared_offset(*buffer), values);
+        memory.reserve(plan.memory.prepared);
+        for (buffer, values) in &plan.constants {
+            memory.write(plan.prepared_offset(*buffer), values);
         }
+        let writes_stored = plan.writes_stored();
         Ok(Executor {
-            writes_stored: program.plan().writes_stored(),
+            accepted: plan.slots.iter().map(|slot| Accepted::of(slot, writes_stored)).collect(),
+            prepare_sharing: Sharing::of(program.prepare_steps()),
+            run_sharing: Sharing::of(program.run_steps()),
             prepared: RwLock::new(Prepared { memory, version: None }),
             threads,
-            turn: Mutex::new(()),
             workspaces: Mutex::new(Vec::new()),
             program,
         })
+    }
+
+    /// The same executor, sharing every step among all threads, also where that takes longer than one thread would: for
+    /// those who want to see that shares add up.
+    #[must_use]
+    pub fn share_every_step(self) -> Self {
+        Executor {
+            prepare_sharing: Sharing::always(self.program.prepare_steps()),
+            run_sharing: Sharing::always(self.program.run_steps()),
+            ..self
+        }
     }
 
     /// The program.
@@ -114,13 +193,18 @@ impl Executor {
         &self.program.plan().slots
     }
 
+    /// The place of a slot in [`Executor::slots`].
+    pub fn slot(&self, kind: SlotKind, name: &str) -> Option<usize> {
+        self.slots().iter().position(|slot| slot.kind == kind && slot.name == name)
+    }
+
     /// Runs the program once: one binding for each slot, in order. `version` tells versions of the parameters apart:
     /// what is computed from them alone is computed again when it changes.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`], and [`Error::Binding`] for a slot bound to another kind or number of elements.
     pub fn run(&self, bindings: &mut [Binding<'_>], batch: usize, version: u64) -> Result<(), Error> {
-        self.run_observed(bindings, batch, version, None)
+        self.bound(bindings, batch)?.execute(version)
     }
 
     /// Runs the program once and adds each step's time to `times` (made as long as there are steps).
@@ -134,137 +218,195 @@ impl Executor {
         version: u64,
         times: &mut Vec<StepTime>,
     ) -> Result<(), Error> {
-        times.resize(self.program.run_steps().len(), StepTime::default());
-        self.run_observed(bindings, batch, version, Some(times))
+        self.bound(bindings, batch)?.execute_timed(version, times)
     }
 
-    fn run_observed(
-        &self,
-        bindings: &mut [Binding<'_>],
-        batch: usize,
-        version: u64,
-        times: Option<&mut Vec<StepTime>>,
-    ) -> Result<(), Error> {
-        self.check(bindings, batch)?;
+    fn bound<'b>(&self, bindings: &'b mut [Binding<'_>], batch: usize) -> Result<Run<'_, 'b>, Error> {
+        let mut run = self.start(batch)?;
+        if bindings.len() != self.accepted.len() {
+            return Err(Error::Binding {
+                name: self.program.plan().name.clone(),
+                expected: format!("{} bindings", self.accepted.len()),
+                got: format!("{}", bindings.len()),
+            });
+        }
+        for (slot, binding) in bindings.iter_mut().enumerate() {
+            run.bind(slot, binding.reborrow())?;
+        }
+        Ok(run)
+    }
+
+    /// Starts a run, whose slots are then bound one by one, and which is then executed.
+    ///
+    /// # Errors
+    /// [`Error::EmptyBatch`].
+    pub fn start<'b>(&self, batch: usize) -> Result<Run<'_, 'b>, Error> {
+        let plan = self.program.plan();
+        if batch == 0 {
+            return Err(Error::EmptyBatch { network: plan.name.clone() });
+        }
         let mut workspace = lock(&self.workspaces).pop().unwrap_or_default();
-        let sizes = &self.program.plan().memory;
-        workspace.batch.reserve(sizes.batch * batch);
-        workspace.fixed.reserve(sizes.fixed);
-        workspace.scratch.reserve(sizes.scratch * self.program.plan().threads);
-        let mut table = vec![
-            workspace.batch.address(),
-            workspace.fixed.address(),
-            std::ptr::null_mut(),
-            workspace.scratch.address(),
-        ];
-        table.extend(bindings.iter_mut().map(Binding::address));
-        if !self.program.prepare_steps().is_empty() {
-            self.prepare(&mut table, batch, version);
-        }
-        let mut prepared = self.prepared.read().unwrap_or_else(PoisonError::into_inner);
-        while !self.program.prepare_steps().is_empty() && prepared.version != Some(version) {
-            // Another run prepared another version in between.
-            drop(prepared);
-            self.prepare(&mut table, batch, version);
-            prepared = self.prepared.read().unwrap_or_else(PoisonError::into_inner);
-        }
-        table[2] = prepared.memory.address_shared();
-        self.steps(self.program.run_steps(), &table, batch, times);
-        drop(prepared);
-        lock(&self.workspaces).push(workspace);
-        Ok(())
+        workspace.batch.reserve(plan.memory.batch * batch);
+        workspace.fixed.reserve(plan.memory.fixed);
+        workspace.scratch.reserve(plan.memory.scratch * plan.threads);
+        let table = &mut workspace.table.0;
+        table.clear();
+        table.resize(entry::SLOTS + plan.slots.len(), std::ptr::null_mut());
+        table[entry::BATCH] = workspace.batch.address();
+        table[entry::FIXED] = workspace.fixed.address();
+        table[entry::SCRATCH] = workspace.scratch.address();
+        Ok(Run { executor: self, workspace, batch, bound: PhantomData })
     }
 
-    fn prepare(&self, table: &mut [*mut f32], batch: usize, version: u64) {
+    fn prepare(&self, table: &mut Table, batch: usize, version: u64) {
         let mut prepared = self.prepared.write().unwrap_or_else(PoisonError::into_inner);
         if prepared.version != Some(version) {
-            table[2] = prepared.memory.address();
-            self.steps(self.program.prepare_steps(), table, batch, None);
+            table.0[entry::PREPARED] = prepared.memory.address();
+            self.steps(self.program.prepare_steps(), &self.prepare_sharing, table, batch, None);
             prepared.version = Some(version);
         }
     }
 
-    fn check(&self, bindings: &[Binding<'_>], batch: usize) -> Result<(), Error> {
-        if batch == 0 {
-            return Err(Error::EmptyBatch { network: self.program.plan().name.clone() });
-        }
-        let slots = self.slots();
-        if bindings.len() != slots.len() {
-            return Err(Error::Binding {
-                name: self.program.plan().name.clone(),
-                expected: format!("{} bindings", slots.len()),
-                got: format!("{}", bindings.len()),
-            });
-        }
-        for (slot, binding) in slots.iter().zip(bindings) {
-            let expected = slot.ty.shape.elements(batch);
-            let is_written = match slot.kind {
-                SlotKind::Output => true,
-                SlotKind::Stored => self.writes_stored,
-                SlotKind::Input => false,
-            };
-            let fits = match (binding, slot.ty.dtype) {
-                (Binding::Integers(_), windlass_compiler::shape::DType::I32) => !is_written,
-                (Binding::Floats(_), windlass_compiler::shape::DType::F32) => !is_written,
-                (Binding::Written(_), windlass_compiler::shape::DType::F32) => true,
-                _ => false,
-            };
-            if !fits || binding.len() != expected {
-                return Err(Error::Binding {
-                    name: slot.name.clone(),
-                    expected: format!("{expected} elements of type {}", slot.ty.dtype),
-                    got: format!("{} elements", binding.len()),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Runs steps one after the other, each on all threads.
-    fn steps(&self, steps: &[Step], table: &[*mut f32], batch: usize, mut times: Option<&mut Vec<StepTime>>) {
+    /// Runs steps one after the other: those worth it on all threads, the others here. All slots of the table are bound.
+    fn steps(
+        &self,
+        steps: &[Step],
+        sharing: &Sharing,
+        table: &Table,
+        batch: usize,
+        mut times: Option<&mut [StepTime]>,
+    ) {
         let count = self.program.plan().threads;
-        let Some(threads) = &self.threads else {
-            for (index, step) in steps.iter().enumerate() {
-                let start = times.as_ref().map(|_| Instant::now());
+        // Steps that stay here need no turn: the run's memory is its own, the scratch of all its threads included.
+        let mut turn = self.threads.as_ref().filter(|_| sharing.any(batch)).map(|threads| threads.turn());
+        for (index, step) in steps.iter().enumerate() {
+            let start = times.as_ref().map(|_| Instant::now());
+            let part = |thread: usize, threads: usize| {
                 // SAFETY: `table` holds memory reserved for the plan's sizes at this batch size and bindings checked
-                // against the plan's slots; all of it is this run's alone, but for what no kernel writes.
-                unsafe { step.run(table.as_ptr(), batch, 0, 1) };
-                note_time(times.as_deref_mut(), index, start);
+                // against the plan's slots; all of it is this run's alone, but for what no kernel writes. Threads work
+                // on disjoint shares and on scratch of their own, each thread once at a time, and a step starts when
+                // the one before it has ended on all threads.
+                unsafe { step.run(table.0.as_ptr(), batch, thread, threads) }
+            };
+            match &mut turn {
+                Some(turn) if sharing.of_step(index, batch) => turn.each(&|thread| part(thread, count)),
+                _ if step.is_per_thread => (0..count).for_each(|thread| part(thread, count)),
+                _ => part(0, 1),
             }
-            return;
-        };
-        // Steps wait for each other within a run: two runs on the same threads would wait for ever.
-        let turn = lock(&self.turn);
-        let barrier = Barrier::new(count);
-        let table = SharedTable(table.as_ptr());
-        let times = Mutex::new(times);
-        threads.each(|thread| {
-            let table = &table;
-            for (index, step) in steps.iter().enumerate() {
-                let start = (thread == 0).then(Instant::now);
-                // SAFETY: as above; threads work on disjoint shares of each step and on scratch of their own, and the
-                // barrier keeps steps apart.
-                unsafe { step.run(table.0, batch, thread, count) };
-                barrier.wait();
-                if thread == 0 {
-                    note_time(lock(&times).as_deref_mut(), index, start);
-                }
+            if let (Some(times), Some(start)) = (times.as_deref_mut(), start) {
+                times[index].total += start.elapsed();
+                times[index].runs += 1;
             }
-        });
-        drop(turn);
+        }
     }
 }
 
-/// The table of addresses, shared by the threads of one run.
-struct SharedTable(*const *mut f32);
+/// A run that has been started: its slots are bound one after the other, in any order, before it is executed.
+///
+/// ```
+/// use windlass_compiler::dump::Dump;
+/// use windlass_compiler::graph::{Builder, Layer};
+/// use windlass_compiler::pass::Mode;
+/// use windlass_compiler::pipeline::{CompileOptions, compile};
+/// use windlass_runtime::executor::{Binding, Executor};
+///
+/// let mut builder = Builder::new("net");
+/// let x = builder.input("x", &[4])?;
+/// let y = builder.layer("r1", &Layer::Relu, x)?;
+/// builder.output("y", y)?;
+/// let (program, _) = compile(&builder.finish()?, Mode::Inference, &CompileOptions::default(), &Dump::none())?;
+/// let executor = Executor::new(program)?;
+/// let (x, mut y) = ([1.0, -1.0, 2.0, -2.0], [0.0; 4]);
+/// let mut run = executor.start(1)?;
+/// run.bind(0, Binding::Floats(&x))?;
+/// run.bind(1, Binding::Written(&mut y))?;
+/// run.execute(0)?;
+/// assert_eq!(y, [1.0, 0.0, 2.0, 0.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Run<'e, 'b> {
+    executor: &'e Executor,
+    workspace: Workspace,
+    batch: usize,
+    bound: PhantomData<&'b mut [f32]>,
+}
 
-// SAFETY: threads only read the table; what it points to is divided among them by the steps.
-unsafe impl Sync for SharedTable {}
+impl<'b> Run<'_, 'b> {
+    /// Binds a slot, by its place in [`Executor::slots`], until the run has ended.
+    ///
+    /// # Errors
+    /// [`Error::Binding`] for another kind or number of elements, or a slot that does not exist.
+    pub fn bind(&mut self, slot: usize, binding: Binding<'b>) -> Result<(), Error> {
+        match self.executor.accepted.get(slot) {
+            Some(accepted) if accepted.fits(&binding, self.batch) => {
+                self.workspace.table.0[entry::SLOTS + slot] = binding.address();
+                Ok(())
+            }
+            accepted => Err(self.misfit(slot, accepted, &binding)),
+        }
+    }
 
-fn note_time(times: Option<&mut Vec<StepTime>>, index: usize, start: Option<Instant>) {
-    if let (Some(times), Some(start)) = (times, start) {
-        times[index].total += start.elapsed();
-        times[index].runs += 1;
+    #[cold]
+    fn misfit(&self, slot: usize, accepted: Option<&Accepted>, binding: &Binding<'_>) -> Error {
+        let got = format!("{} elements", binding.len());
+        match accepted {
+            Some(accepted) => Error::Binding {
+                name: self.executor.slots()[slot].name.clone(),
+                expected: format!("{} elements of type {}", accepted.elements(self.batch), accepted.dtype),
+                got,
+            },
+            None => Error::Binding {
+                name: self.executor.program.plan().name.clone(),
+                expected: format!("{} bindings", self.executor.accepted.len()),
+                got: format!("one for slot {slot}"),
+            },
+        }
+    }
+
+    /// Runs the program; `version` as for [`Executor::run`].
+    ///
+    /// # Errors
+    /// [`Error::Binding`] when a slot is not bound.
+    pub fn execute(self, version: u64) -> Result<(), Error> {
+        self.execute_observed(version, None)
+    }
+
+    /// Runs the program and adds each step's time to `times` (made as long as there are steps).
+    ///
+    /// # Errors
+    /// As [`Run::execute`].
+    pub fn execute_timed(self, version: u64, times: &mut Vec<StepTime>) -> Result<(), Error> {
+        times.resize(self.executor.program.run_steps().len(), StepTime::default());
+        self.execute_observed(version, Some(times))
+    }
+
+    fn execute_observed(mut self, version: u64, times: Option<&mut [StepTime]>) -> Result<(), Error> {
+        let Run { executor, ref mut workspace, batch, .. } = self;
+        let table = &mut workspace.table;
+        if let Some(slot) = table.0[entry::SLOTS..].iter().position(|address| address.is_null()) {
+            return Err(Error::Binding {
+                name: executor.slots()[slot].name.clone(),
+                expected: format!("memory for a batch of {batch}"),
+                got: "none".to_owned(),
+            });
+        }
+        let mut prepared = executor.prepared.read().unwrap_or_else(PoisonError::into_inner);
+        while !executor.program.prepare_steps().is_empty() && prepared.version != Some(version) {
+            // Again where another run prepared another version in between.
+            drop(prepared);
+            executor.prepare(table, batch, version);
+            prepared = executor.prepared.read().unwrap_or_else(PoisonError::into_inner);
+        }
+        table.0[entry::PREPARED] = prepared.memory.address_shared();
+        executor.steps(executor.program.run_steps(), &executor.run_sharing, table, batch, times);
+        Ok(())
+    }
+}
+
+impl Drop for Run<'_, '_> {
+    fn drop(&mut self) {
+        lock(&self.executor.workspaces).push(std::mem::take(&mut self.workspace));
     }
 }
 

@@ -5,6 +5,7 @@ pub mod data;
 pub mod error;
 pub mod executor;
 pub mod initialize;
+pub mod machine;
 pub mod metrics;
 pub mod model;
 pub mod network;
@@ -18,6 +19,7 @@ pub mod trainer;
 
 pub use error::Error;
 pub use initialize::initialize;
+pub use machine::Machine;
 pub use model::Model;
 pub use options::Options;
 pub use parameters::Parameters;

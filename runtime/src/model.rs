@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::path::Path;
 
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, ArrayViewD, Dimension, IxDyn};
 use windlass_compiler::codegen::Program;
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Graph;
@@ -13,17 +13,29 @@ use windlass_compiler::plan::SlotKind;
 
 use crate::checkpoint::{Checkpoint, Metadata, NonFinite};
 use crate::error::Error;
-use crate::executor::{Binding, Executor};
+use crate::executor::{Binding, Executor, Run};
 use crate::network::{Input, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::profile::Profile;
+
+/// The slots of a model's program.
+#[derive(Debug)]
+struct Slots {
+    /// Of each input, in the order of declaration; `None` for one that nothing uses.
+    inputs: Vec<Option<usize>>,
+    /// Of parameters and states, each with its place among the [`Parameters`] the model was made with.
+    stored: Vec<(usize, usize)>,
+    /// Of each output, in the order of declaration.
+    outputs: Vec<Option<usize>>,
+}
 
 /// A network with its parameters, compiled to predict: any batch size, from any number of threads at once.
 #[derive(Debug)]
 pub struct Model<N> {
     parameters: Parameters,
     executor: Executor,
+    slots: Slots,
     options: Options,
     times: CompileTimes,
     network: PhantomData<N>,
@@ -66,7 +78,15 @@ impl<N: Network> Model<N> {
 
     pub(crate) fn assemble(parameters: Parameters, options: &Options) -> Result<Self, Error> {
         let (executor, times) = compile_executor(N::graph(), Mode::Inference, options)?;
-        Ok(Model { parameters, executor, options: options.clone(), times, network: PhantomData })
+        let slots = Slots {
+            inputs: N::INPUTS.iter().map(|(name, _)| executor.slot(SlotKind::Input, name)).collect(),
+            stored: stored_slots(&executor, &parameters)
+                .enumerate()
+                .filter_map(|(place, slot)| slot.map(|slot| (slot, place)))
+                .collect(),
+            outputs: N::OUTPUTS.iter().map(|(name, _)| executor.slot(SlotKind::Output, name)).collect(),
+        };
+        Ok(Model { parameters, executor, slots, options: options.clone(), times, network: PhantomData })
     }
 
     /// Writes the parameters to a safetensors file: whole, or not at all.
@@ -86,12 +106,55 @@ impl<N: Network> Model<N> {
     /// [`Error::EmptyBatch`] for none.
     pub fn forward<'a>(&self, inputs: impl Into<N::Inputs<'a>>) -> Result<N::Outputs, Error> {
         let feeds = N::feeds(inputs.into());
-        let batch = batch_of::<N>(&feeds)?;
-        let mut outputs = empty_outputs::<N>(batch);
-        self.run(&feeds, batch, &mut outputs, |bindings| {
-            self.executor.run(bindings, batch, self.parameters.version())
-        })?;
-        Ok(N::outputs(outputs))
+        let batch = batch_of::<N>(feeds.as_ref())?;
+        let mut results = N::results(|item| empty_output(batch, item));
+        let elements = results.as_mut().iter_mut().map(ArrayD::as_slice_mut);
+        self.start(feeds.as_ref(), elements.flatten(), batch)?.execute(self.parameters.version())?;
+        Ok(N::outputs(results))
+    }
+
+    /// Runs the network on a batch of any size and writes the results to memory that is there already: for each output,
+    /// in the order of declaration, the elements of all items, the last axis fastest.
+    ///
+    /// ```
+    /// # mod windlass {
+    /// #     pub use ndarray;
+    /// #     pub use windlass_compiler::graph::Graph;
+    /// #     pub use windlass_runtime::network::{Input, Network};
+    /// # }
+    /// # fn predict<N: windlass::Network>(
+    /// #     model: &windlass_runtime::Model<N>,
+    /// #     points: &[f32],
+    /// # ) -> Result<(), windlass_runtime::Error>
+    /// # where
+    /// #     for<'a> &'a [f32]: Into<N::Inputs<'a>>,
+    /// # {
+    /// let mut scores = vec![0.0; 2 * 10];
+    /// for pair in points.chunks_exact(2) {
+    ///     model.forward_into(pair, &mut [&mut scores])?; // asks for no memory, but on the first run
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Model::forward`], and [`Error::Binding`] for another number of outputs or of their elements.
+    pub fn forward_into<'a>(
+        &self,
+        inputs: impl Into<N::Inputs<'a>>,
+        outputs: &mut [&mut [f32]],
+    ) -> Result<(), Error> {
+        if outputs.len() != N::OUTPUTS.len() {
+            return Err(Error::Binding {
+                name: N::NAME.to_owned(),
+                expected: format!("memory for {} outputs", N::OUTPUTS.len()),
+                got: format!("memory for {}", outputs.len()),
+            });
+        }
+        let feeds = N::feeds(inputs.into());
+        let batch = batch_of::<N>(feeds.as_ref())?;
+        let outputs = outputs.iter_mut().map(|output| &mut **output);
+        self.start(feeds.as_ref(), outputs, batch)?.execute(self.parameters.version())
     }
 
     /// Measures where the time of [`Model::forward`] goes, kernel by kernel, over `runs` runs on the same batch. The
@@ -101,38 +164,35 @@ impl<N: Network> Model<N> {
     /// As [`Model::forward`].
     pub fn profile<'a>(&self, inputs: impl Into<N::Inputs<'a>>, runs: usize) -> Result<Profile, Error> {
         let feeds = N::feeds(inputs.into());
-        let batch = batch_of::<N>(&feeds)?;
-        let mut outputs = empty_outputs::<N>(batch);
+        let batch = batch_of::<N>(feeds.as_ref())?;
+        let mut results = N::results(|item| empty_output(batch, item));
         Profile::measure(self.executor.program(), batch, runs, |times| {
-            self.run(&feeds, batch, &mut outputs, |bindings| {
-                self.executor.run_timed(bindings, batch, self.parameters.version(), times)
-            })
+            let elements = results.as_mut().iter_mut().map(ArrayD::as_slice_mut);
+            let run = self.start(feeds.as_ref(), elements.flatten(), batch)?;
+            run.execute_timed(self.parameters.version(), times)
         })
     }
 
-    fn run(
-        &self,
-        feeds: &[(&'static str, Input<'_>)],
+    /// A run with everything bound.
+    fn start<'b>(
+        &'b self,
+        feeds: &'b [Input<'_>],
+        outputs: impl Iterator<Item = &'b mut [f32]>,
         batch: usize,
-        outputs: &mut [ArrayD<f32>],
-        run: impl FnOnce(&mut [Binding<'_>]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut results: Vec<Option<&mut [f32]>> =
-            outputs.iter_mut().map(|output| output.as_slice_mut()).collect();
-        let mut bindings = Vec::with_capacity(self.executor.slots().len());
-        for slot in self.executor.slots() {
-            let binding = match slot.kind {
-                SlotKind::Input => feed(feeds, &slot.name).map(|input| Binding::Floats(input.elements())),
-                SlotKind::Stored => self.parameters.read(&slot.name),
-                SlotKind::Output => N::OUTPUTS
-                    .iter()
-                    .position(|(name, _)| *name == slot.name)
-                    .and_then(|place| results[place].take())
-                    .map(Binding::Written),
-            };
-            bindings.push(binding.ok_or_else(|| unbound(&slot.name, batch))?);
+    ) -> Result<Run<'b, 'b>, Error> {
+        let mut run = self.executor.start(batch)?;
+        bind_inputs(&mut run, &self.slots.inputs, feeds)?;
+        for &(slot, place) in &self.slots.stored {
+            if let Some(values) = self.parameters.read(&self.executor.slots()[slot].name, place) {
+                run.bind(slot, values)?;
+            }
         }
-        run(&mut bindings)
+        for (slot, output) in self.slots.outputs.iter().zip(outputs) {
+            if let Some(slot) = *slot {
+                run.bind(slot, Binding::Written(output))?;
+            }
+        }
+        Ok(run)
     }
 
     /// The parameters and states.
@@ -174,10 +234,34 @@ impl<N: Network> Model<N> {
     }
 }
 
-/// Memory for the outputs of a batch.
-fn empty_outputs<N: Network>(batch: usize) -> Vec<ArrayD<f32>> {
-    let sizes = |item: &[usize]| [&[batch], item].concat();
-    N::OUTPUTS.iter().map(|(_, item)| ArrayD::zeros(sizes(item))).collect()
+/// Memory for an output of a batch.
+fn empty_output(batch: usize, item: &[usize]) -> ArrayD<f32> {
+    let mut sizes = IxDyn::zeros(item.len() + 1);
+    sizes[0] = batch;
+    sizes.slice_mut()[1..].copy_from_slice(item);
+    ArrayD::zeros(sizes)
+}
+
+/// The slot of each parameter and state, in their order; `None` for one that nothing uses.
+pub(crate) fn stored_slots(
+    executor: &Executor,
+    parameters: &Parameters,
+) -> impl Iterator<Item = Option<usize>> {
+    parameters.names().iter().map(|name| executor.slot(SlotKind::Stored, name))
+}
+
+/// Binds a network's inputs to their slots.
+pub(crate) fn bind_inputs<'b>(
+    run: &mut Run<'_, 'b>,
+    slots: &[Option<usize>],
+    feeds: &'b [Input<'_>],
+) -> Result<(), Error> {
+    for (slot, input) in slots.iter().zip(feeds) {
+        if let Some(slot) = *slot {
+            run.bind(slot, Binding::Floats(input.elements()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Compiles a graph and gives it memory and threads.
@@ -192,13 +276,12 @@ pub(crate) fn compile_executor(
 }
 
 /// The number of items every input has.
-pub(crate) fn batch_of<N: Network>(feeds: &[(&'static str, Input<'_>)]) -> Result<usize, Error> {
+pub(crate) fn batch_of<N: Network>(feeds: &[Input<'_>]) -> Result<usize, Error> {
     let mut first: Option<(&'static str, usize)> = None;
-    for (name, input) in feeds {
-        let item = N::INPUTS.iter().find(|(declared, _)| declared == name).map_or(&[][..], |(_, item)| *item);
+    for (&(name, item), input) in N::INPUTS.iter().zip(feeds) {
         let batch = input.batch(item).map_err(|source| Error::Input {
             network: N::NAME.to_owned(),
-            input: (*name).to_owned(),
+            input: name.to_owned(),
             source,
         })?;
         match first {
@@ -208,7 +291,7 @@ pub(crate) fn batch_of<N: Network>(feeds: &[(&'static str, Input<'_>)]) -> Resul
                     network: N::NAME.to_owned(),
                     left: other.to_owned(),
                     left_batch: expected,
-                    right: (*name).to_owned(),
+                    right: name.to_owned(),
                     right_batch: batch,
                 });
             }
@@ -218,18 +301,5 @@ pub(crate) fn batch_of<N: Network>(feeds: &[(&'static str, Input<'_>)]) -> Resul
     match first {
         Some((_, batch)) if batch > 0 => Ok(batch),
         _ => Err(Error::EmptyBatch { network: N::NAME.to_owned() }),
-    }
-}
-
-/// The input of a name.
-pub(crate) fn feed<'f, 'a>(feeds: &'f [(&'static str, Input<'a>)], name: &str) -> Option<&'f Input<'a>> {
-    feeds.iter().find(|(declared, _)| *declared == name).map(|(_, input)| input)
-}
-
-pub(crate) fn unbound(name: &str, batch: usize) -> Error {
-    Error::Binding {
-        name: name.to_owned(),
-        expected: format!("memory for a batch of {batch}"),
-        got: "none (a fault in Windlass; please report it)".to_owned(),
     }
 }

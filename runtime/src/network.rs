@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use ndarray::{ArrayBase, ArrayD, ArrayView, Data, Dimension};
+use ndarray::{ArrayBase, ArrayD, ArrayView, Data, Dimension, IxDyn};
 use windlass_compiler::graph::Graph;
 
 /// A network declared with `network!`: its graph is known when the user's program compiles.
@@ -25,17 +25,23 @@ pub trait Network: Copy + Send + Sync + 'static {
     /// What a run gives: an array, or a struct with a field for each named output.
     type Outputs;
 
+    /// The inputs as an array.
+    type Feeds<'a>: AsRef<[Input<'a>]>;
+
+    /// The outputs as an array.
+    type Results: AsMut<[ArrayD<f32>]>;
+
     /// The network as declared, shapes checked.
     fn graph() -> &'static Graph;
 
-    /// The inputs under their names, in the order of declaration.
-    fn feeds(inputs: Self::Inputs<'_>) -> Vec<(&'static str, Input<'_>)>;
+    /// The inputs in the order of declaration.
+    fn feeds(inputs: Self::Inputs<'_>) -> Self::Feeds<'_>;
 
-    /// The results of a run, one array for each output in the order of declaration.
-    ///
-    /// # Panics
-    /// When the number of arrays is another than that of [`Network::OUTPUTS`], which is a fault in Windlass.
-    fn outputs(values: Vec<ArrayD<f32>>) -> Self::Outputs;
+    /// An array for each output, made from the sizes of one item, in the order of declaration.
+    fn results(make: impl FnMut(&[usize]) -> ArrayD<f32>) -> Self::Results;
+
+    /// The results of a run as what a run gives.
+    fn outputs(results: Self::Results) -> Self::Outputs;
 }
 
 /// A batch of items to run a network on: numbers, the last axis fastest, borrowed where they lie contiguous.
@@ -52,7 +58,8 @@ pub trait Network: Copy + Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Input<'a> {
     elements: Cow<'a, [f32]>,
-    shape: Option<Vec<usize>>,
+    /// Holds the sizes of up to four axes without asking for memory.
+    shape: Option<IxDyn>,
 }
 
 impl Input<'_> {
@@ -63,7 +70,7 @@ impl Input<'_> {
 
     /// The shape, when it came with one.
     pub fn shape(&self) -> Option<&[usize]> {
-        self.shape.as_deref()
+        self.shape.as_ref().map(Dimension::slice)
     }
 
     /// The number of items of the given sizes.
@@ -144,7 +151,7 @@ impl<'a, D: Dimension> From<ArrayView<'a, f32, D>> for Input<'a> {
             Some(elements) => Cow::Borrowed(elements),
             None => Cow::Owned(view.iter().copied().collect()),
         };
-        Input { elements, shape: Some(view.shape().to_vec()) }
+        Input { elements, shape: Some(IxDyn(view.shape())) }
     }
 }
 
@@ -157,7 +164,7 @@ impl<'a, S: Data<Elem = f32>, D: Dimension> From<&'a ArrayBase<S, D>> for Input<
 /// What the expansion of `network!` calls; no part of the public interface.
 #[doc(hidden)]
 pub mod expansion {
-    use super::{ArrayD, Graph};
+    use super::Graph;
 
     /// Reads the graph that the macro wrote into the program.
     ///
@@ -167,18 +174,6 @@ pub mod expansion {
         match text.parse() {
             Ok(graph) => graph,
             Err(error) => panic!("the macro and the runtime disagree (a fault in Windlass): {error}"),
-        }
-    }
-
-    /// The results of a run as an array of known length.
-    ///
-    /// # Panics
-    /// When their number is another.
-    pub fn exactly<const LENGTH: usize>(values: Vec<ArrayD<f32>>) -> [ArrayD<f32>; LENGTH] {
-        let got = values.len();
-        match values.try_into() {
-            Ok(values) => values,
-            Err(_) => panic!("a run gave {got} results, not {LENGTH} (a fault in Windlass)"),
         }
     }
 }

@@ -119,18 +119,17 @@ impl Parameters {
         self.version
     }
 
-    /// Values for reading, by the name of a slot.
-    pub(crate) fn read(&self, name: &str) -> Option<Binding<'_>> {
-        let tensor = &self.tensors[*self.places.get(name)?];
-        tensor.as_slice().map(Binding::Floats)
+    /// Values for reading, by name; `likely` is where to look first.
+    pub(crate) fn read(&self, name: &str, likely: usize) -> Option<Binding<'_>> {
+        let is_there = self.names.get(likely).is_some_and(|found| found == name);
+        let place = if is_there { likely } else { *self.places.get(name)? };
+        self.tensors[place].as_slice().map(Binding::Floats)
     }
 
-    /// Values for writing, by name; counts as a new version.
-    pub(crate) fn write_all(&mut self) -> impl Iterator<Item = (&str, Binding<'_>)> {
+    /// Values for writing, in the order of [`Parameters::names`]; counts as a new version.
+    pub(crate) fn write_all(&mut self) -> impl Iterator<Item = Option<Binding<'_>>> {
         self.version = new_version();
-        self.names.iter().zip(&mut self.tensors).filter_map(|(name, tensor)| {
-            tensor.as_slice_mut().map(|elements| (name.as_str(), Binding::Written(elements)))
-        })
+        self.tensors.iter_mut().map(|tensor| tensor.as_slice_mut().map(Binding::Written))
     }
 }
 

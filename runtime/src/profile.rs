@@ -1,5 +1,5 @@
-//! Where the time of a run goes, kernel by kernel: measuring, sums, and a table. Running programs lives in
-//! [`crate::executor`].
+//! Where the time of a run goes, kernel by kernel, and how far that is from what the machine can do: measuring, sums, and a
+//! table. Running programs lives in [`crate::executor`], what the machine can do in [`crate::machine`].
 
 use std::fmt;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use windlass_compiler::codegen::Program;
 
 use crate::error::Error;
 use crate::executor::StepTime;
+use crate::machine::Machine;
 
 /// The time of each kernel of a program at one batch size. Prints as a table, the kernels in the order they run;
 /// serialises as data.
@@ -25,6 +26,8 @@ pub struct Profile {
     pub runs: usize,
     /// The kernels in the order they run.
     pub kernels: Vec<KernelTime>,
+    /// The machine that the kernels are compared with; see [`Profile::compared_with`].
+    pub machine: Option<Machine>,
 }
 
 /// The time of one kernel.
@@ -41,14 +44,30 @@ pub struct KernelTime {
     /// Floating-point operations of one run, as the operator's definition counts them: a multiply-add is two. Another
     /// algorithm may need fewer. 0 for kernels that only move numbers.
     pub flops: u64,
+    /// Bytes one run reads and writes outside the threads' scratch, each number once for reading and once for writing.
+    pub bytes: u64,
+    /// The least time the machine needs for such a kernel over the time it took: 1 is as good as it gets. Kernels that
+    /// find their numbers in the first cache may exceed it. `None` without a machine, or when it was too quick for the
+    /// clock.
+    pub roofline: Option<f64>,
 }
 
 impl KernelTime {
     /// Billions of floating-point operations a second; `None` for a kernel that has none, or that was too quick for the
     /// clock.
     pub fn gflops_per_second(&self) -> Option<f64> {
-        (self.flops > 0 && self.microseconds > 0.0).then(|| self.flops as f64 / self.microseconds / 1e3)
+        rate(self.flops, self.microseconds)
     }
+
+    /// Billions of bytes a second; `None` for a kernel that was too quick for the clock.
+    pub fn gbytes_per_second(&self) -> Option<f64> {
+        rate(self.bytes, self.microseconds)
+    }
+}
+
+/// Billions a second.
+fn rate(amount: u64, microseconds: f64) -> Option<f64> {
+    (amount > 0 && microseconds > 0.0).then(|| amount as f64 / microseconds / 1e3)
 }
 
 impl Profile {
@@ -116,11 +135,19 @@ impl Profile {
                 microseconds: median(&mut times).as_secs_f64() * 1e6,
                 share: 0.0,
                 flops: step.cost.flops(batch),
+                bytes: step.traffic.bytes(batch),
+                roofline: None,
             })
             .collect();
         let plan = program.plan();
-        let mut profile =
-            Profile { network: plan.name.clone(), batch, threads: plan.threads, runs: runs.len(), kernels };
+        let mut profile = Profile {
+            network: plan.name.clone(),
+            batch,
+            threads: plan.threads,
+            runs: runs.len(),
+            kernels,
+            machine: None,
+        };
         let total = profile.microseconds();
         if total > 0.0 {
             for kernel in &mut profile.kernels {
@@ -128,6 +155,24 @@ impl Profile {
             }
         }
         profile
+    }
+
+    /// The same profile, with each kernel's part of what the machine's threads can do.
+    #[must_use]
+    pub fn compared_with(mut self, machine: Machine) -> Self {
+        for kernel in &mut self.kernels {
+            let least = machine.least_microseconds(kernel.flops, kernel.bytes, self.threads);
+            kernel.roofline = (kernel.microseconds > 0.0).then(|| least / kernel.microseconds);
+        }
+        self.machine = Some(machine);
+        self
+    }
+
+    /// The least time the machine needs for all kernels over the time they took; `None` without a machine.
+    pub fn roofline(&self) -> Option<f64> {
+        let least: Option<f64> =
+            self.kernels.iter().map(|kernel| Some(kernel.roofline? * kernel.microseconds)).sum();
+        least.filter(|_| self.microseconds() > 0.0).map(|least| least / self.microseconds())
     }
 
     /// The time of a run in microseconds: the sum over its kernels.
@@ -138,6 +183,11 @@ impl Profile {
     /// Floating-point operations of a run.
     pub fn flops(&self) -> u64 {
         self.kernels.iter().map(|kernel| kernel.flops).sum()
+    }
+
+    /// Bytes that the kernels of a run read and write.
+    pub fn bytes(&self) -> u64 {
+        self.kernels.iter().map(|kernel| kernel.bytes).sum()
     }
 }
 
@@ -152,17 +202,22 @@ impl fmt::Display for Profile {
         let mut table = Table::new();
         table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
         table.remove_style(TableComponent::HorizontalLines).remove_style(TableComponent::MiddleIntersections);
-        table.set_header(["kernel", "µs", "share", "GFLOP/s", "algorithm"]);
+        let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
+        let percent =
+            |part: Option<f64>| part.map_or_else(|| "-".to_owned(), |part| format!("{:.0} %", part * 100.0));
+        table.set_header(["kernel", "µs", "share", "GFLOP/s", "GB/s", "roofline", "algorithm"]);
         for kernel in &self.kernels {
             table.add_row([
                 kernel.name.clone(),
                 format!("{:.1}", kernel.microseconds),
                 format!("{:.1} %", kernel.share * 100.0),
-                kernel.gflops_per_second().map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}")),
+                number(kernel.gflops_per_second()),
+                number(kernel.gbytes_per_second()),
+                percent(kernel.roofline),
                 kernel.note.clone(),
             ]);
         }
-        for column in table.column_iter_mut().skip(1).take(3) {
+        for column in table.column_iter_mut().skip(1).take(5) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         let of = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
@@ -177,18 +232,32 @@ impl fmt::Display for Profile {
         for line in table.lines() {
             writeln!(f, "{}", line.trim_end())?;
         }
-        let (microseconds, flops) = (self.microseconds(), self.flops() as f64);
-        let rate = if microseconds > 0.0 { flops / microseconds / 1e3 } else { 0.0 };
-        write!(f, " total  {microseconds:.1} µs, {:.4} GFLOP, {rate:.1} GFLOP/s", flops / 1e9)
+        let (microseconds, flops, bytes) = (self.microseconds(), self.flops(), self.bytes());
+        write!(
+            f,
+            " total  {microseconds:.1} µs, {:.4} GFLOP, {} GFLOP/s, {:.4} GB, {} GB/s",
+            flops as f64 / 1e9,
+            number(rate(flops, microseconds)),
+            bytes as f64 / 1e9,
+            number(rate(bytes, microseconds))
+        )?;
+        match (&self.machine, self.roofline()) {
+            (Some(machine), Some(part)) => {
+                write!(f, ", {} of the roofline\n machine  {machine}", percent(Some(part)))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Caches;
 
-    fn kernel(name: &str, microseconds: f64, share: f64, flops: u64) -> KernelTime {
-        KernelTime { name: name.to_owned(), note: "direct: small".to_owned(), microseconds, share, flops }
+    fn kernel(name: &str, microseconds: f64, share: f64, (flops, bytes): (u64, u64)) -> KernelTime {
+        let note = "direct: small".to_owned();
+        KernelTime { name: name.to_owned(), note, microseconds, share, flops, bytes, roofline: None }
     }
 
     fn profile() -> Profile {
@@ -197,27 +266,70 @@ mod tests {
             batch: 2,
             threads: 1,
             runs: 3,
-            kernels: vec![kernel("c1 conv", 30.0, 0.75, 600_000), kernel("store", 10.0, 0.25, 0)],
+            kernels: vec![
+                kernel("c1 conv", 30.0, 0.75, (600_000, 30_000)),
+                kernel("store", 10.0, 0.25, (0, 40_000)),
+            ],
+            machine: None,
         }
+    }
+
+    fn machine() -> Machine {
+        Machine {
+            cpu: Some("Test".to_owned()),
+            cores: 2,
+            vector_bits: 256,
+            caches: Caches::default(),
+            gflops_per_second: 40.0,
+            cache_gbytes_per_second: 10.0,
+            memory_gbytes_per_second: 5.0,
+        }
+    }
+
+    fn words(text: &str) -> Vec<Vec<&str>> {
+        text.lines().map(|line| line.split_whitespace().collect()).collect()
     }
 
     #[test]
     fn prints_a_table_with_totals() {
         let text = profile().to_string();
-        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let lines = words(&text);
         assert_eq!(text.lines().next(), Some("net, batch 2, 1 thread, median of 3 runs"));
         assert!(
-            lines.contains(&vec!["c1", "conv", "30.0", "75.0", "%", "20.0", "direct:", "small"]),
+            lines.contains(&vec!["c1", "conv", "30.0", "75.0", "%", "20.0", "1.0", "-", "direct:", "small"]),
             "{text}"
         );
-        assert!(lines.contains(&vec!["store", "10.0", "25.0", "%", "-", "direct:", "small"]), "{text}");
-        assert_eq!(text.lines().last(), Some(" total  40.0 µs, 0.0006 GFLOP, 15.0 GFLOP/s"));
+        assert!(
+            lines.contains(&vec!["store", "10.0", "25.0", "%", "-", "4.0", "-", "direct:", "small"]),
+            "{text}"
+        );
+        let total = " total  40.0 µs, 0.0006 GFLOP, 15.0 GFLOP/s, 0.0001 GB, 1.8 GB/s";
+        assert_eq!(text.lines().last(), Some(total));
+    }
+
+    #[test]
+    fn says_how_much_of_the_machine_a_kernel_uses() {
+        let profile = profile().compared_with(machine());
+        // 600,000 operations take 15 µs at least, 40,000 bytes 4 µs.
+        assert_eq!(profile.kernels[0].roofline, Some(0.5));
+        assert_eq!(profile.kernels[1].roofline, Some(0.4));
+        assert_eq!(profile.roofline(), Some(19.0 / 40.0));
+        let text = profile.to_string();
+        assert!(
+            words(&text).contains(&vec![
+                "c1", "conv", "30.0", "75.0", "%", "20.0", "1.0", "50", "%", "direct:", "small"
+            ]),
+            "{text}"
+        );
+        assert!(text.contains(", 48 % of the roofline\n machine  Test: 2 cores, "), "{text}");
     }
 
     #[test]
     fn serialises_and_comes_back() {
-        let text = serde_json::to_string(&profile()).unwrap();
-        assert_eq!(serde_json::from_str::<Profile>(&text).unwrap(), profile());
+        for profile in [profile(), profile().compared_with(machine())] {
+            let text = serde_json::to_string(&profile).unwrap();
+            assert_eq!(serde_json::from_str::<Profile>(&text).unwrap(), profile);
+        }
     }
 
     #[test]

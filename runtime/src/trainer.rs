@@ -1,9 +1,9 @@
 //! Trains a model: forward, backward and update are one compiled program.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayViewD, Dimension, IxDyn};
 use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, names, training_graph};
 use windlass_compiler::codegen::Program;
 use windlass_compiler::graph::Graph;
@@ -14,8 +14,8 @@ use windlass_compiler::shape::DType;
 
 use crate::checkpoint::{Checkpoint, Metadata, NonFinite, Unexpected};
 use crate::error::Error;
-use crate::executor::{Binding, Executor};
-use crate::model::{Model, batch_of, compile_executor, feed, unbound};
+use crate::executor::{Binding, Executor, Run};
+use crate::model::{Model, batch_of, bind_inputs, compile_executor, stored_slots};
 use crate::network::{Input, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
@@ -135,8 +135,53 @@ pub struct Trainer<N> {
     times: CompileTimes,
     /// What the training graph keeps beside the model's own: the optimiser's state.
     state: Parameters,
+    slots: Slots,
     step: u64,
-    outputs: HashMap<String, ArrayD<f32>>,
+    outputs: Vec<Output>,
+}
+
+/// The slots of a training step; `None` for what no kernel uses.
+#[derive(Debug)]
+struct Slots {
+    /// Of the network's inputs, in the order of declaration.
+    inputs: Vec<Option<usize>>,
+    /// Of the model's parameters and states, in their order.
+    parameters: Vec<Option<usize>>,
+    /// Of the optimiser's state, in its order.
+    state: Vec<Option<usize>>,
+}
+
+/// An output of the training step, kept from one step to the next.
+#[derive(Debug)]
+struct Output {
+    name: String,
+    slot: usize,
+    /// Empty before the first step.
+    elements: Vec<f32>,
+    /// The sizes of the last batch.
+    sizes: IxDyn,
+    is_batched: bool,
+}
+
+impl Output {
+    fn new(place: usize, slot: &Slot) -> Self {
+        let shape = &slot.ty.shape;
+        Output {
+            name: slot.name.clone(),
+            slot: place,
+            elements: Vec::new(),
+            sizes: IxDyn(&shape.concrete(0)),
+            is_batched: shape.is_batched(),
+        }
+    }
+
+    /// Makes room for a batch.
+    fn resize(&mut self, batch: usize) {
+        if self.is_batched {
+            self.sizes[0] = batch;
+        }
+        self.elements.resize(self.sizes.size(), 0.0);
+    }
 }
 
 impl<N: Network> Trainer<N> {
@@ -156,7 +201,14 @@ impl<N: Network> Trainer<N> {
             .map_err(|source| Error::Autodiff { network: N::NAME.to_owned(), source: Box::new(source) })?;
         let (executor, times) = compile_executor(&graph, Mode::Training, model.options())?;
         let state = Parameters::initialized(&graph, 0)?.without(model.parameters());
-        Ok(Trainer { model, options, graph, executor, times, state, step: 0, outputs: HashMap::new() })
+        let slots = Slots {
+            inputs: N::INPUTS.iter().map(|(name, _)| executor.slot(SlotKind::Input, name)).collect(),
+            parameters: stored_slots(&executor, model.parameters()).collect(),
+            state: stored_slots(&executor, &state).collect(),
+        };
+        let outputs = executor.slots().iter().enumerate().filter(|(_, slot)| slot.kind == SlotKind::Output);
+        let outputs = outputs.map(|(place, slot)| Output::new(place, slot)).collect();
+        Ok(Trainer { model, options, graph, executor, times, state, slots, step: 0, outputs })
     }
 
     /// Continues from a file that [`Trainer::save`] wrote.
@@ -201,12 +253,10 @@ impl<N: Network> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<StepReport, Error> {
         let feeds = N::feeds(inputs.into());
-        let batch = batch_of::<N>(&feeds)?;
+        let batch = batch_of::<N>(feeds.as_ref())?;
         let target = target.into();
         self.check_target(&target, batch)?;
-        self.step_with(&feeds, &target, batch, |executor, bindings, version| {
-            executor.run(bindings, batch, version)
-        })
+        self.step_with(feeds.as_ref(), &target, batch, |run, version| run.execute(version))
     }
 
     /// Measures where the time of [`Trainer::step`] goes, kernel by kernel. It takes `runs` steps on the batch, and one
@@ -221,14 +271,14 @@ impl<N: Network> Trainer<N> {
         runs: usize,
     ) -> Result<Profile, Error> {
         let feeds = N::feeds(inputs.into());
-        let batch = batch_of::<N>(&feeds)?;
+        let batch = batch_of::<N>(feeds.as_ref())?;
         let target = target.into();
         self.check_target(&target, batch)?;
         let mut measured = Vec::new();
         for _ in 0..=runs.max(1) {
             let mut times = Vec::new();
-            self.step_with(&feeds, &target, batch, |executor, bindings, version| {
-                executor.run_timed(bindings, batch, version, &mut times)
+            self.step_with(feeds.as_ref(), &target, batch, |run, version| {
+                run.execute_timed(version, &mut times)
             })?;
             measured.push(times);
         }
@@ -238,10 +288,10 @@ impl<N: Network> Trainer<N> {
     /// One step; `execute` runs the program.
     fn step_with(
         &mut self,
-        feeds: &[(&'static str, Input<'_>)],
+        feeds: &[Input<'_>],
         target: &Target<'_>,
         batch: usize,
-        execute: impl FnOnce(&Executor, &mut [Binding<'_>], u64) -> Result<(), Error>,
+        execute: impl FnOnce(Run<'_, '_>, u64) -> Result<(), Error>,
     ) -> Result<StepReport, Error> {
         let learning_rate = self.options.schedule.rate(self.step);
         let correction = self.options.optimizer.correction(self.step + 1).unwrap_or_default();
@@ -253,7 +303,7 @@ impl<N: Network> Trainer<N> {
         };
         self.run(feeds, target, &controls, batch, execute)?;
         self.step += 1;
-        let number = |name: &str| self.outputs.get(name).and_then(|value| value.first().copied());
+        let number = |name: &str| self.find_output(name).and_then(|output| output.elements.first().copied());
         Ok(StepReport {
             loss: number(names::LOSS).unwrap_or(f32::NAN),
             learning_rate,
@@ -308,51 +358,49 @@ impl<N: Network> Trainer<N> {
 
     fn run(
         &mut self,
-        feeds: &[(&'static str, Input<'_>)],
+        feeds: &[Input<'_>],
         target: &Target<'_>,
         controls: &Controls,
         batch: usize,
-        execute: impl FnOnce(&Executor, &mut [Binding<'_>], u64) -> Result<(), Error>,
+        execute: impl FnOnce(Run<'_, '_>, u64) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        for slot in self.executor.slots().iter().filter(|slot| slot.kind == SlotKind::Output) {
-            let sizes = slot.ty.shape.concrete(batch);
-            match self.outputs.get(&slot.name) {
-                Some(output) if output.shape() == sizes => {}
-                _ => {
-                    self.outputs.insert(slot.name.clone(), ArrayD::zeros(sizes));
-                }
+        let version = self.model.parameters().version();
+        let mut run = self.executor.start(batch)?;
+        bind_inputs(&mut run, &self.slots.inputs, feeds)?;
+        for (place, slot) in self.executor.slots().iter().enumerate() {
+            if let Some(binding) = control(slot, controls, target) {
+                run.bind(place, binding)?;
             }
         }
-        let version = self.model.parameters().version();
-        let mut written: HashMap<&str, Binding<'_>> =
-            self.state.write_all().chain(self.model.parameters_mut().write_all()).collect();
-        let mut outputs: HashMap<&str, &mut ArrayD<f32>> =
-            self.outputs.iter_mut().map(|(name, output)| (name.as_str(), output)).collect();
-        let mut bindings = Vec::with_capacity(self.executor.slots().len());
-        for slot in self.executor.slots() {
-            let binding = match slot.kind {
-                SlotKind::Stored => written.remove(slot.name.as_str()),
-                SlotKind::Output => outputs
-                    .remove(slot.name.as_str())
-                    .and_then(|output| output.as_slice_mut())
-                    .map(Binding::Written),
-                SlotKind::Input => control(slot, controls, target)
-                    .or_else(|| feed(feeds, &slot.name).map(|input| Binding::Floats(input.elements()))),
-            };
-            bindings.push(binding.ok_or_else(|| unbound(&slot.name, batch))?);
+        let parameters = self.slots.parameters.iter().zip(self.model.parameters_mut().write_all());
+        let state = self.slots.state.iter().zip(self.state.write_all());
+        for (slot, values) in parameters.chain(state) {
+            if let (Some(slot), Some(values)) = (*slot, values) {
+                run.bind(slot, values)?;
+            }
         }
-        execute(&self.executor, &mut bindings, version)
+        for output in &mut self.outputs {
+            output.resize(batch);
+            run.bind(output.slot, Binding::Written(&mut output.elements))?;
+        }
+        execute(run, version)
     }
 
     /// An output of the last step, by name; [`None`] before the first.
     pub fn output(&self, name: &str) -> Option<ArrayViewD<'_, f32>> {
-        self.outputs.get(name).map(|output| output.view())
+        let output = self.find_output(name)?;
+        ArrayViewD::from_shape(output.sizes.clone(), &output.elements).ok()
     }
 
     /// What the network gave for the last step's batch, `[N, …]`: the output the loss is taken of. Empty before the
     /// first step.
     pub fn outputs(&self) -> &[f32] {
-        self.outputs.get(self.loss_output()).and_then(|output| output.as_slice()).unwrap_or_default()
+        self.find_output(self.loss_output()).map_or(&[], |output| &output.elements)
+    }
+
+    /// An output, once there was a step.
+    fn find_output(&self, name: &str) -> Option<&Output> {
+        self.outputs.iter().find(|output| output.name == name && !output.elements.is_empty())
     }
 
     /// The model, with its parameters as they are now.
@@ -400,6 +448,9 @@ struct Controls {
 
 /// The binding of an input that the training graph added; [`None`] for the network's own.
 fn control<'b>(slot: &Slot, controls: &'b Controls, target: &'b Target<'_>) -> Option<Binding<'b>> {
+    if slot.kind != SlotKind::Input {
+        return None;
+    }
     match (slot.name.as_str(), slot.ty.dtype, target) {
         (names::LEARNING_RATE, _, _) => Some(Binding::Floats(&controls.learning_rate)),
         (names::CORRECTION, _, _) => Some(Binding::Floats(&controls.correction)),

@@ -2,11 +2,13 @@
 
 mod clif;
 mod isa;
+mod perf_map;
 mod program;
 mod wide;
 
 pub use isa::{VECTOR_BITS, available_vector_bits};
 pub(crate) use isa::{check_width, widest};
+pub use perf_map::PERF_MAP_VARIABLE;
 pub use program::{Listing, Program, Step, Units};
 
 use thiserror::Error;
@@ -38,7 +40,9 @@ pub enum CodegenError {
         bits: usize,
     },
     /// Vectors of a width this CPU does not have.
-    #[error("this CPU has no vectors of {bits} bits (they need {needs}); leave `vector_bits` unset to get {widest}")]
+    #[error(
+        "this CPU has no vectors of {bits} bits (they need {needs}); leave `vector_bits` unset to get {widest}"
+    )]
     MissingVectors {
         /// The width asked for.
         bits: usize,
@@ -48,7 +52,9 @@ pub enum CodegenError {
         widest: usize,
     },
     /// Wide vectors and at the same time only the instructions that every CPU has.
-    #[error("every CPU has vectors of 128 bits only: `features` must be `Native` for a `vector_bits` of {bits}")]
+    #[error(
+        "every CPU has vectors of 128 bits only: `features` must be `Native` for a `vector_bits` of {bits}"
+    )]
     BaselineVectors {
         /// The width asked for.
         bits: usize,

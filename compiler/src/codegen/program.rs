@@ -12,10 +12,11 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, default_libcall_names};
 
 use super::isa::Target;
+use super::perf_map::{self, Symbol};
 use super::{CodegenError, clif, wide};
 use crate::kernel::{Extent, Kernel, Map, Split, Stmt, Tile};
 use crate::ops::Cost;
-use crate::plan::{Plan, PlanOptions};
+use crate::plan::{Plan, PlanOptions, Traffic};
 
 /// `(table, batch, first, last, thread)`.
 type KernelFunction = unsafe extern "C" fn(*const *mut f32, usize, usize, usize, usize);
@@ -75,11 +76,16 @@ pub struct Step {
     pub units: Units,
     /// The work.
     pub cost: Cost,
+    /// What it reads and writes.
+    pub traffic: Traffic,
+    /// Whether each of the plan's threads leaves results of its own for a later step to add up: such a step runs once for
+    /// every thread, though one may do so for all.
+    pub is_per_thread: bool,
     function: KernelFunction,
 }
 
 impl Step {
-    /// Runs one thread's share.
+    /// Runs one thread's share. One thread may run all of a step, as one of one, or the shares of several in turn.
     ///
     /// # Safety
     /// The program must be alive. `table` must hold the addresses its plan's memory and slots ask for, each valid for
@@ -162,6 +168,9 @@ impl Program {
         let run = compiler.kernels(&plan, &plan.run, "run")?;
         compiler.module.finalize_definitions().map_err(|error| refused("module", &error))?;
         LIVE_PROGRAMS.fetch_add(1, Ordering::Relaxed);
+        if perf_map::is_requested() {
+            perf_map::write(&plan.name, &compiler.symbols());
+        }
         let memory_of = |functions: Vec<FuncId>, kernels: &[Kernel]| {
             functions
                 .into_iter()
@@ -173,6 +182,8 @@ impl Program {
                         note: kernel.note.clone(),
                         units: Units::of(kernel),
                         cost: kernel.cost,
+                        traffic: Traffic::of(kernel, &plan),
+                        is_per_thread: kernel.thread.is_some() || !kernel.setup.is_empty(),
                         // SAFETY: the address is that of a function with the signature `clif::kernel_signature`, in the
                         // calling convention of the host's C.
                         function: unsafe { std::mem::transmute::<*const u8, KernelFunction>(address) },
@@ -181,7 +192,7 @@ impl Program {
                 .collect::<Vec<Step>>()
         };
         let (prepare, run) = (memory_of(prepare, &plan.prepare), memory_of(run, &plan.run));
-        let code_bytes = compiler.code_bytes;
+        let code_bytes = compiler.defined.iter().map(|function| function.bytes).sum();
         let memory = CodeMemory { module: Some(compiler.module) };
         Ok(Program { plan, prepare, run, code_bytes, memory })
     }
@@ -248,8 +259,15 @@ struct Compiler<'t> {
     leaves: HashMap<Tile, FuncId>,
     /// Functions of maps; none where there is no wide code.
     maps: HashMap<wide::Span, Option<FuncId>>,
-    code_bytes: usize,
+    defined: Vec<Defined>,
     listing: Option<&'t mut Listing>,
+}
+
+/// A function with machine code of a size.
+struct Defined {
+    id: FuncId,
+    name: String,
+    bytes: usize,
 }
 
 impl<'t> Compiler<'t> {
@@ -265,9 +283,19 @@ impl<'t> Compiler<'t> {
             functions: FunctionBuilderContext::new(),
             leaves: HashMap::new(),
             maps: HashMap::new(),
-            code_bytes: 0,
+            defined: Vec::new(),
             listing,
         }
+    }
+
+    /// Where the functions lie, once they are finalized.
+    fn symbols(&self) -> Vec<Symbol> {
+        let symbol = |Defined { id, name, bytes }: &Defined| Symbol {
+            address: self.module.get_finalized_function(*id) as usize,
+            bytes: *bytes,
+            name: name.clone(),
+        };
+        self.defined.iter().map(symbol).collect()
     }
 
     fn kernels(&mut self, plan: &Plan, kernels: &[Kernel], stage: &str) -> Result<Vec<FuncId>, CodegenError> {
@@ -365,7 +393,7 @@ impl<'t> Compiler<'t> {
         if let Some(listing) = &mut self.listing {
             listing.machine.push((name.to_owned(), wide::listing(bytes)));
         }
-        self.code_bytes += bytes.len();
+        self.defined.push(Defined { id, name: name.to_owned(), bytes: bytes.len() });
         self.module.define_function_bytes(id, 64, bytes, &[]).map_err(|error| refused(name, &error))
     }
 
@@ -388,7 +416,7 @@ impl<'t> Compiler<'t> {
             .iter()
             .map(|relocation| ModuleReloc::from_mach_reloc(relocation, &self.context.func, id))
             .collect();
-        self.code_bytes += bytes.len();
+        self.defined.push(Defined { id, name: name.to_owned(), bytes: bytes.len() });
         self.module
             .define_function_bytes(id, alignment, &bytes, &relocations)
             .map_err(|error| refused(name, &error))?;

@@ -11,6 +11,7 @@ mod memory;
 mod options;
 mod product;
 mod text;
+mod traffic;
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,6 +23,7 @@ pub use lowering::{KernelDraft, Lower, Lowering};
 pub(crate) use lowering::{copy_span, fill};
 pub use options::{Accuracy, Convolution, Features, Im2col, PlanOptions};
 pub use product::{Block, Vectors};
+pub use traffic::Traffic;
 
 use crate::entity::ValueId;
 use crate::error::GraphError;

@@ -1,88 +1,293 @@
-//! Threads that run the same function side by side, and the barrier that keeps their steps apart.
+//! Threads that wait side by side for work, the caller's own among them: starting, waking, waiting, and ending. What they
+//! work on does not live here.
 
+use std::cell::UnsafeCell;
 use std::hint::spin_loop;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use crossbeam_utils::CachePadded;
 
 use crate::error::Error;
 
-/// A fixed number of threads.
+/// How long a worker stays awake without work: longer than what a program does between two shared steps, and than what
+/// its caller does between two runs in a row. Waking it later costs the system's time.
+const AWAKE: Duration = Duration::from_micros(60);
+
+/// How long a thread waits with its core to itself; then it lets others run in between. With more threads than cores,
+/// what it waits for may need that core.
+const IMPOLITE: Duration = Duration::from_micros(2);
+
+/// Looks at memory between two looks at the clock.
+const SPINS: usize = 16;
+
+/// A task of all threads, which gets the number of the thread.
+type Task<'t> = dyn Fn(usize) + Sync + 't;
+
+/// A fixed number of threads: the caller's, which is number 0, and workers of their own.
 #[derive(Debug)]
 pub(super) struct Threads {
-    pool: ThreadPool,
+    team: Arc<Team>,
+    workers: Vec<JoinHandle<()>>,
+    turn: Mutex<()>,
+}
+
+/// The right to give the threads tasks: one caller has it at a time.
+#[derive(Debug)]
+pub(super) struct Turn<'t> {
+    threads: &'t Threads,
+    #[expect(dead_code, reason = "keeps other callers out")]
+    alone: MutexGuard<'t, ()>,
+}
+
+/// What caller and workers share.
+struct Team {
+    posted: CachePadded<Posted>,
+    /// Workers that have not finished the posted task.
+    unfinished: CachePadded<AtomicUsize>,
+    /// For each worker, whether it may have gone to sleep.
+    asleep: Vec<CachePadded<AtomicBool>>,
+    /// Whether a worker's part of a task ended in a panic.
+    panicked: AtomicBool,
+    ending: AtomicBool,
+}
+
+/// The latest task, on one cache line with its number.
+struct Posted {
+    /// How many tasks were posted; a worker that knows a lower number has work to do.
+    count: AtomicUsize,
+    task: UnsafeCell<Option<&'static Task<'static>>>,
+}
+
+// SAFETY: the one thing in it that is not `Sync` is the task. The caller writes it while no worker reads it: all have
+// finished the last one. Workers read it after they have seen the count that was stored after it.
+unsafe impl Sync for Posted {}
+
+impl std::fmt::Debug for Team {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Team").field("workers", &self.asleep.len()).finish_non_exhaustive()
+    }
 }
 
 impl Threads {
+    /// Starts all but the first of so many threads.
     pub(super) fn new(count: usize) -> Result<Self, Error> {
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(count)
-            .thread_name(|index| format!("windlass-{index}"))
-            .build()
-            .map_err(|error| Error::Threads { count, reason: error.to_string() })?;
-        Ok(Threads { pool })
-    }
-
-    /// Runs a function on every thread with its number, and waits for all.
-    pub(super) fn each(&self, run: impl Fn(usize) + Sync) {
-        self.pool.broadcast(|context| run(context.index()));
-    }
-}
-
-/// Waiting for one another at short distances: spins first, then lets others run.
-#[derive(Debug)]
-pub(super) struct Barrier {
-    threads: usize,
-    arrived: AtomicUsize,
-    round: AtomicUsize,
-}
-
-impl Barrier {
-    pub(super) fn new(threads: usize) -> Self {
-        Barrier { threads, arrived: AtomicUsize::new(0), round: AtomicUsize::new(0) }
-    }
-
-    /// Returns when all threads have called it. What they wrote before is visible to all afterwards.
-    pub(super) fn wait(&self) {
-        /// About the time of a small step; longer waits give the core away.
-        const SPINS: usize = 4096;
-        let round = self.round.load(Ordering::Acquire);
-        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
-            self.arrived.store(0, Ordering::Relaxed);
-            self.round.store(round.wrapping_add(1), Ordering::Release);
-            return;
+        let workers = count - 1;
+        let posted = Posted { count: AtomicUsize::new(0), task: UnsafeCell::new(None) };
+        let team = Arc::new(Team {
+            posted: CachePadded::new(posted),
+            unfinished: CachePadded::new(AtomicUsize::new(0)),
+            asleep: (0..workers).map(|_| CachePadded::new(AtomicBool::new(false))).collect(),
+            panicked: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+        });
+        // When one cannot be started, dropping ends those before it.
+        let mut threads = Threads { team, workers: Vec::with_capacity(workers), turn: Mutex::new(()) };
+        for worker in 0..workers {
+            let team = Arc::clone(&threads.team);
+            let handle = std::thread::Builder::new()
+                .name(format!("windlass-{}", worker + 1))
+                .spawn(move || team.work(worker))
+                .map_err(|error| Error::Threads { count, reason: error.to_string() })?;
+            threads.workers.push(handle);
         }
-        let mut spins = 0;
-        while self.round.load(Ordering::Acquire) == round {
-            spins += 1;
-            if spins < SPINS {
-                spin_loop();
-            } else {
-                std::thread::yield_now();
+        Ok(threads)
+    }
+
+    /// Waits for the turn to give tasks, and wakes the workers, since tasks will come.
+    pub(super) fn turn(&self) -> Turn<'_> {
+        let alone = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wake();
+        Turn { threads: self, alone }
+    }
+
+    fn wake(&self) {
+        for (asleep, worker) in self.team.asleep.iter().zip(&self.workers) {
+            // Sequentially consistent, as its counterpart in `Team::next`.
+            if asleep.load(Ordering::SeqCst) && asleep.swap(false, Ordering::SeqCst) {
+                worker.thread().unpark();
             }
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.team.ending.store(true, Ordering::Relaxed);
+        self.team.posted.count.fetch_add(1, Ordering::SeqCst);
+        for worker in self.workers.drain(..) {
+            worker.thread().unpark();
+            // A worker catches the panics of its tasks, and has nothing to tell.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Runs a task on every thread with its number, and waits for all. What one thread wrote is visible to all afterwards.
+    ///
+    /// # Panics
+    /// When the task panics on any thread, after all have ended.
+    pub(super) fn each(&mut self, task: &Task<'_>) {
+        let team = &*self.threads.team;
+        // SAFETY: the reference outlives every use: this function does not end before all workers have finished with it,
+        // even when the task panics here (see `Finish`).
+        let task_for_workers = unsafe { std::mem::transmute::<&Task<'_>, &'static Task<'static>>(task) };
+        // SAFETY: no worker reads it now: all finished the last task before its caller's `each` ended, callers take
+        // turns, and `&mut self` keeps a task from giving tasks.
+        unsafe { *team.posted.task.get() = Some(task_for_workers) };
+        team.unfinished.store(self.threads.workers.len(), Ordering::Relaxed);
+        team.posted.count.fetch_add(1, Ordering::SeqCst);
+        self.threads.wake();
+        let finish = Finish(team);
+        task(0);
+        drop(finish);
+        assert!(!team.panicked.swap(false, Ordering::Relaxed), "a step panicked on another thread");
+    }
+}
+
+/// Waits for the workers when dropped.
+struct Finish<'t>(&'t Team);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        wait_until(|| self.0.unfinished.load(Ordering::Acquire) == 0, Duration::MAX);
+    }
+}
+
+impl Team {
+    /// The life of a worker.
+    fn work(&self, worker: usize) {
+        for known in 0_usize.. {
+            self.next(worker, known);
+            if self.ending.load(Ordering::Relaxed) {
+                return;
+            }
+            // SAFETY: the count said that a task was posted, and the caller leaves it alone until this worker has
+            // counted itself finished.
+            let task = unsafe { *self.posted.task.get() };
+            let run = || task.into_iter().for_each(|task| task(worker + 1));
+            if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                self.panicked.store(true, Ordering::Relaxed);
+            }
+            self.unfinished.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Waits until more tasks were posted than are known: awake for a while, then asleep.
+    fn next(&self, worker: usize, known: usize) {
+        let is_posted = || self.posted.count.load(Ordering::SeqCst) != known;
+        while !wait_until(is_posted, AWAKE) {
+            let asleep = &self.asleep[worker];
+            asleep.store(true, Ordering::SeqCst);
+            // Either this sees the new count, or who counted sees that this may sleep: both orders are total.
+            if !is_posted() {
+                std::thread::park();
+            }
+            asleep.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Waits for a condition, so long at most, and tells whether it holds.
+fn wait_until(is_met: impl Fn() -> bool, longest: Duration) -> bool {
+    if is_met() {
+        return true;
+    }
+    let start = Instant::now();
+    loop {
+        for _ in 0..SPINS {
+            if is_met() {
+                return true;
+            }
+            spin_loop();
+        }
+        let waited = start.elapsed();
+        if waited > longest {
+            return false;
+        }
+        if waited > IMPOLITE {
+            std::thread::yield_now();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
-    use super::{Barrier, Threads};
+    use super::{AWAKE, Threads};
 
     #[test]
-    fn no_thread_passes_before_all_have_arrived() {
+    fn every_thread_runs_every_task_once_before_the_next() {
         let count = 3;
-        let (threads, barrier) = (Threads::new(count).unwrap(), Barrier::new(count));
-        let arrivals = AtomicUsize::new(0);
-        threads.each(|_| {
-            for round in 1..=200 {
-                arrivals.fetch_add(1, Ordering::SeqCst);
-                barrier.wait();
-                assert!(arrivals.load(Ordering::SeqCst) >= round * count);
-                barrier.wait();
+        let threads = Threads::new(count).unwrap();
+        let runs: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+        let mut turn = threads.turn();
+        for round in 0..500 {
+            turn.each(&|thread| {
+                assert_eq!(runs[thread].fetch_add(1, Ordering::Relaxed), round);
+            });
+            assert!(runs.iter().all(|runs| runs.load(Ordering::Relaxed) == round + 1));
+        }
+    }
+
+    #[test]
+    fn sleeping_workers_wake_for_the_next_task() {
+        let threads = Threads::new(2).unwrap();
+        let runs = AtomicUsize::new(0);
+        for _ in 0..20 {
+            threads.turn().each(&|_| {
+                runs.fetch_add(1, Ordering::Relaxed);
+            });
+            std::thread::sleep(AWAKE + Duration::from_micros(200));
+        }
+        assert_eq!(runs.load(Ordering::Relaxed), 40);
+    }
+
+    #[test]
+    fn callers_take_turns() {
+        let threads = Threads::new(2).unwrap();
+        let (busy, runs) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        threads.turn().each(&|_| {
+                            assert!(busy.fetch_add(1, Ordering::SeqCst) < 2);
+                            runs.fetch_add(1, Ordering::SeqCst);
+                            busy.fetch_sub(1, Ordering::SeqCst);
+                        });
+                    }
+                });
             }
         });
-        assert_eq!(arrivals.load(Ordering::SeqCst), 200 * count);
+        assert_eq!(runs.load(Ordering::SeqCst), 3 * 50 * 2);
+    }
+
+    #[test]
+    fn a_panic_on_any_thread_reaches_the_caller_and_the_threads_live_on() {
+        let threads = Threads::new(3).unwrap();
+        for panicking in 0..3 {
+            let ended = AtomicUsize::new(0);
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                threads.turn().each(&|thread| {
+                    ended.fetch_add(1, Ordering::SeqCst);
+                    assert!(thread != panicking, "expected by this test");
+                });
+            }));
+            assert!(outcome.is_err());
+            assert_eq!(ended.load(Ordering::SeqCst), 3, "all threads took part");
+        }
+        let runs = AtomicUsize::new(0);
+        threads.turn().each(&|_| {
+            runs.fetch_add(1, Ordering::SeqCst);
+        });
+        assert_eq!(runs.load(Ordering::SeqCst), 3);
     }
 }

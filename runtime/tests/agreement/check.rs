@@ -115,7 +115,8 @@ impl<'g> Expectation<'g> {
         let (options, what) = (&options, format!("{what} with {options:?}"));
         let (program, _) = compile(self.graph, mode, options, &Dump::from_environment())
             .unwrap_or_else(|error| panic!("{what}: {error}"));
-        let executor = Executor::new(program).unwrap();
+        // Small as the graphs are, none of their steps would be shared otherwise.
+        let executor = Executor::new(program).unwrap().share_every_step();
         for (version, run) in self.runs.iter().enumerate() {
             let results = run_every_way(&executor, run.batch, &run.sources, version as u64, &what);
             self.compare(run, &results, &format!("{what}, batch {}", run.batch));

@@ -19,7 +19,7 @@ use crate::run::{Results, run};
 fn executor(graph: &Graph, mode: Mode, threads: usize) -> Executor {
     let mut options = CompileOptions::default();
     options.plan.threads = threads;
-    Executor::new(compile(graph, mode, &options, &Dump::none()).unwrap().0).unwrap()
+    Executor::new(compile(graph, mode, &options, &Dump::none()).unwrap().0).unwrap().share_every_step()
 }
 
 /// A convolution with batch normalisation behind it, which is folded into the weights: there is something to prepare.
@@ -69,6 +69,19 @@ fn training_twice_gives_the_same_bits() {
         let second = train(&executor(&graph, Mode::Training, threads), &graph, 7, 10);
         assert_eq!(bits(&first), bits(&second), "{threads} threads");
         assert!(first["l0.weight"].iter().all(|x| x.is_finite()));
+    }
+}
+
+#[test]
+fn sharing_a_step_or_not_gives_the_same_bits() {
+    let graph = training_graph(&classifier(10), &TrainingOptions::default()).unwrap();
+    for threads in [2, 3] {
+        let mut options = CompileOptions::default();
+        options.plan.threads = threads;
+        let (program, _) = compile(&graph, Mode::Training, &options, &Dump::none()).unwrap();
+        let where_it_pays = train(&Executor::new(program).unwrap(), &graph, 7, 3);
+        let everywhere = train(&executor(&graph, Mode::Training, threads), &graph, 7, 3);
+        assert_eq!(bits(&where_it_pays), bits(&everywhere), "{threads} threads");
     }
 }
 

@@ -1,0 +1,65 @@
+//! Names for the functions of a program in the profiles of `perf`, on request: lines of address, size and name in
+//! `/tmp/perf-<process>.map`, where `perf report` looks for code that lies in no file.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// The environment variable that asks for it, by any text but none and `0`.
+pub const PERF_MAP_VARIABLE: &str = "WINDLASS_PERF_MAP";
+
+/// Where a function lies and what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Symbol {
+    pub(super) address: usize,
+    pub(super) bytes: usize,
+    pub(super) name: String,
+}
+
+/// Whether the environment asks for names.
+pub(super) fn is_requested() -> bool {
+    std::env::var_os(PERF_MAP_VARIABLE).is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+/// Appends the functions of a network's program to this process's map. Programs that are dropped leave their names there;
+/// of several at one address, `perf` takes the last. A map that cannot be written is reported on the standard error, and
+/// ends no compilation.
+pub(super) fn write(network: &str, symbols: &[Symbol]) {
+    let path = PathBuf::from(format!("/tmp/perf-{}.map", std::process::id()));
+    let text = lines(network, symbols);
+    let written = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    if let Err(error) = written {
+        // A standard error that is closed leaves nowhere to say so.
+        let _ = writeln!(
+            std::io::stderr(),
+            "windlass: warning: cannot write the names for perf to {}: {error}",
+            path.display()
+        );
+    }
+}
+
+fn lines(network: &str, symbols: &[Symbol]) -> String {
+    let line = |Symbol { address, bytes, name }: &Symbol| format!("{address:x} {bytes:x} {network} {name}\n");
+    symbols.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Symbol, lines};
+
+    #[test]
+    fn a_line_has_address_and_size_in_hexadecimal_and_the_name() {
+        let symbols = [
+            Symbol { address: 0x7f00_1000, bytes: 320, name: "run0:c1.conv".to_owned() },
+            Symbol { address: 0x7f00_2000, bytes: 64, name: "tile0:8x48".to_owned() },
+        ];
+        assert_eq!(
+            lines("LeNet", &symbols),
+            "7f001000 140 LeNet run0:c1.conv\n7f002000 40 LeNet tile0:8x48\n"
+        );
+    }
+}

@@ -1,0 +1,265 @@
+//! How many bytes a kernel moves at least: what it reads and what it writes, each element once. Caches and scratch, which
+//! decide how many it moves in fact, do not count.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Place, Plan, Size};
+use crate::kernel::{Address, BufferId, Extent, Form, Kernel, Mode, Split, Stmt, TileCall, TileStep, Var};
+
+/// Bytes that a kernel reads and writes outside its scratch, each element once; one both read and written counts twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Bytes for each item of the batch.
+    pub bytes_per_item: u64,
+    /// Bytes whatever the batch size.
+    pub bytes_fixed: u64,
+}
+
+impl Traffic {
+    /// The traffic of a kernel of a plan. Where a kernel touches a part of a buffer, the part counts.
+    pub fn of(kernel: &Kernel, plan: &Plan) -> Self {
+        let mut ranges = vec![Count::ONE; kernel.variables];
+        let mut share = Count::ONE;
+        if let Some(thread) = kernel.thread {
+            ranges[thread.0] = Count::fixed(plan.threads);
+        }
+        match &kernel.split {
+            Split::Serial => {}
+            Split::Axes(axes) => {
+                for &(var, extent) in axes {
+                    ranges[var.0] = Count::of(extent, share);
+                }
+            }
+            Split::Lanes(_, extent) => share = Count::of(*extent, share),
+        }
+        let mut touched = Touched { ranges, share, reads: BTreeMap::new(), writes: BTreeMap::new() };
+        touched.body(&kernel.setup);
+        touched.body(&kernel.body);
+        let mut traffic = Traffic::default();
+        for (buffer, count) in touched.reads.into_iter().chain(touched.writes) {
+            let buffer = &plan.buffers[buffer.index()];
+            if !matches!(buffer.place, Place::Scratch(_)) {
+                traffic.add(count, buffer.size);
+            }
+        }
+        traffic
+    }
+
+    /// Bytes at a batch size.
+    pub fn bytes(&self, batch: usize) -> u64 {
+        self.bytes_fixed + self.bytes_per_item * batch as u64
+    }
+
+    /// Adds what is touched of a buffer, which is no more than all of it.
+    fn add(&mut self, count: Count, size: Size) {
+        const BYTES: u64 = 4;
+        let whole = size.elements as f64;
+        let elements =
+            if count.powers == usize::from(size.batched) { count.factor.min(whole) } else { whole };
+        let bytes = BYTES * elements.ceil() as u64;
+        *(if size.batched { &mut self.bytes_per_item } else { &mut self.bytes_fixed }) += bytes;
+    }
+}
+
+/// A number times a power of the batch size. A fraction stands for a loop over blocks of items.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    factor: f64,
+    powers: usize,
+}
+
+impl Count {
+    const ONE: Count = Count { factor: 1.0, powers: 0 };
+
+    fn fixed(count: usize) -> Self {
+        Count { factor: count as f64, powers: 0 }
+    }
+
+    fn of(extent: Extent, share: Count) -> Self {
+        match extent {
+            Extent::Fixed(count) => Count::fixed(count),
+            Extent::Batch(count) => Count { factor: count as f64, powers: 1 },
+            Extent::BatchFloor(_) => Count { factor: 1.0, powers: 1 },
+            Extent::Share => share,
+        }
+    }
+
+    fn times(self, other: Count) -> Self {
+        Count { factor: self.factor * other.factor, powers: self.powers + other.powers }
+    }
+
+    /// The sum; of different powers the higher one, which large batches make the larger.
+    fn plus(self, other: Count) -> Self {
+        match self.powers.cmp(&other.powers) {
+            std::cmp::Ordering::Equal => Count { factor: self.factor + other.factor, powers: self.powers },
+            std::cmp::Ordering::Less => other,
+            std::cmp::Ordering::Greater => self,
+        }
+    }
+}
+
+/// The elements touched by a walk over a kernel.
+struct Touched {
+    /// How many values each variable takes.
+    ranges: Vec<Count>,
+    /// How many elements all threads' shares have together.
+    share: Count,
+    reads: BTreeMap<BufferId, Count>,
+    writes: BTreeMap<BufferId, Count>,
+}
+
+impl Touched {
+    fn body(&mut self, body: &[Stmt]) {
+        for stmt in body {
+            match stmt {
+                Stmt::For { var, start, end, step, body } => {
+                    self.ranges[var.0] = self.range(*start, *end, *step);
+                    self.body(body);
+                }
+                Stmt::Branch { below, rest, .. } => {
+                    self.body(below);
+                    self.body(rest);
+                }
+                Stmt::Tile(call) => self.tile(call),
+                Stmt::Map(map) => {
+                    let lanes = Count::of(map.lanes, self.share);
+                    for load in &map.loads {
+                        let mut leaf = vec![(lanes, load.lane)];
+                        leaf[0].0.factor /= load.repeat as f64;
+                        leaf.extend(
+                            map.window
+                                .iter()
+                                .zip(&load.window)
+                                .map(|(&extent, &stride)| (Count::of(extent, self.share), stride)),
+                        );
+                        self.read(&load.address, &leaf);
+                    }
+                    for store in &map.stores {
+                        self.write(&store.address, &[(lanes, store.lane)], store.mode == Mode::Accumulate);
+                    }
+                }
+            }
+        }
+    }
+
+    fn range(&self, start: Extent, end: Extent, step: usize) -> Count {
+        let (start, end) = (Count::of(start, self.share), Count::of(end, self.share));
+        let start = if start.powers == end.powers { start.factor } else { 0.0 };
+        Count { factor: (end.factor - start) / step as f64, powers: end.powers }
+    }
+
+    fn tile(&mut self, call: &TileCall) {
+        let tile = &call.tile;
+        let mut open = call.counts.iter();
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        for reduction in &tile.reduction {
+            let extent = reduction.count.map(Extent::Fixed).or_else(|| open.next().copied());
+            let count = extent.map_or(Count::ONE, |extent| Count::of(extent, self.share));
+            left.push((count, reduction.left));
+            right.push((count, reduction.right));
+        }
+        let (rows, columns) = (Count::fixed(tile.rows), Count::fixed(tile.columns));
+        // Of a tile's rows each starts elsewhere, evenly or not.
+        left.push((rows, 1));
+        right.push((columns, if tile.form == Form::Broadcast { 1 } else { tile.right_column }));
+        self.read(&call.left, &left);
+        self.read(&call.right, &right);
+        let block = [(rows, tile.output_row), (columns, 1)];
+        self.write(&call.output, &block, tile.start == crate::kernel::Start::Stored);
+        let takers = tile.epilogue.iter().filter(|step| step.takes_operand());
+        for (step, operand) in takers.zip(&call.operands) {
+            match step {
+                TileStep::AddPerRow => self.read(operand, &[(rows, 1)]),
+                TileStep::AddPerColumn => self.read(operand, &[(columns, 1)]),
+                TileStep::AddElement { row } => self.read(operand, &[(rows, *row), (columns, 1)]),
+                TileStep::Relu | TileStep::Sigmoid | TileStep::Tanh => {}
+            }
+        }
+    }
+
+    /// The elements that an access within a leaf touches over all loops around it: the leaf's own counts and strides, and
+    /// the variables of the address.
+    fn elements(&self, address: &Address, leaf: &[(Count, usize)]) -> Count {
+        let mut vars: Vec<Var> = Vec::new();
+        for &(var, factor) in &address.offset.terms {
+            if factor != 0 && !vars.contains(&var) {
+                vars.push(var);
+            }
+        }
+        let around = vars.into_iter().map(|var| self.ranges[var.0]);
+        let within = leaf.iter().filter(|(_, stride)| *stride != 0).map(|&(count, _)| count);
+        around.chain(within).fold(Count::ONE, Count::times)
+    }
+
+    fn read(&mut self, address: &Address, leaf: &[(Count, usize)]) {
+        let count = self.elements(address, leaf);
+        add(&mut self.reads, address.buffer, count);
+    }
+
+    fn write(&mut self, address: &Address, leaf: &[(Count, usize)], adds: bool) {
+        let count = self.elements(address, leaf);
+        add(&mut self.writes, address.buffer, count);
+        if adds {
+            add(&mut self.reads, address.buffer, count);
+        }
+    }
+}
+
+fn add(touched: &mut BTreeMap<BufferId, Count>, buffer: BufferId, count: Count) {
+    touched.entry(buffer).and_modify(|sum| *sum = sum.plus(count)).or_insert(count);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Traffic;
+    use crate::graph::Graph;
+    use crate::plan::{PlanOptions, plan};
+
+    /// Bytes per item and in any case, of each kernel.
+    fn traffic(nodes: &str) -> Vec<(u64, u64)> {
+        let graph: Graph = format!("graph net {{\n{nodes}\n}}").parse().unwrap();
+        let plan = plan(&graph, &PlanOptions::default()).unwrap();
+        let of = |kernel| {
+            let traffic = Traffic::of(kernel, &plan);
+            (traffic.bytes_per_item, traffic.bytes_fixed)
+        };
+        plan.run.iter().map(of).collect()
+    }
+
+    const X: &str = r#"%0 = input {name = "x", role = "data", type = "f32[N, 6, 8, 8]"} : f32[N, 6, 8, 8]"#;
+
+    #[test]
+    fn an_elementwise_kernel_reads_and_writes_every_element_once() {
+        let kernels = traffic(&format!("{X}\n%1 = unary(%0) {{kind = \"relu\"}}\noutput \"y\" = %1"));
+        assert_eq!(kernels, [(4 * 2 * 384, 0)]);
+    }
+
+    #[test]
+    fn a_convolution_reads_its_input_once_however_often_it_is_gathered() {
+        let kernels = traffic(&format!(
+            "{X}\n%1 = parameter {{name = \"w\", shape = \"[4, 6, 3, 3]\", init = \"xavier_uniform\"}}\n\
+             %2 = conv(%0, %1) {{kernel_size = [3, 3], stride = [1, 1], padding = [0, 0], dilation = [1, 1], groups = 1}}\n\
+             output \"y\" = %2"
+        ));
+        assert_eq!(kernels, [(4 * (384 + 4 * 36), 4 * 216)]);
+    }
+
+    #[test]
+    fn a_slice_reads_the_part_it_takes() {
+        let kernels =
+            traffic(&format!("{X}\n%1 = slice(%0) {{axis = 1, start = 2, length = 2}}\noutput \"y\" = %1"));
+        assert_eq!(kernels, [(4 * 2 * 128, 0)]);
+    }
+
+    #[test]
+    fn a_dense_layer_reads_its_weight_once_for_all_items() {
+        let kernels = traffic(
+            "%0 = input {name = \"x\", role = \"data\", type = \"f32[N, 32]\"}\n\
+             %1 = parameter {name = \"w\", shape = \"[10, 32]\", init = \"xavier_uniform\"}\n\
+             %2 = linear(%0, %1)\noutput \"y\" = %2",
+        );
+        assert_eq!(kernels, [(4 * (32 + 10), 4 * 320)]);
+    }
+}

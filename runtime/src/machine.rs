@@ -1,0 +1,290 @@
+//! What the machine can do: cores, vectors and caches as the system tells them, and how fast a thread computes and moves
+//! numbers, measured with programs of this compiler. What a network takes of it is in [`crate::profile`].
+
+use std::fmt;
+use std::num::NonZero;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use windlass_compiler::dump::Dump;
+use windlass_compiler::graph::{Builder, Graph, Layer};
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::pass::Mode;
+use windlass_compiler::pipeline::{CompileOptions, compile};
+use windlass_compiler::plan::{PlanOptions, SlotKind};
+
+use crate::error::Error;
+use crate::executor::{Binding, Executor};
+
+/// The limits that the speed of a network is judged by.
+///
+/// ```
+/// use windlass_runtime::machine::Machine;
+/// let machine = Machine::measure(&Default::default())?;
+/// assert!(machine.gflops_per_second > 0.0 && machine.cores > 0);
+/// println!("{machine}");
+/// # Ok::<(), windlass_runtime::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// What the CPU calls itself, where it does.
+    pub cpu: Option<String>,
+    /// Cores the process may use.
+    pub cores: usize,
+    /// Width of the vectors the code uses, in bits.
+    pub vector_bits: usize,
+    /// Caches of a core.
+    pub caches: Caches,
+    /// Billions of floating-point operations a second that one thread reaches in a product whose operands lie in its first
+    /// cache; a multiply-add counts as two.
+    pub gflops_per_second: f64,
+    /// Billions of bytes a second that one thread reads and writes when they lie in its second cache.
+    pub cache_gbytes_per_second: f64,
+    /// Billions of bytes a second that one thread reads and writes when they lie in no cache of its own.
+    pub memory_gbytes_per_second: f64,
+}
+
+/// Sizes of the caches that a core sees, in bytes; `None` where the system does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caches {
+    /// The first, for data.
+    pub first: Option<usize>,
+    /// The second.
+    pub second: Option<usize>,
+    /// The third, often shared among cores.
+    pub third: Option<usize>,
+}
+
+/// How long each figure is measured.
+const BUDGET: Duration = Duration::from_millis(40);
+
+/// What most CPUs of the last ten years have at least, where the system does not tell.
+const SECOND_CACHE: usize = 256 * 1024;
+
+/// Bytes that no core's own caches hold.
+const MEMORY: usize = 64 << 20;
+
+impl Machine {
+    /// Asks the system and measures, for about a fifth of a second. Other work on the machine makes the figures smaller.
+    ///
+    /// # Errors
+    /// [`Error::Compile`] where there is no code for this CPU, or not with these options.
+    pub fn measure(options: &PlanOptions) -> Result<Machine, Error> {
+        let mut options = options.clone();
+        options.threads = 1;
+        let (cpu, caches) = identify();
+        let in_cache = caches.second.unwrap_or(SECOND_CACHE) / 2;
+        Ok(Machine {
+            cpu,
+            cores: std::thread::available_parallelism().map_or(1, NonZero::get),
+            vector_bits: options.vectors().lanes * 32,
+            caches,
+            gflops_per_second: measure_products(&options)?,
+            cache_gbytes_per_second: measure_traffic(&options, in_cache)?,
+            memory_gbytes_per_second: measure_traffic(&options, MEMORY)?,
+        })
+    }
+
+    /// The least time, in microseconds, that some threads need for so many operations on so many bytes (the roofline model
+    /// of Williams, Waterman and Patterson 2009): the longer of computing and moving. All threads together are taken to be
+    /// as many times faster as they are, which shared memory may not allow.
+    pub fn least_microseconds(&self, flops: u64, bytes: u64, threads: usize) -> f64 {
+        let fits = bytes as usize <= threads * self.caches.second.unwrap_or(SECOND_CACHE);
+        let bandwidth = if fits { self.cache_gbytes_per_second } else { self.memory_gbytes_per_second };
+        let time = |amount: u64, billions_per_second: f64| amount as f64 / (billions_per_second * 1e3);
+        time(flops, self.gflops_per_second).max(time(bytes, bandwidth)) / threads as f64
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = |bytes: Option<usize>| match bytes {
+            Some(bytes) if bytes >= 1 << 20 => format!("{} MiB", bytes >> 20),
+            Some(bytes) => format!("{} KiB", bytes >> 10),
+            None => "unknown".to_owned(),
+        };
+        let Caches { first, second, third } = self.caches;
+        write!(
+            f,
+            "{}: {} core{}, {}-bit vectors, caches of {}, {} and {}; one thread: {:.0} GFLOP/s, {:.0} GB/s in cache, \
+             {:.0} GB/s in memory",
+            self.cpu.as_deref().unwrap_or("this CPU"),
+            self.cores,
+            if self.cores == 1 { "" } else { "s" },
+            self.vector_bits,
+            size(first),
+            size(second),
+            size(third),
+            self.gflops_per_second,
+            self.cache_gbytes_per_second,
+            self.memory_gbytes_per_second,
+        )
+    }
+}
+
+/// The CPU's name and caches.
+#[cfg(target_arch = "x86_64")]
+fn identify() -> (Option<String>, Caches) {
+    use raw_cpuid::{CacheType, CpuId};
+
+    let cpu = CpuId::new();
+    let name = cpu.get_processor_brand_string().map(|name| name.as_str().trim().to_owned());
+    let mut caches = Caches::default();
+    for cache in cpu.get_cache_parameters().into_iter().flatten() {
+        let bytes = cache.associativity()
+            * cache.physical_line_partitions()
+            * cache.coherency_line_size()
+            * cache.sets();
+        match (cache.level(), cache.cache_type()) {
+            (_, CacheType::Instruction) => {}
+            (1, _) => caches.first = Some(bytes),
+            (2, _) => caches.second = Some(bytes),
+            (3, _) => caches.third = Some(bytes),
+            _ => {}
+        }
+    }
+    // AMD tells in leaves of its own.
+    if caches.first.is_none() {
+        let first = cpu.get_l1_cache_and_tlb_info().map(|info| usize::from(info.dcache_size()) << 10);
+        let later = cpu.get_l2_l3_cache_and_tlb_info();
+        let second = later.as_ref().map(|info| usize::from(info.l2cache_size()) << 10);
+        let third = later.as_ref().map(|info| usize::from(info.l3cache_size()) << 19);
+        let known = |bytes: Option<usize>| bytes.filter(|&bytes| bytes > 0);
+        caches = Caches { first: known(first), second: known(second), third: known(third) };
+    }
+    (name.filter(|name| !name.is_empty()), caches)
+}
+
+/// Nothing is known of other architectures.
+#[cfg(not(target_arch = "x86_64"))]
+fn identify() -> (Option<String>, Caches) {
+    (None, Caches::default())
+}
+
+/// Operations a nanosecond in products on the first cache: a chain of pointwise convolutions that all take the same
+/// weight, so that two images and it are all there is.
+fn measure_products(options: &PlanOptions) -> Result<f64, Error> {
+    const LAYERS: usize = 16;
+    /// Divided by register blocks of every kind.
+    const CHANNELS: usize = 48;
+    const SIDES: [usize; 2] = [4, 12];
+    let declare = || {
+        let mut builder = Builder::new("products");
+        let mut value = builder.input("x", &[CHANNELS, SIDES[0], SIDES[1]])?;
+        for layer in 0..LAYERS {
+            let convolution = Layer::conv2d(CHANNELS, Window::square(1, 1, 0));
+            value = builder.layer(&format!("c{layer}"), &convolution, value)?;
+        }
+        builder.output("y", value)?;
+        builder.finish()
+    };
+    let executor = executor(&declare()?, options)?;
+    let flops: u64 = executor.program().run_steps().iter().map(|step| step.cost.flops(1)).sum();
+    Ok(flops as f64 / best_nanoseconds(&executor, 1)?)
+}
+
+/// Bytes a nanosecond through memory of a size, which decides in which cache it lies: the better of copying, half read and
+/// half written, and adding up, all read.
+fn measure_traffic(options: &PlanOptions, bytes: usize) -> Result<f64, Error> {
+    const ROW: usize = 1024;
+    let copy = || {
+        let mut builder = Builder::new("copy");
+        let x = builder.input("x", &[ROW])?;
+        let y = builder.layer("r", &Layer::Relu, x)?;
+        builder.output("y", y)?;
+        builder.finish()
+    };
+    let sum = || {
+        let mut builder = Builder::new("sum");
+        let x = builder.input("x", &[ROW])?;
+        let y = builder.layer("f", &Layer::linear(1), x)?;
+        builder.output("y", y)?;
+        builder.finish()
+    };
+    let mut best = 0.0_f64;
+    for (graph, bytes_per_row) in [(copy()?, 8 * ROW), (sum()?, 4 * ROW)] {
+        let rows = (bytes / bytes_per_row).max(1);
+        let nanoseconds = best_nanoseconds(&executor(&graph, options)?, rows)?;
+        best = best.max((rows * bytes_per_row) as f64 / nanoseconds);
+    }
+    Ok(best)
+}
+
+fn executor(graph: &Graph, options: &PlanOptions) -> Result<Executor, Error> {
+    let options = CompileOptions { plan: options.clone(), ..CompileOptions::default() };
+    let (program, _) = compile(graph, Mode::Inference, &options, &Dump::none())
+        .map_err(|source| Error::Compile { network: graph.name().to_owned(), source: Box::new(source) })?;
+    Executor::new(program)
+}
+
+/// The time of the quickest run, on ones. Slots of the same size share memory where they are only read.
+fn best_nanoseconds(executor: &Executor, batch: usize) -> Result<f64, Error> {
+    let elements = |kind: SlotKind| {
+        let slots = executor.slots().iter().filter(move |slot| slot.kind == kind);
+        slots.map(|slot| slot.ty.shape.elements(batch)).max().unwrap_or(0)
+    };
+    // Small enough to keep a chain of products finite.
+    let (inputs, stored) = (vec![1.0; elements(SlotKind::Input)], vec![1e-3; elements(SlotKind::Stored)]);
+    let mut outputs = vec![0.0; elements(SlotKind::Output)];
+    let mut best = Duration::MAX;
+    let start = Instant::now();
+    while best == Duration::MAX || start.elapsed() < BUDGET {
+        let mut run = executor.start(batch)?;
+        let mut output = Some(&mut outputs);
+        for (place, slot) in executor.slots().iter().enumerate() {
+            let count = slot.ty.shape.elements(batch);
+            match slot.kind {
+                SlotKind::Input => run.bind(place, Binding::Floats(&inputs[..count]))?,
+                SlotKind::Stored => run.bind(place, Binding::Floats(&stored[..count]))?,
+                SlotKind::Output => {
+                    if let Some(output) = output.take() {
+                        run.bind(place, Binding::Written(&mut output[..count]))?;
+                    }
+                }
+            }
+        }
+        let start = Instant::now();
+        run.execute(0)?;
+        best = best.min(start.elapsed());
+    }
+    Ok(best.as_secs_f64() * 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Caches, Machine};
+
+    fn machine() -> Machine {
+        Machine {
+            cpu: Some("Test".to_owned()),
+            cores: 2,
+            vector_bits: 256,
+            caches: Caches { first: Some(32 << 10), second: Some(1 << 20), third: None },
+            gflops_per_second: 100.0,
+            cache_gbytes_per_second: 50.0,
+            memory_gbytes_per_second: 10.0,
+        }
+    }
+
+    #[test]
+    fn the_longer_of_computing_and_moving_bounds_the_time() {
+        let machine = machine();
+        assert_eq!(machine.least_microseconds(1_000_000, 1_000, 1), 10.0);
+        assert_eq!(machine.least_microseconds(1_000, 1_000_000, 1), 20.0);
+        assert_eq!(machine.least_microseconds(1_000, 10_000_000, 1), 1_000.0);
+        assert_eq!(machine.least_microseconds(1_000_000, 1_000, 2), 5.0);
+        assert_eq!(machine.least_microseconds(0, 0, 2), 0.0);
+    }
+
+    #[test]
+    fn prints_and_serialises() {
+        let machine = machine();
+        assert_eq!(
+            machine.to_string(),
+            "Test: 2 cores, 256-bit vectors, caches of 32 KiB, 1 MiB and unknown; one thread: 100 GFLOP/s, 50 GB/s in \
+             cache, 10 GB/s in memory"
+        );
+        let text = serde_json::to_string(&machine).unwrap();
+        assert_eq!(serde_json::from_str::<Machine>(&text).unwrap(), machine);
+    }
+}

@@ -1,0 +1,102 @@
+//! Runs and training steps ask for no memory once the first of them has: what a run needs is kept from one to the next.
+//! One test in a process of its own, since it counts for all threads.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use windlass::{Model, Optimizer, Options, Trainer, TrainerOptions, network};
+
+network! {
+    network Small(image: [2, 12, 12]) -> [3] {
+        c1: conv2d(4, kernel_size = 3, padding = 1); n1: batch_norm; relu; max_pool2d(2);
+        flatten; dropout(0.25);
+        f2: linear(3)
+    }
+
+    network Pair(left: [2], right: [3]) -> (sum: [2], scores: [4]) {
+        from(right); r1: linear(2);
+        let seen = it;
+        add(left); sum = it;
+        from(seen); s1: linear(4); softmax; scores = it;
+    }
+}
+
+/// Counts every request for memory of this process.
+struct Counting;
+
+static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: all methods hand on to the system's allocator, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        REQUESTS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        REQUESTS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, address: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        REQUESTS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(address, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(address, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+type Outcome = Result<(), windlass::Error>;
+
+/// The requests for memory of twenty repetitions, after two that are not counted.
+fn requests(mut run: impl FnMut() -> Outcome) -> Result<usize, windlass::Error> {
+    run()?;
+    run()?;
+    let before = REQUESTS.load(Ordering::Relaxed);
+    for _ in 0..20 {
+        run()?;
+    }
+    Ok(REQUESTS.load(Ordering::Relaxed) - before)
+}
+
+#[test]
+fn repeated_runs_and_steps_ask_for_no_memory() -> Outcome {
+    for threads in [1, 2] {
+        let options = Options::default().threads(threads);
+        // The smaller batch stays on one thread, of the larger one some steps are shared.
+        for batch in [2, 64] {
+            let case = format!("{threads} threads, batch {batch}");
+            let images = ndarray::Array4::from_elem((batch, 2, 12, 12), 0.5);
+            let model: Model<Small> = Model::with_options(1, &options)?;
+            let mut scores = vec![0.0; batch * 3];
+            let counted = requests(|| model.forward_into(&images, &mut [&mut scores]))?;
+            assert_eq!(counted, 0, "forward_into, {case}");
+            // What a caller keeps is all that is made: here one array for each output.
+            let counted = requests(|| model.forward(&images).map(drop))?;
+            assert_eq!(counted, 20, "forward, {case}");
+
+            let (left, right) = (vec![0.5; batch * 2], vec![0.5; batch * 3]);
+            let pair: Model<Pair> = Model::with_options(1, &options)?;
+            let counted = requests(|| pair.forward(PairInputs::new(&left, &right)).map(drop))?;
+            assert_eq!(counted, 2 * 20, "two outputs, {case}");
+
+            let labels: Vec<i32> = (0..batch as i32).map(|item| item % 3).collect();
+            let training =
+                TrainerOptions { optimizer: Optimizer::adam(), clip_norm: Some(1.0), ..Default::default() };
+            let mut trainer = Trainer::new(model, training)?;
+            let counted = requests(|| trainer.step(&images, &labels).map(drop))?;
+            assert_eq!(counted, 0, "training step, {case}");
+            assert_eq!(trainer.outputs().len(), batch * 3);
+        }
+    }
+    Ok(())
+}
