@@ -17,9 +17,10 @@ use crate::error::Error;
 /// its caller does between two runs in a row. Waking it later costs the system's time.
 const AWAKE: Duration = Duration::from_micros(60);
 
-/// How long a thread waits with its core to itself; then it lets others run in between. With more threads than cores,
-/// what it waits for may need that core.
-const IMPOLITE: Duration = Duration::from_micros(2);
+/// How long a thread waits with its core to itself; then it lets others run in between. With more threads than cores, what
+/// it waits for may need that core. Much shorter, and a busy process beside this one would take the core at every wait,
+/// each time for as long as the system lets it.
+const IMPOLITE: Duration = Duration::from_micros(20);
 
 /// Looks at memory between two looks at the clock.
 const SPINS: usize = 16;
