@@ -47,7 +47,7 @@ pub(super) struct Turn<'t> {
 /// What caller and workers share.
 struct Team {
     posted: CachePadded<Posted>,
-    /// Workers that have not finished the posted task.
+    /// Workers that have not finished the posted task, or not started.
     unfinished: CachePadded<AtomicUsize>,
     /// For each worker, whether it may have gone to sleep.
     asleep: Vec<CachePadded<AtomicBool>>,
@@ -74,7 +74,7 @@ impl std::fmt::Debug for Team {
 }
 
 impl Threads {
-    /// Starts all but the first of so many threads.
+    /// Starts all but the first of so many threads, and waits until they run: no task waits for a thread to start.
     pub(super) fn new(count: usize) -> Result<Self, Error> {
         let workers = count - 1;
         let posted = Posted { count: AtomicUsize::new(0), task: UnsafeCell::new(None) };
@@ -89,12 +89,14 @@ impl Threads {
         let mut threads = Threads { team, workers: Vec::with_capacity(workers), turn: Mutex::new(()) };
         for worker in 0..workers {
             let team = Arc::clone(&threads.team);
+            team.unfinished.fetch_add(1, Ordering::Relaxed);
             let handle = std::thread::Builder::new()
                 .name(format!("windlass-{}", worker + 1))
                 .spawn(move || team.work(worker))
                 .map_err(|error| Error::Threads { count, reason: error.to_string() })?;
             threads.workers.push(handle);
         }
+        drop(Finish(&threads.team));
         Ok(threads)
     }
 
@@ -162,6 +164,7 @@ impl Drop for Finish<'_> {
 impl Team {
     /// The life of a worker.
     fn work(&self, worker: usize) {
+        self.unfinished.fetch_sub(1, Ordering::Release);
         for known in 0_usize.. {
             self.next(worker, known);
             if self.ending.load(Ordering::Relaxed) {
