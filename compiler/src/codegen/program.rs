@@ -14,7 +14,7 @@ use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, default_libcall_nam
 use super::isa::Target;
 use super::perf_map::{self, Symbol};
 use super::{CodegenError, clif, wide};
-use crate::kernel::{Extent, Kernel, Split, Tile};
+use crate::kernel::{Extent, Kernel, Map, Split, Stmt, Tile};
 use crate::ops::Cost;
 use crate::plan::{Plan, PlanOptions, Traffic};
 
@@ -222,12 +222,43 @@ fn refused(kernel: &str, reason: &dyn std::fmt::Display) -> CodegenError {
     CodegenError::Refused { kernel: kernel.to_owned(), reason: reason.to_string() }
 }
 
+/// The functions of leaves, as a kernel sees them.
+struct Declared<'c> {
+    module: &'c mut JITModule,
+    tiles: &'c HashMap<Tile, FuncId>,
+    maps: &'c HashMap<wide::Span, Option<FuncId>>,
+    functions: HashMap<FuncId, FuncRef>,
+}
+
+impl Declared<'_> {
+    fn declare(&mut self, id: FuncId, function: &mut Function) -> FuncRef {
+        *self.functions.entry(id).or_insert_with(|| self.module.declare_func_in_func(id, function))
+    }
+}
+
+impl clif::Leaves for Declared<'_> {
+    fn tile(&mut self, tile: &Tile, function: &mut Function) -> FuncRef {
+        self.declare(self.tiles[tile], function)
+    }
+
+    fn map(&mut self, map: &Map, function: &mut Function) -> Option<(FuncRef, Vec<wide::Argument>)> {
+        if self.maps.is_empty() || !wide::map_pays(map) {
+            return None;
+        }
+        let (span, arguments) = wide::Span::of(map);
+        let id = (*self.maps.get(&span)?)?;
+        Some((self.declare(id, function), arguments))
+    }
+}
+
 struct Compiler<'t> {
     target: &'t Target,
     module: JITModule,
     context: Context,
     functions: FunctionBuilderContext,
     leaves: HashMap<Tile, FuncId>,
+    /// Functions of maps; none where there is no wide code.
+    maps: HashMap<wide::Span, Option<FuncId>>,
     defined: Vec<Defined>,
     listing: Option<&'t mut Listing>,
 }
@@ -251,6 +282,7 @@ impl<'t> Compiler<'t> {
             context,
             functions: FunctionBuilderContext::new(),
             leaves: HashMap::new(),
+            maps: HashMap::new(),
             defined: Vec::new(),
             listing,
         }
@@ -275,14 +307,17 @@ impl<'t> Compiler<'t> {
     }
 
     fn kernel(&mut self, plan: &Plan, kernel: &Kernel, name: &str) -> Result<FuncId, CodegenError> {
-        let mut tiles = Vec::new();
-        kernel.visit(&mut |stmt| {
-            if let crate::kernel::Stmt::Tile(call) = stmt {
-                tiles.push(&call.tile);
-            }
+        let (mut tiles, mut maps) = (Vec::new(), Vec::new());
+        kernel.visit(&mut |stmt| match stmt {
+            Stmt::Tile(call) => tiles.push(&call.tile),
+            Stmt::Map(map) => maps.push(map),
+            Stmt::For { .. } | Stmt::Branch { .. } => {}
         });
         for tile in tiles {
             self.leaf(tile)?;
+        }
+        for map in maps {
+            self.map(map)?;
         }
         let signature = clif::kernel_signature(self.module.isa().default_call_conv());
         let id = self
@@ -291,13 +326,13 @@ impl<'t> Compiler<'t> {
             .map_err(|error| refused(name, &error))?;
         self.context.func = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
         let mut builder = FunctionBuilder::new(&mut self.context.func, &mut self.functions);
-        let (module, leaves) = (&mut self.module, &self.leaves);
-        let mut declared: HashMap<FuncId, FuncRef> = HashMap::new();
-        let mut leaf = |tile: &Tile, function: &mut Function| {
-            let id = leaves[tile];
-            *declared.entry(id).or_insert_with(|| module.declare_func_in_func(id, function))
+        let mut declared = Declared {
+            module: &mut self.module,
+            tiles: &self.leaves,
+            maps: &self.maps,
+            functions: HashMap::new(),
         };
-        clif::build_kernel(kernel, plan, &mut builder, self.target.fma, &mut leaf);
+        clif::build_kernel(kernel, plan, &mut builder, self.target.fma, &mut declared);
         builder.seal_all_blocks();
         builder.finalize(self.target.loops.frontend_config());
         self.define(id, name, false)?;
@@ -331,6 +366,26 @@ impl<'t> Compiler<'t> {
         builder.seal_all_blocks();
         builder.finalize(self.target.leaves.frontend_config());
         self.define(id, &name, true)
+    }
+
+    /// Assembles a map once for all its uses, where that pays and there is wide code for it.
+    fn map(&mut self, map: &Map) -> Result<(), CodegenError> {
+        let Some(width) = self.target.wide.filter(|_| wide::map_pays(map)) else { return Ok(()) };
+        let (span, _) = wide::Span::of(map);
+        if self.maps.contains_key(&span) {
+            return Ok(());
+        }
+        let Ok(bytes) = wide::build_map(&span, width) else {
+            self.maps.insert(span, None);
+            return Ok(());
+        };
+        let name = format!("map{}", self.maps.len());
+        let id = self
+            .module
+            .declare_function(&name, Linkage::Local, &clif::map_signature())
+            .map_err(|error| refused(&name, &error))?;
+        self.maps.insert(span, Some(id));
+        self.define_assembled(id, &name, &bytes)
     }
 
     /// Adds a function that is machine code already.

@@ -74,7 +74,7 @@ pub struct Load {
 }
 
 /// What a store does with what is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Overwrites it.
     Write,
@@ -96,7 +96,7 @@ pub struct Store {
 }
 
 /// A reduction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reducer {
     /// Sum.
     Sum(ExprId),

@@ -34,6 +34,12 @@ impl Cover {
         cover
     }
 
+    /// How many blocks there are of each size.
+    pub fn parts(&self) -> impl Iterator<Item = (usize, usize)> {
+        let tail = self.tail.map(|(_, size)| (1, size));
+        [(self.full, self.size)].into_iter().filter(|(full, _)| *full > 0).chain(tail)
+    }
+
     /// The number of blocks.
     pub fn blocks(&self) -> usize {
         self.full + usize::from(self.tail.is_some())

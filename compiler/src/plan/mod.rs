@@ -21,7 +21,7 @@ pub(crate) use layout::sum;
 pub use layout::{Layout, Layouts, View};
 pub use lowering::{KernelDraft, Lower, Lowering};
 pub(crate) use lowering::{copy_span, fill};
-pub use options::{Features, Im2col, PlanOptions};
+pub use options::{Accuracy, Convolution, Features, Im2col, PlanOptions};
 pub use product::{Block, Vectors};
 pub use traffic::Traffic;
 

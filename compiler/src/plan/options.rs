@@ -17,6 +17,32 @@ pub enum Im2col {
     Whole,
 }
 
+/// How closely results must follow the sums as written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Accuracy {
+    /// Products may be made by Winograd's method: results differ from the sums by at most 2·10⁻⁵ of the largest result of
+    /// a layer, where those of a sum in any order differ by about 10⁻⁶.
+    #[default]
+    Default,
+    /// Every result is a sum of the products as written, in some order.
+    Strict,
+}
+
+/// The algorithm of convolutions on images with their channels last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Convolution {
+    /// The one that takes the least time by the planner's model.
+    #[default]
+    ByCost,
+    /// Direct convolution.
+    Direct,
+    /// Winograd's method with so many results along each axis, 2 or 4, wherever it is possible: windows of 3×3 and 5×5 at
+    /// stride 1.
+    Winograd(usize),
+}
+
 /// The instructions code may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,8 +65,12 @@ pub struct PlanOptions {
     pub features: Features,
     /// The order of images in memory.
     pub layouts: Layouts,
-    /// How convolutions get their patches.
+    /// How convolutions get their patches, on images with their channels first.
     pub im2col: Im2col,
+    /// The algorithm of convolutions on images with their channels last.
+    pub convolution: Convolution,
+    /// How closely results must follow the sums as written.
+    pub accuracy: Accuracy,
     /// Whether Cranelift checks the code it is given.
     pub verify_code: bool,
 }
@@ -60,6 +90,8 @@ impl Default for PlanOptions {
             features: Features::Native,
             layouts: Layouts::ByChannels,
             im2col: Im2col::Tiled { panel_bytes: 64 * 1024 },
+            convolution: Convolution::ByCost,
+            accuracy: Accuracy::Default,
             verify_code: cfg!(debug_assertions),
         }
     }

@@ -8,7 +8,7 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Bindings, Real, run as interpret};
 use windlass_compiler::pass::{Mode, PassOptions};
 use windlass_compiler::pipeline::{CompileOptions, compile};
-use windlass_compiler::plan::{Features, Im2col};
+use windlass_compiler::plan::{Accuracy, Features, Im2col};
 use windlass_runtime::executor::Executor;
 
 use crate::numbers::{Sources, Values, sources};
@@ -108,7 +108,11 @@ impl<'g> Expectation<'g> {
     /// Compiles the graph, runs it in every way, and compares.
     #[track_caller]
     pub(crate) fn check(&self, mode: Mode, options: &CompileOptions, what: &str) {
-        let what = format!("{what} with {options:?}");
+        let mut options = options.clone();
+        if self.agreement == Agreement::Exact {
+            options.plan.accuracy = Accuracy::Strict;
+        }
+        let (options, what) = (&options, format!("{what} with {options:?}"));
         let (program, _) = compile(self.graph, mode, options, &Dump::from_environment())
             .unwrap_or_else(|error| panic!("{what}: {error}"));
         // Small as the graphs are, none of their steps would be shared otherwise.

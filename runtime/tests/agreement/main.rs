@@ -15,3 +15,4 @@ mod run;
 mod settings;
 mod special;
 mod training;
+mod winograd;

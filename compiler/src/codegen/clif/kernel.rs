@@ -11,7 +11,8 @@ use cranelift_frontend::FunctionBuilder;
 
 use super::value::Emit;
 use crate::codegen::table;
-use crate::kernel::{Address, Affine, BufferId, Extent, Kernel, Split, Stmt, Tile, TileCall};
+use crate::codegen::wide::Argument;
+use crate::kernel::{Address, Affine, BufferId, Extent, Kernel, Map, Split, Stmt, Tile, TileCall};
 use crate::plan::{Place, Plan};
 
 /// The parameters of every kernel's function.
@@ -21,13 +22,22 @@ pub(in crate::codegen) fn signature(convention: CallConv) -> Signature {
     signature
 }
 
-/// Writes the body of a kernel's function. `leaf` declares the function of a tile.
+/// The functions of leaves, declared in the kernel that calls them.
+pub(in crate::codegen) trait Leaves {
+    /// The function of a tile.
+    fn tile(&mut self, tile: &Tile, function: &mut Function) -> FuncRef;
+
+    /// The function of a map and the arguments of the call; none where the map is to be written into the kernel.
+    fn map(&mut self, map: &Map, function: &mut Function) -> Option<(FuncRef, Vec<Argument>)>;
+}
+
+/// Writes the body of a kernel's function.
 pub(in crate::codegen) fn build(
     kernel: &Kernel,
     plan: &Plan,
     builder: &mut FunctionBuilder<'_>,
     fma: bool,
-    leaf: &mut dyn FnMut(&Tile, &mut Function) -> FuncRef,
+    leaves: &mut dyn Leaves,
 ) {
     let entry = builder.create_block();
     builder.append_block_params_for_function_params(entry);
@@ -40,7 +50,7 @@ pub(in crate::codegen) fn build(
         bases: HashMap::new(),
         batch,
         share: None,
-        leaf,
+        leaves,
     };
     if let Some(variable) = kernel.thread {
         emitter.variables[variable.0] = Some(thread);
@@ -84,7 +94,7 @@ pub(super) struct KernelEmitter<'b, 'f, 'l> {
     bases: HashMap<BufferId, Value>,
     pub(super) batch: Value,
     share: Option<Value>,
-    leaf: &'l mut dyn FnMut(&Tile, &mut Function) -> FuncRef,
+    pub(super) leaves: &'l mut dyn Leaves,
 }
 
 impl KernelEmitter<'_, '_, '_> {
@@ -164,7 +174,7 @@ impl KernelEmitter<'_, '_, '_> {
     }
 
     /// A place as a pointer.
-    fn pointer(&mut self, address: &Address) -> Value {
+    pub(super) fn pointer(&mut self, address: &Address) -> Value {
         let (pointer, displacement) = self.address(address);
         self.emit.builder.ins().iadd_imm_s(pointer, displacement)
     }
@@ -233,7 +243,7 @@ impl KernelEmitter<'_, '_, '_> {
     }
 
     fn tile(&mut self, call: &TileCall) {
-        let function = (self.leaf)(&call.tile, self.emit.builder.func);
+        let function = self.leaves.tile(&call.tile, self.emit.builder.func);
         let mut arguments: Vec<Value> = call.addresses().map(|address| self.pointer(address)).collect();
         for &count in &call.counts {
             arguments.push(self.extent(count));

@@ -1,12 +1,15 @@
-//! The Map leaf, written into its kernel: vectors of four lanes, then single elements for the rest.
+//! The Map leaf: a call of its wide function where it has one; else written into its kernel, in vectors of four lanes,
+//! then single elements for the rest.
 
-use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{InstBuilder, Value};
+use cranelift_codegen::ir::types::{F32, I32, I64};
+use cranelift_codegen::ir::{AbiParam, FuncRef, InstBuilder, Signature, StackSlotData, StackSlotKind, Value};
+use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::Variable;
 
 use super::expression::{Lane, Places, Site, Step, get, scalar};
 use super::kernel::KernelEmitter;
 use super::value::{LANES, Width};
+use crate::codegen::wide::Argument;
 use crate::kernel::{Expr, Extent, Fold, Map, Mode, Reducer};
 
 /// A span this long or shorter is written out without a loop.
@@ -15,6 +18,13 @@ const WRITTEN_OUT: usize = 64;
 const WINDOW_WRITTEN_OUT: usize = 16;
 /// Vectors a reduction over lanes keeps apart, so that their additions need not wait for each other.
 const STREAMS: usize = 4;
+
+/// The parameter of a wide map's function: the table of its arguments.
+pub(in crate::codegen) fn signature() -> Signature {
+    let mut signature = Signature::new(CallConv::SystemV);
+    signature.params = vec![AbiParam::new(I64)];
+    signature
+}
 
 /// An accumulator of a reducer, and the place of its largest value.
 #[derive(Clone, Copy)]
@@ -25,6 +35,35 @@ struct Accumulator {
 
 impl KernelEmitter<'_, '_, '_> {
     pub(super) fn map(&mut self, map: &Map) {
+        match self.leaves.map(map, self.emit.builder.func) {
+            Some((function, arguments)) => self.call_map(function, &arguments),
+            None => self.narrow_map(map),
+        }
+    }
+
+    /// Calls the wide function of a map. It overwrites the table of its arguments.
+    fn call_map(&mut self, function: FuncRef, arguments: &[Argument]) {
+        let bytes = 8 * arguments.len() as u32;
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
+        let slot = self.emit.builder.create_sized_stack_slot(slot);
+        for (index, argument) in arguments.iter().enumerate() {
+            let value = match argument {
+                Argument::Pointer(address) => self.pointer(address),
+                Argument::Count(extent) => self.extent(*extent),
+                Argument::Integer(affine) => self.affine(affine),
+                Argument::BatchSize => {
+                    let size = self.emit.builder.ins().fcvt_from_sint(F32, self.batch);
+                    let bits = self.emit.bits(I32, size);
+                    self.emit.builder.ins().uextend(I64, bits)
+                }
+            };
+            self.emit.builder.ins().stack_store(I64, value, slot, 8 * index as i32);
+        }
+        let table = self.emit.builder.ins().stack_addr(I64, slot, 0);
+        self.emit.builder.ins().call(function, &[table]);
+    }
+
+    fn narrow_map(&mut self, map: &Map) {
         let mut places = Places {
             loads: map.loads.iter().map(|load| self.address(&load.address)).collect(),
             stores: map.stores.iter().map(|store| self.address(&store.address)).collect(),

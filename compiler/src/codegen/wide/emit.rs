@@ -85,7 +85,7 @@ pub(super) enum Lanes {
 }
 
 /// An instruction of two operands and a result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Binary {
     Add,
     Subtract,
@@ -488,9 +488,13 @@ impl Emitter {
         self.code.create_label()
     }
 
-    /// Sets a label here.
+    /// Sets a label here. An instruction bears one label at most; where it would be two, one that does nothing parts
+    /// them.
     pub(super) fn here(&mut self, label: &mut CodeLabel) {
-        let result = self.code.set_label(label);
+        let mut result = self.code.set_label(label);
+        if result.is_err() {
+            result = self.code.nop().and_then(|()| self.code.set_label(label));
+        }
         self.note(result);
     }
 
@@ -505,6 +509,18 @@ impl Emitter {
     pub(super) fn jump_if_zero(&mut self, register: Register, label: CodeLabel) {
         self.put(Instruction::with2(Code::Test_rm64_r64, register, register));
         let result = self.code.jz(label);
+        self.note(result);
+    }
+
+    /// Jumps when the subtraction before it went below zero.
+    pub(super) fn jump_if_below(&mut self, label: CodeLabel) {
+        let result = self.code.jb(label);
+        self.note(result);
+    }
+
+    /// Jumps when the subtraction before it stayed at zero or above.
+    pub(super) fn jump_if_not_below(&mut self, label: CodeLabel) {
+        let result = self.code.jae(label);
         self.note(result);
     }
 

@@ -1,11 +1,11 @@
 //! Instructions that treat lanes on their own: comparisons and choices, shifts, conversions, moves between lanes.
 //!
 //! A mask is a mask register at 512 bits and a vector register at 256, and is named by its number, as in
-//! [`Lanes::Masked`](super::emit::Lanes).
+//! [`Lanes::Masked`].
 
-use iced_x86::{Code, Instruction, Register};
+use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
-use super::emit::{Emitter, Source, Vector, Width, pick};
+use super::emit::{Binary, Emitter, Lanes, Memory, Source, Vector, Width, narrow_register, pick};
 
 /// A comparison of floats. A number and a NaN compare as stated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +143,141 @@ impl Emitter {
         self.put(instruction);
     }
 
+    /// `x` rotated left; `temporary` is overwritten at 256 bits.
+    pub(super) fn rotate_left(&mut self, to: Vector, x: Vector, bits: u32, temporary: Vector) {
+        match self.width {
+            Width::Bits512 => {
+                let codes = (Code::INVALID, Code::EVEX_Vprold_zmm_k1z_zmmm512b32_imm8);
+                self.two_and_number(codes, to, x, bits);
+            }
+            Width::Bits256 => {
+                self.shift(Shift::Right, temporary, x, 32 - bits);
+                self.shift(Shift::Left, to, x, bits);
+                self.binary(Binary::Or, to, to, temporary);
+            }
+        }
+    }
+
+    /// Lanes in another order: lane `l` becomes the one that lane `l` of `order` names.
+    pub(super) fn permute(&mut self, to: Vector, order: Vector, from: Vector) {
+        let code =
+            pick(self.width, Code::VEX_Vpermps_ymm_ymm_ymmm256, Code::EVEX_Vpermps_zmm_k1z_zmm_zmmm512b32);
+        self.three(code, to, order, from.into());
+    }
+
+    /// Loads every second element from `from` on: as many as there are lanes, and nothing past the last. `temporary` is
+    /// overwritten at 512 bits.
+    pub(super) fn load_every_second(&mut self, to: Vector, from: Memory, temporary: Vector) {
+        // The second half starts one element early so as to end with the last element needed.
+        let lanes = self.width.lanes();
+        let high = Memory::at(from.base, from.displacement + 4 * (lanes as i64 - 1));
+        self.load(to, from, Lanes::All);
+        match self.width {
+            Width::Bits256 => {
+                let code = Code::VEX_Vshufps_ymm_ymm_ymmm256_imm8;
+                let (register, memory) = (self.register(to), self.memory(high));
+                self.put(Instruction::with4(code, register, register, memory, 0xD8));
+                let code = Code::VEX_Vpermpd_ymm_ymmm256_imm8;
+                self.put(Instruction::with3(code, register, register, 0xD8));
+            }
+            Width::Bits512 => {
+                let order = (0..lanes).map(|lane| match lane {
+                    _ if lane < lanes / 2 => 2 * lane,
+                    _ => lanes + 2 * lane - (lanes - 1),
+                });
+                let order = self.constant(order.map(|lane| lane as u32).collect());
+                self.load(temporary, order, Lanes::All);
+                self.three(Code::EVEX_Vpermt2ps_zmm_k1z_zmm_zmmm512b32, to, temporary, high.into());
+            }
+        }
+    }
+
+    /// Loads elements that pairs of lanes share. `temporary` is overwritten.
+    pub(super) fn load_pairs(&mut self, to: Vector, from: Memory, temporary: Vector) {
+        let codes = (Code::VEX_Vbroadcastf128_ymm_m128, Code::EVEX_Vbroadcastf64x4_zmm_k1z_m256);
+        let order = self.constant((0..self.width.lanes() as u32).map(|lane| lane / 2).collect());
+        self.load(temporary, order, Lanes::All);
+        self.two(codes, to, from.into());
+        self.permute(to, temporary, to);
+    }
+
+    /// Loads the elements at `from` plus the numbers of `elements`, lane by lane; lanes outside the mask become zero and
+    /// are not touched in memory. `temporary` is overwritten at 256 bits, `mask` at 512.
+    pub(super) fn gather(
+        &mut self,
+        to: Vector,
+        from: Memory,
+        elements: Vector,
+        lanes: Lanes,
+        (mask, temporary): (u8, Vector),
+    ) {
+        self.zero(to);
+        let index = self.register(elements);
+        let place = self.memory(from);
+        let place = MemoryOperand::new(place.base, index, 4, place.displacement, 1, false, Register::None);
+        let to = self.register(to);
+        match self.width {
+            Width::Bits512 => {
+                let mask = Register::K0 + u32::from(mask);
+                match lanes {
+                    Lanes::All => self.put(Instruction::with3(Code::VEX_Kxnorw_kr_kr_kr, mask, mask, mask)),
+                    Lanes::Masked(of) => {
+                        let of = Register::K0 + u32::from(of);
+                        self.put(Instruction::with2(Code::VEX_Kmovw_kr_km16, mask, of));
+                    }
+                }
+                let instruction = Instruction::with2(Code::EVEX_Vgatherdps_zmm_k1_vm32z, to, place);
+                self.put(instruction.map(|mut instruction| {
+                    instruction.set_op_mask(mask);
+                    instruction
+                }));
+            }
+            Width::Bits256 => {
+                match lanes {
+                    Lanes::All => self.compare_equal_integers(temporary.0, temporary, temporary),
+                    Lanes::Masked(of) => self.copy(temporary, Vector(of)),
+                }
+                let mask = self.register(temporary);
+                self.put(Instruction::with3(Code::VEX_Vgatherdps_ymm_vm32y_ymm, to, place, mask));
+            }
+        }
+    }
+
+    /// Makes the mask of the first lanes, as many as a general register holds: fewer than a vector has. `free` is a
+    /// general register to overwrite.
+    pub(super) fn mask_of_counted(&mut self, mask: u8, free: Register) {
+        let (count, register) = (Register::ECX, self.mask_register(mask));
+        match self.width {
+            Width::Bits512 => {
+                let narrow = narrow_register(free);
+                self.move_number(free, 1);
+                self.put(Instruction::with2(Code::Shl_rm32_CL, narrow, Register::CL));
+                self.put(Instruction::with1(Code::Dec_rm32, narrow));
+                self.put(Instruction::with2(Code::VEX_Kmovw_kr_r32, register, narrow));
+            }
+            Width::Bits256 => {
+                let lowest = Register::XMM0 + u32::from(mask);
+                self.put(Instruction::with2(Code::VEX_Vmovd_xmm_rm32, lowest, count));
+                self.put(Instruction::with2(Code::VEX_Vpbroadcastd_ymm_xmmm32, register, lowest));
+                let numbers = self.lane_numbers();
+                self.three(Code::VEX_Vpcmpgtd_ymm_ymm_ymmm256, Vector(mask), Vector(mask), numbers.into());
+            }
+        }
+    }
+
+    /// The place of a vector of the numbers of the lanes.
+    pub(super) fn lane_numbers(&mut self) -> Memory {
+        self.constant((0..self.width.lanes() as u32).collect())
+    }
+
+    /// Stores the first lane.
+    pub(super) fn store_first(&mut self, from: Vector, to: Memory) {
+        let memory = self.memory(to);
+        let from = Register::XMM0 + u32::from(from.0);
+        let code = pick(self.width, Code::VEX_Vmovss_m32_xmm, Code::EVEX_Vmovss_m32_k1_xmm);
+        self.put(Instruction::with2(code, memory, from));
+    }
+
     /// Square roots, rounded correctly.
     pub(super) fn square_root(&mut self, to: Vector, from: impl Into<Source>) {
         let codes = (Code::VEX_Vsqrtps_ymm_ymmm256, Code::EVEX_Vsqrtps_zmm_k1z_zmmm512b32_er);
@@ -163,6 +298,6 @@ impl Emitter {
     /// Loads a constant.
     pub(super) fn load_number(&mut self, to: Vector, number: f32) {
         let from = self.number(number);
-        self.load(to, from, super::emit::Lanes::All);
+        self.load(to, from, Lanes::All);
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn unary(emitter: &mut Emitter, kind: UnaryKind, x: Vector, temporari
 }
 
 /// `0 > x ? 0 : x`: NaN stays NaN, and a zero keeps its sign.
-pub(super) fn relu(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
+fn relu(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     let zero = temporaries[0];
     emitter.zero(zero);
     emitter.binary(Binary::Maximum, x, zero, x);
@@ -63,7 +63,7 @@ fn horner(emitter: &mut Emitter, to: Vector, x: Vector, coefficients: &[f32]) {
 }
 
 /// `eˣ = 2ⁿ·eʳ`, with `n` the integer nearest to `x / ln 2`. Within 1.1 ulp, denormals and infinity included.
-pub(super) fn exp(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
+fn exp(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     let (a, b) = (temporaries[0], temporaries[1]);
     // Of a number and NaN the second stays.
     emitter.load_number(a, -104.0);
@@ -103,7 +103,7 @@ pub(super) fn exp(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
 }
 
 /// `1/(1 + e⁻ˣ)`, within 2.3 ulp. Where `e⁻ˣ` is infinite the result is 0 instead of a denormal.
-pub(super) fn sigmoid(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
+fn sigmoid(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     let sign = emitter.number(-0.0);
     emitter.binary(Binary::Xor, x, x, sign);
     exp(emitter, x, temporaries);
@@ -115,7 +115,7 @@ pub(super) fn sigmoid(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) 
 
 /// An odd polynomial near zero, where the quotient would cancel; `1 − 2/(e^2|x| + 1)` with the sign of `x` elsewhere.
 /// Within 1.3 ulp.
-pub(super) fn tanh(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
+fn tanh(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     let (far, near, rest) = (temporaries[0], temporaries[1], temporaries[2]);
     let magnitude = emitter.integer(i32::MAX);
     emitter.binary(Binary::And, far, x, magnitude);
@@ -145,7 +145,7 @@ pub(super) fn tanh(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
 }
 
 /// `ln x = e·ln 2 + ln m`, with the mantissa `m` between √½ and √2. Within 0.8 ulp.
-pub(super) fn log(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
+fn log(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     let [z, exponent, square, y] = [0, 1, 2, 3].map(|index| temporaries[index]);
     // Denormals are scaled into the normal range first.
     let smallest = emitter.number(f32::MIN_POSITIVE);

@@ -2,8 +2,9 @@
 
 mod emit;
 mod lanes;
+mod map;
 mod math;
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 mod tile;
 
@@ -14,4 +15,5 @@ pub(in crate::codegen) fn listing(bytes: &[u8]) -> String {
 }
 
 pub(in crate::codegen) use emit::Width;
+pub(in crate::codegen) use map::{Argument, Span, build as build_map, pays as map_pays};
 pub(in crate::codegen) use tile::{build as build_tile, fits as tile_fits};

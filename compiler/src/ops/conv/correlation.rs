@@ -82,21 +82,29 @@ pub(super) struct Packing<'a> {
     pub(super) reversed: bool,
     /// Taps of the weight along the last axis.
     pub(super) row: usize,
-    /// Outputs of a block.
-    pub(super) block: usize,
     /// The order in which tiles meet taps and inputs: inputs innermost where the input has its channels last.
     pub(super) layout: Layout,
 }
 
+impl Packed {
+    /// How far ahead of a block of so many outputs weights are fetched while it is multiplied: the next block, where blocks
+    /// do not stay in the first-level cache.
+    pub(super) fn prefetch(&self, width: usize) -> usize {
+        const FIRST_LEVEL: usize = 32 * 1024;
+        if 4 * self.depth * width > FIRST_LEVEL { self.depth * width } else { 0 }
+    }
+}
+
 impl Packing<'_> {
     /// Adds the kernel that packs the weights, and says where they are.
-    pub(super) fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) -> Packed {
+    /// So many outputs lie side by side.
+    pub(super) fn lower(&self, lowering: &mut Lowering<'_>, node: &Node, block_outputs: usize) -> Packed {
         let [rows, columns] = self.taps;
         let depth = rows.1 * columns.1 * self.inputs;
         let group = depth * self.outputs;
         let buffer = lowering.temporary(self.name, Size { batched: false, elements: self.groups * group });
         let mut draft = lowering.draft(node, "weights in the order in which tiles meet them").part("pack");
-        let blocks = Cover::exact(self.outputs, self.block);
+        let blocks = Cover::exact(self.outputs, block_outputs);
         let (g, block, c) = (draft.var(), draft.var(), draft.var());
         let (row, column) = (draft.var(), draft.var());
         let tap = |offset: Affine, var: Var, first: usize, every: usize, scale: usize| {

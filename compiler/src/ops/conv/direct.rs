@@ -13,9 +13,9 @@ use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Vectors, View};
 
 /// Bytes of a block's input rows: with the weights of a block of channels they stay in a second-level cache.
 const PANEL_BYTES: usize = 384 * 1024;
-/// Bytes a second-level cache delivers in half a cycle, and the levels behind it.
-const NEAR_BYTES: usize = 16;
-const FAR_BYTES: usize = 4;
+/// Sixteenths of a cycle that a byte takes from a second-level cache, and from behind it.
+const NEAR_BYTE: usize = 1;
+const FAR_BYTE: usize = 2;
 /// Weights of so many bytes do not stay in a second-level cache.
 const FAR_WEIGHTS: usize = 1 << 20;
 
@@ -53,6 +53,8 @@ pub(super) struct Tiling {
     pub(super) channels: usize,
     /// Whether each block of channels is a unit of its own.
     pub(super) split_channels: bool,
+    /// The time it takes, in sixteenths of a cycle of one item.
+    pub(super) time: usize,
 }
 
 impl Direct<'_> {
@@ -62,7 +64,7 @@ impl Direct<'_> {
         let depth = rows.taps * columns.taps * self.inputs;
         let weights = 4 * depth * self.outputs * self.groups;
         let row_bytes = 4 * columns.reach(columns.outputs) * self.inputs * self.groups;
-        let mut best: Option<(usize, Tiling)> = None;
+        let mut best: Option<Tiling> = None;
         let mut candidates: Vec<usize> =
             (1..=rows.outputs).map(|blocks| rows.outputs.div_ceil(blocks)).collect();
         candidates.dedup();
@@ -74,23 +76,21 @@ impl Direct<'_> {
             for block in Block::all(vectors) {
                 let pixels = self.pixels_of(block.rows, block_rows);
                 let channel_blocks = Cover::exact(self.outputs, block.columns);
-                let time = self.groups
-                    * tile_time(
-                        vectors,
-                        block_rows * columns.outputs,
-                        pixels,
-                        columns.outputs,
-                        &channel_blocks,
-                    )
-                    * depth;
+                // Tiles lie within rows, or take whole rows.
+                let width = columns.outputs;
+                let (repeats, along) =
+                    if pixels > width { (1, block_rows * width) } else { (block_rows, width) };
+                let pixel_cover = Cover::exact(along, pixels);
+                let steps = Block::time_of_all(vectors, &pixel_cover, &channel_blocks);
+                let time = self.groups * repeats * steps * depth;
                 for split_channels in [false, true] {
                     if split_channels && (self.groups > 1 || channel_blocks.blocks() == 1) {
                         continue;
                     }
                     let parts = if split_channels { channel_blocks.blocks() } else { 1 };
                     let units = row_blocks * parts;
-                    let weight_time = weights / if weights > FAR_WEIGHTS { FAR_BYTES } else { NEAR_BYTES };
-                    let input_time = rows.reach(block_rows) * row_bytes / FAR_BYTES;
+                    let weight_time = weights * if weights > FAR_WEIGHTS { FAR_BYTE } else { NEAR_BYTE };
+                    let input_time = rows.reach(block_rows) * row_bytes * FAR_BYTE;
                     let unit = (time + weight_time) / parts + input_time;
                     let total = units.div_ceil(threads) * unit;
                     let tiling = Tiling {
@@ -98,15 +98,17 @@ impl Direct<'_> {
                         pixels,
                         channels: block.columns.min(self.outputs),
                         split_channels,
+                        time: total,
                     };
-                    if best.is_none_or(|(least, _)| total < least) {
-                        best = Some((total, tiling));
+                    if best.is_none_or(|best| total < best.time) {
+                        best = Some(tiling);
                     }
                 }
             }
         }
-        let fallback = Tiling { rows: 1, pixels: 1, channels: vectors.lanes, split_channels: false };
-        best.map_or(fallback, |(_, tiling)| tiling)
+        let fallback =
+            Tiling { rows: 1, pixels: 1, channels: vectors.lanes, split_channels: false, time: usize::MAX };
+        best.unwrap_or(fallback)
     }
 
     /// Pixels of a tile of at most so many rows of registers: an even part of a row, or whole rows.
@@ -124,7 +126,7 @@ impl Direct<'_> {
     pub(super) fn note(&self, tiling: Tiling) -> String {
         let split = if tiling.split_channels { ", channels apart" } else { "" };
         format!(
-            "tiles of {} pixels by {} channels, {} rows at a time{split}",
+            "direct: tiles of {} pixels by {} channels, {} rows at a time{split}",
             tiling.pixels, tiling.channels, tiling.rows
         )
     }
@@ -258,6 +260,7 @@ impl Direct<'_> {
                 right_column: 1,
                 reduction: self.reduction(source, weights.layout, width),
                 start: Start::Zero,
+                prefetch: weights.prefetch(width),
                 epilogue,
                 output_row: self.y.pixel,
             },
@@ -298,25 +301,6 @@ impl Direct<'_> {
         loops.reverse();
         loops
     }
-}
-
-/// Half cycles of one step of the reduction of all tiles that cover so many pixels.
-fn tile_time(vectors: Vectors, pixels: usize, tile: usize, width: usize, channels: &Cover) -> usize {
-    let parts = |total: usize, size: usize| {
-        let cover = Cover::exact(total, size);
-        let tail = cover.tail.map(|(_, size)| (1, size));
-        [Some((cover.full, cover.size)), tail].into_iter().flatten().collect::<Vec<_>>()
-    };
-    let (repeats, along) = if tile > width { (1, pixels) } else { (pixels / width, width) };
-    let mut time = 0;
-    for (count, pixels) in parts(along, tile) {
-        for &(blocks, width) in
-            &parts(channels.full * channels.size + channels.tail.map_or(0, |tail| tail.1), channels.size)
-        {
-            time += repeats * count * blocks * Block::half_cycles(pixels, width.div_ceil(vectors.lanes));
-        }
-    }
-    time
 }
 
 /// The operands of a fused epilogue, in the order of the results.

@@ -6,7 +6,10 @@ use super::{Conv, ConvGradInput, ConvGradWeight, im2col, weight_gradient};
 use crate::graph::Node;
 use crate::kernel::{Extent, Split, Stmt};
 use crate::ops::bordered::forward_axes;
-use crate::plan::{Layout, Lower, Lowering, View, fill};
+use crate::plan::{Accuracy, Convolution, Layout, Lower, Lowering, View, fill};
+
+/// For times in notes: the clock of a common server.
+const CYCLES_PER_MICROSECOND: f64 = 3000.0;
 
 impl Lower for Conv {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
@@ -34,10 +37,9 @@ impl Lower for Conv {
             epilogue: &self.epilogue,
             operands,
         };
-        let tiling = direct.tiling(lowering.vectors, lowering.options.threads);
         let taps = axes.map(|axis| (0, axis.taps, 1));
         let elements = self.window.elements();
-        let packed = Packing {
+        let packing = Packing {
             name: "packed weight",
             weight,
             groups: self.groups,
@@ -49,12 +51,9 @@ impl Lower for Conv {
             taps,
             reversed: false,
             row: axes[1].taps,
-            block: tiling.channels,
             layout,
-        }
-        .lower(lowering, node);
-        let draft = lowering.draft(node, format!("direct: {}", direct.note(tiling)));
-        direct.lower(lowering, draft, &packed, tiling);
+        };
+        convolve(&direct, lowering, node, &packing);
     }
 }
 
@@ -98,6 +97,39 @@ impl Lower for ConvGradInput {
     }
 }
 
+/// Convolves by the algorithm that the options ask for, or that takes the least time.
+fn convolve(direct: &Direct<'_>, lowering: &mut Lowering<'_>, node: &Node, packing: &Packing<'_>) {
+    let (vectors, options) = (lowering.vectors, lowering.options);
+    let tiling = direct.tiling(vectors, options.threads);
+    let winograd = match (options.accuracy, options.convolution) {
+        (Accuracy::Strict, _) | (_, Convolution::Direct) => None,
+        (_, Convolution::Winograd(results)) => direct.winograd(vectors, options.threads, Some(results)),
+        (_, Convolution::ByCost) => {
+            direct.winograd(vectors, options.threads, None).filter(|winograd| winograd.time < tiling.time)
+        }
+    };
+    let microseconds = |time: usize| time as f64 / (16.0 * CYCLES_PER_MICROSECOND);
+    match winograd {
+        Some(winograd) => {
+            let transformed = winograd.weights(lowering, node, packing);
+            let note = format!(
+                "{}; about {:.0} µs an item, direct {:.0}",
+                winograd.note(),
+                microseconds(winograd.time),
+                microseconds(tiling.time)
+            );
+            let draft = lowering.draft(node, note);
+            winograd.lower(direct, lowering, draft, &transformed);
+        }
+        None => {
+            let packed = packing.lower(lowering, node, tiling.channels);
+            let note = format!("{}; about {:.0} µs an item", direct.note(tiling), microseconds(tiling.time));
+            let draft = lowering.draft(node, note);
+            direct.lower(lowering, draft, &packed, tiling);
+        }
+    }
+}
+
 impl ConvGradInput {
     /// The results that meet the same taps.
     fn phase(
@@ -120,9 +152,8 @@ impl ConvGradInput {
             epilogue: &[],
             operands: Vec::new(),
         };
-        let tiling = direct.tiling(lowering.vectors, lowering.options.threads);
         let elements = self.window.elements();
-        let packed = Packing {
+        let packing = Packing {
             name: "packed weight",
             weight: node.operands[1],
             groups: self.groups,
@@ -134,12 +165,9 @@ impl ConvGradInput {
             taps: phases.map(|phase| (phase.last_tap, phase.axis.taps, phase.every_tap)),
             reversed: true,
             row: self.window.kernel_size[self.window.axes() - 1],
-            block: tiling.channels,
             layout: Layout::ChannelsLast,
-        }
-        .lower(lowering, node);
-        let draft = lowering.draft(node, format!("direct: {}", direct.note(tiling)));
-        direct.lower(lowering, draft, &packed, tiling);
+        };
+        convolve(&direct, lowering, node, &packing);
     }
 }
 

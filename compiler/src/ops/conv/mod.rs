@@ -13,7 +13,11 @@ mod lower;
 mod panels;
 mod reference;
 #[cfg(feature = "codegen")]
+mod transform;
+#[cfg(feature = "codegen")]
 mod weight_gradient;
+#[cfg(feature = "codegen")]
+mod winograd;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,422 @@
+//! A body of a wide map: the straight-line code for one vector of lanes.
+
+use iced_x86::Register;
+
+use super::super::emit::{Binary, Emitter, Lanes, Memory, Source, Vector, Width};
+use super::super::lanes::Comparison;
+use super::super::math;
+use super::order::{Order, Step, commutes};
+use super::registers::{Held, Registers};
+use super::span::{Node, Over, Place, Span};
+use crate::kernel::{Mode, Reducer};
+use crate::ops::elementwise::UnaryKind;
+
+/// The general register of addresses that have none of their own.
+pub(super) const ADDRESS: Register = Register::RAX;
+/// The general register of the table of arguments.
+pub(super) const TABLE: Register = Register::RDI;
+
+/// An accumulator of a reducer, and the place of its largest value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accumulator {
+    pub(super) best: Vector,
+    pub(super) place: Option<Vector>,
+}
+
+/// Where a body is.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    /// Lanes before this vector, beside those that pointers have moved over.
+    pub(super) lane: usize,
+    /// Whether pointers have not moved, so that `lane` is the number of the first lane.
+    pub(super) is_known: bool,
+    /// Which lanes there are.
+    pub(super) lanes: Lanes,
+    /// Steps of each window loop, beside those that pointers have moved over.
+    pub(super) step: Vec<usize>,
+    /// The number of the step of the window.
+    pub(super) window_index: WindowIndex,
+}
+
+/// Where the number of the step of the window is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum WindowIndex {
+    Known(usize),
+    At(Memory),
+}
+
+/// Writes one body.
+pub(super) struct Body<'w, 's> {
+    pub(super) emitter: &'w mut Emitter,
+    pub(super) span: &'s Span,
+    /// General registers of entries that have one.
+    pub(super) pointers: &'w [Option<Register>],
+    pub(super) registers: Registers,
+    pub(super) site: &'w Site,
+    pub(super) accumulators: &'w [Accumulator],
+    folded: Vec<bool>,
+}
+
+type Written = Result<(), String>;
+
+impl<'w, 's> Body<'w, 's> {
+    /// Writes what `roots` need and gives the registers as they are then.
+    pub(super) fn write(
+        emitter: &'w mut Emitter,
+        span: &'s Span,
+        pointers: &'w [Option<Register>],
+        (held, accumulators): (&[Held], &'w [Accumulator]),
+        site: &'w Site,
+        roots: &[Step],
+    ) -> Result<Registers, String> {
+        let mut ready = vec![false; span.nodes.len()];
+        for node in held.iter().filter_map(|held| held.node) {
+            ready[node] = true;
+        }
+        let order = Order::new(span, roots, &ready, site.lanes == Lanes::All);
+        let registers = Registers::new(emitter.width, span, &order, held);
+        let Order { steps, folded } = order;
+        let mut body = Body { emitter, span, pointers, registers, site, accumulators, folded };
+        for (position, &step) in steps.iter().enumerate() {
+            match step {
+                Step::Evaluate(node) => body.evaluate(node, position)?,
+                Step::Store(store) => body.store(store)?,
+                Step::Reduce(reducer) => body.reduce(reducer)?,
+            }
+            body.registers.end(&step.operands(span), position);
+        }
+        Ok(body.registers)
+    }
+
+    /// A vector register with a value.
+    fn vector(&mut self, node: usize) -> Result<Vector, String> {
+        self.registers.lock(node);
+        if let Some(register) = self.registers.of(node) {
+            return Ok(Vector(register));
+        }
+        let from = match (self.registers.slot_of(node), &self.span.nodes[node]) {
+            (Some(slot), _) => slot,
+            (None, Node::Bits(bits)) => self.bits(*bits),
+            (None, Node::Load(load)) if self.folded[node] => self.load_memory(&self.span.loads[*load]),
+            (None, _) => return Err(format!("value {node} is nowhere")),
+        };
+        let register = Vector(self.registers.take(self.emitter, node)?);
+        self.emitter.load(register, from, Lanes::All);
+        Ok(register)
+    }
+
+    /// A value as the operand of an instruction that may take it from memory.
+    fn source(&mut self, node: usize) -> Result<Source, String> {
+        self.registers.lock(node);
+        if let Some(register) = self.registers.of(node) {
+            return Ok(Vector(register).into());
+        }
+        match (self.registers.slot_of(node), &self.span.nodes[node]) {
+            (Some(slot), _) => Ok(slot.into()),
+            (None, Node::Bits(bits)) => Ok(self.bits(*bits).into()),
+            (None, Node::Load(load)) if self.folded[node] => {
+                Ok(self.load_memory(&self.span.loads[*load]).into())
+            }
+            (None, _) => Err(format!("value {node} is nowhere")),
+        }
+    }
+
+    fn bits(&mut self, bits: u32) -> Memory {
+        self.emitter.integer(bits.cast_signed())
+    }
+
+    /// Where the first lane of an operand is.
+    fn load_memory(&mut self, place: &Place) -> Memory {
+        let super::span::Entry::Pointer { window, .. } = &self.span.entries[place.entry] else {
+            return self.memory(place, 0);
+        };
+        let steps: usize = self.site.step.iter().zip(window).map(|(step, stride)| step * stride).sum();
+        self.memory(place, steps)
+    }
+
+    fn memory(&mut self, place: &Place, steps: usize) -> Memory {
+        let elements = self.site.lane / place.repeat * place.lane + steps;
+        let displacement = place.displacement + 4 * elements as i64;
+        let base = match self.pointers[place.entry] {
+            Some(register) => register,
+            None => {
+                self.emitter.load_register(ADDRESS, Memory::at(TABLE, 8 * place.entry as i64));
+                ADDRESS
+            }
+        };
+        Memory::at(base, displacement)
+    }
+
+    /// The register for a value, once its operands are looked up.
+    fn result(&mut self, node: usize, position: usize) -> Result<Vector, String> {
+        self.registers.release(&self.span.nodes[node].operands(), position);
+        Ok(Vector(self.registers.take(self.emitter, node)?))
+    }
+
+    fn evaluate(&mut self, node: usize, position: usize) -> Written {
+        match self.span.nodes[node] {
+            Node::Load(load) => self.load(node, load)?,
+            Node::Bits(bits) => {
+                let to = self.result(node, position)?;
+                let from = self.bits(bits);
+                self.emitter.load(to, from, Lanes::All);
+            }
+            Node::Index(entry) => {
+                let to = self.result(node, position)?;
+                self.emitter.broadcast(to, Memory::at(TABLE, 8 * entry as i64));
+                let first = self.site.lane as u32;
+                let lanes = (0..self.emitter.width.lanes() as u32).map(|lane| first + lane).collect();
+                let lanes = self.emitter.constant(lanes);
+                self.emitter.binary(Binary::AddIntegers, to, to, lanes);
+            }
+            Node::Entry(entry) => {
+                let to = self.result(node, position)?;
+                self.emitter.broadcast(to, Memory::at(TABLE, 8 * entry as i64));
+            }
+            Node::Phase(period) => {
+                self.check_groups(period)?;
+                let to = self.result(node, position)?;
+                let lanes = self.site.lane..self.site.lane + self.emitter.width.lanes();
+                let phases = self.emitter.constant(lanes.map(|lane| (lane % period) as u32).collect());
+                self.emitter.load(to, phases, Lanes::All);
+            }
+            Node::WindowIndex => {
+                let to = self.result(node, position)?;
+                self.window_index(to);
+            }
+            Node::Reduced(_) | Node::Place(_) => {
+                return Err("a result before the reduction".to_owned());
+            }
+            Node::Unary(kind, x) => self.unary(node, kind, x, position)?,
+            Node::Binary(op, a, b) => self.binary(node, (op, a, b), position)?,
+            Node::Less(a, b) => {
+                let (a, b) = (self.vector(a)?, self.source(b)?);
+                let to = self.result(node, position)?;
+                self.emitter.compare(Comparison::Less, to.0, a, b);
+            }
+            Node::SameInteger(a, b) => {
+                let (a, b) = (self.vector(a)?, self.source(b)?);
+                let to = self.result(node, position)?;
+                self.emitter.compare_equal_integers(to.0, a, b);
+            }
+            Node::BelowUnsigned(a, b) => {
+                let (a, b) = (self.vector(a)?, self.vector(b)?);
+                let to = self.registers.take(self.emitter, node)?;
+                self.emitter.compare_below_unsigned(to, a, b);
+            }
+            Node::Select(mask, yes, no) => {
+                let (mask, no, yes) = (self.vector(mask)?, self.vector(no)?, self.source(yes)?);
+                let to = self.result(node, position)?;
+                self.emitter.choose(to, mask.0, yes, no);
+            }
+            Node::RotateLeft(x, bits) => {
+                let x = self.vector(x)?;
+                let to = Vector(self.registers.take(self.emitter, node)?);
+                let temporary = match self.emitter.width {
+                    Width::Bits256 => self.registers.temporary(self.emitter)?,
+                    Width::Bits512 => to,
+                };
+                self.emitter.rotate_left(to, x, bits, temporary);
+            }
+        }
+        Ok(())
+    }
+
+    /// Groups of lanes must start where vectors do, or lanes be known.
+    fn check_groups(&self, group: usize) -> Written {
+        if self.site.is_known || self.emitter.width.lanes().is_multiple_of(group) {
+            Ok(())
+        } else {
+            Err(format!("groups of {group} lanes in a loop over vectors"))
+        }
+    }
+
+    fn window_index(&mut self, to: Vector) {
+        match self.site.window_index {
+            WindowIndex::Known(index) => {
+                let index = self.bits(index as u32);
+                self.emitter.load(to, index, Lanes::All);
+            }
+            WindowIndex::At(memory) => self.emitter.broadcast(to, memory),
+        }
+    }
+
+    fn load(&mut self, node: usize, load: usize) -> Written {
+        let place = &self.span.loads[load];
+        let to = Vector(self.registers.take(self.emitter, node)?);
+        self.check_groups(place.repeat)?;
+        let (width, lanes) = (self.emitter.width, self.site.lanes);
+        match (place.lane, place.repeat, lanes) {
+            (0, ..) => {
+                let from = self.load_memory(place);
+                self.emitter.broadcast(to, from);
+            }
+            (1, 1, _) => {
+                let from = self.load_memory(place);
+                self.emitter.load(to, from, lanes);
+            }
+            (2, 1, Lanes::All) => {
+                let temporary = match width {
+                    Width::Bits256 => to,
+                    Width::Bits512 => self.registers.temporary(self.emitter)?,
+                };
+                let from = self.load_memory(place);
+                self.emitter.load_every_second(to, from, temporary);
+            }
+            (1, 2, Lanes::All) if self.site.lane.is_multiple_of(2) => {
+                let temporary = self.registers.temporary(self.emitter)?;
+                let from = self.load_memory(place);
+                self.emitter.load_pairs(to, from, temporary);
+            }
+            _ => {
+                let first = self.site.lane % place.repeat;
+                let element = |lane: usize| ((first + lane) / place.repeat * place.lane) as u32;
+                let order = self.emitter.constant((0..width.lanes()).map(element).collect());
+                let elements = self.registers.temporary(self.emitter)?;
+                self.emitter.load(elements, order, Lanes::All);
+                let temporary = match width {
+                    Width::Bits256 => self.registers.temporary(self.emitter)?,
+                    Width::Bits512 => elements,
+                };
+                let from = self.load_memory(place);
+                self.emitter.gather(to, from, elements, lanes, (math::MASK, temporary));
+            }
+        }
+        Ok(())
+    }
+
+    fn unary(&mut self, node: usize, kind: UnaryKind, x: usize, position: usize) -> Written {
+        let from = self.vector(x)?;
+        let to = if self.registers.dies(x, position) {
+            self.registers.inherit(node, x);
+            from
+        } else {
+            Vector(self.registers.take(self.emitter, node)?)
+        };
+        self.registers.lock(node);
+        let mut temporaries = Vec::new();
+        for _ in 0..math::temporaries(kind) {
+            temporaries.push(self.registers.temporary(self.emitter)?);
+        }
+        self.emitter.copy(to, from);
+        math::unary(self.emitter, kind, to, &temporaries);
+        Ok(())
+    }
+
+    fn binary(&mut self, node: usize, (op, a, b): (Binary, usize, usize), position: usize) -> Written {
+        // What is in memory comes second where it may.
+        let swap = commutes(op) && self.registers.of(a).is_none() && self.registers.of(b).is_some();
+        let (a, b) = if swap { (b, a) } else { (a, b) };
+        let first = self.vector(a)?;
+        let second = self.source(b)?;
+        let to = self.result(node, position)?;
+        self.emitter.binary(op, to, first, second);
+        Ok(())
+    }
+
+    fn store(&mut self, store: usize) -> Written {
+        let store = &self.span.stores[store];
+        let mut value = self.vector(store.value)?;
+        let place = &store.place;
+        if self.span.over == Over::Lanes {
+            let sum = self.registers.temporary(self.emitter)?;
+            let to = self.memory(place, 0);
+            if store.mode == Mode::Accumulate {
+                self.emitter.broadcast(sum, to);
+                self.emitter.binary(Binary::Add, sum, sum, value);
+                value = sum;
+            }
+            self.emitter.store_first(value, to);
+            return Ok(());
+        }
+        if place.lane != 1 {
+            return Err("results that are not side by side".to_owned());
+        }
+        let lanes = self.site.lanes;
+        if store.mode == Mode::Accumulate {
+            let sum = self.registers.temporary(self.emitter)?;
+            let to = self.memory(place, 0);
+            match lanes {
+                Lanes::All => self.emitter.binary(Binary::Add, sum, value, to),
+                Lanes::Masked(_) => {
+                    self.emitter.load(sum, to, lanes);
+                    self.emitter.binary(Binary::Add, sum, sum, value);
+                }
+            }
+            value = sum;
+        }
+        let to = self.memory(place, 0);
+        self.emitter.store(value, to, lanes);
+        Ok(())
+    }
+
+    /// Adds a value to a reduction.
+    fn reduce(&mut self, reducer: usize) -> Written {
+        let accumulator = self.accumulators[reducer];
+        let reducer = self.span.reducers[reducer];
+        let is_cut = self.span.over == Over::Lanes && self.site.lanes != Lanes::All;
+        if let Reducer::Sum(value) = reducer
+            && !is_cut
+        {
+            let value = self.source(value.0)?;
+            self.emitter.binary(Binary::Add, accumulator.best, accumulator.best, value);
+            return Ok(());
+        }
+        let mut value = self.vector(reducer.value().0)?;
+        let temporary = self.registers.temporary(self.emitter)?;
+        if let (true, Lanes::Masked(mask)) = (is_cut, self.site.lanes) {
+            // Lanes that are not there change nothing.
+            let kept = self.registers.temporary(self.emitter)?;
+            match reducer {
+                Reducer::Sum(_) => {
+                    self.emitter.zero(kept);
+                    self.emitter.choose(kept, mask, value, kept);
+                }
+                Reducer::Max(_) | Reducer::MaxWithPlace(_) => {
+                    self.emitter.choose(kept, mask, value, accumulator.best);
+                }
+            }
+            value = kept;
+        }
+        if let Some(place) = accumulator.place {
+            let index = self.registers.temporary(self.emitter)?;
+            self.window_index(index);
+            let [beats, unordered] = match self.emitter.width {
+                Width::Bits512 => [math::MASK, math::MASK - 1],
+                Width::Bits256 => [temporary.0, self.registers.temporary(self.emitter)?.0],
+            };
+            // Larger, or not a number.
+            self.emitter.compare(Comparison::Less, beats, accumulator.best, value);
+            self.emitter.compare(Comparison::Unordered, unordered, value, value);
+            self.emitter.either(beats, unordered);
+            self.emitter.choose(place, beats, index, place);
+            self.emitter.choose(accumulator.best, beats, value, accumulator.best);
+            return Ok(());
+        }
+        combine(self.emitter, reducer, accumulator.best, value, temporary);
+        Ok(())
+    }
+}
+
+/// `best ← best` reduced with a value; `temporary` is overwritten.
+pub(super) fn combine(
+    emitter: &mut Emitter,
+    reducer: Reducer,
+    best: Vector,
+    value: Vector,
+    temporary: Vector,
+) {
+    match reducer {
+        Reducer::Sum(_) => emitter.binary(Binary::Add, best, best, value),
+        Reducer::Max(_) | Reducer::MaxWithPlace(_) => {
+            // The instruction gives the second of two where one is not a number.
+            let mask = match emitter.width {
+                Width::Bits256 => temporary.0,
+                Width::Bits512 => math::MASK,
+            };
+            emitter.binary(Binary::Maximum, best, value, best);
+            emitter.compare(Comparison::Unordered, mask, value, value);
+            emitter.choose(best, mask, value, best);
+        }
+    }
+}

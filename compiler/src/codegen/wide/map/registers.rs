@@ -1,0 +1,225 @@
+//! Which register or stack slot each value of a body is in. When registers run out, the value that is needed last goes
+//! to the stack (Belady 1966).
+
+use std::collections::VecDeque;
+
+use super::super::emit::{Emitter, Lanes, Memory, Vector, Width};
+use super::order::Order;
+use super::span::{Node, Span};
+
+/// The first stack slot for values.
+pub(super) const SLOTS: i64 = 0;
+/// How many there are.
+pub(super) const SLOT_COUNT: usize = 48;
+/// Mask registers values may take at 512 bits: not that of the last lanes, nor those of comparisons within a step.
+const MASKS: std::ops::Range<usize> = 2..6;
+
+/// Who owns a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Free,
+    /// A value of the body.
+    Node(usize),
+    /// Taken for the time of one step.
+    Temporary,
+    /// Held over the whole body.
+    Held,
+}
+
+/// The registers of a body in progress.
+pub(super) struct Registers {
+    width: Width,
+    vectors: Vec<Owner>,
+    masks: Vec<Owner>,
+    register: Vec<Option<u8>>,
+    slot: Vec<Option<usize>>,
+    slots: Vec<Option<usize>>,
+    /// Steps that are yet to use each value.
+    uses: Vec<VecDeque<usize>>,
+    /// Values that the current step has looked up.
+    locked: Vec<usize>,
+    /// Nodes that live in mask registers.
+    is_mask: Vec<bool>,
+    is_constant: Vec<bool>,
+}
+
+/// A value held in a register over whole bodies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    pub(super) node: Option<usize>,
+    pub(super) register: u8,
+}
+
+impl Registers {
+    pub(super) fn new(width: Width, span: &Span, order: &Order, held: &[Held]) -> Registers {
+        let count = span.nodes.len();
+        let mut uses = vec![VecDeque::new(); count];
+        for (position, step) in order.steps.iter().enumerate() {
+            for operand in step.operands(span) {
+                uses[operand].push_back(position);
+            }
+        }
+        let mut registers = Registers {
+            width,
+            vectors: vec![Owner::Free; width.registers()],
+            masks: vec![Owner::Free; 8],
+            register: vec![None; count],
+            slot: vec![None; count],
+            slots: vec![None; SLOT_COUNT],
+            uses,
+            locked: Vec::new(),
+            is_mask: span.nodes.iter().map(|node| width == Width::Bits512 && node.is_mask()).collect(),
+            is_constant: span.nodes.iter().map(|node| matches!(node, Node::Bits(_))).collect(),
+        };
+        for held in held {
+            registers.vectors[usize::from(held.register)] = Owner::Held;
+            if let Some(node) = held.node {
+                registers.register[node] = Some(held.register);
+            }
+        }
+        registers
+    }
+
+    /// The register a value is in.
+    pub(super) fn of(&self, node: usize) -> Option<u8> {
+        self.register[node]
+    }
+
+    /// The stack slot a value is in.
+    pub(super) fn slot_of(&self, node: usize) -> Option<Memory> {
+        self.slot[node].map(|slot| self.slot_memory(slot))
+    }
+
+    fn slot_memory(&self, slot: usize) -> Memory {
+        Memory::at(iced_x86::Register::RSP, SLOTS + slot as i64 * self.width.bytes())
+    }
+
+    /// Keeps a value's register until the step ends.
+    pub(super) fn lock(&mut self, node: usize) {
+        self.locked.push(node);
+    }
+
+    /// Whether a value is not needed after this step and its register may be overwritten.
+    pub(super) fn dies(&self, node: usize, position: usize) -> bool {
+        let is_held = self.register[node].is_some_and(|register| {
+            !self.is_mask[node] && self.vectors[usize::from(register)] == Owner::Held
+        });
+        !is_held && self.uses[node].iter().all(|&next| next == position)
+    }
+
+    /// Frees the registers of values that this step uses last. Their stack slots stay until [`Self::end`].
+    pub(super) fn release(&mut self, operands: &[usize], position: usize) {
+        for &node in operands {
+            if self.dies(node, position)
+                && let Some(register) = self.register[node].take()
+            {
+                *self.owner(node, register) = Owner::Free;
+            }
+        }
+    }
+
+    fn owner(&mut self, node: usize, register: u8) -> &mut Owner {
+        let bank = if self.is_mask[node] { &mut self.masks } else { &mut self.vectors };
+        &mut bank[usize::from(register)]
+    }
+
+    /// Ends a step: temporaries are free, and so is what values used last held.
+    pub(super) fn end(&mut self, operands: &[usize], position: usize) {
+        self.release(operands, position);
+        for &node in operands {
+            if self.dies(node, position)
+                && let Some(slot) = self.slot[node].take()
+            {
+                self.slots[slot] = None;
+            }
+            while self.uses[node].front() == Some(&position) {
+                self.uses[node].pop_front();
+            }
+        }
+        self.locked.clear();
+        for owner in self.vectors.iter_mut().chain(&mut self.masks) {
+            if *owner == Owner::Temporary {
+                *owner = Owner::Free;
+            }
+        }
+        debug_assert!(self.is_consistent());
+    }
+
+    /// A vector register for the time of one step.
+    pub(super) fn temporary(&mut self, emitter: &mut Emitter) -> Result<Vector, String> {
+        let register = self.free_vector(emitter)?;
+        self.vectors[usize::from(register)] = Owner::Temporary;
+        Ok(Vector(register))
+    }
+
+    /// A register for a value: a mask register for masks at 512 bits.
+    pub(super) fn take(&mut self, emitter: &mut Emitter, node: usize) -> Result<u8, String> {
+        let register = if self.is_mask[node] {
+            let free = MASKS.clone().find(|&mask| self.masks[mask] == Owner::Free);
+            free.ok_or("more masks at once than there are registers")? as u8
+        } else {
+            self.free_vector(emitter)?
+        };
+        *self.owner(node, register) = Owner::Node(node);
+        self.register[node] = Some(register);
+        self.lock(node);
+        Ok(register)
+    }
+
+    /// Gives a value the register of another, which is not needed any more.
+    pub(super) fn inherit(&mut self, node: usize, from: usize) {
+        if let Some(register) = self.register[from].take() {
+            self.register[node] = Some(register);
+            *self.owner(node, register) = Owner::Node(node);
+        }
+    }
+
+    /// A free vector register; if there is none, the value needed last leaves its own.
+    fn free_vector(&mut self, emitter: &mut Emitter) -> Result<u8, String> {
+        if let Some(free) = self.vectors.iter().position(|owner| *owner == Owner::Free) {
+            return Ok(free as u8);
+        }
+        let next_use = |node: usize| self.uses[node].front().copied().unwrap_or(usize::MAX);
+        let candidate = |(register, owner): (usize, &Owner)| match *owner {
+            Owner::Node(node) if !self.locked.contains(&node) => Some((next_use(node), register, node)),
+            _ => None,
+        };
+        let last = self.vectors.iter().enumerate().filter_map(candidate).max();
+        let (_, register, node) = last.ok_or("more values in one step than there are registers")?;
+        if self.slot[node].is_none() && !self.is_constant[node] {
+            let slot = self.slots.iter().position(Option::is_none).ok_or("more values than stack slots")?;
+            self.slots[slot] = Some(node);
+            self.slot[node] = Some(slot);
+            emitter.store(Vector(register as u8), self.slot_memory(slot), Lanes::All);
+        }
+        self.register[node] = None;
+        self.vectors[register] = Owner::Free;
+        Ok(register as u8)
+    }
+
+    /// Whether registers and values name each other, so that no register holds two values.
+    fn is_consistent(&self) -> bool {
+        let of_bank = |bank: &[Owner], masks: bool| {
+            bank.iter().enumerate().all(|(register, owner)| match *owner {
+                Owner::Node(node) => {
+                    self.is_mask[node] == masks && self.register[node] == Some(register as u8)
+                }
+                Owner::Free | Owner::Held => true,
+                Owner::Temporary => false,
+            })
+        };
+        let owned = self.register.iter().enumerate().all(|(node, register)| {
+            let bank = if self.is_mask[node] { &self.masks } else { &self.vectors };
+            register.is_none_or(|register| {
+                matches!(bank[usize::from(register)], Owner::Held)
+                    || bank[usize::from(register)] == Owner::Node(node)
+            })
+        });
+        let slots = self
+            .slots
+            .iter()
+            .enumerate()
+            .all(|(slot, node)| node.is_none_or(|node| self.slot[node] == Some(slot)));
+        of_bank(&self.vectors, false) && of_bank(&self.masks, true) && owned && slots
+    }
+}

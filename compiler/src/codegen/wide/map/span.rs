@@ -1,0 +1,289 @@
+//! What a wide map's function depends on: a [`Map`] without the places of its operands, which it gets in a table of
+//! arguments. Maps that differ in nothing else share a function.
+
+use crate::kernel::{self, Address, Affine, BufferId, Expr, Extent, Fold, Map, Mode, Reducer};
+use crate::ops::elementwise::UnaryKind;
+
+use super::super::emit::Binary;
+
+/// An entry of the table of arguments, as the caller computes it.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::codegen) enum Argument {
+    /// The address of an element.
+    Pointer(Address),
+    /// A number of elements or steps.
+    Count(Extent),
+    /// An integer.
+    Integer(Affine),
+    /// The bits of the batch size as a float.
+    BatchSize,
+}
+
+/// What a function does with an entry of its table.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Entry {
+    /// Moves along with the operands it leads to.
+    Pointer {
+        /// Equal for pointers into the same buffer.
+        buffer: usize,
+        /// Elements between groups of lanes.
+        lane: usize,
+        /// Lanes in a group.
+        repeat: usize,
+        /// Elements between steps of each window loop.
+        window: Vec<usize>,
+    },
+    /// Moves by one a lane.
+    Index,
+    /// Stays.
+    Number,
+}
+
+impl Entry {
+    /// How far it moves over some lanes.
+    pub(super) fn over_lanes(&self, lanes: usize) -> i64 {
+        match self {
+            Entry::Pointer { lane, repeat, .. } => 4 * (lanes / repeat * lane) as i64,
+            Entry::Index => lanes as i64,
+            Entry::Number => 0,
+        }
+    }
+
+    /// How far it moves in a step of a window loop.
+    pub(super) fn over_step(&self, depth: usize) -> i64 {
+        match self {
+            Entry::Pointer { window, .. } => 4 * window[depth] as i64,
+            Entry::Index | Entry::Number => 0,
+        }
+    }
+}
+
+/// A number known now or an entry of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Count {
+    Fixed(usize),
+    Argument(usize),
+}
+
+/// An operand or result.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    /// The pointer's entry.
+    pub(super) entry: usize,
+    /// Bytes from where the pointer leads.
+    pub(super) displacement: i64,
+    /// Elements between groups of lanes.
+    pub(super) lane: usize,
+    /// Lanes in a group.
+    pub(super) repeat: usize,
+}
+
+/// One node of the expressions; operands are numbers of earlier nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Node {
+    /// An element of an operand.
+    Load(usize),
+    /// The same bits in all lanes.
+    Bits(u32),
+    /// An entry plus the number of the lane.
+    Index(usize),
+    /// The low half of an entry.
+    Entry(usize),
+    /// The remainder of the lane's number.
+    Phase(usize),
+    WindowIndex,
+    Reduced(usize),
+    Place(usize),
+    Unary(UnaryKind, usize),
+    Binary(Binary, usize, usize),
+    Less(usize, usize),
+    SameInteger(usize, usize),
+    BelowUnsigned(usize, usize),
+    Select(usize, usize, usize),
+    RotateLeft(usize, u32),
+}
+
+impl Node {
+    /// The nodes it is computed from.
+    pub(super) fn operands(&self) -> Vec<usize> {
+        match *self {
+            Node::Load(_)
+            | Node::Bits(_)
+            | Node::Index(_)
+            | Node::Entry(_)
+            | Node::Phase(_)
+            | Node::WindowIndex
+            | Node::Reduced(_)
+            | Node::Place(_) => Vec::new(),
+            Node::Unary(_, x) | Node::RotateLeft(x, _) => vec![x],
+            Node::Binary(_, a, b)
+            | Node::Less(a, b)
+            | Node::SameInteger(a, b)
+            | Node::BelowUnsigned(a, b) => vec![a, b],
+            Node::Select(mask, a, b) => vec![mask, a, b],
+        }
+    }
+
+    /// Whether it is a mask.
+    pub(super) fn is_mask(&self) -> bool {
+        matches!(self, Node::Less(..) | Node::SameInteger(..) | Node::BelowUnsigned(..))
+    }
+}
+
+/// What is reduced over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Over {
+    Nothing,
+    Window,
+    Lanes,
+}
+
+/// A result.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Store {
+    pub(super) place: Place,
+    pub(super) value: usize,
+    pub(super) mode: Mode,
+}
+
+/// A map without the places of its operands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::codegen) struct Span {
+    pub(super) lanes: Count,
+    pub(super) window: Vec<Count>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) loads: Vec<Place>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) over: Over,
+    pub(super) reducers: Vec<Reducer>,
+    pub(super) stores: Vec<Store>,
+}
+
+impl Span {
+    /// The span of a map and the arguments of a call.
+    pub(in crate::codegen) fn of(map: &Map) -> (Span, Vec<Argument>) {
+        let mut table = Table::default();
+        let loads = map
+            .loads
+            .iter()
+            .map(|load| table.place(&load.address, load.lane, load.repeat, &load.window))
+            .collect();
+        let still = vec![0; map.window.len()];
+        let stores = map
+            .stores
+            .iter()
+            .map(|store| Store {
+                place: table.place(&store.address, store.lane, 1, &still),
+                value: store.value.0,
+                mode: store.mode,
+            })
+            .collect();
+        let nodes = map.exprs.iter().map(|expr| node(expr, &mut table)).collect();
+        let over = match map.fold {
+            Fold::None => Over::Nothing,
+            Fold::Window(_) => Over::Window,
+            Fold::Lanes(_) => Over::Lanes,
+        };
+        let span = Span {
+            lanes: table.count(map.lanes),
+            window: map.window.iter().map(|&extent| table.count(extent)).collect(),
+            loads,
+            nodes,
+            over,
+            reducers: map.fold.reducers().to_vec(),
+            stores,
+            entries: table.entries,
+        };
+        (span, table.arguments)
+    }
+
+    /// The buffer a place is in.
+    pub(super) fn buffer(&self, place: &Place) -> usize {
+        match self.entries[place.entry] {
+            Entry::Pointer { buffer, .. } => buffer,
+            Entry::Index | Entry::Number => usize::MAX,
+        }
+    }
+
+    /// Whether an operand may change while the map runs.
+    pub(super) fn is_stored(&self, load: &Place) -> bool {
+        self.stores.iter().any(|store| self.buffer(&store.place) == self.buffer(load))
+    }
+}
+
+/// The table of arguments as it grows.
+#[derive(Default)]
+struct Table {
+    entries: Vec<Entry>,
+    arguments: Vec<Argument>,
+    buffers: Vec<BufferId>,
+}
+
+impl Table {
+    fn add(&mut self, entry: Entry, argument: Argument) -> usize {
+        let known = self.entries.iter().zip(&self.arguments).position(|known| known == (&entry, &argument));
+        known.unwrap_or_else(|| {
+            self.entries.push(entry);
+            self.arguments.push(argument);
+            self.arguments.len() - 1
+        })
+    }
+
+    fn count(&mut self, extent: Extent) -> Count {
+        match extent {
+            Extent::Fixed(count) => Count::Fixed(count),
+            _ => Count::Argument(self.add(Entry::Number, Argument::Count(extent))),
+        }
+    }
+
+    /// The place of an operand. Those at constant distances that move alike share a pointer.
+    fn place(&mut self, address: &Address, lane: usize, repeat: usize, window: &[usize]) -> Place {
+        let known = self.buffers.iter().position(|&buffer| buffer == address.buffer);
+        let buffer = known.unwrap_or_else(|| {
+            self.buffers.push(address.buffer);
+            self.buffers.len() - 1
+        });
+        let pointer = Entry::Pointer { buffer, lane, repeat, window: window.to_vec() };
+        let constant = |argument: &Argument| match argument {
+            Argument::Pointer(known) if known.offset.terms == address.offset.terms => {
+                Some(known.offset.constant)
+            }
+            _ => None,
+        };
+        let known = self.entries.iter().zip(&self.arguments).enumerate().find_map(|(entry, known)| {
+            if *known.0 == pointer { constant(known.1).map(|constant| (entry, constant)) } else { None }
+        });
+        let (entry, constant) = known.unwrap_or_else(|| {
+            (self.add(pointer, Argument::Pointer(address.clone())), address.offset.constant)
+        });
+        Place { entry, displacement: 4 * (address.offset.constant - constant), lane, repeat }
+    }
+}
+
+fn node(expr: &Expr, table: &mut Table) -> Node {
+    let binary = |op, a: &kernel::ExprId, b: &kernel::ExprId| Node::Binary(op, a.0, b.0);
+    match expr {
+        Expr::Load(load) => Node::Load(*load),
+        Expr::Constant(number) => Node::Bits(number.to_bits()),
+        Expr::Integer(number) => Node::Bits(number.cast_unsigned()),
+        Expr::Index(base) => Node::Index(table.add(Entry::Index, Argument::Integer(base.clone()))),
+        Expr::Position(value) => Node::Entry(table.add(Entry::Number, Argument::Integer(value.clone()))),
+        Expr::BatchSize => Node::Entry(table.add(Entry::Number, Argument::BatchSize)),
+        Expr::Phase(period) => Node::Phase(*period),
+        Expr::WindowIndex => Node::WindowIndex,
+        Expr::Reduced(reducer) => Node::Reduced(*reducer),
+        Expr::Place(reducer) => Node::Place(*reducer),
+        Expr::Unary(kind, x) => Node::Unary(*kind, x.0),
+        Expr::Add(a, b) => binary(Binary::Add, a, b),
+        Expr::Subtract(a, b) => binary(Binary::Subtract, a, b),
+        Expr::Multiply(a, b) => binary(Binary::Multiply, a, b),
+        Expr::Divide(a, b) => binary(Binary::Divide, a, b),
+        Expr::AddInteger(a, b) => binary(Binary::AddIntegers, a, b),
+        Expr::Xor(a, b) => binary(Binary::Xor, a, b),
+        Expr::Less(a, b) => Node::Less(a.0, b.0),
+        Expr::SameInteger(a, b) => Node::SameInteger(a.0, b.0),
+        Expr::BelowUnsigned(a, b) => Node::BelowUnsigned(a.0, b.0),
+        Expr::Select(mask, a, b) => Node::Select(mask.0, a.0, b.0),
+        Expr::RotateLeft(x, bits) => Node::RotateLeft(x.0, *bits),
+    }
+}

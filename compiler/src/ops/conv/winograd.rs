@@ -1,0 +1,374 @@
+//! Winograd convolution on images with their channels last, for windows of 3×3 and 5×5 at stride 1: a few rows of tiles at
+//! a time are transformed, multiplied for one block of output channels after the other, and transformed back, so that all
+//! of it stays in a second-level cache. Weights are transformed when parameters change.
+
+use super::direct::{Direct, Target};
+use super::transform::Filtering;
+use super::{EpilogueStep, correlation::Packing};
+use crate::graph::Node;
+use crate::kernel::{
+    Address, Affine, BufferId, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile, TileCall,
+    Var,
+};
+use crate::ops::bordered::{Axis, Bordered};
+use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, Vectors};
+
+/// Transformed weights of so many bytes come from behind the second-level cache.
+const FAR_WEIGHTS: usize = 1 << 20;
+/// Sixteenths of a cycle that a byte takes from there.
+const FAR_BYTE: usize = 2;
+/// Sixteenths of a cycle of a transform, for each vector of inputs or products.
+const TRANSFORM: usize = 64;
+/// Results along an axis that there are transforms for.
+pub(super) const RESULTS: [usize; 2] = [2, 4];
+/// Tiles that are multiplied at a time, at least: as many as make loading the weights worth while.
+const TILES: usize = 28;
+
+/// How a convolution is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Winograd {
+    filtering: Filtering,
+    /// Rows of tiles in a unit of work.
+    tile_rows: usize,
+    /// Tiles and output channels of a product's block.
+    block: Block,
+    /// Whether each block of output channels is a unit of its own.
+    split_channels: bool,
+    /// The time it takes, in sixteenths of a cycle of one item.
+    pub(super) time: usize,
+}
+
+/// Where transformed weights are: `[block][product][input][output of the block]`.
+pub(super) struct Transformed {
+    buffer: BufferId,
+}
+
+impl Direct<'_> {
+    fn tile_counts(&self, filtering: Filtering) -> [usize; 2] {
+        self.axes.map(|axis| axis.outputs.div_ceil(filtering.results))
+    }
+
+    /// The best way to do this correlation by Winograd's method, if there is one; with so many results along an axis, if
+    /// `only` says so.
+    pub(super) fn winograd(&self, vectors: Vectors, threads: usize, only: Option<usize>) -> Option<Winograd> {
+        let [rows, columns] = self.axes;
+        let fits = |axis: Axis| axis.step == 1 && axis.dilation == 1;
+        let is_square = rows.taps == columns.taps && matches!(rows.taps, 3 | 5);
+        if !(is_square && fits(rows) && fits(columns) && self.groups == 1 && self.x.channel == 1) {
+            return None;
+        }
+        RESULTS
+            .into_iter()
+            .filter(|&results| only.is_none_or(|only| only == results))
+            .flat_map(|results| {
+                let filtering = Filtering { results, taps: rows.taps };
+                [false, true].map(|split_channels| self.divided(filtering, split_channels, vectors, threads))
+            })
+            .min_by_key(|winograd| winograd.time)
+    }
+
+    fn divided(
+        &self,
+        filtering: Filtering,
+        split_channels: bool,
+        vectors: Vectors,
+        threads: usize,
+    ) -> Winograd {
+        let [down, across] = self.tile_counts(filtering);
+        let tile_rows = down.div_ceil(down.div_ceil(TILES.div_ceil(across).min(down)));
+        let products = filtering.products() * filtering.products();
+        let groups = down.div_ceil(tile_rows);
+        let tiles = tile_rows * across;
+        let block = Block::choose(vectors, tiles, self.outputs);
+        let block = Block { rows: block.rows.min(tiles), columns: block.columns.min(self.outputs) };
+        let block_count = self.outputs.div_ceil(block.columns);
+        let parts = if split_channels { block_count } else { 1 };
+        let in_vectors = |channels: usize| channels.div_ceil(vectors.lanes);
+        let multiply = products
+            * self.inputs
+            * Block::time_of_all(
+                vectors,
+                &Cover::exact(tiles, tiles.div_ceil(tiles.div_ceil(block.rows))),
+                &Cover::exact(self.outputs, block.columns),
+            );
+        let weights = 4 * products * self.inputs * self.outputs;
+        let weight_time = if weights > FAR_WEIGHTS { weights * FAR_BYTE } else { 0 };
+        let inputs = TRANSFORM * products * tiles * in_vectors(self.inputs);
+        let outputs = TRANSFORM * products * tiles * in_vectors(self.outputs);
+        let unit = inputs + (multiply.max(weight_time) + outputs) / parts;
+        let time = (groups * parts).div_ceil(threads) * unit;
+        Winograd { filtering, tile_rows, block, split_channels, time }
+    }
+}
+
+impl Winograd {
+    /// What was chosen, in words.
+    pub(super) fn note(&self) -> String {
+        let Filtering { results, taps } = self.filtering;
+        let split = if self.split_channels { ", channels apart" } else { "" };
+        format!(
+            "Winograd F({results}x{results}, {taps}x{taps}): products of {} tiles by {} channels, {} rows of tiles at a time{split}",
+            self.block.rows, self.block.columns, self.tile_rows
+        )
+    }
+
+    fn products(&self) -> usize {
+        self.filtering.products() * self.filtering.products()
+    }
+
+    /// Adds the kernel that transforms the weights.
+    pub(super) fn weights(
+        &self,
+        lowering: &mut Lowering<'_>,
+        node: &Node,
+        packing: &Packing<'_>,
+    ) -> Transformed {
+        let taps = self.filtering.taps;
+        let (inputs, outputs, products) = (packing.inputs, packing.outputs, self.products());
+        let elements = products * inputs * outputs;
+        let buffer = lowering.temporary("transformed weight", Size { batched: false, elements });
+        let mut draft = lowering.draft(node, "Winograd's transform of the weights").part("transform");
+        let (block, input) = (draft.var(), draft.var());
+        let cover = Cover::exact(outputs, self.block.columns);
+        let from = Address::start(lowering.address(packing.weight).buffer);
+        let body = cover.branch(block, |first, width| {
+            let mut map = MapBuilder::new(Extent::Fixed(width));
+            let from = from.clone().at(first, packing.output_stride).plus(input, packing.input_stride);
+            let elements: Vec<_> = (0..taps * taps)
+                .map(|tap| {
+                    let tap = if packing.reversed { taps * taps - 1 - tap } else { tap };
+                    map.load(from.clone().offset(tap), packing.output_stride)
+                })
+                .collect();
+            let transformed = self.filtering.weights(&mut map, &elements);
+            let to = Address::start(buffer).at(first, products * inputs).plus(input, width);
+            for (product, value) in transformed.into_iter().enumerate() {
+                map.store(to.clone().offset(product * inputs * width), 1, value);
+            }
+            vec![map.finish()]
+        });
+        let axes = vec![(block, Extent::Fixed(cover.blocks())), (input, Extent::Fixed(inputs))];
+        lowering.push_derived(packing.weight, draft.finish(Split::Axes(axes), body));
+        Transformed { buffer }
+    }
+
+    /// Adds the kernel that convolves.
+    pub(super) fn lower(
+        &self,
+        direct: &Direct<'_>,
+        lowering: &mut Lowering<'_>,
+        mut draft: KernelDraft,
+        weights: &Transformed,
+    ) {
+        let [down, across] = direct.tile_counts(self.filtering);
+        let m = self.filtering.results;
+        let (n, group, channel_block) = (draft.var(), draft.var(), draft.var());
+        // Tiles are whole: those at the far ends meet zeros, and their results are not stored.
+        let axes =
+            [Axis { outputs: down * m, ..direct.axes[0] }, Axis { outputs: across * m, ..direct.axes[1] }];
+        let bordered = Bordered { axes, x: direct.x.clone(), border: 0.0 };
+        let panel = bordered.scratch(lowering, &mut draft, self.tile_rows * m);
+        let most = self.tile_rows * across;
+        let inputs = lowering.scratch("transformed input", self.products() * plane(most, direct.inputs));
+        let sums = lowering.scratch("products", self.products() * plane(most, self.block.columns));
+        let row_cover = Cover::exact(down, self.tile_rows);
+        let channel_cover = Cover::exact(direct.outputs, self.block.columns);
+        let body = row_cover.branch(group, |first, tile_rows| {
+            let first_row = Affine::default().plus_scaled(first, m);
+            let (mut stmts, source) =
+                bordered.rows(&mut draft, n, (&first_row, tile_rows * m), panel.clone());
+            let tiles = tile_rows * across;
+            stmts.extend(self.transform_inputs(direct, &mut draft, &source, inputs, [tile_rows, across]));
+            let var = draft.var();
+            let mut block = |channel: &Affine, width: usize| {
+                let mut stmts =
+                    self.multiply(direct, &mut draft, weights, (inputs, sums), tiles, (channel, width));
+                stmts.extend(self.transform_outputs(
+                    direct,
+                    &mut draft,
+                    n,
+                    sums,
+                    (first, tile_rows),
+                    (channel, width),
+                ));
+                stmts
+            };
+            if self.split_channels {
+                stmts.extend(channel_cover.branch(channel_block, &mut block));
+            } else {
+                stmts.extend(channel_cover.sequence(var, &mut block));
+            }
+            stmts
+        });
+        let parts = if self.split_channels { channel_cover.blocks() } else { 1 };
+        let axes = vec![
+            (n, Extent::Batch(1)),
+            (channel_block, Extent::Fixed(parts)),
+            (group, Extent::Fixed(row_cover.blocks())),
+        ];
+        lowering.push(draft.finish(Split::Axes(axes), body));
+    }
+
+    fn transform_inputs(
+        &self,
+        direct: &Direct<'_>,
+        draft: &mut KernelDraft,
+        source: &crate::ops::bordered::Source,
+        to: BufferId,
+        [tile_rows, across]: [usize; 2],
+    ) -> Vec<Stmt> {
+        let (m, side) = (self.filtering.results, self.filtering.products());
+        let (row, column) = (draft.var(), draft.var());
+        let mut map = MapBuilder::new(Extent::Fixed(direct.inputs));
+        let from = source.address.clone().plus(row, m * source.row).plus(column, m * source.pixel);
+        let elements: Vec<_> = (0..side * side)
+            .map(|place| {
+                let offset = place / side * source.row + place % side * source.pixel;
+                map.load(from.clone().offset(offset), 1)
+            })
+            .collect();
+        let distance = plane(tile_rows * across, direct.inputs);
+        let to = Address::start(to).plus(row, across * direct.inputs).plus(column, direct.inputs);
+        for (product, value) in self.filtering.inputs(&mut map, &elements).into_iter().enumerate() {
+            map.store(to.clone().offset(product * distance), 1, value);
+        }
+        Stmt::nest(&[(row, tile_rows), (column, across)], vec![map.finish()])
+    }
+
+    /// All products of some tiles and a block of output channels.
+    fn multiply(
+        &self,
+        direct: &Direct<'_>,
+        draft: &mut KernelDraft,
+        weights: &Transformed,
+        (inputs, sums): (BufferId, BufferId),
+        tiles: usize,
+        (channel, width): (&Affine, usize),
+    ) -> Vec<Stmt> {
+        let (product, tile_block) = (draft.var(), draft.var());
+        let size = tiles.div_ceil(tiles.div_ceil(self.block.rows));
+        let right = Address::start(weights.buffer)
+            .at(channel, self.products() * direct.inputs)
+            .plus(product, direct.inputs * width);
+        let body = Cover::exact(tiles, size).sequence(tile_block, |tile, count| {
+            vec![Stmt::Tile(Box::new(TileCall {
+                tile: Tile {
+                    rows: count,
+                    columns: width,
+                    form: Form::Broadcast,
+                    left_rows: Rows::evenly(direct.inputs),
+                    right_column: 1,
+                    reduction: vec![Reduction { count: Some(direct.inputs), left: 1, right: width }],
+                    start: Start::Zero,
+                    prefetch: direct.inputs * width,
+                    epilogue: Vec::new(),
+                    output_row: width,
+                },
+                left: Address::start(inputs)
+                    .plus(product, plane(tiles, direct.inputs))
+                    .at(tile, direct.inputs),
+                right: right.clone(),
+                output: Address::start(sums).plus(product, plane(tiles, width)).at(tile, width),
+                operands: Vec::new(),
+                counts: Vec::new(),
+            }))]
+        });
+        vec![Stmt::repeat(product, Extent::Fixed(self.products()), body)]
+    }
+
+    fn transform_outputs(
+        &self,
+        direct: &Direct<'_>,
+        draft: &mut KernelDraft,
+        n: Var,
+        sums: BufferId,
+        (first, tile_rows): (&Affine, usize),
+        (channel, width): (&Affine, usize),
+    ) -> Vec<Stmt> {
+        let m = self.filtering.results;
+        let [rows, columns] = direct.axes;
+        let [down, across] = direct.tile_counts(self.filtering);
+        let (row, column) = (draft.var(), draft.var());
+        let tile = |height: usize, wide: usize| {
+            let mut map = MapBuilder::new(Extent::Fixed(width));
+            let from = Address::start(sums).plus(row, across * width).plus(column, width);
+            let distance = plane(tile_rows * across, width);
+            let elements: Vec<_> = (0..self.products())
+                .map(|product| map.load(from.clone().offset(product * distance), 1))
+                .collect();
+            let results = self.filtering.outputs(&mut map, &elements);
+            let tile_row = Affine::from(row).plus_scaled(first, 1);
+            let place = |at: Address, row_stride: usize, pixel: usize, index: usize| {
+                at.at(&tile_row, m * row_stride)
+                    .plus(column, m * pixel)
+                    .at(channel, 1)
+                    .offset(index / m * row_stride + index % m * pixel)
+            };
+            let Target { address, item, row, pixel } = &direct.y;
+            let mut bias = None;
+            for index in (0..m * m).filter(|index| index / m < height && index % m < wide) {
+                let mut value = results[index];
+                let mut taken = direct.operands.iter();
+                for step in direct.epilogue {
+                    value = match (step, step.unary()) {
+                        (_, Some(kind)) => map.unary(kind, value),
+                        (EpilogueStep::Bias, _) => {
+                            let view = taken.next();
+                            let number = bias.or_else(|| {
+                                view.map(|view| map.load(view.address.clone().at(channel, 1), 1))
+                            });
+                            bias = number;
+                            number.map_or(value, |number| map.add(value, number))
+                        }
+                        _ => match taken.next() {
+                            Some(view) => {
+                                let at =
+                                    place(view.of_item(n), columns.outputs * view.pixel, view.pixel, index);
+                                let other = map.load(at, 1);
+                                map.add(value, other)
+                            }
+                            None => value,
+                        },
+                    };
+                }
+                map.store(place(address.clone().plus(n, *item), *row, *pixel, index), 1, value);
+            }
+            map.finish()
+        };
+        let last = |axis: Axis, tiles: usize| axis.outputs - m * (tiles - 1);
+        let (last_row, last_column) = (last(rows, down), last(columns, across));
+        // The last tiles may have fewer results.
+        let along = |height: usize| {
+            if last_column == m {
+                return vec![Stmt::repeat(column, Extent::Fixed(across), vec![tile(height, m)])];
+            }
+            vec![Stmt::repeat(
+                column,
+                Extent::Fixed(across),
+                vec![Stmt::Branch {
+                    value: column.into(),
+                    bound: across as i64 - 1,
+                    below: vec![tile(height, m)],
+                    rest: vec![tile(height, last_column)],
+                }],
+            )]
+        };
+        let body = if last_row == m {
+            along(m)
+        } else {
+            vec![Stmt::Branch {
+                value: Affine::from(row).plus_scaled(first, 1),
+                bound: down as i64 - 1,
+                below: along(m),
+                rest: along(last_row),
+            }]
+        };
+        vec![Stmt::repeat(row, Extent::Fixed(tile_rows), body)]
+    }
+}
+
+/// Elements between planes of products: an odd number of cache lines, so that planes do not compete for the same sets.
+fn plane(tiles: usize, channels: usize) -> usize {
+    const LINE: usize = 16;
+    (tiles * channels).div_ceil(LINE) / 2 * 2 * LINE + LINE
+}

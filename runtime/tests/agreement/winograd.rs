@@ -1,0 +1,83 @@
+//! Winograd convolution, forward and backward to the input, within its stated bound over odd shapes; and that strict
+//! accuracy never uses it.
+
+use windlass_compiler::codegen::available_vector_bits;
+use windlass_compiler::graph::Graph;
+use windlass_compiler::ops::conv::{Conv, ConvGradInput, EpilogueStep};
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::pass::Mode;
+use windlass_compiler::pipeline::CompileOptions;
+use windlass_compiler::plan::{Accuracy, Convolution, plan};
+
+use crate::check::{Agreement, Expectation};
+use crate::graphs::Ops;
+use crate::numbers::Values;
+
+/// The bound that [`Accuracy::Default`] states.
+const BOUND: f64 = 2e-5;
+
+/// Forward with bias, sum and rectifier, and the gradient to the input.
+fn graph(inputs: usize, outputs: usize, sizes: [usize; 2], window: &Window) -> Graph {
+    let image = |channels: usize, sizes: &[usize]| [&[channels], sizes].concat();
+    let result = window.output_sizes(&sizes);
+    let mut ops = Ops::new();
+    let x = ops.input("x", &image(inputs, &sizes));
+    let g = ops.input("g", &image(outputs, &result));
+    let w = ops.parameter("w", &[&[outputs, inputs], &window.kernel_size[..]].concat());
+    let b = ops.parameter("b", &[outputs]);
+    let epilogue = vec![EpilogueStep::Bias, EpilogueStep::Add, EpilogueStep::Relu];
+    let y = ops.op(Conv { window: window.clone(), groups: 1, epilogue }, &[x, w, b, g]);
+    let to_input = ConvGradInput { window: window.clone(), groups: 1, input_sizes: sizes.to_vec() };
+    let dx = ops.op(to_input, &[g, w]);
+    ops.output("y", y).output("dx", dx).finish()
+}
+
+fn options(results: usize, threads: usize, bits: usize) -> CompileOptions {
+    let mut options = CompileOptions::default();
+    options.plan.convolution = Convolution::Winograd(results);
+    options.plan.threads = threads;
+    options.plan.vector_bits = Some(bits);
+    options
+}
+
+#[test]
+fn stays_within_its_bound() {
+    for (kernel_size, results) in [(3, 2), (3, 4), (5, 2), (5, 4)] {
+        for (inputs, outputs, sizes, padding) in [
+            (8, 8, [4, 4], 1),
+            (16, 33, [1, 2], 2),
+            (17, 16, [13, 7], 1),
+            (33, 17, [5, 9], 0),
+            (32, 64, [14, 14], kernel_size / 2),
+            (9, 40, [37, 12], kernel_size - 1),
+        ] {
+            let mut window = Window::square(kernel_size, 1, padding);
+            if sizes.iter().any(|size| size + 2 * padding < kernel_size) {
+                window.padding = vec![kernel_size; 2];
+            }
+            let graph = graph(inputs, outputs, sizes, &window);
+            let expectation = Expectation::new(&graph, &[1, 2], Values::Reals, Agreement::Within(BOUND));
+            for bits in available_vector_bits() {
+                let what = format!("{inputs} to {outputs} channels, {sizes:?}, {window:?}");
+                expectation.check(Mode::Inference, &options(results, 1 + bits / 256, bits), &what);
+            }
+        }
+    }
+}
+
+/// Notes of the kernels of a plan.
+fn notes(options: &CompileOptions) -> String {
+    let graph = graph(64, 64, [28, 28], &Window::square(3, 1, 1));
+    let plan = plan(&graph, &options.plan).unwrap();
+    plan.run.iter().map(|kernel| format!("{}\n", kernel.note)).collect()
+}
+
+#[test]
+fn strict_accuracy_never_uses_it() {
+    let mut options = CompileOptions::default();
+    assert!(notes(&options).contains("Winograd F(4x4, 3x3)"), "{}", notes(&options));
+    options.plan.convolution = Convolution::Winograd(2);
+    assert!(notes(&options).contains("Winograd F(2x2, 3x3)"), "{}", notes(&options));
+    options.plan.accuracy = Accuracy::Strict;
+    assert!(!notes(&options).contains("Winograd"), "{}", notes(&options));
+}
