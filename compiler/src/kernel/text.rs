@@ -122,6 +122,9 @@ fn write_tile(f: &mut Formatter<'_>, call: &TileCall, indent: &str) -> fmt::Resu
         };
         write!(f, " {count} by ({}, {})", reduction.left, reduction.right)?;
     }
+    if tile.prefetch > 0 {
+        write!(f, ", fetching {} ahead", tile.prefetch)?;
+    }
     let mut operands = call.operands.iter();
     for step in &tile.epilogue {
         write!(f, ", {step:?}")?;

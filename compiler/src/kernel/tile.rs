@@ -105,6 +105,9 @@ pub struct Tile {
     pub reduction: Vec<Reduction>,
     /// What the accumulators start from.
     pub start: Start,
+    /// So far ahead of the right operand memory is fetched to the second-level cache, along with the reduction; 0 for no
+    /// fetching. A hint: nothing is read.
+    pub prefetch: usize,
     /// Steps before the store.
     pub epilogue: Vec<TileStep>,
     /// Distance between rows of the output; columns are contiguous.

@@ -15,6 +15,8 @@ use crate::ops::elementwise::UnaryKind;
 const MULTIPLY_ADDS: usize = 128;
 /// A reduction of so many multiply-adds or fewer is written out without a loop.
 const WRITTEN_OUT: usize = 448;
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
 /// Where the convention puts the first arguments.
 const ARGUMENTS: [Register; 6] =
     [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8, Register::R9];
@@ -331,6 +333,12 @@ impl TileEmitter<'_> {
             let from = Memory::at(RIGHT, at.right + vector as i64 * self.emit.width.bytes());
             let lanes = self.columns_of(vector);
             self.emit.load(Vector((sums + vector) as u8), from, lanes);
+        }
+        if self.tile.prefetch > 0 {
+            let ahead = at.right + 4 * self.tile.prefetch as i64;
+            for line in 0..(4 * self.tile.columns).div_ceil(LINE_BYTES) {
+                self.emit.prefetch(Memory::at(RIGHT, ahead + (line * LINE_BYTES) as i64));
+            }
         }
         for row in 0..self.tile.rows {
             let from = Memory::at(LEFT, at.left + 4 * (self.tile.left_rows.start(row)) as i64);

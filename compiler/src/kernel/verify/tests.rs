@@ -53,6 +53,7 @@ fn tile() -> TileCall {
             right_column: 1,
             reduction: vec![Reduction { count: Some(8), left: 1, right: 4 }],
             start: Start::Zero,
+            prefetch: 0,
             epilogue: vec![TileStep::AddPerRow, TileStep::Relu],
             output_row: 4,
         },

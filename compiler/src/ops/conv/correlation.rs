@@ -86,6 +86,15 @@ pub(super) struct Packing<'a> {
     pub(super) layout: Layout,
 }
 
+impl Packed {
+    /// How far ahead of a block of so many outputs weights are fetched while it is multiplied: the next block, where blocks
+    /// do not stay in the first-level cache.
+    pub(super) fn prefetch(&self, width: usize) -> usize {
+        const FIRST_LEVEL: usize = 32 * 1024;
+        if 4 * self.depth * width > FIRST_LEVEL { self.depth * width } else { 0 }
+    }
+}
+
 impl Packing<'_> {
     /// Adds the kernel that packs the weights, and says where they are.
     /// So many outputs lie side by side.

@@ -260,6 +260,7 @@ impl Direct<'_> {
                 right_column: 1,
                 reduction: self.reduction(source, weights.layout, width),
                 start: Start::Zero,
+                prefetch: weights.prefetch(width),
                 epilogue,
                 output_row: self.y.pixel,
             },

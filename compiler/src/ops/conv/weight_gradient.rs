@@ -262,6 +262,7 @@ impl Products {
                 right_column: 1,
                 reduction: vec![lines, pixels],
                 start: Start::Stored,
+                prefetch: 0,
                 epilogue: Vec::new(),
                 output_row: width,
             },

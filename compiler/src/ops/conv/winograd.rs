@@ -260,6 +260,7 @@ impl Winograd {
                     right_column: 1,
                     reduction: vec![Reduction { count: Some(direct.inputs), left: 1, right: width }],
                     start: Start::Zero,
+                    prefetch: direct.inputs * width,
                     epilogue: Vec::new(),
                     output_row: width,
                 },
