@@ -1,6 +1,7 @@
 //! The error of elementary functions, in units in the last place, over the whole range of f32. The bounds are those that
 //! the compiler's documentation of each function states.
 
+use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::dump::Dump;
 use windlass_compiler::ops::elementwise::{Unary, UnaryKind};
 use windlass_compiler::pass::Mode;
@@ -13,12 +14,13 @@ use crate::graphs::Ops;
 /// Values between bit patterns that are tried: a prime, so that low bits vary.
 const STRIDE: usize = 1021;
 
-fn program(kind: UnaryKind, features: Features) -> Executor {
+fn program(kind: UnaryKind, (features, vector_bits): (Features, usize)) -> Executor {
     let mut ops = Ops::new();
     let x = ops.input("x", &[1]);
     let y = ops.op(Unary { kind }, &[x]);
     let mut options = CompileOptions::default();
     options.plan.features = features;
+    options.plan.vector_bits = Some(vector_bits);
     let graph = ops.output("y", y).finish();
     Executor::new(compile(&graph, Mode::Inference, &options, &Dump::none()).unwrap().0).unwrap()
 }
@@ -98,8 +100,9 @@ fn error(got: f32, truth: f64) -> Option<f64> {
 #[track_caller]
 fn check(kind: UnaryKind, bound: f64, smallest: f64, truth: impl Fn(f64) -> f64) {
     let arguments = arguments();
-    for features in [Features::Native, Features::Baseline] {
-        let executor = program(kind, features);
+    let native = available_vector_bits().into_iter().map(|bits| (Features::Native, bits));
+    for code in native.chain([(Features::Baseline, 128)]) {
+        let executor = program(kind, code);
         let results = evaluate(&executor, &arguments);
         let mut worst = (0.0, 0.0f32, 0.0f32);
         for (&x, &y) in arguments.iter().zip(&results) {
@@ -115,7 +118,7 @@ fn check(kind: UnaryKind, bound: f64, smallest: f64, truth: impl Fn(f64) -> f64)
         let (error, x, y) = worst;
         assert!(
             error <= bound,
-            "{kind:?}({x:?}) is {y:?} with {features:?}: {error:.3} units from {:?}",
+            "{kind:?}({x:?}) is {y:?} with {code:?}: {error:.3} units from {:?}",
             truth(f64::from(x))
         );
         // Three at a time there is no vector: single lanes must give the same bits.

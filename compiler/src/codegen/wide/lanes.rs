@@ -278,6 +278,62 @@ impl Emitter {
         self.put(Instruction::with2(code, memory, from));
     }
 
+    /// Stores the sums of the lanes of four vectors side by side; `free` are overwritten.
+    pub(super) fn store_sums_of_lanes(&mut self, sums: [Vector; 4], to: Memory, free: [Vector; 3]) {
+        let [a, b, c, d] = sums;
+        let [first, second, third] = free;
+        match self.width {
+            Width::Bits256 => {
+                let neighbours = |emitter: &mut Self, to, a, b: Vector| {
+                    emitter.three(Code::VEX_Vhaddps_ymm_ymm_ymmm256, to, a, b.into());
+                };
+                neighbours(self, first, a, b);
+                neighbours(self, second, c, d);
+                neighbours(self, first, first, second);
+                let narrow = |vector: Vector| Register::XMM0 + u32::from(vector.0);
+                let wide = self.register(first);
+                let (first, second) = (narrow(first), narrow(second));
+                self.put(Instruction::with3(Code::VEX_Vextractf128_xmmm128_ymm_imm8, second, wide, 1));
+                self.put(Instruction::with3(Code::VEX_Vaddps_xmm_xmm_xmmm128, first, first, second));
+                let memory = self.memory(to);
+                self.put(Instruction::with2(Code::VEX_Vmovups_xmmm128_xmm, memory, first));
+            }
+            Width::Bits512 => {
+                // Quarters of two vectors, chosen by the immediate, are added until each quarter belongs to one vector.
+                let mut fold = |to, a, b, other, [low, high]: [i32; 2]| {
+                    self.shuffle_quarters(to, a, b, low);
+                    self.shuffle_quarters(other, a, b, high);
+                    self.binary(Binary::Add, to, to, other);
+                };
+                fold(first, a, b, third, [0x44, 0xEE]);
+                fold(second, c, d, third, [0x44, 0xEE]);
+                self.shuffle_quarters(third, first, second, 0x88);
+                self.shuffle_quarters(first, first, second, 0xDD);
+                self.binary(Binary::Add, first, first, third);
+                for swap in [0x4E, 0xB1] {
+                    let (to, from) = (self.register(third), self.register(first));
+                    let code = Code::EVEX_Vpermilps_zmm_k1z_zmmm512b32_imm8;
+                    self.put(Instruction::with3(code, to, from, swap));
+                    self.binary(Binary::Add, first, first, third);
+                }
+                let mut order = vec![0; self.width.lanes()];
+                order[..4].copy_from_slice(&[0, 4, 8, 12]);
+                let order = self.constant(order);
+                self.load(third, order, Lanes::All);
+                self.three(Code::EVEX_Vpermps_zmm_k1z_zmm_zmmm512b32, first, third, first.into());
+                let memory = self.memory(to);
+                let from = self.register(first);
+                self.put(Instruction::with3(Code::EVEX_Vextractf32x4_xmmm128_k1z_zmm_imm8, memory, from, 0));
+            }
+        }
+    }
+
+    fn shuffle_quarters(&mut self, to: Vector, a: Vector, b: Vector, quarters: i32) {
+        let code = Code::EVEX_Vshuff32x4_zmm_k1z_zmm_zmmm512b32_imm8;
+        let (to, a, b) = (self.register(to), self.register(a), self.register(b));
+        self.put(Instruction::with4(code, to, a, b, quarters));
+    }
+
     /// Square roots, rounded correctly.
     pub(super) fn square_root(&mut self, to: Vector, from: impl Into<Source>) {
         let codes = (Code::VEX_Vsqrtps_ymm_ymmm256, Code::EVEX_Vsqrtps_zmm_k1z_zmmm512b32_er);

@@ -45,15 +45,23 @@ pub(super) enum WindowIndex {
     At(Memory),
 }
 
-/// Writes one body.
-pub(super) struct Body<'w, 's> {
-    pub(super) emitter: &'w mut Emitter,
-    pub(super) span: &'s Span,
+/// What stays where it is while a body runs.
+#[derive(Clone, Copy)]
+pub(super) struct Places<'w> {
     /// General registers of entries that have one.
     pub(super) pointers: &'w [Option<Register>],
-    pub(super) registers: Registers,
-    pub(super) site: &'w Site,
+    pub(super) held: &'w [Held],
     pub(super) accumulators: &'w [Accumulator],
+}
+
+/// Writes one body.
+pub(super) struct Body<'w, 's> {
+    emitter: &'w mut Emitter,
+    span: &'s Span,
+    pointers: &'w [Option<Register>],
+    registers: Registers,
+    site: &'w Site,
+    accumulators: &'w [Accumulator],
     folded: Vec<bool>,
 }
 
@@ -64,12 +72,12 @@ impl<'w, 's> Body<'w, 's> {
     pub(super) fn write(
         emitter: &'w mut Emitter,
         span: &'s Span,
-        pointers: &'w [Option<Register>],
-        (held, accumulators): (&[Held], &'w [Accumulator]),
+        places: Places<'w>,
         site: &'w Site,
         roots: &[Step],
     ) -> Result<Registers, String> {
         let mut ready = vec![false; span.nodes.len()];
+        let Places { pointers, held, accumulators } = places;
         for node in held.iter().filter_map(|held| held.node) {
             ready[node] = true;
         }

@@ -3,22 +3,27 @@
 //! not touched.
 //!
 //! `span` is what a function depends on, `order` the order of its computation, `registers` the choice of registers, `body`
-//! the instructions of one vector, `walk` the loops around bodies. What none of them supports is an error, and left to the
-//! narrow leaf.
+//! the instructions of one vector, `vectors` those of neighbouring ones, `same` what comes before all of them, `loops` what
+//! repeats them, `walk` the whole. What none of them supports is an error, and left to the narrow leaf.
 
 mod body;
+mod loops;
 mod order;
 mod registers;
+mod same;
 mod span;
+mod vectors;
 mod walk;
 
 pub(in crate::codegen) use span::{Argument, Span};
 
 use super::emit::Width;
-use crate::kernel::{Extent, Map};
+use crate::kernel::{Extent, Fold, Map};
 
 /// Maps of less work than this, counted in narrow vectors times expressions, are not worth a call.
-const WORTH_A_CALL: usize = 24;
+const WORTH_A_CALL: usize = 8;
+/// The same for reductions over lanes, whose last steps take longer the wider vectors are.
+const WORTH_A_CALL_TO_REDUCE: usize = 32;
 
 /// The function of a map.
 ///
@@ -35,8 +40,12 @@ pub(in crate::codegen) fn pays(map: &Map) -> bool {
         Extent::Batch(_) | Extent::BatchFloor(_) | Extent::Share => None,
     };
     let steps: Option<usize> = map.window.iter().map(fixed).product();
+    let worth = match map.fold {
+        Fold::None | Fold::Window(_) => WORTH_A_CALL,
+        Fold::Lanes(_) => WORTH_A_CALL_TO_REDUCE,
+    };
     match (fixed(&map.lanes), steps) {
-        (Some(lanes), Some(steps)) => lanes > 4 && lanes.div_ceil(4) * steps * map.exprs.len() > WORTH_A_CALL,
+        (Some(lanes), Some(steps)) => lanes > 4 && lanes.div_ceil(4) * steps * map.exprs.len() > worth,
         _ => true,
     }
 }

@@ -2,6 +2,7 @@
 //! to the stack (Belady 1966).
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::super::emit::{Emitter, Lanes, Memory, Vector, Width};
 use super::order::Order;
@@ -12,7 +13,7 @@ pub(super) const SLOTS: i64 = 0;
 /// How many there are.
 pub(super) const SLOT_COUNT: usize = 48;
 /// Mask registers values may take at 512 bits: not that of the last lanes, nor those of comparisons within a step.
-const MASKS: std::ops::Range<usize> = 2..6;
+const MASKS: Range<usize> = 2..6;
 
 /// Who owns a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,6 @@
-//! Assembled functions, run: the elementary functions over all of f32.
+//! Assembled functions, run: the elementary functions over all of f32, and maps (`maps`).
+
+mod maps;
 
 use cranelift_codegen::ir::{AbiParam, Signature, types::I64};
 use cranelift_codegen::isa::CallConv;
@@ -104,7 +106,6 @@ fn elementary_functions_keep_their_bounds() {
                 }
             }
             let (error, x, y) = worst;
-            println!("{width:?} {kind:?}: {error}");
             assert!(error <= bound, "{kind:?}({x:?}) is {y:?} at {width:?}: {error} units off");
         }
     }

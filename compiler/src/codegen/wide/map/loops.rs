@@ -1,0 +1,239 @@
+//! The loops of a wide map's function, over lanes and over the window, and how pointers move along.
+
+use iced_x86::code_asm::CodeLabel;
+use iced_x86::{Code, Instruction, Register};
+
+use super::super::emit::{Lanes, Memory, Width};
+use super::body::{ADDRESS, TABLE, WindowIndex};
+use super::order::Step;
+use super::span::{Count, Entry, Node};
+use super::vectors::Group;
+use super::walk::{COUNTERS, LANES_LEFT, Walk, Written};
+use crate::kernel::Reducer;
+
+/// A span or window is written out without a loop up to so many steps of bodies.
+const WRITTEN_OUT: usize = 192;
+/// The mask of the last lanes: a mask register at 512 bits, at 256 the last vector register.
+const MASK: u8 = 1;
+
+impl Walk<'_> {
+    pub(super) fn mask(&self) -> u8 {
+        match self.width {
+            Width::Bits256 => self.width.registers() as u8 - 1,
+            Width::Bits512 => MASK,
+        }
+    }
+
+    /// Runs `body` for all lanes: several vectors at once, then one by one, then the rest under a mask.
+    pub(super) fn lanes(
+        &mut self,
+        copies: usize,
+        body: &mut dyn FnMut(&mut Self, &Group) -> Written,
+    ) -> Written {
+        let vector = self.width.lanes();
+        let mask = Lanes::Masked(self.mask());
+        if let Some(lanes) = self.written_out_lanes(copies) {
+            let mut lane = 0;
+            while lane + vector <= lanes {
+                let copies = ((lanes - lane) / vector).min(copies);
+                body(self, &Group { lane, is_known: true, lanes: Lanes::All, copies })?;
+                lane += copies * vector;
+            }
+            if lane < lanes {
+                self.emitter.mask_of_first(self.mask(), lanes - lane, ADDRESS);
+                body(self, &Group { lane, is_known: true, lanes: mask, copies: 1 })?;
+            }
+            return Ok(());
+        }
+        match self.span.lanes {
+            Count::Fixed(lanes) => self.emitter.move_number(LANES_LEFT, lanes as i64),
+            Count::Argument(entry) => {
+                self.emitter.load_register(LANES_LEFT, Memory::at(TABLE, 8 * entry as i64));
+            }
+        }
+        for copies in if copies > 1 { vec![copies, 1] } else { vec![1] } {
+            self.whole_vectors(copies, body)?;
+        }
+        if !matches!(self.span.lanes, Count::Fixed(lanes) if lanes.is_multiple_of(vector)) {
+            let mut done = self.emitter.label();
+            self.emitter.jump_if_zero(LANES_LEFT, done);
+            self.emitter.mask_of_counted(self.mask(), ADDRESS);
+            body(self, &Group { lane: 0, is_known: false, lanes: mask, copies: 1 })?;
+            self.emitter.here(&mut done);
+        }
+        Ok(())
+    }
+
+    /// How many lanes there are if they are written out.
+    fn written_out_lanes(&self, copies: usize) -> Option<usize> {
+        let Count::Fixed(lanes) = self.span.lanes else { return None };
+        let vector = self.width.lanes();
+        let steps: usize = self.roots().iter().map(|roots| self.steps(roots)).sum();
+        let is_short = lanes <= vector * copies || lanes.div_ceil(vector) * steps <= WRITTEN_OUT;
+        (is_short || self.needs_known_lanes()).then_some(lanes)
+    }
+
+    /// A loop over so many vectors at once, while so many are left.
+    fn whole_vectors(
+        &mut self,
+        copies: usize,
+        body: &mut dyn FnMut(&mut Self, &Group) -> Written,
+    ) -> Written {
+        let turn = copies * self.width.lanes();
+        let (mut again, mut done): (CodeLabel, CodeLabel) = (self.emitter.label(), self.emitter.label());
+        self.subtract(LANES_LEFT, turn as i64);
+        self.emitter.jump_if_below(done);
+        self.emitter.here(&mut again);
+        body(self, &Group { lane: 0, is_known: false, lanes: Lanes::All, copies })?;
+        for entry in 0..self.span.entries.len() {
+            self.advance(entry, self.span.entries[entry].over_lanes(turn));
+        }
+        self.subtract(LANES_LEFT, turn as i64);
+        self.emitter.jump_if_not_below(again);
+        self.emitter.here(&mut done);
+        self.emitter.add_number(LANES_LEFT, turn as i64);
+        Ok(())
+    }
+
+    fn subtract(&mut self, register: Register, number: i64) {
+        self.emitter.put(Instruction::with2(Code::Sub_rm64_imm32, register, number as i32));
+    }
+
+    fn advance(&mut self, entry: usize, distance: i64) {
+        if distance == 0 {
+            return;
+        }
+        match self.pointers[entry] {
+            Some(register) => self.emitter.add_number(register, distance),
+            None => {
+                let place = Memory::at(TABLE, 8 * entry as i64);
+                self.emitter.load_register(ADDRESS, place);
+                self.emitter.add_number(ADDRESS, distance);
+                self.emitter.store_register(ADDRESS, place);
+            }
+        }
+    }
+
+    /// Whether groups of lanes do not start where vectors do.
+    fn needs_known_lanes(&self) -> bool {
+        let lanes = self.width.lanes();
+        self.span.loads.iter().any(|load| !lanes.is_multiple_of(load.repeat))
+            || self.span.nodes.iter().any(|node| match node {
+                Node::Phase(period) => !lanes.is_multiple_of(*period),
+                _ => false,
+            })
+    }
+
+    /// The steps of the window if they are written out.
+    pub(super) fn written_out_window(&self, copies: usize) -> Option<usize> {
+        let counts = self.span.window.iter().map(|count| match count {
+            Count::Fixed(count) => Some(*count),
+            Count::Argument(_) => None,
+        });
+        let steps = counts.product::<Option<usize>>()?;
+        let roots: Vec<Step> = (0..self.span.reducers.len()).map(Step::Reduce).collect();
+        (steps <= 1 || steps * copies * self.steps(&roots) <= WRITTEN_OUT).then_some(steps)
+    }
+
+    /// Runs `body` for every step of the window.
+    pub(super) fn window(
+        &mut self,
+        group: &Group,
+        body: &mut dyn FnMut(&mut Self, &[usize], WindowIndex) -> Written,
+    ) -> Written {
+        if let Some(steps) = self.written_out_window(group.copies) {
+            for index in 0..steps {
+                let mut rest = index;
+                let mut step = vec![0; self.span.window.len()];
+                for (position, count) in self.span.window.iter().enumerate().rev() {
+                    if let Count::Fixed(count) = count {
+                        step[position] = rest % count;
+                        rest /= count;
+                    }
+                }
+                body(self, &step, WindowIndex::Known(index))?;
+            }
+            return Ok(());
+        }
+        if self.span.window.len() > COUNTERS.len() {
+            return Err("more window loops than counters".to_owned());
+        }
+        let index = self.window_index();
+        let counts_steps = self.span.nodes.contains(&Node::WindowIndex)
+            || self.span.reducers.iter().any(|reducer| matches!(reducer, Reducer::MaxWithPlace(_)));
+        if counts_steps {
+            self.emitter.move_number(ADDRESS, 0);
+            self.emitter.store_register(ADDRESS, index);
+        }
+        self.window_loop(0, &mut |walk| {
+            body(walk, &vec![0; walk.span.window.len()], WindowIndex::At(index))?;
+            if counts_steps {
+                walk.emitter.load_register(ADDRESS, index);
+                walk.emitter.add_number(ADDRESS, 1);
+                walk.emitter.store_register(ADDRESS, index);
+            }
+            Ok(())
+        })
+    }
+
+    fn window_loop(&mut self, depth: usize, body: &mut dyn FnMut(&mut Self) -> Written) -> Written {
+        let Some(&count) = self.span.window.get(depth) else { return body(self) };
+        let counter = COUNTERS[depth];
+        let (mut again, mut done) = (self.emitter.label(), self.emitter.label());
+        self.keep(depth, &mut |walk| {
+            match count {
+                Count::Fixed(count) => walk.emitter.move_number(counter, count as i64),
+                Count::Argument(entry) => {
+                    walk.emitter.load_register(counter, Memory::at(TABLE, 8 * entry as i64));
+                    walk.emitter.jump_if_zero(counter, done);
+                }
+            }
+            walk.emitter.here(&mut again);
+            walk.window_loop(depth + 1, body)?;
+            for entry in 0..walk.span.entries.len() {
+                walk.advance(entry, walk.span.entries[entry].over_step(depth));
+            }
+            walk.emitter.count_down(counter, again);
+            walk.emitter.here(&mut done);
+            Ok(())
+        })
+    }
+
+    /// Runs `body`, and moves what it has moved back: at the depth of a window loop what moves with it, behind the last
+    /// what moves with lanes.
+    pub(super) fn keep(&mut self, depth: usize, body: &mut dyn FnMut(&mut Self) -> Written) -> Written {
+        let moves = |entry: &Entry| {
+            if depth < self.span.window.len() { entry.over_step(depth) } else { entry.over_lanes(16) }
+        };
+        if depth == self.span.window.len() && self.written_out_lanes(self.copies()).is_some() {
+            return body(self);
+        }
+        let moving: Vec<usize> =
+            (0..self.span.entries.len()).filter(|&entry| moves(&self.span.entries[entry]) != 0).collect();
+        for &entry in &moving {
+            let register = self.fetched(entry);
+            let kept = self.kept(depth, entry);
+            self.emitter.store_register(register, kept);
+        }
+        body(self)?;
+        for &entry in &moving {
+            let kept = self.kept(depth, entry);
+            match self.pointers[entry] {
+                Some(register) => self.emitter.load_register(register, kept),
+                None => {
+                    self.emitter.load_register(ADDRESS, kept);
+                    self.emitter.store_register(ADDRESS, Memory::at(TABLE, 8 * entry as i64));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An entry in a register: its own, or that of addresses.
+    fn fetched(&mut self, entry: usize) -> Register {
+        self.pointers[entry].unwrap_or_else(|| {
+            self.emitter.load_register(ADDRESS, Memory::at(TABLE, 8 * entry as i64));
+            ADDRESS
+        })
+    }
+}

@@ -1,0 +1,241 @@
+//! Bodies of a wide map for neighbouring vectors, and the accumulators of reductions.
+
+use super::super::emit::{Lanes, Vector, Width};
+use super::body::{ADDRESS, Accumulator, Body, Places, Site, WindowIndex, combine};
+use super::order::{Order, Step};
+use super::registers::{Held, Registers};
+use super::span::{Count, Node, Over};
+use super::walk::{Walk, Written};
+use crate::kernel::Reducer;
+
+/// Vectors a reduction keeps apart, so that their additions need not wait for each other.
+const STREAMS: usize = 4;
+
+/// Bodies of neighbouring vectors.
+pub(super) struct Group {
+    /// Lanes before the first of them, beside those that pointers have moved over.
+    pub(super) lane: usize,
+    /// Whether pointers have not moved.
+    pub(super) is_known: bool,
+    pub(super) lanes: Lanes,
+    /// How many there are.
+    pub(super) copies: usize,
+}
+
+impl Group {
+    fn sites(&self, width: Width, step: &[usize], window_index: WindowIndex) -> Vec<Site> {
+        let site = |copy| Site {
+            lane: self.lane + copy * width.lanes(),
+            is_known: self.is_known,
+            lanes: self.lanes,
+            step: step.to_vec(),
+            window_index,
+        };
+        (0..self.copies).map(site).collect()
+    }
+}
+
+impl Walk<'_> {
+    /// A body that adds to some of the accumulators, with results of reductions in registers.
+    pub(super) fn body(
+        &mut self,
+        accumulators: &[Accumulator],
+        results: &[Held],
+        site: &Site,
+        roots: &[Step],
+    ) -> Result<Registers, String> {
+        let mut held = self.held.clone();
+        held.extend(results);
+        for register in self.reserved(site.lanes) {
+            if held.iter().all(|held| held.register != register) {
+                held.push(Held { node: None, register });
+            }
+        }
+        let places = Places { pointers: &self.pointers, held: &held, accumulators };
+        Body::write(&mut self.emitter, self.span, places, site, roots)
+    }
+
+    /// Vector registers of accumulators and, at 256 bits, of the mask of the last lanes.
+    fn reserved(&self, lanes: Lanes) -> impl Iterator<Item = u8> + use<> {
+        let best = self.accumulators.iter().map(|accumulator| accumulator.best);
+        let places = self.accumulators.iter().filter_map(|accumulator| accumulator.place);
+        let mut reserved: Vec<u8> = best.chain(places).map(|vector| vector.0).collect();
+        if let (Lanes::Masked(mask), Width::Bits256) = (lanes, self.width) {
+            reserved.push(mask);
+        }
+        reserved.into_iter()
+    }
+
+    /// How many vectors each turn of the loop over lanes works on.
+    pub(super) fn copies(&self) -> usize {
+        let steps: usize = self.roots().iter().map(|roots| self.steps(roots)).sum();
+        let groups = match self.span.lanes {
+            Count::Fixed(lanes) => (lanes / self.width.lanes()).max(1),
+            Count::Argument(_) => usize::MAX,
+        };
+        let wanted = match self.span.over {
+            Over::Nothing => match steps {
+                0..=8 => 4,
+                9..=20 => 2,
+                _ => 1,
+            },
+            // Several vectors keep a loop over the window busy.
+            Over::Window if self.written_out_window(STREAMS).is_none() => STREAMS,
+            Over::Window => 1,
+            Over::Lanes => STREAMS,
+        };
+        let fitting = self.width.registers() / 2 / self.accumulators_per_copy().max(1);
+        wanted.min(groups).min(fitting.max(1))
+    }
+
+    pub(super) fn accumulators_per_copy(&self) -> usize {
+        let registers = self.span.reducers.iter().map(|reducer| match reducer {
+            Reducer::MaxWithPlace(_) => 2,
+            Reducer::Sum(_) | Reducer::Max(_) => 1,
+        });
+        registers.sum()
+    }
+
+    pub(super) fn steps(&self, roots: &[Step]) -> usize {
+        let ready = vec![false; self.span.nodes.len()];
+        Order::new(self.span, roots, &ready, true).steps.len()
+    }
+
+    /// Everything for some vectors: the window's reduction if there is one, and the stores.
+    pub(super) fn elements(&mut self, group: &Group) -> Written {
+        let span = self.span;
+        let stores: Vec<Step> = (0..span.stores.len()).map(Step::Store).collect();
+        let still = vec![0; span.window.len()];
+        if span.over == Over::Nothing {
+            for site in group.sites(self.width, &still, WindowIndex::Known(0)) {
+                self.body(&[], &[], &site, &stores)?;
+            }
+            return Ok(());
+        }
+        let streams = self.take_accumulators(group.copies, group.lanes)?;
+        self.window(group, &mut |walk, step, index| {
+            walk.accumulate(&streams, &group.sites(walk.width, step, index))
+        })?;
+        let sites = group.sites(self.width, &still, WindowIndex::Known(0));
+        for (site, stream) in sites.iter().zip(&streams) {
+            let results = self.results(stream);
+            self.body(&[], &results, site, &stores)?;
+        }
+        self.accumulators.clear();
+        Ok(())
+    }
+
+    /// One step of the window added to every reduction.
+    fn accumulate(&mut self, streams: &[Vec<Accumulator>], sites: &[Site]) -> Written {
+        let roots: Vec<Step> = (0..self.span.reducers.len()).map(Step::Reduce).collect();
+        for (site, stream) in sites.iter().zip(streams) {
+            self.body(stream, &[], site, &roots)?;
+        }
+        Ok(())
+    }
+
+    /// Nodes of `finish` that are accumulators.
+    fn results(&self, stream: &[Accumulator]) -> Vec<Held> {
+        let of = |(index, node): (usize, &Node)| match *node {
+            Node::Reduced(reducer) => Some(Held { node: Some(index), register: stream[reducer].best.0 }),
+            Node::Place(reducer) => {
+                stream[reducer].place.map(|place| Held { node: Some(index), register: place.0 })
+            }
+            _ => None,
+        };
+        self.span.nodes.iter().enumerate().filter_map(of).collect()
+    }
+
+    /// Registers for accumulators, with what a reduction starts from.
+    fn take_accumulators(&mut self, streams: usize, lanes: Lanes) -> Result<Vec<Vec<Accumulator>>, String> {
+        let mut free: Vec<u8> = (0..self.width.registers() as u8)
+            .rev()
+            .filter(|&register| self.held.iter().all(|held| held.register != register))
+            .filter(|&register| self.width == Width::Bits512 || lanes != Lanes::Masked(register))
+            .filter(|&register| self.width == Width::Bits512 || register != self.mask())
+            .collect();
+        let mut next = || free.pop().map(Vector).ok_or("more reductions than registers");
+        let mut all = Vec::new();
+        for _ in 0..streams {
+            let mut stream = Vec::new();
+            for reducer in &self.span.reducers {
+                let best = next()?;
+                let place = match reducer {
+                    Reducer::MaxWithPlace(_) => Some(next()?),
+                    Reducer::Sum(_) | Reducer::Max(_) => None,
+                };
+                stream.push(Accumulator { best, place });
+            }
+            all.push(stream);
+        }
+        for stream in &all {
+            for (accumulator, reducer) in stream.iter().zip(&self.span.reducers) {
+                match reducer {
+                    Reducer::Sum(_) => self.emitter.zero(accumulator.best),
+                    Reducer::Max(_) | Reducer::MaxWithPlace(_) => {
+                        self.emitter.load_number(accumulator.best, f32::NEG_INFINITY);
+                    }
+                }
+                if let Some(place) = accumulator.place {
+                    self.emitter.zero(place);
+                }
+            }
+        }
+        self.accumulators = all.concat();
+        Ok(all)
+    }
+
+    pub(super) fn fold_lanes(&mut self) -> Written {
+        let copies = self.copies();
+        let streams = self.take_accumulators(copies, Lanes::All)?;
+        let all = Group { lane: 0, is_known: true, lanes: Lanes::All, copies: 1 };
+        self.window(&all, &mut |walk, step, index| {
+            walk.keep(walk.span.window.len(), &mut |walk| {
+                walk.lanes(copies, &mut |walk, group| {
+                    walk.accumulate(&streams, &group.sites(walk.width, step, index))
+                })
+            })
+        })?;
+        let [temporary, other] = self.two_free()?;
+        for (index, &reducer) in self.span.reducers.iter().enumerate() {
+            let best = streams[0][index].best;
+            for stream in &streams[1..] {
+                combine(&mut self.emitter, reducer, best, stream[index].best, temporary);
+            }
+            // Each lane meets all others: first those half a vector away.
+            let lanes = self.width.lanes();
+            let mut distance = lanes / 2;
+            while distance > 0 {
+                let order = (0..lanes).map(|lane| ((lane + distance) % lanes) as u32).collect();
+                let order = self.emitter.constant(order);
+                self.emitter.load(temporary, order, Lanes::All);
+                self.emitter.permute(other, temporary, best);
+                combine(&mut self.emitter, reducer, best, other, temporary);
+                distance /= 2;
+            }
+        }
+        self.accumulators = streams[0].clone();
+        let results = self.results(&streams[0]);
+        let still = vec![0; self.span.window.len()];
+        let stores: Vec<Step> = (0..self.span.stores.len()).map(Step::Store).collect();
+        let lanes = Lanes::Masked(self.mask());
+        let site = Site { lane: 0, is_known: true, lanes, step: still, window_index: WindowIndex::Known(0) };
+        self.emitter.mask_of_first(self.mask(), 1, ADDRESS);
+        self.body(&[], &results, &site, &stores)?;
+        Ok(())
+    }
+
+    /// Two vector registers that nothing holds.
+    fn two_free(&self) -> Result<[Vector; 2], String> {
+        let is_free = |register: &u8| {
+            let held = self.held.iter().any(|held| held.register == *register);
+            let accumulates = self.accumulators.iter().any(|accumulator| accumulator.best.0 == *register);
+            !held && !accumulates
+        };
+        let mut free = (0..self.width.registers() as u8).filter(is_free);
+        match (free.next(), free.next()) {
+            (Some(a), Some(b)) => Ok([Vector(a), Vector(b)]),
+            _ => Err("more reductions than registers".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Maps whose code must spill, keep an order, or be shared.
+
+use super::super::Width;
+use super::super::map::{Argument, Span, build};
+use super::{call, widths};
+use crate::kernel::{Address, BufferId, Extent, Map, MapBuilder, Reducer, Stmt};
+
+fn finished(map: MapBuilder) -> Map {
+    match map.finish() {
+        Stmt::Map(map) => *map,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn at(buffer: usize, element: usize) -> Address {
+    Address::start(BufferId(buffer)).offset(element)
+}
+
+/// Runs a map on buffers, at a batch size.
+fn run(map: &Map, width: Width, batch: usize, buffers: &mut [Vec<f32>]) {
+    let (span, arguments) = Span::of(map);
+    let code = build(&span, width).unwrap();
+    let mut table: Vec<usize> = arguments
+        .iter()
+        .map(|argument| match argument {
+            Argument::Pointer(Address { buffer, offset }) => {
+                buffers[buffer.index()].as_mut_ptr().addr() + 4 * offset.constant as usize
+            }
+            Argument::Count(Extent::Batch(count)) => batch * count,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    call(&code, table.as_mut_ptr().addr(), 0);
+}
+
+/// Every sum needs every difference, and there are more of them than registers.
+#[test]
+fn values_that_do_not_fit_the_registers() {
+    const COUNT: usize = 44;
+    const LANES: usize = 53;
+    let mut map = MapBuilder::new(Extent::Fixed(LANES));
+    let loads: Vec<_> = (0..COUNT).map(|index| map.load(at(0, index * LANES), 1)).collect();
+    let differences: Vec<_> =
+        (0..COUNT).map(|index| map.subtract(loads[index], loads[(index + 1) % COUNT])).collect();
+    for row in 0..3 {
+        let mut sum = differences[row];
+        for column in 0..COUNT {
+            let factor = map.constant(((row * column) % 5) as f64);
+            let term = map.multiply(differences[column], factor);
+            sum = map.add(sum, term);
+        }
+        map.store(at(1, row * LANES), 1, sum);
+    }
+    let map = finished(map);
+    for width in widths() {
+        let x: Vec<f32> = (0..COUNT * LANES).map(|index| (index * index % 23) as f32).collect();
+        let mut buffers = [x.clone(), vec![f32::NAN; 3 * LANES + 1]];
+        run(&map, width, 1, &mut buffers);
+        let difference =
+            |index: usize, lane: usize| x[index * LANES + lane] - x[(index + 1) % COUNT * LANES + lane];
+        for row in 0..3 {
+            for lane in 0..LANES {
+                let terms = (0..COUNT).map(|column| difference(column, lane) * ((row * column) % 5) as f32);
+                let expected = difference(row, lane) + terms.sum::<f32>();
+                assert_eq!(buffers[1][row * LANES + lane], expected, "{width:?} row {row} lane {lane}");
+            }
+        }
+        assert!(buffers[1][3 * LANES].is_nan());
+    }
+}
+
+/// The second result needs what the first overwrites.
+#[test]
+fn results_in_the_place_of_operands() {
+    for lanes in [Extent::Fixed(5), Extent::Fixed(16), Extent::Batch(1)] {
+        let mut map = MapBuilder::new(lanes);
+        let (a, b) = (map.load(at(0, 0), 1), map.load(at(1, 0), 1));
+        let sum = map.add(a, b);
+        map.store(at(0, 0), 1, sum);
+        let difference = map.subtract(a, b);
+        map.store(at(1, 0), 1, difference);
+        let map = finished(map);
+        for width in widths() {
+            let count = match lanes {
+                Extent::Fixed(count) => count,
+                _ => 217,
+            };
+            let x: Vec<f32> = (0..count).map(|index| index as f32).collect();
+            let mut buffers = [x, vec![2.0; count]];
+            run(&map, width, count, &mut buffers);
+            for index in 0..count {
+                let results = (buffers[0][index], buffers[1][index]);
+                assert_eq!(results, (index as f32 + 2.0, index as f32 - 2.0), "{width:?} {lanes:?} {index}");
+            }
+        }
+    }
+}
+
+/// Windows of every number of loops, short and long, over vectors of every length.
+#[test]
+fn sums_over_windows_and_lanes() {
+    for (window, strides) in
+        [(vec![3], vec![40]), (vec![2, 250], vec![7, 1]), (vec![2, 30, 40], vec![3, 2, 1])]
+    {
+        for lanes in [1, 7, 8, 16, 40, 300] {
+            let steps: usize = window.iter().product();
+            let extents: Vec<Extent> = window.iter().map(|&count| Extent::Fixed(count)).collect();
+            let mut over_window = MapBuilder::new(Extent::Fixed(lanes)).window(&extents);
+            let element = over_window.load_window(at(0, 0), 1, &strides);
+            let sum = over_window.fold_window(&[Reducer::Sum(element)])[0];
+            over_window.store(at(1, 0), 1, sum);
+            let mut over_all = MapBuilder::new(Extent::Fixed(lanes)).window(&extents);
+            let element = over_all.load_window(at(0, 0), 1, &strides);
+            let results = over_all.fold_lanes(&[Reducer::Sum(element), Reducer::Max(element)]);
+            over_all.store(at(1, 0), 0, results[0]);
+            over_all.store(at(1, 1), 0, results[1]);
+            let (over_window, over_all) = (finished(over_window), finished(over_all));
+
+            let reach: usize = window.iter().zip(&strides).map(|(count, stride)| (count - 1) * stride).sum();
+            let x: Vec<f32> = (0..reach + lanes).map(|index| (index % 7) as f32 - 2.0).collect();
+            let element = |step: usize, lane: usize| {
+                let (mut rest, mut place) = (step, lane);
+                for (&count, stride) in window.iter().zip(&strides).rev() {
+                    place += rest % count * stride;
+                    rest /= count;
+                }
+                x[place]
+            };
+            let sums: Vec<f32> =
+                (0..lanes).map(|lane| (0..steps).map(|step| element(step, lane)).sum()).collect();
+            let largest = (0..lanes).flat_map(|lane| (0..steps).map(move |step| (step, lane)));
+            let largest = largest.map(|(step, lane)| element(step, lane)).fold(f32::MIN, f32::max);
+            for width in widths() {
+                let mut buffers = [x.clone(), vec![f32::NAN; lanes]];
+                run(&over_window, width, 1, &mut buffers);
+                assert_eq!(buffers[1], sums, "{width:?} {window:?} over {lanes}");
+                let mut buffers = [x.clone(), vec![f32::NAN; 2]];
+                run(&over_all, width, 1, &mut buffers);
+                assert_eq!(buffers[1], [sums.iter().sum(), largest], "{width:?} {window:?} and {lanes}");
+            }
+        }
+    }
+}
+
+#[test]
+fn maps_that_differ_in_places_alone_share_a_function() {
+    let scaled = |from: Address, to: Address, factor: f64| {
+        let mut map = MapBuilder::new(Extent::Fixed(100));
+        let (x, next) = (map.load(from.clone(), 1), map.load(from.offset(5), 1));
+        let sum = map.add(x, next);
+        let factor = map.constant(factor);
+        let y = map.multiply(sum, factor);
+        map.store(to, 1, y);
+        Span::of(&finished(map))
+    };
+    let (first, arguments) = scaled(at(0, 0), at(1, 0), 2.0);
+    assert_eq!(arguments.len(), 2, "loads at a constant distance share a pointer");
+    assert_eq!(first, scaled(at(7, 30), at(2, 4), 2.0).0);
+    assert_ne!(first, scaled(at(0, 0), at(1, 0), 3.0).0);
+    assert_ne!(first, scaled(at(0, 0), at(0, 200), 2.0).0, "what is stored may not be read late");
+}
+
+/// What there is no wide code for is refused, and so left to narrow vectors.
+#[test]
+fn results_far_apart_are_refused() {
+    let mut map = MapBuilder::new(Extent::Fixed(40));
+    let x = map.load(at(0, 0), 1);
+    map.store(at(1, 0), 3, x);
+    let (span, _) = Span::of(&finished(map));
+    for width in widths() {
+        assert!(build(&span, width).is_err());
+    }
+}
