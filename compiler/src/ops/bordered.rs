@@ -168,7 +168,7 @@ impl Bordered {
 }
 
 /// `inside` where a row is one of the axis' inputs, else `outside`; without a question where it always is.
-fn within(axis: &Axis, row: Affine, inside: Vec<Stmt>, outside: Vec<Stmt>) -> Vec<Stmt> {
+pub(crate) fn within(axis: &Axis, row: Affine, inside: Vec<Stmt>, outside: Vec<Stmt>) -> Vec<Stmt> {
     if !axis.leaves_input() {
         return inside;
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{KernelDraft, Lowering, Size};
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
-use crate::kernel::{Address, Affine, BufferId, Extent, MapBuilder, Split, Var};
+use crate::kernel::{Address, BufferId, Extent, MapBuilder, Split, Var};
 use crate::ops::Op;
 use crate::shape::{DType, Shape};
 
@@ -312,9 +312,4 @@ pub(super) fn join_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
             first += own.channels;
         }
     }
-}
-
-/// A sum of loop variables, each times its factor.
-pub(crate) fn sum(terms: &[(Var, usize)]) -> Affine {
-    terms.iter().fold(Affine::default(), |sum, &(var, factor)| sum.plus(var, factor))
 }

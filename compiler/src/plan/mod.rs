@@ -17,7 +17,6 @@ use std::collections::{HashMap, HashSet};
 
 pub use axis::{AxisReduction, AxisView};
 pub use cover::Cover;
-pub(crate) use layout::sum;
 pub use layout::{Layout, Layouts, View};
 pub use lowering::{KernelDraft, Lower, Lowering};
 pub(crate) use lowering::{copy_span, fill};

@@ -99,8 +99,6 @@ pub(super) enum Binary {
     /// The second operand where the first is not smaller, and where one is not a number.
     Minimum,
     And,
-    /// The second operand without the bits of the first.
-    AndNot,
     Or,
     Xor,
     AddIntegers,
@@ -125,7 +123,6 @@ impl Binary {
                 (Code::VEX_Vminps_ymm_ymm_ymmm256, Code::EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae)
             }
             Binary::And => (Code::VEX_Vandps_ymm_ymm_ymmm256, Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32),
-            Binary::AndNot => (Code::VEX_Vandnps_ymm_ymm_ymmm256, Code::EVEX_Vpandnd_zmm_k1z_zmm_zmmm512b32),
             Binary::Or => (Code::VEX_Vorps_ymm_ymm_ymmm256, Code::EVEX_Vpord_zmm_k1z_zmm_zmmm512b32),
             Binary::Xor => (Code::VEX_Vxorps_ymm_ymm_ymmm256, Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32),
             Binary::AddIntegers => {
@@ -146,8 +143,6 @@ pub(super) enum Fused {
     Accumulate,
     /// `to ← to·a + b`.
     MultiplyThenAdd,
-    /// `to ← to − a·b`.
-    AccumulateNegative,
 }
 
 impl Fused {
@@ -158,9 +153,6 @@ impl Fused {
             }
             Fused::MultiplyThenAdd => {
                 (Code::VEX_Vfmadd213ps_ymm_ymm_ymmm256, Code::EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er)
-            }
-            Fused::AccumulateNegative => {
-                (Code::VEX_Vfnmadd231ps_ymm_ymm_ymmm256, Code::EVEX_Vfnmadd231ps_zmm_k1z_zmm_zmmm512b32_er)
             }
         };
         pick(width, narrow, wide)

@@ -41,8 +41,6 @@ struct Registers {
     vectors: usize,
     /// Accumulators.
     sums: usize,
-    /// What one step loads for all rows: vectors of the right operand.
-    shared: usize,
     /// The register for an element or vector of the left operand.
     left: usize,
     /// The first register behind these.
@@ -56,7 +54,7 @@ impl Registers {
             Form::Broadcast => (tile.rows * vectors, vectors),
             Form::Dot => (tile.rows * tile.columns, tile.columns),
         };
-        Registers { vectors, sums, shared, left: sums + shared, free: sums + shared + 1 }
+        Registers { vectors, sums, left: sums + shared, free: sums + shared + 1 }
     }
 
     fn masks(tile: &Tile, width: Width) -> usize {
@@ -261,7 +259,8 @@ impl TileEmitter<'_> {
         for (index, reduction) in self.tile.reduction.iter().enumerate().skip(level) {
             let innermost = index + 1 == self.tile.reduction.len();
             let count = reduction.count.unwrap_or(usize::MAX / 2);
-            let count = if innermost && self.tile.form == Form::Dot { count.div_ceil(self.lanes()) } else { count };
+            let count =
+                if innermost && self.tile.form == Form::Dot { count.div_ceil(self.lanes()) } else { count };
             steps = count.saturating_mul(steps);
         }
         steps.saturating_mul(self.registers.sums)
@@ -417,8 +416,10 @@ impl TileEmitter<'_> {
         }
         for row in 0..rows {
             for vector in 0..self.registers.vectors {
-                let from =
-                    Memory::at(Register::RSP, row as i64 * row_bytes + vector as i64 * self.emit.width.bytes());
+                let from = Memory::at(
+                    Register::RSP,
+                    row as i64 * row_bytes + vector as i64 * self.emit.width.bytes(),
+                );
                 let lanes = self.columns_of(vector);
                 self.emit.load(self.result(row, vector), from, lanes);
             }

@@ -96,6 +96,18 @@ impl Packed {
 }
 
 impl Packing<'_> {
+    /// The place of the tap that a variable counts along an axis whose taps are `scale` apart.
+    pub(super) fn tap(
+        &self,
+        offset: Affine,
+        var: Var,
+        (first, _, every): (usize, usize, usize),
+        scale: usize,
+    ) -> Affine {
+        let offset = offset.offset(first * scale);
+        if self.reversed { offset.minus_var(var, every * scale) } else { offset.plus(var, every * scale) }
+    }
+
     /// Adds the kernel that packs the weights, and says where they are.
     /// So many outputs lie side by side.
     pub(super) fn lower(&self, lowering: &mut Lowering<'_>, node: &Node, block_outputs: usize) -> Packed {
@@ -107,18 +119,13 @@ impl Packing<'_> {
         let blocks = Cover::exact(self.outputs, block_outputs);
         let (g, block, c) = (draft.var(), draft.var(), draft.var());
         let (row, column) = (draft.var(), draft.var());
-        let tap = |offset: Affine, var: Var, first: usize, every: usize, scale: usize| {
-            let offset = offset.offset(first * scale);
-            if self.reversed { offset.minus_var(var, every * scale) } else { offset.plus(var, every * scale) }
-        };
         let from = Address::start(lowering.address(self.weight).buffer);
         let body = blocks.branch(block, |first, width| {
             let mut offset = Affine::default()
                 .plus(g, self.group_stride)
                 .plus_scaled(first, self.output_stride)
                 .plus(c, self.input_stride);
-            offset = tap(offset, row, rows.0, rows.2, self.row);
-            offset = tap(offset, column, columns.0, columns.2, 1);
+            offset = self.tap(self.tap(offset, row, rows, self.row), column, columns, 1);
             let [row_step, column_step, input_step] = match self.layout {
                 Layout::ChannelsLast => [columns.1 * self.inputs, self.inputs, 1],
                 Layout::ChannelsFirst => [columns.1, 1, rows.1 * columns.1],

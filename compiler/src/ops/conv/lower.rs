@@ -2,7 +2,7 @@
 
 use super::correlation::{Packing, Phase, backward_phases};
 use super::direct::{Direct, Target, epilogue_operands};
-use super::{Conv, ConvGradInput, ConvGradWeight, im2col, planes, weight_gradient};
+use super::{Conv, ConvGradInput, ConvGradWeight, depthwise, im2col, planes, weight_gradient};
 use crate::graph::Node;
 use crate::kernel::{Extent, Split, Stmt};
 use crate::ops::bordered::forward_axes;
@@ -102,6 +102,11 @@ impl Lower for ConvGradInput {
 
 /// Convolves by the algorithm that the options ask for, or that takes the least time.
 fn convolve(direct: &Direct<'_>, lowering: &mut Lowering<'_>, node: &Node, packing: &Packing<'_>) {
+    if direct.is_depthwise() {
+        let weights = packing.by_tap(lowering, node);
+        let draft = lowering.draft(node, "depthwise: vectors along the channels");
+        return direct.depthwise(lowering, draft, weights);
+    }
     let (vectors, options) = (lowering.vectors, lowering.options);
     let tiling = direct.tiling(vectors, options.threads);
     let winograd = match (options.accuracy, options.convolution) {
@@ -195,6 +200,8 @@ impl Lower for ConvGradWeight {
         let few = |value| lowering.preferred_layout(value) == Layout::ChannelsFirst;
         if node.operands.iter().all(|&value| few(value)) {
             im2col::grad_weight(self, lowering, node);
+        } else if depthwise::is_weight_gradient(self, lowering, node) {
+            depthwise::weight_gradient(self, lowering, node);
         } else {
             weight_gradient::lower(self, lowering, node);
         }

@@ -3,6 +3,8 @@
 #[cfg(feature = "codegen")]
 mod correlation;
 #[cfg(feature = "codegen")]
+mod depthwise;
+#[cfg(feature = "codegen")]
 mod direct;
 mod gradient;
 #[cfg(feature = "codegen")]
