@@ -1,10 +1,11 @@
 //! Settings that cannot be had are refused in words.
 
-use windlass_compiler::codegen::CodegenError;
+use windlass_compiler::codegen::{CodegenError, available_vector_bits};
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Layer;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileError, CompileOptions, MAX_THREADS, compile};
+use windlass_compiler::plan::{Features, PlanOptions};
 use windlass_runtime::Error;
 use windlass_runtime::executor::{Binding, Executor};
 
@@ -17,12 +18,19 @@ fn refused(options: &CompileOptions) -> CompileError {
 #[test]
 fn vector_widths_without_code() {
     let mut options = CompileOptions::default();
-    for bits in [0, 64, 100, 256, 512] {
+    for bits in [0, 64, 100, 1024] {
         options.plan.vector_bits = Some(bits);
         assert_eq!(refused(&options), CompileError::Codegen(CodegenError::VectorWidth { bits }));
     }
-    options.plan.vector_bits = Some(128);
-    compile(&network(&[4], &[Layer::linear(2)]), Mode::Inference, &options, &Dump::none()).unwrap();
+    for bits in available_vector_bits() {
+        options.plan.vector_bits = Some(bits);
+        compile(&network(&[4], &[Layer::linear(2)]), Mode::Inference, &options, &Dump::none()).unwrap();
+        if bits > 128 {
+            let baseline = PlanOptions { features: Features::Baseline, ..options.plan };
+            let options = CompileOptions { plan: baseline, ..options };
+            assert_eq!(refused(&options), CompileError::Codegen(CodegenError::BaselineVectors { bits }));
+        }
+    }
 }
 
 #[test]

@@ -44,9 +44,9 @@ fn values_that_do_not_fit_the_registers() {
         (0..COUNT).map(|index| map.subtract(loads[index], loads[(index + 1) % COUNT])).collect();
     for row in 0..3 {
         let mut sum = differences[row];
-        for column in 0..COUNT {
+        for (column, &difference) in differences.iter().enumerate() {
             let factor = map.constant(((row * column) % 5) as f64);
-            let term = map.multiply(differences[column], factor);
+            let term = map.multiply(difference, factor);
             sum = map.add(sum, term);
         }
         map.store(at(1, row * LANES), 1, sum);
