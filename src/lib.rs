@@ -46,6 +46,9 @@
 //! assert_eq!(scores.shape(), [3, 10]);
 //! let scores = model.forward(&[0.5; 2 * 28 * 28])?; // a slice holds as many items as fit
 //! assert_eq!(scores.shape(), [2, 10]);
+//! let mut elements = [0.0; 2 * 10];
+//! model.forward_into(&[0.5; 2 * 28 * 28], &mut [&mut elements])?; // into memory that is there already
+//! assert_eq!(scores.as_slice(), Some(&elements[..]));
 //!
 //! // Where the time goes, kernel by kernel.
 //! let profile = model.profile(&[0.5; 2 * 28 * 28], 10)?;

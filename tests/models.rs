@@ -379,6 +379,24 @@ fn the_number_of_threads_changes_no_more_than_rounding() -> Outcome {
 }
 
 #[test]
+fn results_go_into_memory_that_is_there() -> Outcome {
+    let model: Model<Pair> = Model::with_options(5, &serial())?;
+    let (left, right) = (noise(6, 1), noise(9, 2));
+    let expected = model.forward(PairInputs::new(&left, &right))?;
+    let (mut sum, mut scores) = (vec![f32::NAN; 6], vec![f32::NAN; 12]);
+    model.forward_into(PairInputs::new(&left, &right), &mut [&mut sum, &mut scores])?;
+    assert_eq!((expected.sum.as_slice(), expected.scores.as_slice()), (Some(&sum[..]), Some(&scores[..])));
+
+    let refused = |outputs: &mut [&mut [f32]]| {
+        model.forward_into(PairInputs::new(&left, &right), outputs).expect_err("it does not fit").to_string()
+    };
+    assert_eq!(refused(&mut [&mut sum]), "`Pair` needs memory for 2 outputs but was given memory for 1");
+    let message = refused(&mut [&mut sum, &mut scores[..11]]);
+    assert_eq!(message, "`scores` needs 12 elements of type f32 but was given 11 elements");
+    Ok(())
+}
+
+#[test]
 fn a_profile_names_every_kernel_and_profiling_a_trainer_trains() -> Outcome {
     let model: Model<Images> = Model::with_options(3, &serial())?;
     let (all, labels) = (images(5, 4), labels(5));
@@ -388,6 +406,8 @@ fn a_profile_names_every_kernel_and_profiling_a_trainer_trains() -> Outcome {
     let steps: Vec<&str> = model.program().run_steps().iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, steps);
     assert!(profile.to_string().contains("c1.conv"), "{profile}");
+    // Whatever else happens, every kernel reads or writes something.
+    assert!(profile.kernels.iter().all(|kernel| kernel.bytes > 0), "{profile}");
 
     let mut trainer = Trainer::new(model, TrainerOptions::default())?;
     let profile = trainer.profile(&all, &labels, 4)?;

@@ -116,26 +116,7 @@ impl<N: Network> Model<N> {
     /// Runs the network on a batch of any size and writes the results to memory that is there already: for each output,
     /// in the order of declaration, the elements of all items, the last axis fastest.
     ///
-    /// ```
-    /// # mod windlass {
-    /// #     pub use ndarray;
-    /// #     pub use windlass_compiler::graph::Graph;
-    /// #     pub use windlass_runtime::network::{Input, Network};
-    /// # }
-    /// # fn predict<N: windlass::Network>(
-    /// #     model: &windlass_runtime::Model<N>,
-    /// #     points: &[f32],
-    /// # ) -> Result<(), windlass_runtime::Error>
-    /// # where
-    /// #     for<'a> &'a [f32]: Into<N::Inputs<'a>>,
-    /// # {
-    /// let mut scores = vec![0.0; 2 * 10];
-    /// for pair in points.chunks_exact(2) {
-    ///     model.forward_into(pair, &mut [&mut scores])?; // asks for no memory, but on the first run
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// Once a batch of that size has been run, it asks for no memory.
     ///
     /// # Errors
     /// As [`Model::forward`], and [`Error::Binding`] for another number of outputs or of their elements.

@@ -46,9 +46,9 @@ pub struct KernelTime {
     pub flops: u64,
     /// Bytes one run reads and writes outside the threads' scratch, each number once for reading and once for writing.
     pub bytes: u64,
-    /// The least time the machine needs for such a kernel over the time it took: 1 is as good as it gets. Kernels that
-    /// find their numbers in the first cache may exceed it. `None` without a machine, or when it was too quick for the
-    /// clock.
+    /// The least time the machine needs for so many operations and bytes, over the time the kernel took: 1 is as good as it
+    /// gets. Kernels whose algorithm needs fewer operations, or that find their numbers in the first cache, may exceed it.
+    /// `None` without a machine, or when it was too quick for the clock.
     pub roofline: Option<f64>,
 }
 

@@ -43,7 +43,7 @@ pub(super) fn write(network: &str, symbols: &[Symbol]) {
 }
 
 fn lines(network: &str, symbols: &[Symbol]) -> String {
-    let line = |Symbol { address, bytes, name }: &Symbol| format!("{address:x} {bytes:x} {network} {name}\n");
+    let line = |Symbol { address, bytes, name }: &Symbol| format!("{address:x} {bytes:x} {network}:{name}\n");
     symbols.iter().map(line).collect()
 }
 
@@ -59,7 +59,7 @@ mod tests {
         ];
         assert_eq!(
             lines("LeNet", &symbols),
-            "7f001000 140 LeNet run0:c1.conv\n7f002000 40 LeNet tile0:8x48\n"
+            "7f001000 140 LeNet:run0:c1.conv\n7f002000 40 LeNet:tile0:8x48\n"
         );
     }
 }

@@ -29,7 +29,7 @@ pub enum Accuracy {
     Strict,
 }
 
-/// The algorithm of convolutions on images with their channels last.
+/// The algorithm of convolutions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Convolution {
@@ -38,6 +38,8 @@ pub enum Convolution {
     ByCost,
     /// Direct convolution.
     Direct,
+    /// On images with their channels first, products on gathered patches; direct convolution on others.
+    Im2col,
     /// Winograd's method with so many results along each axis, 2 or 4, wherever it is possible: windows of 3×3 and 5×5 at
     /// stride 1.
     Winograd(usize),
@@ -67,7 +69,7 @@ pub struct PlanOptions {
     pub layouts: Layouts,
     /// How convolutions get their patches, on images with their channels first.
     pub im2col: Im2col,
-    /// The algorithm of convolutions on images with their channels last.
+    /// The algorithm of convolutions.
     pub convolution: Convolution,
     /// How closely results must follow the sums as written.
     pub accuracy: Accuracy,

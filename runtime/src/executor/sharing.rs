@@ -5,15 +5,15 @@
 
 use windlass_compiler::codegen::{Step, Units};
 
-/// Operations a thread does in a nanosecond, about: in products of middling size, with vectors of 128 bits or more.
-const FLOPS_PER_NANOSECOND: f64 = 40.0;
+/// Operations a thread does in a nanosecond, about: in products of middling size, with wide vectors.
+const FLOPS_PER_NANOSECOND: f64 = 80.0;
 
 /// Bytes a thread reads and writes in a nanosecond, about, when they lie in its own caches.
-const BYTES_PER_NANOSECOND: f64 = 64.0;
+const BYTES_PER_NANOSECOND: f64 = 100.0;
 
 /// What a step must take on one thread to be shared. Telling the others and waiting for them takes about one microsecond;
 /// much of the rest is for what they read and wrote before, which has to travel between caches.
-const WORTH_SHARING_NANOSECONDS: f64 = 5_000.0;
+const WORTH_SHARING_NANOSECONDS: f64 = 8_000.0;
 
 /// Which of some steps are shared among threads.
 #[derive(Debug)]
@@ -109,9 +109,9 @@ mod tests {
     #[test]
     fn time_grows_with_the_batch() {
         let smallest = |fixed, per_item| smallest_lasting_batch(fixed, per_item, 1.0);
-        assert_eq!(smallest(0, 1_000), 5);
-        assert_eq!(smallest(1_500, 1_000), 4);
-        assert_eq!((smallest(5_000, 0), smallest(4_999, 0)), (1, usize::MAX));
+        assert_eq!(smallest(0, 1_000), 8);
+        assert_eq!(smallest(1_500, 1_000), 7);
+        assert_eq!((smallest(8_000, 0), smallest(7_999, 0)), (1, usize::MAX));
     }
 
     #[test]

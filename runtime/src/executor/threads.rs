@@ -17,9 +17,10 @@ use crate::error::Error;
 /// its caller does between two runs in a row. Waking it later costs the system's time.
 const AWAKE: Duration = Duration::from_micros(60);
 
-/// How long a thread waits with its core to itself; then it lets others run in between. With more threads than cores,
-/// what it waits for may need that core.
-const IMPOLITE: Duration = Duration::from_micros(2);
+/// How long a thread waits with its core to itself; then it lets others run in between. With more threads than cores, what
+/// it waits for may need that core. Much shorter, and a busy process beside this one would take the core at every wait,
+/// each time for as long as the system lets it.
+const IMPOLITE: Duration = Duration::from_micros(20);
 
 /// Looks at memory between two looks at the clock.
 const SPINS: usize = 16;
@@ -46,13 +47,29 @@ pub(super) struct Turn<'t> {
 /// What caller and workers share.
 struct Team {
     posted: CachePadded<Posted>,
-    /// Workers that have not finished the posted task.
+    /// Parts of the posted task that are not finished, but for the caller's own; at first, workers that do not run yet.
     unfinished: CachePadded<AtomicUsize>,
-    /// For each worker, whether it may have gone to sleep.
-    asleep: Vec<CachePadded<AtomicBool>>,
+    workers: Vec<CachePadded<Worker>>,
     /// Whether a worker's part of a task ended in a panic.
     panicked: AtomicBool,
     ending: AtomicBool,
+}
+
+/// What caller and one worker know of each other.
+#[derive(Debug, Default)]
+struct Worker {
+    /// Whether it may have gone to sleep.
+    asleep: AtomicBool,
+    /// The number of the last task of which its part was taken, by itself or by the caller, who takes those of workers
+    /// that come too late.
+    taken: AtomicUsize,
+}
+
+impl Worker {
+    /// Takes the part of a task, unless it is taken already.
+    fn take(&self, task: usize) -> bool {
+        self.taken.compare_exchange(task - 1, task, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
 }
 
 /// The latest task, on one cache line with its number.
@@ -62,25 +79,26 @@ struct Posted {
     task: UnsafeCell<Option<&'static Task<'static>>>,
 }
 
-// SAFETY: the one thing in it that is not `Sync` is the task. The caller writes it while no worker reads it: all have
-// finished the last one. Workers read it after they have seen the count that was stored after it.
+// SAFETY: the one thing in it that is not `Sync` is the task. The caller writes it while no worker reads it: all parts of
+// the last one are finished. Workers read it after they have taken a part, so that it cannot end before they finish, and
+// have seen the count that was stored after it.
 unsafe impl Sync for Posted {}
 
 impl std::fmt::Debug for Team {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Team").field("workers", &self.asleep.len()).finish_non_exhaustive()
+        f.debug_struct("Team").field("workers", &self.workers.len()).finish_non_exhaustive()
     }
 }
 
 impl Threads {
-    /// Starts all but the first of so many threads.
+    /// Starts all but the first of so many threads, and waits until they run: no task waits for a thread to start.
     pub(super) fn new(count: usize) -> Result<Self, Error> {
         let workers = count - 1;
         let posted = Posted { count: AtomicUsize::new(0), task: UnsafeCell::new(None) };
         let team = Arc::new(Team {
             posted: CachePadded::new(posted),
             unfinished: CachePadded::new(AtomicUsize::new(0)),
-            asleep: (0..workers).map(|_| CachePadded::new(AtomicBool::new(false))).collect(),
+            workers: (0..workers).map(|_| CachePadded::default()).collect(),
             panicked: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         });
@@ -88,12 +106,14 @@ impl Threads {
         let mut threads = Threads { team, workers: Vec::with_capacity(workers), turn: Mutex::new(()) };
         for worker in 0..workers {
             let team = Arc::clone(&threads.team);
+            team.unfinished.fetch_add(1, Ordering::Relaxed);
             let handle = std::thread::Builder::new()
                 .name(format!("windlass-{}", worker + 1))
                 .spawn(move || team.work(worker))
                 .map_err(|error| Error::Threads { count, reason: error.to_string() })?;
             threads.workers.push(handle);
         }
+        drop(Finish(&threads.team));
         Ok(threads)
     }
 
@@ -105,10 +125,10 @@ impl Threads {
     }
 
     fn wake(&self) {
-        for (asleep, worker) in self.team.asleep.iter().zip(&self.workers) {
+        for (worker, handle) in self.team.workers.iter().zip(&self.workers) {
             // Sequentially consistent, as its counterpart in `Team::next`.
-            if asleep.load(Ordering::SeqCst) && asleep.swap(false, Ordering::SeqCst) {
-                worker.thread().unpark();
+            if worker.asleep.load(Ordering::SeqCst) && worker.asleep.swap(false, Ordering::SeqCst) {
+                handle.thread().unpark();
             }
         }
     }
@@ -127,25 +147,34 @@ impl Drop for Threads {
 }
 
 impl Turn<'_> {
-    /// Runs a task on every thread with its number, and waits for all. What one thread wrote is visible to all afterwards.
+    /// Runs a task once for every thread, with the thread's number, and waits for all. A thread that has not begun when the
+    /// caller's own part is done is not waited for: the caller does its part. What one part wrote is visible to all
+    /// afterwards.
     ///
     /// # Panics
     /// When the task panics on any thread, after all have ended.
     pub(super) fn each(&mut self, task: &Task<'_>) {
         let team = &*self.threads.team;
-        // SAFETY: the reference outlives every use: this function does not end before all workers have finished with it,
-        // even when the task panics here (see `Finish`).
+        // SAFETY: the reference outlives every use: this function does not end before all parts are finished, even when
+        // the task panics here (see `Finish`), and no worker uses it without having taken a part.
         let task_for_workers = unsafe { std::mem::transmute::<&Task<'_>, &'static Task<'static>>(task) };
-        // SAFETY: no worker reads it now: all finished the last task before its caller's `each` ended, callers take
-        // turns, and `&mut self` keeps a task from giving tasks.
+        // SAFETY: no worker reads it now: all parts of the last task were finished before its caller's `each` ended,
+        // callers take turns, and `&mut self` keeps a task from giving tasks.
         unsafe { *team.posted.task.get() = Some(task_for_workers) };
         team.unfinished.store(self.threads.workers.len(), Ordering::Relaxed);
-        team.posted.count.fetch_add(1, Ordering::SeqCst);
+        team.panicked.store(false, Ordering::Relaxed);
+        let number = team.posted.count.fetch_add(1, Ordering::SeqCst) + 1;
         self.threads.wake();
         let finish = Finish(team);
         task(0);
+        for (worker, state) in team.workers.iter().enumerate() {
+            if team.unfinished.load(Ordering::Acquire) > 0 && state.take(number) {
+                team.unfinished.fetch_sub(1, Ordering::Relaxed);
+                task(worker + 1);
+            }
+        }
         drop(finish);
-        assert!(!team.panicked.swap(false, Ordering::Relaxed), "a step panicked on another thread");
+        assert!(!team.panicked.load(Ordering::Relaxed), "a step panicked on another thread");
     }
 }
 
@@ -161,13 +190,18 @@ impl Drop for Finish<'_> {
 impl Team {
     /// The life of a worker.
     fn work(&self, worker: usize) {
-        for known in 0_usize.. {
-            self.next(worker, known);
+        self.unfinished.fetch_sub(1, Ordering::Release);
+        let mut known = 0;
+        loop {
+            known = self.next(worker, known);
             if self.ending.load(Ordering::Relaxed) {
                 return;
             }
-            // SAFETY: the count said that a task was posted, and the caller leaves it alone until this worker has
-            // counted itself finished.
+            if !self.workers[worker].take(known) {
+                continue;
+            }
+            // SAFETY: this worker has taken its part of the latest task, so that the caller leaves it alone until the part
+            // counts as finished.
             let task = unsafe { *self.posted.task.get() };
             let run = || task.into_iter().for_each(|task| task(worker + 1));
             if catch_unwind(AssertUnwindSafe(run)).is_err() {
@@ -177,11 +211,11 @@ impl Team {
         }
     }
 
-    /// Waits until more tasks were posted than are known: awake for a while, then asleep.
-    fn next(&self, worker: usize, known: usize) {
+    /// Waits until more tasks were posted than are known, awake for a while, then asleep; gives the number of the latest.
+    fn next(&self, worker: usize, known: usize) -> usize {
         let is_posted = || self.posted.count.load(Ordering::SeqCst) != known;
         while !wait_until(is_posted, AWAKE) {
-            let asleep = &self.asleep[worker];
+            let asleep = &self.workers[worker].asleep;
             asleep.store(true, Ordering::SeqCst);
             // Either this sees the new count, or who counted sees that this may sleep: both orders are total.
             if !is_posted() {
@@ -189,6 +223,7 @@ impl Team {
             }
             asleep.store(false, Ordering::SeqCst);
         }
+        self.posted.count.load(Ordering::SeqCst)
     }
 }
 

@@ -8,7 +8,7 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Bindings, Real, run as interpret};
 use windlass_compiler::pass::{Mode, PassOptions};
 use windlass_compiler::pipeline::{CompileOptions, compile};
-use windlass_compiler::plan::{Accuracy, Features, Im2col};
+use windlass_compiler::plan::{Accuracy, Convolution, Features, Im2col, Layouts};
 use windlass_runtime::executor::Executor;
 
 use crate::numbers::{Sources, Values, sources};
@@ -51,6 +51,11 @@ pub(crate) fn variants() -> Vec<CompileOptions> {
     for bits in available_vector_bits() {
         let mut narrower = options(if bits == 256 { 2 } else { 1 }, default, Features::Native, all);
         narrower.plan.vector_bits = Some(bits);
+        variants.push(narrower.clone());
+        // Everything on planes, in patches.
+        narrower.plan.layouts = Layouts::ChannelsFirst;
+        narrower.plan.convolution = Convolution::Im2col;
+        narrower.plan.threads = 3 - narrower.plan.threads;
         variants.push(narrower);
     }
     variants

@@ -1,11 +1,11 @@
 //! Settings that cannot be had are refused in words.
 
-use windlass_compiler::codegen::{CodegenError, available_vector_bits};
+use windlass_compiler::codegen::{CodegenError, VECTOR_BITS, available_vector_bits};
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Layer;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileError, CompileOptions, MAX_THREADS, compile};
-use windlass_compiler::plan::{Features, PlanOptions};
+use windlass_compiler::plan::Features;
 use windlass_runtime::Error;
 use windlass_runtime::executor::{Binding, Executor};
 
@@ -16,20 +16,33 @@ fn refused(options: &CompileOptions) -> CompileError {
 }
 
 #[test]
-fn vector_widths_without_code() {
+fn vector_widths() {
     let mut options = CompileOptions::default();
     for bits in [0, 64, 100, 1024] {
         options.plan.vector_bits = Some(bits);
         assert_eq!(refused(&options), CompileError::Codegen(CodegenError::VectorWidth { bits }));
     }
-    for bits in available_vector_bits() {
+    let available = available_vector_bits();
+    for bits in VECTOR_BITS {
         options.plan.vector_bits = Some(bits);
-        compile(&network(&[4], &[Layer::linear(2)]), Mode::Inference, &options, &Dump::none()).unwrap();
-        if bits > 128 {
-            let baseline = PlanOptions { features: Features::Baseline, ..options.plan };
-            let options = CompileOptions { plan: baseline, ..options };
-            assert_eq!(refused(&options), CompileError::Codegen(CodegenError::BaselineVectors { bits }));
+        if available.contains(&bits) {
+            compile(&network(&[4], &[Layer::linear(2)]), Mode::Inference, &options, &Dump::none()).unwrap();
+        } else {
+            assert!(
+                matches!(refused(&options), CompileError::Codegen(CodegenError::MissingVectors { bits: asked, .. }) if asked == bits)
+            );
         }
+    }
+}
+
+#[test]
+fn wide_vectors_need_more_than_every_cpu_has() {
+    let mut options = CompileOptions::default();
+    options.plan.features = Features::Baseline;
+    compile(&network(&[4], &[Layer::linear(2)]), Mode::Inference, &options, &Dump::none()).unwrap();
+    for bits in available_vector_bits().into_iter().filter(|&bits| bits > 128) {
+        options.plan.vector_bits = Some(bits);
+        assert_eq!(refused(&options), CompileError::Codegen(CodegenError::BaselineVectors { bits }));
     }
 }
 

@@ -376,6 +376,10 @@ impl TileEmitter<'_> {
         for column in 0..columns {
             let from = Memory::at(RIGHT, at.right + 4 * (column * self.tile.right_column) as i64);
             self.emit.load(Vector((sums + column) as u8), from, lanes);
+            if self.tile.prefetch > 0 {
+                let displacement = from.displacement + 4 * self.tile.prefetch as i64;
+                self.emit.prefetch(Memory { displacement, ..from });
+            }
         }
         for row in 0..self.tile.rows {
             let from = Memory::at(LEFT, at.left + 4 * (self.tile.left_rows.start(row)) as i64);

@@ -14,7 +14,7 @@ use crate::kernel::{
 use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, fill};
 
 /// The epilogue of a fused convolution as steps of a tile, and where its operands are for a channel and a place.
-fn epilogue(
+pub(super) fn epilogue(
     steps: &[EpilogueStep],
     operands: &[Address],
     channel: &Affine,

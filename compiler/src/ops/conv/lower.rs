@@ -2,7 +2,7 @@
 
 use super::correlation::{Packing, Phase, backward_phases};
 use super::direct::{Direct, Target, epilogue_operands};
-use super::{Conv, ConvGradInput, ConvGradWeight, im2col, weight_gradient};
+use super::{Conv, ConvGradInput, ConvGradWeight, im2col, planes, weight_gradient};
 use crate::graph::Node;
 use crate::kernel::{Extent, Split, Stmt};
 use crate::ops::bordered::forward_axes;
@@ -16,6 +16,9 @@ impl Lower for Conv {
         let (x, weight) = (node.operands[0], node.operands[1]);
         let y = lowering.view(node.results[0]).clone();
         if y.layout == Layout::ChannelsFirst {
+            if lowering.options.convolution != Convolution::Im2col && planes::fits(self, lowering, node) {
+                return planes::conv(self, lowering, node);
+            }
             return im2col::conv(self, lowering, node);
         }
         let input = lowering.item(x);
@@ -102,7 +105,7 @@ fn convolve(direct: &Direct<'_>, lowering: &mut Lowering<'_>, node: &Node, packi
     let (vectors, options) = (lowering.vectors, lowering.options);
     let tiling = direct.tiling(vectors, options.threads);
     let winograd = match (options.accuracy, options.convolution) {
-        (Accuracy::Strict, _) | (_, Convolution::Direct) => None,
+        (Accuracy::Strict, _) | (_, Convolution::Direct | Convolution::Im2col) => None,
         (_, Convolution::Winograd(results)) => direct.winograd(vectors, options.threads, Some(results)),
         (_, Convolution::ByCost) => {
             direct.winograd(vectors, options.threads, None).filter(|winograd| winograd.time < tiling.time)

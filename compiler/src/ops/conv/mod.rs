@@ -11,6 +11,8 @@ mod im2col;
 mod lower;
 #[cfg(feature = "codegen")]
 mod panels;
+#[cfg(feature = "codegen")]
+mod planes;
 mod reference;
 #[cfg(feature = "codegen")]
 mod transform;

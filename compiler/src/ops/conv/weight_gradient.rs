@@ -1,5 +1,5 @@
 //! The gradient of a convolution to its weight, on images with their channels last: tiles of taps and inputs by outputs,
-//! reduced over the pixels of a few rows at a time, which stay in a second-level cache. Every weight's sum is made by one
+//! reduced over the pixels of a few rows at a time, which stay in a cache. Every weight's sum is made by one
 //! thread, so that the order of its terms does not depend on how many there are.
 
 use super::ConvGradWeight;
@@ -9,10 +9,10 @@ use crate::kernel::{
     Var,
 };
 use crate::ops::bordered::{Axis, Bordered, Source, forward_axes};
-use crate::plan::{Block, Cover, Layout, Lowering, Size, View, fill};
+use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, View, copy_span, fill};
 
-/// Bytes of the input and the gradient that are met at a time.
-const CHUNK_BYTES: usize = 768 * 1024;
+/// Pixels that are met at a time: their gradients, and their inputs, for one tile each, stay in a first-level cache.
+const CHUNK_PIXELS: usize = 144;
 /// Units of work for each thread, so that shares come out even.
 const UNITS_PER_THREAD: usize = 4;
 
@@ -23,9 +23,18 @@ struct Products {
     inputs: usize,
     outputs: usize,
     g: View,
-    block: Block,
     /// Elements between blocks of outputs of one in the sums: taps times inputs.
     depth: usize,
+}
+
+/// What a unit of work is at: an item, a group, a block of outputs, and some rows of results.
+struct Place<'a> {
+    n: Var,
+    group: Var,
+    first: &'a Affine,
+    width: usize,
+    first_row: &'a Affine,
+    rows: usize,
 }
 
 /// How the sums of a block of outputs are laid out: distances between taps and between inputs, in blocks of outputs.
@@ -46,8 +55,7 @@ pub(super) fn lower(op: &ConvGradWeight, lowering: &mut Lowering<'_>, node: &Nod
     let axes = forward_axes(&op.window, &sizes[1..]);
     let (inputs, outputs) = (x.channels / op.groups, g.channels / op.groups);
     let taps = op.window.elements();
-    let products =
-        Products { axes, inputs, outputs, block: Block { rows: 1, columns: 1 }, depth: inputs * taps, g };
+    let products = Products { axes, inputs, outputs, depth: inputs * taps, g };
     match x.layout {
         Layout::ChannelsLast => products.from_pixels(op.groups, lowering, node, x),
         Layout::ChannelsFirst => products.from_planes(op.groups, lowering, node, x),
@@ -55,77 +63,104 @@ pub(super) fn lower(op: &ConvGradWeight, lowering: &mut Lowering<'_>, node: &Nod
 }
 
 impl Products {
-    /// Rows of results whose inputs and gradients fit a chunk.
-    fn chunk(&self, channels: usize) -> Cover {
+    /// Rows of results that are met at a time.
+    fn chunk(&self) -> Cover {
         let [rows, columns] = self.axes;
-        let row = rows.step * columns.reach(columns.outputs) * channels + columns.outputs * self.g.channels;
-        let fitting = (CHUNK_BYTES / 4 / row).clamp(1, rows.outputs);
+        let fitting = (CHUNK_PIXELS / columns.outputs).clamp(1, rows.outputs);
         Cover::exact(rows.outputs, rows.outputs.div_ceil(rows.outputs.div_ceil(fitting)))
     }
 
+    /// How often the rows of the window and the blocks of inputs are divided among units, so that there are enough.
+    fn parts(&self, threads: usize, units: usize, blocks: usize) -> (usize, usize) {
+        let wanted = if threads == 1 { 1 } else { UNITS_PER_THREAD * threads };
+        let tap_parts = if units >= wanted { 1 } else { self.axes[0].taps };
+        (tap_parts, blocks.min(wanted.div_ceil(units * tap_parts)))
+    }
+
+    /// The gradient of a block of outputs on some rows, side by side: copied so, since pixels far apart compete for the
+    /// same sets of a cache.
+    fn gather(&self, draft: &mut KernelDraft, place: &Place<'_>, to: &Address) -> Vec<Stmt> {
+        let pixel = draft.var();
+        let pixels = place.rows * self.axes[1].outputs;
+        let from = self
+            .g
+            .of_item(place.n)
+            .plus(place.group, self.outputs)
+            .at(place.first, 1)
+            .at(place.first_row, self.axes[1].outputs * self.g.pixel)
+            .plus(pixel, self.g.pixel);
+        let copy = copy_span(from, 1, to.clone().plus(pixel, place.width), place.width);
+        vec![Stmt::repeat(pixel, Extent::Fixed(pixels), vec![copy])]
+    }
+
     /// Tiles of inputs by outputs, for each tap.
-    fn from_pixels(mut self, groups: usize, lowering: &mut Lowering<'_>, node: &Node, x: View) {
+    fn from_pixels(self, groups: usize, lowering: &mut Lowering<'_>, node: &Node, x: View) {
         let [rows, columns] = self.axes;
-        self.block = Block::choose(lowering.vectors, self.inputs, self.outputs);
-        let row_cover = even(self.inputs, self.block.rows);
-        let column_cover = Cover::exact(self.outputs, self.block.columns.min(self.outputs));
-        // Taps and then inputs are divided, until there are enough units.
-        let units = groups * column_cover.blocks() * rows.taps;
-        let wanted =
-            if lowering.options.threads == 1 { 1 } else { UNITS_PER_THREAD * lowering.options.threads };
-        let parts = row_cover.blocks().min(wanted.div_ceil(units));
-        let parts = Cover::exact(self.inputs, row_cover.blocks().div_ceil(parts) * row_cover.size);
-        let note = format!(
-            "sums over pixels: tiles of {} inputs by {} outputs, {} rows at a time",
-            row_cover.size,
-            column_cover.size,
-            self.chunk(x.channels).size
+        let block = Block::choose(lowering.vectors, self.inputs, self.outputs);
+        let inputs = even(self.inputs, block.rows);
+        let column_cover = Cover::exact(self.outputs, block.columns.min(self.outputs));
+        let chunks = self.chunk();
+        let units = groups * column_cover.blocks();
+        let (tap_parts, input_parts) = self.parts(lowering.options.threads, units, inputs.blocks());
+        let parts = Cover::exact(self.inputs, inputs.blocks().div_ceil(input_parts) * inputs.size);
+        let mut draft = lowering.draft(
+            node,
+            format!(
+                "sums over pixels: tiles of {} inputs by {} outputs, {} rows at a time",
+                inputs.size, column_cover.size, chunks.size
+            ),
         );
-        let mut draft = lowering.draft(node, note);
         let sums =
             lowering.temporary("sums", Size { batched: false, elements: groups * self.depth * self.outputs });
-        let (group, block, tap_row, part) = (draft.var(), draft.var(), draft.var(), draft.var());
-        let (n, chunk, tap_column, tile_var) = (draft.var(), draft.var(), draft.var(), draft.var());
-        let chunks = self.chunk(x.channels);
+        let (group, block, tap_part, part) = (draft.var(), draft.var(), draft.var(), draft.var());
+        let (n, chunk, tap_row, tap_column) = (draft.var(), draft.var(), draft.var(), draft.var());
+        let tile_var = draft.var();
         let bordered = Bordered { axes: self.axes, x, border: 0.0 };
         let panel = bordered.scratch(lowering, &mut draft, chunks.size);
-        let place = |first: &Affine, width: usize| {
-            let row = columns.taps * self.inputs * width;
-            Address::start(sums)
-                .plus(group, self.depth * self.outputs)
-                .at(first, self.depth)
-                .plus(tap_row, row)
-                .plus(tap_column, self.inputs * width)
-        };
+        let gathered = self.scratch(lowering, &chunks, &column_cover);
+        let met = rows.reach(chunks.size) * columns.reach(columns.outputs);
+        // Inputs are met once for each tap: where there are several, it pays to bring a block of them together.
+        let packed = (rows.taps * columns.taps > 1)
+            .then(|| Address::start(lowering.scratch("inputs", met * inputs.size)));
+        let own_taps = rows.taps / tap_parts;
+        let tap = Affine::from(tap_row).plus(tap_part, own_taps);
         let body = column_cover.branch(block, |first, width| {
             parts.branch(part, |first_input, count| {
-                let to = place(first, width).at(first_input, width);
-                let mut stmts =
-                    Stmt::nest(&[(tap_column, columns.taps)], vec![fill(to.clone(), count * width, 0.0)]);
+                let to = Address::start(sums)
+                    .plus(group, self.depth * self.outputs)
+                    .at(first, self.depth)
+                    .at(first_input, width)
+                    .at(&tap, columns.taps * self.inputs * width)
+                    .plus(tap_column, self.inputs * width);
+                let taps = [(tap_row, own_taps), (tap_column, columns.taps)];
+                let mut stmts = Stmt::nest(&taps, vec![fill(to.clone(), count * width, 0.0)]);
                 let products = chunks.branch(chunk, |first_row, row_count| {
+                    let place = Place { n, group, first, width, first_row, rows: row_count };
                     let (mut stmts, source) =
                         bordered.rows(&mut draft, n, (first_row, row_count), panel.clone());
-                    let left = source
-                        .address
-                        .clone()
-                        .plus(group, self.inputs)
-                        .plus(tap_row, rows.dilation * source.row)
-                        .plus(tap_column, columns.dilation * source.pixel)
-                        .at(first_input, 1);
-                    let tiles = Cover::exact(count, row_cover.size).sequence(tile_var, |input, count| {
-                        let operands = (left.clone().at(input, 1), to.clone().at(input, width));
-                        let tile_rows = (Rows::evenly(1), count);
-                        vec![self.tile(
-                            (n, group),
-                            first,
-                            (first_row, row_count),
-                            tile_rows,
-                            width,
-                            &source,
-                            operands,
-                        )]
-                    });
-                    stmts.extend(Stmt::nest(&[(tap_column, columns.taps)], tiles));
+                    stmts.extend(self.gather(&mut draft, &place, &gathered));
+                    let from = source.address.clone().plus(group, self.inputs).at(first_input, 1);
+                    stmts.extend(Cover::exact(count, inputs.size).sequence(tile_var, |input, count| {
+                        let from = from.clone().at(input, 1);
+                        let (mut stmts, own) = match &packed {
+                            Some(packed) => {
+                                let height = rows.reach(row_count);
+                                let width = columns.reach(columns.outputs);
+                                pack(&mut draft, &source, from, packed, [height, width], count)
+                            }
+                            None => (Vec::new(), Source { address: from, ..source.clone() }),
+                        };
+                        let left = own
+                            .address
+                            .clone()
+                            .at(&tap, rows.dilation * own.row)
+                            .plus(tap_column, columns.dilation * own.pixel);
+                        let to = to.clone().at(input, width);
+                        let operands = [left, gathered.clone(), to];
+                        let tile = self.tile(&place, (Rows::evenly(1), count), &own, operands);
+                        stmts.extend(Stmt::nest(&taps, vec![tile]));
+                        stmts
+                    }));
                     stmts
                 });
                 let chunk_loop = Stmt::nest(&[(chunk, chunks.blocks())], products);
@@ -136,7 +171,7 @@ impl Products {
         let axes = vec![
             (group, Extent::Fixed(groups)),
             (block, Extent::Fixed(column_cover.blocks())),
-            (tap_row, Extent::Fixed(rows.taps)),
+            (tap_part, Extent::Fixed(tap_parts)),
             (part, Extent::Fixed(parts.blocks())),
         ];
         lowering.push(draft.finish(Split::Axes(axes), body));
@@ -145,71 +180,88 @@ impl Products {
     }
 
     /// Tiles of taps by outputs, for each input: for few of them, plane by plane.
-    fn from_planes(mut self, groups: usize, lowering: &mut Lowering<'_>, node: &Node, x: View) {
+    fn from_planes(self, groups: usize, lowering: &mut Lowering<'_>, node: &Node, x: View) {
         let [rows, columns] = self.axes;
         let taps = rows.taps * columns.taps;
-        self.block = Block::choose(lowering.vectors, taps, self.outputs);
+        let block = Block::choose(lowering.vectors, taps, self.outputs);
         // A tile's taps are part of a row of the window, or whole rows.
-        let tile_taps = match self.block.rows / columns.taps {
-            0 => columns.taps.div_ceil(columns.taps.div_ceil(self.block.rows)),
+        let tile_taps = match block.rows / columns.taps {
+            0 => columns.taps.div_ceil(columns.taps.div_ceil(block.rows)),
             whole => whole.min(rows.taps) * columns.taps,
         };
         let whole_rows = tile_taps / columns.taps;
         let tap_rows = Cover::exact(rows.taps, whole_rows.max(1));
         let tap_columns = Cover::exact(columns.taps, tile_taps.min(columns.taps));
-        let column_cover = Cover::exact(self.outputs, self.block.columns.min(self.outputs));
-        let chunks = self.chunk(x.channels);
-        let note = format!(
-            "sums over pixels: tiles of {tile_taps} taps by {} outputs, {} rows at a time",
-            column_cover.size, chunks.size
+        let column_cover = Cover::exact(self.outputs, block.columns.min(self.outputs));
+        let chunks = self.chunk();
+        let units = groups * column_cover.blocks();
+        let (tap_parts, input_parts) = self.parts(lowering.options.threads, units, self.inputs);
+        // Blocks of the window's rows are units of their own, or all in one.
+        let (unit_taps, unit_inputs) =
+            (if tap_parts > 1 { tap_rows.blocks() } else { 1 }, self.inputs.div_ceil(input_parts));
+        let input_cover = Cover::exact(self.inputs, unit_inputs);
+        let mut draft = lowering.draft(
+            node,
+            format!(
+                "sums over pixels: tiles of {tile_taps} taps by {} outputs, {} rows at a time",
+                column_cover.size, chunks.size
+            ),
         );
-        let mut draft = lowering.draft(node, note);
         let sums =
             lowering.temporary("sums", Size { batched: false, elements: groups * self.depth * self.outputs });
-        let (group, block, input, tap_block) = (draft.var(), draft.var(), draft.var(), draft.var());
-        let (n, chunk, tap_column) = (draft.var(), draft.var(), draft.var());
+        let (group, block, input_part, tap_part) = (draft.var(), draft.var(), draft.var(), draft.var());
+        let (n, chunk, input, tap_block, tap_column) =
+            (draft.var(), draft.var(), draft.var(), draft.var(), draft.var());
         let bordered = Bordered { axes: self.axes, x, border: 0.0 };
         let panel = bordered.scratch(lowering, &mut draft, chunks.size);
+        let gathered = self.scratch(lowering, &chunks, &column_cover);
         let body = column_cover.branch(block, |first, width| {
-            tap_rows.branch(tap_block, |first_tap, tap_count| {
+            input_cover.branch(input_part, |first_input, input_count| {
+                let input_index = Affine::from(input).plus_scaled(first_input, 1);
                 let to = Address::start(sums)
                     .plus(group, self.depth * self.outputs)
                     .at(first, self.depth)
-                    .plus(input, taps * width)
-                    .at(first_tap, columns.taps * width);
-                let mut stmts = vec![fill(to.clone(), tap_count * columns.taps * width, 0.0)];
-                let tiles = chunks.branch(chunk, |first_row, row_count| {
+                    .at(&input_index, taps * width);
+                // Over this unit's blocks of the window's rows.
+                let over_taps = |body: &mut dyn FnMut(&Affine, usize) -> Vec<Stmt>| match unit_taps {
+                    1 => tap_rows.sequence(tap_block, body),
+                    _ => tap_rows.branch(tap_part, body),
+                };
+                let mut clear = over_taps(&mut |first_tap, count| {
+                    let row = columns.taps * width;
+                    vec![fill(to.clone().at(first_tap, row), count * row, 0.0)]
+                });
+                clear = Stmt::nest(&[(input, input_count)], clear);
+                let mut stmts = clear;
+                let products = chunks.branch(chunk, |first_row, row_count| {
+                    let place = Place { n, group, first, width, first_row, rows: row_count };
                     let (mut stmts, source) =
                         bordered.rows(&mut draft, n, (first_row, row_count), panel.clone());
-                    let left = source
-                        .address
-                        .clone()
-                        .plus(group, self.inputs * source.channel)
-                        .plus(input, source.channel)
-                        .at(first_tap, rows.dilation * source.row);
-                    stmts.extend(tap_columns.sequence(tap_column, |column, count| {
-                        let run = Rows {
-                            run: columns.taps,
-                            near: columns.dilation * source.pixel,
-                            far: rows.dilation * source.row,
-                        };
-                        let count = if whole_rows == 0 { count } else { tap_count * columns.taps };
-                        let left = left.clone().at(column, columns.dilation * source.pixel);
-                        let to = to.clone().at(column, width);
-                        let tap_rows = (run.of(count), count);
-                        vec![self.tile(
-                            (n, group),
-                            first,
-                            (first_row, row_count),
-                            tap_rows,
-                            width,
-                            &source,
-                            (left, to),
-                        )]
-                    }));
+                    stmts.extend(self.gather(&mut draft, &place, &gathered));
+                    let tiles = over_taps(&mut |first_tap, tap_count| {
+                        tap_columns.sequence(tap_column, |column, count| {
+                            let run = Rows {
+                                run: columns.taps,
+                                near: columns.dilation * source.pixel,
+                                far: rows.dilation * source.row,
+                            };
+                            let count = if whole_rows == 0 { count } else { tap_count * columns.taps };
+                            let left = source
+                                .address
+                                .clone()
+                                .plus(group, self.inputs * source.channel)
+                                .at(&input_index, source.channel)
+                                .at(first_tap, rows.dilation * source.row)
+                                .at(column, columns.dilation * source.pixel);
+                            let to = to.clone().at(first_tap, columns.taps * width).at(column, width);
+                            let operands = [left, gathered.clone(), to];
+                            vec![self.tile(&place, (run.of(count), count), &source, operands)]
+                        })
+                    });
+                    stmts.extend(Stmt::nest(&[(input, input_count)], tiles));
                     stmts
                 });
-                let chunk_loop = Stmt::nest(&[(chunk, chunks.blocks())], tiles);
+                let chunk_loop = Stmt::nest(&[(chunk, chunks.blocks())], products);
                 stmts.push(Stmt::repeat(n, Extent::Batch(1), chunk_loop));
                 stmts
             })
@@ -217,46 +269,39 @@ impl Products {
         let axes = vec![
             (group, Extent::Fixed(groups)),
             (block, Extent::Fixed(column_cover.blocks())),
-            (input, Extent::Fixed(self.inputs)),
-            (tap_block, Extent::Fixed(tap_rows.blocks())),
+            (input_part, Extent::Fixed(input_cover.blocks())),
+            (tap_part, Extent::Fixed(unit_taps)),
         ];
         lowering.push(draft.finish(Split::Axes(axes), body));
         let unpacked = Unpacked { sums, groups, columns: column_cover, tap_step: 1, input_step: taps };
         self.unpack(lowering, node, unpacked);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "places in the input, the gradient and the sums")]
+    /// Scratch for the gradient of a block of outputs on a chunk's rows.
+    fn scratch(&self, lowering: &mut Lowering<'_>, chunks: &Cover, columns: &Cover) -> Address {
+        let elements = chunks.size * self.axes[1].outputs * columns.size;
+        Address::start(lowering.scratch("gradient", elements))
+    }
+
     fn tile(
         &self,
-        (n, group): (Var, Var),
-        first: &Affine,
-        (first_row, row_count): (&Affine, usize),
+        place: &Place<'_>,
         (left_rows, count): (Rows, usize),
-        width: usize,
         source: &Source,
-        (left, to): (Address, Address),
+        [left, right, output]: [Address; 3],
     ) -> Stmt {
         let [rows, columns] = self.axes;
-        let right = self
-            .g
-            .of_item(n)
-            .plus(group, self.outputs)
-            .at(first, 1)
-            .at(first_row, columns.outputs * self.g.pixel);
-        let pixels = Reduction {
-            count: Some(columns.outputs),
-            left: columns.step * source.pixel,
-            right: self.g.pixel,
-        };
+        let pixels =
+            Reduction { count: Some(columns.outputs), left: columns.step * source.pixel, right: place.width };
         let lines = Reduction {
-            count: Some(row_count),
+            count: Some(place.rows),
             left: rows.step * source.row,
-            right: columns.outputs * self.g.pixel,
+            right: columns.outputs * place.width,
         };
         Stmt::Tile(Box::new(TileCall {
             tile: Tile {
                 rows: count,
-                columns: width,
+                columns: place.width,
                 form: Form::Broadcast,
                 left_rows,
                 right_column: 1,
@@ -264,11 +309,11 @@ impl Products {
                 start: Start::Stored,
                 prefetch: 0,
                 epilogue: Vec::new(),
-                output_row: width,
+                output_row: place.width,
             },
             left,
             right,
-            output: to,
+            output,
             operands: Vec::new(),
             counts: Vec::new(),
         }))
@@ -299,6 +344,22 @@ impl Products {
         let axes = vec![(group, Extent::Fixed(groups)), (block, Extent::Fixed(columns.blocks()))];
         lowering.push(draft.finish(Split::Axes(axes), body));
     }
+}
+
+/// Statements that copy some channels of the rows a chunk meets side by side, and where they then are.
+fn pack(
+    draft: &mut KernelDraft,
+    source: &Source,
+    from: Address,
+    to: &Address,
+    [height, width]: [usize; 2],
+    channels: usize,
+) -> (Vec<Stmt>, Source) {
+    let (r, c) = (draft.var(), draft.var());
+    let from = from.plus(r, source.row).plus(c, source.pixel);
+    let own = Source { address: to.clone(), row: width * channels, pixel: channels, channel: 1 };
+    let copy = copy_span(from, 1, to.clone().plus(r, own.row).plus(c, own.pixel), channels);
+    (Stmt::nest(&[(r, height), (c, width)], vec![copy]), own)
 }
 
 /// Blocks of at most `largest`, as even as they can be.

@@ -6,16 +6,20 @@ use crate::kernel::{
     Address, Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
 };
 use crate::ops::conv::EpilogueStep;
-use crate::plan::{Block, Cover, KernelDraft, Lower, Lowering};
+use crate::plan::{Block, Cover, KernelDraft, Lower, Lowering, fill};
 
-/// Rows of the gradient's weight that are read at a time: so many pages of memory are looked up again without a search.
-const OUTPUTS_AT_A_TIME: usize = 512;
+/// Rows of the weight that are read side by side: as many as memory streams that a core follows.
+const OUTPUTS_AT_A_TIME: usize = 16;
 
-/// Strips of columns that are summed together before the next rows are read: about a page of memory wide.
+/// Strips of columns that are summed together before the next rows are read: their sums stay in a first-level cache.
 const STRIPS: usize = 16;
 
 /// Code for all items of the batch: as many at a time as the first of `rows` says, then as the next, the last being 1.
-fn over_batch(draft: &mut KernelDraft, rows: &[usize], mut body: impl FnMut(Var, usize) -> Vec<Stmt>) -> Vec<Stmt> {
+fn over_batch(
+    draft: &mut KernelDraft,
+    rows: &[usize],
+    mut body: impl FnMut(Var, usize) -> Vec<Stmt>,
+) -> Vec<Stmt> {
     let mut start = Extent::Fixed(0);
     let mut stmts = Vec::new();
     for &rows in rows {
@@ -37,8 +41,10 @@ impl Lower for Linear {
             node.operands[2..].iter().map(|&value| lowering.address(value)).collect();
         let dots = Block::of_dots(lowering.vectors);
         let cover = Cover::exact(outputs, dots.columns);
-        let note =
-            format!("dot products along the weight as it is, {} outputs by {} items", dots.columns, dots.rows);
+        let note = format!(
+            "dot products along the weight as it is, {} outputs by {} items",
+            dots.columns, dots.rows
+        );
         let mut draft = lowering.draft(node, note);
         let block = draft.var();
         let body = cover.branch(block, |start, columns| {
@@ -71,7 +77,7 @@ impl Lower for Linear {
                         right_column: inputs,
                         reduction: vec![Reduction { count: Some(inputs), left: 1, right: 1 }],
                         start: Start::Zero,
-                        prefetch: 0,
+                        prefetch: if rows == 1 { 0 } else { columns * inputs },
                         epilogue,
                         output_row: outputs,
                     },
@@ -102,7 +108,9 @@ impl Lower for LinearGradInput {
         let groups = Cover::exact(inputs, STRIPS * strip);
         let mut draft = lowering.draft(node, "broadcast products along the inputs");
         let (group, strip_var) = (draft.var(), draft.var());
-        let tile = |(n, rows): (Var, usize), (column, columns): (&Affine, usize), (output, count)| {
+        let tile = |(n, rows): (Var, usize),
+                    (column, columns): (&Affine, usize),
+                    (output, count): (&Affine, usize)| {
             Stmt::Tile(Box::new(TileCall {
                 tile: Tile {
                     rows,
@@ -111,30 +119,32 @@ impl Lower for LinearGradInput {
                     left_rows: Rows::evenly(outputs),
                     right_column: 1,
                     reduction: vec![Reduction { count: Some(count), left: 1, right: inputs }],
-                    start: if output == 0 { Start::Zero } else { Start::Stored },
+                    start: Start::Stored,
                     prefetch: 0,
                     epilogue: Vec::new(),
                     output_row: inputs,
                 },
-                left: g.clone().plus(n, outputs).offset(output),
-                right: weight.clone().at(column, 1).offset(output * inputs),
+                left: g.clone().plus(n, outputs).at(output, 1),
+                right: weight.clone().at(column, 1).at(output, inputs),
                 output: dx.clone().at(column, 1).plus(n, inputs),
                 operands: Vec::new(),
                 counts: Vec::new(),
             }))
         };
+        let chunks = Cover::exact(outputs, OUTPUTS_AT_A_TIME);
+        let (chunk, row) = (draft.var(), draft.var());
         let body = groups.branch(group, |first, width| {
-            let mut stmts = Vec::new();
-            for output in (0..outputs).step_by(OUTPUTS_AT_A_TIME) {
-                let count = OUTPUTS_AT_A_TIME.min(outputs - output);
-                let strips = Cover::exact(width, strip);
-                stmts.extend(strips.sequence(strip_var, |column, columns| {
+            let strips = Cover::exact(width, strip);
+            let clear = fill(dx.clone().plus(row, inputs).at(first, 1), width, 0.0);
+            let mut stmts = vec![Stmt::repeat(row, Extent::Batch(1), vec![clear])];
+            stmts.extend(chunks.sequence(chunk, |output, count| {
+                strips.sequence(strip_var, |column, columns| {
                     let column = column.clone().plus_scaled(first, 1);
                     over_batch(&mut draft, rows, |n, rows| {
                         vec![tile((n, rows), (&column, columns), (output, count))]
                     })
-                }));
-            }
+                })
+            }));
             stmts
         });
         let split = Split::Axes(vec![(group, Extent::Fixed(groups.blocks()))]);
