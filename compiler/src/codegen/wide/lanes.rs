@@ -341,7 +341,7 @@ impl Emitter {
     }
 
     /// Integers to floats.
-    pub(super) fn to_floats(&mut self, to: Vector, from: Vector) {
+    pub(super) fn convert_integers(&mut self, to: Vector, from: Vector) {
         let codes = (Code::VEX_Vcvtdq2ps_ymm_ymmm256, Code::EVEX_Vcvtdq2ps_zmm_k1z_zmmm512b32_er);
         self.two(codes, to, from.into());
     }

@@ -164,7 +164,7 @@ fn log(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     emitter.shift(Shift::RightSigned, exponent, exponent, 23);
     emitter.shift(Shift::Left, square, exponent, 23);
     emitter.binary(Binary::SubtractIntegers, z, z, square);
-    emitter.to_floats(exponent, exponent);
+    emitter.convert_integers(exponent, exponent);
     emitter.binary(Binary::Add, exponent, exponent, y);
 
     let one = emitter.number(1.0);

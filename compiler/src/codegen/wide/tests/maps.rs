@@ -44,9 +44,9 @@ fn values_that_do_not_fit_the_registers() {
         (0..COUNT).map(|index| map.subtract(loads[index], loads[(index + 1) % COUNT])).collect();
     for row in 0..3 {
         let mut sum = differences[row];
-        for column in 0..COUNT {
+        for (column, &difference) in differences.iter().enumerate() {
             let factor = map.constant(((row * column) % 5) as f64);
-            let term = map.multiply(differences[column], factor);
+            let term = map.multiply(difference, factor);
             sum = map.add(sum, term);
         }
         map.store(at(1, row * LANES), 1, sum);
@@ -88,10 +88,8 @@ fn results_in_the_place_of_operands() {
             let x: Vec<f32> = (0..count).map(|index| index as f32).collect();
             let mut buffers = [x, vec![2.0; count]];
             run(&map, width, count, &mut buffers);
-            for index in 0..count {
-                let results = (buffers[0][index], buffers[1][index]);
-                assert_eq!(results, (index as f32 + 2.0, index as f32 - 2.0), "{width:?} {lanes:?} {index}");
-            }
+            let expected = |by: f32| (0..count).map(|index| index as f32 + by).collect::<Vec<f32>>();
+            assert_eq!(buffers, [expected(2.0), expected(-2.0)], "{width:?} {lanes:?}");
         }
     }
 }

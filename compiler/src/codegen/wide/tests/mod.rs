@@ -73,9 +73,12 @@ fn error(got: f32, truth: f64) -> f64 {
     (f64::from(got) - truth).abs() / 2f64.powi(exponent - 23)
 }
 
+/// A function, the largest error it may have, in units in the last place, and the truth.
+type Bounded = (UnaryKind, f64, fn(f64) -> f64);
+
 #[test]
 fn elementary_functions_keep_their_bounds() {
-    let functions: [(UnaryKind, f64, fn(f64) -> f64); 9] = [
+    let functions: [Bounded; 9] = [
         (UnaryKind::Exp, 1.1, f64::exp),
         (UnaryKind::Log, 0.8, f64::ln),
         (UnaryKind::Tanh, 1.3, f64::tanh),
