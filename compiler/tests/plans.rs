@@ -1,7 +1,8 @@
 //! Runs every file of `filetests/plan`: a graph, the settings it is planned with, and the plan and kernels it must give.
 //!
 //! ```text
-//! ; plan: threads 2, panel 64         settings: `threads`, and `panel` bytes or `whole`
+//! ; plan: threads 2, panel 64         settings: `threads`, `panel` bytes or `whole`, `bits`, `strict`;
+//!                                     `choices` expects these alone
 //! ; What the case shows.
 //! graph name { … }
 //! ; expect:
@@ -17,31 +18,37 @@ use std::fs;
 use std::path::Path;
 
 use windlass_compiler::graph::Graph;
-use windlass_compiler::plan::{Im2col, PlanOptions, plan};
+use windlass_compiler::plan::{Accuracy, Im2col, PlanOptions, plan};
 
 const EXPECT: &str = "; expect:\n";
 
-fn options(header: &str) -> PlanOptions {
+/// The options, and whether only the choices are of interest.
+fn settings(header: &str) -> (PlanOptions, bool) {
     let settings = header.strip_prefix("; plan:").expect("the first line is `; plan: …`");
+    let mut choices = false;
     let mut options = PlanOptions::default();
     for setting in settings.split(',').map(str::trim).filter(|setting| !setting.is_empty()) {
         match setting.split_once(' ') {
             Some(("threads", count)) => options.threads = count.parse().unwrap(),
             Some(("panel", bytes)) => options.im2col = Im2col::Tiled { panel_bytes: bytes.parse().unwrap() },
+            Some(("bits", bits)) => options.vector_bits = Some(bits.parse().unwrap()),
+            None if setting == "strict" => options.accuracy = Accuracy::Strict,
+            None if setting == "choices" => choices = true,
             None if setting == "whole" => options.im2col = Im2col::Whole,
             _ => panic!("no setting `{setting}`"),
         }
     }
-    options
+    (options, choices)
 }
 
 fn check(file: &Path) {
     let text = fs::read_to_string(file).unwrap();
     let (input, expected) = text.split_at(text.find(EXPECT).unwrap_or(text.len()));
     let graph: Graph = input.parse().unwrap();
-    let plan = plan(&graph, &options(text.lines().next().unwrap_or_default())).unwrap();
+    let (options, choices) = settings(text.lines().next().unwrap_or_default());
+    let plan = plan(&graph, &options).unwrap();
     let kernels: String = plan.prepare.iter().chain(&plan.run).map(|kernel| format!("\n{kernel}")).collect();
-    let got = format!("{EXPECT}{plan}{kernels}");
+    let got = if choices { format!("{EXPECT}{}", plan.choices) } else { format!("{EXPECT}{plan}{kernels}") };
     if got != expected && std::env::var_os("WINDLASS_BLESS").is_some_and(|value| value == "1") {
         fs::write(file, format!("{input}{got}")).unwrap();
     } else {

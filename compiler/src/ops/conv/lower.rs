@@ -2,14 +2,12 @@
 
 use super::correlation::{Packing, Phase, backward_phases};
 use super::direct::{Direct, Target, epilogue_operands};
+use super::winograd::RESULTS;
 use super::{Conv, ConvGradInput, ConvGradWeight, depthwise, im2col, planes, weight_gradient};
 use crate::graph::Node;
 use crate::kernel::{Extent, Split, Stmt};
 use crate::ops::bordered::forward_axes;
-use crate::plan::{Accuracy, Convolution, Layout, Lower, Lowering, View, fill};
-
-/// For times in notes: the clock of a common server.
-const CYCLES_PER_MICROSECOND: f64 = 3000.0;
+use crate::plan::{Convolution, Layout, Lower, Lowering, Verdict, View, fill};
 
 impl Lower for Conv {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
@@ -109,16 +107,20 @@ fn convolve(direct: &Direct<'_>, lowering: &mut Lowering<'_>, node: &Node, packi
     }
     let (vectors, options) = (lowering.vectors, lowering.options);
     let tiling = direct.tiling(vectors, options.threads);
-    let winograd = match (options.accuracy, options.convolution) {
-        (Accuracy::Strict, _) | (_, Convolution::Direct | Convolution::Im2col) => None,
-        (_, Convolution::Winograd(results)) => direct.winograd(vectors, options.threads, Some(results)),
-        (_, Convolution::ByCost) => {
-            direct.winograd(vectors, options.threads, None).filter(|winograd| winograd.time < tiling.time)
-        }
+    let winograds = RESULTS.map(|results| direct.winograd(vectors, options.threads, results));
+    let taken = if winograds.contains(&Err(Verdict::Window)) {
+        Convolution::Direct
+    } else {
+        let mut times = vec![(Convolution::Direct, Ok(tiling.time))];
+        times.extend(RESULTS.iter().zip(&winograds).map(|(&results, winograd)| {
+            (Convolution::Winograd(results), winograd.map(|winograd| winograd.time))
+        }));
+        lowering.choose(node, packing.weight, &times).taken()
     };
-    let microseconds = |time: usize| time as f64 / (16.0 * CYCLES_PER_MICROSECOND);
-    match winograd {
-        Some(winograd) => {
+    let winograd = RESULTS.iter().position(|&results| taken == Convolution::Winograd(results));
+    let microseconds = |time: usize| options.costs.microseconds(time);
+    match winograd.map(|index| winograds[index]) {
+        Some(Ok(winograd)) => {
             let transformed = winograd.weights(lowering, node, packing);
             let note = format!(
                 "{}; about {:.0} µs an item, direct {:.0}",
@@ -129,7 +131,7 @@ fn convolve(direct: &Direct<'_>, lowering: &mut Lowering<'_>, node: &Node, packi
             let draft = lowering.draft(node, note);
             winograd.lower(direct, lowering, draft, &transformed);
         }
-        None => {
+        _ => {
             let packed = packing.lower(lowering, node, tiling.channels);
             let note = format!("{}; about {:.0} µs an item", direct.note(tiling), microseconds(tiling.time));
             let draft = lowering.draft(node, note);
