@@ -16,7 +16,7 @@ use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, Vectors};
 /// Transformed weights of so many bytes come from behind the second-level cache.
 const FAR_WEIGHTS: usize = 1 << 20;
 /// Sixteenths of a cycle that a byte takes from there.
-const FAR_BYTE: usize = 2;
+const FAR_BYTE: usize = 4;
 /// Sixteenths of a cycle of a transform, for each vector of inputs or products.
 const TRANSFORM: usize = 64;
 /// Results along an axis that there are transforms for.
