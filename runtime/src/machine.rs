@@ -124,9 +124,25 @@ impl Machine {
     }
 }
 
-/// What the CPU calls itself.
+/// A name that only CPUs of the same speed have, but for their clock.
 pub(crate) fn cpu_name() -> String {
-    identify().0.unwrap_or_else(|| format!("unknown {} CPU", std::env::consts::ARCH))
+    let name = identify().0.unwrap_or_else(|| "unknown CPU".to_owned());
+    format!("{name} ({})", model())
+}
+
+/// What tells apart CPUs that call themselves the same, as those of virtual machines do.
+#[cfg(target_arch = "x86_64")]
+fn model() -> String {
+    let known = raw_cpuid::CpuId::new().get_feature_info();
+    let numbers = known.map(|known| (known.family_id(), known.model_id(), known.stepping_id()));
+    let (family, model, stepping) = numbers.unwrap_or_default();
+    format!("family {family}, model {model}, stepping {stepping}")
+}
+
+/// Nothing is known of other architectures but which they are.
+#[cfg(not(target_arch = "x86_64"))]
+fn model() -> String {
+    std::env::consts::ARCH.to_owned()
 }
 
 impl fmt::Display for Machine {

@@ -27,10 +27,6 @@ impl Rehearsal {
         Rehearsal { executor, batch, inputs, stored, outputs }
     }
 
-    pub(crate) fn executor(&self) -> &Executor {
-        &self.executor
-    }
-
     /// A run with everything bound.
     ///
     /// # Errors

@@ -99,6 +99,9 @@ pub enum Source {
 /// An algorithm takes the place of the model's choice only where it is faster by more than chance: 3 %.
 const MARGIN: f64 = 0.97;
 
+/// What a budget past the end of time is cut to.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Tuning {
     /// The time that measuring takes at most, but for the run it ends in. What is not measured by then is left to the
     /// planner's model, the shortest convolutions first.
@@ -168,7 +171,7 @@ impl Tuning {
         let (known, problem) = self.cache.load(&cpu);
         tuned.problems.extend(problem);
         let mut measured = Entries::new();
-        let end = start + self.budget;
+        let end = start.checked_add(self.budget).unwrap_or(start + LONGEST);
         let mut left = questions.len() as u32;
         for question in questions {
             let now = Instant::now();

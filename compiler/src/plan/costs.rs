@@ -66,7 +66,7 @@ impl PerWidth {
 
 impl Default for Costs {
     /// Two fused multiply-add units of latency 4 at any width, two loads a cycle, 16 bytes a cycle from a second-level cache
-    /// of 1 MiB and 8 from behind it, at 3 GHz.
+    /// of 1 MiB and 4 from behind it, at 3 GHz.
     fn default() -> Self {
         Costs {
             multiply_add: PerWidth { bits_128: 8, bits_256: 8, bits_512: 8 },
@@ -75,7 +75,7 @@ impl Default for Costs {
             broadcast: 1,
             vector: 3,
             near_line: 64,
-            far_line: 128,
+            far_line: 256,
             transform: 64,
             first_cache: 32 << 10,
             second_cache: 1 << 20,
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn bytes_take_longer_from_further_away() {
         let costs = Costs::default();
-        assert_eq!((costs.near(1000), costs.far(1000)), (1000, 2000));
+        assert_eq!((costs.near(1000), costs.far(1000)), (1000, 4000));
         assert!(costs.are_far((1 << 20) + 1) && !costs.are_far(1 << 20));
         assert_eq!(costs.panel_bytes(), 384 << 10);
         assert_eq!(costs.microseconds(48_000), 1.0);

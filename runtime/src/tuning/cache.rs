@@ -21,7 +21,7 @@ const FORMAT: u32 = 1;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// No cache is larger: an entry takes some 300 bytes.
 const MAX_BYTES: u64 = 16 << 20;
-/// How long another process may hold the file.
+/// How long another process may hold the file: far longer than writing it takes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where measurements are kept.
@@ -66,7 +66,7 @@ pub enum CacheProblem {
         source: io::Error,
     },
     /// Another process holds the file.
-    #[error("another process holds {} for longer than {} seconds; measurements are not kept", path.display(), PATIENCE.as_secs())]
+    #[error("another process keeps {} locked; measurements are not kept", path.display())]
     Locked {
         /// The file whose lock it is.
         path: PathBuf,
@@ -166,7 +166,7 @@ impl Cache {
         }
         // Dropping it, or the end of the process, unlocks. The file itself stays: who removed it would leave others with
         // the lock of a file that is no more.
-        let _lock = lock(&path)?;
+        let _lock = lock(&path, PATIENCE)?;
         let mut contents = match read(&path) {
             Ok(contents) => contents,
             Err(CacheProblem::Malformed { .. } | CacheProblem::Version { .. }) => Contents::empty(),
@@ -187,7 +187,7 @@ fn problem(action: &'static str, path: &Path) -> impl Fn(io::Error) -> CacheProb
 }
 
 /// Locks a file beside, since the file itself is replaced.
-fn lock(path: &Path) -> Result<File, CacheProblem> {
+fn lock(path: &Path, patience: Duration) -> Result<File, CacheProblem> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".lock");
     let beside = path.with_file_name(name);
@@ -198,7 +198,7 @@ fn lock(path: &Path) -> Result<File, CacheProblem> {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::Error(source)) => return Err(problem("lock", path)(source)),
-            Err(TryLockError::WouldBlock) if start.elapsed() > PATIENCE => {
+            Err(TryLockError::WouldBlock) if start.elapsed() >= patience => {
                 return Err(CacheProblem::Locked { path: path.to_owned() });
             }
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(2)),
