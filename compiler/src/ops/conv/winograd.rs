@@ -11,7 +11,7 @@ use crate::kernel::{
     Var,
 };
 use crate::ops::bordered::{Axis, Bordered};
-use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, Vectors};
+use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, Vectors, WINOGRAD_RESULTS};
 
 /// Transformed weights of so many bytes come from behind the second-level cache.
 const FAR_WEIGHTS: usize = 1 << 20;
@@ -19,8 +19,6 @@ const FAR_WEIGHTS: usize = 1 << 20;
 const FAR_BYTE: usize = 2;
 /// Sixteenths of a cycle of a transform, for each vector of inputs or products.
 const TRANSFORM: usize = 64;
-/// Results along an axis that there are transforms for.
-pub(super) const RESULTS: [usize; 2] = [2, 4];
 /// Tiles that are multiplied at a time, at least: as many as make loading the weights worth while.
 const TILES: usize = 28;
 
@@ -57,7 +55,7 @@ impl Direct<'_> {
         if !(is_square && fits(rows) && fits(columns) && self.groups == 1 && self.x.channel == 1) {
             return None;
         }
-        RESULTS
+        WINOGRAD_RESULTS
             .into_iter()
             .filter(|&results| only.is_none_or(|only| only == results))
             .flat_map(|results| {
