@@ -15,6 +15,7 @@ use serde_json::json;
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::pipeline::{CompileOptions, CompileTimes, compile};
+use windlass_compiler::plan::Accuracy;
 use windlass_runtime::executor::Executor;
 use windlass_runtime::machine::Machine;
 use windlass_runtime::profile::Profile;
@@ -39,6 +40,12 @@ struct Arguments {
     /// Seconds for each figure; five runs are made in any case.
     #[arg(long, default_value = "2", value_parser = seconds)]
     budget: Duration,
+    /// Sums every product as written: no Winograd convolution.
+    #[arg(long)]
+    strict: bool,
+    /// Width of vectors; the widest this CPU has by default.
+    #[arg(long, value_name = "BITS")]
+    vector_bits: Option<usize>,
     /// Prints one line of JSON for each figure.
     #[arg(long)]
     json: bool,
@@ -106,6 +113,10 @@ fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result
     let task = Task::new(network, arguments.mode)?;
     let mut options = CompileOptions::default();
     options.plan.threads = arguments.threads;
+    options.plan.vector_bits = arguments.vector_bits;
+    if arguments.strict {
+        options.plan.accuracy = Accuracy::Strict;
+    }
     let (program, compile) = compile(&task.graph, task.kind.mode(), &options, &Dump::from_environment())?;
     let executor = Executor::new(program)?;
     check(&task, &executor, batch)?;
