@@ -63,12 +63,20 @@ pub(crate) fn variants() -> Vec<CompileOptions> {
 
 /// Options at random: every algorithm at every width there is, on one to three threads.
 pub(crate) fn any_variant(numbers: &mut Numbers) -> CompileOptions {
+    use Convolution::{ByCost, Direct, Winograd};
     let mut options = CompileOptions::default();
-    let convolutions =
-        [Convolution::ByCost, Convolution::Direct, Convolution::Im2col, Convolution::Winograd(2)];
     options.plan.vector_bits = Some(numbers.pick(&available_vector_bits()));
     options.plan.threads = numbers.pick(&[1, 2, 3]);
-    options.plan.convolution = numbers.pick(&convolutions);
+    options.plan.convolution = numbers.pick(&[ByCost, Direct, Convolution::Im2col, Winograd(2), Winograd(4)]);
+    options.plan.im2col = numbers.pick(&[
+        options.plan.im2col,
+        Im2col::Tiled { panel_bytes: 1 },
+        Im2col::Tiled { panel_bytes: 1024 },
+        Im2col::Whole,
+    ]);
+    if options.plan.vector_bits == Some(128) && numbers.below(3) == 0 {
+        options.plan.features = Features::Baseline;
+    }
     // Most go where the algorithms are many.
     if numbers.below(5) == 0 {
         options.plan.layouts = Layouts::ChannelsFirst;
