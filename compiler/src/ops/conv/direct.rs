@@ -15,7 +15,7 @@ use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Vectors, View};
 const PANEL_BYTES: usize = 384 * 1024;
 /// Sixteenths of a cycle that a byte takes from a second-level cache, and from behind it.
 const NEAR_BYTE: usize = 1;
-const FAR_BYTE: usize = 2;
+const FAR_BYTE: usize = 4;
 /// Weights of so many bytes do not stay in a second-level cache.
 const FAR_WEIGHTS: usize = 1 << 20;
 

@@ -16,7 +16,7 @@ use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, Vectors, WI
 /// Transformed weights of so many bytes come from behind the second-level cache.
 const FAR_WEIGHTS: usize = 1 << 20;
 /// Sixteenths of a cycle that a byte takes from there.
-const FAR_BYTE: usize = 2;
+const FAR_BYTE: usize = 4;
 /// Sixteenths of a cycle of a transform, for each vector of inputs or products.
 const TRANSFORM: usize = 64;
 /// Tiles that are multiplied at a time, at least: as many as make loading the weights worth while.
