@@ -73,8 +73,8 @@ pub(super) fn lower(op: &ConvGradWeight, lowering: &mut Lowering<'_>, node: &Nod
         return products.by_winograd(lowering, node, &winograd);
     }
     match x.layout {
-        Layout::ChannelsLast => products.from_pixels(op.groups, lowering, node, x),
-        Layout::ChannelsFirst => products.from_planes(op.groups, lowering, node, x),
+        Layout::ChannelsLast => products.on_pixels(op.groups, lowering, node, x),
+        Layout::ChannelsFirst => products.on_planes(op.groups, lowering, node, x),
     }
 }
 
@@ -134,7 +134,7 @@ impl Products {
     }
 
     /// Tiles of inputs by outputs, for each tap.
-    fn from_pixels(self, groups: usize, lowering: &mut Lowering<'_>, node: &Node, x: View) {
+    fn on_pixels(self, groups: usize, lowering: &mut Lowering<'_>, node: &Node, x: View) {
         let [rows, columns] = self.axes;
         let block = Block::choose(lowering.vectors, self.inputs, self.outputs);
         let inputs = even(self.inputs, block.rows);
@@ -220,7 +220,7 @@ impl Products {
     }
 
     /// Tiles of taps by outputs, for each input: for few of them, plane by plane.
-    fn from_planes(self, groups: usize, lowering: &mut Lowering<'_>, node: &Node, x: View) {
+    fn on_planes(self, groups: usize, lowering: &mut Lowering<'_>, node: &Node, x: View) {
         let [rows, columns] = self.axes;
         let taps = rows.taps * columns.taps;
         let block = Block::choose(lowering.vectors, taps, self.outputs);

@@ -11,7 +11,7 @@ use crate::kernel::{
     Var,
 };
 use crate::ops::bordered::{Axis, Bordered};
-use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, Vectors};
+use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, Vectors, WINOGRAD_RESULTS};
 
 /// Transformed weights of so many bytes come from behind the second-level cache.
 const FAR_WEIGHTS: usize = 1 << 20;
@@ -19,8 +19,6 @@ const FAR_WEIGHTS: usize = 1 << 20;
 const FAR_BYTE: usize = 4;
 /// Sixteenths of a cycle of a transform, for each vector of inputs or products.
 const TRANSFORM: usize = 64;
-/// Results along an axis that there are transforms for.
-pub(super) const RESULTS: [usize; 2] = [2, 4];
 /// Tiles that are multiplied at a time, at least: as many as make loading the weights worth while.
 const TILES: usize = 28;
 
@@ -54,10 +52,15 @@ impl Direct<'_> {
         let [rows, columns] = self.axes;
         let fits = |axis: Axis| axis.step == 1 && axis.dilation == 1;
         let is_square = rows.taps == columns.taps && matches!(rows.taps, 3 | 5);
-        if !(is_square && fits(rows) && fits(columns) && self.groups == 1 && self.x.channel == 1) {
+        if !(is_square
+            && fits(rows)
+            && fits(columns)
+            && self.groups == 1
+            && self.x.layout == Layout::ChannelsLast)
+        {
             return None;
         }
-        RESULTS
+        WINOGRAD_RESULTS
             .into_iter()
             .filter(|&results| only.is_none_or(|only| only == results))
             .flat_map(|results| {
@@ -136,8 +139,10 @@ impl Winograd {
             let from = from.clone().at(first, packing.output_stride).plus(input, packing.input_stride);
             let elements: Vec<_> = (0..taps * taps)
                 .map(|tap| {
-                    let tap = if packing.reversed { taps * taps - 1 - tap } else { tap };
-                    map.load(from.clone().offset(tap), packing.output_stride)
+                    map.load(
+                        from.clone().offset(packing.place(tap / taps, tap % taps)),
+                        packing.output_stride,
+                    )
                 })
                 .collect();
             let transformed = self.filtering.weights(&mut map, &elements);
@@ -305,23 +310,25 @@ impl Winograd {
                     .offset(index / m * row_stride + index % m * pixel)
             };
             let Target { address, item, row, pixel } = &direct.y;
-            let mut bias = None;
+            // A bias is loaded once for all results.
+            let mut biases = vec![None; direct.operands.len()];
             for index in (0..m * m).filter(|index| index / m < height && index % m < wide) {
                 let mut value = results[index];
-                let mut taken = direct.operands.iter();
+                let mut taken = direct.operands.iter().zip(&mut biases);
                 for step in direct.epilogue {
                     value = match (step, step.unary()) {
                         (_, Some(kind)) => map.unary(kind, value),
-                        (EpilogueStep::Bias, _) => {
-                            let view = taken.next();
-                            let number = bias.or_else(|| {
-                                view.map(|view| map.load(view.address.clone().at(channel, 1), 1))
-                            });
-                            bias = number;
-                            number.map_or(value, |number| map.add(value, number))
-                        }
+                        (EpilogueStep::Bias, _) => match taken.next() {
+                            Some((view, bias)) => {
+                                let load =
+                                    |map: &mut MapBuilder| map.load(view.address.clone().at(channel, 1), 1);
+                                let bias = *bias.get_or_insert_with(|| load(&mut map));
+                                map.add(value, bias)
+                            }
+                            None => value,
+                        },
                         _ => match taken.next() {
-                            Some(view) => {
+                            Some((view, _)) => {
                                 let at =
                                     place(view.of_item(n), columns.outputs * view.pixel, view.pixel, index);
                                 let other = map.load(at, 1);
