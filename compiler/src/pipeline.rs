@@ -10,7 +10,7 @@ use crate::dump::{Dump, Stage};
 use crate::error::GraphError;
 use crate::graph::Graph;
 use crate::pass::{Mode, PassOptions, optimize};
-use crate::plan::{Plan, PlanOptions, plan};
+use crate::plan::{Convolution, Plan, PlanOptions, WINOGRAD_RESULTS, plan};
 
 /// Everything that can be chosen about compiling. The answers never depend on it beyond rounding.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,14 +129,18 @@ fn front(
 }
 
 fn check(options: &PlanOptions) -> Result<(), CompileError> {
-    if (1..=MAX_THREADS).contains(&options.threads) {
-        Ok(())
-    } else {
-        Err(CompileError::Setting {
+    if !(1..=MAX_THREADS).contains(&options.threads) {
+        return Err(CompileError::Setting {
             setting: "threads",
             value: options.threads,
             expected: "between 1 and 1024",
-        })
+        });
+    }
+    match options.convolution {
+        Convolution::Winograd(results) if !WINOGRAD_RESULTS.contains(&results) => {
+            Err(CompileError::Setting { setting: "convolution.winograd", value: results, expected: "2 or 4" })
+        }
+        Convolution::ByCost | Convolution::Direct | Convolution::Im2col | Convolution::Winograd(_) => Ok(()),
     }
 }
 

@@ -1,14 +1,24 @@
 //! Runs every file of `filetests/plan`: a graph, the settings it is planned with, and the plan and kernels it must give.
 //!
 //! ```text
-//! ; plan: threads 2, panel 64         settings: `threads`, `panel` bytes or `whole`, `bits`, `strict`;
-//!                                     `choices` expects these alone
+//! ; plan: threads 2, bits 512         the settings, of those below; what is not set is as by default, but for the width
+//!                                     of vectors, which is 128 bits, so that files are the same on every CPU
 //! ; What the case shows.
 //! graph name { … }
 //! ; expect:
 //! plan name { … }
 //! kernel … { … }
 //! ```
+//!
+//! | setting | |
+//! |---|---|
+//! | `threads 2` | threads that share a run |
+//! | `bits 512` | width of vectors |
+//! | `panel 64`, `whole` | patches in panels of so many bytes, or of whole images |
+//! | `layouts channels_first` | the order of images in memory |
+//! | `convolution direct`, `im2col`, `winograd 2`, `winograd 4` | the algorithm of convolutions |
+//! | `accuracy strict` | how closely results follow the sums as written |
+//! | `choices` | expect what there was to choose from, and nothing else |
 //!
 //! With the environment variable `WINDLASS_BLESS=1` the files are rewritten to expect what came out.
 
@@ -18,7 +28,7 @@ use std::fs;
 use std::path::Path;
 
 use windlass_compiler::graph::Graph;
-use windlass_compiler::plan::{Accuracy, Im2col, PlanOptions, plan};
+use windlass_compiler::plan::{Accuracy, Convolution, Im2col, Layouts, PlanOptions, plan};
 
 const EXPECT: &str = "; expect:\n";
 
@@ -26,15 +36,22 @@ const EXPECT: &str = "; expect:\n";
 fn settings(header: &str) -> (PlanOptions, bool) {
     let settings = header.strip_prefix("; plan:").expect("the first line is `; plan: …`");
     let mut choices = false;
-    let mut options = PlanOptions::default();
+    let mut options = PlanOptions { vector_bits: Some(128), ..PlanOptions::default() };
     for setting in settings.split(',').map(str::trim).filter(|setting| !setting.is_empty()) {
-        match setting.split_once(' ') {
-            Some(("threads", count)) => options.threads = count.parse().unwrap(),
-            Some(("panel", bytes)) => options.im2col = Im2col::Tiled { panel_bytes: bytes.parse().unwrap() },
-            Some(("bits", bits)) => options.vector_bits = Some(bits.parse().unwrap()),
-            None if setting == "strict" => options.accuracy = Accuracy::Strict,
-            None if setting == "choices" => choices = true,
-            None if setting == "whole" => options.im2col = Im2col::Whole,
+        let words: Vec<&str> = setting.split(' ').collect();
+        match words[..] {
+            ["threads", count] => options.threads = count.parse().unwrap(),
+            ["bits", bits] => options.vector_bits = Some(bits.parse().unwrap()),
+            ["panel", bytes] => options.im2col = Im2col::Tiled { panel_bytes: bytes.parse().unwrap() },
+            ["choices"] => choices = true,
+            ["whole"] => options.im2col = Im2col::Whole,
+            ["layouts", "channels_first"] => options.layouts = Layouts::ChannelsFirst,
+            ["convolution", "direct"] => options.convolution = Convolution::Direct,
+            ["convolution", "im2col"] => options.convolution = Convolution::Im2col,
+            ["convolution", "winograd", results] => {
+                options.convolution = Convolution::Winograd(results.parse().unwrap());
+            }
+            ["accuracy", "strict"] => options.accuracy = Accuracy::Strict,
             _ => panic!("no setting `{setting}`"),
         }
     }
@@ -61,6 +78,6 @@ fn every_file_gives_the_plan_it_expects() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filetests/plan");
     let mut files: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert!(files.len() >= 4, "only {} files in {}", files.len(), directory.display());
+    assert!(files.len() >= 12, "only {} files in {}", files.len(), directory.display());
     files.iter().for_each(|file| check(file));
 }

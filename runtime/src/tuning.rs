@@ -24,7 +24,7 @@ use crate::trainer::{TrainerOptions, step_graph};
 
 /// How networks are tuned.
 ///
-/// Each distinct convolution, and each distinct gradient of one to its input, is compiled alone with every algorithm that
+/// Each distinct convolution, and each distinct gradient of one to its input or weight, is compiled alone with every algorithm that
 /// it allows, and all are timed in turns. What that finds goes into [`Options`], and into a file, so that a program
 /// measures only the first time it runs on a machine. Results stay within the rounding that
 /// [`Accuracy`](windlass_compiler::plan::Accuracy) allows; with strict accuracy there is nothing to tune.

@@ -34,6 +34,9 @@ pub struct Costs {
     pub far_line: u16,
     /// Winograd's transforms, for each vector of inputs or results and each product of theirs.
     pub transform: u16,
+    /// The transforms of a gradient to a weight, for each vector of inputs or gradients and each product of theirs: what they
+    /// compute, and writing and reading it again.
+    pub gradient_transform: u16,
     /// Bytes of the first-level cache for data.
     pub first_cache: usize,
     /// Bytes of the second-level cache.
@@ -77,6 +80,7 @@ impl Default for Costs {
             near_line: 64,
             far_line: 256,
             transform: 64,
+            gradient_transform: 160,
             first_cache: 32 << 10,
             second_cache: 1 << 20,
             cycles_per_microsecond: 3000,

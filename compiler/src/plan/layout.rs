@@ -152,6 +152,15 @@ impl View {
         View { channels, pixels, pixel: 1, channel: pixels, ..self.clone() }
     }
 
+    /// A value of one pixel or one channel, whose elements are in both orders, seen in the other order.
+    fn in_other_order(&self) -> Self {
+        let (layout, pixel, channel) = match self.layout {
+            Layout::ChannelsFirst => (Layout::ChannelsLast, self.channels, 1),
+            Layout::ChannelsLast => (Layout::ChannelsFirst, 1, self.pixels),
+        };
+        View { layout, pixel, channel, ..self.clone() }
+    }
+
     /// The first element of item `n`.
     pub fn of_item(&self, n: Var) -> Address {
         self.address.clone().plus(n, self.item)
@@ -196,7 +205,8 @@ impl Lowering<'_> {
             Layout::ChannelsLast => view.channel == 1 || view.channels == 1,
         };
         if let Some(view) = self.views[&value].iter().find(|view| fits(view)) {
-            return view.clone();
+            // A single pixel, or a single channel, is in both orders at once.
+            return if view.layout == layout { view.clone() } else { view.in_other_order() };
         }
         let ty = self.ty(value);
         let buffer = self.temporary("reordered", Size::of(ty));

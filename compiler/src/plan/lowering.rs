@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Buffer, Choice, Convolution, Place, PlanOptions, Size, Vectors, Verdict, View, tuning_key};
+use super::{
+    Buffer, Choice, Convolution, Place, PlanOptions, Size, Vectors, Verdict, View, WINOGRAD_RESULTS,
+    tuning_key,
+};
 use crate::entity::{NodeId, ValueId};
 use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Extent, Kernel, MapBuilder, Split, Stmt, Var};
@@ -97,14 +100,21 @@ impl<'g> Lowering<'g> {
         self.new_buffer(Buffer { name: name.to_owned(), size, place: Place::Nowhere })
     }
 
-    /// Chooses an algorithm for the node, which multiplies by `weight`, and records why. `times` are the candidates', in
-    /// sixteenths of a cycle, or why they are not possible; the first always is.
+    /// Chooses between direct convolution and Winograd's method with each of [`WINOGRAD_RESULTS`], and records why: gives
+    /// the place there, or `None` for direct convolution. Times are in sixteenths of a cycle; where Winograd's method is
+    /// not possible, they say why. What is made of `weight` alone may be prepared.
+    ///
+    /// Windows that there are no transforms for leave no choice.
     pub fn choose(
         &mut self,
         node: &Node,
         weight: ValueId,
-        times: &[(Convolution, Result<usize, Verdict>)],
-    ) -> &Choice {
+        direct: usize,
+        winograd: [Result<usize, Verdict>; WINOGRAD_RESULTS.len()],
+    ) -> Option<usize> {
+        if winograd.contains(&Err(Verdict::Window)) {
+            return None;
+        }
         let options = self.options;
         let is_prepared = self.steady.contains(&weight);
         let tuned = if options.tuned.is_empty() {
@@ -112,9 +122,12 @@ impl<'g> Lowering<'g> {
         } else {
             options.tuned.get(&tuning_key(self.graph, node, is_prepared, options)).copied()
         };
-        let kernel = self.name(node);
-        let choice = Choice::decide(self.node, kernel, is_prepared, options, tuned, times);
-        self.choices.push_mut(choice)
+        let mut times = vec![(Convolution::Direct, Ok(direct))];
+        times.extend(WINOGRAD_RESULTS.map(Convolution::Winograd).into_iter().zip(winograd));
+        let choice = Choice::decide(self.node, self.name(node), is_prepared, options, tuned, &times);
+        let taken = choice.taken();
+        self.choices.push(choice);
+        WINOGRAD_RESULTS.iter().position(|&results| taken == Convolution::Winograd(results))
     }
 
     /// The name of a node's main kernel.

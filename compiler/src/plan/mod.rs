@@ -24,7 +24,7 @@ pub use cover::Cover;
 pub use layout::{Layout, Layouts, View};
 pub use lowering::{KernelDraft, Lower, Lowering};
 pub(crate) use lowering::{copy_span, fill};
-pub use options::{Accuracy, Convolution, Features, Im2col, PlanOptions};
+pub use options::{Accuracy, Convolution, Features, Im2col, PlanOptions, WINOGRAD_RESULTS};
 pub use product::{Block, Vectors};
 pub use traffic::Traffic;
 

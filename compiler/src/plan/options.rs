@@ -44,8 +44,8 @@ pub enum Convolution {
     Direct,
     /// On images with their channels first, products on gathered patches; direct convolution on others.
     Im2col,
-    /// Winograd's method with so many results along each axis, 2 or 4, wherever it is possible: windows of 3×3 and 5×5 at
-    /// stride 1.
+    /// Winograd's method with so many results along each axis, one of [`WINOGRAD_RESULTS`], wherever it is possible:
+    /// windows of 3×3 and 5×5 at stride 1.
     Winograd(usize),
 }
 
@@ -59,6 +59,9 @@ impl fmt::Display for Convolution {
         }
     }
 }
+
+/// Results along each axis that there are Winograd transforms for: what [`Convolution::Winograd`] may ask for.
+pub const WINOGRAD_RESULTS: [usize; 2] = [2, 4];
 
 /// The instructions code may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -72,7 +72,7 @@ fn measures_gradients_of_training() {
     let tuned = long().batch(2).for_graph(&graph, Mode::Training, &serial()).unwrap();
     let of = |operator: &str| tuned.findings.iter().filter(|one| one.key.starts_with(operator)).count();
     // The first convolution needs no gradient to its input; the second has the shapes of the third's.
-    assert_eq!((of("conv("), of("conv_grad_input(")), (2, 2), "{tuned}");
+    assert_eq!((of("conv("), of("conv_grad_input("), of("conv_grad_weight(")), (2, 2, 2), "{tuned}");
     assert!(tuned.findings.iter().all(|finding| finding.key.contains("weights changing")), "{tuned:?}");
     assert!(tuned.findings.iter().all(|finding| matches!(finding.source, Source::Measured(_))), "{tuned}");
 }

@@ -11,7 +11,7 @@ use windlass_compiler::pipeline::{CompileOptions, compile};
 use windlass_compiler::plan::{Accuracy, Convolution, Features, Im2col, Layouts};
 use windlass_runtime::executor::Executor;
 
-use crate::numbers::{Sources, Values, sources};
+use crate::numbers::{Numbers, Sources, Values, sources};
 use crate::run::{Results, run_every_way};
 
 /// How the results must agree.
@@ -61,6 +61,32 @@ pub(crate) fn variants() -> Vec<CompileOptions> {
     variants
 }
 
+/// Options at random: every algorithm at every width there is, on one to three threads.
+pub(crate) fn any_variant(numbers: &mut Numbers) -> CompileOptions {
+    use Convolution::{ByCost, Direct, Winograd};
+    let mut options = CompileOptions::default();
+    options.plan.vector_bits = Some(numbers.pick(&available_vector_bits()));
+    options.plan.threads = numbers.pick(&[1, 2, 3]);
+    options.plan.convolution = numbers.pick(&[ByCost, Direct, Convolution::Im2col, Winograd(2), Winograd(4)]);
+    options.plan.im2col = numbers.pick(&[
+        options.plan.im2col,
+        Im2col::Tiled { panel_bytes: 1 },
+        Im2col::Tiled { panel_bytes: 1024 },
+        Im2col::Whole,
+    ]);
+    if options.plan.vector_bits == Some(128) && numbers.below(3) == 0 {
+        options.plan.features = Features::Baseline;
+    }
+    // Most go where the algorithms are many.
+    if numbers.below(5) == 0 {
+        options.plan.layouts = Layouts::ChannelsFirst;
+    }
+    if numbers.below(5) == 0 {
+        options.passes = PassOptions::NONE;
+    }
+    options
+}
+
 /// What a graph must compute at one batch size.
 struct Run {
     batch: usize,
@@ -107,6 +133,14 @@ impl<'g> Expectation<'g> {
     pub(crate) fn check_variants(&self, mode: Mode, what: &str) {
         for options in variants() {
             self.check(mode, &options, what);
+        }
+    }
+
+    /// The same under some options at random, for long series of graphs.
+    #[track_caller]
+    pub(crate) fn check_some(&self, mode: Mode, numbers: &mut Numbers, what: &str) {
+        for _ in 0..2 {
+            self.check(mode, &any_variant(numbers), what);
         }
     }
 

@@ -2,13 +2,13 @@
 
 use windlass_compiler::graph::Graph;
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
-use windlass_compiler::ops::elementwise::{Bias, SumChannels, Unary, UnaryKind};
+use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, SumChannels, Unary, UnaryKind};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 
 use crate::check::{Agreement, Expectation};
 use crate::graphs::Ops;
-use crate::numbers::{Numbers, Values};
+use crate::numbers::{Numbers, Values, cases};
 
 /// One convolution: its sizes, and nothing of how it is computed.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ struct Case {
 }
 
 impl Case {
-    /// Forward with bias and rectifier, and all three gradients, as one graph.
+    /// Forward with bias, sum and rectifier, and all three gradients, as one graph.
     fn graph(&self) -> Graph {
         let Case { inputs, outputs, groups, sizes, window } = self;
         let image = |channels: usize, sizes: &[usize]| [&[channels], sizes].concat();
@@ -34,6 +34,7 @@ impl Case {
         let conv = Conv { window: window.clone(), groups, epilogue: Vec::new() };
         let y = ops.op(conv, &[x, w]);
         let y = ops.op(Bias {}, &[y, b]);
+        let y = ops.op(Binary { kind: BinaryKind::Add }, &[y, g]);
         let y = ops.op(Unary { kind: UnaryKind::Relu }, &[y]);
         let to_input = ConvGradInput { window: window.clone(), groups, input_sizes: sizes.clone() };
         let dx = ops.op(to_input, &[g, w]);
@@ -46,6 +47,36 @@ impl Case {
     fn check(&self, batches: &[usize]) {
         Expectation::new(&self.graph(), batches, Values::Integers, Agreement::Exact)
             .check_variants(Mode::Inference, &format!("{self:?}"));
+    }
+
+    /// Under some of the options only.
+    #[track_caller]
+    fn check_some(&self, batch: usize, numbers: &mut Numbers) {
+        Expectation::new(&self.graph(), &[batch], Values::Integers, Agreement::Exact).check_some(
+            Mode::Inference,
+            numbers,
+            &format!("{self:?}"),
+        );
+    }
+
+    /// Multiply-adds of one item.
+    fn work(&self) -> usize {
+        let results: usize = self.window.output_sizes(&self.sizes).iter().product();
+        results * self.outputs * self.inputs / self.groups * self.window.elements()
+    }
+
+    /// Smaller where it would take the interpreter long.
+    fn bounded(mut self, work: usize) -> Self {
+        while self.work() > work && self.sizes.iter().any(|&size| size > 1) {
+            for axis in 0..self.sizes.len() {
+                let needed = self.window.extent(axis).saturating_sub(2 * self.window.padding[axis]).max(1);
+                self.sizes[axis] = (self.sizes[axis] / 2).max(needed);
+            }
+            if self.work() > work {
+                self.window.kernel_size.iter_mut().for_each(|size| *size = (*size / 2).max(1));
+            }
+        }
+        self
     }
 }
 
@@ -129,27 +160,93 @@ fn sequences_and_volumes() {
     Case { inputs: 2, outputs: 3, groups: 1, sizes: vec![3, 3, 2, 5], window: four }.check(&[2]);
 }
 
+/// Numbers of channels about the widths of vectors.
+const CHANNELS: [usize; 7] = [1, 3, 5, 8, 16, 17, 33];
+
+/// A convolution at random; its windows fit.
+fn any_window(numbers: &mut Numbers, axes: usize, largest: usize) -> (Vec<usize>, Window) {
+    let mut list = |lowest: usize, bound: usize| -> Vec<usize> {
+        (0..axes).map(|_| lowest + numbers.below(bound)).collect()
+    };
+    let window =
+        Window { kernel_size: list(1, 5), stride: list(1, 4), padding: list(0, 4), dilation: list(1, 3) };
+    let sizes = list(1, largest);
+    let fitting = |axis: usize| sizes[axis].max(window.extent(axis).saturating_sub(2 * window.padding[axis]));
+    ((0..axes).map(fitting).collect(), window)
+}
+
+/// Every pair of numbers of channels meets windows of every kind.
+#[test]
+fn images_of_many_channels() {
+    let mut numbers = Numbers::new(3);
+    for inputs in CHANNELS {
+        for outputs in CHANNELS {
+            for _ in 0..cases(3) {
+                let axes = numbers.pick(&[1, 2, 2, 2, 2]);
+                let (sizes, window) = any_window(&mut numbers, axes, 37);
+                let case = Case { inputs, outputs, groups: 1, sizes, window }.bounded(200_000);
+                let batch = numbers.pick(&[1, 2, 7]);
+                case.check_some(batch, &mut numbers);
+            }
+        }
+    }
+}
+
+/// Groups of many channels, and channels each in a group of their own, with one result or several.
+#[test]
+fn groups_of_many_channels() {
+    let mut numbers = Numbers::new(4);
+    for _ in 0..cases(20) {
+        for (inputs, outputs, groups) in [(16, 32, 2), (33, 9, 3), (24, 24, 8), (8, 16, 4)] {
+            let (sizes, window) = any_window(&mut numbers, 2, 17);
+            Case { inputs, outputs, groups, sizes, window }
+                .bounded(100_000)
+                .check_some(numbers.pick(&[1, 2]), &mut numbers);
+        }
+        for channels in [8, 16, 17, 33, 70] {
+            let (axes, results) = (numbers.pick(&[1, 2, 2, 2]), numbers.pick(&[1, 1, 2, 3]));
+            let (sizes, window) = any_window(&mut numbers, axes, 17);
+            Case { inputs: channels, outputs: results * channels, groups: channels, sizes, window }
+                .bounded(100_000)
+                .check_some(numbers.pick(&[1, 2, 7]), &mut numbers);
+        }
+    }
+}
+
+/// Images of one pixel are stored in both orders at once, whatever their border makes of them.
+#[test]
+fn images_of_one_pixel() {
+    for (inputs, outputs, groups) in [(16, 16, 1), (16, 16, 16), (17, 8, 1), (8, 24, 8), (3, 16, 1)] {
+        // One pixel in, many out; many in, one out; and back.
+        square(inputs, outputs, groups, 1, Window::square(2, 1, 1)).check(&[2]);
+        square(inputs, outputs, groups, 1, Window::square(3, 1, 2)).check(&[1]);
+        square(inputs, outputs, groups, 3, Window::square(3, 1, 0)).check(&[2]);
+        square(inputs, outputs, groups, 5, Window::square(5, 1, 0)).check(&[1]);
+    }
+}
+
+/// Images of which windows leave rows or columns out altogether, and borders wider than the image.
+#[test]
+fn windows_beyond_the_image() {
+    for (inputs, outputs, groups) in [(16, 17, 1), (16, 16, 16)] {
+        for (size, window) in [
+            (9, window(&[1, 1], &[4, 4], &[0, 0], &[1, 1])),
+            (2, window(&[2, 3], &[3, 1], &[5, 4], &[1, 3])),
+            (7, window(&[2, 2], &[4, 3], &[0, 1], &[3, 1])),
+            (10, window(&[3, 1], &[2, 4], &[4, 3], &[2, 1])),
+        ] {
+            square(inputs, outputs, groups, size, window).check(&[2]);
+        }
+    }
+}
+
 #[test]
 fn mixed_shapes() {
     let mut numbers = Numbers::new(1);
     for _ in 0..120 {
         let axes = numbers.pick(&[1, 2, 2, 2, 3]);
         let groups = numbers.pick(&[1, 1, 2, 3]);
-        let largest = [0, 40, 17, 7][axes];
-        let mut list = |range: std::ops::RangeInclusive<usize>| -> Vec<usize> {
-            (0..axes).map(|_| range.start() + numbers.below(range.end() - range.start() + 1)).collect()
-        };
-        let window = Window {
-            kernel_size: list(1..=5),
-            stride: list(1..=4),
-            padding: list(0..=3),
-            dilation: list(1..=3),
-        };
-        let sizes = list(1..=largest);
-        // Sizes grow to what the window needs.
-        let sizes = (0..axes)
-            .map(|axis| sizes[axis].max(window.extent(axis).saturating_sub(2 * window.padding[axis])));
-        let sizes = sizes.collect();
+        let (sizes, window) = any_window(&mut numbers, axes, [0, 40, 17, 7][axes]);
         let (inputs, outputs) = (groups * (1 + numbers.below(4)), groups * (1 + numbers.below(6)));
         let batch = numbers.pick(&[1, 2, 7]);
         Case { inputs, outputs, groups, sizes, window }.check(&[batch]);

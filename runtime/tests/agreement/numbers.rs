@@ -21,6 +21,21 @@ pub(crate) enum Values {
     Special,
 }
 
+/// How long a series is: as given, or longer by as much as `WINDLASS_RANDOM_CASES` is more than 60, which random networks
+/// are tried without it.
+pub(crate) fn cases(usual: usize) -> usize {
+    match random_cases() {
+        Some(asked) => (usual * asked).div_ceil(60),
+        None => usual,
+    }
+}
+
+/// The random networks that `WINDLASS_RANDOM_CASES` asks for.
+pub(crate) fn random_cases() -> Option<usize> {
+    let asked = std::env::var("WINDLASS_RANDOM_CASES").ok()?;
+    Some(asked.parse().expect("a number of cases"))
+}
+
 /// A generator of small test numbers: 64-bit linear congruential, the upper bits.
 pub(crate) struct Numbers(u64);
 

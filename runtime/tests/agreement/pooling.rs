@@ -7,7 +7,7 @@ use windlass_compiler::pass::Mode;
 
 use crate::check::{Agreement, Expectation};
 use crate::graphs::Ops;
-use crate::numbers::{Numbers, Values};
+use crate::numbers::{Numbers, Values, cases};
 
 /// Max and average pooling and their gradients in one graph.
 fn graph(channels: usize, sizes: &[usize], window: &Window) -> Graph {
@@ -80,6 +80,46 @@ fn whole_planes() {
     for size in [1, 2, 4, 7, 13] {
         check(3, &[size, size], &Window::square(size, 1, 0), &[2]);
         check(3, &[size, size], &Window::square(size, size, size - 1), &[1]);
+    }
+}
+
+/// Images of many channels, overlapping windows and others, with borders and without.
+#[test]
+fn images_of_many_channels() {
+    let mut numbers = Numbers::new(5);
+    for _ in 0..cases(30) {
+        for channels in [8, 16, 17, 33, 70] {
+            let axes = numbers.pick(&[1, 2, 2, 2]);
+            let mut list = |lowest: usize, bound: usize| -> Vec<usize> {
+                (0..axes).map(|_| lowest + numbers.below(bound)).collect()
+            };
+            let (kernel_size, dilation) = (list(1, 4), list(1, 2));
+            let padding = list(0, 4).iter().zip(&kernel_size).map(|(padding, size)| padding % size).collect();
+            // Every second time the windows lie side by side.
+            let stride = list(1, 4);
+            let stride = if numbers.below(2) == 0 { kernel_size.clone() } else { stride };
+            let window = Window { kernel_size, stride, padding, dilation };
+            let sizes = (0..axes)
+                .map(|axis| {
+                    let needed = window.extent(axis).saturating_sub(2 * window.padding[axis]);
+                    needed.max(1 + numbers.below([37, 37, 13][axes]))
+                })
+                .collect::<Vec<_>>();
+            let batch = numbers.pick(&[1, 2, 7]);
+            let what = format!("{channels} channels of {sizes:?}, {window:?}");
+            Expectation::new(&graph(channels, &sizes, &window), &[batch], Values::Integers, Agreement::Exact)
+                .check_some(Mode::Inference, &mut numbers, &what);
+        }
+    }
+}
+
+/// Images of one pixel, which are stored in both orders at once, before and behind the pool.
+#[test]
+fn images_of_one_pixel() {
+    for channels in [8, 16, 17] {
+        check(channels, &[1, 1], &Window::square(2, 1, 1), &[2]);
+        check(channels, &[1, 1], &Window::square(3, 2, 2), &[1]);
+        check(channels, &[3, 3], &Window::square(3, 1, 0), &[2]);
     }
 }
 

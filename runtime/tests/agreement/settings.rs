@@ -5,7 +5,7 @@ use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Layer;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileError, CompileOptions, MAX_THREADS, compile};
-use windlass_compiler::plan::Features;
+use windlass_compiler::plan::{Convolution, Features, WINOGRAD_RESULTS};
 use windlass_runtime::Error;
 use windlass_runtime::executor::{Binding, Executor};
 
@@ -55,6 +55,22 @@ fn numbers_of_threads_out_of_range() {
         let expected = "between 1 and 1024";
         assert_eq!(error, CompileError::Setting { setting: "threads", value: threads, expected });
         assert_eq!(error.to_string(), format!("`threads` is {threads} but must be between 1 and 1024"));
+    }
+}
+
+#[test]
+fn winograd_with_results_there_is_no_transform_for() {
+    let mut options = CompileOptions::default();
+    for results in [0, 1, 3, 5, 6, usize::MAX] {
+        options.plan.convolution = Convolution::Winograd(results);
+        let error = refused(&options);
+        let setting = "convolution.winograd";
+        assert_eq!(error, CompileError::Setting { setting, value: results, expected: "2 or 4" });
+        assert_eq!(error.to_string(), format!("`convolution.winograd` is {results} but must be 2 or 4"));
+    }
+    for results in WINOGRAD_RESULTS {
+        options.plan.convolution = Convolution::Winograd(results);
+        compile(&network(&[4], &[Layer::linear(2)]), Mode::Inference, &options, &Dump::none()).unwrap();
     }
 }
 

@@ -1,22 +1,22 @@
-//! Winograd convolution, forward and backward to the input, within its stated bound over odd shapes; and that strict
+//! Winograd convolution, forward and backward, within its stated bound over odd shapes; and that strict
 //! accuracy never uses it.
 
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::graph::Graph;
-use windlass_compiler::ops::conv::{Conv, ConvGradInput, EpilogueStep};
+use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight, EpilogueStep};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileOptions;
-use windlass_compiler::plan::{Accuracy, Convolution, plan};
+use windlass_compiler::plan::{Accuracy, Convolution, WINOGRAD_RESULTS, plan};
 
 use crate::check::{Agreement, Expectation};
 use crate::graphs::Ops;
-use crate::numbers::Values;
+use crate::numbers::{Numbers, Values, cases};
 
 /// The bound that [`Accuracy::Default`] states.
 const BOUND: f64 = 2e-5;
 
-/// Forward with bias, sum and rectifier, and the gradient to the input.
+/// Forward with bias, sum and rectifier, and the gradients to input and weight.
 fn graph(inputs: usize, outputs: usize, sizes: [usize; 2], window: &Window) -> Graph {
     let image = |channels: usize, sizes: &[usize]| [&[channels], sizes].concat();
     let result = window.output_sizes(&sizes);
@@ -29,7 +29,8 @@ fn graph(inputs: usize, outputs: usize, sizes: [usize; 2], window: &Window) -> G
     let y = ops.op(Conv { window: window.clone(), groups: 1, epilogue }, &[x, w, b, g]);
     let to_input = ConvGradInput { window: window.clone(), groups: 1, input_sizes: sizes.to_vec() };
     let dx = ops.op(to_input, &[g, w]);
-    ops.output("y", y).output("dx", dx).finish()
+    let dw = ops.op(ConvGradWeight { window: window.clone(), groups: 1 }, &[g, x]);
+    ops.output("y", y).output("dx", dx).output("dw", dw).finish()
 }
 
 fn options(results: usize, threads: usize, bits: usize) -> CompileOptions {
@@ -61,6 +62,65 @@ fn stays_within_its_bound() {
                 let what = format!("{inputs} to {outputs} channels, {sizes:?}, {window:?}");
                 expectation.check(Mode::Inference, &options(results, 1 + bits / 256, bits), &what);
             }
+        }
+    }
+}
+
+/// Images of one pixel are stored in both orders at once; a border makes them larger.
+#[test]
+fn images_of_one_pixel() {
+    for (size, padding) in [(1, 2), (3, 0)] {
+        let graph = graph(16, 17, [size, size], &Window::square(3, 1, padding));
+        let expectation = Expectation::new(&graph, &[1, 2], Values::Reals, Agreement::Within(BOUND));
+        for bits in available_vector_bits() {
+            for results in WINOGRAD_RESULTS {
+                expectation.check(Mode::Inference, &options(results, 1, bits), "one pixel");
+            }
+        }
+    }
+}
+
+/// Each step has an operand of its own.
+#[test]
+fn several_steps_of_one_kind() {
+    use EpilogueStep::{Add, Bias, Tanh};
+    let mut ops = Ops::new();
+    let (x, w) = (ops.input("x", &[8, 5, 6]), ops.parameter("w", &[16, 8, 3, 3]));
+    let biases = ["b", "c"].map(|name| ops.parameter(name, &[16]));
+    let sums = ["p", "q"].map(|name| ops.input(name, &[16, 5, 6]));
+    let conv =
+        Conv { window: Window::square(3, 1, 1), groups: 1, epilogue: vec![Bias, Add, Tanh, Bias, Add] };
+    let y = ops.op(conv, &[x, w, biases[0], sums[0], biases[1], sums[1]]);
+    let graph = ops.output("y", y).finish();
+    let expectation = Expectation::new(&graph, &[2], Values::Reals, Agreement::Within(BOUND));
+    for bits in available_vector_bits() {
+        for results in WINOGRAD_RESULTS {
+            expectation.check(Mode::Inference, &options(results, 1, bits), "two biases and two sums");
+        }
+    }
+}
+
+/// Shapes at random, whether the method fits them or not.
+#[test]
+fn mixed_shapes() {
+    let mut numbers = Numbers::new(6);
+    for _ in 0..cases(40) {
+        let mut channels = || numbers.pick(&[1, 3, 5, 8, 16, 17, 33]);
+        let (inputs, outputs) = (channels(), channels());
+        let kernel_size = numbers.pick(&[3, 3, 5]);
+        let padding = numbers.below(kernel_size + 1);
+        let mut size = || (kernel_size.saturating_sub(2 * padding)).max(1) + numbers.below(16);
+        let sizes = [size(), size()];
+        let stride = numbers.pick(&[1, 1, 1, 1, 1, 2]);
+        let graph = graph(inputs, outputs, sizes, &Window::square(kernel_size, stride, padding));
+        let batch = numbers.pick(&[1, 2, 7]);
+        let expectation = Expectation::new(&graph, &[batch], Values::Reals, Agreement::Within(BOUND));
+        let what =
+            format!("{inputs} to {outputs} channels, {sizes:?}, {kernel_size} by {stride}, {padding} around");
+        for _ in 0..2 {
+            let bits = numbers.pick(&available_vector_bits());
+            let options = options(numbers.pick(&WINOGRAD_RESULTS), numbers.pick(&[1, 2, 3]), bits);
+            expectation.check(Mode::Inference, &options, &what);
         }
     }
 }

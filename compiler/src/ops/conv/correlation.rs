@@ -109,6 +109,15 @@ impl Packing<'_> {
         if self.reversed { offset.minus_var(var, every * scale) } else { offset.plus(var, every * scale) }
     }
 
+    /// The place of one of the taps met.
+    pub(super) fn place(&self, row: usize, column: usize) -> usize {
+        let at = |(first, _, every): (usize, usize, usize), index: usize| match self.reversed {
+            true => first - index * every,
+            false => first + index * every,
+        };
+        at(self.taps[0], row) * self.row + at(self.taps[1], column)
+    }
+
     /// Adds the kernel that packs the weights, and says where they are.
     /// So many outputs lie side by side.
     pub(super) fn lower(&self, lowering: &mut Lowering<'_>, node: &Node, block_outputs: usize) -> Packed {

@@ -34,9 +34,10 @@ impl Packing<'_> {
 }
 
 impl Direct<'_> {
-    /// Whether every channel is a group.
+    /// Whether every channel is a group, and channels lie side by side.
     pub(super) fn is_depthwise(&self) -> bool {
-        self.groups > 1 && self.inputs == 1 && self.outputs == 1
+        let alone = self.groups > 1 && self.inputs == 1 && self.outputs == 1;
+        alone && self.x.layout == Layout::ChannelsLast
     }
 
     /// Adds the kernel; the weights are packed by tap.

@@ -2,12 +2,11 @@
 
 use super::correlation::{Packing, Phase, backward_phases};
 use super::direct::{Direct, Target, epilogue_operands};
-use super::winograd::RESULTS;
 use super::{Conv, ConvGradInput, ConvGradWeight, depthwise, im2col, planes, weight_gradient};
 use crate::graph::Node;
 use crate::kernel::{Extent, Split, Stmt};
 use crate::ops::bordered::forward_axes;
-use crate::plan::{Convolution, Layout, Lower, Lowering, Verdict, View, fill};
+use crate::plan::{Convolution, Layout, Lower, Lowering, View, WINOGRAD_RESULTS, fill};
 
 impl Lower for Conv {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
@@ -107,19 +106,11 @@ fn convolve(direct: &Direct<'_>, lowering: &mut Lowering<'_>, node: &Node, packi
     }
     let (vectors, options) = (lowering.vectors, lowering.options);
     let tiling = direct.tiling(vectors, options.threads);
-    let winograds = RESULTS.map(|results| direct.winograd(vectors, options.threads, results));
-    let taken = if winograds.contains(&Err(Verdict::Window)) {
-        Convolution::Direct
-    } else {
-        let mut times = vec![(Convolution::Direct, Ok(tiling.time))];
-        times.extend(RESULTS.iter().zip(&winograds).map(|(&results, winograd)| {
-            (Convolution::Winograd(results), winograd.map(|winograd| winograd.time))
-        }));
-        lowering.choose(node, packing.weight, &times).taken()
-    };
-    let winograd = RESULTS.iter().position(|&results| taken == Convolution::Winograd(results));
+    let winograds = WINOGRAD_RESULTS.map(|results| direct.winograd(vectors, options.threads, results));
+    let times = winograds.map(|winograd| winograd.map(|winograd| winograd.time));
+    let taken = lowering.choose(node, packing.weight, tiling.time, times);
     let microseconds = |time: usize| options.costs.microseconds(time);
-    match winograd.map(|index| winograds[index]) {
+    match taken.map(|taken| winograds[taken]) {
         Some(Ok(winograd)) => {
             let transformed = winograd.weights(lowering, node, packing);
             let note = format!(

@@ -3,13 +3,16 @@
 //! thread, so that the order of its terms does not depend on how many there are.
 
 use super::ConvGradWeight;
+use super::winograd_gradient::WinogradGradient;
 use crate::graph::Node;
 use crate::kernel::{
     Address, Affine, BufferId, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile, TileCall,
     Var,
 };
 use crate::ops::bordered::{Axis, Bordered, Source, forward_axes};
-use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, View, copy_span, fill};
+use crate::plan::{
+    Block, Cover, KernelDraft, Layout, Lowering, Size, Vectors, View, WINOGRAD_RESULTS, copy_span, fill,
+};
 
 /// Pixels that are met at a time: their gradients, and their inputs, for one tile each, stay in a first-level cache.
 const CHUNK_PIXELS: usize = 144;
@@ -56,13 +59,46 @@ pub(super) fn lower(op: &ConvGradWeight, lowering: &mut Lowering<'_>, node: &Nod
     let (inputs, outputs) = (x.channels / op.groups, g.channels / op.groups);
     let taps = op.window.elements();
     let products = Products { axes, inputs, outputs, depth: inputs * taps, g };
+    let winograds = WINOGRAD_RESULTS
+        .map(|results| WinogradGradient::new(axes, op.groups, (&x, &products.g), lowering.vectors, results));
+    let times =
+        winograds.each_ref().map(|winograd| winograd.as_ref().map(|one| one.time).map_err(|&why| why));
+    let direct = products.time(lowering.vectors);
+    let taken = lowering.choose(node, node.operands[0], direct, times);
+    if let Some(Ok(winograd)) = taken.map(|taken| &winograds[taken]) {
+        return products.by_winograd(lowering, node, winograd);
+    }
     match x.layout {
-        Layout::ChannelsLast => products.from_pixels(op.groups, lowering, node, x),
-        Layout::ChannelsFirst => products.from_planes(op.groups, lowering, node, x),
+        Layout::ChannelsLast => products.on_pixels(op.groups, lowering, node, x),
+        Layout::ChannelsFirst => products.on_planes(op.groups, lowering, node, x),
     }
 }
 
 impl Products {
+    /// The time that sums over pixels take, in sixteenths of a cycle of one item.
+    fn time(&self, vectors: Vectors) -> usize {
+        let [rows, columns] = self.axes;
+        let block = Block::choose(vectors, self.inputs, self.outputs);
+        let steps = Block::time_of_all(
+            vectors,
+            &even(self.inputs, block.rows),
+            &Cover::exact(self.outputs, block.columns.min(self.outputs)),
+        );
+        rows.taps * columns.taps * rows.outputs * columns.outputs * steps
+    }
+
+    /// By Winograd's method.
+    fn by_winograd(&self, lowering: &mut Lowering<'_>, node: &Node, winograd: &WinogradGradient) {
+        let taps = self.axes[0].taps * self.axes[1].taps;
+        let block = Block::choose(lowering.vectors, self.inputs, self.outputs);
+        let columns = Cover::exact(self.outputs, block.columns.min(self.outputs));
+        let elements = self.depth * self.outputs;
+        let sums = lowering.temporary("sums", Size { batched: false, elements });
+        winograd.lower(lowering, node, sums, columns, winograd.note());
+        let unpacked = Unpacked { sums, groups: 1, columns, tap_step: 1, input_step: taps };
+        self.unpack(lowering, node, unpacked);
+    }
+
     /// Rows of results that are met at a time.
     fn chunk(&self) -> Cover {
         let [rows, columns] = self.axes;
@@ -94,7 +130,7 @@ impl Products {
     }
 
     /// Tiles of inputs by outputs, for each tap.
-    fn from_pixels(self, groups: usize, lowering: &mut Lowering<'_>, node: &Node, x: View) {
+    fn on_pixels(self, groups: usize, lowering: &mut Lowering<'_>, node: &Node, x: View) {
         let [rows, columns] = self.axes;
         let block = Block::choose(lowering.vectors, self.inputs, self.outputs);
         let inputs = even(self.inputs, block.rows);
@@ -180,7 +216,7 @@ impl Products {
     }
 
     /// Tiles of taps by outputs, for each input: for few of them, plane by plane.
-    fn from_planes(self, groups: usize, lowering: &mut Lowering<'_>, node: &Node, x: View) {
+    fn on_planes(self, groups: usize, lowering: &mut Lowering<'_>, node: &Node, x: View) {
         let [rows, columns] = self.axes;
         let taps = rows.taps * columns.taps;
         let block = Block::choose(lowering.vectors, taps, self.outputs);

@@ -11,10 +11,8 @@ use crate::kernel::{
     Var,
 };
 use crate::ops::bordered::{Axis, Bordered};
-use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, Vectors, Verdict};
+use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, Vectors, Verdict};
 
-/// Results along an axis that there are transforms for.
-pub(super) const RESULTS: [usize; 2] = [2, 4];
 /// Tiles that are multiplied at a time, at least: as many as make loading the weights worth while.
 const TILES: usize = 28;
 
@@ -37,23 +35,22 @@ pub(super) struct Transformed {
     buffer: BufferId,
 }
 
+/// Whether Winograd's method is possible on an input of this layout, or why it is not.
+pub(super) fn possible(axes: &[Axis; 2], groups: usize, layout: Layout) -> Result<(), Verdict> {
+    let [rows, columns] = axes;
+    let obstacles = [
+        (rows.taps != columns.taps || !matches!(rows.taps, 3 | 5), Verdict::Window),
+        (axes.iter().any(|axis| axis.step != 1), Verdict::Stride),
+        (axes.iter().any(|axis| axis.dilation != 1), Verdict::Dilation),
+        (groups != 1, Verdict::Groups),
+        (layout != Layout::ChannelsLast, Verdict::ChannelsFirst),
+    ];
+    obstacles.into_iter().find(|(is_met, _)| *is_met).map_or(Ok(()), |(_, verdict)| Err(verdict))
+}
+
 impl Direct<'_> {
     fn tile_counts(&self, filtering: Filtering) -> [usize; 2] {
         self.axes.map(|axis| axis.outputs.div_ceil(filtering.results))
-    }
-
-    /// Why this correlation cannot be done by Winograd's method; `None` where it can.
-    fn obstacle(&self) -> Option<Verdict> {
-        let [rows, columns] = self.axes;
-        let is_square = rows.taps == columns.taps && matches!(rows.taps, 3 | 5);
-        let obstacles = [
-            (!is_square, Verdict::Window),
-            (self.axes.iter().any(|axis| axis.step != 1), Verdict::Stride),
-            (self.axes.iter().any(|axis| axis.dilation != 1), Verdict::Dilation),
-            (self.groups != 1, Verdict::Groups),
-            (self.x.channel != 1, Verdict::ChannelsFirst),
-        ];
-        obstacles.into_iter().find_map(|(is_met, verdict)| is_met.then_some(verdict))
     }
 
     /// The best way to do this correlation by Winograd's method with so many results along an axis, or why there is none.
@@ -63,9 +60,7 @@ impl Direct<'_> {
         threads: usize,
         results: usize,
     ) -> Result<Winograd, Verdict> {
-        if let Some(verdict) = self.obstacle() {
-            return Err(verdict);
-        }
+        possible(&self.axes, self.groups, self.x.layout)?;
         let filtering = Filtering { results, taps: self.axes[0].taps };
         let [together, apart] =
             [false, true].map(|split_channels| self.divided(filtering, split_channels, vectors, threads));
@@ -143,8 +138,10 @@ impl Winograd {
             let from = from.clone().at(first, packing.output_stride).plus(input, packing.input_stride);
             let elements: Vec<_> = (0..taps * taps)
                 .map(|tap| {
-                    let tap = if packing.reversed { taps * taps - 1 - tap } else { tap };
-                    map.load(from.clone().offset(tap), packing.output_stride)
+                    map.load(
+                        from.clone().offset(packing.place(tap / taps, tap % taps)),
+                        packing.output_stride,
+                    )
                 })
                 .collect();
             let transformed = self.filtering.weights(&mut map, &elements);
@@ -312,23 +309,25 @@ impl Winograd {
                     .offset(index / m * row_stride + index % m * pixel)
             };
             let Target { address, item, row, pixel } = &direct.y;
-            let mut bias = None;
+            // A bias is loaded once for all results.
+            let mut biases = vec![None; direct.operands.len()];
             for index in (0..m * m).filter(|index| index / m < height && index % m < wide) {
                 let mut value = results[index];
-                let mut taken = direct.operands.iter();
+                let mut taken = direct.operands.iter().zip(&mut biases);
                 for step in direct.epilogue {
                     value = match (step, step.unary()) {
                         (_, Some(kind)) => map.unary(kind, value),
-                        (EpilogueStep::Bias, _) => {
-                            let view = taken.next();
-                            let number = bias.or_else(|| {
-                                view.map(|view| map.load(view.address.clone().at(channel, 1), 1))
-                            });
-                            bias = number;
-                            number.map_or(value, |number| map.add(value, number))
-                        }
+                        (EpilogueStep::Bias, _) => match taken.next() {
+                            Some((view, bias)) => {
+                                let load =
+                                    |map: &mut MapBuilder| map.load(view.address.clone().at(channel, 1), 1);
+                                let bias = *bias.get_or_insert_with(|| load(&mut map));
+                                map.add(value, bias)
+                            }
+                            None => value,
+                        },
                         _ => match taken.next() {
-                            Some(view) => {
+                            Some((view, _)) => {
                                 let at =
                                     place(view.of_item(n), columns.outputs * view.pixel, view.pixel, index);
                                 let other = map.load(at, 1);
@@ -375,7 +374,7 @@ impl Winograd {
 }
 
 /// Elements between planes of products: an odd number of cache lines, so that planes do not compete for the same sets.
-fn plane(tiles: usize, channels: usize) -> usize {
+pub(super) fn plane(tiles: usize, channels: usize) -> usize {
     const LINE: usize = 16;
     (tiles * channels).div_ceil(LINE) / 2 * 2 * LINE + LINE
 }

@@ -52,6 +52,9 @@ pub(super) fn forward(
 /// Loads the current result's element of a value laid out like the results.
 pub(super) type Loader<'l> = dyn Fn(&mut MapBuilder, DType, &View) -> ExprId + 'l;
 
+/// What is made of the sum at each place.
+pub(super) type Finish<'f> = dyn Fn(&mut MapBuilder, ExprId) -> ExprId + 'f;
+
 /// Backward: each result's part is added to the places of its window. `part` gets the map, the number of the place, and a
 /// way to load the element of a value laid out like the results.
 pub(super) fn backward(
@@ -61,7 +64,7 @@ pub(super) fn backward(
     dx: &View,
     sizes: &[usize],
     part: impl Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId,
-    finish: Option<&dyn Fn(&mut MapBuilder, ExprId) -> ExprId>,
+    finish: Option<&Finish<'_>>,
 ) {
     let axes = forward_axes(window, sizes);
     let [rows, columns] = axes;
