@@ -1,9 +1,15 @@
 //! Programs run on numbers that mean nothing, for their time alone.
 
-use windlass_compiler::plan::SlotKind;
+use windlass_compiler::plan::{Plan, SlotKind};
 
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
+
+/// Bytes that a run of a plan works on: its arenas, parameters, inputs and outputs.
+pub(crate) fn bytes(plan: &Plan, batch: usize) -> usize {
+    let slots: usize = plan.slots.iter().map(|slot| 4 * slot.ty.shape.elements(batch)).sum();
+    plan.memory.bytes(batch, plan.threads) + slots
+}
 
 /// A program with memory for everything it reads and writes. Slots share memory where they are only read.
 pub(crate) struct Rehearsal {
@@ -25,6 +31,11 @@ impl Rehearsal {
         let (inputs, stored) = (vec![1.0; largest(SlotKind::Input)], vec![1e-3; largest(SlotKind::Stored)]);
         let outputs = elements(SlotKind::Output).map(|count| vec![0.0; count]).collect();
         Rehearsal { executor, batch, inputs, stored, outputs }
+    }
+
+    /// Bytes of all it reads and writes.
+    pub(crate) fn bytes(&self) -> usize {
+        bytes(self.executor.program().plan(), self.batch)
     }
 
     /// A run with everything bound.

@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::machine::cpu_name;
 use crate::network::Network;
 use crate::options::Options;
+use crate::timing::bytes;
 use crate::trainer::{TrainerOptions, step_graph};
 
 /// How networks are tuned.
@@ -96,8 +97,8 @@ pub enum Source {
     OutOfTime,
 }
 
-/// An algorithm takes the place of the model's choice only where it is faster by more than chance: 3 %.
-const MARGIN: f64 = 0.97;
+/// An algorithm takes the place of the model's choice only where it is faster by more than chance: 5 %.
+const MARGIN: f64 = 0.95;
 
 /// What a budget past the end of time is cut to.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -171,6 +172,7 @@ impl Tuning {
         let (known, problem) = self.cache.load(&cpu);
         tuned.problems.extend(problem);
         let mut measured = Entries::new();
+        let bytes = bytes(&plan, self.batch);
         let end = start.checked_add(self.budget).unwrap_or(start + LONGEST);
         let mut left = questions.len() as u32;
         for question in questions {
@@ -178,7 +180,20 @@ impl Tuning {
             // What others leave of their share is for those that come later.
             let share = now + end.saturating_duration_since(now) / left;
             left -= 1;
-            let (algorithm, source) = self.answer(&graph, &question, options, &known, [share, end])?;
+            let (algorithm, source) = match self.recall(&question, options, &known) {
+                Some(algorithm) => (algorithm, Source::Remembered),
+                None => {
+                    let asked = Question {
+                        graph: &graph,
+                        node: question.node,
+                        is_prepared: question.is_prepared,
+                        options: &options.compile,
+                        batch: self.batch,
+                        bytes,
+                    };
+                    self.answer(&question, &asked, [share, end])?
+                }
+            };
             if let Source::Measured(_) = source {
                 measured.insert(self.cache_key(&question.key), algorithm);
             }
@@ -193,38 +208,30 @@ impl Tuning {
         Ok(tuned)
     }
 
-    /// The algorithm of one convolution, looked up or measured.
-    fn answer(
-        &self,
-        graph: &Graph,
-        distinct: &Distinct<'_>,
-        options: &Options,
-        known: &Entries,
-        [share, end]: [Instant; 2],
-    ) -> Result<(Convolution, Source), Error> {
+    /// The algorithm of a convolution that was measured before.
+    fn recall(&self, distinct: &Distinct<'_>, options: &Options, known: &Entries) -> Option<Convolution> {
         let given = options.compile.plan.tuned.get(&distinct.key);
         let remembered = given.or_else(|| known.get(&self.cache_key(&distinct.key))).copied();
-        if let Some(algorithm) = remembered.filter(|algorithm| distinct.algorithms.contains(algorithm)) {
-            return Ok((algorithm, Source::Remembered));
-        }
-        let model = distinct.taken;
+        remembered.filter(|algorithm| distinct.algorithms.contains(algorithm))
+    }
+
+    /// The algorithm of a convolution, measured if there is time.
+    fn answer(
+        &self,
+        distinct: &Distinct<'_>,
+        question: &Question<'_>,
+        [share, end]: [Instant; 2],
+    ) -> Result<(Convolution, Source), Error> {
         // What cannot be measured in time need not be begun. The model knows how long a run takes, roughly.
         let expected = distinct.microseconds * self.batch as f64 * f64::from(RUNS);
         let rest = end.saturating_duration_since(Instant::now());
         if rest.is_zero() || expected > rest.as_secs_f64() * 1e6 {
-            return Ok((model, Source::OutOfTime));
+            return Ok((distinct.taken, Source::OutOfTime));
         }
-        let question = Question {
-            graph,
-            node: distinct.node,
-            is_prepared: distinct.is_prepared,
-            options: &options.compile,
-            batch: self.batch,
-        };
-        let Some(times) = question.measure(&distinct.algorithms, share, end)? else {
-            return Ok((model, Source::OutOfTime));
-        };
-        Ok((fastest(&times, model), Source::Measured(times)))
+        Ok(match question.measure(&distinct.algorithms, share, end)? {
+            Some(times) => (fastest(&times, distinct.taken), Source::Measured(times)),
+            None => (distinct.taken, Source::OutOfTime),
+        })
     }
 
     /// The file also tells numbers of items apart.

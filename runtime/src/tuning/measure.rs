@@ -1,4 +1,8 @@
 //! Measures the algorithms of one convolution against each other: a program for each, run in turns.
+//!
+//! A network finds a layer's input in the caches, since the layer before has just written it, and the weights behind them,
+//! since everything else of the network went by meanwhile. So before each run memory as large as everything else goes by,
+//! and the input is copied within the run, before the steps that count.
 
 use std::time::{Duration, Instant};
 
@@ -25,6 +29,9 @@ const WARM_UP: u32 = 1;
 /// Longer than the threads of a program stay awake without work.
 const ASLEEP: Duration = Duration::from_micros(200);
 
+/// More than a core's own caches hold, and enough to leave few addresses translated: no more need go by.
+const MOST_BYTES: usize = 64 << 20;
+
 /// Runs that measuring an algorithm takes at least.
 pub(super) const RUNS: u32 = FEWEST as u32 + WARM_UP;
 
@@ -36,6 +43,8 @@ pub(super) struct Question<'g> {
     pub(super) is_prepared: bool,
     pub(super) options: &'g CompileOptions,
     pub(super) batch: usize,
+    /// Bytes that the whole network works on.
+    pub(super) bytes: usize,
 }
 
 impl Question<'_> {
@@ -55,13 +64,11 @@ impl Question<'_> {
                 return Ok(None);
             }
         }
+        let own = contestants.iter().map(|contestant| contestant.rehearsal.bytes()).min().unwrap_or(0);
+        let others = Others::new(self.bytes.saturating_sub(own));
         for round in 0..WARM_UP as usize + MOST {
             for contestant in &mut contestants {
-                if self.options.plan.threads > 1 {
-                    // The other programs' threads are to sleep, and this one's to be awake, as they are within a network.
-                    std::thread::sleep(ASLEEP);
-                    contestant.run(false)?;
-                }
+                others.go_by(self.options.plan.threads);
                 contestant.run(round >= WARM_UP as usize)?;
             }
             let now = Instant::now();
@@ -97,6 +104,34 @@ impl Question<'_> {
         let result = graph.add_single(self.node.op.clone(), &operands, "")?;
         graph.add_output("y", result)?;
         Ok(graph)
+    }
+}
+
+/// The rest of the network, as far as caches are concerned.
+struct Others {
+    memory: Vec<u8>,
+}
+
+impl Others {
+    fn new(bytes: usize) -> Self {
+        Others { memory: vec![1; bytes.min(MOST_BYTES)] }
+    }
+
+    /// Reads all of it, on as many cores as a run takes, and leaves the threads of other programs the time to fall asleep.
+    fn go_by(&self, threads: usize) {
+        const LINE: usize = 64;
+        let read =
+            || std::hint::black_box(self.memory.iter().step_by(LINE).fold(0, |sum: u8, byte| sum ^ byte));
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                // A core less is no harm.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, read);
+            }
+            read();
+        });
+        if threads > 1 {
+            std::thread::sleep(ASLEEP);
+        }
     }
 }
 
