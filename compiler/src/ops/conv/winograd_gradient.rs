@@ -3,14 +3,16 @@
 //! transformed for the whole batch; then every place of a tile is a product of its own, reduced over the tiles.
 
 use super::transform::Filtering;
-use super::winograd::{RESULTS, plane};
+use super::winograd::plane;
 use crate::graph::Node;
 use crate::kernel::{
     Address, Affine, BufferId, Expr, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile,
     TileCall, Var,
 };
 use crate::ops::bordered::{Axis, Bordered};
-use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, Vectors, View, copy_span, fill};
+use crate::plan::{
+    Block, Cover, KernelDraft, Lowering, Size, Vectors, View, WINOGRAD_RESULTS, copy_span, fill,
+};
 
 /// Sixteenths of a cycle of a transform, for each vector of inputs or gradients: what it computes, and what it takes to
 /// write and read it again.
@@ -42,7 +44,7 @@ impl WinogradGradient {
         if !(rows.taps == columns.taps && matches!(rows.taps, 3 | 5) && fits(rows) && fits(columns)) {
             return None;
         }
-        RESULTS
+        WINOGRAD_RESULTS
             .into_iter()
             .filter(|&results| only.is_none_or(|only| only == results))
             .map(|results| {
