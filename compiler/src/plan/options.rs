@@ -22,7 +22,8 @@ pub enum Im2col {
 #[serde(rename_all = "snake_case")]
 pub enum Accuracy {
     /// Products may be made by Winograd's method: results differ from the sums by at most 2·10⁻⁵ of the largest result of
-    /// a layer, where those of a sum in any order differ by about 10⁻⁶.
+    /// a layer, where those of a sum in any order differ by about 10⁻⁶. An infinity or NaN in an image makes the results
+    /// about it NaN, also such as do not meet it.
     #[default]
     Default,
     /// Every result is a sum of the products as written, in some order.
@@ -40,8 +41,8 @@ pub enum Convolution {
     Direct,
     /// On images with their channels first, products on gathered patches; direct convolution on others.
     Im2col,
-    /// Winograd's method with so many results along each axis, one of [`WINOGRAD_RESULTS`], wherever it is possible: windows of 3×3 and 5×5 at
-    /// stride 1.
+    /// Winograd's method with so many results along each axis, one of [`WINOGRAD_RESULTS`], wherever it is possible:
+    /// windows of 3×3 and 5×5 at stride 1.
     Winograd(usize),
 }
 
