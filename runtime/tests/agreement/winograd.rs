@@ -1,9 +1,9 @@
-//! Winograd convolution, forward and backward to the input, within its stated bound over odd shapes; and that strict
+//! Winograd convolution, forward and backward, within its stated bound over odd shapes; and that strict
 //! accuracy never uses it.
 
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::graph::Graph;
-use windlass_compiler::ops::conv::{Conv, ConvGradInput, EpilogueStep};
+use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight, EpilogueStep};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileOptions;
@@ -16,7 +16,7 @@ use crate::numbers::{Numbers, Values, cases};
 /// The bound that [`Accuracy::Default`] states.
 const BOUND: f64 = 2e-5;
 
-/// Forward with bias, sum and rectifier, and the gradient to the input.
+/// Forward with bias, sum and rectifier, and the gradients to input and weight.
 fn graph(inputs: usize, outputs: usize, sizes: [usize; 2], window: &Window) -> Graph {
     let image = |channels: usize, sizes: &[usize]| [&[channels], sizes].concat();
     let result = window.output_sizes(&sizes);
@@ -29,7 +29,8 @@ fn graph(inputs: usize, outputs: usize, sizes: [usize; 2], window: &Window) -> G
     let y = ops.op(Conv { window: window.clone(), groups: 1, epilogue }, &[x, w, b, g]);
     let to_input = ConvGradInput { window: window.clone(), groups: 1, input_sizes: sizes.to_vec() };
     let dx = ops.op(to_input, &[g, w]);
-    ops.output("y", y).output("dx", dx).finish()
+    let dw = ops.op(ConvGradWeight { window: window.clone(), groups: 1 }, &[g, x]);
+    ops.output("y", y).output("dx", dx).output("dw", dw).finish()
 }
 
 fn options(results: usize, threads: usize, bits: usize) -> CompileOptions {

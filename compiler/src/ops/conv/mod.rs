@@ -22,6 +22,8 @@ mod transform;
 mod weight_gradient;
 #[cfg(feature = "codegen")]
 mod winograd;
+#[cfg(feature = "codegen")]
+mod winograd_gradient;
 
 use serde::{Deserialize, Serialize};
 

@@ -94,10 +94,24 @@ impl Filtering {
         square(map, elements, self.taps, &self.weight_matrix())
     }
 
+    /// The transform of a square of gradients of results, row by row: `A·g·Aᵀ`.
+    pub(super) fn gradients(self, map: &mut MapBuilder, elements: &[ExprId]) -> Vec<ExprId> {
+        square(map, elements, self.results, &transposed(&self.output_matrix()))
+    }
+
+    /// The transform of a square of sums of products to gradients of taps, row by row: `Gᵀ·s·G`.
+    pub(super) fn weight_gradients(self, map: &mut MapBuilder, elements: &[ExprId]) -> Vec<ExprId> {
+        square(map, elements, self.products(), &transposed(&self.weight_matrix()))
+    }
+
     /// The transform of a square of products, row by row.
     pub(super) fn outputs(self, map: &mut MapBuilder, elements: &[ExprId]) -> Vec<ExprId> {
         square(map, elements, self.products(), &self.output_matrix())
     }
+}
+
+fn transposed(matrix: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    (0..matrix[0].len()).map(|column| matrix.iter().map(|row| row[column]).collect()).collect()
 }
 
 /// Coefficients of `Π(x² − p²)` over the points but one, for x⁰, x², x⁴, ….

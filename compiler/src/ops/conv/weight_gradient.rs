@@ -3,13 +3,16 @@
 //! thread, so that the order of its terms does not depend on how many there are.
 
 use super::ConvGradWeight;
+use super::winograd_gradient::WinogradGradient;
 use crate::graph::Node;
 use crate::kernel::{
     Address, Affine, BufferId, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile, TileCall,
     Var,
 };
 use crate::ops::bordered::{Axis, Bordered, Source, forward_axes};
-use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, View, copy_span, fill};
+use crate::plan::{
+    Accuracy, Block, Convolution, Cover, KernelDraft, Layout, Lowering, Size, Vectors, View, copy_span, fill,
+};
 
 /// Pixels that are met at a time: their gradients, and their inputs, for one tile each, stay in a first-level cache.
 const CHUNK_PIXELS: usize = 144;
@@ -56,6 +59,19 @@ pub(super) fn lower(op: &ConvGradWeight, lowering: &mut Lowering<'_>, node: &Nod
     let (inputs, outputs) = (x.channels / op.groups, g.channels / op.groups);
     let taps = op.window.elements();
     let products = Products { axes, inputs, outputs, depth: inputs * taps, g };
+    let options = lowering.options;
+    let winograd = match (options.accuracy, options.convolution) {
+        (Accuracy::Strict, _) | (_, Convolution::Direct | Convolution::Im2col) => None,
+        _ if op.groups > 1 || x.layout == Layout::ChannelsFirst => None,
+        (_, Convolution::Winograd(results)) => {
+            WinogradGradient::new(axes, &x, &products.g, lowering.vectors, Some(results))
+        }
+        (_, Convolution::ByCost) => WinogradGradient::new(axes, &x, &products.g, lowering.vectors, None)
+            .filter(|winograd| winograd.time < products.time(lowering.vectors)),
+    };
+    if let Some(winograd) = winograd {
+        return products.by_winograd(lowering, node, &winograd);
+    }
     match x.layout {
         Layout::ChannelsLast => products.on_pixels(op.groups, lowering, node, x),
         Layout::ChannelsFirst => products.on_planes(op.groups, lowering, node, x),
@@ -63,6 +79,30 @@ pub(super) fn lower(op: &ConvGradWeight, lowering: &mut Lowering<'_>, node: &Nod
 }
 
 impl Products {
+    /// The time that sums over pixels take, in sixteenths of a cycle of one item.
+    fn time(&self, vectors: Vectors) -> usize {
+        let [rows, columns] = self.axes;
+        let block = Block::choose(vectors, self.inputs, self.outputs);
+        let steps = Block::time_of_all(
+            vectors,
+            &even(self.inputs, block.rows),
+            &Cover::exact(self.outputs, block.columns.min(self.outputs)),
+        );
+        rows.taps * columns.taps * rows.outputs * columns.outputs * steps
+    }
+
+    /// By Winograd's method.
+    fn by_winograd(&self, lowering: &mut Lowering<'_>, node: &Node, winograd: &WinogradGradient) {
+        let taps = self.axes[0].taps * self.axes[1].taps;
+        let block = Block::choose(lowering.vectors, self.inputs, self.outputs);
+        let columns = Cover::exact(self.outputs, block.columns.min(self.outputs));
+        let elements = self.depth * self.outputs;
+        let sums = lowering.temporary("sums", Size { batched: false, elements });
+        winograd.lower(lowering, node, sums, columns, winograd.note());
+        let unpacked = Unpacked { sums, groups: 1, columns, tap_step: 1, input_step: taps };
+        self.unpack(lowering, node, unpacked);
+    }
+
     /// Rows of results that are met at a time.
     fn chunk(&self) -> Cover {
         let [rows, columns] = self.axes;

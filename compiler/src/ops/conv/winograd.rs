@@ -375,7 +375,7 @@ impl Winograd {
 }
 
 /// Elements between planes of products: an odd number of cache lines, so that planes do not compete for the same sets.
-fn plane(tiles: usize, channels: usize) -> usize {
+pub(super) fn plane(tiles: usize, channels: usize) -> usize {
     const LINE: usize = 16;
     (tiles * channels).div_ceil(LINE) / 2 * 2 * LINE + LINE
 }
