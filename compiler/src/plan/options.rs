@@ -25,7 +25,8 @@ pub enum Im2col {
 #[serde(rename_all = "snake_case")]
 pub enum Accuracy {
     /// Products may be made by Winograd's method: results differ from the sums by at most 2·10⁻⁵ of the largest result of
-    /// a layer, where those of a sum in any order differ by about 10⁻⁶.
+    /// a layer, where those of a sum in any order differ by about 10⁻⁶. An infinity or NaN in an image makes the results
+    /// about it NaN, also such as do not meet it.
     #[default]
     Default,
     /// Every result is a sum of the products as written, in some order.

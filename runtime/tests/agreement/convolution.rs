@@ -192,6 +192,26 @@ fn images_of_many_channels() {
     }
 }
 
+/// More channels than a tile has, more rows than a unit of work, and images of many pixels.
+#[test]
+fn more_than_a_block() {
+    let mut numbers = Numbers::new(7);
+    for (inputs, outputs) in [(40, 65), (100, 16), (130, 70), (8, 200), (70, 100)] {
+        for _ in 0..cases(2) {
+            let (sizes, window) = any_window(&mut numbers, 2, 15);
+            Case { inputs, outputs, groups: 1, sizes, window }
+                .bounded(1_000_000)
+                .check_some(numbers.pick(&[1, 2]), &mut numbers);
+        }
+    }
+    for (inputs, outputs, sizes) in [(3, 4, vec![40, 130]), (2, 16, vec![45, 61]), (16, 3, vec![30, 40])] {
+        let window = window(&[3, 2], &[1 + inputs % 2, 1], &[1, 1], &[1, 1]);
+        Case { inputs, outputs, groups: 1, sizes, window }.check_some(2, &mut numbers);
+    }
+    let (sizes, window) = (vec![20, 90], Window::square(3, 1, 1));
+    Case { inputs: 70, outputs: 70, groups: 70, sizes, window }.check_some(1, &mut numbers);
+}
+
 /// Groups of many channels, and channels each in a group of their own, with one result or several.
 #[test]
 fn groups_of_many_channels() {

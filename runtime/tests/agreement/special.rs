@@ -1,5 +1,6 @@
 //! NaN, infinities, denormals and zeros of either sign go through every layer as they do through the interpreter.
 
+use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::Array;
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
@@ -9,6 +10,8 @@ use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use windlass_compiler::ops::softmax::{LogSoftmax, Softmax};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
+use windlass_compiler::pipeline::CompileOptions;
+use windlass_compiler::plan::Accuracy;
 
 use crate::check::{Agreement, Expectation};
 use crate::graphs::Ops;
@@ -40,11 +43,12 @@ fn functions_without_rounding() {
 
 #[test]
 fn max_pooling() {
-    for window in [Window::square(2, 2, 0), Window::square(3, 1, 1), Window::square(5, 2, 2)] {
+    let windows = [Window::square(2, 2, 0), Window::square(3, 1, 1), Window::square(5, 2, 2)];
+    for (window, channels) in windows.iter().flat_map(|window| [3, 17].map(|channels| (window, channels))) {
         let mut ops = Ops::new();
-        let x = ops.input("x", &[3, 7, 6]);
+        let x = ops.input("x", &[channels, 7, 6]);
         let results = ops.ops(MaxPool { window: window.clone() }, &[x]);
-        let g = ops.input("g", &[&[3], &window.output_sizes(&[7, 6])[..]].concat());
+        let g = ops.input("g", &[&[channels], &window.output_sizes(&[7, 6])[..]].concat());
         // Ones: where several meet, any order gives the same sum.
         let ones = ops.op(Binary { kind: BinaryKind::Divide }, &[g, g]);
         let to_x = MaxPoolGrad { window: window.clone(), input_sizes: vec![7, 6] };
@@ -52,25 +56,26 @@ fn max_pooling() {
         check(
             &ops.output("y", results[0]).output("dx", dx).finish(),
             Agreement::Exact,
-            &format!("{window:?}"),
+            &format!("{channels} channels, {window:?}"),
         );
     }
 }
 
-/// A plane of nothing but one number, under windows that reach into the padding.
+/// Planes of nothing but one number, under windows that reach into the padding.
 #[test]
 fn windows_of_equal_values() {
-    for value in [f64::NEG_INFINITY, f64::INFINITY, f64::NAN, 0.0, -0.0] {
+    let values = [f64::NEG_INFINITY, f64::INFINITY, f64::NAN, 0.0, -0.0];
+    for (value, channels) in values.into_iter().flat_map(|value| [1, 9].map(|channels| (value, channels))) {
         let mut ops = Ops::new();
-        let x = ops.input("x", &[1, 5, 5]);
-        let g = ops.input("g", &[1, 3, 3]);
+        let x = ops.input("x", &[channels, 5, 5]);
+        let g = ops.input("g", &[channels, 3, 3]);
         let window = Window::square(3, 2, 1);
         let results = ops.ops(MaxPool { window: window.clone() }, &[x]);
         let dx = ops.op(MaxPoolGrad { window: window.clone(), input_sizes: vec![5, 5] }, &[g, results[1]]);
         let mean = ops.op(AvgPool { window }, &[x]);
         let graph = ops.output("max", results[0]).output("dx", dx).output("mean", mean).finish();
         let mut sources = sources(&graph, 2, Values::Integers, 3);
-        sources.insert("x".to_owned(), Array::new(vec![2, 1, 5, 5], vec![value; 50]));
+        sources.insert("x".to_owned(), Array::new(vec![2, channels, 5, 5], vec![value; 50 * channels]));
         Expectation::on(&graph, 2, sources, Agreement::Exact)
             .check_variants(Mode::Inference, &format!("all {value}"));
     }
@@ -79,14 +84,15 @@ fn windows_of_equal_values() {
 /// A gradient is a sum that starts from zero, even where it has a single part.
 #[test]
 fn pooling_backward_of_negative_zeros() {
-    for window in [Window::square(2, 2, 0), Window::square(2, 3, 0), Window::square(3, 1, 1)] {
+    let windows = [Window::square(2, 2, 0), Window::square(2, 3, 0), Window::square(3, 1, 1)];
+    for (window, channels) in windows.iter().flat_map(|window| [1, 17].map(|channels| (window, channels))) {
         let mut ops = Ops::new();
-        let (x, g) =
-            (ops.input("x", &[1, 8, 8]), ops.input("g", &[&[1], &window.output_sizes(&[8, 8])[..]].concat()));
+        let x = ops.input("x", &[channels, 8, 8]);
+        let g = ops.input("g", &[&[channels], &window.output_sizes(&[8, 8])[..]].concat());
         let places = ops.ops(MaxPool { window: window.clone() }, &[x])[1];
         let to_x = MaxPoolGrad { window: window.clone(), input_sizes: vec![8, 8] };
         let max_dx = ops.op(to_x, &[g, places]);
-        let mean_dx = ops.op(AvgPoolGrad { window, input_sizes: vec![8, 8] }, &[g]);
+        let mean_dx = ops.op(AvgPoolGrad { window: window.clone(), input_sizes: vec![8, 8] }, &[g]);
         let graph = ops.output("max dx", max_dx).output("mean dx", mean_dx).finish();
         let mut sources = sources(&graph, 1, Values::Integers, 3);
         let sizes = sources["g"].sizes.clone();
@@ -114,6 +120,35 @@ fn products() {
     let (x, w) = (ops.input("x", &[13]), ops.parameter("w", &[7, 13]));
     let y = ops.op(Linear { epilogue: Vec::new() }, &[x, w]);
     check(&ops.output("y", y).finish(), Agreement::Within(1e-5), "dense layer");
+}
+
+/// Weights are finite: gradients to the input multiply them by the zeros of their border. Strict, since Winograd's method
+/// spreads what is not finite over neighbouring results.
+#[test]
+fn products_of_many_channels() {
+    for (inputs, outputs, groups, stride) in [(9, 17, 1, 1), (16, 8, 1, 2), (16, 16, 16, 1), (3, 16, 1, 2)] {
+        let window = Window::square(3, stride, 0);
+        let mut ops = Ops::new();
+        let x = ops.input("x", &[inputs, 6, 7]);
+        let g = ops.input("g", &[&[outputs], &window.output_sizes(&[6, 7])[..]].concat());
+        let w = ops.parameter("w", &[outputs, inputs / groups, 3, 3]);
+        let y = ops.op(Conv { window: window.clone(), groups, epilogue: Vec::new() }, &[x, w]);
+        let to_input = ConvGradInput { window: window.clone(), groups, input_sizes: vec![6, 7] };
+        let dx = ops.op(to_input, &[g, w]);
+        let dw = ops.op(ConvGradWeight { window, groups }, &[g, x]);
+        let graph = ops.output("y", y).output("dx", dx).output("dw", dw).finish();
+        for seed in 0..6 {
+            let mut bindings = sources(&graph, 2, Values::Special, seed);
+            bindings.insert("w".to_owned(), sources(&graph, 2, Values::Reals, seed)["w"].clone());
+            let expectation = Expectation::on(&graph, 2, bindings, Agreement::Within(1e-5));
+            for bits in available_vector_bits() {
+                let mut options = CompileOptions::default();
+                options.plan.vector_bits = Some(bits);
+                options.plan.accuracy = Accuracy::Strict;
+                expectation.check(Mode::Inference, &options, "convolution of many channels");
+            }
+        }
+    }
 }
 
 #[test]

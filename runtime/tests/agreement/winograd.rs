@@ -100,27 +100,45 @@ fn several_steps_of_one_kind() {
     }
 }
 
-/// Shapes at random, whether the method fits them or not.
+/// Shapes at random, whether the method fits them or not. Gradients at a stride meet every so many taps: those of windows
+/// of 5 to 9 may be three or five of them.
 #[test]
 fn mixed_shapes() {
     let mut numbers = Numbers::new(6);
-    for _ in 0..cases(40) {
+    for _ in 0..cases(60) {
         let mut channels = || numbers.pick(&[1, 3, 5, 8, 16, 17, 33]);
         let (inputs, outputs) = (channels(), channels());
-        let kernel_size = numbers.pick(&[3, 3, 5]);
-        let padding = numbers.below(kernel_size + 1);
-        let mut size = || (kernel_size.saturating_sub(2 * padding)).max(1) + numbers.below(16);
-        let sizes = [size(), size()];
-        let stride = numbers.pick(&[1, 1, 1, 1, 1, 2]);
-        let graph = graph(inputs, outputs, sizes, &Window::square(kernel_size, stride, padding));
+        let (stride, dilation) = numbers.pick(&[(1, 1), (1, 1), (2, 1), (3, 1), (2, 2), (4, 2)]);
+        let fitting: &[usize] = if stride == 1 { &[3, 3, 5] } else { &[3, 5, 6, 7, 9] };
+        let side = numbers.pick(fitting);
+        // Mostly squares.
+        let other = if numbers.below(4) == 0 { numbers.pick(fitting) } else { side };
+        let mut window = Window::square(side, stride, numbers.below(side + 1));
+        window.kernel_size[1] = other;
+        window.dilation = vec![dilation; 2];
+        let sizes = [0, 1].map(|axis| {
+            window.extent(axis).saturating_sub(2 * window.padding[axis]).max(1) + numbers.below(16)
+        });
+        let graph = graph(inputs, outputs, sizes, &window);
         let batch = numbers.pick(&[1, 2, 7]);
         let expectation = Expectation::new(&graph, &[batch], Values::Reals, Agreement::Within(BOUND));
-        let what =
-            format!("{inputs} to {outputs} channels, {sizes:?}, {kernel_size} by {stride}, {padding} around");
+        let what = format!("{inputs} to {outputs} channels, {sizes:?}, {window:?}");
         for _ in 0..2 {
             let bits = numbers.pick(&available_vector_bits());
             let options = options(numbers.pick(&WINOGRAD_RESULTS), numbers.pick(&[1, 2, 3]), bits);
             expectation.check(Mode::Inference, &options, &what);
+        }
+    }
+}
+
+/// The smallest gradient that meets three of five taps along each axis.
+#[test]
+fn taps_at_a_stride() {
+    let graph = graph(8, 8, [3, 3], &Window::square(5, 2, 2));
+    let expectation = Expectation::new(&graph, &[1], Values::Reals, Agreement::Within(BOUND));
+    for bits in available_vector_bits() {
+        for results in WINOGRAD_RESULTS {
+            expectation.check(Mode::Inference, &options(results, 1, bits), "every second tap");
         }
     }
 }

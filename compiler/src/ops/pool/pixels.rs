@@ -1,5 +1,7 @@
 //! Pooling of images with their channels last: vectors hold the channels of one pixel.
 
+use std::cell::RefCell;
+
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, MapBuilder, Split, Stmt, Var};
 use crate::ops::bordered::{Axis, Bordered, forward_axes};
 use crate::ops::window::Window;
@@ -8,8 +10,10 @@ use crate::shape::DType;
 
 /// Bytes of the input rows that a unit of work reads.
 const UNIT_BYTES: usize = 64 * 1024;
+/// A window of so many places or fewer is written out.
+const WRITTEN_OUT: usize = 16;
 /// Channels of a unit of a gradient.
-const UNIT_CHANNELS: usize = 64;
+const UNIT_CHANNELS: usize = 128;
 
 /// Forward: one result pixel after the other. `build` gets the map, an element of the window, and the place of the result
 /// in a value laid out like it.
@@ -94,27 +98,37 @@ pub(super) fn backward(
         );
         let mut stmts = pixels;
         let mut map = MapBuilder::new(Extent::Fixed(channels));
-        let place = Affine::default().plus(row_tap, columns.taps).plus(column_tap, 1);
-        let here = map.expr(Expr::Position(place));
+        let loaded: RefCell<Vec<(Address, ExprId)>> = RefCell::default();
         let load = |map: &mut MapBuilder, dtype: DType, view: &View| {
             let at =
                 view.of_item(n).at(first, 1).plus(row, columns.outputs * view.pixel).plus(column, view.pixel);
-            map.load_as(dtype, at, 1, &[])
+            let known = loaded.borrow().iter().find(|(known, _)| *known == at).map(|&(_, element)| element);
+            known.unwrap_or_else(|| {
+                let element = map.load_as(dtype, at.clone(), 1, &[]);
+                loaded.borrow_mut().push((at, element));
+                element
+            })
         };
-        let value = part(&mut map, here, &load);
-        let at = to
-            .clone()
-            .plus(row, rows.step * width * pixel)
-            .plus(column, columns.step * pixel)
-            .plus(row_tap, rows.dilation * width * pixel)
-            .plus(column_tap, columns.dilation * pixel);
-        map.accumulate(at, 1, value);
-        let loops = [
-            (row, rows.outputs),
-            (column, columns.outputs),
-            (row_tap, rows.taps),
-            (column_tap, columns.taps),
-        ];
+        let at = to.clone().plus(row, rows.step * width * pixel).plus(column, columns.step * pixel);
+        let (row_distance, column_distance) = (rows.dilation * width * pixel, columns.dilation * pixel);
+        let mut loops = vec![(row, rows.outputs), (column, columns.outputs)];
+        if rows.taps * columns.taps <= WRITTEN_OUT {
+            // One span for all places of a window: what they share is loaded once.
+            for tap in 0..rows.taps * columns.taps {
+                let here = map.expr(Expr::Integer(tap as i32));
+                let value = part(&mut map, here, &load);
+                let (down, across) = (tap / columns.taps, tap % columns.taps);
+                let at = at.clone().offset(down * row_distance + across * column_distance);
+                map.accumulate(at, 1, value);
+            }
+        } else {
+            let place = Affine::default().plus(row_tap, columns.taps).plus(column_tap, 1);
+            let here = map.expr(Expr::Position(place));
+            let value = part(&mut map, here, &load);
+            let at = at.plus(row_tap, row_distance).plus(column_tap, column_distance);
+            map.accumulate(at, 1, value);
+            loops.extend([(row_tap, rows.taps), (column_tap, columns.taps)]);
+        }
         stmts.extend(Stmt::nest(&loops, vec![map.finish()]));
         let pixel_loops = [(r, rows.inputs), (c, columns.inputs)];
         let plain_at = |address: Address| at_pixel(address, (r, c), columns.inputs * dx.pixel, dx.pixel);
