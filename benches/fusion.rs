@@ -94,7 +94,7 @@ fn compare(
 fn prepare(task: &Task, batch: usize, options: &CompileOptions) -> Result<(Executor, Bound), Box<dyn Error>> {
     let (program, _) = compile(&task.graph, task.kind.mode(), options, &Dump::from_environment())?;
     let executor = Executor::new(program)?;
-    check(task, &executor, batch)?;
+    check(task, &executor, batch, options.plan.accuracy)?;
     let memory = Bound::new(&executor, &task.sources(batch, batch, 1e-3), batch)?;
     Ok((executor, memory))
 }

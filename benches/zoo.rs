@@ -119,7 +119,7 @@ fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result
     }
     let (program, compile) = compile(&task.graph, task.kind.mode(), &options, &Dump::from_environment())?;
     let executor = Executor::new(program)?;
-    check(&task, &executor, batch)?;
+    check(&task, &executor, batch, options.plan.accuracy)?;
 
     let mut memory = Bound::new(&executor, &task.sources(batch, batch, 1e-3), batch)?;
     if arguments.profile {

@@ -59,6 +59,9 @@
 //! # Ok::<(), windlass::Error>(())
 //! ```
 //!
+//! Convolutions can be computed in several ways. The compiler chooses by a model of their time, or, with [`Tuning`], by
+//! measuring them once on each machine.
+//!
 //! A [`Trainer`] compiles forward, backward and update into one program. Parameters and the optimiser's state go to
 //! safetensors files, from which a model can be loaded and training be resumed, to the same bits as if it had never been
 //! interrupted:
@@ -119,8 +122,8 @@ pub use windlass_runtime::network::{Input, InputError, Network};
 pub use windlass_runtime::profile::Profile;
 pub use windlass_runtime::schedule::Schedule;
 pub use windlass_runtime::{
-    Error, Model, Options, Parameters, StepReport, Target, Trainer, TrainerOptions, checkpoint, data,
-    metrics, schedule,
+    Error, Model, Options, Parameters, StepReport, Target, Trainer, TrainerOptions, Tuning, checkpoint, data,
+    metrics, schedule, tuning,
 };
 
 /// What expansions of [`network!`] name; no part of the public interface.

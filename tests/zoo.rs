@@ -12,6 +12,7 @@ use task::{Kind, Task};
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::pipeline::{CompileOptions, compile};
+use windlass_compiler::plan::Accuracy;
 use windlass_compiler::summary::summary;
 use windlass_runtime::executor::Executor;
 
@@ -59,7 +60,7 @@ fn small_relatives_run_compiled_as_interpreted() {
                 let (program, _) = compile(&task.graph, kind.mode(), &options, &Dump::none()).unwrap();
                 let executor = Executor::new(program).unwrap().share_every_step();
                 for batch in [1, 3] {
-                    if let Err(error) = oracle::check(&task, &executor, batch) {
+                    if let Err(error) = oracle::check(&task, &executor, batch, Accuracy::Default) {
                         panic!("{} {}, batch {batch}, {threads} threads: {error}", entry.name, kind.name());
                     }
                 }
@@ -76,6 +77,7 @@ fn a_wrong_answer_is_refused() {
     let other: Graph = graph.to_string().replace("\"sigmoid\"", "\"tanh\"").parse().unwrap();
     let (program, _) =
         compile(&other, Kind::Infer.mode(), &CompileOptions::default(), &Dump::none()).unwrap();
-    let error = oracle::check(&task, &Executor::new(program).unwrap(), 1).unwrap_err().to_string();
+    let error =
+        oracle::check(&task, &Executor::new(program).unwrap(), 1, Accuracy::Default).unwrap_err().to_string();
     assert!(error.starts_with("wrong answer, so nothing is timed: output[0] is "), "{error}");
 }

@@ -13,6 +13,7 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{self, Bindings};
 use windlass_compiler::ops::Op;
 use windlass_compiler::ops::elementwise::{Unary, UnaryKind};
+use windlass_compiler::plan::Accuracy;
 use windlass_compiler::summary::summary;
 use windlass_runtime::executor::Executor;
 
@@ -65,6 +66,18 @@ const TOLERANCE: f64 = 2e-5;
 /// the gradient. A term is one of some hundred thousand of random sign, and so about 1/√100,000 of the sum.
 const TOLERANCE_PAST_KINKS: f64 = 1e-2;
 
+/// How much larger roundings may be where Winograd's method is allowed: its worst transform, F(4×4, 5×5), rounds five times
+/// as coarsely as a sum. So many times as many kinks are passed, each as likely to add as to take away: the changes as a
+/// whole are off by the square root of it more.
+const WINOGRAD_ROUNDING: f64 = 5.0;
+
+fn tolerance_past_kinks(accuracy: Accuracy) -> f64 {
+    match accuracy {
+        Accuracy::Strict => TOLERANCE_PAST_KINKS,
+        Accuracy::Default => TOLERANCE_PAST_KINKS * WINOGRAD_ROUNDING.sqrt(),
+    }
+}
+
 /// The most kinks of which, at one in some millions, none is expected to be passed on the other side.
 const FEW_KINKS: usize = 1 << 18;
 
@@ -82,7 +95,12 @@ const LEARNING_RATE: f32 = 1.0;
 ///
 /// # Errors
 /// [`Mismatch`], or what keeps the graph from running.
-pub(crate) fn check(task: &Task, executor: &Executor, batch: usize) -> Result<(), Box<dyn Error>> {
+pub(crate) fn check(
+    task: &Task,
+    executor: &Executor,
+    batch: usize,
+    accuracy: Accuracy,
+) -> Result<(), Box<dyn Error>> {
     let per_item = summary(&task.graph).totals.multiply_adds.max(1);
     // Gradients are summed over the batch, which one item would not show.
     let fewest = if task.kind == Kind::Train && 2 * per_item <= WORK_OF_TWO { 2 } else { 1 };
@@ -95,12 +113,12 @@ pub(crate) fn check(task: &Task, executor: &Executor, batch: usize) -> Result<()
     let start = Instant::now();
     let sources = task.sources(items, items, LEARNING_RATE);
     let expected = interpret(task, items, sources)?;
-    compare(task, executor, &expected, items, items)?;
+    compare(task, executor, &expected, items, items, accuracy)?;
     // With means over the batch, a multiple of the same items has the same loss and the same gradients.
     let is_determined =
         task.kind == Kind::Infer || (task.treats_items_alike() && batch.is_multiple_of(items));
     if batch > items && is_determined {
-        compare(task, executor, &expected, items, batch)?;
+        compare(task, executor, &expected, items, batch, accuracy)?;
     }
     if is_long {
         eprintln!("{name}: right, after {:.0} s", start.elapsed().as_secs_f64());
@@ -137,24 +155,22 @@ impl Expected {
         2.0 * f64::from(f32::EPSILON) * largest(self.values.iter().copied())
     }
 
-    fn compare(&self, got: &[f32], past_kinks: bool) -> Result<(), Mismatch> {
+    fn compare(&self, got: &[f32], past_kinks: Option<f64>) -> Result<(), Mismatch> {
         let pairs = || got.iter().copied().zip(self.values.iter().copied().cycle());
-        if past_kinks && self.before.is_some() {
+        if let Some(tolerance) = past_kinks
+            && self.before.is_some()
+        {
             let mean_square = |sum: f64| sum / got.len() as f64;
             let error =
                 mean_square(pairs().map(|(got, value)| (f64::from(got) - value).powi(2)).sum()).sqrt();
             let size = mean_square(self.computed().map(|change| change * change).sum()).sqrt();
-            let bound = TOLERANCE_PAST_KINKS * size + self.rounding();
+            let bound = tolerance * size + self.rounding();
             // Written so that a NaN is refused.
             let is_close = error <= bound;
             return if is_close {
                 Ok(())
             } else {
-                Err(Mismatch::Whole {
-                    result: self.name.clone(),
-                    error: error / size,
-                    bound: TOLERANCE_PAST_KINKS,
-                })
+                Err(Mismatch::Whole { result: self.name.clone(), error: error / size, bound: tolerance })
             };
         }
         let bound = TOLERANCE * largest(self.computed()) + self.rounding();
@@ -196,11 +212,12 @@ fn compare(
     expected: &[Expected],
     items: usize,
     batch: usize,
+    accuracy: Accuracy,
 ) -> Result<(), Box<dyn Error>> {
     let mut memory = Bound::new(executor, &task.sources(items, batch, LEARNING_RATE), batch)?;
     memory.run(executor)?;
     let results = memory.results();
-    let past_kinks = kinks(&task.graph) * items > FEW_KINKS;
+    let past_kinks = (kinks(&task.graph) * items > FEW_KINKS).then(|| tolerance_past_kinks(accuracy));
     for result in expected {
         let name = &result.name;
         let got = results.get(name.as_str()).ok_or_else(|| format!("the program has no `{name}`"))?;

@@ -10,7 +10,7 @@ use crate::dump::{Dump, Stage};
 use crate::error::GraphError;
 use crate::graph::Graph;
 use crate::pass::{Mode, PassOptions, optimize};
-use crate::plan::{Convolution, PlanOptions, WINOGRAD_RESULTS, plan};
+use crate::plan::{Convolution, Plan, PlanOptions, WINOGRAD_RESULTS, plan};
 
 /// Everything that can be chosen about compiling. The answers never depend on it beyond rounding.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,15 +83,9 @@ pub fn compile(
     options: &CompileOptions,
     dump: &Dump,
 ) -> Result<(Program, CompileTimes), CompileError> {
-    check(&options.plan)?;
-    crate::codegen::check_width(&options.plan)?;
     let name = graph.name().to_owned();
     let mut times = CompileTimes::default();
-    dump.stage(Stage::Graph, &name, || graph.to_string());
-    let optimized = timed(&mut times.passes, || {
-        optimize(graph, mode, &options.passes, &mut |passed| dump.passed(passed))
-    })?;
-    let plan = timed(&mut times.plan, || plan(&optimized, &options.plan))?;
+    let (_, plan) = front(graph, mode, options, dump, &mut times)?;
     dump.stage(Stage::Plan, &name, || plan.to_string());
     dump.stage(Stage::Kernels, &name, || {
         plan.prepare.iter().chain(&plan.run).map(ToString::to_string).collect::<Vec<_>>().join("\n")
@@ -103,6 +97,35 @@ pub fn compile(
         dump.stage(Stage::Asm, &name, || join(&listing.machine));
     }
     Ok((program, times))
+}
+
+/// The first half of [`compile`]: the graph after all passes, and the plan of it.
+///
+/// # Errors
+/// As [`compile`].
+pub fn plan_optimized(
+    graph: &Graph,
+    mode: Mode,
+    options: &CompileOptions,
+) -> Result<(Graph, Plan), CompileError> {
+    front(graph, mode, options, &Dump::none(), &mut CompileTimes::default())
+}
+
+fn front(
+    graph: &Graph,
+    mode: Mode,
+    options: &CompileOptions,
+    dump: &Dump,
+    times: &mut CompileTimes,
+) -> Result<(Graph, Plan), CompileError> {
+    check(&options.plan)?;
+    crate::codegen::check_width(&options.plan)?;
+    dump.stage(Stage::Graph, graph.name(), || graph.to_string());
+    let optimized = timed(&mut times.passes, || {
+        optimize(graph, mode, &options.passes, &mut |passed| dump.passed(passed))
+    })?;
+    let plan = timed(&mut times.plan, || plan(&optimized, &options.plan))?;
+    Ok((optimized, plan))
 }
 
 fn check(options: &PlanOptions) -> Result<(), CompileError> {

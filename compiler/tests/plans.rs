@@ -18,6 +18,7 @@
 //! | `layouts channels_first` | the order of images in memory |
 //! | `convolution direct`, `im2col`, `winograd 2`, `winograd 4` | the algorithm of convolutions |
 //! | `accuracy strict` | how closely results follow the sums as written |
+//! | `choices` | expect what there was to choose from, and nothing else |
 //!
 //! With the environment variable `WINDLASS_BLESS=1` the files are rewritten to expect what came out.
 
@@ -31,8 +32,10 @@ use windlass_compiler::plan::{Accuracy, Convolution, Im2col, Layouts, PlanOption
 
 const EXPECT: &str = "; expect:\n";
 
-fn options(header: &str) -> PlanOptions {
+/// The options, and whether only the choices are of interest.
+fn settings(header: &str) -> (PlanOptions, bool) {
     let settings = header.strip_prefix("; plan:").expect("the first line is `; plan: …`");
+    let mut choices = false;
     let mut options = PlanOptions { vector_bits: Some(128), ..PlanOptions::default() };
     for setting in settings.split(',').map(str::trim).filter(|setting| !setting.is_empty()) {
         let words: Vec<&str> = setting.split(' ').collect();
@@ -40,6 +43,7 @@ fn options(header: &str) -> PlanOptions {
             ["threads", count] => options.threads = count.parse().unwrap(),
             ["bits", bits] => options.vector_bits = Some(bits.parse().unwrap()),
             ["panel", bytes] => options.im2col = Im2col::Tiled { panel_bytes: bytes.parse().unwrap() },
+            ["choices"] => choices = true,
             ["whole"] => options.im2col = Im2col::Whole,
             ["layouts", "channels_first"] => options.layouts = Layouts::ChannelsFirst,
             ["convolution", "direct"] => options.convolution = Convolution::Direct,
@@ -51,16 +55,17 @@ fn options(header: &str) -> PlanOptions {
             _ => panic!("no setting `{setting}`"),
         }
     }
-    options
+    (options, choices)
 }
 
 fn check(file: &Path) {
     let text = fs::read_to_string(file).unwrap();
     let (input, expected) = text.split_at(text.find(EXPECT).unwrap_or(text.len()));
     let graph: Graph = input.parse().unwrap();
-    let plan = plan(&graph, &options(text.lines().next().unwrap_or_default())).unwrap();
+    let (options, choices) = settings(text.lines().next().unwrap_or_default());
+    let plan = plan(&graph, &options).unwrap();
     let kernels: String = plan.prepare.iter().chain(&plan.run).map(|kernel| format!("\n{kernel}")).collect();
-    let got = format!("{EXPECT}{plan}{kernels}");
+    let got = if choices { format!("{EXPECT}{}", plan.choices) } else { format!("{EXPECT}{plan}{kernels}") };
     if got != expected && std::env::var_os("WINDLASS_BLESS").is_some_and(|value| value == "1") {
         fs::write(file, format!("{input}{got}")).unwrap();
     } else {

@@ -11,6 +11,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata as Header, TensorInfo};
 use serde::{Deserialize, Serialize};
 
+use crate::atomic_file;
 use crate::error::{Error, TensorMismatch};
 use crate::tensor::{NamedShapes, NamedTensors};
 
@@ -118,11 +119,12 @@ impl Checkpoint {
             }
         }
         let header = self.header().map_err(|error| format_error(path, error.to_string()))?;
-        write_atomically(path, |writer| {
+        atomic_file::write(path, |writer| {
             writer.write_all(&(header.len() as u64).to_le_bytes())?;
             writer.write_all(&header)?;
             self.tensors.values().try_for_each(|tensor| write_elements(writer, tensor))
         })
+        .map_err(Error::io("write", path))
     }
 
     /// The header's JSON, padded with spaces to whole words as the format wants it.
@@ -326,35 +328,6 @@ fn write_elements(writer: &mut impl Write, tensor: &ArrayD<f32>) -> io::Result<(
         Some(elements) if cfg!(target_endian = "little") => writer.write_all(bytemuck::cast_slice(elements)),
         _ => tensor.iter().try_for_each(|element| writer.write_all(&element.to_le_bytes())),
     }
-}
-
-/// Writes a file under another name in the same directory, brings it to the disk, and renames it.
-fn write_atomically(
-    path: &Path,
-    write: impl FnOnce(&mut io::BufWriter<&mut File>) -> io::Result<()>,
-) -> Result<(), Error> {
-    let failed = Error::io("write", path);
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(".partial");
-    // Temporary files are for their owner alone by default; this one becomes an ordinary file.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut temporary = builder.tempfile_in(directory).map_err(&failed)?;
-
-    let mut writer = io::BufWriter::new(temporary.as_file_mut());
-    write(&mut writer).and_then(|()| writer.flush()).map_err(&failed)?;
-    drop(writer);
-    temporary.as_file().sync_all().map_err(&failed)?;
-    temporary.persist(path).map_err(|error| failed(error.error))?;
-    // The new name itself reaches the disk with the directory.
-    #[cfg(unix)]
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(&failed)?;
-    Ok(())
 }
 
 #[cfg(test)]

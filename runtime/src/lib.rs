@@ -1,5 +1,6 @@
 //! The runtime of Windlass: what a program needs to run and train networks declared with `network!`.
 
+mod atomic_file;
 pub mod checkpoint;
 pub mod data;
 pub mod error;
@@ -15,7 +16,9 @@ pub mod profile;
 mod random;
 pub mod schedule;
 pub mod tensor;
+mod timing;
 pub mod trainer;
+pub mod tuning;
 
 pub use error::Error;
 pub use initialize::initialize;
@@ -25,3 +28,4 @@ pub use options::Options;
 pub use parameters::Parameters;
 pub use profile::Profile;
 pub use trainer::{StepReport, Target, Trainer, TrainerOptions};
+pub use tuning::Tuning;

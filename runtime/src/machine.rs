@@ -11,10 +11,11 @@ use windlass_compiler::graph::{Builder, Graph, Layer};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileOptions, compile};
-use windlass_compiler::plan::{Layouts, PlanOptions, SlotKind};
+use windlass_compiler::plan::{Costs, Layouts, PlanOptions};
 
 use crate::error::Error;
-use crate::executor::{Binding, Executor};
+use crate::executor::Executor;
+use crate::timing::Rehearsal;
 
 /// The limits that the speed of a network is judged by.
 ///
@@ -94,6 +95,54 @@ impl Machine {
         let time = |amount: u64, billions_per_second: f64| amount as f64 / (billions_per_second * 1e3);
         time(flops, self.gflops_per_second).max(time(bytes, bandwidth)) / threads as f64
     }
+}
+
+impl Machine {
+    /// The facts for the planner's models of time: what was measured, and the default where nothing was. A cycle is taken to
+    /// be as long as two multiply-adds of vectors, whatever the clock says: only proportions choose an algorithm.
+    ///
+    /// Plans made with them may differ from one machine to another, and from one measurement to the next.
+    pub fn costs(&self) -> Costs {
+        let defaults = Costs::default();
+        let lanes = self.vector_bits as f64 / 32.0;
+        let flops_a_cycle =
+            2.0 * lanes * 16.0 / f64::from(defaults.multiply_add.of_lanes(self.vector_bits / 32));
+        let cycles_per_microsecond = self.gflops_per_second * 1e3 / flops_a_cycle;
+        let line = |gbytes_per_second: f64| {
+            // Out of range is cut off; not a number is none.
+            (64.0 * 16.0 * cycles_per_microsecond / (gbytes_per_second * 1e3)).round().max(1.0) as u16
+        };
+        let near_line = line(self.cache_gbytes_per_second);
+        Costs {
+            near_line,
+            far_line: line(self.memory_gbytes_per_second).max(near_line),
+            first_cache: self.caches.first.unwrap_or(defaults.first_cache),
+            second_cache: self.caches.second.unwrap_or(defaults.second_cache),
+            cycles_per_microsecond: cycles_per_microsecond.round().max(1.0) as u32,
+            ..defaults
+        }
+    }
+}
+
+/// A name that only CPUs of the same speed have, but for their clock.
+pub(crate) fn cpu_name() -> String {
+    let name = identify().0.unwrap_or_else(|| "unknown CPU".to_owned());
+    format!("{name} ({})", model())
+}
+
+/// What tells apart CPUs that call themselves the same, as those of virtual machines do.
+#[cfg(target_arch = "x86_64")]
+fn model() -> String {
+    let known = raw_cpuid::CpuId::new().get_feature_info();
+    let numbers = known.map(|known| (known.family_id(), known.model_id(), known.stepping_id()));
+    let (family, model, stepping) = numbers.unwrap_or_default();
+    format!("family {family}, model {model}, stepping {stepping}")
+}
+
+/// Nothing is known of other architectures but which they are.
+#[cfg(not(target_arch = "x86_64"))]
+fn model() -> String {
+    std::env::consts::ARCH.to_owned()
 }
 
 impl fmt::Display for Machine {
@@ -183,7 +232,7 @@ fn measure_products(options: &PlanOptions) -> Result<f64, Error> {
         };
         let executor = executor(&declare()?, &options)?;
         let flops: u64 = executor.program().run_steps().iter().map(|step| step.cost.flops(1)).sum();
-        best = best.max(flops as f64 / best_nanoseconds(&executor, 1)?);
+        best = best.max(flops as f64 / best_nanoseconds(executor, 1)?);
     }
     Ok(best)
 }
@@ -209,7 +258,7 @@ fn measure_traffic(options: &PlanOptions, bytes: usize) -> Result<f64, Error> {
     let mut best = 0.0_f64;
     for (graph, bytes_per_row) in [(copy()?, 8 * ROW), (sum()?, 4 * ROW)] {
         let rows = (bytes / bytes_per_row).max(1);
-        let nanoseconds = best_nanoseconds(&executor(&graph, options)?, rows)?;
+        let nanoseconds = best_nanoseconds(executor(&graph, options)?, rows)?;
         best = best.max((rows * bytes_per_row) as f64 / nanoseconds);
     }
     Ok(best)
@@ -222,32 +271,13 @@ fn executor(graph: &Graph, options: &PlanOptions) -> Result<Executor, Error> {
     Executor::new(program)
 }
 
-/// The time of the quickest run, on ones. Slots of the same size share memory where they are only read.
-fn best_nanoseconds(executor: &Executor, batch: usize) -> Result<f64, Error> {
-    let elements = |kind: SlotKind| {
-        let slots = executor.slots().iter().filter(move |slot| slot.kind == kind);
-        slots.map(|slot| slot.ty.shape.elements(batch)).max().unwrap_or(0)
-    };
-    // Small enough to keep a chain of products finite.
-    let (inputs, stored) = (vec![1.0; elements(SlotKind::Input)], vec![1e-3; elements(SlotKind::Stored)]);
-    let mut outputs = vec![0.0; elements(SlotKind::Output)];
+/// The time of the quickest run.
+fn best_nanoseconds(executor: Executor, batch: usize) -> Result<f64, Error> {
+    let mut rehearsal = Rehearsal::new(executor, batch);
     let mut best = Duration::MAX;
     let start = Instant::now();
     while best == Duration::MAX || start.elapsed() < BUDGET {
-        let mut run = executor.start(batch)?;
-        let mut output = Some(&mut outputs);
-        for (place, slot) in executor.slots().iter().enumerate() {
-            let count = slot.ty.shape.elements(batch);
-            match slot.kind {
-                SlotKind::Input => run.bind(place, Binding::Floats(&inputs[..count]))?,
-                SlotKind::Stored => run.bind(place, Binding::Floats(&stored[..count]))?,
-                SlotKind::Output => {
-                    if let Some(output) = output.take() {
-                        run.bind(place, Binding::Written(&mut output[..count]))?;
-                    }
-                }
-            }
-        }
+        let run = rehearsal.start()?;
         let start = Instant::now();
         run.execute(0)?;
         best = best.min(start.elapsed());
@@ -257,7 +287,7 @@ fn best_nanoseconds(executor: &Executor, batch: usize) -> Result<f64, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Caches, Machine};
+    use super::{Caches, Costs, Machine};
 
     fn machine() -> Machine {
         Machine {
@@ -279,6 +309,18 @@ mod tests {
         assert_eq!(machine.least_microseconds(1_000, 10_000_000, 1), 1_000.0);
         assert_eq!(machine.least_microseconds(1_000_000, 1_000, 2), 5.0);
         assert_eq!(machine.least_microseconds(0, 0, 2), 0.0);
+    }
+
+    #[test]
+    fn costs_keep_the_proportions() {
+        let costs = machine().costs();
+        // 256-bit vectors, two multiply-adds of 8 lanes a cycle: 32 operations.
+        assert_eq!(costs.cycles_per_microsecond, 3125);
+        assert_eq!((costs.near_line, costs.far_line), (64, 320));
+        assert_eq!((costs.first_cache, costs.second_cache), (32 << 10, 1 << 20));
+        assert_eq!(costs.latency, Costs::default().latency);
+        let broken = Machine { gflops_per_second: f64::NAN, cache_gbytes_per_second: 0.0, ..machine() };
+        assert!(broken.costs().cycles_per_microsecond > 0 && broken.costs().near_line > 0);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::num::NonZero;
 
 use windlass_compiler::pipeline::CompileOptions;
 
+use crate::machine::Machine;
+
 /// How a network is compiled and run.
 ///
 /// ```
@@ -30,6 +32,14 @@ impl Options {
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.compile.plan.threads = threads;
+        self
+    }
+
+    /// Chooses algorithms by what was measured of a machine, not by the facts of a common one. For the times of the
+    /// algorithms themselves there is [`Tuning`](crate::Tuning).
+    #[must_use]
+    pub fn on(mut self, machine: &Machine) -> Self {
+        self.compile.plan.costs = machine.costs();
         self
     }
 }

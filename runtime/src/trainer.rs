@@ -184,21 +184,26 @@ impl Output {
     }
 }
 
+/// The graph of a training step.
+pub(crate) fn step_graph<N: Network>(options: &TrainerOptions) -> Result<Graph, Error> {
+    let training = TrainingOptions {
+        loss: options.loss,
+        optimizer: options.optimizer,
+        clip_norm: options.clip_norm,
+        frozen: options.frozen.clone(),
+        output: options.output.clone(),
+    };
+    training_graph(N::graph(), &training)
+        .map_err(|source| Error::Autodiff { network: N::NAME.to_owned(), source: Box::new(source) })
+}
+
 impl<N: Network> Trainer<N> {
     /// Compiles a training step for a model, with its threads and options.
     ///
     /// # Errors
     /// [`Error::Autodiff`] for a network that cannot be trained so; [`Error::Compile`].
     pub fn new(model: Model<N>, options: TrainerOptions) -> Result<Self, Error> {
-        let training = TrainingOptions {
-            loss: options.loss,
-            optimizer: options.optimizer,
-            clip_norm: options.clip_norm,
-            frozen: options.frozen.clone(),
-            output: options.output.clone(),
-        };
-        let graph = training_graph(N::graph(), &training)
-            .map_err(|source| Error::Autodiff { network: N::NAME.to_owned(), source: Box::new(source) })?;
+        let graph = step_graph::<N>(&options)?;
         let (executor, times) = compile_executor(&graph, Mode::Training, model.options())?;
         let state = Parameters::initialized(&graph, 0)?.without(model.parameters());
         let slots = Slots {

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 pub use builder::Builder;
 pub use layer::Layer;
+#[cfg(feature = "codegen")]
+pub(crate) use text::describe;
 pub use verify::verify;
 
 use crate::entity::{NodeId, ValueId};

@@ -2,8 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Buffer, Place, PlanOptions, Size, Vectors, View};
-use crate::entity::ValueId;
+use super::{
+    Buffer, Choice, Convolution, Place, PlanOptions, Size, Vectors, Verdict, View, WINOGRAD_RESULTS,
+    tuning_key,
+};
+use crate::entity::{NodeId, ValueId};
 use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Extent, Kernel, MapBuilder, Split, Stmt, Var};
 use crate::ops::{Cost, Operator};
@@ -19,6 +22,8 @@ pub trait Lower {
 #[derive(Debug)]
 pub struct Lowering<'g> {
     graph: &'g Graph,
+    /// The node whose turn it is.
+    pub(super) node: NodeId,
     /// How the plan is to be made.
     pub options: &'g PlanOptions,
     /// The vectors the code will work on.
@@ -34,12 +39,14 @@ pub struct Lowering<'g> {
     pub(super) buffers: Vec<Buffer>,
     pub(super) constants: Vec<(BufferId, Vec<f32>)>,
     pub(super) output_copies: Vec<(ValueId, BufferId)>,
+    pub(super) choices: Vec<Choice>,
 }
 
 impl<'g> Lowering<'g> {
     pub(super) fn new(graph: &'g Graph, options: &'g PlanOptions) -> Self {
         Lowering {
             graph,
+            node: NodeId::new(0),
             options,
             vectors: options.vectors(),
             uses: graph.use_counts(),
@@ -51,6 +58,7 @@ impl<'g> Lowering<'g> {
             buffers: Vec::new(),
             constants: Vec::new(),
             output_copies: Vec::new(),
+            choices: Vec::new(),
         }
     }
 
@@ -92,11 +100,46 @@ impl<'g> Lowering<'g> {
         self.new_buffer(Buffer { name: name.to_owned(), size, place: Place::Nowhere })
     }
 
+    /// Chooses between direct convolution and Winograd's method with each of [`WINOGRAD_RESULTS`], and records why: gives
+    /// the place there, or `None` for direct convolution. Times are in sixteenths of a cycle; where Winograd's method is
+    /// not possible, they say why. What is made of `weight` alone may be prepared.
+    ///
+    /// Windows that there are no transforms for leave no choice.
+    pub fn choose(
+        &mut self,
+        node: &Node,
+        weight: ValueId,
+        direct: usize,
+        winograd: [Result<usize, Verdict>; WINOGRAD_RESULTS.len()],
+    ) -> Option<usize> {
+        if winograd.contains(&Err(Verdict::Window)) {
+            return None;
+        }
+        let options = self.options;
+        let is_prepared = self.steady.contains(&weight);
+        let tuned = if options.tuned.is_empty() {
+            None
+        } else {
+            options.tuned.get(&tuning_key(self.graph, node, is_prepared, options)).copied()
+        };
+        let mut times = vec![(Convolution::Direct, Ok(direct))];
+        times.extend(WINOGRAD_RESULTS.map(Convolution::Winograd).into_iter().zip(winograd));
+        let choice = Choice::decide(self.node, self.name(node), is_prepared, options, tuned, &times);
+        let taken = choice.taken();
+        self.choices.push(choice);
+        WINOGRAD_RESULTS.iter().position(|&results| taken == Convolution::Winograd(results))
+    }
+
+    /// The name of a node's main kernel.
+    fn name(&self, node: &Node) -> String {
+        let label = if node.label.is_empty() { String::new() } else { format!("{}.", node.label) };
+        format!("{label}{}", node.op.name())
+    }
+
     /// Starts a kernel of a node.
     pub fn draft(&self, node: &Node, note: impl Into<String>) -> KernelDraft {
-        let label = if node.label.is_empty() { String::new() } else { format!("{}.", node.label) };
         KernelDraft {
-            name: format!("{label}{}", node.op.name()),
+            name: self.name(node),
             note: note.into(),
             cost: node.op.cost(&self.graph.types(&node.operands), &self.graph.types(&node.results)),
             variables: 0,

@@ -4,6 +4,8 @@
 //! sizes stay open: a value of a batched type is placed at an offset per item, which a run multiplies by its batch size.
 
 mod axis;
+mod choice;
+mod costs;
 mod cover;
 mod layout;
 mod lowering;
@@ -16,6 +18,8 @@ mod traffic;
 use std::collections::{HashMap, HashSet};
 
 pub use axis::{AxisReduction, AxisView};
+pub use choice::{Candidate, Choice, Choices, Verdict, tuning_key};
+pub use costs::{Costs, PerWidth};
 pub use cover::Cover;
 pub use layout::{Layout, Layouts, View};
 pub use lowering::{KernelDraft, Lower, Lowering};
@@ -136,6 +140,8 @@ pub struct Plan {
     pub memory: Memory,
     /// Threads that share a run.
     pub threads: usize,
+    /// What there was to choose from, and why it was chosen so.
+    pub choices: Choices,
 }
 
 impl Plan {
@@ -188,6 +194,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
     let mut prepare = Vec::new();
     let mut run = Vec::new();
     for (id, node) in graph.node_ids() {
+        lowering.node = id;
         if !layout::takes_any_layout(&node.op) {
             for &operand in &node.operands {
                 lowering.in_layout(node, operand, Layout::ChannelsFirst);
@@ -202,7 +209,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
     for kernel in prepare.iter().chain(&run) {
         crate::kernel::verify(kernel).map_err(|reason| GraphError::Invalid { reason })?;
     }
-    let Lowering { mut buffers, constants, .. } = lowering;
+    let Lowering { mut buffers, constants, choices, .. } = lowering;
     let memory = memory::place(&mut buffers, &constants, &prepare, &run);
     Ok(Plan {
         name: graph.name().to_owned(),
@@ -213,6 +220,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
         run,
         memory,
         threads: options.threads,
+        choices: Choices(choices),
     })
 }
 

@@ -1,8 +1,11 @@
 //! How a program is to be compiled.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Layouts, Vectors};
+use super::{Costs, Layouts, Vectors};
 
 /// How convolutions get their patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,7 +37,8 @@ pub enum Accuracy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Convolution {
-    /// The one that takes the least time by the planner's model.
+    /// The one that was measured to take the least time ([`PlanOptions::tuned`]); where none was, the one that takes the
+    /// least by the planner's model.
     #[default]
     ByCost,
     /// Direct convolution.
@@ -44,6 +48,17 @@ pub enum Convolution {
     /// Winograd's method with so many results along each axis, one of [`WINOGRAD_RESULTS`], wherever it is possible:
     /// windows of 3×3 and 5×5 at stride 1.
     Winograd(usize),
+}
+
+impl fmt::Display for Convolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Convolution::ByCost => f.write_str("by cost"),
+            Convolution::Direct => f.write_str("direct"),
+            Convolution::Im2col => f.write_str("im2col"),
+            Convolution::Winograd(results) => write!(f, "Winograd {results}x{results}"),
+        }
+    }
 }
 
 /// Results along each axis that there are Winograd transforms for: what [`Convolution::Winograd`] may ask for.
@@ -77,6 +92,12 @@ pub struct PlanOptions {
     pub convolution: Convolution,
     /// How closely results must follow the sums as written.
     pub accuracy: Accuracy,
+    /// What a core takes for what.
+    #[serde(default)]
+    pub costs: Costs,
+    /// The algorithms of convolutions that were measured, by [`tuning_key`](super::tuning_key).
+    #[serde(default)]
+    pub tuned: BTreeMap<String, Convolution>,
     /// Whether Cranelift checks the code it is given.
     pub verify_code: bool,
 }
@@ -84,7 +105,8 @@ pub struct PlanOptions {
 impl PlanOptions {
     /// The vectors code will work on. Where the CPU lacks the width asked for, compiling is an error, before it matters.
     pub fn vectors(&self) -> Vectors {
-        Vectors::of_bits(self.vector_bits.unwrap_or_else(|| crate::codegen::widest(self.features)))
+        let bits = self.vector_bits.unwrap_or_else(|| crate::codegen::widest(self.features));
+        Vectors::of_bits(bits, self.costs)
     }
 }
 
@@ -98,6 +120,8 @@ impl Default for PlanOptions {
             im2col: Im2col::Tiled { panel_bytes: 64 * 1024 },
             convolution: Convolution::ByCost,
             accuracy: Accuracy::Default,
+            costs: Costs::default(),
+            tuned: BTreeMap::new(),
             verify_code: cfg!(debug_assertions),
         }
     }

@@ -1,20 +1,27 @@
 //! The vectors a plan is made for, and the choice of a product's register block.
 
-use super::Cover;
+use super::{Costs, Cover};
 
-/// The vectors that code works on.
+/// The vectors that code works on, and what working on them takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Vectors {
     /// Numbers in one.
     pub lanes: usize,
     /// How many a core has registers for.
     pub registers: usize,
+    /// What a core takes for what.
+    pub costs: Costs,
 }
 
 impl Vectors {
     /// The vectors of a width: 128 bits on every CPU, 256 with AVX2, 512 with AVX-512.
-    pub fn of_bits(bits: usize) -> Self {
-        Vectors { lanes: bits / 32, registers: if bits > 256 { 32 } else { 16 } }
+    pub fn of_bits(bits: usize, costs: Costs) -> Self {
+        Vectors { lanes: bits / 32, registers: if bits > 256 { 32 } else { 16 }, costs }
+    }
+
+    /// How wide they are.
+    pub fn bits(self) -> usize {
+        32 * self.lanes
     }
 
     /// Whether a block's accumulators fit the registers beside what a step loads: at 128 bits vectors of columns, an
@@ -48,13 +55,15 @@ impl Block {
         if vectors.registers > 16 { Block { rows: 4, columns: 6 } } else { Block { rows: 2, columns: 4 } }
     }
 
-    /// The time of one step of the reduction, in sixteenths of a cycle, on a core with two fused multiply-add units of
-    /// latency 4 and two loads a cycle. What is loaded costs a little even where multiplying takes longer, vectors more
-    /// than single numbers: they come from further away.
-    pub fn time(rows: usize, vectors: usize) -> usize {
-        const HALF_CYCLE: usize = 8;
-        const LATENCY: usize = 8;
-        HALF_CYCLE * (rows * vectors).max(rows + vectors).max(LATENCY) + rows + 3 * vectors
+    /// The time of one step of the reduction, in sixteenths of a cycle: of multiplying, of loading, or of waiting for the
+    /// step before, whichever is longest. What is loaded costs a little even where multiplying takes longer.
+    pub fn time(vectors: Vectors, rows: usize, count: usize) -> usize {
+        let Vectors { lanes, costs, .. } = vectors;
+        let multiply_add = usize::from(costs.multiply_add.of_lanes(lanes)) * rows * count;
+        let load = usize::from(costs.load) * (rows + count);
+        multiply_add.max(load).max(usize::from(costs.latency))
+            + usize::from(costs.broadcast) * rows
+            + usize::from(costs.vector) * count
     }
 
     /// Every block that fits the registers.
@@ -71,7 +80,8 @@ impl Block {
         let mut time = 0;
         for (row_blocks, rows) in rows.parts() {
             for (column_blocks, columns) in columns.parts() {
-                time += row_blocks * column_blocks * Block::time(rows, columns.div_ceil(vectors.lanes));
+                let count = columns.div_ceil(vectors.lanes);
+                time += row_blocks * column_blocks * Block::time(vectors, rows, count);
             }
         }
         time
@@ -91,25 +101,42 @@ impl Block {
 
 #[cfg(test)]
 mod tests {
-    use super::{Block, Vectors};
+    use super::{Block, Costs, Vectors};
+
+    fn of_bits(bits: usize) -> Vectors {
+        Vectors::of_bits(bits, Costs::default())
+    }
 
     #[test]
     fn blocks_divide_what_they_cover() {
-        let narrow = Vectors::of_bits(128);
+        let narrow = of_bits(128);
         assert_eq!(Block::choose(narrow, 9, 36), Block { rows: 3, columns: 12 });
         assert_eq!(Block::choose(narrow, 1, 4096).rows, 1);
         let large = Block::choose(narrow, 256, 196);
         assert!(large.rows * large.columns >= 32, "{large:?} waits for its own additions");
-        let wide = Vectors::of_bits(512);
+        let wide = of_bits(512);
         assert_eq!(Block::choose(wide, 196, 32), Block { rows: 14, columns: 32 });
         let square = Block::choose(wide, 49, 64);
         assert!(square.rows >= 7 && square.columns >= 32, "{square:?} loads too much");
     }
 
     #[test]
+    fn a_step_takes_as_long_as_its_slowest_part() {
+        let mut slow = Costs::default();
+        slow.multiply_add.bits_512 = 160;
+        let vectors = Vectors::of_bits(512, slow);
+        assert_eq!(Block::time(vectors, 2, 3), 160 * 6 + 2 + 3 * 3);
+        slow.load = 1600;
+        assert_eq!(Block::time(Vectors::of_bits(512, slow), 2, 3), 1600 * 5 + 2 + 3 * 3);
+        slow.latency = 60_000;
+        assert_eq!(Block::time(Vectors::of_bits(512, slow), 2, 3), 60_000 + 2 + 3 * 3);
+        assert_eq!(Block::time(of_bits(256), 1, 1), 64 + 1 + 3);
+    }
+
+    #[test]
     fn every_block_fits() {
         for bits in [128, 256, 512] {
-            let vectors = Vectors::of_bits(bits);
+            let vectors = of_bits(bits);
             assert!(
                 Block::all(vectors)
                     .all(|block| { block.rows * (block.columns / vectors.lanes) + 2 < vectors.registers })

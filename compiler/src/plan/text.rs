@@ -1,4 +1,4 @@
-//! Prints a plan: memory, buffers, steps with their reasons.
+//! Prints a plan: memory, buffers, steps with their reasons, choices.
 
 use std::fmt;
 
@@ -37,6 +37,12 @@ impl fmt::Display for Plan {
         for (stage, kernels) in [("prepare", &self.prepare), ("run", &self.run)] {
             for (step, kernel) in kernels.iter().enumerate() {
                 writeln!(f, "  {stage} {step}: {}  ; {}", kernel.name, kernel.note)?;
+            }
+        }
+        if !self.choices.0.is_empty() {
+            writeln!(f, "  choices (time of an item by the model):")?;
+            for line in self.choices.to_string().lines() {
+                writeln!(f, "    {line}")?;
             }
         }
         f.write_str("}\n")

@@ -15,5 +15,8 @@
 mod parse;
 mod print;
 
+#[cfg(feature = "codegen")]
+pub(crate) use print::describe;
+
 #[cfg(test)]
 mod tests;

@@ -41,6 +41,24 @@ fn write_node(f: &mut fmt::Formatter<'_>, graph: &Graph, node: &Node) -> fmt::Re
     f.write_str("\n")
 }
 
+/// What a node computes, apart from which values: its operator and the types.
+#[cfg(feature = "codegen")]
+pub(crate) fn describe(graph: &Graph, node: &Node) -> String {
+    struct Description<'a>(&'a Graph, &'a Node);
+
+    impl fmt::Display for Description<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let Description(graph, node) = self;
+            write!(f, "{}(", node.op.name())?;
+            write_list(f, &graph.types(&node.operands))?;
+            f.write_str(")")?;
+            write_attributes(f, &node.op)
+        }
+    }
+
+    Description(graph, node).to_string()
+}
+
 fn write_list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
     for (index, item) in items.iter().enumerate() {
         if index > 0 {

@@ -62,6 +62,8 @@ pub(super) struct Packed {
     pub(super) group: usize,
     /// Reduction steps of a block.
     pub(super) depth: usize,
+    /// Bytes of the first-level cache.
+    pub(super) first_cache: usize,
     pub(super) layout: Layout,
 }
 
@@ -90,8 +92,7 @@ impl Packed {
     /// How far ahead of a block of so many outputs weights are fetched while it is multiplied: the next block, where blocks
     /// do not stay in the first-level cache.
     pub(super) fn prefetch(&self, width: usize) -> usize {
-        const FIRST_LEVEL: usize = 32 * 1024;
-        if 4 * self.depth * width > FIRST_LEVEL { self.depth * width } else { 0 }
+        if 4 * self.depth * width > self.first_cache { self.depth * width } else { 0 }
     }
 }
 
@@ -152,7 +153,8 @@ impl Packing<'_> {
         });
         let axes = vec![(g, Extent::Fixed(self.groups)), (block, Extent::Fixed(blocks.blocks()))];
         lowering.push_derived(self.weight, draft.finish(Split::Axes(axes), body));
-        Packed { buffer, group, depth, layout: self.layout }
+        let first_cache = lowering.vectors.costs.first_cache;
+        Packed { buffer, group, depth, first_cache, layout: self.layout }
     }
 }
 

@@ -11,14 +11,6 @@ use crate::kernel::{
 use crate::ops::bordered::{Axis, Bordered, Source};
 use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Vectors, View};
 
-/// Bytes of a block's input rows: with the weights of a block of channels they stay in a second-level cache.
-const PANEL_BYTES: usize = 384 * 1024;
-/// Sixteenths of a cycle that a byte takes from a second-level cache, and from behind it.
-const NEAR_BYTE: usize = 1;
-const FAR_BYTE: usize = 4;
-/// Weights of so many bytes do not stay in a second-level cache.
-const FAR_WEIGHTS: usize = 1 << 20;
-
 /// Where results go: the one at row `r` and column `c` of item `n` is at `address + item·n + row·r + pixel·c`.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
@@ -61,6 +53,7 @@ impl Direct<'_> {
     /// Chooses the tiling by a small model of cost: multiply-adds and loads of the tiles, and bytes of weights and input.
     pub(super) fn tiling(&self, vectors: Vectors, threads: usize) -> Tiling {
         let [rows, columns] = self.axes;
+        let costs = vectors.costs;
         let depth = rows.taps * columns.taps * self.inputs;
         let weights = 4 * depth * self.outputs * self.groups;
         let row_bytes = 4 * columns.reach(columns.outputs) * self.inputs * self.groups;
@@ -69,7 +62,7 @@ impl Direct<'_> {
             (1..=rows.outputs).map(|blocks| rows.outputs.div_ceil(blocks)).collect();
         candidates.dedup();
         for block_rows in candidates {
-            if block_rows > 1 && rows.reach(block_rows) * row_bytes > PANEL_BYTES {
+            if block_rows > 1 && rows.reach(block_rows) * row_bytes > costs.panel_bytes() {
                 continue;
             }
             let row_blocks = rows.outputs.div_ceil(block_rows);
@@ -89,8 +82,9 @@ impl Direct<'_> {
                     }
                     let parts = if split_channels { channel_blocks.blocks() } else { 1 };
                     let units = row_blocks * parts;
-                    let weight_time = weights * if weights > FAR_WEIGHTS { FAR_BYTE } else { NEAR_BYTE };
-                    let input_time = rows.reach(block_rows) * row_bytes * FAR_BYTE;
+                    let weight_time =
+                        if costs.are_far(weights) { costs.far(weights) } else { costs.near(weights) };
+                    let input_time = costs.far(rows.reach(block_rows) * row_bytes);
                     let unit = (time + weight_time) / parts + input_time;
                     let total = units.div_ceil(threads) * unit;
                     let tiling = Tiling {

@@ -6,10 +6,7 @@ use super::{Conv, ConvGradInput, ConvGradWeight, depthwise, im2col, planes, weig
 use crate::graph::Node;
 use crate::kernel::{Extent, Split, Stmt};
 use crate::ops::bordered::forward_axes;
-use crate::plan::{Accuracy, Convolution, Layout, Lower, Lowering, View, fill};
-
-/// For times in notes: the clock of a common server.
-const CYCLES_PER_MICROSECOND: f64 = 3000.0;
+use crate::plan::{Convolution, Layout, Lower, Lowering, View, WINOGRAD_RESULTS, fill};
 
 impl Lower for Conv {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
@@ -109,16 +106,12 @@ fn convolve(direct: &Direct<'_>, lowering: &mut Lowering<'_>, node: &Node, packi
     }
     let (vectors, options) = (lowering.vectors, lowering.options);
     let tiling = direct.tiling(vectors, options.threads);
-    let winograd = match (options.accuracy, options.convolution) {
-        (Accuracy::Strict, _) | (_, Convolution::Direct | Convolution::Im2col) => None,
-        (_, Convolution::Winograd(results)) => direct.winograd(vectors, options.threads, Some(results)),
-        (_, Convolution::ByCost) => {
-            direct.winograd(vectors, options.threads, None).filter(|winograd| winograd.time < tiling.time)
-        }
-    };
-    let microseconds = |time: usize| time as f64 / (16.0 * CYCLES_PER_MICROSECOND);
-    match winograd {
-        Some(winograd) => {
+    let winograds = WINOGRAD_RESULTS.map(|results| direct.winograd(vectors, options.threads, results));
+    let times = winograds.map(|winograd| winograd.map(|winograd| winograd.time));
+    let taken = lowering.choose(node, packing.weight, tiling.time, times);
+    let microseconds = |time: usize| options.costs.microseconds(time);
+    match taken.map(|taken| winograds[taken]) {
+        Some(Ok(winograd)) => {
             let transformed = winograd.weights(lowering, node, packing);
             let note = format!(
                 "{}; about {:.0} µs an item, direct {:.0}",
@@ -129,7 +122,7 @@ fn convolve(direct: &Direct<'_>, lowering: &mut Lowering<'_>, node: &Node, packi
             let draft = lowering.draft(node, note);
             winograd.lower(direct, lowering, draft, &transformed);
         }
-        None => {
+        _ => {
             let packed = packing.lower(lowering, node, tiling.channels);
             let note = format!("{}; about {:.0} µs an item", direct.note(tiling), microseconds(tiling.time));
             let draft = lowering.draft(node, note);

@@ -8,9 +8,6 @@ use crate::kernel::{Address, Affine, Extent, Form, Reduction, Rows, Split, Start
 use crate::ops::bordered::{Bordered, forward_axes};
 use crate::plan::{Block, Cover, Layout, Lowering};
 
-/// Bytes of the input rows that a unit of work meets.
-const PANEL_BYTES: usize = 32 * 1024;
-
 /// Whether a convolution can be done so.
 pub(super) fn fits(op: &Conv, lowering: &Lowering<'_>, node: &Node) -> bool {
     let last = op.window.axes() - 1;
@@ -34,7 +31,8 @@ pub(super) fn conv(op: &Conv, lowering: &mut Lowering<'_>, node: &Node) {
     let positions = rows.outputs * columns.outputs;
     let block = Block::choose(vectors, outputs, columns.outputs);
     let row_bytes = 4 * rows.step * columns.reach(columns.outputs) * input[0];
-    let row_cover = Cover::exact(rows.outputs, (PANEL_BYTES / row_bytes).clamp(1, rows.outputs));
+    let row_cover =
+        Cover::exact(rows.outputs, (vectors.costs.first_cache / row_bytes).clamp(1, rows.outputs));
     let note = format!(
         "direct on planes: tiles of {} channels by {} pixels of a row, {} rows at a time",
         block.rows.min(outputs),

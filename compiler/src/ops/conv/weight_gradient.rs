@@ -11,7 +11,7 @@ use crate::kernel::{
 };
 use crate::ops::bordered::{Axis, Bordered, Source, forward_axes};
 use crate::plan::{
-    Accuracy, Block, Convolution, Cover, KernelDraft, Layout, Lowering, Size, Vectors, View, copy_span, fill,
+    Block, Cover, KernelDraft, Layout, Lowering, Size, Vectors, View, WINOGRAD_RESULTS, copy_span, fill,
 };
 
 /// Pixels that are met at a time: their gradients, and their inputs, for one tile each, stay in a first-level cache.
@@ -59,18 +59,14 @@ pub(super) fn lower(op: &ConvGradWeight, lowering: &mut Lowering<'_>, node: &Nod
     let (inputs, outputs) = (x.channels / op.groups, g.channels / op.groups);
     let taps = op.window.elements();
     let products = Products { axes, inputs, outputs, depth: inputs * taps, g };
-    let options = lowering.options;
-    let winograd = match (options.accuracy, options.convolution) {
-        (Accuracy::Strict, _) | (_, Convolution::Direct | Convolution::Im2col) => None,
-        _ if op.groups > 1 || x.layout == Layout::ChannelsFirst => None,
-        (_, Convolution::Winograd(results)) => {
-            WinogradGradient::new(axes, &x, &products.g, lowering.vectors, Some(results))
-        }
-        (_, Convolution::ByCost) => WinogradGradient::new(axes, &x, &products.g, lowering.vectors, None)
-            .filter(|winograd| winograd.time < products.time(lowering.vectors)),
-    };
-    if let Some(winograd) = winograd {
-        return products.by_winograd(lowering, node, &winograd);
+    let winograds = WINOGRAD_RESULTS
+        .map(|results| WinogradGradient::new(axes, op.groups, (&x, &products.g), lowering.vectors, results));
+    let times =
+        winograds.each_ref().map(|winograd| winograd.as_ref().map(|one| one.time).map_err(|&why| why));
+    let direct = products.time(lowering.vectors);
+    let taken = lowering.choose(node, node.operands[0], direct, times);
+    if let Some(Ok(winograd)) = taken.map(|taken| &winograds[taken]) {
+        return products.by_winograd(lowering, node, winograd);
     }
     match x.layout {
         Layout::ChannelsLast => products.on_pixels(op.groups, lowering, node, x),

@@ -11,14 +11,8 @@ use crate::kernel::{
     Var,
 };
 use crate::ops::bordered::{Axis, Bordered};
-use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, Vectors, WINOGRAD_RESULTS};
+use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, Vectors, Verdict};
 
-/// Transformed weights of so many bytes come from behind the second-level cache.
-const FAR_WEIGHTS: usize = 1 << 20;
-/// Sixteenths of a cycle that a byte takes from there.
-const FAR_BYTE: usize = 4;
-/// Sixteenths of a cycle of a transform, for each vector of inputs or products.
-const TRANSFORM: usize = 64;
 /// Tiles that are multiplied at a time, at least: as many as make loading the weights worth while.
 const TILES: usize = 28;
 
@@ -41,33 +35,36 @@ pub(super) struct Transformed {
     buffer: BufferId,
 }
 
+/// Whether Winograd's method is possible on an input of this layout, or why it is not.
+pub(super) fn possible(axes: &[Axis; 2], groups: usize, layout: Layout) -> Result<(), Verdict> {
+    let [rows, columns] = axes;
+    let obstacles = [
+        (rows.taps != columns.taps || !matches!(rows.taps, 3 | 5), Verdict::Window),
+        (axes.iter().any(|axis| axis.step != 1), Verdict::Stride),
+        (axes.iter().any(|axis| axis.dilation != 1), Verdict::Dilation),
+        (groups != 1, Verdict::Groups),
+        (layout != Layout::ChannelsLast, Verdict::ChannelsFirst),
+    ];
+    obstacles.into_iter().find(|(is_met, _)| *is_met).map_or(Ok(()), |(_, verdict)| Err(verdict))
+}
+
 impl Direct<'_> {
     fn tile_counts(&self, filtering: Filtering) -> [usize; 2] {
         self.axes.map(|axis| axis.outputs.div_ceil(filtering.results))
     }
 
-    /// The best way to do this correlation by Winograd's method, if there is one; with so many results along an axis, if
-    /// `only` says so.
-    pub(super) fn winograd(&self, vectors: Vectors, threads: usize, only: Option<usize>) -> Option<Winograd> {
-        let [rows, columns] = self.axes;
-        let fits = |axis: Axis| axis.step == 1 && axis.dilation == 1;
-        let is_square = rows.taps == columns.taps && matches!(rows.taps, 3 | 5);
-        if !(is_square
-            && fits(rows)
-            && fits(columns)
-            && self.groups == 1
-            && self.x.layout == Layout::ChannelsLast)
-        {
-            return None;
-        }
-        WINOGRAD_RESULTS
-            .into_iter()
-            .filter(|&results| only.is_none_or(|only| only == results))
-            .flat_map(|results| {
-                let filtering = Filtering { results, taps: rows.taps };
-                [false, true].map(|split_channels| self.divided(filtering, split_channels, vectors, threads))
-            })
-            .min_by_key(|winograd| winograd.time)
+    /// The best way to do this correlation by Winograd's method with so many results along an axis, or why there is none.
+    pub(super) fn winograd(
+        &self,
+        vectors: Vectors,
+        threads: usize,
+        results: usize,
+    ) -> Result<Winograd, Verdict> {
+        possible(&self.axes, self.groups, self.x.layout)?;
+        let filtering = Filtering { results, taps: self.axes[0].taps };
+        let [together, apart] =
+            [false, true].map(|split_channels| self.divided(filtering, split_channels, vectors, threads));
+        Ok(if apart.time < together.time { apart } else { together })
     }
 
     fn divided(
@@ -77,6 +74,8 @@ impl Direct<'_> {
         vectors: Vectors,
         threads: usize,
     ) -> Winograd {
+        let costs = vectors.costs;
+        let transform = usize::from(costs.transform);
         let [down, across] = self.tile_counts(filtering);
         let tile_rows = down.div_ceil(down.div_ceil(TILES.div_ceil(across).min(down)));
         let products = filtering.products() * filtering.products();
@@ -95,9 +94,9 @@ impl Direct<'_> {
                 &Cover::exact(self.outputs, block.columns),
             );
         let weights = 4 * products * self.inputs * self.outputs;
-        let weight_time = if weights > FAR_WEIGHTS { weights * FAR_BYTE } else { 0 };
-        let inputs = TRANSFORM * products * tiles * in_vectors(self.inputs);
-        let outputs = TRANSFORM * products * tiles * in_vectors(self.outputs);
+        let weight_time = if costs.are_far(weights) { costs.far(weights) } else { 0 };
+        let inputs = transform * products * tiles * in_vectors(self.inputs);
+        let outputs = transform * products * tiles * in_vectors(self.outputs);
         let unit = inputs + (multiply.max(weight_time) + outputs) / parts;
         let time = (groups * parts).div_ceil(threads) * unit;
         Winograd { filtering, tile_rows, block, split_channels, time }

@@ -3,20 +3,14 @@
 //! transformed for the whole batch; then every place of a tile is a product of its own, reduced over the tiles.
 
 use super::transform::Filtering;
-use super::winograd::plane;
+use super::winograd::{plane, possible};
 use crate::graph::Node;
 use crate::kernel::{
     Address, Affine, BufferId, Expr, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile,
     TileCall, Var,
 };
 use crate::ops::bordered::{Axis, Bordered};
-use crate::plan::{
-    Block, Cover, KernelDraft, Lowering, Size, Vectors, View, WINOGRAD_RESULTS, copy_span, fill,
-};
-
-/// Sixteenths of a cycle of a transform, for each vector of inputs or gradients: what it computes, and what it takes to
-/// write and read it again.
-const TRANSFORM: usize = 160;
+use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, Vectors, Verdict, View, copy_span, fill};
 
 /// A gradient to a weight that Winograd's method can do.
 pub(super) struct WinogradGradient {
@@ -31,40 +25,32 @@ pub(super) struct WinogradGradient {
 }
 
 impl WinogradGradient {
-    /// The best way to do it, if there is one; with so many results along an axis, if `only` says so.
+    /// How to do it with so many results along an axis, or why it cannot be done.
     pub(super) fn new(
         axes: [Axis; 2],
-        x: &View,
-        g: &View,
+        groups: usize,
+        (x, g): (&View, &View),
         vectors: Vectors,
-        only: Option<usize>,
-    ) -> Option<Self> {
-        let [rows, columns] = axes;
-        let fits = |axis: Axis| axis.step == 1 && axis.dilation == 1;
-        if !(rows.taps == columns.taps && matches!(rows.taps, 3 | 5) && fits(rows) && fits(columns)) {
-            return None;
-        }
-        WINOGRAD_RESULTS
-            .into_iter()
-            .filter(|&results| only.is_none_or(|only| only == results))
-            .map(|results| {
-                let filtering = Filtering { results, taps: rows.taps };
-                let block = Block::choose(vectors, x.channels, g.channels);
-                let products = filtering.products() * filtering.products();
-                let tiles: usize = axes.iter().map(|axis| axis.outputs.div_ceil(results)).product();
-                let multiply = Block::time_of_all(
-                    vectors,
-                    &Cover::exact(x.channels, block.rows),
-                    &Cover::exact(g.channels, block.columns),
-                );
-                // Sums are loaded and stored once for each item.
-                let sums = 16 * x.channels * g.channels.div_ceil(vectors.lanes);
-                let in_vectors = |channels: usize| channels.div_ceil(vectors.lanes);
-                let transform = TRANSFORM * (in_vectors(x.channels) + in_vectors(g.channels));
-                let time = products * (tiles * (multiply + transform) + sums);
-                WinogradGradient { filtering, axes, x: x.clone(), g: g.clone(), block, time }
-            })
-            .min_by_key(|gradient| gradient.time)
+        results: usize,
+    ) -> Result<Self, Verdict> {
+        possible(&axes, groups, x.layout)?;
+        let costs = vectors.costs;
+        let filtering = Filtering { results, taps: axes[0].taps };
+        let block = Block::choose(vectors, x.channels, g.channels);
+        let products = filtering.products() * filtering.products();
+        let tiles: usize = axes.iter().map(|axis| axis.outputs.div_ceil(results)).product();
+        let multiply = Block::time_of_all(
+            vectors,
+            &Cover::exact(x.channels, block.rows),
+            &Cover::exact(g.channels, block.columns),
+        );
+        let in_vectors = |channels: usize| channels.div_ceil(vectors.lanes);
+        // Sums are loaded and stored once for each item.
+        let sums = 2 * usize::from(costs.load) * x.channels * in_vectors(g.channels);
+        let transform =
+            usize::from(costs.gradient_transform) * (in_vectors(x.channels) + in_vectors(g.channels));
+        let time = products * (tiles * (multiply + transform) + sums);
+        Ok(WinogradGradient { filtering, axes, x: x.clone(), g: g.clone(), block, time })
     }
 
     /// What was chosen, in words.

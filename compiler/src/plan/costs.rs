@@ -1,0 +1,136 @@
+//! The facts about a machine that the planner's models of time stand on. The models themselves are with the algorithms they
+//! are of; [`Block`](super::Block) has that of products.
+
+use serde::{Deserialize, Serialize};
+
+/// What a core takes for what. Times are in sixteenths of a cycle.
+///
+/// The default describes a common server: plans are the same on every machine, unless measured facts take its place.
+///
+/// ```
+/// use windlass_compiler::plan::{Costs, PlanOptions};
+/// // A core that multiplies vectors of 512 bits on one unit, not on two.
+/// let mut costs = Costs::default();
+/// costs.multiply_add.bits_512 = 16;
+/// let options = PlanOptions { costs, ..PlanOptions::default() };
+/// assert_ne!(options, PlanOptions::default());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Costs {
+    /// A multiply-add of vectors, among many that do not wait for each other: 16 over how many begin in a cycle.
+    pub multiply_add: PerWidth,
+    /// From the start of a multiply-add until another can take its sum.
+    pub latency: u16,
+    /// A load, among many: 16 over how many begin in a cycle.
+    pub load: u16,
+    /// What a number loaded for all lanes takes where multiplying takes longer than loading.
+    pub broadcast: u16,
+    /// What a vector loaded takes there: it comes from further away.
+    pub vector: u16,
+    /// A line of 64 bytes from the second-level cache.
+    pub near_line: u16,
+    /// A line of 64 bytes from behind it.
+    pub far_line: u16,
+    /// Winograd's transforms, for each vector of inputs or results and each product of theirs.
+    pub transform: u16,
+    /// The transforms of a gradient to a weight, for each vector of inputs or gradients and each product of theirs: what they
+    /// compute, and writing and reading it again.
+    pub gradient_transform: u16,
+    /// Bytes of the first-level cache for data.
+    pub first_cache: usize,
+    /// Bytes of the second-level cache.
+    pub second_cache: usize,
+    /// The clock, by which times are told in microseconds. No plan depends on it.
+    pub cycles_per_microsecond: u32,
+}
+
+/// A time for each width of vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PerWidth {
+    /// Of vectors of 128 bits.
+    pub bits_128: u16,
+    /// Of vectors of 256 bits.
+    pub bits_256: u16,
+    /// Of vectors of 512 bits.
+    pub bits_512: u16,
+}
+
+impl PerWidth {
+    /// The time of vectors of so many numbers.
+    pub fn of_lanes(self, lanes: usize) -> u16 {
+        match lanes {
+            ..=4 => self.bits_128,
+            5..=8 => self.bits_256,
+            9.. => self.bits_512,
+        }
+    }
+}
+
+impl Default for Costs {
+    /// Two fused multiply-add units of latency 4 at any width, two loads a cycle, 16 bytes a cycle from a second-level cache
+    /// of 1 MiB and 4 from behind it, at 3 GHz.
+    fn default() -> Self {
+        Costs {
+            multiply_add: PerWidth { bits_128: 8, bits_256: 8, bits_512: 8 },
+            latency: 64,
+            load: 8,
+            broadcast: 1,
+            vector: 3,
+            near_line: 64,
+            far_line: 256,
+            transform: 64,
+            gradient_transform: 160,
+            first_cache: 32 << 10,
+            second_cache: 1 << 20,
+            cycles_per_microsecond: 3000,
+        }
+    }
+}
+
+impl Costs {
+    /// Bytes of the rows a unit of work reads: with the weights of a block of channels they stay in the second-level cache.
+    pub fn panel_bytes(&self) -> usize {
+        self.second_cache / 8 * 3
+    }
+
+    /// The time that so many bytes take from the second-level cache.
+    pub fn near(&self, bytes: usize) -> usize {
+        bytes * usize::from(self.near_line) / 64
+    }
+
+    /// The time that so many bytes take from behind the second-level cache.
+    pub fn far(&self, bytes: usize) -> usize {
+        bytes * usize::from(self.far_line) / 64
+    }
+
+    /// Whether so many bytes do not stay in the second-level cache.
+    pub fn are_far(&self, bytes: usize) -> bool {
+        bytes > self.second_cache
+    }
+
+    /// A time in microseconds.
+    pub fn microseconds(&self, time: usize) -> f64 {
+        time as f64 / (16.0 * f64::from(self.cycles_per_microsecond))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Costs;
+
+    #[test]
+    fn bytes_take_longer_from_further_away() {
+        let costs = Costs::default();
+        assert_eq!((costs.near(1000), costs.far(1000)), (1000, 4000));
+        assert!(costs.are_far((1 << 20) + 1) && !costs.are_far(1 << 20));
+        assert_eq!(costs.panel_bytes(), 384 << 10);
+        assert_eq!(costs.microseconds(48_000), 1.0);
+    }
+
+    #[test]
+    fn facts_left_out_are_the_default_ones() {
+        let costs: Costs = serde_json::from_str(r#"{"latency": 80}"#).unwrap();
+        assert_eq!(costs, Costs { latency: 80, ..Costs::default() });
+    }
+}

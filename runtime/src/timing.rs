@@ -1,0 +1,51 @@
+//! Programs run on numbers that mean nothing, for their time alone.
+
+use windlass_compiler::plan::SlotKind;
+
+use crate::error::Error;
+use crate::executor::{Binding, Executor, Run};
+
+/// A program with memory for everything it reads and writes. Slots share memory where they are only read.
+pub(crate) struct Rehearsal {
+    executor: Executor,
+    batch: usize,
+    inputs: Vec<f32>,
+    stored: Vec<f32>,
+    outputs: Vec<Vec<f32>>,
+}
+
+impl Rehearsal {
+    /// Inputs are ones; parameters are small enough to keep a chain of products finite.
+    pub(crate) fn new(executor: Executor, batch: usize) -> Self {
+        let elements = |kind: SlotKind| {
+            let slots = executor.slots().iter().filter(move |slot| slot.kind == kind);
+            slots.map(|slot| slot.ty.shape.elements(batch))
+        };
+        let largest = |kind| elements(kind).max().unwrap_or(0);
+        let (inputs, stored) = (vec![1.0; largest(SlotKind::Input)], vec![1e-3; largest(SlotKind::Stored)]);
+        let outputs = elements(SlotKind::Output).map(|count| vec![0.0; count]).collect();
+        Rehearsal { executor, batch, inputs, stored, outputs }
+    }
+
+    /// A run with everything bound.
+    ///
+    /// # Errors
+    /// [`Error::Binding`] for a program that takes integers or changes what is stored.
+    pub(crate) fn start(&mut self) -> Result<Run<'_, '_>, Error> {
+        let mut run = self.executor.start(self.batch)?;
+        let mut outputs = self.outputs.iter_mut();
+        for (place, slot) in self.executor.slots().iter().enumerate() {
+            let count = slot.ty.shape.elements(self.batch);
+            match slot.kind {
+                SlotKind::Input => run.bind(place, Binding::Floats(&self.inputs[..count]))?,
+                SlotKind::Stored => run.bind(place, Binding::Floats(&self.stored[..count]))?,
+                SlotKind::Output => {
+                    if let Some(output) = outputs.next() {
+                        run.bind(place, Binding::Written(output))?;
+                    }
+                }
+            }
+        }
+        Ok(run)
+    }
+}

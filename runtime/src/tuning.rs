@@ -1,0 +1,318 @@
+//! Tuning: convolutions measured with each algorithm they allow, where the planner only has a model of their time. How one
+//! is measured lives in `measure`, the file that remembers it in `cache`.
+
+mod cache;
+mod measure;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use windlass_compiler::graph::{Graph, Node};
+use windlass_compiler::pass::Mode;
+use windlass_compiler::pipeline::plan_optimized;
+use windlass_compiler::plan::{Choice, Convolution, tuning_key};
+
+use self::cache::Entries;
+pub use self::cache::{Cache, CacheProblem};
+use self::measure::{Question, RUNS};
+use crate::error::Error;
+use crate::machine::cpu_name;
+use crate::network::Network;
+use crate::options::Options;
+use crate::trainer::{TrainerOptions, step_graph};
+
+/// How networks are tuned.
+///
+/// Each distinct convolution, and each distinct gradient of one to its input or weight, is compiled alone with every algorithm that
+/// it allows, and all are timed in turns. What that finds goes into [`Options`], and into a file, so that a program
+/// measures only the first time it runs on a machine. Results stay within the rounding that
+/// [`Accuracy`](windlass_compiler::plan::Accuracy) allows; with strict accuracy there is nothing to tune.
+///
+/// ```
+/// use windlass_compiler::graph::{Builder, Layer};
+/// use windlass_compiler::ops::window::Window;
+/// use windlass_compiler::pass::Mode;
+/// use windlass_runtime::Options;
+/// use windlass_runtime::tuning::{Cache, Tuning};
+///
+/// let mut builder = Builder::new("net");
+/// let x = builder.input("x", &[8, 12, 12])?;
+/// let y = builder.layer("c1", &Layer::conv2d(16, Window::square(3, 1, 1)), x)?;
+/// builder.output("y", y)?;
+///
+/// let tuning = Tuning::default().cache(Cache::none());
+/// let tuned = tuning.for_graph(&builder.finish()?, Mode::Inference, &Options::default())?;
+/// assert_eq!(tuned.findings.len(), 1);
+/// println!("{tuned}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    budget: Duration,
+    batch: usize,
+    cache: Cache,
+}
+
+impl Default for Tuning {
+    /// Two seconds, one item at a time, in the platform's directory for caches.
+    fn default() -> Self {
+        Tuning { budget: Duration::from_secs(2), batch: 1, cache: Cache::default() }
+    }
+}
+
+/// What tuning found.
+#[derive(Debug)]
+pub struct Tuned {
+    /// The options it was made for, and what was found.
+    pub options: Options,
+    /// Each distinct convolution that had a choice, the longest first.
+    pub findings: Vec<Finding>,
+    /// What was wrong with the file of measurements, if anything.
+    pub problems: Vec<CacheProblem>,
+}
+
+/// What tuning found about one convolution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The first kernel that computes it.
+    pub kernel: String,
+    /// Its name in [`PlanOptions::tuned`](windlass_compiler::plan::PlanOptions::tuned).
+    pub key: String,
+    /// The algorithm it is computed with.
+    pub algorithm: Convolution,
+    /// How that is known.
+    pub source: Source,
+}
+
+/// How an algorithm was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Measured now: the median time of a run with each algorithm.
+    Measured(Vec<(Convolution, Duration)>),
+    /// Measured before.
+    Remembered,
+    /// Left to the planner's model: there was no time to measure it.
+    OutOfTime,
+}
+
+/// An algorithm takes the place of the model's choice only where it is faster by more than chance: 3 %.
+const MARGIN: f64 = 0.97;
+
+/// What a budget past the end of time is cut to.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Tuning {
+    /// The time that measuring takes at most, but for the run it ends in. What is not measured by then is left to the
+    /// planner's model, the shortest convolutions first.
+    #[must_use]
+    pub fn budget(mut self, budget: Duration) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// The number of items in a run that algorithms are to be the fastest for.
+    #[must_use]
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// Where measurements are kept.
+    #[must_use]
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// Tunes a network for [`Model`](crate::Model)s.
+    ///
+    /// # Errors
+    /// [`Error::Compile`] as for a model, and [`Error::EmptyBatch`].
+    pub fn for_model<N: Network>(&self, options: &Options) -> Result<Tuned, Error> {
+        self.for_graph(N::graph(), Mode::Inference, options)
+    }
+
+    /// Tunes the steps of a [`Trainer`](crate::Trainer). What was tuned before in these options stays.
+    ///
+    /// # Errors
+    /// [`Error::Autodiff`] and [`Error::Compile`] as for a trainer, and [`Error::EmptyBatch`].
+    pub fn for_trainer<N: Network>(
+        &self,
+        options: &Options,
+        training: &TrainerOptions,
+    ) -> Result<Tuned, Error> {
+        self.for_graph(&step_graph::<N>(training)?, Mode::Training, options)
+    }
+
+    /// Tunes any graph.
+    ///
+    /// # Errors
+    /// [`Error::Compile`] and [`Error::EmptyBatch`]. Nothing that is wrong with the file of measurements is an error: see
+    /// [`Tuned::problems`].
+    pub fn for_graph(&self, graph: &Graph, mode: Mode, options: &Options) -> Result<Tuned, Error> {
+        let start = Instant::now();
+        if self.batch == 0 {
+            return Err(Error::EmptyBatch { network: graph.name().to_owned() });
+        }
+        let (graph, plan) = plan_optimized(graph, mode, &options.compile).map_err(|source| {
+            Error::Compile { network: graph.name().to_owned(), source: Box::new(source) }
+        })?;
+        let questions = if options.compile.plan.convolution == Convolution::ByCost {
+            distinct(&graph, &plan.choices.0, options)
+        } else {
+            Vec::new()
+        };
+        let mut tuned = Tuned { options: options.clone(), findings: Vec::new(), problems: Vec::new() };
+        if questions.is_empty() {
+            return Ok(tuned);
+        }
+        let cpu = cpu_name();
+        let (known, problem) = self.cache.load(&cpu);
+        tuned.problems.extend(problem);
+        let mut measured = Entries::new();
+        let end = start.checked_add(self.budget).unwrap_or(start + LONGEST);
+        let mut left = questions.len() as u32;
+        for question in questions {
+            let now = Instant::now();
+            // What others leave of their share is for those that come later.
+            let share = now + end.saturating_duration_since(now) / left;
+            left -= 1;
+            let (algorithm, source) = self.answer(&graph, &question, options, &known, [share, end])?;
+            if let Source::Measured(_) = source {
+                measured.insert(self.cache_key(&question.key), algorithm);
+            }
+            if source != Source::OutOfTime {
+                tuned.options.compile.plan.tuned.insert(question.key.clone(), algorithm);
+            }
+            tuned.findings.push(Finding { kernel: question.kernel, key: question.key, algorithm, source });
+        }
+        if !measured.is_empty() {
+            tuned.problems.extend(self.cache.add(&cpu, &measured).err());
+        }
+        Ok(tuned)
+    }
+
+    /// The algorithm of one convolution, looked up or measured.
+    fn answer(
+        &self,
+        graph: &Graph,
+        distinct: &Distinct<'_>,
+        options: &Options,
+        known: &Entries,
+        [share, end]: [Instant; 2],
+    ) -> Result<(Convolution, Source), Error> {
+        let given = options.compile.plan.tuned.get(&distinct.key);
+        let remembered = given.or_else(|| known.get(&self.cache_key(&distinct.key))).copied();
+        if let Some(algorithm) = remembered.filter(|algorithm| distinct.algorithms.contains(algorithm)) {
+            return Ok((algorithm, Source::Remembered));
+        }
+        let model = distinct.taken;
+        // What cannot be measured in time need not be begun. The model knows how long a run takes, roughly.
+        let expected = distinct.microseconds * self.batch as f64 * f64::from(RUNS);
+        let rest = end.saturating_duration_since(Instant::now());
+        if rest.is_zero() || expected > rest.as_secs_f64() * 1e6 {
+            return Ok((model, Source::OutOfTime));
+        }
+        let question = Question {
+            graph,
+            node: distinct.node,
+            is_prepared: distinct.is_prepared,
+            options: &options.compile,
+            batch: self.batch,
+        };
+        let Some(times) = question.measure(&distinct.algorithms, share, end)? else {
+            return Ok((model, Source::OutOfTime));
+        };
+        Ok((fastest(&times, model), Source::Measured(times)))
+    }
+
+    /// The file also tells numbers of items apart.
+    fn cache_key(&self, key: &str) -> String {
+        format!("{} items: {key}", self.batch)
+    }
+}
+
+/// The algorithm of the least time; the model's where none is clearly faster.
+fn fastest(times: &[(Convolution, Duration)], model: Convolution) -> Convolution {
+    let of_model =
+        times.iter().find(|(algorithm, _)| *algorithm == model).map_or(Duration::MAX, |(_, time)| *time);
+    let fastest = times.iter().min_by_key(|(_, time)| *time);
+    let is_clear = |time: Duration| time.as_secs_f64() < MARGIN * of_model.as_secs_f64();
+    fastest.filter(|(_, time)| is_clear(*time)).map_or(model, |(algorithm, _)| *algorithm)
+}
+
+/// A convolution to measure once, however often the network has it.
+struct Distinct<'g> {
+    key: String,
+    kernel: String,
+    node: &'g Node,
+    is_prepared: bool,
+    /// What it may be computed with.
+    algorithms: Vec<Convolution>,
+    /// What the planner takes.
+    taken: Convolution,
+    /// What all algorithms together take by the model, for an item.
+    microseconds: f64,
+    /// How much of the network's time it takes by the model.
+    weight: f64,
+}
+
+/// The distinct convolutions that have a choice, those that take the most time first.
+fn distinct<'g>(graph: &'g Graph, choices: &[Choice], options: &Options) -> Vec<Distinct<'g>> {
+    let mut found: BTreeMap<String, Distinct<'g>> = BTreeMap::new();
+    for choice in choices {
+        let possible = choice.candidates.iter().filter(|candidate| candidate.verdict.is_possible());
+        let time = |taken_only: bool| -> f64 {
+            let counted = possible.clone().filter(|one| !taken_only || one.verdict.is_taken());
+            counted.filter_map(|candidate| candidate.microseconds).sum()
+        };
+        let node = graph.node(choice.node);
+        let key = tuning_key(graph, node, choice.is_prepared, &options.compile.plan);
+        let entry = found.entry(key.clone()).or_insert_with(|| Distinct {
+            key,
+            kernel: choice.kernel.clone(),
+            node,
+            is_prepared: choice.is_prepared,
+            algorithms: Vec::new(),
+            taken: choice.taken(),
+            microseconds: 0.0,
+            weight: 0.0,
+        });
+        entry.microseconds = entry.microseconds.max(time(false));
+        entry.weight += time(true);
+        for candidate in possible.clone() {
+            if !entry.algorithms.contains(&candidate.algorithm) {
+                entry.algorithms.push(candidate.algorithm);
+            }
+        }
+    }
+    let mut found: Vec<_> = found.into_values().filter(|distinct| distinct.algorithms.len() > 1).collect();
+    found.sort_by(|left, right| right.weight.total_cmp(&left.weight));
+    found
+}
+
+impl fmt::Display for Tuned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.findings.iter().map(|finding| finding.kernel.chars().count()).max().unwrap_or(0);
+        for Finding { kernel, algorithm, source, .. } in &self.findings {
+            write!(f, "{kernel:width$}  {:13}", algorithm.to_string())?;
+            match source {
+                Source::Measured(times) => {
+                    f.write_str("  measured")?;
+                    for (place, (algorithm, time)) in times.iter().enumerate() {
+                        let separator = if place == 0 { ":" } else { "," };
+                        write!(f, "{separator} {algorithm} {:.1} µs", time.as_secs_f64() * 1e6)?;
+                    }
+                    writeln!(f)?;
+                }
+                Source::Remembered => writeln!(f, "  measured before")?,
+                Source::OutOfTime => writeln!(f, "  by the model: there was no time to measure it")?,
+            }
+        }
+        self.problems.iter().try_for_each(|problem| writeln!(f, "{problem}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

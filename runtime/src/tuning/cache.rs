@@ -1,0 +1,234 @@
+//! The file that remembers what was measured, from one process to the next: its place, its form, and how processes that
+//! write it at once agree. What is measured lives in [`crate::tuning`].
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use windlass_compiler::plan::Convolution;
+
+use crate::atomic_file;
+
+/// Algorithms by what they compute, on one machine.
+pub(super) type Entries = BTreeMap<String, Convolution>;
+
+/// The form of the file.
+const FORMAT: u32 = 1;
+/// Kernels differ from version to version, and so do their times.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// No cache is larger: an entry takes some 300 bytes.
+const MAX_BYTES: u64 = 16 << 20;
+/// How long another process may hold the file: far longer than writing it takes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where measurements are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    place: Place,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// In the platform's directory for caches.
+    Default,
+    File(PathBuf),
+    Nowhere,
+}
+
+impl Default for Cache {
+    /// `windlass/tuning.json` in the platform's directory for caches: on Linux `$XDG_CACHE_HOME` or `~/.cache`.
+    fn default() -> Self {
+        Cache { place: Place::Default }
+    }
+}
+
+/// Why measurements could not be read or kept. None of it stops tuning: what cannot be read is measured, and what cannot
+/// be kept is measured again the next time.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CacheProblem {
+    /// The system names no directory for caches.
+    #[error(
+        "this system names no directory for caches, so measurements are not kept; give a file by `Cache::at`"
+    )]
+    NoDirectory,
+    /// The operating system refused.
+    #[error("could not {action} {}: {source}; measurements are not kept", path.display())]
+    Io {
+        /// What was tried: "read", "lock", "write".
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Another process holds the file.
+    #[error("another process keeps {} locked; measurements are not kept", path.display())]
+    Locked {
+        /// The file whose lock it is.
+        path: PathBuf,
+    },
+    /// The file is none that was written here.
+    #[error("{} holds no measurements: {problem}; it is replaced", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file was written by another version, whose kernels took other times.
+    #[error("{} was written by {got}, and this is {expected}; it is replaced", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What wrote it.
+        got: String,
+        /// What reads it.
+        expected: String,
+    },
+}
+
+/// The whole file.
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    #[serde(flatten)]
+    header: Header,
+    /// By the name of the CPU, so that machines may share a home directory.
+    machines: BTreeMap<String, Entries>,
+}
+
+/// What tells whether the rest can be read.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    windlass: String,
+}
+
+impl Header {
+    fn current() -> Self {
+        Header { format: FORMAT, windlass: VERSION.to_owned() }
+    }
+
+    fn in_words(&self) -> String {
+        format!("Windlass {} in format {}", self.windlass, self.format)
+    }
+}
+
+impl Contents {
+    fn empty() -> Self {
+        Contents { header: Header::current(), machines: BTreeMap::new() }
+    }
+}
+
+impl Cache {
+    /// A file. Its directory is made where there is none.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Cache { place: Place::File(path.into()) }
+    }
+
+    /// Nothing is read or kept.
+    pub fn none() -> Self {
+        Cache { place: Place::Nowhere }
+    }
+
+    /// The file; `None` for [`Cache::none`], and where the system names no directory for caches.
+    pub fn path(&self) -> Option<PathBuf> {
+        match &self.place {
+            Place::Default => Some(dirs::cache_dir()?.join("windlass").join("tuning.json")),
+            Place::File(path) => Some(path.clone()),
+            Place::Nowhere => None,
+        }
+    }
+
+    /// What is known about a CPU. A file that cannot be read holds nothing, and why is told beside.
+    pub(super) fn load(&self, cpu: &str) -> (Entries, Option<CacheProblem>) {
+        match self.path() {
+            Some(path) => match read(&path) {
+                Ok(mut contents) => (contents.machines.remove(cpu).unwrap_or_default(), None),
+                Err(problem) => (Entries::new(), Some(problem)),
+            },
+            None if self.place == Place::Nowhere => (Entries::new(), None),
+            None => (Entries::new(), Some(CacheProblem::NoDirectory)),
+        }
+    }
+
+    /// Adds to what is known about a CPU, and keeps what other processes have added meanwhile. A file that cannot be read
+    /// is replaced.
+    pub(super) fn add(&self, cpu: &str, entries: &Entries) -> Result<(), CacheProblem> {
+        let Some(path) = self.path() else {
+            return if self.place == Place::Nowhere { Ok(()) } else { Err(CacheProblem::NoDirectory) };
+        };
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).map_err(problem("write", &path))?;
+        }
+        // Dropping it, or the end of the process, unlocks. The file itself stays: who removed it would leave others with
+        // the lock of a file that is no more.
+        let _lock = lock(&path, PATIENCE)?;
+        let mut contents = match read(&path) {
+            Ok(contents) => contents,
+            Err(CacheProblem::Malformed { .. } | CacheProblem::Version { .. }) => Contents::empty(),
+            Err(problem) => return Err(problem),
+        };
+        let known = contents.machines.entry(cpu.to_owned()).or_default();
+        known.extend(entries.iter().map(|(key, &algorithm)| (key.clone(), algorithm)));
+        atomic_file::write(&path, |writer| {
+            serde_json::to_writer_pretty(&mut *writer, &contents)?;
+            writer.write_all(b"\n")
+        })
+        .map_err(problem("write", &path))
+    }
+}
+
+fn problem(action: &'static str, path: &Path) -> impl Fn(io::Error) -> CacheProblem {
+    move |source| CacheProblem::Io { action, path: path.to_owned(), source }
+}
+
+/// Locks a file beside, since the file itself is replaced.
+fn lock(path: &Path, patience: Duration) -> Result<File, CacheProblem> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".lock");
+    let beside = path.with_file_name(name);
+    let file = File::options().create(true).truncate(false).write(true).open(beside);
+    let file = file.map_err(problem("lock", path))?;
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(source)) => return Err(problem("lock", path)(source)),
+            Err(TryLockError::WouldBlock) if start.elapsed() >= patience => {
+                return Err(CacheProblem::Locked { path: path.to_owned() });
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
+
+/// A file that does not exist is empty.
+fn read(path: &Path) -> Result<Contents, CacheProblem> {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut text));
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::empty()),
+        Err(error) => return Err(problem("read", path)(error)),
+        Ok(_) => {}
+    }
+    let malformed = |problem: String| CacheProblem::Malformed { path: path.to_owned(), problem };
+    if text.len() as u64 > MAX_BYTES {
+        return Err(malformed(format!("it is larger than {} MiB", MAX_BYTES >> 20)));
+    }
+    let header: Header = serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
+    if header != Header::current() {
+        return Err(CacheProblem::Version {
+            path: path.to_owned(),
+            got: header.in_words(),
+            expected: Header::current().in_words(),
+        });
+    }
+    serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;
