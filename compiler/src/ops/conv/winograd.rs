@@ -24,13 +24,26 @@ pub(super) struct Winograd {
     tile_rows: usize,
     /// Tiles and output channels of a product's block.
     block: Block,
-    /// Whether each block of output channels is a unit of its own.
-    split_channels: bool,
+    /// Blocks of output channels in a unit of work.
+    unit_blocks: usize,
+    /// Which loop is outside.
+    order: Order,
     /// The time it takes, in sixteenths of a cycle of one item.
     pub(super) time: usize,
 }
 
-/// Where transformed weights are: `[block][product][input][output of the block]`.
+/// The order of the loops over products (the places of a tile) and blocks of output channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// All products of a block, then its results: the products of one block are small, the transformed inputs are read for
+    /// every block.
+    Blocks,
+    /// All blocks of a product: transformed inputs are read once, the products of all blocks are kept.
+    Products,
+}
+
+/// Where transformed weights are: `[block][product][input][output of the block]`, or `[product][block]…` where products
+/// come first.
 pub(super) struct Transformed {
     buffer: BufferId,
 }
@@ -62,29 +75,40 @@ impl Direct<'_> {
     ) -> Result<Winograd, Verdict> {
         possible(&self.axes, self.groups, self.x.layout)?;
         let filtering = Filtering { results, taps: self.axes[0].taps };
-        let [together, apart] =
-            [false, true].map(|split_channels| self.divided(filtering, split_channels, vectors, threads));
-        Ok(if apart.time < together.time { apart } else { together })
+        let [down, across] = self.tile_counts(filtering);
+        let few = down.div_ceil(down.div_ceil(TILES.div_ceil(across).min(down)));
+        let block = Block::choose(vectors, few * across, self.outputs);
+        let blocks = self.outputs.div_ceil(block.columns);
+        let mut ways: Vec<Winograd> = Vec::new();
+        for tile_rows in [few, down] {
+            for unit_blocks in [blocks, blocks.div_ceil(threads), 1] {
+                for order in [Order::Blocks, Order::Products] {
+                    ways.push(self.divided(filtering, tile_rows, unit_blocks, order, vectors, threads));
+                }
+            }
+        }
+        // Of equals the first: `few` rows, all channels together.
+        Ok(ways.into_iter().min_by_key(|way| way.time).expect("there are ways"))
     }
 
     fn divided(
         &self,
         filtering: Filtering,
-        split_channels: bool,
+        tile_rows: usize,
+        unit_blocks: usize,
+        order: Order,
         vectors: Vectors,
         threads: usize,
     ) -> Winograd {
         let costs = vectors.costs;
         let transform = usize::from(costs.transform);
         let [down, across] = self.tile_counts(filtering);
-        let tile_rows = down.div_ceil(down.div_ceil(TILES.div_ceil(across).min(down)));
         let products = filtering.products() * filtering.products();
         let groups = down.div_ceil(tile_rows);
         let tiles = tile_rows * across;
         let block = Block::choose(vectors, tiles, self.outputs);
         let block = Block { rows: block.rows.min(tiles), columns: block.columns.min(self.outputs) };
-        let block_count = self.outputs.div_ceil(block.columns);
-        let parts = if split_channels { block_count } else { 1 };
+        let parts = self.outputs.div_ceil(block.columns).div_ceil(unit_blocks);
         let in_vectors = |channels: usize| channels.div_ceil(vectors.lanes);
         let multiply = products
             * self.inputs
@@ -93,13 +117,25 @@ impl Direct<'_> {
                 &Cover::exact(tiles, tiles.div_ceil(tiles.div_ceil(block.rows))),
                 &Cover::exact(self.outputs, block.columns),
             );
-        let weights = 4 * products * self.inputs * self.outputs;
-        let weight_time = if costs.are_far(weights) { costs.far(weights) } else { 0 };
-        let inputs = transform * products * tiles * in_vectors(self.inputs);
-        let outputs = transform * products * tiles * in_vectors(self.outputs);
-        let unit = inputs + (multiply.max(weight_time) + outputs) / parts;
+        // Bytes from behind the second-level cache.
+        let far = |bytes: usize| if costs.are_far(bytes) { bytes } else { 0 };
+        let channels = (unit_blocks * block.columns).min(self.outputs);
+        let weights = far(4 * products * self.inputs * self.outputs) / parts;
+        let transformed = far(4 * products * tiles * self.inputs);
+        let blocks = unit_blocks.min(self.outputs.div_ceil(block.columns));
+        let kept = match order {
+            Order::Blocks => 0,
+            Order::Products => far(4 * products * tiles * channels),
+        };
+        let read = match order {
+            Order::Blocks => transformed * blocks,
+            Order::Products => transformed,
+        };
+        let inputs = transform * products * tiles * in_vectors(self.inputs) + costs.far(transformed);
+        let outputs = transform * products * tiles * in_vectors(self.outputs) / parts + costs.far(kept);
+        let unit = inputs + (multiply / parts).max(costs.far(weights + read + kept)) + outputs;
         let time = (groups * parts).div_ceil(threads) * unit;
-        Winograd { filtering, tile_rows, block, split_channels, time }
+        Winograd { filtering, tile_rows, block, unit_blocks, order, time }
     }
 }
 
@@ -107,15 +143,26 @@ impl Winograd {
     /// What was chosen, in words.
     pub(super) fn note(&self) -> String {
         let Filtering { results, taps } = self.filtering;
-        let split = if self.split_channels { ", channels apart" } else { "" };
+        let order = match self.order {
+            Order::Blocks => "channels outside",
+            Order::Products => "products outside",
+        };
         format!(
-            "Winograd F({results}x{results}, {taps}x{taps}): products of {} tiles by {} channels, {} rows of tiles at a time{split}",
-            self.block.rows, self.block.columns, self.tile_rows
+            "Winograd F({results}x{results}, {taps}x{taps}): products of {} tiles by {} channels, {} rows of tiles and {} blocks of channels at a time, {order}",
+            self.block.rows, self.block.columns, self.tile_rows, self.unit_blocks
         )
     }
 
     fn products(&self) -> usize {
         self.filtering.products() * self.filtering.products()
+    }
+
+    /// Distances in the transformed weights between output channels (of whole blocks) and between products.
+    fn strides(&self, inputs: usize, outputs: usize, width: usize) -> (usize, usize) {
+        match self.order {
+            Order::Blocks => (self.products() * inputs, inputs * width),
+            Order::Products => (inputs, inputs * outputs),
+        }
     }
 
     /// Adds the kernel that transforms the weights.
@@ -145,9 +192,10 @@ impl Winograd {
                 })
                 .collect();
             let transformed = self.filtering.weights(&mut map, &elements);
-            let to = Address::start(buffer).at(first, products * inputs).plus(input, width);
+            let (block_stride, product_stride) = self.strides(inputs, outputs, width);
+            let to = Address::start(buffer).at(first, block_stride).plus(input, width);
             for (product, value) in transformed.into_iter().enumerate() {
-                map.store(to.clone().offset(product * inputs * width), 1, value);
+                map.store(to.clone().offset(product * product_stride), 1, value);
             }
             vec![map.finish()]
         });
@@ -174,43 +222,79 @@ impl Winograd {
         let panel = bordered.scratch(lowering, &mut draft, self.tile_rows * m);
         let most = self.tile_rows * across;
         let inputs = lowering.scratch("transformed input", self.products() * plane(most, direct.inputs));
-        let sums = lowering.scratch("products", self.products() * plane(most, self.block.columns));
+        let unit_channels = (self.unit_blocks * self.block.columns).min(direct.outputs);
+        let kept = match self.order {
+            Order::Blocks => self.block.columns,
+            Order::Products => unit_channels,
+        };
+        let sums = lowering.scratch("products", self.products() * plane(most, kept));
         let row_cover = Cover::exact(down, self.tile_rows);
-        let channel_cover = Cover::exact(direct.outputs, self.block.columns);
+        let part_cover = Cover::exact(direct.outputs, unit_channels);
         let body = row_cover.branch(group, |first, tile_rows| {
             let first_row = Affine::default().plus_scaled(first, m);
             let (mut stmts, source) =
                 bordered.rows(&mut draft, n, (&first_row, tile_rows * m), panel.clone());
             let tiles = tile_rows * across;
             stmts.extend(self.transform_inputs(direct, &mut draft, &source, inputs, [tile_rows, across]));
-            let var = draft.var();
-            let mut block = |channel: &Affine, width: usize| {
-                let mut stmts =
-                    self.multiply(direct, &mut draft, weights, (inputs, sums), tiles, (channel, width));
-                stmts.extend(self.transform_outputs(
-                    direct,
-                    &mut draft,
-                    n,
-                    sums,
-                    (first, tile_rows),
-                    (channel, width),
-                ));
-                stmts
-            };
-            if self.split_channels {
-                stmts.extend(channel_cover.branch(channel_block, &mut block));
-            } else {
-                stmts.extend(channel_cover.sequence(var, &mut block));
-            }
+            stmts.extend(part_cover.branch(channel_block, |first_channel, channels| {
+                let unit = Unit { n, first, tile_rows, tiles, first_channel, channels };
+                self.unit(direct, &mut draft, weights, (inputs, sums), &unit)
+            }));
             stmts
         });
-        let parts = if self.split_channels { channel_cover.blocks() } else { 1 };
+        let parts = part_cover.blocks();
         let axes = vec![
             (n, Extent::Batch(1)),
             (channel_block, Extent::Fixed(parts)),
             (group, Extent::Fixed(row_cover.blocks())),
         ];
         lowering.push(draft.finish(Split::Axes(axes), body));
+    }
+
+    /// Products and results of some tiles and some output channels.
+    fn unit(
+        &self,
+        direct: &Direct<'_>,
+        draft: &mut KernelDraft,
+        weights: &Transformed,
+        (inputs, sums): (BufferId, BufferId),
+        unit: &Unit<'_>,
+    ) -> Vec<Stmt> {
+        let blocks = Cover::exact(unit.channels, self.block.columns);
+        let own = |channel: &Affine, width: usize| {
+            let kept = match self.order {
+                Order::Blocks => (Affine::default(), width),
+                Order::Products => (channel.clone(), unit.channels),
+            };
+            OfBlock {
+                channel: channel.clone().plus_scaled(unit.first_channel, 1),
+                width,
+                sums: Address::start(sums).at(&kept.0, unit.tiles),
+                distance: plane(unit.tiles, kept.1),
+            }
+        };
+        let (block, product) = (draft.var(), draft.var());
+        let every = |body: Vec<Stmt>| Stmt::repeat(product, Extent::Fixed(self.products()), body);
+        match self.order {
+            Order::Blocks => blocks.sequence(block, |channel, width| {
+                let own = own(channel, width);
+                let products = self.multiply(direct, draft, weights, (inputs, product), unit.tiles, &own);
+                let mut stmts = vec![every(products)];
+                stmts.extend(self.transform_outputs(direct, draft, unit, &own));
+                stmts
+            }),
+            Order::Products => {
+                let products = blocks.sequence(block, |channel, width| {
+                    let own = own(channel, width);
+                    self.multiply(direct, draft, weights, (inputs, product), unit.tiles, &own)
+                });
+                let mut stmts = vec![every(products)];
+                stmts.extend(blocks.sequence(block, |channel, width| {
+                    self.transform_outputs(direct, draft, unit, &own(channel, width))
+                }));
+                stmts
+            }
+        }
     }
 
     fn transform_inputs(
@@ -239,22 +323,23 @@ impl Winograd {
         Stmt::nest(&[(row, tile_rows), (column, across)], vec![map.finish()])
     }
 
-    /// All products of some tiles and a block of output channels.
+    /// One product of some tiles and a block of output channels.
     fn multiply(
         &self,
         direct: &Direct<'_>,
         draft: &mut KernelDraft,
         weights: &Transformed,
-        (inputs, sums): (BufferId, BufferId),
+        (inputs, product): (BufferId, Var),
         tiles: usize,
-        (channel, width): (&Affine, usize),
+        own: &OfBlock,
     ) -> Vec<Stmt> {
-        let (product, tile_block) = (draft.var(), draft.var());
+        let tile_block = draft.var();
+        let width = own.width;
         let size = tiles.div_ceil(tiles.div_ceil(self.block.rows));
-        let right = Address::start(weights.buffer)
-            .at(channel, self.products() * direct.inputs)
-            .plus(product, direct.inputs * width);
-        let body = Cover::exact(tiles, size).sequence(tile_block, |tile, count| {
+        let (block_stride, product_stride) = self.strides(direct.inputs, direct.outputs, width);
+        let right =
+            Address::start(weights.buffer).at(&own.channel, block_stride).plus(product, product_stride);
+        Cover::exact(tiles, size).sequence(tile_block, |tile, count| {
             vec![Stmt::Tile(Box::new(TileCall {
                 tile: Tile {
                     rows: count,
@@ -264,6 +349,7 @@ impl Winograd {
                     right_column: 1,
                     reduction: vec![Reduction { count: Some(direct.inputs), left: 1, right: width }],
                     start: Start::Zero,
+                    // Of the next product or block, whichever comes next.
                     prefetch: direct.inputs * width,
                     epilogue: Vec::new(),
                     output_row: width,
@@ -272,33 +358,31 @@ impl Winograd {
                     .plus(product, plane(tiles, direct.inputs))
                     .at(tile, direct.inputs),
                 right: right.clone(),
-                output: Address::start(sums).plus(product, plane(tiles, width)).at(tile, width),
+                output: own.sums.clone().plus(product, own.distance).at(tile, width),
                 operands: Vec::new(),
                 counts: Vec::new(),
             }))]
-        });
-        vec![Stmt::repeat(product, Extent::Fixed(self.products()), body)]
+        })
     }
 
     fn transform_outputs(
         &self,
         direct: &Direct<'_>,
         draft: &mut KernelDraft,
-        n: Var,
-        sums: BufferId,
-        (first, tile_rows): (&Affine, usize),
-        (channel, width): (&Affine, usize),
+        unit: &Unit<'_>,
+        own: &OfBlock,
     ) -> Vec<Stmt> {
+        let (n, first, tile_rows) = (unit.n, unit.first, unit.tile_rows);
+        let (channel, width) = (&own.channel, own.width);
         let m = self.filtering.results;
         let [rows, columns] = direct.axes;
         let [down, across] = direct.tile_counts(self.filtering);
         let (row, column) = (draft.var(), draft.var());
         let tile = |height: usize, wide: usize| {
             let mut map = MapBuilder::new(Extent::Fixed(width));
-            let from = Address::start(sums).plus(row, across * width).plus(column, width);
-            let distance = plane(tile_rows * across, width);
+            let from = own.sums.clone().plus(row, across * width).plus(column, width);
             let elements: Vec<_> = (0..self.products())
-                .map(|product| map.load(from.clone().offset(product * distance), 1))
+                .map(|product| map.load(from.clone().offset(product * own.distance), 1))
                 .collect();
             let results = self.filtering.outputs(&mut map, &elements);
             let tile_row = Affine::from(row).plus_scaled(first, 1);
@@ -371,6 +455,24 @@ impl Winograd {
         };
         vec![Stmt::repeat(row, Extent::Fixed(tile_rows), body)]
     }
+}
+
+/// What a unit of work is at: an item, some rows of tiles, and some output channels.
+struct Unit<'a> {
+    n: Var,
+    first: &'a Affine,
+    tile_rows: usize,
+    tiles: usize,
+    first_channel: &'a Affine,
+    channels: usize,
+}
+
+/// A block of output channels, and where its products are: those of each place so far apart.
+struct OfBlock {
+    channel: Affine,
+    width: usize,
+    sums: Address,
+    distance: usize,
 }
 
 /// Elements between planes of products: an odd number of cache lines, so that planes do not compete for the same sets.
