@@ -2,11 +2,14 @@
 """Times Windlass and other libraries in turn, and prints how they compare.
 
     compare.py --peers "python3 peers.py" infer --threads 1 --batch 1 lenet googlenet
+    compare.py --peers "python3 peers.py" table
 
 The command of --peers (or of the environment variable PEERS) is given the same mode, threads, batch, budget and case
 as Windlass' own benchmark, and must print JSON lines of the same form, one for each library:
 
     {"case": "lenet", "mode": "infer", "batch": 1, "threads": 1, "peer": "pytorch", "ms": 0.11}
+
+`table` runs every row of the table in benches/README.md, on one thread and on two, and prints it.
 
 Each case is run in turn, peers then Windlass, as often as --rounds says, and the median of the rounds counts: only
 figures of one sitting compare. The last column is the time of the best peer over that of Windlass: above 1, Windlass is
@@ -23,6 +26,13 @@ import sys
 
 CASES = ["lenet", "nin", "googlenet", "alexnet", "vgg11", "vgg16"]
 OURS = "windlass"
+# The rows of the table: mode, batch size, network, further arguments for Windlass alone.
+ROWS = [
+    ("infer", 1, "lenet", []), ("infer", 64, "lenet", []), ("infer", 1, "nin", []), ("infer", 1, "googlenet", []),
+    ("infer", 1, "alexnet", []), ("infer", 1, "vgg16", []), ("infer", 1, "vgg16", ["--strict"]),
+    ("train", 64, "lenet", []), ("train", 256, "lenet", []), ("train", 8, "alexnet", []),
+    ("train", 8, "googlenet", []), ("train", 4, "vgg11", []),
+]
 
 
 def run(command, arguments):
@@ -33,14 +43,14 @@ def run(command, arguments):
     return [json.loads(line) for line in finished.stdout.splitlines() if line.startswith("{")]
 
 
-def milliseconds(case, options, commands):
-    """The median over all rounds, by peer."""
+def milliseconds(case, options, commands, own=()):
+    """The median over all rounds, by peer; the last command, our own, is given further arguments."""
     arguments = [options.mode, "--threads", str(options.threads), "--batch", str(options.batch),
                  "--budget", str(options.budget), case]
     times = {}
     for _ in range(options.rounds):
         for command in commands:
-            for line in run(command, arguments):
+            for line in run(command, [*arguments, *own] if command is commands[-1] else arguments):
                 times.setdefault(line["peer"], []).append(line["ms"])
     return {peer: statistics.median(rounds) for peer, rounds in times.items()}
 
@@ -53,9 +63,24 @@ def table(rows):
         print("  ".join(cells))
 
 
+def full_table(options, commands):
+    """Every row, on one thread and on two, as Markdown."""
+    print(f"| mode | batch | network | threads | best of the others | ms | {OURS} ms | others / {OURS} |")
+    print("|---|---:|---|---:|---|---:|---:|---:|")
+    for mode, batch, case, own in ROWS:
+        for threads in [1, 2]:
+            options.mode, options.batch, options.threads = mode, batch, threads
+            times = milliseconds(case, options, commands, own)
+            ours = times.pop(OURS)
+            best = min(times, key=times.get)
+            name = " ".join([case, *own])
+            print(f"| {mode} | {batch} | {name} | {threads} | {best} | {times[best]:.3f} | {ours:.3f} "
+                  f"| {times[best] / ours:.2f} |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("mode", choices=["infer", "train"])
+    parser.add_argument("mode", choices=["infer", "train", "table"])
     parser.add_argument("cases", nargs="*", help="all of " + ", ".join(CASES) + " by default")
     parser.add_argument("--peers", default=os.environ.get("PEERS"), help="command that times the other libraries")
     parser.add_argument("--threads", type=int, default=1)
@@ -72,6 +97,8 @@ def main():
         sys.exit("compare.py: Windlass does not build")
     commands = [shlex.split(options.peers), [*cargo, "--", "--json"]]
 
+    if options.mode == "table":
+        return full_table(options, commands)
     measured = {}
     for case in options.cases or CASES:
         measured[case] = milliseconds(case, options, commands)

@@ -82,9 +82,17 @@ impl Direct<'_> {
                     }
                     let parts = if split_channels { channel_blocks.blocks() } else { 1 };
                     let units = row_blocks * parts;
-                    let weight_time =
-                        if costs.are_far(weights) { costs.far(weights) } else { costs.near(weights) };
-                    let input_time = costs.far(rows.reach(block_rows) * row_bytes);
+                    let panel = rows.reach(block_rows) * row_bytes;
+                    // The weights of a block of channels are read for every tile of pixels: they had better stay near.
+                    let block_weights = 4 * depth * block.columns.min(self.outputs);
+                    let weight_time = if costs.are_far(block_weights + panel) {
+                        costs.far(weights * repeats * pixel_cover.blocks())
+                    } else if costs.are_far(weights) {
+                        costs.far(weights)
+                    } else {
+                        costs.near(weights)
+                    };
+                    let input_time = costs.far(panel);
                     let unit = (time + weight_time) / parts + input_time;
                     let total = units.div_ceil(threads) * unit;
                     let tiling = Tiling {
