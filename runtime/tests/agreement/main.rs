@@ -10,6 +10,7 @@ mod in_place;
 mod joins;
 mod math;
 mod numbers;
+mod pooled;
 mod pooling;
 mod programs;
 mod random;
