@@ -78,13 +78,14 @@ impl Direct<'_> {
         let filtering = Filtering { results, taps: self.axes[0].taps };
         let [down, across] = self.tile_counts(filtering);
         let few = down.div_ceil(down.div_ceil(TILES.div_ceil(across).min(down)));
-        let block = Block::choose(vectors, few * across, self.outputs);
-        let blocks = self.outputs.div_ceil(block.columns);
         let mut ways: Vec<Winograd> = Vec::new();
         for tile_rows in [few, down] {
-            for unit_blocks in [blocks, blocks.div_ceil(threads), 1] {
+            let even = Block::choose(vectors, tile_rows * across, self.outputs.div_ceil(threads));
+            let block = Block::choose(vectors, tile_rows * across, self.outputs);
+            // All channels together, a share for each thread, and every block by itself.
+            for (block, parts) in [(block, 1), (even, threads), (block, threads), (block, usize::MAX)] {
                 for order in [Order::Blocks, Order::Products] {
-                    ways.push(self.divided(filtering, tile_rows, unit_blocks, order, vectors, threads));
+                    ways.push(self.divided(filtering, tile_rows, (block, parts), order, vectors, threads));
                 }
             }
         }
@@ -96,7 +97,7 @@ impl Direct<'_> {
         &self,
         filtering: Filtering,
         tile_rows: usize,
-        unit_blocks: usize,
+        (block, parts): (Block, usize),
         order: Order,
         vectors: Vectors,
         threads: usize,
@@ -107,34 +108,38 @@ impl Direct<'_> {
         let products = filtering.products() * filtering.products();
         let groups = down.div_ceil(tile_rows);
         let tiles = tile_rows * across;
-        let block = Block::choose(vectors, tiles, self.outputs);
         let block = Block { rows: block.rows.min(tiles), columns: block.columns.min(self.outputs) };
-        let parts = self.outputs.div_ceil(block.columns).div_ceil(unit_blocks);
+        let blocks = self.outputs.div_ceil(block.columns);
+        let unit_blocks = blocks.div_ceil(parts);
+        let parts = blocks.div_ceil(unit_blocks);
+        let channels = (unit_blocks * block.columns).min(self.outputs);
         let in_vectors = |channels: usize| channels.div_ceil(vectors.lanes);
         let multiply = products
             * self.inputs
             * Block::time_of_all(
                 vectors,
                 &Cover::exact(tiles, tiles.div_ceil(tiles.div_ceil(block.rows))),
-                &Cover::exact(self.outputs, block.columns),
+                &Cover::exact(channels, block.columns),
             );
         // Bytes from behind the second-level cache.
         let far = |bytes: usize| if costs.are_far(bytes) { bytes } else { 0 };
-        let channels = (unit_blocks * block.columns).min(self.outputs);
-        let weights = far(4 * products * self.inputs * self.outputs) / parts;
+        let weights = if costs.are_far(4 * products * self.inputs * self.outputs) {
+            4 * products * self.inputs * channels
+        } else {
+            0
+        };
         let transformed = far(4 * products * tiles * self.inputs);
-        let blocks = unit_blocks.min(self.outputs.div_ceil(block.columns));
         let kept = match order {
             Order::Blocks => 0,
             Order::Products => far(4 * products * tiles * channels),
         };
         let read = match order {
-            Order::Blocks => transformed * blocks,
+            Order::Blocks => transformed * unit_blocks,
             Order::Products => transformed,
         };
         let inputs = transform * products * tiles * in_vectors(self.inputs) + costs.far(transformed);
-        let outputs = transform * products * tiles * in_vectors(self.outputs) / parts + costs.far(kept);
-        let unit = inputs + (multiply / parts).max(costs.far(weights + read + kept)) + outputs;
+        let outputs = transform * products * tiles * in_vectors(channels) + costs.far(kept);
+        let unit = inputs + multiply.max(costs.far(weights + read + kept)) + outputs;
         let time = (groups * parts).div_ceil(threads) * unit;
         Winograd { filtering, tile_rows, block, unit_blocks, order, time }
     }
