@@ -116,6 +116,7 @@ fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result
     let task = Task::new(network, arguments.mode)?;
     let mut options = CompileOptions::default();
     options.plan.threads = arguments.threads;
+    options.plan.batch = Some(batch);
     options.plan.vector_bits = arguments.vector_bits;
     if arguments.strict {
         options.plan.accuracy = Accuracy::Strict;

@@ -13,6 +13,7 @@
 //! | setting | |
 //! |---|---|
 //! | `threads 2` | threads that share a run |
+//! | `batch 8` | items that the plan is to be quick for |
 //! | `bits 512` | width of vectors |
 //! | `panel 64`, `whole` | patches in panels of so many bytes, or of whole images |
 //! | `layouts channels_first` | the order of images in memory |
@@ -41,6 +42,7 @@ fn settings(header: &str) -> (PlanOptions, bool) {
         let words: Vec<&str> = setting.split(' ').collect();
         match words[..] {
             ["threads", count] => options.threads = count.parse().unwrap(),
+            ["batch", items] => options.batch = Some(items.parse().unwrap()),
             ["bits", bits] => options.vector_bits = Some(bits.parse().unwrap()),
             ["panel", bytes] => options.im2col = Im2col::Tiled { panel_bytes: bytes.parse().unwrap() },
             ["choices"] => choices = true,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Buffer, Choice, Convolution, Place, PlanOptions, Size, Vectors, Verdict, View, WINOGRAD_RESULTS,
+    Buffer, Choice, Convolution, Place, PlanOptions, Sharing, Size, Vectors, Verdict, View, WINOGRAD_RESULTS,
     tuning_key,
 };
 use crate::entity::{NodeId, ValueId};
@@ -28,6 +28,8 @@ pub struct Lowering<'g> {
     pub options: &'g PlanOptions,
     /// The vectors the code will work on.
     pub vectors: Vectors,
+    /// How work is shared.
+    pub sharing: Sharing,
     uses: Vec<usize>,
     only_users: Vec<Option<NodeId>>,
     /// Nodes that a kernel of a node before them computes as well.
@@ -52,6 +54,7 @@ impl<'g> Lowering<'g> {
             node: NodeId::new(0),
             options,
             vectors: options.vectors(),
+            sharing: Sharing::of(graph, options),
             uses: graph.use_counts(),
             only_users: graph.only_users(),
             absorbed: HashSet::new(),

@@ -13,6 +13,7 @@ mod memory;
 mod options;
 mod product;
 mod reuse;
+mod sharing;
 mod text;
 mod traffic;
 
@@ -27,6 +28,7 @@ pub use lowering::{KernelDraft, Lower, Lowering};
 pub(crate) use lowering::{copy_span, fill};
 pub use options::{Accuracy, Convolution, Features, Im2col, PlanOptions, WINOGRAD_RESULTS};
 pub use product::{Block, Vectors};
+pub use sharing::Sharing;
 pub use traffic::Traffic;
 
 use crate::entity::ValueId;
