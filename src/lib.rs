@@ -122,8 +122,8 @@ pub use windlass_runtime::network::{Input, InputError, Network};
 pub use windlass_runtime::profile::Profile;
 pub use windlass_runtime::schedule::Schedule;
 pub use windlass_runtime::{
-    Error, Model, Options, Parameters, StepReport, Target, Trainer, TrainerOptions, Tuning, checkpoint, data,
-    metrics, schedule, tuning,
+    Error, MemoryReport, Model, Options, Parameters, Predictor, StepReport, Target, Trainer, TrainerOptions,
+    Tuning, checkpoint, data, metrics, schedule, tuning,
 };
 
 /// What expansions of [`network!`] name; no part of the public interface.
