@@ -67,7 +67,7 @@ impl<N: Network> Model<N> {
     }
 
     /// Ends all changes of the parameters: prepares what kernels read, and gives back the memory of every parameter that is
-    /// then read no more.
+    /// then read no more. Until then both are held, as [`Model::memory`] says.
     ///
     /// # Errors
     /// [`Error::Binding`] when the parameters are not those of this network.

@@ -23,13 +23,13 @@ use crate::profile::Profile;
 /// parameters, changed, or saved: for that, keep the model, or its file.
 ///
 /// ```
-/// use windlass_compiler::graph::Graph;
-/// # use ndarray::ArrayD;
-/// # use windlass_runtime::network::{Input, Network};
-/// use windlass_runtime::{Model, Predictor};
+/// use std::path::Path;
 ///
-/// fn serve<N: Network>(path: &std::path::Path) -> Result<Predictor<N>, windlass_runtime::Error> {
-///     let predictor = Predictor::load(path)?;
+/// use windlass_runtime::network::Network;
+/// use windlass_runtime::{Error, Predictor};
+///
+/// fn ready<N: Network>(weights: &Path) -> Result<Predictor<N>, Error> {
+///     let predictor = Predictor::load(weights)?;
 ///     println!("{}", predictor.memory(64)); // before the first run
 ///     Ok(predictor)
 /// }
