@@ -320,9 +320,9 @@ impl Executor {
             let part = |thread: usize, threads: usize| {
                 // SAFETY: `table` holds memory reserved for the plan's sizes at this batch size and bindings checked
                 // against the plan's slots, for every arena and slot that the steps of this phase touch; all of it is
-                // this run's alone, but for what no kernel writes. Threads work
-                // on disjoint shares and on scratch of their own, each thread once at a time, and a step starts when
-                // the one before it has ended on all threads.
+                // this run's alone, but for what no kernel writes. Threads work on disjoint shares and on scratch of
+                // their own, each thread once at a time, and a step starts when the one before it has ended on all
+                // threads.
                 unsafe { step.run(table.0.as_ptr(), batch, thread, threads) }
             };
             match &mut turn {
