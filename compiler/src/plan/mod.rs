@@ -196,9 +196,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
     for (id, node) in graph.node_ids() {
         lowering.node = id;
         if !layout::takes_any_layout(&node.op) {
-            for &operand in &node.operands {
-                lowering.in_layout(node, operand, Layout::ChannelsFirst);
-            }
+            lowering.operands_in_order(node);
         }
         crate::ops::dispatch!(&node.op, op => op.lower(&mut lowering, node));
         let (from_parameters, kernels) = lowering.take();

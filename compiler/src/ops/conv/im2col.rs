@@ -42,16 +42,9 @@ pub(super) fn epilogue(
     (steps, addresses)
 }
 
-/// Copies of operands in the order of their shapes.
-fn in_order(lowering: &mut Lowering<'_>, node: &Node) {
-    for &operand in &node.operands {
-        lowering.in_layout(node, operand, Layout::ChannelsFirst);
-    }
-}
-
 /// Forward, channels first.
 pub(super) fn conv(op: &Conv, lowering: &mut Lowering<'_>, node: &Node) {
-    in_order(lowering, node);
+    lowering.operands_in_order(node);
     let input = lowering.item(node.operands[0]);
     let channels = lowering.item(node.results[0])[0];
     let vectors = lowering.vectors;
@@ -134,7 +127,7 @@ pub(super) fn conv(op: &Conv, lowering: &mut Lowering<'_>, node: &Node) {
 
 /// The gradient to the input, channels first.
 pub(super) fn grad_input(op: &ConvGradInput, lowering: &mut Lowering<'_>, node: &Node) {
-    in_order(lowering, node);
+    lowering.operands_in_order(node);
     let input = lowering.item(node.results[0]);
     let channels = lowering.item(node.operands[0])[0];
     let vectors = lowering.vectors;
@@ -224,7 +217,7 @@ pub(super) fn grad_input(op: &ConvGradInput, lowering: &mut Lowering<'_>, node: 
 
 /// The gradient to the weight, channels first.
 pub(super) fn grad_weight(op: &ConvGradWeight, lowering: &mut Lowering<'_>, node: &Node) {
-    in_order(lowering, node);
+    lowering.operands_in_order(node);
     let input = lowering.item(node.operands[1]);
     let channels = lowering.item(node.operands[0])[0];
     let vectors = lowering.vectors;
