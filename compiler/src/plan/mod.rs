@@ -33,6 +33,7 @@ use crate::error::GraphError;
 use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Kernel, Stmt};
 use crate::ops::Op;
+use crate::pipeline::CompileError;
 use crate::shape::{DType, Type};
 
 /// Elements a buffer has: a multiple of the batch size, or a fixed number.
@@ -174,8 +175,9 @@ impl Plan {
 /// Makes the plan of a graph.
 ///
 /// # Errors
-/// [`GraphError`] where the graph is at fault.
-pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
+/// [`CompileError`] for a setting out of its range ([`PlanOptions::check`]) or where the graph is at fault.
+pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, CompileError> {
+    options.check()?;
     crate::graph::verify(graph)?;
     let mut lowering = Lowering::new(graph, options);
     let homes = Homes::of(graph, options);

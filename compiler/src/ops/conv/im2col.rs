@@ -11,7 +11,7 @@ use crate::kernel::{
     Address, Affine, BufferId, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile, TileCall,
     TileStep,
 };
-use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, fill};
+use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, fill};
 
 /// The epilogue of a fused convolution as steps of a tile, and where its operands are for a channel and a place.
 pub(super) fn epilogue(
