@@ -51,6 +51,8 @@ fn stays_within_its_bound() {
             (33, 17, [5, 9], 0),
             (32, 64, [14, 14], kernel_size / 2),
             (9, 40, [37, 12], kernel_size - 1),
+            // Long sums.
+            (256, 32, [8, 8], kernel_size / 2),
         ] {
             let mut window = Window::square(kernel_size, 1, padding);
             if sizes.iter().any(|size| size + 2 * padding < kernel_size) {
