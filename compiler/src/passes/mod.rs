@@ -20,7 +20,6 @@ pub use fuse_epilogue::fuse_epilogue;
 pub use inference::inference;
 pub use simplify::simplify;
 
-use crate::entity::NodeId;
 use crate::error::GraphError;
 use crate::graph::Graph;
 use crate::ops::Op;
@@ -56,17 +55,4 @@ fn epilogue_mut(op: &mut Op) -> Option<&mut Vec<EpilogueStep>> {
         Op::Linear(linear) => Some(&mut linear.epilogue),
         _ => None,
     }
-}
-
-/// For each value the node that is its only use. `None` for a value that is unused, used more than once, or named as an
-/// output or update: such a value must stay.
-fn only_users(graph: &Graph) -> Vec<Option<NodeId>> {
-    let counts = graph.use_counts();
-    let mut users = vec![None; graph.value_count()];
-    for (id, node) in graph.node_ids() {
-        for operand in &node.operands {
-            users[operand.index()] = (counts[operand.index()] == 1).then_some(id);
-        }
-    }
-    users
 }

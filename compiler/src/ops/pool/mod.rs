@@ -1,6 +1,8 @@
 //! Max and average pooling over any number of spatial axes, and their gradients.
 
 #[cfg(feature = "codegen")]
+pub(crate) mod absorbed;
+#[cfg(feature = "codegen")]
 mod cells;
 mod gradient;
 #[cfg(feature = "codegen")]

@@ -5,7 +5,7 @@ use iced_x86::Register;
 use super::super::emit::{Binary, Lanes, Memory, Vector, Width};
 use super::super::math;
 use super::{OUTPUT, Registers, TileEmitter, activation};
-use crate::kernel::{Start, TileStep};
+use crate::kernel::{Pool, PoolKind, Start, TileStep};
 
 impl TileEmitter<'_> {
     /// Adds up the lanes of the accumulators of dot products, and brings the sums into vectors along the columns.
@@ -65,15 +65,48 @@ impl TileEmitter<'_> {
                 }
             }
         }
-        for row in 0..self.tile.rows {
+        if let Some(pool) = self.tile.pool() {
+            self.pool(pool, temporaries[0]);
+        }
+        for row in 0..self.tile.stored_rows() {
+            let first = self.tile.rows_of(row)[0];
             for vector in 0..self.registers.vectors {
-                let (value, lanes) = (self.result(row, vector), self.columns_of(vector));
+                let (value, lanes) = (self.result(first, vector), self.columns_of(vector));
                 let to = Memory::at(OUTPUT, self.element(row, self.tile.output_row, vector));
                 if self.tile.start == Start::Stored {
                     self.emit.load(temporaries[0], to, lanes);
                     self.emit.binary(Binary::Add, value, temporaries[0], value);
                 }
                 self.emit.store(value, to, lanes);
+            }
+        }
+    }
+
+    /// Pools the rows of each window into the first of them.
+    fn pool(&mut self, pool: Pool, temporary: Vector) {
+        for stored in 0..self.tile.stored_rows() {
+            let rows = self.tile.rows_of(stored);
+            for vector in 0..self.registers.vectors {
+                let sum = self.result(rows[0], vector);
+                match pool.kind {
+                    PoolKind::Max => {
+                        for &row in &rows[1..] {
+                            let value = self.result(row, vector);
+                            math::largest(&mut self.emit, sum, [sum, value], temporary);
+                        }
+                    }
+                    PoolKind::Mean => {
+                        // From zero, so that a negative zero becomes a positive one.
+                        self.emit.zero(temporary);
+                        self.emit.binary(Binary::Add, sum, temporary, sum);
+                        for &row in &rows[1..] {
+                            let value = self.result(row, vector);
+                            self.emit.binary(Binary::Add, sum, sum, value);
+                        }
+                        let count = self.emit.number(rows.len() as f32);
+                        self.emit.binary(Binary::Divide, sum, sum, count);
+                    }
+                }
             }
         }
     }

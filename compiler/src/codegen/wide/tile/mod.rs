@@ -115,7 +115,9 @@ fn activation(step: &TileStep) -> Option<UnaryKind> {
         TileStep::Relu => Some(UnaryKind::Relu),
         TileStep::Sigmoid => Some(UnaryKind::Sigmoid),
         TileStep::Tanh => Some(UnaryKind::Tanh),
-        TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement { .. } => None,
+        TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement { .. } | TileStep::Pool(_) => {
+            None
+        }
     }
 }
 
