@@ -27,11 +27,14 @@ fn tile(form: Form) -> Tile {
     }
 }
 
+/// Sets one of a tile's distances.
+type Set = fn(&mut Tile, usize);
+
 /// Instructions tell places apart by 32 bits: a tile that is larger is left to the narrow leaf, and one at the limit can
 /// be assembled.
 #[test]
 fn tiles_as_large_as_instructions_allow() {
-    let set: [(&str, fn(&mut Tile, usize)); 6] = [
+    let set: [(&str, Set); 6] = [
         ("rows of the left operand", |tile, far| tile.left_rows = Rows::evenly(far)),
         ("columns of the right operand", |tile, far| tile.right_column = far),
         ("steps in the left operand", |tile, far| tile.reduction[0].left = far),
