@@ -1,12 +1,15 @@
 //! What fusion and tiling are worth: `cargo bench --bench fusion`. The same network compiled in two ways, checked
 //! against the interpreter, and timed in turn.
 
+#[path = "../examples/failure/mod.rs"]
+mod failure;
 mod support;
 #[path = "../examples/zoo/mod.rs"]
 #[expect(dead_code, reason = "only the smallest network is measured here")]
 mod zoo;
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use windlass::network;
@@ -38,7 +41,11 @@ const COMPARISONS: [Comparison; 2] = [
     Comparison { name: "tiled im2col / whole", other: |options| options.plan.im2col = Im2col::Whole },
 ];
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    failure::exit_code(run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let lenet = zoo::LeNet::graph();
     let cases: Vec<(&Graph, Kind, usize)> = if is_benchmark() {
         vec![

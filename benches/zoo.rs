@@ -1,12 +1,15 @@
 //! Times the networks of the zoo: `cargo bench --bench zoo -- train --batch 64 lenet`. `benches/README.md` says what is
 //! printed and how to compare it with other libraries.
 
+#[path = "../examples/failure/mod.rs"]
+mod failure;
 mod support;
 #[path = "../examples/zoo/mod.rs"]
 #[expect(dead_code, reason = "the small networks are for tests")]
 mod zoo;
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
@@ -69,10 +72,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    if is_benchmark() {
-        return run(&Arguments::parse());
-    }
+fn main() -> ExitCode {
+    failure::exit_code(if is_benchmark() { run(&Arguments::parse()) } else { try_out() })
+}
+
+/// Runs once whatever benchmarks run.
+fn try_out() -> Result<(), Box<dyn Error>> {
     for mode in ["infer", "train"] {
         let line = ["zoo", mode, "lenet", "--batch", "2", "--budget", "0", "--profile"];
         run(&Arguments::try_parse_from(line)?)?;

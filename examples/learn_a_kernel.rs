@@ -9,10 +9,12 @@
 //! cargo run --release --example learn_a_kernel
 //! ```
 
+mod failure;
 mod picture;
 
 use std::error::Error;
 use std::path::Path;
+use std::process::ExitCode;
 
 use plotters::style::RGBColor;
 use plotters::style::text_anchor::HPos;
@@ -28,7 +30,11 @@ network! {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    failure::exit_code(learn())
+}
+
+fn learn() -> Result<(), Box<dyn Error>> {
     // A white image of 6×8 pixels with a black stripe: columns 2 to 5.
     let image =
         Array::from_shape_fn((1, 1, 6, 8), |(.., column)| if (2..6).contains(&column) { 0.0 } else { 1.0 });

@@ -10,7 +10,7 @@ use crate::dump::{Dump, Stage};
 use crate::error::GraphError;
 use crate::graph::Graph;
 use crate::pass::{Mode, PassOptions, optimize};
-use crate::plan::{Convolution, Plan, PlanOptions, WINOGRAD_RESULTS, plan};
+use crate::plan::{Plan, PlanOptions, plan};
 
 /// Everything that can be chosen about compiling. The answers never depend on it beyond rounding.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,33 +118,14 @@ fn front(
     dump: &Dump,
     times: &mut CompileTimes,
 ) -> Result<(Graph, Plan), CompileError> {
-    check(&options.plan)?;
-    crate::codegen::check_width(&options.plan)?;
+    options.plan.check()?;
+    crate::codegen::check_vectors(&options.plan)?;
     dump.stage(Stage::Graph, graph.name(), || graph.to_string());
     let optimized = timed(&mut times.passes, || {
         optimize(graph, mode, &options.passes, &mut |passed| dump.passed(passed))
     })?;
     let plan = timed(&mut times.plan, || plan(&optimized, &options.plan))?;
     Ok((optimized, plan))
-}
-
-fn check(options: &PlanOptions) -> Result<(), CompileError> {
-    if !(1..=MAX_THREADS).contains(&options.threads) {
-        return Err(CompileError::Setting {
-            setting: "threads",
-            value: options.threads,
-            expected: "between 1 and 1024",
-        });
-    }
-    if options.batch == Some(0) {
-        return Err(CompileError::Setting { setting: "batch", value: 0, expected: "1 or more" });
-    }
-    match options.convolution {
-        Convolution::Winograd(results) if !WINOGRAD_RESULTS.contains(&results) => {
-            Err(CompileError::Setting { setting: "convolution.winograd", value: results, expected: "2 or 4" })
-        }
-        Convolution::ByCost | Convolution::Direct | Convolution::Im2col | Convolution::Winograd(_) => Ok(()),
-    }
 }
 
 fn timed<T>(elapsed: &mut Duration, stage: impl FnOnce() -> T) -> T {

@@ -10,6 +10,8 @@
 //! ```
 
 mod arguments;
+#[path = "../failure/mod.rs"]
+mod failure;
 #[path = "../picture/mod.rs"]
 mod picture;
 mod pictures;
@@ -47,13 +49,7 @@ fn main() -> ExitCode {
             return if message.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", report::with_causes(&*error));
-            ExitCode::FAILURE
-        }
-    }
+    failure::exit_code(run(&arguments))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {

@@ -37,17 +37,3 @@ pub(crate) fn shown(path: &Path) -> String {
     let inside = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
     inside.as_deref().unwrap_or(path).display().to_string()
 }
-
-/// An error followed by those causes that its own text does not tell already.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let reason = error.to_string();
-        if !text.contains(&reason) {
-            text = format!("{text}: {reason}");
-        }
-        cause = error.source();
-    }
-    text
-}

@@ -43,15 +43,12 @@ fn missing(bits: usize) -> Option<&'static str> {
     (bits > 128).then_some("AVX2 or AVX-512F")
 }
 
-/// Checks that there is code for the width asked for, and that this CPU runs it.
+/// Checks that this CPU has the vectors asked for, in options that passed [`PlanOptions::check`].
 ///
 /// # Errors
-/// [`CodegenError::VectorWidth`] and [`CodegenError::MissingVectors`].
-pub(crate) fn check_width(options: &PlanOptions) -> Result<(), CodegenError> {
+/// [`CodegenError::MissingVectors`] and [`CodegenError::BaselineVectors`].
+pub(crate) fn check_vectors(options: &PlanOptions) -> Result<(), CodegenError> {
     let Some(bits) = options.vector_bits else { return Ok(()) };
-    if !VECTOR_BITS.contains(&bits) {
-        return Err(CodegenError::VectorWidth { bits });
-    }
     if let Some(needs) = missing(bits) {
         return Err(CodegenError::MissingVectors { bits, needs, widest: widest(Features::Native) });
     }
@@ -76,7 +73,7 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn new(options: &PlanOptions) -> Result<Self, CodegenError> {
-        check_width(options)?;
+        check_vectors(options)?;
         let loops = isa(options, "speed")?;
         let leaves = isa(options, "none")?;
         let fma = match loops.triple().architecture {

@@ -7,7 +7,7 @@ mod program;
 mod wide;
 
 pub use isa::{VECTOR_BITS, available_vector_bits};
-pub(crate) use isa::{check_width, widest};
+pub(crate) use isa::{check_vectors, widest};
 pub use perf_map::PERF_MAP_VARIABLE;
 pub use program::{Listing, Program, Step, Units};
 

@@ -243,9 +243,15 @@ impl MapBuilder {
         id
     }
 
-    /// A float constant.
+    /// A float constant; asked for again, the same expression.
     pub fn constant(&mut self, value: f64) -> ExprId {
-        self.expr(Expr::Constant(value as f32))
+        let value = value as f32;
+        let is_same =
+            |expr: &Expr| matches!(expr, Expr::Constant(known) if known.to_bits() == value.to_bits());
+        // What follows a reduction has expressions of its own.
+        let first = if self.map.finish == usize::MAX { 0 } else { self.map.finish };
+        let known = self.map.exprs[first..].iter().position(is_same);
+        known.map_or_else(|| self.expr(Expr::Constant(value)), |known| ExprId(first + known))
     }
 
     /// A function of one number.

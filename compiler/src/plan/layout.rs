@@ -218,6 +218,13 @@ impl Lowering<'_> {
         view
     }
 
+    /// Makes copies of a node's operands that are not in the order of their shapes: for [`address`](Self::address).
+    pub fn operands_in_order(&mut self, node: &Node) {
+        for &operand in &node.operands {
+            self.in_layout(node, operand, Layout::ChannelsFirst);
+        }
+    }
+
     /// Adds a kernel that copies a value from one order to another.
     pub fn reorder(&mut self, mut draft: KernelDraft, from: &View, to: &View, dtype: DType) {
         let (n, outer) = (draft.var(), draft.var());

@@ -36,6 +36,7 @@ use crate::error::GraphError;
 use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Kernel, Stmt};
 use crate::ops::Op;
+use crate::pipeline::CompileError;
 use crate::shape::{DType, Type};
 
 /// Elements a buffer has: a multiple of the batch size, or a fixed number.
@@ -194,8 +195,9 @@ impl Plan {
 /// Makes the plan of a graph.
 ///
 /// # Errors
-/// [`GraphError`] where the graph is at fault.
-pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
+/// [`CompileError`] for a setting out of its range ([`PlanOptions::check`]) or where the graph is at fault.
+pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, CompileError> {
+    options.check()?;
     crate::graph::verify(graph)?;
     let mut lowering = Lowering::new(graph, options);
     let homes = Homes::of(graph, options);
@@ -220,9 +222,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
         }
         lowering.node = id;
         if !layout::takes_any_layout(&node.op) {
-            for &operand in &node.operands {
-                lowering.in_layout(node, operand, Layout::ChannelsFirst);
-            }
+            lowering.operands_in_order(node);
         }
         crate::ops::dispatch!(&node.op, op => op.lower(&mut lowering, node));
         let (from_parameters, kernels) = lowering.take();

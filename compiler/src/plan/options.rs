@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Costs, Layouts, Vectors};
+use crate::codegen::{CodegenError, VECTOR_BITS};
+use crate::pipeline::{CompileError, MAX_THREADS};
 
 /// How convolutions get their patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -107,6 +109,31 @@ pub struct PlanOptions {
 }
 
 impl PlanOptions {
+    /// Checks that every setting is in its range. Whether this CPU has the vectors asked for is not a question of plans.
+    ///
+    /// # Errors
+    /// [`CompileError::Setting`], and [`CodegenError::VectorWidth`] for a width of vectors there is no code for.
+    pub fn check(&self) -> Result<(), CompileError> {
+        let refuse = |setting, value, expected| Err(CompileError::Setting { setting, value, expected });
+        if !(1..=MAX_THREADS).contains(&self.threads) {
+            return refuse("threads", self.threads, "between 1 and 1024");
+        }
+        if let Some(batch) = self.batch.filter(|batch| !(1..=1 << 20).contains(batch)) {
+            return refuse("batch", batch, "between 1 and 1048576");
+        }
+        if let Some(bits) = self.vector_bits.filter(|bits| !VECTOR_BITS.contains(bits)) {
+            return Err(CodegenError::VectorWidth { bits }.into());
+        }
+        match self.convolution {
+            Convolution::Winograd(results) if !WINOGRAD_RESULTS.contains(&results) => {
+                refuse("convolution.winograd", results, "2 or 4")
+            }
+            Convolution::ByCost | Convolution::Direct | Convolution::Im2col | Convolution::Winograd(_) => {
+                Ok(())
+            }
+        }
+    }
+
     /// The vectors code will work on. Where the CPU lacks the width asked for, compiling is an error, before it matters.
     pub fn vectors(&self) -> Vectors {
         let bits = self.vector_bits.unwrap_or_else(|| crate::codegen::widest(self.features));
@@ -128,6 +155,47 @@ impl Default for PlanOptions {
             costs: Costs::default(),
             tuned: BTreeMap::new(),
             verify_code: cfg!(debug_assertions),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Builder, Graph, Layer};
+    use crate::ops::window::Window;
+    use crate::plan::plan;
+
+    fn network() -> Graph {
+        let mut builder = Builder::new("net");
+        let x = builder.input("x", &[8, 6, 6]).unwrap();
+        let y = builder.layer("c1", &Layer::conv2d(8, Window::square(3, 1, 1)), x).unwrap();
+        builder.output("y", y).unwrap();
+        builder.finish().unwrap()
+    }
+
+    #[test]
+    fn settings_out_of_range_are_errors_wherever_plans_are_made() {
+        let refused = |options: PlanOptions| plan(&network(), &options).unwrap_err();
+        for threads in [0, MAX_THREADS + 1, usize::MAX] {
+            let error = refused(PlanOptions { threads, ..PlanOptions::default() });
+            assert!(matches!(error, CompileError::Setting { setting: "threads", .. }), "{error}");
+        }
+        for bits in [0, 31, 64, 192, 1024, usize::MAX] {
+            let error = refused(PlanOptions { vector_bits: Some(bits), ..PlanOptions::default() });
+            assert_eq!(error, CompileError::Codegen(CodegenError::VectorWidth { bits }));
+        }
+        for results in [0, 3, 7, usize::MAX] {
+            let convolution = Convolution::Winograd(results);
+            let error = refused(PlanOptions { convolution, ..PlanOptions::default() });
+            assert!(
+                matches!(error, CompileError::Setting { setting: "convolution.winograd", .. }),
+                "{error}"
+            );
+        }
+        // Plans for vectors that this CPU may not have.
+        for bits in VECTOR_BITS {
+            plan(&network(), &PlanOptions { vector_bits: Some(bits), ..PlanOptions::default() }).unwrap();
         }
     }
 }

@@ -113,6 +113,17 @@ fn images_of_many_channels() {
     }
 }
 
+/// Windows of more places than gradients write out, and images whose gradients are many units of work.
+#[test]
+fn large_windows_and_large_images() {
+    check(8, &[7, 7], &Window::square(7, 1, 0), &[2]);
+    check(17, &[9, 8], &Window::square(5, 1, 2), &[1]);
+    check(9, &[5, 14], &Window::square(13, 3, 6), &[2]);
+    for (stride, padding) in [(1, 1), (2, 0), (2, 1), (5, 1)] {
+        check(70, &[40, 41], &Window::square(3, stride, padding), &[1]);
+    }
+}
+
 /// Images of one pixel, which are stored in both orders at once, before and behind the pool.
 #[test]
 fn images_of_one_pixel() {

@@ -59,10 +59,13 @@ fn numbers_of_threads_out_of_range() {
 }
 
 #[test]
-fn plans_for_no_items() {
+fn batches_out_of_range() {
     let mut options = CompileOptions::default();
-    options.plan.batch = Some(0);
-    assert_eq!(refused(&options).to_string(), "`batch` is 0 but must be 1 or more");
+    for batch in [0, usize::MAX] {
+        options.plan.batch = Some(batch);
+        let expected = format!("`batch` is {batch} but must be between 1 and 1048576");
+        assert_eq!(refused(&options).to_string(), expected);
+    }
     // Others than it was made for may be run.
     options.plan.batch = Some(64);
     compile(&network(&[4], &[Layer::linear(2)]), Mode::Inference, &options, &Dump::none()).unwrap();

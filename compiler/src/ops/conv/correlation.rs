@@ -8,24 +8,22 @@ use crate::ops::bordered::Axis;
 use crate::ops::window::Window;
 use crate::plan::{Cover, Layout, Lowering, Size};
 
-/// The results of a gradient to the input that meet the same taps, along one axis: those at `first + q·every`. They meet
-/// the convolution's taps `last_tap − j·every_tap`.
+/// The results of a gradient to the input that meet the same taps, along one axis: every so many as the stride is. They
+/// meet the convolution's taps `last_tap − j·every_tap`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Phase {
     pub(super) axis: Axis,
-    pub(super) first: usize,
-    pub(super) every: usize,
     pub(super) last_tap: usize,
     pub(super) every_tap: usize,
 }
 
 impl Phase {
     /// The one phase of an axis with one place.
-    pub(super) const SINGLE: Phase =
-        Phase { axis: Axis::SINGLE, first: 0, every: 1, last_tap: 0, every_tap: 1 };
+    pub(super) const SINGLE: Phase = Phase { axis: Axis::SINGLE, last_tap: 0, every_tap: 1 };
 }
 
-/// The phases of an axis of a gradient to the input: one for each remainder by the stride. Taps may be missing altogether.
+/// The phases of an axis of a gradient to the input, by the place of their first result: one for each remainder by the
+/// stride. Taps may be missing altogether.
 pub(super) fn backward_phases(window: &Window, sizes: &[usize], axis: usize) -> Vec<Option<Phase>> {
     let (stride, dilation) = (window.stride[axis], window.dilation[axis]);
     let (taps, padding) = (window.kernel_size[axis], window.padding[axis]);
@@ -48,7 +46,7 @@ pub(super) fn backward_phases(window: &Window, sizes: &[usize], axis: usize) -> 
                 dilation: if matching.len() > 1 { every_tap * dilation / stride } else { 1 },
                 shift: reach / stride as i64,
             };
-            Some(Phase { axis, first, every: stride, last_tap, every_tap })
+            Some(Phase { axis, last_tap, every_tap })
         })
         .collect()
 }
@@ -188,13 +186,17 @@ mod tests {
                 }
             }
             let mut met = Vec::new();
-            for phase in backward_phases(&window, &[size], 0).into_iter().flatten() {
+            for (first, phase) in backward_phases(&window, &[size], 0).into_iter().enumerate() {
+                let Some(phase) = phase else { continue };
                 for q in 0..phase.axis.outputs {
                     for tap in 0..phase.axis.taps {
                         let output = (q + tap * phase.axis.dilation) as i64 + phase.axis.shift;
                         if (0..outputs as i64).contains(&output) {
-                            let place = phase.first + q * phase.every;
-                            met.push((place, phase.last_tap - tap * phase.every_tap, output as usize));
+                            met.push((
+                                first + q * stride,
+                                phase.last_tap - tap * phase.every_tap,
+                                output as usize,
+                            ));
                         }
                     }
                 }

@@ -23,9 +23,7 @@ impl Lower for Conv {
         let axes = forward_axes(&self.window, &input[1..]);
         let (inputs, outputs) = (input[0] / self.groups, y.channels / self.groups);
         // Few channels stay as they are: tiles meet them plane by plane.
-        let layout = lowering.view(x).layout;
-        let layout =
-            if layout == lowering.preferred_layout(x) { layout } else { lowering.preferred_layout(x) };
+        let layout = lowering.preferred_layout(x);
         let x = lowering.in_layout(node, x, layout);
         let operands = epilogue_operands(lowering, node, &node.operands[2..]);
         let direct = Direct {

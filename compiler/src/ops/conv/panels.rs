@@ -30,6 +30,35 @@ pub(super) struct Panels {
     pub(super) rows: Cover,
     /// Columns along the last axis.
     pub(super) columns: Cover,
+    /// Elements between rows of a panel in memory.
+    pub(super) stride: usize,
+}
+
+/// The variables of a product on panels.
+pub(super) struct Loops {
+    /// The item.
+    pub(super) n: Var,
+    pub(super) group: Var,
+    /// The axes before the last two, with their extents.
+    pub(super) outer: Vec<(Var, usize)>,
+    row_block: Var,
+    column_block: Var,
+}
+
+impl Loops {
+    pub(super) fn new(draft: &mut KernelDraft, geometry: &Geometry<'_>) -> Self {
+        let n = draft.var();
+        let count = geometry.output.len().saturating_sub(2);
+        let outer = (0..count).map(|axis| (draft.var(), geometry.output[axis])).collect();
+        let (row_block, column_block, group) = (draft.var(), draft.var(), draft.var());
+        Loops { n, group, outer, row_block, column_block }
+    }
+
+    /// The variables that count the panels of an item, outermost first, with their extents.
+    pub(super) fn of_panels(&self, panels: &Panels) -> Vec<(Var, usize)> {
+        let blocks = [(self.row_block, panels.rows.blocks()), (self.column_block, panels.columns.blocks())];
+        self.outer.iter().copied().chain(blocks).collect()
+    }
 }
 
 /// One panel: the first row and column of its outputs, and how many there are.
@@ -41,22 +70,12 @@ pub(super) struct Panel<'a> {
 }
 
 impl Panels {
-    /// Code for the panel whose row and column blocks have these numbers.
-    pub(super) fn branch(
-        &self,
-        row_block: Var,
-        column_block: Var,
-        mut body: impl FnMut(&Panel<'_>) -> Vec<Stmt>,
-    ) -> Vec<Stmt> {
-        self.rows.branch(row_block, |row, rows| {
-            self.columns.branch(column_block, |column, columns| body(&Panel { row, rows, column, columns }))
+    /// Code for the panel that the variables are at.
+    pub(super) fn branch(&self, loops: &Loops, mut body: impl FnMut(&Panel<'_>) -> Vec<Stmt>) -> Vec<Stmt> {
+        self.rows.branch(loops.row_block, |row, rows| {
+            self.columns
+                .branch(loops.column_block, |column, columns| body(&Panel { row, rows, column, columns }))
         })
-    }
-
-    /// How many there are in a plane of these axes before the last two.
-    pub(super) fn count(&self, outer: &[(Var, usize)]) -> usize {
-        let planes: usize = outer.iter().map(|&(_, extent)| extent).product();
-        planes * self.rows.blocks() * self.columns.blocks()
     }
 }
 
@@ -104,33 +123,27 @@ impl<'w> Geometry<'w> {
             && self.window.stride.iter().all(|&stride| stride == 1)
     }
 
+    /// The panels of a plane. Where the input itself is the panel, its rows are whole planes.
     pub(super) fn panels(&self, im2col: Im2col, vectors: Vectors) -> Panels {
-        let whole = Panels {
-            rows: Cover::exact(self.height(), self.height()),
-            columns: Cover::exact(self.width(), self.width()),
+        let (rows, columns) = self.covers(im2col, vectors);
+        let stride = match self.is_pointwise() {
+            true => self.positions(),
+            false => (rows.size * columns.size).next_multiple_of(vectors.lanes),
         };
-        let Im2col::Tiled { panel_bytes } = im2col else { return whole };
+        Panels { rows, columns, stride }
+    }
+
+    fn covers(&self, im2col: Im2col, vectors: Vectors) -> (Cover, Cover) {
+        let (height, width) = (self.height(), self.width());
+        let whole = Cover::exact(width, width);
+        let Im2col::Tiled { panel_bytes } = im2col else { return (Cover::exact(height, height), whole) };
         let fitting = (panel_bytes / 4 / self.patch()).max(3 * vectors.lanes);
-        if fitting < self.width() {
+        if fitting < width {
             let columns = fitting / (3 * vectors.lanes) * (3 * vectors.lanes);
-            return Panels {
-                rows: Cover::exact(self.height(), 1),
-                columns: Cover::exact(self.width(), columns),
-            };
+            return (Cover::exact(height, 1), Cover::exact(width, columns));
         }
-        let blocks = self.height().div_ceil(fitting / self.width());
-        Panels { rows: Cover::exact(self.height(), self.height().div_ceil(blocks)), ..whole }
-    }
-
-    /// Elements between rows of a panel in memory.
-    pub(super) fn panel_stride(panels: &Panels, vectors: Vectors) -> usize {
-        (panels.rows.size * panels.columns.size).next_multiple_of(vectors.lanes)
-    }
-
-    /// Loop variables over the axes before the last two, with their extents.
-    pub(super) fn outer(&self, draft: &mut KernelDraft) -> Vec<(Var, usize)> {
-        let count = self.output.len().saturating_sub(2);
-        (0..count).map(|axis| (draft.var(), self.output[axis])).collect()
+        let blocks = height.div_ceil(fitting / width);
+        (Cover::exact(height, height.div_ceil(blocks)), whole)
     }
 
     /// Offset of a panel's first output within an output plane.

@@ -18,9 +18,7 @@ pub(super) fn fits(op: &Conv, lowering: &Lowering<'_>, node: &Node) -> bool {
 
 /// Adds the kernel.
 pub(super) fn conv(op: &Conv, lowering: &mut Lowering<'_>, node: &Node) {
-    for &operand in &node.operands {
-        lowering.in_layout(node, operand, Layout::ChannelsFirst);
-    }
+    lowering.operands_in_order(node);
     let vectors = lowering.vectors;
     let input = lowering.item(node.operands[0]);
     let channels = lowering.item(node.results[0])[0];

@@ -38,6 +38,17 @@ struct Place<'a> {
     rows: usize,
 }
 
+/// Some rows of results at a time: what counts them, and where their inputs and gradients are brought.
+struct Chunks {
+    cover: Cover,
+    n: Var,
+    chunk: Var,
+    group: Var,
+    bordered: Bordered,
+    panel: Option<Address>,
+    gathered: Address,
+}
+
 /// How the sums of a block of outputs are laid out: distances between taps and between inputs, in blocks of outputs.
 struct Unpacked {
     sums: BufferId,
@@ -98,7 +109,7 @@ impl Products {
     }
 
     /// Rows of results that are met at a time.
-    fn chunk(&self) -> Cover {
+    fn chunk_rows(&self) -> Cover {
         let [rows, columns] = self.axes;
         let fitting = (CHUNK_PIXELS / columns.outputs).clamp(1, rows.outputs);
         Cover::exact(rows.outputs, rows.outputs.div_ceil(rows.outputs.div_ceil(fitting)))
@@ -149,7 +160,7 @@ impl Products {
         let block = Block::choose(lowering.vectors, self.inputs, self.outputs);
         let inputs = even(self.inputs, block.rows);
         let column_cover = Cover::exact(self.outputs, block.columns.min(self.outputs));
-        let chunks = self.chunk();
+        let chunk_rows = self.chunk_rows();
         let units = groups * column_cover.blocks();
         let vectors = lowering.vectors;
         let tile = Block::time(vectors, inputs.size, column_cover.size.div_ceil(vectors.lanes));
@@ -164,18 +175,15 @@ impl Products {
             node,
             format!(
                 "sums over pixels: tiles of {} inputs by {} outputs, {} rows at a time",
-                inputs.size, column_cover.size, chunks.size
+                inputs.size, column_cover.size, chunk_rows.size
             ),
         );
         let sums =
             lowering.temporary("sums", Size { batched: false, elements: groups * self.depth * self.outputs });
         let (group, block, tap_part, part) = (draft.var(), draft.var(), draft.var(), draft.var());
-        let (n, chunk, tap_row, tap_column) = (draft.var(), draft.var(), draft.var(), draft.var());
-        let tile_var = draft.var();
-        let bordered = Bordered { axes: self.axes, x, border: 0.0 };
-        let panel = bordered.scratch(lowering, &mut draft, chunks.size);
-        let gathered = self.scratch(lowering, &chunks, &column_cover);
-        let met = rows.reach(chunks.size) * columns.reach(columns.outputs);
+        let chunks = self.chunks(lowering, &mut draft, (chunk_rows, &column_cover), group, x);
+        let (tap_row, tap_column, tile_var) = (draft.var(), draft.var(), draft.var());
+        let met = rows.reach(chunk_rows.size) * columns.reach(columns.outputs);
         // Inputs are met once for each tap: where there are several, it pays to bring a block of them together.
         let packed = (rows.taps * columns.taps > 1)
             .then(|| Address::start(lowering.scratch("inputs", met * inputs.size)));
@@ -191,19 +199,15 @@ impl Products {
                     .plus(tap_column, self.inputs * width);
                 let taps = [(tap_row, own_taps), (tap_column, columns.taps)];
                 let mut stmts = Stmt::nest(&taps, vec![fill(to.clone(), count * width, 0.0)]);
-                let products = chunks.branch(chunk, |first_row, row_count| {
-                    let place = Place { n, group, first, width, first_row, rows: row_count };
-                    let (mut stmts, source) =
-                        bordered.rows(&mut draft, n, (first_row, row_count), panel.clone());
-                    stmts.extend(self.gather(&mut draft, &place, &gathered));
+                stmts.push(self.over_chunks(&mut draft, &chunks, (first, width), |draft, place, source| {
                     let from = source.address.clone().plus(group, self.inputs).at(first_input, 1);
-                    stmts.extend(Cover::exact(count, inputs.size).sequence(tile_var, |input, count| {
+                    Cover::exact(count, inputs.size).sequence(tile_var, |input, count| {
                         let from = from.clone().at(input, 1);
                         let (mut stmts, own) = match &packed {
                             Some(packed) => {
-                                let height = rows.reach(row_count);
+                                let height = rows.reach(place.rows);
                                 let width = columns.reach(columns.outputs);
-                                pack(&mut draft, &source, from, packed, [height, width], count)
+                                pack(draft, source, from, packed, [height, width], count)
                             }
                             None => (Vec::new(), Source { address: from, ..source.clone() }),
                         };
@@ -213,15 +217,12 @@ impl Products {
                             .at(&tap, rows.dilation * own.row)
                             .plus(tap_column, columns.dilation * own.pixel);
                         let to = to.clone().at(input, width);
-                        let operands = [left, gathered.clone(), to];
-                        let tile = self.tile(&place, (Rows::evenly(1), count), &own, operands);
+                        let operands = [left, chunks.gathered.clone(), to];
+                        let tile = self.tile(place, (Rows::evenly(1), count), &own, operands);
                         stmts.extend(Stmt::nest(&taps, vec![tile]));
                         stmts
-                    }));
-                    stmts
-                });
-                let chunk_loop = Stmt::nest(&[(chunk, chunks.blocks())], products);
-                stmts.push(Stmt::repeat(n, Extent::Batch(1), chunk_loop));
+                    })
+                }));
                 stmts
             })
         });
@@ -250,7 +251,7 @@ impl Products {
         let tap_rows = Cover::exact(rows.taps, whole_rows.max(1));
         let tap_columns = Cover::exact(columns.taps, tile_taps.min(columns.taps));
         let column_cover = Cover::exact(self.outputs, block.columns.min(self.outputs));
-        let chunks = self.chunk();
+        let chunk_rows = self.chunk_rows();
         let units = groups * column_cover.blocks();
         let vectors = lowering.vectors;
         let tile = Block::time(vectors, columns.taps, column_cover.size.div_ceil(vectors.lanes));
@@ -264,17 +265,14 @@ impl Products {
             node,
             format!(
                 "sums over pixels: tiles of {tile_taps} taps by {} outputs, {} rows at a time",
-                column_cover.size, chunks.size
+                column_cover.size, chunk_rows.size
             ),
         );
         let sums =
             lowering.temporary("sums", Size { batched: false, elements: groups * self.depth * self.outputs });
         let (group, block, input_part, tap_part) = (draft.var(), draft.var(), draft.var(), draft.var());
-        let (n, chunk, input, tap_block, tap_column) =
-            (draft.var(), draft.var(), draft.var(), draft.var(), draft.var());
-        let bordered = Bordered { axes: self.axes, x, border: 0.0 };
-        let panel = bordered.scratch(lowering, &mut draft, chunks.size);
-        let gathered = self.scratch(lowering, &chunks, &column_cover);
+        let chunks = self.chunks(lowering, &mut draft, (chunk_rows, &column_cover), group, x);
+        let (input, tap_block, tap_column) = (draft.var(), draft.var(), draft.var());
         let body = column_cover.branch(block, |first, width| {
             input_cover.branch(input_part, |first_input, input_count| {
                 let input_index = Affine::from(input).plus_scaled(first_input, 1);
@@ -293,11 +291,7 @@ impl Products {
                 });
                 clear = Stmt::nest(&[(input, input_count)], clear);
                 let mut stmts = clear;
-                let products = chunks.branch(chunk, |first_row, row_count| {
-                    let place = Place { n, group, first, width, first_row, rows: row_count };
-                    let (mut stmts, source) =
-                        bordered.rows(&mut draft, n, (first_row, row_count), panel.clone());
-                    stmts.extend(self.gather(&mut draft, &place, &gathered));
+                stmts.push(self.over_chunks(&mut draft, &chunks, (first, width), |_, place, source| {
                     let tiles = over_taps(&mut |first_tap, tap_count| {
                         tap_columns.sequence(tap_column, |column, count| {
                             let run = Rows {
@@ -314,15 +308,12 @@ impl Products {
                                 .at(first_tap, rows.dilation * source.row)
                                 .at(column, columns.dilation * source.pixel);
                             let to = to.clone().at(first_tap, columns.taps * width).at(column, width);
-                            let operands = [left, gathered.clone(), to];
-                            vec![self.tile(&place, (run.of(count), count), &source, operands)]
+                            let operands = [left, chunks.gathered.clone(), to];
+                            vec![self.tile(place, (run.of(count), count), source, operands)]
                         })
                     });
-                    stmts.extend(Stmt::nest(&[(input, input_count)], tiles));
-                    stmts
-                });
-                let chunk_loop = Stmt::nest(&[(chunk, chunks.blocks())], products);
-                stmts.push(Stmt::repeat(n, Extent::Batch(1), chunk_loop));
+                    Stmt::nest(&[(input, input_count)], tiles)
+                }));
                 stmts
             })
         });
@@ -337,10 +328,40 @@ impl Products {
         self.unpack(lowering, node, unpacked);
     }
 
-    /// Scratch for the gradient of a block of outputs on a chunk's rows.
-    fn scratch(&self, lowering: &mut Lowering<'_>, chunks: &Cover, columns: &Cover) -> Address {
-        let elements = chunks.size * self.axes[1].outputs * columns.size;
-        Address::start(lowering.scratch("gradient", elements))
+    /// What meets a block of outputs a chunk at a time, with its scratch.
+    fn chunks(
+        &self,
+        lowering: &mut Lowering<'_>,
+        draft: &mut KernelDraft,
+        (cover, columns): (Cover, &Cover),
+        group: Var,
+        x: View,
+    ) -> Chunks {
+        let (n, chunk) = (draft.var(), draft.var());
+        let bordered = Bordered { axes: self.axes, x, border: 0.0 };
+        let panel = bordered.scratch(lowering, draft, cover.size);
+        let elements = cover.size * self.axes[1].outputs * columns.size;
+        let gathered = Address::start(lowering.scratch("gradient", elements));
+        Chunks { cover, n, chunk, group, bordered, panel, gathered }
+    }
+
+    /// A loop over the chunks of all items. `tiles` gets what a chunk's tiles are at, and where its inputs are.
+    fn over_chunks(
+        &self,
+        draft: &mut KernelDraft,
+        chunks: &Chunks,
+        (first, width): (&Affine, usize),
+        mut tiles: impl FnMut(&mut KernelDraft, &Place<'_>, &Source) -> Vec<Stmt>,
+    ) -> Stmt {
+        let Chunks { cover, n, chunk, group, .. } = *chunks;
+        let body = cover.branch(chunk, |first_row, rows| {
+            let place = Place { n, group, first, width, first_row, rows };
+            let (mut stmts, source) = chunks.bordered.rows(draft, n, (first_row, rows), chunks.panel.clone());
+            stmts.extend(self.gather(draft, &place, &chunks.gathered));
+            stmts.extend(tiles(draft, &place, &source));
+            stmts
+        });
+        Stmt::repeat(n, Extent::Batch(1), Stmt::nest(&[(chunk, cover.blocks())], body))
     }
 
     fn tile(

@@ -18,13 +18,6 @@ fn by_pixels(lowering: &Lowering<'_>, node: &Node) -> bool {
         .any(|value| lowering.view(value).layout == Layout::ChannelsLast)
 }
 
-/// Copies of operands in the order of their shapes.
-fn in_order(lowering: &mut Lowering<'_>, node: &Node) {
-    for &operand in &node.operands {
-        lowering.in_layout(node, operand, Layout::ChannelsFirst);
-    }
-}
-
 impl Lower for MaxPool {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let item = lowering.item(node.operands[0]);
@@ -53,7 +46,7 @@ impl Lower for MaxPool {
                 },
             );
         }
-        in_order(lowering, node);
+        lowering.operands_in_order(node);
         let mut draft = lowering.draft(node, PLANES);
         let pooling = Pooling::new(&mut draft, &self.window, item[0], &item[1..]);
         let y = pooling.output_plane(lowering.address(node.results[0]));
@@ -103,7 +96,7 @@ impl Lower for AvgPool {
                 },
             );
         }
-        in_order(lowering, node);
+        lowering.operands_in_order(node);
         let mut draft = lowering.draft(node, PLANES);
         let pooling = Pooling::new(&mut draft, &self.window, item[0], &item[1..]);
         let y = pooling.output_plane(lowering.address(node.results[0]));
@@ -134,7 +127,7 @@ impl Lower for MaxPoolGrad {
             };
             return pixels::backward(lowering, draft, &self.window, &dx, &self.input_sizes, part, None);
         }
-        in_order(lowering, node);
+        lowering.operands_in_order(node);
         let channels = lowering.item(node.results[0])[0];
         let mut draft = lowering.draft(node, PLANES);
         let pooling = Pooling::new(&mut draft, &self.window, channels, &self.input_sizes);
@@ -168,7 +161,7 @@ impl Lower for AvgPoolGrad {
             let sizes = &self.input_sizes;
             return pixels::backward(lowering, draft, &self.window, &dx, sizes, part, Some(&mean));
         }
-        in_order(lowering, node);
+        lowering.operands_in_order(node);
         let channels = lowering.item(node.results[0])[0];
         let mut draft = lowering.draft(node, PLANES);
         let pooling = Pooling::new(&mut draft, &self.window, channels, &self.input_sizes);

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "codegen")]
 pub(crate) mod absorbed;
+#[cfg(feature = "codegen")]
+mod cells;
 mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;

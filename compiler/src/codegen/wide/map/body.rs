@@ -287,8 +287,12 @@ impl<'w, 's> Body<'w, 's> {
             }
             _ => {
                 let first = self.site.lane % place.repeat;
-                let element = |lane: usize| ((first + lane) / place.repeat * place.lane) as u32;
-                let order = self.emitter.constant((0..width.lanes()).map(element).collect());
+                let element = |lane: usize| (first + lane) / place.repeat * place.lane;
+                if i32::try_from(element(width.lanes() - 1)).is_err() {
+                    return Err(format!("lanes that are {} elements apart", place.lane));
+                }
+                let order = (0..width.lanes()).map(|lane| element(lane) as u32).collect();
+                let order = self.emitter.constant(order);
                 let elements = self.registers.temporary(self.emitter)?;
                 self.emitter.load(elements, order, Lanes::All);
                 let temporary = match width {

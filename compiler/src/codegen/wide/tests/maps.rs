@@ -169,3 +169,18 @@ fn results_far_apart_are_refused() {
         assert!(build(&span, width).is_err());
     }
 }
+
+/// Instructions tell places apart by 32 bits.
+#[test]
+fn operands_too_far_apart_are_refused() {
+    for (element, lane) in [(1 << 29, 1), (0, 1 << 29), (0, 1 << 40)] {
+        let mut map = MapBuilder::new(Extent::Fixed(40));
+        let (near, far) = (map.load(at(0, 0), lane), map.load(at(0, element), lane));
+        let sum = map.add(near, far);
+        map.store(at(1, 0), 1, sum);
+        let (span, _) = Span::of(&finished(map));
+        for width in [Width::Bits256, Width::Bits512] {
+            assert!(build(&span, width).is_err(), "{element} {lane}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
-//! Assembled functions, run: the elementary functions over all of f32, and maps (`maps`).
+//! Assembled functions, run: the elementary functions over all of f32, maps (`maps`), and the limits of tiles (`tiles`).
 
 mod maps;
+mod tiles;
 
 use cranelift_codegen::ir::{AbiParam, Signature, types::I64};
 use cranelift_codegen::isa::CallConv;

@@ -1,0 +1,224 @@
+//! The Tile leaf for wide vectors: a function `(left, right, output, operands…, counts…)`.
+//!
+//! Registers are given out once for the whole function. Accumulators come first, then what a step of the reduction loads,
+//! and at 256 bits the mask of the last columns. What the reduction loaded is free for the epilogue. General registers:
+//! arguments stay where the convention puts them, but for the two operands, which move with the reduction.
+//!
+//! Here are what a tile needs, and its function around the `reduction` and what comes behind it (`finish`).
+
+mod finish;
+mod reduction;
+
+use iced_x86::Register;
+
+use super::emit::{Emitter, Lanes, Memory, Vector, Width};
+use super::math;
+use crate::kernel::{Form, Reduction, Tile, TileStep};
+use crate::ops::elementwise::UnaryKind;
+
+/// Where the convention puts the first arguments.
+const ARGUMENTS: [Register; 6] =
+    [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8, Register::R9];
+const LEFT: Register = Register::RDI;
+const RIGHT: Register = Register::RSI;
+const OUTPUT: Register = Register::RDX;
+/// Counters of the reduction's loops, by depth; the callee keeps those from the third on.
+const COUNTERS: [Register; 4] = [Register::RAX, Register::R10, Register::RBX, Register::R12];
+/// Where the operands were before a loop whose count the call gives; the callee keeps them.
+const STARTS: [Register; 2] = [Register::R13, Register::R14];
+/// Holds the place of the constants.
+const CONSTANTS: Register = Register::R11;
+/// Holds an argument that is on the stack; free once the reduction is done.
+const ARGUMENT: Register = Register::RAX;
+/// Mask registers of the last columns and of the last elements of a dot product, at 512 bits.
+const COLUMN_MASK: u8 = 1;
+const ELEMENT_MASK: u8 = 2;
+
+/// Vector registers of a tile at a width.
+struct Registers {
+    /// Vectors of columns in a row of results.
+    vectors: usize,
+    /// Accumulators.
+    sums: usize,
+    /// The register for an element or vector of the left operand.
+    left: usize,
+    /// The first register behind these.
+    free: usize,
+}
+
+impl Registers {
+    fn of(tile: &Tile, width: Width) -> Self {
+        let vectors = tile.columns.div_ceil(width.lanes());
+        let (sums, shared) = match tile.form {
+            Form::Broadcast => (tile.rows * vectors, vectors),
+            Form::Dot => (tile.rows * tile.columns, tile.columns),
+        };
+        Registers { vectors, sums, left: sums + shared, free: sums + shared + 1 }
+    }
+
+    fn masks(tile: &Tile, width: Width) -> usize {
+        match width {
+            Width::Bits512 => 0,
+            Width::Bits256 => {
+                let partial = |count: usize| usize::from(!count.is_multiple_of(width.lanes()));
+                let elements = match tile.form {
+                    Form::Dot => tile.reduction.last().map_or(0, |last| partial(last.count.unwrap_or(1))),
+                    Form::Broadcast => 0,
+                };
+                partial(tile.columns).max(elements)
+            }
+        }
+    }
+}
+
+/// The most bytes between places that one register leads to: what an instruction can say, less a vector.
+const FARTHEST: usize = i32::MAX as usize - 64;
+
+/// The most bytes from the first element of an operand or of the results to another that the tile works on. A loop whose
+/// count the call gives moves step by step.
+fn reach(tile: &Tile) -> usize {
+    let far = |stride: usize, count: usize| stride.saturating_mul(count);
+    let reduced = |stride: fn(&Reduction) -> usize| {
+        let steps = tile.reduction.iter();
+        steps
+            .map(|reduction| far(stride(reduction), reduction.count.unwrap_or(1)))
+            .fold(0, usize::saturating_add)
+    };
+    let last_row = (0..tile.rows).map(|row| tile.left_rows.start(row)).max().unwrap_or(0);
+    let left = reduced(|reduction| reduction.left).saturating_add(last_row);
+    let right = reduced(|reduction| reduction.right)
+        .saturating_add(far(tile.right_column, tile.columns))
+        .saturating_add(tile.prefetch);
+    let rows =
+        tile.epilogue.iter().map(|step| if let TileStep::AddElement { row } = step { *row } else { 0 });
+    let results = far(rows.fold(tile.output_row, usize::max), tile.rows).saturating_add(tile.columns);
+    far(4, left.max(right).max(results))
+}
+
+/// Whether a tile fits the registers of a width, and distances within it the instructions.
+pub(in crate::codegen) fn fits(tile: &Tile, width: Width) -> bool {
+    let registers = Registers::of(tile, width);
+    let masks = Registers::masks(tile, width);
+    let temporaries = tile.epilogue.iter().filter_map(activation).map(math::temporaries).max().unwrap_or(1);
+    let results = tile.rows * registers.vectors;
+    let summing = match tile.form {
+        Form::Dot => registers.sums + 3,
+        Form::Broadcast => 0,
+    };
+    registers.free.max(results + temporaries).max(summing) + masks <= width.registers()
+        && tile.reduction.len() <= COUNTERS.len()
+        && reach(tile) <= FARTHEST
+}
+
+fn activation(step: &TileStep) -> Option<UnaryKind> {
+    match step {
+        TileStep::Relu => Some(UnaryKind::Relu),
+        TileStep::Sigmoid => Some(UnaryKind::Sigmoid),
+        TileStep::Tanh => Some(UnaryKind::Tanh),
+        TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement { .. } | TileStep::Pool(_) => {
+            None
+        }
+    }
+}
+
+/// The machine code of a tile.
+pub(in crate::codegen) fn build(tile: &Tile, width: Width) -> Result<Vec<u8>, String> {
+    if !fits(tile, width) {
+        return Err(format!("a tile of {}x{} is too large", tile.rows, tile.columns));
+    }
+    let mut emitter = TileEmitter {
+        tile,
+        emit: Emitter::new(width)?,
+        registers: Registers::of(tile, width),
+        mask: width.registers() as u8 - 1,
+        saved: Vec::new(),
+        room: 0,
+    };
+    emitter.enter();
+    emitter.reduction();
+    if tile.form == Form::Dot {
+        emitter.add_lanes();
+    }
+    emitter.finish();
+    emitter.leave();
+    emitter.emit.finish()
+}
+
+struct TileEmitter<'t> {
+    tile: &'t Tile,
+    emit: Emitter,
+    registers: Registers,
+    /// The vector register of masks at 256 bits.
+    mask: u8,
+    /// General registers kept for the caller, in the order they were saved.
+    saved: Vec<Register>,
+    /// Bytes of the stack in use beside them.
+    room: i64,
+}
+
+impl TileEmitter<'_> {
+    fn lanes(&self) -> usize {
+        self.emit.width.lanes()
+    }
+
+    fn enter(&mut self) {
+        let depth = self.tile.reduction.len();
+        let mut saved: Vec<Register> = COUNTERS[..depth].iter().copied().skip(2).collect();
+        if self.tile.reduction.iter().any(|reduction| reduction.count.is_none()) {
+            saved.extend(STARTS);
+        }
+        for &register in &saved {
+            self.emit.push(register);
+        }
+        self.saved = saved;
+        self.emit.use_constants(CONSTANTS);
+        self.column_mask();
+        for sum in 0..self.registers.sums {
+            self.emit.zero(Vector(sum as u8));
+        }
+    }
+
+    fn leave(&mut self) {
+        if self.room > 0 {
+            self.emit.add_number(Register::RSP, self.room);
+        }
+        for register in std::mem::take(&mut self.saved).into_iter().rev() {
+            self.emit.pop(register);
+        }
+        self.emit.leave();
+    }
+
+    /// Columns of the last vector that exist, if not all.
+    fn last_columns(&self) -> Option<usize> {
+        let rest = self.tile.columns % self.lanes();
+        (rest > 0).then_some(rest)
+    }
+
+    fn column_mask(&mut self) {
+        if let Some(count) = self.last_columns() {
+            let mask = if self.emit.width == Width::Bits512 { COLUMN_MASK } else { self.mask };
+            self.emit.mask_of_first(mask, count, Register::RAX);
+        }
+    }
+
+    /// The lanes of a vector of columns.
+    fn columns_of(&self, vector: usize) -> Lanes {
+        if vector + 1 == self.registers.vectors && self.last_columns().is_some() {
+            Lanes::Masked(if self.emit.width == Width::Bits512 { COLUMN_MASK } else { self.mask })
+        } else {
+            Lanes::All
+        }
+    }
+
+    /// An argument as a general register: where the convention puts it, or loaded from the stack.
+    fn argument(&mut self, index: usize) -> Register {
+        match ARGUMENTS.get(index) {
+            Some(&register) => register,
+            None => {
+                let above = 8 * (1 + self.saved.len() + index - ARGUMENTS.len()) as i64 + self.room;
+                self.emit.load_register(ARGUMENT, Memory::at(Register::RSP, above));
+                ARGUMENT
+            }
+        }
+    }
+}

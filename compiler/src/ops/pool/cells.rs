@@ -1,0 +1,157 @@
+//! Which results meet each place of an input along one axis, from the input's side: what a gradient of pooling gathers.
+//!
+//! The padded input is cut into cells of as many places as the stride. Result `o` starts at cell `o`, so that a place of
+//! cell `b` is met by results at fixed distances before `b`, each by a tap of its own: the same ones in every cell, but for
+//! those near the ends.
+
+use crate::ops::bordered::Axis;
+
+/// A result that meets a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Meeting {
+    /// How many results before the cell's own it is.
+    pub(super) back: usize,
+    /// By which tap it meets the place.
+    pub(super) tap: usize,
+}
+
+/// A place of a cell that is within the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Where it is in the input, from stride times the number of the cell.
+    pub(super) offset: i64,
+    /// The results that meet it, in ascending order.
+    pub(super) meetings: Vec<Meeting>,
+}
+
+/// Neighbouring cells that differ in nothing but their number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cells {
+    /// The number of the first.
+    pub(super) first: usize,
+    pub(super) count: usize,
+    pub(super) places: Vec<Place>,
+}
+
+impl Cells {
+    /// Terms of all sums of a cell; a sum of nothing counts too.
+    pub(super) fn terms(&self) -> usize {
+        self.places.iter().map(|place| place.meetings.len().max(1)).sum()
+    }
+
+    /// All cells of an axis that have places within the input, in order.
+    pub(super) fn of(axis: &Axis) -> Vec<Cells> {
+        let padding = -axis.shift as usize;
+        let end = (axis.inputs + padding).div_ceil(axis.step);
+        // Cells in which every place is within the input and meets all results that any cell's place meets.
+        let reach = (axis.taps - 1) * axis.dilation / axis.step;
+        let whole =
+            reach.max(padding.div_ceil(axis.step))..axis.outputs.min((axis.inputs + padding) / axis.step);
+        let mut runs: Vec<Cells> = Vec::new();
+        let mut first = padding / axis.step;
+        while first < end {
+            let count = if whole.contains(&first) { whole.end - first } else { 1 };
+            let places = places(axis, first);
+            match runs.last_mut() {
+                Some(last) if last.places == places => last.count += count,
+                _ => runs.push(Cells { first, count, places }),
+            }
+            first += count;
+        }
+        runs
+    }
+}
+
+fn places(axis: &Axis, cell: usize) -> Vec<Place> {
+    let place = |remainder: usize| {
+        let offset = remainder as i64 + axis.shift;
+        let at = offset + (axis.step * cell) as i64;
+        // From the last tap to the first: results in ascending order.
+        let meetings = (0..axis.taps).rev().filter_map(|tap| {
+            let distance = (tap * axis.dilation).checked_sub(remainder)?;
+            let back = distance / axis.step;
+            let exists = back <= cell && cell - back < axis.outputs;
+            (distance.is_multiple_of(axis.step) && exists).then_some(Meeting { back, tap })
+        });
+        (0..axis.inputs as i64).contains(&at).then(|| Place { offset, meetings: meetings.collect() })
+    };
+    (0..axis.step).filter_map(place).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::bordered::forward_axes;
+    use crate::ops::window::Window;
+
+    fn axis(size: usize, kernel_size: usize, stride: usize, padding: usize, dilation: usize) -> Axis {
+        let window = Window {
+            kernel_size: vec![kernel_size],
+            stride: vec![stride],
+            padding: vec![padding],
+            dilation: vec![dilation],
+        };
+        forward_axes(&window, &[size])[1]
+    }
+
+    /// Every place is in one cell, and has just the results and taps that forward joins it with, in order.
+    #[test]
+    fn every_place_meets_its_results_in_order() {
+        let mut tried = 0;
+        for size in 1..=13 {
+            for (taps, stride, dilation) in [
+                (1, 1, 1),
+                (1, 3, 1),
+                (2, 2, 1),
+                (3, 1, 1),
+                (3, 2, 1),
+                (3, 2, 2),
+                (4, 3, 2),
+                (2, 5, 3),
+                (7, 1, 1),
+            ] {
+                for padding in 0..taps {
+                    if (taps - 1) * dilation + 1 > size + 2 * padding {
+                        continue;
+                    }
+                    tried += 1;
+                    let axis = axis(size, taps, stride, padding, dilation);
+                    let mut expected = vec![Vec::new(); size];
+                    for output in 0..axis.outputs {
+                        for tap in 0..taps {
+                            let place = (output * stride + tap * dilation).checked_sub(padding);
+                            if let Some(sum) = place.and_then(|place| expected.get_mut(place)) {
+                                sum.push((output, tap));
+                            }
+                        }
+                    }
+                    let mut met = vec![None; size];
+                    for cells in Cells::of(&axis) {
+                        for cell in cells.first..cells.first + cells.count {
+                            for place in &cells.places {
+                                let at = usize::try_from((cell * stride) as i64 + place.offset).unwrap();
+                                let results = place.meetings.iter().map(|met| (cell - met.back, met.tap));
+                                assert_eq!(met[at].replace(results.collect::<Vec<_>>()), None);
+                            }
+                        }
+                    }
+                    let expected: Vec<_> = expected.into_iter().map(Some).collect();
+                    assert_eq!(met, expected, "{axis:?}");
+                }
+            }
+        }
+        assert!(tried > 200);
+    }
+
+    /// Few kinds of cells, however large the input is.
+    #[test]
+    fn cells_within_are_one_kind() {
+        let kinds = |axis: Axis| {
+            Cells::of(&axis).iter().map(|cells| (cells.count, cells.terms())).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(axis(14, 3, 2, 1, 1)), [(1, 1), (6, 3), (1, 1)]);
+        assert_eq!(kinds(axis(15, 3, 2, 0, 1)), [(1, 2), (6, 3), (1, 1)]);
+        assert_eq!(kinds(axis(28, 3, 1, 1, 1)), [(1, 2), (26, 3), (1, 2)]);
+        assert_eq!(kinds(axis(1_000_000, 2, 2, 0, 1)), [(500_000, 2)]);
+    }
+}
