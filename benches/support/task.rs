@@ -12,6 +12,7 @@ use windlass_compiler::plan::{Slot, SlotKind};
 use windlass_compiler::shape::DType;
 use windlass_runtime::executor::{Binding, Executor};
 use windlass_runtime::initialize::{initial_value, initialize};
+use windlass_runtime::large_pages::in_large_pages;
 
 /// What is measured of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -128,7 +129,10 @@ impl Bound {
                 SlotKind::Input | SlotKind::Stored => {
                     let source =
                         sources.get(&slot.name).ok_or_else(|| format!("no value for {}", slot.name))?;
-                    source.data.clone()
+                    match &source.data {
+                        Data::Real(values) => Data::Real(in_large_pages(values)),
+                        Data::Int(values) => Data::Int(values.clone()),
+                    }
                 }
             };
             Ok((slot.clone(), data))

@@ -7,6 +7,7 @@ pub mod error;
 pub mod executor;
 mod forward;
 pub mod initialize;
+pub mod large_pages;
 pub mod machine;
 pub mod memory;
 pub mod metrics;

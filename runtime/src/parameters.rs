@@ -10,6 +10,7 @@ use crate::checkpoint::{Checkpoint, Metadata, NonFinite, Unexpected};
 use crate::error::{Error, TensorMismatch};
 use crate::executor::Binding;
 use crate::initialize::initialize;
+use crate::large_pages::tensor_in_large_pages;
 use crate::tensor::{NamedTensors, shapes_of};
 
 /// Parameters and states of a network.
@@ -63,7 +64,8 @@ impl Parameters {
             .map(|(_, parameter)| parameter.name.clone())
             .chain(graph.states().map(|(_, state)| state.name.clone()))
             .collect();
-        Self::from_pairs(names.into_iter().filter_map(|name| tensors.remove_entry(&name)))
+        let found = names.into_iter().filter_map(|name| tensors.remove_entry(&name));
+        Self::from_pairs(found.map(|(name, tensor)| (name, tensor_in_large_pages(tensor))))
     }
 
     fn from_pairs(pairs: impl Iterator<Item = (String, ArrayD<f32>)>) -> Self {

@@ -2,17 +2,14 @@
 
 use memmap2::MmapMut;
 
+use crate::large_pages::{LARGE, LARGE_PAGE};
+
 /// One cache line of floats.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Line([f32; LINE]);
 
 const LINE: usize = 16;
-/// Bytes of a large page.
-const LARGE_PAGE: usize = 2 << 20;
-/// Memory of so many bytes or more is asked for in large pages: looking up small ones costs as much as the reading.
-const LARGE: usize = 2 * LARGE_PAGE;
-
 /// Floats that start at a cache line. What they hold when reserved is not defined, but always some number.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
