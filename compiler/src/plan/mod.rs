@@ -12,6 +12,7 @@ mod lowering;
 mod memory;
 mod options;
 mod product;
+mod reuse;
 mod text;
 mod traffic;
 
@@ -191,6 +192,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
         .filter(|(id, _)| prepared.contains(&id.index()))
         .flat_map(|(_, node)| node.results.iter().copied())
         .collect();
+    reuse::reuse_operands(graph, &mut lowering);
     let mut prepare = Vec::new();
     let mut run = Vec::new();
     for (id, node) in graph.node_ids() {

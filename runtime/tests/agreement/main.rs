@@ -6,6 +6,7 @@ mod elements;
 mod ends;
 mod graphs;
 mod guard;
+mod in_place;
 mod joins;
 mod math;
 mod numbers;

@@ -90,7 +90,12 @@ pub(super) fn conv(op: &Conv, lowering: &mut Lowering<'_>, node: &Node) {
         let (mut stmts, right) =
             geometry.patches_of(draft, &outer, panel, &group_planes, gathered, panel_stride);
         let rows = Cover::exact(geometry.outputs, block.rows);
-        let columns = Cover::overlapping(panel.width(), block.columns, vectors.lanes);
+        // Blocks that overlap would add what is in the result's own memory twice.
+        let is_in_place = operands.iter().any(|operand| operand.buffer == y.buffer);
+        let columns = match is_in_place {
+            true => Cover::exact(panel.width(), block.columns),
+            false => Cover::overlapping(panel.width(), block.columns, vectors.lanes),
+        };
         let (row_tile, column_tile) = (draft.var(), draft.var());
         stmts.extend(columns.sequence(column_tile, |column, width| {
             rows.sequence(row_tile, |row, height| {

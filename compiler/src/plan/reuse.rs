@@ -1,0 +1,142 @@
+//! Results that are written over an operand: values computed element by element from one that nothing needs any more take
+//! its memory. It halves what such a kernel brings into the caches, and what the arena holds.
+
+use std::collections::HashMap;
+
+use super::{Lowering, Place, View};
+use crate::entity::{NodeId, ValueId};
+use crate::graph::{Graph, Node};
+use crate::kernel::BufferId;
+use crate::ops::Op;
+use crate::ops::conv::EpilogueStep;
+use crate::shape::DType;
+
+/// The operands whose elements are each read before the result's element at the same place is written, and never again.
+fn replaceable(node: &Node) -> Vec<usize> {
+    let sums = |epilogue: &[EpilogueStep]| {
+        let taking = epilogue.iter().filter(|step| step.unary().is_none());
+        // After the input and the weight.
+        taking
+            .enumerate()
+            .filter(|(_, step)| **step == EpilogueStep::Add)
+            .map(|(index, _)| 2 + index)
+            .collect()
+    };
+    match &node.op {
+        Op::Conv(conv) => sums(&conv.epilogue),
+        Op::Linear(linear) => sums(&linear.epilogue),
+        Op::Unary(_) | Op::Bias(_) | Op::Scale(_) | Op::DropoutTraining(_) => vec![0],
+        Op::Binary(_) => vec![0, 1],
+        Op::Input(_)
+        | Op::Parameter(_)
+        | Op::State(_)
+        | Op::Constant(_)
+        | Op::ConvGradInput(_)
+        | Op::ConvGradWeight(_)
+        | Op::LinearGradInput(_)
+        | Op::LinearGradWeight(_)
+        | Op::MaxPool(_)
+        | Op::MaxPoolGrad(_)
+        | Op::AvgPool(_)
+        | Op::AvgPoolGrad(_)
+        | Op::SumChannels(_)
+        | Op::BatchNorm(_)
+        | Op::BatchNormTraining(_)
+        | Op::BatchNormGrad(_)
+        | Op::Dropout(_)
+        | Op::Softmax(_)
+        | Op::LogSoftmax(_)
+        | Op::SoftmaxGrad(_)
+        | Op::LogSoftmaxGrad(_)
+        | Op::CrossEntropy(_)
+        | Op::CrossEntropyGrad(_)
+        | Op::MeanSquaredError(_)
+        | Op::MeanSquaredErrorGrad(_)
+        | Op::Sgd(_)
+        | Op::Adam(_)
+        | Op::ClipFactor(_)
+        | Op::Reshape(_)
+        | Op::Concat(_)
+        | Op::Slice(_) => Vec::new(),
+    }
+}
+
+/// Binds results to the memory of operands that end with them. Values must have their memory already, as
+/// [`join_in_place`](super::layout::join_in_place) leaves it.
+pub(super) fn reuse_operands(graph: &Graph, lowering: &mut Lowering<'_>) {
+    let mut memory = Occupants::of(graph, lowering);
+    for (id, node) in graph.node_ids() {
+        for operand in replaceable(node) {
+            let (from, to) = (node.operands[operand], node.results[0]);
+            if graph.ty(from).dtype != DType::F32 || graph.ty(from) != graph.ty(to) {
+                continue;
+            }
+            let (old, new) = (lowering.view(from).clone(), lowering.view(to).clone());
+            let is_own = |view: &View| {
+                View { address: old.address.clone(), ..view.clone() } == old
+                    && view.is_dense()
+                    && view.address.offset == Default::default()
+                    && lowering.buffers[view.address.buffer.index()].place == Place::Nowhere
+            };
+            let is_free = is_own(&old)
+                && is_own(&new)
+                && !lowering.steady.contains(&from)
+                && memory.only_holds(new.address.buffer, to)
+                && memory.ends_at(old.address.buffer, id, node, operand);
+            if is_free {
+                memory.add(old.address.buffer, to);
+                lowering.bind_view(to, old);
+                break;
+            }
+        }
+    }
+}
+
+/// Which values are in which buffer, and when they are last read.
+struct Occupants {
+    values: HashMap<BufferId, Vec<ValueId>>,
+    /// The last node that reads a value; `None` for one that is read in other ways, or through a view of its own.
+    last_reader: Vec<Option<NodeId>>,
+}
+
+impl Occupants {
+    fn of(graph: &Graph, lowering: &Lowering<'_>) -> Self {
+        let mut last_reader = vec![Some(NodeId::new(0)); graph.value_count()];
+        let mut values: HashMap<BufferId, Vec<ValueId>> = HashMap::new();
+        for (id, node) in graph.node_ids() {
+            for &operand in &node.operands {
+                let last = &mut last_reader[operand.index()];
+                // A slice is a view of what it is a part of.
+                let is_viewed = matches!(node.op, Op::Slice(_));
+                *last = last.filter(|_| !is_viewed).map(|_| id);
+            }
+            for &result in &node.results {
+                values.entry(lowering.view(result).address.buffer).or_default().push(result);
+                if matches!(node.op, Op::Slice(_)) {
+                    last_reader[result.index()] = None;
+                }
+            }
+        }
+        for named in graph.outputs().iter().chain(graph.updates()) {
+            last_reader[named.value.index()] = None;
+        }
+        Occupants { values, last_reader }
+    }
+
+    fn only_holds(&self, buffer: BufferId, value: ValueId) -> bool {
+        self.values.get(&buffer).is_some_and(|values| values[..] == [value])
+    }
+
+    /// Whether nothing reads what is in a buffer after a node, which reads it as one of its operands alone.
+    fn ends_at(&self, buffer: BufferId, id: NodeId, node: &Node, operand: usize) -> bool {
+        let Some(values) = self.values.get(&buffer) else { return false };
+        let elsewhere =
+            node.operands.iter().enumerate().any(|(index, value)| index != operand && values.contains(value));
+        !elsewhere
+            && values.iter().all(|value| self.last_reader[value.index()].is_some_and(|last| last <= id))
+    }
+
+    fn add(&mut self, buffer: BufferId, value: ValueId) {
+        self.values.entry(buffer).or_default().push(value);
+    }
+}
