@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Buffer, Choice, Convolution, Place, PlanOptions, Size, Vectors, Verdict, View, WINOGRAD_RESULTS,
+    Buffer, Choice, Convolution, Place, PlanOptions, Size, Vectors, Verdict, View, WINOGRAD_RESULTS, storage,
     tuning_key,
 };
 use crate::entity::{NodeId, ValueId};
 use crate::graph::{Graph, Node};
-use crate::kernel::{Address, BufferId, Extent, Kernel, MapBuilder, Split, Stmt, Var};
+use crate::kernel::{Address, BufferId, Element, Extent, Kernel, MapBuilder, Split, Stmt, Var};
 use crate::ops::{Cost, Operator};
 use crate::shape::Type;
 
@@ -29,6 +29,8 @@ pub struct Lowering<'g> {
     /// The vectors the code will work on.
     pub vectors: Vectors,
     uses: Vec<usize>,
+    /// How each value is stored.
+    pub(super) elements: Vec<Element>,
     /// Where each value is, first as it is stored, then copies in another order.
     pub(super) views: HashMap<ValueId, Vec<View>>,
     /// Values that depend on parameters alone, in a graph that does not update them.
@@ -50,6 +52,7 @@ impl<'g> Lowering<'g> {
             options,
             vectors: options.vectors(),
             uses: graph.use_counts(),
+            elements: storage::elements(graph),
             views: HashMap::new(),
             steady: HashSet::new(),
             kernels: Vec::new(),
@@ -92,12 +95,14 @@ impl<'g> Lowering<'g> {
     pub fn scratch(&mut self, name: &str, elements: usize) -> BufferId {
         let place = Place::Scratch(self.scratch);
         self.scratch += elements.next_multiple_of(super::memory::ALIGNMENT);
-        self.new_buffer(Buffer { name: name.to_owned(), size: Size { batched: false, elements }, place })
+        let size = Size { batched: false, elements };
+        self.new_buffer(Buffer { name: name.to_owned(), size, element: Element::F32, place })
     }
 
     /// Memory shared by all threads, valid among the kernels of this node.
     pub fn temporary(&mut self, name: &str, size: Size) -> BufferId {
-        self.new_buffer(Buffer { name: name.to_owned(), size, place: Place::Nowhere })
+        let (name, place) = (name.to_owned(), Place::Nowhere);
+        self.new_buffer(Buffer { name, size, element: Element::F32, place })
     }
 
     /// Chooses between direct convolution and Winograd's method with each of [`WINOGRAD_RESULTS`], and records why: gives

@@ -104,7 +104,8 @@ pub(super) fn backward(
                 view.of_item(n).at(first, 1).plus(row, columns.outputs * view.pixel).plus(column, view.pixel);
             let known = loaded.borrow().iter().find(|(known, _)| *known == at).map(|&(_, element)| element);
             known.unwrap_or_else(|| {
-                let element = map.load_as(dtype, at.clone(), 1, &[]);
+                debug_assert_eq!(view.element.dtype(), dtype);
+                let element = map.load_as(view.element, at.clone(), 1, &[]);
                 loaded.borrow_mut().push((at, element));
                 element
             })
