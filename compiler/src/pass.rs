@@ -36,6 +36,8 @@ pub struct PassOptions {
     pub fuse: bool,
     /// Lets gradients of ReLUs look at what is kept anyhow, in training ([`passes::release_relu`]).
     pub release_relu: bool,
+    /// Keeps bits of what gradients of ReLUs alone look at, in training ([`passes::relu_bits`]).
+    pub relu_bits: bool,
     /// Verifies the graph after each pass; by default where debug assertions are on.
     pub verify: bool,
 }
@@ -49,6 +51,7 @@ impl Default for PassOptions {
             fold_batch_norm: true,
             fuse: true,
             release_relu: true,
+            relu_bits: true,
             verify: cfg!(debug_assertions),
         }
     }
@@ -63,6 +66,7 @@ impl PassOptions {
         fold_batch_norm: false,
         fuse: false,
         release_relu: false,
+        relu_bits: false,
         verify: cfg!(debug_assertions),
     };
 }
@@ -93,7 +97,7 @@ impl fmt::Display for Passed<'_> {
 fn pipeline(mode: Mode, options: &PassOptions) -> impl Iterator<Item = (&'static str, Pass)> {
     let inference = mode == Mode::Inference;
     let fold_batch_norm = inference && options.fold_batch_norm;
-    let lines: [(bool, &'static str, Pass); 9] = [
+    let lines: [(bool, &'static str, Pass); 10] = [
         // First: a dropout between two operators hides from every later pass that they are neighbours.
         (inference, "inference", passes::inference),
         // Before all that look for single uses: a use by dead code counts as one.
@@ -109,6 +113,8 @@ fn pipeline(mode: Mode, options: &PassOptions) -> impl Iterator<Item = (&'static
         (options.dce, "dce", passes::dce),
         // After all that decides how often a value is used.
         (!inference && options.release_relu, "release_relu", passes::release_relu),
+        // Takes the values that are left to gradients of ReLUs alone.
+        (!inference && options.relu_bits, "relu_bits", passes::relu_bits),
         // Last: epilogues are opaque to the passes above.
         (options.fuse, "fuse_epilogue", passes::fuse_epilogue),
     ];
@@ -190,7 +196,7 @@ mod tests {
         );
         assert_eq!(
             names(Mode::Training, &all),
-            ["dce", "constant_fold", "simplify", "cse", "dce", "release_relu", "fuse_epilogue"]
+            ["dce", "constant_fold", "simplify", "cse", "dce", "release_relu", "relu_bits", "fuse_epilogue"]
         );
         assert_eq!(names(Mode::Inference, &PassOptions::NONE), ["inference"]);
         assert!(names(Mode::Training, &PassOptions::NONE).is_empty());

@@ -131,6 +131,7 @@ fn every_set_of_switches_keeps_the_results() {
                 fuse: on(3),
                 fold_batch_norm: on(4),
                 release_relu: true,
+                relu_bits: true,
                 verify: true,
             };
             let after = optimize(&graph, Mode::Inference, &options, &mut |_| {}).unwrap();
@@ -197,6 +198,19 @@ fn what_max_pools_and_dropout_were_given_is_not_kept() {
             assert!(matches!(users[..], ["max_pool" | "dropout_training"]), "{users:?}\n{after}");
         }
     }
+}
+
+#[test]
+fn a_bit_is_kept_where_gradients_of_rectifiers_alone_look() {
+    let [_, residual, ..] = training_steps();
+    let after = optimize(&residual, Mode::Training, &PassOptions::default(), &mut |_| {}).unwrap();
+    let labels_of = |name: &str| -> Vec<&str> {
+        let nodes = after.nodes().iter().filter(|node| node.op.name() == name);
+        nodes.map(|node| node.label.as_str()).collect()
+    };
+    // The others are operands of convolutions, whose weights' gradients need them in full.
+    assert_eq!(labels_of("positive"), ["relu3"], "{after}");
+    assert_eq!(labels_of("where_positive"), ["relu3"], "{after}");
 }
 
 #[test]

@@ -120,8 +120,34 @@ fn training_keeps_places_of_maxima_in_bytes() {
         // At most an image before pooling, two behind it, and the places.
         let (image, pooled) = (channels * 32 * 32, channels * 16 * 16);
         assert!(with.memory.batch <= image + 2 * pooled + pooled / 4 + 64, "{with}");
-        let kept = PassOptions { release_relu: false, ..PassOptions::default() };
+        let kept = PassOptions { release_relu: false, relu_bits: false, ..PassOptions::default() };
         let without = training_plan(32, &layers, &kept);
         assert!(with.memory.batch + pooled <= without.memory.batch, "{with}\n{without}");
+    }
+}
+
+#[test]
+fn training_keeps_bits_of_what_gradients_of_rectifiers_alone_need() {
+    for channels in [4, 8] {
+        let layers = [
+            Layer::conv2d(channels, Window::square(3, 1, 1)),
+            Layer::Relu,
+            Layer::AvgPool2d(Window::square(2, 2, 0)),
+            Layer::Flatten,
+            Layer::linear(3),
+        ];
+        let with = training_plan(32, &layers, &PassOptions::default());
+        let kept = PassOptions { relu_bits: false, ..PassOptions::default() };
+        let without = training_plan(32, &layers, &kept);
+        let bytes: Vec<usize> = with
+            .buffers
+            .iter()
+            .filter(|buffer| buffer.element == Element::U8)
+            .map(|buffer| 4 * buffer.size.elements)
+            .collect();
+        let image = channels * 32 * 32;
+        assert_eq!(bytes, [image / 8], "{with}");
+        // Without bits both the image and its gradient are there at once.
+        assert!(with.memory.batch + image / 2 <= without.memory.batch, "{with}\n{without}");
     }
 }

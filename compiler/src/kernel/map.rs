@@ -47,10 +47,12 @@ pub enum Expr {
     SameInteger(ExprId, ExprId),
     /// Mask: first integer below the second, both unsigned.
     BelowUnsigned(ExprId, ExprId),
-    /// Where the mask holds the second, else the third.
+    /// Where the mask holds the second, else the third: two floats or two integers.
     Select(ExprId, ExprId, ExprId),
     /// Integer sum, wrapping.
     AddInteger(ExprId, ExprId),
+    /// Integer and, bit by bit.
+    And(ExprId, ExprId),
     /// Integer exclusive or.
     Xor(ExprId, ExprId),
     /// Integer rotated left by a number of bits.

@@ -230,6 +230,7 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
         Expr::BelowUnsigned(a, b) => write!(f, "e{} below e{}", a.0, b.0),
         Expr::Select(mask, a, b) => write!(f, "e{} ? e{} : e{}", mask.0, a.0, b.0),
         Expr::AddInteger(a, b) => write!(f, "e{} + e{} (integers)", a.0, b.0),
+        Expr::And(a, b) => write!(f, "e{} & e{}", a.0, b.0),
         Expr::Xor(a, b) => write!(f, "e{} ^ e{}", a.0, b.0),
         Expr::RotateLeft(a, bits) => write!(f, "e{} rotated left {bits}", a.0),
     }

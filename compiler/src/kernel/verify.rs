@@ -222,9 +222,15 @@ impl Checker {
             Expr::SameInteger(a, b) | Expr::BelowUnsigned(a, b) => both(*a, *b, Kind::Integer, Kind::Mask),
             Expr::Select(mask, a, b) => {
                 need(*mask, Kind::Mask)?;
-                both(*a, *b, Kind::Float, Kind::Float)
+                let kind = match kinds.get(a.0) {
+                    Some(Kind::Integer) => Kind::Integer,
+                    _ => Kind::Float,
+                };
+                both(*a, *b, kind, kind)
             }
-            Expr::AddInteger(a, b) | Expr::Xor(a, b) => both(*a, *b, Kind::Integer, Kind::Integer),
+            Expr::AddInteger(a, b) | Expr::And(a, b) | Expr::Xor(a, b) => {
+                both(*a, *b, Kind::Integer, Kind::Integer)
+            }
             Expr::RotateLeft(a, _) => need(*a, Kind::Integer).map(|()| Kind::Integer),
         }
     }

@@ -11,6 +11,7 @@ mod fold_batch_norm;
 mod fuse_epilogue;
 mod inference;
 mod release_relu;
+mod relu_bits;
 mod simplify;
 
 pub use constant_fold::constant_fold;
@@ -20,6 +21,7 @@ pub use fold_batch_norm::fold_batch_norm;
 pub use fuse_epilogue::fuse_epilogue;
 pub use inference::inference;
 pub use release_relu::release_relu;
+pub use relu_bits::relu_bits;
 pub use simplify::simplify;
 
 use crate::entity::NodeId;
@@ -33,7 +35,7 @@ use crate::ops::elementwise::BinaryKind;
 pub type Pass = fn(&Graph) -> Result<Graph, GraphError>;
 
 /// Every pass with its name, as dumps and tests call it.
-pub const ALL: [(&str, Pass); 8] = [
+pub const ALL: [(&str, Pass); 9] = [
     ("constant_fold", constant_fold),
     ("cse", cse),
     ("dce", dce),
@@ -41,6 +43,7 @@ pub const ALL: [(&str, Pass); 8] = [
     ("fuse_epilogue", fuse_epilogue),
     ("inference", inference),
     ("release_relu", release_relu),
+    ("relu_bits", relu_bits),
     ("simplify", simplify),
 ];
 

@@ -72,6 +72,8 @@ pub(super) fn takes_any_layout(op: &Op) -> bool {
         | Op::Binary(_)
         | Op::Bias(_)
         | Op::SumChannels(_)
+        | Op::Positive(_)
+        | Op::WherePositive(_)
         | Op::Reshape(_) => true,
         Op::Input(_)
         | Op::Parameter(_)
@@ -164,6 +166,15 @@ impl View {
         View { layout, pixel, channel, ..self.clone() }
     }
 
+    /// The same elements in an order, if they are in it: a single pixel, or a single channel, is in both at once.
+    pub fn in_layout(&self, layout: Layout) -> Option<Self> {
+        let fits = match layout {
+            Layout::ChannelsFirst => self.is_plain(),
+            Layout::ChannelsLast => self.channel == 1 || self.channels == 1,
+        };
+        fits.then(|| if self.layout == layout { self.clone() } else { self.in_other_order() })
+    }
+
     /// The first element of item `n`.
     pub fn of_item(&self, n: Var) -> Address {
         self.address.clone().plus(n, self.item)
@@ -209,13 +220,8 @@ impl Lowering<'_> {
 
     /// Where a value is in a given order: itself, or a copy that kernels before this node's make.
     pub fn in_layout(&mut self, node: &Node, value: ValueId, layout: Layout) -> View {
-        let fits = |view: &View| match layout {
-            Layout::ChannelsFirst => view.is_plain(),
-            Layout::ChannelsLast => view.channel == 1 || view.channels == 1,
-        };
-        if let Some(view) = self.views[&value].iter().find(|view| fits(view)) {
-            // A single pixel, or a single channel, is in both orders at once.
-            return if view.layout == layout { view.clone() } else { view.in_other_order() };
+        if let Some(view) = self.views[&value].iter().find_map(|view| view.in_layout(layout)) {
+            return view;
         }
         let ty = self.ty(value);
         let from = self.view(value).clone();
@@ -226,6 +232,25 @@ impl Lowering<'_> {
         self.reorder(draft, &from, &view);
         self.views.get_mut(&value).expect("bound above").push(view.clone());
         view
+    }
+
+    /// Where a value is in a given order and without gaps: itself, or a copy.
+    pub fn dense(&mut self, node: &Node, value: ValueId, layout: Layout) -> View {
+        let view = self.in_layout(node, value, layout);
+        if view.is_dense() {
+            return view;
+        }
+        let copy = self.dense_temporary(value, layout);
+        let draft = self.draft(node, "a copy without gaps").part("reorder");
+        self.reorder(draft, &view, &copy);
+        copy
+    }
+
+    /// Memory for the elements of a value in a given order, valid among the kernels of this node.
+    pub fn dense_temporary(&mut self, value: ValueId, layout: Layout) -> View {
+        let ty = self.ty(value);
+        let buffer = self.temporary("dense", Size::of(ty));
+        View::whole(buffer, &ty.shape, layout, ty.dtype.into())
     }
 
     /// Adds a kernel that copies a value from one order to another.

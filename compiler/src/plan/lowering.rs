@@ -21,7 +21,7 @@ pub trait Lower {
 /// What an operator's lowering sees and adds to.
 #[derive(Debug)]
 pub struct Lowering<'g> {
-    graph: &'g Graph,
+    pub(super) graph: &'g Graph,
     /// The node whose turn it is.
     pub(super) node: NodeId,
     /// How the plan is to be made.

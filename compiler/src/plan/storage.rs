@@ -1,6 +1,6 @@
 //! How the elements of values are stored. Graphs know integers of 32 bits alone; those known to be small take a byte each.
 
-use super::Buffer;
+use super::{Buffer, Layout, Lowering};
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
 use crate::kernel::{Address, Element, Kernel, Stmt};
@@ -37,6 +37,7 @@ pub(super) fn elements(graph: &Graph) -> Vec<Element> {
 fn fits_byte(op: &Op, result: usize) -> bool {
     match op {
         Op::MaxPool(pool) => result == 1 && pool.window.elements() <= 256,
+        Op::Positive(_) => true,
         _ => false,
     }
 }
@@ -44,8 +45,26 @@ fn fits_byte(op: &Op, result: usize) -> bool {
 /// Whether the kernels of an operator read an operand as it is stored.
 fn takes_bytes(node: &Node, operand: usize) -> bool {
     match node.op {
-        Op::MaxPoolGrad(_) => operand == 1,
+        Op::MaxPoolGrad(_) | Op::WherePositive(_) => operand == 1,
         _ => false,
+    }
+}
+
+impl Lowering<'_> {
+    /// The order in which [`Op::Positive`] counts the elements that its bits stand for: as they are stored, if only
+    /// [`Op::WherePositive`] reads the bits, for values of the same shape; else that of the shape.
+    pub fn order_of_bits(&self, bits: ValueId) -> Layout {
+        let producer = self.graph.producer(bits);
+        let Op::Positive(_) = producer.op else { return Layout::ChannelsFirst };
+        let x = producer.operands[0];
+        let mut readers = self.graph.nodes().iter().filter(|node| node.operands.contains(&bits));
+        // Stored in bytes, they have no other readers.
+        let is_hidden = self.elements[bits.index()] == Element::U8;
+        if is_hidden && readers.all(|node| self.ty(node.operands[0]) == self.ty(x)) {
+            self.preferred_layout(x)
+        } else {
+            Layout::ChannelsFirst
+        }
     }
 }
 

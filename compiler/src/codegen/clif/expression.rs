@@ -120,6 +120,7 @@ impl KernelEmitter<'_, '_, '_> {
             Expr::BelowUnsigned(a, b) => self.emit.below_unsigned(of(a), of(b)),
             Expr::Select(mask, a, b) => self.emit.select(width, of(mask), of(a), of(b)),
             Expr::AddInteger(a, b) => self.emit.builder.ins().iadd(of(a), of(b)),
+            Expr::And(a, b) => self.emit.builder.ins().band(of(a), of(b)),
             Expr::Xor(a, b) => self.emit.builder.ins().bxor(of(a), of(b)),
             Expr::RotateLeft(a, bits) => self.emit.rotate_left(width, of(a), *bits),
         }

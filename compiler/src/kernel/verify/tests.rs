@@ -202,6 +202,22 @@ fn expressions_are_of_the_right_kind_and_in_order() {
     refused_map(
         &|map| {
             let x = map.load(place(), 1);
+            let mask = map.expr(Expr::Less(x, x));
+            let number = map.expr(Expr::Integer(1));
+            map.expr(Expr::Select(mask, number, x));
+        },
+        "e0 is Float where Integer is needed",
+    );
+    refused_map(
+        &|map| {
+            let x = map.load(place(), 1);
+            map.expr(Expr::And(x, x));
+        },
+        "e0 is Float where Integer is needed",
+    );
+    refused_map(
+        &|map| {
+            let x = map.load(place(), 1);
             map.expr(Expr::Select(x, x, x));
         },
         "e0 is Float where Mask is needed",

@@ -106,7 +106,7 @@ fn needs(span: &Span) -> Vec<usize> {
 
 /// Whether operands may change places.
 pub(super) fn commutes(op: Binary) -> bool {
-    matches!(op, Binary::Add | Binary::Multiply | Binary::AddIntegers | Binary::Xor)
+    matches!(op, Binary::Add | Binary::Multiply | Binary::AddIntegers | Binary::And | Binary::Xor)
 }
 
 struct Orderer<'s> {

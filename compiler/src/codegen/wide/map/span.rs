@@ -290,6 +290,7 @@ fn node(expr: &Expr, table: &mut Table) -> Node {
         Expr::Multiply(a, b) => binary(Binary::Multiply, a, b),
         Expr::Divide(a, b) => binary(Binary::Divide, a, b),
         Expr::AddInteger(a, b) => binary(Binary::AddIntegers, a, b),
+        Expr::And(a, b) => binary(Binary::And, a, b),
         Expr::Xor(a, b) => binary(Binary::Xor, a, b),
         Expr::Less(a, b) => Node::Less(a.0, b.0),
         Expr::SameInteger(a, b) => Node::SameInteger(a.0, b.0),
