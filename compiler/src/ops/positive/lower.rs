@@ -8,7 +8,7 @@ use crate::plan::{Lower, Lowering};
 
 /// Why kernels are as they are.
 const NOTE: &str = "eight runs of elements, a bit of each in a byte";
-/// Vectors of bytes that need no mask, at every width but the widest.
+/// Most numbers are in runs of a multiple of this: vectors of 256 bits have no masks for bytes, and are of no use for fewer.
 const WHOLE_VECTORS: usize = 8;
 
 /// Neighbouring numbers whose bits are the same runs of elements.
