@@ -180,6 +180,19 @@ impl Graph {
         counts
     }
 
+    /// For each value the node that is its only use. `None` for a value that is unused, used more than once, or named as an
+    /// output or update.
+    pub fn only_users(&self) -> Vec<Option<NodeId>> {
+        let counts = self.use_counts();
+        let mut users = vec![None; self.values.len()];
+        for (id, node) in self.node_ids() {
+            for operand in &node.operands {
+                users[operand.index()] = (counts[operand.index()] == 1).then_some(id);
+            }
+        }
+        users
+    }
+
     /// Adds a node after checking its shape rule.
     ///
     /// # Errors

@@ -41,6 +41,8 @@ pub enum Expr {
     Multiply(ExprId, ExprId),
     /// Quotient.
     Divide(ExprId, ExprId),
+    /// The larger of two, the first of equals; where one is a NaN, that one, the second of two.
+    Largest(ExprId, ExprId),
     /// Mask: first less than second (false for NaN).
     Less(ExprId, ExprId),
     /// Mask: two integers equal.
@@ -279,6 +281,11 @@ impl MapBuilder {
     /// Quotient.
     pub fn divide(&mut self, a: ExprId, b: ExprId) -> ExprId {
         self.expr(Expr::Divide(a, b))
+    }
+
+    /// The larger of two: see [`Expr::Largest`].
+    pub fn largest(&mut self, a: ExprId, b: ExprId) -> ExprId {
+        self.expr(Expr::Largest(a, b))
     }
 
     /// Reduces over the window; gives the result of each reducer.

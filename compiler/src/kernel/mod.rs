@@ -8,7 +8,7 @@ mod tile;
 mod verify;
 
 pub use map::{Expr, ExprId, Fold, Load, Map, MapBuilder, Mode, Reducer, Store, may_group};
-pub use tile::{Form, Reduction, Rows, Start, Tile, TileCall, TileStep};
+pub use tile::{Form, Pool, PoolKind, Reduction, Rows, Start, Tile, TileCall, TileStep};
 pub use verify::verify;
 
 use crate::shape::DType;

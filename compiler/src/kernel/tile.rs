@@ -32,7 +32,27 @@ pub enum Start {
     Stored,
 }
 
-/// A step between reduction and store. Each but the activations takes one operand address of the call.
+/// What becomes of the elements of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PoolKind {
+    /// The largest; a NaN beats every number.
+    Max,
+    /// Their mean, summed row by row from zero.
+    Mean,
+}
+
+/// A pooling by windows that do not overlap. The rows of the tile are so many lines of pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pool {
+    /// What becomes of a window.
+    pub kind: PoolKind,
+    /// Lines of a window.
+    pub height: usize,
+    /// Pixels of a line of a window.
+    pub width: usize,
+}
+
+/// A step between reduction and store. Those that add take one operand address of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TileStep {
     /// Adds one number per row, rows contiguous.
@@ -50,6 +70,8 @@ pub enum TileStep {
     Sigmoid,
     /// Hyperbolic tangent.
     Tanh,
+    /// Pools rows, as the last step: so many fewer are stored.
+    Pool(Pool),
 }
 
 impl TileStep {
@@ -112,6 +134,32 @@ pub struct Tile {
     pub epilogue: Vec<TileStep>,
     /// Distance between rows of the output; columns are contiguous.
     pub output_row: usize,
+}
+
+impl Tile {
+    /// The pooling it ends with.
+    pub fn pool(&self) -> Option<Pool> {
+        match self.epilogue.last() {
+            Some(TileStep::Pool(pool)) => Some(*pool),
+            _ => None,
+        }
+    }
+
+    /// How many rows it stores.
+    pub fn stored_rows(&self) -> usize {
+        self.pool().map_or(self.rows, |pool| self.rows / (pool.height * pool.width))
+    }
+
+    /// The rows that a stored row is made of: those of its window line by line, or itself.
+    pub fn rows_of(&self, stored: usize) -> Vec<usize> {
+        match self.pool() {
+            None => vec![stored],
+            Some(Pool { height, width, .. }) => {
+                let line = self.rows / height;
+                (0..height * width).map(|at| at / width * line + stored * width + at % width).collect()
+            }
+        }
+    }
 }
 
 /// A tile with the places it works on.

@@ -8,7 +8,8 @@
 //! 5. `Share` appears only where the split is over lanes.
 
 use super::{
-    Affine, Element, Expr, Extent, Fold, Form, Kernel, Map, Mode, Reducer, Split, Stmt, TileCall, Var,
+    Affine, Element, Expr, Extent, Fold, Form, Kernel, Map, Mode, Pool, Reducer, Split, Start, Stmt, Tile,
+    TileCall, TileStep, Var,
 };
 use crate::ops::elementwise::UnaryKind;
 
@@ -125,6 +126,7 @@ impl Checker {
             _ if taken != call.operands.len() => {
                 Err("a tile call with the wrong number of operands".to_owned())
             }
+            _ if !pools_whole_windows(tile) => Err("a tile that does not end with whole windows".to_owned()),
             Form::Broadcast if tile.right_column != 1 => Err("columns that are not contiguous".to_owned()),
             Form::Dot if !innermost_contiguous => Err("a dot product that is not contiguous".to_owned()),
             Form::Broadcast | Form::Dot => Ok(()),
@@ -215,9 +217,11 @@ impl Checker {
                 | UnaryKind::Square,
                 x,
             ) => need(*x, Kind::Float).map(|()| Kind::Float),
-            Expr::Add(a, b) | Expr::Subtract(a, b) | Expr::Multiply(a, b) | Expr::Divide(a, b) => {
-                both(*a, *b, Kind::Float, Kind::Float)
-            }
+            Expr::Add(a, b)
+            | Expr::Subtract(a, b)
+            | Expr::Multiply(a, b)
+            | Expr::Divide(a, b)
+            | Expr::Largest(a, b) => both(*a, *b, Kind::Float, Kind::Float),
             Expr::Less(a, b) => both(*a, *b, Kind::Float, Kind::Mask),
             Expr::SameInteger(a, b) | Expr::BelowUnsigned(a, b) => both(*a, *b, Kind::Integer, Kind::Mask),
             Expr::Select(mask, a, b) => {
@@ -232,6 +236,20 @@ impl Checker {
                 both(*a, *b, Kind::Integer, Kind::Integer)
             }
             Expr::RotateLeft(a, _) => need(*a, Kind::Integer).map(|()| Kind::Integer),
+        }
+    }
+}
+
+/// Whether a tile that pools does so last, by windows that its rows are whole lines of, and over what is stored.
+fn pools_whole_windows(tile: &Tile) -> bool {
+    let pools = tile.epilogue.iter().filter(|step| matches!(step, TileStep::Pool(_))).count();
+    match tile.pool() {
+        None => pools == 0,
+        Some(Pool { height, width, .. }) => {
+            pools == 1
+                && tile.start == Start::Zero
+                && height * width > 0
+                && tile.rows.is_multiple_of(height * width)
         }
     }
 }

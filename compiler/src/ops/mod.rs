@@ -52,6 +52,15 @@ impl Cost {
         self.flops_fixed + self.flops_per_item * batch as u64
     }
 
+    /// This work and other work.
+    #[must_use]
+    pub fn plus(self, other: Cost) -> Self {
+        Cost {
+            flops_per_item: self.flops_per_item + other.flops_per_item,
+            flops_fixed: self.flops_fixed + other.flops_fixed,
+        }
+    }
+
     /// `per_element` operations for each element of a value.
     pub fn elementwise(ty: &Type, per_element: u64) -> Self {
         let flops = per_element * ty.shape.item_elements() as u64;

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{epilogue, only_users};
+use super::epilogue;
 use crate::entity::{NodeId, ValueId};
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
@@ -52,7 +52,7 @@ struct Fold<'a> {
 
 /// The foldable normalisations by their node, and the nodes that vanish into them.
 fn find_folds(graph: &Graph) -> (HashMap<NodeId, Fold<'_>>, HashSet<NodeId>) {
-    let only_users = only_users(graph);
+    let only_users = graph.only_users();
     let only_user = |node: &Node| only_users[node.results[0].index()];
     let mut folds = HashMap::new();
     let mut absorbed = HashSet::new();

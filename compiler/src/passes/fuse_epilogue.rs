@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{epilogue, epilogue_mut, only_users};
+use super::{epilogue, epilogue_mut};
 use crate::entity::{NodeId, ValueId};
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
@@ -48,7 +48,7 @@ struct Chain {
 
 /// The chains by the node that ends each, and the nodes that vanish into them.
 fn find_chains(graph: &Graph) -> (HashMap<NodeId, Chain>, HashSet<NodeId>) {
-    let only_users = only_users(graph);
+    let only_users = graph.only_users();
     let mut chains = HashMap::new();
     let mut absorbed = HashSet::new();
     // The later of two products chooses first.

@@ -24,7 +24,6 @@ pub use release_relu::release_relu;
 pub use relu_bits::relu_bits;
 pub use simplify::simplify;
 
-use crate::entity::NodeId;
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
 use crate::ops::Op;
@@ -68,17 +67,4 @@ fn epilogue_mut(op: &mut Op) -> Option<&mut Vec<EpilogueStep>> {
 /// Whether a node is the gradient of a ReLU.
 fn is_relu_grad(node: &Node) -> bool {
     matches!(&node.op, Op::Binary(binary) if binary.kind == BinaryKind::ReluGrad)
-}
-
-/// For each value the node that is its only use. `None` for a value that is unused, used more than once, or named as an
-/// output or update: such a value must stay.
-fn only_users(graph: &Graph) -> Vec<Option<NodeId>> {
-    let counts = graph.use_counts();
-    let mut users = vec![None; graph.value_count()];
-    for (id, node) in graph.node_ids() {
-        for operand in &node.operands {
-            users[operand.index()] = (counts[operand.index()] == 1).then_some(id);
-        }
-    }
-    users
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{is_relu_grad, only_users};
+use super::is_relu_grad;
 use crate::entity::{NodeId, ValueId};
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
@@ -73,7 +73,7 @@ impl Release {
 }
 
 fn find_releases(graph: &Graph) -> HashMap<NodeId, Release> {
-    let only_users = only_users(graph);
+    let only_users = graph.only_users();
     let uses = graph.use_counts();
     let mut releases = HashMap::new();
     for (id, node) in graph.node_ids().filter(|(_, node)| is_relu_grad(node)) {

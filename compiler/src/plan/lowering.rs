@@ -31,6 +31,9 @@ pub struct Lowering<'g> {
     uses: Vec<usize>,
     /// How each value is stored.
     pub(super) elements: Vec<Element>,
+    only_users: Vec<Option<NodeId>>,
+    /// Nodes that a kernel of a node before them computes as well.
+    pub(super) absorbed: HashSet<NodeId>,
     /// Where each value is, first as it is stored, then copies in another order.
     pub(super) views: HashMap<ValueId, Vec<View>>,
     /// Values that depend on parameters alone, in a graph that does not update them.
@@ -53,6 +56,8 @@ impl<'g> Lowering<'g> {
             vectors: options.vectors(),
             uses: graph.use_counts(),
             elements: storage::elements(graph),
+            only_users: graph.only_users(),
+            absorbed: HashSet::new(),
             views: HashMap::new(),
             steady: HashSet::new(),
             kernels: Vec::new(),
@@ -89,6 +94,20 @@ impl<'g> Lowering<'g> {
     /// Whether anything uses a value.
     pub fn is_used(&self, value: ValueId) -> bool {
         self.uses[value.index()] > 0
+    }
+
+    /// The node that is the only use of a value, if there is one.
+    pub fn only_user(&self, value: ValueId) -> Option<(NodeId, &'g Node)> {
+        let id = self.only_users[value.index()]?;
+        Some((id, self.graph.node(id)))
+    }
+
+    /// Lets a kernel stand for another node too, whose turn is yet to come: it adds none of its own.
+    pub fn absorb(&mut self, id: NodeId, draft: &mut KernelDraft) {
+        let node = self.graph.node(id);
+        let cost = node.op.cost(&self.graph.types(&node.operands), &self.graph.types(&node.results));
+        draft.cost = draft.cost.plus(cost);
+        self.absorbed.insert(id);
     }
 
     /// Memory of its own for each thread, valid within one kernel.

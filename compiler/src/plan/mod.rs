@@ -209,6 +209,9 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
     let mut prepare = Vec::new();
     let mut run = Vec::new();
     for (id, node) in graph.node_ids() {
+        if lowering.absorbed.contains(&id) {
+            continue;
+        }
         lowering.node = id;
         if !layout::takes_any_layout(&node.op) {
             for &operand in &node.operands {

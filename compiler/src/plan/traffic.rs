@@ -166,7 +166,7 @@ impl Touched {
         right.push((columns, if tile.form == Form::Broadcast { 1 } else { tile.right_column }));
         self.read(&call.left, &left);
         self.read(&call.right, &right);
-        let block = [(rows, tile.output_row), (columns, 1)];
+        let block = [(Count::fixed(tile.stored_rows()), tile.output_row), (columns, 1)];
         self.write(&call.output, &block, tile.start == crate::kernel::Start::Stored);
         let takers = tile.epilogue.iter().filter(|step| step.takes_operand());
         for (step, operand) in takers.zip(&call.operands) {
@@ -174,7 +174,7 @@ impl Touched {
                 TileStep::AddPerRow => self.read(operand, &[(rows, 1)]),
                 TileStep::AddPerColumn => self.read(operand, &[(columns, 1)]),
                 TileStep::AddElement { row } => self.read(operand, &[(rows, *row), (columns, 1)]),
-                TileStep::Relu | TileStep::Sigmoid | TileStep::Tanh => {}
+                TileStep::Relu | TileStep::Sigmoid | TileStep::Tanh | TileStep::Pool(_) => {}
             }
         }
     }

@@ -11,6 +11,7 @@ mod in_place;
 mod joins;
 mod math;
 mod numbers;
+mod pooled;
 mod pooling;
 mod programs;
 mod random;

@@ -269,10 +269,7 @@ impl KernelEmitter<'_, '_, '_> {
     fn reduce(&mut self, reducer: Reducer, width: Width, best: Value, value: Value) -> Value {
         match reducer {
             Reducer::Sum(_) => self.emit.builder.ins().fadd(best, value),
-            Reducer::Max(_) | Reducer::MaxWithPlace(_) => {
-                let beats = self.emit.beats(value, best);
-                self.emit.select(width, beats, value, best)
-            }
+            Reducer::Max(_) | Reducer::MaxWithPlace(_) => self.emit.largest(width, best, value),
         }
     }
 

@@ -6,7 +6,7 @@ use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Variable};
 
 use super::value::{Emit, LANES, Width};
-use crate::kernel::{Form, Reduction, Start, Tile, TileStep};
+use crate::kernel::{Form, PoolKind, Reduction, Start, Tile, TileStep};
 use crate::ops::elementwise::UnaryKind;
 
 /// Steps of the innermost reduction written out in one turn of its loop.
@@ -275,22 +275,50 @@ impl TileEmitter<'_, '_, '_> {
     }
 
     fn finish(&mut self, output: Value, operands: &[Value]) {
-        for row in 0..self.tile.rows {
-            let vectors = self.row_vectors(row);
-            for (vector, mut value) in vectors.into_iter().enumerate() {
+        for stored in 0..self.tile.stored_rows() {
+            let rows: Vec<Vec<Value>> =
+                self.tile.rows_of(stored).into_iter().map(|row| self.finished(row, operands)).collect();
+            for vector in 0..rows[0].len() {
                 let lanes = self.lanes_of(vector);
-                let column = bytes(vector * LANES);
-                let element = bytes(row * self.tile.output_row) + column;
-                let mut taken = operands.iter();
-                for step in &self.tile.epilogue {
-                    let operand = if step.takes_operand() { taken.next().copied() } else { None };
-                    value = self.step(*step, operand, value, row, column, lanes);
-                }
+                let element = bytes(stored * self.tile.output_row) + bytes(vector * LANES);
+                let window: Vec<Value> = rows.iter().map(|row| row[vector]).collect();
+                let mut value = self.pool(&window);
                 if self.tile.start == Start::Stored {
                     let stored = self.load_columns(output, element, lanes);
                     value = self.emit.builder.ins().fadd(stored, value);
                 }
                 self.emit.store_lanes(value, output, element, 4, lanes);
+            }
+        }
+    }
+
+    /// The vectors of a row after every step but a pooling.
+    fn finished(&mut self, row: usize, operands: &[Value]) -> Vec<Value> {
+        let mut vectors = self.row_vectors(row);
+        for (vector, value) in vectors.iter_mut().enumerate() {
+            let lanes = self.lanes_of(vector);
+            let mut taken = operands.iter();
+            for step in &self.tile.epilogue {
+                let operand = if step.takes_operand() { taken.next().copied() } else { None };
+                *value = self.step(*step, operand, *value, row, bytes(vector * LANES), lanes);
+            }
+        }
+        vectors
+    }
+
+    /// What is stored of the elements of a window.
+    fn pool(&mut self, window: &[Value]) -> Value {
+        let Some(pool) = self.tile.pool() else { return window[0] };
+        match pool.kind {
+            PoolKind::Max => window[1..]
+                .iter()
+                .fold(window[0], |best, &value| self.emit.largest(Width::Vector, best, value)),
+            PoolKind::Mean => {
+                // From zero, so that a negative zero becomes a positive one.
+                let zero = self.emit.float(Width::Vector, 0.0);
+                let sum = window.iter().fold(zero, |sum, &value| self.emit.builder.ins().fadd(sum, value));
+                let count = self.emit.float(Width::Vector, window.len() as f32);
+                self.emit.builder.ins().fdiv(sum, count)
             }
         }
     }
@@ -308,6 +336,7 @@ impl TileEmitter<'_, '_, '_> {
             (TileStep::Relu, _) => return self.emit.unary(Width::Vector, UnaryKind::Relu, value),
             (TileStep::Sigmoid, _) => return self.emit.unary(Width::Vector, UnaryKind::Sigmoid, value),
             (TileStep::Tanh, _) => return self.emit.unary(Width::Vector, UnaryKind::Tanh, value),
+            (TileStep::Pool(_), _) => return value,
             (TileStep::AddPerRow, Some(operand)) => {
                 let number = self.emit.load(F32, operand, bytes(row));
                 self.emit.splat(F32X4, number)

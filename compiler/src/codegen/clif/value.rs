@@ -143,6 +143,12 @@ impl Emit<'_, '_> {
         self.builder.ins().bor(larger, unordered)
     }
 
+    /// The larger of two, the first of equals; where one is not a number, that one, the second of two.
+    pub(super) fn largest(&mut self, width: Width, best: Value, value: Value) -> Value {
+        let beats = self.beats(value, best);
+        self.select(width, beats, value, best)
+    }
+
     /// `pointer + offset` bytes, as a pointer and the part that fits an instruction.
     fn displace(&mut self, pointer: Value, offset: i64) -> (Value, i32) {
         match i32::try_from(offset) {

@@ -54,6 +54,19 @@ fn relu(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     emitter.binary(Binary::Maximum, x, zero, x);
 }
 
+/// `to ←` the larger of two numbers, the first of equals; where one is not a number, that one, the second of two. `to` may
+/// be the first, and `temporary` is overwritten at 256 bits.
+pub(super) fn largest(emitter: &mut Emitter, to: Vector, [best, value]: [Vector; 2], temporary: Vector) {
+    let mask = match emitter.width {
+        Width::Bits256 => temporary.0,
+        Width::Bits512 => MASK,
+    };
+    // The instruction gives the second of two where one is not a number.
+    emitter.binary(Binary::Maximum, to, value, best);
+    emitter.compare(Comparison::Unordered, mask, value, value);
+    emitter.choose(to, mask, value, to);
+}
+
 /// `to ← to·x + c` for each of the coefficients, the highest power's first.
 fn horner(emitter: &mut Emitter, to: Vector, x: Vector, coefficients: &[f32]) {
     for &coefficient in coefficients {

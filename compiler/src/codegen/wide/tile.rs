@@ -8,7 +8,7 @@ use iced_x86::Register;
 
 use super::emit::{Binary, Emitter, Fused, Lanes, Memory, Vector, Width};
 use super::math;
-use crate::kernel::{Form, Reduction, Start, Tile, TileStep};
+use crate::kernel::{Form, Pool, PoolKind, Reduction, Start, Tile, TileStep};
 use crate::ops::elementwise::UnaryKind;
 
 /// Multiply-adds written out in one turn of the innermost loop.
@@ -91,7 +91,9 @@ fn activation(step: &TileStep) -> Option<UnaryKind> {
         TileStep::Relu => Some(UnaryKind::Relu),
         TileStep::Sigmoid => Some(UnaryKind::Sigmoid),
         TileStep::Tanh => Some(UnaryKind::Tanh),
-        TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement { .. } => None,
+        TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement { .. } | TileStep::Pool(_) => {
+            None
+        }
     }
 }
 
@@ -448,15 +450,48 @@ impl TileEmitter<'_> {
                 }
             }
         }
-        for row in 0..self.tile.rows {
+        if let Some(pool) = self.tile.pool() {
+            self.pool(pool, temporaries[0]);
+        }
+        for row in 0..self.tile.stored_rows() {
+            let first = self.tile.rows_of(row)[0];
             for vector in 0..self.registers.vectors {
-                let (value, lanes) = (self.result(row, vector), self.columns_of(vector));
+                let (value, lanes) = (self.result(first, vector), self.columns_of(vector));
                 let to = Memory::at(OUTPUT, self.element(row, self.tile.output_row, vector));
                 if self.tile.start == Start::Stored {
                     self.emit.load(temporaries[0], to, lanes);
                     self.emit.binary(Binary::Add, value, temporaries[0], value);
                 }
                 self.emit.store(value, to, lanes);
+            }
+        }
+    }
+
+    /// Pools the rows of each window into the first of them.
+    fn pool(&mut self, pool: Pool, temporary: Vector) {
+        for stored in 0..self.tile.stored_rows() {
+            let rows = self.tile.rows_of(stored);
+            for vector in 0..self.registers.vectors {
+                let sum = self.result(rows[0], vector);
+                match pool.kind {
+                    PoolKind::Max => {
+                        for &row in &rows[1..] {
+                            let value = self.result(row, vector);
+                            math::largest(&mut self.emit, sum, [sum, value], temporary);
+                        }
+                    }
+                    PoolKind::Mean => {
+                        // From zero, so that a negative zero becomes a positive one.
+                        self.emit.zero(temporary);
+                        self.emit.binary(Binary::Add, sum, temporary, sum);
+                        for &row in &rows[1..] {
+                            let value = self.result(row, vector);
+                            self.emit.binary(Binary::Add, sum, sum, value);
+                        }
+                        let count = self.emit.number(rows.len() as f32);
+                        self.emit.binary(Binary::Divide, sum, sum, count);
+                    }
+                }
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Kernels that are broken in one place each, and the sentence that says so.
 
 use super::*;
-use crate::kernel::{Address, BufferId, ExprId, MapBuilder, Reduction, Start, Tile, TileStep};
+use crate::kernel::{
+    Address, BufferId, ExprId, MapBuilder, Pool, PoolKind, Reduction, Start, Tile, TileStep,
+};
 use crate::ops::Cost;
 
 const FIRST: Var = Var(0);
@@ -150,6 +152,30 @@ fn tiles_are_complete() {
     refused(&call(&|call| call.counts.push(Extent::Fixed(1))), "a tile call with the wrong number of counts");
     refused(&call(&|call| call.operands.clear()), "a tile call with the wrong number of operands");
     refused(&call(&|call| call.tile.epilogue.clear()), "a tile call with the wrong number of operands");
+    let pools = |rows: usize, height: usize, width: usize| {
+        move |call: &mut TileCall| {
+            call.tile.rows = rows;
+            call.tile.epilogue.push(TileStep::Pool(Pool { kind: PoolKind::Max, height, width }));
+        }
+    };
+    let whole_windows = "a tile that does not end with whole windows";
+    accepted(&call(&pools(8, 2, 2)));
+    refused(&call(&pools(6, 2, 2)), whole_windows);
+    refused(&call(&pools(8, 0, 2)), whole_windows);
+    refused(
+        &call(&|call| {
+            pools(8, 2, 2)(call);
+            call.tile.epilogue.push(TileStep::Relu);
+        }),
+        whole_windows,
+    );
+    refused(
+        &call(&|call| {
+            pools(8, 2, 2)(call);
+            call.tile.start = Start::Stored;
+        }),
+        whole_windows,
+    );
     refused(&call(&|call| call.tile.right_column = 8), "columns that are not contiguous");
     refused(&call(&|call| call.tile.form = Form::Dot), "a dot product that is not contiguous");
     refused(&call(&|call| call.operands[0] = place().plus(FIRST, 1)), "i0 is used where it is not bound");

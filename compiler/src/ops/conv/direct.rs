@@ -6,9 +6,10 @@ use super::correlation::Packed;
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{
-    Address, Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
+    Address, Affine, Extent, Form, Pool, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
 };
 use crate::ops::bordered::{Axis, Bordered, Source};
+use crate::ops::pool::absorbed::Absorbed;
 use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Vectors, View};
 
 /// Where results go: the one at row `r` and column `c` of item `n` is at `address + item·n + row·r + pixel·c`.
@@ -21,6 +22,7 @@ pub(super) struct Target {
 }
 
 /// A correlation and where its operands are.
+#[derive(Clone)]
 pub(super) struct Direct<'a> {
     pub(super) axes: [Axis; 2],
     pub(super) groups: usize,
@@ -32,14 +34,16 @@ pub(super) struct Direct<'a> {
     pub(super) epilogue: &'a [EpilogueStep],
     /// Operands of the epilogue: one number per channel, or laid out like the results.
     pub(super) operands: Vec<View>,
+    /// What is done to the results before they are stored: `y` is then where what is pooled goes.
+    pub(super) pool: Option<Pool>,
 }
 
 /// How the results are divided: pixels and channels of a tile, and units of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tiling {
-    /// Rows of results in a unit.
+    /// Rows that are stored in a unit.
     pub(super) rows: usize,
-    /// Pixels of a tile: part of a row, or whole rows.
+    /// Pixels of a tile: part of a row, whole rows, or windows side by side that are pooled.
     pub(super) pixels: usize,
     /// Channels of a tile.
     pub(super) channels: usize,
@@ -50,29 +54,60 @@ pub(super) struct Tiling {
 }
 
 impl Direct<'_> {
+    /// Pools the results before they are stored.
+    pub(super) fn pool_into(&mut self, pooling: Absorbed) {
+        let Absorbed { pool, y, .. } = pooling;
+        self.pool = Some(pool);
+        let [_, across] = self.stored();
+        self.y = Target { row: across * y.pixel, pixel: y.pixel, item: y.item, address: y.address };
+    }
+
+    /// Bytes of the results of an item.
+    pub(super) fn bytes(&self) -> usize {
+        4 * self.axes[0].outputs * self.axes[1].outputs * self.outputs * self.groups
+    }
+
+    /// Results along each axis of which one is stored.
+    pub(super) fn window(&self) -> [usize; 2] {
+        self.pool.map_or([1, 1], |pool| [pool.height, pool.width])
+    }
+
+    /// Rows and columns that are stored. What is left of the results where windows do not come out even is not computed.
+    fn stored(&self) -> [usize; 2] {
+        let window = self.window();
+        [0, 1].map(|axis| self.axes[axis].outputs / window[axis])
+    }
+
     /// Chooses the tiling by a small model of cost: multiply-adds and loads of the tiles, and bytes of weights and input.
-    pub(super) fn tiling(&self, vectors: Vectors, threads: usize) -> Tiling {
+    /// There is none where no tile holds a window that is pooled, or has what is added to its results in even rows.
+    pub(super) fn tiling(&self, vectors: Vectors, threads: usize) -> Option<Tiling> {
+        if self.pool.is_some() && self.epilogue.contains(&EpilogueStep::Add) {
+            return None;
+        }
         let [rows, columns] = self.axes;
+        let ([height, width], [stored_rows, stored_columns]) = (self.window(), self.stored());
+        let window = height * width;
         let costs = vectors.costs;
         let depth = rows.taps * columns.taps * self.inputs;
         let weights = 4 * depth * self.outputs * self.groups;
         let row_bytes = 4 * columns.reach(columns.outputs) * self.inputs * self.groups;
         let mut best: Option<Tiling> = None;
         let mut candidates: Vec<usize> =
-            (1..=rows.outputs).map(|blocks| rows.outputs.div_ceil(blocks)).collect();
+            (1..=stored_rows).map(|blocks| stored_rows.div_ceil(blocks)).collect();
         candidates.dedup();
         for block_rows in candidates {
-            if block_rows > 1 && rows.reach(block_rows) * row_bytes > costs.panel_bytes() {
+            let panel = rows.reach(block_rows * height) * row_bytes;
+            if block_rows > 1 && panel > costs.panel_bytes() {
                 continue;
             }
-            let row_blocks = rows.outputs.div_ceil(block_rows);
-            for block in Block::all(vectors) {
+            let row_blocks = stored_rows.div_ceil(block_rows);
+            for block in Block::all(vectors).filter(|block| block.rows >= window) {
                 let pixels = self.pixels_of(block.rows, block_rows);
                 let channel_blocks = Cover::exact(self.outputs, block.columns);
                 // Tiles lie within rows, or take whole rows.
-                let width = columns.outputs;
+                let line = stored_columns * window;
                 let (repeats, along) =
-                    if pixels > width { (1, block_rows * width) } else { (block_rows, width) };
+                    if pixels > line { (1, block_rows * line) } else { (block_rows, line) };
                 let pixel_cover = Cover::exact(along, pixels);
                 let steps = Block::time_of_all(vectors, &pixel_cover, &channel_blocks);
                 let time = self.groups * repeats * steps * depth;
@@ -82,7 +117,6 @@ impl Direct<'_> {
                     }
                     let parts = if split_channels { channel_blocks.blocks() } else { 1 };
                     let units = row_blocks * parts;
-                    let panel = rows.reach(block_rows) * row_bytes;
                     // The weights of a block of channels are read for every tile of pixels: they had better stay near.
                     let block_weights = 4 * depth * block.columns.min(self.outputs);
                     let weight_time = if costs.are_far(block_weights + panel) {
@@ -108,13 +142,16 @@ impl Direct<'_> {
                 }
             }
         }
-        let fallback =
-            Tiling { rows: 1, pixels: 1, channels: vectors.lanes, split_channels: false, time: usize::MAX };
-        best.unwrap_or(fallback)
+        best
     }
 
     /// Pixels of a tile of at most so many rows of registers: an even part of a row, or whole rows.
     fn pixels_of(&self, registers: usize, block_rows: usize) -> usize {
+        if let Some(Pool { height, width, .. }) = self.pool {
+            let [_, across] = self.stored();
+            let windows = registers / (height * width);
+            return across.div_ceil(across.div_ceil(windows)) * height * width;
+        }
         let width = self.axes[1].outputs;
         let is_even = self.y.row == width * self.y.pixel;
         if registers >= 2 * width && is_even {
@@ -127,8 +164,9 @@ impl Direct<'_> {
     /// What was chosen, in words.
     pub(super) fn note(&self, tiling: Tiling) -> String {
         let split = if tiling.split_channels { ", channels apart" } else { "" };
+        let pooled = if self.pool.is_some() { ", pooled" } else { "" };
         format!(
-            "direct: tiles of {} pixels by {} channels, {} rows at a time{split}",
+            "direct: tiles of {} pixels by {} channels, {} rows at a time{split}{pooled}",
             tiling.pixels, tiling.channels, tiling.rows
         )
     }
@@ -142,12 +180,14 @@ impl Direct<'_> {
         tiling: Tiling,
     ) {
         let (n, row_block, channel_block) = (draft.var(), draft.var(), draft.var());
-        let row_cover = Cover::exact(self.axes[0].outputs, tiling.rows);
+        let [height, _] = self.window();
+        let row_cover = Cover::exact(self.stored()[0], tiling.rows);
         let channel_cover = Cover::exact(self.outputs, tiling.channels);
         let bordered = Bordered { axes: self.axes, x: self.x.clone(), border: 0.0 };
-        let panel = bordered.scratch(lowering, &mut draft, tiling.rows);
+        let panel = bordered.scratch(lowering, &mut draft, tiling.rows * height);
         let body = row_cover.branch(row_block, |first, rows| {
-            let (mut stmts, source) = bordered.rows(&mut draft, n, (first, rows), panel.clone());
+            let met = Affine::default().plus_scaled(first, height);
+            let (mut stmts, source) = bordered.rows(&mut draft, n, (&met, rows * height), panel.clone());
             let tiles = |draft: &mut KernelDraft, channel: &Affine, width: usize| {
                 self.tiles(draft, n, (first, rows), (channel, width), &source, weights, tiling)
             };
@@ -183,19 +223,20 @@ impl Direct<'_> {
         weights: &Packed,
         tiling: Tiling,
     ) -> Vec<Stmt> {
-        let columns = self.axes[1].outputs;
+        let [_, columns] = self.stored();
+        let window: usize = self.window().into_iter().product();
         let group = draft.var();
         let (row_var, column_var) = (draft.var(), draft.var());
         let tile = |row: &Affine, column: &Affine, pixels: usize| {
             self.tile(n, group, (first, row, column), pixels, (channel, width), source, weights)
         };
-        let stmts = if tiling.pixels > columns {
+        let stmts = if tiling.pixels > columns * window {
             let whole = Cover::exact(rows, tiling.pixels / columns);
             whole.sequence(row_var, |row, count| vec![tile(row, &Affine::default(), count * columns)])
         } else {
-            let cover = Cover::exact(columns, tiling.pixels);
+            let cover = Cover::exact(columns, tiling.pixels / window);
             let row = Affine::from(row_var);
-            let body = cover.sequence(column_var, |column, pixels| vec![tile(&row, column, pixels)]);
+            let body = cover.sequence(column_var, |column, count| vec![tile(&row, column, count * window)]);
             vec![Stmt::repeat(row_var, Extent::Fixed(rows), body)]
         };
         vec![Stmt::repeat(group, Extent::Fixed(self.groups), stmts)]
@@ -213,12 +254,13 @@ impl Direct<'_> {
         weights: &Packed,
     ) -> Stmt {
         let [rows, columns] = self.axes;
+        let [height, width_of_window] = self.window();
         let left = source
             .address
             .clone()
             .plus(group, self.inputs * source.channel)
-            .at(row, rows.step * source.row)
-            .at(column, columns.step * source.pixel);
+            .at(row, height * rows.step * source.row)
+            .at(column, width_of_window * columns.step * source.pixel);
         let right = Address::start(weights.buffer).plus(group, weights.group).at(channel, weights.depth);
         let channel = channel.clone().plus(group, self.outputs);
         let result_row = row.clone().plus_scaled(first, 1);
@@ -247,6 +289,7 @@ impl Direct<'_> {
                 EpilogueStep::Sigmoid => TileStep::Sigmoid,
                 EpilogueStep::Tanh => TileStep::Tanh,
             })
+            .chain(self.pool.map(TileStep::Pool))
             .collect();
         Stmt::Tile(Box::new(TileCall {
             tile: Tile {
@@ -254,7 +297,7 @@ impl Direct<'_> {
                 columns: width,
                 form: Form::Broadcast,
                 left_rows: Rows {
-                    run: columns.outputs,
+                    run: if self.pool.is_some() { pixels / height } else { columns.outputs },
                     near: columns.step * source.pixel,
                     far: rows.step * source.row,
                 }

@@ -6,6 +6,7 @@ use super::{Conv, ConvGradInput, ConvGradWeight, depthwise, im2col, planes, weig
 use crate::graph::Node;
 use crate::kernel::{Extent, Split, Stmt};
 use crate::ops::bordered::forward_axes;
+use crate::ops::pool::absorbed::{self, Absorbed};
 use crate::plan::{Convolution, Layout, Lower, Lowering, View, WINOGRAD_RESULTS, fill};
 
 impl Lower for Conv {
@@ -36,7 +37,9 @@ impl Lower for Conv {
             y: Target { row: axes[1].outputs * y.pixel, pixel: y.pixel, item: y.item, address: y.address },
             epilogue: &self.epilogue,
             operands,
+            pool: None,
         };
+        let pooling = absorbed::of(lowering, node.results[0]);
         let taps = axes.map(|axis| (0, axis.taps, 1));
         let elements = self.window.elements();
         let packing = Packing {
@@ -53,7 +56,7 @@ impl Lower for Conv {
             row: axes[1].taps,
             layout,
         };
-        convolve(&direct, lowering, node, &packing);
+        convolve(direct, lowering, node, &packing, pooling);
     }
 }
 
@@ -97,15 +100,21 @@ impl Lower for ConvGradInput {
     }
 }
 
-/// Convolves by the algorithm that the options ask for, or that takes the least time.
-fn convolve(direct: &Direct<'_>, lowering: &mut Lowering<'_>, node: &Node, packing: &Packing<'_>) {
+/// Convolves by the algorithm that the options ask for, or that takes the least time, and pools where that algorithm can.
+fn convolve(
+    mut direct: Direct<'_>,
+    lowering: &mut Lowering<'_>,
+    node: &Node,
+    packing: &Packing<'_>,
+    pooling: Option<Absorbed>,
+) {
     if direct.is_depthwise() {
         let weights = packing.by_tap(lowering, node);
         let draft = lowering.draft(node, "depthwise: vectors along the channels");
         return direct.depthwise(lowering, draft, weights);
     }
     let (vectors, options) = (lowering.vectors, lowering.options);
-    let tiling = direct.tiling(vectors, options.threads);
+    let mut tiling = direct.tiling(vectors, options.threads).expect("a tile of one pixel fits");
     let winograds = WINOGRAD_RESULTS.map(|results| direct.winograd(vectors, options.threads, results));
     let times = winograds.map(|winograd| winograd.map(|winograd| winograd.time));
     let taken = lowering.choose(node, packing.weight, tiling.time, times);
@@ -113,19 +122,40 @@ fn convolve(direct: &Direct<'_>, lowering: &mut Lowering<'_>, node: &Node, packi
     match taken.map(|taken| winograds[taken]) {
         Some(Ok(winograd)) => {
             let transformed = winograd.weights(lowering, node, packing);
+            let pooling = pooling.filter(|pooling| winograd.holds_windows(pooling.pool));
             let note = format!(
-                "{}; about {:.0} µs an item, direct {:.0}",
+                "{}{}; about {:.0} µs an item, direct {:.0}",
                 winograd.note(),
+                if pooling.is_some() { ", pooled" } else { "" },
                 microseconds(winograd.time),
                 microseconds(tiling.time)
             );
-            let draft = lowering.draft(node, note);
-            winograd.lower(direct, lowering, draft, &transformed);
+            let mut draft = lowering.draft(node, note);
+            if let Some(pooling) = pooling {
+                lowering.absorb(pooling.node, &mut draft);
+                direct.pool_into(pooling);
+            }
+            winograd.lower(&direct, lowering, draft, &transformed);
         }
         _ => {
+            let mut absorbed = None;
+            if let Some(pooling) = pooling {
+                let stored = direct.bytes();
+                let (node, plain) = (pooling.node, direct.clone());
+                direct.pool_into(pooling);
+                // Without it, results are written and read once more.
+                let apart = tiling.time + options.costs.far(2 * stored) / options.threads;
+                match direct.tiling(vectors, options.threads).filter(|pooled| pooled.time <= apart) {
+                    Some(pooled) => (tiling, absorbed) = (pooled, Some(node)),
+                    None => direct = plain,
+                }
+            }
             let packed = packing.lower(lowering, node, tiling.channels);
             let note = format!("{}; about {:.0} µs an item", direct.note(tiling), microseconds(tiling.time));
-            let draft = lowering.draft(node, note);
+            let mut draft = lowering.draft(node, note);
+            if let Some(pool) = absorbed {
+                lowering.absorb(pool, &mut draft);
+            }
             direct.lower(lowering, draft, &packed, tiling);
         }
     }
@@ -152,6 +182,7 @@ impl ConvGradInput {
             y: to,
             epilogue: &[],
             operands: Vec::new(),
+            pool: None,
         };
         let elements = self.window.elements();
         let packing = Packing {
@@ -168,7 +199,7 @@ impl ConvGradInput {
             row: self.window.kernel_size[self.window.axes() - 1],
             layout: Layout::ChannelsLast,
         };
-        convolve(&direct, lowering, node, &packing);
+        convolve(direct, lowering, node, &packing, None);
     }
 }
 

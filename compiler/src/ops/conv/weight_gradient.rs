@@ -16,8 +16,6 @@ use crate::plan::{
 
 /// Pixels that are met at a time: their gradients, and their inputs, for one tile each, stay in a first-level cache.
 const CHUNK_PIXELS: usize = 144;
-/// Units of work for each thread, so that shares come out even.
-const UNITS_PER_THREAD: usize = 4;
 
 /// What is the same for all tiles.
 struct Products {
@@ -106,11 +104,27 @@ impl Products {
         Cover::exact(rows.outputs, rows.outputs.div_ceil(rows.outputs.div_ceil(fitting)))
     }
 
-    /// How often the rows of the window and the blocks of inputs are divided among units, so that there are enough.
-    fn parts(&self, threads: usize, units: usize, blocks: usize) -> (usize, usize) {
-        let wanted = if threads == 1 { 1 } else { UNITS_PER_THREAD * threads };
-        let tap_parts = if units >= wanted { 1 } else { self.axes[0].taps };
-        (tap_parts, blocks.min(wanted.div_ceil(units * tap_parts)))
+    /// How often the rows of the window and the blocks of inputs are divided among units of work, of which there are
+    /// `units` otherwise: as takes the least time on all threads. Units of one block of outputs each gather its gradient,
+    /// which comes from far away; `tile` is the time of a tile and a pixel, of which each row of the window and block of
+    /// inputs has `tiles`.
+    fn parts(
+        &self,
+        vectors: Vectors,
+        threads: usize,
+        (units, blocks): (usize, usize),
+        (width, tiles, tile): (usize, usize, usize),
+    ) -> (usize, usize) {
+        let tap_rows = self.axes[0].taps;
+        let time = |&(tap_parts, input_parts): &(usize, usize)| {
+            let own_blocks = blocks.div_ceil(input_parts);
+            let units = units * tap_parts * blocks.div_ceil(own_blocks);
+            let unit = tap_rows / tap_parts * own_blocks * tiles * tile + vectors.costs.far(4 * width);
+            units.div_ceil(threads) * unit
+        };
+        let ways = [1, tap_rows].into_iter().flat_map(|taps| (1..=blocks).map(move |inputs| (taps, inputs)));
+        // Of equals the first: undivided.
+        ways.min_by_key(time).unwrap_or((1, 1))
     }
 
     /// The gradient of a block of outputs on some rows, side by side: copied so, since pixels far apart compete for the
@@ -137,7 +151,14 @@ impl Products {
         let column_cover = Cover::exact(self.outputs, block.columns.min(self.outputs));
         let chunks = self.chunk();
         let units = groups * column_cover.blocks();
-        let (tap_parts, input_parts) = self.parts(lowering.options.threads, units, inputs.blocks());
+        let vectors = lowering.vectors;
+        let tile = Block::time(vectors, inputs.size, column_cover.size.div_ceil(vectors.lanes));
+        let (tap_parts, input_parts) = self.parts(
+            vectors,
+            lowering.options.threads,
+            (units, inputs.blocks()),
+            (column_cover.size, columns.taps, tile),
+        );
         let parts = Cover::exact(self.inputs, inputs.blocks().div_ceil(input_parts) * inputs.size);
         let mut draft = lowering.draft(
             node,
@@ -231,7 +252,10 @@ impl Products {
         let column_cover = Cover::exact(self.outputs, block.columns.min(self.outputs));
         let chunks = self.chunk();
         let units = groups * column_cover.blocks();
-        let (tap_parts, input_parts) = self.parts(lowering.options.threads, units, self.inputs);
+        let vectors = lowering.vectors;
+        let tile = Block::time(vectors, columns.taps, column_cover.size.div_ceil(vectors.lanes));
+        let (tap_parts, input_parts) =
+            self.parts(vectors, lowering.options.threads, (units, self.inputs), (column_cover.size, 1, tile));
         // Blocks of the window's rows are units of their own, or all in one.
         let (unit_taps, unit_inputs) =
             (if tap_parts > 1 { tap_rows.blocks() } else { 1 }, self.inputs.div_ceil(input_parts));

@@ -7,10 +7,11 @@ use super::transform::Filtering;
 use super::{EpilogueStep, correlation::Packing};
 use crate::graph::Node;
 use crate::kernel::{
-    Address, Affine, BufferId, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile, TileCall,
-    Var,
+    Address, Affine, BufferId, Extent, Form, MapBuilder, Pool, Reduction, Rows, Split, Start, Stmt, Tile,
+    TileCall, Var,
 };
 use crate::ops::bordered::{Axis, Bordered};
+use crate::ops::pool::absorbed::pooled;
 use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, Vectors, Verdict};
 
 /// Tiles that are multiplied at a time, at least: as many as make loading the weights worth while.
@@ -77,13 +78,14 @@ impl Direct<'_> {
         let filtering = Filtering { results, taps: self.axes[0].taps };
         let [down, across] = self.tile_counts(filtering);
         let few = down.div_ceil(down.div_ceil(TILES.div_ceil(across).min(down)));
-        let block = Block::choose(vectors, few * across, self.outputs);
-        let blocks = self.outputs.div_ceil(block.columns);
         let mut ways: Vec<Winograd> = Vec::new();
         for tile_rows in [few, down] {
-            for unit_blocks in [blocks, blocks.div_ceil(threads), 1] {
+            let even = Block::choose(vectors, tile_rows * across, self.outputs.div_ceil(threads));
+            let block = Block::choose(vectors, tile_rows * across, self.outputs);
+            // All channels together, a share for each thread, and every block by itself.
+            for (block, parts) in [(block, 1), (even, threads), (block, threads), (block, usize::MAX)] {
                 for order in [Order::Blocks, Order::Products] {
-                    ways.push(self.divided(filtering, tile_rows, unit_blocks, order, vectors, threads));
+                    ways.push(self.divided(filtering, tile_rows, (block, parts), order, vectors, threads));
                 }
             }
         }
@@ -95,7 +97,7 @@ impl Direct<'_> {
         &self,
         filtering: Filtering,
         tile_rows: usize,
-        unit_blocks: usize,
+        (block, parts): (Block, usize),
         order: Order,
         vectors: Vectors,
         threads: usize,
@@ -106,34 +108,38 @@ impl Direct<'_> {
         let products = filtering.products() * filtering.products();
         let groups = down.div_ceil(tile_rows);
         let tiles = tile_rows * across;
-        let block = Block::choose(vectors, tiles, self.outputs);
         let block = Block { rows: block.rows.min(tiles), columns: block.columns.min(self.outputs) };
-        let parts = self.outputs.div_ceil(block.columns).div_ceil(unit_blocks);
+        let blocks = self.outputs.div_ceil(block.columns);
+        let unit_blocks = blocks.div_ceil(parts);
+        let parts = blocks.div_ceil(unit_blocks);
+        let channels = (unit_blocks * block.columns).min(self.outputs);
         let in_vectors = |channels: usize| channels.div_ceil(vectors.lanes);
         let multiply = products
             * self.inputs
             * Block::time_of_all(
                 vectors,
                 &Cover::exact(tiles, tiles.div_ceil(tiles.div_ceil(block.rows))),
-                &Cover::exact(self.outputs, block.columns),
+                &Cover::exact(channels, block.columns),
             );
         // Bytes from behind the second-level cache.
         let far = |bytes: usize| if costs.are_far(bytes) { bytes } else { 0 };
-        let channels = (unit_blocks * block.columns).min(self.outputs);
-        let weights = far(4 * products * self.inputs * self.outputs) / parts;
+        let weights = if costs.are_far(4 * products * self.inputs * self.outputs) {
+            4 * products * self.inputs * channels
+        } else {
+            0
+        };
         let transformed = far(4 * products * tiles * self.inputs);
-        let blocks = unit_blocks.min(self.outputs.div_ceil(block.columns));
         let kept = match order {
             Order::Blocks => 0,
             Order::Products => far(4 * products * tiles * channels),
         };
         let read = match order {
-            Order::Blocks => transformed * blocks,
+            Order::Blocks => transformed * unit_blocks,
             Order::Products => transformed,
         };
         let inputs = transform * products * tiles * in_vectors(self.inputs) + costs.far(transformed);
-        let outputs = transform * products * tiles * in_vectors(self.outputs) / parts + costs.far(kept);
-        let unit = inputs + (multiply / parts).max(costs.far(weights + read + kept)) + outputs;
+        let outputs = transform * products * tiles * in_vectors(channels) + costs.far(kept);
+        let unit = inputs + multiply.max(costs.far(weights + read + kept)) + outputs;
         let time = (groups * parts).div_ceil(threads) * unit;
         Winograd { filtering, tile_rows, block, unit_blocks, order, time }
     }
@@ -155,6 +161,12 @@ impl Winograd {
 
     fn products(&self) -> usize {
         self.filtering.products() * self.filtering.products()
+    }
+
+    /// Whether windows that are pooled each lie within a tile.
+    pub(super) fn holds_windows(&self, pool: Pool) -> bool {
+        let results = self.filtering.results;
+        results.is_multiple_of(pool.height) && results.is_multiple_of(pool.width)
     }
 
     /// Distances in the transformed weights between output channels (of whole blocks) and between products.
@@ -378,7 +390,13 @@ impl Winograd {
         let [rows, columns] = direct.axes;
         let [down, across] = direct.tile_counts(self.filtering);
         let (row, column) = (draft.var(), draft.var());
+        let [window_height, window_width] = direct.window();
+        // The results of a tile of which `height` rows and `wide` columns exist; what is left of windows is not stored.
         let tile = |height: usize, wide: usize| {
+            let (height, wide) = (height / window_height, wide / window_width);
+            if height * wide == 0 {
+                return Vec::new();
+            }
             let mut map = MapBuilder::new(Extent::Fixed(width));
             let from = own.sums.clone().plus(row, across * width).plus(column, width);
             let elements: Vec<_> = (0..self.products())
@@ -386,17 +404,18 @@ impl Winograd {
                 .collect();
             let results = self.filtering.outputs(&mut map, &elements);
             let tile_row = Affine::from(row).plus_scaled(first, 1);
-            let place = |at: Address, row_stride: usize, pixel: usize, index: usize| {
-                at.at(&tile_row, m * row_stride)
-                    .plus(column, m * pixel)
-                    .at(channel, 1)
-                    .offset(index / m * row_stride + index % m * pixel)
-            };
-            let Target { address, item, row, pixel } = &direct.y;
+            // The place of row `r` and column `c` of the tile in a value of so many rows and columns for each tile.
+            let place =
+                |at: Address, [rows, columns]: [usize; 2], row: usize, pixel: usize, r: usize, c: usize| {
+                    at.at(&tile_row, rows * row)
+                        .plus(column, columns * pixel)
+                        .at(channel, 1)
+                        .offset(r * row + c * pixel)
+                };
             // A bias is loaded once for all results.
             let mut biases = vec![None; direct.operands.len()];
-            for index in (0..m * m).filter(|index| index / m < height && index % m < wide) {
-                let mut value = results[index];
+            let mut finished = |map: &mut MapBuilder, r: usize, c: usize| {
+                let mut value = results[r * m + c];
                 let mut taken = direct.operands.iter().zip(&mut biases);
                 for step in direct.epilogue {
                     value = match (step, step.unary()) {
@@ -405,32 +424,42 @@ impl Winograd {
                             Some((view, bias)) => {
                                 let load =
                                     |map: &mut MapBuilder| map.load(view.address.clone().at(channel, 1), 1);
-                                let bias = *bias.get_or_insert_with(|| load(&mut map));
+                                let bias = *bias.get_or_insert_with(|| load(map));
                                 map.add(value, bias)
                             }
                             None => value,
                         },
                         _ => match taken.next() {
                             Some((view, _)) => {
-                                let at =
-                                    place(view.of_item(n), columns.outputs * view.pixel, view.pixel, index);
-                                let other = map.load(at, 1);
+                                let stride = columns.outputs * view.pixel;
+                                let other =
+                                    map.load(place(view.of_item(n), [m, m], stride, view.pixel, r, c), 1);
                                 map.add(value, other)
                             }
                             None => value,
                         },
                     };
                 }
-                map.store(place(address.clone().plus(n, *item), *row, *pixel, index), 1, value);
+                value
+            };
+            let Target { address, item, row, pixel } = &direct.y;
+            let stored = [m / window_height, m / window_width];
+            for (r, c) in (0..height).flat_map(|r| (0..wide).map(move |c| (r, c))) {
+                let window: Vec<_> = (0..window_height * window_width)
+                    .map(|at| (r * window_height + at / window_width, c * window_width + at % window_width))
+                    .map(|(r, c)| finished(&mut map, r, c))
+                    .collect();
+                let value = direct.pool.map_or(window[0], |pool| pooled(&mut map, pool.kind, &window));
+                map.store(place(address.clone().plus(n, *item), stored, *row, *pixel, r, c), 1, value);
             }
-            map.finish()
+            vec![map.finish()]
         };
         let last = |axis: Axis, tiles: usize| axis.outputs - m * (tiles - 1);
         let (last_row, last_column) = (last(rows, down), last(columns, across));
         // The last tiles may have fewer results.
         let along = |height: usize| {
             if last_column == m {
-                return vec![Stmt::repeat(column, Extent::Fixed(across), vec![tile(height, m)])];
+                return vec![Stmt::repeat(column, Extent::Fixed(across), tile(height, m))];
             }
             vec![Stmt::repeat(
                 column,
@@ -438,8 +467,8 @@ impl Winograd {
                 vec![Stmt::Branch {
                     value: column.into(),
                     bound: across as i64 - 1,
-                    below: vec![tile(height, m)],
-                    rest: vec![tile(height, last_column)],
+                    below: tile(height, m),
+                    rest: tile(height, last_column),
                 }],
             )]
         };

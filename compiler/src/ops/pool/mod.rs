@@ -1,5 +1,7 @@
 //! Max and average pooling over any number of spatial axes, and their gradients.
 
+#[cfg(feature = "codegen")]
+pub(crate) mod absorbed;
 mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;

@@ -197,6 +197,15 @@ impl<'w, 's> Body<'w, 's> {
             }
             Node::Unary(kind, x) => self.unary(node, kind, x, position)?,
             Node::Binary(op, a, b) => self.binary(node, (op, a, b), position)?,
+            Node::Largest(a, b) => {
+                let (a, b) = (self.vector(a)?, self.vector(b)?);
+                let to = Vector(self.registers.take(self.emitter, node)?);
+                let temporary = match self.emitter.width {
+                    Width::Bits256 => self.registers.temporary(self.emitter)?,
+                    Width::Bits512 => to,
+                };
+                math::largest(self.emitter, to, [a, b], temporary);
+            }
             Node::Less(a, b) => {
                 let (a, b) = (self.vector(a)?, self.source(b)?);
                 let to = self.result(node, position)?;
@@ -477,14 +486,7 @@ pub(super) fn combine(
     match reducer {
         Reducer::Sum(_) => emitter.binary(Binary::Add, best, best, value),
         Reducer::Max(_) | Reducer::MaxWithPlace(_) => {
-            // The instruction gives the second of two where one is not a number.
-            let mask = match emitter.width {
-                Width::Bits256 => temporary.0,
-                Width::Bits512 => math::MASK,
-            };
-            emitter.binary(Binary::Maximum, best, value, best);
-            emitter.compare(Comparison::Unordered, mask, value, value);
-            emitter.choose(best, mask, value, best);
+            math::largest(emitter, best, [best, value], temporary);
         }
     }
 }

@@ -100,6 +100,7 @@ pub(super) enum Node {
     Place(usize),
     Unary(UnaryKind, usize),
     Binary(Binary, usize, usize),
+    Largest(usize, usize),
     Less(usize, usize),
     SameInteger(usize, usize),
     BelowUnsigned(usize, usize),
@@ -121,6 +122,7 @@ impl Node {
             | Node::Place(_) => Vec::new(),
             Node::Unary(_, x) | Node::RotateLeft(x, _) => vec![x],
             Node::Binary(_, a, b)
+            | Node::Largest(a, b)
             | Node::Less(a, b)
             | Node::SameInteger(a, b)
             | Node::BelowUnsigned(a, b) => vec![a, b],
@@ -292,6 +294,7 @@ fn node(expr: &Expr, table: &mut Table) -> Node {
         Expr::AddInteger(a, b) => binary(Binary::AddIntegers, a, b),
         Expr::And(a, b) => binary(Binary::And, a, b),
         Expr::Xor(a, b) => binary(Binary::Xor, a, b),
+        Expr::Largest(a, b) => Node::Largest(a.0, b.0),
         Expr::Less(a, b) => Node::Less(a.0, b.0),
         Expr::SameInteger(a, b) => Node::SameInteger(a.0, b.0),
         Expr::BelowUnsigned(a, b) => Node::BelowUnsigned(a.0, b.0),
