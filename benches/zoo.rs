@@ -18,6 +18,7 @@ use windlass_compiler::pipeline::{CompileOptions, CompileTimes, compile};
 use windlass_compiler::plan::Accuracy;
 use windlass_runtime::executor::Executor;
 use windlass_runtime::machine::Machine;
+use windlass_runtime::memory::MemoryReport;
 use windlass_runtime::profile::Profile;
 
 use support::{Bound, Budget, Kind, Task, check, is_benchmark, medians, print_table};
@@ -107,8 +108,7 @@ struct Figure {
     time: Duration,
     flops: u64,
     compile: CompileTimes,
-    /// Bytes of the program's arenas: everything but parameters, inputs and outputs.
-    memory: usize,
+    memory: MemoryReport,
 }
 
 fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result<Figure, Box<dyn Error>> {
@@ -116,33 +116,37 @@ fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result
     let task = Task::new(network, arguments.mode)?;
     let mut options = CompileOptions::default();
     options.plan.threads = arguments.threads;
+    options.plan.batch = Some(batch);
     options.plan.vector_bits = arguments.vector_bits;
     if arguments.strict {
         options.plan.accuracy = Accuracy::Strict;
     }
     let (program, compile) = compile(&task.graph, task.kind.mode(), &options, &Dump::from_environment())?;
     let executor = Executor::new(program)?;
+    let memory = MemoryReport::of(executor.program().plan(), batch);
+    // On standard error, as all that is no figure.
+    eprintln!("{case}: {memory}");
     if !arguments.unchecked {
         check(&task, &executor, batch, options.plan.accuracy)?;
     }
 
-    let mut memory = Bound::new(&executor, &task.sources(batch, batch, 1e-3), batch)?;
+    let mut bound = Bound::new(&executor, &task.sources(batch, batch, 1e-3), batch)?;
     if arguments.profile {
         let profile = Profile::measure(executor.program(), batch, PROFILED_RUNS, |times| {
-            executor.run_timed(&mut memory.bindings(), batch, 0, times)
+            executor.run_timed(&mut bound.bindings(), batch, 0, times)
         })?;
         let profile = profile.compared_with(Machine::measure(&options.plan)?);
         // Lines of JSON stay alone on standard output.
         if arguments.json { eprintln!("{profile}\n") } else { println!("{profile}\n") }
     }
-    let times = medians(Budget::of(arguments.budget), &mut [&mut || memory.run(&executor)])?;
+    let times = medians(Budget::of(arguments.budget), &mut [&mut || bound.run(&executor)])?;
     let program = executor.program();
     Ok(Figure {
         case,
         time: times[0],
         flops: program.run_steps().iter().map(|step| step.cost.flops(batch)).sum(),
         compile,
-        memory: program.plan().memory.bytes(batch, arguments.threads),
+        memory,
     })
 }
 
@@ -167,7 +171,7 @@ impl Figure {
             format!("{:.1}", f64::from(arguments.batch) / seconds),
             format!("{:.1}", self.flops as f64 / seconds / 1e9),
             format!("{:.1}", compile.as_secs_f64() * 1e3),
-            format!("{:.2}", self.memory as f64 / f64::from(1 << 20)),
+            format!("{:.2}", (self.memory.prepared + self.memory.run()) as f64 / f64::from(1 << 20)),
         ]
     }
 }

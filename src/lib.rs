@@ -59,6 +59,29 @@
 //! # Ok::<(), windlass::Error>(())
 //! ```
 //!
+//! Where parameters change no more, a [`Predictor`] holds each weight once, in the form that its kernels read. What a model,
+//! predictor or trainer takes can be asked before it runs:
+//!
+//! ```
+//! # windlass::network! {
+//! #     pub network LeNet(image: [1, 28, 28]) -> [10] {
+//! #         c1: conv2d(6, kernel_size = 5, padding = 2); sigmoid; avg_pool2d(2);
+//! #         c3: conv2d(16, kernel_size = 5); sigmoid; avg_pool2d(2);
+//! #         flatten; f5: linear(120); sigmoid; f6: linear(84); sigmoid; f7: linear(10)
+//! #     }
+//! # }
+//! use windlass::Model;
+//!
+//! let model: Model<LeNet> = Model::new(42)?;
+//! let (memory, scores) = (model.memory(64), model.forward(&[0.5; 28 * 28])?);
+//! println!("{memory}");
+//!
+//! let predictor = model.into_predictor()?; // or Predictor::load, from a file
+//! assert_eq!(predictor.forward(&[0.5; 28 * 28])?, scores);
+//! assert!(predictor.memory(64).held() < memory.held());
+//! # Ok::<(), windlass::Error>(())
+//! ```
+//!
 //! Convolutions can be computed in several ways. The compiler chooses by a model of their time, or, with [`Tuning`], by
 //! measuring them once on each machine.
 //!
@@ -122,8 +145,8 @@ pub use windlass_runtime::network::{Input, InputError, Network};
 pub use windlass_runtime::profile::Profile;
 pub use windlass_runtime::schedule::Schedule;
 pub use windlass_runtime::{
-    Error, Model, Options, Parameters, StepReport, Target, Trainer, TrainerOptions, Tuning, checkpoint, data,
-    metrics, schedule, tuning,
+    Error, MemoryReport, Model, Options, Parameters, Predictor, StepReport, Target, Trainer, TrainerOptions,
+    Tuning, checkpoint, data, metrics, schedule, tuning,
 };
 
 /// What expansions of [`network!`] name; no part of the public interface.

@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use windlass::{Model, Optimizer, Options, Trainer, TrainerOptions, network};
+use windlass::{Model, Optimizer, Options, Predictor, Trainer, TrainerOptions, network};
 
 network! {
     network Small(image: [2, 12, 12]) -> [3] {
@@ -88,6 +88,10 @@ fn repeated_runs_and_steps_ask_for_no_memory() -> Outcome {
             let pair: Model<Pair> = Model::with_options(1, &options)?;
             let counted = requests(|| pair.forward(PairInputs::new(&left, &right)).map(drop))?;
             assert_eq!(counted, 2 * 20, "two outputs, {case}");
+
+            let predictor: Predictor<Small> = Model::with_options(1, &options)?.into_predictor()?;
+            let counted = requests(|| predictor.forward_into(&images, &mut [&mut scores]))?;
+            assert_eq!(counted, 0, "predictor, {case}");
 
             let labels: Vec<i32> = (0..batch as i32).map(|item| item % 3).collect();
             let training =

@@ -105,6 +105,11 @@ fn lenet_learns_the_images_of_the_repository() {
     let output = lenet(directory.path(), &[]);
     let text = printed(&output);
     assert!(text.starts_with("8000 training and 1500 test images"), "{text}");
+    let said = text.lines().find(|line| line.starts_with("memory for batches of 64 on "));
+    assert!(
+        said.is_some_and(|line| line.contains(": at most ") && line.contains(" MiB (parameters ")),
+        "{text}"
+    );
     assert!(accuracy(&text) >= 0.8, "{text}");
     for class in windlass::data::fashion_mnist::CLASS_NAMES {
         assert!(text.lines().any(|line| line.contains(class)), "no {class}: {text}");

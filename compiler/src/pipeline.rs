@@ -136,6 +136,9 @@ fn check(options: &PlanOptions) -> Result<(), CompileError> {
             expected: "between 1 and 1024",
         });
     }
+    if options.batch == Some(0) {
+        return Err(CompileError::Setting { setting: "batch", value: 0, expected: "1 or more" });
+    }
     match options.convolution {
         Convolution::Winograd(results) if !WINOGRAD_RESULTS.contains(&results) => {
             Err(CompileError::Setting { setting: "convolution.winograd", value: results, expected: "2 or 4" })

@@ -13,6 +13,7 @@
 //! | setting | |
 //! |---|---|
 //! | `threads 2` | threads that share a run |
+//! | `batch 8` | items that the plan is to be quick for |
 //! | `bits 512` | width of vectors |
 //! | `panel 64`, `whole` | patches in panels of so many bytes, or of whole images |
 //! | `layouts channels_first` | the order of images in memory |
@@ -32,7 +33,7 @@ use windlass_compiler::graph::{Builder, Graph, Layer};
 use windlass_compiler::kernel::Element;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::{Mode, PassOptions, optimize};
-use windlass_compiler::plan::{Accuracy, Convolution, Im2col, Layouts, Plan, PlanOptions, plan};
+use windlass_compiler::plan::{Accuracy, Convolution, Im2col, Layouts, Place, Plan, PlanOptions, plan};
 
 const EXPECT: &str = "; expect:\n";
 
@@ -45,6 +46,7 @@ fn settings(header: &str) -> (PlanOptions, bool) {
         let words: Vec<&str> = setting.split(' ').collect();
         match words[..] {
             ["threads", count] => options.threads = count.parse().unwrap(),
+            ["batch", items] => options.batch = Some(items.parse().unwrap()),
             ["bits", bits] => options.vector_bits = Some(bits.parse().unwrap()),
             ["panel", bytes] => options.im2col = Im2col::Tiled { panel_bytes: bytes.parse().unwrap() },
             ["choices"] => choices = true,
@@ -149,5 +151,52 @@ fn training_keeps_bits_of_what_gradients_of_rectifiers_alone_need() {
         assert_eq!(bytes, [image / 8], "{with}");
         // Without bits both the image and its gradient are there at once.
         assert!(with.memory.batch + image / 2 <= without.memory.batch, "{with}\n{without}");
+    }
+}
+
+/// Weights are folded, then packed or transformed; batch-normalised dense weights are read as they were folded.
+#[test]
+fn what_is_kept_of_folded_weights_is_what_runs_read() {
+    let mut builder = Builder::new("folded");
+    let mut value = builder.input("image", &[8, 12, 12]).unwrap();
+    let norm = Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 };
+    let conv = Layer::conv2d(16, Window::square(3, 1, 1));
+    for (label, layer) in [
+        ("c1", &conv),
+        ("n1", &norm),
+        ("r1", &Layer::Relu),
+        ("c2", &conv),
+        ("f", &Layer::Flatten),
+        ("d3", &Layer::linear(4)),
+        ("n3", &norm),
+    ] {
+        value = builder.layer(label, layer, value).unwrap();
+    }
+    builder.output("y", value).unwrap();
+    let graph = builder.finish().unwrap();
+    let graph = optimize(&graph, Mode::Inference, &PassOptions::default(), &mut |_| {}).unwrap();
+    for (convolution, weights) in [(Convolution::Direct, 9 * 8), (Convolution::Winograd(2), 16 * 8)] {
+        let options = PlanOptions { vector_bits: Some(128), convolution, ..PlanOptions::default() };
+        let plan = plan(&graph, &options).unwrap();
+        let read: Vec<_> = plan.run.iter().flat_map(|kernel| kernel.buffers()).collect();
+        let is_constant = |id| plan.constants.iter().any(|&(constant, _)| constant == id);
+        for id in plan.prepare.iter().flat_map(|kernel| kernel.buffers()).chain(read.iter().copied()) {
+            let buffer = &plan.buffers[id.index()];
+            match buffer.place {
+                Place::Prepared(_) => {
+                    let is_read = read.contains(&id) || is_constant(id);
+                    assert!(is_read, "{convolution:?}: no run reads {}", buffer.name);
+                }
+                Place::Preparing(_) => assert!(!read.contains(&id), "{convolution:?}: {}", buffer.name),
+                _ => {}
+            }
+        }
+        // The weights of both convolutions and of the dense layer; on cache lines of their own two folded biases and the
+        // epsilon of both normalisations.
+        let dense = 4 * 16 * 12 * 12;
+        assert_eq!(plan.memory.prepared, 16 * weights + 2 * 16 * weights + dense + 3 * 16, "{convolution:?}");
+        // The folded weight of the first convolution, which is then packed, and vectors of its channels.
+        let folded = 16 * 9 * 8;
+        assert!((folded..folded + 4 * 16).contains(&plan.memory.preparing), "{}", plan.memory.preparing);
     }
 }

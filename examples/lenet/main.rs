@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use windlass::data::{DataLoader, FashionMnist, LoaderOptions, Normalization};
-use windlass::{Loss, Model, Options, Trainer, TrainerOptions, network};
+use windlass::{Loss, Model, Options, Predictor, Trainer, TrainerOptions, network};
 
 use arguments::Arguments;
 
@@ -84,17 +84,18 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         ..TrainerOptions::default()
     };
     let mut trainer = Trainer::new(model, training)?;
+    println!("{}\n", trainer.memory(plan.batch_size));
     let epochs = training::train(&mut trainer, &train, &test, plan.epochs)?;
     let model = trainer.into_model();
 
-    let evaluation = training::evaluate(&model, &test)?;
+    let evaluation = training::evaluate(&test, |pixels| model.forward(pixels))?;
     report::print_classes(&evaluation, test.dataset())?;
 
     let weights = output.join("lenet.safetensors");
     model.save(&weights)?;
-    let reloaded = Model::<LeNet>::load_with(&weights, &options)?;
-    if training::evaluate(&reloaded, &test)?.scores != evaluation.scores {
-        return Err("the reloaded model predicts something else than the saved one".into());
+    let predictor = Predictor::<LeNet>::load_with(&weights, &options)?;
+    if training::evaluate(&test, |pixels| predictor.forward(pixels))?.scores != evaluation.scores {
+        return Err("the reloaded network predicts something else than the saved one".into());
     }
     println!("{} holds the weights; reloaded, they predict the same", report::shown(&weights));
 

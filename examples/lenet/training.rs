@@ -5,9 +5,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use windlass::Trainer;
 use windlass::data::{Batch, DataLoader};
 use windlass::metrics::Accuracy;
-use windlass::{Model, Trainer};
+use windlass::ndarray::ArrayD;
 
 use crate::LeNet;
 
@@ -73,7 +74,8 @@ pub(crate) fn train(
             ));
         }
         let speed = accuracy.total() as f64 / start.elapsed().as_secs_f64();
-        let Evaluation { loss: test_loss, accuracy: test_accuracy, .. } = evaluate(trainer.model(), test)?;
+        let Evaluation { loss: test_loss, accuracy: test_accuracy, .. } =
+            evaluate(test, |pixels| trainer.model().forward(pixels))?;
         let done = Epoch {
             train_loss: loss / accuracy.total() as f64,
             train_accuracy: accuracy.value().unwrap_or_default(),
@@ -99,14 +101,16 @@ pub(crate) fn train(
     Ok(history)
 }
 
-/// Runs a network on a whole data set.
-pub(crate) fn evaluate(model: &Model<LeNet>, loader: &DataLoader<'_>) -> Result<Evaluation, Box<dyn Error>> {
+/// Runs a network on a whole data set; `forward` gives the scores of a batch of images.
+pub(crate) fn evaluate(
+    loader: &DataLoader<'_>,
+    forward: impl Fn(&[f32]) -> Result<ArrayD<f32>, windlass::Error>,
+) -> Result<Evaluation, Box<dyn Error>> {
     let classes = loader.dataset().class_names().len();
     let mut accuracy = Accuracy::new(classes)?;
     let mut scores = Vec::with_capacity(loader.dataset().len() * classes);
     for batch in loader.epoch(0) {
-        let output = model.forward(batch.pixels())?;
-        scores.extend(output.iter());
+        scores.extend(forward(batch.pixels())?.iter());
     }
     let labels = loader.dataset().labels();
     accuracy.record(&scores, labels)?;

@@ -65,7 +65,7 @@ struct Workspace {
     table: Table,
 }
 
-/// The addresses a kernel gets: the arenas, then the slots. Null where nothing is bound yet.
+/// The addresses a kernel gets: the arenas, then the slots. Null where nothing is bound.
 #[derive(Debug, Default)]
 struct Table(Vec<*mut f32>);
 
@@ -79,8 +79,9 @@ mod entry {
     pub(super) const BATCH: usize = 0;
     pub(super) const FIXED: usize = 1;
     pub(super) const PREPARED: usize = 2;
-    pub(super) const SCRATCH: usize = 3;
-    pub(super) const SLOTS: usize = 4;
+    pub(super) const PREPARING: usize = 3;
+    pub(super) const SCRATCH: usize = 4;
+    pub(super) const SLOTS: usize = 5;
 }
 
 /// What `prepare` computed, and from which version of the parameters.
@@ -88,6 +89,14 @@ mod entry {
 struct Prepared {
     memory: Memory,
     version: Option<u64>,
+}
+
+/// Kernels that run one after the other: those that prepare, or those of every run.
+#[derive(Debug)]
+struct Phase {
+    sharing: Sharing,
+    /// The slots its kernels read or write: nothing else in the table's slots is looked at.
+    slots: Vec<usize>,
 }
 
 /// What may be bound to a slot.
@@ -138,8 +147,8 @@ pub struct Executor {
     program: Program,
     threads: Option<Threads>,
     accepted: Vec<Accepted>,
-    prepare_sharing: Sharing,
-    run_sharing: Sharing,
+    prepare: Phase,
+    run: Phase,
     workspaces: Mutex<Vec<Workspace>>,
     prepared: RwLock<Prepared>,
 }
@@ -163,8 +172,11 @@ impl Executor {
         let writes_stored = plan.writes_stored();
         Ok(Executor {
             accepted: plan.slots.iter().map(|slot| Accepted::of(slot, writes_stored)).collect(),
-            prepare_sharing: Sharing::of(program.prepare_steps()),
-            run_sharing: Sharing::of(program.run_steps()),
+            prepare: Phase {
+                sharing: Sharing::of(program.prepare_steps()),
+                slots: plan.slots_of(&plan.prepare),
+            },
+            run: Phase { sharing: Sharing::of(program.run_steps()), slots: plan.slots_of(&plan.run) },
             prepared: RwLock::new(Prepared { memory, version: None }),
             threads,
             workspaces: Mutex::new(Vec::new()),
@@ -175,12 +187,10 @@ impl Executor {
     /// The same executor, sharing every step among all threads, also where that takes longer than one thread would: for
     /// those who want to see that shares add up.
     #[must_use]
-    pub fn share_every_step(self) -> Self {
-        Executor {
-            prepare_sharing: Sharing::always(self.program.prepare_steps()),
-            run_sharing: Sharing::always(self.program.run_steps()),
-            ..self
-        }
+    pub fn share_every_step(mut self) -> Self {
+        self.prepare.sharing = Sharing::always(self.program.prepare_steps());
+        self.run.sharing = Sharing::always(self.program.run_steps());
+        self
     }
 
     /// The program.
@@ -258,16 +268,42 @@ impl Executor {
         Ok(Run { executor: self, workspace, batch, bound: PhantomData })
     }
 
-    fn prepare(&self, table: &mut Table, batch: usize, version: u64) {
+    /// Whether runs with a version find what is computed from the parameters.
+    fn is_prepared(&self, prepared: &Prepared, version: u64) -> bool {
+        self.program.prepare_steps().is_empty() || prepared.version == Some(version)
+    }
+
+    /// Computes what depends on the parameters alone, in memory whose intermediates are freed again.
+    fn prepare(&self, table: &mut Table, batch: usize, version: u64) -> Result<(), Error> {
+        self.check_bound(&self.prepare, table, batch)?;
         let mut prepared = self.prepared.write().unwrap_or_else(PoisonError::into_inner);
-        if prepared.version != Some(version) {
+        if !self.is_prepared(&prepared, version) {
+            // A panic on the way leaves nothing that looks prepared.
+            prepared.version = None;
+            let mut preparing = Memory::default();
+            preparing.reserve(self.program.plan().memory.preparing);
+            table.0[entry::PREPARING] = preparing.address();
             table.0[entry::PREPARED] = prepared.memory.address();
-            self.steps(self.program.prepare_steps(), &self.prepare_sharing, table, batch, None);
+            self.steps(self.program.prepare_steps(), &self.prepare.sharing, table, batch, None);
+            table.0[entry::PREPARING] = std::ptr::null_mut();
             prepared.version = Some(version);
+        }
+        Ok(())
+    }
+
+    /// Checks that everything is bound that the kernels of a phase read or write.
+    fn check_bound(&self, phase: &Phase, table: &Table, batch: usize) -> Result<(), Error> {
+        match phase.slots.iter().find(|&&slot| table.0[entry::SLOTS + slot].is_null()) {
+            None => Ok(()),
+            Some(&slot) => Err(Error::Binding {
+                name: self.slots()[slot].name.clone(),
+                expected: format!("memory for a batch of {batch}"),
+                got: "none".to_owned(),
+            }),
         }
     }
 
-    /// Runs steps one after the other: those worth it on all threads, the others here. All slots of the table are bound.
+    /// Runs steps one after the other: those worth it on all threads, the others here. The slots of their phase are bound.
     fn steps(
         &self,
         steps: &[Step],
@@ -283,9 +319,10 @@ impl Executor {
             let start = times.as_ref().map(|_| Instant::now());
             let part = |thread: usize, threads: usize| {
                 // SAFETY: `table` holds memory reserved for the plan's sizes at this batch size and bindings checked
-                // against the plan's slots; all of it is this run's alone, but for what no kernel writes. Threads work
-                // on disjoint shares and on scratch of their own, each thread once at a time, and a step starts when
-                // the one before it has ended on all threads.
+                // against the plan's slots, for every arena and slot that the steps of this phase touch; all of it is
+                // this run's alone, but for what no kernel writes. Threads work on disjoint shares and on scratch of
+                // their own, each thread once at a time, and a step starts when the one before it has ended on all
+                // threads.
                 unsafe { step.run(table.0.as_ptr(), batch, thread, threads) }
             };
             match &mut turn {
@@ -364,10 +401,20 @@ impl<'b> Run<'_, 'b> {
         }
     }
 
+    /// Computes only what depends on the parameters alone, unless it is there for this version. It needs the slots that
+    /// this is computed from; a run with the same version then needs only those that its own kernels read or write.
+    ///
+    /// # Errors
+    /// [`Error::Binding`] when a slot that it needs is not bound.
+    pub fn prepare(mut self, version: u64) -> Result<(), Error> {
+        self.executor.prepare(&mut self.workspace.table, self.batch, version)
+    }
+
     /// Runs the program; `version` as for [`Executor::run`].
     ///
     /// # Errors
-    /// [`Error::Binding`] when a slot is not bound.
+    /// [`Error::Binding`] when a slot is not bound that the run needs: one that `run` reads or writes, or one that
+    /// `prepare` reads, unless what it computes is there for this version.
     pub fn execute(self, version: u64) -> Result<(), Error> {
         self.execute_observed(version, None)
     }
@@ -384,22 +431,16 @@ impl<'b> Run<'_, 'b> {
     fn execute_observed(mut self, version: u64, times: Option<&mut [StepTime]>) -> Result<(), Error> {
         let Run { executor, ref mut workspace, batch, .. } = self;
         let table = &mut workspace.table;
-        if let Some(slot) = table.0[entry::SLOTS..].iter().position(|address| address.is_null()) {
-            return Err(Error::Binding {
-                name: executor.slots()[slot].name.clone(),
-                expected: format!("memory for a batch of {batch}"),
-                got: "none".to_owned(),
-            });
-        }
+        executor.check_bound(&executor.run, table, batch)?;
         let mut prepared = executor.prepared.read().unwrap_or_else(PoisonError::into_inner);
-        while !executor.program.prepare_steps().is_empty() && prepared.version != Some(version) {
+        while !executor.is_prepared(&prepared, version) {
             // Again where another run prepared another version in between.
             drop(prepared);
-            executor.prepare(table, batch, version);
+            executor.prepare(table, batch, version)?;
             prepared = executor.prepared.read().unwrap_or_else(PoisonError::into_inner);
         }
         table.0[entry::PREPARED] = prepared.memory.address_shared();
-        executor.steps(executor.program.run_steps(), &executor.run_sharing, table, batch, times);
+        executor.steps(executor.program.run_steps(), &executor.run.sharing, table, batch, times);
         Ok(())
     }
 }

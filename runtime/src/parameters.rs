@@ -78,6 +78,18 @@ impl Parameters {
         Self::from_pairs(pairs.filter(|(name, _)| !others.places.contains_key(name)))
     }
 
+    /// Those of some names, as the same version: for programs that are prepared from all of them.
+    pub(crate) fn keep(self, is_kept: impl Fn(&str) -> bool) -> Self {
+        let pairs = self.names.into_iter().zip(self.tensors);
+        let kept = Self::from_pairs(pairs.filter(|(name, _)| is_kept(name)));
+        Parameters { version: self.version, ..kept }
+    }
+
+    /// Bytes of all tensors.
+    pub(crate) fn bytes(&self) -> usize {
+        self.tensors.iter().map(|tensor| 4 * tensor.len()).sum()
+    }
+
     /// Names in the order of declaration, parameters before states.
     pub fn names(&self) -> &[String] {
         &self.names

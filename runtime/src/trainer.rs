@@ -9,13 +9,15 @@ use windlass_compiler::codegen::Program;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileTimes;
-use windlass_compiler::plan::{Slot, SlotKind};
+use windlass_compiler::plan::{Size, Slot, SlotKind};
 use windlass_compiler::shape::DType;
 
 use crate::checkpoint::{Checkpoint, Metadata, NonFinite, Unexpected};
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
-use crate::model::{Model, batch_of, bind_inputs, compile_executor, stored_slots};
+use crate::forward::{batch_of, bind_inputs, compile_executor, stored_slots};
+use crate::memory::{MemoryReport, bytes};
+use crate::model::Model;
 use crate::network::{Input, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
@@ -389,6 +391,21 @@ impl<N: Network> Trainer<N> {
             run.bind(output.slot, Binding::Written(&mut output.elements))?;
         }
         execute(run, version)
+    }
+
+    /// The memory that steps on batches of a size take, said before any: parameters, the optimiser's state, what the model
+    /// keeps prepared, and the step's own, with the outputs that are kept from one step to the next. Runs of
+    /// [`Trainer::model`] between steps take what its own report says of a run, and of preparing for it.
+    pub fn memory(&self, batch: usize) -> MemoryReport {
+        let (step, model) = (MemoryReport::of(self.program().plan(), batch), self.model.memory(batch));
+        let outputs = self.outputs.iter().map(|output| &self.executor.slots()[output.slot]);
+        let outputs = outputs.map(|slot| bytes(Size::of(&slot.ty), batch));
+        MemoryReport {
+            parameters: model.parameters + self.state.bytes(),
+            prepared: model.prepared + step.prepared,
+            batched: outputs.fold(step.batched, usize::saturating_add),
+            ..step
+        }
     }
 
     /// An output of the last step, by name; [`None`] before the first.

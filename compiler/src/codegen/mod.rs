@@ -21,10 +21,12 @@ pub(crate) mod table {
     pub(crate) const FIXED: usize = 1;
     /// Memory that lives as long as the program.
     pub(crate) const PREPARED: usize = 2;
+    /// Memory that exists only while preparing.
+    pub(crate) const PREPARING: usize = 3;
     /// Scratch of all threads, one after the other.
-    pub(crate) const SCRATCH: usize = 3;
+    pub(crate) const SCRATCH: usize = 4;
     /// The first slot.
-    pub(crate) const SLOTS: usize = 4;
+    pub(crate) const SLOTS: usize = 5;
 }
 
 /// Why no code could be made.

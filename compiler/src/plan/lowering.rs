@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Buffer, Choice, Convolution, Place, PlanOptions, Size, Vectors, Verdict, View, WINOGRAD_RESULTS, storage,
-    tuning_key,
+    Buffer, Choice, Convolution, Place, PlanOptions, Sharing, Size, Vectors, Verdict, View, WINOGRAD_RESULTS,
+    storage, tuning_key,
 };
 use crate::entity::{NodeId, ValueId};
 use crate::graph::{Graph, Node};
@@ -28,6 +28,8 @@ pub struct Lowering<'g> {
     pub options: &'g PlanOptions,
     /// The vectors the code will work on.
     pub vectors: Vectors,
+    /// How work is shared.
+    pub sharing: Sharing,
     uses: Vec<usize>,
     /// How each value is stored.
     pub(super) elements: Vec<Element>,
@@ -54,6 +56,7 @@ impl<'g> Lowering<'g> {
             node: NodeId::new(0),
             options,
             vectors: options.vectors(),
+            sharing: Sharing::of(graph, options),
             uses: graph.use_counts(),
             elements: storage::elements(graph),
             only_users: graph.only_users(),

@@ -1,7 +1,12 @@
 //! Places every value in an arena, so that values that never live at the same time share memory.
 //!
+//! Of what preparation computes, only what runs use lives as long as the program; its intermediates have an arena of their
+//! own, which exists while it prepares.
+//!
 //! Buffers are placed largest first, each at the lowest offset free of every buffer whose life overlaps its own
 //! (the greedy-by-size method of Pisarchyk and Lee 2020, arXiv:2001.03288).
+
+use std::collections::HashSet;
 
 use super::{Buffer, Memory, Place, Size};
 use crate::kernel::{BufferId, Kernel};
@@ -24,30 +29,37 @@ pub(super) fn place(
             memory.scratch = memory.scratch.max(offset + buffer.size.elements.next_multiple_of(ALIGNMENT));
         }
     }
-    let kept = constants.iter().map(|(buffer, _)| *buffer).chain(prepare.iter().flat_map(Kernel::buffers));
-    for id in kept {
+    let used_by_runs: HashSet<BufferId> = run.iter().flat_map(Kernel::buffers).collect();
+    let prepared = prepare.iter().flat_map(Kernel::buffers).filter(|buffer| used_by_runs.contains(buffer));
+    for id in constants.iter().map(|(buffer, _)| *buffer).chain(prepared) {
         let buffer = &mut buffers[id.index()];
         if buffer.place == Place::Nowhere {
             buffer.place = Place::Prepared(memory.prepared);
             memory.prepared += buffer.size.elements.next_multiple_of(ALIGNMENT);
         }
     }
-    let lives = lives(buffers, run);
-    for batched in [true, false] {
-        let chosen: Vec<Life> =
-            lives.iter().copied().filter(|&(buffer, ..)| buffers[buffer].size.batched == batched).collect();
-        let (offsets, total) = assign(&chosen, |buffer| buffers[buffer].size);
-        for (&(buffer, ..), offset) in chosen.iter().zip(offsets) {
-            buffers[buffer].place = if batched { Place::Batch(offset) } else { Place::Fixed(offset) };
-        }
-        *(if batched { &mut memory.batch } else { &mut memory.fixed }) = total;
-    }
+    let intermediates = lives(buffers, prepare);
+    memory.preparing = share(buffers, &intermediates, Place::Preparing);
+    let (batched, fixed): (Vec<Life>, Vec<Life>) =
+        lives(buffers, run).into_iter().partition(|&(buffer, ..)| buffers[buffer].size.batched);
+    memory.batch = share(buffers, &batched, Place::Batch);
+    memory.fixed = share(buffers, &fixed, Place::Fixed);
     memory
 }
 
-fn lives(buffers: &[Buffer], run: &[Kernel]) -> Vec<Life> {
+/// Places buffers in one arena, whose size it gives.
+fn share(buffers: &mut [Buffer], lives: &[Life], place: fn(usize) -> Place) -> usize {
+    let (offsets, total) = assign(lives, |buffer| buffers[buffer].size);
+    for (&(buffer, ..), offset) in lives.iter().zip(offsets) {
+        buffers[buffer].place = place(offset);
+    }
+    total
+}
+
+/// The lives of buffers that have no place yet, in kernels that run one after the other.
+fn lives(buffers: &[Buffer], kernels: &[Kernel]) -> Vec<Life> {
     let mut spans: Vec<Option<(usize, usize)>> = vec![None; buffers.len()];
-    for (step, kernel) in run.iter().enumerate() {
+    for (step, kernel) in kernels.iter().enumerate() {
         for id in kernel.buffers() {
             if buffers[id.index()].place == Place::Nowhere {
                 let span = spans[id.index()].get_or_insert((step, step));
@@ -93,7 +105,35 @@ fn assign(lives: &[Life], size: impl Fn(usize) -> Size) -> (Vec<usize>, usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lowering::copy;
     use super::*;
+    use crate::kernel::{Address, Element};
+
+    fn buffer(elements: usize) -> Buffer {
+        let size = Size { batched: false, elements };
+        Buffer { name: String::new(), size, element: Element::F32, place: Place::Nowhere }
+    }
+
+    fn copies(pairs: &[(usize, usize)]) -> Vec<Kernel> {
+        let start = |buffer| Address::start(BufferId(buffer));
+        let size = Size { batched: false, elements: 16 };
+        pairs.iter().map(|&(from, to)| copy("copy", start(from), start(to), size)).collect()
+    }
+
+    #[test]
+    fn what_only_preparation_uses_shares_memory_that_is_not_kept() {
+        let mut buffers = [16; 7].map(buffer);
+        buffers[0].place = Place::Slot(0);
+        buffers[6].place = Place::Slot(1);
+        // 1 to 3 are steps to 4, which runs read, as they do the constant 5.
+        let prepare = copies(&[(0, 1), (1, 2), (2, 3), (3, 4)]);
+        let run = copies(&[(4, 6), (5, 6)]);
+        let memory = place(&mut buffers, &[(BufferId(5), vec![0.0; 16])], &prepare, &run);
+        assert_eq!(memory, Memory { prepared: 32, preparing: 32, ..Memory::default() });
+        let places = buffers.map(|buffer| buffer.place);
+        assert_eq!(places[4..6], [Place::Prepared(16), Place::Prepared(0)]);
+        assert_eq!(places[1..4], [Place::Preparing(0), Place::Preparing(16), Place::Preparing(0)]);
+    }
 
     #[test]
     fn values_alive_together_never_overlap_and_others_share() {

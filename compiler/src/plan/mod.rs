@@ -13,11 +13,12 @@ mod memory;
 mod options;
 mod product;
 mod reuse;
+mod sharing;
 mod storage;
 mod text;
 mod traffic;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 pub use axis::{AxisReduction, AxisView};
 pub use choice::{Candidate, Choice, Choices, Verdict, tuning_key};
@@ -28,6 +29,7 @@ pub use lowering::{KernelDraft, Lower, Lowering};
 pub(crate) use lowering::{copy_span, fill};
 pub use options::{Accuracy, Convolution, Features, Im2col, PlanOptions, WINOGRAD_RESULTS};
 pub use product::{Block, Vectors};
+pub use sharing::Sharing;
 pub use traffic::Traffic;
 
 use crate::entity::ValueId;
@@ -74,8 +76,10 @@ pub enum Place {
     Batch(usize),
     /// The fixed arena, at an element.
     Fixed(usize),
-    /// Memory that lives as long as the program: constants and what `prepare` computes.
+    /// Memory that lives as long as the program: constants, and what `prepare` computes for `run`.
     Prepared(usize),
+    /// Memory that exists only while `prepare` runs, at an element: its intermediates.
+    Preparing(usize),
     /// The running thread's own scratch, at an element.
     Scratch(usize),
 }
@@ -124,12 +128,14 @@ pub struct Memory {
     pub fixed: usize,
     /// Elements of the prepared memory.
     pub prepared: usize,
+    /// Elements of the arena that exists only while preparing.
+    pub preparing: usize,
     /// Elements of scratch per thread.
     pub scratch: usize,
 }
 
 impl Memory {
-    /// Bytes of all arenas at a batch size and thread count.
+    /// Bytes of all arenas of a run at a batch size and thread count: all but what exists only while preparing.
     pub fn bytes(&self, batch: usize, threads: usize) -> usize {
         4 * (self.batch * batch + self.fixed + self.prepared + self.scratch * threads)
     }
@@ -165,6 +171,19 @@ impl Plan {
             Place::Prepared(offset) => offset,
             _ => unreachable!("constants live in prepared memory"),
         }
+    }
+
+    /// The slots that some of its kernels read or write, in order.
+    pub fn slots_of(&self, kernels: &[Kernel]) -> Vec<usize> {
+        let places =
+            kernels.iter().flat_map(Kernel::buffers).map(|buffer| self.buffers[buffer.index()].place);
+        let slots: BTreeSet<usize> = places
+            .filter_map(|place| match place {
+                Place::Slot(slot) => Some(slot),
+                _ => None,
+            })
+            .collect();
+        slots.into_iter().collect()
     }
 
     /// Whether a run writes parameters or states.

@@ -80,6 +80,10 @@ pub enum Features {
 pub struct PlanOptions {
     /// Threads that share each run; 1 is truly serial.
     pub threads: usize,
+    /// Items of the batch that the plan is to be quick for: work on single items is divided more finely than work on many.
+    /// Any number may be run. `None` stands for 1, and for 8 where parameters are updated.
+    #[serde(default)]
+    pub batch: Option<usize>,
     /// Width of vectors in bits: 128, 256 (AVX2 and FMA) or 512 (AVX-512F); `None` takes the widest this CPU has.
     pub vector_bits: Option<usize>,
     /// The instructions code may use.
@@ -114,6 +118,7 @@ impl Default for PlanOptions {
     fn default() -> Self {
         PlanOptions {
             threads: 1,
+            batch: None,
             vector_bits: None,
             features: Features::Native,
             layouts: Layouts::ByChannels,

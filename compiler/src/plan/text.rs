@@ -17,12 +17,16 @@ impl fmt::Display for Plan {
         writeln!(f, "plan {} {{", self.name)?;
         writeln!(
             f,
-            "  memory (bytes): {} per item, {} fixed, {} prepared, {} scratch on each of {} threads",
+            "  memory (bytes): {} per item, {} fixed, {} prepared, {} scratch on each of {} threads{}",
             4 * memory.batch,
             4 * memory.fixed,
             4 * memory.prepared,
             4 * memory.scratch,
-            self.threads
+            self.threads,
+            match memory.preparing {
+                0 => String::new(),
+                elements => format!(", {} while preparing", 4 * elements),
+            }
         )?;
         for (index, buffer) in self.buffers.iter().enumerate() {
             let place = match buffer.place {
@@ -31,6 +35,7 @@ impl fmt::Display for Plan {
                 Place::Batch(offset) => format!("batch arena at N*{offset}"),
                 Place::Fixed(offset) => format!("fixed arena at {offset}"),
                 Place::Prepared(offset) => format!("prepared at {offset}"),
+                Place::Preparing(offset) => format!("preparing at {offset}"),
                 Place::Scratch(offset) => format!("scratch at {offset}"),
             };
             let elements = match buffer.element {

@@ -23,17 +23,18 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Makes room for so many floats; what was there may be lost when it grows.
+    /// Makes room for so many floats, and for no more; what was there is lost when it grows, so that old and new memory
+    /// are never held at once.
     pub(super) fn reserve(&mut self, floats: usize) {
         if floats <= self.floats {
             return;
         }
-        self.floats = floats;
+        *self = Memory::default();
         self.pages = (4 * floats >= LARGE).then(|| large_pages(4 * floats)).flatten();
-        self.lines.clear();
         if self.pages.is_none() {
-            self.lines.resize(floats.div_ceil(LINE), Line([0.0; LINE]));
+            self.lines = vec![Line([0.0; LINE]); floats.div_ceil(LINE)];
         }
+        self.floats = floats;
     }
 
     /// Writes floats at a place within what is reserved.

@@ -6,7 +6,7 @@ use windlass_compiler::plan::{Accuracy, SlotKind, Verdict};
 
 use super::*;
 use crate::executor::Binding;
-use crate::model::compile_executor;
+use crate::forward::compile_executor;
 
 const DIRECT: Convolution = Convolution::Direct;
 const TWO: Convolution = Convolution::Winograd(2);

@@ -67,6 +67,7 @@ pub(crate) fn any_variant(numbers: &mut Numbers) -> CompileOptions {
     let mut options = CompileOptions::default();
     options.plan.vector_bits = Some(numbers.pick(&available_vector_bits()));
     options.plan.threads = numbers.pick(&[1, 2, 3]);
+    options.plan.batch = numbers.pick(&[None, None, Some(2), Some(64)]);
     options.plan.convolution = numbers.pick(&[ByCost, Direct, Convolution::Im2col, Winograd(2), Winograd(4)]);
     options.plan.im2col = numbers.pick(&[
         options.plan.im2col,

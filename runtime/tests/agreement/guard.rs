@@ -15,6 +15,10 @@ pub(crate) enum Side {
     End,
 }
 
+/// Places of arenas in the table.
+const PREPARED: usize = 2;
+const PREPARING: usize = 3;
+
 /// What memory holds that nobody has written: a NaN that no computation gives.
 const UNWRITTEN: u32 = 0xFFC0_BEEF;
 
@@ -91,12 +95,13 @@ pub(crate) fn run_guarded(
     side: Side,
     reversed: bool,
 ) {
-    let Plan { memory, threads, .. } = program.plan();
-    let sizes = [memory.batch * batch, memory.fixed, memory.prepared, memory.scratch * threads];
+    let Plan { memory, threads, prepare, run, .. } = program.plan();
+    let sizes =
+        [memory.batch * batch, memory.fixed, memory.prepared, memory.preparing, memory.scratch * threads];
     let mut arenas = sizes.map(|words| Guarded::new(words, side));
     for (buffer, values) in &program.plan().constants {
         let words: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
-        arenas[2].write(program.plan().prepared_offset(*buffer), &words);
+        arenas[PREPARED].write(program.plan().prepared_offset(*buffer), &words);
     }
     let mut bound: Vec<Guarded> = slots
         .iter()
@@ -107,8 +112,20 @@ pub(crate) fn run_guarded(
         })
         .collect();
     let table: Vec<*mut f32> = arenas.iter_mut().chain(&mut bound).map(Guarded::address).collect();
-    for step in program.prepare_steps().iter().chain(program.run_steps()) {
-        run_step(step, &table, batch, *threads, reversed);
+    let phases = [(program.prepare_steps(), prepare), (program.run_steps(), run)];
+    for (phase, (steps, kernels)) in phases.into_iter().enumerate() {
+        // Null, which ends the process too, for what this phase has no claim to.
+        let mut table = table.clone();
+        let needed = program.plan().slots_of(kernels);
+        for slot in (0..slots.len()).filter(|slot| !needed.contains(slot)) {
+            table[sizes.len() + slot] = std::ptr::null_mut();
+        }
+        if phase > 0 {
+            table[PREPARING] = std::ptr::null_mut();
+        }
+        for step in steps {
+            run_step(step, &table, batch, *threads, reversed);
+        }
     }
     for ((slot, words), guarded) in slots.iter_mut().zip(&bound) {
         assert!(guarded.is_sound(), "{}: something was written outside `{}`", program.plan().name, slot.name);

@@ -9,7 +9,9 @@ use windlass_compiler::interp::Array;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileOptions, compile};
-use windlass_runtime::executor::Executor;
+use windlass_compiler::plan::SlotKind;
+use windlass_runtime::Error;
+use windlass_runtime::executor::{Binding, Executor};
 
 use crate::check::interpreted;
 use crate::graphs::network;
@@ -158,5 +160,64 @@ fn many_threads_with_parameters_of_their_own() {
                 });
             }
         });
+    }
+}
+
+/// What runs read no more need not be there, as long as nothing has to be prepared again.
+#[test]
+fn a_prepared_program_needs_only_what_its_runs_read() {
+    let graph = classifier(3);
+    let executor = executor(&graph, Mode::Inference, 2);
+    let batch = 2;
+    let sources = sources(&graph, batch, Values::Reals, 5);
+    let plan = executor.program().plan();
+    let (prepare, read) = (plan.slots_of(&plan.prepare), plan.slots_of(&plan.run));
+    let stored = |slot: usize| executor.slots()[slot].kind == SlotKind::Stored;
+    assert!(prepare.iter().any(|slot| !read.contains(slot)) && read.iter().any(|&slot| stored(slot)));
+    let values: Vec<Vec<f32>> = executor
+        .slots()
+        .iter()
+        .map(|slot| match slot.kind {
+            SlotKind::Output => Vec::new(),
+            _ => sources[&slot.name].real().iter().map(|&value| value as f32).collect(),
+        })
+        .collect();
+    let execute = |slots: &[usize], version: u64| {
+        let mut output = vec![0.0; batch * 3];
+        let mut run = executor.start(batch)?;
+        let mut outputs = Some(&mut output[..]);
+        for &slot in slots {
+            let binding = match executor.slots()[slot].kind {
+                SlotKind::Output => Binding::Written(outputs.take().expect("there is one output")),
+                _ => Binding::Floats(&values[slot]),
+            };
+            run.bind(slot, binding)?;
+        }
+        run.execute(version).map(|()| output)
+    };
+    let expected = run(&self::executor(&graph, Mode::Inference, 1), batch, &sources, 0);
+    let expected = expected.values().find(|values| values.len() == batch * 3).unwrap();
+    let all: Vec<usize> = (0..executor.slots().len()).collect();
+
+    // Before anything is prepared, and for every other version, all must be there.
+    let is_refused = |version: u64| match execute(&read, version) {
+        Err(Error::Binding { name, .. }) => prepare.iter().any(|&slot| executor.slots()[slot].name == name),
+        _ => false,
+    };
+    assert!(is_refused(0));
+    let mut preparing = executor.start(1).unwrap();
+    for &slot in &prepare {
+        preparing.bind(slot, Binding::Floats(&values[slot])).unwrap();
+    }
+    preparing.prepare(0).unwrap();
+    assert_eq!(&execute(&read, 0).unwrap(), expected);
+    assert!(is_refused(1));
+    assert_eq!(&execute(&read, 0).unwrap(), expected);
+    assert_eq!(&execute(&all, 1).unwrap(), expected);
+    assert!(is_refused(0));
+    assert_eq!(&execute(&read, 1).unwrap(), expected);
+    for &missing in &read {
+        let rest: Vec<usize> = all.iter().copied().filter(|&slot| slot != missing).collect();
+        assert!(matches!(execute(&rest, 1), Err(Error::Binding { .. })), "{missing}");
     }
 }

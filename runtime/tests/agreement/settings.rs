@@ -59,6 +59,16 @@ fn numbers_of_threads_out_of_range() {
 }
 
 #[test]
+fn plans_for_no_items() {
+    let mut options = CompileOptions::default();
+    options.plan.batch = Some(0);
+    assert_eq!(refused(&options).to_string(), "`batch` is 0 but must be 1 or more");
+    // Others than it was made for may be run.
+    options.plan.batch = Some(64);
+    compile(&network(&[4], &[Layer::linear(2)]), Mode::Inference, &options, &Dump::none()).unwrap();
+}
+
+#[test]
 fn winograd_with_results_there_is_no_transform_for() {
     let mut options = CompileOptions::default();
     for results in [0, 1, 3, 5, 6, usize::MAX] {

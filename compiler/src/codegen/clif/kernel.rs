@@ -105,6 +105,7 @@ impl KernelEmitter<'_, '_, '_> {
             Place::Batch(offset) => (table::BATCH, offset),
             Place::Fixed(offset) => (table::FIXED, offset),
             Place::Prepared(offset) => (table::PREPARED, offset),
+            Place::Preparing(offset) => (table::PREPARING, offset),
             Place::Scratch(offset) => (table::SCRATCH, offset),
             Place::Nowhere => unreachable!("every buffer of a kernel has a place"),
         };

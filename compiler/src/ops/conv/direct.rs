@@ -10,7 +10,7 @@ use crate::kernel::{
 };
 use crate::ops::bordered::{Axis, Bordered, Source};
 use crate::ops::pool::absorbed::Absorbed;
-use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Vectors, View};
+use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Sharing, Vectors, View};
 
 /// Where results go: the one at row `r` and column `c` of item `n` is at `address + item·n + row·r + pixel·c`.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ impl Direct<'_> {
 
     /// Chooses the tiling by a small model of cost: multiply-adds and loads of the tiles, and bytes of weights and input.
     /// There is none where no tile holds a window that is pooled, or has what is added to its results in even rows.
-    pub(super) fn tiling(&self, vectors: Vectors, threads: usize) -> Option<Tiling> {
+    pub(super) fn tiling(&self, vectors: Vectors, sharing: Sharing) -> Option<Tiling> {
         if self.pool.is_some() && self.epilogue.contains(&EpilogueStep::Add) {
             return None;
         }
@@ -128,7 +128,7 @@ impl Direct<'_> {
                     };
                     let input_time = costs.far(panel);
                     let unit = (time + weight_time) / parts + input_time;
-                    let total = units.div_ceil(threads) * unit;
+                    let total = sharing.time(units, unit);
                     let tiling = Tiling {
                         rows: block_rows,
                         pixels,

@@ -113,9 +113,9 @@ fn convolve(
         let draft = lowering.draft(node, "depthwise: vectors along the channels");
         return direct.depthwise(lowering, draft, weights);
     }
-    let (vectors, options) = (lowering.vectors, lowering.options);
-    let mut tiling = direct.tiling(vectors, options.threads).expect("a tile of one pixel fits");
-    let winograds = WINOGRAD_RESULTS.map(|results| direct.winograd(vectors, options.threads, results));
+    let (vectors, sharing, options) = (lowering.vectors, lowering.sharing, lowering.options);
+    let mut tiling = direct.tiling(vectors, sharing).expect("a tile of one pixel fits");
+    let winograds = WINOGRAD_RESULTS.map(|results| direct.winograd(vectors, sharing, results));
     let times = winograds.map(|winograd| winograd.map(|winograd| winograd.time));
     let taken = lowering.choose(node, packing.weight, tiling.time, times);
     let microseconds = |time: usize| options.costs.microseconds(time);
@@ -145,7 +145,7 @@ fn convolve(
                 direct.pool_into(pooling);
                 // Without it, results are written and read once more.
                 let apart = tiling.time + options.costs.far(2 * stored) / options.threads;
-                match direct.tiling(vectors, options.threads).filter(|pooled| pooled.time <= apart) {
+                match direct.tiling(vectors, sharing).filter(|pooled| pooled.time <= apart) {
                     Some(pooled) => (tiling, absorbed) = (pooled, Some(node)),
                     None => direct = plain,
                 }

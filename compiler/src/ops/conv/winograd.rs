@@ -12,7 +12,7 @@ use crate::kernel::{
 };
 use crate::ops::bordered::{Axis, Bordered};
 use crate::ops::pool::absorbed::pooled;
-use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, Vectors, Verdict};
+use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Sharing, Size, Vectors, Verdict};
 
 /// Tiles that are multiplied at a time, at least: as many as make loading the weights worth while.
 const TILES: usize = 28;
@@ -71,7 +71,7 @@ impl Direct<'_> {
     pub(super) fn winograd(
         &self,
         vectors: Vectors,
-        threads: usize,
+        sharing: Sharing,
         results: usize,
     ) -> Result<Winograd, Verdict> {
         possible(&self.axes, self.groups, self.x.layout)?;
@@ -80,12 +80,14 @@ impl Direct<'_> {
         let few = down.div_ceil(down.div_ceil(TILES.div_ceil(across).min(down)));
         let mut ways: Vec<Winograd> = Vec::new();
         for tile_rows in [few, down] {
-            let even = Block::choose(vectors, tile_rows * across, self.outputs.div_ceil(threads));
+            let even = Block::choose(vectors, tile_rows * across, self.outputs.div_ceil(sharing.threads));
             let block = Block::choose(vectors, tile_rows * across, self.outputs);
             // All channels together, a share for each thread, and every block by itself.
-            for (block, parts) in [(block, 1), (even, threads), (block, threads), (block, usize::MAX)] {
+            for (block, parts) in
+                [(block, 1), (even, sharing.threads), (block, sharing.threads), (block, usize::MAX)]
+            {
                 for order in [Order::Blocks, Order::Products] {
-                    ways.push(self.divided(filtering, tile_rows, (block, parts), order, vectors, threads));
+                    ways.push(self.divided(filtering, tile_rows, (block, parts), order, vectors, sharing));
                 }
             }
         }
@@ -100,7 +102,7 @@ impl Direct<'_> {
         (block, parts): (Block, usize),
         order: Order,
         vectors: Vectors,
-        threads: usize,
+        sharing: Sharing,
     ) -> Winograd {
         let costs = vectors.costs;
         let transform = usize::from(costs.transform);
@@ -140,7 +142,7 @@ impl Direct<'_> {
         let inputs = transform * products * tiles * in_vectors(self.inputs) + costs.far(transformed);
         let outputs = transform * products * tiles * in_vectors(channels) + costs.far(kept);
         let unit = inputs + multiply.max(costs.far(weights + read + kept)) + outputs;
-        let time = (groups * parts).div_ceil(threads) * unit;
+        let time = sharing.time(groups * parts, unit);
         Winograd { filtering, tile_rows, block, unit_blocks, order, time }
     }
 }

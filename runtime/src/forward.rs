@@ -1,0 +1,240 @@
+//! A network compiled to predict, without its numbers: what models and predictors share, and how runs get their memory.
+//! Whose the numbers are, and whether they may change, is theirs to say.
+
+use std::marker::PhantomData;
+
+use ndarray::{ArrayD, Dimension, IxDyn};
+use windlass_compiler::codegen::Program;
+use windlass_compiler::dump::Dump;
+use windlass_compiler::graph::Graph;
+use windlass_compiler::pass::Mode;
+use windlass_compiler::pipeline::{CompileTimes, compile};
+use windlass_compiler::plan::{Plan, SlotKind};
+
+use crate::error::Error;
+use crate::executor::{Binding, Executor, Run};
+use crate::memory::MemoryReport;
+use crate::network::{Input, Network};
+use crate::options::Options;
+use crate::parameters::Parameters;
+use crate::profile::Profile;
+
+/// The slots of a program that predicts.
+#[derive(Debug)]
+struct Slots {
+    /// Of each input, in the order of declaration; `None` for one that nothing uses.
+    inputs: Vec<Option<usize>>,
+    /// Of parameters and states, each with its place among the [`Parameters`] at hand.
+    stored: Vec<(usize, usize)>,
+    /// Of each output, in the order of declaration.
+    outputs: Vec<Option<usize>>,
+}
+
+/// A network compiled to predict. Each run is given the parameters it is for.
+#[derive(Debug)]
+pub(crate) struct Forward<N> {
+    executor: Executor,
+    slots: Slots,
+    options: Options,
+    times: CompileTimes,
+    network: PhantomData<N>,
+}
+
+impl<N: Network> Forward<N> {
+    /// Compiles the network for parameters in the order of these.
+    pub(crate) fn compile(parameters: &Parameters, options: &Options) -> Result<Self, Error> {
+        let (executor, times) = compile_executor(N::graph(), Mode::Inference, options)?;
+        let slots = Slots {
+            inputs: N::INPUTS.iter().map(|(name, _)| executor.slot(SlotKind::Input, name)).collect(),
+            stored: places(&executor, parameters),
+            outputs: N::OUTPUTS.iter().map(|(name, _)| executor.slot(SlotKind::Output, name)).collect(),
+        };
+        Ok(Forward { executor, slots, options: options.clone(), times, network: PhantomData })
+    }
+
+    /// Prepares for parameters that will not change any more, and gives back those of them that runs read.
+    pub(crate) fn settle(&mut self, parameters: Parameters) -> Result<Parameters, Error> {
+        let mut run = self.executor.start(1)?;
+        self.bind_stored(&mut run, &parameters)?;
+        run.prepare(parameters.version())?;
+        let plan = self.executor.program().plan();
+        let read = plan.slots_of(&plan.run);
+        let is_read =
+            |name: &str| self.executor.slot(SlotKind::Stored, name).is_some_and(|slot| read.contains(&slot));
+        let kept = parameters.keep(is_read);
+        self.slots.stored = places(&self.executor, &kept);
+        Ok(kept)
+    }
+
+    /// Runs the network on a batch.
+    pub(crate) fn run(&self, parameters: &Parameters, inputs: N::Inputs<'_>) -> Result<N::Outputs, Error> {
+        let feeds = N::feeds(inputs);
+        let batch = batch_of::<N>(feeds.as_ref())?;
+        let mut results = N::results(|item| empty_output(batch, item));
+        let elements = results.as_mut().iter_mut().map(ArrayD::as_slice_mut);
+        self.start(parameters, feeds.as_ref(), elements.flatten(), batch)?.execute(parameters.version())?;
+        Ok(N::outputs(results))
+    }
+
+    /// Runs the network on a batch, with results in memory that is there already.
+    pub(crate) fn run_into(
+        &self,
+        parameters: &Parameters,
+        inputs: N::Inputs<'_>,
+        outputs: &mut [&mut [f32]],
+    ) -> Result<(), Error> {
+        if outputs.len() != N::OUTPUTS.len() {
+            return Err(Error::Binding {
+                name: N::NAME.to_owned(),
+                expected: format!("memory for {} outputs", N::OUTPUTS.len()),
+                got: format!("memory for {}", outputs.len()),
+            });
+        }
+        let feeds = N::feeds(inputs);
+        let batch = batch_of::<N>(feeds.as_ref())?;
+        let outputs = outputs.iter_mut().map(|output| &mut **output);
+        self.start(parameters, feeds.as_ref(), outputs, batch)?.execute(parameters.version())
+    }
+
+    /// Measures runs on the same batch, kernel by kernel.
+    pub(crate) fn profile(
+        &self,
+        parameters: &Parameters,
+        inputs: N::Inputs<'_>,
+        runs: usize,
+    ) -> Result<Profile, Error> {
+        let feeds = N::feeds(inputs);
+        let batch = batch_of::<N>(feeds.as_ref())?;
+        let mut results = N::results(|item| empty_output(batch, item));
+        Profile::measure(self.executor.program(), batch, runs, |times| {
+            let elements = results.as_mut().iter_mut().map(ArrayD::as_slice_mut);
+            let run = self.start(parameters, feeds.as_ref(), elements.flatten(), batch)?;
+            run.execute_timed(parameters.version(), times)
+        })
+    }
+
+    /// A run with everything bound.
+    fn start<'b>(
+        &'b self,
+        parameters: &'b Parameters,
+        feeds: &'b [Input<'_>],
+        outputs: impl Iterator<Item = &'b mut [f32]>,
+        batch: usize,
+    ) -> Result<Run<'b, 'b>, Error> {
+        let mut run = self.executor.start(batch)?;
+        bind_inputs(&mut run, &self.slots.inputs, feeds)?;
+        self.bind_stored(&mut run, parameters)?;
+        for (slot, output) in self.slots.outputs.iter().zip(outputs) {
+            if let Some(slot) = *slot {
+                run.bind(slot, Binding::Written(output))?;
+            }
+        }
+        Ok(run)
+    }
+
+    fn bind_stored<'b>(&self, run: &mut Run<'_, 'b>, parameters: &'b Parameters) -> Result<(), Error> {
+        for &(slot, place) in &self.slots.stored {
+            if let Some(values) = parameters.read(&self.executor.slots()[slot].name, place) {
+                run.bind(slot, values)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The memory that runs with these parameters take.
+    pub(crate) fn memory(&self, parameters: &Parameters, batch: usize) -> MemoryReport {
+        MemoryReport { parameters: parameters.bytes(), ..MemoryReport::of(self.plan(), batch) }
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn compile_times(&self) -> CompileTimes {
+        self.times
+    }
+
+    pub(crate) fn program(&self) -> &Program {
+        self.executor.program()
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        self.program().plan()
+    }
+}
+
+/// The slots of those parameters that a program has, each with its place among them.
+fn places(executor: &Executor, parameters: &Parameters) -> Vec<(usize, usize)> {
+    let slots = stored_slots(executor, parameters).enumerate();
+    slots.filter_map(|(place, slot)| slot.map(|slot| (slot, place))).collect()
+}
+
+/// Memory for an output of a batch.
+fn empty_output(batch: usize, item: &[usize]) -> ArrayD<f32> {
+    let mut sizes = IxDyn::zeros(item.len() + 1);
+    sizes[0] = batch;
+    sizes.slice_mut()[1..].copy_from_slice(item);
+    ArrayD::zeros(sizes)
+}
+
+/// The slot of each parameter and state, in their order; `None` for one that nothing uses.
+pub(crate) fn stored_slots(
+    executor: &Executor,
+    parameters: &Parameters,
+) -> impl Iterator<Item = Option<usize>> {
+    parameters.names().iter().map(|name| executor.slot(SlotKind::Stored, name))
+}
+
+/// Binds a network's inputs to their slots.
+pub(crate) fn bind_inputs<'b>(
+    run: &mut Run<'_, 'b>,
+    slots: &[Option<usize>],
+    feeds: &'b [Input<'_>],
+) -> Result<(), Error> {
+    for (slot, input) in slots.iter().zip(feeds) {
+        if let Some(slot) = *slot {
+            run.bind(slot, Binding::Floats(input.elements()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Compiles a graph and gives it memory and threads.
+pub(crate) fn compile_executor(
+    graph: &Graph,
+    mode: Mode,
+    options: &Options,
+) -> Result<(Executor, CompileTimes), Error> {
+    let (program, times) = compile(graph, mode, &options.compile, &Dump::from_environment())
+        .map_err(|source| Error::Compile { network: graph.name().to_owned(), source: Box::new(source) })?;
+    Ok((Executor::new(program)?, times))
+}
+
+/// The number of items every input has.
+pub(crate) fn batch_of<N: Network>(feeds: &[Input<'_>]) -> Result<usize, Error> {
+    let mut first: Option<(&'static str, usize)> = None;
+    for (&(name, item), input) in N::INPUTS.iter().zip(feeds) {
+        let batch = input.batch(item).map_err(|source| Error::Input {
+            network: N::NAME.to_owned(),
+            input: name.to_owned(),
+            source,
+        })?;
+        match first {
+            None => first = Some((name, batch)),
+            Some((other, expected)) if expected != batch => {
+                return Err(Error::UnequalBatches {
+                    network: N::NAME.to_owned(),
+                    left: other.to_owned(),
+                    left_batch: expected,
+                    right: name.to_owned(),
+                    right_batch: batch,
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    match first {
+        Some((_, batch)) if batch > 0 => Ok(batch),
+        _ => Err(Error::EmptyBatch { network: N::NAME.to_owned() }),
+    }
+}

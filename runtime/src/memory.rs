@@ -1,0 +1,124 @@
+//! The memory that a compiled network takes, said before it runs. How it is reserved lives in [`crate::executor`].
+
+use std::fmt;
+
+use windlass_compiler::plan::{Plan, Size, SlotKind};
+
+/// Bytes that a compiled network takes for runs on batches of one size. Prints as a line, in MiB.
+///
+/// Inputs and outputs are the caller's and do not count, nor do the code and what describes it, which do not grow with the
+/// batch. Runs at the same time each take [`MemoryReport::run`], which is then kept for later ones; runs on larger batches
+/// leave behind more. Memory of 4 MiB and more comes in pages of up to 2 MiB, the last of which may not be full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryReport {
+    /// Items in each run.
+    pub batch: usize,
+    /// Threads that share each run.
+    pub threads: usize,
+    /// Parameters and states as they were declared; in training the optimiser's too.
+    pub parameters: usize,
+    /// What is computed from parameters alone for all runs, as packed weights, and constants.
+    pub prepared: usize,
+    /// The intermediates of this, which exist only while it is computed: before the first run, and when parameters have
+    /// changed.
+    pub preparing: usize,
+    /// Values that grow with the batch.
+    pub batched: usize,
+    /// Values that do not, of each run; in training above all the gradients of parameters.
+    pub fixed: usize,
+    /// What the threads need to themselves, of all of them.
+    pub scratch: usize,
+}
+
+impl MemoryReport {
+    /// The memory of a plan, with all parameters and states that its kernels read. What does not fit a number of bytes is
+    /// the largest number.
+    pub fn of(plan: &Plan, batch: usize) -> Self {
+        let stored = plan.slots.iter().filter(|slot| slot.kind == SlotKind::Stored);
+        let memory = &plan.memory;
+        MemoryReport {
+            batch,
+            threads: plan.threads,
+            parameters: stored.map(|slot| bytes(Size::of(&slot.ty), batch)).fold(0, usize::saturating_add),
+            prepared: 4 * memory.prepared,
+            preparing: 4 * memory.preparing,
+            batched: bytes(Size { batched: true, elements: memory.batch }, batch),
+            fixed: 4 * memory.fixed,
+            scratch: 4 * memory.scratch * plan.threads,
+        }
+    }
+
+    /// What is held all the time, whether anything runs or not.
+    pub fn held(&self) -> usize {
+        self.parameters + self.prepared
+    }
+
+    /// What one run takes beside.
+    pub fn run(&self) -> usize {
+        self.batched.saturating_add(self.fixed + self.scratch)
+    }
+
+    /// The most that is held at any moment, with one run at a time: the first run prepares while it holds its own memory.
+    pub fn peak(&self) -> usize {
+        self.run().saturating_add(self.held() + self.preparing)
+    }
+}
+
+/// Bytes of values of a size.
+pub(crate) fn bytes(size: Size, batch: usize) -> usize {
+    let items = if size.batched { batch } else { 1 };
+    size.elements.saturating_mul(items).saturating_mul(4)
+}
+
+impl fmt::Display for MemoryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: usize| format!("{:.2}", bytes as f64 / f64::from(1 << 20));
+        let parts = [
+            ("parameters", self.parameters),
+            ("prepared", self.prepared),
+            ("while preparing", self.preparing),
+            ("values of the batch", self.batched),
+            ("other values", self.fixed),
+            ("scratch", self.scratch),
+        ];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(_, bytes)| *bytes > 0)
+            .map(|(name, bytes)| format!("{name} {}", mib(*bytes)))
+            .collect();
+        let threads = if self.threads == 1 { "thread" } else { "threads" };
+        write!(
+            f,
+            "memory for batches of {} on {} {threads}: at most {} MiB",
+            self.batch,
+            self.threads,
+            mib(self.peak())
+        )?;
+        if parts.is_empty() { Ok(()) } else { write!(f, " ({})", parts.join(", ")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_as_a_line_of_what_there_is() {
+        let report = MemoryReport {
+            batch: 64,
+            threads: 2,
+            parameters: 3 << 20,
+            prepared: 1 << 19,
+            preparing: 0,
+            batched: 64 << 14,
+            fixed: 0,
+            scratch: 20_000,
+        };
+        assert_eq!(
+            report.to_string(),
+            "memory for batches of 64 on 2 threads: at most 4.52 MiB \
+             (parameters 3.00, prepared 0.50, values of the batch 1.00, scratch 0.02)"
+        );
+        assert_eq!(report.peak(), report.held() + report.run());
+    }
+}

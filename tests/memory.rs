@@ -1,0 +1,125 @@
+//! Reports of memory are true: models, predictors and trainers hold, and take at most, what they said before they ran.
+//! One test in a process of its own, since it counts for all threads.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use windlass::{MemoryReport, Model, Optimizer, Options, Trainer, TrainerOptions, network};
+
+network! {
+    network Small(image: [8, 20, 20]) -> [10] {
+        c1: conv2d(32, kernel_size = 3, padding = 1); n1: batch_norm; relu;
+        c2: conv2d(32, kernel_size = 3, padding = 1); relu; max_pool2d(2);
+        flatten; f3: linear(10)
+    }
+}
+
+/// Counts the bytes that this process holds, and the most it ever held.
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+fn grow(bytes: usize) {
+    let held = HELD.fetch_add(bytes, Ordering::SeqCst) + bytes;
+    PEAK.fetch_max(held, Ordering::SeqCst);
+}
+
+// SAFETY: all methods hand on to the system's allocator, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        grow(layout.size());
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        grow(layout.size());
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::SeqCst);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(address, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+type Outcome = Result<(), windlass::Error>;
+
+/// What tables of addresses, names and errors may take beside: nothing in comparison with any part of a report.
+const BESIDE: usize = 8 << 10;
+
+/// The most bytes held while something happens, beyond those held before, and those held afterwards.
+fn taken<T>(
+    action: impl FnOnce() -> Result<T, windlass::Error>,
+) -> Result<(usize, usize, T), windlass::Error> {
+    let before = HELD.load(Ordering::SeqCst);
+    PEAK.store(before, Ordering::SeqCst);
+    let result = action()?;
+    let beyond = |bytes: &AtomicUsize| bytes.load(Ordering::SeqCst).saturating_sub(before);
+    Ok((beyond(&PEAK), beyond(&HELD), result))
+}
+
+#[track_caller]
+fn is_about(measured: usize, said: usize, what: &str) {
+    assert!((said..said + BESIDE).contains(&measured), "{what}: {measured} bytes measured, {said} said");
+}
+
+#[test]
+fn reports_are_true() -> Outcome {
+    for threads in [1, 2] {
+        let options = Options::default().threads(threads);
+        for batch in [1, 9] {
+            let images = vec![0.5; batch * 8 * 20 * 20];
+            let labels: Vec<i32> = (0..batch as i32).collect();
+            let mut scores = vec![0.0; batch * 10];
+
+            let model: Model<Small> = Model::with_options(1, &options)?;
+            let said = model.memory(batch);
+            let case = |what: &str, said: &MemoryReport| format!("{what}, {said}");
+            assert!(said.preparing > BESIDE && said.prepared > BESIDE && said.batched > BESIDE);
+            // What is held all the time is there already.
+            let (most, left, ()) = taken(|| model.forward_into(&images, &mut [&mut scores]))?;
+            is_about(most, said.preparing + said.run(), &case("first run of a model", &said));
+            is_about(left, said.run(), &case("after the first run of a model", &said));
+            let freed = HELD.load(Ordering::SeqCst);
+            drop(model);
+            // The description of the code goes too.
+            assert!(freed - HELD.load(Ordering::SeqCst) >= said.held() + said.run());
+
+            let model: Model<Small> = Model::with_options(1, &options)?;
+            let said = model.memory(1);
+            let before = HELD.load(Ordering::SeqCst);
+            let (most, _, predictor) = taken(|| model.into_predictor())?;
+            is_about(most, said.preparing + said.run(), &case("making a predictor", &said));
+            let holds_less = before + said.run() - HELD.load(Ordering::SeqCst);
+            let said_less = said.held() - predictor.memory(1).held();
+            assert!(holds_less.abs_diff(said_less) < BESIDE, "{holds_less} bytes less, {said_less} said");
+            // Memory for one item is there; a larger batch takes its place.
+            let (one, said) = (said.run(), predictor.memory(batch));
+            let (most, left, ()) = taken(|| predictor.forward_into(&images, &mut [&mut scores]))?;
+            is_about(most + one, said.run(), &case("first run of a predictor", &said));
+            is_about(left + one, said.run(), &case("after the first run of a predictor", &said));
+
+            let training = TrainerOptions { optimizer: Optimizer::adam(), ..Default::default() };
+            let mut trainer: Trainer<Small> = Trainer::new(Model::with_options(1, &options)?, training)?;
+            let said = trainer.memory(batch);
+            // Adam has two numbers for each parameter, and none for the normalisation's statistics.
+            let statistics = 2 * 4 * 32;
+            assert_eq!(said.parameters, 3 * trainer.model().memory(1).parameters - 2 * statistics);
+            assert!(said.batched > BESIDE && said.fixed > BESIDE);
+            let (most, left, _) = taken(|| trainer.step(&images, &labels))?;
+            is_about(most, said.run(), &case("first step", &said));
+            is_about(left, said.run(), &case("after the first step", &said));
+            let freed = HELD.load(Ordering::SeqCst);
+            drop(trainer);
+            assert!(freed - HELD.load(Ordering::SeqCst) >= said.peak());
+        }
+    }
+    Ok(())
+}
