@@ -34,6 +34,10 @@ pub struct PassOptions {
     pub fold_batch_norm: bool,
     /// Fuses bias, residual sum and activation into products ([`passes::fuse_epilogue`]).
     pub fuse: bool,
+    /// Lets gradients of ReLUs look at what is kept anyhow, in training ([`passes::release_relu`]).
+    pub release_relu: bool,
+    /// Keeps bits of what gradients of ReLUs alone look at, in training ([`passes::relu_bits`]).
+    pub relu_bits: bool,
     /// Verifies the graph after each pass; by default where debug assertions are on.
     pub verify: bool,
 }
@@ -46,6 +50,8 @@ impl Default for PassOptions {
             dce: true,
             fold_batch_norm: true,
             fuse: true,
+            release_relu: true,
+            relu_bits: true,
             verify: cfg!(debug_assertions),
         }
     }
@@ -59,6 +65,8 @@ impl PassOptions {
         dce: false,
         fold_batch_norm: false,
         fuse: false,
+        release_relu: false,
+        relu_bits: false,
         verify: cfg!(debug_assertions),
     };
 }
@@ -89,7 +97,7 @@ impl fmt::Display for Passed<'_> {
 fn pipeline(mode: Mode, options: &PassOptions) -> impl Iterator<Item = (&'static str, Pass)> {
     let inference = mode == Mode::Inference;
     let fold_batch_norm = inference && options.fold_batch_norm;
-    let lines: [(bool, &'static str, Pass); 8] = [
+    let lines: [(bool, &'static str, Pass); 10] = [
         // First: a dropout between two operators hides from every later pass that they are neighbours.
         (inference, "inference", passes::inference),
         // Before all that look for single uses: a use by dead code counts as one.
@@ -103,6 +111,10 @@ fn pipeline(mode: Mode, options: &PassOptions) -> impl Iterator<Item = (&'static
         (options.cse, "cse", passes::cse),
         // Cleans up after all before, so that fusion sees true use counts.
         (options.dce, "dce", passes::dce),
+        // After all that decides how often a value is used.
+        (!inference && options.release_relu, "release_relu", passes::release_relu),
+        // Takes the values that are left to gradients of ReLUs alone.
+        (!inference && options.relu_bits, "relu_bits", passes::relu_bits),
         // Last: epilogues are opaque to the passes above.
         (options.fuse, "fuse_epilogue", passes::fuse_epilogue),
     ];
@@ -184,7 +196,7 @@ mod tests {
         );
         assert_eq!(
             names(Mode::Training, &all),
-            ["dce", "constant_fold", "simplify", "cse", "dce", "fuse_epilogue"]
+            ["dce", "constant_fold", "simplify", "cse", "dce", "release_relu", "relu_bits", "fuse_epilogue"]
         );
         assert_eq!(names(Mode::Inference, &PassOptions::NONE), ["inference"]);
         assert!(names(Mode::Training, &PassOptions::NONE).is_empty());
@@ -194,7 +206,9 @@ mod tests {
 
     #[test]
     fn every_pass_of_the_pipeline_is_listed_under_its_name() {
-        for (name, pass) in pipeline(Mode::Inference, &PassOptions::default()) {
+        let options = PassOptions::default();
+        let modes = [Mode::Inference, Mode::Training];
+        for (name, pass) in modes.into_iter().flat_map(|mode| pipeline(mode, &options)) {
             let listed = passes::ALL.iter().find(|(known, _)| *known == name);
             assert!(listed.is_some_and(|(_, listed)| std::ptr::fn_addr_eq(*listed, pass)), "{name}");
         }

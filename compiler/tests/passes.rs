@@ -95,8 +95,28 @@ fn inception() -> Result<Graph, GraphError> {
     b.finish()
 }
 
-fn networks() -> [Graph; 3] {
-    [plain, residual, inception].map(|network| network().unwrap())
+/// Rectified convolutions with a max pool behind each, overlapping and not, and dropout behind the second.
+fn pooled() -> Result<Graph, GraphError> {
+    let mut b = Builder::new("pooled");
+    let x = b.input("image", &[2, 9, 9])?;
+    let layers = [
+        ("c1", conv(4, 3)),
+        ("c1", Layer::Relu),
+        ("p1", Layer::MaxPool2d(Window::square(3, 2, 1))),
+        ("c2", conv(5, 3)),
+        ("c2", Layer::Relu),
+        ("p2", Layer::MaxPool2d(Window::square(2, 2, 0))),
+        ("d", Layer::Dropout { rate: 0.25 }),
+        ("flat", Layer::Flatten),
+        ("f", Layer::linear(3)),
+    ];
+    let y = stack(&mut b, x, &layers)?;
+    b.output("y", y)?;
+    b.finish()
+}
+
+fn networks() -> [Graph; 4] {
+    [plain, residual, inception, pooled].map(|network| network().unwrap())
 }
 
 #[test]
@@ -110,6 +130,8 @@ fn every_set_of_switches_keeps_the_results() {
                 dce: on(2),
                 fuse: on(3),
                 fold_batch_norm: on(4),
+                release_relu: true,
+                relu_bits: true,
                 verify: true,
             };
             let after = optimize(&graph, Mode::Inference, &options, &mut |_| {}).unwrap();
@@ -124,8 +146,8 @@ fn every_set_of_switches_keeps_the_results() {
 }
 
 /// Training steps of the networks, with every optimiser and clipping among them.
-fn training_steps() -> [Graph; 3] {
-    let [plain, residual, inception] = networks();
+fn training_steps() -> [Graph; 4] {
+    let [plain, residual, inception, pooled] = networks();
     let step = |graph: &Graph, options: &TrainingOptions| training_graph(graph, options).unwrap();
     let momentum = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.1 };
     [
@@ -139,6 +161,7 @@ fn training_steps() -> [Graph; 3] {
                 ..TrainingOptions::default()
             },
         ),
+        step(&pooled, &TrainingOptions::default()),
     ]
 }
 
@@ -150,6 +173,44 @@ fn training_steps_keep_their_results_bit_for_bit() {
         assert!(after.nodes().len() < graph.nodes().len());
         assert_same_results(&graph, &after, Agreement::Exact);
     }
+}
+
+#[test]
+fn what_max_pools_and_dropout_were_given_is_not_kept() {
+    let [plain, .., pooled] = training_steps();
+    for graph in [plain, pooled] {
+        let after = optimize(&graph, Mode::Training, &PassOptions::default(), &mut |_| {}).unwrap();
+        let is_rectified = |op: &Op| match op {
+            Op::Conv(conv) => conv.epilogue.last() == Some(&EpilogueStep::Relu),
+            Op::Linear(linear) => linear.epilogue.last() == Some(&EpilogueStep::Relu),
+            _ => false,
+        };
+        let rectified: Vec<ValueId> =
+            after.nodes().iter().filter(|node| is_rectified(&node.op)).map(|node| node.results[0]).collect();
+        assert!(!rectified.is_empty());
+        for value in rectified {
+            let users: Vec<&str> = after
+                .nodes()
+                .iter()
+                .filter(|node| node.operands.contains(&value))
+                .map(|node| node.op.name())
+                .collect();
+            assert!(matches!(users[..], ["max_pool" | "dropout_training"]), "{users:?}\n{after}");
+        }
+    }
+}
+
+#[test]
+fn a_bit_is_kept_where_gradients_of_rectifiers_alone_look() {
+    let [_, residual, ..] = training_steps();
+    let after = optimize(&residual, Mode::Training, &PassOptions::default(), &mut |_| {}).unwrap();
+    let labels_of = |name: &str| -> Vec<&str> {
+        let nodes = after.nodes().iter().filter(|node| node.op.name() == name);
+        nodes.map(|node| node.label.as_str()).collect()
+    };
+    // The others are operands of convolutions, whose weights' gradients need them in full.
+    assert_eq!(labels_of("positive"), ["relu3"], "{after}");
+    assert_eq!(labels_of("where_positive"), ["relu3"], "{after}");
 }
 
 #[test]

@@ -28,10 +28,12 @@
 use std::fs;
 use std::path::Path;
 
+use windlass_compiler::autodiff::{TrainingOptions, training_graph};
 use windlass_compiler::graph::{Builder, Graph, Layer};
+use windlass_compiler::kernel::Element;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::{Mode, PassOptions, optimize};
-use windlass_compiler::plan::{Accuracy, Convolution, Im2col, Layouts, Place, PlanOptions, plan};
+use windlass_compiler::plan::{Accuracy, Convolution, Im2col, Layouts, Place, Plan, PlanOptions, plan};
 
 const EXPECT: &str = "; expect:\n";
 
@@ -84,6 +86,72 @@ fn every_file_gives_the_plan_it_expects() {
     files.sort();
     assert!(files.len() >= 12, "only {} files in {}", files.len(), directory.display());
     files.iter().for_each(|file| check(file));
+}
+
+/// The plan of a training step of some layers on images of 1 channel.
+fn training_plan(size: usize, layers: &[Layer], passes: &PassOptions) -> Plan {
+    let mut builder = Builder::new("net");
+    let mut x = builder.input("image", &[1, size, size]).unwrap();
+    for (index, layer) in layers.iter().enumerate() {
+        x = builder.layer(&format!("l{index}"), layer, x).unwrap();
+    }
+    builder.output("y", x).unwrap();
+    let graph = training_graph(&builder.finish().unwrap(), &TrainingOptions::default()).unwrap();
+    let graph = optimize(&graph, Mode::Training, passes, &mut |_| {}).unwrap();
+    plan(&graph, &PlanOptions { vector_bits: Some(128), ..PlanOptions::default() }).unwrap()
+}
+
+#[test]
+fn training_keeps_places_of_maxima_in_bytes() {
+    for channels in [4, 8] {
+        let layers = [
+            Layer::conv2d(channels, Window::square(3, 1, 1)),
+            Layer::Relu,
+            Layer::MaxPool2d(Window::square(2, 2, 0)),
+            Layer::Flatten,
+            Layer::linear(3),
+        ];
+        let with = training_plan(32, &layers, &PassOptions::default());
+        let bytes: Vec<usize> = with
+            .buffers
+            .iter()
+            .filter(|buffer| buffer.element == Element::U8)
+            .map(|buffer| 4 * buffer.size.elements)
+            .collect();
+        assert_eq!(bytes, [channels * 16 * 16], "{with}");
+        // At most an image before pooling, two behind it, and the places.
+        let (image, pooled) = (channels * 32 * 32, channels * 16 * 16);
+        assert!(with.memory.batch <= image + 2 * pooled + pooled / 4 + 64, "{with}");
+        let kept = PassOptions { release_relu: false, relu_bits: false, ..PassOptions::default() };
+        let without = training_plan(32, &layers, &kept);
+        assert!(with.memory.batch + pooled <= without.memory.batch, "{with}\n{without}");
+    }
+}
+
+#[test]
+fn training_keeps_bits_of_what_gradients_of_rectifiers_alone_need() {
+    for channels in [4, 8] {
+        let layers = [
+            Layer::conv2d(channels, Window::square(3, 1, 1)),
+            Layer::Relu,
+            Layer::AvgPool2d(Window::square(2, 2, 0)),
+            Layer::Flatten,
+            Layer::linear(3),
+        ];
+        let with = training_plan(32, &layers, &PassOptions::default());
+        let kept = PassOptions { relu_bits: false, ..PassOptions::default() };
+        let without = training_plan(32, &layers, &kept);
+        let bytes: Vec<usize> = with
+            .buffers
+            .iter()
+            .filter(|buffer| buffer.element == Element::U8)
+            .map(|buffer| 4 * buffer.size.elements)
+            .collect();
+        let image = channels * 32 * 32;
+        assert_eq!(bytes, [image / 8], "{with}");
+        // Without bits both the image and its gradient are there at once.
+        assert!(with.memory.batch + image / 2 <= without.memory.batch, "{with}\n{without}");
+    }
 }
 
 /// Weights are folded, then packed or transformed; batch-normalised dense weights are read as they were folded.

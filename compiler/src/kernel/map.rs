@@ -1,8 +1,7 @@
 //! The Map leaf: an expression over a span of elements, with an optional window or span reduction.
 
-use super::{Address, Affine, Extent};
+use super::{Address, Affine, Element, Extent};
 use crate::ops::elementwise::UnaryKind;
-use crate::shape::DType;
 
 /// A place in a list of expressions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,10 +49,12 @@ pub enum Expr {
     SameInteger(ExprId, ExprId),
     /// Mask: first integer below the second, both unsigned.
     BelowUnsigned(ExprId, ExprId),
-    /// Where the mask holds the second, else the third.
+    /// Where the mask holds the second, else the third: two floats or two integers.
     Select(ExprId, ExprId, ExprId),
     /// Integer sum, wrapping.
     AddInteger(ExprId, ExprId),
+    /// Integer and, bit by bit.
+    And(ExprId, ExprId),
     /// Integer exclusive or.
     Xor(ExprId, ExprId),
     /// Integer rotated left by a number of bits.
@@ -71,8 +72,8 @@ pub struct Load {
     pub repeat: usize,
     /// Distance between steps of each window loop.
     pub window: Vec<usize>,
-    /// Type of the elements.
-    pub dtype: DType,
+    /// How the elements are stored.
+    pub element: Element,
 }
 
 /// What a store does with what is there.
@@ -91,6 +92,8 @@ pub struct Store {
     pub address: Address,
     /// Distance between lanes.
     pub lane: usize,
+    /// How the elements are stored.
+    pub element: Element,
     /// What is stored.
     pub value: ExprId,
     /// How.
@@ -223,20 +226,27 @@ impl MapBuilder {
 
     /// A float operand that also moves with the window.
     pub fn load_window(&mut self, address: Address, lane: usize, window: &[usize]) -> ExprId {
-        self.load_as(DType::F32, address, lane, window)
+        self.load_as(Element::F32, address, lane, window)
     }
 
-    /// An operand of a given type.
-    pub fn load_as(&mut self, dtype: DType, address: Address, lane: usize, window: &[usize]) -> ExprId {
+    /// An operand stored in a given way.
+    pub fn load_as(
+        &mut self,
+        element: impl Into<Element>,
+        address: Address,
+        lane: usize,
+        window: &[usize],
+    ) -> ExprId {
+        let element = element.into();
         let mut window = window.to_vec();
         window.resize(self.map.window.len(), 0);
-        self.map.loads.push(Load { address, lane, repeat: 1, window, dtype });
+        self.map.loads.push(Load { address, lane, repeat: 1, window, element });
         self.expr(Expr::Load(self.map.loads.len() - 1))
     }
 
     /// An operand whose contiguous elements are each shared by `repeat` neighbouring lanes.
-    pub fn load_repeated(&mut self, dtype: DType, address: Address, repeat: usize) -> ExprId {
-        let id = self.load_as(dtype, address, 1, &[]);
+    pub fn load_repeated(&mut self, element: impl Into<Element>, address: Address, repeat: usize) -> ExprId {
+        let id = self.load_as(element, address, 1, &[]);
         if let Some(load) = self.map.loads.last_mut() {
             load.repeat = repeat;
         }
@@ -301,14 +311,20 @@ impl MapBuilder {
         (0..count).map(|index| self.expr(Expr::Reduced(index))).collect()
     }
 
-    /// Stores a value.
+    /// Stores floats.
     pub fn store(&mut self, address: Address, lane: usize, value: ExprId) {
-        self.map.stores.push(Store { address, lane, value, mode: Mode::Write });
+        self.store_as(Element::F32, address, lane, value);
+    }
+
+    /// Stores a value in a given way.
+    pub fn store_as(&mut self, element: Element, address: Address, lane: usize, value: ExprId) {
+        self.map.stores.push(Store { address, lane, element, value, mode: Mode::Write });
     }
 
     /// Adds a value to what is stored.
     pub fn accumulate(&mut self, address: Address, lane: usize, value: ExprId) {
-        self.map.stores.push(Store { address, lane, value, mode: Mode::Accumulate });
+        let element = Element::F32;
+        self.map.stores.push(Store { address, lane, element, value, mode: Mode::Accumulate });
     }
 
     /// The finished statement.

@@ -11,6 +11,8 @@ pub use map::{Expr, ExprId, Fold, Load, Map, MapBuilder, Mode, Reducer, Store, m
 pub use tile::{Form, Pool, PoolKind, Reduction, Rows, Start, Tile, TileCall, TileStep};
 pub use verify::verify;
 
+use crate::shape::DType;
+
 /// A loop variable of one kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Var(pub(crate) usize);
@@ -23,6 +25,44 @@ impl BufferId {
     /// The position in the plan's list of buffers.
     pub fn index(self) -> usize {
         self.0
+    }
+}
+
+/// How an element is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Element {
+    /// A float of 32 bits.
+    F32,
+    /// An integer of 32 bits.
+    I32,
+    /// An integer from 0 to 255. A store keeps the low byte of what it is given.
+    U8,
+}
+
+impl Element {
+    /// Bytes of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Element::F32 | Element::I32 => 4,
+            Element::U8 => 1,
+        }
+    }
+
+    /// The type of the elements once they are loaded.
+    pub fn dtype(self) -> DType {
+        match self {
+            Element::F32 => DType::F32,
+            Element::I32 | Element::U8 => DType::I32,
+        }
+    }
+}
+
+impl From<DType> for Element {
+    fn from(dtype: DType) -> Self {
+        match dtype {
+            DType::F32 => Element::F32,
+            DType::I32 => Element::I32,
+        }
     }
 }
 

@@ -3,12 +3,23 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Address, Affine, Expr, Extent, Fold, Kernel, Map, Mode, Reducer, Rows, Split, Start, Stmt, TileCall, Var,
+    Address, Affine, Element, Expr, Extent, Fold, Kernel, Map, Mode, Reducer, Rows, Split, Start, Stmt,
+    TileCall, Var,
 };
 
 impl Display for Var {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "i{}", self.0)
+    }
+}
+
+impl Display for Element {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Element::F32 => "f32",
+            Element::I32 => "i32",
+            Element::U8 => "u8",
+        })
     }
 }
 
@@ -165,7 +176,11 @@ fn write_map(f: &mut Formatter<'_>, map: &Map, indent: &str) -> fmt::Result {
             Mode::Write => "=",
             Mode::Accumulate => "+=",
         };
-        writeln!(f, "{indent}  {} by {} {assign} e{}", store.address, store.lane, store.value.0)?;
+        write!(f, "{indent}  {} by {} {assign} e{}", store.address, store.lane, store.value.0)?;
+        match store.element {
+            Element::F32 | Element::I32 => writeln!(f)?,
+            Element::U8 => writeln!(f, " as {}", store.element)?,
+        }
     }
     writeln!(f, "{indent}}}")
 }
@@ -187,7 +202,7 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
     match expr {
         Expr::Load(index) => {
             let load = &map.loads[*index];
-            write!(f, "load {} {} by {}", load.dtype, load.address, load.lane)?;
+            write!(f, "load {} {} by {}", load.element, load.address, load.lane)?;
             if load.repeat != 1 {
                 write!(f, " repeated {}", load.repeat)?;
             }
@@ -216,6 +231,7 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
         Expr::BelowUnsigned(a, b) => write!(f, "e{} below e{}", a.0, b.0),
         Expr::Select(mask, a, b) => write!(f, "e{} ? e{} : e{}", mask.0, a.0, b.0),
         Expr::AddInteger(a, b) => write!(f, "e{} + e{} (integers)", a.0, b.0),
+        Expr::And(a, b) => write!(f, "e{} & e{}", a.0, b.0),
         Expr::Xor(a, b) => write!(f, "e{} ^ e{}", a.0, b.0),
         Expr::RotateLeft(a, bits) => write!(f, "e{} rotated left {bits}", a.0),
     }

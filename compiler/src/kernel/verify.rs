@@ -1,17 +1,17 @@
 //! Checks a kernel before code is made of it. A failure is a fault of the planner, never of a user.
 //!
 //! 1. Every variable is bound where it is used, and bound once on the way there.
-//! 2. Every expression uses earlier ones only, of the right kind (float, integer, mask).
+//! 2. Every expression uses earlier ones only, of the right kind (float, integer, mask); stores are given the kind they
+//!    store.
 //! 3. Reducers read expressions before `finish`; places exist only for window reductions.
 //! 4. Tiles have rows, columns and a reduction; calls give every operand and count.
 //! 5. `Share` appears only where the split is over lanes.
 
 use super::{
-    Affine, Expr, Extent, Fold, Form, Kernel, Map, Mode, Pool, Reducer, Split, Start, Stmt, Tile, TileCall,
-    TileStep, Var,
+    Affine, Element, Expr, Extent, Fold, Form, Kernel, Map, Mode, Pool, Reducer, Split, Start, Stmt, Tile,
+    TileCall, TileStep, Var,
 };
 use crate::ops::elementwise::UnaryKind;
-use crate::shape::DType;
 
 /// Checks every invariant; the error says which is broken.
 ///
@@ -48,6 +48,15 @@ enum Kind {
     Float,
     Integer,
     Mask,
+}
+
+impl Kind {
+    fn of(element: Element) -> Self {
+        match element {
+            Element::F32 => Kind::Float,
+            Element::I32 | Element::U8 => Kind::Integer,
+        }
+    }
 }
 
 impl Checker {
@@ -158,11 +167,13 @@ impl Checker {
         }
         for store in &map.stores {
             self.affine(&store.address.offset)?;
-            if kinds.get(store.value.0).is_none_or(|&kind| kind == Kind::Mask) {
-                return Err("a store of no number".to_owned());
-            }
-            if store.mode == Mode::Accumulate && kinds[store.value.0] != Kind::Float {
+            let kind = kinds.get(store.value.0).filter(|&&kind| kind != Kind::Mask);
+            let Some(&kind) = kind else { return Err("a store of no number".to_owned()) };
+            if store.mode == Mode::Accumulate && kind != Kind::Float {
                 return Err("a sum of integers in memory".to_owned());
+            }
+            if kind != Kind::of(store.element) {
+                return Err(format!("a store of {kind:?} as {}", store.element));
             }
             if store.lane == 0 && !matches!(map.fold, Fold::Lanes(_)) {
                 return Err("a store of all lanes to one place".to_owned());
@@ -180,8 +191,7 @@ impl Checker {
         let both = |a, b, kind: Kind, gives: Kind| need(a, kind).and_then(|()| need(b, kind)).map(|()| gives);
         match expr {
             Expr::Load(index) => match map.loads.get(*index) {
-                Some(load) if load.dtype == DType::I32 => Ok(Kind::Integer),
-                Some(_) => Ok(Kind::Float),
+                Some(load) => Ok(Kind::of(load.element)),
                 None => Err(format!("load {index} does not exist")),
             },
             Expr::Constant(_) | Expr::BatchSize => Ok(Kind::Float),
@@ -216,9 +226,15 @@ impl Checker {
             Expr::SameInteger(a, b) | Expr::BelowUnsigned(a, b) => both(*a, *b, Kind::Integer, Kind::Mask),
             Expr::Select(mask, a, b) => {
                 need(*mask, Kind::Mask)?;
-                both(*a, *b, Kind::Float, Kind::Float)
+                let kind = match kinds.get(a.0) {
+                    Some(Kind::Integer) => Kind::Integer,
+                    _ => Kind::Float,
+                };
+                both(*a, *b, kind, kind)
             }
-            Expr::AddInteger(a, b) | Expr::Xor(a, b) => both(*a, *b, Kind::Integer, Kind::Integer),
+            Expr::AddInteger(a, b) | Expr::And(a, b) | Expr::Xor(a, b) => {
+                both(*a, *b, Kind::Integer, Kind::Integer)
+            }
             Expr::RotateLeft(a, _) => need(*a, Kind::Integer).map(|()| Kind::Integer),
         }
     }

@@ -16,6 +16,7 @@ pub mod linear;
 pub mod loss;
 pub mod optimizer;
 pub mod pool;
+pub mod positive;
 pub mod softmax;
 pub mod source;
 pub mod structure;
@@ -31,6 +32,7 @@ use linear::{Linear, LinearGradInput, LinearGradWeight};
 use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
 use optimizer::{Adam, ClipFactor, Sgd};
 use pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
+use positive::{Positive, WherePositive};
 use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use source::{Constant, Input, Parameter, State};
 use structure::{Concat, Reshape, Slice};
@@ -170,6 +172,10 @@ operators! {
     Scale = "scale",
     /// Sums everything but the channel axis.
     SumChannels = "sum_channels",
+    /// Which elements are above zero, a bit each.
+    Positive = "positive",
+    /// Elements whose bit is set, zero in place of the others.
+    WherePositive = "where_positive",
     /// The same elements under another shape.
     Reshape = "reshape",
     /// Joins values along an axis.

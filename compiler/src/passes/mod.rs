@@ -10,6 +10,8 @@ mod dce;
 mod fold_batch_norm;
 mod fuse_epilogue;
 mod inference;
+mod release_relu;
+mod relu_bits;
 mod simplify;
 
 pub use constant_fold::constant_fold;
@@ -18,24 +20,29 @@ pub use dce::dce;
 pub use fold_batch_norm::fold_batch_norm;
 pub use fuse_epilogue::fuse_epilogue;
 pub use inference::inference;
+pub use release_relu::release_relu;
+pub use relu_bits::relu_bits;
 pub use simplify::simplify;
 
 use crate::error::GraphError;
-use crate::graph::Graph;
+use crate::graph::{Graph, Node};
 use crate::ops::Op;
 use crate::ops::conv::EpilogueStep;
+use crate::ops::elementwise::BinaryKind;
 
 /// A pass: from a graph to one that computes the same.
 pub type Pass = fn(&Graph) -> Result<Graph, GraphError>;
 
 /// Every pass with its name, as dumps and tests call it.
-pub const ALL: [(&str, Pass); 7] = [
+pub const ALL: [(&str, Pass); 9] = [
     ("constant_fold", constant_fold),
     ("cse", cse),
     ("dce", dce),
     ("fold_batch_norm", fold_batch_norm),
     ("fuse_epilogue", fuse_epilogue),
     ("inference", inference),
+    ("release_relu", release_relu),
+    ("relu_bits", relu_bits),
     ("simplify", simplify),
 ];
 
@@ -55,4 +62,9 @@ fn epilogue_mut(op: &mut Op) -> Option<&mut Vec<EpilogueStep>> {
         Op::Linear(linear) => Some(&mut linear.epilogue),
         _ => None,
     }
+}
+
+/// Whether a node is the gradient of a ReLU.
+fn is_relu_grad(node: &Node) -> bool {
+    matches!(&node.op, Op::Binary(binary) if binary.kind == BinaryKind::ReluGrad)
 }

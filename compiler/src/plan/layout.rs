@@ -9,12 +9,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{KernelDraft, Lowering, Size};
+use super::{Buffer, KernelDraft, Lowering, Place, Size};
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
-use crate::kernel::{Address, BufferId, Extent, MapBuilder, Split, Var};
+use crate::kernel::{Address, BufferId, Element, Extent, MapBuilder, Split, Var};
 use crate::ops::Op;
-use crate::shape::{DType, Shape};
+use crate::shape::Shape;
 
 /// Images with fewer channels are stored channels first: their vectors run along the width.
 const FEW_CHANNELS: usize = 8;
@@ -72,6 +72,8 @@ pub(super) fn takes_any_layout(op: &Op) -> bool {
         | Op::Binary(_)
         | Op::Bias(_)
         | Op::SumChannels(_)
+        | Op::Positive(_)
+        | Op::WherePositive(_)
         | Op::Reshape(_) => true,
         Op::Input(_)
         | Op::Parameter(_)
@@ -112,6 +114,8 @@ pub(super) fn result_layout(layouts: Layouts, graph: &Graph, node: &Node, result
 pub struct View {
     /// The first element.
     pub address: Address,
+    /// How the elements are stored.
+    pub element: Element,
     /// The order of the elements.
     pub layout: Layout,
     /// Channels.
@@ -128,7 +132,7 @@ pub struct View {
 
 impl View {
     /// A value that fills a buffer by itself.
-    pub(super) fn whole(buffer: BufferId, shape: &Shape, layout: Layout) -> Self {
+    pub(super) fn whole(buffer: BufferId, shape: &Shape, layout: Layout, element: Element) -> Self {
         let item = shape.item();
         let elements: usize = item.iter().product();
         let channels = if shape.is_batched() { item.first().copied().unwrap_or(1) } else { 1 };
@@ -137,7 +141,8 @@ impl View {
             Layout::ChannelsFirst => (1, pixels),
             Layout::ChannelsLast => (channels, 1),
         };
-        View { address: Address::start(buffer), layout, channels, pixels, item: elements, pixel, channel }
+        let item = whole_words(elements, element);
+        View { address: Address::start(buffer), element, layout, channels, pixels, item, pixel, channel }
     }
 
     /// Some neighbouring channels of this value.
@@ -161,6 +166,15 @@ impl View {
         View { layout, pixel, channel, ..self.clone() }
     }
 
+    /// The same elements in an order, if they are in it: a single pixel, or a single channel, is in both at once.
+    pub fn in_layout(&self, layout: Layout) -> Option<Self> {
+        let fits = match layout {
+            Layout::ChannelsFirst => self.is_plain(),
+            Layout::ChannelsLast => self.channel == 1 || self.channels == 1,
+        };
+        fits.then(|| if self.layout == layout { self.clone() } else { self.in_other_order() })
+    }
+
     /// The first element of item `n`.
     pub fn of_item(&self, n: Var) -> Address {
         self.address.clone().plus(n, self.item)
@@ -171,10 +185,16 @@ impl View {
         self.item == self.channels * self.pixels
     }
 
-    /// Whether the elements are dense and in the order of the shape.
+    /// Whether the elements of an item are dense and in the order of the shape.
     fn is_plain(&self) -> bool {
-        self.is_dense() && (self.layout == Layout::ChannelsFirst || self.pixels == 1 || self.channels == 1)
+        let is_packed = self.item == whole_words(self.channels * self.pixels, self.element);
+        is_packed && (self.layout == Layout::ChannelsFirst || self.pixels == 1 || self.channels == 1)
     }
+}
+
+/// So many elements, and as many more as fill words of 4 bytes: items start at words.
+fn whole_words(elements: usize, element: Element) -> usize {
+    Size::words(elements, element) * 4 / element.bytes()
 }
 
 impl Lowering<'_> {
@@ -200,20 +220,16 @@ impl Lowering<'_> {
 
     /// Where a value is in a given order: itself, or a copy that kernels before this node's make.
     pub fn in_layout(&mut self, node: &Node, value: ValueId, layout: Layout) -> View {
-        let fits = |view: &View| match layout {
-            Layout::ChannelsFirst => view.is_plain(),
-            Layout::ChannelsLast => view.channel == 1 || view.channels == 1,
-        };
-        if let Some(view) = self.views[&value].iter().find(|view| fits(view)) {
-            // A single pixel, or a single channel, is in both orders at once.
-            return if view.layout == layout { view.clone() } else { view.in_other_order() };
+        if let Some(view) = self.views[&value].iter().find_map(|view| view.in_layout(layout)) {
+            return view;
         }
         let ty = self.ty(value);
-        let buffer = self.temporary("reordered", Size::of(ty));
-        let view = View::whole(buffer, &ty.shape, layout);
         let from = self.view(value).clone();
+        let (name, size) = ("reordered".to_owned(), Size::stored(ty, from.element));
+        let buffer = self.new_buffer(Buffer { name, size, element: from.element, place: Place::Nowhere });
+        let view = View::whole(buffer, &ty.shape, layout, from.element);
         let draft = self.draft(node, format!("{} to {}", from.layout, layout)).part("reorder");
-        self.reorder(draft, &from, &view, ty.dtype);
+        self.reorder(draft, &from, &view);
         self.views.get_mut(&value).expect("bound above").push(view.clone());
         view
     }
@@ -225,8 +241,27 @@ impl Lowering<'_> {
         }
     }
 
+    /// Where a value is in a given order and without gaps: itself, or a copy.
+    pub fn dense(&mut self, node: &Node, value: ValueId, layout: Layout) -> View {
+        let view = self.in_layout(node, value, layout);
+        if view.is_dense() {
+            return view;
+        }
+        let copy = self.dense_temporary(value, layout);
+        let draft = self.draft(node, "a copy without gaps").part("reorder");
+        self.reorder(draft, &view, &copy);
+        copy
+    }
+
+    /// Memory for the elements of a value in a given order, valid among the kernels of this node.
+    pub fn dense_temporary(&mut self, value: ValueId, layout: Layout) -> View {
+        let ty = self.ty(value);
+        let buffer = self.temporary("dense", Size::of(ty));
+        View::whole(buffer, &ty.shape, layout, ty.dtype.into())
+    }
+
     /// Adds a kernel that copies a value from one order to another.
-    pub fn reorder(&mut self, mut draft: KernelDraft, from: &View, to: &View, dtype: DType) {
+    pub fn reorder(&mut self, mut draft: KernelDraft, from: &View, to: &View) {
         let (n, outer) = (draft.var(), draft.var());
         // Vectors run along what is contiguous where it is stored.
         let (count, lanes, from_outer, from_lane, to_outer) = match to.layout {
@@ -234,8 +269,8 @@ impl Lowering<'_> {
             Layout::ChannelsLast => (from.pixels, from.channels, from.pixel, from.channel, to.pixel),
         };
         let mut map = MapBuilder::new(Extent::Fixed(lanes));
-        let value = map.load_as(dtype, from.of_item(n).plus(outer, from_outer), from_lane, &[]);
-        map.store(to.of_item(n).plus(outer, to_outer), 1, value);
+        let value = map.load_as(from.element, from.of_item(n).plus(outer, from_outer), from_lane, &[]);
+        map.store_as(to.element, to.of_item(n).plus(outer, to_outer), 1, value);
         let split = Split::Axes(vec![(n, Extent::Batch(1)), (outer, Extent::Fixed(count))]);
         self.push(draft.finish(split, vec![map.finish()]));
     }

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     Buffer, Choice, Convolution, Place, PlanOptions, Sharing, Size, Vectors, Verdict, View, WINOGRAD_RESULTS,
-    tuning_key,
+    storage, tuning_key,
 };
 use crate::entity::{NodeId, ValueId};
 use crate::graph::{Graph, Node};
-use crate::kernel::{Address, BufferId, Extent, Kernel, MapBuilder, Split, Stmt, Var};
+use crate::kernel::{Address, BufferId, Element, Extent, Kernel, MapBuilder, Split, Stmt, Var};
 use crate::ops::{Cost, Operator};
 use crate::shape::Type;
 
@@ -21,7 +21,7 @@ pub trait Lower {
 /// What an operator's lowering sees and adds to.
 #[derive(Debug)]
 pub struct Lowering<'g> {
-    graph: &'g Graph,
+    pub(super) graph: &'g Graph,
     /// The node whose turn it is.
     pub(super) node: NodeId,
     /// How the plan is to be made.
@@ -31,6 +31,8 @@ pub struct Lowering<'g> {
     /// How work is shared.
     pub sharing: Sharing,
     uses: Vec<usize>,
+    /// How each value is stored.
+    pub(super) elements: Vec<Element>,
     only_users: Vec<Option<NodeId>>,
     /// Nodes that a kernel of a node before them computes as well.
     pub(super) absorbed: HashSet<NodeId>,
@@ -56,6 +58,7 @@ impl<'g> Lowering<'g> {
             vectors: options.vectors(),
             sharing: Sharing::of(graph, options),
             uses: graph.use_counts(),
+            elements: storage::elements(graph),
             only_users: graph.only_users(),
             absorbed: HashSet::new(),
             views: HashMap::new(),
@@ -114,12 +117,14 @@ impl<'g> Lowering<'g> {
     pub fn scratch(&mut self, name: &str, elements: usize) -> BufferId {
         let place = Place::Scratch(self.scratch);
         self.scratch += elements.next_multiple_of(super::memory::ALIGNMENT);
-        self.new_buffer(Buffer { name: name.to_owned(), size: Size { batched: false, elements }, place })
+        let size = Size { batched: false, elements };
+        self.new_buffer(Buffer { name: name.to_owned(), size, element: Element::F32, place })
     }
 
     /// Memory shared by all threads, valid among the kernels of this node.
     pub fn temporary(&mut self, name: &str, size: Size) -> BufferId {
-        self.new_buffer(Buffer { name: name.to_owned(), size, place: Place::Nowhere })
+        let (name, place) = (name.to_owned(), Place::Nowhere);
+        self.new_buffer(Buffer { name, size, element: Element::F32, place })
     }
 
     /// Chooses between direct convolution and Winograd's method with each of [`WINOGRAD_RESULTS`], and records why: gives

@@ -107,10 +107,11 @@ fn assign(lives: &[Life], size: impl Fn(usize) -> Size) -> (Vec<usize>, usize) {
 mod tests {
     use super::super::lowering::copy;
     use super::*;
-    use crate::kernel::Address;
+    use crate::kernel::{Address, Element};
 
     fn buffer(elements: usize) -> Buffer {
-        Buffer { name: String::new(), size: Size { batched: false, elements }, place: Place::Nowhere }
+        let size = Size { batched: false, elements };
+        Buffer { name: String::new(), size, element: Element::F32, place: Place::Nowhere }
     }
 
     fn copies(pairs: &[(usize, usize)]) -> Vec<Kernel> {

@@ -14,6 +14,7 @@ mod options;
 mod product;
 mod reuse;
 mod sharing;
+mod storage;
 mod text;
 mod traffic;
 
@@ -34,12 +35,12 @@ pub use traffic::Traffic;
 use crate::entity::ValueId;
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
-use crate::kernel::{Address, BufferId, Kernel, Stmt};
+use crate::kernel::{Address, BufferId, Element, Kernel, Stmt};
 use crate::ops::Op;
 use crate::pipeline::CompileError;
 use crate::shape::{DType, Type};
 
-/// Elements a buffer has: a multiple of the batch size, or a fixed number.
+/// Elements a buffer has, in words of 4 bytes: a multiple of the batch size, or a fixed number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Whether there are so many for each item of the batch.
@@ -52,6 +53,16 @@ impl Size {
     /// The size of a value.
     pub fn of(ty: &Type) -> Self {
         Size { batched: ty.shape.is_batched(), elements: ty.shape.item_elements() }
+    }
+
+    /// The size of a value stored in a given way: of each item whole words.
+    pub(crate) fn stored(ty: &Type, element: Element) -> Self {
+        Size { batched: ty.shape.is_batched(), elements: Size::words(ty.shape.item_elements(), element) }
+    }
+
+    /// The words of 4 bytes that so many elements take.
+    fn words(elements: usize, element: Element) -> usize {
+        (elements * element.bytes()).div_ceil(4)
     }
 }
 
@@ -81,6 +92,8 @@ pub struct Buffer {
     pub name: String,
     /// How large it is.
     pub size: Size,
+    /// How its elements are stored.
+    pub element: Element,
     /// Where it lives.
     pub place: Place,
 }
@@ -231,7 +244,9 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, CompileError> 
     }
     run.extend(homes.copies(graph, &mut lowering));
     for kernel in prepare.iter().chain(&run) {
-        crate::kernel::verify(kernel).map_err(|reason| GraphError::Invalid { reason })?;
+        crate::kernel::verify(kernel)
+            .and_then(|()| storage::verify(kernel, &lowering.buffers))
+            .map_err(|reason| GraphError::Invalid { reason })?;
     }
     let Lowering { mut buffers, constants, choices, .. } = lowering;
     let memory = memory::place(&mut buffers, &constants, &prepare, &run);
@@ -325,7 +340,8 @@ impl Homes {
             let home = self.root[value.index()];
             if home != value {
                 let buffer = lowering.view(home).address.buffer;
-                lowering.bind_view(value, View::whole(buffer, &ty.shape, Layout::ChannelsFirst));
+                let element = lowering.elements[value.index()];
+                lowering.bind_view(value, View::whole(buffer, &ty.shape, Layout::ChannelsFirst, element));
                 continue;
             }
             if let Some(&target) = self.update.get(&value) {
@@ -357,9 +373,11 @@ impl Homes {
                     (format!("{name}{suffix} {value}"), Place::Nowhere)
                 }
             };
-            let buffer = lowering.new_buffer(Buffer { name, size: Size::of(ty), place });
+            let element = lowering.elements[value.index()];
+            let size = Size::stored(ty, element);
+            let buffer = lowering.new_buffer(Buffer { name, size, element, place });
             let layout = layout::result_layout(lowering.options.layouts, graph, node, value);
-            lowering.bind_view(value, View::whole(buffer, &ty.shape, layout));
+            lowering.bind_view(value, View::whole(buffer, &ty.shape, layout, element));
             if let Op::Constant(constant) = &node.op {
                 lowering.constants.push((buffer, constant.values.clone()));
             }
@@ -373,10 +391,10 @@ impl Homes {
                 continue;
             }
             let ty = graph.ty(named.value).clone();
-            let size = Size::of(&ty);
+            let (size, element) = (Size::of(&ty), ty.dtype.into());
             slots.push(Slot { kind: SlotKind::Output, name: named.name.clone(), ty });
             let place = Place::Slot(slots.len() - 1);
-            let buffer = lowering.new_buffer(Buffer { name: named.name.clone(), size, place });
+            let buffer = lowering.new_buffer(Buffer { name: named.name.clone(), size, element, place });
             lowering.output_copies.push((named.value, buffer));
         }
     }
@@ -392,8 +410,8 @@ impl Homes {
             } else {
                 let node = graph.producer(value);
                 let draft = lowering.draft(node, "results leave channels first").part("store");
-                let to = View::whole(to, &ty.shape, Layout::ChannelsFirst);
-                lowering.reorder(draft, &view, &to, ty.dtype);
+                let to = View::whole(to, &ty.shape, Layout::ChannelsFirst, ty.dtype.into());
+                lowering.reorder(draft, &view, &to);
                 copies.extend(lowering.take().1);
             }
         }

@@ -26,6 +26,7 @@ fn replaceable(node: &Node) -> Vec<usize> {
         Op::Conv(conv) => sums(&conv.epilogue),
         Op::Linear(linear) => sums(&linear.epilogue),
         Op::Unary(_) | Op::Bias(_) | Op::Scale(_) | Op::DropoutTraining(_) => vec![0],
+        Op::WherePositive(_) => vec![0],
         Op::Binary(_) => vec![0, 1],
         Op::Input(_)
         | Op::Parameter(_)
@@ -40,6 +41,7 @@ fn replaceable(node: &Node) -> Vec<usize> {
         | Op::AvgPool(_)
         | Op::AvgPoolGrad(_)
         | Op::SumChannels(_)
+        | Op::Positive(_)
         | Op::BatchNorm(_)
         | Op::BatchNormTraining(_)
         | Op::BatchNormGrad(_)

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Place, Plan, Size};
+use crate::kernel::Element;
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,7 +38,11 @@ impl fmt::Display for Plan {
                 Place::Preparing(offset) => format!("preparing at {offset}"),
                 Place::Scratch(offset) => format!("scratch at {offset}"),
             };
-            writeln!(f, "  b{index} = {} x f32 in {place}  ; {}", buffer.size, buffer.name)?;
+            let elements = match buffer.element {
+                Element::F32 | Element::I32 => buffer.element.to_string(),
+                Element::U8 => format!("{} {}", 4 / buffer.element.bytes(), buffer.element),
+            };
+            writeln!(f, "  b{index} = {} x {elements} in {place}  ; {}", buffer.size, buffer.name)?;
         }
         for (stage, kernels) in [("prepare", &self.prepare), ("run", &self.run)] {
             for (step, kernel) in kernels.iter().enumerate() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Place, Plan, Size};
+use super::{Buffer, Place, Plan};
 use crate::kernel::{Address, BufferId, Extent, Form, Kernel, Mode, Split, Stmt, TileCall, TileStep, Var};
 
 /// Bytes that a kernel reads and writes outside its scratch, each element once; one both read and written counts twice.
@@ -41,7 +41,7 @@ impl Traffic {
         for (buffer, count) in touched.reads.into_iter().chain(touched.writes) {
             let buffer = &plan.buffers[buffer.index()];
             if !matches!(buffer.place, Place::Scratch(_)) {
-                traffic.add(count, buffer.size);
+                traffic.add(count, buffer);
             }
         }
         traffic
@@ -53,12 +53,12 @@ impl Traffic {
     }
 
     /// Adds what is touched of a buffer, which is no more than all of it.
-    fn add(&mut self, count: Count, size: Size) {
-        const BYTES: u64 = 4;
-        let whole = size.elements as f64;
+    fn add(&mut self, count: Count, buffer: &Buffer) {
+        let (size, bytes) = (buffer.size, buffer.element.bytes());
+        let whole = (4 * size.elements / bytes) as f64;
         let elements =
             if count.powers == usize::from(size.batched) { count.factor.min(whole) } else { whole };
-        let bytes = BYTES * elements.ceil() as u64;
+        let bytes = bytes as u64 * elements.ceil() as u64;
         *(if size.batched { &mut self.bytes_per_item } else { &mut self.bytes_fixed }) += bytes;
     }
 }

@@ -198,6 +198,7 @@ fn multiply_adds(graph: &Graph, node: &Node) -> u64 {
         Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_) => return 0,
         Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_) => return 0,
         Op::Unary(_) | Op::Binary(_) | Op::Bias(_) | Op::Scale(_) | Op::SumChannels(_) => return 0,
+        Op::Positive(_) | Op::WherePositive(_) => return 0,
         Op::Reshape(_) | Op::Concat(_) | Op::Slice(_) => return 0,
         Op::BatchNorm(_) | Op::BatchNormTraining(_) | Op::BatchNormGrad(_) => return 0,
         Op::Dropout(_) | Op::DropoutTraining(_) => return 0,

@@ -80,6 +80,9 @@ fn field(graph: &Graph, node: &Node, mut operands: Vec<Field>) -> Field {
         | Op::MaxPoolGrad(_)
         | Op::AvgPoolGrad(_)
         | Op::SumChannels(_)
+        // Bits are places of no element.
+        | Op::Positive(_)
+        | Op::WherePositive(_)
         | Op::BatchNormGrad(_)
         | Op::SoftmaxGrad(_)
         | Op::LogSoftmaxGrad(_)

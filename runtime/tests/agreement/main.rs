@@ -1,5 +1,6 @@
 //! Compiled programs held against the interpreter. Every run happens several times, also between guard pages.
 
+mod bits;
 mod check;
 mod convolution;
 mod elements;

@@ -134,6 +134,22 @@ fn images_of_one_pixel() {
     }
 }
 
+/// Places up to the last that a byte can name, and beyond.
+#[test]
+fn windows_of_many_places() {
+    for channels in [3, 11] {
+        for kernel_size in [[16, 16], [16, 17]] {
+            let window = Window {
+                kernel_size: kernel_size.to_vec(),
+                stride: vec![3, 2],
+                padding: vec![1, 0],
+                dilation: vec![1, 1],
+            };
+            check(channels, &[21, 19], &window, &[1, 3]);
+        }
+    }
+}
+
 #[test]
 fn mixed_shapes() {
     let mut numbers = Numbers::new(2);

@@ -6,8 +6,7 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::kernel::KernelEmitter;
 use super::value::{LANES, Width};
-use crate::kernel::{Expr, Extent, Load, Map, Mode, Store};
-use crate::shape::DType;
+use crate::kernel::{Element, Expr, Extent, Load, Map, Mode, Store};
 
 /// Where a lane is: a number known at compile time, or a value plus a number.
 #[derive(Clone, Copy)]
@@ -79,7 +78,7 @@ impl KernelEmitter<'_, '_, '_> {
             Expr::Load(index) => {
                 let load = &map.loads[*index];
                 match places.numbers[*index] {
-                    Some(number) => self.spread(load.dtype, number, width),
+                    Some(number) => self.spread(load.element, number, width),
                     None => self.load(load, places.loads[*index], site),
                 }
             }
@@ -108,7 +107,7 @@ impl KernelEmitter<'_, '_, '_> {
             Expr::WindowIndex => self.window_index(site),
             Expr::BatchSize => {
                 let batch = self.emit.builder.ins().fcvt_from_sint(F32, self.batch);
-                self.spread(DType::F32, batch, width)
+                self.spread(Element::F32, batch, width)
             }
             Expr::Reduced(_) | Expr::Place(_) => unreachable!("verified: known before the evaluation"),
             Expr::Unary(kind, x) => self.emit.unary(width, *kind, of(x)),
@@ -122,16 +121,17 @@ impl KernelEmitter<'_, '_, '_> {
             Expr::BelowUnsigned(a, b) => self.emit.below_unsigned(of(a), of(b)),
             Expr::Select(mask, a, b) => self.emit.select(width, of(mask), of(a), of(b)),
             Expr::AddInteger(a, b) => self.emit.builder.ins().iadd(of(a), of(b)),
+            Expr::And(a, b) => self.emit.builder.ins().band(of(a), of(b)),
             Expr::Xor(a, b) => self.emit.builder.ins().bxor(of(a), of(b)),
             Expr::RotateLeft(a, bits) => self.emit.rotate_left(width, of(a), *bits),
         }
     }
 
     /// A number in every lane.
-    fn spread(&mut self, dtype: DType, number: Value, width: Width) -> Value {
+    fn spread(&mut self, element: Element, number: Value, width: Width) -> Value {
         match width {
             Width::Single => number,
-            Width::Vector => self.emit.splat(vector(dtype), number),
+            Width::Vector => self.emit.splat(vector(element), number),
         }
     }
 
@@ -140,52 +140,58 @@ impl KernelEmitter<'_, '_, '_> {
         if load.repeat > 1 {
             return self.load_repeated(load, place, lane, width);
         }
-        let (mut pointer, mut offset) = self.lane_place(place, lane, load.lane);
+        let bytes = load.element.bytes();
+        let (mut pointer, mut offset) = self.lane_place(place, lane, load.lane, load.element);
         for (&value, &stride) in step.dynamic.iter().zip(&load.window) {
-            let distance = self.emit.builder.ins().imul_imm_s(value, 4 * stride as i64);
+            let distance = self.emit.builder.ins().imul_imm_s(value, (bytes * stride) as i64);
             pointer = self.emit.builder.ins().iadd(pointer, distance);
         }
         for (&value, &stride) in step.fixed.iter().zip(&load.window) {
-            offset += 4 * (value * stride) as i64;
+            offset += (bytes * value * stride) as i64;
         }
-        let element = scalar(load.dtype);
-        match (width, load.lane) {
-            (Width::Single, _) => self.emit.load(element, pointer, offset),
-            (Width::Vector, 0) => {
-                let number = self.emit.load(element, pointer, offset);
-                self.emit.splat(vector(load.dtype), number)
+        match (width, load.element, load.lane) {
+            (Width::Single, ..) => self.emit.load_element(load.element, pointer, offset),
+            (Width::Vector, _, 0) => {
+                let number = self.emit.load_element(load.element, pointer, offset);
+                self.emit.splat(vector(load.element), number)
             }
-            (Width::Vector, lane) => self.emit.load_strided(element, pointer, offset, 4 * lane as i64),
+            (Width::Vector, Element::F32, lane) => {
+                self.emit.load_strided(F32, pointer, offset, 4 * lane as i64)
+            }
+            (Width::Vector, Element::I32, lane) => {
+                self.emit.load_strided(I32, pointer, offset, 4 * lane as i64)
+            }
+            (Width::Vector, Element::U8, lane) => self.emit.load_bytes(pointer, offset, lane as i64),
         }
     }
 
     /// Loads elements that neighbouring lanes share.
     fn load_repeated(&mut self, load: &Load, place: (Value, i64), lane: Lane, width: Width) -> Value {
-        let (repeat, element) = (load.repeat, scalar(load.dtype));
+        let (repeat, element) = (load.repeat, load.element);
         // Dynamic lanes start at multiples of four, which `repeat` divides; see `Map::needs_known_lanes`.
         let place = match lane.dynamic {
             None => place,
             Some(dynamic) => {
                 let elements = self.emit.builder.ins().udiv_imm_u(dynamic, repeat as i64);
-                let distance = self.emit.builder.ins().ishl_imm_s(elements, 2);
+                let distance = self.bytes(elements, element);
                 (self.emit.builder.ins().iadd(place.0, distance), place.1)
             }
         };
-        let offset = |lane: usize| place.1 + 4 * (lane / repeat) as i64;
+        let offset = |lane: usize| place.1 + (element.bytes() * (lane / repeat)) as i64;
         let first = lane.fixed;
         match width {
-            Width::Single => self.emit.load(element, place.0, offset(first)),
-            Width::Vector if repeat == 2 && first.is_multiple_of(2) => {
+            Width::Single => self.emit.load_element(element, place.0, offset(first)),
+            Width::Vector if repeat == 2 && first.is_multiple_of(2) && element != Element::U8 => {
                 let pair = self.emit.load(I64, place.0, offset(first));
                 let pair = self.emit.builder.ins().scalar_to_vector(I64X2, pair);
-                let pair = self.emit.bits(vector(load.dtype), pair);
+                let pair = self.emit.bits(vector(element), pair);
                 self.emit.shuffle(pair, pair, [0, 0, 1, 1])
             }
             Width::Vector => {
                 let lanes: Vec<Value> = (first..first + LANES)
-                    .map(|lane| self.emit.load(element, place.0, offset(lane)))
+                    .map(|lane| self.emit.load_element(element, place.0, offset(lane)))
                     .collect();
-                self.emit.gather(vector(load.dtype), &lanes)
+                self.emit.gather(vector(element), &lanes)
             }
         }
     }
@@ -224,7 +230,7 @@ impl KernelEmitter<'_, '_, '_> {
         lane: Lane,
         width: Width,
     ) {
-        let (pointer, offset) = self.lane_place(place, lane, store.lane);
+        let (pointer, offset) = self.lane_place(place, lane, store.lane, store.element);
         let mut value = get(values, store.value.0);
         let stride = 4 * store.lane as i64;
         match width {
@@ -233,7 +239,13 @@ impl KernelEmitter<'_, '_, '_> {
                     let old = self.emit.load(F32, pointer, offset);
                     value = self.emit.builder.ins().fadd(old, value);
                 }
-                self.emit.store(value, pointer, offset);
+                match store.element {
+                    Element::F32 | Element::I32 => self.emit.store(value, pointer, offset),
+                    Element::U8 => self.emit.store_byte(value, pointer, offset),
+                }
+            }
+            Width::Vector if store.element == Element::U8 => {
+                self.emit.store_bytes(value, pointer, offset, store.lane as i64);
             }
             Width::Vector => {
                 if store.mode == Mode::Accumulate {
@@ -246,9 +258,15 @@ impl KernelEmitter<'_, '_, '_> {
     }
 
     /// The place of a lane of an operand.
-    fn lane_place(&mut self, place: (Value, i64), lane: Lane, stride: usize) -> (Value, i64) {
+    fn lane_place(
+        &mut self,
+        place: (Value, i64),
+        lane: Lane,
+        stride: usize,
+        element: Element,
+    ) -> (Value, i64) {
         let (mut pointer, mut offset) = place;
-        offset += 4 * (lane.fixed * stride) as i64;
+        offset += (element.bytes() * lane.fixed * stride) as i64;
         if let Some(dynamic) = lane.dynamic
             && stride > 0
         {
@@ -256,7 +274,7 @@ impl KernelEmitter<'_, '_, '_> {
                 1 => dynamic,
                 _ => self.emit.builder.ins().imul_imm_s(dynamic, stride as i64),
             };
-            let distance = self.emit.builder.ins().ishl_imm_s(elements, 2);
+            let distance = self.bytes(elements, element);
             pointer = self.emit.builder.ins().iadd(pointer, distance);
         }
         (pointer, offset)
@@ -301,17 +319,10 @@ pub(super) fn get(values: &[Option<Value>], index: usize) -> Value {
     values[index].expect("verified: expressions use earlier ones")
 }
 
-/// The type of one element.
-pub(super) fn scalar(dtype: DType) -> cranelift_codegen::ir::Type {
-    match dtype {
-        DType::F32 => F32,
-        DType::I32 => I32,
-    }
-}
-
-fn vector(dtype: DType) -> cranelift_codegen::ir::Type {
-    match dtype {
-        DType::F32 => Width::Vector.float(),
-        DType::I32 => Width::Vector.integer(),
+/// The type of four loaded elements.
+fn vector(element: Element) -> cranelift_codegen::ir::Type {
+    match element {
+        Element::F32 => Width::Vector.float(),
+        Element::I32 | Element::U8 => Width::Vector.integer(),
     }
 }

@@ -12,7 +12,7 @@ use cranelift_frontend::FunctionBuilder;
 use super::value::Emit;
 use crate::codegen::table;
 use crate::codegen::wide::Argument;
-use crate::kernel::{Address, Affine, BufferId, Extent, Kernel, Map, Split, Stmt, Tile, TileCall};
+use crate::kernel::{Address, Affine, BufferId, Element, Extent, Kernel, Map, Split, Stmt, Tile, TileCall};
 use crate::plan::{Place, Plan};
 
 /// The parameters of every kernel's function.
@@ -161,22 +161,30 @@ impl KernelEmitter<'_, '_, '_> {
         }
     }
 
-    /// A place as a pointer and a displacement in bytes.
-    pub(super) fn address(&mut self, address: &Address) -> (Value, i64) {
+    /// A number of elements in bytes.
+    pub(super) fn bytes(&mut self, elements: Value, element: Element) -> Value {
+        match element {
+            Element::F32 | Element::I32 => self.emit.builder.ins().ishl_imm_s(elements, 2),
+            Element::U8 => elements,
+        }
+    }
+
+    /// The place of an element as a pointer and a displacement in bytes.
+    pub(super) fn address(&mut self, address: &Address, element: Element) -> (Value, i64) {
         let base = self.bases[&address.buffer];
-        let displacement = 4 * address.offset.constant;
+        let displacement = element.bytes() as i64 * address.offset.constant;
         match self.affine_terms(&address.offset) {
             None => (base, displacement),
             Some(sum) => {
-                let distance = self.emit.builder.ins().ishl_imm_s(sum, 2);
+                let distance = self.bytes(sum, element);
                 (self.emit.builder.ins().iadd(base, distance), displacement)
             }
         }
     }
 
-    /// A place as a pointer.
-    pub(super) fn pointer(&mut self, address: &Address) -> Value {
-        let (pointer, displacement) = self.address(address);
+    /// The place of an element as a pointer.
+    pub(super) fn pointer(&mut self, address: &Address, element: Element) -> Value {
+        let (pointer, displacement) = self.address(address, element);
         self.emit.builder.ins().iadd_imm_s(pointer, displacement)
     }
 
@@ -245,7 +253,8 @@ impl KernelEmitter<'_, '_, '_> {
 
     fn tile(&mut self, call: &TileCall) {
         let function = self.leaves.tile(&call.tile, self.emit.builder.func);
-        let mut arguments: Vec<Value> = call.addresses().map(|address| self.pointer(address)).collect();
+        let mut arguments: Vec<Value> =
+            call.addresses().map(|address| self.pointer(address, Element::F32)).collect();
         for &count in &call.counts {
             arguments.push(self.extent(count));
         }

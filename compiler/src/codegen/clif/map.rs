@@ -6,7 +6,7 @@ use cranelift_codegen::ir::{AbiParam, FuncRef, InstBuilder, Signature, StackSlot
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::Variable;
 
-use super::expression::{Lane, Places, Site, Step, get, scalar};
+use super::expression::{Lane, Places, Site, Step, get};
 use super::kernel::KernelEmitter;
 use super::value::{LANES, Width};
 use crate::codegen::wide::Argument;
@@ -48,7 +48,7 @@ impl KernelEmitter<'_, '_, '_> {
         let slot = self.emit.builder.create_sized_stack_slot(slot);
         for (index, argument) in arguments.iter().enumerate() {
             let value = match argument {
-                Argument::Pointer(address) => self.pointer(address),
+                Argument::Pointer(address, element) => self.pointer(address, *element),
                 Argument::Count(extent) => self.extent(*extent),
                 Argument::Integer(affine) => self.affine(affine),
                 Argument::BatchSize => {
@@ -65,15 +65,15 @@ impl KernelEmitter<'_, '_, '_> {
 
     fn narrow_map(&mut self, map: &Map) {
         let mut places = Places {
-            loads: map.loads.iter().map(|load| self.address(&load.address)).collect(),
-            stores: map.stores.iter().map(|store| self.address(&store.address)).collect(),
+            loads: map.loads.iter().map(|load| self.address(&load.address, load.element)).collect(),
+            stores: map.stores.iter().map(|store| self.address(&store.address, store.element)).collect(),
             numbers: vec![None; map.loads.len()],
         };
         for (index, load) in map.loads.iter().enumerate() {
             let is_number = load.lane == 0 && load.window.iter().all(|&stride| stride == 0);
             if is_number && !map.stores.iter().any(|store| store.address.buffer == load.address.buffer) {
                 let (pointer, offset) = places.loads[index];
-                places.numbers[index] = Some(self.emit.load(scalar(load.dtype), pointer, offset));
+                places.numbers[index] = Some(self.emit.load_element(load.element, pointer, offset));
             }
         }
         match &map.fold {

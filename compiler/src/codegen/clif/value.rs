@@ -5,6 +5,8 @@ use cranelift_codegen::ir::types::{F32, F32X4, I8X16, I32, I32X4, I64};
 use cranelift_codegen::ir::{ConstantData, Endianness, InstBuilder, MemFlagsData, Type, Value};
 use cranelift_frontend::FunctionBuilder;
 
+use crate::kernel::Element;
+
 /// Lanes of a vector.
 pub(super) const LANES: usize = 4;
 
@@ -166,6 +168,57 @@ impl Emit<'_, '_> {
     pub(super) fn store(&mut self, value: Value, pointer: Value, offset: i64) {
         let (pointer, offset) = self.displace(pointer, offset);
         self.builder.ins().store(MEMORY, value, pointer, offset);
+    }
+
+    /// Loads one element.
+    pub(super) fn load_element(&mut self, element: Element, pointer: Value, offset: i64) -> Value {
+        match element {
+            Element::F32 => self.load(F32, pointer, offset),
+            Element::I32 => self.load(I32, pointer, offset),
+            Element::U8 => {
+                let (pointer, offset) = self.displace(pointer, offset);
+                self.builder.ins().uload8(I32, MEMORY, pointer, offset)
+            }
+        }
+    }
+
+    /// Loads four bytes, `stride` bytes apart, as integers of 32 bits.
+    pub(super) fn load_bytes(&mut self, pointer: Value, offset: i64, stride: i64) -> Value {
+        if stride == 1 {
+            let word = self.load(I32, pointer, offset);
+            let word = self.builder.ins().scalar_to_vector(I32X4, word);
+            let bytes = self.bits(I8X16, word);
+            let halves = self.builder.ins().uwiden_low(bytes);
+            return self.builder.ins().uwiden_low(halves);
+        }
+        let lanes: Vec<Value> = (0..LANES as i64)
+            .map(|lane| self.load_element(Element::U8, pointer, offset + stride * lane))
+            .collect();
+        self.gather(I32X4, &lanes)
+    }
+
+    /// Stores the low byte of an integer.
+    pub(super) fn store_byte(&mut self, value: Value, pointer: Value, offset: i64) {
+        let (pointer, offset) = self.displace(pointer, offset);
+        self.builder.ins().istore8(MEMORY, value, pointer, offset);
+    }
+
+    /// Stores the low bytes of four integers, `stride` bytes apart.
+    pub(super) fn store_bytes(&mut self, value: Value, pointer: Value, offset: i64, stride: i64) {
+        if stride == 1 {
+            // Narrowing saturates: what is above the low byte goes before.
+            let low = self.integer(Width::Vector, 0xFF);
+            let value = self.builder.ins().band(value, low);
+            let halves = self.builder.ins().snarrow(value, value);
+            let bytes = self.builder.ins().unarrow(halves, halves);
+            let words = self.bits(I32X4, bytes);
+            let word = self.builder.ins().extractlane(words, 0);
+            return self.store(word, pointer, offset);
+        }
+        for lane in 0..LANES {
+            let byte = self.builder.ins().extractlane(value, lane as u8);
+            self.store_byte(byte, pointer, offset + stride * lane as i64);
+        }
     }
 
     /// Selects four of the eight 32-bit lanes of `a` and `b`.

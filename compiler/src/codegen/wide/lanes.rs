@@ -201,6 +201,63 @@ impl Emitter {
         self.permute(to, temporary, to);
     }
 
+    /// Loads bytes as integers of 32 bits. At 512 bits, lanes outside a mask become zero and are not touched in memory; at
+    /// 256 all lanes are loaded.
+    pub(super) fn load_bytes(&mut self, to: Vector, from: Memory, lanes: Lanes) {
+        let code = pick(self.width, Code::VEX_Vpmovzxbd_ymm_xmmm64, Code::EVEX_Vpmovzxbd_zmm_k1z_xmmm128);
+        let memory = self.memory(from);
+        let instruction = Instruction::with2(code, self.register(to), memory);
+        self.put(instruction.map(|mut instruction| {
+            if let Lanes::Masked(mask) = lanes {
+                instruction.set_op_mask(Register::K0 + u32::from(mask));
+                instruction.set_zeroing_masking(true);
+            }
+            instruction
+        }));
+    }
+
+    /// Loads bytes that pairs of lanes share, at 256 bits only. `temporary` is overwritten.
+    pub(super) fn load_pairs_of_bytes(&mut self, to: Vector, from: Memory, temporary: Vector) {
+        let order = self.constant((0..self.width.lanes() as u32).map(|lane| lane / 2).collect());
+        self.load(temporary, order, Lanes::All);
+        let memory = self.memory(from);
+        let low = Register::XMM0 + u32::from(to.0);
+        self.put(Instruction::with2(Code::VEX_Vpmovzxbd_xmm_xmmm32, low, memory));
+        self.permute(to, temporary, to);
+    }
+
+    /// Stores the low bytes of integers side by side: at 512 bits those of the mask, at 256 all, where `free` are
+    /// overwritten.
+    pub(super) fn store_bytes(&mut self, from: Vector, to: Memory, lanes: Lanes, free: [Vector; 2]) {
+        let memory = self.memory(to);
+        match self.width {
+            Width::Bits512 => {
+                let instruction =
+                    Instruction::with2(Code::EVEX_Vpmovdb_xmmm128_k1z_zmm, memory, self.register(from));
+                self.put(instruction.map(|mut instruction| {
+                    if let Lanes::Masked(mask) = lanes {
+                        instruction.set_op_mask(Register::K0 + u32::from(mask));
+                    }
+                    instruction
+                }));
+            }
+            Width::Bits256 => {
+                // The low bytes of each half go to its front, and then the halves together.
+                let mut order = vec![u32::from_le_bytes([0x80; 4]); self.width.lanes()];
+                order[0] = u32::from_le_bytes([0, 4, 8, 12]);
+                order[4] = order[0];
+                let order = self.constant(order);
+                let [low, high] = free;
+                self.three(Code::VEX_Vpshufb_ymm_ymm_ymmm256, low, from, order.into());
+                let both = self.register(low);
+                let [low, high] = [low, high].map(|vector| Register::XMM0 + u32::from(vector.0));
+                self.put(Instruction::with3(Code::VEX_Vextractf128_xmmm128_ymm_imm8, high, both, 1));
+                self.put(Instruction::with3(Code::VEX_Vpunpckldq_xmm_xmm_xmmm128, low, low, high));
+                self.put(Instruction::with2(Code::VEX_Vmovq_xmmm64_xmm, memory, low));
+            }
+        }
+    }
+
     /// Loads the elements at `from` plus the numbers of `elements`, lane by lane; lanes outside the mask become zero and
     /// are not touched in memory. `temporary` is overwritten at 256 bits, `mask` at 512.
     pub(super) fn gather(

@@ -213,7 +213,7 @@ fn expressions_are_of_the_right_kind_and_in_order() {
     );
     refused_map(
         &|map| {
-            let x = map.load_as(DType::I32, place(), 1, &[]);
+            let x = map.load_as(Element::I32, place(), 1, &[]);
             map.add(x, x);
         },
         "e0 is Integer where Float is needed",
@@ -222,6 +222,22 @@ fn expressions_are_of_the_right_kind_and_in_order() {
         &|map| {
             let x = map.load(place(), 1);
             map.expr(Expr::Xor(x, x));
+        },
+        "e0 is Float where Integer is needed",
+    );
+    refused_map(
+        &|map| {
+            let x = map.load(place(), 1);
+            let mask = map.expr(Expr::Less(x, x));
+            let number = map.expr(Expr::Integer(1));
+            map.expr(Expr::Select(mask, number, x));
+        },
+        "e0 is Float where Integer is needed",
+    );
+    refused_map(
+        &|map| {
+            let x = map.load(place(), 1);
+            map.expr(Expr::And(x, x));
         },
         "e0 is Float where Integer is needed",
     );
@@ -243,11 +259,24 @@ fn expressions_are_of_the_right_kind_and_in_order() {
     refused_map(&|map| map.store(place(), 1, ExprId(0)), "a store of no number");
     refused_map(
         &|map| {
-            let x = map.load_as(DType::I32, place(), 1, &[]);
+            let x = map.load_as(Element::I32, place(), 1, &[]);
             map.accumulate(place(), 1, x);
         },
         "a sum of integers in memory",
     );
+    for (stored, given, refusal) in [
+        (Element::F32, Element::U8, "a store of Integer as f32"),
+        (Element::I32, Element::F32, "a store of Float as i32"),
+        (Element::U8, Element::F32, "a store of Float as u8"),
+    ] {
+        refused_map(
+            &|map| {
+                let x = map.load_as(given, place(), 1, &[]);
+                map.store_as(stored, place(), 1, x);
+            },
+            refusal,
+        );
+    }
     refused_map(
         &|map| {
             let x = map.load(place(), 1);
@@ -281,7 +310,7 @@ fn reductions_read_the_body_and_end_it() {
         let largest = map.fold_window(&[Reducer::MaxWithPlace(x)])[0];
         let found = map.expr(Expr::Place(0));
         map.store(place(), 1, largest);
-        map.store(place(), 1, found);
+        map.store_as(Element::U8, place(), 1, found);
     }));
     refused(
         &folded(&|map| {
@@ -329,14 +358,14 @@ fn reductions_read_the_body_and_end_it() {
 fn groups_of_lanes_start_where_vectors_do_or_lanes_are_known() {
     let repeated = |lanes: Extent, repeat: usize| {
         serial(map(lanes, |map| {
-            let x = map.load_repeated(DType::F32, place(), repeat);
+            let x = map.load_repeated(Element::F32, place(), repeat);
             map.store(place(), 1, x);
         }))
     };
     let phased = |lanes: Extent, period: usize| {
         serial(map(lanes, |map| {
             let x = map.expr(Expr::Phase(period));
-            map.store(place(), 1, x);
+            map.store_as(Element::I32, place(), 1, x);
         }))
     };
     let kernels: [&dyn Fn(Extent, usize) -> Kernel; 2] = [&repeated, &phased];
@@ -347,7 +376,7 @@ fn groups_of_lanes_start_where_vectors_do_or_lanes_are_known() {
         refused(&kernel(Extent::Batch(1), 3), "groups of lanes that do not start where vectors do");
     }
     let mut apart = map(Extent::Fixed(8), |map| {
-        let x = map.load_repeated(DType::F32, place(), 2);
+        let x = map.load_repeated(Element::F32, place(), 2);
         map.store(place(), 1, x);
     });
     if let Stmt::Map(map) = &mut apart {

@@ -41,7 +41,7 @@ impl Lower for MaxPool {
                     map.store(place(&y), 1, largest);
                     if let Some(places) = &places {
                         let found = map.expr(Expr::Place(0));
-                        map.store(place(places), 1, found);
+                        map.store_as(places.element, place(places), 1, found);
                     }
                 },
             );
@@ -49,10 +49,8 @@ impl Lower for MaxPool {
         lowering.operands_in_order(node);
         let mut draft = lowering.draft(node, PLANES);
         let pooling = Pooling::new(&mut draft, &self.window, item[0], &item[1..]);
-        let y = pooling.output_plane(lowering.address(node.results[0]));
-        let places = lowering
-            .is_used(node.results[1])
-            .then(|| pooling.output_plane(lowering.address(node.results[1])));
+        let y = pooling.output_plane(&y);
+        let places = lowering.is_used(node.results[1]).then(|| lowering.view(node.results[1]).clone());
         let body = pooling.forward(
             lowering,
             &mut draft,
@@ -65,7 +63,8 @@ impl Lower for MaxPool {
                 map.store(y.at(&rows.output, 1), 1, largest);
                 if let Some(places) = places {
                     let place = map.expr(Expr::Place(0));
-                    map.store(places.at(&rows.output, 1), 1, place);
+                    let at = pooling.output_plane(&places).at(&rows.output, 1);
+                    map.store_as(places.element, at, 1, place);
                 }
             },
         );
@@ -99,7 +98,7 @@ impl Lower for AvgPool {
         lowering.operands_in_order(node);
         let mut draft = lowering.draft(node, PLANES);
         let pooling = Pooling::new(&mut draft, &self.window, item[0], &item[1..]);
-        let y = pooling.output_plane(lowering.address(node.results[0]));
+        let y = pooling.output_plane(&y);
         let elements = self.window.elements() as f64;
         let body = pooling.forward(lowering, &mut draft, node.operands[0], 0.0, |map, element, rows| {
             let sum = map.fold_window(&[Reducer::Sum(element)])[0];
@@ -127,14 +126,14 @@ impl Lower for MaxPoolGrad {
             };
             return pixels::backward(lowering, draft, &self.window, &dx, &self.input_sizes, part, None);
         }
-        lowering.operands_in_order(node);
+        let [g, places] =
+            [0, 1].map(|index| lowering.in_layout(node, node.operands[index], Layout::ChannelsFirst));
         let channels = lowering.item(node.results[0])[0];
         let mut draft = lowering.draft(node, PLANES);
         let pooling = Pooling::new(&mut draft, &self.window, channels, &self.input_sizes);
-        let (g, places) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
         let body = pooling.backward(lowering, &mut draft, node.results[0], &|map, here, load| {
-            let gradient = load(map, DType::F32, g.clone());
-            let found = load(map, DType::I32, places.clone());
+            let gradient = load(map, &g);
+            let found = load(map, &places);
             let chosen = map.expr(Expr::SameInteger(found, here));
             let zero = map.constant(0.0);
             let part = map.expr(Expr::Select(chosen, gradient, zero));
@@ -161,15 +160,14 @@ impl Lower for AvgPoolGrad {
             let sizes = &self.input_sizes;
             return pixels::backward(lowering, draft, &self.window, &dx, sizes, part, Some(&mean));
         }
-        lowering.operands_in_order(node);
+        let g = lowering.in_layout(node, node.operands[0], Layout::ChannelsFirst);
         let channels = lowering.item(node.results[0])[0];
         let mut draft = lowering.draft(node, PLANES);
         let pooling = Pooling::new(&mut draft, &self.window, channels, &self.input_sizes);
-        let g = lowering.address(node.operands[0]);
         let elements = self.window.elements() as f64;
         let covers_once = pooling.covers_once();
         let mut body = pooling.backward(lowering, &mut draft, node.results[0], &|map, _, load| {
-            let gradient = load(map, DType::F32, g.clone());
+            let gradient = load(map, &g);
             let zero = map.constant(0.0);
             let sum = map.add(zero, gradient);
             let elements = map.constant(elements);

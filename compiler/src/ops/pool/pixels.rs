@@ -164,7 +164,8 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
                     let known =
                         loaded.borrow().iter().find(|(known, _)| *known == at).map(|&(_, element)| element);
                     known.unwrap_or_else(|| {
-                        let element = map.load_as(dtype, at.clone(), 1, &[]);
+                        debug_assert_eq!(view.element.dtype(), dtype);
+                        let element = map.load_as(view.element, at.clone(), 1, &[]);
                         loaded.borrow_mut().push((at, element));
                         element
                     })
@@ -205,9 +206,10 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
             let pixels = [(row, rows.inputs), (column, columns.inputs)];
             let mut stmts = Stmt::nest(&pixels, vec![fill(everywhere.clone(), channels, 0.0)]);
             let load = |map: &mut MapBuilder, dtype: DType, view: &View| {
+                debug_assert_eq!(view.element.dtype(), dtype);
                 let result = view.of_item(n).at(first, 1);
                 map.load_as(
-                    dtype,
+                    view.element,
                     result.plus(row, columns.outputs * view.pixel).plus(column, view.pixel),
                     1,
                     &[],

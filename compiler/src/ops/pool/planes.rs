@@ -4,13 +4,11 @@ use crate::entity::ValueId;
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, MapBuilder, Split, Stmt, Var, may_group};
 use crate::ops::window::Window;
 use crate::ops::window_walk::{OutputRows, Planes, WindowWalk, strides, window_extents, window_strides};
-use crate::plan::{KernelDraft, Lowering, fill};
-use crate::shape::DType;
+use crate::plan::{KernelDraft, Lowering, View, fill};
 
 /// The part of one output for one place of its window: gets the number of the place and a way to load the output's
-/// element of a value.
-type Part<'p> =
-    dyn Fn(&mut MapBuilder, ExprId, &mut dyn FnMut(&mut MapBuilder, DType, Address) -> ExprId) -> ExprId + 'p;
+/// element of a value laid out like the outputs.
+type Part<'p> = dyn Fn(&mut MapBuilder, ExprId, &dyn Fn(&mut MapBuilder, &View) -> ExprId) -> ExprId + 'p;
 
 /// What forward and backward pooling share: one plane per unit of work.
 pub(super) struct Pooling<'w> {
@@ -43,8 +41,9 @@ impl<'w> Pooling<'w> {
         at.plus(self.n, self.channels * elements).plus(self.c, elements)
     }
 
-    pub(super) fn output_plane(&self, at: Address) -> Address {
-        self.plane(at, self.output.iter().product())
+    /// The current plane of a value laid out like the outputs.
+    pub(super) fn output_plane(&self, view: &View) -> Address {
+        view.of_item(self.n).plus(self.c, view.channel)
     }
 
     pub(super) fn split(&self) -> Split {
@@ -120,8 +119,8 @@ impl<'w> Pooling<'w> {
         let first = map.expr(Expr::Position(place));
         let phase = map.expr(Expr::Phase(group));
         let here = map.expr(Expr::AddInteger(first, phase));
-        let part = value(&mut map, here, &mut |map, dtype, at| {
-            map.load_repeated(dtype, self.output_plane(at).at(&from, 1), group)
+        let part = value(&mut map, here, &|map, view| {
+            map.load_repeated(view.element, self.output_plane(view).at(&from, 1), group)
         });
         map.store(to.at(&into, 1), 1, part);
         Stmt::nest(&loops, vec![map.finish()])
@@ -145,8 +144,8 @@ impl<'w> Pooling<'w> {
         let walk = WindowWalk::new(draft, self.window, &self.planes.padded);
         let mut map = MapBuilder::new(Extent::Fixed(rows.width));
         let here = map.expr(Expr::Position(walk.place.clone()));
-        let part = value(&mut map, here, &mut |map, dtype, at| {
-            map.load_as(dtype, self.output_plane(at).at(&rows.output, 1), 1, &[])
+        let part = value(&mut map, here, &|map, view| {
+            map.load_as(view.element, self.output_plane(view).at(&rows.output, 1), 1, &[])
         });
         let stride = self.window.stride[self.window.axes() - 1];
         let at = to.clone().at(&rows.input, 1).at(&walk.offset, 1);

@@ -14,7 +14,7 @@ impl Lower for Reshape {
             // The elements of the operand in the order of its shape.
             let to = View { layout: Layout::ChannelsFirst, ..to.split(from.channels) };
             let draft = lowering.draft(node, format!("{} to {}", from.layout, to.layout));
-            lowering.reorder(draft, &from, &to, lowering.ty(node.operands[0]).dtype);
+            lowering.reorder(draft, &from, &to);
         }
     }
 }
@@ -58,7 +58,7 @@ impl Lower for Concat {
                 let to = lowering.view(node.results[0]).part(start, length);
                 if from.address != to.address {
                     let draft = lowering.draft(node, format!("{} to {}", from.layout, to.layout));
-                    lowering.reorder(draft, &from, &to, lowering.ty(operand).dtype);
+                    lowering.reorder(draft, &from, &to);
                 }
             } else {
                 copy_indices(lowering, node, self.axis, (operand, 0), (node.results[0], start), length);
@@ -80,6 +80,6 @@ impl Lower for Slice {
             return lowering.bind_view(result, from);
         }
         let draft = lowering.draft(node, format!("{} to {}", from.layout, to.layout));
-        lowering.reorder(draft, &from, &to, lowering.ty(operand).dtype);
+        lowering.reorder(draft, &from, &to);
     }
 }

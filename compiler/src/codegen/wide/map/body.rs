@@ -7,8 +7,8 @@ use super::super::lanes::Comparison;
 use super::super::math;
 use super::order::{Order, Step, commutes};
 use super::registers::{Held, Registers};
-use super::span::{Node, Over, Place, Span};
-use crate::kernel::{Mode, Reducer};
+use super::span::{Count, Node, Over, Place, Span};
+use crate::kernel::{Element, Mode, Reducer};
 use crate::ops::elementwise::UnaryKind;
 
 /// The general register of addresses that have none of their own.
@@ -144,7 +144,7 @@ impl<'w, 's> Body<'w, 's> {
 
     fn memory(&mut self, place: &Place, steps: usize) -> Memory {
         let elements = self.site.lane / place.repeat * place.lane + steps;
-        let displacement = place.displacement + 4 * elements as i64;
+        let displacement = place.displacement + (elements * place.element.bytes()) as i64;
         let base = match self.pointers[place.entry] {
             Some(register) => register,
             None => {
@@ -262,6 +262,9 @@ impl<'w, 's> Body<'w, 's> {
         let place = &self.span.loads[load];
         let to = Vector(self.registers.take(self.emitter, node)?);
         self.check_groups(place.repeat)?;
+        if place.element == Element::U8 {
+            return self.load_bytes(to, place);
+        }
         let (width, lanes) = (self.emitter.width, self.site.lanes);
         match (place.lane, place.repeat, lanes) {
             (0, ..) => {
@@ -306,6 +309,43 @@ impl<'w, 's> Body<'w, 's> {
         Ok(())
     }
 
+    /// Loads bytes, of which no more than those of the lanes may be touched: 256 bits have no masks for bytes.
+    fn load_bytes(&mut self, to: Vector, place: &Place) -> Written {
+        let (width, lanes, repeat) = (self.emitter.width, self.site.lanes, place.repeat);
+        match (width, lanes) {
+            _ if place.lane != 1 => Err("bytes that are not side by side".to_owned()),
+            (Width::Bits512, _) | (_, Lanes::All) if repeat == 1 => {
+                let from = self.load_memory(place);
+                self.emitter.load_bytes(to, from, lanes);
+                Ok(())
+            }
+            (Width::Bits256, Lanes::All) if repeat == 2 && self.site.lane.is_multiple_of(2) => {
+                let temporary = self.registers.temporary(self.emitter)?;
+                let from = self.load_memory(place);
+                self.emitter.load_pairs_of_bytes(to, from, temporary);
+                Ok(())
+            }
+            (Width::Bits512, _) => {
+                let count = match (lanes, self.span.lanes) {
+                    (Lanes::All, _) => width.lanes(),
+                    (Lanes::Masked(_), Count::Fixed(count)) if self.site.is_known => count - self.site.lane,
+                    (Lanes::Masked(_), _) => return Err("some repeated bytes".to_owned()),
+                };
+                let first = self.site.lane % repeat;
+                let temporary = self.registers.temporary(self.emitter)?;
+                self.emitter.mask_of_first(math::MASK, (first + count).div_ceil(repeat), ADDRESS);
+                let from = self.load_memory(place);
+                self.emitter.load_bytes(to, from, Lanes::Masked(math::MASK));
+                let order = (0..width.lanes()).map(|lane| ((first + lane) / repeat) as u32).collect();
+                let order = self.emitter.constant(order);
+                self.emitter.load(temporary, order, Lanes::All);
+                self.emitter.permute(to, temporary, to);
+                Ok(())
+            }
+            (Width::Bits256, _) => Err("some bytes of a vector".to_owned()),
+        }
+    }
+
     fn unary(&mut self, node: usize, kind: UnaryKind, x: usize, position: usize) -> Written {
         let from = self.vector(x)?;
         let to = if self.registers.dies(x, position) {
@@ -339,6 +379,9 @@ impl<'w, 's> Body<'w, 's> {
         let store = &self.span.stores[store];
         let mut value = self.vector(store.value)?;
         let place = &store.place;
+        if place.element == Element::U8 {
+            return self.store_bytes(value, place);
+        }
         if self.span.over == Over::Lanes {
             let sum = self.registers.temporary(self.emitter)?;
             let to = self.memory(place, 0);
@@ -368,6 +411,23 @@ impl<'w, 's> Body<'w, 's> {
         }
         let to = self.memory(place, 0);
         self.emitter.store(value, to, lanes);
+        Ok(())
+    }
+
+    fn store_bytes(&mut self, value: Vector, place: &Place) -> Written {
+        if self.span.over == Over::Lanes || place.lane != 1 {
+            return Err("bytes that are not side by side".to_owned());
+        }
+        let lanes = self.site.lanes;
+        let free = match (self.emitter.width, lanes) {
+            (Width::Bits512, _) => [value; 2],
+            (Width::Bits256, Lanes::All) => {
+                [self.registers.temporary(self.emitter)?, self.registers.temporary(self.emitter)?]
+            }
+            (Width::Bits256, Lanes::Masked(_)) => return Err("some bytes of a vector".to_owned()),
+        };
+        let to = self.memory(place, 0);
+        self.emitter.store_bytes(value, to, lanes, free);
         Ok(())
     }
 

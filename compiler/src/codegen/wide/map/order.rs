@@ -3,6 +3,7 @@
 
 use super::super::emit::Binary;
 use super::span::{Node, Span};
+use crate::kernel::Element;
 
 /// One step of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +106,7 @@ fn needs(span: &Span) -> Vec<usize> {
 
 /// Whether operands may change places.
 pub(super) fn commutes(op: Binary) -> bool {
-    matches!(op, Binary::Add | Binary::Multiply | Binary::AddIntegers | Binary::Xor)
+    matches!(op, Binary::Add | Binary::Multiply | Binary::AddIntegers | Binary::And | Binary::Xor)
 }
 
 struct Orderer<'s> {
@@ -176,6 +177,7 @@ impl Orderer<'_> {
         self.fold
             && self.uses[node] == 1
             && !self.done[node]
+            && place.element != Element::U8
             && place.lane == 1
             && place.repeat == 1
             && !self.span.is_stored(place)

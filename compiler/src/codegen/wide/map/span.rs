@@ -1,7 +1,7 @@
 //! What a wide map's function depends on: a [`Map`] without the places of its operands, which it gets in a table of
 //! arguments. Maps that differ in nothing else share a function.
 
-use crate::kernel::{self, Address, Affine, BufferId, Expr, Extent, Fold, Map, Mode, Reducer};
+use crate::kernel::{self, Address, Affine, BufferId, Element, Expr, Extent, Fold, Map, Mode, Reducer};
 use crate::ops::elementwise::UnaryKind;
 
 use super::super::emit::Binary;
@@ -9,8 +9,8 @@ use super::super::emit::Binary;
 /// An entry of the table of arguments, as the caller computes it.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::codegen) enum Argument {
-    /// The address of an element.
-    Pointer(Address),
+    /// The address of an element, as it is stored.
+    Pointer(Address, Element),
     /// A number of elements or steps.
     Count(Extent),
     /// An integer.
@@ -26,6 +26,8 @@ pub(super) enum Entry {
     Pointer {
         /// Equal for pointers into the same buffer.
         buffer: usize,
+        /// How elements are stored.
+        element: Element,
         /// Elements between groups of lanes.
         lane: usize,
         /// Lanes in a group.
@@ -43,7 +45,7 @@ impl Entry {
     /// How far it moves over some lanes.
     pub(super) fn over_lanes(&self, lanes: usize) -> i64 {
         match self {
-            Entry::Pointer { lane, repeat, .. } => 4 * (lanes / repeat * lane) as i64,
+            Entry::Pointer { element, lane, repeat, .. } => (lanes / repeat * lane * element.bytes()) as i64,
             Entry::Index => lanes as i64,
             Entry::Number => 0,
         }
@@ -52,7 +54,7 @@ impl Entry {
     /// How far it moves in a step of a window loop.
     pub(super) fn over_step(&self, depth: usize) -> i64 {
         match self {
-            Entry::Pointer { window, .. } => 4 * window[depth] as i64,
+            Entry::Pointer { element, window, .. } => (window[depth] * element.bytes()) as i64,
             Entry::Index | Entry::Number => 0,
         }
     }
@@ -72,6 +74,8 @@ pub(super) struct Place {
     pub(super) entry: usize,
     /// Bytes from where the pointer leads.
     pub(super) displacement: i64,
+    /// How elements are stored.
+    pub(super) element: Element,
     /// Elements between groups of lanes.
     pub(super) lane: usize,
     /// Lanes in a group.
@@ -168,14 +172,14 @@ impl Span {
         let loads = map
             .loads
             .iter()
-            .map(|load| table.place(&load.address, load.lane, load.repeat, &load.window))
+            .map(|load| table.place(&load.address, load.element, (load.lane, load.repeat), &load.window))
             .collect();
         let still = vec![0; map.window.len()];
         let stores = map
             .stores
             .iter()
             .map(|store| Store {
-                place: table.place(&store.address, store.lane, 1, &still),
+                place: table.place(&store.address, store.element, (store.lane, 1), &still),
                 value: store.value.0,
                 mode: store.mode,
             })
@@ -239,15 +243,21 @@ impl Table {
     }
 
     /// The place of an operand. Those at constant distances that move alike share a pointer.
-    fn place(&mut self, address: &Address, lane: usize, repeat: usize, window: &[usize]) -> Place {
+    fn place(
+        &mut self,
+        address: &Address,
+        element: Element,
+        (lane, repeat): (usize, usize),
+        window: &[usize],
+    ) -> Place {
         let known = self.buffers.iter().position(|&buffer| buffer == address.buffer);
         let buffer = known.unwrap_or_else(|| {
             self.buffers.push(address.buffer);
             self.buffers.len() - 1
         });
-        let pointer = Entry::Pointer { buffer, lane, repeat, window: window.to_vec() };
+        let pointer = Entry::Pointer { buffer, element, lane, repeat, window: window.to_vec() };
         let constant = |argument: &Argument| match argument {
-            Argument::Pointer(known) if known.offset.terms == address.offset.terms => {
+            Argument::Pointer(known, _) if known.offset.terms == address.offset.terms => {
                 Some(known.offset.constant)
             }
             _ => None,
@@ -256,9 +266,10 @@ impl Table {
             if *known.0 == pointer { constant(known.1).map(|constant| (entry, constant)) } else { None }
         });
         let (entry, constant) = known.unwrap_or_else(|| {
-            (self.add(pointer, Argument::Pointer(address.clone())), address.offset.constant)
+            (self.add(pointer, Argument::Pointer(address.clone(), element)), address.offset.constant)
         });
-        Place { entry, displacement: 4 * (address.offset.constant - constant), lane, repeat }
+        let displacement = element.bytes() as i64 * (address.offset.constant - constant);
+        Place { entry, displacement, element, lane, repeat }
     }
 }
 
@@ -281,6 +292,7 @@ fn node(expr: &Expr, table: &mut Table) -> Node {
         Expr::Multiply(a, b) => binary(Binary::Multiply, a, b),
         Expr::Divide(a, b) => binary(Binary::Divide, a, b),
         Expr::AddInteger(a, b) => binary(Binary::AddIntegers, a, b),
+        Expr::And(a, b) => binary(Binary::And, a, b),
         Expr::Xor(a, b) => binary(Binary::Xor, a, b),
         Expr::Largest(a, b) => Node::Largest(a.0, b.0),
         Expr::Less(a, b) => Node::Less(a.0, b.0),

@@ -3,7 +3,7 @@
 use super::super::Width;
 use super::super::map::{Argument, Span, build};
 use super::{call, widths};
-use crate::kernel::{Address, BufferId, Extent, Map, MapBuilder, Reducer, Stmt};
+use crate::kernel::{Address, BufferId, Element, Extent, Map, MapBuilder, Reducer, Stmt};
 
 fn finished(map: MapBuilder) -> Map {
     match map.finish() {
@@ -23,8 +23,8 @@ fn run(map: &Map, width: Width, batch: usize, buffers: &mut [Vec<f32>]) {
     let mut table: Vec<usize> = arguments
         .iter()
         .map(|argument| match argument {
-            Argument::Pointer(Address { buffer, offset }) => {
-                buffers[buffer.index()].as_mut_ptr().addr() + 4 * offset.constant as usize
+            Argument::Pointer(Address { buffer, offset }, element) => {
+                buffers[buffer.index()].as_mut_ptr().addr() + element.bytes() * offset.constant as usize
             }
             Argument::Count(Extent::Batch(count)) => batch * count,
             other => panic!("{other:?}"),
@@ -156,6 +156,75 @@ fn maps_that_differ_in_places_alone_share_a_function() {
     assert_eq!(first, scaled(at(7, 30), at(2, 4), 2.0).0);
     assert_ne!(first, scaled(at(0, 0), at(1, 0), 3.0).0);
     assert_ne!(first, scaled(at(0, 0), at(0, 200), 2.0).0, "what is stored may not be read late");
+}
+
+/// Bytes as the words they lie in, and back.
+fn words(bytes: &[u8]) -> Vec<f32> {
+    let word = |bytes: &[u8]| f32::from_bits(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+    bytes.chunks_exact(4).map(word).collect()
+}
+
+fn bytes(words: &[f32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_bits().to_le_bytes()).collect()
+}
+
+/// Integers of more than a byte, stored anywhere; bytes before and behind stay as they were.
+#[test]
+fn the_low_bytes_of_integers_are_stored() {
+    const FIRST: usize = 3;
+    for lanes in (1..70).chain([800, 1003]) {
+        let mut map = MapBuilder::new(Extent::Fixed(lanes));
+        let x = map.load_as(Element::I32, at(0, 0), 1, &[]);
+        map.store_as(Element::U8, at(1, FIRST), 1, x);
+        let (span, _) = Span::of(&finished(map.clone()));
+        let map = finished(map);
+        let x: Vec<u32> = (0..lanes as u32).map(|lane| lane.wrapping_mul(0x8765_4321)).collect();
+        let mut expected = vec![0xAA; (FIRST + lanes + 1).next_multiple_of(4)];
+        for (byte, x) in expected[FIRST..].iter_mut().zip(&x) {
+            *byte = *x as u8;
+        }
+        for width in widths() {
+            let is_possible = width == Width::Bits512 || lanes.is_multiple_of(8);
+            assert_eq!(build(&span, width).is_ok(), is_possible, "{width:?} {lanes}");
+            if is_possible {
+                let x = x.iter().map(|&x| f32::from_bits(x)).collect();
+                let mut buffers = [x, words(&vec![0xAA; expected.len()])];
+                run(&map, width, 1, &mut buffers);
+                assert_eq!(bytes(&buffers[1]), expected, "{width:?} {lanes}");
+            }
+        }
+    }
+}
+
+/// Bytes, each for one lane or for several neighbours.
+#[test]
+fn bytes_are_loaded_as_integers() {
+    const FIRST: usize = 1;
+    for (lanes, repeat) in
+        (1..60).flat_map(|lanes| [1, 2, 3].map(|repeat| (lanes, repeat))).chain([(5000, 2)])
+    {
+        let mut map = MapBuilder::new(Extent::Fixed(lanes));
+        let x = map.load_repeated(Element::U8, at(0, FIRST), repeat);
+        map.store_as(Element::I32, at(1, 0), 1, x);
+        let (span, _) = Span::of(&finished(map.clone()));
+        let map = finished(map);
+        let length = (FIRST + lanes.div_ceil(repeat)).next_multiple_of(4);
+        let x: Vec<u8> = (0..length).map(|index| (index * 37 + 200) as u8).collect();
+        let expected: Vec<u32> = (0..lanes).map(|lane| u32::from(x[FIRST + lane / repeat])).collect();
+        for width in widths() {
+            let is_possible = match width {
+                Width::Bits512 => lanes < 60,
+                Width::Bits256 => lanes.is_multiple_of(8) && repeat <= 2,
+            };
+            assert_eq!(build(&span, width).is_ok(), is_possible, "{width:?} {lanes} by {repeat}");
+            if is_possible {
+                let mut buffers = [words(&x), vec![f32::NAN; lanes]];
+                run(&map, width, 1, &mut buffers);
+                let got: Vec<u32> = buffers[1].iter().map(|word| word.to_bits()).collect();
+                assert_eq!(got, expected, "{width:?} {lanes} by {repeat}");
+            }
+        }
+    }
 }
 
 /// What there is no wide code for is refused, and so left to narrow vectors.

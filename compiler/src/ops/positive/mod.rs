@@ -1,0 +1,59 @@
+//! Which elements are above zero, a bit each: all that the gradient of a ReLU has to know of its result.
+
+mod gradient;
+#[cfg(feature = "codegen")]
+mod lower;
+mod reference;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cost, Operator, expect_arity, expect_float, expect_type};
+use crate::error::ShapeError;
+use crate::shape::{Shape, Type};
+
+/// Which elements are above zero: operand `x` `[N, …]` of `n` elements an item; result `i32[N, b + r]` of numbers from 0
+/// to 255, where `b` is `n / 8` rounded down and `r` the rest. Bit `k` of number `j < b` is set where element `k·b + j` of
+/// the item is above zero, bit 0 of number `b + j` where element `8·b + j` is. Elements are counted row by row; a NaN is
+/// not above zero.
+///
+/// So neighbouring numbers hold neighbouring elements, and vectors need not move bits between lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Positive {}
+
+/// Elements whose bit is set, and zero in place of the others: operands `g` `[N, …]` and the bits that [`Positive`] makes
+/// of a value of as many elements; result as `g`. The gradient of a ReLU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct WherePositive {}
+
+/// The type of the bits of a value's elements.
+fn bits_of(operand: &'static str, x: &Type) -> Result<Type, ShapeError> {
+    expect_float(operand, x)?;
+    if !x.shape.is_batched() {
+        return Err(ShapeError::Rank { expected: "a batch of values".to_owned(), got: x.shape.clone() });
+    }
+    let elements = x.shape.item_elements();
+    Ok(Type::i32(Shape::batched(&[elements / 8 + elements % 8])))
+}
+
+impl Operator for Positive {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 1)?;
+        Ok(vec![bits_of("input", &operands[0])?])
+    }
+
+    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
+        Cost::elementwise(&operands[0], 1)
+    }
+}
+
+impl Operator for WherePositive {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 2)?;
+        expect_type("bits", &operands[1], &bits_of("gradient", &operands[0])?)?;
+        Ok(vec![operands[0].clone()])
+    }
+
+    fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
+        Cost::elementwise(&results[0], 1)
+    }
+}

@@ -1,0 +1,121 @@
+//! Gradients of ReLUs that look at another value than the ReLU's result, so that the result need not be kept for them.
+
+use std::collections::HashMap;
+
+use super::is_relu_grad;
+use crate::entity::{NodeId, ValueId};
+use crate::error::GraphError;
+use crate::graph::{Graph, Node};
+use crate::ops::Op;
+
+/// Applies two identities, which hold for every bit pattern:
+///
+/// - `relu_grad(max_pool_grad(g, places), y)` with the places of `max_pool(y)` is
+///   `max_pool_grad(relu_grad(g, pooled), places)`: what an element of `y` is given comes from windows whose largest value
+///   it is, so that `pooled` is that element in all of them. Where `y` is not positive both are a sum of zeros. A window
+///   that names a place without a larger value than −∞ has found −∞ there, or names padding, which is dropped.
+/// - `relu_grad(dropout(g), y)` with the mask of `z = dropout(y)` is `relu_grad(dropout(g), z)`: dropped elements are given
+///   zero anyhow, the others are scaled by a factor of at least 1, which keeps what is positive positive. It is applied
+///   where nothing else needs `y`; else `y` would be kept, and `z` with it.
+///
+/// Pooled gradients are smaller too. A max pool may follow another, and a dropout the pools. The operator that routes the
+/// gradient must have the ReLU's gradient as its only user: a value used more than once has the sum of several gradients,
+/// for which none of this holds.
+///
+/// # Errors
+/// None for a valid graph.
+pub fn release_relu(graph: &Graph) -> Result<Graph, GraphError> {
+    let releases = find_releases(graph);
+    let by_place: HashMap<NodeId, &Release> =
+        releases.values().filter_map(|release| Some((release.before?, release))).collect();
+    let mut result = Graph::new(graph.name());
+    let mut values = HashMap::new();
+    for (id, node) in graph.node_ids() {
+        if let Some(release) = by_place.get(&id) {
+            let gradient = release.add(graph, &mut result, &values)?;
+            let operands = [gradient, values[&node.operands[1]]];
+            let routed = result.add_single(node.op.clone(), &operands, &node.label)?;
+            values.insert(node.results[0], routed);
+        } else if let Some(release) = releases.get(&id) {
+            let gradient = match release.before {
+                Some(_) => values[&node.operands[0]],
+                None => release.add(graph, &mut result, &values)?,
+            };
+            values.insert(node.results[0], gradient);
+        } else {
+            result.copy_node(node, &mut values)?;
+        }
+    }
+    result.copy_ends(graph, &values)?;
+    Ok(result)
+}
+
+/// A ReLU's gradient that is to look at another value.
+struct Release {
+    /// The gradient's node.
+    node: NodeId,
+    /// The gradient of max pooling that it moves before; `None` if it stays.
+    before: Option<NodeId>,
+    /// Its new operands: the incoming gradient, and what the ReLU's result became.
+    operands: [ValueId; 2],
+}
+
+impl Release {
+    fn add(
+        &self,
+        from: &Graph,
+        to: &mut Graph,
+        values: &HashMap<ValueId, ValueId>,
+    ) -> Result<ValueId, GraphError> {
+        let node = from.node(self.node);
+        to.add_single(node.op.clone(), &self.operands.map(|operand| values[&operand]), &node.label)
+    }
+}
+
+fn find_releases(graph: &Graph) -> HashMap<NodeId, Release> {
+    let only_users = graph.only_users();
+    let uses = graph.use_counts();
+    let mut releases = HashMap::new();
+    for (id, node) in graph.node_ids().filter(|(_, node)| is_relu_grad(node)) {
+        let y = node.operands[1];
+        let mut release = Release { node: id, before: None, operands: [node.operands[0], y] };
+        while only_users[release.operands[0].index()].is_some()
+            && let Some(operands) = before_max_pool(graph, release.operands)
+        {
+            release.before = Some(graph.producer_id(release.operands[0]));
+            release.operands = operands;
+        }
+        let [gradient, activation] = release.operands;
+        // The dropout, and this gradient where it stays.
+        let users = 1 + usize::from(activation == y);
+        if uses[activation.index()] == users
+            && let Some(dropped) = after_dropout(graph, release.operands)
+            && graph.producer_id(dropped) < release.before.unwrap_or(id)
+        {
+            release.operands = [gradient, dropped];
+        }
+        if release.operands[1] != y {
+            releases.insert(id, release);
+        }
+    }
+    releases
+}
+
+/// For the gradient of a max pool of `activation`: the gradient before it, and the pool's result.
+fn before_max_pool(graph: &Graph, [gradient, activation]: [ValueId; 2]) -> Option<[ValueId; 2]> {
+    let routed = graph.producer(gradient);
+    let Op::MaxPoolGrad(grad) = &routed.op else { return None };
+    let pool = graph.producer(routed.operands[1]);
+    let Op::MaxPool(forward) = &pool.op else { return None };
+    let is_same = forward.window == grad.window && pool.operands[0] == activation;
+    (is_same && graph.ty(gradient) == graph.ty(activation)).then_some([routed.operands[0], pool.results[0]])
+}
+
+/// For the gradient of a dropout of `activation`: the dropout's result.
+fn after_dropout(graph: &Graph, [gradient, activation]: [ValueId; 2]) -> Option<ValueId> {
+    let masked = graph.producer(gradient);
+    let Op::DropoutTraining(_) = masked.op else { return None };
+    let is_forward = |node: &&Node| node.op == masked.op && node.operands == [activation, masked.operands[1]];
+    let forward = graph.nodes().iter().find(is_forward)?;
+    (graph.ty(gradient) == graph.ty(activation)).then_some(forward.results[0])
+}

@@ -1,0 +1,103 @@
+//! Bits in place of the results of ReLUs, where nothing but the gradient of the ReLU would keep the result.
+
+use std::collections::HashMap;
+
+use super::is_relu_grad;
+use crate::entity::{NodeId, ValueId};
+use crate::error::GraphError;
+use crate::graph::{Graph, source_name};
+use crate::ops::Op;
+use crate::ops::positive::{Positive, WherePositive};
+
+/// Turns `relu_grad(g, y)` into `where_positive(g, bits)` with `bits = positive(y)`, made where `y` is, if everything else
+/// that reads `y` does so before the first gradient is taken: from there on only the bits are kept.
+///
+/// The results of reshapes are `y` too. What is joined, or is a part of something else, is left alone: it shares memory that
+/// others may need.
+///
+/// # Errors
+/// None for a valid graph.
+pub fn relu_bits(graph: &Graph) -> Result<Graph, GraphError> {
+    let Some(backward) = graph.node_ids().find(|(_, node)| is_loss_grad(&node.op)).map(|(id, _)| id) else {
+        return Ok(graph.clone());
+    };
+    let uses = Uses::of(graph, backward);
+    let mut bits: HashMap<ValueId, Option<ValueId>> = graph
+        .nodes()
+        .iter()
+        .filter(|node| is_relu_grad(node) && uses.are_replaceable(node.operands[1]))
+        .map(|node| (node.operands[1], None))
+        .collect();
+    let mut result = Graph::new(graph.name());
+    let mut values = HashMap::new();
+    for node in graph.nodes() {
+        if is_relu_grad(node)
+            && let Some(&Some(bits)) = bits.get(&node.operands[1])
+        {
+            let operands = [values[&node.operands[0]], bits];
+            let gradient = result.add_single(WherePositive {}, &operands, &node.label)?;
+            values.insert(node.results[0], gradient);
+            continue;
+        }
+        result.copy_node(node, &mut values)?;
+        for value in &node.results {
+            if let Some(made) = bits.get_mut(value) {
+                *made = Some(result.add_single(Positive {}, &[values[value]], &node.label)?);
+            }
+        }
+    }
+    result.copy_ends(graph, &values)?;
+    Ok(result)
+}
+
+/// Whether an operator takes the first gradient of a training step.
+fn is_loss_grad(op: &Op) -> bool {
+    matches!(op, Op::CrossEntropyGrad(_) | Op::MeanSquaredErrorGrad(_))
+}
+
+/// Who reads each value, and when.
+struct Uses<'g> {
+    graph: &'g Graph,
+    /// The first node that takes a gradient.
+    backward: NodeId,
+    users: Vec<Vec<NodeId>>,
+    /// Whether it is an output or an update.
+    is_named: Vec<bool>,
+}
+
+impl<'g> Uses<'g> {
+    fn of(graph: &'g Graph, backward: NodeId) -> Self {
+        let mut users = vec![Vec::new(); graph.value_count()];
+        for (id, node) in graph.node_ids() {
+            node.operands.iter().for_each(|operand| users[operand.index()].push(id));
+        }
+        let mut is_named = vec![false; graph.value_count()];
+        for named in graph.outputs().iter().chain(graph.updates()) {
+            is_named[named.value.index()] = true;
+        }
+        Uses { graph, backward, users, is_named }
+    }
+
+    /// Whether bits may take a value's place, and free its memory.
+    fn are_replaceable(&self, y: ValueId) -> bool {
+        let producer = &self.graph.producer(y).op;
+        let shares = source_name(producer).is_some()
+            || matches!(producer, Op::Constant(_) | Op::Reshape(_) | Op::Concat(_) | Op::Slice(_));
+        let ty = self.graph.ty(y);
+        let is_gradient = |id: NodeId| {
+            let node = self.graph.node(id);
+            is_relu_grad(node) && node.operands[0] != y && self.graph.ty(node.operands[0]) == ty
+        };
+        !shares && ty.shape.is_batched() && self.end_early(y, &|id| id > self.backward && is_gradient(id))
+    }
+
+    /// Whether a value is read before the first gradient alone, but for some users.
+    fn end_early(&self, value: ValueId, is_exempt: &dyn Fn(NodeId) -> bool) -> bool {
+        !self.is_named[value.index()]
+            && self.users[value.index()].iter().all(|&id| match &self.graph.node(id).op {
+                Op::Concat(_) | Op::Slice(_) => false,
+                Op::Reshape(_) => self.end_early(self.graph.node(id).results[0], &|_| false),
+                _ => is_exempt(id) || id < self.backward,
+            })
+    }
+}

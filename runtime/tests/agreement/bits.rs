@@ -1,0 +1,159 @@
+//! Bits in place of rectified values, bit for bit: of every number of elements, in both orders, and in whole steps.
+
+use windlass_compiler::autodiff::Optimizer;
+use windlass_compiler::codegen::available_vector_bits;
+use windlass_compiler::dump::Dump;
+use windlass_compiler::entity::ValueId;
+use windlass_compiler::graph::Layer;
+use windlass_compiler::ops::elementwise::{Unary, UnaryKind};
+use windlass_compiler::ops::positive::{Positive, WherePositive};
+use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::pass::{Mode, PassOptions};
+use windlass_compiler::pipeline::{CompileOptions, compile};
+use windlass_compiler::shape::{Dim, Shape};
+use windlass_runtime::executor::Executor;
+
+use crate::check::{Agreement, Expectation};
+use crate::graphs::{Ops, network, training};
+use crate::numbers::{Values, sources};
+use crate::run::run;
+
+/// A value that a kernel makes, in the order in which it is stored.
+fn made(ops: &mut Ops, x: ValueId) -> ValueId {
+    ops.op(Unary { kind: UnaryKind::Negate }, &[x])
+}
+
+/// The result of the bits of one value on another.
+fn masked(ops: &mut Ops, g: ValueId, x: ValueId) -> ValueId {
+    let bits = ops.op(Positive {}, &[x]);
+    ops.op(WherePositive {}, &[g, bits])
+}
+
+#[track_caller]
+fn check(ops: Ops, values: Values, what: &str) {
+    Expectation::new(&ops.finish(), &[1, 2, 7], values, Agreement::Exact)
+        .check_variants(Mode::Training, what);
+}
+
+#[test]
+fn every_number_of_elements() {
+    for elements in (1..=41).chain([64, 127, 128, 300, 529]) {
+        let mut ops = Ops::new();
+        let (x, g) = (ops.input("x", &[elements]), ops.input("g", &[elements]));
+        let dx = masked(&mut ops, g, x);
+        // Written over its operand.
+        let own = made(&mut ops, g);
+        let own = masked(&mut ops, own, x);
+        check(ops.output("dx", dx).output("own", own), Values::Special, &format!("{elements} elements"));
+    }
+}
+
+#[test]
+fn images() {
+    for channels in [3, 8, 17, 33] {
+        for (height, width) in [(1, 1), (1, 2), (3, 5), (8, 7)] {
+            let mut ops = Ops::new();
+            let item = [channels, height, width];
+            let (x, g) = (ops.input("x", &item), ops.input("g", &item));
+            let y = made(&mut ops, x);
+            let bits = ops.op(Positive {}, &[y]);
+            let h = made(&mut ops, g);
+            let first = ops.op(WherePositive {}, &[h, bits]);
+            let second = ops.op(WherePositive {}, &[g, bits]);
+            let second = made(&mut ops, second);
+            let ops = ops.output("first", first).output("second", second);
+            check(ops, Values::Integers, &format!("{item:?}"));
+        }
+    }
+}
+
+/// Bits that are read for a value of another shape, or by operators that do not know bytes.
+#[test]
+fn other_readers() {
+    for item in [[8, 2, 3], [9, 3, 3]] {
+        let mut ops = Ops::new();
+        let (x, g) = (ops.input("x", &item), ops.input("g", &item));
+        let elements: usize = item.iter().product();
+        let flat = ops.input("flat", &[elements]);
+        let (y, h) = (made(&mut ops, x), made(&mut ops, g));
+        let bits = ops.op(Positive {}, &[y]);
+        let image = ops.op(WherePositive {}, &[h, bits]);
+        let row = ops.op(WherePositive {}, &[flat, bits]);
+        // To the image's shape from bits of a row.
+        let bits = ops.op(Positive {}, &[flat]);
+        let back = ops.op(WherePositive {}, &[h, bits]);
+        let bits = ops.op(Positive {}, &[y]);
+        let length = ops.item(bits)[0];
+        let twice = ops.op(Concat { axis: 1 }, &[bits, bits]);
+        let second = ops.op(Slice { axis: 1, start: length, length }, &[twice]);
+        let words = ops.op(WherePositive {}, &[h, second]);
+        let column = Shape::new([Dim::Batch, Dim::Fixed(elements), Dim::Fixed(1)]);
+        let column = ops.op(Reshape { shape: column }, &[words]);
+        let ops = ops.output("image", image).output("row", row).output("back", back).output("column", column);
+        check(ops, Values::Integers, &format!("{item:?}"));
+    }
+}
+
+/// Operands that are parts of other values, and results that become parts.
+#[test]
+fn parts() {
+    for channels in [5, 8, 17] {
+        let mut ops = Ops::new();
+        let (x, g) = (ops.input("x", &[2 * channels, 3, 3]), ops.input("g", &[2 * channels, 3, 3]));
+        let (x, g) = (made(&mut ops, x), made(&mut ops, g));
+        let slice = |start: usize| Slice { axis: 1, start, length: channels };
+        let mut parts = Vec::new();
+        for start in [0, channels] {
+            let (x, g) = (ops.op(slice(start), &[x]), ops.op(slice(start), &[g]));
+            parts.push(masked(&mut ops, g, x));
+        }
+        let joined = ops.op(Concat { axis: 1 }, &parts);
+        let y = made(&mut ops, joined);
+        check(ops.output("y", y), Values::Integers, &format!("{channels} channels"));
+    }
+}
+
+/// Steps of networks whose ReLUs give way to pooled values, dropped ones and bits: near the interpreter, and the same bits
+/// as without.
+#[test]
+fn steps_keep_their_bits() {
+    let conv = |channels| Layer::conv2d(channels, Window::square(3, 1, 1));
+    for channels in [5, 16, 17] {
+        for layers in [
+            vec![conv(channels), Layer::Relu, Layer::AvgPool2d(Window::square(2, 2, 0))],
+            vec![conv(channels), Layer::Relu, Layer::GlobalAvgPool2d],
+            vec![
+                conv(channels),
+                Layer::Relu,
+                Layer::MaxPool2d(Window::square(3, 2, 1)),
+                conv(channels),
+                Layer::Relu,
+                Layer::MaxPool2d(Window::square(2, 2, 0)),
+                Layer::Dropout { rate: 0.5 },
+            ],
+            vec![conv(channels), Layer::Relu, Layer::Dropout { rate: 0.3 }, conv(3)],
+        ] {
+            let layers = [layers, vec![Layer::Flatten, Layer::linear(3)]].concat();
+            let step = training(&network(&[2, 7, 6], &layers), Optimizer::sgd());
+            let what = format!("{layers:?}");
+            Expectation::new(&step, &[1, 3], Values::Reals, Agreement::Within(1e-5))
+                .check_variants(Mode::Training, &what);
+            let sources = sources(&step, 3, Values::Reals, 3);
+            for vector_bits in available_vector_bits() {
+                let bits_of = |passes: PassOptions| {
+                    let mut options = CompileOptions { passes, ..CompileOptions::default() };
+                    options.plan.vector_bits = Some(vector_bits);
+                    let (program, _) =
+                        compile(&step, Mode::Training, &options, &Dump::from_environment()).unwrap();
+                    let results = run(&Executor::new(program).unwrap(), 3, &sources, 0);
+                    let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+                    results.into_iter().map(|(name, values)| (name, bits(values))).collect()
+                };
+                let with: Vec<(String, Vec<u32>)> = bits_of(PassOptions::default());
+                let passes = PassOptions { release_relu: false, relu_bits: false, ..PassOptions::default() };
+                assert_eq!(with, bits_of(passes), "{what} at {vector_bits} bits");
+            }
+        }
+    }
+}
