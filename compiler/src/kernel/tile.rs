@@ -52,7 +52,7 @@ pub struct Pool {
     pub width: usize,
 }
 
-/// A step between reduction and store. Those that add take one operand address of the call.
+/// A step between reduction and store. Those that add and multiply take one operand address of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TileStep {
     /// Adds one number per row, rows contiguous.
@@ -64,6 +64,10 @@ pub enum TileStep {
         /// Distance between rows.
         row: usize,
     },
+    /// Multiplies by one number.
+    MultiplyNumber,
+    /// Changes the sign.
+    Negate,
     /// Rectifies.
     Relu,
     /// Logistic function.
@@ -77,7 +81,13 @@ pub enum TileStep {
 impl TileStep {
     /// Whether it takes an operand.
     pub fn takes_operand(self) -> bool {
-        matches!(self, TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement { .. })
+        matches!(
+            self,
+            TileStep::AddPerRow
+                | TileStep::AddPerColumn
+                | TileStep::AddElement { .. }
+                | TileStep::MultiplyNumber
+        )
     }
 }
 

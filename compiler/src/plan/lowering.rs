@@ -105,6 +105,14 @@ impl<'g> Lowering<'g> {
         Some((id, self.graph.node(id)))
     }
 
+    /// Whether a node after the current one, and before another, reads what is in a buffer.
+    pub fn is_read_until(&self, buffer: BufferId, end: NodeId) -> bool {
+        self.graph
+            .node_ids()
+            .filter(|(id, _)| *id > self.node && *id < end)
+            .any(|(_, node)| node.operands.iter().any(|operand| self.view(*operand).address.buffer == buffer))
+    }
+
     /// Lets a kernel stand for another node too, whose turn is yet to come: it adds none of its own.
     pub fn absorb(&mut self, id: NodeId, draft: &mut KernelDraft) {
         let node = self.graph.node(id);

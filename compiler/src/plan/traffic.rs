@@ -174,7 +174,12 @@ impl Touched {
                 TileStep::AddPerRow => self.read(operand, &[(rows, 1)]),
                 TileStep::AddPerColumn => self.read(operand, &[(columns, 1)]),
                 TileStep::AddElement { row } => self.read(operand, &[(rows, *row), (columns, 1)]),
-                TileStep::Relu | TileStep::Sigmoid | TileStep::Tanh | TileStep::Pool(_) => {}
+                TileStep::MultiplyNumber => self.read(operand, &[]),
+                TileStep::Negate
+                | TileStep::Relu
+                | TileStep::Sigmoid
+                | TileStep::Tanh
+                | TileStep::Pool(_) => {}
             }
         }
     }

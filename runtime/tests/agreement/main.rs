@@ -3,6 +3,7 @@
 mod bits;
 mod check;
 mod convolution;
+mod descent;
 mod elements;
 mod ends;
 mod graphs;

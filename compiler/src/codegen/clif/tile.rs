@@ -336,7 +336,13 @@ impl TileEmitter<'_, '_, '_> {
             (TileStep::Relu, _) => return self.emit.unary(Width::Vector, UnaryKind::Relu, value),
             (TileStep::Sigmoid, _) => return self.emit.unary(Width::Vector, UnaryKind::Sigmoid, value),
             (TileStep::Tanh, _) => return self.emit.unary(Width::Vector, UnaryKind::Tanh, value),
+            (TileStep::Negate, _) => return self.emit.unary(Width::Vector, UnaryKind::Negate, value),
             (TileStep::Pool(_), _) => return value,
+            (TileStep::MultiplyNumber, Some(operand)) => {
+                let number = self.emit.load(F32, operand, 0);
+                let number = self.emit.splat(F32X4, number);
+                return self.emit.builder.ins().fmul(value, number);
+            }
             (TileStep::AddPerRow, Some(operand)) => {
                 let number = self.emit.load(F32, operand, bytes(row));
                 self.emit.splat(F32X4, number)
@@ -345,7 +351,13 @@ impl TileEmitter<'_, '_, '_> {
             (TileStep::AddElement { row: stride }, Some(operand)) => {
                 self.load_columns(operand, bytes(row * stride) + column, lanes)
             }
-            (TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement { .. }, None) => {
+            (
+                TileStep::AddPerRow
+                | TileStep::AddPerColumn
+                | TileStep::AddElement { .. }
+                | TileStep::MultiplyNumber,
+                None,
+            ) => {
                 unreachable!("verified: every step has its operand")
             }
         };

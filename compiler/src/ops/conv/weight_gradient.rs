@@ -10,6 +10,7 @@ use crate::kernel::{
     Var,
 };
 use crate::ops::bordered::{Axis, Bordered, Source, forward_axes};
+use crate::ops::optimizer::absorbed;
 use crate::plan::{
     Block, Cover, KernelDraft, Layout, Lowering, Size, Vectors, View, WINOGRAD_RESULTS, copy_span, fill,
 };
@@ -400,13 +401,28 @@ impl Products {
         }))
     }
 
-    /// Adds the kernel that brings the sums into the order of the weight.
+    /// Adds the kernel that brings the sums into the order of the weight, or moves the weight by them.
     fn unpack(&self, lowering: &mut Lowering<'_>, node: &Node, unpacked: Unpacked) {
         let Unpacked { sums, groups, columns, tap_step, input_step } = unpacked;
         let taps = self.axes[0].taps * self.axes[1].taps;
-        let mut draft = lowering.draft(node, "sums in the order of the weight").part("unpack");
+        let descent = absorbed::of(lowering, node.results[0]);
+        let note = match descent {
+            Some(_) => "sums in the order of the weight, which takes its step of descent",
+            None => "sums in the order of the weight",
+        };
+        let mut draft = lowering.draft(node, note).part("unpack");
+        let to_weight = match &descent {
+            Some(descent) => {
+                lowering.absorb(descent.node, &mut draft);
+                descent.weight.clone()
+            }
+            None => lowering.address(node.results[0]),
+        };
         let (group, block, output, input) = (draft.var(), draft.var(), draft.var(), draft.var());
-        let to_weight = lowering.address(node.results[0]);
+        // Where inputs lie as far apart as taps do, all are one span.
+        let is_even = input_step == taps && (tap_step == 1 || taps == 1);
+        let (inputs, span) = if is_even { (1, self.depth) } else { (self.inputs, taps) };
+        let distance = if is_even { 1 } else { tap_step };
         let body = columns.branch(block, |first, width| {
             let from = Address::start(sums)
                 .plus(group, self.depth * self.outputs)
@@ -417,10 +433,14 @@ impl Products {
                 .plus(group, self.outputs * self.depth)
                 .at(first, self.depth)
                 .plus(output, self.depth);
-            let mut map = MapBuilder::new(Extent::Fixed(taps));
-            let value = map.load(from.plus(input, input_step * width), tap_step * width);
-            map.store(to.plus(input, taps), 1, value);
-            Stmt::nest(&[(output, width), (input, self.inputs)], vec![map.finish()])
+            let to = to.plus(input, taps);
+            let mut map = MapBuilder::new(Extent::Fixed(span));
+            let mut value = map.load(from.plus(input, input_step * width), distance * width);
+            if let Some(descent) = &descent {
+                value = descent.moved(&mut map, to.clone(), 1, value);
+            }
+            map.store(to, 1, value);
+            Stmt::nest(&[(output, width), (input, inputs)], vec![map.finish()])
         });
         let axes = vec![(group, Extent::Fixed(groups)), (block, Extent::Fixed(columns.blocks()))];
         lowering.push(draft.finish(Split::Axes(axes), body));

@@ -6,6 +6,7 @@ use crate::kernel::{
     Address, Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
 };
 use crate::ops::conv::EpilogueStep;
+use crate::ops::optimizer::absorbed;
 use crate::plan::{Block, Cover, KernelDraft, Lower, Lowering, fill};
 
 /// Rows of the weight that are read side by side: as many as memory streams that a core follows.
@@ -157,13 +158,29 @@ impl Lower for LinearGradWeight {
         let outputs = lowering.item(node.operands[0])[0];
         let inputs = lowering.item(node.operands[1])[0];
         let (g, x) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
-        let dw = lowering.address(node.results[0]);
+        let descent = absorbed::of(lowering, node.results[0]);
         let lanes = lowering.vectors.lanes;
         // Few rows and many columns: the result, by far the most there is to write, is written along its rows.
         let (rows, columns) = if lowering.vectors.registers > 16 { (4, 6 * lanes) } else { (4, 2 * lanes) };
         let row_cover = Cover::exact(outputs, rows);
-        let column_cover = Cover::overlapping(inputs, columns, lanes);
-        let mut draft = lowering.draft(node, "broadcast products, reduced over the batch");
+        let note = "broadcast products, reduced over the batch";
+        let mut draft = match &descent {
+            Some(_) => lowering.draft(node, format!("{note}; steps of descent where they are summed")),
+            None => lowering.draft(node, note),
+        };
+        // Blocks that overlap would take some steps twice.
+        let (column_cover, to, epilogue, operands) = match descent {
+            Some(descent) => {
+                lowering.absorb(descent.node, &mut draft);
+                let epilogue = vec![TileStep::MultiplyNumber, TileStep::Negate];
+                (Cover::exact(inputs, columns), descent.weight, epilogue, vec![descent.rate])
+            }
+            None => {
+                let cover = Cover::overlapping(inputs, columns, lanes);
+                (cover, lowering.address(node.results[0]), Vec::new(), Vec::new())
+            }
+        };
+        let start = if operands.is_empty() { Start::Zero } else { Start::Stored };
         let (row_block, column_block) = (draft.var(), draft.var());
         let tile = |row: &Affine, rows: usize, column: &Affine, columns: usize| {
             vec![Stmt::Tile(Box::new(TileCall {
@@ -174,15 +191,15 @@ impl Lower for LinearGradWeight {
                     left_rows: Rows::evenly(1),
                     right_column: 1,
                     reduction: vec![Reduction { count: None, left: outputs, right: inputs }],
-                    start: Start::Zero,
+                    start,
                     prefetch: 0,
-                    epilogue: Vec::new(),
+                    epilogue: epilogue.clone(),
                     output_row: inputs,
                 },
                 left: g.clone().at(row, 1),
                 right: x.clone().at(column, 1),
-                output: dw.clone().at(row, inputs).at(column, 1),
-                operands: Vec::new(),
+                output: to.clone().at(row, inputs).at(column, 1),
+                operands: operands.clone(),
                 counts: vec![Extent::Batch(1)],
             }))]
         };

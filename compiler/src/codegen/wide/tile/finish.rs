@@ -131,6 +131,10 @@ impl TileEmitter<'_> {
                 self.emit.broadcast(temporaries[0], Memory::at(base, 4 * row as i64));
                 self.emit.binary(Binary::Add, value, value, temporaries[0]);
             }
+            (TileStep::MultiplyNumber, Some(base)) => {
+                self.emit.broadcast(temporaries[0], Memory::at(base, 0));
+                self.emit.binary(Binary::Multiply, value, value, temporaries[0]);
+            }
             (TileStep::AddPerColumn, Some(base)) => {
                 let from = Memory::at(base, self.element(0, 0, vector));
                 self.add(value, from, lanes, temporaries[0]);

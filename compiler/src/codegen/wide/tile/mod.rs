@@ -115,9 +115,12 @@ fn activation(step: &TileStep) -> Option<UnaryKind> {
         TileStep::Relu => Some(UnaryKind::Relu),
         TileStep::Sigmoid => Some(UnaryKind::Sigmoid),
         TileStep::Tanh => Some(UnaryKind::Tanh),
-        TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement { .. } | TileStep::Pool(_) => {
-            None
-        }
+        TileStep::Negate => Some(UnaryKind::Negate),
+        TileStep::AddPerRow
+        | TileStep::AddPerColumn
+        | TileStep::AddElement { .. }
+        | TileStep::MultiplyNumber
+        | TileStep::Pool(_) => None,
     }
 }
 

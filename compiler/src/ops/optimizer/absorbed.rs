@@ -1,0 +1,47 @@
+//! Steps of gradient descent that the kernel of a gradient takes itself: each weight is moved where its gradient has just
+//! been summed, which is then never written. Which gradients do so is theirs to say.
+
+use super::Sgd;
+use crate::entity::{NodeId, ValueId};
+use crate::kernel::{Address, ExprId, MapBuilder};
+use crate::ops::Op;
+use crate::plan::Lowering;
+
+/// A step that is the only use of a gradient, and may be taken as soon as that is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Descent {
+    /// The node that takes the step.
+    pub(crate) node: NodeId,
+    /// The weight, which is moved in place; elements in the order of its shape.
+    pub(crate) weight: Address,
+    /// The learning rate.
+    pub(crate) rate: Address,
+}
+
+/// The step that a gradient is for, if it keeps no velocity and adds no decay, is taken in place, and nothing but earlier
+/// nodes reads the old weight.
+pub(crate) fn of(lowering: &Lowering<'_>, gradient: ValueId) -> Option<Descent> {
+    let (node, step) = lowering.only_user(gradient)?;
+    let Op::Sgd(Sgd { momentum: 0.0, weight_decay: 0.0, .. }) = step.op else { return None };
+    let [weight, direction, rate] = step.operands[..] else { return None };
+    let at = lowering.address(weight);
+    let may_move = direction == gradient
+        && lowering.address(step.results[0]) == at
+        && !lowering.is_read_until(at.buffer, node);
+    may_move.then(|| Descent { node, weight: at, rate: lowering.address(rate) })
+}
+
+impl Descent {
+    /// A weight moved against its gradient, to be stored where it was loaded.
+    pub(crate) fn moved(
+        &self,
+        map: &mut MapBuilder,
+        weight: Address,
+        lane: usize,
+        gradient: ExprId,
+    ) -> ExprId {
+        let (weight, rate) = (map.load(weight, lane), map.load(self.rate.clone(), 0));
+        let step = map.multiply(rate, gradient);
+        map.subtract(weight, step)
+    }
+}
