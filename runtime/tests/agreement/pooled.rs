@@ -6,6 +6,7 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::Array;
 use windlass_compiler::ops::conv::{Conv, EpilogueStep};
 use windlass_compiler::ops::pool::{AvgPool, MaxPool};
+use windlass_compiler::ops::structure::Concat;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileOptions;
@@ -195,6 +196,40 @@ fn special_numbers() {
             Expectation::on(&graph, 2, sources, Agreement::Exact)
                 .check_variants(Mode::Inference, "special numbers");
         }
+    }
+}
+
+/// What is pooled belongs to a join, or is one pixel, which is stored in both orders at once.
+#[test]
+fn pooled_parts_and_pixels() {
+    let pool = |ops: &mut Ops, y, size: &[usize]| {
+        let window = Window {
+            kernel_size: size.to_vec(),
+            stride: size.to_vec(),
+            padding: vec![0; 2],
+            dilation: vec![1; 2],
+        };
+        ops.op(MaxPool { window }, &[y])
+    };
+    let conv = |ops: &mut Ops, name: &str, x, channels: [usize; 2]| {
+        let weight = ops.parameter(name, &[channels[1], channels[0], 1, 1]);
+        ops.op(Conv { window: Window::square(1, 1, 0), groups: 1, epilogue: Vec::new() }, &[x, weight])
+    };
+    for sizes in [[4, 6], [5, 3], [2, 4]] {
+        let mut ops = Ops::new();
+        let x = ops.input("x", &[3, sizes[0], sizes[1]]);
+        let parts = ["v", "w"].map(|name| {
+            let y = conv(&mut ops, name, x, [3, 17]);
+            pool(&mut ops, y, &[2, 2])
+        });
+        let both = ops.op(Concat { axis: 1 }, &parts);
+        let y = conv(&mut ops, "u", both, [34, 9]);
+        let pixel = pool(&mut ops, y, &[sizes[0] / 2, sizes[1] / 2]);
+        let y = conv(&mut ops, "t", pixel, [9, 8]);
+        let graph = ops.output("y", y).output("both", both).finish();
+        assert_eq!(notes(&graph, &PlanOptions::default()).matches(", pooled").count(), 3);
+        Expectation::new(&graph, &[1, 2, 7], Values::Sparse, Agreement::Exact)
+            .check_variants(Mode::Inference, &format!("images of {sizes:?}"));
     }
 }
 
