@@ -110,7 +110,11 @@ impl Direct<'_> {
                     if pixels > line { (1, block_rows * line) } else { (block_rows, line) };
                 let pixel_cover = Cover::exact(along, pixels);
                 let steps = Block::time_of_all(vectors, &pixel_cover, &channel_blocks);
-                let time = self.groups * repeats * steps * depth;
+                // Weights of a block that do not stay in the first-level cache come from the second for every tile.
+                let block_bytes = 4 * depth * block.columns.min(self.outputs);
+                let fetched = 4 * self.outputs.next_multiple_of(vectors.lanes) * pixel_cover.blocks();
+                let fetching = if block_bytes > costs.first_cache { costs.near(fetched) } else { 0 };
+                let time = self.groups * repeats * steps.max(fetching) * depth;
                 for split_channels in [false, true] {
                     if split_channels && (self.groups > 1 || channel_blocks.blocks() == 1) {
                         continue;
@@ -118,8 +122,7 @@ impl Direct<'_> {
                     let parts = if split_channels { channel_blocks.blocks() } else { 1 };
                     let units = row_blocks * parts;
                     // The weights of a block of channels are read for every tile of pixels: they had better stay near.
-                    let block_weights = 4 * depth * block.columns.min(self.outputs);
-                    let weight_time = if costs.are_far(block_weights + panel) {
+                    let weight_time = if costs.are_far(block_bytes + panel) {
                         costs.far(weights * repeats * pixel_cover.blocks())
                     } else if costs.are_far(weights) {
                         costs.far(weights)
