@@ -24,7 +24,7 @@ pub struct MemoryReport {
     pub preparing: usize,
     /// Values that grow with the batch.
     pub batched: usize,
-    /// Values that do not, of each run; in training above all the gradients of parameters.
+    /// Values that do not, of each run; in training above all the gradients of parameters that are kept.
     pub fixed: usize,
     /// What the threads need to themselves, of all of them.
     pub scratch: usize,

@@ -54,12 +54,12 @@ pub(super) struct Tiling {
 }
 
 impl Direct<'_> {
-    /// Pools the results before they are stored.
-    pub(super) fn pool_into(&mut self, pooling: Absorbed) {
-        let Absorbed { pool, y, .. } = pooling;
-        self.pool = Some(pool);
-        let [_, across] = self.stored();
-        self.y = Target { row: across * y.pixel, pixel: y.pixel, item: y.item, address: y.address };
+    /// The same with its results pooled before they are stored.
+    pub(super) fn pooled(&self, pooling: &Absorbed) -> Self {
+        let y = &pooling.y;
+        let across = self.axes[1].outputs / pooling.pool.width;
+        let y = Target { row: across * y.pixel, pixel: y.pixel, item: y.item, address: y.address.clone() };
+        Direct { pool: Some(pooling.pool), y, ..self.clone() }
     }
 
     /// Bytes of the results of an item.

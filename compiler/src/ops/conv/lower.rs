@@ -100,7 +100,7 @@ impl Lower for ConvGradInput {
 
 /// Convolves by the algorithm that the options ask for, or that takes the least time, and pools where that algorithm can.
 fn convolve(
-    mut direct: Direct<'_>,
+    direct: Direct<'_>,
     lowering: &mut Lowering<'_>,
     node: &Node,
     packing: &Packing<'_>,
@@ -112,7 +112,7 @@ fn convolve(
         return direct.depthwise(lowering, draft, weights);
     }
     let (vectors, sharing, options) = (lowering.vectors, lowering.sharing, lowering.options);
-    let mut tiling = direct.tiling(vectors, sharing).expect("a tile of one pixel fits");
+    let tiling = direct.tiling(vectors, sharing).expect("a tile of one pixel fits");
     let winograds = WINOGRAD_RESULTS.map(|results| direct.winograd(vectors, sharing, results));
     let times = winograds.map(|winograd| winograd.map(|winograd| winograd.time));
     let taken = lowering.choose(node, packing.weight, tiling.time, times);
@@ -129,25 +129,21 @@ fn convolve(
                 microseconds(tiling.time)
             );
             let mut draft = lowering.draft(node, note);
-            if let Some(pooling) = pooling {
+            let pooled = pooling.map(|pooling| {
                 lowering.absorb(pooling.node, &mut draft);
-                direct.pool_into(pooling);
-            }
-            winograd.lower(&direct, lowering, draft, &transformed);
+                direct.pooled(&pooling)
+            });
+            winograd.lower(pooled.as_ref().unwrap_or(&direct), lowering, draft, &transformed);
         }
         _ => {
-            let mut absorbed = None;
-            if let Some(pooling) = pooling {
-                let stored = direct.bytes();
-                let (node, plain) = (pooling.node, direct.clone());
-                direct.pool_into(pooling);
-                // Without it, results are written and read once more.
-                let apart = tiling.time + options.costs.far(2 * stored) / options.threads;
-                match direct.tiling(vectors, sharing).filter(|pooled| pooled.time <= apart) {
-                    Some(pooled) => (tiling, absorbed) = (pooled, Some(node)),
-                    None => direct = plain,
-                }
-            }
+            // Apart from the pool, results are written and read once more.
+            let apart = tiling.time + options.costs.far(2 * direct.bytes()) / options.threads;
+            let pooled = pooling.and_then(|pooling| {
+                let pooled = direct.pooled(&pooling);
+                let tiling = pooled.tiling(vectors, sharing).filter(|tiling| tiling.time <= apart)?;
+                Some((pooled, tiling, Some(pooling.node)))
+            });
+            let (direct, tiling, absorbed) = pooled.unwrap_or((direct, tiling, None));
             let packed = packing.lower(lowering, node, tiling.channels);
             let note = format!("{}; about {:.0} µs an item", direct.note(tiling), microseconds(tiling.time));
             let mut draft = lowering.draft(node, note);
