@@ -119,7 +119,7 @@
 //! ```
 //!
 //! [`data`] reads and augments images and makes batches of them, [`metrics`] counts hits, [`schedule`] holds the learning
-//! rates. Whatever fails says so in an [`Error`] that names what, where and the way out.
+//! rates. Every failure is an [`Error`] that says what failed, where, and how to fix it.
 //!
 //! # Layout
 //!

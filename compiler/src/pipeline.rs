@@ -12,7 +12,7 @@ use crate::graph::Graph;
 use crate::pass::{Mode, PassOptions, optimize};
 use crate::plan::{Plan, PlanOptions, plan};
 
-/// Everything that can be chosen about compiling. The answers never depend on it beyond rounding.
+/// Everything that can be chosen about compiling. Options affect results only by rounding.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompileOptions {
     /// The passes over the graph.
