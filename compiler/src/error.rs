@@ -50,6 +50,9 @@ pub enum ShapeError {
         /// Extent of the padded input along the axis.
         padded: usize,
     },
+    /// A window without any axis.
+    #[error("has a window without axes, which must have one for each axis of an image")]
+    NoAxes,
     /// Padding of a pooling window is as large as the window.
     #[error("has padding {padding} along {axis}, which must be smaller than its kernel size {kernel_size}")]
     PaddingExceedsKernel {
@@ -167,7 +170,7 @@ impl ShapeError {
             ShapeError::ZeroArgument { argument } | ShapeError::NumberOutOfRange { argument, .. } => {
                 Some(argument)
             }
-            ShapeError::WindowExceedsInput { .. } => Some("kernel_size"),
+            ShapeError::WindowExceedsInput { .. } | ShapeError::NoAxes => Some("kernel_size"),
             ShapeError::PaddingExceedsKernel { .. } => Some("padding"),
             ShapeError::GroupsDoNotDivide { .. } => Some("groups"),
             ShapeError::Arity { .. }

@@ -78,20 +78,19 @@ impl Shape {
             .collect()
     }
 
-    /// The number of elements of one item (of the whole value when it has no batch axis).
+    /// The number of elements of one item (of the whole value when it has no batch axis). What does not fit a number, as it
+    /// does in every shape that passed [`Shape::check`], is the largest number.
     pub fn item_elements(&self) -> usize {
-        self.0
-            .iter()
-            .map(|dim| match dim {
-                Dim::Batch => 1,
-                Dim::Fixed(size) => *size,
-            })
-            .product()
+        self.elements(1)
     }
 
-    /// The number of elements at a batch size.
+    /// The number of elements at a batch size; what does not fit a number is the largest number.
     pub fn elements(&self, batch: usize) -> usize {
-        self.item_elements() * if self.is_batched() { batch } else { 1 }
+        let size = |dim: &Dim| match dim {
+            Dim::Batch => batch,
+            Dim::Fixed(size) => *size,
+        };
+        self.0.iter().map(size).fold(1, usize::saturating_mul)
     }
 
     /// The sizes at a batch size.

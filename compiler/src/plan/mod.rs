@@ -136,9 +136,16 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Bytes of all arenas of a run at a batch size and thread count: all but what exists only while preparing.
+    /// Bytes of all arenas of a run at a batch size and thread count: all but what exists only while preparing. What does not
+    /// fit a number is the largest number.
     pub fn bytes(&self, batch: usize, threads: usize) -> usize {
-        4 * (self.batch * batch + self.fixed + self.prepared + self.scratch * threads)
+        let parts = [
+            self.batch.saturating_mul(batch),
+            self.fixed,
+            self.prepared,
+            self.scratch.saturating_mul(threads),
+        ];
+        parts.into_iter().fold(0, usize::saturating_add).saturating_mul(4)
     }
 }
 
