@@ -3,6 +3,7 @@
 
 use thiserror::Error;
 
+use crate::entity::ValueId;
 use crate::shape::{Shape, Type};
 
 /// A shape rule that does not hold.
@@ -277,6 +278,22 @@ pub enum GraphError {
     UnknownName {
         /// The name.
         name: String,
+    },
+    /// A use of a value that does not exist.
+    #[error("`{user}` uses {value}, but there are {values} values before it")]
+    UnknownValue {
+        /// The operator, output or update.
+        user: String,
+        /// The value.
+        value: ValueId,
+        /// How many there are.
+        values: usize,
+    },
+    /// Parts of a graph, read from outside, that do not agree.
+    #[error("the parts of the graph do not agree: {reason}")]
+    Malformed {
+        /// What does not agree.
+        reason: String,
     },
     /// A broken invariant: a fault of Windlass, not of its user.
     #[error("invalid graph: {reason} (this is a fault in Windlass; please report it)")]

@@ -196,31 +196,49 @@ impl fmt::Display for Type {
 }
 
 /// Text that is no shape or type.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not {expected}")]
-pub struct ParseTypeError {
-    text: String,
-    expected: &'static str,
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseTypeError {
+    /// It is written otherwise.
+    #[error("`{text}` is not {expected}")]
+    Syntax {
+        /// The text.
+        text: String,
+        /// What it should be, in words.
+        expected: &'static str,
+    },
+    /// It is written as a shape, but there is no such shape.
+    #[error("`{text}` {error}")]
+    Shape {
+        /// The text.
+        text: String,
+        /// Why.
+        error: ShapeError,
+    },
 }
 
 impl FromStr for Shape {
     type Err = ParseTypeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || ParseTypeError { text: text.to_owned(), expected: "a shape such as [N, 6, 28, 28]" };
+        let error =
+            || ParseTypeError::Syntax { text: text.to_owned(), expected: "a shape such as [N, 6, 28, 28]" };
         let inner =
             text.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).ok_or_else(error)?;
         if inner.trim().is_empty() {
             return Ok(Shape::scalar());
         }
-        inner
+        let dims = inner
             .split(',')
             .map(|dim| match dim.trim() {
                 "N" => Ok(Dim::Batch),
                 size => size.parse().map(Dim::Fixed).map_err(|_| error()),
             })
-            .collect::<Result<Vec<Dim>, _>>()
-            .map(Shape)
+            .collect::<Result<Vec<Dim>, _>>()?;
+        let shape = Shape(dims);
+        let broken = |error| ParseTypeError::Shape { text: text.to_owned(), error };
+        shape.check().map_err(broken)?;
+        Ok(shape)
     }
 }
 
@@ -228,7 +246,8 @@ impl FromStr for Type {
     type Err = ParseTypeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || ParseTypeError { text: text.to_owned(), expected: "a type such as f32[N, 10]" };
+        let error =
+            || ParseTypeError::Syntax { text: text.to_owned(), expected: "a type such as f32[N, 10]" };
         let (dtype, shape) = text.split_at(text.find('[').ok_or_else(error)?);
         let dtype = match dtype.trim() {
             "f32" => DType::F32,
