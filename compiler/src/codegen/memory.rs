@@ -54,14 +54,19 @@ impl CodeMemory {
 impl JITMemoryProvider for CodeMemory {
     fn allocate(&mut self, size: usize, align: u64, kind: JITMemoryKind) -> io::Result<*mut u8> {
         if !matches!(kind, JITMemoryKind::Executable) {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "programs have no data beside their code"));
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "programs have no data beside their code",
+            ));
         }
         let mut state = self.state();
         if let State::Reserved(bytes) = *state {
             *state = State::Writable(MmapMut::map_anon(bytes)?, 0);
         }
         let State::Writable(map, used) = &mut *state else {
-            return Err(io::Error::other("code was added before memory was reserved, or after it was finished"));
+            return Err(io::Error::other(
+                "code was added before memory was reserved, or after it was finished",
+            ));
         };
         let aligned = usize::try_from(align).ok().and_then(|align| used.checked_next_multiple_of(align));
         let range = aligned.and_then(|start| Some(start..start.checked_add(size)?));

@@ -3,7 +3,10 @@
 //! what the models assert.
 
 #[path = "pool.rs"]
-#[expect(clippy::duplicate_mod, reason = "the same protocol, with the checker's threads and atomics below it")]
+#[expect(
+    clippy::duplicate_mod,
+    reason = "the same protocol, with the checker's threads and atomics below it"
+)]
 mod pool;
 
 /// What `pool.rs` takes from the system, as the checker has it. Nobody waits awake here: whoever is not met at once goes to
