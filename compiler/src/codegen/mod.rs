@@ -2,6 +2,7 @@
 
 mod clif;
 mod isa;
+mod memory;
 mod perf_map;
 mod program;
 mod wide;

@@ -1,10 +1,11 @@
-//! Runs programs in memory between guard pages: touching one element before or behind any slot or arena ends the process.
+//! Runs programs in memory between guard pages: touching one element before or behind any slot, any arena or the scratch of
+//! any thread ends the process, and so does writing what a run must only read.
 //!
 //! This is the only module of these tests with `unsafe`: it does what the executor does, with other memory.
 
 use region::{Allocation, Protection, page};
-use windlass_compiler::codegen::{Program, Step};
-use windlass_compiler::plan::{Plan, Slot};
+use windlass_compiler::codegen::Program;
+use windlass_compiler::plan::{Plan, Slot, SlotKind};
 
 /// Which end of the memory lies at a guard page; the other end has pages of its own before or behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +16,13 @@ pub(crate) enum Side {
     End,
 }
 
-/// Places of arenas in the table.
+/// Places in the table: the arenas, the scratch of all threads, the first slot.
+const BATCH: usize = 0;
+const FIXED: usize = 1;
 const PREPARED: usize = 2;
 const PREPARING: usize = 3;
+const SCRATCH: usize = 4;
+const SLOTS: usize = 5;
 
 /// What memory holds that nobody has written: a NaN that no computation gives.
 const UNWRITTEN: u32 = 0xFFC0_BEEF;
@@ -59,6 +64,17 @@ impl Guarded {
         unsafe { self.allocation.as_mut_ptr::<f32>().add(self.own.start) }
     }
 
+    /// Lets all pages but the guards be read only, or written too.
+    fn protect(&mut self, protection: Protection) {
+        let words = self.open.len();
+        // SAFETY: the pages lie inside the allocation, and nobody refers to them now.
+        unsafe {
+            let first = self.allocation.as_ptr::<u32>().add(self.open.start);
+            region::protect(first, 4 * words, protection)
+        }
+        .unwrap();
+    }
+
     fn write(&mut self, at: usize, words: &[u32]) {
         assert!(at + words.len() <= self.own.len());
         let start = self.own.start + at;
@@ -84,21 +100,23 @@ impl Guarded {
     }
 }
 
-/// Runs a program once on the words of its slots, and writes back what it leaves in them.
+/// Runs a program once on the words of its slots, and writes back what it leaves in them. `updates` says of a parameter or
+/// state whether the program gives it another value.
 ///
 /// Memory holds NaN before the run, so that reading what nobody has written shows. The threads of each step run one
 /// after the other, the last one first where `reversed`: a step in which one thread needs another's part shows too.
 pub(crate) fn run_guarded(
     program: &Program,
     slots: &mut [(Slot, Vec<u32>)],
+    updates: &dyn Fn(&str) -> bool,
     batch: usize,
     side: Side,
     reversed: bool,
 ) {
     let Plan { memory, threads, prepare, run, .. } = program.plan();
-    let sizes =
-        [memory.batch * batch, memory.fixed, memory.prepared, memory.preparing, memory.scratch * threads];
-    let mut arenas = sizes.map(|words| Guarded::new(words, side));
+    let mut arenas = [memory.batch * batch, memory.fixed, memory.prepared, memory.preparing]
+        .map(|words| Guarded::new(words, side));
+    let mut scratch: Vec<Guarded> = (0..*threads).map(|_| Guarded::new(memory.scratch, side)).collect();
     for (buffer, values) in &program.plan().constants {
         let words: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
         arenas[PREPARED].write(program.plan().prepared_offset(*buffer), &words);
@@ -111,20 +129,38 @@ pub(crate) fn run_guarded(
             guarded
         })
         .collect();
-    let table: Vec<*mut f32> = arenas.iter_mut().chain(&mut bound).map(Guarded::address).collect();
-    let phases = [(program.prepare_steps(), prepare), (program.run_steps(), run)];
-    for (phase, (steps, kernels)) in phases.into_iter().enumerate() {
+    for preparing in [true, false] {
+        let (steps, kernels) =
+            if preparing { (program.prepare_steps(), prepare) } else { (program.run_steps(), run) };
         // Null, which ends the process too, for what this phase has no claim to.
-        let mut table = table.clone();
-        let needed = program.plan().slots_of(kernels);
-        for slot in (0..slots.len()).filter(|slot| !needed.contains(slot)) {
-            table[sizes.len() + slot] = std::ptr::null_mut();
+        let mut table = vec![std::ptr::null_mut(); SLOTS + slots.len()];
+        let arenas_of_phase: &[usize] =
+            if preparing { &[PREPARED, PREPARING] } else { &[BATCH, FIXED, PREPARED] };
+        for &arena in arenas_of_phase {
+            table[arena] = arenas[arena].address();
         }
-        if phase > 0 {
-            table[PREPARING] = std::ptr::null_mut();
+        if !preparing {
+            arenas[PREPARED].protect(Protection::READ);
+        }
+        for slot in program.plan().slots_of(kernels) {
+            let is_written = match slots[slot].0.kind {
+                _ if preparing => false,
+                SlotKind::Input => false,
+                SlotKind::Stored => updates(&slots[slot].0.name),
+                SlotKind::Output => true,
+            };
+            bound[slot].protect(if is_written { Protection::READ_WRITE } else { Protection::READ });
+            table[SLOTS + slot] = bound[slot].address();
         }
         for step in steps {
-            run_step(step, &table, batch, *threads, reversed);
+            for turn in 0..*threads {
+                let thread = if reversed { threads - 1 - turn } else { turn };
+                // A thread finds its scratch behind that of the threads before it: here nothing is there.
+                table[SCRATCH] = scratch[thread].address().wrapping_sub(thread * memory.scratch);
+                // SAFETY: the program outlives this call; the table holds memory of the plan's sizes at this batch size,
+                // which this thread alone uses, and slots of the sizes the caller made for their types.
+                unsafe { step.run(table.as_ptr(), batch, thread, *threads) };
+            }
         }
     }
     for ((slot, words), guarded) in slots.iter_mut().zip(&bound) {
@@ -132,17 +168,49 @@ pub(crate) fn run_guarded(
         *words = guarded.words();
     }
     assert!(
-        arenas.iter().all(Guarded::is_sound),
+        arenas.iter().chain(&scratch).all(Guarded::is_sound),
         "{}: something was written outside an arena",
         program.plan().name
     );
 }
 
-fn run_step(step: &Step, table: &[*mut f32], batch: usize, threads: usize, reversed: bool) {
-    for turn in 0..threads {
-        let thread = if reversed { threads - 1 - turn } else { turn };
-        // SAFETY: the program outlives this call; the table holds memory of the plan's sizes at this batch size, which
-        // this thread alone uses, and slots of the sizes the caller made for their types.
-        unsafe { step.run(table.as_ptr(), batch, thread, threads) };
+/// Which word is touched, in the process that ends by it.
+const TOUCHED: &str = "WINDLASS_TOUCHED";
+
+/// Touches what must not be touched, where the environment says so.
+#[test]
+fn touch() {
+    let Ok(touched) = std::env::var(TOUCHED) else { return };
+    let (side, word, writes) = match touched.as_str() {
+        "before" => (Side::Start, -1, false),
+        "behind" => (Side::End, 10, false),
+        "read-only" => (Side::Start, 0, true),
+        "read" => (Side::Start, 0, false),
+        other => panic!("there is nothing called {other} to touch"),
+    };
+    let mut guarded = Guarded::new(10, side);
+    guarded.protect(Protection::READ);
+    let place = guarded.address().wrapping_offset(word);
+    // SAFETY: none of these places belongs to anybody else, and those that cannot be touched end the process.
+    unsafe {
+        match writes {
+            true => place.write_volatile(1.0),
+            false => drop(place.read_volatile()),
+        }
+    }
+}
+
+#[test]
+fn touching_what_is_guarded_ends_the_process() {
+    let touch = |touched: &str| {
+        let mut process = std::process::Command::new(std::env::current_exe().unwrap());
+        let outcome = process.args(["--exact", "guard::touch"]).env(TOUCHED, touched).output().unwrap();
+        outcome.status.code()
+    };
+    assert_eq!(touch("read"), Some(0));
+    for touched in ["before", "behind", "read-only"] {
+        // Ended by a signal, which leaves no code, or on other systems by one that is no test's.
+        let code = touch(touched);
+        assert!(!matches!(code, Some(0 | 1 | 101)), "{touched}: {code:?}");
     }
 }

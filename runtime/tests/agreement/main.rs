@@ -2,6 +2,7 @@
 
 mod bits;
 mod check;
+mod concurrent;
 mod convolution;
 mod descent;
 mod elements;
@@ -11,6 +12,7 @@ mod guard;
 mod in_place;
 mod joins;
 mod math;
+mod misaligned;
 mod numbers;
 mod pooled;
 mod pooling;
