@@ -1,18 +1,27 @@
 //! Runs programs in memory between guard pages: touching one element before or behind any slot or arena ends the process.
 //!
-//! This is the only module of these tests with `unsafe`: it does what the executor does, with other memory.
+//! This module does what the executor does, with other memory.
 
+use thiserror::Error;
 use region::{Allocation, Protection, page};
 use windlass_compiler::codegen::{Program, Step};
 use windlass_compiler::plan::{Plan, Slot};
 
 /// Which end of the memory lies at a guard page; the other end has pages of its own before or behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
+pub enum Side {
     /// The first element follows a page that cannot be touched.
     Start,
     /// A page that cannot be touched follows the last element.
     End,
+}
+
+/// Something was written where it must not be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("something was written {place}")]
+pub struct Breach {
+    /// Where: "outside `x`".
+    pub place: String,
 }
 
 /// Places of arenas in the table.
@@ -88,13 +97,19 @@ impl Guarded {
 ///
 /// Memory holds NaN before the run, so that reading what nobody has written shows. The threads of each step run one
 /// after the other, the last one first where `reversed`: a step in which one thread needs another's part shows too.
-pub(crate) fn run_guarded(
+///
+/// # Errors
+/// A [`Breach`] when something was written between the memory and its far guard page.
+///
+/// # Panics
+/// When the system has no memory left.
+pub fn run_guarded(
     program: &Program,
     slots: &mut [(Slot, Vec<u32>)],
     batch: usize,
     side: Side,
     reversed: bool,
-) {
+) -> Result<(), Breach> {
     let Plan { memory, threads, prepare, run, .. } = program.plan();
     let sizes =
         [memory.batch * batch, memory.fixed, memory.prepared, memory.preparing, memory.scratch * threads];
@@ -128,14 +143,16 @@ pub(crate) fn run_guarded(
         }
     }
     for ((slot, words), guarded) in slots.iter_mut().zip(&bound) {
-        assert!(guarded.is_sound(), "{}: something was written outside `{}`", program.plan().name, slot.name);
+        if !guarded.is_sound() {
+            return Err(Breach { place: format!("outside `{}`", slot.name) });
+        }
         *words = guarded.words();
     }
-    assert!(
-        arenas.iter().all(Guarded::is_sound),
-        "{}: something was written outside an arena",
-        program.plan().name
-    );
+    let names = ["batch", "fixed", "prepared", "preparing", "scratch"];
+    match arenas.iter().zip(names).find(|(arena, _)| !arena.is_sound()) {
+        Some((_, name)) => Err(Breach { place: format!("outside the {name} arena") }),
+        None => Ok(()),
+    }
 }
 
 fn run_step(step: &Step, table: &[*mut f32], batch: usize, threads: usize, reversed: bool) {
