@@ -93,9 +93,30 @@ macro_rules! operators {
             $($(#[$doc])* #[serde(rename = $name)] $variant($variant),)*
         }
 
+        /// An operator without its attributes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum OpKind {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl OpKind {
+            /// Every kind, in the order of their declaration.
+            pub const ALL: &'static [OpKind] = &[$(OpKind::$variant),*];
+
+            /// The name in the text form.
+            pub fn name(self) -> &'static str {
+                match self { $(OpKind::$variant => $name,)* }
+            }
+        }
+
         impl Op {
             /// Every name of the text form.
             pub const NAMES: &'static [&'static str] = &[$($name),*];
+
+            /// The operator without its attributes.
+            pub fn kind(&self) -> OpKind {
+                match self { $(Op::$variant(_) => OpKind::$variant,)* }
+            }
 
             /// The name in the text form.
             pub fn name(&self) -> &'static str {

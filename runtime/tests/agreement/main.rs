@@ -8,7 +8,6 @@ mod descent;
 mod elements;
 mod ends;
 mod graphs;
-mod guard;
 mod in_place;
 mod joins;
 mod math;

@@ -1,19 +1,28 @@
 //! Runs programs in memory between guard pages: touching one element before or behind any slot, any arena or the scratch of
 //! any thread ends the process, and so does writing what a run must only read.
 //!
-//! This is the only module of these tests with `unsafe`: it does what the executor does, with other memory.
+//! This module does what the executor does, with other memory.
 
 use region::{Allocation, Protection, page};
+use thiserror::Error;
 use windlass_compiler::codegen::Program;
 use windlass_compiler::plan::{Plan, Slot, SlotKind};
 
 /// Which end of the memory lies at a guard page; the other end has pages of its own before or behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
+pub enum Side {
     /// The first element follows a page that cannot be touched.
     Start,
     /// A page that cannot be touched follows the last element.
     End,
+}
+
+/// Something was written where it must not be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("something was written {place}")]
+pub struct Breach {
+    /// Where: "outside `x`".
+    pub place: String,
 }
 
 /// Places in the table: the arenas, the scratch of all threads, the first slot.
@@ -105,14 +114,20 @@ impl Guarded {
 ///
 /// Memory holds NaN before the run, so that reading what nobody has written shows. The threads of each step run one
 /// after the other, the last one first where `reversed`: a step in which one thread needs another's part shows too.
-pub(crate) fn run_guarded(
+///
+/// # Errors
+/// A [`Breach`] when something was written between the memory and its far guard page.
+///
+/// # Panics
+/// When the system has no memory left.
+pub fn run_guarded(
     program: &Program,
     slots: &mut [(Slot, Vec<u32>)],
     updates: &dyn Fn(&str) -> bool,
     batch: usize,
     side: Side,
     reversed: bool,
-) {
+) -> Result<(), Breach> {
     let Plan { memory, threads, prepare, run, .. } = program.plan();
     let mut arenas = [memory.batch * batch, memory.fixed, memory.prepared, memory.preparing]
         .map(|words| Guarded::new(words, side));
@@ -164,53 +179,68 @@ pub(crate) fn run_guarded(
         }
     }
     for ((slot, words), guarded) in slots.iter_mut().zip(&bound) {
-        assert!(guarded.is_sound(), "{}: something was written outside `{}`", program.plan().name, slot.name);
+        if !guarded.is_sound() {
+            return Err(Breach { place: format!("outside `{}`", slot.name) });
+        }
         *words = guarded.words();
     }
-    assert!(
-        arenas.iter().chain(&scratch).all(Guarded::is_sound),
-        "{}: something was written outside an arena",
-        program.plan().name
-    );
-}
-
-/// Which word is touched, in the process that ends by it.
-const TOUCHED: &str = "WINDLASS_TOUCHED";
-
-/// Touches what must not be touched, where the environment says so.
-#[test]
-fn touch() {
-    let Ok(touched) = std::env::var(TOUCHED) else { return };
-    let (side, word, writes) = match touched.as_str() {
-        "before" => (Side::Start, -1, false),
-        "behind" => (Side::End, 10, false),
-        "read-only" => (Side::Start, 0, true),
-        "read" => (Side::Start, 0, false),
-        other => panic!("there is nothing called {other} to touch"),
-    };
-    let mut guarded = Guarded::new(10, side);
-    guarded.protect(Protection::READ);
-    let place = guarded.address().wrapping_offset(word);
-    // SAFETY: none of these places belongs to anybody else, and those that cannot be touched end the process.
-    unsafe {
-        match writes {
-            true => place.write_volatile(1.0),
-            false => drop(place.read_volatile()),
-        }
+    let names = ["batch", "fixed", "prepared", "preparing"];
+    let of_arenas = arenas.iter().zip(names);
+    let of_threads = scratch.iter().map(|scratch| (scratch, "scratch"));
+    match of_arenas.chain(of_threads).find(|(arena, _)| !arena.is_sound()) {
+        Some((_, name)) => Err(Breach { place: format!("outside the {name} arena") }),
+        None => Ok(()),
     }
 }
 
-#[test]
-fn touching_what_is_guarded_ends_the_process() {
-    let touch = |touched: &str| {
-        let mut process = std::process::Command::new(std::env::current_exe().unwrap());
-        let outcome = process.args(["--exact", "guard::touch"]).env(TOUCHED, touched).output().unwrap();
-        outcome.status.code()
-    };
-    assert_eq!(touch("read"), Some(0));
-    for touched in ["before", "behind", "read-only"] {
-        // Ended by a signal, which leaves no code, or on other systems by one that is no test's.
-        let code = touch(touched);
-        assert!(!matches!(code, Some(0 | 1 | 101)), "{touched}: {code:?}");
+#[cfg(test)]
+mod tests {
+    use region::Protection;
+
+    use super::{Guarded, Side};
+
+    /// Which word is touched, in the process that ends by it.
+    const TOUCHED: &str = "WINDLASS_TOUCHED";
+
+    /// Touches what must not be touched, where the environment says so.
+    #[test]
+    fn touch() {
+        let Ok(touched) = std::env::var(TOUCHED) else { return };
+        let (side, word, writes) = match touched.as_str() {
+            "before" => (Side::Start, -1, false),
+            "behind" => (Side::End, 10, false),
+            "read-only" => (Side::Start, 0, true),
+            "read" => (Side::Start, 0, false),
+            other => panic!("there is nothing called {other} to touch"),
+        };
+        let mut guarded = Guarded::new(10, side);
+        guarded.protect(Protection::READ);
+        let place = guarded.address().wrapping_offset(word);
+        // SAFETY: none of these places belongs to anybody else, and those that cannot be touched end the process.
+        unsafe {
+            match writes {
+                true => place.write_volatile(1.0),
+                false => drop(place.read_volatile()),
+            }
+        }
+    }
+
+    #[test]
+    fn touching_what_is_guarded_ends_the_process() {
+        let touch = |touched: &str| {
+            let mut process = std::process::Command::new(std::env::current_exe().unwrap());
+            let outcome = process
+                .args(["--exact", "engines::guard::tests::touch"])
+                .env(TOUCHED, touched)
+                .output()
+                .unwrap();
+            outcome.status.code()
+        };
+        assert_eq!(touch("read"), Some(0));
+        for touched in ["before", "behind", "read-only"] {
+            // Ended by a signal, which leaves no code, or on other systems by one that is no test's.
+            let code = touch(touched);
+            assert!(!matches!(code, Some(0 | 1 | 101)), "{touched}: {code:?}");
+        }
     }
 }
