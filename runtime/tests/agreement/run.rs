@@ -28,67 +28,29 @@ fn floats(words: &[u32]) -> Vec<f32> {
     words.iter().map(|&word| f32::from_bits(word)).collect()
 }
 
-/// Elements of a cache line.
-const LINE: usize = 16;
-
-/// Elements that start at a given place within a cache line.
-struct Placed<T> {
-    elements: Vec<T>,
-    own: std::ops::Range<usize>,
-}
-
-impl<T: Copy + Default> Placed<T> {
-    fn new(values: impl ExactSizeIterator<Item = T>, place: usize) -> Self {
-        let count = values.len();
-        let mut elements = vec![T::default(); count + 2 * LINE];
-        let first = elements.as_ptr().align_offset(4 * LINE) + place % LINE;
-        let own = first..first + count;
-        elements[own.clone()].iter_mut().zip(values).for_each(|(element, value)| *element = value);
-        Placed { elements, own }
-    }
-
-    fn own(&mut self) -> &mut [T] {
-        &mut self.elements[self.own.clone()]
-    }
-}
-
 /// Runs a program once through an executor.
 pub(crate) fn run(executor: &Executor, batch: usize, sources: &Sources, version: u64) -> Results {
-    run_at(executor, batch, sources, version, |_| 0)
-}
-
-/// The same with slots at given places within a cache line, in elements.
-pub(crate) fn run_at(
-    executor: &Executor,
-    batch: usize,
-    sources: &Sources,
-    version: u64,
-    place: impl Fn(usize) -> usize,
-) -> Results {
     let slots = executor.slots();
-    let mut values: Vec<(Placed<f32>, Placed<i32>)> = slots
+    let mut values: Vec<(Vec<f32>, Vec<i32>)> = slots
         .iter()
-        .enumerate()
-        .map(|(index, slot)| {
+        .map(|slot| {
             let words = slot_words(slot, batch, sources);
-            let floats = words.iter().map(|&word| f32::from_bits(word));
-            let integers = words.iter().map(|word| word.cast_signed());
-            (Placed::new(floats, place(index)), Placed::new(integers, place(index)))
+            (floats(&words), words.iter().map(|word| word.cast_signed()).collect())
         })
         .collect();
     let mut bindings: Vec<Binding<'_>> = slots
         .iter()
         .zip(&mut values)
         .map(|(slot, (floats, integers))| match (slot.kind, slot.ty.dtype) {
-            (SlotKind::Input, DType::I32) => Binding::Integers(integers.own()),
-            (SlotKind::Input, DType::F32) => Binding::Floats(floats.own()),
-            _ => Binding::Written(floats.own()),
+            (SlotKind::Input, DType::I32) => Binding::Integers(integers),
+            (SlotKind::Input, DType::F32) => Binding::Floats(floats),
+            _ => Binding::Written(floats),
         })
         .collect();
     executor.run(&mut bindings, batch, version).unwrap();
     drop(bindings);
-    let written = slots.iter().zip(&mut values).filter(|(slot, _)| slot.kind != SlotKind::Input);
-    written.map(|(slot, (floats, _))| (slot.name.clone(), floats.own().to_vec())).collect()
+    let written = slots.iter().zip(values).filter(|(slot, _)| slot.kind != SlotKind::Input);
+    written.map(|(slot, (floats, _))| (slot.name.clone(), floats)).collect()
 }
 
 /// Runs a program once between guard pages; inputs must come out as they went in.
@@ -96,13 +58,12 @@ fn run_between_guards(
     program: &Program,
     batch: usize,
     sources: &Sources,
-    updates: &dyn Fn(&str) -> bool,
     side: Side,
     reversed: bool,
 ) -> Results {
     let mut slots: Vec<(Slot, Vec<u32>)> =
         program.plan().slots.iter().map(|slot| (slot.clone(), slot_words(slot, batch, sources))).collect();
-    run_guarded(program, &mut slots, updates, batch, side, reversed);
+    run_guarded(program, &mut slots, batch, side, reversed);
     let mut results = Results::new();
     for (slot, words) in slots {
         if slot.kind == SlotKind::Input {
@@ -115,14 +76,13 @@ fn run_between_guards(
 }
 
 /// Runs a program in every way there is: twice through an executor with the same parameters, and between guard pages at
-/// either end. All runs must give the same bits. `updates` says of a parameter or state whether a run gives it another value.
+/// either end. All runs must give the same bits.
 #[track_caller]
 pub(crate) fn run_every_way(
     executor: &Executor,
     batch: usize,
     sources: &Sources,
     version: u64,
-    updates: &dyn Fn(&str) -> bool,
     what: &str,
 ) -> Results {
     let results = run(executor, batch, sources, version);
@@ -133,7 +93,7 @@ pub(crate) fn run_every_way(
     };
     assert!(same(&run(executor, batch, sources, version)), "{what}, batch {batch}: the second run differs");
     for (side, reversed) in [(Side::End, true), (Side::Start, false)] {
-        let guarded = run_between_guards(executor.program(), batch, sources, updates, side, reversed);
+        let guarded = run_between_guards(executor.program(), batch, sources, side, reversed);
         assert!(same(&guarded), "{what}, batch {batch}: the run between guard pages differs ({side:?})");
     }
     results
