@@ -99,6 +99,9 @@ pub const STAGES_VARIABLE: &str = "WINDLASS_DUMP";
 /// The environment variable that names the directory dumps go to; without it they go to the standard error.
 pub const DIRECTORY_VARIABLE: &str = "WINDLASS_DUMP_DIR";
 
+/// The environment variable that asks for the names of functions in the profiles of `perf`, by any text but none and `0`.
+pub const PERF_MAP_VARIABLE: &str = "WINDLASS_PERF_MAP";
+
 /// Receives what the stages made and writes the requested ones to a directory or to the standard error.
 ///
 /// ```
@@ -115,6 +118,8 @@ pub const DIRECTORY_VARIABLE: &str = "WINDLASS_DUMP_DIR";
 pub struct Dump {
     stages: Vec<Stage>,
     directory: Option<PathBuf>,
+    /// Whether `perf` is to be told the names of functions.
+    names_for_perf: bool,
     /// Numbers the files, so that they sort in the order in which they were made.
     written: AtomicUsize,
     /// Whether a write has failed and was reported.
@@ -139,15 +144,28 @@ impl Dump {
         Dump { directory: Some(directory.to_owned()), ..self }
     }
 
-    /// What the environment asks for in [`STAGES_VARIABLE`] and [`DIRECTORY_VARIABLE`]. A stage that does not exist is
-    /// reported in one line on the standard error, and the others hold.
+    /// Also writes the names of a program's functions where `perf report` looks for them, `/tmp/perf-<process>.map`.
+    #[must_use]
+    pub fn with_names_for_perf(self) -> Self {
+        Dump { names_for_perf: true, ..self }
+    }
+
+    /// Whether `perf` is told the names of functions.
+    pub fn wants_names_for_perf(&self) -> bool {
+        self.names_for_perf
+    }
+
+    /// What the environment asks for in [`STAGES_VARIABLE`], [`DIRECTORY_VARIABLE`] and [`PERF_MAP_VARIABLE`]. A stage that
+    /// does not exist is reported in one line on the standard error, and the others hold.
     pub fn from_environment() -> Self {
         let requested = std::env::var(STAGES_VARIABLE).unwrap_or_default();
         let (stages, unknown) = parse_stages(&requested);
         for error in unknown {
             warn(&format!("{STAGES_VARIABLE}: {error}"));
         }
-        let dump = Dump::new(stages);
+        let names_for_perf =
+            std::env::var_os(PERF_MAP_VARIABLE).is_some_and(|value| !value.is_empty() && value != "0");
+        let dump = Dump { names_for_perf, ..Dump::new(stages) };
         match std::env::var_os(DIRECTORY_VARIABLE) {
             Some(directory) if !directory.is_empty() => dump.into_directory(Path::new(&directory)),
             _ => dump,

@@ -91,7 +91,9 @@ pub fn compile(
         plan.prepare.iter().chain(&plan.run).map(ToString::to_string).collect::<Vec<_>>().join("\n")
     });
     let mut listing = (dump.wants(Stage::Clif) || dump.wants(Stage::Asm)).then(Listing::default);
-    let program = timed(&mut times.codegen, || Program::compile(plan, &options.plan, listing.as_mut()))?;
+    let program = timed(&mut times.codegen, || {
+        Program::compile(plan, &options.plan, listing.as_mut(), dump.wants_names_for_perf())
+    })?;
     if let Some(listing) = listing {
         dump.stage(Stage::Clif, &name, || join(&listing.clif));
         dump.stage(Stage::Asm, &name, || join(&listing.machine));

@@ -5,7 +5,7 @@ mod sharing;
 mod threads;
 
 use std::marker::PhantomData;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use windlass_compiler::codegen::{Program, Step};
@@ -146,7 +146,7 @@ pub struct StepTime {
 #[derive(Debug)]
 pub struct Executor {
     program: Program,
-    threads: Option<Threads>,
+    threads: Option<Arc<Threads>>,
     accepted: Vec<Accepted>,
     prepare: Phase,
     run: Phase,
@@ -160,11 +160,27 @@ impl Executor {
     /// # Errors
     /// [`Error::Threads`] when the system refuses to start them.
     pub fn new(program: Program) -> Result<Self, Error> {
-        let plan = program.plan();
-        let threads = match plan.threads {
+        let threads = match program.plan().threads {
             1 => None,
-            count => Some(Threads::new(count)?),
+            count => Some(Arc::new(Threads::new(count)?)),
         };
+        Self::on_threads(program, threads)
+    }
+
+    /// Takes another program, whose runs share the threads of this executor if it is for as many: runs of the two take turns
+    /// then. It starts threads of its own otherwise.
+    ///
+    /// # Errors
+    /// As [`Executor::new`].
+    pub fn beside(&self, program: Program) -> Result<Self, Error> {
+        match program.plan().threads == self.program.plan().threads {
+            true => Self::on_threads(program, self.threads.clone()),
+            false => Self::new(program),
+        }
+    }
+
+    fn on_threads(program: Program, threads: Option<Arc<Threads>>) -> Result<Self, Error> {
+        let plan = program.plan();
         let mut memory = Memory::default();
         memory.reserve(plan.memory.prepared);
         for (buffer, values) in &plan.constants {

@@ -141,6 +141,16 @@ impl<N: Network> Forward<N> {
         Ok(())
     }
 
+    /// Compiles another graph with the same options, to run on the same threads.
+    pub(crate) fn compile_beside(
+        &self,
+        graph: &Graph,
+        mode: Mode,
+    ) -> Result<(Executor, CompileTimes), Error> {
+        let (program, times) = compile_program(graph, mode, &self.options)?;
+        Ok((self.executor.beside(program)?, times))
+    }
+
     /// The memory that runs with these parameters take.
     pub(crate) fn memory(&self, parameters: &Parameters, batch: usize) -> MemoryReport {
         MemoryReport { parameters: parameters.bytes(), ..MemoryReport::of(self.plan(), batch) }
@@ -205,9 +215,13 @@ pub(crate) fn compile_executor(
     mode: Mode,
     options: &Options,
 ) -> Result<(Executor, CompileTimes), Error> {
-    let (program, times) = compile(graph, mode, &options.compile, &Dump::from_environment())
-        .map_err(|source| Error::Compile { network: graph.name().to_owned(), source: Box::new(source) })?;
+    let (program, times) = compile_program(graph, mode, options)?;
     Ok((Executor::new(program)?, times))
+}
+
+fn compile_program(graph: &Graph, mode: Mode, options: &Options) -> Result<(Program, CompileTimes), Error> {
+    compile(graph, mode, &options.compile, &Dump::from_environment())
+        .map_err(|source| Error::Compile { network: graph.name().to_owned(), source: Box::new(source) })
 }
 
 /// The number of items every input has.

@@ -4,10 +4,13 @@ use std::path::Path;
 
 use ndarray::{ArrayD, ArrayViewD};
 use windlass_compiler::codegen::Program;
+use windlass_compiler::graph::Graph;
+use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileTimes;
 
 use crate::checkpoint::{Checkpoint, Metadata, NonFinite};
 use crate::error::Error;
+use crate::executor::Executor;
 use crate::forward::Forward;
 use crate::memory::MemoryReport;
 use crate::network::Network;
@@ -64,6 +67,15 @@ impl<N: Network> Model<N> {
     pub(crate) fn assemble(parameters: Parameters, options: &Options) -> Result<Self, Error> {
         let forward = Forward::compile(&parameters, options)?;
         Ok(Model { parameters, forward })
+    }
+
+    /// Compiles another graph as the model was, to run on its threads.
+    pub(crate) fn compile_beside(
+        &self,
+        graph: &Graph,
+        mode: Mode,
+    ) -> Result<(Executor, CompileTimes), Error> {
+        self.forward.compile_beside(graph, mode)
     }
 
     /// Ends all changes of the parameters: prepares what kernels read, and gives back the memory of every parameter that is

@@ -15,7 +15,7 @@ use windlass_compiler::shape::DType;
 use crate::checkpoint::{Checkpoint, Metadata, NonFinite, Unexpected};
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
-use crate::forward::{batch_of, bind_inputs, compile_executor, stored_slots};
+use crate::forward::{batch_of, bind_inputs, stored_slots};
 use crate::memory::{MemoryReport, bytes};
 use crate::model::Model;
 use crate::network::{Input, Network};
@@ -206,7 +206,7 @@ impl<N: Network> Trainer<N> {
     /// [`Error::Autodiff`] for a network that cannot be trained so; [`Error::Compile`].
     pub fn new(model: Model<N>, options: TrainerOptions) -> Result<Self, Error> {
         let graph = step_graph::<N>(&options)?;
-        let (executor, times) = compile_executor(&graph, Mode::Training, model.options())?;
+        let (executor, times) = model.compile_beside(&graph, Mode::Training)?;
         let state = Parameters::initialized(&graph, 0)?.without(model.parameters());
         let slots = Slots {
             inputs: N::INPUTS.iter().map(|(name, _)| executor.slot(SlotKind::Input, name)).collect(),

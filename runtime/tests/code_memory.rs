@@ -96,3 +96,27 @@ fn code_lies_together_where_free_memory_is_scattered() {
     }
     drop((pages, far));
 }
+
+/// What `perf` is told are addresses of code, by the names of kernels and leaves.
+#[test]
+fn names_for_perf_stand_for_code() {
+    let dump = Dump::none().with_names_for_perf();
+    let (program, _) = compile(&graph(), Mode::Inference, &CompileOptions::default(), &dump).unwrap();
+    let file = format!("/tmp/perf-{}.map", std::process::id());
+    let names = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let number = |text| usize::from_str_radix(text, 16).unwrap();
+    let code: Vec<(usize, usize)> = maps
+        .lines()
+        .filter(|line| line.split_whitespace().nth(1) == Some("r-xp"))
+        .map(|line| line.split_once(' ').unwrap().0.split_once('-').unwrap())
+        .map(|(start, end)| (number(start), number(end)))
+        .collect();
+    for line in names.lines() {
+        let mut fields = line.split(' ');
+        let (first, bytes) = (number(fields.next().unwrap()), number(fields.next().unwrap()));
+        assert!(code.iter().any(|&(start, end)| start <= first && first + bytes <= end), "{line}");
+    }
+    assert!(program.run_steps().iter().all(|step| names.contains(&step.name)));
+}

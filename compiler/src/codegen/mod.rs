@@ -9,7 +9,6 @@ mod wide;
 
 pub use isa::{VECTOR_BITS, available_vector_bits};
 pub(crate) use isa::{check_vectors, widest};
-pub use perf_map::PERF_MAP_VARIABLE;
 pub use program::{Listing, Program, Step, Units};
 
 use thiserror::Error;

@@ -122,7 +122,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Compiles a plan, and writes down what was compiled when asked to. Only for plans as [`plan`](crate::plan::plan)
+    /// Compiles a plan, and writes down what was compiled, or its names for `perf`, when asked to. Only for plans as [`plan`](crate::plan::plan)
     /// made them: running a program trusts their sizes and places.
     ///
     /// # Errors
@@ -131,13 +131,14 @@ impl Program {
         plan: Plan,
         options: &PlanOptions,
         listing: Option<&mut Listing>,
+        names_for_perf: bool,
     ) -> Result<Program, CodegenError> {
         let target = Target::new(options)?;
         let mut compiler = Compiler::new(&target, listing);
         let prepare = compiler.kernels(&plan, &plan.prepare, "prepare")?;
         let run = compiler.kernels(&plan, &plan.run, "run")?;
         compiler.finish()?;
-        if perf_map::is_requested() {
+        if names_for_perf {
             perf_map::write(&plan.name, &compiler.symbols());
         }
         let memory_of = |functions: Vec<FuncId>, kernels: &[Kernel]| {

@@ -194,21 +194,29 @@ impl Plan {
         slots.into_iter().collect()
     }
 
-    /// Whether a run writes parameters or states.
-    pub fn writes_stored(&self) -> bool {
-        let is_stored = |buffer: BufferId| match self.buffers[buffer.index()].place {
-            Place::Slot(slot) => self.slots[slot].kind == SlotKind::Stored,
-            _ => false,
+    /// The slots that some of its kernels write, in order.
+    pub fn slots_written(&self, kernels: &[Kernel]) -> Vec<usize> {
+        let mut slots = BTreeSet::new();
+        let mut written = |buffer: BufferId| {
+            if let Place::Slot(slot) = self.buffers[buffer.index()].place {
+                slots.insert(slot);
+            }
         };
-        self.prepare.iter().chain(&self.run).any(|kernel| {
-            let mut writes = false;
+        for kernel in kernels {
             kernel.visit(&mut |stmt| match stmt {
-                Stmt::Tile(call) => writes |= is_stored(call.output.buffer),
-                Stmt::Map(map) => writes |= map.stores.iter().any(|store| is_stored(store.address.buffer)),
+                Stmt::Tile(call) => written(call.output.buffer),
+                Stmt::Map(map) => map.stores.iter().for_each(|store| written(store.address.buffer)),
                 Stmt::For { .. } | Stmt::Branch { .. } => {}
             });
-            writes
-        })
+        }
+        slots.into_iter().collect()
+    }
+
+    /// Whether a run writes parameters or states.
+    pub fn writes_stored(&self) -> bool {
+        let phases = [&self.prepare, &self.run];
+        let mut written = phases.into_iter().flat_map(|kernels| self.slots_written(kernels));
+        written.any(|slot| self.slots[slot].kind == SlotKind::Stored)
     }
 }
 

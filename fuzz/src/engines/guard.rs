@@ -6,7 +6,7 @@
 use region::{Allocation, Protection, page};
 use thiserror::Error;
 use windlass_compiler::codegen::Program;
-use windlass_compiler::plan::{Plan, Slot, SlotKind};
+use windlass_compiler::plan::{Plan, Slot};
 
 /// Which end of the memory lies at a guard page; the other end has pages of its own before or behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,8 +109,7 @@ impl Guarded {
     }
 }
 
-/// Runs a program once on the words of its slots, and writes back what it leaves in them. `updates` says of a parameter or
-/// state whether the program gives it another value.
+/// Runs a program once on the words of its slots, and writes back what it leaves in them.
 ///
 /// Memory holds NaN before the run, so that reading what nobody has written shows. The threads of each step run one
 /// after the other, the last one first where `reversed`: a step in which one thread needs another's part shows too.
@@ -123,7 +122,6 @@ impl Guarded {
 pub fn run_guarded(
     program: &Program,
     slots: &mut [(Slot, Vec<u32>)],
-    updates: &dyn Fn(&str) -> bool,
     batch: usize,
     side: Side,
     reversed: bool,
@@ -157,13 +155,9 @@ pub fn run_guarded(
         if !preparing {
             arenas[PREPARED].protect(Protection::READ);
         }
+        let written = program.plan().slots_written(kernels);
         for slot in program.plan().slots_of(kernels) {
-            let is_written = match slots[slot].0.kind {
-                _ if preparing => false,
-                SlotKind::Input => false,
-                SlotKind::Stored => updates(&slots[slot].0.name),
-                SlotKind::Output => true,
-            };
+            let is_written = written.contains(&slot);
             bound[slot].protect(if is_written { Protection::READ_WRITE } else { Protection::READ });
             table[SLOTS + slot] = bound[slot].address();
         }

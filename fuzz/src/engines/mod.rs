@@ -190,14 +190,11 @@ impl<'c> Trial<'c> {
                 return unstable("the second run");
             }
             if setup.guard {
-                let graph = &self.case.graph;
-                let updates = |name: &str| graph.updates().iter().any(|update| update.name == name);
                 for (side, reversed) in [(Side::End, true), (Side::Start, false)] {
                     let guarded = run::run_between_guards(
                         executor.program(),
                         batch.size,
                         &batch.sources,
-                        &updates,
                         side,
                         reversed,
                     )

@@ -96,8 +96,7 @@ pub fn run(
     written.map(|(slot, elements)| (slot.name.clone(), elements.as_mut().to_vec())).collect()
 }
 
-/// Runs a program once between guard pages. `updates` says of a parameter or state whether the program gives it another
-/// value.
+/// Runs a program once between guard pages.
 ///
 /// # Errors
 /// A [`Breach`] when something was written outside its memory, or an input was written.
@@ -108,13 +107,12 @@ pub fn run_between_guards(
     program: &Program,
     batch: usize,
     sources: &Bindings<f64>,
-    updates: &dyn Fn(&str) -> bool,
     side: Side,
     reversed: bool,
 ) -> Result<Results, Breach> {
     let mut slots: Vec<(Slot, Vec<u32>)> =
         program.plan().slots.iter().map(|slot| (slot.clone(), slot_words(slot, batch, sources))).collect();
-    run_guarded(program, &mut slots, updates, batch, side, reversed)?;
+    run_guarded(program, &mut slots, batch, side, reversed)?;
     let mut results = Results::new();
     for (slot, words) in slots {
         if slot.kind != SlotKind::Input {

@@ -6,15 +6,16 @@ use windlass_compiler::dump::Dump;
 use windlass_compiler::error::GraphError;
 use windlass_compiler::graph::initializer::Initializer;
 use windlass_compiler::graph::{Builder, Graph, Layer};
+use windlass_compiler::interp::Data;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileOptions, compile};
-use windlass_compiler::plan::{Convolution, Features, Layouts};
-use windlass_runtime::executor::Executor;
+use windlass_compiler::plan::{Convolution, Features, Layouts, SlotKind};
+use windlass_compiler::shape::DType;
+use windlass_runtime::executor::{Binding, Executor};
 
 use crate::graphs::network;
-use crate::numbers::{Values, sources};
-use crate::run::{Results, run_at};
+use crate::numbers::{Sources, Values, sources};
 
 const NORM: Layer = Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 };
 
@@ -90,8 +91,62 @@ fn every_option() -> Vec<CompileOptions> {
     all
 }
 
-fn bits(results: &Results) -> Vec<(&String, Vec<u32>)> {
-    results.iter().map(|(name, values)| (name, values.iter().map(|x| x.to_bits()).collect())).collect()
+/// Elements of a cache line.
+const LINE: usize = 16;
+
+/// Elements that start at a given place within a cache line.
+struct Placed<T> {
+    elements: Vec<T>,
+    own: std::ops::Range<usize>,
+}
+
+impl<T: Copy + Default> Placed<T> {
+    fn new(values: &[T], place: usize) -> Self {
+        let mut elements = vec![T::default(); values.len() + 2 * LINE];
+        let first = elements.as_ptr().align_offset(4 * LINE) + place % LINE;
+        let own = first..first + values.len();
+        elements[own.clone()].copy_from_slice(values);
+        Placed { elements, own }
+    }
+
+    fn own(&mut self) -> &mut [T] {
+        &mut self.elements[self.own.clone()]
+    }
+}
+
+/// Runs a program with slots at given places within a cache line, in elements; gives the bits it leaves in them.
+fn run_at(
+    executor: &Executor,
+    batch: usize,
+    sources: &Sources,
+    place: impl Fn(usize) -> usize,
+) -> Vec<(String, Vec<u32>)> {
+    let slots = executor.slots();
+    let mut values: Vec<(Placed<f32>, Placed<i32>)> = slots
+        .iter()
+        .enumerate()
+        .map(|(index, slot)| {
+            let (floats, integers) = match sources.get(&slot.name).map(|array| &array.data) {
+                Some(Data::Real(values)) => (values.iter().map(|&value| value as f32).collect(), vec![]),
+                Some(Data::Int(values)) => (vec![], values.clone()),
+                None => (vec![f32::NAN; slot.ty.shape.elements(batch)], vec![]),
+            };
+            (Placed::new(&floats, place(index)), Placed::new(&integers, place(index)))
+        })
+        .collect();
+    let mut bindings: Vec<Binding<'_>> = slots
+        .iter()
+        .zip(&mut values)
+        .map(|(slot, (floats, integers))| match (slot.kind, slot.ty.dtype) {
+            (SlotKind::Input, DType::I32) => Binding::Integers(integers.own()),
+            (SlotKind::Input, DType::F32) => Binding::Floats(floats.own()),
+            _ => Binding::Written(floats.own()),
+        })
+        .collect();
+    executor.run(&mut bindings, batch, 0).unwrap();
+    drop(bindings);
+    let bits = |floats: &mut Placed<f32>| floats.own().iter().map(|x| x.to_bits()).collect();
+    slots.iter().zip(&mut values).map(|(slot, (floats, _))| (slot.name.clone(), bits(floats))).collect()
 }
 
 fn check(graph: &Graph, mode: Mode, options: &CompileOptions) {
@@ -99,14 +154,13 @@ fn check(graph: &Graph, mode: Mode, options: &CompileOptions) {
     let executor = Executor::new(program).unwrap().share_every_step();
     for batch in [1, 5] {
         let sources = sources(graph, batch, Values::Reals, 4);
-        let aligned = run_at(&executor, batch, &sources, 0, |_| 0);
+        let aligned = run_at(&executor, batch, &sources, |_| 0);
         for first in [1, 2, 7] {
             // All at the same place but for the start of a vector, and each at another.
             for step in [0, 2] {
-                let misaligned = run_at(&executor, batch, &sources, 0, |slot| first + step * slot);
+                let misaligned = run_at(&executor, batch, &sources, |slot| first + step * slot);
                 assert_eq!(
-                    bits(&misaligned),
-                    bits(&aligned),
+                    misaligned, aligned,
                     "batch {batch}, slots from float {first} in steps of {step}, {options:?}\n{graph}"
                 );
             }

@@ -14,14 +14,13 @@ pub(crate) fn run(executor: &Executor, batch: usize, sources: &Sources, version:
 }
 
 /// Runs a program in every way there is: twice through an executor with the same parameters, and between guard pages at
-/// either end. All runs must give the same bits. `updates` says of a parameter or state whether a run gives it another value.
+/// either end. All runs must give the same bits.
 #[track_caller]
 pub(crate) fn run_every_way(
     executor: &Executor,
     batch: usize,
     sources: &Sources,
     version: u64,
-    updates: &dyn Fn(&str) -> bool,
     what: &str,
 ) -> Results {
     let results = run(executor, batch, sources, version);
@@ -29,7 +28,7 @@ pub(crate) fn run_every_way(
     let again = run_at(executor, batch, sources, version, |_| 1);
     assert!(same_bits(&results, &again), "{what}, batch {batch}: the second run differs");
     for (side, reversed) in [(Side::End, true), (Side::Start, false)] {
-        let guarded = run_between_guards(executor.program(), batch, sources, updates, side, reversed)
+        let guarded = run_between_guards(executor.program(), batch, sources, side, reversed)
             .unwrap_or_else(|breach| panic!("{what}, batch {batch}: {breach}"));
         assert!(
             same_bits(&results, &guarded),
