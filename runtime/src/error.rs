@@ -117,6 +117,14 @@ pub enum Error {
         /// What came.
         got: String,
     },
+    /// A batch that no memory can hold.
+    #[error("a batch of {batch} items is too large for `{network}`: run fewer at a time")]
+    BatchTooLarge {
+        /// The network.
+        network: String,
+        /// The items.
+        batch: usize,
+    },
     /// A graph is not valid.
     #[error(transparent)]
     Graph(#[from] GraphError),

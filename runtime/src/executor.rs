@@ -117,8 +117,9 @@ impl Accepted {
         Accepted { dtype: slot.ty.dtype, size: Size::of(&slot.ty), is_written }
     }
 
-    fn elements(&self, batch: usize) -> usize {
-        self.size.elements * if self.size.batched { batch } else { 1 }
+    /// How many elements a batch has; `None` where that is no number.
+    fn elements(&self, batch: usize) -> Option<usize> {
+        self.size.elements.checked_mul(if self.size.batched { batch } else { 1 })
     }
 
     fn fits(&self, binding: &Binding<'_>, batch: usize) -> bool {
@@ -127,7 +128,7 @@ impl Accepted {
             (Binding::Written(_), DType::F32) => true,
             _ => false,
         };
-        kind_fits && binding.len() == self.elements(batch)
+        kind_fits && Some(binding.len()) == self.elements(batch)
     }
 }
 
@@ -212,7 +213,8 @@ impl Executor {
     /// what is computed from them alone is computed again when it changes.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`], and [`Error::Binding`] for a slot bound to another kind or number of elements.
+    /// [`Error::EmptyBatch`], [`Error::Binding`] for a slot bound to another kind or number of elements, and
+    /// [`Error::BatchTooLarge`] for a batch that no memory can hold.
     pub fn run(&self, bindings: &mut [Binding<'_>], batch: usize, version: u64) -> Result<(), Error> {
         self.bound(bindings, batch)?.execute(version)
     }
@@ -246,7 +248,8 @@ impl Executor {
         Ok(run)
     }
 
-    /// Starts a run, whose slots are then bound one by one, and which is then executed.
+    /// Starts a run, whose slots are then bound one by one, and which is then executed. It takes no memory before all that
+    /// it needs is bound.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`].
@@ -256,15 +259,9 @@ impl Executor {
             return Err(Error::EmptyBatch { network: plan.name.clone() });
         }
         let mut workspace = lock(&self.workspaces).pop().unwrap_or_default();
-        workspace.batch.reserve(plan.memory.batch * batch);
-        workspace.fixed.reserve(plan.memory.fixed);
-        workspace.scratch.reserve(plan.memory.scratch * plan.threads);
         let table = &mut workspace.table.0;
         table.clear();
         table.resize(entry::SLOTS + plan.slots.len(), std::ptr::null_mut());
-        table[entry::BATCH] = workspace.batch.address();
-        table[entry::FIXED] = workspace.fixed.address();
-        table[entry::SCRATCH] = workspace.scratch.address();
         Ok(Run { executor: self, workspace, batch, bound: PhantomData })
     }
 
@@ -390,7 +387,10 @@ impl<'b> Run<'_, 'b> {
         match accepted {
             Some(accepted) => Error::Binding {
                 name: self.executor.slots()[slot].name.clone(),
-                expected: format!("{} elements of type {}", accepted.elements(self.batch), accepted.dtype),
+                expected: match accepted.elements(self.batch) {
+                    Some(elements) => format!("{elements} elements of type {}", accepted.dtype),
+                    None => format!("more elements than can be counted, for a batch of {}", self.batch),
+                },
                 got,
             },
             None => Error::Binding {
@@ -401,12 +401,31 @@ impl<'b> Run<'_, 'b> {
         }
     }
 
+    /// Makes sure of the memory that kernels work in. Everything is bound by then: a batch is as large as what it came in.
+    fn reserve(&mut self) -> Result<(), Error> {
+        let Run { executor, ref mut workspace, batch, .. } = *self;
+        let plan = executor.program.plan();
+        // In bytes, no piece of memory is larger than half the numbers there are.
+        let floats = plan.memory.batch.checked_mul(batch).filter(|&floats| floats < isize::MAX as usize / 8);
+        let floats = floats.ok_or_else(|| Error::BatchTooLarge { network: plan.name.clone(), batch })?;
+        workspace.batch.reserve(floats);
+        workspace.fixed.reserve(plan.memory.fixed);
+        workspace.scratch.reserve(plan.memory.scratch * plan.threads);
+        let table = &mut workspace.table.0;
+        table[entry::BATCH] = workspace.batch.address();
+        table[entry::FIXED] = workspace.fixed.address();
+        table[entry::SCRATCH] = workspace.scratch.address();
+        Ok(())
+    }
+
     /// Computes only what depends on the parameters alone, unless it is there for this version. It needs the slots that
     /// this is computed from; a run with the same version then needs only those that its own kernels read or write.
     ///
     /// # Errors
     /// [`Error::Binding`] when a slot that it needs is not bound.
     pub fn prepare(mut self, version: u64) -> Result<(), Error> {
+        self.executor.check_bound(&self.executor.prepare, &self.workspace.table, self.batch)?;
+        self.reserve()?;
         self.executor.prepare(&mut self.workspace.table, self.batch, version)
     }
 
@@ -414,7 +433,8 @@ impl<'b> Run<'_, 'b> {
     ///
     /// # Errors
     /// [`Error::Binding`] when a slot is not bound that the run needs: one that `run` reads or writes, or one that
-    /// `prepare` reads, unless what it computes is there for this version.
+    /// `prepare` reads, unless what it computes is there for this version. [`Error::BatchTooLarge`] for a batch that no memory
+    /// can hold.
     pub fn execute(self, version: u64) -> Result<(), Error> {
         self.execute_observed(version, None)
     }
@@ -429,9 +449,10 @@ impl<'b> Run<'_, 'b> {
     }
 
     fn execute_observed(mut self, version: u64, times: Option<&mut [StepTime]>) -> Result<(), Error> {
+        self.executor.check_bound(&self.executor.run, &self.workspace.table, self.batch)?;
+        self.reserve()?;
         let Run { executor, ref mut workspace, batch, .. } = self;
         let table = &mut workspace.table;
-        executor.check_bound(&executor.run, table, batch)?;
         let mut prepared = executor.prepared.read().unwrap_or_else(PoisonError::into_inner);
         while !executor.is_prepared(&prepared, version) {
             // Again where another run prepared another version in between.

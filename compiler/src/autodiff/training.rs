@@ -80,8 +80,9 @@ fn check_names(graph: &Graph, options: &TrainingOptions) -> Result<(), AutodiffE
     if let Some(output) = graph.outputs().iter().find(|output| names::is_reserved_output(&output.name)) {
         return Err(AutodiffError::ReservedName { kind: "output", name: output.name.clone() });
     }
+    let is_parameter = |value| matches!(graph.producer(value).op, Op::Parameter(_));
     for name in &options.frozen {
-        if !graph.parameters().any(|(_, parameter)| parameter.name == *name) {
+        if !graph.source(name).is_some_and(is_parameter) {
             return Err(AutodiffError::UnknownParameter { name: name.clone() });
         }
     }
