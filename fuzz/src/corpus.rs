@@ -107,7 +107,9 @@ fn to_json(setup: &Setup) -> Value {
 
 /// Prints a setup in one line.
 pub fn print_setup(setup: &Setup) -> String {
-    difference(to_json(setup), &to_json(&Setup::default())).unwrap_or_else(|| Value::Object(Default::default())).to_string()
+    difference(to_json(setup), &to_json(&Setup::default()))
+        .unwrap_or_else(|| Value::Object(Default::default()))
+        .to_string()
 }
 
 /// Reads a setup.

@@ -44,8 +44,7 @@ impl Totals {
         self.exact += other.exact;
         self.within += other.within;
         self.open += other.open;
-        for (own, others) in
-            [(&mut self.operators, &other.operators), (&mut self.settings, &other.settings)]
+        for (own, others) in [(&mut self.operators, &other.operators), (&mut self.settings, &other.settings)]
         {
             for (name, count) in others {
                 *own.entry(name.clone()).or_default() += count;

@@ -64,11 +64,16 @@ impl Campaign {
     /// Runs it. `progress` is told the totals now and then.
     pub fn run(&self, progress: &(dyn Fn(&Report) + Sync)) -> Report {
         let until = self.time.map(|time| now() + time.as_secs());
-        let shared =
-            Shared { campaign: self, until, report: Mutex::default(), stop: AtomicBool::new(false) };
+        let shared = Shared { campaign: self, until, report: Mutex::default(), stop: AtomicBool::new(false) };
         std::thread::scope(|scope| {
-            let workers: Vec<_> =
-                (0..self.jobs).map(|job| scope.spawn({ let shared = &shared; move || shared.attend(job) })).collect();
+            let workers: Vec<_> = (0..self.jobs)
+                .map(|job| {
+                    scope.spawn({
+                        let shared = &shared;
+                        move || shared.attend(job)
+                    })
+                })
+                .collect();
             let mut told = Instant::now();
             while workers.iter().any(|worker| !worker.is_finished()) {
                 std::thread::sleep(Duration::from_millis(50));
@@ -164,8 +169,9 @@ impl Shared<'_> {
             return self.failed(graph, how, String::new());
         };
         let setup = setup.and_then(|index| setups.into_iter().nth(index));
+        let start = Instant::now();
         let mut fails = |case: &Case, setup: Option<&Setup>| {
-            replay_apart(&self.campaign.program, case, setup).is_some()
+            start.elapsed() < 2 * PATIENCE && replay_apart(&self.campaign.program, case, setup).is_some()
         };
         let (case, setup) = match fails(&case, setup.as_ref()) {
             true => shrink(case, setup, ATTEMPTS, &mut fails),

@@ -2,8 +2,8 @@
 //!
 //! This module does what the executor does, with other memory.
 
-use thiserror::Error;
 use region::{Allocation, Protection, page};
+use thiserror::Error;
 use windlass_compiler::codegen::{Program, Step};
 use windlass_compiler::plan::{Plan, Slot};
 

@@ -132,7 +132,8 @@ impl<'c> Trial<'c> {
         for batch in &mut self.batches {
             let results = interpret_single(&self.case.graph, batch.size, &batch.sources).map_err(refused)?;
             let compared = batch.strict.judge(&results);
-            self.compared = self.compared.plus(wrong("interpreter in single precision", batch.size, compared)?);
+            self.compared =
+                self.compared.plus(wrong("interpreter in single precision", batch.size, compared)?);
         }
         Ok(())
     }
@@ -250,7 +251,11 @@ impl Compared {
     }
 }
 
-fn wrong(engine: &str, batch: usize, judged: Result<Compared, Box<Disagreement>>) -> Result<Compared, Failure> {
+fn wrong(
+    engine: &str,
+    batch: usize,
+    judged: Result<Compared, Box<Disagreement>>,
+) -> Result<Compared, Failure> {
     judged.map_err(|disagreement| Failure::Wrong { engine: engine.to_owned(), batch, disagreement })
 }
 

@@ -33,12 +33,7 @@ pub fn draw(case: &Case, numbers: &mut Rng) -> Setup {
     );
     plan.im2col = pick(
         numbers,
-        &[
-            plan.im2col,
-            Im2col::Tiled { panel_bytes: 1 },
-            Im2col::Tiled { panel_bytes: 1024 },
-            Im2col::Whole,
-        ],
+        &[plan.im2col, Im2col::Tiled { panel_bytes: 1 }, Im2col::Tiled { panel_bytes: 1024 }, Im2col::Whole],
     );
     if numbers.u8(..4) == 0 {
         plan.layouts = Layouts::ChannelsFirst;

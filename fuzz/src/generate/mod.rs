@@ -38,8 +38,7 @@ impl Generator {
     pub fn case(&self, index: u64, numbers: &mut Rng) -> Case {
         // Whole networks take longer, and are a smaller part of what can be drawn.
         let network = self.only.is_empty() && numbers.u8(..3) == 0;
-        let (graph, mode) =
-            if network { network::draw(numbers) } else { self.operators(numbers) };
+        let (graph, mode) = if network { network::draw(numbers) } else { self.operators(numbers) };
         let values = Values::ALL[numbers.usize(..Values::ALL.len())];
         let mut batches = vec![sizes::batch(numbers)];
         if numbers.u8(..4) == 0 {

@@ -48,10 +48,7 @@ fn training(numbers: &mut Rng, graph: &Graph) -> TrainingOptions {
     let mut frozen = BTreeSet::new();
     if numbers.u8(..3) == 0 {
         frozen.extend(
-            graph
-                .parameters()
-                .filter(|_| numbers.u8(..3) == 0)
-                .map(|(_, parameter)| parameter.name.clone()),
+            graph.parameters().filter(|_| numbers.u8(..3) == 0).map(|(_, parameter)| parameter.name.clone()),
         );
     }
     TrainingOptions {

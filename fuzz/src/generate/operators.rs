@@ -5,13 +5,9 @@ use windlass_compiler::ops::OpKind;
 use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight, EpilogueStep};
 use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
-use windlass_compiler::ops::elementwise::{
-    Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind,
-};
+use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
-use windlass_compiler::ops::loss::{
-    CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad,
-};
+use windlass_compiler::ops::loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
 use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use windlass_compiler::ops::positive::{Positive, WherePositive};
@@ -346,7 +342,8 @@ pub(super) fn conv(s: &mut Sketch<'_>, x: ValueId) -> ValueId {
                 s.op(Binary { kind: BinaryKind::Add }, &operands)[0]
             }
             2 => {
-                let kind = pick(s.numbers, &[UnaryKind::Relu, UnaryKind::Relu, UnaryKind::Sigmoid, UnaryKind::Tanh]);
+                let kind =
+                    pick(s.numbers, &[UnaryKind::Relu, UnaryKind::Relu, UnaryKind::Sigmoid, UnaryKind::Tanh]);
                 s.op(Unary { kind }, &[y])[0]
             }
             _ => max_pool(s, y),

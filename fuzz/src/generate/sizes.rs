@@ -4,8 +4,7 @@ use fastrand::Rng;
 use windlass_compiler::ops::window::Window;
 
 /// Channels and lengths of vectors: tails of 4, 8 and 16 lanes, and one.
-const CHANNELS: [usize; 22] =
-    [1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 8, 9, 10, 12, 15, 16, 17, 24, 31, 32, 33];
+const CHANNELS: [usize; 22] = [1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 8, 9, 10, 12, 15, 16, 17, 24, 31, 32, 33];
 
 /// Sizes of spatial axes.
 const SPATIAL: [usize; 20] = [1, 1, 2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10, 11, 13, 15, 16, 17, 33];
@@ -54,7 +53,17 @@ pub(crate) fn window(numbers: &mut Rng, sizes: &[usize], is_pool: bool) -> Windo
     if numbers.bool() {
         let (kernel, stride, padding) = pick(
             numbers,
-            &[(1, 1, 0), (3, 1, 1), (3, 1, 1), (3, 1, 0), (5, 1, 2), (3, 2, 1), (2, 2, 0), (1, 2, 0), (5, 1, 0)],
+            &[
+                (1, 1, 0),
+                (3, 1, 1),
+                (3, 1, 1),
+                (3, 1, 0),
+                (5, 1, 2),
+                (3, 2, 1),
+                (2, 2, 0),
+                (1, 2, 0),
+                (5, 1, 0),
+            ],
         );
         let window = Window {
             kernel_size: vec![kernel; axes],

@@ -73,8 +73,10 @@ impl<'r> Sketch<'r> {
 
     /// A value that fits, if there is any: later ones are likelier.
     pub(crate) fn find(&mut self, fits: impl Fn(&Type) -> bool) -> Option<ValueId> {
-        let fitting: Vec<ValueId> =
-            (0..self.graph.value_count()).map(ValueId::new).filter(|&value| fits(self.graph.ty(value))).collect();
+        let fitting: Vec<ValueId> = (0..self.graph.value_count())
+            .map(ValueId::new)
+            .filter(|&value| fits(self.graph.ty(value)))
+            .collect();
         if fitting.is_empty() {
             return None;
         }
@@ -182,9 +184,8 @@ impl<'r> Sketch<'r> {
 
     /// A batch of images.
     pub(crate) fn image(&mut self) -> ValueId {
-        let fits = |ty: &Type| {
-            ty.dtype == DType::F32 && ty.shape.is_batched() && (3..=5).contains(&ty.shape.rank())
-        };
+        let fits =
+            |ty: &Type| ty.dtype == DType::F32 && ty.shape.is_batched() && (3..=5).contains(&ty.shape.rank());
         if !self.chance(4)
             && let Some(value) = self.find(fits)
         {
@@ -201,7 +202,8 @@ impl<'r> Sketch<'r> {
         {
             return value;
         }
-        let flat = |ty: &Type| ty.dtype == DType::F32 && ty.shape.is_batched() && ty.shape.item_elements() < 600;
+        let flat =
+            |ty: &Type| ty.dtype == DType::F32 && ty.shape.is_batched() && ty.shape.item_elements() < 600;
         if self.numbers.bool()
             && let Some(value) = self.find(flat)
         {

@@ -62,8 +62,18 @@ fn scaled(values: &[f64], part: f64) -> Vec<f64> {
     values.iter().map(|value| part * value.abs()).collect()
 }
 
+/// Whether Winograd's method may make the product of an operator, which then is not exact.
+pub(super) fn may_be_winograd(op: &Op, accuracy: Accuracy) -> bool {
+    match op {
+        Op::Conv(conv) => is_winograds(&conv.window, accuracy),
+        Op::ConvGradInput(conv) => is_winograds(&conv.window, accuracy),
+        Op::ConvGradWeight(conv) => is_winograds(&conv.window, accuracy),
+        _ => false,
+    }
+}
+
 /// Whether Winograd's method may make a product: windows of 3×3 and 5×5 at stride 1.
-fn may_be_winograd(window: &Window, accuracy: Accuracy) -> bool {
+fn is_winograds(window: &Window, accuracy: Accuracy) -> bool {
     accuracy == Accuracy::Default
         && window.axes() == 2
         && window.stride == [1, 1]
@@ -76,9 +86,15 @@ fn largest(values: &[f64]) -> f64 {
 }
 
 /// The error of a convolution or one of its gradients.
-fn convolution(window: &Window, accuracy: Accuracy, count: usize, condition: &[f64], result: &[f64]) -> Vec<f64> {
+fn convolution(
+    window: &Window,
+    accuracy: Accuracy,
+    count: usize,
+    condition: &[f64],
+    result: &[f64],
+) -> Vec<f64> {
     let mut errors = scaled(condition, sum_part(count));
-    if may_be_winograd(window, accuracy) {
+    if is_winograds(window, accuracy) {
         let least = (WINOGRAD_OF_RESULT * largest(result)).max(WINOGRAD_OF_MAGNITUDES * largest(condition));
         errors.iter_mut().for_each(|error| *error = error.max(least));
     }
@@ -150,7 +166,8 @@ fn softmax_parts(x: &[f64]) -> (Vec<f64>, Vec<f64>, f64) {
     let powers: Vec<f64> = x.iter().map(|x| (x - largest).exp()).collect();
     let sum: f64 = powers.iter().sum();
     let of_power = |x: f64| U * ((x - largest).abs() + 2.2);
-    let of_sum = sum_part(x.len()) + x.iter().zip(&powers).map(|(&x, power)| power / sum * of_power(x)).sum::<f64>();
+    let of_sum =
+        sum_part(x.len()) + x.iter().zip(&powers).map(|(&x, power)| power / sum * of_power(x)).sum::<f64>();
     let results: Vec<f64> = powers.iter().map(|power| power / sum).collect();
     let errors = x.iter().zip(&results).map(|(&x, y)| y * (of_power(x) + of_sum + U)).collect();
     (results, errors, of_sum)
@@ -228,8 +245,7 @@ fn of_operator(
         Op::Linear(linear) => {
             let bare = Linear { epilogue: vec![] };
             let product = bare.evaluate(&operands[..2], &[results[0].sizes.clone()]).remove(0);
-            let errors =
-                scaled(&condition(&bare, &operands[..2], results), sum_part(operands[1].sizes[1]));
+            let errors = scaled(&condition(&bare, &operands[..2], results), sum_part(operands[1].sizes[1]));
             one(epilogue(&linear.epilogue, product, errors, &operands[2..]))
         }
         Op::LinearGradInput(op) => {
@@ -260,7 +276,8 @@ fn of_operator(
             BinaryKind::TanhGrad => {
                 let (g, b) = (reals(operands, 0), reals(operands, 1));
                 let b = |index: usize| if b.len() == 1 { b[0] } else { b[index] };
-                let error = |(index, y): (usize, &f64)| U * (3.0 * y.abs() + (g[index] * b(index).powi(2)).abs());
+                let error =
+                    |(index, y): (usize, &f64)| U * (3.0 * y.abs() + (g[index] * b(index).powi(2)).abs());
                 one(y().iter().enumerate().map(error).collect())
             }
         },
@@ -308,7 +325,8 @@ fn of_operator(
                 for &i in &channels {
                     let power = y[i].exp();
                     let of_sum = sum_part(channels.len()) * condition;
-                    errors[i] = power * (of_sum + 5.0 * U * sum.abs()) + U * (g[i].abs() + (power * sum).abs());
+                    errors[i] =
+                        power * (of_sum + 5.0 * U * sum.abs()) + U * (g[i].abs() + (power * sum).abs());
                 }
             }
             one(errors)
@@ -318,7 +336,8 @@ fn of_operator(
             let errors = by_place(logits, log_softmax_errors);
             let items = logits.sizes[0];
             let labels = operands[1].int();
-            let of_items: f64 = (0..items).map(|item| errors[item * logits.sizes[1] + labels[item] as usize]).sum();
+            let of_items: f64 =
+                (0..items).map(|item| errors[item * logits.sizes[1] + labels[item] as usize]).sum();
             let terms = y()[0].abs() * items as f64;
             one(vec![(of_items + sum_part(items + 1) * terms) / items as f64])
         }
@@ -398,8 +417,12 @@ fn batch_norm_training(epsilon: f64, momentum: f64, operands: &[&Array<f64>]) ->
         let running = |old: f64, new: f64, error: f64| {
             momentum * error + 4.0 * U * ((rest * old).abs() + (momentum * new).abs())
         };
-        let numbers =
-            [of_mean, of_inverse, running(old_mean, mean, of_mean), running(old_variance, variance, of_variance)];
+        let numbers = [
+            of_mean,
+            of_inverse,
+            running(old_mean, mean, of_mean),
+            running(old_variance, variance, of_variance),
+        ];
         for (list, number) in of_statistics.iter_mut().zip(numbers) {
             list.push(number);
         }
@@ -423,10 +446,12 @@ fn batch_norm_grad(operands: &[&Array<f64>]) -> Vec<Option<Vec<f64>>> {
         let sum: f64 = indices.clone().map(|i| g[i]).sum();
         let products: f64 = indices.clone().map(|i| g[i] * normalised(i)).sum();
         let of_sum = part * indices.clone().map(|i| g[i].abs()).sum::<f64>();
-        let of_products = (part + 3.0 * U) * indices.clone().map(|i| (g[i] * normalised(i)).abs()).sum::<f64>();
+        let of_products =
+            (part + 3.0 * U) * indices.clone().map(|i| (g[i] * normalised(i)).abs()).sum::<f64>();
         for i in indices {
             let terms = g[i].abs() + sum.abs() / elements + (normalised(i) * products).abs() / elements;
-            let inner = (of_sum + normalised(i).abs() * of_products + of_normalised(i) * products.abs()) / elements;
+            let inner =
+                (of_sum + normalised(i).abs() * of_products + of_normalised(i) * products.abs()) / elements;
             of_x[i] = (gamma * inverse).abs() * (inner + 6.0 * U * terms);
         }
         of_gamma.push(of_products);
@@ -444,8 +469,7 @@ fn adam(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Vec<Option
     for i in 0..w.len() {
         let decay = if adam.decoupled { 0.0 } else { (adam.weight_decay * w[i]).abs() };
         let gradient = g[i].abs() + decay;
-        let first_error =
-            6.0 * U * ((adam.beta1 * first[i]).abs() + (1.0 - adam.beta1) * gradient);
+        let first_error = 6.0 * U * ((adam.beta1 * first[i]).abs() + (1.0 - adam.beta1) * gradient);
         let second_error = 6.0 * U * new_second[i].abs() + (1.0 - adam.beta2) * 6.0 * U * gradient.powi(2);
         let root = (new_second[i] / correction[1]).sqrt();
         let inner = second_error / correction[1].abs();

@@ -61,7 +61,9 @@ impl Dyadic {
     /// Whether f32 holds every multiple of the step up to the largest.
     fn fits(self) -> bool {
         self.largest == 0.0
-            || (self.step >= -126 && self.largest.log2() <= f64::from(self.step + BITS) && self.largest < 1e30)
+            || (self.step >= -126
+                && self.largest.log2() <= f64::from(self.step + BITS)
+                && self.largest < 1e30)
     }
 
     fn exactly(self) -> Option<Self> {

@@ -46,8 +46,12 @@ impl Edit {
                 edits.extend((0..data.operands.len()).map(|operand| Edit::Forward { node, operand }));
             }
         }
-        let sizes: BTreeSet<usize> =
-            graph.nodes().iter().flat_map(|node| &node.results).flat_map(|&value| graph.ty(value).shape.item()).collect();
+        let sizes: BTreeSet<usize> = graph
+            .nodes()
+            .iter()
+            .flat_map(|node| &node.results)
+            .flat_map(|&value| graph.ty(value).shape.item())
+            .collect();
         for &from in sizes.iter().rev() {
             edits.extend(smaller(from, 1).into_iter().map(|to| Edit::Resize { from, to }));
         }

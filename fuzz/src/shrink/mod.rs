@@ -32,7 +32,9 @@ pub fn shrink(
             if attempts == most_attempts {
                 return (case, setup);
             }
-            let Some((smaller, smaller_setup)) = candidates[index].apply(&case, setup.as_ref()) else { continue };
+            let Some((smaller, smaller_setup)) = candidates[index].apply(&case, setup.as_ref()) else {
+                continue;
+            };
             attempts += 1;
             if fails(&smaller, smaller_setup.as_ref()) {
                 found = Some((index, smaller, smaller_setup));
