@@ -169,8 +169,10 @@ impl Shared<'_> {
             return self.failed(graph, how, String::new());
         };
         let setup = setup.and_then(|index| setups.into_iter().nth(index));
-        let mut fails =
-            |case: &Case, setup: Option<&Setup>| replay_apart(&self.campaign.program, case, setup).is_some();
+        let start = Instant::now();
+        let mut fails = |case: &Case, setup: Option<&Setup>| {
+            start.elapsed() < 2 * PATIENCE && replay_apart(&self.campaign.program, case, setup).is_some()
+        };
         let (case, setup) = match fails(&case, setup.as_ref()) {
             true => shrink(case, setup, ATTEMPTS, &mut fails),
             false => (case, setup),

@@ -1,7 +1,7 @@
 //! One process of a long run: draws graphs, runs them, and tells what happened in lines.
 
 use std::io::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use windlass_compiler::pass::{Mode, PassOptions};
 
@@ -13,6 +13,8 @@ use crate::shrink::shrink;
 
 /// Most smaller cases that are tried for a failure.
 const ATTEMPTS: usize = 3000;
+/// The time after which the smallest case so far has to do.
+const SHRINKING: Duration = Duration::from_secs(60);
 
 /// Which graphs a process runs.
 #[derive(Clone, Debug)]
@@ -76,8 +78,10 @@ impl Worker {
             Ok(totals) => Message::Passed(totals),
             Err(found) => {
                 let (failure, setup) = *found;
+                let start = Instant::now();
                 let (case, setup) = shrink(case.clone(), setup, ATTEMPTS, &mut |case, setup| {
-                    check(case, setup.map(std::slice::from_ref).unwrap_or_default()).is_err()
+                    start.elapsed() < SHRINKING
+                        && check(case, setup.map(std::slice::from_ref).unwrap_or_default()).is_err()
                 });
                 let last = check(&case, setup.as_ref().map(std::slice::from_ref).unwrap_or_default()).err();
                 let last = last.map_or_else(|| failure.to_string(), |found| describe(&found.0, None));

@@ -62,8 +62,18 @@ fn scaled(values: &[f64], part: f64) -> Vec<f64> {
     values.iter().map(|value| part * value.abs()).collect()
 }
 
+/// Whether Winograd's method may make the product of an operator, which then is not exact.
+pub(super) fn may_be_winograd(op: &Op, accuracy: Accuracy) -> bool {
+    match op {
+        Op::Conv(conv) => is_winograds(&conv.window, accuracy),
+        Op::ConvGradInput(conv) => is_winograds(&conv.window, accuracy),
+        Op::ConvGradWeight(conv) => is_winograds(&conv.window, accuracy),
+        _ => false,
+    }
+}
+
 /// Whether Winograd's method may make a product: windows of 3×3 and 5×5 at stride 1.
-fn may_be_winograd(window: &Window, accuracy: Accuracy) -> bool {
+fn is_winograds(window: &Window, accuracy: Accuracy) -> bool {
     accuracy == Accuracy::Default
         && window.axes() == 2
         && window.stride == [1, 1]
@@ -84,7 +94,7 @@ fn convolution(
     result: &[f64],
 ) -> Vec<f64> {
     let mut errors = scaled(condition, sum_part(count));
-    if may_be_winograd(window, accuracy) {
+    if is_winograds(window, accuracy) {
         let least = (WINOGRAD_OF_RESULT * largest(result)).max(WINOGRAD_OF_MAGNITUDES * largest(condition));
         errors.iter_mut().for_each(|error| *error = error.max(least));
     }
