@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use ndarray::{ArrayD, Dimension, IxDyn};
@@ -157,7 +157,19 @@ impl Checkpoint {
     /// [`Error::Io`]; [`Error::CheckpointFormat`] for a truncated or corrupt file; [`Error::CheckpointVersion`];
     /// [`Error::CheckpointMismatch`] for tensors of another type than F32; [`Error::NonFinite`] unless allowed.
     pub fn load(path: &Path, non_finite: NonFinite) -> Result<Self, Error> {
-        let mut reader = Reader::open(path)?;
+        Self::read_all(Reader::open(path)?, non_finite)
+    }
+
+    /// Reads every tensor of the content of a file: of one that is part of a program, say.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`], naming `<bytes>`.
+    pub fn from_bytes(bytes: &[u8], non_finite: NonFinite) -> Result<Self, Error> {
+        let path = Path::new("<bytes>");
+        Self::read_all(Reader::new(path, Cursor::new(bytes), bytes.len() as u64)?, non_finite)
+    }
+
+    fn read_all(mut reader: Reader<impl Read + Seek>, non_finite: NonFinite) -> Result<Self, Error> {
         let mismatches: Vec<TensorMismatch> =
             reader.infos.iter().filter_map(|(name, info)| type_mismatch(name, info)).collect();
         reader.refuse(mismatches)?;
@@ -208,19 +220,26 @@ impl Checkpoint {
 }
 
 /// A file whose header has been read and checked against the file's length.
-struct Reader {
+struct Reader<F> {
     path: PathBuf,
-    file: File,
+    file: F,
     infos: BTreeMap<String, TensorInfo>,
     metadata: Option<Metadata>,
     /// Where the tensors start in the file.
     start: u64,
 }
 
-impl Reader {
+impl Reader<File> {
     fn open(path: &Path) -> Result<Self, Error> {
-        let mut file = File::open(path).map_err(Error::io("open", path))?;
+        let file = File::open(path).map_err(Error::io("open", path))?;
         let length = file.metadata().map_err(Error::io("read", path))?.len();
+        Self::new(path, file, length)
+    }
+}
+
+impl<F: Read + Seek> Reader<F> {
+    /// Reads the header of a file of so many bytes.
+    fn new(path: &Path, mut file: F, length: u64) -> Result<Self, Error> {
         let wrong = |problem: String| format_error(path, problem);
         if length < LENGTH_BYTES {
             return Err(wrong(format!(

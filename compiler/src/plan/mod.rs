@@ -4,6 +4,7 @@
 //! sizes stay open: a value of a batched type is placed at an offset per item, which a run multiplies by its batch size.
 
 mod axis;
+mod bounds;
 mod choice;
 mod costs;
 mod cover;
@@ -261,6 +262,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, CompileError> 
     for kernel in prepare.iter().chain(&run) {
         crate::kernel::verify(kernel)
             .and_then(|()| storage::verify(kernel, &lowering.buffers))
+            .and_then(|()| bounds::verify(kernel, &lowering.buffers, options.threads))
             .map_err(|reason| GraphError::Invalid { reason })?;
     }
     let Lowering { mut buffers, constants, choices, .. } = lowering;

@@ -31,7 +31,26 @@ impl Idx {
     /// [`Error::IdxTrailingBytes`], each naming the file.
     pub fn read(path: &Path, rank: u8) -> Result<Idx, Error> {
         let file = File::open(path).map_err(Error::io("open", path))?;
-        let mut reader = BufReader::new(file);
+        let length = file.metadata().map_err(Error::io("read", path))?.len();
+        Self::read_all(BufReader::new(file), length, path, rank)
+    }
+
+    /// As [`Idx::read`], of the content of a file.
+    ///
+    /// ```
+    /// use windlass_runtime::data::idx::Idx;
+    /// let labels = Idx::from_bytes(&[0, 0, 8, 1, 0, 0, 0, 2, 7, 9], 1)?;
+    /// assert_eq!((labels.sizes, labels.data), (vec![2], vec![7, 9]));
+    /// # Ok::<(), windlass_runtime::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Idx::read`], naming `<bytes>`.
+    pub fn from_bytes(bytes: &[u8], rank: u8) -> Result<Idx, Error> {
+        Self::read_all(bytes, bytes.len() as u64, Path::new("<bytes>"), rank)
+    }
+
+    fn read_all(mut reader: impl BufRead, length: u64, path: &Path, rank: u8) -> Result<Idx, Error> {
         let start = reader.fill_buf().map_err(Error::io("read", path))?;
         if !start.starts_with(&GZIP_MAGIC) {
             return parse(&mut reader, path, rank, Error::io("read", path));
@@ -42,11 +61,10 @@ impl Idx {
         let mut reader = decoder.into_inner();
         let rest = io::copy(&mut reader, &mut io::sink()).map_err(Error::io("read", path))?;
         if rest > 0 {
-            let got = reader.get_ref().metadata().map_err(Error::io("read", path))?.len();
             return Err(Error::IdxTrailingBytes {
                 path: path.to_owned(),
-                expected: got.saturating_sub(rest),
-                got,
+                expected: length.saturating_sub(rest),
+                got: length,
             });
         }
         Ok(idx)
