@@ -168,7 +168,7 @@ impl<'n> Case<'n> {
             let outcome = catch_unwind(AssertUnwindSafe(|| self.runs(mode, graph, options, tally)));
             let problem = match outcome {
                 Ok(Ok(())) => continue,
-                Ok(Err(Fault::Files(error))) => return Err(error),
+                Ok(Err(Fault::Files(error))) => return Err(*error),
                 Ok(Err(Fault::Disagrees(problem))) => problem,
                 Err(_) => "it panicked, see above".to_owned(),
             };
@@ -295,14 +295,14 @@ impl<'n> Case<'n> {
 /// Why runs of a network end early.
 enum Fault {
     /// The files are wrong.
-    Files(Error),
+    Files(Box<Error>),
     /// A disagreement, in words.
     Disagrees(String),
 }
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        Fault::Files(error)
+        Fault::Files(Box::new(error))
     }
 }
 
