@@ -26,9 +26,12 @@ UNIT = 2.0**-24
 # is turned in some sample.
 BOOST = 16
 SAMPLES = 4
+# As in `src/judge.rs`, which says what they mean.
+FACTOR, FLOOR, LOOSE, WHOLE = 16, 8, 0.01, 1 / 64
 CONFIRM_SAMPLES = 64
-# How often numbers are drawn again because a ReLU or a max pooling hangs in the balance.
-ATTEMPTS = 8
+# How often numbers are drawn again because a ReLU or a max pooling hangs in the balance, or because rounding alone moves
+# results by much; and how many stacks are drawn with so many numbers each.
+ATTEMPTS, STACKS = 4, 3
 PART = 100
 
 
@@ -147,26 +150,51 @@ def evaluate(network, shapes, arrays, samples, first_sample=0):
     return results, deviations, reason
 
 
+def kind(result):
+    """What is measured by the same scale: parameters, and each kind of state of the optimiser, of a step."""
+    step, name = result.split("/")
+    if name.startswith("optimizer."):
+        return step, name.split(".")[1]
+    is_parameter = "." in name and ".running_" not in name
+    return step, "parameter" if is_parameter else name
+
+
+def is_loose(results, deviations):
+    """Whether rounding alone moves some result by much."""
+    largest, whole = {name: value.abs().max().item() for name, value in results.items()}, {}
+    for name, size in largest.items():
+        whole[kind(name)] = max(whole.get(kind(name), 0.0), size)
+    bounds = {name: FACTOR * deviations[name] + FLOOR * UNIT * size for name, size in largest.items()}
+    return any(bounds[name] > LOOSE * max(size, WHOLE * whole[kind(name)]) for name, size in largest.items())
+
+
 def drawn(seed, index, small, attempt):
-    network, shapes = stacks.draw(random.Random(f"stack {seed} {index} {small}"), small)
+    """The network that an attempt makes, the same for the same arguments."""
+    network, shapes = stacks.draw(random.Random(f"stack {seed} {index} {small} {attempt // ATTEMPTS}"), small)
     arrays = stacks.numbers(random.Random(f"numbers {seed} {index} {attempt}"), network, shapes)
     return network, shapes, arrays
 
 
+def without_training(network, shapes, arrays, samples, first_sample=0):
+    """As `evaluate`, of the results at inference alone."""
+    options = {**network["training"], "frozen": [name for name, _ in stacks.parameters(network, shapes)]}
+    return evaluate({**network, "training": options}, shapes, arrays, samples, first_sample)
+
+
 def write_network(seed, index, small, file):
     """One network: its line, and its tensors."""
-    for attempt in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS * STACKS):
         network, shapes, arrays = drawn(seed, index, small, attempt)
         try:
             results, deviations, reason = evaluate(network, shapes, arrays, SAMPLES)
-            break
         except NearKink:
-            continue
-    else:
-        # A tie that every choice of numbers has: results are comparable, gradients are not.
-        network["training"]["frozen"] = [name for name, _ in stacks.parameters(network, shapes)]
-        results, deviations, _ = evaluate(network, shapes, arrays, SAMPLES)
-        reason = "a ReLU or max pooling hangs in the balance"
+            # Mostly a tie that every choice of numbers has. Results are comparable, gradients are not.
+            if attempt % ATTEMPTS < ATTEMPTS - 1:
+                continue
+            results, deviations, _ = without_training(network, shapes, arrays, SAMPLES)
+            reason = "a ReLU or max pooling hangs in the balance"
+        if not is_loose(results, deviations):
+            break
     if reason is not None:
         del network["training"]
         arrays = {name: array for name, array in arrays.items() if not name.startswith("optimizer.")}
@@ -205,6 +233,7 @@ def confirm(out, wanted):
         _, found["deviations"], _ = evaluate(network, shapes, arrays, CONFIRM_SAMPLES, first_sample=SAMPLES)
     except NearKink:
         found["near_kink"] = True
+        _, found["deviations"], _ = without_training(network, shapes, arrays, CONFIRM_SAMPLES, first_sample=SAMPLES)
     with open(out / "confirmed.jsonl", "a") as file:
         file.write(json.dumps(found, separators=(",", ":"), allow_nan=False) + "\n")
     for name, deviation in found["deviations"].items():

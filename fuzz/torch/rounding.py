@@ -121,9 +121,10 @@ class Layers:
         kernel, stride, padding, dilation = (layer[key] for key in ["kernel_size", "stride", "padding", "dilation"])
 
         def function(x):
-            if dilation == [1] * axes and all(2 * p <= k for p, k in zip(padding, kernel)):
+            fits = all(2 * p <= k <= size for p, k, size in zip(padding, kernel, x.shape[2:]))
+            if dilation == [1] * axes and fits:
                 return AVG_POOL[axes - 1](x, kernel, stride, padding)
-            # Dilation and padding that PyTorch has no average of: a convolution with equal weights.
+            # Windows that PyTorch has no average of: a convolution with equal weights.
             weight = torch.full((x.shape[1], 1, *kernel), 1 / math.prod(kernel), dtype=x.dtype)
             return CONV[axes - 1](x, weight, None, stride, padding, dilation, x.shape[1])
 
@@ -171,7 +172,8 @@ class Layers:
 
     def log_softmax(self, _, __, ___, x):
         function = lambda x: F.log_softmax(x, 1)
-        forward = lambda operands, y: below_largest(operands[0]) + y.abs()
+        # The sum of exponentials, 1 at least, is rounded before its logarithm is taken.
+        forward = lambda operands, y: below_largest(operands[0]) + y.abs() + 1
         backward = lambda operands, g: [g.abs() + F.softmax(operands[0], 1) * g.abs().sum(1, keepdim=True)]
         return rounded(self.noise, function, x, forward_size=forward, backward_size=backward)
 
@@ -218,7 +220,8 @@ class Layers:
         function = lambda logits: F.cross_entropy(logits, labels)
 
         def forward(operands, _):
-            return (below_largest(operands[0]) + F.log_softmax(operands[0], 1).abs()).gather(1, labels[:, None]).mean()
+            sizes = below_largest(operands[0]) + F.log_softmax(operands[0], 1).abs() + 1
+            return sizes.gather(1, labels[:, None]).mean()
 
         def backward(operands, g):
             ones = F.one_hot(labels, operands[0].shape[1])

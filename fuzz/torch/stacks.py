@@ -182,8 +182,8 @@ class Draw:
                 return
 
 
-def draw(rng, small):
-    """A stack with what it is trained by: everything the runner needs to build it."""
+def grow(rng, small):
+    """The layers of a stack, and a loss that fits their end."""
     stack = Draw(rng, small)
     stack.first()
     wanted, tries = rng.randint(1, 6 if small else 9), 0
@@ -196,11 +196,27 @@ def draw(rng, small):
             stack.to_vector(len(stack.shapes) - 1)
         if rng.random() < 0.6:
             stack.linear(len(stack.shapes) - 1)
+        if stack.shapes[-1][0] == 1:  # of one class there is nothing to learn
+            loss = "mean_squared_error"
+    return stack, loss
+
+
+def draw(rng, small):
+    """A stack with what it is trained by: everything the runner needs to build it."""
+    learns = {"conv2d", "linear", "batch_norm"}
+    for _ in range(10):  # mostly one that has parameters
+        stack, loss = grow(rng, small)
+        if any(layer["layer"] in learns for layer in stack.layers):
+            break
     if not stack.layers:
         stack.push({"layer": "tanh"}, [0], stack.shapes[0])
     outputs = {"y": len(stack.shapes) - 1}
     if rng.random() < 0.25:
         outputs["between"] = rng.randint(1, len(stack.shapes) - 1)
+    used = {at for layer in stack.layers for at in layer["from"]} | set(outputs.values())
+    for at in range(1, len(stack.shapes)):  # most branches that no join took up
+        if at not in used and rng.random() < 0.8:
+            outputs[f"end{at}"] = at
     network = {
         "batch": stack.batch,
         "input": stack.shapes[0],
@@ -214,8 +230,8 @@ def draw(rng, small):
     if rng.random() < 0.4:
         network["training"]["clip_norm"] = rng.choice([0.01, 0.3, 1.0, 10.0])
     names = [name for name, _ in parameters(network, stack.shapes)]
-    if rng.random() < 0.15 and names:
-        network["training"]["frozen"] = sorted(rng.sample(names, rng.randint(1, len(names))))
+    if rng.random() < 0.15 and len(names) > 1:
+        network["training"]["frozen"] = sorted(rng.sample(names, rng.randint(1, len(names) - 1)))
     return network, stack.shapes
 
 

@@ -75,7 +75,7 @@ pub enum Error {
         /// The network.
         network: String,
         /// What is wrong.
-        source: AutodiffError,
+        source: Box<AutodiffError>,
     },
     /// A name given to `--only` that no network has.
     #[error("no network `{name}` in {}", path.display())]

@@ -13,7 +13,7 @@ use windlass_compiler::pipeline::CompileOptions;
 use crate::Error;
 use crate::engine::{Engine, Results};
 use crate::files::{Confirmed, Tensors};
-use crate::judge::{Bound, Precision};
+use crate::judge::{Bound, Precision, kind, largest};
 use crate::settings::Set;
 use crate::stack::Network;
 
@@ -168,7 +168,7 @@ impl<'n> Case<'n> {
             let outcome = catch_unwind(AssertUnwindSafe(|| self.runs(mode, graph, options, tally)));
             let problem = match outcome {
                 Ok(Ok(())) => continue,
-                Ok(Err(Fault::Files(error))) => return Err(error),
+                Ok(Err(Fault::Files(error))) => return Err(*error),
                 Ok(Err(Fault::Disagrees(problem))) => problem,
                 Err(_) => "it panicked, see above".to_owned(),
             };
@@ -252,6 +252,11 @@ impl<'n> Case<'n> {
         precision: Precision,
         tally: &mut Tally,
     ) -> Result<(), Fault> {
+        let mut whole: BTreeMap<&str, f64> = BTreeMap::new();
+        for (name, expected) in expected {
+            let whole = whole.entry(kind(name)).or_default();
+            *whole = whole.max(largest(expected));
+        }
         for (name, expected) in expected {
             let result = format!("{part}/{name}");
             let Some(got) = got.get(name) else {
@@ -264,7 +269,7 @@ impl<'n> Case<'n> {
             }
             let more = self.confirmed.and_then(|confirmed| confirmed.deviations.get(&result));
             let deviation = self.network.deviation(&result)?.max(more.copied().unwrap_or(0.0));
-            let bound = Bound::of(expected, deviation, precision);
+            let bound = Bound::of(expected, deviation, precision, whole[kind(name)]);
             let took = bound
                 .judge(got, expected)
                 .map_err(|mismatch| Fault::Disagrees(format!("`{result}`: {mismatch}")))?;
@@ -290,14 +295,14 @@ impl<'n> Case<'n> {
 /// Why runs of a network end early.
 enum Fault {
     /// The files are wrong.
-    Files(Error),
+    Files(Box<Error>),
     /// A disagreement, in words.
     Disagrees(String),
 }
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        Fault::Files(error)
+        Fault::Files(Box::new(error))
     }
 }
 

@@ -167,7 +167,7 @@ impl Network {
             .as_ref()
             .map(step)
             .transpose()
-            .map_err(|source| Error::Training { network: self.name.clone(), source })
+            .map_err(|source| Error::Training { network: self.name.clone(), source: Box::new(source) })
     }
 
     /// The largest deviation that sampled rounding makes in a result.
