@@ -108,14 +108,9 @@ fn fetch_anew(map: &MmapMut) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use cranelift_jit::{BranchProtection, JITMemoryKind, JITMemoryProvider};
 
-    use cranelift_jit::{BranchProtection, JITBuilder, JITMemoryKind, JITMemoryProvider, JITModule};
-    use cranelift_module::{Linkage, Module, default_libcall_names};
-
-    use super::{CodeMemory, State};
-    use crate::codegen::isa::Target;
-    use crate::plan::PlanOptions;
+    use super::CodeMemory;
 
     /// What may be done with a byte of this process, as `/proc/self/maps` says it: `rw-p`.
     #[cfg(target_os = "linux")]
@@ -148,23 +143,6 @@ mod tests {
         drop((memory, provider));
         assert_eq!(permissions(first as usize).unwrap(), "r-xp");
         drop(code);
-    }
-
-    /// A compilation that fails drops the module before the code is finished.
-    #[test]
-    fn goes_with_the_module_that_code_was_made_for() {
-        let target = Target::new(&PlanOptions::default()).unwrap();
-        let mut builder = JITBuilder::with_isa(target.loops, default_libcall_names());
-        let memory = CodeMemory::default();
-        builder.memory_provider(Box::new(memory.clone()));
-        let mut module = JITModule::new(builder);
-        memory.reserve(1_000);
-        let signature = module.make_signature();
-        let function = module.declare_function("f", Linkage::Export, &signature).unwrap();
-        module.define_function_bytes(function, 64, &[0xC3; 100], &[]).unwrap();
-        assert!(matches!(*memory.state(), State::Writable(_, 100)));
-        drop(module);
-        assert_eq!(Arc::strong_count(&memory.0), 1, "somebody else keeps the memory");
     }
 
     #[test]
