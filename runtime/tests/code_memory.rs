@@ -86,15 +86,27 @@ fn code_lies_together_where_free_memory_is_scattered() {
     let graph = graph();
     let expected: Vec<Vec<f32>> =
         available_vector_bits().into_iter().map(|bits| compile_and_run(&graph, bits)).collect();
-    // Room for single pages only, in many places, and everything else far away from them.
+    // Room for three pages here, and for everything else only far away from them.
     let nothing = |bytes| region::alloc(bytes, Protection::NONE).unwrap();
-    let mut pages: Vec<_> = (0..2_000).map(|_| Some(nothing(page::size()))).collect();
+    let mut pages: Vec<_> = (0..7).map(|_| nothing(page::size())).collect();
     let far = nothing(5 << 30);
-    pages.iter_mut().step_by(2).for_each(|page| *page = None);
+    let mut filled = Vec::new();
+    for bytes in [64, 8, 1].map(|count| count * page::size()) {
+        loop {
+            let block = nothing(bytes);
+            if block.as_ptr::<u8>() < far.as_ptr() {
+                break;
+            }
+            filled.push(block);
+        }
+    }
+    for hole in [5, 3, 1] {
+        drop(pages.remove(hole));
+    }
     for (bits, expected) in available_vector_bits().into_iter().zip(&expected) {
         assert_eq!(&compile_and_run(&graph, bits), expected);
     }
-    drop((pages, far));
+    drop((pages, far, filled));
 }
 
 /// What `perf` is told are addresses of code, by the names of kernels and leaves.

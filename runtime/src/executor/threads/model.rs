@@ -155,7 +155,8 @@ fn callers_take_turns() {
     });
 }
 
-/// A panic in any part reaches the caller when all parts have ended, and the next task runs like any other.
+/// A panic in any part reaches the caller when all parts have ended, and the next task runs like any other. After a panic of
+/// its own the caller does no part of others: it waits for ever unless every worker that sleeps is woken.
 fn panics(panicking: usize) {
     let pool = Threads::new(2).unwrap();
     let marks = Marks::new(2);
