@@ -13,7 +13,7 @@ use windlass_compiler::pipeline::CompileOptions;
 use crate::Error;
 use crate::engine::{Engine, Results};
 use crate::files::{Confirmed, Tensors};
-use crate::judge::{Bound, Precision, kind, largest};
+use crate::judge::{Bound, Precision, TO_DOUBLE, kind, largest};
 use crate::settings::Set;
 use crate::stack::Network;
 
@@ -242,6 +242,20 @@ impl<'n> Case<'n> {
         }
     }
 
+    /// What sampled rounding to a precision moves a result by.
+    fn deviation(&self, result: &str, precision: Precision) -> Result<f64, Error> {
+        let of = |confirmed: &'n Confirmed| match precision {
+            Precision::Single => &confirmed.deviations,
+            Precision::Double => &confirmed.double_deviations,
+        };
+        let scale = match precision {
+            Precision::Single => 1.0,
+            Precision::Double => TO_DOUBLE,
+        };
+        let more = self.confirmed.and_then(|confirmed| of(confirmed).get(result));
+        Ok((self.network.deviation(result)? * scale).max(more.copied().unwrap_or(0.0)))
+    }
+
     /// Compares a run's results. What PyTorch does not write must be as it was.
     fn judge(
         &self,
@@ -267,8 +281,7 @@ impl<'n> Case<'n> {
                     format!("`{result}`: {} elements, in PyTorch {}", got.len(), expected.len()).into()
                 );
             }
-            let more = self.confirmed.and_then(|confirmed| confirmed.deviations.get(&result));
-            let deviation = self.network.deviation(&result)?.max(more.copied().unwrap_or(0.0));
+            let deviation = self.deviation(&result, precision)?;
             let bound = Bound::of(expected, deviation, precision, whole[kind(name)]);
             let took = bound
                 .judge(got, expected)
