@@ -10,6 +10,9 @@ pub const UNIT: f64 = 1.0 / (1 << 24) as f64;
 /// How many times the sampled deviation a result may be off.
 pub const FACTOR: f64 = 16.0;
 
+/// The same where a convolution is by Winograd's method.
+pub const WINOGRAD_FACTOR: f64 = 64.0;
+
 /// How many roundings of its tensor's largest element a result may be off besides.
 pub const FLOOR: f64 = 8.0;
 
@@ -32,6 +35,8 @@ pub const WHOLE: f64 = 1.0 / 64.0;
 pub enum Precision {
     /// Compiled code.
     Single,
+    /// Compiled code with a convolution by Winograd's method.
+    Winograd,
     /// The interpreter.
     Double,
 }
@@ -91,6 +96,7 @@ impl Bound {
         let largest = largest(expected);
         let bound = match precision {
             Precision::Single => FACTOR * deviation + FLOOR * UNIT * largest,
+            Precision::Winograd => WINOGRAD_FACTOR * deviation + FLOOR * UNIT * largest,
             Precision::Double => FACTOR * deviation + INTERPRETER * largest,
         };
         let is_loose = bound > LOOSE * largest.max(WHOLE * whole);

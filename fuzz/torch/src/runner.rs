@@ -197,13 +197,17 @@ impl<'n> Case<'n> {
     ) -> Result<(), Fault> {
         let (engine, precision) = match options {
             None => (Engine::Interpreter(graph), Precision::Double),
-            Some(options) => (Engine::compiled(graph, mode, options)?, Precision::Single),
+            Some(options) => {
+                let engine = Engine::compiled(graph, mode, options)?;
+                let precision = if engine.uses_winograd() { Precision::Winograd } else { Precision::Single };
+                (engine, precision)
+            }
         };
         match mode {
             Mode::Inference => {
                 let results = engine.run(self.network.batch, &self.sources, 0)?;
                 self.judge("forward", &results, &self.forward, &self.sources, precision, tally)?;
-                if precision == Precision::Single {
+                if precision != Precision::Double {
                     tally.forwards += 2;
                     // What depends on the parameters alone is not computed again.
                     let again = engine.run(self.network.batch, &self.sources, 0)?;
@@ -219,7 +223,7 @@ impl<'n> Case<'n> {
                     let results = engine.run(self.network.batch, &sources, index as u64)?;
                     let part = format!("step{}", index + 1);
                     self.judge(&part, &results, expected, &sources, precision, tally)?;
-                    tally.steps += usize::from(precision == Precision::Single);
+                    tally.steps += usize::from(precision != Precision::Double);
                     for (name, values) in results {
                         if let Some(source) = sources.get_mut(&name) {
                             *source = Array::new(source.sizes.clone(), values);
@@ -245,11 +249,11 @@ impl<'n> Case<'n> {
     /// What sampled rounding to a precision moves a result by.
     fn deviation(&self, result: &str, precision: Precision) -> Result<f64, Error> {
         let of = |confirmed: &'n Confirmed| match precision {
-            Precision::Single => &confirmed.deviations,
+            Precision::Single | Precision::Winograd => &confirmed.deviations,
             Precision::Double => &confirmed.double_deviations,
         };
         let scale = match precision {
-            Precision::Single => 1.0,
+            Precision::Single | Precision::Winograd => 1.0,
             Precision::Double => TO_DOUBLE,
         };
         let more = self.confirmed.and_then(|confirmed| of(confirmed).get(result));
@@ -288,7 +292,7 @@ impl<'n> Case<'n> {
                 .map_err(|mismatch| Fault::Disagrees(format!("`{result}`: {mismatch}")))?;
             match precision {
                 Precision::Double => tally.interpreted += got.len(),
-                Precision::Single => {
+                Precision::Single | Precision::Winograd => {
                     tally.took(took);
                     tally.tensors += 1;
                     tally.loose += usize::from(bound.is_loose);
