@@ -22,6 +22,8 @@ from rounding import Layers, Noise
 
 # Half an f32's step at 1: the largest relative error of one rounding.
 UNIT = 2.0**-24
+# The same in double precision.
+DOUBLE_UNIT = 2.0**-53
 # Samples are drawn with errors so many times as large, and deviations divided by it: a decision that rounding might turn
 # is turned in some sample.
 BOOST = 16
@@ -128,11 +130,11 @@ def widen(deviations, exact, sample):
         deviations[name] = max(deviations.get(name, 0.0), moved)
 
 
-def evaluate(network, shapes, arrays, samples, first_sample=0):
-    """Results, what rounding moves each by, and why there is no training step."""
+def evaluate(network, shapes, arrays, samples, first_sample=0, unit=UNIT):
+    """Results, what rounding of relative size `unit` moves each by, and why there is no training step."""
     results, deviations = forward(network, arrays, None), {}
     for sample in range(samples):
-        noise = Noise(BOOST * UNIT, first_sample + sample)
+        noise = Noise(BOOST * unit, first_sample + sample)
         widen(deviations, results, forward(network, arrays, noise))
     reason = untrained(network, shapes)
     if reason is None:
@@ -141,7 +143,7 @@ def evaluate(network, shapes, arrays, samples, first_sample=0):
         except ValueError as error:
             return results, deviations, str(error)
         for sample in range(samples):
-            noise = Noise(BOOST * UNIT, first_sample + 1_000_000 + sample)
+            noise = Noise(BOOST * unit, first_sample + 1_000_000 + sample)
             moved, noisy = train(network, shapes, arrays, noise, layers)
             if noisy.is_near_kink():
                 raise NearKink
@@ -228,12 +230,16 @@ def confirm(out, wanted):
     if line is None:
         raise SystemExit(f"no network `{wanted}` in {out}")
     network, shapes, arrays = drawn(*line["drawn"])
-    found = {"name": wanted, "near_kink": False, "deviations": {}}
+    if any(key in line and line[key] != value for key, value in network.items()):
+        raise SystemExit(f"another version of this script drew `{wanted}`")
+    found = {"name": wanted, "near_kink": False}
     try:
         _, found["deviations"], _ = evaluate(network, shapes, arrays, CONFIRM_SAMPLES, first_sample=SAMPLES)
     except NearKink:
         found["near_kink"] = True
         _, found["deviations"], _ = without_training(network, shapes, arrays, CONFIRM_SAMPLES, first_sample=SAMPLES)
+    # Where an optimiser's step no longer grows with its gradient, deviations do not scale to double precision.
+    _, found["double_deviations"], _ = evaluate(network, shapes, arrays, CONFIRM_SAMPLES, SAMPLES, DOUBLE_UNIT)
     with open(out / "confirmed.jsonl", "a") as file:
         file.write(json.dumps(found, separators=(",", ":"), allow_nan=False) + "\n")
     for name, deviation in found["deviations"].items():

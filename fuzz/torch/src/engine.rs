@@ -7,7 +7,7 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Array, Bindings, Data, run as interpret};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileOptions, compile};
-use windlass_compiler::plan::SlotKind;
+use windlass_compiler::plan::{Convolution, SlotKind};
 use windlass_compiler::shape::DType;
 use windlass_runtime::executor::{Binding, Executor};
 
@@ -33,6 +33,15 @@ impl<'g> Engine<'g> {
         // Small as the networks are, none of their steps would be shared among threads otherwise.
         let executor = Executor::new(program).map_err(|error| error.to_string())?.share_every_step();
         Ok(Engine::Compiled(Box::new(executor)))
+    }
+
+    /// Whether some convolution is by Winograd's method.
+    pub fn uses_winograd(&self) -> bool {
+        let Engine::Compiled(executor) = self else { return false };
+        let choices = &executor.program().plan().choices.0;
+        choices.iter().flat_map(|choice| &choice.candidates).any(|candidate| {
+            candidate.verdict.is_taken() && matches!(candidate.algorithm, Convolution::Winograd(_))
+        })
     }
 
     /// Runs once. `version` tells versions of the parameters apart.

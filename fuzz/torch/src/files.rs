@@ -29,6 +29,8 @@ pub struct Confirmed {
     pub near_kink: bool,
     /// As [`Network::deviations`].
     pub deviations: BTreeMap<String, f64>,
+    /// The same of rounding to double precision.
+    pub double_deviations: BTreeMap<String, f64>,
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

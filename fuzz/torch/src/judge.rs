@@ -10,11 +10,17 @@ pub const UNIT: f64 = 1.0 / (1 << 24) as f64;
 /// How many times the sampled deviation a result may be off.
 pub const FACTOR: f64 = 16.0;
 
+/// The same where a convolution is by Winograd's method.
+pub const WINOGRAD_FACTOR: f64 = 64.0;
+
 /// How many roundings of its tensor's largest element a result may be off besides.
 pub const FLOOR: f64 = 8.0;
 
 /// What the interpreter may be off in double precision, relative to its tensor's largest element.
 pub const INTERPRETER: f64 = 1e-9;
+
+/// What scales deviations from single to double precision.
+pub const TO_DOUBLE: f64 = f64::EPSILON / f32::EPSILON as f64;
 
 /// A tensor is judged loosely where more than this part of its scale would pass: of its largest element, or of [`WHOLE`] of
 /// the largest among all tensors of its kind, where that is more.
@@ -29,6 +35,8 @@ pub const WHOLE: f64 = 1.0 / 64.0;
 pub enum Precision {
     /// Compiled code.
     Single,
+    /// Compiled code with a convolution by Winograd's method.
+    Winograd,
     /// The interpreter.
     Double,
 }
@@ -82,15 +90,14 @@ pub fn kind(result: &str) -> &str {
 }
 
 impl Bound {
-    /// The bound of a tensor that sampled rounding moves by `deviation`; `whole` is the largest magnitude among all tensors of
+    /// The bound of a tensor that sampled rounding to its precision moves by `deviation`; `whole` is the largest magnitude among all tensors of
     /// its [`kind`].
     pub fn of(expected: &[f64], deviation: f64, precision: Precision, whole: f64) -> Self {
         let largest = largest(expected);
         let bound = match precision {
             Precision::Single => FACTOR * deviation + FLOOR * UNIT * largest,
-            Precision::Double => {
-                FACTOR * deviation * (f64::EPSILON / f64::from(f32::EPSILON)) + INTERPRETER * largest
-            }
+            Precision::Winograd => WINOGRAD_FACTOR * deviation + FLOOR * UNIT * largest,
+            Precision::Double => FACTOR * deviation + INTERPRETER * largest,
         };
         let is_loose = bound > LOOSE * largest.max(WHOLE * whole);
         // Smaller numbers than the least normal one may be taken for zero.
@@ -127,7 +134,7 @@ mod tests {
         assert!(bound.judge(&[1.000_002, -4.0], &expected).unwrap() > 0.3);
         assert_eq!(bound.judge(&[1.0, -4.000_01], &expected).unwrap_err().index, 1);
         assert_eq!(bound.judge(&[f64::NAN, -4.0], &expected).unwrap_err().index, 0);
-        let double = Bound::of(&expected, 1e-7, Precision::Double, 4.0);
+        let double = Bound::of(&expected, 1e-7 * TO_DOUBLE, Precision::Double, 4.0);
         assert_eq!(double.judge(&[1.0, -4.000_000_01], &expected).unwrap_err().index, 1);
     }
 

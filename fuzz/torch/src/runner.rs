@@ -13,7 +13,7 @@ use windlass_compiler::pipeline::CompileOptions;
 use crate::Error;
 use crate::engine::{Engine, Results};
 use crate::files::{Confirmed, Tensors};
-use crate::judge::{Bound, Precision, kind, largest};
+use crate::judge::{Bound, Precision, TO_DOUBLE, kind, largest};
 use crate::settings::Set;
 use crate::stack::Network;
 
@@ -197,13 +197,17 @@ impl<'n> Case<'n> {
     ) -> Result<(), Fault> {
         let (engine, precision) = match options {
             None => (Engine::Interpreter(graph), Precision::Double),
-            Some(options) => (Engine::compiled(graph, mode, options)?, Precision::Single),
+            Some(options) => {
+                let engine = Engine::compiled(graph, mode, options)?;
+                let precision = if engine.uses_winograd() { Precision::Winograd } else { Precision::Single };
+                (engine, precision)
+            }
         };
         match mode {
             Mode::Inference => {
                 let results = engine.run(self.network.batch, &self.sources, 0)?;
                 self.judge("forward", &results, &self.forward, &self.sources, precision, tally)?;
-                if precision == Precision::Single {
+                if precision != Precision::Double {
                     tally.forwards += 2;
                     // What depends on the parameters alone is not computed again.
                     let again = engine.run(self.network.batch, &self.sources, 0)?;
@@ -219,7 +223,7 @@ impl<'n> Case<'n> {
                     let results = engine.run(self.network.batch, &sources, index as u64)?;
                     let part = format!("step{}", index + 1);
                     self.judge(&part, &results, expected, &sources, precision, tally)?;
-                    tally.steps += usize::from(precision == Precision::Single);
+                    tally.steps += usize::from(precision != Precision::Double);
                     for (name, values) in results {
                         if let Some(source) = sources.get_mut(&name) {
                             *source = Array::new(source.sizes.clone(), values);
@@ -240,6 +244,20 @@ impl<'n> Case<'n> {
         if let Some(correction) = training.optimizer.correction(at) {
             sources.insert(names::CORRECTION.to_owned(), Array::new([2], correction.to_vec()));
         }
+    }
+
+    /// What sampled rounding to a precision moves a result by.
+    fn deviation(&self, result: &str, precision: Precision) -> Result<f64, Error> {
+        let of = |confirmed: &'n Confirmed| match precision {
+            Precision::Single | Precision::Winograd => &confirmed.deviations,
+            Precision::Double => &confirmed.double_deviations,
+        };
+        let scale = match precision {
+            Precision::Single | Precision::Winograd => 1.0,
+            Precision::Double => TO_DOUBLE,
+        };
+        let more = self.confirmed.and_then(|confirmed| of(confirmed).get(result));
+        Ok((self.network.deviation(result)? * scale).max(more.copied().unwrap_or(0.0)))
     }
 
     /// Compares a run's results. What PyTorch does not write must be as it was.
@@ -267,15 +285,14 @@ impl<'n> Case<'n> {
                     format!("`{result}`: {} elements, in PyTorch {}", got.len(), expected.len()).into()
                 );
             }
-            let more = self.confirmed.and_then(|confirmed| confirmed.deviations.get(&result));
-            let deviation = self.network.deviation(&result)?.max(more.copied().unwrap_or(0.0));
+            let deviation = self.deviation(&result, precision)?;
             let bound = Bound::of(expected, deviation, precision, whole[kind(name)]);
             let took = bound
                 .judge(got, expected)
                 .map_err(|mismatch| Fault::Disagrees(format!("`{result}`: {mismatch}")))?;
             match precision {
                 Precision::Double => tally.interpreted += got.len(),
-                Precision::Single => {
+                Precision::Single | Precision::Winograd => {
                     tally.took(took);
                     tally.tensors += 1;
                     tally.loose += usize::from(bound.is_loose);
