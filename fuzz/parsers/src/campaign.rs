@@ -17,8 +17,8 @@ use crate::seeds;
 const READER_STACK: usize = 512 << 10;
 /// Compiling may take what a thread has by default.
 const COMPILER_STACK: usize = 2 << 20;
-/// One of so many accepted graphs is compiled.
-const COMPILED: u64 = 2_000;
+/// One of so many accepted inputs is looked at closely: a graph compiled, say.
+const COMPILED: u64 = 100;
 /// How many failures are kept.
 const MOST_FAILURES: usize = 20;
 

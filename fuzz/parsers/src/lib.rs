@@ -70,12 +70,14 @@ impl Target {
         }
     }
 
-    /// How many inputs of a campaign it gets for each of the slowest: about as many as take the same time.
+    /// How many inputs of a campaign it gets for each of the slowest: more of what takes less time, and of what has more to
+    /// read.
     pub fn share(self) -> u64 {
         match self {
-            Target::Idx => 16,
-            Target::Checkpoint | Target::Settings | Target::Options | Target::Tuning => 6,
-            Target::GraphText | Target::GraphJson | Target::IdxGzip => 1,
+            Target::Idx => 6,
+            Target::Checkpoint | Target::Settings | Target::Options | Target::Tuning => 3,
+            Target::GraphText | Target::GraphJson => 2,
+            Target::IdxGzip => 1,
         }
     }
 }

@@ -20,7 +20,7 @@ fn what_failed_once_holds() {
 #[test]
 fn mutated_files_are_read_or_refused() {
     for target in Target::ALL {
-        let campaign = Campaign { target, inputs: 400 * target.share() + 1_600, seed: 7, trace: None };
+        let campaign = Campaign { target, inputs: 2_500 * target.share(), seed: 7, trace: None };
         let report = campaign.run().unwrap();
         let failures: Vec<String> = report
             .failures
