@@ -4,10 +4,16 @@
 
 use std::collections::BTreeSet;
 use std::thread;
+use std::time::Duration;
 
 use ndarray::{Array, Array2, Array4, ArrayD, Axis, s};
 use tempfile::TempDir;
-use windlass::{Loss, Model, Network, Optimizer, Options, Schedule, Trainer, TrainerOptions, network};
+use windlass::data::{DataLoader, ImageDataset, LoaderOptions, Normalization};
+use windlass::tuning::Cache;
+use windlass::{
+    Error, Loss, Model, Network, Optimizer, Options, Schedule, Stage, Trainer, TrainerOptions, Tuning,
+    network,
+};
 
 network! {
     network Images(image: [2, 6, 6]) -> [3] {
@@ -15,6 +21,8 @@ network! {
         c2: conv2d(3, kernel_size = 3); relu; flatten; dropout(0.25);
         f3: linear(3)
     }
+
+    network Normalized(point: [2]) -> [2] { f1: linear(3); n1: batch_norm; tanh; f2: linear(2) }
 
     network Points(point: [2]) -> [2] {
         f1: linear(16); tanh;
@@ -150,7 +158,8 @@ fn a_seed_decides_the_first_parameters() -> Outcome {
 fn resumes(optimizer: Optimizer, threads: usize) -> Outcome {
     let options = Options::default().threads(threads);
     let schedule = Schedule::cosine_with_warm_up(0.05, 8, 2)?;
-    let training = TrainerOptions { optimizer, schedule, seed: 11, ..TrainerOptions::default() };
+    let training =
+        TrainerOptions { optimizer, schedule: Some(schedule), seed: 11, ..TrainerOptions::default() };
     let directory = TempDir::new()?;
     let path = directory.path().join("training.safetensors");
     let step = |trainer: &mut Trainer<Images>, number: u32| {
@@ -230,11 +239,243 @@ fn frozen_parameters_stay_and_others_move() -> Outcome {
 }
 
 #[test]
+fn a_frozen_backbone_stays_to_the_bit_while_the_head_is_trained() -> Outcome {
+    let frozen = BTreeSet::from(["c1", "n1", "c2"].map(str::to_owned));
+    let momentum = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.1 };
+    for optimizer in [momentum, Optimizer::adam()] {
+        let options = TrainerOptions { optimizer, frozen: frozen.clone(), ..TrainerOptions::default() };
+        let mut model: Model<Images> = Model::with_options(3, &serial())?;
+        for (name, values) in
+            [("n1.running_mean", [0.1, -0.2, 0.3, 0.0]), ("n1.running_var", [0.5, 1.5, 2.0, 0.9])]
+        {
+            model.set_parameter(name, &ndarray::arr1(&values).into_dyn())?;
+        }
+        let before = model.parameters().clone();
+        let mut trainer = Trainer::new(model, options)?;
+        for number in 0..3 {
+            trainer.step(&images(8, number), &labels(8))?;
+        }
+        for name in before.names() {
+            let stayed = trainer.model().parameter(name) == before.get(name);
+            assert_eq!(stayed, !name.starts_with("f3"), "{name}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn frozen_batch_normalization_gives_what_the_network_predicts() -> Outcome {
+    // Without dropout, the outputs of a step are those of the model before it.
+    let options = TrainerOptions { frozen: BTreeSet::from(["n1".to_owned()]), ..TrainerOptions::default() };
+    let mut model: Model<Normalized> = Model::with_options(3, &serial())?;
+    model.set_parameter("n1.running_mean", &ndarray::arr1(&[0.4, -0.3, 0.2]).into_dyn())?;
+    model.set_parameter("n1.running_var", &ndarray::arr1(&[0.2, 3.0, 1.0]).into_dyn())?;
+    let points = noise(20, 1);
+    let predicted = model.forward(&points)?;
+    let mut trainer = Trainer::new(model, options)?;
+    trainer.step(&points, &vec![1; 10])?;
+    for (trained, predicted) in trainer.outputs().iter().zip(&predicted) {
+        assert!((trained - predicted).abs() <= 1e-5 * (1.0 + predicted.abs()), "{trained} and {predicted}");
+    }
+    assert_ne!(trainer.model().forward(&points)?, predicted);
+    Ok(())
+}
+
+#[test]
+fn frozen_training_resumes_with_what_is_frozen() -> Outcome {
+    let directory = TempDir::new()?;
+    let path = directory.path().join("training.safetensors");
+    let options = |frozen: &[&str]| TrainerOptions {
+        optimizer: Optimizer::adam(),
+        frozen: frozen.iter().map(|&name| name.to_owned()).collect(),
+        ..TrainerOptions::default()
+    };
+    let mut trainer = Trainer::new(Model::<Images>::with_options(3, &serial())?, options(&["c1", "n1"]))?;
+    trainer.step(&images(8, 1), &labels(8))?;
+    trainer.save(&path)?;
+    let mut resumed = Trainer::<Images>::resume(&path, options(&["c1", "n1"]), &serial())?;
+    for number in 2..4 {
+        assert_eq!(
+            trainer.step(&images(8, number), &labels(8))?,
+            resumed.step(&images(8, number), &labels(8))?
+        );
+    }
+    assert_eq!(all_bits(resumed.model()), all_bits(trainer.model()));
+
+    // Settings may change; what is frozen decides what is in the file.
+    let slower = TrainerOptions {
+        schedule: Some(Schedule::constant(1e-5)?),
+        optimizer: Optimizer::Adam { beta1: 0.8, beta2: 0.99, epsilon: 1e-7, weight_decay: 0.1 },
+        clip_norm: Some(1.0),
+        ..options(&["c1", "n1"])
+    };
+    let mut slowed = Trainer::<Images>::resume(&path, slower, &serial())?;
+    assert_eq!((slowed.steps(), slowed.step(&images(8, 2), &labels(8))?.learning_rate), (1, 1e-5));
+    let error = Trainer::<Images>::resume(&path, options(&[]), &serial()).unwrap_err().to_string();
+    assert!(
+        error.contains("`optimizer.first_moment.c1.weight` [4, 2, 3, 3] is missing from the file"),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[test]
+fn each_optimizer_has_its_usual_rate() -> Outcome {
+    for (optimizer, rate) in
+        [(Optimizer::sgd(), 0.1), (Optimizer::adam(), 0.001), (Optimizer::adam_w(), 0.001)]
+    {
+        let options = TrainerOptions { optimizer, ..TrainerOptions::default() };
+        let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
+        assert_eq!(trainer.step(&noise(8, 1), &vec![0; 4])?.learning_rate, rate);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_first_layer_that_makes_a_nan_is_named_and_its_step_undone() -> Outcome {
+    let options = TrainerOptions { check_finite: true, ..TrainerOptions::default() };
+    let trainer = |options: &TrainerOptions| {
+        Trainer::new(Model::<Points>::with_options(1, &serial())?, options.clone())
+    };
+    let mut checked = trainer(&options)?;
+    let points = noise(8, 1);
+    checked.step(&points, &[0, 1, 0, 1])?;
+    let before = checked.model().parameters().clone();
+    let mut step = |points: &[f32]| match checked.step(points, &[0, 1, 0, 1]).unwrap_err() {
+        Error::NonFiniteStep { step: 1, origin: Some(origin), network } => {
+            assert_eq!(
+                (checked.steps(), checked.model().parameters(), network.as_str()),
+                (1, &before, "Points")
+            );
+            (origin.stage, origin.layer.clone(), origin.index.clone())
+        }
+        other => panic!("{other}"),
+    };
+    let mut spoiled = points.clone();
+    spoiled[3] = f32::NAN;
+    assert_eq!(step(&spoiled), (Stage::Given, "point".to_owned(), vec![1, 1]));
+
+    // Sums that leave the range of f32, in the forward pass.
+    spoiled[3] = f32::MAX;
+    spoiled[2] = f32::MAX;
+    let mut large = Model::<Points>::with_options(1, &serial())?;
+    large.set_parameter("f1.weight", &ArrayD::from_elem(vec![16, 2], 2.0))?;
+    let forward = Trainer::new(large, options.clone())?;
+    let found = forward.find_non_finite(&spoiled, &[0, 1, 0, 1])?.ok_or("a sum that is infinite")?;
+    assert_eq!((found.stage, found.layer.as_str()), (Stage::Forward, "f1"));
+    assert!(found.to_string().ends_with("at layer `f1` gives inf at [1, 0]"), "{found}");
+
+    // An update that does: weight decay doubles what is large already.
+    let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 2.0 };
+    let mut large = Model::<Points>::with_options(1, &serial())?;
+    large.set_parameter("f1.weight", &ArrayD::from_elem(vec![16, 2], 3e38))?;
+    let mut update = Trainer::new(large, TrainerOptions { optimizer, ..options })?;
+    let found = update.find_non_finite(&[0.0; 8], &[0, 1, 0, 1])?.ok_or("an update that is infinite")?;
+    assert_eq!((found.stage, found.layer.as_str()), (Stage::Update, "f1.weight"), "{found}");
+    let error = update.step(&[0.0; 8], &[0, 1, 0, 1]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "step 0 of `Points` made values that are NaN or infinite; first, the update of `f1.weight` by `sgd` is -inf at \
+         [0, 0]"
+    );
+
+    // Nothing to find, and nothing looked for.
+    assert!(trainer(&TrainerOptions::default())?.find_non_finite(&points, &[0, 1, 0, 1])?.is_none());
+    let mut unchecked = trainer(&TrainerOptions::default())?;
+    spoiled[2] = f32::NAN;
+    assert!(unchecked.step(&spoiled, &[0, 1, 0, 1])?.loss.is_nan());
+    Ok(())
+}
+
+#[test]
+fn debugging_forms_are_short() -> Outcome {
+    let model: Model<Images> = Model::with_options(3, &serial())?;
+    let parameters = format!("{:?}", model.parameters());
+    assert_eq!(parameters, "Parameters { tensors: 10, numbers: 215 }");
+    let said = format!("{model:?}");
+    assert!(said.starts_with("Model<Images> { Parameters { tensors: 10"), "{said}");
+    let trainer = Trainer::new(model, TrainerOptions::default())?;
+    let training = format!("{trainer:?}");
+    assert!(training.starts_with("Trainer<Images> { step: 0, optimizer: SGD, "), "{training}");
+    let predicting = format!("{:?}", trainer.into_model().into_predictor()?);
+    assert!(predicting.starts_with("Predictor<Images> { "), "{predicting}");
+    for text in [said, training, predicting] {
+        assert!(text.len() < 250, "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_network_makes_and_loads_its_models() -> Outcome {
+    let directory = TempDir::new()?;
+    let path = directory.path().join("points.safetensors");
+    let model = Points::model(5)?;
+    assert_eq!(all_bits(&model), all_bits(&Model::<Points>::new(5)?));
+    model.save(&path)?;
+    assert_eq!(all_bits(&Points::load(&path)?), all_bits(&model));
+    Ok(())
+}
+
+#[test]
+fn memory_of_large_batches_is_given_back_on_request() -> Outcome {
+    let model: Model<Images> = Model::with_options(1, &serial())?;
+    let expected = model.forward(&images(64, 1))?;
+    model.release_memory();
+    assert_eq!(model.forward(&images(64, 1))?, expected);
+    let mut trainer = Trainer::new(model, TrainerOptions::default())?;
+    trainer.step(&images(8, 1), &labels(8))?;
+    assert_eq!(trainer.outputs().len(), 24);
+    trainer.release_memory();
+    assert!(trainer.outputs().is_empty() && trainer.output("loss").is_none());
+    trainer.step(&images(8, 1), &labels(8))?;
+    assert_eq!(trainer.outputs().len(), 24);
+    Ok(())
+}
+
+#[test]
+fn tuned_models_and_trainers_compute_the_same() -> Outcome {
+    let tuning = Tuning::default().budget(Duration::from_millis(50)).cache(Cache::none());
+    let tuned = tuning.for_model::<Images>(&serial())?;
+    let (input, labels) = (images(3, 1), labels(3));
+    let expected = Model::<Images>::with_options(1, &serial())?.forward(&input)?;
+    let got = Model::<Images>::with_options(1, &tuned.options)?.forward(&input)?;
+    assert!(
+        got.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-4 * (1.0 + b.abs())),
+        "{got} {expected}"
+    );
+
+    let training = TrainerOptions::default();
+    let tuned = tuning.for_trainer::<Images>(&serial(), &training)?;
+    let loss = |options: &Options| -> Result<f32, Error> {
+        let mut trainer = Trainer::new(Model::<Images>::with_options(1, options)?, training.clone())?;
+        Ok(trainer.step(&input, &labels)?.loss)
+    };
+    let (got, expected) = (loss(&tuned.options)?, loss(&serial())?);
+    assert!((got - expected).abs() <= 1e-4 * expected, "{got} {expected}");
+    Ok(())
+}
+
+#[test]
+fn batches_of_a_loader_are_inputs_with_a_shape() -> Outcome {
+    // Two images of one channel are not one of two.
+    let dataset = ImageDataset::new(vec![7; 2 * 36], vec![0, 1], [1, 6, 6], vec!["a".into(), "b".into()])?;
+    let loader = DataLoader::new(&dataset, LoaderOptions::in_order(2, Normalization::unit(1)?))?;
+    let batch = loader.epoch(0).next().ok_or("a batch")?;
+    let model: Model<Images> = Model::with_options(1, &serial())?;
+    assert!(matches!(model.forward(&batch), Err(Error::Input { .. })));
+    let dataset = ImageDataset::new(vec![7; 2 * 72], vec![0, 1], [2, 6, 6], vec!["a".into(), "b".into()])?;
+    let loader = DataLoader::new(&dataset, LoaderOptions::in_order(2, Normalization::unit(2)?))?;
+    let batch = loader.epoch(0).next().ok_or("a batch")?;
+    assert_eq!(model.forward(&batch)?, model.forward(batch.pixels())?);
+    Ok(())
+}
+
+#[test]
 fn clipping_reports_the_norm_and_bounds_the_step() -> Outcome {
     let bound = 1e-3;
     let options = TrainerOptions {
         clip_norm: Some(bound),
-        schedule: Schedule::constant(1.0)?,
+        schedule: Some(Schedule::constant(1.0)?),
         ..TrainerOptions::default()
     };
     let model: Model<Points> = Model::with_options(3, &serial())?;
@@ -266,7 +507,7 @@ fn points_inside_and_outside_a_ring_are_told_apart() -> Outcome {
     let classes: Vec<i32> = points.chunks(2).map(inside).collect();
     let options = TrainerOptions {
         optimizer: Optimizer::adam(),
-        schedule: Schedule::constant(0.03)?,
+        schedule: Some(Schedule::constant(0.03)?),
         ..TrainerOptions::default()
     };
     let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
@@ -298,7 +539,7 @@ fn a_line_is_learned_by_the_mean_squared_error() -> Outcome {
     let options = TrainerOptions {
         loss: Loss::MeanSquaredError,
         optimizer: Optimizer::adam(),
-        schedule: Schedule::constant(0.02)?,
+        schedule: Some(Schedule::constant(0.02)?),
         ..TrainerOptions::default()
     };
     let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
@@ -331,7 +572,7 @@ fn several_inputs_and_outputs_have_names() -> Outcome {
     let options = TrainerOptions {
         loss: Loss::MeanSquaredError,
         output: Some("sum".to_owned()),
-        schedule: Schedule::constant(1e-4)?,
+        schedule: Some(Schedule::constant(1e-4)?),
         ..TrainerOptions::default()
     };
     let mut trainer = Trainer::new(model, options)?;

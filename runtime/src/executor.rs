@@ -12,7 +12,7 @@ use windlass_compiler::codegen::{Program, Step};
 use windlass_compiler::plan::{Size, Slot, SlotKind};
 use windlass_compiler::shape::DType;
 
-use self::memory::Memory;
+use self::memory::{Memory, reserve};
 use self::sharing::Sharing;
 use self::threads::Threads;
 use crate::error::Error;
@@ -157,7 +157,7 @@ impl Executor {
     /// Takes a program; starts its threads when it shares runs among several.
     ///
     /// # Errors
-    /// [`Error::Threads`] when the system refuses to start them.
+    /// [`Error::Threads`] when the system refuses to start them; [`Error::OutOfMemory`].
     pub fn new(program: Program) -> Result<Self, Error> {
         let plan = program.plan();
         let threads = match plan.threads {
@@ -165,7 +165,7 @@ impl Executor {
             count => Some(Threads::new(count)?),
         };
         let mut memory = Memory::default();
-        memory.reserve(plan.memory.prepared);
+        memory.reserve(plan.memory.prepared, || format!("preparing `{}`", plan.name))?;
         for (buffer, values) in &plan.constants {
             memory.write(plan.prepared_offset(*buffer), values);
         }
@@ -249,16 +249,19 @@ impl Executor {
     /// Starts a run, whose slots are then bound one by one, and which is then executed.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`].
+    /// [`Error::EmptyBatch`], and [`Error::OutOfMemory`] for a batch that memory does not suffice for.
     pub fn start<'b>(&self, batch: usize) -> Result<Run<'_, 'b>, Error> {
         let plan = self.program.plan();
         if batch == 0 {
             return Err(Error::EmptyBatch { network: plan.name.clone() });
         }
         let mut workspace = lock(&self.workspaces).pop().unwrap_or_default();
-        workspace.batch.reserve(plan.memory.batch * batch);
-        workspace.fixed.reserve(plan.memory.fixed);
-        workspace.scratch.reserve(plan.memory.scratch * plan.threads);
+        let memories = [
+            (&mut workspace.batch, plan.memory.batch.saturating_mul(batch)),
+            (&mut workspace.fixed, plan.memory.fixed),
+            (&mut workspace.scratch, plan.memory.scratch.saturating_mul(plan.threads)),
+        ];
+        reserve(memories, || format!("a run of `{}` on a batch of {batch}", plan.name))?;
         let table = &mut workspace.table.0;
         table.clear();
         table.resize(entry::SLOTS + plan.slots.len(), std::ptr::null_mut());
@@ -266,6 +269,13 @@ impl Executor {
         table[entry::FIXED] = workspace.fixed.address();
         table[entry::SCRATCH] = workspace.scratch.address();
         Ok(Run { executor: self, workspace, batch, bound: PhantomData })
+    }
+
+    /// Gives back the memory that runs have left for later ones; these ask for it again. Runs that go on keep theirs.
+    pub fn release_memory(&self) {
+        // Taken out first: giving it back takes time.
+        let idle = std::mem::take(&mut *lock(&self.workspaces));
+        drop(idle);
     }
 
     /// Whether runs with a version find what is computed from the parameters.
@@ -281,7 +291,8 @@ impl Executor {
             // A panic on the way leaves nothing that looks prepared.
             prepared.version = None;
             let mut preparing = Memory::default();
-            preparing.reserve(self.program.plan().memory.preparing);
+            let plan = self.program.plan();
+            preparing.reserve(plan.memory.preparing, || format!("preparing `{}`", plan.name))?;
             table.0[entry::PREPARING] = preparing.address();
             table.0[entry::PREPARED] = prepared.memory.address();
             self.steps(self.program.prepare_steps(), &self.prepare.sharing, table, batch, None);
