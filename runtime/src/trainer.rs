@@ -2,12 +2,13 @@
 
 mod non_finite;
 mod options;
+mod output;
 mod target;
 
 use std::fmt;
 use std::path::Path;
 
-use ndarray::{ArrayViewD, Dimension, IxDyn};
+use ndarray::ArrayViewD;
 use windlass_compiler::autodiff::{Optimizer, names, training_graph};
 use windlass_compiler::codegen::Program;
 use windlass_compiler::graph::{Graph, Node};
@@ -15,13 +16,13 @@ use windlass_compiler::interp::{Array, Bindings};
 use windlass_compiler::ops::Op;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileTimes;
-use windlass_compiler::plan::{Size, Slot, SlotKind};
+use windlass_compiler::plan::{Size, SlotKind};
 use windlass_compiler::shape::DType;
 
 pub use self::non_finite::{NonFiniteOrigin, Stage};
 pub use self::options::TrainerOptions;
+use self::output::Output;
 pub use self::target::Target;
-use crate::available;
 use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
@@ -84,44 +85,6 @@ struct Slots {
     parameters: Vec<Option<usize>>,
     /// Of the optimiser's state, in its order.
     state: Vec<Option<usize>>,
-}
-
-/// An output of the training step, kept from one step to the next.
-#[derive(Debug)]
-struct Output {
-    name: String,
-    slot: usize,
-    /// Empty before the first step.
-    elements: Vec<f32>,
-    /// The sizes of the last batch.
-    sizes: IxDyn,
-    is_batched: bool,
-}
-
-impl Output {
-    fn new(place: usize, slot: &Slot) -> Self {
-        let shape = &slot.ty.shape;
-        Output {
-            name: slot.name.clone(),
-            slot: place,
-            elements: Vec::new(),
-            sizes: IxDyn(&shape.concrete(0)),
-            is_batched: shape.is_batched(),
-        }
-    }
-
-    /// Makes room for a batch.
-    fn resize(&mut self, batch: usize) -> Result<(), Error> {
-        let mut sizes = self.sizes.clone();
-        if self.is_batched {
-            sizes[0] = batch;
-        }
-        let count = sizes.slice().iter().fold(1usize, |product, &size| product.saturating_mul(size));
-        let what = || format!("the output `{}` of a batch of {batch}", self.name);
-        available::grow(&mut self.elements, count, what)?;
-        self.sizes = sizes;
-        Ok(())
-    }
 }
 
 /// The graph of a training step.

@@ -19,7 +19,7 @@ pub struct LoaderOptions {
     pub shuffle: bool,
     /// Decides order and augmentation, together with the epoch's number.
     pub seed: u64,
-    /// Whether a last batch with fewer examples is left out.
+    /// Whether a last batch with fewer examples is left out. Batch normalisation cannot be trained on one example alone.
     pub drop_last: bool,
     /// Random changes to the images.
     pub augmentation: Augmentation,
