@@ -12,7 +12,7 @@ use windlass_compiler::codegen::{Program, Step};
 use windlass_compiler::plan::{Size, Slot, SlotKind};
 use windlass_compiler::shape::DType;
 
-use self::memory::Memory;
+use self::memory::{Memory, reserve};
 use self::sharing::Sharing;
 use self::threads::Threads;
 use crate::error::Error;
@@ -158,7 +158,7 @@ impl Executor {
     /// Takes a program; starts its threads when it shares runs among several.
     ///
     /// # Errors
-    /// [`Error::Threads`] when the system refuses to start them.
+    /// [`Error::Threads`] when the system refuses to start them; [`Error::OutOfMemory`].
     pub fn new(program: Program) -> Result<Self, Error> {
         let threads = match program.plan().threads {
             1 => None,
@@ -182,7 +182,7 @@ impl Executor {
     fn on_threads(program: Program, threads: Option<Arc<Threads>>) -> Result<Self, Error> {
         let plan = program.plan();
         let mut memory = Memory::default();
-        memory.reserve(plan.memory.prepared);
+        memory.reserve(plan.memory.prepared, || format!("preparing `{}`", plan.name))?;
         for (buffer, values) in &plan.constants {
             memory.write(plan.prepared_offset(*buffer), values);
         }
@@ -230,7 +230,7 @@ impl Executor {
     ///
     /// # Errors
     /// [`Error::EmptyBatch`], [`Error::Binding`] for a slot bound to another kind or number of elements, and
-    /// [`Error::BatchTooLarge`] for a batch that no memory can hold.
+    /// [`Error::OutOfMemory`] for a batch that memory does not suffice for.
     pub fn run(&self, bindings: &mut [Binding<'_>], batch: usize, version: u64) -> Result<(), Error> {
         self.bound(bindings, batch)?.execute(version)
     }
@@ -281,6 +281,13 @@ impl Executor {
         Ok(Run { executor: self, workspace, batch, bound: PhantomData })
     }
 
+    /// Gives back the memory that runs have left for later ones; these ask for it again. Runs that go on keep theirs.
+    pub fn release_memory(&self) {
+        // Taken out first: giving it back takes time.
+        let idle = std::mem::take(&mut *lock(&self.workspaces));
+        drop(idle);
+    }
+
     /// Whether runs with a version find what is computed from the parameters.
     fn is_prepared(&self, prepared: &Prepared, version: u64) -> bool {
         self.program.prepare_steps().is_empty() || prepared.version == Some(version)
@@ -294,7 +301,8 @@ impl Executor {
             // A panic on the way leaves nothing that looks prepared.
             prepared.version = None;
             let mut preparing = Memory::default();
-            preparing.reserve(self.program.plan().memory.preparing);
+            let plan = self.program.plan();
+            preparing.reserve(plan.memory.preparing, || format!("preparing `{}`", plan.name))?;
             table.0[entry::PREPARING] = preparing.address();
             table.0[entry::PREPARED] = prepared.memory.address();
             self.steps(self.program.prepare_steps(), &self.prepare.sharing, table, batch, None);
@@ -421,12 +429,12 @@ impl<'b> Run<'_, 'b> {
     fn reserve(&mut self) -> Result<(), Error> {
         let Run { executor, ref mut workspace, batch, .. } = *self;
         let plan = executor.program.plan();
-        // In bytes, no piece of memory is larger than half the numbers there are.
-        let floats = plan.memory.batch.checked_mul(batch).filter(|&floats| floats < isize::MAX as usize / 8);
-        let floats = floats.ok_or_else(|| Error::BatchTooLarge { network: plan.name.clone(), batch })?;
-        workspace.batch.reserve(floats);
-        workspace.fixed.reserve(plan.memory.fixed);
-        workspace.scratch.reserve(plan.memory.scratch * plan.threads);
+        let memories = [
+            (&mut workspace.batch, plan.memory.batch.saturating_mul(batch)),
+            (&mut workspace.fixed, plan.memory.fixed),
+            (&mut workspace.scratch, plan.memory.scratch.saturating_mul(plan.threads)),
+        ];
+        reserve(memories, || format!("a run of `{}` on a batch of {batch}", plan.name))?;
         let table = &mut workspace.table.0;
         table[entry::BATCH] = workspace.batch.address();
         table[entry::FIXED] = workspace.fixed.address();
@@ -449,8 +457,8 @@ impl<'b> Run<'_, 'b> {
     ///
     /// # Errors
     /// [`Error::Binding`] when a slot is not bound that the run needs: one that `run` reads or writes, or one that
-    /// `prepare` reads, unless what it computes is there for this version. [`Error::BatchTooLarge`] for a batch that no memory
-    /// can hold.
+    /// `prepare` reads, unless what it computes is there for this version. [`Error::OutOfMemory`] for a batch that memory
+    /// does not suffice for.
     pub fn execute(self, version: u64) -> Result<(), Error> {
         self.execute_observed(version, None)
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -56,14 +56,14 @@ pub enum CacheProblem {
     )]
     NoDirectory,
     /// The operating system refused.
-    #[error("could not {action} {}: {source}; measurements are not kept", path.display())]
+    #[error("could not {action} {}: {reason}; measurements are not kept", path.display())]
     Io {
         /// What was tried: "read", "lock", "write".
         action: &'static str,
         /// The file.
         path: PathBuf,
         /// The system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Another process holds the file.
     #[error("another process keeps {} locked; measurements are not kept", path.display())]
@@ -192,7 +192,7 @@ impl Cache {
 }
 
 fn problem(action: &'static str, path: &Path) -> impl Fn(io::Error) -> CacheProblem {
-    move |source| CacheProblem::Io { action, path: path.to_owned(), source }
+    move |reason| CacheProblem::Io { action, path: path.to_owned(), reason }
 }
 
 /// Locks a file beside, since the file itself is replaced.
