@@ -41,7 +41,7 @@ fn sum_part(count: usize) -> f64 {
 
 /// Whether f32 may have no number this large on the way to a result.
 fn overflows(value: f64) -> bool {
-    !(value.abs() < f64::from(f32::MAX) / 64.0)
+    value.is_nan() || value.abs() >= f64::from(f32::MAX) / 64.0
 }
 
 fn reals<'a>(operands: &[&'a Array<f64>], index: usize) -> &'a [f64] {
