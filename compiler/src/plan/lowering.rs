@@ -7,6 +7,7 @@ use super::{
     storage, tuning_key,
 };
 use crate::entity::{NodeId, ValueId};
+use crate::faults::{Fault, armed};
 use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Element, Extent, Kernel, MapBuilder, Split, Stmt, Var};
 use crate::ops::{Cost, Operator};
@@ -205,6 +206,9 @@ impl<'g> Lowering<'g> {
     /// Adds a finished kernel that computes something from one value alone: to run only when parameters have changed, if
     /// the value depends on nothing else.
     pub fn push_derived(&mut self, from: ValueId, kernel: Kernel) {
+        if armed(Fault::MissingPrepare) {
+            return;
+        }
         if self.steady.contains(&from) { &mut self.from_parameters } else { &mut self.kernels }.push(kernel);
     }
 

@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 
 use super::{Buffer, Memory, Place, Size};
+use crate::faults::{Fault, armed};
 use crate::kernel::{BufferId, Kernel};
 
 /// Elements between possible starts: a cache line.
@@ -85,7 +86,11 @@ fn assign(lives: &[Life], size: impl Fn(usize) -> Size) -> (Vec<usize>, usize) {
     for index in order {
         let (buffer, first, last) = lives[index];
         let mut offset = 0;
-        for &other in placed.iter().filter(|&&other| lives[other].1 <= last && first <= lives[other].2) {
+        let meet = |other: &usize| {
+            let (_, other_first, other_last) = lives[*other];
+            other_first <= last && first + usize::from(armed(Fault::ArenaOverlap)) <= other_last
+        };
+        for &other in placed.iter().filter(|other| meet(other)) {
             if offset + aligned(buffer) <= offsets[other] {
                 break;
             }

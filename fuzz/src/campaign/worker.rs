@@ -83,7 +83,7 @@ impl Worker {
                     start.elapsed() < SHRINKING
                         && check(case, setup.map(std::slice::from_ref).unwrap_or_default()).is_err()
                 });
-                let last = check(&case, setup.as_ref().map(std::slice::from_ref).unwrap_or_default()).err();
+                let last = check(&case, setup.as_slice()).err();
                 let last = last.map_or_else(|| failure.to_string(), |found| describe(&found.0, None));
                 Message::Failed { graph, failure: last.clone(), file: file(&case, setup.as_ref(), &last) }
             }

@@ -117,8 +117,9 @@ impl<'c> Trial<'c> {
         for (index, &size) in case.batches.iter().enumerate() {
             let seed = case.seed_of(index);
             let sources = sources(&case.graph, size, case.values, seed);
-            let strict = Reference::new(&case.graph, size, &sources, Accuracy::Strict, mix(seed, 1))
-                .map_err(refused)?;
+            let strict =
+                Reference::new(&case.graph, case.mode, size, &sources, Accuracy::Strict, mix(seed, 1))
+                    .map_err(refused)?;
             batches.push(Batch { size, sources, strict, default: None, seed });
         }
         Ok(Trial { case, batches, compared: Compared::default() })
@@ -209,7 +210,7 @@ impl<'c> Trial<'c> {
                 batch: batch.size,
                 breach: guard::Breach { place: format!("to `{name}`, which has no update") },
             })?;
-            let reference = batch.reference(&self.case.graph, setup.options.plan.accuracy)?;
+            let reference = batch.reference(self.case, setup.options.plan.accuracy)?;
             let compared = reference.judge(&results);
             self.compared = self.compared.plus(wrong("compiled code", batch.size, compared)?);
             first.push(results);
@@ -227,13 +228,14 @@ impl<'c> Trial<'c> {
 }
 
 impl<'c> Batch<'c> {
-    fn reference(&mut self, graph: &'c Graph, accuracy: Accuracy) -> Result<&mut Reference<'c>, Failure> {
+    fn reference(&mut self, case: &'c Case, accuracy: Accuracy) -> Result<&mut Reference<'c>, Failure> {
         match accuracy {
             Accuracy::Strict => Ok(&mut self.strict),
             Accuracy::Default => {
                 if self.default.is_none() {
                     let seed = mix(self.seed, 2);
-                    let reference = Reference::new(graph, self.size, &self.sources, accuracy, seed);
+                    let reference =
+                        Reference::new(&case.graph, case.mode, self.size, &self.sources, accuracy, seed);
                     self.default = Some(reference.map_err(refused)?);
                 }
                 Ok(self.default.as_mut().unwrap_or(&mut self.strict))

@@ -88,9 +88,9 @@ pub(crate) fn window(numbers: &mut Rng, sizes: &[usize], is_pool: bool) -> Windo
         window.kernel_size.push(kernel);
         window.stride.push(pick(numbers, &[1, 1, 1, 1, 2, 2, 3, 4, 5, 7, padded, padded + 3]));
     }
-    for axis in 0..axes {
+    for (axis, &size) in sizes.iter().enumerate() {
         // Less padding may leave no room for the window.
-        while window.extent(axis) > sizes[axis] + 2 * window.padding[axis] {
+        while window.extent(axis) > size + 2 * window.padding[axis] {
             window.kernel_size[axis] -= 1;
             if is_pool {
                 window.padding[axis] = window.padding[axis].min(window.kernel_size[axis] - 1);

@@ -39,6 +39,11 @@ fn sum_part(count: usize) -> f64 {
     (count + 2) as f64 * U
 }
 
+/// Whether f32 may have no number this large on the way to a result.
+fn overflows(value: f64) -> bool {
+    value.is_nan() || value.abs() >= f64::from(f32::MAX) / 64.0
+}
+
 fn reals<'a>(operands: &[&'a Array<f64>], index: usize) -> &'a [f64] {
     operands[index].real()
 }
@@ -196,7 +201,7 @@ pub(super) fn local_errors(
         for (error, value) in errors.iter_mut().zip(values) {
             *error += FLOOR;
             // Beyond the range of f32 anything may come out.
-            if !(value.abs() + *error < f64::from(f32::MAX) / 64.0) {
+            if overflows(value.abs() + *error) {
                 *error = f64::INFINITY;
             }
         }
@@ -367,6 +372,7 @@ fn of_operator(
             vec![Some(of_w), Some(of_velocity)]
         }
         Op::Adam(_) => adam(op, operands, results),
+        Op::ClipFactor(_) if overflows(results[1].real()[0].powi(2)) => vec![Some(vec![f64::INFINITY]); 2],
         Op::ClipFactor(_) => {
             let count: usize = operands.iter().map(|operand| operand.elements()).sum();
             let part = sum_part(count + 4);
@@ -404,6 +410,7 @@ fn batch_norm_training(epsilon: f64, momentum: f64, operands: &[&Array<f64>]) ->
         // The sum of the differences from the true mean is zero, so that an error of the mean counts squared; the
         // rounding of each difference counts once.
         let of_squares = (part + 4.0 * U) * squares + elements * of_mean.powi(2) * 2.0;
+        let of_squares = if overflows(squares) { f64::INFINITY } else { of_squares };
         let inverse = 1.0 / (squares / elements + epsilon).sqrt();
         let of_inverse = inverse * (of_squares / elements / 2.0 * inverse.powi(2) + 4.0 * U);
         for i in indices {
@@ -479,10 +486,14 @@ fn adam(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Vec<Option
         let step = rate.abs() / correction[0].abs();
         // The denominator does not fall below its epsilon.
         let least = (denominator - of_root).max(adam.epsilon);
-        of_w.push(
-            step * (first_error / least + new_first[i].abs() * of_root / (denominator * least))
-                + 8.0 * U * (w[i].abs() + step * new_first[i].abs() / least),
-        );
+        let is_lost = overflows(new_second[i]) || overflows(inner) || overflows(gradient.powi(2));
+        of_w.push(match is_lost {
+            true => f64::INFINITY,
+            false => {
+                step * (first_error / least + new_first[i].abs() * of_root / (denominator * least))
+                    + 8.0 * U * (w[i].abs() + step * new_first[i].abs() / least)
+            }
+        });
         of_first.push(first_error);
         of_second.push(second_error);
     }

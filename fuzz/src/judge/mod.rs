@@ -10,6 +10,8 @@ use std::fmt;
 use fastrand::Rng;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Array, Bindings, Data, Evaluate, InterpError, run};
+use windlass_compiler::ops::Op;
+use windlass_compiler::pass::Mode;
 use windlass_compiler::plan::Accuracy;
 
 use crate::engines::Results;
@@ -94,6 +96,7 @@ impl<'g> Reference<'g> {
     /// As the interpreter.
     pub fn new(
         graph: &'g Graph,
+        mode: Mode,
         batch: usize,
         sources: &Bindings<f64>,
         accuracy: Accuracy,
@@ -103,6 +106,7 @@ impl<'g> Reference<'g> {
         let sizes = values.iter().map(|value| value.sizes.clone()).collect();
         let mut exact = vec![true; values.len()];
         let mut errors = vec![None; values.len()];
+        let folded = folded(graph, mode);
         for node in graph.nodes() {
             let operands: Vec<&Array<f64>> =
                 node.operands.iter().map(|value| &values[value.index()]).collect();
@@ -110,6 +114,7 @@ impl<'g> Reference<'g> {
             let results = &values[first..first + node.results.len()];
             let is_exact = node.operands.iter().all(|value| exact[value.index()])
                 && !bounds::may_be_winograd(&node.op, accuracy)
+                && !folded[first]
                 && exact::is_exact(&node.op, &operands, results);
             exact[first..first + results.len()].fill(is_exact);
             if !is_exact {
@@ -251,6 +256,21 @@ impl<'g> Reference<'g> {
         }
         Ok(compared)
     }
+}
+
+/// The products whose weights batch normalisation may be folded into: their sums are then of other numbers.
+fn folded(graph: &Graph, mode: Mode) -> Vec<bool> {
+    let mut folded = vec![false; graph.value_count()];
+    if mode == Mode::Training {
+        return folded;
+    }
+    for node in graph.nodes().iter().rev() {
+        let is_passed_on = matches!(node.op, Op::Bias(_) | Op::Dropout(_)) && folded[node.results[0].index()];
+        if is_passed_on || matches!(node.op, Op::BatchNorm(_)) {
+            folded[node.operands[0].index()] = true;
+        }
+    }
+    folded
 }
 
 /// What the interpreter computes in single precision: outputs and updates.

@@ -22,6 +22,8 @@ pub(super) enum Edit {
     Output(usize),
     /// Without an update.
     Update(usize),
+    /// A node's first result alone is an output.
+    Only(usize),
     /// A node's results are sources, perhaps of numbers above zero.
     Source { node: usize, positive: bool },
     /// A node's operand takes the place of its first result.
@@ -40,6 +42,9 @@ impl Edit {
             edits.extend((0..graph.outputs().len()).map(Edit::Output));
             edits.extend((0..graph.updates().len()).map(Edit::Update));
         }
+        let computed: Vec<usize> =
+            (0..graph.nodes().len()).filter(|&node| !is_source(&graph.nodes()[node].op)).collect();
+        edits.extend(computed.into_iter().map(Edit::Only));
         for (node, data) in graph.nodes().iter().enumerate().rev() {
             if !is_source(&data.op) {
                 edits.extend([false, true].map(|positive| Edit::Source { node, positive }));
@@ -96,6 +101,10 @@ impl Edit {
                 _ => add(&mut made, node, &mut values)?,
             }
         }
+        if let Edit::Only(node) = self {
+            made.add_output("y", values[&graph.nodes()[*node].results[0]]).ok()?;
+            return needed(&made).filter(ends_are_floats);
+        }
         for (index, output) in graph.outputs().iter().enumerate() {
             if !matches!(self, Edit::Output(dropped) if *dropped == index) {
                 made.add_output(&output.name, values[&output.value]).ok()?;
@@ -107,11 +116,14 @@ impl Edit {
                 let _ = made.add_update(&update.name, values[&update.value]);
             }
         }
-        let made = needed(&made)?;
-        let named = made.outputs().iter().chain(made.updates());
-        let floats = named.clone().all(|named| made.ty(named.value).dtype == DType::F32);
-        (floats && named.count() > 0).then_some(made)
+        needed(&made).filter(ends_are_floats)
     }
+}
+
+/// Whether a graph gives anything back, and nothing but floats.
+fn ends_are_floats(graph: &Graph) -> bool {
+    let mut ends = graph.outputs().iter().chain(graph.updates()).peekable();
+    ends.peek().is_some() && ends.all(|named| graph.ty(named.value).dtype == DType::F32)
 }
 
 /// Sizes to try in the place of one, down to `least`.

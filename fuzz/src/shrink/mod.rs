@@ -155,7 +155,7 @@ mod tests {
     fn a_failure_of_one_operator_shrinks_to_it() {
         let generator = Generator::new(5, vec![]);
         let mut found = 0;
-        for index in 0..200 {
+        for index in 0..80 {
             let mut numbers = generator.numbers(index);
             let case = generator.case(index, &mut numbers);
             let has = |case: &Case, kind| case.graph.nodes().iter().any(|node| node.op.kind() == kind);
@@ -164,11 +164,11 @@ mod tests {
             }
             found += 1;
             let setup = setups::draw(&case, &mut numbers);
-            let (case, setup) = shrink(case, Some(setup), 5000, &mut |case, _| has(case, OpKind::Conv));
+            let (case, setup) = shrink(case, Some(setup), 50_000, &mut |case, _| has(case, OpKind::Conv));
             assert_eq!(size(&case.graph).0, 1, "{}", case.graph);
             assert!(size(&case.graph).1 <= 6, "{}", case.graph);
             assert_eq!((case.batches, setup), (vec![1], Some(Setup::default())));
         }
-        assert!(found > 10);
+        assert!(found > 5);
     }
 }
