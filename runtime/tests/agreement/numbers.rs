@@ -78,9 +78,9 @@ impl Numbers {
     /// The same for pooling, whose borders are narrower than its windows.
     pub(crate) fn pooling_window(&mut self, axes: usize, largest: usize) -> (Vec<usize>, Window) {
         let (mut sizes, mut window) = self.window(axes, largest);
-        for axis in 0..axes {
+        for (axis, size) in sizes.iter_mut().enumerate() {
             window.padding[axis] %= window.kernel_size[axis];
-            sizes[axis] = sizes[axis].max(window.extent(axis).saturating_sub(2 * window.padding[axis]));
+            *size = (*size).max(window.extent(axis).saturating_sub(2 * window.padding[axis]));
         }
         (sizes, window)
     }
