@@ -186,7 +186,7 @@ fn each_optimizer_has_its_usual_rate() -> Outcome {
     {
         let options = TrainerOptions { optimizer, ..TrainerOptions::default() };
         let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
-        assert_eq!(trainer.step(&noise(8, 1), &vec![0; 4])?.learning_rate, rate);
+        assert_eq!(trainer.step(noise(8, 1), &vec![0; 4])?.learning_rate, rate);
     }
     Ok(())
 }
