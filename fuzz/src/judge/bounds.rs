@@ -495,7 +495,8 @@ fn adam(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Vec<Option
             }
         });
         of_first.push(first_error);
-        of_second.push(second_error);
+        // The square may be taken before it is scaled down.
+        of_second.push(if overflows(gradient.powi(2)) { f64::INFINITY } else { second_error });
     }
     vec![Some(of_w), Some(of_first), Some(of_second)]
 }
