@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use support::{WEIGHTS, operator, weighted_sum};
 use windlass_compiler::autodiff::{TrainingOptions, gradients, names, training_graph};
 use windlass_compiler::entity::ValueId;
