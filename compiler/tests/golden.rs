@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use support::{WEIGHTS, operator, weighted_sum};
 use windlass_compiler::autodiff::{TrainingOptions, gradients, names, training_graph};
 use windlass_compiler::entity::ValueId;
@@ -21,8 +21,25 @@ use windlass_compiler::shape::{DType, Shape, Type};
 #[derive(Deserialize)]
 struct Golden {
     sizes: Vec<usize>,
+    #[serde(deserialize_with = "numbers")]
     values: Vec<f64>,
     integers: bool,
+}
+
+/// Numbers, and the names of those that JSON has none for: `nan`, `inf`, `-inf`.
+fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Finite(f64),
+        Named(String),
+    }
+    let numbers = Vec::<Number>::deserialize(deserializer)?.into_iter();
+    let number = |number| match number {
+        Number::Finite(value) => Ok(value),
+        Number::Named(name) => name.parse().map_err(serde::de::Error::custom),
+    };
+    numbers.map(number).collect()
 }
 
 impl Golden {
@@ -95,6 +112,26 @@ fn check<T: Real>(what: &str, got: &Array<T>, expected: &Golden) {
     }
 }
 
+/// Compares single precision with single precision, element by element: NaN with NaN, an infinity with the same one,
+/// numbers within a part of themselves and of 1. Only where `floor` is zero are small numbers held to their own size, and a
+/// result's zeros to their sign.
+#[track_caller]
+fn check_edges(what: &str, got: &Array<f32>, expected: &Golden, floor: f64, zeros: bool) {
+    assert_eq!(got.sizes, expected.sizes, "{what}");
+    for (index, (&got, &expected)) in got.real().iter().zip(&expected.values).enumerate() {
+        let single = expected as f32;
+        let agrees = if single.is_nan() {
+            got.is_nan()
+        } else if single.is_infinite() || (single == 0.0 && floor == 0.0) {
+            got == single && (got.is_sign_negative() == single.is_sign_negative() || !zeros)
+        } else {
+            // The smallest denormals are no closer together.
+            (f64::from(got) - expected).abs() <= 2e-6 * expected.abs() + floor + 2e-45
+        };
+        assert!(agrees, "{what}, element {index}: {got:?}, PyTorch has {single:?}");
+    }
+}
+
 impl Layer {
     /// The operator with its gradients: the graph, its results, and the operands with the gradient towards each.
     fn graph(&self) -> (Graph, Vec<ValueId>, Vec<(usize, ValueId)>) {
@@ -115,6 +152,12 @@ impl Layer {
     }
 
     fn check<T: Real>(&self) {
+        self.run::<T>(|_, what, got, expected| check(what, got, expected));
+    }
+
+    /// Runs the layer and its gradients; calls `compare` with whether it is a gradient, what it is, what came out, and what
+    /// PyTorch has.
+    fn run<T: Real>(&self, compare: impl Fn(bool, &str, &Array<T>, &Golden)) {
         let (graph, results, gradients) = self.graph();
         let batch = self.operands[0].sizes[0];
         let mut bindings: Bindings<T> = self
@@ -136,12 +179,12 @@ impl Layer {
         }
         let outcome = run(&graph, batch, &bindings).unwrap_or_else(|error| panic!("{}: {error}", self.name));
         for (index, (&result, expected)) in results.iter().zip(&self.results).enumerate() {
-            check(&format!("{}, result {index}", self.name), outcome.value(result), expected);
+            compare(false, &format!("{}, result {index}", self.name), outcome.value(result), expected);
         }
         for (operand, gradient) in gradients {
             if let Some(expected) = &self.gradients[operand] {
                 let what = format!("{}, gradient towards operand {operand}", self.name);
-                check(&what, outcome.value(gradient), expected);
+                compare(true, &what, outcome.value(gradient), expected);
             }
         }
     }
@@ -178,6 +221,21 @@ fn elements() {
 #[test]
 fn losses() {
     check_layers("loss.json");
+}
+
+/// NaN, infinities, zeros of either sign, denormals and numbers near the largest, as PyTorch takes them.
+#[test]
+fn numbers_at_the_edge() {
+    for layer in read::<Vec<Layer>>("edge.json") {
+        // Differences of numbers near 1: not relative to what is left.
+        let floor = match &layer.op {
+            Op::Softmax(_) | Op::LogSoftmax(_) | Op::CrossEntropy(_) => 1e-6,
+            _ => 0.0,
+        };
+        layer.run::<f32>(|is_gradient, what, got, expected| {
+            check_edges(what, got, expected, floor, !is_gradient);
+        });
+    }
 }
 
 impl Training {

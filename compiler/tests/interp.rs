@@ -92,7 +92,7 @@ fn relu_and_its_gradient_pass_nan_and_negative_zero() {
         y[1..].iter().map(|y| y.to_bits()).collect::<Vec<_>>(),
         [(-0f32).to_bits(), 0f32.to_bits(), f32::INFINITY.to_bits()]
     );
-    assert_eq!(outcome.outputs["gx"].real(), [0.0, 0.0, 0.0, 3.0]);
+    assert_eq!(outcome.outputs["gx"].real(), [1.0, 0.0, 0.0, 3.0]);
 }
 
 /// One row pooled by a window: values, places, and the gradient of the values' sum.

@@ -6,6 +6,7 @@ reads them; the operators and the optimisers are written as Windlass serialises 
 """
 
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -240,6 +241,110 @@ def losses():
     return cases
 
 
+def edge_array(tensor):
+    """As `array`, in full, with names for what JSON has no numbers for."""
+    if tensor is None:
+        return None
+    values = tensor.detach().flatten().tolist()
+    if not tensor.is_floating_point():
+        return {"sizes": list(tensor.shape), "values": values, "integers": True}
+    values = [value if math.isfinite(value) else str(value) for value in values]
+    return {"sizes": list(tensor.shape), "values": values, "integers": False}
+
+
+def edges():
+    """Functions, pools, softmax and losses in single precision on NaN, infinities, zeros of either sign, denormals and
+    numbers near the largest."""
+    cases = []
+    inf, nan = math.inf, math.nan
+    # The largest and the smallest normal number, and the smallest denormal.
+    most, least, last = 3.4028234663852886e38, 1.1754943508222875e-38, 1.401298464324817e-45
+
+    def edge(name, op, function, operands, batched=(0,), gradient=None):
+        operands = [
+            torch.tensor(operand, dtype=torch.float32, requires_grad=True) if isinstance(operand, list) else operand
+            for operand in operands
+        ]
+        result = function(*operands)
+        incoming = torch.ones_like(result) if gradient is None else torch.tensor(gradient, dtype=torch.float32)
+        result.backward(incoming)
+        cases.append(
+            {
+                "name": name,
+                "op": op,
+                "batched": list(batched),
+                "operands": [edge_array(operand) for operand in operands],
+                "results": [edge_array(result)],
+                "gradient": edge_array(incoming),
+                "gradients": [edge_array(operand.grad) for operand in operands],
+            }
+        )
+
+    x = [nan, inf, -inf, 0.0, -0.0, 1e-40, -1e-40, least, -least, last, -last, 1e-30, 1e30, -1e30, most, -most]
+    x += [1.0, -1.0, 0.5, -0.5, 20.0, -20.0, 88.0, -80.0, 100.0]
+    for kind in ["relu", "sigmoid", "tanh", "exp", "log", "sqrt", "rsqrt", "negate", "square"]:
+        function = {"negate": torch.neg}.get(kind) or getattr(torch, kind)
+        edge(kind, {"op": "unary", "kind": kind}, function, [[x]])
+    pairs = [(a, b) for a in x[:17] for b in x[:17]]
+    operands = [[[a for a, _ in pairs]], [[b for _, b in pairs]]]
+    for kind, function in {
+        "add": torch.add,
+        "subtract": torch.subtract,
+        "multiply": torch.multiply,
+        "divide": torch.divide,
+    }.items():
+        edge(kind, {"op": "binary", "kind": kind}, function, operands, (0, 1))
+
+    planes = [
+        [[nan, 1.0, -inf, -inf], [0.0, 2.0, -inf, -inf], [inf, nan, -0.0, 0.0], [1.0, nan, -0.0, -1.0]],
+        [[inf, 1.0, -inf, inf], [0.0, 2.0, 3.0, 1.0], [1e-40, last, 1e30, -1e30], [-1e-40, 0.0, most, 1.0]],
+    ]
+    for name, kernel, stride, padding in [("halving", 2, 2, 0), ("overlapping", 3, 1, 1)]:
+        op = window([kernel] * 2, [stride] * 2, [padding] * 2, [1, 1])
+        if padding:
+            # A window of nothing but -inf and padding: PyTorch gives its gradient to an element, Windlass to none.
+            planes[0][0][3] = -3.0
+        maximum = lambda x: F.max_pool2d(x, kernel, stride, padding)
+        edge(f"max pool {name}", {"op": "max_pool", **op}, maximum, [[planes]])
+        mean = lambda x: F.avg_pool2d(x, kernel, stride, padding)
+        edge(f"average pool {name}", {"op": "avg_pool", **op}, mean, [[planes]])
+
+    rows = [
+        [1e30, -1e30, 0.0],
+        [1e30, 1e30, 1e30],
+        [-1e30, -1e30, -1e30],
+        [most, -most, 1e30],
+        [inf, 0.0, 1.0],
+        [inf, inf, 0.0],
+        [-inf, 0.0, 1.0],
+        [-inf, -inf, -inf],
+        [nan, 0.0, 1.0],
+        [1e-40, -1e-40, -0.0],
+        [-1000.0, -1000.5, -1200.0],
+    ]
+    weights = [[1.0, 2.0, 3.0]] * len(rows)
+    edge("softmax", {"op": "softmax"}, lambda x: F.softmax(x, 1), [rows], gradient=weights)
+    edge("log softmax", {"op": "log_softmax"}, lambda x: F.log_softmax(x, 1), [rows], gradient=weights)
+    for row in rows:
+        for label in (0, 1):
+            labels = torch.tensor([label], dtype=torch.int32)
+            entropy = lambda x, labels: F.cross_entropy(x, labels.long())
+            edge(f"cross entropy {row} {label}", {"op": "cross_entropy"}, entropy, [[row], labels], (0, 1))
+    for p, t in [
+        ([1e18, 0.0], [0.0, 0.0]),
+        ([1e30, 0.0], [0.0, 0.0]),
+        ([3e38, 0.0], [-3e37, 1.0]),
+        ([most, -most], [0.0, 0.0]),
+        ([most, 1.0], [-most, 1.0]),
+        ([inf, 1.0], [0.0, 1.0]),
+        ([inf, 1.0], [inf, 2.0]),
+        ([nan, 1.0], [0.0, 0.0]),
+        ([1e-40, -0.0], [-1e-40, 0.0]),
+    ]:
+        edge(f"mean squared error {p} {t}", {"op": "mean_squared_error"}, F.mse_loss, [[p], [t]], (0, 1))
+    return cases
+
+
 NETWORK = """graph net {
   %0 = input {name = "x", type = "f32[N, 4]"}
   %1 = parameter {name = "f1.weight", shape = "[3, 4]", init = "xavier_uniform"}
@@ -336,3 +441,4 @@ write("normalisation", normalisations())
 write("elements", elements())
 write("loss", losses())
 write("optimizer", optimizers())
+write("edge", edges())

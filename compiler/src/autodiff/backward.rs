@@ -149,7 +149,7 @@ impl Backward {
         self.single(Constant { shape: Shape::scalar(), values: vec![value] }, &[])
     }
 
-    /// Zeros of a value's shape, the batch included, whatever the value holds: the value where 0 > 0.
+    /// Zeros of a value's shape, the batch included, whatever the value holds: the gradient of a ReLU at 0.
     ///
     /// # Errors
     /// As [`Graph::add`].

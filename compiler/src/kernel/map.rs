@@ -45,6 +45,8 @@ pub enum Expr {
     Largest(ExprId, ExprId),
     /// Mask: first less than second (false for NaN).
     Less(ExprId, ExprId),
+    /// Mask: first not above second (false for NaN).
+    AtMost(ExprId, ExprId),
     /// Mask: two integers equal.
     SameInteger(ExprId, ExprId),
     /// Mask: first integer below the second, both unsigned.

@@ -227,6 +227,7 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
         Expr::Largest(a, b) => write!(f, "larger of e{} and e{}", a.0, b.0),
         Expr::Divide(a, b) => write!(f, "e{} / e{}", a.0, b.0),
         Expr::Less(a, b) => write!(f, "e{} < e{}", a.0, b.0),
+        Expr::AtMost(a, b) => write!(f, "e{} <= e{}", a.0, b.0),
         Expr::SameInteger(a, b) => write!(f, "e{} == e{}", a.0, b.0),
         Expr::BelowUnsigned(a, b) => write!(f, "e{} below e{}", a.0, b.0),
         Expr::Select(mask, a, b) => write!(f, "e{} ? e{} : e{}", mask.0, a.0, b.0),

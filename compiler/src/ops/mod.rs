@@ -193,7 +193,7 @@ operators! {
     Scale = "scale",
     /// Sums everything but the channel axis.
     SumChannels = "sum_channels",
-    /// Which elements are above zero, a bit each.
+    /// Which elements are not at or below zero, a bit each.
     Positive = "positive",
     /// Elements whose bit is set, zero in place of the others.
     WherePositive = "where_positive",

@@ -12,10 +12,11 @@ use crate::ops::Op;
 ///
 /// - `relu_grad(max_pool_grad(g, places), y)` with the places of `max_pool(y)` is
 ///   `max_pool_grad(relu_grad(g, pooled), places)`: what an element of `y` is given comes from windows whose largest value
-///   it is, so that `pooled` is that element in all of them. Where `y` is not positive both are a sum of zeros. A window
-///   that names a place without a larger value than −∞ has found −∞ there, or names padding, which is dropped.
+///   it is, so that `pooled` is that element in all of them, also where it is NaN. Where `y` is at most 0 both are a sum of
+///   zeros. A window that names a place without a larger value than −∞ has found −∞ there, or names padding, which is
+///   dropped.
 /// - `relu_grad(dropout(g), y)` with the mask of `z = dropout(y)` is `relu_grad(dropout(g), z)`: dropped elements are given
-///   zero anyhow, the others are scaled by a factor of at least 1, which keeps what is positive positive. It is applied
+///   zero anyhow, the others are scaled by a factor of at least 1, which changes neither signs nor NaN. It is applied
 ///   where nothing else needs `y`; else `y` would be kept, and `z` with it.
 ///
 /// Pooled gradients are smaller too. A max pool may follow another, and a dropout the pools. The operator that routes the

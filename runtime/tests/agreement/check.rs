@@ -24,6 +24,9 @@ pub(crate) enum Agreement {
     /// The same, but relative to no less than a part of the largest element of all results: for networks whose gradients
     /// may cancel to nothing.
     WithinWhole(f64),
+    /// With the f32 interpreter: a NaN for a NaN, an infinity for the same one, numbers within a part of themselves and a
+    /// floor.
+    Edges { part: f64, floor: f64 },
 }
 
 /// The part of the largest of all elements that results are measured by at least.
@@ -119,9 +122,15 @@ impl<'g> Expectation<'g> {
         expectation
     }
 
-    fn add(&mut self, batch: usize, sources: Sources) {
+    /// The same for no numbers yet.
+    pub(crate) fn of(graph: &'g Graph, agreement: Agreement) -> Self {
+        Expectation { graph, agreement, runs: Vec::new() }
+    }
+
+    /// Interprets the graph on more numbers.
+    pub(crate) fn add(&mut self, batch: usize, sources: Sources) {
         let expected = match self.agreement {
-            Agreement::Exact => interpreted::<f32>(self.graph, batch, &sources),
+            Agreement::Exact | Agreement::Edges { .. } => interpreted::<f32>(self.graph, batch, &sources),
             Agreement::Within(_) | Agreement::WithinWhole(_) => {
                 interpreted::<f64>(self.graph, batch, &sources)
             }
@@ -149,7 +158,7 @@ impl<'g> Expectation<'g> {
     #[track_caller]
     pub(crate) fn check(&self, mode: Mode, options: &CompileOptions, what: &str) {
         let mut options = options.clone();
-        if self.agreement == Agreement::Exact {
+        if matches!(self.agreement, Agreement::Exact | Agreement::Edges { .. }) {
             options.plan.accuracy = Accuracy::Strict;
         }
         let (options, what) = (&options, format!("{what} with {options:?}"));
@@ -170,7 +179,7 @@ impl<'g> Expectation<'g> {
             let got = &results[name];
             assert_eq!(got.len(), expected.len(), "{what}: {name}");
             let scale = match self.agreement {
-                Agreement::Exact | Agreement::Within(_) => largest(expected),
+                Agreement::Exact | Agreement::Within(_) | Agreement::Edges { .. } => largest(expected),
                 Agreement::WithinWhole(_) => largest(expected).max(WHOLE * all),
             };
             for (index, (&got, &expected)) in got.iter().zip(expected).enumerate() {
@@ -180,6 +189,9 @@ impl<'g> Expectation<'g> {
                     _ if expected.is_infinite() => f64::from(got) == expected,
                     Agreement::Within(bound) | Agreement::WithinWhole(bound) => {
                         (f64::from(got) - expected).abs() <= bound * scale
+                    }
+                    Agreement::Edges { part, floor } => {
+                        (f64::from(got) - expected).abs() <= part * expected.abs() + floor
                     }
                 };
                 assert!(

@@ -5,6 +5,7 @@ mod check;
 mod concurrent;
 mod convolution;
 mod descent;
+mod edge;
 mod elements;
 mod ends;
 mod graphs;

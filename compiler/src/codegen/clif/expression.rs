@@ -117,6 +117,7 @@ impl KernelEmitter<'_, '_, '_> {
             Expr::Divide(a, b) => self.emit.builder.ins().fdiv(of(a), of(b)),
             Expr::Largest(a, b) => self.emit.largest(width, of(a), of(b)),
             Expr::Less(a, b) => self.emit.compare(FloatCC::LessThan, of(a), of(b)),
+            Expr::AtMost(a, b) => self.emit.compare(FloatCC::LessThanOrEqual, of(a), of(b)),
             Expr::SameInteger(a, b) => self.emit.compare_integers(IntCC::Equal, of(a), of(b)),
             Expr::BelowUnsigned(a, b) => self.emit.below_unsigned(of(a), of(b)),
             Expr::Select(mask, a, b) => self.emit.select(width, of(mask), of(a), of(b)),

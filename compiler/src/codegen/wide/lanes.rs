@@ -14,6 +14,8 @@ pub(super) enum Comparison {
     Equal,
     /// False for NaN.
     Less,
+    /// False for NaN.
+    AtMost,
     /// True for NaN.
     NotAtLeast,
     /// True only where one is NaN.
@@ -25,6 +27,7 @@ impl Comparison {
         match self {
             Comparison::Equal => 0x00,
             Comparison::Less => 0x11,
+            Comparison::AtMost => 0x12,
             Comparison::NotAtLeast => 0x19,
             Comparison::Unordered => 0x03,
         }

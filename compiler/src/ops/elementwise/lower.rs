@@ -3,7 +3,7 @@
 use super::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary};
 use crate::faults::{Fault, armed};
 use crate::graph::Node;
-use crate::kernel::{ExprId, Extent, MapBuilder, Reducer, Split};
+use crate::kernel::{Expr, ExprId, Extent, MapBuilder, Reducer, Split};
 use crate::plan::{AxisView, Layout, Lower, Lowering};
 use crate::shape::Shape;
 
@@ -17,8 +17,8 @@ impl BinaryKind {
             BinaryKind::Divide => map.divide(a, b),
             BinaryKind::ReluGrad => {
                 let zero = map.constant(0.0);
-                let positive = map.expr(crate::kernel::Expr::Less(zero, b));
-                map.expr(crate::kernel::Expr::Select(positive, a, zero))
+                let is_cut = map.expr(Expr::AtMost(b, zero));
+                map.expr(Expr::Select(is_cut, zero, a))
             }
             BinaryKind::SigmoidGrad => {
                 let one = map.constant(1.0);

@@ -79,7 +79,7 @@ pub enum BinaryKind {
     Multiply,
     /// `a / b`.
     Divide,
-    /// `g` where `y > 0`, else 0.
+    /// 0 where `y ≤ 0`, else `g`: also where `y` is NaN, so that what is not a number reaches the parameters before a ReLU.
     ReluGrad,
     /// `g · y · (1 − y)`.
     SigmoidGrad,

@@ -36,10 +36,10 @@ impl BinaryKind {
             BinaryKind::Multiply => a * b,
             BinaryKind::Divide => a / b,
             BinaryKind::ReluGrad => {
-                if b > T::zero() {
-                    a
-                } else {
+                if b <= T::zero() {
                     T::zero()
+                } else {
+                    a
                 }
             }
             BinaryKind::SigmoidGrad => a * b * (T::one() - b),

@@ -128,13 +128,13 @@ impl Lower for MeanSquaredErrorGrad {
             &operands,
             |map, loads, first| {
                 let difference = map.subtract(loads[1], loads[2]);
-                let two = map.constant(2.0);
-                let doubled = map.multiply(difference, two);
                 let batch = map.expr(Expr::BatchSize);
                 let elements = map.constant(size.elements as f64);
                 let count = map.multiply(batch, elements);
                 let share = map.divide(loads[0], count);
-                let value = map.multiply(doubled, share);
+                let two = map.constant(2.0);
+                let doubled = map.multiply(two, share);
+                let value = map.multiply(difference, doubled);
                 map.store(to.plus(first, 1), 1, value);
             },
             size,

@@ -24,7 +24,8 @@ pub struct CrossEntropyGrad {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeanSquaredError {}
 
-/// Gradient of [`MeanSquaredError`]: operands `g` (one number), `prediction`, `target`; `2 (p − t) · g / elements`.
+/// Gradient of [`MeanSquaredError`]: operands `g` (one number), `prediction`, `target`; `(p − t) · 2 (g / elements)`,
+/// where a difference that f32 holds is not doubled before it is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeanSquaredErrorGrad {}
 

@@ -51,7 +51,9 @@ impl Evaluate for MeanSquaredErrorGrad {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
         let (gradient, prediction, target) = (operands[0].real()[0], operands[1].real(), operands[2].real());
         let (two, elements) = (T::from_f64(2.0), T::from_f64(prediction.len() as f64));
-        let values = prediction.iter().zip(target).map(|(&p, &t)| two * (p - t) * gradient / elements);
+        // The number is doubled, not the differences: those may be as large as any.
+        let share = two * (gradient / elements);
+        let values = prediction.iter().zip(target).map(|(&p, &t)| (p - t) * share);
         vec![Array::new(results[0].clone(), values.collect())]
     }
 }

@@ -75,17 +75,18 @@ impl Lower for Adam {
                 let kept = scaled(map, loads[3], self.beta1);
                 let new = scaled(map, gradient, 1.0 - self.beta1);
                 let first_moment = map.add(kept, new);
-                let square = map.multiply(gradient, gradient);
                 let kept = scaled(map, loads[4], self.beta2);
-                let new = scaled(map, square, 1.0 - self.beta2);
+                // The factor first: the square alone would overflow, or vanish, sooner.
+                let part = scaled(map, gradient, 1.0 - self.beta2);
+                let new = map.multiply(part, gradient);
                 let second_moment = map.add(kept, new);
                 let mean = map.divide(first_moment, c1);
                 let variance = map.divide(second_moment, c2);
                 let root = map.unary(UnaryKind::Sqrt, variance);
                 let epsilon = map.constant(self.epsilon);
                 let denominator = map.add(root, epsilon);
-                let direction = map.divide(mean, denominator);
-                let step = map.multiply(rate, direction);
+                let scaled_mean = map.multiply(rate, mean);
+                let step = map.divide(scaled_mean, denominator);
                 let moved = map.subtract(weight, step);
                 map.store(results[0].clone().plus(first, 1), 1, moved);
                 map.store(results[1].clone().plus(first, 1), 1, first_moment);

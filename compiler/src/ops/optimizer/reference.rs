@@ -10,7 +10,8 @@ impl Evaluate for Sgd {
         let mut parameter = operands[0].real().to_vec();
         let mut velocity = operands.get(3).map(|velocity| velocity.real().to_vec());
         for (i, (w, &g)) in parameter.iter_mut().zip(operands[1].real()).enumerate() {
-            let mut step = g + weight_decay * *w;
+            // Without decay the parameter has no part in the step, even where it is infinite.
+            let mut step = if self.weight_decay == 0.0 { g } else { g + weight_decay * *w };
             if let Some(velocity) = &mut velocity {
                 velocity[i] = momentum * velocity[i] + step;
                 step = if self.nesterov { step + momentum * velocity[i] } else { velocity[i] };
@@ -33,9 +34,10 @@ impl Evaluate for Adam {
         let [parameter, first, second] = &mut new;
         for (i, &g) in operands[1].real().iter().enumerate() {
             let (mut w, mut g) = (parameter[i], g);
-            if self.decoupled {
+            // As in a step of descent: without decay there is no product.
+            if self.weight_decay != 0.0 && self.decoupled {
                 w = w * (T::one() - learning_rate * weight_decay);
-            } else {
+            } else if self.weight_decay != 0.0 {
                 g = g + weight_decay * w;
             }
             first[i] = beta1 * first[i] + rest1 * g;

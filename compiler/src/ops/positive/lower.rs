@@ -50,9 +50,9 @@ impl Lower for Positive {
             let none = number;
             for bit in 0..run.bits {
                 let x = map.load(x.of_item(n).offset(run.element + bit * distance), 1);
-                let is_positive = map.expr(Expr::Less(zero, x));
+                let is_cut = map.expr(Expr::AtMost(x, zero));
                 let value = map.expr(Expr::Integer(1 << bit));
-                let value = map.expr(Expr::Select(is_positive, value, none));
+                let value = map.expr(Expr::Select(is_cut, none, value));
                 number = if bit == 0 { value } else { map.expr(Expr::AddInteger(number, value)) };
             }
             map.store_as(to.element, to.of_item(n).offset(run.number), 1, number);

@@ -1,4 +1,4 @@
-//! Which elements are above zero, a bit each: all that the gradient of a ReLU has to know of its result.
+//! Which elements a ReLU lets through, a bit each: all that the gradient of a ReLU has to know of its result.
 
 mod gradient;
 #[cfg(feature = "codegen")]
@@ -11,10 +11,9 @@ use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Type};
 
-/// Which elements are above zero: operand `x` `[N, …]` of `n` elements an item; result `i32[N, b + r]` of numbers from 0
+/// Which elements are not at or below zero: operand `x` `[N, …]` of `n` elements an item; result `i32[N, b + r]` of numbers from 0
 /// to 255, where `b` is `n / 8` rounded down and `r` the rest. Bit `k` of number `j < b` is set where element `k·b + j` of
-/// the item is above zero, bit 0 of number `b + j` where element `8·b + j` is. Elements are counted row by row; a NaN is
-/// not above zero.
+/// the item is above zero or NaN, bit 0 of number `b + j` where element `8·b + j` is. Elements are counted row by row.
 ///
 /// So neighbouring numbers hold neighbouring elements, and vectors need not move bits between lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

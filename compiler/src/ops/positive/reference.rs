@@ -20,7 +20,7 @@ impl Evaluate for Positive {
         for item in x.real().chunks(elements) {
             let mut numbers = vec![0; results[0][1]];
             for (&x, (number, bit)) in item.iter().zip(places(elements)) {
-                numbers[number] |= i32::from(x > T::zero()) << bit;
+                numbers[number] |= i32::from(x > T::zero() || x.is_nan()) << bit;
             }
             bits.extend(numbers);
         }
@@ -45,6 +45,13 @@ impl Evaluate for WherePositive {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_nan_has_its_bit_and_zeros_have_none() {
+        let x = Array::new([1, 4], vec![f32::NAN, -0.0, 0.0, f32::INFINITY]);
+        let bits = Positive {}.evaluate(&[&x], &[vec![1, 4]]).remove(0);
+        assert_eq!(bits.int(), [1, 0, 0, 1]);
+    }
 
     #[test]
     fn bits_lie_a_run_apart() {

@@ -206,11 +206,8 @@ impl<'w, 's> Body<'w, 's> {
                 };
                 math::largest(self.emitter, to, [a, b], temporary);
             }
-            Node::Less(a, b) => {
-                let (a, b) = (self.vector(a)?, self.source(b)?);
-                let to = self.result(node, position)?;
-                self.emitter.compare(Comparison::Less, to.0, a, b);
-            }
+            Node::Less(a, b) => self.compare(node, Comparison::Less, (a, b), position)?,
+            Node::AtMost(a, b) => self.compare(node, Comparison::AtMost, (a, b), position)?,
             Node::SameInteger(a, b) => {
                 let (a, b) = (self.vector(a)?, self.source(b)?);
                 let to = self.result(node, position)?;
@@ -372,6 +369,13 @@ impl<'w, 's> Body<'w, 's> {
         let second = self.source(b)?;
         let to = self.result(node, position)?;
         self.emitter.binary(op, to, first, second);
+        Ok(())
+    }
+
+    fn compare(&mut self, node: usize, op: Comparison, (a, b): (usize, usize), position: usize) -> Written {
+        let (a, b) = (self.vector(a)?, self.source(b)?);
+        let to = self.result(node, position)?;
+        self.emitter.compare(op, to.0, a, b);
         Ok(())
     }
 

@@ -109,7 +109,9 @@ impl Walk<'_> {
                     let second = match step {
                         Step::Evaluate(node) => match span.nodes[node] {
                             Node::Binary(op, a, b) => a != b && (index == 1 || commutes(op) && !is_bits(b)),
-                            Node::Less(..) | Node::SameInteger(..) | Node::Select(..) => index == 1,
+                            Node::Less(..) | Node::AtMost(..) | Node::SameInteger(..) | Node::Select(..) => {
+                                index == 1
+                            }
                             _ => false,
                         },
                         Step::Store(_) | Step::Reduce(_) => false,

@@ -102,6 +102,7 @@ pub(super) enum Node {
     Binary(Binary, usize, usize),
     Largest(usize, usize),
     Less(usize, usize),
+    AtMost(usize, usize),
     SameInteger(usize, usize),
     BelowUnsigned(usize, usize),
     Select(usize, usize, usize),
@@ -124,6 +125,7 @@ impl Node {
             Node::Binary(_, a, b)
             | Node::Largest(a, b)
             | Node::Less(a, b)
+            | Node::AtMost(a, b)
             | Node::SameInteger(a, b)
             | Node::BelowUnsigned(a, b) => vec![a, b],
             Node::Select(mask, a, b) => vec![mask, a, b],
@@ -132,7 +134,7 @@ impl Node {
 
     /// Whether it is a mask.
     pub(super) fn is_mask(&self) -> bool {
-        matches!(self, Node::Less(..) | Node::SameInteger(..) | Node::BelowUnsigned(..))
+        matches!(self, Node::Less(..) | Node::AtMost(..) | Node::SameInteger(..) | Node::BelowUnsigned(..))
     }
 }
 
@@ -296,6 +298,7 @@ fn node(expr: &Expr, table: &mut Table) -> Node {
         Expr::Xor(a, b) => binary(Binary::Xor, a, b),
         Expr::Largest(a, b) => Node::Largest(a.0, b.0),
         Expr::Less(a, b) => Node::Less(a.0, b.0),
+        Expr::AtMost(a, b) => Node::AtMost(a.0, b.0),
         Expr::SameInteger(a, b) => Node::SameInteger(a.0, b.0),
         Expr::BelowUnsigned(a, b) => Node::BelowUnsigned(a.0, b.0),
         Expr::Select(mask, a, b) => Node::Select(mask.0, a.0, b.0),

@@ -1,0 +1,409 @@
+//! Every operator on numbers at the edge: NaN, infinities, zeros of either sign, denormals, numbers near the largest. Compiled
+//! code gives the interpreter's bits where no function is approximated, else its NaN, its infinities and numbers close to
+//! its own. `docs/numbers.md` states what these are.
+
+mod case;
+
+use std::hint::black_box;
+
+use windlass_compiler::autodiff::Optimizer;
+use windlass_compiler::entity::ValueId;
+use windlass_compiler::graph::Layer;
+use windlass_compiler::graph::initializer::Initializer;
+use windlass_compiler::ops::OpKind;
+use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
+use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
+use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
+use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
+use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
+use windlass_compiler::ops::loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
+use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
+use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
+use windlass_compiler::ops::positive::{Positive, WherePositive};
+use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
+use windlass_compiler::ops::source::{Constant, Input, InputRole, State};
+use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::pass::Mode;
+use windlass_compiler::shape::{Dim, Shape, Type};
+
+use self::case::{Case, EDGES, Fill, PAIRS, ROWS, sums, sums_of};
+use crate::check::{Agreement, Expectation, interpreted};
+use crate::graphs::{Ops, network, training};
+use crate::numbers::{Values, sources};
+
+fn integers(ops: &mut Ops, name: &str, shape: Shape) -> ValueId {
+    ops.op(Input { name: name.to_owned(), role: InputRole::Data, ty: Type::i32(shape) }, &[])
+}
+
+fn unary(kinds: &[UnaryKind]) -> Case {
+    let mut ops = Ops::new();
+    let x = ops.input("x", &[PAIRS]);
+    for &kind in kinds {
+        let y = ops.op(Unary { kind }, &[x]);
+        ops = ops.output(&format!("{kind:?}"), y);
+    }
+    Case::exact(ops, &[&[("x", Fill::Edges)]])
+}
+
+/// The products of a window at a stride of one, with few channels and with many, with padding and without. `free` may hold
+/// anything; `bound` is finite where it meets zeros of a border, since an infinite number times such a zero is NaN in
+/// compiled code, while the interpreter skips it.
+fn convolutions(
+    build: fn(&mut Ops, Window, [usize; 2]) -> ValueId,
+    [free, bound]: [&'static str; 2],
+    always_has_border: bool,
+) -> Vec<Case> {
+    let one = |inputs: usize, outputs: usize, padding: usize| {
+        let mut ops = Ops::new();
+        let y = build(&mut ops, Window::square(3, 1, padding), [inputs, outputs]);
+        let mut runs = sums_of([free, bound]);
+        if padding > 0 || always_has_border {
+            runs.retain(|run| !matches!(run[..], [(name, Fill::Special)] if name == bound));
+        }
+        Case { graph: ops.output("y", y).finish(), agreement: Agreement::Exact, runs }
+    };
+    vec![one(2, 5, 0), one(2, 5, 1), one(16, 17, 0), one(16, 17, 1)]
+}
+
+/// What the products take: an image of 6 by 7, weights, and a gradient of the result.
+fn image(ops: &mut Ops, channels: usize) -> ValueId {
+    ops.input("x", &[channels, 6, 7])
+}
+
+fn weights(ops: &mut Ops, [inputs, outputs]: [usize; 2]) -> ValueId {
+    ops.parameter("w", &[outputs, inputs, 3, 3])
+}
+
+fn gradient(ops: &mut Ops, channels: usize, window: &Window) -> ValueId {
+    ops.input("g", &[&[channels], &window.output_sizes(&[6, 7])[..]].concat())
+}
+
+/// A pool or its gradient, of windows that touch and of some that overlap, of few channels and of many.
+fn pools(
+    build: fn(&mut Ops, ValueId, ValueId, Window) -> ValueId,
+    runs: &[Vec<(&'static str, Fill)>],
+) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for window in [Window::square(2, 2, 0), Window::square(3, 1, 1)] {
+        for channels in [3, 17] {
+            let mut ops = Ops::new();
+            let (x, g) = (image(&mut ops, channels), gradient(&mut ops, channels, &window));
+            let y = build(&mut ops, x, g, window.clone());
+            let graph = ops.output("y", y).output("x", x).output("g", g).finish();
+            cases.push(Case { graph, agreement: Agreement::Exact, runs: runs.to_vec() });
+        }
+    }
+    cases
+}
+
+/// What follows from a row of logits: of each item's channels, and of those at each place.
+fn softmax(build: fn(&mut Ops, ValueId, ValueId) -> ValueId) -> Vec<Case> {
+    let one = |item: &[usize]| {
+        let mut ops = Ops::new();
+        let (x, g) = (ops.input("x", item), ops.input("g", item));
+        let y = build(&mut ops, x, g);
+        let rows: &[(&str, Fill)] = &[("x", Fill::Rows)];
+        let special: &[(&str, Fill)] = &[("x", Fill::Rows), ("g", Fill::Special)];
+        Case::exact(ops.output("y", y).output("g", g), &[rows, special]).near(1e-6, 3e-6)
+    };
+    vec![one(&[3, 11]), one(&[3, 4, 5]), one(&[3, 1])]
+}
+
+fn sgd(momentum: f64, nesterov: bool, weight_decay: f64) -> Case {
+    let mut ops = Ops::new();
+    let mut operands = vec![ops.parameter("w", &[PAIRS]), ops.parameter("g", &[PAIRS])];
+    operands.push(ops.parameter("learning_rate", &[]));
+    if momentum != 0.0 {
+        operands.push(ops.parameter("v", &[PAIRS]));
+    }
+    let results = ops.ops(Sgd { momentum, nesterov, weight_decay }, &operands);
+    for (index, &result) in results.iter().enumerate() {
+        ops = ops.output(&format!("{index}"), result);
+    }
+    let edges = vec![("w", Fill::Edges), ("g", Fill::Against)];
+    let velocity = vec![("v", Fill::Edges), ("g", Fill::Against)];
+    let runs = if momentum == 0.0 { vec![edges] } else { vec![edges, velocity] };
+    Case { graph: ops.finish(), agreement: Agreement::Exact, runs }
+}
+
+fn adam(weight_decay: f64, decoupled: bool) -> Case {
+    let mut ops = Ops::new();
+    let mut operands = vec![ops.parameter("w", &[PAIRS]), ops.parameter("g", &[PAIRS])];
+    operands.extend([ops.parameter("learning_rate", &[]), ops.parameter("correction", &[2])]);
+    operands.extend(["m", "v"].map(|name| ops.parameter(name, &[PAIRS])));
+    let adam = Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay, decoupled };
+    let results = ops.ops(adam, &operands);
+    for (index, &result) in results.iter().enumerate() {
+        ops = ops.output(&format!("{index}"), result);
+    }
+    let first = [("w", Fill::Edges), ("g", Fill::Against), ("v", Fill::All(1.0))];
+    let second = [("m", Fill::Edges), ("v", Fill::Against)];
+    let third = [("g", Fill::All(1e20)), ("v", Fill::All(0.0)), ("m", Fill::All(0.0))];
+    Case::exact(ops, &[&first, &second, &third])
+}
+
+/// The cases of an operator. One that is added needs its own.
+fn cases(kind: OpKind) -> Vec<Case> {
+    let mut ops = Ops::new();
+    let edges: &[(&str, Fill)] = &[("x", Fill::Edges)];
+    let pairs: &[(&str, Fill)] = &[("x", Fill::Edges), ("g", Fill::Against)];
+    match kind {
+        OpKind::Input => {
+            let x = ops.input("x", &[PAIRS]);
+            vec![Case::exact(ops.output("y", x), &[edges])]
+        }
+        OpKind::Parameter => {
+            let x = ops.parameter("x", &[PAIRS]);
+            vec![Case::exact(ops.output("y", x), &[edges])]
+        }
+        OpKind::State => {
+            let shape = Shape::fixed(&[PAIRS]);
+            let x = ops.op(State { name: "x".to_owned(), shape, init: Initializer::ZEROS }, &[]);
+            vec![Case::exact(ops.output("y", x), &[edges])]
+        }
+        OpKind::Constant => {
+            let shape = Shape::fixed(&[EDGES.len()]);
+            let x = ops.op(Constant { shape, values: EDGES.to_vec() }, &[]);
+            vec![Case::exact(ops.output("y", x), &[&[]])]
+        }
+        OpKind::Conv => {
+            let build = |ops: &mut Ops, window, channels: [usize; 2]| {
+                let operands = [image(ops, channels[0]), weights(ops, channels)];
+                ops.op(Conv { window, groups: 1, epilogue: Vec::new() }, &operands)
+            };
+            convolutions(build, ["x", "w"], false)
+        }
+        OpKind::ConvGradInput => {
+            let build = |ops: &mut Ops, window: Window, channels: [usize; 2]| {
+                let operands = [gradient(ops, channels[1], &window), weights(ops, channels)];
+                ops.op(ConvGradInput { window, groups: 1, input_sizes: vec![6, 7] }, &operands)
+            };
+            convolutions(build, ["g", "w"], true)
+        }
+        OpKind::ConvGradWeight => {
+            let build = |ops: &mut Ops, window: Window, channels: [usize; 2]| {
+                let operands = [gradient(ops, channels[1], &window), image(ops, channels[0])];
+                ops.op(ConvGradWeight { window, groups: 1 }, &operands)
+            };
+            convolutions(build, ["x", "g"], false)
+        }
+        OpKind::MaxPool => pools(|ops, x, _, window| ops.op(MaxPool { window }, &[x]), &[edges.to_vec()]),
+        OpKind::MaxPoolGrad => {
+            let build = |ops: &mut Ops, x, g, window: Window| {
+                let places = ops.ops(MaxPool { window: window.clone() }, &[x])[1];
+                ops.op(MaxPoolGrad { window, input_sizes: vec![6, 7] }, &[g, places])
+            };
+            let runs: Vec<_> = sums_of(["g"]).into_iter().map(|run| [edges, &run].concat()).collect();
+            pools(build, &runs)
+        }
+        OpKind::AvgPool => pools(|ops, x, _, window| ops.op(AvgPool { window }, &[x]), &sums_of(["x"])),
+        OpKind::AvgPoolGrad => {
+            let build =
+                |ops: &mut Ops, _, g, window| ops.op(AvgPoolGrad { window, input_sizes: vec![6, 7] }, &[g]);
+            pools(build, &sums_of(["g"]))
+        }
+        OpKind::Linear => {
+            let (x, w) = (ops.input("x", &[13]), ops.parameter("w", &[17, 13]));
+            let y = ops.op(Linear { epilogue: Vec::new() }, &[x, w]);
+            vec![sums(ops.output("y", y), ["x", "w"])]
+        }
+        OpKind::LinearGradInput => {
+            let (g, w) = (ops.input("g", &[17]), ops.parameter("w", &[17, 13]));
+            let dx = ops.op(LinearGradInput {}, &[g, w]);
+            vec![sums(ops.output("dx", dx), ["g", "w"])]
+        }
+        OpKind::LinearGradWeight => {
+            let (g, x) = (ops.input("g", &[17]), ops.input("x", &[13]));
+            let dw = ops.op(LinearGradWeight {}, &[g, x]);
+            vec![sums(ops.output("dw", dw), ["g", "x"])]
+        }
+        OpKind::Unary => {
+            use UnaryKind::{Exp, Log, Negate, Relu, Rsqrt, Sigmoid, Sqrt, Square, Tanh};
+            // Four units in the last place; a sigmoid below the smallest normal number may be zero.
+            let approximated = unary(&[Sigmoid, Tanh, Exp, Log]).near(5e-7, f64::from(f32::MIN_POSITIVE));
+            vec![unary(&[Relu, Negate, Square, Sqrt, Rsqrt]), approximated]
+        }
+        OpKind::Binary => {
+            let (x, g) = (ops.input("x", &[PAIRS]), ops.input("g", &[PAIRS]));
+            for kind in BinaryKind::ALL {
+                let y = ops.op(Binary { kind }, &[x, g]);
+                ops = ops.output(&format!("{kind:?}"), y);
+            }
+            vec![Case::exact(ops, &[pairs])]
+        }
+        OpKind::Bias | OpKind::Scale => {
+            let (x, g) = (ops.input("x", &[20, 21]), ops.parameter("g", &[20]));
+            let y = if kind == OpKind::Bias {
+                ops.op(Bias {}, &[x, g])
+            } else {
+                ops.op(Scale { axis: 1 }, &[x, g])
+            };
+            vec![Case::exact(ops.output("y", y), &[&[("x", Fill::Edges), ("g", Fill::Edges)]])]
+        }
+        OpKind::SumChannels => {
+            let x = ops.input("x", &[5, 33]);
+            let y = ops.op(SumChannels {}, &[x]);
+            vec![sums(ops.output("y", y), ["x"])]
+        }
+        OpKind::Positive | OpKind::WherePositive => {
+            let (x, g) = (ops.input("x", &[PAIRS]), ops.input("g", &[PAIRS]));
+            let bits = ops.op(Positive {}, &[x]);
+            let y = ops.op(WherePositive {}, &[g, bits]);
+            vec![Case::exact(ops.output("y", y), &[pairs])]
+        }
+        OpKind::Reshape => {
+            let x = ops.input("x", &[20, 3]);
+            let y = ops.op(Reshape { shape: Shape::batched(&[60]) }, &[x]);
+            vec![Case::exact(ops.output("y", y), &[edges])]
+        }
+        OpKind::Concat => {
+            let (x, g) = (ops.input("x", &[20]), ops.input("g", &[23]));
+            let y = ops.op(Concat { axis: 1 }, &[x, g]);
+            vec![Case::exact(ops.output("y", y), &[&[("x", Fill::Edges), ("g", Fill::Edges)]])]
+        }
+        OpKind::Slice => {
+            let x = ops.input("x", &[27]);
+            let y = ops.op(Slice { axis: 1, start: 1, length: 25 }, &[x]);
+            vec![Case::exact(ops.output("y", y), &[edges])]
+        }
+        OpKind::BatchNorm => {
+            let x = ops.input("x", &[20, 21]);
+            let numbers = ["gamma", "beta", "mean", "variance"];
+            let operands = [vec![x], numbers.map(|name| ops.parameter(name, &[20])).to_vec()].concat();
+            let y = ops.op(BatchNorm { epsilon: 1e-5, momentum: 0.1 }, &operands);
+            let run = |name| [("x", Fill::Edges), (name, Fill::Edges)];
+            let runs = numbers.map(run);
+            let zero: &[(&str, Fill)] = &[("x", Fill::Edges), ("variance", Fill::All(0.0))];
+            vec![Case::exact(ops.output("y", y), &[&runs[0], &runs[1], &runs[2], &runs[3], zero])]
+        }
+        OpKind::BatchNormTraining | OpKind::BatchNormGrad => {
+            let (x, g) = (ops.input("x", &[5, 7]), ops.input("g", &[5, 7]));
+            let operands =
+                ["gamma", "beta", "old_mean", "old_running_var"].map(|name| ops.parameter(name, &[5]));
+            let norm = BatchNormTraining { epsilon: 1e-5, momentum: 0.1 };
+            let forward = ops.ops(norm, &[vec![x], operands.to_vec()].concat());
+            let results = if kind == OpKind::BatchNormTraining {
+                forward
+            } else {
+                ops.ops(BatchNormGrad {}, &[g, x, operands[0], forward[1], forward[2]])
+            };
+            for (index, &result) in results.iter().enumerate() {
+                ops = ops.output(&format!("{index}"), result);
+            }
+            let constant: &[(&str, Fill)] = &[("x", Fill::All(2.0))];
+            let mut runs = sums_of(["x"]);
+            runs.extend([constant.to_vec(), vec![("g", Fill::Special)]]);
+            // Where no element differs from the mean the results are times 1/√ε, which is 316.
+            let agreement = Agreement::Edges { part: 1e-5, floor: 1e-3 };
+            vec![Case { graph: ops.output("g", g).finish(), agreement, runs }]
+        }
+        OpKind::Dropout => {
+            let x = ops.input("x", &[PAIRS]);
+            let y = ops.op(Dropout { rate: 0.5 }, &[x]);
+            vec![Case::exact(ops.output("y", y), &[edges])]
+        }
+        OpKind::DropoutTraining => {
+            let x = ops.input("x", &[PAIRS]);
+            let seed = integers(&mut ops, "seed", Shape::fixed(&[2]));
+            let y = ops.op(DropoutTraining { rate: 0.3, stream: 1 }, &[x, seed]);
+            vec![Case::exact(ops.output("y", y), &[edges])]
+        }
+        OpKind::Softmax => softmax(|ops, x, _| ops.op(Softmax {}, &[x])),
+        OpKind::LogSoftmax => softmax(|ops, x, _| ops.op(LogSoftmax {}, &[x])),
+        OpKind::SoftmaxGrad => softmax(|ops, x, g| {
+            let y = ops.op(Softmax {}, &[x]);
+            ops.op(SoftmaxGrad {}, &[g, y])
+        }),
+        OpKind::LogSoftmaxGrad => softmax(|ops, x, g| {
+            let y = ops.op(LogSoftmax {}, &[x]);
+            ops.op(LogSoftmaxGrad {}, &[g, y])
+        }),
+        OpKind::CrossEntropy | OpKind::CrossEntropyGrad => {
+            let (x, g) = (ops.input("x", &[3]), ops.parameter("g", &[]));
+            let labels = integers(&mut ops, "labels", Shape::new([Dim::Batch]));
+            let loss = ops.op(CrossEntropy {}, &[x, labels]);
+            let dx = ops.op(CrossEntropyGrad {}, &[g, x, labels]);
+            let rows = (0..ROWS.len()).map(|row| vec![("x", Fill::Row(row)), ("g", Fill::All(2.0))]);
+            let of_gradient = EDGES.map(|g| vec![("g", Fill::All(f64::from(g)))]);
+            let runs = rows.chain(of_gradient).collect();
+            let graph = ops.output("loss", loss).output("dx", dx).finish();
+            vec![Case { graph, agreement: Agreement::Edges { part: 3e-6, floor: 3e-6 }, runs }]
+        }
+        OpKind::MeanSquaredError => {
+            let (x, t) = (ops.input("x", &[33]), ops.input("t", &[33]));
+            let loss = ops.op(MeanSquaredError {}, &[x, t]);
+            vec![sums(ops.output("loss", loss), ["x", "t"])]
+        }
+        OpKind::MeanSquaredErrorGrad => {
+            let (x, t, g) = (ops.input("x", &[PAIRS]), ops.input("t", &[PAIRS]), ops.parameter("g", &[]));
+            let dx = ops.op(MeanSquaredErrorGrad {}, &[g, x, t]);
+            let run = |g: f32| vec![("x", Fill::Edges), ("t", Fill::Against), ("g", Fill::All(f64::from(g)))];
+            let runs = EDGES.map(run).to_vec();
+            vec![Case { graph: ops.output("dx", dx).finish(), agreement: Agreement::Exact, runs }]
+        }
+        OpKind::Sgd => {
+            vec![sgd(0.0, false, 0.0), sgd(0.0, false, 0.1), sgd(0.9, false, 0.0), sgd(0.9, true, 0.1)]
+        }
+        OpKind::Adam => vec![adam(0.0, false), adam(0.1, false), adam(0.0, true), adam(0.1, true)],
+        OpKind::ClipFactor => {
+            let (a, b) = (ops.parameter("a", &[33]), ops.parameter("b", &[5]));
+            let results = ops.ops(ClipFactor { max_norm: 1.0 }, &[a, b]);
+            vec![sums(ops.output("factor", results[0]).output("norm", results[1]), ["a", "b"])]
+        }
+    }
+}
+
+#[test]
+fn every_operator() {
+    for &kind in OpKind::ALL {
+        for (index, case) in cases(kind).iter().enumerate() {
+            assert!(case.graph.nodes().iter().any(|node| node.op.kind() == kind), "{kind:?}");
+            case.check(&format!("{}, case {index}", kind.name()));
+        }
+    }
+}
+
+/// A step in which what a ReLU is given is not a number: the gradient does not stop there, so that every parameter before it
+/// becomes NaN, in the interpreter and in every program.
+#[track_caller]
+fn check_divergence(item: &[usize], layers: &[Layer], nan: &str, first: &[&str]) {
+    let step = training(&network(item, layers), Optimizer::sgd());
+    let mut bindings = sources(&step, 2, Values::Reals, 3);
+    let sizes = bindings[nan].sizes.clone();
+    bindings.insert(nan.to_owned(), Fill::All(f64::NAN).array(&sizes, 0));
+    let updates = interpreted::<f32>(&step, 2, &bindings);
+    for &name in first {
+        assert!(updates[name].iter().all(|value| value.is_nan()), "{name}: {:?}", updates[name]);
+    }
+    let mut expectation = Expectation::of(&step, Agreement::Edges { part: 1e-4, floor: 1e-5 });
+    expectation.add(2, bindings);
+    expectation.check_variants(Mode::Training, &format!("{layers:?}"));
+}
+
+#[test]
+fn what_is_not_a_number_reaches_parameters_before_a_relu() {
+    let dense = [Layer::linear(9), Layer::linear(11), Layer::Relu, Layer::linear(3)];
+    check_divergence(&[7], &dense, "l1.bias", &["l0.weight", "l0.bias", "l1.weight"]);
+    check_divergence(&[7], &dense, "x", &["l0.weight", "l0.bias", "l1.weight"]);
+    let conv = |channels| Layer::conv2d(channels, Window::square(3, 1, 1));
+    let pool = Layer::MaxPool2d(Window::square(2, 2, 0));
+    for last in
+        [vec![pool.clone()], vec![Layer::Dropout { rate: 0.3 }], vec![pool, Layer::Dropout { rate: 0.3 }]]
+    {
+        let head = vec![conv(8), conv(16), Layer::Relu];
+        let layers = [head, last, vec![Layer::Flatten, Layer::linear(3)]].concat();
+        check_divergence(&[2, 6, 6], &layers, "l1.bias", &["l0.weight", "l0.bias", "l1.weight"]);
+    }
+}
+
+/// Nothing switches denormals off, for programs or for who runs them.
+#[test]
+fn denormals_stay_after_a_run() {
+    let mut ops = Ops::new();
+    let (x, g) = (ops.input("x", &[PAIRS]), ops.input("g", &[PAIRS]));
+    let y = ops.op(Binary { kind: BinaryKind::Add }, &[x, g]);
+    Case::exact(ops.output("y", y), &[&[("x", Fill::Denormal), ("g", Fill::Denormal)]]).check("denormals");
+    let half = black_box(f32::MIN_POSITIVE) / black_box(2.0);
+    assert_eq!(half.to_bits(), 0x0040_0000);
+}
