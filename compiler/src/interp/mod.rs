@@ -2,11 +2,17 @@
 //! gradients and passes are held to, so it is written to be read, not to be fast.
 //!
 //! Walking the graph and checking what it is run on lives here; what each operator computes lives with the operator, in
-//! `ops/<family>/reference.rs`. Sums always start from `+0` and run in the order of the operand's elements.
+//! `ops/<family>/reference.rs`.
+//!
+//! Every sum starts from `+0`, is made in double precision and rounded once, to the type the interpreter runs in (`total`).
+//! So the `f32` interpreter is no further from the truth than half a unit in the last place of each sum, and may judge
+//! compiled code, whose sums are made in `f32`. What is computed from single elements is rounded operation by operation, as
+//! compiled code does it.
 
 mod array;
 mod error;
 mod taps;
+mod total;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,6 +21,7 @@ pub use error::InterpError;
 
 pub(crate) use array::channel_sizes;
 pub(crate) use taps::{Tap, taps};
+pub(crate) use total::Total;
 
 use crate::entity::ValueId;
 use crate::graph::{Graph, Named, Node};

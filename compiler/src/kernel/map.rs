@@ -105,7 +105,7 @@ pub struct Store {
 /// A reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reducer {
-    /// Sum.
+    /// Sum, in blocks: see [`SUM_BLOCK`](super::SUM_BLOCK).
     Sum(ExprId),
     /// Largest value; a NaN beats every number.
     Max(ExprId),

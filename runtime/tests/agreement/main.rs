@@ -21,5 +21,6 @@ mod random;
 mod run;
 mod settings;
 mod special;
+mod sums;
 mod training;
 mod winograd;

@@ -1,6 +1,7 @@
 //! The Map leaf: a call of its wide function where it has one; else written into its kernel, in vectors of four lanes,
 //! then single elements for the rest.
 
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, I32, I64};
 use cranelift_codegen::ir::{AbiParam, FuncRef, InstBuilder, Signature, StackSlotData, StackSlotKind, Value};
 use cranelift_codegen::isa::CallConv;
@@ -10,7 +11,7 @@ use super::expression::{Lane, Places, Site, Step, get};
 use super::kernel::KernelEmitter;
 use super::value::{LANES, Width};
 use crate::codegen::wide::Argument;
-use crate::kernel::{Expr, Extent, Fold, Map, Mode, Reducer};
+use crate::kernel::{Expr, Extent, Fold, Map, Mode, Reducer, SumBlocks};
 
 /// A span this long or shorter is written out without a loop.
 const WRITTEN_OUT: usize = 64;
@@ -26,11 +27,26 @@ pub(in crate::codegen) fn signature() -> Signature {
     signature
 }
 
-/// An accumulator of a reducer, and the place of its largest value.
+/// An accumulator of a reducer, and the place of its largest value or the sum of all blocks.
 #[derive(Clone, Copy)]
 struct Accumulator {
     best: Variable,
     place: Option<Variable>,
+    whole: Option<Whole>,
+    width: Width,
+}
+
+/// The sum of all blocks, and what rounding has cost it.
+#[derive(Clone, Copy)]
+struct Whole {
+    sum: Variable,
+    lost: Variable,
+}
+
+/// A loop over the window as it is written: blocks of sums, and accumulators of those that end with them.
+struct Blocks<'b> {
+    blocks: Option<SumBlocks>,
+    accumulators: &'b [Accumulator],
 }
 
 impl KernelEmitter<'_, '_, '_> {
@@ -132,11 +148,15 @@ impl KernelEmitter<'_, '_, '_> {
         let site = Site { map, places, lane, step: &Step::default(), width };
         let values = match &map.fold {
             Fold::Window(reducers) => {
+                let counts: Vec<Option<usize>> = map.window.iter().map(fixed).collect();
+                let blocks = SumBlocks::of(&counts);
                 let accumulators: Vec<Accumulator> =
-                    reducers.iter().map(|&reducer| self.accumulator(reducer, width)).collect();
-                self.each_step(map, |emitter, step| {
+                    reducers.iter().map(|&reducer| self.accumulator(reducer, width, blocks)).collect();
+                let ends = Blocks { blocks, accumulators: &accumulators };
+                self.each_step(map, &ends, |emitter, step| {
                     emitter.accumulate_all(Site { step, ..site }, reducers, &accumulators);
                 });
+                self.end_sums(&accumulators);
                 let reduced: Vec<_> =
                     accumulators.iter().map(|accumulator| self.current(*accumulator)).collect();
                 self.finish(site, &reduced)
@@ -166,17 +186,12 @@ impl KernelEmitter<'_, '_, '_> {
     }
 
     /// Runs `body` for every step of the window.
-    fn each_step(&mut self, map: &Map, mut body: impl FnMut(&mut Self, &Step)) {
-        let fixed: Option<Vec<usize>> = map
-            .window
-            .iter()
-            .map(|extent| match extent {
-                Extent::Fixed(count) => Some(*count),
-                _ => None,
-            })
-            .collect();
-        match fixed {
+    fn each_step(&mut self, map: &Map, ends: &Blocks<'_>, mut body: impl FnMut(&mut Self, &Step)) {
+        let counts: Option<Vec<usize>> = map.window.iter().map(fixed).collect();
+        match counts {
             Some(counts) if counts.iter().product::<usize>() <= WINDOW_WRITTEN_OUT => {
+                let in_window = ends.blocks.filter(|blocks| blocks.depth < counts.len());
+                let block = in_window.map_or(usize::MAX, |blocks| blocks.steps(&counts));
                 for index in 0..counts.iter().product() {
                     let mut rest = index;
                     let mut fixed = vec![0; counts.len()];
@@ -185,22 +200,92 @@ impl KernelEmitter<'_, '_, '_> {
                         rest /= count;
                     }
                     body(self, &Step { dynamic: Vec::new(), fixed });
+                    if (index + 1) % block == 0 {
+                        self.end_blocks(ends.accumulators);
+                    }
                 }
             }
-            _ => self.step_loops(map, &mut Step::default(), &mut body),
+            _ => self.step_loops(map, ends, &mut Step::default(), &mut body),
         }
     }
 
-    fn step_loops(&mut self, map: &Map, step: &mut Step, body: &mut dyn FnMut(&mut Self, &Step)) {
+    fn step_loops(
+        &mut self,
+        map: &Map,
+        ends: &Blocks<'_>,
+        step: &mut Step,
+        body: &mut dyn FnMut(&mut Self, &Step),
+    ) {
         let depth = step.dynamic.len();
         let Some(&extent) = map.window.get(depth) else { return body(self, step) };
         let zero = self.emit.builder.ins().iconst(I64, 0);
         let end = self.extent(extent);
-        self.count(zero, end, 1, |emitter, value| {
-            step.dynamic.push(value);
-            emitter.step_loops(map, step, body);
-            step.dynamic.pop();
+        let turns = ends.blocks.filter(|blocks| blocks.depth == depth).map(|blocks| blocks.turns);
+        self.count_in_blocks(
+            (zero, end),
+            1,
+            turns.map(|turns| (turns, ends.accumulators)),
+            |emitter, value| {
+                step.dynamic.push(value);
+                emitter.step_loops(map, ends, step, body);
+                step.dynamic.pop();
+            },
+        );
+    }
+
+    /// A loop over `start..end`; where it has blocks, the sums of accumulators end with each of so many turns.
+    fn count_in_blocks(
+        &mut self,
+        (start, end): (Value, Value),
+        step: usize,
+        blocks: Option<(usize, &[Accumulator])>,
+        mut body: impl FnMut(&mut Self, Value),
+    ) {
+        let Some((turns, accumulators)) = blocks else { return self.count(start, end, step, body) };
+        self.count(start, end, turns * step, |emitter, first| {
+            let builder = &mut *emitter.emit.builder;
+            let last = builder.ins().iadd_imm_s(first, (turns * step) as i64);
+            let is_whole = builder.ins().icmp(IntCC::SignedLessThan, last, end);
+            let last = builder.ins().select(is_whole, last, end);
+            emitter.count(first, last, step, &mut body);
+            emitter.end_blocks(accumulators);
         });
+    }
+
+    /// Adds the sums of blocks to those of all blocks: the sum of two numbers, and exactly what it is off by (Knuth 1969).
+    fn end_blocks(&mut self, accumulators: &[Accumulator]) {
+        for accumulator in accumulators {
+            let Some(Whole { sum, lost }) = accumulator.whole else { continue };
+            let builder = &mut *self.emit.builder;
+            let (old, block, before) =
+                (builder.use_var(sum), builder.use_var(accumulator.best), builder.use_var(lost));
+            let new = builder.ins().fadd(old, block);
+            let added = builder.ins().fsub(new, old);
+            let kept = builder.ins().fsub(new, added);
+            let (of_old, of_block) = (builder.ins().fsub(old, kept), builder.ins().fsub(block, added));
+            let error = builder.ins().fadd(of_old, of_block);
+            let error = builder.ins().fadd(before, error);
+            builder.def_var(sum, new);
+            builder.def_var(lost, error);
+            let zero = self.emit.float(accumulator.width, 0.0);
+            self.emit.builder.def_var(accumulator.best, zero);
+        }
+    }
+
+    /// Leaves the sums of all blocks in the accumulators.
+    fn end_sums(&mut self, accumulators: &[Accumulator]) {
+        self.end_blocks(accumulators);
+        for accumulator in accumulators {
+            let Some(Whole { sum, lost }) = accumulator.whole else { continue };
+            let (sum, lost) = (self.emit.builder.use_var(sum), self.emit.builder.use_var(lost));
+            // What an overflow leaves behind is not finite, nor is its difference from itself.
+            let none = self.emit.builder.ins().fsub(lost, lost);
+            let is_broken = self.emit.compare(FloatCC::Unordered, none, none);
+            let zero = self.emit.float(accumulator.width, 0.0);
+            let lost = self.emit.select(accumulator.width, is_broken, zero, lost);
+            let sum = self.emit.builder.ins().fadd(sum, lost);
+            self.emit.builder.def_var(accumulator.best, sum);
+        }
     }
 
     /// A reduction over window and lanes, and its stores.
@@ -209,13 +294,23 @@ impl KernelEmitter<'_, '_, '_> {
             Extent::Fixed(lanes) => (lanes / LANES).clamp(1, STREAMS),
             _ => STREAMS,
         };
+        let turn = streams * LANES;
+        let turns = |lanes: usize| lanes / turn + lanes % turn;
+        let mut counts: Vec<Option<usize>> = map.window.iter().map(fixed).collect();
+        counts.push(fixed(&map.lanes).map(turns));
+        let blocks = SumBlocks::of(&counts);
         let vectors: Vec<Vec<Accumulator>> = (0..streams)
-            .map(|_| reducers.iter().map(|&reducer| self.accumulator(reducer, Width::Vector)).collect())
+            .map(|_| {
+                reducers.iter().map(|&reducer| self.accumulator(reducer, Width::Vector, blocks)).collect()
+            })
             .collect();
         let singles: Vec<Accumulator> =
-            reducers.iter().map(|&reducer| self.accumulator(reducer, Width::Single)).collect();
-        self.each_step(map, |emitter, step| {
-            let turn = streams * LANES;
+            reducers.iter().map(|&reducer| self.accumulator(reducer, Width::Single, blocks)).collect();
+        let all: Vec<Accumulator> = vectors.iter().flatten().chain(&singles).copied().collect();
+        let ends = Blocks { blocks, accumulators: &all };
+        // Blocks that end within the span, not in the window.
+        let within = blocks.filter(|blocks| blocks.depth == map.window.len()).map(|blocks| blocks.turns);
+        self.each_step(map, &ends, |emitter, step| {
             let lanes = emitter.extent(map.lanes);
             let fold = |emitter: &mut Self, lane: Lane, width: Width, accumulators: &[Accumulator]| {
                 emitter.accumulate_all(Site { map, places, lane, step, width }, reducers, accumulators);
@@ -223,7 +318,8 @@ impl KernelEmitter<'_, '_, '_> {
             let zero = emitter.emit.builder.ins().iconst(I64, 0);
             let turns = emitter.emit.builder.ins().udiv_imm_s(lanes, turn as i64);
             let whole = emitter.emit.builder.ins().imul_imm_s(turns, turn as i64);
-            emitter.count(zero, whole, turn, |emitter, lane| {
+            let blocks = within.map(|turns| (turns, &all[..]));
+            emitter.count_in_blocks((zero, whole), turn, blocks, |emitter, lane| {
                 for (stream, accumulators) in vectors.iter().enumerate() {
                     fold(emitter, Lane::at(lane).plus(stream * LANES), Width::Vector, accumulators);
                 }
@@ -231,7 +327,11 @@ impl KernelEmitter<'_, '_, '_> {
             emitter.count(whole, lanes, 1, |emitter, lane| {
                 fold(emitter, Lane::at(lane), Width::Single, &singles);
             });
+            if within.is_some() {
+                emitter.end_blocks(&singles);
+            }
         });
+        self.end_sums(&all);
         let reduced: Vec<(Value, Option<Value>)> = (0..reducers.len())
             .map(|index| {
                 let streams: Vec<Accumulator> = vectors.iter().map(|stream| stream[index]).collect();
@@ -273,7 +373,7 @@ impl KernelEmitter<'_, '_, '_> {
         }
     }
 
-    fn accumulator(&mut self, reducer: Reducer, width: Width) -> Accumulator {
+    fn accumulator(&mut self, reducer: Reducer, width: Width, blocks: Option<SumBlocks>) -> Accumulator {
         let start = match reducer {
             Reducer::Sum(_) => 0.0,
             Reducer::Max(_) | Reducer::MaxWithPlace(_) => f32::NEG_INFINITY,
@@ -287,7 +387,14 @@ impl KernelEmitter<'_, '_, '_> {
             self.emit.builder.def_var(place, zero);
             place
         });
-        Accumulator { best, place }
+        let is_sum = matches!(reducer, Reducer::Sum(_));
+        let whole = (is_sum && blocks.is_some()).then(|| {
+            let [sum, lost] = [(); 2].map(|()| self.emit.builder.declare_var(width.float()));
+            self.emit.builder.def_var(sum, start);
+            self.emit.builder.def_var(lost, start);
+            Whole { sum, lost }
+        });
+        Accumulator { best, place, whole, width }
     }
 
     /// Evaluates one step and adds it to every reduction.
@@ -317,6 +424,14 @@ impl KernelEmitter<'_, '_, '_> {
         }
         let next = self.reduce(reducer, width, best, value);
         self.emit.builder.def_var(accumulator.best, next);
+    }
+}
+
+/// The number an extent stands for, where it is known now.
+fn fixed(extent: &Extent) -> Option<usize> {
+    match extent {
+        Extent::Fixed(count) => Some(*count),
+        Extent::Batch(_) | Extent::BatchFloor(_) | Extent::Share => None,
     }
 }
 

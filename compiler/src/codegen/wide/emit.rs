@@ -447,6 +447,26 @@ impl Emitter {
         self.note(result);
     }
 
+    /// Jumps when some bits of a register are not all zero.
+    pub(super) fn jump_if_any(&mut self, register: Register, bits: i32, label: CodeLabel) {
+        self.put(Instruction::with2(Code::Test_rm64_imm32, register, bits));
+        let result = self.code.jnz(label);
+        self.note(result);
+    }
+
+    /// Jumps when a register is not zero.
+    pub(super) fn jump_if_not_zero(&mut self, register: Register, label: CodeLabel) {
+        self.put(Instruction::with2(Code::Test_rm64_r64, register, register));
+        let result = self.code.jnz(label);
+        self.note(result);
+    }
+
+    /// Jumps.
+    pub(super) fn jump(&mut self, label: CodeLabel) {
+        let result = self.code.jmp(label);
+        self.note(result);
+    }
+
     /// Jumps when a register is zero.
     pub(super) fn jump_if_zero(&mut self, register: Register, label: CodeLabel) {
         self.put(Instruction::with2(Code::Test_rm64_r64, register, register));

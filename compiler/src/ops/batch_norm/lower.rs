@@ -2,9 +2,9 @@
 
 use super::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use crate::graph::Node;
-use crate::kernel::{Expr, ExprId, MapBuilder};
+use crate::kernel::{Address, Expr, ExprId, MapBuilder};
 use crate::ops::elementwise::UnaryKind;
-use crate::plan::{AxisView, Lower, Lowering};
+use crate::plan::{AxisView, Lower, Lowering, Size};
 
 impl Lower for BatchNorm {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
@@ -41,24 +41,37 @@ impl Lower for BatchNormTraining {
         let view = AxisView::new(&lowering.ty(x).shape, 1);
         let mut draft = lowering.draft(node, "each channel on one thread").part("statistics");
         let channels = view.reduction(&mut draft);
+        let centres = Size { batched: false, elements: view.size };
+        let centres = Address::start(lowering.temporary("centres", centres));
 
         let mut means = channels.map();
         let element = channels.element(&mut means, lowering.address(x));
         let sum = channels.sums(&mut means, &[element])[0];
         let elements = count(&mut means, &view);
-        let average = means.divide(sum, elements);
-        channels.store(&mut means, lowering.address(mean), average);
-        let old = channels.load_number(&mut means, lowering.address(old_mean));
-        let moved = self.moving(&mut means, old, average);
-        channels.store(&mut means, lowering.address(new_mean), moved);
+        let centre = means.divide(sum, elements);
+        channels.store(&mut means, centres.clone(), centre);
 
+        // What rounding has left of the mean shows in the second pass, which corrects both (Chan, Golub and LeVeque 1983).
         let mut variances = channels.map();
         let element = channels.element(&mut variances, lowering.address(x));
-        let average = channels.load_number(&mut variances, lowering.address(mean));
-        let centred = variances.subtract(element, average);
+        let centre = channels.load_number(&mut variances, centres.clone());
+        let centred = variances.subtract(element, centre);
         let square = variances.multiply(centred, centred);
-        let sum = channels.sums(&mut variances, &[square])[0];
+        let [offsets, squares] = channels.sums(&mut variances, &[centred, square])[..] else {
+            unreachable!("two sums")
+        };
+        let centre = channels.load_number(&mut variances, centres);
         let elements = count(&mut variances, &view);
+        let offset = variances.divide(offsets, elements);
+        let average = variances.add(centre, offset);
+        channels.store(&mut variances, lowering.address(mean), average);
+        let old = channels.load_number(&mut variances, lowering.address(old_mean));
+        let moved = self.moving(&mut variances, old, average);
+        channels.store(&mut variances, lowering.address(new_mean), moved);
+        let surplus = variances.multiply(offsets, offset);
+        let rest = variances.subtract(squares, surplus);
+        let zero = variances.constant(0.0);
+        let sum = variances.largest(zero, rest);
         let biased = variances.divide(sum, elements);
         let epsilon = variances.constant(self.epsilon);
         let shifted = variances.add(biased, epsilon);

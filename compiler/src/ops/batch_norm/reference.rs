@@ -1,16 +1,12 @@
 //! Reference evaluation of batch normalisation and its gradient.
 
 use super::{BatchNorm, BatchNormGrad, BatchNormTraining};
-use crate::interp::{Array, Evaluate, Real, channel_sizes};
+use crate::interp::{Array, Evaluate, Real, Total, channel_sizes};
 
 /// The flat indices of one channel's elements in `[N, C, …]`.
 fn channel(sizes: &[usize], channel: usize) -> impl Iterator<Item = usize> + Clone + use<> {
     let [batch, channels, inner] = channel_sizes(sizes);
     (0..batch).flat_map(move |item| (0..inner).map(move |i| (item * channels + channel) * inner + i))
-}
-
-fn sum<T: Real>(values: impl Iterator<Item = T>) -> T {
-    values.fold(T::zero(), |sum, x| sum + x)
 }
 
 impl Evaluate for BatchNorm {
@@ -47,8 +43,11 @@ impl Evaluate for BatchNormTraining {
             let [gamma, beta, old_mean, old_variance] =
                 [1, 2, 3, 4].map(|operand| operands[operand].real()[c]);
             let indices = channel(&results[0], c);
-            let mean = sum(indices.clone().map(|i| x[i])) / elements;
-            let squares = sum(indices.clone().map(|i| (x[i] - mean) * (x[i] - mean)));
+            // In double precision as a whole: a mean that is rounded in between would show in the variance.
+            let exact = indices.clone().map(|i| x[i].to_f64());
+            let centre = Total::of(exact.clone()) / count as f64;
+            let squares = T::from_f64(Total::of_products(exact.map(|x| (x - centre, x - centre))));
+            let mean = T::from_f64(centre);
             let inverse = T::one() / (squares / elements + epsilon).sqrt();
             for i in indices {
                 y[i] = (x[i] - mean) * inverse * gamma + beta;
@@ -74,8 +73,8 @@ impl Evaluate for BatchNormGrad {
             let [gamma, mean, inverse] = [2, 3, 4].map(|operand| operands[operand].real()[c]);
             let indices = channel(&results[0], c);
             let normalised = |i: usize| (x[i] - mean) * inverse;
-            let gradient_sum = sum(indices.clone().map(|i| gradient[i]));
-            let product_sum = sum(indices.clone().map(|i| gradient[i] * normalised(i)));
+            let gradient_sum = Total::of(indices.clone().map(|i| gradient[i]));
+            let product_sum = Total::of_products(indices.clone().map(|i| (gradient[i], normalised(i))));
             for i in indices {
                 let centred = gradient[i] - gradient_sum / elements - normalised(i) * product_sum / elements;
                 to_x[i] = gamma * inverse * centred;

@@ -2,7 +2,7 @@
 //! and one output element, read three ways.
 
 use super::{Conv, ConvGradInput, ConvGradWeight, EpilogueStep};
-use crate::interp::{Array, Evaluate, Real, taps};
+use crate::interp::{Array, Evaluate, Real, Total, taps};
 use crate::ops::elementwise::{UnaryKind, along_axis};
 use crate::ops::window::Window;
 
@@ -39,11 +39,11 @@ fn for_each_product(
 impl Evaluate for Conv {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
         let (x, weight) = (operands[0].real(), operands[1].real());
-        let mut y = vec![T::zero(); results[0].iter().product()];
+        let mut y = vec![Total::default(); results[0].iter().product()];
         for_each_product(&self.window, self.groups, &operands[0].sizes, results[0][1], |i, w, o| {
-            y[o] = y[o] + x[i] * weight[w];
+            y[o].add_product(x[i], weight[w]);
         });
-        let y = Array::new(results[0].clone(), y);
+        let y = Array::new(results[0].clone(), Total::round_all(y));
         vec![EpilogueStep::apply_all(&self.epilogue, y, &operands[2..])]
     }
 }
@@ -51,22 +51,22 @@ impl Evaluate for Conv {
 impl Evaluate for ConvGradInput {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
         let (gradient, weight) = (operands[0].real(), operands[1].real());
-        let mut x = vec![T::zero(); results[0].iter().product()];
+        let mut x = vec![Total::default(); results[0].iter().product()];
         for_each_product(&self.window, self.groups, &results[0], operands[0].sizes[1], |i, w, o| {
-            x[i] = x[i] + gradient[o] * weight[w];
+            x[i].add_product(gradient[o], weight[w]);
         });
-        vec![Array::new(results[0].clone(), x)]
+        vec![Array::new(results[0].clone(), Total::round_all(x))]
     }
 }
 
 impl Evaluate for ConvGradWeight {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
         let (gradient, x) = (operands[0].real(), operands[1].real());
-        let mut weight = vec![T::zero(); results[0].iter().product()];
+        let mut weight = vec![Total::default(); results[0].iter().product()];
         for_each_product(&self.window, self.groups, &operands[1].sizes, results[0][0], |i, w, o| {
-            weight[w] = weight[w] + gradient[o] * x[i];
+            weight[w].add_product(gradient[o], x[i]);
         });
-        vec![Array::new(results[0].clone(), weight)]
+        vec![Array::new(results[0].clone(), Total::round_all(weight))]
     }
 }
 

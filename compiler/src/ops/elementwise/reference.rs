@@ -1,7 +1,7 @@
 //! Reference evaluation of functions of elements. Comparisons are written so that NaN and the sign of zero pass through.
 
 use super::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
-use crate::interp::{Array, Evaluate, Real, channel_sizes};
+use crate::interp::{Array, Evaluate, Real, Total, channel_sizes};
 
 impl UnaryKind {
     /// The function's value at `x`.
@@ -94,12 +94,12 @@ impl Evaluate for Scale {
 impl Evaluate for SumChannels {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
         let [_, channels, inner] = channel_sizes(&operands[0].sizes);
-        let mut sums = vec![T::zero(); channels];
+        let mut sums = vec![Total::default(); channels];
         for (row, values) in operands[0].real().chunks(inner).enumerate() {
             for &x in values {
-                sums[row % channels] = sums[row % channels] + x;
+                sums[row % channels].add(x);
             }
         }
-        vec![Array::new(results[0].clone(), sums)]
+        vec![Array::new(results[0].clone(), Total::round_all(sums))]
     }
 }

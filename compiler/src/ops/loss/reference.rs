@@ -1,7 +1,7 @@
 //! Reference evaluation of losses and their gradients.
 
 use super::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
-use crate::interp::{Array, Evaluate, Real};
+use crate::interp::{Array, Evaluate, Real, Total};
 use crate::ops::softmax::shifted_sum;
 
 /// The logit of an item's label; NaN for a label that names no class (the interpreter rejects those before).
@@ -13,12 +13,12 @@ impl Evaluate for CrossEntropy {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], _: &[Vec<usize>]) -> Vec<Array<T>> {
         let (logits, labels) = (operands[0], operands[1].int());
         let items = logits.real().chunks(logits.sizes[1]).zip(labels);
-        let sum = items.fold(T::zero(), |total, (logits, &label)| {
+        let losses = items.map(|(logits, &label)| {
             let (largest, sum) = shifted_sum(logits.iter().copied());
             // The difference of two logits first: large ones must not swallow the logarithm.
-            total + (sum.ln() - (labelled(logits, label) - largest))
+            sum.ln() - (labelled(logits, label) - largest)
         });
-        vec![Array::scalar(sum / T::from_f64(labels.len() as f64))]
+        vec![Array::scalar(Total::of(losses) / T::from_f64(labels.len() as f64))]
     }
 }
 
@@ -42,7 +42,7 @@ impl Evaluate for MeanSquaredError {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], _: &[Vec<usize>]) -> Vec<Array<T>> {
         let (prediction, target) = (operands[0].real(), operands[1].real());
         let pairs = prediction.iter().zip(target);
-        let sum = pairs.fold(T::zero(), |sum, (&p, &t)| sum + (p - t) * (p - t));
+        let sum = Total::of_products(pairs.map(|(&p, &t)| (p - t, p - t)));
         vec![Array::scalar(sum / T::from_f64(prediction.len() as f64))]
     }
 }

@@ -1,7 +1,7 @@
 //! Reference evaluation of optimiser steps.
 
 use super::{Adam, ClipFactor, Sgd};
-use crate::interp::{Array, Evaluate, Real};
+use crate::interp::{Array, Evaluate, Real, Total};
 
 impl Evaluate for Sgd {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
@@ -52,7 +52,7 @@ impl Evaluate for Adam {
 impl Evaluate for ClipFactor {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], _: &[Vec<usize>]) -> Vec<Array<T>> {
         let values = operands.iter().flat_map(|gradient| gradient.real());
-        let norm = values.fold(T::zero(), |sum, &g| sum + g * g).sqrt();
+        let norm = Total::of_products(values.map(|&g| (g, g))).sqrt();
         let factor = T::from_f64(self.max_norm) / (norm + T::from_f64(1e-6));
         // Not `min`: a norm of NaN must show in the factor.
         let factor = if factor > T::one() { T::one() } else { factor };

@@ -1,7 +1,7 @@
 //! Reference evaluation of pooling and its gradients. Each image of the batch and each channel is pooled alone.
 
 use super::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
-use crate::interp::{Array, Evaluate, Real, Tap, taps};
+use crate::interp::{Array, Evaluate, Real, Tap, Total, taps};
 use crate::ops::window::Window;
 
 /// One result per window of every channel of every image.
@@ -18,17 +18,17 @@ fn pool<T: Real, R>(window: &Window, x: &Array<T>, one: impl Fn(&[T], &[Tap]) ->
 fn unpool<T: Real>(window: &Window, sizes: &[usize], one: impl Fn(usize, &Tap) -> Option<T>) -> Array<T> {
     let taps = taps(window, &sizes[2..]);
     let positions = taps.len();
-    let mut x = vec![T::zero(); sizes.iter().product()];
+    let mut x = vec![Total::default(); sizes.iter().product()];
     for (channel, image) in x.chunks_mut(sizes[2..].iter().product()).enumerate() {
         for (position, taps) in taps.iter().enumerate() {
             for tap in taps {
                 if let Some(addend) = one(channel * positions + position, tap) {
-                    image[tap.input] = image[tap.input] + addend;
+                    image[tap.input].add(addend);
                 }
             }
         }
     }
-    Array::new(sizes, x)
+    Array::new(sizes, Total::round_all(x))
 }
 
 impl Evaluate for MaxPool {
@@ -58,7 +58,7 @@ impl Evaluate for AvgPool {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
         let elements = T::from_f64(self.window.elements() as f64);
         let means = pool(&self.window, operands[0], |image, taps| {
-            taps.iter().fold(T::zero(), |sum, tap| sum + image[tap.input]) / elements
+            Total::of(taps.iter().map(|tap| image[tap.input])) / elements
         });
         vec![Array::new(results[0].clone(), means)]
     }

@@ -1,13 +1,13 @@
 //! Reference evaluation of softmax, its logarithm and their gradients.
 
 use super::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
-use crate::interp::{Array, Evaluate, Real, channel_sizes};
+use crate::interp::{Array, Evaluate, Real, Total, channel_sizes};
 
 /// The largest of some numbers, and the sum of `e^(x − largest)`: no power overflows. A NaN among the numbers makes the
 /// sum NaN.
 pub(crate) fn shifted_sum<T: Real>(values: impl Iterator<Item = T> + Clone) -> (T, T) {
     let largest = values.clone().fold(T::neg_infinity(), T::max);
-    let sum = values.fold(T::zero(), |sum, x| sum + (x - largest).exp());
+    let sum = Total::of(values.map(|x| (x - largest).exp()));
     (largest, sum)
 }
 
@@ -54,7 +54,7 @@ impl Evaluate for SoftmaxGrad {
         let (gradient, y) = (operands[0].real(), operands[1].real());
         let mut x = vec![T::zero(); y.len()];
         for_each_place(&results[0], |channels| {
-            let sum = channels.iter().fold(T::zero(), |sum, &i| sum + gradient[i] * y[i]);
+            let sum = Total::of_products(channels.iter().map(|&i| (gradient[i], y[i])));
             for &i in &channels {
                 x[i] = y[i] * (gradient[i] - sum);
             }
@@ -68,7 +68,7 @@ impl Evaluate for LogSoftmaxGrad {
         let (gradient, y) = (operands[0].real(), operands[1].real());
         let mut x = vec![T::zero(); y.len()];
         for_each_place(&results[0], |channels| {
-            let sum = channels.iter().fold(T::zero(), |sum, &i| sum + gradient[i]);
+            let sum = Total::of(channels.iter().map(|&i| gradient[i]));
             for &i in &channels {
                 x[i] = gradient[i] - y[i].exp() * sum;
             }

@@ -16,11 +16,19 @@ pub(super) const ADDRESS: Register = Register::RAX;
 /// The general register of the table of arguments.
 pub(super) const TABLE: Register = Register::RDI;
 
-/// An accumulator of a reducer, and the place of its largest value.
+/// An accumulator of a reducer, and the place of its largest value or, on the stack, the sum of all blocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Accumulator {
     pub(super) best: Vector,
     pub(super) place: Option<Vector>,
+    pub(super) whole: Option<Whole>,
+}
+
+/// The sum of all blocks, and what rounding has cost it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole {
+    pub(super) sum: Memory,
+    pub(super) lost: Memory,
 }
 
 /// Where a body is.

@@ -34,11 +34,15 @@ impl Walk<'_> {
         let vector = self.width.lanes();
         let mask = Lanes::Masked(self.mask());
         if let Some(lanes) = self.written_out_lanes(copies) {
-            let mut lane = 0;
+            let (mut lane, mut turn) = (0, 0);
             while lane + vector <= lanes {
                 let copies = ((lanes - lane) / vector).min(copies);
                 body(self, &Group { lane, is_known: true, lanes: Lanes::All, copies })?;
                 lane += copies * vector;
+                turn += 1;
+                if self.turns_in_span().is_some_and(|turns| turn % turns == 0) {
+                    self.end_blocks()?;
+                }
             }
             if lane < lanes {
                 let kept = lanes - lane + usize::from(armed(Fault::LanePastEnd));
@@ -91,7 +95,18 @@ impl Walk<'_> {
             self.advance(entry, self.span.entries[entry].over_lanes(turn));
         }
         self.subtract(LANES_LEFT, turn as i64);
-        self.emitter.jump_if_not_below(again);
+        match self.turns_in_span() {
+            Some(turns) if copies == self.copies() => {
+                if !turn.is_power_of_two() {
+                    return Err(format!("blocks of {turn} lanes"));
+                }
+                self.emitter.jump_if_below(done);
+                self.emitter.jump_if_any(LANES_LEFT, ((turns - 1) * turn) as i32, again);
+                self.end_blocks()?;
+                self.emitter.jump(again);
+            }
+            _ => self.emitter.jump_if_not_below(again),
+        }
         self.emitter.here(&mut done);
         self.emitter.add_number(LANES_LEFT, turn as i64);
         Ok(())
@@ -128,11 +143,7 @@ impl Walk<'_> {
 
     /// The steps of the window if they are written out.
     pub(super) fn written_out_window(&self, copies: usize) -> Option<usize> {
-        let counts = self.span.window.iter().map(|count| match count {
-            Count::Fixed(count) => Some(*count),
-            Count::Argument(_) => None,
-        });
-        let steps = counts.product::<Option<usize>>()?;
+        let steps = self.span.window.iter().map(|count| count.fixed()).product::<Option<usize>>()?;
         let roots: Vec<Step> = (0..self.span.reducers.len()).map(Step::Reduce).collect();
         (steps <= 1 || steps * copies * self.steps(&roots) <= WRITTEN_OUT).then_some(steps)
     }
@@ -144,6 +155,7 @@ impl Walk<'_> {
         body: &mut dyn FnMut(&mut Self, &[usize], WindowIndex) -> Written,
     ) -> Written {
         if let Some(steps) = self.written_out_window(group.copies) {
+            let block = self.steps_of_block();
             for index in 0..steps {
                 let mut rest = index;
                 let mut step = vec![0; self.span.window.len()];
@@ -154,6 +166,9 @@ impl Walk<'_> {
                     }
                 }
                 body(self, &step, WindowIndex::Known(index))?;
+                if block.is_some_and(|block| (index + 1) % block == 0) {
+                    self.end_blocks()?;
+                }
             }
             return Ok(());
         }
@@ -195,7 +210,15 @@ impl Walk<'_> {
             for entry in 0..walk.span.entries.len() {
                 walk.advance(entry, walk.span.entries[entry].over_step(depth));
             }
-            walk.emitter.count_down(counter, again);
+            match walk.blocks {
+                Some(blocks) if blocks.depth == depth => {
+                    walk.emitter.add_number(counter, -1);
+                    walk.emitter.jump_if_any(counter, (blocks.turns - 1) as i32, again);
+                    walk.end_blocks()?;
+                    walk.emitter.jump_if_not_zero(counter, again);
+                }
+                _ => walk.emitter.count_down(counter, again),
+            }
             walk.emitter.here(&mut done);
             Ok(())
         })

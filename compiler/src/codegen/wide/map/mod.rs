@@ -3,7 +3,7 @@
 //! not touched.
 //!
 //! `span` is what a function depends on, `order` the order of its computation, `registers` the choice of registers, `body`
-//! the instructions of one vector, `vectors` those of neighbouring ones, `same` what comes before all of them, `loops` what
+//! the instructions of one vector, `vectors` those of neighbouring ones, `sums` how sums are made, `same` what comes before all of them, `loops` what
 //! repeats them, `walk` the whole. What none of them supports is an error, and left to the narrow leaf.
 
 mod body;
@@ -12,6 +12,7 @@ mod order;
 mod registers;
 mod same;
 mod span;
+mod sums;
 mod vectors;
 mod walk;
 

@@ -10,8 +10,8 @@ use super::span::{Node, Span};
 
 /// The first stack slot for values.
 pub(super) const SLOTS: i64 = 0;
-/// How many there are.
-pub(super) const SLOT_COUNT: usize = 48;
+/// Registers and stack slots for values, together.
+const PLACES: usize = 64;
 /// Mask registers values may take at 512 bits: not that of the last lanes, nor those of comparisons within a step.
 const MASKS: Range<usize> = 2..6;
 
@@ -51,6 +51,11 @@ pub(super) struct Held {
     pub(super) register: u8,
 }
 
+/// How many stack slots for values there are.
+pub(super) fn slot_count(width: Width) -> usize {
+    PLACES - width.registers()
+}
+
 impl Registers {
     pub(super) fn new(width: Width, span: &Span, order: &Order, held: &[Held]) -> Registers {
         let count = span.nodes.len();
@@ -66,7 +71,7 @@ impl Registers {
             masks: vec![Owner::Free; 8],
             register: vec![None; count],
             slot: vec![None; count],
-            slots: vec![None; SLOT_COUNT],
+            slots: vec![None; slot_count(width)],
             uses,
             locked: Vec::new(),
             is_mask: span.nodes.iter().map(|node| width == Width::Bits512 && node.is_mask()).collect(),

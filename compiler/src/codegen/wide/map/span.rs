@@ -67,6 +67,16 @@ pub(super) enum Count {
     Argument(usize),
 }
 
+impl Count {
+    /// The number, if it is known now.
+    pub(super) fn fixed(self) -> Option<usize> {
+        match self {
+            Count::Fixed(count) => Some(count),
+            Count::Argument(_) => None,
+        }
+    }
+}
+
 /// An operand or result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {

@@ -1,7 +1,7 @@
 //! Bodies of a wide map for neighbouring vectors, and the accumulators of reductions.
 
 use super::super::emit::{Lanes, Vector, Width};
-use super::body::{ADDRESS, Accumulator, Body, Places, Site, WindowIndex, combine};
+use super::body::{ADDRESS, Accumulator, Body, Places, Site, Whole, WindowIndex, combine};
 use super::order::{Order, Step};
 use super::registers::{Held, Registers};
 use super::span::{Count, Node, Over};
@@ -10,6 +10,8 @@ use crate::kernel::Reducer;
 
 /// Vectors a reduction keeps apart, so that their additions need not wait for each other.
 const STREAMS: usize = 4;
+/// Accumulators of several vectors at once.
+const ACCUMULATORS: usize = 8;
 
 /// Bodies of neighbouring vectors.
 pub(super) struct Group {
@@ -56,7 +58,7 @@ impl Walk<'_> {
     }
 
     /// Vector registers of accumulators and, at 256 bits, of the mask of the last lanes.
-    fn reserved(&self, lanes: Lanes) -> impl Iterator<Item = u8> + use<> {
+    pub(super) fn reserved(&self, lanes: Lanes) -> impl Iterator<Item = u8> + use<> {
         let best = self.accumulators.iter().map(|accumulator| accumulator.best);
         let places = self.accumulators.iter().filter_map(|accumulator| accumulator.place);
         let mut reserved: Vec<u8> = best.chain(places).map(|vector| vector.0).collect();
@@ -84,7 +86,7 @@ impl Walk<'_> {
             Over::Window => 1,
             Over::Lanes => STREAMS,
         };
-        let fitting = self.width.registers() / 2 / self.accumulators_per_copy().max(1);
+        let fitting = ACCUMULATORS / self.accumulators_per_copy().max(1);
         wanted.min(groups).min(fitting.max(1))
     }
 
@@ -116,6 +118,7 @@ impl Walk<'_> {
         self.window(group, &mut |walk, step, index| {
             walk.accumulate(&streams, &group.sites(walk.width, step, index))
         })?;
+        self.end_sums()?;
         let sites = group.sites(self.width, &still, WindowIndex::Known(0));
         for (site, stream) in sites.iter().zip(&streams) {
             let results = self.results(stream);
@@ -155,7 +158,7 @@ impl Walk<'_> {
             .filter(|&register| self.width == Width::Bits512 || register != self.mask())
             .collect();
         let mut next = || free.pop().map(Vector).ok_or("more reductions than registers");
-        let mut all = Vec::new();
+        let (mut all, mut wholes) = (Vec::new(), 0);
         for _ in 0..streams {
             let mut stream = Vec::new();
             for reducer in &self.span.reducers {
@@ -164,7 +167,11 @@ impl Walk<'_> {
                     Reducer::MaxWithPlace(_) => Some(next()?),
                     Reducer::Sum(_) | Reducer::Max(_) => None,
                 };
-                stream.push(Accumulator { best, place });
+                let whole = (self.blocks.is_some() && matches!(reducer, Reducer::Sum(_))).then(|| {
+                    wholes += 1;
+                    self.whole(wholes - 1)
+                });
+                stream.push(Accumulator { best, place, whole });
             }
             all.push(stream);
         }
@@ -178,6 +185,10 @@ impl Walk<'_> {
                 }
                 if let Some(place) = accumulator.place {
                     self.emitter.zero(place);
+                }
+                if let Some(Whole { sum, lost }) = accumulator.whole {
+                    self.emitter.store(accumulator.best, sum, Lanes::All);
+                    self.emitter.store(accumulator.best, lost, Lanes::All);
                 }
             }
         }
@@ -193,10 +204,12 @@ impl Walk<'_> {
             walk.keep(walk.span.window.len(), &mut |walk| {
                 walk.lanes(copies, &mut |walk, group| {
                     walk.accumulate(&streams, &group.sites(walk.width, step, index))
-                })
+                })?;
+                if walk.turns_in_span().is_some() { walk.end_blocks() } else { Ok(()) }
             })
         })?;
-        let [temporary, other] = self.two_free()?;
+        self.end_sums()?;
+        let [temporary, other] = self.free()?;
         for (index, &reducer) in self.span.reducers.iter().enumerate() {
             let best = streams[0][index].best;
             for stream in &streams[1..] {
@@ -223,19 +236,5 @@ impl Walk<'_> {
         self.emitter.mask_of_first(self.mask(), 1, ADDRESS);
         self.body(&[], &results, &site, &stores)?;
         Ok(())
-    }
-
-    /// Two vector registers that nothing holds.
-    fn two_free(&self) -> Result<[Vector; 2], String> {
-        let is_free = |register: &u8| {
-            let held = self.held.iter().any(|held| held.register == *register);
-            let accumulates = self.accumulators.iter().any(|accumulator| accumulator.best.0 == *register);
-            !held && !accumulates
-        };
-        let mut free = (0..self.width.registers() as u8).filter(is_free);
-        match (free.next(), free.next()) {
-            (Some(a), Some(b)) => Ok([Vector(a), Vector(b)]),
-            _ => Err("more reductions than registers".to_owned()),
-        }
     }
 }

@@ -3,9 +3,10 @@
 use iced_x86::{Code, Instruction, Register};
 
 use super::super::emit::{Emitter, Memory, Width};
-use super::body::{ADDRESS, Accumulator, TABLE};
-use super::registers::{Held, SLOT_COUNT};
+use super::body::{ADDRESS, Accumulator, TABLE, Whole};
+use super::registers::{Held, slot_count};
 use super::span::{Over, Span};
+use crate::kernel::SumBlocks;
 
 /// The general register of the constants.
 const CONSTANTS: Register = Register::R11;
@@ -55,6 +56,10 @@ pub(super) struct Walk<'s> {
     pub(super) held: Vec<Held>,
     /// Accumulators in use.
     pub(super) accumulators: Vec<Accumulator>,
+    /// Where the blocks of sums end.
+    pub(super) blocks: Option<SumBlocks>,
+    /// Sums of all blocks that there are at once.
+    wholes: usize,
 }
 
 impl<'s> Walk<'s> {
@@ -71,22 +76,32 @@ impl<'s> Walk<'s> {
         }
         let emitter = Emitter::new(width)?;
         let (held, accumulators) = (Vec::new(), Vec::new());
-        let walk = Walk { span, width, emitter, pointers, held, accumulators };
+        let mut walk = Walk { span, width, emitter, pointers, held, accumulators, blocks: None, wholes: 0 };
+        walk.blocks = walk.sum_blocks();
+        walk.wholes = if walk.blocks.is_some() { walk.copies() * walk.sums() } else { 0 };
         if walk.frame() > 4096 {
             return Err("more pointers than the stack is to hold".to_owned());
         }
         Ok(walk)
     }
 
-    // The stack: slots of values, pointers as they were before each loop, the number of the window's step, the caller's
+    // The stack: slots of values, sums of all blocks with what they have lost, pointers as they were before each loop, the number of the window's step, the caller's
     // stack pointer.
 
     fn slots(&self) -> i64 {
-        SLOT_COUNT as i64 * self.width.bytes()
+        slot_count(self.width) as i64 * self.width.bytes()
+    }
+
+    /// The sum of all blocks with this number.
+    pub(super) fn whole(&self, index: usize) -> Whole {
+        let at =
+            |half| Memory::at(Register::RSP, self.slots() + (2 * index as i64 + half) * self.width.bytes());
+        Whole { sum: at(0), lost: at(1) }
     }
 
     pub(super) fn kept(&self, depth: usize, entry: usize) -> Memory {
-        Memory::at(Register::RSP, self.slots() + 8 * (depth * self.span.entries.len() + entry) as i64)
+        let first = self.whole(self.wholes).sum.displacement;
+        Memory::at(Register::RSP, first + 8 * (depth * self.span.entries.len() + entry) as i64)
     }
 
     pub(super) fn window_index(&self) -> Memory {

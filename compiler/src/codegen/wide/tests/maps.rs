@@ -97,10 +97,13 @@ fn results_in_the_place_of_operands() {
 /// Windows of every number of loops, short and long, over vectors of every length.
 #[test]
 fn sums_over_windows_and_lanes() {
-    for (window, strides) in
-        [(vec![3], vec![40]), (vec![2, 250], vec![7, 1]), (vec![2, 30, 40], vec![3, 2, 1])]
-    {
-        for lanes in [1, 7, 8, 16, 40, 300] {
+    for (window, strides) in [
+        (vec![3], vec![40]),
+        (vec![150], vec![2]),
+        (vec![2, 250], vec![7, 1]),
+        (vec![2, 30, 40], vec![3, 2, 1]),
+    ] {
+        for lanes in [1, 7, 8, 16, 40, 300, 9001] {
             let steps: usize = window.iter().product();
             let extents: Vec<Extent> = window.iter().map(|&count| Extent::Fixed(count)).collect();
             let mut over_window = MapBuilder::new(Extent::Fixed(lanes)).window(&extents);
@@ -115,7 +118,7 @@ fn sums_over_windows_and_lanes() {
             let (over_window, over_all) = (finished(over_window), finished(over_all));
 
             let reach: usize = window.iter().zip(&strides).map(|(count, stride)| (count - 1) * stride).sum();
-            let x: Vec<f32> = (0..reach + lanes).map(|index| (index % 7) as f32 - 2.0).collect();
+            let x: Vec<f32> = (0..reach + lanes).map(|index| (index % 7) as f32 - 3.0).collect();
             let element = |step: usize, lane: usize| {
                 let (mut rest, mut place) = (step, lane);
                 for (&count, stride) in window.iter().zip(&strides).rev() {
@@ -135,6 +138,66 @@ fn sums_over_windows_and_lanes() {
                 let mut buffers = [x.clone(), vec![f32::NAN; 2]];
                 run(&over_all, width, 1, &mut buffers);
                 assert_eq!(buffers[1], [sums.iter().sum(), largest], "{width:?} {window:?} and {lanes}");
+            }
+        }
+    }
+}
+
+/// Sums of equal numbers, where roundings all go the same way: over windows, over lanes, and over both, of sizes known now
+/// and later, and several at once.
+#[test]
+fn sums_in_blocks() {
+    const TENTH: f32 = 0.1;
+    for (window, lanes) in [
+        (vec![Extent::Fixed(100)], Extent::Fixed(5)),
+        (vec![Extent::Fixed(5000)], Extent::Fixed(77)),
+        (vec![Extent::Fixed(3), Extent::Fixed(70), Extent::Fixed(31)], Extent::Fixed(40)),
+        (vec![Extent::Batch(9)], Extent::Fixed(33)),
+        (vec![Extent::Batch(1), Extent::Fixed(900)], Extent::Fixed(33)),
+        (vec![], Extent::Fixed(60_007)),
+        (vec![], Extent::Batch(50)),
+        (vec![Extent::Batch(1)], Extent::Batch(20)),
+        (vec![Extent::Fixed(2)], Extent::Fixed(9000)),
+    ] {
+        let batch = 999;
+        let count = |extent: &Extent| match *extent {
+            Extent::Fixed(count) => count,
+            Extent::Batch(count) => batch * count,
+            _ => unreachable!("neither floors nor shares"),
+        };
+        let (steps, width_of_lanes) = (window.iter().map(count).product::<usize>(), count(&lanes));
+        for sums in [1, 3] {
+            let still = vec![0; window.len()];
+            let build = |over_lanes: bool| {
+                let mut map = MapBuilder::new(lanes).window(&window);
+                let element = map.load_window(at(0, 0), 1, &still);
+                let mut reducers = vec![Reducer::Sum(element); sums];
+                reducers.insert(1, Reducer::Max(element));
+                let results = match over_lanes {
+                    true => map.fold_lanes(&reducers),
+                    false => map.fold_window(&reducers),
+                };
+                for (index, result) in results.into_iter().enumerate() {
+                    map.store(at(index + 1, 0), usize::from(!over_lanes), result);
+                }
+                finished(map)
+            };
+            for (map, terms, results) in
+                [(build(false), steps, width_of_lanes), (build(true), steps * width_of_lanes, 1)]
+            {
+                let mut buffers = vec![vec![TENTH; width_of_lanes]];
+                buffers.resize(sums + 2, vec![f32::NAN; results]);
+                for width in widths() {
+                    run(&map, width, batch, &mut buffers);
+                    for (index, results) in buffers[1..].iter().enumerate() {
+                        let terms = if index == 1 { 1 } else { terms };
+                        let truth = f64::from(TENTH) * terms as f64;
+                        for &result in results {
+                            let error = (f64::from(result) / truth - 1.0).abs();
+                            assert!(error <= 1e-6, "{error:.1e} of {terms} terms: {width:?} {map:?}");
+                        }
+                    }
+                }
             }
         }
     }
