@@ -505,7 +505,9 @@ fn concat(s: &mut Sketch<'_>) {
     let others = MAX_ELEMENTS * 2 / (ty.shape.item_elements() / ty.shape.dims().len().max(1)).max(1);
     for _ in 0..s.numbers.usize(..3).min(others) {
         let mates = |other: &Type| {
-            other.shape.rank() == ty.shape.rank() && with_axis(other, axis, 1) == with_axis(&ty, axis, 1)
+            other.shape.rank() == ty.shape.rank()
+                && other.shape.dims()[axis] != Dim::Batch
+                && with_axis(other, axis, 1) == with_axis(&ty, axis, 1)
         };
         let size = sizes::channels(s.numbers);
         let fits = with_axis(&ty, axis, size).shape.item_elements() <= MAX_ELEMENTS;
