@@ -3,31 +3,18 @@
 use std::collections::HashSet;
 
 use proc_macro2::{Ident, Literal, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
-use syn::{Attribute, Visibility};
+use quote::{format_ident, quote};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Path, Token, Visibility};
 use windlass_compiler::graph::Graph;
 
-use crate::ast::{Block, Outputs, plain};
+use crate::ast::{Outputs, plain};
 use crate::check::{Checked, Finding, Findings, LayerRow, SINGLE_OUTPUT};
 
 /// Everything a program without mistakes expands to.
 pub(crate) fn program(findings: &Findings) -> TokenStream {
     let networks = findings.networks.iter().map(network);
-    let unused = findings.unused_blocks.iter().map(|block| unused_block(block));
-    quote! { #(#networks)* #(#unused)* }
-}
-
-/// A function that nothing calls, so that rustc warns of the block as it warns of dead code.
-fn unused_block(block: &Block) -> TokenStream {
-    let Block { attributes, name, .. } = block;
-    let attributes = attributes.iter().filter(|attribute| !attribute.path().is_ident("doc"));
-    // The whole item stands at the block's name: rustc says nothing of dead code that only a macro wrote.
-    quote_spanned! {name.span()=>
-        const _: () = {
-            #(#attributes)*
-            fn #name() {}
-        };
-    }
+    quote! { #(#networks)* }
 }
 
 /// A network's type. Without a graph, that of a network with mistakes: the rest of the user's program still resolves.
@@ -102,66 +89,99 @@ pub(crate) fn declaration(
     };
     let summary = summary.map(|text| quote!(#[doc = #text]));
     let documentation = checked.map(|checked| documentation(ports, checked));
-    let constants = constants(visibility, ports, checked.map(|checked| &checked.graph));
+    let derives = derives(attributes);
+    let constants = constants(ports, checked.map(|checked| &checked.graph));
     let implementation = implementation(name, ports, checked.map(|checked| &checked.graph));
-    let (input_struct, output_struct) =
-        (input_struct(visibility, name, ports), output_struct(visibility, name, ports));
-    quote! {
-        #(#attributes)*
-        #summary
-        #documentation
-        #[derive(Clone, Copy, Debug)]
-        #visibility struct #name;
-
-        #(#conditions)*
-        #[allow(dead_code)]
-        impl #name {
-            #constants
-
-            /// The network as declared, shapes checked.
-            #visibility fn graph() -> &'static ::windlass::Graph {
-                <Self as ::windlass::Network>::graph()
-            }
-
-            /// Layers, shapes, parameters, multiply-adds, receptive fields and memory, as a table.
-            #visibility fn summary() -> ::windlass::Summary {
-                ::windlass::summary(Self::graph())
-            }
-
-            /// A model with first values drawn from a seed, compiled to predict.
-            #visibility fn model(seed: u64) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
-                ::windlass::Model::new(seed)
-            }
-
-            /// A model with the parameters of a file, compiled to predict.
-            #visibility fn load(
-                path: impl ::core::convert::AsRef<::std::path::Path>,
-            ) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
-                ::windlass::Model::load(path)
-            }
+    let (input_struct, output_struct) = (input_struct(name, ports), output_struct(name, ports));
+    // A second type of this name is one error at its `use` then, not one for each of its items.
+    let start = name.span().start();
+    let module = format_ident!("__{}_{}_{}", plain(name), start.line, start.column);
+    let names =
+        [Some(name.clone()), input_names(name, ports), output_names(name, ports)].into_iter().flatten();
+    let uses = names.map(|name| {
+        quote! {
+            #(#conditions)*
+            #[allow(unused_imports)]
+            #visibility use #module::#name;
         }
-
+    });
+    quote! {
         #(#conditions)*
-        #[automatically_derived]
-        #implementation
+        #[allow(non_snake_case, unreachable_pub)]
+        mod #module {
+            #[allow(unused_imports)]
+            use super::*;
 
-        #(#conditions)*
-        #input_struct
+            #(#attributes)*
+            #summary
+            #documentation
+            #derives
+            pub struct #name;
 
-        #(#conditions)*
-        #output_struct
+            #[allow(dead_code)]
+            impl #name {
+                #constants
+
+                /// The network as declared, shapes checked.
+                pub fn graph() -> &'static ::windlass::Graph {
+                    <Self as ::windlass::Network>::graph()
+                }
+
+                /// Layers, shapes, parameters, multiply-adds, receptive fields and memory, as a table.
+                pub fn summary() -> ::windlass::Summary {
+                    ::windlass::summary(Self::graph())
+                }
+
+                /// A model with first values drawn from a seed, compiled to predict.
+                pub fn model(seed: u64) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
+                    ::windlass::Model::new(seed)
+                }
+
+                /// A model with the parameters of a file, compiled to predict.
+                pub fn load(
+                    path: impl ::core::convert::AsRef<::std::path::Path>,
+                ) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
+                    ::windlass::Model::load(path)
+                }
+            }
+
+            #[automatically_derived]
+            #implementation
+
+            #input_struct
+
+            #output_struct
+        }
+        #(#uses)*
     }
 }
 
+/// The traits that every network derives, but for those that its attributes derive.
+fn derives(attributes: &[Attribute]) -> TokenStream {
+    let derived: Vec<Path> = attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("derive"))
+        .filter_map(|attribute| {
+            attribute.parse_args_with(Punctuated::<Path, Token![,]>::parse_terminated).ok()
+        })
+        .flatten()
+        .collect();
+    let missing = ["Clone", "Copy", "Debug"].into_iter().filter(|name| {
+        !derived.iter().any(|path| path.segments.last().is_some_and(|last| last.ident == name))
+    });
+    let missing = missing.map(|name| format_ident!("{name}"));
+    quote!(#[derive(#(#missing),*)])
+}
+
 /// `IMAGE_SHAPE`, `OUTPUT_SHAPE`, `CLASSES` and `PARAMETERS`.
-fn constants(visibility: &Visibility, ports: &Ports, graph: Option<&Graph>) -> TokenStream {
+fn constants(ports: &Ports, graph: Option<&Graph>) -> TokenStream {
     let shape = |port: &Port, kind: &str| {
         let constant = Ident::new(&format!("{}_SHAPE", port.text.to_uppercase()), port.name.span());
         let doc = format!("Sizes of one item of the {kind} `{}`.", port.text);
         let (sizes, rank) = (literals(&port.sizes), Literal::usize_unsuffixed(port.sizes.len()));
         quote! {
             #[doc = #doc]
-            #visibility const #constant: [usize; #rank] = [#(#sizes),*];
+            pub const #constant: [usize; #rank] = [#(#sizes),*];
         }
     };
     let inputs = ports.inputs.iter().map(|port| shape(port, "input"));
@@ -171,7 +191,7 @@ fn constants(visibility: &Visibility, ports: &Ports, graph: Option<&Graph>) -> T
             let classes = Literal::usize_unsuffixed(sizes[0]);
             quote! {
                 /// The length of the output: the number of classes of a classifier.
-                #visibility const CLASSES: usize = #classes;
+                pub const CLASSES: usize = #classes;
             }
         }
         _ => TokenStream::new(),
@@ -186,7 +206,7 @@ fn constants(visibility: &Visibility, ports: &Ports, graph: Option<&Graph>) -> T
         #classes
 
         /// The trainable parameters in the order of declaration: each a name and its sizes.
-        #visibility const PARAMETERS: &'static [(&'static str, &'static [usize])] = &[#(#parameters),*];
+        pub const PARAMETERS: &'static [(&'static str, &'static [usize])] = &[#(#parameters),*];
     }
 }
 
@@ -285,7 +305,7 @@ fn output_names(name: &Ident, ports: &Ports) -> Option<Ident> {
     (ports.outputs_named && !ports.outputs.is_empty()).then(|| format_ident!("{name}Outputs"))
 }
 
-fn input_struct(visibility: &Visibility, name: &Ident, ports: &Ports) -> TokenStream {
+fn input_struct(name: &Ident, ports: &Ports) -> TokenStream {
     let Some(inputs) = input_names(name, ports) else { return TokenStream::new() };
     let doc = format!("What a run of [`{name}`] takes.");
     let names: Vec<&Ident> = ports.inputs.iter().map(|port| &port.name).collect();
@@ -293,21 +313,21 @@ fn input_struct(visibility: &Visibility, name: &Ident, ports: &Ports) -> TokenSt
     quote! {
         #[doc = #doc]
         #[derive(Clone, Debug)]
-        #visibility struct #inputs<'a> {
+        pub struct #inputs<'a> {
             #(#[doc = #docs] pub #names: ::windlass::Input<'a>,)*
         }
 
         #[allow(dead_code)]
         impl<'a> #inputs<'a> {
             /// Inputs from slices or arrays, in the order of declaration.
-            #visibility fn new(#(#names: impl ::core::convert::Into<::windlass::Input<'a>>),*) -> Self {
+            pub fn new(#(#names: impl ::core::convert::Into<::windlass::Input<'a>>),*) -> Self {
                 #inputs { #(#names: #names.into()),* }
             }
         }
     }
 }
 
-fn output_struct(visibility: &Visibility, name: &Ident, ports: &Ports) -> TokenStream {
+fn output_struct(name: &Ident, ports: &Ports) -> TokenStream {
     let Some(outputs) = output_names(name, ports) else { return TokenStream::new() };
     let doc = format!("What a run of [`{name}`] gives.");
     let names = ports.outputs.iter().map(|port| &port.name);
@@ -315,7 +335,7 @@ fn output_struct(visibility: &Visibility, name: &Ident, ports: &Ports) -> TokenS
     quote! {
         #[doc = #doc]
         #[derive(Clone, Debug, PartialEq)]
-        #visibility struct #outputs {
+        pub struct #outputs {
             #(#[doc = #docs] pub #names: ::windlass::ndarray::ArrayD<f32>,)*
         }
     }

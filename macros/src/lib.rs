@@ -11,21 +11,29 @@ mod fallback;
 mod layers;
 mod parse;
 
-use proc_macro::TokenStream;
-use syn::parse_macro_input;
+#[cfg(test)]
+mod tests;
 
 use ast::Program;
 use diagnostics::Diagnostics;
 
 /// Declares neural networks and checks their shapes; the facade describes the language at its re-export.
 #[proc_macro]
-pub fn network(input: TokenStream) -> TokenStream {
-    let program = parse_macro_input!(input as Program);
+pub fn network(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    expanded(input.into()).into()
+}
+
+/// What the macro makes of its input: Rust, or the errors in place of it.
+fn expanded(input: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
+    let program: Program = match syn::parse2(input) {
+        Ok(program) => program,
+        Err(error) => return error.to_compile_error(),
+    };
     let mut errors = Diagnostics::default();
     let findings = check::check(&program, &mut errors);
     if errors.count() == 0 {
-        expand::program(&findings).into()
+        expand::program(&findings)
     } else {
-        fallback::program(&program, &findings, &errors).into()
+        fallback::program(&program, &findings, &errors)
     }
 }
