@@ -48,7 +48,7 @@ fn learn() -> Result<(), Box<dyn Error>> {
     let options = TrainerOptions {
         loss: Loss::MeanSquaredError,
         optimizer: Optimizer::sgd(),
-        schedule: Schedule::constant(1.0)?,
+        schedule: Some(Schedule::constant(1.0)?),
         ..TrainerOptions::default()
     };
     let mut trainer = Trainer::new(Model::<Edges>::new(42)?, options)?;

@@ -101,7 +101,7 @@
 //!
 //! let options = TrainerOptions {
 //!     optimizer: Optimizer::adam(),
-//!     schedule: Schedule::cosine_with_warm_up(0.001, 1000, 100)?,
+//!     schedule: Some(Schedule::cosine_with_warm_up(0.001, 1000, 100)?),
 //!     ..TrainerOptions::default()
 //! };
 //! let mut trainer: Trainer<LeNet> = Trainer::new(Model::new(42)?, options.clone())?;
@@ -119,7 +119,7 @@
 //! ```
 //!
 //! [`data`] reads and augments images and makes batches of them, [`metrics`] counts hits, [`schedule`] holds the learning
-//! rates. Whatever fails says so in an [`Error`] that names what, where and the way out.
+//! rates. Every failure is an [`Error`] that says what failed, where, and how to fix it.
 //!
 //! # Layout
 //!
@@ -135,18 +135,28 @@
 
 /// The arrays that inputs may come in and results come in.
 pub use ndarray;
-pub use windlass_compiler::autodiff::{Loss, Optimizer};
-pub use windlass_compiler::graph::Graph;
+pub use windlass_compiler::autodiff::{AutodiffError, Loss, Optimizer};
+pub use windlass_compiler::codegen::Program;
+pub use windlass_compiler::error::GraphError;
+pub use windlass_compiler::graph::{Builder, Graph, Layer};
+pub use windlass_compiler::pass::PassOptions;
+pub use windlass_compiler::pipeline::{CompileError, CompileOptions, CompileTimes};
+pub use windlass_compiler::plan::{
+    Accuracy, Convolution, Costs, Features, Im2col, Layouts, Plan, PlanOptions,
+};
 pub use windlass_compiler::summary::{Summary, summary};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
+pub use windlass_runtime::error::{DataSetProblem, TensorMismatch};
 pub use windlass_runtime::machine::{Caches, Machine};
 pub use windlass_runtime::network::{Input, InputError, Network};
-pub use windlass_runtime::profile::Profile;
+pub use windlass_runtime::profile::{KernelTime, Profile};
 pub use windlass_runtime::schedule::Schedule;
+pub use windlass_runtime::tensor::{NamedShapes, NamedTensors};
+pub use windlass_runtime::trainer::{NonFiniteOrigin, Stage};
 pub use windlass_runtime::{
-    Error, MemoryReport, Model, Options, Parameters, Predictor, StepReport, Target, Trainer, TrainerOptions,
-    Tuning, checkpoint, data, metrics, schedule, tuning,
+    Error, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport, Target, Trainer,
+    TrainerOptions, Tuning, checkpoint, data, initialize, metrics, schedule, tuning,
 };
 
 /// What expansions of [`network!`] name; no part of the public interface.

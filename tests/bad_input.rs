@@ -7,8 +7,10 @@ use std::fs;
 use ndarray::{Array1, Array2, Array4, ArrayD};
 use tempfile::TempDir;
 use windlass::checkpoint::{Checkpoint, NonFinite};
+use windlass::schedule::Rule;
 use windlass::{
-    Error, InputError, Loss, Model, Optimizer, Options, Schedule, Target, Trainer, TrainerOptions, network,
+    AutodiffError, Error, InputError, LoadOptions, Loss, Model, Optimizer, Options, Parameters, Schedule,
+    Target, Trainer, TrainerOptions, network,
 };
 
 network! {
@@ -22,6 +24,15 @@ network! {
         head: linear(3)
     }
 
+    network One(point: [4]) -> [1] { f1: linear(1) }
+
+    network Probabilities(point: [4]) -> [3] { f1: linear(3); s1: softmax }
+
+    network Normalized(point: [4]) -> [3] { f1: linear(3); n1: batch_norm; relu; f2: linear(3) }
+
+    /// Far more values for each item than numbers in it.
+    network Huge(point: [1]) -> [2] { f1: linear(1000000); relu; f2: linear(2) }
+
     network Pair(left: [2], right: [3]) -> [2] {
         from(left); let a = it;
         from(right); let b = it;
@@ -32,6 +43,16 @@ network! {
         let seen = it;
         linear(3); class = it;
         from(seen); linear(2); place = it;
+    }
+}
+
+mod twin {
+    windlass::network! {
+        /// `Small` by another name.
+        pub(super) network Small2(image: [1, 4, 4]) -> [3] {
+            c1: conv2d(2, kernel_size = 3); relu; flatten;
+            f2: linear(3)
+        }
     }
 }
 
@@ -63,7 +84,7 @@ fn an_image_of_another_shape() -> Result<(), Failure> {
     let error = small()?.forward(&Array4::<f32>::zeros((2, 3, 4, 4))).unwrap_err();
     assert!(matches!(
         &error,
-        Error::Input { source: InputError::Shape { expected, got }, .. } if *expected == [1, 4, 4] && *got == [2, 3, 4, 4]
+        Error::Input { reason: InputError::Shape { expected, got }, .. } if *expected == [1, 4, 4] && *got == [2, 3, 4, 4]
     ));
     says(&error, &["`image`", "`Small`", "[1, 4, 4]", "[2, 3, 4, 4]"]);
     Ok(())
@@ -72,7 +93,7 @@ fn an_image_of_another_shape() -> Result<(), Failure> {
 #[test]
 fn a_slice_that_holds_no_whole_number_of_items() -> Result<(), Failure> {
     let error = small()?.forward(&[0.0; 17]).unwrap_err();
-    assert!(matches!(error, Error::Input { source: InputError::Length { size: 16, got: 17, .. }, .. }));
+    assert!(matches!(error, Error::Input { reason: InputError::Length { size: 16, got: 17, .. }, .. }));
     says(&error, &["`image`", "`Small`", "16 numbers", "17"]);
     Ok(())
 }
@@ -139,13 +160,19 @@ fn a_target_of_another_shape() -> Result<(), Failure> {
     let mut trainer = trainer(Loss::MeanSquaredError)?;
     let error = trainer.step(&[0.5; 32], &Array2::<f32>::zeros((2, 4))).unwrap_err();
     assert!(matches!(error, Error::Target { .. }));
-    says(&error, &["`Small`", "targets of shape [3]", "[2, 4]"]);
+    says(&error, &["needs targets of shape [2, 3] but was given an array of shape [2, 4]"]);
     let error = trainer.step(&[0.5; 32], &Array2::<f32>::zeros((3, 3))).unwrap_err();
     assert!(matches!(error, Error::Target { .. }));
     says(&error, &["2 targets, one per item", "3 targets"]);
     let error = trainer.step(&[0.5; 32], Target::Values((&[0.0; 7]).into())).unwrap_err();
     assert!(matches!(error, Error::Target { .. }));
-    says(&error, &["targets of shape [3]", "receives 7"]);
+    says(&error, &["needs targets of shape [2, 3] but was given 7 numbers"]);
+
+    // One number for each item, where each has a vector of one.
+    let model: Model<One> = Model::with_options(1, &serial())?;
+    let options = TrainerOptions { loss: Loss::MeanSquaredError, ..TrainerOptions::default() };
+    let error = Trainer::new(model, options)?.step(&[0.5; 16], &Array1::<f32>::zeros(4)).unwrap_err();
+    says(&error, &["`One` needs targets of shape [4, 1] but was given an array of shape [4]"]);
     Ok(())
 }
 
@@ -186,11 +213,30 @@ fn parameters_that_do_not_exist_or_fit() -> Result<(), Failure> {
 
 #[test]
 fn settings_that_cannot_be_trained_with() -> Result<(), Failure> {
-    let unknown =
-        TrainerOptions { frozen: BTreeSet::from(["c2.weight".to_owned()]), ..TrainerOptions::default() };
+    let frozen = BTreeSet::from(["c1.wieght".to_owned(), "b9".to_owned()]);
+    let unknown = TrainerOptions { frozen, ..TrainerOptions::default() };
     let error = Trainer::new(small()?, unknown).unwrap_err();
     assert!(matches!(error, Error::Autodiff { .. }));
-    says(&error, &["`Small`", "`c2.weight` to freeze"]);
+    says(
+        &error,
+        &["`Small`", "`b9`", "`c1.wieght`; did you mean `c1.weight`?", "parameters: c1.weight, c1.bias"],
+    );
+
+    let model: Model<Probabilities> = Model::with_options(1, &serial())?;
+    let error = Trainer::new(model, TrainerOptions::default()).unwrap_err();
+    assert!(matches!(
+        &error,
+        Error::Autodiff { reason, .. } if matches!(**reason, AutodiffError::SoftmaxBeforeLoss { .. })
+    ));
+    says(&error, &["`Probabilities`", "`softmax` at `s1`", "remove `softmax`"]);
+
+    let model: Model<One> = Model::with_options(1, &serial())?;
+    let error = Trainer::new(model, TrainerOptions::default()).unwrap_err();
+    says(&error, &["`One`", "at least 2 classes", "has 1"]);
+
+    let optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-50, weight_decay: 0.0 };
+    let options = TrainerOptions { optimizer, ..TrainerOptions::default() };
+    says(&Trainer::new(small()?, options).unwrap_err(), &["`epsilon` is 1e-50", "as an f32"]);
 
     let everything = small()?.parameters().names().iter().cloned().collect();
     let frozen = TrainerOptions { frozen: everything, ..TrainerOptions::default() };
@@ -213,7 +259,7 @@ fn settings_that_cannot_be_trained_with() -> Result<(), Failure> {
         let clipped = TrainerOptions { clip_norm: Some(clip_norm), ..TrainerOptions::default() };
         let error = Trainer::new(small()?, clipped).unwrap_err();
         assert!(matches!(error, Error::Autodiff { .. }));
-        says(&error, &["`Small`"]);
+        says(&error, &["`Small`", "`clip_norm`"]);
     }
 
     let momentum = Optimizer::Sgd { momentum: f64::NAN, nesterov: false, weight_decay: 0.0 };
@@ -222,7 +268,7 @@ fn settings_that_cannot_be_trained_with() -> Result<(), Failure> {
     assert!(matches!(error, Error::Autodiff { .. }));
     says(&error, &["`Small`", "momentum", "NaN"]);
 
-    for rate in [-0.1, f64::INFINITY, f64::NAN] {
+    for rate in [-0.1, f64::INFINITY, f64::NAN, 1e300] {
         let error = Schedule::constant(rate).unwrap_err();
         assert!(matches!(error, Error::Setting { .. }));
         says(&error, &["must be"]);
@@ -244,7 +290,8 @@ fn a_directory_that_is_not_there() -> Result<(), Failure> {
     let path = TempDir::new()?.path().join("nowhere/net.safetensors");
     let error = small()?.save(&path).unwrap_err();
     assert!(matches!(error, Error::Io { .. }));
-    says(&error, &["nowhere"]);
+    says(&error, &["nowhere` does not exist"]);
+    assert!(!error.to_string().contains("partial"), "{error}");
     Ok(())
 }
 
@@ -316,6 +363,123 @@ fn the_file_of_another_network() -> Result<(), Failure> {
             "`head.bias` [3] is not in the network",
         ],
     );
+    Ok(())
+}
+
+#[test]
+fn the_file_of_another_network_of_equal_shapes() -> Result<(), Failure> {
+    let directory = TempDir::new()?;
+    let path = directory.path().join("net.safetensors");
+    let twin: Model<twin::Small2> = Model::with_options(1, &serial())?;
+    twin.save(&path)?;
+    let is_refused = |error: &Error| {
+        assert!(matches!(error, Error::CheckpointNetwork { .. }), "{error}");
+        says(
+            error,
+            &["net.safetensors holds the network `Small2`, not `Small`", "`LoadOptions::any_network`"],
+        );
+    };
+    is_refused(&Model::<Small>::load(&path).unwrap_err());
+    let allowed = LoadOptions::new().any_network();
+    let loaded = Parameters::load::<Small>(&path, &allowed)?;
+    assert_eq!(loaded, *twin.parameters());
+
+    let options = TrainerOptions::default();
+    Trainer::new(twin, options.clone())?.save(&path)?;
+    is_refused(&Trainer::<Small>::resume(&path, options.clone(), &serial()).unwrap_err());
+    let resumed = Trainer::<Small>::resume_with(&path, options, &serial(), &allowed)?;
+    assert_eq!(*resumed.model().parameters(), loaded);
+    Ok(())
+}
+
+#[test]
+fn a_training_of_another_optimizer() -> Result<(), Failure> {
+    let directory = TempDir::new()?;
+    let path = directory.path().join("net.safetensors");
+    let options = |optimizer| TrainerOptions { optimizer, ..TrainerOptions::default() };
+    let momentum = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+    for (written, resumed, words) in [
+        (Optimizer::adam(), Optimizer::adam_w(), "written by Adam, but the options say AdamW"),
+        (Optimizer::adam(), Optimizer::sgd(), "written by Adam, but the options say SGD"),
+        (momentum, Optimizer::sgd(), "written by SGD with momentum, but the options say SGD:"),
+        (Optimizer::sgd(), momentum, "written by SGD, but the options say SGD with momentum"),
+    ] {
+        Trainer::new(small()?, options(written))?.save(&path)?;
+        let error = Trainer::<Small>::resume(&path, options(resumed), &serial()).unwrap_err();
+        assert!(matches!(error, Error::CheckpointOptimizer { .. }));
+        says(&error, &["net.safetensors", words]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_batch_of_one_has_no_statistics() -> Result<(), Failure> {
+    let model: Model<Normalized> = Model::with_options(1, &serial())?;
+    let mut trainer = Trainer::new(model, TrainerOptions::default())?;
+    let before = trainer.model().parameters().clone();
+    let error = trainer.step(&[0.5; 4], &[0]).unwrap_err();
+    assert!(matches!(&error, Error::SingleValue { layer, .. } if layer == "n1"));
+    says(
+        &error,
+        &["`Normalized`", "more than 1 value for each channel at `n1`", "`drop_last`", "freeze `n1`"],
+    );
+    assert_eq!((trainer.steps(), trainer.model().parameters()), (0, &before));
+    trainer.step(&[0.5; 8], &[0, 1])?;
+
+    let frozen = TrainerOptions { frozen: BTreeSet::from(["n1".to_owned()]), ..TrainerOptions::default() };
+    Trainer::new(Model::<Normalized>::with_options(1, &serial())?, frozen)?.step(&[0.5; 4], &[0])?;
+    Ok(())
+}
+
+#[test]
+fn a_rate_that_grows_infinite() -> Result<(), Failure> {
+    let schedule = Some(Schedule::new(Rule::Exponential { rate: 1e-3, factor: 1e21 })?);
+    let options = TrainerOptions { schedule, ..TrainerOptions::default() };
+    let mut trainer = Trainer::new(small()?, options)?;
+    let (image, label) = (&[0.0; 16], &[0]);
+    trainer.step(image, label)?;
+    trainer.step(image, label)?;
+    let before = trainer.model().parameters().clone();
+    let error = trainer.step(image, label).unwrap_err();
+    assert!(matches!(error, Error::Setting { .. }));
+    says(&error, &["`schedule at step 2` is ", "e39 but must be finite as an f32"]);
+    assert_eq!(*trainer.model().parameters(), before);
+    Ok(())
+}
+
+#[test]
+fn more_memory_than_there_is() -> Result<(), Failure> {
+    // Small enough to have, each item with a million values of its own.
+    let (batch, model): (usize, Model<Huge>) = (4_000_000, Model::with_options(1, &serial())?);
+    let points = vec![0.5; batch];
+    let error = model.forward(&points).unwrap_err();
+    assert!(matches!(error, Error::OutOfMemory { needed, .. } if needed >= 4 * 1_000_000 * batch));
+    says(&error, &["a run of `Huge` on a batch of 4000000 needs ", " MiB of memory", "smaller batch"]);
+    // It goes on with batches that fit.
+    assert_eq!(model.forward(&points[..2])?.shape(), [2, 2]);
+
+    let mut trainer = Trainer::new(model, TrainerOptions::default())?;
+    let labels = vec![0; batch];
+    let error = trainer.step(&points, &labels).unwrap_err();
+    assert!(matches!(error, Error::OutOfMemory { .. }));
+    trainer.step(&points[..2], &labels[..2])?;
+    Ok(())
+}
+
+#[test]
+fn causes_are_told_once() -> Result<(), Failure> {
+    use std::error::Error as _;
+    let path = TempDir::new()?.path().join("absent.safetensors");
+    for error in [
+        Model::<Small>::load(&path).unwrap_err(),
+        small()?.forward(&[0.0; 17]).unwrap_err(),
+        Model::<Small>::with_options(1, &Options::default().threads(0)).unwrap_err(),
+    ] {
+        assert!(
+            error.source().is_none_or(|source| !error.to_string().contains(&source.to_string())),
+            "{error}"
+        );
+    }
     Ok(())
 }
 

@@ -158,8 +158,11 @@ fn lenet_refuses_what_cannot_be_done() {
         (&["--threads", "0"][..], "`threads` is 0 but must be between 1 and 1024"),
         (&["--batch", "0"], "`batch_size` is 0 but must be at least 1"),
         (&["--epochs", "0"], "`epochs` is 0 but must be at least 1"),
-        (&["--learning-rate=-1"], "`one_cycle.peak_rate` is -1 but must be finite and at least 0"),
-        (&["--learning-rate", "nan"], "`one_cycle.peak_rate` is NaN but must be finite and at least 0"),
+        (&["--learning-rate=-1"], "`one_cycle.peak_rate` is -1 but must be at least 0, and finite as an f32"),
+        (
+            &["--learning-rate", "nan"],
+            "`one_cycle.peak_rate` is NaN but must be at least 0, and finite as an f32",
+        ),
         (&["--learning-rate", "1e38", "--data", data], "a learning rate of 1e38 is too high"),
         (&["--epochs", "many"], "invalid value 'many' for '--epochs <COUNT>'"),
         (&["--full", "--data", data], "cannot be used with"),

@@ -1,64 +1,26 @@
-//! Models and trainers behave as documented: batches of any size, parameters that change, files, training that resumes.
-//! What they say to input that does not fit is held in `tests/bad_input.rs`, how right the numbers are in the runtime's
-//! `tests/agreement`.
+//! Models behave as documented: batches of any size, parameters that change, files, threads. Trainers are in
+//! `tests/trainers.rs`. What both say to input that does not fit is held in `tests/bad_input.rs`, how right the numbers are in
+//! the runtime's `tests/agreement`.
 
-use std::collections::BTreeSet;
+mod support;
+
 use std::thread;
+use std::time::Duration;
 
-use ndarray::{Array, Array2, Array4, ArrayD, Axis, s};
+use ndarray::{Array2, Array4, ArrayD, Axis, s};
+use support::{Images, Outcome, Points, all_bits, bits, images, labels, noise, serial};
 use tempfile::TempDir;
-use windlass::{Loss, Model, Network, Optimizer, Options, Schedule, Trainer, TrainerOptions, network};
+use windlass::data::{DataLoader, ImageDataset, LoaderOptions, Normalization};
+use windlass::tuning::Cache;
+use windlass::{Error, Loss, Model, Options, Schedule, Trainer, TrainerOptions, Tuning, network};
 
 network! {
-    network Images(image: [2, 6, 6]) -> [3] {
-        c1: conv2d(4, kernel_size = 3, padding = 1); n1: batch_norm; relu; max_pool2d(2);
-        c2: conv2d(3, kernel_size = 3); relu; flatten; dropout(0.25);
-        f3: linear(3)
-    }
-
-    network Points(point: [2]) -> [2] {
-        f1: linear(16); tanh;
-        f2: linear(2)
-    }
-
     network Pair(left: [2], right: [3]) -> (sum: [2], scores: [4]) {
         from(right); r1: linear(2);
         let seen = it;
         add(left); sum = it;
         from(seen); s1: linear(4); softmax; scores = it;
     }
-}
-
-type Outcome = Result<(), Box<dyn std::error::Error>>;
-
-fn serial() -> Options {
-    Options::default().threads(1)
-}
-
-/// Numbers between −1 and 1 without a pattern that a network could share.
-fn noise(count: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / 8_388_608.0 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
-
-fn images(count: usize, seed: u32) -> Array4<f32> {
-    Array::from(noise(count * 72, seed)).into_shape_with_order((count, 2, 6, 6)).expect("72 numbers an image")
-}
-
-fn labels(count: usize) -> Vec<i32> {
-    (0..count).map(|item| (item * 7 % 3) as i32).collect()
-}
-
-fn bits(values: &ArrayD<f32>) -> Vec<u32> {
-    values.iter().map(|value| value.to_bits()).collect()
-}
-
-fn all_bits<N: Network>(model: &Model<N>) -> Vec<(String, Vec<u32>)> {
-    model.parameters().to_named().into_iter().map(|(name, tensor)| (name, bits(&tensor))).collect()
 }
 
 #[test]
@@ -146,170 +108,86 @@ fn a_seed_decides_the_first_parameters() -> Outcome {
     Ok(())
 }
 
-/// Trains in one go and with an interruption, and asks for the same bits.
-fn resumes(optimizer: Optimizer, threads: usize) -> Outcome {
-    let options = Options::default().threads(threads);
-    let schedule = Schedule::cosine_with_warm_up(0.05, 8, 2)?;
-    let training = TrainerOptions { optimizer, schedule, seed: 11, ..TrainerOptions::default() };
-    let directory = TempDir::new()?;
-    let path = directory.path().join("training.safetensors");
-    let step = |trainer: &mut Trainer<Images>, number: u32| {
-        let count = 5 + number as usize % 3;
-        trainer.step(&images(count, 100 + number), &labels(count))
-    };
-    let mut whole = Trainer::new(Model::<Images>::with_options(3, &options)?, training.clone())?;
-    let mut reports = Vec::new();
-    for number in 0..4 {
-        step(&mut whole, number)?;
-    }
-    whole.save(&path)?;
-    for number in 4..8 {
-        reports.push(step(&mut whole, number)?);
-    }
-    let mut resumed = Trainer::<Images>::resume(&path, training, &options)?;
-    assert_eq!(resumed.steps(), 4);
-    for number in 4..8 {
-        assert_eq!(step(&mut resumed, number)?, reports[number as usize - 4]);
-    }
-    assert_eq!(all_bits(resumed.model()), all_bits(whole.model()));
-    let last = |trainer: &Trainer<Images>| -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-        trainer.save(&path)?;
-        Ok(std::fs::read(&path)?)
-    };
-    assert_eq!(last(&resumed)?, last(&whole)?);
-    let loaded: Model<Images> = Model::load_with(&path, &options)?;
-    assert_eq!(all_bits(&loaded), all_bits(whole.model()));
-    Ok(())
-}
-
 #[test]
-fn training_resumes_with_plain_gradient_descent() -> Outcome {
-    resumes(Optimizer::sgd(), 1)
-}
-
-#[test]
-fn training_resumes_with_momentum() -> Outcome {
-    resumes(Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.01 }, 1)
-}
-
-#[test]
-fn training_resumes_with_adam_on_two_threads() -> Outcome {
-    resumes(Optimizer::adam(), 2)
-}
-
-#[test]
-fn the_seed_of_dropout_decides_a_step() -> Outcome {
-    let after_a_step = |seed| -> Result<_, Box<dyn std::error::Error>> {
-        let options = TrainerOptions { seed, ..TrainerOptions::default() };
-        let mut trainer = Trainer::new(Model::<Images>::with_options(3, &serial())?, options)?;
-        trainer.step(&images(8, 1), &labels(8))?;
-        Ok(all_bits(trainer.model()))
-    };
-    assert_eq!(after_a_step(1)?, after_a_step(1)?);
-    assert_ne!(after_a_step(1)?, after_a_step(2)?);
-    Ok(())
-}
-
-#[test]
-fn frozen_parameters_stay_and_others_move() -> Outcome {
-    let frozen = BTreeSet::from(["c1.weight".to_owned(), "f3.bias".to_owned()]);
-    let optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.1 };
-    let options = TrainerOptions { optimizer, frozen: frozen.clone(), ..TrainerOptions::default() };
+fn debugging_forms_are_short() -> Outcome {
     let model: Model<Images> = Model::with_options(3, &serial())?;
-    let before = model.parameters().clone();
-    let mut trainer = Trainer::new(model, options)?;
-    for number in 0..3 {
-        trainer.step(&images(8, number), &labels(8))?;
+    let parameters = format!("{:?}", model.parameters());
+    assert_eq!(parameters, "Parameters { tensors: 10, numbers: 215 }");
+    let said = format!("{model:?}");
+    assert!(said.starts_with("Model<Images> { Parameters { tensors: 10"), "{said}");
+    let trainer = Trainer::new(model, TrainerOptions::default())?;
+    let training = format!("{trainer:?}");
+    assert!(training.starts_with("Trainer<Images> { step: 0, optimizer: SGD, "), "{training}");
+    let predicting = format!("{:?}", trainer.into_model().into_predictor()?);
+    assert!(predicting.starts_with("Predictor<Images> { "), "{predicting}");
+    for text in [said, training, predicting] {
+        assert!(text.len() < 250, "{text}");
     }
-    for (name, _) in Images::PARAMETERS {
-        let stayed = trainer.model().parameter(name) == before.get(name);
-        assert_eq!(stayed, frozen.contains(*name), "{name}");
-    }
-    assert_ne!(trainer.model().parameter("n1.running_mean"), before.get("n1.running_mean"));
     Ok(())
 }
 
 #[test]
-fn clipping_reports_the_norm_and_bounds_the_step() -> Outcome {
-    let bound = 1e-3;
-    let options = TrainerOptions {
-        clip_norm: Some(bound),
-        schedule: Schedule::constant(1.0)?,
-        ..TrainerOptions::default()
-    };
-    let model: Model<Points> = Model::with_options(3, &serial())?;
-    let before = model.parameters().to_named();
-    let mut trainer = Trainer::new(model, options)?;
-    let report = trainer.step(noise(16, 1), &vec![1; 8])?;
-    let norm = report.gradient_norm.ok_or("the norm is reported with clipping")?;
-    assert!(f64::from(norm) > 10.0 * bound, "{norm}");
-    let moved: f64 = trainer
-        .model()
-        .parameters()
-        .to_named()
-        .iter()
-        .flat_map(|(name, now)| now.iter().zip(&before[name]).map(|(a, b)| f64::from(a - b).powi(2)))
-        .sum();
-    // A rate of 1 moves by the clipped gradient; parameters near 1 round to 2⁻²⁴.
-    assert!((moved.sqrt() - bound).abs() < 1e-3 * bound, "{}", moved.sqrt());
-
-    let mut unclipped =
-        Trainer::new(Model::<Points>::with_options(3, &serial())?, TrainerOptions::default())?;
-    assert_eq!(unclipped.step(noise(16, 1), &vec![1; 8])?.gradient_norm, None);
+fn a_network_makes_and_loads_its_models() -> Outcome {
+    let directory = TempDir::new()?;
+    let path = directory.path().join("points.safetensors");
+    let model = Points::model(5)?;
+    assert_eq!(all_bits(&model), all_bits(&Model::<Points>::new(5)?));
+    model.save(&path)?;
+    assert_eq!(all_bits(&Points::load(&path)?), all_bits(&model));
     Ok(())
 }
 
 #[test]
-fn points_inside_and_outside_a_ring_are_told_apart() -> Outcome {
-    let points = noise(2 * 200, 9);
-    let inside = |point: &[f32]| i32::from(point[0] * point[0] + point[1] * point[1] < 0.6);
-    let classes: Vec<i32> = points.chunks(2).map(inside).collect();
-    let options = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Schedule::constant(0.03)?,
-        ..TrainerOptions::default()
-    };
-    let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
-    let first = trainer.step(&points, &classes)?.loss;
-    for _ in 0..300 {
-        trainer.step(&points, &classes)?;
-    }
-    let last = trainer.step(&points, &classes)?;
-    assert!(last.loss < 0.2 * first, "{first} to {}", last.loss);
-    assert_eq!(last.learning_rate, 0.03);
-    assert_eq!(trainer.steps(), 302);
-    let scores = trainer.into_model().forward(&points)?;
-    let hits = scores
-        .axis_iter(Axis(0))
-        .zip(&classes)
-        .filter(|(score, class)| i32::from(score[1] > score[0]) == **class)
-        .count();
-    assert!(hits >= 190, "{hits} of 200");
+fn memory_of_large_batches_is_given_back_on_request() -> Outcome {
+    let model: Model<Images> = Model::with_options(1, &serial())?;
+    let expected = model.forward(&images(64, 1))?;
+    model.release_memory();
+    assert_eq!(model.forward(&images(64, 1))?, expected);
+    let mut trainer = Trainer::new(model, TrainerOptions::default())?;
+    trainer.step(&images(8, 1), &labels(8))?;
+    assert_eq!(trainer.outputs().len(), 24);
+    trainer.release_memory();
+    assert!(trainer.outputs().is_empty() && trainer.output("loss").is_none());
+    trainer.step(&images(8, 1), &labels(8))?;
+    assert_eq!(trainer.outputs().len(), 24);
     Ok(())
 }
 
 #[test]
-fn a_line_is_learned_by_the_mean_squared_error() -> Outcome {
-    let points = Array2::from_shape_vec((50, 2), noise(100, 4))?;
-    let values = Array2::from_shape_fn((50, 2), |(row, column)| {
-        let (x, y) = (points[[row, 0]], points[[row, 1]]);
-        if column == 0 { 0.5 * x - y } else { 0.25 + y }
-    });
-    let options = TrainerOptions {
-        loss: Loss::MeanSquaredError,
-        optimizer: Optimizer::adam(),
-        schedule: Schedule::constant(0.02)?,
-        ..TrainerOptions::default()
+fn tuned_models_and_trainers_compute_the_same() -> Outcome {
+    let tuning = Tuning::default().budget(Duration::from_millis(50)).cache(Cache::none());
+    let tuned = tuning.for_model::<Images>(&serial())?;
+    let (input, labels) = (images(3, 1), labels(3));
+    let expected = Model::<Images>::with_options(1, &serial())?.forward(&input)?;
+    let got = Model::<Images>::with_options(1, &tuned.options)?.forward(&input)?;
+    assert!(
+        got.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-4 * (1.0 + b.abs())),
+        "{got} {expected}"
+    );
+
+    let training = TrainerOptions::default();
+    let tuned = tuning.for_trainer::<Images>(&serial(), &training)?;
+    let loss = |options: &Options| -> Result<f32, Error> {
+        let mut trainer = Trainer::new(Model::<Images>::with_options(1, options)?, training.clone())?;
+        Ok(trainer.step(&input, &labels)?.loss)
     };
-    let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
-    for _ in 0..400 {
-        trainer.step(&points, &values)?;
-    }
-    let loss = trainer.step(&points, &values)?.loss;
-    assert!(loss < 1e-3, "{loss}");
-    let outputs = trainer.outputs();
-    let mean = outputs.iter().zip(&values).map(|(got, wanted)| (got - wanted).powi(2)).sum::<f32>() / 100.0;
-    assert!((mean - loss).abs() <= 1e-5 * loss, "{mean} and {loss}");
+    let (got, expected) = (loss(&tuned.options)?, loss(&serial())?);
+    assert!((got - expected).abs() <= 1e-4 * expected, "{got} {expected}");
+    Ok(())
+}
+
+#[test]
+fn batches_of_a_loader_are_inputs_with_a_shape() -> Outcome {
+    // Two images of one channel are not one of two.
+    let dataset = ImageDataset::new(vec![7; 2 * 36], vec![0, 1], [1, 6, 6], vec!["a".into(), "b".into()])?;
+    let loader = DataLoader::new(&dataset, LoaderOptions::in_order(2, Normalization::unit(1)?))?;
+    let batch = loader.epoch(0).next().ok_or("a batch")?;
+    let model: Model<Images> = Model::with_options(1, &serial())?;
+    assert!(matches!(model.forward(&batch), Err(Error::Input { .. })));
+    let dataset = ImageDataset::new(vec![7; 2 * 72], vec![0, 1], [2, 6, 6], vec!["a".into(), "b".into()])?;
+    let loader = DataLoader::new(&dataset, LoaderOptions::in_order(2, Normalization::unit(2)?))?;
+    let batch = loader.epoch(0).next().ok_or("a batch")?;
+    assert_eq!(model.forward(&batch)?, model.forward(batch.pixels())?);
     Ok(())
 }
 
@@ -331,7 +209,7 @@ fn several_inputs_and_outputs_have_names() -> Outcome {
     let options = TrainerOptions {
         loss: Loss::MeanSquaredError,
         output: Some("sum".to_owned()),
-        schedule: Schedule::constant(1e-4)?,
+        schedule: Some(Schedule::constant(1e-4)?),
         ..TrainerOptions::default()
     };
     let mut trainer = Trainer::new(model, options)?;
@@ -359,21 +237,6 @@ fn a_model_serves_several_threads_at_once() -> Outcome {
                 });
             }
         });
-    }
-    Ok(())
-}
-
-#[test]
-fn the_number_of_threads_changes_no_more_than_rounding() -> Outcome {
-    let train = |threads| -> Result<Vec<f32>, Box<dyn std::error::Error>> {
-        let model = Model::<Images>::with_options(3, &Options::default().threads(threads))?;
-        let mut trainer = Trainer::new(model, TrainerOptions::default())?;
-        (0..3).map(|number| Ok(trainer.step(&images(8, number), &labels(8))?.loss)).collect()
-    };
-    let (one, three) = (train(1)?, train(3)?);
-    assert_eq!(three, train(3)?);
-    for (one, three) in one.iter().zip(&three) {
-        assert!((one - three).abs() <= 1e-5 * one.abs(), "{one} and {three}");
     }
     Ok(())
 }

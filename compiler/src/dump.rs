@@ -1,10 +1,12 @@
 //! Dumps: what each stage of the compiler made, as text, on request. How things print lives with the things.
 
 use std::fmt;
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use thiserror::Error;
 
@@ -85,12 +87,12 @@ pub enum DumpError {
         name: String,
     },
     /// A dump that cannot be written.
-    #[error("cannot write the dump {}: {source}", path.display())]
+    #[error("cannot write the dump {}: {reason}", path.display())]
     Write {
         /// The file or directory.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }
 
@@ -98,6 +100,9 @@ pub enum DumpError {
 pub const STAGES_VARIABLE: &str = "WINDLASS_DUMP";
 /// The environment variable that names the directory dumps go to; without it they go to the standard error.
 pub const DIRECTORY_VARIABLE: &str = "WINDLASS_DUMP_DIR";
+
+/// The environment variable that asks for the names of functions in the profiles of `perf`, by any text but none and `0`.
+pub const PERF_MAP_VARIABLE: &str = "WINDLASS_PERF_MAP";
 
 /// Receives what the stages made and writes the requested ones to a directory or to the standard error.
 ///
@@ -115,8 +120,8 @@ pub const DIRECTORY_VARIABLE: &str = "WINDLASS_DUMP_DIR";
 pub struct Dump {
     stages: Vec<Stage>,
     directory: Option<PathBuf>,
-    /// Numbers the files, so that they sort in the order in which they were made.
-    written: AtomicUsize,
+    /// Whether `perf` is to be told the names of functions.
+    names_for_perf: bool,
     /// Whether a write has failed and was reported.
     failed: AtomicBool,
 }
@@ -133,21 +138,35 @@ impl Dump {
     }
 
     /// Dumps into files of a directory instead, which is made when the first is written. The files are named
-    /// `003-passes-lenet-cse.graph`: number, stage, name.
+    /// `003-passes-lenet-cse.graph`: number, stage, name. Numbers go on from the largest that is in the directory, so that
+    /// no dump replaces another.
     #[must_use]
     pub fn into_directory(self, directory: &Path) -> Self {
         Dump { directory: Some(directory.to_owned()), ..self }
     }
 
-    /// What the environment asks for in [`STAGES_VARIABLE`] and [`DIRECTORY_VARIABLE`]. A stage that does not exist is
-    /// reported in one line on the standard error, and the others hold.
+    /// Also writes the names of a program's functions where `perf report` looks for them, `/tmp/perf-<process>.map`.
+    #[must_use]
+    pub fn with_names_for_perf(self) -> Self {
+        Dump { names_for_perf: true, ..self }
+    }
+
+    /// Whether `perf` is told the names of functions.
+    pub fn wants_names_for_perf(&self) -> bool {
+        self.names_for_perf
+    }
+
+    /// What the environment asks for in [`STAGES_VARIABLE`], [`DIRECTORY_VARIABLE`] and [`PERF_MAP_VARIABLE`]. A stage that
+    /// does not exist is reported in one line on the standard error, and the others hold.
     pub fn from_environment() -> Self {
         let requested = std::env::var(STAGES_VARIABLE).unwrap_or_default();
         let (stages, unknown) = parse_stages(&requested);
         for error in unknown {
             warn(&format!("{STAGES_VARIABLE}: {error}"));
         }
-        let dump = Dump::new(stages);
+        let names_for_perf =
+            std::env::var_os(PERF_MAP_VARIABLE).is_some_and(|value| !value.is_empty() && value != "0");
+        let dump = Dump { names_for_perf, ..Dump::new(stages) };
         match std::env::var_os(DIRECTORY_VARIABLE) {
             Some(directory) if !directory.is_empty() => dump.into_directory(Path::new(&directory)),
             _ => dump,
@@ -186,16 +205,28 @@ impl Dump {
         if !text.ends_with('\n') {
             text.push('\n');
         }
-        let number = self.written.fetch_add(1, Ordering::Relaxed);
         let Some(directory) = &self.directory else {
             return write!(std::io::stderr().lock(), "; {stage}: {name}\n{text}\n")
-                .map_err(|source| DumpError::Write { path: "to the standard error".into(), source });
+                .map_err(|reason| DumpError::Write { path: "to the standard error".into(), reason });
         };
-        let fail = |path: &Path, source| DumpError::Write { path: path.to_owned(), source };
-        std::fs::create_dir_all(directory).map_err(|source| fail(directory, source))?;
-        let file = format!("{number:03}-{stage}-{}.{}", file_name(name), stage.extension());
-        let path = directory.join(file);
-        std::fs::write(&path, text).map_err(|source| fail(&path, source))
+        let fail = |path: &Path, reason| DumpError::Write { path: path.to_owned(), reason };
+        std::fs::create_dir_all(directory).map_err(|reason| fail(directory, reason))?;
+        let name = format!("{stage}-{}.{}", file_name(name), stage.extension());
+        // One file at a time in this process, so that each has a number of its own.
+        static TURN: Mutex<()> = Mutex::new(());
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut number = next_number(directory).map_err(|reason| fail(directory, reason))?;
+        loop {
+            let path = directory.join(format!("{number:03}-{name}"));
+            match File::create_new(&path) {
+                Ok(mut file) => {
+                    return file.write_all(text.as_bytes()).map_err(|reason| fail(&path, reason));
+                }
+                // Another process was quicker.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+                Err(reason) => return Err(fail(&path, reason)),
+            }
+        }
     }
 
     /// Dumps a pass: its result and, for the first of a pipeline, the graph it was given. The graph before any other
@@ -209,6 +240,18 @@ impl Dump {
             format!("; {passed}\n{}", passed.after)
         });
     }
+}
+
+/// One more than the largest number of the files in a directory.
+fn next_number(directory: &Path) -> std::io::Result<usize> {
+    let mut next = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let number =
+            name.to_str().and_then(|name| name.split_once('-')).and_then(|(number, _)| number.parse().ok());
+        next = next.max(number.map_or(0, |number: usize| number.saturating_add(1)));
+    }
+    Ok(next)
 }
 
 /// The stages of a list separated by commas, and what in it is none.
@@ -278,6 +321,28 @@ mod tests {
         assert_eq!(before, graph.to_string());
         assert!(after.starts_with("; cse: 1 → 1 nodes in "), "{after}");
         assert_eq!(after.parse::<Graph>().unwrap(), graph);
+    }
+
+    #[test]
+    fn no_dump_replaces_another() {
+        let directory = scratch("numbers");
+        let dump = || Dump::new(vec![Stage::Graph]).into_directory(&directory);
+        for text in ["first", "second"] {
+            dump().stage(Stage::Graph, "net", || text.to_owned());
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..5).for_each(|_| dump().stage(Stage::Graph, "net", || "more".to_owned())));
+            }
+        });
+        let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
+        let (first, second) = (read("000-graph-net.graph"), read("001-graph-net.graph"));
+        let names: Vec<_> =
+            std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!((first.as_str(), second.as_str()), ("first\n", "second\n"));
+        assert_eq!(names.len(), 22);
+        assert!(names.contains(&"021-graph-net.graph".into()), "{names:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use thiserror::Error;
 
+use crate::entity::ValueId;
 use crate::shape::{Shape, Type};
 
 /// A shape rule that does not hold.
@@ -48,6 +49,9 @@ pub enum ShapeError {
         /// The input.
         input: Shape,
     },
+    /// A window without any axis.
+    #[error("has a window without axes, which must have one for each axis of an image")]
+    NoAxes,
     /// Padding of a pooling window is as large as the window.
     #[error("has padding {padding} along {axis}, which must be smaller than its kernel size {kernel_size}")]
     PaddingExceedsKernel {
@@ -165,7 +169,7 @@ impl ShapeError {
             ShapeError::ZeroArgument { argument } | ShapeError::NumberOutOfRange { argument, .. } => {
                 Some(argument)
             }
-            ShapeError::WindowExceedsInput { .. } => Some("kernel_size"),
+            ShapeError::WindowExceedsInput { .. } | ShapeError::NoAxes => Some("kernel_size"),
             ShapeError::PaddingExceedsKernel { .. } => Some("padding"),
             ShapeError::GroupsDoNotDivide { .. } => Some("groups"),
             ShapeError::Arity { .. }
@@ -339,6 +343,22 @@ pub enum GraphError {
     UnknownName {
         /// The name.
         name: String,
+    },
+    /// A use of a value that does not exist.
+    #[error("`{user}` uses {value}, but there are {values} values before it")]
+    UnknownValue {
+        /// The operator, output or update.
+        user: String,
+        /// The value.
+        value: ValueId,
+        /// How many there are.
+        values: usize,
+    },
+    /// Parts of a graph, read from outside, that do not agree.
+    #[error("the parts of the graph do not agree: {reason}")]
+    Malformed {
+        /// What does not agree.
+        reason: String,
     },
     /// A broken invariant: a fault of Windlass, not of its user.
     #[error("invalid graph: {reason} (this is a fault in Windlass; please report it)")]

@@ -10,6 +10,10 @@ pub mod codegen;
 pub mod dump;
 pub mod entity;
 pub mod error;
+#[cfg(all(feature = "codegen", feature = "seeded-faults"))]
+pub mod faults;
+#[cfg(all(feature = "codegen", not(feature = "seeded-faults")))]
+mod faults;
 pub mod graph;
 pub mod interp;
 #[cfg(feature = "codegen")]

@@ -12,7 +12,7 @@ use crate::graph::Graph;
 use crate::pass::{Mode, PassOptions, optimize};
 use crate::plan::{Plan, PlanOptions, plan};
 
-/// Everything that can be chosen about compiling. The answers never depend on it beyond rounding.
+/// Everything that can be chosen about compiling. Options affect results only by rounding.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompileOptions {
     /// The passes over the graph.
@@ -91,7 +91,9 @@ pub fn compile(
         plan.prepare.iter().chain(&plan.run).map(ToString::to_string).collect::<Vec<_>>().join("\n")
     });
     let mut listing = (dump.wants(Stage::Clif) || dump.wants(Stage::Asm)).then(Listing::default);
-    let program = timed(&mut times.codegen, || Program::compile(plan, &options.plan, listing.as_mut()))?;
+    let program = timed(&mut times.codegen, || {
+        Program::compile(plan, &options.plan, listing.as_mut(), dump.wants_names_for_perf())
+    })?;
     if let Some(listing) = listing {
         dump.stage(Stage::Clif, &name, || join(&listing.clif));
         dump.stage(Stage::Asm, &name, || join(&listing.machine));

@@ -78,20 +78,19 @@ impl Shape {
             .collect()
     }
 
-    /// The number of elements of one item (of the whole value when it has no batch axis).
+    /// The number of elements of one item (of the whole value when it has no batch axis). What does not fit a number, as it
+    /// does in every shape that passed [`Shape::check`], is the largest number.
     pub fn item_elements(&self) -> usize {
-        self.0
-            .iter()
-            .map(|dim| match dim {
-                Dim::Batch => 1,
-                Dim::Fixed(size) => *size,
-            })
-            .product()
+        self.elements(1)
     }
 
-    /// The number of elements at a batch size.
+    /// The number of elements at a batch size; what does not fit a number is the largest number.
     pub fn elements(&self, batch: usize) -> usize {
-        self.item_elements() * if self.is_batched() { batch } else { 1 }
+        let size = |dim: &Dim| match dim {
+            Dim::Batch => batch,
+            Dim::Fixed(size) => *size,
+        };
+        self.0.iter().map(size).fold(1, usize::saturating_mul)
     }
 
     /// The sizes at a batch size.
@@ -197,31 +196,49 @@ impl fmt::Display for Type {
 }
 
 /// Text that is no shape or type.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not {expected}")]
-pub struct ParseTypeError {
-    text: String,
-    expected: &'static str,
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseTypeError {
+    /// It is written otherwise.
+    #[error("`{text}` is not {expected}")]
+    Syntax {
+        /// The text.
+        text: String,
+        /// What it should be, in words.
+        expected: &'static str,
+    },
+    /// It is written as a shape, but there is no such shape.
+    #[error("`{text}` {error}")]
+    Shape {
+        /// The text.
+        text: String,
+        /// Why.
+        error: ShapeError,
+    },
 }
 
 impl FromStr for Shape {
     type Err = ParseTypeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || ParseTypeError { text: text.to_owned(), expected: "a shape such as [N, 6, 28, 28]" };
+        let error =
+            || ParseTypeError::Syntax { text: text.to_owned(), expected: "a shape such as [N, 6, 28, 28]" };
         let inner =
             text.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).ok_or_else(error)?;
         if inner.trim().is_empty() {
             return Ok(Shape::scalar());
         }
-        inner
+        let dims = inner
             .split(',')
             .map(|dim| match dim.trim() {
                 "N" => Ok(Dim::Batch),
                 size => size.parse().map(Dim::Fixed).map_err(|_| error()),
             })
-            .collect::<Result<Vec<Dim>, _>>()
-            .map(Shape)
+            .collect::<Result<Vec<Dim>, _>>()?;
+        let shape = Shape(dims);
+        let broken = |error| ParseTypeError::Shape { text: text.to_owned(), error };
+        shape.check().map_err(broken)?;
+        Ok(shape)
     }
 }
 
@@ -229,7 +246,8 @@ impl FromStr for Type {
     type Err = ParseTypeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || ParseTypeError { text: text.to_owned(), expected: "a type such as f32[N, 10]" };
+        let error =
+            || ParseTypeError::Syntax { text: text.to_owned(), expected: "a type such as f32[N, 10]" };
         let (dtype, shape) = text.split_at(text.find('[').ok_or_else(error)?);
         let dtype = match dtype.trim() {
             "f32" => DType::F32,

@@ -58,3 +58,21 @@ fn a_directory_that_cannot_be_made_is_reported_once() {
     assert!(stderr.starts_with("windlass: warning: cannot write the dump "), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
+
+#[test]
+fn one_process_after_another_dumps_into_the_same_directory() {
+    let directory = std::env::temp_dir().join(format!("windlass-dumps-{}", std::process::id()));
+    for _ in 0..2 {
+        assert!(run_child("graph,plan", &directory.display().to_string()).status.success());
+    }
+    let mut names: Vec<String> = std::fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    std::fs::remove_dir_all(&directory).unwrap();
+    names.sort();
+    assert_eq!(
+        names,
+        ["000-graph-net.graph", "001-plan-net.plan", "002-graph-net.graph", "003-plan-net.plan"]
+    );
+}

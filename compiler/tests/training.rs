@@ -86,6 +86,10 @@ fn training_bindings(graph: &Graph, batch: usize) -> Bindings<f64> {
         if state.name.starts_with(names::OPTIMIZER_PREFIX) {
             bindings.insert(state.name.clone(), Array::zeros(graph.ty(value).shape.concrete(batch)));
         }
+        if state.name.ends_with("running_var") {
+            let variances = bindings[&state.name].real().iter().map(|value| value.abs() + 0.5).collect();
+            bindings.insert(state.name.clone(), Array::new(graph.ty(value).shape.concrete(batch), variances));
+        }
     }
     bindings
 }
@@ -93,14 +97,23 @@ fn training_bindings(graph: &Graph, batch: usize) -> Bindings<f64> {
 /// Checks the gradient that a training step moves every parameter along: at learning rate 1, plain descent subtracts it.
 #[track_caller]
 fn check_training(network: &Graph, loss: Loss, batch: usize) {
-    let graph = training_graph(network, &options(loss, Optimizer::sgd())).unwrap();
+    check_training_with(network, &options(loss, Optimizer::sgd()), batch);
+}
+
+#[track_caller]
+fn check_training_with(network: &Graph, options: &TrainingOptions, batch: usize) {
+    let graph = training_graph(network, options).unwrap();
     verify(&graph).unwrap();
     assert_eq!(graph.to_string().parse::<Graph>().unwrap(), graph);
     let mut bindings = training_bindings(&graph, batch);
     let step = outcome(&graph, batch, &bindings);
     for (_, parameter) in graph.parameters() {
         let old = bindings[&parameter.name].real().to_vec();
-        let new = step.updates[&parameter.name].real();
+        let Some(new) = step.updates.get(&parameter.name).map(Array::real) else {
+            let mut layers = options.frozen.iter();
+            assert!(layers.any(|layer| parameter.name.starts_with(layer.as_str())), "{}", parameter.name);
+            continue;
+        };
         let gradient: Vec<f64> = old.iter().zip(new).map(|(old, new)| old - new).collect();
         check_derivative(&mut bindings, &parameter.name, 0..gradient.len(), &gradient, |bindings| {
             outcome(&graph, batch, bindings).outputs[names::LOSS].real()[0]
@@ -117,6 +130,127 @@ fn gradients_of_a_convolutional_network() {
 #[test]
 fn gradients_of_a_network_with_branches() {
     check_training(&branching(), Loss::CrossEntropy, 3);
+}
+
+fn freezing(names: &[&str]) -> TrainingOptions {
+    let frozen = names.iter().map(|&name| name.to_owned()).collect();
+    TrainingOptions { frozen, ..TrainingOptions::default() }
+}
+
+#[test]
+fn gradients_through_frozen_batch_normalisation() {
+    // Statistics alone, so that scale and shift are trained; all of the layer; its parameters; and the layer before, to
+    // whose weight the gradient goes through it in the others.
+    for frozen in [
+        &["norm.running_mean"][..],
+        &["norm.running_var"],
+        &["norm"],
+        &["norm.weight", "norm.bias"],
+        &["norm", "stem"],
+    ] {
+        check_training_with(&branching(), &freezing(frozen), 3);
+    }
+}
+
+#[test]
+fn frozen_batch_normalisation_computes_as_in_prediction_and_keeps_its_statistics() {
+    let updates = |frozen: &[&str]| -> Vec<String> {
+        let graph = training_graph(&branching(), &freezing(frozen)).unwrap();
+        graph
+            .updates()
+            .iter()
+            .map(|update| update.name.clone())
+            .filter(|name| name.starts_with("norm"))
+            .collect()
+    };
+    let statistics = ["norm.running_mean", "norm.running_var"];
+    assert_eq!(updates(&[])[..2], statistics);
+    assert_eq!(updates(&["norm.weight"]), [&statistics[..], &["norm.bias"]].concat());
+    assert_eq!(updates(&["norm.running_mean"]), ["norm.weight", "norm.bias"]);
+    assert!(updates(&["norm"]).is_empty());
+    assert!(updates(&["norm.weight", "norm.bias"]).is_empty());
+
+    let layers = [Layer::BatchNorm { epsilon: 1e-5, momentum: 0.25 }, Layer::linear(3)];
+    let network = network(&[2], &layers);
+    let graph = training_graph(&network, &freezing(&["l0"])).unwrap();
+    let bindings = training_bindings(&graph, 3);
+    assert_eq!(outcome(&graph, 3, &bindings).outputs["y"], outcome(&network, 3, &bindings).outputs["y"]);
+}
+
+#[test]
+fn a_layer_is_frozen_by_its_name() {
+    let network = network(&[3], &[Layer::linear(2), Layer::Tanh, Layer::linear(2)]);
+    let graph = training_graph(&network, &freezing(&["l0"])).unwrap();
+    let updates: Vec<&str> = graph.updates().iter().map(|update| update.name.as_str()).collect();
+    assert_eq!(updates, ["l2.weight", "l2.bias"]);
+    // A part of a name is no layer.
+    assert!(matches!(
+        training_graph(&network, &freezing(&["l"])),
+        Err(AutodiffError::UnknownFrozen { unknown, .. }) if unknown[0].name == "l"
+    ));
+}
+
+#[test]
+fn all_names_that_freeze_nothing_are_told_with_the_nearest() {
+    rejects(
+        &branching(),
+        &freezing(&["left.wieght", "norm.runing_mean", "nrom", "x", "stem.bias"]),
+        "`frozen` names what is no parameter, state or layer:\n  \
+         - `left.wieght`; did you mean `left.weight`?\n  \
+         - `norm.runing_mean`; did you mean the state `norm.running_mean`?\n  \
+         - `nrom`; did you mean `norm`?\n  \
+         - `x`\n  \
+         parameters: stem.weight, stem.bias, norm.weight, norm.bias, left.weight, left.bias, middle.weight, middle.bias, \
+         right.weight, right.bias, last.weight, last.bias\n  \
+         states: norm.running_mean, norm.running_var",
+    );
+}
+
+#[test]
+fn the_cross_entropy_takes_logits_of_two_classes_or_more() {
+    let defaults = TrainingOptions::default();
+    for (layer, op) in [(Layer::Softmax, "softmax"), (Layer::LogSoftmax, "log_softmax")] {
+        for last in [&[][..], &[Layer::Flatten]] {
+            let network = network(&[3], &[&[Layer::linear(2), layer.clone()], last].concat());
+            let (output, layer) = ("y".to_owned(), "l1".to_owned());
+            let expected = AutodiffError::SoftmaxBeforeLoss { output, op, layer };
+            assert_eq!(training_graph(&network, &defaults), Err(expected));
+            assert!(training_graph(&network, &options(Loss::MeanSquaredError, Optimizer::sgd())).is_ok());
+        }
+    }
+    let one = network(&[3], &[Layer::linear(1)]);
+    let expected = AutodiffError::TooFewClasses { output: "y".to_owned(), classes: 1 };
+    assert_eq!(training_graph(&one, &defaults), Err(expected));
+    assert!(training_graph(&one, &options(Loss::MeanSquaredError, Optimizer::sgd())).is_ok());
+}
+
+#[test]
+fn settings_are_checked_as_the_floats_they_are_used_as() {
+    let network = network(&[3], &[Layer::linear(2)]);
+    let adam = |beta2: f64, epsilon: f64| Optimizer::Adam { beta1: 0.9, beta2, epsilon, weight_decay: 0.0 };
+    let sgd = |momentum, weight_decay| Optimizer::Sgd { momentum, nesterov: false, weight_decay };
+    for (optimizer, wrong) in [
+        (adam(0.999, 1e-50), "epsilon"),
+        (adam(0.999, 1e-40), "epsilon"),
+        (adam(0.999, 0.0), "epsilon"),
+        (adam(0.999, 1e39), "epsilon"),
+        (adam(0.999_999_999, 1e-8), "beta2"),
+        (sgd(0.999_999_999, 0.0), "momentum"),
+        (sgd(f64::NAN, 0.0), "momentum"),
+        (sgd(0.9, 1e39), "weight_decay"),
+        (sgd(0.9, -1.0), "weight_decay"),
+    ] {
+        let result = training_graph(&network, &options(Loss::CrossEntropy, optimizer));
+        assert!(
+            matches!(result, Err(AutodiffError::Setting { setting, .. }) if setting == wrong),
+            "{optimizer:?}: {result:?}"
+        );
+    }
+    for max_norm in [0.0, -1.0, f64::NAN, 1e-50, 1e39] {
+        let options = TrainingOptions { clip_norm: Some(max_norm), ..TrainingOptions::default() };
+        let result = training_graph(&network, &options);
+        assert!(matches!(result, Err(AutodiffError::Setting { setting: "clip_norm", .. })), "{result:?}");
+    }
 }
 
 #[test]
@@ -273,14 +407,9 @@ fn unsuitable_networks_are_refused() {
     let plain = || network(&[3], &[Layer::linear(2)]);
     let with_output =
         |output: &str| TrainingOptions { output: Some(output.to_owned()), ..TrainingOptions::default() };
-    let frozen = |names: &[&str]| TrainingOptions {
-        frozen: names.iter().map(|&name| name.to_owned()).collect(),
-        ..TrainingOptions::default()
-    };
     rejects(&plain(), &with_output("z"), r#"the network has no output `z`; it has ["y"]"#);
-    rejects(&plain(), &frozen(&["l9.weight"]), "there is no parameter `l9.weight` to freeze");
     let nothing = "there is nothing to train: the loss depends on no parameter that is not frozen";
-    rejects(&plain(), &frozen(&["l0.weight", "l0.bias"]), nothing);
+    rejects(&plain(), &freezing(&["l0.weight", "l0.bias"]), nothing);
     rejects(&network(&[3], &[Layer::Relu]), &defaults, nothing);
     rejects(
         &network(&[3, 2, 2], &[Layer::conv2d(1, Window::square(1, 1, 0))]),
@@ -288,7 +417,7 @@ fn unsuitable_networks_are_refused() {
         "`loss: cross_entropy` needs a vector of logits but receives [1, 2, 2]",
     );
     let negative = TrainingOptions { clip_norm: Some(-1.0), ..TrainingOptions::default() };
-    rejects(&plain(), &negative, "`clip_factor` has `max_norm` -1, which must be above 0");
+    rejects(&plain(), &negative, "`clip_norm` is -1e0 but must be above 0, and finite and normal as an f32");
 
     let mut several = plain();
     several.add_output("x", ValueId::new(0)).unwrap();

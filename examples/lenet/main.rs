@@ -76,7 +76,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let training = TrainerOptions {
         loss: Loss::CrossEntropy,
         optimizer: plan.optimizer(),
-        schedule: plan.schedule(plan.epochs * train.len() as u64)?,
+        schedule: Some(plan.schedule(plan.epochs * train.len() as u64)?),
         ..TrainerOptions::default()
     };
     let mut trainer = Trainer::new(model, training)?;

@@ -1,9 +1,11 @@
 //! Named tensors in a file, in the safetensors format that Python's tools read and write too. Which tensors a network
 //! has, and what its trainer keeps, is up to the caller.
 
+mod loading;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use ndarray::{ArrayD, Dimension, IxDyn};
@@ -11,7 +13,9 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata as Header, TensorInfo};
 use serde::{Deserialize, Serialize};
 
+pub use self::loading::LoadOptions;
 use crate::atomic_file;
+use crate::available;
 use crate::error::{Error, TensorMismatch};
 use crate::tensor::{NamedShapes, NamedTensors};
 
@@ -25,6 +29,10 @@ const RESERVED_NAME: &str = "__metadata__";
 /// The longest header read, as in other implementations of the format.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 const LENGTH_BYTES: u64 = 8;
+/// What files of `torch.save` start with: they are zip archives.
+const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
+/// What PyTorch's batch normalisation calls the number of its batches, an integer that nothing here needs.
+const BATCH_COUNTER: &str = "num_batches_tracked";
 
 /// What a file tells beside its tensors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,6 +47,16 @@ pub struct Metadata {
     /// Anything else worth keeping, by name.
     #[serde(default)]
     pub notes: BTreeMap<String, String>,
+}
+
+impl Metadata {
+    /// Reads a file's metadata alone; nothing of files that other programs wrote.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`] for a file that cannot be read or is none.
+    pub fn read(path: &Path) -> Result<Option<Self>, Error> {
+        Ok(Reader::open(path)?.metadata)
+    }
 }
 
 /// What is done about NaN and infinite elements.
@@ -100,10 +118,11 @@ struct VersionedMetadata<'a> {
 impl Checkpoint {
     /// Writes a file, whole or not at all: the content goes to a hidden file beside it, reaches the disk, and then takes
     /// the name. A process killed on the way leaves the file that was there before, and perhaps the hidden
-    /// `.….partial`. The same checkpoint gives the same bytes.
+    /// `.….partial`. The same checkpoint gives the same bytes. A symbolic link is followed, and a file that is replaced
+    /// keeps its permissions.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::NonFinite`] unless allowed; [`Error::Setting`] for a tensor with the reserved name
+    /// [`Error::Io`], also for a name that is that of a directory, device or pipe; [`Error::NonFinite`] unless allowed; [`Error::Setting`] for a tensor with the reserved name
     /// `__metadata__`.
     pub fn save(&self, path: &Path, non_finite: NonFinite) -> Result<(), Error> {
         if self.tensors.contains_key(RESERVED_NAME) {
@@ -151,13 +170,26 @@ impl Checkpoint {
         Ok(header)
     }
 
-    /// Reads every tensor of a file.
+    /// Reads every tensor of a file, but for PyTorch's counters of batches, which are integers.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::CheckpointFormat`] for a truncated or corrupt file; [`Error::CheckpointVersion`];
     /// [`Error::CheckpointMismatch`] for tensors of another type than F32; [`Error::NonFinite`] unless allowed.
     pub fn load(path: &Path, non_finite: NonFinite) -> Result<Self, Error> {
-        let mut reader = Reader::open(path)?;
+        Self::read_all(Reader::open(path)?, non_finite)
+    }
+
+    /// Reads every tensor of the content of a file: of one that is part of a program, say.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`], naming `<bytes>`.
+    pub fn from_bytes(bytes: &[u8], non_finite: NonFinite) -> Result<Self, Error> {
+        let path = Path::new("<bytes>");
+        Self::read_all(Reader::new(path, Cursor::new(bytes), bytes.len() as u64)?, non_finite)
+    }
+
+    fn read_all(mut reader: Reader<impl Read + Seek>, non_finite: NonFinite) -> Result<Self, Error> {
+        reader.infos.retain(|name, info| info.dtype == Dtype::F32 || !is_batch_counter(name));
         let mismatches: Vec<TensorMismatch> =
             reader.infos.iter().filter_map(|(name, info)| type_mismatch(name, info)).collect();
         reader.refuse(mismatches)?;
@@ -166,7 +198,8 @@ impl Checkpoint {
     }
 
     /// Reads the tensors of a network, which [`shapes_of`](crate::tensor::shapes_of) lists. Everything that does not fit
-    /// is found before any tensor is read, and told at once.
+    /// is found before any tensor is read, and told at once. PyTorch's counters of batches, `….num_batches_tracked`, are
+    /// passed over.
     ///
     /// # Errors
     /// As [`Checkpoint::load`], and [`Error::CheckpointMismatch`] for tensors that are missing, of another shape, or not
@@ -178,49 +211,61 @@ impl Checkpoint {
         non_finite: NonFinite,
     ) -> Result<Self, Error> {
         let mut reader = Reader::open(path)?;
-        let mut mismatches = Vec::new();
-        for (name, shape) in expected {
-            match reader.infos.get(name) {
-                None => {
-                    mismatches.push(TensorMismatch::Missing { name: name.clone(), expected: shape.clone() })
-                }
-                Some(info) => {
-                    mismatches.extend(type_mismatch(name, info));
-                    if info.shape != *shape {
-                        let got = info.shape.clone();
-                        let expected = shape.clone();
-                        mismatches.push(TensorMismatch::Shape { name: name.clone(), expected, got });
-                    }
-                }
-            }
-        }
-        if unexpected == Unexpected::Refuse {
-            let others = reader.infos.iter().filter(|(name, _)| !expected.contains_key(*name));
-            mismatches.extend(others.map(|(name, info)| TensorMismatch::Unexpected {
-                name: name.clone(),
-                got: info.shape.clone(),
-            }));
-        }
-        reader.refuse(mismatches)?;
+        reader.check(expected, |_| unexpected == Unexpected::Ignore, Vec::new())?;
         let names: Vec<String> = expected.keys().cloned().collect();
         reader.read(&names, non_finite)
+    }
+
+    /// Reads the tensors of a network from a file that holds it, or is allowed to hold another, under the names that the
+    /// options make of those in the file. Others are passed over where `is_ignored` says so of their names.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load_for`], and [`Error::CheckpointNetwork`].
+    pub(crate) fn load_network(
+        path: &Path,
+        network: &str,
+        expected: &NamedShapes,
+        is_ignored: impl Fn(&str) -> bool,
+        options: &LoadOptions,
+    ) -> Result<Self, Error> {
+        let mut reader = Reader::open(path)?;
+        let (infos, mismatches) = options.apply(std::mem::take(&mut reader.infos));
+        reader.infos = infos;
+        reader.check(expected, is_ignored, mismatches)?;
+        let named = reader.metadata.as_ref().map(|metadata| metadata.network.as_str());
+        match named.filter(|named| !named.is_empty() && *named != network) {
+            Some(got) if !options.any_network => {
+                let (expected, got) = (network.to_owned(), got.to_owned());
+                return Err(Error::CheckpointNetwork { path: path.to_owned(), expected, got });
+            }
+            _ => {}
+        }
+        let names: Vec<String> = expected.keys().cloned().collect();
+        reader.read(&names, NonFinite::Refuse)
     }
 }
 
 /// A file whose header has been read and checked against the file's length.
-struct Reader {
+struct Reader<F> {
     path: PathBuf,
-    file: File,
+    file: F,
     infos: BTreeMap<String, TensorInfo>,
     metadata: Option<Metadata>,
     /// Where the tensors start in the file.
     start: u64,
 }
 
-impl Reader {
+impl Reader<File> {
     fn open(path: &Path) -> Result<Self, Error> {
-        let mut file = File::open(path).map_err(Error::io("open", path))?;
+        let file = File::open(path).map_err(Error::io("open", path))?;
         let length = file.metadata().map_err(Error::io("read", path))?.len();
+        Self::new(path, file, length)
+    }
+}
+
+impl<F: Read + Seek> Reader<F> {
+    /// Reads the header of a file of so many bytes.
+    fn new(path: &Path, mut file: F, length: u64) -> Result<Self, Error> {
         let wrong = |problem: String| format_error(path, problem);
         if length < LENGTH_BYTES {
             return Err(wrong(format!(
@@ -229,9 +274,17 @@ impl Reader {
         }
         let mut header_length = [0; LENGTH_BYTES as usize];
         file.read_exact(&mut header_length).map_err(Error::io("read", path))?;
+        let is_zip = header_length.starts_with(ZIP_MAGIC);
         let header_length = u64::from_le_bytes(header_length);
         let rest = length - LENGTH_BYTES;
         if header_length > rest.min(MAX_HEADER_BYTES) {
+            if is_zip {
+                return Err(wrong(
+                    "it is a zip archive, as `torch.save` writes them; write the `state_dict` with \
+                     `safetensors.torch.save_file` instead"
+                        .to_owned(),
+                ));
+            }
             return Err(wrong(format!(
                 "its header should be {header_length} bytes long, but {rest} bytes follow and a header has \
                  {MAX_HEADER_BYTES} at most; it is truncated or of another format"
@@ -253,6 +306,40 @@ impl Reader {
         Ok(Reader { path: path.to_owned(), file, infos, metadata, start: LENGTH_BYTES + header_length })
     }
 
+    /// Refuses a file whose tensors are not the expected ones, with everything that does not fit.
+    fn check(
+        &self,
+        expected: &NamedShapes,
+        is_ignored: impl Fn(&str) -> bool,
+        mut mismatches: Vec<TensorMismatch>,
+    ) -> Result<(), Error> {
+        for (name, shape) in expected {
+            match self.infos.get(name) {
+                None => {
+                    mismatches.push(TensorMismatch::Missing { name: name.clone(), expected: shape.clone() })
+                }
+                Some(info) => {
+                    mismatches.extend(type_mismatch(name, info));
+                    if info.shape != *shape {
+                        let got = info.shape.clone();
+                        let expected = shape.clone();
+                        mismatches.push(TensorMismatch::Shape { name: name.clone(), expected, got });
+                    }
+                }
+            }
+        }
+        let others = self.infos.iter().filter(|(name, _)| {
+            !expected.contains_key(*name) && !is_batch_counter(name) && !is_ignored(name)
+        });
+        mismatches.extend(
+            others.map(|(name, info)| TensorMismatch::Unexpected {
+                name: name.clone(),
+                got: info.shape.clone(),
+            }),
+        );
+        self.refuse(mismatches)
+    }
+
     fn refuse(&self, mismatches: Vec<TensorMismatch>) -> Result<(), Error> {
         if mismatches.is_empty() {
             return Ok(());
@@ -265,7 +352,7 @@ impl Reader {
         for name in names {
             let info = &self.infos[name];
             let (start, end) = info.data_offsets;
-            let mut elements = vec![0f32; (end - start) / size_of::<f32>()];
+            let mut elements = available::zeros((end - start) / size_of::<f32>(), || format!("`{name}`"))?;
             self.file
                 .seek(SeekFrom::Start(self.start + start as u64))
                 .and_then(|_| self.file.read_exact(bytemuck::cast_slice_mut(&mut elements)))
@@ -306,6 +393,10 @@ fn type_mismatch(name: &str, info: &TensorInfo) -> Option<TensorMismatch> {
         .then(|| TensorMismatch::Type { name: name.to_owned(), got: info.dtype.to_string() })
 }
 
+fn is_batch_counter(name: &str) -> bool {
+    name.rsplit('.').next() == Some(BATCH_COUNTER)
+}
+
 fn check_finite(path: &Path, name: &str, tensor: &ArrayD<f32>) -> Result<(), Error> {
     // Following the index of every element is slow, so that is left for the tensor that has one to be named.
     if tensor.iter().all(|value| value.is_finite()) {
@@ -322,7 +413,7 @@ fn check_finite(path: &Path, name: &str, tensor: &ArrayD<f32>) -> Result<(), Err
     }
 }
 
-fn write_elements(writer: &mut impl Write, tensor: &ArrayD<f32>) -> io::Result<()> {
+fn write_elements(writer: &mut dyn Write, tensor: &ArrayD<f32>) -> io::Result<()> {
     let tensor = tensor.as_standard_layout();
     match tensor.as_slice() {
         Some(elements) if cfg!(target_endian = "little") => writer.write_all(bytemuck::cast_slice(elements)),

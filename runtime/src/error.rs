@@ -1,30 +1,39 @@
 //! What can go wrong at run time, in words that say what, where, what was expected, and the way out.
 
+mod data;
+mod mismatch;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use windlass_compiler::error::GraphError;
+use windlass_compiler::interp::InterpError;
 
-/// The error of everything in this crate.
+pub use self::data::DataSetProblem;
+pub use self::mismatch::TensorMismatch;
+use crate::trainer::NonFiniteOrigin;
+
+/// The error of everything in this crate. Its message is whole: where something else was the cause, its words are part of
+/// it, and `source` gives nothing that would say them again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A network cannot be compiled.
-    #[error("cannot compile `{network}`: {source}")]
+    #[error("cannot compile `{network}`: {reason}")]
     Compile {
         /// The network.
         network: String,
         /// Why.
-        source: Box<windlass_compiler::pipeline::CompileError>,
+        reason: Box<windlass_compiler::pipeline::CompileError>,
     },
     /// A network cannot be trained as asked.
-    #[error("cannot train `{network}`: {source}")]
+    #[error("cannot train `{network}`: {reason}")]
     Autodiff {
         /// The network.
         network: String,
         /// Why.
-        source: Box<windlass_compiler::autodiff::AutodiffError>,
+        reason: Box<windlass_compiler::autodiff::AutodiffError>,
     },
     /// Threads could not be started.
     #[error("could not start {count} threads: {reason}; ask for fewer")]
@@ -41,14 +50,14 @@ pub enum Error {
         network: String,
     },
     /// An input that does not fit its network.
-    #[error("the input `{input}` of `{network}` {source}")]
+    #[error("the input `{input}` of `{network}` {reason}")]
     Input {
         /// The network.
         network: String,
         /// The input.
         input: String,
         /// What does not fit.
-        source: crate::network::InputError,
+        reason: crate::network::InputError,
     },
     /// Inputs with different numbers of items.
     #[error(
@@ -120,16 +129,65 @@ pub enum Error {
     /// A graph is not valid.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The interpreter cannot run a graph on what it was given.
+    #[error(transparent)]
+    Interpreter(#[from] InterpError),
+    /// More memory is needed than there is.
+    #[error(
+        "{what} needs {} of memory, {}; take a smaller batch or network",
+        mebibytes(*needed),
+        match available {
+            Some(available) => format!("but {limit} {}", mebibytes(*available)),
+            None => (*limit).to_owned(),
+        }
+    )]
+    OutOfMemory {
+        /// What needs it.
+        what: String,
+        /// Bytes needed.
+        needed: usize,
+        /// Bytes that could be had, where the system says so.
+        available: Option<usize>,
+        /// What limits it, in words.
+        limit: &'static str,
+    },
+    /// A batch whose statistics are those of single values.
+    #[error(
+        "training `{network}` needs more than 1 value for each channel at `{layer}`: batch normalisation has no variance \
+         of a batch of 1; take larger batches, leave out a last batch of 1 (`drop_last`), or freeze `{layer}`"
+    )]
+    SingleValue {
+        /// The network.
+        network: String,
+        /// The batch normalisation.
+        layer: String,
+    },
+    /// A step made its loss, a parameter or a state NaN or infinite, and was undone.
+    #[error(
+        "step {step} of `{network}` made values that are NaN or infinite; {}",
+        match origin {
+            Some(origin) => format!("first, {origin}"),
+            None => "the interpreter makes none on the same batch, so they come from rounding in compiled code".to_owned(),
+        }
+    )]
+    NonFiniteStep {
+        /// The network.
+        network: String,
+        /// The step, counted from 0.
+        step: u64,
+        /// The first such value.
+        origin: Option<Box<NonFiniteOrigin>>,
+    },
 
     /// The operating system refused to read, write or list.
-    #[error("could not {action} {}: {source}", path.display())]
+    #[error("could not {action} {}: {reason}", path.display())]
     Io {
         /// What was tried: "read", "write".
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
         /// The system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
 
     /// A file does not start as an IDX file of the wanted kind does.
@@ -190,12 +248,12 @@ pub enum Error {
         limit: u64,
     },
     /// A gzip stream cannot be decompressed.
-    #[error("{} is a corrupt gzip file: {source}; fetch the file again", path.display())]
+    #[error("{} is a corrupt gzip file: {reason}; fetch the file again", path.display())]
     Gzip {
         /// The file.
         path: PathBuf,
         /// What the decoder found.
-        source: io::Error,
+        reason: io::Error,
     },
     /// None of the directories holds the data set.
     #[error(
@@ -258,6 +316,33 @@ pub enum Error {
         /// Every tensor that does not fit, by name.
         mismatches: Vec<TensorMismatch>,
     },
+    /// A checkpoint of another network, whose tensors would fit.
+    #[error(
+        "{} holds the network `{got}`, not `{expected}`; to load it all the same, say so by `LoadOptions::any_network`",
+        path.display()
+    )]
+    CheckpointNetwork {
+        /// The file.
+        path: PathBuf,
+        /// The network to load.
+        expected: String,
+        /// The network that the file names.
+        got: String,
+    },
+    /// A training that was begun with another optimiser.
+    #[error(
+        "{} was written by {got}, but the options say {expected}: resume with {got}, or load the parameters alone with \
+         `Model::load` and train anew",
+        path.display()
+    )]
+    CheckpointOptimizer {
+        /// The file.
+        path: PathBuf,
+        /// The optimiser of the options.
+        expected: &'static str,
+        /// The optimiser in the file.
+        got: &'static str,
+    },
     /// A tensor to be saved or loaded has a NaN or infinite element.
     #[error(
         "`{tensor}` has the value {value} at {index:?} ({}); train again with a smaller learning rate, or allow \
@@ -297,140 +382,8 @@ pub enum Error {
     },
 }
 
-/// How the parts of a data set do not fit each other.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DataSetProblem {
-    /// There is nothing in it.
-    #[error("there are no examples in it; at least one is needed")]
-    Empty,
-    /// An image has no pixels, or more than addresses allow.
-    #[error(
-        "images cannot have the shape {shape:?} (channels, height, width); every size must be at least 1"
-    )]
-    ImageShape {
-        /// Channels, height and width.
-        shape: [usize; 3],
-    },
-    /// Pixels and labels do not count the same examples.
-    #[error(
-        "{pixels} pixels make {images} images of {shape:?} with {rest} left over, but there are {labels} labels"
-    )]
-    CountsDiffer {
-        /// The number of pixels, over all images and channels.
-        pixels: usize,
-        /// Whole images in these pixels.
-        images: usize,
-        /// Pixels left over.
-        rest: usize,
-        /// Channels, height and width.
-        shape: [usize; 3],
-        /// The number of labels.
-        labels: usize,
-    },
-    /// A label names no class.
-    #[error("label {label} of example {index} is not one of the {classes} classes 0..{classes}")]
-    LabelOutOfRange {
-        /// The example.
-        index: usize,
-        /// Its label.
-        label: i32,
-        /// The number of classes.
-        classes: usize,
-    },
-    /// A split or a choice asks for examples that do not exist.
-    #[error("example {index} does not exist: there are {examples}")]
-    IndexOutOfRange {
-        /// The example asked for.
-        index: usize,
-        /// The number of examples.
-        examples: usize,
-    },
-    /// A split that leaves one side empty.
-    #[error("a split after {first} of {examples} examples leaves one side empty; both need at least one")]
-    EmptySplit {
-        /// The size of the first part.
-        first: usize,
-        /// The number of examples.
-        examples: usize,
-    },
-    /// All pixels of a channel are equal: there is no deviation to divide by.
-    #[error(
-        "every pixel of channel {channel} is {value}, so it has no deviation to divide by; give a normalisation"
-    )]
-    ConstantChannel {
-        /// The channel.
-        channel: usize,
-        /// The value of all its pixels.
-        value: u8,
-    },
-    /// A normalisation made for another number of channels.
-    #[error("images have {channels} channels but the normalisation is for {normalized}")]
-    ChannelsDiffer {
-        /// Channels of the images.
-        channels: usize,
-        /// Channels of the normalisation.
-        normalized: usize,
-    },
-}
-
-impl DataSetProblem {
-    /// The problem of a data set that comes from no file.
-    pub(crate) fn in_memory(self) -> Error {
-        Error::DataSet { name: "the data set".to_owned(), problem: self }
-    }
-}
-
-/// One tensor of a checkpoint that does not fit the network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TensorMismatch {
-    /// The network has it, the file does not.
-    Missing {
-        /// The tensor.
-        name: String,
-        /// Its shape in the network.
-        expected: Vec<usize>,
-    },
-    /// The file has it, the network does not.
-    Unexpected {
-        /// The tensor.
-        name: String,
-        /// Its shape in the file.
-        got: Vec<usize>,
-    },
-    /// Both have it, with different shapes.
-    Shape {
-        /// The tensor.
-        name: String,
-        /// Its shape in the network.
-        expected: Vec<usize>,
-        /// Its shape in the file.
-        got: Vec<usize>,
-    },
-    /// Its elements are no 32-bit floats.
-    Type {
-        /// The tensor.
-        name: String,
-        /// The element type in the file, as safetensors names it.
-        got: String,
-    },
-}
-
-impl fmt::Display for TensorMismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TensorMismatch::Missing { name, expected } => {
-                write!(f, "`{name}` {expected:?} is missing from the file")
-            }
-            TensorMismatch::Unexpected { name, got } => write!(f, "`{name}` {got:?} is not in the network"),
-            TensorMismatch::Shape { name, expected, got } => {
-                write!(f, "`{name}` is {got:?} in the file but {expected:?} in the network")
-            }
-            TensorMismatch::Type { name, got } => {
-                write!(f, "`{name}` has elements of type {got} where F32 is needed; convert the file")
-            }
-        }
-    }
+fn mebibytes(bytes: usize) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 fn bulleted(mismatches: &[TensorMismatch]) -> String {
@@ -441,7 +394,7 @@ impl Error {
     /// Names the file and what was tried, for `map_err`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
         let path = path.to_owned();
-        move |source| Error::Io { action, path: path.clone(), source }
+        move |reason| Error::Io { action, path: path.clone(), reason }
     }
 
     /// A setting out of its range.

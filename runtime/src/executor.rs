@@ -5,14 +5,14 @@ mod sharing;
 mod threads;
 
 use std::marker::PhantomData;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use windlass_compiler::codegen::{Program, Step};
 use windlass_compiler::plan::{Size, Slot, SlotKind};
 use windlass_compiler::shape::DType;
 
-use self::memory::Memory;
+use self::memory::{Memory, reserve};
 use self::sharing::Sharing;
 use self::threads::Threads;
 use crate::error::Error;
@@ -117,8 +117,9 @@ impl Accepted {
         Accepted { dtype: slot.ty.dtype, size: Size::of(&slot.ty), is_written }
     }
 
-    fn elements(&self, batch: usize) -> usize {
-        self.size.elements * if self.size.batched { batch } else { 1 }
+    /// How many elements a batch has; `None` where that is no number.
+    fn elements(&self, batch: usize) -> Option<usize> {
+        self.size.elements.checked_mul(if self.size.batched { batch } else { 1 })
     }
 
     fn fits(&self, binding: &Binding<'_>, batch: usize) -> bool {
@@ -127,7 +128,7 @@ impl Accepted {
             (Binding::Written(_), DType::F32) => true,
             _ => false,
         };
-        kind_fits && binding.len() == self.elements(batch)
+        kind_fits && Some(binding.len()) == self.elements(batch)
     }
 }
 
@@ -145,7 +146,7 @@ pub struct StepTime {
 #[derive(Debug)]
 pub struct Executor {
     program: Program,
-    threads: Option<Threads>,
+    threads: Option<Arc<Threads>>,
     accepted: Vec<Accepted>,
     prepare: Phase,
     run: Phase,
@@ -157,15 +158,31 @@ impl Executor {
     /// Takes a program; starts its threads when it shares runs among several.
     ///
     /// # Errors
-    /// [`Error::Threads`] when the system refuses to start them.
+    /// [`Error::Threads`] when the system refuses to start them; [`Error::OutOfMemory`].
     pub fn new(program: Program) -> Result<Self, Error> {
-        let plan = program.plan();
-        let threads = match plan.threads {
+        let threads = match program.plan().threads {
             1 => None,
-            count => Some(Threads::new(count)?),
+            count => Some(Arc::new(Threads::new(count)?)),
         };
+        Self::on_threads(program, threads)
+    }
+
+    /// Takes another program, whose runs share the threads of this executor if it is for as many: runs of the two take turns
+    /// then. It starts threads of its own otherwise.
+    ///
+    /// # Errors
+    /// As [`Executor::new`].
+    pub fn beside(&self, program: Program) -> Result<Self, Error> {
+        match program.plan().threads == self.program.plan().threads {
+            true => Self::on_threads(program, self.threads.clone()),
+            false => Self::new(program),
+        }
+    }
+
+    fn on_threads(program: Program, threads: Option<Arc<Threads>>) -> Result<Self, Error> {
+        let plan = program.plan();
         let mut memory = Memory::default();
-        memory.reserve(plan.memory.prepared);
+        memory.reserve(plan.memory.prepared, || format!("preparing `{}`", plan.name))?;
         for (buffer, values) in &plan.constants {
             memory.write(plan.prepared_offset(*buffer), values);
         }
@@ -212,7 +229,8 @@ impl Executor {
     /// what is computed from them alone is computed again when it changes.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`], and [`Error::Binding`] for a slot bound to another kind or number of elements.
+    /// [`Error::EmptyBatch`], [`Error::Binding`] for a slot bound to another kind or number of elements, and
+    /// [`Error::OutOfMemory`] for a batch that memory does not suffice for.
     pub fn run(&self, bindings: &mut [Binding<'_>], batch: usize, version: u64) -> Result<(), Error> {
         self.bound(bindings, batch)?.execute(version)
     }
@@ -246,7 +264,8 @@ impl Executor {
         Ok(run)
     }
 
-    /// Starts a run, whose slots are then bound one by one, and which is then executed.
+    /// Starts a run, whose slots are then bound one by one, and which is then executed. It takes no memory before all that
+    /// it needs is bound.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`].
@@ -256,16 +275,17 @@ impl Executor {
             return Err(Error::EmptyBatch { network: plan.name.clone() });
         }
         let mut workspace = lock(&self.workspaces).pop().unwrap_or_default();
-        workspace.batch.reserve(plan.memory.batch * batch);
-        workspace.fixed.reserve(plan.memory.fixed);
-        workspace.scratch.reserve(plan.memory.scratch * plan.threads);
         let table = &mut workspace.table.0;
         table.clear();
         table.resize(entry::SLOTS + plan.slots.len(), std::ptr::null_mut());
-        table[entry::BATCH] = workspace.batch.address();
-        table[entry::FIXED] = workspace.fixed.address();
-        table[entry::SCRATCH] = workspace.scratch.address();
         Ok(Run { executor: self, workspace, batch, bound: PhantomData })
+    }
+
+    /// Gives back the memory that runs have left for later ones; these ask for it again. Runs that go on keep theirs.
+    pub fn release_memory(&self) {
+        // Taken out first: giving it back takes time.
+        let idle = std::mem::take(&mut *lock(&self.workspaces));
+        drop(idle);
     }
 
     /// Whether runs with a version find what is computed from the parameters.
@@ -281,7 +301,8 @@ impl Executor {
             // A panic on the way leaves nothing that looks prepared.
             prepared.version = None;
             let mut preparing = Memory::default();
-            preparing.reserve(self.program.plan().memory.preparing);
+            let plan = self.program.plan();
+            preparing.reserve(plan.memory.preparing, || format!("preparing `{}`", plan.name))?;
             table.0[entry::PREPARING] = preparing.address();
             table.0[entry::PREPARED] = prepared.memory.address();
             self.steps(self.program.prepare_steps(), &self.prepare.sharing, table, batch, None);
@@ -390,7 +411,10 @@ impl<'b> Run<'_, 'b> {
         match accepted {
             Some(accepted) => Error::Binding {
                 name: self.executor.slots()[slot].name.clone(),
-                expected: format!("{} elements of type {}", accepted.elements(self.batch), accepted.dtype),
+                expected: match accepted.elements(self.batch) {
+                    Some(elements) => format!("{elements} elements of type {}", accepted.dtype),
+                    None => format!("more elements than can be counted, for a batch of {}", self.batch),
+                },
                 got,
             },
             None => Error::Binding {
@@ -401,12 +425,31 @@ impl<'b> Run<'_, 'b> {
         }
     }
 
+    /// Makes sure of the memory that kernels work in. Everything is bound by then: a batch is as large as what it came in.
+    fn reserve(&mut self) -> Result<(), Error> {
+        let Run { executor, ref mut workspace, batch, .. } = *self;
+        let plan = executor.program.plan();
+        let memories = [
+            (&mut workspace.batch, plan.memory.batch.saturating_mul(batch)),
+            (&mut workspace.fixed, plan.memory.fixed),
+            (&mut workspace.scratch, plan.memory.scratch.saturating_mul(plan.threads)),
+        ];
+        reserve(memories, || format!("a run of `{}` on a batch of {batch}", plan.name))?;
+        let table = &mut workspace.table.0;
+        table[entry::BATCH] = workspace.batch.address();
+        table[entry::FIXED] = workspace.fixed.address();
+        table[entry::SCRATCH] = workspace.scratch.address();
+        Ok(())
+    }
+
     /// Computes only what depends on the parameters alone, unless it is there for this version. It needs the slots that
     /// this is computed from; a run with the same version then needs only those that its own kernels read or write.
     ///
     /// # Errors
     /// [`Error::Binding`] when a slot that it needs is not bound.
     pub fn prepare(mut self, version: u64) -> Result<(), Error> {
+        self.executor.check_bound(&self.executor.prepare, &self.workspace.table, self.batch)?;
+        self.reserve()?;
         self.executor.prepare(&mut self.workspace.table, self.batch, version)
     }
 
@@ -414,7 +457,8 @@ impl<'b> Run<'_, 'b> {
     ///
     /// # Errors
     /// [`Error::Binding`] when a slot is not bound that the run needs: one that `run` reads or writes, or one that
-    /// `prepare` reads, unless what it computes is there for this version.
+    /// `prepare` reads, unless what it computes is there for this version. [`Error::OutOfMemory`] for a batch that memory
+    /// does not suffice for.
     pub fn execute(self, version: u64) -> Result<(), Error> {
         self.execute_observed(version, None)
     }
@@ -429,9 +473,10 @@ impl<'b> Run<'_, 'b> {
     }
 
     fn execute_observed(mut self, version: u64, times: Option<&mut [StepTime]>) -> Result<(), Error> {
+        self.executor.check_bound(&self.executor.run, &self.workspace.table, self.batch)?;
+        self.reserve()?;
         let Run { executor, ref mut workspace, batch, .. } = self;
         let table = &mut workspace.table;
-        executor.check_bound(&executor.run, table, batch)?;
         let mut prepared = executor.prepared.read().unwrap_or_else(PoisonError::into_inner);
         while !executor.is_prepared(&prepared, version) {
             // Again where another run prepared another version in between.

@@ -11,6 +11,7 @@ use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileTimes, compile};
 use windlass_compiler::plan::{Plan, SlotKind};
 
+use crate::available;
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
 use crate::memory::MemoryReport;
@@ -70,7 +71,7 @@ impl<N: Network> Forward<N> {
     pub(crate) fn run(&self, parameters: &Parameters, inputs: N::Inputs<'_>) -> Result<N::Outputs, Error> {
         let feeds = N::feeds(inputs);
         let batch = batch_of::<N>(feeds.as_ref())?;
-        let mut results = N::results(|item| empty_output(batch, item));
+        let mut results = empty_outputs::<N>(batch)?;
         let elements = results.as_mut().iter_mut().map(ArrayD::as_slice_mut);
         self.start(parameters, feeds.as_ref(), elements.flatten(), batch)?.execute(parameters.version())?;
         Ok(N::outputs(results))
@@ -105,7 +106,7 @@ impl<N: Network> Forward<N> {
     ) -> Result<Profile, Error> {
         let feeds = N::feeds(inputs);
         let batch = batch_of::<N>(feeds.as_ref())?;
-        let mut results = N::results(|item| empty_output(batch, item));
+        let mut results = empty_outputs::<N>(batch)?;
         Profile::measure(self.executor.program(), batch, runs, |times| {
             let elements = results.as_mut().iter_mut().map(ArrayD::as_slice_mut);
             let run = self.start(parameters, feeds.as_ref(), elements.flatten(), batch)?;
@@ -141,9 +142,29 @@ impl<N: Network> Forward<N> {
         Ok(())
     }
 
+    /// Compiles another graph with the same options, to run on the same threads.
+    pub(crate) fn compile_beside(
+        &self,
+        graph: &Graph,
+        mode: Mode,
+    ) -> Result<(Executor, CompileTimes), Error> {
+        let (program, times) = compile_program(graph, mode, &self.options)?;
+        Ok((self.executor.beside(program)?, times))
+    }
+
     /// The memory that runs with these parameters take.
     pub(crate) fn memory(&self, parameters: &Parameters, batch: usize) -> MemoryReport {
         MemoryReport { parameters: parameters.bytes(), ..MemoryReport::of(self.plan(), batch) }
+    }
+
+    pub(crate) fn release_memory(&self) {
+        self.executor.release_memory();
+    }
+
+    /// For debugging forms.
+    pub(crate) fn in_short(&self) -> String {
+        let plan = self.plan();
+        format!("kernels: {}, threads: {}", plan.run.len(), plan.threads)
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -169,12 +190,26 @@ fn places(executor: &Executor, parameters: &Parameters) -> Vec<(usize, usize)> {
     slots.filter_map(|(place, slot)| slot.map(|slot| (slot, place))).collect()
 }
 
-/// Memory for an output of a batch.
-fn empty_output(batch: usize, item: &[usize]) -> ArrayD<f32> {
+/// Memory for the outputs of a batch.
+fn empty_outputs<N: Network>(batch: usize) -> Result<N::Results, Error> {
+    let mut refused = None;
+    let results = N::results(|item| {
+        empty_output::<N>(batch, item).unwrap_or_else(|error| {
+            refused = Some(error);
+            ArrayD::zeros(IxDyn(&[0]))
+        })
+    });
+    refused.map_or(Ok(results), Err)
+}
+
+fn empty_output<N: Network>(batch: usize, item: &[usize]) -> Result<ArrayD<f32>, Error> {
     let mut sizes = IxDyn::zeros(item.len() + 1);
     sizes[0] = batch;
     sizes.slice_mut()[1..].copy_from_slice(item);
-    ArrayD::zeros(sizes)
+    let count = item.iter().fold(batch, |product, &size| product.saturating_mul(size));
+    let what = || format!("an output of `{}` on a batch of {batch}", N::NAME);
+    let elements = available::zeros(count, what)?;
+    ArrayD::from_shape_vec(sizes, elements).map_err(|_| available::refused(usize::MAX, what))
 }
 
 /// The slot of each parameter and state, in their order; `None` for one that nothing uses.
@@ -205,19 +240,23 @@ pub(crate) fn compile_executor(
     mode: Mode,
     options: &Options,
 ) -> Result<(Executor, CompileTimes), Error> {
-    let (program, times) = compile(graph, mode, &options.compile, &Dump::from_environment())
-        .map_err(|source| Error::Compile { network: graph.name().to_owned(), source: Box::new(source) })?;
+    let (program, times) = compile_program(graph, mode, options)?;
     Ok((Executor::new(program)?, times))
+}
+
+fn compile_program(graph: &Graph, mode: Mode, options: &Options) -> Result<(Program, CompileTimes), Error> {
+    compile(graph, mode, &options.compile, &Dump::from_environment())
+        .map_err(|reason| Error::Compile { network: graph.name().to_owned(), reason: Box::new(reason) })
 }
 
 /// The number of items every input has.
 pub(crate) fn batch_of<N: Network>(feeds: &[Input<'_>]) -> Result<usize, Error> {
     let mut first: Option<(&'static str, usize)> = None;
     for (&(name, item), input) in N::INPUTS.iter().zip(feeds) {
-        let batch = input.batch(item).map_err(|source| Error::Input {
+        let batch = input.batch(item).map_err(|reason| Error::Input {
             network: N::NAME.to_owned(),
             input: name.to_owned(),
-            source,
+            reason,
         })?;
         match first {
             None => first = Some((name, batch)),

@@ -9,6 +9,7 @@ use rand_distr::Normal;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::graph::initializer::Initializer;
 
+use crate::available;
 use crate::error::Error;
 use crate::random::{Purpose, hash_name, stream};
 use crate::tensor::NamedTensors;
@@ -34,15 +35,26 @@ use crate::tensor::NamedTensors;
 ///
 /// # Errors
 /// [`Error::Setting`] for a distribution that cannot be drawn from: bounds or moments that are not finite, bounds in the
-/// wrong order, a negative deviation.
+/// wrong order, a negative deviation. [`Error::OutOfMemory`] for a network that memory does not suffice for.
 pub fn initialize(graph: &Graph, seed: u64) -> Result<NamedTensors, Error> {
     let parameters =
         graph.parameters().map(|(_, parameter)| (&parameter.name, &parameter.shape, parameter.init));
     let states = graph.states().map(|(_, state)| (&state.name, &state.shape, state.init));
-    parameters
-        .chain(states)
-        .map(|(name, shape, init)| Ok((name.clone(), initial_value(name, &shape.item(), init, seed)?)))
+    let tensors: Vec<_> =
+        parameters.chain(states).map(|(name, shape, init)| (name, shape.item(), init)).collect();
+    // Checked together: one by one they may fit.
+    let elements = tensors.iter().map(|(_, sizes, _)| count(sizes)).fold(0, usize::saturating_add);
+    let bytes = elements.saturating_mul(4);
+    available::check(bytes, || format!("`{}` with all its parameters", graph.name()))?;
+    tensors
+        .into_iter()
+        .map(|(name, sizes, init)| Ok((name.clone(), initial_value(name, &sizes, init, seed)?)))
         .collect()
+}
+
+/// Elements of a tensor; the largest number where they are more.
+fn count(sizes: &[usize]) -> usize {
+    sizes.iter().fold(1, |product: usize, &size| product.saturating_mul(size))
 }
 
 /// Draws the first value of one tensor, as [`initialize`] does.
@@ -71,26 +83,38 @@ pub fn initial_value(
             .ok_or_else(|| refuse("a finite mean and a finite deviation of at least 0"))
     };
     Ok(match initializer {
-        Initializer::Constant(value) => ArrayD::from_elem(sizes, value as f32),
-        Initializer::Uniform(low, high) => draw(sizes, uniform(low, high)?, &mut random),
-        Initializer::Normal(mean, deviation) => draw(sizes, normal(mean, deviation)?, &mut random),
+        Initializer::Constant(value) => filled(name, sizes, || value as f32)?,
+        Initializer::Uniform(low, high) => draw(name, sizes, uniform(low, high)?, &mut random)?,
+        Initializer::Normal(mean, deviation) => draw(name, sizes, normal(mean, deviation)?, &mut random)?,
         Initializer::XavierUniform => {
             let bound = (6.0 / (fan_in + fan_out)).sqrt();
-            draw(sizes, uniform(-bound, bound)?, &mut random)
+            draw(name, sizes, uniform(-bound, bound)?, &mut random)?
         }
         Initializer::XavierNormal => {
-            draw(sizes, normal(0.0, (2.0 / (fan_in + fan_out)).sqrt())?, &mut random)
+            draw(name, sizes, normal(0.0, (2.0 / (fan_in + fan_out)).sqrt())?, &mut random)?
         }
         Initializer::KaimingUniform => {
             let bound = (6.0 / fan_in).sqrt();
-            draw(sizes, uniform(-bound, bound)?, &mut random)
+            draw(name, sizes, uniform(-bound, bound)?, &mut random)?
         }
-        Initializer::KaimingNormal => draw(sizes, normal(0.0, (2.0 / fan_in).sqrt())?, &mut random),
+        Initializer::KaimingNormal => draw(name, sizes, normal(0.0, (2.0 / fan_in).sqrt())?, &mut random)?,
     })
 }
 
-fn draw(sizes: &[usize], distribution: impl Distribution<f64>, random: &mut impl Rng) -> ArrayD<f32> {
-    ArrayD::from_shape_simple_fn(sizes, || distribution.sample(random) as f32)
+fn draw(
+    name: &str,
+    sizes: &[usize],
+    distribution: impl Distribution<f64>,
+    random: &mut impl Rng,
+) -> Result<ArrayD<f32>, Error> {
+    filled(name, sizes, || distribution.sample(random) as f32)
+}
+
+fn filled(name: &str, sizes: &[usize], mut value: impl FnMut() -> f32) -> Result<ArrayD<f32>, Error> {
+    let mut values = available::zeros(count(sizes), || format!("`{name}`"))?;
+    values.iter_mut().for_each(|place| *place = value());
+    ArrayD::from_shape_vec(sizes, values)
+        .map_err(|error| Error::setting(format!("{name}: shape"), format!("{sizes:?}"), error.to_string()))
 }
 
 #[cfg(test)]

@@ -19,21 +19,31 @@ pub(crate) const LARGE: usize = 2 * LARGE_PAGE;
 /// let weights: Vec<f32> = (0..2_000_000).map(|x| x as f32).collect();
 /// assert_eq!(in_large_pages(&weights), weights);
 /// ```
+///
+/// # Panics
+/// When there is no memory for the copy.
 pub fn in_large_pages(values: &[f32]) -> Vec<f32> {
+    copied(values).unwrap_or_else(|| values.to_vec())
+}
+
+/// The copy; `None` where there is no memory for it.
+fn copied(values: &[f32]) -> Option<Vec<f32>> {
     // Asked for before it is touched: pages are given out when they are written.
-    let mut copy = Vec::with_capacity(values.len());
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(values.len()).ok()?;
     if 4 * values.len() >= LARGE {
         ask(&mut copy);
     }
     copy.extend_from_slice(values);
-    copy
+    Some(copy)
 }
 
-/// A tensor with its numbers so, if they are many.
+/// A tensor with its numbers so, if they are many and there is room for the copy.
 pub(crate) fn tensor_in_large_pages(tensor: ArrayD<f32>) -> ArrayD<f32> {
     match tensor.as_slice() {
         Some(values) if 4 * values.len() >= LARGE => {
-            ArrayD::from_shape_vec(tensor.raw_dim(), in_large_pages(values)).unwrap_or(tensor)
+            let copy = copied(values).and_then(|copy| ArrayD::from_shape_vec(tensor.raw_dim(), copy).ok());
+            copy.unwrap_or(tensor)
         }
         _ => tensor,
     }

@@ -1,6 +1,7 @@
 //! The runtime of Windlass: what a program needs to run and train networks declared with `network!`.
 
 mod atomic_file;
+mod available;
 pub mod checkpoint;
 pub mod data;
 pub mod error;
@@ -24,6 +25,7 @@ mod timing;
 pub mod trainer;
 pub mod tuning;
 
+pub use checkpoint::LoadOptions;
 pub use error::Error;
 pub use initialize::initialize;
 pub use machine::Machine;
@@ -33,5 +35,5 @@ pub use options::Options;
 pub use parameters::Parameters;
 pub use predictor::Predictor;
 pub use profile::Profile;
-pub use trainer::{StepReport, Target, Trainer, TrainerOptions};
+pub use trainer::{NonFiniteOrigin, StepReport, Target, Trainer, TrainerOptions};
 pub use tuning::Tuning;

@@ -267,7 +267,7 @@ fn measure_traffic(options: &PlanOptions, bytes: usize) -> Result<f64, Error> {
 fn executor(graph: &Graph, options: &PlanOptions) -> Result<Executor, Error> {
     let options = CompileOptions { plan: options.clone(), ..CompileOptions::default() };
     let (program, _) = compile(graph, Mode::Inference, &options, &Dump::none())
-        .map_err(|source| Error::Compile { network: graph.name().to_owned(), source: Box::new(source) })?;
+        .map_err(|reason| Error::Compile { network: graph.name().to_owned(), reason: Box::new(reason) })?;
     Executor::new(program)
 }
 

@@ -1,13 +1,17 @@
 //! A network with its parameters, compiled to predict.
 
+use std::fmt;
 use std::path::Path;
 
 use ndarray::{ArrayD, ArrayViewD};
 use windlass_compiler::codegen::Program;
+use windlass_compiler::graph::Graph;
+use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileTimes;
 
-use crate::checkpoint::{Checkpoint, Metadata, NonFinite};
+use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
 use crate::error::Error;
+use crate::executor::Executor;
 use crate::forward::Forward;
 use crate::memory::MemoryReport;
 use crate::network::Network;
@@ -20,10 +24,17 @@ use crate::profile::Profile;
 ///
 /// Parameters may change at any time, so a model holds them as they are beside what it makes of them for its kernels. Where
 /// they will not change any more, [`Model::into_predictor`] gives what holds them once.
-#[derive(Debug)]
+///
+/// Its debugging form is one line.
 pub struct Model<N> {
     parameters: Parameters,
     forward: Forward<N>,
+}
+
+impl<N: Network> fmt::Debug for Model<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Model<{}> {{ {:?}, {} }}", N::NAME, self.parameters, self.forward.in_short())
+    }
 }
 
 impl<N: Network> Model<N> {
@@ -47,7 +58,8 @@ impl<N: Network> Model<N> {
     /// A model with the parameters of a file, as [`Model::save`] or a trainer wrote it.
     ///
     /// # Errors
-    /// As [`Model::new`], and as [`Checkpoint::load_for`] for a file that cannot be read or does not fit.
+    /// As [`Model::new`], and as [`Parameters::load`] for a file that cannot be read, does not fit, or holds another
+    /// network.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::load_with(path, &Options::default())
     }
@@ -57,13 +69,30 @@ impl<N: Network> Model<N> {
     /// # Errors
     /// As [`Model::load`].
     pub fn load_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
-        let (parameters, _) = Parameters::load(N::graph(), path.as_ref())?;
+        Self::assemble(Parameters::load::<N>(path, &LoadOptions::default())?, options)
+    }
+
+    /// A model with these parameters: from a file whose names differ, say, as [`Parameters::load`] reads it.
+    ///
+    /// # Errors
+    /// [`Error::Compile`]; [`Error::UnknownParameter`] and [`Error::ParameterShape`] for parameters of another network.
+    pub fn with_parameters(parameters: Parameters, options: &Options) -> Result<Self, Error> {
+        parameters.check(N::graph())?;
         Self::assemble(parameters, options)
     }
 
-    pub(crate) fn assemble(parameters: Parameters, options: &Options) -> Result<Self, Error> {
+    fn assemble(parameters: Parameters, options: &Options) -> Result<Self, Error> {
         let forward = Forward::compile(&parameters, options)?;
         Ok(Model { parameters, forward })
+    }
+
+    /// Compiles another graph as the model was, to run on its threads.
+    pub(crate) fn compile_beside(
+        &self,
+        graph: &Graph,
+        mode: Mode,
+    ) -> Result<(Executor, CompileTimes), Error> {
+        self.forward.compile_beside(graph, mode)
     }
 
     /// Ends all changes of the parameters: prepares what kernels read, and gives back the memory of every parameter that is
@@ -89,7 +118,7 @@ impl<N: Network> Model<N> {
     ///
     /// # Errors
     /// [`Error::Input`] for an input of the wrong shape, [`Error::UnequalBatches`] for inputs of different batch sizes,
-    /// [`Error::EmptyBatch`] for none.
+    /// [`Error::EmptyBatch`] for none, [`Error::OutOfMemory`] for a batch that memory does not suffice for.
     pub fn forward<'a>(&self, inputs: impl Into<N::Inputs<'a>>) -> Result<N::Outputs, Error> {
         self.forward.run(&self.parameters, inputs.into())
     }
@@ -116,6 +145,13 @@ impl<N: Network> Model<N> {
     /// As [`Model::forward`].
     pub fn profile<'a>(&self, inputs: impl Into<N::Inputs<'a>>, runs: usize) -> Result<Profile, Error> {
         self.forward.profile(&self.parameters, inputs.into(), runs)
+    }
+
+    /// Gives back the memory that runs have left for later ones. Runs keep what they took, so that runs of that size ask for
+    /// no memory again: as much as the largest batch needed, as often as runs overlapped. After a batch larger than those to
+    /// come, this gives it back.
+    pub fn release_memory(&self) {
+        self.forward.release_memory();
     }
 
     /// The memory that runs on batches of a size take, said before any.

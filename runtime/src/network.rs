@@ -46,8 +46,9 @@ pub trait Network: Copy + Send + Sync + 'static {
 
 /// A batch of items to run a network on: numbers, the last axis fastest, borrowed where they lie contiguous.
 ///
-/// A slice has no shape of its own: the network reads as many items from it as fit. An array's first axis is the batch;
-/// an array of exactly one item's shape is a batch of one.
+/// A slice has no shape of its own: the network reads as many items from it as fit, so that two images of one channel count
+/// as one of two channels where the network takes such. An array's shape is checked: its first axis is the batch, and an array
+/// of exactly one item's shape is a batch of one.
 ///
 /// ```
 /// use windlass_runtime::network::Input;

@@ -1,26 +1,37 @@
 //! The numbers a network has learned: parameters and states, by name, in the order they were declared.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ndarray::{ArrayD, ArrayViewD};
+use windlass_compiler::autodiff::names;
 use windlass_compiler::graph::Graph;
 
-use crate::checkpoint::{Checkpoint, Metadata, NonFinite, Unexpected};
-use crate::error::{Error, TensorMismatch};
+use crate::checkpoint::{Checkpoint, LoadOptions};
+use crate::error::Error;
 use crate::executor::Binding;
 use crate::initialize::initialize;
 use crate::large_pages::tensor_in_large_pages;
+use crate::network::Network;
 use crate::tensor::{NamedTensors, shapes_of};
 
-/// Parameters and states of a network.
-#[derive(Clone, Debug)]
+/// Parameters and states of a network. Their debugging form says how many there are; [`Parameters::get`] shows one.
+#[derive(Clone)]
 pub struct Parameters {
     names: Vec<String>,
     tensors: Vec<ArrayD<f32>>,
     places: HashMap<String, usize>,
     /// Differs wherever the numbers may: one model's parameters can take the place of another's.
     version: u64,
+}
+
+impl fmt::Debug for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers: usize = self.tensors.iter().map(ArrayD::len).sum();
+        write!(f, "Parameters {{ tensors: {}, numbers: {numbers} }}", self.tensors.len())
+    }
 }
 
 impl PartialEq for Parameters {
@@ -39,22 +50,27 @@ impl Parameters {
         Ok(Self::from_named(graph, initialize(graph, seed)?))
     }
 
-    /// Values from a file. An optimiser's state in it is passed over.
+    /// Values from a file, as a model or trainer of Windlass or another library wrote it. An optimiser's state in it is
+    /// passed over, and so are PyTorch's counters of batches. [`Model::with_parameters`](crate::Model::with_parameters)
+    /// makes a model of them.
+    ///
+    /// ```no_run
+    /// use windlass_runtime::network::Network;
+    /// use windlass_runtime::{Error, LoadOptions, Model, Options, Parameters};
+    ///
+    /// fn pretrained<N: Network>() -> Result<Model<N>, Error> {
+    ///     let names = LoadOptions::new().rename("features.0", "c1").rename("features.3", "c2").rename("classifier", "f3");
+    ///     Model::with_parameters(Parameters::load::<N>("torch.safetensors", &names)?, &Options::default())
+    /// }
+    /// ```
     ///
     /// # Errors
-    /// As [`Checkpoint::load_for`].
-    pub(crate) fn load(graph: &Graph, path: &std::path::Path) -> Result<(Self, Option<Metadata>), Error> {
-        let shapes = shapes_of(graph);
-        let load = |unexpected| Checkpoint::load_for(path, &shapes, unexpected, NonFinite::Refuse);
-        let checkpoint = match load(Unexpected::Refuse) {
-            Err(Error::CheckpointMismatch { mismatches, .. })
-                if mismatches.iter().all(is_optimizer_state) =>
-            {
-                load(Unexpected::Ignore)?
-            }
-            other => other?,
-        };
-        Ok((Self::from_named(graph, checkpoint.tensors), checkpoint.metadata))
+    /// As [`Checkpoint::load_for`], and [`Error::CheckpointNetwork`] for a file of another network.
+    pub fn load<N: Network>(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self, Error> {
+        let shapes = shapes_of(N::graph());
+        let is_state = |name: &str| name.starts_with(names::OPTIMIZER_PREFIX);
+        let checkpoint = Checkpoint::load_network(path.as_ref(), N::NAME, &shapes, is_state, options)?;
+        Ok(Self::from_named(N::graph(), checkpoint.tensors))
     }
 
     /// Tensors that are known to fit the graph.
@@ -90,6 +106,35 @@ impl Parameters {
     /// Bytes of all tensors.
     pub(crate) fn bytes(&self) -> usize {
         self.tensors.iter().map(|tensor| 4 * tensor.len()).sum()
+    }
+
+    /// The first tensor with a NaN or infinite number.
+    pub(crate) fn non_finite(&self) -> Option<&str> {
+        let is_finite = |tensor: &ArrayD<f32>| tensor.iter().all(|number| number.is_finite());
+        self.tensors.iter().position(|tensor| !is_finite(tensor)).map(|place| self.names[place].as_str())
+    }
+
+    /// Each name with its tensor, in the order of [`Parameters::names`].
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &ArrayD<f32>)> {
+        self.names.iter().map(String::as_str).zip(&self.tensors)
+    }
+
+    /// Refuses what are not the tensors of a graph.
+    ///
+    /// # Errors
+    /// [`Error::UnknownParameter`] for the first that is missing, and [`Error::ParameterShape`].
+    pub(crate) fn check(&self, graph: &Graph) -> Result<(), Error> {
+        for (name, expected) in shapes_of(graph) {
+            match self.get(&name) {
+                None => return Err(Error::UnknownParameter { name, known: self.names.clone() }),
+                Some(tensor) if tensor.shape() != expected => {
+                    let got = tensor.shape().to_vec();
+                    return Err(Error::ParameterShape { name, expected, got });
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Names in the order of declaration, parameters before states.
@@ -151,9 +196,4 @@ impl Parameters {
 fn new_version() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-fn is_optimizer_state(mismatch: &TensorMismatch) -> bool {
-    let prefix = windlass_compiler::autodiff::names::OPTIMIZER_PREFIX;
-    matches!(mismatch, TensorMismatch::Unexpected { name, .. } if name.starts_with(prefix))
 }

@@ -1,5 +1,6 @@
 //! A network with weights that are fixed, held once, in the form that its kernels read.
 
+use std::fmt;
 use std::path::Path;
 
 use windlass_compiler::codegen::Program;
@@ -34,11 +35,18 @@ use crate::profile::Profile;
 ///     Ok(predictor)
 /// }
 /// ```
-#[derive(Debug)]
+///
+/// Its debugging form is one line.
 pub struct Predictor<N> {
     /// Those that runs read as they are, of the version that everything was prepared from.
     parameters: Parameters,
     forward: Forward<N>,
+}
+
+impl<N: Network> fmt::Debug for Predictor<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Predictor<{}> {{ {} }}", N::NAME, self.forward.in_short())
+    }
 }
 
 impl<N: Network> Predictor<N> {
@@ -91,6 +99,11 @@ impl<N: Network> Predictor<N> {
     /// As [`Model::forward`].
     pub fn profile<'a>(&self, inputs: impl Into<N::Inputs<'a>>, runs: usize) -> Result<Profile, Error> {
         self.forward.profile(&self.parameters, inputs.into(), runs)
+    }
+
+    /// Gives back the memory that runs have left for later ones, as [`Model::release_memory`] does.
+    pub fn release_memory(&self) {
+        self.forward.release_memory();
     }
 
     /// The memory that runs on batches of a size take, said before any. Preparing is over.

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// How a rate depends on the step, counted from 0. Rates are at least 0 and finite; factors greater than 0.
+/// How a rate depends on the step, counted from 0. Rates are at least 0 and finite as `f32`; factors greater than 0. A
+/// rate that grows by a factor at every step, as in a search for the best one, becomes infinite some day: the trainer
+/// refuses the step at which it does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Rule {
@@ -214,7 +216,9 @@ impl Rule {
                     let value = format!("{milestones:?}");
                     return Err(Error::setting("multi_step.milestones", value, "in ascending order"));
                 }
-                check_factor("multi_step.factor", *factor, f64::MAX)
+                check_factor("multi_step.factor", *factor, f64::MAX)?;
+                let last = rate * factor.powf(milestones.len() as f64);
+                check_rate("multi_step.rate after the last milestone", last)
             }
             Rule::Exponential { rate, factor } => {
                 check_rate("exponential.rate", *rate)?;
@@ -252,10 +256,11 @@ fn half_cosine(from: f64, to: f64, step: u64, steps: u64) -> f64 {
 }
 
 fn check_rate(setting: &str, rate: f64) -> Result<(), Error> {
-    if rate.is_finite() && rate >= 0.0 {
+    // Steps take their rate as an f32.
+    if (rate as f32).is_finite() && rate >= 0.0 {
         Ok(())
     } else {
-        Err(Error::setting(setting, rate, "finite and at least 0"))
+        Err(Error::setting(setting, rate, "at least 0, and finite as an f32"))
     }
 }
 
@@ -379,6 +384,7 @@ mod tests {
         for (rule, setting) in [
             (Rule::Constant { rate: -0.1 }, "constant.rate"),
             (Rule::Constant { rate: f64::NAN }, "constant.rate"),
+            (Rule::Constant { rate: 1e300 }, "constant.rate"),
             (Rule::Constant { rate: f64::INFINITY }, "constant.rate"),
             (Rule::StepDecay { rate: -1.0, every: 1, factor: 0.5 }, "step_decay.rate"),
             (Rule::StepDecay { rate: 0.1, every: 0, factor: 0.5 }, "step_decay.every"),
@@ -386,6 +392,10 @@ mod tests {
             (Rule::MultiStep { rate: 0.1, milestones: vec![3, 3], factor: 0.5 }, "multi_step.milestones"),
             (Rule::MultiStep { rate: 0.1, milestones: vec![3, 1], factor: 0.5 }, "multi_step.milestones"),
             (Rule::MultiStep { rate: 0.1, milestones: vec![], factor: f64::NAN }, "multi_step.factor"),
+            (
+                Rule::MultiStep { rate: 0.1, milestones: vec![1, 2], factor: 1e20 },
+                "multi_step.rate after the last milestone",
+            ),
             (Rule::Exponential { rate: 0.1, factor: f64::INFINITY }, "exponential.factor"),
             (Rule::Exponential { rate: f64::NAN, factor: 0.9 }, "exponential.rate"),
             (Rule::Cosine { rate: 0.1, final_rate: 0.0, steps: 0 }, "cosine.steps"),

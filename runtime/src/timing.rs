@@ -1,4 +1,4 @@
-//! Programs run on numbers that mean nothing, for their time alone.
+//! Runs programs on dummy data for timing.
 
 use windlass_compiler::plan::{Plan, SlotKind};
 

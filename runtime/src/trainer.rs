@@ -1,120 +1,39 @@
 //! Trains a model: forward, backward and update are one compiled program.
 
-use std::collections::BTreeSet;
+mod non_finite;
+mod options;
+mod output;
+mod target;
+
+use std::fmt;
 use std::path::Path;
 
-use ndarray::{ArrayViewD, Dimension, IxDyn};
-use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, names, training_graph};
+use ndarray::ArrayViewD;
+use windlass_compiler::autodiff::{Optimizer, names, training_graph};
 use windlass_compiler::codegen::Program;
-use windlass_compiler::graph::Graph;
+use windlass_compiler::graph::{Graph, Node};
+use windlass_compiler::interp::{Array, Bindings};
+use windlass_compiler::ops::Op;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileTimes;
-use windlass_compiler::plan::{Size, Slot, SlotKind};
+use windlass_compiler::plan::{Size, SlotKind};
 use windlass_compiler::shape::DType;
 
-use crate::checkpoint::{Checkpoint, Metadata, NonFinite, Unexpected};
+pub use self::non_finite::{NonFiniteOrigin, Stage};
+pub use self::options::TrainerOptions;
+use self::output::Output;
+pub use self::target::Target;
+use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
-use crate::forward::{batch_of, bind_inputs, compile_executor, stored_slots};
+use crate::forward::{batch_of, bind_inputs, stored_slots};
 use crate::memory::{MemoryReport, bytes};
 use crate::model::Model;
 use crate::network::{Input, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::profile::Profile;
-use crate::schedule::Schedule;
 use crate::tensor::shapes_of;
-
-/// How a model is trained.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TrainerOptions {
-    /// What is made small.
-    pub loss: Loss,
-    /// How parameters move.
-    pub optimizer: Optimizer,
-    /// The learning rate of each step.
-    pub schedule: Schedule,
-    /// The largest global norm of the gradients; larger ones are scaled down to it.
-    pub clip_norm: Option<f64>,
-    /// The names of parameters that keep their value.
-    pub frozen: BTreeSet<String>,
-    /// The output the loss is taken of; the only one by default.
-    pub output: Option<String>,
-    /// Seed of the dropout masks.
-    pub seed: u32,
-}
-
-impl Default for TrainerOptions {
-    /// Cross-entropy and plain gradient descent at a rate of 0.1.
-    fn default() -> Self {
-        TrainerOptions {
-            loss: Loss::CrossEntropy,
-            optimizer: Optimizer::sgd(),
-            schedule: Schedule::constant(0.1).expect("0.1 is a valid rate"),
-            clip_norm: None,
-            frozen: BTreeSet::new(),
-            output: None,
-            seed: 0,
-        }
-    }
-}
-
-/// What a batch should have given.
-#[derive(Clone, Debug)]
-pub enum Target<'a> {
-    /// One class per item, for the cross-entropy.
-    Labels(&'a [i32]),
-    /// Values of the output's shape, for the mean squared error.
-    Values(Input<'a>),
-}
-
-impl<'a> From<&'a [i32]> for Target<'a> {
-    fn from(labels: &'a [i32]) -> Self {
-        Target::Labels(labels)
-    }
-}
-
-impl<'a, const LENGTH: usize> From<&'a [i32; LENGTH]> for Target<'a> {
-    fn from(labels: &'a [i32; LENGTH]) -> Self {
-        Target::Labels(labels)
-    }
-}
-
-impl<'a> From<&'a Vec<i32>> for Target<'a> {
-    fn from(labels: &'a Vec<i32>) -> Self {
-        Target::Labels(labels)
-    }
-}
-
-impl<'a> From<Input<'a>> for Target<'a> {
-    fn from(values: Input<'a>) -> Self {
-        Target::Values(values)
-    }
-}
-
-impl<'a> From<&'a [f32]> for Target<'a> {
-    fn from(values: &'a [f32]) -> Self {
-        Target::Values(values.into())
-    }
-}
-
-impl<'a> From<&'a Vec<f32>> for Target<'a> {
-    fn from(values: &'a Vec<f32>) -> Self {
-        Target::Values(values.into())
-    }
-}
-
-impl<'a, D: ndarray::Dimension> From<&'a ndarray::Array<f32, D>> for Target<'a> {
-    fn from(values: &'a ndarray::Array<f32, D>) -> Self {
-        Target::Values(values.into())
-    }
-}
-
-impl<'a, D: ndarray::Dimension> From<ndarray::ArrayView<'a, f32, D>> for Target<'a> {
-    fn from(values: ndarray::ArrayView<'a, f32, D>) -> Self {
-        Target::Values(values.into())
-    }
-}
 
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,8 +46,7 @@ pub struct StepReport {
     pub gradient_norm: Option<f32>,
 }
 
-/// A model in training.
-#[derive(Debug)]
+/// A model in training. Its debugging form is one line.
 pub struct Trainer<N> {
     model: Model<N>,
     options: TrainerOptions,
@@ -140,6 +58,22 @@ pub struct Trainer<N> {
     slots: Slots,
     step: u64,
     outputs: Vec<Output>,
+    /// A batch normalisation that has a single value for each channel of a single item.
+    single_value: Option<String>,
+}
+
+impl<N: Network> fmt::Debug for Trainer<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kernels = self.program().plan().run.len();
+        write!(
+            f,
+            "Trainer<{}> {{ step: {}, optimizer: {}, kernels: {kernels}, model: {:?} }}",
+            N::NAME,
+            self.step,
+            self.options.optimizer.name(),
+            self.model
+        )
+    }
 }
 
 /// The slots of a training step; `None` for what no kernel uses.
@@ -153,50 +87,21 @@ struct Slots {
     state: Vec<Option<usize>>,
 }
 
-/// An output of the training step, kept from one step to the next.
-#[derive(Debug)]
-struct Output {
-    name: String,
-    slot: usize,
-    /// Empty before the first step.
-    elements: Vec<f32>,
-    /// The sizes of the last batch.
-    sizes: IxDyn,
-    is_batched: bool,
-}
-
-impl Output {
-    fn new(place: usize, slot: &Slot) -> Self {
-        let shape = &slot.ty.shape;
-        Output {
-            name: slot.name.clone(),
-            slot: place,
-            elements: Vec::new(),
-            sizes: IxDyn(&shape.concrete(0)),
-            is_batched: shape.is_batched(),
-        }
-    }
-
-    /// Makes room for a batch.
-    fn resize(&mut self, batch: usize) {
-        if self.is_batched {
-            self.sizes[0] = batch;
-        }
-        self.elements.resize(self.sizes.size(), 0.0);
-    }
-}
-
 /// The graph of a training step.
 pub(crate) fn step_graph<N: Network>(options: &TrainerOptions) -> Result<Graph, Error> {
-    let training = TrainingOptions {
-        loss: options.loss,
-        optimizer: options.optimizer,
-        clip_norm: options.clip_norm,
-        frozen: options.frozen.clone(),
-        output: options.output.clone(),
+    training_graph(N::graph(), &options.of_training())
+        .map_err(|reason| Error::Autodiff { network: N::NAME.to_owned(), reason: Box::new(reason) })
+}
+
+/// The first batch normalisation of a step that takes the variance of one value for each channel where the batch is 1.
+fn single_value(graph: &Graph) -> Option<String> {
+    let is_one = |node: &&Node| match (&node.op, node.operands.first()) {
+        (Op::BatchNormTraining(_), Some(&x)) => {
+            graph.ty(x).shape.item().iter().skip(1).product::<usize>() == 1
+        }
+        _ => false,
     };
-    training_graph(N::graph(), &training)
-        .map_err(|source| Error::Autodiff { network: N::NAME.to_owned(), source: Box::new(source) })
+    graph.nodes().iter().find(is_one).map(|node| node.label.clone())
 }
 
 impl<N: Network> Trainer<N> {
@@ -206,7 +111,7 @@ impl<N: Network> Trainer<N> {
     /// [`Error::Autodiff`] for a network that cannot be trained so; [`Error::Compile`].
     pub fn new(model: Model<N>, options: TrainerOptions) -> Result<Self, Error> {
         let graph = step_graph::<N>(&options)?;
-        let (executor, times) = compile_executor(&graph, Mode::Training, model.options())?;
+        let (executor, times) = model.compile_beside(&graph, Mode::Training)?;
         let state = Parameters::initialized(&graph, 0)?.without(model.parameters());
         let slots = Slots {
             inputs: N::INPUTS.iter().map(|(name, _)| executor.slot(SlotKind::Input, name)).collect(),
@@ -215,17 +120,35 @@ impl<N: Network> Trainer<N> {
         };
         let outputs = executor.slots().iter().enumerate().filter(|(_, slot)| slot.kind == SlotKind::Output);
         let outputs = outputs.map(|(place, slot)| Output::new(place, slot)).collect();
-        Ok(Trainer { model, options, graph, executor, times, state, slots, step: 0, outputs })
+        let single_value = single_value(&graph);
+        Ok(Trainer { model, options, graph, executor, times, state, slots, step: 0, outputs, single_value })
     }
 
-    /// Continues from a file that [`Trainer::save`] wrote.
+    /// Continues from a file that [`Trainer::save`] wrote. Settings may be others than before; the optimiser, and what is
+    /// frozen, must be the same.
     ///
     /// # Errors
-    /// As [`Trainer::new`], and as [`Checkpoint::load_for`] for a file that cannot be read or does not fit.
+    /// As [`Trainer::new`], and as [`Checkpoint::load_for`] for a file that cannot be read or does not fit;
+    /// [`Error::CheckpointNetwork`] and [`Error::CheckpointOptimizer`] for a file of another network or optimiser.
     pub fn resume(path: impl AsRef<Path>, options: TrainerOptions, run: &Options) -> Result<Self, Error> {
+        Self::resume_with(path, options, run, &LoadOptions::default())
+    }
+
+    /// Continues as [`Trainer::resume`] does, from a file whose network or layers have other names.
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`].
+    pub fn resume_with(
+        path: impl AsRef<Path>,
+        options: TrainerOptions,
+        run: &Options,
+        loading: &LoadOptions,
+    ) -> Result<Self, Error> {
+        let path = path.as_ref();
+        check_optimizer(path, &options.optimizer)?;
         let mut trainer = Self::new(Model::with_options(0, run)?, options)?;
         let shapes = shapes_of(&trainer.graph);
-        let checkpoint = Checkpoint::load_for(path.as_ref(), &shapes, Unexpected::Refuse, NonFinite::Refuse)?;
+        let checkpoint = Checkpoint::load_network(path, N::NAME, &shapes, |_| false, loading)?;
         for name in trainer.model.parameters().names().to_vec() {
             trainer.model.set_parameter(&name, &checkpoint.tensors[&name])?;
         }
@@ -253,7 +176,10 @@ impl<N: Network> Trainer<N> {
     ///
     /// # Errors
     /// [`Error::Input`], [`Error::UnequalBatches`], [`Error::EmptyBatch`] as [`Model::forward`]; [`Error::Label`] for a
-    /// label that is no class; [`Error::Target`] for a target of another kind or number of items.
+    /// label that is no class; [`Error::Target`] for a target of another kind or number of items; [`Error::SingleValue`] for
+    /// a batch of one where batch normalisation has one value for each channel; [`Error::Setting`] for a rate that has grown
+    /// infinite; [`Error::OutOfMemory`]; and [`Error::NonFiniteStep`] with [`TrainerOptions::check_finite`]. After any of
+    /// these, parameters are as they were.
     pub fn step<'a, 't>(
         &mut self,
         inputs: impl Into<N::Inputs<'a>>,
@@ -262,7 +188,7 @@ impl<N: Network> Trainer<N> {
         let feeds = N::feeds(inputs.into());
         let batch = batch_of::<N>(feeds.as_ref())?;
         let target = target.into();
-        self.check_target(&target, batch)?;
+        self.check_batch(&target, batch)?;
         self.step_with(feeds.as_ref(), &target, batch, |run, version| run.execute(version))
     }
 
@@ -280,7 +206,7 @@ impl<N: Network> Trainer<N> {
         let feeds = N::feeds(inputs.into());
         let batch = batch_of::<N>(feeds.as_ref())?;
         let target = target.into();
-        self.check_target(&target, batch)?;
+        self.check_batch(&target, batch)?;
         let mut measured = Vec::new();
         for _ in 0..=runs.max(1) {
             let mut times = Vec::new();
@@ -300,60 +226,103 @@ impl<N: Network> Trainer<N> {
         batch: usize,
         execute: impl FnOnce(Run<'_, '_>, u64) -> Result<(), Error>,
     ) -> Result<StepReport, Error> {
-        let learning_rate = self.options.schedule.rate(self.step);
-        let correction = self.options.optimizer.correction(self.step + 1).unwrap_or_default();
-        let controls = Controls {
-            learning_rate: [learning_rate as f32],
-            correction: correction.map(|factor| factor as f32),
-            // The counter wraps after 2^32 steps; masks repeat from there.
-            seed: [self.options.seed.cast_signed(), (self.step as u32).cast_signed()],
-        };
+        let controls = self.controls()?;
+        let before = self.options.check_finite.then(|| (self.model.parameters().clone(), self.state.clone()));
         self.run(feeds, target, &controls, batch, execute)?;
+        if let Some((parameters, state)) = before
+            && self.is_spoiled()
+        {
+            *self.model.parameters_mut() = parameters;
+            self.state = state;
+            let origin = self.find_in_step(feeds, target, &controls, batch)?.map(Box::new);
+            return Err(Error::NonFiniteStep { network: N::NAME.to_owned(), step: self.step, origin });
+        }
         self.step += 1;
         let number = |name: &str| self.find_output(name).and_then(|output| output.elements.first().copied());
         Ok(StepReport {
             loss: number(names::LOSS).unwrap_or(f32::NAN),
-            learning_rate,
+            learning_rate: controls.exact_rate,
             gradient_norm: number(names::GRADIENT_NORM),
         })
     }
 
-    fn check_target(&self, target: &Target<'_>, batch: usize) -> Result<(), Error> {
+    /// Finds the first value of a step on a batch that is NaN or infinite, or has such an element: in what is given, the
+    /// forward pass, the gradients or the updates. The step is run in the interpreter, which is slow, and trains nothing.
+    /// [`TrainerOptions::check_finite`] does so for each step that goes wrong.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub fn find_non_finite<'a, 't>(
+        &self,
+        inputs: impl Into<N::Inputs<'a>>,
+        target: impl Into<Target<'t>>,
+    ) -> Result<Option<NonFiniteOrigin>, Error> {
+        let feeds = N::feeds(inputs.into());
+        let batch = batch_of::<N>(feeds.as_ref())?;
+        let target = target.into();
+        self.check_batch(&target, batch)?;
+        self.find_in_step(feeds.as_ref(), &target, &self.controls()?, batch)
+    }
+
+    fn find_in_step(
+        &self,
+        feeds: &[Input<'_>],
+        target: &Target<'_>,
+        controls: &Controls,
+        batch: usize,
+    ) -> Result<Option<NonFiniteOrigin>, Error> {
+        let mut bindings = Bindings::new();
+        for (value, input) in self.graph.inputs() {
+            let sizes = self.graph.ty(value).shape.concrete(batch);
+            let of_network = N::INPUTS.iter().position(|(name, _)| *name == input.name);
+            let array = match of_network {
+                Some(place) => Array::new(sizes, feeds[place].elements().to_vec()),
+                None => match control(&input.name, self.graph.ty(value).dtype, controls, target) {
+                    Some(Binding::Floats(elements)) => Array::new(sizes, elements.to_vec()),
+                    Some(Binding::Integers(elements)) => Array::ints(sizes, elements.to_vec()),
+                    Some(Binding::Written(_)) | None => continue,
+                },
+            };
+            bindings.insert(input.name.clone(), array);
+        }
+        for (name, tensor) in self.model.parameters().iter().chain(self.state.iter()) {
+            let array = Array::new(tensor.shape(), tensor.iter().copied().collect());
+            bindings.insert(name.to_owned(), array);
+        }
+        non_finite::find(&self.graph, batch, &bindings)
+    }
+
+    /// Whether the last step made the loss or anything that is kept NaN or infinite.
+    fn is_spoiled(&self) -> bool {
+        let loss = self.find_output(names::LOSS).and_then(|output| output.elements.first());
+        loss.is_some_and(|loss| !loss.is_finite())
+            || self.model.parameters().non_finite().is_some()
+            || self.state.non_finite().is_some()
+    }
+
+    /// What steers the next step.
+    fn controls(&self) -> Result<Controls, Error> {
+        let (exact_rate, rate) = self.options.checked_rate(self.step)?;
+        let correction = self.options.optimizer.correction(self.step + 1).unwrap_or_default();
+        Ok(Controls {
+            exact_rate,
+            learning_rate: [rate],
+            correction: correction.map(|factor| factor as f32),
+            // The counter wraps after 2^32 steps; masks repeat from there.
+            seed: [self.options.seed.cast_signed(), (self.step as u32).cast_signed()],
+        })
+    }
+
+    /// Checks what a step is given beside its inputs.
+    fn check_batch(&self, target: &Target<'_>, batch: usize) -> Result<(), Error> {
         let name = self.loss_output();
         let item = N::OUTPUTS.iter().find(|(output, _)| *output == name).map_or(&[][..], |(_, item)| *item);
-        let wrong =
-            |expected: String, got: String| Err(Error::Target { network: N::NAME.to_owned(), expected, got });
-        match (self.options.loss, target) {
-            (Loss::CrossEntropy, Target::Labels(labels)) => {
-                if labels.len() != batch {
-                    return wrong(
-                        format!("{batch} labels, one per item"),
-                        format!("{} labels", labels.len()),
-                    );
-                }
-                let classes = item.first().copied().unwrap_or(0);
-                let is_class = |label: i32| usize::try_from(label).is_ok_and(|label| label < classes);
-                match labels.iter().position(|&label| !is_class(label)) {
-                    None => Ok(()),
-                    Some(index) => Err(Error::Label {
-                        network: N::NAME.to_owned(),
-                        index,
-                        label: labels[index],
-                        classes,
-                    }),
-                }
+        target.check(N::NAME, self.options.loss, item, batch)?;
+        match &self.single_value {
+            Some(layer) if batch == 1 => {
+                Err(Error::SingleValue { network: N::NAME.to_owned(), layer: layer.clone() })
             }
-            (Loss::MeanSquaredError, Target::Values(values)) => match values.batch(item) {
-                Ok(items) if items == batch => Ok(()),
-                Ok(items) => wrong(format!("{batch} targets, one per item"), format!("{items} targets")),
-                Err(error) => wrong(format!("targets of shape {item:?}"), error.to_string()),
-            },
-            (Loss::CrossEntropy, Target::Values(_)) => {
-                wrong("integer labels for the cross-entropy".to_owned(), "values".to_owned())
-            }
-            (Loss::MeanSquaredError, Target::Labels(_)) => {
-                wrong("values for the mean squared error".to_owned(), "integer labels".to_owned())
-            }
+            _ => Ok(()),
         }
     }
 
@@ -375,7 +344,10 @@ impl<N: Network> Trainer<N> {
         let mut run = self.executor.start(batch)?;
         bind_inputs(&mut run, &self.slots.inputs, feeds)?;
         for (place, slot) in self.executor.slots().iter().enumerate() {
-            if let Some(binding) = control(slot, controls, target) {
+            let is_input = slot.kind == SlotKind::Input;
+            if let Some(binding) =
+                is_input.then(|| control(&slot.name, slot.ty.dtype, controls, target)).flatten()
+            {
                 run.bind(place, binding)?;
             }
         }
@@ -387,7 +359,7 @@ impl<N: Network> Trainer<N> {
             }
         }
         for output in &mut self.outputs {
-            output.resize(batch);
+            output.resize(batch)?;
             run.bind(output.slot, Binding::Written(&mut output.elements))?;
         }
         execute(run, version)
@@ -423,6 +395,14 @@ impl<N: Network> Trainer<N> {
     /// An output, once there was a step.
     fn find_output(&self, name: &str) -> Option<&Output> {
         self.outputs.iter().find(|output| output.name == name && !output.elements.is_empty())
+    }
+
+    /// Gives back the memory that steps and runs have left for later ones, and the outputs of the last step: after a batch
+    /// larger than those to come.
+    pub fn release_memory(&mut self) {
+        self.executor.release_memory();
+        self.model.release_memory();
+        self.outputs.iter_mut().for_each(|output| output.elements = Vec::new());
     }
 
     /// The model, with its parameters as they are now.
@@ -463,22 +443,38 @@ impl<N: Network> Trainer<N> {
 
 /// Numbers that steer one step.
 struct Controls {
+    exact_rate: f64,
     learning_rate: [f32; 1],
     correction: [f32; 2],
     seed: [i32; 2],
 }
 
 /// The binding of an input that the training graph added; [`None`] for the network's own.
-fn control<'b>(slot: &Slot, controls: &'b Controls, target: &'b Target<'_>) -> Option<Binding<'b>> {
-    if slot.kind != SlotKind::Input {
-        return None;
-    }
-    match (slot.name.as_str(), slot.ty.dtype, target) {
+fn control<'b>(
+    name: &str,
+    dtype: DType,
+    controls: &'b Controls,
+    target: &'b Target<'_>,
+) -> Option<Binding<'b>> {
+    match (name, dtype, target) {
         (names::LEARNING_RATE, _, _) => Some(Binding::Floats(&controls.learning_rate)),
         (names::CORRECTION, _, _) => Some(Binding::Floats(&controls.correction)),
         (names::SEED, DType::I32, _) => Some(Binding::Integers(&controls.seed)),
         (names::LABELS, DType::I32, Target::Labels(labels)) => Some(Binding::Integers(labels)),
         (names::TARGET, DType::F32, Target::Values(values)) => Some(Binding::Floats(values.elements())),
         _ => None,
+    }
+}
+
+/// Refuses a file that a trainer with another optimiser wrote. A file that names none was written by a model.
+fn check_optimizer(path: &Path, options: &Optimizer) -> Result<(), Error> {
+    let metadata = Metadata::read(path)?.unwrap_or_default();
+    match serde_json::from_value::<Optimizer>(metadata.optimizer) {
+        Ok(written) if written.name() != options.name() => Err(Error::CheckpointOptimizer {
+            path: path.to_owned(),
+            expected: options.name(),
+            got: written.name(),
+        }),
+        _ => Ok(()),
     }
 }

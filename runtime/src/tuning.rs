@@ -156,8 +156,8 @@ impl Tuning {
         if self.batch == 0 {
             return Err(Error::EmptyBatch { network: graph.name().to_owned() });
         }
-        let (graph, plan) = plan_optimized(graph, mode, &options.compile).map_err(|source| {
-            Error::Compile { network: graph.name().to_owned(), source: Box::new(source) }
+        let (graph, plan) = plan_optimized(graph, mode, &options.compile).map_err(|reason| {
+            Error::Compile { network: graph.name().to_owned(), reason: Box::new(reason) }
         })?;
         let questions = if options.compile.plan.convolution == Convolution::ByCost {
             distinct(&graph, &plan.choices.0, options)

@@ -1,4 +1,5 @@
-//! A process killed while it saves leaves a whole checkpoint behind.
+//! A process killed while it saves, or a disk that is full, leaves a whole checkpoint behind. What is left at each single
+//! operation is tested beside `atomic_file.rs`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -66,4 +67,34 @@ fn a_kill_leaves_a_whole_checkpoint() {
         }
     }
     assert!(interrupted > 0, "no kill met a save");
+}
+
+/// Names the file in the process that may write no files of its size; unset in the test itself.
+#[cfg(unix)]
+const FULL_VARIABLE: &str = "WINDLASS_TEST_FULL_DISK";
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_leaves_the_old_checkpoint_and_an_error() {
+    if let Some(path) = std::env::var_os(FULL_VARIABLE) {
+        let path = PathBuf::from(path);
+        let error = checkpoint(7).save(&path, NonFinite::Refuse).expect_err("there is no room");
+        let message = error.to_string();
+        assert!(message.starts_with(&format!("could not write {}: ", path.display())), "{message}");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("net.safetensors");
+    checkpoint(1).save(&path, NonFinite::Refuse).unwrap();
+    // Past a limit on their size, writes to files fail as they do on a full disk. The signal that comes with it is ignored.
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$0\" --exact \"$1\""])
+        .arg(std::env::current_exe().unwrap())
+        .arg("a_disk_that_is_full_leaves_the_old_checkpoint_and_an_error")
+        .env(FULL_VARIABLE, &path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(step_on_disk(&path), 1);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left");
 }

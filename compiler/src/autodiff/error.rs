@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::frozen::{UnknownName, message as frozen_message};
 use crate::entity::ValueId;
 use crate::error::GraphError;
 use crate::shape::Type;
@@ -62,11 +63,49 @@ pub enum AutodiffError {
         /// The outputs there are.
         known: Vec<String>,
     },
-    /// A parameter to freeze does not exist.
-    #[error("there is no parameter `{name}` to freeze")]
-    UnknownParameter {
-        /// The name.
-        name: String,
+    /// Names to freeze that nothing has.
+    #[error("{}", frozen_message(unknown, parameters, states))]
+    UnknownFrozen {
+        /// All of these names, each with the nearest there is.
+        unknown: Vec<UnknownName>,
+        /// The parameters there are.
+        parameters: Vec<String>,
+        /// The states there are: running statistics.
+        states: Vec<String>,
+    },
+    /// A setting out of its range.
+    #[error("`{setting}` is {value:e} but must be {expected}")]
+    Setting {
+        /// The setting, as the options name it.
+        setting: &'static str,
+        /// Its value.
+        value: f64,
+        /// The values allowed, in words.
+        expected: &'static str,
+    },
+    /// The cross-entropy is to be taken of probabilities.
+    #[error(
+        "the cross-entropy needs logits, but the output `{output}` comes from `{op}` at `{layer}`: remove `{op}` from the \
+         network, since the cross-entropy applies it itself; for probabilities, apply it to what the network predicts"
+    )]
+    SoftmaxBeforeLoss {
+        /// The output.
+        output: String,
+        /// "softmax" or "log_softmax".
+        op: &'static str,
+        /// The layer.
+        layer: String,
+    },
+    /// The cross-entropy is to be taken of a single logit.
+    #[error(
+        "the cross-entropy needs at least 2 classes, but the output `{output}` has {classes}: give the last layer 2 for a \
+         choice between two, or take the mean squared error"
+    )]
+    TooFewClasses {
+        /// The output.
+        output: String,
+        /// Its classes.
+        classes: usize,
     },
     /// The loss depends on no parameter that may change.
     #[error("there is nothing to train: the loss depends on no parameter that is not frozen")]

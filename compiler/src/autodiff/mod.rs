@@ -7,6 +7,7 @@
 
 mod backward;
 mod error;
+mod frozen;
 mod mode;
 pub mod names;
 mod options;
@@ -14,6 +15,7 @@ mod training;
 
 pub use backward::Backward;
 pub use error::AutodiffError;
+pub use frozen::UnknownName;
 pub use mode::training_mode;
 pub use options::{Loss, Optimizer, TrainingOptions};
 pub use training::training_graph;

@@ -20,6 +20,11 @@ use crate::shape::{Shape, Type};
 /// [`GraphError::DuplicateName`] when the network has dropout and a source of its own named `seed`, or when two batch
 /// normalisations share their running statistics.
 pub fn training_mode(graph: &Graph) -> Result<Graph, GraphError> {
+    training_mode_but(graph, |_| false)
+}
+
+/// As [`training_mode`], but for the batch normalisations that `keeps` says: these go on using their running statistics.
+pub(super) fn training_mode_but(graph: &Graph, keeps: impl Fn(&Node) -> bool) -> Result<Graph, GraphError> {
     let mut mode = TrainingMode { graph: Graph::new(graph.name()), values: HashMap::new(), seed: None };
     let mut stream = 0;
     let mut running = Vec::new();
@@ -31,7 +36,7 @@ pub fn training_mode(graph: &Graph) -> Result<Graph, GraphError> {
                 let seed = mode.seed()?;
                 mode.replace(node, op.into(), &[seed])?;
             }
-            Op::BatchNorm(BatchNorm { epsilon, momentum }) => {
+            Op::BatchNorm(BatchNorm { epsilon, momentum }) if !keeps(node) => {
                 let op = BatchNormTraining { epsilon: *epsilon, momentum: *momentum };
                 let results = mode.replace(node, op.into(), &[])?;
                 let statistics = node.operands[3..].iter().zip(&results[3..]);

@@ -7,12 +7,23 @@ use serde::{Deserialize, Serialize};
 /// What training makes small.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Loss {
     /// Mean cross-entropy of logits `[N, C]` against the input `labels`, `i32[N]`.
     #[default]
     CrossEntropy,
     /// Mean squared difference from the input `target`, of the output's type.
     MeanSquaredError,
+}
+
+impl Loss {
+    /// Whether items have integer labels as targets, and not values of the output's shape.
+    pub const fn takes_labels(self) -> bool {
+        match self {
+            Loss::CrossEntropy => true,
+            Loss::MeanSquaredError => false,
+        }
+    }
 }
 
 /// How parameters move, with PyTorch's meaning and defaults of every setting. The learning rate is given to each step.
@@ -25,6 +36,7 @@ pub enum Loss {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Optimizer {
     /// Stochastic gradient descent; see [`Sgd`](crate::ops::optimizer::Sgd).
     Sgd {
@@ -112,6 +124,30 @@ impl Optimizer {
         }
     }
 
+    /// The learning rate that is usual for it: 0.001 for Adam and AdamW, 0.1 for gradient descent.
+    ///
+    /// ```
+    /// use windlass_compiler::autodiff::Optimizer;
+    /// assert_eq!(Optimizer::sgd().usual_rate(), 0.1);
+    /// assert_eq!(Optimizer::adam().usual_rate(), 0.001);
+    /// ```
+    pub const fn usual_rate(&self) -> f64 {
+        match self {
+            Optimizer::Sgd { .. } => 0.1,
+            Optimizer::Adam { .. } | Optimizer::AdamW { .. } => 0.001,
+        }
+    }
+
+    /// Its name. Optimisers of one name keep the same state.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Optimizer::Sgd { momentum: 0.0, .. } => "SGD",
+            Optimizer::Sgd { .. } => "SGD with momentum",
+            Optimizer::Adam { .. } => "Adam",
+            Optimizer::AdamW { .. } => "AdamW",
+        }
+    }
+
     /// The two numbers of the input `correction` at a step, counted from 1; `None` for an optimiser that takes none.
     pub fn correction(&self, step: u64) -> Option<[f64; 2]> {
         match self {
@@ -139,7 +175,12 @@ pub struct TrainingOptions {
     pub optimizer: Optimizer,
     /// The largest global norm of the gradients; larger ones are scaled down to it.
     pub clip_norm: Option<f64>,
-    /// The names of parameters that keep their value.
+    /// What keeps its value: names of parameters (`c1.weight`), of running statistics (`n1.running_mean`), or the first
+    /// parts of names, which stand for all that begin so: `c1` for `c1.weight` and `c1.bias`, `stem` for everything in a
+    /// block labelled `stem`.
+    ///
+    /// A batch normalisation with frozen statistics, or with both of its parameters frozen, computes as it does when the
+    /// network predicts, and keeps its running statistics. Dropout goes on drawing masks.
     pub frozen: BTreeSet<String>,
     /// The output the loss is taken of; the only one by default.
     pub output: Option<String>,

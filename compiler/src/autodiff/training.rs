@@ -1,11 +1,13 @@
 //! A whole training step as one graph: the network in training mode, its loss, the gradients, and the updates.
 
 use super::backward::Backward;
-use super::{AutodiffError, Loss, Optimizer, TrainingOptions, names, training_mode};
+use super::frozen::Frozen;
+use super::mode::training_mode_but;
+use super::{AutodiffError, Loss, Optimizer, TrainingOptions, names};
 use crate::entity::ValueId;
 use crate::error::GraphError;
-use crate::graph::Graph;
 use crate::graph::initializer::Initializer;
+use crate::graph::{Graph, Named};
 use crate::ops::Op;
 use crate::ops::elementwise::{Binary, BinaryKind};
 use crate::ops::loss::{CrossEntropy, MeanSquaredError};
@@ -19,7 +21,7 @@ const LOSS_LABEL: &str = "loss";
 /// A training step of a network. To the network's own sources and outputs it adds those of [`names`]: data for the
 /// loss, control inputs, the optimiser's states (which start at zero), and the outputs `loss` and, when clipping,
 /// `gradient_norm`. It updates every parameter that is not frozen and that the loss depends on, the optimiser's states,
-/// and the running statistics of batch normalisation.
+/// and the running statistics of batch normalisations that are not frozen; see [`TrainingOptions::frozen`].
 ///
 /// ```
 /// use windlass_compiler::autodiff::{Optimizer, TrainingOptions, training_graph};
@@ -38,17 +40,23 @@ const LOSS_LABEL: &str = "loss";
 ///
 /// # Errors
 /// [`AutodiffError`]: a reserved, unknown or missing name in the network or the options, nothing to train, an output
-/// that does not fit the loss, a setting out of its range, or an operator without a gradient.
+/// that does not fit the loss, the cross-entropy of a softmax or of a single class, a setting out of its range as the
+/// `f32` it is used as, or an operator without a gradient.
 pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph, AutodiffError> {
-    check_names(graph, options)?;
-    let mut graph = training_mode(graph)?;
+    check_names(graph)?;
+    check_settings(options)?;
+    let frozen = Frozen::of(graph, &options.frozen)?;
+    let mut graph = training_mode_but(graph, |node| frozen.fixes(graph, node))?;
     let output = chosen_output(&graph, options.output.as_deref())?;
-    let loss = add_loss(&mut graph, options.loss, output)?;
+    if options.loss == Loss::CrossEntropy {
+        check_logits(&graph, &output)?;
+    }
+    let loss = add_loss(&mut graph, options.loss, output.value)?;
     graph.add_output(names::LOSS, loss)?;
 
     let parameters: Vec<(ValueId, String)> = graph
         .parameters()
-        .filter(|(_, parameter)| !options.frozen.contains(&parameter.name))
+        .filter(|(_, parameter)| !frozen.contains(&parameter.name))
         .map(|(value, parameter)| (value, parameter.name.clone()))
         .collect();
     let values: Vec<ValueId> = parameters.iter().map(|(value, _)| *value).collect();
@@ -69,7 +77,7 @@ pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph,
     Ok(step.graph)
 }
 
-fn check_names(graph: &Graph, options: &TrainingOptions) -> Result<(), AutodiffError> {
+fn check_names(graph: &Graph) -> Result<(), AutodiffError> {
     let inputs = graph.inputs().map(|(_, input)| ("input", &input.name));
     let parameters = graph.parameters().map(|(_, parameter)| ("parameter", &parameter.name));
     let states = graph.states().map(|(_, state)| ("state", &state.name));
@@ -80,23 +88,66 @@ fn check_names(graph: &Graph, options: &TrainingOptions) -> Result<(), AutodiffE
     if let Some(output) = graph.outputs().iter().find(|output| names::is_reserved_output(&output.name)) {
         return Err(AutodiffError::ReservedName { kind: "output", name: output.name.clone() });
     }
-    for name in &options.frozen {
-        if !graph.parameters().any(|(_, parameter)| parameter.name == *name) {
-            return Err(AutodiffError::UnknownParameter { name: name.clone() });
-        }
-    }
     Ok(())
 }
 
-fn chosen_output(graph: &Graph, name: Option<&str>) -> Result<ValueId, AutodiffError> {
+/// Checks the settings as the `f32` that compiled steps use: what is positive must not become 0 there, nor infinite.
+fn check_settings(options: &TrainingOptions) -> Result<(), AutodiffError> {
+    let check = |setting, value: f64, holds: &dyn Fn(f32) -> bool, expected| {
+        if holds(value as f32) { Ok(()) } else { Err(AutodiffError::Setting { setting, value, expected }) }
+    };
+    let positive = |value: f32| value.is_normal() && value > 0.0;
+    let share = |value: f32| (0.0..1.0).contains(&value);
+    let penalty = |value: f32| value.is_finite() && value >= 0.0;
+    if let Some(max_norm) = options.clip_norm {
+        check("clip_norm", max_norm, &positive, "above 0, and finite and normal as an f32")?;
+    }
+    let decay = match options.optimizer {
+        Optimizer::Sgd { momentum, weight_decay, .. } => {
+            check("momentum", momentum, &share, "at least 0 and below 1, also rounded to an f32")?;
+            weight_decay
+        }
+        Optimizer::Adam { beta1, beta2, epsilon, weight_decay }
+        | Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => {
+            check("beta1", beta1, &share, "at least 0 and below 1, also rounded to an f32")?;
+            check("beta2", beta2, &share, "at least 0 and below 1, also rounded to an f32")?;
+            check(
+                "epsilon",
+                epsilon,
+                &positive,
+                "above 0, and finite and normal as an f32: 1.2e-38 or more",
+            )?;
+            weight_decay
+        }
+    };
+    check("weight_decay", decay, &penalty, "at least 0, and finite as an f32")
+}
+
+/// Checks that an output is fit for the cross-entropy, as far as types do not say so.
+fn check_logits(graph: &Graph, output: &Named) -> Result<(), AutodiffError> {
+    let mut node = graph.producer(output.value);
+    while let (Op::Reshape(_), [operand]) = (&node.op, &node.operands[..]) {
+        node = graph.producer(*operand);
+    }
+    if let Op::Softmax(_) | Op::LogSoftmax(_) = node.op {
+        let (output, layer) = (output.name.clone(), node.label.clone());
+        return Err(AutodiffError::SoftmaxBeforeLoss { output, op: node.op.name(), layer });
+    }
+    match graph.ty(output.value).shape.item()[..] {
+        [classes @ 0..2] => Err(AutodiffError::TooFewClasses { output: output.name.clone(), classes }),
+        _ => Ok(()),
+    }
+}
+
+fn chosen_output(graph: &Graph, name: Option<&str>) -> Result<Named, AutodiffError> {
     let known = || graph.outputs().iter().map(|output| output.name.clone()).collect();
     match (name, graph.outputs()) {
-        (None, [only]) => Ok(only.value),
+        (None, [only]) => Ok(only.clone()),
         (None, _) => Err(AutodiffError::OutputNotChosen { known: known() }),
         (Some(name), outputs) => outputs
             .iter()
             .find(|output| output.name == name)
-            .map(|output| output.value)
+            .cloned()
             .ok_or_else(|| AutodiffError::UnknownOutput { name: name.to_owned(), known: known() }),
     }
 }

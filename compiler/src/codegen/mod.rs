@@ -2,13 +2,13 @@
 
 mod clif;
 mod isa;
+mod memory;
 mod perf_map;
 mod program;
 mod wide;
 
 pub use isa::{VECTOR_BITS, available_vector_bits};
 pub(crate) use isa::{check_vectors, widest};
-pub use perf_map::PERF_MAP_VARIABLE;
 pub use program::{Listing, Program, Step, Units};
 
 use thiserror::Error;

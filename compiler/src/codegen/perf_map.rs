@@ -5,20 +5,12 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// The environment variable that asks for it, by any text but none and `0`.
-pub const PERF_MAP_VARIABLE: &str = "WINDLASS_PERF_MAP";
-
 /// Where a function lies and what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Symbol {
     pub(super) address: usize,
     pub(super) bytes: usize,
     pub(super) name: String,
-}
-
-/// Whether the environment asks for names.
-pub(super) fn is_requested() -> bool {
-    std::env::var_os(PERF_MAP_VARIABLE).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
 /// Appends the functions of a network's program to this process's map. Programs that are dropped leave their names there;

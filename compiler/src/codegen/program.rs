@@ -1,7 +1,6 @@
 //! A program: the compiled kernels of a plan, in memory that is freed with it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
@@ -12,6 +11,7 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, default_libcall_names};
 
 use super::isa::Target;
+use super::memory::{Code, CodeMemory};
 use super::perf_map::{self, Symbol};
 use super::{CodegenError, clif, wide};
 use crate::kernel::{Extent, Kernel, Map, Split, Stmt, Tile};
@@ -117,42 +117,12 @@ pub struct Program {
     run: Vec<Step>,
     /// Bytes of machine code.
     pub code_bytes: usize,
-    #[expect(dead_code, reason = "keeps the code alive as long as the steps that point into it")]
-    memory: CodeMemory,
-}
-
-/// How many programs hold executable memory at present.
-static LIVE_PROGRAMS: AtomicUsize = AtomicUsize::new(0);
-
-/// Owns the memory of compiled functions.
-struct CodeMemory {
-    module: Option<JITModule>,
-}
-
-// SAFETY: after `finalize_definitions` the module is only kept to own the memory: nothing reads it through a shared
-// reference, and dropping it from another thread only unmaps that memory.
-unsafe impl Send for CodeMemory {}
-// SAFETY: as above; there is no method that takes `&self`.
-unsafe impl Sync for CodeMemory {}
-
-impl std::fmt::Debug for CodeMemory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("CodeMemory")
-    }
-}
-
-impl Drop for CodeMemory {
-    fn drop(&mut self) {
-        if let Some(module) = self.module.take() {
-            // SAFETY: steps are only run through the program that owns this memory, which is being dropped.
-            unsafe { module.free_memory() };
-            LIVE_PROGRAMS.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
+    #[expect(dead_code, reason = "keeps the code where it is as long as the steps that point into it")]
+    code: Option<Code>,
 }
 
 impl Program {
-    /// Compiles a plan, and writes down what was compiled when asked to. Only for plans as [`plan`](crate::plan::plan)
+    /// Compiles a plan, and writes down what was compiled, or its names for `perf`, when asked to. Only for plans as [`plan`](crate::plan::plan)
     /// made them: running a program trusts their sizes and places.
     ///
     /// # Errors
@@ -161,14 +131,14 @@ impl Program {
         plan: Plan,
         options: &PlanOptions,
         listing: Option<&mut Listing>,
+        names_for_perf: bool,
     ) -> Result<Program, CodegenError> {
         let target = Target::new(options)?;
         let mut compiler = Compiler::new(&target, listing);
         let prepare = compiler.kernels(&plan, &plan.prepare, "prepare")?;
         let run = compiler.kernels(&plan, &plan.run, "run")?;
-        compiler.module.finalize_definitions().map_err(|error| refused("module", &error))?;
-        LIVE_PROGRAMS.fetch_add(1, Ordering::Relaxed);
-        if perf_map::is_requested() {
+        compiler.finish()?;
+        if names_for_perf {
             perf_map::write(&plan.name, &compiler.symbols());
         }
         let memory_of = |functions: Vec<FuncId>, kernels: &[Kernel]| {
@@ -192,9 +162,9 @@ impl Program {
                 .collect::<Vec<Step>>()
         };
         let (prepare, run) = (memory_of(prepare, &plan.prepare), memory_of(run, &plan.run));
-        let code_bytes = compiler.defined.iter().map(|function| function.bytes).sum();
-        let memory = CodeMemory { module: Some(compiler.module) };
-        Ok(Program { plan, prepare, run, code_bytes, memory })
+        let code_bytes = compiler.defined.iter().map(|function| function.code.len()).sum();
+        let code = compiler.memory.take();
+        Ok(Program { plan, prepare, run, code_bytes, code })
     }
 
     /// The plan it was compiled from.
@@ -211,12 +181,10 @@ impl Program {
     pub fn run_steps(&self) -> &[Step] {
         &self.run
     }
-
-    /// How many programs hold executable memory at present; dropped ones do not count.
-    pub fn live() -> usize {
-        LIVE_PROGRAMS.load(Ordering::Relaxed)
-    }
 }
+
+/// Functions start at a cache line.
+const ALIGNMENT: u64 = 64;
 
 fn refused(kernel: &str, reason: &dyn std::fmt::Display) -> CodegenError {
     CodegenError::Refused { kernel: kernel.to_owned(), reason: reason.to_string() }
@@ -254,6 +222,7 @@ impl clif::Leaves for Declared<'_> {
 struct Compiler<'t> {
     target: &'t Target,
     module: JITModule,
+    memory: CodeMemory,
     context: Context,
     functions: FunctionBuilderContext,
     leaves: HashMap<Tile, FuncId>,
@@ -263,22 +232,35 @@ struct Compiler<'t> {
     listing: Option<&'t mut Listing>,
 }
 
-/// A function with machine code of a size.
+/// A function with its machine code, which is put into memory when all are known.
 struct Defined {
     id: FuncId,
     name: String,
-    bytes: usize,
+    alignment: u64,
+    code: Vec<u8>,
+    relocations: Vec<ModuleReloc>,
+}
+
+impl Defined {
+    /// Bytes it may take in memory: what precedes it to align it, and what may be added to each call to reach further.
+    fn bytes_at_most(&self) -> usize {
+        const LONG_CALL: usize = 24;
+        self.alignment as usize + self.code.len() + LONG_CALL * self.relocations.len()
+    }
 }
 
 impl<'t> Compiler<'t> {
     fn new(target: &'t Target, listing: Option<&'t mut Listing>) -> Self {
-        let builder = JITBuilder::with_isa(target.loops.clone(), default_libcall_names());
+        let mut builder = JITBuilder::with_isa(target.loops.clone(), default_libcall_names());
+        let memory = CodeMemory::default();
+        builder.memory_provider(Box::new(memory.clone()));
         let module = JITModule::new(builder);
         let mut context = module.make_context();
         context.set_disasm(listing.is_some());
         Compiler {
             target,
             module,
+            memory,
             context,
             functions: FunctionBuilderContext::new(),
             leaves: HashMap::new(),
@@ -290,9 +272,9 @@ impl<'t> Compiler<'t> {
 
     /// Where the functions lie, once they are finalized.
     fn symbols(&self) -> Vec<Symbol> {
-        let symbol = |Defined { id, name, bytes }: &Defined| Symbol {
+        let symbol = |Defined { id, name, code, .. }: &Defined| Symbol {
             address: self.module.get_finalized_function(*id) as usize,
-            bytes: *bytes,
+            bytes: code.len(),
             name: name.clone(),
         };
         self.defined.iter().map(symbol).collect()
@@ -358,7 +340,8 @@ impl<'t> Compiler<'t> {
         self.leaves.insert(tile.clone(), id);
         if let Some(width) = wide {
             let bytes = wide::build_tile(tile, width).map_err(|reason| refused(&name, &reason))?;
-            return self.define_assembled(id, &name, &bytes);
+            self.define_assembled(id, &name, bytes);
+            return Ok(());
         }
         self.context.func = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
         let mut builder = FunctionBuilder::new(&mut self.context.func, &mut self.functions);
@@ -385,16 +368,17 @@ impl<'t> Compiler<'t> {
             .declare_function(&name, Linkage::Local, &clif::map_signature())
             .map_err(|error| refused(&name, &error))?;
         self.maps.insert(span, Some(id));
-        self.define_assembled(id, &name, &bytes)
+        self.define_assembled(id, &name, bytes);
+        Ok(())
     }
 
     /// Adds a function that is machine code already.
-    fn define_assembled(&mut self, id: FuncId, name: &str, bytes: &[u8]) -> Result<(), CodegenError> {
+    fn define_assembled(&mut self, id: FuncId, name: &str, code: Vec<u8>) {
         if let Some(listing) = &mut self.listing {
-            listing.machine.push((name.to_owned(), wide::listing(bytes)));
+            listing.machine.push((name.to_owned(), wide::listing(&code)));
         }
-        self.defined.push(Defined { id, name: name.to_owned(), bytes: bytes.len() });
-        self.module.define_function_bytes(id, 64, bytes, &[]).map_err(|error| refused(name, &error))
+        let name = name.to_owned();
+        self.defined.push(Defined { id, name, alignment: ALIGNMENT, code, relocations: Vec::new() });
     }
 
     fn define(&mut self, id: FuncId, name: &str, is_leaf: bool) -> Result<(), CodegenError> {
@@ -406,7 +390,7 @@ impl<'t> Compiler<'t> {
             .context
             .compile(&**isa, &mut ControlPlane::default())
             .map_err(|error| refused(name, &format!("{:?}", error.inner)))?;
-        let alignment = u64::from(code.buffer.alignment.max(64));
+        let alignment = u64::from(code.buffer.alignment).max(ALIGNMENT);
         let bytes = code.code_buffer().to_vec();
         if let Some(listing) = &mut self.listing {
             listing.machine.push((name.to_owned(), code.vcode.clone().unwrap_or_default()));
@@ -416,12 +400,20 @@ impl<'t> Compiler<'t> {
             .iter()
             .map(|relocation| ModuleReloc::from_mach_reloc(relocation, &self.context.func, id))
             .collect();
-        self.defined.push(Defined { id, name: name.to_owned(), bytes: bytes.len() });
-        self.module
-            .define_function_bytes(id, alignment, &bytes, &relocations)
-            .map_err(|error| refused(name, &error))?;
+        self.defined.push(Defined { id, name: name.to_owned(), alignment, code: bytes, relocations });
         self.module.clear_context(&mut self.context);
         self.context.set_disasm(self.listing.is_some());
         Ok(())
+    }
+
+    /// Puts all functions into memory and makes them executable.
+    fn finish(&mut self) -> Result<(), CodegenError> {
+        self.memory.reserve(self.defined.iter().map(Defined::bytes_at_most).sum());
+        for Defined { id, name, alignment, code, relocations } in &self.defined {
+            self.module
+                .define_function_bytes(*id, *alignment, code, relocations)
+                .map_err(|error| refused(name, &error))?;
+        }
+        self.module.finalize_definitions().map_err(|error| refused("module", &error))
     }
 }

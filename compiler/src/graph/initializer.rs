@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::ShapeError;
+
 /// A distribution of first values. Fan-in and fan-out follow PyTorch: for a weight `[O, I, kernel…]` they are
 /// `I·∏kernel` and `O·∏kernel`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,28 @@ impl Initializer {
     pub const ZEROS: Initializer = Initializer::Constant(0.0);
     /// All ones.
     pub const ONES: Initializer = Initializer::Constant(1.0);
+
+    /// Checks that its numbers are finite and make a distribution.
+    ///
+    /// # Errors
+    /// [`ShapeError::NumberOutOfRange`].
+    pub fn check(self) -> Result<(), ShapeError> {
+        let (value, holds, range) = match self {
+            Initializer::Constant(value) => (value, value.is_finite(), "finite"),
+            Initializer::Uniform(low, high) => {
+                (high, (high - low).is_finite() && low <= high, "a bound not below the lower one")
+            }
+            Initializer::Normal(mean, deviation) => {
+                let holds = mean.is_finite() && deviation.is_finite() && deviation >= 0.0;
+                (deviation, holds, "a deviation of 0 or more from a finite mean")
+            }
+            Initializer::XavierUniform
+            | Initializer::XavierNormal
+            | Initializer::KaimingUniform
+            | Initializer::KaimingNormal => return Ok(()),
+        };
+        if holds { Ok(()) } else { Err(ShapeError::NumberOutOfRange { argument: "init", value, range }) }
+    }
 
     /// Fan-in and fan-out of a weight of these sizes; both 1 for a scalar, both the length for a vector.
     pub fn fans(sizes: &[usize]) -> (usize, usize) {

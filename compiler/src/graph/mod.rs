@@ -6,12 +6,16 @@
 mod builder;
 pub mod initializer;
 mod layer;
+mod names;
+mod raw;
 mod text;
 mod verify;
 
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
+
+use names::Names;
 
 pub use builder::Builder;
 pub use layer::Layer;
@@ -65,13 +69,18 @@ pub struct Named {
 /// assert_eq!(graph.to_string().parse::<Graph>()?, graph);
 /// # Ok::<(), windlass_compiler::error::GraphError>(())
 /// ```
+///
+/// Read by `serde` it is checked as it is when it is built: what comes out is a valid graph or an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "raw::RawGraph")]
 pub struct Graph {
     name: String,
     nodes: Vec<Node>,
     values: Vec<ValueData>,
     outputs: Vec<Named>,
     updates: Vec<Named>,
+    #[serde(skip)]
+    names: Names,
 }
 
 impl Graph {
@@ -83,6 +92,7 @@ impl Graph {
             values: Vec::new(),
             outputs: Vec::new(),
             updates: Vec::new(),
+            names: Names::default(),
         }
     }
 
@@ -167,7 +177,7 @@ impl Graph {
 
     /// The value of an input, parameter or state.
     pub fn source(&self, name: &str) -> Option<ValueId> {
-        self.nodes.iter().find(|node| source_name(&node.op) == Some(name)).map(|node| node.results[0])
+        self.names.source(name)
     }
 
     /// How often each value is used, by operators, outputs and updates.
@@ -197,7 +207,7 @@ impl Graph {
     ///
     /// # Errors
     /// [`GraphError::Shape`] when the rule does not hold; [`GraphError::DuplicateName`] for a source whose name is
-    /// taken; [`GraphError::Invalid`] for an operand that does not exist.
+    /// taken; [`GraphError::UnknownValue`] for an operand that does not exist.
     pub fn add(
         &mut self,
         op: impl Into<Op>,
@@ -205,17 +215,13 @@ impl Graph {
         label: &str,
     ) -> Result<Vec<ValueId>, GraphError> {
         let op = op.into();
-        if let Some(value) = operands.iter().find(|value| value.index() >= self.values.len()) {
-            return Err(GraphError::Invalid {
-                reason: format!("{} uses {value} before it exists", op.name()),
-            });
-        }
+        operands.iter().try_for_each(|&value| self.check_exists(op.name(), value))?;
         let name_of =
             || if label.is_empty() { op.name().to_owned() } else { format!("{label}: {}", op.name()) };
         let types =
             op.infer(&self.types(operands)).map_err(|error| GraphError::Shape { at: name_of(), error })?;
         if let Some(name) = source_name(&op)
-            && self.source(name).is_some()
+            && self.names.source(name).is_some()
         {
             return Err(GraphError::DuplicateName { name: name.to_owned() });
         }
@@ -223,6 +229,9 @@ impl Graph {
         let first = self.values.len();
         self.values.extend(types.into_iter().map(|ty| ValueData { ty, producer }));
         let results: Vec<ValueId> = (first..self.values.len()).map(ValueId::new).collect();
+        if let Some(name) = source_name(&op) {
+            self.names.add_source(name, results[0]);
+        }
         self.nodes.push(Node {
             op,
             operands: operands.to_vec(),
@@ -230,6 +239,15 @@ impl Graph {
             label: label.to_owned(),
         });
         Ok(results)
+    }
+
+    /// Checks that a value exists, which something uses.
+    fn check_exists(&self, user: &str, value: ValueId) -> Result<(), GraphError> {
+        let values = self.values.len();
+        if value.index() < values {
+            return Ok(());
+        }
+        Err(GraphError::UnknownValue { user: user.to_owned(), value, values })
     }
 
     /// Adds a node with a single result.
@@ -248,9 +266,11 @@ impl Graph {
     /// Names a value as an output.
     ///
     /// # Errors
-    /// [`GraphError::DuplicateName`] when another output has the name.
+    /// [`GraphError::DuplicateName`] when another output has the name, [`GraphError::UnknownValue`] when there is no such
+    /// value.
     pub fn add_output(&mut self, name: &str, value: ValueId) -> Result<(), GraphError> {
-        if self.outputs.iter().any(|output| output.name == name) {
+        self.check_exists(&format!("output {name}"), value)?;
+        if !self.names.add_output(name) {
             return Err(GraphError::DuplicateName { name: name.to_owned() });
         }
         self.outputs.push(Named { name: name.to_owned(), value });
@@ -260,17 +280,19 @@ impl Graph {
     /// Declares the new value of a parameter or state, stored after a run.
     ///
     /// # Errors
-    /// [`GraphError::UnknownName`], [`GraphError::DuplicateName`], or [`GraphError::Shape`] when the types differ.
+    /// [`GraphError::UnknownName`], [`GraphError::UnknownValue`], [`GraphError::DuplicateName`], or [`GraphError::Shape`] when
+    /// the types differ.
     pub fn add_update(&mut self, name: &str, value: ValueId) -> Result<(), GraphError> {
         let target = self
             .source(name)
             .filter(|&target| !matches!(self.producer(target).op, Op::Input(_)))
             .ok_or_else(|| GraphError::UnknownName { name: name.to_owned() })?;
-        if self.updates.iter().any(|update| update.name == name) {
-            return Err(GraphError::DuplicateName { name: name.to_owned() });
-        }
+        self.check_exists(&format!("update {name}"), value)?;
         crate::ops::expect_type("new value", self.ty(value), self.ty(target))
             .map_err(|error| GraphError::Shape { at: format!("update {name}"), error })?;
+        if !self.names.add_update(name) {
+            return Err(GraphError::DuplicateName { name: name.to_owned() });
+        }
         self.updates.push(Named { name: name.to_owned(), value });
         Ok(())
     }

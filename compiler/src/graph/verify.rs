@@ -24,7 +24,8 @@ pub fn verify(graph: &Graph) -> Result<(), GraphError> {
             return invalid(format!("{id} ({}) uses {operand} before it is produced", node.op.name()));
         }
         for result in &node.results {
-            if result.index() != defined || graph.producer_id(*result) != id {
+            if result.index() != defined || defined >= graph.value_count() || graph.producer_id(*result) != id
+            {
                 return invalid(format!("{result} is not the next result of {id}"));
             }
             defined += 1;
@@ -55,11 +56,55 @@ pub fn verify(graph: &Graph) -> Result<(), GraphError> {
     for update in graph.updates() {
         let target = graph.source(&update.name);
         let fits = target.is_some_and(|target| {
-            !matches!(graph.producer(target).op, Op::Input(_)) && graph.ty(target) == graph.ty(update.value)
+            update.value.index() < defined
+                && !matches!(graph.producer(target).op, Op::Input(_))
+                && graph.ty(target) == graph.ty(update.value)
         });
         if !fits || !updates.insert(&update.name) {
             return invalid(format!("update `{}` is broken", update.name));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::verify;
+    use crate::entity::{NodeId, ValueId};
+    use crate::error::GraphError;
+    use crate::graph::{Graph, Named};
+
+    /// A graph of which something is broken, as only code beside it can.
+    #[track_caller]
+    fn rejects(breaking: impl FnOnce(&mut Graph)) {
+        let mut graph: Graph = "graph net {
+          %0 = parameter {name = \"w\", shape = \"[4]\", init = \"xavier_uniform\"}
+          %1 = unary(%0) {kind = \"relu\"}
+          output \"y\" = %1
+          update \"w\" = %1
+        }"
+        .parse()
+        .unwrap();
+        verify(&graph).unwrap();
+        breaking(&mut graph);
+        assert!(matches!(verify(&graph), Err(GraphError::Invalid { .. })), "{graph:?}");
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_errors() {
+        let far = ValueId::new(99);
+        rejects(|graph| graph.outputs[0].value = far);
+        rejects(|graph| graph.updates[0].value = far);
+        rejects(|graph| graph.nodes[1].operands[0] = far);
+        rejects(|graph| graph.nodes[1].results[0] = far);
+        rejects(|graph| graph.nodes[1].operands.clear());
+        rejects(|graph| graph.nodes[1].results.clear());
+        rejects(|graph| graph.nodes[1].results.push(ValueId::new(2)));
+        rejects(|graph| graph.values[1].producer = NodeId::new(99));
+        rejects(|graph| graph.values.truncate(1));
+        rejects(|graph| graph.values.push(graph.values[0].clone()));
+        rejects(|graph| graph.outputs.push(graph.outputs[0].clone()));
+        rejects(|graph| graph.updates[0].name = "v".to_owned());
+        rejects(|graph| graph.updates.push(Named { name: "w".to_owned(), value: ValueId::new(1) }));
+    }
 }

@@ -53,6 +53,12 @@ pub enum InterpError {
     /// A batch without items, of which no mean can be taken.
     #[error("the batch is empty; run at least one item")]
     EmptyBatch,
+    /// A batch that no memory can hold.
+    #[error("a batch of {batch} items is too large: run fewer at a time")]
+    BatchTooLarge {
+        /// The items.
+        batch: usize,
+    },
     /// A label that names no class.
     #[error("item {item} has label {label}, but there are {classes} classes: labels are 0..{classes}")]
     LabelOutOfRange {

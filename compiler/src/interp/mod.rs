@@ -75,11 +75,16 @@ impl<T> Outcome<T> {
 /// ```
 ///
 /// # Errors
-/// An [`InterpError`] for an empty batch, a source without a value or with a value of another type, or a label that
+/// An [`InterpError`] for an empty batch or one that no memory can hold, a source without a value or with a value of another type, or a label that
 /// names no class.
 pub fn run<T: Real>(graph: &Graph, batch: usize, bindings: &Bindings<T>) -> Result<Outcome<T>, InterpError> {
     if batch == 0 {
         return Err(InterpError::EmptyBatch);
+    }
+    // In bytes, no array is larger than half the numbers there are.
+    let most = isize::MAX as usize / size_of::<T>();
+    if (0..graph.value_count()).any(|value| graph.ty(ValueId::new(value)).shape.elements(batch) > most) {
+        return Err(InterpError::BatchTooLarge { batch });
     }
     let mut values: Vec<Array<T>> = Vec::with_capacity(graph.value_count());
     for node in graph.nodes() {

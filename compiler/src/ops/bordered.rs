@@ -134,7 +134,7 @@ impl Bordered {
         // The columns that exist, in the panel and in the input.
         let skipped = (-columns.shift).max(0) as usize;
         let start = columns.shift.max(0) as usize;
-        let count = (width - skipped).min(columns.inputs.saturating_sub(start));
+        let count = width.saturating_sub(skipped).min(columns.inputs.saturating_sub(start));
         let (r, c) = (draft.var(), draft.var());
         let input_row = Affine::default().plus_scaled(first, rows.step).plus(r, 1).shifted(rows.shift);
         let from =

@@ -47,23 +47,23 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Operations at a batch size.
+    /// Operations at a batch size; what does not fit a number is the largest number.
     pub fn flops(&self, batch: usize) -> u64 {
-        self.flops_fixed + self.flops_per_item * batch as u64
+        self.flops_fixed.saturating_add(self.flops_per_item.saturating_mul(batch as u64))
     }
 
     /// This work and other work.
     #[must_use]
     pub fn plus(self, other: Cost) -> Self {
         Cost {
-            flops_per_item: self.flops_per_item + other.flops_per_item,
-            flops_fixed: self.flops_fixed + other.flops_fixed,
+            flops_per_item: self.flops_per_item.saturating_add(other.flops_per_item),
+            flops_fixed: self.flops_fixed.saturating_add(other.flops_fixed),
         }
     }
 
     /// `per_element` operations for each element of a value.
     pub fn elementwise(ty: &Type, per_element: u64) -> Self {
-        let flops = per_element * ty.shape.item_elements() as u64;
+        let flops = per_element.saturating_mul(ty.shape.item_elements() as u64);
         if ty.shape.is_batched() {
             Cost { flops_per_item: flops, flops_fixed: 0 }
         } else {
@@ -93,9 +93,30 @@ macro_rules! operators {
             $($(#[$doc])* #[serde(rename = $name)] $variant($variant),)*
         }
 
+        /// An operator without its attributes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum OpKind {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl OpKind {
+            /// Every kind, in the order of their declaration.
+            pub const ALL: &'static [OpKind] = &[$(OpKind::$variant),*];
+
+            /// The name in the text form.
+            pub fn name(self) -> &'static str {
+                match self { $(OpKind::$variant => $name,)* }
+            }
+        }
+
         impl Op {
             /// Every name of the text form.
             pub const NAMES: &'static [&'static str] = &[$($name),*];
+
+            /// The operator without its attributes.
+            pub fn kind(&self) -> OpKind {
+                match self { $(Op::$variant(_) => OpKind::$variant,)* }
+            }
 
             /// The name in the text form.
             pub fn name(&self) -> &'static str {

@@ -70,9 +70,12 @@ impl Window {
     /// Checks the window against a batch of images `[N, C, spatial…]`.
     ///
     /// # Errors
-    /// A wrong number of axes, an argument of zero, or a window larger than its padded input.
+    /// No axis or a wrong number of them, an argument of zero, or a window larger than its padded input.
     pub fn check(&self, input: &Shape) -> Result<(), ShapeError> {
         let axes = self.axes();
+        if axes == 0 {
+            return Err(ShapeError::NoAxes);
+        }
         if !input.is_batched() || input.rank() != axes + 2 {
             return Err(ShapeError::Rank { expected: image_words(axes), got: input.clone() });
         }
@@ -140,4 +143,39 @@ fn image_words(axes: usize) -> String {
         _ => "channels and spatial axes",
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::{GraphError, ShapeError};
+    use crate::graph::Graph;
+
+    /// Every operator with a window refuses one without axes, whose kernels would have no row to run along.
+    #[test]
+    fn windows_have_axes() {
+        const WINDOW: &str = "kernel_size = [], stride = [], padding = [], dilation = []";
+        for node in [
+            "conv(%0, %1) {WINDOW, groups = 1}",
+            "conv_grad_input(%0, %1) {WINDOW, groups = 1, input_sizes = []}",
+            "conv_grad_weight(%0, %0) {WINDOW, groups = 1}",
+            "max_pool(%0) {WINDOW}",
+            "max_pool_grad(%0, %2) {WINDOW, input_sizes = []}",
+            "avg_pool(%0) {WINDOW}",
+            "avg_pool_grad(%0) {WINDOW, input_sizes = []}",
+        ] {
+            let results = if node.starts_with("max_pool(") { "%3, %4" } else { "%3" };
+            let text = format!(
+                "graph net {{
+                  %0 = input {{name = \"x\", type = \"f32[N, 3]\"}}
+                  %1 = parameter {{name = \"w\", shape = \"[3, 3]\", init = \"xavier_uniform\"}}
+                  %2 = input {{name = \"places\", type = \"i32[N, 3]\"}}
+                  {results} = {}
+                }}",
+                node.replace("WINDOW", WINDOW)
+            );
+            let error = text.parse::<Graph>().unwrap_err();
+            let GraphError::Text { line: 5, reason } = &error else { panic!("{node}: {error}") };
+            assert!(reason.contains(&ShapeError::NoAxes.to_string()), "{node}: {error}");
+        }
+    }
 }

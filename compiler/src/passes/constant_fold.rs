@@ -16,7 +16,7 @@ const MAX_ELEMENTS: usize = 1 << 16;
 /// Replaces every node whose operands are all constants by constants, evaluated by the interpreter in `f32`.
 ///
 /// A node stays when a result has more than 2¹⁶ elements, holds integers or depends on the batch (no constant does),
-/// or is not finite (no text form carries it). The constants it read are left to [`super::dce`].
+/// or is not finite: a program is to show where such numbers come from. The constants it read are left to [`super::dce`].
 ///
 /// The interpreter rounds as compiled programs do but for exponentials, logarithms and what is made of them, where
 /// programs may differ in the last bits.

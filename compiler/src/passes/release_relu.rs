@@ -75,6 +75,7 @@ impl Release {
 fn find_releases(graph: &Graph) -> HashMap<NodeId, Release> {
     let only_users = graph.only_users();
     let uses = graph.use_counts();
+    let dropouts = dropouts(graph);
     let mut releases = HashMap::new();
     for (id, node) in graph.node_ids().filter(|(_, node)| is_relu_grad(node)) {
         let y = node.operands[1];
@@ -89,7 +90,7 @@ fn find_releases(graph: &Graph) -> HashMap<NodeId, Release> {
         // The dropout, and this gradient where it stays.
         let users = 1 + usize::from(activation == y);
         if uses[activation.index()] == users
-            && let Some(dropped) = after_dropout(graph, release.operands)
+            && let Some(dropped) = after_dropout(graph, &dropouts, release.operands)
             && graph.producer_id(dropped) < release.before.unwrap_or(id)
         {
             release.operands = [gradient, dropped];
@@ -111,11 +112,27 @@ fn before_max_pool(graph: &Graph, [gradient, activation]: [ValueId; 2]) -> Optio
     (is_same && graph.ty(gradient) == graph.ty(activation)).then_some([routed.operands[0], pool.results[0]])
 }
 
+/// The dropouts of each value, in order.
+fn dropouts(graph: &Graph) -> HashMap<ValueId, Vec<&Node>> {
+    let mut dropouts: HashMap<ValueId, Vec<&Node>> = HashMap::new();
+    for node in graph.nodes() {
+        if let Op::DropoutTraining(_) = node.op {
+            dropouts.entry(node.operands[0]).or_default().push(node);
+        }
+    }
+    dropouts
+}
+
 /// For the gradient of a dropout of `activation`: the dropout's result.
-fn after_dropout(graph: &Graph, [gradient, activation]: [ValueId; 2]) -> Option<ValueId> {
+fn after_dropout(
+    graph: &Graph,
+    dropouts: &HashMap<ValueId, Vec<&Node>>,
+    [gradient, activation]: [ValueId; 2],
+) -> Option<ValueId> {
     let masked = graph.producer(gradient);
     let Op::DropoutTraining(_) = masked.op else { return None };
-    let is_forward = |node: &&Node| node.op == masked.op && node.operands == [activation, masked.operands[1]];
-    let forward = graph.nodes().iter().find(is_forward)?;
+    let is_forward =
+        |node: &&&Node| node.op == masked.op && node.operands == [activation, masked.operands[1]];
+    let forward = dropouts.get(&activation)?.iter().find(is_forward)?;
     (graph.ty(gradient) == graph.ty(activation)).then_some(forward.results[0])
 }

@@ -88,16 +88,30 @@ impl<'g> Uses<'g> {
             let node = self.graph.node(id);
             is_relu_grad(node) && node.operands[0] != y && self.graph.ty(node.operands[0]) == ty
         };
-        !shares && ty.shape.is_batched() && self.end_early(y, &|id| id > self.backward && is_gradient(id))
+        // Gradients of the value itself may come later; what is read of its reshapes must not.
+        let holds = |value: ValueId, id: NodeId| {
+            id < self.backward || id > self.backward && value == y && is_gradient(id)
+        };
+        !shares && ty.shape.is_batched() && self.are_readers(y, holds)
     }
 
-    /// Whether a value is read before the first gradient alone, but for some users.
-    fn end_early(&self, value: ValueId, is_exempt: &dyn Fn(NodeId) -> bool) -> bool {
-        !self.is_named[value.index()]
-            && self.users[value.index()].iter().all(|&id| match &self.graph.node(id).op {
-                Op::Concat(_) | Op::Slice(_) => false,
-                Op::Reshape(_) => self.end_early(self.graph.node(id).results[0], &|_| false),
-                _ => is_exempt(id) || id < self.backward,
-            })
+    /// Whether something holds for a value and all its readers, and for the reshapes of it and theirs, and nothing else takes
+    /// any of them.
+    fn are_readers(&self, value: ValueId, holds: impl Fn(ValueId, NodeId) -> bool) -> bool {
+        let mut pending = vec![value];
+        while let Some(value) = pending.pop() {
+            if self.is_named[value.index()] {
+                return false;
+            }
+            for &id in &self.users[value.index()] {
+                match &self.graph.node(id).op {
+                    Op::Concat(_) | Op::Slice(_) => return false,
+                    Op::Reshape(_) => pending.push(self.graph.node(id).results[0]),
+                    _ if !holds(value, id) => return false,
+                    _ => {}
+                }
+            }
+        }
+        true
     }
 }

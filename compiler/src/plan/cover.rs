@@ -1,5 +1,6 @@
 //! Covering a range by blocks of one size and perhaps a smaller or an overlapping last one.
 
+use crate::faults::{Fault, armed};
 use crate::kernel::{Affine, Extent, Stmt, Var};
 
 /// Blocks that cover a range.
@@ -17,7 +18,8 @@ impl Cover {
     /// Full blocks and a smaller one for the rest.
     pub fn exact(total: usize, size: usize) -> Self {
         let (full, rest) = (total / size, total % size);
-        Cover { full, size, tail: (rest > 0).then_some((full * size, rest)) }
+        let has_tail = rest > 0 && !armed(Fault::DroppedTail);
+        Cover { full, size, tail: has_tail.then_some((full * size, rest)) }
     }
 
     /// Blocks of columns for vectors of `lanes`. The last block is as wide as the rest rounded up to whole vectors and

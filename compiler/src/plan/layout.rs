@@ -209,6 +209,7 @@ impl Lowering<'_> {
     }
 
     pub(crate) fn bind_view(&mut self, value: ValueId, view: View) {
+        self.residents.entry(view.address.buffer).or_default().push(value);
         self.views.insert(value, vec![view]);
     }
 

@@ -7,6 +7,7 @@ use super::{
     storage, tuning_key,
 };
 use crate::entity::{NodeId, ValueId};
+use crate::faults::{Fault, armed};
 use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Element, Extent, Kernel, MapBuilder, Split, Stmt, Var};
 use crate::ops::{Cost, Operator};
@@ -34,6 +35,10 @@ pub struct Lowering<'g> {
     /// How each value is stored.
     pub(super) elements: Vec<Element>,
     only_users: Vec<Option<NodeId>>,
+    /// The nodes that read each value, in order.
+    readers: Vec<Vec<NodeId>>,
+    /// The values that were ever bound to each buffer.
+    pub(super) residents: HashMap<BufferId, Vec<ValueId>>,
     /// Nodes that a kernel of a node before them computes as well.
     pub(super) absorbed: HashSet<NodeId>,
     /// Where each value is, first as it is stored, then copies in another order.
@@ -60,6 +65,8 @@ impl<'g> Lowering<'g> {
             uses: graph.use_counts(),
             elements: storage::elements(graph),
             only_users: graph.only_users(),
+            readers: readers(graph),
+            residents: HashMap::new(),
             absorbed: HashSet::new(),
             views: HashMap::new(),
             steady: HashSet::new(),
@@ -107,10 +114,18 @@ impl<'g> Lowering<'g> {
 
     /// Whether a node after the current one, and before another, reads what is in a buffer.
     pub fn is_read_until(&self, buffer: BufferId, end: NodeId) -> bool {
-        self.graph
-            .node_ids()
-            .filter(|(id, _)| *id > self.node && *id < end)
-            .any(|(_, node)| node.operands.iter().any(|operand| self.view(*operand).address.buffer == buffer))
+        let reads = |value: &ValueId| {
+            let later = &self.readers[value.index()];
+            let next = later.get(later.partition_point(|id| *id <= self.node));
+            self.view(*value).address.buffer == buffer && next.is_some_and(|next| *next < end)
+        };
+        self.residents.get(&buffer).is_some_and(|values| values.iter().any(reads))
+    }
+
+    /// The nodes that read a value, in order, each once.
+    pub(super) fn readers(&self, value: ValueId) -> impl Iterator<Item = &'g Node> {
+        let graph = self.graph;
+        self.readers[value.index()].iter().map(|&id| graph.node(id))
     }
 
     /// Lets a kernel stand for another node too, whose turn is yet to come: it adds none of its own.
@@ -191,6 +206,9 @@ impl<'g> Lowering<'g> {
     /// Adds a finished kernel that computes something from one value alone: to run only when parameters have changed, if
     /// the value depends on nothing else.
     pub fn push_derived(&mut self, from: ValueId, kernel: Kernel) {
+        if armed(Fault::MissingPrepare) {
+            return;
+        }
         if self.steady.contains(&from) { &mut self.from_parameters } else { &mut self.kernels }.push(kernel);
     }
 
@@ -217,6 +235,20 @@ impl<'g> Lowering<'g> {
         let extent = if size.batched { Extent::Batch(size.elements) } else { Extent::Fixed(size.elements) };
         self.push(draft.finish(Split::Lanes(first, extent), vec![map.finish()]));
     }
+}
+
+/// The nodes that read each value, in order, each once.
+fn readers(graph: &Graph) -> Vec<Vec<NodeId>> {
+    let mut readers = vec![Vec::new(); graph.value_count()];
+    for (id, node) in graph.node_ids() {
+        for operand in &node.operands {
+            let own = &mut readers[operand.index()];
+            if own.last() != Some(&id) {
+                own.push(id);
+            }
+        }
+    }
+    readers
 }
 
 /// A kernel being written.

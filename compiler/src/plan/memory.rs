@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 
 use super::{Buffer, Memory, Place, Size};
+use crate::faults::{Fault, armed};
 use crate::kernel::{BufferId, Kernel};
 
 /// Elements between possible starts: a cache line.
@@ -79,26 +80,25 @@ fn assign(lives: &[Life], size: impl Fn(usize) -> Size) -> (Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..lives.len()).collect();
     order.sort_by_key(|&index| (std::cmp::Reverse(aligned(lives[index].0)), index));
     let mut offsets = vec![0; lives.len()];
+    // By where they start.
     let mut placed: Vec<usize> = Vec::new();
     let mut total = 0;
     for index in order {
         let (buffer, first, last) = lives[index];
-        let mut taken: Vec<(usize, usize)> = placed
-            .iter()
-            .filter(|&&other| lives[other].1 <= last && first <= lives[other].2)
-            .map(|&other| (offsets[other], offsets[other] + aligned(lives[other].0)))
-            .collect();
-        taken.sort_unstable();
         let mut offset = 0;
-        for (start, end) in taken {
-            if offset + aligned(buffer) <= start {
+        let meet = |other: &usize| {
+            let (_, other_first, other_last) = lives[*other];
+            other_first <= last && first + usize::from(armed(Fault::ArenaOverlap)) <= other_last
+        };
+        for &other in placed.iter().filter(|other| meet(other)) {
+            if offset + aligned(buffer) <= offsets[other] {
                 break;
             }
-            offset = offset.max(end);
+            offset = offset.max(offsets[other] + aligned(lives[other].0));
         }
         offsets[index] = offset;
         total = total.max(offset + aligned(buffer));
-        placed.push(index);
+        placed.insert(placed.partition_point(|&other| offsets[other] <= offset), index);
     }
     (offsets, total)
 }

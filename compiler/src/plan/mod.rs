@@ -4,6 +4,7 @@
 //! sizes stay open: a value of a batched type is placed at an offset per item, which a run multiplies by its batch size.
 
 mod axis;
+mod bounds;
 mod choice;
 mod costs;
 mod cover;
@@ -32,9 +33,9 @@ pub use product::{Block, Vectors};
 pub use sharing::Sharing;
 pub use traffic::Traffic;
 
-use crate::entity::ValueId;
+use crate::entity::{NodeId, ValueId};
 use crate::error::GraphError;
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, Named, Node};
 use crate::kernel::{Address, BufferId, Element, Kernel, Stmt};
 use crate::ops::Op;
 use crate::pipeline::CompileError;
@@ -136,9 +137,16 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Bytes of all arenas of a run at a batch size and thread count: all but what exists only while preparing.
+    /// Bytes of all arenas of a run at a batch size and thread count: all but what exists only while preparing. What does not
+    /// fit a number is the largest number.
     pub fn bytes(&self, batch: usize, threads: usize) -> usize {
-        4 * (self.batch * batch + self.fixed + self.prepared + self.scratch * threads)
+        let parts = [
+            self.batch.saturating_mul(batch),
+            self.fixed,
+            self.prepared,
+            self.scratch.saturating_mul(threads),
+        ];
+        parts.into_iter().fold(0, usize::saturating_add).saturating_mul(4)
     }
 }
 
@@ -187,21 +195,29 @@ impl Plan {
         slots.into_iter().collect()
     }
 
-    /// Whether a run writes parameters or states.
-    pub fn writes_stored(&self) -> bool {
-        let is_stored = |buffer: BufferId| match self.buffers[buffer.index()].place {
-            Place::Slot(slot) => self.slots[slot].kind == SlotKind::Stored,
-            _ => false,
+    /// The slots that some of its kernels write, in order.
+    pub fn slots_written(&self, kernels: &[Kernel]) -> Vec<usize> {
+        let mut slots = BTreeSet::new();
+        let mut written = |buffer: BufferId| {
+            if let Place::Slot(slot) = self.buffers[buffer.index()].place {
+                slots.insert(slot);
+            }
         };
-        self.prepare.iter().chain(&self.run).any(|kernel| {
-            let mut writes = false;
+        for kernel in kernels {
             kernel.visit(&mut |stmt| match stmt {
-                Stmt::Tile(call) => writes |= is_stored(call.output.buffer),
-                Stmt::Map(map) => writes |= map.stores.iter().any(|store| is_stored(store.address.buffer)),
+                Stmt::Tile(call) => written(call.output.buffer),
+                Stmt::Map(map) => map.stores.iter().for_each(|store| written(store.address.buffer)),
                 Stmt::For { .. } | Stmt::Branch { .. } => {}
             });
-            writes
-        })
+        }
+        slots.into_iter().collect()
+    }
+
+    /// Whether a run writes parameters or states.
+    pub fn writes_stored(&self) -> bool {
+        let phases = [&self.prepare, &self.run];
+        let mut written = phases.into_iter().flat_map(|kernels| self.slots_written(kernels));
+        written.any(|slot| self.slots[slot].kind == SlotKind::Stored)
     }
 }
 
@@ -246,6 +262,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, CompileError> 
     for kernel in prepare.iter().chain(&run) {
         crate::kernel::verify(kernel)
             .and_then(|()| storage::verify(kernel, &lowering.buffers))
+            .and_then(|()| bounds::verify(kernel, &lowering.buffers, options.threads))
             .map_err(|reason| GraphError::Invalid { reason })?;
     }
     let Lowering { mut buffers, constants, choices, .. } = lowering;
@@ -311,10 +328,11 @@ impl Homes {
             )
         };
         let mut update = HashMap::new();
+        let ends = Ends::of(graph, &root);
         for named in graph.updates() {
             let Some(target) = graph.source(&named.name) else { continue };
-            if graph.outputs().iter().all(|output| root[output.value.index()] != named.value)
-                && update_in_place(graph, target, named.value, &root)
+            if !ends.outputs.contains(&named.value)
+                && update_in_place(graph, target, named.value, &root, &ends)
             {
                 update.insert(named.value, target);
             }
@@ -426,9 +444,10 @@ impl Homes {
             .filter(|(from, to, _)| from != to)
             .collect();
         // Updates happen at once: one that takes what another overwrites takes it before.
+        let overwritten: HashSet<BufferId> = updates.iter().map(|&(_, to, _)| to).collect();
         let mut last = Vec::new();
         for &(from, to, size) in &updates {
-            if updates.iter().any(|&(_, overwritten, _)| overwritten == from) {
+            if overwritten.contains(&from) {
                 let kept = lowering.temporary("old value", size);
                 copies.push(copy(from, kept, size));
                 last.push(copy(kept, to, size));
@@ -441,19 +460,38 @@ impl Homes {
     }
 }
 
+/// How the memory of values ends to be read, by their root.
+struct Ends {
+    /// The last node that reads a root's memory.
+    last_reader: HashMap<ValueId, NodeId>,
+    outputs: HashSet<ValueId>,
+    updates: HashSet<ValueId>,
+}
+
+impl Ends {
+    fn of(graph: &Graph, root: &[ValueId]) -> Self {
+        let reads =
+            graph.node_ids().flat_map(|(id, node)| node.operands.iter().map(move |value| (value, id)));
+        let roots = |named: &[Named]| named.iter().map(|named| root[named.value.index()]).collect();
+        Ends {
+            last_reader: reads.map(|(value, id)| (root[value.index()], id)).collect(),
+            outputs: roots(graph.outputs()),
+            updates: roots(graph.updates()),
+        }
+    }
+}
+
 /// Whether a new value may be written over the old one: it comes from an operator that reads each element of the old one
 /// before it writes it, and nothing else reads the old value then or later.
-fn update_in_place(graph: &Graph, target: ValueId, value: ValueId, root: &[ValueId]) -> bool {
+fn update_in_place(graph: &Graph, target: ValueId, value: ValueId, root: &[ValueId], ends: &Ends) -> bool {
     let producer = graph.producer_id(value);
     let node = graph.node(producer);
     let replaces_target =
         replaced_operand(node, value).is_some_and(|operand| node.operands[operand] == target);
     let is_target = |value: ValueId| root[value.index()] == target;
     let read_once = node.operands.iter().filter(|&&operand| is_target(operand)).count() == 1;
-    let read_later = graph
-        .node_ids()
-        .any(|(id, other)| id > producer && other.operands.iter().any(|&operand| is_target(operand)));
-    let named = graph.outputs().iter().chain(graph.updates()).any(|named| is_target(named.value));
+    let read_later = ends.last_reader.get(&target).is_some_and(|last| *last > producer);
+    let named = ends.outputs.contains(&target) || ends.updates.contains(&target);
     replaces_target && read_once && !read_later && !named && graph.ty(target).dtype == DType::F32
 }
 

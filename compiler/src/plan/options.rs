@@ -77,7 +77,7 @@ pub enum Features {
     Baseline,
 }
 
-/// How plans are made and code is generated. The answers never depend on it beyond rounding.
+/// How plans are made and code is generated. Options affect results only by rounding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PlanOptions {
     /// Threads that share each run; 1 is truly serial.

@@ -1,10 +1,11 @@
 //! Results that are written over an operand: values computed element by element from one that nothing needs any more take
 //! its memory. It halves what such a kernel brings into the caches, and what the arena holds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Lowering, Place, View};
 use crate::entity::{NodeId, ValueId};
+use crate::faults::{Fault, armed};
 use crate::graph::{Graph, Node};
 use crate::kernel::BufferId;
 use crate::ops::Op;
@@ -67,6 +68,8 @@ fn replaceable(node: &Node) -> Vec<usize> {
 /// [`join_in_place`](super::layout::join_in_place) leaves it.
 pub(super) fn reuse_operands(graph: &Graph, lowering: &mut Lowering<'_>) {
     let mut memory = Occupants::of(graph, lowering);
+    // Constants are written once, and every run reads them.
+    let constants: HashSet<BufferId> = lowering.constants.iter().map(|(buffer, _)| *buffer).collect();
     for (id, node) in graph.node_ids() {
         for operand in replaceable(node) {
             let (from, to) = (node.operands[operand], node.results[0]);
@@ -83,6 +86,7 @@ pub(super) fn reuse_operands(graph: &Graph, lowering: &mut Lowering<'_>) {
             let is_free = is_own(&old)
                 && is_own(&new)
                 && !lowering.steady.contains(&from)
+                && !constants.contains(&old.address.buffer)
                 && memory.only_holds(new.address.buffer, to)
                 && memory.ends_at(old.address.buffer, id, node, operand);
             if is_free {
@@ -135,7 +139,8 @@ impl Occupants {
         let elsewhere =
             node.operands.iter().enumerate().any(|(index, value)| index != operand && values.contains(value));
         !elsewhere
-            && values.iter().all(|value| self.last_reader[value.index()].is_some_and(|last| last <= id))
+            && (armed(Fault::OperandReusedTooEarly)
+                || values.iter().all(|value| self.last_reader[value.index()].is_some_and(|last| last <= id)))
     }
 
     fn add(&mut self, buffer: BufferId, value: ValueId) {

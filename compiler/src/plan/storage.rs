@@ -57,10 +57,9 @@ impl Lowering<'_> {
         let producer = self.graph.producer(bits);
         let Op::Positive(_) = producer.op else { return Layout::ChannelsFirst };
         let x = producer.operands[0];
-        let mut readers = self.graph.nodes().iter().filter(|node| node.operands.contains(&bits));
         // Stored in bytes, they have no other readers.
         let is_hidden = self.elements[bits.index()] == Element::U8;
-        if is_hidden && readers.all(|node| self.ty(node.operands[0]) == self.ty(x)) {
+        if is_hidden && self.readers(bits).all(|node| self.ty(node.operands[0]) == self.ty(x)) {
             self.preferred_layout(x)
         } else {
             Layout::ChannelsFirst

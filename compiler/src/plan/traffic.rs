@@ -47,9 +47,9 @@ impl Traffic {
         traffic
     }
 
-    /// Bytes at a batch size.
+    /// Bytes at a batch size; what does not fit a number is the largest number.
     pub fn bytes(&self, batch: usize) -> u64 {
-        self.bytes_fixed + self.bytes_per_item * batch as u64
+        self.bytes_fixed.saturating_add(self.bytes_per_item.saturating_mul(batch as u64))
     }
 
     /// Adds what is touched of a buffer, which is no more than all of it.

@@ -143,11 +143,13 @@ impl ImageDataset {
 }
 
 fn check(pixels: &[u8], labels: &[i32], shape: [usize; 3], classes: usize) -> Result<(), DataSetProblem> {
+    if shape.contains(&0) {
+        return Err(DataSetProblem::ImageShape { shape });
+    }
     let length = shape
         .iter()
         .try_fold(1usize, |product, &size| product.checked_mul(size))
-        .filter(|&length| length > 0)
-        .ok_or(DataSetProblem::ImageShape { shape })?;
+        .ok_or(DataSetProblem::ImageTooLarge { shape })?;
     let (images, rest) = (pixels.len() / length, pixels.len() % length);
     if images != labels.len() || rest > 0 {
         return Err(DataSetProblem::CountsDiffer {
@@ -213,8 +215,11 @@ mod tests {
             refused(4, vec![-1], [1, 2, 2]),
             "the data set: label -1 of example 0 is not one of the 2 classes 0..2"
         );
-        for shape in [[0, 2, 2], [1, 0, 2], [1, 2, 0], [usize::MAX, 2, 1]] {
-            assert!(refused(4, vec![0], shape).contains("(channels, height, width)"), "{shape:?}");
+        for shape in [[0, 2, 2], [1, 0, 2], [1, 2, 0], [usize::MAX, 2, 0]] {
+            assert!(refused(4, vec![0], shape).contains("every size must be at least 1"), "{shape:?}");
+        }
+        for shape in [[usize::MAX, 2, 2], [2, usize::MAX, 1]] {
+            assert!(refused(4, vec![0], shape).contains("overflows"), "{shape:?}");
         }
     }
 

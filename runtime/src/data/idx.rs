@@ -31,26 +31,51 @@ impl Idx {
     /// [`Error::IdxTrailingBytes`], each naming the file.
     pub fn read(path: &Path, rank: u8) -> Result<Idx, Error> {
         let file = File::open(path).map_err(Error::io("open", path))?;
-        let mut reader = BufReader::new(file);
+        let length = file.metadata().map_err(Error::io("read", path))?.len();
+        Self::read_all(BufReader::new(file), length, path, rank)
+    }
+
+    /// As [`Idx::read`], of the content of a file.
+    ///
+    /// ```
+    /// use windlass_runtime::data::idx::Idx;
+    /// let labels = Idx::from_bytes(&[0, 0, 8, 1, 0, 0, 0, 2, 7, 9], 1)?;
+    /// assert_eq!((labels.sizes, labels.data), (vec![2], vec![7, 9]));
+    /// # Ok::<(), windlass_runtime::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Idx::read`], naming `<bytes>`.
+    pub fn from_bytes(bytes: &[u8], rank: u8) -> Result<Idx, Error> {
+        Self::read_all(bytes, bytes.len() as u64, Path::new("<bytes>"), rank)
+    }
+
+    fn read_all(mut reader: impl BufRead, length: u64, path: &Path, rank: u8) -> Result<Idx, Error> {
         let start = reader.fill_buf().map_err(Error::io("read", path))?;
         if !start.starts_with(&GZIP_MAGIC) {
             return parse(&mut reader, path, rank, Error::io("read", path));
         }
         let mut decoder = GzDecoder::new(reader);
-        let gzip_error = |source| Error::Gzip { path: path.to_owned(), source };
-        let idx = parse(&mut decoder, path, rank, gzip_error)?;
+        let idx = parse(&mut decoder, path, rank, |reason| gzip_error(path, reason))?;
         let mut reader = decoder.into_inner();
         let rest = io::copy(&mut reader, &mut io::sink()).map_err(Error::io("read", path))?;
         if rest > 0 {
-            let got = reader.get_ref().metadata().map_err(Error::io("read", path))?.len();
             return Err(Error::IdxTrailingBytes {
                 path: path.to_owned(),
-                expected: got.saturating_sub(rest),
-                got,
+                expected: length.saturating_sub(rest),
+                got: length,
             });
         }
         Ok(idx)
     }
+}
+
+/// A gzip stream that is at fault, unless it is the system that is: out of memory, or a disk that cannot be read.
+fn gzip_error(path: &Path, reason: io::Error) -> Error {
+    if reason.kind() == io::ErrorKind::OutOfMemory || reason.raw_os_error().is_some() {
+        return Error::io("read", path)(reason);
+    }
+    Error::Gzip { path: path.to_owned(), reason }
 }
 
 /// Reads to the end of `reader`, which lets a decoder verify its checksum.
@@ -256,6 +281,26 @@ mod tests {
         let checksum = whole.len() - 8;
         flipped[checksum] ^= 1;
         assert!(matches!(fixture.read(&flipped, 3), Err(Error::Gzip { .. })));
+    }
+
+    #[test]
+    fn what_is_the_system_s_fault_is_not_the_file_s() {
+        struct Failing(fn() -> io::Error);
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err((self.0)())
+            }
+        }
+        for (fault, is_gzip) in [
+            ((|| io::ErrorKind::OutOfMemory.into()) as fn() -> io::Error, false),
+            (|| io::Error::from_raw_os_error(5), false),
+            (|| io::ErrorKind::InvalidData.into(), true),
+        ] {
+            let path = Path::new("file.gz");
+            let error = parse(&mut Failing(fault), path, 3, |reason| gzip_error(path, reason)).unwrap_err();
+            assert_eq!(matches!(error, Error::Gzip { .. }), is_gzip, "{error}");
+            assert_eq!(error.to_string().contains("corrupt"), is_gzip, "{error}");
+        }
     }
 
     #[test]

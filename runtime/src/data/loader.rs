@@ -5,6 +5,7 @@ use rand::seq::SliceRandom;
 
 use super::{Augmentation, ImageDataset, Normalization};
 use crate::error::{DataSetProblem, Error};
+use crate::network::Input;
 use crate::random::{Purpose, stream};
 
 /// How a data set is cut into batches.
@@ -18,7 +19,7 @@ pub struct LoaderOptions {
     pub shuffle: bool,
     /// Decides order and augmentation, together with the epoch's number.
     pub seed: u64,
-    /// Whether a last batch with fewer examples is left out.
+    /// Whether a last batch with fewer examples is left out. Batch normalisation cannot be trained on one example alone.
     pub drop_last: bool,
     /// Random changes to the images.
     pub augmentation: Augmentation,
@@ -95,7 +96,8 @@ impl Batch {
         self.labels.is_empty()
     }
 
-    /// The normalised images, `[count, channels, height, width]`, the last axis fastest.
+    /// The normalised images, `[count, channels, height, width]`, the last axis fastest. To a network give the batch itself:
+    /// `model.forward(&batch)` checks the shape of the images, which a slice does not have.
     pub fn pixels(&self) -> &[f32] {
         &self.pixels
     }
@@ -110,6 +112,13 @@ impl Batch {
     /// The label of each image.
     pub fn labels(&self) -> &[i32] {
         &self.labels
+    }
+}
+
+impl<'a> From<&'a Batch> for Input<'a> {
+    /// The images with their shape, which a network checks: a slice of [`Batch::pixels`] holds whatever items fit in.
+    fn from(batch: &'a Batch) -> Self {
+        batch.images().into()
     }
 }
 

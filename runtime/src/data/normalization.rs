@@ -33,8 +33,8 @@ impl Normalization {
     /// A normalisation by known moments, one of each a channel.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there is no channel, the lists differ in length, a number is not finite, or a deviation
-    /// is not positive.
+    /// [`Error::Setting`] when there is no channel, the lists differ in length, a number is not finite, a deviation is not
+    /// positive, or a number is greater than 1, as moments of pixels from 0 to 255 are.
     pub fn new(mean: &[f32], deviation: &[f32]) -> Result<Self, Error> {
         Moments { mean: mean.to_vec(), deviation: deviation.to_vec() }.try_into()
     }
@@ -128,6 +128,13 @@ impl TryFrom<Moments> for Normalization {
         {
             return Err(Error::setting("deviation", deviation, "finite and greater than 0"));
         }
+        const SCALED: &str =
+            "at most 1, since pixels are scaled to 0..=1 first: divide by 255 what is meant for 0..=255";
+        for (setting, values) in [("mean", mean), ("deviation", deviation)] {
+            if let Some(value) = values.iter().find(|value| value.abs() > 1.0) {
+                return Err(Error::setting(setting, value, SCALED));
+            }
+        }
         let tables = mean
             .iter()
             .zip(deviation)
@@ -206,10 +213,14 @@ mod tests {
             (&[0.0], &[-1.0]),
             (&[0.0], &[f32::NAN]),
             (&[0.0], &[f32::INFINITY]),
+            (&[123.7], &[0.25]),
+            (&[0.5], &[58.4]),
         ] {
             let result = Normalization::new(mean, deviation);
             assert!(matches!(result, Err(Error::Setting { .. })), "{mean:?} {deviation:?}: {result:?}");
         }
+        let message = Normalization::new(&[123.7], &[58.4]).unwrap_err().to_string();
+        assert!(message.starts_with("`mean` is 123.7 ") && message.contains("divide by 255"), "{message}");
         assert!(matches!(Normalization::unit(0), Err(Error::Setting { .. })));
     }
 

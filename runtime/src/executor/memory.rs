@@ -2,6 +2,8 @@
 
 use memmap2::MmapMut;
 
+use crate::available;
+use crate::error::Error;
 use crate::large_pages::{LARGE, LARGE_PAGE};
 
 /// One cache line of floats.
@@ -10,6 +12,7 @@ use crate::large_pages::{LARGE, LARGE_PAGE};
 struct Line([f32; LINE]);
 
 const LINE: usize = 16;
+
 /// Floats that start at a cache line. What they hold when reserved is not defined, but always some number.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -21,17 +24,29 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Makes room for so many floats, and for no more; what was there is lost when it grows, so that old and new memory
-    /// are never held at once.
-    pub(super) fn reserve(&mut self, floats: usize) {
+    /// are never held at once. `what` needs it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; nothing is held then.
+    pub(super) fn reserve(&mut self, floats: usize, what: impl Fn() -> String) -> Result<(), Error> {
+        reserve([(self, floats)], what)
+    }
+
+    /// As [`Memory::reserve`] where it is known that it fits, as far as the system says.
+    fn grow(&mut self, floats: usize, what: impl Fn() -> String) -> Result<(), Error> {
         if floats <= self.floats {
-            return;
+            return Ok(());
         }
         *self = Memory::default();
-        self.pages = (4 * floats >= LARGE).then(|| large_pages(4 * floats)).flatten();
+        let bytes = floats.saturating_mul(4);
+        self.pages = (bytes >= LARGE).then(|| large_pages(bytes)).flatten();
         if self.pages.is_none() {
-            self.lines = vec![Line([0.0; LINE]); floats.div_ceil(LINE)];
+            let lines = floats.div_ceil(LINE);
+            self.lines.try_reserve_exact(lines).map_err(|_| available::refused(bytes, what))?;
+            self.lines.resize(lines, Line([0.0; LINE]));
         }
         self.floats = floats;
+        Ok(())
     }
 
     /// Writes floats at a place within what is reserved.
@@ -68,9 +83,29 @@ impl Memory {
     }
 }
 
+/// Makes room in several memories at once, as [`Memory::reserve`] does in one: together they fit, or none grows.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(super) fn reserve<const COUNT: usize>(
+    memories: [(&mut Memory, usize); COUNT],
+    what: impl Fn() -> String,
+) -> Result<(), Error> {
+    let grows = |(memory, floats): &(&mut Memory, usize)| *floats > memory.floats;
+    let growing = memories.iter().filter(|memory| grows(memory));
+    // What is held now is given back first.
+    let (needed, held) = growing.fold((0usize, 0usize), |(needed, held), (memory, floats)| {
+        (needed.saturating_add(*floats), held.saturating_add(memory.floats))
+    });
+    if needed > 0 {
+        available::check(needed.saturating_sub(held).saturating_mul(4), &what)?;
+    }
+    memories.into_iter().try_for_each(|(memory, floats)| memory.grow(floats, &what))
+}
+
 /// Zeroed memory that starts at a large page; `None` where the system refuses.
 fn large_pages(bytes: usize) -> Option<(MmapMut, usize)> {
-    let pages = MmapMut::map_anon(bytes + LARGE_PAGE).ok()?;
+    let pages = MmapMut::map_anon(bytes.checked_add(LARGE_PAGE)?).ok()?;
     let first = pages.as_ptr().align_offset(LARGE_PAGE);
     // A wish, not a need: without large pages it is slower.
     #[cfg(target_os = "linux")]
@@ -80,16 +115,36 @@ fn large_pages(bytes: usize) -> Option<(MmapMut, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LARGE, LARGE_PAGE, LINE, Memory};
+    use super::{LARGE, LARGE_PAGE, LINE, Memory, reserve};
+    use crate::error::Error;
+
+    fn nobody() -> String {
+        "a test".to_owned()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_what_is_held_stays() {
+        let (mut small, mut large) = (Memory::default(), Memory::default());
+        small.reserve(20, nobody).unwrap();
+        small.write(15, &[1.0]);
+        for floats in [usize::MAX / 16, usize::MAX / 4, usize::MAX] {
+            let error = reserve([(&mut small, 40), (&mut large, floats)], nobody).unwrap_err();
+            assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+            assert!(error.to_string().starts_with("a test needs "), "{error}");
+        }
+        #[cfg(target_os = "linux")]
+        assert_eq!(small.lines[0].0[15], 1.0);
+        large.reserve(LARGE, nobody).unwrap();
+    }
 
     #[test]
     fn starts_at_a_cache_line_and_keeps_what_is_written() {
         let mut memory = Memory::default();
-        memory.reserve(20);
+        memory.reserve(20, nobody).unwrap();
         memory.write(15, &[1.0, 2.0]);
         assert_eq!(memory.address() as usize % 64, 0);
         assert_eq!((memory.lines[0].0[15], memory.lines[1].0[0]), (1.0, 2.0));
-        memory.reserve(10);
+        memory.reserve(10, nobody).unwrap();
         assert_eq!(memory.lines[0].0[15], 1.0);
     }
 
@@ -97,7 +152,7 @@ mod tests {
     fn many_floats_start_at_a_large_page() {
         let mut memory = Memory::default();
         let floats = LARGE / 2;
-        memory.reserve(floats);
+        memory.reserve(floats, nobody).unwrap();
         assert_eq!(memory.address() as usize % 64, 0);
         assert_eq!(memory.address(), memory.address_shared());
         if let Some((pages, first)) = &memory.pages {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -56,14 +56,14 @@ pub enum CacheProblem {
     )]
     NoDirectory,
     /// The operating system refused.
-    #[error("could not {action} {}: {source}; measurements are not kept", path.display())]
+    #[error("could not {action} {}: {reason}; measurements are not kept", path.display())]
     Io {
         /// What was tried: "read", "lock", "write".
         action: &'static str,
         /// The file.
         path: PathBuf,
         /// The system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Another process holds the file.
     #[error("another process keeps {} locked; measurements are not kept", path.display())]
@@ -143,6 +143,15 @@ impl Cache {
         }
     }
 
+    /// Checks what such a file holds, and counts the measurements in it.
+    ///
+    /// # Errors
+    /// [`CacheProblem::Malformed`] and [`CacheProblem::Version`], as for a file named `<bytes>`.
+    pub fn check(contents: &[u8]) -> Result<usize, CacheProblem> {
+        let contents = parse(Path::new("<bytes>"), contents)?;
+        Ok(contents.machines.values().map(BTreeMap::len).sum())
+    }
+
     /// What is known about a CPU. A file that cannot be read holds nothing, and why is told beside.
     pub(super) fn load(&self, cpu: &str) -> (Entries, Option<CacheProblem>) {
         match self.path() {
@@ -183,7 +192,7 @@ impl Cache {
 }
 
 fn problem(action: &'static str, path: &Path) -> impl Fn(io::Error) -> CacheProblem {
-    move |source| CacheProblem::Io { action, path: path.to_owned(), source }
+    move |reason| CacheProblem::Io { action, path: path.to_owned(), reason }
 }
 
 /// Locks a file beside, since the file itself is replaced.
@@ -215,11 +224,15 @@ fn read(path: &Path) -> Result<Contents, CacheProblem> {
         Err(error) => return Err(problem("read", path)(error)),
         Ok(_) => {}
     }
+    parse(path, &text)
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<Contents, CacheProblem> {
     let malformed = |problem: String| CacheProblem::Malformed { path: path.to_owned(), problem };
     if text.len() as u64 > MAX_BYTES {
         return Err(malformed(format!("it is larger than {} MiB", MAX_BYTES >> 20)));
     }
-    let header: Header = serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
+    let header: Header = serde_json::from_slice(text).map_err(|error| malformed(error.to_string()))?;
     if header != Header::current() {
         return Err(CacheProblem::Version {
             path: path.to_owned(),
@@ -227,7 +240,7 @@ fn read(path: &Path) -> Result<Contents, CacheProblem> {
             expected: Header::current().in_words(),
         });
     }
-    serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))
+    serde_json::from_slice(text).map_err(|error| malformed(error.to_string()))
 }
 
 #[cfg(test)]

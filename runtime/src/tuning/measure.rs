@@ -154,8 +154,8 @@ impl Contestant {
         let mut options = options.clone();
         options.plan.convolution = algorithm;
         options.plan.tuned.clear();
-        let (program, _) = compile(graph, Mode::Inference, &options, &Dump::none()).map_err(|source| {
-            Error::Compile { network: graph.name().to_owned(), source: Box::new(source) }
+        let (program, _) = compile(graph, Mode::Inference, &options, &Dump::none()).map_err(|reason| {
+            Error::Compile { network: graph.name().to_owned(), reason: Box::new(reason) }
         })?;
         let is_order = |name: &str| name.ends_with(".reorder") || name.ends_with(".store");
         let steps = program.run_steps().iter().enumerate();

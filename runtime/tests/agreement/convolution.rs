@@ -163,18 +163,6 @@ fn sequences_and_volumes() {
 /// Numbers of channels about the widths of vectors.
 const CHANNELS: [usize; 7] = [1, 3, 5, 8, 16, 17, 33];
 
-/// A convolution at random; its windows fit.
-fn any_window(numbers: &mut Numbers, axes: usize, largest: usize) -> (Vec<usize>, Window) {
-    let mut list = |lowest: usize, bound: usize| -> Vec<usize> {
-        (0..axes).map(|_| lowest + numbers.below(bound)).collect()
-    };
-    let window =
-        Window { kernel_size: list(1, 5), stride: list(1, 4), padding: list(0, 4), dilation: list(1, 3) };
-    let sizes = list(1, largest);
-    let fitting = |axis: usize| sizes[axis].max(window.extent(axis).saturating_sub(2 * window.padding[axis]));
-    ((0..axes).map(fitting).collect(), window)
-}
-
 /// Every pair of numbers of channels meets windows of every kind.
 #[test]
 fn images_of_many_channels() {
@@ -183,7 +171,7 @@ fn images_of_many_channels() {
         for outputs in CHANNELS {
             for _ in 0..cases(3) {
                 let axes = numbers.pick(&[1, 2, 2, 2, 2]);
-                let (sizes, window) = any_window(&mut numbers, axes, 37);
+                let (sizes, window) = numbers.window(axes, 37);
                 let case = Case { inputs, outputs, groups: 1, sizes, window }.bounded(200_000);
                 let batch = numbers.pick(&[1, 2, 7]);
                 case.check_some(batch, &mut numbers);
@@ -198,7 +186,7 @@ fn more_than_a_block() {
     let mut numbers = Numbers::new(7);
     for (inputs, outputs) in [(40, 65), (100, 16), (130, 70), (8, 200), (70, 100)] {
         for _ in 0..cases(2) {
-            let (sizes, window) = any_window(&mut numbers, 2, 15);
+            let (sizes, window) = numbers.window(2, 15);
             Case { inputs, outputs, groups: 1, sizes, window }
                 .bounded(1_000_000)
                 .check_some(numbers.pick(&[1, 2]), &mut numbers);
@@ -218,14 +206,14 @@ fn groups_of_many_channels() {
     let mut numbers = Numbers::new(4);
     for _ in 0..cases(20) {
         for (inputs, outputs, groups) in [(16, 32, 2), (33, 9, 3), (24, 24, 8), (8, 16, 4)] {
-            let (sizes, window) = any_window(&mut numbers, 2, 17);
+            let (sizes, window) = numbers.window(2, 17);
             Case { inputs, outputs, groups, sizes, window }
                 .bounded(100_000)
                 .check_some(numbers.pick(&[1, 2]), &mut numbers);
         }
         for channels in [8, 16, 17, 33, 70] {
             let (axes, results) = (numbers.pick(&[1, 2, 2, 2]), numbers.pick(&[1, 1, 2, 3]));
-            let (sizes, window) = any_window(&mut numbers, axes, 17);
+            let (sizes, window) = numbers.window(axes, 17);
             Case { inputs: channels, outputs: results * channels, groups: channels, sizes, window }
                 .bounded(100_000)
                 .check_some(numbers.pick(&[1, 2, 7]), &mut numbers);
@@ -248,8 +236,13 @@ fn images_of_one_pixel() {
 /// Images of which windows leave rows or columns out altogether, and borders wider than the image.
 #[test]
 fn windows_beyond_the_image() {
-    for (inputs, outputs, groups) in [(16, 17, 1), (16, 16, 16)] {
+    for (inputs, outputs, groups) in [(16, 17, 1), (16, 16, 16), (16, 32, 2)] {
         for (size, window) in [
+            // One window along an axis: a stride longer than the padded input leaves the other windows out.
+            (1, window(&[1, 1], &[1, 5], &[4, 2], &[1, 1])),
+            (1, window(&[1, 1], &[5, 1], &[2, 4], &[1, 1])),
+            (1, window(&[2, 2], &[9, 9], &[4, 4], &[1, 3])),
+            (20, window(&[1, 1], &[1, 99], &[0, 2], &[1, 1])),
             (9, window(&[1, 1], &[4, 4], &[0, 0], &[1, 1])),
             (2, window(&[2, 3], &[3, 1], &[5, 4], &[1, 3])),
             (7, window(&[2, 2], &[4, 3], &[0, 1], &[3, 1])),
@@ -260,13 +253,28 @@ fn windows_beyond_the_image() {
     }
 }
 
+/// Small images at the edge of what windows fit: many cases, each of little work.
+#[test]
+fn windows_on_tiny_images() {
+    let mut numbers = Numbers::new(23);
+    for _ in 0..cases(60) {
+        for (inputs, outputs, groups) in [(16, 16, 16), (16, 8, 1), (8, 16, 2), (3, 2, 1)] {
+            let axes = numbers.pick(&[1, 2, 2]);
+            let (sizes, window) = numbers.window(axes, 3);
+            Case { inputs, outputs, groups, sizes, window }
+                .bounded(50_000)
+                .check_some(numbers.pick(&[1, 2]), &mut numbers);
+        }
+    }
+}
+
 #[test]
 fn mixed_shapes() {
     let mut numbers = Numbers::new(1);
     for _ in 0..120 {
         let axes = numbers.pick(&[1, 2, 2, 2, 3]);
         let groups = numbers.pick(&[1, 1, 2, 3]);
-        let (sizes, window) = any_window(&mut numbers, axes, [0, 40, 17, 7][axes]);
+        let (sizes, window) = numbers.window(axes, [0, 40, 17, 7][axes]);
         let (inputs, outputs) = (groups * (1 + numbers.below(4)), groups * (1 + numbers.below(6)));
         let batch = numbers.pick(&[1, 2, 7]);
         Case { inputs, outputs, groups, sizes, window }.check(&[batch]);

@@ -2,15 +2,16 @@
 
 mod bits;
 mod check;
+mod concurrent;
 mod convolution;
 mod descent;
 mod elements;
 mod ends;
 mod graphs;
-mod guard;
 mod in_place;
 mod joins;
 mod math;
+mod misaligned;
 mod numbers;
 mod pooled;
 mod pooling;

@@ -3,6 +3,7 @@
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Array, Bindings};
 use windlass_compiler::ops::Op;
+use windlass_compiler::ops::window::Window;
 use windlass_compiler::shape::DType;
 
 /// Numbers every source is bound to.
@@ -52,6 +53,36 @@ impl Numbers {
     /// One of several.
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
+    }
+
+    /// A window and the sizes of images that it fits on. Every second axis is about as small as the window allows, so that
+    /// strides leave it and borders are wider than it.
+    pub(crate) fn window(&mut self, axes: usize, largest: usize) -> (Vec<usize>, Window) {
+        let mut list = |lowest: usize, bound: usize| -> Vec<usize> {
+            (0..axes).map(|_| lowest + self.below(bound)).collect()
+        };
+        let window =
+            Window { kernel_size: list(1, 5), stride: list(1, 9), padding: list(0, 6), dilation: list(1, 3) };
+        let sizes = (0..axes)
+            .map(|axis| {
+                let least = window.extent(axis).saturating_sub(2 * window.padding[axis]).max(1);
+                match self.below(2) {
+                    0 => least + self.below(window.stride[axis].min(3)),
+                    _ => least.max(1 + self.below(largest)),
+                }
+            })
+            .collect();
+        (sizes, window)
+    }
+
+    /// The same for pooling, whose borders are narrower than its windows.
+    pub(crate) fn pooling_window(&mut self, axes: usize, largest: usize) -> (Vec<usize>, Window) {
+        let (mut sizes, mut window) = self.window(axes, largest);
+        for (axis, size) in sizes.iter_mut().enumerate() {
+            window.padding[axis] %= window.kernel_size[axis];
+            *size = window.extent(axis).saturating_sub(2 * window.padding[axis]).max(*size);
+        }
+        (sizes, window)
     }
 
     /// A number between −1 and 1 that f32 holds exactly.

@@ -90,21 +90,11 @@ fn images_of_many_channels() {
     for _ in 0..cases(30) {
         for channels in [8, 16, 17, 33, 70] {
             let axes = numbers.pick(&[1, 2, 2, 2]);
-            let mut list = |lowest: usize, bound: usize| -> Vec<usize> {
-                (0..axes).map(|_| lowest + numbers.below(bound)).collect()
-            };
-            let (kernel_size, dilation) = (list(1, 4), list(1, 2));
-            let padding = list(0, 4).iter().zip(&kernel_size).map(|(padding, size)| padding % size).collect();
+            let (sizes, mut window) = numbers.pooling_window(axes, [37, 37, 13][axes]);
             // Every second time the windows lie side by side.
-            let stride = list(1, 4);
-            let stride = if numbers.below(2) == 0 { kernel_size.clone() } else { stride };
-            let window = Window { kernel_size, stride, padding, dilation };
-            let sizes = (0..axes)
-                .map(|axis| {
-                    let needed = window.extent(axis).saturating_sub(2 * window.padding[axis]);
-                    needed.max(1 + numbers.below([37, 37, 13][axes]))
-                })
-                .collect::<Vec<_>>();
+            if numbers.below(2) == 0 {
+                window.stride.clone_from(&window.kernel_size);
+            }
             let batch = numbers.pick(&[1, 2, 7]);
             let what = format!("{channels} channels of {sizes:?}, {window:?}");
             Expectation::new(&graph(channels, &sizes, &window), &[batch], Values::Integers, Agreement::Exact)
@@ -155,16 +145,7 @@ fn mixed_shapes() {
     let mut numbers = Numbers::new(2);
     for _ in 0..80 {
         let axes = numbers.pick(&[1, 2, 2, 3]);
-        let mut list = |lowest: usize, bound: usize| -> Vec<usize> {
-            (0..axes).map(|_| lowest + numbers.below(bound)).collect()
-        };
-        let (kernel_size, dilation) = (list(1, 5), list(1, 3));
-        let padding = list(0, 5).iter().zip(&kernel_size).map(|(padding, size)| padding % size).collect();
-        let window = Window { kernel_size, stride: list(1, 6), padding, dilation };
-        let sizes = list(1, [0, 40, 17, 7][axes]);
-        let sizes: Vec<usize> = (0..axes)
-            .map(|axis| sizes[axis].max(window.extent(axis).saturating_sub(2 * window.padding[axis])))
-            .collect();
+        let (sizes, window) = numbers.pooling_window(axes, [0, 40, 17, 7][axes]);
         let batch = numbers.pick(&[1, 2, 7]);
         check(1 + numbers.below(4), &sizes, &window, &[batch]);
     }

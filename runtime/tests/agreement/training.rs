@@ -208,6 +208,24 @@ fn dropout_masks_are_the_interpreters() {
 }
 
 #[test]
+fn a_step_through_frozen_batch_normalisation() {
+    for (item, product) in [(vec![7], Layer::linear(5)), (vec![3, 5, 6], conv(9, 3, 1, 1))] {
+        let graph = network(&item, &[product.clone(), NORM, Layer::Relu, product]);
+        // Its statistics alone, so that its scale and shift are trained; and all of it.
+        for frozen in ["l1.running_mean", "l1"] {
+            let options = TrainingOptions {
+                loss: Loss::MeanSquaredError,
+                frozen: [frozen.to_owned()].into(),
+                ..TrainingOptions::default()
+            };
+            let step = training_graph(&graph, &options).unwrap();
+            Expectation::new(&step, &[1, 2, 7], Values::Reals, Agreement::Within(1e-5))
+                .check_variants(Mode::Training, &format!("{item:?}, {frozen} frozen"));
+        }
+    }
+}
+
+#[test]
 fn training_mode_alone_runs_too() {
     let graph = network(&[3, 4, 4], &[conv(5, 3, 1, 1), NORM, Layer::Relu, Layer::Dropout { rate: 0.25 }]);
     let graph = training_mode(&graph).unwrap();

@@ -10,13 +10,24 @@
 //! ```
 //!
 //! A line is `results = operator(operands) {attributes} : types @label`. Attributes are those of the operator's struct;
-//! operands, attributes, types and label may each be left out when there are none (types are checked when given).
+//! operands, attributes, types and label may each be left out when there are none (types are checked when given). A label,
+//! or the network's name, that has spaces, quotes or semicolons in it stands in quotes, with escapes as in JSON.
 
 mod parse;
 mod print;
 
 #[cfg(feature = "codegen")]
 pub(crate) use print::describe;
+
+/// Whether a name may stand without quotes: nothing in it could be taken for the end of it.
+fn is_plain(name: &str) -> bool {
+    let ends = |character: char| {
+        character.is_whitespace()
+            || character.is_control()
+            || matches!(character, '"' | '\\' | ';' | '{' | '}')
+    };
+    !name.is_empty() && !name.contains(ends)
+}
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use crate::entity::ValueId;
 use crate::error::GraphError;
 use crate::graph::Graph;
 use crate::ops::Op;
+use crate::ops::source::is_number_word;
 use crate::shape::Type;
 
 impl FromStr for Graph {
@@ -26,8 +27,15 @@ impl FromStr for Graph {
         let name = header
             .strip_prefix("graph ")
             .and_then(|rest| rest.strip_suffix('{'))
-            .ok_or_else(|| text_error(number, "expected `graph name {`"))?;
-        let mut parser = Parser { graph: Graph::new(name.trim()), values: HashMap::new() };
+            .ok_or_else(|| text_error(number, "expected `graph name {`"))?
+            .trim();
+        let name = match name.starts_with('"') {
+            true => {
+                serde_json::from_str(name).map_err(|_| text_error(number, &format!("`{name}` is no name")))?
+            }
+            false => name.to_owned(),
+        };
+        let mut parser = Parser { graph: Graph::new(name), values: HashMap::new() };
         let mut last = number;
         for (number, line) in lines.by_ref() {
             last = number;
@@ -123,7 +131,7 @@ impl Parser {
             }
             cursor.expect(")")?;
         }
-        let mut attributes = if cursor.peek("{") { cursor.object()? } else { Map::new() };
+        let mut attributes = if cursor.peek("{") { cursor.object(MAX_DEPTH)? } else { Map::new() };
         attributes.insert("op".to_owned(), Value::String(operator.clone()));
         if !Op::NAMES.contains(&operator.as_str()) {
             return syntax(format!("there is no operator `{operator}`"));
@@ -168,6 +176,9 @@ impl Parser {
     }
 }
 
+/// How deep lists and objects may lie in each other. No attribute is deeper than a list in the operator's own object.
+const MAX_DEPTH: usize = 32;
+
 /// The unread rest of a line; every method skips white space first.
 struct Cursor<'a> {
     rest: &'a str,
@@ -210,6 +221,9 @@ impl Cursor<'_> {
     }
 
     fn label(&mut self) -> Result<String, LineError> {
+        if self.peek("\"") {
+            return self.string();
+        }
         let label = self.take_while(|character| !character.is_whitespace());
         if label.is_empty() { syntax("expected a label after `@`") } else { Ok(label) }
     }
@@ -229,39 +243,35 @@ impl Cursor<'_> {
         text.parse().map_err(|error: crate::shape::ParseTypeError| LineError::Syntax(error.to_string()))
     }
 
+    /// Reads a string with the JSON reader, which knows escapes.
     fn string(&mut self) -> Result<String, LineError> {
-        match self.json()? {
-            Value::String(text) => Ok(text),
-            other => syntax(format!("expected a string, found {other}")),
-        }
-    }
-
-    /// Reads one string, number or keyword with the JSON reader, which knows escapes and exact numbers.
-    fn json(&mut self) -> Result<Value, LineError> {
         self.rest = self.rest.trim_start();
-        let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter::<Value>();
+        let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter::<String>();
         match stream.next() {
-            Some(Ok(value)) => {
+            Some(Ok(text)) => {
                 self.rest = &self.rest[stream.byte_offset()..];
-                Ok(value)
+                Ok(text)
             }
-            _ => syntax(format!("expected a value before `{}`", self.rest)),
+            _ => syntax(format!("expected a string before `{}`", self.rest)),
         }
     }
 
-    fn attribute_value(&mut self) -> Result<Value, LineError> {
+    /// Reads a value; lists and objects in it are at most so deep.
+    fn attribute_value(&mut self, depth: usize) -> Result<Value, LineError> {
         if self.peek("{") {
-            return self.object().map(Value::Object);
+            return self.object(depth).map(Value::Object);
         }
-        if !self.eat("[") {
+        if !self.peek("[") {
             return self.scalar();
         }
+        let within = self.enter(depth)?;
+        self.expect("[")?;
         let mut items = Vec::new();
         if self.eat("]") {
             return Ok(Value::Array(items));
         }
         loop {
-            items.push(self.attribute_value()?);
+            items.push(self.attribute_value(within)?);
             if !self.eat(",") {
                 self.expect("]")?;
                 return Ok(Value::Array(items));
@@ -269,15 +279,27 @@ impl Cursor<'_> {
         }
     }
 
+    /// How deep what is in a list or object may be.
+    fn enter(&self, depth: usize) -> Result<usize, LineError> {
+        match depth.checked_sub(1) {
+            Some(within) => Ok(within),
+            None => syntax(format!("lists are at most {MAX_DEPTH} deep")),
+        }
+    }
+
     fn scalar(&mut self) -> Result<Value, LineError> {
         if self.peek("\"") {
-            return self.json();
+            return self.string().map(Value::String);
         }
         let token = self.take_while(|character| character.is_alphanumeric() || "+-._".contains(character));
+        if is_number_word(&token) {
+            return Ok(Value::String(token));
+        }
         serde_json::from_str(&token).map_err(|_| LineError::Syntax(format!("`{token}` is not a value")))
     }
 
-    fn object(&mut self) -> Result<Map<String, Value>, LineError> {
+    fn object(&mut self, depth: usize) -> Result<Map<String, Value>, LineError> {
+        let within = self.enter(depth)?;
         self.expect("{")?;
         let mut fields = Map::new();
         if self.eat("}") {
@@ -286,7 +308,10 @@ impl Cursor<'_> {
         loop {
             let name = self.word()?;
             self.expect("=")?;
-            fields.insert(name, self.attribute_value()?);
+            if fields.contains_key(&name) {
+                return syntax(format!("`{name}` is given twice"));
+            }
+            fields.insert(name, self.attribute_value(within)?);
             if !self.eat(",") {
                 self.expect("}")?;
                 return Ok(fields);

@@ -1,5 +1,6 @@
 //! Prints a graph.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::Value;
@@ -9,7 +10,7 @@ use crate::ops::Op;
 
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "graph {} {{", self.name())?;
+        writeln!(f, "graph {} {{", plain_or_quoted(self.name()))?;
         for node in self.nodes() {
             write_node(f, self, node)?;
         }
@@ -36,7 +37,7 @@ fn write_node(f: &mut fmt::Formatter<'_>, graph: &Graph, node: &Node) -> fmt::Re
     f.write_str(" : ")?;
     write_list(f, &graph.types(&node.results))?;
     if !node.label.is_empty() {
-        write!(f, " @{}", node.label)?;
+        write!(f, " @{}", plain_or_quoted(&node.label))?;
     }
     f.write_str("\n")
 }
@@ -114,6 +115,10 @@ fn write_value(f: &mut fmt::Formatter<'_>, value: &Value) -> fmt::Result {
         Value::String(text) => f.write_str(&quoted(text)),
         Value::Null | Value::Bool(_) | Value::Number(_) => write!(f, "{value}"),
     }
+}
+
+fn plain_or_quoted(name: &str) -> Cow<'_, str> {
+    if super::is_plain(name) { Cow::Borrowed(name) } else { Cow::Owned(quoted(name)) }
 }
 
 fn quoted(text: &str) -> String {

@@ -166,7 +166,7 @@ fn bordered_input(
     let (n, r) = (draft.var(), draft.var());
     let skipped = (-columns.shift).max(0) as usize;
     let start = columns.shift.max(0) as usize;
-    let count = (width - skipped).min(columns.inputs.saturating_sub(start));
+    let count = width.saturating_sub(skipped).min(columns.inputs.saturating_sub(start));
     let own = to.clone().plus(n, elements).plus(r, row);
     let input_row = Affine::from(r).shifted(rows.shift);
     let c = draft.var();

@@ -4,6 +4,7 @@
 use super::EpilogueStep;
 use super::correlation::Packed;
 use crate::entity::ValueId;
+use crate::faults::{Fault, armed};
 use crate::graph::Node;
 use crate::kernel::{
     Address, Affine, Extent, Form, Pool, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
@@ -301,7 +302,8 @@ impl Direct<'_> {
                 form: Form::Broadcast,
                 left_rows: Rows {
                     run: if self.pool.is_some() { pixels / height } else { columns.outputs },
-                    near: columns.step * source.pixel,
+                    near: (columns.step - usize::from(columns.step > 1 && armed(Fault::WrongStride)))
+                        * source.pixel,
                     far: rows.step * source.row,
                 }
                 .of(pixels),

@@ -1,6 +1,7 @@
 //! Kernels of elementwise operators and of channel sums.
 
 use super::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary};
+use crate::faults::{Fault, armed};
 use crate::graph::Node;
 use crate::kernel::{ExprId, Extent, MapBuilder, Reducer, Split};
 use crate::plan::{AxisView, Layout, Lower, Lowering};
@@ -47,7 +48,8 @@ impl Lower for Binary {
         if lowering.ty(b).shape == Shape::scalar() && lowering.ty(a).shape != Shape::scalar() {
             lowering.pointwise(node, &[a], &[b], |map, x, number| self.kind.expression(map, x[0], number[0]));
         } else {
-            lowering.pointwise(node, &[a, b], &[], |map, x, _| self.kind.expression(map, x[0], x[1]));
+            let operands = if armed(Fault::SwappedOperand) { [b, a] } else { [a, b] };
+            lowering.pointwise(node, &operands, &[], |map, x, _| self.kind.expression(map, x[0], x[1]));
         }
     }
 }

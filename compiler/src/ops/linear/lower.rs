@@ -1,6 +1,7 @@
 //! Kernels of dense layers. All three products read their operands where they are, without packing.
 
 use super::{Linear, LinearGradInput, LinearGradWeight};
+use crate::faults::repeat_last;
 use crate::graph::Node;
 use crate::kernel::{
     Address, Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
@@ -52,7 +53,7 @@ impl Lower for Linear {
             over_batch(&mut draft, &[dots.rows, 1], |n, rows| {
                 let mut taken = operands.iter();
                 let mut addresses = Vec::new();
-                let epilogue = self
+                let mut epilogue: Vec<TileStep> = self
                     .epilogue
                     .iter()
                     .map(|step| match step {
@@ -69,6 +70,7 @@ impl Lower for Linear {
                         EpilogueStep::Tanh => TileStep::Tanh,
                     })
                     .collect();
+                repeat_last(&mut epilogue, &mut addresses);
                 vec![Stmt::Tile(Box::new(TileCall {
                     tile: Tile {
                         rows,

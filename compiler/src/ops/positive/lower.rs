@@ -2,6 +2,7 @@
 //! is copied to the order of its shape; see [`Lowering::order_of_bits`].
 
 use super::{Positive, WherePositive};
+use crate::faults::{Fault, armed};
 use crate::graph::Node;
 use crate::kernel::{Expr, Extent, MapBuilder, Split};
 use crate::plan::{Lower, Lowering};
@@ -66,7 +67,8 @@ impl Lower for WherePositive {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let order = lowering.order_of_bits(node.operands[1]);
         let g = lowering.dense(node, node.operands[0], order);
-        let bits = lowering.view(node.operands[1]).clone();
+        let mut bits = lowering.view(node.operands[1]).clone();
+        bits.item *= usize::from(!armed(Fault::StaleMask));
         let result = lowering.view(node.results[0]).clone();
         let is_own = result.is_dense() && result.in_layout(order).is_some();
         let to = if is_own { result.clone() } else { lowering.dense_temporary(node.results[0], order) };

@@ -3,9 +3,12 @@
 mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
+mod numbers;
 mod reference;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use numbers::is_number_word;
 
 use super::{Cost, Operator, expect_arity};
 use crate::error::ShapeError;
@@ -58,13 +61,22 @@ pub struct State {
     pub init: Initializer,
 }
 
-/// Numbers known when the graph is made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Numbers known when the graph is made. Two are equal if the bits of all their elements are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Constant {
     /// The shape, without a batch axis.
     pub shape: Shape,
-    /// The elements, the last axis fastest.
+    /// The elements, the last axis fastest. Written out, those that are no finite numbers are the strings `inf`, `-inf` and
+    /// `nan`, or `nan.` and the bits of another NaN.
+    #[serde(with = "numbers")]
     pub values: Vec<f32>,
+}
+
+impl PartialEq for Constant {
+    fn eq(&self, other: &Self) -> bool {
+        let own = self.values.iter().map(|value| value.to_bits());
+        self.shape == other.shape && own.eq(other.values.iter().map(|value| value.to_bits()))
+    }
 }
 
 impl Operator for Input {
@@ -91,6 +103,7 @@ fn unbatched(shape: &Shape) -> Result<Vec<Type>, ShapeError> {
 impl Operator for Parameter {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 0)?;
+        self.init.check()?;
         unbatched(&self.shape)
     }
 
@@ -102,6 +115,7 @@ impl Operator for Parameter {
 impl Operator for State {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 0)?;
+        self.init.check()?;
         unbatched(&self.shape)
     }
 

@@ -9,6 +9,7 @@ use super::order::Step;
 use super::span::{Count, Entry, Node};
 use super::vectors::Group;
 use super::walk::{COUNTERS, LANES_LEFT, Walk, Written};
+use crate::faults::{Fault, armed};
 use crate::kernel::Reducer;
 
 /// A span or window is written out without a loop up to so many steps of bodies.
@@ -40,7 +41,8 @@ impl Walk<'_> {
                 lane += copies * vector;
             }
             if lane < lanes {
-                self.emitter.mask_of_first(self.mask(), lanes - lane, ADDRESS);
+                let kept = lanes - lane + usize::from(armed(Fault::LanePastEnd));
+                self.emitter.mask_of_first(self.mask(), kept, ADDRESS);
                 body(self, &Group { lane, is_known: true, lanes: mask, copies: 1 })?;
             }
             return Ok(());

@@ -1,0 +1,170 @@
+//! Judges many inputs on several threads with small stacks, and makes what fails as small as it gets.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use crate::Target;
+use crate::judge::{Verdict, judge};
+use crate::mutate::mutate;
+use crate::seeds;
+
+/// The stack of a thread that reads, as small as threads of services are.
+const READER_STACK: usize = 512 << 10;
+/// Compiling may take what a thread has by default.
+const COMPILER_STACK: usize = 2 << 20;
+/// One of so many accepted inputs is looked at closely: a graph compiled, say.
+const COMPILED: u64 = 100;
+/// How many failures are kept.
+const MOST_FAILURES: usize = 20;
+
+/// What to try.
+#[derive(Clone, Debug)]
+pub struct Campaign {
+    /// The target.
+    pub target: Target,
+    /// Inputs to judge.
+    pub inputs: u64,
+    /// The seed of all random numbers.
+    pub seed: u64,
+    /// Where the input being read is written before it is read, so that it is known what ended the process.
+    pub trace: Option<PathBuf>,
+}
+
+/// An input of which something does not hold.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The target.
+    pub target: Target,
+    /// The input, as small as it was made.
+    pub input: Vec<u8>,
+    /// What does not hold.
+    pub reason: String,
+}
+
+/// How a campaign went.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Inputs judged.
+    pub inputs: u64,
+    /// Of these accepted.
+    pub accepted: u64,
+    /// What failed.
+    pub failures: Vec<Failure>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl Campaign {
+    /// Judges all inputs. The same campaign judges the same inputs.
+    ///
+    /// # Errors
+    /// Those of the system, which refuses a thread or the file of the trace.
+    pub fn run(&self) -> io::Result<Report> {
+        let start = Instant::now();
+        let trace = self.trace.as_ref().map(File::create).transpose()?;
+        let mut report = on_stack(READER_STACK, || self.judge_all(trace.as_ref()))?;
+        report.failures = report.failures.into_iter().map(shrunk).collect::<io::Result<_>>()?;
+        report.elapsed = start.elapsed();
+        if let Some(path) = &self.trace {
+            std::fs::remove_file(path)?;
+        }
+        Ok(report)
+    }
+
+    fn judge_all(&self, trace: Option<&File>) -> Report {
+        let seeds = seeds::of(self.target);
+        let mut rng = Rng::with_seed(self.seed);
+        let mut report = Report::default();
+        while report.inputs < self.inputs && report.failures.len() < MOST_FAILURES {
+            let input = mutate(self.target, &seeds, &mut rng);
+            report.inputs += 1;
+            // What the trace cannot take is only missed if the process ends here.
+            let _ = trace.map(|file| write_input(file, &input));
+            let result = match judge(self.target, &input, false) {
+                Ok(Verdict::Accepted) if report.accepted.is_multiple_of(COMPILED) => {
+                    report.accepted += 1;
+                    let closely = || judge(self.target, &input, true);
+                    on_stack(COMPILER_STACK, closely).unwrap_or(Ok(Verdict::Refused))
+                }
+                Ok(Verdict::Accepted) => {
+                    report.accepted += 1;
+                    continue;
+                }
+                other => other,
+            };
+            if let Err(reason) = result
+                && report.failures.iter().all(|known| !is_same(&known.reason, &reason))
+            {
+                report.failures.push(Failure { target: self.target, input, reason });
+            }
+        }
+        report
+    }
+}
+
+fn write_input(file: &File, input: &[u8]) -> io::Result<()> {
+    file.write_all_at(input, 0)?;
+    file.set_len(input.len() as u64)
+}
+
+/// Runs something on a thread with a stack of so many bytes.
+fn on_stack<T: Send>(bytes: usize, run: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(bytes).spawn_scoped(scope, run)?;
+        thread.join().map_err(|_| io::Error::other("the thread that judges panicked"))
+    })
+}
+
+/// Whether two reasons are the same but for numbers and what stands behind the first words.
+fn is_same(a: &str, b: &str) -> bool {
+    let kind = |reason: &str| -> String { reason.chars().filter(|c| !c.is_ascii_digit()).take(60).collect() };
+    kind(a) == kind(b)
+}
+
+/// Leaves out of an input all that it fails without.
+fn shrunk(failure: Failure) -> io::Result<Failure> {
+    on_stack(COMPILER_STACK, || {
+        let Failure { target, mut input, mut reason } = failure;
+        let mut tries = 4_000;
+        let mut size = input.len().div_ceil(2);
+        while size > 0 {
+            let mut at = 0;
+            while at < input.len() && tries > 0 {
+                tries -= 1;
+                let mut less = input.clone();
+                less.drain(at..(at + size).min(input.len()));
+                match judge(target, &less, true) {
+                    Err(now) if is_same(&now, &reason) => (input, reason) = (less, now),
+                    _ => at += size,
+                }
+            }
+            size /= 2;
+        }
+        Failure { target, input, reason }
+    })
+}
+
+/// The files of a corpus with their targets: `<target>-….input`.
+///
+/// # Errors
+/// Those of the system.
+pub fn corpus(directory: &Path) -> io::Result<Vec<(Target, PathBuf)>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        let target = name.rsplit_once('-').and_then(|(target, _)| Target::of_name(target));
+        if path.extension().is_some_and(|extension| extension == "input")
+            && let Some(target) = target
+        {
+            files.push((target, path));
+        }
+    }
+    files.sort_by(|(_, a), (_, b)| a.cmp(b));
+    Ok(files)
+}

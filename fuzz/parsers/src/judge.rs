@@ -1,0 +1,218 @@
+//! What must hold of every input: no panic, no more memory than the file and what it declares, and of what is accepted that
+//! the verifier accepts it, that it is written out and read again as itself, and that small graphs compile.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use windlass_compiler::dump::Dump;
+use windlass_compiler::graph::{Graph, verify};
+use windlass_compiler::pass::Mode;
+use windlass_compiler::pipeline::{CompileError, CompileOptions, compile};
+use windlass_compiler::plan::plan;
+use windlass_runtime::checkpoint::{Checkpoint, NonFinite};
+use windlass_runtime::data::idx::Idx;
+use windlass_runtime::data::{Augmentation, Normalization};
+use windlass_runtime::schedule::Schedule;
+use windlass_runtime::tuning::Cache;
+
+use crate::Target;
+use crate::memory::most_held;
+
+/// What became of an input for which all holds that must.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was read.
+    Accepted,
+    /// It was refused with an error.
+    Refused,
+}
+
+/// Bytes that reading may take however short the file is: tables, messages.
+const FREE_BYTES: usize = 64 << 10;
+
+/// Times the file's length that reading may take. A JSON reader holds some hundred bytes for each value, of which a list has
+/// one every two bytes, and lists double when they grow.
+fn most_times(target: Target) -> usize {
+    match target {
+        Target::GraphText | Target::GraphJson | Target::Options | Target::Settings | Target::Tuning => 320,
+        Target::Checkpoint => 320,
+        Target::Idx => 4,
+        // Deflate packs up to 1032 bytes in one, and the data doubles when it grows.
+        Target::IdxGzip => 2 * 1032 + 4,
+    }
+}
+
+/// Judges one input; what is accepted is looked at more closely, with code for small graphs where `closely` says so.
+///
+/// # Errors
+/// What does not hold.
+pub fn judge(target: Target, input: &[u8], closely: bool) -> Result<Verdict, String> {
+    let run = || {
+        let (read, most) = most_held(|| Read::new(target, input));
+        let allowed = FREE_BYTES + most_times(target) * input.len();
+        if most > allowed {
+            return Err(format!("reading {} bytes took {most} bytes of memory", input.len()));
+        }
+        match read {
+            Ok(read) => read.check(closely).map(|()| Verdict::Accepted),
+            Err(()) => Ok(Verdict::Refused),
+        }
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(format!("panicked: {}", message(&*panic))))
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
+
+/// What was read.
+enum Read {
+    Graph(Box<Graph>),
+    Checkpoint(Checkpoint),
+    Idx(Idx),
+    Tuning,
+    Options(Box<CompileOptions>),
+    Settings,
+}
+
+impl Read {
+    fn new(target: Target, input: &[u8]) -> Result<Self, ()> {
+        match target {
+            Target::GraphText => {
+                let text = std::str::from_utf8(input).map_err(drop)?;
+                text.parse().map(|graph| Read::Graph(Box::new(graph))).map_err(drop)
+            }
+            Target::GraphJson => {
+                serde_json::from_slice(input).map(|graph| Read::Graph(Box::new(graph))).map_err(drop)
+            }
+            Target::Checkpoint => {
+                Checkpoint::from_bytes(input, NonFinite::Allow).map(Read::Checkpoint).map_err(drop)
+            }
+            Target::Idx | Target::IdxGzip => {
+                let read = Idx::from_bytes(input, 3).or_else(|_| Idx::from_bytes(input, 1));
+                read.map(Read::Idx).map_err(drop)
+            }
+            Target::Tuning => Cache::check(input).map(|_| Read::Tuning).map_err(drop),
+            Target::Options => {
+                serde_json::from_slice(input).map(|options| Read::Options(Box::new(options))).map_err(drop)
+            }
+            Target::Settings => {
+                let normalization = serde_json::from_slice::<Normalization>(input).is_ok();
+                let augmentation = serde_json::from_slice::<Augmentation>(input).is_ok();
+                let schedule = serde_json::from_slice::<Schedule>(input).is_ok();
+                if normalization || augmentation || schedule { Ok(Read::Settings) } else { Err(()) }
+            }
+        }
+    }
+
+    fn check(&self, closely: bool) -> Result<(), String> {
+        match self {
+            Read::Graph(graph) => check_graph(graph, closely),
+            Read::Checkpoint(checkpoint) => {
+                let (names, tensors) = (checkpoint.tensors.len(), checkpoint.tensors.values());
+                let elements: usize = tensors.map(|tensor| tensor.len()).sum();
+                if elements > isize::MAX as usize / 4 {
+                    Err(format!("{names} tensors too large"))
+                } else {
+                    Ok(())
+                }
+            }
+            Read::Idx(idx) => {
+                let elements: usize = idx.sizes.iter().product();
+                if elements == idx.data.len() { Ok(()) } else { Err("sizes and data differ".to_owned()) }
+            }
+            Read::Tuning | Read::Settings => Ok(()),
+            Read::Options(options) => check_options(options, closely),
+        }
+    }
+}
+
+fn check_graph(graph: &Graph, closely: bool) -> Result<(), String> {
+    verify(graph).map_err(|error| format!("what was read does not verify: {error}"))?;
+    let text = graph.to_string();
+    match text.parse::<Graph>() {
+        Ok(again) if again == *graph => {}
+        Ok(_) => return Err(format!("it prints to another graph: {text}")),
+        Err(error) => return Err(format!("what it prints to is refused: {error}: {text}")),
+    }
+    if !closely {
+        return Ok(());
+    }
+    let json = serde_json::to_string(graph).map_err(|error| format!("it is no JSON: {error}"))?;
+    match serde_json::from_str::<Graph>(&json) {
+        Ok(again) if again == *graph => {}
+        Ok(_) => return Err(format!("it is another graph in JSON: {json}")),
+        Err(error) => return Err(format!("its JSON is refused: {error}: {json}")),
+    }
+    if is_small(graph, &text) {
+        for mode in [Mode::Inference, Mode::Training] {
+            compiles(graph, mode, &CompileOptions::default())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is soon compiled: few nodes and elements, and no large number anywhere.
+fn is_small(graph: &Graph, text: &str) -> bool {
+    let mut digits = 0;
+    let has_large = text.bytes().any(|byte| {
+        digits = if byte.is_ascii_digit() { digits + 1 } else { 0 };
+        digits > 3
+    });
+    let types = graph.nodes().iter().flat_map(|node| graph.types(&node.results));
+    !has_large
+        && graph.nodes().len() <= 24
+        && types.map(|ty| ty.shape.item_elements()).sum::<usize>() <= 1 << 14
+}
+
+fn compiles(graph: &Graph, mode: Mode, options: &CompileOptions) -> Result<(), String> {
+    match compile(graph, mode, options, &Dump::none()) {
+        Ok(_) => Ok(()),
+        Err(CompileError::Graph(error)) => Err(format!("it verifies and does not compile: {error}")),
+        Err(CompileError::Setting { .. } | CompileError::Codegen(_)) => Ok(()),
+        Err(error) => Err(format!("it does not compile: {error}")),
+    }
+}
+
+/// Options of any kind give plans or an error.
+fn check_options(options: &CompileOptions, closely: bool) -> Result<(), String> {
+    let text = serde_json::to_string(options).map_err(|error| format!("they are no JSON: {error}"))?;
+    match serde_json::from_str::<CompileOptions>(&text) {
+        Ok(again) if again == *options => {}
+        _ => return Err(format!("they are others in JSON: {text}")),
+    }
+    if closely {
+        let graph: Graph = SMALL.parse().map_err(|error| format!("{error}"))?;
+        if let Err(error @ CompileError::Graph(_)) = plan(&graph, &options.plan) {
+            return Err(format!("a plan is broken: {error}: {text}"));
+        }
+    }
+    Ok(())
+}
+
+/// A network whose plan asks for every kind of cost.
+const SMALL: &str = r#"graph net {
+  %0 = input {name = "x", type = "f32[N, 8, 6, 6]"}
+  %1 = parameter {name = "w", shape = "[16, 8, 3, 3]", init = "xavier_uniform"}
+  %2 = conv(%0, %1) {kernel_size = [3, 3], stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1}
+  %3 = conv_grad_weight(%2, %0) {kernel_size = [3, 3], stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1}
+  %4, %5 = max_pool(%2) {kernel_size = [2, 2], stride = [2, 2], padding = [0, 0], dilation = [1, 1]}
+  output "y" = %4
+  output "dw" = %3
+}"#;
+
+#[cfg(test)]
+mod tests {
+    use super::judge;
+    use crate::Target;
+
+    #[test]
+    fn a_file_that_takes_more_than_its_share_is_found() {
+        // 200,000 zeros in some 900 bytes are within what deflate may do.
+        let mut idx = vec![0, 0, 8, 1, 0, 3, 0x0d, 0x40];
+        idx.resize(8 + 200_000, 0);
+        assert!(judge(Target::IdxGzip, &crate::seeds::gzip(&idx), true).is_ok());
+        assert!(judge(Target::Idx, &idx, true).is_ok());
+    }
+}

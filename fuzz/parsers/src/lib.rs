@@ -1,0 +1,83 @@
+//! Feeds mutated files to everything in Windlass that reads bytes from outside: seeds ([`seeds`]), changes to them
+//! ([`mutate`]), what must hold of each input ([`judge`]), and the memory it takes ([`memory`]).
+
+pub mod campaign;
+pub mod judge;
+pub mod memory;
+pub mod mutate;
+pub mod seeds;
+
+/// What reads the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum Target {
+    /// The text form of graphs.
+    GraphText,
+    /// Graphs as JSON.
+    GraphJson,
+    /// Checkpoints: safetensors, with the metadata that training goes on from.
+    Checkpoint,
+    /// IDX files, plain.
+    Idx,
+    /// IDX files, gzipped.
+    IdxGzip,
+    /// The file that measurements of algorithms are kept in.
+    Tuning,
+    /// Options of the compiler as JSON.
+    Options,
+    /// What a data loader is told as JSON: normalisation, augmentation, schedules.
+    Settings,
+}
+
+impl Target {
+    /// All of them, those first that take the least time.
+    pub const ALL: [Target; 8] = [
+        Target::Idx,
+        Target::Checkpoint,
+        Target::Settings,
+        Target::Options,
+        Target::Tuning,
+        Target::GraphText,
+        Target::GraphJson,
+        Target::IdxGzip,
+    ];
+
+    /// The name on the command line and of files of the corpus.
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::GraphText => "graph-text",
+            Target::GraphJson => "graph-json",
+            Target::Checkpoint => "checkpoint",
+            Target::Idx => "idx",
+            Target::IdxGzip => "idx-gzip",
+            Target::Tuning => "tuning",
+            Target::Options => "options",
+            Target::Settings => "settings",
+        }
+    }
+
+    /// The target with a name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Target::ALL.into_iter().find(|target| target.name() == name)
+    }
+
+    /// Whether its files are text.
+    pub fn is_text(self) -> bool {
+        match self {
+            Target::GraphText | Target::GraphJson | Target::Tuning | Target::Options | Target::Settings => {
+                true
+            }
+            Target::Checkpoint | Target::Idx | Target::IdxGzip => false,
+        }
+    }
+
+    /// How many inputs of a campaign it gets for each of the slowest: more of what takes less time, and of what has more to
+    /// read.
+    pub fn share(self) -> u64 {
+        match self {
+            Target::Idx => 6,
+            Target::Checkpoint | Target::Settings | Target::Options | Target::Tuning => 3,
+            Target::GraphText | Target::GraphJson => 2,
+            Target::IdxGzip => 1,
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Runs programs in memory between guard pages: touching one element before or behind any slot, any arena or the scratch of
+//! any thread ends the process, and so does writing what a run must only read.
+//!
+//! This module does what the executor does, with other memory.
+
+use region::{Allocation, Protection, page};
+use thiserror::Error;
+use windlass_compiler::codegen::Program;
+use windlass_compiler::plan::{Plan, Slot};
+
+/// Which end of the memory lies at a guard page; the other end has pages of its own before or behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The first element follows a page that cannot be touched.
+    Start,
+    /// A page that cannot be touched follows the last element.
+    End,
+}
+
+/// Something was written where it must not be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("something was written {place}")]
+pub struct Breach {
+    /// Where: "outside `x`".
+    pub place: String,
+}
+
+/// Places in the table: the arenas, the scratch of all threads, the first slot.
+const BATCH: usize = 0;
+const FIXED: usize = 1;
+const PREPARED: usize = 2;
+const PREPARING: usize = 3;
+const SCRATCH: usize = 4;
+const SLOTS: usize = 5;
+
+/// What memory holds that nobody has written: a NaN that no computation gives.
+const UNWRITTEN: u32 = 0xFFC0_BEEF;
+
+/// Words in pages of their own, between two pages that cannot be touched.
+struct Guarded {
+    allocation: Allocation,
+    /// The words of the pages that can be touched, as a range of the allocation.
+    open: std::ops::Range<usize>,
+    /// The words that belong to the buffer.
+    own: std::ops::Range<usize>,
+}
+
+impl Guarded {
+    fn new(words: usize, side: Side) -> Self {
+        let page_words = page::size() / 4;
+        let open_words = words.max(1).next_multiple_of(page_words);
+        let mut allocation =
+            region::alloc(4 * (open_words + 2 * page_words), Protection::READ_WRITE).unwrap();
+        let open = page_words..page_words + open_words;
+        let own = match side {
+            Side::Start => open.start..open.start + words,
+            Side::End => open.end - words..open.end,
+        };
+        let base = allocation.as_mut_ptr::<u32>();
+        for word in open.clone() {
+            // SAFETY: the word lies inside the allocation, which nothing else refers to yet.
+            unsafe { base.add(word).write(UNWRITTEN) };
+        }
+        for guard in [0, open.end] {
+            // SAFETY: the page lies inside the allocation and holds nothing; dropping the allocation unmaps it.
+            unsafe { region::protect(base.add(guard), page::size(), Protection::NONE) }.unwrap();
+        }
+        Guarded { allocation, open, own }
+    }
+
+    fn address(&mut self) -> *mut f32 {
+        // SAFETY: the buffer's first word lies inside the allocation.
+        unsafe { self.allocation.as_mut_ptr::<f32>().add(self.own.start) }
+    }
+
+    /// Lets all pages but the guards be read only, or written too.
+    fn protect(&mut self, protection: Protection) {
+        let words = self.open.len();
+        // SAFETY: the pages lie inside the allocation, and nobody refers to them now.
+        unsafe {
+            let first = self.allocation.as_ptr::<u32>().add(self.open.start);
+            region::protect(first, 4 * words, protection)
+        }
+        .unwrap();
+    }
+
+    fn write(&mut self, at: usize, words: &[u32]) {
+        assert!(at + words.len() <= self.own.len());
+        let start = self.own.start + at;
+        for (index, &word) in words.iter().enumerate() {
+            // SAFETY: checked above to lie inside the buffer.
+            unsafe { self.allocation.as_mut_ptr::<u32>().add(start + index).write(word) };
+        }
+    }
+
+    fn word(&self, word: usize) -> u32 {
+        assert!(self.open.contains(&word));
+        // SAFETY: checked above to lie in the pages that can be touched, all of which were written.
+        unsafe { self.allocation.as_ptr::<u32>().add(word).read() }
+    }
+
+    fn words(&self) -> Vec<u32> {
+        self.own.clone().map(|word| self.word(word)).collect()
+    }
+
+    /// Whether nobody has written between the buffer and its far guard page.
+    fn is_sound(&self) -> bool {
+        self.open.clone().filter(|word| !self.own.contains(word)).all(|word| self.word(word) == UNWRITTEN)
+    }
+}
+
+/// Runs a program once on the words of its slots, and writes back what it leaves in them.
+///
+/// Memory holds NaN before the run, so that reading what nobody has written shows. The threads of each step run one
+/// after the other, the last one first where `reversed`: a step in which one thread needs another's part shows too.
+///
+/// # Errors
+/// A [`Breach`] when something was written between the memory and its far guard page.
+///
+/// # Panics
+/// When the system has no memory left.
+pub fn run_guarded(
+    program: &Program,
+    slots: &mut [(Slot, Vec<u32>)],
+    batch: usize,
+    side: Side,
+    reversed: bool,
+) -> Result<(), Breach> {
+    let Plan { memory, threads, prepare, run, .. } = program.plan();
+    let mut arenas = [memory.batch * batch, memory.fixed, memory.prepared, memory.preparing]
+        .map(|words| Guarded::new(words, side));
+    let mut scratch: Vec<Guarded> = (0..*threads).map(|_| Guarded::new(memory.scratch, side)).collect();
+    for (buffer, values) in &program.plan().constants {
+        let words: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
+        arenas[PREPARED].write(program.plan().prepared_offset(*buffer), &words);
+    }
+    let mut bound: Vec<Guarded> = slots
+        .iter()
+        .map(|(_, words)| {
+            let mut guarded = Guarded::new(words.len(), side);
+            guarded.write(0, words);
+            guarded
+        })
+        .collect();
+    for preparing in [true, false] {
+        let (steps, kernels) =
+            if preparing { (program.prepare_steps(), prepare) } else { (program.run_steps(), run) };
+        // Null, which ends the process too, for what this phase has no claim to.
+        let mut table = vec![std::ptr::null_mut(); SLOTS + slots.len()];
+        let arenas_of_phase: &[usize] =
+            if preparing { &[PREPARED, PREPARING] } else { &[BATCH, FIXED, PREPARED] };
+        for &arena in arenas_of_phase {
+            table[arena] = arenas[arena].address();
+        }
+        if !preparing {
+            arenas[PREPARED].protect(Protection::READ);
+        }
+        let written = program.plan().slots_written(kernels);
+        for slot in program.plan().slots_of(kernels) {
+            let is_written = written.contains(&slot);
+            bound[slot].protect(if is_written { Protection::READ_WRITE } else { Protection::READ });
+            table[SLOTS + slot] = bound[slot].address();
+        }
+        for step in steps {
+            for turn in 0..*threads {
+                let thread = if reversed { threads - 1 - turn } else { turn };
+                // A thread finds its scratch behind that of the threads before it: here nothing is there.
+                table[SCRATCH] = scratch[thread].address().wrapping_sub(thread * memory.scratch);
+                // SAFETY: the program outlives this call; the table holds memory of the plan's sizes at this batch size,
+                // which this thread alone uses, and slots of the sizes the caller made for their types.
+                unsafe { step.run(table.as_ptr(), batch, thread, *threads) };
+            }
+        }
+    }
+    for ((slot, words), guarded) in slots.iter_mut().zip(&bound) {
+        if !guarded.is_sound() {
+            return Err(Breach { place: format!("outside `{}`", slot.name) });
+        }
+        *words = guarded.words();
+    }
+    let names = ["batch", "fixed", "prepared", "preparing"];
+    let of_arenas = arenas.iter().zip(names);
+    let of_threads = scratch.iter().map(|scratch| (scratch, "scratch"));
+    match of_arenas.chain(of_threads).find(|(arena, _)| !arena.is_sound()) {
+        Some((_, name)) => Err(Breach { place: format!("outside the {name} arena") }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use region::Protection;
+
+    use super::{Guarded, Side};
+
+    /// Which word is touched, in the process that ends by it.
+    const TOUCHED: &str = "WINDLASS_TOUCHED";
+
+    /// Touches what must not be touched, where the environment says so.
+    #[test]
+    fn touch() {
+        let Ok(touched) = std::env::var(TOUCHED) else { return };
+        let (side, word, writes) = match touched.as_str() {
+            "before" => (Side::Start, -1, false),
+            "behind" => (Side::End, 10, false),
+            "read-only" => (Side::Start, 0, true),
+            "read" => (Side::Start, 0, false),
+            other => panic!("there is nothing called {other} to touch"),
+        };
+        let mut guarded = Guarded::new(10, side);
+        guarded.protect(Protection::READ);
+        let place = guarded.address().wrapping_offset(word);
+        // SAFETY: none of these places belongs to anybody else, and those that cannot be touched end the process.
+        unsafe {
+            match writes {
+                true => place.write_volatile(1.0),
+                false => drop(place.read_volatile()),
+            }
+        }
+    }
+
+    #[test]
+    fn touching_what_is_guarded_ends_the_process() {
+        let touch = |touched: &str| {
+            let mut process = std::process::Command::new(std::env::current_exe().unwrap());
+            let outcome = process
+                .args(["--exact", "engines::guard::tests::touch"])
+                .env(TOUCHED, touched)
+                .output()
+                .unwrap();
+            outcome.status.code()
+        };
+        assert_eq!(touch("read"), Some(0));
+        for touched in ["before", "behind", "read-only"] {
+            // Ended by a signal, which leaves no code, or on other systems by one that is no test's.
+            let code = touch(touched);
+            assert!(!matches!(code, Some(0 | 1 | 101)), "{touched}: {code:?}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Everything that computes a graph: the interpreter in single precision, each pass followed by the interpreter, and
+//! compiled code under every setup. All are held to the interpreter in double precision.
+
+pub mod guard;
+pub mod run;
+pub mod setups;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use thiserror::Error;
+use windlass_compiler::dump::Dump;
+use windlass_compiler::graph::Graph;
+use windlass_compiler::interp::Bindings;
+use windlass_compiler::pass::{PassOptions, optimize};
+use windlass_compiler::pipeline::compile;
+use windlass_compiler::plan::Accuracy;
+use windlass_runtime::executor::Executor;
+
+use crate::case::{Case, Setup};
+use crate::generate::mix;
+use crate::judge::{Compared, Disagreement, Reference, interpret_single};
+use crate::values::sources;
+use guard::Side;
+pub use run::Results;
+
+/// How a case failed.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum Failure {
+    /// A result is wrong.
+    #[error("{engine}: at a batch of {batch}, {disagreement}")]
+    Wrong {
+        /// What computed it.
+        engine: String,
+        /// The batch size.
+        batch: usize,
+        /// The element.
+        disagreement: Box<Disagreement>,
+    },
+    /// Two runs that must give the same bits do not.
+    #[error("at a batch of {batch}, {what} gives other bits")]
+    Unstable {
+        /// The batch size.
+        batch: usize,
+        /// The run that differs from the first one.
+        what: String,
+    },
+    /// Something was written where it must not be.
+    #[error("at a batch of {batch}, {breach}")]
+    Breach {
+        /// The batch size.
+        batch: usize,
+        /// Where.
+        breach: guard::Breach,
+    },
+    /// A valid graph was refused.
+    #[error("refused: {message}")]
+    Refused {
+        /// The error.
+        message: String,
+    },
+    /// A panic.
+    #[error("panic: {message}")]
+    Panic {
+        /// Its message.
+        message: String,
+    },
+    /// The process that ran the case ended, or went on for too long.
+    #[error("{message}")]
+    Crash {
+        /// How it ended.
+        message: String,
+    },
+}
+
+/// A case with what it must compute.
+#[derive(Debug)]
+pub struct Trial<'c> {
+    case: &'c Case,
+    batches: Vec<Batch<'c>>,
+    /// How many elements were compared.
+    pub compared: Compared,
+}
+
+#[derive(Debug)]
+struct Batch<'c> {
+    size: usize,
+    sources: Bindings<f64>,
+    strict: Reference<'c>,
+    /// Where products may be made by Winograd's method; made when it is first needed.
+    default: Option<Reference<'c>>,
+    seed: u64,
+}
+
+/// Runs what must not panic.
+///
+/// # Errors
+/// [`Failure::Panic`] when it does.
+pub fn guarded<T>(run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        let message = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(Failure::Panic { message: message.unwrap_or_default() })
+    })
+}
+
+fn refused(error: impl std::fmt::Display) -> Failure {
+    Failure::Refused { message: error.to_string() }
+}
+
+impl<'c> Trial<'c> {
+    /// Interprets a case.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] when the interpreter does.
+    pub fn new(case: &'c Case) -> Result<Self, Failure> {
+        let mut batches = Vec::new();
+        for (index, &size) in case.batches.iter().enumerate() {
+            let seed = case.seed_of(index);
+            let sources = sources(&case.graph, size, case.values, seed);
+            let strict =
+                Reference::new(&case.graph, case.mode, size, &sources, Accuracy::Strict, mix(seed, 1))
+                    .map_err(refused)?;
+            batches.push(Batch { size, sources, strict, default: None, seed });
+        }
+        Ok(Trial { case, batches, compared: Compared::default() })
+    }
+
+    /// Holds the interpreter in single precision to the one in double precision.
+    ///
+    /// # Errors
+    /// The [`Failure`].
+    pub fn interpreter(&mut self) -> Result<(), Failure> {
+        for batch in &mut self.batches {
+            let results = interpret_single(&self.case.graph, batch.size, &batch.sources).map_err(refused)?;
+            let compared = batch.strict.judge(&results);
+            self.compared =
+                self.compared.plus(wrong("interpreter in single precision", batch.size, compared)?);
+        }
+        Ok(())
+    }
+
+    /// Runs the passes one by one, each followed by the interpreter: all keep every bit but the folding of batch
+    /// normalisation, which rounds otherwise.
+    ///
+    /// # Errors
+    /// The [`Failure`].
+    pub fn passes(&mut self, options: &PassOptions) -> Result<(), Failure> {
+        let mut steps: Vec<(&'static str, Graph)> = Vec::new();
+        let options = PassOptions { verify: true, ..*options };
+        optimize(&self.case.graph, self.case.mode, &options, &mut |passed| {
+            if passed.before != passed.after {
+                steps.push((passed.name, passed.after.clone()));
+            }
+        })
+        .map_err(refused)?;
+        // One batch shows it.
+        let Some(batch) = self.batches.first_mut() else { return Ok(()) };
+        let mut before = interpret_single(&self.case.graph, batch.size, &batch.sources).map_err(refused)?;
+        for (name, graph) in steps {
+            let after = interpret_single(&graph, batch.size, &batch.sources).map_err(refused)?;
+            let engine = format!("interpreter after the pass `{name}`");
+            if name == "fold_batch_norm" {
+                let compared = batch.strict.judge(&after);
+                self.compared = self.compared.plus(wrong(&engine, batch.size, compared)?);
+            } else if !same_numbers(&before, &after) {
+                return Err(Failure::Unstable { batch: batch.size, what: engine });
+            }
+            before = after;
+        }
+        Ok(())
+    }
+
+    /// Compiles the case, runs it in several ways, and compares.
+    ///
+    /// # Errors
+    /// The [`Failure`].
+    pub fn compiled(&mut self, setup: &Setup) -> Result<(), Failure> {
+        let (program, _) =
+            compile(&self.case.graph, self.case.mode, &setup.options, &Dump::none()).map_err(refused)?;
+        let mut executor = Executor::new(program).map_err(refused)?;
+        if setup.share {
+            executor = executor.share_every_step();
+        }
+        let mut first = Vec::new();
+        for (version, batch) in self.batches.iter_mut().enumerate() {
+            let results =
+                run::run(&executor, batch.size, &batch.sources, version as u64, |_| setup.misaligned);
+            let again = run::run(&executor, batch.size, &batch.sources, version as u64, |_| 0);
+            let unstable = |what: &str| Err(Failure::Unstable { batch: batch.size, what: what.to_owned() });
+            if !run::same_bits(&results, &again) {
+                return unstable("the second run");
+            }
+            if setup.guard {
+                for (side, reversed) in [(Side::End, true), (Side::Start, false)] {
+                    let guarded = run::run_between_guards(
+                        executor.program(),
+                        batch.size,
+                        &batch.sources,
+                        side,
+                        reversed,
+                    )
+                    .map_err(|breach| Failure::Breach { batch: batch.size, breach })?;
+                    if !run::same_bits(&results, &guarded) {
+                        return unstable(&format!("the run between guard pages ({side:?})"));
+                    }
+                }
+            }
+            let kept = unwritten(&self.case.graph, &batch.sources, &results);
+            kept.map_err(|name| Failure::Breach {
+                batch: batch.size,
+                breach: guard::Breach { place: format!("to `{name}`, which has no update") },
+            })?;
+            let reference = batch.reference(self.case, setup.options.plan.accuracy)?;
+            let compared = reference.judge(&results);
+            self.compared = self.compared.plus(wrong("compiled code", batch.size, compared)?);
+            first.push(results);
+        }
+        // The first numbers once more: what was prepared from others must be prepared anew.
+        if let ([batch, _, ..], [results, ..]) = (&self.batches[..], &first[..]) {
+            let again = run::run(&executor, batch.size, &batch.sources, 0, |_| setup.misaligned);
+            if !run::same_bits(results, &again) {
+                let what = "a run after one with other parameters".to_owned();
+                return Err(Failure::Unstable { batch: batch.size, what });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'c> Batch<'c> {
+    fn reference(&mut self, case: &'c Case, accuracy: Accuracy) -> Result<&mut Reference<'c>, Failure> {
+        match accuracy {
+            Accuracy::Strict => Ok(&mut self.strict),
+            Accuracy::Default => {
+                if self.default.is_none() {
+                    let seed = mix(self.seed, 2);
+                    let reference =
+                        Reference::new(&case.graph, case.mode, self.size, &self.sources, accuracy, seed);
+                    self.default = Some(reference.map_err(refused)?);
+                }
+                Ok(self.default.as_mut().unwrap_or(&mut self.strict))
+            }
+        }
+    }
+}
+
+impl Compared {
+    fn plus(self, other: Compared) -> Self {
+        Compared {
+            exact: self.exact + other.exact,
+            within: self.within + other.within,
+            open: self.open + other.open,
+        }
+    }
+}
+
+fn wrong(
+    engine: &str,
+    batch: usize,
+    judged: Result<Compared, Box<Disagreement>>,
+) -> Result<Compared, Failure> {
+    judged.map_err(|disagreement| Failure::Wrong { engine: engine.to_owned(), batch, disagreement })
+}
+
+/// Whether two runs of the interpreter gave the same numbers, any NaN for a NaN.
+fn same_numbers(results: &Results, others: &Results) -> bool {
+    let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+    results.iter().zip(others).all(|((name, values), (other_name, others))| {
+        name == other_name && values.iter().zip(others).all(|(&a, &b)| same(a, b))
+    })
+}
+
+/// That parameters and states without an update hold what they held.
+fn unwritten(graph: &Graph, sources: &Bindings<f64>, results: &Results) -> Result<(), String> {
+    for (name, values) in results {
+        let named = graph.outputs().iter().chain(graph.updates());
+        if named.into_iter().any(|named| named.name == *name) {
+            continue;
+        }
+        let Some(before) = sources.get(name) else { continue };
+        if !before.real().iter().map(|&x| (x as f32).to_bits()).eq(values.iter().map(|x| x.to_bits())) {
+            return Err(name.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Runs a case in the interpreter and after every pass, then under each setup. The setup that failed comes with the failure.
+///
+/// # Errors
+/// The first [`Failure`], with the setup it happened under.
+pub fn check(case: &Case, setups: &[Setup]) -> Result<Compared, Box<(Failure, Option<Setup>)>> {
+    let without = |failure| Box::new((failure, None));
+    let mut trial = guarded(|| Trial::new(case)).map_err(without)?;
+    guarded(|| trial.interpreter()).map_err(without)?;
+    guarded(|| trial.passes(&PassOptions::default())).map_err(without)?;
+    for setup in setups {
+        guarded(|| trial.passes(&setup.options.passes))
+            .and_then(|()| guarded(|| trial.compiled(setup)))
+            .map_err(|failure| Box::new((failure, Some(setup.clone()))))?;
+    }
+    Ok(trial.compared)
+}

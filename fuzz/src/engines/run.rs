@@ -1,0 +1,132 @@
+//! Runs compiled programs on the numbers of a case: through the executor, and between guard pages.
+
+use std::collections::BTreeMap;
+
+use windlass_compiler::codegen::Program;
+use windlass_compiler::interp::{Bindings, Data};
+use windlass_compiler::plan::{Slot, SlotKind};
+use windlass_compiler::shape::DType;
+use windlass_runtime::executor::{Binding, Executor};
+
+use super::guard::{Breach, Side, run_guarded};
+
+/// What every output, parameter and state holds after a run.
+pub type Results = BTreeMap<String, Vec<f32>>;
+
+/// The words each slot holds before a run; outputs hold NaN.
+fn slot_words(slot: &Slot, batch: usize, sources: &Bindings<f64>) -> Vec<u32> {
+    match (slot.kind, sources.get(&slot.name).map(|array| &array.data)) {
+        (SlotKind::Output, _) => vec![f32::NAN.to_bits(); slot.ty.shape.elements(batch)],
+        (_, Some(Data::Real(values))) => values.iter().map(|&value| (value as f32).to_bits()).collect(),
+        (_, Some(Data::Int(values))) => values.iter().map(|&value| value.cast_unsigned()).collect(),
+        (_, None) => panic!("no value for {}", slot.name),
+    }
+}
+
+fn floats(words: &[u32]) -> Vec<f32> {
+    words.iter().map(|&word| f32::from_bits(word)).collect()
+}
+
+/// Lines of 64 bytes, whose address is a multiple of 64.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+/// Elements whose first is so many words behind a multiple of 64 bytes.
+struct Elements {
+    lines: Vec<Line>,
+    first: usize,
+    count: usize,
+}
+
+impl Elements {
+    fn new(words: &[u32], misaligned: usize) -> Self {
+        let mut lines = vec![Line([0.0; 16]); (words.len() + misaligned).div_ceil(16)];
+        let places = lines.iter_mut().flat_map(|line| &mut line.0).skip(misaligned);
+        for (place, &word) in places.zip(words) {
+            *place = f32::from_bits(word);
+        }
+        Elements { lines, first: misaligned, count: words.len() }
+    }
+
+    fn as_mut(&mut self) -> &mut [f32] {
+        let (first, count) = (self.first, self.count);
+        // SAFETY: a `Line` is sixteen floats without padding, so that the lines are a slice of sixteen times as many.
+        let all = unsafe {
+            std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast::<f32>(), 16 * self.lines.len())
+        };
+        &mut all[first..first + count]
+    }
+
+    fn as_integers(&mut self) -> &[i32] {
+        let floats = self.as_mut();
+        // SAFETY: an `i32` has the size and the alignment of an `f32`, and every pattern of bits is one.
+        unsafe { std::slice::from_raw_parts(floats.as_ptr().cast::<i32>(), floats.len()) }
+    }
+}
+
+/// Runs a program once through an executor. The memory of each slot starts so many words behind a multiple of 64 bytes
+/// as `misaligned` says of its index.
+///
+/// # Panics
+/// When a slot has no value, or when the executor refuses a binding.
+pub fn run(
+    executor: &Executor,
+    batch: usize,
+    sources: &Bindings<f64>,
+    version: u64,
+    misaligned: impl Fn(usize) -> usize,
+) -> Results {
+    let slots = executor.slots();
+    let words: Vec<Vec<u32>> = slots.iter().map(|slot| slot_words(slot, batch, sources)).collect();
+    let mut values: Vec<Elements> =
+        words.iter().enumerate().map(|(slot, words)| Elements::new(words, misaligned(slot))).collect();
+    let mut bindings: Vec<Binding<'_>> = slots
+        .iter()
+        .zip(&mut values)
+        .map(|(slot, elements)| match (slot.kind, slot.ty.dtype) {
+            (SlotKind::Input, DType::I32) => Binding::Integers(elements.as_integers()),
+            (SlotKind::Input, DType::F32) => Binding::Floats(elements.as_mut()),
+            _ => Binding::Written(elements.as_mut()),
+        })
+        .collect();
+    executor.run(&mut bindings, batch, version).expect("the bindings are made for the slots");
+    drop(bindings);
+    let written = slots.iter().zip(&mut values).filter(|(slot, _)| slot.kind != SlotKind::Input);
+    written.map(|(slot, elements)| (slot.name.clone(), elements.as_mut().to_vec())).collect()
+}
+
+/// Runs a program once between guard pages.
+///
+/// # Errors
+/// A [`Breach`] when something was written outside its memory, or an input was written.
+///
+/// # Panics
+/// When a slot has no value.
+pub fn run_between_guards(
+    program: &Program,
+    batch: usize,
+    sources: &Bindings<f64>,
+    side: Side,
+    reversed: bool,
+) -> Result<Results, Breach> {
+    let mut slots: Vec<(Slot, Vec<u32>)> =
+        program.plan().slots.iter().map(|slot| (slot.clone(), slot_words(slot, batch, sources))).collect();
+    run_guarded(program, &mut slots, batch, side, reversed)?;
+    let mut results = Results::new();
+    for (slot, words) in slots {
+        if slot.kind != SlotKind::Input {
+            results.insert(slot.name, floats(&words));
+        } else if words != slot_words(&slot, batch, sources) {
+            return Err(Breach { place: format!("to the input `{}`", slot.name) });
+        }
+    }
+    Ok(results)
+}
+
+/// Whether two runs gave the same bits.
+pub fn same_bits(results: &Results, others: &Results) -> bool {
+    results.iter().zip(others).all(|((name, values), (other_name, others))| {
+        name == other_name && values.iter().map(|x| x.to_bits()).eq(others.iter().map(|x| x.to_bits()))
+    })
+}

@@ -1,0 +1,151 @@
+//! Random networks of layers with branches, at inference and as whole steps of training.
+
+use std::collections::BTreeSet;
+
+use fastrand::Rng;
+use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, training_graph, training_mode};
+use windlass_compiler::entity::ValueId;
+use windlass_compiler::error::GraphError;
+use windlass_compiler::graph::initializer::Initializer;
+use windlass_compiler::graph::{Builder, Graph, Layer};
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::pass::Mode;
+
+use super::sizes::{self, pick};
+
+/// Most multiply-adds of a layer for one item.
+const MAX_PRODUCTS: usize = 40_000;
+
+/// A network, or a step of its training.
+pub(super) fn draw(numbers: &mut Rng) -> (Graph, Mode) {
+    let graph = network(numbers).expect("layers are chosen to fit");
+    if numbers.u8(..3) == 0 {
+        return (graph, Mode::Inference);
+    }
+    if numbers.u8(..10) == 0 {
+        return (training_mode(&graph).expect("a network has a training mode"), Mode::Training);
+    }
+    let options = training(numbers, &graph);
+    // Where the loss depends on no parameter there is nothing to train.
+    match training_graph(&graph, &options) {
+        Ok(step) => (step, Mode::Training),
+        Err(_) => (graph, Mode::Inference),
+    }
+}
+
+fn training(numbers: &mut Rng, graph: &Graph) -> TrainingOptions {
+    let weight_decay = pick(numbers, &[0.0, 0.0, 0.25, 0.01]);
+    let (beta1, beta2) = pick(numbers, &[(0.9, 0.999), (0.5, 0.9)]);
+    let epsilon = pick(numbers, &[1e-3, 1e-8]);
+    let optimizer = match numbers.u8(..6) {
+        0..3 => {
+            let momentum = pick(numbers, &[0.0, 0.0, 0.5, 0.9]);
+            Optimizer::Sgd { momentum, nesterov: momentum > 0.0 && numbers.bool(), weight_decay }
+        }
+        3 => Optimizer::Adam { beta1, beta2, epsilon, weight_decay },
+        _ => Optimizer::AdamW { beta1, beta2, epsilon, weight_decay },
+    };
+    let mut frozen = BTreeSet::new();
+    if numbers.u8(..3) == 0 {
+        frozen.extend(
+            graph.parameters().filter(|_| numbers.u8(..3) == 0).map(|(_, parameter)| parameter.name.clone()),
+        );
+    }
+    TrainingOptions {
+        loss: if numbers.bool() { Loss::CrossEntropy } else { Loss::MeanSquaredError },
+        optimizer,
+        clip_norm: pick(numbers, &[None, None, Some(0.1), Some(1e6)]),
+        frozen,
+        output: Some("y".to_owned()),
+    }
+}
+
+fn network(numbers: &mut Rng) -> Result<Graph, GraphError> {
+    let mut builder = Builder::new("network");
+    let channels = sizes::channels(numbers);
+    let item = match numbers.u8(..5) {
+        0 => vec![channels],
+        _ => [vec![channels], sizes::spatial(numbers, 2, channels)].concat(),
+    };
+    let mut values = vec![builder.input("x", &item)?];
+    for index in 0..1 + numbers.usize(..6) {
+        let last = values[values.len() - 1];
+        let label = format!("l{index}");
+        let item = builder.item(last);
+        let next = match numbers.u8(..10) {
+            0 => pick(numbers, &values),
+            1 => {
+                let same: Vec<ValueId> =
+                    values.iter().copied().filter(|&other| builder.item(other) == item).collect();
+                builder.add(&label, last, pick(numbers, &same))?
+            }
+            2 if item[0] <= 40 => {
+                let mates: Vec<ValueId> = values
+                    .iter()
+                    .copied()
+                    .filter(|&other| {
+                        let other = builder.item(other);
+                        other.len() == item.len() && other[1..] == item[1..]
+                    })
+                    .collect();
+                builder.concat(&label, &[pick(numbers, &mates), last])?
+            }
+            _ => {
+                let layer = layer(numbers, &item);
+                builder.layer(&label, &layer, last)?
+            }
+        };
+        values.push(next);
+    }
+    let last = values[values.len() - 1];
+    let flat = builder.layer("end", &Layer::Flatten, last)?;
+    builder.output("y", flat)?;
+    if numbers.bool() {
+        builder.output("between", pick(numbers, &values))?;
+    }
+    builder.finish()
+}
+
+fn layer(numbers: &mut Rng, item: &[usize]) -> Layer {
+    let is_image = item.len() == 3;
+    match numbers.u8(..16) {
+        0..6 if is_image => conv(numbers, item),
+        6 if is_image => Layer::MaxPool2d(sizes::window(numbers, &item[1..], true)),
+        7 if is_image => Layer::AvgPool2d(sizes::window(numbers, &item[1..], true)),
+        8 if is_image => Layer::GlobalAvgPool2d,
+        0..9 if !is_image => linear(numbers, item),
+        9 if is_image => Layer::Flatten,
+        10 => Layer::BatchNorm { epsilon: pick(numbers, &[0.1, 1e-3]), momentum: pick(numbers, &[0.1, 0.5]) },
+        11 => Layer::Dropout { rate: pick(numbers, &[0.0, 0.3, 0.5]) },
+        12 if numbers.bool() => Layer::Softmax,
+        12 => Layer::LogSoftmax,
+        13 => Layer::Sigmoid,
+        14 => Layer::Tanh,
+        _ => Layer::Relu,
+    }
+}
+
+fn linear(numbers: &mut Rng, item: &[usize]) -> Layer {
+    let most = (MAX_PRODUCTS / 8 / item[0]).max(1);
+    Layer::Linear {
+        out_features: sizes::channels(numbers).min(most),
+        bias: numbers.u8(..3) > 0,
+        init: Initializer::ZEROS,
+    }
+}
+
+fn conv(numbers: &mut Rng, item: &[usize]) -> Layer {
+    let window: Window = sizes::window(numbers, &item[1..], false);
+    let groups = match numbers.u8(..6) {
+        0 => item[0],
+        1 if item[0].is_multiple_of(2) => 2,
+        _ => 1,
+    };
+    let work = window.output_sizes(&item[1..]).iter().product::<usize>().max(8) * window.elements();
+    let most = (MAX_PRODUCTS / (work * item[0] / groups)).max(1);
+    let out_channels = match groups {
+        1 => sizes::channels(numbers).min(most),
+        _ => groups * numbers.usize(1..=(most / groups).clamp(1, 3)),
+    };
+    Layer::Conv2d { out_channels, window, groups, bias: numbers.u8(..3) > 0, init: Initializer::ZEROS }
+}

@@ -1,0 +1,602 @@
+//! A generator for each operator: operands and attributes that satisfy its shape rule.
+
+use windlass_compiler::entity::ValueId;
+use windlass_compiler::ops::OpKind;
+use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
+use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight, EpilogueStep};
+use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
+use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
+use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
+use windlass_compiler::ops::loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
+use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
+use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
+use windlass_compiler::ops::positive::{Positive, WherePositive};
+use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
+use windlass_compiler::ops::source::InputRole;
+use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::shape::{DType, Dim, Shape, Type};
+
+use super::sizes::{self, MAX_ELEMENTS, pick};
+use super::sketch::{Meaning, Sketch};
+
+/// Most multiply-adds of a product for one item.
+const MAX_PRODUCTS: usize = 60_000;
+
+/// Adds an operator of a kind to a graph, with what it needs.
+pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
+    match kind {
+        OpKind::Input => {
+            let sizes = s.fixed_sizes();
+            let batched = s.numbers.bool();
+            let shape = if batched { Shape::batched(&sizes) } else { Shape::fixed(&sizes) };
+            s.input("x", InputRole::Data, Type::f32(shape));
+        }
+        OpKind::Parameter => {
+            let shape = Shape::fixed(&s.fixed_sizes());
+            s.parameter("w", shape);
+        }
+        OpKind::State => {
+            let shape = Shape::fixed(&s.fixed_sizes());
+            s.state("s", shape);
+        }
+        OpKind::Constant => {
+            let shape = Shape::fixed(&s.fixed_sizes());
+            let positive = s.numbers.bool();
+            s.constant(shape, positive);
+        }
+        OpKind::Conv => {
+            let x = s.image();
+            conv(s, x);
+        }
+        OpKind::ConvGradInput => conv_grad_input(s),
+        OpKind::ConvGradWeight => {
+            let x = s.image();
+            let shape = ConvShape::draw(s, &s.item(x));
+            let g = s.of_type(&shape.result());
+            s.op(ConvGradWeight { window: shape.window, groups: shape.groups }, &[g, x]);
+        }
+        OpKind::MaxPool => {
+            let x = s.image();
+            max_pool(s, x);
+        }
+        OpKind::MaxPoolGrad => {
+            let (window, input_sizes, pooled) = unpooled(s);
+            let g = s.of_type(&Type::f32(pooled.clone()));
+            let places = s.integers(&pooled, Meaning::Places(window.elements()));
+            s.op(MaxPoolGrad { window, input_sizes }, &[g, places]);
+        }
+        OpKind::AvgPool => {
+            let x = s.image();
+            let mut window = sizes::window(s.numbers, &s.item(x)[1..], true);
+            if s.chance(4) {
+                // As global pooling does.
+                let sizes = s.item(x)[1..].to_vec();
+                let axes = sizes.len();
+                window = Window {
+                    kernel_size: sizes,
+                    stride: vec![1; axes],
+                    padding: vec![0; axes],
+                    dilation: vec![1; axes],
+                };
+            }
+            s.op(AvgPool { window }, &[x]);
+        }
+        OpKind::AvgPoolGrad => {
+            let (window, input_sizes, pooled) = unpooled(s);
+            let g = s.of_type(&Type::f32(pooled));
+            s.op(AvgPoolGrad { window, input_sizes }, &[g]);
+        }
+        OpKind::Linear => {
+            let x = s.vector();
+            let length = s.item(x)[0];
+            let outputs = bounded(sizes::channels(s.numbers), MAX_ELEMENTS / length);
+            let weight = s.of_type(&Type::f32(Shape::fixed(&[outputs, length])));
+            let (epilogue, operands) = epilogue(s, &Type::f32(Shape::batched(&[outputs])));
+            s.op(Linear { epilogue }, &[vec![x, weight], operands].concat());
+        }
+        OpKind::LinearGradInput => {
+            let g = s.vector();
+            let length = s.item(g)[0];
+            let inputs = bounded(sizes::channels(s.numbers), MAX_ELEMENTS / length);
+            let weight = s.of_type(&Type::f32(Shape::fixed(&[length, inputs])));
+            s.op(LinearGradInput {}, &[g, weight]);
+        }
+        OpKind::LinearGradWeight => {
+            let (g, x) = (s.vector(), s.vector());
+            if s.item(g)[0] * s.item(x)[0] <= 2 * MAX_ELEMENTS {
+                s.op(LinearGradWeight {}, &[g, x]);
+            }
+        }
+        OpKind::Unary => unary(s),
+        OpKind::Binary => binary(s),
+        OpKind::Bias => {
+            let x = s.batched();
+            let bias = s.of_type(&vector(s.item(x)[0]));
+            s.op(Bias {}, &[x, bias]);
+        }
+        OpKind::Scale => {
+            let x = s.floats();
+            let dims = s.ty(x).shape.dims().to_vec();
+            let axes: Vec<(usize, usize)> = dims
+                .iter()
+                .enumerate()
+                .filter_map(|(axis, dim)| match dim {
+                    Dim::Fixed(size) => Some((axis, *size)),
+                    Dim::Batch => None,
+                })
+                .collect();
+            if !axes.is_empty() {
+                let (axis, size) = pick(s.numbers, &axes);
+                let scale = s.of_type(&vector(size));
+                s.op(Scale { axis }, &[x, scale]);
+            }
+        }
+        OpKind::SumChannels => {
+            let x = s.batched();
+            s.op(SumChannels {}, &[x]);
+        }
+        OpKind::Positive => {
+            let x = s.batched();
+            let bits = s.op(Positive {}, &[x])[0];
+            s.means(bits, Some(Meaning::Bits));
+        }
+        OpKind::WherePositive => {
+            let g = s.batched();
+            let elements = s.ty(g).shape.item_elements();
+            let bits = Shape::batched(&[elements / 8 + elements % 8]);
+            let bits = s.integers(&bits, Meaning::Bits);
+            s.op(WherePositive {}, &[g, bits]);
+        }
+        OpKind::Reshape => reshape(s),
+        OpKind::Concat => concat(s),
+        OpKind::Slice => slice(s),
+        OpKind::BatchNorm => {
+            let (x, operands) = norm(s);
+            let epsilon = epsilon(s);
+            s.op(BatchNorm { epsilon, momentum: 0.1 }, &[vec![x], operands].concat());
+        }
+        OpKind::BatchNormTraining => {
+            let (x, operands) = norm(s);
+            let momentum = pick(s.numbers, &[0.0, 0.1, 0.5, 1.0]);
+            let op = BatchNormTraining { epsilon: epsilon(s), momentum };
+            let operands = [vec![x], operands].concat();
+            let results = s.op(op, &operands);
+            if s.numbers.bool() {
+                // As backward does.
+                let g = s.of_type(&s.ty(x));
+                s.op(BatchNormGrad {}, &[g, x, operands[1], results[1], results[2]]);
+            }
+        }
+        OpKind::BatchNormGrad => {
+            let x = s.batched();
+            let g = s.of_type(&s.ty(x));
+            let channels = vector(s.item(x)[0]);
+            let (gamma, mean) = (s.of_type(&channels), s.of_type(&channels));
+            let inverse = s.positive(&channels);
+            s.op(BatchNormGrad {}, &[g, x, gamma, mean, inverse]);
+        }
+        OpKind::Dropout => {
+            let x = s.floats();
+            let rate = rate(s);
+            s.op(Dropout { rate }, &[x]);
+        }
+        OpKind::DropoutTraining => {
+            let x = s.floats();
+            let seed = s.integers(&Shape::fixed(&[2]), Meaning::Seed);
+            let stream = s.numbers.u32(..3);
+            let rate = rate(s);
+            s.op(DropoutTraining { rate, stream }, &[x, seed]);
+        }
+        OpKind::Softmax => {
+            let x = s.batched();
+            s.op(Softmax {}, &[x]);
+        }
+        OpKind::LogSoftmax => {
+            let x = s.batched();
+            s.op(LogSoftmax {}, &[x]);
+        }
+        OpKind::SoftmaxGrad => {
+            let x = s.batched();
+            let g = s.of_type(&s.ty(x));
+            let y = if s.chance(3) { x } else { s.op(Softmax {}, &[x])[0] };
+            s.op(SoftmaxGrad {}, &[g, y]);
+        }
+        OpKind::LogSoftmaxGrad => {
+            let x = s.batched();
+            let g = s.of_type(&s.ty(x));
+            let y = s.op(LogSoftmax {}, &[x])[0];
+            s.op(LogSoftmaxGrad {}, &[g, y]);
+        }
+        OpKind::CrossEntropy => {
+            let logits = s.vector();
+            let labels = s.integers(&Shape::batched(&[]), Meaning::Labels);
+            s.op(CrossEntropy {}, &[logits, labels]);
+        }
+        OpKind::CrossEntropyGrad => {
+            let logits = s.vector();
+            let labels = s.integers(&Shape::batched(&[]), Meaning::Labels);
+            let g = s.of_type(&scalar());
+            s.op(CrossEntropyGrad {}, &[g, logits, labels]);
+        }
+        OpKind::MeanSquaredError => {
+            let prediction = s.batched();
+            let target = s.of_type(&s.ty(prediction));
+            s.op(MeanSquaredError {}, &[prediction, target]);
+        }
+        OpKind::MeanSquaredErrorGrad => {
+            let prediction = s.batched();
+            let target = s.of_type(&s.ty(prediction));
+            let g = s.of_type(&scalar());
+            s.op(MeanSquaredErrorGrad {}, &[g, prediction, target]);
+        }
+        OpKind::Sgd => sgd(s),
+        OpKind::Adam => adam(s),
+        OpKind::ClipFactor => {
+            let gradients: Vec<ValueId> = (0..s.numbers.usize(1..4)).map(|_| s.floats()).collect();
+            let max_norm = pick(s.numbers, &[0.01, 1.0, 1e6]);
+            let factor = s.op(ClipFactor { max_norm }, &gradients)[0];
+            let scaled = gradients[0];
+            s.op(Binary { kind: BinaryKind::Multiply }, &[scaled, factor]);
+        }
+    }
+}
+
+fn bounded(wanted: usize, most: usize) -> usize {
+    wanted.min(most.max(1))
+}
+
+fn scalar() -> Type {
+    Type::f32(Shape::scalar())
+}
+
+fn vector(length: usize) -> Type {
+    Type::f32(Shape::fixed(&[length]))
+}
+
+fn image(channels: usize, sizes: &[usize]) -> Shape {
+    Shape::batched(&[&[channels], sizes].concat())
+}
+
+fn epsilon(s: &mut Sketch<'_>) -> f64 {
+    pick(s.numbers, &[0.1, 1e-3, 1e-5])
+}
+
+fn rate(s: &mut Sketch<'_>) -> f64 {
+    pick(s.numbers, &[0.0, 0.1, 0.3, 0.5, 0.5, 0.75, 0.99])
+}
+
+/// The sizes of a convolution.
+struct ConvShape {
+    window: Window,
+    groups: usize,
+    inputs: usize,
+    outputs: usize,
+    output_sizes: Vec<usize>,
+}
+
+impl ConvShape {
+    /// A convolution of an image of some sizes.
+    fn draw(s: &mut Sketch<'_>, item: &[usize]) -> Self {
+        let (inputs, sizes) = (item[0], &item[1..]);
+        let divisors: Vec<usize> = (1..=inputs).filter(|groups| inputs.is_multiple_of(*groups)).collect();
+        let groups = match s.numbers.u8(..8) {
+            0..5 => 1,
+            5..7 => inputs,
+            _ => pick(s.numbers, &divisors),
+        };
+        let mut window = sizes::window(s.numbers, sizes, false);
+        let mut outputs = match groups {
+            1 => sizes::channels(s.numbers),
+            _ => groups * pick(s.numbers, &[1, 1, 2, 3]),
+        };
+        let work = |window: &Window, outputs: usize| {
+            let pixels: usize = window.output_sizes(sizes).iter().product();
+            let weight = outputs * (inputs / groups) * window.elements();
+            (pixels * weight).max(weight * 8).max(outputs * pixels * 8)
+        };
+        // Fewer results, then fewer windows.
+        while work(&window, outputs) > MAX_PRODUCTS && outputs > groups {
+            outputs = if groups == 1 { outputs.div_ceil(2) } else { outputs - groups };
+        }
+        while work(&window, outputs) > MAX_PRODUCTS && window.stride.iter().any(|&stride| stride < 100) {
+            for stride in &mut window.stride {
+                *stride *= 2;
+            }
+        }
+        let output_sizes = window.output_sizes(sizes);
+        ConvShape { window, groups, inputs, outputs, output_sizes }
+    }
+
+    fn result(&self) -> Type {
+        Type::f32(image(self.outputs, &self.output_sizes))
+    }
+
+    fn weight(&self) -> Type {
+        let sizes = [&[self.outputs, self.inputs / self.groups], &self.window.kernel_size[..]].concat();
+        Type::f32(Shape::fixed(&sizes))
+    }
+}
+
+/// A convolution, perhaps followed by what passes fuse into it.
+pub(super) fn conv(s: &mut Sketch<'_>, x: ValueId) -> ValueId {
+    let shape = ConvShape::draw(s, &s.item(x));
+    let weight = s.of_type(&shape.weight());
+    let result = shape.result();
+    if s.numbers.bool() {
+        let (epilogue, operands) = epilogue(s, &result);
+        let conv = Conv { window: shape.window, groups: shape.groups, epilogue };
+        return s.op(conv, &[vec![x, weight], operands].concat())[0];
+    }
+    let conv = Conv { window: shape.window, groups: shape.groups, epilogue: vec![] };
+    let mut y = s.op(conv, &[x, weight])[0];
+    for _ in 0..s.numbers.usize(..4) {
+        y = match s.numbers.u8(..4) {
+            0 => {
+                let bias = s.of_type(&vector(shape.outputs));
+                s.op(Bias {}, &[y, bias])[0]
+            }
+            1 => {
+                let addend = s.of_type(&result);
+                let operands = if s.numbers.bool() { [y, addend] } else { [addend, y] };
+                s.op(Binary { kind: BinaryKind::Add }, &operands)[0]
+            }
+            2 => {
+                let kind =
+                    pick(s.numbers, &[UnaryKind::Relu, UnaryKind::Relu, UnaryKind::Sigmoid, UnaryKind::Tanh]);
+                s.op(Unary { kind }, &[y])[0]
+            }
+            _ => max_pool(s, y),
+        };
+        if s.ty(y) != result {
+            break;
+        }
+    }
+    y
+}
+
+fn conv_grad_input(s: &mut Sketch<'_>) {
+    let channels = sizes::channels(s.numbers);
+    let axes = sizes::axes(s.numbers);
+    let item = match s.find(|ty| ty.dtype == DType::F32 && ty.shape.is_batched() && ty.shape.rank() == 4) {
+        Some(like) if s.numbers.bool() => s.item(like),
+        _ => [vec![channels], sizes::spatial(s.numbers, axes, channels)].concat(),
+    };
+    let shape = ConvShape::draw(s, &item);
+    let (g, weight) = (s.of_type(&shape.result()), s.of_type(&shape.weight()));
+    let op = ConvGradInput { window: shape.window, groups: shape.groups, input_sizes: item[1..].to_vec() };
+    s.op(op, &[g, weight]);
+}
+
+/// Steps behind a product, and their operands.
+fn epilogue(s: &mut Sketch<'_>, result: &Type) -> (Vec<EpilogueStep>, Vec<ValueId>) {
+    let channels = vector(result.shape.item()[0]);
+    let (mut steps, mut operands) = (Vec::new(), Vec::new());
+    for _ in 0..s.numbers.usize(..4) {
+        let step = pick(
+            s.numbers,
+            &[
+                EpilogueStep::Bias,
+                EpilogueStep::Bias,
+                EpilogueStep::Add,
+                EpilogueStep::Relu,
+                EpilogueStep::Relu,
+                EpilogueStep::Sigmoid,
+                EpilogueStep::Tanh,
+            ],
+        );
+        match step {
+            EpilogueStep::Bias => operands.push(s.of_type(&channels)),
+            EpilogueStep::Add => operands.push(s.of_type(result)),
+            EpilogueStep::Relu | EpilogueStep::Sigmoid | EpilogueStep::Tanh => {}
+        }
+        steps.push(step);
+    }
+    (steps, operands)
+}
+
+/// A pool of maxima, sometimes with its gradient.
+fn max_pool(s: &mut Sketch<'_>, x: ValueId) -> ValueId {
+    let input_sizes = s.item(x)[1..].to_vec();
+    let window = sizes::window(s.numbers, &input_sizes, true);
+    let results = s.op(MaxPool { window: window.clone() }, &[x]);
+    s.means(results[1], Some(Meaning::Places(window.elements())));
+    if s.chance(3) {
+        let g = s.of_type(&s.ty(results[0]));
+        s.op(MaxPoolGrad { window, input_sizes }, &[g, results[1]]);
+    }
+    results[0]
+}
+
+/// The window of a pool's gradient, the sizes of the pool's input, and the type of its result.
+fn unpooled(s: &mut Sketch<'_>) -> (Window, Vec<usize>, Shape) {
+    let channels = sizes::channels(s.numbers);
+    let axes = sizes::axes(s.numbers);
+    let sizes = sizes::spatial(s.numbers, axes, channels);
+    let window = sizes::window(s.numbers, &sizes, true);
+    let pooled = image(channels, &window.output_sizes(&sizes));
+    (window, sizes, pooled)
+}
+
+fn unary(s: &mut Sketch<'_>) {
+    let kind = pick(s.numbers, &UnaryKind::ALL);
+    let x = match kind {
+        UnaryKind::Log | UnaryKind::Sqrt | UnaryKind::Rsqrt => {
+            let like = s.floats();
+            s.positive(&s.ty(like))
+        }
+        // An exponential of exponentials overflows.
+        UnaryKind::Exp => {
+            let x = s.floats();
+            s.op(Unary { kind: UnaryKind::Tanh }, &[x])[0]
+        }
+        UnaryKind::Relu | UnaryKind::Sigmoid | UnaryKind::Tanh | UnaryKind::Negate | UnaryKind::Square => {
+            s.floats()
+        }
+    };
+    s.op(Unary { kind }, &[x]);
+}
+
+fn binary(s: &mut Sketch<'_>) {
+    let kind = pick(s.numbers, &BinaryKind::ALL);
+    let a = s.floats();
+    let ty = if s.chance(4) { scalar() } else { s.ty(a) };
+    let b = match kind {
+        BinaryKind::Divide => s.positive(&ty),
+        BinaryKind::SigmoidGrad | BinaryKind::TanhGrad | BinaryKind::ReluGrad => {
+            let kind = match kind {
+                BinaryKind::SigmoidGrad => UnaryKind::Sigmoid,
+                BinaryKind::TanhGrad => UnaryKind::Tanh,
+                _ => UnaryKind::Relu,
+            };
+            let x = s.of_type(&ty);
+            s.op(Unary { kind }, &[x])[0]
+        }
+        // The same value twice, often.
+        BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply if s.chance(6) && ty == s.ty(a) => a,
+        BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply => s.of_type(&ty),
+    };
+    s.op(Binary { kind }, &[a, b]);
+}
+
+fn reshape(s: &mut Sketch<'_>) {
+    let x = match s.any_integers() {
+        Some(value) if s.chance(5) => value,
+        _ => s.floats(),
+    };
+    let (shape, meaning) = (s.ty(x).shape, s.meaning(x));
+    let mut left = shape.item_elements();
+    let mut sizes = Vec::new();
+    for _ in 0..s.numbers.usize(..4) {
+        let divisors: Vec<usize> = (1..=left.min(40)).filter(|size| left.is_multiple_of(*size)).collect();
+        let size = pick(s.numbers, &divisors);
+        sizes.push(size);
+        left /= size;
+    }
+    sizes.insert(s.numbers.usize(..=sizes.len()), left);
+    let shape = if shape.is_batched() { Shape::batched(&sizes) } else { Shape::fixed(&sizes) };
+    let y = s.op(Reshape { shape }, &[x])[0];
+    s.means(y, meaning);
+}
+
+/// An axis that is not the batch, and its size.
+fn an_axis(s: &mut Sketch<'_>, value: ValueId) -> Option<(usize, usize)> {
+    let shape = s.ty(value).shape;
+    let first = usize::from(shape.is_batched());
+    if shape.rank() == first {
+        return None;
+    }
+    // Channels, mostly.
+    let axis = if s.chance(3) { s.numbers.usize(first..shape.rank()) } else { first };
+    Some((axis, shape.item()[axis - first]))
+}
+
+fn with_axis(ty: &Type, axis: usize, size: usize) -> Type {
+    let mut dims = ty.shape.dims().to_vec();
+    dims[axis] = Dim::Fixed(size);
+    Type { dtype: ty.dtype, shape: Shape::new(dims) }
+}
+
+fn concat(s: &mut Sketch<'_>) {
+    let x = s.floats();
+    let Some((axis, _)) = an_axis(s, x) else { return };
+    let ty = s.ty(x);
+    let mut operands = vec![x];
+    let others = MAX_ELEMENTS * 2 / (ty.shape.item_elements() / ty.shape.dims().len().max(1)).max(1);
+    for _ in 0..s.numbers.usize(..3).min(others) {
+        let mates = |other: &Type| {
+            other.shape.rank() == ty.shape.rank() && with_axis(other, axis, 1) == with_axis(&ty, axis, 1)
+        };
+        let size = sizes::channels(s.numbers);
+        let fits = with_axis(&ty, axis, size).shape.item_elements() <= MAX_ELEMENTS;
+        let operand = match s.find(mates) {
+            Some(mate) if s.chance(2) || !fits => mate,
+            _ if fits => match s.chance(3) && s.ty(x).shape.rank() == 4 && axis == 1 {
+                // What is computed in place, part by part.
+                true => {
+                    let kind = pick(s.numbers, &[UnaryKind::Relu, UnaryKind::Negate]);
+                    s.op(Unary { kind }, &[x])[0]
+                }
+                false => s.of_type(&with_axis(&ty, axis, size)),
+            },
+            _ => break,
+        };
+        operands.insert(s.numbers.usize(..=operands.len()), operand);
+    }
+    let total: usize = operands.iter().map(|&operand| s.ty(operand).shape.item_elements()).sum();
+    if total <= 2 * MAX_ELEMENTS {
+        s.op(Concat { axis }, &operands);
+    }
+}
+
+fn slice(s: &mut Sketch<'_>) {
+    let x = match s.any_integers() {
+        Some(value) if s.chance(5) => value,
+        _ => s.floats(),
+    };
+    let meaning = s.meaning(x);
+    let Some((axis, size)) = an_axis(s, x) else { return };
+    let length = pick(s.numbers, &[1, 2, 3, 8, 16, size / 2, size - 1, size]).clamp(1, size);
+    let start = s.numbers.usize(..=size - length);
+    let y = s.op(Slice { axis, start, length }, &[x])[0];
+    s.means(y, meaning);
+}
+
+/// Operands of batch normalisation: `x`, and gamma, beta, mean and variance.
+fn norm(s: &mut Sketch<'_>) -> (ValueId, Vec<ValueId>) {
+    // Behind a convolution it is folded.
+    let x = match s.chance(3) {
+        true => {
+            let image = s.image();
+            conv(s, image)
+        }
+        false => s.batched(),
+    };
+    let channels = vector(s.item(x)[0]);
+    let mut operands: Vec<ValueId> = (0..3).map(|_| s.of_type(&channels)).collect();
+    operands.push(s.positive(&channels));
+    (x, operands)
+}
+
+fn sgd(s: &mut Sketch<'_>) {
+    let parameter = match s.chance(4) {
+        true => s.floats(),
+        false => {
+            let sizes = s.fixed_sizes();
+            s.source(&Type::f32(Shape::fixed(&sizes)), false)
+        }
+    };
+    let ty = s.ty(parameter);
+    let momentum = pick(s.numbers, &[0.0, 0.0, 0.5, 0.9]);
+    let op = Sgd {
+        momentum,
+        nesterov: momentum > 0.0 && s.numbers.bool(),
+        weight_decay: pick(s.numbers, &[0.0, 0.25, 0.1]),
+    };
+    let mut operands = vec![parameter, s.of_type(&ty), learning_rate(s)];
+    if momentum > 0.0 {
+        operands.push(s.of_type(&ty));
+    }
+    s.op(op, &operands);
+}
+
+fn adam(s: &mut Sketch<'_>) {
+    let sizes = s.fixed_sizes();
+    let ty = Type::f32(Shape::fixed(&sizes));
+    let op = Adam {
+        beta1: pick(s.numbers, &[0.0, 0.5, 0.9]),
+        beta2: pick(s.numbers, &[0.0, 0.99, 0.999]),
+        epsilon: pick(s.numbers, &[1e-3, 1e-8]),
+        weight_decay: pick(s.numbers, &[0.0, 0.01]),
+        decoupled: s.numbers.bool(),
+    };
+    let (parameter, gradient) = (s.source(&ty, false), s.of_type(&ty));
+    let correction = s.source(&vector(2), true);
+    let (first, second) = (s.of_type(&ty), s.source(&ty, true));
+    let rate = learning_rate(s);
+    s.op(op, &[parameter, gradient, rate, correction, first, second]);
+}
+
+fn learning_rate(s: &mut Sketch<'_>) -> ValueId {
+    if s.chance(4) { s.of_type(&scalar()) } else { s.source(&scalar(), true) }
+}

@@ -1,0 +1,101 @@
+//! Sizes at which compiled code changes its ways: around the lanes of vectors, and ones.
+
+use fastrand::Rng;
+use windlass_compiler::ops::window::Window;
+
+/// Channels and lengths of vectors: tails of 4, 8 and 16 lanes, and one.
+const CHANNELS: [usize; 22] = [1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 8, 9, 10, 12, 15, 16, 17, 24, 31, 32, 33];
+
+/// Sizes of spatial axes.
+const SPATIAL: [usize; 20] = [1, 1, 2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10, 11, 13, 15, 16, 17, 33];
+
+/// The most elements of an item that is drawn, and of a value without a batch axis.
+pub(crate) const MAX_ELEMENTS: usize = 3000;
+
+pub(crate) fn pick<T: Copy>(numbers: &mut Rng, from: &[T]) -> T {
+    from[numbers.usize(..from.len())]
+}
+
+pub(crate) fn channels(numbers: &mut Rng) -> usize {
+    pick(numbers, &CHANNELS)
+}
+
+/// The sizes of a batch: mostly a few items.
+pub(crate) fn batch(numbers: &mut Rng) -> usize {
+    if numbers.u8(..16) == 0 { pick(numbers, &[12, 16, 17, 31, 33]) } else { numbers.usize(1..=9) }
+}
+
+/// Spatial sizes of so many axes, so that an item of so many channels stays small.
+pub(crate) fn spatial(numbers: &mut Rng, axes: usize, channels: usize) -> Vec<usize> {
+    let mut sizes: Vec<usize> = (0..axes).map(|_| pick(numbers, &SPATIAL)).collect();
+    while channels * sizes.iter().product::<usize>() > MAX_ELEMENTS {
+        let largest = sizes.iter_mut().max().expect("an item without axes is small");
+        *largest = largest.div_ceil(2);
+    }
+    sizes
+}
+
+/// The number of spatial axes: mostly two.
+pub(crate) fn axes(numbers: &mut Rng) -> usize {
+    pick(numbers, &[1, 2, 2, 2, 2, 2, 3])
+}
+
+/// A window that fits an image; pools need a padding smaller than the window.
+pub(crate) fn window(numbers: &mut Rng, sizes: &[usize], is_pool: bool) -> Window {
+    let fits = |window: &Window| {
+        (0..sizes.len()).all(|axis| {
+            window.extent(axis) <= sizes[axis] + 2 * window.padding[axis]
+                && !(is_pool && window.padding[axis] >= window.kernel_size[axis])
+        })
+    };
+    let axes = sizes.len();
+    // Windows as networks have them, which most algorithms are for.
+    if numbers.bool() {
+        let (kernel, stride, padding) = pick(
+            numbers,
+            &[
+                (1, 1, 0),
+                (3, 1, 1),
+                (3, 1, 1),
+                (3, 1, 0),
+                (5, 1, 2),
+                (3, 2, 1),
+                (2, 2, 0),
+                (1, 2, 0),
+                (5, 1, 0),
+            ],
+        );
+        let window = Window {
+            kernel_size: vec![kernel; axes],
+            stride: vec![stride; axes],
+            padding: vec![padding; axes],
+            dilation: vec![1; axes],
+        };
+        if fits(&window) {
+            return window;
+        }
+    }
+    let mut window = Window { kernel_size: vec![], stride: vec![], padding: vec![], dilation: vec![] };
+    for &size in sizes {
+        let padding = pick(numbers, &[0, 0, 0, 0, 1, 1, 1, 2, 3, 5]);
+        let dilation = pick(numbers, &[1, 1, 1, 1, 2, 2, 3, 5]);
+        let padded = size + 2 * padding;
+        // The largest window that fits is as likely as any other.
+        let largest = (padded - 1) / dilation + 1;
+        let kernel = pick(numbers, &[1, 2, 3, 3, 4, 5, 7, largest.min(9)]).min(largest);
+        window.padding.push(if is_pool { padding.min(kernel - 1) } else { padding });
+        window.dilation.push(dilation);
+        window.kernel_size.push(kernel);
+        window.stride.push(pick(numbers, &[1, 1, 1, 1, 2, 2, 3, 4, 5, 7, padded, padded + 3]));
+    }
+    for (axis, &size) in sizes.iter().enumerate() {
+        // Less padding may leave no room for the window.
+        while window.extent(axis) > size + 2 * window.padding[axis] {
+            window.kernel_size[axis] -= 1;
+            if is_pool {
+                window.padding[axis] = window.padding[axis].min(window.kernel_size[axis] - 1);
+            }
+        }
+    }
+    window
+}

@@ -1,0 +1,328 @@
+//! A graph that grows operator by operator: operands are values of the graph where they fit, else new sources.
+
+use std::collections::HashMap;
+
+use fastrand::Rng;
+use windlass_compiler::entity::ValueId;
+use windlass_compiler::graph::Graph;
+use windlass_compiler::graph::initializer::Initializer;
+use windlass_compiler::ops::Op;
+use windlass_compiler::ops::elementwise::{Unary, UnaryKind};
+use windlass_compiler::ops::source::{Constant, Input, InputRole, Parameter, State};
+use windlass_compiler::ops::structure::Reshape;
+use windlass_compiler::pass::Mode;
+use windlass_compiler::shape::{DType, Shape, Type};
+
+use super::sizes::{self, MAX_ELEMENTS, pick};
+use crate::values::POSITIVE;
+
+/// What integers stand for: operators that read integers are given no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// Places in windows of so many elements.
+    Places(usize),
+    /// Bits of positive elements.
+    Bits,
+    /// Classes.
+    Labels,
+    /// A seed and a step.
+    Seed,
+}
+
+/// A graph under construction.
+pub(crate) struct Sketch<'r> {
+    pub(crate) numbers: &'r mut Rng,
+    graph: Graph,
+    meanings: HashMap<ValueId, Meaning>,
+    sources: usize,
+}
+
+impl<'r> Sketch<'r> {
+    pub(crate) fn new(numbers: &'r mut Rng) -> Self {
+        Sketch { numbers, graph: Graph::new("fuzz"), meanings: HashMap::new(), sources: 0 }
+    }
+
+    pub(crate) fn chance(&mut self, of: usize) -> bool {
+        self.numbers.usize(..of) == 0
+    }
+
+    pub(crate) fn ty(&self, value: ValueId) -> Type {
+        self.graph.ty(value).clone()
+    }
+
+    pub(crate) fn item(&self, value: ValueId) -> Vec<usize> {
+        self.graph.ty(value).shape.item()
+    }
+
+    pub(crate) fn meaning(&self, value: ValueId) -> Option<Meaning> {
+        self.meanings.get(&value).copied()
+    }
+
+    pub(crate) fn means(&mut self, value: ValueId, meaning: Option<Meaning>) {
+        self.meanings.extend(meaning.map(|meaning| (value, meaning)));
+    }
+
+    /// Adds an operator whose operands fit.
+    #[track_caller]
+    pub(crate) fn op(&mut self, op: impl Into<Op>, operands: &[ValueId]) -> Vec<ValueId> {
+        match self.graph.add(op, operands, "") {
+            Ok(results) => results,
+            Err(error) => panic!("the generator made an invalid operator: {error}"),
+        }
+    }
+
+    /// A value that fits, if there is any: later ones are likelier.
+    pub(crate) fn find(&mut self, fits: impl Fn(&Type) -> bool) -> Option<ValueId> {
+        let fitting: Vec<ValueId> = (0..self.graph.value_count())
+            .map(ValueId::new)
+            .filter(|&value| fits(self.graph.ty(value)))
+            .collect();
+        if fitting.is_empty() {
+            return None;
+        }
+        let back = self.numbers.usize(..fitting.len()).min(self.numbers.usize(..fitting.len()));
+        Some(fitting[fitting.len() - 1 - back])
+    }
+
+    fn name(&mut self, prefix: &str) -> String {
+        self.sources += 1;
+        format!("{prefix}{}", self.sources)
+    }
+
+    /// A new input.
+    pub(crate) fn input(&mut self, prefix: &str, role: InputRole, ty: Type) -> ValueId {
+        let name = self.name(prefix);
+        self.op(Input { name, role, ty }, &[])[0]
+    }
+
+    /// A new parameter.
+    pub(crate) fn parameter(&mut self, prefix: &str, shape: Shape) -> ValueId {
+        let name = self.name(prefix);
+        self.op(Parameter { name, shape, init: Initializer::ONES }, &[])[0]
+    }
+
+    /// A new state.
+    pub(crate) fn state(&mut self, prefix: &str, shape: Shape) -> ValueId {
+        let name = self.name(prefix);
+        self.op(State { name, shape, init: Initializer::ZEROS }, &[])[0]
+    }
+
+    /// A new constant of small numbers; of powers of two above zero, or often of all ones or zeros, which passes look for.
+    pub(crate) fn constant(&mut self, shape: Shape, positive: bool) -> ValueId {
+        let all = pick(self.numbers, &[None, None, Some(1.0), Some(0.0)]);
+        let values = (0..shape.item_elements())
+            .map(|_| match (positive, all) {
+                (true, _) => pick(self.numbers, &[0.25, 0.5, 1.0, 2.0]),
+                (false, Some(all)) => all,
+                (false, None) => pick(self.numbers, &[-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0]),
+            })
+            .collect();
+        self.op(Constant { shape, values }, &[])[0]
+    }
+
+    /// A new source of floats: an input where it has a batch axis, else a source of any kind.
+    pub(crate) fn source(&mut self, ty: &Type, positive: bool) -> ValueId {
+        let prefix = |usual: &'static str| if positive { POSITIVE } else { usual };
+        let shape = ty.shape.clone();
+        if shape.is_batched() {
+            let role = if self.chance(8) { InputRole::Control } else { InputRole::Data };
+            return self.input(prefix("x"), role, ty.clone());
+        }
+        match self.numbers.u8(..10) {
+            0..5 => self.parameter(prefix("w"), shape),
+            5..7 => self.state(prefix("s"), shape),
+            7 => self.input(prefix("c"), InputRole::Control, ty.clone()),
+            8 => self.input(prefix("d"), InputRole::Data, ty.clone()),
+            _ => self.constant(shape, positive),
+        }
+    }
+
+    /// A value of a type: one of the graph, perhaps of another shape, or a new source.
+    pub(crate) fn of_type(&mut self, ty: &Type) -> ValueId {
+        assert_eq!(ty.dtype, DType::F32);
+        if self.numbers.bool()
+            && let Some(value) = self.find(|other| other == ty)
+        {
+            return value;
+        }
+        if self.chance(6) {
+            let (batched, elements) = (ty.shape.is_batched(), ty.shape.item_elements());
+            let same = |other: &Type| {
+                other.dtype == DType::F32
+                    && other.shape.is_batched() == batched
+                    && other.shape.item_elements() == elements
+            };
+            if let Some(value) = self.find(same) {
+                return self.op(Reshape { shape: ty.shape.clone() }, &[value])[0];
+            }
+        }
+        self.source(ty, false)
+    }
+
+    /// A value of a type whose elements are above zero: a variance, a divisor.
+    pub(crate) fn positive(&mut self, ty: &Type) -> ValueId {
+        if self.chance(3)
+            && let Some(value) = self.find(|other| other == ty)
+        {
+            let kind = pick(self.numbers, &[UnaryKind::Sigmoid, UnaryKind::Exp]);
+            let bounded = self.op(Unary { kind: UnaryKind::Tanh }, &[value])[0];
+            return self.op(Unary { kind }, &[bounded])[0];
+        }
+        self.source(ty, true)
+    }
+
+    /// A batch of floats with channels.
+    pub(crate) fn batched(&mut self) -> ValueId {
+        let fits = |ty: &Type| ty.dtype == DType::F32 && ty.shape.is_batched() && ty.shape.rank() >= 2;
+        if !self.chance(5)
+            && let Some(value) = self.find(fits)
+        {
+            return value;
+        }
+        if self.numbers.bool() { self.new_vector() } else { self.new_image() }
+    }
+
+    /// A batch of images.
+    pub(crate) fn image(&mut self) -> ValueId {
+        let fits =
+            |ty: &Type| ty.dtype == DType::F32 && ty.shape.is_batched() && (3..=5).contains(&ty.shape.rank());
+        if !self.chance(4)
+            && let Some(value) = self.find(fits)
+        {
+            return value;
+        }
+        self.new_image()
+    }
+
+    /// A batch of vectors.
+    pub(crate) fn vector(&mut self) -> ValueId {
+        let fits = |ty: &Type| ty.dtype == DType::F32 && ty.shape.is_batched() && ty.shape.rank() == 2;
+        if !self.chance(4)
+            && let Some(value) = self.find(fits)
+        {
+            return value;
+        }
+        let flat =
+            |ty: &Type| ty.dtype == DType::F32 && ty.shape.is_batched() && ty.shape.item_elements() < 600;
+        if self.numbers.bool()
+            && let Some(value) = self.find(flat)
+        {
+            let shape = Shape::batched(&[self.ty(value).shape.item_elements()]);
+            return self.op(Reshape { shape }, &[value])[0];
+        }
+        self.new_vector()
+    }
+
+    /// Any floats.
+    pub(crate) fn floats(&mut self) -> ValueId {
+        if !self.chance(5)
+            && let Some(value) = self.find(|ty| ty.dtype == DType::F32)
+        {
+            return value;
+        }
+        if self.chance(3) {
+            let sizes = self.fixed_sizes();
+            return self.source(&Type::f32(Shape::fixed(&sizes)), false);
+        }
+        self.batched()
+    }
+
+    /// Sizes of a value without a batch axis: a number, a vector, or more axes.
+    pub(crate) fn fixed_sizes(&mut self) -> Vec<usize> {
+        let rank = pick(self.numbers, &[0, 1, 1, 2, 2, 4]);
+        let mut sizes: Vec<usize> = (0..rank).map(|_| sizes::channels(self.numbers)).collect();
+        while sizes.iter().product::<usize>() > MAX_ELEMENTS {
+            for size in &mut sizes {
+                *size = size.div_ceil(2);
+            }
+        }
+        sizes
+    }
+
+    fn new_vector(&mut self) -> ValueId {
+        let sizes = [sizes::channels(self.numbers)];
+        self.source(&Type::f32(Shape::batched(&sizes)), false)
+    }
+
+    fn new_image(&mut self) -> ValueId {
+        let channels = sizes::channels(self.numbers);
+        let axes = sizes::axes(self.numbers);
+        let item = [vec![channels], sizes::spatial(self.numbers, axes, channels)].concat();
+        self.source(&Type::f32(Shape::batched(&item)), false)
+    }
+
+    /// Integers of a meaning: some of the graph, or a new input.
+    pub(crate) fn integers(&mut self, shape: &Shape, meaning: Meaning) -> ValueId {
+        let ty = Type::i32(shape.clone());
+        let fitting: Vec<ValueId> = (0..self.graph.value_count())
+            .map(ValueId::new)
+            .filter(|&value| *self.graph.ty(value) == ty && self.meaning(value) == Some(meaning))
+            .collect();
+        if !fitting.is_empty() && !self.chance(4) {
+            return pick(self.numbers, &fitting);
+        }
+        let role = if meaning == Meaning::Seed { InputRole::Control } else { InputRole::Data };
+        let value = self.input("i", role, ty);
+        self.means(value, Some(meaning));
+        value
+    }
+
+    /// Any integers there are.
+    pub(crate) fn any_integers(&mut self) -> Option<ValueId> {
+        self.find(|ty| ty.dtype == DType::I32)
+    }
+
+    /// Names outputs and updates, and gives the graph with the mode it may be compiled in.
+    pub(crate) fn finish(mut self) -> (Graph, Mode) {
+        let counts = self.graph.use_counts();
+        let floats: Vec<ValueId> = (0..self.graph.value_count())
+            .map(ValueId::new)
+            .filter(|&value| self.graph.ty(value).dtype == DType::F32)
+            .collect();
+        if floats.is_empty() {
+            // Integers alone give nothing back.
+            let value = self.new_vector();
+            return self.with_ends(&[value], &[]);
+        }
+        let mut outputs: Vec<ValueId> = floats
+            .iter()
+            .copied()
+            .filter(|value| counts[value.index()] == 0)
+            .filter(|_| self.numbers.u8(..8) > 0)
+            .collect();
+        // Values that are used and named, and perhaps named twice; sources too.
+        for _ in 0..self.numbers.usize(..3) {
+            outputs.push(pick(self.numbers, &floats));
+        }
+        if outputs.is_empty() {
+            outputs.push(floats[floats.len() - 1]);
+        }
+        let mut updates = Vec::new();
+        if self.numbers.bool() {
+            let parameters = self.graph.parameters().map(|(value, source)| (value, source.name.clone()));
+            let states = self.graph.states().map(|(value, source)| (value, source.name.clone()));
+            let stored: Vec<(ValueId, String)> = parameters.chain(states).collect();
+            for (target, name) in stored {
+                let ty = self.ty(target);
+                if self.numbers.bool()
+                    && let Some(value) = self.find(|other| *other == ty)
+                {
+                    updates.push((name, value));
+                }
+            }
+        }
+        self.with_ends(&outputs, &updates)
+    }
+
+    fn with_ends(mut self, outputs: &[ValueId], updates: &[(String, ValueId)]) -> (Graph, Mode) {
+        let names = "names are new, and types are those of the sources";
+        for (index, &value) in outputs.iter().enumerate() {
+            self.graph.add_output(&format!("y{index}"), value).expect(names);
+        }
+        for (name, value) in updates {
+            self.graph.add_update(name, *value).expect(names);
+        }
+        let training = !updates.is_empty() || self.numbers.bool();
+        (self.graph, if training { Mode::Training } else { Mode::Inference })
+    }
+}

@@ -1,0 +1,501 @@
+//! How far each operator's results in single precision may be from its formula, given exact operands: the table that
+//! `TOLERANCES.md` states and argues. A new operator does not compile until it has its row.
+
+use windlass_compiler::interp::{Array, Data, Evaluate};
+use windlass_compiler::ops::Op;
+use windlass_compiler::ops::conv::{Conv, EpilogueStep};
+use windlass_compiler::ops::elementwise::{BinaryKind, UnaryKind};
+use windlass_compiler::ops::linear::Linear;
+use windlass_compiler::ops::window::Window;
+use windlass_compiler::plan::Accuracy;
+
+/// The unit roundoff of f32: one operation errs by at most this part of its result.
+pub(super) const U: f64 = 1.0 / (1u32 << 24) as f64;
+
+/// Results below this may be zero, and errors below it do not count.
+const FLOOR: f64 = f32::MIN_POSITIVE as f64;
+
+/// What Winograd's method may err by, as a part of the largest result of a layer.
+const WINOGRAD_OF_RESULT: f64 = 2e-5;
+
+/// The same as a part of the largest sum of the products' magnitudes, for sums that cancel.
+const WINOGRAD_OF_MAGNITUDES: f64 = 4e-6;
+
+/// Errors in units in the last place, as the compiler's documentation of each function states them.
+fn ulps(kind: UnaryKind) -> f64 {
+    match kind {
+        UnaryKind::Relu | UnaryKind::Negate => 0.0,
+        UnaryKind::Square | UnaryKind::Sqrt => 0.5,
+        UnaryKind::Log => 0.8,
+        UnaryKind::Exp => 1.1,
+        UnaryKind::Tanh => 1.3,
+        UnaryKind::Rsqrt => 1.5,
+        UnaryKind::Sigmoid => 2.3,
+    }
+}
+
+/// The part of the sum of magnitudes that a sum of so many numbers may err by, whatever its order.
+fn sum_part(count: usize) -> f64 {
+    (count + 2) as f64 * U
+}
+
+/// Whether f32 may have no number this large on the way to a result.
+fn overflows(value: f64) -> bool {
+    value.is_nan() || value.abs() >= f64::from(f32::MAX) / 64.0
+}
+
+fn reals<'a>(operands: &[&'a Array<f64>], index: usize) -> &'a [f64] {
+    operands[index].real()
+}
+
+fn magnitudes(array: &Array<f64>) -> Array<f64> {
+    match &array.data {
+        Data::Real(values) => Array::new(array.sizes.clone(), values.iter().map(|x| x.abs()).collect()),
+        Data::Int(values) => Array::ints(array.sizes.clone(), values.clone()),
+    }
+}
+
+/// An operator that sums, on the magnitudes of its operands: the condition of each sum.
+fn condition(op: &impl Evaluate, operands: &[&Array<f64>], results: &[Array<f64>]) -> Vec<f64> {
+    let operands: Vec<Array<f64>> = operands.iter().map(|operand| magnitudes(operand)).collect();
+    let operands: Vec<&Array<f64>> = operands.iter().collect();
+    let sizes: Vec<Vec<usize>> = results.iter().map(|result| result.sizes.clone()).collect();
+    op.evaluate(&operands, &sizes)[0].real().to_vec()
+}
+
+fn scaled(values: &[f64], part: f64) -> Vec<f64> {
+    values.iter().map(|value| part * value.abs()).collect()
+}
+
+/// Whether Winograd's method may make the product of an operator, which then is not exact.
+pub(super) fn may_be_winograd(op: &Op, accuracy: Accuracy) -> bool {
+    match op {
+        Op::Conv(conv) => is_winograds(&conv.window, accuracy),
+        Op::ConvGradInput(conv) => is_winograds(&conv.window, accuracy),
+        Op::ConvGradWeight(conv) => is_winograds(&conv.window, accuracy),
+        _ => false,
+    }
+}
+
+/// Whether Winograd's method may make a product: windows of 3×3 and 5×5 at stride 1.
+fn is_winograds(window: &Window, accuracy: Accuracy) -> bool {
+    accuracy == Accuracy::Default
+        && window.axes() == 2
+        && window.stride == [1, 1]
+        && window.dilation == [1, 1]
+        && (window.kernel_size == [3, 3] || window.kernel_size == [5, 5])
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()))
+}
+
+/// The error of a convolution or one of its gradients.
+fn convolution(
+    window: &Window,
+    accuracy: Accuracy,
+    count: usize,
+    condition: &[f64],
+    result: &[f64],
+) -> Vec<f64> {
+    let mut errors = scaled(condition, sum_part(count));
+    if is_winograds(window, accuracy) {
+        let least = (WINOGRAD_OF_RESULT * largest(result)).max(WINOGRAD_OF_MAGNITUDES * largest(condition));
+        errors.iter_mut().for_each(|error| *error = error.max(least));
+    }
+    errors
+}
+
+/// The error after the steps behind a product, from that of the product.
+fn epilogue(
+    steps: &[EpilogueStep],
+    product: Array<f64>,
+    mut errors: Vec<f64>,
+    operands: &[&Array<f64>],
+) -> Vec<f64> {
+    let inner: usize = product.sizes[2..].iter().product();
+    let channels = product.sizes[1];
+    let mut values = product.real().to_vec();
+    let mut operands = operands.iter();
+    let mut next = || operands.next().map_or(&[][..], |operand| operand.real());
+    for step in steps {
+        match step {
+            EpilogueStep::Bias => {
+                let bias = next();
+                for (index, value) in values.iter_mut().enumerate() {
+                    *value += bias[index / inner % channels];
+                    errors[index] += U * value.abs();
+                }
+            }
+            EpilogueStep::Add => {
+                for (index, addend) in next().iter().enumerate() {
+                    values[index] += addend;
+                    errors[index] += U * values[index].abs();
+                }
+            }
+            EpilogueStep::Relu => values.iter_mut().for_each(|value| *value = value.max(0.0)),
+            EpilogueStep::Sigmoid | EpilogueStep::Tanh => {
+                let kind = if *step == EpilogueStep::Tanh { UnaryKind::Tanh } else { UnaryKind::Sigmoid };
+                let slope = if *step == EpilogueStep::Tanh { 1.0 } else { 0.25 };
+                for (value, error) in values.iter_mut().zip(&mut errors) {
+                    *value = kind.apply(*value);
+                    *error = (slope * *error).min(1.0) + 2.0 * ulps(kind) * U * value.abs();
+                }
+            }
+        }
+    }
+    errors
+}
+
+/// The indices of a channel's elements in `[N, C, …]`.
+fn channel(sizes: &[usize], channel: usize) -> impl Iterator<Item = usize> + Clone + use<> {
+    let (batch, channels) = (sizes[0], sizes[1]);
+    let inner: usize = sizes[2..].iter().product();
+    (0..batch).flat_map(move |item| (0..inner).map(move |i| (item * channels + channel) * inner + i))
+}
+
+/// The indices of the channels at each place of each item of `[N, C, …]`.
+fn places(sizes: &[usize]) -> Vec<Vec<usize>> {
+    let (batch, channels) = (sizes[0], sizes[1]);
+    let inner: usize = sizes[2..].iter().product();
+    let index = move |item, place, channel| (item * channels + channel) * inner + place;
+    (0..batch)
+        .flat_map(|item| (0..inner).map(move |place| (item, place)))
+        .map(|(item, place)| (0..channels).map(|channel| index(item, place, channel)).collect())
+        .collect()
+}
+
+/// The error of `e^(x − max) / Σ` relative to each result, and of the logarithm of the sum.
+fn softmax_parts(x: &[f64]) -> (Vec<f64>, Vec<f64>, f64) {
+    let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = x.iter().map(|x| (x - largest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    let of_power = |x: f64| U * ((x - largest).abs() + 2.2);
+    let of_sum =
+        sum_part(x.len()) + x.iter().zip(&powers).map(|(&x, power)| power / sum * of_power(x)).sum::<f64>();
+    let results: Vec<f64> = powers.iter().map(|power| power / sum).collect();
+    let errors = x.iter().zip(&results).map(|(&x, y)| y * (of_power(x) + of_sum + U)).collect();
+    (results, errors, of_sum)
+}
+
+/// The error of `x − max − ln Σ`.
+fn log_softmax_errors(x: &[f64]) -> Vec<f64> {
+    let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (.., of_sum) = softmax_parts(x);
+    let logarithm = x.iter().map(|x| (x - largest).exp()).sum::<f64>().ln();
+    x.iter().map(|x| U * (2.0 * (x - largest).abs() + 3.0 * logarithm.abs() + 1.0) + of_sum).collect()
+}
+
+/// For each result of an operator the largest error of each of its elements; nothing for what is only moved or chosen.
+/// `results` are those in double precision.
+pub(super) fn local_errors(
+    op: &Op,
+    operands: &[&Array<f64>],
+    results: &[Array<f64>],
+    accuracy: Accuracy,
+) -> Vec<Option<Vec<f64>>> {
+    let mut errors = of_operator(op, operands, results, accuracy);
+    errors.resize(results.len(), None);
+    for (errors, result) in errors.iter_mut().zip(results) {
+        let (Some(errors), Data::Real(values)) = (errors, &result.data) else { continue };
+        for (error, value) in errors.iter_mut().zip(values) {
+            *error += FLOOR;
+            // Beyond the range of f32 anything may come out.
+            if overflows(value.abs() + *error) {
+                *error = f64::INFINITY;
+            }
+        }
+    }
+    errors
+}
+
+fn of_operator(
+    op: &Op,
+    operands: &[&Array<f64>],
+    results: &[Array<f64>],
+    accuracy: Accuracy,
+) -> Vec<Option<Vec<f64>>> {
+    let one = |errors: Vec<f64>| vec![Some(errors)];
+    let y = || results[0].real();
+    match op {
+        Op::Input(_)
+        | Op::Parameter(_)
+        | Op::State(_)
+        | Op::Constant(_)
+        | Op::Reshape(_)
+        | Op::Concat(_)
+        | Op::Slice(_)
+        | Op::Dropout(_)
+        | Op::MaxPool(_)
+        | Op::Positive(_)
+        | Op::WherePositive(_) => vec![],
+        Op::Conv(conv) => {
+            let bare = Conv { epilogue: vec![], ..conv.clone() };
+            let product = bare.evaluate(&operands[..2], &[results[0].sizes.clone()]).remove(0);
+            let count = operands[1].sizes[1..].iter().product();
+            let condition = condition(&bare, &operands[..2], results);
+            let errors = convolution(&conv.window, accuracy, count, &condition, product.real());
+            one(epilogue(&conv.epilogue, product, errors, &operands[2..]))
+        }
+        Op::ConvGradInput(conv) => {
+            let weight = &operands[1].sizes;
+            let count = weight[0] / conv.groups * weight[2..].iter().product::<usize>();
+            one(convolution(&conv.window, accuracy, count, &condition(conv, operands, results), y()))
+        }
+        Op::ConvGradWeight(conv) => {
+            let g = &operands[0].sizes;
+            let count = g[0] * g[2..].iter().product::<usize>();
+            one(convolution(&conv.window, accuracy, count, &condition(conv, operands, results), y()))
+        }
+        Op::Linear(linear) => {
+            let bare = Linear { epilogue: vec![] };
+            let product = bare.evaluate(&operands[..2], &[results[0].sizes.clone()]).remove(0);
+            let errors = scaled(&condition(&bare, &operands[..2], results), sum_part(operands[1].sizes[1]));
+            one(epilogue(&linear.epilogue, product, errors, &operands[2..]))
+        }
+        Op::LinearGradInput(op) => {
+            one(scaled(&condition(op, operands, results), sum_part(operands[1].sizes[0])))
+        }
+        Op::LinearGradWeight(op) => {
+            one(scaled(&condition(op, operands, results), sum_part(operands[0].sizes[0])))
+        }
+        Op::MaxPoolGrad(pool) => {
+            one(scaled(&condition(pool, operands, results), sum_part(pool.window.elements())))
+        }
+        Op::AvgPool(pool) => {
+            one(scaled(&condition(pool, operands, results), sum_part(pool.window.elements())))
+        }
+        Op::AvgPoolGrad(pool) => {
+            one(scaled(&condition(pool, operands, results), sum_part(pool.window.elements())))
+        }
+        Op::Unary(unary) => match unary.kind {
+            UnaryKind::Relu | UnaryKind::Negate => vec![],
+            kind => one(scaled(y(), 2.0 * ulps(kind) * U)),
+        },
+        Op::Binary(binary) => match binary.kind {
+            BinaryKind::ReluGrad => vec![],
+            BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply | BinaryKind::Divide => {
+                one(scaled(y(), U))
+            }
+            BinaryKind::SigmoidGrad => one(scaled(y(), 4.0 * U)),
+            BinaryKind::TanhGrad => {
+                let (g, b) = (reals(operands, 0), reals(operands, 1));
+                let b = |index: usize| if b.len() == 1 { b[0] } else { b[index] };
+                let error =
+                    |(index, y): (usize, &f64)| U * (3.0 * y.abs() + (g[index] * b(index).powi(2)).abs());
+                one(y().iter().enumerate().map(error).collect())
+            }
+        },
+        Op::Bias(_) | Op::Scale(_) => one(scaled(y(), U)),
+        Op::SumChannels(sum) => {
+            let count = operands[0].elements() / operands[0].sizes[1];
+            one(scaled(&condition(sum, operands, results), sum_part(count)))
+        }
+        Op::BatchNorm(norm) => {
+            let x = reals(operands, 0);
+            let mut errors = vec![0.0; x.len()];
+            for c in 0..operands[0].sizes[1] {
+                let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|index| reals(operands, index)[c]);
+                let factor = gamma.abs() / (variance + norm.epsilon).sqrt();
+                for i in channel(&operands[0].sizes, c) {
+                    errors[i] = 8.0 * U * ((x[i].abs() + mean.abs()) * factor + beta.abs());
+                }
+            }
+            one(errors)
+        }
+        Op::BatchNormTraining(norm) => batch_norm_training(norm.epsilon, norm.momentum, operands),
+        Op::BatchNormGrad(_) => batch_norm_grad(operands),
+        Op::DropoutTraining(_) => one(scaled(y(), 2.0 * U)),
+        Op::Softmax(_) => one(by_place(operands[0], |x| softmax_parts(x).1)),
+        Op::LogSoftmax(_) => one(by_place(operands[0], log_softmax_errors)),
+        Op::SoftmaxGrad(_) => {
+            let (g, y) = (reals(operands, 0), reals(operands, 1));
+            let mut errors = vec![0.0; g.len()];
+            for channels in places(&operands[0].sizes) {
+                let sum: f64 = channels.iter().map(|&i| g[i] * y[i]).sum();
+                let condition: f64 = channels.iter().map(|&i| (g[i] * y[i]).abs()).sum();
+                for &i in &channels {
+                    let of_sum = sum_part(channels.len()) * condition;
+                    errors[i] = y[i].abs() * (of_sum + 3.0 * U * (g[i].abs() + sum.abs()));
+                }
+            }
+            one(errors)
+        }
+        Op::LogSoftmaxGrad(_) => {
+            let (g, y) = (reals(operands, 0), reals(operands, 1));
+            let mut errors = vec![0.0; g.len()];
+            for channels in places(&operands[0].sizes) {
+                let sum: f64 = channels.iter().map(|&i| g[i]).sum();
+                let condition: f64 = channels.iter().map(|&i| g[i].abs()).sum();
+                for &i in &channels {
+                    let power = y[i].exp();
+                    let of_sum = sum_part(channels.len()) * condition;
+                    errors[i] =
+                        power * (of_sum + 5.0 * U * sum.abs()) + U * (g[i].abs() + (power * sum).abs());
+                }
+            }
+            one(errors)
+        }
+        Op::CrossEntropy(_) => {
+            let logits = operands[0];
+            let errors = by_place(logits, log_softmax_errors);
+            let items = logits.sizes[0];
+            let labels = operands[1].int();
+            let of_items: f64 =
+                (0..items).map(|item| errors[item * logits.sizes[1] + labels[item] as usize]).sum();
+            let terms = y()[0].abs() * items as f64;
+            one(vec![(of_items + sum_part(items + 1) * terms) / items as f64])
+        }
+        Op::CrossEntropyGrad(_) => {
+            let (g, items) = (reals(operands, 0)[0], operands[1].sizes[0] as f64);
+            let errors = by_place(operands[1], |x| softmax_parts(x).1);
+            let error = |(error, y): (&f64, &f64)| g.abs() / items * (error + 2.0 * U) + 4.0 * U * y.abs();
+            one(errors.iter().zip(y()).map(error).collect())
+        }
+        Op::MeanSquaredError(_) => one(scaled(y(), sum_part(operands[0].elements() + 4))),
+        Op::MeanSquaredErrorGrad(_) => one(scaled(y(), 5.0 * U)),
+        Op::Sgd(sgd) => {
+            let (w, g, rate) = (reals(operands, 0), reals(operands, 1), reals(operands, 2)[0]);
+            let velocity = operands.get(3).map(|velocity| velocity.real());
+            let (mut of_w, mut of_velocity) = (Vec::new(), Vec::new());
+            for (i, (w, g)) in w.iter().zip(g).enumerate() {
+                let mut magnitude = g.abs() + (sgd.weight_decay * w).abs();
+                if let Some(velocity) = velocity {
+                    magnitude += (sgd.momentum * velocity[i]).abs();
+                    of_velocity.push(5.0 * U * magnitude);
+                    if sgd.nesterov {
+                        magnitude += sgd.momentum * magnitude + g.abs();
+                    }
+                }
+                of_w.push(U * (2.0 * w.abs() + 8.0 * rate.abs() * magnitude));
+            }
+            vec![Some(of_w), Some(of_velocity)]
+        }
+        Op::Adam(_) => adam(op, operands, results),
+        Op::ClipFactor(_) if overflows(results[1].real()[0].powi(2)) => vec![Some(vec![f64::INFINITY]); 2],
+        Op::ClipFactor(_) => {
+            let count: usize = operands.iter().map(|operand| operand.elements()).sum();
+            let part = sum_part(count + 4);
+            vec![Some(scaled(y(), part)), Some(scaled(results[1].real(), part))]
+        }
+    }
+}
+
+/// Errors of each place's channels, put where they belong.
+fn by_place(x: &Array<f64>, errors_of: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
+    let mut errors = vec![0.0; x.elements()];
+    for channels in places(&x.sizes) {
+        let numbers: Vec<f64> = channels.iter().map(|&i| x.real()[i]).collect();
+        for (&i, error) in channels.iter().zip(errors_of(&numbers)) {
+            errors[i] = error;
+        }
+    }
+    errors
+}
+
+fn batch_norm_training(epsilon: f64, momentum: f64, operands: &[&Array<f64>]) -> Vec<Option<Vec<f64>>> {
+    let x = reals(operands, 0);
+    let sizes = &operands[0].sizes;
+    let mut of_y = vec![0.0; x.len()];
+    let mut of_statistics: [Vec<f64>; 4] = Default::default();
+    let count = x.len() / sizes[1];
+    let part = sum_part(count);
+    for c in 0..sizes[1] {
+        let [gamma, beta, old_mean, old_variance] = [1, 2, 3, 4].map(|index| reals(operands, index)[c]);
+        let indices = channel(sizes, c);
+        let elements = count as f64;
+        let mean = indices.clone().map(|i| x[i]).sum::<f64>() / elements;
+        let of_mean = part * indices.clone().map(|i| x[i].abs()).sum::<f64>() / elements + U * mean.abs();
+        let squares: f64 = indices.clone().map(|i| (x[i] - mean).powi(2)).sum();
+        // The sum of the differences from the true mean is zero, so that an error of the mean counts squared; the
+        // rounding of each difference counts once.
+        let of_squares = (part + 4.0 * U) * squares + elements * of_mean.powi(2) * 2.0;
+        let of_squares = if overflows(squares) { f64::INFINITY } else { of_squares };
+        let inverse = 1.0 / (squares / elements + epsilon).sqrt();
+        let of_inverse = inverse * (of_squares / elements / 2.0 * inverse.powi(2) + 4.0 * U);
+        for i in indices {
+            let difference = (x[i] - mean).abs();
+            of_y[i] = gamma.abs() * (inverse * of_mean + difference * of_inverse)
+                + 5.0 * U * (gamma.abs() * difference * inverse + beta.abs());
+        }
+        let variance = squares / (elements.max(2.0) - 1.0);
+        let of_variance = of_squares / (elements.max(2.0) - 1.0);
+        let rest = 1.0 - momentum;
+        let running = |old: f64, new: f64, error: f64| {
+            momentum * error + 4.0 * U * ((rest * old).abs() + (momentum * new).abs())
+        };
+        let numbers = [
+            of_mean,
+            of_inverse,
+            running(old_mean, mean, of_mean),
+            running(old_variance, variance, of_variance),
+        ];
+        for (list, number) in of_statistics.iter_mut().zip(numbers) {
+            list.push(number);
+        }
+    }
+    std::iter::once(of_y).chain(of_statistics).map(Some).collect()
+}
+
+fn batch_norm_grad(operands: &[&Array<f64>]) -> Vec<Option<Vec<f64>>> {
+    let (g, x) = (reals(operands, 0), reals(operands, 1));
+    let sizes = &operands[0].sizes;
+    let count = x.len() / sizes[1];
+    let (elements, part) = (count as f64, sum_part(count));
+    let mut of_x = vec![0.0; x.len()];
+    let (mut of_gamma, mut of_beta) = (Vec::new(), Vec::new());
+    for c in 0..sizes[1] {
+        let [gamma, mean, inverse] = [2, 3, 4].map(|index| reals(operands, index)[c]);
+        let indices = channel(sizes, c);
+        let normalised = |i: usize| (x[i] - mean) * inverse;
+        // The difference is rounded once, and so is the product.
+        let of_normalised = |i: usize| 3.0 * U * normalised(i).abs();
+        let sum: f64 = indices.clone().map(|i| g[i]).sum();
+        let products: f64 = indices.clone().map(|i| g[i] * normalised(i)).sum();
+        let of_sum = part * indices.clone().map(|i| g[i].abs()).sum::<f64>();
+        let of_products =
+            (part + 3.0 * U) * indices.clone().map(|i| (g[i] * normalised(i)).abs()).sum::<f64>();
+        for i in indices {
+            let terms = g[i].abs() + sum.abs() / elements + (normalised(i) * products).abs() / elements;
+            let inner =
+                (of_sum + normalised(i).abs() * of_products + of_normalised(i) * products.abs()) / elements;
+            of_x[i] = (gamma * inverse).abs() * (inner + 6.0 * U * terms);
+        }
+        of_gamma.push(of_products);
+        of_beta.push(of_sum);
+    }
+    vec![Some(of_x), Some(of_gamma), Some(of_beta)]
+}
+
+fn adam(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Vec<Option<Vec<f64>>> {
+    let Op::Adam(adam) = op else { return vec![] };
+    let (w, g, first) = (reals(operands, 0), reals(operands, 1), reals(operands, 4));
+    let (rate, correction) = (reals(operands, 2)[0], reals(operands, 3));
+    let (new_first, new_second) = (results[1].real(), results[2].real());
+    let (mut of_w, mut of_first, mut of_second) = (Vec::new(), Vec::new(), Vec::new());
+    for i in 0..w.len() {
+        let decay = if adam.decoupled { 0.0 } else { (adam.weight_decay * w[i]).abs() };
+        let gradient = g[i].abs() + decay;
+        let first_error = 6.0 * U * ((adam.beta1 * first[i]).abs() + (1.0 - adam.beta1) * gradient);
+        let second_error = 6.0 * U * new_second[i].abs() + (1.0 - adam.beta2) * 6.0 * U * gradient.powi(2);
+        let root = (new_second[i] / correction[1]).sqrt();
+        let inner = second_error / correction[1].abs();
+        // Near zero the root errs by the root of the error.
+        let of_root = (inner / (2.0 * root)).min(inner.sqrt()) + 2.0 * U * root;
+        let denominator = root + adam.epsilon;
+        let step = rate.abs() / correction[0].abs();
+        // The denominator does not fall below its epsilon.
+        let least = (denominator - of_root).max(adam.epsilon);
+        let is_lost = overflows(new_second[i]) || overflows(inner) || overflows(gradient.powi(2));
+        of_w.push(match is_lost {
+            true => f64::INFINITY,
+            false => {
+                step * (first_error / least + new_first[i].abs() * of_root / (denominator * least))
+                    + 8.0 * U * (w[i].abs() + step * new_first[i].abs() / least)
+            }
+        });
+        of_first.push(first_error);
+        of_second.push(second_error);
+    }
+    vec![Some(of_w), Some(of_first), Some(of_second)]
+}

@@ -1,0 +1,139 @@
+//! Mistakes put into the compiler on purpose: each is found within a bounded number of graphs, which pass without it.
+//!
+//! A mistake may end the process, so that each is tried in a process of its own: this program, started again with the
+//! name of the fault in `WINDLASS_SEEDED_FAULT`.
+#![cfg(unix)]
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Command;
+
+use windlass_compiler::codegen::available_vector_bits;
+use windlass_compiler::faults::{Fault, arm};
+use windlass_compiler::ops::OpKind;
+use windlass_fuzz::case::{Case, Setup};
+use windlass_fuzz::engines::{Failure, check, setups};
+use windlass_fuzz::generate::Generator;
+
+const VARIABLE: &str = "WINDLASS_SEEDED_FAULT";
+
+/// Most graphs that are tried for a fault.
+const GRAPHS: u64 = 400;
+
+/// The signal of a page that cannot be touched.
+const SEGMENTATION_FAULT: i32 = 11;
+
+/// What finds a fault.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum By {
+    /// A result that must be exact is not.
+    Exact,
+    /// A result is further off than the bounds of its operators allow.
+    Bounds,
+    /// Two runs of the same program differ, among them those between guard pages.
+    OtherBits,
+    /// A guard page ends the process.
+    GuardPage,
+}
+
+impl By {
+    const ALL: [By; 4] = [By::Exact, By::Bounds, By::OtherBits, By::GuardPage];
+}
+
+/// The operators of the graphs that are drawn to find a fault; all where there are none.
+fn operators(fault: Fault) -> Vec<OpKind> {
+    match fault {
+        Fault::WrongStride | Fault::MissingPrepare => vec![OpKind::Conv],
+        Fault::DroppedTail => vec![OpKind::Linear, OpKind::Conv],
+        Fault::SwappedOperand => vec![OpKind::Binary],
+        Fault::StaleMask => vec![OpKind::Positive, OpKind::WherePositive],
+        Fault::WrongPartialSum => vec![OpKind::ConvGradWeight],
+        Fault::LanePastEnd => vec![OpKind::Unary, OpKind::Positive],
+        Fault::EpilogueTwice => vec![OpKind::Linear],
+        Fault::ArenaOverlap | Fault::OperandReusedTooEarly => vec![],
+    }
+}
+
+/// Whether there is code on this CPU that a fault is in.
+fn is_possible(fault: Fault) -> bool {
+    fault != Fault::LanePastEnd || available_vector_bits().iter().any(|&bits| bits > 128)
+}
+
+fn draw(generator: &Generator, graph: u64) -> (Case, Setup) {
+    let mut numbers = generator.numbers(graph);
+    let case = generator.case(graph, &mut numbers);
+    let setup = setups::draw(&case, &mut numbers);
+    (case, Setup { guard: true, ..setup })
+}
+
+fn by(failure: &Failure) -> By {
+    match failure {
+        Failure::Wrong { disagreement, .. } if disagreement.tolerance.is_none() => By::Exact,
+        Failure::Wrong { .. } => By::Bounds,
+        Failure::Unstable { .. } | Failure::Breach { .. } => By::OtherBits,
+        failure @ (Failure::Refused { .. } | Failure::Panic { .. } | Failure::Crash { .. }) => {
+            panic!("a fault that shows in no result: {failure}")
+        }
+    }
+}
+
+/// Looks for a fault, in a process of its own: prints what found it, unless that ends the process.
+#[test]
+fn one_fault() {
+    let Ok(name) = std::env::var(VARIABLE) else { return };
+    let fault = Fault::ALL.into_iter().find(|fault| format!("{fault:?}") == name).expect("a fault's name");
+    let generator = Generator::new(1, operators(fault));
+    for graph in 0..GRAPHS {
+        let (case, setup) = draw(&generator, graph);
+        // The graph is at no fault.
+        arm(None);
+        if let Err(found) = check(&case, std::slice::from_ref(&setup)) {
+            panic!("graph {graph} fails without a fault: {}\n{}", found.0, case.graph);
+        }
+        arm(Some(fault));
+        println!("trying graph {graph}");
+        if let Err(found) = check(&case, &[setup]) {
+            println!("found by {:?} at graph {graph}: {}", by(&found.0), found.0);
+            return;
+        }
+    }
+    println!("not found in {GRAPHS} graphs");
+}
+
+/// What finds a fault, and the last line about it.
+fn find(fault: Fault) -> (Option<By>, String) {
+    let this = std::env::current_exe().expect("a test has a program");
+    let output = Command::new(this)
+        .args(["--exact", "one_fault", "--nocapture", "--test-threads", "1"])
+        .env(VARIABLE, format!("{fault:?}"))
+        .output()
+        .expect("the program of a test starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let found = text.lines().find_map(|line| line.strip_prefix("found by "));
+    let last = text.lines().rfind(|line| line.starts_with("trying")).unwrap_or_default();
+    match (found, output.status.code()) {
+        (Some(line), _) => {
+            (By::ALL.into_iter().find(|by| line.starts_with(&format!("{by:?}"))), line.to_owned())
+        }
+        (None, None) if output.status.signal() == Some(SEGMENTATION_FAULT) => {
+            (Some(By::GuardPage), format!("GuardPage at {last}: {}", output.status))
+        }
+        (None, _) => (None, format!("{last}\n{text}\n{}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+#[test]
+fn every_seeded_fault_is_found() {
+    if std::env::var_os(VARIABLE).is_some() {
+        return;
+    }
+    let mut missed = Vec::new();
+    for fault in Fault::ALL.into_iter().filter(|&fault| is_possible(fault)) {
+        let (found, how) = find(fault);
+        println!("{fault:?}: {how}");
+        // What reaches past its memory shows in no result: it ends at a guard page.
+        if found.is_none() || fault == Fault::LanePastEnd && found != Some(By::GuardPage) {
+            missed.push(format!("{fault:?}: {how}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}

@@ -1,0 +1,193 @@
+//! Networks as `draw.py` describes them, and the graphs they become.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use windlass_compiler::autodiff::{TrainingOptions, training_graph};
+use windlass_compiler::entity::ValueId;
+use windlass_compiler::error::GraphError;
+use windlass_compiler::graph::initializer::Initializer;
+use windlass_compiler::graph::{Builder, Graph, Layer};
+use windlass_compiler::ops::window::Window;
+
+use crate::Error;
+
+/// One network: its layers, what it is trained by, and how far rounding moves what PyTorch computes.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Network {
+    /// Its name, which the names of its tensors start with.
+    pub name: String,
+    /// The file of its tensors.
+    pub file: String,
+    /// Items in its batch.
+    pub batch: usize,
+    /// Sizes of one item of its input.
+    pub input: Vec<usize>,
+    /// Its layers. Value 0 is the input, layer `i` gives value `i + 1`.
+    pub layers: Vec<Placed>,
+    /// The values that are outputs, by name.
+    pub outputs: BTreeMap<String, usize>,
+    /// How it is trained, if it is.
+    pub training: Option<TrainingOptions>,
+    /// Why it is not trained.
+    pub untrained: Option<String>,
+    /// The step size.
+    pub learning_rate: f64,
+    /// Steps that were taken before the first.
+    pub steps_before: u64,
+    /// Steps to take.
+    pub steps: usize,
+    /// The largest deviation that sampled rounding makes in each result.
+    pub deviations: BTreeMap<String, f64>,
+}
+
+/// A layer and where it stands.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Placed {
+    /// The layer's name, which the names of its parameters start with.
+    pub name: String,
+    /// The values it is applied to.
+    pub from: Vec<usize>,
+    /// The layer.
+    #[serde(flatten)]
+    pub kind: Kind,
+}
+
+/// A layer's settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "layer", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the settings of `Layer`, by the same names")]
+pub enum Kind {
+    Conv2d {
+        out_channels: usize,
+        #[serde(flatten)]
+        window: Window,
+        groups: usize,
+        bias: bool,
+    },
+    MaxPool2d {
+        #[serde(flatten)]
+        window: Window,
+    },
+    AvgPool2d {
+        #[serde(flatten)]
+        window: Window,
+    },
+    GlobalAvgPool2d,
+    Linear {
+        out_features: usize,
+        bias: bool,
+    },
+    Flatten,
+    Dropout {
+        rate: f64,
+    },
+    BatchNorm {
+        epsilon: f64,
+        momentum: f64,
+    },
+    Relu,
+    Sigmoid,
+    Tanh,
+    Softmax,
+    LogSoftmax,
+    /// The sum of two values.
+    Add,
+    /// Values joined along their channels.
+    Concat,
+}
+
+/// What a layer becomes.
+enum Built {
+    Layer(Layer),
+    Add,
+    Concat,
+}
+
+impl Kind {
+    fn built(&self) -> Built {
+        let init = Initializer::ZEROS;
+        Built::Layer(match self.clone() {
+            Kind::Conv2d { out_channels, window, groups, bias } => {
+                Layer::Conv2d { out_channels, window, groups, bias, init }
+            }
+            Kind::MaxPool2d { window } => Layer::MaxPool2d(window),
+            Kind::AvgPool2d { window } => Layer::AvgPool2d(window),
+            Kind::GlobalAvgPool2d => Layer::GlobalAvgPool2d,
+            Kind::Linear { out_features, bias } => Layer::Linear { out_features, bias, init },
+            Kind::Flatten => Layer::Flatten,
+            Kind::Dropout { rate } => Layer::Dropout { rate },
+            Kind::BatchNorm { epsilon, momentum } => Layer::BatchNorm { epsilon, momentum },
+            Kind::Relu => Layer::Relu,
+            Kind::Sigmoid => Layer::Sigmoid,
+            Kind::Tanh => Layer::Tanh,
+            Kind::Softmax => Layer::Softmax,
+            Kind::LogSoftmax => Layer::LogSoftmax,
+            Kind::Add => return Built::Add,
+            Kind::Concat => return Built::Concat,
+        })
+    }
+}
+
+impl Network {
+    /// The network as a graph, with its input named `x`.
+    ///
+    /// # Errors
+    /// [`Error::Described`] for operands that do not exist or are too many, [`Error::Graph`] for layers that do not fit.
+    pub fn graph(&self) -> Result<Graph, Error> {
+        let at_graph = |source: GraphError| Error::Graph { network: self.name.clone(), source };
+        let mut builder = Builder::new(&self.name);
+        let mut values = vec![builder.input("x", &self.input).map_err(at_graph)?];
+        for layer in &self.layers {
+            let operands = self.values(&values, &layer.name, &layer.from)?;
+            let value = match (layer.kind.built(), &operands[..]) {
+                (Built::Layer(kind), &[x]) => builder.layer(&layer.name, &kind, x),
+                (Built::Add, &[left, right]) => builder.add(&layer.name, left, right),
+                (Built::Concat, parts) => builder.concat(&layer.name, parts),
+                (Built::Layer(_) | Built::Add, _) => {
+                    return Err(self.refuse(&layer.name, format!("{} operands", operands.len())));
+                }
+            };
+            values.push(value.map_err(at_graph)?);
+        }
+        for (name, &value) in &self.outputs {
+            let value = self.values(&values, name, &[value])?[0];
+            builder.output(name, value).map_err(at_graph)?;
+        }
+        builder.finish().map_err(at_graph)
+    }
+
+    /// A training step of the network's graph, if it is trained.
+    ///
+    /// # Errors
+    /// [`Error::Training`].
+    pub fn step(&self, graph: &Graph) -> Result<Option<Graph>, Error> {
+        let step = |options| training_graph(graph, options);
+        self.training
+            .as_ref()
+            .map(step)
+            .transpose()
+            .map_err(|source| Error::Training { network: self.name.clone(), source: Box::new(source) })
+    }
+
+    /// The largest deviation that sampled rounding makes in a result.
+    ///
+    /// # Errors
+    /// [`Error::Described`] where none is stated.
+    pub fn deviation(&self, result: &str) -> Result<f64, Error> {
+        let missing = || self.refuse(result, "no deviation is stated".to_owned());
+        self.deviations.get(result).copied().ok_or_else(missing)
+    }
+
+    fn values(&self, values: &[ValueId], layer: &str, wanted: &[usize]) -> Result<Vec<ValueId>, Error> {
+        let find = |&at: &usize| {
+            let missing = || self.refuse(layer, format!("value {at} of {}", values.len()));
+            values.get(at).copied().ok_or_else(missing)
+        };
+        wanted.iter().map(find).collect()
+    }
+
+    fn refuse(&self, part: &str, problem: String) -> Error {
+        Error::Described { network: self.name.clone(), part: part.to_owned(), problem }
+    }
+}

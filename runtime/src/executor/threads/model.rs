@@ -1,0 +1,187 @@
+//! The pool's protocol under `loom`, which runs every order of a few threads' steps (with a bound on how often one interrupts
+//! another) and every value that the memory orders allow a load to see. It reports data races, waiting without end, and
+//! what the models assert.
+
+#[path = "pool.rs"]
+#[expect(
+    clippy::duplicate_mod,
+    reason = "the same protocol, with the checker's threads and atomics below it"
+)]
+mod pool;
+
+/// What `pool.rs` takes from the system, as the checker has it. Nobody waits awake here: whoever is not met at once goes to
+/// sleep, and the checker tries both.
+mod system {
+    use loom::cell::UnsafeCell;
+
+    pub(super) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    pub(super) use loom::sync::{Arc, Mutex, MutexGuard};
+    pub(super) use loom::thread::{Builder, JoinHandle, park};
+
+    /// Reports two threads at once, or one that has not been told of what the other did.
+    pub(super) struct Shared<T>(UnsafeCell<T>);
+
+    impl<T: Copy> Shared<T> {
+        pub(super) fn new(value: T) -> Self {
+            Shared(UnsafeCell::new(value))
+        }
+
+        /// # Safety
+        /// The checker sees to it.
+        pub(super) unsafe fn read(&self) -> T {
+            // SAFETY: the checker runs one thread at a time, and has just made sure that none is writing.
+            self.0.with(|value| unsafe { *value })
+        }
+
+        /// # Safety
+        /// The checker sees to it.
+        pub(super) unsafe fn write(&self, value: T) {
+            // SAFETY: the checker runs one thread at a time, and has just made sure that none is reading or writing.
+            self.0.with_mut(|place| unsafe { *place = value });
+        }
+    }
+
+    pub(super) fn wait_awake(is_met: impl Fn() -> bool) -> bool {
+        is_met()
+    }
+
+    pub(super) fn wait_until(is_met: impl Fn() -> bool) {
+        while !is_met() {
+            loom::thread::yield_now();
+        }
+    }
+}
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use loom::sync::Arc;
+
+use self::pool::Threads;
+use self::system::Shared;
+
+/// Checks a model with so many interruptions at most.
+fn check(interruptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(interruptions);
+    builder.max_branches = 10_000;
+    builder.check(model);
+}
+
+/// What the parts of tasks write, each thread in a place of its own, without locks: the checker reports whoever touches
+/// one before he was told that the last one to write it had ended.
+struct Marks(Vec<Shared<usize>>);
+
+// SAFETY: the checker runs one thread at a time.
+unsafe impl Send for Marks {}
+// SAFETY: as above.
+unsafe impl Sync for Marks {}
+
+impl Marks {
+    fn new(threads: usize) -> Self {
+        Marks((0..threads).map(|_| Shared::new(0)).collect())
+    }
+
+    /// The part of a thread: counts its runs.
+    fn mark(&self, thread: usize) {
+        // SAFETY: the checker sees to it.
+        unsafe { self.0[thread].write(self.0[thread].read() + 1) };
+    }
+
+    /// Holds every part to have run so often.
+    fn assert(&self, runs: usize) {
+        for mark in &self.0 {
+            // SAFETY: the checker sees to it.
+            assert_eq!(unsafe { mark.read() }, runs);
+        }
+    }
+}
+
+/// Workers that start, sleep, wake, come late and end. After each task all parts have run once, and what they wrote can be
+/// read.
+fn tasks(threads: usize, count: usize) {
+    let pool = Threads::new(threads).unwrap();
+    let marks = Marks::new(threads);
+    let mut turn = pool.turn();
+    for task in 1..=count {
+        turn.each(&|thread| marks.mark(thread));
+        marks.assert(task);
+    }
+}
+
+#[test]
+fn one_worker_runs_each_task_once() {
+    check(3, || tasks(2, 2));
+}
+
+#[test]
+fn one_worker_runs_a_third_task_after_it_came_late() {
+    check(2, || tasks(2, 3));
+}
+
+#[test]
+fn two_workers_run_each_task_once() {
+    check(1, || tasks(3, 1));
+}
+
+#[test]
+fn a_pool_without_tasks_ends() {
+    check(3, || drop(Threads::new(3).unwrap()));
+}
+
+#[test]
+fn turns_without_tasks_keep_nobody_awake_or_asleep() {
+    check(3, || {
+        let pool = Threads::new(2).unwrap();
+        drop(pool.turn());
+        let marks = Marks::new(2);
+        pool.turn().each(&|thread| marks.mark(thread));
+        marks.assert(1);
+    });
+}
+
+/// Two callers of one pool: their tasks never run at the same time, which the marks would show.
+#[test]
+fn callers_take_turns() {
+    check(2, || {
+        let pool = Arc::new(Threads::new(2).unwrap());
+        let marks = Arc::new(Marks::new(2));
+        let other = {
+            let (pool, marks) = (Arc::clone(&pool), Arc::clone(&marks));
+            loom::thread::spawn(move || pool.turn().each(&|thread| marks.mark(thread)))
+        };
+        pool.turn().each(&|thread| marks.mark(thread));
+        other.join().unwrap();
+        marks.assert(2);
+    });
+}
+
+/// A panic in any part reaches the caller when all parts have ended, and the next task runs like any other. After a panic of
+/// its own the caller does no part of others: it waits for ever unless every worker that sleeps is woken.
+fn panics(panicking: usize) {
+    let pool = Threads::new(2).unwrap();
+    let marks = Marks::new(2);
+    let mut turn = pool.turn();
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        turn.each(&|thread| {
+            marks.mark(thread);
+            if thread == panicking {
+                // Without a message: the checker runs this thousands of times.
+                resume_unwind(Box::new("expected by this model"));
+            }
+        });
+    }));
+    assert!(outcome.is_err());
+    marks.assert(1);
+    turn.each(&|thread| marks.mark(thread));
+    marks.assert(2);
+}
+
+#[test]
+fn a_panic_in_the_callers_part_ends_nothing_else() {
+    check(2, || panics(0));
+}
+
+#[test]
+fn a_panic_in_a_workers_part_ends_nothing_else() {
+    check(2, || panics(1));
+}

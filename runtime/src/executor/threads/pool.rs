@@ -1,0 +1,224 @@
+//! The pool's protocol: how threads are started, woken, given tasks, waited for and ended.
+//!
+//! It takes everything that threads share from `system`, so that `model.rs` can run this file under a model checker.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::PoisonError;
+
+use crossbeam_utils::CachePadded;
+
+use super::system::{
+    Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, Mutex, MutexGuard, Ordering, Shared, park, wait_awake,
+    wait_until,
+};
+use crate::error::Error;
+
+/// A task of all threads, which gets the number of the thread.
+type Task<'t> = dyn Fn(usize) + Sync + 't;
+
+/// A fixed number of threads: the caller's, which is number 0, and workers of their own.
+#[derive(Debug)]
+pub(in crate::executor) struct Threads {
+    team: Arc<Team>,
+    workers: Vec<JoinHandle<()>>,
+    turn: Mutex<()>,
+}
+
+/// The right to give the threads tasks: one caller has it at a time.
+#[derive(Debug)]
+pub(in crate::executor) struct Turn<'t> {
+    threads: &'t Threads,
+    #[expect(dead_code, reason = "keeps other callers out")]
+    alone: MutexGuard<'t, ()>,
+}
+
+/// What caller and workers share.
+struct Team {
+    posted: CachePadded<Posted>,
+    /// Parts of the posted task that are not finished, but for the caller's own; at first, workers that do not run yet.
+    unfinished: CachePadded<AtomicUsize>,
+    workers: Vec<CachePadded<Worker>>,
+    /// Whether a worker's part of a task ended in a panic.
+    panicked: AtomicBool,
+    ending: AtomicBool,
+}
+
+/// What caller and one worker know of each other.
+#[derive(Debug)]
+struct Worker {
+    /// Whether it may have gone to sleep.
+    asleep: AtomicBool,
+    /// The number of the last task of which its part was taken, by itself or by the caller, who takes those of workers
+    /// that come too late.
+    taken: AtomicUsize,
+}
+
+impl Worker {
+    fn new() -> Self {
+        Worker { asleep: AtomicBool::new(false), taken: AtomicUsize::new(0) }
+    }
+
+    /// Takes the part of a task, unless it is taken already.
+    fn take(&self, task: usize) -> bool {
+        self.taken.compare_exchange(task - 1, task, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// The latest task, on one cache line with its number.
+struct Posted {
+    /// How many tasks were posted; a worker that knows a lower number has work to do.
+    count: AtomicUsize,
+    task: Shared<Option<&'static Task<'static>>>,
+}
+
+// SAFETY: the one thing in it that is not `Sync` is the task. The caller writes it while no worker reads it: all parts of
+// the last one are finished. Workers read it after they have taken a part, so that it cannot end before they finish, and
+// have seen the count that was stored after it.
+unsafe impl Sync for Posted {}
+
+impl std::fmt::Debug for Team {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Team").field("workers", &self.workers.len()).finish_non_exhaustive()
+    }
+}
+
+impl Threads {
+    /// Starts all but the first of so many threads, and waits until they run: no task waits for a thread to start.
+    pub(in crate::executor) fn new(count: usize) -> Result<Self, Error> {
+        let workers = count - 1;
+        let posted = Posted { count: AtomicUsize::new(0), task: Shared::new(None) };
+        let team = Arc::new(Team {
+            posted: CachePadded::new(posted),
+            unfinished: CachePadded::new(AtomicUsize::new(0)),
+            workers: (0..workers).map(|_| CachePadded::new(Worker::new())).collect(),
+            panicked: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+        });
+        // When one cannot be started, dropping ends those before it.
+        let mut threads = Threads { team, workers: Vec::with_capacity(workers), turn: Mutex::new(()) };
+        for worker in 0..workers {
+            let team = Arc::clone(&threads.team);
+            team.unfinished.fetch_add(1, Ordering::Relaxed);
+            let handle = Builder::new()
+                .name(format!("windlass-{}", worker + 1))
+                .spawn(move || team.work(worker))
+                .map_err(|error| Error::Threads { count, reason: error.to_string() })?;
+            threads.workers.push(handle);
+        }
+        drop(Finish(&threads.team));
+        Ok(threads)
+    }
+
+    /// Waits for the turn to give tasks, and wakes the workers, since tasks will come.
+    pub(in crate::executor) fn turn(&self) -> Turn<'_> {
+        let alone = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wake();
+        Turn { threads: self, alone }
+    }
+
+    fn wake(&self) {
+        for (worker, handle) in self.team.workers.iter().zip(&self.workers) {
+            if worker.asleep.load(Ordering::Relaxed) && worker.asleep.swap(false, Ordering::Relaxed) {
+                handle.thread().unpark();
+            }
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.team.ending.store(true, Ordering::Relaxed);
+        self.team.posted.count.fetch_add(1, Ordering::AcqRel);
+        for worker in self.workers.drain(..) {
+            worker.thread().unpark();
+            // A worker catches the panics of its tasks, and has nothing to tell.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Runs a task once for every thread, with the thread's number, and waits for all. A thread that has not begun when the
+    /// caller's own part is done is not waited for: the caller does its part. What one part wrote is visible to all
+    /// afterwards.
+    ///
+    /// # Panics
+    /// When the task panics on any thread, after all have ended.
+    pub(in crate::executor) fn each(&mut self, task: &Task<'_>) {
+        let team = &*self.threads.team;
+        // SAFETY: the reference outlives every use: this function does not end before all parts are finished, even when
+        // the task panics here (see `Finish`), and no worker uses it without having taken a part.
+        let task_for_workers = unsafe { std::mem::transmute::<&Task<'_>, &'static Task<'static>>(task) };
+        // SAFETY: no worker reads it now: all parts of the last task were finished before its caller's `each` ended,
+        // callers take turns, and `&mut self` keeps a task from giving tasks.
+        unsafe { team.posted.task.write(Some(task_for_workers)) };
+        team.unfinished.store(self.threads.workers.len(), Ordering::Relaxed);
+        team.panicked.store(false, Ordering::Relaxed);
+        // Releases the task to the workers, and acquires which of them may sleep: see `Team::next`.
+        let number = team.posted.count.fetch_add(1, Ordering::AcqRel) + 1;
+        self.threads.wake();
+        let finish = Finish(team);
+        task(0);
+        for (worker, state) in team.workers.iter().enumerate() {
+            if team.unfinished.load(Ordering::Acquire) > 0 && state.take(number) {
+                team.unfinished.fetch_sub(1, Ordering::Relaxed);
+                task(worker + 1);
+            }
+        }
+        drop(finish);
+        if team.panicked.load(Ordering::Relaxed) {
+            // Whoever saw the first panic has printed its message.
+            resume_unwind(Box::new("a step panicked on another thread"));
+        }
+    }
+}
+
+/// Waits for the workers when dropped.
+struct Finish<'t>(&'t Team);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        wait_until(|| self.0.unfinished.load(Ordering::Acquire) == 0);
+    }
+}
+
+impl Team {
+    /// The life of a worker.
+    fn work(&self, worker: usize) {
+        self.unfinished.fetch_sub(1, Ordering::Release);
+        let mut known = 0;
+        loop {
+            known = self.next(worker, known);
+            if self.ending.load(Ordering::Relaxed) {
+                return;
+            }
+            if !self.workers[worker].take(known) {
+                continue;
+            }
+            // SAFETY: this worker has taken its part of the latest task, so that the caller leaves it alone until the part
+            // counts as finished.
+            let task = unsafe { self.posted.task.read() };
+            let run = || task.into_iter().for_each(|task| task(worker + 1));
+            if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                self.panicked.store(true, Ordering::Relaxed);
+            }
+            self.unfinished.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Waits until more tasks were posted than are known, awake for a while, then asleep; gives the number of the latest.
+    fn next(&self, worker: usize, known: usize) -> usize {
+        let is_posted = || self.posted.count.load(Ordering::Acquire) != known;
+        while !wait_awake(is_posted) {
+            let asleep = &self.workers[worker].asleep;
+            asleep.store(true, Ordering::Relaxed);
+            // Adding nothing puts this before or after whoever adds a task. After, it sees the task. Before, it releases
+            // that this thread may sleep, and who adds the task acquires it and wakes the thread.
+            if self.posted.count.fetch_add(0, Ordering::AcqRel) == known {
+                park();
+            }
+            asleep.store(false, Ordering::Relaxed);
+        }
+        self.posted.count.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,106 @@
+//! Finds the first value of a training step that is NaN or infinite, by running the step in the interpreter.
+
+use std::fmt;
+
+use windlass_compiler::autodiff::names;
+use windlass_compiler::graph::{Graph, Node};
+use windlass_compiler::interp::{Array, Bindings, Data, run};
+use windlass_compiler::ops::Op;
+
+use crate::error::Error;
+
+/// What a value belongs to in a training step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// It is given: an input, a target, a parameter or a state.
+    Given,
+    /// The network's own results, and the loss.
+    Forward,
+    /// Gradients.
+    Gradient,
+    /// New values of parameters and of the optimiser's state.
+    Update,
+}
+
+/// The first value of a training step with an element that is NaN or infinite.
+#[derive(Clone, Debug)]
+pub struct NonFiniteOrigin {
+    /// Where in the step.
+    pub stage: Stage,
+    /// The layer; for what is given, and for updates, the name of the input, parameter or state.
+    pub layer: String,
+    /// The operator, as dumps of graphs name it.
+    pub op: &'static str,
+    /// The first such element, one number an axis.
+    pub index: Vec<usize>,
+    /// That element.
+    pub value: f32,
+}
+
+impl fmt::Display for NonFiniteOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NonFiniteOrigin { stage, layer, op, index, value } = self;
+        match stage {
+            Stage::Given => write!(f, "the {op} `{layer}` has {value} at {index:?}"),
+            Stage::Forward => write!(f, "`{op}` at layer `{layer}` gives {value} at {index:?}"),
+            Stage::Gradient => {
+                write!(f, "the gradient by `{op}` at layer `{layer}` is {value} at {index:?}")
+            }
+            Stage::Update => write!(f, "the update of `{layer}` by `{op}` is {value} at {index:?}"),
+        }
+    }
+}
+
+/// The first value of a step that is not finite, or has an element that is not.
+pub(super) fn find(
+    graph: &Graph,
+    batch: usize,
+    bindings: &Bindings<f32>,
+) -> Result<Option<NonFiniteOrigin>, Error> {
+    let outcome = run(graph, batch, bindings)?;
+    let loss = graph.outputs().iter().find(|output| output.name == names::LOSS).map(|output| output.value);
+    let mut is_forward = true;
+    for node in graph.nodes() {
+        for &result in &node.results {
+            if let Some((index, value)) = first_non_finite(outcome.value(result)) {
+                let (stage, layer) = place(graph, node, is_forward);
+                return Ok(Some(NonFiniteOrigin { stage, layer, op: node.op.name(), index, value }));
+            }
+        }
+        is_forward &= !node.results.iter().any(|&result| Some(result) == loss);
+    }
+    Ok(None)
+}
+
+fn place(graph: &Graph, node: &Node, is_forward: bool) -> (Stage, String) {
+    match &node.op {
+        Op::Input(input) => (Stage::Given, input.name.clone()),
+        Op::Parameter(parameter) => (Stage::Given, parameter.name.clone()),
+        Op::State(state) => (Stage::Given, state.name.clone()),
+        _ if is_forward => (Stage::Forward, node.label.clone()),
+        _ => match graph.updates().iter().find(|update| node.results.contains(&update.value)) {
+            Some(update) => (Stage::Update, update.name.clone()),
+            None => (Stage::Gradient, node.label.clone()),
+        },
+    }
+}
+
+/// The first element that is not finite, with its index.
+fn first_non_finite(array: &Array<f32>) -> Option<(Vec<usize>, f32)> {
+    let Data::Real(values) = &array.data else { return None };
+    let place = values.iter().position(|value| !value.is_finite())?;
+    let mut rest = place;
+    let mut index: Vec<usize> = array
+        .sizes
+        .iter()
+        .rev()
+        .map(|size| {
+            let at = rest % size;
+            rest /= size;
+            at
+        })
+        .collect();
+    index.reverse();
+    Some((index, values[place]))
+}

@@ -1,0 +1,106 @@
+//! What a batch should have given, and whether it fits the loss.
+
+use windlass_compiler::autodiff::Loss;
+
+use crate::error::Error;
+use crate::network::{Input, InputError};
+
+/// What a batch should have given.
+#[derive(Clone, Debug)]
+pub enum Target<'a> {
+    /// One class per item, for the cross-entropy.
+    Labels(&'a [i32]),
+    /// Values of the output's shape, for the mean squared error.
+    Values(Input<'a>),
+}
+
+impl<'a> From<&'a [i32]> for Target<'a> {
+    fn from(labels: &'a [i32]) -> Self {
+        Target::Labels(labels)
+    }
+}
+
+impl<'a, const LENGTH: usize> From<&'a [i32; LENGTH]> for Target<'a> {
+    fn from(labels: &'a [i32; LENGTH]) -> Self {
+        Target::Labels(labels)
+    }
+}
+
+impl<'a> From<&'a Vec<i32>> for Target<'a> {
+    fn from(labels: &'a Vec<i32>) -> Self {
+        Target::Labels(labels)
+    }
+}
+
+impl<'a> From<Input<'a>> for Target<'a> {
+    fn from(values: Input<'a>) -> Self {
+        Target::Values(values)
+    }
+}
+
+impl<'a> From<&'a [f32]> for Target<'a> {
+    fn from(values: &'a [f32]) -> Self {
+        Target::Values(values.into())
+    }
+}
+
+impl<'a> From<&'a Vec<f32>> for Target<'a> {
+    fn from(values: &'a Vec<f32>) -> Self {
+        Target::Values(values.into())
+    }
+}
+
+impl<'a, D: ndarray::Dimension> From<&'a ndarray::Array<f32, D>> for Target<'a> {
+    fn from(values: &'a ndarray::Array<f32, D>) -> Self {
+        Target::Values(values.into())
+    }
+}
+
+impl<'a, D: ndarray::Dimension> From<ndarray::ArrayView<'a, f32, D>> for Target<'a> {
+    fn from(values: ndarray::ArrayView<'a, f32, D>) -> Self {
+        Target::Values(values.into())
+    }
+}
+
+impl Target<'_> {
+    /// Checks that it is what a loss needs for a batch of outputs of a shape.
+    pub(super) fn check(&self, network: &str, loss: Loss, item: &[usize], batch: usize) -> Result<(), Error> {
+        let wrong =
+            |expected: String, got: String| Err(Error::Target { network: network.to_owned(), expected, got });
+        match self {
+            Target::Values(_) if loss.takes_labels() => {
+                wrong("integer labels for the cross-entropy".to_owned(), "values".to_owned())
+            }
+            Target::Labels(_) if !loss.takes_labels() => {
+                wrong("values for the mean squared error".to_owned(), "integer labels".to_owned())
+            }
+            Target::Labels(labels) if labels.len() != batch => {
+                wrong(format!("{batch} labels, one per item"), format!("{} labels", labels.len()))
+            }
+            Target::Labels(labels) => {
+                let classes = item.first().copied().unwrap_or(0);
+                let is_class = |label: i32| usize::try_from(label).is_ok_and(|label| label < classes);
+                match labels.iter().position(|&label| !is_class(label)) {
+                    None => Ok(()),
+                    Some(index) => {
+                        let network = network.to_owned();
+                        Err(Error::Label { network, index, label: labels[index], classes })
+                    }
+                }
+            }
+            Target::Values(values) => {
+                let whole = [&[batch], item].concat();
+                match values.batch(item) {
+                    Ok(items) if items == batch => Ok(()),
+                    Ok(items) => wrong(format!("{batch} targets, one per item"), format!("{items} targets")),
+                    Err(InputError::Shape { got, .. }) => {
+                        wrong(format!("targets of shape {whole:?}"), format!("an array of shape {got:?}"))
+                    }
+                    Err(InputError::Length { got, .. }) => {
+                        wrong(format!("targets of shape {whole:?}"), format!("{got} numbers"))
+                    }
+                }
+            }
+        }
+    }
+}

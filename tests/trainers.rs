@@ -1,0 +1,347 @@
+//! Trainers behave as documented: losses get smaller, training resumes to the same bits, what is frozen stays, and what goes
+//! wrong is found.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use ndarray::{Array2, ArrayD, Axis};
+use support::{Images, Outcome, Points, all_bits, images, labels, noise, serial};
+use tempfile::TempDir;
+use windlass::{Error, Loss, Model, Optimizer, Options, Schedule, Stage, Trainer, TrainerOptions, network};
+
+network! {
+    network Normalized(point: [2]) -> [2] { f1: linear(3); n1: batch_norm; tanh; f2: linear(2) }
+}
+
+/// Trains in one go and with an interruption, and asks for the same bits.
+fn resumes(optimizer: Optimizer, threads: usize) -> Outcome {
+    let options = Options::default().threads(threads);
+    let schedule = Schedule::cosine_with_warm_up(0.05, 8, 2)?;
+    let training =
+        TrainerOptions { optimizer, schedule: Some(schedule), seed: 11, ..TrainerOptions::default() };
+    let directory = TempDir::new()?;
+    let path = directory.path().join("training.safetensors");
+    let step = |trainer: &mut Trainer<Images>, number: u32| {
+        let count = 5 + number as usize % 3;
+        trainer.step(&images(count, 100 + number), &labels(count))
+    };
+    let mut whole = Trainer::new(Model::<Images>::with_options(3, &options)?, training.clone())?;
+    let mut reports = Vec::new();
+    for number in 0..4 {
+        step(&mut whole, number)?;
+    }
+    whole.save(&path)?;
+    for number in 4..8 {
+        reports.push(step(&mut whole, number)?);
+    }
+    let mut resumed = Trainer::<Images>::resume(&path, training, &options)?;
+    assert_eq!(resumed.steps(), 4);
+    for number in 4..8 {
+        assert_eq!(step(&mut resumed, number)?, reports[number as usize - 4]);
+    }
+    assert_eq!(all_bits(resumed.model()), all_bits(whole.model()));
+    let last = |trainer: &Trainer<Images>| -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+        trainer.save(&path)?;
+        Ok(std::fs::read(&path)?)
+    };
+    assert_eq!(last(&resumed)?, last(&whole)?);
+    let loaded: Model<Images> = Model::load_with(&path, &options)?;
+    assert_eq!(all_bits(&loaded), all_bits(whole.model()));
+    Ok(())
+}
+
+#[test]
+fn training_resumes_with_plain_gradient_descent() -> Outcome {
+    resumes(Optimizer::sgd(), 1)
+}
+
+#[test]
+fn training_resumes_with_momentum() -> Outcome {
+    resumes(Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.01 }, 1)
+}
+
+#[test]
+fn training_resumes_with_adam_on_two_threads() -> Outcome {
+    resumes(Optimizer::adam(), 2)
+}
+
+#[test]
+fn the_seed_of_dropout_decides_a_step() -> Outcome {
+    let after_a_step = |seed| -> Result<_, Box<dyn std::error::Error>> {
+        let options = TrainerOptions { seed, ..TrainerOptions::default() };
+        let mut trainer = Trainer::new(Model::<Images>::with_options(3, &serial())?, options)?;
+        trainer.step(&images(8, 1), &labels(8))?;
+        Ok(all_bits(trainer.model()))
+    };
+    assert_eq!(after_a_step(1)?, after_a_step(1)?);
+    assert_ne!(after_a_step(1)?, after_a_step(2)?);
+    Ok(())
+}
+
+#[test]
+fn frozen_parameters_stay_and_others_move() -> Outcome {
+    let frozen = BTreeSet::from(["c1.weight".to_owned(), "f3.bias".to_owned()]);
+    let optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.1 };
+    let options = TrainerOptions { optimizer, frozen: frozen.clone(), ..TrainerOptions::default() };
+    let model: Model<Images> = Model::with_options(3, &serial())?;
+    let before = model.parameters().clone();
+    let mut trainer = Trainer::new(model, options)?;
+    for number in 0..3 {
+        trainer.step(&images(8, number), &labels(8))?;
+    }
+    for (name, _) in Images::PARAMETERS {
+        let stayed = trainer.model().parameter(name) == before.get(name);
+        assert_eq!(stayed, frozen.contains(*name), "{name}");
+    }
+    assert_ne!(trainer.model().parameter("n1.running_mean"), before.get("n1.running_mean"));
+    Ok(())
+}
+
+#[test]
+fn a_frozen_backbone_stays_to_the_bit_while_the_head_is_trained() -> Outcome {
+    let frozen = BTreeSet::from(["c1", "n1", "c2"].map(str::to_owned));
+    let momentum = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.1 };
+    for optimizer in [momentum, Optimizer::adam()] {
+        let options = TrainerOptions { optimizer, frozen: frozen.clone(), ..TrainerOptions::default() };
+        let mut model: Model<Images> = Model::with_options(3, &serial())?;
+        for (name, values) in
+            [("n1.running_mean", [0.1, -0.2, 0.3, 0.0]), ("n1.running_var", [0.5, 1.5, 2.0, 0.9])]
+        {
+            model.set_parameter(name, &ndarray::arr1(&values).into_dyn())?;
+        }
+        let before = model.parameters().clone();
+        let mut trainer = Trainer::new(model, options)?;
+        for number in 0..3 {
+            trainer.step(&images(8, number), &labels(8))?;
+        }
+        for name in before.names() {
+            let stayed = trainer.model().parameter(name) == before.get(name);
+            assert_eq!(stayed, !name.starts_with("f3"), "{name}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn frozen_batch_normalization_gives_what_the_network_predicts() -> Outcome {
+    // Without dropout, the outputs of a step are those of the model before it.
+    let options = TrainerOptions { frozen: BTreeSet::from(["n1".to_owned()]), ..TrainerOptions::default() };
+    let mut model: Model<Normalized> = Model::with_options(3, &serial())?;
+    model.set_parameter("n1.running_mean", &ndarray::arr1(&[0.4, -0.3, 0.2]).into_dyn())?;
+    model.set_parameter("n1.running_var", &ndarray::arr1(&[0.2, 3.0, 1.0]).into_dyn())?;
+    let points = noise(20, 1);
+    let predicted = model.forward(&points)?;
+    let mut trainer = Trainer::new(model, options)?;
+    trainer.step(&points, &vec![1; 10])?;
+    for (trained, predicted) in trainer.outputs().iter().zip(&predicted) {
+        assert!((trained - predicted).abs() <= 1e-5 * (1.0 + predicted.abs()), "{trained} and {predicted}");
+    }
+    assert_ne!(trainer.model().forward(&points)?, predicted);
+    Ok(())
+}
+
+#[test]
+fn frozen_training_resumes_with_what_is_frozen() -> Outcome {
+    let directory = TempDir::new()?;
+    let path = directory.path().join("training.safetensors");
+    let options = |frozen: &[&str]| TrainerOptions {
+        optimizer: Optimizer::adam(),
+        frozen: frozen.iter().map(|&name| name.to_owned()).collect(),
+        ..TrainerOptions::default()
+    };
+    let mut trainer = Trainer::new(Model::<Images>::with_options(3, &serial())?, options(&["c1", "n1"]))?;
+    trainer.step(&images(8, 1), &labels(8))?;
+    trainer.save(&path)?;
+    let mut resumed = Trainer::<Images>::resume(&path, options(&["c1", "n1"]), &serial())?;
+    for number in 2..4 {
+        assert_eq!(
+            trainer.step(&images(8, number), &labels(8))?,
+            resumed.step(&images(8, number), &labels(8))?
+        );
+    }
+    assert_eq!(all_bits(resumed.model()), all_bits(trainer.model()));
+
+    // Settings may change; what is frozen decides what is in the file.
+    let slower = TrainerOptions {
+        schedule: Some(Schedule::constant(1e-5)?),
+        optimizer: Optimizer::Adam { beta1: 0.8, beta2: 0.99, epsilon: 1e-7, weight_decay: 0.1 },
+        clip_norm: Some(1.0),
+        ..options(&["c1", "n1"])
+    };
+    let mut slowed = Trainer::<Images>::resume(&path, slower, &serial())?;
+    assert_eq!((slowed.steps(), slowed.step(&images(8, 2), &labels(8))?.learning_rate), (1, 1e-5));
+    let error = Trainer::<Images>::resume(&path, options(&[]), &serial()).unwrap_err().to_string();
+    assert!(
+        error.contains("`optimizer.first_moment.c1.weight` [4, 2, 3, 3] is missing from the file"),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[test]
+fn each_optimizer_has_its_usual_rate() -> Outcome {
+    for (optimizer, rate) in
+        [(Optimizer::sgd(), 0.1), (Optimizer::adam(), 0.001), (Optimizer::adam_w(), 0.001)]
+    {
+        let options = TrainerOptions { optimizer, ..TrainerOptions::default() };
+        let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
+        assert_eq!(trainer.step(noise(8, 1), &vec![0; 4])?.learning_rate, rate);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_first_layer_that_makes_a_nan_is_named_and_its_step_undone() -> Outcome {
+    let options = TrainerOptions { check_finite: true, ..TrainerOptions::default() };
+    let trainer = |options: &TrainerOptions| {
+        Trainer::new(Model::<Points>::with_options(1, &serial())?, options.clone())
+    };
+    let mut checked = trainer(&options)?;
+    let points = noise(8, 1);
+    checked.step(&points, &[0, 1, 0, 1])?;
+    let before = checked.model().parameters().clone();
+    let mut step = |points: &[f32]| match checked.step(points, &[0, 1, 0, 1]).unwrap_err() {
+        Error::NonFiniteStep { step: 1, origin: Some(origin), network } => {
+            assert_eq!(
+                (checked.steps(), checked.model().parameters(), network.as_str()),
+                (1, &before, "Points")
+            );
+            (origin.stage, origin.layer.clone(), origin.index.clone())
+        }
+        other => panic!("{other}"),
+    };
+    let mut spoiled = points.clone();
+    spoiled[3] = f32::NAN;
+    assert_eq!(step(&spoiled), (Stage::Given, "point".to_owned(), vec![1, 1]));
+
+    // Sums that leave the range of f32, in the forward pass.
+    spoiled[3] = f32::MAX;
+    spoiled[2] = f32::MAX;
+    let mut large = Model::<Points>::with_options(1, &serial())?;
+    large.set_parameter("f1.weight", &ArrayD::from_elem(vec![16, 2], 2.0))?;
+    let forward = Trainer::new(large, options.clone())?;
+    let found = forward.find_non_finite(&spoiled, &[0, 1, 0, 1])?.ok_or("a sum that is infinite")?;
+    assert_eq!((found.stage, found.layer.as_str()), (Stage::Forward, "f1"));
+    assert!(found.to_string().ends_with("at layer `f1` gives inf at [1, 0]"), "{found}");
+
+    // An update that does: weight decay doubles what is large already.
+    let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 2.0 };
+    let mut large = Model::<Points>::with_options(1, &serial())?;
+    large.set_parameter("f1.weight", &ArrayD::from_elem(vec![16, 2], 3e38))?;
+    let mut update = Trainer::new(large, TrainerOptions { optimizer, ..options })?;
+    let found = update.find_non_finite(&[0.0; 8], &[0, 1, 0, 1])?.ok_or("an update that is infinite")?;
+    assert_eq!((found.stage, found.layer.as_str()), (Stage::Update, "f1.weight"), "{found}");
+    let error = update.step(&[0.0; 8], &[0, 1, 0, 1]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "step 0 of `Points` made values that are NaN or infinite; first, the update of `f1.weight` by `sgd` is -inf at \
+         [0, 0]"
+    );
+
+    // Nothing to find, and nothing looked for.
+    assert!(trainer(&TrainerOptions::default())?.find_non_finite(&points, &[0, 1, 0, 1])?.is_none());
+    let mut unchecked = trainer(&TrainerOptions::default())?;
+    spoiled[2] = f32::NAN;
+    assert!(unchecked.step(&spoiled, &[0, 1, 0, 1])?.loss.is_nan());
+    Ok(())
+}
+
+#[test]
+fn clipping_reports_the_norm_and_bounds_the_step() -> Outcome {
+    let bound = 1e-3;
+    let options = TrainerOptions {
+        clip_norm: Some(bound),
+        schedule: Some(Schedule::constant(1.0)?),
+        ..TrainerOptions::default()
+    };
+    let model: Model<Points> = Model::with_options(3, &serial())?;
+    let before = model.parameters().to_named();
+    let mut trainer = Trainer::new(model, options)?;
+    let report = trainer.step(noise(16, 1), &vec![1; 8])?;
+    let norm = report.gradient_norm.ok_or("the norm is reported with clipping")?;
+    assert!(f64::from(norm) > 10.0 * bound, "{norm}");
+    let moved: f64 = trainer
+        .model()
+        .parameters()
+        .to_named()
+        .iter()
+        .flat_map(|(name, now)| now.iter().zip(&before[name]).map(|(a, b)| f64::from(a - b).powi(2)))
+        .sum();
+    // A rate of 1 moves by the clipped gradient; parameters near 1 round to 2⁻²⁴.
+    assert!((moved.sqrt() - bound).abs() < 1e-3 * bound, "{}", moved.sqrt());
+
+    let mut unclipped =
+        Trainer::new(Model::<Points>::with_options(3, &serial())?, TrainerOptions::default())?;
+    assert_eq!(unclipped.step(noise(16, 1), &vec![1; 8])?.gradient_norm, None);
+    Ok(())
+}
+
+#[test]
+fn points_inside_and_outside_a_ring_are_told_apart() -> Outcome {
+    let points = noise(2 * 200, 9);
+    let inside = |point: &[f32]| i32::from(point[0] * point[0] + point[1] * point[1] < 0.6);
+    let classes: Vec<i32> = points.chunks(2).map(inside).collect();
+    let options = TrainerOptions {
+        optimizer: Optimizer::adam(),
+        schedule: Some(Schedule::constant(0.03)?),
+        ..TrainerOptions::default()
+    };
+    let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
+    let first = trainer.step(&points, &classes)?.loss;
+    for _ in 0..300 {
+        trainer.step(&points, &classes)?;
+    }
+    let last = trainer.step(&points, &classes)?;
+    assert!(last.loss < 0.2 * first, "{first} to {}", last.loss);
+    assert_eq!(last.learning_rate, 0.03);
+    assert_eq!(trainer.steps(), 302);
+    let scores = trainer.into_model().forward(&points)?;
+    let hits = scores
+        .axis_iter(Axis(0))
+        .zip(&classes)
+        .filter(|(score, class)| i32::from(score[1] > score[0]) == **class)
+        .count();
+    assert!(hits >= 190, "{hits} of 200");
+    Ok(())
+}
+
+#[test]
+fn a_line_is_learned_by_the_mean_squared_error() -> Outcome {
+    let points = Array2::from_shape_vec((50, 2), noise(100, 4))?;
+    let values = Array2::from_shape_fn((50, 2), |(row, column)| {
+        let (x, y) = (points[[row, 0]], points[[row, 1]]);
+        if column == 0 { 0.5 * x - y } else { 0.25 + y }
+    });
+    let options = TrainerOptions {
+        loss: Loss::MeanSquaredError,
+        optimizer: Optimizer::adam(),
+        schedule: Some(Schedule::constant(0.02)?),
+        ..TrainerOptions::default()
+    };
+    let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
+    for _ in 0..400 {
+        trainer.step(&points, &values)?;
+    }
+    let loss = trainer.step(&points, &values)?.loss;
+    assert!(loss < 1e-3, "{loss}");
+    let outputs = trainer.outputs();
+    let mean = outputs.iter().zip(&values).map(|(got, wanted)| (got - wanted).powi(2)).sum::<f32>() / 100.0;
+    assert!((mean - loss).abs() <= 1e-5 * loss, "{mean} and {loss}");
+    Ok(())
+}
+
+#[test]
+fn the_number_of_threads_changes_no_more_than_rounding() -> Outcome {
+    let train = |threads| -> Result<Vec<f32>, Box<dyn std::error::Error>> {
+        let model = Model::<Images>::with_options(3, &Options::default().threads(threads))?;
+        let mut trainer = Trainer::new(model, TrainerOptions::default())?;
+        (0..3).map(|number| Ok(trainer.step(&images(8, number), &labels(8))?.loss)).collect()
+    };
+    let (one, three) = (train(1)?, train(3)?);
+    assert_eq!(three, train(3)?);
+    for (one, three) in one.iter().zip(&three) {
+        assert!((one - three).abs() <= 1e-5 * one.abs(), "{one} and {three}");
+    }
+    Ok(())
+}
