@@ -371,6 +371,42 @@ fn a_network_may_name_the_traits_it_has_anyway() {
     assert_eq!(format!("{Derived:?}"), "Derived");
 }
 
+mod inner {
+    use super::network;
+
+    network! {
+        pub(super) network Seen(x: [4], y: [4]) -> (sum: [4]) { from(x); add(y); sum = it; }
+
+        #[cfg(any())]
+        network Absent(x: [4]) -> [4] { relu }
+
+        /// Attributes that name what is imported here, and a condition for all items.
+        #[derive(PartialEq)]
+        #[cfg(any())]
+        network AbsentToo(x: [4], y: [4]) -> (sum: [4]) { from(x); add(y); sum = it; }
+    }
+}
+
+#[test]
+fn names_of_one_scope_do_not_disturb_another() {
+    use std::hash::Hash as Imported;
+
+    fn hashes<T: Imported>(_: T) {}
+    network! {
+        network Seen(x: [5]) -> [5] { relu }
+
+        #[derive(Imported)]
+        network Hashes(x: [4]) -> [4] { relu }
+    }
+    hashes(Hashes);
+    assert_eq!((Seen::X_SHAPE, inner::Seen::X_SHAPE), ([5], [4]));
+    {
+        network! { network Seen(x: [6]) -> [6] { relu } }
+        assert_eq!(Seen::X_SHAPE, [6]);
+    }
+    let _ = inner::SeenInputs::new(&[0.0; 4], &[0.0; 4]);
+}
+
 #[test]
 fn a_network_may_be_declared_inside_a_function() {
     network! { network Local(x: [4], y: [4]) -> (sum: [4]) { from(x); add(y); sum = it; } }

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Path, Token, Visibility};
+use syn::{Attribute, Path, Token, Visibility, parse_quote};
 use windlass_compiler::graph::Graph;
 
 use crate::ast::{Outputs, plain};
-use crate::check::{Checked, Finding, Findings, LayerRow, SINGLE_OUTPUT};
+use crate::check::{Checked, Finding, Findings, LayerRow, SINGLE_OUTPUT, is_primitive};
 
 /// Everything a program without mistakes expands to.
 pub(crate) fn program(findings: &Findings) -> TokenStream {
@@ -74,6 +74,7 @@ impl Ports {
     }
 }
 
+/// The items of one network.
 pub(crate) fn declaration(
     visibility: &Visibility,
     name: &Ident,
@@ -81,6 +82,10 @@ pub(crate) fn declaration(
     ports: &Ports,
     checked: Option<&Checked>,
 ) -> TokenStream {
+    // It is an error already; declared all the same it would stand for `f32` in all that follows.
+    if is_primitive(name) {
+        return TokenStream::new();
+    }
     let conditions: Vec<&Attribute> =
         attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect();
     let summary = match attributes.iter().any(|attribute| attribute.path().is_ident("doc")) {
@@ -92,8 +97,64 @@ pub(crate) fn declaration(
     let derives = derives(attributes);
     let constants = constants(ports, checked.map(|checked| &checked.graph));
     let implementation = implementation(name, ports, checked.map(|checked| &checked.graph));
-    let (input_struct, output_struct) = (input_struct(name, ports), output_struct(name, ports));
-    // A second type of this name is one error at its `use` then, not one for each of its items.
+    // In a module of its own, a second type of this name is one error at its `use`, not one for each of its items. Other
+    // attributes than documentation may name what is imported around the network, inside a function say.
+    let is_plain = |attribute: &Attribute| {
+        ["doc", "cfg", "allow", "expect", "warn"].iter().any(|name| attribute.path().is_ident(name))
+    };
+    let in_module = attributes.iter().all(is_plain);
+    let own_visibility: Visibility = if in_module { parse_quote!(pub) } else { visibility.clone() };
+    let (input_struct, output_struct) = (
+        input_struct(&own_visibility, &conditions, name, ports),
+        output_struct(&own_visibility, &conditions, name, ports),
+    );
+    let items = quote! {
+        #(#attributes)*
+        #summary
+        #documentation
+        #derives
+        #own_visibility struct #name;
+
+        #(#conditions)*
+        #[allow(dead_code, deprecated, unreachable_pub)]
+        impl #name {
+            #constants
+
+            /// The network as declared, shapes checked.
+            pub fn graph() -> &'static ::windlass::Graph {
+                <Self as ::windlass::Network>::graph()
+            }
+
+            /// Layers, shapes, parameters, multiply-adds, receptive fields and memory, as a table.
+            pub fn summary() -> ::windlass::Summary {
+                ::windlass::summary(Self::graph())
+            }
+
+            /// A model with first values drawn from a seed, compiled to predict.
+            pub fn model(seed: u64) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
+                ::windlass::Model::new(seed)
+            }
+
+            /// A model with the parameters of a file, compiled to predict.
+            pub fn load(
+                path: impl ::core::convert::AsRef<::std::path::Path>,
+            ) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
+                ::windlass::Model::load(path)
+            }
+        }
+
+        #(#conditions)*
+        #[automatically_derived]
+        #[allow(deprecated)]
+        #implementation
+
+        #input_struct
+
+        #output_struct
+    };
+    if !in_module {
+        return items;
+    }
     let start = name.span().start();
     let module = format_ident!("__{}_{}_{}", plain(name), start.line, start.column);
     let names =
@@ -109,48 +170,11 @@ pub(crate) fn declaration(
         #(#conditions)*
         #[allow(non_snake_case, unreachable_pub)]
         mod #module {
+            // What links of the documentation name.
             #[allow(unused_imports)]
             use super::*;
 
-            #(#attributes)*
-            #summary
-            #documentation
-            #derives
-            pub struct #name;
-
-            #[allow(dead_code)]
-            impl #name {
-                #constants
-
-                /// The network as declared, shapes checked.
-                pub fn graph() -> &'static ::windlass::Graph {
-                    <Self as ::windlass::Network>::graph()
-                }
-
-                /// Layers, shapes, parameters, multiply-adds, receptive fields and memory, as a table.
-                pub fn summary() -> ::windlass::Summary {
-                    ::windlass::summary(Self::graph())
-                }
-
-                /// A model with first values drawn from a seed, compiled to predict.
-                pub fn model(seed: u64) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
-                    ::windlass::Model::new(seed)
-                }
-
-                /// A model with the parameters of a file, compiled to predict.
-                pub fn load(
-                    path: impl ::core::convert::AsRef<::std::path::Path>,
-                ) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
-                    ::windlass::Model::load(path)
-                }
-            }
-
-            #[automatically_derived]
-            #implementation
-
-            #input_struct
-
-            #output_struct
+            #items
         }
         #(#uses)*
     }
@@ -305,19 +329,27 @@ fn output_names(name: &Ident, ports: &Ports) -> Option<Ident> {
     (ports.outputs_named && !ports.outputs.is_empty()).then(|| format_ident!("{name}Outputs"))
 }
 
-fn input_struct(name: &Ident, ports: &Ports) -> TokenStream {
+fn input_struct(
+    visibility: &Visibility,
+    conditions: &[&Attribute],
+    name: &Ident,
+    ports: &Ports,
+) -> TokenStream {
     let Some(inputs) = input_names(name, ports) else { return TokenStream::new() };
     let doc = format!("What a run of [`{name}`] takes.");
     let names: Vec<&Ident> = ports.inputs.iter().map(|port| &port.name).collect();
     let docs = ports.inputs.iter().map(|port| format!("A batch of `{:?}`.", port.sizes));
     quote! {
+        #(#conditions)*
         #[doc = #doc]
         #[derive(Clone, Debug)]
-        pub struct #inputs<'a> {
+        #[allow(unreachable_pub)]
+        #visibility struct #inputs<'a> {
             #(#[doc = #docs] pub #names: ::windlass::Input<'a>,)*
         }
 
-        #[allow(dead_code)]
+        #(#conditions)*
+        #[allow(dead_code, unreachable_pub)]
         impl<'a> #inputs<'a> {
             /// Inputs from slices or arrays, in the order of declaration.
             pub fn new(#(#names: impl ::core::convert::Into<::windlass::Input<'a>>),*) -> Self {
@@ -327,15 +359,22 @@ fn input_struct(name: &Ident, ports: &Ports) -> TokenStream {
     }
 }
 
-fn output_struct(name: &Ident, ports: &Ports) -> TokenStream {
+fn output_struct(
+    visibility: &Visibility,
+    conditions: &[&Attribute],
+    name: &Ident,
+    ports: &Ports,
+) -> TokenStream {
     let Some(outputs) = output_names(name, ports) else { return TokenStream::new() };
     let doc = format!("What a run of [`{name}`] gives.");
     let names = ports.outputs.iter().map(|port| &port.name);
     let docs = ports.outputs.iter().map(|port| format!("A batch of `{:?}`.", port.sizes));
     quote! {
+        #(#conditions)*
         #[doc = #doc]
         #[derive(Clone, Debug, PartialEq)]
-        pub struct #outputs {
+        #[allow(unreachable_pub)]
+        #visibility struct #outputs {
             #(#[doc = #docs] pub #names: ::windlass::ndarray::ArrayD<f32>,)*
         }
     }

@@ -1,5 +1,6 @@
-//! The `network!` macro: `parse` turns tokens into the syntax tree of `ast`, `check` turns that into a graph, and
-//! `expand` turns the graph into Rust. With a mistake anywhere, `fallback` takes the place of `expand`.
+//! The `network!` macro: `nesting` refuses what is too deep to be read, `parse` turns tokens into the syntax tree of `ast`,
+//! `check` turns that into a graph, and `expand` turns the graph into Rust. With a mistake anywhere, `fallback` takes the
+//! place of `expand`.
 //!
 //! Shapes are not checked here: `check` builds the graph with the compiler's own builder.
 
@@ -9,6 +10,7 @@ mod diagnostics;
 mod expand;
 mod fallback;
 mod layers;
+mod nesting;
 mod parse;
 
 #[cfg(test)]
@@ -25,6 +27,9 @@ pub fn network(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
 
 /// What the macro makes of its input: Rust, or the errors in place of it.
 fn expanded(input: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
+    if let Some(place) = nesting::too_deep(&input) {
+        return fallback::too_deep(place, input);
+    }
     let program: Program = match syn::parse2(input) {
         Ok(program) => program,
         Err(error) => return error.to_compile_error(),

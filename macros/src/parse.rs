@@ -315,7 +315,7 @@ fn without_prefix(input: ParseStream, first: Ident, read: &mut Vec<Statement>) -
         return Ok(first);
     }
     let mut words = vec![first.clone()];
-    while (input.peek(Token![.]) || input.peek(Token![::])) && input.peek2(Ident) {
+    while input.peek(Token![.]) && input.peek2(Ident) || input.peek(Token![::]) && input.peek3(Ident) {
         if input.peek(Token![.]) {
             input.parse::<Token![.]>()?;
         } else {
@@ -424,12 +424,16 @@ fn call(input: ParseStream, name: Ident, read: &mut Vec<Statement>) -> Result<Ca
     let call = Call { name, arguments: Some((paren, arguments)) };
     let mut inner = Vec::new();
     let outer = unnested(call, &mut inner);
-    if let Some(first) = inner.first() {
-        let words: Vec<String> = inner.iter().chain([&outer]).map(Call::to_string).collect();
+    if let Some((_, first)) = inner.first() {
+        let labelled = |(label, call): &(Option<Ident>, Call)| match label {
+            Some(label) => format!("{label}: {call}"),
+            None => call.to_string(),
+        };
+        let words: Vec<String> = inner.iter().map(labelled).chain([outer.to_string()]).collect();
         let text = "layers stand one after another, not inside each other";
         read.push(Statement::Slip(error(&first.name, text, &format!("write `{}`", words.join("; ")))));
     }
-    read.extend(inner.into_iter().map(|call| Statement::Call { label: None, call }));
+    read.extend(inner.into_iter().map(|(label, call)| Statement::Call { label, call }));
     Ok(outer)
 }
 
@@ -439,6 +443,13 @@ fn arguments(input: ParseStream, read: &mut Vec<Statement>) -> Result<Vec<Argume
         arguments.push(argument(input, read)?);
         if input.peek(Token![,]) {
             input.parse::<Token![,]>()?;
+        } else if input.peek(Token![;]) {
+            read.push(Statement::Slip(at_next_token(
+                input,
+                "expected `,` between two arguments, found `;`",
+                "write `,` instead of `;`",
+            )));
+            input.parse::<Token![;]>()?;
         } else if input.peek(Ident::peek_any) || input.peek(Lit) {
             let next = input.fork().parse::<TokenTree>()?;
             let help = format!("put a `,` before `{next}`");
@@ -468,7 +479,8 @@ fn argument(input: ParseStream, read: &mut Vec<Statement>) -> Result<Argument> {
         return Err(at_next_token(input, "expected a value", "for example `kernel_size = 3`"));
     }
     let value: Expr = input.parse()?;
-    if let Some(name) = name.as_ref().filter(|_| colon) {
+    // A layer behind a colon has a label, and is itself in the wrong place.
+    if let Some(name) = name.as_ref().filter(|_| colon && !is_layer(&value)) {
         let help = format!("write `{name} = {}`", source(&value));
         read.push(Statement::Slip(error(name, "arguments are named with `=`", &help)));
     }
@@ -476,20 +488,19 @@ fn argument(input: ParseStream, read: &mut Vec<Statement>) -> Result<Argument> {
 }
 
 /// A call without the layers inside it, which go to `inner` in the order they are meant in: `relu(linear(10))`.
-fn unnested(mut call: Call, inner: &mut Vec<Call>) -> Call {
+fn unnested(mut call: Call, inner: &mut Vec<(Option<Ident>, Call)>) -> Call {
     // The arguments of these are names of values.
     if matches!(plain(&call.name).as_str(), "add" | "from") {
         return call;
     }
     if let Some((_, arguments)) = &mut call.arguments {
-        let nested =
-            arguments.iter().position(|argument| argument.name.is_none() && is_layer(&argument.value));
+        let nested = arguments.iter().position(|argument| is_layer(&argument.value));
         if let Some(nested) = nested
-            && let Expr::Call(value) = arguments.remove(nested).value
+            && let Argument { name, value: Expr::Call(value) } = arguments.remove(nested)
             && let Some(found) = as_call(value)
         {
             let found = unnested(found, inner);
-            inner.push(found);
+            inner.push((name, found));
             if arguments.is_empty() {
                 call.arguments = None;
             }
@@ -606,7 +617,8 @@ mod tests {
         reads_as("linear(4).relu().tanh", "c?cc");
         reads_as("let h = linear(4); f = linear(4)", "?cl?C");
         reads_as("softmax(linear(4, relu)); relu(tanh())", "?cc?cc");
-        reads_as("nn.Linear(4); nn.GELU", "?cc");
+        reads_as("nn.Linear(4); nn.GELU; torch::nn.ReLU()", "?cc?c");
+        reads_as("relu(f: linear(4)); linear(4; bias = false)", "?Cc?c");
         reads_as("conv2d(8, kernel_size: 3); conv2d(8 kernel_size = 3)", "?c?c");
         reads_as("let y = a + b; relu", "!c");
     }

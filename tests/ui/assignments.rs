@@ -4,7 +4,7 @@ windlass::network! {
     block wide(n) { linear(n) }
 
     network Output(image: [3, 4, 4]) -> [10] {
-        flatten; f1 = linear(20); relu(f1: linear(10));
+        flatten; f1 = linear(20); relu(f2: linear(10));
     }
 
     network Let(image: [3, 4, 4]) -> [10] {

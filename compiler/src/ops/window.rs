@@ -121,8 +121,8 @@ impl Window {
         if elements.is_none_or(|elements| elements > MAX_ELEMENTS) {
             return Err(ShapeError::NumberOutOfRange {
                 argument: "kernel_size",
-                value: self.kernel_size.iter().map(|&size| size as f64).product(),
-                range: "a window of at most 2^31 elements",
+                value: self.kernel_size.iter().copied().max().unwrap_or_default() as f64,
+                range: "small enough for windows of at most 2^31 elements",
             });
         }
         Ok(())

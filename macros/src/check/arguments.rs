@@ -272,11 +272,12 @@ impl Checker<'_, '_> {
         };
         let mut padding = None;
         let mut help = "write a number of pixels, such as `padding = 1`".to_owned();
-        if source(expr).contains("valid") {
+        let word = source(expr).to_lowercase();
+        if word.contains("valid") {
             padding = Some(Setting::Pair([0, 0]));
             help = "leave it out: nothing is padded then".to_owned();
         } else if let (Some(Setting::Pair(kernel_size)), Setting::Pair(dilation)) = (kernel_size, dilation)
-            && source(expr).contains("same")
+            && word.contains("same")
         {
             let around =
                 [0, 1].map(|axis| kernel_size[axis].saturating_sub(1).saturating_mul(dilation[axis]));

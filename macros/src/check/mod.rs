@@ -22,11 +22,15 @@ use windlass_compiler::graph::{Builder, Graph};
 use crate::ast::{Block, Body, Item, Network, Path, Program, Statement, plain};
 use crate::diagnostics::{Diagnostics, Mistake};
 use crate::layers;
+pub(crate) use network::is_primitive;
 use scope::{Environment, Flow, Labels};
 use values::Value;
 
 /// More layers than any network has; a `repeat` by mistake must not keep the user's compiler busy.
 const MAX_LAYERS: usize = 5_000;
+
+/// Bodies inside each other, through the blocks that they call: checking calls itself for each, and its stack is bounded.
+const MAX_DEPTH: usize = 64;
 
 /// What checking found out about a program.
 pub(crate) struct Findings<'a> {
@@ -138,6 +142,8 @@ struct Checker<'c, 'a> {
     entered: &'c mut HashSet<String>,
     builder: Builder,
     frames: Vec<Frame<'a>>,
+    /// How many bodies are being checked, each inside the one before.
+    depth: usize,
     steps: usize,
     placeholders: usize,
     layers: Vec<LayerRow>,
@@ -158,6 +164,7 @@ impl<'c, 'a> Checker<'c, 'a> {
             entered,
             builder: Builder::new(name),
             frames: Vec::new(),
+            depth: 0,
             steps: 0,
             placeholders: 0,
             layers: Vec::new(),
@@ -188,6 +195,16 @@ impl<'c, 'a> Checker<'c, 'a> {
         labels: &mut Labels,
         mut it: Flow,
     ) -> Flow {
+        if self.depth == MAX_DEPTH {
+            let mistake = Mistake::new(format!("`network!` allows {MAX_DEPTH} bodies inside each other"))
+                .help("call blocks one after another instead of each by the one before".to_owned());
+            self.errors.report(&BraceSpan(body), mistake);
+            environment.forgiving = true;
+            // Whether anything calls the blocks further in is not known.
+            self.entered.extend(self.blocks.keys().cloned());
+            return Flow::Unknown;
+        }
+        self.depth += 1;
         let mark = environment.enter();
         for statement in &body.statements {
             if self.exhausted() {
@@ -201,6 +218,7 @@ impl<'c, 'a> Checker<'c, 'a> {
                 .help(format!("use it, as in `add({name})`, or leave the `let` out"));
             self.errors.report(&name, mistake);
         }
+        self.depth -= 1;
         it
     }
 
@@ -247,12 +265,12 @@ impl<'c, 'a> Checker<'c, 'a> {
             Statement::It(_) => it,
             Statement::Let { name, value } => {
                 self.expect_free_name(name);
-                let flow = self.named_flow(value, environment, it);
+                let flow = self.assigned_flow(value, &format!("let {name} = it"), environment, it);
                 environment.define_flow(name, flow);
                 it
             }
             Statement::Output { name, value } => {
-                let flow = self.named_flow(value, environment, it);
+                let flow = self.assigned_flow(value, &format!("{name} = it"), environment, it);
                 self.assign(name, flow, environment);
                 it
             }
@@ -415,6 +433,11 @@ impl<'c, 'a> Checker<'c, 'a> {
 
     /// The value behind `it` or a name.
     fn named_flow(&mut self, name: &Ident, environment: &Environment, it: Flow) -> Flow {
+        self.assigned_flow(name, "let y = it", environment, it)
+    }
+
+    /// The value behind `it` or a name. `assignment` is what would name the result of a layer in its place.
+    fn assigned_flow(&mut self, name: &Ident, assignment: &str, environment: &Environment, it: Flow) -> Flow {
         let text = plain(name);
         if text == "it" {
             return self.flowing(it, name, environment);
@@ -428,7 +451,7 @@ impl<'c, 'a> Checker<'c, 'a> {
         } else if environment.value(&text).is_some() {
             mistake.help(format!("`{text}` is a number, a parameter of the block"))
         } else if layers::find(&text).is_some() || self.blocks.contains_key(&text) {
-            mistake.help(format!("to name what `{text}` gives, write it before: `{text}; let y = it`"))
+            mistake.help(format!("to name what `{text}` gives, write it before: `{text}; {assignment}`"))
         } else {
             mistake.help(format!("name what flows where it is wanted: `let {text} = it;`"))
         };

@@ -11,7 +11,11 @@ use super::{Checked, Checker, Finding, SINGLE_OUTPUT};
 use crate::ast::{Network, Outputs, Port, Sizes, plain};
 use crate::diagnostics::{Mistake, did_you_mean};
 
-/// The types of Rust that a network of the same name would hide.
+/// Whether a network of this name would hide a type of Rust.
+pub(crate) fn is_primitive(name: &Ident) -> bool {
+    PRIMITIVES.contains(&plain(name).as_str())
+}
+
 const PRIMITIVES: [&str; 17] = [
     "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "str", "u8", "u16", "u32",
     "u64", "u128", "usize",
@@ -20,7 +24,7 @@ const PRIMITIVES: [&str; 17] = [
 impl<'a> Checker<'_, 'a> {
     pub(super) fn network(mut self, network: &'a Network) -> Finding<'a> {
         let before = self.errors.count();
-        if PRIMITIVES.contains(&plain(&network.name).as_str()) {
+        if is_primitive(&network.name) {
             let mistake = Mistake::new(format!("`{}` is a type of Rust", network.name))
                 .help("give the network another name, such as `Net`".to_owned());
             self.errors.report(&network.name, mistake);

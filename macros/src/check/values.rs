@@ -233,8 +233,9 @@ impl Checker<'_, '_> {
             && is_batch(first)
         {
             let words: Vec<String> = rest.iter().map(source).collect();
-            let mistake = Mistake::new(format!("{whose} has `{}` for a size of the batch", source(first)))
-                .help(format!("leave the batch out: `[{}]`", words.join(", ")));
+            let mistake =
+                Mistake::new(format!("the shape of {whose} includes the batch, `{}`", source(first)))
+                    .help(format!("leave the batch out: `[{}]`", words.join(", ")));
             self.errors.report(first, mistake);
             written = rest;
         } else if written.is_empty() {
