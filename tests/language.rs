@@ -281,19 +281,18 @@ fn every_argument_reaches_its_layer() {
 
 network! {
     block widths(first, last, wide, rate) {
-        linear(first); dropout(rate); repeat last - first { linear(last / 2, bias = wide) }
+        linear(first); dropout(rate); repeat last - first { linear((last - last % 2) / 2, bias = wide) }
+        repeat last - 7 { linear(99) }
     }
 
     network Computed(x: [5]) -> [3] {
         linear1: linear(5);
         linear(5);
         widths(5, 7, false, 0.5);
-        repeat 0 { linear(99) }
         repeat 2 { it; let same = it; from(same); }
     }
 
-    #[allow(dead_code)]
-    block for_later(n) { linear(n) }
+    block _for_later(n) { linear(n) }
 }
 
 #[test]
@@ -313,6 +312,107 @@ fn parameters_are_computed_and_named_apart() {
         ]
     );
     assert_eq!(Computed::PARAMETERS[6].1, [3, 5]);
+}
+
+network! {
+    block rated((rate, bound), epsilon) {
+        dropout(rate); linear(4, init = uniform(-bound, bound)); batch_norm(epsilon = epsilon)
+    }
+
+    network Direct(x: [4]) -> [4] { dropout(1 / 2); linear(4, init = uniform(-1 / 4, 1 / 4)); batch_norm(epsilon = 1 / 1000) }
+
+    network Passed(x: [4]) -> [4] { rated((1 / 2, 1 / 4), 1 / 1000) }
+
+    network Written(x: [4]) -> [4] { rated((0.5, 0.25), 0.001) }
+
+    /// Halves of halves are whole again.
+    block quarters(n) { linear(n * 4); dropout(n / 2) }
+
+    network Whole(x: [4]) -> [4] { quarters(3 / 2 - 1 / 2); repeat 6 / 2 { linear(8 * (1 / 2)) } }
+}
+
+#[test]
+fn fractions_are_kept_by_the_arguments_of_blocks() {
+    let unnamed = |graph: &Graph| {
+        graph.to_string().replace("rated1.", "").replace("Passed", "Direct").replace("Written", "Direct")
+    };
+    assert_eq!(unnamed(Passed::graph()), Direct::graph().to_string());
+    assert_eq!(unnamed(Written::graph()), Direct::graph().to_string());
+    assert!(Passed::graph().to_string().contains("dropout(%0) {rate = 0.5}"), "{}", Passed::graph());
+    assert_eq!(Whole::PARAMETERS.len(), 8);
+    assert_eq!(Whole::PARAMETERS[6].1, [4, 4]);
+    assert!(Whole::graph().to_string().contains("{rate = 0.5}"));
+}
+
+/// A constant cannot stand in `network!`, but a macro can give one number to both.
+macro_rules! with_classes {
+    ($classes:literal) => {
+        const CLASSES: usize = $classes;
+        network! { network Classifier(x: [4]) -> [$classes] { linear($classes) } }
+    };
+}
+
+with_classes!(7);
+
+#[test]
+fn a_constant_and_a_network_share_a_number_by_a_macro() {
+    assert_eq!(CLASSES, Classifier::CLASSES);
+}
+
+network! {
+    /// Derives what every network has anyway.
+    #[derive(Clone, Debug, PartialEq)]
+    pub network Derived(x: [4]) -> [4] { relu }
+}
+
+#[test]
+fn a_network_may_name_the_traits_it_has_anyway() {
+    assert_eq!(Derived.clone(), Derived);
+    assert_eq!(format!("{Derived:?}"), "Derived");
+}
+
+mod inner {
+    use super::network;
+
+    network! {
+        pub(super) network Seen(x: [4], y: [4]) -> (sum: [4]) { from(x); add(y); sum = it; }
+
+        #[cfg(any())]
+        network Absent(x: [4]) -> [4] { relu }
+
+        /// Attributes that name what is imported here, and a condition for all items.
+        #[derive(PartialEq)]
+        #[cfg(any())]
+        network AbsentToo(x: [4], y: [4]) -> (sum: [4]) { from(x); add(y); sum = it; }
+    }
+}
+
+#[test]
+fn names_of_one_scope_do_not_disturb_another() {
+    use std::hash::Hash as Imported;
+
+    fn hashes<T: Imported>(_: T) {}
+    network! {
+        network Seen(x: [5]) -> [5] { relu }
+
+        #[derive(Imported)]
+        network Hashes(x: [4]) -> [4] { relu }
+    }
+    hashes(Hashes);
+    assert_eq!((Seen::X_SHAPE, inner::Seen::X_SHAPE), ([5], [4]));
+    {
+        network! { network Seen(x: [6]) -> [6] { relu } }
+        assert_eq!(Seen::X_SHAPE, [6]);
+    }
+    let _ = inner::SeenInputs::new(&[0.0; 4], &[0.0; 4]);
+}
+
+#[test]
+fn a_network_may_be_declared_inside_a_function() {
+    network! { network Local(x: [4], y: [4]) -> (sum: [4]) { from(x); add(y); sum = it; } }
+    let numbers = [0.0; 4];
+    assert_eq!(LocalInputs::new(&numbers, &numbers).x.batch(&Local::X_SHAPE), Ok(1));
+    assert_eq!(Local::graph().outputs().len(), 1);
 }
 
 /// A program may write networks with macros of its own.

@@ -36,20 +36,18 @@ pub enum ShapeError {
         /// What came.
         got: Type,
     },
-    /// A window (dilation counted) is larger than the padded input.
-    #[error(
-        "has a window of {window} along {axis}, larger than its input {} padded to {padded}",
-        input.display_item()
-    )]
+    /// A window is larger than the padded input.
+    #[error("has a {} kernel{}, which exceeds its {} input{}",
+        sizes(kernel_size), dilated(kernel_size, dilation), sizes(&input.item()[1..]), padded(input, padding))]
     WindowExceedsInput {
-        /// "height", "width" or "depth".
-        axis: String,
-        /// Extent of the dilated window.
-        window: usize,
+        /// Extents of the window.
+        kernel_size: Vec<usize>,
+        /// Distances between neighbouring elements of the window.
+        dilation: Vec<usize>,
+        /// Elements added on each side of the input.
+        padding: Vec<usize>,
         /// The input.
         input: Shape,
-        /// Extent of the padded input along the axis.
-        padded: usize,
     },
     /// A window without any axis.
     #[error("has a window without axes, which must have one for each axis of an image")]
@@ -65,14 +63,14 @@ pub enum ShapeError {
         kernel_size: usize,
     },
     /// Channels are not a multiple of the groups.
-    #[error("has {groups} groups, which must divide its {channels} {side} channels")]
+    #[error("has {groups} groups, which must divide its {inputs} input and {outputs} output channels")]
     GroupsDoNotDivide {
         /// The number of groups.
         groups: usize,
-        /// The number of channels.
-        channels: usize,
-        /// "input" or "output".
-        side: &'static str,
+        /// The number of input channels.
+        inputs: usize,
+        /// The number of output channels.
+        outputs: usize,
     },
     /// Two values that must have the same shape do not.
     #[error("needs two equal shapes but receives {} and {}", left.display_item(), right.display_item())]
@@ -192,21 +190,35 @@ impl ShapeError {
     pub fn help(&self) -> Option<String> {
         match self {
             ShapeError::Rank { expected, got } if expected.starts_with("a vector") => {
-                Some(format!("put `flatten` before it: {} → [{}]", got.display_item(), got.item_elements()))
+                let flat =
+                    format!("put `flatten` before it: {} → [{}]", got.display_item(), got.item_elements());
+                Some(match got.item()[..] {
+                    [batch, length] => {
+                        format!("{flat}; if {batch} is the size of the batch, leave it out: [{length}]")
+                    }
+                    _ => flat,
+                })
+            }
+            ShapeError::Rank { expected, got }
+                if expected.starts_with("an image") && got.item().len() == 4 =>
+            {
+                let item = got.item();
+                Some(format!("if {} is the size of the batch, leave it out: {:?}", item[0], &item[1..]))
             }
             ShapeError::Rank { expected, got }
                 if expected.starts_with("an image") && got.item().len() == 1 =>
             {
                 Some("put it before `flatten`, where the image still has its height and width".to_owned())
             }
-            ShapeError::WindowExceedsInput { window, padded, .. } => Some(format!(
-                "use a window of at most {padded}, or raise `padding` by {}",
-                window.saturating_sub(*padded).div_ceil(2)
-            )),
+            ShapeError::WindowExceedsInput { kernel_size, dilation, padding, input } => {
+                Some(window_help(kernel_size, dilation, padding, &input.item()[1..]))
+            }
             ShapeError::PaddingExceedsKernel { kernel_size, .. } => {
                 Some(format!("use a padding of at most {}", kernel_size.saturating_sub(1)))
             }
-            ShapeError::GroupsDoNotDivide { groups, channels, .. } => Some(divisors_near(*groups, *channels)),
+            ShapeError::GroupsDoNotDivide { groups, inputs, outputs } => {
+                Some(format!("`groups` can be {}", divisors_near(*groups, *inputs, *outputs)))
+            }
             ShapeError::UnequalShapes { left, right } => Some(equal_shapes_help(left, right)),
             ShapeError::ConcatMismatch { .. } => {
                 Some("give the paths strides and paddings that keep height and width equal".to_owned())
@@ -219,8 +231,62 @@ impl ShapeError {
     }
 }
 
-/// The numbers of groups nearest to the given one that divide the channels.
-fn divisors_near(groups: usize, channels: usize) -> String {
+/// `28×28`
+fn sizes(sizes: &[usize]) -> String {
+    sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
+}
+
+/// What dilation makes of a kernel: ` with dilation 2 over 9×9`.
+fn dilated(kernel_size: &[usize], dilation: &[usize]) -> String {
+    if dilation.iter().all(|&dilation| dilation == 1) {
+        return String::new();
+    }
+    let extents: Vec<usize> = kernel_size
+        .iter()
+        .zip(dilation)
+        .map(|(kernel_size, dilation)| {
+            kernel_size.saturating_sub(1).saturating_mul(*dilation).saturating_add(1)
+        })
+        .collect();
+    format!(" with dilation {}, {} in all", sizes(dilation), sizes(&extents))
+}
+
+/// What padding makes of an input: ` padded to 30×30`.
+fn padded(input: &Shape, padding: &[usize]) -> String {
+    if padding.iter().all(|&padding| padding == 0) {
+        return String::new();
+    }
+    let padded: Vec<usize> = input.item()[1..]
+        .iter()
+        .zip(padding)
+        .map(|(size, padding)| size.saturating_add(padding.saturating_mul(2)))
+        .collect();
+    format!(" padded to {}", sizes(&padded))
+}
+
+/// The largest kernel that an input has room for, and the padding that makes room if one pixel on each side does.
+fn window_help(kernel_size: &[usize], dilation: &[usize], padding: &[usize], input: &[usize]) -> String {
+    let (mut largest, mut enough) = (Vec::new(), true);
+    for (axis, size) in input.iter().enumerate() {
+        let padded = size.saturating_add(padding[axis].saturating_mul(2));
+        largest.push((padded.saturating_sub(1) / dilation[axis].max(1) + 1).min(kernel_size[axis].max(1)));
+        let extent = kernel_size[axis].saturating_sub(1).saturating_mul(dilation[axis]).saturating_add(1);
+        enough &= extent <= padded.saturating_add(2);
+    }
+    let words = match &largest[..] {
+        [first, rest @ ..] if rest.iter().all(|other| other == first) => first.to_string(),
+        _ => format!("({})", largest.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    let more = if enough { ", or raise `padding` by 1" } else { "" };
+    format!("use a kernel size of at most {words}{more}")
+}
+
+/// The numbers of groups nearest to the given one that divide both numbers of channels.
+fn divisors_near(groups: usize, inputs: usize, outputs: usize) -> String {
+    let (mut channels, mut rest) = (inputs, outputs);
+    while rest != 0 {
+        (channels, rest) = (rest, channels % rest);
+    }
     let small = (1..=channels.isqrt()).filter(|divisor| channels.is_multiple_of(*divisor));
     let mut divisors: Vec<usize> = small.flat_map(|divisor| [divisor, channels / divisor]).collect();
     divisors.sort_unstable();
@@ -229,11 +295,10 @@ fn divisors_near(groups: usize, channels: usize) -> String {
     divisors.truncate(3);
     divisors.sort_unstable();
     let words: Vec<String> = divisors.iter().map(usize::to_string).collect();
-    let words = match words.split_last() {
+    match words.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         _ => words.join(""),
-    };
-    format!("{channels} can be divided by {words}")
+    }
 }
 
 /// The 1×1 convolution that brings one of two images to the shape of the other, if there is one.
@@ -356,8 +421,30 @@ mod tests {
 
     #[test]
     fn groups_are_proposed_near_the_given_number() {
-        assert_eq!(divisors_near(5, 16), "16 can be divided by 2, 4 or 8");
-        assert_eq!(divisors_near(2, 1), "1 can be divided by 1");
-        assert_eq!(divisors_near(7, 1 << 30), "1073741824 can be divided by 2, 4 or 8");
+        assert_eq!(divisors_near(5, 16, 32), "2, 4 or 8");
+        assert_eq!(divisors_near(2, 1, 7), "1");
+        assert_eq!(divisors_near(5, 32, 30), "1 or 2");
+        assert_eq!(divisors_near(7, 1 << 30, 1 << 31), "2, 4 or 8");
+    }
+
+    #[test]
+    fn a_kernel_without_room_is_told_the_largest_that_has() {
+        let error =
+            |kernel_size: [usize; 2], dilation: usize, padding: usize| ShapeError::WindowExceedsInput {
+                kernel_size: kernel_size.to_vec(),
+                dilation: vec![dilation; 2],
+                padding: vec![padding; 2],
+                input: Shape::batched(&[3, 8, 6]),
+            };
+        let text = |error: ShapeError| (error.to_string(), error.help().unwrap());
+        let (message, help) = text(error([9, 9], 1, 0));
+        assert_eq!(message, "has a 9×9 kernel, which exceeds its 8×6 input");
+        assert_eq!(help, "use a kernel size of at most (8, 6)");
+        let (message, help) = text(error([5, 2], 3, 2));
+        assert_eq!(
+            message,
+            "has a 5×2 kernel with dilation 3×3, 13×4 in all, which exceeds its 8×6 input padded to 12×10"
+        );
+        assert_eq!(help, "use a kernel size of at most (4, 2), or raise `padding` by 1");
     }
 }

@@ -88,6 +88,8 @@ pub(crate) enum Statement {
     Repeat { label: Option<Ident>, keyword: Ident, count: Box<Expr>, body: Body },
     /// `concat { path path }`
     Concat { label: Option<Ident>, keyword: Ident, paths: Vec<Path> },
+    /// A mistake whose meaning is clear. The statements behind it are what was meant.
+    Slip(syn::Error),
     /// Reported when the body is checked, so that the rest of it is checked too.
     Malformed(syn::Error),
 }

@@ -3,31 +3,18 @@
 use std::collections::HashSet;
 
 use proc_macro2::{Ident, Literal, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
-use syn::{Attribute, Visibility};
+use quote::{format_ident, quote};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Path, Token, Visibility, parse_quote};
 use windlass_compiler::graph::Graph;
 
-use crate::ast::{Block, Outputs, plain};
-use crate::check::{Checked, Finding, Findings, LayerRow, SINGLE_OUTPUT};
+use crate::ast::{Outputs, plain};
+use crate::check::{Checked, Finding, Findings, LayerRow, SINGLE_OUTPUT, is_primitive};
 
 /// Everything a program without mistakes expands to.
 pub(crate) fn program(findings: &Findings) -> TokenStream {
     let networks = findings.networks.iter().map(network);
-    let unused = findings.unused_blocks.iter().map(|block| unused_block(block));
-    quote! { #(#networks)* #(#unused)* }
-}
-
-/// A function that nothing calls, so that rustc warns of the block as it warns of dead code.
-fn unused_block(block: &Block) -> TokenStream {
-    let Block { attributes, name, .. } = block;
-    let attributes = attributes.iter().filter(|attribute| !attribute.path().is_ident("doc"));
-    // The whole item stands at the block's name: rustc says nothing of dead code that only a macro wrote.
-    quote_spanned! {name.span()=>
-        const _: () = {
-            #(#attributes)*
-            fn #name() {}
-        };
-    }
+    quote! { #(#networks)* }
 }
 
 /// A network's type. Without a graph, that of a network with mistakes: the rest of the user's program still resolves.
@@ -87,6 +74,7 @@ impl Ports {
     }
 }
 
+/// The items of one network.
 pub(crate) fn declaration(
     visibility: &Visibility,
     name: &Ident,
@@ -94,6 +82,10 @@ pub(crate) fn declaration(
     ports: &Ports,
     checked: Option<&Checked>,
 ) -> TokenStream {
+    // It is an error already; declared all the same it would stand for `f32` in all that follows.
+    if is_primitive(name) {
+        return TokenStream::new();
+    }
     let conditions: Vec<&Attribute> =
         attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect();
     let summary = match attributes.iter().any(|attribute| attribute.path().is_ident("doc")) {
@@ -102,39 +94,49 @@ pub(crate) fn declaration(
     };
     let summary = summary.map(|text| quote!(#[doc = #text]));
     let documentation = checked.map(|checked| documentation(ports, checked));
-    let constants = constants(visibility, ports, checked.map(|checked| &checked.graph));
+    let derives = derives(attributes);
+    let constants = constants(ports, checked.map(|checked| &checked.graph));
     let implementation = implementation(name, ports, checked.map(|checked| &checked.graph));
-    let (input_struct, output_struct) =
-        (input_struct(visibility, name, ports), output_struct(visibility, name, ports));
-    quote! {
+    // In a module of its own, a second type of this name is one error at its `use`, not one for each of its items. Other
+    // attributes than documentation may name what is imported around the network, inside a function say.
+    let is_plain = |attribute: &Attribute| {
+        ["doc", "cfg", "allow", "expect", "warn"].iter().any(|name| attribute.path().is_ident(name))
+    };
+    let in_module = attributes.iter().all(is_plain);
+    let own_visibility: Visibility = if in_module { parse_quote!(pub) } else { visibility.clone() };
+    let (input_struct, output_struct) = (
+        input_struct(&own_visibility, &conditions, name, ports),
+        output_struct(&own_visibility, &conditions, name, ports),
+    );
+    let items = quote! {
         #(#attributes)*
         #summary
         #documentation
-        #[derive(Clone, Copy, Debug)]
-        #visibility struct #name;
+        #derives
+        #own_visibility struct #name;
 
         #(#conditions)*
-        #[allow(dead_code)]
+        #[allow(dead_code, deprecated, unreachable_pub)]
         impl #name {
             #constants
 
             /// The network as declared, shapes checked.
-            #visibility fn graph() -> &'static ::windlass::Graph {
+            pub fn graph() -> &'static ::windlass::Graph {
                 <Self as ::windlass::Network>::graph()
             }
 
             /// Layers, shapes, parameters, multiply-adds, receptive fields and memory, as a table.
-            #visibility fn summary() -> ::windlass::Summary {
+            pub fn summary() -> ::windlass::Summary {
                 ::windlass::summary(Self::graph())
             }
 
             /// A model with first values drawn from a seed, compiled to predict.
-            #visibility fn model(seed: u64) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
+            pub fn model(seed: u64) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
                 ::windlass::Model::new(seed)
             }
 
             /// A model with the parameters of a file, compiled to predict.
-            #visibility fn load(
+            pub fn load(
                 path: impl ::core::convert::AsRef<::std::path::Path>,
             ) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
                 ::windlass::Model::load(path)
@@ -143,25 +145,67 @@ pub(crate) fn declaration(
 
         #(#conditions)*
         #[automatically_derived]
+        #[allow(deprecated)]
         #implementation
 
-        #(#conditions)*
         #input_struct
 
-        #(#conditions)*
         #output_struct
+    };
+    if !in_module {
+        return items;
+    }
+    let start = name.span().start();
+    let module = format_ident!("__{}_{}_{}", plain(name), start.line, start.column);
+    let names =
+        [Some(name.clone()), input_names(name, ports), output_names(name, ports)].into_iter().flatten();
+    let uses = names.map(|name| {
+        quote! {
+            #(#conditions)*
+            #[allow(unused_imports)]
+            #visibility use #module::#name;
+        }
+    });
+    quote! {
+        #(#conditions)*
+        #[allow(non_snake_case, unreachable_pub)]
+        mod #module {
+            // What links of the documentation name.
+            #[allow(unused_imports)]
+            use super::*;
+
+            #items
+        }
+        #(#uses)*
     }
 }
 
+/// The traits that every network derives, but for those that its attributes derive.
+fn derives(attributes: &[Attribute]) -> TokenStream {
+    let derived: Vec<Path> = attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("derive"))
+        .filter_map(|attribute| {
+            attribute.parse_args_with(Punctuated::<Path, Token![,]>::parse_terminated).ok()
+        })
+        .flatten()
+        .collect();
+    let missing = ["Clone", "Copy", "Debug"].into_iter().filter(|name| {
+        !derived.iter().any(|path| path.segments.last().is_some_and(|last| last.ident == name))
+    });
+    let missing = missing.map(|name| format_ident!("{name}"));
+    quote!(#[derive(#(#missing),*)])
+}
+
 /// `IMAGE_SHAPE`, `OUTPUT_SHAPE`, `CLASSES` and `PARAMETERS`.
-fn constants(visibility: &Visibility, ports: &Ports, graph: Option<&Graph>) -> TokenStream {
+fn constants(ports: &Ports, graph: Option<&Graph>) -> TokenStream {
     let shape = |port: &Port, kind: &str| {
         let constant = Ident::new(&format!("{}_SHAPE", port.text.to_uppercase()), port.name.span());
         let doc = format!("Sizes of one item of the {kind} `{}`.", port.text);
         let (sizes, rank) = (literals(&port.sizes), Literal::usize_unsuffixed(port.sizes.len()));
         quote! {
             #[doc = #doc]
-            #visibility const #constant: [usize; #rank] = [#(#sizes),*];
+            pub const #constant: [usize; #rank] = [#(#sizes),*];
         }
     };
     let inputs = ports.inputs.iter().map(|port| shape(port, "input"));
@@ -171,7 +215,7 @@ fn constants(visibility: &Visibility, ports: &Ports, graph: Option<&Graph>) -> T
             let classes = Literal::usize_unsuffixed(sizes[0]);
             quote! {
                 /// The length of the output: the number of classes of a classifier.
-                #visibility const CLASSES: usize = #classes;
+                pub const CLASSES: usize = #classes;
             }
         }
         _ => TokenStream::new(),
@@ -186,7 +230,7 @@ fn constants(visibility: &Visibility, ports: &Ports, graph: Option<&Graph>) -> T
         #classes
 
         /// The trainable parameters in the order of declaration: each a name and its sizes.
-        #visibility const PARAMETERS: &'static [(&'static str, &'static [usize])] = &[#(#parameters),*];
+        pub const PARAMETERS: &'static [(&'static str, &'static [usize])] = &[#(#parameters),*];
     }
 }
 
@@ -285,36 +329,51 @@ fn output_names(name: &Ident, ports: &Ports) -> Option<Ident> {
     (ports.outputs_named && !ports.outputs.is_empty()).then(|| format_ident!("{name}Outputs"))
 }
 
-fn input_struct(visibility: &Visibility, name: &Ident, ports: &Ports) -> TokenStream {
+fn input_struct(
+    visibility: &Visibility,
+    conditions: &[&Attribute],
+    name: &Ident,
+    ports: &Ports,
+) -> TokenStream {
     let Some(inputs) = input_names(name, ports) else { return TokenStream::new() };
     let doc = format!("What a run of [`{name}`] takes.");
     let names: Vec<&Ident> = ports.inputs.iter().map(|port| &port.name).collect();
     let docs = ports.inputs.iter().map(|port| format!("A batch of `{:?}`.", port.sizes));
     quote! {
+        #(#conditions)*
         #[doc = #doc]
         #[derive(Clone, Debug)]
+        #[allow(unreachable_pub)]
         #visibility struct #inputs<'a> {
             #(#[doc = #docs] pub #names: ::windlass::Input<'a>,)*
         }
 
-        #[allow(dead_code)]
+        #(#conditions)*
+        #[allow(dead_code, unreachable_pub)]
         impl<'a> #inputs<'a> {
             /// Inputs from slices or arrays, in the order of declaration.
-            #visibility fn new(#(#names: impl ::core::convert::Into<::windlass::Input<'a>>),*) -> Self {
+            pub fn new(#(#names: impl ::core::convert::Into<::windlass::Input<'a>>),*) -> Self {
                 #inputs { #(#names: #names.into()),* }
             }
         }
     }
 }
 
-fn output_struct(visibility: &Visibility, name: &Ident, ports: &Ports) -> TokenStream {
+fn output_struct(
+    visibility: &Visibility,
+    conditions: &[&Attribute],
+    name: &Ident,
+    ports: &Ports,
+) -> TokenStream {
     let Some(outputs) = output_names(name, ports) else { return TokenStream::new() };
     let doc = format!("What a run of [`{name}`] gives.");
     let names = ports.outputs.iter().map(|port| &port.name);
     let docs = ports.outputs.iter().map(|port| format!("A batch of `{:?}`.", port.sizes));
     quote! {
+        #(#conditions)*
         #[doc = #doc]
         #[derive(Clone, Debug, PartialEq)]
+        #[allow(unreachable_pub)]
         #visibility struct #outputs {
             #(#[doc = #docs] pub #names: ::windlass::ndarray::ArrayD<f32>,)*
         }

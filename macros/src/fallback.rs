@@ -1,13 +1,15 @@
 //! What a program with mistakes expands to: the errors, and the types of its networks all the same, so that the rest of
 //! the user's program resolves and one mistake stays one error.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
+use syn::Visibility;
 
 use crate::ast::{Item, Program};
 use crate::check::Findings;
-use crate::diagnostics::Diagnostics;
+use crate::diagnostics::{Diagnostics, Mistake};
 use crate::expand::{self, Ports};
+use crate::nesting;
 
 pub(crate) fn program(program: &Program, findings: &Findings, errors: &Diagnostics) -> TokenStream {
     let errors = errors.to_compile_errors();
@@ -16,7 +18,28 @@ pub(crate) fn program(program: &Program, findings: &Findings, errors: &Diagnosti
         Item::Malformed(malformed) => malformed.network.as_ref(),
         Item::Block(_) | Item::Network(_) => None,
     });
-    let malformed = malformed
-        .map(|(visibility, name)| expand::declaration(visibility, name, &[], &Ports::default(), None));
+    let malformed = malformed.map(|(visibility, name)| nameable(visibility, name));
     quote! { #errors #(#networks)* #(#malformed)* }
+}
+
+/// What a program expands to that is nested too deeply to be read.
+pub(crate) fn too_deep(place: Span, program: TokenStream) -> TokenStream {
+    let mistake = Mistake::new("this is nested too deeply")
+        .help("write inner layers as blocks, and long computations as the number they come to".to_owned());
+    let error = syn::Error::new(place, mistake).to_compile_error();
+    let items =
+        syn::parse2(nesting::outlines(program)).map_or_else(|_| Vec::new(), |program: Program| program.items);
+    let networks = items.iter().filter_map(|item| match item {
+        Item::Network(network) => Some(nameable(&network.visibility, &network.name)),
+        Item::Malformed(malformed) => {
+            malformed.network.as_ref().map(|(visibility, name)| nameable(visibility, name))
+        }
+        Item::Block(_) => None,
+    });
+    quote! { #error #(#networks)* }
+}
+
+/// A network of which no more than the name is known.
+fn nameable(visibility: &Visibility, name: &Ident) -> TokenStream {
+    expand::declaration(visibility, name, &[], &Ports::default(), None)
 }

@@ -5,15 +5,27 @@ use windlass_compiler::graph::Layer;
 use windlass_compiler::graph::initializer::Initializer;
 use windlass_compiler::ops::window::Window;
 
+use crate::diagnostics::did_you_mean;
+
 /// A layer of the language with one input and one output.
 pub(crate) struct LayerRule {
     pub(crate) name: &'static str,
     /// What other libraries call it.
     pub(crate) also: &'static [&'static str],
+    /// What it learns from its input, which other libraries write as an argument.
+    pub(crate) known: Option<Known>,
     pub(crate) arguments: &'static [ArgumentRule],
     pub(crate) example: &'static str,
     /// `None` when a value is unknown because of a mistake already reported.
     pub(crate) make: fn(&Settings) -> Option<Layer>,
+}
+
+/// Something that the input of a layer tells.
+#[derive(Clone, Copy)]
+pub(crate) struct Known {
+    pub(crate) words: &'static str,
+    /// The names of the argument in other libraries.
+    pub(crate) names: &'static [&'static str],
 }
 
 pub(crate) struct ArgumentRule {
@@ -154,6 +166,10 @@ pub(crate) const LAYERS: &[LayerRule] = &[
     LayerRule {
         name: "conv2d",
         also: &["conv", "convolution"],
+        known: Some(Known {
+            words: "input channels",
+            names: &["in_channels", "input_channels", "in_c", "in"],
+        }),
         arguments: &[
             required("out_channels", CHANNELS, Kind::Size),
             required("kernel_size", KERNEL, Kind::Pair),
@@ -177,7 +193,8 @@ pub(crate) const LAYERS: &[LayerRule] = &[
     },
     LayerRule {
         name: "max_pool2d",
-        also: &["maxpool", "max_pool"],
+        also: &["maxpool", "max_pool", "max_pooling2d"],
+        known: None,
         arguments: &[
             required("kernel_size", KERNEL, Kind::Pair),
             optional("stride", &["strides"], Kind::Pair, Default::As("kernel_size")),
@@ -189,7 +206,8 @@ pub(crate) const LAYERS: &[LayerRule] = &[
     },
     LayerRule {
         name: "avg_pool2d",
-        also: &["avgpool", "avg_pool", "mean_pool2d", "average_pool2d"],
+        also: &["avgpool", "avg_pool", "mean_pool2d", "average_pool2d", "average_pooling2d"],
+        known: None,
         arguments: &[
             required("kernel_size", KERNEL, Kind::Pair),
             optional("stride", &["strides"], Kind::Pair, Default::As("kernel_size")),
@@ -200,7 +218,8 @@ pub(crate) const LAYERS: &[LayerRule] = &[
     },
     LayerRule {
         name: "global_avg_pool2d",
-        also: &["gap", "global_average_pool2d", "adaptive_avg_pool2d"],
+        also: &["gap", "global_average_pool2d", "global_average_pooling2d", "adaptive_avg_pool2d"],
+        known: None,
         arguments: &[],
         example: "global_avg_pool2d",
         make: |_| Some(Layer::GlobalAvgPool2d),
@@ -208,6 +227,10 @@ pub(crate) const LAYERS: &[LayerRule] = &[
     LayerRule {
         name: "linear",
         also: &["dense", "fc", "fully_connected"],
+        known: Some(Known {
+            words: "input features",
+            names: &["in_features", "input_size", "input_dim", "in"],
+        }),
         arguments: &[
             required("out_features", FEATURES, Kind::Size),
             optional("bias", &["use_bias"], Kind::Flag, YES),
@@ -224,7 +247,8 @@ pub(crate) const LAYERS: &[LayerRule] = &[
     },
     LayerRule {
         name: "flatten",
-        also: &["reshape", "view"],
+        also: &[],
+        known: None,
         arguments: &[],
         example: "flatten",
         make: |_| Some(Layer::Flatten),
@@ -232,13 +256,18 @@ pub(crate) const LAYERS: &[LayerRule] = &[
     LayerRule {
         name: "dropout",
         also: &[],
+        known: None,
         arguments: &[required("rate", &["p", "probability"], Kind::Number)],
         example: "dropout(0.5)",
         make: |settings| settings.number("rate").map(|rate| Layer::Dropout { rate }),
     },
     LayerRule {
         name: "batch_norm",
-        also: &["batch_norm2d", "bn", "norm"],
+        also: &["batch_norm1d", "batch_norm2d", "batch_normalization", "bn", "norm"],
+        known: Some(Known {
+            words: "channels",
+            names: &["num_features", "num_channels", "channels", "features"],
+        }),
         arguments: &[
             optional("epsilon", &["eps"], Kind::Number, Default::Is(Setting::Number(1e-5))),
             optional("momentum", &[], Kind::Number, Default::Is(Setting::Number(0.1))),
@@ -252,6 +281,7 @@ pub(crate) const LAYERS: &[LayerRule] = &[
     LayerRule {
         name: "relu",
         also: &["rectify"],
+        known: None,
         arguments: &[],
         example: "relu",
         make: |_| Some(Layer::Relu),
@@ -259,14 +289,23 @@ pub(crate) const LAYERS: &[LayerRule] = &[
     LayerRule {
         name: "sigmoid",
         also: &["logistic"],
+        known: None,
         arguments: &[],
         example: "sigmoid",
         make: |_| Some(Layer::Sigmoid),
     },
-    LayerRule { name: "tanh", also: &[], arguments: &[], example: "tanh", make: |_| Some(Layer::Tanh) },
+    LayerRule {
+        name: "tanh",
+        also: &[],
+        known: None,
+        arguments: &[],
+        example: "tanh",
+        make: |_| Some(Layer::Tanh),
+    },
     LayerRule {
         name: "softmax",
         also: &[],
+        known: None,
         arguments: &[],
         example: "softmax",
         make: |_| Some(Layer::Softmax),
@@ -274,6 +313,7 @@ pub(crate) const LAYERS: &[LayerRule] = &[
     LayerRule {
         name: "log_softmax",
         also: &[],
+        known: None,
         arguments: &[],
         example: "log_softmax",
         make: |_| Some(Layer::LogSoftmax),
@@ -282,6 +322,177 @@ pub(crate) const LAYERS: &[LayerRule] = &[
 
 /// Words with a grammar of their own, which look like layers.
 pub(crate) const STRUCTURE: &[&str] = &["add", "concat", "from", "repeat"];
+
+/// Layers of other libraries that the language does not have.
+pub(crate) struct Absent {
+    pub(crate) names: &'static [&'static str],
+    /// What there is of the kind; if there is nothing, everything is listed.
+    pub(crate) instead: Option<&'static str>,
+    /// Whether the result has the shape of the input, so that checking can go on.
+    pub(crate) keeps_shape: bool,
+}
+
+/// Every absent layer that users are known to look for, by kind.
+pub(crate) const ABSENT: &[Absent] = &[
+    Absent {
+        names: &[
+            "gelu",
+            "relu6",
+            "leaky_relu",
+            "prelu",
+            "rrelu",
+            "elu",
+            "selu",
+            "celu",
+            "silu",
+            "swish",
+            "mish",
+            "glu",
+            "hard_swish",
+            "hard_sigmoid",
+            "hard_tanh",
+            "softplus",
+            "softsign",
+            "softmin",
+            "log_sigmoid",
+            "threshold",
+        ],
+        instead: Some("the activations are `relu`, `sigmoid`, `tanh`, `softmax` and `log_softmax`"),
+        keeps_shape: true,
+    },
+    Absent {
+        names: &[
+            "layer_norm",
+            "group_norm",
+            "instance_norm",
+            "instance_norm2d",
+            "rms_norm",
+            "local_response_norm",
+            "lrn",
+            "layer_normalization",
+            "weight_norm",
+            "spectral_norm",
+        ],
+        instead: Some("the normalisation is `batch_norm`"),
+        keeps_shape: true,
+    },
+    Absent {
+        names: &["dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "spatial_dropout2d", "drop_path"],
+        instead: Some("`dropout` sets single elements to zero"),
+        keeps_shape: true,
+    },
+    Absent {
+        names: &[
+            "conv1d",
+            "conv3d",
+            "conv_transpose1d",
+            "conv_transpose2d",
+            "conv_transpose3d",
+            "conv2d_transpose",
+            "deconv",
+            "deconv2d",
+            "deconvolution",
+            "separable_conv2d",
+            "depthwise_conv2d",
+            "depthwise_separable",
+        ],
+        instead: Some("the convolution is `conv2d`; with as many `groups` as channels it is depthwise"),
+        keeps_shape: false,
+    },
+    Absent {
+        names: &[
+            "max_pool1d",
+            "max_pool3d",
+            "avg_pool1d",
+            "avg_pool3d",
+            "adaptive_avg_pool1d",
+            "adaptive_max_pool1d",
+            "adaptive_max_pool2d",
+            "global_max_pool2d",
+            "global_max_pooling2d",
+            "lp_pool2d",
+            "fractional_max_pool2d",
+        ],
+        instead: Some("the poolings are `max_pool2d`, `avg_pool2d` and `global_avg_pool2d`"),
+        keeps_shape: false,
+    },
+    Absent {
+        names: &[
+            "reshape",
+            "view",
+            "unflatten",
+            "permute",
+            "transpose",
+            "squeeze",
+            "unsqueeze",
+            "rearrange",
+            "slice",
+            "split",
+            "chunk",
+            "crop",
+            "pad",
+            "zero_pad2d",
+            "zero_padding2d",
+            "reflection_pad2d",
+            "narrow",
+            "stack",
+        ],
+        instead: Some("`flatten` makes a vector of any shape, `concat` joins channels"),
+        keeps_shape: false,
+    },
+    Absent {
+        names: &[
+            "multiply", "mul", "subtract", "sub", "div", "divide", "average", "maximum", "minimum", "matmul",
+            "dot",
+        ],
+        instead: Some("values are combined by `add` and `concat`"),
+        keeps_shape: false,
+    },
+    Absent {
+        names: &[
+            "lstm",
+            "gru",
+            "rnn",
+            "lstm_cell",
+            "gru_cell",
+            "attention",
+            "multi_head_attention",
+            "multihead_attention",
+            "self_attention",
+            "transformer",
+            "transformer_encoder",
+            "transformer_encoder_layer",
+            "embedding",
+            "embed",
+            "embedding_bag",
+            "bilinear",
+            "upsample",
+            "upsampling2d",
+            "interpolate",
+            "resize",
+            "pixel_shuffle",
+            "unfold",
+            "fold",
+            "sequential",
+            "identity",
+            "lambda",
+        ],
+        instead: None,
+        keeps_shape: false,
+    },
+];
+
+/// Losses of other libraries, which are no layers here.
+pub(crate) const LOSSES: &[&str] = &[
+    "cross_entropy",
+    "cross_entropy_loss",
+    "mse_loss",
+    "nll_loss",
+    "l1_loss",
+    "bce_loss",
+    "huber_loss",
+    "smooth_l1_loss",
+];
 
 /// A distribution of first values.
 pub(crate) struct InitializerRule {
@@ -310,17 +521,49 @@ pub(crate) fn find(name: &str) -> Option<&'static LayerRule> {
     LAYERS.iter().find(|rule| rule.name == name)
 }
 
+/// A name without the differences of style between libraries: `LeakyReLU` and `leaky_relu` are one.
+fn bare(name: &str) -> String {
+    name.replace('_', "").to_lowercase()
+}
+
 /// The layer that another library calls by this name.
 pub(crate) fn known_elsewhere_as(name: &str) -> Option<&'static str> {
-    let name = name.to_lowercase();
-    LAYERS.iter().find(|rule| rule.also.contains(&name.as_str())).map(|rule| rule.name)
+    let name = bare(name);
+    let is_named =
+        |rule: &&LayerRule| bare(rule.name) == name || rule.also.iter().any(|other| bare(other) == name);
+    LAYERS.iter().find(is_named).map(|rule| rule.name)
+}
+
+/// The kind of an absent layer.
+pub(crate) fn absent(name: &str) -> Option<&'static Absent> {
+    let name = bare(name);
+    ABSENT.iter().find(|absent| absent.names.iter().any(|other| bare(other) == name))
+}
+
+/// Whether the name is that of a loss in another library.
+pub(crate) fn is_loss(name: &str) -> bool {
+    LOSSES.iter().any(|loss| bare(loss) == bare(name))
+}
+
+/// The layer that a wrong name most likely means.
+pub(crate) fn meant(name: &str) -> Option<&'static str> {
+    if let Some(found) = known_elsewhere_as(name) {
+        return Some(found);
+    }
+    if absent(name).is_some() {
+        return None;
+    }
+    did_you_mean(name, LAYERS.iter().map(|rule| rule.name))
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
-    use super::{Default, INITIALIZERS, Initializer, Kind, LAYERS, Setting, Settings, find};
+    use super::{
+        ABSENT, Default, INITIALIZERS, Initializer, Kind, LAYERS, STRUCTURE, Setting, Settings, absent, find,
+        known_elsewhere_as, meant,
+    };
 
     #[test]
     fn every_layer_can_be_made_from_its_defaults_and_required_arguments() {
@@ -350,11 +593,35 @@ mod tests {
         for rule in LAYERS {
             assert!(names.insert(rule.name));
             assert!(rule.also.iter().all(|other| find(other).is_none()));
+            assert!(rule.also.iter().all(|other| absent(other).is_none()), "{}", rule.name);
+            assert!(absent(rule.name).is_none(), "{}", rule.name);
             let required =
                 rule.arguments.iter().take_while(|rule| matches!(rule.default, Default::Required)).count();
             assert!(rule.arguments[required..].iter().all(|rule| !matches!(rule.default, Default::Required)));
         }
     }
+
+    #[test]
+    fn absent_layers_are_named_once_and_what_there_is_instead_exists() {
+        let mut names = HashSet::new();
+        for absent in ABSENT {
+            assert!(absent.names.iter().all(|name| names.insert(*name)), "{:?}", absent.names);
+            // Every other piece between backticks is a name.
+            for word in absent.instead.unwrap_or_default().split('`').skip(1).step_by(2) {
+                assert!(find(word).is_some() || STRUCTURE.contains(&word) || word == "groups", "{word}");
+            }
+        }
+    }
+
+    #[test]
+    fn styles_of_names_are_one() {
+        assert_eq!(known_elsewhere_as("BatchNorm2d"), Some("batch_norm"));
+        assert_eq!(known_elsewhere_as("ReLU"), Some("relu"));
+        assert!(absent("LeakyReLU").is_some_and(|absent| absent.keeps_shape));
+        assert_eq!(meant("Linear"), Some("linear"));
+        assert_eq!(meant("relu6"), None);
+    }
+
     #[test]
     fn the_documentation_lists_every_layer_with_its_defaults() {
         let text = include_str!("../../src/language.md");

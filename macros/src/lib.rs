@@ -1,5 +1,6 @@
-//! The `network!` macro: `parse` turns tokens into the syntax tree of `ast`, `check` turns that into a graph, and
-//! `expand` turns the graph into Rust. With a mistake anywhere, `fallback` takes the place of `expand`.
+//! The `network!` macro: `nesting` refuses what is too deep to be read, `parse` turns tokens into the syntax tree of `ast`,
+//! `check` turns that into a graph, and `expand` turns the graph into Rust. With a mistake anywhere, `fallback` takes the
+//! place of `expand`.
 //!
 //! Shapes are not checked here: `check` builds the graph with the compiler's own builder.
 
@@ -9,23 +10,35 @@ mod diagnostics;
 mod expand;
 mod fallback;
 mod layers;
+mod nesting;
 mod parse;
 
-use proc_macro::TokenStream;
-use syn::parse_macro_input;
+#[cfg(test)]
+mod tests;
 
 use ast::Program;
 use diagnostics::Diagnostics;
 
 /// Declares neural networks and checks their shapes; the facade describes the language at its re-export.
 #[proc_macro]
-pub fn network(input: TokenStream) -> TokenStream {
-    let program = parse_macro_input!(input as Program);
+pub fn network(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    expanded(input.into()).into()
+}
+
+/// What the macro makes of its input: Rust, or the errors in place of it.
+fn expanded(input: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
+    if let Some(place) = nesting::too_deep(&input) {
+        return fallback::too_deep(place, input);
+    }
+    let program: Program = match syn::parse2(input) {
+        Ok(program) => program,
+        Err(error) => return error.to_compile_error(),
+    };
     let mut errors = Diagnostics::default();
     let findings = check::check(&program, &mut errors);
     if errors.count() == 0 {
-        expand::program(&findings).into()
+        expand::program(&findings)
     } else {
-        fallback::program(&program, &findings, &errors).into()
+        fallback::program(&program, &findings, &errors)
     }
 }

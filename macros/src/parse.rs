@@ -5,13 +5,14 @@ use syn::ext::IdentExt;
 use syn::parse::discouraged::Speculative;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Expr, Ident, Result, Token, Visibility, braced, bracketed, parenthesized, token};
+use syn::{Attribute, Expr, Ident, Lit, Result, Token, Visibility, braced, bracketed, parenthesized, token};
 
 use crate::ast::{
     Argument, Block, Body, Call, Item, Malformed, Network, Outputs, Path, Pattern, Port, Program, Sizes,
-    Statement, plain,
+    Statement, plain, source,
 };
 use crate::diagnostics::{Mistake, did_you_mean};
+use crate::layers;
 
 mod keyword {
     syn::custom_keyword!(block);
@@ -59,20 +60,44 @@ fn item_or_error(input: ParseStream, name: &mut Option<(Visibility, Ident)>) -> 
         return block(input, attributes).map(Item::Block);
     }
     if !input.peek(keyword::network) {
-        return Err(match input.fork().parse::<Ident>() {
-            Ok(found) => match did_you_mean(&plain(&found), ["block", "network"]) {
-                Some(meant) => {
-                    error(&found, "expected `block` or `network`", &format!("did you mean `{meant}`?"))
-                }
-                None => error(&found, "expected `block` or `network`", NETWORK_EXAMPLE),
-            },
-            Err(_) => at_next_token(input, "expected `block` or `network`", NETWORK_EXAMPLE),
-        });
+        return Err(item_keyword_missing(input, visibility, name));
     }
     input.parse::<keyword::network>()?;
     let ident: Ident = input.parse()?;
     *name = Some((visibility.clone(), ident.clone()));
     network(input, attributes, visibility, ident).map(Item::Network)
+}
+
+/// What is wrong where neither `block` nor `network` begins an item. `name` becomes that of a network, if it was one.
+fn item_keyword_missing(
+    input: ParseStream,
+    visibility: Visibility,
+    name: &mut Option<(Visibility, Ident)>,
+) -> syn::Error {
+    let text = "expected `block` or `network`";
+    let ahead = input.fork();
+    let Ok(found) = ahead.parse::<Ident>() else { return at_next_token(input, text, NETWORK_EXAMPLE) };
+    if ahead.peek(token::Paren) {
+        let ports = ahead.fork().parse::<TokenTree>().map(|ports| ports.to_string()).unwrap_or_default();
+        if ports.contains(':') {
+            *name = Some((visibility, found.clone()));
+            return error(&found, text, &format!("write `network {found}{}`", ports.replace(" :", ":")));
+        }
+        return error(
+            &found,
+            text,
+            &format!("write `block {found}{ports} {{ … }}`, or `network` for a network"),
+        );
+    }
+    match did_you_mean(&plain(&found), ["block", "network"]) {
+        Some(meant) => {
+            if let ("network", Ok(ident)) = (meant, ahead.parse::<Ident>()) {
+                *name = Some((visibility, ident));
+            }
+            error(&found, text, &format!("did you mean `{meant}`?"))
+        }
+        None => error(&found, text, NETWORK_EXAMPLE),
+    }
 }
 
 const NETWORK_EXAMPLE: &str = "a network reads `network Name(input: [1, 28, 28]) -> [10] { … }`";
@@ -169,6 +194,7 @@ fn body(input: ParseStream) -> Result<Body> {
     let content;
     let brace = braced!(content in input);
     let mut statements = Vec::new();
+    let mut wrong_separator = false;
     while !content.is_empty() {
         if content.peek(Token![;]) {
             // Nothing, or the `;` that may follow a closing brace.
@@ -176,17 +202,15 @@ fn body(input: ParseStream) -> Result<Body> {
             continue;
         }
         let ahead = content.fork();
-        match statement(&ahead) {
-            Ok(statement) => {
+        let mut read = Vec::new();
+        match statement(&ahead, &mut read) {
+            Ok(()) => {
                 content.advance_to(&ahead);
-                let ends_by_brace = matches!(statement, Statement::Repeat { .. } | Statement::Concat { .. });
-                statements.push(statement);
-                if !ends_by_brace && !content.is_empty() && !content.peek(Token![;]) {
-                    statements.push(Statement::Malformed(separator_missing(&content)));
-                    if !content.peek(Ident::peek_any) {
-                        skip_statement(&content);
-                    }
-                }
+                let ends_by_brace =
+                    matches!(read.last(), Some(Statement::Repeat { .. } | Statement::Concat { .. }));
+                statements.append(&mut read);
+                let end = if ends_by_brace { End::Free } else { End::Separator };
+                separator(&content, end, &mut wrong_separator, &mut statements);
             }
             Err(error) => {
                 statements.push(Statement::Malformed(error));
@@ -197,12 +221,48 @@ fn body(input: ParseStream) -> Result<Body> {
     Ok(Body { brace, statements })
 }
 
-fn statement(input: ParseStream) -> Result<Statement> {
+/// What follows a statement.
+enum End {
+    /// A `;`, unless the body ends.
+    Separator,
+    /// Anything: the statement ended with a brace.
+    Free,
+}
+
+/// Looks for the `;` behind a statement. Other separators are taken for it, and the first of a body is reported.
+fn separator(input: ParseStream, end: End, reported: &mut bool, statements: &mut Vec<Statement>) {
+    if input.is_empty() || input.peek(Token![;]) {
+        return;
+    }
+    if input.peek(Token![,]) || input.peek(Token![.]) {
+        let found = if input.peek(Token![,]) { "," } else { "." };
+        if !std::mem::replace(reported, true) {
+            let text = format!("expected `;` between two layers, found `{found}`");
+            let error = at_next_token(input, &text, &format!("write `;` instead of `{found}`"));
+            statements.push(Statement::Slip(error));
+        }
+        let _ = input.parse::<TokenTree>();
+        return;
+    }
+    if let End::Free = end {
+        return;
+    }
+    let error = at_next_token(input, "expected `;` between two layers", "put a `;` before this");
+    if input.peek(Ident::peek_any) {
+        statements.push(Statement::Slip(error));
+    } else {
+        statements.push(Statement::Malformed(error));
+        skip_statement(input);
+    }
+}
+
+/// Reads a statement: several where layers stand inside each other or behind a `let`, which is a slip.
+fn statement(input: ParseStream, read: &mut Vec<Statement>) -> Result<()> {
     if input.peek(Token![let]) {
         input.parse::<Token![let]>()?;
         let name: Ident = input.parse()?;
         input.parse::<Token![=]>()?;
-        return Ok(Statement::Let { name, value: value(input)? });
+        return assigned(input, Assignment::Let(name), read);
     }
     if !input.peek(Ident::peek_any) {
         return Err(at_next_token(
@@ -214,7 +274,7 @@ fn statement(input: ParseStream) -> Result<Statement> {
     if input.peek2(Token![=]) && !input.peek2(Token![==]) {
         let name: Ident = input.parse()?;
         input.parse::<Token![=]>()?;
-        return Ok(Statement::Output { name, value: value(input)? });
+        return assigned(input, Assignment::Output(name), read);
     }
     let label = if input.peek2(Token![:]) && !input.peek2(Token![::]) {
         let label = input.parse()?;
@@ -224,33 +284,108 @@ fn statement(input: ParseStream) -> Result<Statement> {
         None
     };
     let name: Ident = input.parse()?;
-    match plain(&name).as_str() {
-        "it" if label.is_none() => Ok(Statement::It(name)),
+    layer(input, label, name, read)
+}
+
+/// A layer, or a structure that begins like one, behind its first word.
+fn layer(input: ParseStream, label: Option<Ident>, name: Ident, read: &mut Vec<Statement>) -> Result<()> {
+    let name = without_prefix(input, name, read)?;
+    let statement = match plain(&name).as_str() {
+        "it" if label.is_none() => Statement::It(name),
         "repeat" if input.peek(token::Brace) => {
-            Err(error(&name, "`repeat` needs a count", "write `repeat 3 { … }`"))
+            return Err(error(&name, "`repeat` needs a count", "write `repeat 3 { … }`"));
         }
         "repeat" if !input.peek(token::Paren) || input.peek2(token::Brace) => {
             let count = Box::new(Expr::parse_without_eager_brace(input)?);
-            Ok(Statement::Repeat { label, keyword: name, count, body: body(input)? })
+            Statement::Repeat { label, keyword: name, count, body: body(input)? }
         }
         "concat" if input.peek(token::Brace) => {
-            Ok(Statement::Concat { label, keyword: name, paths: paths(input)? })
+            Statement::Concat { label, keyword: name, paths: paths(input)? }
         }
-        _ => Ok(Statement::Call { label, call: call(input, name)? }),
-    }
+        _ => Statement::Call { label, call: call(input, name, read)? },
+    };
+    read.push(statement);
+    Ok(())
 }
 
-/// `it` or the name of a value; a layer there is a frequent slip.
-fn value(input: ParseStream) -> Result<Ident> {
-    let help = "put the layers before it: `conv2d(16, kernel_size = 3); let name = it;`";
+/// `nn.Linear` and `nn::Linear`: the last word, or the layer it most likely means.
+fn without_prefix(input: ParseStream, first: Ident, read: &mut Vec<Statement>) -> Result<Ident> {
+    // A `.` behind a layer separates it from the next.
+    if layers::find(&plain(&first)).is_some() {
+        return Ok(first);
+    }
+    let mut words = vec![first.clone()];
+    while input.peek(Token![.]) && input.peek2(Ident) || input.peek(Token![::]) && input.peek3(Ident) {
+        if input.peek(Token![.]) {
+            input.parse::<Token![.]>()?;
+        } else {
+            input.parse::<Token![::]>()?;
+        }
+        words.push(input.parse()?);
+    }
+    let Some(last) = words.pop().filter(|_| !words.is_empty()) else { return Ok(first) };
+    let Some(meant) = layers::meant(&plain(&last)) else { return Ok(last) };
+    let prefix: Vec<String> = words.iter().map(plain).collect();
+    let text = format!("layers have no prefix `{}`", prefix.join("."));
+    read.push(Statement::Slip(error(&first, &text, &format!("write `{meant}`"))));
+    Ok(Ident::new(meant, last.span()))
+}
+
+/// What stands before the `=` of an assignment.
+enum Assignment {
+    Let(Ident),
+    Output(Ident),
+}
+
+/// The right side of an assignment, `it` or the name of a value. A layer there is a frequent slip.
+fn assigned(input: ParseStream, target: Assignment, read: &mut Vec<Statement>) -> Result<()> {
     if !input.peek(Ident) {
+        let help = "put the layers before it: `conv2d(16, kernel_size = 3); let name = it;`";
         return Err(at_next_token(input, "expected `it` or the name of a value", help));
     }
-    let name: Ident = input.parse()?;
-    if input.peek(token::Paren) || input.peek(token::Brace) {
-        return Err(error(&name, "only `it` or the name of a value can be named", help));
+    let value: Ident = input.parse()?;
+    let is_value = input.is_empty() || input.peek(Token![;]) || input.peek(Token![,]);
+    if is_value || input.peek(Ident::peek_any) && value != "repeat" {
+        read.push(match target {
+            Assignment::Let(name) => Statement::Let { name, value },
+            Assignment::Output(name) => Statement::Output { name, value },
+        });
+        return Ok(());
     }
-    Ok(name)
+    if input.peek(Token![+]) {
+        return Err(error(
+            &value,
+            "values are added with `add`",
+            &format!("for example `from({value}); add(…)`"),
+        ));
+    }
+    let mut layers = Vec::new();
+    let (label, name) = match &target {
+        Assignment::Let(name) => (None, name.clone()),
+        Assignment::Output(name) => (Some(name.clone()), name.clone()),
+    };
+    layer(input, label, value.clone(), &mut layers)?;
+    let words = match layers.last() {
+        Some(Statement::Call { call, .. }) => call.to_string(),
+        _ => format!("{value} …"),
+    };
+    let (text, help) = match target {
+        Assignment::Let(_) => {
+            ("`let` names what flows, not a layer", format!("write `{words}; let {name} = it`"))
+        }
+        Assignment::Output(_) => (
+            "a layer cannot be assigned",
+            format!(
+                "to label the layer write `{name}: {words}`; to assign the output `{name}` write `{words}; {name} = it`"
+            ),
+        ),
+    };
+    read.push(Statement::Slip(error(&value, text, &help)));
+    read.append(&mut layers);
+    if let Assignment::Let(name) = target {
+        read.push(Statement::Let { name, value: Ident::new("it", value.span()) });
+    }
+    Ok(())
 }
 
 const PATH_EXAMPLE: &str =
@@ -279,28 +414,120 @@ fn paths(input: ParseStream) -> Result<Vec<Path>> {
     Ok(paths)
 }
 
-fn call(input: ParseStream, name: Ident) -> Result<Call> {
+fn call(input: ParseStream, name: Ident, read: &mut Vec<Statement>) -> Result<Call> {
     if !input.peek(token::Paren) {
         return Ok(Call { name, arguments: None });
     }
     let content;
     let paren = parenthesized!(content in input);
-    let arguments = content.parse_terminated(argument, Token![,])?.into_iter().collect();
-    Ok(Call { name, arguments: Some((paren, arguments)) })
+    let arguments = arguments(&content, read)?;
+    let call = Call { name, arguments: Some((paren, arguments)) };
+    let mut inner = Vec::new();
+    let outer = unnested(call, &mut inner);
+    if let Some((_, first)) = inner.first() {
+        let labelled = |(label, call): &(Option<Ident>, Call)| match label {
+            Some(label) => format!("{label}: {call}"),
+            None => call.to_string(),
+        };
+        let words: Vec<String> = inner.iter().map(labelled).chain([outer.to_string()]).collect();
+        let text = "layers stand one after another, not inside each other";
+        read.push(Statement::Slip(error(&first.name, text, &format!("write `{}`", words.join("; ")))));
+    }
+    read.extend(inner.into_iter().map(|(label, call)| Statement::Call { label, call }));
+    Ok(outer)
 }
 
-fn argument(input: ParseStream) -> Result<Argument> {
-    let name = if input.peek(Ident) && input.peek2(Token![=]) && !input.peek2(Token![==]) {
-        let name = input.parse()?;
+fn arguments(input: ParseStream, read: &mut Vec<Statement>) -> Result<Vec<Argument>> {
+    let mut arguments = Vec::new();
+    while !input.is_empty() {
+        arguments.push(argument(input, read)?);
+        if input.peek(Token![,]) {
+            input.parse::<Token![,]>()?;
+        } else if input.peek(Token![;]) {
+            read.push(Statement::Slip(at_next_token(
+                input,
+                "expected `,` between two arguments, found `;`",
+                "write `,` instead of `;`",
+            )));
+            input.parse::<Token![;]>()?;
+        } else if input.peek(Ident::peek_any) || input.peek(Lit) {
+            let next = input.fork().parse::<TokenTree>()?;
+            let help = format!("put a `,` before `{next}`");
+            read.push(Statement::Slip(at_next_token(input, "expected `,` between two arguments", &help)));
+        } else if !input.is_empty() {
+            return Err(at_next_token(
+                input,
+                "expected `,` between two arguments",
+                "for example `conv2d(16, kernel_size = 3)`",
+            ));
+        }
+    }
+    Ok(arguments)
+}
+
+fn argument(input: ParseStream, read: &mut Vec<Statement>) -> Result<Argument> {
+    let named = |ahead: bool| input.peek(Ident::peek_any) && ahead;
+    let equals = named(input.peek2(Token![=]) && !input.peek2(Token![==]));
+    let colon = named(input.peek2(Token![:]) && !input.peek2(Token![::]));
+    let name: Option<Ident> = if equals || colon { Some(input.parse()?) } else { None };
+    if equals {
         input.parse::<Token![=]>()?;
-        Some(name)
-    } else {
-        None
-    };
+    } else if colon {
+        input.parse::<Token![:]>()?;
+    }
     if input.is_empty() || input.peek(Token![,]) {
         return Err(at_next_token(input, "expected a value", "for example `kernel_size = 3`"));
     }
-    Ok(Argument { name, value: input.parse()? })
+    let value: Expr = input.parse()?;
+    // A layer behind a colon has a label, and is itself in the wrong place.
+    if let Some(name) = name.as_ref().filter(|_| colon && !is_layer(&value)) {
+        let help = format!("write `{name} = {}`", source(&value));
+        read.push(Statement::Slip(error(name, "arguments are named with `=`", &help)));
+    }
+    Ok(Argument { name, value })
+}
+
+/// A call without the layers inside it, which go to `inner` in the order they are meant in: `relu(linear(10))`.
+fn unnested(mut call: Call, inner: &mut Vec<(Option<Ident>, Call)>) -> Call {
+    // The arguments of these are names of values.
+    if matches!(plain(&call.name).as_str(), "add" | "from") {
+        return call;
+    }
+    if let Some((_, arguments)) = &mut call.arguments {
+        let nested = arguments.iter().position(|argument| is_layer(&argument.value));
+        if let Some(nested) = nested
+            && let Argument { name, value: Expr::Call(value) } = arguments.remove(nested)
+            && let Some(found) = as_call(value)
+        {
+            let found = unnested(found, inner);
+            inner.push((name, found));
+            if arguments.is_empty() {
+                call.arguments = None;
+            }
+        }
+    }
+    call
+}
+
+/// Whether an expression calls a layer.
+fn is_layer(expr: &Expr) -> bool {
+    let Expr::Call(call) = expr else { return false };
+    let Expr::Path(path) = &*call.func else { return false };
+    path.path.get_ident().is_some_and(|name| layers::find(&plain(name)).is_some())
+}
+
+/// A Rust call as a call of the language.
+fn as_call(call: syn::ExprCall) -> Option<Call> {
+    let Expr::Path(path) = *call.func else { return None };
+    let arguments = call.args.into_iter().map(|argument| match argument {
+        Expr::Assign(assign) => match *assign.left {
+            Expr::Path(path) => Argument { name: path.path.get_ident().cloned(), value: *assign.right },
+            _ => Argument { name: None, value: *assign.right },
+        },
+        value => Argument { name: None, value },
+    });
+    let arguments = arguments.collect();
+    Some(Call { name: path.path.get_ident()?.clone(), arguments: Some((call.paren_token, arguments)) })
 }
 
 fn error(at: &dyn quote::ToTokens, text: &str, help: &str) -> syn::Error {
@@ -309,10 +536,6 @@ fn error(at: &dyn quote::ToTokens, text: &str, help: &str) -> syn::Error {
 
 fn at_next_token(input: ParseStream, text: &str, help: &str) -> syn::Error {
     syn::Error::new(input.span(), Mistake::new(text).help(help.to_owned()))
-}
-
-fn separator_missing(input: ParseStream) -> syn::Error {
-    at_next_token(input, "expected `;` between two layers", "put a `;` before this")
 }
 
 /// Skips to behind the next `{ … }`, where an item ends.
@@ -365,6 +588,7 @@ mod tests {
                 Statement::Call { label: Some(_), .. } => 'C',
                 Statement::Repeat { .. } => 'r',
                 Statement::Concat { .. } => 'p',
+                Statement::Slip(_) => '?',
                 Statement::Malformed(_) => '!',
             })
             .collect();
@@ -381,9 +605,22 @@ mod tests {
     #[test]
     fn a_mistake_costs_one_statement() {
         reads_as("linear(=); relu; 42 + 1; tanh", "!c!c");
-        reads_as("linear(4) relu; tanh", "c!cc");
+        reads_as("linear(4) relu; tanh", "c?cc");
+        reads_as("linear(4) 4; tanh", "c!c");
         reads_as("repeat { relu } tanh", "!c");
-        reads_as("concat { relu; tanh } tanh; let b = linear(3); relu", "!c!c");
+        reads_as("concat { relu; tanh } tanh; let b = 3; relu", "!c!c");
+    }
+
+    #[test]
+    fn slips_are_read_as_meant() {
+        reads_as("linear(4), relu, tanh", "c?cc");
+        reads_as("linear(4).relu().tanh", "c?cc");
+        reads_as("let h = linear(4); f = linear(4)", "?cl?C");
+        reads_as("softmax(linear(4, relu)); relu(tanh())", "?cc?cc");
+        reads_as("nn.Linear(4); nn.GELU; torch::nn.ReLU()", "?cc?c");
+        reads_as("relu(f: linear(4)); linear(4; bias = false)", "?Cc?c");
+        reads_as("conv2d(8, kernel_size: 3); conv2d(8 kernel_size = 3)", "?c?c");
+        reads_as("let y = a + b; relu", "!c");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::initializer::Initializer;
 use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::ops::batch_norm::BatchNorm;
-use crate::ops::conv::Conv;
+use crate::ops::conv::{Conv, check_groups};
 use crate::ops::dropout::Dropout;
 use crate::ops::elementwise::{Bias, Unary, UnaryKind};
 use crate::ops::linear::Linear;
@@ -120,11 +120,7 @@ impl Layer {
                         return Err(at(ShapeError::ZeroArgument { argument }));
                     }
                 }
-                for (channels, side) in [(item[0], "input"), (*out_channels, "output")] {
-                    if !channels.is_multiple_of(*groups) {
-                        return Err(at(ShapeError::GroupsDoNotDivide { groups: *groups, channels, side }));
-                    }
-                }
+                check_groups(*groups, item[0], *out_channels).map_err(at)?;
                 let mut sizes = vec![*out_channels, item[0] / groups];
                 sizes.extend_from_slice(&window.kernel_size);
                 let weight = builder.parameter(label, "weight", &sizes, *init)?;

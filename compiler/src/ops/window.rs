@@ -109,12 +109,21 @@ impl Window {
                 .ok_or_else(|| too_large("kernel_size", self.kernel_size[axis]))?;
             if window > padded {
                 return Err(ShapeError::WindowExceedsInput {
-                    axis: axis_name(axes, axis),
-                    window,
+                    kernel_size: self.kernel_size.clone(),
+                    dilation: self.dilation.clone(),
+                    padding: self.padding.clone(),
                     input: input.clone(),
-                    padded,
                 });
             }
+        }
+        // A pooling window has no parameter of its size that would be refused.
+        let elements = self.kernel_size.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        if elements.is_none_or(|elements| elements > MAX_ELEMENTS) {
+            return Err(ShapeError::NumberOutOfRange {
+                argument: "kernel_size",
+                value: self.kernel_size.iter().copied().max().unwrap_or_default() as f64,
+                range: "small enough for windows of at most 2^31 elements",
+            });
         }
         Ok(())
     }

@@ -1,14 +1,14 @@
 //! Which argument of a call is which, and what each is worth.
 
-use syn::Expr;
+use syn::{Expr, Lit};
 use windlass_compiler::graph::initializer::Initializer;
 
 use super::Checker;
 use super::scope::Environment;
-use super::values::{Arithmetic, Value};
-use crate::ast::{Call, plain, source};
+use super::values::Value;
+use crate::ast::{Argument, Call, plain, source};
 use crate::diagnostics::{Mistake, did_you_mean};
-use crate::layers::{ArgumentRule, Default, INITIALIZERS, Kind, LayerRule, Setting, Settings};
+use crate::layers::{ArgumentRule, Default, INITIALIZERS, Kind, Known, LayerRule, Setting, Settings};
 
 /// An argument that a layer or block takes.
 pub(super) struct Slot {
@@ -18,13 +18,28 @@ pub(super) struct Slot {
     pub(super) text: String,
     pub(super) also: &'static [&'static str],
     pub(super) required: bool,
+    /// Whether it is `true` or `false`.
+    pub(super) is_flag: bool,
 }
 
 impl Slot {
     pub(super) fn of_layer(rule: &ArgumentRule) -> Self {
-        let required = matches!(rule.default, Default::Required);
-        Slot { name: Some(rule.name.to_owned()), text: rule.name.to_owned(), also: rule.also, required }
+        Slot {
+            name: Some(rule.name.to_owned()),
+            text: rule.name.to_owned(),
+            also: rule.also,
+            required: matches!(rule.default, Default::Required),
+            is_flag: rule.kind == Kind::Flag,
+        }
     }
+}
+
+/// What a call may be to, for [`Checker::bind`].
+pub(super) struct Signature<'s> {
+    pub(super) slots: &'s [Slot],
+    pub(super) example: &'s str,
+    /// What the layer learns from its input, and that itself if it is known.
+    pub(super) known: Option<(Known, Option<usize>)>,
 }
 
 impl Checker<'_, '_> {
@@ -32,17 +47,29 @@ impl Checker<'_, '_> {
     pub(super) fn bind<'e>(
         &mut self,
         call: &'e Call,
-        slots: &[Slot],
-        example: &str,
+        signature: &Signature,
+        environment: &Environment,
     ) -> Option<Vec<Option<&'e Expr>>> {
+        let Signature { slots, example, known } = signature;
         let name = plain(&call.name);
         let required = slots.iter().filter(|slot| slot.required).count();
         let mut bound: Vec<Option<&Expr>> = vec![None; slots.len()];
         let mut lost = false;
         let mut named_before = false;
-        for (position, argument) in call.arguments().iter().enumerate() {
+        let redundant = known.is_some_and(|known| self.input_is_written(call, slots, known, environment));
+        let mut positions = 0;
+        for argument in call.arguments() {
             let slot = match &argument.name {
                 Some(given) => {
+                    if let Some((known, _)) = known
+                        && !slots.iter().any(|slot| slot.name.as_deref() == Some(&plain(given)))
+                        && known.names.contains(&plain(given).as_str())
+                    {
+                        let mistake = Mistake::new(format!("`{name}` takes no `{given}`"))
+                            .help(format!("leave it out: the {} are known from the input", known.words));
+                        self.errors.report(given, mistake);
+                        continue;
+                    }
                     named_before = true;
                     match self.slot_named(&name, given, slots) {
                         Some(slot) => slot,
@@ -54,19 +81,40 @@ impl Checker<'_, '_> {
                 }
                 None if lost => continue,
                 None if named_before => {
-                    let mistake =
-                        Mistake::new(format!("an unnamed argument of `{name}` stands behind a named one"))
-                            .help("put it first, or name it too".to_owned());
+                    let mistake = Mistake::new(format!("positional argument of `{name}` after a named one"))
+                        .help("put it first, or name it too".to_owned());
                     self.errors.report(&argument.value, mistake);
                     lost = true;
                     continue;
                 }
-                None if position >= required => {
-                    let mistake = too_many(&name, slots, required, position, &argument.value);
-                    self.errors.report(&argument.value, mistake);
-                    continue;
+                None => {
+                    positions += 1;
+                    let position = positions - 1;
+                    if redundant && position == 0 {
+                        let mistake =
+                            input_written(call, slots, known.map_or("sizes", |(known, _)| known.words));
+                        self.errors.report(&argument.value, mistake);
+                        continue;
+                    }
+                    let position = position - usize::from(redundant);
+                    if position < required {
+                        position
+                    } else {
+                        if !redundant {
+                            let mistake = too_many(call, signature, required, position, &argument.value);
+                            self.errors.report(&argument.value, mistake);
+                        }
+                        // It is taken as what its place means elsewhere, unless the call says otherwise.
+                        let Some(slot) = slots.get(position) else { continue };
+                        let is_named = |other: &Argument| {
+                            other.name.as_ref().is_some_and(|name| plain(name) == slot.text)
+                        };
+                        if slot.is_flag != is_flag(&argument.value) || call.arguments().iter().any(is_named) {
+                            continue;
+                        }
+                        position
+                    }
                 }
-                None => position,
             };
             if bound[slot].is_some() {
                 let text = format!("`{}` of `{name}` is given twice", slots[slot].text);
@@ -95,6 +143,35 @@ impl Checker<'_, '_> {
         None
     }
 
+    /// Whether the first of too many positional arguments is what the layer learns from its input, as other libraries
+    /// have it: `conv2d(3, 8, 3)` for three channels, `linear(3072, 10)`, `batch_norm(8)`.
+    fn input_is_written(
+        &mut self,
+        call: &Call,
+        slots: &[Slot],
+        (_, input): (Known, Option<usize>),
+        environment: &Environment,
+    ) -> bool {
+        let required = slots.iter().filter(|slot| slot.required).count();
+        let positional: Vec<&Expr> = call
+            .arguments()
+            .iter()
+            .filter(|argument| argument.name.is_none())
+            .map(|argument| &argument.value)
+            .collect();
+        let (Some(first), Some(excess)) = (positional.first(), positional.get(required)) else {
+            return false;
+        };
+        if required == 0 {
+            return !matches!(first, Expr::Lit(literal) if matches!(literal.lit, Lit::Float(_)));
+        }
+        if slots.get(required).is_some_and(|slot| slot.is_flag) {
+            return !is_flag(excess);
+        }
+        let value = self.evaluate(first, environment);
+        input.is_some_and(|input| value == Value::Exact((input as i128).into()))
+    }
+
     fn slot_named(&mut self, name: &str, given: &syn::Ident, slots: &[Slot]) -> Option<usize> {
         let text = plain(given);
         let position = |wanted: &str| slots.iter().position(|slot| slot.name.as_deref() == Some(wanted));
@@ -109,6 +186,9 @@ impl Checker<'_, '_> {
         let mistake = match meant {
             Some(meant) => mistake.help(format!("did you mean `{meant}`?")),
             None if names.is_empty() => mistake.help(format!("`{name}` takes no named arguments")),
+            None if text == "activation" => {
+                mistake.help(format!("write the activation behind it: `{name}(…); relu`"))
+            }
             None => mistake.help(format!("it takes {}", list(&names))),
         };
         self.errors.report(given, mistake);
@@ -125,6 +205,9 @@ impl Checker<'_, '_> {
         let mut settings = Settings::default();
         for (argument, given) in rule.arguments.iter().zip(bound) {
             let setting = match (given, argument.default) {
+                (Some(expr), _) if argument.name == "padding" && is_text(expr) => {
+                    self.padding_word(rule, bound, expr, settings.get("kernel_size"), environment)
+                }
                 (Some(expr), _) => self.setting(rule.name, argument, expr, environment),
                 (None, Default::Is(setting)) => Some(setting),
                 (None, Default::As(other)) => settings.get(other),
@@ -148,12 +231,13 @@ impl Checker<'_, '_> {
         if argument.kind == Kind::Initializer {
             return self.initializer(expr, environment).map(Setting::Initializer);
         }
-        let arithmetic = if argument.kind == Kind::Number { Arithmetic::Real } else { Arithmetic::Integer };
-        let value = self.evaluate(expr, environment, arithmetic);
+        let value = self.evaluate(expr, environment);
         match (argument.kind, &value) {
             (_, Value::Unknown) => None,
-            (Kind::Size, Value::Integer(_)) => self.size(expr, &what, &value).map(Setting::Size),
-            (Kind::Pair, Value::Integer(_)) => {
+            (Kind::Size, Value::Exact(_) | Value::Real(_)) => {
+                self.size(expr, &what, &value).map(Setting::Size)
+            }
+            (Kind::Pair, Value::Exact(_) | Value::Real(_)) => {
                 self.size(expr, &what, &value).map(|size| Setting::Pair([size; 2]))
             }
             (Kind::Pair, Value::Tuple(values)) if values.len() == 2 => {
@@ -161,7 +245,7 @@ impl Checker<'_, '_> {
                 let width = self.size(expr, &what, &values[1])?;
                 Some(Setting::Pair([height, width]))
             }
-            (Kind::Number, Value::Number(number)) => Some(Setting::Number(*number)),
+            (Kind::Number, Value::Exact(_) | Value::Real(_)) => value.real().map(Setting::Number),
             (Kind::Flag, Value::Flag(flag)) => Some(Setting::Flag(*flag)),
             (kind, _) => {
                 let mistake = Mistake::new(format!("{what} cannot be `{value}`"))
@@ -170,6 +254,46 @@ impl Checker<'_, '_> {
                 None
             }
         }
+    }
+
+    /// `padding = "same"`, which other libraries compute: as a number for this window.
+    fn padding_word(
+        &mut self,
+        rule: &LayerRule,
+        bound: &[Option<&Expr>],
+        expr: &Expr,
+        kernel_size: Option<Setting>,
+        environment: &Environment,
+    ) -> Option<Setting> {
+        let dilation = rule.arguments.iter().zip(bound).find(|(argument, _)| argument.name == "dilation");
+        let dilation = match dilation {
+            Some((argument, Some(expr))) => self.setting(rule.name, argument, expr, environment)?,
+            Some((_, None)) | None => Setting::Pair([1, 1]),
+        };
+        let mut padding = None;
+        let mut help = "write a number of pixels, such as `padding = 1`".to_owned();
+        let word = source(expr).to_lowercase();
+        if word.contains("valid") {
+            padding = Some(Setting::Pair([0, 0]));
+            help = "leave it out: nothing is padded then".to_owned();
+        } else if let (Some(Setting::Pair(kernel_size)), Setting::Pair(dilation)) = (kernel_size, dilation)
+            && word.contains("same")
+        {
+            let around =
+                [0, 1].map(|axis| kernel_size[axis].saturating_sub(1).saturating_mul(dilation[axis]));
+            if around.iter().any(|size| !size.is_multiple_of(2)) {
+                help =
+                    "an even window has no padding that keeps the size: use an odd `kernel_size`".to_owned();
+            } else {
+                let [height, width] = around.map(|size| size / 2);
+                let words = if height == width { height.to_string() } else { format!("({height}, {width})") };
+                padding = Some(Setting::Pair([height, width]));
+                help = format!("`padding = {words}` keeps the size for this window");
+            }
+        }
+        let mistake = Mistake::new(format!("`padding` of `{}` is a number, not {}", rule.name, source(expr)));
+        self.errors.report(expr, mistake.help(help));
+        padding
     }
 
     fn initializer(&mut self, expr: &Expr, environment: &Environment) -> Option<Initializer> {
@@ -217,14 +341,15 @@ impl Checker<'_, '_> {
         }
         let mut numbers = Vec::new();
         for argument in arguments {
-            match self.evaluate(argument, environment, Arithmetic::Real) {
-                Value::Number(number) => numbers.push(number),
-                Value::Unknown => return None,
-                other => {
-                    self.report_here(argument, Mistake::new(format!("`{other}` is not a number")));
-                    return None;
-                }
+            let value = self.evaluate(argument, environment);
+            if value == Value::Unknown {
+                return None;
             }
+            let Some(number) = value.real() else {
+                self.report_here(argument, Mistake::new(format!("`{value}` is not a number")));
+                return None;
+            };
+            numbers.push(number);
         }
         let initializer = match (name.as_str(), &numbers[..]) {
             ("xavier_uniform", []) => Initializer::XavierUniform,
@@ -254,21 +379,68 @@ impl Checker<'_, '_> {
     }
 }
 
-fn too_many(name: &str, slots: &[Slot], required: usize, position: usize, value: &Expr) -> Mistake {
+/// The call without what the layer learns from its input, the arguments behind the first named.
+fn input_written(call: &Call, slots: &[Slot], words: &str) -> Mistake {
+    let name = plain(&call.name);
+    let mut arguments = Vec::new();
+    let mut positions = 0usize;
+    for argument in call.arguments() {
+        let value = source(&argument.value);
+        match &argument.name {
+            Some(given) => arguments.push(format!("{} = {value}", plain(given))),
+            None => {
+                positions += 1;
+                let slot = positions.checked_sub(2).and_then(|position| slots.get(position));
+                match (positions, slot) {
+                    (1, _) => {}
+                    (2, Some(slot)) if slot.required => arguments.push(value),
+                    (_, Some(slot)) if slot.is_flag != is_flag(&argument.value) => {}
+                    (_, Some(slot)) => arguments.push(format!("{} = {value}", slot.text)),
+                    (_, None) => {}
+                }
+            }
+        }
+    }
+    let meant = if arguments.is_empty() { name.clone() } else { format!("{name}({})", arguments.join(", ")) };
+    Mistake::new(format!("`{name}` knows its {words} from its input")).help(format!("write `{meant}`"))
+}
+
+fn too_many(call: &Call, signature: &Signature, required: usize, position: usize, value: &Expr) -> Mistake {
+    let name = plain(&call.name);
+    let slots = signature.slots;
     let mistake = Mistake::new(match required {
         0 if slots.is_empty() => format!("`{name}` takes no arguments"),
         0 => format!("`{name}` takes named arguments only"),
         _ if required == slots.len() => format!("`{name}` takes {}", counted(required, "argument")),
-        _ => format!("`{name}` takes {}", counted(required, "unnamed argument")),
+        _ => format!("`{name}` takes {}", counted(required, "positional argument")),
     });
+    if let (true, Expr::Call(_)) = (slots.is_empty(), value) {
+        return mistake.help(format!("layers stand one after another: `{}; {name}`", source(value)));
+    }
     match slots.get(position).and_then(|slot| slot.name.as_deref()) {
-        Some(slot) => mistake.help(format!("name this one: `{slot} = {}`", source(value))),
+        Some(slot) => {
+            let help = format!("name this one: `{slot} = {}`", source(value));
+            mistake.help(match signature.known {
+                Some((known, _)) => {
+                    format!("{help}; the {} are known from the input, and not written", known.words)
+                }
+                None => help,
+            })
+        }
         None if required > 0 => {
             let words: Vec<&str> = slots.iter().map(|slot| slot.text.as_str()).collect();
             mistake.help(format!("write it like `{name}({})`", words.join(", ")))
         }
         None => mistake,
     }
+}
+
+fn is_flag(expr: &Expr) -> bool {
+    matches!(expr, Expr::Lit(literal) if matches!(literal.lit, Lit::Bool(_)))
+}
+
+fn is_text(expr: &Expr) -> bool {
+    matches!(expr, Expr::Lit(literal) if matches!(literal.lit, Lit::Str(_)))
 }
 
 fn counted(count: usize, noun: &str) -> String {

@@ -7,9 +7,9 @@ use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::{GraphError, ShapeError};
 use windlass_compiler::graph::Layer;
 
-use super::arguments::Slot;
+use super::arguments::{Signature, Slot};
 use super::scope::{Environment, Flow, Labels};
-use super::values::{Arithmetic, Value};
+use super::values::Value;
 use super::{Checker, Frame};
 use crate::ast::{Block, Call, Path, Pattern, Statement, plain, source};
 use crate::diagnostics::{Mistake, did_you_mean};
@@ -37,7 +37,10 @@ impl<'a> Checker<'_, 'a> {
             _ => {
                 environment.forgiving = true;
                 self.unknown_call(call, &name, environment);
-                Flow::Unknown
+                match layers::absent(&name) {
+                    Some(absent) if absent.keeps_shape => it,
+                    _ => Flow::Unknown,
+                }
             }
         }
     }
@@ -53,7 +56,9 @@ impl<'a> Checker<'_, 'a> {
         let name = labels.name(label, rule.name);
         let it = self.flowing(it, call, environment);
         let slots: Vec<Slot> = rule.arguments.iter().map(Slot::of_layer).collect();
-        let Some(bound) = self.bind(call, &slots, rule.example) else {
+        let known = rule.known.map(|known| (known, self.first_size(it)));
+        let signature = Signature { slots: &slots, example: rule.example, known };
+        let Some(bound) = self.bind(call, &signature, environment) else {
             environment.forgiving = true;
             return Flow::Unknown;
         };
@@ -81,6 +86,14 @@ impl<'a> Checker<'_, 'a> {
                 self.errors.report(call, Mistake::new(format!("`{call}`: {error}")));
                 Flow::Unknown
             }
+        }
+    }
+
+    /// The channels of an image, or the length of a vector.
+    fn first_size(&self, it: Flow) -> Option<usize> {
+        match it {
+            Flow::Value(value) => self.builder.item(value).first().copied(),
+            Flow::Unknown | Flow::Nothing => None,
         }
     }
 
@@ -141,11 +154,12 @@ impl<'a> Checker<'_, 'a> {
         let words: Vec<String> = block.parameters.iter().map(Pattern::to_string).collect();
         let example = format!("{name}({})", words.join(", "));
         let slots: Vec<Slot> = block.parameters.iter().map(slot_of_block).collect();
-        let arguments = match self.bind(call, &slots, &example) {
+        let signature = Signature { slots: &slots, example: &example, known: None };
+        let arguments = match self.bind(call, &signature, environment) {
             Some(bound) => bound
                 .into_iter()
                 .map(|given| match given {
-                    Some(expr) => self.evaluate(expr, environment, Arithmetic::Integer),
+                    Some(expr) => self.evaluate(expr, environment),
                     None => Value::Unknown,
                 })
                 .collect(),
@@ -187,13 +201,10 @@ impl<'a> Checker<'_, 'a> {
     fn fit(&mut self, block: &Block, arguments: &[Value], call: &Call) -> bool {
         let mut all = true;
         for (position, (pattern, value)) in block.parameters.iter().zip(arguments).enumerate() {
-            if !fits(pattern, value) {
-                let name = plain(&call.name);
-                let mistake = Mistake::new(format!("`{name}` takes `{pattern}` here, not `{value}`"))
-                    .help("a parameter in parentheses takes as many values in parentheses".to_owned());
+            if let Some(misfit) = misfit(pattern, value) {
                 match call.arguments().get(position) {
-                    Some(argument) => self.report_here(&argument.value, mistake),
-                    None => self.report_here(call, mistake),
+                    Some(argument) => self.report_here(&argument.value, misfit),
+                    None => self.report_here(call, misfit),
                 }
                 all = false;
             }
@@ -341,24 +352,38 @@ impl<'a> Checker<'_, 'a> {
             }
             _ => {}
         }
-        let mistake = Mistake::new(format!("there is no layer or block named `{name}`"));
-        let known: Vec<&str> = LAYERS
-            .iter()
-            .map(|rule| rule.name)
-            .chain(STRUCTURE.iter().copied())
-            .chain(self.blocks.keys().map(String::as_str))
-            .collect();
+        let unknown = Mistake::new(format!("there is no layer or block named `{name}`"));
+        let others = self.blocks.keys().map(String::as_str).chain(STRUCTURE.iter().copied());
         let mistake = if environment.has_flow(name) {
-            mistake.help(format!("`{name}` is a value: to go on from it write `from({name})`"))
-        } else if let Some(meant) =
-            layers::known_elsewhere_as(name).or_else(|| did_you_mean(name, known.iter().copied()))
-        {
-            mistake.help(format!("did you mean `{meant}`?"))
+            unknown.help(format!("`{name}` is a value: to go on from it write `from({name})`"))
+        } else if let Some(meant) = layers::known_elsewhere_as(name) {
+            unknown.help(format!("did you mean `{meant}`?"))
+        } else if matches!(name, "cat" | "concatenate") {
+            unknown.help("did you mean `concat`?".to_owned())
+        } else if let Some(absent) = layers::absent(name) {
+            let help = absent.instead.map_or_else(|| self.everything(), str::to_owned);
+            Mistake::new(format!("Windlass has no layer `{name}` yet")).help(help)
+        } else if layers::is_loss(name) {
+            Mistake::new(format!("`{name}` is a loss, not a layer"))
+                .help("end the network in what the loss takes, and give the loss to the `Trainer`".to_owned())
+        } else if let Some(meant) = did_you_mean(name, LAYERS.iter().map(|rule| rule.name).chain(others)) {
+            unknown.help(format!("did you mean `{meant}`?"))
         } else {
-            let names: Vec<&str> = LAYERS.iter().map(|rule| rule.name).collect();
-            mistake.help(format!("the layers are {}", names.join(", ")))
+            unknown.help(self.everything())
         };
         self.errors.report(&call.name, mistake);
+    }
+
+    /// Everything that can be called.
+    fn everything(&self) -> String {
+        let names: Vec<&str> = LAYERS.iter().map(|rule| rule.name).collect();
+        let mut text = format!("the layers are {}", names.join(", "));
+        if !self.blocks.is_empty() {
+            let names: Vec<&str> = self.blocks.keys().map(String::as_str).collect();
+            text.push_str(&format!("; the blocks of this `network!` are {}", names.join(", ")));
+        }
+        text.push_str("; `add(…)` and `concat { … }` combine values");
+        text
     }
 
     /// Reports paths that cannot be joined, at the first that does not fit the first of all.
@@ -399,7 +424,7 @@ fn last_token<'p>(path: &'p Path, keyword: &'p Ident) -> &'p dyn ToTokens {
             Some(Statement::Call { call, .. }) => call,
             Some(Statement::Repeat { keyword, .. } | Statement::Concat { keyword, .. }) => keyword,
             Some(Statement::Let { name, .. } | Statement::Output { name, .. } | Statement::It(name)) => name,
-            Some(Statement::Malformed(_)) | None => keyword,
+            Some(Statement::Slip(_) | Statement::Malformed(_)) | None => keyword,
         },
     }
 }
@@ -409,16 +434,20 @@ fn slot_of_block(pattern: &Pattern) -> Slot {
         Pattern::Name(name) => Some(plain(name)),
         Pattern::Tuple(_) => None,
     };
-    Slot { name, text: pattern.to_string(), also: &[], required: true }
+    Slot { name, text: pattern.to_string(), also: &[], required: true, is_flag: false }
 }
 
-fn fits(pattern: &Pattern, value: &Value) -> bool {
-    match (pattern, value) {
-        (Pattern::Name(_), _) | (Pattern::Tuple(_), Value::Unknown) => true,
-        (Pattern::Tuple(patterns), Value::Tuple(values)) => {
-            patterns.len() == values.len()
-                && patterns.iter().zip(values).all(|(pattern, value)| fits(pattern, value))
+/// What is wrong with the form of an argument.
+fn misfit(pattern: &Pattern, value: &Value) -> Option<Mistake> {
+    let Pattern::Tuple(patterns) = pattern else { return None };
+    match value {
+        Value::Unknown => None,
+        Value::Tuple(values) if patterns.len() == values.len() => {
+            patterns.iter().zip(values).find_map(|(pattern, value)| misfit(pattern, value))
         }
-        (Pattern::Tuple(_), Value::Integer(_) | Value::Number(_) | Value::Flag(_)) => false,
+        Value::Tuple(_) | Value::Exact(_) | Value::Real(_) | Value::Flag(_) => Some(Mistake::new(format!(
+            "expected a tuple of {} for `{pattern}`, found `{value}`",
+            patterns.len()
+        ))),
     }
 }

@@ -22,16 +22,19 @@ use windlass_compiler::graph::{Builder, Graph};
 use crate::ast::{Block, Body, Item, Network, Path, Program, Statement, plain};
 use crate::diagnostics::{Diagnostics, Mistake};
 use crate::layers;
+pub(crate) use network::is_primitive;
 use scope::{Environment, Flow, Labels};
-use values::{Arithmetic, Value};
+use values::Value;
 
 /// More layers than any network has; a `repeat` by mistake must not keep the user's compiler busy.
 const MAX_LAYERS: usize = 5_000;
 
+/// Bodies inside each other, through the blocks that they call: checking calls itself for each, and its stack is bounded.
+const MAX_DEPTH: usize = 64;
+
 /// What checking found out about a program.
 pub(crate) struct Findings<'a> {
     pub(crate) networks: Vec<Finding<'a>>,
-    pub(crate) unused_blocks: Vec<&'a Block>,
 }
 
 /// A network with its interface, and its graph if nothing is wrong with it.
@@ -81,22 +84,33 @@ pub(crate) fn check<'a>(program: &'a Program, errors: &mut Diagnostics) -> Findi
         .into_iter()
         .map(|network| Checker::new(&blocks, errors, &mut entered, &plain(&network.name)).network(network))
         .collect();
-    let mut unused_blocks = Vec::new();
+    // A call that cannot be read, or that is misspelt, may be what would use a block.
+    let sound = errors.count() == 0;
     for item in &program.items {
+        let Item::Block(block) = item else { continue };
+        let name = plain(&block.name);
+        if entered.contains(&name) {
+            continue;
+        }
         // A block that nothing calls is checked as far as that goes without its arguments.
-        if let Item::Block(block) = item
-            && !entered.contains(&plain(&block.name))
-        {
-            unused_blocks.push(block);
-            let unknown = vec![Value::Unknown; block.parameters.len()];
-            Checker::new(&blocks, errors, &mut entered, "").enter(block, &unknown, Flow::Unknown, "");
+        let unknown = vec![Value::Unknown; block.parameters.len()];
+        Checker::new(&blocks, errors, &mut entered, "").enter(block, &unknown, Flow::Unknown, "");
+        if sound && !name.starts_with('_') {
+            let mistake = Mistake::new(format!("block `{name}` is never used"))
+                .help(format!("call it, or name it `_{name}` to keep it for later"));
+            errors.report(&block.name, mistake);
         }
     }
-    Findings { networks, unused_blocks }
+    Findings { networks }
 }
 
 fn declare_block<'a>(block: &'a Block, blocks: &mut BTreeMap<String, &'a Block>, errors: &mut Diagnostics) {
     let name = plain(&block.name);
+    for attribute in block.attributes.iter().filter(|attribute| !attribute.path().is_ident("doc")) {
+        let mistake = Mistake::new("a block takes no attributes but its documentation")
+            .help("put the attribute on the networks that use it".to_owned());
+        errors.report(&attribute.path(), mistake);
+    }
     if layers::find(&name).is_some() || layers::STRUCTURE.contains(&name.as_str()) || name == "it" {
         let mistake = Mistake::new(format!("`{name}` is a word of the language already"))
             .help("give the block another name".to_owned());
@@ -109,13 +123,14 @@ fn declare_block<'a>(block: &'a Block, blocks: &mut BTreeMap<String, &'a Block>,
 }
 
 /// Where checking stands: inside which calls and iterations.
-enum Frame {
+enum Frame<'a> {
     /// A block, and how it was called if anything calls it.
     Block {
         name: String,
         note: Option<String>,
     },
     Iteration {
+        keyword: &'a Ident,
         note: String,
     },
 }
@@ -126,7 +141,9 @@ struct Checker<'c, 'a> {
     errors: &'c mut Diagnostics,
     entered: &'c mut HashSet<String>,
     builder: Builder,
-    frames: Vec<Frame>,
+    frames: Vec<Frame<'a>>,
+    /// How many bodies are being checked, each inside the one before.
+    depth: usize,
     steps: usize,
     placeholders: usize,
     layers: Vec<LayerRow>,
@@ -147,6 +164,7 @@ impl<'c, 'a> Checker<'c, 'a> {
             entered,
             builder: Builder::new(name),
             frames: Vec::new(),
+            depth: 0,
             steps: 0,
             placeholders: 0,
             layers: Vec::new(),
@@ -177,6 +195,16 @@ impl<'c, 'a> Checker<'c, 'a> {
         labels: &mut Labels,
         mut it: Flow,
     ) -> Flow {
+        if self.depth == MAX_DEPTH {
+            let mistake = Mistake::new(format!("`network!` allows {MAX_DEPTH} bodies inside each other"))
+                .help("call blocks one after another instead of each by the one before".to_owned());
+            self.errors.report(&BraceSpan(body), mistake);
+            environment.forgiving = true;
+            // Whether anything calls the blocks further in is not known.
+            self.entered.extend(self.blocks.keys().cloned());
+            return Flow::Unknown;
+        }
+        self.depth += 1;
         let mark = environment.enter();
         for statement in &body.statements {
             if self.exhausted() {
@@ -190,6 +218,7 @@ impl<'c, 'a> Checker<'c, 'a> {
                 .help(format!("use it, as in `add({name})`, or leave the `let` out"));
             self.errors.report(&name, mistake);
         }
+        self.depth -= 1;
         it
     }
 
@@ -201,9 +230,17 @@ impl<'c, 'a> Checker<'c, 'a> {
     fn step(&mut self, at: &dyn ToTokens) {
         self.steps += 1;
         if self.steps == MAX_LAYERS {
-            let mistake = Mistake::new(format!("the network grows beyond {MAX_LAYERS} layers here"))
-                .help("repeat less often".to_owned());
-            self.report_here(at, mistake);
+            let outermost = self.frames.iter().find_map(|frame| match frame {
+                Frame::Iteration { keyword, .. } => Some(*keyword),
+                Frame::Block { .. } => None,
+            });
+            let text = format!("`network!` allows {MAX_LAYERS} layers");
+            match outermost {
+                Some(keyword) => {
+                    self.errors.report(keyword, Mistake::new(format!("{text}; this `repeat` exceeds that")));
+                }
+                None => self.report_here(at, Mistake::new(format!("{text}; this is one more"))),
+            }
         }
     }
 
@@ -215,20 +252,25 @@ impl<'c, 'a> Checker<'c, 'a> {
         it: Flow,
     ) -> Flow {
         match statement {
-            Statement::Malformed(error) => {
+            Statement::Slip(error) => {
                 self.errors.push(error.clone());
                 environment.forgiving = true;
                 it
             }
+            Statement::Malformed(error) => {
+                self.errors.push(error.clone());
+                environment.forgiving = true;
+                Flow::Unknown
+            }
             Statement::It(_) => it,
             Statement::Let { name, value } => {
                 self.expect_free_name(name);
-                let flow = self.named_flow(value, environment, it);
+                let flow = self.assigned_flow(value, &format!("let {name} = it"), environment, it);
                 environment.define_flow(name, flow);
                 it
             }
             Statement::Output { name, value } => {
-                let flow = self.named_flow(value, environment, it);
+                let flow = self.assigned_flow(value, &format!("{name} = it"), environment, it);
                 self.assign(name, flow, environment);
                 it
             }
@@ -239,8 +281,14 @@ impl<'c, 'a> Checker<'c, 'a> {
             Statement::Repeat { label, keyword, count, body } => {
                 self.step(keyword);
                 self.expect_statements(body, "this `repeat`");
-                let value = self.evaluate(count, environment, Arithmetic::Integer);
+                let value = self.evaluate(count, environment);
                 let times = self.size(count, "the count of `repeat`", &value);
+                // A count that depends on block parameters may well be 0.
+                if times == Some(0) && matches!(**count, syn::Expr::Lit(_)) {
+                    let mistake = Mistake::new("`repeat 0` has no effect")
+                        .help("leave it out, or repeat at least once".to_owned());
+                    self.errors.report(count, mistake);
+                }
                 let name = labels.name(label.as_ref(), "repeat");
                 self.repeat((keyword, body), times, &name, environment, it)
             }
@@ -287,7 +335,7 @@ impl<'c, 'a> Checker<'c, 'a> {
         for iteration in 0..times {
             let before = (self.errors.count(), self.steps);
             let note = format!("in iteration {} of `repeat {times}`", iteration + 1);
-            self.frames.push(Frame::Iteration { note });
+            self.frames.push(Frame::Iteration { keyword, note });
             let mut labels = Labels::new(format!("{name}.{iteration}"), [body], self.errors);
             flow = self.body(body, environment, &mut labels, flow);
             if self.steps == before.1 {
@@ -385,6 +433,11 @@ impl<'c, 'a> Checker<'c, 'a> {
 
     /// The value behind `it` or a name.
     fn named_flow(&mut self, name: &Ident, environment: &Environment, it: Flow) -> Flow {
+        self.assigned_flow(name, "let y = it", environment, it)
+    }
+
+    /// The value behind `it` or a name. `assignment` is what would name the result of a layer in its place.
+    fn assigned_flow(&mut self, name: &Ident, assignment: &str, environment: &Environment, it: Flow) -> Flow {
         let text = plain(name);
         if text == "it" {
             return self.flowing(it, name, environment);
@@ -397,6 +450,8 @@ impl<'c, 'a> Checker<'c, 'a> {
             mistake.help(format!("did you mean `{meant}`?"))
         } else if environment.value(&text).is_some() {
             mistake.help(format!("`{text}` is a number, a parameter of the block"))
+        } else if layers::find(&text).is_some() || self.blocks.contains_key(&text) {
+            mistake.help(format!("to name what `{text}` gives, write it before: `{text}; {assignment}`"))
         } else {
             mistake.help(format!("name what flows where it is wanted: `let {text} = it;`"))
         };
@@ -411,8 +466,7 @@ impl<'c, 'a> Checker<'c, 'a> {
         }
         let inputs: Vec<String> =
             environment.flow_names().iter().map(|name| format!("`from({name})`")).collect();
-        let mistake = Mistake::new("nothing flows here yet: the network has several inputs")
-            .help(format!("start with one of them: {}", inputs.join(" or ")));
+        let mistake = Mistake::new(format!("choose an input first: {}", inputs.join(" or ")));
         self.errors.report(at, mistake);
         Flow::Unknown
     }
@@ -446,7 +500,7 @@ impl<'c, 'a> Checker<'c, 'a> {
         const SHOWN: usize = 4;
         let notes = self.frames.iter().rev().filter_map(|frame| match frame {
             Frame::Block { note, .. } => note.clone(),
-            Frame::Iteration { note } => Some(note.clone()),
+            Frame::Iteration { note, .. } => Some(note.clone()),
         });
         let mistake = mistake.notes(notes.take(SHOWN));
         self.errors.report(at, mistake);

@@ -11,9 +11,24 @@ use super::{Checked, Checker, Finding, SINGLE_OUTPUT};
 use crate::ast::{Network, Outputs, Port, Sizes, plain};
 use crate::diagnostics::{Mistake, did_you_mean};
 
+/// Whether a network of this name would hide a type of Rust.
+pub(crate) fn is_primitive(name: &Ident) -> bool {
+    PRIMITIVES.contains(&plain(name).as_str())
+}
+
+const PRIMITIVES: [&str; 17] = [
+    "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "str", "u8", "u16", "u32",
+    "u64", "u128", "usize",
+];
+
 impl<'a> Checker<'_, 'a> {
     pub(super) fn network(mut self, network: &'a Network) -> Finding<'a> {
         let before = self.errors.count();
+        if is_primitive(&network.name) {
+            let mistake = Mistake::new(format!("`{}` is a type of Rust", network.name))
+                .help("give the network another name, such as `Net`".to_owned());
+            self.errors.report(&network.name, mistake);
+        }
         let mut environment = Environment::of_network();
         let (inputs, first) = self.inputs(network, &mut environment);
         let declared = self.declared_outputs(network);
@@ -177,6 +192,9 @@ impl<'a> Checker<'_, 'a> {
                 Outputs::Single(_) | Outputs::Missing => "the output".to_owned(),
             };
             let mut help = format!("declare `{computed:?}`");
+            if expected.split_first().is_some_and(|(_, item)| item == computed) {
+                help = format!("leave the batch out: declare `{computed:?}`");
+            }
             if let ([features], [_]) = (expected, &computed[..]) {
                 help = format!("{help}, or let the last layer be `linear({features})`");
             }

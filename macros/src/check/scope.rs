@@ -169,11 +169,20 @@ fn collect(body: &Body, taken: &mut HashSet<String>, errors: &mut Diagnostics) {
         let (label, paths) = match statement {
             Statement::Call { label, .. } | Statement::Repeat { label, .. } => (label, &[][..]),
             Statement::Concat { label, paths, .. } => (label, &paths[..]),
-            Statement::Let { .. } | Statement::Output { .. } | Statement::It(_) | Statement::Malformed(_) => {
+            Statement::Let { .. }
+            | Statement::Output { .. }
+            | Statement::It(_)
+            | Statement::Slip(_)
+            | Statement::Malformed(_) => {
                 continue;
             }
         };
         match label {
+            Some(label) if label == "it" => errors.report(
+                label,
+                Mistake::new("`it` always means what flows from the layer before")
+                    .help("choose another label".to_owned()),
+            ),
             Some(label) if !taken.insert(plain(label)) => errors.report(
                 label,
                 Mistake::new(format!("the label `{label}` is used twice"))

@@ -25,6 +25,13 @@ fn blocks_that_double_forty_times_end() {
 }
 
 #[test]
+fn long_chains_of_blocks_end() {
+    let chain: String = (0..3000).map(|link| format!("block b{link} {{ b{} }} ", link + 1)).collect();
+    let text = format!("{chain} block b3000 {{ relu }} network A(x: [4]) -> [4] {{ b0 }}");
+    assert_eq!(checked(&text), (1, 0));
+}
+
+#[test]
 fn repeats_without_layers_end() {
     let text = "network A(x: [4]) -> [4] { repeat 4000000000 { repeat 4000000000 { it } } }";
     assert_eq!(checked(text), (1, 0));

@@ -1,31 +1,47 @@
-//! Expressions over integers and block parameters, computed as the user's program compiles.
+//! Expressions over numbers and block parameters, computed exactly as the user's program compiles.
 
 use std::fmt;
 
+use num_rational::Ratio;
 use quote::ToTokens;
 use syn::{BinOp, Expr, Lit, UnOp};
 
 use super::Checker;
 use super::scope::Environment;
-use crate::ast::{Sizes, plain};
+use crate::ast::{Sizes, plain, source};
 use crate::diagnostics::Mistake;
 
 /// What an expression or a block parameter stands for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
-    Integer(i64),
-    Number(f64),
+    /// An integer, or what `+ - * / %` make of integers: `1 / 2` is one half. Whether a fraction will do is for the
+    /// argument to say that the value is used for. Numerator and denominator fit into 64 bits, so that the 128 bits of
+    /// an intermediate result never overflow.
+    Exact(Ratio<i128>),
+    /// A number written with a decimal point, or computed from one.
+    Real(f64),
     Flag(bool),
     Tuple(Vec<Value>),
     /// Not known, because of a mistake already reported, or in a block that nothing calls.
     Unknown,
 }
 
+impl Value {
+    /// The value as a real number, if it is a number.
+    pub(super) fn real(&self) -> Option<f64> {
+        match self {
+            Value::Exact(value) => Some(*value.numer() as f64 / *value.denom() as f64),
+            Value::Real(value) => Some(*value),
+            Value::Flag(_) | Value::Tuple(_) | Value::Unknown => None,
+        }
+    }
+}
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Integer(value) => write!(f, "{value}"),
-            Value::Number(value) => write!(f, "{value}"),
+            Value::Exact(value) => write!(f, "{value}"),
+            Value::Real(value) => write!(f, "{value:?}"),
             Value::Flag(value) => write!(f, "{value}"),
             Value::Tuple(values) => {
                 let words: Vec<String> = values.iter().map(Value::to_string).collect();
@@ -36,51 +52,35 @@ impl fmt::Display for Value {
     }
 }
 
-/// Whether `1 / 2` is 0, as among sizes, or 0.5, as among rates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arithmetic {
-    Integer,
-    Real,
-}
-
 impl Checker<'_, '_> {
     /// The value of an expression; [`Value::Unknown`] after reporting what is wrong with it.
-    pub(super) fn evaluate(
-        &mut self,
-        expr: &Expr,
-        environment: &Environment,
-        arithmetic: Arithmetic,
-    ) -> Value {
+    pub(super) fn evaluate(&mut self, expr: &Expr, environment: &Environment) -> Value {
         match expr {
-            Expr::Lit(literal) => self.literal(&literal.lit, arithmetic),
-            Expr::Paren(paren) => self.evaluate(&paren.expr, environment, arithmetic),
-            Expr::Group(group) => self.evaluate(&group.expr, environment, arithmetic),
-            Expr::Tuple(tuple) => Value::Tuple(
-                tuple.elems.iter().map(|item| self.evaluate(item, environment, arithmetic)).collect(),
-            ),
-            Expr::Path(path) if path.path.get_ident().is_some() => {
-                self.parameter(path, environment, arithmetic)
+            Expr::Lit(literal) => self.literal(expr, &literal.lit, environment),
+            Expr::Paren(paren) => self.evaluate(&paren.expr, environment),
+            Expr::Group(group) => self.evaluate(&group.expr, environment),
+            Expr::Tuple(tuple) => {
+                Value::Tuple(tuple.elems.iter().map(|item| self.evaluate(item, environment)).collect())
             }
+            Expr::Path(path) => self.parameter(path, environment),
             Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => {
-                match self.evaluate(&unary.expr, environment, arithmetic) {
-                    Value::Integer(value) => {
-                        value.checked_neg().map_or_else(|| self.overflow(expr), Value::Integer)
-                    }
-                    Value::Number(value) => Value::Number(-value),
+                match self.evaluate(&unary.expr, environment) {
+                    Value::Exact(value) => self.exact(expr, -value, environment),
+                    Value::Real(value) => Value::Real(-value),
                     Value::Unknown => Value::Unknown,
                     Value::Flag(_) | Value::Tuple(_) => self.no_arithmetic(expr),
                 }
             }
             Expr::Binary(binary) => {
-                let left = self.evaluate(&binary.left, environment, arithmetic);
-                let right = self.evaluate(&binary.right, environment, arithmetic);
-                self.binary(expr, &binary.op, left, right)
+                let left = self.evaluate(&binary.left, environment);
+                let right = self.evaluate(&binary.right, environment);
+                self.binary(expr, &binary.op, &left, &right, environment)
             }
             _ => self.no_arithmetic(expr),
         }
     }
 
-    fn literal(&mut self, literal: &Lit, arithmetic: Arithmetic) -> Value {
+    fn literal(&mut self, expr: &Expr, literal: &Lit, environment: &Environment) -> Value {
         let suffix = match literal {
             Lit::Int(integer) => integer.suffix(),
             Lit::Float(float) => float.suffix(),
@@ -90,62 +90,76 @@ impl Checker<'_, '_> {
             let help = format!("leave `{suffix}` out");
             return self.unknown(literal, Mistake::new("numbers have no type suffix here").help(help));
         }
-        match (literal, arithmetic) {
-            (Lit::Int(integer), Arithmetic::Integer) => match integer.base10_parse() {
-                Ok(value) => Value::Integer(value),
-                Err(_) => self.overflow(literal),
+        match literal {
+            Lit::Int(integer) => match integer.base10_parse::<i64>() {
+                Ok(value) => Value::Exact(Ratio::from_integer(value.into())),
+                Err(_) => self.overflow(expr, INTEGER, environment),
             },
-            (Lit::Int(integer), Arithmetic::Real) => self.real(literal, integer.base10_parse()),
-            (Lit::Float(float), _) => self.real(literal, float.base10_parse()),
-            (Lit::Bool(flag), _) => Value::Flag(flag.value),
+            Lit::Float(float) => match float.base10_parse::<f64>() {
+                Ok(value) if value.is_finite() => Value::Real(value),
+                _ => self.overflow(expr, FLOAT, environment),
+            },
+            Lit::Bool(flag) => Value::Flag(flag.value),
             _ => self.no_arithmetic(literal),
         }
     }
 
-    fn real(&mut self, literal: &Lit, value: syn::Result<f64>) -> Value {
-        match value {
-            Ok(value) if value.is_finite() => Value::Number(value),
-            _ => self.overflow(literal),
+    fn parameter(&mut self, path: &syn::ExprPath, environment: &Environment) -> Value {
+        let name = path.path.get_ident().map(plain);
+        if let Some(value) = name.as_ref().and_then(|name| environment.value(name)) {
+            return value;
         }
-    }
-
-    fn parameter(
-        &mut self,
-        path: &syn::ExprPath,
-        environment: &Environment,
-        arithmetic: Arithmetic,
-    ) -> Value {
-        let Some(name) = path.path.get_ident().map(plain) else { return Value::Unknown };
-        if let Some(value) = environment.value(&name) {
-            return match value {
-                Value::Integer(value) if arithmetic == Arithmetic::Real => Value::Number(value as f64),
-                value => value,
-            };
-        }
+        let Some(name) = name.filter(|name| name.to_uppercase() != *name) else {
+            let text = path.path.to_token_stream().to_string().replace(' ', "");
+            let mistake = Mistake::new(format!("`{text}` is not known here: `network!` cannot read Rust constants"))
+                .help(
+                    "write the number, or make it a parameter of a `macro_rules!` macro that writes this `network!`"
+                        .to_owned(),
+                );
+            return self.unknown(path, mistake);
+        };
         let mistake = Mistake::new(format!("there is no block parameter named `{name}`"));
         let mistake = if let Some(meant) = environment.similar_value(&name) {
             mistake.help(format!("did you mean `{meant}`?"))
-        } else if environment.flow(&name).is_some() || name == "it" {
+        } else if environment.has_flow(&name) || name == "it" {
             mistake.help(format!("`{name}` is a value that flows between layers, not a number"))
         } else {
             mistake.help(
-                "the macro knows integers, the parameters of the block, and + - * / on them; \
-                 constants of the program are not known to it"
+                "write the number: `network!` knows integers and the parameters of the block, but no constants \
+                 or variables of the program"
                     .to_owned(),
             )
         };
         self.unknown(path, mistake)
     }
 
-    fn binary(&mut self, expr: &Expr, op: &BinOp, left: Value, right: Value) -> Value {
-        let (left, right) = match (left, right) {
-            (Value::Unknown, _) | (_, Value::Unknown) => return Value::Unknown,
-            (Value::Integer(left), Value::Integer(right)) => return self.integers(expr, op, left, right),
-            (Value::Integer(left), Value::Number(right)) => (left as f64, right),
-            (Value::Number(left), Value::Integer(right)) => (left, right as f64),
-            (Value::Number(left), Value::Number(right)) => (left, right),
-            _ => return self.no_arithmetic(expr),
-        };
+    fn binary(
+        &mut self,
+        expr: &Expr,
+        op: &BinOp,
+        left: &Value,
+        right: &Value,
+        environment: &Environment,
+    ) -> Value {
+        if let (Value::Unknown, _) | (_, Value::Unknown) = (left, right) {
+            return Value::Unknown;
+        }
+        if let (Value::Exact(left), Value::Exact(right)) = (left, right) {
+            if matches!(op, BinOp::Div(_) | BinOp::Rem(_)) && *right.numer() == 0 {
+                let mistake = Mistake::new(format!("`{}` divides {left} by zero", source(expr)));
+                return self.unknown_here(expr, mistake);
+            }
+            let result = match op {
+                BinOp::Add(_) => left + right,
+                BinOp::Sub(_) => left - right,
+                BinOp::Mul(_) => left * right,
+                BinOp::Div(_) => left / right,
+                BinOp::Rem(_) if left.is_integer() && right.is_integer() => left % right,
+                _ => return self.no_arithmetic(expr),
+            };
+            return self.exact(expr, result, environment);
+        }
+        let (Some(left), Some(right)) = (left.real(), right.real()) else { return self.no_arithmetic(expr) };
         let result = match op {
             BinOp::Add(_) => left + right,
             BinOp::Sub(_) => left - right,
@@ -153,31 +167,26 @@ impl Checker<'_, '_> {
             BinOp::Div(_) => left / right,
             _ => return self.no_arithmetic(expr),
         };
-        if result.is_finite() { Value::Number(result) } else { self.overflow(expr) }
+        if result.is_finite() { Value::Real(result) } else { self.overflow(expr, FLOAT, environment) }
     }
 
-    fn integers(&mut self, expr: &Expr, op: &BinOp, left: i64, right: i64) -> Value {
-        let result = match op {
-            BinOp::Add(_) => left.checked_add(right),
-            BinOp::Sub(_) => left.checked_sub(right),
-            BinOp::Mul(_) => left.checked_mul(right),
-            BinOp::Div(_) if right == 0 => {
-                let mistake = Mistake::new(format!("`{}` divides {left} by zero", crate::ast::source(expr)));
-                return self.unknown_here(expr, mistake);
-            }
-            BinOp::Div(_) => left.checked_div(right),
-            _ => return self.no_arithmetic(expr),
-        };
-        result.map_or_else(|| self.overflow(expr), Value::Integer)
+    /// An exact result, if its numerator and denominator fit into 64 bits.
+    fn exact(&mut self, expr: &Expr, result: Ratio<i128>, environment: &Environment) -> Value {
+        if i64::try_from(*result.numer()).is_ok() && i64::try_from(*result.denom()).is_ok() {
+            Value::Exact(result)
+        } else {
+            self.overflow(expr, INTEGER, environment)
+        }
     }
 
-    fn overflow(&mut self, at: &dyn ToTokens) -> Value {
-        self.unknown_here(at, Mistake::new("this number is too large"))
+    fn overflow(&mut self, expr: &Expr, what: &str, environment: &Environment) -> Value {
+        let parameters = parameters_of(expr, environment);
+        self.unknown_here(expr, Mistake::new(format!("`{}` overflows {what}{parameters}", source(expr))))
     }
 
     fn no_arithmetic(&mut self, at: &dyn ToTokens) -> Value {
         let mistake = Mistake::new("this cannot be computed as the program compiles")
-            .help("use integers, the parameters of the block, and + - * / on them".to_owned());
+            .help("use numbers, the parameters of the block, and + - * / % on them".to_owned());
         self.unknown(at, mistake)
     }
 
@@ -195,13 +204,20 @@ impl Checker<'_, '_> {
     pub(super) fn size(&mut self, at: &Expr, what: &str, value: &Value) -> Option<usize> {
         let mistake = match value {
             Value::Unknown => return None,
-            Value::Integer(value) => match usize::try_from(*value) {
+            Value::Exact(value) if value.is_integer() => match usize::try_from(*value.numer()) {
                 Ok(size) => return Some(size),
                 Err(_) => Mistake::new(format!("{what} is {value}, but cannot be negative")),
             },
-            Value::Number(_) | Value::Flag(_) | Value::Tuple(_) => {
-                Mistake::new(format!("{what} is {value}, which is no whole number"))
-                    .help("write one integer, such as 16".to_owned())
+            Value::Exact(_) => {
+                Mistake::new(format!("{what} is {value}, which is not an integer")).help(rounding_help(at))
+            }
+            Value::Real(number) if number.fract() == 0.0 => {
+                Mistake::new(format!("{what} is {value}, which is not an integer"))
+                    .help(format!("write `{number:.0}`"))
+            }
+            Value::Real(_) | Value::Flag(_) | Value::Tuple(_) => {
+                Mistake::new(format!("{what} is {value}, which is not an integer"))
+                    .help("write an integer, such as 16".to_owned())
             }
         };
         self.report_here(at, mistake);
@@ -211,27 +227,95 @@ impl Checker<'_, '_> {
     /// The sizes of one item of an input or output, as declared.
     pub(super) fn declared_sizes(&mut self, declared: &Sizes, whose: &str) -> Option<Vec<usize>> {
         let environment = Environment::default();
-        if declared.sizes.is_empty() {
+        let mut written = &declared.sizes[..];
+        if let [first, rest @ ..] = written
+            && !rest.is_empty()
+            && is_batch(first)
+        {
+            let words: Vec<String> = rest.iter().map(source).collect();
+            let mistake =
+                Mistake::new(format!("the shape of {whose} includes the batch, `{}`", source(first)))
+                    .help(format!("leave the batch out: `[{}]`", words.join(", ")));
+            self.errors.report(first, mistake);
+            written = rest;
+        } else if written.is_empty() {
             let mistake = Mistake::new(format!("{whose} has no sizes"))
                 .help("a single number for each item is `[1]`".to_owned());
             self.errors.report(declared, mistake);
-            return None;
         }
         let mut sizes = Vec::new();
-        let mut complete = true;
-        for expr in &declared.sizes {
-            let value = self.evaluate(expr, &environment, Arithmetic::Integer);
+        for expr in written {
+            let value = self.evaluate(expr, &environment);
             match self.size(expr, &format!("a size of {whose}"), &value) {
                 Some(0) => {
                     let mistake = Mistake::new(format!("{whose} has a size of 0"))
                         .help("sizes are at least 1; the batch is not among them".to_owned());
                     self.errors.report(expr, mistake);
-                    complete = false;
                 }
-                Some(size) => sizes.push(size),
-                None => complete = false,
+                size => sizes.extend(size),
             }
         }
-        complete.then_some(sizes)
+        (sizes.len() == written.len() && !written.is_empty()).then_some(sizes)
+    }
+}
+
+const INTEGER: &str = "a 64-bit integer";
+const FLOAT: &str = "a 64-bit floating-point number";
+
+/// The block parameters of an expression with their values: ` (n = 10000000)`.
+fn parameters_of(expr: &Expr, environment: &Environment) -> String {
+    fn collect(expr: &Expr, environment: &Environment, words: &mut Vec<String>) {
+        match expr {
+            Expr::Path(path) => {
+                let name = path.path.get_ident().map(plain);
+                if let Some((value, name)) = name.and_then(|name| Some((environment.value(&name)?, name))) {
+                    let word = format!("{name} = {value}");
+                    if !words.contains(&word) {
+                        words.push(word);
+                    }
+                }
+            }
+            Expr::Binary(binary) => {
+                collect(&binary.left, environment, words);
+                collect(&binary.right, environment, words);
+            }
+            Expr::Unary(unary) => collect(&unary.expr, environment, words),
+            Expr::Paren(paren) => collect(&paren.expr, environment, words),
+            Expr::Group(group) => collect(&group.expr, environment, words),
+            _ => {}
+        }
+    }
+    let mut words = Vec::new();
+    collect(expr, environment, &mut words);
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
+}
+
+/// How to make a fraction an integer: `n / 2` may be meant as `(n - n % 2) / 2`.
+fn rounding_help(at: &Expr) -> String {
+    match at {
+        Expr::Paren(paren) => rounding_help(&paren.expr),
+        Expr::Group(group) => rounding_help(&group.expr),
+        Expr::Binary(binary) if matches!(binary.op, BinOp::Div(_)) => {
+            let bracketed = |expr: &Expr| match expr {
+                Expr::Binary(_) | Expr::Unary(_) => format!("({})", source(expr)),
+                _ => source(expr),
+            };
+            let (left, right) = (bracketed(&binary.left), bracketed(&binary.right));
+            format!("division is exact: to round down write `({left} - {left} % {right}) / {right}`")
+        }
+        _ => "division is exact: `%` gives the remainder to subtract before it".to_owned(),
+    }
+}
+
+/// Whether the first of several sizes is what other libraries write for the batch: `N`, `batch`, `None`, `-1`, `_`.
+fn is_batch(first: &Expr) -> bool {
+    match first {
+        Expr::Infer(_) => true,
+        Expr::Unary(_) => source(first) == "-1",
+        Expr::Path(path) => path.path.get_ident().is_some_and(|name| {
+            let name = plain(name).to_lowercase();
+            matches!(name.as_str(), "n" | "b" | "bs" | "none") || name.contains("batch")
+        }),
+        _ => false,
     }
 }

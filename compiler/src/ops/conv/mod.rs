@@ -137,14 +137,12 @@ pub struct ConvGradWeight {
     pub groups: usize,
 }
 
-fn check_groups(groups: usize, inputs: usize, outputs: usize) -> Result<(), ShapeError> {
+pub(crate) fn check_groups(groups: usize, inputs: usize, outputs: usize) -> Result<(), ShapeError> {
     if groups == 0 {
         return Err(ShapeError::ZeroArgument { argument: "groups" });
     }
-    for (channels, side) in [(inputs, "input"), (outputs, "output")] {
-        if !channels.is_multiple_of(groups) {
-            return Err(ShapeError::GroupsDoNotDivide { groups, channels, side });
-        }
+    if !inputs.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
+        return Err(ShapeError::GroupsDoNotDivide { groups, inputs, outputs });
     }
     Ok(())
 }

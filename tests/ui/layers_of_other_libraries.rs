@@ -1,0 +1,20 @@
+//! Layers that Windlass does not have: what there is of the kind. The shape goes on where it is sure.
+
+windlass::network! {
+    block head(classes) { flatten; linear(classes) }
+
+    network Kept(image: [3, 32, 32]) -> [10] {
+        gelu; relu6; LeakyReLU(0.1); layer_norm; GroupNorm(4, 3); Dropout2d(0.5);
+        head(10)
+    }
+
+    network Shapes(image: [3, 32, 32]) -> [10] {
+        conv1d(3, 8); reshape(3, 1024); adaptive_max_pool2d(1); multiply(2)
+    }
+
+    network Nothing(x: [8]) -> [10] {
+        lstm(8); embedding(100, 8); upsample(2); cross_entropy
+    }
+}
+
+fn main() {}
