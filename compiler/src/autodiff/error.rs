@@ -85,14 +85,12 @@ pub enum AutodiffError {
     },
     /// The cross-entropy is to be taken of probabilities.
     #[error(
-        "the cross-entropy needs logits, but the output `{output}` comes from `{op}` at `{layer}`: remove `{op}` from the \
+        "the cross-entropy needs logits, but the output `{output}` comes from a softmax at `{layer}`: remove it from the \
          network, since the cross-entropy applies it itself; for probabilities, apply it to what the network predicts"
     )]
     SoftmaxBeforeLoss {
         /// The output.
         output: String,
-        /// "softmax" or "log_softmax".
-        op: &'static str,
         /// The layer.
         layer: String,
     },

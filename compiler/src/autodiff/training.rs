@@ -129,9 +129,10 @@ fn check_logits(graph: &Graph, output: &Named) -> Result<(), AutodiffError> {
     while let (Op::Reshape(_), [operand]) = (&node.op, &node.operands[..]) {
         node = graph.producer(*operand);
     }
-    if let Op::Softmax(_) | Op::LogSoftmax(_) = node.op {
+    // The logarithm of softmax changes no loss: that of what it gives is itself.
+    if let Op::Softmax(_) = node.op {
         let (output, layer) = (output.name.clone(), node.label.clone());
-        return Err(AutodiffError::SoftmaxBeforeLoss { output, op: node.op.name(), layer });
+        return Err(AutodiffError::SoftmaxBeforeLoss { output, layer });
     }
     match graph.ty(output.value).shape.item()[..] {
         [classes @ 0..2] => Err(AutodiffError::TooFewClasses { output: output.name.clone(), classes }),

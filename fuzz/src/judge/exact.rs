@@ -177,8 +177,11 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
             mean(twice.exactly()?.times(of(0)?).exactly()?, operands[1].elements())
         }
         Op::Sgd(sgd) => {
-            let [momentum, decay] =
-                [sgd.momentum, sgd.weight_decay].map(|factor| Dyadic::of(&[f64::from(factor as f32)]));
+            // A factor that f32 rounds is another number in double precision.
+            let [momentum, decay] = [sgd.momentum, sgd.weight_decay].map(|factor| {
+                let is_kept = f64::from(factor as f32) == factor;
+                if is_kept { Dyadic::of(&[factor]) } else { None }
+            });
             let mut step = of(1)?.plus(decay?.times(of(0)?).exactly()?).exactly()?;
             if sgd.momentum != 0.0 {
                 let velocity = step.plus(momentum?.times(of(3)?).exactly()?).exactly()?;

@@ -67,7 +67,7 @@ pub enum Error {
         /// The network.
         network: String,
         /// What is wrong.
-        source: GraphError,
+        source: Box<GraphError>,
     },
     /// A network that cannot be trained as described.
     #[error("network `{network}`: {source}")]

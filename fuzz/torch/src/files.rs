@@ -72,12 +72,14 @@ pub fn parts(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     }
 }
 
-/// The networks of a part.
+/// The networks of a part, without the training that is refused.
 ///
 /// # Errors
 /// [`Error::Read`] and [`Error::Line`].
 pub fn networks(part: &Path) -> Result<Vec<Network>, Error> {
-    lines(part)
+    let mut networks: Vec<Network> = lines(part)?;
+    networks.iter_mut().for_each(Network::leave_refused_training_out);
+    Ok(networks)
 }
 
 /// What was confirmed about a folder's networks, by name; where a network was confirmed more than once, the last.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use windlass_compiler::autodiff::{TrainingOptions, training_graph};
+use windlass_compiler::autodiff::{AutodiffError, TrainingOptions, training_graph};
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::GraphError;
 use windlass_compiler::graph::initializer::Initializer;
@@ -135,7 +135,8 @@ impl Network {
     /// # Errors
     /// [`Error::Described`] for operands that do not exist or are too many, [`Error::Graph`] for layers that do not fit.
     pub fn graph(&self) -> Result<Graph, Error> {
-        let at_graph = |source: GraphError| Error::Graph { network: self.name.clone(), source };
+        let at_graph =
+            |source: GraphError| Error::Graph { network: self.name.clone(), source: Box::new(source) };
         let mut builder = Builder::new(&self.name);
         let mut values = vec![builder.input("x", &self.input).map_err(at_graph)?];
         for layer in &self.layers {
@@ -155,6 +156,17 @@ impl Network {
             builder.output(name, value).map_err(at_graph)?;
         }
         builder.finish().map_err(at_graph)
+    }
+
+    /// Leaves the training out that PyTorch takes and Windlass refuses: that of the cross-entropy of probabilities.
+    pub(crate) fn leave_refused_training_out(&mut self) {
+        let Ok(graph) = self.graph() else { return };
+        if let Some(Err(AutodiffError::SoftmaxBeforeLoss { .. } | AutodiffError::TooFewClasses { .. })) =
+            self.training.as_ref().map(|options| training_graph(&graph, options))
+        {
+            self.training = None;
+            self.untrained = Some("the cross-entropy of probabilities is refused".to_owned());
+        }
     }
 
     /// A training step of the network's graph, if it is trained.
