@@ -85,8 +85,8 @@ pub enum AutodiffError {
     },
     /// The cross-entropy is to be taken of probabilities.
     #[error(
-        "the cross-entropy needs logits, but the output `{output}` comes from a softmax at `{layer}`: remove it from the \
-         network, since the cross-entropy applies it itself; for probabilities, apply it to what the network predicts"
+        "the cross-entropy needs logits, but the output `{output}` comes from `softmax` at `{layer}`: remove `softmax` \
+         from the network, since the cross-entropy applies it itself; for probabilities, apply it to what the network predicts"
     )]
     SoftmaxBeforeLoss {
         /// The output.

@@ -1,5 +1,5 @@
 //! Random valid graphs. A graph depends on its random numbers alone, and every operator has a generator
-//! ([`operators::add`]): a new one does not compile until it has.
+//! (`operators::add`): a new one does not compile until it has.
 
 mod network;
 mod operators;
