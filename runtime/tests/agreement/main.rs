@@ -20,5 +20,6 @@ mod random;
 mod run;
 mod settings;
 mod special;
+mod sums;
 mod training;
 mod winograd;
