@@ -327,13 +327,13 @@ fn softmax_over_many_classes() {
         let loss = sum((0..BATCH).map(|item| logarithms[item] - x[item * CLASSES + 7])) / BATCH as f64;
         each_variant(&lines, BATCH, &sources, |results, what| {
             expect_near(results["loss"][0], loss, 1e-6, loss, what);
-            for item in 0..BATCH {
+            for (item, logarithm) in logarithms.iter().enumerate() {
                 let range = item * CLASSES..(item + 1) * CLASSES;
                 let (x, g) = (&x[range.clone()], &g[range.clone()]);
-                let y: Vec<f64> = x.iter().map(|x| (x - logarithms[item]).exp()).collect();
+                let y: Vec<f64> = x.iter().map(|x| (x - logarithm).exp()).collect();
                 let along = sum(y.iter().zip(g).map(|(y, g)| y * g));
                 for (place, index) in range.enumerate() {
-                    let (y, log) = (y[place], x[place] - logarithms[item]);
+                    let (y, log) = (y[place], x[place] - logarithm);
                     expect_near(results["y"][index], y, 1e-6, y, what);
                     expect_near(results["log"][index], log, 1e-6, log.abs(), what);
                     expect_near(results["dx"][index], y * (g[place] - along), 2e-6, y, what);

@@ -63,7 +63,12 @@ impl Lower for BatchNormTraining {
         let centre = channels.load_number(&mut variances, centres);
         let elements = count(&mut variances, &view);
         let offset = variances.divide(offsets, elements);
-        let average = variances.add(centre, offset);
+        // The distance from an infinite mean is no number: the mean stays as it is.
+        let most = variances.constant(f64::from(f32::MAX));
+        let is_known = variances.expr(Expr::AtMost(offset, most));
+        let nothing = variances.constant(0.0);
+        let correction = variances.expr(Expr::Select(is_known, offset, nothing));
+        let average = variances.add(centre, correction);
         channels.store(&mut variances, lowering.address(mean), average);
         let old = channels.load_number(&mut variances, lowering.address(old_mean));
         let moved = self.moving(&mut variances, old, average);
