@@ -74,6 +74,9 @@ impl Lower for BatchNormTraining {
         let moved = self.moving(&mut variances, old, average);
         channels.store(&mut variances, lowering.address(new_mean), moved);
         let surplus = variances.multiply(offsets, offset);
+        // Nor is the difference of two infinities.
+        let is_known = variances.expr(Expr::AtMost(surplus, most));
+        let surplus = variances.expr(Expr::Select(is_known, surplus, nothing));
         let rest = variances.subtract(squares, surplus);
         let zero = variances.constant(0.0);
         let sum = variances.largest(zero, rest);
