@@ -16,6 +16,22 @@ const LIMITED_VARIABLE: &str = "WINDLASS_TEST_LIMITED";
 /// Values of each item that a run keeps.
 const VALUES: usize = 1 << 18;
 
+/// What the network gives for a batch of ones.
+fn run_on(executor: &Executor, batch: usize) -> Result<Vec<f32>, Error> {
+    let (x, weights, mut y) = (vec![1.0; batch], vec![0.5; VALUES], vec![0.0; batch]);
+    let mut run = executor.start(batch)?;
+    let output = executor.slots().iter().position(|slot| slot.name == "y").expect("an output");
+    for (place, slot) in executor.slots().iter().enumerate().filter(|(place, _)| *place != output) {
+        match slot.name.as_str() {
+            "x" => run.bind(place, Binding::Floats(&x))?,
+            _ => run.bind(place, Binding::Floats(&weights[..slot.ty.shape.elements(1)]))?,
+        }
+    }
+    run.bind(output, Binding::Written(&mut y))?;
+    run.execute(0)?;
+    Ok(y)
+}
+
 fn run_under_a_limit() -> Result<(), Box<dyn std::error::Error>> {
     let mut builder = Builder::new("wide");
     let x = builder.input("x", &[1])?;
@@ -28,25 +44,13 @@ fn run_under_a_limit() -> Result<(), Box<dyn std::error::Error>> {
     let executor = Executor::new(program)?;
     // 8 GiB where the limit is 4.
     let batch = (8 << 30) / (4 * VALUES);
-    let error = executor.start(batch).expect_err("more than the limit");
+    let error = run_on(&executor, batch).expect_err("more than the limit");
     assert!(matches!(error, Error::OutOfMemory { needed, .. } if needed >= 8 << 30), "{error}");
     assert!(
         error.to_string().starts_with("a run of `wide` on a batch of 8192 needs 8192.0 MiB of memory"),
         "{error}"
     );
-
-    let (x, weights, mut y) = ([1.0; 2], vec![0.5; VALUES], [0.0; 2]);
-    let mut run = executor.start(2)?;
-    for (place, slot) in executor.slots().iter().enumerate() {
-        match slot.name.as_str() {
-            "x" => run.bind(place, Binding::Floats(&x))?,
-            "y" => break,
-            _ => run.bind(place, Binding::Floats(&weights[..slot.ty.shape.elements(1)]))?,
-        }
-    }
-    let output = executor.slots().iter().position(|slot| slot.name == "y").ok_or("an output")?;
-    run.bind(output, Binding::Written(&mut y))?;
-    run.execute(0)?;
+    let y = run_on(&executor, 2)?;
     assert!(y[0] > 0.0 && y[0] == y[1]);
     Ok(())
 }
