@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Path, Token, Visibility, parse_quote};
+use syn::{Attribute, Path, Token, Visibility};
 use windlass_compiler::graph::Graph;
 
 use crate::ast::{Outputs, plain};
@@ -95,48 +95,41 @@ pub(crate) fn declaration(
     let summary = summary.map(|text| quote!(#[doc = #text]));
     let documentation = checked.map(|checked| documentation(ports, checked));
     let derives = derives(attributes);
-    let constants = constants(ports, checked.map(|checked| &checked.graph));
+    let constants = constants(visibility, ports, checked.map(|checked| &checked.graph));
     let implementation = implementation(name, ports, checked.map(|checked| &checked.graph));
-    // In a module of its own, a second type of this name is one error at its `use`, not one for each of its items. Other
-    // attributes than documentation may name what is imported around the network, inside a function say.
-    let is_plain = |attribute: &Attribute| {
-        ["doc", "cfg", "allow", "expect", "warn"].iter().any(|name| attribute.path().is_ident(name))
-    };
-    let in_module = attributes.iter().all(is_plain);
-    let own_visibility: Visibility = if in_module { parse_quote!(pub) } else { visibility.clone() };
     let (input_struct, output_struct) = (
-        input_struct(&own_visibility, &conditions, name, ports),
-        output_struct(&own_visibility, &conditions, name, ports),
+        input_struct(visibility, &conditions, name, ports),
+        output_struct(visibility, &conditions, name, ports),
     );
-    let items = quote! {
+    quote! {
         #(#attributes)*
         #summary
         #documentation
         #derives
-        #own_visibility struct #name;
+        #visibility struct #name;
 
         #(#conditions)*
-        #[allow(dead_code, deprecated, unreachable_pub)]
+        #[allow(dead_code, deprecated)]
         impl #name {
             #constants
 
             /// The network as declared, shapes checked.
-            pub fn graph() -> &'static ::windlass::Graph {
+            #visibility fn graph() -> &'static ::windlass::Graph {
                 <Self as ::windlass::Network>::graph()
             }
 
             /// Layers, shapes, parameters, multiply-adds, receptive fields and memory, as a table.
-            pub fn summary() -> ::windlass::Summary {
+            #visibility fn summary() -> ::windlass::Summary {
                 ::windlass::summary(Self::graph())
             }
 
             /// A model with first values drawn from a seed, compiled to predict.
-            pub fn model(seed: u64) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
+            #visibility fn model(seed: u64) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
                 ::windlass::Model::new(seed)
             }
 
             /// A model with the parameters of a file, compiled to predict.
-            pub fn load(
+            #visibility fn load(
                 path: impl ::core::convert::AsRef<::std::path::Path>,
             ) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
                 ::windlass::Model::load(path)
@@ -151,32 +144,6 @@ pub(crate) fn declaration(
         #input_struct
 
         #output_struct
-    };
-    if !in_module {
-        return items;
-    }
-    let start = name.span().start();
-    let module = format_ident!("__{}_{}_{}", plain(name), start.line, start.column);
-    let names =
-        [Some(name.clone()), input_names(name, ports), output_names(name, ports)].into_iter().flatten();
-    let uses = names.map(|name| {
-        quote! {
-            #(#conditions)*
-            #[allow(unused_imports)]
-            #visibility use #module::#name;
-        }
-    });
-    quote! {
-        #(#conditions)*
-        #[allow(non_snake_case, unreachable_pub)]
-        mod #module {
-            // What links of the documentation name.
-            #[allow(unused_imports)]
-            use super::*;
-
-            #items
-        }
-        #(#uses)*
     }
 }
 
@@ -198,14 +165,14 @@ fn derives(attributes: &[Attribute]) -> TokenStream {
 }
 
 /// `IMAGE_SHAPE`, `OUTPUT_SHAPE`, `CLASSES` and `PARAMETERS`.
-fn constants(ports: &Ports, graph: Option<&Graph>) -> TokenStream {
+fn constants(visibility: &Visibility, ports: &Ports, graph: Option<&Graph>) -> TokenStream {
     let shape = |port: &Port, kind: &str| {
         let constant = Ident::new(&format!("{}_SHAPE", port.text.to_uppercase()), port.name.span());
         let doc = format!("Sizes of one item of the {kind} `{}`.", port.text);
         let (sizes, rank) = (literals(&port.sizes), Literal::usize_unsuffixed(port.sizes.len()));
         quote! {
             #[doc = #doc]
-            pub const #constant: [usize; #rank] = [#(#sizes),*];
+            #visibility const #constant: [usize; #rank] = [#(#sizes),*];
         }
     };
     let inputs = ports.inputs.iter().map(|port| shape(port, "input"));
@@ -215,7 +182,7 @@ fn constants(ports: &Ports, graph: Option<&Graph>) -> TokenStream {
             let classes = Literal::usize_unsuffixed(sizes[0]);
             quote! {
                 /// The length of the output: the number of classes of a classifier.
-                pub const CLASSES: usize = #classes;
+                #visibility const CLASSES: usize = #classes;
             }
         }
         _ => TokenStream::new(),
@@ -230,7 +197,7 @@ fn constants(ports: &Ports, graph: Option<&Graph>) -> TokenStream {
         #classes
 
         /// The trainable parameters in the order of declaration: each a name and its sizes.
-        pub const PARAMETERS: &'static [(&'static str, &'static [usize])] = &[#(#parameters),*];
+        #visibility const PARAMETERS: &'static [(&'static str, &'static [usize])] = &[#(#parameters),*];
     }
 }
 
@@ -343,16 +310,15 @@ fn input_struct(
         #(#conditions)*
         #[doc = #doc]
         #[derive(Clone, Debug)]
-        #[allow(unreachable_pub)]
         #visibility struct #inputs<'a> {
             #(#[doc = #docs] pub #names: ::windlass::Input<'a>,)*
         }
 
         #(#conditions)*
-        #[allow(dead_code, unreachable_pub)]
+        #[allow(dead_code)]
         impl<'a> #inputs<'a> {
             /// Inputs from slices or arrays, in the order of declaration.
-            pub fn new(#(#names: impl ::core::convert::Into<::windlass::Input<'a>>),*) -> Self {
+            #visibility fn new(#(#names: impl ::core::convert::Into<::windlass::Input<'a>>),*) -> Self {
                 #inputs { #(#names: #names.into()),* }
             }
         }
@@ -373,7 +339,6 @@ fn output_struct(
         #(#conditions)*
         #[doc = #doc]
         #[derive(Clone, Debug, PartialEq)]
-        #[allow(unreachable_pub)]
         #visibility struct #outputs {
             #(#[doc = #docs] pub #names: ::windlass::ndarray::ArrayD<f32>,)*
         }

@@ -1,10 +1,15 @@
 //! The table of layers: names, arguments, defaults. It drives the reading of arguments, "did you mean" and the
 //! generated documentation; shapes are the compiler's business.
 
+mod elsewhere;
+#[cfg(test)]
+mod tests;
+
 use windlass_compiler::graph::Layer;
 use windlass_compiler::graph::initializer::Initializer;
 use windlass_compiler::ops::window::Window;
 
+pub(crate) use self::elsewhere::{absent, is_loss};
 use crate::diagnostics::did_you_mean;
 
 /// A layer of the language with one input and one output.
@@ -323,177 +328,6 @@ pub(crate) const LAYERS: &[LayerRule] = &[
 /// Words with a grammar of their own, which look like layers.
 pub(crate) const STRUCTURE: &[&str] = &["add", "concat", "from", "repeat"];
 
-/// Layers of other libraries that the language does not have.
-pub(crate) struct Absent {
-    pub(crate) names: &'static [&'static str],
-    /// What there is of the kind; if there is nothing, everything is listed.
-    pub(crate) instead: Option<&'static str>,
-    /// Whether the result has the shape of the input, so that checking can go on.
-    pub(crate) keeps_shape: bool,
-}
-
-/// Every absent layer that users are known to look for, by kind.
-pub(crate) const ABSENT: &[Absent] = &[
-    Absent {
-        names: &[
-            "gelu",
-            "relu6",
-            "leaky_relu",
-            "prelu",
-            "rrelu",
-            "elu",
-            "selu",
-            "celu",
-            "silu",
-            "swish",
-            "mish",
-            "glu",
-            "hard_swish",
-            "hard_sigmoid",
-            "hard_tanh",
-            "softplus",
-            "softsign",
-            "softmin",
-            "log_sigmoid",
-            "threshold",
-        ],
-        instead: Some("the activations are `relu`, `sigmoid`, `tanh`, `softmax` and `log_softmax`"),
-        keeps_shape: true,
-    },
-    Absent {
-        names: &[
-            "layer_norm",
-            "group_norm",
-            "instance_norm",
-            "instance_norm2d",
-            "rms_norm",
-            "local_response_norm",
-            "lrn",
-            "layer_normalization",
-            "weight_norm",
-            "spectral_norm",
-        ],
-        instead: Some("the normalisation is `batch_norm`"),
-        keeps_shape: true,
-    },
-    Absent {
-        names: &["dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "spatial_dropout2d", "drop_path"],
-        instead: Some("`dropout` sets single elements to zero"),
-        keeps_shape: true,
-    },
-    Absent {
-        names: &[
-            "conv1d",
-            "conv3d",
-            "conv_transpose1d",
-            "conv_transpose2d",
-            "conv_transpose3d",
-            "conv2d_transpose",
-            "deconv",
-            "deconv2d",
-            "deconvolution",
-            "separable_conv2d",
-            "depthwise_conv2d",
-            "depthwise_separable",
-        ],
-        instead: Some("the convolution is `conv2d`; with as many `groups` as channels it is depthwise"),
-        keeps_shape: false,
-    },
-    Absent {
-        names: &[
-            "max_pool1d",
-            "max_pool3d",
-            "avg_pool1d",
-            "avg_pool3d",
-            "adaptive_avg_pool1d",
-            "adaptive_max_pool1d",
-            "adaptive_max_pool2d",
-            "global_max_pool2d",
-            "global_max_pooling2d",
-            "lp_pool2d",
-            "fractional_max_pool2d",
-        ],
-        instead: Some("the poolings are `max_pool2d`, `avg_pool2d` and `global_avg_pool2d`"),
-        keeps_shape: false,
-    },
-    Absent {
-        names: &[
-            "reshape",
-            "view",
-            "unflatten",
-            "permute",
-            "transpose",
-            "squeeze",
-            "unsqueeze",
-            "rearrange",
-            "slice",
-            "split",
-            "chunk",
-            "crop",
-            "pad",
-            "zero_pad2d",
-            "zero_padding2d",
-            "reflection_pad2d",
-            "narrow",
-            "stack",
-        ],
-        instead: Some("`flatten` makes a vector of any shape, `concat` joins channels"),
-        keeps_shape: false,
-    },
-    Absent {
-        names: &[
-            "multiply", "mul", "subtract", "sub", "div", "divide", "average", "maximum", "minimum", "matmul",
-            "dot",
-        ],
-        instead: Some("values are combined by `add` and `concat`"),
-        keeps_shape: false,
-    },
-    Absent {
-        names: &[
-            "lstm",
-            "gru",
-            "rnn",
-            "lstm_cell",
-            "gru_cell",
-            "attention",
-            "multi_head_attention",
-            "multihead_attention",
-            "self_attention",
-            "transformer",
-            "transformer_encoder",
-            "transformer_encoder_layer",
-            "embedding",
-            "embed",
-            "embedding_bag",
-            "bilinear",
-            "upsample",
-            "upsampling2d",
-            "interpolate",
-            "resize",
-            "pixel_shuffle",
-            "unfold",
-            "fold",
-            "sequential",
-            "identity",
-            "lambda",
-        ],
-        instead: None,
-        keeps_shape: false,
-    },
-];
-
-/// Losses of other libraries, which are no layers here.
-pub(crate) const LOSSES: &[&str] = &[
-    "cross_entropy",
-    "cross_entropy_loss",
-    "mse_loss",
-    "nll_loss",
-    "l1_loss",
-    "bce_loss",
-    "huber_loss",
-    "smooth_l1_loss",
-];
-
 /// A distribution of first values.
 pub(crate) struct InitializerRule {
     pub(crate) name: &'static str,
@@ -534,17 +368,6 @@ pub(crate) fn known_elsewhere_as(name: &str) -> Option<&'static str> {
     LAYERS.iter().find(is_named).map(|rule| rule.name)
 }
 
-/// The kind of an absent layer.
-pub(crate) fn absent(name: &str) -> Option<&'static Absent> {
-    let name = bare(name);
-    ABSENT.iter().find(|absent| absent.names.iter().any(|other| bare(other) == name))
-}
-
-/// Whether the name is that of a loss in another library.
-pub(crate) fn is_loss(name: &str) -> bool {
-    LOSSES.iter().any(|loss| bare(loss) == bare(name))
-}
-
 /// The layer that a wrong name most likely means.
 pub(crate) fn meant(name: &str) -> Option<&'static str> {
     if let Some(found) = known_elsewhere_as(name) {
@@ -554,104 +377,4 @@ pub(crate) fn meant(name: &str) -> Option<&'static str> {
         return None;
     }
     did_you_mean(name, LAYERS.iter().map(|rule| rule.name))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::{
-        ABSENT, Default, INITIALIZERS, Initializer, Kind, LAYERS, STRUCTURE, Setting, Settings, absent, find,
-        known_elsewhere_as, meant,
-    };
-
-    #[test]
-    fn every_layer_can_be_made_from_its_defaults_and_required_arguments() {
-        for rule in LAYERS {
-            let mut settings = Settings::default();
-            for argument in rule.arguments {
-                let setting = match argument.default {
-                    Default::Is(setting) => setting,
-                    Default::As(other) => settings.get(other).unwrap(),
-                    Default::Required => match argument.kind {
-                        Kind::Size => Setting::Size(8),
-                        Kind::Pair => Setting::Pair([3, 3]),
-                        Kind::Number => Setting::Number(0.5),
-                        Kind::Flag | Kind::Initializer => panic!("{} needs a sample", argument.name),
-                    },
-                };
-                settings.set(argument.name, setting);
-            }
-            let layer = (rule.make)(&settings).unwrap_or_else(|| panic!("{} cannot be made", rule.name));
-            assert_eq!(layer.name(), rule.name);
-        }
-    }
-
-    #[test]
-    fn names_are_unique_and_required_arguments_come_first() {
-        let mut names = HashSet::new();
-        for rule in LAYERS {
-            assert!(names.insert(rule.name));
-            assert!(rule.also.iter().all(|other| find(other).is_none()));
-            assert!(rule.also.iter().all(|other| absent(other).is_none()), "{}", rule.name);
-            assert!(absent(rule.name).is_none(), "{}", rule.name);
-            let required =
-                rule.arguments.iter().take_while(|rule| matches!(rule.default, Default::Required)).count();
-            assert!(rule.arguments[required..].iter().all(|rule| !matches!(rule.default, Default::Required)));
-        }
-    }
-
-    #[test]
-    fn absent_layers_are_named_once_and_what_there_is_instead_exists() {
-        let mut names = HashSet::new();
-        for absent in ABSENT {
-            assert!(absent.names.iter().all(|name| names.insert(*name)), "{:?}", absent.names);
-            // Every other piece between backticks is a name.
-            for word in absent.instead.unwrap_or_default().split('`').skip(1).step_by(2) {
-                assert!(find(word).is_some() || STRUCTURE.contains(&word) || word == "groups", "{word}");
-            }
-        }
-    }
-
-    #[test]
-    fn styles_of_names_are_one() {
-        assert_eq!(known_elsewhere_as("BatchNorm2d"), Some("batch_norm"));
-        assert_eq!(known_elsewhere_as("ReLU"), Some("relu"));
-        assert!(absent("LeakyReLU").is_some_and(|absent| absent.keeps_shape));
-        assert_eq!(meant("Linear"), Some("linear"));
-        assert_eq!(meant("relu6"), None);
-    }
-
-    #[test]
-    fn the_documentation_lists_every_layer_with_its_defaults() {
-        let text = include_str!("../../src/language.md");
-        for rule in LAYERS {
-            let name = format!("`{}`", rule.name);
-            let row = text.lines().find(|line| line.starts_with('|') && line.contains(&name));
-            let row = row.unwrap_or_else(|| panic!("{name} is missing"));
-            for argument in rule.arguments {
-                let words = match argument.default {
-                    Default::Required => format!("`{}`", argument.name),
-                    Default::As(other) => format!("`{} = {other}`", argument.name),
-                    Default::Is(setting) => format!("`{} = {}`", argument.name, words_of(setting)),
-                };
-                assert!(row.contains(&words), "{words} is missing in {row}");
-            }
-        }
-        for rule in INITIALIZERS {
-            assert!(text.contains(&format!("`{}", rule.name)), "{} is missing", rule.name);
-        }
-    }
-
-    fn words_of(setting: Setting) -> String {
-        match setting {
-            Setting::Size(size) | Setting::Pair([size, _]) => size.to_string(),
-            Setting::Number(number) => number.to_string(),
-            Setting::Flag(flag) => flag.to_string(),
-            Setting::Initializer(initializer) => {
-                assert_eq!(initializer, Initializer::XavierUniform);
-                "xavier_uniform".to_owned()
-            }
-        }
-    }
 }

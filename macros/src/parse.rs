@@ -1,15 +1,19 @@
 //! Tokens to syntax tree. A mistake costs the statement or item it is in, and is kept in the tree: the rest is read on.
 
+mod call;
+#[cfg(test)]
+mod tests;
+
 use proc_macro2::{Delimiter, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::discouraged::Speculative;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Expr, Ident, Lit, Result, Token, Visibility, braced, bracketed, parenthesized, token};
+use syn::{Attribute, Expr, Ident, Result, Token, Visibility, braced, bracketed, parenthesized, token};
 
+use self::call::call;
 use crate::ast::{
-    Argument, Block, Body, Call, Item, Malformed, Network, Outputs, Path, Pattern, Port, Program, Sizes,
-    Statement, plain, source,
+    Block, Body, Item, Malformed, Network, Outputs, Path, Pattern, Port, Program, Sizes, Statement, plain,
 };
 use crate::diagnostics::{Mistake, did_you_mean};
 use crate::layers;
@@ -414,122 +418,6 @@ fn paths(input: ParseStream) -> Result<Vec<Path>> {
     Ok(paths)
 }
 
-fn call(input: ParseStream, name: Ident, read: &mut Vec<Statement>) -> Result<Call> {
-    if !input.peek(token::Paren) {
-        return Ok(Call { name, arguments: None });
-    }
-    let content;
-    let paren = parenthesized!(content in input);
-    let arguments = arguments(&content, read)?;
-    let call = Call { name, arguments: Some((paren, arguments)) };
-    let mut inner = Vec::new();
-    let outer = unnested(call, &mut inner);
-    if let Some((_, first)) = inner.first() {
-        let labelled = |(label, call): &(Option<Ident>, Call)| match label {
-            Some(label) => format!("{label}: {call}"),
-            None => call.to_string(),
-        };
-        let words: Vec<String> = inner.iter().map(labelled).chain([outer.to_string()]).collect();
-        let text = "layers stand one after another, not inside each other";
-        read.push(Statement::Slip(error(&first.name, text, &format!("write `{}`", words.join("; ")))));
-    }
-    read.extend(inner.into_iter().map(|(label, call)| Statement::Call { label, call }));
-    Ok(outer)
-}
-
-fn arguments(input: ParseStream, read: &mut Vec<Statement>) -> Result<Vec<Argument>> {
-    let mut arguments = Vec::new();
-    while !input.is_empty() {
-        arguments.push(argument(input, read)?);
-        if input.peek(Token![,]) {
-            input.parse::<Token![,]>()?;
-        } else if input.peek(Token![;]) {
-            read.push(Statement::Slip(at_next_token(
-                input,
-                "expected `,` between two arguments, found `;`",
-                "write `,` instead of `;`",
-            )));
-            input.parse::<Token![;]>()?;
-        } else if input.peek(Ident::peek_any) || input.peek(Lit) {
-            let next = input.fork().parse::<TokenTree>()?;
-            let help = format!("put a `,` before `{next}`");
-            read.push(Statement::Slip(at_next_token(input, "expected `,` between two arguments", &help)));
-        } else if !input.is_empty() {
-            return Err(at_next_token(
-                input,
-                "expected `,` between two arguments",
-                "for example `conv2d(16, kernel_size = 3)`",
-            ));
-        }
-    }
-    Ok(arguments)
-}
-
-fn argument(input: ParseStream, read: &mut Vec<Statement>) -> Result<Argument> {
-    let named = |ahead: bool| input.peek(Ident::peek_any) && ahead;
-    let equals = named(input.peek2(Token![=]) && !input.peek2(Token![==]));
-    let colon = named(input.peek2(Token![:]) && !input.peek2(Token![::]));
-    let name: Option<Ident> = if equals || colon { Some(input.parse()?) } else { None };
-    if equals {
-        input.parse::<Token![=]>()?;
-    } else if colon {
-        input.parse::<Token![:]>()?;
-    }
-    if input.is_empty() || input.peek(Token![,]) {
-        return Err(at_next_token(input, "expected a value", "for example `kernel_size = 3`"));
-    }
-    let value: Expr = input.parse()?;
-    // A layer behind a colon has a label, and is itself in the wrong place.
-    if let Some(name) = name.as_ref().filter(|_| colon && !is_layer(&value)) {
-        let help = format!("write `{name} = {}`", source(&value));
-        read.push(Statement::Slip(error(name, "arguments are named with `=`", &help)));
-    }
-    Ok(Argument { name, value })
-}
-
-/// A call without the layers inside it, which go to `inner` in the order they are meant in: `relu(linear(10))`.
-fn unnested(mut call: Call, inner: &mut Vec<(Option<Ident>, Call)>) -> Call {
-    // The arguments of these are names of values.
-    if matches!(plain(&call.name).as_str(), "add" | "from") {
-        return call;
-    }
-    if let Some((_, arguments)) = &mut call.arguments {
-        let nested = arguments.iter().position(|argument| is_layer(&argument.value));
-        if let Some(nested) = nested
-            && let Argument { name, value: Expr::Call(value) } = arguments.remove(nested)
-            && let Some(found) = as_call(value)
-        {
-            let found = unnested(found, inner);
-            inner.push((name, found));
-            if arguments.is_empty() {
-                call.arguments = None;
-            }
-        }
-    }
-    call
-}
-
-/// Whether an expression calls a layer.
-fn is_layer(expr: &Expr) -> bool {
-    let Expr::Call(call) = expr else { return false };
-    let Expr::Path(path) = &*call.func else { return false };
-    path.path.get_ident().is_some_and(|name| layers::find(&plain(name)).is_some())
-}
-
-/// A Rust call as a call of the language.
-fn as_call(call: syn::ExprCall) -> Option<Call> {
-    let Expr::Path(path) = *call.func else { return None };
-    let arguments = call.args.into_iter().map(|argument| match argument {
-        Expr::Assign(assign) => match *assign.left {
-            Expr::Path(path) => Argument { name: path.path.get_ident().cloned(), value: *assign.right },
-            _ => Argument { name: None, value: *assign.right },
-        },
-        value => Argument { name: None, value },
-    });
-    let arguments = arguments.collect();
-    Some(Call { name: path.path.get_ident()?.clone(), arguments: Some((call.paren_token, arguments)) })
-}
-
 fn error(at: &dyn quote::ToTokens, text: &str, help: &str) -> syn::Error {
     syn::Error::new_spanned(at.to_token_stream(), Mistake::new(text).help(help.to_owned()))
 }
@@ -555,107 +443,5 @@ fn skip_while(input: ParseStream, go_on: impl Fn(ParseStream) -> bool) {
         {
             return;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::ast::{Item, Outputs, Path, Program, Statement, source};
-
-    fn program(text: &str) -> Vec<Item> {
-        syn::parse_str::<Program>(text).expect("mistakes stay in the tree").items
-    }
-
-    #[track_caller]
-    fn statements(body: &str) -> Vec<Statement> {
-        let mut items = program(&format!("network A(x: [4]) -> [4] {{ {body} }}"));
-        match items.pop() {
-            Some(Item::Network(network)) if items.is_empty() => network.body.statements,
-            _ => panic!("not one network"),
-        }
-    }
-
-    /// One letter for each statement, `!` for one that could not be read.
-    #[track_caller]
-    fn reads_as(body: &str, expected: &str) {
-        let letters: String = statements(body)
-            .iter()
-            .map(|statement| match statement {
-                Statement::Let { .. } => 'l',
-                Statement::Output { .. } => 'o',
-                Statement::It(_) => 'i',
-                Statement::Call { label: None, .. } => 'c',
-                Statement::Call { label: Some(_), .. } => 'C',
-                Statement::Repeat { .. } => 'r',
-                Statement::Concat { .. } => 'p',
-                Statement::Slip(_) => '?',
-                Statement::Malformed(_) => '!',
-            })
-            .collect();
-        assert_eq!(letters, expected, "{body}");
-    }
-
-    #[test]
-    fn statements_are_told_apart() {
-        reads_as("relu; f: linear(4); let a = it; y = a; it;", "cCloi");
-        reads_as("repeat 3 { relu } concat { {} it }; repeat (n + 1) { relu }; relu", "rprc");
-        reads_as(";;relu;;", "c");
-    }
-
-    #[test]
-    fn a_mistake_costs_one_statement() {
-        reads_as("linear(=); relu; 42 + 1; tanh", "!c!c");
-        reads_as("linear(4) relu; tanh", "c?cc");
-        reads_as("linear(4) 4; tanh", "c!c");
-        reads_as("repeat { relu } tanh", "!c");
-        reads_as("concat { relu; tanh } tanh; let b = 3; relu", "!c!c");
-    }
-
-    #[test]
-    fn slips_are_read_as_meant() {
-        reads_as("linear(4), relu, tanh", "c?cc");
-        reads_as("linear(4).relu().tanh", "c?cc");
-        reads_as("let h = linear(4); f = linear(4)", "?cl?C");
-        reads_as("softmax(linear(4, relu)); relu(tanh())", "?cc?cc");
-        reads_as("nn.Linear(4); nn.GELU; torch::nn.ReLU()", "?cc?c");
-        reads_as("relu(f: linear(4)); linear(4; bias = false)", "?Cc?c");
-        reads_as("conv2d(8, kernel_size: 3); conv2d(8 kernel_size = 3)", "?c?c");
-        reads_as("let y = a + b; relu", "!c");
-    }
-
-    #[test]
-    fn a_mistake_costs_one_item() {
-        let items =
-            program("network A(x) { relu } oops! { } block b { relu } pub network C(x: [4]) -> 4 { relu }");
-        let kinds: String = items
-            .iter()
-            .map(|item| match item {
-                Item::Block(_) => 'b',
-                Item::Network(_) => 'n',
-                Item::Malformed(malformed) if malformed.network.is_some() => 'N',
-                Item::Malformed(_) => '!',
-            })
-            .collect();
-        assert_eq!(kinds, "N!bN");
-    }
-
-    #[test]
-    fn a_missing_output_is_left_to_the_checker() {
-        let items = program("network A(x: [4]) { relu }");
-        assert!(
-            matches!(&items[..], [Item::Network(network)] if matches!(network.outputs, Outputs::Missing))
-        );
-    }
-
-    #[test]
-    fn calls_and_paths_keep_their_words() {
-        let text = "conv2d(2 * (n - 1), kernel_size = (3, -1), init = normal(0, 0.1))";
-        let statements = statements(&format!("{text}; concat {{ a, it {{ relu }} }}"));
-        let [Statement::Call { call, .. }, Statement::Concat { paths, .. }] = &statements[..] else {
-            panic!("not a call and a concat");
-        };
-        assert_eq!(call.to_string(), text);
-        assert_eq!(source(&call.arguments()[0].value), "2 * (n - 1)");
-        assert!(matches!(&paths[..], [Path::Value(_), Path::Value(_), Path::Body(_)]));
     }
 }

@@ -1,0 +1,122 @@
+//! The bounds of operators with several results: batch normalisation and Adam.
+
+use windlass_compiler::interp::Array;
+use windlass_compiler::ops::Op;
+
+use super::{U, channel, overflows, reals, sum_part};
+
+pub(super) fn batch_norm_training(
+    epsilon: f64,
+    momentum: f64,
+    operands: &[&Array<f64>],
+) -> Vec<Option<Vec<f64>>> {
+    let x = reals(operands, 0);
+    let sizes = &operands[0].sizes;
+    let mut of_y = vec![0.0; x.len()];
+    let mut of_statistics: [Vec<f64>; 4] = Default::default();
+    let count = x.len() / sizes[1];
+    let part = sum_part(count);
+    for c in 0..sizes[1] {
+        let [gamma, beta, old_mean, old_variance] = [1, 2, 3, 4].map(|index| reals(operands, index)[c]);
+        let indices = channel(sizes, c);
+        let elements = count as f64;
+        let mean = indices.clone().map(|i| x[i]).sum::<f64>() / elements;
+        let of_mean = part * indices.clone().map(|i| x[i].abs()).sum::<f64>() / elements + U * mean.abs();
+        let squares: f64 = indices.clone().map(|i| (x[i] - mean).powi(2)).sum();
+        // The sum of the differences from the true mean is zero, so that an error of the mean counts squared; the
+        // rounding of each difference counts once.
+        let of_squares = (part + 4.0 * U) * squares + elements * of_mean.powi(2) * 2.0;
+        let of_squares = if overflows(squares) { f64::INFINITY } else { of_squares };
+        let inverse = 1.0 / (squares / elements + epsilon).sqrt();
+        let of_inverse = inverse * (of_squares / elements / 2.0 * inverse.powi(2) + 4.0 * U);
+        for i in indices {
+            let difference = (x[i] - mean).abs();
+            of_y[i] = gamma.abs() * (inverse * of_mean + difference * of_inverse)
+                + 5.0 * U * (gamma.abs() * difference * inverse + beta.abs());
+        }
+        let variance = squares / (elements.max(2.0) - 1.0);
+        let of_variance = of_squares / (elements.max(2.0) - 1.0);
+        let rest = 1.0 - momentum;
+        let running = |old: f64, new: f64, error: f64| {
+            momentum * error + 4.0 * U * ((rest * old).abs() + (momentum * new).abs())
+        };
+        let numbers = [
+            of_mean,
+            of_inverse,
+            running(old_mean, mean, of_mean),
+            running(old_variance, variance, of_variance),
+        ];
+        for (list, number) in of_statistics.iter_mut().zip(numbers) {
+            list.push(number);
+        }
+    }
+    std::iter::once(of_y).chain(of_statistics).map(Some).collect()
+}
+
+pub(super) fn batch_norm_grad(operands: &[&Array<f64>]) -> Vec<Option<Vec<f64>>> {
+    let (g, x) = (reals(operands, 0), reals(operands, 1));
+    let sizes = &operands[0].sizes;
+    let count = x.len() / sizes[1];
+    let (elements, part) = (count as f64, sum_part(count));
+    let mut of_x = vec![0.0; x.len()];
+    let (mut of_gamma, mut of_beta) = (Vec::new(), Vec::new());
+    for c in 0..sizes[1] {
+        let [gamma, mean, inverse] = [2, 3, 4].map(|index| reals(operands, index)[c]);
+        let indices = channel(sizes, c);
+        let normalised = |i: usize| (x[i] - mean) * inverse;
+        // The difference is rounded once, and so is the product.
+        let of_normalised = |i: usize| 3.0 * U * normalised(i).abs();
+        let sum: f64 = indices.clone().map(|i| g[i]).sum();
+        let products: f64 = indices.clone().map(|i| g[i] * normalised(i)).sum();
+        let of_sum = part * indices.clone().map(|i| g[i].abs()).sum::<f64>();
+        let of_products =
+            (part + 3.0 * U) * indices.clone().map(|i| (g[i] * normalised(i)).abs()).sum::<f64>();
+        for i in indices {
+            if overflows(normalised(i) * products) || overflows(gamma * inverse) {
+                of_x[i] = f64::INFINITY;
+                continue;
+            }
+            let terms = g[i].abs() + sum.abs() / elements + (normalised(i) * products).abs() / elements;
+            let inner =
+                (of_sum + normalised(i).abs() * of_products + of_normalised(i) * products.abs()) / elements;
+            of_x[i] = (gamma * inverse).abs() * (inner + 6.0 * U * terms);
+        }
+        of_gamma.push(of_products);
+        of_beta.push(of_sum);
+    }
+    vec![Some(of_x), Some(of_gamma), Some(of_beta)]
+}
+
+pub(super) fn adam(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Vec<Option<Vec<f64>>> {
+    let Op::Adam(adam) = op else { return vec![] };
+    let (w, g, first) = (reals(operands, 0), reals(operands, 1), reals(operands, 4));
+    let (rate, correction) = (reals(operands, 2)[0], reals(operands, 3));
+    let (new_first, new_second) = (results[1].real(), results[2].real());
+    let (mut of_w, mut of_first, mut of_second) = (Vec::new(), Vec::new(), Vec::new());
+    for i in 0..w.len() {
+        let decay = if adam.decoupled { 0.0 } else { (adam.weight_decay * w[i]).abs() };
+        let gradient = g[i].abs() + decay;
+        let first_error = 6.0 * U * ((adam.beta1 * first[i]).abs() + (1.0 - adam.beta1) * gradient);
+        let second_error = 6.0 * U * new_second[i].abs() + (1.0 - adam.beta2) * 6.0 * U * gradient.powi(2);
+        let root = (new_second[i] / correction[1]).sqrt();
+        let inner = second_error / correction[1].abs();
+        // Near zero the root errs by the root of the error.
+        let of_root = (inner / (2.0 * root)).min(inner.sqrt()) + 2.0 * U * root;
+        let denominator = root + adam.epsilon;
+        let step = rate.abs() / correction[0].abs();
+        // The denominator does not fall below its epsilon.
+        let least = (denominator - of_root).max(adam.epsilon);
+        let is_lost = overflows(new_second[i]) || overflows(inner) || overflows(gradient.powi(2));
+        of_w.push(match is_lost {
+            true => f64::INFINITY,
+            false => {
+                step * (first_error / least + new_first[i].abs() * of_root / (denominator * least))
+                    + 8.0 * U * (w[i].abs() + step * new_first[i].abs() / least)
+            }
+        });
+        of_first.push(first_error);
+        // The square may be taken before it is scaled down.
+        of_second.push(if overflows(gradient.powi(2)) { f64::INFINITY } else { second_error });
+    }
+    vec![Some(of_w), Some(of_first), Some(of_second)]
+}

@@ -1,0 +1,185 @@
+//! Layers and losses of other libraries that the language does not have.
+
+use super::bare;
+
+/// Layers of other libraries that the language does not have.
+pub(crate) struct Absent {
+    pub(crate) names: &'static [&'static str],
+    /// What there is of the kind; if there is nothing, everything is listed.
+    pub(crate) instead: Option<&'static str>,
+    /// Whether the result has the shape of the input, so that checking can go on.
+    pub(crate) keeps_shape: bool,
+}
+
+/// Every absent layer that users are known to look for, by kind.
+pub(crate) const ABSENT: &[Absent] = &[
+    Absent {
+        names: &[
+            "gelu",
+            "relu6",
+            "leaky_relu",
+            "prelu",
+            "rrelu",
+            "elu",
+            "selu",
+            "celu",
+            "silu",
+            "swish",
+            "mish",
+            "glu",
+            "hard_swish",
+            "hard_sigmoid",
+            "hard_tanh",
+            "softplus",
+            "softsign",
+            "softmin",
+            "log_sigmoid",
+            "threshold",
+        ],
+        instead: Some("the activations are `relu`, `sigmoid`, `tanh`, `softmax` and `log_softmax`"),
+        keeps_shape: true,
+    },
+    Absent {
+        names: &[
+            "layer_norm",
+            "group_norm",
+            "instance_norm",
+            "instance_norm2d",
+            "rms_norm",
+            "local_response_norm",
+            "lrn",
+            "layer_normalization",
+            "weight_norm",
+            "spectral_norm",
+        ],
+        instead: Some("the normalisation is `batch_norm`"),
+        keeps_shape: true,
+    },
+    Absent {
+        names: &["dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "spatial_dropout2d", "drop_path"],
+        instead: Some("`dropout` sets single elements to zero"),
+        keeps_shape: true,
+    },
+    Absent {
+        names: &[
+            "conv1d",
+            "conv3d",
+            "conv_transpose1d",
+            "conv_transpose2d",
+            "conv_transpose3d",
+            "conv2d_transpose",
+            "deconv",
+            "deconv2d",
+            "deconvolution",
+            "separable_conv2d",
+            "depthwise_conv2d",
+            "depthwise_separable",
+        ],
+        instead: Some("the convolution is `conv2d`; with as many `groups` as channels it is depthwise"),
+        keeps_shape: false,
+    },
+    Absent {
+        names: &[
+            "max_pool1d",
+            "max_pool3d",
+            "avg_pool1d",
+            "avg_pool3d",
+            "adaptive_avg_pool1d",
+            "adaptive_max_pool1d",
+            "adaptive_max_pool2d",
+            "global_max_pool2d",
+            "global_max_pooling2d",
+            "lp_pool2d",
+            "fractional_max_pool2d",
+        ],
+        instead: Some("the poolings are `max_pool2d`, `avg_pool2d` and `global_avg_pool2d`"),
+        keeps_shape: false,
+    },
+    Absent {
+        names: &[
+            "reshape",
+            "view",
+            "unflatten",
+            "permute",
+            "transpose",
+            "squeeze",
+            "unsqueeze",
+            "rearrange",
+            "slice",
+            "split",
+            "chunk",
+            "crop",
+            "pad",
+            "zero_pad2d",
+            "zero_padding2d",
+            "reflection_pad2d",
+            "narrow",
+            "stack",
+        ],
+        instead: Some("`flatten` makes a vector of any shape, `concat` joins channels"),
+        keeps_shape: false,
+    },
+    Absent {
+        names: &[
+            "multiply", "mul", "subtract", "sub", "div", "divide", "average", "maximum", "minimum", "matmul",
+            "dot",
+        ],
+        instead: Some("values are combined by `add` and `concat`"),
+        keeps_shape: false,
+    },
+    Absent {
+        names: &[
+            "lstm",
+            "gru",
+            "rnn",
+            "lstm_cell",
+            "gru_cell",
+            "attention",
+            "multi_head_attention",
+            "multihead_attention",
+            "self_attention",
+            "transformer",
+            "transformer_encoder",
+            "transformer_encoder_layer",
+            "embedding",
+            "embed",
+            "embedding_bag",
+            "bilinear",
+            "upsample",
+            "upsampling2d",
+            "interpolate",
+            "resize",
+            "pixel_shuffle",
+            "unfold",
+            "fold",
+            "sequential",
+            "identity",
+            "lambda",
+        ],
+        instead: None,
+        keeps_shape: false,
+    },
+];
+
+/// Losses of other libraries, which are no layers here.
+pub(crate) const LOSSES: &[&str] = &[
+    "cross_entropy",
+    "cross_entropy_loss",
+    "mse_loss",
+    "nll_loss",
+    "l1_loss",
+    "bce_loss",
+    "huber_loss",
+    "smooth_l1_loss",
+];
+
+/// The kind of an absent layer.
+pub(crate) fn absent(name: &str) -> Option<&'static Absent> {
+    let name = bare(name);
+    ABSENT.iter().find(|absent| absent.names.iter().any(|other| bare(other) == name))
+}
+
+/// Whether the name is that of a loss in another library.
+pub(crate) fn is_loss(name: &str) -> bool {
+    LOSSES.iter().any(|loss| bare(loss) == bare(name))
+}

@@ -1,0 +1,96 @@
+use crate::ast::{Item, Outputs, Path, Program, Statement, source};
+
+fn program(text: &str) -> Vec<Item> {
+    syn::parse_str::<Program>(text).expect("mistakes stay in the tree").items
+}
+
+#[track_caller]
+fn statements(body: &str) -> Vec<Statement> {
+    let mut items = program(&format!("network A(x: [4]) -> [4] {{ {body} }}"));
+    match items.pop() {
+        Some(Item::Network(network)) if items.is_empty() => network.body.statements,
+        _ => panic!("not one network"),
+    }
+}
+
+/// One letter for each statement, `!` for one that could not be read.
+#[track_caller]
+fn reads_as(body: &str, expected: &str) {
+    let letters: String = statements(body)
+        .iter()
+        .map(|statement| match statement {
+            Statement::Let { .. } => 'l',
+            Statement::Output { .. } => 'o',
+            Statement::It(_) => 'i',
+            Statement::Call { label: None, .. } => 'c',
+            Statement::Call { label: Some(_), .. } => 'C',
+            Statement::Repeat { .. } => 'r',
+            Statement::Concat { .. } => 'p',
+            Statement::Slip(_) => '?',
+            Statement::Malformed(_) => '!',
+        })
+        .collect();
+    assert_eq!(letters, expected, "{body}");
+}
+
+#[test]
+fn statements_are_told_apart() {
+    reads_as("relu; f: linear(4); let a = it; y = a; it;", "cCloi");
+    reads_as("repeat 3 { relu } concat { {} it }; repeat (n + 1) { relu }; relu", "rprc");
+    reads_as(";;relu;;", "c");
+}
+
+#[test]
+fn a_mistake_costs_one_statement() {
+    reads_as("linear(=); relu; 42 + 1; tanh", "!c!c");
+    reads_as("linear(4) relu; tanh", "c?cc");
+    reads_as("linear(4) 4; tanh", "c!c");
+    reads_as("repeat { relu } tanh", "!c");
+    reads_as("concat { relu; tanh } tanh; let b = 3; relu", "!c!c");
+}
+
+#[test]
+fn slips_are_read_as_meant() {
+    reads_as("linear(4), relu, tanh", "c?cc");
+    reads_as("linear(4).relu().tanh", "c?cc");
+    reads_as("let h = linear(4); f = linear(4)", "?cl?C");
+    reads_as("softmax(linear(4, relu)); relu(tanh())", "?cc?cc");
+    reads_as("nn.Linear(4); nn.GELU; torch::nn.ReLU()", "?cc?c");
+    reads_as("relu(f: linear(4)); linear(4; bias = false)", "?Cc?c");
+    reads_as("conv2d(8, kernel_size: 3); conv2d(8 kernel_size = 3)", "?c?c");
+    reads_as("let y = a + b; relu", "!c");
+}
+
+#[test]
+fn a_mistake_costs_one_item() {
+    let items =
+        program("network A(x) { relu } oops! { } block b { relu } pub network C(x: [4]) -> 4 { relu }");
+    let kinds: String = items
+        .iter()
+        .map(|item| match item {
+            Item::Block(_) => 'b',
+            Item::Network(_) => 'n',
+            Item::Malformed(malformed) if malformed.network.is_some() => 'N',
+            Item::Malformed(_) => '!',
+        })
+        .collect();
+    assert_eq!(kinds, "N!bN");
+}
+
+#[test]
+fn a_missing_output_is_left_to_the_checker() {
+    let items = program("network A(x: [4]) { relu }");
+    assert!(matches!(&items[..], [Item::Network(network)] if matches!(network.outputs, Outputs::Missing)));
+}
+
+#[test]
+fn calls_and_paths_keep_their_words() {
+    let text = "conv2d(2 * (n - 1), kernel_size = (3, -1), init = normal(0, 0.1))";
+    let statements = statements(&format!("{text}; concat {{ a, it {{ relu }} }}"));
+    let [Statement::Call { call, .. }, Statement::Concat { paths, .. }] = &statements[..] else {
+        panic!("not a call and a concat");
+    };
+    assert_eq!(call.to_string(), text);
+    assert_eq!(source(&call.arguments()[0].value), "2 * (n - 1)");
+    assert!(matches!(&paths[..], [Path::Value(_), Path::Value(_), Path::Body(_)]));
+}
