@@ -27,7 +27,7 @@ enum State {
     Empty,
     /// Bytes that are to be mapped when the first are asked for.
     Reserved(usize),
-    /// Functions lie in so many of the first bytes.
+    /// The mapping, and how many of its bytes are in use.
     Writable(MmapMut, usize),
     Executable(Mmap),
 }

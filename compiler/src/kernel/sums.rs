@@ -12,7 +12,7 @@
 /// The most terms an accumulator takes before its sum is added to that of all blocks.
 pub const SUM_BLOCK: usize = 64;
 
-/// Where the blocks of a sum end: after so many turns of one of its loops.
+/// Block boundaries of a sum: every `turns` iterations of one of its loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SumBlocks {
     /// The loop, counted from the outermost.

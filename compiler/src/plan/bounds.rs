@@ -1,13 +1,13 @@
 //! Checks that every address of a kernel lies within its buffer, at every batch size: a fault of a lowering is an error
 //! when a graph is compiled, where it would be memory overwritten when it runs.
 //!
-//! Addresses are sums of loop variables times constants, and variables lie between bounds that are known but for the batch
-//! size N. So the least and the greatest address are found as numbers `fixed + batch·N` with N ≥ 1. What a branch has asked,
-//! and that a thread's share ends with the whole, are further bounds, on sums of variables: an address that has such a sum in
-//! it is bounded by the sum's bounds and by what is left of the address without it.
+//! Addresses are affine in the loop variables, and the bounds of these are known except for the batch size N. The least and
+//! the greatest address are therefore numbers `fixed + batch·N` with N ≥ 1. Conditions of branches, and the ends of the ranges
+//! that threads share, bound sums of variables further; an address that contains such a sum is bounded by the bounds of the
+//! sum and of the rest.
 //!
-//! Everything that is bounded so is bounded from outside: an address that leaves its buffer is always found. Two things are
-//! not looked at, since they read and write nothing: what is fetched ahead, and code behind branches that are never taken.
+//! The bounds are conservative: an address outside its buffer is always found. Prefetches and code behind branches that are
+//! never taken access nothing and are not checked.
 
 use super::{Buffer, Size};
 use crate::kernel::{
@@ -105,7 +105,7 @@ impl Sum {
         }
     }
 
-    /// This without so many times another sum.
+    /// Subtracts a multiple of another sum.
     fn without(&self, other: &Sum, times: i64) -> Self {
         let mut rest = self.clone();
         rest.constant -= other.constant * i128::from(times);
@@ -267,8 +267,8 @@ impl Checker<'_> {
         sum.terms.iter().fold(start, |range, &(var, factor)| range.plus(self.ranges[var.0].times(factor)))
     }
 
-    /// The values of a sum, as far as they follow from ranges and from the facts, of which `used` are not looked at again and
-    /// at most so many more are taken together.
+    /// The values of a sum that follow from the ranges of its variables and from combinations of at most `more` facts, those
+    /// before `used` excepted.
     fn range(&self, sum: &Sum, used: usize, more: usize) -> Range {
         let mut range = self.plain(sum);
         if more == 0 {
@@ -338,7 +338,7 @@ impl Checker<'_> {
         ))
     }
 
-    /// The distance from the first to the last of so many steps, none of which may be missing.
+    /// The distance between the first and the last element of an extent.
     fn reach(&self, extent: Extent, distance: usize) -> Count {
         let count = self.end(extent);
         Count { fixed: count.fixed - 1, ..count }.times(distance as i64)

@@ -233,7 +233,7 @@ impl KernelEmitter<'_, '_, '_> {
         );
     }
 
-    /// A loop over `start..end`; where it has blocks, the sums of accumulators end with each of so many turns.
+    /// A loop over `start..end`. With `blocks`, it adds the accumulators to the compensated totals every `turns` iterations.
     fn count_in_blocks(
         &mut self,
         (start, end): (Value, Value),

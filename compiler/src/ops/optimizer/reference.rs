@@ -34,7 +34,7 @@ impl Evaluate for Adam {
         let [parameter, first, second] = &mut new;
         for (i, &g) in operands[1].real().iter().enumerate() {
             let (mut w, mut g) = (parameter[i], g);
-            // As in a step of descent: without decay there is no product.
+            // Weight decay 0 multiplies nothing, as in SGD, so that an infinite weight gives no NaN.
             if self.weight_decay != 0.0 && self.decoupled {
                 w = w * (T::one() - learning_rate * weight_decay);
             } else if self.weight_decay != 0.0 {

@@ -24,7 +24,7 @@ fn check(kernel: &Kernel, batched: bool, elements: usize) -> Result<(), String> 
     verify(kernel, &[buffer], 1)
 }
 
-/// A kernel fits a buffer of so many elements, and none of one less.
+/// A kernel fits a buffer of `elements`, and no smaller one.
 #[track_caller]
 fn needs(kernel: &Kernel, batched: bool, elements: usize) {
     assert_eq!(check(kernel, batched, elements), Ok(()));
