@@ -1,7 +1,7 @@
 //! Arguments written as in other languages are read as they were meant.
 
 windlass::network! {
-    network A(image: [3, 9, 9]) -> [10] {
+    network A(image: [3, 9, 9]) -> [8, 1, 1] {
         conv2d(16, kernel_size: 3);
         conv2d(8 kernel_size = 3 stride = 2);
         conv2d(8, kernel_size = 3; stride = 2);
