@@ -75,7 +75,7 @@ fn scaled(values: &[f64], part: f64) -> Vec<f64> {
 pub(super) fn may_be_winograd(op: &Op, accuracy: Accuracy) -> bool {
     match op {
         Op::Conv(conv) => is_winograds(&conv.window, accuracy),
-        Op::ConvGradInput(conv) => is_winograds(&conv.window, accuracy),
+        Op::ConvGradInput(conv) => is_winograds_backward(&conv.window, accuracy),
         Op::ConvGradWeight(conv) => is_winograds(&conv.window, accuracy),
         _ => false,
     }
@@ -97,14 +97,30 @@ fn is_winograds(window: &Window, accuracy: Accuracy) -> bool {
         && (window.kernel_size == [3, 3] || window.kernel_size == [5, 5])
 }
 
+/// The same for a gradient to the input. It is one convolution at stride 1 for each remainder of a place by the stride, and
+/// the kernel elements that contribute to one remainder are the kernel size by the stride, rounded down or up.
+fn is_winograds_backward(window: &Window, accuracy: Accuracy) -> bool {
+    let has = |size: usize| {
+        (0..window.axes()).all(|axis| {
+            let (kernel, stride) = (window.kernel_size[axis], window.stride[axis]);
+            let period = stride / greatest_common_divisor(stride, window.dilation[axis]);
+            [kernel / period, kernel.div_ceil(period)].contains(&size)
+        })
+    };
+    accuracy == Accuracy::Default && window.axes() == 2 && (has(3) || has(5))
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
 fn largest(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()))
 }
 
 /// The error of a convolution or one of its gradients.
 fn convolution(
-    window: &Window,
-    accuracy: Accuracy,
+    may_be_winograd: bool,
     count: usize,
     operands: &[&Array<f64>],
     condition: &[f64],
@@ -115,7 +131,7 @@ fn convolution(
         return vec![f64::INFINITY; result.len()];
     }
     let mut errors = scaled(condition, sum_part(count));
-    if is_winograds(window, accuracy) {
+    if may_be_winograd {
         let least = (WINOGRAD_OF_RESULT * largest(result)).max(WINOGRAD_OF_MAGNITUDES * largest(condition));
         errors.iter_mut().for_each(|error| *error = error.max(least));
     }
@@ -251,15 +267,14 @@ fn of_operator(
             let count = operands[1].sizes[1..].iter().product();
             let condition = condition(&bare, &operands[..2], results);
             let errors =
-                convolution(&conv.window, accuracy, count, &operands[..2], &condition, product.real());
+                convolution(may_be_winograd(op, accuracy), count, &operands[..2], &condition, product.real());
             one(epilogue(&conv.epilogue, product, errors, &operands[2..]))
         }
         Op::ConvGradInput(conv) => {
             let weight = &operands[1].sizes;
             let count = weight[0] / conv.groups * weight[2..].iter().product::<usize>();
             one(convolution(
-                &conv.window,
-                accuracy,
+                may_be_winograd(op, accuracy),
                 count,
                 operands,
                 &condition(conv, operands, results),
@@ -270,8 +285,7 @@ fn of_operator(
             let g = &operands[0].sizes;
             let count = g[0] * g[2..].iter().product::<usize>();
             one(convolution(
-                &conv.window,
-                accuracy,
+                may_be_winograd(op, accuracy),
                 count,
                 operands,
                 &condition(conv, operands, results),
