@@ -7,11 +7,14 @@ use std::ops::Range;
 use super::super::emit::{Emitter, Lanes, Memory, Vector, Width};
 use super::order::Order;
 use super::span::{Node, Span};
+use crate::kernel::Reducer;
 
 /// The first stack slot for values.
 pub(super) const SLOTS: i64 = 0;
-/// Registers and stack slots for values, together.
-const PLACES: usize = 64;
+/// Stack slots for values.
+const SLOT_COUNT: usize = 48;
+/// Stack slots for values in maps with sums, whose totals also need room on the stack.
+const SLOT_COUNT_WITH_SUMS: usize = 32;
 /// Mask registers values may take at 512 bits: not that of the last lanes, nor those of comparisons within a step.
 const MASKS: Range<usize> = 2..6;
 
@@ -51,9 +54,12 @@ pub(super) struct Held {
     pub(super) register: u8,
 }
 
-/// How many stack slots for values there are.
-pub(super) fn slot_count(width: Width) -> usize {
-    PLACES - width.registers()
+/// The number of stack slots for values.
+pub(super) fn slot_count(span: &Span) -> usize {
+    match span.reducers.iter().any(|reducer| matches!(reducer, Reducer::Sum(_))) {
+        true => SLOT_COUNT_WITH_SUMS,
+        false => SLOT_COUNT,
+    }
 }
 
 impl Registers {
@@ -71,7 +77,7 @@ impl Registers {
             masks: vec![Owner::Free; 8],
             register: vec![None; count],
             slot: vec![None; count],
-            slots: vec![None; slot_count(width)],
+            slots: vec![None; slot_count(span)],
             uses,
             locked: Vec::new(),
             is_mask: span.nodes.iter().map(|node| width == Width::Bits512 && node.is_mask()).collect(),

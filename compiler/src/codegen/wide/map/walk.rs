@@ -89,7 +89,7 @@ impl<'s> Walk<'s> {
     // stack pointer.
 
     fn slots(&self) -> i64 {
-        slot_count(self.width) as i64 * self.width.bytes()
+        slot_count(self.span) as i64 * self.width.bytes()
     }
 
     /// The sum of all blocks with this number.
