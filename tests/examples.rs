@@ -22,7 +22,7 @@ fn example(name: &str) -> Command {
             Some(name) => name,
         };
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "windlass", "--examples", "--profile", profile_name])
+            .args(["build", "--quiet", "--workspace", "--examples", "--profile", profile_name])
             .arg("--target-dir")
             .arg(target)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
