@@ -104,7 +104,11 @@ def train(network, shapes, arrays, noise=None, like=None):
             with torch.no_grad():
                 for name, value in written.items():
                     value.copy_(noise.on(value, before[name].abs() + value.abs()))
-        written |= {name: value for name, value in sources.items() if ".running_" in name}
+        written |= {
+            name: value
+            for name, value in sources.items()
+            if ".running_" in name and not stacks.is_fixed(name.split(".")[0], options["frozen"])
+        }
         results |= {f"step{step}/{name}": value.detach().clone() for name, value in written.items()}
     return results, layers
 

@@ -181,7 +181,8 @@ class Layers:
         name, epsilon, momentum = layer["name"], layer["epsilon"], layer["momentum"]
         gamma, beta = sources[f"{name}.weight"], sources[f"{name}.bias"]
         running = sources[f"{name}.running_mean"], sources[f"{name}.running_var"]
-        if training:
+        # With both parameters frozen, the layer keeps its running statistics and normalises by them.
+        if training and (gamma.requires_grad or beta.requires_grad):
             before = [state.clone() for state in running]
             if self.noise is None:
                 return F.batch_norm(x, *running, gamma, beta, True, momentum, epsilon)

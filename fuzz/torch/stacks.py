@@ -265,6 +265,11 @@ def parameters(network, shapes):
             yield f"{name}.bias", [outputs]
 
 
+def is_fixed(layer, frozen):
+    """Whether a batch normalisation keeps its running statistics in training: where both of its parameters are frozen."""
+    return {f"{layer}.weight", f"{layer}.bias"} <= set(frozen)
+
+
 def numbers(rng, network, shapes):
     """Arrays for all sources of a network and of its training step, by name: f32, labels i32."""
     random = numpy.random.default_rng(rng.getrandbits(64))
