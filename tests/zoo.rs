@@ -11,8 +11,9 @@ mod zoo;
 use task::{Kind, Task};
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Graph;
+use windlass_compiler::pass::{PassOptions, optimize};
 use windlass_compiler::pipeline::{CompileOptions, compile};
-use windlass_compiler::plan::Accuracy;
+use windlass_compiler::plan::{Accuracy, PlanOptions, plan};
 use windlass_compiler::summary::summary;
 use windlass_runtime::executor::Executor;
 
@@ -24,11 +25,15 @@ fn digest_of_shapes(graph: &Graph) -> u64 {
 }
 
 /// Name, trainable numbers, parameters, digest of their sizes, multiply-adds of one image: from PyTorch 2.15.
-const EXPECTED: [(&str, u64, usize, u64, u64); 6] = [
+const EXPECTED: [(&str, u64, usize, u64, u64); 10] = [
     ("lenet", 61_706, 10, 4_272_422_952_176_198_009, 416_520),
+    ("mobilenet", 4_231_976, 83, 14_030_179_344_901_382_870, 568_740_352),
     ("nin", 7_439_608, 24, 14_321_489_288_650_591_523, 965_572_864),
     ("googlenet", 6_998_552, 116, 5_497_182_028_264_745_283, 1_582_671_872),
     ("alexnet", 50_844_008, 16, 3_156_568_337_613_148_099, 1_009_945_728),
+    ("resnet18", 11_689_512, 62, 11_919_325_499_930_533_917, 1_814_073_344),
+    ("densenet121", 7_978_856, 364, 4_056_665_708_988_553_789, 2_834_161_664),
+    ("resnet50", 25_557_032, 161, 14_391_879_174_187_686_563, 4_089_184_256),
     ("vgg11", 132_863_336, 22, 10_943_681_836_854_125_213, 7_609_090_048),
     ("vgg16", 138_357_544, 32, 7_325_391_789_222_938_979, 15_470_264_320),
 ];
@@ -65,6 +70,24 @@ fn small_relatives_run_compiled_as_interpreted() {
                     }
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn no_kernel_changes_a_layout_within_networks_with_batch_normalisation() {
+    for graph in [zoo::ResNet18::graph(), zoo::DenseNet121::graph(), zoo::MobileNet::graph()] {
+        for kind in [Kind::Infer, Kind::Train] {
+            let task = Task::new(graph, kind).unwrap();
+            let graph = optimize(&task.graph, kind.mode(), &PassOptions::default(), &mut |_| {}).unwrap();
+            let plan = plan(&graph, &PlanOptions::default()).unwrap();
+            let reorders: Vec<&str> = plan
+                .run
+                .iter()
+                .map(|kernel| &*kernel.name)
+                .filter(|name| name.ends_with(".reorder"))
+                .collect();
+            assert!(reorders.is_empty(), "{} {}: {reorders:?}", graph.name(), kind.name());
         }
     }
 }

@@ -173,8 +173,11 @@ fn batch_normalisation() {
         let operands = [x, channels, channels, channels, channels];
         // An ε far from zero shows whether the gradient takes it into account.
         for epsilon in [1e-5, 0.3] {
-            check_normalisation(&BatchNorm { epsilon, momentum: 0.1 }.into(), &operands);
-            check_normalisation(&BatchNormTraining { epsilon, momentum: 0.1 }.into(), &operands);
+            check_normalisation(&BatchNorm { epsilon, momentum: 0.1, epilogue: vec![] }.into(), &operands);
+            check_normalisation(
+                &BatchNormTraining { epsilon, momentum: 0.1, epilogue: vec![] }.into(),
+                &operands,
+            );
         }
     }
 }

@@ -8,7 +8,7 @@ use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::GraphError;
 use windlass_compiler::graph::{Builder, Graph, Layer, verify};
 use windlass_compiler::ops::Op;
-use windlass_compiler::ops::conv::EpilogueStep;
+use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::source::Constant;
 use windlass_compiler::ops::structure::Concat;
 use windlass_compiler::ops::window::Window;

@@ -13,7 +13,7 @@ use windlass_compiler::error::GraphError;
 use windlass_compiler::graph::{Builder, Graph, Layer, verify};
 use windlass_compiler::interp::{Array, Bindings};
 use windlass_compiler::ops::Op;
-use windlass_compiler::ops::conv::EpilogueStep;
+use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::linear::Linear;
 use windlass_compiler::ops::source::InputRole;
 use windlass_compiler::ops::window::Window;

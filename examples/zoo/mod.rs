@@ -99,6 +99,123 @@ network! {
         f1: linear(1000)
     }
 
+    /// A convolution without a bias, which its normalisation has.
+    block conv_norm(channels, kernel_size, stride, padding, groups) {
+        conv: conv2d(channels, kernel_size = kernel_size, stride = stride, padding = padding, groups = groups, bias = false);
+        norm: batch_norm
+    }
+
+    /// How ResNet and DenseNet start: a quarter of the resolution.
+    block stem(channels) {
+        conv_norm(channels, 7, 2, 3, 1); relu; max_pool2d(3, stride = 2, padding = 1)
+    }
+
+    /// Two convolutions of ResNet, and their input around them.
+    block basic(channels) {
+        let skip = it;
+        c1: conv_norm(channels, 3, 1, 1, 1); relu;
+        c2: conv_norm(channels, 3, 1, 1, 1); add(skip); relu
+    }
+
+    /// As `basic`, to half the resolution.
+    block basic_down(channels) {
+        let input = it;
+        c1: conv_norm(channels, 3, 2, 1, 1); relu;
+        c2: conv_norm(channels, 3, 1, 1, 1);
+        let main = it;
+        from(input);
+        shortcut: conv_norm(channels, 1, 2, 0, 1); add(main); relu
+    }
+
+    /// ResNet with 18 layers (He et al. 2016, arXiv:1512.03385).
+    pub network ResNet18(image: [3, 224, 224]) -> [1000] {
+        stem: stem(64);
+        s1: repeat 2 { basic(64) }
+        s2: basic_down(128); basic(128);
+        s3: basic_down(256); basic(256);
+        s4: basic_down(512); basic(512);
+        global_avg_pool2d; flatten;
+        f1: linear(1000)
+    }
+
+    /// Three convolutions of ResNet, the middle one narrow, and their input around them.
+    block bottleneck(channels) {
+        let skip = it;
+        c1: conv_norm(channels, 1, 1, 0, 1); relu;
+        c2: conv_norm(channels, 3, 1, 1, 1); relu;
+        c3: conv_norm(4 * channels, 1, 1, 0, 1); add(skip); relu
+    }
+
+    /// As `bottleneck`, to other channels and perhaps a lower resolution.
+    block bottleneck_down(channels, stride) {
+        let input = it;
+        c1: conv_norm(channels, 1, 1, 0, 1); relu;
+        c2: conv_norm(channels, 3, stride, 1, 1); relu;
+        c3: conv_norm(4 * channels, 1, 1, 0, 1);
+        let main = it;
+        from(input);
+        shortcut: conv_norm(4 * channels, 1, stride, 0, 1); add(main); relu
+    }
+
+    /// ResNet with 50 layers (He et al. 2016), with the strides in its 3×3 convolutions.
+    pub network ResNet50(image: [3, 224, 224]) -> [1000] {
+        stem: stem(64);
+        s1: bottleneck_down(64, 1); r1: repeat 2 { bottleneck(64) }
+        s2: bottleneck_down(128, 2); r2: repeat 3 { bottleneck(128) }
+        s3: bottleneck_down(256, 2); r3: repeat 5 { bottleneck(256) }
+        s4: bottleneck_down(512, 2); r4: repeat 2 { bottleneck(512) }
+        global_avg_pool2d; flatten;
+        f1: linear(1000)
+    }
+
+    /// Layers of DenseNet, each of which adds channels to what all before it have made.
+    block dense(layers, growth) {
+        repeat layers {
+            concat {
+                it
+                {
+                    n1: batch_norm; relu; c1: conv2d(4 * growth, kernel_size = 1, bias = false);
+                    n2: batch_norm; relu; c2: conv2d(growth, kernel_size = 3, padding = 1, bias = false)
+                }
+            }
+        }
+    }
+
+    /// What is between the dense blocks of DenseNet: fewer channels, half the resolution.
+    block transition(channels) {
+        norm: batch_norm; relu; conv: conv2d(channels, kernel_size = 1, bias = false); avg_pool2d(2)
+    }
+
+    /// DenseNet with 121 layers (Huang et al. 2017, arXiv:1608.06993).
+    pub network DenseNet121(image: [3, 224, 224]) -> [1000] {
+        stem: stem(64);
+        d1: dense(6, 32); t1: transition(128);
+        d2: dense(12, 32); t2: transition(256);
+        d3: dense(24, 32); t3: transition(512);
+        d4: dense(16, 32);
+        norm: batch_norm; relu; global_avg_pool2d; flatten;
+        f1: linear(1000)
+    }
+
+    /// A depthwise convolution and a 1×1 convolution of MobileNet.
+    block separable(inputs, outputs, stride) {
+        depthwise: conv_norm(inputs, 3, stride, 1, inputs); relu;
+        pointwise: conv_norm(outputs, 1, 1, 0, 1); relu
+    }
+
+    /// MobileNet (Howard et al. 2017, arXiv:1704.04861).
+    pub network MobileNet(image: [3, 224, 224]) -> [1000] {
+        stem: conv_norm(32, 3, 2, 1, 1); relu;
+        separable(32, 64, 1);
+        separable(64, 128, 2); separable(128, 128, 1);
+        separable(128, 256, 2); separable(256, 256, 1);
+        separable(256, 512, 2);
+        repeat 5 { separable(512, 512, 1) }
+        separable(512, 1024, 2); separable(1024, 1024, 1);
+        global_avg_pool2d; flatten;
+        f1: linear(1000)
+    }
+
     /// The layers of AlexNet, narrow.
     pub network SmallAlexNet(image: [3, 67, 67]) -> [10] {
         c1: conv2d(12, kernel_size = 11, stride = 4, padding = 1); relu; max_pool2d(3, stride = 2);
@@ -137,6 +254,32 @@ network! {
         i4a: inception(8, (4, 8), (4, 8), 8); global_avg_pool2d; flatten;
         f1: linear(10)
     }
+
+    /// Every kind of layer of ResNet, few and narrow.
+    pub network SmallResNet(image: [3, 48, 48]) -> [10] {
+        stem: stem(8);
+        s1: basic(8); bottleneck_down(4, 1); bottleneck(4);
+        s2: basic_down(24);
+        global_avg_pool2d; flatten;
+        f1: linear(10)
+    }
+
+    /// Every kind of layer of DenseNet, few and narrow.
+    pub network SmallDenseNet(image: [3, 32, 32]) -> [10] {
+        stem: stem(16);
+        d1: dense(3, 8); t1: transition(20);
+        d2: dense(2, 8);
+        norm: batch_norm; relu; global_avg_pool2d; flatten;
+        f1: linear(10)
+    }
+
+    /// The layers of MobileNet, few and narrow.
+    pub network SmallMobileNet(image: [3, 20, 20]) -> [10] {
+        stem: conv_norm(8, 3, 2, 1, 1); relu;
+        separable(8, 24, 1); separable(24, 40, 2);
+        global_avg_pool2d; flatten;
+        f1: linear(10)
+    }
 }
 
 /// A network under the name that benchmarks call it by.
@@ -149,19 +292,26 @@ pub(crate) struct Entry {
 }
 
 /// Every network, the smallest first.
-pub(crate) const NETWORKS: [Entry; 6] = [
+pub(crate) const NETWORKS: [Entry; 10] = [
     Entry { name: "lenet", graph: LeNet::graph },
+    Entry { name: "mobilenet", graph: MobileNet::graph },
     Entry { name: "nin", graph: Nin::graph },
     Entry { name: "googlenet", graph: GoogLeNet::graph },
     Entry { name: "alexnet", graph: AlexNet::graph },
+    Entry { name: "resnet18", graph: ResNet18::graph },
+    Entry { name: "densenet121", graph: DenseNet121::graph },
+    Entry { name: "resnet50", graph: ResNet50::graph },
     Entry { name: "vgg11", graph: Vgg11::graph },
     Entry { name: "vgg16", graph: Vgg16::graph },
 ];
 
 /// Networks of the same layers that an interpreter runs in no time.
-pub(crate) const SMALL_NETWORKS: [Entry; 4] = [
+pub(crate) const SMALL_NETWORKS: [Entry; 7] = [
     Entry { name: "small alexnet", graph: SmallAlexNet::graph },
     Entry { name: "small vgg", graph: SmallVgg::graph },
     Entry { name: "small nin", graph: SmallNin::graph },
     Entry { name: "small googlenet", graph: SmallGoogLeNet::graph },
+    Entry { name: "small resnet", graph: SmallResNet::graph },
+    Entry { name: "small densenet", graph: SmallDenseNet::graph },
+    Entry { name: "small mobilenet", graph: SmallMobileNet::graph },
 ];

@@ -36,8 +36,9 @@ pub(super) fn training_mode_but(graph: &Graph, keeps: impl Fn(&Node) -> bool) ->
                 let seed = mode.seed()?;
                 mode.replace(node, op.into(), &[seed])?;
             }
-            Op::BatchNorm(BatchNorm { epsilon, momentum }) if !keeps(node) => {
-                let op = BatchNormTraining { epsilon: *epsilon, momentum: *momentum };
+            Op::BatchNorm(BatchNorm { epsilon, momentum, epilogue }) if !keeps(node) => {
+                let (epsilon, momentum, epilogue) = (*epsilon, *momentum, epilogue.clone());
+                let op = BatchNormTraining { epsilon, momentum, epilogue };
                 let results = mode.replace(node, op.into(), &[])?;
                 let statistics = node.operands[3..].iter().zip(&results[3..]);
                 running.extend(statistics.filter_map(|(&old, &new)| match &graph.producer(old).op {

@@ -163,7 +163,7 @@ impl Layer {
                 let beta = builder.parameter(label, "bias", &[channels], Initializer::ZEROS)?;
                 let mean = builder.state(label, "running_mean", &[channels], Initializer::ZEROS)?;
                 let variance = builder.state(label, "running_var", &[channels], Initializer::ONES)?;
-                let op = BatchNorm { epsilon: *epsilon, momentum: *momentum };
+                let op = BatchNorm { epsilon: *epsilon, momentum: *momentum, epilogue: Vec::new() };
                 builder.op(op, &[x, gamma, beta, mean, variance], label)
             }
             Layer::Relu => builder.op(Unary { kind: UnaryKind::Relu }, &[x], label),

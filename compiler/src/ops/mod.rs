@@ -12,6 +12,7 @@ pub(crate) mod bordered;
 pub mod conv;
 pub mod dropout;
 pub mod elementwise;
+pub mod epilogue;
 pub mod linear;
 pub mod loss;
 pub mod optimizer;

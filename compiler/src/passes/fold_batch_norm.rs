@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::epilogue;
+use super::{epilogue, is_product};
 use crate::entity::{NodeId, ValueId};
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
@@ -57,7 +57,7 @@ fn find_folds(graph: &Graph) -> (HashMap<NodeId, Fold<'_>>, HashSet<NodeId>) {
     let mut folds = HashMap::new();
     let mut absorbed = HashSet::new();
     for (id, product) in graph.node_ids() {
-        if !epilogue(&product.op).is_some_and(<[_]>::is_empty) {
+        if !is_product(&product.op) || !epilogue(&product.op).is_some_and(<[_]>::is_empty) {
             continue;
         }
         let Some(mut user) = only_user(product) else { continue };
@@ -69,7 +69,9 @@ fn find_folds(graph: &Graph) -> (HashMap<NodeId, Fold<'_>>, HashSet<NodeId>) {
             let Some(next) = only_user(graph.node(user)) else { continue };
             user = next;
         }
-        if let Op::BatchNorm(_) = graph.node(user).op {
+        if let Op::BatchNorm(norm) = &graph.node(user).op
+            && norm.epilogue.is_empty()
+        {
             folds.insert(user, Fold { product, bias });
             absorbed.extend(path);
         }

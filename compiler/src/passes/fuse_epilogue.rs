@@ -1,5 +1,5 @@
-//! What follows a product element by element — bias, residual sum, activation — fused into the product, which applies it
-//! to each result while that is still in a register.
+//! What follows a product or a batch normalisation element by element — bias, residual sum, activation — fused into it: it is
+//! applied to each result while that is still in a register.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,14 +8,15 @@ use crate::entity::{NodeId, ValueId};
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
 use crate::ops::Op;
-use crate::ops::conv::EpilogueStep;
 use crate::ops::elementwise::BinaryKind;
+use crate::ops::epilogue::EpilogueStep;
 
-/// Moves the chain of [`Op::Bias`], activations and sums of two equal shapes behind a convolution or dense layer into
-/// its epilogue, as far as every value on the way has a single use.
+/// Moves the chain of [`Op::Bias`], activations and sums of two equal shapes behind a convolution, dense layer or batch
+/// normalisation into its epilogue, as far as every value on the way has a single use.
 ///
-/// The fused node stands where the last operator of its chain stood: every operand of the chain exists by then. Of two
-/// products that meet in one sum the later takes it, so that it stays in its place.
+/// The fused node stands where the last operator of its chain stood: every operand of the chain exists by then. A chain ends
+/// where another result of the node is used before. Of two operators that meet in one sum the later takes it, so that it
+/// stays in its place.
 ///
 /// In training this works as well: the gradients of the activations read the activation's result, which is the fused
 /// node's, and never the values between. A value that a gradient does read has a second use and ends its chain.
@@ -29,8 +30,9 @@ pub fn fuse_epilogue(graph: &Graph) -> Result<Graph, GraphError> {
     for (id, node) in graph.node_ids() {
         if let Some(chain) = chains.get(&id) {
             let operands: Vec<ValueId> = chain.operands.iter().map(|operand| values[operand]).collect();
-            let value = result.add_single(chain.op.clone(), &operands, &chain.label)?;
-            values.insert(node.results[0], value);
+            let results = result.add(chain.op.clone(), &operands, &chain.label)?;
+            values.insert(node.results[0], results[0]);
+            values.extend(chain.others.iter().copied().zip(results[1..].iter().copied()));
         } else if !absorbed.contains(&id) {
             result.copy_node(node, &mut values)?;
         }
@@ -39,19 +41,22 @@ pub fn fuse_epilogue(graph: &Graph) -> Result<Graph, GraphError> {
     Ok(result)
 }
 
-/// A product with its whole epilogue.
+/// An operator with its whole epilogue.
 struct Chain {
     op: Op,
     operands: Vec<ValueId>,
+    /// Its results but the first.
+    others: Vec<ValueId>,
     label: String,
 }
 
 /// The chains by the node that ends each, and the nodes that vanish into them.
 fn find_chains(graph: &Graph) -> (HashMap<NodeId, Chain>, HashSet<NodeId>) {
     let only_users = graph.only_users();
+    let first_users = first_users(graph);
     let mut chains = HashMap::new();
     let mut absorbed = HashSet::new();
-    // The later of two products chooses first.
+    // The later of two operators chooses first.
     for (id, product) in graph.node_ids().rev() {
         if epilogue(&product.op).is_none() {
             continue;
@@ -60,9 +65,12 @@ fn find_chains(graph: &Graph) -> (HashMap<NodeId, Chain>, HashSet<NodeId>) {
         let mut operands = product.operands.clone();
         let mut path = vec![id];
         let mut value = product.results[0];
+        let others = &product.results[1..];
+        let end = others.iter().filter_map(|value| first_users[value.index()]).min();
         while let Some(user) = only_users[value.index()]
             && !absorbed.contains(&user)
             && !chains.contains_key(&user)
+            && end.is_none_or(|end| user < end)
             && let Some((step, operand)) = epilogue_step(graph, graph.node(user), value)
         {
             steps.push(step);
@@ -76,10 +84,22 @@ fn find_chains(graph: &Graph) -> (HashMap<NodeId, Chain>, HashSet<NodeId>) {
             absorbed.extend(inner);
             let mut op = product.op.clone();
             epilogue_mut(&mut op).into_iter().for_each(|epilogue| epilogue.extend_from_slice(&steps));
-            chains.insert(*last, Chain { op, operands, label: product.label.clone() });
+            chains
+                .insert(*last, Chain { op, operands, others: others.to_vec(), label: product.label.clone() });
         }
     }
     (chains, absorbed)
+}
+
+/// The first node that uses each value.
+fn first_users(graph: &Graph) -> Vec<Option<NodeId>> {
+    let mut users = vec![None; graph.value_count()];
+    for (id, node) in graph.node_ids() {
+        for operand in &node.operands {
+            users[operand.index()].get_or_insert(id);
+        }
+    }
+    users
 }
 
 /// The step that an operator on `value` becomes, and the operand the step takes.

@@ -27,8 +27,8 @@ pub use simplify::simplify;
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
 use crate::ops::Op;
-use crate::ops::conv::EpilogueStep;
 use crate::ops::elementwise::BinaryKind;
+use crate::ops::epilogue::EpilogueStep;
 
 /// A pass: from a graph to one that computes the same.
 pub type Pass = fn(&Graph) -> Result<Graph, GraphError>;
@@ -46,13 +46,20 @@ pub const ALL: [(&str, Pass); 9] = [
     ("simplify", simplify),
 ];
 
-/// The epilogue of a product (convolution or dense layer); `None` for every other operator.
+/// The epilogue of an operator that takes one; `None` for every other operator.
 fn epilogue(op: &Op) -> Option<&[EpilogueStep]> {
     match op {
         Op::Conv(conv) => Some(&conv.epilogue),
         Op::Linear(linear) => Some(&linear.epilogue),
+        Op::BatchNorm(norm) => Some(&norm.epilogue),
+        Op::BatchNormTraining(norm) => Some(&norm.epilogue),
         _ => None,
     }
+}
+
+/// Whether an operator is a convolution or a dense layer.
+fn is_product(op: &Op) -> bool {
+    matches!(op, Op::Conv(_) | Op::Linear(_))
 }
 
 /// As [`epilogue`], to be changed.
@@ -60,6 +67,8 @@ fn epilogue_mut(op: &mut Op) -> Option<&mut Vec<EpilogueStep>> {
     match op {
         Op::Conv(conv) => Some(&mut conv.epilogue),
         Op::Linear(linear) => Some(&mut linear.epilogue),
+        Op::BatchNorm(norm) => Some(&mut norm.epilogue),
+        Op::BatchNormTraining(norm) => Some(&mut norm.epilogue),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Walking a value along one axis: element by element beside one number per index of the axis, or reducing the rest.
 
-use super::{KernelDraft, Lowering};
+use super::{KernelDraft, Lowering, View};
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, ExprId, Extent, MapBuilder, Reducer, Split, Stmt, Var};
@@ -118,10 +118,9 @@ impl AxisReduction {
         MapBuilder::new(lanes).window(&[self.view.batch()])
     }
 
-    /// The current element of a value of the view's shape.
-    pub fn element(&self, map: &mut MapBuilder, at: Address) -> ExprId {
-        let address = at.plus(self.var, self.view.inner);
-        map.load_window(address, 1, &[self.view.size * self.view.inner])
+    /// The current element of a value of the view's shape, stored channels first.
+    pub fn element(&self, map: &mut MapBuilder, value: &View) -> ExprId {
+        map.load_window(value.address.clone().plus(self.var, value.channel), 1, &[value.item])
     }
 
     /// One number of the current index, the same for all its elements.

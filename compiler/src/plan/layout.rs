@@ -59,6 +59,8 @@ impl Layouts {
 /// Whether an operator works on values in any order. Others are given copies in the order of their shapes.
 pub(super) fn takes_any_layout(op: &Op) -> bool {
     match op {
+        // Along the axis of weights.
+        Op::Scale(scale) => scale.axis == 1,
         Op::Concat(concat) => concat.axis == 1,
         Op::Slice(slice) => slice.axis == 1,
         Op::Conv(_)
@@ -72,6 +74,9 @@ pub(super) fn takes_any_layout(op: &Op) -> bool {
         | Op::Binary(_)
         | Op::Bias(_)
         | Op::SumChannels(_)
+        | Op::BatchNorm(_)
+        | Op::BatchNormTraining(_)
+        | Op::BatchNormGrad(_)
         | Op::Positive(_)
         | Op::WherePositive(_)
         | Op::Reshape(_) => true,
@@ -82,10 +87,6 @@ pub(super) fn takes_any_layout(op: &Op) -> bool {
         | Op::Linear(_)
         | Op::LinearGradInput(_)
         | Op::LinearGradWeight(_)
-        | Op::Scale(_)
-        | Op::BatchNorm(_)
-        | Op::BatchNormTraining(_)
-        | Op::BatchNormGrad(_)
         | Op::Dropout(_)
         | Op::DropoutTraining(_)
         | Op::Softmax(_)

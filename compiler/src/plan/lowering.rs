@@ -150,6 +150,13 @@ impl<'g> Lowering<'g> {
         self.new_buffer(Buffer { name, size, element: Element::F32, place })
     }
 
+    /// Numbers known when the plan is made.
+    pub fn constant(&mut self, name: &str, numbers: Vec<f32>) -> BufferId {
+        let buffer = self.temporary(name, Size { batched: false, elements: numbers.len() });
+        self.constants.push((buffer, numbers));
+        buffer
+    }
+
     /// Chooses between direct convolution and Winograd's method with each of [`WINOGRAD_RESULTS`], and records why: gives
     /// the place there, or `None` for direct convolution. Times are in sixteenths of a cycle; where Winograd's method is
     /// not possible, they say why. What is made of `weight` alone may be prepared.

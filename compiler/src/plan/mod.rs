@@ -5,6 +5,7 @@
 
 mod axis;
 mod bounds;
+mod channels;
 mod choice;
 mod costs;
 mod cover;
@@ -22,6 +23,7 @@ mod traffic;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 pub use axis::{AxisReduction, AxisView};
+pub use channels::{Epilogue, PixelBlock, PixelBlocks};
 pub use choice::{Candidate, Choice, Choices, Verdict, tuning_key};
 pub use costs::{Costs, PerWidth};
 pub use cover::Cover;

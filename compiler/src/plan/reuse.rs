@@ -9,7 +9,7 @@ use crate::faults::{Fault, armed};
 use crate::graph::{Graph, Node};
 use crate::kernel::BufferId;
 use crate::ops::Op;
-use crate::ops::conv::EpilogueStep;
+use crate::ops::epilogue::EpilogueStep;
 use crate::shape::DType;
 
 /// The operands whose elements are each read before the result's element at the same place is written, and never again.

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use self::receptive_field::Field;
 use crate::graph::{Graph, Node, source_name};
-use crate::ops::conv::{Conv, EpilogueStep};
+use crate::ops::conv::Conv;
+use crate::ops::epilogue::EpilogueStep;
 use crate::ops::linear::Linear;
 use crate::ops::source::InputRole;
 use crate::ops::{Op, Operator};

@@ -8,6 +8,7 @@ use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormGrad, BatchNormTrai
 use windlass_compiler::ops::conv::ConvGradWeight;
 use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
+use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
 use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
@@ -155,13 +156,16 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
         OpKind::BatchNorm => {
             let (x, operands) = norm(s);
             let epsilon = epsilon(s);
-            s.op(BatchNorm { epsilon, momentum: 0.1 }, &[vec![x], operands].concat());
+            let (epilogue, further) = maybe_epilogue(s, x);
+            s.op(BatchNorm { epsilon, momentum: 0.1, epilogue }, &[vec![x], operands, further].concat());
         }
         OpKind::BatchNormTraining => {
             let (x, operands) = norm(s);
             let momentum = pick(s.numbers, &[0.0, 0.1, 0.5, 1.0]);
-            let op = BatchNormTraining { epsilon: epsilon(s), momentum };
-            let operands = [vec![x], operands].concat();
+            let epsilon = epsilon(s);
+            let (epilogue, further) = maybe_epilogue(s, x);
+            let op = BatchNormTraining { epsilon, momentum, epilogue };
+            let operands = [vec![x], operands, further].concat();
             let results = s.op(op, &operands);
             if s.numbers.bool() {
                 // As backward does.
@@ -391,6 +395,12 @@ fn slice(s: &mut Sketch<'_>) {
     let start = s.numbers.usize(..=size - length);
     let y = s.op(Slice { axis, start, length }, &[x])[0];
     s.means(y, meaning);
+}
+
+/// Steps fused behind an operator that gives a value like `x`, in half of the cases.
+fn maybe_epilogue(s: &mut Sketch<'_>, x: ValueId) -> (Vec<EpilogueStep>, Vec<ValueId>) {
+    let ty = s.ty(x);
+    if s.numbers.bool() { epilogue(s, &ty) } else { Default::default() }
 }
 
 /// Operands of batch normalisation: `x`, and gamma, beta, mean and variance.

@@ -5,8 +5,10 @@ mod several;
 
 use windlass_compiler::interp::{Array, Data, Evaluate};
 use windlass_compiler::ops::Op;
-use windlass_compiler::ops::conv::{Conv, EpilogueStep};
+use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormTraining};
+use windlass_compiler::ops::conv::Conv;
 use windlass_compiler::ops::elementwise::{BinaryKind, UnaryKind};
+use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::linear::Linear;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::plan::Accuracy;
@@ -138,16 +140,16 @@ fn convolution(
     errors
 }
 
-/// The error after the steps behind a product, from that of the product.
+/// The error after the steps fused behind an operator, from its result before them and the error of that.
 fn epilogue(
     steps: &[EpilogueStep],
-    product: Array<f64>,
+    result: Array<f64>,
     mut errors: Vec<f64>,
     operands: &[&Array<f64>],
 ) -> Vec<f64> {
-    let inner: usize = product.sizes[2..].iter().product();
-    let channels = product.sizes[1];
-    let mut values = product.real().to_vec();
+    let inner: usize = result.sizes[2..].iter().product();
+    let channels = result.sizes[1];
+    let mut values = result.real().to_vec();
     let mut operands = operands.iter();
     let mut next = || operands.next().map_or(&[][..], |operand| operand.real());
     for step in steps {
@@ -346,9 +348,18 @@ fn of_operator(
                     errors[i] = 8.0 * U * ((x[i].abs() + mean.abs()) * factor + beta.abs());
                 }
             }
-            one(errors)
+            let bare = BatchNorm { epilogue: vec![], ..norm.clone() };
+            let y = bare.evaluate(&operands[..5], &[results[0].sizes.clone()]).remove(0);
+            one(epilogue(&norm.epilogue, y, errors, &operands[5..]))
         }
-        Op::BatchNormTraining(norm) => batch_norm_training(norm.epsilon, norm.momentum, operands),
+        Op::BatchNormTraining(norm) => {
+            let mut errors = batch_norm_training(norm.epsilon, norm.momentum, &operands[..5]);
+            let bare = BatchNormTraining { epilogue: vec![], ..norm.clone() };
+            let sizes: Vec<Vec<usize>> = results.iter().map(|result| result.sizes.clone()).collect();
+            let y = bare.evaluate(&operands[..5], &sizes).remove(0);
+            errors[0] = errors[0].take().map(|of_y| epilogue(&norm.epilogue, y, of_y, &operands[5..]));
+            errors
+        }
         Op::BatchNormGrad(_) => batch_norm_grad(operands),
         Op::DropoutTraining(_) => one(scaled(y(), 2.0 * U)),
         Op::Softmax(_) => one(by_place(operands[0], |x| softmax_parts(x).1)),

@@ -6,8 +6,8 @@
 
 use windlass_compiler::interp::{Array, Data};
 use windlass_compiler::ops::Op;
-use windlass_compiler::ops::conv::EpilogueStep;
 use windlass_compiler::ops::elementwise::{BinaryKind, UnaryKind};
+use windlass_compiler::ops::epilogue::EpilogueStep;
 
 /// Bits of a number of f32.
 const BITS: i32 = 24;

@@ -271,7 +271,7 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let x = ops.input("x", &[20, 21]);
             let numbers = ["gamma", "beta", "mean", "variance"];
             let operands = [vec![x], numbers.map(|name| ops.parameter(name, &[20])).to_vec()].concat();
-            let y = ops.op(BatchNorm { epsilon: 1e-5, momentum: 0.1 }, &operands);
+            let y = ops.op(BatchNorm { epsilon: 1e-5, momentum: 0.1, epilogue: vec![] }, &operands);
             let run = |name| [("x", Fill::Edges), (name, Fill::Edges)];
             let runs = numbers.map(run);
             let zero: &[(&str, Fill)] = &[("x", Fill::Edges), ("variance", Fill::All(0.0))];
@@ -281,7 +281,7 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let (x, g) = (ops.input("x", &[5, 7]), ops.input("g", &[5, 7]));
             let operands =
                 ["gamma", "beta", "old_mean", "old_running_var"].map(|name| ops.parameter(name, &[5]));
-            let norm = BatchNormTraining { epsilon: 1e-5, momentum: 0.1 };
+            let norm = BatchNormTraining { epsilon: 1e-5, momentum: 0.1, epilogue: vec![] };
             let forward = ops.ops(norm, &[vec![x], operands.to_vec()].concat());
             let results = if kind == OpKind::BatchNormTraining {
                 forward

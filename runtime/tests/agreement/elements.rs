@@ -1,8 +1,8 @@
 //! Dense layers, functions of elements, channel sums, and moves of elements, bit for bit; softmax near the truth.
 
 use windlass_compiler::entity::ValueId;
-use windlass_compiler::ops::conv::EpilogueStep;
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
+use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use windlass_compiler::ops::source::Constant;

@@ -4,7 +4,8 @@
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::Array;
-use windlass_compiler::ops::conv::{Conv, EpilogueStep};
+use windlass_compiler::ops::conv::Conv;
+use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::pool::{AvgPool, MaxPool};
 use windlass_compiler::ops::structure::Concat;
 use windlass_compiler::ops::window::Window;

@@ -3,7 +3,8 @@
 
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::graph::Graph;
-use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight, EpilogueStep};
+use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
+use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileOptions;

@@ -5,6 +5,7 @@ use crate::autodiff::{AutodiffError, Backward, Differentiate, no_gradient, not_d
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::ops::elementwise::{Bias, BinaryKind, Scale, SumChannels, UnaryKind};
+use crate::ops::epilogue::EpilogueStep;
 
 no_gradient!(BatchNormGrad: "its operands: gradients of gradients are not supported");
 
@@ -16,6 +17,7 @@ impl Differentiate for BatchNorm {
         gradients: &[Option<ValueId>],
     ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
         let Some(g) = gradients[0] else { return Ok(Vec::new()) };
+        EpilogueStep::refuse(&self.epilogue, node)?;
         // With running statistics it is a scale and a shift of each channel.
         let [x, gamma, beta, mean, variance] = node.operands[..] else { return Ok(Vec::new()) };
         if backward.needs(mean) || backward.needs(variance) {
@@ -52,6 +54,7 @@ impl Differentiate for BatchNormTraining {
             return Err(not_differentiable(node, "its operands through the statistics it gives back"));
         }
         let Some(g) = gradients[0] else { return Ok(Vec::new()) };
+        EpilogueStep::refuse(&self.epilogue, node)?;
         let (x, gamma) = (node.operands[0], node.operands[1]);
         let (mean, inverse) = (node.results[1], node.results[2]);
         let results = backward.add(BatchNormGrad {}, &[g, x, gamma, mean, inverse])?;

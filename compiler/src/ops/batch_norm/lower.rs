@@ -1,59 +1,132 @@
-//! Kernels of batch normalisation: statistics per channel, then one pass over the elements.
+//! Kernels of batch normalisation: statistics of each channel, then one pass over the elements, in the layout of the result.
 
 use super::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use crate::graph::Node;
-use crate::kernel::{Address, Expr, ExprId, MapBuilder};
+use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split, Stmt};
 use crate::ops::elementwise::UnaryKind;
-use crate::plan::{AxisView, Lower, Lowering, Size};
+use crate::plan::{AxisView, Epilogue, Layout, Lower, Lowering, PixelBlock, PixelBlocks, Size, View};
 
 impl Lower for BatchNorm {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let view = AxisView::new(&lowering.ty(node.results[0]).shape, 1);
-        let (x, numbers) = (&node.operands[..1], &node.operands[1..]);
-        view.elementwise(lowering, node, x, numbers, node.results[0], |map, x, numbers| {
-            let [gamma, beta, mean, variance] = numbers[..] else { unreachable!("four numbers per channel") };
-            let epsilon = map.constant(self.epsilon);
-            let shifted = map.add(variance, epsilon);
-            let deviation = map.unary(UnaryKind::Sqrt, shifted);
-            let centred = map.subtract(x[0], mean);
-            let normal = map.divide(centred, deviation);
-            let scaled = map.multiply(normal, gamma);
-            map.add(scaled, beta)
-        });
+        let [x, gamma, beta, mean, variance, ref rest @ ..] = node.operands[..] else {
+            unreachable!("batch_norm takes five operands")
+        };
+        let epilogue = Epilogue { steps: &self.epilogue, operands: rest };
+        let channels = lowering.view(x).channels;
+        let inverse = Size { batched: false, elements: channels };
+        let inverse = Address::start(lowering.temporary("inverse deviation", inverse));
+        // Once for each channel: a root takes as long as many elements.
+        let draft = lowering.draft(node, "each channel once").part("deviation");
+        let mut map = MapBuilder::new(Extent::Fixed(channels));
+        let number = map.load(lowering.address(variance), 1);
+        let epsilon = map.constant(self.epsilon);
+        let shifted = map.add(number, epsilon);
+        let value = map.unary(UnaryKind::Rsqrt, shifted);
+        map.store(inverse.clone(), 1, value);
+        lowering.push_derived(variance, draft.finish(Split::Serial, vec![map.finish()]));
+        let [gamma, beta, mean] = [gamma, beta, mean].map(|value| lowering.address(value));
+        let numbers = [mean, inverse, gamma, beta];
+        lowering.per_channel(node, &[x], &numbers, epilogue, node.results[0], normalised);
     }
 }
 
-/// How many elements each channel has in the batch.
-fn count(map: &mut MapBuilder, view: &AxisView) -> ExprId {
-    let batch = map.expr(Expr::BatchSize);
-    let inner = map.constant(view.inner as f64);
-    map.multiply(batch, inner)
+/// `(x − mean) · (1/√(variance + ε)) · γ + β`.
+fn normalised(map: &mut MapBuilder, x: &[ExprId], numbers: &[ExprId]) -> ExprId {
+    let [mean, inverse, gamma, beta] = numbers[..] else { unreachable!("four numbers per channel") };
+    let centred = map.subtract(x[0], mean);
+    let normal = map.multiply(centred, inverse);
+    let scaled = map.multiply(normal, gamma);
+    map.add(scaled, beta)
 }
 
-impl Lower for BatchNormTraining {
-    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let [x, gamma, beta, old_mean, old_variance] = node.operands[..] else {
-            unreachable!("batch_norm_training takes five operands")
-        };
-        let [y, mean, inverse, new_mean, new_variance] = node.results[..] else {
-            unreachable!("batch_norm_training has five results")
-        };
-        let view = AxisView::new(&lowering.ty(x).shape, 1);
+/// How many elements each channel has in the batch.
+fn count(map: &mut MapBuilder, pixels: usize) -> ExprId {
+    let batch = map.expr(Expr::BatchSize);
+    let pixels = map.constant(pixels as f64);
+    map.multiply(batch, pixels)
+}
+
+/// A number, or 0 where it is NaN or more than the largest finite number: what is left of the mean when that is infinite.
+fn finite(map: &mut MapBuilder, number: ExprId) -> ExprId {
+    let most = map.constant(f64::from(f32::MAX));
+    let is_known = map.expr(Expr::AtMost(number, most));
+    let nothing = map.constant(0.0);
+    map.expr(Expr::Select(is_known, number, nothing))
+}
+
+/// A sum of squares around a centre that is off by `offset`, the mean of the `offsets`, as a sum around the mean (Chan, Golub
+/// and LeVeque 1983).
+fn around_mean(map: &mut MapBuilder, squares: ExprId, offsets: ExprId, offset: ExprId) -> ExprId {
+    let surplus = map.multiply(offsets, offset);
+    // The difference of two infinities is no number.
+    let surplus = finite(map, surplus);
+    let rest = map.subtract(squares, surplus);
+    let zero = map.constant(0.0);
+    map.largest(zero, rest)
+}
+
+/// The places of the four statistics of a channel, and of those they replace.
+struct Statistics<'a> {
+    op: &'a BatchNormTraining,
+    pixels: usize,
+    mean: Address,
+    inverse: Address,
+    old: [Address; 2],
+    new: [Address; 2],
+}
+
+impl Statistics<'_> {
+    /// Computes the statistics from sums of the distances of the elements from a centre, and of their squares. `load` and
+    /// `store` access the number of the current channel.
+    fn finish(
+        &self,
+        map: &mut MapBuilder,
+        centre: ExprId,
+        [offsets, squares]: [ExprId; 2],
+        load: impl Fn(&mut MapBuilder, &Address) -> ExprId,
+        store: impl Fn(&mut MapBuilder, &Address, ExprId),
+    ) {
+        let elements = count(map, self.pixels);
+        let offset = map.divide(offsets, elements);
+        let correction = finite(map, offset);
+        let average = map.add(centre, correction);
+        store(map, &self.mean, average);
+        let old = load(map, &self.old[0]);
+        let moved = self.op.moving(map, old, average);
+        store(map, &self.new[0], moved);
+        let sum = around_mean(map, squares, offsets, offset);
+        let biased = map.divide(sum, elements);
+        let epsilon = map.constant(self.op.epsilon);
+        let shifted = map.add(biased, epsilon);
+        let inverse_deviation = map.unary(UnaryKind::Rsqrt, shifted);
+        store(map, &self.inverse, inverse_deviation);
+        let one = map.constant(1.0);
+        let several = map.expr(Expr::Less(one, elements));
+        let fewer = map.subtract(elements, one);
+        let freedom = map.expr(Expr::Select(several, fewer, one));
+        let unbiased = map.divide(sum, freedom);
+        let old = load(map, &self.old[1]);
+        let moved = self.op.moving(map, old, unbiased);
+        store(map, &self.new[1], moved);
+    }
+
+    /// Channels first: two passes over each channel.
+    fn by_channels(&self, lowering: &mut Lowering<'_>, node: &Node, x: &View) {
         let mut draft = lowering.draft(node, "each channel on one thread").part("statistics");
-        let channels = view.reduction(&mut draft);
-        let centres = Size { batched: false, elements: view.size };
+        let channels = AxisView::new(&lowering.ty(node.operands[0]).shape, 1).reduction(&mut draft);
+        let centres = Size { batched: false, elements: x.channels };
         let centres = Address::start(lowering.temporary("centres", centres));
 
         let mut means = channels.map();
-        let element = channels.element(&mut means, lowering.address(x));
+        let element = channels.element(&mut means, x);
         let sum = channels.sums(&mut means, &[element])[0];
-        let elements = count(&mut means, &view);
+        let elements = count(&mut means, self.pixels);
         let centre = means.divide(sum, elements);
         channels.store(&mut means, centres.clone(), centre);
 
-        // What rounding has left of the mean shows in the second pass, which corrects both (Chan, Golub and LeVeque 1983).
+        // What rounding has left of the mean shows in the second pass, which corrects both.
         let mut variances = channels.map();
-        let element = channels.element(&mut variances, lowering.address(x));
+        let element = channels.element(&mut variances, x);
         let centre = channels.load_number(&mut variances, centres.clone());
         let centred = variances.subtract(element, centre);
         let square = variances.multiply(centred, centred);
@@ -61,47 +134,117 @@ impl Lower for BatchNormTraining {
             unreachable!("two sums")
         };
         let centre = channels.load_number(&mut variances, centres);
-        let elements = count(&mut variances, &view);
-        let offset = variances.divide(offsets, elements);
-        // The distance from an infinite mean is no number: the mean stays as it is.
-        let most = variances.constant(f64::from(f32::MAX));
-        let is_known = variances.expr(Expr::AtMost(offset, most));
-        let nothing = variances.constant(0.0);
-        let correction = variances.expr(Expr::Select(is_known, offset, nothing));
-        let average = variances.add(centre, correction);
-        channels.store(&mut variances, lowering.address(mean), average);
-        let old = channels.load_number(&mut variances, lowering.address(old_mean));
-        let moved = self.moving(&mut variances, old, average);
-        channels.store(&mut variances, lowering.address(new_mean), moved);
-        let surplus = variances.multiply(offsets, offset);
-        // Nor is the difference of two infinities.
-        let is_known = variances.expr(Expr::AtMost(surplus, most));
-        let surplus = variances.expr(Expr::Select(is_known, surplus, nothing));
-        let rest = variances.subtract(squares, surplus);
-        let zero = variances.constant(0.0);
-        let sum = variances.largest(zero, rest);
-        let biased = variances.divide(sum, elements);
-        let epsilon = variances.constant(self.epsilon);
-        let shifted = variances.add(biased, epsilon);
-        let inverse_deviation = variances.unary(UnaryKind::Rsqrt, shifted);
-        channels.store(&mut variances, lowering.address(inverse), inverse_deviation);
-        let one = variances.constant(1.0);
-        let several = variances.expr(Expr::Less(one, elements));
-        let fewer = variances.subtract(elements, one);
-        let freedom = variances.expr(Expr::Select(several, fewer, one));
-        let unbiased = variances.divide(sum, freedom);
-        let old = channels.load_number(&mut variances, lowering.address(old_variance));
-        let moved = self.moving(&mut variances, old, unbiased);
-        channels.store(&mut variances, lowering.address(new_variance), moved);
+        self.finish(
+            &mut variances,
+            centre,
+            [offsets, squares],
+            |map, at| channels.load_number(map, at.clone()),
+            |map, at, value| channels.store(map, at.clone(), value),
+        );
         lowering.push(channels.finish(draft, vec![means.finish(), variances.finish()]));
+    }
 
-        view.elementwise(lowering, node, &[x], &[mean, inverse, gamma, beta], y, |map, x, numbers| {
-            let [mean, inverse, gamma, beta] = numbers[..] else { unreachable!("four numbers per channel") };
-            let centred = map.subtract(x[0], mean);
-            let normal = map.multiply(centred, inverse);
-            let scaled = map.multiply(normal, gamma);
-            map.add(scaled, beta)
-        });
+    /// Channels last: the mean and the sum of squares of each block of pixels in one pass over the elements, then those of
+    /// all blocks.
+    fn by_blocks(&self, lowering: &mut Lowering<'_>, node: &Node, x: &View) {
+        let blocks = PixelBlocks::new(lowering, x, 2);
+        let draft = lowering.draft(node, blocks.note()).part("blocks");
+        lowering.push(blocks.kernel(draft, |block| block_statistics(block, x)));
+
+        let mut draft = lowering.draft(node, "of all blocks").part("statistics");
+        let first = draft.var();
+        let pixels = blocks.pixels(lowering);
+        let centres = Size { batched: false, elements: x.channels };
+        let centres = Address::start(lowering.temporary("centres", centres)).plus(first, 1);
+
+        let mut means = blocks.reduction();
+        let mean = blocks.load(&mut means, first, 0);
+        let weight = blocks.load_number(&mut means, pixels.clone());
+        let sum = means.multiply(mean, weight);
+        let sum = means.fold_window(&[Reducer::Sum(sum)])[0];
+        let elements = count(&mut means, self.pixels);
+        let centre = means.divide(sum, elements);
+        means.store(centres.clone(), 1, centre);
+
+        let mut variances = blocks.reduction();
+        let mean = blocks.load(&mut variances, first, 0);
+        let within = blocks.load(&mut variances, first, 1);
+        let weight = blocks.load_number(&mut variances, pixels);
+        let centre = variances.load(centres.clone(), 1);
+        let distance = variances.subtract(mean, centre);
+        let offset = variances.multiply(weight, distance);
+        let square = variances.multiply(offset, distance);
+        let square = variances.add(within, square);
+        let [offsets, squares] = variances.fold_window(&[Reducer::Sum(offset), Reducer::Sum(square)])[..]
+        else {
+            unreachable!("two sums")
+        };
+        let centre = variances.load(centres, 1);
+        self.finish(
+            &mut variances,
+            centre,
+            [offsets, squares],
+            |map, at| map.load(at.clone().plus(first, 1), 1),
+            |map, at, value| map.store(at.clone().plus(first, 1), 1, value),
+        );
+        lowering.push(draft.finish(blocks.reduction_split(first), vec![means.finish(), variances.finish()]));
+    }
+}
+
+/// The mean of a block's elements and the sum of their squared distances from it, of each channel. The second pass finds the
+/// elements in the cache.
+fn block_statistics(block: &PixelBlock<'_>, x: &View) -> Vec<Stmt> {
+    let mut means = block.map();
+    let element = block.element(&mut means, x);
+    let sum = means.fold_window(&[Reducer::Sum(element)])[0];
+    let pixels = means.constant(block.pixels as f64);
+    let centre = means.divide(sum, pixels);
+    means.store(block.result(0), 1, centre);
+
+    let mut squares = block.map();
+    let element = block.element(&mut squares, x);
+    let centre = squares.load(block.result(0), 1);
+    let centred = squares.subtract(element, centre);
+    let square = squares.multiply(centred, centred);
+    let [offsets, sum] = squares.fold_window(&[Reducer::Sum(centred), Reducer::Sum(square)])[..] else {
+        unreachable!("two sums")
+    };
+    let pixels = squares.constant(block.pixels as f64);
+    let offset = squares.divide(offsets, pixels);
+    let centre = squares.load(block.result(0), 1);
+    let correction = finite(&mut squares, offset);
+    let mean = squares.add(centre, correction);
+    squares.store(block.result(0), 1, mean);
+    let sum = around_mean(&mut squares, sum, offsets, offset);
+    squares.store(block.result(1), 1, sum);
+    vec![means.finish(), squares.finish()]
+}
+
+impl Lower for BatchNormTraining {
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let [x, gamma, beta, old_mean, old_variance, ref rest @ ..] = node.operands[..] else {
+            unreachable!("batch_norm_training takes five operands")
+        };
+        let epilogue = Epilogue { steps: &self.epilogue, operands: rest };
+        let [y, mean, inverse, new_mean, new_variance] = node.results[..] else {
+            unreachable!("batch_norm_training has five results")
+        };
+        let layout = lowering.view(y).layout;
+        let view = lowering.in_layout(node, x, layout);
+        let statistics = Statistics {
+            op: self,
+            pixels: view.pixels,
+            mean: lowering.address(mean),
+            inverse: lowering.address(inverse),
+            old: [old_mean, old_variance].map(|value| lowering.address(value)),
+            new: [new_mean, new_variance].map(|value| lowering.address(value)),
+        };
+        match layout {
+            Layout::ChannelsFirst => statistics.by_channels(lowering, node, &view),
+            Layout::ChannelsLast => statistics.by_blocks(lowering, node, &view),
+        }
+        let numbers = [mean, inverse, gamma, beta].map(|value| lowering.address(value));
+        lowering.per_channel(node, &[x], &numbers, epilogue, y, normalised);
     }
 }
 
@@ -122,33 +265,24 @@ impl Lower for BatchNormGrad {
             unreachable!("batch_norm_grad takes five operands")
         };
         let [dx, dgamma, dbeta] = node.results[..] else { unreachable!("batch_norm_grad has three results") };
-        let view = AxisView::new(&lowering.ty(x).shape, 1);
-        let mut draft = lowering.draft(node, "each channel on one thread").part("sums");
-        let channels = view.reduction(&mut draft);
-        let mut map = channels.map();
-        let gradient = channels.element(&mut map, lowering.address(g));
-        let element = channels.element(&mut map, lowering.address(x));
-        let average = channels.load_number(&mut map, lowering.address(mean));
-        let inverse_deviation = channels.load_number(&mut map, lowering.address(inverse));
-        let centred = map.subtract(element, average);
-        let normal = map.multiply(centred, inverse_deviation);
-        let product = map.multiply(gradient, normal);
-        let sums = channels.sums(&mut map, &[product, gradient]);
-        channels.store(&mut map, lowering.address(dgamma), sums[0]);
-        channels.store(&mut map, lowering.address(dbeta), sums[1]);
-        lowering.push(channels.finish(draft, vec![map.finish()]));
-
-        let numbers = [gamma, mean, inverse, dgamma, dbeta];
-        view.elementwise(lowering, node, &[g, x], &numbers, dx, |map, elements, numbers| {
+        lowering.channel_sums(node, &[g, x], &[mean, inverse], [dgamma, dbeta], |map, elements, numbers| {
+            let centred = map.subtract(elements[1], numbers[0]);
+            let normal = map.multiply(centred, numbers[1]);
+            [map.multiply(elements[0], normal), elements[0]]
+        });
+        let pixels = lowering.view(x).pixels;
+        let numbers = [gamma, mean, inverse, dgamma, dbeta].map(|value| lowering.address(value));
+        lowering.per_channel(node, &[g, x], &numbers, Epilogue::default(), dx, |map, elements, numbers| {
             let [gamma, mean, inverse, dgamma, dbeta] = numbers[..] else {
                 unreachable!("five numbers per channel")
             };
-            let count = count(map, &view);
+            let (one, count) = (map.constant(1.0), count(map, pixels));
+            let share = map.divide(one, count);
             let centred = map.subtract(elements[1], mean);
             let normal = map.multiply(centred, inverse);
             let along = map.multiply(normal, dgamma);
             let both = map.add(along, dbeta);
-            let part = map.divide(both, count);
+            let part = map.multiply(both, share);
             let rest = map.subtract(elements[0], part);
             let scale = map.multiply(gamma, inverse);
             map.multiply(scale, rest)

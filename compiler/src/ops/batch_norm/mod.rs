@@ -7,18 +7,23 @@ mod reference;
 
 use serde::{Deserialize, Serialize};
 
+use super::epilogue::EpilogueStep;
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Type};
 
 /// Normalisation with running statistics, as at inference: operands `x` `[N, C, …]`, `gamma`, `beta`, `running_mean`,
-/// `running_variance` (each `[C]`); result `(x − mean) / √(variance + ε) · γ + β`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// `running_variance` (each `[C]`), then one for each epilogue step that takes one; result
+/// `(x − mean) · (1/√(variance + ε)) · γ + β`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchNorm {
     /// Added to the variance.
     pub epsilon: f64,
     /// Weight of the newest batch in the running statistics.
     pub momentum: f64,
+    /// Steps fused behind the normalisation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epilogue: Vec<EpilogueStep>,
 }
 
 /// Normalisation with the statistics of the batch: operands as [`BatchNorm`]; results `y`, the batch's mean `[C]`, its
@@ -27,12 +32,15 @@ pub struct BatchNorm {
 /// `y = (x − mean) · (1/√(variance + ε)) · γ + β` with the biased variance; a running number becomes
 /// `(1 − momentum) · old + momentum · new`, both factors rounded once to the element type. A single element per channel
 /// has no unbiased variance: 0 stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchNormTraining {
     /// Added to the variance.
     pub epsilon: f64,
     /// Weight of the newest batch in the running statistics.
     pub momentum: f64,
+    /// Steps fused behind the normalisation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epilogue: Vec<EpilogueStep>,
 }
 
 /// Gradient of [`BatchNormTraining`]: operands `g`, `x`, `gamma`, the batch's mean and inverse deviation; results the
@@ -43,8 +51,15 @@ pub struct BatchNormTraining {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchNormGrad {}
 
-fn check(epsilon: f64, momentum: f64, operands: &[Type]) -> Result<Type, ShapeError> {
-    expect_arity(operands, 5)?;
+fn check(
+    epsilon: f64,
+    momentum: f64,
+    epilogue: &[EpilogueStep],
+    operands: &[Type],
+) -> Result<Type, ShapeError> {
+    if epilogue.is_empty() || operands.len() < 5 {
+        expect_arity(operands, 5)?;
+    }
     if !(epsilon > 0.0 && epsilon.is_finite()) {
         return Err(ShapeError::NumberOutOfRange { argument: "epsilon", value: epsilon, range: "above 0" });
     }
@@ -60,28 +75,29 @@ fn check(epsilon: f64, momentum: f64, operands: &[Type]) -> Result<Type, ShapeEr
     for (operand, name) in operands[1..].iter().zip(["gamma", "beta", "running mean", "running variance"]) {
         expect_type(name, operand, &vector)?;
     }
+    EpilogueStep::check_all(epilogue, &operands[5..], &operands[0])?;
     Ok(vector)
 }
 
 impl Operator for BatchNorm {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
-        check(self.epsilon, self.momentum, operands)?;
+        check(self.epsilon, self.momentum, &self.epilogue, operands)?;
         Ok(vec![operands[0].clone()])
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
-        Cost::elementwise(&operands[0], 2)
+        Cost::elementwise(&operands[0], 2 + EpilogueStep::flops(&self.epilogue))
     }
 }
 
 impl Operator for BatchNormTraining {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
-        let vector = check(self.epsilon, self.momentum, operands)?;
+        let vector = check(self.epsilon, self.momentum, &self.epilogue, operands)?;
         Ok(vec![operands[0].clone(), vector.clone(), vector.clone(), vector.clone(), vector])
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
-        Cost::elementwise(&operands[0], 7)
+        Cost::elementwise(&operands[0], 7 + EpilogueStep::flops(&self.epilogue))
     }
 }
 

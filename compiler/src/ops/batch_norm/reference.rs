@@ -2,6 +2,7 @@
 
 use super::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use crate::interp::{Array, Evaluate, Real, Total, channel_sizes};
+use crate::ops::epilogue::EpilogueStep;
 
 /// The flat indices of one channel's elements in `[N, C, …]`.
 fn channel(sizes: &[usize], channel: usize) -> impl Iterator<Item = usize> + Clone + use<> {
@@ -15,12 +16,13 @@ impl Evaluate for BatchNorm {
         let mut y = vec![T::zero(); x.len()];
         for c in 0..results[0][1] {
             let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|operand| operands[operand].real()[c]);
-            let deviation = (variance + T::from_f64(self.epsilon)).sqrt();
+            let inverse = T::one() / (variance + T::from_f64(self.epsilon)).sqrt();
             for i in channel(&results[0], c) {
-                y[i] = (x[i] - mean) / deviation * gamma + beta;
+                y[i] = (x[i] - mean) * inverse * gamma + beta;
             }
         }
-        vec![Array::new(results[0].clone(), y)]
+        let y = Array::new(results[0].clone(), y);
+        vec![EpilogueStep::apply_all(&self.epilogue, y, &operands[5..])]
     }
 }
 
@@ -58,8 +60,10 @@ impl Evaluate for BatchNormTraining {
                 list.push(number);
             }
         }
-        let values = std::iter::once(y).chain(statistics);
-        values.zip(results).map(|(values, sizes)| Array::new(sizes.clone(), values)).collect()
+        let y = EpilogueStep::apply_all(&self.epilogue, Array::new(results[0].clone(), y), &operands[5..]);
+        let statistics = statistics.into_iter().zip(&results[1..]);
+        let statistics = statistics.map(|(values, sizes)| Array::new(sizes.clone(), values));
+        std::iter::once(y).chain(statistics).collect()
     }
 }
 

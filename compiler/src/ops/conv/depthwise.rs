@@ -2,12 +2,12 @@
 //! vectors run along the channels and there is no product to block.
 
 use super::ConvGradWeight;
-use super::EpilogueStep;
 use super::correlation::Packing;
 use super::direct::Direct;
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, BufferId, ExprId, Extent, MapBuilder, Reducer, Split, Stmt};
 use crate::ops::bordered::{Axis, Bordered, forward_axes};
+use crate::ops::epilogue::EpilogueStep;
 use crate::plan::{Cover, KernelDraft, Layout, Lowering, Size, View, copy_span, fill};
 
 /// Bytes of the input rows that a unit of work meets.

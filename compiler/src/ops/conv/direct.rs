@@ -1,7 +1,6 @@
 //! Direct convolution on images with their channels last: tiles of pixels by channels, which read the input where it is.
 //! Where windows leave the input, the rows that a block of results meets are first copied into a panel with a border.
 
-use super::EpilogueStep;
 use super::correlation::Packed;
 use crate::entity::ValueId;
 use crate::faults::{Fault, armed};
@@ -10,6 +9,7 @@ use crate::kernel::{
     Address, Affine, Extent, Form, Pool, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
 };
 use crate::ops::bordered::{Axis, Bordered, Source};
+use crate::ops::epilogue::EpilogueStep;
 use crate::ops::pool::absorbed::Absorbed;
 use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Sharing, Vectors, View};
 

@@ -1,21 +1,12 @@
 //! Gradients of convolution.
 
-use super::{Conv, ConvGradInput, ConvGradWeight, EpilogueStep};
+use super::{Conv, ConvGradInput, ConvGradWeight};
 use crate::autodiff::{AutodiffError, Backward, Differentiate, no_gradient};
 use crate::entity::ValueId;
 use crate::graph::Node;
+use crate::ops::epilogue::EpilogueStep;
 
 no_gradient!(ConvGradInput, ConvGradWeight: "its operands: gradients of gradients are not supported");
-
-impl EpilogueStep {
-    /// Refuses a product with steps fused behind it: their intermediate values are gone.
-    pub(crate) fn refuse(steps: &[EpilogueStep], node: &Node) -> Result<(), AutodiffError> {
-        if steps.is_empty() {
-            return Ok(());
-        }
-        Err(AutodiffError::FusedEpilogue { op: node.op.name(), label: node.label.clone() })
-    }
-}
 
 impl Differentiate for Conv {
     fn gradient(

@@ -5,13 +5,14 @@
 //! to the input, the product *is* a panel, whose elements are added to the places they came from (col2im).
 
 use super::panels::{Geometry, Loops, Panel};
-use super::{Conv, ConvGradInput, ConvGradWeight, EpilogueStep};
+use super::{Conv, ConvGradInput, ConvGradWeight};
 use crate::faults::{Fault, armed};
 use crate::graph::Node;
 use crate::kernel::{
     Address, Affine, BufferId, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile, TileCall,
     TileStep,
 };
+use crate::ops::epilogue::EpilogueStep;
 use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, fill};
 
 /// The epilogue of a fused convolution as steps of a tile, and where its operands are for a channel and a place.

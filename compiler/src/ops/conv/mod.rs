@@ -27,78 +27,11 @@ mod winograd_gradient;
 
 use serde::{Deserialize, Serialize};
 
-use super::elementwise::UnaryKind;
+use super::epilogue::EpilogueStep;
 use super::window::Window;
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Type};
-
-/// What a product does to each result before it is stored, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EpilogueStep {
-    /// Adds one number per output channel; takes one operand, `[C]`.
-    Bias,
-    /// Adds a value of the result's shape; takes one operand.
-    Add,
-    /// Rectifies.
-    Relu,
-    /// Applies the logistic function.
-    Sigmoid,
-    /// Applies the hyperbolic tangent.
-    Tanh,
-}
-
-impl EpilogueStep {
-    /// The step that applies an activation; `None` for functions that are none.
-    pub fn activation(kind: UnaryKind) -> Option<Self> {
-        match kind {
-            UnaryKind::Relu => Some(EpilogueStep::Relu),
-            UnaryKind::Sigmoid => Some(EpilogueStep::Sigmoid),
-            UnaryKind::Tanh => Some(EpilogueStep::Tanh),
-            UnaryKind::Exp
-            | UnaryKind::Log
-            | UnaryKind::Sqrt
-            | UnaryKind::Rsqrt
-            | UnaryKind::Negate
-            | UnaryKind::Square => None,
-        }
-    }
-
-    /// The function of one element it applies, if it takes no operand.
-    pub fn unary(self) -> Option<UnaryKind> {
-        match self {
-            EpilogueStep::Relu => Some(UnaryKind::Relu),
-            EpilogueStep::Sigmoid => Some(UnaryKind::Sigmoid),
-            EpilogueStep::Tanh => Some(UnaryKind::Tanh),
-            EpilogueStep::Bias | EpilogueStep::Add => None,
-        }
-    }
-
-    /// Checks the operands that follow a product's own, and counts the work.
-    pub(crate) fn check_all(
-        steps: &[EpilogueStep],
-        operands: &[Type],
-        result: &Type,
-    ) -> Result<(), ShapeError> {
-        let taking = steps.iter().filter(|step| step.unary().is_none());
-        expect_arity(operands, taking.clone().count())?;
-        for (step, operand) in taking.zip(operands) {
-            match step {
-                EpilogueStep::Bias => {
-                    let channels = result.shape.item()[0];
-                    expect_type("bias", operand, &Type::f32(Shape::fixed(&[channels])))?;
-                }
-                _ => expect_type("addend", operand, result)?,
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn flops(steps: &[EpilogueStep]) -> u64 {
-        steps.iter().map(|step| step.unary().map_or(1, UnaryKind::flops)).sum()
-    }
-}
 
 /// Convolution: operands `x` `[N, C, spatial…]`, `weight` `[O, C/groups, kernel…]`, then one per epilogue step that
 /// takes one; result `[N, O, spatial…]`. Padding counts as zeros; whether a weight that is infinite or NaN meets them (as

@@ -1,9 +1,9 @@
 //! Reference evaluation of convolution. Forward and both gradients are the same sum of products of one input, one weight
 //! and one output element, read three ways.
 
-use super::{Conv, ConvGradInput, ConvGradWeight, EpilogueStep};
+use super::{Conv, ConvGradInput, ConvGradWeight};
 use crate::interp::{Array, Evaluate, Real, Total, taps};
-use crate::ops::elementwise::{UnaryKind, along_axis};
+use crate::ops::epilogue::EpilogueStep;
 use crate::ops::window::Window;
 
 /// Calls `product(input, weight, output)` with the flat indices of every triple of elements that meet in a convolution:
@@ -67,30 +67,5 @@ impl Evaluate for ConvGradWeight {
             weight[w].add_product(gradient[o], x[i]);
         });
         vec![Array::new(results[0].clone(), Total::round_all(weight))]
-    }
-}
-
-impl EpilogueStep {
-    /// What becomes of a product's result, step by step; `operands` are those of the steps that take one.
-    pub(crate) fn apply_all<T: Real>(
-        steps: &[EpilogueStep],
-        mut y: Array<T>,
-        operands: &[&Array<T>],
-    ) -> Array<T> {
-        let mut operands = operands.iter();
-        let mut operand = || operands.next().expect("the shape rule counts the operands");
-        for step in steps {
-            y = match step {
-                EpilogueStep::Bias => along_axis(&y, 1, operand().real(), |y, bias| y + bias),
-                EpilogueStep::Add => {
-                    let sums = y.real().iter().zip(operand().real()).map(|(&y, &addend)| y + addend);
-                    Array::new(y.sizes.clone(), sums.collect())
-                }
-                EpilogueStep::Relu => y.map(|y| UnaryKind::Relu.apply(y)),
-                EpilogueStep::Sigmoid => y.map(|y| UnaryKind::Sigmoid.apply(y)),
-                EpilogueStep::Tanh => y.map(|y| UnaryKind::Tanh.apply(y)),
-            };
-        }
-        y
     }
 }

@@ -3,8 +3,8 @@
 use super::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary};
 use crate::faults::{Fault, armed};
 use crate::graph::Node;
-use crate::kernel::{Expr, ExprId, Extent, MapBuilder, Reducer, Split};
-use crate::plan::{AxisView, Layout, Lower, Lowering};
+use crate::kernel::{Expr, ExprId, MapBuilder};
+use crate::plan::{AxisView, Epilogue, Lower, Lowering};
 use crate::shape::Shape;
 
 impl BinaryKind {
@@ -56,31 +56,24 @@ impl Lower for Binary {
 
 impl Lower for Bias {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let to = lowering.view(node.results[0]).clone();
-        let (x, bias) = (node.operands[0], node.operands[1]);
-        let from = lowering.in_layout(node, x, to.layout);
-        if to.layout == Layout::ChannelsFirst {
-            let view = AxisView::new(&lowering.ty(node.results[0]).shape, 1);
-            return view.elementwise(lowering, node, &[x], &[bias], node.results[0], |map, x, bias| {
-                map.add(x[0], bias[0])
-            });
-        }
-        let mut draft = lowering.draft(node, "pixel by pixel");
-        let (n, pixel) = (draft.var(), draft.var());
-        let mut map = MapBuilder::new(Extent::Fixed(to.channels));
-        let x = map.load(from.of_item(n).plus(pixel, from.pixel), 1);
-        let bias = map.load(lowering.address(bias), 1);
-        let y = map.add(x, bias);
-        map.store(to.of_item(n).plus(pixel, to.pixel), 1, y);
-        let split = Split::Axes(vec![(n, Extent::Batch(1)), (pixel, Extent::Fixed(to.pixels))]);
-        lowering.push(draft.finish(split, vec![map.finish()]));
+        let bias = lowering.address(node.operands[1]);
+        let (x, y) = (&node.operands[..1], node.results[0]);
+        lowering.per_channel(node, x, &[bias], Epilogue::default(), y, |map, x, bias| map.add(x[0], bias[0]));
     }
 }
 
 impl Lower for Scale {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let view = AxisView::new(&lowering.ty(node.results[0]).shape, self.axis);
         let (x, scale) = (node.operands[0], node.operands[1]);
+        let shape = &lowering.ty(x).shape;
+        if self.axis == 1 && shape.is_batched() {
+            let scale = lowering.address(scale);
+            let y = node.results[0];
+            return lowering.per_channel(node, &[x], &[scale], Epilogue::default(), y, |map, x, scale| {
+                map.multiply(x[0], scale[0])
+            });
+        }
+        let view = AxisView::new(shape, self.axis);
         view.elementwise(lowering, node, &[x], &[scale], node.results[0], |map, x, scale| {
             map.multiply(x[0], scale[0])
         });
@@ -89,24 +82,6 @@ impl Lower for Scale {
 
 impl Lower for SumChannels {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let x = node.operands[0];
-        let mut draft = lowering.draft(node, "each channel on one thread");
-        let view = lowering.view(x).clone();
-        if view.layout == Layout::ChannelsLast {
-            let first = draft.var();
-            let mut map =
-                MapBuilder::new(Extent::Share).window(&[Extent::Batch(1), Extent::Fixed(view.pixels)]);
-            let element = map.load_window(view.address.plus(first, 1), 1, &[view.item, view.pixel]);
-            let sum = map.fold_window(&[Reducer::Sum(element)])[0];
-            map.store(lowering.address(node.results[0]).plus(first, 1), 1, sum);
-            let split = Split::Lanes(first, Extent::Fixed(view.channels));
-            return lowering.push(draft.finish(split, vec![map.finish()]));
-        }
-        let channels = AxisView::new(&lowering.ty(x).shape, 1).reduction(&mut draft);
-        let mut map = channels.map();
-        let x = channels.element(&mut map, lowering.address(x));
-        let sums = channels.sums(&mut map, &[x]);
-        channels.store(&mut map, lowering.address(node.results[0]), sums[0]);
-        lowering.push(channels.finish(draft, vec![map.finish()]));
+        lowering.channel_sums(node, &node.operands, &[], [node.results[0]], |_, x, _| [x[0]]);
     }
 }

@@ -4,7 +4,7 @@ use super::{Linear, LinearGradInput, LinearGradWeight};
 use crate::autodiff::{AutodiffError, Backward, Differentiate, no_gradient};
 use crate::entity::ValueId;
 use crate::graph::Node;
-use crate::ops::conv::EpilogueStep;
+use crate::ops::epilogue::EpilogueStep;
 
 no_gradient!(LinearGradInput, LinearGradWeight: "its operands: gradients of gradients are not supported");
 

@@ -6,7 +6,7 @@ use crate::graph::Node;
 use crate::kernel::{
     Address, Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
 };
-use crate::ops::conv::EpilogueStep;
+use crate::ops::epilogue::EpilogueStep;
 use crate::ops::optimizer::absorbed;
 use crate::plan::{Block, Cover, KernelDraft, Lower, Lowering, fill};
 

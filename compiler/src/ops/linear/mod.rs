@@ -7,7 +7,7 @@ mod reference;
 
 use serde::{Deserialize, Serialize};
 
-use super::conv::EpilogueStep;
+use super::epilogue::EpilogueStep;
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Type};

@@ -2,7 +2,7 @@
 
 use super::{Linear, LinearGradInput, LinearGradWeight};
 use crate::interp::{Array, Evaluate, Real, Total};
-use crate::ops::conv::EpilogueStep;
+use crate::ops::epilogue::EpilogueStep;
 
 /// Calls `product(input, weight, output)` with the flat indices of every triple of elements that meet in `x·Wᵀ`.
 fn for_each_product([batch, inputs, outputs]: [usize; 3], mut product: impl FnMut(usize, usize, usize)) {

@@ -1,8 +1,9 @@
 //! Generators of convolutions, their gradients and what follows them, and of windows of pools.
 
 use windlass_compiler::entity::ValueId;
-use windlass_compiler::ops::conv::{Conv, ConvGradInput, EpilogueStep};
+use windlass_compiler::ops::conv::{Conv, ConvGradInput};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Unary, UnaryKind};
+use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::pool::{MaxPool, MaxPoolGrad};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::shape::{DType, Shape, Type};
@@ -116,7 +117,7 @@ pub(super) fn conv_grad_input(s: &mut Sketch<'_>) {
     s.op(op, &[g, weight]);
 }
 
-/// Steps behind a product, and their operands.
+/// Steps fused behind an operator, and their operands.
 pub(super) fn epilogue(s: &mut Sketch<'_>, result: &Type) -> (Vec<EpilogueStep>, Vec<ValueId>) {
     let channels = vector(result.shape.item()[0]);
     let (mut steps, mut operands) = (Vec::new(), Vec::new());

@@ -4,15 +4,16 @@
 
 mod division;
 
+use super::correlation::Packing;
 use super::direct::{Direct, Target};
 use super::transform::Filtering;
-use super::{EpilogueStep, correlation::Packing};
 use crate::graph::Node;
 use crate::kernel::{
     Address, Affine, BufferId, Extent, Form, MapBuilder, Pool, Reduction, Rows, Split, Start, Stmt, Tile,
     TileCall, Var,
 };
 use crate::ops::bordered::{Axis, Bordered};
+use crate::ops::epilogue::EpilogueStep;
 use crate::ops::pool::absorbed::pooled;
 use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, Verdict};
 

@@ -1,0 +1,113 @@
+//! What is fused behind an operator: steps that change each element of its first result before it is stored.
+
+use serde::{Deserialize, Serialize};
+
+use super::elementwise::{UnaryKind, along_axis};
+use super::{expect_arity, expect_type};
+use crate::autodiff::AutodiffError;
+use crate::error::ShapeError;
+use crate::graph::Node;
+use crate::interp::{Array, Real};
+use crate::shape::{Shape, Type};
+
+/// What an operator does to each element of its first result before it is stored, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EpilogueStep {
+    /// Adds one number per output channel; takes one operand, `[C]`.
+    Bias,
+    /// Adds a value of the result's shape; takes one operand.
+    Add,
+    /// Rectifies.
+    Relu,
+    /// Applies the logistic function.
+    Sigmoid,
+    /// Applies the hyperbolic tangent.
+    Tanh,
+}
+
+impl EpilogueStep {
+    /// The step that applies an activation; `None` for functions that are none.
+    pub fn activation(kind: UnaryKind) -> Option<Self> {
+        match kind {
+            UnaryKind::Relu => Some(EpilogueStep::Relu),
+            UnaryKind::Sigmoid => Some(EpilogueStep::Sigmoid),
+            UnaryKind::Tanh => Some(EpilogueStep::Tanh),
+            UnaryKind::Exp
+            | UnaryKind::Log
+            | UnaryKind::Sqrt
+            | UnaryKind::Rsqrt
+            | UnaryKind::Negate
+            | UnaryKind::Square => None,
+        }
+    }
+
+    /// The function of one element it applies, if it takes no operand.
+    pub fn unary(self) -> Option<UnaryKind> {
+        match self {
+            EpilogueStep::Relu => Some(UnaryKind::Relu),
+            EpilogueStep::Sigmoid => Some(UnaryKind::Sigmoid),
+            EpilogueStep::Tanh => Some(UnaryKind::Tanh),
+            EpilogueStep::Bias | EpilogueStep::Add => None,
+        }
+    }
+
+    /// Checks the operands that follow an operator's own.
+    ///
+    /// # Errors
+    /// [`ShapeError`] for a wrong number of operands, or one of another type than its step takes.
+    pub(crate) fn check_all(
+        steps: &[EpilogueStep],
+        operands: &[Type],
+        result: &Type,
+    ) -> Result<(), ShapeError> {
+        let taking = steps.iter().filter(|step| step.unary().is_none());
+        expect_arity(operands, taking.clone().count())?;
+        for (step, operand) in taking.zip(operands) {
+            match step {
+                EpilogueStep::Bias => {
+                    let channels = result.shape.item()[0];
+                    expect_type("bias", operand, &Type::f32(Shape::fixed(&[channels])))?;
+                }
+                _ => expect_type("addend", operand, result)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Floating-point operations for each element.
+    pub(crate) fn flops(steps: &[EpilogueStep]) -> u64 {
+        steps.iter().map(|step| step.unary().map_or(1, UnaryKind::flops)).sum()
+    }
+
+    /// What becomes of a product's result, step by step; `operands` are those of the steps that take one.
+    pub(crate) fn apply_all<T: Real>(
+        steps: &[EpilogueStep],
+        mut y: Array<T>,
+        operands: &[&Array<T>],
+    ) -> Array<T> {
+        let mut operands = operands.iter();
+        let mut operand = || operands.next().expect("the shape rule counts the operands");
+        for step in steps {
+            y = match step {
+                EpilogueStep::Bias => along_axis(&y, 1, operand().real(), |y, bias| y + bias),
+                EpilogueStep::Add => {
+                    let sums = y.real().iter().zip(operand().real()).map(|(&y, &addend)| y + addend);
+                    Array::new(y.sizes.clone(), sums.collect())
+                }
+                EpilogueStep::Relu => y.map(|y| UnaryKind::Relu.apply(y)),
+                EpilogueStep::Sigmoid => y.map(|y| UnaryKind::Sigmoid.apply(y)),
+                EpilogueStep::Tanh => y.map(|y| UnaryKind::Tanh.apply(y)),
+            };
+        }
+        y
+    }
+
+    /// Refuses an operator with steps fused behind it: their intermediate values are gone.
+    pub(crate) fn refuse(steps: &[EpilogueStep], node: &Node) -> Result<(), AutodiffError> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        Err(AutodiffError::FusedEpilogue { op: node.op.name(), label: node.label.clone() })
+    }
+}

@@ -1,0 +1,238 @@
+//! Work on values channel by channel, in the layout in which they are stored: element by element beside one number for
+//! each channel, and sums over each channel.
+
+use super::{AxisView, Cover, KernelDraft, Layout, Lowering, Size, View};
+use crate::entity::ValueId;
+use crate::graph::Node;
+use crate::kernel::{
+    Address, Affine, BufferId, ExprId, Extent, MapBuilder, Reducer, SUM_BLOCK, Split, Stmt, Var,
+};
+use crate::ops::elementwise::UnaryKind;
+use crate::ops::epilogue::EpilogueStep;
+
+/// What a node applies to each element of its result.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'a> {
+    /// The steps in order.
+    pub steps: &'a [EpilogueStep],
+    /// The operands of the steps that take one.
+    pub operands: &'a [ValueId],
+}
+
+/// A step of an epilogue with the place of its operand.
+enum Step {
+    Apply(UnaryKind),
+    AddNumber(Address),
+    AddElement(View),
+}
+
+fn next(operands: &mut std::slice::Iter<'_, ValueId>) -> ValueId {
+    *operands.next().expect("the shape rule counts the operands")
+}
+
+impl Lowering<'_> {
+    /// Adds a kernel that computes each element of a batched value from elements at the same place and from one number
+    /// for each channel (`[C]`). `build` gets the map, the element of each of `elements` and the number of each of
+    /// `numbers`, and returns the result, to which the epilogue is applied.
+    pub fn per_channel(
+        &mut self,
+        node: &Node,
+        elements: &[ValueId],
+        numbers: &[Address],
+        epilogue: Epilogue<'_>,
+        result: ValueId,
+        build: impl FnOnce(&mut MapBuilder, &[ExprId], &[ExprId]) -> ExprId,
+    ) {
+        let to = self.view(result).clone();
+        let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, to.layout)).collect();
+        let mut operands = epilogue.operands.iter();
+        let steps: Vec<Step> = epilogue
+            .steps
+            .iter()
+            .map(|step| match (step, step.unary()) {
+                (_, Some(function)) => Step::Apply(function),
+                (EpilogueStep::Bias, None) => Step::AddNumber(self.address(next(&mut operands))),
+                (_, None) => Step::AddElement(self.in_layout(node, next(&mut operands), to.layout)),
+            })
+            .collect();
+        // Vectors run along what is contiguous: the channels of a pixel, or the pixels of a channel.
+        let along_channels = to.layout == Layout::ChannelsLast || to.pixels == 1;
+        let mut draft =
+            self.draft(node, if along_channels { "pixel by pixel" } else { "channel by channel" });
+        let (n, outer) = (draft.var(), draft.var());
+        let (count, lanes) = if along_channels { (to.pixels, to.channels) } else { (to.channels, to.pixels) };
+        let at =
+            |view: &View| view.of_item(n).plus(outer, if along_channels { view.pixel } else { view.channel });
+        let mut map = MapBuilder::new(Extent::Fixed(lanes));
+        let elements: Vec<ExprId> = from.iter().map(|view| map.load(at(view), 1)).collect();
+        let load_number = |map: &mut MapBuilder, number: &Address| match along_channels {
+            true => map.load(number.clone(), 1),
+            false => map.load(number.clone().plus(outer, 1), 0),
+        };
+        let numbers: Vec<ExprId> = numbers.iter().map(|number| load_number(&mut map, number)).collect();
+        let value = build(&mut map, &elements, &numbers);
+        let value = steps.iter().fold(value, |value, step| {
+            let operand = match step {
+                Step::Apply(function) => return map.unary(*function, value),
+                Step::AddNumber(number) => load_number(&mut map, number),
+                Step::AddElement(view) => map.load(at(view), 1),
+            };
+            map.add(value, operand)
+        });
+        map.store(at(&to), 1, value);
+        let split = Split::Axes(vec![(n, Extent::Batch(1)), (outer, Extent::Fixed(count))]);
+        self.push(draft.finish(split, vec![map.finish()]));
+    }
+
+    /// Adds kernels that sum terms over all elements of each channel, into the values `sums` (`[C]`). `build` gets the map,
+    /// the element of each of `elements` and the number of each of `numbers` (`[C]`), and returns a term for each sum.
+    pub fn channel_sums<const SUMS: usize>(
+        &mut self,
+        node: &Node,
+        elements: &[ValueId],
+        numbers: &[ValueId],
+        sums: [ValueId; SUMS],
+        build: impl Fn(&mut MapBuilder, &[ExprId], &[ExprId]) -> [ExprId; SUMS],
+    ) {
+        let layout = self.view(elements[0]).layout;
+        let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, layout)).collect();
+        let numbers: Vec<Address> = numbers.iter().map(|&value| self.address(value)).collect();
+        let sums = sums.map(|value| self.address(value));
+        if layout == Layout::ChannelsFirst || from[0].pixels == 1 {
+            let mut draft = self.draft(node, "each channel on one thread").part("sums");
+            let channels = AxisView::new(&self.ty(elements[0]).shape, 1).reduction(&mut draft);
+            let mut map = channels.map();
+            let elements: Vec<ExprId> = from.iter().map(|view| channels.element(&mut map, view)).collect();
+            let numbers: Vec<ExprId> =
+                numbers.iter().map(|number| channels.load_number(&mut map, number.clone())).collect();
+            let terms = build(&mut map, &elements, &numbers);
+            for (sum, to) in channels.sums(&mut map, &terms).into_iter().zip(sums) {
+                channels.store(&mut map, to, sum);
+            }
+            return self.push(channels.finish(draft, vec![map.finish()]));
+        }
+        let blocks = PixelBlocks::new(self, &from[0], SUMS);
+        let draft = self.draft(node, blocks.note()).part("blocks");
+        let kernel = blocks.kernel(draft, |block| {
+            let mut map = block.map();
+            let elements: Vec<ExprId> = from.iter().map(|view| block.element(&mut map, view)).collect();
+            let numbers: Vec<ExprId> = numbers.iter().map(|number| map.load(number.clone(), 1)).collect();
+            let reducers = build(&mut map, &elements, &numbers).map(Reducer::Sum);
+            for (index, sum) in map.fold_window(&reducers).into_iter().enumerate() {
+                map.store(block.result(index), 1, sum);
+            }
+            vec![map.finish()]
+        });
+        self.push(kernel);
+        let mut draft = self.draft(node, "sums of all blocks").part("sums");
+        let first = draft.var();
+        let mut map = blocks.reduction();
+        let terms: Vec<Reducer> =
+            (0..SUMS).map(|index| Reducer::Sum(blocks.load(&mut map, first, index))).collect();
+        for (sum, to) in map.fold_window(&terms).into_iter().zip(sums) {
+            map.store(to.plus(first, 1), 1, sum);
+        }
+        self.push(draft.finish(blocks.reduction_split(first), vec![map.finish()]));
+    }
+}
+
+/// Blocks of pixels of a value that is stored channels last, and some results of each block for each channel: the first
+/// of two stages of a reduction. Threads share the blocks, so that each reads whole cache lines once and in order; results
+/// do not depend on how many threads there are.
+pub struct PixelBlocks {
+    channels: usize,
+    cover: Cover,
+    results: usize,
+    buffer: BufferId,
+}
+
+/// The block that a statement of [`PixelBlocks::kernel`] works on.
+pub struct PixelBlock<'a> {
+    blocks: &'a PixelBlocks,
+    n: Var,
+    block: Var,
+    start: &'a Affine,
+    /// Pixels of the block.
+    pub pixels: usize,
+}
+
+impl PixelBlocks {
+    /// The blocks of a value, each with so many results for each channel.
+    pub fn new(lowering: &mut Lowering<'_>, view: &View, results: usize) -> Self {
+        // Of the same size as far as possible; a sum over one is made without compensation.
+        let count = view.pixels.div_ceil(SUM_BLOCK);
+        let cover = Cover::exact(view.pixels, view.pixels.div_ceil(count));
+        let elements = cover.blocks() * results * view.channels;
+        let buffer = lowering.temporary("blocks", Size { batched: true, elements });
+        PixelBlocks { channels: view.channels, cover, results, buffer }
+    }
+
+    /// Why kernels are as they are.
+    pub fn note(&self) -> String {
+        format!("{} blocks of {} pixels an item", self.cover.blocks(), self.cover.size)
+    }
+
+    /// The kernel that runs `body` for every block.
+    pub fn kernel(
+        &self,
+        mut draft: KernelDraft,
+        body: impl Fn(&PixelBlock<'_>) -> Vec<Stmt>,
+    ) -> crate::kernel::Kernel {
+        let (n, block) = (draft.var(), draft.var());
+        let body = self
+            .cover
+            .branch(block, |start, pixels| body(&PixelBlock { blocks: self, n, block, start, pixels }));
+        let blocks = Extent::Fixed(self.cover.blocks());
+        draft.finish(Split::Axes(vec![(n, Extent::Batch(1)), (block, blocks)]), body)
+    }
+
+    /// Pixels of each block, as a constant `[blocks]`.
+    pub fn pixels(&self, lowering: &mut Lowering<'_>) -> Address {
+        let pixels = self.cover.parts().flat_map(|(count, pixels)| std::iter::repeat_n(pixels as f32, count));
+        Address::start(lowering.constant("pixels of blocks", pixels.collect()))
+    }
+
+    /// How kernels that reduce the results of all blocks are divided: by channels.
+    pub fn reduction_split(&self, first: Var) -> Split {
+        Split::Lanes(first, Extent::Fixed(self.channels))
+    }
+
+    /// A map over a thread's channels whose window is all blocks of all items.
+    pub fn reduction(&self) -> MapBuilder {
+        let window = [Extent::Batch(1), Extent::Fixed(self.cover.blocks())];
+        MapBuilder::new(Extent::Share).window(&window)
+    }
+
+    /// A result of the window's current block.
+    pub fn load(&self, map: &mut MapBuilder, first: Var, index: usize) -> ExprId {
+        let block = self.results * self.channels;
+        let at = Address::start(self.buffer).offset(index * self.channels).plus(first, 1);
+        map.load_window(at, 1, &[self.cover.blocks() * block, block])
+    }
+
+    /// A number of the window's current block, from `[blocks]`.
+    pub fn load_number(&self, map: &mut MapBuilder, numbers: Address) -> ExprId {
+        map.load_window(numbers, 0, &[0, 1])
+    }
+}
+
+impl PixelBlock<'_> {
+    /// A map over all channels whose window is the block's pixels.
+    pub fn map(&self) -> MapBuilder {
+        MapBuilder::new(Extent::Fixed(self.blocks.channels)).window(&[Extent::Fixed(self.pixels)])
+    }
+
+    /// The current element of a value.
+    pub fn element(&self, map: &mut MapBuilder, view: &View) -> ExprId {
+        map.load_window(view.of_item(self.n).at(self.start, view.pixel), 1, &[view.pixel])
+    }
+
+    /// The place of a result for the first channel.
+    pub fn result(&self, index: usize) -> Address {
+        let block = self.blocks.results * self.blocks.channels;
+        Address::start(self.blocks.buffer)
+            .offset(index * self.blocks.channels)
+            .plus(self.n, self.blocks.cover.blocks() * block)
+            .plus(self.block, block)
+    }
+}
