@@ -24,13 +24,13 @@ import statistics
 import subprocess
 import sys
 
-CASES = ["lenet", "mobilenet", "nin", "googlenet", "alexnet", "resnet18", "densenet121", "resnet50", "vgg11", "vgg16"]
+CASES = ["lenet", "mobilenet_v1", "nin", "googlenet", "alexnet", "resnet18", "densenet121", "resnet50", "vgg11", "vgg16"]
 OURS = "windlass"
 # The rows of the table: mode, batch size, network, further arguments for Windlass alone.
 ROWS = [
     ("infer", 1, "lenet", []), ("infer", 64, "lenet", []), ("infer", 1, "nin", []), ("infer", 1, "googlenet", []),
     ("infer", 1, "alexnet", []), ("infer", 1, "vgg16", []), ("infer", 1, "vgg16", ["--strict"]),
-    ("infer", 1, "mobilenet", []), ("infer", 1, "resnet18", []), ("infer", 1, "resnet50", []), ("infer", 1, "densenet121", []),
+    ("infer", 1, "mobilenet_v1", []), ("infer", 1, "resnet18", []), ("infer", 1, "resnet50", []), ("infer", 1, "densenet121", []),
     ("train", 64, "lenet", []), ("train", 256, "lenet", []), ("train", 8, "alexnet", []),
     ("train", 8, "googlenet", []), ("train", 4, "vgg11", []),
     ("train", 8, "resnet18", []), ("train", 8, "densenet121", []),

@@ -203,8 +203,8 @@ network! {
         pointwise: conv_norm(outputs, 1, 1, 0, 1); relu
     }
 
-    /// MobileNet (Howard et al. 2017, arXiv:1704.04861).
-    pub network MobileNet(image: [3, 224, 224]) -> [1000] {
+    /// MobileNet, the first version (Howard et al. 2017, arXiv:1704.04861).
+    pub network MobileNetV1(image: [3, 224, 224]) -> [1000] {
         stem: conv_norm(32, 3, 2, 1, 1); relu;
         separable(32, 64, 1);
         separable(64, 128, 2); separable(128, 128, 1);
@@ -294,7 +294,7 @@ pub(crate) struct Entry {
 /// Every network, the smallest first.
 pub(crate) const NETWORKS: [Entry; 10] = [
     Entry { name: "lenet", graph: LeNet::graph },
-    Entry { name: "mobilenet", graph: MobileNet::graph },
+    Entry { name: "mobilenet_v1", graph: MobileNetV1::graph },
     Entry { name: "nin", graph: Nin::graph },
     Entry { name: "googlenet", graph: GoogLeNet::graph },
     Entry { name: "alexnet", graph: AlexNet::graph },
@@ -313,5 +313,5 @@ pub(crate) const SMALL_NETWORKS: [Entry; 7] = [
     Entry { name: "small googlenet", graph: SmallGoogLeNet::graph },
     Entry { name: "small resnet", graph: SmallResNet::graph },
     Entry { name: "small densenet", graph: SmallDenseNet::graph },
-    Entry { name: "small mobilenet", graph: SmallMobileNet::graph },
+    Entry { name: "small mobilenet", graph: SmallMobileNetV1::graph },
 ];
