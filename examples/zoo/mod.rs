@@ -313,5 +313,5 @@ pub(crate) const SMALL_NETWORKS: [Entry; 7] = [
     Entry { name: "small googlenet", graph: SmallGoogLeNet::graph },
     Entry { name: "small resnet", graph: SmallResNet::graph },
     Entry { name: "small densenet", graph: SmallDenseNet::graph },
-    Entry { name: "small mobilenet", graph: SmallMobileNetV1::graph },
+    Entry { name: "small mobilenet", graph: SmallMobileNet::graph },
 ];
