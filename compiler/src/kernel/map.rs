@@ -17,8 +17,13 @@ pub enum Expr {
     Constant(f32),
     /// An integer.
     Integer(i32),
-    /// The integer `base + lane`: a flat index of the element.
-    Index(Affine),
+    /// The integer `base + l·lane` for lane `l`: a flat index of the element.
+    Index {
+        /// The index of the first lane.
+        base: Affine,
+        /// Distance between the indices of neighbouring lanes.
+        lane: usize,
+    },
     /// An integer that is the same for all lanes.
     Position(Affine),
     /// The integer remainder of the lane's number.

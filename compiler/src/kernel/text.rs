@@ -213,7 +213,8 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
         }
         Expr::Constant(value) => write!(f, "{value:?}"),
         Expr::Integer(value) => write!(f, "{value}"),
-        Expr::Index(base) => write!(f, "index {base}"),
+        Expr::Index { base, lane: 1 } => write!(f, "index {base}"),
+        Expr::Index { base, lane } => write!(f, "index {base} by {lane}"),
         Expr::Position(value) => write!(f, "position {value}"),
         Expr::Phase(period) => write!(f, "lane mod {period}"),
         Expr::WindowIndex => write!(f, "window index"),

@@ -197,7 +197,7 @@ impl Checker {
             Expr::Constant(_) | Expr::BatchSize => Ok(Kind::Float),
             Expr::Integer(_) | Expr::WindowIndex | Expr::Phase(1..) => Ok(Kind::Integer),
             Expr::Phase(0) => Err("a remainder of a division by 0".to_owned()),
-            Expr::Index(base) | Expr::Position(base) => self.affine(base).map(|()| Kind::Integer),
+            Expr::Index { base, .. } | Expr::Position(base) => self.affine(base).map(|()| Kind::Integer),
             Expr::Reduced(index) if finished && *index < map.fold.reducers().len() => Ok(Kind::Float),
             Expr::Place(index)
                 if finished && matches!(map.fold.reducers().get(*index), Some(Reducer::MaxWithPlace(_))) =>

@@ -188,7 +188,7 @@ fn cross_entropy_of_every_number_of_classes() {
 
 #[test]
 fn dropout_masks_are_the_interpreters() {
-    for item in [vec![1], vec![7], vec![3, 5, 5], vec![64]] {
+    for item in [vec![1], vec![7], vec![3, 5, 5], vec![64], vec![20, 5, 5], vec![33, 2, 9]] {
         for (rate, stream) in [(0.0, 0), (0.1, 1), (0.5, 2), (0.999, 3)] {
             let mut ops = Ops::new();
             let x = ops.input("x", &item);

@@ -84,17 +84,21 @@ impl KernelEmitter<'_, '_, '_> {
             }
             Expr::Constant(value) => self.emit.float(width, *value),
             Expr::Integer(value) => self.emit.integer(width, *value),
-            Expr::Index(base) => {
+            Expr::Index { base, lane: distance } => {
+                let distance = *distance as i64;
                 let mut value = self.affine(base);
                 if let Some(dynamic) = lane.dynamic {
+                    let dynamic = self.emit.builder.ins().imul_imm_s(dynamic, distance);
                     value = self.emit.builder.ins().iadd(value, dynamic);
                 }
-                let value = self.emit.builder.ins().iadd_imm_s(value, lane.fixed as i64);
+                let value = self.emit.builder.ins().iadd_imm_s(value, lane.fixed as i64 * distance);
                 let first = self.spread_integer(value, width);
                 match width {
                     Width::Single => first,
                     Width::Vector => {
                         let lanes = self.emit.lane_numbers();
+                        let distance = self.emit.integer(width, distance as i32);
+                        let lanes = self.emit.builder.ins().imul(lanes, distance);
                         self.emit.builder.ins().iadd(first, lanes)
                     }
                 }

@@ -292,7 +292,7 @@ fn expressions_are_of_the_right_kind_and_in_order() {
     );
     refused_map(
         &|map| {
-            map.expr(Expr::Index(FIRST.into()));
+            map.expr(Expr::Index { base: FIRST.into(), lane: 1 });
         },
         "i0 is used where it is not bound",
     );

@@ -1,37 +1,26 @@
 //! Kernels of dropout: the generator runs in vector registers, one counter per lane.
 
+use super::threefry::{KEY_PARITY, ROTATIONS, ROUNDS};
 use super::{Dropout, DropoutTraining};
 use crate::graph::Node;
-use crate::kernel::{Affine, Expr, ExprId, MapBuilder};
-use crate::plan::{Lower, Lowering, Size};
+use crate::kernel::{Address, Affine, Expr, ExprId, Extent, MapBuilder, Split};
+use crate::plan::{Layout, Lower, Lowering, Size};
 use crate::shape::DType;
 
 impl Lower for Dropout {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let to = lowering.address(node.results[0]);
-        let size = Size::of(lowering.ty(node.results[0]));
-        lowering.elementwise(
-            node,
-            &[(node.operands[0], 1)],
-            |map, x, first| map.store(to.plus(first, 1), 1, x[0]),
-            size,
-        );
+        lowering.pointwise(node, &node.operands, &[], |_, x, _| x[0]);
     }
 }
 
-/// Rotation distances of Threefry-2x32 (Salmon et al. 2011, table 2).
-const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];
-/// Mixed into the third key word.
-const PARITY: i32 = 0x1BD1_1BDA;
-
 /// Word 0 of Threefry-2x32-20.
 fn threefry(map: &mut MapBuilder, key: [ExprId; 2], counter: [ExprId; 2]) -> ExprId {
-    let parity = map.expr(Expr::Integer(PARITY));
+    let parity = map.expr(Expr::Integer(KEY_PARITY.cast_signed()));
     let mixed = map.expr(Expr::Xor(key[0], key[1]));
     let keys = [key[0], key[1], map.expr(Expr::Xor(mixed, parity))];
     let mut x0 = map.expr(Expr::AddInteger(counter[0], keys[0]));
     let mut x1 = map.expr(Expr::AddInteger(counter[1], keys[1]));
-    for round in 0..20 {
+    for round in 0..ROUNDS as usize {
         x0 = map.expr(Expr::AddInteger(x0, x1));
         x1 = map.expr(Expr::RotateLeft(x1, ROTATIONS[round % 8]));
         x1 = map.expr(Expr::Xor(x1, x0));
@@ -46,27 +35,48 @@ fn threefry(map: &mut MapBuilder, key: [ExprId; 2], counter: [ExprId; 2]) -> Exp
     x0
 }
 
+impl DropoutTraining {
+    /// An element of the result from that of the operand and its index in the batch.
+    fn element(&self, map: &mut MapBuilder, x: ExprId, index: ExprId, seed: &Address) -> ExprId {
+        let key = map.load_as(DType::I32, seed.clone(), 0, &[]);
+        let step = map.load_as(DType::I32, seed.clone().offset(1), 0, &[]);
+        let stream = map.expr(Expr::Integer(self.stream.cast_signed()));
+        let word = threefry(map, [key, stream], [index, step]);
+        let threshold = map.expr(Expr::Integer(self.threshold().cast_signed()));
+        let dropped = map.expr(Expr::BelowUnsigned(word, threshold));
+        let scale = map.constant(self.scale());
+        let kept = map.multiply(x, scale);
+        let zero = map.constant(0.0);
+        map.expr(Expr::Select(dropped, zero, kept))
+    }
+}
+
 impl Lower for DropoutTraining {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let to = lowering.address(node.results[0]);
         let seed = lowering.address(node.operands[1]);
+        let to = lowering.view(node.results[0]).clone();
+        let from = lowering.in_layout(node, node.operands[0], to.layout);
+        if to.layout == Layout::ChannelsLast {
+            // The index is that of channels first, where neighbouring channels are an image apart.
+            let mut draft = lowering.draft(node, "pixel by pixel");
+            let (n, pixel) = (draft.var(), draft.var());
+            let mut map = MapBuilder::new(Extent::Fixed(to.channels));
+            let x = map.load(from.of_item(n).plus(pixel, from.pixel), 1);
+            let base = Affine::from(pixel).plus(n, to.channels * to.pixels);
+            let index = map.expr(Expr::Index { base, lane: to.pixels });
+            let y = self.element(&mut map, x, index, &seed);
+            map.store(to.of_item(n).plus(pixel, to.pixel), 1, y);
+            let split = Split::Axes(vec![(n, Extent::Batch(1)), (pixel, Extent::Fixed(to.pixels))]);
+            return lowering.push(draft.finish(split, vec![map.finish()]));
+        }
         let size = Size::of(lowering.ty(node.results[0]));
         lowering.elementwise(
             node,
             &[(node.operands[0], 1)],
             |map, x, first| {
-                let key = map.load_as(DType::I32, seed.clone(), 0, &[]);
-                let step = map.load_as(DType::I32, seed.offset(1), 0, &[]);
-                let stream = map.expr(Expr::Integer(self.stream.cast_signed()));
-                let index = map.expr(Expr::Index(Affine::from(first)));
-                let word = threefry(map, [key, stream], [index, step]);
-                let threshold = map.expr(Expr::Integer(self.threshold().cast_signed()));
-                let dropped = map.expr(Expr::BelowUnsigned(word, threshold));
-                let scale = map.constant(1.0 / (1.0 - self.rate));
-                let kept = map.multiply(x[0], scale);
-                let zero = map.constant(0.0);
-                let y = map.expr(Expr::Select(dropped, zero, kept));
-                map.store(to.plus(first, 1), 1, y);
+                let index = map.expr(Expr::Index { base: Affine::from(first), lane: 1 });
+                let y = self.element(map, x[0], index, &seed);
+                map.store(to.address.plus(first, 1), 1, y);
             },
             size,
         );

@@ -52,7 +52,7 @@ impl Lower for CrossEntropy {
         let mut map = MapBuilder::new(Extent::Fixed(classes));
         let x = map.load(logits.plus(n, classes), 1);
         let label = map.load_as(DType::I32, labels.plus(n, 1), 0, &[]);
-        let index = map.expr(Expr::Index(Affine::default()));
+        let index = map.expr(Expr::Index { base: Affine::default(), lane: 1 });
         let chosen = map.expr(Expr::SameInteger(index, label));
         let zero = map.constant(0.0);
         let value = map.expr(Expr::Select(chosen, x, zero));
@@ -85,7 +85,7 @@ impl Lower for CrossEntropyGrad {
         let shifted = map.subtract(x, top);
         let power = map.unary(UnaryKind::Exp, shifted);
         let softmax = map.divide(power, total);
-        let index = map.expr(Expr::Index(Affine::default()));
+        let index = map.expr(Expr::Index { base: Affine::default(), lane: 1 });
         let chosen = map.expr(Expr::SameInteger(index, label));
         let (zero, one) = (map.constant(0.0), map.constant(1.0));
         let truth = map.expr(Expr::Select(chosen, one, zero));

@@ -1,103 +1,120 @@
 //! Kernels of softmax: the largest value, the exponentials, their sum, the quotient.
 
 use super::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
-use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Address, ExprId, Extent, MapBuilder, Reducer, Split, Stmt, Var};
 use crate::ops::elementwise::UnaryKind;
-use crate::plan::{AxisView, KernelDraft, Lower, Lowering};
+use crate::plan::{KernelDraft, Layout, Lower, Lowering, View};
 
-/// Softmax-like work on one item: reductions over the channels, one result for each place within a channel.
+/// Softmax-like work on one item, in the layout of the result: reductions over the channels, one result for each pixel.
 struct ItemChannels {
-    view: AxisView,
+    channels: usize,
+    pixels: usize,
+    /// Whether vectors run along the channels of one pixel, as they are contiguous; else along the pixels of one channel.
+    along_channels: bool,
     n: Var,
-    c: Var,
+    outer: Var,
 }
 
 impl ItemChannels {
-    fn new(lowering: &Lowering<'_>, value: ValueId, draft: &mut KernelDraft) -> Self {
-        let view = AxisView::new(&lowering.ty(value).shape, 1);
-        ItemChannels { view, n: draft.var(), c: draft.var() }
+    fn new(result: &View, draft: &mut KernelDraft) -> Self {
+        let along_channels = result.layout == Layout::ChannelsLast || result.pixels == 1;
+        let (n, outer) = (draft.var(), draft.var());
+        ItemChannels { channels: result.channels, pixels: result.pixels, along_channels, n, outer }
     }
 
-    /// How many results a reduction over the channels has.
+    /// How many results a reduction over the channels has at a time.
     fn places(&self) -> usize {
-        self.view.inner
+        if self.along_channels { 1 } else { self.pixels }
     }
 
-    fn item(&self, at: Address) -> Address {
-        at.plus(self.n, self.view.size * self.view.inner)
+    /// Distance between the results of a reduction for neighbouring lanes.
+    fn place_lane(&self) -> usize {
+        usize::from(!self.along_channels)
     }
 
     /// A reduction over the channels into `to`.
     fn reduce(
         &self,
         to: Address,
-        operands: &[Address],
+        operands: &[&View],
         reducer: impl Fn(&mut MapBuilder, &[ExprId]) -> Reducer,
     ) -> Stmt {
-        let inner = self.view.inner;
-        let single = inner == 1;
-        let mut map = MapBuilder::new(Extent::Fixed(if single { self.view.size } else { inner }));
-        if !single {
-            map = map.window(&[Extent::Fixed(self.view.size)]);
-        }
-        let window = [inner];
+        let mut map = match self.along_channels {
+            true => MapBuilder::new(Extent::Fixed(self.channels)),
+            false => MapBuilder::new(Extent::Fixed(self.pixels)).window(&[Extent::Fixed(self.channels)]),
+        };
         let loads: Vec<ExprId> = operands
             .iter()
-            .map(|at| map.load_window(self.item(at.clone()), 1, if single { &[] } else { &window }))
+            .map(|view| match self.along_channels {
+                true => map.load(view.of_item(self.n).plus(self.outer, view.pixel), 1),
+                false => map.load_window(view.of_item(self.n), 1, &[view.channel]),
+            })
             .collect();
         let reducer = [reducer(&mut map, &loads)];
-        let result = if single { map.fold_lanes(&reducer) } else { map.fold_window(&reducer) };
-        map.store(to, usize::from(!single), result[0]);
+        let result = if self.along_channels { map.fold_lanes(&reducer) } else { map.fold_window(&reducer) };
+        map.store(to, self.place_lane(), result[0]);
         map.finish()
     }
 
     /// Each element from the elements of some values and from the results of some reductions.
     fn each(
         &self,
-        to: Address,
-        operands: &[Address],
+        to: &View,
+        operands: &[&View],
         results: &[Address],
         build: impl Fn(&mut MapBuilder, &[ExprId], &[ExprId]) -> ExprId,
     ) -> Stmt {
-        let single = self.view.inner == 1;
-        let row = |at: &Address| {
-            let at = self.item(at.clone());
-            if single { at } else { at.plus(self.c, self.view.inner) }
+        let row = |view: &View| {
+            let distance = if self.along_channels { view.pixel } else { view.channel };
+            view.of_item(self.n).plus(self.outer, distance)
         };
-        let lanes = if single { self.view.size } else { self.view.inner };
-        let mut map = MapBuilder::new(Extent::Fixed(lanes));
-        let elements: Vec<ExprId> = operands.iter().map(|at| map.load(row(at), 1)).collect();
-        let numbers: Vec<ExprId> =
-            results.iter().map(|at| map.load(at.clone(), usize::from(!single))).collect();
+        let mut map =
+            MapBuilder::new(Extent::Fixed(if self.along_channels { self.channels } else { self.pixels }));
+        let elements: Vec<ExprId> = operands.iter().map(|view| map.load(row(view), 1)).collect();
+        let numbers: Vec<ExprId> = results.iter().map(|at| map.load(at.clone(), self.place_lane())).collect();
         let value = build(&mut map, &elements, &numbers);
-        map.store(row(&to), 1, value);
-        let stmt = map.finish();
-        if single { stmt } else { Stmt::repeat(self.c, Extent::Fixed(self.view.size), vec![stmt]) }
+        map.store(row(to), 1, value);
+        match self.along_channels {
+            true => map.finish(),
+            false => Stmt::repeat(self.outer, Extent::Fixed(self.channels), vec![map.finish()]),
+        }
     }
 
     fn split(&self) -> Split {
-        Split::Axes(vec![(self.n, Extent::Batch(1))])
+        let mut axes = vec![(self.n, Extent::Batch(1))];
+        if self.along_channels {
+            axes.push((self.outer, Extent::Fixed(self.pixels)));
+        }
+        Split::Axes(axes)
+    }
+
+    /// Why kernels are as they are.
+    fn note(result: &View) -> &'static str {
+        match result.layout {
+            Layout::ChannelsLast => "each pixel on one thread",
+            Layout::ChannelsFirst => "each item on one thread",
+        }
     }
 }
 
 fn forward(lowering: &mut Lowering<'_>, node: &Node, logarithm: bool) {
-    let mut draft = lowering.draft(node, "each item on one thread");
-    let item = ItemChannels::new(lowering, node.results[0], &mut draft);
+    let y = lowering.view(node.results[0]).clone();
+    let x = lowering.in_layout(node, node.operands[0], y.layout);
+    let mut draft = lowering.draft(node, ItemChannels::note(&y));
+    let item = ItemChannels::new(&y, &mut draft);
     let largest = Address::start(lowering.scratch("largest", item.places()));
     let sum = Address::start(lowering.scratch("sum", item.places()));
-    let (x, y) = (lowering.address(node.operands[0]), lowering.address(node.results[0]));
     let body = vec![
-        item.reduce(largest.clone(), std::slice::from_ref(&x), |_, x| Reducer::Max(x[0])),
-        item.each(y.clone(), &[x], std::slice::from_ref(&largest), |map, x, largest| {
+        item.reduce(largest.clone(), &[&x], |_, x| Reducer::Max(x[0])),
+        item.each(&y, &[&x], &[largest], |map, x, largest| {
             let shifted = map.subtract(x[0], largest[0]);
             if logarithm { shifted } else { map.unary(UnaryKind::Exp, shifted) }
         }),
-        item.reduce(sum.clone(), std::slice::from_ref(&y), |map, y| {
+        item.reduce(sum.clone(), &[&y], |map, y| {
             Reducer::Sum(if logarithm { map.unary(UnaryKind::Exp, y[0]) } else { y[0] })
         }),
-        item.each(y.clone(), &[y], &[sum], |map, y, sum| {
+        item.each(&y, &[&y], &[sum], |map, y, sum| {
             if logarithm {
                 let logarithm = map.unary(UnaryKind::Log, sum[0]);
                 map.subtract(y[0], logarithm)
@@ -122,15 +139,17 @@ impl Lower for LogSoftmax {
 }
 
 fn backward(lowering: &mut Lowering<'_>, node: &Node, logarithm: bool) {
-    let mut draft = lowering.draft(node, "each item on one thread");
-    let item = ItemChannels::new(lowering, node.results[0], &mut draft);
+    let dx = lowering.view(node.results[0]).clone();
+    let operands = [0, 1].map(|operand| lowering.in_layout(node, node.operands[operand], dx.layout));
+    let operands = operands.each_ref();
+    let mut draft = lowering.draft(node, ItemChannels::note(&dx));
+    let item = ItemChannels::new(&dx, &mut draft);
     let sum = Address::start(lowering.scratch("sum", item.places()));
-    let operands = [lowering.address(node.operands[0]), lowering.address(node.operands[1])];
     let body = vec![
         item.reduce(sum.clone(), &operands, |map, gy| {
             Reducer::Sum(if logarithm { gy[0] } else { map.multiply(gy[0], gy[1]) })
         }),
-        item.each(lowering.address(node.results[0]), &operands, &[sum], |map, gy, sum| {
+        item.each(&dx, &operands, &[sum], |map, gy, sum| {
             if logarithm {
                 let softmax = map.unary(UnaryKind::Exp, gy[1]);
                 let part = map.multiply(softmax, sum[0]);

@@ -180,9 +180,9 @@ impl<'w, 's> Body<'w, 's> {
             Node::Index(entry) => {
                 let to = self.result(node, position)?;
                 self.emitter.broadcast(to, Memory::at(TABLE, 8 * entry as i64));
-                let first = self.site.lane as u32;
-                let lanes = (0..self.emitter.width.lanes() as u32).map(|lane| first + lane).collect();
-                let lanes = self.emitter.constant(lanes);
+                let lanes = self.site.lane..self.site.lane + self.emitter.width.lanes();
+                let distances = lanes.map(|lane| self.span.entries[entry].over_lanes(lane) as u32).collect();
+                let lanes = self.emitter.constant(distances);
                 self.emitter.binary(Binary::AddIntegers, to, to, lanes);
             }
             Node::Entry(entry) => {

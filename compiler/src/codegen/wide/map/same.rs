@@ -77,7 +77,7 @@ impl Walk<'_> {
                     let place = &span.loads[*load];
                     let moves = match &span.entries[place.entry] {
                         Entry::Pointer { window, .. } => window.iter().any(|&stride| stride > 0),
-                        Entry::Index | Entry::Number => true,
+                        Entry::Index { .. } | Entry::Number => true,
                     };
                     place.lane == 0 && !moves && !span.is_stored(place)
                 }

@@ -35,8 +35,8 @@ pub(super) enum Entry {
         /// Elements between steps of each window loop.
         window: Vec<usize>,
     },
-    /// Moves by one a lane.
-    Index,
+    /// Moves by so much a lane.
+    Index { lane: usize },
     /// Stays.
     Number,
 }
@@ -46,7 +46,7 @@ impl Entry {
     pub(super) fn over_lanes(&self, lanes: usize) -> i64 {
         match self {
             Entry::Pointer { element, lane, repeat, .. } => (lanes / repeat * lane * element.bytes()) as i64,
-            Entry::Index => lanes as i64,
+            Entry::Index { lane } => (lanes * lane) as i64,
             Entry::Number => 0,
         }
     }
@@ -55,7 +55,7 @@ impl Entry {
     pub(super) fn over_step(&self, depth: usize) -> i64 {
         match self {
             Entry::Pointer { element, window, .. } => (window[depth] * element.bytes()) as i64,
-            Entry::Index | Entry::Number => 0,
+            Entry::Index { .. } | Entry::Number => 0,
         }
     }
 }
@@ -219,7 +219,7 @@ impl Span {
     pub(super) fn buffer(&self, place: &Place) -> usize {
         match self.entries[place.entry] {
             Entry::Pointer { buffer, .. } => buffer,
-            Entry::Index | Entry::Number => usize::MAX,
+            Entry::Index { .. } | Entry::Number => usize::MAX,
         }
     }
 
@@ -291,7 +291,9 @@ fn node(expr: &Expr, table: &mut Table) -> Node {
         Expr::Load(load) => Node::Load(*load),
         Expr::Constant(number) => Node::Bits(number.to_bits()),
         Expr::Integer(number) => Node::Bits(number.cast_unsigned()),
-        Expr::Index(base) => Node::Index(table.add(Entry::Index, Argument::Integer(base.clone()))),
+        Expr::Index { base, lane } => {
+            Node::Index(table.add(Entry::Index { lane: *lane }, Argument::Integer(base.clone())))
+        }
         Expr::Position(value) => Node::Entry(table.add(Entry::Number, Argument::Integer(value.clone()))),
         Expr::BatchSize => Node::Entry(table.add(Entry::Number, Argument::BatchSize)),
         Expr::Phase(period) => Node::Phase(*period),
