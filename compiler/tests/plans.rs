@@ -200,3 +200,23 @@ fn what_is_kept_of_folded_weights_is_what_runs_read() {
         assert!((folded..folded + 4 * 16).contains(&plan.memory.preparing), "{}", plan.memory.preparing);
     }
 }
+
+#[test]
+fn phases_of_a_gradient_share_its_work() {
+    let layers = [
+        Layer::conv2d(16, Window::square(3, 1, 1)),
+        Layer::conv2d(16, Window::square(5, 2, 2)),
+        Layer::Flatten,
+        Layer::linear(3),
+    ];
+    let plan = training_plan(16, &layers, &PassOptions::default());
+    let work: Vec<u64> = plan
+        .run
+        .iter()
+        .filter(|kernel| kernel.name == "l1.conv_grad_input")
+        .map(|kernel| kernel.cost.flops_per_item)
+        .collect();
+    // Of 5 places of an axis, even results have 3, odd ones 2.
+    let whole = 2 * 16 * 16 * (8 * 8) * 25;
+    assert_eq!(work, [9, 6, 6, 4].map(|part| whole * part / 25), "{plan}");
+}

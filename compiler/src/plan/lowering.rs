@@ -301,6 +301,13 @@ impl KernelDraft {
         self
     }
 
+    /// Leaves a part of the node's work, of so many parts, to this kernel; others do the rest.
+    #[must_use]
+    pub fn with_part_of_work(mut self, part: usize, whole: usize) -> Self {
+        self.cost = self.cost.part(part, whole);
+        self
+    }
+
     /// Sets what each thread does before its share.
     pub fn setup(&mut self, stmts: Vec<Stmt>) {
         self.setup = stmts;

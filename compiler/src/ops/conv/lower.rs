@@ -54,7 +54,7 @@ impl Lower for Conv {
             row: axes[1].taps,
             layout,
         };
-        convolve(direct, lowering, node, &packing, pooling);
+        convolve(direct, lowering, node, &packing, pooling, [1, 1]);
     }
 }
 
@@ -73,6 +73,10 @@ impl Lower for ConvGradInput {
             0 => vec![Some(Phase::SINGLE)],
             _ => backward_phases(&self.window, &self.input_sizes, 0),
         };
+        let products = |phases: &[Option<Phase>]| {
+            phases.iter().flatten().map(|phase| phase.axis.outputs * phase.axis.taps).sum::<usize>()
+        };
+        let whole = products(&rows) * products(&columns);
         for (first_row, row) in rows.iter().enumerate() {
             for (first_column, column) in columns.iter().enumerate() {
                 let to = Target {
@@ -83,7 +87,7 @@ impl Lower for ConvGradInput {
                 };
                 match (row, column) {
                     (Some(row), Some(column)) => {
-                        self.phase(lowering, node, g.clone(), &dx, to, [row, column])
+                        self.phase(lowering, node, g.clone(), to, [row, column], whole)
                     }
                     _ => {
                         let size = |first: usize, sizes: usize, every: usize| (sizes - first).div_ceil(every);
@@ -98,17 +102,20 @@ impl Lower for ConvGradInput {
     }
 }
 
-/// Convolves by the algorithm that the options ask for, or that takes the least time, and pools where that algorithm can.
+/// Convolves by the algorithm that the options ask for, or that takes the least time, and pools where that algorithm can. It
+/// is a part of the node's work, of so many parts.
 fn convolve(
     direct: Direct<'_>,
     lowering: &mut Lowering<'_>,
     node: &Node,
     packing: &Packing<'_>,
     pooling: Option<Absorbed>,
+    [part, whole]: [usize; 2],
 ) {
     if direct.is_depthwise() {
         let weights = packing.by_tap(lowering, node);
         let draft = lowering.draft(node, "depthwise: vectors along the channels");
+        let draft = draft.with_part_of_work(part, whole);
         return direct.depthwise(lowering, draft, weights);
     }
     let (vectors, sharing, options) = (lowering.vectors, lowering.sharing, lowering.options);
@@ -128,7 +135,7 @@ fn convolve(
                 microseconds(winograd.time),
                 microseconds(tiling.time)
             );
-            let mut draft = lowering.draft(node, note);
+            let mut draft = lowering.draft(node, note).with_part_of_work(part, whole);
             let pooled = pooling.map(|pooling| {
                 lowering.absorb(pooling.node, &mut draft);
                 direct.pooled(&pooling)
@@ -146,7 +153,7 @@ fn convolve(
             let (direct, tiling, absorbed) = pooled.unwrap_or((direct, tiling, None));
             let packed = packing.lower(lowering, node, tiling.channels);
             let note = format!("{}; about {:.0} µs an item", direct.note(tiling), microseconds(tiling.time));
-            let mut draft = lowering.draft(node, note);
+            let mut draft = lowering.draft(node, note).with_part_of_work(part, whole);
             if let Some(pool) = absorbed {
                 lowering.absorb(pool, &mut draft);
             }
@@ -156,17 +163,18 @@ fn convolve(
 }
 
 impl ConvGradInput {
-    /// The results that meet the same taps.
+    /// The results that meet the same taps, of `whole` products for each pair of channels in all.
     fn phase(
         &self,
         lowering: &mut Lowering<'_>,
         node: &Node,
         g: View,
-        dx: &View,
         to: Target,
         phases: [&Phase; 2],
+        whole: usize,
     ) {
-        let (inputs, outputs) = (g.channels / self.groups, dx.channels / self.groups);
+        let outputs = lowering.view(node.results[0]).channels / self.groups;
+        let inputs = g.channels / self.groups;
         let direct = Direct {
             axes: phases.map(|phase| phase.axis),
             groups: self.groups,
@@ -193,7 +201,8 @@ impl ConvGradInput {
             row: self.window.kernel_size[self.window.axes() - 1],
             layout: Layout::ChannelsLast,
         };
-        convolve(direct, lowering, node, &packing, None);
+        let part = phases.iter().map(|phase| phase.axis.outputs * phase.axis.taps).product();
+        convolve(direct, lowering, node, &packing, None, [part, whole]);
     }
 }
 
