@@ -137,8 +137,11 @@
 pub use ndarray;
 pub use windlass_compiler::autodiff::{AutodiffError, Loss, Optimizer};
 pub use windlass_compiler::codegen::Program;
-pub use windlass_compiler::error::GraphError;
+pub use windlass_compiler::entity::ValueId;
+pub use windlass_compiler::error::{GraphError, ShapeError};
+pub use windlass_compiler::graph::initializer::Initializer;
 pub use windlass_compiler::graph::{Builder, Graph, Layer};
+pub use windlass_compiler::ops::window::Window;
 pub use windlass_compiler::pass::PassOptions;
 pub use windlass_compiler::pipeline::{CompileError, CompileOptions, CompileTimes};
 pub use windlass_compiler::plan::{
@@ -147,9 +150,11 @@ pub use windlass_compiler::plan::{
 pub use windlass_compiler::summary::{Summary, summary};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
-pub use windlass_runtime::error::{DataSetProblem, TensorMismatch};
+pub use windlass_runtime::error::{DataSetProblem, NetworkProblem, TensorMismatch};
 pub use windlass_runtime::machine::{Caches, Machine};
-pub use windlass_runtime::network::{Input, InputError, Network};
+pub use windlass_runtime::network::{
+    AnyNetwork, Dynamic, DynamicInputs, DynamicOutputs, Input, InputError, Network,
+};
 pub use windlass_runtime::profile::{KernelTime, Profile};
 pub use windlass_runtime::schedule::Schedule;
 pub use windlass_runtime::tensor::{NamedShapes, NamedTensors};
