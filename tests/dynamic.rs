@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+
 use ndarray::{Array2, ArrayD};
 use support::{Images, Outcome, Points, all_bits, bits, images, labels, noise, serial};
 use tempfile::TempDir;
@@ -104,7 +106,7 @@ fn built_and_declared_networks_train_to_the_same_bits() -> Outcome {
         optimizer: Optimizer::adam(),
         schedule: Some(Schedule::constant(0.01)?),
         clip_norm: Some(1.0),
-        frozen: vec!["c1".to_owned()],
+        frozen: BTreeSet::from(["c1".to_owned()]),
         seed: 5,
         ..TrainerOptions::default()
     };
@@ -261,7 +263,7 @@ fn inputs_that_do_not_fit_are_errors() -> Outcome {
     assert!(matches!(trainer.step(left, left), Err(Error::UnnamedInput { .. })));
     assert!(matches!(trainer.find_non_finite([("left", left)], left), Err(Error::MissingInput { .. })));
     let inputs = [("left", left), ("right", right)];
-    assert!(matches!(trainer.step(inputs, &[0.0; 6]), Err(Error::Target { .. })));
+    assert!(matches!(trainer.step(inputs, right), Err(Error::Target { .. })));
     assert!(matches!(trainer.step(inputs, &[0, 1]), Err(Error::Target { .. })));
     assert_eq!(trainer.steps(), 0);
     trainer.step(inputs, left)?;
@@ -430,7 +432,7 @@ fn what_declared_networks_offer_is_there() -> Outcome {
     assert_eq!(trainer.profile(&images(2, 0), Target::Labels(&labels(2)), 2)?.batch, 2);
     assert_eq!((trainer.steps(), trainer.network().name()), (3, "Images"));
 
-    let tuning = Tuning::default().cache(tuning::Cache::Off);
+    let tuning = Tuning::default().cache(tuning::Cache::none());
     let network = dynamic_images()?;
     let tuned = tuning.for_model_of(&network, &serial())?;
     let tuned = tuning.for_trainer_of(&network, &tuned.options, &TrainerOptions::default())?;
