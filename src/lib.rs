@@ -82,6 +82,26 @@
 //! # Ok::<(), windlass::Error>(())
 //! ```
 //!
+//! A network whose layers are known only as the program runs comes from a [`Builder`] and is a [`Dynamic`]. Models, predictors
+//! and trainers take it as they take a declared one; inputs and outputs go by name where there are several:
+//!
+//! ```
+//! use windlass::{Builder, Dynamic, Layer};
+//!
+//! let mut builder = Builder::new("Points");
+//! let point = builder.input("point", &[2])?;
+//! let hidden = builder.layer("f1", &Layer::linear(16), point)?;
+//! let hidden = builder.layer("", &Layer::Tanh, hidden)?;
+//! let scores = builder.layer("f2", &Layer::linear(3), hidden)?;
+//! builder.output("hidden", hidden)?;
+//! builder.output("class", scores)?;
+//!
+//! let model = Dynamic::new(builder.finish()?)?.model(42)?;
+//! let outputs = model.forward(&[0.5, 0.25])?;
+//! assert_eq!(outputs.get("class")?.shape(), [1, 3]);
+//! # Ok::<(), windlass::Error>(())
+//! ```
+//!
 //! Convolutions can be computed in several ways. The compiler chooses by a model of their time, or, with [`Tuning`], by
 //! measuring them once on each machine.
 //!
