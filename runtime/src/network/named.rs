@@ -31,17 +31,14 @@ pub(super) type NamedArrays = SmallVec<[ArrayD<f32>; FEW]>;
 ///
 /// Up to four inputs are held without asking for memory.
 #[derive(Clone, Debug)]
-pub struct DynamicInputs<'a>(Given<'a>);
-
-#[derive(Clone, Debug)]
-enum Given<'a> {
-    Single(Input<'a>),
-    Named(SmallVec<[(&'a str, Input<'a>); FEW]>),
+pub struct DynamicInputs<'a> {
+    /// A single input may come without a name.
+    given: SmallVec<[(Option<&'a str>, Input<'a>); FEW]>,
 }
 
 impl<'a, T: Into<Input<'a>>> From<T> for DynamicInputs<'a> {
     fn from(input: T) -> Self {
-        DynamicInputs(Given::Single(input.into()))
+        DynamicInputs { given: SmallVec::from_iter([(None, input.into())]) }
     }
 }
 
@@ -53,7 +50,7 @@ impl<'a, T: Into<Input<'a>>, const COUNT: usize> From<[(&'a str, T); COUNT]> for
 
 impl<'a, T: Into<Input<'a>>> FromIterator<(&'a str, T)> for DynamicInputs<'a> {
     fn from_iter<I: IntoIterator<Item = (&'a str, T)>>(inputs: I) -> Self {
-        DynamicInputs(Given::Named(inputs.into_iter().map(|(name, input)| (name, input.into())).collect()))
+        DynamicInputs { given: inputs.into_iter().map(|(name, input)| (Some(name), input.into())).collect() }
     }
 }
 
@@ -64,21 +61,20 @@ impl<'a> DynamicInputs<'a> {
     /// [`Error::UnknownInput`], [`Error::MissingInput`], [`Error::RepeatedInput`], [`Error::UnnamedInput`].
     pub(super) fn in_order_of(self, network: &Dynamic) -> Result<NamedInputs<'a>, Error> {
         let known = || network.inputs().map(|(name, _)| name.to_owned()).collect();
-        let named = match self.0 {
-            Given::Single(input) if network.inputs().len() == 1 => return Ok(SmallVec::from_iter([input])),
-            Given::Single(_) => {
-                return Err(Error::UnnamedInput { network: network.name().to_owned(), known: known() });
-            }
-            Given::Named(named) => named,
-        };
         let mut ordered: SmallVec<[Option<Input<'a>>; FEW]> = network.inputs().map(|_| None).collect();
-        for (name, input) in named {
-            let Some(place) = network.inputs().position(|(known, _)| known == name) else {
-                let (network, name) = (network.name().to_owned(), name.to_owned());
-                return Err(Error::UnknownInput { network, name, known: known() });
+        for (name, input) in self.given {
+            let place = match name {
+                Some(name) => network.inputs().position(|(known, _)| known == name).ok_or_else(|| {
+                    let (network, name) = (network.name().to_owned(), name.to_owned());
+                    Error::UnknownInput { network, name, known: known() }
+                })?,
+                None if ordered.len() == 1 => 0,
+                None => {
+                    return Err(Error::UnnamedInput { network: network.name().to_owned(), known: known() });
+                }
             };
             if ordered[place].replace(input).is_some() {
-                let (network, name) = (network.name().to_owned(), name.to_owned());
+                let (network, name) = (network.name().to_owned(), name.unwrap_or_default().to_owned());
                 return Err(Error::RepeatedInput { network, name });
             }
         }
