@@ -82,6 +82,26 @@
 //! # Ok::<(), windlass::Error>(())
 //! ```
 //!
+//! A network whose layers are known only as the program runs comes from a [`Builder`] and is a [`Dynamic`]. Models, predictors
+//! and trainers take it as they take a declared one; inputs and outputs go by name where there are several:
+//!
+//! ```
+//! use windlass::{Builder, Dynamic, Layer};
+//!
+//! let mut builder = Builder::new("Points");
+//! let point = builder.input("point", &[2])?;
+//! let hidden = builder.layer("f1", &Layer::linear(16), point)?;
+//! let hidden = builder.layer("", &Layer::Tanh, hidden)?;
+//! let scores = builder.layer("f2", &Layer::linear(3), hidden)?;
+//! builder.output("hidden", hidden)?;
+//! builder.output("class", scores)?;
+//!
+//! let model = Dynamic::new(builder.finish()?)?.model(42)?;
+//! let outputs = model.forward(&[0.5, 0.25])?;
+//! assert_eq!(outputs.get("class")?.shape(), [1, 3]);
+//! # Ok::<(), windlass::Error>(())
+//! ```
+//!
 //! Convolutions can be computed in several ways. The compiler chooses by a model of their time, or, with [`Tuning`], by
 //! measuring them once on each machine.
 //!
@@ -137,8 +157,11 @@
 pub use ndarray;
 pub use windlass_compiler::autodiff::{AutodiffError, Loss, Optimizer};
 pub use windlass_compiler::codegen::Program;
-pub use windlass_compiler::error::GraphError;
+pub use windlass_compiler::entity::ValueId;
+pub use windlass_compiler::error::{GraphError, ShapeError};
+pub use windlass_compiler::graph::initializer::Initializer;
 pub use windlass_compiler::graph::{Builder, Graph, Layer};
+pub use windlass_compiler::ops::window::Window;
 pub use windlass_compiler::pass::PassOptions;
 pub use windlass_compiler::pipeline::{CompileError, CompileOptions, CompileTimes};
 pub use windlass_compiler::plan::{
@@ -147,9 +170,11 @@ pub use windlass_compiler::plan::{
 pub use windlass_compiler::summary::{Summary, summary};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
-pub use windlass_runtime::error::{DataSetProblem, TensorMismatch};
+pub use windlass_runtime::error::{DataSetProblem, NetworkProblem, TensorMismatch};
 pub use windlass_runtime::machine::{Caches, Machine};
-pub use windlass_runtime::network::{Input, InputError, Network};
+pub use windlass_runtime::network::{
+    AnyNetwork, Dynamic, DynamicInputs, DynamicOutputs, Input, InputError, Network,
+};
 pub use windlass_runtime::profile::{KernelTime, Profile};
 pub use windlass_runtime::schedule::Schedule;
 pub use windlass_runtime::tensor::{NamedShapes, NamedTensors};

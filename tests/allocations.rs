@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use windlass::{Model, Optimizer, Options, Predictor, Trainer, TrainerOptions, network};
+use windlass::{Dynamic, Model, Optimizer, Options, Predictor, Trainer, TrainerOptions, network};
 
 network! {
     network Small(image: [2, 12, 12]) -> [3] {
@@ -89,6 +89,15 @@ fn repeated_runs_and_steps_ask_for_no_memory() -> Outcome {
             let counted = requests(|| pair.forward(PairInputs::new(&left, &right)).map(drop))?;
             assert_eq!(counted, 2 * 20, "two outputs, {case}");
 
+            let dynamic_pair = Model::of(Dynamic::new(Pair::graph().clone())?, 1, &options)?;
+            let counted = requests(|| dynamic_pair.forward([("right", &right), ("left", &left)]).map(drop))?;
+            assert_eq!(counted, 2 * 20, "two outputs of a dynamic network, {case}");
+            let dynamic = Model::of(Dynamic::new(Small::graph().clone())?, 1, &options)?;
+            let counted = requests(|| dynamic.forward(&images)?.single().map(drop))?;
+            assert_eq!(counted, 20, "forward of a dynamic network, {case}");
+            let counted = requests(|| dynamic.forward_into(&images, &mut [&mut scores]))?;
+            assert_eq!(counted, 0, "forward_into of a dynamic network, {case}");
+
             let predictor: Predictor<Small> = Model::with_options(1, &options)?.into_predictor()?;
             let counted = requests(|| predictor.forward_into(&images, &mut [&mut scores]))?;
             assert_eq!(counted, 0, "predictor, {case}");
@@ -96,6 +105,9 @@ fn repeated_runs_and_steps_ask_for_no_memory() -> Outcome {
             let labels: Vec<i32> = (0..batch as i32).map(|item| item % 3).collect();
             let training =
                 TrainerOptions { optimizer: Optimizer::adam(), clip_norm: Some(1.0), ..Default::default() };
+            let mut trainer = Trainer::new(dynamic, training.clone())?;
+            let counted = requests(|| trainer.step(&images, &labels).map(drop))?;
+            assert_eq!(counted, 0, "training step of a dynamic network, {case}");
             let mut trainer = Trainer::new(model, training)?;
             let counted = requests(|| trainer.step(&images, &labels).map(drop))?;
             assert_eq!(counted, 0, "training step, {case}");

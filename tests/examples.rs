@@ -204,3 +204,50 @@ fn a_kernel_is_learned() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/learn_a_kernel/edges.png");
     check_picture(&path, (776, 320));
 }
+
+#[test]
+fn a_network_from_json_is_trained() {
+    let output = example("from_json").output().expect("the example can be started");
+    let text = printed(&output);
+    for expected in [
+        "c1",
+        "61,706",
+        "step 125: loss ",
+        "reloaded, they predict the same",
+        "the first test image is taken for",
+    ] {
+        assert!(text.contains(expected), "no \"{expected}\" in: {text}");
+    }
+    assert!(accuracy(&text) > 0.7, "{text}");
+}
+
+#[test]
+fn bad_descriptions_of_networks_are_refused() {
+    let directory = TempDir::new().expect("a directory for the files");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/from_json/lenet.json");
+    let whole = fs::read_to_string(path).expect("the description is there");
+    for (from, to, message) in [
+        ("\"output\": \"class\"\n}", "\"output\": \"class\"", "EOF while parsing an object at line"),
+        ("\"flatten\"", "\"flat\"", "unknown variant `flat`, expected one of `conv2d`"),
+        ("\"out_features\": 120", "\"units\": 120", "unknown field `units`, expected one of `out_features`"),
+        ("\"out_channels\": 6, ", "", "missing field `out_channels`"),
+        ("\"kernel_size\": 2", "\"kernel_size\": \"2\"", "a size such as 3, or a pair [height, width]"),
+        ("\"out_features\": 120", "\"out_features\": 0", "layer 8 of `LeNet`, f5: `linear`"),
+        ("    { \"layer\": \"flatten\" },\n", "", "`linear` needs a vector but receives [16, 5, 5]"),
+        ("\"f6\"", "\"f5\"", "the name `f5.weight` is used twice"),
+        ("[1, 28, 28]", "[1, 0, 28]", "input `image` of `LeNet`: "),
+        ("[1, 28, 28]", "[1, 32, 32]", "`LeNet` needs an array of shape [1, 32, 32]"),
+        ("\"out_features\": 10 ", "\"out_features\": 5 ", "is none of the 5 classes of `LeNet`"),
+    ] {
+        assert!(whole.contains(from), "no {from} in the description");
+        let file = directory.path().join("network.json");
+        fs::write(&file, whole.replace(from, to)).expect("the file can be written");
+        check_refused(
+            &example("from_json").arg(&file).output().expect("the example can be started"),
+            message,
+        );
+    }
+    let absent = directory.path().join("absent.json");
+    let output = example("from_json").arg(&absent).output().expect("the example can be started");
+    check_refused(&output, "absent.json: ");
+}

@@ -260,6 +260,8 @@ fn implementation(name: &Ident, ports: &Ports, graph: Option<&Graph>) -> TokenSt
             const INPUTS: &'static [(&'static str, &'static [usize])] = #inputs;
             const OUTPUTS: &'static [(&'static str, &'static [usize])] = #outputs;
 
+            const VALUE: Self = Self;
+
             type Inputs<'a> = #input_type;
             type Outputs = #output_type;
             type Feeds<'a> = [::windlass::Input<'a>; #input_count];

@@ -2,6 +2,7 @@
 
 mod data;
 mod mismatch;
+mod network;
 
 use std::fmt;
 use std::io;
@@ -12,6 +13,7 @@ use windlass_compiler::interp::InterpError;
 
 pub use self::data::DataSetProblem;
 pub use self::mismatch::TensorMismatch;
+pub use self::network::NetworkProblem;
 use crate::trainer::NonFiniteOrigin;
 
 /// The error of everything in this crate. Its message is whole: where something else was the cause, its words are part of
@@ -75,6 +77,68 @@ pub enum Error {
         right: String,
         /// Its items.
         right_batch: usize,
+    },
+    /// A graph that cannot be a network.
+    #[error("the graph `{network}` is no network: {problem}")]
+    Network {
+        /// The graph's name.
+        network: String,
+        /// What keeps it from being one.
+        problem: NetworkProblem,
+    },
+    /// An input that the network does not have.
+    #[error("`{network}` has no input `{name}`; its inputs are {}", listed(known))]
+    UnknownInput {
+        /// The network.
+        network: String,
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// An input that was not given.
+    #[error("`{network}` was not given its input `{name}`; it needs {}", listed(known))]
+    MissingInput {
+        /// The network.
+        network: String,
+        /// The input.
+        name: String,
+        /// All inputs.
+        known: Vec<String>,
+    },
+    /// An input that was given more than once.
+    #[error("`{network}` was given its input `{name}` twice; give it once")]
+    RepeatedInput {
+        /// The network.
+        network: String,
+        /// The input.
+        name: String,
+    },
+    /// An input without its name, where there are several.
+    #[error("`{network}` has several inputs; give each with its name: {}", pairs(known))]
+    UnnamedInput {
+        /// The network.
+        network: String,
+        /// The inputs.
+        known: Vec<String>,
+    },
+    /// An output that the network does not have.
+    #[error("`{network}` has no output `{name}`; its outputs are {}", listed(known))]
+    UnknownOutput {
+        /// The network.
+        network: String,
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A single output was asked for, where there are several.
+    #[error("`{network}` has several outputs; get one by its name: {}", listed(known))]
+    SeveralOutputs {
+        /// The network.
+        network: String,
+        /// The outputs.
+        known: Vec<String>,
     },
     /// A label that is no class.
     #[error("label {label} of item {index} is none of the {classes} classes of `{network}`, 0 to {}", classes - 1)]
@@ -384,6 +448,15 @@ pub enum Error {
 
 fn mebibytes(bytes: usize) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+fn listed(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Names as inputs are given by them.
+fn pairs(names: &[String]) -> String {
+    format!("[{}]", names.iter().map(|name| format!("({name:?}, …)")).collect::<Vec<_>>().join(", "))
 }
 
 fn bulleted(mismatches: &[TensorMismatch]) -> String {

@@ -1,8 +1,6 @@
 //! A network compiled to predict, without its numbers: what models and predictors share, and how runs get their memory.
 //! Whose the numbers are, and whether they may change, is theirs to say.
 
-use std::marker::PhantomData;
-
 use ndarray::{ArrayD, Dimension, IxDyn};
 use windlass_compiler::codegen::Program;
 use windlass_compiler::dump::Dump;
@@ -15,7 +13,7 @@ use crate::available;
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
 use crate::memory::MemoryReport;
-use crate::network::{Input, Network};
+use crate::network::{AnyNetwork, Input};
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::profile::Profile;
@@ -32,25 +30,24 @@ struct Slots {
 }
 
 /// A network compiled to predict. Each run is given the parameters it is for.
-#[derive(Debug)]
 pub(crate) struct Forward<N> {
+    network: N,
     executor: Executor,
     slots: Slots,
     options: Options,
     times: CompileTimes,
-    network: PhantomData<N>,
 }
 
-impl<N: Network> Forward<N> {
+impl<N: AnyNetwork> Forward<N> {
     /// Compiles the network for parameters in the order of these.
-    pub(crate) fn compile(parameters: &Parameters, options: &Options) -> Result<Self, Error> {
-        let (executor, times) = compile_executor(N::graph(), Mode::Inference, options)?;
+    pub(crate) fn compile(network: N, parameters: &Parameters, options: &Options) -> Result<Self, Error> {
+        let (executor, times) = compile_executor(network.graph(), Mode::Inference, options)?;
         let slots = Slots {
-            inputs: N::INPUTS.iter().map(|(name, _)| executor.slot(SlotKind::Input, name)).collect(),
+            inputs: input_slots(&executor, &network),
             stored: places(&executor, parameters),
-            outputs: N::OUTPUTS.iter().map(|(name, _)| executor.slot(SlotKind::Output, name)).collect(),
+            outputs: network.output_ports().map(|(name, _)| executor.slot(SlotKind::Output, name)).collect(),
         };
-        Ok(Forward { executor, slots, options: options.clone(), times, network: PhantomData })
+        Ok(Forward { network, executor, slots, options: options.clone(), times })
     }
 
     /// Prepares for parameters that will not change any more, and gives back those of them that runs read.
@@ -69,12 +66,12 @@ impl<N: Network> Forward<N> {
 
     /// Runs the network on a batch.
     pub(crate) fn run(&self, parameters: &Parameters, inputs: N::Inputs<'_>) -> Result<N::Outputs, Error> {
-        let feeds = N::feeds(inputs);
-        let batch = batch_of::<N>(feeds.as_ref())?;
-        let mut results = empty_outputs::<N>(batch)?;
+        let feeds = self.network.order_inputs(inputs)?;
+        let batch = batch_of(&self.network, feeds.as_ref())?;
+        let mut results = empty_outputs(&self.network, batch)?;
         let elements = results.as_mut().iter_mut().map(ArrayD::as_slice_mut);
         self.start(parameters, feeds.as_ref(), elements.flatten(), batch)?.execute(parameters.version())?;
-        Ok(N::outputs(results))
+        Ok(self.network.name_results(results))
     }
 
     /// Runs the network on a batch, with results in memory that is there already.
@@ -84,15 +81,16 @@ impl<N: Network> Forward<N> {
         inputs: N::Inputs<'_>,
         outputs: &mut [&mut [f32]],
     ) -> Result<(), Error> {
-        if outputs.len() != N::OUTPUTS.len() {
+        let expected = self.network.output_ports().len();
+        if outputs.len() != expected {
             return Err(Error::Binding {
-                name: N::NAME.to_owned(),
-                expected: format!("memory for {} outputs", N::OUTPUTS.len()),
+                name: self.network.name().to_owned(),
+                expected: format!("memory for {expected} outputs"),
                 got: format!("memory for {}", outputs.len()),
             });
         }
-        let feeds = N::feeds(inputs);
-        let batch = batch_of::<N>(feeds.as_ref())?;
+        let feeds = self.network.order_inputs(inputs)?;
+        let batch = batch_of(&self.network, feeds.as_ref())?;
         let outputs = outputs.iter_mut().map(|output| &mut **output);
         self.start(parameters, feeds.as_ref(), outputs, batch)?.execute(parameters.version())
     }
@@ -104,9 +102,9 @@ impl<N: Network> Forward<N> {
         inputs: N::Inputs<'_>,
         runs: usize,
     ) -> Result<Profile, Error> {
-        let feeds = N::feeds(inputs);
-        let batch = batch_of::<N>(feeds.as_ref())?;
-        let mut results = empty_outputs::<N>(batch)?;
+        let feeds = self.network.order_inputs(inputs)?;
+        let batch = batch_of(&self.network, feeds.as_ref())?;
+        let mut results = empty_outputs(&self.network, batch)?;
         Profile::measure(self.executor.program(), batch, runs, |times| {
             let elements = results.as_mut().iter_mut().map(ArrayD::as_slice_mut);
             let run = self.start(parameters, feeds.as_ref(), elements.flatten(), batch)?;
@@ -167,6 +165,10 @@ impl<N: Network> Forward<N> {
         format!("kernels: {}, threads: {}", plan.run.len(), plan.threads)
     }
 
+    pub(crate) fn network(&self) -> &N {
+        &self.network
+    }
+
     pub(crate) fn options(&self) -> &Options {
         &self.options
     }
@@ -191,10 +193,10 @@ fn places(executor: &Executor, parameters: &Parameters) -> Vec<(usize, usize)> {
 }
 
 /// Memory for the outputs of a batch.
-fn empty_outputs<N: Network>(batch: usize) -> Result<N::Results, Error> {
+fn empty_outputs<N: AnyNetwork>(network: &N, batch: usize) -> Result<N::Results, Error> {
     let mut refused = None;
-    let results = N::results(|item| {
-        empty_output::<N>(batch, item).unwrap_or_else(|error| {
+    let results = network.make_results(|item| {
+        empty_output(network, batch, item).unwrap_or_else(|error| {
             refused = Some(error);
             ArrayD::zeros(IxDyn(&[0]))
         })
@@ -202,12 +204,12 @@ fn empty_outputs<N: Network>(batch: usize) -> Result<N::Results, Error> {
     refused.map_or(Ok(results), Err)
 }
 
-fn empty_output<N: Network>(batch: usize, item: &[usize]) -> Result<ArrayD<f32>, Error> {
+fn empty_output<N: AnyNetwork>(network: &N, batch: usize, item: &[usize]) -> Result<ArrayD<f32>, Error> {
     let mut sizes = IxDyn::zeros(item.len() + 1);
     sizes[0] = batch;
     sizes.slice_mut()[1..].copy_from_slice(item);
     let count = item.iter().fold(batch, |product, &size| product.saturating_mul(size));
-    let what = || format!("an output of `{}` on a batch of {batch}", N::NAME);
+    let what = || format!("an output of `{}` on a batch of {batch}", network.name());
     let elements = available::zeros(count, what)?;
     ArrayD::from_shape_vec(sizes, elements).map_err(|_| available::refused(usize::MAX, what))
 }
@@ -218,6 +220,11 @@ pub(crate) fn stored_slots(
     parameters: &Parameters,
 ) -> impl Iterator<Item = Option<usize>> {
     parameters.names().iter().map(|name| executor.slot(SlotKind::Stored, name))
+}
+
+/// The slot of each input, in the order of declaration; `None` for one that nothing uses.
+pub(crate) fn input_slots<N: AnyNetwork>(executor: &Executor, network: &N) -> Vec<Option<usize>> {
+    network.input_ports().map(|(name, _)| executor.slot(SlotKind::Input, name)).collect()
 }
 
 /// Binds a network's inputs to their slots.
@@ -250,11 +257,11 @@ fn compile_program(graph: &Graph, mode: Mode, options: &Options) -> Result<(Prog
 }
 
 /// The number of items every input has.
-pub(crate) fn batch_of<N: Network>(feeds: &[Input<'_>]) -> Result<usize, Error> {
-    let mut first: Option<(&'static str, usize)> = None;
-    for (&(name, item), input) in N::INPUTS.iter().zip(feeds) {
+pub(crate) fn batch_of<N: AnyNetwork>(network: &N, feeds: &[Input<'_>]) -> Result<usize, Error> {
+    let mut first: Option<(&str, usize)> = None;
+    for ((name, item), input) in network.input_ports().zip(feeds) {
         let batch = input.batch(item).map_err(|reason| Error::Input {
-            network: N::NAME.to_owned(),
+            network: network.name().to_owned(),
             input: name.to_owned(),
             reason,
         })?;
@@ -262,7 +269,7 @@ pub(crate) fn batch_of<N: Network>(feeds: &[Input<'_>]) -> Result<usize, Error> 
             None => first = Some((name, batch)),
             Some((other, expected)) if expected != batch => {
                 return Err(Error::UnequalBatches {
-                    network: N::NAME.to_owned(),
+                    network: network.name().to_owned(),
                     left: other.to_owned(),
                     left_batch: expected,
                     right: name.to_owned(),
@@ -274,6 +281,6 @@ pub(crate) fn batch_of<N: Network>(feeds: &[Input<'_>]) -> Result<usize, Error> 
     }
     match first {
         Some((_, batch)) if batch > 0 => Ok(batch),
-        _ => Err(Error::EmptyBatch { network: N::NAME.to_owned() }),
+        _ => Err(Error::EmptyBatch { network: network.name().to_owned() }),
     }
 }

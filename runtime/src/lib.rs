@@ -1,4 +1,5 @@
-//! The runtime of Windlass: what a program needs to run and train networks declared with `network!`.
+//! The runtime of Windlass: what a program needs to run and train networks, declared with `network!` or built as it
+//! runs.
 
 mod atomic_file;
 mod available;
@@ -31,6 +32,7 @@ pub use initialize::initialize;
 pub use machine::Machine;
 pub use memory::MemoryReport;
 pub use model::Model;
+pub use network::{Dynamic, Input};
 pub use options::Options;
 pub use parameters::Parameters;
 pub use predictor::Predictor;

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::executor::Executor;
 use crate::forward::Forward;
 use crate::memory::MemoryReport;
-use crate::network::Network;
+use crate::network::{AnyNetwork, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::predictor::Predictor;
@@ -31,9 +31,9 @@ pub struct Model<N> {
     forward: Forward<N>,
 }
 
-impl<N: Network> fmt::Debug for Model<N> {
+impl<N: AnyNetwork> fmt::Debug for Model<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Model<{}> {{ {:?}, {} }}", N::NAME, self.parameters, self.forward.in_short())
+        write!(f, "Model<{}> {{ {:?}, {} }}", self.network().name(), self.parameters, self.forward.in_short())
     }
 }
 
@@ -52,7 +52,7 @@ impl<N: Network> Model<N> {
     /// # Errors
     /// As [`Model::new`].
     pub fn with_options(seed: u64, options: &Options) -> Result<Self, Error> {
-        Self::assemble(Parameters::initialized(N::graph(), seed)?, options)
+        Self::of(N::VALUE, seed, options)
     }
 
     /// A model with the parameters of a file, as [`Model::save`] or a trainer wrote it.
@@ -69,7 +69,7 @@ impl<N: Network> Model<N> {
     /// # Errors
     /// As [`Model::load`].
     pub fn load_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
-        Self::assemble(Parameters::load::<N>(path, &LoadOptions::default())?, options)
+        Self::load_of(N::VALUE, path, options)
     }
 
     /// A model with these parameters: from a file whose names differ, say, as [`Parameters::load`] reads it.
@@ -77,13 +77,46 @@ impl<N: Network> Model<N> {
     /// # Errors
     /// [`Error::Compile`]; [`Error::UnknownParameter`] and [`Error::ParameterShape`] for parameters of another network.
     pub fn with_parameters(parameters: Parameters, options: &Options) -> Result<Self, Error> {
-        parameters.check(N::graph())?;
-        Self::assemble(parameters, options)
+        Self::of_parameters(N::VALUE, parameters, options)
+    }
+}
+
+impl<N: AnyNetwork> Model<N> {
+    /// A model of a network, as [`Model::with_options`] makes it where the type says which network it is.
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn of(network: N, seed: u64, options: &Options) -> Result<Self, Error> {
+        let parameters = Parameters::initialized(network.graph(), seed)?;
+        Self::assemble(network, parameters, options)
     }
 
-    fn assemble(parameters: Parameters, options: &Options) -> Result<Self, Error> {
-        let forward = Forward::compile(&parameters, options)?;
+    /// A model of a network, as [`Model::load_with`] makes it where the type says which network it is.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn load_of(network: N, path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
+        let parameters = Parameters::load_of(&network, path, &LoadOptions::default())?;
+        Self::assemble(network, parameters, options)
+    }
+
+    /// A model of a network, as [`Model::with_parameters`] makes it where the type says which network it is.
+    ///
+    /// # Errors
+    /// As [`Model::with_parameters`].
+    pub fn of_parameters(network: N, parameters: Parameters, options: &Options) -> Result<Self, Error> {
+        parameters.check(network.graph())?;
+        Self::assemble(network, parameters, options)
+    }
+
+    fn assemble(network: N, parameters: Parameters, options: &Options) -> Result<Self, Error> {
+        let forward = Forward::compile(network, &parameters, options)?;
         Ok(Model { parameters, forward })
+    }
+
+    /// The network.
+    pub fn network(&self) -> &N {
+        self.forward.network()
     }
 
     /// Compiles another graph as the model was, to run on its threads.
@@ -109,7 +142,7 @@ impl<N: Network> Model<N> {
     /// # Errors
     /// As [`Checkpoint::save`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let metadata = Metadata { network: N::NAME.to_owned(), ..Metadata::default() };
+        let metadata = Metadata { network: self.network().name().to_owned(), ..Metadata::default() };
         let checkpoint = Checkpoint { tensors: self.parameters.to_named(), metadata: Some(metadata) };
         checkpoint.save(path.as_ref(), NonFinite::Refuse)
     }
@@ -118,7 +151,9 @@ impl<N: Network> Model<N> {
     ///
     /// # Errors
     /// [`Error::Input`] for an input of the wrong shape, [`Error::UnequalBatches`] for inputs of different batch sizes,
-    /// [`Error::EmptyBatch`] for none, [`Error::OutOfMemory`] for a batch that memory does not suffice for.
+    /// [`Error::EmptyBatch`] for none, [`Error::OutOfMemory`] for a batch that memory does not suffice for. For a
+    /// [`Dynamic`](crate::Dynamic) network also [`Error::UnknownInput`], [`Error::MissingInput`], [`Error::RepeatedInput`]
+    /// and [`Error::UnnamedInput`].
     pub fn forward<'a>(&self, inputs: impl Into<N::Inputs<'a>>) -> Result<N::Outputs, Error> {
         self.forward.run(&self.parameters, inputs.into())
     }

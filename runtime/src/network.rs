@@ -1,14 +1,22 @@
-//! What `network!` writes for: the trait of a declared network, and the values that flow in and out of it. Compiling and
-//! running a network does not live here.
+//! What networks are, declared with `network!` or built as the program runs, and the values that flow in and out of them.
+//! Compiling and running a network does not live here.
+
+mod any;
+mod dynamic;
+mod named;
 
 use std::borrow::Cow;
 
 use ndarray::{ArrayBase, ArrayD, ArrayView, Data, Dimension, IxDyn};
 use windlass_compiler::graph::Graph;
 
+pub use self::any::AnyNetwork;
+pub use self::dynamic::Dynamic;
+pub use self::named::{DynamicInputs, DynamicOutputs};
+
 /// A network declared with `network!`: its graph is known when the user's program compiles.
 ///
-/// The macro implements it; runtimes are generic over it.
+/// The macro implements it. Models, predictors and trainers take [`AnyNetwork`], which every such network is.
 pub trait Network: Copy + Send + Sync + 'static {
     /// The network's name.
     const NAME: &'static str;
@@ -18,6 +26,9 @@ pub trait Network: Copy + Send + Sync + 'static {
 
     /// The outputs in the order of declaration: each a name and the sizes of one item.
     const OUTPUTS: &'static [(&'static str, &'static [usize])];
+
+    /// The network: the only value of its type.
+    const VALUE: Self;
 
     /// What a run takes: an [`Input`], or a struct with a field for each of several inputs.
     type Inputs<'a>;

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::executor::Binding;
 use crate::initialize::initialize;
 use crate::large_pages::tensor_in_large_pages;
-use crate::network::Network;
+use crate::network::{AnyNetwork, Network};
 use crate::tensor::{NamedTensors, shapes_of};
 
 /// Parameters and states of a network. Their debugging form says how many there are; [`Parameters::get`] shows one.
@@ -67,10 +67,23 @@ impl Parameters {
     /// # Errors
     /// As [`Checkpoint::load_for`], and [`Error::CheckpointNetwork`] for a file of another network.
     pub fn load<N: Network>(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self, Error> {
-        let shapes = shapes_of(N::graph());
+        Self::load_of(&N::VALUE, path, options)
+    }
+
+    /// Values of a network from a file, as [`Parameters::load`] reads them where the type says which network it is.
+    ///
+    /// # Errors
+    /// As [`Parameters::load`].
+    pub fn load_of<N: AnyNetwork>(
+        network: &N,
+        path: impl AsRef<Path>,
+        options: &LoadOptions,
+    ) -> Result<Self, Error> {
+        let (graph, name) = (network.graph(), network.name());
+        let shapes = shapes_of(graph);
         let is_state = |name: &str| name.starts_with(names::OPTIMIZER_PREFIX);
-        let checkpoint = Checkpoint::load_network(path.as_ref(), N::NAME, &shapes, is_state, options)?;
-        Ok(Self::from_named(N::graph(), checkpoint.tensors))
+        let checkpoint = Checkpoint::load_network(path.as_ref(), name, &shapes, is_state, options)?;
+        Ok(Self::from_named(graph, checkpoint.tensors))
     }
 
     /// Tensors that are known to fit the graph.

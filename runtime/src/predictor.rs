@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::forward::Forward;
 use crate::memory::MemoryReport;
 use crate::model::Model;
-use crate::network::Network;
+use crate::network::{AnyNetwork, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::profile::Profile;
@@ -43,9 +43,9 @@ pub struct Predictor<N> {
     forward: Forward<N>,
 }
 
-impl<N: Network> fmt::Debug for Predictor<N> {
+impl<N: AnyNetwork> fmt::Debug for Predictor<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Predictor<{}> {{ {} }}", N::NAME, self.forward.in_short())
+        write!(f, "Predictor<{}> {{ {} }}", self.network().name(), self.forward.in_short())
     }
 }
 
@@ -63,12 +63,27 @@ impl<N: Network> Predictor<N> {
     /// # Errors
     /// As [`Model::load`].
     pub fn load_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
-        Model::load_with(path, options)?.into_predictor()
+        Self::load_of(N::VALUE, path, options)
+    }
+}
+
+impl<N: AnyNetwork> Predictor<N> {
+    /// A predictor of a network, as [`Predictor::load_with`] makes it where the type says which network it is.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn load_of(network: N, path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
+        Model::load_of(network, path, options)?.into_predictor()
     }
 
     pub(crate) fn new(parameters: Parameters, mut forward: Forward<N>) -> Result<Self, Error> {
         let parameters = forward.settle(parameters)?;
         Ok(Predictor { parameters, forward })
+    }
+
+    /// The network.
+    pub fn network(&self) -> &N {
+        self.forward.network()
     }
 
     /// Runs the network on a batch of any size.

@@ -1,5 +1,6 @@
 //! Trains a model: forward, backward and update are one compiled program.
 
+mod controls;
 mod non_finite;
 mod options;
 mod output;
@@ -17,8 +18,8 @@ use windlass_compiler::ops::Op;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileTimes;
 use windlass_compiler::plan::{Size, SlotKind};
-use windlass_compiler::shape::DType;
 
+use self::controls::Controls;
 pub use self::non_finite::{NonFiniteOrigin, Stage};
 pub use self::options::TrainerOptions;
 use self::output::Output;
@@ -26,10 +27,10 @@ pub use self::target::Target;
 use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
-use crate::forward::{batch_of, bind_inputs, stored_slots};
+use crate::forward::{batch_of, bind_inputs, input_slots, stored_slots};
 use crate::memory::{MemoryReport, bytes};
 use crate::model::Model;
-use crate::network::{Input, Network};
+use crate::network::{AnyNetwork, Input, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::profile::Profile;
@@ -62,13 +63,13 @@ pub struct Trainer<N> {
     single_value: Option<String>,
 }
 
-impl<N: Network> fmt::Debug for Trainer<N> {
+impl<N: AnyNetwork> fmt::Debug for Trainer<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kernels = self.program().plan().run.len();
         write!(
             f,
             "Trainer<{}> {{ step: {}, optimizer: {}, kernels: {kernels}, model: {:?} }}",
-            N::NAME,
+            self.network().name(),
             self.step,
             self.options.optimizer.name(),
             self.model
@@ -88,9 +89,9 @@ struct Slots {
 }
 
 /// The graph of a training step.
-pub(crate) fn step_graph<N: Network>(options: &TrainerOptions) -> Result<Graph, Error> {
-    training_graph(N::graph(), &options.of_training())
-        .map_err(|reason| Error::Autodiff { network: N::NAME.to_owned(), reason: Box::new(reason) })
+pub(crate) fn step_graph<N: AnyNetwork>(network: &N, options: &TrainerOptions) -> Result<Graph, Error> {
+    training_graph(network.graph(), &options.of_training())
+        .map_err(|reason| Error::Autodiff { network: network.name().to_owned(), reason: Box::new(reason) })
 }
 
 /// The first batch normalisation of a step that takes the variance of one value for each channel where the batch is 1.
@@ -105,25 +106,6 @@ fn single_value(graph: &Graph) -> Option<String> {
 }
 
 impl<N: Network> Trainer<N> {
-    /// Compiles a training step for a model, with its threads and options.
-    ///
-    /// # Errors
-    /// [`Error::Autodiff`] for a network that cannot be trained so; [`Error::Compile`].
-    pub fn new(model: Model<N>, options: TrainerOptions) -> Result<Self, Error> {
-        let graph = step_graph::<N>(&options)?;
-        let (executor, times) = model.compile_beside(&graph, Mode::Training)?;
-        let state = Parameters::initialized(&graph, 0)?.without(model.parameters());
-        let slots = Slots {
-            inputs: N::INPUTS.iter().map(|(name, _)| executor.slot(SlotKind::Input, name)).collect(),
-            parameters: stored_slots(&executor, model.parameters()).collect(),
-            state: stored_slots(&executor, &state).collect(),
-        };
-        let outputs = executor.slots().iter().enumerate().filter(|(_, slot)| slot.kind == SlotKind::Output);
-        let outputs = outputs.map(|(place, slot)| Output::new(place, slot)).collect();
-        let single_value = single_value(&graph);
-        Ok(Trainer { model, options, graph, executor, times, state, slots, step: 0, outputs, single_value })
-    }
-
     /// Continues from a file that [`Trainer::save`] wrote. Settings may be others than before; the optimiser, and what is
     /// frozen, must be the same.
     ///
@@ -144,11 +126,47 @@ impl<N: Network> Trainer<N> {
         run: &Options,
         loading: &LoadOptions,
     ) -> Result<Self, Error> {
+        Self::resume_of(N::VALUE, path, options, run, loading)
+    }
+}
+
+impl<N: AnyNetwork> Trainer<N> {
+    /// Compiles a training step for a model, with its threads and options.
+    ///
+    /// # Errors
+    /// [`Error::Autodiff`] for a network that cannot be trained so; [`Error::Compile`].
+    pub fn new(model: Model<N>, options: TrainerOptions) -> Result<Self, Error> {
+        let graph = step_graph(model.network(), &options)?;
+        let (executor, times) = model.compile_beside(&graph, Mode::Training)?;
+        let state = Parameters::initialized(&graph, 0)?.without(model.parameters());
+        let slots = Slots {
+            inputs: input_slots(&executor, model.network()),
+            parameters: stored_slots(&executor, model.parameters()).collect(),
+            state: stored_slots(&executor, &state).collect(),
+        };
+        let outputs = executor.slots().iter().enumerate().filter(|(_, slot)| slot.kind == SlotKind::Output);
+        let outputs = outputs.map(|(place, slot)| Output::new(place, slot)).collect();
+        let single_value = single_value(&graph);
+        Ok(Trainer { model, options, graph, executor, times, state, slots, step: 0, outputs, single_value })
+    }
+
+    /// Continues the training of a network, as [`Trainer::resume_with`] does where the type says which network it is.
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`].
+    pub fn resume_of(
+        network: N,
+        path: impl AsRef<Path>,
+        options: TrainerOptions,
+        run: &Options,
+        loading: &LoadOptions,
+    ) -> Result<Self, Error> {
         let path = path.as_ref();
         check_optimizer(path, &options.optimizer)?;
-        let mut trainer = Self::new(Model::with_options(0, run)?, options)?;
+        let mut trainer = Self::new(Model::of(network, 0, run)?, options)?;
         let shapes = shapes_of(&trainer.graph);
-        let checkpoint = Checkpoint::load_network(path, N::NAME, &shapes, |_| false, loading)?;
+        let name = trainer.network().name();
+        let checkpoint = Checkpoint::load_network(path, name, &shapes, |_| false, loading)?;
         for name in trainer.model.parameters().names().to_vec() {
             trainer.model.set_parameter(&name, &checkpoint.tensors[&name])?;
         }
@@ -167,8 +185,12 @@ impl<N: Network> Trainer<N> {
         let mut tensors = self.state.to_named();
         tensors.extend(self.model.parameters().to_named());
         let optimizer = serde_json::to_value(self.options.optimizer).unwrap_or_default();
-        let metadata =
-            Metadata { network: N::NAME.to_owned(), step: self.step, optimizer, ..Metadata::default() };
+        let metadata = Metadata {
+            network: self.network().name().to_owned(),
+            step: self.step,
+            optimizer,
+            ..Metadata::default()
+        };
         Checkpoint { tensors, metadata: Some(metadata) }.save(path.as_ref(), NonFinite::Refuse)
     }
 
@@ -185,8 +207,8 @@ impl<N: Network> Trainer<N> {
         inputs: impl Into<N::Inputs<'a>>,
         target: impl Into<Target<'t>>,
     ) -> Result<StepReport, Error> {
-        let feeds = N::feeds(inputs.into());
-        let batch = batch_of::<N>(feeds.as_ref())?;
+        let feeds = self.network().order_inputs(inputs.into())?;
+        let batch = batch_of(self.network(), feeds.as_ref())?;
         let target = target.into();
         self.check_batch(&target, batch)?;
         self.step_with(feeds.as_ref(), &target, batch, |run, version| run.execute(version))
@@ -203,8 +225,8 @@ impl<N: Network> Trainer<N> {
         target: impl Into<Target<'t>>,
         runs: usize,
     ) -> Result<Profile, Error> {
-        let feeds = N::feeds(inputs.into());
-        let batch = batch_of::<N>(feeds.as_ref())?;
+        let feeds = self.network().order_inputs(inputs.into())?;
+        let batch = batch_of(self.network(), feeds.as_ref())?;
         let target = target.into();
         self.check_batch(&target, batch)?;
         let mut measured = Vec::new();
@@ -226,7 +248,7 @@ impl<N: Network> Trainer<N> {
         batch: usize,
         execute: impl FnOnce(Run<'_, '_>, u64) -> Result<(), Error>,
     ) -> Result<StepReport, Error> {
-        let controls = self.controls()?;
+        let controls = self.options.controls(self.step)?;
         let before = self.options.check_finite.then(|| (self.model.parameters().clone(), self.state.clone()));
         self.run(feeds, target, &controls, batch, execute)?;
         if let Some((parameters, state)) = before
@@ -235,7 +257,11 @@ impl<N: Network> Trainer<N> {
             *self.model.parameters_mut() = parameters;
             self.state = state;
             let origin = self.find_in_step(feeds, target, &controls, batch)?.map(Box::new);
-            return Err(Error::NonFiniteStep { network: N::NAME.to_owned(), step: self.step, origin });
+            return Err(Error::NonFiniteStep {
+                network: self.network().name().to_owned(),
+                step: self.step,
+                origin,
+            });
         }
         self.step += 1;
         let number = |name: &str| self.find_output(name).and_then(|output| output.elements.first().copied());
@@ -257,11 +283,11 @@ impl<N: Network> Trainer<N> {
         inputs: impl Into<N::Inputs<'a>>,
         target: impl Into<Target<'t>>,
     ) -> Result<Option<NonFiniteOrigin>, Error> {
-        let feeds = N::feeds(inputs.into());
-        let batch = batch_of::<N>(feeds.as_ref())?;
+        let feeds = self.network().order_inputs(inputs.into())?;
+        let batch = batch_of(self.network(), feeds.as_ref())?;
         let target = target.into();
         self.check_batch(&target, batch)?;
-        self.find_in_step(feeds.as_ref(), &target, &self.controls()?, batch)
+        self.find_in_step(feeds.as_ref(), &target, &self.options.controls(self.step)?, batch)
     }
 
     fn find_in_step(
@@ -274,10 +300,10 @@ impl<N: Network> Trainer<N> {
         let mut bindings = Bindings::new();
         for (value, input) in self.graph.inputs() {
             let sizes = self.graph.ty(value).shape.concrete(batch);
-            let of_network = N::INPUTS.iter().position(|(name, _)| *name == input.name);
+            let of_network = self.network().input_ports().position(|(name, _)| name == input.name);
             let array = match of_network {
                 Some(place) => Array::new(sizes, feeds[place].elements().to_vec()),
-                None => match control(&input.name, self.graph.ty(value).dtype, controls, target) {
+                None => match controls.binding(&input.name, self.graph.ty(value).dtype, target) {
                     Some(Binding::Floats(elements)) => Array::new(sizes, elements.to_vec()),
                     Some(Binding::Integers(elements)) => Array::ints(sizes, elements.to_vec()),
                     Some(Binding::Written(_)) | None => continue,
@@ -300,27 +326,15 @@ impl<N: Network> Trainer<N> {
             || self.state.non_finite().is_some()
     }
 
-    /// What steers the next step.
-    fn controls(&self) -> Result<Controls, Error> {
-        let (exact_rate, rate) = self.options.checked_rate(self.step)?;
-        let correction = self.options.optimizer.correction(self.step + 1).unwrap_or_default();
-        Ok(Controls {
-            exact_rate,
-            learning_rate: [rate],
-            correction: correction.map(|factor| factor as f32),
-            // The counter wraps after 2^32 steps; masks repeat from there.
-            seed: [self.options.seed.cast_signed(), (self.step as u32).cast_signed()],
-        })
-    }
-
     /// Checks what a step is given beside its inputs.
     fn check_batch(&self, target: &Target<'_>, batch: usize) -> Result<(), Error> {
         let name = self.loss_output();
-        let item = N::OUTPUTS.iter().find(|(output, _)| *output == name).map_or(&[][..], |(_, item)| *item);
-        target.check(N::NAME, self.options.loss, item, batch)?;
+        let mut outputs = self.network().output_ports();
+        let item = outputs.find(|(output, _)| *output == name).map_or(&[][..], |(_, item)| item);
+        target.check(self.network().name(), self.options.loss, item, batch)?;
         match &self.single_value {
             Some(layer) if batch == 1 => {
-                Err(Error::SingleValue { network: N::NAME.to_owned(), layer: layer.clone() })
+                Err(Error::SingleValue { network: self.network().name().to_owned(), layer: layer.clone() })
             }
             _ => Ok(()),
         }
@@ -328,8 +342,8 @@ impl<N: Network> Trainer<N> {
 
     /// The output the loss is taken of.
     fn loss_output(&self) -> &str {
-        let first = N::OUTPUTS.first().map_or("", |(name, _)| *name);
-        self.options.output.as_deref().unwrap_or(first)
+        let first = || self.network().output_ports().next().map_or("", |(name, _)| name);
+        self.options.output.as_deref().unwrap_or_else(first)
     }
 
     fn run(
@@ -346,7 +360,7 @@ impl<N: Network> Trainer<N> {
         for (place, slot) in self.executor.slots().iter().enumerate() {
             let is_input = slot.kind == SlotKind::Input;
             if let Some(binding) =
-                is_input.then(|| control(&slot.name, slot.ty.dtype, controls, target)).flatten()
+                is_input.then(|| controls.binding(&slot.name, slot.ty.dtype, target)).flatten()
             {
                 run.bind(place, binding)?;
             }
@@ -405,6 +419,11 @@ impl<N: Network> Trainer<N> {
         self.outputs.iter_mut().for_each(|output| output.elements = Vec::new());
     }
 
+    /// The network.
+    pub fn network(&self) -> &N {
+        self.model.network()
+    }
+
     /// The model, with its parameters as they are now.
     pub fn model(&self) -> &Model<N> {
         &self.model
@@ -438,31 +457,6 @@ impl<N: Network> Trainer<N> {
     /// The compiled step.
     pub fn program(&self) -> &Program {
         self.executor.program()
-    }
-}
-
-/// Numbers that steer one step.
-struct Controls {
-    exact_rate: f64,
-    learning_rate: [f32; 1],
-    correction: [f32; 2],
-    seed: [i32; 2],
-}
-
-/// The binding of an input that the training graph added; [`None`] for the network's own.
-fn control<'b>(
-    name: &str,
-    dtype: DType,
-    controls: &'b Controls,
-    target: &'b Target<'_>,
-) -> Option<Binding<'b>> {
-    match (name, dtype, target) {
-        (names::LEARNING_RATE, _, _) => Some(Binding::Floats(&controls.learning_rate)),
-        (names::CORRECTION, _, _) => Some(Binding::Floats(&controls.correction)),
-        (names::SEED, DType::I32, _) => Some(Binding::Integers(&controls.seed)),
-        (names::LABELS, DType::I32, Target::Labels(labels)) => Some(Binding::Integers(labels)),
-        (names::TARGET, DType::F32, Target::Values(values)) => Some(Binding::Floats(values.elements())),
-        _ => None,
     }
 }
 

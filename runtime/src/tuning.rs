@@ -18,7 +18,7 @@ pub use self::cache::{Cache, CacheProblem};
 use self::measure::{Question, RUNS};
 use crate::error::Error;
 use crate::machine::cpu_name;
-use crate::network::Network;
+use crate::network::{AnyNetwork, Network};
 use crate::options::Options;
 use crate::timing::bytes;
 use crate::trainer::{TrainerOptions, step_graph};
@@ -131,7 +131,15 @@ impl Tuning {
     /// # Errors
     /// [`Error::Compile`] as for a model, and [`Error::EmptyBatch`].
     pub fn for_model<N: Network>(&self, options: &Options) -> Result<Tuned, Error> {
-        self.for_graph(N::graph(), Mode::Inference, options)
+        self.for_model_of(&N::VALUE, options)
+    }
+
+    /// Tunes a network, as [`Tuning::for_model`] does where the type says which network it is.
+    ///
+    /// # Errors
+    /// As [`Tuning::for_model`].
+    pub fn for_model_of<N: AnyNetwork>(&self, network: &N, options: &Options) -> Result<Tuned, Error> {
+        self.for_graph(network.graph(), Mode::Inference, options)
     }
 
     /// Tunes the steps of a [`Trainer`](crate::Trainer). What was tuned before in these options stays.
@@ -143,7 +151,20 @@ impl Tuning {
         options: &Options,
         training: &TrainerOptions,
     ) -> Result<Tuned, Error> {
-        self.for_graph(&step_graph::<N>(training)?, Mode::Training, options)
+        self.for_trainer_of(&N::VALUE, options, training)
+    }
+
+    /// Tunes the steps of a network, as [`Tuning::for_trainer`] does where the type says which network it is.
+    ///
+    /// # Errors
+    /// As [`Tuning::for_trainer`].
+    pub fn for_trainer_of<N: AnyNetwork>(
+        &self,
+        network: &N,
+        options: &Options,
+        training: &TrainerOptions,
+    ) -> Result<Tuned, Error> {
+        self.for_graph(&step_graph(network, training)?, Mode::Training, options)
     }
 
     /// Tunes any graph.

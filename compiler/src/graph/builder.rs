@@ -44,8 +44,9 @@ impl Builder {
     /// A layer behind `x`. Its parameters are named `label.weight` and so on.
     ///
     /// # Errors
-    /// [`GraphError::Shape`] when the layer does not fit its input.
+    /// [`GraphError::Shape`] when the layer does not fit its input; [`GraphError::UnknownValue`] for an `x` that does not exist.
     pub fn layer(&mut self, label: &str, layer: &Layer, x: ValueId) -> Result<ValueId, GraphError> {
+        self.graph.check_exists(layer.name(), x)?;
         layer.build(self, label, x).map_err(|error| match error {
             GraphError::Shape { error, .. } => GraphError::Shape { at: layer.name().to_owned(), error },
             other => other,

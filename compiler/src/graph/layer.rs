@@ -1,5 +1,9 @@
 //! Layers as users declare them, and the operators and parameters each becomes.
 
+mod form;
+
+use serde::{Deserialize, Serialize};
+
 use super::Builder;
 use super::initializer::Initializer;
 use crate::entity::ValueId;
@@ -16,7 +20,21 @@ use crate::ops::window::Window;
 use crate::shape::Shape;
 
 /// A layer with one input and one output.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// `serde` reads and writes it in the words of `network!`, in formats that describe themselves, as JSON does. Arguments that
+/// are left out have the defaults they have there:
+///
+/// ```
+/// use windlass_compiler::graph::Layer;
+/// use windlass_compiler::ops::window::Window;
+///
+/// let text = r#"{"layer": "conv2d", "out_channels": 6, "kernel_size": 5, "padding": 2}"#;
+/// let layer: Layer = serde_json::from_str(text)?;
+/// assert_eq!(layer, Layer::conv2d(6, Window::square(5, 1, 2)));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "form::Form", into = "form::Form")]
 pub enum Layer {
     /// Two-dimensional convolution (cross-correlation).
     Conv2d {

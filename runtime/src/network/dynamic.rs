@@ -1,0 +1,213 @@
+//! Networks that are known only as the program runs.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use ndarray::ArrayD;
+use windlass_compiler::graph::{Graph, verify};
+use windlass_compiler::ops::source::InputRole;
+use windlass_compiler::shape::{DType, Type};
+use windlass_compiler::summary::{Summary, summary};
+
+use super::named::{NamedArrays, NamedInputs};
+use super::{AnyNetwork, DynamicInputs, DynamicOutputs};
+use crate::error::{Error, NetworkProblem};
+use crate::model::Model;
+use crate::options::Options;
+
+/// A network that is known only as the program runs: its graph comes from a
+/// [`Builder`](windlass_compiler::graph::Builder), from text or from a file.
+///
+/// It takes the place of the type that `network!` makes: [`Model<Dynamic>`](Model), [`Predictor<Dynamic>`](crate::Predictor)
+/// and [`Trainer<Dynamic>`](crate::Trainer) do all that those of a declared network do, as fast and to the same bits. Since
+/// its type does not say which network it is, those who make a model take the network itself: [`Dynamic::model`] and
+/// [`Dynamic::load`], or [`Model::of`], [`Model::load_of`], [`Model::of_parameters`],
+/// [`Predictor::load_of`](crate::Predictor::load_of) and [`Trainer::resume_of`](crate::Trainer::resume_of).
+///
+/// ```
+/// use windlass_compiler::graph::{Builder, Layer};
+/// use windlass_runtime::Dynamic;
+///
+/// let mut builder = Builder::new("Points");
+/// let mut x = builder.input("point", &[2])?;
+/// for (index, width) in [16, 16, 3].into_iter().enumerate() {
+///     x = builder.layer(&format!("f{index}"), &Layer::linear(width), x)?;
+/// }
+/// builder.output("class", x)?;
+///
+/// let network = Dynamic::new(builder.finish()?)?;
+/// let model = network.model(42)?; // first values drawn from this seed
+/// let scores = model.forward(&[0.5, 0.25, 1.0, 0.0])?.single()?; // two points
+/// assert_eq!(scores.shape(), [2, 3]);
+/// # Ok::<(), windlass_runtime::Error>(())
+/// ```
+///
+/// Several inputs are given by their names, in any order, and outputs are found by theirs:
+///
+/// ```
+/// use windlass_runtime::{Dynamic, Input};
+///
+/// let graph = r#"graph Pair {
+///   %0 = input {name = "left", type = "f32[N, 2]"}
+///   %1 = input {name = "right", type = "f32[N, 2]"}
+///   %2 = binary(%0, %1) {kind = "add"}
+///   %3 = unary(%2) {kind = "tanh"}
+///   output "sum" = %2
+///   output "bounded" = %3
+/// }"#;
+/// let model = Dynamic::new(graph.parse()?)?.model(0)?;
+/// let outputs = model.forward([("right", &[1.0, 2.0]), ("left", &[0.5, 0.5])])?;
+/// assert_eq!(outputs.get("sum")?[[0, 1]], 2.5);
+///
+/// // Inputs of different types are made one.
+/// let left = ndarray::Array2::from_elem((1, 2), 0.5);
+/// let inputs = [("left", Input::from(&left)), ("right", Input::from(&[1.0, 2.0]))];
+/// assert_eq!(model.forward(inputs)?, outputs);
+/// # Ok::<(), windlass_runtime::Error>(())
+/// ```
+///
+/// Cloning it is cheap: clones share the graph. Its debugging form is one line.
+#[derive(Clone)]
+pub struct Dynamic(Arc<Definition>);
+
+struct Definition {
+    graph: Graph,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+}
+
+/// An input or output: its name, and the sizes of one item.
+type Port = (String, Vec<usize>);
+
+impl fmt::Debug for Dynamic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |ports: &[Port]| {
+            ports.iter().map(|(name, sizes)| format!("{name}: {sizes:?}")).collect::<Vec<_>>().join(", ")
+        };
+        write!(f, "Dynamic {}({}) -> ({})", self.name(), names(&self.0.inputs), names(&self.0.outputs))
+    }
+}
+
+impl Dynamic {
+    /// The network of a graph.
+    ///
+    /// # Errors
+    /// [`Error::Graph`] for a graph that does not hold together, and [`Error::Network`] for one that is no network: without
+    /// inputs or outputs, with others than batches of 32-bit floats, or one of a whole training step.
+    pub fn new(graph: Graph) -> Result<Self, Error> {
+        verify(&graph)?;
+        let (inputs, outputs) =
+            ports(&graph).map_err(|problem| Error::Network { network: graph.name().to_owned(), problem })?;
+        Ok(Dynamic(Arc::new(Definition { graph, inputs, outputs })))
+    }
+
+    /// The network's name. Checkpoints name the network that they are of.
+    pub fn name(&self) -> &str {
+        self.0.graph.name()
+    }
+
+    /// The network's graph.
+    pub fn graph(&self) -> &Graph {
+        &self.0.graph
+    }
+
+    /// The inputs in the order of declaration: each a name and the sizes of one item.
+    pub fn inputs(&self) -> impl ExactSizeIterator<Item = (&str, &[usize])> {
+        self.0.inputs.iter().map(borrowed)
+    }
+
+    /// The outputs in the order of declaration: each a name and the sizes of one item.
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = (&str, &[usize])> {
+        self.0.outputs.iter().map(borrowed)
+    }
+
+    /// Layers, shapes, parameters, multiply-adds, receptive fields and memory, as a table.
+    pub fn summary(&self) -> Summary {
+        summary(self.graph())
+    }
+
+    /// A model with first values drawn from a seed, compiled to predict.
+    ///
+    /// # Errors
+    /// As [`Model::of`].
+    pub fn model(&self, seed: u64) -> Result<Model<Self>, Error> {
+        Model::of(self.clone(), seed, &Options::default())
+    }
+
+    /// A model with the parameters of a file, compiled to predict.
+    ///
+    /// # Errors
+    /// As [`Model::load_of`].
+    pub fn load(&self, path: impl AsRef<Path>) -> Result<Model<Self>, Error> {
+        Model::load_of(self.clone(), path, &Options::default())
+    }
+}
+
+fn borrowed((name, sizes): &Port) -> (&str, &[usize]) {
+    (name, sizes)
+}
+
+/// The inputs and outputs of a graph that is a network.
+fn ports(graph: &Graph) -> Result<(Vec<Port>, Vec<Port>), NetworkProblem> {
+    if let Some(update) = graph.updates().first() {
+        return Err(NetworkProblem::Updates { name: update.name.clone() });
+    }
+    let mut inputs = Vec::new();
+    for (_, input) in graph.inputs() {
+        if input.role == InputRole::Control {
+            return Err(NetworkProblem::ControlInput { name: input.name.clone() });
+        }
+        inputs.push(port("input", &input.name, &input.ty)?);
+    }
+    let outputs = graph.outputs().iter().map(|output| port("output", &output.name, graph.ty(output.value)));
+    let outputs = outputs.collect::<Result<Vec<Port>, _>>()?;
+    match (inputs.is_empty(), outputs.is_empty()) {
+        (true, _) => Err(NetworkProblem::NoInputs),
+        (_, true) => Err(NetworkProblem::NoOutputs),
+        _ => Ok((inputs, outputs)),
+    }
+}
+
+/// An input or output, which is a batch of 32-bit floats.
+fn port(what: &'static str, name: &str, ty: &Type) -> Result<Port, NetworkProblem> {
+    if ty.dtype != DType::F32 || !ty.shape.is_batched() {
+        return Err(NetworkProblem::NoBatchOfFloats { what, name: name.to_owned(), ty: ty.to_string() });
+    }
+    Ok((name.to_owned(), ty.shape.item()))
+}
+
+impl AnyNetwork for Dynamic {
+    type Inputs<'a> = DynamicInputs<'a>;
+    type Outputs = DynamicOutputs;
+    type Feeds<'a> = NamedInputs<'a>;
+    type Results = NamedArrays;
+
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn graph(&self) -> &Graph {
+        self.graph()
+    }
+
+    fn input_ports(&self) -> impl ExactSizeIterator<Item = (&str, &[usize])> {
+        self.inputs()
+    }
+
+    fn output_ports(&self) -> impl ExactSizeIterator<Item = (&str, &[usize])> {
+        self.outputs()
+    }
+
+    fn order_inputs<'a>(&self, inputs: Self::Inputs<'a>) -> Result<Self::Feeds<'a>, Error> {
+        inputs.in_order_of(self)
+    }
+
+    fn make_results(&self, mut make: impl FnMut(&[usize]) -> ArrayD<f32>) -> NamedArrays {
+        self.0.outputs.iter().map(|(_, sizes)| make(sizes)).collect()
+    }
+
+    fn name_results(&self, results: NamedArrays) -> DynamicOutputs {
+        DynamicOutputs::new(self.clone(), results)
+    }
+}

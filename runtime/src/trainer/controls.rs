@@ -1,0 +1,50 @@
+//! What steers one step: the inputs that the training graph adds to the network's own.
+
+use windlass_compiler::autodiff::names;
+use windlass_compiler::shape::DType;
+
+use super::{Target, TrainerOptions};
+use crate::error::Error;
+use crate::executor::Binding;
+
+/// Numbers that steer one step.
+pub(super) struct Controls {
+    pub(super) exact_rate: f64,
+    learning_rate: [f32; 1],
+    correction: [f32; 2],
+    seed: [i32; 2],
+}
+
+impl TrainerOptions {
+    /// What steers a step.
+    pub(super) fn controls(&self, step: u64) -> Result<Controls, Error> {
+        let (exact_rate, rate) = self.checked_rate(step)?;
+        let correction = self.optimizer.correction(step + 1).unwrap_or_default();
+        Ok(Controls {
+            exact_rate,
+            learning_rate: [rate],
+            correction: correction.map(|factor| factor as f32),
+            // The counter wraps after 2^32 steps; masks repeat from there.
+            seed: [self.seed.cast_signed(), (step as u32).cast_signed()],
+        })
+    }
+}
+
+impl Controls {
+    /// The binding of an input that the training graph added; [`None`] for the network's own.
+    pub(super) fn binding<'b>(
+        &'b self,
+        name: &str,
+        dtype: DType,
+        target: &'b Target<'_>,
+    ) -> Option<Binding<'b>> {
+        match (name, dtype, target) {
+            (names::LEARNING_RATE, _, _) => Some(Binding::Floats(&self.learning_rate)),
+            (names::CORRECTION, _, _) => Some(Binding::Floats(&self.correction)),
+            (names::SEED, DType::I32, _) => Some(Binding::Integers(&self.seed)),
+            (names::LABELS, DType::I32, Target::Labels(labels)) => Some(Binding::Integers(labels)),
+            (names::TARGET, DType::F32, Target::Values(values)) => Some(Binding::Floats(values.elements())),
+            _ => None,
+        }
+    }
+}
