@@ -13,22 +13,6 @@ pub use program::{Listing, Program, Step, Units};
 
 use thiserror::Error;
 
-/// Entries of the table of addresses every kernel gets.
-pub(crate) mod table {
-    /// The batch arena.
-    pub(crate) const BATCH: usize = 0;
-    /// The fixed arena.
-    pub(crate) const FIXED: usize = 1;
-    /// Memory that lives as long as the program.
-    pub(crate) const PREPARED: usize = 2;
-    /// Memory that exists only while preparing.
-    pub(crate) const PREPARING: usize = 3;
-    /// Scratch of all threads, one after the other.
-    pub(crate) const SCRATCH: usize = 4;
-    /// The first slot.
-    pub(crate) const SLOTS: usize = 5;
-}
-
 /// Why no code could be made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

@@ -14,12 +14,10 @@ use super::isa::Target;
 use super::memory::{Code, CodeMemory};
 use super::perf_map::{self, Symbol};
 use super::{CodegenError, clif, wide};
+use crate::abi::{self, KernelFunction};
 use crate::kernel::{Extent, Kernel, Map, Split, Stmt, Tile};
 use crate::ops::Cost;
 use crate::plan::{Plan, PlanOptions, Traffic};
-
-/// `(table, batch, first, last, thread)`.
-type KernelFunction = unsafe extern "C" fn(*const *mut f32, usize, usize, usize, usize);
 
 /// How much work a step can be divided into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,13 +86,19 @@ impl Step {
     /// Runs one thread's share. One thread may run all of a step, as one of one, or the shares of several in turn.
     ///
     /// # Safety
-    /// The program must be alive. `table` must hold the addresses its plan's memory and slots ask for, each valid for
-    /// the plan's sizes at this batch size, aligned to 4 bytes, and not written by anyone else meanwhile; `thread` must
+    /// The program must be alive. `table` must hold the addresses its plan's memory and slots ask for ([`abi`]), each valid
+    /// for the plan's sizes at these open sizes, aligned to 4 bytes, and not written by anyone else meanwhile; `thread` must
     /// be below the plan's threads and not be running already.
-    pub unsafe fn run(&self, table: *const *mut f32, batch: usize, thread: usize, threads: usize) {
-        let (first, last) = self.units.share(batch, thread, threads);
-        // SAFETY: the function has this signature (see `clif::kernel_signature`), and the caller promises the rest.
-        unsafe { (self.function)(table, batch, first, last, thread) }
+    pub unsafe fn run(
+        &self,
+        table: *const *mut f32,
+        sizes: &[usize; abi::size::COUNT],
+        thread: usize,
+        threads: usize,
+    ) {
+        let (first, last) = self.units.share(sizes[abi::size::BATCH], thread, threads);
+        // SAFETY: the function has this signature (see `abi::kernel_signature`), and the caller promises the rest.
+        unsafe { (self.function)(table, sizes.as_ptr(), first, last, thread) }
     }
 }
 
@@ -154,7 +158,7 @@ impl Program {
                         cost: kernel.cost,
                         traffic: Traffic::of(kernel, &plan),
                         is_per_thread: kernel.thread.is_some() || !kernel.setup.is_empty(),
-                        // SAFETY: the address is that of a function with the signature `clif::kernel_signature`, in the
+                        // SAFETY: the address is that of a function with the signature `abi::kernel_signature`, in the
                         // calling convention of the host's C.
                         function: unsafe { std::mem::transmute::<*const u8, KernelFunction>(address) },
                     }
@@ -184,7 +188,7 @@ impl Program {
 }
 
 /// Functions start at a cache line.
-const ALIGNMENT: u64 = 64;
+const ALIGNMENT: u64 = abi::ALIGNMENT as u64;
 
 fn refused(kernel: &str, reason: &dyn std::fmt::Display) -> CodegenError {
     CodegenError::Refused { kernel: kernel.to_owned(), reason: reason.to_string() }
@@ -301,7 +305,7 @@ impl<'t> Compiler<'t> {
         for map in maps {
             self.map(map)?;
         }
-        let signature = clif::kernel_signature(self.module.isa().default_call_conv());
+        let signature = abi::kernel_signature(self.module.isa().default_call_conv());
         let id = self
             .module
             .declare_function(name, Linkage::Export, &signature)

@@ -139,7 +139,7 @@ impl<'g> Lowering<'g> {
     /// Memory of its own for each thread, valid within one kernel.
     pub fn scratch(&mut self, name: &str, elements: usize) -> BufferId {
         let place = Place::Scratch(self.scratch);
-        self.scratch += elements.next_multiple_of(super::memory::ALIGNMENT);
+        self.scratch += elements.next_multiple_of(crate::abi::ALIGNMENT_WORDS);
         let size = Size { batched: false, elements };
         self.new_buffer(Buffer { name: name.to_owned(), size, element: Element::F32, place })
     }
