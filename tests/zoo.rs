@@ -15,6 +15,7 @@ use windlass_compiler::pass::{PassOptions, optimize};
 use windlass_compiler::pipeline::{CompileOptions, compile};
 use windlass_compiler::plan::{Accuracy, PlanOptions, plan};
 use windlass_compiler::summary::summary;
+use windlass_compiler::target::Target;
 use windlass_runtime::executor::Executor;
 
 /// A digest of the sizes of all parameters in order of declaration: `digest·31 + size` over every size, and a 0 behind
@@ -80,7 +81,8 @@ fn no_kernel_changes_a_layout_within_networks_with_batch_normalisation() {
         for kind in [Kind::Infer, Kind::Train] {
             let task = Task::new(graph, kind).unwrap();
             let graph = optimize(&task.graph, kind.mode(), &PassOptions::default(), &mut |_| {}).unwrap();
-            let plan = plan(&graph, &PlanOptions::default()).unwrap();
+            let options = PlanOptions::default();
+            let plan = plan(&graph, &options, &Target::host(&options).unwrap()).unwrap();
             let reorders: Vec<&str> = plan
                 .run
                 .iter()

@@ -29,3 +29,5 @@ pub mod pipeline;
 pub mod plan;
 pub mod shape;
 pub mod summary;
+#[cfg(feature = "codegen")]
+pub mod target;

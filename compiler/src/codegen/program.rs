@@ -10,14 +10,14 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, default_libcall_names};
 
-use super::isa::Target;
+use super::isa::Isas;
 use super::memory::{Code, CodeMemory};
 use super::perf_map::{self, Symbol};
 use super::{CodegenError, clif, wide};
 use crate::abi::{self, KernelFunction};
 use crate::kernel::{Extent, Kernel, Map, Split, Stmt, Tile};
 use crate::ops::Cost;
-use crate::plan::{Plan, PlanOptions, Traffic};
+use crate::plan::{Plan, Traffic};
 
 /// How much work a step can be divided into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,18 +127,19 @@ pub struct Program {
 
 impl Program {
     /// Compiles a plan, and writes down what was compiled, or its names for `perf`, when asked to. Only for plans as [`plan`](crate::plan::plan)
-    /// made them: running a program trusts their sizes and places.
+    /// made them: running a program trusts their sizes and places. `verify` lets Cranelift check what it is
+    /// given.
     ///
     /// # Errors
-    /// [`CodegenError`] for a CPU or a vector width there is no code for.
+    /// [`CodegenError`] for a target there is no code for.
     pub(crate) fn compile(
         plan: Plan,
-        options: &PlanOptions,
+        verify: bool,
         listing: Option<&mut Listing>,
         names_for_perf: bool,
     ) -> Result<Program, CodegenError> {
-        let target = Target::new(options)?;
-        let mut compiler = Compiler::new(&target, listing);
+        let isas = Isas::new(&plan.target, verify)?;
+        let mut compiler = Compiler::new(&isas, listing);
         let prepare = compiler.kernels(&plan, &plan.prepare, "prepare")?;
         let run = compiler.kernels(&plan, &plan.run, "run")?;
         compiler.finish()?;
@@ -224,7 +225,7 @@ impl clif::Leaves for Declared<'_> {
 }
 
 struct Compiler<'t> {
-    target: &'t Target,
+    target: &'t Isas,
     module: JITModule,
     memory: CodeMemory,
     context: Context,
@@ -254,7 +255,7 @@ impl Defined {
 }
 
 impl<'t> Compiler<'t> {
-    fn new(target: &'t Target, listing: Option<&'t mut Listing>) -> Self {
+    fn new(target: &'t Isas, listing: Option<&'t mut Listing>) -> Self {
         let mut builder = JITBuilder::with_isa(target.loops.clone(), default_libcall_names());
         let memory = CodeMemory::default();
         builder.memory_provider(Box::new(memory.clone()));

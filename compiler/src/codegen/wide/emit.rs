@@ -7,6 +7,8 @@
 use iced_x86::code_asm::{CodeAssembler, CodeLabel};
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 
+use crate::target::VectorUnit;
+
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -20,12 +22,22 @@ pub(in crate::codegen) enum Width {
 }
 
 impl Width {
+    /// That of a target's vectors; none where leaves are Cranelift's.
+    pub(in crate::codegen) fn of(vectors: VectorUnit) -> Option<Width> {
+        [Width::Bits256, Width::Bits512].into_iter().find(|width| width.vectors() == vectors)
+    }
+
+    /// The vectors of the width.
+    pub(super) fn vectors(self) -> VectorUnit {
+        VectorUnit::x86_64(match self {
+            Width::Bits256 => 256,
+            Width::Bits512 => 512,
+        })
+    }
+
     /// Numbers in a vector.
     pub(in crate::codegen) fn lanes(self) -> usize {
-        match self {
-            Width::Bits256 => 8,
-            Width::Bits512 => 16,
-        }
+        self.vectors().lanes()
     }
 
     /// Bytes in a vector.
@@ -35,10 +47,7 @@ impl Width {
 
     /// Vector registers.
     pub(super) fn registers(self) -> usize {
-        match self {
-            Width::Bits256 => 16,
-            Width::Bits512 => 32,
-        }
+        self.vectors().registers
     }
 }
 
