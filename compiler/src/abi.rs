@@ -33,6 +33,8 @@
 //! [`Memory::preparing`]: crate::plan::Memory::preparing
 //! [`Memory::scratch`]: crate::plan::Memory::scratch
 
+use std::fmt;
+
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{AbiParam, Signature};
 use cranelift_codegen::isa::CallConv;
@@ -87,6 +89,40 @@ pub mod size {
     pub const BATCH: usize = 0;
     /// How many open sizes there are.
     pub const COUNT: usize = 1;
+}
+
+/// The two lists of a plan's kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// What runs when parameters have changed.
+    Prepare,
+    /// What runs for every batch.
+    Run,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Prepare => "prepare",
+            Phase::Run => "run",
+        })
+    }
+}
+
+/// The symbol of a kernel, by its place among those of its phase.
+///
+/// ```
+/// use windlass_compiler::abi::{Phase, kernel_symbol};
+/// assert_eq!(kernel_symbol("LeNet-5", Phase::Run, 3), "windlass_LeNet_5_run3");
+/// ```
+pub fn kernel_symbol(network: &str, phase: Phase, index: usize) -> String {
+    symbol(network, &format!("{phase}{index}"))
+}
+
+/// The symbol of a function of a network: letters of ASCII, digits and underscores.
+pub(crate) fn symbol(network: &str, function: &str) -> String {
+    let plain = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
+    format!("windlass_{network}_{function}").chars().map(plain).collect()
 }
 
 /// Entries in the table of a plan with so many slots.

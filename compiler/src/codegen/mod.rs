@@ -1,13 +1,19 @@
 //! Code generation: from a plan to functions in executable memory.
 
 mod clif;
+mod compile;
 mod isa;
+mod jit;
 mod memory;
+mod narrow;
 mod perf_map;
 mod program;
+mod step;
 mod wide;
 
-pub use program::{Listing, Program, Step, Units};
+pub use narrow::{NarrowLeaf, NarrowReason};
+pub use program::{Listing, Program};
+pub use step::{Step, Units};
 
 use thiserror::Error;
 
@@ -31,4 +37,8 @@ pub enum CodegenError {
         /// What Cranelift says.
         reason: String,
     },
+}
+
+fn refused(kernel: &str, reason: &dyn std::fmt::Display) -> CodegenError {
+    CodegenError::Refused { kernel: kernel.to_owned(), reason: reason.to_string() }
 }

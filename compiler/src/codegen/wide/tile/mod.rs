@@ -13,6 +13,7 @@ use iced_x86::Register;
 
 use super::emit::{Emitter, Lanes, Memory, Vector, Width};
 use super::math;
+use crate::codegen::narrow::{Failure, NarrowReason};
 use crate::kernel::{Form, Reduction, Tile, TileStep};
 use crate::ops::elementwise::UnaryKind;
 use crate::target::TileRegisters;
@@ -74,11 +75,20 @@ fn reach(tile: &Tile) -> usize {
     far(4, left.max(right).max(results))
 }
 
-/// Whether a tile fits the registers of a width, and distances within it the instructions.
-pub(in crate::codegen) fn fits(tile: &Tile, width: Width) -> bool {
+/// Checks that a tile fits the registers of a width, and distances within it the instructions.
+fn check(tile: &Tile, width: Width) -> Result<(), NarrowReason> {
     let temporaries = tile.epilogue.iter().filter_map(activation).map(math::temporaries).max().unwrap_or(1);
     let needed = width.vectors().needed(&registers(tile, width), temporaries, is_masked(tile, width));
-    needed <= width.registers() && tile.reduction.len() <= COUNTERS.len() && reach(tile) <= FARTHEST
+    let (depth, reach) = (tile.reduction.len(), reach(tile));
+    if needed > width.registers() {
+        Err(NarrowReason::Registers { needed, there: width.registers() })
+    } else if depth > COUNTERS.len() {
+        Err(NarrowReason::Loops { depth, most: COUNTERS.len() })
+    } else if reach > FARTHEST {
+        Err(NarrowReason::Distance { bytes: reach as u64 })
+    } else {
+        Ok(())
+    }
 }
 
 fn activation(step: &TileStep) -> Option<UnaryKind> {
@@ -96,10 +106,11 @@ fn activation(step: &TileStep) -> Option<UnaryKind> {
 }
 
 /// The machine code of a tile.
-pub(in crate::codegen) fn build(tile: &Tile, width: Width) -> Result<Vec<u8>, String> {
-    if !fits(tile, width) {
-        return Err(format!("a tile of {}x{} is too large", tile.rows, tile.columns));
-    }
+///
+/// # Errors
+/// What the tile has that there is no wide code for.
+pub(in crate::codegen) fn build(tile: &Tile, width: Width) -> Result<Vec<u8>, Failure> {
+    check(tile, width)?;
     let mut emitter = TileEmitter {
         tile,
         emit: Emitter::new(width)?,
