@@ -10,6 +10,8 @@
 //! - `first..last` are the units of work to do, of those that the kernel divides into.
 //! - `thread` is the number of the running thread, below the threads of the plan.
 //!
+//! Its symbol is [`kernel_symbol`].
+//!
 //! Memory is counted in *words* of [`WORD_BYTES`]. Arenas start at a multiple of [`ALIGNMENT`] bytes, and so does every
 //! buffer in them; slots start at any multiple of a word.
 //!
