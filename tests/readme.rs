@@ -4,6 +4,7 @@
 use windlass_compiler::graph::Graph;
 use windlass_compiler::pass::{Mode, PassOptions, optimize};
 use windlass_compiler::plan::{Plan, PlanOptions, plan};
+use windlass_compiler::target::Target;
 
 const README: &str = include_str!("../README.md");
 
@@ -30,8 +31,7 @@ fn optimized() -> Result<Graph, Box<dyn std::error::Error>> {
 
 fn planned() -> Result<Plan, Box<dyn std::error::Error>> {
     // The README says so: what it shows must not depend on the CPU.
-    let options = PlanOptions { vector_bits: Some(128), ..PlanOptions::default() };
-    Ok(plan(&optimized()?, &options)?)
+    Ok(plan(&optimized()?, &PlanOptions::default(), &Target::x86_64(128))?)
 }
 
 #[test]

@@ -15,6 +15,7 @@ use windlass_compiler::pass::{PassOptions, optimize};
 use windlass_compiler::pipeline::{CompileOptions, compile};
 use windlass_compiler::plan::{Accuracy, PlanOptions, plan};
 use windlass_compiler::summary::summary;
+use windlass_compiler::target::{Target, available_vector_bits};
 use windlass_runtime::executor::Executor;
 
 /// A digest of the sizes of all parameters in order of declaration: `digest·31 + size` over every size, and a 0 behind
@@ -74,13 +75,37 @@ fn small_relatives_run_compiled_as_interpreted() {
     }
 }
 
+/// Leaves of small networks that have no wide code, with the reason: network, kernel, leaf.
+const NARROW: [&str; 0] = [];
+
+#[test]
+fn small_networks_have_no_narrow_leaves() {
+    let mut narrow = std::collections::BTreeSet::new();
+    for bits in available_vector_bits().into_iter().filter(|&bits| bits > 128) {
+        let mut options = CompileOptions::default();
+        options.plan.vector_bits = Some(bits);
+        for entry in zoo::SMALL_NETWORKS {
+            for kind in [Kind::Infer, Kind::Train] {
+                let task = Task::new((entry.graph)(), kind).unwrap();
+                let (program, _) = compile(&task.graph, kind.mode(), &options, &Dump::none()).unwrap();
+                for step in program.prepare_steps().iter().chain(program.run_steps()) {
+                    let told = |leaf| format!("{} at {bits} bits, {}: {leaf}", entry.name, step.name);
+                    narrow.extend(step.narrow.iter().map(told));
+                }
+            }
+        }
+    }
+    assert!(narrow.iter().eq(NARROW.iter()), "{narrow:#?}");
+}
+
 #[test]
 fn no_kernel_changes_a_layout_within_networks_with_batch_normalisation() {
     for graph in [zoo::ResNet18::graph(), zoo::DenseNet121::graph(), zoo::MobileNetV1::graph()] {
         for kind in [Kind::Infer, Kind::Train] {
             let task = Task::new(graph, kind).unwrap();
             let graph = optimize(&task.graph, kind.mode(), &PassOptions::default(), &mut |_| {}).unwrap();
-            let plan = plan(&graph, &PlanOptions::default()).unwrap();
+            let options = PlanOptions::default();
+            let plan = plan(&graph, &options, &Target::host(&options).unwrap()).unwrap();
             let reorders: Vec<&str> = plan
                 .run
                 .iter()

@@ -2,8 +2,10 @@
 //!
 //! In the order data flows: [`graph`] (semantic operators on shapes with a symbolic batch), [`autodiff`] (graph to
 //! graph), [`passes`] (graph to graph), and, with the feature `codegen`, `plan` (algorithms, memory), `kernel` (loop
-//! nests) and `codegen` (Cranelift). [`interp`] runs any graph with plain loops: it is the oracle the rest is held to.
+//! nests) and `codegen` (Cranelift); `abi` is what code and those who run it agree on. [`interp`] runs any graph with plain loops: it is the oracle the rest is held to.
 
+#[cfg(feature = "codegen")]
+pub mod abi;
 pub mod autodiff;
 #[cfg(feature = "codegen")]
 pub mod codegen;
@@ -27,3 +29,5 @@ pub mod pipeline;
 pub mod plan;
 pub mod shape;
 pub mod summary;
+#[cfg(feature = "codegen")]
+pub mod target;

@@ -11,6 +11,7 @@ use crate::error::GraphError;
 use crate::graph::Graph;
 use crate::pass::{Mode, PassOptions, optimize};
 use crate::plan::{Plan, PlanOptions, plan};
+use crate::target::{Target, TargetError};
 
 /// Everything that can be chosen about compiling. Options affect results only by rounding.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub enum CompileError {
     /// The graph is at fault.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// There is nothing to compile for as asked for.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// No code could be made for it here.
     #[error(transparent)]
     Codegen(#[from] CodegenError),
@@ -85,14 +89,16 @@ pub fn compile(
 ) -> Result<(Program, CompileTimes), CompileError> {
     let name = graph.name().to_owned();
     let mut times = CompileTimes::default();
-    let (_, plan) = front(graph, mode, options, dump, &mut times)?;
+    let target = host(options)?;
+    let (_, plan) = front(graph, mode, options, &target, dump, &mut times)?;
     dump.stage(Stage::Plan, &name, || plan.to_string());
     dump.stage(Stage::Kernels, &name, || {
         plan.prepare.iter().chain(&plan.run).map(ToString::to_string).collect::<Vec<_>>().join("\n")
     });
     let mut listing = (dump.wants(Stage::Clif) || dump.wants(Stage::Asm)).then(Listing::default);
     let program = timed(&mut times.codegen, || {
-        Program::compile(plan, &options.plan, listing.as_mut(), dump.wants_names_for_perf())
+        let verify = options.plan.verify_code;
+        Program::compile(plan, verify, listing.as_mut(), dump.wants_names_for_perf())
     })?;
     if let Some(listing) = listing {
         dump.stage(Stage::Clif, &name, || join(&listing.clif));
@@ -110,23 +116,28 @@ pub fn plan_optimized(
     mode: Mode,
     options: &CompileOptions,
 ) -> Result<(Graph, Plan), CompileError> {
-    front(graph, mode, options, &Dump::none(), &mut CompileTimes::default())
+    front(graph, mode, options, &host(options)?, &Dump::none(), &mut CompileTimes::default())
+}
+
+/// The running CPU, once all settings are known to be in their range.
+fn host(options: &CompileOptions) -> Result<Target, CompileError> {
+    options.plan.check()?;
+    Ok(Target::host(&options.plan)?)
 }
 
 fn front(
     graph: &Graph,
     mode: Mode,
     options: &CompileOptions,
+    target: &Target,
     dump: &Dump,
     times: &mut CompileTimes,
 ) -> Result<(Graph, Plan), CompileError> {
-    options.plan.check()?;
-    crate::codegen::check_vectors(&options.plan)?;
     dump.stage(Stage::Graph, graph.name(), || graph.to_string());
     let optimized = timed(&mut times.passes, || {
         optimize(graph, mode, &options.passes, &mut |passed| dump.passed(passed))
     })?;
-    let plan = timed(&mut times.plan, || plan(&optimized, &options.plan))?;
+    let plan = timed(&mut times.plan, || plan(&optimized, &options.plan, target))?;
     Ok((optimized, plan))
 }
 

@@ -34,6 +34,7 @@ use windlass_compiler::kernel::Element;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::{Mode, PassOptions, optimize};
 use windlass_compiler::plan::{Accuracy, Convolution, Im2col, Layouts, Place, Plan, PlanOptions, plan};
+use windlass_compiler::target::Target;
 
 const EXPECT: &str = "; expect:\n";
 
@@ -69,7 +70,8 @@ fn check(file: &Path) {
     let (input, expected) = text.split_at(text.find(EXPECT).unwrap_or(text.len()));
     let graph: Graph = input.parse().unwrap();
     let (options, choices) = settings(text.lines().next().unwrap_or_default());
-    let plan = plan(&graph, &options).unwrap();
+    let target = Target::x86_64(options.vector_bits.unwrap_or(128));
+    let plan = plan(&graph, &options, &target).unwrap();
     let kernels: String = plan.prepare.iter().chain(&plan.run).map(|kernel| format!("\n{kernel}")).collect();
     let got = if choices { format!("{EXPECT}{}", plan.choices) } else { format!("{EXPECT}{plan}{kernels}") };
     if got != expected && std::env::var_os("WINDLASS_BLESS").is_some_and(|value| value == "1") {
@@ -98,7 +100,7 @@ fn training_plan(size: usize, layers: &[Layer], passes: &PassOptions) -> Plan {
     builder.output("y", x).unwrap();
     let graph = training_graph(&builder.finish().unwrap(), &TrainingOptions::default()).unwrap();
     let graph = optimize(&graph, Mode::Training, passes, &mut |_| {}).unwrap();
-    plan(&graph, &PlanOptions { vector_bits: Some(128), ..PlanOptions::default() }).unwrap()
+    plan(&graph, &PlanOptions::default(), &Target::x86_64(128)).unwrap()
 }
 
 #[test]
@@ -176,8 +178,8 @@ fn what_is_kept_of_folded_weights_is_what_runs_read() {
     let graph = builder.finish().unwrap();
     let graph = optimize(&graph, Mode::Inference, &PassOptions::default(), &mut |_| {}).unwrap();
     for (convolution, weights) in [(Convolution::Direct, 9 * 8), (Convolution::Winograd(2), 16 * 8)] {
-        let options = PlanOptions { vector_bits: Some(128), convolution, ..PlanOptions::default() };
-        let plan = plan(&graph, &options).unwrap();
+        let options = PlanOptions { convolution, ..PlanOptions::default() };
+        let plan = plan(&graph, &options, &Target::x86_64(128)).unwrap();
         let read: Vec<_> = plan.run.iter().flat_map(|kernel| kernel.buffers()).collect();
         let is_constant = |id| plan.constants.iter().any(|&(constant, _)| constant == id);
         for id in plan.prepare.iter().flat_map(|kernel| kernel.buffers()).chain(read.iter().copied()) {

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use windlass_compiler::abi::{self, entry};
 use windlass_compiler::codegen::{Program, Step};
 use windlass_compiler::plan::{Size, Slot, SlotKind};
 use windlass_compiler::shape::DType;
@@ -65,7 +66,7 @@ struct Workspace {
     table: Table,
 }
 
-/// The addresses a kernel gets: the arenas, then the slots. Null where nothing is bound.
+/// The addresses a kernel gets ([`abi`]). Null where nothing is bound.
 #[derive(Debug, Default)]
 struct Table(Vec<*mut f32>);
 
@@ -73,16 +74,6 @@ struct Table(Vec<*mut f32>);
 unsafe impl Send for Table {}
 // SAFETY: threads that share the table only read it; what it points to is divided among them by the steps.
 unsafe impl Sync for Table {}
-
-/// Entries of a [`Table`] before the slots.
-mod entry {
-    pub(super) const BATCH: usize = 0;
-    pub(super) const FIXED: usize = 1;
-    pub(super) const PREPARED: usize = 2;
-    pub(super) const PREPARING: usize = 3;
-    pub(super) const SCRATCH: usize = 4;
-    pub(super) const SLOTS: usize = 5;
-}
 
 /// What `prepare` computed, and from which version of the parameters.
 #[derive(Debug)]
@@ -277,7 +268,7 @@ impl Executor {
         let mut workspace = lock(&self.workspaces).pop().unwrap_or_default();
         let table = &mut workspace.table.0;
         table.clear();
-        table.resize(entry::SLOTS + plan.slots.len(), std::ptr::null_mut());
+        table.resize(abi::table_entries(plan.slots.len()), std::ptr::null_mut());
         Ok(Run { executor: self, workspace, batch, bound: PhantomData })
     }
 
@@ -334,6 +325,8 @@ impl Executor {
         mut times: Option<&mut [StepTime]>,
     ) {
         let count = self.program.plan().threads;
+        let mut sizes = [0; abi::size::COUNT];
+        sizes[abi::size::BATCH] = batch;
         // Steps that stay here need no turn: the run's memory is its own, the scratch of all its threads included.
         let mut turn = self.threads.as_ref().filter(|_| sharing.any(batch)).map(|threads| threads.turn());
         for (index, step) in steps.iter().enumerate() {
@@ -344,7 +337,7 @@ impl Executor {
                 // this run's alone, but for what no kernel writes. Threads work on disjoint shares and on scratch of
                 // their own, each thread once at a time, and a step starts when the one before it has ended on all
                 // threads.
-                unsafe { step.run(table.0.as_ptr(), batch, thread, threads) }
+                unsafe { step.run(table.0.as_ptr(), &sizes, thread, threads) }
             };
             match &mut turn {
                 Some(turn) if sharing.of_step(index, batch) => turn.each(&|thread| part(thread, count)),

@@ -12,6 +12,7 @@ use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileOptions, compile};
 use windlass_compiler::plan::{Costs, Layouts, PlanOptions};
+use windlass_compiler::target::Target;
 
 use crate::error::Error;
 use crate::executor::Executor;
@@ -73,12 +74,16 @@ impl Machine {
     pub fn measure(options: &PlanOptions) -> Result<Machine, Error> {
         let mut options = options.clone();
         options.threads = 1;
+        let target = Target::host(&options).map_err(|reason| Error::Compile {
+            network: "the measurement".to_owned(),
+            reason: Box::new(reason.into()),
+        })?;
         let (cpu, caches) = identify();
         let in_cache = caches.second.unwrap_or(SECOND_CACHE) / 2;
         Ok(Machine {
             cpu,
             cores: std::thread::available_parallelism().map_or(1, NonZero::get),
-            vector_bits: options.vectors().lanes * 32,
+            vector_bits: target.vectors.bits,
             caches,
             gflops_per_second: measure_products(&options)?,
             cache_gbytes_per_second: measure_traffic(&options, in_cache)?,

@@ -37,6 +37,9 @@ pub struct KernelTime {
     pub name: String,
     /// The algorithm and why it was chosen.
     pub note: String,
+    /// Its leaves that are narrow though the program's vectors are wider, and why.
+    #[serde(default)]
+    pub narrow: Vec<String>,
     /// The median of all runs, in microseconds.
     pub microseconds: f64,
     /// The part of the whole run, between 0 and 1.
@@ -132,6 +135,7 @@ impl Profile {
             .map(|(step, mut times)| KernelTime {
                 name: step.name.clone(),
                 note: step.note.clone(),
+                narrow: step.narrow.iter().map(ToString::to_string).collect(),
                 microseconds: median(&mut times).as_secs_f64() * 1e6,
                 share: 0.0,
                 flops: step.cost.flops(batch),
@@ -214,7 +218,11 @@ impl fmt::Display for Profile {
                 number(kernel.gflops_per_second()),
                 number(kernel.gbytes_per_second()),
                 percent(kernel.roofline),
-                kernel.note.clone(),
+                std::iter::once(&kernel.note)
+                    .chain(&kernel.narrow)
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join("; "),
             ]);
         }
         for column in table.column_iter_mut().skip(1).take(5) {
@@ -257,7 +265,8 @@ mod tests {
 
     fn kernel(name: &str, microseconds: f64, share: f64, (flops, bytes): (u64, u64)) -> KernelTime {
         let note = "direct: small".to_owned();
-        KernelTime { name: name.to_owned(), note, microseconds, share, flops, bytes, roofline: None }
+        let narrow = Vec::new();
+        KernelTime { name: name.to_owned(), note, narrow, microseconds, share, flops, bytes, roofline: None }
     }
 
     fn profile() -> Profile {
@@ -305,6 +314,14 @@ mod tests {
         );
         let total = " total  40.0 µs, 0.0006 GFLOP, 15.0 GFLOP/s, 0.0001 GB, 1.8 GB/s";
         assert_eq!(text.lines().last(), Some(total));
+    }
+
+    #[test]
+    fn says_which_leaves_are_narrow() {
+        let mut profile = profile();
+        profile.kernels[0].narrow = vec!["narrow tile 9x9: too large".to_owned()];
+        let text = profile.to_string();
+        assert!(text.contains(" direct: small; narrow tile 9x9: too large\n"), "{text}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use windlass_compiler::graph::{Graph, Node};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::plan_optimized;
-use windlass_compiler::plan::{Choice, Convolution, tuning_key};
+use windlass_compiler::plan::{Convolution, Plan, tuning_key};
 
 use self::cache::Entries;
 pub use self::cache::{Cache, CacheProblem};
@@ -181,7 +181,7 @@ impl Tuning {
             Error::Compile { network: graph.name().to_owned(), reason: Box::new(reason) }
         })?;
         let questions = if options.compile.plan.convolution == Convolution::ByCost {
-            distinct(&graph, &plan.choices.0, options)
+            distinct(&graph, &plan, options)
         } else {
             Vec::new()
         };
@@ -287,16 +287,17 @@ struct Distinct<'g> {
 }
 
 /// The distinct convolutions that have a choice, those that take the most time first.
-fn distinct<'g>(graph: &'g Graph, choices: &[Choice], options: &Options) -> Vec<Distinct<'g>> {
+fn distinct<'g>(graph: &'g Graph, plan: &Plan, options: &Options) -> Vec<Distinct<'g>> {
     let mut found: BTreeMap<String, Distinct<'g>> = BTreeMap::new();
-    for choice in choices {
+    for choice in &plan.choices.0 {
         let possible = choice.candidates.iter().filter(|candidate| candidate.verdict.is_possible());
         let time = |taken_only: bool| -> f64 {
             let counted = possible.clone().filter(|one| !taken_only || one.verdict.is_taken());
             counted.filter_map(|candidate| candidate.microseconds).sum()
         };
         let node = graph.node(choice.node);
-        let key = tuning_key(graph, node, choice.is_prepared, &options.compile.plan);
+        let bits = plan.target.vectors.bits;
+        let key = tuning_key(graph, node, choice.is_prepared, &options.compile.plan, bits);
         let entry = found.entry(key.clone()).or_insert_with(|| Distinct {
             key,
             kernel: choice.kernel.clone(),

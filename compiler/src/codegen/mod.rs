@@ -1,66 +1,28 @@
 //! Code generation: from a plan to functions in executable memory.
 
 mod clif;
+mod compile;
 mod isa;
+mod jit;
 mod memory;
+mod narrow;
 mod perf_map;
 mod program;
+mod step;
 mod wide;
 
-pub use isa::{VECTOR_BITS, available_vector_bits};
-pub(crate) use isa::{check_vectors, widest};
-pub use program::{Listing, Program, Step, Units};
+pub use narrow::{NarrowLeaf, NarrowReason};
+pub use program::{Listing, Program};
+pub use step::{Step, Units};
 
 use thiserror::Error;
 
-/// Entries of the table of addresses every kernel gets.
-pub(crate) mod table {
-    /// The batch arena.
-    pub(crate) const BATCH: usize = 0;
-    /// The fixed arena.
-    pub(crate) const FIXED: usize = 1;
-    /// Memory that lives as long as the program.
-    pub(crate) const PREPARED: usize = 2;
-    /// Memory that exists only while preparing.
-    pub(crate) const PREPARING: usize = 3;
-    /// Scratch of all threads, one after the other.
-    pub(crate) const SCRATCH: usize = 4;
-    /// The first slot.
-    pub(crate) const SLOTS: usize = 5;
-}
+pub use crate::target::{VECTOR_BITS, available_vector_bits};
 
 /// Why no code could be made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CodegenError {
-    /// Vectors of a width there is no code for.
-    #[error(
-        "there is no code for vectors of {bits} bits; leave `vector_bits` unset or use one of {VECTOR_BITS:?}"
-    )]
-    VectorWidth {
-        /// The width asked for.
-        bits: usize,
-    },
-    /// Vectors of a width this CPU does not have.
-    #[error(
-        "this CPU has no vectors of {bits} bits (they need {needs}); leave `vector_bits` unset to get {widest}"
-    )]
-    MissingVectors {
-        /// The width asked for.
-        bits: usize,
-        /// The instructions it needs.
-        needs: &'static str,
-        /// The widest there are.
-        widest: usize,
-    },
-    /// Wide vectors and at the same time only the instructions that every CPU has.
-    #[error(
-        "every CPU has vectors of 128 bits only: `features` must be `Native` for a `vector_bits` of {bits}"
-    )]
-    BaselineVectors {
-        /// The width asked for.
-        bits: usize,
-    },
     /// A CPU there is no code for, or a setting it does not know.
     #[error("cannot generate code for this CPU: {reason}")]
     Target {
@@ -75,4 +37,8 @@ pub enum CodegenError {
         /// What Cranelift says.
         reason: String,
     },
+}
+
+fn refused(kernel: &str, reason: &dyn std::fmt::Display) -> CodegenError {
+    CodegenError::Refused { kernel: kernel.to_owned(), reason: reason.to_string() }
 }

@@ -195,13 +195,19 @@ impl fmt::Display for Choices {
 }
 
 /// The name under which [`PlanOptions::tuned`] has the algorithm of a node: everything its speed depends on but the machine
-/// and the number of items.
-pub fn tuning_key(graph: &Graph, node: &Node, is_prepared: bool, options: &PlanOptions) -> String {
+/// and the number of items. `vector_bits` is the width of the target's vectors.
+pub fn tuning_key(
+    graph: &Graph,
+    node: &Node,
+    is_prepared: bool,
+    options: &PlanOptions,
+    vector_bits: usize,
+) -> String {
     format!(
         "{}; weights {}; {} bits, {:?}, {} threads",
         describe(graph, node),
         if is_prepared { "prepared" } else { "changing" },
-        options.vectors().bits(),
+        vector_bits,
         options.features,
         options.threads,
     )

@@ -12,6 +12,7 @@ use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Element, Extent, Kernel, MapBuilder, Split, Stmt, Var};
 use crate::ops::{Cost, Operator};
 use crate::shape::Type;
+use crate::target::Target;
 
 /// The rule that turns an operator into kernels.
 pub trait Lower {
@@ -55,12 +56,12 @@ pub struct Lowering<'g> {
 }
 
 impl<'g> Lowering<'g> {
-    pub(super) fn new(graph: &'g Graph, options: &'g PlanOptions) -> Self {
+    pub(super) fn new(graph: &'g Graph, options: &'g PlanOptions, target: &Target) -> Self {
         Lowering {
             graph,
             node: NodeId::new(0),
             options,
-            vectors: options.vectors(),
+            vectors: Vectors::of(target.vectors, options.costs),
             sharing: Sharing::of(graph, options),
             uses: graph.use_counts(),
             elements: storage::elements(graph),
@@ -139,7 +140,7 @@ impl<'g> Lowering<'g> {
     /// Memory of its own for each thread, valid within one kernel.
     pub fn scratch(&mut self, name: &str, elements: usize) -> BufferId {
         let place = Place::Scratch(self.scratch);
-        self.scratch += elements.next_multiple_of(super::memory::ALIGNMENT);
+        self.scratch += elements.next_multiple_of(crate::abi::ALIGNMENT_WORDS);
         let size = Size { batched: false, elements };
         self.new_buffer(Buffer { name: name.to_owned(), size, element: Element::F32, place })
     }
@@ -177,7 +178,10 @@ impl<'g> Lowering<'g> {
         let tuned = if options.tuned.is_empty() {
             None
         } else {
-            options.tuned.get(&tuning_key(self.graph, node, is_prepared, options)).copied()
+            options
+                .tuned
+                .get(&tuning_key(self.graph, node, is_prepared, options, self.vectors.unit.bits))
+                .copied()
         };
         let mut times = vec![(Convolution::Direct, Ok(direct))];
         times.extend(WINOGRAD_RESULTS.map(Convolution::Winograd).into_iter().zip(winograd));

@@ -9,11 +9,9 @@
 use std::collections::HashSet;
 
 use super::{Buffer, Memory, Place, Size};
+use crate::abi::ALIGNMENT_WORDS;
 use crate::faults::{Fault, armed};
 use crate::kernel::{BufferId, Kernel};
-
-/// Elements between possible starts: a cache line.
-pub(super) const ALIGNMENT: usize = 16;
 
 /// Buffer, its first and its last use.
 type Life = (usize, usize, usize);
@@ -27,7 +25,8 @@ pub(super) fn place(
     let mut memory = Memory::default();
     for buffer in buffers.iter() {
         if let Place::Scratch(offset) = buffer.place {
-            memory.scratch = memory.scratch.max(offset + buffer.size.elements.next_multiple_of(ALIGNMENT));
+            memory.scratch =
+                memory.scratch.max(offset + buffer.size.elements.next_multiple_of(ALIGNMENT_WORDS));
         }
     }
     let used_by_runs: HashSet<BufferId> = run.iter().flat_map(Kernel::buffers).collect();
@@ -36,7 +35,7 @@ pub(super) fn place(
         let buffer = &mut buffers[id.index()];
         if buffer.place == Place::Nowhere {
             buffer.place = Place::Prepared(memory.prepared);
-            memory.prepared += buffer.size.elements.next_multiple_of(ALIGNMENT);
+            memory.prepared += buffer.size.elements.next_multiple_of(ALIGNMENT_WORDS);
         }
     }
     let intermediates = lives(buffers, prepare);
@@ -76,7 +75,7 @@ fn lives(buffers: &[Buffer], kernels: &[Kernel]) -> Vec<Life> {
 }
 
 fn assign(lives: &[Life], size: impl Fn(usize) -> Size) -> (Vec<usize>, usize) {
-    let aligned = |buffer: usize| size(buffer).elements.next_multiple_of(ALIGNMENT);
+    let aligned = |buffer: usize| size(buffer).elements.next_multiple_of(ALIGNMENT_WORDS);
     let mut order: Vec<usize> = (0..lives.len()).collect();
     order.sort_by_key(|&index| (std::cmp::Reverse(aligned(lives[index].0)), index));
     let mut offsets = vec![0; lives.len()];

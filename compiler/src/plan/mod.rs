@@ -42,6 +42,7 @@ use crate::kernel::{Address, BufferId, Element, Kernel, Stmt};
 use crate::ops::Op;
 use crate::pipeline::CompileError;
 use crate::shape::{DType, Type};
+use crate::target::Target;
 
 /// Elements a buffer has, in words of 4 bytes: a multiple of the batch size, or a fixed number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +172,8 @@ pub struct Plan {
     pub memory: Memory,
     /// Threads that share a run.
     pub threads: usize,
+    /// What it is made for.
+    pub target: Target,
     /// What there was to choose from, and why it was chosen so.
     pub choices: Choices,
 }
@@ -223,14 +226,14 @@ impl Plan {
     }
 }
 
-/// Makes the plan of a graph.
+/// Makes the plan of a graph for a target.
 ///
 /// # Errors
 /// [`CompileError`] for a setting out of its range ([`PlanOptions::check`]) or where the graph is at fault.
-pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, CompileError> {
+pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Plan, CompileError> {
     options.check()?;
     crate::graph::verify(graph)?;
-    let mut lowering = Lowering::new(graph, options);
+    let mut lowering = Lowering::new(graph, options, target);
     let homes = Homes::of(graph, options);
     let mut slots = Vec::new();
     for node in graph.nodes() {
@@ -278,6 +281,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, CompileError> 
         run,
         memory,
         threads: options.threads,
+        target: *target,
         choices: Choices(choices),
     })
 }

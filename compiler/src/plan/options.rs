@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Costs, Layouts, Vectors};
-use crate::codegen::{CodegenError, VECTOR_BITS};
+use super::{Costs, Layouts};
 use crate::pipeline::{CompileError, MAX_THREADS};
+use crate::target::{TargetError, VECTOR_BITS};
 
 /// How convolutions get their patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -112,7 +112,7 @@ impl PlanOptions {
     /// Checks that every setting is in its range. Whether this CPU has the vectors asked for is not a question of plans.
     ///
     /// # Errors
-    /// [`CompileError::Setting`], and [`CodegenError::VectorWidth`] for a width of vectors there is no code for.
+    /// [`CompileError::Setting`], and [`TargetError::VectorWidth`] for a width of vectors there is no code for.
     pub fn check(&self) -> Result<(), CompileError> {
         let refuse = |setting, value, expected| Err(CompileError::Setting { setting, value, expected });
         if !(1..=MAX_THREADS).contains(&self.threads) {
@@ -122,7 +122,7 @@ impl PlanOptions {
             return refuse("batch", batch, "between 1 and 1048576");
         }
         if let Some(bits) = self.vector_bits.filter(|bits| !VECTOR_BITS.contains(bits)) {
-            return Err(CodegenError::VectorWidth { bits }.into());
+            return Err(TargetError::VectorWidth { bits }.into());
         }
         match self.convolution {
             Convolution::Winograd(results) if !WINOGRAD_RESULTS.contains(&results) => {
@@ -132,12 +132,6 @@ impl PlanOptions {
                 Ok(())
             }
         }
-    }
-
-    /// The vectors code will work on. Where the CPU lacks the width asked for, compiling is an error, before it matters.
-    pub fn vectors(&self) -> Vectors {
-        let bits = self.vector_bits.unwrap_or_else(|| crate::codegen::widest(self.features));
-        Vectors::of_bits(bits, self.costs)
     }
 }
 
@@ -165,6 +159,7 @@ mod tests {
     use crate::graph::{Builder, Graph, Layer};
     use crate::ops::window::Window;
     use crate::plan::plan;
+    use crate::target::Target;
 
     fn network() -> Graph {
         let mut builder = Builder::new("net");
@@ -176,14 +171,14 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_are_errors_wherever_plans_are_made() {
-        let refused = |options: PlanOptions| plan(&network(), &options).unwrap_err();
+        let refused = |options: PlanOptions| plan(&network(), &options, &Target::x86_64(128)).unwrap_err();
         for threads in [0, MAX_THREADS + 1, usize::MAX] {
             let error = refused(PlanOptions { threads, ..PlanOptions::default() });
             assert!(matches!(error, CompileError::Setting { setting: "threads", .. }), "{error}");
         }
         for bits in [0, 31, 64, 192, 1024, usize::MAX] {
             let error = refused(PlanOptions { vector_bits: Some(bits), ..PlanOptions::default() });
-            assert_eq!(error, CompileError::Codegen(CodegenError::VectorWidth { bits }));
+            assert_eq!(error, CompileError::Target(TargetError::VectorWidth { bits }));
         }
         for results in [0, 3, 7, usize::MAX] {
             let convolution = Convolution::Winograd(results);
@@ -195,7 +190,7 @@ mod tests {
         }
         // Plans for vectors that this CPU may not have.
         for bits in VECTOR_BITS {
-            plan(&network(), &PlanOptions { vector_bits: Some(bits), ..PlanOptions::default() }).unwrap();
+            plan(&network(), &PlanOptions::default(), &Target::x86_64(bits)).unwrap();
         }
     }
 }

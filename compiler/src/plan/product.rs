@@ -1,6 +1,8 @@
 //! The vectors a plan is made for, and the choice of a product's register block.
 
 use super::{Costs, Cover};
+use crate::kernel::Form;
+use crate::target::{TileRegisters, VectorUnit};
 
 /// The vectors that code works on, and what working on them takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -9,33 +11,21 @@ pub struct Vectors {
     pub lanes: usize,
     /// How many a core has registers for.
     pub registers: usize,
+    /// The vectors of the target, which know what a tile takes of them.
+    pub unit: VectorUnit,
     /// What a core takes for what.
     pub costs: Costs,
 }
 
 impl Vectors {
-    /// The vectors of a width: 128 bits on every CPU, 256 with AVX2, 512 with AVX-512.
-    pub fn of_bits(bits: usize, costs: Costs) -> Self {
-        Vectors { lanes: bits / 32, registers: if bits > 256 { 32 } else { 16 }, costs }
+    /// The vectors of a target.
+    pub fn of(unit: VectorUnit, costs: Costs) -> Self {
+        Vectors { lanes: unit.lanes(), registers: unit.registers, unit, costs }
     }
 
-    /// How wide they are.
-    pub fn bits(self) -> usize {
-        32 * self.lanes
-    }
-
-    /// Whether a block's accumulators fit the registers beside what a step loads: at 128 bits vectors of columns, an
-    /// element of the row and the copy that a fused multiply-add overwrites; in wider vectors no copy, but a mask, and
-    /// four registers for an activation.
-    fn hold(self, rows: usize, vectors: usize) -> bool {
-        let sums = rows * vectors;
-        match self.lanes {
-            4 => sums + vectors + 2 <= self.registers,
-            _ => {
-                let masks = usize::from(self.registers == 16);
-                sums + (vectors + 1).max(4) + masks <= self.registers
-            }
-        }
+    /// Whether a block's accumulators fit the registers beside what a step loads.
+    fn hold(self, form: Form, rows: usize, columns: usize) -> bool {
+        self.unit.holds(&TileRegisters::of(form, rows, columns, self.unit))
     }
 }
 
@@ -52,7 +42,9 @@ impl Block {
     /// The block of dot products: items or outputs by columns, each with vectors along the reduction. Each load serves
     /// several sums, and what a step loads fits the registers beside them.
     pub fn of_dots(vectors: Vectors) -> Block {
-        if vectors.registers > 16 { Block { rows: 4, columns: 6 } } else { Block { rows: 2, columns: 4 } }
+        let blocks = [Block { rows: 4, columns: 6 }, Block { rows: 2, columns: 4 }];
+        let fits = |block: &Block| vectors.hold(Form::Dot, block.rows, block.columns);
+        blocks.into_iter().find(fits).unwrap_or(Block { rows: 1, columns: 1 })
     }
 
     /// The time of one step of the reduction, in sixteenths of a cycle: of multiplying, of loading, or of waiting for the
@@ -70,7 +62,7 @@ impl Block {
     pub fn all(vectors: Vectors) -> impl Iterator<Item = Block> {
         (1..=vectors.registers).flat_map(move |rows| {
             (1..=vectors.registers)
-                .filter(move |&count| vectors.hold(rows, count))
+                .filter(move |&count| vectors.hold(Form::Broadcast, rows, count * vectors.lanes))
                 .map(move |count| Block { rows, columns: count * vectors.lanes })
         })
     }
@@ -102,9 +94,10 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::{Block, Costs, Vectors};
+    use crate::target::VectorUnit;
 
     fn of_bits(bits: usize) -> Vectors {
-        Vectors::of_bits(bits, Costs::default())
+        Vectors::of(VectorUnit::x86_64(bits), Costs::default())
     }
 
     #[test]
@@ -124,13 +117,21 @@ mod tests {
     fn a_step_takes_as_long_as_its_slowest_part() {
         let mut slow = Costs::default();
         slow.multiply_add.bits_512 = 160;
-        let vectors = Vectors::of_bits(512, slow);
+        let vectors = Vectors::of(VectorUnit::x86_64(512), slow);
         assert_eq!(Block::time(vectors, 2, 3), 160 * 6 + 2 + 3 * 3);
         slow.load = 1600;
-        assert_eq!(Block::time(Vectors::of_bits(512, slow), 2, 3), 1600 * 5 + 2 + 3 * 3);
+        assert_eq!(Block::time(Vectors::of(VectorUnit::x86_64(512), slow), 2, 3), 1600 * 5 + 2 + 3 * 3);
         slow.latency = 60_000;
-        assert_eq!(Block::time(Vectors::of_bits(512, slow), 2, 3), 60_000 + 2 + 3 * 3);
+        assert_eq!(Block::time(Vectors::of(VectorUnit::x86_64(512), slow), 2, 3), 60_000 + 2 + 3 * 3);
         assert_eq!(Block::time(of_bits(256), 1, 1), 64 + 1 + 3);
+    }
+
+    #[test]
+    fn more_registers_hold_larger_blocks_of_narrow_vectors() {
+        let arm = Vectors::of(VectorUnit::aarch64(), Costs::default());
+        assert_eq!(Block::of_dots(arm), Block { rows: 4, columns: 6 });
+        let (few, many) = (Block::all(of_bits(128)).count(), Block::all(arm).count());
+        assert!(many > 2 * few, "{many} blocks in 32 registers, {few} in 16");
     }
 
     #[test]

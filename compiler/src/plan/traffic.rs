@@ -221,11 +221,12 @@ mod tests {
     use super::Traffic;
     use crate::graph::Graph;
     use crate::plan::{PlanOptions, plan};
+    use crate::target::Target;
 
     /// Bytes per item and in any case, of each kernel.
     fn traffic(nodes: &str) -> Vec<(u64, u64)> {
         let graph: Graph = format!("graph net {{\n{nodes}\n}}").parse().unwrap();
-        let plan = plan(&graph, &PlanOptions::default()).unwrap();
+        let plan = plan(&graph, &PlanOptions::default(), &Target::x86_64(512)).unwrap();
         let of = |kernel| {
             let traffic = Traffic::of(kernel, &plan);
             (traffic.bytes_per_item, traffic.bytes_fixed)

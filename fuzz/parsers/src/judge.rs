@@ -197,7 +197,9 @@ fn check_options(options: &CompileOptions, closely: bool) -> Result<(), String> 
     }
     if closely {
         let graph: Graph = SMALL.parse().map_err(|error| format!("{error}"))?;
-        if let Err(error @ CompileError::Graph(_)) = plan(&graph, &options.plan) {
+        // Plans are made for vectors that this CPU may not have.
+        let target = windlass_compiler::target::Target::x86_64(options.plan.vector_bits.unwrap_or(512));
+        if let Err(error @ CompileError::Graph(_)) = plan(&graph, &options.plan, &target) {
             return Err(format!("a plan is broken: {error}: {text}"));
         }
     }

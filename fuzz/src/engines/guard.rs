@@ -5,6 +5,8 @@
 
 use region::{Allocation, Protection, page};
 use thiserror::Error;
+use windlass_compiler::abi::entry::{BATCH, FIXED, PREPARED, PREPARING, SCRATCH, SLOTS};
+use windlass_compiler::abi::{scratch_start, size, table_entries};
 use windlass_compiler::codegen::Program;
 use windlass_compiler::plan::{Plan, Slot};
 
@@ -24,14 +26,6 @@ pub struct Breach {
     /// Where: "outside `x`".
     pub place: String,
 }
-
-/// Places in the table: the arenas, the scratch of all threads, the first slot.
-const BATCH: usize = 0;
-const FIXED: usize = 1;
-const PREPARED: usize = 2;
-const PREPARING: usize = 3;
-const SCRATCH: usize = 4;
-const SLOTS: usize = 5;
 
 /// What memory holds that nobody has written: a NaN that no computation gives.
 const UNWRITTEN: u32 = 0xFFC0_BEEF;
@@ -142,11 +136,13 @@ pub fn run_guarded(
             guarded
         })
         .collect();
+    let mut sizes = [0; size::COUNT];
+    sizes[size::BATCH] = batch;
     for preparing in [true, false] {
         let (steps, kernels) =
             if preparing { (program.prepare_steps(), prepare) } else { (program.run_steps(), run) };
         // Null, which ends the process too, for what this phase has no claim to.
-        let mut table = vec![std::ptr::null_mut(); SLOTS + slots.len()];
+        let mut table = vec![std::ptr::null_mut(); table_entries(slots.len())];
         let arenas_of_phase: &[usize] =
             if preparing { &[PREPARED, PREPARING] } else { &[BATCH, FIXED, PREPARED] };
         for &arena in arenas_of_phase {
@@ -165,10 +161,11 @@ pub fn run_guarded(
             for turn in 0..*threads {
                 let thread = if reversed { threads - 1 - turn } else { turn };
                 // A thread finds its scratch behind that of the threads before it: here nothing is there.
-                table[SCRATCH] = scratch[thread].address().wrapping_sub(thread * memory.scratch);
+                table[SCRATCH] =
+                    scratch[thread].address().wrapping_sub(scratch_start(memory.scratch, thread));
                 // SAFETY: the program outlives this call; the table holds memory of the plan's sizes at this batch size,
                 // which this thread alone uses, and slots of the sizes the caller made for their types.
-                unsafe { step.run(table.as_ptr(), batch, thread, *threads) };
+                unsafe { step.run(table.as_ptr(), &sizes, thread, *threads) };
             }
         }
     }

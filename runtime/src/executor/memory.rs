@@ -1,17 +1,19 @@
 //! Memory of a program: floats that start at a cache line, in pages of 2 MiB where there are many and the system has such.
 
 use memmap2::MmapMut;
+use windlass_compiler::abi;
 
 use crate::available;
 use crate::error::Error;
 use crate::large_pages::{LARGE, LARGE_PAGE};
 
-/// One cache line of floats.
+/// Floats as aligned as kernels ask arenas to be.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Line([f32; LINE]);
 
-const LINE: usize = 16;
+const LINE: usize = abi::ALIGNMENT_WORDS;
+const _: () = assert!(align_of::<Line>() == abi::ALIGNMENT && LARGE_PAGE.is_multiple_of(abi::ALIGNMENT));
 
 /// Floats that start at a cache line. What they hold when reserved is not defined, but always some number.
 #[derive(Debug, Default)]
@@ -115,7 +117,7 @@ fn large_pages(bytes: usize) -> Option<(MmapMut, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LARGE, LARGE_PAGE, LINE, Memory, reserve};
+    use super::{LARGE, LARGE_PAGE, LINE, Memory, abi, reserve};
     use crate::error::Error;
 
     fn nobody() -> String {
@@ -142,7 +144,7 @@ mod tests {
         let mut memory = Memory::default();
         memory.reserve(20, nobody).unwrap();
         memory.write(15, &[1.0, 2.0]);
-        assert_eq!(memory.address() as usize % 64, 0);
+        assert_eq!(memory.address() as usize % abi::ALIGNMENT, 0);
         assert_eq!((memory.lines[0].0[15], memory.lines[1].0[0]), (1.0, 2.0));
         memory.reserve(10, nobody).unwrap();
         assert_eq!(memory.lines[0].0[15], 1.0);
@@ -153,7 +155,7 @@ mod tests {
         let mut memory = Memory::default();
         let floats = LARGE / 2;
         memory.reserve(floats, nobody).unwrap();
-        assert_eq!(memory.address() as usize % 64, 0);
+        assert_eq!(memory.address() as usize % abi::ALIGNMENT, 0);
         assert_eq!(memory.address(), memory.address_shared());
         if let Some((pages, first)) = &memory.pages {
             assert_eq!((pages.as_ptr() as usize + first) % LARGE_PAGE, 0);

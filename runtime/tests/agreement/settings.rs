@@ -1,11 +1,11 @@
 //! Settings that cannot be had are refused in words.
 
-use windlass_compiler::codegen::{CodegenError, VECTOR_BITS, available_vector_bits};
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Layer;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileError, CompileOptions, MAX_THREADS, compile};
 use windlass_compiler::plan::{Convolution, Features, WINOGRAD_RESULTS};
+use windlass_compiler::target::{TargetError, VECTOR_BITS, available_vector_bits};
 use windlass_runtime::Error;
 use windlass_runtime::executor::{Binding, Executor};
 
@@ -20,7 +20,7 @@ fn vector_widths() {
     let mut options = CompileOptions::default();
     for bits in [0, 64, 100, 1024] {
         options.plan.vector_bits = Some(bits);
-        assert_eq!(refused(&options), CompileError::Codegen(CodegenError::VectorWidth { bits }));
+        assert_eq!(refused(&options), CompileError::Target(TargetError::VectorWidth { bits }));
     }
     let available = available_vector_bits();
     for bits in VECTOR_BITS {
@@ -29,7 +29,7 @@ fn vector_widths() {
             compile(&network(&[4], &[Layer::linear(2)]), Mode::Inference, &options, &Dump::none()).unwrap();
         } else {
             assert!(
-                matches!(refused(&options), CompileError::Codegen(CodegenError::MissingVectors { bits: asked, .. }) if asked == bits)
+                matches!(refused(&options), CompileError::Target(TargetError::MissingVectors { bits: asked, .. }) if asked == bits)
             );
         }
     }
@@ -42,7 +42,7 @@ fn wide_vectors_need_more_than_every_cpu_has() {
     compile(&network(&[4], &[Layer::linear(2)]), Mode::Inference, &options, &Dump::none()).unwrap();
     for bits in available_vector_bits().into_iter().filter(|&bits| bits > 128) {
         options.plan.vector_bits = Some(bits);
-        assert_eq!(refused(&options), CompileError::Codegen(CodegenError::BaselineVectors { bits }));
+        assert_eq!(refused(&options), CompileError::Target(TargetError::BaselineVectors { bits }));
     }
 }
 

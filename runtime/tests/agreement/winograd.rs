@@ -9,6 +9,7 @@ use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileOptions;
 use windlass_compiler::plan::{Accuracy, Convolution, WINOGRAD_RESULTS, plan};
+use windlass_compiler::target::Target;
 
 use crate::check::{Agreement, Expectation};
 use crate::graphs::Ops;
@@ -150,7 +151,7 @@ fn taps_at_a_stride() {
 /// Notes of the kernels of a plan.
 fn notes(options: &CompileOptions) -> String {
     let graph = graph(64, 64, [28, 28], &Window::square(3, 1, 1));
-    let plan = plan(&graph, &options.plan).unwrap();
+    let plan = plan(&graph, &options.plan, &Target::host(&options.plan).unwrap()).unwrap();
     plan.run.iter().map(|kernel| format!("{}\n", kernel.note)).collect()
 }
 

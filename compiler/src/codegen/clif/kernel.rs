@@ -1,26 +1,17 @@
-//! A kernel as a function `(table, batch, first, last, thread)`: the table holds the addresses of arenas and slots,
-//! `first..last` is the running thread's share.
+//! A kernel as a function `(table, sizes, first, last, thread)`, as [`crate::abi`] has it.
 
 use std::collections::HashMap;
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{AbiParam, FuncRef, Function, InstBuilder, Signature, Value};
-use cranelift_codegen::isa::CallConv;
+use cranelift_codegen::ir::{FuncRef, Function, InstBuilder, MemFlagsData, Value};
 use cranelift_frontend::FunctionBuilder;
 
 use super::value::Emit;
-use crate::codegen::table;
+use crate::abi::{POINTER_BYTES, WORD_BYTES, entry, size};
 use crate::codegen::wide::Argument;
 use crate::kernel::{Address, Affine, BufferId, Element, Extent, Kernel, Map, Split, Stmt, Tile, TileCall};
 use crate::plan::{Place, Plan};
-
-/// The parameters of every kernel's function.
-pub(in crate::codegen) fn signature(convention: CallConv) -> Signature {
-    let mut signature = Signature::new(convention);
-    signature.params = vec![AbiParam::new(I64); 5];
-    signature
-}
 
 /// The functions of leaves, declared in the kernel that calls them.
 pub(in crate::codegen) trait Leaves {
@@ -39,11 +30,14 @@ pub(in crate::codegen) fn build(
     fma: bool,
     leaves: &mut dyn Leaves,
 ) {
-    let entry = builder.create_block();
-    builder.append_block_params_for_function_params(entry);
-    builder.switch_to_block(entry);
-    let parameters = builder.block_params(entry).to_vec();
-    let [table, batch, first, last, thread] = parameters[..] else { unreachable!("five parameters") };
+    let start = builder.create_block();
+    builder.append_block_params_for_function_params(start);
+    builder.switch_to_block(start);
+    let parameters = builder.block_params(start).to_vec();
+    let [table, sizes, first, last, thread] = parameters[..] else { unreachable!("five parameters") };
+    // Once for the whole function. Nobody writes sizes during a run, so that the optimiser may drop what nothing needs.
+    let flags = MemFlagsData::trusted().with_readonly();
+    let batch = builder.ins().load(I64, flags, sizes, (POINTER_BYTES * size::BATCH) as i32);
     let mut emitter = KernelEmitter {
         emit: Emit { builder, fma },
         variables: vec![None; kernel.variables],
@@ -100,21 +94,23 @@ pub(super) struct KernelEmitter<'b, 'f, 'l> {
 impl KernelEmitter<'_, '_, '_> {
     /// The address of a buffer's first element.
     fn base(&mut self, plan: &Plan, buffer: BufferId, table: Value, thread: Value) -> Value {
-        let (entry, offset) = match plan.buffers[buffer.index()].place {
-            Place::Slot(slot) => (table::SLOTS + slot, 0),
-            Place::Batch(offset) => (table::BATCH, offset),
-            Place::Fixed(offset) => (table::FIXED, offset),
-            Place::Prepared(offset) => (table::PREPARED, offset),
-            Place::Preparing(offset) => (table::PREPARING, offset),
-            Place::Scratch(offset) => (table::SCRATCH, offset),
+        let (index, offset) = match plan.buffers[buffer.index()].place {
+            Place::Slot(slot) => (entry::SLOTS + slot, 0),
+            Place::Batch(offset) => (entry::BATCH, offset),
+            Place::Fixed(offset) => (entry::FIXED, offset),
+            Place::Prepared(offset) => (entry::PREPARED, offset),
+            Place::Preparing(offset) => (entry::PREPARING, offset),
+            Place::Scratch(offset) => (entry::SCRATCH, offset),
             Place::Nowhere => unreachable!("every buffer of a kernel has a place"),
         };
-        let base = self.emit.load(I64, table, 8 * entry as i64);
-        let offset = self.emit.builder.ins().iconst(I64, 4 * offset as i64);
+        let base = self.emit.load(I64, table, (POINTER_BYTES * index) as i64);
+        let offset = self.emit.builder.ins().iconst(I64, (WORD_BYTES * offset) as i64);
         let distance = match plan.buffers[buffer.index()].place {
             Place::Batch(_) => self.emit.builder.ins().imul(offset, self.batch),
             Place::Scratch(_) => {
-                let all = self.emit.builder.ins().imul_imm_s(thread, 4 * plan.memory.scratch as i64);
+                // As `scratch_start` has it.
+                let words = WORD_BYTES * plan.memory.scratch;
+                let all = self.emit.builder.ins().imul_imm_s(thread, words as i64);
                 self.emit.builder.ins().iadd(all, offset)
             }
             _ => offset,

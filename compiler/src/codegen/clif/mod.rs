@@ -7,6 +7,6 @@ mod math;
 mod tile;
 mod value;
 
-pub(super) use kernel::{Leaves, build as build_kernel, signature as kernel_signature};
+pub(super) use kernel::{Leaves, build as build_kernel};
 pub(super) use map::signature as map_signature;
 pub(super) use tile::{build as build_tile, signature as tile_signature};

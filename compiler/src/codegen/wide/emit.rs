@@ -7,6 +7,9 @@
 use iced_x86::code_asm::{CodeAssembler, CodeLabel};
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 
+use crate::codegen::narrow::{Failure, NarrowReason};
+use crate::target::VectorUnit;
+
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -20,12 +23,22 @@ pub(in crate::codegen) enum Width {
 }
 
 impl Width {
+    /// That of a target's vectors; none where leaves are Cranelift's.
+    pub(in crate::codegen) fn of(vectors: VectorUnit) -> Option<Width> {
+        [Width::Bits256, Width::Bits512].into_iter().find(|width| width.vectors() == vectors)
+    }
+
+    /// The vectors of the width.
+    pub(super) fn vectors(self) -> VectorUnit {
+        VectorUnit::x86_64(match self {
+            Width::Bits256 => 256,
+            Width::Bits512 => 512,
+        })
+    }
+
     /// Numbers in a vector.
     pub(in crate::codegen) fn lanes(self) -> usize {
-        match self {
-            Width::Bits256 => 8,
-            Width::Bits512 => 16,
-        }
+        self.vectors().lanes()
     }
 
     /// Bytes in a vector.
@@ -35,10 +48,7 @@ impl Width {
 
     /// Vector registers.
     pub(super) fn registers(self) -> usize {
-        match self {
-            Width::Bits256 => 16,
-            Width::Bits512 => 32,
-        }
+        self.vectors().registers
     }
 }
 
@@ -174,19 +184,25 @@ pub(super) struct Emitter {
     constants: Vec<Vec<u32>>,
     /// Where they start, and the general register that holds it, once a constant is used.
     pool: Option<(CodeLabel, Register)>,
-    fault: Option<String>,
+    failure: Option<Failure>,
 }
 
 impl Emitter {
-    pub(super) fn new(width: Width) -> Result<Self, String> {
-        let code = CodeAssembler::new(64).map_err(|error| error.to_string())?;
-        Ok(Emitter { width, code, constants: Vec::new(), pool: None, fault: None })
+    pub(super) fn new(width: Width) -> Result<Self, Failure> {
+        let code = CodeAssembler::new(64).map_err(|error| Failure::Fault(error.to_string()))?;
+        Ok(Emitter { width, code, constants: Vec::new(), pool: None, failure: None })
     }
 
     fn note(&mut self, result: Result<(), IcedError>) {
         if let Err(error) = result {
-            self.fault.get_or_insert_with(|| error.to_string());
+            self.failure.get_or_insert_with(|| Failure::Fault(error.to_string()));
         }
+    }
+
+    /// A distance that instructions cannot say.
+    fn too_far(&mut self, bytes: i64) {
+        let reason = NarrowReason::Distance { bytes: bytes.unsigned_abs() };
+        self.failure.get_or_insert(Failure::Narrow(reason));
     }
 
     /// Adds an instruction.
@@ -203,7 +219,7 @@ impl Emitter {
     /// A place as the assembler's operand.
     pub(super) fn memory(&mut self, memory: Memory) -> MemoryOperand {
         if i32::try_from(memory.displacement).is_err() {
-            self.fault.get_or_insert_with(|| format!("a displacement of {} bytes", memory.displacement));
+            self.too_far(memory.displacement);
         }
         MemoryOperand::with_base_displ(memory.base, memory.displacement)
     }
@@ -366,7 +382,8 @@ impl Emitter {
             }
         };
         let Some((_, register)) = self.pool else {
-            self.fault.get_or_insert_with(|| "a constant without a place for constants".to_owned());
+            let fault = || Failure::Fault("a constant without a place for constants".to_owned());
+            self.failure.get_or_insert_with(fault);
             return Memory::at(Register::RAX, 0);
         };
         Memory::at(register, index as i64 * self.width.bytes())
@@ -397,9 +414,7 @@ impl Emitter {
         match i32::try_from(number) {
             Ok(0) => {}
             Ok(number) => self.put(Instruction::with2(Code::Add_rm64_imm32, to, number)),
-            Err(_) => {
-                self.fault.get_or_insert_with(|| format!("a distance of {number} bytes"));
-            }
+            Err(_) => self.too_far(number),
         }
     }
 
@@ -493,17 +508,17 @@ impl Emitter {
     }
 
     /// The machine code with its constants; the function may be placed at any multiple of 64.
-    pub(super) fn finish(mut self) -> Result<Vec<u8>, String> {
+    pub(super) fn finish(mut self) -> Result<Vec<u8>, Failure> {
         if let Some((mut end, _)) = self.pool.take() {
             let result = self.code.set_label(&mut end);
             self.note(result);
             // A label needs something behind it; it is one byte, and never run.
             self.put(Ok(Instruction::with(Code::Int3)));
         }
-        if let Some(fault) = self.fault {
-            return Err(fault);
+        if let Some(failure) = self.failure {
+            return Err(failure);
         }
-        let mut bytes = self.code.assemble(0).map_err(|error| error.to_string())?;
+        let mut bytes = self.code.assemble(0).map_err(|error| Failure::Fault(error.to_string()))?;
         if !self.constants.is_empty() {
             bytes.resize((bytes.len() - 1).next_multiple_of(LINE), 0);
             bytes.extend(self.constants.iter().flatten().flat_map(|word| word.to_le_bytes()));

@@ -16,4 +16,4 @@ pub(in crate::codegen) fn listing(bytes: &[u8]) -> String {
 
 pub(in crate::codegen) use emit::Width;
 pub(in crate::codegen) use map::{Argument, Span, build as build_map, pays as map_pays};
-pub(in crate::codegen) use tile::{build as build_tile, fits as tile_fits};
+pub(in crate::codegen) use tile::build as build_tile;

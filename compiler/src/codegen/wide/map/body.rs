@@ -8,6 +8,7 @@ use super::super::math;
 use super::order::{Order, Step, commutes};
 use super::registers::{Held, Registers};
 use super::span::{Count, Node, Over, Place, Span};
+use crate::codegen::narrow::{Failure, NarrowReason};
 use crate::kernel::{Element, Mode, Reducer};
 use crate::ops::elementwise::UnaryKind;
 
@@ -73,7 +74,7 @@ pub(super) struct Body<'w, 's> {
     folded: Vec<bool>,
 }
 
-type Written = Result<(), String>;
+type Written = Result<(), Failure>;
 
 impl<'w, 's> Body<'w, 's> {
     /// Writes what `roots` need and gives the registers as they are then.
@@ -83,7 +84,7 @@ impl<'w, 's> Body<'w, 's> {
         places: Places<'w>,
         site: &'w Site,
         roots: &[Step],
-    ) -> Result<Registers, String> {
+    ) -> Result<Registers, Failure> {
         let mut ready = vec![false; span.nodes.len()];
         let Places { pointers, held, accumulators } = places;
         for node in held.iter().filter_map(|held| held.node) {
@@ -105,7 +106,7 @@ impl<'w, 's> Body<'w, 's> {
     }
 
     /// A vector register with a value.
-    fn vector(&mut self, node: usize) -> Result<Vector, String> {
+    fn vector(&mut self, node: usize) -> Result<Vector, Failure> {
         self.registers.lock(node);
         if let Some(register) = self.registers.of(node) {
             return Ok(Vector(register));
@@ -114,7 +115,7 @@ impl<'w, 's> Body<'w, 's> {
             (Some(slot), _) => slot,
             (None, Node::Bits(bits)) => self.bits(*bits),
             (None, Node::Load(load)) if self.folded[node] => self.load_memory(&self.span.loads[*load]),
-            (None, _) => return Err(format!("value {node} is nowhere")),
+            (None, _) => return Err(Failure::Fault(format!("value {node} is nowhere"))),
         };
         let register = Vector(self.registers.take(self.emitter, node)?);
         self.emitter.load(register, from, Lanes::All);
@@ -122,7 +123,7 @@ impl<'w, 's> Body<'w, 's> {
     }
 
     /// A value as the operand of an instruction that may take it from memory.
-    fn source(&mut self, node: usize) -> Result<Source, String> {
+    fn source(&mut self, node: usize) -> Result<Source, Failure> {
         self.registers.lock(node);
         if let Some(register) = self.registers.of(node) {
             return Ok(Vector(register).into());
@@ -133,7 +134,7 @@ impl<'w, 's> Body<'w, 's> {
             (None, Node::Load(load)) if self.folded[node] => {
                 Ok(self.load_memory(&self.span.loads[*load]).into())
             }
-            (None, _) => Err(format!("value {node} is nowhere")),
+            (None, _) => Err(Failure::Fault(format!("value {node} is nowhere"))),
         }
     }
 
@@ -164,7 +165,7 @@ impl<'w, 's> Body<'w, 's> {
     }
 
     /// The register for a value, once its operands are looked up.
-    fn result(&mut self, node: usize, position: usize) -> Result<Vector, String> {
+    fn result(&mut self, node: usize, position: usize) -> Result<Vector, Failure> {
         self.registers.release(&self.span.nodes[node].operands(), position);
         Ok(Vector(self.registers.take(self.emitter, node)?))
     }
@@ -201,7 +202,7 @@ impl<'w, 's> Body<'w, 's> {
                 self.window_index(to);
             }
             Node::Reduced(_) | Node::Place(_) => {
-                return Err("a result before the reduction".to_owned());
+                return Err(Failure::Fault("a result before the reduction".to_owned()));
             }
             Node::Unary(kind, x) => self.unary(node, kind, x, position)?,
             Node::Binary(op, a, b) => self.binary(node, (op, a, b), position)?,
@@ -249,7 +250,7 @@ impl<'w, 's> Body<'w, 's> {
         if self.site.is_known || self.emitter.width.lanes().is_multiple_of(group) {
             Ok(())
         } else {
-            Err(format!("groups of {group} lanes in a loop over vectors"))
+            Err(NarrowReason::Groups { lanes: group }.into())
         }
     }
 
@@ -297,7 +298,8 @@ impl<'w, 's> Body<'w, 's> {
                 let first = self.site.lane % place.repeat;
                 let element = |lane: usize| (first + lane) / place.repeat * place.lane;
                 if i32::try_from(element(width.lanes() - 1)).is_err() {
-                    return Err(format!("lanes that are {} elements apart", place.lane));
+                    let bytes = 4 * element(width.lanes() - 1) as u64;
+                    return Err(NarrowReason::Distance { bytes }.into());
                 }
                 let order = (0..width.lanes()).map(|lane| element(lane) as u32).collect();
                 let order = self.emitter.constant(order);
@@ -318,7 +320,7 @@ impl<'w, 's> Body<'w, 's> {
     fn load_bytes(&mut self, to: Vector, place: &Place) -> Written {
         let (width, lanes, repeat) = (self.emitter.width, self.site.lanes, place.repeat);
         match (width, lanes) {
-            _ if place.lane != 1 => Err("bytes that are not side by side".to_owned()),
+            _ if place.lane != 1 => Err(NarrowReason::ScatteredBytes.into()),
             (Width::Bits512, _) | (_, Lanes::All) if repeat == 1 => {
                 let from = self.load_memory(place);
                 self.emitter.load_bytes(to, from, lanes);
@@ -334,7 +336,7 @@ impl<'w, 's> Body<'w, 's> {
                 let count = match (lanes, self.span.lanes) {
                     (Lanes::All, _) => width.lanes(),
                     (Lanes::Masked(_), Count::Fixed(count)) if self.site.is_known => count - self.site.lane,
-                    (Lanes::Masked(_), _) => return Err("some repeated bytes".to_owned()),
+                    (Lanes::Masked(_), _) => return Err(NarrowReason::SomeBytes.into()),
                 };
                 let first = self.site.lane % repeat;
                 let temporary = self.registers.temporary(self.emitter)?;
@@ -347,7 +349,7 @@ impl<'w, 's> Body<'w, 's> {
                 self.emitter.permute(to, temporary, to);
                 Ok(())
             }
-            (Width::Bits256, _) => Err("some bytes of a vector".to_owned()),
+            (Width::Bits256, _) => Err(NarrowReason::SomeBytes.into()),
         }
     }
 
@@ -406,7 +408,7 @@ impl<'w, 's> Body<'w, 's> {
             return Ok(());
         }
         if place.lane != 1 {
-            return Err("results that are not side by side".to_owned());
+            return Err(NarrowReason::ScatteredResults.into());
         }
         let lanes = self.site.lanes;
         if store.mode == Mode::Accumulate {
@@ -428,7 +430,7 @@ impl<'w, 's> Body<'w, 's> {
 
     fn store_bytes(&mut self, value: Vector, place: &Place) -> Written {
         if self.span.over == Over::Lanes || place.lane != 1 {
-            return Err("bytes that are not side by side".to_owned());
+            return Err(NarrowReason::ScatteredBytes.into());
         }
         let lanes = self.site.lanes;
         let free = match (self.emitter.width, lanes) {
@@ -436,7 +438,7 @@ impl<'w, 's> Body<'w, 's> {
             (Width::Bits256, Lanes::All) => {
                 [self.registers.temporary(self.emitter)?, self.registers.temporary(self.emitter)?]
             }
-            (Width::Bits256, Lanes::Masked(_)) => return Err("some bytes of a vector".to_owned()),
+            (Width::Bits256, Lanes::Masked(_)) => return Err(NarrowReason::SomeBytes.into()),
         };
         let to = self.memory(place, 0);
         self.emitter.store_bytes(value, to, lanes, free);

@@ -9,6 +9,7 @@ use super::order::Step;
 use super::span::{Count, Entry, Node};
 use super::vectors::Group;
 use super::walk::{COUNTERS, LANES_LEFT, Walk, Written};
+use crate::codegen::narrow::NarrowReason;
 use crate::faults::{Fault, armed};
 use crate::kernel::Reducer;
 
@@ -98,7 +99,7 @@ impl Walk<'_> {
         match self.turns_in_span() {
             Some(turns) if copies == self.copies() => {
                 if !turn.is_power_of_two() {
-                    return Err(format!("blocks of {turn} lanes"));
+                    return Err(NarrowReason::Blocks { lanes: turn }.into());
                 }
                 self.emitter.jump_if_below(done);
                 self.emitter.jump_if_any(LANES_LEFT, ((turns - 1) * turn) as i32, again);
@@ -173,7 +174,7 @@ impl Walk<'_> {
             return Ok(());
         }
         if self.span.window.len() > COUNTERS.len() {
-            return Err("more window loops than counters".to_owned());
+            return Err(NarrowReason::Loops { depth: self.span.window.len(), most: COUNTERS.len() }.into());
         }
         let index = self.window_index();
         let counts_steps = self.span.nodes.contains(&Node::WindowIndex)

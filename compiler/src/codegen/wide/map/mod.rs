@@ -19,6 +19,7 @@ mod walk;
 pub(in crate::codegen) use span::{Argument, Span};
 
 use super::emit::Width;
+use crate::codegen::narrow::Failure;
 use crate::kernel::{Extent, Fold, Map};
 
 /// Maps of less work than this, counted in narrow vectors times expressions, are not worth a call.
@@ -30,7 +31,7 @@ const WORTH_A_CALL_TO_REDUCE: usize = 32;
 ///
 /// # Errors
 /// What the map has that there is no wide code for.
-pub(in crate::codegen) fn build(span: &Span, width: Width) -> Result<Vec<u8>, String> {
+pub(in crate::codegen) fn build(span: &Span, width: Width) -> Result<Vec<u8>, Failure> {
     walk::build(span, width)
 }
 

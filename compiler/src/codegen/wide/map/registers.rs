@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::super::emit::{Emitter, Lanes, Memory, Vector, Width};
 use super::order::Order;
 use super::span::{Node, Span};
+use crate::codegen::narrow::{Failure, NarrowReason};
 use crate::kernel::Reducer;
 
 /// The first stack slot for values.
@@ -158,17 +159,17 @@ impl Registers {
     }
 
     /// A vector register for the time of one step.
-    pub(super) fn temporary(&mut self, emitter: &mut Emitter) -> Result<Vector, String> {
+    pub(super) fn temporary(&mut self, emitter: &mut Emitter) -> Result<Vector, Failure> {
         let register = self.free_vector(emitter)?;
         self.vectors[usize::from(register)] = Owner::Temporary;
         Ok(Vector(register))
     }
 
     /// A register for a value: a mask register for masks at 512 bits.
-    pub(super) fn take(&mut self, emitter: &mut Emitter, node: usize) -> Result<u8, String> {
+    pub(super) fn take(&mut self, emitter: &mut Emitter, node: usize) -> Result<u8, Failure> {
         let register = if self.is_mask[node] {
             let free = MASKS.clone().find(|&mask| self.masks[mask] == Owner::Free);
-            free.ok_or("more masks at once than there are registers")? as u8
+            free.ok_or(NarrowReason::Masks)? as u8
         } else {
             self.free_vector(emitter)?
         };
@@ -187,7 +188,7 @@ impl Registers {
     }
 
     /// A free vector register; if there is none, the value needed last leaves its own.
-    fn free_vector(&mut self, emitter: &mut Emitter) -> Result<u8, String> {
+    fn free_vector(&mut self, emitter: &mut Emitter) -> Result<u8, Failure> {
         if let Some(free) = self.vectors.iter().position(|owner| *owner == Owner::Free) {
             return Ok(free as u8);
         }
@@ -197,9 +198,9 @@ impl Registers {
             _ => None,
         };
         let last = self.vectors.iter().enumerate().filter_map(candidate).max();
-        let (_, register, node) = last.ok_or("more values in one step than there are registers")?;
+        let (_, register, node) = last.ok_or(NarrowReason::Values)?;
         if self.slot[node].is_none() && !self.is_constant[node] {
-            let slot = self.slots.iter().position(Option::is_none).ok_or("more values than stack slots")?;
+            let slot = self.slots.iter().position(Option::is_none).ok_or(NarrowReason::Stack)?;
             self.slots[slot] = Some(node);
             self.slot[node] = Some(slot);
             emitter.store(Vector(register as u8), self.slot_memory(slot), Lanes::All);

@@ -6,6 +6,7 @@ use super::order::{Order, Step, commutes};
 use super::registers::Held;
 use super::span::{Entry, Node};
 use super::walk::{Walk, Written};
+use crate::codegen::narrow::Failure;
 
 impl Walk<'_> {
     /// Computes once what is the same for all lanes and steps, as far as there are registers to hold it.
@@ -53,7 +54,8 @@ impl Walk<'_> {
         };
         for node in held {
             let registers = self.body(&[], reserved, &site, &[Step::Evaluate(node)])?;
-            let register = registers.of(node).ok_or("a value that is nowhere")?;
+            let register =
+                registers.of(node).ok_or_else(|| Failure::Fault("a value that is nowhere".to_owned()))?;
             self.held.push(Held { node: Some(node), register });
         }
         Ok(())

@@ -6,6 +6,7 @@ use super::super::math;
 use super::body::{Accumulator, Whole};
 use super::span::Over;
 use super::walk::{Walk, Written};
+use crate::codegen::narrow::{Failure, NarrowReason};
 use crate::kernel::{Reducer, SumBlocks};
 
 impl Walk<'_> {
@@ -90,13 +91,13 @@ impl Walk<'_> {
     }
 
     /// Vector registers that nothing holds.
-    pub(super) fn free<const COUNT: usize>(&self) -> Result<[Vector; COUNT], String> {
+    pub(super) fn free<const COUNT: usize>(&self) -> Result<[Vector; COUNT], Failure> {
         let mut held: Vec<u8> = self.held.iter().map(|held| held.register).collect();
         held.extend(self.reserved(Lanes::Masked(self.mask())));
         let mut free = (0..self.width.registers() as u8).filter(|register| !held.contains(register));
         let mut registers = [Vector(0); COUNT];
         for register in &mut registers {
-            *register = Vector(free.next().ok_or("more reductions than registers")?);
+            *register = Vector(free.next().ok_or(NarrowReason::Reductions)?);
         }
         Ok(registers)
     }

@@ -6,6 +6,7 @@ use super::order::{Order, Step};
 use super::registers::{Held, Registers};
 use super::span::{Count, Node, Over};
 use super::walk::{Walk, Written};
+use crate::codegen::narrow::{Failure, NarrowReason};
 use crate::kernel::Reducer;
 
 /// Vectors a reduction keeps apart, so that their additions need not wait for each other.
@@ -45,7 +46,7 @@ impl Walk<'_> {
         results: &[Held],
         site: &Site,
         roots: &[Step],
-    ) -> Result<Registers, String> {
+    ) -> Result<Registers, Failure> {
         let mut held = self.held.clone();
         held.extend(results);
         for register in self.reserved(site.lanes) {
@@ -150,14 +151,14 @@ impl Walk<'_> {
     }
 
     /// Registers for accumulators, with what a reduction starts from.
-    fn take_accumulators(&mut self, streams: usize, lanes: Lanes) -> Result<Vec<Vec<Accumulator>>, String> {
+    fn take_accumulators(&mut self, streams: usize, lanes: Lanes) -> Result<Vec<Vec<Accumulator>>, Failure> {
         let mut free: Vec<u8> = (0..self.width.registers() as u8)
             .rev()
             .filter(|&register| self.held.iter().all(|held| held.register != register))
             .filter(|&register| self.width == Width::Bits512 || lanes != Lanes::Masked(register))
             .filter(|&register| self.width == Width::Bits512 || register != self.mask())
             .collect();
-        let mut next = || free.pop().map(Vector).ok_or("more reductions than registers");
+        let mut next = || free.pop().map(Vector).ok_or(NarrowReason::Reductions);
         let (mut all, mut wholes) = (Vec::new(), 0);
         for _ in 0..streams {
             let mut stream = Vec::new();

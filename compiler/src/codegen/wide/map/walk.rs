@@ -6,6 +6,7 @@ use super::super::emit::{Emitter, Memory, Width};
 use super::body::{ADDRESS, Accumulator, TABLE, Whole};
 use super::registers::{Held, slot_count};
 use super::span::{Over, Span};
+use crate::codegen::narrow::{Failure, NarrowReason};
 use crate::kernel::SumBlocks;
 
 /// The general register of the constants.
@@ -28,9 +29,9 @@ const POINTERS: [Register; 8] = [
 /// General registers that belong to the caller.
 const SAVED: [Register; 6] =
     [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
-pub(super) type Written = Result<(), String>;
+pub(super) type Written = Result<(), Failure>;
 
-pub(super) fn build(span: &Span, width: Width) -> Result<Vec<u8>, String> {
+pub(super) fn build(span: &Span, width: Width) -> Result<Vec<u8>, Failure> {
     let mut walk = Walk::new(span, width)?;
     walk.enter();
     walk.prepare()?;
@@ -63,7 +64,7 @@ pub(super) struct Walk<'s> {
 }
 
 impl<'s> Walk<'s> {
-    fn new(span: &'s Span, width: Width) -> Result<Self, String> {
+    fn new(span: &'s Span, width: Width) -> Result<Self, Failure> {
         let mut uses = vec![0; span.entries.len()];
         for place in span.loads.iter().chain(span.stores.iter().map(|store| &store.place)) {
             uses[place.entry] += 1;
@@ -80,7 +81,7 @@ impl<'s> Walk<'s> {
         walk.blocks = walk.sum_blocks();
         walk.wholes = if walk.blocks.is_some() { walk.copies() * walk.sums() } else { 0 };
         if walk.frame() > 4096 {
-            return Err("more pointers than the stack is to hold".to_owned());
+            return Err(NarrowReason::Operands.into());
         }
         Ok(walk)
     }

@@ -4,7 +4,7 @@ use iced_x86::Register;
 
 use super::super::emit::{Binary, Lanes, Memory, Vector, Width};
 use super::super::math;
-use super::{OUTPUT, Registers, TileEmitter, activation};
+use super::{OUTPUT, TileEmitter, activation, is_masked};
 use crate::kernel::{Pool, PoolKind, Start, TileStep};
 
 impl TileEmitter<'_> {
@@ -50,7 +50,9 @@ impl TileEmitter<'_> {
 
     pub(super) fn finish(&mut self) {
         let results = self.tile.rows * self.registers.vectors;
-        let last = self.emit.width.registers() - Registers::masks(self.tile, self.emit.width);
+        let width = self.emit.width;
+        let masks = usize::from(width == Width::Bits256 && is_masked(self.tile, width));
+        let last = width.registers() - masks;
         let temporaries: Vec<Vector> = (results..last).map(|register| Vector(register as u8)).collect();
         // Arguments on the stack are loaded once for all results of a step.
         let mut operand = 3;

@@ -13,8 +13,10 @@ use iced_x86::Register;
 
 use super::emit::{Emitter, Lanes, Memory, Vector, Width};
 use super::math;
+use crate::codegen::narrow::{Failure, NarrowReason};
 use crate::kernel::{Form, Reduction, Tile, TileStep};
 use crate::ops::elementwise::UnaryKind;
+use crate::target::TileRegisters;
 
 /// Where the convention puts the first arguments.
 const ARGUMENTS: [Register; 6] =
@@ -34,41 +36,19 @@ const ARGUMENT: Register = Register::RAX;
 const COLUMN_MASK: u8 = 1;
 const ELEMENT_MASK: u8 = 2;
 
-/// Vector registers of a tile at a width.
-struct Registers {
-    /// Vectors of columns in a row of results.
-    vectors: usize,
-    /// Accumulators.
-    sums: usize,
-    /// The register for an element or vector of the left operand.
-    left: usize,
-    /// The first register behind these.
-    free: usize,
+/// The vector registers of a tile at a width.
+fn registers(tile: &Tile, width: Width) -> TileRegisters {
+    TileRegisters::of(tile.form, tile.rows, tile.columns, width.vectors())
 }
 
-impl Registers {
-    fn of(tile: &Tile, width: Width) -> Self {
-        let vectors = tile.columns.div_ceil(width.lanes());
-        let (sums, shared) = match tile.form {
-            Form::Broadcast => (tile.rows * vectors, vectors),
-            Form::Dot => (tile.rows * tile.columns, tile.columns),
-        };
-        Registers { vectors, sums, left: sums + shared, free: sums + shared + 1 }
-    }
-
-    fn masks(tile: &Tile, width: Width) -> usize {
-        match width {
-            Width::Bits512 => 0,
-            Width::Bits256 => {
-                let partial = |count: usize| usize::from(!count.is_multiple_of(width.lanes()));
-                let elements = match tile.form {
-                    Form::Dot => tile.reduction.last().map_or(0, |last| partial(last.count.unwrap_or(1))),
-                    Form::Broadcast => 0,
-                };
-                partial(tile.columns).max(elements)
-            }
-        }
-    }
+/// Whether the last vectors of its columns, or of the elements of its dot products, are not whole.
+fn is_masked(tile: &Tile, width: Width) -> bool {
+    let partial = |count: usize| !count.is_multiple_of(width.lanes());
+    let elements = match tile.form {
+        Form::Dot => tile.reduction.last().is_some_and(|last| partial(last.count.unwrap_or(1))),
+        Form::Broadcast => false,
+    };
+    partial(tile.columns) || elements
 }
 
 /// The most bytes between places that one register leads to: what an instruction can say, less a vector.
@@ -95,19 +75,20 @@ fn reach(tile: &Tile) -> usize {
     far(4, left.max(right).max(results))
 }
 
-/// Whether a tile fits the registers of a width, and distances within it the instructions.
-pub(in crate::codegen) fn fits(tile: &Tile, width: Width) -> bool {
-    let registers = Registers::of(tile, width);
-    let masks = Registers::masks(tile, width);
+/// Checks that a tile fits the registers of a width, and distances within it the instructions.
+fn check(tile: &Tile, width: Width) -> Result<(), NarrowReason> {
     let temporaries = tile.epilogue.iter().filter_map(activation).map(math::temporaries).max().unwrap_or(1);
-    let results = tile.rows * registers.vectors;
-    let summing = match tile.form {
-        Form::Dot => registers.sums + 3,
-        Form::Broadcast => 0,
-    };
-    registers.free.max(results + temporaries).max(summing) + masks <= width.registers()
-        && tile.reduction.len() <= COUNTERS.len()
-        && reach(tile) <= FARTHEST
+    let needed = width.vectors().needed(&registers(tile, width), temporaries, is_masked(tile, width));
+    let (depth, reach) = (tile.reduction.len(), reach(tile));
+    if needed > width.registers() {
+        Err(NarrowReason::Registers { needed, there: width.registers() })
+    } else if depth > COUNTERS.len() {
+        Err(NarrowReason::Loops { depth, most: COUNTERS.len() })
+    } else if reach > FARTHEST {
+        Err(NarrowReason::Distance { bytes: reach as u64 })
+    } else {
+        Ok(())
+    }
 }
 
 fn activation(step: &TileStep) -> Option<UnaryKind> {
@@ -125,14 +106,15 @@ fn activation(step: &TileStep) -> Option<UnaryKind> {
 }
 
 /// The machine code of a tile.
-pub(in crate::codegen) fn build(tile: &Tile, width: Width) -> Result<Vec<u8>, String> {
-    if !fits(tile, width) {
-        return Err(format!("a tile of {}x{} is too large", tile.rows, tile.columns));
-    }
+///
+/// # Errors
+/// What the tile has that there is no wide code for.
+pub(in crate::codegen) fn build(tile: &Tile, width: Width) -> Result<Vec<u8>, Failure> {
+    check(tile, width)?;
     let mut emitter = TileEmitter {
         tile,
         emit: Emitter::new(width)?,
-        registers: Registers::of(tile, width),
+        registers: registers(tile, width),
         mask: width.registers() as u8 - 1,
         saved: Vec::new(),
         room: 0,
@@ -150,7 +132,7 @@ pub(in crate::codegen) fn build(tile: &Tile, width: Width) -> Result<Vec<u8>, St
 struct TileEmitter<'t> {
     tile: &'t Tile,
     emit: Emitter,
-    registers: Registers,
+    registers: TileRegisters,
     /// The vector register of masks at 256 bits.
     mask: u8,
     /// General registers kept for the caller, in the order they were saved.

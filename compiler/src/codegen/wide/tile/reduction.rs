@@ -1,8 +1,9 @@
 //! The reduction of a wide tile: its loops, and how the operands move along.
 
 use super::super::emit::{Fused, Lanes, Memory, Vector, Width};
-use super::{COUNTERS, ELEMENT_MASK, LEFT, RIGHT, Registers, STARTS, TileEmitter};
+use super::{COUNTERS, ELEMENT_MASK, LEFT, RIGHT, STARTS, TileEmitter};
 use crate::kernel::{Form, Reduction};
+use crate::target::TileRegisters;
 
 /// Multiply-adds written out in one turn of the innermost loop.
 const MULTIPLY_ADDS: usize = 128;
@@ -142,7 +143,7 @@ impl TileEmitter<'_> {
         if self.tile.form == Form::Dot {
             return self.dot_step(at, Lanes::All);
         }
-        let Registers { vectors, sums, left, .. } = self.registers;
+        let TileRegisters { vectors, sums, left, .. } = self.registers;
         for vector in 0..vectors {
             let from = Memory::at(RIGHT, at.right + vector as i64 * self.emit.width.bytes());
             let lanes = self.columns_of(vector);
@@ -185,7 +186,7 @@ impl TileEmitter<'_> {
     }
 
     fn dot_step(&mut self, at: Distance, lanes: Lanes) {
-        let Registers { sums, left, .. } = self.registers;
+        let TileRegisters { sums, left, .. } = self.registers;
         let columns = self.tile.columns;
         for column in 0..columns {
             let from = Memory::at(RIGHT, at.right + 4 * (column * self.tile.right_column) as i64);

@@ -1,0 +1,155 @@
+//! The binary interface of compiled kernels: what code generation and whoever runs kernels must agree on. An object file
+//! of kernels exposes the same.
+//!
+//! A kernel is a function `(table, sizes, first, last, thread)` in the C convention of its target ([`KernelFunction`]).
+//!
+//! - `table` points to addresses: the arenas first ([`entry`]), then one for each of the plan's slots. A table has
+//!   [`table_entries`] of them. A kernel reads the entries of the memory that it refers to, and no other.
+//! - `sizes` points to the open sizes of the run ([`size`]). More of them may follow in later versions, without a change of
+//!   the signature.
+//! - `first..last` are the units of work to do, of those that the kernel divides into.
+//! - `thread` is the number of the running thread, below the threads of the plan.
+//!
+//! Its symbol is [`kernel_symbol`].
+//!
+//! Memory is counted in *words* of [`WORD_BYTES`]. Arenas start at a multiple of [`ALIGNMENT`] bytes, and so does every
+//! buffer in them; slots start at any multiple of a word.
+//!
+//! | entry | words |
+//! |---|---|
+//! | [`entry::BATCH`] | [`Memory::batch`] for each item of the batch |
+//! | [`entry::FIXED`] | [`Memory::fixed`] |
+//! | [`entry::PREPARED`] | [`Memory::prepared`]; it holds the plan's constants, and what its `prepare` kernels computed |
+//! | [`entry::PREPARING`] | [`Memory::preparing`], while `prepare` kernels run |
+//! | [`entry::SCRATCH`] | [`Memory::scratch`] for each thread ([`scratch_start`]) |
+//!
+//! ```
+//! use windlass_compiler::abi;
+//! assert_eq!(abi::table_entries(2), 7);
+//! assert_eq!(abi::scratch_start(48, 3), 144);
+//! ```
+//!
+//! [`Memory::batch`]: crate::plan::Memory::batch
+//! [`Memory::fixed`]: crate::plan::Memory::fixed
+//! [`Memory::prepared`]: crate::plan::Memory::prepared
+//! [`Memory::preparing`]: crate::plan::Memory::preparing
+//! [`Memory::scratch`]: crate::plan::Memory::scratch
+
+use std::fmt;
+
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{AbiParam, Signature};
+use cranelift_codegen::isa::CallConv;
+
+/// A kernel: `(table, sizes, first, last, thread)`.
+pub type KernelFunction = unsafe extern "C" fn(
+    table: *const *mut f32,
+    sizes: *const usize,
+    first: usize,
+    last: usize,
+    thread: usize,
+);
+
+/// [`KernelFunction`] for the code generator, in the convention of its target.
+pub(crate) fn kernel_signature(convention: CallConv) -> Signature {
+    let mut signature = Signature::new(convention);
+    signature.params = vec![AbiParam::new(I64); 5];
+    signature
+}
+
+/// Bytes of an address in the table, and of an open size.
+pub const POINTER_BYTES: usize = 8;
+
+/// Bytes of a word, in which memory is counted: a number, or four numbers of a byte.
+pub const WORD_BYTES: usize = 4;
+
+/// Bytes of whose multiples arenas and the buffers in them start: a cache line.
+pub const ALIGNMENT: usize = 64;
+
+/// Words of whose multiples buffers start in their arena.
+pub const ALIGNMENT_WORDS: usize = ALIGNMENT / WORD_BYTES;
+
+/// Entries of the table of addresses.
+pub mod entry {
+    /// The batch arena.
+    pub const BATCH: usize = 0;
+    /// The fixed arena.
+    pub const FIXED: usize = 1;
+    /// Memory that lives as long as the program.
+    pub const PREPARED: usize = 2;
+    /// Memory that exists only while preparing.
+    pub const PREPARING: usize = 3;
+    /// Scratch of all threads, one after the other.
+    pub const SCRATCH: usize = 4;
+    /// The first slot; the others follow in the order of the plan.
+    pub const SLOTS: usize = 5;
+}
+
+/// The open sizes of a run.
+pub mod size {
+    /// Items in the batch.
+    pub const BATCH: usize = 0;
+    /// How many open sizes there are.
+    pub const COUNT: usize = 1;
+}
+
+/// The two lists of a plan's kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// What runs when parameters have changed.
+    Prepare,
+    /// What runs for every batch.
+    Run,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Prepare => "prepare",
+            Phase::Run => "run",
+        })
+    }
+}
+
+/// The symbol of a kernel, by its place among those of its phase.
+///
+/// ```
+/// use windlass_compiler::abi::{Phase, kernel_symbol};
+/// assert_eq!(kernel_symbol("LeNet-5", Phase::Run, 3), "windlass_LeNet_5_run3");
+/// ```
+pub fn kernel_symbol(network: &str, phase: Phase, index: usize) -> String {
+    symbol(network, &format!("{phase}{index}"))
+}
+
+/// The symbol of a function of a network: letters of ASCII, digits and underscores.
+pub(crate) fn symbol(network: &str, function: &str) -> String {
+    let plain = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
+    format!("windlass_{network}_{function}").chars().map(plain).collect()
+}
+
+/// Entries in the table of a plan with so many slots.
+pub const fn table_entries(slots: usize) -> usize {
+    entry::SLOTS + slots
+}
+
+/// The word of [`entry::SCRATCH`] at which a thread's scratch starts, where each thread has so many words.
+pub const fn scratch_start(words_of_each: usize, thread: usize) -> usize {
+    words_of_each * thread
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever binds memory relies on these numbers, also outside this repository: a change is a new interface.
+    #[test]
+    fn the_interface_is_as_documented() {
+        use entry::{BATCH, FIXED, PREPARED, PREPARING, SCRATCH, SLOTS};
+        assert_eq!([BATCH, FIXED, PREPARED, PREPARING, SCRATCH, SLOTS], [0, 1, 2, 3, 4, 5]);
+        assert_eq!((size::BATCH, size::COUNT), (0, 1));
+        assert_eq!((ALIGNMENT, WORD_BYTES, ALIGNMENT_WORDS, POINTER_BYTES), (64, 4, 16, 8));
+        let signature = kernel_signature(CallConv::SystemV);
+        assert_eq!(signature.params, vec![AbiParam::new(I64); 5]);
+        assert!(signature.returns.is_empty());
+    }
+}

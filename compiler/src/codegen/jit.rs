@@ -1,0 +1,54 @@
+//! Kernels in the memory of this process: code generation into Cranelift's JIT, which gives functions to call.
+
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{FuncId, default_libcall_names};
+
+use super::compile::{Compiled, CompiledKernel, compile};
+use super::isa::Isas;
+use super::memory::{Code, CodeMemory};
+use super::perf_map::Symbol;
+use super::{CodegenError, Listing, NarrowLeaf, refused};
+use crate::abi::KernelFunction;
+use crate::plan::Plan;
+
+/// A kernel that can be called as long as the [`Code`] it is in is alive, and what of it is narrow.
+pub(super) type Callable = (KernelFunction, Vec<NarrowLeaf>);
+
+/// The kernels of a plan in executable memory.
+pub(super) struct Loaded {
+    pub(super) prepare: Vec<Callable>,
+    pub(super) run: Vec<Callable>,
+    /// Where each function lies.
+    pub(super) symbols: Vec<Symbol>,
+    /// The memory; none without kernels.
+    pub(super) code: Option<Code>,
+}
+
+/// Compiles the kernels of a plan and makes them executable.
+pub(super) fn load(plan: &Plan, isas: &Isas, listing: Option<&mut Listing>) -> Result<Loaded, CodegenError> {
+    let memory = CodeMemory::default();
+    let mut builder = JITBuilder::with_isa(isas.loops.clone(), default_libcall_names());
+    builder.memory_provider(Box::new(memory.clone()));
+    let mut module = JITModule::new(builder);
+    let Compiled { prepare, run, functions } = compile(&mut module, plan, isas, listing)?;
+    memory.reserve(functions.bytes_at_most());
+    functions.define(&mut module)?;
+    module.finalize_definitions().map_err(|error| refused("module", &error))?;
+    let address = |id: FuncId| module.get_finalized_function(id);
+    let callable = |CompiledKernel { id, narrow }: CompiledKernel| {
+        // SAFETY: the address is that of a function with the signature `abi::kernel_signature`, in the calling convention
+        // of the host's C.
+        (unsafe { std::mem::transmute::<*const u8, KernelFunction>(address(id)) }, narrow)
+    };
+    let symbols = functions.0.iter().map(|function| Symbol {
+        address: address(function.id) as usize,
+        bytes: function.code.len(),
+        name: function.name.clone(),
+    });
+    Ok(Loaded {
+        symbols: symbols.collect(),
+        prepare: prepare.into_iter().map(callable).collect(),
+        run: run.into_iter().map(callable).collect(),
+        code: memory.take(),
+    })
+}

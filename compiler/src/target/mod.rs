@@ -1,0 +1,208 @@
+//! What programs are made for, as a value: it is looked up once, before anything is planned, and handed down to the planner
+//! and the code generator. Neither asks the running CPU.
+
+mod registers;
+
+use thiserror::Error;
+
+pub use registers::{TileRegisters, VectorUnit};
+
+use crate::plan::{Features, PlanOptions};
+
+/// Widths of vectors, in bits, that there is code for: 128 everywhere, the others on x86-64 CPUs that have them.
+pub const VECTOR_BITS: [usize; 3] = [128, 256, 512];
+
+/// The widths of vectors, in bits, that this CPU has among [`VECTOR_BITS`], the narrowest first.
+///
+/// ```
+/// assert_eq!(windlass_compiler::target::available_vector_bits()[0], 128);
+/// ```
+pub fn available_vector_bits() -> Vec<usize> {
+    VECTOR_BITS.into_iter().filter(|&bits| missing(bits).is_none()).collect()
+}
+
+/// A family of instruction sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Architecture {
+    /// x86-64.
+    X86_64,
+    /// 64-bit ARM.
+    Aarch64,
+    /// Another that the code generator may know.
+    Other,
+}
+
+impl Architecture {
+    /// That of the running CPU.
+    pub const HOST: Architecture = if cfg!(target_arch = "x86_64") {
+        Architecture::X86_64
+    } else if cfg!(target_arch = "aarch64") {
+        Architecture::Aarch64
+    } else {
+        Architecture::Other
+    };
+}
+
+/// What programs are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// The instruction set.
+    pub architecture: Architecture,
+    /// The vectors code works on.
+    pub vectors: VectorUnit,
+    /// Whether multiply-add is one instruction, which rounds once.
+    pub fma: bool,
+    /// The instructions code may use beside those of its vectors.
+    pub features: Features,
+}
+
+/// Why there is no target as asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// Vectors of a width there is no code for.
+    #[error(
+        "there is no code for vectors of {bits} bits; leave `vector_bits` unset or use one of {VECTOR_BITS:?}"
+    )]
+    VectorWidth {
+        /// The width asked for.
+        bits: usize,
+    },
+    /// Vectors of a width this CPU does not have.
+    #[error(
+        "this CPU has no vectors of {bits} bits (they need {needs}); leave `vector_bits` unset to get {widest}"
+    )]
+    MissingVectors {
+        /// The width asked for.
+        bits: usize,
+        /// The instructions it needs.
+        needs: &'static str,
+        /// The widest there are.
+        widest: usize,
+    },
+    /// Wide vectors and at the same time only the instructions that every CPU has.
+    #[error(
+        "every CPU has vectors of 128 bits only: `features` must be `Native` for a `vector_bits` of {bits}"
+    )]
+    BaselineVectors {
+        /// The width asked for.
+        bits: usize,
+    },
+}
+
+impl Target {
+    /// The running CPU, with the vectors and instructions that options ask for.
+    ///
+    /// ```
+    /// use windlass_compiler::plan::PlanOptions;
+    /// use windlass_compiler::target::Target;
+    /// let narrow = PlanOptions { vector_bits: Some(128), ..PlanOptions::default() };
+    /// assert_eq!(Target::host(&narrow)?.vectors.lanes(), 4);
+    /// # Ok::<(), windlass_compiler::target::TargetError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`TargetError`] for vectors that there is no code for, or that the CPU or the features asked for do not have.
+    pub fn host(options: &PlanOptions) -> Result<Target, TargetError> {
+        let widest = available_vector_bits().last().copied().unwrap_or(128);
+        let bits = match (options.vector_bits, options.features) {
+            (Some(bits), _) if !VECTOR_BITS.contains(&bits) => {
+                return Err(TargetError::VectorWidth { bits });
+            }
+            (Some(bits), features) => match missing(bits) {
+                Some(needs) => return Err(TargetError::MissingVectors { bits, needs, widest }),
+                None if bits > 128 && features == Features::Baseline => {
+                    return Err(TargetError::BaselineVectors { bits });
+                }
+                None => bits,
+            },
+            (None, Features::Baseline) => 128,
+            (None, Features::Native) => widest,
+        };
+        let (architecture, features) = (Architecture::HOST, options.features);
+        Ok(match architecture {
+            Architecture::X86_64 => {
+                let fma = features == Features::Native && has_fma();
+                Target { architecture, vectors: VectorUnit::x86_64(bits), fma, features }
+            }
+            Architecture::Aarch64 => Target { features, ..Target::aarch64() },
+            Architecture::Other => {
+                Target { architecture, vectors: VectorUnit::x86_64(128), fma: false, features }
+            }
+        })
+    }
+
+    /// An x86-64 CPU with vectors of a width, one of [`VECTOR_BITS`]: what plans are made for that must be the same
+    /// whatever CPU makes them.
+    pub const fn x86_64(bits: usize) -> Target {
+        Target {
+            architecture: Architecture::X86_64,
+            vectors: VectorUnit::x86_64(bits),
+            fma: bits > 128,
+            features: Features::Native,
+        }
+    }
+
+    /// A 64-bit ARM CPU.
+    pub const fn aarch64() -> Target {
+        Target {
+            architecture: Architecture::Aarch64,
+            vectors: VectorUnit::aarch64(),
+            fma: true,
+            features: Features::Native,
+        }
+    }
+}
+
+/// What this CPU lacks for a width.
+#[cfg(target_arch = "x86_64")]
+fn missing(bits: usize) -> Option<&'static str> {
+    let fma = is_x86_feature_detected!("avx2") && has_fma();
+    match bits {
+        256 if !fma => Some("AVX2 and FMA"),
+        512 if !fma || !is_x86_feature_detected!("avx512f") => Some("AVX-512F"),
+        _ => None,
+    }
+}
+
+/// What this CPU lacks for a width.
+#[cfg(not(target_arch = "x86_64"))]
+fn missing(bits: usize) -> Option<&'static str> {
+    (bits > 128).then_some("AVX2 or AVX-512F")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_fma() -> bool {
+    is_x86_feature_detected!("fma")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_fma() -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_has_what_is_asked_for_or_says_what_is_missing() {
+        let of = |vector_bits, features| {
+            Target::host(&PlanOptions { vector_bits, features, ..PlanOptions::default() })
+        };
+        assert_eq!(of(Some(100), Features::Native), Err(TargetError::VectorWidth { bits: 100 }));
+        let widest = of(None, Features::Native).unwrap();
+        assert_eq!(Some(widest.vectors.bits), available_vector_bits().last().copied());
+        let baseline = of(None, Features::Baseline).unwrap();
+        assert_eq!((baseline.vectors.bits, baseline.architecture), (128, Architecture::HOST));
+        assert!(!baseline.fma || Architecture::HOST == Architecture::Aarch64);
+        for bits in VECTOR_BITS {
+            let target = of(Some(bits), Features::Native);
+            match available_vector_bits().contains(&bits) {
+                true => assert_eq!(target.unwrap().vectors.bits, bits),
+                false => assert!(matches!(target, Err(TargetError::MissingVectors { .. }))),
+            }
+        }
+    }
+}

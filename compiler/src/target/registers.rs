@@ -1,0 +1,114 @@
+//! The vector registers of a target, and how many of them a tile takes: the one budget that the planner chooses register
+//! blocks by and that the assembler is held to.
+
+use crate::kernel::Form;
+
+/// The most registers that an activation overwrites beside its operand's.
+pub(crate) const ACTIVATION: usize = 4;
+
+/// The vectors of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VectorUnit {
+    /// How wide a vector is.
+    pub bits: usize,
+    /// Vector registers.
+    pub registers: usize,
+    /// Mask registers; without any, a mask takes a vector register.
+    pub masks: usize,
+}
+
+impl VectorUnit {
+    /// Vectors of x86-64: 128 bits on every CPU, 256 with AVX2, 512 with AVX-512.
+    pub const fn x86_64(bits: usize) -> Self {
+        match bits {
+            0..=256 => VectorUnit { bits, registers: 16, masks: 0 },
+            _ => VectorUnit { bits, registers: 32, masks: 8 },
+        }
+    }
+
+    /// Vectors of 64-bit ARM.
+    pub const fn aarch64() -> Self {
+        VectorUnit { bits: 128, registers: 32, masks: 0 }
+    }
+
+    /// Numbers in a vector.
+    pub const fn lanes(self) -> usize {
+        self.bits / 32
+    }
+
+    /// Whether leaves are assembled, since Cranelift has no vectors so wide.
+    pub const fn is_wide(self) -> bool {
+        self.bits > 128
+    }
+
+    /// The registers that a tile takes. `activation` is how many its epilogue overwrites beside an operand's, and `masked`
+    /// whether some of its vectors are not whole.
+    ///
+    /// Cranelift's tiles take, beside accumulators and vectors, an element of the row and the copy that a fused
+    /// multiply-add overwrites. Assembled tiles take no copy. What the reduction loaded is free for the epilogue.
+    pub fn needed(self, tile: &TileRegisters, activation: usize, masked: bool) -> usize {
+        if !self.is_wide() {
+            return tile.free + 1;
+        }
+        let masks = usize::from(masked && self.masks == 0);
+        tile.free.max(tile.results + activation).max(tile.adding_up) + masks
+    }
+
+    /// Whether a tile fits the registers whatever its epilogue is and however many of its columns are whole.
+    pub fn holds(self, tile: &TileRegisters) -> bool {
+        self.needed(tile, ACTIVATION, true) <= self.registers
+    }
+}
+
+/// How a tile gives out vector registers: accumulators first, then what a step of the reduction loads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TileRegisters {
+    /// Vectors of columns in a row of results.
+    pub vectors: usize,
+    /// Accumulators.
+    pub sums: usize,
+    /// The register for an element or vector of the left operand.
+    pub left: usize,
+    /// The first register behind these.
+    pub free: usize,
+    /// Vectors of results, once sums of lanes are added up.
+    pub results: usize,
+    /// Registers while they are.
+    pub adding_up: usize,
+}
+
+impl TileRegisters {
+    /// Those of a tile of so many rows and columns.
+    pub fn of(form: Form, rows: usize, columns: usize, vectors: VectorUnit) -> Self {
+        let vectors = columns.div_ceil(vectors.lanes());
+        let results = rows * vectors;
+        let (sums, shared, adding_up) = match form {
+            Form::Broadcast => (results, vectors, 0),
+            Form::Dot => (rows * columns, columns, rows * columns + 3),
+        };
+        TileRegisters { vectors, sums, left: sums + shared, free: sums + shared + 1, results, adding_up }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_blocks_that_fit() {
+        let holds =
+            |unit: VectorUnit, form, rows, columns| unit.holds(&TileRegisters::of(form, rows, columns, unit));
+        let (narrow, ymm, zmm) = (VectorUnit::x86_64(128), VectorUnit::x86_64(256), VectorUnit::x86_64(512));
+        // 12 sums, 2 vectors, an element and a copy.
+        assert!(holds(narrow, Form::Broadcast, 6, 8) && !holds(narrow, Form::Broadcast, 7, 8));
+        // 10 sums beside 4 registers of an activation and a mask: 11 fit, but no 12.
+        assert!(holds(ymm, Form::Broadcast, 5, 16) && !holds(ymm, Form::Broadcast, 6, 16));
+        assert!(holds(zmm, Form::Broadcast, 14, 32) && !holds(zmm, Form::Broadcast, 15, 32));
+        assert!(holds(zmm, Form::Dot, 4, 6) && !holds(zmm, Form::Dot, 4, 7));
+        assert!(holds(ymm, Form::Dot, 2, 4) && !holds(ymm, Form::Dot, 4, 6));
+        // 64-bit ARM has twice the registers of narrow vectors.
+        let arm = VectorUnit::aarch64();
+        assert!(holds(arm, Form::Broadcast, 14, 8) && !holds(arm, Form::Broadcast, 15, 8));
+        assert!(holds(arm, Form::Dot, 4, 6));
+    }
+}
