@@ -11,6 +11,7 @@ use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::plan::{PlanOptions, plan};
 use windlass_compiler::shape::{Shape, Type};
+use windlass_compiler::target::Target;
 
 use crate::check::{Agreement, Expectation};
 use crate::graphs::Ops;
@@ -25,7 +26,8 @@ fn rate(ops: &mut Ops) -> ValueId {
 
 /// Whether a kernel takes a step beside its own work.
 fn is_absorbed(graph: &Graph) -> bool {
-    let plan = plan(graph, &PlanOptions::default()).unwrap();
+    let options = PlanOptions::default();
+    let plan = plan(graph, &options, &Target::host(&options).unwrap()).unwrap();
     plan.run.iter().all(|kernel| !kernel.name.ends_with("sgd"))
 }
 

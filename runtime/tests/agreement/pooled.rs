@@ -12,6 +12,7 @@ use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileOptions;
 use windlass_compiler::plan::{Accuracy, Convolution, PlanOptions, WINOGRAD_RESULTS, plan};
+use windlass_compiler::target::Target;
 
 use crate::check::{Agreement, Expectation};
 use crate::graphs::Ops;
@@ -68,7 +69,7 @@ fn line(kernel_size: usize, stride: usize, padding: usize) -> Window {
 }
 
 fn notes(graph: &Graph, options: &PlanOptions) -> String {
-    let plan = plan(graph, options).unwrap();
+    let plan = plan(graph, options, &Target::host(options).unwrap()).unwrap();
     plan.run.iter().map(|kernel| format!("{}: {}\n", kernel.name, kernel.note)).collect()
 }
 
