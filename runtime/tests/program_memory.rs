@@ -2,6 +2,9 @@
 //!
 //! `WINDLASS_SOAK_ROUNDS=10000` compiles, runs and drops so many programs; without it they are few.
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use windlass_compiler::autodiff::{Optimizer, TrainingOptions, training_graph};
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::{Builder, Graph, Layer};
@@ -13,6 +16,30 @@ use windlass_compiler::shape::DType;
 use windlass_runtime::executor::{Binding, Executor};
 
 const BATCH: usize = 3;
+
+/// Bytes that are allocated.
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, counted.
+struct Counting;
+
+// SAFETY: every call is passed to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size(), Relaxed);
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn graph() -> Graph {
     let mut builder = Builder::new("net");
@@ -103,15 +130,20 @@ fn dropped_programs_give_back_their_memory() {
         drop(round(index));
     }
     let before = Held::now();
+    let allocated = ALLOCATED.load(Relaxed);
     for index in 0..rounds {
         drop(round(index));
     }
     let after = Held::now();
+    let leaked = ALLOCATED.load(Relaxed).saturating_sub(allocated);
+    assert!(leaked < 8 * rounds, "{leaked} bytes more are allocated than {allocated} before {rounds} rounds");
     assert_eq!(code(after), kept_code, "the code of dropped programs is still there");
     if let (Some(before), Some(after)) = (before, after) {
         println!("before {rounds} rounds {before:?}, after them {after:?}");
         let grown = after.resident.saturating_sub(before.resident);
-        assert!(100 * grown <= before.resident, "{grown} bytes more than {} before", before.resident);
+        // The allocator's pools may grow by some pages whatever is asked of them: only many rounds tell 1 %.
+        let allowed = if rounds < 5000 { 1 << 20 } else { before.resident / 100 };
+        assert!(grown <= allowed, "{grown} bytes more than {} before", before.resident);
         // The allocator may have split or joined what it holds.
         assert!(after.maps <= before.maps + 4, "{} maps, {} before", after.maps, before.maps);
     }
