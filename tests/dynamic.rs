@@ -1,28 +1,22 @@
 //! Networks that are known only as the program runs do what declared ones do, to the same bits, and answer what does not fit
 //! with errors.
 
+#[path = "support/pair.rs"]
+mod pair;
 mod support;
 
 use std::collections::BTreeSet;
 
 use ndarray::{Array2, ArrayD};
+use pair::{Pair, PairInputs};
 use support::{Images, Outcome, Points, all_bits, bits, images, labels, noise, serial};
 use tempfile::TempDir;
 use windlass::checkpoint::Metadata;
 use windlass::{
     AnyNetwork, Builder, Dynamic, DynamicInputs, Error, Graph, Input, InputError, Layer, LoadOptions, Loss,
     Model, Network, NetworkProblem, Optimizer, Options, Parameters, Predictor, Schedule, Stage, Target,
-    Trainer, TrainerOptions, Tuning, Window, network, tuning,
+    Trainer, TrainerOptions, Tuning, Window, tuning,
 };
-
-network! {
-    network Pair(left: [2], right: [3]) -> (sum: [2], scores: [4]) {
-        from(right); r1: linear(2);
-        let seen = it;
-        add(left); sum = it;
-        from(seen); s1: linear(4); softmax; scores = it;
-    }
-}
 
 /// [`Images`], built.
 fn built() -> Result<Graph, Error> {

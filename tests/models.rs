@@ -2,26 +2,20 @@
 //! `tests/trainers.rs`. What both say to input that does not fit is held in `tests/bad_input.rs`, how right the numbers are in
 //! the runtime's `tests/agreement`.
 
+#[path = "support/pair.rs"]
+mod pair;
 mod support;
 
 use std::thread;
 use std::time::Duration;
 
 use ndarray::{Array2, Array4, ArrayD, Axis, s};
+use pair::{Pair, PairInputs, PairOutputs};
 use support::{Images, Outcome, Points, all_bits, bits, images, labels, noise, serial};
 use tempfile::TempDir;
 use windlass::data::{DataLoader, ImageDataset, LoaderOptions, Normalization};
 use windlass::tuning::Cache;
-use windlass::{Error, Loss, Model, Options, Schedule, Trainer, TrainerOptions, Tuning, network};
-
-network! {
-    network Pair(left: [2], right: [3]) -> (sum: [2], scores: [4]) {
-        from(right); r1: linear(2);
-        let seen = it;
-        add(left); sum = it;
-        from(seen); s1: linear(4); softmax; scores = it;
-    }
-}
+use windlass::{Error, Loss, Model, Options, Schedule, Trainer, TrainerOptions, Tuning};
 
 #[test]
 fn a_batch_gives_what_its_items_give_one_by_one() -> Outcome {
