@@ -5,7 +5,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use windlass_compiler::dump::Dump;
-use windlass_compiler::graph::{Graph, verify};
+use windlass_compiler::graph::{Builder, Graph, Layer, verify};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileError, CompileOptions, compile};
 use windlass_compiler::plan::plan;
@@ -35,6 +35,7 @@ fn free_bytes(target: Target) -> usize {
         Target::GraphText
         | Target::GraphJson
         | Target::Options
+        | Target::Layers
         | Target::Settings
         | Target::Tuning
         | Target::Checkpoint
@@ -47,7 +48,12 @@ fn free_bytes(target: Target) -> usize {
 /// one every two bytes, and lists double when they grow.
 fn most_times(target: Target) -> usize {
     match target {
-        Target::GraphText | Target::GraphJson | Target::Options | Target::Settings | Target::Tuning => 320,
+        Target::GraphText
+        | Target::GraphJson
+        | Target::Options
+        | Target::Layers
+        | Target::Settings
+        | Target::Tuning => 320,
         Target::Checkpoint => 320,
         Target::Idx => 4,
         // Deflate packs up to 1032 bytes in one, and the data doubles when it grows.
@@ -86,6 +92,7 @@ enum Read {
     Idx(Idx),
     Tuning,
     Options(Box<CompileOptions>),
+    Layers(Vec<Layer>),
     Settings,
 }
 
@@ -110,6 +117,7 @@ impl Read {
             Target::Options => {
                 serde_json::from_slice(input).map(|options| Read::Options(Box::new(options))).map_err(drop)
             }
+            Target::Layers => serde_json::from_slice(input).map(Read::Layers).map_err(drop),
             Target::Settings => {
                 let normalization = serde_json::from_slice::<Normalization>(input).is_ok();
                 let augmentation = serde_json::from_slice::<Augmentation>(input).is_ok();
@@ -137,6 +145,7 @@ impl Read {
             }
             Read::Tuning | Read::Settings => Ok(()),
             Read::Options(options) => check_options(options, closely),
+            Read::Layers(layers) => check_layers(layers, closely),
         }
     }
 }
@@ -186,6 +195,33 @@ fn compiles(graph: &Graph, mode: Mode, options: &CompileOptions) -> Result<(), S
         Err(CompileError::Setting { .. } | CompileError::Codegen(_)) => Ok(()),
         Err(error) => Err(format!("it does not compile: {error}")),
     }
+}
+
+/// Layers write themselves as what they were read from, and give a graph or an error on inputs of any kind.
+fn check_layers(layers: &[Layer], closely: bool) -> Result<(), String> {
+    let text = serde_json::to_string(layers).map_err(|error| format!("they are no JSON: {error}"))?;
+    match serde_json::from_str::<Vec<Layer>>(&text) {
+        Ok(again) if again == layers => {}
+        Ok(_) => return Err(format!("they are others in JSON: {text}")),
+        Err(error) => return Err(format!("their JSON is refused: {error}: {text}")),
+    }
+    for input in [&[3, 8, 7][..], &[5], &[2, 3, 4, 5]] {
+        if let Some(graph) = stacked(input, layers) {
+            check_graph(&graph, closely)?;
+        }
+    }
+    Ok(())
+}
+
+/// Layers one behind the other; none where they do not fit.
+fn stacked(input: &[usize], layers: &[Layer]) -> Option<Graph> {
+    let mut builder = Builder::new("stack");
+    let mut x = builder.input("x", input).ok()?;
+    for (index, layer) in layers.iter().enumerate() {
+        x = builder.layer(&format!("l{index}"), layer, x).ok()?;
+    }
+    builder.output("y", x).ok()?;
+    builder.finish().ok()
 }
 
 /// Options of any kind give plans or an error.

@@ -24,18 +24,21 @@ pub enum Target {
     Tuning,
     /// Options of the compiler as JSON.
     Options,
+    /// Lists of layers as JSON.
+    Layers,
     /// What a data loader is told as JSON: normalisation, augmentation, schedules.
     Settings,
 }
 
 impl Target {
     /// All of them, those first that take the least time.
-    pub const ALL: [Target; 8] = [
+    pub const ALL: [Target; 9] = [
         Target::Idx,
         Target::Checkpoint,
         Target::Settings,
         Target::Options,
         Target::Tuning,
+        Target::Layers,
         Target::GraphText,
         Target::GraphJson,
         Target::IdxGzip,
@@ -51,6 +54,7 @@ impl Target {
             Target::IdxGzip => "idx-gzip",
             Target::Tuning => "tuning",
             Target::Options => "options",
+            Target::Layers => "layers",
             Target::Settings => "settings",
         }
     }
@@ -63,9 +67,12 @@ impl Target {
     /// Whether its files are text.
     pub fn is_text(self) -> bool {
         match self {
-            Target::GraphText | Target::GraphJson | Target::Tuning | Target::Options | Target::Settings => {
-                true
-            }
+            Target::GraphText
+            | Target::GraphJson
+            | Target::Tuning
+            | Target::Options
+            | Target::Layers
+            | Target::Settings => true,
             Target::Checkpoint | Target::Idx | Target::IdxGzip => false,
         }
     }
@@ -76,7 +83,7 @@ impl Target {
         match self {
             Target::Idx => 6,
             Target::Checkpoint | Target::Settings | Target::Options | Target::Tuning => 3,
-            Target::GraphText | Target::GraphJson => 2,
+            Target::GraphText | Target::GraphJson | Target::Layers => 2,
             Target::IdxGzip => 1,
         }
     }

@@ -29,6 +29,7 @@ pub fn of(target: Target) -> Vec<Vec<u8>> {
         Target::IdxGzip => idx().iter().map(|file| gzip(file)).collect(),
         Target::Tuning => tuning(),
         Target::Options => options(),
+        Target::Layers => layers(),
         Target::Settings => settings(),
     }
 }
@@ -157,6 +158,29 @@ fn options() -> Vec<Vec<u8>> {
     options.plan.vector_bits = Some(128);
     options.plan.batch = Some(16);
     [plain, serde_json::to_vec(&options)].into_iter().flatten().collect()
+}
+
+fn layers() -> Vec<Vec<u8>> {
+    [
+        json!([
+            {"layer": "conv2d", "out_channels": 4, "kernel_size": 3, "padding": [1, 0], "bias": false},
+            {"layer": "batch_norm", "epsilon": 0.001},
+            {"layer": "relu"},
+            {"layer": "max_pool2d", "kernel_size": [2, 1], "stride": 2},
+            {"layer": "flatten"},
+            {"layer": "linear", "out_features": 3, "init": {"uniform": [-0.5, 0.5]}}
+        ]),
+        json!([
+            {"layer": "conv2d", "out_channels": 6, "kernel_size": [1, 3], "dilation": 2, "groups": 3, "stride": [2, 1]},
+            {"layer": "sigmoid"},
+            {"layer": "avg_pool2d", "kernel_size": 2, "padding": 1},
+            {"layer": "dropout", "rate": 0.25},
+            {"layer": "global_avg_pool2d"}
+        ]),
+        json!([{"layer": "linear", "out_features": 5, "bias": false}, {"layer": "tanh"}, {"layer": "log_softmax"}]),
+    ]
+    .map(|json| json.to_string().into_bytes())
+    .to_vec()
 }
 
 fn settings() -> Vec<Vec<u8>> {
