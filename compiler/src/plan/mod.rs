@@ -3,6 +3,7 @@
 //! What depends on parameters alone is computed by `prepare`, once per change of the parameters; the rest by `run`. Batch
 //! sizes stay open: a value of a batched type is placed at an offset per item, which a run multiplies by its batch size.
 
+mod aliases;
 mod axis;
 mod bounds;
 mod channels;
@@ -20,8 +21,9 @@ mod storage;
 mod text;
 mod traffic;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
+use aliases::Aliases;
 pub use axis::{AxisReduction, AxisView};
 pub use channels::{Epilogue, PixelBlock, PixelBlocks};
 pub use choice::{Candidate, Choice, Choices, Verdict, tuning_key};
@@ -35,19 +37,18 @@ pub use product::{Block, Vectors};
 pub use sharing::Sharing;
 pub use traffic::Traffic;
 
-use crate::entity::{NodeId, ValueId};
 use crate::error::GraphError;
-use crate::graph::{Graph, Named, Node};
-use crate::kernel::{Address, BufferId, Element, Kernel, Stmt};
+use crate::graph::Graph;
+use crate::kernel::{BufferId, Element, Kernel, Stmt};
 use crate::ops::Op;
 use crate::pipeline::CompileError;
-use crate::shape::{DType, Type};
+use crate::shape::Type;
 use crate::target::Target;
 
 /// Elements a buffer has, in words of 4 bytes: a multiple of the batch size, or a fixed number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Whether there are so many for each item of the batch.
+    /// Whether `elements` is the number for each batch item.
     pub batched: bool,
     /// How many.
     pub elements: usize,
@@ -234,12 +235,12 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
     options.check()?;
     crate::graph::verify(graph)?;
     let mut lowering = Lowering::new(graph, options, target);
-    let homes = Homes::of(graph, options);
+    let aliases = Aliases::of(graph, options);
     let mut slots = Vec::new();
     for node in graph.nodes() {
-        homes.place_results(graph, node, &mut lowering, &mut slots);
+        aliases.place_results(graph, node, &mut lowering, &mut slots);
     }
-    homes.place_outputs(graph, &mut lowering, &mut slots);
+    aliases.place_outputs(graph, &mut lowering, &mut slots);
     layout::join_in_place(graph, &mut lowering);
     let prepared = prepared_nodes(graph);
     lowering.steady = graph
@@ -263,7 +264,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
         prepare.extend(from_parameters);
         if prepared.contains(&id.index()) { &mut prepare } else { &mut run }.extend(kernels);
     }
-    run.extend(homes.copies(graph, &mut lowering));
+    run.extend(aliases.copies(graph, &mut lowering));
     for kernel in prepare.iter().chain(&run) {
         crate::kernel::verify(kernel)
             .and_then(|()| storage::verify(kernel, &lowering.buffers))
@@ -301,214 +302,4 @@ fn prepared_nodes(graph: &Graph) -> HashSet<usize> {
         }
     }
     prepared
-}
-
-/// Which value's memory each value shares, and which memory comes from outside.
-struct Homes {
-    /// The value whose elements a value shares (through reshapes).
-    root: Vec<ValueId>,
-    /// Roots stored directly into an output slot, by output index.
-    output: HashMap<ValueId, usize>,
-    /// Roots stored directly over the parameter or state they replace.
-    update: HashMap<ValueId, ValueId>,
-}
-
-impl Homes {
-    fn of(graph: &Graph, options: &PlanOptions) -> Self {
-        let in_order = |value: ValueId| {
-            let layout = layout::result_layout(options.layouts, graph, graph.producer(value), value);
-            layout == Layout::ChannelsFirst
-        };
-        let mut root: Vec<ValueId> = (0..graph.value_count()).map(ValueId::new).collect();
-        for node in graph.nodes() {
-            if let Op::Reshape(_) = node.op
-                && in_order(node.operands[0])
-            {
-                root[node.results[0].index()] = root[node.operands[0].index()];
-            }
-        }
-        let is_source = |value: ValueId| {
-            matches!(
-                graph.producer(value).op,
-                Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_)
-            )
-        };
-        let mut update = HashMap::new();
-        let ends = Ends::of(graph, &root);
-        for named in graph.updates() {
-            let Some(target) = graph.source(&named.name) else { continue };
-            if !ends.outputs.contains(&named.value)
-                && update_in_place(graph, target, named.value, &root, &ends)
-            {
-                update.insert(named.value, target);
-            }
-        }
-        let prepared = prepared_nodes(graph);
-        let mut output = HashMap::new();
-        for (index, named) in graph.outputs().iter().enumerate() {
-            let home = root[named.value.index()];
-            if !is_source(home)
-                && in_order(home)
-                && !update.contains_key(&home)
-                && !prepared.contains(&graph.producer_id(home).index())
-            {
-                output.entry(home).or_insert(index);
-            }
-        }
-        Homes { root, output, update }
-    }
-
-    fn place_results(&self, graph: &Graph, node: &Node, lowering: &mut Lowering<'_>, slots: &mut Vec<Slot>) {
-        for (index, &value) in node.results.iter().enumerate() {
-            let ty = graph.ty(value);
-            let home = self.root[value.index()];
-            if home != value {
-                let buffer = lowering.view(home).address.buffer;
-                let element = lowering.elements[value.index()];
-                lowering.bind_view(value, View::whole(buffer, &ty.shape, Layout::ChannelsFirst, element));
-                continue;
-            }
-            if let Some(&target) = self.update.get(&value) {
-                let view = lowering.view(target).clone();
-                lowering.bind_view(value, view);
-                continue;
-            }
-            let slot = match &node.op {
-                Op::Input(input) => Some((SlotKind::Input, input.name.clone())),
-                Op::Parameter(parameter) => Some((SlotKind::Stored, parameter.name.clone())),
-                Op::State(state) => Some((SlotKind::Stored, state.name.clone())),
-                _ => self
-                    .output
-                    .get(&value)
-                    .map(|&output| (SlotKind::Output, graph.outputs()[output].name.clone())),
-            };
-            let (name, place) = match slot {
-                Some((kind, name)) => {
-                    let ty = match kind {
-                        SlotKind::Output => graph.ty(graph.outputs()[self.output[&value]].value).clone(),
-                        SlotKind::Input | SlotKind::Stored => ty.clone(),
-                    };
-                    slots.push(Slot { kind, name: name.clone(), ty });
-                    (name, Place::Slot(slots.len() - 1))
-                }
-                None => {
-                    let name = if node.label.is_empty() { node.op.name() } else { &node.label };
-                    let suffix = if index == 0 { String::new() } else { format!(".{index}") };
-                    (format!("{name}{suffix} {value}"), Place::Nowhere)
-                }
-            };
-            let element = lowering.elements[value.index()];
-            let size = Size::stored(ty, element);
-            let buffer = lowering.new_buffer(Buffer { name, size, element, place });
-            let layout = layout::result_layout(lowering.options.layouts, graph, node, value);
-            lowering.bind_view(value, View::whole(buffer, &ty.shape, layout, element));
-            if let Op::Constant(constant) = &node.op {
-                lowering.constants.push((buffer, constant.values.clone()));
-            }
-        }
-    }
-
-    /// Outputs that share no memory with the value they name get memory and a copy of their own.
-    fn place_outputs(&self, graph: &Graph, lowering: &mut Lowering<'_>, slots: &mut Vec<Slot>) {
-        for (index, named) in graph.outputs().iter().enumerate() {
-            if self.output.get(&self.root[named.value.index()]) == Some(&index) {
-                continue;
-            }
-            let ty = graph.ty(named.value).clone();
-            let (size, element) = (Size::of(&ty), ty.dtype.into());
-            slots.push(Slot { kind: SlotKind::Output, name: named.name.clone(), ty });
-            let place = Place::Slot(slots.len() - 1);
-            let buffer = lowering.new_buffer(Buffer { name: named.name.clone(), size, element, place });
-            lowering.output_copies.push((named.value, buffer));
-        }
-    }
-
-    /// Copies to make at the end of a run: outputs and updates that could not be computed in place.
-    fn copies(&self, graph: &Graph, lowering: &mut Lowering<'_>) -> Vec<Kernel> {
-        let copy = |from, to, size| lowering::copy("store", Address::start(from), Address::start(to), size);
-        let mut copies = Vec::new();
-        for (value, to) in std::mem::take(&mut lowering.output_copies) {
-            let (ty, view) = (graph.ty(value), lowering.view(value).clone());
-            if view.layout == Layout::ChannelsFirst {
-                copies.push(copy(view.address.buffer, to, Size::of(ty)));
-            } else {
-                let node = graph.producer(value);
-                let draft = lowering.draft(node, "results leave channels first").part("store");
-                let to = View::whole(to, &ty.shape, Layout::ChannelsFirst, ty.dtype.into());
-                lowering.reorder(draft, &view, &to);
-                copies.extend(lowering.take().1);
-            }
-        }
-        let buffer = |lowering: &Lowering<'_>, value| lowering.view(value).address.buffer;
-        let updates: Vec<(BufferId, BufferId, Size)> = graph
-            .updates()
-            .iter()
-            .filter_map(|named| {
-                let target = buffer(lowering, graph.source(&named.name)?);
-                Some((buffer(lowering, named.value), target, Size::of(graph.ty(named.value))))
-            })
-            .filter(|(from, to, _)| from != to)
-            .collect();
-        // Updates happen at once: one that takes what another overwrites takes it before.
-        let overwritten: HashSet<BufferId> = updates.iter().map(|&(_, to, _)| to).collect();
-        let mut last = Vec::new();
-        for &(from, to, size) in &updates {
-            if overwritten.contains(&from) {
-                let kept = lowering.temporary("old value", size);
-                copies.push(copy(from, kept, size));
-                last.push(copy(kept, to, size));
-            } else {
-                last.push(copy(from, to, size));
-            }
-        }
-        copies.extend(last);
-        copies
-    }
-}
-
-/// How the memory of values ends to be read, by their root.
-struct Ends {
-    /// The last node that reads a root's memory.
-    last_reader: HashMap<ValueId, NodeId>,
-    outputs: HashSet<ValueId>,
-    updates: HashSet<ValueId>,
-}
-
-impl Ends {
-    fn of(graph: &Graph, root: &[ValueId]) -> Self {
-        let reads =
-            graph.node_ids().flat_map(|(id, node)| node.operands.iter().map(move |value| (value, id)));
-        let roots = |named: &[Named]| named.iter().map(|named| root[named.value.index()]).collect();
-        Ends {
-            last_reader: reads.map(|(value, id)| (root[value.index()], id)).collect(),
-            outputs: roots(graph.outputs()),
-            updates: roots(graph.updates()),
-        }
-    }
-}
-
-/// Whether a new value may be written over the old one: it comes from an operator that reads each element of the old one
-/// before it writes it, and nothing else reads the old value then or later.
-fn update_in_place(graph: &Graph, target: ValueId, value: ValueId, root: &[ValueId], ends: &Ends) -> bool {
-    let producer = graph.producer_id(value);
-    let node = graph.node(producer);
-    let replaces_target =
-        replaced_operand(node, value).is_some_and(|operand| node.operands[operand] == target);
-    let is_target = |value: ValueId| root[value.index()] == target;
-    let read_once = node.operands.iter().filter(|&&operand| is_target(operand)).count() == 1;
-    let read_later = ends.last_reader.get(&target).is_some_and(|last| *last > producer);
-    let named = ends.outputs.contains(&target) || ends.updates.contains(&target);
-    replaces_target && read_once && !read_later && !named && graph.ty(target).dtype == DType::F32
-}
-
-/// The operand that a result is the new value of, in operators that read each of its elements before they write it.
-fn replaced_operand(node: &Node, value: ValueId) -> Option<usize> {
-    let result = node.results.iter().position(|&result| result == value)?;
-    let replaced: &[Option<usize>] = match node.op {
-        Op::Sgd(_) => &[Some(0), Some(3)],
-        Op::Adam(_) => &[Some(0), Some(4), Some(5)],
-        Op::BatchNormTraining(_) => &[None, None, None, Some(3), Some(4)],
-        _ => &[],
-    };
-    replaced.get(result).copied().flatten()
 }
