@@ -5,7 +5,8 @@
 
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
-use super::emit::{Binary, Emitter, Lanes, Memory, Source, Vector, Width, narrow_register, pick};
+use super::emit::Emitter;
+use super::operands::{Binary, Lanes, Memory, Source, Vector, Width, narrow_register, pick};
 
 /// A comparison of floats. A number and a NaN compare as stated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

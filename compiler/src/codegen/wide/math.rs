@@ -4,8 +4,9 @@
 //! Every function works in place, on the temporaries it is given: [`temporaries`] says how many. Of masks it changes
 //! [`MASK`] alone.
 
-use super::emit::{Binary, Emitter, Fused, Lanes, Vector, Width};
+use super::emit::Emitter;
 use super::lanes::{Comparison, Shift};
+use super::operands::{Binary, Fused, Lanes, Vector, Width};
 use crate::ops::elementwise::UnaryKind;
 
 /// The mask register that functions overwrite at 512 bits.

@@ -2,9 +2,10 @@
 
 use iced_x86::Register;
 
-use super::super::emit::{Binary, Emitter, Lanes, Memory, Source, Vector, Width};
+use super::super::emit::Emitter;
 use super::super::lanes::Comparison;
 use super::super::math;
+use super::super::operands::{Binary, Lanes, Memory, Source, Vector, Width};
 use super::order::{Order, Step, commutes};
 use super::registers::{Held, Registers};
 use super::span::{Count, Node, Over, Place, Span};

@@ -3,7 +3,7 @@
 use iced_x86::code_asm::CodeLabel;
 use iced_x86::{Code, Instruction, Register};
 
-use super::super::emit::{Lanes, Memory, Width};
+use super::super::operands::{Lanes, Memory, Width};
 use super::body::{ADDRESS, TABLE, WindowIndex};
 use super::order::Step;
 use super::span::{Count, Entry, Node};

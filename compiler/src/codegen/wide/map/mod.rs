@@ -18,7 +18,7 @@ mod walk;
 
 pub(in crate::codegen) use span::{Argument, Span};
 
-use super::emit::Width;
+use super::operands::Width;
 use crate::codegen::narrow::Failure;
 use crate::kernel::{Extent, Fold, Map};
 

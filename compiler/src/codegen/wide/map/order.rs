@@ -1,7 +1,7 @@
 //! The order in which a body computes: each result as soon as can be, everything else right before it is needed, so that
 //! few values live at once. A value evaluated once is computed once.
 
-use super::super::emit::Binary;
+use super::super::operands::Binary;
 use super::span::{Node, Span};
 use crate::kernel::Element;
 

@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::super::emit::{Emitter, Lanes, Memory, Vector, Width};
+use super::super::emit::Emitter;
+use super::super::operands::{Lanes, Memory, Vector, Width};
 use super::order::Order;
 use super::span::{Node, Span};
 use crate::codegen::narrow::{Failure, NarrowReason};

@@ -1,6 +1,6 @@
 //! What is the same for all lanes and steps of a wide map: computed once, before its loops.
 
-use super::super::emit::{Lanes, Width};
+use super::super::operands::{Lanes, Width};
 use super::body::{Site, WindowIndex};
 use super::order::{Order, Step, commutes};
 use super::registers::Held;

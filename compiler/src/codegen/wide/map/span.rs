@@ -4,7 +4,7 @@
 use crate::kernel::{self, Address, Affine, BufferId, Element, Expr, Extent, Fold, Map, Mode, Reducer};
 use crate::ops::elementwise::UnaryKind;
 
-use super::super::emit::Binary;
+use super::super::operands::Binary;
 
 /// An entry of the table of arguments, as the caller computes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +35,7 @@ pub(super) enum Entry {
         /// Elements between steps of each window loop.
         window: Vec<usize>,
     },
-    /// Moves by so much a lane.
+    /// Moves by `lane` from one lane to the next.
     Index { lane: usize },
     /// Stays.
     Number,

@@ -1,8 +1,8 @@
 //! Sums of a wide map in blocks: where blocks end, and how their sums are added.
 
-use super::super::emit::{Binary, Lanes, Vector, Width};
 use super::super::lanes::Comparison;
 use super::super::math;
+use super::super::operands::{Binary, Lanes, Vector, Width};
 use super::body::{Accumulator, Whole};
 use super::span::Over;
 use super::walk::{Walk, Written};

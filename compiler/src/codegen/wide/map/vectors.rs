@@ -1,6 +1,6 @@
 //! Bodies of a wide map for neighbouring vectors, and the accumulators of reductions.
 
-use super::super::emit::{Lanes, Vector, Width};
+use super::super::operands::{Lanes, Vector, Width};
 use super::body::{ADDRESS, Accumulator, Body, Places, Site, Whole, WindowIndex, combine};
 use super::order::{Order, Step};
 use super::registers::{Held, Registers};

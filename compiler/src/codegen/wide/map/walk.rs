@@ -2,7 +2,8 @@
 
 use iced_x86::{Code, Instruction, Register};
 
-use super::super::emit::{Emitter, Memory, Width};
+use super::super::emit::Emitter;
+use super::super::operands::{Memory, Width};
 use super::body::{ADDRESS, Accumulator, TABLE, Whole};
 use super::registers::{Held, slot_count};
 use super::span::{Over, Span};

@@ -10,8 +10,9 @@ use cranelift_module::{Linkage, Module, default_libcall_names};
 use iced_x86::Register;
 
 use super::Width;
-use super::emit::{Emitter, Lanes, Memory, Vector};
+use super::emit::Emitter;
 use super::math;
+use super::operands::{Lanes, Memory, Vector};
 use crate::ops::elementwise::UnaryKind;
 
 /// The widths of this machine.

@@ -2,8 +2,8 @@
 
 use iced_x86::Register;
 
-use super::super::emit::{Binary, Lanes, Memory, Vector, Width};
 use super::super::math;
+use super::super::operands::{Binary, Lanes, Memory, Vector, Width};
 use super::{OUTPUT, TileEmitter, activation, is_masked};
 use crate::kernel::{Pool, PoolKind, Start, TileStep};
 

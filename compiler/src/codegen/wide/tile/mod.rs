@@ -11,8 +11,9 @@ mod reduction;
 
 use iced_x86::Register;
 
-use super::emit::{Emitter, Lanes, Memory, Vector, Width};
+use super::emit::Emitter;
 use super::math;
+use super::operands::{Lanes, Memory, Vector, Width};
 use crate::codegen::narrow::{Failure, NarrowReason};
 use crate::kernel::{Form, Reduction, Tile, TileStep};
 use crate::ops::elementwise::UnaryKind;

@@ -1,6 +1,6 @@
 //! The reduction of a wide tile: its loops, and how the operands move along.
 
-use super::super::emit::{Fused, Lanes, Memory, Vector, Width};
+use super::super::operands::{Fused, Lanes, Memory, Vector, Width};
 use super::{COUNTERS, ELEMENT_MASK, LEFT, RIGHT, STARTS, TileEmitter};
 use crate::kernel::{Form, Reduction};
 use crate::target::TileRegisters;
