@@ -63,10 +63,10 @@ pub const POINTER_BYTES: usize = 8;
 /// Bytes of a word, in which memory is counted: a number, or four numbers of a byte.
 pub const WORD_BYTES: usize = 4;
 
-/// Bytes of whose multiples arenas and the buffers in them start: a cache line.
+/// The alignment of arenas and of the buffers in them, in bytes: a cache line.
 pub const ALIGNMENT: usize = 64;
 
-/// Words of whose multiples buffers start in their arena.
+/// The alignment of buffers within their arena, in words.
 pub const ALIGNMENT_WORDS: usize = ALIGNMENT / WORD_BYTES;
 
 /// Entries of the table of addresses.
@@ -127,12 +127,12 @@ pub(crate) fn symbol(network: &str, function: &str) -> String {
     format!("windlass_{network}_{function}").chars().map(plain).collect()
 }
 
-/// Entries in the table of a plan with so many slots.
+/// The number of entries in the table of a plan with `slots` slots.
 pub const fn table_entries(slots: usize) -> usize {
     entry::SLOTS + slots
 }
 
-/// The word of [`entry::SCRATCH`] at which a thread's scratch starts, where each thread has so many words.
+/// Where a thread's part of [`entry::SCRATCH`] starts, in words. Each thread has `words_of_each` words.
 pub const fn scratch_start(words_of_each: usize, thread: usize) -> usize {
     words_of_each * thread
 }

@@ -2,7 +2,7 @@
 //!
 //! In the order data flows: [`graph`] (semantic operators on shapes with a symbolic batch), [`autodiff`] (graph to
 //! graph), [`passes`] (graph to graph), and, with the feature `codegen`, `plan` (algorithms, memory), `kernel` (loop
-//! nests) and `codegen` (Cranelift); `abi` is what code and those who run it agree on. [`interp`] runs any graph with plain loops: it is the oracle the rest is held to.
+//! nests) and `codegen` (Cranelift); `abi` is what code and those who run it agree on. [`interp`] runs any graph with plain loops: compiled results are tested against it.
 
 #[cfg(feature = "codegen")]
 pub mod abi;

@@ -9,22 +9,22 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum NarrowReason {
     /// A tile takes more vector registers than there are.
-    #[error("it takes {needed} vector registers of {there}")]
+    #[error("it needs {needed} vector registers, and there are {there}")]
     Registers {
         /// Registers it takes.
         needed: usize,
         /// Registers there are.
         there: usize,
     },
-    /// A tile or map has more loops in one another than there are counters for.
-    #[error("{depth} loops in one another are more than {most}")]
+    /// A tile or map has more nested loops than there are counters.
+    #[error("it has {depth} nested loops, and there are {most} counters")]
     Loops {
         /// Loops it has.
         depth: usize,
         /// Counters there are.
         most: usize,
     },
-    /// Parts that lie further apart than an instruction can say.
+    /// Distances between its parts that do not fit the displacement of an instruction.
     #[error("its parts lie up to {bytes} bytes apart")]
     Distance {
         /// The distance.

@@ -11,7 +11,7 @@ use crate::plan::{Plan, Traffic};
 pub struct Units {
     /// Units for each item of the batch, or in all.
     pub count: usize,
-    /// Whether there are so many for each item.
+    /// Whether `count` is the number for each batch item.
     pub batched: bool,
     /// Shares are multiples of this many units, but for the last.
     pub grain: usize,

@@ -53,9 +53,9 @@ impl Cost {
         self.flops_fixed.saturating_add(self.flops_per_item.saturating_mul(batch as u64))
     }
 
-    /// A part of this work, of so many parts.
+    /// The fraction `part / whole` of this work.
     #[must_use]
-    pub fn part(self, part: usize, whole: usize) -> Self {
+    pub fn fraction(self, part: usize, whole: usize) -> Self {
         let of = |flops: u64| (u128::from(flops) * part as u128 / whole.max(1) as u128) as u64;
         Cost { flops_per_item: of(self.flops_per_item), flops_fixed: of(self.flops_fixed) }
     }

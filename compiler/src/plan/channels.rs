@@ -157,9 +157,9 @@ pub struct PixelBlock<'a> {
 }
 
 impl PixelBlocks {
-    /// The blocks of a value, each with so many results for each channel.
+    /// Divides the pixels of a value into blocks. Each block has `results` results for each channel.
     pub fn new(lowering: &mut Lowering<'_>, view: &View, results: usize) -> Self {
-        // Of the same size as far as possible; a sum over one is made without compensation.
+        // All blocks but the last have the same size, and none needs a compensated sum.
         let count = view.pixels.div_ceil(SUM_BLOCK);
         let cover = Cover::exact(view.pixels, view.pixels.div_ceil(count));
         let elements = cover.blocks() * results * view.channels;
@@ -192,7 +192,7 @@ impl PixelBlocks {
         Address::start(lowering.constant("pixels of blocks", pixels.collect()))
     }
 
-    /// How kernels that reduce the results of all blocks are divided: by channels.
+    /// Kernels that reduce the results of all blocks divide the channels among threads.
     pub fn reduction_split(&self, first: Var) -> Split {
         Split::Lanes(first, Extent::Fixed(self.channels))
     }

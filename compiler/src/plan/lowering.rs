@@ -305,10 +305,10 @@ impl KernelDraft {
         self
     }
 
-    /// Leaves a part of the node's work, of so many parts, to this kernel; others do the rest.
+    /// Assigns the fraction `part / whole` of the node's work to this kernel; other kernels do the rest.
     #[must_use]
-    pub fn with_part_of_work(mut self, part: usize, whole: usize) -> Self {
-        self.cost = self.cost.part(part, whole);
+    pub fn with_fraction_of_work(mut self, part: usize, whole: usize) -> Self {
+        self.cost = self.cost.fraction(part, whole);
         self
     }
 

@@ -1,5 +1,5 @@
-//! The vector registers of a target, and how many of them a tile takes: the one budget that the planner chooses register
-//! blocks by and that the assembler is held to.
+//! The vector registers of a target, and how many of them a tile takes. The planner chooses register blocks within this
+//! budget, and the assembler checks tiles against it.
 
 use crate::kernel::Form;
 
@@ -78,7 +78,7 @@ pub struct TileRegisters {
 }
 
 impl TileRegisters {
-    /// Those of a tile of so many rows and columns.
+    /// The registers of a tile with this number of rows and columns.
     pub fn of(form: Form, rows: usize, columns: usize, vectors: VectorUnit) -> Self {
         let vectors = columns.div_ceil(vectors.lanes());
         let results = rows * vectors;

@@ -83,7 +83,7 @@ impl Sizes {
         }
     }
 
-    /// One size for each of so many axes. A list has its own number, which the layer's shape rule checks.
+    /// The size of each axis. A single size stands for all axes; the layer's shape rule checks the length of a list.
     fn each(self, axes: usize) -> Vec<usize> {
         match self {
             Sizes::All(size) => vec![size; axes],

@@ -102,8 +102,8 @@ impl Lower for ConvGradInput {
     }
 }
 
-/// Convolves by the algorithm that the options ask for, or that takes the least time, and pools where that algorithm can. It
-/// is a part of the node's work, of so many parts.
+/// Convolves by the algorithm that the options ask for, or by the one that takes the least time, and pools where that algorithm
+/// can. The kernel does the fraction `part / whole` of the node's work.
 fn convolve(
     direct: Direct<'_>,
     lowering: &mut Lowering<'_>,
@@ -115,7 +115,7 @@ fn convolve(
     if direct.is_depthwise() {
         let weights = packing.by_tap(lowering, node);
         let draft = lowering.draft(node, "depthwise: vectors along the channels");
-        let draft = draft.with_part_of_work(part, whole);
+        let draft = draft.with_fraction_of_work(part, whole);
         return direct.depthwise(lowering, draft, weights);
     }
     let (vectors, sharing, options) = (lowering.vectors, lowering.sharing, lowering.options);
@@ -135,7 +135,7 @@ fn convolve(
                 microseconds(winograd.time),
                 microseconds(tiling.time)
             );
-            let mut draft = lowering.draft(node, note).with_part_of_work(part, whole);
+            let mut draft = lowering.draft(node, note).with_fraction_of_work(part, whole);
             let pooled = pooling.map(|pooling| {
                 lowering.absorb(pooling.node, &mut draft);
                 direct.pooled(&pooling)
@@ -153,7 +153,7 @@ fn convolve(
             let (direct, tiling, absorbed) = pooled.unwrap_or((direct, tiling, None));
             let packed = packing.lower(lowering, node, tiling.channels);
             let note = format!("{}; about {:.0} µs an item", direct.note(tiling), microseconds(tiling.time));
-            let mut draft = lowering.draft(node, note).with_part_of_work(part, whole);
+            let mut draft = lowering.draft(node, note).with_fraction_of_work(part, whole);
             if let Some(pool) = absorbed {
                 lowering.absorb(pool, &mut draft);
             }
@@ -163,7 +163,8 @@ fn convolve(
 }
 
 impl ConvGradInput {
-    /// The results that meet the same taps, of `whole` products for each pair of channels in all.
+    /// Computes one phase: the results that the same kernel elements contribute to. `whole` is the number of products of all
+    /// phases for each pair of channels.
     fn phase(
         &self,
         lowering: &mut Lowering<'_>,
