@@ -87,7 +87,7 @@ fn compare(
     let times = medians(budget, &mut [&mut || memory.run(&executor), &mut || other_memory.run(&other)])?;
     let [milliseconds, other_milliseconds] = [0, 1].map(|index: usize| times[index].as_secs_f64() * 1e3);
     let mebibytes =
-        |executor: &Executor| executor.program().plan().memory.bytes(batch, 1) as f64 / f64::from(1 << 20);
+        |executor: &Executor| executor.program().plan().memory.bytes(&[batch], 1) as f64 / f64::from(1 << 20);
     Ok([
         comparison.name.to_owned(),
         format!("{milliseconds:.3}"),

@@ -128,7 +128,7 @@ fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result
     }
     let (program, compile) = compile(&task.graph, task.kind.mode(), &options, &Dump::from_environment())?;
     let executor = Executor::new(program)?;
-    let memory = MemoryReport::of(executor.program().plan(), batch);
+    let memory = MemoryReport::of(executor.program().plan(), &batch.into());
     // On standard error, as all that is no figure.
     eprintln!("{case}: {memory}");
     if !arguments.unchecked {
@@ -149,7 +149,7 @@ fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result
     Ok(Figure {
         case,
         time: times[0],
-        flops: program.run_steps().iter().map(|step| step.cost.flops(batch)).sum(),
+        flops: program.run_steps().iter().map(|step| step.cost.at(batch)).sum(),
         compile,
         memory,
     })

@@ -167,6 +167,7 @@ pub use windlass_compiler::pipeline::{CompileError, CompileOptions, CompileTimes
 pub use windlass_compiler::plan::{
     Accuracy, Convolution, Costs, Features, Im2col, Layouts, Plan, PlanOptions,
 };
+pub use windlass_compiler::shape::{DType, Dim, Polynomial, Shape, Sizes, Symbol, Type};
 pub use windlass_compiler::summary::{Summary, summary};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use windlass::checkpoint::Metadata;
 use windlass::{
     AnyNetwork, Builder, Dynamic, DynamicInputs, Error, Graph, Input, InputError, Layer, LoadOptions, Loss,
-    Model, Network, NetworkProblem, Optimizer, Options, Parameters, Predictor, Schedule, Stage, Target,
-    Trainer, TrainerOptions, Tuning, Window, tuning,
+    Model, Network, NetworkProblem, Optimizer, Options, Parameters, Predictor, Schedule, Shape, Stage,
+    Target, Trainer, TrainerOptions, Tuning, Window, tuning,
 };
 
 /// [`Images`], built.
@@ -127,8 +127,8 @@ fn text_and_json_make_networks() -> Outcome {
     for graph in [text.parse::<Graph>()?, serde_json::from_str(&json)?] {
         let network = Dynamic::new(graph)?;
         assert_eq!(network.name(), "Images");
-        assert_eq!(network.inputs().collect::<Vec<_>>(), [("image", &[2, 6, 6][..])]);
-        assert_eq!(network.outputs().collect::<Vec<_>>(), [("output", &[3][..])]);
+        assert_eq!(network.inputs().collect::<Vec<_>>(), [("image", &Shape::batched(&[2, 6, 6]))]);
+        assert_eq!(network.outputs().collect::<Vec<_>>(), [("output", &Shape::batched(&[3]))]);
         assert_eq!(network.model(1)?.forward(&images(2, 1))?.single()?, expected);
         assert_eq!(network.summary().to_string(), Images::summary().to_string());
     }

@@ -1,6 +1,6 @@
 //! Graphs declared with `network!` are the graphs that the builder makes by hand, and their types are as documented.
 
-use windlass::{Network, network};
+use windlass::{AnyNetwork, Network, network};
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::GraphError;
 use windlass_compiler::graph::initializer::Initializer;
@@ -46,8 +46,8 @@ fn lenet_is_the_graph_built_by_hand() {
 #[test]
 fn a_network_knows_its_interface() {
     assert_eq!(LeNet::NAME, "LeNet");
-    assert_eq!(LeNet::INPUTS, [("image", &[1, 28, 28][..])]);
-    assert_eq!(LeNet::OUTPUTS, [("output", &[10][..])]);
+    assert_eq!(LeNet::INPUTS, ["image"]);
+    assert_eq!(LeNet::OUTPUTS, ["output"]);
     assert_eq!(LeNet::IMAGE_SHAPE, [1, 28, 28]);
     assert_eq!(LeNet::OUTPUT_SHAPE, [10]);
     assert_eq!(LeNet::CLASSES, 10);
@@ -199,11 +199,11 @@ fn several_inputs_and_outputs_come_in_structs() {
 
     let (left, right) = (vec![1.0; 4], ndarray::Array2::<f32>::ones((1, 8)));
     let feeds = Two::feeds(TwoInputs::new(&left, &right));
-    assert_eq!(Two::INPUTS.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["left", "right"]);
+    assert_eq!(Two::INPUTS, ["left", "right"]);
     assert_eq!(feeds[0].batch(&Two::LEFT_SHAPE), Ok(1));
     assert_eq!(feeds[1].shape(), Some(&[1, 8][..]));
 
-    let results = Two::results(|item| ndarray::ArrayD::<f32>::zeros([&[1], item].concat()));
+    let results = Two::results(|output| ndarray::ArrayD::<f32>::zeros(vec![1, [10, 2][output]]));
     let TwoOutputs { class, size } = Two::outputs(results);
     assert_eq!((class.shape(), size.shape()), (&[1, 10][..], &[1, 2][..]));
 }
@@ -211,7 +211,9 @@ fn several_inputs_and_outputs_come_in_structs() {
 #[test]
 fn a_single_input_is_given_as_it_is() {
     fn batch<'a, N: Network>(inputs: impl Into<N::Inputs<'a>>) -> usize {
-        N::feeds(inputs.into()).as_ref()[0].batch(N::INPUTS[0].1).unwrap()
+        let network = N::VALUE;
+        let (_, shape) = network.input_ports().next().unwrap();
+        N::feeds(inputs.into()).as_ref()[0].batch(&shape.item()).unwrap()
     }
     assert_eq!(batch::<LeNet>(&vec![0.0; 2 * 784]), 2);
     assert_eq!(batch::<LeNet>(&ndarray::Array4::<f32>::zeros((3, 1, 28, 28))), 3);
@@ -427,5 +429,5 @@ square_network!(Square, 4 - 1);
 #[test]
 fn networks_can_be_written_by_macros_and_names_be_keywords() {
     assert_eq!(Square::PARAMETERS[0], ("type.weight", &[7, 3][..]));
-    assert_eq!(Square::INPUTS, [("in", &Square::IN_SHAPE[..])]);
+    assert_eq!((Square::INPUTS, Square::IN_SHAPE), (&["in"][..], [3]));
 }

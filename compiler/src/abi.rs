@@ -5,8 +5,8 @@
 //!
 //! - `table` points to addresses: the arenas first ([`entry`]), then one for each of the plan's slots. A table has
 //!   [`table_entries`] of them. A kernel reads the entries of the memory that it refers to, and no other.
-//! - `sizes` points to the open sizes of the run ([`size`]). More of them may follow in later versions, without a change of
-//!   the signature.
+//! - `sizes` points to the values of the plan's open sizes in this run ([`Plan::sizes`]). The first is the number of samples
+//!   in the batch.
 //! - `first..last` are the units of work to do, of those that the kernel divides into.
 //! - `thread` is the number of the running thread, below the threads of the plan.
 //!
@@ -17,19 +17,21 @@
 //!
 //! | entry | words |
 //! |---|---|
-//! | [`entry::BATCH`] | [`Memory::batch`] for each item of the batch |
 //! | [`entry::FIXED`] | [`Memory::fixed`] |
 //! | [`entry::PREPARED`] | [`Memory::prepared`]; it holds the plan's constants, and what its `prepare` kernels computed |
 //! | [`entry::PREPARING`] | [`Memory::preparing`], while `prepare` kernels run |
 //! | [`entry::SCRATCH`] | [`Memory::scratch`] for each thread ([`scratch_start`]) |
+//! | [`entry::arena`] | one for each of [`Memory::open`]: so many words times the value of its size |
+//! | [`entry::slot`] | one for each slot, of as many words as it has elements |
 //!
 //! ```
 //! use windlass_compiler::abi;
-//! assert_eq!(abi::table_entries(2), 7);
+//! assert_eq!(abi::table_entries(1, 2), 7);
 //! assert_eq!(abi::scratch_start(48, 3), 144);
 //! ```
 //!
-//! [`Memory::batch`]: crate::plan::Memory::batch
+//! [`Plan::sizes`]: crate::plan::Plan::sizes
+//! [`Memory::open`]: crate::plan::Memory::open
 //! [`Memory::fixed`]: crate::plan::Memory::fixed
 //! [`Memory::prepared`]: crate::plan::Memory::prepared
 //! [`Memory::preparing`]: crate::plan::Memory::preparing
@@ -71,26 +73,24 @@ pub const ALIGNMENT_WORDS: usize = ALIGNMENT / WORD_BYTES;
 
 /// Entries of the table of addresses.
 pub mod entry {
-    /// The batch arena.
-    pub const BATCH: usize = 0;
     /// The fixed arena.
-    pub const FIXED: usize = 1;
+    pub const FIXED: usize = 0;
     /// Memory that lives as long as the program.
-    pub const PREPARED: usize = 2;
+    pub const PREPARED: usize = 1;
     /// Memory that exists only while preparing.
-    pub const PREPARING: usize = 3;
+    pub const PREPARING: usize = 2;
     /// Scratch of all threads, one after the other.
-    pub const SCRATCH: usize = 4;
-    /// The first slot; the others follow in the order of the plan.
-    pub const SLOTS: usize = 5;
-}
+    pub const SCRATCH: usize = 3;
 
-/// The open sizes of a run.
-pub mod size {
-    /// Items in the batch.
-    pub const BATCH: usize = 0;
-    /// How many open sizes there are.
-    pub const COUNT: usize = 1;
+    /// The arena of an open size, by its place among those of the plan.
+    pub const fn arena(index: usize) -> usize {
+        SCRATCH + 1 + index
+    }
+
+    /// A slot, by its place among those of the plan, which has so many arenas of open sizes.
+    pub const fn slot(arenas: usize, index: usize) -> usize {
+        arena(arenas) + index
+    }
 }
 
 /// The two lists of a plan's kernels.
@@ -127,9 +127,9 @@ pub(crate) fn symbol(network: &str, function: &str) -> String {
     format!("windlass_{network}_{function}").chars().map(plain).collect()
 }
 
-/// The number of entries in the table of a plan with `slots` slots.
-pub const fn table_entries(slots: usize) -> usize {
-    entry::SLOTS + slots
+/// The number of entries in the table of a plan with so many arenas of open sizes and slots.
+pub const fn table_entries(arenas: usize, slots: usize) -> usize {
+    entry::slot(arenas, slots)
 }
 
 /// Where a thread's part of [`entry::SCRATCH`] starts, in words. Each thread has `words_of_each` words.
@@ -144,9 +144,9 @@ mod tests {
     /// Whoever binds memory relies on these numbers, also outside this repository: a change is a new interface.
     #[test]
     fn the_interface_is_as_documented() {
-        use entry::{BATCH, FIXED, PREPARED, PREPARING, SCRATCH, SLOTS};
-        assert_eq!([BATCH, FIXED, PREPARED, PREPARING, SCRATCH, SLOTS], [0, 1, 2, 3, 4, 5]);
-        assert_eq!((size::BATCH, size::COUNT), (0, 1));
+        use entry::{FIXED, PREPARED, PREPARING, SCRATCH, arena, slot};
+        assert_eq!([FIXED, PREPARED, PREPARING, SCRATCH], [0, 1, 2, 3]);
+        assert_eq!((arena(0), arena(2), slot(1, 0), slot(3, 2)), (4, 6, 5, 9));
         assert_eq!((ALIGNMENT, WORD_BYTES, ALIGNMENT_WORDS, POINTER_BYTES), (64, 4, 16, 8));
         let signature = kernel_signature(CallConv::SystemV);
         assert_eq!(signature.params, vec![AbiParam::new(I64); 5]);

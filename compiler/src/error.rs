@@ -160,6 +160,24 @@ pub enum ShapeError {
         /// The shape.
         shape: Shape,
     },
+    /// Open sizes in a value that is no batch.
+    #[error("has the open shape {shape}, whose first axis is not the batch")]
+    OpenWithoutBatch {
+        /// The shape.
+        shape: Shape,
+    },
+    /// An axis that has no element at some of its open sizes.
+    #[error("would produce {}, which is empty when a size is small", shape.display_item())]
+    MayBeEmpty {
+        /// The shape.
+        shape: Shape,
+    },
+    /// An open size where all must be known when the network is declared.
+    #[error("needs sizes that are known when the network is declared but receives {}", shape.display_item())]
+    OpenSize {
+        /// The shape.
+        shape: Shape,
+    },
 }
 
 impl ShapeError {
@@ -182,7 +200,10 @@ impl ShapeError {
             | ShapeError::ElementsDiffer { .. }
             | ShapeError::ZeroSize { .. }
             | ShapeError::TooLarge { .. }
-            | ShapeError::BatchNotFirst { .. } => None,
+            | ShapeError::BatchNotFirst { .. }
+            | ShapeError::OpenWithoutBatch { .. }
+            | ShapeError::MayBeEmpty { .. }
+            | ShapeError::OpenSize { .. } => None,
         }
     }
 
@@ -223,12 +244,21 @@ impl ShapeError {
             ShapeError::ConcatMismatch { .. } => {
                 Some("give the paths strides and paddings that keep height and width equal".to_owned())
             }
+            ShapeError::OpenSize { shape } => open_size_help(shape),
             ShapeError::TooLarge { .. } => {
                 Some("reduce the sizes: pool or stride before, or use fewer channels".to_owned())
             }
             _ => None,
         }
     }
+}
+
+/// What an open size may have been meant as.
+fn open_size_help(shape: &Shape) -> Option<String> {
+    let open = shape.item_dims().iter().find(|dim| dim.fixed().is_none())?;
+    Some(format!(
+        "{open} is known only when a program runs; a layer that needs it sooner takes a number in its place"
+    ))
 }
 
 /// `28×28`

@@ -4,6 +4,7 @@
 use windlass_compiler::autodiff::{TrainingOptions, training_graph};
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::{Builder, Graph, Layer};
+use windlass_compiler::kernel::SizeId;
 use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
 use windlass_compiler::pass::{Mode, PassOptions};
 use windlass_compiler::pipeline::{CompileOptions, plan_optimized};
@@ -42,7 +43,7 @@ fn thousands_of_layers_are_planned_on_a_small_stack() {
         let (_, plan) = plan_optimized(&network, Mode::Inference, &options).unwrap();
         assert_eq!(plan.run.len(), LAYERS + 1);
         // Two values are alive at a time, whatever the depth.
-        assert_eq!(plan.memory.batch, 32);
+        assert_eq!(plan.memory.open, [(SizeId::BATCH, 32)]);
         let step = training_graph(&network, &TrainingOptions::default()).unwrap();
         let (_, plan) = plan_optimized(&step, Mode::Training, &options).unwrap();
         assert!(plan.run.len() >= 2 * LAYERS);

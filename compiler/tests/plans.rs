@@ -123,10 +123,10 @@ fn training_keeps_places_of_maxima_in_bytes() {
         assert_eq!(bytes, [channels * 16 * 16], "{with}");
         // At most an image before pooling, two behind it, and the places.
         let (image, pooled) = (channels * 32 * 32, channels * 16 * 16);
-        assert!(with.memory.batch <= image + 2 * pooled + pooled / 4 + 64, "{with}");
+        assert!(with.memory.per_sample() <= image + 2 * pooled + pooled / 4 + 64, "{with}");
         let kept = PassOptions { release_relu: false, relu_bits: false, ..PassOptions::default() };
         let without = training_plan(32, &layers, &kept);
-        assert!(with.memory.batch + pooled <= without.memory.batch, "{with}\n{without}");
+        assert!(with.memory.per_sample() + pooled <= without.memory.per_sample(), "{with}\n{without}");
     }
 }
 
@@ -152,7 +152,7 @@ fn training_keeps_bits_of_what_gradients_of_rectifiers_alone_need() {
         let image = channels * 32 * 32;
         assert_eq!(bytes, [image / 8], "{with}");
         // Without bits both the image and its gradient are there at once.
-        assert!(with.memory.batch + image / 2 <= without.memory.batch, "{with}\n{without}");
+        assert!(with.memory.per_sample() + image / 2 <= without.memory.per_sample(), "{with}\n{without}");
     }
 }
 
@@ -216,7 +216,7 @@ fn phases_of_a_gradient_share_its_work() {
         .run
         .iter()
         .filter(|kernel| kernel.name == "l1.conv_grad_input")
-        .map(|kernel| kernel.cost.flops_per_item)
+        .map(|kernel| kernel.cost.per_sample())
         .collect();
     // Of 5 places of an axis, even results have 3, odd ones 2.
     let whole = 2 * 16 * 16 * (8 * 8) * 25;

@@ -7,6 +7,7 @@ use quote::{format_ident, quote};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Path, Token, Visibility};
 use windlass_compiler::graph::Graph;
+use windlass_compiler::shape::Dim;
 
 use crate::ast::{Outputs, plain};
 use crate::check::{Checked, Finding, Findings, LayerRow, SINGLE_OUTPUT, is_primitive};
@@ -28,7 +29,14 @@ pub(crate) fn network(finding: &Finding) -> TokenStream {
 pub(crate) struct Port {
     name: Ident,
     text: String,
-    sizes: Vec<usize>,
+    sizes: Vec<Dim>,
+}
+
+impl Port {
+    /// The sizes, where all are known now.
+    fn fixed(&self) -> Option<Vec<usize>> {
+        self.sizes.iter().map(Dim::fixed).collect()
+    }
 }
 
 /// The interface of a network.
@@ -45,7 +53,7 @@ impl Ports {
         let network = finding.network;
         let mut names = HashSet::new();
         // Equal names are reported by `check`; here they would make rustc complain again.
-        let mut port = |name: &Ident, sizes: &[usize]| {
+        let mut port = |name: &Ident, sizes: &[Dim]| {
             let text = plain(name);
             names.insert(text.to_uppercase()).then(|| Port {
                 name: name.clone(),
@@ -169,17 +177,21 @@ fn constants(visibility: &Visibility, ports: &Ports, graph: Option<&Graph>) -> T
     let shape = |port: &Port, kind: &str| {
         let constant = Ident::new(&format!("{}_SHAPE", port.text.to_uppercase()), port.name.span());
         let doc = format!("Sizes of one item of the {kind} `{}`.", port.text);
-        let (sizes, rank) = (literals(&port.sizes), Literal::usize_unsuffixed(port.sizes.len()));
-        quote! {
+        let sizes = port.fixed()?;
+        let (sizes, rank) = (literals(&sizes), Literal::usize_unsuffixed(sizes.len()));
+        Some(quote! {
             #[doc = #doc]
             #visibility const #constant: [usize; #rank] = [#(#sizes),*];
-        }
+        })
     };
-    let inputs = ports.inputs.iter().map(|port| shape(port, "input"));
-    let outputs = ports.outputs.iter().map(|port| shape(port, "output"));
+    let inputs = ports.inputs.iter().filter_map(|port| shape(port, "input"));
+    let outputs = ports.outputs.iter().filter_map(|port| shape(port, "output"));
     let classes = match &ports.outputs[..] {
-        [Port { sizes, .. }] if sizes.len() == 1 && !ports.outputs_named => {
-            let classes = Literal::usize_unsuffixed(sizes[0]);
+        [port]
+            if let Some([classes]) = port.fixed().as_deref()
+                && !ports.outputs_named =>
+        {
+            let classes = Literal::usize_unsuffixed(*classes);
             quote! {
                 /// The length of the output: the number of classes of a classifier.
                 #visibility const CLASSES: usize = #classes;
@@ -204,11 +216,8 @@ fn constants(visibility: &Visibility, ports: &Ports, graph: Option<&Graph>) -> T
 fn implementation(name: &Ident, ports: &Ports, graph: Option<&Graph>) -> TokenStream {
     let text = plain(name);
     let list = |ports: &[Port]| {
-        let rows = ports.iter().map(|Port { text, sizes, .. }| {
-            let sizes = literals(sizes);
-            quote!((#text, &[#(#sizes),*]))
-        });
-        quote!(&[#(#rows),*])
+        let names = ports.iter().map(|port| &port.text);
+        quote!(&[#(#names),*])
     };
     let (inputs, outputs) = (list(&ports.inputs), list(&ports.outputs));
     let graph = match graph {
@@ -257,8 +266,8 @@ fn implementation(name: &Ident, ports: &Ports, graph: Option<&Graph>) -> TokenSt
     quote! {
         impl ::windlass::Network for #name {
             const NAME: &'static str = #text;
-            const INPUTS: &'static [(&'static str, &'static [usize])] = #inputs;
-            const OUTPUTS: &'static [(&'static str, &'static [usize])] = #outputs;
+            const INPUTS: &'static [&'static str] = #inputs;
+            const OUTPUTS: &'static [&'static str] = #outputs;
 
             const VALUE: Self = Self;
 
@@ -276,9 +285,9 @@ fn implementation(name: &Ident, ports: &Ports, graph: Option<&Graph>) -> TokenSt
             }
 
             fn results(
-                mut make: impl ::core::ops::FnMut(&[usize]) -> ::windlass::ndarray::ArrayD<f32>,
+                make: impl ::core::ops::FnMut(usize) -> ::windlass::ndarray::ArrayD<f32>,
             ) -> Self::Results {
-                ::core::array::from_fn(|output| make(Self::OUTPUTS[output].1))
+                ::core::array::from_fn(make)
             }
 
             fn outputs(results: Self::Results) -> Self::Outputs {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use windlass_compiler::error::GraphError;
 use windlass_compiler::interp::InterpError;
+use windlass_compiler::shape::Symbol;
 
 pub use self::data::DataSetProblem;
 pub use self::mismatch::TensorMismatch;
@@ -60,6 +61,35 @@ pub enum Error {
         input: String,
         /// What does not fit.
         reason: crate::network::InputError,
+    },
+    /// Inputs with different values of an open size.
+    #[error(
+        "the inputs of `{network}` differ in their size {size}: it is {left_size} in `{left}` and {right_size} in \
+         `{right}`; give both the same"
+    )]
+    UnequalSizes {
+        /// The network.
+        network: String,
+        /// The size.
+        size: Symbol,
+        /// An input.
+        left: String,
+        /// Its size.
+        left_size: usize,
+        /// Another input.
+        right: String,
+        /// Its size.
+        right_size: usize,
+    },
+    /// An open size without a value, or with 0.
+    #[error("a run of `{network}` needs a size of at least 1 for {size}{}", value.map_or(", which has none", |_| ", not 0"))]
+    OpenSize {
+        /// The network.
+        network: String,
+        /// The size.
+        size: Symbol,
+        /// Its value, if it has one.
+        value: Option<usize>,
     },
     /// Inputs with different numbers of items.
     #[error(

@@ -8,10 +8,11 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
 use windlass_compiler::abi::{self, entry};
 use windlass_compiler::codegen::{Program, Step};
 use windlass_compiler::plan::{Size, Slot, SlotKind};
-use windlass_compiler::shape::DType;
+use windlass_compiler::shape::{DType, Sizes, Symbol};
 
 use self::memory::{Memory, reserve};
 use self::sharing::Sharing;
@@ -60,10 +61,15 @@ impl Binding<'_> {
 /// Memory that one run needs to itself; kept for later runs, so that these need not ask for any.
 #[derive(Debug, Default)]
 struct Workspace {
-    batch: Memory,
+    /// The arenas of open sizes.
+    open: SmallVec<[Memory; 1]>,
     fixed: Memory,
     scratch: Memory,
     table: Table,
+    /// The values of the plan's open sizes.
+    values: Vec<usize>,
+    /// Which steps are shared among threads, where that does not follow from the batch alone.
+    shared: Vec<bool>,
 }
 
 /// The addresses a kernel gets ([`abi`]). Null where nothing is bound.
@@ -105,21 +111,16 @@ impl Accepted {
             SlotKind::Stored => writes_stored,
             SlotKind::Input => false,
         };
-        Accepted { dtype: slot.ty.dtype, size: Size::of(&slot.ty), is_written }
+        Accepted { dtype: slot.ty.dtype, size: slot.size, is_written }
     }
 
-    /// How many elements a batch has; `None` where that is no number.
-    fn elements(&self, batch: usize) -> Option<usize> {
-        self.size.elements.checked_mul(if self.size.batched { batch } else { 1 })
-    }
-
-    fn fits(&self, binding: &Binding<'_>, batch: usize) -> bool {
+    fn fits(&self, binding: &Binding<'_>, values: &[usize]) -> bool {
         let kind_fits = match (binding, self.dtype) {
             (Binding::Integers(_), DType::I32) | (Binding::Floats(_), DType::F32) => !self.is_written,
             (Binding::Written(_), DType::F32) => true,
             _ => false,
         };
-        kind_fits && Some(binding.len()) == self.elements(batch)
+        kind_fits && Some(binding.len()) == self.size.at(values)
     }
 }
 
@@ -139,6 +140,8 @@ pub struct Executor {
     program: Program,
     threads: Option<Arc<Threads>>,
     accepted: Vec<Accepted>,
+    /// The open sizes that every run gives a value.
+    symbols: Vec<Symbol>,
     prepare: Phase,
     run: Phase,
     workspaces: Mutex<Vec<Workspace>>,
@@ -179,12 +182,16 @@ impl Executor {
         }
         let writes_stored = plan.writes_stored();
         Ok(Executor {
+            symbols: plan.sizes.symbols(),
             accepted: plan.slots.iter().map(|slot| Accepted::of(slot, writes_stored)).collect(),
             prepare: Phase {
-                sharing: Sharing::of(program.prepare_steps()),
+                sharing: Sharing::of(program.prepare_steps(), &plan.sizes),
                 slots: plan.slots_of(&plan.prepare),
             },
-            run: Phase { sharing: Sharing::of(program.run_steps()), slots: plan.slots_of(&plan.run) },
+            run: Phase {
+                sharing: Sharing::of(program.run_steps(), &plan.sizes),
+                slots: plan.slots_of(&plan.run),
+            },
             prepared: RwLock::new(Prepared { memory, version: None }),
             threads,
             workspaces: Mutex::new(Vec::new()),
@@ -216,14 +223,20 @@ impl Executor {
         self.slots().iter().position(|slot| slot.kind == kind && slot.name == name)
     }
 
-    /// Runs the program once: one binding for each slot, in order. `version` tells versions of the parameters apart:
-    /// what is computed from them alone is computed again when it changes.
+    /// Runs the program once: one binding for each slot, in order. `sizes` are the values of the open sizes; where only the
+    /// batch is open, its number of samples. `version` tells versions of the parameters apart: what is computed from them alone
+    /// is computed again when it changes.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`], [`Error::Binding`] for a slot bound to another kind or number of elements, and
-    /// [`Error::OutOfMemory`] for a batch that memory does not suffice for.
-    pub fn run(&self, bindings: &mut [Binding<'_>], batch: usize, version: u64) -> Result<(), Error> {
-        self.bound(bindings, batch)?.execute(version)
+    /// [`Error::EmptyBatch`], [`Error::OpenSize`] for a size without a value, [`Error::Binding`] for a slot bound to another
+    /// kind or number of elements, and [`Error::OutOfMemory`] for a batch that memory does not suffice for.
+    pub fn run(
+        &self,
+        bindings: &mut [Binding<'_>],
+        sizes: impl Into<Sizes>,
+        version: u64,
+    ) -> Result<(), Error> {
+        self.bound(bindings, sizes.into())?.execute(version)
     }
 
     /// Runs the program once and adds each step's time to `times` (made as long as there are steps).
@@ -233,15 +246,15 @@ impl Executor {
     pub fn run_timed(
         &self,
         bindings: &mut [Binding<'_>],
-        batch: usize,
+        sizes: impl Into<Sizes>,
         version: u64,
         times: &mut Vec<StepTime>,
     ) -> Result<(), Error> {
-        self.bound(bindings, batch)?.execute_timed(version, times)
+        self.bound(bindings, sizes.into())?.execute_timed(version, times)
     }
 
-    fn bound<'b>(&self, bindings: &'b mut [Binding<'_>], batch: usize) -> Result<Run<'_, 'b>, Error> {
-        let mut run = self.start(batch)?;
+    fn bound<'b>(&self, bindings: &'b mut [Binding<'_>], sizes: Sizes) -> Result<Run<'_, 'b>, Error> {
+        let mut run = self.start(sizes)?;
         if bindings.len() != self.accepted.len() {
             return Err(Error::Binding {
                 name: self.program.plan().name.clone(),
@@ -255,21 +268,34 @@ impl Executor {
         Ok(run)
     }
 
-    /// Starts a run, whose slots are then bound one by one, and which is then executed. It takes no memory before all that
-    /// it needs is bound.
+    /// Starts a run at values of the open sizes, or for a batch of so many samples. Its slots are then bound one by one, and
+    /// it is executed. It takes no memory before all that it needs is bound.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`].
-    pub fn start<'b>(&self, batch: usize) -> Result<Run<'_, 'b>, Error> {
+    /// [`Error::EmptyBatch`], [`Error::OpenSize`].
+    pub fn start<'b>(&self, sizes: impl Into<Sizes>) -> Result<Run<'_, 'b>, Error> {
+        let sizes = sizes.into();
         let plan = self.program.plan();
-        if batch == 0 {
+        if sizes.batch() == 0 {
             return Err(Error::EmptyBatch { network: plan.name.clone() });
         }
+        for &size in &self.symbols {
+            if sizes.get(size).is_none_or(|value| value == 0) {
+                return Err(Error::OpenSize { network: plan.name.clone(), size, value: sizes.get(size) });
+            }
+        }
         let mut workspace = lock(&self.workspaces).pop().unwrap_or_default();
+        plan.sizes.values_into(&sizes, &mut workspace.values);
         let table = &mut workspace.table.0;
         table.clear();
-        table.resize(abi::table_entries(plan.slots.len()), std::ptr::null_mut());
-        Ok(Run { executor: self, workspace, batch, bound: PhantomData })
+        let entries = abi::table_entries(plan.memory.open.len(), plan.slots.len());
+        table.resize(entries, std::ptr::null_mut());
+        Ok(Run { executor: self, workspace, sizes, bound: PhantomData })
+    }
+
+    /// The place of a slot in the table of addresses.
+    fn entry_of(&self, slot: usize) -> usize {
+        entry::slot(self.program.plan().memory.open.len(), slot)
     }
 
     /// Gives back the memory that runs have left for later ones; these ask for it again. Runs that go on keep theirs.
@@ -285,8 +311,8 @@ impl Executor {
     }
 
     /// Computes what depends on the parameters alone, in memory whose intermediates are freed again.
-    fn prepare(&self, table: &mut Table, batch: usize, version: u64) -> Result<(), Error> {
-        self.check_bound(&self.prepare, table, batch)?;
+    fn prepare(&self, workspace: &mut Workspace, sizes: &Sizes, version: u64) -> Result<(), Error> {
+        self.check_bound(&self.prepare, &workspace.table, sizes)?;
         let mut prepared = self.prepared.write().unwrap_or_else(PoisonError::into_inner);
         if !self.is_prepared(&prepared, version) {
             // A panic on the way leaves nothing that looks prepared.
@@ -294,22 +320,22 @@ impl Executor {
             let mut preparing = Memory::default();
             let plan = self.program.plan();
             preparing.reserve(plan.memory.preparing, || format!("preparing `{}`", plan.name))?;
-            table.0[entry::PREPARING] = preparing.address();
-            table.0[entry::PREPARED] = prepared.memory.address();
-            self.steps(self.program.prepare_steps(), &self.prepare.sharing, table, batch, None);
-            table.0[entry::PREPARING] = std::ptr::null_mut();
+            workspace.table.0[entry::PREPARING] = preparing.address();
+            workspace.table.0[entry::PREPARED] = prepared.memory.address();
+            self.steps(self.program.prepare_steps(), &self.prepare.sharing, workspace, sizes, None);
+            workspace.table.0[entry::PREPARING] = std::ptr::null_mut();
             prepared.version = Some(version);
         }
         Ok(())
     }
 
     /// Checks that everything is bound that the kernels of a phase read or write.
-    fn check_bound(&self, phase: &Phase, table: &Table, batch: usize) -> Result<(), Error> {
-        match phase.slots.iter().find(|&&slot| table.0[entry::SLOTS + slot].is_null()) {
+    fn check_bound(&self, phase: &Phase, table: &Table, sizes: &Sizes) -> Result<(), Error> {
+        match phase.slots.iter().find(|&&slot| table.0[self.entry_of(slot)].is_null()) {
             None => Ok(()),
             Some(&slot) => Err(Error::Binding {
                 name: self.slots()[slot].name.clone(),
-                expected: format!("memory for a batch of {batch}"),
+                expected: format!("memory for {}", in_words(sizes)),
                 got: "none".to_owned(),
             }),
         }
@@ -320,27 +346,27 @@ impl Executor {
         &self,
         steps: &[Step],
         sharing: &Sharing,
-        table: &Table,
-        batch: usize,
+        workspace: &mut Workspace,
+        sizes: &Sizes,
         mut times: Option<&mut [StepTime]>,
     ) {
         let count = self.program.plan().threads;
-        let mut sizes = [0; abi::size::COUNT];
-        sizes[abi::size::BATCH] = batch;
+        let Workspace { ref table, ref values, ref mut shared, .. } = *workspace;
+        let shared = sharing.decide(sizes, values, shared);
         // Steps that stay here need no turn: the run's memory is its own, the scratch of all its threads included.
-        let mut turn = self.threads.as_ref().filter(|_| sharing.any(batch)).map(|threads| threads.turn());
+        let mut turn = self.threads.as_ref().filter(|_| shared.any()).map(|threads| threads.turn());
         for (index, step) in steps.iter().enumerate() {
             let start = times.as_ref().map(|_| Instant::now());
             let part = |thread: usize, threads: usize| {
-                // SAFETY: `table` holds memory reserved for the plan's sizes at this batch size and bindings checked
-                // against the plan's slots, for every arena and slot that the steps of this phase touch; all of it is
+                // SAFETY: `table` holds memory reserved for the plan's sizes at these values of its open sizes and
+                // bindings checked against the plan's slots, for every arena and slot that the steps of this phase touch; all of it is
                 // this run's alone, but for what no kernel writes. Threads work on disjoint shares and on scratch of
                 // their own, each thread once at a time, and a step starts when the one before it has ended on all
                 // threads.
-                unsafe { step.run(table.0.as_ptr(), &sizes, thread, threads) }
+                unsafe { step.run(table.0.as_ptr(), values, thread, threads) }
             };
             match &mut turn {
-                Some(turn) if sharing.of_step(index, batch) => turn.each(&|thread| part(thread, count)),
+                Some(turn) if shared.of_step(index) => turn.each(&|thread| part(thread, count)),
                 _ if step.is_per_thread => (0..count).for_each(|thread| part(thread, count)),
                 _ => part(0, 1),
             }
@@ -379,7 +405,7 @@ impl Executor {
 pub struct Run<'e, 'b> {
     executor: &'e Executor,
     workspace: Workspace,
-    batch: usize,
+    sizes: Sizes,
     bound: PhantomData<&'b mut [f32]>,
 }
 
@@ -390,8 +416,8 @@ impl<'b> Run<'_, 'b> {
     /// [`Error::Binding`] for another kind or number of elements, or a slot that does not exist.
     pub fn bind(&mut self, slot: usize, binding: Binding<'b>) -> Result<(), Error> {
         match self.executor.accepted.get(slot) {
-            Some(accepted) if accepted.fits(&binding, self.batch) => {
-                self.workspace.table.0[entry::SLOTS + slot] = binding.address();
+            Some(accepted) if accepted.fits(&binding, &self.workspace.values) => {
+                self.workspace.table.0[self.executor.entry_of(slot)] = binding.address();
                 Ok(())
             }
             accepted => Err(self.misfit(slot, accepted, &binding)),
@@ -404,9 +430,9 @@ impl<'b> Run<'_, 'b> {
         match accepted {
             Some(accepted) => Error::Binding {
                 name: self.executor.slots()[slot].name.clone(),
-                expected: match accepted.elements(self.batch) {
+                expected: match accepted.size.at(&self.workspace.values) {
                     Some(elements) => format!("{elements} elements of type {}", accepted.dtype),
-                    None => format!("more elements than can be counted, for a batch of {}", self.batch),
+                    None => format!("more elements than can be counted, for {}", in_words(&self.sizes)),
                 },
                 got,
             },
@@ -420,16 +446,20 @@ impl<'b> Run<'_, 'b> {
 
     /// Makes sure of the memory that kernels work in. Everything is bound by then: a batch is as large as what it came in.
     fn reserve(&mut self) -> Result<(), Error> {
-        let Run { executor, ref mut workspace, batch, .. } = *self;
+        let Run { executor, ref mut workspace, ref sizes, .. } = *self;
         let plan = executor.program.plan();
-        let memories = [
-            (&mut workspace.batch, plan.memory.batch.saturating_mul(batch)),
+        workspace.open.resize_with(plan.memory.open.len(), Memory::default);
+        let open = workspace.open.iter_mut().zip(plan.memory.open_words(&workspace.values));
+        let others = [
             (&mut workspace.fixed, plan.memory.fixed),
             (&mut workspace.scratch, plan.memory.scratch.saturating_mul(plan.threads)),
         ];
-        reserve(memories, || format!("a run of `{}` on a batch of {batch}", plan.name))?;
+        let memories: SmallVec<[_; 4]> = open.chain(others).collect();
+        reserve(memories, || format!("a run of `{}` on {}", plan.name, in_words(sizes)))?;
         let table = &mut workspace.table.0;
-        table[entry::BATCH] = workspace.batch.address();
+        for (arena, memory) in workspace.open.iter_mut().enumerate() {
+            table[entry::arena(arena)] = memory.address();
+        }
         table[entry::FIXED] = workspace.fixed.address();
         table[entry::SCRATCH] = workspace.scratch.address();
         Ok(())
@@ -441,9 +471,9 @@ impl<'b> Run<'_, 'b> {
     /// # Errors
     /// [`Error::Binding`] when a slot that it needs is not bound.
     pub fn prepare(mut self, version: u64) -> Result<(), Error> {
-        self.executor.check_bound(&self.executor.prepare, &self.workspace.table, self.batch)?;
+        self.executor.check_bound(&self.executor.prepare, &self.workspace.table, &self.sizes)?;
         self.reserve()?;
-        self.executor.prepare(&mut self.workspace.table, self.batch, version)
+        self.executor.prepare(&mut self.workspace, &self.sizes, version)
     }
 
     /// Runs the program; `version` as for [`Executor::run`].
@@ -466,19 +496,18 @@ impl<'b> Run<'_, 'b> {
     }
 
     fn execute_observed(mut self, version: u64, times: Option<&mut [StepTime]>) -> Result<(), Error> {
-        self.executor.check_bound(&self.executor.run, &self.workspace.table, self.batch)?;
+        self.executor.check_bound(&self.executor.run, &self.workspace.table, &self.sizes)?;
         self.reserve()?;
-        let Run { executor, ref mut workspace, batch, .. } = self;
-        let table = &mut workspace.table;
+        let Run { executor, ref mut workspace, ref sizes, .. } = self;
         let mut prepared = executor.prepared.read().unwrap_or_else(PoisonError::into_inner);
         while !executor.is_prepared(&prepared, version) {
             // Again where another run prepared another version in between.
             drop(prepared);
-            executor.prepare(table, batch, version)?;
+            executor.prepare(workspace, sizes, version)?;
             prepared = executor.prepared.read().unwrap_or_else(PoisonError::into_inner);
         }
-        table.0[entry::PREPARED] = prepared.memory.address_shared();
-        executor.steps(executor.program.run_steps(), &executor.run.sharing, table, batch, times);
+        workspace.table.0[entry::PREPARED] = prepared.memory.address_shared();
+        executor.steps(executor.program.run_steps(), &executor.run.sharing, workspace, sizes, times);
         Ok(())
     }
 }
@@ -487,6 +516,13 @@ impl Drop for Run<'_, '_> {
     fn drop(&mut self) {
         lock(&self.executor.workspaces).push(std::mem::take(&mut self.workspace));
     }
+}
+
+/// The sizes of a run for messages: `a batch of 64`, and the others where there are some.
+fn in_words(sizes: &Sizes) -> String {
+    let others: String =
+        sizes.iter().skip(1).map(|(size, value)| format!(" with {size} = {value}")).collect();
+    format!("a batch of {}{others}", sizes.batch())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -8,11 +8,13 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileTimes, compile};
 use windlass_compiler::plan::{Plan, SlotKind};
+use windlass_compiler::shape::{Shape, Sizes};
 
 use crate::available;
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
 use crate::memory::MemoryReport;
+use crate::network::ports::Ports;
 use crate::network::{AnyNetwork, Input};
 use crate::options::Options;
 use crate::parameters::Parameters;
@@ -33,6 +35,7 @@ struct Slots {
 pub(crate) struct Forward<N> {
     network: N,
     executor: Executor,
+    ports: Ports,
     slots: Slots,
     options: Options,
     times: CompileTimes,
@@ -42,20 +45,23 @@ impl<N: AnyNetwork> Forward<N> {
     /// Compiles the network for parameters in the order of these.
     pub(crate) fn compile(network: N, parameters: &Parameters, options: &Options) -> Result<Self, Error> {
         let (executor, times) = compile_executor(network.graph(), Mode::Inference, options)?;
+        let ports = Ports::of(network.graph());
+        let outputs = ports.outputs.iter().map(|(name, _)| executor.slot(SlotKind::Output, name));
         let slots = Slots {
-            inputs: input_slots(&executor, &network),
+            inputs: input_slots(&executor, &ports),
             stored: places(&executor, parameters),
-            outputs: network.output_ports().map(|(name, _)| executor.slot(SlotKind::Output, name)).collect(),
+            outputs: outputs.collect(),
         };
-        Ok(Forward { network, executor, slots, options: options.clone(), times })
+        Ok(Forward { network, executor, ports, slots, options: options.clone(), times })
     }
 
     /// Prepares for parameters that will not change any more, and gives back those of them that runs read.
     pub(crate) fn settle(&mut self, parameters: Parameters) -> Result<Parameters, Error> {
-        let mut run = self.executor.start(1)?;
+        let plan = self.executor.program().plan();
+        let sizes = plan.sizes.symbols().into_iter().fold(Sizes::new(), |sizes, size| sizes.with(size, 1));
+        let mut run = self.executor.start(sizes)?;
         self.bind_stored(&mut run, &parameters)?;
         run.prepare(parameters.version())?;
-        let plan = self.executor.program().plan();
         let read = plan.slots_of(&plan.run);
         let is_read =
             |name: &str| self.executor.slot(SlotKind::Stored, name).is_some_and(|slot| read.contains(&slot));
@@ -67,10 +73,10 @@ impl<N: AnyNetwork> Forward<N> {
     /// Runs the network on a batch.
     pub(crate) fn run(&self, parameters: &Parameters, inputs: N::Inputs<'_>) -> Result<N::Outputs, Error> {
         let feeds = self.network.order_inputs(inputs)?;
-        let batch = batch_of(&self.network, feeds.as_ref())?;
-        let mut results = empty_outputs(&self.network, batch)?;
+        let sizes = self.ports.sizes(self.network.name(), feeds.as_ref())?;
+        let mut results = self.empty_outputs(&sizes)?;
         let elements = results.as_mut().iter_mut().map(ArrayD::as_slice_mut);
-        self.start(parameters, feeds.as_ref(), elements.flatten(), batch)?.execute(parameters.version())?;
+        self.start(parameters, feeds.as_ref(), elements.flatten(), sizes)?.execute(parameters.version())?;
         Ok(self.network.name_results(results))
     }
 
@@ -81,7 +87,7 @@ impl<N: AnyNetwork> Forward<N> {
         inputs: N::Inputs<'_>,
         outputs: &mut [&mut [f32]],
     ) -> Result<(), Error> {
-        let expected = self.network.output_ports().len();
+        let expected = self.ports.outputs.len();
         if outputs.len() != expected {
             return Err(Error::Binding {
                 name: self.network.name().to_owned(),
@@ -90,9 +96,9 @@ impl<N: AnyNetwork> Forward<N> {
             });
         }
         let feeds = self.network.order_inputs(inputs)?;
-        let batch = batch_of(&self.network, feeds.as_ref())?;
+        let sizes = self.ports.sizes(self.network.name(), feeds.as_ref())?;
         let outputs = outputs.iter_mut().map(|output| &mut **output);
-        self.start(parameters, feeds.as_ref(), outputs, batch)?.execute(parameters.version())
+        self.start(parameters, feeds.as_ref(), outputs, sizes)?.execute(parameters.version())
     }
 
     /// Measures runs on the same batch, kernel by kernel.
@@ -103,11 +109,11 @@ impl<N: AnyNetwork> Forward<N> {
         runs: usize,
     ) -> Result<Profile, Error> {
         let feeds = self.network.order_inputs(inputs)?;
-        let batch = batch_of(&self.network, feeds.as_ref())?;
-        let mut results = empty_outputs(&self.network, batch)?;
-        Profile::measure(self.executor.program(), batch, runs, |times| {
+        let sizes = self.ports.sizes(self.network.name(), feeds.as_ref())?;
+        let mut results = self.empty_outputs(&sizes)?;
+        Profile::measure(self.executor.program(), &sizes, runs, |times| {
             let elements = results.as_mut().iter_mut().map(ArrayD::as_slice_mut);
-            let run = self.start(parameters, feeds.as_ref(), elements.flatten(), batch)?;
+            let run = self.start(parameters, feeds.as_ref(), elements.flatten(), sizes.clone())?;
             run.execute_timed(parameters.version(), times)
         })
     }
@@ -118,9 +124,9 @@ impl<N: AnyNetwork> Forward<N> {
         parameters: &'b Parameters,
         feeds: &'b [Input<'_>],
         outputs: impl Iterator<Item = &'b mut [f32]>,
-        batch: usize,
+        sizes: Sizes,
     ) -> Result<Run<'b, 'b>, Error> {
-        let mut run = self.executor.start(batch)?;
+        let mut run = self.executor.start(sizes)?;
         bind_inputs(&mut run, &self.slots.inputs, feeds)?;
         self.bind_stored(&mut run, parameters)?;
         for (slot, output) in self.slots.outputs.iter().zip(outputs) {
@@ -151,8 +157,8 @@ impl<N: AnyNetwork> Forward<N> {
     }
 
     /// The memory that runs with these parameters take.
-    pub(crate) fn memory(&self, parameters: &Parameters, batch: usize) -> MemoryReport {
-        MemoryReport { parameters: parameters.bytes(), ..MemoryReport::of(self.plan(), batch) }
+    pub(crate) fn memory(&self, parameters: &Parameters, sizes: &Sizes) -> MemoryReport {
+        MemoryReport { parameters: parameters.bytes(), ..MemoryReport::of(self.plan(), sizes) }
     }
 
     pub(crate) fn release_memory(&self) {
@@ -163,6 +169,22 @@ impl<N: AnyNetwork> Forward<N> {
     pub(crate) fn in_short(&self) -> String {
         let plan = self.plan();
         format!("kernels: {}, threads: {}", plan.run.len(), plan.threads)
+    }
+
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Memory for the outputs of a run.
+    fn empty_outputs(&self, sizes: &Sizes) -> Result<N::Results, Error> {
+        let mut refused = None;
+        let results = self.network.make_results(|place| {
+            empty_output(self.network.name(), &self.ports.outputs[place].1, sizes).unwrap_or_else(|error| {
+                refused = Some(error);
+                ArrayD::zeros(IxDyn(&[0]))
+            })
+        });
+        refused.map_or(Ok(results), Err)
     }
 
     pub(crate) fn network(&self) -> &N {
@@ -192,26 +214,22 @@ fn places(executor: &Executor, parameters: &Parameters) -> Vec<(usize, usize)> {
     slots.filter_map(|(place, slot)| slot.map(|slot| (slot, place))).collect()
 }
 
-/// Memory for the outputs of a batch.
-fn empty_outputs<N: AnyNetwork>(network: &N, batch: usize) -> Result<N::Results, Error> {
-    let mut refused = None;
-    let results = network.make_results(|item| {
-        empty_output(network, batch, item).unwrap_or_else(|error| {
-            refused = Some(error);
-            ArrayD::zeros(IxDyn(&[0]))
-        })
-    });
-    refused.map_or(Ok(results), Err)
+/// Memory for an output of a run.
+fn empty_output(network: &str, shape: &Shape, sizes: &Sizes) -> Result<ArrayD<f32>, Error> {
+    let axes = concrete(shape, sizes);
+    let count = axes.slice().iter().fold(1usize, |product, &size| product.saturating_mul(size));
+    let what = || format!("an output of `{network}` on a batch of {}", sizes.batch());
+    let elements = available::zeros(count, what)?;
+    ArrayD::from_shape_vec(axes, elements).map_err(|_| available::refused(usize::MAX, what))
 }
 
-fn empty_output<N: AnyNetwork>(network: &N, batch: usize, item: &[usize]) -> Result<ArrayD<f32>, Error> {
-    let mut sizes = IxDyn::zeros(item.len() + 1);
-    sizes[0] = batch;
-    sizes.slice_mut()[1..].copy_from_slice(item);
-    let count = item.iter().fold(batch, |product, &size| product.saturating_mul(size));
-    let what = || format!("an output of `{}` on a batch of {batch}", network.name());
-    let elements = available::zeros(count, what)?;
-    ArrayD::from_shape_vec(sizes, elements).map_err(|_| available::refused(usize::MAX, what))
+/// The sizes of a shape, without asking for memory where it has up to four axes.
+pub(crate) fn concrete(shape: &Shape, sizes: &Sizes) -> IxDyn {
+    let mut axes = IxDyn::zeros(shape.rank());
+    for (axis, dim) in axes.slice_mut().iter_mut().zip(shape.dims()) {
+        *axis = dim.at(sizes);
+    }
+    axes
 }
 
 /// The slot of each parameter and state, in their order; `None` for one that nothing uses.
@@ -223,8 +241,8 @@ pub(crate) fn stored_slots(
 }
 
 /// The slot of each input, in the order of declaration; `None` for one that nothing uses.
-pub(crate) fn input_slots<N: AnyNetwork>(executor: &Executor, network: &N) -> Vec<Option<usize>> {
-    network.input_ports().map(|(name, _)| executor.slot(SlotKind::Input, name)).collect()
+pub(crate) fn input_slots(executor: &Executor, ports: &Ports) -> Vec<Option<usize>> {
+    ports.inputs.iter().map(|(name, _)| executor.slot(SlotKind::Input, name)).collect()
 }
 
 /// Binds a network's inputs to their slots.
@@ -254,33 +272,4 @@ pub(crate) fn compile_executor(
 fn compile_program(graph: &Graph, mode: Mode, options: &Options) -> Result<(Program, CompileTimes), Error> {
     compile(graph, mode, &options.compile, &Dump::from_environment())
         .map_err(|reason| Error::Compile { network: graph.name().to_owned(), reason: Box::new(reason) })
-}
-
-/// The number of items every input has.
-pub(crate) fn batch_of<N: AnyNetwork>(network: &N, feeds: &[Input<'_>]) -> Result<usize, Error> {
-    let mut first: Option<(&str, usize)> = None;
-    for ((name, item), input) in network.input_ports().zip(feeds) {
-        let batch = input.batch(item).map_err(|reason| Error::Input {
-            network: network.name().to_owned(),
-            input: name.to_owned(),
-            reason,
-        })?;
-        match first {
-            None => first = Some((name, batch)),
-            Some((other, expected)) if expected != batch => {
-                return Err(Error::UnequalBatches {
-                    network: network.name().to_owned(),
-                    left: other.to_owned(),
-                    left_batch: expected,
-                    right: name.to_owned(),
-                    right_batch: batch,
-                });
-            }
-            Some(_) => {}
-        }
-    }
-    match first {
-        Some((_, batch)) if batch > 0 => Ok(batch),
-        _ => Err(Error::EmptyBatch { network: network.name().to_owned() }),
-    }
 }

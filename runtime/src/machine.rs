@@ -236,7 +236,7 @@ fn measure_products(options: &PlanOptions) -> Result<f64, Error> {
             builder.finish()
         };
         let executor = executor(&declare()?, &options)?;
-        let flops: u64 = executor.program().run_steps().iter().map(|step| step.cost.flops(1)).sum();
+        let flops: u64 = executor.program().run_steps().iter().map(|step| step.cost.at(1)).sum();
         best = best.max(flops as f64 / best_nanoseconds(executor, 1)?);
     }
     Ok(best)

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use windlass_compiler::plan::{Plan, Size, SlotKind};
+use windlass_compiler::shape::Sizes;
 
 /// Bytes that a compiled network takes for runs on batches of one size. Prints as a line, in MiB.
 ///
@@ -22,7 +23,7 @@ pub struct MemoryReport {
     /// The intermediates of this, which exist only while it is computed: before the first run, and when parameters have
     /// changed.
     pub preparing: usize,
-    /// Values that grow with the batch.
+    /// Values that grow with the batch, and with other open sizes.
     pub batched: usize,
     /// Values that do not, of each run; in training above all the gradients of parameters that are kept.
     pub fixed: usize,
@@ -33,16 +34,18 @@ pub struct MemoryReport {
 impl MemoryReport {
     /// The memory of a plan, with all parameters and states that its kernels read. What does not fit a number of bytes is
     /// the largest number.
-    pub fn of(plan: &Plan, batch: usize) -> Self {
+    pub fn of(plan: &Plan, sizes: &Sizes) -> Self {
+        let mut values = Vec::new();
+        plan.sizes.values_into(sizes, &mut values);
         let stored = plan.slots.iter().filter(|slot| slot.kind == SlotKind::Stored);
         let memory = &plan.memory;
         MemoryReport {
-            batch,
+            batch: sizes.batch(),
             threads: plan.threads,
-            parameters: stored.map(|slot| bytes(Size::of(&slot.ty), batch)).fold(0, usize::saturating_add),
+            parameters: stored.map(|slot| bytes(slot.size, &values)).fold(0, usize::saturating_add),
             prepared: 4 * memory.prepared,
             preparing: 4 * memory.preparing,
-            batched: bytes(Size { batched: true, elements: memory.batch }, batch),
+            batched: memory.open_words(&values).fold(0, usize::saturating_add).saturating_mul(4),
             fixed: 4 * memory.fixed,
             scratch: 4 * memory.scratch * plan.threads,
         }
@@ -64,10 +67,9 @@ impl MemoryReport {
     }
 }
 
-/// Bytes of values of a size.
-pub(crate) fn bytes(size: Size, batch: usize) -> usize {
-    let items = if size.batched { batch } else { 1 };
-    size.elements.saturating_mul(items).saturating_mul(4)
+/// Bytes of values of a size, at the values of the plan's open sizes.
+pub(crate) fn bytes(size: Size, values: &[usize]) -> usize {
+    size.at(values).unwrap_or(usize::MAX).saturating_mul(4)
 }
 
 impl fmt::Display for MemoryReport {

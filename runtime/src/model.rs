@@ -8,12 +8,14 @@ use windlass_compiler::codegen::Program;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileTimes;
+use windlass_compiler::shape::Sizes;
 
 use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::forward::Forward;
 use crate::memory::MemoryReport;
+use crate::network::ports::Ports;
 use crate::network::{AnyNetwork, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
@@ -189,9 +191,14 @@ impl<N: AnyNetwork> Model<N> {
         self.forward.release_memory();
     }
 
-    /// The memory that runs on batches of a size take, said before any.
-    pub fn memory(&self, batch: usize) -> MemoryReport {
-        self.forward.memory(&self.parameters, batch)
+    pub(crate) fn ports(&self) -> &Ports {
+        self.forward.ports()
+    }
+
+    /// The memory that runs on batches of a size take, said before any. Where other sizes are open too, `sizes` gives them
+    /// values: `Sizes::from(64).with("T".parse()?, 35)`.
+    pub fn memory(&self, sizes: impl Into<Sizes>) -> MemoryReport {
+        self.forward.memory(&self.parameters, &sizes.into())
     }
 
     /// The parameters and states.

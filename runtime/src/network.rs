@@ -4,11 +4,13 @@
 mod any;
 mod dynamic;
 mod named;
+pub(crate) mod ports;
 
 use std::borrow::Cow;
 
 use ndarray::{ArrayBase, ArrayD, ArrayView, Data, Dimension, IxDyn};
 use windlass_compiler::graph::Graph;
+use windlass_compiler::shape::Symbol;
 
 pub use self::any::AnyNetwork;
 pub use self::dynamic::Dynamic;
@@ -21,11 +23,11 @@ pub trait Network: Copy + Send + Sync + 'static {
     /// The network's name.
     const NAME: &'static str;
 
-    /// The inputs in the order of declaration: each a name and the sizes of one item.
-    const INPUTS: &'static [(&'static str, &'static [usize])];
+    /// The names of the inputs, in the order of declaration.
+    const INPUTS: &'static [&'static str];
 
-    /// The outputs in the order of declaration: each a name and the sizes of one item.
-    const OUTPUTS: &'static [(&'static str, &'static [usize])];
+    /// The names of the outputs, in the order of declaration.
+    const OUTPUTS: &'static [&'static str];
 
     /// The network: the only value of its type.
     const VALUE: Self;
@@ -48,8 +50,8 @@ pub trait Network: Copy + Send + Sync + 'static {
     /// The inputs in the order of declaration.
     fn feeds(inputs: Self::Inputs<'_>) -> Self::Feeds<'_>;
 
-    /// An array for each output, made from the sizes of one item, in the order of declaration.
-    fn results(make: impl FnMut(&[usize]) -> ArrayD<f32>) -> Self::Results;
+    /// An array for each output, made from its place, in the order of declaration.
+    fn results(make: impl FnMut(usize) -> ArrayD<f32>) -> Self::Results;
 
     /// The results of a run as what a run gives.
     fn outputs(results: Self::Results) -> Self::Outputs;
@@ -93,14 +95,14 @@ impl Input<'_> {
         match self.shape() {
             Some(shape) if shape == item => Ok(1),
             Some([batch, rest @ ..]) if rest == item => Ok(*batch),
-            Some(shape) => Err(InputError::Shape { expected: item.to_vec(), got: shape.to_vec() }),
+            Some(shape) => Err(InputError::Shape { expected: format!("{item:?}"), got: shape.to_vec() }),
             None => {
                 let size: usize = item.iter().product();
                 let elements = self.elements.len();
                 if size > 0 && elements.is_multiple_of(size) {
                     Ok(elements / size)
                 } else {
-                    Err(InputError::Length { item: item.to_vec(), size, got: elements })
+                    Err(InputError::Length { item: format!("{item:?}"), size, got: elements })
                 }
             }
         }
@@ -113,23 +115,31 @@ impl Input<'_> {
 pub enum InputError {
     /// An array of another shape.
     #[error(
-        "needs an array of shape {expected:?}, or a batch of these behind a first axis, but receives {got:?}"
+        "needs an array of shape {expected}, or a batch of these behind a first axis, but receives {got:?}"
     )]
     Shape {
-        /// The sizes of one item.
-        expected: Vec<usize>,
+        /// The shape of one item.
+        expected: String,
         /// The array's shape.
         got: Vec<usize>,
     },
     /// A slice that holds no whole number of items.
-    #[error("needs {size} numbers for each item of shape {item:?} but receives {got}, no multiple of it")]
+    #[error("needs {size} numbers for each item of shape {item} but receives {got}, no multiple of it")]
     Length {
-        /// The sizes of one item.
-        item: Vec<usize>,
+        /// The shape of one item.
+        item: String,
         /// The numbers in one item.
         size: usize,
         /// The numbers received.
         got: usize,
+    },
+    /// A slice for items of open sizes, which it does not tell.
+    #[error("is a slice, from which {size} of items of shape {item} cannot be told; give an array")]
+    OpenSize {
+        /// The shape of one item.
+        item: String,
+        /// The size.
+        size: Symbol,
     },
 }
 
@@ -215,7 +225,7 @@ mod tests {
         assert_eq!(Input::from(&images).batch(&[1, 2, 3]), Ok(5));
         assert_eq!(Input::from(&images).batch(&[5, 1, 2, 3]), Ok(1));
         let error = Input::from(&images).batch(&[2, 3]).unwrap_err();
-        assert_eq!(error, InputError::Shape { expected: vec![2, 3], got: vec![5, 1, 2, 3] });
+        assert_eq!(error, InputError::Shape { expected: "[2, 3]".to_owned(), got: vec![5, 1, 2, 3] });
     }
 
     #[test]
@@ -223,6 +233,6 @@ mod tests {
         assert_eq!(Input::from(&[0.0; 12]).batch(&[2, 3]), Ok(2));
         assert_eq!(Input::from(Vec::new()).batch(&[2, 3]), Ok(0));
         let error = Input::from(&[0.0; 7]).batch(&[2, 3]).unwrap_err();
-        assert_eq!(error, InputError::Length { item: vec![2, 3], size: 6, got: 7 });
+        assert_eq!(error, InputError::Length { item: "[2, 3]".to_owned(), size: 6, got: 7 });
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use windlass_compiler::codegen::Program;
 use windlass_compiler::pipeline::CompileTimes;
+use windlass_compiler::shape::Sizes;
 
 use crate::error::Error;
 use crate::forward::Forward;
@@ -122,8 +123,8 @@ impl<N: AnyNetwork> Predictor<N> {
     }
 
     /// The memory that runs on batches of a size take, said before any. Preparing is over.
-    pub fn memory(&self, batch: usize) -> MemoryReport {
-        MemoryReport { preparing: 0, ..self.forward.memory(&self.parameters, batch) }
+    pub fn memory(&self, sizes: impl Into<Sizes>) -> MemoryReport {
+        MemoryReport { preparing: 0, ..self.forward.memory(&self.parameters, &sizes.into()) }
     }
 
     /// How it was compiled.

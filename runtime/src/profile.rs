@@ -7,6 +7,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, TableComponent, presets};
 use serde::{Deserialize, Serialize};
 use windlass_compiler::codegen::Program;
+use windlass_compiler::shape::Sizes;
 
 use crate::error::Error;
 use crate::executor::StepTime;
@@ -106,10 +107,11 @@ impl Profile {
     /// Those of `run`.
     pub fn measure(
         program: &Program,
-        batch: usize,
+        sizes: impl Into<Sizes>,
         runs: usize,
         mut run: impl FnMut(&mut Vec<StepTime>) -> Result<(), Error>,
     ) -> Result<Self, Error> {
+        let sizes = sizes.into();
         run(&mut Vec::new())?;
         let mut measured = Vec::new();
         for _ in 0..runs.max(1) {
@@ -117,11 +119,11 @@ impl Profile {
             run(&mut times)?;
             measured.push(times);
         }
-        Ok(Profile::of_runs(program, batch, &measured))
+        Ok(Profile::of_runs(program, &sizes, &measured))
     }
 
     /// The profile of runs already measured: for each, the time of every step.
-    pub(crate) fn of_runs(program: &Program, batch: usize, runs: &[Vec<StepTime>]) -> Self {
+    pub(crate) fn of_runs(program: &Program, sizes: &Sizes, runs: &[Vec<StepTime>]) -> Self {
         let mut times = vec![Vec::with_capacity(runs.len()); program.run_steps().len()];
         for run in runs {
             for (times, step) in times.iter_mut().zip(run) {
@@ -138,15 +140,15 @@ impl Profile {
                 narrow: step.narrow.iter().map(ToString::to_string).collect(),
                 microseconds: median(&mut times).as_secs_f64() * 1e6,
                 share: 0.0,
-                flops: step.cost.flops(batch),
-                bytes: step.traffic.bytes(batch),
+                flops: step.cost.at(sizes),
+                bytes: step.traffic.at(sizes),
                 roofline: None,
             })
             .collect();
         let plan = program.plan();
         let mut profile = Profile {
             network: plan.name.clone(),
-            batch,
+            batch: sizes.batch(),
             threads: plan.threads,
             runs: runs.len(),
             kernels,

@@ -8,7 +8,9 @@ use crate::executor::{Binding, Executor, Run};
 /// Bytes that a run of a plan works on: its arenas, parameters, inputs and outputs.
 pub(crate) fn bytes(plan: &Plan, batch: usize) -> usize {
     let slots: usize = plan.slots.iter().map(|slot| 4 * slot.ty.shape.elements(batch)).sum();
-    plan.memory.bytes(batch, plan.threads) + slots
+    let mut values = Vec::new();
+    plan.sizes.values_into(&batch.into(), &mut values);
+    plan.memory.bytes(&values, plan.threads) + slots
 }
 
 /// A program with memory for everything it reads and writes. Slots share memory where they are only read.

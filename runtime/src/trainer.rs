@@ -17,7 +17,8 @@ use windlass_compiler::interp::{Array, Bindings};
 use windlass_compiler::ops::Op;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileTimes;
-use windlass_compiler::plan::{Size, SlotKind};
+use windlass_compiler::plan::SlotKind;
+use windlass_compiler::shape::Sizes;
 
 use self::controls::Controls;
 pub use self::non_finite::{NonFiniteOrigin, Stage};
@@ -27,7 +28,7 @@ pub use self::target::Target;
 use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
-use crate::forward::{batch_of, bind_inputs, input_slots, stored_slots};
+use crate::forward::{bind_inputs, input_slots, stored_slots};
 use crate::memory::{MemoryReport, bytes};
 use crate::model::Model;
 use crate::network::{AnyNetwork, Input, Network};
@@ -140,7 +141,7 @@ impl<N: AnyNetwork> Trainer<N> {
         let (executor, times) = model.compile_beside(&graph, Mode::Training)?;
         let state = Parameters::initialized(&graph, 0)?.without(model.parameters());
         let slots = Slots {
-            inputs: input_slots(&executor, model.network()),
+            inputs: input_slots(&executor, model.ports()),
             parameters: stored_slots(&executor, model.parameters()).collect(),
             state: stored_slots(&executor, &state).collect(),
         };
@@ -208,10 +209,10 @@ impl<N: AnyNetwork> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<StepReport, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let batch = batch_of(self.network(), feeds.as_ref())?;
+        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref())?;
         let target = target.into();
-        self.check_batch(&target, batch)?;
-        self.step_with(feeds.as_ref(), &target, batch, |run, version| run.execute(version))
+        self.check_batch(&target, &sizes)?;
+        self.step_with(feeds.as_ref(), &target, &sizes, |run, version| run.execute(version))
     }
 
     /// Measures where the time of [`Trainer::step`] goes, kernel by kernel. It takes `runs` steps on the batch, and one
@@ -226,18 +227,18 @@ impl<N: AnyNetwork> Trainer<N> {
         runs: usize,
     ) -> Result<Profile, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let batch = batch_of(self.network(), feeds.as_ref())?;
+        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref())?;
         let target = target.into();
-        self.check_batch(&target, batch)?;
+        self.check_batch(&target, &sizes)?;
         let mut measured = Vec::new();
         for _ in 0..=runs.max(1) {
             let mut times = Vec::new();
-            self.step_with(feeds.as_ref(), &target, batch, |run, version| {
+            self.step_with(feeds.as_ref(), &target, &sizes, |run, version| {
                 run.execute_timed(version, &mut times)
             })?;
             measured.push(times);
         }
-        Ok(Profile::of_runs(self.executor.program(), batch, &measured[1..]))
+        Ok(Profile::of_runs(self.executor.program(), &sizes, &measured[1..]))
     }
 
     /// One step; `execute` runs the program.
@@ -245,18 +246,18 @@ impl<N: AnyNetwork> Trainer<N> {
         &mut self,
         feeds: &[Input<'_>],
         target: &Target<'_>,
-        batch: usize,
+        sizes: &Sizes,
         execute: impl FnOnce(Run<'_, '_>, u64) -> Result<(), Error>,
     ) -> Result<StepReport, Error> {
         let controls = self.options.controls(self.step)?;
         let before = self.options.check_finite.then(|| (self.model.parameters().clone(), self.state.clone()));
-        self.run(feeds, target, &controls, batch, execute)?;
+        self.run(feeds, target, &controls, sizes, execute)?;
         if let Some((parameters, state)) = before
             && self.is_spoiled()
         {
             *self.model.parameters_mut() = parameters;
             self.state = state;
-            let origin = self.find_in_step(feeds, target, &controls, batch)?.map(Box::new);
+            let origin = self.find_in_step(feeds, target, &controls, sizes)?.map(Box::new);
             return Err(Error::NonFiniteStep {
                 network: self.network().name().to_owned(),
                 step: self.step,
@@ -284,10 +285,10 @@ impl<N: AnyNetwork> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<Option<NonFiniteOrigin>, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let batch = batch_of(self.network(), feeds.as_ref())?;
+        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref())?;
         let target = target.into();
-        self.check_batch(&target, batch)?;
-        self.find_in_step(feeds.as_ref(), &target, &self.options.controls(self.step)?, batch)
+        self.check_batch(&target, &sizes)?;
+        self.find_in_step(feeds.as_ref(), &target, &self.options.controls(self.step)?, &sizes)
     }
 
     fn find_in_step(
@@ -295,12 +296,12 @@ impl<N: AnyNetwork> Trainer<N> {
         feeds: &[Input<'_>],
         target: &Target<'_>,
         controls: &Controls,
-        batch: usize,
+        run: &Sizes,
     ) -> Result<Option<NonFiniteOrigin>, Error> {
         let mut bindings = Bindings::new();
         for (value, input) in self.graph.inputs() {
-            let sizes = self.graph.ty(value).shape.concrete(batch);
-            let of_network = self.network().input_ports().position(|(name, _)| name == input.name);
+            let sizes = self.graph.ty(value).shape.concrete(run);
+            let of_network = self.model.ports().inputs.iter().position(|(name, _)| *name == input.name);
             let array = match of_network {
                 Some(place) => Array::new(sizes, feeds[place].elements().to_vec()),
                 None => match controls.binding(&input.name, self.graph.ty(value).dtype, target) {
@@ -315,7 +316,7 @@ impl<N: AnyNetwork> Trainer<N> {
             let array = Array::new(tensor.shape(), tensor.iter().copied().collect());
             bindings.insert(name.to_owned(), array);
         }
-        non_finite::find(&self.graph, batch, &bindings)
+        non_finite::find(&self.graph, run, &bindings)
     }
 
     /// Whether the last step made the loss or anything that is kept NaN or infinite.
@@ -327,13 +328,14 @@ impl<N: AnyNetwork> Trainer<N> {
     }
 
     /// Checks what a step is given beside its inputs.
-    fn check_batch(&self, target: &Target<'_>, batch: usize) -> Result<(), Error> {
+    fn check_batch(&self, target: &Target<'_>, sizes: &Sizes) -> Result<(), Error> {
         let name = self.loss_output();
-        let mut outputs = self.network().output_ports();
-        let item = outputs.find(|(output, _)| *output == name).map_or(&[][..], |(_, item)| item);
-        target.check(self.network().name(), self.options.loss, item, batch)?;
+        let mut outputs = self.model.ports().outputs.iter();
+        if let Some((_, shape)) = outputs.find(|(output, _)| output == name) {
+            target.check(self.network().name(), self.options.loss, shape, sizes)?;
+        }
         match &self.single_value {
-            Some(layer) if batch == 1 => {
+            Some(layer) if sizes.batch() == 1 => {
                 Err(Error::SingleValue { network: self.network().name().to_owned(), layer: layer.clone() })
             }
             _ => Ok(()),
@@ -342,7 +344,7 @@ impl<N: AnyNetwork> Trainer<N> {
 
     /// The output the loss is taken of.
     fn loss_output(&self) -> &str {
-        let first = || self.network().output_ports().next().map_or("", |(name, _)| name);
+        let first = || self.model.ports().outputs.first().map_or("", |(name, _)| name);
         self.options.output.as_deref().unwrap_or_else(first)
     }
 
@@ -351,11 +353,11 @@ impl<N: AnyNetwork> Trainer<N> {
         feeds: &[Input<'_>],
         target: &Target<'_>,
         controls: &Controls,
-        batch: usize,
+        sizes: &Sizes,
         execute: impl FnOnce(Run<'_, '_>, u64) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let version = self.model.parameters().version();
-        let mut run = self.executor.start(batch)?;
+        let mut run = self.executor.start(sizes)?;
         bind_inputs(&mut run, &self.slots.inputs, feeds)?;
         for (place, slot) in self.executor.slots().iter().enumerate() {
             let is_input = slot.kind == SlotKind::Input;
@@ -373,7 +375,7 @@ impl<N: AnyNetwork> Trainer<N> {
             }
         }
         for output in &mut self.outputs {
-            output.resize(batch)?;
+            output.resize(sizes)?;
             run.bind(output.slot, Binding::Written(&mut output.elements))?;
         }
         execute(run, version)
@@ -382,10 +384,13 @@ impl<N: AnyNetwork> Trainer<N> {
     /// The memory that steps on batches of a size take, said before any: parameters, the optimiser's state, what the model
     /// keeps prepared, and the step's own, with the outputs that are kept from one step to the next. Runs of
     /// [`Trainer::model`] between steps take what its own report says of a run, and of preparing for it.
-    pub fn memory(&self, batch: usize) -> MemoryReport {
-        let (step, model) = (MemoryReport::of(self.program().plan(), batch), self.model.memory(batch));
+    pub fn memory(&self, sizes: impl Into<Sizes>) -> MemoryReport {
+        let (sizes, plan) = (sizes.into(), self.program().plan());
+        let (step, model) = (MemoryReport::of(plan, &sizes), self.model.memory(&sizes));
+        let mut values = Vec::new();
+        plan.sizes.values_into(&sizes, &mut values);
         let outputs = self.outputs.iter().map(|output| &self.executor.slots()[output.slot]);
-        let outputs = outputs.map(|slot| bytes(Size::of(&slot.ty), batch));
+        let outputs = outputs.map(|slot| bytes(slot.size, &values));
         MemoryReport {
             parameters: model.parameters + self.state.bytes(),
             prepared: model.prepared + step.prepared,

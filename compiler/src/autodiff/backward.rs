@@ -11,7 +11,7 @@ use crate::ops::Op;
 use crate::ops::elementwise::{Binary, BinaryKind, SumChannels, Unary, UnaryKind};
 use crate::ops::source::Constant;
 use crate::ops::structure::Reshape;
-use crate::shape::{DType, Dim, Shape, Type};
+use crate::shape::{DType, Shape, Type};
 
 /// A graph to which gradients are being added: what an operator's gradient rule reads and writes.
 #[derive(Debug)]
@@ -163,8 +163,8 @@ impl Backward {
     /// # Errors
     /// As [`Graph::add`].
     pub fn sum_all(&mut self, value: ValueId) -> Result<ValueId, AutodiffError> {
-        let elements = self.ty(value).shape.item_elements();
-        let shape = Shape::new([Dim::Batch, Dim::Fixed(1), Dim::Fixed(elements)]);
+        let folded = self.ty(value).shape.folded();
+        let shape = folded.with_item(&[1, folded.item_elements()]);
         let flat = self.single(Reshape { shape }, &[value])?;
         let sum = self.single(SumChannels {}, &[flat])?;
         self.single(Reshape { shape: Shape::scalar() }, &[sum])

@@ -13,7 +13,8 @@ use crate::ops::elementwise::{Binary, BinaryKind};
 use crate::ops::loss::{CrossEntropy, MeanSquaredError};
 use crate::ops::optimizer::{Adam, ClipFactor, Sgd};
 use crate::ops::source::{Input, InputRole, State};
-use crate::shape::{DType, Dim, Shape, Type};
+use crate::ops::structure::Reshape;
+use crate::shape::{DType, Shape, Type};
 
 /// The label of the nodes that belong to the loss and to no layer.
 const LOSS_LABEL: &str = "loss";
@@ -134,8 +135,11 @@ fn check_logits(graph: &Graph, output: &Named) -> Result<(), AutodiffError> {
         let (output, layer) = (output.name.clone(), node.label.clone());
         return Err(AutodiffError::SoftmaxBeforeLoss { output, layer });
     }
-    match graph.ty(output.value).shape.item()[..] {
-        [classes @ 0..2] => Err(AutodiffError::TooFewClasses { output: output.name.clone(), classes }),
+    let shape = &graph.ty(output.value).shape;
+    match shape.item()[..] {
+        [classes @ 0..2] | [_, classes @ 0..2] => {
+            Err(AutodiffError::TooFewClasses { output: output.name.clone(), classes })
+        }
         _ => Ok(()),
     }
 }
@@ -157,19 +161,40 @@ fn input(name: &str, role: InputRole, ty: Type) -> Input {
     Input { name: name.to_owned(), role, ty }
 }
 
+/// Adds the loss of an output and the input for its labels or targets. Where items have steps, the mean is over all steps
+/// of all items.
 fn add_loss(graph: &mut Graph, loss: Loss, output: ValueId) -> Result<ValueId, GraphError> {
+    let shape = graph.ty(output).shape.clone();
     match loss {
         Loss::CrossEntropy => {
-            let ty = Type { dtype: DType::I32, shape: Shape::new([Dim::Batch]) };
+            // All axes but that of the classes.
+            let steps = shape.rank().saturating_sub(1);
+            let ty = Type { dtype: DType::I32, shape: Shape::new(&shape.dims()[..steps]) };
             let labels = graph.add_single(input(names::LABELS, InputRole::Data, ty), &[], LOSS_LABEL)?;
+            let takes_steps = shape.is_sequence() || shape.has_open_item();
+            let (output, labels) = match takes_steps {
+                true => (fold(graph, output, steps)?, fold(graph, labels, steps)?),
+                false => (output, labels),
+            };
             graph.add_single(CrossEntropy {}, &[output, labels], LOSS_LABEL)
         }
         Loss::MeanSquaredError => {
             let ty = graph.ty(output).clone();
             let target = graph.add_single(input(names::TARGET, InputRole::Data, ty), &[], LOSS_LABEL)?;
+            let open = shape.dims().iter().rposition(|dim| dim.fixed().is_none());
+            let (output, target) = match open {
+                Some(axis) if axis > 0 => (fold(graph, output, axis + 1)?, fold(graph, target, axis + 1)?),
+                _ => (output, target),
+            };
             graph.add_single(MeanSquaredError {}, &[output, target], LOSS_LABEL)
         }
     }
+}
+
+/// A value with so many of its first axes folded into one.
+fn fold(graph: &mut Graph, value: ValueId, axes: usize) -> Result<ValueId, GraphError> {
+    let shape = graph.ty(value).shape.with_first_folded(axes);
+    graph.add_single(Reshape { shape }, &[value], LOSS_LABEL)
 }
 
 /// A parameter with the gradient it moves along.

@@ -1,18 +1,18 @@
 //! A compiled kernel, and how its work is divided.
 
 use super::NarrowLeaf;
-use crate::abi::{self, KernelFunction};
-use crate::kernel::{Extent, Kernel, Split};
+use crate::abi::KernelFunction;
+use crate::kernel::{Extent, Kernel, SizeId, Split};
 use crate::ops::Cost;
 use crate::plan::{Plan, Traffic};
 
 /// How much work a step can be divided into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Units {
-    /// Units for each item of the batch, or in all.
+    /// Units: a number, to be multiplied by the open sizes.
     pub count: usize,
-    /// Whether `count` is the number for each batch item.
-    pub batched: bool,
+    /// Open sizes of the plan, the product of which `count` is multiplied by.
+    pub open: Vec<SizeId>,
     /// Shares are multiples of this many units, but for the last.
     pub grain: usize,
 }
@@ -20,15 +20,15 @@ pub struct Units {
 impl Units {
     fn of(kernel: &Kernel) -> Self {
         let total = |extents: &mut dyn Iterator<Item = Extent>, grain| {
-            let mut units = Units { count: 1, batched: false, grain };
+            let mut units = Units { count: 1, open: Vec::new(), grain };
             for extent in extents {
                 match extent {
                     Extent::Fixed(count) => units.count *= count,
-                    Extent::Batch(count) => {
-                        units.count *= count;
-                        units.batched = true;
+                    Extent::Open(size, times) => {
+                        units.count *= times;
+                        units.open.push(size);
                     }
-                    Extent::BatchFloor(_) | Extent::Share => {}
+                    Extent::Floor { .. } | Extent::Share => {}
                 }
             }
             units
@@ -41,9 +41,14 @@ impl Units {
         }
     }
 
-    /// The share of one of several threads at a batch size: contiguous, the same for every run.
-    pub fn share(&self, batch: usize, thread: usize, threads: usize) -> (usize, usize) {
-        let total = self.count * if self.batched { batch } else { 1 };
+    /// All units, at the values of the plan's open sizes.
+    pub fn total(&self, values: &[usize]) -> usize {
+        self.open.iter().fold(self.count, |total, size| total * values[size.index()])
+    }
+
+    /// The share of one of several threads, at the values of the plan's open sizes: contiguous, the same for every run.
+    pub fn share(&self, values: &[usize], thread: usize, threads: usize) -> (usize, usize) {
+        let total = self.total(values);
         let grains = total.div_ceil(self.grain);
         let bound = |thread: usize| (grains * thread / threads * self.grain).min(total);
         (bound(thread), bound(thread + 1))
@@ -81,7 +86,7 @@ impl Step {
             name: kernel.name.clone(),
             note: kernel.note.clone(),
             units: Units::of(kernel),
-            cost: kernel.cost,
+            cost: kernel.cost.clone(),
             traffic: Traffic::of(kernel, plan),
             is_per_thread: kernel.thread.is_some() || !kernel.setup.is_empty(),
             narrow,
@@ -93,17 +98,11 @@ impl Step {
     ///
     /// # Safety
     /// The program must be alive. `table` must hold the addresses its plan's memory and slots ask for ([`abi`]), each valid
-    /// for the plan's sizes at these open sizes, aligned to 4 bytes, and not written by anyone else meanwhile; `thread` must
+    /// for the plan's sizes at these values of its open sizes, of which there must be one for each, aligned to 4 bytes, and not written by anyone else meanwhile; `thread` must
     /// be below the plan's threads and not be running already.
-    pub unsafe fn run(
-        &self,
-        table: *const *mut f32,
-        sizes: &[usize; abi::size::COUNT],
-        thread: usize,
-        threads: usize,
-    ) {
-        let (first, last) = self.units.share(sizes[abi::size::BATCH], thread, threads);
+    pub unsafe fn run(&self, table: *const *mut f32, values: &[usize], thread: usize, threads: usize) {
+        let (first, last) = self.units.share(values, thread, threads);
         // SAFETY: the function has this signature (see `abi::kernel_signature`), and the caller promises the rest.
-        unsafe { (self.function)(table, sizes.as_ptr(), first, last, thread) }
+        unsafe { (self.function)(table, values.as_ptr(), first, last, thread) }
     }
 }

@@ -8,7 +8,7 @@ use crate::ops::Op;
 use crate::ops::elementwise::{Binary, BinaryKind};
 use crate::ops::source::{Input, InputRole, Parameter, State};
 use crate::ops::structure::Concat;
-use crate::shape::{Shape, Type};
+use crate::shape::{DType, Dim, Shape, Type};
 
 /// Builds a [`Graph`] from layers; see [`Graph`] for an example.
 #[derive(Clone, Debug)]
@@ -32,6 +32,11 @@ impl Builder {
         self.graph.ty(value).shape.item()
     }
 
+    /// The axes of one item of a value, whose sizes may be open.
+    pub fn item_dims(&self, value: ValueId) -> &[Dim] {
+        self.graph.ty(value).shape.item_dims()
+    }
+
     /// A batch of inputs, each of the given sizes.
     ///
     /// # Errors
@@ -41,13 +46,42 @@ impl Builder {
         self.op(Input { name: name.to_owned(), role: InputRole::Data, ty }, &[], "")
     }
 
+    /// A batch of inputs of an element type, each of sizes that may be open: `[T, 40]`, or `[T]` for words of a text.
+    ///
+    /// ```
+    /// use windlass_compiler::graph::{Builder, Layer};
+    /// use windlass_compiler::shape::{DType, Dim, Symbol};
+    ///
+    /// let mut builder = Builder::new("tagger");
+    /// let steps: Symbol = "T".parse()?;
+    /// let frames = builder.input_of("frames", DType::F32, [Dim::from(steps), Dim::from(40)])?;
+    /// let scores = builder.layer("f1", &Layer::linear(5), frames)?;
+    /// assert_eq!(builder.graph().ty(scores).to_string(), "f32[N, T, 5]");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Builder::input`].
+    pub fn input_of(
+        &mut self,
+        name: &str,
+        dtype: DType,
+        item: impl IntoIterator<Item = Dim>,
+    ) -> Result<ValueId, GraphError> {
+        let ty = Type { dtype, shape: Shape::batch_of(item) };
+        self.op(Input { name: name.to_owned(), role: InputRole::Data, ty }, &[], "")
+    }
+
     /// A layer behind `x`. Its parameters are named `label.weight` and so on.
+    ///
+    /// Layers of vectors ([`Layer::Linear`], softmax) take sequences of vectors `[steps, features]` too, and work on each step
+    /// alike. Where the number of steps is open, so do all layers on what lies behind the last open size.
     ///
     /// # Errors
     /// [`GraphError::Shape`] when the layer does not fit its input; [`GraphError::UnknownValue`] for an `x` that does not exist.
     pub fn layer(&mut self, label: &str, layer: &Layer, x: ValueId) -> Result<ValueId, GraphError> {
         self.graph.check_exists(layer.name(), x)?;
-        layer.build(self, label, x).map_err(|error| match error {
+        layer.build_on_steps(self, label, x).map_err(|error| match error {
             GraphError::Shape { error, .. } => GraphError::Shape { at: layer.name().to_owned(), error },
             other => other,
         })

@@ -120,13 +120,48 @@ impl Layer {
         }
     }
 
-    /// Adds the layer's operators and parameters behind `x`; parameters are named `label.weight` and so on.
-    pub(super) fn build(
+    /// How many of the first axes of a shape are steps: the layer works on each index of these alike.
+    fn steps(&self, shape: &Shape) -> Option<usize> {
+        let open = shape.has_open_item();
+        match self {
+            // Element by element.
+            Layer::Relu | Layer::Sigmoid | Layer::Tanh => None,
+            // A number for each index of a fixed axis, which may not be a step.
+            Layer::BatchNorm { .. } => None,
+            Layer::Linear { .. } | Layer::Softmax | Layer::LogSoftmax => {
+                (open || shape.is_sequence()).then(|| shape.rank() - 1)
+            }
+            Layer::Conv2d { .. }
+            | Layer::MaxPool2d(_)
+            | Layer::AvgPool2d(_)
+            | Layer::GlobalAvgPool2d
+            | Layer::Flatten
+            | Layer::Dropout { .. } => {
+                let last = shape.dims().iter().rposition(|dim| dim.fixed().is_none());
+                last.filter(|_| open).map(|axis| axis + 1)
+            }
+        }
+    }
+
+    /// Adds the layer behind `x`, applied to each of its steps where it has some: these are folded into the batch before, and
+    /// unfolded behind.
+    pub(super) fn build_on_steps(
         &self,
         builder: &mut Builder,
         label: &str,
         x: ValueId,
     ) -> Result<ValueId, GraphError> {
+        let shape = builder.graph().ty(x).shape.clone();
+        let Some(axes) = self.steps(&shape) else { return self.build(builder, label, x) };
+        let folded = builder.op(Reshape { shape: shape.with_first_folded(axes) }, &[x], label)?;
+        let y = self.build(builder, label, folded)?;
+        let item = builder.graph().ty(y).shape.item_dims().to_vec();
+        let shape = Shape::new([&shape.dims()[..axes], &item].concat());
+        builder.op(Reshape { shape }, &[y], label)
+    }
+
+    /// Adds the layer's operators and parameters behind `x`; parameters are named `label.weight` and so on.
+    fn build(&self, builder: &mut Builder, label: &str, x: ValueId) -> Result<ValueId, GraphError> {
         let shape = builder.graph().ty(x).shape.clone();
         let item = shape.item();
         let at = |error| GraphError::Shape { at: self.name().to_owned(), error };
@@ -168,7 +203,7 @@ impl Layer {
                 add_bias(builder, label, y, *bias, *out_features)
             }
             Layer::Flatten => {
-                let shape = Shape::batched(&[shape.item_elements()]);
+                let shape = shape.with_item(&[shape.item_elements()]);
                 builder.op(Reshape { shape }, &[x], label)
             }
             Layer::Dropout { rate } => builder.op(Dropout { rate: *rate }, &[x], label),

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::shape::DType;
+use crate::shape::{DType, Symbol};
 
 /// Why a graph cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -53,6 +53,14 @@ pub enum InterpError {
     /// A batch without items, of which no mean can be taken.
     #[error("the batch is empty; run at least one item")]
     EmptyBatch,
+    /// An open size without a value, or with 0.
+    #[error("the input `{input}` needs a size of at least 1 for {size}")]
+    OpenSize {
+        /// The input.
+        input: String,
+        /// The size.
+        size: Symbol,
+    },
     /// A batch that no memory can hold.
     #[error("a batch of {batch} items is too large: run fewer at a time")]
     BatchTooLarge {

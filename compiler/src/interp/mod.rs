@@ -26,7 +26,7 @@ pub(crate) use total::Total;
 use crate::entity::ValueId;
 use crate::graph::{Graph, Named, Node};
 use crate::ops::{Op, dispatch};
-use crate::shape::Type;
+use crate::shape::{Sizes, Type};
 
 /// The values of inputs, parameters and states, by name.
 pub type Bindings<T> = HashMap<String, Array<T>>;
@@ -64,7 +64,7 @@ impl<T> Outcome<T> {
     }
 }
 
-/// Runs a graph on a batch. Names in `bindings` that the graph does not declare are ignored.
+/// Runs a graph on a batch of so many samples, or at values of all its open sizes. Names in `bindings` that the graph does not declare are ignored.
 ///
 /// ```
 /// use windlass_compiler::graph::{Builder, Layer};
@@ -84,29 +84,40 @@ impl<T> Outcome<T> {
 /// # Errors
 /// An [`InterpError`] for an empty batch or one that no memory can hold, a source without a value or with a value of another type, or a label that
 /// names no class.
-pub fn run<T: Real>(graph: &Graph, batch: usize, bindings: &Bindings<T>) -> Result<Outcome<T>, InterpError> {
-    if batch == 0 {
+pub fn run<T: Real>(
+    graph: &Graph,
+    sizes: impl Into<Sizes>,
+    bindings: &Bindings<T>,
+) -> Result<Outcome<T>, InterpError> {
+    let sizes = &sizes.into();
+    if sizes.batch() == 0 {
         return Err(InterpError::EmptyBatch);
+    }
+    for (_, input) in graph.inputs() {
+        let mut open = input.ty.shape.symbols().into_iter();
+        if let Some(size) = open.find(|size| sizes.get(*size).is_none_or(|value| value == 0)) {
+            return Err(InterpError::OpenSize { input: input.name.clone(), size });
+        }
     }
     // In bytes, no array is larger than half the numbers there are.
     let most = isize::MAX as usize / size_of::<T>();
-    if (0..graph.value_count()).any(|value| graph.ty(ValueId::new(value)).shape.elements(batch) > most) {
-        return Err(InterpError::BatchTooLarge { batch });
+    if (0..graph.value_count()).any(|value| graph.ty(ValueId::new(value)).shape.elements(sizes) > most) {
+        return Err(InterpError::BatchTooLarge { batch: sizes.batch() });
     }
     let mut values: Vec<Array<T>> = Vec::with_capacity(graph.value_count());
     for node in graph.nodes() {
         let computed = match &node.op {
-            Op::Input(input) => vec![bound("input", &input.name, graph, node, batch, bindings)?],
+            Op::Input(input) => vec![bound("input", &input.name, graph, node, sizes, bindings)?],
             Op::Parameter(parameter) => {
-                vec![bound("parameter", &parameter.name, graph, node, batch, bindings)?]
+                vec![bound("parameter", &parameter.name, graph, node, sizes, bindings)?]
             }
-            Op::State(state) => vec![bound("state", &state.name, graph, node, batch, bindings)?],
+            Op::State(state) => vec![bound("state", &state.name, graph, node, sizes, bindings)?],
             op => {
                 let operands: Vec<&Array<T>> =
                     node.operands.iter().map(|operand| &values[operand.index()]).collect();
                 check_labels(op, &operands)?;
                 let sizes: Vec<Vec<usize>> =
-                    node.results.iter().map(|&result| graph.ty(result).shape.concrete(batch)).collect();
+                    node.results.iter().map(|&result| graph.ty(result).shape.concrete(sizes)).collect();
                 op.evaluate(&operands, &sizes)
             }
         };
@@ -124,11 +135,11 @@ fn bound<T: Real>(
     name: &str,
     graph: &Graph,
     node: &Node,
-    batch: usize,
+    sizes: &Sizes,
     bindings: &Bindings<T>,
 ) -> Result<Array<T>, InterpError> {
     let Type { dtype, shape } = graph.ty(node.results[0]);
-    let sizes = shape.concrete(batch);
+    let sizes = shape.concrete(sizes);
     let Some(array) = bindings.get(name) else {
         return Err(InterpError::MissingBinding { kind, name: name.to_owned(), sizes });
     };

@@ -1,6 +1,6 @@
 //! The Map leaf: an expression over a span of elements, with an optional window or span reduction.
 
-use super::{Address, Affine, Element, Extent};
+use super::{Address, Affine, Element, Extent, SizeId};
 use crate::ops::elementwise::UnaryKind;
 
 /// A place in a list of expressions.
@@ -30,8 +30,8 @@ pub enum Expr {
     Phase(usize),
     /// The integer index of the current step of the window, innermost fastest.
     WindowIndex,
-    /// The batch size as a float.
-    BatchSize,
+    /// An open size times a number, as a float.
+    Size(SizeId, usize),
     /// The result of a reducer; only in `finish`.
     Reduced(usize),
     /// The place found by [`Reducer::MaxWithPlace`] (integer); only in `finish`.

@@ -68,15 +68,37 @@ impl From<DType> for Element {
     }
 }
 
+/// A size known when a program runs: an index into the plan's [`sizes`](crate::plan::Plan::sizes). It prints as `s1`, and
+/// as `N` where it is the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SizeId(pub(crate) usize);
+
+impl SizeId {
+    /// The number of samples in the batch: the first size of every plan.
+    pub const BATCH: SizeId = SizeId(0);
+
+    /// The position in the plan's list of sizes.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// How often a loop runs, or how many elements a span has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Extent {
     /// A number known at compile time.
     Fixed(usize),
-    /// So many for each item of the batch.
-    Batch(usize),
-    /// The batch size rounded down to a multiple.
-    BatchFloor(usize),
+    /// An open size times a number.
+    Open(SizeId, usize),
+    /// An open size times a number, rounded down to a multiple.
+    Floor {
+        /// The size.
+        size: SizeId,
+        /// What it is multiplied by.
+        times: usize,
+        /// The multiple.
+        multiple: usize,
+    },
     /// The part of [`Split::Lanes`] that belongs to the running thread.
     Share,
 }
@@ -88,12 +110,25 @@ pub struct Affine {
     pub constant: i64,
     /// Variables with their factors.
     pub terms: Vec<(Var, i64)>,
+    /// Terms with an open size as a factor.
+    pub open: Vec<OpenTerm>,
+}
+
+/// A term of an [`Affine`] sum: a variable (or 1) times an open size times a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OpenTerm {
+    /// The variable; `None` for 1.
+    pub var: Option<Var>,
+    /// The size.
+    pub size: SizeId,
+    /// The number.
+    pub factor: i64,
 }
 
 impl Affine {
     /// A constant.
     pub fn constant(constant: usize) -> Self {
-        Affine { constant: constant as i64, terms: Vec::new() }
+        Affine { constant: constant as i64, ..Affine::default() }
     }
 
     /// This plus a variable times a factor.
@@ -138,7 +173,24 @@ impl Affine {
     pub fn plus_scaled(mut self, other: &Affine, factor: usize) -> Self {
         self.constant += other.constant * factor as i64;
         self.terms.extend(other.terms.iter().map(|&(var, own)| (var, own * factor as i64)));
+        self.open
+            .extend(other.open.iter().map(|&term| OpenTerm { factor: term.factor * factor as i64, ..term }));
         self
+    }
+
+    /// This plus a variable (or 1) times an open size times a number.
+    #[must_use]
+    pub fn plus_open(mut self, var: Option<Var>, size: SizeId, factor: usize) -> Self {
+        if factor != 0 {
+            self.open.push(OpenTerm { var, size, factor: factor as i64 });
+        }
+        self
+    }
+
+    /// The variables it contains; some perhaps more than once.
+    pub fn vars(&self) -> impl Iterator<Item = Var> {
+        let open = self.open.iter().filter_map(|term| term.var);
+        self.terms.iter().map(|&(var, _)| var).chain(open)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Address, Affine, Element, Expr, Extent, Fold, Kernel, Map, Mode, Reducer, Rows, Split, Start, Stmt,
-    TileCall, Var,
+    Address, Affine, Element, Expr, Extent, Fold, Kernel, Map, Mode, Reducer, Rows, SizeId, Split, Start,
+    Stmt, TileCall, Var,
 };
 
 impl Display for Var {
@@ -27,10 +27,20 @@ impl Display for Extent {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Extent::Fixed(count) => write!(f, "{count}"),
-            Extent::Batch(1) => write!(f, "N"),
-            Extent::Batch(count) => write!(f, "N*{count}"),
-            Extent::BatchFloor(multiple) => write!(f, "floor(N, {multiple})"),
+            Extent::Open(size, 1) => write!(f, "{size}"),
+            Extent::Open(size, times) => write!(f, "{size}*{times}"),
+            Extent::Floor { size, times: 1, multiple } => write!(f, "floor({size}, {multiple})"),
+            Extent::Floor { size, times, multiple } => write!(f, "floor({size}*{times}, {multiple})"),
             Extent::Share => write!(f, "share"),
+        }
+    }
+}
+
+impl Display for SizeId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match *self {
+            SizeId::BATCH => f.write_str("N"),
+            SizeId(index) => write!(f, "s{index}"),
         }
     }
 }
@@ -45,7 +55,16 @@ impl Display for Affine {
             }
             separator = " + ";
         }
-        if self.constant != 0 || self.terms.is_empty() {
+        for term in &self.open {
+            f.write_str(separator)?;
+            term.var.map_or(Ok(()), |var| write!(f, "{var}*"))?;
+            write!(f, "{}", term.size)?;
+            if term.factor != 1 {
+                write!(f, "*{}", term.factor)?;
+            }
+            separator = " + ";
+        }
+        if self.constant != 0 || self.terms.is_empty() && self.open.is_empty() {
             write!(f, "{separator}{}", self.constant)?;
         }
         Ok(())
@@ -218,7 +237,7 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
         Expr::Position(value) => write!(f, "position {value}"),
         Expr::Phase(period) => write!(f, "lane mod {period}"),
         Expr::WindowIndex => write!(f, "window index"),
-        Expr::BatchSize => write!(f, "N"),
+        Expr::Size(size, times) => write!(f, "{}", Extent::Open(*size, *times)),
         Expr::Reduced(index) => write!(f, "r{index}"),
         Expr::Place(index) => write!(f, "place of r{index}"),
         Expr::Unary(kind, x) => write!(f, "{kind:?} e{}", x.0),

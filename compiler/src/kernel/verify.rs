@@ -72,8 +72,8 @@ impl Checker {
     }
 
     fn affine(&self, affine: &Affine) -> Result<(), String> {
-        match affine.terms.iter().find(|(var, _)| self.bound.get(var.0) != Some(&true)) {
-            Some((var, _)) => Err(format!("{var} is used where it is not bound")),
+        match affine.vars().find(|var| self.bound.get(var.0) != Some(&true)) {
+            Some(var) => Err(format!("{var} is used where it is not bound")),
             None => Ok(()),
         }
     }
@@ -81,7 +81,7 @@ impl Checker {
     fn extent(&self, extent: Extent) -> Result<(), String> {
         match extent {
             Extent::Share if !self.share => Err("a share outside a split over lanes".to_owned()),
-            Extent::BatchFloor(0) => Err("a multiple of 0".to_owned()),
+            Extent::Floor { multiple: 0, .. } => Err("a multiple of 0".to_owned()),
             _ => Ok(()),
         }
     }
@@ -194,7 +194,7 @@ impl Checker {
                 Some(load) => Ok(Kind::of(load.element)),
                 None => Err(format!("load {index} does not exist")),
             },
-            Expr::Constant(_) | Expr::BatchSize => Ok(Kind::Float),
+            Expr::Constant(_) | Expr::Size(..) => Ok(Kind::Float),
             Expr::Integer(_) | Expr::WindowIndex | Expr::Phase(1..) => Ok(Kind::Integer),
             Expr::Phase(0) => Err("a remainder of a division by 0".to_owned()),
             Expr::Index { base, .. } | Expr::Position(base) => self.affine(base).map(|()| Kind::Integer),

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::ShapeError;
-use crate::shape::{DType, Type};
+use crate::shape::{DType, Polynomial, Sizes, Type};
 
 pub mod batch_norm;
 #[cfg(feature = "codegen")]
@@ -38,45 +38,40 @@ use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use source::{Constant, Input, Parameter, State};
 use structure::{Concat, Reshape, Slice};
 
-/// Work of one operator for one batch item, and the part that does not grow with the batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Floating-point operations of an operator, as a polynomial of the open sizes; a multiply-add counts as two.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
-    /// Floating-point operations per batch item; a multiply-add counts as two.
-    pub flops_per_item: u64,
-    /// Floating-point operations that do not depend on the batch size.
-    pub flops_fixed: u64,
+    /// The operations.
+    pub flops: Polynomial,
 }
 
 impl Cost {
-    /// Operations at a batch size; what does not fit a number is the largest number.
-    pub fn flops(&self, batch: usize) -> u64 {
-        self.flops_fixed.saturating_add(self.flops_per_item.saturating_mul(batch as u64))
+    /// `per_element` operations for each element of a value.
+    pub fn elementwise(ty: &Type, per_element: u64) -> Self {
+        Cost { flops: ty.shape.count().scaled(i64::try_from(per_element).unwrap_or(i64::MAX)) }
+    }
+
+    /// Operations at given open sizes, or for a batch of so many samples; what does not fit a number is the largest number.
+    pub fn at(&self, sizes: impl Into<Sizes>) -> u64 {
+        self.flops.at(&sizes.into()) as u64
+    }
+
+    /// Operations for each sample of the batch, with every other open size counted as 1.
+    pub fn per_sample(&self) -> u64 {
+        self.flops.minus(&self.flops.constant()).at(&Sizes::from(1)) as u64
     }
 
     /// The fraction `part / whole` of this work.
     #[must_use]
-    pub fn fraction(self, part: usize, whole: usize) -> Self {
-        let of = |flops: u64| (u128::from(flops) * part as u128 / whole.max(1) as u128) as u64;
-        Cost { flops_per_item: of(self.flops_per_item), flops_fixed: of(self.flops_fixed) }
+    pub fn fraction(&self, part: usize, whole: usize) -> Self {
+        let whole = whole.max(1) as i128;
+        Cost { flops: self.flops.map(|flops| i128::from(flops) * part as i128 / whole) }
     }
 
     /// This work and other work.
     #[must_use]
-    pub fn plus(self, other: Cost) -> Self {
-        Cost {
-            flops_per_item: self.flops_per_item.saturating_add(other.flops_per_item),
-            flops_fixed: self.flops_fixed.saturating_add(other.flops_fixed),
-        }
-    }
-
-    /// `per_element` operations for each element of a value.
-    pub fn elementwise(ty: &Type, per_element: u64) -> Self {
-        let flops = per_element.saturating_mul(ty.shape.item_elements() as u64);
-        if ty.shape.is_batched() {
-            Cost { flops_per_item: flops, flops_fixed: 0 }
-        } else {
-            Cost { flops_per_item: 0, flops_fixed: flops }
-        }
+    pub fn plus(&self, other: &Cost) -> Self {
+        Cost { flops: self.flops.plus(&other.flops) }
     }
 }
 
@@ -87,6 +82,9 @@ pub trait Operator {
     /// # Errors
     /// A [`ShapeError`] naming the rule that does not hold.
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError>;
+
+    /// Whether items may have open sizes. An operator that takes fixed sizes alone is never asked about others.
+    fn takes_open_items(&self) -> bool;
 
     /// The work it takes, for operands that satisfy the shape rule.
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost;
@@ -134,11 +132,20 @@ macro_rules! operators {
 
         impl Operator for Op {
             fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+                if !self.takes_open_items()
+                    && let Some(open) = operands.iter().find(|operand| operand.shape.has_open_item())
+                {
+                    return Err(ShapeError::OpenSize { shape: open.shape.clone() });
+                }
                 let results = match self { $(Op::$variant(op) => op.infer(operands)?,)* };
                 for result in &results {
                     result.shape.check()?;
                 }
                 Ok(results)
+            }
+
+            fn takes_open_items(&self) -> bool {
+                match self { $(Op::$variant(op) => op.takes_open_items(),)* }
             }
 
             fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {

@@ -92,7 +92,7 @@ impl<'g> Uses<'g> {
         let holds = |value: ValueId, id: NodeId| {
             id < self.backward || id > self.backward && value == y && is_gradient(id)
         };
-        !shares && ty.shape.is_batched() && self.are_readers(y, holds)
+        !shares && ty.shape.is_batched() && !ty.shape.has_open_item() && self.are_readers(y, holds)
     }
 
     /// Whether something holds for a value and all its readers, and for the reshapes of it and theirs, and nothing else takes

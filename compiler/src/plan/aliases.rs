@@ -103,7 +103,8 @@ impl Aliases {
                         SlotKind::Output => graph.ty(graph.outputs()[self.output[&value]].value).clone(),
                         SlotKind::Input | SlotKind::Stored => ty.clone(),
                     };
-                    slots.push(Slot { kind, name: name.clone(), ty });
+                    let size = lowering.sizes.of_type(&ty);
+                    slots.push(Slot { kind, name: name.clone(), ty, size });
                     (name, Place::Slot(slots.len() - 1))
                 }
                 None => {
@@ -113,7 +114,7 @@ impl Aliases {
                 }
             };
             let element = lowering.elements[value.index()];
-            let size = Size::stored(ty, element);
+            let size = lowering.stored_size(ty, element);
             let buffer = lowering.new_buffer(Buffer { name, size, element, place });
             let layout = layout::result_layout(lowering.options.layouts, graph, node, value);
             lowering.bind_view(value, View::whole(buffer, &ty.shape, layout, element));
@@ -130,8 +131,8 @@ impl Aliases {
                 continue;
             }
             let ty = graph.ty(named.value).clone();
-            let (size, element) = (Size::of(&ty), ty.dtype.into());
-            slots.push(Slot { kind: SlotKind::Output, name: named.name.clone(), ty });
+            let (size, element) = (lowering.sizes.of_type(&ty), ty.dtype.into());
+            slots.push(Slot { kind: SlotKind::Output, name: named.name.clone(), ty, size });
             let place = Place::Slot(slots.len() - 1);
             let buffer = lowering.new_buffer(Buffer { name: named.name.clone(), size, element, place });
             lowering.output_copies.push((named.value, buffer));
@@ -145,7 +146,7 @@ impl Aliases {
         for (value, to) in std::mem::take(&mut lowering.output_copies) {
             let (ty, view) = (graph.ty(value), lowering.view(value).clone());
             if view.layout == Layout::ChannelsFirst {
-                copies.push(copy(view.address.buffer, to, Size::of(ty)));
+                copies.push(copy(view.address.buffer, to, lowering.size(value)));
             } else {
                 let node = graph.producer(value);
                 let draft = lowering.draft(node, "results leave channels first").part("store");
@@ -160,7 +161,7 @@ impl Aliases {
             .iter()
             .filter_map(|named| {
                 let target = buffer(lowering, graph.source(&named.name)?);
-                Some((buffer(lowering, named.value), target, Size::of(graph.ty(named.value))))
+                Some((buffer(lowering, named.value), target, lowering.size(named.value)))
             })
             .filter(|(from, to, _)| from != to)
             .collect();

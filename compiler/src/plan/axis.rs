@@ -1,16 +1,16 @@
 //! Walking a value along one axis: element by element beside one number per index of the axis, or reducing the rest.
 
-use super::{KernelDraft, Lowering, View};
+use super::{Batch, KernelDraft, Lowering, View};
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, ExprId, Extent, MapBuilder, Reducer, Split, Stmt, Var};
-use crate::shape::{Dim, Shape};
+use crate::shape::Dim;
 
-/// A value seen as `[N or 1, outer, size, inner]` around one axis.
+/// A value of fixed item sizes seen as `[items, outer, size, inner]` around one axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AxisView {
-    /// Whether the batch is outermost.
-    pub batched: bool,
+    /// The items of the batch, where that is outermost.
+    pub batch: Option<Batch>,
     /// Elements between batch and axis.
     pub outer: usize,
     /// Size of the axis.
@@ -20,23 +20,22 @@ pub struct AxisView {
 }
 
 impl AxisView {
-    /// The view of a shape around an axis (the batch axis counted as 0).
-    pub fn new(shape: &Shape, axis: usize) -> Self {
-        let size_of = |dim: &Dim| match dim {
-            Dim::Batch => 1,
-            Dim::Fixed(size) => *size,
-        };
+    /// The view of a value around an axis (the batch axis counted as 0).
+    pub fn new(lowering: &Lowering<'_>, value: ValueId, axis: usize) -> Self {
+        let shape = &lowering.ty(value).shape;
+        let size_of = |dim: &Dim| dim.fixed().unwrap_or(1);
         let dims = shape.dims();
         AxisView {
-            batched: shape.is_batched(),
+            batch: shape.is_batched().then(|| lowering.batch_of(value)),
             outer: dims[..axis].iter().map(size_of).product(),
             size: size_of(&dims[axis]),
             inner: dims[axis + 1..].iter().map(size_of).product(),
         }
     }
 
-    fn batch(&self) -> Extent {
-        if self.batched { Extent::Batch(1) } else { Extent::Fixed(1) }
+    /// A loop over the items of the batch.
+    pub fn items(&self) -> Extent {
+        self.batch.map_or(Extent::Fixed(1), Batch::extent)
     }
 
     /// Adds a kernel that computes each element from elements and from one number per index of the axis. `build` gets
@@ -52,7 +51,7 @@ impl AxisView {
     ) {
         let mut draft = lowering.draft(node, "one span per row");
         let (n, o) = (draft.var(), draft.var());
-        let mut axes = vec![(n, self.batch()), (o, Extent::Fixed(self.outer))];
+        let mut axes = vec![(n, self.items()), (o, Extent::Fixed(self.outer))];
         let mut offset =
             Affine::default().plus(n, self.outer * self.size * self.inner).plus(o, self.size * self.inner);
         let mut number = Affine::default();
@@ -115,7 +114,7 @@ impl AxisReduction {
     /// A map over all elements of the current index.
     pub fn map(&self) -> MapBuilder {
         let lanes = if self.view.inner == 1 { Extent::Share } else { Extent::Fixed(self.view.inner) };
-        MapBuilder::new(lanes).window(&[self.view.batch()])
+        MapBuilder::new(lanes).window(&[self.view.items()])
     }
 
     /// The current element of a value of the view's shape, stored channels first.

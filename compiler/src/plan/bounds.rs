@@ -1,79 +1,23 @@
-//! Checks that every address of a kernel lies within its buffer, at every batch size: a fault of a lowering is an error
+//! Checks that every address of a kernel lies within its buffer, whatever the open sizes are: a fault of a lowering is an error
 //! when a graph is compiled, where it would be memory overwritten when it runs.
 //!
-//! Addresses are affine in the loop variables, and the bounds of these are known except for the batch size N. The least and
-//! the greatest address are therefore numbers `fixed + batch·N` with N ≥ 1. Conditions of branches, and the ends of the ranges
+//! Addresses are affine in the loop variables, and the bounds of these are known except for the open sizes. The least and the
+//! greatest address are therefore polynomials of the open sizes, each of which is at least 1. Conditions of branches, and the ends of the ranges
 //! that threads share, bound sums of variables further; an address that contains such a sum is bounded by the bounds of the
 //! sum and of the rest.
 //!
 //! The bounds are conservative: an address outside its buffer is always found. Prefetches and code behind branches that are
 //! never taken access nothing and are not checked.
 
-use super::{Buffer, Size};
+mod count;
+
+use count::{Count, Range};
+
+use super::{Buffer, OpenSizes, Size};
 use crate::kernel::{
-    Address, Affine, BufferId, Element, Extent, Form, Kernel, Map, Split, Stmt, Tile, TileCall, TileStep, Var,
+    Address, Affine, BufferId, Element, Extent, Form, Kernel, Map, SizeId, Split, Stmt, Tile, TileCall,
+    TileStep, Var,
 };
-
-/// A number that depends on the batch size: `fixed + batch·N`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Count {
-    fixed: i128,
-    batch: i128,
-}
-
-impl Count {
-    fn fixed(fixed: usize) -> Self {
-        Count { fixed: fixed as i128, batch: 0 }
-    }
-
-    fn plus(self, other: Count) -> Self {
-        Count { fixed: self.fixed + other.fixed, batch: self.batch + other.batch }
-    }
-
-    fn times(self, factor: i64) -> Self {
-        Count { fixed: self.fixed * i128::from(factor), batch: self.batch * i128::from(factor) }
-    }
-
-    /// Whether it is below another number at every batch size.
-    fn is_below(self, other: Count) -> bool {
-        Count { fixed: self.fixed + 1, ..self }.is_at_most(other)
-    }
-
-    /// Whether it is another number or less at every batch size.
-    fn is_at_most(self, other: Count) -> bool {
-        let (fixed, batch) = (other.fixed - self.fixed, other.batch - self.batch);
-        // At N = 1, and ever after.
-        fixed + batch >= 0 && batch >= 0
-    }
-}
-
-/// The values that something takes, both ends included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Range {
-    least: Count,
-    greatest: Count,
-}
-
-impl Range {
-    /// From 0 to one below a number.
-    fn below(end: Count) -> Self {
-        Range { least: Count::default(), greatest: Count { fixed: end.fixed - 1, ..end } }
-    }
-
-    fn plus(self, other: Range) -> Self {
-        Range { least: self.least.plus(other.least), greatest: self.greatest.plus(other.greatest) }
-    }
-
-    fn times(self, factor: i64) -> Self {
-        let (a, b) = (self.least.times(factor), self.greatest.times(factor));
-        if factor < 0 { Range { least: b, greatest: a } } else { Range { least: a, greatest: b } }
-    }
-
-    /// Whether there is no value in it, at any batch size.
-    fn is_empty(self) -> bool {
-        self.greatest.is_below(self.least)
-    }
-}
 
 /// What is known of a sum of variables beside what follows from their ranges; an end may be unknown.
 #[derive(Clone, Debug)]
@@ -83,18 +27,31 @@ struct Fact {
     greatest: Option<Count>,
 }
 
-/// A sum of variables times factors, each variable once, and a constant.
+/// A sum of variables times factors, each variable once, of variables times sizes, and a constant.
 #[derive(Clone, Debug, Default)]
 struct Sum {
-    constant: i128,
+    constant: Count,
     terms: Vec<(Var, i64)>,
+    open: Vec<(Var, i64, SizeId)>,
 }
 
 impl Sum {
-    fn of(affine: &Affine) -> Self {
-        let mut sum =
-            Sum { constant: i128::from(affine.constant), terms: Vec::with_capacity(affine.terms.len()) };
+    fn of(affine: &Affine, sizes: &[Count]) -> Self {
+        let mut sum = Sum {
+            constant: Count::number(affine.constant.into()),
+            terms: Vec::with_capacity(affine.terms.len()),
+            open: Vec::new(),
+        };
         affine.terms.iter().for_each(|&(var, factor)| sum.add(var, factor));
+        for term in &affine.open {
+            match term.var {
+                Some(var) => sum.open.push((var, term.factor, term.size)),
+                None => {
+                    let number = sizes[term.size.index()].times(term.factor.into());
+                    sum.constant = sum.constant.plus(&number);
+                }
+            }
+        }
         sum
     }
 
@@ -108,7 +65,8 @@ impl Sum {
     /// Subtracts a multiple of another sum.
     fn without(&self, other: &Sum, times: i64) -> Self {
         let mut rest = self.clone();
-        rest.constant -= other.constant * i128::from(times);
+        rest.constant = rest.constant.plus(&other.constant.times(-i128::from(times)));
+        rest.open.extend(other.open.iter().map(|&(var, factor, size)| (var, -factor * times, size)));
         other.terms.iter().for_each(|&(var, factor)| rest.add(var, -factor * times));
         rest
     }
@@ -122,9 +80,17 @@ impl Sum {
 ///
 /// # Errors
 /// A sentence naming the kernel, the buffer and what leaves it.
-pub(super) fn verify(kernel: &Kernel, buffers: &[Buffer], threads: usize) -> Result<(), String> {
+pub(super) fn verify(
+    kernel: &Kernel,
+    buffers: &[Buffer],
+    sizes: &OpenSizes,
+    threads: usize,
+) -> Result<(), String> {
+    let symbols = sizes.symbols();
     let mut checker = Checker {
         buffers,
+        names: sizes,
+        sizes: sizes.polynomials().iter().map(|size| Count::of(size, &symbols)).collect(),
         // After the kernel's own variables one for the elements of a span.
         ranges: vec![Range::default(); kernel.variables + 1],
         span: Var(kernel.variables),
@@ -133,19 +99,19 @@ pub(super) fn verify(kernel: &Kernel, buffers: &[Buffer], threads: usize) -> Res
     };
     let named = |reason: String| format!("kernel {}: {reason}", kernel.name);
     if let Some(thread) = kernel.thread {
-        checker.ranges[thread.0] = Range::below(Count::fixed(threads));
+        checker.ranges[thread.0] = Range::below(&Count::fixed(threads));
     }
     checker.body(&kernel.setup).map_err(named)?;
     match &kernel.split {
         Split::Serial => {}
         Split::Axes(axes) => {
             for &(var, extent) in axes {
-                checker.ranges[var.0] = Range::below(checker.end(extent));
+                checker.ranges[var.0] = Range::below(&checker.end(extent));
             }
         }
         Split::Lanes(first, extent) => {
             let whole = checker.end(*extent);
-            checker.ranges[first.0] = Range::below(whole);
+            checker.ranges[first.0] = Range::below(&whole);
             checker.share = Some((*first, whole));
         }
     }
@@ -162,6 +128,9 @@ const FACTS_TOGETHER: usize = 3;
 
 struct Checker<'b> {
     buffers: &'b [Buffer],
+    names: &'b OpenSizes,
+    /// The open sizes of the plan.
+    sizes: Vec<Count>,
     ranges: Vec<Range>,
     /// Stands for the element of a span.
     span: Var,
@@ -175,9 +144,10 @@ impl Checker<'_> {
     fn end(&self, extent: Extent) -> Count {
         match extent {
             Extent::Fixed(count) => Count::fixed(count),
-            Extent::Batch(count) => Count { fixed: 0, batch: count as i128 },
-            Extent::BatchFloor(_) => Count { fixed: 0, batch: 1 },
-            Extent::Share => self.share.map_or(Count::default(), |(_, whole)| whole),
+            Extent::Open(size, times) | Extent::Floor { size, times, .. } => {
+                self.sizes[size.index()].times(times as i128)
+            }
+            Extent::Share => self.share.as_ref().map_or(Count::default(), |(_, whole)| whole.clone()),
         }
     }
 
@@ -185,10 +155,11 @@ impl Checker<'_> {
         body.iter().try_for_each(|stmt| match stmt {
             Stmt::For { var, start, end, step, body } => self.repeat(*var, (*start, *end, *step), body),
             Stmt::Branch { value, bound, below, rest } => {
-                let bound = Count { fixed: i128::from(*bound), batch: 0 };
-                let last = Count { fixed: bound.fixed - 1, batch: 0 };
-                self.taken(Fact { sum: Sum::of(value), least: None, greatest: Some(last) }, below)?;
-                self.taken(Fact { sum: Sum::of(value), least: Some(bound), greatest: None }, rest)
+                let sum = Sum::of(value, &self.sizes);
+                let bound = Count::number((*bound).into());
+                let last = bound.plus_number(-1);
+                self.taken(Fact { sum: sum.clone(), least: None, greatest: Some(last) }, below)?;
+                self.taken(Fact { sum, least: Some(bound), greatest: None }, rest)
             }
             Stmt::Tile(call) => self.tile(call),
             Stmt::Map(map) => self.map(map),
@@ -203,8 +174,8 @@ impl Checker<'_> {
     ) -> Result<(), String> {
         let least = match start {
             // Rounded down it may be any number from 0 on.
-            Extent::BatchFloor(_) => Count::default(),
-            _ => self.end(start),
+            Extent::Floor { .. } => Count::default(),
+            Extent::Fixed(_) | Extent::Open(..) | Extent::Share => self.end(start),
         };
         let end_count = self.end(end);
         // The last value is below the end by a whole step, where steps come out even.
@@ -212,12 +183,13 @@ impl Checker<'_> {
             (Extent::Fixed(first), Extent::Fixed(end)) if end > first => {
                 Count::fixed(first + (end - first - 1) / step * step)
             }
-            (Extent::Fixed(first) | Extent::BatchFloor(first), Extent::BatchFloor(multiple))
-                if multiple.is_multiple_of(step) && first.is_multiple_of(step) =>
-            {
-                Count { fixed: -(step as i128), ..end_count }
+            (
+                Extent::Fixed(first) | Extent::Floor { multiple: first, .. },
+                Extent::Floor { multiple, .. },
+            ) if multiple.is_multiple_of(step) && first.is_multiple_of(step) => {
+                end_count.plus_number(-(step as i128))
             }
-            _ => Count { fixed: end_count.fixed - 1, ..end_count },
+            _ => end_count.plus_number(-1),
         };
         let range = Range { least, greatest };
         let is_share = end == Extent::Share;
@@ -236,9 +208,9 @@ impl Checker<'_> {
 
     /// A variable that counts within a share ends where the share does, and all shares where the whole does.
     fn within_share(&mut self, var: Var) {
-        if let Some((first, whole)) = self.share {
-            let sum = Sum { constant: 0, terms: vec![(first, 1), (var, 1)] };
-            let greatest = Some(Count { fixed: whole.fixed - 1, ..whole });
+        if let Some((first, whole)) = &self.share {
+            let sum = Sum { terms: vec![(*first, 1), (var, 1)], ..Sum::default() };
+            let greatest = Some(whole.plus_number(-1));
             self.facts.push(Fact { sum, least: None, greatest });
         }
     }
@@ -249,8 +221,8 @@ impl Checker<'_> {
             return Ok(());
         }
         let range = self.range(&fact.sum, 0, FACTS_TOGETHER);
-        let never = fact.greatest.is_some_and(|greatest| greatest.is_below(range.least))
-            || fact.least.is_some_and(|least| range.greatest.is_below(least));
+        let never = fact.greatest.as_ref().is_some_and(|greatest| greatest.is_below(&range.least))
+            || fact.least.as_ref().is_some_and(|least| range.greatest.is_below(least));
         if never {
             return Ok(());
         }
@@ -262,9 +234,15 @@ impl Checker<'_> {
 
     /// The values of a sum, as far as they follow from the ranges of variables.
     fn plain(&self, sum: &Sum) -> Range {
-        let constant = Count { fixed: sum.constant, batch: 0 };
-        let start = Range { least: constant, greatest: constant };
-        sum.terms.iter().fold(start, |range, &(var, factor)| range.plus(self.ranges[var.0].times(factor)))
+        let mut range = Range { least: sum.constant.clone(), greatest: sum.constant.clone() };
+        for &(var, factor) in &sum.terms {
+            range = range.plus(&self.ranges[var.0].times(factor));
+        }
+        for &(var, factor, size) in &sum.open {
+            let values = self.ranges[var.0].times_size(&self.sizes[size.index()]);
+            range = range.plus(&values.times(factor));
+        }
+        range
     }
 
     /// The values of a sum that follow from the ranges of its variables and from combinations of at most `more` facts, those
@@ -283,14 +261,15 @@ impl Checker<'_> {
             let times = factor / own;
             let rest = self.range(&sum.without(&fact.sum, times), index + 1, more - 1);
             let (low, high) =
-                if times < 0 { (fact.greatest, fact.least) } else { (fact.least, fact.greatest) };
-            if let Some(greatest) = high.map(|high| rest.greatest.plus(high.times(times)))
-                && greatest.is_at_most(range.greatest)
+                if times < 0 { (&fact.greatest, &fact.least) } else { (&fact.least, &fact.greatest) };
+            let times = i128::from(times);
+            if let Some(greatest) = high.as_ref().map(|high| rest.greatest.plus(&high.times(times)))
+                && greatest.is_at_most(&range.greatest)
             {
                 range.greatest = greatest;
             }
-            if let Some(least) = low.map(|low| rest.least.plus(low.times(times)))
-                && range.least.is_at_most(least)
+            if let Some(least) = low.as_ref().map(|low| rest.least.plus(&low.times(times)))
+                && range.least.is_at_most(&least)
             {
                 range.least = least;
             }
@@ -303,11 +282,11 @@ impl Checker<'_> {
         &self,
         address: &Address,
         span: i64,
-        reach: Count,
+        reach: &Count,
         element: Element,
         what: &str,
     ) -> Result<(), String> {
-        let mut sum = Sum::of(&address.offset);
+        let mut sum = Sum::of(&address.offset, &self.sizes);
         if span != 0 {
             sum.add(self.span, span);
         }
@@ -315,33 +294,24 @@ impl Checker<'_> {
         let greatest = greatest.plus(reach);
         let BufferId(index) = address.buffer;
         let Some(buffer) = self.buffers.get(index) else { return Err(format!("b{index} does not exist")) };
-        let Size { batched, elements } = buffer.size;
-        let elements = (4 / element.bytes() * elements) as i128;
-        let size = match batched {
-            true => Count { fixed: 0, batch: elements },
-            false => Count { fixed: elements, batch: 0 },
-        };
-        if Count::default().is_at_most(least) && greatest.is_below(size) {
+        let Size { open, elements } = buffer.size;
+        let elements = Count::fixed(4 / element.bytes() * elements);
+        let size = open.map_or(elements.clone(), |size| self.sizes[size.index()].product(&elements));
+        if Count::default().is_at_most(&least) && greatest.is_below(&size) {
             return Ok(());
         }
-        let words = |Count { fixed, batch }: Count| match (fixed, batch) {
-            (fixed, 0) => fixed.to_string(),
-            (0, batch) => format!("{batch}N"),
-            (fixed, batch) => format!("{batch}N {} {}", if fixed < 0 { '-' } else { '+' }, fixed.abs()),
-        };
         Err(format!(
             "a {what} meets elements {} to {} of b{index} ({}), which has {}",
-            words(least),
-            words(greatest),
+            least.display(self.names),
+            greatest.display(self.names),
             buffer.name,
-            words(size)
+            size.display(self.names)
         ))
     }
 
     /// The distance between the first and the last element of an extent.
     fn reach(&self, extent: Extent, distance: usize) -> Count {
-        let count = self.end(extent);
-        Count { fixed: count.fixed - 1, ..count }.times(distance as i64)
+        self.end(extent).plus_number(-1).times(distance as i128)
     }
 
     fn tile(&self, call: &TileCall) -> Result<(), String> {
@@ -355,7 +325,7 @@ impl Checker<'_> {
             })
             .collect();
         // Without a step of the reduction neither operand is read.
-        let is_read = extents.iter().all(|&extent| !self.end(extent).is_below(Count::fixed(1)));
+        let is_read = extents.iter().all(|&extent| !self.end(extent).is_below(&Count::fixed(1)));
         if is_read {
             let last_row = (0..tile.rows).map(|row| tile.left_rows.start(row)).max().unwrap_or(0);
             let mut left = Count::fixed(last_row);
@@ -363,15 +333,15 @@ impl Checker<'_> {
                 (tile.columns - 1) * if tile.form == Form::Broadcast { 1 } else { tile.right_column },
             );
             for (reduction, &extent) in tile.reduction.iter().zip(&extents) {
-                left = left.plus(self.reach(extent, reduction.left));
-                right = right.plus(self.reach(extent, reduction.right));
+                left = left.plus(&self.reach(extent, reduction.left));
+                right = right.plus(&self.reach(extent, reduction.right));
             }
-            self.access(&call.left, 0, left, Element::F32, "tile's left operand")?;
-            self.access(&call.right, 0, right, Element::F32, "tile's right operand")?;
+            self.access(&call.left, 0, &left, Element::F32, "tile's left operand")?;
+            self.access(&call.right, 0, &right, Element::F32, "tile's right operand")?;
         }
         let block = |rows: usize, row: usize| Count::fixed((rows - 1) * row + tile.columns - 1);
         let stored = block(tile.stored_rows(), tile.output_row);
-        self.access(&call.output, 0, stored, Element::F32, "tile's result")?;
+        self.access(&call.output, 0, &stored, Element::F32, "tile's result")?;
         let takers = tile.epilogue.iter().filter(|step| step.takes_operand());
         takers.zip(&call.operands).try_for_each(|(step, operand)| {
             let reach = match step {
@@ -385,17 +355,17 @@ impl Checker<'_> {
                 | TileStep::Tanh
                 | TileStep::Pool(_) => Count::default(),
             };
-            self.access(operand, 0, reach, Element::F32, "tile's epilogue")
+            self.access(operand, 0, &reach, Element::F32, "tile's epilogue")
         })
     }
 
     fn map(&mut self, map: &Map) -> Result<(), String> {
         let lanes = self.end(map.lanes);
-        if lanes.is_below(Count::fixed(1)) && map.lanes != Extent::Share {
+        if lanes.is_below(&Count::fixed(1)) && map.lanes != Extent::Share {
             return Ok(());
         }
         let known = self.facts.len();
-        self.ranges[self.span.0] = Range::below(lanes);
+        self.ranges[self.span.0] = Range::below(&lanes);
         if map.lanes == Extent::Share {
             self.within_share(self.span);
         }
@@ -405,26 +375,26 @@ impl Checker<'_> {
     }
 
     fn map_accesses(&self, map: &Map) -> Result<(), String> {
-        let is_read = map.window.iter().all(|&extent| !self.end(extent).is_below(Count::fixed(1)));
+        let is_read = map.window.iter().all(|&extent| !self.end(extent).is_below(&Count::fixed(1)));
         for load in map.loads.iter().filter(|_| is_read || map.window.is_empty()) {
             let steps = map.window.iter().zip(&load.window);
             let mut reach = steps.fold(Count::default(), |reach, (&extent, &distance)| {
-                reach.plus(self.reach(extent, distance))
+                reach.plus(&self.reach(extent, distance))
             });
             // Groups of lanes that share an element: fixed numbers of lanes, or groups that shares keep whole.
             let span = match (load.repeat, map.lanes) {
                 (0 | 1, _) => load.lane as i64,
                 (repeat, Extent::Fixed(lanes)) => {
-                    reach = reach.plus(Count::fixed(lanes.saturating_sub(1) / repeat * load.lane));
+                    reach = reach.plus(&Count::fixed(lanes.saturating_sub(1) / repeat * load.lane));
                     0
                 }
                 _ => 0,
             };
-            self.access(&load.address, span, reach, load.element, "load")?;
+            self.access(&load.address, span, &reach, load.element, "load")?;
         }
         map.stores.iter().try_for_each(|store| {
             let span = if matches!(map.fold, crate::kernel::Fold::Lanes(_)) { 0 } else { store.lane as i64 };
-            self.access(&store.address, span, Count::default(), store.element, "store")
+            self.access(&store.address, span, &Count::default(), store.element, "store")
         })
     }
 }

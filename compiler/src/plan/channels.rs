@@ -1,7 +1,7 @@
 //! Work on values channel by channel, in the layout in which they are stored: element by element beside one number for
 //! each channel, and sums over each channel.
 
-use super::{AxisView, Cover, KernelDraft, Layout, Lowering, Size, View};
+use super::{AxisView, Cover, KernelDraft, Layout, Lowering, View};
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{
@@ -80,7 +80,7 @@ impl Lowering<'_> {
             map.add(value, operand)
         });
         map.store(at(&to), 1, value);
-        let split = Split::Axes(vec![(n, Extent::Batch(1)), (outer, Extent::Fixed(count))]);
+        let split = Split::Axes(vec![(n, self.batch().extent()), (outer, Extent::Fixed(count))]);
         self.push(draft.finish(split, vec![map.finish()]));
     }
 
@@ -100,7 +100,7 @@ impl Lowering<'_> {
         let sums = sums.map(|value| self.address(value));
         if layout == Layout::ChannelsFirst || from[0].pixels == 1 {
             let mut draft = self.draft(node, "each channel on one thread").part("sums");
-            let channels = AxisView::new(&self.ty(elements[0]).shape, 1).reduction(&mut draft);
+            let channels = AxisView::new(self, elements[0], 1).reduction(&mut draft);
             let mut map = channels.map();
             let elements: Vec<ExprId> = from.iter().map(|view| channels.element(&mut map, view)).collect();
             let numbers: Vec<ExprId> =
@@ -144,6 +144,7 @@ pub struct PixelBlocks {
     cover: Cover,
     results: usize,
     buffer: BufferId,
+    items: Extent,
 }
 
 /// The block that a statement of [`PixelBlocks::kernel`] works on.
@@ -163,8 +164,8 @@ impl PixelBlocks {
         let count = view.pixels.div_ceil(SUM_BLOCK);
         let cover = Cover::exact(view.pixels, view.pixels.div_ceil(count));
         let elements = cover.blocks() * results * view.channels;
-        let buffer = lowering.temporary("blocks", Size { batched: true, elements });
-        PixelBlocks { channels: view.channels, cover, results, buffer }
+        let buffer = lowering.temporary("blocks", lowering.batch().size(elements));
+        PixelBlocks { channels: view.channels, cover, results, buffer, items: lowering.batch().extent() }
     }
 
     /// Why kernels are as they are.
@@ -183,7 +184,7 @@ impl PixelBlocks {
             .cover
             .branch(block, |start, pixels| body(&PixelBlock { blocks: self, n, block, start, pixels }));
         let blocks = Extent::Fixed(self.cover.blocks());
-        draft.finish(Split::Axes(vec![(n, Extent::Batch(1)), (block, blocks)]), body)
+        draft.finish(Split::Axes(vec![(n, self.items), (block, blocks)]), body)
     }
 
     /// Pixels of each block, as a constant `[blocks]`.
@@ -199,7 +200,7 @@ impl PixelBlocks {
 
     /// A map over a thread's channels whose window is all blocks of all items.
     pub fn reduction(&self) -> MapBuilder {
-        let window = [Extent::Batch(1), Extent::Fixed(self.cover.blocks())];
+        let window = [self.items, Extent::Fixed(self.cover.blocks())];
         MapBuilder::new(Extent::Share).window(&window)
     }
 

@@ -43,7 +43,7 @@ impl Layouts {
     /// The order in which values of a shape are stored, where it is free.
     fn of(self, shape: &Shape) -> Layout {
         let item = shape.item();
-        let is_image = shape.is_batched() && matches!(item.len(), 2 | 3);
+        let is_image = shape.is_batched() && !shape.has_open_item() && matches!(item.len(), 2 | 3);
         if self == Layouts::ByChannels
             && is_image
             && item[0] >= FEW_CHANNELS
@@ -152,10 +152,11 @@ impl View {
         View { address, channels, ..self.clone() }
     }
 
-    /// The elements of a dense value seen as so many channels.
-    pub fn split(&self, channels: usize) -> Self {
-        let pixels = self.item / channels;
-        View { channels, pixels, pixel: 1, channel: pixels, ..self.clone() }
+    /// The elements of a dense value seen as items of so many channels and pixels, channels first.
+    pub fn split(&self, channels: usize, pixels: usize) -> Self {
+        let layout = Layout::ChannelsFirst;
+        let item = channels * pixels;
+        View { layout, channels, pixels, item, pixel: 1, channel: pixels, ..self.clone() }
     }
 
     /// A value of one pixel or one channel, whose elements are in both orders, seen in the other order.
@@ -227,7 +228,7 @@ impl Lowering<'_> {
         }
         let ty = self.ty(value);
         let from = self.view(value).clone();
-        let (name, size) = ("reordered".to_owned(), Size::stored(ty, from.element));
+        let (name, size) = ("reordered".to_owned(), self.stored_size(ty, from.element));
         let buffer = self.new_buffer(Buffer { name, size, element: from.element, place: Place::Nowhere });
         let view = View::whole(buffer, &ty.shape, layout, from.element);
         let draft = self.draft(node, format!("{} to {}", from.layout, layout)).part("reorder");
@@ -258,7 +259,7 @@ impl Lowering<'_> {
     /// Memory for the elements of a value in a given order, valid among the kernels of this node.
     pub fn dense_temporary(&mut self, value: ValueId, layout: Layout) -> View {
         let ty = self.ty(value);
-        let buffer = self.temporary("dense", Size::of(ty));
+        let buffer = self.temporary("dense", self.size(value));
         View::whole(buffer, &ty.shape, layout, ty.dtype.into())
     }
 
@@ -273,7 +274,7 @@ impl Lowering<'_> {
         let mut map = MapBuilder::new(Extent::Fixed(lanes));
         let value = map.load_as(from.element, from.of_item(n).plus(outer, from_outer), from_lane, &[]);
         map.store_as(to.element, to.of_item(n).plus(outer, to_outer), 1, value);
-        let split = Split::Axes(vec![(n, Extent::Batch(1)), (outer, Extent::Fixed(count))]);
+        let split = Split::Axes(vec![(n, self.batch().extent()), (outer, Extent::Fixed(count))]);
         self.push(draft.finish(split, vec![map.finish()]));
     }
 
@@ -292,17 +293,15 @@ impl Lowering<'_> {
     ) {
         let to = self.view(node.results[0]).clone();
         let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, to.layout)).collect();
-        let batched = self.ty(node.results[0]).shape.is_batched();
         let mut draft = self.draft(node, "element by element");
         let dense = to.is_dense() && from.iter().all(View::is_dense);
         let (split, lanes, index) = if dense {
             let first = draft.var();
-            let extent = if batched { Extent::Batch(to.item) } else { Extent::Fixed(to.item) };
-            (Split::Lanes(first, extent), Extent::Share, vec![(first, None)])
+            (Split::Lanes(first, self.size(node.results[0]).extent()), Extent::Share, vec![(first, None)])
         } else {
             // Only parts of pixels are not dense.
             let (n, pixel) = (draft.var(), draft.var());
-            let split = Split::Axes(vec![(n, Extent::Batch(1)), (pixel, Extent::Fixed(to.pixels))]);
+            let split = Split::Axes(vec![(n, self.batch().extent()), (pixel, Extent::Fixed(to.pixels))]);
             (split, Extent::Fixed(to.channels), vec![(n, Some(true)), (pixel, Some(false))])
         };
         let place = |view: &View| {

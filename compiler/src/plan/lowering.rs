@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Buffer, Choice, Convolution, Place, PlanOptions, Sharing, Size, Vectors, Verdict, View, WINOGRAD_RESULTS,
-    storage, tuning_key,
+    Batch, Buffer, Choice, Convolution, OpenSizes, Place, PlanOptions, Sharing, Size, Vectors, Verdict, View,
+    WINOGRAD_RESULTS, storage, tuning_key,
 };
 use crate::entity::{NodeId, ValueId};
 use crate::faults::{Fault, armed};
@@ -32,6 +32,8 @@ pub struct Lowering<'g> {
     pub vectors: Vectors,
     /// How work is shared.
     pub sharing: Sharing,
+    /// The open sizes of the plan.
+    pub(super) sizes: OpenSizes,
     uses: Vec<usize>,
     /// How each value is stored.
     pub(super) elements: Vec<Element>,
@@ -63,6 +65,7 @@ impl<'g> Lowering<'g> {
             options,
             vectors: Vectors::of(target.vectors, options.costs),
             sharing: Sharing::of(graph, options),
+            sizes: OpenSizes::of(graph),
             uses: graph.use_counts(),
             elements: storage::elements(graph),
             only_users: graph.only_users(),
@@ -133,7 +136,7 @@ impl<'g> Lowering<'g> {
     pub fn absorb(&mut self, id: NodeId, draft: &mut KernelDraft) {
         let node = self.graph.node(id);
         let cost = node.op.cost(&self.graph.types(&node.operands), &self.graph.types(&node.results));
-        draft.cost = draft.cost.plus(cost);
+        draft.cost = draft.cost.plus(&cost);
         self.absorbed.insert(id);
     }
 
@@ -141,7 +144,7 @@ impl<'g> Lowering<'g> {
     pub fn scratch(&mut self, name: &str, elements: usize) -> BufferId {
         let place = Place::Scratch(self.scratch);
         self.scratch += elements.next_multiple_of(crate::abi::ALIGNMENT_WORDS);
-        let size = Size { batched: false, elements };
+        let size = Size::fixed(elements);
         self.new_buffer(Buffer { name: name.to_owned(), size, element: Element::F32, place })
     }
 
@@ -153,7 +156,7 @@ impl<'g> Lowering<'g> {
 
     /// Numbers known when the plan is made.
     pub fn constant(&mut self, name: &str, numbers: Vec<f32>) -> BufferId {
-        let buffer = self.temporary(name, Size { batched: false, elements: numbers.len() });
+        let buffer = self.temporary(name, Size::fixed(numbers.len()));
         self.constants.push((buffer, numbers));
         buffer
     }
@@ -206,6 +209,7 @@ impl<'g> Lowering<'g> {
             variables: 0,
             thread: None,
             setup: Vec::new(),
+            batch: self.batch_of_node(node),
         }
     }
 
@@ -221,6 +225,18 @@ impl<'g> Lowering<'g> {
             return;
         }
         if self.steady.contains(&from) { &mut self.from_parameters } else { &mut self.kernels }.push(kernel);
+    }
+
+    /// Adds a kernel that copies the first operand's elements, dense and in the order of its shape, to the first result.
+    pub fn copy(&mut self, node: &Node) {
+        let (from, to) = (node.operands[0], node.results[0]);
+        let mut draft = self.draft(node, "a copy");
+        let first = draft.var();
+        let mut map = MapBuilder::new(Extent::Share);
+        let element = self.elements[from.index()];
+        let value = map.load_as(element, self.address(from).plus(first, 1), 1, &[]);
+        map.store_as(element, self.address(to).plus(first, 1), 1, value);
+        self.push(draft.finish(Split::Lanes(first, self.size(from).extent()), vec![map.finish()]));
     }
 
     /// Adds a kernel that computes a result element by element from operands of the same number of elements.
@@ -243,8 +259,7 @@ impl<'g> Lowering<'g> {
             })
             .collect();
         build(&mut map, &loads, first);
-        let extent = if size.batched { Extent::Batch(size.elements) } else { Extent::Fixed(size.elements) };
-        self.push(draft.finish(Split::Lanes(first, extent), vec![map.finish()]));
+        self.push(draft.finish(Split::Lanes(first, size.extent()), vec![map.finish()]));
     }
 }
 
@@ -271,9 +286,18 @@ pub struct KernelDraft {
     variables: usize,
     thread: Option<Var>,
     setup: Vec<Stmt>,
+    batch: Option<Batch>,
 }
 
 impl KernelDraft {
+    /// The items of the batch that its node works on.
+    ///
+    /// # Panics
+    /// For a node without a batched value.
+    pub fn batch(&self) -> Batch {
+        self.batch.expect("a node of a batch has batched values")
+    }
+
     /// A new variable.
     pub fn var(&mut self) -> Var {
         self.variables += 1;
@@ -354,11 +378,10 @@ pub(super) fn copy(name: &str, from: Address, to: Address, size: Size) -> Kernel
     let mut map = MapBuilder::new(Extent::Share);
     let value = map.load(from.plus(first, 1), 1);
     map.store(to.plus(first, 1), 1, value);
-    let extent = if size.batched { Extent::Batch(size.elements) } else { Extent::Fixed(size.elements) };
     Kernel {
         name: name.to_owned(),
         note: "could not be computed in place".to_owned(),
-        split: Split::Lanes(first, extent),
+        split: Split::Lanes(first, size.extent()),
         setup: Vec::new(),
         body: vec![map.finish()],
         variables: 1,

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use super::{Buffer, Memory, Place, Size};
 use crate::abi::ALIGNMENT_WORDS;
 use crate::faults::{Fault, armed};
-use crate::kernel::{BufferId, Kernel};
+use crate::kernel::{BufferId, Kernel, SizeId};
 
 /// Buffer, its first and its last use.
 type Life = (usize, usize, usize);
@@ -40,15 +40,25 @@ pub(super) fn place(
     }
     let intermediates = lives(buffers, prepare);
     memory.preparing = share(buffers, &intermediates, Place::Preparing);
-    let (batched, fixed): (Vec<Life>, Vec<Life>) =
-        lives(buffers, run).into_iter().partition(|&(buffer, ..)| buffers[buffer].size.batched);
-    memory.batch = share(buffers, &batched, Place::Batch);
+    let (open, fixed): (Vec<Life>, Vec<Life>) =
+        lives(buffers, run).into_iter().partition(|&(buffer, ..)| buffers[buffer].size.open.is_some());
+    // Each size has an arena of its own. That of the batch comes first, and is there though nothing may be in it.
+    let mut sizes: Vec<SizeId> = open.iter().filter_map(|&(buffer, ..)| buffers[buffer].size.open).collect();
+    sizes.push(SizeId::BATCH);
+    sizes.sort_unstable();
+    sizes.dedup();
+    for (arena, size) in sizes.into_iter().enumerate() {
+        let own: Vec<Life> =
+            open.iter().copied().filter(|&(buffer, ..)| buffers[buffer].size.open == Some(size)).collect();
+        let words = share(buffers, &own, |offset| Place::Open { arena, offset });
+        memory.open.push((size, words));
+    }
     memory.fixed = share(buffers, &fixed, Place::Fixed);
     memory
 }
 
 /// Places buffers in one arena, whose size it gives.
-fn share(buffers: &mut [Buffer], lives: &[Life], place: fn(usize) -> Place) -> usize {
+fn share(buffers: &mut [Buffer], lives: &[Life], place: impl Fn(usize) -> Place) -> usize {
     let (offsets, total) = assign(lives, |buffer| buffers[buffer].size);
     for (&(buffer, ..), offset) in lives.iter().zip(offsets) {
         buffers[buffer].place = place(offset);
@@ -109,13 +119,13 @@ mod tests {
     use crate::kernel::{Address, Element};
 
     fn buffer(elements: usize) -> Buffer {
-        let size = Size { batched: false, elements };
+        let size = Size::fixed(elements);
         Buffer { name: String::new(), size, element: Element::F32, place: Place::Nowhere }
     }
 
     fn copies(pairs: &[(usize, usize)]) -> Vec<Kernel> {
         let start = |buffer| Address::start(BufferId(buffer));
-        let size = Size { batched: false, elements: 16 };
+        let size = Size::fixed(16);
         pairs.iter().map(|&(from, to)| copy("copy", start(from), start(to), size)).collect()
     }
 
@@ -128,7 +138,10 @@ mod tests {
         let prepare = copies(&[(0, 1), (1, 2), (2, 3), (3, 4)]);
         let run = copies(&[(4, 6), (5, 6)]);
         let memory = place(&mut buffers, &[(BufferId(5), vec![0.0; 16])], &prepare, &run);
-        assert_eq!(memory, Memory { prepared: 32, preparing: 32, ..Memory::default() });
+        assert_eq!(
+            memory,
+            Memory { open: vec![(SizeId::BATCH, 0)], prepared: 32, preparing: 32, ..Memory::default() }
+        );
         let places = buffers.map(|buffer| buffer.place);
         assert_eq!(places[4..6], [Place::Prepared(16), Place::Prepared(0)]);
         assert_eq!(places[1..4], [Place::Preparing(0), Place::Preparing(16), Place::Preparing(0)]);
@@ -138,7 +151,7 @@ mod tests {
     fn values_alive_together_never_overlap_and_others_share() {
         let sizes = [100, 40, 16, 100, 64];
         let lives = [(0, 0, 2), (1, 1, 3), (2, 2, 4), (3, 3, 5), (4, 4, 6)];
-        let size = |buffer: usize| Size { batched: false, elements: sizes[buffer] };
+        let size = |buffer: usize| Size::fixed(sizes[buffer]);
         let (offsets, total) = assign(&lives, size);
         let end = |index: usize| offsets[index] + sizes[index];
         for a in 0..lives.len() {

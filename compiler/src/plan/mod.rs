@@ -1,7 +1,8 @@
 //! The plan: which kernels compute a graph, in which order, and where every value lives.
 //!
 //! What depends on parameters alone is computed by `prepare`, once per change of the parameters; the rest by `run`. Batch
-//! sizes stay open: a value of a batched type is placed at an offset per item, which a run multiplies by its batch size.
+//! sizes, and other open sizes, stay open: values that grow with them are placed in an arena of their size, at an offset which
+//! a run multiplies by it.
 
 mod aliases;
 mod axis;
@@ -17,6 +18,7 @@ mod options;
 mod product;
 mod reuse;
 mod sharing;
+mod sizes;
 mod storage;
 mod text;
 mod traffic;
@@ -35,41 +37,16 @@ pub(crate) use lowering::{copy_span, fill};
 pub use options::{Accuracy, Convolution, Features, Im2col, PlanOptions, WINOGRAD_RESULTS};
 pub use product::{Block, Vectors};
 pub use sharing::Sharing;
+pub use sizes::{Batch, OpenSizes, Size};
 pub use traffic::Traffic;
 
 use crate::error::GraphError;
 use crate::graph::Graph;
-use crate::kernel::{BufferId, Element, Kernel, Stmt};
+use crate::kernel::{BufferId, Element, Kernel, SizeId, Stmt};
 use crate::ops::Op;
 use crate::pipeline::CompileError;
 use crate::shape::Type;
 use crate::target::Target;
-
-/// Elements a buffer has, in words of 4 bytes: a multiple of the batch size, or a fixed number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Whether `elements` is the number for each batch item.
-    pub batched: bool,
-    /// How many.
-    pub elements: usize,
-}
-
-impl Size {
-    /// The size of a value.
-    pub fn of(ty: &Type) -> Self {
-        Size { batched: ty.shape.is_batched(), elements: ty.shape.item_elements() }
-    }
-
-    /// The size of a value stored in a given way: of each item whole words.
-    pub(crate) fn stored(ty: &Type, element: Element) -> Self {
-        Size { batched: ty.shape.is_batched(), elements: Size::words(ty.shape.item_elements(), element) }
-    }
-
-    /// The words of 4 bytes that so many elements take.
-    fn words(elements: usize, element: Element) -> usize {
-        (elements * element.bytes()).div_ceil(4)
-    }
-}
 
 /// Where a buffer lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +55,14 @@ pub enum Place {
     Nowhere,
     /// Memory bound to each run: an index into [`Plan::slots`].
     Slot(usize),
-    /// The batch arena, at so many elements times the batch size.
-    Batch(usize),
+    /// The arena of an open size, at so many elements times the size. The arena is the number of the size among those that
+    /// have one ([`Memory::open`]).
+    Open {
+        /// The arena.
+        arena: usize,
+        /// The elements.
+        offset: usize,
+    },
     /// The fixed arena, at an element.
     Fixed(usize),
     /// Memory that lives as long as the program: constants, and what `prepare` computes for `run`.
@@ -112,6 +95,8 @@ pub struct Slot {
     pub name: String,
     /// Its type.
     pub ty: Type,
+    /// The number of its elements.
+    pub size: Size,
 }
 
 /// What a [`Slot`] is bound to.
@@ -126,10 +111,10 @@ pub enum SlotKind {
 }
 
 /// Elements of each arena.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Elements of the batch arena per item.
-    pub batch: usize,
+    /// The arenas of open sizes: each an open size times a number of elements.
+    pub open: Vec<(SizeId, usize)>,
     /// Elements of the fixed arena.
     pub fixed: usize,
     /// Elements of the prepared memory.
@@ -141,16 +126,22 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Bytes of all arenas of a run at a batch size and thread count: all but what exists only while preparing. What does not
-    /// fit a number is the largest number.
-    pub fn bytes(&self, batch: usize, threads: usize) -> usize {
-        let parts = [
-            self.batch.saturating_mul(batch),
-            self.fixed,
-            self.prepared,
-            self.scratch.saturating_mul(threads),
-        ];
-        parts.into_iter().fold(0, usize::saturating_add).saturating_mul(4)
+    /// Bytes of all arenas of a run at the values of the plan's open sizes and a thread count: all but what exists only while
+    /// preparing. What does not fit a number is the largest number.
+    pub fn bytes(&self, values: &[usize], threads: usize) -> usize {
+        let parts = [self.fixed, self.prepared, self.scratch.saturating_mul(threads)];
+        let open = self.open_words(values).fold(0, usize::saturating_add);
+        parts.into_iter().fold(open, usize::saturating_add).saturating_mul(4)
+    }
+
+    /// Elements of the arena of the batch, for each sample.
+    pub fn per_sample(&self) -> usize {
+        self.open.iter().find(|(size, _)| *size == SizeId::BATCH).map_or(0, |(_, elements)| *elements)
+    }
+
+    /// Elements of each arena of [`Memory::open`] at the values of the plan's open sizes.
+    pub fn open_words<'a>(&'a self, values: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
+        self.open.iter().map(|&(size, elements)| elements.saturating_mul(values[size.index()]))
     }
 }
 
@@ -159,6 +150,8 @@ impl Memory {
 pub struct Plan {
     /// The network's name.
     pub name: String,
+    /// The open sizes that buffers and kernels refer to.
+    pub sizes: OpenSizes,
     /// Every buffer; kernels refer to them by index.
     pub buffers: Vec<Buffer>,
     /// Memory from outside.
@@ -268,13 +261,14 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
     for kernel in prepare.iter().chain(&run) {
         crate::kernel::verify(kernel)
             .and_then(|()| storage::verify(kernel, &lowering.buffers))
-            .and_then(|()| bounds::verify(kernel, &lowering.buffers, options.threads))
+            .and_then(|()| bounds::verify(kernel, &lowering.buffers, &lowering.sizes, options.threads))
             .map_err(|reason| GraphError::Invalid { reason })?;
     }
-    let Lowering { mut buffers, constants, choices, .. } = lowering;
+    let Lowering { sizes, mut buffers, constants, choices, .. } = lowering;
     let memory = memory::place(&mut buffers, &constants, &prepare, &run);
     Ok(Plan {
         name: graph.name().to_owned(),
+        sizes,
         buffers,
         slots,
         constants,

@@ -2,23 +2,29 @@
 
 use std::fmt;
 
-use super::{Place, Plan, Size};
+use super::{Place, Plan};
 use crate::kernel::Element;
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", if self.batched { "N*" } else { "" }, self.elements)
-    }
-}
+use crate::kernel::SizeId;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let memory = &self.memory;
         writeln!(f, "plan {} {{", self.name)?;
+        for (index, size) in self.sizes.polynomials().iter().enumerate().skip(1) {
+            writeln!(f, "  {} = {size}", SizeId(index))?;
+        }
+        let open: String = memory
+            .open
+            .iter()
+            .map(|&(size, words)| match size {
+                SizeId::BATCH => format!("{} per item, ", 4 * words),
+                _ => format!("{size}*{}, ", 4 * words),
+            })
+            .collect();
         writeln!(
             f,
-            "  memory (bytes): {} per item, {} fixed, {} prepared, {} scratch on each of {} threads{}",
-            4 * memory.batch,
+            "  memory (bytes): {}{} fixed, {} prepared, {} scratch on each of {} threads{}",
+            open,
             4 * memory.fixed,
             4 * memory.prepared,
             4 * memory.scratch,
@@ -32,7 +38,10 @@ impl fmt::Display for Plan {
             let place = match buffer.place {
                 Place::Nowhere => continue,
                 Place::Slot(slot) => format!("{:?} `{}`", self.slots[slot].kind, self.slots[slot].name),
-                Place::Batch(offset) => format!("batch arena at N*{offset}"),
+                Place::Open { arena, offset } => match memory.open[arena].0 {
+                    SizeId::BATCH => format!("batch arena at N*{offset}"),
+                    size => format!("arena of {size} at {size}*{offset}"),
+                },
                 Place::Fixed(offset) => format!("fixed arena at {offset}"),
                 Place::Prepared(offset) => format!("prepared at {offset}"),
                 Place::Preparing(offset) => format!("preparing at {offset}"),

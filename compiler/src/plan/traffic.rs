@@ -4,24 +4,26 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::{Buffer, Place, Plan};
-use crate::kernel::{Address, BufferId, Extent, Form, Kernel, Mode, Split, Stmt, TileCall, TileStep, Var};
+use crate::kernel::{
+    Address, BufferId, Extent, Form, Kernel, Mode, SizeId, Split, Stmt, TileCall, TileStep, Var,
+};
+use crate::shape::{Polynomial, Sizes};
 
 /// Bytes that a kernel reads and writes outside its scratch, each element once; one both read and written counts twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
-    /// Bytes for each item of the batch.
-    pub bytes_per_item: u64,
-    /// Bytes whatever the batch size.
-    pub bytes_fixed: u64,
+    /// The bytes, as a polynomial of the open sizes.
+    pub bytes: Polynomial,
 }
 
 impl Traffic {
     /// The traffic of a kernel of a plan. Where a kernel touches a part of a buffer, the part counts.
     pub fn of(kernel: &Kernel, plan: &Plan) -> Self {
-        let mut ranges = vec![Count::ONE; kernel.variables];
-        let mut share = Count::ONE;
+        let mut ranges = vec![Count::number(1.0); kernel.variables];
+        let mut share = Count::number(1.0);
         if let Some(thread) = kernel.thread {
             ranges[thread.0] = Count::fixed(plan.threads);
         }
@@ -29,10 +31,10 @@ impl Traffic {
             Split::Serial => {}
             Split::Axes(axes) => {
                 for &(var, extent) in axes {
-                    ranges[var.0] = Count::of(extent, share);
+                    ranges[var.0] = Count::of(extent, &share);
                 }
             }
-            Split::Lanes(_, extent) => share = Count::of(*extent, share),
+            Split::Lanes(_, extent) => share = Count::of(*extent, &share),
         }
         let mut touched = Touched { ranges, share, reads: BTreeMap::new(), writes: BTreeMap::new() };
         touched.body(&kernel.setup);
@@ -41,62 +43,71 @@ impl Traffic {
         for (buffer, count) in touched.reads.into_iter().chain(touched.writes) {
             let buffer = &plan.buffers[buffer.index()];
             if !matches!(buffer.place, Place::Scratch(_)) {
-                traffic.add(count, buffer);
+                traffic.add(&count, buffer, plan);
             }
         }
         traffic
     }
 
-    /// Bytes at a batch size; what does not fit a number is the largest number.
-    pub fn bytes(&self, batch: usize) -> u64 {
-        self.bytes_fixed.saturating_add(self.bytes_per_item.saturating_mul(batch as u64))
+    /// Bytes at given open sizes, or for a batch of so many samples; what does not fit a number is the largest number.
+    pub fn at(&self, sizes: impl Into<Sizes>) -> u64 {
+        self.bytes.at(&sizes.into()) as u64
     }
 
     /// Adds what is touched of a buffer, which is no more than all of it.
-    fn add(&mut self, count: Count, buffer: &Buffer) {
+    fn add(&mut self, count: &Count, buffer: &Buffer, plan: &Plan) {
         let (size, bytes) = (buffer.size, buffer.element.bytes());
         let whole = (4 * size.elements / bytes) as f64;
-        let elements =
-            if count.powers == usize::from(size.batched) { count.factor.min(whole) } else { whole };
-        let bytes = bytes as u64 * elements.ceil() as u64;
-        *(if size.batched { &mut self.bytes_per_item } else { &mut self.bytes_fixed }) += bytes;
+        let is_part = count.sizes[..] == *size.open.as_slice();
+        let elements = if is_part { count.factor.min(whole) } else { whole };
+        let bytes = bytes as f64 * elements.ceil();
+        let each =
+            size.open.map_or(Polynomial::from(1usize), |size| plan.sizes.polynomials()[size.index()].clone());
+        // Converting saturates.
+        self.bytes = self.bytes.plus(&each.scaled(bytes as i64));
     }
 }
 
-/// A number times a power of the batch size. A fraction stands for a loop over blocks of items.
-#[derive(Clone, Copy, Debug)]
+/// A number times open sizes. A fraction stands for a loop over blocks.
+#[derive(Clone, Debug)]
 struct Count {
     factor: f64,
-    powers: usize,
+    /// In order.
+    sizes: SmallVec<[SizeId; 2]>,
 }
 
 impl Count {
-    const ONE: Count = Count { factor: 1.0, powers: 0 };
+    fn number(factor: f64) -> Self {
+        Count { factor, sizes: SmallVec::new() }
+    }
 
     fn fixed(count: usize) -> Self {
-        Count { factor: count as f64, powers: 0 }
+        Count::number(count as f64)
     }
 
-    fn of(extent: Extent, share: Count) -> Self {
+    fn of(extent: Extent, share: &Count) -> Self {
         match extent {
             Extent::Fixed(count) => Count::fixed(count),
-            Extent::Batch(count) => Count { factor: count as f64, powers: 1 },
-            Extent::BatchFloor(_) => Count { factor: 1.0, powers: 1 },
-            Extent::Share => share,
+            Extent::Open(size, times) | Extent::Floor { size, times, .. } => {
+                Count { factor: times as f64, sizes: SmallVec::from_slice(&[size]) }
+            }
+            Extent::Share => share.clone(),
         }
     }
 
-    fn times(self, other: Count) -> Self {
-        Count { factor: self.factor * other.factor, powers: self.powers + other.powers }
+    fn times(mut self, other: &Count) -> Self {
+        self.factor *= other.factor;
+        self.sizes.extend_from_slice(&other.sizes);
+        self.sizes.sort_unstable();
+        self
     }
 
-    /// The sum; of different powers the higher one, which large batches make the larger.
+    /// The sum; of different sizes the one with more of them, which is the larger where they are large.
     fn plus(self, other: Count) -> Self {
-        match self.powers.cmp(&other.powers) {
-            std::cmp::Ordering::Equal => Count { factor: self.factor + other.factor, powers: self.powers },
-            std::cmp::Ordering::Less => other,
-            std::cmp::Ordering::Greater => self,
+        if self.sizes == other.sizes {
+            return Count { factor: self.factor + other.factor, sizes: self.sizes };
         }
+        if self.sizes.len() < other.sizes.len() { other } else { self }
     }
 }
 
@@ -124,20 +135,24 @@ impl Touched {
                 }
                 Stmt::Tile(call) => self.tile(call),
                 Stmt::Map(map) => {
-                    let lanes = Count::of(map.lanes, self.share);
+                    let lanes = Count::of(map.lanes, &self.share);
                     for load in &map.loads {
-                        let mut leaf = vec![(lanes, load.lane)];
+                        let mut leaf = vec![(lanes.clone(), load.lane)];
                         leaf[0].0.factor /= load.repeat as f64;
                         leaf.extend(
                             map.window
                                 .iter()
                                 .zip(&load.window)
-                                .map(|(&extent, &stride)| (Count::of(extent, self.share), stride)),
+                                .map(|(&extent, &stride)| (Count::of(extent, &self.share), stride)),
                         );
                         self.read(&load.address, &leaf);
                     }
                     for store in &map.stores {
-                        self.write(&store.address, &[(lanes, store.lane)], store.mode == Mode::Accumulate);
+                        self.write(
+                            &store.address,
+                            &[(lanes.clone(), store.lane)],
+                            store.mode == Mode::Accumulate,
+                        );
                     }
                 }
             }
@@ -145,9 +160,9 @@ impl Touched {
     }
 
     fn range(&self, start: Extent, end: Extent, step: usize) -> Count {
-        let (start, end) = (Count::of(start, self.share), Count::of(end, self.share));
-        let start = if start.powers == end.powers { start.factor } else { 0.0 };
-        Count { factor: (end.factor - start) / step as f64, powers: end.powers }
+        let (start, end) = (Count::of(start, &self.share), Count::of(end, &self.share));
+        let start = if start.sizes == end.sizes { start.factor } else { 0.0 };
+        Count { factor: (end.factor - start) / step as f64, sizes: end.sizes }
     }
 
     fn tile(&mut self, call: &TileCall) {
@@ -156,24 +171,26 @@ impl Touched {
         let (mut left, mut right) = (Vec::new(), Vec::new());
         for reduction in &tile.reduction {
             let extent = reduction.count.map(Extent::Fixed).or_else(|| open.next().copied());
-            let count = extent.map_or(Count::ONE, |extent| Count::of(extent, self.share));
-            left.push((count, reduction.left));
+            let count = extent.map_or(Count::number(1.0), |extent| Count::of(extent, &self.share));
+            left.push((count.clone(), reduction.left));
             right.push((count, reduction.right));
         }
         let (rows, columns) = (Count::fixed(tile.rows), Count::fixed(tile.columns));
         // Of a tile's rows each starts elsewhere, evenly or not.
-        left.push((rows, 1));
-        right.push((columns, if tile.form == Form::Broadcast { 1 } else { tile.right_column }));
+        left.push((rows.clone(), 1));
+        right.push((columns.clone(), if tile.form == Form::Broadcast { 1 } else { tile.right_column }));
         self.read(&call.left, &left);
         self.read(&call.right, &right);
-        let block = [(Count::fixed(tile.stored_rows()), tile.output_row), (columns, 1)];
+        let block = [(Count::fixed(tile.stored_rows()), tile.output_row), (columns.clone(), 1)];
         self.write(&call.output, &block, tile.start == crate::kernel::Start::Stored);
         let takers = tile.epilogue.iter().filter(|step| step.takes_operand());
         for (step, operand) in takers.zip(&call.operands) {
             match step {
-                TileStep::AddPerRow => self.read(operand, &[(rows, 1)]),
-                TileStep::AddPerColumn => self.read(operand, &[(columns, 1)]),
-                TileStep::AddElement { row } => self.read(operand, &[(rows, *row), (columns, 1)]),
+                TileStep::AddPerRow => self.read(operand, &[(rows.clone(), 1)]),
+                TileStep::AddPerColumn => self.read(operand, &[(columns.clone(), 1)]),
+                TileStep::AddElement { row } => {
+                    self.read(operand, &[(rows.clone(), *row), (columns.clone(), 1)])
+                }
                 TileStep::MultiplyNumber => self.read(operand, &[]),
                 TileStep::Negate
                 | TileStep::Relu
@@ -188,14 +205,14 @@ impl Touched {
     /// the variables of the address.
     fn elements(&self, address: &Address, leaf: &[(Count, usize)]) -> Count {
         let mut vars: Vec<Var> = Vec::new();
-        for &(var, factor) in &address.offset.terms {
-            if factor != 0 && !vars.contains(&var) {
+        for var in address.offset.vars() {
+            if !vars.contains(&var) {
                 vars.push(var);
             }
         }
-        let around = vars.into_iter().map(|var| self.ranges[var.0]);
-        let within = leaf.iter().filter(|(_, stride)| *stride != 0).map(|&(count, _)| count);
-        around.chain(within).fold(Count::ONE, Count::times)
+        let around = vars.into_iter().map(|var| &self.ranges[var.0]);
+        let within = leaf.iter().filter(|(_, stride)| *stride != 0).map(|(count, _)| count);
+        around.chain(within).fold(Count::number(1.0), Count::times)
     }
 
     fn read(&mut self, address: &Address, leaf: &[(Count, usize)]) {
@@ -205,15 +222,16 @@ impl Touched {
 
     fn write(&mut self, address: &Address, leaf: &[(Count, usize)], adds: bool) {
         let count = self.elements(address, leaf);
-        add(&mut self.writes, address.buffer, count);
         if adds {
-            add(&mut self.reads, address.buffer, count);
+            add(&mut self.reads, address.buffer, count.clone());
         }
+        add(&mut self.writes, address.buffer, count);
     }
 }
 
 fn add(touched: &mut BTreeMap<BufferId, Count>, buffer: BufferId, count: Count) {
-    touched.entry(buffer).and_modify(|sum| *sum = sum.plus(count)).or_insert(count);
+    let before = touched.remove(&buffer);
+    touched.insert(buffer, before.map_or(count.clone(), |sum| sum.plus(count)));
 }
 
 #[cfg(test)]
@@ -221,15 +239,17 @@ mod tests {
     use super::Traffic;
     use crate::graph::Graph;
     use crate::plan::{PlanOptions, plan};
+    use crate::shape::Sizes;
     use crate::target::Target;
 
     /// Bytes per item and in any case, of each kernel.
-    fn traffic(nodes: &str) -> Vec<(u64, u64)> {
+    fn traffic(nodes: &str) -> Vec<(usize, usize)> {
         let graph: Graph = format!("graph net {{\n{nodes}\n}}").parse().unwrap();
         let plan = plan(&graph, &PlanOptions::default(), &Target::x86_64(512)).unwrap();
         let of = |kernel| {
             let traffic = Traffic::of(kernel, &plan);
-            (traffic.bytes_per_item, traffic.bytes_fixed)
+            let fixed = traffic.bytes.constant();
+            (traffic.bytes.minus(&fixed).at(&Sizes::from(1)), fixed.at(&Sizes::new()))
         };
         plan.run.iter().map(of).collect()
     }

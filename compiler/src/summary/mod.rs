@@ -208,7 +208,7 @@ fn multiply_adds(graph: &Graph, node: &Node) -> u64 {
         Op::MeanSquaredError(_) | Op::MeanSquaredErrorGrad(_) => return 0,
         Op::Sgd(_) | Op::Adam(_) | Op::ClipFactor(_) => return 0,
     };
-    product.cost(&graph.types(&node.operands[..2]), &graph.types(&node.results)).flops_per_item / 2
+    product.cost(&graph.types(&node.operands[..2]), &graph.types(&node.results)).per_sample() / 2
 }
 
 /// The names of what an operator does, its epilogue's steps one by one.

@@ -13,7 +13,7 @@ use windlass_compiler::ops::dropout::threefry::threefry2x32;
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, SumChannels};
 use windlass_compiler::ops::source::{Input, InputRole, Parameter};
 use windlass_compiler::ops::structure::Reshape;
-use windlass_compiler::shape::{DType, Dim, Shape, Type};
+use windlass_compiler::shape::{DType, Shape, Type};
 
 /// The name of the numbers that weigh the elements of a result in [`weighted_sum`].
 pub(crate) const WEIGHTS: &str = "weights";
@@ -64,7 +64,7 @@ pub(crate) fn weighted_sum(graph: &mut Graph, value: ValueId) -> ValueId {
     let weights = source(graph, WEIGHTS, &ty);
     let mut add = |op: Op, operands: &[ValueId]| graph.add_single(op, operands, "").unwrap();
     let products = add(Binary { kind: BinaryKind::Multiply }.into(), &[value, weights]);
-    let shape = Shape::new([Dim::Batch, Dim::Fixed(1), Dim::Fixed(ty.shape.item_elements())]);
+    let shape = Shape::batched(&[1, ty.shape.item_elements()]);
     let flat = add(Reshape { shape }.into(), &[products]);
     let sum = add(SumChannels {}.into(), &[flat]);
     add(Reshape { shape: Shape::scalar() }.into(), &[sum])

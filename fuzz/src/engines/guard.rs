@@ -5,10 +5,11 @@
 
 use region::{Allocation, Protection, page};
 use thiserror::Error;
-use windlass_compiler::abi::entry::{BATCH, FIXED, PREPARED, PREPARING, SCRATCH, SLOTS};
-use windlass_compiler::abi::{scratch_start, size, table_entries};
+use windlass_compiler::abi::entry::{self, FIXED, PREPARED, PREPARING, SCRATCH};
+use windlass_compiler::abi::{scratch_start, table_entries};
 use windlass_compiler::codegen::Program;
 use windlass_compiler::plan::{Plan, Slot};
+use windlass_compiler::shape::Sizes;
 
 /// Which end of the memory lies at a guard page; the other end has pages of its own before or behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,13 +117,16 @@ impl Guarded {
 pub fn run_guarded(
     program: &Program,
     slots: &mut [(Slot, Vec<u32>)],
-    batch: usize,
+    sizes: impl Into<Sizes>,
     side: Side,
     reversed: bool,
 ) -> Result<(), Breach> {
     let Plan { memory, threads, prepare, run, .. } = program.plan();
-    let mut arenas = [memory.batch * batch, memory.fixed, memory.prepared, memory.preparing]
-        .map(|words| Guarded::new(words, side));
+    let mut values = Vec::new();
+    program.plan().sizes.values_into(&sizes.into(), &mut values);
+    let words = [memory.fixed, memory.prepared, memory.preparing];
+    let mut arenas = words.map(|words| Guarded::new(words, side));
+    let mut open: Vec<Guarded> = memory.open_words(&values).map(|words| Guarded::new(words, side)).collect();
     let mut scratch: Vec<Guarded> = (0..*threads).map(|_| Guarded::new(memory.scratch, side)).collect();
     for (buffer, values) in &program.plan().constants {
         let words: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
@@ -136,17 +140,17 @@ pub fn run_guarded(
             guarded
         })
         .collect();
-    let mut sizes = [0; size::COUNT];
-    sizes[size::BATCH] = batch;
     for preparing in [true, false] {
         let (steps, kernels) =
             if preparing { (program.prepare_steps(), prepare) } else { (program.run_steps(), run) };
         // Null, which ends the process too, for what this phase has no claim to.
-        let mut table = vec![std::ptr::null_mut(); table_entries(slots.len())];
-        let arenas_of_phase: &[usize] =
-            if preparing { &[PREPARED, PREPARING] } else { &[BATCH, FIXED, PREPARED] };
-        for &arena in arenas_of_phase {
-            table[arena] = arenas[arena].address();
+        let mut table = vec![std::ptr::null_mut(); table_entries(open.len(), slots.len())];
+        let arenas_of_phase: &[usize] = if preparing { &[PREPARED, PREPARING] } else { &[FIXED, PREPARED] };
+        for &place in arenas_of_phase {
+            table[place] = arenas[place].address();
+        }
+        for (place, arena) in open.iter_mut().enumerate().filter(|_| !preparing) {
+            table[entry::arena(place)] = arena.address();
         }
         if !preparing {
             arenas[PREPARED].protect(Protection::READ);
@@ -155,7 +159,7 @@ pub fn run_guarded(
         for slot in program.plan().slots_of(kernels) {
             let is_written = written.contains(&slot);
             bound[slot].protect(if is_written { Protection::READ_WRITE } else { Protection::READ });
-            table[SLOTS + slot] = bound[slot].address();
+            table[entry::slot(open.len(), slot)] = bound[slot].address();
         }
         for step in steps {
             for turn in 0..*threads {
@@ -163,9 +167,9 @@ pub fn run_guarded(
                 // A thread finds its scratch behind that of the threads before it: here nothing is there.
                 table[SCRATCH] =
                     scratch[thread].address().wrapping_sub(scratch_start(memory.scratch, thread));
-                // SAFETY: the program outlives this call; the table holds memory of the plan's sizes at this batch size,
+                // SAFETY: the program outlives this call; the table holds memory of the plan's sizes at these values,
                 // which this thread alone uses, and slots of the sizes the caller made for their types.
-                unsafe { step.run(table.as_ptr(), &sizes, thread, *threads) };
+                unsafe { step.run(table.as_ptr(), &values, thread, *threads) };
             }
         }
     }
@@ -175,10 +179,10 @@ pub fn run_guarded(
         }
         *words = guarded.words();
     }
-    let names = ["batch", "fixed", "prepared", "preparing"];
-    let of_arenas = arenas.iter().zip(names);
+    let of_arenas = arenas.iter().zip(["fixed", "prepared", "preparing"]);
+    let of_open = open.iter().map(|arena| (arena, "open"));
     let of_threads = scratch.iter().map(|scratch| (scratch, "scratch"));
-    match of_arenas.chain(of_threads).find(|(arena, _)| !arena.is_sound()) {
+    match of_arenas.chain(of_open).chain(of_threads).find(|(arena, _)| !arena.is_sound()) {
         Some((_, name)) => Err(Breach { place: format!("outside the {name} arena") }),
         None => Ok(()),
     }

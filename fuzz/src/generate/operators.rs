@@ -123,10 +123,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             let axes: Vec<(usize, usize)> = dims
                 .iter()
                 .enumerate()
-                .filter_map(|(axis, dim)| match dim {
-                    Dim::Fixed(size) => Some((axis, *size)),
-                    Dim::Batch => None,
-                })
+                .filter_map(|(axis, dim)| dim.fixed().map(|size| (axis, size)))
                 .collect();
             if !axes.is_empty() {
                 let (axis, size) = pick(s.numbers, &axes);
@@ -359,7 +356,7 @@ fn concat(s: &mut Sketch<'_>) {
     for _ in 0..s.numbers.usize(..3).min(others) {
         let mates = |other: &Type| {
             other.shape.rank() == ty.shape.rank()
-                && other.shape.dims()[axis] != Dim::Batch
+                && other.shape.dims()[axis].fixed().is_some()
                 && with_axis(other, axis, 1) == with_axis(&ty, axis, 1)
         };
         let size = sizes::channels(s.numbers);

@@ -224,7 +224,7 @@ fn resized(op: &Op, from: usize, to: usize) -> Option<Op> {
 
 fn swapped(shape: &Shape, swap: &impl Fn(usize) -> usize) -> Shape {
     let dims = shape.dims().iter().map(|dim| match dim {
-        Dim::Batch => Dim::Batch,
+        Dim::Open(size) => Dim::Open(size.clone()),
         Dim::Fixed(size) => Dim::Fixed(swap(*size)),
     });
     Shape::new(dims.collect::<Vec<_>>())

@@ -6,6 +6,7 @@ use syn::Expr;
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::{GraphError, ShapeError};
 use windlass_compiler::graph::Layer;
+use windlass_compiler::shape::Dim;
 
 use super::arguments::{Signature, Slot};
 use super::scope::{Environment, Flow, Labels};
@@ -273,8 +274,8 @@ impl<'a> Checker<'_, 'a> {
                 Err(GraphError::Shape { error, .. }) => {
                     let mistake = Mistake::new(format!(
                         "`{call}` needs two equal shapes, but {:?} flows in and `{other_name}` is {:?}",
-                        self.builder.item(left),
-                        self.builder.item(right)
+                        self.builder.item_dims(left),
+                        self.builder.item_dims(right)
                     ));
                     self.report_here(call, mistake.help(error.help()));
                     sum
@@ -394,8 +395,9 @@ impl<'a> Checker<'_, 'a> {
         values: &[ValueId],
         error: &ShapeError,
     ) {
-        let items: Vec<Vec<usize>> = values.iter().map(|value| self.builder.item(*value)).collect();
-        let beyond_channels = |item: &[usize]| (item.len(), item.get(1..).map(<[usize]>::to_vec));
+        let items: Vec<Vec<Dim>> =
+            values.iter().map(|value| self.builder.item_dims(*value).to_vec()).collect();
+        let beyond_channels = |item: &[Dim]| (item.len(), item.get(1..).map(<[Dim]>::to_vec));
         let misfit = items.iter().position(|item| beyond_channels(item) != beyond_channels(&items[0]));
         let Some(misfit) = misfit else {
             let mistake = Mistake::new(format!("`concat` {error}")).help(error.help());

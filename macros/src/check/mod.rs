@@ -18,6 +18,7 @@ use quote::ToTokens;
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::GraphError;
 use windlass_compiler::graph::{Builder, Graph};
+use windlass_compiler::shape::Dim;
 
 use crate::ast::{Block, Body, Item, Network, Path, Program, Statement, plain};
 use crate::diagnostics::{Diagnostics, Mistake};
@@ -41,9 +42,9 @@ pub(crate) struct Findings<'a> {
 pub(crate) struct Finding<'a> {
     pub(crate) network: &'a Network,
     /// Sizes of one item of each input, empty where they are wrong.
-    pub(crate) inputs: Vec<Vec<usize>>,
+    pub(crate) inputs: Vec<Vec<Dim>>,
     /// Sizes of one item of each output, empty where they are wrong.
-    pub(crate) outputs: Vec<Vec<usize>>,
+    pub(crate) outputs: Vec<Vec<Dim>>,
     pub(crate) checked: Option<Checked>,
 }
 
@@ -57,7 +58,7 @@ pub(crate) struct Checked {
 pub(crate) struct LayerRow {
     pub(crate) label: String,
     pub(crate) kind: &'static str,
-    pub(crate) result: Vec<usize>,
+    pub(crate) result: Vec<Dim>,
     pub(crate) parameters: usize,
 }
 
@@ -411,7 +412,7 @@ impl<'c, 'a> Checker<'c, 'a> {
             Flow::Value(value) => Some(format!(
                 "in `{name}({})` called with input {:?}",
                 words.join(", "),
-                self.builder.item(value)
+                self.builder.item_dims(value)
             )),
             Flow::Unknown | Flow::Nothing if arguments.contains(&Value::Unknown) => None,
             Flow::Unknown | Flow::Nothing => Some(format!("in `{name}({})`", words.join(", "))),
@@ -481,7 +482,7 @@ impl<'c, 'a> Checker<'c, 'a> {
         span: Span,
         parameters: usize,
     ) -> Flow {
-        let result = self.builder.item(value);
+        let result = self.builder.item_dims(value).to_vec();
         self.layers.push(LayerRow { label, kind, result, parameters });
         self.results.push((value, text.to_owned(), span));
         Flow::Value(value)

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use proc_macro2::Ident;
 use quote::ToTokens;
 use windlass_compiler::error::GraphError;
+use windlass_compiler::shape::{DType, Dim, Symbol};
 
 use super::scope::{Environment, Flow, Labels};
 use super::{Checked, Checker, Finding, SINGLE_OUTPUT};
@@ -61,7 +62,7 @@ impl<'a> Checker<'_, 'a> {
             self.report_unused(network);
         }
         let complete =
-            |sizes: Vec<Option<Vec<usize>>>| sizes.into_iter().map(Option::unwrap_or_default).collect();
+            |sizes: Vec<Option<Vec<Dim>>>| sizes.into_iter().map(Option::unwrap_or_default).collect();
         let (inputs, outputs) = (complete(inputs), complete(declared));
         let checked = if self.errors.count() == before { self.finish(network) } else { None };
         Finding { network, inputs, outputs, checked }
@@ -78,11 +79,7 @@ impl<'a> Checker<'_, 'a> {
     }
 
     /// Declares the inputs; gives the sizes of each, and what flows into the first layer.
-    fn inputs(
-        &mut self,
-        network: &Network,
-        environment: &mut Environment,
-    ) -> (Vec<Option<Vec<usize>>>, Flow) {
+    fn inputs(&mut self, network: &Network, environment: &mut Environment) -> (Vec<Option<Vec<Dim>>>, Flow) {
         if network.inputs.is_empty() {
             let mistake = Mistake::new(format!("`{}` has no input", network.name))
                 .help(format!("write `{}(image: [1, 28, 28])`", network.name));
@@ -94,8 +91,11 @@ impl<'a> Checker<'_, 'a> {
         for port in &network.inputs {
             let name = plain(&port.name);
             self.expect_free_name(&port.name);
-            let item = self.declared_sizes(&port.sizes, &format!("the input `{name}`"));
-            let flow = match item.as_deref().map(|item| self.builder.input(&name, item)) {
+            let item = self.declared_sizes(&port.sizes, &format!("the input `{name}`"), None);
+            let flow = match item
+                .as_deref()
+                .map(|item| self.builder.input_of(&name, DType::F32, item.iter().cloned()))
+            {
                 Some(Ok(value)) => Flow::Value(value),
                 Some(Err(GraphError::Shape { .. })) => {
                     // Sizes of zero are reported already.
@@ -113,7 +113,9 @@ impl<'a> Checker<'_, 'a> {
         (sizes, first)
     }
 
-    fn declared_outputs(&mut self, network: &Network) -> Vec<Option<Vec<usize>>> {
+    fn declared_outputs(&mut self, network: &Network) -> Vec<Option<Vec<Dim>>> {
+        let open: Vec<Symbol> =
+            self.builder.graph().inputs().flat_map(|(_, input)| input.ty.shape.symbols()).collect();
         let ports = match &network.outputs {
             Outputs::Missing => return Vec::new(),
             Outputs::Single(sizes) => {
@@ -124,7 +126,7 @@ impl<'a> Checker<'_, 'a> {
                     );
                     self.errors.report(&input.name, mistake);
                 }
-                return vec![self.declared_sizes(sizes, "the output")];
+                return vec![self.declared_sizes(sizes, "the output", Some(&open))];
             }
             Outputs::Named(ports) => ports,
         };
@@ -145,7 +147,7 @@ impl<'a> Checker<'_, 'a> {
         }
         ports
             .iter()
-            .map(|port| self.declared_sizes(&port.sizes, &format!("the output `{}`", port.name)))
+            .map(|port| self.declared_sizes(&port.sizes, &format!("the output `{}`", port.name), Some(&open)))
             .collect()
     }
 
@@ -164,7 +166,7 @@ impl<'a> Checker<'_, 'a> {
         let mistake = Mistake::new(format!("`{}` does not declare its output", network.name));
         let mistake = match last {
             Flow::Value(value) => {
-                mistake.help(format!("write `-> {:?}` after the inputs", self.builder.item(value)))
+                mistake.help(format!("write `-> {:?}` after the inputs", self.builder.item_dims(value)))
             }
             Flow::Unknown | Flow::Nothing => mistake.help("write `-> [10]` after the inputs".to_owned()),
         };
@@ -176,7 +178,7 @@ impl<'a> Checker<'_, 'a> {
         network: &Network,
         name: &str,
         declared: &Sizes,
-        expected: Option<&[usize]>,
+        expected: Option<&[Dim]>,
         flow: Flow,
     ) {
         let Flow::Value(value) = flow else {
@@ -185,7 +187,7 @@ impl<'a> Checker<'_, 'a> {
             }
             return;
         };
-        let computed = self.builder.item(value);
+        let computed = self.builder.item_dims(value).to_vec();
         if let Some(expected) = expected.filter(|expected| *expected != computed) {
             let whose = match &network.outputs {
                 Outputs::Named(_) => format!("the output `{name}`"),

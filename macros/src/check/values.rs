@@ -4,7 +4,8 @@ use std::fmt;
 
 use num_rational::Ratio;
 use quote::ToTokens;
-use syn::{BinOp, Expr, Lit, UnOp};
+use syn::{BinOp, Expr, ExprLit, Lit, UnOp};
+use windlass_compiler::shape::{Dim, Polynomial, Symbol};
 
 use super::Checker;
 use super::scope::Environment;
@@ -224,8 +225,13 @@ impl Checker<'_, '_> {
         None
     }
 
-    /// The sizes of one item of an input or output, as declared.
-    pub(super) fn declared_sizes(&mut self, declared: &Sizes, whose: &str) -> Option<Vec<usize>> {
+    /// The sizes of one item of an input or output, as declared. Those of an output may be made of the open sizes of the inputs.
+    pub(super) fn declared_sizes(
+        &mut self,
+        declared: &Sizes,
+        whose: &str,
+        of_inputs: Option<&[Symbol]>,
+    ) -> Option<Vec<Dim>> {
         let environment = Environment::default();
         let mut written = &declared.sizes[..];
         if let [first, rest @ ..] = written
@@ -245,6 +251,26 @@ impl Checker<'_, '_> {
         }
         let mut sizes = Vec::new();
         for expr in written {
+            let is_known = |symbol: &Symbol| of_inputs.is_none_or(|known| known.contains(symbol));
+            match open_size(expr).filter(|size| size.symbols().iter().all(is_known)) {
+                Some(size) if size.symbols().contains(&Symbol::BATCH) => {
+                    let mistake = Mistake::new(format!("{whose} has the size `N`, which is the batch"))
+                        .help("leave it out, or name another open size: `[T, 40]`".to_owned());
+                    self.errors.report(expr, mistake);
+                    continue;
+                }
+                Some(size) if of_inputs.is_none() && size != Polynomial::from(size.symbols()[0]) => {
+                    let mistake = Mistake::new(format!("{whose} has the size `{size}`"))
+                        .help("an open size of an input is a name by itself, such as `T`".to_owned());
+                    self.errors.report(expr, mistake);
+                    continue;
+                }
+                Some(size) => {
+                    sizes.push(Dim::from(size));
+                    continue;
+                }
+                None => {}
+            }
             let value = self.evaluate(expr, &environment);
             match self.size(expr, &format!("a size of {whose}"), &value) {
                 Some(0) => {
@@ -252,7 +278,7 @@ impl Checker<'_, '_> {
                         .help("sizes are at least 1; the batch is not among them".to_owned());
                     self.errors.report(expr, mistake);
                 }
-                size => sizes.extend(size),
+                size => sizes.extend(size.map(Dim::from)),
             }
         }
         (sizes.len() == written.len() && !written.is_empty()).then_some(sizes)
@@ -305,6 +331,31 @@ fn rounding_help(at: &Expr) -> String {
         }
         _ => "division is exact: `%` gives the remainder to subtract before it".to_owned(),
     }
+}
+
+/// A size with names of open sizes in it, as a polynomial; `None` for any other.
+fn open_size(expr: &Expr) -> Option<Polynomial> {
+    fn polynomial(expr: &Expr) -> Option<Polynomial> {
+        match expr {
+            Expr::Path(path) => Some(plain(path.path.get_ident()?).parse::<Symbol>().ok()?.into()),
+            Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => {
+                number.base10_parse::<i64>().ok().map(Polynomial::from)
+            }
+            Expr::Paren(paren) => polynomial(&paren.expr),
+            Expr::Group(group) => polynomial(&group.expr),
+            Expr::Binary(binary) => {
+                let (left, right) = (polynomial(&binary.left)?, polynomial(&binary.right)?);
+                match binary.op {
+                    BinOp::Add(_) => Some(left.plus(&right)),
+                    BinOp::Sub(_) => Some(left.minus(&right)),
+                    BinOp::Mul(_) => Some(left.times(&right)),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+    polynomial(expr).filter(|size| size.as_number().is_none())
 }
 
 /// Whether the first of several sizes is what other libraries write for the batch: `N`, `batch`, `None`, `-1`, `_`.

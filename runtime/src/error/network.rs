@@ -1,5 +1,7 @@
 //! What keeps a graph from being a network.
 
+use windlass_compiler::shape::Symbol;
+
 /// Why models, predictors and trainers cannot be made of a graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -23,6 +25,16 @@ pub enum NetworkProblem {
     ControlInput {
         /// The input.
         name: String,
+    },
+    /// An open size that is no axis of an input by itself.
+    #[error(
+        "the size {size} of its input `{input}` cannot be told from what it is given; make it an axis of an input"
+    )]
+    UnknownSize {
+        /// The input.
+        input: String,
+        /// The size.
+        size: Symbol,
     },
     /// An input or output is something else than batches are.
     #[error(

@@ -89,12 +89,12 @@ impl Memory {
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
-pub(super) fn reserve<const COUNT: usize>(
-    memories: [(&mut Memory, usize); COUNT],
+pub(super) fn reserve<'m>(
+    memories: impl IntoIterator<Item = (&'m mut Memory, usize)> + AsRef<[(&'m mut Memory, usize)]>,
     what: impl Fn() -> String,
 ) -> Result<(), Error> {
     let grows = |(memory, floats): &(&mut Memory, usize)| *floats > memory.floats;
-    let growing = memories.iter().filter(|memory| grows(memory));
+    let growing = memories.as_ref().iter().filter(|memory| grows(memory));
     // What is held now is given back first.
     let (needed, held) = growing.fold((0usize, 0usize), |(needed, held), (memory, floats)| {
         (needed.saturating_add(*floats), held.saturating_add(memory.floats))

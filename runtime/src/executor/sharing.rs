@@ -1,9 +1,11 @@
 //! Which steps are worth sharing among threads, from the work they do. How threads share them lives elsewhere.
 //!
-//! The answer depends on the program and the batch size alone, never on a clock: the same run is shared in the same way
+//! The answer depends on the program and the open sizes alone, never on a clock: the same run is shared in the same way
 //! every time, on every machine.
 
 use windlass_compiler::codegen::{Step, Units};
+use windlass_compiler::plan::OpenSizes;
+use windlass_compiler::shape::{Polynomial, Sizes};
 
 /// Operations a thread does in a nanosecond, about: in products of middling size, with wide vectors.
 const FLOPS_PER_NANOSECOND: f64 = 80.0;
@@ -17,52 +19,106 @@ const WORTH_SHARING_NANOSECONDS: f64 = 8_000.0;
 
 /// Which of some steps are shared among threads.
 #[derive(Debug)]
-pub(super) struct Sharing {
-    /// For each step, the smallest batch that is shared.
-    from: Vec<usize>,
-    /// The smallest batch with any shared step.
-    least: usize,
+pub(super) enum Sharing {
+    /// Where the batch alone is open: for each step, the smallest batch that is shared.
+    FromBatch(Vec<usize>),
+    /// The work of each step, where other sizes are open too.
+    ByWork(Vec<Work>),
+}
+
+/// What decides whether a step is shared.
+#[derive(Debug)]
+pub(super) struct Work {
+    flops: Polynomial,
+    bytes: Polynomial,
+    units: Units,
+}
+
+/// Which steps of one run are shared among threads.
+pub(super) enum Shared<'a> {
+    FromBatch { smallest: &'a [usize], batch: usize },
+    Steps(&'a [bool]),
 }
 
 impl Sharing {
     /// Decides for steps that run one after the other.
-    pub(super) fn of(steps: &[Step]) -> Self {
-        let from: Vec<usize> = steps.iter().map(smallest_shared_batch).collect();
-        let least = from.iter().copied().min().unwrap_or(usize::MAX);
-        Sharing { from, least }
+    pub(super) fn of(steps: &[Step], sizes: &OpenSizes) -> Self {
+        let work = steps.iter().map(|step| Work {
+            flops: step.cost.flops.clone(),
+            bytes: step.traffic.bytes.clone(),
+            units: step.units.clone(),
+        });
+        match sizes.polynomials().len() {
+            1 => Sharing::FromBatch(work.map(|work| work.smallest_shared_batch()).collect()),
+            _ => Sharing::ByWork(work.collect()),
+        }
     }
 
     /// Shares every step of every batch.
     pub(super) fn always(steps: &[Step]) -> Self {
-        Sharing { from: vec![1; steps.len()], least: 1 }
+        Sharing::FromBatch(vec![1; steps.len()])
     }
 
-    /// Whether any step is shared at a batch size.
-    pub(super) fn any(&self, batch: usize) -> bool {
-        batch >= self.least
-    }
-
-    /// Whether a step is shared at a batch size.
-    pub(super) fn of_step(&self, step: usize, batch: usize) -> bool {
-        batch >= self.from[step]
+    /// Decides for a run at values of the open sizes; `shared` is memory for it.
+    pub(super) fn decide<'a>(
+        &'a self,
+        sizes: &Sizes,
+        values: &[usize],
+        shared: &'a mut Vec<bool>,
+    ) -> Shared<'a> {
+        match self {
+            Sharing::FromBatch(smallest) => Shared::FromBatch { smallest, batch: sizes.batch() },
+            Sharing::ByWork(steps) => {
+                shared.clear();
+                shared.extend(steps.iter().map(|work| work.is_shared(sizes, values)));
+                Shared::Steps(shared)
+            }
+        }
     }
 }
 
-fn smallest_shared_batch(step: &Step) -> usize {
-    let (cost, traffic) = (&step.cost, &step.traffic);
-    let computing = smallest_lasting_batch(cost.flops_fixed, cost.flops_per_item, FLOPS_PER_NANOSECOND);
-    let moving = smallest_lasting_batch(traffic.bytes_fixed, traffic.bytes_per_item, BYTES_PER_NANOSECOND);
-    computing.min(moving).max(smallest_divisible_batch(&step.units))
+impl Shared<'_> {
+    /// Whether any step is shared.
+    pub(super) fn any(&self) -> bool {
+        match self {
+            Shared::FromBatch { smallest, batch } => smallest.iter().any(|smallest| batch >= smallest),
+            Shared::Steps(steps) => steps.contains(&true),
+        }
+    }
+
+    /// Whether a step is shared.
+    pub(super) fn of_step(&self, step: usize) -> bool {
+        match self {
+            Shared::FromBatch { smallest, batch } => *batch >= smallest[step],
+            Shared::Steps(steps) => steps[step],
+        }
+    }
+}
+
+impl Work {
+    fn is_shared(&self, sizes: &Sizes, values: &[usize]) -> bool {
+        let computing = self.flops.at(sizes) as f64 / FLOPS_PER_NANOSECOND;
+        let moving = self.bytes.at(sizes) as f64 / BYTES_PER_NANOSECOND;
+        computing.max(moving) >= WORTH_SHARING_NANOSECONDS && self.units.total(values) > self.units.grain
+    }
+
+    fn smallest_shared_batch(&self) -> usize {
+        let computing = smallest_lasting_batch(&self.flops, FLOPS_PER_NANOSECOND);
+        let moving = smallest_lasting_batch(&self.bytes, BYTES_PER_NANOSECOND);
+        computing.min(moving).max(smallest_divisible_batch(&self.units))
+    }
 }
 
 /// The smallest batch whose operations, or bytes, take long enough at a rate.
-fn smallest_lasting_batch(fixed: u64, per_item: u64, per_nanosecond: f64) -> usize {
-    let needed = WORTH_SHARING_NANOSECONDS * per_nanosecond - fixed as f64;
-    match per_item {
+fn smallest_lasting_batch(work: &Polynomial, per_nanosecond: f64) -> usize {
+    let fixed = work.constant();
+    let per_sample = work.minus(&fixed).at(&Sizes::from(1));
+    let needed = WORTH_SHARING_NANOSECONDS * per_nanosecond - fixed.at(&Sizes::new()) as f64;
+    match per_sample {
         _ if needed <= 0.0 => 1,
         0 => usize::MAX,
         // Converting saturates.
-        per_item => (needed / per_item as f64).ceil() as usize,
+        per_sample => (needed / per_sample as f64).ceil() as usize,
     }
 }
 
@@ -70,8 +126,9 @@ fn smallest_lasting_batch(fixed: u64, per_item: u64, per_nanosecond: f64) -> usi
 fn smallest_divisible_batch(units: &Units) -> usize {
     let needed = units.grain + 1;
     match units {
-        Units { batched: true, count: 1.., .. } => needed.div_ceil(units.count),
-        Units { batched: false, count, .. } if *count >= needed => 1,
+        Units { count: 0, .. } => usize::MAX,
+        Units { open, count, .. } if !open.is_empty() => needed.div_ceil(*count),
+        Units { count, .. } if *count >= needed => 1,
         _ => usize::MAX,
     }
 }
@@ -81,8 +138,10 @@ mod tests {
     use windlass_compiler::codegen::{Program, Units};
     use windlass_compiler::dump::Dump;
     use windlass_compiler::graph::{Builder, Layer};
+    use windlass_compiler::kernel::SizeId;
     use windlass_compiler::pass::Mode;
     use windlass_compiler::pipeline::{CompileOptions, compile};
+    use windlass_compiler::shape::{Polynomial, Symbol};
 
     use super::{Sharing, smallest_divisible_batch, smallest_lasting_batch};
 
@@ -98,17 +157,23 @@ mod tests {
     #[test]
     fn long_steps_are_shared_and_short_ones_are_not() {
         let large = linear(1000, 1000);
-        let sharing = Sharing::of(large.run_steps());
-        assert!(sharing.any(1) && sharing.of_step(0, 1) && sharing.of_step(0, 64));
+        let shared = |program: &Program, batch: usize| {
+            let sharing = Sharing::of(program.run_steps(), &program.plan().sizes);
+            let mut steps = Vec::new();
+            let shared = sharing.decide(&batch.into(), &[batch], &mut steps);
+            (shared.any(), shared.of_step(0))
+        };
+        assert_eq!((shared(&large, 1), shared(&large, 64)), ((true, true), (true, true)));
         let small = linear(16, 8);
-        let sharing = Sharing::of(small.run_steps());
-        assert!(!sharing.any(1) && !sharing.of_step(0, 1));
-        assert!(sharing.any(10_000) && sharing.of_step(0, 10_000));
+        assert_eq!((shared(&small, 1), shared(&small, 10_000)), ((false, false), (true, true)));
     }
 
     #[test]
     fn time_grows_with_the_batch() {
-        let smallest = |fixed, per_item| smallest_lasting_batch(fixed, per_item, 1.0);
+        let smallest = |fixed: usize, per_sample: usize| {
+            let work = Polynomial::from(Symbol::BATCH).scaled(per_sample as i64);
+            smallest_lasting_batch(&work.plus(&Polynomial::from(fixed)), 1.0)
+        };
         assert_eq!(smallest(0, 1_000), 8);
         assert_eq!(smallest(1_500, 1_000), 7);
         assert_eq!((smallest(8_000, 0), smallest(7_999, 0)), (1, usize::MAX));
@@ -116,7 +181,11 @@ mod tests {
 
     #[test]
     fn work_in_one_piece_is_not_shared() {
-        let units = |count, batched, grain| Units { count, batched, grain };
+        let units = |count, batched: bool, grain| Units {
+            count,
+            open: batched.then_some(SizeId::BATCH).into_iter().collect(),
+            grain,
+        };
         assert_eq!(smallest_divisible_batch(&units(1, false, 1)), usize::MAX);
         assert_eq!(smallest_divisible_batch(&units(2, false, 1)), 1);
         assert_eq!(smallest_divisible_batch(&units(1, true, 1)), 2);

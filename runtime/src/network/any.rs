@@ -2,8 +2,9 @@
 
 use ndarray::ArrayD;
 use windlass_compiler::graph::Graph;
+use windlass_compiler::shape::Shape;
 
-use super::{Input, Network};
+use super::{Input, Network, ports};
 use crate::error::Error;
 
 /// A network that models, predictors and trainers can be made of: one declared with `network!`, as every [`Network`] is, or
@@ -39,11 +40,15 @@ pub trait AnyNetwork: Clone + Send + Sync + 'static {
     /// The network's graph.
     fn graph(&self) -> &Graph;
 
-    /// The inputs in the order of declaration: each a name and the sizes of one item.
-    fn input_ports(&self) -> impl ExactSizeIterator<Item = (&str, &[usize])>;
+    /// The inputs in the order of declaration: each a name and a shape.
+    fn input_ports(&self) -> impl Iterator<Item = (&str, &Shape)> {
+        ports::inputs(self.graph())
+    }
 
-    /// The outputs in the order of declaration: each a name and the sizes of one item.
-    fn output_ports(&self) -> impl ExactSizeIterator<Item = (&str, &[usize])>;
+    /// The outputs in the order of declaration: each a name and a shape.
+    fn output_ports(&self) -> impl Iterator<Item = (&str, &Shape)> {
+        ports::outputs(self.graph())
+    }
 
     /// The inputs in the order of declaration. Their shapes are not looked at.
     ///
@@ -52,8 +57,8 @@ pub trait AnyNetwork: Clone + Send + Sync + 'static {
     /// whose inputs have names that the program's compiler does not know.
     fn order_inputs<'a>(&self, inputs: Self::Inputs<'a>) -> Result<Self::Feeds<'a>, Error>;
 
-    /// An array for each output, made from the sizes of one item, in the order of declaration.
-    fn make_results(&self, make: impl FnMut(&[usize]) -> ArrayD<f32>) -> Self::Results;
+    /// An array for each output, made from its place, in the order of declaration.
+    fn make_results(&self, make: impl FnMut(usize) -> ArrayD<f32>) -> Self::Results;
 
     /// The results of a run as what a run gives.
     fn name_results(&self, results: Self::Results) -> Self::Outputs;
@@ -73,14 +78,6 @@ impl<N: Network> AnyNetwork for N {
         <N as Network>::graph()
     }
 
-    fn input_ports(&self) -> impl ExactSizeIterator<Item = (&str, &[usize])> {
-        N::INPUTS.iter().copied()
-    }
-
-    fn output_ports(&self) -> impl ExactSizeIterator<Item = (&str, &[usize])> {
-        N::OUTPUTS.iter().copied()
-    }
-
     fn order_inputs<'a>(
         &self,
         inputs: <N as Network>::Inputs<'a>,
@@ -88,7 +85,7 @@ impl<N: Network> AnyNetwork for N {
         Ok(N::feeds(inputs))
     }
 
-    fn make_results(&self, make: impl FnMut(&[usize]) -> ArrayD<f32>) -> <N as Network>::Results {
+    fn make_results(&self, make: impl FnMut(usize) -> ArrayD<f32>) -> <N as Network>::Results {
         N::results(make)
     }
 

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use ndarray::ArrayD;
 use windlass_compiler::graph::{Graph, verify};
 use windlass_compiler::ops::source::InputRole;
-use windlass_compiler::shape::{DType, Type};
+use windlass_compiler::shape::{DType, Dim, Shape, Symbol, Type};
 use windlass_compiler::summary::{Summary, summary};
 
 use super::named::{NamedArrays, NamedInputs};
+use super::ports::{Port, Ports, symbol};
 use super::{AnyNetwork, DynamicInputs, DynamicOutputs};
 use crate::error::{Error, NetworkProblem};
 use crate::model::Model;
@@ -73,19 +74,22 @@ pub struct Dynamic(Arc<Definition>);
 
 struct Definition {
     graph: Graph,
-    inputs: Vec<Port>,
-    outputs: Vec<Port>,
+    ports: Ports,
 }
-
-/// An input or output: its name, and the sizes of one item.
-type Port = (String, Vec<usize>);
 
 impl fmt::Debug for Dynamic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = |ports: &[Port]| {
-            ports.iter().map(|(name, sizes)| format!("{name}: {sizes:?}")).collect::<Vec<_>>().join(", ")
+            let named = ports.iter().map(|(name, shape)| format!("{name}: {}", shape.display_item()));
+            named.collect::<Vec<_>>().join(", ")
         };
-        write!(f, "Dynamic {}({}) -> ({})", self.name(), names(&self.0.inputs), names(&self.0.outputs))
+        write!(
+            f,
+            "Dynamic {}({}) -> ({})",
+            self.name(),
+            names(&self.0.ports.inputs),
+            names(&self.0.ports.outputs)
+        )
     }
 }
 
@@ -97,9 +101,9 @@ impl Dynamic {
     /// inputs or outputs, with others than batches of 32-bit floats, or one of a whole training step.
     pub fn new(graph: Graph) -> Result<Self, Error> {
         verify(&graph)?;
-        let (inputs, outputs) =
+        let ports =
             ports(&graph).map_err(|problem| Error::Network { network: graph.name().to_owned(), problem })?;
-        Ok(Dynamic(Arc::new(Definition { graph, inputs, outputs })))
+        Ok(Dynamic(Arc::new(Definition { graph, ports })))
     }
 
     /// The network's name. Checkpoints name the network that they are of.
@@ -112,14 +116,14 @@ impl Dynamic {
         &self.0.graph
     }
 
-    /// The inputs in the order of declaration: each a name and the sizes of one item.
-    pub fn inputs(&self) -> impl ExactSizeIterator<Item = (&str, &[usize])> {
-        self.0.inputs.iter().map(borrowed)
+    /// The inputs in the order of declaration: each a name and a shape, `[N, 3, 32, 32]`.
+    pub fn inputs(&self) -> impl ExactSizeIterator<Item = (&str, &Shape)> {
+        self.0.ports.inputs.iter().map(borrowed)
     }
 
-    /// The outputs in the order of declaration: each a name and the sizes of one item.
-    pub fn outputs(&self) -> impl ExactSizeIterator<Item = (&str, &[usize])> {
-        self.0.outputs.iter().map(borrowed)
+    /// The outputs in the order of declaration: each a name and a shape.
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = (&str, &Shape)> {
+        self.0.ports.outputs.iter().map(borrowed)
     }
 
     /// Layers, shapes, parameters, multiply-adds, receptive fields and memory, as a table.
@@ -144,37 +148,53 @@ impl Dynamic {
     }
 }
 
-fn borrowed((name, sizes): &Port) -> (&str, &[usize]) {
-    (name, sizes)
+fn borrowed((name, shape): &Port) -> (&str, &Shape) {
+    (name, shape)
 }
 
 /// The inputs and outputs of a graph that is a network.
-fn ports(graph: &Graph) -> Result<(Vec<Port>, Vec<Port>), NetworkProblem> {
+fn ports(graph: &Graph) -> Result<Ports, NetworkProblem> {
     if let Some(update) = graph.updates().first() {
         return Err(NetworkProblem::Updates { name: update.name.clone() });
     }
-    let mut inputs = Vec::new();
+    let mut told: Vec<Symbol> = Vec::new();
     for (_, input) in graph.inputs() {
         if input.role == InputRole::Control {
             return Err(NetworkProblem::ControlInput { name: input.name.clone() });
         }
-        inputs.push(port("input", &input.name, &input.ty)?);
+        check_port("input", &input.name, &input.ty)?;
+        let first = input.ty.shape.dims().first();
+        if first != Some(&Dim::batch()) {
+            return Err(NetworkProblem::NoBatchOfFloats {
+                what: "input",
+                name: input.name.clone(),
+                ty: input.ty.to_string(),
+            });
+        }
+        told.extend(input.ty.shape.dims().iter().filter_map(symbol));
     }
-    let outputs = graph.outputs().iter().map(|output| port("output", &output.name, graph.ty(output.value)));
-    let outputs = outputs.collect::<Result<Vec<Port>, _>>()?;
-    match (inputs.is_empty(), outputs.is_empty()) {
+    for output in graph.outputs() {
+        check_port("output", &output.name, graph.ty(output.value))?;
+    }
+    for (_, input) in graph.inputs() {
+        if let Some(size) = input.ty.shape.symbols().into_iter().find(|size| !told.contains(size)) {
+            return Err(NetworkProblem::UnknownSize { input: input.name.clone(), size });
+        }
+    }
+    let ports = Ports::of(graph);
+    match (ports.inputs.is_empty(), ports.outputs.is_empty()) {
         (true, _) => Err(NetworkProblem::NoInputs),
         (_, true) => Err(NetworkProblem::NoOutputs),
-        _ => Ok((inputs, outputs)),
+        _ => Ok(ports),
     }
 }
 
-/// An input or output, which is a batch of 32-bit floats.
-fn port(what: &'static str, name: &str, ty: &Type) -> Result<Port, NetworkProblem> {
+/// Checks that an input or output is a batch of 32-bit floats.
+fn check_port(what: &'static str, name: &str, ty: &Type) -> Result<(), NetworkProblem> {
     if ty.dtype != DType::F32 || !ty.shape.is_batched() {
         return Err(NetworkProblem::NoBatchOfFloats { what, name: name.to_owned(), ty: ty.to_string() });
     }
-    Ok((name.to_owned(), ty.shape.item()))
+    Ok(())
 }
 
 impl AnyNetwork for Dynamic {
@@ -191,20 +211,12 @@ impl AnyNetwork for Dynamic {
         self.graph()
     }
 
-    fn input_ports(&self) -> impl ExactSizeIterator<Item = (&str, &[usize])> {
-        self.inputs()
-    }
-
-    fn output_ports(&self) -> impl ExactSizeIterator<Item = (&str, &[usize])> {
-        self.outputs()
-    }
-
     fn order_inputs<'a>(&self, inputs: Self::Inputs<'a>) -> Result<Self::Feeds<'a>, Error> {
         inputs.in_order_of(self)
     }
 
-    fn make_results(&self, mut make: impl FnMut(&[usize]) -> ArrayD<f32>) -> NamedArrays {
-        self.0.outputs.iter().map(|(_, sizes)| make(sizes)).collect()
+    fn make_results(&self, make: impl FnMut(usize) -> ArrayD<f32>) -> NamedArrays {
+        (0..self.0.ports.outputs.len()).map(make).collect()
     }
 
     fn name_results(&self, results: NamedArrays) -> DynamicOutputs {

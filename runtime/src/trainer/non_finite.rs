@@ -6,6 +6,7 @@ use windlass_compiler::autodiff::names;
 use windlass_compiler::graph::{Graph, Node};
 use windlass_compiler::interp::{Array, Bindings, Data, run};
 use windlass_compiler::ops::Op;
+use windlass_compiler::shape::Sizes;
 
 use crate::error::Error;
 
@@ -55,10 +56,10 @@ impl fmt::Display for NonFiniteOrigin {
 /// The first value of a step that is not finite, or has an element that is not.
 pub(super) fn find(
     graph: &Graph,
-    batch: usize,
+    sizes: &Sizes,
     bindings: &Bindings<f32>,
 ) -> Result<Option<NonFiniteOrigin>, Error> {
-    let outcome = run(graph, batch, bindings)?;
+    let outcome = run(graph, sizes, bindings)?;
     let loss = graph.outputs().iter().find(|output| output.name == names::LOSS).map(|output| output.value);
     let mut is_forward = true;
     for node in graph.nodes() {

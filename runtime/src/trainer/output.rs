@@ -2,9 +2,11 @@
 
 use ndarray::{Dimension, IxDyn};
 use windlass_compiler::plan::Slot;
+use windlass_compiler::shape::{Shape, Sizes};
 
 use crate::available;
 use crate::error::Error;
+use crate::forward::concrete;
 
 /// An output of the training step, kept from one step to the next.
 #[derive(Debug)]
@@ -15,7 +17,7 @@ pub(super) struct Output {
     pub(super) elements: Vec<f32>,
     /// The sizes of the last batch.
     pub(super) sizes: IxDyn,
-    is_batched: bool,
+    shape: Shape,
 }
 
 impl Output {
@@ -26,18 +28,15 @@ impl Output {
             slot: place,
             elements: Vec::new(),
             sizes: IxDyn(&shape.concrete(0)),
-            is_batched: shape.is_batched(),
+            shape: shape.clone(),
         }
     }
 
-    /// Makes room for a batch.
-    pub(super) fn resize(&mut self, batch: usize) -> Result<(), Error> {
-        let mut sizes = self.sizes.clone();
-        if self.is_batched {
-            sizes[0] = batch;
-        }
+    /// Makes room for a run.
+    pub(super) fn resize(&mut self, run: &Sizes) -> Result<(), Error> {
+        let sizes = concrete(&self.shape, run);
         let count = sizes.slice().iter().fold(1usize, |product, &size| product.saturating_mul(size));
-        let what = || format!("the output `{}` of a batch of {batch}", self.name);
+        let what = || format!("the output `{}` of a batch of {}", self.name, run.batch());
         available::grow(&mut self.elements, count, what)?;
         self.sizes = sizes;
         Ok(())

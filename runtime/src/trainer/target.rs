@@ -1,6 +1,7 @@
 //! What a batch should have given, and whether it fits the loss.
 
 use windlass_compiler::autodiff::Loss;
+use windlass_compiler::shape::{Dim, Shape, Sizes};
 
 use crate::error::Error;
 use crate::network::{Input, InputError};
@@ -63,8 +64,8 @@ impl<'a, D: ndarray::Dimension> From<ndarray::ArrayView<'a, f32, D>> for Target<
 }
 
 impl Target<'_> {
-    /// Checks that it is what a loss needs for a batch of outputs of a shape.
-    pub(super) fn check(&self, network: &str, loss: Loss, item: &[usize], batch: usize) -> Result<(), Error> {
+    /// Checks that it is what a loss needs for a run whose output has a shape.
+    pub(super) fn check(&self, network: &str, loss: Loss, shape: &Shape, sizes: &Sizes) -> Result<(), Error> {
         let wrong =
             |expected: String, got: String| Err(Error::Target { network: network.to_owned(), expected, got });
         match self {
@@ -74,30 +75,42 @@ impl Target<'_> {
             Target::Labels(_) if !loss.takes_labels() => {
                 wrong("values for the mean squared error".to_owned(), "integer labels".to_owned())
             }
-            Target::Labels(labels) if labels.len() != batch => {
-                wrong(format!("{batch} labels, one per item"), format!("{} labels", labels.len()))
-            }
             Target::Labels(labels) => {
-                let classes = item.first().copied().unwrap_or(0);
-                let is_class = |label: i32| usize::try_from(label).is_ok_and(|label| label < classes);
+                let dims = shape.dims();
+                let Some((Dim::Fixed(classes), each)) = dims.split_last() else {
+                    return wrong("an output with a fixed number of classes".to_owned(), shape.to_string());
+                };
+                let expected = Shape::new(each).elements(sizes);
+                if labels.len() != expected {
+                    let what = if each.len() > 1 { "step" } else { "item" };
+                    return wrong(
+                        format!("{expected} labels, one per {what}"),
+                        format!("{} labels", labels.len()),
+                    );
+                }
+                let is_class = |label: i32| usize::try_from(label).is_ok_and(|label| label < *classes);
                 match labels.iter().position(|&label| !is_class(label)) {
                     None => Ok(()),
                     Some(index) => {
                         let network = network.to_owned();
-                        Err(Error::Label { network, index, label: labels[index], classes })
+                        Err(Error::Label { network, index, label: labels[index], classes: *classes })
                     }
                 }
             }
             Target::Values(values) => {
-                let whole = [&[batch], item].concat();
+                let whole = shape.concrete(sizes);
+                let (items, item) = (whole.first().copied().unwrap_or(1), whole.get(1..).unwrap_or(&[]));
                 match values.batch(item) {
-                    Ok(items) if items == batch => Ok(()),
-                    Ok(items) => wrong(format!("{batch} targets, one per item"), format!("{items} targets")),
+                    Ok(got) if got == items => Ok(()),
+                    Ok(got) => wrong(format!("{items} targets, one per item"), format!("{got} targets")),
                     Err(InputError::Shape { got, .. }) => {
                         wrong(format!("targets of shape {whole:?}"), format!("an array of shape {got:?}"))
                     }
                     Err(InputError::Length { got, .. }) => {
                         wrong(format!("targets of shape {whole:?}"), format!("{got} numbers"))
+                    }
+                    Err(error @ InputError::OpenSize { .. }) => {
+                        wrong(format!("targets of shape {whole:?}"), error.to_string())
                     }
                 }
             }

@@ -88,7 +88,7 @@ fn other_readers() {
         let twice = ops.op(Concat { axis: 1 }, &[bits, bits]);
         let second = ops.op(Slice { axis: 1, start: length, length }, &[twice]);
         let words = ops.op(WherePositive {}, &[h, second]);
-        let column = Shape::new([Dim::Batch, Dim::Fixed(elements), Dim::Fixed(1)]);
+        let column = Shape::new([Dim::batch(), Dim::Fixed(elements), Dim::Fixed(1)]);
         let column = ops.op(Reshape { shape: column }, &[words]);
         let ops = ops.output("image", image).output("row", row).output("back", back).output("column", column);
         check(ops, Values::Integers, &format!("{item:?}"));

@@ -321,7 +321,7 @@ fn cases(kind: OpKind) -> Vec<Case> {
         }),
         OpKind::CrossEntropy | OpKind::CrossEntropyGrad => {
             let (x, g) = (ops.input("x", &[3]), ops.parameter("g", &[]));
-            let labels = integers(&mut ops, "labels", Shape::new([Dim::Batch]));
+            let labels = integers(&mut ops, "labels", Shape::new([Dim::batch()]));
             let loss = ops.op(CrossEntropy {}, &[x, labels]);
             let dx = ops.op(CrossEntropyGrad {}, &[g, x, labels]);
             let rows = (0..ROWS.len()).map(|row| vec![("x", Fill::Row(row)), ("g", Fill::All(2.0))]);

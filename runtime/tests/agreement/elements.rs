@@ -181,7 +181,7 @@ fn one_value_under_several_names_and_shapes() {
     let (x, w) = (ops.input("x", &[3, 4]), ops.parameter("w", &[12]));
     let relu = ops.op(Unary { kind: UnaryKind::Relu }, &[x]);
     let flat = ops.op(Reshape { shape: Shape::batched(&[12]) }, &[relu]);
-    let raised = ops.op(Reshape { shape: Shape::new([Dim::Batch, Dim::Fixed(1), Dim::Fixed(12)]) }, &[x]);
+    let raised = ops.op(Reshape { shape: Shape::new([Dim::batch(), Dim::Fixed(1), Dim::Fixed(12)]) }, &[x]);
     let square = ops.op(Unary { kind: UnaryKind::Square }, &[w]);
     let reshaped = ops.op(Reshape { shape: Shape::fixed(&[3, 4]) }, &[square]);
     let biased = ops.op(Bias {}, &[flat, square]);

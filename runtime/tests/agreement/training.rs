@@ -54,7 +54,7 @@ fn with_gradients(graph: &Graph) -> Graph {
         |op: windlass_compiler::ops::Op, operands: &[ValueId]| graph.add_single(op, operands, "").unwrap();
     let weights = op(Input { name: "weights".to_owned(), role: InputRole::Data, ty }.into(), &[]);
     let products = op(Binary { kind: BinaryKind::Multiply }.into(), &[y, weights]);
-    let row = Shape::new([Dim::Batch, Dim::Fixed(1), Dim::Fixed(elements)]);
+    let row = Shape::new([Dim::batch(), Dim::Fixed(1), Dim::Fixed(elements)]);
     let row = op(Reshape { shape: row }.into(), &[products]);
     let sum = op(SumChannels {}.into(), &[row]);
     let sum = op(Reshape { shape: Shape::scalar() }.into(), &[sum]);

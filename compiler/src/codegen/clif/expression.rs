@@ -109,9 +109,10 @@ impl KernelEmitter<'_, '_, '_> {
             }
             Expr::Phase(period) => self.phase(lane, *period, width),
             Expr::WindowIndex => self.window_index(site),
-            Expr::BatchSize => {
-                let batch = self.emit.builder.ins().fcvt_from_sint(F32, self.batch);
-                self.spread(Element::F32, batch, width)
+            Expr::Size(size, times) => {
+                let size = self.extent(Extent::Open(*size, *times));
+                let size = self.emit.builder.ins().fcvt_from_sint(F32, size);
+                self.spread(Element::F32, size, width)
             }
             Expr::Reduced(_) | Expr::Place(_) => unreachable!("verified: known before the evaluation"),
             Expr::Unary(kind, x) => self.emit.unary(width, *kind, of(x)),

@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{FuncRef, Function, InstBuilder, MemFlagsData, Value}
 use cranelift_frontend::FunctionBuilder;
 
 use super::value::Emit;
-use crate::abi::{POINTER_BYTES, WORD_BYTES, entry, size};
+use crate::abi::{POINTER_BYTES, WORD_BYTES, entry};
 use crate::codegen::wide::Argument;
 use crate::kernel::{Address, Affine, BufferId, Element, Extent, Kernel, Map, Split, Stmt, Tile, TileCall};
 use crate::plan::{Place, Plan};
@@ -37,12 +37,14 @@ pub(in crate::codegen) fn build(
     let [table, sizes, first, last, thread] = parameters[..] else { unreachable!("five parameters") };
     // Once for the whole function. Nobody writes sizes during a run, so that the optimiser may drop what nothing needs.
     let flags = MemFlagsData::trusted().with_readonly();
-    let batch = builder.ins().load(I64, flags, sizes, (POINTER_BYTES * size::BATCH) as i32);
+    let sizes = (0..plan.sizes.polynomials().len())
+        .map(|index| builder.ins().load(I64, flags, sizes, (POINTER_BYTES * index) as i32))
+        .collect();
     let mut emitter = KernelEmitter {
         emit: Emit { builder, fma },
         variables: vec![None; kernel.variables],
         bases: HashMap::new(),
-        batch,
+        sizes,
         share: None,
         leaves,
     };
@@ -86,7 +88,8 @@ pub(super) struct KernelEmitter<'b, 'f, 'l> {
     pub(super) emit: Emit<'b, 'f>,
     variables: Vec<Option<Value>>,
     bases: HashMap<BufferId, Value>,
-    pub(super) batch: Value,
+    /// The open sizes of the plan.
+    sizes: Vec<Value>,
     share: Option<Value>,
     pub(super) leaves: &'l mut dyn Leaves,
 }
@@ -95,8 +98,8 @@ impl KernelEmitter<'_, '_, '_> {
     /// The address of a buffer's first element.
     fn base(&mut self, plan: &Plan, buffer: BufferId, table: Value, thread: Value) -> Value {
         let (index, offset) = match plan.buffers[buffer.index()].place {
-            Place::Slot(slot) => (entry::SLOTS + slot, 0),
-            Place::Batch(offset) => (entry::BATCH, offset),
+            Place::Slot(slot) => (entry::slot(plan.memory.open.len(), slot), 0),
+            Place::Open { arena, offset } => (entry::arena(arena), offset),
             Place::Fixed(offset) => (entry::FIXED, offset),
             Place::Prepared(offset) => (entry::PREPARED, offset),
             Place::Preparing(offset) => (entry::PREPARING, offset),
@@ -106,7 +109,10 @@ impl KernelEmitter<'_, '_, '_> {
         let base = self.emit.load(I64, table, (POINTER_BYTES * index) as i64);
         let offset = self.emit.builder.ins().iconst(I64, (WORD_BYTES * offset) as i64);
         let distance = match plan.buffers[buffer.index()].place {
-            Place::Batch(_) => self.emit.builder.ins().imul(offset, self.batch),
+            Place::Open { arena, .. } => {
+                let (size, _) = plan.memory.open[arena];
+                self.emit.builder.ins().imul(offset, self.sizes[size.index()])
+            }
             Place::Scratch(_) => {
                 // As `scratch_start` has it.
                 let words = WORD_BYTES * plan.memory.scratch;
@@ -122,11 +128,14 @@ impl KernelEmitter<'_, '_, '_> {
     pub(super) fn extent(&mut self, extent: Extent) -> Value {
         match extent {
             Extent::Fixed(count) => self.emit.builder.ins().iconst(I64, count as i64),
-            Extent::Batch(1) => self.batch,
-            Extent::Batch(count) => self.emit.builder.ins().imul_imm_s(self.batch, count as i64),
-            Extent::BatchFloor(multiple) => {
-                let rest = self.emit.builder.ins().urem_imm_s(self.batch, multiple as i64);
-                self.emit.builder.ins().isub(self.batch, rest)
+            Extent::Open(size, 1) => self.sizes[size.index()],
+            Extent::Open(size, times) => {
+                self.emit.builder.ins().imul_imm_s(self.sizes[size.index()], times as i64)
+            }
+            Extent::Floor { size, times, multiple } => {
+                let whole = self.extent(Extent::Open(size, times));
+                let rest = self.emit.builder.ins().urem_imm_s(whole, multiple as i64);
+                self.emit.builder.ins().isub(whole, rest)
             }
             Extent::Share => self.share.expect("verified: a share exists where it is used"),
         }
@@ -141,12 +150,28 @@ impl KernelEmitter<'_, '_, '_> {
                 1 => value,
                 _ => self.emit.builder.ins().imul_imm_s(value, factor),
             };
-            sum = Some(match sum {
-                None => term,
-                Some(sum) => self.emit.builder.ins().iadd(sum, term),
-            });
+            sum = Some(self.sum(sum, term));
+        }
+        for term in &affine.open {
+            let factor = self.emit.builder.ins().imul_imm_s(self.sizes[term.size.index()], term.factor);
+            let value = match term.var {
+                None => factor,
+                Some(var) => {
+                    let value =
+                        self.variables[var.0].expect("verified: variables are bound where they are used");
+                    self.emit.builder.ins().imul(value, factor)
+                }
+            };
+            sum = Some(self.sum(sum, value));
         }
         sum
+    }
+
+    fn sum(&mut self, sum: Option<Value>, term: Value) -> Value {
+        match sum {
+            None => term,
+            Some(sum) => self.emit.builder.ins().iadd(sum, term),
+        }
     }
 
     /// The number an affine sum stands for.

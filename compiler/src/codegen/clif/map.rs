@@ -67,8 +67,9 @@ impl KernelEmitter<'_, '_, '_> {
                 Argument::Pointer(address, element) => self.pointer(address, *element),
                 Argument::Count(extent) => self.extent(*extent),
                 Argument::Integer(affine) => self.affine(affine),
-                Argument::BatchSize => {
-                    let size = self.emit.builder.ins().fcvt_from_sint(F32, self.batch);
+                Argument::Size(size, times) => {
+                    let size = self.extent(Extent::Open(*size, *times));
+                    let size = self.emit.builder.ins().fcvt_from_sint(F32, size);
                     let bits = self.emit.bits(I32, size);
                     self.emit.builder.ins().uextend(I64, bits)
                 }
@@ -431,7 +432,7 @@ impl KernelEmitter<'_, '_, '_> {
 fn fixed(extent: &Extent) -> Option<usize> {
     match extent {
         Extent::Fixed(count) => Some(*count),
-        Extent::Batch(_) | Extent::BatchFloor(_) | Extent::Share => None,
+        Extent::Open(..) | Extent::Floor { .. } | Extent::Share => None,
     }
 }
 

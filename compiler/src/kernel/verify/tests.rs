@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernel::{
-    Address, BufferId, ExprId, MapBuilder, Pool, PoolKind, Reduction, Start, Tile, TileStep,
+    Address, BufferId, ExprId, MapBuilder, Pool, PoolKind, Reduction, SizeId, Start, Tile, TileStep,
 };
 use crate::ops::Cost;
 
@@ -83,12 +83,12 @@ fn variables_are_bound_once_where_they_are_used() {
     let looped = |body| Stmt::repeat(FIRST, Extent::Fixed(3), body);
     accepted(&serial(looped(vec![at_first()])));
     accepted(&kernel(Split::Serial, vec![looped(Vec::new()), looped(vec![at_first()])]));
-    accepted(&kernel(Split::Axes(vec![(FIRST, Extent::Batch(1))]), vec![at_first()]));
+    accepted(&kernel(Split::Axes(vec![(FIRST, Extent::Open(SizeId::BATCH, 1))]), vec![at_first()]));
     refused(&serial(at_first()), "i0 is used where it is not bound");
     refused(&kernel(Split::Serial, vec![looped(Vec::new()), at_first()]), "i0 is used where it is not bound");
     refused(&serial(looped(vec![looped(Vec::new())])), "i0 is bound twice");
     refused(
-        &kernel(Split::Axes(vec![(FIRST, Extent::Batch(1))]), vec![looped(Vec::new())]),
+        &kernel(Split::Axes(vec![(FIRST, Extent::Open(SizeId::BATCH, 1))]), vec![looped(Vec::new())]),
         "i0 is bound twice",
     );
     refused(&serial(Stmt::repeat(Var(3), Extent::Fixed(1), Vec::new())), "i3 does not exist");
@@ -96,7 +96,7 @@ fn variables_are_bound_once_where_they_are_used() {
     refused(&serial(branch), "i0 is used where it is not bound");
 
     // What each thread does first knows its number, but no index of the split.
-    let mut setup = kernel(Split::Axes(vec![(FIRST, Extent::Batch(1))]), Vec::new());
+    let mut setup = kernel(Split::Axes(vec![(FIRST, Extent::Open(SizeId::BATCH, 1))]), Vec::new());
     setup.thread = Some(Var(1));
     setup.setup = vec![copy(Extent::Fixed(4), |at| at.plus(Var(1), 4))];
     accepted(&setup);
@@ -109,11 +109,11 @@ fn variables_are_bound_once_where_they_are_used() {
 #[test]
 fn shares_exist_only_where_lanes_are_split() {
     let share = || copy(Extent::Share, |at| at);
-    let lanes = Split::Lanes(FIRST, Extent::Batch(8));
+    let lanes = Split::Lanes(FIRST, Extent::Open(SizeId::BATCH, 8));
     accepted(&kernel(lanes.clone(), vec![share()]));
     refused(&serial(share()), "a share outside a split over lanes");
     refused(
-        &kernel(Split::Axes(vec![(FIRST, Extent::Batch(1))]), vec![share()]),
+        &kernel(Split::Axes(vec![(FIRST, Extent::Open(SizeId::BATCH, 1))]), vec![share()]),
         "a share outside a split over lanes",
     );
     let mut setup = kernel(lanes, Vec::new());
@@ -124,10 +124,17 @@ fn shares_exist_only_where_lanes_are_split() {
 
 #[test]
 fn loops_go_on() {
-    let (start, end) = (Extent::Fixed(0), Extent::Batch(1));
+    let (start, end) = (Extent::Fixed(0), Extent::Open(SizeId::BATCH, 1));
     let still = Stmt::For { var: FIRST, start, end, step: 0, body: Vec::new() };
     refused(&serial(still), "the loop over i0 has step 0");
-    refused(&serial(Stmt::repeat(FIRST, Extent::BatchFloor(0), Vec::new())), "a multiple of 0");
+    refused(
+        &serial(Stmt::repeat(
+            FIRST,
+            Extent::Floor { size: SizeId::BATCH, times: 1, multiple: 0 },
+            Vec::new(),
+        )),
+        "a multiple of 0",
+    );
 }
 
 #[test]
@@ -140,7 +147,7 @@ fn tiles_are_complete() {
     accepted(&call(&|_| {}));
     accepted(&call(&|call| {
         call.tile.reduction[0].count = None;
-        call.counts = vec![Extent::Batch(1)];
+        call.counts = vec![Extent::Open(SizeId::BATCH, 1)];
     }));
     refused(&call(&|call| call.tile.rows = 0), "a tile without rows or columns");
     refused(&call(&|call| call.tile.columns = 0), "a tile without rows or columns");
@@ -373,7 +380,10 @@ fn groups_of_lanes_start_where_vectors_do_or_lanes_are_known() {
         accepted(&kernel(Extent::Fixed(9), 3));
         accepted(&kernel(Extent::Fixed(1000), 2));
         refused(&kernel(Extent::Fixed(999), 3), "groups of lanes that do not start where vectors do");
-        refused(&kernel(Extent::Batch(1), 3), "groups of lanes that do not start where vectors do");
+        refused(
+            &kernel(Extent::Open(SizeId::BATCH, 1), 3),
+            "groups of lanes that do not start where vectors do",
+        );
     }
     let mut apart = map(Extent::Fixed(8), |map| {
         let x = map.load_repeated(Element::F32, place(), 2);

@@ -4,7 +4,7 @@ use super::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use crate::graph::Node;
 use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split, Stmt};
 use crate::ops::elementwise::UnaryKind;
-use crate::plan::{AxisView, Epilogue, Layout, Lower, Lowering, PixelBlock, PixelBlocks, Size, View};
+use crate::plan::{AxisView, Batch, Epilogue, Layout, Lower, Lowering, PixelBlock, PixelBlocks, Size, View};
 
 impl Lower for BatchNorm {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
@@ -13,7 +13,7 @@ impl Lower for BatchNorm {
         };
         let epilogue = Epilogue { steps: &self.epilogue, operands: rest };
         let channels = lowering.view(x).channels;
-        let inverse = Size { batched: false, elements: channels };
+        let inverse = Size::fixed(channels);
         let inverse = Address::start(lowering.temporary("inverse deviation", inverse));
         // Once for each channel: a root takes as long as many elements.
         let draft = lowering.draft(node, "each channel once").part("deviation");
@@ -40,8 +40,8 @@ fn normalised(map: &mut MapBuilder, x: &[ExprId], numbers: &[ExprId]) -> ExprId 
 }
 
 /// How many elements each channel has in the batch.
-fn count(map: &mut MapBuilder, pixels: usize) -> ExprId {
-    let batch = map.expr(Expr::BatchSize);
+fn count(map: &mut MapBuilder, batch: Batch, pixels: usize) -> ExprId {
+    let batch = map.expr(Expr::Size(batch.size, batch.times));
     let pixels = map.constant(pixels as f64);
     map.multiply(batch, pixels)
 }
@@ -68,6 +68,7 @@ fn around_mean(map: &mut MapBuilder, squares: ExprId, offsets: ExprId, offset: E
 /// The places of the four statistics of a channel, and of those they replace.
 struct Statistics<'a> {
     op: &'a BatchNormTraining,
+    batch: Batch,
     pixels: usize,
     mean: Address,
     inverse: Address,
@@ -86,7 +87,7 @@ impl Statistics<'_> {
         load: impl Fn(&mut MapBuilder, &Address) -> ExprId,
         store: impl Fn(&mut MapBuilder, &Address, ExprId),
     ) {
-        let elements = count(map, self.pixels);
+        let elements = count(map, self.batch, self.pixels);
         let offset = map.divide(offsets, elements);
         let correction = finite(map, offset);
         let average = map.add(centre, correction);
@@ -113,14 +114,14 @@ impl Statistics<'_> {
     /// Channels first: two passes over each channel.
     fn by_channels(&self, lowering: &mut Lowering<'_>, node: &Node, x: &View) {
         let mut draft = lowering.draft(node, "each channel on one thread").part("statistics");
-        let channels = AxisView::new(&lowering.ty(node.operands[0]).shape, 1).reduction(&mut draft);
-        let centres = Size { batched: false, elements: x.channels };
+        let channels = AxisView::new(lowering, node.operands[0], 1).reduction(&mut draft);
+        let centres = Size::fixed(x.channels);
         let centres = Address::start(lowering.temporary("centres", centres));
 
         let mut means = channels.map();
         let element = channels.element(&mut means, x);
         let sum = channels.sums(&mut means, &[element])[0];
-        let elements = count(&mut means, self.pixels);
+        let elements = count(&mut means, lowering.batch(), self.pixels);
         let centre = means.divide(sum, elements);
         channels.store(&mut means, centres.clone(), centre);
 
@@ -154,7 +155,7 @@ impl Statistics<'_> {
         let mut draft = lowering.draft(node, "of all blocks").part("statistics");
         let first = draft.var();
         let pixels = blocks.pixels(lowering);
-        let centres = Size { batched: false, elements: x.channels };
+        let centres = Size::fixed(x.channels);
         let centres = Address::start(lowering.temporary("centres", centres)).plus(first, 1);
 
         let mut means = blocks.reduction();
@@ -162,7 +163,7 @@ impl Statistics<'_> {
         let weight = blocks.load_number(&mut means, pixels.clone());
         let sum = means.multiply(mean, weight);
         let sum = means.fold_window(&[Reducer::Sum(sum)])[0];
-        let elements = count(&mut means, self.pixels);
+        let elements = count(&mut means, lowering.batch(), self.pixels);
         let centre = means.divide(sum, elements);
         means.store(centres.clone(), 1, centre);
 
@@ -233,6 +234,7 @@ impl Lower for BatchNormTraining {
         let view = lowering.in_layout(node, x, layout);
         let statistics = Statistics {
             op: self,
+            batch: lowering.batch(),
             pixels: view.pixels,
             mean: lowering.address(mean),
             inverse: lowering.address(inverse),
@@ -270,13 +272,13 @@ impl Lower for BatchNormGrad {
             let normal = map.multiply(centred, numbers[1]);
             [map.multiply(elements[0], normal), elements[0]]
         });
-        let pixels = lowering.view(x).pixels;
+        let (batch, pixels) = (lowering.batch(), lowering.view(x).pixels);
         let numbers = [gamma, mean, inverse, dgamma, dbeta].map(|value| lowering.address(value));
         lowering.per_channel(node, &[g, x], &numbers, Epilogue::default(), dx, |map, elements, numbers| {
             let [gamma, mean, inverse, dgamma, dbeta] = numbers[..] else {
                 unreachable!("five numbers per channel")
             };
-            let (one, count) = (map.constant(1.0), count(map, pixels));
+            let (one, count) = (map.constant(1.0), count(map, batch, pixels));
             let share = map.divide(one, count);
             let centred = map.subtract(elements[1], mean);
             let normal = map.multiply(centred, inverse);

@@ -85,6 +85,10 @@ impl Operator for BatchNorm {
         Ok(vec![operands[0].clone()])
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
         Cost::elementwise(&operands[0], 2 + EpilogueStep::flops(&self.epilogue))
     }
@@ -94,6 +98,10 @@ impl Operator for BatchNormTraining {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         let vector = check(self.epsilon, self.momentum, &self.epilogue, operands)?;
         Ok(vec![operands[0].clone(), vector.clone(), vector.clone(), vector.clone(), vector])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
@@ -111,6 +119,10 @@ impl Operator for BatchNormGrad {
             expect_type(name, operand, &vector)?;
         }
         Ok(vec![operands[0].clone(), vector.clone(), vector])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {

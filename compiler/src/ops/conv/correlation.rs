@@ -122,7 +122,7 @@ impl Packing<'_> {
         let [rows, columns] = self.taps;
         let depth = rows.1 * columns.1 * self.inputs;
         let group = depth * self.outputs;
-        let buffer = lowering.temporary(self.name, Size { batched: false, elements: self.groups * group });
+        let buffer = lowering.temporary(self.name, Size::fixed(self.groups * group));
         let mut draft = lowering.draft(node, "weights in the order in which tiles meet them").part("pack");
         let blocks = Cover::exact(self.outputs, block_outputs);
         let (g, block, c) = (draft.var(), draft.var(), draft.var());

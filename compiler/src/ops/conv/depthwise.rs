@@ -20,7 +20,7 @@ impl Packing<'_> {
     pub(super) fn by_tap(&self, lowering: &mut Lowering<'_>, node: &Node) -> BufferId {
         let [rows, columns] = self.taps;
         let elements = rows.1 * columns.1 * self.groups;
-        let buffer = lowering.temporary(self.name, Size { batched: false, elements });
+        let buffer = lowering.temporary(self.name, Size::fixed(elements));
         let mut draft = lowering.draft(node, "channels of a tap side by side").part("pack");
         let (row, column) = (draft.var(), draft.var());
         let mut from = Address::start(lowering.address(self.weight).buffer);
@@ -74,7 +74,7 @@ impl Direct<'_> {
             stmts.extend(Stmt::nest(&[(row, count), (column, columns.outputs)], vec![map.finish()]));
             stmts
         });
-        let axes = vec![(n, Extent::Batch(1)), (block, Extent::Fixed(cover.blocks()))];
+        let axes = vec![(n, lowering.batch().extent()), (block, Extent::Fixed(cover.blocks()))];
         lowering.push(draft.finish(Split::Axes(axes), body));
     }
 
@@ -113,9 +113,10 @@ pub(super) fn weight_gradient(op: &ConvGradWeight, lowering: &mut Lowering<'_>, 
     let (row_tap, column_tap, block) = (draft.var(), draft.var(), draft.var());
     let weight = lowering.address(node.results[0]);
     let cover = Cover::exact(op.groups, UNIT_CHANNELS);
-    let sums = lowering.temporary("sums", Size { batched: false, elements: taps * op.groups });
+    let sums = lowering.temporary("sums", Size::fixed(taps * op.groups));
     let body = cover.branch(block, |first, channels| {
-        let extents = [Extent::Batch(1), Extent::Fixed(rows.outputs), Extent::Fixed(columns.outputs)];
+        let extents =
+            [lowering.batch().extent(), Extent::Fixed(rows.outputs), Extent::Fixed(columns.outputs)];
         let mut map = MapBuilder::new(Extent::Fixed(channels)).window(&extents);
         let (from, item, row, pixel) = padded.clone();
         let from =
@@ -161,7 +162,7 @@ fn bordered_input(
     let [height, width] = axes.map(|axis| axis.reach(axis.outputs));
     let (pixel, row) = (x.channels, width * x.channels);
     let elements = height * row;
-    let to = Address::start(lowering.temporary("padded", Size { batched: true, elements }));
+    let to = Address::start(lowering.temporary("padded", lowering.batch().size(elements)));
     let mut draft = lowering.draft(node, "with a border").part("pad");
     let (n, r) = (draft.var(), draft.var());
     let skipped = (-columns.shift).max(0) as usize;
@@ -175,7 +176,7 @@ fn bordered_input(
     let inside = vec![Stmt::repeat(c, Extent::Fixed(count), vec![copy])];
     let mut body = vec![fill(own, row, 0.0)];
     body.extend(crate::ops::bordered::within(&rows, input_row, inside, Vec::new()));
-    let split = Split::Axes(vec![(n, Extent::Batch(1)), (r, Extent::Fixed(height))]);
+    let split = Split::Axes(vec![(n, lowering.batch().extent()), (r, Extent::Fixed(height))]);
     lowering.push(draft.finish(split, body));
     (to, elements, row, pixel)
 }

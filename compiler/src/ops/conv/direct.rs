@@ -208,7 +208,7 @@ impl Direct<'_> {
         let parts = if tiling.split_channels { channel_cover.blocks() } else { 1 };
         // Neighbouring units share weights: a thread's share then needs only its own.
         let axes = vec![
-            (n, Extent::Batch(1)),
+            (n, lowering.batch().extent()),
             (channel_block, Extent::Fixed(parts)),
             (row_block, Extent::Fixed(row_cover.blocks())),
         ];

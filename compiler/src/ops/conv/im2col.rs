@@ -135,7 +135,7 @@ pub(super) fn conv(op: &Conv, lowering: &mut Lowering<'_>, node: &Node) {
         vec![Stmt::repeat(group, Extent::Fixed(geometry.groups), stmts)]
     };
     body.extend(panels.branch(&loops, |panel| on_panel(&mut draft, panel)));
-    let mut axes = vec![(n, Extent::Batch(1))];
+    let mut axes = vec![(n, lowering.batch().extent())];
     axes.extend(panel_loops.iter().map(|&(var, extent)| (var, Extent::Fixed(extent))));
     lowering.push(draft.finish(Split::Axes(axes), body));
 }
@@ -212,7 +212,7 @@ pub(super) fn grad_input(op: &ConvGradInput, lowering: &mut Lowering<'_>, node: 
     if op.window.is_padded() {
         body.extend(geometry.planes.unpad(&mut draft, input[0], &planes, &dx));
     }
-    lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), body));
+    lowering.push(draft.finish(Split::Axes(vec![(n, lowering.batch().extent())]), body));
 }
 
 /// The gradient to the weight, channels first.
@@ -234,8 +234,8 @@ pub(super) fn grad_weight(op: &ConvGradWeight, lowering: &mut Lowering<'_>, node
     let loops = Loops::new(&mut draft, &geometry);
     let (n, group) = (loops.n, loops.group);
     let g = lowering.address(node.operands[0]).plus(n, channels * positions);
-    let partials: Option<BufferId> = (threads > 1)
-        .then(|| lowering.temporary("partial sums", Size { batched: false, elements: threads * elements }));
+    let partials: Option<BufferId> =
+        (threads > 1).then(|| lowering.temporary("partial sums", Size::fixed(threads * elements)));
     let sums = match partials {
         Some(partials) => Address::start(partials).plus(draft.thread(), elements),
         None => lowering.address(node.results[0]),
@@ -278,7 +278,7 @@ pub(super) fn grad_weight(op: &ConvGradWeight, lowering: &mut Lowering<'_>, node
     };
     let panel_body = panels.branch(&loops, |panel| on_panel(&mut draft, panel));
     body.extend(Stmt::nest(&loops.of_panels(&panels), panel_body));
-    lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), body));
+    lowering.push(draft.finish(Split::Axes(vec![(n, lowering.batch().extent())]), body));
     if let Some(partials) = partials {
         add_partials(lowering, node, partials, threads, elements);
     }

@@ -219,7 +219,7 @@ fn clear(
     let (n, row, column) = (draft.var(), draft.var(), draft.var());
     let address = to.address.clone().plus(n, to.item).plus(row, to.row).plus(column, to.pixel);
     let body = vec![Stmt::repeat(column, Extent::Fixed(columns), vec![fill(address, channels, 0.0)])];
-    let axes = vec![(n, Extent::Batch(1)), (row, Extent::Fixed(rows))];
+    let axes = vec![(n, lowering.batch().extent()), (row, Extent::Fixed(rows))];
     lowering.push(draft.finish(Split::Axes(axes), body));
 }
 

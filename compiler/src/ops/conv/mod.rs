@@ -86,16 +86,17 @@ fn weight_type(outputs: usize, inputs: usize, groups: usize, window: &Window) ->
     Type::f32(Shape::fixed(&sizes))
 }
 
-fn batched_image(channels: usize, sizes: &[usize]) -> Type {
+/// Images of so many channels and the given sizes, as many as there are of others.
+fn batched_image(like: &Type, channels: usize, sizes: &[usize]) -> Type {
     let mut item = vec![channels];
     item.extend_from_slice(sizes);
-    Type::f32(Shape::batched(&item))
+    Type::f32(like.shape.with_item(&item))
 }
 
-/// Operations per item of a convolution whose result and weight have these types.
+/// Operations of a convolution whose result and weight have these types.
 fn product_cost(result: &Type, weight: &Type) -> Cost {
     let reduction: usize = weight.shape.item()[1..].iter().product();
-    Cost { flops_per_item: 2 * (result.shape.item_elements() * reduction) as u64, flops_fixed: 0 }
+    Cost::elementwise(result, 2 * reduction as u64)
 }
 
 impl Operator for Conv {
@@ -110,15 +111,18 @@ impl Operator for Conv {
         let outputs = weight.shape.item().first().copied().unwrap_or(0);
         check_groups(self.groups, item[0], outputs)?;
         expect_type("weight", weight, &weight_type(outputs, item[0], self.groups, &self.window))?;
-        let result = batched_image(outputs, &self.window.output_sizes(&item[1..]));
+        let result = batched_image(x, outputs, &self.window.output_sizes(&item[1..]));
         EpilogueStep::check_all(&self.epilogue, &operands[2..], &result)?;
         Ok(vec![result])
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
-        let mut cost = product_cost(&results[0], &operands[1]);
-        cost.flops_per_item += EpilogueStep::flops(&self.epilogue) * results[0].shape.item_elements() as u64;
-        cost
+        let cost = product_cost(&results[0], &operands[1]);
+        cost.plus(&Cost::elementwise(&results[0], EpilogueStep::flops(&self.epilogue)))
     }
 }
 
@@ -129,7 +133,7 @@ impl Operator for ConvGradInput {
         expect_float("gradient", gradient)?;
         let outputs = super::expect_channels(gradient)?;
         let inputs = weight.shape.item().get(1).copied().unwrap_or(0).saturating_mul(self.groups);
-        let result = batched_image(inputs, &self.input_sizes);
+        let result = batched_image(gradient, inputs, &self.input_sizes);
         result.shape.check()?;
         self.window.check(&result.shape)?;
         check_groups(self.groups, inputs, outputs)?;
@@ -137,9 +141,13 @@ impl Operator for ConvGradInput {
         expect_type(
             "gradient",
             gradient,
-            &batched_image(outputs, &self.window.output_sizes(&self.input_sizes)),
+            &batched_image(gradient, outputs, &self.window.output_sizes(&self.input_sizes)),
         )?;
         Ok(vec![result])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
@@ -157,8 +165,12 @@ impl Operator for ConvGradWeight {
         let item = x.shape.item();
         let outputs = super::expect_channels(gradient)?;
         check_groups(self.groups, item[0], outputs)?;
-        expect_type("gradient", gradient, &batched_image(outputs, &self.window.output_sizes(&item[1..])))?;
+        expect_type("gradient", gradient, &batched_image(x, outputs, &self.window.output_sizes(&item[1..])))?;
         Ok(vec![weight_type(outputs, item[0], self.groups, &self.window)])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
     }
 
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {

@@ -6,7 +6,7 @@ use crate::graph::Node;
 use crate::kernel::{Address, Affine, BufferId, Extent, MapBuilder, Split, Stmt, Var};
 use crate::ops::window::Window;
 use crate::ops::window_walk::{Planes, WindowWalk, strides};
-use crate::plan::{Cover, Im2col, KernelDraft, Lowering, Size, Vectors, copy_span};
+use crate::plan::{Cover, Im2col, KernelDraft, Lowering, Vectors, copy_span};
 
 /// The rows of a panel with so many outputs or fewer are written out: loops over short rows cost as much as the copies.
 const WRITTEN_OUT: usize = 256;
@@ -190,13 +190,13 @@ impl<'w> Geometry<'w> {
             let from = item(lowering.address(x), n);
             return (self.planes.pad(draft, channels, &from, &padded, 0.0), padded);
         }
-        let padded = Address::start(lowering.temporary("padded", Size { batched: true, elements }));
+        let padded = Address::start(lowering.temporary("padded", lowering.batch().size(elements)));
         let mut pad = lowering.draft(node, "once for all panels of an item").part("pad");
         let (own, channel) = (pad.var(), pad.var());
         let from = item(lowering.address(x), own).plus(channel, self.planes.elements());
         let to = padded.clone().plus(own, elements).plus(channel, self.planes.padded_elements());
         let body = self.planes.pad(&mut pad, 1, &from, &to, 0.0);
-        let split = Split::Axes(vec![(own, Extent::Batch(1)), (channel, Extent::Fixed(channels))]);
+        let split = Split::Axes(vec![(own, lowering.batch().extent()), (channel, Extent::Fixed(channels))]);
         lowering.push(pad.finish(split, body));
         (Vec::new(), padded.plus(n, elements))
     }

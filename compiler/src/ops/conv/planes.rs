@@ -99,6 +99,6 @@ pub(super) fn conv(op: &Conv, lowering: &mut Lowering<'_>, node: &Node) {
         stmts.extend(Stmt::nest(&[(group, op.groups), (row, count)], tiles));
         stmts
     });
-    let axes = vec![(n, Extent::Batch(1)), (row_block, Extent::Fixed(row_cover.blocks()))];
+    let axes = vec![(n, lowering.batch().extent()), (row_block, Extent::Fixed(row_cover.blocks()))];
     lowering.push(draft.finish(Split::Axes(axes), body));
 }

@@ -103,7 +103,7 @@ impl Products {
         let block = Block::choose(lowering.vectors, self.inputs, self.outputs);
         let columns = Cover::exact(self.outputs, block.columns.min(self.outputs));
         let elements = self.depth * self.outputs;
-        let sums = lowering.temporary("sums", Size { batched: false, elements });
+        let sums = lowering.temporary("sums", Size::fixed(elements));
         winograd.lower(lowering, node, sums, columns, winograd.note());
         let unpacked = Unpacked { sums, groups: 1, columns, tap_step: 1, input_step: taps };
         self.unpack(lowering, node, unpacked);
@@ -179,8 +179,7 @@ impl Products {
                 inputs.size, column_cover.size, chunk_rows.size
             ),
         );
-        let sums =
-            lowering.temporary("sums", Size { batched: false, elements: groups * self.depth * self.outputs });
+        let sums = lowering.temporary("sums", Size::fixed(groups * self.depth * self.outputs));
         let (group, block, tap_part, part) = (draft.var(), draft.var(), draft.var(), draft.var());
         let chunks = self.chunks(lowering, &mut draft, (chunk_rows, &column_cover), group, x);
         let (tap_row, tap_column, tile_var) = (draft.var(), draft.var(), draft.var());
@@ -269,8 +268,7 @@ impl Products {
                 column_cover.size, chunk_rows.size
             ),
         );
-        let sums =
-            lowering.temporary("sums", Size { batched: false, elements: groups * self.depth * self.outputs });
+        let sums = lowering.temporary("sums", Size::fixed(groups * self.depth * self.outputs));
         let (group, block, input_part, tap_part) = (draft.var(), draft.var(), draft.var(), draft.var());
         let chunks = self.chunks(lowering, &mut draft, (chunk_rows, &column_cover), group, x);
         let (input, tap_block, tap_column) = (draft.var(), draft.var(), draft.var());
@@ -362,7 +360,7 @@ impl Products {
             stmts.extend(tiles(draft, &place, &source));
             stmts
         });
-        Stmt::repeat(n, Extent::Batch(1), Stmt::nest(&[(chunk, cover.blocks())], body))
+        Stmt::repeat(n, draft.batch().extent(), Stmt::nest(&[(chunk, cover.blocks())], body))
     }
 
     fn tile(

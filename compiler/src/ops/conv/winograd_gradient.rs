@@ -90,12 +90,12 @@ impl WinogradGradient {
     ) {
         let transformed = |lowering: &mut Lowering<'_>, name: &str, channels: usize| {
             let elements = self.products() * plane(self.tiles(), channels);
-            lowering.temporary(name, Size { batched: true, elements })
+            lowering.temporary(name, lowering.batch().size(elements))
         };
         let inputs = transformed(lowering, "transformed input", self.x.channels);
         let gradients = transformed(lowering, "transformed gradient", self.g.channels);
         let spectra = self.products() * self.x.channels * self.g.channels;
-        let products = lowering.temporary("products", Size { batched: false, elements: spectra });
+        let products = lowering.temporary("products", Size::fixed(spectra));
         self.transform_inputs(lowering, node, inputs);
         self.transform_gradients(lowering, node, gradients);
         let draft = lowering.draft(node, note);
@@ -129,7 +129,7 @@ impl WinogradGradient {
             map.store(to.clone().offset(product * distance), 1, value);
         }
         body.push(Stmt::repeat(column, Extent::Fixed(across), vec![map.finish()]));
-        let split = Split::Axes(vec![(n, Extent::Batch(1)), (row, Extent::Fixed(down))]);
+        let split = Split::Axes(vec![(n, lowering.batch().extent()), (row, Extent::Fixed(down))]);
         lowering.push(draft.finish(split, body));
     }
 
@@ -182,7 +182,7 @@ impl WinogradGradient {
             vec![Stmt::repeat(column, Extent::Fixed(across), body)]
         };
         let body = if last_row == m { along(m) } else { vec![branch(row, down, along(m), along(last_row))] };
-        let split = Split::Axes(vec![(n, Extent::Batch(1)), (row, Extent::Fixed(down))]);
+        let split = Split::Axes(vec![(n, lowering.batch().extent()), (row, Extent::Fixed(down))]);
         lowering.push(draft.finish(split, body));
     }
 
@@ -238,7 +238,7 @@ impl WinogradGradient {
             }));
             stmts
         }));
-        let body = vec![fill(result.clone(), x * g, 0.0), Stmt::repeat(n, Extent::Batch(1), item)];
+        let body = vec![fill(result.clone(), x * g, 0.0), Stmt::repeat(n, lowering.batch().extent(), item)];
         let split = Split::Axes(vec![(product, Extent::Fixed(self.products()))]);
         lowering.push(draft.finish(split, body));
     }

@@ -4,7 +4,7 @@ use super::threefry::{KEY_PARITY, ROTATIONS, ROUNDS};
 use super::{Dropout, DropoutTraining};
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, MapBuilder, Split};
-use crate::plan::{Layout, Lower, Lowering, Size};
+use crate::plan::{Layout, Lower, Lowering};
 use crate::shape::DType;
 
 impl Lower for Dropout {
@@ -66,10 +66,10 @@ impl Lower for DropoutTraining {
             let index = map.expr(Expr::Index { base, lane: to.pixels });
             let y = self.element(&mut map, x, index, &seed);
             map.store(to.of_item(n).plus(pixel, to.pixel), 1, y);
-            let split = Split::Axes(vec![(n, Extent::Batch(1)), (pixel, Extent::Fixed(to.pixels))]);
+            let split = Split::Axes(vec![(n, lowering.batch().extent()), (pixel, Extent::Fixed(to.pixels))]);
             return lowering.push(draft.finish(split, vec![map.finish()]));
         }
-        let size = Size::of(lowering.ty(node.results[0]));
+        let size = lowering.size(node.results[0]);
         lowering.elementwise(
             node,
             &[(node.operands[0], 1)],

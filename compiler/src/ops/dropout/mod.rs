@@ -58,6 +58,10 @@ impl Operator for Dropout {
         Ok(vec![operands[0].clone()])
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
         Cost::default()
     }
@@ -70,6 +74,10 @@ impl Operator for DropoutTraining {
         expect_float("input", &operands[0])?;
         expect_type("seed", &operands[1], &Type::i32(Shape::fixed(&[2])))?;
         Ok(vec![operands[0].clone()])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
     }
 
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {

@@ -73,7 +73,7 @@ impl Lower for Scale {
                 map.multiply(x[0], scale[0])
             });
         }
-        let view = AxisView::new(shape, self.axis);
+        let view = AxisView::new(lowering, x, self.axis);
         view.elementwise(lowering, node, &[x], &[scale], node.results[0], |map, x, scale| {
             map.multiply(x[0], scale[0])
         });

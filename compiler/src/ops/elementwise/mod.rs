@@ -136,6 +136,10 @@ impl Operator for Unary {
         Ok(vec![operands[0].clone()])
     }
 
+    fn takes_open_items(&self) -> bool {
+        true
+    }
+
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
         Cost::elementwise(&results[0], self.kind.flops())
     }
@@ -153,6 +157,10 @@ impl Operator for Binary {
             });
         }
         Ok(vec![operands[0].clone()])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        true
     }
 
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
@@ -174,6 +182,10 @@ impl Operator for Bias {
         Ok(vec![operands[0].clone()])
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
         Cost::elementwise(&results[0], 1)
     }
@@ -192,6 +204,10 @@ impl Operator for Scale {
         Ok(vec![operands[0].clone()])
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
         Cost::elementwise(&results[0], 1)
     }
@@ -203,6 +219,10 @@ impl Operator for SumChannels {
         expect_float("input", &operands[0])?;
         let channels = expect_channels(&operands[0])?;
         Ok(vec![Type::f32(Shape::fixed(&[channels]))])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {

@@ -26,7 +26,7 @@ fn over_batch(
     let mut stmts = Vec::new();
     for &rows in rows {
         let var = draft.var();
-        let end = if rows == 1 { Extent::Batch(1) } else { Extent::BatchFloor(rows) };
+        let end = if rows == 1 { draft.batch().extent() } else { draft.batch().floor(rows) };
         stmts.push(Stmt::For { var, start, end, step: rows, body: body(var, rows) });
         start = end;
     }
@@ -139,7 +139,7 @@ impl Lower for LinearGradInput {
         let body = groups.branch(group, |first, width| {
             let strips = Cover::exact(width, strip);
             let clear = fill(dx.clone().plus(row, inputs).at(first, 1), width, 0.0);
-            let mut stmts = vec![Stmt::repeat(row, Extent::Batch(1), vec![clear])];
+            let mut stmts = vec![Stmt::repeat(row, lowering.batch().extent(), vec![clear])];
             stmts.extend(chunks.sequence(chunk, |output, count| {
                 strips.sequence(strip_var, |column, columns| {
                     let column = column.clone().plus_scaled(first, 1);
@@ -202,7 +202,7 @@ impl Lower for LinearGradWeight {
                 right: x.clone().at(column, 1),
                 output: to.clone().at(row, inputs).at(column, 1),
                 operands: operands.clone(),
-                counts: vec![Extent::Batch(1)],
+                counts: vec![lowering.batch().extent()],
             }))]
         };
         let body = row_cover.branch(row_block, |row, rows| {

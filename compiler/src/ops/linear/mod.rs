@@ -48,6 +48,12 @@ fn matrix(got: &Type) -> Result<[usize; 2], ShapeError> {
     }
 }
 
+/// The work of a product of every item of a batch with a weight.
+fn product_cost(items: &Type, weight: &Type) -> Cost {
+    let each = Type::f32(items.shape.with_item(&[]));
+    Cost::elementwise(&each, 2 * weight.shape.item_elements() as u64)
+}
+
 impl Operator for Linear {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         if operands.len() < 2 {
@@ -56,15 +62,18 @@ impl Operator for Linear {
         let length = vector_length(&operands[0])?;
         let [outputs, _] = matrix(&operands[1])?;
         expect_type("weight", &operands[1], &Type::f32(Shape::fixed(&[outputs, length])))?;
-        let result = Type::f32(Shape::batched(&[outputs]));
+        let result = Type::f32(operands[0].shape.with_item(&[outputs]));
         EpilogueStep::check_all(&self.epilogue, &operands[2..], &result)?;
         Ok(vec![result])
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
-        let outputs = results[0].shape.item_elements() as u64;
-        let products = 2 * operands[1].shape.item_elements() as u64;
-        Cost { flops_per_item: products + EpilogueStep::flops(&self.epilogue) * outputs, flops_fixed: 0 }
+        let steps = Cost::elementwise(&results[0], EpilogueStep::flops(&self.epilogue));
+        product_cost(&operands[0], &operands[1]).plus(&steps)
     }
 }
 
@@ -74,11 +83,15 @@ impl Operator for LinearGradInput {
         let length = vector_length(&operands[0])?;
         let [_, inputs] = matrix(&operands[1])?;
         expect_type("weight", &operands[1], &Type::f32(Shape::fixed(&[length, inputs])))?;
-        Ok(vec![Type::f32(Shape::batched(&[inputs]))])
+        Ok(vec![Type::f32(operands[0].shape.with_item(&[inputs]))])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
-        Cost { flops_per_item: 2 * operands[1].shape.item_elements() as u64, flops_fixed: 0 }
+        product_cost(&operands[0], &operands[1])
     }
 }
 
@@ -90,7 +103,11 @@ impl Operator for LinearGradWeight {
         Ok(vec![Type::f32(Shape::fixed(&[outputs, inputs]))])
     }
 
-    fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
-        Cost { flops_per_item: 2 * results[0].shape.item_elements() as u64, flops_fixed: 0 }
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
+    fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
+        product_cost(&operands[0], &results[0])
     }
 }

@@ -5,7 +5,7 @@ use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, Expr, Extent, MapBuilder, Reducer, Split, Stmt, Var};
 use crate::ops::elementwise::UnaryKind;
-use crate::plan::{Lower, Lowering, Size};
+use crate::plan::{Lower, Lowering};
 use crate::shape::DType;
 
 /// The largest logit of item `n` and the sum of exponentials below it, into scratch.
@@ -28,10 +28,11 @@ fn normaliser(logits: &Address, classes: usize, largest: &Address, sum: &Address
 /// The kernel that averages one number per item.
 fn mean(lowering: &mut Lowering<'_>, node: &Node, items: Address, divisor: f64, to: ValueId) {
     let draft = lowering.draft(node, "one thread").part("mean");
-    let mut map = MapBuilder::new(Extent::Batch(1));
+    let batch = lowering.batch();
+    let mut map = MapBuilder::new(lowering.batch().extent());
     let x = map.load(items, 1);
     let sum = map.fold_lanes(&[Reducer::Sum(x)])[0];
-    let batch = map.expr(Expr::BatchSize);
+    let batch = map.expr(Expr::Size(batch.size, batch.times));
     let divisor = map.constant(divisor);
     let count = map.multiply(batch, divisor);
     let mean = map.divide(sum, count);
@@ -47,7 +48,7 @@ impl Lower for CrossEntropy {
         let n = draft.var();
         let largest = Address::start(lowering.scratch("largest", 1));
         let sum = Address::start(lowering.scratch("sum", 1));
-        let items = Address::start(lowering.temporary("losses", Size { batched: true, elements: 1 }));
+        let items = Address::start(lowering.temporary("losses", lowering.batch().size(1)));
         let mut body = normaliser(&logits, classes, &largest, &sum, n);
         let mut map = MapBuilder::new(Extent::Fixed(classes));
         let x = map.load(logits.plus(n, classes), 1);
@@ -64,13 +65,14 @@ impl Lower for CrossEntropy {
         let loss = map.add(logarithm, rest);
         map.store(items.clone().plus(n, 1), 0, loss);
         body.push(map.finish());
-        lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), body));
+        lowering.push(draft.finish(Split::Axes(vec![(n, lowering.batch().extent())]), body));
         mean(lowering, node, items, 1.0, node.results[0]);
     }
 }
 
 impl Lower for CrossEntropyGrad {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let batch = lowering.batch();
         let [g, logits, labels] = [0, 1, 2].map(|index| lowering.address(node.operands[index]));
         let classes = lowering.item(node.operands[1])[0];
         let mut draft = lowering.draft(node, "each item on one thread");
@@ -90,12 +92,12 @@ impl Lower for CrossEntropyGrad {
         let (zero, one) = (map.constant(0.0), map.constant(1.0));
         let truth = map.expr(Expr::Select(chosen, one, zero));
         let difference = map.subtract(softmax, truth);
-        let batch = map.expr(Expr::BatchSize);
+        let batch = map.expr(Expr::Size(batch.size, batch.times));
         let share = map.divide(gradient, batch);
         let value = map.multiply(difference, share);
         map.store(lowering.address(node.results[0]).plus(n, classes), 1, value);
         body.push(map.finish());
-        lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), body));
+        lowering.push(draft.finish(Split::Axes(vec![(n, lowering.batch().extent())]), body));
     }
 }
 
@@ -104,7 +106,7 @@ impl Lower for MeanSquaredError {
         let elements = lowering.ty(node.operands[0]).shape.item_elements();
         let mut draft = lowering.draft(node, "each item on one thread");
         let n = draft.var();
-        let items = Address::start(lowering.temporary("losses", Size { batched: true, elements: 1 }));
+        let items = Address::start(lowering.temporary("losses", lowering.batch().size(1)));
         let mut map = MapBuilder::new(Extent::Fixed(elements));
         let prediction = map.load(lowering.address(node.operands[0]).plus(n, elements), 1);
         let target = map.load(lowering.address(node.operands[1]).plus(n, elements), 1);
@@ -112,7 +114,7 @@ impl Lower for MeanSquaredError {
         let square = map.multiply(difference, difference);
         let sum = map.fold_lanes(&[Reducer::Sum(square)])[0];
         map.store(items.clone().plus(n, 1), 0, sum);
-        lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), vec![map.finish()]));
+        lowering.push(draft.finish(Split::Axes(vec![(n, lowering.batch().extent())]), vec![map.finish()]));
         mean(lowering, node, items, elements as f64, node.results[0]);
     }
 }
@@ -121,15 +123,16 @@ impl Lower for MeanSquaredErrorGrad {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let result = node.results[0];
         let to = lowering.address(result);
-        let size = Size::of(lowering.ty(result));
+        let (size, batch) = (lowering.size(result), lowering.batch());
+        let elements = lowering.ty(result).shape.item_elements();
         let operands = [(node.operands[0], 0), (node.operands[1], 1), (node.operands[2], 1)];
         lowering.elementwise(
             node,
             &operands,
             |map, loads, first| {
                 let difference = map.subtract(loads[1], loads[2]);
-                let batch = map.expr(Expr::BatchSize);
-                let elements = map.constant(size.elements as f64);
+                let batch = map.expr(Expr::Size(batch.size, batch.times));
+                let elements = map.constant(elements as f64);
                 let count = map.multiply(batch, elements);
                 let share = map.divide(loads[0], count);
                 let two = map.constant(2.0);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
-use crate::shape::{Dim, Shape, Type};
+use crate::shape::{Shape, Type};
 
 /// Mean over the batch of `−log_softmax(logits)[label]`: operands `logits` `[N, C]` and `labels` (`i32[N]`, each below
 /// C); result one number.
@@ -41,7 +41,7 @@ fn check_logits(logits: &Type, labels: &Type) -> Result<(), ShapeError> {
             got: logits.shape.clone(),
         });
     }
-    expect_type("labels", labels, &Type::i32(Shape::new([Dim::Batch])))
+    expect_type("labels", labels, &Type::i32(logits.shape.with_item(&[])))
 }
 
 fn check_pair(prediction: &Type, target: &Type) -> Result<(), ShapeError> {
@@ -66,6 +66,10 @@ impl Operator for CrossEntropy {
         Ok(vec![scalar()])
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
         Cost::elementwise(&operands[0], 7)
     }
@@ -77,6 +81,10 @@ impl Operator for CrossEntropyGrad {
         expect_type("gradient", &operands[0], &scalar())?;
         check_logits(&operands[1], &operands[2])?;
         Ok(vec![operands[1].clone()])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
@@ -91,6 +99,10 @@ impl Operator for MeanSquaredError {
         Ok(vec![scalar()])
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
         Cost::elementwise(&operands[0], 3)
     }
@@ -102,6 +114,10 @@ impl Operator for MeanSquaredErrorGrad {
         expect_type("gradient", &operands[0], &scalar())?;
         check_pair(&operands[1], &operands[2])?;
         Ok(vec![operands[1].clone()])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {

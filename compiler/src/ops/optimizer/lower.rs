@@ -14,7 +14,7 @@ fn scaled(map: &mut MapBuilder, x: ExprId, factor: f64) -> ExprId {
 impl Lower for Sgd {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let results: Vec<Address> = node.results.iter().map(|&value| lowering.address(value)).collect();
-        let size = Size::of(lowering.ty(node.results[0]));
+        let size = lowering.size(node.results[0]);
         let mut operands = vec![(node.operands[0], 1), (node.operands[1], 1), (node.operands[2], 0)];
         operands.extend(node.operands.get(3).map(|&velocity| (velocity, 1)));
         lowering.elementwise(
@@ -51,7 +51,7 @@ impl Lower for Adam {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let results: Vec<Address> = node.results.iter().map(|&value| lowering.address(value)).collect();
         let correction = lowering.address(node.operands[3]);
-        let size = Size::of(lowering.ty(node.results[0]));
+        let size = lowering.size(node.results[0]);
         let [weight, gradient, rate, _, first_moment, second_moment] = node.operands[..] else {
             unreachable!("adam takes six operands")
         };
@@ -103,13 +103,12 @@ const NORM_EPSILON: f64 = 1e-6;
 impl Lower for ClipFactor {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let count = node.operands.len();
-        let sums = Address::start(lowering.temporary("squares", Size { batched: false, elements: count }));
+        let sums = Address::start(lowering.temporary("squares", Size::fixed(count)));
         for (index, &operand) in node.operands.iter().enumerate() {
             let mut draft = lowering.draft(node, "one thread").part("squares");
             let n = draft.var();
-            let size = Size::of(lowering.ty(operand));
-            let lanes =
-                if size.batched { Extent::Batch(size.elements) } else { Extent::Fixed(size.elements) };
+            let size = lowering.size(operand);
+            let lanes = size.extent();
             let mut map = MapBuilder::new(lanes);
             let x = map.load(lowering.address(operand), 1);
             let square = map.multiply(x, x);

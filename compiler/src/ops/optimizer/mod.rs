@@ -88,6 +88,10 @@ impl Operator for Sgd {
         Ok(vec![operands[0].clone()])
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
         Cost::elementwise(&operands[0], 6)
     }
@@ -112,6 +116,10 @@ impl Operator for Adam {
         Ok(vec![operands[0].clone(); 3])
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
         Cost::elementwise(&operands[0], 14)
     }
@@ -129,8 +137,11 @@ impl Operator for ClipFactor {
         Ok(vec![Type::f32(Shape::scalar()); 2])
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
-        let flops = operands.iter().map(|ty| 2 * ty.shape.item_elements() as u64).sum();
-        Cost { flops_per_item: 0, flops_fixed: flops }
+        operands.iter().fold(Cost::default(), |cost, ty| cost.plus(&Cost::elementwise(ty, 2)))
     }
 }

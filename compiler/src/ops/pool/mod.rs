@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::window::{Window, axis_name};
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
 use crate::error::ShapeError;
-use crate::shape::{DType, Shape, Type};
+use crate::shape::{DType, Type};
 
 /// Largest value of each window: operand `x` `[N, C, spatial…]`; results `y` `[N, C, spatial…]` and the place of the
 /// largest value in its window, row by row (`i32`). The first of equal values wins; a NaN beats every number, the
@@ -73,18 +73,18 @@ fn pooled(window: &Window, x: &Type) -> Result<Type, ShapeError> {
         }
     }
     let item = x.shape.item();
-    Ok(image(item[0], &window.output_sizes(&item[1..])))
+    Ok(image(x, item[0], &window.output_sizes(&item[1..])))
 }
 
-fn image(channels: usize, sizes: &[usize]) -> Type {
+fn image(like: &Type, channels: usize, sizes: &[usize]) -> Type {
     let mut item = vec![channels];
     item.extend_from_slice(sizes);
-    Type::f32(Shape::batched(&item))
+    Type::f32(like.shape.with_item(&item))
 }
 
 fn unpooled(window: &Window, input_sizes: &[usize], gradient: &Type) -> Result<Type, ShapeError> {
     expect_float("gradient", gradient)?;
-    let result = image(expect_channels(gradient)?, input_sizes);
+    let result = image(gradient, expect_channels(gradient)?, input_sizes);
     result.shape.check()?;
     expect_type("gradient", gradient, &pooled(window, &result)?)?;
     Ok(result)
@@ -102,6 +102,10 @@ impl Operator for MaxPool {
         Ok(vec![result, places])
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
         window_cost(&self.window, &results[0])
     }
@@ -115,6 +119,10 @@ impl Operator for MaxPoolGrad {
         Ok(vec![result])
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
         window_cost(&self.window, &operands[0])
     }
@@ -126,6 +134,10 @@ impl Operator for AvgPool {
         Ok(vec![pooled(&self.window, &operands[0])?])
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
         window_cost(&self.window, &results[0])
     }
@@ -135,6 +147,10 @@ impl Operator for AvgPoolGrad {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 1)?;
         Ok(vec![unpooled(&self.window, &self.input_sizes, &operands[0])?])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {

@@ -54,7 +54,7 @@ pub(super) fn forward(
         stmts.extend(Stmt::nest(&[(row, count), (column, columns.outputs)], vec![map.finish()]));
         stmts
     });
-    let split = Split::Axes(vec![(n, Extent::Batch(1)), (block, Extent::Fixed(cover.blocks()))]);
+    let split = Split::Axes(vec![(n, draft.batch().extent()), (block, Extent::Fixed(cover.blocks()))]);
     lowering.push(draft.finish(split, body));
 }
 
@@ -141,7 +141,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
         body.extend(if last == 0 { before } else { branch(block, 1, before, Vec::new()) });
         body.extend(cover.branch(block, |first, count| some_rows(&rows[longest], first, count)));
         body.extend(if last == 0 { after } else { branch(block, last, Vec::new(), after) });
-        let split = Split::Axes(vec![(n, Extent::Batch(1)), (block, Extent::Fixed(cover.blocks()))]);
+        let split = Split::Axes(vec![(n, draft.batch().extent()), (block, Extent::Fixed(cover.blocks()))]);
         draft.finish(split, body)
     }
 
@@ -241,7 +241,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
             }
             stmts
         });
-        let split = Split::Axes(vec![(n, Extent::Batch(1)), (block, Extent::Fixed(cover.blocks()))]);
+        let split = Split::Axes(vec![(n, draft.batch().extent()), (block, Extent::Fixed(cover.blocks()))]);
         draft.finish(split, body)
     }
 }

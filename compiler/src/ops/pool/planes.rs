@@ -16,6 +16,7 @@ pub(super) struct Pooling<'w> {
     pub(super) planes: Planes,
     output: Vec<usize>,
     channels: usize,
+    items: Extent,
     n: Var,
     c: Var,
 }
@@ -34,6 +35,7 @@ impl<'w> Pooling<'w> {
             channels,
             n: draft.var(),
             c: draft.var(),
+            items: draft.batch().extent(),
         }
     }
 
@@ -47,7 +49,7 @@ impl<'w> Pooling<'w> {
     }
 
     pub(super) fn split(&self) -> Split {
-        Split::Axes(vec![(self.n, Extent::Batch(1)), (self.c, Extent::Fixed(self.channels))])
+        Split::Axes(vec![(self.n, self.items), (self.c, Extent::Fixed(self.channels))])
     }
 
     /// Forward: a reduction over each window.

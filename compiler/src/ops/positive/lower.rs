@@ -59,7 +59,7 @@ impl Lower for Positive {
             map.finish()
         });
         let body = body.collect();
-        lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), body));
+        lowering.push(draft.finish(Split::Axes(vec![(n, lowering.batch().extent())]), body));
     }
 }
 
@@ -91,7 +91,7 @@ impl Lower for WherePositive {
             map.finish()
         });
         let body = body.collect();
-        lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), body));
+        lowering.push(draft.finish(Split::Axes(vec![(n, lowering.batch().extent())]), body));
         if !is_own {
             let draft = lowering.draft(node, format!("{} to {}", to.layout, result.layout)).part("reorder");
             lowering.reorder(draft, &to, &result);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
-use crate::shape::{Shape, Type};
+use crate::shape::Type;
 
 /// Which elements are not at or below zero: operand `x` `[N, …]` of `n` elements an item; result `i32[N, b + r]` of numbers from 0
 /// to 255, where `b` is `n / 8` rounded down and `r` the rest. Bit `k` of number `j < b` is set where element `k·b + j` of
@@ -31,13 +31,17 @@ fn bits_of(operand: &'static str, x: &Type) -> Result<Type, ShapeError> {
         return Err(ShapeError::Rank { expected: "a batch of values".to_owned(), got: x.shape.clone() });
     }
     let elements = x.shape.item_elements();
-    Ok(Type::i32(Shape::batched(&[elements / 8 + elements % 8])))
+    Ok(Type::i32(x.shape.with_item(&[elements / 8 + elements % 8])))
 }
 
 impl Operator for Positive {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 1)?;
         Ok(vec![bits_of("input", &operands[0])?])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
@@ -50,6 +54,10 @@ impl Operator for WherePositive {
         expect_arity(operands, 2)?;
         expect_type("bits", &operands[1], &bits_of("gradient", &operands[0])?)?;
         Ok(vec![operands[0].clone()])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
     }
 
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {

@@ -14,13 +14,15 @@ struct ItemChannels {
     along_channels: bool,
     n: Var,
     outer: Var,
+    items: Extent,
 }
 
 impl ItemChannels {
     fn new(result: &View, draft: &mut KernelDraft) -> Self {
         let along_channels = result.layout == Layout::ChannelsLast || result.pixels == 1;
         let (n, outer) = (draft.var(), draft.var());
-        ItemChannels { channels: result.channels, pixels: result.pixels, along_channels, n, outer }
+        let items = draft.batch().extent();
+        ItemChannels { channels: result.channels, pixels: result.pixels, along_channels, n, outer, items }
     }
 
     /// How many results a reduction over the channels has at a time.
@@ -82,7 +84,7 @@ impl ItemChannels {
     }
 
     fn split(&self) -> Split {
-        let mut axes = vec![(self.n, Extent::Batch(1))];
+        let mut axes = vec![(self.n, self.items)];
         if self.along_channels {
             axes.push((self.outer, Extent::Fixed(self.pixels)));
         }

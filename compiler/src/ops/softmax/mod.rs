@@ -51,6 +51,10 @@ macro_rules! softmax_operator {
                 $infer(operands)
             }
 
+            fn takes_open_items(&self) -> bool {
+                false
+            }
+
             fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
                 Cost::elementwise(&results[0], $flops)
             }

@@ -85,6 +85,10 @@ impl Operator for Input {
         Ok(vec![self.ty.clone()])
     }
 
+    fn takes_open_items(&self) -> bool {
+        true
+    }
+
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
         Cost::default()
     }
@@ -107,6 +111,10 @@ impl Operator for Parameter {
         unbatched(&self.shape)
     }
 
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
         Cost::default()
     }
@@ -117,6 +125,10 @@ impl Operator for State {
         expect_arity(operands, 0)?;
         self.init.check()?;
         unbatched(&self.shape)
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
     }
 
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
@@ -136,6 +148,10 @@ impl Operator for Constant {
             });
         }
         Ok(types)
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
     }
 
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {

@@ -5,14 +5,18 @@ use super::{Concat, Reshape, Slice};
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Affine, Extent, Split};
-use crate::plan::{AxisView, Layout, Lower, Lowering, View, copy_span};
+use crate::plan::{AxisView, Layout, Lower, Lowering, copy_span};
 
 impl Lower for Reshape {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (from, to) = (lowering.view(node.operands[0]).clone(), lowering.view(node.results[0]).clone());
         if from.address.buffer != to.address.buffer {
-            // The elements of the operand in the order of its shape.
-            let to = View { layout: Layout::ChannelsFirst, ..to.split(from.channels) };
+            // The elements of the operand in the order of its shape, which are those of the result.
+            let shapes = [node.operands[0], node.results[0]].map(|value| &lowering.ty(value).shape);
+            if shapes.iter().any(|shape| shape.has_open_item()) {
+                return lowering.copy(node);
+            }
+            let to = to.split(from.channels, from.pixels);
             let draft = lowering.draft(node, format!("{} to {}", from.layout, to.layout));
             lowering.reorder(draft, &from, &to);
         }
@@ -28,8 +32,8 @@ fn copy_indices(
     (to, to_start): (ValueId, usize),
     length: usize,
 ) {
-    let from_view = AxisView::new(&lowering.ty(from).shape, axis);
-    let to_view = AxisView::new(&lowering.ty(to).shape, axis);
+    let from_view = AxisView::new(lowering, from, axis);
+    let to_view = AxisView::new(lowering, to, axis);
     let mut draft = lowering.draft(node, "a copy of each row");
     let (n, o) = (draft.var(), draft.var());
     let at = |view: &AxisView, start: usize| {
@@ -42,8 +46,7 @@ fn copy_indices(
         lowering.address(to).at(&at(&to_view, to_start), 1),
         length * from_view.inner,
     );
-    let batch = if from_view.batched { Extent::Batch(1) } else { Extent::Fixed(1) };
-    let split = Split::Axes(vec![(n, batch), (o, Extent::Fixed(from_view.outer))]);
+    let split = Split::Axes(vec![(n, from_view.items()), (o, Extent::Fixed(from_view.outer))]);
     lowering.push(draft.finish(split, vec![body]));
 }
 
@@ -52,7 +55,7 @@ impl Lower for Concat {
         let batched = lowering.ty(node.results[0]).shape.is_batched();
         let mut start = 0;
         for &operand in &node.operands {
-            let length = AxisView::new(&lowering.ty(operand).shape, self.axis).size;
+            let length = AxisView::new(lowering, operand, self.axis).size;
             if self.axis == 1 && batched {
                 let from = lowering.view(operand).clone();
                 let to = lowering.view(node.results[0]).part(start, length);

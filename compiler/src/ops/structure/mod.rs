@@ -39,7 +39,7 @@ pub struct Slice {
 fn fixed_axis(shape: &Shape, axis: usize) -> Result<usize, ShapeError> {
     match shape.dims().get(axis) {
         Some(Dim::Fixed(size)) => Ok(*size),
-        _ => Err(ShapeError::Axis { axis, shape: shape.clone() }),
+        Some(Dim::Open(_)) | None => Err(ShapeError::Axis { axis, shape: shape.clone() }),
     }
 }
 
@@ -54,11 +54,14 @@ impl Operator for Reshape {
         expect_arity(operands, 1)?;
         let from = &operands[0].shape;
         self.shape.check()?;
-        if from.is_batched() != self.shape.is_batched() || from.item_elements() != self.shape.item_elements()
-        {
+        if from.count() != self.shape.count() {
             return Err(ShapeError::ElementsDiffer { from: from.clone(), to: self.shape.clone() });
         }
         Ok(vec![Type { dtype: operands[0].dtype, shape: self.shape.clone() }])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        true
     }
 
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
@@ -91,6 +94,10 @@ impl Operator for Concat {
         Ok(vec![with_axis(first, self.axis, size)])
     }
 
+    fn takes_open_items(&self) -> bool {
+        true
+    }
+
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
         Cost::default()
     }
@@ -110,6 +117,10 @@ impl Operator for Slice {
             });
         }
         Ok(vec![with_axis(&operands[0], self.axis, self.length)])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        true
     }
 
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {

@@ -1,6 +1,8 @@
 use super::verify;
-use crate::kernel::{Address, Affine, BufferId, Element, Extent, Kernel, MapBuilder, Split, Stmt, Var};
-use crate::plan::{Buffer, Place, Size, copy_span, fill};
+use crate::kernel::{
+    Address, Affine, BufferId, Element, Extent, Kernel, MapBuilder, SizeId, Split, Stmt, Var,
+};
+use crate::plan::{Buffer, OpenSizes, Place, Size, copy_span, fill};
 
 const X: BufferId = BufferId(0);
 const VARS: [Var; 3] = [Var(0), Var(1), Var(2)];
@@ -18,10 +20,18 @@ fn kernel(split: Split, body: Vec<Stmt>) -> Kernel {
     }
 }
 
+fn sizes() -> OpenSizes {
+    let graph = "graph net {\n%0 = input {name = \"x\", type = \"f32[N, T, 2]\"}\noutput \"y\" = %0\n}";
+    OpenSizes::of(&graph.parse().unwrap())
+}
+
 fn check(kernel: &Kernel, batched: bool, elements: usize) -> Result<(), String> {
-    let size = Size { batched, elements };
+    check_size(kernel, Size { open: batched.then_some(SizeId::BATCH), elements })
+}
+
+fn check_size(kernel: &Kernel, size: Size) -> Result<(), String> {
     let buffer = Buffer { name: "x".to_owned(), size, element: Element::F32, place: Place::Nowhere };
-    verify(kernel, &[buffer], 1)
+    verify(kernel, &[buffer], &sizes(), 1)
 }
 
 /// A kernel fits a buffer of `elements`, and no smaller one.
@@ -41,9 +51,9 @@ fn loops_reach_as_far_as_their_last_step() {
     let [n, row, _] = VARS;
     let body = |end| vec![Stmt::repeat(row, end, vec![fill(rows(row), 4, 0.0)])];
     needs(&kernel(Split::Serial, body(Extent::Fixed(3))), false, 24);
-    needs(&kernel(Split::Serial, body(Extent::Batch(1))), true, 10);
+    needs(&kernel(Split::Serial, body(Extent::Open(SizeId::BATCH, 1))), true, 10);
     assert_eq!(check(&kernel(Split::Serial, body(Extent::Fixed(0))), false, 0), Ok(()));
-    let items = Split::Axes(vec![(n, Extent::Batch(1))]);
+    let items = Split::Axes(vec![(n, Extent::Open(SizeId::BATCH, 1))]);
     needs(&kernel(items, vec![fill(Address::start(X).plus(n, 7).offset(3), 4, 0.0)]), true, 7);
 }
 
@@ -89,7 +99,7 @@ fn shares_end_where_the_whole_does() {
     };
     for elements in [1, 6] {
         let lanes = |extent| Split::Lanes(first, extent);
-        needs(&kernel(lanes(Extent::Batch(elements)), vec![span(0)]), true, elements);
+        needs(&kernel(lanes(Extent::Open(SizeId::BATCH, elements)), vec![span(0)]), true, elements);
         needs(&kernel(lanes(Extent::Fixed(elements)), vec![span(3)]), false, elements + 3);
     }
 }
@@ -101,12 +111,15 @@ fn blocks_of_a_batch_end_with_it() {
         let body = vec![fill(Address::start(X).plus(n, 5), 5 * step, 0.0)];
         kernel(Split::Serial, vec![Stmt::For { var: n, start, end, step, body }])
     };
-    let (eight, four) = (Extent::BatchFloor(8), Extent::BatchFloor(4));
+    let (eight, four) = (
+        Extent::Floor { size: SizeId::BATCH, times: 1, multiple: 8 },
+        Extent::Floor { size: SizeId::BATCH, times: 1, multiple: 4 },
+    );
     needs(&items(Extent::Fixed(0), eight, 8), true, 5);
     needs(&items(eight, four, 4), true, 5);
-    needs(&items(four, Extent::Batch(1), 1), true, 5);
+    needs(&items(four, Extent::Open(SizeId::BATCH, 1), 1), true, 5);
     // Steps that do not come out even.
-    assert!(check(&items(Extent::Fixed(0), Extent::Batch(1), 4), true, 5).is_err());
+    assert!(check(&items(Extent::Fixed(0), Extent::Open(SizeId::BATCH, 1), 4), true, 5).is_err());
 }
 
 /// The count of columns that wrapped around where a border is wider than all that windows meet.
@@ -115,4 +128,27 @@ fn a_count_that_wrapped_is_found() {
     let count = 1usize.wrapping_sub(2).min(1 << 20);
     let body = vec![copy_span(Address::start(X), 1, Address::start(X), count)];
     assert!(check(&kernel(Split::Serial, body), false, 64).is_err());
+}
+
+/// Rows of `[N, T, 2]`, whose distance is an open size.
+#[test]
+fn open_strides_reach_as_far_as_the_sizes_say() {
+    let [n, t, _] = VARS;
+    let sizes = sizes();
+    let size = |text: &str| sizes.get(&text.parse().unwrap());
+    let steps = size("T");
+    let rows = |distance: usize, lanes: usize| {
+        let mut offset = Affine::from(t).plus(t, 1);
+        offset = offset.plus_open(Some(n), steps.open.unwrap(), distance);
+        let body =
+            vec![Stmt::repeat(t, steps.extent(), vec![fill(Address { buffer: X, offset }, lanes, 0.0)])];
+        kernel(Split::Axes(vec![(n, Extent::Open(SizeId::BATCH, 1))]), body)
+    };
+    let whole = size("N*T*2");
+    assert_eq!(check_size(&rows(2, 2), whole), Ok(()));
+    let error = check_size(&rows(2, 3), whole).unwrap_err();
+    assert_eq!(error, "kernel k: a store meets elements 0 to 2*N*T of b0 (x), which has 2*N*T");
+    assert!(check_size(&rows(3, 2), whole).is_err());
+    assert!(check_size(&rows(2, 2), size("T")).is_err());
+    assert!(check_size(&rows(2, 2), Size { elements: 1, ..whole }).is_err());
 }

@@ -39,7 +39,7 @@ pub(in crate::codegen) fn build(span: &Span, width: Width) -> Result<Vec<u8>, Fa
 pub(in crate::codegen) fn pays(map: &Map) -> bool {
     let fixed = |extent: &Extent| match extent {
         Extent::Fixed(count) => Some(*count),
-        Extent::Batch(_) | Extent::BatchFloor(_) | Extent::Share => None,
+        Extent::Open(..) | Extent::Floor { .. } | Extent::Share => None,
     };
     let steps: Option<usize> = map.window.iter().map(fixed).product();
     let worth = match map.fold {

@@ -1,7 +1,9 @@
 //! What a wide map's function depends on: a [`Map`] without the places of its operands, which it gets in a table of
 //! arguments. Maps that differ in nothing else share a function.
 
-use crate::kernel::{self, Address, Affine, BufferId, Element, Expr, Extent, Fold, Map, Mode, Reducer};
+use crate::kernel::{
+    self, Address, Affine, BufferId, Element, Expr, Extent, Fold, Map, Mode, Reducer, SizeId,
+};
 use crate::ops::elementwise::UnaryKind;
 
 use super::super::operands::Binary;
@@ -15,8 +17,8 @@ pub(in crate::codegen) enum Argument {
     Count(Extent),
     /// An integer.
     Integer(Affine),
-    /// The bits of the batch size as a float.
-    BatchSize,
+    /// The bits of an open size times a number, as a float.
+    Size(SizeId, usize),
 }
 
 /// What a function does with an entry of its table.
@@ -269,7 +271,9 @@ impl Table {
         });
         let pointer = Entry::Pointer { buffer, element, lane, repeat, window: window.to_vec() };
         let constant = |argument: &Argument| match argument {
-            Argument::Pointer(known, _) if known.offset.terms == address.offset.terms => {
+            Argument::Pointer(known, _)
+                if known.offset.terms == address.offset.terms && known.offset.open == address.offset.open =>
+            {
                 Some(known.offset.constant)
             }
             _ => None,
@@ -295,7 +299,7 @@ fn node(expr: &Expr, table: &mut Table) -> Node {
             Node::Index(table.add(Entry::Index { lane: *lane }, Argument::Integer(base.clone())))
         }
         Expr::Position(value) => Node::Entry(table.add(Entry::Number, Argument::Integer(value.clone()))),
-        Expr::BatchSize => Node::Entry(table.add(Entry::Number, Argument::BatchSize)),
+        Expr::Size(size, times) => Node::Entry(table.add(Entry::Number, Argument::Size(*size, *times))),
         Expr::Phase(period) => Node::Phase(*period),
         Expr::WindowIndex => Node::WindowIndex,
         Expr::Reduced(reducer) => Node::Reduced(*reducer),

@@ -3,7 +3,7 @@
 use super::super::Width;
 use super::super::map::{Argument, Span, build};
 use super::{call, widths};
-use crate::kernel::{Address, BufferId, Element, Extent, Map, MapBuilder, Reducer, Stmt};
+use crate::kernel::{Address, BufferId, Element, Extent, Map, MapBuilder, Reducer, SizeId, Stmt};
 
 fn finished(map: MapBuilder) -> Map {
     match map.finish() {
@@ -26,7 +26,7 @@ fn run(map: &Map, width: Width, batch: usize, buffers: &mut [Vec<f32>]) {
             Argument::Pointer(Address { buffer, offset }, element) => {
                 buffers[buffer.index()].as_mut_ptr().addr() + element.bytes() * offset.constant as usize
             }
-            Argument::Count(Extent::Batch(count)) => batch * count,
+            Argument::Count(Extent::Open(SizeId::BATCH, count)) => batch * count,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -72,7 +72,7 @@ fn values_that_do_not_fit_the_registers() {
 /// The second result needs what the first overwrites.
 #[test]
 fn results_in_the_place_of_operands() {
-    for lanes in [Extent::Fixed(5), Extent::Fixed(16), Extent::Batch(1)] {
+    for lanes in [Extent::Fixed(5), Extent::Fixed(16), Extent::Open(SizeId::BATCH, 1)] {
         let mut map = MapBuilder::new(lanes);
         let (a, b) = (map.load(at(0, 0), 1), map.load(at(1, 0), 1));
         let sum = map.add(a, b);
@@ -152,17 +152,17 @@ fn sums_in_blocks() {
         (vec![Extent::Fixed(100)], Extent::Fixed(5)),
         (vec![Extent::Fixed(5000)], Extent::Fixed(77)),
         (vec![Extent::Fixed(3), Extent::Fixed(70), Extent::Fixed(31)], Extent::Fixed(40)),
-        (vec![Extent::Batch(9)], Extent::Fixed(33)),
-        (vec![Extent::Batch(1), Extent::Fixed(900)], Extent::Fixed(33)),
+        (vec![Extent::Open(SizeId::BATCH, 9)], Extent::Fixed(33)),
+        (vec![Extent::Open(SizeId::BATCH, 1), Extent::Fixed(900)], Extent::Fixed(33)),
         (vec![], Extent::Fixed(60_007)),
-        (vec![], Extent::Batch(50)),
-        (vec![Extent::Batch(1)], Extent::Batch(20)),
+        (vec![], Extent::Open(SizeId::BATCH, 50)),
+        (vec![Extent::Open(SizeId::BATCH, 1)], Extent::Open(SizeId::BATCH, 20)),
         (vec![Extent::Fixed(2)], Extent::Fixed(9000)),
     ] {
         let batch = 999;
         let count = |extent: &Extent| match *extent {
             Extent::Fixed(count) => count,
-            Extent::Batch(count) => batch * count,
+            Extent::Open(_, count) => batch * count,
             _ => unreachable!("neither floors nor shares"),
         };
         let (steps, width_of_lanes) = (window.iter().map(count).product::<usize>(), count(&lanes));

@@ -110,7 +110,7 @@ impl Winograd {
         let taps = self.filtering.taps;
         let (inputs, outputs, products) = (packing.inputs, packing.outputs, self.products());
         let elements = products * inputs * outputs;
-        let buffer = lowering.temporary("transformed weight", Size { batched: false, elements });
+        let buffer = lowering.temporary("transformed weight", Size::fixed(elements));
         let mut draft = lowering.draft(node, "Winograd's transform of the weights").part("transform");
         let (block, input) = (draft.var(), draft.var());
         let cover = Cover::exact(outputs, self.block.columns);
@@ -179,7 +179,7 @@ impl Winograd {
         });
         let parts = part_cover.blocks();
         let axes = vec![
-            (n, Extent::Batch(1)),
+            (n, lowering.batch().extent()),
             (channel_block, Extent::Fixed(parts)),
             (group, Extent::Fixed(row_cover.blocks())),
         ];

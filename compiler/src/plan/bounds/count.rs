@@ -1,0 +1,207 @@
+//! Numbers that depend on the open sizes of a run, and ranges of them: what addresses are bounded by.
+
+use smallvec::SmallVec;
+
+use crate::plan::OpenSizes;
+use crate::shape::{Polynomial, Symbol};
+
+/// A product of open sizes: the power of each symbol of the plan, 8 bits each.
+type Monomial = u64;
+
+/// The most symbols that a monomial has room for.
+pub(in crate::plan) const MOST_SYMBOLS: usize = 8;
+
+/// A polynomial of the plan's symbols, each of which is at least 1.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    /// Monomials with their coefficients, none of which is 0, in order.
+    terms: SmallVec<[(Monomial, i128); 2]>,
+}
+
+impl Count {
+    pub(super) fn number(number: i128) -> Self {
+        let mut count = Count::default();
+        count.add(0, number);
+        count
+    }
+
+    pub(super) fn fixed(number: usize) -> Self {
+        Count::number(number as i128)
+    }
+
+    /// A polynomial of symbols, each of which stands for its place among these.
+    pub(super) fn of(polynomial: &Polynomial, symbols: &[Symbol]) -> Self {
+        let mut count = Count::default();
+        for (monomial, coefficient) in polynomial.terms() {
+            let powers = monomial.iter().map(|symbol| {
+                let place = symbols.iter().position(|known| known == symbol).unwrap_or(MOST_SYMBOLS - 1);
+                1 << (8 * place)
+            });
+            count.add(powers.sum(), coefficient.into());
+        }
+        count
+    }
+
+    fn add(&mut self, monomial: Monomial, coefficient: i128) {
+        match self.terms.binary_search_by_key(&monomial, |(known, _)| *known) {
+            Ok(at) => {
+                self.terms[at].1 += coefficient;
+                if self.terms[at].1 == 0 {
+                    self.terms.remove(at);
+                }
+            }
+            Err(_) if coefficient == 0 => {}
+            Err(at) => self.terms.insert(at, (monomial, coefficient)),
+        }
+    }
+
+    pub(super) fn plus(&self, other: &Count) -> Self {
+        let mut sum = self.clone();
+        other.terms.iter().for_each(|&(monomial, coefficient)| sum.add(monomial, coefficient));
+        sum
+    }
+
+    pub(super) fn plus_number(&self, number: i128) -> Self {
+        let mut sum = self.clone();
+        sum.add(0, number);
+        sum
+    }
+
+    pub(super) fn times(&self, factor: i128) -> Self {
+        if factor == 0 {
+            return Count::default();
+        }
+        let mut product = self.clone();
+        product.terms.iter_mut().for_each(|(_, coefficient)| *coefficient *= factor);
+        product
+    }
+
+    pub(super) fn product(&self, other: &Count) -> Self {
+        let mut product = Count::default();
+        for &(left, a) in &self.terms {
+            for &(right, b) in &other.terms {
+                product.add(left + right, a * b);
+            }
+        }
+        product
+    }
+
+    /// Whether it is below another number whatever the open sizes are.
+    pub(super) fn is_below(&self, other: &Count) -> bool {
+        self.plus_number(1).is_at_most(other)
+    }
+
+    /// Whether it is another number or less whatever the open sizes are. The answer `false` may also mean that this cannot be
+    /// told from the coefficients.
+    pub(super) fn is_at_most(&self, other: &Count) -> bool {
+        other.plus(&self.times(-1)).is_never_negative()
+    }
+
+    fn is_never_negative(&self) -> bool {
+        if self.terms.iter().all(|&(_, coefficient)| coefficient >= 0) {
+            return true;
+        }
+        // In terms of how far each symbol is above 1: s = 1 + t, and no coefficient of a product of t may be negative.
+        let mut shifted = Count::default();
+        for &(monomial, coefficient) in &self.terms {
+            expand(monomial, 0, 0, coefficient, &mut shifted);
+        }
+        shifted.terms.iter().all(|&(_, coefficient)| coefficient >= 0)
+    }
+
+    /// Prints it with the names of the plan's symbols.
+    pub(super) fn display(&self, sizes: &OpenSizes) -> String {
+        let symbols = sizes.symbols();
+        let mut text = String::new();
+        for &(monomial, coefficient) in self.terms.iter().rev() {
+            let sign = if coefficient < 0 { "-" } else { "+" };
+            match (text.is_empty(), coefficient < 0) {
+                (true, false) => {}
+                (true, true) => text.push('-'),
+                (false, _) => text.push_str(&format!(" {sign} ")),
+            }
+            let number = coefficient.unsigned_abs();
+            let mut factors: Vec<String> = symbols
+                .iter()
+                .take(MOST_SYMBOLS)
+                .enumerate()
+                .flat_map(|(place, symbol)| {
+                    let power = (monomial >> (8 * place) & 0xff) as usize;
+                    std::iter::repeat_n(symbol.to_string(), power)
+                })
+                .collect();
+            if factors.is_empty() || number != 1 {
+                factors.insert(0, number.to_string());
+            }
+            text.push_str(&factors.join("*"));
+        }
+        if text.is_empty() { "0".to_owned() } else { text }
+    }
+}
+
+/// Adds a monomial in `s = 1 + t`, multiplied out, from the symbol at a place on.
+fn expand(monomial: Monomial, place: usize, done: Monomial, coefficient: i128, to: &mut Count) {
+    let Some(at) = (place..MOST_SYMBOLS).find(|at| monomial >> (8 * at) & 0xff != 0) else {
+        return to.add(done, coefficient);
+    };
+    let power = (monomial >> (8 * at) & 0xff) as i128;
+    let mut binomial = 1;
+    for taken in 0..=power {
+        expand(monomial, at + 1, done + ((taken as u64) << (8 * at)), coefficient * binomial, to);
+        binomial = binomial * (power - taken) / (taken + 1);
+    }
+}
+
+/// The values that something takes, both ends included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) least: Count,
+    pub(super) greatest: Count,
+}
+
+impl Range {
+    /// From 0 to one below a number.
+    pub(super) fn below(end: &Count) -> Self {
+        Range { least: Count::default(), greatest: end.plus_number(-1) }
+    }
+
+    pub(super) fn plus(&self, other: &Range) -> Self {
+        Range { least: self.least.plus(&other.least), greatest: self.greatest.plus(&other.greatest) }
+    }
+
+    pub(super) fn times(&self, factor: i64) -> Self {
+        let (a, b) = (self.least.times(factor.into()), self.greatest.times(factor.into()));
+        if factor < 0 { Range { least: b, greatest: a } } else { Range { least: a, greatest: b } }
+    }
+
+    /// Times a size, which is never negative.
+    pub(super) fn times_size(&self, size: &Count) -> Self {
+        Range { least: self.least.product(size), greatest: self.greatest.product(size) }
+    }
+
+    /// Whether there is no value in it, whatever the open sizes are.
+    pub(super) fn is_empty(&self) -> bool {
+        self.greatest.is_below(&self.least)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_compared_at_all_sizes_of_at_least_one() {
+        let symbols: Vec<Symbol> = ["N", "T"].map(|name| name.parse().unwrap()).into();
+        let count = |text: &str| Count::of(&text.parse().unwrap(), &symbols);
+        for (small, large) in
+            [("0", "0"), ("N", "N*T"), ("N*T*2 - T", "N*T*2 - 1"), ("T*2 - 1", "T*T"), ("N + T - 1", "N*T")]
+        {
+            assert!(count(small).is_at_most(&count(large)), "{small} {large}");
+        }
+        for (left, right) in [("N", "T"), ("N*T", "N*3"), ("3", "N*2"), ("T*T", "T*100")] {
+            assert!(!count(left).is_at_most(&count(right)), "{left} {right}");
+        }
+        assert!(count("T").is_below(&count("T + 1")));
+        assert_eq!(count("T + 2").product(&count("N - 1")), count("N*T + N*2 - T - 2"));
+    }
+}

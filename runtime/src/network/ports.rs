@@ -1,0 +1,153 @@
+//! The inputs and outputs of a network, and the open sizes that a run's inputs have.
+
+use smallvec::SmallVec;
+use windlass_compiler::graph::Graph;
+use windlass_compiler::ops::source::InputRole;
+use windlass_compiler::shape::{Dim, Shape, Sizes, Symbol};
+
+use super::{Input, InputError};
+use crate::error::Error;
+
+/// An input or output: its name and shape.
+pub(crate) type Port = (String, Shape);
+
+/// The inputs and outputs of a network, in the order of declaration.
+#[derive(Clone, Debug)]
+pub(crate) struct Ports {
+    pub(crate) inputs: Vec<Port>,
+    pub(crate) outputs: Vec<Port>,
+}
+
+impl Ports {
+    pub(crate) fn of(graph: &Graph) -> Self {
+        let named = |(name, shape): (&str, &Shape)| (name.to_owned(), shape.clone());
+        Ports { inputs: inputs(graph).map(named).collect(), outputs: outputs(graph).map(named).collect() }
+    }
+
+    /// The open sizes of a run on these inputs.
+    ///
+    /// # Errors
+    /// [`Error::Input`], [`Error::UnequalBatches`], [`Error::UnequalSizes`], [`Error::EmptyBatch`].
+    pub(crate) fn sizes(&self, network: &str, feeds: &[Input<'_>]) -> Result<Sizes, Error> {
+        let mut sizes = Sizes::new();
+        let mut from: SmallVec<[(Symbol, usize); 4]> = SmallVec::new();
+        // First the inputs with a shape, which says how large everything is.
+        for has_shape in [true, false] {
+            for (place, ((name, shape), input)) in self.inputs.iter().zip(feeds).enumerate() {
+                if input.shape().is_some() != has_shape {
+                    continue;
+                }
+                let found = input.sizes(shape, &sizes).map_err(|reason| Error::Input {
+                    network: network.to_owned(),
+                    input: name.clone(),
+                    reason,
+                })?;
+                for (size, value) in found {
+                    match sizes.get(size) {
+                        None => {
+                            sizes.set(size, value);
+                            from.push((size, place));
+                        }
+                        Some(known) if known != value => {
+                            let other = from.iter().find(|(known, _)| *known == size);
+                            let other = other.map_or(place, |(_, other)| *other);
+                            return Err(self.unequal(network, size, (other, known), (place, value)));
+                        }
+                        Some(_) => {}
+                    }
+                }
+            }
+        }
+        if sizes.get(Symbol::BATCH).is_none_or(|batch| batch == 0) {
+            return Err(Error::EmptyBatch { network: network.to_owned() });
+        }
+        Ok(sizes)
+    }
+
+    fn unequal(
+        &self,
+        network: &str,
+        size: Symbol,
+        (left, left_size): (usize, usize),
+        (right, right_size): (usize, usize),
+    ) -> Error {
+        let network = network.to_owned();
+        let [left, right] = [left, right].map(|place| self.inputs[place].0.clone());
+        if size == Symbol::BATCH {
+            let (left_batch, right_batch) = (left_size, right_size);
+            return Error::UnequalBatches { network, left, left_batch, right, right_batch };
+        }
+        Error::UnequalSizes { network, size, left, left_size, right, right_size }
+    }
+}
+
+/// The inputs of a graph that a user gives, with their shapes.
+pub(super) fn inputs(graph: &Graph) -> impl Iterator<Item = (&str, &Shape)> {
+    let inputs = graph.inputs().filter(|(_, input)| input.role == InputRole::Data);
+    inputs.map(|(_, input)| (input.name.as_str(), &input.ty.shape))
+}
+
+/// The outputs of a graph, with their shapes.
+pub(super) fn outputs(graph: &Graph) -> impl Iterator<Item = (&str, &Shape)> {
+    graph.outputs().iter().map(|output| (output.name.as_str(), &graph.ty(output.value).shape))
+}
+
+impl Input<'_> {
+    /// The open sizes of a shape that these numbers have. Of sizes that are known already it says what it has too.
+    ///
+    /// # Errors
+    /// [`InputError`] when the numbers are no batch of items of the shape.
+    pub(crate) fn sizes(
+        &self,
+        shape: &Shape,
+        known: &Sizes,
+    ) -> Result<SmallVec<[(Symbol, usize); 2]>, InputError> {
+        let item = shape.item_dims();
+        match self.shape() {
+            Some(got) => {
+                // One item, or a batch of them.
+                let (batch, rest) = match got {
+                    [batch, rest @ ..] if rest.len() == item.len() => (*batch, rest),
+                    _ => (1, got),
+                };
+                let wrong = || InputError::Shape { expected: shape.display_item(), got: got.to_vec() };
+                if rest.len() != item.len() {
+                    return Err(wrong());
+                }
+                let mut found = SmallVec::from_slice(&[(Symbol::BATCH, batch)]);
+                for (dim, &size) in item.iter().zip(rest) {
+                    match (dim, symbol(dim)) {
+                        (Dim::Fixed(expected), _) if *expected != size => return Err(wrong()),
+                        (Dim::Fixed(_), _) => {}
+                        (Dim::Open(_), Some(symbol)) if size > 0 => found.push((symbol, size)),
+                        (Dim::Open(_), _) => return Err(wrong()),
+                    }
+                }
+                Ok(found)
+            }
+            None => {
+                if let Some(size) =
+                    shape.symbols().into_iter().skip(1).find(|size| known.get(*size).is_none())
+                {
+                    return Err(InputError::OpenSize { item: shape.display_item(), size });
+                }
+                let size = shape.elements(known.clone().with(Symbol::BATCH, 1));
+                let got = self.elements.len();
+                if size > 0 && got.is_multiple_of(size) {
+                    Ok(SmallVec::from_slice(&[(Symbol::BATCH, got / size)]))
+                } else {
+                    Err(InputError::Length { item: shape.display_item(), size, got })
+                }
+            }
+        }
+    }
+}
+
+/// The symbol that a size is.
+pub(super) fn symbol(dim: &Dim) -> Option<Symbol> {
+    let symbols = dim.polynomial().symbols();
+    match symbols[..] {
+        [symbol] if *dim == Dim::from(symbol) => Some(symbol),
+        _ => None,
+    }
+}
