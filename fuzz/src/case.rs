@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use windlass_compiler::graph::Graph;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileOptions;
+use windlass_compiler::shape::{Sizes, Symbol};
 
+use crate::generate::mix;
 use crate::values::Values;
 
 /// A graph, and what it runs on.
@@ -23,6 +25,18 @@ pub struct Case {
 }
 
 impl Case {
+    /// The open sizes of a batch: those beside its number of samples are small, and follow from the seed.
+    pub(crate) fn sizes_of(&self, batch: usize) -> Sizes {
+        let mut sizes = Sizes::from(self.batches[batch]);
+        for (_, input) in self.graph.inputs() {
+            for size in input.ty.shape.symbols().into_iter().filter(|size| *size != Symbol::BATCH) {
+                let key = size.name().bytes().fold(self.seed_of(batch), |key, byte| mix(key, byte.into()));
+                sizes.set(size, 1 + (key % 4) as usize);
+            }
+        }
+        sizes
+    }
+
     /// What the numbers of a batch are drawn from.
     pub(crate) fn seed_of(&self, batch: usize) -> u64 {
         self.seed.wrapping_add(batch as u64)

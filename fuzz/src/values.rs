@@ -6,7 +6,7 @@ use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Array, Bindings};
 use windlass_compiler::ops::Op;
-use windlass_compiler::shape::DType;
+use windlass_compiler::shape::{DType, Sizes};
 
 use crate::generate::mix;
 
@@ -86,7 +86,7 @@ fn integer_bounds(graph: &Graph) -> Vec<u32> {
 }
 
 /// Numbers for every source of a graph.
-pub fn sources(graph: &Graph, batch: usize, values: Values, seed: u64) -> Bindings<f64> {
+pub fn sources(graph: &Graph, sizes: &Sizes, values: Values, seed: u64) -> Bindings<f64> {
     let bounds = integer_bounds(graph);
     let inputs = graph.inputs().map(|(value, input)| (value, &input.name));
     let parameters = graph.parameters().map(|(value, parameter)| (value, &parameter.name));
@@ -96,7 +96,7 @@ pub fn sources(graph: &Graph, batch: usize, values: Values, seed: u64) -> Bindin
         let key = name.bytes().fold(seed, |key, byte| mix(key, byte.into()));
         let mut numbers = Rng::with_seed(key);
         let ty = graph.ty(value);
-        let sizes = ty.shape.concrete(batch);
+        let sizes = ty.shape.concrete(sizes);
         let count = sizes.iter().product();
         let array = match ty.dtype {
             DType::I32 => {

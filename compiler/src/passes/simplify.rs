@@ -11,10 +11,13 @@ use crate::graph::{Graph, Node};
 use crate::ops::Op;
 use crate::ops::elementwise::BinaryKind;
 use crate::ops::structure::Reshape;
+use crate::shape::Shape;
 
 /// Applies, in one sweep, these identities:
 ///
 /// - a reshape of a reshape is one reshape, and one to the same shape is nothing;
+/// - a function of elements whose steps were unfolded from the batch is computed before they are, so that it stands next to
+///   the product before it and may be fused with it;
 /// - a slice of a whole axis and a concatenation of one value are nothing;
 /// - multiplying or dividing by a constant of ones, subtracting one of zeros, and adding one of negative zeros are
 ///   nothing ([`Op::Scale`], [`Op::Bias`] and [`Op::Binary`]).
@@ -31,6 +34,8 @@ pub fn simplify(graph: &Graph) -> Result<Graph, GraphError> {
             values.insert(node.results[0], values[&node.operands[0]]);
         } else if let Op::Reshape(reshape) = &node.op {
             let value = reshape_from_origin(&mut result, reshape, values[&node.operands[0]], &node.label)?;
+            values.insert(node.results[0], value);
+        } else if let Some(value) = before_unfolding(&mut result, node, &values)? {
             values.insert(node.results[0], value);
         } else {
             result.copy_node(node, &mut values)?;
@@ -64,6 +69,41 @@ fn is_constant_of(graph: &Graph, value: ValueId, number: f32) -> bool {
         Op::Constant(constant) => constant.values.iter().all(|element| element.to_bits() == number.to_bits()),
         _ => false,
     }
+}
+
+/// A function of elements of a value whose batch was unfolded into a batch and steps, computed before that and unfolded
+/// behind; `None` for anything else.
+fn before_unfolding(
+    result: &mut Graph,
+    node: &Node,
+    values: &HashMap<ValueId, ValueId>,
+) -> Result<Option<ValueId>, GraphError> {
+    if !matches!(node.op, Op::Unary(_) | Op::Binary(_)) {
+        return Ok(None);
+    }
+    let operands: Vec<ValueId> = node.operands.iter().map(|operand| values[operand]).collect();
+    let unfolded = |value: ValueId| {
+        let producer = result.producer(value);
+        let is_reshape = matches!(producer.op, Op::Reshape(_));
+        let origin = producer.operands.first().copied().filter(|_| is_reshape)?;
+        let [from, to] = [origin, value].map(|value| &result.ty(value).shape);
+        (from.is_batched() && from.dims().first() != to.dims().first()).then(|| from.clone())
+    };
+    let Some(shape) = operands.iter().find_map(|&operand| unfolded(operand)) else { return Ok(None) };
+    let after = result.ty(operands[0]).shape.clone();
+    let mut folded = Vec::with_capacity(operands.len());
+    for operand in operands {
+        // A single number meets every element.
+        let is_number = result.ty(operand).shape == Shape::scalar();
+        folded.push(match is_number {
+            true => operand,
+            false => {
+                reshape_from_origin(result, &Reshape { shape: shape.clone() }, operand, &node.label)?
+            }
+        });
+    }
+    let value = result.add_single(node.op.clone(), &folded, &node.label)?;
+    reshape_from_origin(result, &Reshape { shape: after }, value, &node.label).map(Some)
 }
 
 /// Reshapes what `x` was before it was itself reshaped. No chain is longer than one: earlier reshapes went this way too.

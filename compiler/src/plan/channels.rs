@@ -80,7 +80,7 @@ impl Lowering<'_> {
             map.add(value, operand)
         });
         map.store(at(&to), 1, value);
-        let split = Split::Axes(vec![(n, self.batch().extent()), (outer, Extent::Fixed(count))]);
+        let split = Split::Axes(vec![(n, draft.batch().extent()), (outer, Extent::Fixed(count))]);
         self.push(draft.finish(split, vec![map.finish()]));
     }
 

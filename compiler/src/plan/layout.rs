@@ -274,7 +274,7 @@ impl Lowering<'_> {
         let mut map = MapBuilder::new(Extent::Fixed(lanes));
         let value = map.load_as(from.element, from.of_item(n).plus(outer, from_outer), from_lane, &[]);
         map.store_as(to.element, to.of_item(n).plus(outer, to_outer), 1, value);
-        let split = Split::Axes(vec![(n, self.batch().extent()), (outer, Extent::Fixed(count))]);
+        let split = Split::Axes(vec![(n, draft.batch().extent()), (outer, Extent::Fixed(count))]);
         self.push(draft.finish(split, vec![map.finish()]));
     }
 
@@ -301,7 +301,7 @@ impl Lowering<'_> {
         } else {
             // Only parts of pixels are not dense.
             let (n, pixel) = (draft.var(), draft.var());
-            let split = Split::Axes(vec![(n, self.batch().extent()), (pixel, Extent::Fixed(to.pixels))]);
+            let split = Split::Axes(vec![(n, draft.batch().extent()), (pixel, Extent::Fixed(to.pixels))]);
             (split, Extent::Fixed(to.channels), vec![(n, Some(true)), (pixel, Some(false))])
         };
         let place = |view: &View| {

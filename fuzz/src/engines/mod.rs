@@ -14,6 +14,7 @@ use windlass_compiler::interp::Bindings;
 use windlass_compiler::pass::{PassOptions, optimize};
 use windlass_compiler::pipeline::compile;
 use windlass_compiler::plan::Accuracy;
+use windlass_compiler::shape::Sizes;
 use windlass_runtime::executor::Executor;
 
 use crate::case::{Case, Setup};
@@ -83,7 +84,7 @@ pub struct Trial<'c> {
 
 #[derive(Debug)]
 struct Batch<'c> {
-    size: usize,
+    sizes: Sizes,
     sources: Bindings<f64>,
     strict: Reference<'c>,
     /// Where products may be made by Winograd's method; made when it is first needed.
@@ -114,13 +115,13 @@ impl<'c> Trial<'c> {
     /// [`Failure::Refused`] when the interpreter does.
     pub fn new(case: &'c Case) -> Result<Self, Failure> {
         let mut batches = Vec::new();
-        for (index, &size) in case.batches.iter().enumerate() {
-            let seed = case.seed_of(index);
-            let sources = sources(&case.graph, size, case.values, seed);
+        for index in 0..case.batches.len() {
+            let (seed, sizes) = (case.seed_of(index), case.sizes_of(index));
+            let sources = sources(&case.graph, &sizes, case.values, seed);
             let strict =
-                Reference::new(&case.graph, case.mode, size, &sources, Accuracy::Strict, mix(seed, 1))
+                Reference::new(&case.graph, case.mode, &sizes, &sources, Accuracy::Strict, mix(seed, 1))
                     .map_err(refused)?;
-            batches.push(Batch { size, sources, strict, default: None, seed });
+            batches.push(Batch { sizes, sources, strict, default: None, seed });
         }
         Ok(Trial { case, batches, compared: Compared::default() })
     }
@@ -131,10 +132,10 @@ impl<'c> Trial<'c> {
     /// The [`Failure`].
     pub fn interpreter(&mut self) -> Result<(), Failure> {
         for batch in &mut self.batches {
-            let results = interpret_single(&self.case.graph, batch.size, &batch.sources).map_err(refused)?;
+            let results = interpret_single(&self.case.graph, &batch.sizes, &batch.sources).map_err(refused)?;
             let compared = batch.strict.judge(&results);
             self.compared =
-                self.compared.plus(wrong("interpreter in single precision", batch.size, compared)?);
+                self.compared.plus(wrong("interpreter in single precision", batch.sizes.batch(), compared)?);
         }
         Ok(())
     }
@@ -155,15 +156,15 @@ impl<'c> Trial<'c> {
         .map_err(refused)?;
         // One batch shows it.
         let Some(batch) = self.batches.first_mut() else { return Ok(()) };
-        let mut before = interpret_single(&self.case.graph, batch.size, &batch.sources).map_err(refused)?;
+        let mut before = interpret_single(&self.case.graph, &batch.sizes, &batch.sources).map_err(refused)?;
         for (name, graph) in steps {
-            let after = interpret_single(&graph, batch.size, &batch.sources).map_err(refused)?;
+            let after = interpret_single(&graph, &batch.sizes, &batch.sources).map_err(refused)?;
             let engine = format!("interpreter after the pass `{name}`");
             if name == "fold_batch_norm" {
                 let compared = batch.strict.judge(&after);
-                self.compared = self.compared.plus(wrong(&engine, batch.size, compared)?);
+                self.compared = self.compared.plus(wrong(&engine, batch.sizes.batch(), compared)?);
             } else if !same_numbers(&before, &after) {
-                return Err(Failure::Unstable { batch: batch.size, what: engine });
+                return Err(Failure::Unstable { batch: batch.sizes.batch(), what: engine });
             }
             before = after;
         }
@@ -184,9 +185,9 @@ impl<'c> Trial<'c> {
         let mut first = Vec::new();
         for (version, batch) in self.batches.iter_mut().enumerate() {
             let results =
-                run::run(&executor, batch.size, &batch.sources, version as u64, |_| setup.misaligned);
-            let again = run::run(&executor, batch.size, &batch.sources, version as u64, |_| 0);
-            let unstable = |what: &str| Err(Failure::Unstable { batch: batch.size, what: what.to_owned() });
+                run::run(&executor, &batch.sizes, &batch.sources, version as u64, |_| setup.misaligned);
+            let again = run::run(&executor, &batch.sizes, &batch.sources, version as u64, |_| 0);
+            let unstable = |what: &str| Err(Failure::Unstable { batch: batch.sizes.batch(), what: what.to_owned() });
             if !run::same_bits(&results, &again) {
                 return unstable("the second run");
             }
@@ -194,12 +195,12 @@ impl<'c> Trial<'c> {
                 for (side, reversed) in [(Side::End, true), (Side::Start, false)] {
                     let guarded = run::run_between_guards(
                         executor.program(),
-                        batch.size,
+                        &batch.sizes,
                         &batch.sources,
                         side,
                         reversed,
                     )
-                    .map_err(|breach| Failure::Breach { batch: batch.size, breach })?;
+                    .map_err(|breach| Failure::Breach { batch: batch.sizes.batch(), breach })?;
                     if !run::same_bits(&results, &guarded) {
                         return unstable(&format!("the run between guard pages ({side:?})"));
                     }
@@ -207,20 +208,20 @@ impl<'c> Trial<'c> {
             }
             let kept = unwritten(&self.case.graph, &batch.sources, &results);
             kept.map_err(|name| Failure::Breach {
-                batch: batch.size,
+                batch: batch.sizes.batch(),
                 breach: guard::Breach { place: format!("to `{name}`, which has no update") },
             })?;
             let reference = batch.reference(self.case, setup.options.plan.accuracy)?;
             let compared = reference.judge(&results);
-            self.compared = self.compared.plus(wrong("compiled code", batch.size, compared)?);
+            self.compared = self.compared.plus(wrong("compiled code", batch.sizes.batch(), compared)?);
             first.push(results);
         }
         // The first numbers once more: what was prepared from others must be prepared anew.
         if let ([batch, _, ..], [results, ..]) = (&self.batches[..], &first[..]) {
-            let again = run::run(&executor, batch.size, &batch.sources, 0, |_| setup.misaligned);
+            let again = run::run(&executor, &batch.sizes, &batch.sources, 0, |_| setup.misaligned);
             if !run::same_bits(results, &again) {
                 let what = "a run after one with other parameters".to_owned();
-                return Err(Failure::Unstable { batch: batch.size, what });
+                return Err(Failure::Unstable { batch: batch.sizes.batch(), what });
             }
         }
         Ok(())
@@ -235,7 +236,7 @@ impl<'c> Batch<'c> {
                 if self.default.is_none() {
                     let seed = mix(self.seed, 2);
                     let reference =
-                        Reference::new(&case.graph, case.mode, self.size, &self.sources, accuracy, seed);
+                        Reference::new(&case.graph, case.mode, &self.sizes, &self.sources, accuracy, seed);
                     self.default = Some(reference.map_err(refused)?);
                 }
                 Ok(self.default.as_mut().unwrap_or(&mut self.strict))

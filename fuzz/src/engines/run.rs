@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use windlass_compiler::codegen::Program;
 use windlass_compiler::interp::{Bindings, Data};
 use windlass_compiler::plan::{Slot, SlotKind};
-use windlass_compiler::shape::DType;
+use windlass_compiler::shape::{DType, Sizes};
 use windlass_runtime::executor::{Binding, Executor};
 
 use super::guard::{Breach, Side, run_guarded};
@@ -14,9 +14,9 @@ use super::guard::{Breach, Side, run_guarded};
 pub type Results = BTreeMap<String, Vec<f32>>;
 
 /// The words each slot holds before a run; outputs hold NaN.
-fn slot_words(slot: &Slot, batch: usize, sources: &Bindings<f64>) -> Vec<u32> {
+fn slot_words(slot: &Slot, sizes: &Sizes, sources: &Bindings<f64>) -> Vec<u32> {
     match (slot.kind, sources.get(&slot.name).map(|array| &array.data)) {
-        (SlotKind::Output, _) => vec![f32::NAN.to_bits(); slot.ty.shape.elements(batch)],
+        (SlotKind::Output, _) => vec![f32::NAN.to_bits(); slot.ty.shape.elements(sizes)],
         (_, Some(Data::Real(values))) => values.iter().map(|&value| (value as f32).to_bits()).collect(),
         (_, Some(Data::Int(values))) => values.iter().map(|&value| value.cast_unsigned()).collect(),
         (_, None) => panic!("no value for {}", slot.name),
@@ -72,13 +72,13 @@ impl Elements {
 /// When a slot has no value, or when the executor refuses a binding.
 pub fn run(
     executor: &Executor,
-    batch: usize,
+    sizes: &Sizes,
     sources: &Bindings<f64>,
     version: u64,
     misaligned: impl Fn(usize) -> usize,
 ) -> Results {
     let slots = executor.slots();
-    let words: Vec<Vec<u32>> = slots.iter().map(|slot| slot_words(slot, batch, sources)).collect();
+    let words: Vec<Vec<u32>> = slots.iter().map(|slot| slot_words(slot, sizes, sources)).collect();
     let mut values: Vec<Elements> =
         words.iter().enumerate().map(|(slot, words)| Elements::new(words, misaligned(slot))).collect();
     let mut bindings: Vec<Binding<'_>> = slots
@@ -90,7 +90,7 @@ pub fn run(
             _ => Binding::Written(elements.as_mut()),
         })
         .collect();
-    executor.run(&mut bindings, batch, version).expect("the bindings are made for the slots");
+    executor.run(&mut bindings, sizes, version).expect("the bindings are made for the slots");
     drop(bindings);
     let written = slots.iter().zip(&mut values).filter(|(slot, _)| slot.kind != SlotKind::Input);
     written.map(|(slot, elements)| (slot.name.clone(), elements.as_mut().to_vec())).collect()
@@ -105,19 +105,19 @@ pub fn run(
 /// When a slot has no value.
 pub fn run_between_guards(
     program: &Program,
-    batch: usize,
+    sizes: &Sizes,
     sources: &Bindings<f64>,
     side: Side,
     reversed: bool,
 ) -> Result<Results, Breach> {
     let mut slots: Vec<(Slot, Vec<u32>)> =
-        program.plan().slots.iter().map(|slot| (slot.clone(), slot_words(slot, batch, sources))).collect();
-    run_guarded(program, &mut slots, batch, side, reversed)?;
+        program.plan().slots.iter().map(|slot| (slot.clone(), slot_words(slot, sizes, sources))).collect();
+    run_guarded(program, &mut slots, sizes, side, reversed)?;
     let mut results = Results::new();
     for (slot, words) in slots {
         if slot.kind != SlotKind::Input {
             results.insert(slot.name, floats(&words));
-        } else if words != slot_words(&slot, batch, sources) {
+        } else if words != slot_words(&slot, sizes, sources) {
             return Err(Breach { place: format!("to the input `{}`", slot.name) });
         }
     }

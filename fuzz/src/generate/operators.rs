@@ -31,7 +31,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
         OpKind::Input => {
             let sizes = s.fixed_sizes();
             let batched = s.numbers.bool();
-            let shape = if batched { Shape::batched(&sizes) } else { Shape::fixed(&sizes) };
+            let shape = if batched { s.batch_of(&sizes) } else { Shape::fixed(&sizes) };
             s.input("x", InputRole::Data, Type::f32(shape));
         }
         OpKind::Parameter => {
@@ -55,7 +55,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
         OpKind::ConvGradWeight => {
             let x = s.image();
             let shape = ConvShape::draw(s, &s.item(x));
-            let g = s.of_type(&shape.result());
+            let g = s.of_type(&shape.result(&s.ty(x).shape));
             s.op(ConvGradWeight { window: shape.window, groups: shape.groups }, &[g, x]);
         }
         OpKind::MaxPool => {
@@ -94,7 +94,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             let length = s.item(x)[0];
             let outputs = bounded(sizes::channels(s.numbers), MAX_ELEMENTS / length);
             let weight = s.of_type(&Type::f32(Shape::fixed(&[outputs, length])));
-            let (epilogue, operands) = epilogue(s, &Type::f32(Shape::batched(&[outputs])));
+            let (epilogue, operands) = epilogue(s, &Type::f32(s.batch_of(&[outputs])));
             s.op(Linear { epilogue }, &[vec![x, weight], operands].concat());
         }
         OpKind::LinearGradInput => {
@@ -143,7 +143,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
         OpKind::WherePositive => {
             let g = s.batched();
             let elements = s.ty(g).shape.item_elements();
-            let bits = Shape::batched(&[elements / 8 + elements % 8]);
+            let bits = s.ty(g).shape.with_item(&[elements / 8 + elements % 8]);
             let bits = s.integers(&bits, Meaning::Bits);
             s.op(WherePositive {}, &[g, bits]);
         }
@@ -212,12 +212,12 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
         }
         OpKind::CrossEntropy => {
             let logits = s.vector();
-            let labels = s.integers(&Shape::batched(&[]), Meaning::Labels);
+            let labels = s.integers(&s.batch_of(&[]), Meaning::Labels);
             s.op(CrossEntropy {}, &[logits, labels]);
         }
         OpKind::CrossEntropyGrad => {
             let logits = s.vector();
-            let labels = s.integers(&Shape::batched(&[]), Meaning::Labels);
+            let labels = s.integers(&s.batch_of(&[]), Meaning::Labels);
             let g = s.of_type(&scalar());
             s.op(CrossEntropyGrad {}, &[g, logits, labels]);
         }
@@ -256,8 +256,8 @@ fn vector(length: usize) -> Type {
     Type::f32(Shape::fixed(&[length]))
 }
 
-fn image(channels: usize, sizes: &[usize]) -> Shape {
-    Shape::batched(&[&[channels], sizes].concat())
+fn image(like: &Shape, channels: usize, sizes: &[usize]) -> Shape {
+    like.with_item(&[&[channels], sizes].concat())
 }
 
 fn epsilon(s: &mut Sketch<'_>) -> f64 {
@@ -272,16 +272,16 @@ fn unary(s: &mut Sketch<'_>) {
     let kind = pick(s.numbers, &UnaryKind::ALL);
     let x = match kind {
         UnaryKind::Log | UnaryKind::Sqrt | UnaryKind::Rsqrt => {
-            let like = s.floats();
+            let like = s.any_floats();
             s.positive(&s.ty(like))
         }
         // An exponential of exponentials overflows.
         UnaryKind::Exp => {
-            let x = s.floats();
+            let x = s.any_floats();
             s.op(Unary { kind: UnaryKind::Tanh }, &[x])[0]
         }
         UnaryKind::Relu | UnaryKind::Sigmoid | UnaryKind::Tanh | UnaryKind::Negate | UnaryKind::Square => {
-            s.floats()
+            s.any_floats()
         }
     };
     s.op(Unary { kind }, &[x]);
@@ -289,7 +289,7 @@ fn unary(s: &mut Sketch<'_>) {
 
 fn binary(s: &mut Sketch<'_>) {
     let kind = pick(s.numbers, &BinaryKind::ALL);
-    let a = s.floats();
+    let a = s.any_floats();
     let ty = if s.chance(4) { scalar() } else { s.ty(a) };
     let b = match kind {
         BinaryKind::Divide => s.positive(&ty),
@@ -312,9 +312,14 @@ fn binary(s: &mut Sketch<'_>) {
 fn reshape(s: &mut Sketch<'_>) {
     let x = match s.any_integers() {
         Some(value) if s.chance(5) => value,
-        _ => s.floats(),
+        _ => s.any_floats(),
     };
     let (shape, meaning) = (s.ty(x).shape, s.meaning(x));
+    let steps = if shape.has_open_item() { Some(shape.folded()) } else { s.unfolded(&shape) };
+    if let Some(shape) = steps.filter(|_| shape.has_open_item() || s.numbers.bool()) {
+        let y = s.op(Reshape { shape }, &[x])[0];
+        return s.means(y, meaning);
+    }
     let mut left = shape.item_elements();
     let mut sizes = Vec::new();
     for _ in 0..s.numbers.usize(..4) {
@@ -324,7 +329,7 @@ fn reshape(s: &mut Sketch<'_>) {
         left /= size;
     }
     sizes.insert(s.numbers.usize(..=sizes.len()), left);
-    let shape = if shape.is_batched() { Shape::batched(&sizes) } else { Shape::fixed(&sizes) };
+    let shape = shape.with_item(&sizes);
     let y = s.op(Reshape { shape }, &[x])[0];
     s.means(y, meaning);
 }

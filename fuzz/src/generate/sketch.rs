@@ -11,7 +11,7 @@ use windlass_compiler::ops::elementwise::{Unary, UnaryKind};
 use windlass_compiler::ops::source::{Constant, Input, InputRole, Parameter, State};
 use windlass_compiler::ops::structure::Reshape;
 use windlass_compiler::pass::Mode;
-use windlass_compiler::shape::{DType, Shape, Type};
+use windlass_compiler::shape::{DType, Dim, Polynomial, Shape, Type};
 
 use super::sizes::{self, MAX_ELEMENTS, pick};
 use crate::values::POSITIVE;
@@ -29,17 +29,45 @@ pub(crate) enum Meaning {
     Seed,
 }
 
+/// Whether a type is that of a batch of floats, whose items have fixed sizes.
+fn is_batch(ty: &Type) -> bool {
+    ty.dtype == DType::F32 && ty.shape.is_batched() && !ty.shape.has_open_item()
+}
+
 /// A graph under construction.
 pub(crate) struct Sketch<'r> {
     pub(crate) numbers: &'r mut Rng,
     graph: Graph,
     meanings: HashMap<ValueId, Meaning>,
     sources: usize,
+    /// The first axis of batched values.
+    batch: Dim,
 }
 
 impl<'r> Sketch<'r> {
     pub(crate) fn new(numbers: &'r mut Rng) -> Self {
-        Sketch { numbers, graph: Graph::new("fuzz"), meanings: HashMap::new(), sources: 0 }
+        // Steps of sequences are a part of the batch, mostly of none.
+        let batch = pick(numbers, &["N", "N", "N", "N", "N", "N*3", "N*T", "N*T", "N*T*2"]);
+        let batch = Dim::Open(batch.parse().expect("written as sizes are"));
+        Sketch { numbers, graph: Graph::new("fuzz"), meanings: HashMap::new(), sources: 0, batch }
+    }
+
+    /// The shape of a batch of items.
+    pub(crate) fn batch_of(&self, item: &[usize]) -> Shape {
+        Shape::new([self.batch.clone()]).with_item(item)
+    }
+
+    /// The shape of a batch whose steps are an axis of their own, if it has steps: `[N, T*2, 3]` of `[N*T*2, 3]`.
+    pub(crate) fn unfolded(&self, shape: &Shape) -> Option<Shape> {
+        let first = self.batch.polynomial();
+        let (times, steps) = first.primitive();
+        let has_steps = steps.symbols().len() > 1;
+        if shape.dims().first() != Some(&self.batch) || times == 1 && !has_steps {
+            return None;
+        }
+        let steps = if has_steps { "T".parse::<Polynomial>().ok()? } else { Polynomial::from(1usize) };
+        let steps = Dim::from(steps.scaled(times as i64));
+        Some(Shape::batch_of(std::iter::once(steps).chain(shape.item_dims().iter().cloned())))
     }
 
     pub(crate) fn chance(&mut self, of: usize) -> bool {
@@ -146,12 +174,8 @@ impl<'r> Sketch<'r> {
             return value;
         }
         if self.chance(6) {
-            let (batched, elements) = (ty.shape.is_batched(), ty.shape.item_elements());
-            let same = |other: &Type| {
-                other.dtype == DType::F32
-                    && other.shape.is_batched() == batched
-                    && other.shape.item_elements() == elements
-            };
+            let count = ty.shape.count();
+            let same = |other: &Type| other.dtype == DType::F32 && other.shape.count() == count;
             if let Some(value) = self.find(same) {
                 return self.op(Reshape { shape: ty.shape.clone() }, &[value])[0];
             }
@@ -173,7 +197,7 @@ impl<'r> Sketch<'r> {
 
     /// A batch of floats with channels.
     pub(crate) fn batched(&mut self) -> ValueId {
-        let fits = |ty: &Type| ty.dtype == DType::F32 && ty.shape.is_batched() && ty.shape.rank() >= 2;
+        let fits = |ty: &Type| is_batch(ty) && ty.shape.rank() >= 2;
         if !self.chance(5)
             && let Some(value) = self.find(fits)
         {
@@ -184,8 +208,7 @@ impl<'r> Sketch<'r> {
 
     /// A batch of images.
     pub(crate) fn image(&mut self) -> ValueId {
-        let fits =
-            |ty: &Type| ty.dtype == DType::F32 && ty.shape.is_batched() && (3..=5).contains(&ty.shape.rank());
+        let fits = |ty: &Type| is_batch(ty) && (3..=5).contains(&ty.shape.rank());
         if !self.chance(4)
             && let Some(value) = self.find(fits)
         {
@@ -196,30 +219,46 @@ impl<'r> Sketch<'r> {
 
     /// A batch of vectors.
     pub(crate) fn vector(&mut self) -> ValueId {
-        let fits = |ty: &Type| ty.dtype == DType::F32 && ty.shape.is_batched() && ty.shape.rank() == 2;
+        let batch = self.batch.clone();
+        let fits = |ty: &Type| is_batch(ty) && ty.shape.rank() == 2 && ty.shape.dims()[0] == batch;
         if !self.chance(4)
             && let Some(value) = self.find(fits)
         {
             return value;
         }
-        let flat =
-            |ty: &Type| ty.dtype == DType::F32 && ty.shape.is_batched() && ty.shape.item_elements() < 600;
+        let flat = |ty: &Type| {
+            is_batch(ty) && ty.shape.item_elements() < 600 && ty.shape.dims()[0] == batch
+        };
         if self.numbers.bool()
             && let Some(value) = self.find(flat)
         {
-            let shape = Shape::batched(&[self.ty(value).shape.item_elements()]);
+            let shape = self.batch_of(&[self.ty(value).shape.item_elements()]);
             return self.op(Reshape { shape }, &[value])[0];
         }
         self.new_vector()
     }
 
-    /// Any floats.
+    /// Any floats whose items have fixed sizes.
     pub(crate) fn floats(&mut self) -> ValueId {
+        if !self.chance(5)
+            && let Some(value) = self.find(|ty| ty.dtype == DType::F32 && !ty.shape.has_open_item())
+        {
+            return value;
+        }
+        self.new_floats()
+    }
+
+    /// Any floats.
+    pub(crate) fn any_floats(&mut self) -> ValueId {
         if !self.chance(5)
             && let Some(value) = self.find(|ty| ty.dtype == DType::F32)
         {
             return value;
         }
+        self.new_floats()
+    }
+
+    fn new_floats(&mut self) -> ValueId {
         if self.chance(3) {
             let sizes = self.fixed_sizes();
             return self.source(&Type::f32(Shape::fixed(&sizes)), false);
@@ -241,14 +280,14 @@ impl<'r> Sketch<'r> {
 
     fn new_vector(&mut self) -> ValueId {
         let sizes = [sizes::channels(self.numbers)];
-        self.source(&Type::f32(Shape::batched(&sizes)), false)
+        self.source(&Type::f32(self.batch_of(&sizes)), false)
     }
 
     fn new_image(&mut self) -> ValueId {
         let channels = sizes::channels(self.numbers);
         let axes = sizes::axes(self.numbers);
         let item = [vec![channels], sizes::spatial(self.numbers, axes, channels)].concat();
-        self.source(&Type::f32(Shape::batched(&item)), false)
+        self.source(&Type::f32(self.batch_of(&item)), false)
     }
 
     /// Integers of a meaning: some of the graph, or a new input.

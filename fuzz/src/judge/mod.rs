@@ -13,6 +13,7 @@ use windlass_compiler::interp::{Array, Bindings, Data, Evaluate, InterpError, ru
 use windlass_compiler::ops::Op;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::plan::Accuracy;
+use windlass_compiler::shape::Sizes;
 
 use crate::engines::Results;
 
@@ -97,12 +98,12 @@ impl<'g> Reference<'g> {
     pub fn new(
         graph: &'g Graph,
         mode: Mode,
-        batch: usize,
+        sizes: &Sizes,
         sources: &Bindings<f64>,
         accuracy: Accuracy,
         seed: u64,
     ) -> Result<Self, InterpError> {
-        let values = run(graph, batch, sources)?.values;
+        let values = run(graph, sizes, sources)?.values;
         let sizes = values.iter().map(|value| value.sizes.clone()).collect();
         let mut exact = vec![true; values.len()];
         let mut errors = vec![None; values.len()];
@@ -287,12 +288,12 @@ fn folded(graph: &Graph, mode: Mode) -> Vec<bool> {
 /// As the interpreter.
 pub fn interpret_single(
     graph: &Graph,
-    batch: usize,
+    sizes: &Sizes,
     sources: &Bindings<f64>,
 ) -> Result<Results, InterpError> {
     let bindings: Bindings<f32> =
         sources.iter().map(|(name, array)| (name.clone(), array.convert::<f32>())).collect();
-    let outcome = run(graph, batch, &bindings)?;
+    let outcome = run(graph, sizes, &bindings)?;
     Ok(results_of(outcome.outputs.into_iter().chain(outcome.updates)))
 }
 

@@ -57,8 +57,9 @@ impl ConvShape {
         ConvShape { window, groups, inputs, outputs, output_sizes }
     }
 
-    pub(super) fn result(&self) -> Type {
-        Type::f32(image(self.outputs, &self.output_sizes))
+    /// The result for as many images as there are of a shape.
+    pub(super) fn result(&self, like: &Shape) -> Type {
+        Type::f32(image(like, self.outputs, &self.output_sizes))
     }
 
     fn weight(&self) -> Type {
@@ -71,7 +72,7 @@ impl ConvShape {
 pub(crate) fn conv(s: &mut Sketch<'_>, x: ValueId) -> ValueId {
     let shape = ConvShape::draw(s, &s.item(x));
     let weight = s.of_type(&shape.weight());
-    let result = shape.result();
+    let result = shape.result(&s.ty(x).shape);
     if s.numbers.bool() {
         let (epilogue, operands) = epilogue(s, &result);
         let conv = Conv { window: shape.window, groups: shape.groups, epilogue };
@@ -112,7 +113,7 @@ pub(super) fn conv_grad_input(s: &mut Sketch<'_>) {
         _ => [vec![channels], sizes::spatial(s.numbers, axes, channels)].concat(),
     };
     let shape = ConvShape::draw(s, &item);
-    let (g, weight) = (s.of_type(&shape.result()), s.of_type(&shape.weight()));
+    let (g, weight) = (s.of_type(&shape.result(&s.batch_of(&[]))), s.of_type(&shape.weight()));
     let op = ConvGradInput { window: shape.window, groups: shape.groups, input_sizes: item[1..].to_vec() };
     s.op(op, &[g, weight]);
 }
@@ -163,6 +164,6 @@ pub(super) fn unpooled(s: &mut Sketch<'_>) -> (Window, Vec<usize>, Shape) {
     let axes = sizes::axes(s.numbers);
     let sizes = sizes::spatial(s.numbers, axes, channels);
     let window = sizes::window(s.numbers, &sizes, true);
-    let pooled = image(channels, &window.output_sizes(&sizes));
+    let pooled = image(&s.batch_of(&[]), channels, &window.output_sizes(&sizes));
     (window, sizes, pooled)
 }
