@@ -5,9 +5,7 @@ mod support;
 
 use ndarray::{Array3, ArrayD};
 use support::{all_bits, bits, noise};
-use windlass::{
-    Input, Model, Network, Options, Trainer, TrainerOptions, network,
-};
+use windlass::{Input, Model, Network, Options, Trainer, TrainerOptions, network};
 
 /// A network of sequences of any length, and the same of 1, 2, 7 and 64 steps.
 macro_rules! taggers {
@@ -64,7 +62,11 @@ fn an_open_length_gives_the_bits_of_a_fixed_one() {
                 7 => results::<Tagger7>(&frames, &options),
                 _ => results::<Tagger64>(&frames, &options),
             };
-            assert_eq!(bits(&open.0), bits(&fixed.0), "{batch} sequences of {steps} steps, {threads} threads");
+            assert_eq!(
+                bits(&open.0),
+                bits(&fixed.0),
+                "{batch} sequences of {steps} steps, {threads} threads"
+            );
             assert_eq!(open.1, fixed.1, "{batch} sequences of {steps} steps, {threads} threads");
         }
     }

@@ -4,7 +4,7 @@
 use thiserror::Error;
 
 use crate::entity::ValueId;
-use crate::shape::{Shape, Type};
+use crate::shape::{Polynomial, Shape, Type};
 
 /// A shape rule that does not hold.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -106,11 +106,20 @@ pub enum ShapeError {
     #[error("takes {start}..{end} of axis {axis}, which {} does not have", shape.display_item())]
     SliceOutOfRange {
         /// First index.
-        start: usize,
+        start: Polynomial,
         /// One past the last index.
-        end: usize,
+        end: Polynomial,
         /// The axis.
         axis: usize,
+        /// The shape.
+        shape: Shape,
+    },
+    /// An order of axes that is none.
+    #[error("puts the axes in the order {order:?}, but {shape} has the axes 0 to {}, of which the batch stays the first",
+        shape.rank().saturating_sub(1))]
+    Order {
+        /// The order.
+        order: Vec<usize>,
         /// The shape.
         shape: Shape,
     },
@@ -197,6 +206,7 @@ impl ShapeError {
             | ShapeError::ConcatMismatch { .. }
             | ShapeError::Axis { .. }
             | ShapeError::SliceOutOfRange { .. }
+            | ShapeError::Order { .. }
             | ShapeError::ElementsDiffer { .. }
             | ShapeError::ZeroSize { .. }
             | ShapeError::TooLarge { .. }

@@ -60,9 +60,7 @@ fn chains_of_reshapes_slices_and_joins_do_not_recurse() {
             builder.op(Reshape { shape }, &[x], "").unwrap()
         });
         let parts = network(LAYERS, |builder, _, x| {
-            let half = |builder: &mut Builder, start| {
-                builder.op(Slice { axis: 1, start, length: 4 }, &[x], "").unwrap()
-            };
+            let half = |builder: &mut Builder, start| builder.op(Slice::new(1, start, 4), &[x], "").unwrap();
             let (a, b) = (half(builder, 0), half(builder, 4));
             builder.op(Concat { axis: 1 }, &[b, a], "").unwrap()
         });

@@ -159,11 +159,11 @@ fn moving_elements() {
     check(Concat { axis: 1 }, &["f32[N, 2, 2]", "f32[N, 1, 2]", "f32[N, 3, 2]"]);
     check(Concat { axis: 2 }, &["f32[N, 2, 1]", "f32[N, 2, 2]"]);
     check(Concat { axis: 0 }, &["f32[2, 2]", "f32[1, 2]"]);
-    check(Slice { axis: 1, start: 0, length: 2 }, &["f32[N, 5, 2]"]);
-    check(Slice { axis: 1, start: 1, length: 2 }, &["f32[N, 5, 2]"]);
-    check(Slice { axis: 2, start: 3, length: 2 }, &["f32[N, 2, 5]"]);
-    check(Slice { axis: 1, start: 0, length: 5 }, &["f32[N, 5]"]);
-    check(Slice { axis: 0, start: 1, length: 1 }, &["f32[3]"]);
+    check(Slice::new(1, 0, 2), &["f32[N, 5, 2]"]);
+    check(Slice::new(1, 1, 2), &["f32[N, 5, 2]"]);
+    check(Slice::new(2, 3, 2), &["f32[N, 2, 5]"]);
+    check(Slice::new(1, 0, 5), &["f32[N, 5]"]);
+    check(Slice::new(0, 1, 1), &["f32[3]"]);
 }
 
 #[test]

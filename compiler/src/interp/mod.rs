@@ -116,9 +116,9 @@ pub fn run<T: Real>(
                 let operands: Vec<&Array<T>> =
                     node.operands.iter().map(|operand| &values[operand.index()]).collect();
                 check_labels(op, &operands)?;
-                let sizes: Vec<Vec<usize>> =
+                let concrete: Vec<Vec<usize>> =
                     node.results.iter().map(|&result| graph.ty(result).shape.concrete(sizes)).collect();
-                op.evaluate(&operands, &sizes)
+                op.at(sizes).evaluate(&operands, &concrete)
             }
         };
         values.extend(computed);

@@ -1,6 +1,8 @@
 //! The operators: one folder per family, holding all its rules side by side — shape rule (`mod.rs`), reference
 //! evaluation, gradient, lowering to kernels. [`Op`] is closed: a new operator makes the compiler list the work.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::ShapeError;
@@ -18,6 +20,7 @@ pub mod loss;
 pub mod optimizer;
 pub mod pool;
 pub mod positive;
+pub mod reduce;
 pub mod softmax;
 pub mod source;
 pub mod structure;
@@ -34,9 +37,10 @@ use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGra
 use optimizer::{Adam, ClipFactor, Sgd};
 use pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use positive::{Positive, WherePositive};
+use reduce::{Expand, Reduce};
 use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use source::{Constant, Input, Parameter, State};
-use structure::{Concat, Reshape, Slice};
+use structure::{Concat, Pad, Reshape, Slice, Transpose};
 
 /// Floating-point operations of an operator, as a polynomial of the open sizes; a multiply-add counts as two.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,6 +222,14 @@ operators! {
     Concat = "concat",
     /// Part of an axis.
     Slice = "slice",
+    /// Zeros before and behind the indices of an axis.
+    Pad = "pad",
+    /// The same elements with the axes in another order.
+    Transpose = "transpose",
+    /// Sum, mean or largest value over neighbouring axes.
+    Reduce = "reduce",
+    /// Every element for all indices of new axes.
+    Expand = "expand",
     /// Batch normalisation with running statistics.
     BatchNorm = "batch_norm",
     /// Batch normalisation with the statistics of the batch.
@@ -250,6 +262,26 @@ operators! {
     Adam = "adam",
     /// The factor that brings the gradients' global norm down to a bound.
     ClipFactor = "clip_factor",
+}
+
+impl Op {
+    /// The operator in a run: open sizes among its attributes are the numbers they have there.
+    pub fn at(&self, sizes: &Sizes) -> Cow<'_, Op> {
+        let number = |size: &Polynomial| Polynomial::from(size.at(sizes));
+        match self {
+            Op::Slice(slice) => Cow::Owned(Op::Slice(Slice {
+                axis: slice.axis,
+                start: number(&slice.start),
+                length: number(&slice.length),
+            })),
+            Op::Pad(pad) => Cow::Owned(Op::Pad(Pad {
+                axis: pad.axis,
+                before: number(&pad.before),
+                behind: number(&pad.behind),
+            })),
+            other => Cow::Borrowed(other),
+        }
+    }
 }
 
 /// Checks the number of operands.

@@ -97,9 +97,7 @@ fn before_unfolding(
         let is_number = result.ty(operand).shape == Shape::scalar();
         folded.push(match is_number {
             true => operand,
-            false => {
-                reshape_from_origin(result, &Reshape { shape: shape.clone() }, operand, &node.label)?
-            }
+            false => reshape_from_origin(result, &Reshape { shape: shape.clone() }, operand, &node.label)?,
         });
     }
     let value = result.add_single(node.op.clone(), &folded, &node.label)?;

@@ -99,13 +99,18 @@ pub(super) fn takes_any_layout(op: &Op) -> bool {
         | Op::MeanSquaredErrorGrad(_)
         | Op::Sgd(_)
         | Op::Adam(_)
-        | Op::ClipFactor(_) => false,
+        | Op::ClipFactor(_)
+        | Op::Pad(_)
+        | Op::Transpose(_)
+        | Op::Reduce(_)
+        | Op::Expand(_) => false,
     }
 }
 
 /// The order in which a node's results are stored.
 pub(super) fn result_layout(layouts: Layouts, graph: &Graph, node: &Node, result: ValueId) -> Layout {
-    let is_free = takes_any_layout(&node.op) && !matches!(node.op, Op::Reshape(_));
+    let has_open = node.operands.iter().any(|&operand| graph.ty(operand).shape.has_open_item());
+    let is_free = takes_any_layout(&node.op) && !matches!(node.op, Op::Reshape(_)) && !has_open;
     if is_free { layouts.of(&graph.ty(result).shape) } else { Layout::ChannelsFirst }
 }
 

@@ -100,6 +100,11 @@ impl<'g> Lowering<'g> {
         self.graph.ty(value)
     }
 
+    /// How the elements of a value are stored.
+    pub fn element(&self, value: ValueId) -> Element {
+        self.elements[value.index()]
+    }
+
     /// The sizes of one item of a value.
     pub fn item(&self, value: ValueId) -> Vec<usize> {
         self.ty(value).shape.item()

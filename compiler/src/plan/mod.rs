@@ -20,6 +20,7 @@ mod reuse;
 mod sharing;
 mod sizes;
 mod storage;
+mod strides;
 mod text;
 mod traffic;
 
@@ -38,6 +39,7 @@ pub use options::{Accuracy, Convolution, Features, Im2col, PlanOptions, WINOGRAD
 pub use product::{Block, Vectors};
 pub use sharing::Sharing;
 pub use sizes::{Batch, OpenSizes, Size};
+pub use strides::{RowsOf, Strides};
 pub use traffic::Traffic;
 
 use crate::error::GraphError;

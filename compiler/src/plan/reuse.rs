@@ -60,7 +60,11 @@ fn replaceable(node: &Node) -> Vec<usize> {
         | Op::ClipFactor(_)
         | Op::Reshape(_)
         | Op::Concat(_)
-        | Op::Slice(_) => Vec::new(),
+        | Op::Slice(_)
+        | Op::Pad(_)
+        | Op::Transpose(_)
+        | Op::Reduce(_)
+        | Op::Expand(_) => Vec::new(),
     }
 }
 

@@ -101,10 +101,35 @@ type Monomial = Vec<Symbol>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[serde(into = "Written", try_from = "Written")]
 pub struct Polynomial {
     /// Monomials with their coefficients, none of which is 0: those with the most symbols first, then in the order of symbols.
     terms: Vec<(Monomial, i64)>,
+}
+
+/// A polynomial as it is written: a number, or text.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(i64),
+    Text(String),
+}
+
+impl From<Polynomial> for Written {
+    fn from(polynomial: Polynomial) -> Self {
+        polynomial.as_number().map_or_else(|| Written::Text(polynomial.to_string()), Written::Number)
+    }
+}
+
+impl TryFrom<Written> for Polynomial {
+    type Error = ParseTypeError;
+
+    fn try_from(written: Written) -> Result<Self, ParseTypeError> {
+        match written {
+            Written::Number(number) => Ok(Polynomial::from(number)),
+            Written::Text(text) => text.parse(),
+        }
+    }
 }
 
 /// The most symbols of a monomial: products beyond are refused by [`Polynomial::from_str`].
@@ -195,6 +220,11 @@ impl Polynomial {
             sum.saturating_add(product)
         });
         usize::try_from(value.max(0)).unwrap_or(usize::MAX)
+    }
+
+    /// Whether it is at least 1 wherever every symbol is at least 1; `false` as for [`Polynomial::is_never_negative`].
+    pub fn is_positive(&self) -> bool {
+        self.minus(&Polynomial::from(1usize)).is_never_negative()
     }
 
     /// Whether it is at least 0 wherever every symbol is at least 1. The answer `false` may also mean that this cannot be

@@ -80,6 +80,10 @@ fn field(graph: &Graph, node: &Node, mut operands: Vec<Field>) -> Field {
         | Op::MaxPoolGrad(_)
         | Op::AvgPoolGrad(_)
         | Op::SumChannels(_)
+        | Op::Pad(_)
+        | Op::Transpose(_)
+        | Op::Reduce(_)
+        | Op::Expand(_)
         // Bits are places of no element.
         | Op::Positive(_)
         | Op::WherePositive(_)

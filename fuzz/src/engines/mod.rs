@@ -132,7 +132,8 @@ impl<'c> Trial<'c> {
     /// The [`Failure`].
     pub fn interpreter(&mut self) -> Result<(), Failure> {
         for batch in &mut self.batches {
-            let results = interpret_single(&self.case.graph, &batch.sizes, &batch.sources).map_err(refused)?;
+            let results =
+                interpret_single(&self.case.graph, &batch.sizes, &batch.sources).map_err(refused)?;
             let compared = batch.strict.judge(&results);
             self.compared =
                 self.compared.plus(wrong("interpreter in single precision", batch.sizes.batch(), compared)?);
@@ -187,7 +188,8 @@ impl<'c> Trial<'c> {
             let results =
                 run::run(&executor, &batch.sizes, &batch.sources, version as u64, |_| setup.misaligned);
             let again = run::run(&executor, &batch.sizes, &batch.sources, version as u64, |_| 0);
-            let unstable = |what: &str| Err(Failure::Unstable { batch: batch.sizes.batch(), what: what.to_owned() });
+            let unstable =
+                |what: &str| Err(Failure::Unstable { batch: batch.sizes.batch(), what: what.to_owned() });
             if !run::same_bits(&results, &again) {
                 return unstable("the second run");
             }

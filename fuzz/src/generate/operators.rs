@@ -1,5 +1,6 @@
 //! A generator for each operator: operands and attributes that satisfy its shape rule.
 
+mod moved;
 mod windows;
 
 use windlass_compiler::entity::ValueId;
@@ -150,6 +151,10 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
         OpKind::Reshape => reshape(s),
         OpKind::Concat => concat(s),
         OpKind::Slice => slice(s),
+        OpKind::Pad => moved::pad(s),
+        OpKind::Transpose => moved::transpose(s),
+        OpKind::Reduce => moved::reduce(s),
+        OpKind::Expand => moved::expand(s),
         OpKind::BatchNorm => {
             let (x, operands) = norm(s);
             let epsilon = epsilon(s);
@@ -353,6 +358,9 @@ fn with_axis(ty: &Type, axis: usize, size: usize) -> Type {
 }
 
 fn concat(s: &mut Sketch<'_>) {
+    if s.chance(4) {
+        return moved::concat_open(s);
+    }
     let x = s.floats();
     let Some((axis, _)) = an_axis(s, x) else { return };
     let ty = s.ty(x);
@@ -387,6 +395,9 @@ fn concat(s: &mut Sketch<'_>) {
 }
 
 fn slice(s: &mut Sketch<'_>) {
+    if s.chance(4) {
+        return moved::slice_open(s);
+    }
     let x = match s.any_integers() {
         Some(value) if s.chance(5) => value,
         _ => s.floats(),
@@ -395,7 +406,7 @@ fn slice(s: &mut Sketch<'_>) {
     let Some((axis, size)) = an_axis(s, x) else { return };
     let length = pick(s.numbers, &[1, 2, 3, 8, 16, size / 2, size - 1, size]).clamp(1, size);
     let start = s.numbers.usize(..=size - length);
-    let y = s.op(Slice { axis, start, length }, &[x])[0];
+    let y = s.op(Slice::new(axis, start, length), &[x])[0];
     s.means(y, meaning);
 }
 

@@ -11,7 +11,7 @@ use windlass_compiler::ops::elementwise::{Unary, UnaryKind};
 use windlass_compiler::ops::source::{Constant, Input, InputRole, Parameter, State};
 use windlass_compiler::ops::structure::Reshape;
 use windlass_compiler::pass::Mode;
-use windlass_compiler::shape::{DType, Dim, Polynomial, Shape, Type};
+use windlass_compiler::shape::{DType, Dim, Polynomial, Shape, Symbol, Type};
 
 use super::sizes::{self, MAX_ELEMENTS, pick};
 use crate::values::POSITIVE;
@@ -55,6 +55,11 @@ impl<'r> Sketch<'r> {
     /// The shape of a batch of items.
     pub(crate) fn batch_of(&self, item: &[usize]) -> Shape {
         Shape::new([self.batch.clone()]).with_item(item)
+    }
+
+    /// Whether an input has an open size.
+    pub(crate) fn knows(&self, size: Symbol) -> bool {
+        self.graph.inputs().any(|(_, input)| input.ty.shape.symbols().contains(&size))
     }
 
     /// The shape of a batch whose steps are an axis of their own, if it has steps: `[N, T*2, 3]` of `[N*T*2, 3]`.
@@ -226,9 +231,7 @@ impl<'r> Sketch<'r> {
         {
             return value;
         }
-        let flat = |ty: &Type| {
-            is_batch(ty) && ty.shape.item_elements() < 600 && ty.shape.dims()[0] == batch
-        };
+        let flat = |ty: &Type| is_batch(ty) && ty.shape.item_elements() < 600 && ty.shape.dims()[0] == batch;
         if self.numbers.bool()
             && let Some(value) = self.find(flat)
         {

@@ -10,6 +10,7 @@ use windlass_compiler::ops::conv::Conv;
 use windlass_compiler::ops::elementwise::{BinaryKind, UnaryKind};
 use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::linear::Linear;
+use windlass_compiler::ops::reduce::ReduceKind;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::plan::Accuracy;
 
@@ -259,6 +260,8 @@ fn of_operator(
         | Op::Reshape(_)
         | Op::Concat(_)
         | Op::Slice(_)
+        | Op::Pad(_)
+        | Op::Transpose(_)
         | Op::Dropout(_)
         | Op::MaxPool(_)
         | Op::Positive(_)
@@ -306,6 +309,18 @@ fn of_operator(
         Op::LinearGradWeight(op) => {
             one(scaled(&condition(op, operands, results), sum_part(operands[0].sizes[0])))
         }
+        Op::Reduce(reduce) => {
+            let count = operands[0].elements() / results[0].elements();
+            let condition = || condition(reduce, operands, results);
+            match reduce.kind {
+                ReduceKind::Sum => one(scaled(&condition(), sum_part(count))),
+                // And a quotient.
+                ReduceKind::Mean => one(scaled(&condition(), sum_part(count) + U)),
+                ReduceKind::Max => vec![],
+            }
+        }
+        Op::Expand(expand) if expand.divided => one(scaled(y(), U)),
+        Op::Expand(_) => vec![],
         Op::MaxPoolGrad(pool) => {
             one(scaled(&condition(pool, operands, results), sum_part(pool.window.elements())))
         }

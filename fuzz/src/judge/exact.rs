@@ -8,6 +8,7 @@ use windlass_compiler::interp::{Array, Data};
 use windlass_compiler::ops::Op;
 use windlass_compiler::ops::elementwise::{BinaryKind, UnaryKind};
 use windlass_compiler::ops::epilogue::EpilogueStep;
+use windlass_compiler::ops::reduce::ReduceKind;
 
 /// Bits of a number of f32.
 const BITS: i32 = 24;
@@ -114,6 +115,8 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
         | Op::Reshape(_)
         | Op::Concat(_)
         | Op::Slice(_)
+        | Op::Pad(_)
+        | Op::Transpose(_)
         | Op::Dropout(_)
         | Op::MaxPool(_)
         | Op::Positive(_)
@@ -133,6 +136,16 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
         }
         Op::LinearGradInput(_) => product(operands[1].sizes[0])?.exactly(),
         Op::LinearGradWeight(_) => product(operands[0].sizes[0])?.exactly(),
+        Op::Reduce(reduce) => {
+            let count = operands[0].elements() / results[0].elements();
+            match reduce.kind {
+                ReduceKind::Sum => of(0)?.sum(count).exactly(),
+                ReduceKind::Mean => mean(of(0)?, count),
+                ReduceKind::Max => Some(Dyadic::ZERO),
+            }
+        }
+        Op::Expand(expand) if expand.divided => is_single(results[0].real()).then_some(Dyadic::ZERO),
+        Op::Expand(_) => Some(Dyadic::ZERO),
         Op::MaxPoolGrad(pool) => of(0)?.sum(pool.window.elements()).exactly(),
         Op::AvgPool(pool) => mean(of(0)?, pool.window.elements()),
         Op::AvgPoolGrad(pool) => mean(of(0)?, pool.window.elements()),

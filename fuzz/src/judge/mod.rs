@@ -79,6 +79,8 @@ pub struct Compared {
 #[derive(Debug)]
 pub struct Reference<'g> {
     graph: &'g Graph,
+    /// The open sizes.
+    open: Sizes,
     /// Every value in double precision.
     values: Vec<Array<f64>>,
     sizes: Vec<Vec<usize>>,
@@ -104,6 +106,7 @@ impl<'g> Reference<'g> {
         seed: u64,
     ) -> Result<Self, InterpError> {
         let values = run(graph, sizes, sources)?.values;
+        let open = sizes.clone();
         let sizes = values.iter().map(|value| value.sizes.clone()).collect();
         let mut exact = vec![true; values.len()];
         let mut errors = vec![None; values.len()];
@@ -124,7 +127,7 @@ impl<'g> Reference<'g> {
             }
         }
         let mut reference =
-            Reference { graph, values, sizes, exact, errors, seed, expected: vec![], confirmed: false };
+            Reference { graph, open, values, sizes, exact, errors, seed, expected: vec![], confirmed: false };
         reference.expected = reference.estimate(SAMPLES);
         Ok(reference)
     }
@@ -144,7 +147,7 @@ impl<'g> Reference<'g> {
             }
             let operands: Vec<&Array<f64>> =
                 node.operands.iter().map(|value| &values[value.index()]).collect();
-            let mut results = node.op.evaluate(&operands, &self.sizes[kept.clone()]);
+            let mut results = node.op.at(&self.open).evaluate(&operands, &self.sizes[kept.clone()]);
             for (result, errors) in results.iter_mut().zip(&self.errors[kept]) {
                 if let (Data::Real(values), Some(errors)) = (&mut result.data, errors) {
                     for (value, error) in values.iter_mut().zip(errors) {

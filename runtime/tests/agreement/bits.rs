@@ -86,7 +86,7 @@ fn other_readers() {
         let bits = ops.op(Positive {}, &[y]);
         let length = ops.item(bits)[0];
         let twice = ops.op(Concat { axis: 1 }, &[bits, bits]);
-        let second = ops.op(Slice { axis: 1, start: length, length }, &[twice]);
+        let second = ops.op(Slice::new(1, length, length), &[twice]);
         let words = ops.op(WherePositive {}, &[h, second]);
         let column = Shape::new([Dim::batch(), Dim::Fixed(elements), Dim::Fixed(1)]);
         let column = ops.op(Reshape { shape: column }, &[words]);
@@ -102,7 +102,7 @@ fn parts() {
         let mut ops = Ops::new();
         let (x, g) = (ops.input("x", &[2 * channels, 3, 3]), ops.input("g", &[2 * channels, 3, 3]));
         let (x, g) = (made(&mut ops, x), made(&mut ops, g));
-        let slice = |start: usize| Slice { axis: 1, start, length: channels };
+        let slice = |start: usize| Slice::new(1, start, channels);
         let mut parts = Vec::new();
         for start in [0, channels] {
             let (x, g) = (ops.op(slice(start), &[x]), ops.op(slice(start), &[g]));

@@ -264,7 +264,7 @@ fn cases(kind: OpKind) -> Vec<Case> {
         }
         OpKind::Slice => {
             let x = ops.input("x", &[27]);
-            let y = ops.op(Slice { axis: 1, start: 1, length: 25 }, &[x]);
+            let y = ops.op(Slice::new(1, 1, 25), &[x]);
             vec![Case::exact(ops.output("y", y), &[edges])]
         }
         OpKind::BatchNorm => {

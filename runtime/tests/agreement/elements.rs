@@ -161,7 +161,7 @@ fn moves() {
                 .map(|(name, size)| ops.input(&format!("x{name}"), &wider(size)));
             let joined = ops.op(Concat { axis }, &parts);
             let total = ops.item(joined)[axis - 1];
-            let slice = |start, length| Slice { axis, start, length };
+            let slice = |start, length| Slice::new(axis, start, length);
             let first = ops.op(slice(0, 1), &[joined]);
             let middle = ops.op(slice(1, total - 2), &[joined]);
             let last = ops.op(slice(total - 3, 3), &[joined]);

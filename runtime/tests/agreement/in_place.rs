@@ -104,7 +104,7 @@ fn operands_that_live_on() {
             let mut ops = Ops::new();
             let x = ops.input("x", &[channels, 3, 5]);
             let a = ops.op(Unary { kind: UnaryKind::Negate }, &[x]);
-            let half = ops.op(Slice { axis: 1, start: 0, length: channels / 2 }, &[a]);
+            let half = ops.op(Slice::new(1, 0, channels / 2), &[a]);
             let flat = ops.op(Reshape { shape: Shape::batched(&[channels * 15]) }, &[a]);
             let join = ops.op(Concat { axis: 1 }, &[a, x]);
             let b = relu(&mut ops, a);
@@ -120,7 +120,7 @@ fn operands_that_live_on() {
                     binary(&mut ops, BinaryKind::Subtract, c, image)
                 }
                 _ => {
-                    let part = ops.op(Slice { axis: 1, start: 1, length: channels }, &[join]);
+                    let part = ops.op(Slice::new(1, 1, channels), &[join]);
                     binary(&mut ops, BinaryKind::Subtract, c, part)
                 }
             };

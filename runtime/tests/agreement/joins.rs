@@ -64,7 +64,7 @@ impl Images {
     }
 
     fn slice(&mut self, x: ValueId, start: usize, length: usize) -> ValueId {
-        self.ops.op(Slice { axis: 1, start, length }, &[x])
+        self.ops.op(Slice::new(1, start, length), &[x])
     }
 
     fn output(&mut self, name: &str, value: ValueId) {

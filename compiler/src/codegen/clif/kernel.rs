@@ -45,6 +45,7 @@ pub(in crate::codegen) fn build(
         variables: vec![None; kernel.variables],
         bases: HashMap::new(),
         sizes,
+        may_be_zero: plan.sizes.polynomials().iter().map(|size| !size.is_positive()).collect(),
         share: None,
         leaves,
     };
@@ -90,6 +91,8 @@ pub(super) struct KernelEmitter<'b, 'f, 'l> {
     bases: HashMap<BufferId, Value>,
     /// The open sizes of the plan.
     sizes: Vec<Value>,
+    /// Which of them may be 0.
+    may_be_zero: Vec<bool>,
     share: Option<Value>,
     pub(super) leaves: &'l mut dyn Leaves,
 }
@@ -209,7 +212,7 @@ impl KernelEmitter<'_, '_, '_> {
         self.emit.builder.ins().iadd_imm_s(pointer, displacement)
     }
 
-    /// Runs `body` if the share is not empty.
+    /// Runs `body` if a range is not empty.
     fn when_any(&mut self, first: Value, last: Value, body: impl FnOnce(&mut Self)) {
         let (inside, after) = (self.emit.builder.create_block(), self.emit.builder.create_block());
         let any = self.emit.compare_integers(IntCC::SignedLessThan, first, last);
@@ -267,7 +270,15 @@ impl KernelEmitter<'_, '_, '_> {
                     self.emit.builder.switch_to_block(blocks[2]);
                 }
                 Stmt::Tile(call) => self.tile(call),
-                Stmt::Map(map) => self.map(map),
+                // Leaves rely on at least one element.
+                Stmt::Map(map) => match map.lanes {
+                    Extent::Open(size, _) if self.may_be_zero[size.index()] => {
+                        let zero = self.emit.builder.ins().iconst(I64, 0);
+                        let lanes = self.extent(map.lanes);
+                        self.when_any(zero, lanes, |emitter| emitter.map(map));
+                    }
+                    _ => self.map(map),
+                },
             }
         }
     }

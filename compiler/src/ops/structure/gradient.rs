@@ -1,9 +1,10 @@
-//! Gradients of reshape, concat and slice.
+//! Gradients of operators that move elements.
 
-use super::{Concat, Reshape, Slice};
+use super::{Concat, Pad, Reshape, Slice, Transpose};
 use crate::autodiff::{AutodiffError, Backward, Differentiate};
 use crate::entity::ValueId;
 use crate::graph::Node;
+use crate::shape::Polynomial;
 
 impl Differentiate for Reshape {
     fn gradient(
@@ -26,13 +27,14 @@ impl Differentiate for Concat {
         gradients: &[Option<ValueId>],
     ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
         let Some(g) = gradients[0] else { return Ok(Vec::new()) };
-        let mut start = 0;
+        let mut start = Polynomial::default();
         let mut parts = Vec::with_capacity(node.operands.len());
         for &operand in &node.operands {
-            let length = backward.ty(operand).shape.concrete(1)[self.axis];
+            let length = backward.ty(operand).shape.dims()[self.axis].polynomial();
+            let end = start.plus(&length);
             let slice = Slice { axis: self.axis, start, length };
             parts.push(backward.towards(operand, |backward| backward.single(slice, &[g]))?);
-            start += length;
+            start = end;
         }
         Ok(parts)
     }
@@ -46,19 +48,40 @@ impl Differentiate for Slice {
         gradients: &[Option<ValueId>],
     ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
         let Some(g) = gradients[0] else { return Ok(Vec::new()) };
-        // What was not taken has a gradient of zero: zeros of its shape go before and behind.
-        let x = node.operands[0];
-        let end = self.start + self.length;
-        let size = backward.ty(x).shape.concrete(1)[self.axis];
-        let mut parts = Vec::new();
-        for (start, length) in [(0, self.start), (self.start, self.length), (end, size - end)] {
-            if start == self.start && length == self.length {
-                parts.push(g);
-            } else if length > 0 {
-                let rest = backward.single(Slice { axis: self.axis, start, length }, &[x])?;
-                parts.push(backward.zeros_like(rest)?);
-            }
+        // What was not taken has a gradient of zero.
+        let size = backward.ty(node.operands[0]).shape.dims()[self.axis].polynomial();
+        let behind = size.minus(&self.start).minus(&self.length);
+        let pad = Pad { axis: self.axis, before: self.start.clone(), behind };
+        Ok(vec![Some(backward.single(pad, &[g])?)])
+    }
+}
+
+impl Differentiate for Pad {
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        node: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        let Some(g) = gradients[0] else { return Ok(Vec::new()) };
+        let length = backward.ty(node.operands[0]).shape.dims()[self.axis].polynomial();
+        let slice = Slice { axis: self.axis, start: self.before.clone(), length };
+        Ok(vec![Some(backward.single(slice, &[g])?)])
+    }
+}
+
+impl Differentiate for Transpose {
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        _: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        let Some(g) = gradients[0] else { return Ok(Vec::new()) };
+        let mut order = vec![0; self.order.len()];
+        for (to, &from) in self.order.iter().enumerate() {
+            order[from] = to;
         }
-        Ok(vec![Some(backward.single(Concat { axis: self.axis }, &parts)?)])
+        Ok(vec![Some(backward.single(Transpose { order }, &[g])?)])
     }
 }

@@ -1,4 +1,4 @@
-//! Operators that move elements without computing: reshape, concat, slice.
+//! Operators that move elements without computing: reshape, concat, slice, pad, transpose.
 
 mod gradient;
 #[cfg(feature = "codegen")]
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cost, Operator, expect_arity};
 use crate::error::ShapeError;
-use crate::shape::{Dim, Shape, Type};
+use crate::shape::{Dim, Polynomial, Shape, Sizes, Type};
 
 /// The same elements under another shape: `flatten` is one of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,26 +26,52 @@ pub struct Concat {
 }
 
 /// Part of an axis. The gradient of [`Concat`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slice {
     /// The axis, the batch axis counted as 0; it may not be the batch axis itself.
     pub axis: usize,
     /// First index taken.
-    pub start: usize,
+    pub start: Polynomial,
     /// How many indices are taken.
-    pub length: usize,
+    pub length: Polynomial,
 }
 
-fn fixed_axis(shape: &Shape, axis: usize) -> Result<usize, ShapeError> {
-    match shape.dims().get(axis) {
-        Some(Dim::Fixed(size)) => Ok(*size),
-        Some(Dim::Open(_)) | None => Err(ShapeError::Axis { axis, shape: shape.clone() }),
+/// Zeros before and behind the indices of an axis. The gradient of [`Slice`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pad {
+    /// The axis, the batch axis counted as 0; it may not be the batch axis itself.
+    pub axis: usize,
+    /// How many indices of zeros go before.
+    pub before: Polynomial,
+    /// How many indices of zeros go behind.
+    pub behind: Polynomial,
+}
+
+/// The same elements with the axes in another order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transpose {
+    /// For each axis of the result the axis of the operand that it is. The batch axis, 0, stays the first.
+    pub order: Vec<usize>,
+}
+
+impl Slice {
+    /// So many indices of an axis from a first one on.
+    pub fn new(axis: usize, start: usize, length: usize) -> Self {
+        Slice { axis, start: start.into(), length: length.into() }
     }
 }
 
-fn with_axis(ty: &Type, axis: usize, size: usize) -> Type {
+/// The size of an axis that is not the batch axis.
+fn size_of_axis(shape: &Shape, axis: usize) -> Result<Polynomial, ShapeError> {
+    match shape.dims().get(axis) {
+        Some(dim) if axis > 0 || !shape.is_batched() => Ok(dim.polynomial()),
+        Some(_) | None => Err(ShapeError::Axis { axis, shape: shape.clone() }),
+    }
+}
+
+fn with_axis(ty: &Type, axis: usize, size: &Polynomial) -> Type {
     let mut dims = ty.shape.dims().to_vec();
-    dims[axis] = Dim::Fixed(size);
+    dims[axis] = Dim::from(size.clone());
     Type { dtype: ty.dtype, shape: Shape::new(dims) }
 }
 
@@ -74,15 +100,12 @@ impl Operator for Concat {
         let Some(first) = operands.first() else {
             return Err(ShapeError::Arity { expected: "at least 1".to_owned(), got: 0 });
         };
-        let mut size = 0usize;
+        let (mut size, one) = (Polynomial::default(), Polynomial::from(1usize));
         for operand in operands {
-            let part = fixed_axis(&operand.shape, self.axis)?;
-            size = size
-                .checked_add(part)
-                .ok_or_else(|| ShapeError::TooLarge { shape: operand.shape.clone() })?;
+            size = size.plus(&size_of_axis(&operand.shape, self.axis)?);
             if operand.shape.rank() != first.shape.rank()
                 || operand.dtype != first.dtype
-                || with_axis(operand, self.axis, 1) != with_axis(first, self.axis, 1)
+                || with_axis(operand, self.axis, &one) != with_axis(first, self.axis, &one)
             {
                 return Err(ShapeError::ConcatMismatch {
                     axis: self.axis,
@@ -91,7 +114,7 @@ impl Operator for Concat {
                 });
             }
         }
-        Ok(vec![with_axis(first, self.axis, size)])
+        Ok(vec![with_axis(first, self.axis, &size)])
     }
 
     fn takes_open_items(&self) -> bool {
@@ -106,17 +129,64 @@ impl Operator for Concat {
 impl Operator for Slice {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 1)?;
-        let size = fixed_axis(&operands[0].shape, self.axis)?;
-        let end = self.start.saturating_add(self.length);
-        if end > size {
+        let size = size_of_axis(&operands[0].shape, self.axis)?;
+        let end = self.start.plus(&self.length);
+        if !self.start.is_never_negative() || !size.minus(&end).is_never_negative() {
             return Err(ShapeError::SliceOutOfRange {
-                start: self.start,
+                start: self.start.clone(),
                 end,
                 axis: self.axis,
                 shape: operands[0].shape.clone(),
             });
         }
-        Ok(vec![with_axis(&operands[0], self.axis, self.length)])
+        Ok(vec![with_axis(&operands[0], self.axis, &self.length)])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        true
+    }
+
+    fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
+        Cost::default()
+    }
+}
+
+impl Operator for Pad {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 1)?;
+        let size = size_of_axis(&operands[0].shape, self.axis)?;
+        for (argument, zeros) in [("before", &self.before), ("behind", &self.behind)] {
+            if !zeros.is_never_negative() {
+                let (value, range) =
+                    (zeros.at(&Sizes::new()) as f64, "at least 0, whatever the open sizes are");
+                return Err(ShapeError::NumberOutOfRange { argument, value, range });
+            }
+        }
+        let size = size.plus(&self.before).plus(&self.behind);
+        Ok(vec![with_axis(&operands[0], self.axis, &size)])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        true
+    }
+
+    fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
+        Cost::default()
+    }
+}
+
+impl Operator for Transpose {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 1)?;
+        let Type { dtype, shape } = &operands[0];
+        let mut sorted = self.order.clone();
+        sorted.sort_unstable();
+        let moves_batch = shape.is_batched() && self.order.first() != Some(&0);
+        if moves_batch || !sorted.into_iter().eq(0..shape.rank()) {
+            return Err(ShapeError::Order { order: self.order.clone(), shape: shape.clone() });
+        }
+        let dims: Vec<Dim> = self.order.iter().map(|&axis| shape.dims()[axis].clone()).collect();
+        Ok(vec![Type { dtype: *dtype, shape: Shape::new(dims) }])
     }
 
     fn takes_open_items(&self) -> bool {

@@ -1,0 +1,105 @@
+//! Sum, mean and largest value over neighbouring axes, and the expansion that is the gradient of the first two.
+
+mod gradient;
+#[cfg(feature = "codegen")]
+mod lower;
+mod reference;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cost, Operator, expect_arity, expect_float};
+use crate::error::ShapeError;
+use crate::shape::{Dim, Polynomial, Shape, Type};
+
+/// What becomes of the elements that are reduced to one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReduceKind {
+    /// Their sum.
+    Sum,
+    /// Their mean.
+    Mean,
+    /// The largest; a NaN beats every number.
+    Max,
+}
+
+impl ReduceKind {
+    /// Every kind.
+    pub const ALL: [ReduceKind; 3] = [ReduceKind::Sum, ReduceKind::Mean, ReduceKind::Max];
+}
+
+/// Reduces neighbouring axes: operand `x`; the result has all other axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Reduce {
+    /// What is made of the elements.
+    pub kind: ReduceKind,
+    /// The first axis, the batch axis counted as 0; it may not be the batch axis itself.
+    pub axis: usize,
+    /// How many axes.
+    pub count: usize,
+}
+
+/// Every element for all indices of new axes: operand `x`, whose axes are those of `shape` but for the new ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expand {
+    /// The result's shape.
+    pub shape: Shape,
+    /// The first new axis, the batch axis counted as 0; it may not be the batch axis itself.
+    pub axis: usize,
+    /// How many new axes.
+    pub count: usize,
+    /// Whether elements are divided by how many each becomes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub divided: bool,
+}
+
+/// A shape without some neighbouring axes, and how many elements these have.
+fn without(shape: &Shape, axis: usize, count: usize) -> Result<(Shape, Polynomial), ShapeError> {
+    let end = axis.saturating_add(count);
+    let holds_batch = axis == 0 && shape.is_batched();
+    if count == 0 || end > shape.rank() || holds_batch {
+        return Err(ShapeError::Axis {
+            axis: if holds_batch { 0 } else { end.saturating_sub(1) },
+            shape: shape.clone(),
+        });
+    }
+    let dims = shape.dims();
+    let rest: Vec<Dim> = [&dims[..axis], &dims[end..]].concat();
+    Ok((Shape::new(rest), Shape::new(&dims[axis..end]).count()))
+}
+
+impl Operator for Reduce {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 1)?;
+        expect_float("input", &operands[0])?;
+        let (rest, _) = without(&operands[0].shape, self.axis, self.count)?;
+        Ok(vec![Type::f32(rest)])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        true
+    }
+
+    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
+        Cost::elementwise(&operands[0], 1)
+    }
+}
+
+impl Operator for Expand {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 1)?;
+        expect_float("input", &operands[0])?;
+        self.shape.check()?;
+        let (rest, _) = without(&self.shape, self.axis, self.count)?;
+        super::expect_type("input", &operands[0], &Type::f32(rest))?;
+        Ok(vec![Type::f32(self.shape.clone())])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        true
+    }
+
+    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
+        Cost::elementwise(&operands[0], u64::from(self.divided))
+    }
+}
