@@ -14,10 +14,11 @@ use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumCh
 use windlass_compiler::ops::linear::Linear;
 use windlass_compiler::ops::loss::{CrossEntropy, MeanSquaredError};
 use windlass_compiler::ops::pool::{AvgPool, MaxPool};
+use windlass_compiler::ops::reduce::{Expand, Reduce, ReduceKind};
 use windlass_compiler::ops::softmax::{LogSoftmax, Softmax};
-use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
+use windlass_compiler::ops::structure::{Concat, Pad, Reshape, Slice, Transpose};
 use windlass_compiler::ops::window::Window;
-use windlass_compiler::shape::{Shape, Type};
+use windlass_compiler::shape::{Shape, Sizes, Type};
 
 const BATCH: usize = 3;
 
@@ -29,13 +30,14 @@ fn check(op: impl Into<Op>, operands: &[&str]) {
     let op = op.into();
     let (mut graph, _, results) = operator(&op, &types);
     let loss = weighted_sum(&mut graph, results[0]);
-    let mut bindings = spaced_bindings(&graph, BATCH);
+    let sizes = Sizes::from(BATCH).with("T".parse().unwrap(), 4).with("S".parse().unwrap(), 2);
+    let mut bindings = spaced_bindings(&graph, &sizes);
     for (index, _) in operands.iter().enumerate().filter(|(_, text)| text.starts_with("positive ")) {
         let array = bindings.get_mut(&format!("operand{index}")).unwrap();
         let values = array.real().iter().map(|x| 1.5 + x).collect();
         *array = Array::new(array.sizes.clone(), values);
     }
-    check_gradients(&graph, loss, BATCH, bindings);
+    check_gradients(&graph, loss, sizes, bindings);
 }
 
 fn window<const N: usize>(
@@ -164,6 +166,51 @@ fn moving_elements() {
     check(Slice::new(2, 3, 2), &["f32[N, 2, 5]"]);
     check(Slice::new(1, 0, 5), &["f32[N, 5]"]);
     check(Slice::new(0, 1, 1), &["f32[3]"]);
+}
+
+#[test]
+fn moving_elements_along_open_axes() {
+    let size = |text: &str| text.parse().unwrap();
+    check(Reshape { shape: "[N*T, 3]".parse().unwrap() }, &["f32[N, T, 3]"]);
+    check(Reshape { shape: "[N, T*3]".parse().unwrap() }, &["f32[N, T, 3]"]);
+    check(Concat { axis: 1 }, &["f32[N, T, 2]", "f32[N, 3, 2]", "f32[N, S, 2]"]);
+    check(Concat { axis: 2 }, &["f32[N, T, 2]", "f32[N, T, 1]"]);
+    check(Slice { axis: 1, start: size("1"), length: size("T") }, &["f32[N, T + 2, 2]"]);
+    check(Slice { axis: 2, start: size("T"), length: size("T*2") }, &["f32[N, 2, T*3]"]);
+    check(Pad { axis: 1, before: size("2"), behind: size("0") }, &["f32[N, 3, 2]"]);
+    check(Pad { axis: 1, before: size("T - 1"), behind: size("S") }, &["f32[N, T, 2]"]);
+    check(Pad { axis: 2, before: size("1"), behind: size("1") }, &["f32[N, 2, T]"]);
+    for order in [[0, 1, 2], [0, 2, 1]] {
+        check(Transpose { order: order.into() }, &["f32[N, T, 3]"]);
+        check(Transpose { order: order.into() }, &["f32[N, S, T]"]);
+    }
+    check(Transpose { order: vec![0, 3, 1, 2] }, &["f32[N, 2, T, 3]"]);
+    check(Transpose { order: vec![1, 0] }, &["f32[2, 3]"]);
+}
+
+#[test]
+fn reductions_and_expansions() {
+    for kind in ReduceKind::ALL {
+        for (axis, count, x) in [
+            (1, 1, "f32[N, 5]"),
+            (1, 1, "f32[N, T, 3]"),
+            (2, 1, "f32[N, T, 3]"),
+            (1, 2, "f32[N, T, 3]"),
+            (1, 1, "f32[N, 3, T]"),
+            (2, 2, "f32[N, 2, T, 3]"),
+            (0, 1, "f32[4, 2]"),
+        ] {
+            check(Reduce { kind, axis, count }, &[x]);
+        }
+    }
+    for divided in [false, true] {
+        let expand =
+            |shape: &str, axis, count| Expand { shape: shape.parse().unwrap(), axis, count, divided };
+        check(expand("[N, T, 3]", 1, 1), &["f32[N, 3]"]);
+        check(expand("[N, 3, T]", 2, 1), &["f32[N, 3]"]);
+        check(expand("[N, 2, T, 3]", 1, 2), &["f32[N, 3]"]);
+        check(expand("[2, 3]", 0, 1), &["f32[3]"]);
+    }
 }
 
 #[test]

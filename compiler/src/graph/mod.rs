@@ -3,6 +3,7 @@
 //! A graph is only ever built by adding nodes, each checked by its operator's shape rule; passes build new graphs. What
 //! is computed lives here; how (algorithms, memory, loops) does not.
 
+mod axes;
 mod builder;
 pub mod initializer;
 mod layer;

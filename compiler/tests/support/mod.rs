@@ -13,7 +13,7 @@ use windlass_compiler::ops::dropout::threefry::threefry2x32;
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, SumChannels};
 use windlass_compiler::ops::source::{Input, InputRole, Parameter};
 use windlass_compiler::ops::structure::Reshape;
-use windlass_compiler::shape::{DType, Shape, Type};
+use windlass_compiler::shape::{DType, Shape, Sizes, Type};
 
 /// The name of the numbers that weigh the elements of a result in [`weighted_sum`].
 pub(crate) const WEIGHTS: &str = "weights";
@@ -64,7 +64,8 @@ pub(crate) fn weighted_sum(graph: &mut Graph, value: ValueId) -> ValueId {
     let weights = source(graph, WEIGHTS, &ty);
     let mut add = |op: Op, operands: &[ValueId]| graph.add_single(op, operands, "").unwrap();
     let products = add(Binary { kind: BinaryKind::Multiply }.into(), &[value, weights]);
-    let shape = Shape::batched(&[1, ty.shape.item_elements()]);
+    let folded = ty.shape.folded();
+    let shape = folded.with_item(&[1, folded.item_elements()]);
     let flat = add(Reshape { shape }.into(), &[products]);
     let sum = add(SumChannels {}.into(), &[flat]);
     add(Reshape { shape: Shape::scalar() }.into(), &[sum])
@@ -79,7 +80,8 @@ pub(crate) fn spaced(elements: usize, stream: u32) -> Vec<f64> {
 }
 
 /// Values for every source of a graph: [`spaced`] floats, and integers 0, 1, 2, 0, …
-pub(crate) fn spaced_bindings(graph: &Graph, batch: usize) -> Bindings<f64> {
+pub(crate) fn spaced_bindings(graph: &Graph, run: impl Into<Sizes>) -> Bindings<f64> {
+    let run = run.into();
     let inputs = graph.inputs().map(|(value, input)| (value, &input.name));
     let parameters = graph.parameters().map(|(value, parameter)| (value, &parameter.name));
     let states = graph.states().map(|(value, state)| (value, &state.name));
@@ -88,7 +90,7 @@ pub(crate) fn spaced_bindings(graph: &Graph, batch: usize) -> Bindings<f64> {
         .chain(states)
         .enumerate()
         .map(|(stream, (value, name))| {
-            let sizes = graph.ty(value).shape.concrete(batch);
+            let sizes = graph.ty(value).shape.concrete(&run);
             let elements = sizes.iter().product();
             let array = match graph.ty(value).dtype {
                 DType::F32 => Array::new(sizes, spaced(elements, stream as u32)),
@@ -101,8 +103,8 @@ pub(crate) fn spaced_bindings(graph: &Graph, batch: usize) -> Bindings<f64> {
 
 /// Runs a graph that must run.
 #[track_caller]
-pub(crate) fn outcome(graph: &Graph, batch: usize, bindings: &Bindings<f64>) -> Outcome<f64> {
-    run(graph, batch, bindings).unwrap_or_else(|error| panic!("{error}\n{graph}"))
+pub(crate) fn outcome(graph: &Graph, sizes: impl Into<Sizes>, bindings: &Bindings<f64>) -> Outcome<f64> {
+    run(graph, sizes, bindings).unwrap_or_else(|error| panic!("{error}\n{graph}"))
 }
 
 /// Checks the derivative of a number that depends on a bound value, element by element, against central differences.
@@ -136,7 +138,13 @@ pub(crate) fn check_derivative(
 
 /// Checks the gradient of `loss` towards every float source of a graph against central differences.
 #[track_caller]
-pub(crate) fn check_gradients(graph: &Graph, loss: ValueId, batch: usize, mut bindings: Bindings<f64>) {
+pub(crate) fn check_gradients(
+    graph: &Graph,
+    loss: ValueId,
+    sizes: impl Into<Sizes>,
+    mut bindings: Bindings<f64>,
+) {
+    let sizes = sizes.into();
     let inputs = graph.inputs().map(|(value, input)| (value, input.name.clone()));
     let parameters = graph.parameters().map(|(value, parameter)| (value, parameter.name.clone()));
     let sources: Vec<(ValueId, String)> =
@@ -145,12 +153,12 @@ pub(crate) fn check_gradients(graph: &Graph, loss: ValueId, batch: usize, mut bi
     let (differentiated, to_sources) =
         gradients(graph, loss, &values).unwrap_or_else(|error| panic!("{error}\n{graph}"));
     windlass_compiler::graph::verify(&differentiated).unwrap();
-    let found = outcome(&differentiated, batch, &bindings);
+    let found = outcome(&differentiated, &sizes, &bindings);
     for ((value, name), gradient) in sources.iter().zip(to_sources) {
         let gradient = found.value(gradient);
-        assert_eq!(gradient.sizes, graph.ty(*value).shape.concrete(batch), "{name}");
+        assert_eq!(gradient.sizes, graph.ty(*value).shape.concrete(&sizes), "{name}");
         check_derivative(&mut bindings, name, 0..gradient.elements(), gradient.real(), |bindings| {
-            outcome(graph, batch, bindings).value(loss).real()[0]
+            outcome(graph, &sizes, bindings).value(loss).real()[0]
         });
     }
 }

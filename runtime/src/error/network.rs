@@ -28,11 +28,11 @@ pub enum NetworkProblem {
     },
     /// An open size that is no axis of an input by itself.
     #[error(
-        "the size {size} of its input `{input}` cannot be told from what it is given; make it an axis of an input"
+        "it has a value of type {ty}, but no input has an axis of size {size}, from which a run could tell it"
     )]
     UnknownSize {
-        /// The input.
-        input: String,
+        /// The type of the value.
+        ty: String,
         /// The size.
         size: Symbol,
     },

@@ -176,9 +176,12 @@ fn ports(graph: &Graph) -> Result<Ports, NetworkProblem> {
     for output in graph.outputs() {
         check_port("output", &output.name, graph.ty(output.value))?;
     }
-    for (_, input) in graph.inputs() {
-        if let Some(size) = input.ty.shape.symbols().into_iter().find(|size| !told.contains(size)) {
-            return Err(NetworkProblem::UnknownSize { input: input.name.clone(), size });
+    for node in graph.nodes() {
+        for &value in &node.results {
+            let ty = graph.ty(value);
+            if let Some(size) = ty.shape.symbols().into_iter().find(|size| !told.contains(size)) {
+                return Err(NetworkProblem::UnknownSize { ty: ty.to_string(), size });
+            }
         }
     }
     let ports = Ports::of(graph);
