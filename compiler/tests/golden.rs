@@ -219,6 +219,11 @@ fn elements() {
 }
 
 #[test]
+fn axes() {
+    check_layers("axes.json");
+}
+
+#[test]
 fn losses() {
     check_layers("loss.json");
 }
@@ -288,7 +293,7 @@ fn optimizers() {
 /// Gradient operators count where the gradient of a layer holds them.
 #[test]
 fn every_operator_is_compared() {
-    let layers = ["conv.json", "pool.json", "normalisation.json", "elements.json", "loss.json"]
+    let layers = ["conv.json", "pool.json", "normalisation.json", "elements.json", "loss.json", "axes.json"]
         .into_iter()
         .flat_map(read::<Vec<Layer>>)
         .map(|layer| layer.graph().0);

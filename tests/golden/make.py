@@ -430,6 +430,30 @@ def optimizers():
     return cases
 
 
+def axes():
+    cases = []
+    x = normal(2, 3, 4, 2)
+    pad = {"op": "pad", "axis": 2, "before": 1, "behind": 2}
+    layer(cases, "pad", pad, lambda x: F.pad(x, (0, 0, 1, 2)), [x])
+    order = {"op": "transpose", "order": [0, 3, 1, 2]}
+    layer(cases, "transpose", order, lambda x: x.permute(0, 3, 1, 2), [x])
+    functions = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax}
+    for kind, function in functions.items():
+        for axis, count in [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2)]:
+            op = {"op": "reduce", "kind": kind, "axis": axis, "count": count}
+            dims = tuple(range(axis, axis + count))
+            layer(cases, f"{kind} {axis} {count}", op, lambda x: function(x, dims), [x])
+    # Equal elements share the gradient of the largest.
+    equal = torch.tensor([[[1.0, 2.0, 2.0], [2.0, 0.0, 2.0]]])
+    op = {"op": "reduce", "kind": "max", "axis": 2, "count": 1}
+    layer(cases, "max of equals", op, lambda x: x.amax(2), [equal])
+    for divided in [False, True]:
+        op = {"op": "expand", "shape": "[N, 3, 5, 2]", "axis": 2, "count": 1, "divided": divided}
+        part = 5 if divided else 1
+        layer(cases, f"expand {divided}", op, lambda x: x.unsqueeze(2).expand(-1, -1, 5, -1) / part, [normal(2, 3, 2)])
+    return cases
+
+
 def write(name, cases):
     lines = ",\n".join(json.dumps(case, separators=(",", ":"), allow_nan=False) for case in cases)
     Path(__file__).with_name(f"{name}.json").write_text(f"[\n{lines}\n]\n")
@@ -442,3 +466,4 @@ write("elements", elements())
 write("loss", losses())
 write("optimizer", optimizers())
 write("edge", edges())
+write("axes", axes())

@@ -20,9 +20,10 @@ use windlass_compiler::ops::loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredEr
 use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use windlass_compiler::ops::positive::{Positive, WherePositive};
+use windlass_compiler::ops::reduce::{Expand, Reduce, ReduceKind};
 use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use windlass_compiler::ops::source::{Constant, Input, InputRole, State};
-use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
+use windlass_compiler::ops::structure::{Concat, Pad, Reshape, Slice, Transpose};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::shape::{Dim, Shape, Type};
@@ -266,6 +267,39 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let x = ops.input("x", &[27]);
             let y = ops.op(Slice::new(1, 1, 25), &[x]);
             vec![Case::exact(ops.output("y", y), &[edges])]
+        }
+        OpKind::Pad => {
+            let x = ops.input("x", &[20]);
+            let y = ops.op(Pad { axis: 1, before: 1usize.into(), behind: 2usize.into() }, &[x]);
+            vec![Case::exact(ops.output("y", y), &[edges])]
+        }
+        OpKind::Transpose => {
+            let x = ops.input("x", &[20, 3]);
+            let y = ops.op(Transpose { order: vec![0, 2, 1] }, &[x]);
+            vec![Case::exact(ops.output("y", y), &[edges])]
+        }
+        OpKind::Reduce => {
+            let reduced = |kind, axis| {
+                let mut ops = Ops::new();
+                let x = ops.input("x", &[20, 21]);
+                let y = ops.op(Reduce { kind, axis, count: 1 }, &[x]);
+                ops.output("y", y)
+            };
+            // Which of two zeros is the largest is not defined.
+            let largest = |axis| Case::exact(reduced(ReduceKind::Max, axis), &[edges]).near(0.0, 0.0);
+            let sum = |kind, axis| sums(reduced(kind, axis), ["x"]);
+            let kinds = [ReduceKind::Sum, ReduceKind::Mean];
+            let sums = kinds.into_iter().flat_map(|kind| [sum(kind, 1), sum(kind, 2)]);
+            sums.chain([largest(1), largest(2)]).collect()
+        }
+        OpKind::Expand => {
+            let x = ops.input("x", &[20]);
+            for divided in [false, true] {
+                let shape = Shape::batched(&[20, 3]);
+                let y = ops.op(Expand { shape, axis: 2, count: 1, divided }, &[x]);
+                ops = ops.output(if divided { "divided" } else { "copied" }, y);
+            }
+            vec![Case::exact(ops, &[edges])]
         }
         OpKind::BatchNorm => {
             let x = ops.input("x", &[20, 21]);
