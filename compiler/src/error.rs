@@ -384,6 +384,14 @@ pub enum GraphError {
         /// The name.
         name: String,
     },
+    /// More open sizes than a graph may have.
+    #[error("`{at}` has an open size beyond the {most} that a network may have")]
+    TooManySizes {
+        /// The node.
+        at: String,
+        /// How many there may be.
+        most: usize,
+    },
     /// A use of a value that does not exist.
     #[error("`{user}` uses {value}, but there are {values} values before it")]
     UnknownValue {

@@ -19,8 +19,6 @@ windlass::network! {
 
     network Images(images: [64, 3, 32, 32]) -> [10] { conv2d(8, kernel_size = 3); flatten; linear(10) }
 
-    network Vectors(x: [64, 784]) -> [64, 10] { linear(10) }
-
     network Outputs(x: [784]) -> [64, 10] { linear(10) }
 }
 

@@ -226,6 +226,12 @@ impl Graph {
         {
             return Err(GraphError::DuplicateName { name: name.to_owned() });
         }
+        // Every other operator has the sizes of its operands.
+        if let Op::Input(_) | Op::Reshape(_) | Op::Expand(_) = op
+            && !types.iter().all(|ty| self.names.add_sizes(&ty.shape.symbols()))
+        {
+            return Err(GraphError::TooManySizes { at: name_of(), most: names::MOST_SIZES });
+        }
         let producer = NodeId::new(self.nodes.len());
         let first = self.values.len();
         self.values.extend(types.into_iter().map(|ty| ValueData { ty, producer }));

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::entity::ValueId;
+use crate::shape::Symbol;
 
 /// Which names are taken, and by which source.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -10,7 +11,11 @@ pub(super) struct Names {
     sources: HashMap<String, ValueId>,
     outputs: HashSet<String>,
     updates: HashSet<String>,
+    sizes: Vec<Symbol>,
 }
+
+/// The most open sizes of a graph.
+pub(super) const MOST_SIZES: usize = 8;
 
 impl Names {
     /// The value of an input, parameter or state.
@@ -21,6 +26,14 @@ impl Names {
     /// Takes a name that no source has.
     pub(super) fn add_source(&mut self, name: &str, value: ValueId) {
         self.sources.insert(name.to_owned(), value);
+    }
+
+    /// Takes the names of open sizes, unless there are too many then.
+    pub(super) fn add_sizes(&mut self, sizes: &[Symbol]) -> bool {
+        let new = sizes.iter().filter(|size| !self.sizes.contains(size)).copied().collect::<Vec<_>>();
+        let fits = self.sizes.len() + new.len() <= MOST_SIZES;
+        self.sizes.extend(new.into_iter().filter(|_| fits));
+        fits
     }
 
     /// Takes a name, unless an output has it.

@@ -5,6 +5,7 @@ use std::fmt;
 use comfy_table::{CellAlignment, Table, TableComponent, presets};
 
 use super::{Row, Summary};
+use crate::shape::Symbol;
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,8 +36,20 @@ impl fmt::Display for Summary {
         if totals.state > 0 {
             writeln!(f, " state          {}", thousands(totals.state))?;
         }
-        writeln!(f, " multiply-adds  {} per item", thousands(totals.multiply_adds))?;
-        write!(f, " activations    {} per item", bytes(totals.activation_bytes))
+        let item = self.item();
+        writeln!(f, " multiply-adds  {} {item}", thousands(totals.multiply_adds))?;
+        write!(f, " activations    {} {item}", bytes(totals.activation_bytes))
+    }
+}
+
+impl Summary {
+    /// What figures are given for: an item, with every open size 1.
+    fn item(&self) -> String {
+        let mut sizes: Vec<Symbol> = self.rows.iter().flat_map(|row| row.output.symbols()).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let open: Vec<String> = sizes.iter().skip(1).map(|size| format!("{size} = 1")).collect();
+        if open.is_empty() { "per item".to_owned() } else { format!("per item where {}", open.join(", ")) }
     }
 }
 

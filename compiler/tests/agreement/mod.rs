@@ -4,7 +4,7 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Array, Bindings, Outcome, Real, run};
 use windlass_compiler::ops::Op;
 use windlass_compiler::ops::source::InputRole;
-use windlass_compiler::shape::DType;
+use windlass_compiler::shape::{DType, Sizes};
 
 /// How close the results of two graphs must be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,7 +17,7 @@ pub(crate) enum Agreement {
 
 /// Numbers for every source: states and control inputs between 1/2 and 3/2 (variances and learning rates are positive),
 /// everything else between −1 and 1, and 0 or 1 for integers. With `special`, some numbers are zeros of both signs, infinities and NaN.
-fn bindings<T: Real>(graph: &Graph, batch: usize, special: bool) -> Bindings<T> {
+fn bindings<T: Real>(graph: &Graph, sizes: &Sizes, special: bool) -> Bindings<T> {
     const SPECIAL: [f64; 6] = [0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, f64::MIN_POSITIVE];
     let mut random = fastrand::Rng::with_seed(7);
     let mut bindings = Bindings::new();
@@ -30,7 +30,7 @@ fn bindings<T: Real>(graph: &Graph, batch: usize, special: bool) -> Bindings<T> 
             _ => continue,
         };
         let ty = graph.ty(node.results[0]);
-        let sizes = ty.shape.concrete(batch);
+        let sizes = ty.shape.concrete(sizes);
         let elements = sizes.iter().product();
         let number = |random: &mut fastrand::Rng| match special && random.u8(..4) == 0 {
             true => SPECIAL[random.usize(..SPECIAL.len())],
@@ -50,26 +50,34 @@ fn bindings<T: Real>(graph: &Graph, batch: usize, special: bool) -> Bindings<T> 
 /// Runs both graphs on the same numbers and compares every output and update.
 #[track_caller]
 pub(crate) fn assert_same_results(before: &Graph, after: &Graph, agreement: Agreement) {
+    // Steps of sequences, where there are some.
+    let sizes = &Sizes::from(3).with("T".parse().unwrap(), 2);
     match agreement {
         Agreement::Exact => {
             for special in [false, true] {
-                let bindings = bindings::<f32>(before, 3, special);
+                let bindings = bindings::<f32>(before, sizes, special);
                 // Ordinary numbers must not hide behind a NaN.
                 let same = |x: f32, y: f32| match special {
                     true => x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan()),
                     false => x.to_bits() == y.to_bits() && !x.is_nan(),
                 };
-                compare(&run(before, 3, &bindings).unwrap(), &run(after, 3, &bindings).unwrap(), |x, y| {
-                    x.iter().zip(y).all(|(&x, &y)| same(x, y))
-                });
+                compare(
+                    &run(before, sizes, &bindings).unwrap(),
+                    &run(after, sizes, &bindings).unwrap(),
+                    |x, y| x.iter().zip(y).all(|(&x, &y)| same(x, y)),
+                );
             }
         }
         Agreement::Within(part) => {
-            let bindings = bindings::<f64>(before, 3, false);
-            compare(&run(before, 3, &bindings).unwrap(), &run(after, 3, &bindings).unwrap(), |x, y| {
-                let largest = x.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
-                x.iter().zip(y).all(|(x, y)| (x - y).abs() <= part * largest)
-            });
+            let bindings = bindings::<f64>(before, sizes, false);
+            compare(
+                &run(before, sizes, &bindings).unwrap(),
+                &run(after, sizes, &bindings).unwrap(),
+                |x, y| {
+                    let largest = x.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
+                    x.iter().zip(y).all(|(x, y)| (x - y).abs() <= part * largest)
+                },
+            );
         }
     }
 }

@@ -333,11 +333,22 @@ fn rounding_help(at: &Expr) -> String {
     }
 }
 
+/// Whether a name may be that of an open size: a letter, perhaps with digits, or in camel case. Others are what constants of
+/// Rust are named.
+fn names_open_size(name: &str) -> bool {
+    name.chars().skip(1).all(|character| character.is_ascii_digit())
+        || name.contains(|character: char| character.is_ascii_lowercase())
+}
+
 /// A size with names of open sizes in it, as a polynomial; `None` for any other.
 fn open_size(expr: &Expr) -> Option<Polynomial> {
     fn polynomial(expr: &Expr) -> Option<Polynomial> {
         match expr {
-            Expr::Path(path) => Some(plain(path.path.get_ident()?).parse::<Symbol>().ok()?.into()),
+            Expr::Path(path) => {
+                let name = plain(path.path.get_ident()?);
+                let symbol = name.parse::<Symbol>().ok().filter(|_| names_open_size(&name));
+                symbol.map(Polynomial::from)
+            }
             Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => {
                 number.base10_parse::<i64>().ok().map(Polynomial::from)
             }
