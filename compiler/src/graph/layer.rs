@@ -153,6 +153,12 @@ impl Layer {
     ) -> Result<ValueId, GraphError> {
         let shape = builder.graph().ty(x).shape.clone();
         let Some(axes) = self.steps(&shape) else { return self.build(builder, label, x) };
+        let item_is_open = shape.dims()[axes..].iter().any(|dim| dim.fixed().is_none());
+        let has_no_item = axes == shape.rank() && !matches!(self, Layer::Dropout { .. });
+        if item_is_open || has_no_item {
+            let error = ShapeError::OpenSize { shape };
+            return Err(GraphError::Shape { at: self.name().to_owned(), error });
+        }
         let folded = builder.op(Reshape { shape: shape.with_first_folded(axes) }, &[x], label)?;
         let y = self.build(builder, label, folded)?;
         let item = builder.graph().ty(y).shape.item_dims().to_vec();
