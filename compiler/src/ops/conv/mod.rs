@@ -2,28 +2,20 @@
 
 #[cfg(feature = "codegen")]
 mod correlation;
-#[cfg(feature = "codegen")]
-mod depthwise;
-#[cfg(feature = "codegen")]
-mod direct;
 mod gradient;
 #[cfg(feature = "codegen")]
-mod im2col;
+mod input_gradient;
 #[cfg(feature = "codegen")]
 mod lower;
 #[cfg(feature = "codegen")]
-mod panels;
+mod packing;
 #[cfg(feature = "codegen")]
-mod planes;
+mod phases;
 mod reference;
 #[cfg(feature = "codegen")]
-mod transform;
+mod schedules;
 #[cfg(feature = "codegen")]
 mod weight_gradient;
-#[cfg(feature = "codegen")]
-mod winograd;
-#[cfg(feature = "codegen")]
-mod winograd_gradient;
 
 use serde::{Deserialize, Serialize};
 
@@ -70,20 +62,17 @@ pub struct ConvGradWeight {
     pub groups: usize,
 }
 
-pub(crate) fn check_groups(groups: usize, inputs: usize, outputs: usize) -> Result<(), ShapeError> {
+/// The type of the weight between so many input and output channels in groups: `[O, C/groups, kernel…]`.
+fn weight_type(window: &Window, groups: usize, [inputs, outputs]: [usize; 2]) -> Result<Type, ShapeError> {
     if groups == 0 {
         return Err(ShapeError::ZeroArgument { argument: "groups" });
     }
     if !inputs.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
         return Err(ShapeError::GroupsDoNotDivide { groups, inputs, outputs });
     }
-    Ok(())
-}
-
-fn weight_type(outputs: usize, inputs: usize, groups: usize, window: &Window) -> Type {
     let mut sizes = vec![outputs, inputs / groups];
     sizes.extend_from_slice(&window.kernel_size);
-    Type::f32(Shape::fixed(&sizes))
+    Ok(Type::f32(Shape::fixed(&sizes)))
 }
 
 fn batched_image(channels: usize, sizes: &[usize]) -> Type {
@@ -98,6 +87,17 @@ fn product_cost(result: &Type, weight: &Type) -> Cost {
     Cost { flops_per_item: 2 * (result.shape.item_elements() * reduction) as u64, flops_fixed: 0 }
 }
 
+impl Conv {
+    /// The type of the weight that makes so many output channels of an input.
+    ///
+    /// # Errors
+    /// As [`Window::check`], and groups that do not divide the channels.
+    pub(crate) fn weight_type(&self, input: &Shape, outputs: usize) -> Result<Type, ShapeError> {
+        self.window.check(input)?;
+        weight_type(&self.window, self.groups, [input.item()[0], outputs])
+    }
+}
+
 impl Operator for Conv {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         if operands.len() < 2 {
@@ -105,12 +105,9 @@ impl Operator for Conv {
         }
         let (x, weight) = (&operands[0], &operands[1]);
         expect_float("input", x)?;
-        self.window.check(&x.shape)?;
-        let item = x.shape.item();
         let outputs = weight.shape.item().first().copied().unwrap_or(0);
-        check_groups(self.groups, item[0], outputs)?;
-        expect_type("weight", weight, &weight_type(outputs, item[0], self.groups, &self.window))?;
-        let result = batched_image(outputs, &self.window.output_sizes(&item[1..]));
+        expect_type("weight", weight, &self.weight_type(&x.shape, outputs)?)?;
+        let result = batched_image(outputs, &self.window.output_sizes(&x.shape.item()[1..]));
         EpilogueStep::check_all(&self.epilogue, &operands[2..], &result)?;
         Ok(vec![result])
     }
@@ -132,8 +129,7 @@ impl Operator for ConvGradInput {
         let result = batched_image(inputs, &self.input_sizes);
         result.shape.check()?;
         self.window.check(&result.shape)?;
-        check_groups(self.groups, inputs, outputs)?;
-        expect_type("weight", weight, &weight_type(outputs, inputs, self.groups, &self.window))?;
+        expect_type("weight", weight, &weight_type(&self.window, self.groups, [inputs, outputs])?)?;
         expect_type(
             "gradient",
             gradient,
@@ -156,9 +152,9 @@ impl Operator for ConvGradWeight {
         self.window.check(&x.shape)?;
         let item = x.shape.item();
         let outputs = super::expect_channels(gradient)?;
-        check_groups(self.groups, item[0], outputs)?;
+        let weight = weight_type(&self.window, self.groups, [item[0], outputs])?;
         expect_type("gradient", gradient, &batched_image(outputs, &self.window.output_sizes(&item[1..])))?;
-        Ok(vec![weight_type(outputs, item[0], self.groups, &self.window)])
+        Ok(vec![weight])
     }
 
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
