@@ -60,7 +60,7 @@ fn check_conv(window: Window, groups: usize, x: &str, weight: &str) {
     let input_sizes = types[0].shape.item()[1..].to_vec();
     check_second_derivatives(&conv.clone().into(), &types);
     check(conv, &[x, weight]);
-    check(ConvGradInput { window: window.clone(), groups, input_sizes }, &[&g, weight]);
+    check(ConvGradInput { window: window.clone(), groups, input_sizes, epilogue: Vec::new() }, &[&g, weight]);
     check(ConvGradWeight { window, groups }, &[&g, x]);
 }
 

@@ -27,7 +27,12 @@ impl Rules<'_> {
         x: ValueId,
     ) -> Result<ValueId, AutodiffError> {
         let input_sizes = backward.ty(x).shape.item()[1..].to_vec();
-        let op = ConvGradInput { window: self.window.clone(), groups: self.groups, input_sizes };
+        let op = ConvGradInput {
+            window: self.window.clone(),
+            groups: self.groups,
+            input_sizes,
+            epilogue: Vec::new(),
+        };
         backward.single(op, &[g, weight])
     }
 
@@ -63,6 +68,7 @@ impl Differentiate for ConvGradInput {
         gradients: &[Option<ValueId>],
     ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
         let Some(of_dx) = gradients[0] else { return Ok(Vec::new()) };
+        EpilogueStep::refuse(&self.epilogue, node)?;
         let (g, weight) = (node.operands[0], node.operands[1]);
         let rules = Rules { window: &self.window, groups: self.groups };
         Ok(vec![

@@ -2,14 +2,14 @@
 //! or sums that are scattered to where they belong. Nothing here says how it is computed.
 
 use super::ConvGradInput;
-use super::correlation::{Correlation, Met, Results, Weight};
+use super::correlation::{Correlation, Met, Results, Target, Weight};
 use super::phases::{Phase, phases};
 use crate::entity::ValueId;
 use crate::graph::Node;
-use crate::kernel::{Extent, Split, Stmt};
+use crate::kernel::{Affine, Extent, MapBuilder, Split, Stmt};
 use crate::ops::epilogue::FusedSteps;
 use crate::ops::window_walk::{Axis, forward_axes, kernel_positions};
-use crate::plan::{Layout, Lowering, View, fill};
+use crate::plan::{Layout, Lowering, View};
 
 /// A gradient to an input and where its operands are.
 pub(super) struct InputGradient<'a> {
@@ -43,6 +43,7 @@ impl<'a> InputGradient<'a> {
             lowering.operands_in_order(node);
         }
         let g = lowering.in_layout(node, node.operands[0], dx.layout);
+        let epilogue = FusedSteps::new(lowering, node, &op.epilogue, dx.layout);
         InputGradient {
             node,
             axes: forward_axes(&op.window, &op.input_sizes),
@@ -51,7 +52,7 @@ impl<'a> InputGradient<'a> {
             outputs: g.channels / op.groups,
             g,
             weight: node.operands[1],
-            epilogue: FusedSteps::default(),
+            epilogue,
             dx,
         }
     }
@@ -126,14 +127,17 @@ impl<'a> InputGradient<'a> {
         }
     }
 
-    /// Adds the kernel of results that no kernel position meets: sums of nothing.
+    /// Adds the kernel of results that no kernel position meets: sums of nothing, which the epilogue finishes.
     pub(super) fn clear(&self, lowering: &mut Lowering<'_>, results: Results, [rows, columns]: [usize; 2]) {
         let mut draft = lowering.draft(self.node, "no kernel position meets these").part("clear");
         let (n, row, column) = (draft.var(), draft.var(), draft.var());
-        let to = results.of(&self.dx);
-        let address = to.of_item(n).plus(row, to.row).plus(column, to.pixel);
-        let body =
-            vec![Stmt::repeat(column, Extent::Fixed(columns), vec![fill(address, self.dx.channels, 0.0)])];
+        let place = |to: &Target| to.of_item(n).plus(row, to.row).plus(column, to.pixel);
+        let mut map = MapBuilder::new(Extent::Fixed(self.dx.channels));
+        let zero = map.constant(0.0);
+        let mut epilogue = self.epilogue.in_map(&Affine::default(), 1);
+        let value = epilogue.apply(&mut map, zero, |view| place(&results.of(view)));
+        map.store(place(&results.of(&self.dx)), 1, value);
+        let body = vec![Stmt::repeat(column, Extent::Fixed(columns), vec![map.finish()])];
         let axes = vec![(n, Extent::Batch(1)), (row, Extent::Fixed(rows))];
         lowering.push(draft.finish(Split::Axes(axes), body));
     }

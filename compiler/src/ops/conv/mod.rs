@@ -40,7 +40,8 @@ pub struct Conv {
     pub epilogue: Vec<EpilogueStep>,
 }
 
-/// Gradient of a convolution to its input: operands `g` `[N, O, spatial…]` and `weight`; result `[N, C, input…]`.
+/// Gradient of a convolution to its input: operands `g` `[N, O, spatial…]` and `weight`, then one per epilogue step that takes
+/// one; result `[N, C, input…]`. It is also known as transposed convolution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConvGradInput {
     /// The window of the convolution.
@@ -50,6 +51,9 @@ pub struct ConvGradInput {
     pub groups: usize,
     /// Spatial sizes of the convolution's input.
     pub input_sizes: Vec<usize>,
+    /// Steps fused behind the product.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epilogue: Vec<EpilogueStep>,
 }
 
 /// Gradient of a convolution to its weight: operands `g` `[N, O, spatial…]` and `x`; result `[O, C/groups, kernel…]`.
@@ -81,10 +85,17 @@ fn batched_image(channels: usize, sizes: &[usize]) -> Type {
     Type::f32(Shape::batched(&item))
 }
 
-/// Operations per item of a convolution whose result and weight have these types.
-fn product_cost(result: &Type, weight: &Type) -> Cost {
+/// Operations per item of a convolution whose output and weight have these types, and of an epilogue behind a result.
+fn product_cost(output: &Type, weight: &Type, epilogue: &[EpilogueStep], result: &Type) -> Cost {
     let reduction: usize = weight.shape.item()[1..].iter().product();
-    Cost { flops_per_item: 2 * (result.shape.item_elements() * reduction) as u64, flops_fixed: 0 }
+    let product = 2 * (output.shape.item_elements() * reduction) as u64;
+    let behind = EpilogueStep::flops(epilogue) * result.shape.item_elements() as u64;
+    Cost { flops_per_item: product + behind, flops_fixed: 0 }
+}
+
+/// The error for operands of which the first two are not there.
+fn too_few(operands: &[Type]) -> ShapeError {
+    ShapeError::Arity { expected: "at least 2".to_owned(), got: operands.len() }
 }
 
 impl Conv {
@@ -100,29 +111,23 @@ impl Conv {
 
 impl Operator for Conv {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
-        if operands.len() < 2 {
-            return Err(ShapeError::Arity { expected: "at least 2".to_owned(), got: operands.len() });
-        }
-        let (x, weight) = (&operands[0], &operands[1]);
+        let [x, weight, rest @ ..] = operands else { return Err(too_few(operands)) };
         expect_float("input", x)?;
         let outputs = weight.shape.item().first().copied().unwrap_or(0);
         expect_type("weight", weight, &self.weight_type(&x.shape, outputs)?)?;
         let result = batched_image(outputs, &self.window.output_sizes(&x.shape.item()[1..]));
-        EpilogueStep::check_all(&self.epilogue, &operands[2..], &result)?;
+        EpilogueStep::check_all(&self.epilogue, rest, &result)?;
         Ok(vec![result])
     }
 
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
-        let mut cost = product_cost(&results[0], &operands[1]);
-        cost.flops_per_item += EpilogueStep::flops(&self.epilogue) * results[0].shape.item_elements() as u64;
-        cost
+        product_cost(&results[0], &operands[1], &self.epilogue, &results[0])
     }
 }
 
 impl Operator for ConvGradInput {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
-        expect_arity(operands, 2)?;
-        let (gradient, weight) = (&operands[0], &operands[1]);
+        let [gradient, weight, rest @ ..] = operands else { return Err(too_few(operands)) };
         expect_float("gradient", gradient)?;
         let outputs = super::expect_channels(gradient)?;
         let inputs = weight.shape.item().get(1).copied().unwrap_or(0).saturating_mul(self.groups);
@@ -135,11 +140,12 @@ impl Operator for ConvGradInput {
             gradient,
             &batched_image(outputs, &self.window.output_sizes(&self.input_sizes)),
         )?;
+        EpilogueStep::check_all(&self.epilogue, rest, &result)?;
         Ok(vec![result])
     }
 
-    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
-        product_cost(&operands[0], &operands[1])
+    fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
+        product_cost(&operands[0], &operands[1], &self.epilogue, &results[0])
     }
 }
 
@@ -158,6 +164,6 @@ impl Operator for ConvGradWeight {
     }
 
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
-        product_cost(&operands[0], &results[0])
+        product_cost(&operands[0], &results[0], &[], &results[0])
     }
 }

@@ -41,7 +41,7 @@ impl Correlation<'_> {
         let blocks = Cover::exact(self.outputs, block_outputs);
         let (g, block, c) = (draft.var(), draft.var(), draft.var());
         let (row, column) = (draft.var(), draft.var());
-        let from = Address::start(lowering.address(self.weight.value).buffer);
+        let from = lowering.address(self.weight.value);
         let [met_rows, met_columns] = self.weight.met;
         let body = blocks.branch(block, |first, width| {
             let offset = Affine::default()
@@ -76,7 +76,7 @@ impl Correlation<'_> {
         let buffer = lowering.temporary(NAME, size);
         let mut draft = lowering.draft(self.node, "channels of a kernel position side by side").part("pack");
         let (row, column) = (draft.var(), draft.var());
-        let mut from = Address::start(lowering.address(self.weight.value).buffer);
+        let mut from = lowering.address(self.weight.value);
         let [met_rows, met_columns] = self.weight.met;
         from.offset = met_columns.at(met_rows.at(from.offset, row), column);
         let to = Address::start(buffer).plus(row, columns * self.groups).plus(column, self.groups);

@@ -55,7 +55,8 @@ impl Evaluate for ConvGradInput {
         for_each_product(&self.window, self.groups, &results[0], operands[0].sizes[1], |i, w, o| {
             x[i].add_product(gradient[o], weight[w]);
         });
-        vec![Array::new(results[0].clone(), Total::round_all(x))]
+        let x = Array::new(results[0].clone(), Total::round_all(x));
+        vec![EpilogueStep::apply_all(&self.epilogue, x, &operands[2..])]
     }
 }
 

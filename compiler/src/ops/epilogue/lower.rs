@@ -31,6 +31,11 @@ impl<'a> FusedSteps<'a> {
         FusedSteps { steps, operands }
     }
 
+    /// Whether there is nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     /// Whether some step adds a value laid out like the result.
     pub(crate) fn adds_elements(&self) -> bool {
         self.steps.contains(&EpilogueStep::Add)
@@ -73,7 +78,7 @@ impl<'a> FusedSteps<'a> {
         (steps, addresses)
     }
 
-    /// The steps in a map, `lane` says how far the channels of its lanes are apart: from `channel` on.
+    /// The steps in a map whose lanes are channels from `channel` on, or places of that one channel where `lane` is 0.
     pub(crate) fn in_map(&self, channel: &Affine, lane: usize) -> MapSteps<'_> {
         let biases = vec![None; self.operands.len()];
         MapSteps { fused: self, channel: channel.clone(), lane, biases }

@@ -16,7 +16,7 @@ use crate::ops::conv::correlation::Correlation;
 use crate::ops::conv::input_gradient::InputGradient;
 use crate::ops::conv::weight_gradient::WeightGradient;
 use crate::ops::window_walk::Axis;
-use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, Vectors, fill};
+use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, Vectors, View, fill};
 use panels::{Geometry, Loops, Panel, Panels};
 
 /// A product over panels, whichever way it runs.
@@ -179,10 +179,13 @@ pub(in crate::ops::conv) fn input_gradient(problem: &InputGradient<'_>, lowering
     let dx = problem.dx.of_item(n);
     let channels = problem.dx.channels;
     let elements = channels * geometry.input.padded_elements();
-    let to = match geometry.input.is_padded() {
+    // What an epilogue finishes is summed apart: the result's own memory may hold what is added to it.
+    let is_apart = geometry.input.is_padded() || !(product.pointwise || problem.epilogue.is_empty());
+    let to = match is_apart {
         true => Address::start(lowering.scratch("padded", elements)),
         false => dx.clone(),
     };
+    let is_in_place = problem.epilogue.reads(dx.buffer);
     let panel_buffer = product.panel(lowering);
     let panel_body = product.branch(&loops, &to, |panel, to, first| {
         let output = match panel_buffer {
@@ -190,25 +193,35 @@ pub(in crate::ops::conv) fn input_gradient(problem: &InputGradient<'_>, lowering
             None => to.clone().at(first, 1),
         };
         let rows = Cover::exact(patch, block.rows);
-        let columns = product.columns(panel, block, false);
-        let mut stmts = tiles(&mut draft, &rows, &columns, |(row, height), (column, width)| TileCall {
-            tile: Tile {
-                rows: height,
-                columns: width,
-                form: Form::Broadcast,
-                left_rows: Rows::evenly(1),
-                right_column: 1,
-                reduction: vec![Reduction { count: Some(geometry.outputs), left: patch, right: results }],
-                start: Start::Zero,
-                prefetch: 0,
-                epilogue: Vec::new(),
-                output_row: panels.stride,
-            },
-            left: weight.clone().plus(group, geometry.outputs * patch).at(row, 1),
-            right: g.clone().plus(group, geometry.outputs * results).at(first, 1).at(column, 1),
-            output: output.clone().at(row, panels.stride).at(column, 1),
-            operands: Vec::new(),
-            counts: Vec::new(),
+        let columns = product.columns(panel, block, is_in_place);
+        let mut stmts = tiles(&mut draft, &rows, &columns, |(row, height), (column, width)| {
+            // Each sum of a 1x1 window is a result.
+            let channel = row.clone().plus(group, geometry.inputs);
+            let element =
+                |view: &View| (view.of_item(n).at(&channel, results).at(first, 1).at(column, 1), results);
+            let (epilogue, operands) = match product.pointwise {
+                true => problem.epilogue.of_tile(TileStep::AddPerRow, &channel, element),
+                false => (Vec::new(), Vec::new()),
+            };
+            TileCall {
+                tile: Tile {
+                    rows: height,
+                    columns: width,
+                    form: Form::Broadcast,
+                    left_rows: Rows::evenly(1),
+                    right_column: 1,
+                    reduction: vec![Reduction { count: Some(geometry.outputs), left: patch, right: results }],
+                    start: Start::Zero,
+                    prefetch: 0,
+                    epilogue,
+                    output_row: panels.stride,
+                },
+                left: weight.clone().plus(group, geometry.outputs * patch).at(row, 1),
+                right: g.clone().plus(group, geometry.outputs * results).at(first, 1).at(column, 1),
+                output: output.clone().at(row, panels.stride).at(column, 1),
+                operands,
+                counts: Vec::new(),
+            }
         });
         if !product.pointwise {
             stmts.extend(geometry.scatter(&mut draft, &loops.outer, panel, &output, to, panels.stride));
@@ -220,8 +233,15 @@ pub(in crate::ops::conv) fn input_gradient(problem: &InputGradient<'_>, lowering
         body.push(fill(to.clone(), elements, 0.0));
     }
     body.extend(Stmt::nest(&loops.of_panels(panels), panel_body));
-    if geometry.input.is_padded() {
-        body.extend(geometry.input.unpad(&mut draft, channels, &to, &dx));
+    if is_apart {
+        body.extend(geometry.input.rows(&mut draft, channels, |channel, padded, plain, width| {
+            let mut map = MapBuilder::new(Extent::Fixed(width));
+            let sum = map.load(to.clone().at(&padded, 1), 1);
+            let mut epilogue = problem.epilogue.in_map(&channel.into(), 0);
+            let value = epilogue.apply(&mut map, sum, |view| view.of_item(n).at(&plain, 1));
+            map.store(dx.clone().at(&plain, 1), 1, value);
+            map.finish()
+        }));
     }
     lowering.push(draft.finish(Split::Axes(vec![(n, Extent::Batch(1))]), body));
 }

@@ -110,7 +110,7 @@ impl Winograd {
         let mut draft = lowering.draft(problem.node, "Winograd's transform of the weights").part("transform");
         let (block, input) = (draft.var(), draft.var());
         let cover = Cover::exact(outputs, self.block.columns);
-        let from = Address::start(lowering.address(weight.value).buffer);
+        let from = lowering.address(weight.value);
         let body = cover.branch(block, |first, width| {
             let mut map = MapBuilder::new(Extent::Fixed(width));
             let from = from.clone().at(first, weight.output).plus(input, weight.input);
