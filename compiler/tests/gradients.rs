@@ -1,5 +1,5 @@
-//! Every operator's gradient, and those of products twice, against central differences in double precision, through sums in which every element of the
-//! result has its own weight.
+//! Every operator's gradient, and those of products twice, against central differences in double precision, through sums in
+//! which every element of the result has its own weight.
 
 mod support;
 

@@ -247,7 +247,8 @@ impl PaddedChannels {
         })
     }
 
-    /// A loop over all rows of some channels; `body` gets the channel, the row's place with and without the halo, and its length.
+    /// A loop over all rows of some channels; `body` gets the channel, the row's place with and without the halo, and its
+    /// length.
     pub(crate) fn rows(
         &self,
         draft: &mut KernelDraft,

@@ -14,8 +14,8 @@ use crate::ops::epilogue::EpilogueStep;
 /// Moves the chain of [`Op::Bias`], activations and sums of two equal shapes behind a convolution, its gradient to the
 /// input, a dense layer or a batch normalisation into its epilogue, as far as every value on the way has a single use.
 ///
-/// A sum right behind a gradient to an input is left alone: in a step of training it adds up the gradients of a value that is
-/// used more than once, and is made over one of them.
+/// A sum right behind a gradient to an input is left alone: in a step of training it adds up the gradients of a value that
+/// is used more than once, and is made over one of them.
 ///
 /// The fused node stands where the last operator of its chain stood: every operand of the chain exists by then. A chain ends
 /// where another result of the node is used before. Of two operators that meet in one sum the later takes it, so that it

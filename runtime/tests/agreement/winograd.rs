@@ -107,8 +107,8 @@ fn several_steps_of_one_kind() {
     }
 }
 
-/// Shapes at random, whether the method fits them or not. Gradients at a stride meet every so many kernel positions: those of windows
-/// of 5 to 9 may be three or five of them.
+/// Shapes at random, whether the method fits them or not. Gradients at a stride meet every so many kernel positions: those
+/// of windows of 5 to 9 may be three or five of them.
 #[test]
 fn mixed_shapes() {
     let mut numbers = Numbers::new(6);

@@ -1,5 +1,6 @@
-//! Gradients of convolution. It is linear in each of its operands, and so are its gradients: the three are each other's gradients.
-//! With ⟨a, b⟩ the sum of products of elements, `⟨g, conv(x, w)⟩ = ⟨conv_grad_input(g, w), x⟩ = ⟨conv_grad_weight(g, x), w⟩`.
+//! Gradients of convolution. It is linear in each of its operands, and so are its gradients, so that the three are each
+//! other's: with ⟨a, b⟩ the sum of products of elements,
+//! `⟨g, conv(x, w)⟩ = ⟨conv_grad_input(g, w), x⟩ = ⟨conv_grad_weight(g, x), w⟩`.
 
 use super::{Conv, ConvGradInput, ConvGradWeight};
 use crate::autodiff::{AutodiffError, Backward, Differentiate};

@@ -94,8 +94,8 @@ impl<'a> InputGradient<'a> {
         parts
     }
 
-    /// The results that the same kernel positions contribute to. `whole` is the number of products of all phases for each pair
-    /// of channels.
+    /// The results that the same kernel positions contribute to. `whole` is the number of products of all phases for each
+    /// pair of channels.
     fn correlation(&self, results: Results, phases: [&Phase; 2], whole: usize) -> Correlation<'a> {
         let positions = kernel_positions(&self.axes);
         let row = self.axes[self.axes.len() - 1].kernel_size;

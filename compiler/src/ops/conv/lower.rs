@@ -62,8 +62,8 @@ impl Lower for ConvGradWeight {
     }
 }
 
-/// Adds the kernels of a correlation whose results are stored channels last, by the algorithm that the options ask for, or by
-/// the one that takes the least time. It pools where that algorithm can.
+/// Adds the kernels of a correlation whose results are stored channels last, by the algorithm that the options ask for, or
+/// by the one that takes the least time. It pools where that algorithm can.
 fn channels_last(correlation: &Correlation<'_>, lowering: &mut Lowering<'_>) {
     if depthwise::fits(correlation) {
         return depthwise::lower(correlation, lowering);

@@ -40,8 +40,8 @@ pub struct Conv {
     pub epilogue: Vec<EpilogueStep>,
 }
 
-/// Gradient of a convolution to its input: operands `g` `[N, O, spatial…]` and `weight`, then one per epilogue step that takes
-/// one; result `[N, C, input…]`. It is also known as transposed convolution.
+/// Gradient of a convolution to its input, or transposed convolution: operands `g` `[N, O, spatial…]` and `weight`, then one
+/// per epilogue step that takes one; result `[N, C, input…]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConvGradInput {
     /// The window of the convolution.

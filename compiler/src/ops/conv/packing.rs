@@ -28,8 +28,8 @@ impl Packed {
 }
 
 impl Correlation<'_> {
-    /// Adds the kernel that packs the weights for tiles of so many outputs, and says where they are. Inputs are innermost where
-    /// the input has its channels last.
+    /// Adds the kernel that packs the weights for tiles of so many outputs, and says where they are. Inputs are innermost
+    /// where the input has its channels last.
     pub(super) fn pack(&self, lowering: &mut Lowering<'_>, block_outputs: usize) -> Packed {
         let [rows, columns] = self.rows_and_columns().map(|axis| axis.kernel_size);
         let depth = rows * columns * self.inputs;

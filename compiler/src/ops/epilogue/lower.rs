@@ -47,8 +47,8 @@ impl<'a> FusedSteps<'a> {
     }
 
     /// As steps of a tile, with the addresses of their operands. Channels run along the tile's rows or columns, as `bias`
-    /// says, from `channel` on. `element` says of a value laid out like the result where the tile's first element is, and how
-    /// far rows of the tile are apart.
+    /// says, from `channel` on. `element` says of a value laid out like the result where the tile's first element is, and
+    /// how far rows of the tile are apart.
     pub(crate) fn of_tile(
         &self,
         bias: TileStep,

@@ -1,8 +1,8 @@
 //! Which results meet each place of an input along one axis, from the input's side: what a gradient of pooling gathers.
 //!
 //! The padded input is cut into cells of as many places as the stride. Result `o` starts at cell `o`, so that a place of
-//! cell `b` is met by results at fixed distances before `b`, each by a kernel position of its own: the same ones in every cell, but for
-//! those near the ends.
+//! cell `b` is met by results at fixed distances before `b`, each by a kernel position of its own: the same ones in every
+//! cell, but for those near the ends.
 
 use crate::ops::window_walk::Axis;
 

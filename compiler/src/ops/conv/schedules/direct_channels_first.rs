@@ -1,5 +1,5 @@
-//! Direct convolution, channels first, for few channels and stride 1 along the width: vectors run along a row of results, and
-//! meet the rows of the input where they are, or copied with a halo.
+//! Direct convolution, channels first, for few channels and stride 1 along the width: vectors run along a row of results,
+//! and meet the rows of the input where they are, or copied with a halo.
 
 use crate::kernel::{Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep};
 use crate::ops::conv::correlation::Correlation;

@@ -1,5 +1,5 @@
-//! The tiles that Winograd's method cuts results into: how many there are, what those at the far ends hold, and the transform of
-//! the inputs that each meets.
+//! The tiles that Winograd's method cuts results into: how many there are, what those at the far ends hold, and the
+//! transform of the inputs that each meets.
 
 use super::filtering::Filtering;
 use crate::kernel::{Address, Affine, Extent, MapBuilder, Stmt, Var};
