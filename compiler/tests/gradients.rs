@@ -1,23 +1,23 @@
-//! Every operator's gradient against central differences in double precision, through sums in which every element of the
-//! result has its own weight.
+//! Every operator's gradient, and those of products twice, against central differences in double precision, through sums in
+//! which every element of the result has its own weight.
 
 mod support;
 
 use support::{check_gradients, operator, outcome, spaced_bindings, weighted_sum};
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::Array;
-use windlass_compiler::ops::Op;
 use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormTraining};
-use windlass_compiler::ops::conv::Conv;
+use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
 use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
-use windlass_compiler::ops::linear::Linear;
+use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{CrossEntropy, MeanSquaredError};
 use windlass_compiler::ops::pool::{AvgPool, MaxPool};
 use windlass_compiler::ops::reduce::{Expand, Reduce, ReduceKind};
 use windlass_compiler::ops::softmax::{LogSoftmax, Softmax};
 use windlass_compiler::ops::structure::{Concat, Pad, Reshape, Slice, Transpose};
 use windlass_compiler::ops::window::Window;
+use windlass_compiler::ops::{Op, Operator};
 use windlass_compiler::shape::{Shape, Sizes, Type};
 
 const BATCH: usize = 3;
@@ -56,7 +56,32 @@ fn window<const N: usize>(
 
 #[track_caller]
 fn check_conv(window: Window, groups: usize, x: &str, weight: &str) {
-    check(Conv { window, groups, epilogue: Vec::new() }, &[x, weight]);
+    let conv = Conv { window: window.clone(), groups, epilogue: Vec::new() };
+    let types: Vec<Type> = [x, weight].iter().map(|text| text.parse().unwrap()).collect();
+    let g = conv.infer(&types).unwrap()[0].to_string();
+    let input_sizes = types[0].shape.item()[1..].to_vec();
+    check_second_derivatives(&conv.clone().into(), &types);
+    check(conv, &[x, weight]);
+    check(ConvGradInput { window: window.clone(), groups, input_sizes, epilogue: Vec::new() }, &[&g, weight]);
+    check(ConvGradWeight { window, groups }, &[&g, x]);
+}
+
+/// Checks the gradients of the gradients of a product: those of the sum of the squares of its results.
+#[track_caller]
+fn check_second_derivatives(op: &Op, operands: &[Type]) {
+    let (mut graph, sources, results) = operator(op, operands);
+    let squares = graph.add_single(Unary { kind: UnaryKind::Square }, &results, "").unwrap();
+    let elements = graph.ty(squares).shape.item_elements();
+    let shape = Shape::batched(&[1, elements]);
+    let flat = graph.add_single(Reshape { shape }, &[squares], "").unwrap();
+    let sum = graph.add_single(SumChannels {}, &[flat], "").unwrap();
+    let loss = graph.add_single(Reshape { shape: Shape::scalar() }, &[sum], "").unwrap();
+    for source in sources {
+        let (mut graph, gradients) = windlass_compiler::autodiff::gradients(&graph, loss, &[source]).unwrap();
+        let loss = weighted_sum(&mut graph, gradients[0]);
+        let bindings = spaced_bindings(&graph, BATCH);
+        check_gradients(&graph, loss, BATCH, bindings);
+    }
 }
 
 #[test]
@@ -112,8 +137,13 @@ fn pooling() {
 
 #[test]
 fn dense_layers() {
-    check(Linear { epilogue: Vec::new() }, &["f32[N, 5]", "f32[4, 5]"]);
-    check(Linear { epilogue: Vec::new() }, &["f32[N, 1]", "f32[1, 1]"]);
+    for [x, weight, g] in [["f32[N, 5]", "f32[4, 5]", "f32[N, 4]"], ["f32[N, 1]", "f32[1, 1]", "f32[N, 1]"]] {
+        let linear = Linear { epilogue: Vec::new() };
+        check_second_derivatives(&linear.clone().into(), &[x, weight].map(|text| text.parse().unwrap()));
+        check(linear, &[x, weight]);
+        check(LinearGradInput {}, &[g, weight]);
+        check(LinearGradWeight {}, &[g, x]);
+    }
 }
 
 #[test]

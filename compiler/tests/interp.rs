@@ -191,6 +191,30 @@ fn epilogues_run_in_order() {
     assert_eq!(run(&graph, 1, &bindings).unwrap().outputs["y"].real(), [12.0, -18.0]);
 }
 
+/// Each element of the input is spread over its window of the result, which the epilogue finishes; a place that no window
+/// covers is a sum of nothing.
+#[test]
+fn a_transposed_convolution_has_an_epilogue() {
+    let graph = graph(
+        r#"%0 = input {name = "g", type = "f32[N, 1, 2]"}
+           %1 = input {name = "skip", type = "f32[N, 2, 6]"}
+           %2 = parameter {name = "w", shape = "[1, 2, 2]", init = "xavier_uniform"}
+           %3 = parameter {name = "b", shape = "[2]", init = "xavier_uniform"}
+           %4 = conv_grad_input(%0, %2, %3, %1) {kernel_size = [2], stride = [3], padding = [0], dilation = [1], groups = 1, input_sizes = [6], epilogue = ["bias", "relu", "add"]}
+           output "y" = %4"#,
+    );
+    let bindings = bind([
+        ("g", Array::new([1, 1, 2], vec![3.0, -5.0])),
+        ("skip", Array::new([1, 2, 6], (0..12u8).map(|i| f32::from(i) * 100.0).collect())),
+        ("w", Array::new([1, 2, 2], vec![1.0, 2.0, -1.0, 4.0])),
+        ("b", Array::new([2], vec![1.0, -2.0])),
+    ]);
+    assert_eq!(
+        run(&graph, 1, &bindings).unwrap().outputs["y"].real(),
+        [4.0, 107.0, 201.0, 300.0, 400.0, 501.0, 600.0, 710.0, 800.0, 903.0, 1000.0, 1100.0]
+    );
+}
+
 #[test]
 fn a_network_runs_in_both_precisions() {
     let mut builder = Builder::new("net");

@@ -520,6 +520,24 @@ fn fused_operators_are_refused() {
 }
 
 #[test]
+fn fused_transposed_convolutions_are_refused() {
+    let graph: Graph = r#"graph g {
+        %0 = input {name = "g", type = "f32[N, 1, 2]"}
+        %1 = parameter {name = "w", shape = "[1, 2, 2]", init = {constant = 1.0}}
+        %2 = conv_grad_input(%0, %1) {kernel_size = [2], stride = [2], padding = [0], dilation = [1], groups = 1, input_sizes = [4], epilogue = ["relu"]} @up
+        %3 = reshape(%2) {shape = "[N, 8]"}
+        output "y" = %3
+    }"#
+    .parse()
+    .unwrap();
+    rejects(
+        &graph,
+        &TrainingOptions::default(),
+        "`conv_grad_input` at `up` has a fused epilogue; differentiate the graph before fusing it",
+    );
+}
+
+#[test]
 fn spaced_numbers_keep_away_from_kinks() {
     let mut numbers = spaced(101, 5);
     numbers.sort_by(f64::total_cmp);

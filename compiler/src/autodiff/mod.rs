@@ -3,7 +3,8 @@
 //!
 //! The walk and the training step live here; each operator's gradient lives with the operator, in
 //! `ops/<family>/gradient.rs`. Differentiation comes before every other pass: fused operators have no gradient.
-//! Gradients of gradients are absent: the operators that compute gradients have none themselves.
+//! Gradients of convolutions and dense layers have gradients themselves, since all three operators of each are products;
+//! those of other operators have none.
 
 mod backward;
 mod error;

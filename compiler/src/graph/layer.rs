@@ -9,7 +9,7 @@ use super::initializer::Initializer;
 use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::ops::batch_norm::BatchNorm;
-use crate::ops::conv::{Conv, check_groups};
+use crate::ops::conv::Conv;
 use crate::ops::dropout::Dropout;
 use crate::ops::elementwise::{Bias, Unary, UnaryKind};
 use crate::ops::linear::Linear;
@@ -173,17 +173,12 @@ impl Layer {
         let at = |error| GraphError::Shape { at: self.name().to_owned(), error };
         match self {
             Layer::Conv2d { out_channels, window, groups, bias, init } => {
-                window.check(&shape).map_err(at)?;
-                for (argument, value) in [("out_channels", *out_channels), ("groups", *groups)] {
-                    if value == 0 {
-                        return Err(at(ShapeError::ZeroArgument { argument }));
-                    }
+                if *out_channels == 0 {
+                    return Err(at(ShapeError::ZeroArgument { argument: "out_channels" }));
                 }
-                check_groups(*groups, item[0], *out_channels).map_err(at)?;
-                let mut sizes = vec![*out_channels, item[0] / groups];
-                sizes.extend_from_slice(&window.kernel_size);
-                let weight = builder.parameter(label, "weight", &sizes, *init)?;
                 let conv = Conv { window: window.clone(), groups: *groups, epilogue: Vec::new() };
+                let weight = conv.weight_type(&shape, *out_channels).map_err(at)?;
+                let weight = builder.parameter(label, "weight", &weight.shape.item(), *init)?;
                 let y = builder.op(conv, &[x, weight], label)?;
                 add_bias(builder, label, y, *bias, *out_channels)
             }

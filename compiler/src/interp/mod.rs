@@ -11,8 +11,8 @@
 
 mod array;
 mod error;
-mod taps;
 mod total;
+mod window_elements;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,8 +20,8 @@ pub use array::{Array, Data, Real};
 pub use error::InterpError;
 
 pub(crate) use array::channel_sizes;
-pub(crate) use taps::{Tap, taps};
 pub(crate) use total::Total;
+pub(crate) use window_elements::{WindowElement, window_elements};
 
 use crate::entity::ValueId;
 use crate::graph::{Graph, Named, Node};

@@ -9,12 +9,12 @@ use crate::error::ShapeError;
 use crate::shape::{DType, Polynomial, Sizes, Type};
 
 pub mod batch_norm;
-#[cfg(feature = "codegen")]
-pub(crate) mod bordered;
 pub mod conv;
 pub mod dropout;
 pub mod elementwise;
 pub mod epilogue;
+#[cfg(feature = "codegen")]
+pub(crate) mod halo;
 pub mod linear;
 pub mod loss;
 pub mod optimizer;

@@ -1,8 +1,79 @@
-//! Lowering shared by convolution and pooling: where windows lie in padded planes, and copies in and out of them.
+//! Lowering shared by convolution and pooling: which inputs windows meet, and loops over them.
 
-use crate::kernel::{Address, Affine, Extent, Stmt, Var};
+use crate::kernel::{Affine, Extent, Stmt, Var};
 use crate::ops::window::Window;
-use crate::plan::{KernelDraft, copy_span, fill};
+use crate::plan::KernelDraft;
+
+/// One spatial axis: result `q` and kernel position `j` meet at the input's `q·step + j·dilation + shift`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Axis {
+    /// Size of the input.
+    pub(crate) inputs: usize,
+    /// Number of results.
+    pub(crate) outputs: usize,
+    pub(crate) step: usize,
+    /// Number of kernel positions.
+    pub(crate) kernel_size: usize,
+    pub(crate) dilation: usize,
+    pub(crate) shift: i64,
+}
+
+impl Axis {
+    pub(crate) const SINGLE: Axis =
+        Axis { inputs: 1, outputs: 1, step: 1, kernel_size: 1, dilation: 1, shift: 0 };
+
+    /// Inputs that so many neighbouring results meet, from first to last.
+    pub(crate) fn reach(&self, outputs: usize) -> usize {
+        (outputs - 1) * self.step + (self.kernel_size - 1) * self.dilation + 1
+    }
+
+    /// Whether some result meets places outside the input.
+    pub(crate) fn leaves_input(&self) -> bool {
+        self.shift < 0 || self.shift + self.reach(self.outputs) as i64 > self.inputs as i64
+    }
+
+    /// The padding before the input.
+    pub(crate) fn padding(&self) -> usize {
+        (-self.shift).max(0) as usize
+    }
+}
+
+/// The axes of a window on an input of some sizes.
+pub(crate) fn forward_axes(window: &Window, sizes: &[usize]) -> Vec<Axis> {
+    let outputs = window.output_sizes(sizes);
+    let axis = |axis: usize| Axis {
+        inputs: sizes[axis],
+        outputs: outputs[axis],
+        step: window.stride[axis],
+        kernel_size: window.kernel_size[axis],
+        dilation: window.dilation[axis],
+        shift: -(window.padding[axis] as i64),
+    };
+    (0..sizes.len()).map(axis).collect()
+}
+
+/// Rows and columns of an image of up to two axes: a sequence is one row.
+pub(crate) fn rows_and_columns(axes: &[Axis]) -> [Axis; 2] {
+    match *axes {
+        [columns] => [Axis::SINGLE, columns],
+        _ => [axes[0], axes[1]],
+    }
+}
+
+/// Kernel positions of a window.
+pub(crate) fn kernel_positions(axes: &[Axis]) -> usize {
+    axes.iter().map(|axis| axis.kernel_size).product()
+}
+
+/// `inside` where a row is one of the axis' inputs, else `outside`; without a question where it always is.
+pub(crate) fn within(axis: &Axis, row: Affine, inside: Vec<Stmt>, outside: Vec<Stmt>) -> Vec<Stmt> {
+    if !axis.leaves_input() {
+        return inside;
+    }
+    let below =
+        Stmt::Branch { value: row.clone(), bound: axis.inputs as i64, below: inside, rest: outside.clone() };
+    vec![Stmt::Branch { value: row, bound: 0, below: outside, rest: vec![below] }]
+}
 
 /// Row-major strides of sizes.
 pub(crate) fn strides(sizes: &[usize]) -> Vec<usize> {
@@ -13,108 +84,26 @@ pub(crate) fn strides(sizes: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Planes (one per channel) of an input, padded where the window asks for it.
-#[derive(Clone, Debug)]
-pub(crate) struct Planes {
-    /// Spatial sizes of the unpadded input.
-    pub sizes: Vec<usize>,
-    /// Spatial sizes with padding.
-    pub padded: Vec<usize>,
-    /// Padding before the input on each axis.
-    pub padding: Vec<usize>,
-}
-
-impl Planes {
-    pub(crate) fn new(window: &Window, sizes: &[usize]) -> Self {
-        Planes { sizes: sizes.to_vec(), padded: window.padded_sizes(sizes), padding: window.padding.clone() }
-    }
-
-    /// Elements of an unpadded plane.
-    pub(crate) fn elements(&self) -> usize {
-        self.sizes.iter().product()
-    }
-
-    /// Elements of a padded plane.
-    pub(crate) fn padded_elements(&self) -> usize {
-        self.padded.iter().product()
-    }
-
-    /// Where the unpadded input starts within a padded plane.
-    fn interior(&self) -> usize {
-        self.padding.iter().zip(strides(&self.padded)).map(|(padding, stride)| padding * stride).sum()
-    }
-
-    /// Statements that fill `planes` padded planes with `value` and copy the input into them.
-    pub(crate) fn pad(
-        &self,
-        draft: &mut KernelDraft,
-        planes: usize,
-        from: &Address,
-        to: &Address,
-        value: f32,
-    ) -> Vec<Stmt> {
-        let mut stmts = vec![fill(to.clone(), planes * self.padded_elements(), value)];
-        stmts.extend(self.rows(draft, planes, |padded, plain, width| {
-            copy_span(from.clone().at(&plain, 1), 1, to.clone().at(&padded, 1), width)
-        }));
-        stmts
-    }
-
-    /// Statements that copy the inputs' part of padded planes out.
-    pub(crate) fn unpad(
-        &self,
-        draft: &mut KernelDraft,
-        planes: usize,
-        from: &Address,
-        to: &Address,
-    ) -> Vec<Stmt> {
-        self.rows(draft, planes, |padded, plain, width| {
-            copy_span(from.clone().at(&padded, 1), 1, to.clone().at(&plain, 1), width)
-        })
-    }
-
-    /// A loop over all rows of all planes; `body` gets the row's place in padded and unpadded planes, and its length.
-    fn rows(
-        &self,
-        draft: &mut KernelDraft,
-        planes: usize,
-        body: impl FnOnce(Affine, Affine, usize) -> Stmt,
-    ) -> Vec<Stmt> {
-        let plane = draft.var();
-        let outer = self.sizes.len() - 1;
-        let vars = draft.vars(outer);
-        let (padded_strides, plain_strides) = (strides(&self.padded), strides(&self.sizes));
-        let mut padded = Affine::constant(self.interior()).plus(plane, self.padded_elements());
-        let mut plain = Affine::default().plus(plane, self.elements());
-        let mut loops = vec![(plane, planes)];
-        for (axis, &var) in vars.iter().enumerate() {
-            padded = padded.plus(var, padded_strides[axis]);
-            plain = plain.plus(var, plain_strides[axis]);
-            loops.push((var, self.sizes[axis]));
-        }
-        Stmt::nest(&loops, vec![body(padded, plain, self.sizes[outer])])
-    }
-}
-
-/// Loops over the places of a window in padded planes.
+/// Loops over the places of a window in a channel with its halo.
 #[derive(Clone, Debug)]
 pub(crate) struct WindowWalk {
     /// Loop variables with the window's extents, outermost first.
     pub loops: Vec<(Var, usize)>,
-    /// Offset of the place within a padded plane.
+    /// Offset of the place within the channel.
     pub offset: Affine,
     /// Number of the place within the window, row by row.
     pub place: Affine,
 }
 
 impl WindowWalk {
-    pub(crate) fn new(draft: &mut KernelDraft, window: &Window, padded: &[usize]) -> Self {
-        let vars = draft.vars(window.axes());
-        let (plane, places) = (strides(padded), strides(&window.kernel_size));
+    pub(crate) fn new(draft: &mut KernelDraft, axes: &[Axis], padded: &[usize]) -> Self {
+        let vars = draft.vars(axes.len());
+        let sizes: Vec<usize> = axes.iter().map(|axis| axis.kernel_size).collect();
+        let (channel, places) = (strides(padded), strides(&sizes));
         let mut walk = WindowWalk { loops: Vec::new(), offset: Affine::default(), place: Affine::default() };
         for (axis, &var) in vars.iter().enumerate() {
-            walk.loops.push((var, window.kernel_size[axis]));
-            walk.offset = walk.offset.plus(var, window.dilation[axis] * plane[axis]);
+            walk.loops.push((var, sizes[axis]));
+            walk.offset = walk.offset.plus(var, axes[axis].dilation * channel[axis]);
             walk.place = walk.place.plus(var, places[axis]);
         }
         walk
@@ -126,40 +115,45 @@ impl WindowWalk {
 pub(crate) struct OutputRows {
     /// Loop variables with their extents, outermost first.
     pub loops: Vec<(Var, usize)>,
-    /// Offset of the row's first window within a padded plane.
+    /// Offset of the row's first window within a channel with its halo.
     pub input: Affine,
-    /// Offset of the row within an output plane.
+    /// Offset of the row within a channel of the output.
     pub output: Affine,
     /// Results in a row.
     pub width: usize,
 }
 
 impl OutputRows {
-    pub(crate) fn new(draft: &mut KernelDraft, window: &Window, padded: &[usize], output: &[usize]) -> Self {
-        let outer = output.len() - 1;
+    pub(crate) fn new(draft: &mut KernelDraft, axes: &[Axis], padded: &[usize]) -> Self {
+        let outer = axes.len() - 1;
         let vars = draft.vars(outer);
-        let (plane, results) = (strides(padded), strides(output));
+        let (channel, results) = (strides(padded), strides(&output_sizes(axes)));
         let mut rows = OutputRows {
             loops: Vec::new(),
             input: Affine::default(),
             output: Affine::default(),
-            width: output[outer],
+            width: axes[outer].outputs,
         };
         for (axis, &var) in vars.iter().enumerate() {
-            rows.loops.push((var, output[axis]));
-            rows.input = rows.input.plus(var, window.stride[axis] * plane[axis]);
+            rows.loops.push((var, axes[axis].outputs));
+            rows.input = rows.input.plus(var, axes[axis].step * channel[axis]);
             rows.output = rows.output.plus(var, results[axis]);
         }
         rows
     }
 }
 
-/// Extents of window loops as a map's window.
-pub(crate) fn window_extents(window: &Window) -> Vec<Extent> {
-    window.kernel_size.iter().map(|&size| Extent::Fixed(size)).collect()
+/// Spatial sizes of the output.
+pub(crate) fn output_sizes(axes: &[Axis]) -> Vec<usize> {
+    axes.iter().map(|axis| axis.outputs).collect()
 }
 
-/// Distances between a window's places in padded planes.
-pub(crate) fn window_strides(window: &Window, padded: &[usize]) -> Vec<usize> {
-    strides(padded).iter().zip(&window.dilation).map(|(stride, dilation)| stride * dilation).collect()
+/// Extents of window loops as a map's window.
+pub(crate) fn window_extents(axes: &[Axis]) -> Vec<Extent> {
+    axes.iter().map(|axis| Extent::Fixed(axis.kernel_size)).collect()
+}
+
+/// Distances between a window's places in a channel with its halo.
+pub(crate) fn window_strides(axes: &[Axis], padded: &[usize]) -> Vec<usize> {
+    strides(padded).iter().zip(axes).map(|(stride, axis)| stride * axis.dilation).collect()
 }

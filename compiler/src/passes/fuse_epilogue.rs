@@ -11,8 +11,11 @@ use crate::ops::Op;
 use crate::ops::elementwise::BinaryKind;
 use crate::ops::epilogue::EpilogueStep;
 
-/// Moves the chain of [`Op::Bias`], activations and sums of two equal shapes behind a convolution, dense layer or batch
-/// normalisation into its epilogue, as far as every value on the way has a single use.
+/// Moves the chain of [`Op::Bias`], activations and sums of two equal shapes behind a convolution, its gradient to the
+/// input, a dense layer or a batch normalisation into its epilogue, as far as every value on the way has a single use.
+///
+/// A sum right behind a gradient to an input is left alone: in a step of training it adds up the gradients of a value that
+/// is used more than once, and is made over one of them.
 ///
 /// The fused node stands where the last operator of its chain stood: every operand of the chain exists by then. A chain ends
 /// where another result of the node is used before. Of two operators that meet in one sum the later takes it, so that it
@@ -66,12 +69,14 @@ fn find_chains(graph: &Graph) -> (HashMap<NodeId, Chain>, HashSet<NodeId>) {
         let mut path = vec![id];
         let mut value = product.results[0];
         let others = &product.results[1..];
+        let is_gradient = matches!(product.op, Op::ConvGradInput(_));
         let end = others.iter().filter_map(|value| first_users[value.index()]).min();
         while let Some(user) = only_users[value.index()]
             && !absorbed.contains(&user)
             && !chains.contains_key(&user)
             && end.is_none_or(|end| user < end)
             && let Some((step, operand)) = epilogue_step(graph, graph.node(user), value)
+            && !(is_gradient && steps.is_empty() && step == EpilogueStep::Add)
         {
             steps.push(step);
             operands.extend(operand);

@@ -50,6 +50,7 @@ pub const ALL: [(&str, Pass); 9] = [
 fn epilogue(op: &Op) -> Option<&[EpilogueStep]> {
     match op {
         Op::Conv(conv) => Some(&conv.epilogue),
+        Op::ConvGradInput(conv) => Some(&conv.epilogue),
         Op::Linear(linear) => Some(&linear.epilogue),
         Op::BatchNorm(norm) => Some(&norm.epilogue),
         Op::BatchNormTraining(norm) => Some(&norm.epilogue),
@@ -66,6 +67,7 @@ fn is_product(op: &Op) -> bool {
 fn epilogue_mut(op: &mut Op) -> Option<&mut Vec<EpilogueStep>> {
     match op {
         Op::Conv(conv) => Some(&mut conv.epilogue),
+        Op::ConvGradInput(conv) => Some(&mut conv.epilogue),
         Op::Linear(linear) => Some(&mut linear.epilogue),
         Op::BatchNorm(norm) => Some(&mut norm.epilogue),
         Op::BatchNormTraining(norm) => Some(&mut norm.epilogue),

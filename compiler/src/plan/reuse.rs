@@ -25,6 +25,7 @@ fn replaceable(node: &Node) -> Vec<usize> {
     };
     match &node.op {
         Op::Conv(conv) => sums(&conv.epilogue),
+        Op::ConvGradInput(conv) => sums(&conv.epilogue),
         Op::Linear(linear) => sums(&linear.epilogue),
         Op::Unary(_) | Op::Bias(_) | Op::Scale(_) | Op::DropoutTraining(_) => vec![0],
         Op::WherePositive(_) => vec![0],
@@ -33,7 +34,6 @@ fn replaceable(node: &Node) -> Vec<usize> {
         | Op::Parameter(_)
         | Op::State(_)
         | Op::Constant(_)
-        | Op::ConvGradInput(_)
         | Op::ConvGradWeight(_)
         | Op::LinearGradInput(_)
         | Op::LinearGradWeight(_)

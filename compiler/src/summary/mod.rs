@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use self::receptive_field::Field;
 use crate::graph::{Graph, Node, source_name};
-use crate::ops::conv::Conv;
+use crate::ops::conv::{Conv, ConvGradInput};
 use crate::ops::epilogue::EpilogueStep;
 use crate::ops::linear::Linear;
 use crate::ops::source::InputRole;
@@ -193,9 +193,8 @@ fn multiply_adds(graph: &Graph, node: &Node) -> u64 {
     let product: Op = match &node.op {
         Op::Conv(conv) => Conv { epilogue: Vec::new(), ..conv.clone() }.into(),
         Op::Linear(_) => Linear { epilogue: Vec::new() }.into(),
-        Op::ConvGradInput(_) | Op::ConvGradWeight(_) | Op::LinearGradInput(_) | Op::LinearGradWeight(_) => {
-            node.op.clone()
-        }
+        Op::ConvGradInput(conv) => ConvGradInput { epilogue: Vec::new(), ..conv.clone() }.into(),
+        Op::ConvGradWeight(_) | Op::LinearGradInput(_) | Op::LinearGradWeight(_) => node.op.clone(),
         Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_) => return 0,
         Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_) => return 0,
         Op::Unary(_) | Op::Binary(_) | Op::Bias(_) | Op::Scale(_) | Op::SumChannels(_) => return 0,
@@ -219,6 +218,7 @@ fn operator_names(op: &Op) -> Vec<String> {
     };
     match op {
         Op::Conv(conv) => product(&conv.epilogue),
+        Op::ConvGradInput(conv) => product(&conv.epilogue),
         Op::Linear(linear) => product(&linear.epilogue),
         Op::Unary(unary) => vec![name_of(&unary.kind)],
         Op::Binary(binary) => vec![name_of(&binary.kind)],

@@ -6,7 +6,7 @@ mod several;
 use windlass_compiler::interp::{Array, Data, Evaluate};
 use windlass_compiler::ops::Op;
 use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormTraining};
-use windlass_compiler::ops::conv::Conv;
+use windlass_compiler::ops::conv::{Conv, ConvGradInput};
 use windlass_compiler::ops::elementwise::{BinaryKind, UnaryKind};
 use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::linear::Linear;
@@ -276,15 +276,14 @@ fn of_operator(
             one(epilogue(&conv.epilogue, product, errors, &operands[2..]))
         }
         Op::ConvGradInput(conv) => {
+            let bare = ConvGradInput { epilogue: vec![], ..conv.clone() };
+            let product = bare.evaluate(&operands[..2], &[results[0].sizes.clone()]).remove(0);
             let weight = &operands[1].sizes;
             let count = weight[0] / conv.groups * weight[2..].iter().product::<usize>();
-            one(convolution(
-                may_be_winograd(op, accuracy),
-                count,
-                operands,
-                &condition(conv, operands, results),
-                y(),
-            ))
+            let condition = condition(&bare, &operands[..2], results);
+            let errors =
+                convolution(may_be_winograd(op, accuracy), count, &operands[..2], &condition, product.real());
+            one(epilogue(&conv.epilogue, product, errors, &operands[2..]))
         }
         Op::ConvGradWeight(conv) => {
             let g = &operands[0].sizes;

@@ -126,9 +126,10 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
             epilogue(&conv.epilogue, sum, &of)
         }
         Op::Linear(linear) => epilogue(&linear.epilogue, product(operands[1].sizes[1])?.exactly()?, &of),
-        Op::ConvGradInput(_) => {
+        Op::ConvGradInput(conv) => {
             let weight = &operands[1].sizes;
-            product(weight[0] * weight[2..].iter().product::<usize>())?.exactly()
+            let sum = product(weight[0] * weight[2..].iter().product::<usize>())?.exactly()?;
+            epilogue(&conv.epilogue, sum, &of)
         }
         Op::ConvGradWeight(_) => {
             let g = &operands[0].sizes;

@@ -3,6 +3,7 @@
 use windlass_compiler::graph::Graph;
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, SumChannels, Unary, UnaryKind};
+use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 
@@ -21,7 +22,7 @@ struct Case {
 }
 
 impl Case {
-    /// Forward with bias, sum and rectifier, and all three gradients, as one graph.
+    /// Forward and backward to the input with bias, sum and rectifier, and all three gradients, as one graph.
     fn graph(&self) -> Graph {
         let Case { inputs, outputs, groups, sizes, window } = self;
         let image = |channels: usize, sizes: &[usize]| [&[channels], sizes].concat();
@@ -36,11 +37,15 @@ impl Case {
         let y = ops.op(Bias {}, &[y, b]);
         let y = ops.op(Binary { kind: BinaryKind::Add }, &[y, g]);
         let y = ops.op(Unary { kind: UnaryKind::Relu }, &[y]);
-        let to_input = ConvGradInput { window: window.clone(), groups, input_sizes: sizes.clone() };
-        let dx = ops.op(to_input, &[g, w]);
+        let epilogue = Vec::new();
+        let to_input = ConvGradInput { window: window.clone(), groups, input_sizes: sizes.clone(), epilogue };
+        let dx = ops.op(to_input.clone(), &[g, w]);
+        let bx = ops.parameter("bx", &[*inputs]);
+        let epilogue = vec![EpilogueStep::Bias, EpilogueStep::Add, EpilogueStep::Relu];
+        let z = ops.op(ConvGradInput { epilogue, ..to_input }, &[g, w, bx, x]);
         let dw = ops.op(ConvGradWeight { window, groups }, &[g, x]);
         let db = ops.op(SumChannels {}, &[g]);
-        ops.output("y", y).output("dx", dx).output("dw", dw).output("db", db).finish()
+        ops.output("y", y).output("z", z).output("dx", dx).output("dw", dw).output("db", db).finish()
     }
 
     #[track_caller]
@@ -278,5 +283,40 @@ fn mixed_shapes() {
         let (inputs, outputs) = (groups * (1 + numbers.below(4)), groups * (1 + numbers.below(6)));
         let batch = numbers.pick(&[1, 2, 7]);
         Case { inputs, outputs, groups, sizes, window }.check(&[batch]);
+    }
+}
+
+/// The gradients of the gradients of the sum of squares of a convolution's results.
+#[test]
+fn second_derivatives() {
+    for (inputs, outputs, groups) in [(3, 5, 1), (8, 16, 1), (16, 16, 16), (8, 12, 2)] {
+        for window in [Window::square(1, 1, 0), Window::square(3, 1, 1), Window::square(3, 2, 1)] {
+            let mut ops = Ops::new();
+            let x = ops.input("x", &[inputs, 6, 5]);
+            let size = window.kernel_size[0];
+            let w = ops.parameter("w", &[outputs, inputs / groups, size, size]);
+            let conv = Conv { window: window.clone(), groups, epilogue: Vec::new() };
+            let y = ops.op(conv.clone(), &[x, w]);
+            let input_sizes = vec![6, 5];
+            let to_input =
+                ConvGradInput { window: window.clone(), groups, input_sizes, epilogue: Vec::new() };
+            let to_weight = ConvGradWeight { window, groups };
+            // The gradient 2·y of the squares, but for its factor.
+            let (dx, dw) = (ops.op(to_input.clone(), &[y, w]), ops.op(to_weight.clone(), &[y, x]));
+            let of_dx = ops.op(conv.clone(), &[dx, w]);
+            let of_dw = ops.op(conv, &[x, dw]);
+            let outputs = [
+                ("dx_w", ops.op(to_weight.clone(), &[y, dx])),
+                ("dx_y", of_dx),
+                ("dw_x", ops.op(to_input.clone(), &[y, dw])),
+                ("dw_y", of_dw),
+                ("again_x", ops.op(to_input, &[of_dx, w])),
+                ("again_w", ops.op(to_weight, &[of_dw, x])),
+            ];
+            let graph = outputs.into_iter().fold(ops, |ops, (name, value)| ops.output(name, value)).finish();
+            let what = format!("{inputs} to {outputs:?} channels in {groups} groups, windows of {size}");
+            Expectation::new(&graph, &[1, 2], Values::Reals, Agreement::Within(1e-3))
+                .check_variants(Mode::Inference, &what);
+        }
     }
 }

@@ -178,7 +178,10 @@ fn cases(kind: OpKind) -> Vec<Case> {
         OpKind::ConvGradInput => {
             let build = |ops: &mut Ops, window: Window, channels: [usize; 2]| {
                 let operands = [gradient(ops, channels[1], &window), weights(ops, channels)];
-                ops.op(ConvGradInput { window, groups: 1, input_sizes: vec![6, 7] }, &operands)
+                ops.op(
+                    ConvGradInput { window, groups: 1, input_sizes: vec![6, 7], epilogue: Vec::new() },
+                    &operands,
+                )
             };
             convolutions(build, ["g", "w"], true)
         }

@@ -2,7 +2,7 @@
 //! two elements, and operands that do not end there. Bit for bit.
 
 use windlass_compiler::entity::ValueId;
-use windlass_compiler::ops::conv::Conv;
+use windlass_compiler::ops::conv::{Conv, ConvGradInput};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, Unary, UnaryKind};
 use windlass_compiler::ops::linear::Linear;
 use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
@@ -55,6 +55,36 @@ fn residual_sums() {
                 let y = conv(&mut ops, "w4", second, 2, 1);
                 check(ops, y, &format!("{channels} channels of {height}x{width}, windows of {size}"));
             }
+        }
+    }
+}
+
+/// As [`residual_sums`], behind gradients to an input: convolutions back to the sizes before one with a stride.
+#[test]
+fn residual_sums_of_transposed_convolutions() {
+    for channels in [3, 16, 17] {
+        for (size, stride, groups) in
+            [(1, 1, 1), (1, 2, 1), (2, 3, 1), (3, 1, 1), (3, 2, 1), (3, 2, channels)]
+        {
+            let mut ops = Ops::new();
+            let x = ops.input("x", &[2, 5, 7]);
+            let skip = conv(&mut ops, "w0", x, channels, 1);
+            let window = Window::square(size, stride, size / 2);
+            let weight = ops.parameter("w1", &[channels, channels / groups, size, size]);
+            let down = Conv { window: window.clone(), groups, epilogue: Vec::new() };
+            let down = ops.op(down, &[skip, weight]);
+            let up = ConvGradInput { window, groups, input_sizes: vec![5, 7], epilogue: Vec::new() };
+            let up = ops.op(up, &[down, weight]);
+            let bias = ops.parameter("bias", &[channels]);
+            let up = ops.op(Bias {}, &[up, bias]);
+            let sum = binary(&mut ops, BinaryKind::Add, skip, up);
+            let y = relu(&mut ops, sum);
+            let y = conv(&mut ops, "w2", y, 2, 1);
+            check(
+                ops,
+                y,
+                &format!("{channels} channels in {groups} groups, windows of {size}, stride {stride}"),
+            );
         }
     }
 }

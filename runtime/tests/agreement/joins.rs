@@ -97,7 +97,7 @@ impl Images {
         results.push(("mean grad", ops.op(mean, &[x])));
         let weight =
             ops.parameter(&format!("{name} weight"), &[&[channels, 9], &window.kernel_size[..]].concat());
-        let back = ConvGradInput { window: window.clone(), groups: 1, input_sizes };
+        let back = ConvGradInput { window: window.clone(), groups: 1, input_sizes, epilogue: Vec::new() };
         results.push(("conv grad", ops.op(back, &[x, weight])));
         let to_weight = ConvGradWeight { window, groups: 1 };
         results.push(("weight grad of data", ops.op(to_weight.clone(), &[other, x])));

@@ -10,7 +10,7 @@ use crate::numbers::Sources;
 
 /// Runs a program once through an executor.
 pub(crate) fn run(executor: &Executor, batch: usize, sources: &Sources, version: u64) -> Results {
-    run_at(executor, batch, sources, version, |_| 0)
+    run_at(executor, &batch.into(), sources, version, |_| 0)
 }
 
 /// Runs a program in every way there is: twice through an executor with the same parameters, and between guard pages at
@@ -25,10 +25,10 @@ pub(crate) fn run_every_way(
 ) -> Results {
     let results = run(executor, batch, sources, version);
     // Once more in memory that is no multiple of a vector.
-    let again = run_at(executor, batch, sources, version, |_| 1);
+    let again = run_at(executor, &batch.into(), sources, version, |_| 1);
     assert!(same_bits(&results, &again), "{what}, batch {batch}: the second run differs");
     for (side, reversed) in [(Side::End, true), (Side::Start, false)] {
-        let guarded = run_between_guards(executor.program(), batch, sources, side, reversed)
+        let guarded = run_between_guards(executor.program(), &batch.into(), sources, side, reversed)
             .unwrap_or_else(|breach| panic!("{what}, batch {batch}: {breach}"));
         assert!(
             same_bits(&results, &guarded),

@@ -111,7 +111,10 @@ fn products() {
     let (x, g) = (ops.input("x", &[2, 6, 7]), ops.input("g", &[5, 4, 5]));
     let w = ops.parameter("w", &[5, 2, 3, 3]);
     let y = ops.op(Conv { window: window.clone(), groups: 1, epilogue: Vec::new() }, &[x, w]);
-    let dx = ops.op(ConvGradInput { window: window.clone(), groups: 1, input_sizes: vec![6, 7] }, &[g, w]);
+    let dx = ops.op(
+        ConvGradInput { window: window.clone(), groups: 1, input_sizes: vec![6, 7], epilogue: Vec::new() },
+        &[g, w],
+    );
     let dw = ops.op(ConvGradWeight { window, groups: 1 }, &[g, x]);
     let graph = ops.output("y", y).output("dx", dx).output("dw", dw).finish();
     check(&graph, Agreement::Within(1e-5), "convolution");
@@ -133,7 +136,8 @@ fn products_of_many_channels() {
         let g = ops.input("g", &[&[outputs], &window.output_sizes(&[6, 7])[..]].concat());
         let w = ops.parameter("w", &[outputs, inputs / groups, 3, 3]);
         let y = ops.op(Conv { window: window.clone(), groups, epilogue: Vec::new() }, &[x, w]);
-        let to_input = ConvGradInput { window: window.clone(), groups, input_sizes: vec![6, 7] };
+        let to_input =
+            ConvGradInput { window: window.clone(), groups, input_sizes: vec![6, 7], epilogue: Vec::new() };
         let dx = ops.op(to_input, &[g, w]);
         let dw = ops.op(ConvGradWeight { window, groups }, &[g, x]);
         let graph = ops.output("y", y).output("dx", dx).output("dw", dw).finish();

@@ -18,7 +18,7 @@ use crate::numbers::{Numbers, Values, cases};
 /// The bound that [`Accuracy::Default`] states.
 const BOUND: f64 = 2e-5;
 
-/// Forward with bias, sum and rectifier, and the gradients to input and weight.
+/// Forward with bias, sum and rectifier, and the gradients to the input, with bias and sum, and to the weight.
 fn graph(inputs: usize, outputs: usize, sizes: [usize; 2], window: &Window) -> Graph {
     let image = |channels: usize, sizes: &[usize]| [&[channels], sizes].concat();
     let result = window.output_sizes(&sizes);
@@ -29,8 +29,10 @@ fn graph(inputs: usize, outputs: usize, sizes: [usize; 2], window: &Window) -> G
     let b = ops.parameter("b", &[outputs]);
     let epilogue = vec![EpilogueStep::Bias, EpilogueStep::Add, EpilogueStep::Relu];
     let y = ops.op(Conv { window: window.clone(), groups: 1, epilogue }, &[x, w, b, g]);
-    let to_input = ConvGradInput { window: window.clone(), groups: 1, input_sizes: sizes.to_vec() };
-    let dx = ops.op(to_input, &[g, w]);
+    let epilogue = vec![EpilogueStep::Bias, EpilogueStep::Add];
+    let to_input = ConvGradInput { window: window.clone(), groups: 1, input_sizes: sizes.to_vec(), epilogue };
+    let bx = ops.parameter("bx", &[inputs]);
+    let dx = ops.op(to_input, &[g, w, bx, x]);
     let dw = ops.op(ConvGradWeight { window: window.clone(), groups: 1 }, &[g, x]);
     ops.output("y", y).output("dx", dx).output("dw", dw).finish()
 }
@@ -71,7 +73,7 @@ fn stays_within_its_bound() {
     }
 }
 
-/// Images of one pixel are stored in both orders at once; a border makes them larger.
+/// Images of one pixel are stored in both orders at once; a halo makes them larger.
 #[test]
 fn images_of_one_pixel() {
     for (size, padding) in [(1, 2), (3, 0)] {
@@ -105,8 +107,8 @@ fn several_steps_of_one_kind() {
     }
 }
 
-/// Shapes at random, whether the method fits them or not. Gradients at a stride meet every so many taps: those of windows
-/// of 5 to 9 may be three or five of them.
+/// Shapes at random, whether the method fits them or not. Gradients at a stride meet every so many kernel positions: those
+/// of windows of 5 to 9 may be three or five of them.
 #[test]
 fn mixed_shapes() {
     let mut numbers = Numbers::new(6);
@@ -136,14 +138,14 @@ fn mixed_shapes() {
     }
 }
 
-/// The smallest gradient that meets three of five taps along each axis.
+/// The smallest gradient that meets three of five kernel positions along each axis.
 #[test]
-fn taps_at_a_stride() {
+fn kernel_positions_at_a_stride() {
     let graph = graph(8, 8, [3, 3], &Window::square(5, 2, 2));
     let expectation = Expectation::new(&graph, &[1], Values::Reals, Agreement::Within(BOUND));
     for bits in available_vector_bits() {
         for results in WINOGRAD_RESULTS {
-            expectation.check(Mode::Inference, &options(results, 1, bits), "every second tap");
+            expectation.check(Mode::Inference, &options(results, 1, bits), "every second kernel position");
         }
     }
 }

@@ -1,209 +1,198 @@
-//! Convolution and its gradient to the input as one thing: every result is a sum over taps of input pixels times weights.
-//! Which pixel a result and a tap meet is affine along each axis. Images of up to two axes; a sequence has one row.
+//! The problem that schedules of convolution solve: every result is a sum over kernel positions and input channels of inputs
+//! times weights, then finished by an epilogue and perhaps pooled. A convolution is one correlation, its gradient to the
+//! input one for each phase. Nothing here says how it is computed.
 
-use crate::entity::ValueId;
+use super::Conv;
+use crate::entity::{NodeId, ValueId};
 use crate::graph::Node;
-use crate::kernel::{Address, Affine, BufferId, Extent, MapBuilder, Split, Stmt, Var};
-use crate::ops::bordered::Axis;
-use crate::ops::window::Window;
-use crate::plan::{Cover, Layout, Lowering, Size};
+use crate::kernel::{Address, Affine, Pool, Var};
+use crate::ops::epilogue::FusedSteps;
+use crate::ops::pool::absorbed::{self, Absorbed};
+use crate::ops::window_walk::{Axis, forward_axes, kernel_positions, rows_and_columns};
+use crate::plan::{KernelDraft, Layout, Lowering, View};
 
-/// The results of a gradient to the input that meet the same taps, along one axis: every so many as the stride is. They
-/// meet the convolution's taps `last_tap − j·every_tap`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Phase {
-    pub(super) axis: Axis,
-    pub(super) last_tap: usize,
-    pub(super) every_tap: usize,
-}
-
-impl Phase {
-    /// The one phase of an axis with one place.
-    pub(super) const SINGLE: Phase = Phase { axis: Axis::SINGLE, last_tap: 0, every_tap: 1 };
-}
-
-/// The phases of an axis of a gradient to the input, by the place of their first result: one for each remainder by the
-/// stride. Taps may be missing altogether.
-pub(super) fn backward_phases(window: &Window, sizes: &[usize], axis: usize) -> Vec<Option<Phase>> {
-    let (stride, dilation) = (window.stride[axis], window.dilation[axis]);
-    let (taps, padding) = (window.kernel_size[axis], window.padding[axis]);
-    let outputs = window.output_sizes(sizes)[axis];
-    // With i the input, o the output and k the tap: i + padding = o·stride + k·dilation.
-    (0..stride.min(sizes[axis]))
-        .map(|first| {
-            let remainder = (first + padding) % stride;
-            let matching: Vec<usize> =
-                (0..taps).filter(|tap| (tap * dilation) % stride == remainder).collect();
-            let (&first_tap, &last_tap) = (matching.first()?, matching.last()?);
-            let every_tap = matching.get(1).map_or(1, |second| second - first_tap);
-            // The output that the last tap leads to from the first input; it grows by one per phase step.
-            let reach = (first + padding) as i64 - (last_tap * dilation) as i64;
-            let axis = Axis {
-                inputs: outputs,
-                outputs: (sizes[axis] - first).div_ceil(stride),
-                step: 1,
-                taps: matching.len(),
-                dilation: if matching.len() > 1 { every_tap * dilation / stride } else { 1 },
-                shift: reach / stride as i64,
-            };
-            Some(Phase { axis, last_tap, every_tap })
-        })
-        .collect()
-}
-
-/// Where weights are packed: for each group and each block of outputs, taps and inputs in the order in which a tile meets
-/// them, each with the weights of the block's outputs side by side.
-#[derive(Clone, Debug)]
-pub(super) struct Packed {
-    pub(super) buffer: BufferId,
-    /// Weights of a group.
-    pub(super) group: usize,
-    /// Reduction steps of a block.
-    pub(super) depth: usize,
-    /// Bytes of the first-level cache.
-    pub(super) first_cache: usize,
-    pub(super) layout: Layout,
-}
-
-/// What to pack, from a weight `[O, C, taps…]`.
-pub(super) struct Packing<'a> {
-    pub(super) name: &'a str,
-    pub(super) weight: ValueId,
+/// A correlation and where its operands are.
+#[derive(Clone)]
+pub(super) struct Correlation<'a> {
+    pub(super) node: &'a Node,
+    /// The spatial axes.
+    pub(super) axes: Vec<Axis>,
     pub(super) groups: usize,
-    /// Results and inputs of a group, as the correlation sees them.
-    pub(super) outputs: usize,
+    /// Input and output channels of a group.
     pub(super) inputs: usize,
-    /// Distance of a result's and an input's weights in the weight; a group is all of its results' or inputs'.
-    pub(super) output_stride: usize,
-    pub(super) input_stride: usize,
-    pub(super) group_stride: usize,
-    /// For each axis the first tap met, how many, and the distance to the next (backwards where `reversed`).
-    pub(super) taps: [(usize, usize, usize); 2],
-    pub(super) reversed: bool,
-    /// Taps of the weight along the last axis.
+    pub(super) outputs: usize,
+    pub(super) x: View,
+    pub(super) weight: Weight,
+    /// Which of the node's results these are.
+    pub(super) results: Results,
+    /// Where results go.
+    pub(super) y: Target,
+    pub(super) epilogue: FusedSteps<'a>,
+    /// What is done to the results before they are stored: `y` is then where what is pooled goes.
+    pub(super) pool: Option<Pool>,
+    /// A pooling behind the results that a schedule may do as well.
+    pub(super) pooling: Option<Absorbed>,
+    /// The fraction of the node's work, as part and whole.
+    pub(super) work: [usize; 2],
+}
+
+/// Which results of an image a correlation gives: the first, and the distances between rows and between neighbours of one,
+/// in pixels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Results {
+    pub(super) first: usize,
     pub(super) row: usize,
-    /// The order in which tiles meet taps and inputs: inputs innermost where the input has its channels last.
-    pub(super) layout: Layout,
+    pub(super) pixel: usize,
 }
 
-impl Packed {
-    /// How far ahead of a block of so many outputs weights are fetched while it is multiplied: the next block, where blocks
-    /// do not stay in the first-level cache.
-    pub(super) fn prefetch(&self, width: usize) -> usize {
-        if 4 * self.depth * width > self.first_cache { self.depth * width } else { 0 }
-    }
+/// Where results are: the one at row `r` and column `c` of item `n` is at `address + item·n + row·r + pixel·c`.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) address: Address,
+    pub(super) item: usize,
+    pub(super) row: usize,
+    pub(super) pixel: usize,
 }
 
-impl Packing<'_> {
-    /// The place of the tap that a variable counts along an axis whose taps are `scale` apart.
-    pub(super) fn tap(
-        &self,
-        offset: Affine,
-        var: Var,
-        (first, _, every): (usize, usize, usize),
-        scale: usize,
-    ) -> Affine {
-        let offset = offset.offset(first * scale);
-        if self.reversed { offset.minus_var(var, every * scale) } else { offset.plus(var, every * scale) }
-    }
-
-    /// The place of one of the taps met.
-    pub(super) fn place(&self, row: usize, column: usize) -> usize {
-        let at = |(first, _, every): (usize, usize, usize), index: usize| match self.reversed {
-            true => first - index * every,
-            false => first + index * every,
-        };
-        at(self.taps[0], row) * self.row + at(self.taps[1], column)
-    }
-
-    /// Adds the kernel that packs the weights, and says where they are.
-    /// So many outputs lie side by side.
-    pub(super) fn lower(&self, lowering: &mut Lowering<'_>, node: &Node, block_outputs: usize) -> Packed {
-        let [rows, columns] = self.taps;
-        let depth = rows.1 * columns.1 * self.inputs;
-        let group = depth * self.outputs;
-        let buffer = lowering.temporary(self.name, Size::fixed(self.groups * group));
-        let mut draft = lowering.draft(node, "weights in the order in which tiles meet them").part("pack");
-        let blocks = Cover::exact(self.outputs, block_outputs);
-        let (g, block, c) = (draft.var(), draft.var(), draft.var());
-        let (row, column) = (draft.var(), draft.var());
-        let from = Address::start(lowering.address(self.weight).buffer);
-        let body = blocks.branch(block, |first, width| {
-            let mut offset = Affine::default()
-                .plus(g, self.group_stride)
-                .plus_scaled(first, self.output_stride)
-                .plus(c, self.input_stride);
-            offset = self.tap(self.tap(offset, row, rows, self.row), column, columns, 1);
-            let [row_step, column_step, input_step] = match self.layout {
-                Layout::ChannelsLast => [columns.1 * self.inputs, self.inputs, 1],
-                Layout::ChannelsFirst => [columns.1, 1, rows.1 * columns.1],
-            };
-            let to = Affine::default()
-                .plus(g, group)
-                .plus_scaled(first, depth)
-                .plus(row, row_step * width)
-                .plus(column, column_step * width)
-                .plus(c, input_step * width);
-            let mut map = MapBuilder::new(Extent::Fixed(width));
-            let value = map.load(from.clone().at(&offset, 1), self.output_stride);
-            map.store(Address::start(buffer).at(&to, 1), 1, value);
-            Stmt::nest(&[(c, self.inputs), (row, rows.1), (column, columns.1)], vec![map.finish()])
-        });
-        let axes = vec![(g, Extent::Fixed(self.groups)), (block, Extent::Fixed(blocks.blocks()))];
-        lowering.push_derived(self.weight, draft.finish(Split::Axes(axes), body));
-        let first_cache = lowering.vectors.costs.first_cache;
-        Packed { buffer, group, depth, first_cache, layout: self.layout }
-    }
+/// Where the weights of a correlation are in the weight `[O, C, kernel…]` of the convolution.
+#[derive(Clone, Debug)]
+pub(super) struct Weight {
+    pub(super) value: ValueId,
+    /// Distances between the weights of results, of inputs, and of groups.
+    pub(super) output: usize,
+    pub(super) input: usize,
+    pub(super) group: usize,
+    /// The kernel positions met along rows and columns.
+    pub(super) met: [Met; 2],
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Kernel positions along an axis: the first met, and the distance to the next, in the weight's elements.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Met {
+    pub(super) first: usize,
+    pub(super) every: usize,
+    /// Whether the next is before the first.
+    pub(super) backwards: bool,
+}
 
-    /// Every pair of input and tap that the convolution joins is met exactly once.
-    #[test]
-    fn phases_meet_every_pair_once() {
-        for (size, taps, stride, padding, dilation) in [
-            (7, 3, 1, 1, 1),
-            (8, 3, 2, 1, 1),
-            (9, 5, 3, 2, 2),
-            (11, 1, 2, 0, 1),
-            (6, 4, 4, 3, 3),
-            (10, 3, 2, 0, 2),
-        ] {
-            let window = Window {
-                kernel_size: vec![taps],
-                stride: vec![stride],
-                padding: vec![padding],
-                dilation: vec![dilation],
-            };
-            let outputs = window.output_sizes(&[size])[0];
-            let mut expected = Vec::new();
-            for output in 0..outputs {
-                for tap in 0..taps {
-                    let place = (output * stride + tap * dilation).checked_sub(padding);
-                    expected.extend(place.filter(|&place| place < size).map(|place| (place, tap, output)));
-                }
-            }
-            let mut met = Vec::new();
-            for (first, phase) in backward_phases(&window, &[size], 0).into_iter().enumerate() {
-                let Some(phase) = phase else { continue };
-                for q in 0..phase.axis.outputs {
-                    for tap in 0..phase.axis.taps {
-                        let output = (q + tap * phase.axis.dilation) as i64 + phase.axis.shift;
-                        if (0..outputs as i64).contains(&output) {
-                            met.push((
-                                first + q * stride,
-                                phase.last_tap - tap * phase.every_tap,
-                                output as usize,
-                            ));
-                        }
-                    }
-                }
-            }
-            expected.sort_unstable();
-            met.sort_unstable();
-            assert_eq!(met, expected, "{window:?}");
+impl Results {
+    /// All results of an image with so many columns.
+    pub(super) fn all(columns: usize) -> Self {
+        Results { first: 0, row: columns, pixel: 1 }
+    }
+
+    /// Where they are in a value laid out like the image.
+    pub(super) fn of(self, view: &View) -> Target {
+        Target {
+            address: view.address.clone().offset(self.first * view.pixel),
+            item: view.item,
+            row: self.row * view.pixel,
+            pixel: self.pixel * view.pixel,
         }
+    }
+}
+
+impl Target {
+    /// The first result of item `n`.
+    pub(super) fn of_item(&self, n: Var) -> Address {
+        self.address.clone().plus(n, self.item)
+    }
+}
+
+impl Met {
+    /// A place moved by the kernel position that a variable counts.
+    pub(super) fn at(self, offset: Affine, var: Var) -> Affine {
+        let offset = offset.offset(self.first);
+        if self.backwards { offset.minus_var(var, self.every) } else { offset.plus(var, self.every) }
+    }
+
+    /// The place of a kernel position.
+    pub(super) fn place(self, index: usize) -> usize {
+        let distance = index * self.every;
+        if self.backwards { self.first - distance } else { self.first + distance }
+    }
+}
+
+impl<'a> Correlation<'a> {
+    /// A convolution, whose operands are brought into the order that its result is stored in.
+    pub(super) fn of(op: &'a Conv, lowering: &mut Lowering<'_>, node: &'a Node) -> Self {
+        let (x, weight) = (node.operands[0], node.operands[1]);
+        let y = lowering.view(node.results[0]).clone();
+        let layout = match y.layout {
+            Layout::ChannelsFirst => {
+                lowering.operands_in_order(node);
+                Layout::ChannelsFirst
+            }
+            // Few channels stay as they are: tiles meet them channel by channel.
+            Layout::ChannelsLast => lowering.preferred_layout(x),
+        };
+        let input = lowering.item(x);
+        let axes = forward_axes(&op.window, &input[1..]);
+        let x = lowering.in_layout(node, x, layout);
+        let epilogue = FusedSteps::new(lowering, node, &op.epilogue, y.layout);
+        let pooling = match y.layout {
+            Layout::ChannelsFirst => None,
+            Layout::ChannelsLast => absorbed::of(lowering, node.results[0]),
+        };
+        let (inputs, outputs) = (input[0] / op.groups, y.channels / op.groups);
+        let positions = kernel_positions(&axes);
+        let [_, columns] = rows_and_columns(&axes);
+        let along = |every| Met { first: 0, every, backwards: false };
+        let results = Results::all(columns.outputs);
+        Correlation {
+            node,
+            groups: op.groups,
+            inputs,
+            outputs,
+            x,
+            weight: Weight {
+                value: weight,
+                output: inputs * positions,
+                input: positions,
+                group: outputs * inputs * positions,
+                met: [along(columns.kernel_size), along(1)],
+            },
+            y: results.of(&y),
+            results,
+            epilogue,
+            pool: None,
+            pooling,
+            work: [1, 1],
+            axes,
+        }
+    }
+
+    /// Rows and columns of an image of up to two axes.
+    pub(super) fn rows_and_columns(&self) -> [Axis; 2] {
+        rows_and_columns(&self.axes)
+    }
+
+    /// The same with its results pooled before they are stored, and the node that pools; `None` where nothing is to pool.
+    pub(super) fn pooled(&self) -> Option<(NodeId, Self)> {
+        let Absorbed { node, pool, y } = self.pooling.as_ref()?;
+        let across = self.rows_and_columns()[1].outputs / pool.width;
+        Some((*node, Correlation { pool: Some(*pool), y: Results::all(across).of(y), ..self.clone() }))
+    }
+
+    /// Results along each axis of which one is stored.
+    pub(super) fn window(&self) -> [usize; 2] {
+        self.pool.map_or([1, 1], |pool| [pool.height, pool.width])
+    }
+
+    /// Rows and columns that are stored. What is left of the results where windows do not come out even is not computed.
+    pub(super) fn stored(&self) -> [usize; 2] {
+        let (axes, window) = (self.rows_and_columns(), self.window());
+        [0, 1].map(|axis| axes[axis].outputs / window[axis])
+    }
+
+    /// Bytes of the results of an item.
+    pub(super) fn bytes(&self) -> usize {
+        4 * self.axes.iter().map(|axis| axis.outputs).product::<usize>() * self.outputs * self.groups
+    }
+
+    /// Starts the kernel that does the work.
+    pub(super) fn draft(&self, lowering: &Lowering<'_>, note: impl Into<String>) -> KernelDraft {
+        let [part, whole] = self.work;
+        lowering.draft(self.node, note).with_fraction_of_work(part, whole)
     }
 }

@@ -1,12 +1,47 @@
-//! Gradients of convolution.
+//! Gradients of convolution. It is linear in each of its operands, and so are its gradients, so that the three are each
+//! other's: with ⟨a, b⟩ the sum of products of elements,
+//! `⟨g, conv(x, w)⟩ = ⟨conv_grad_input(g, w), x⟩ = ⟨conv_grad_weight(g, x), w⟩`.
 
 use super::{Conv, ConvGradInput, ConvGradWeight};
-use crate::autodiff::{AutodiffError, Backward, Differentiate, no_gradient};
+use crate::autodiff::{AutodiffError, Backward, Differentiate};
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::ops::epilogue::EpilogueStep;
+use crate::ops::window::Window;
 
-no_gradient!(ConvGradInput, ConvGradWeight: "its operands: gradients of gradients are not supported");
+/// A convolution whose gradients are being added: each is made of the other two of input, weight and gradient of the output.
+struct Rules<'r> {
+    window: &'r Window,
+    groups: usize,
+}
+
+impl Rules<'_> {
+    fn output(&self, backward: &mut Backward, [x, weight]: [ValueId; 2]) -> Result<ValueId, AutodiffError> {
+        let op = Conv { window: self.window.clone(), groups: self.groups, epilogue: Vec::new() };
+        backward.single(op, &[x, weight])
+    }
+
+    fn input(
+        &self,
+        backward: &mut Backward,
+        [g, weight]: [ValueId; 2],
+        x: ValueId,
+    ) -> Result<ValueId, AutodiffError> {
+        let input_sizes = backward.ty(x).shape.item()[1..].to_vec();
+        let op = ConvGradInput {
+            window: self.window.clone(),
+            groups: self.groups,
+            input_sizes,
+            epilogue: Vec::new(),
+        };
+        backward.single(op, &[g, weight])
+    }
+
+    fn weight(&self, backward: &mut Backward, [g, x]: [ValueId; 2]) -> Result<ValueId, AutodiffError> {
+        let op = ConvGradWeight { window: self.window.clone(), groups: self.groups };
+        backward.single(op, &[g, x])
+    }
+}
 
 impl Differentiate for Conv {
     fn gradient(
@@ -18,13 +53,45 @@ impl Differentiate for Conv {
         let Some(g) = gradients[0] else { return Ok(Vec::new()) };
         EpilogueStep::refuse(&self.epilogue, node)?;
         let (x, weight) = (node.operands[0], node.operands[1]);
-        let (window, groups) = (self.window.clone(), self.groups);
-        let input_sizes = backward.ty(x).shape.item()[1..].to_vec();
-        let to_x = ConvGradInput { window: window.clone(), groups, input_sizes };
-        let to_weight = ConvGradWeight { window, groups };
+        let rules = Rules { window: &self.window, groups: self.groups };
         Ok(vec![
-            backward.towards(x, |backward| backward.single(to_x, &[g, weight]))?,
-            backward.towards(weight, |backward| backward.single(to_weight, &[g, x]))?,
+            backward.towards(x, |backward| rules.input(backward, [g, weight], x))?,
+            backward.towards(weight, |backward| rules.weight(backward, [g, x]))?,
+        ])
+    }
+}
+
+impl Differentiate for ConvGradInput {
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        node: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        let Some(of_dx) = gradients[0] else { return Ok(Vec::new()) };
+        EpilogueStep::refuse(&self.epilogue, node)?;
+        let (g, weight) = (node.operands[0], node.operands[1]);
+        let rules = Rules { window: &self.window, groups: self.groups };
+        Ok(vec![
+            backward.towards(g, |backward| rules.output(backward, [of_dx, weight]))?,
+            backward.towards(weight, |backward| rules.weight(backward, [g, of_dx]))?,
+        ])
+    }
+}
+
+impl Differentiate for ConvGradWeight {
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        node: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        let Some(of_weight) = gradients[0] else { return Ok(Vec::new()) };
+        let (g, x) = (node.operands[0], node.operands[1]);
+        let rules = Rules { window: &self.window, groups: self.groups };
+        Ok(vec![
+            backward.towards(g, |backward| rules.output(backward, [x, of_weight]))?,
+            backward.towards(x, |backward| rules.input(backward, [g, of_weight], x))?,
         ])
     }
 }

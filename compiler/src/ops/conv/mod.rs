@@ -2,28 +2,20 @@
 
 #[cfg(feature = "codegen")]
 mod correlation;
-#[cfg(feature = "codegen")]
-mod depthwise;
-#[cfg(feature = "codegen")]
-mod direct;
 mod gradient;
 #[cfg(feature = "codegen")]
-mod im2col;
+mod input_gradient;
 #[cfg(feature = "codegen")]
 mod lower;
 #[cfg(feature = "codegen")]
-mod panels;
+mod packing;
 #[cfg(feature = "codegen")]
-mod planes;
+mod phases;
 mod reference;
 #[cfg(feature = "codegen")]
-mod transform;
+mod schedules;
 #[cfg(feature = "codegen")]
 mod weight_gradient;
-#[cfg(feature = "codegen")]
-mod winograd;
-#[cfg(feature = "codegen")]
-mod winograd_gradient;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +40,8 @@ pub struct Conv {
     pub epilogue: Vec<EpilogueStep>,
 }
 
-/// Gradient of a convolution to its input: operands `g` `[N, O, spatial…]` and `weight`; result `[N, C, input…]`.
+/// Gradient of a convolution to its input, or transposed convolution: operands `g` `[N, O, spatial…]` and `weight`, then one
+/// per epilogue step that takes one; result `[N, C, input…]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConvGradInput {
     /// The window of the convolution.
@@ -58,6 +51,9 @@ pub struct ConvGradInput {
     pub groups: usize,
     /// Spatial sizes of the convolution's input.
     pub input_sizes: Vec<usize>,
+    /// Steps fused behind the product.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epilogue: Vec<EpilogueStep>,
 }
 
 /// Gradient of a convolution to its weight: operands `g` `[N, O, spatial…]` and `x`; result `[O, C/groups, kernel…]`.
@@ -70,20 +66,17 @@ pub struct ConvGradWeight {
     pub groups: usize,
 }
 
-pub(crate) fn check_groups(groups: usize, inputs: usize, outputs: usize) -> Result<(), ShapeError> {
+/// The type of the weight between so many input and output channels in groups: `[O, C/groups, kernel…]`.
+fn weight_type(window: &Window, groups: usize, [inputs, outputs]: [usize; 2]) -> Result<Type, ShapeError> {
     if groups == 0 {
         return Err(ShapeError::ZeroArgument { argument: "groups" });
     }
     if !inputs.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
         return Err(ShapeError::GroupsDoNotDivide { groups, inputs, outputs });
     }
-    Ok(())
-}
-
-fn weight_type(outputs: usize, inputs: usize, groups: usize, window: &Window) -> Type {
     let mut sizes = vec![outputs, inputs / groups];
     sizes.extend_from_slice(&window.kernel_size);
-    Type::f32(Shape::fixed(&sizes))
+    Ok(Type::f32(Shape::fixed(&sizes)))
 }
 
 /// Images of so many channels and the given sizes, as many as there are of others.
@@ -93,26 +86,37 @@ fn batched_image(like: &Type, channels: usize, sizes: &[usize]) -> Type {
     Type::f32(like.shape.with_item(&item))
 }
 
-/// Operations of a convolution whose result and weight have these types.
-fn product_cost(result: &Type, weight: &Type) -> Cost {
+/// Operations of a convolution whose output and weight have these types, and of an epilogue behind a result.
+fn product_cost(output: &Type, weight: &Type, epilogue: &[EpilogueStep], result: &Type) -> Cost {
     let reduction: usize = weight.shape.item()[1..].iter().product();
-    Cost::elementwise(result, 2 * reduction as u64)
+    let behind = Cost::elementwise(result, EpilogueStep::flops(epilogue));
+    Cost::elementwise(output, 2 * reduction as u64).plus(&behind)
+}
+
+/// The error for operands of which the first two are not there.
+fn too_few(operands: &[Type]) -> ShapeError {
+    ShapeError::Arity { expected: "at least 2".to_owned(), got: operands.len() }
+}
+
+impl Conv {
+    /// The type of the weight that makes so many output channels of an input.
+    ///
+    /// # Errors
+    /// As [`Window::check`], and groups that do not divide the channels.
+    pub(crate) fn weight_type(&self, input: &Shape, outputs: usize) -> Result<Type, ShapeError> {
+        self.window.check(input)?;
+        weight_type(&self.window, self.groups, [input.item()[0], outputs])
+    }
 }
 
 impl Operator for Conv {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
-        if operands.len() < 2 {
-            return Err(ShapeError::Arity { expected: "at least 2".to_owned(), got: operands.len() });
-        }
-        let (x, weight) = (&operands[0], &operands[1]);
+        let [x, weight, rest @ ..] = operands else { return Err(too_few(operands)) };
         expect_float("input", x)?;
-        self.window.check(&x.shape)?;
-        let item = x.shape.item();
         let outputs = weight.shape.item().first().copied().unwrap_or(0);
-        check_groups(self.groups, item[0], outputs)?;
-        expect_type("weight", weight, &weight_type(outputs, item[0], self.groups, &self.window))?;
-        let result = batched_image(x, outputs, &self.window.output_sizes(&item[1..]));
-        EpilogueStep::check_all(&self.epilogue, &operands[2..], &result)?;
+        expect_type("weight", weight, &self.weight_type(&x.shape, outputs)?)?;
+        let result = batched_image(x, outputs, &self.window.output_sizes(&x.shape.item()[1..]));
+        EpilogueStep::check_all(&self.epilogue, rest, &result)?;
         Ok(vec![result])
     }
 
@@ -121,28 +125,26 @@ impl Operator for Conv {
     }
 
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
-        let cost = product_cost(&results[0], &operands[1]);
-        cost.plus(&Cost::elementwise(&results[0], EpilogueStep::flops(&self.epilogue)))
+        product_cost(&results[0], &operands[1], &self.epilogue, &results[0])
     }
 }
 
 impl Operator for ConvGradInput {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
-        expect_arity(operands, 2)?;
-        let (gradient, weight) = (&operands[0], &operands[1]);
+        let [gradient, weight, rest @ ..] = operands else { return Err(too_few(operands)) };
         expect_float("gradient", gradient)?;
         let outputs = super::expect_channels(gradient)?;
         let inputs = weight.shape.item().get(1).copied().unwrap_or(0).saturating_mul(self.groups);
         let result = batched_image(gradient, inputs, &self.input_sizes);
         result.shape.check()?;
         self.window.check(&result.shape)?;
-        check_groups(self.groups, inputs, outputs)?;
-        expect_type("weight", weight, &weight_type(outputs, inputs, self.groups, &self.window))?;
+        expect_type("weight", weight, &weight_type(&self.window, self.groups, [inputs, outputs])?)?;
         expect_type(
             "gradient",
             gradient,
             &batched_image(gradient, outputs, &self.window.output_sizes(&self.input_sizes)),
         )?;
+        EpilogueStep::check_all(&self.epilogue, rest, &result)?;
         Ok(vec![result])
     }
 
@@ -150,8 +152,8 @@ impl Operator for ConvGradInput {
         false
     }
 
-    fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
-        product_cost(&operands[0], &operands[1])
+    fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
+        product_cost(&operands[0], &operands[1], &self.epilogue, &results[0])
     }
 }
 
@@ -164,9 +166,9 @@ impl Operator for ConvGradWeight {
         self.window.check(&x.shape)?;
         let item = x.shape.item();
         let outputs = super::expect_channels(gradient)?;
-        check_groups(self.groups, item[0], outputs)?;
+        let weight = weight_type(&self.window, self.groups, [item[0], outputs])?;
         expect_type("gradient", gradient, &batched_image(x, outputs, &self.window.output_sizes(&item[1..])))?;
-        Ok(vec![weight_type(outputs, item[0], self.groups, &self.window)])
+        Ok(vec![weight])
     }
 
     fn takes_open_items(&self) -> bool {
@@ -174,6 +176,6 @@ impl Operator for ConvGradWeight {
     }
 
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
-        product_cost(&operands[0], &results[0])
+        product_cost(&operands[0], &results[0], &[], &results[0])
     }
 }

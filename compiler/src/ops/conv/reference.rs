@@ -2,7 +2,7 @@
 //! and one output element, read three ways.
 
 use super::{Conv, ConvGradInput, ConvGradWeight};
-use crate::interp::{Array, Evaluate, Real, Total, taps};
+use crate::interp::{Array, Evaluate, Real, Total, window_elements};
 use crate::ops::epilogue::EpilogueStep;
 use crate::ops::window::Window;
 
@@ -16,19 +16,19 @@ fn for_each_product(
     mut product: impl FnMut(usize, usize, usize),
 ) {
     let (batch, input_channels) = (input_sizes[0], input_sizes[1]);
-    let taps = taps(window, &input_sizes[2..]);
-    let (input_area, positions) = (input_sizes[2..].iter().product::<usize>(), taps.len());
+    let windows = window_elements(window, &input_sizes[2..]);
+    let (input_area, positions) = (input_sizes[2..].iter().product::<usize>(), windows.len());
     let (inputs, outputs) = (input_channels / groups, output_channels / groups);
     for item in 0..batch {
         for output in 0..output_channels {
             let first_input = output / outputs * inputs;
-            for (position, taps) in taps.iter().enumerate() {
+            for (position, elements) in windows.iter().enumerate() {
                 for input in 0..inputs {
                     let x = (item * input_channels + first_input + input) * input_area;
                     let weight = (output * inputs + input) * window.elements();
                     let y = (item * output_channels + output) * positions + position;
-                    for tap in taps {
-                        product(x + tap.input, weight + tap.place, y);
+                    for element in elements {
+                        product(x + element.input, weight + element.place, y);
                     }
                 }
             }
@@ -55,7 +55,8 @@ impl Evaluate for ConvGradInput {
         for_each_product(&self.window, self.groups, &results[0], operands[0].sizes[1], |i, w, o| {
             x[i].add_product(gradient[o], weight[w]);
         });
-        vec![Array::new(results[0].clone(), Total::round_all(x))]
+        let x = Array::new(results[0].clone(), Total::round_all(x));
+        vec![EpilogueStep::apply_all(&self.epilogue, x, &operands[2..])]
     }
 }
 

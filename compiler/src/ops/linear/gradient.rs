@@ -1,12 +1,11 @@
-//! Gradients of the dense layer.
+//! Gradients of the dense layer. It is linear in each of its operands, and so are its gradients: the three are each other's
+//! gradients, as those of convolution are.
 
 use super::{Linear, LinearGradInput, LinearGradWeight};
-use crate::autodiff::{AutodiffError, Backward, Differentiate, no_gradient};
+use crate::autodiff::{AutodiffError, Backward, Differentiate};
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::ops::epilogue::EpilogueStep;
-
-no_gradient!(LinearGradInput, LinearGradWeight: "its operands: gradients of gradients are not supported");
 
 impl Differentiate for Linear {
     fn gradient(
@@ -21,6 +20,40 @@ impl Differentiate for Linear {
         Ok(vec![
             backward.towards(x, |backward| backward.single(LinearGradInput {}, &[g, weight]))?,
             backward.towards(weight, |backward| backward.single(LinearGradWeight {}, &[g, x]))?,
+        ])
+    }
+}
+
+impl Differentiate for LinearGradInput {
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        node: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        let Some(of_dx) = gradients[0] else { return Ok(Vec::new()) };
+        let (g, weight) = (node.operands[0], node.operands[1]);
+        let linear = Linear { epilogue: Vec::new() };
+        Ok(vec![
+            backward.towards(g, |backward| backward.single(linear, &[of_dx, weight]))?,
+            backward.towards(weight, |backward| backward.single(LinearGradWeight {}, &[g, of_dx]))?,
+        ])
+    }
+}
+
+impl Differentiate for LinearGradWeight {
+    fn gradient(
+        &self,
+        backward: &mut Backward,
+        node: &Node,
+        gradients: &[Option<ValueId>],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        let Some(of_weight) = gradients[0] else { return Ok(Vec::new()) };
+        let (g, x) = (node.operands[0], node.operands[1]);
+        let linear = Linear { epilogue: Vec::new() };
+        Ok(vec![
+            backward.towards(g, |backward| backward.single(linear, &[x, of_weight]))?,
+            backward.towards(x, |backward| backward.single(LinearGradInput {}, &[g, of_weight]))?,
         ])
     }
 }

@@ -4,11 +4,11 @@ use super::{Linear, LinearGradInput, LinearGradWeight};
 use crate::faults::repeat_last;
 use crate::graph::Node;
 use crate::kernel::{
-    Address, Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
+    Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
 };
-use crate::ops::epilogue::EpilogueStep;
+use crate::ops::epilogue::FusedSteps;
 use crate::ops::optimizer::absorbed;
-use crate::plan::{Block, Cover, KernelDraft, Lower, Lowering, fill};
+use crate::plan::{Block, Cover, KernelDraft, Layout, Lower, Lowering, View, fill};
 
 /// Rows of the weight that are read side by side: as many as memory streams that a core follows.
 const OUTPUTS_AT_A_TIME: usize = 16;
@@ -39,8 +39,7 @@ impl Lower for Linear {
         let outputs = lowering.item(node.results[0])[0];
         let (x, weight) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
         let y = lowering.address(node.results[0]);
-        let operands: Vec<Address> =
-            node.operands[2..].iter().map(|&value| lowering.address(value)).collect();
+        let epilogue = FusedSteps::new(lowering, node, &self.epilogue, Layout::ChannelsFirst);
         let dots = Block::of_dots(lowering.vectors);
         let cover = Cover::exact(outputs, dots.columns);
         let note = format!(
@@ -51,26 +50,9 @@ impl Lower for Linear {
         let block = draft.var();
         let body = cover.branch(block, |start, columns| {
             over_batch(&mut draft, &[dots.rows, 1], |n, rows| {
-                let mut taken = operands.iter();
-                let mut addresses = Vec::new();
-                let mut epilogue: Vec<TileStep> = self
-                    .epilogue
-                    .iter()
-                    .map(|step| match step {
-                        EpilogueStep::Bias => {
-                            addresses.extend(taken.next().map(|at| at.clone().at(start, 1)));
-                            TileStep::AddPerColumn
-                        }
-                        EpilogueStep::Add => {
-                            addresses.extend(taken.next().map(|at| at.clone().at(start, 1).plus(n, outputs)));
-                            TileStep::AddElement { row: outputs }
-                        }
-                        EpilogueStep::Relu => TileStep::Relu,
-                        EpilogueStep::Sigmoid => TileStep::Sigmoid,
-                        EpilogueStep::Tanh => TileStep::Tanh,
-                    })
-                    .collect();
-                repeat_last(&mut epilogue, &mut addresses);
+                let element = |view: &View| (view.address.clone().at(start, 1).plus(n, outputs), outputs);
+                let (mut steps, mut addresses) = epilogue.of_tile(TileStep::AddPerColumn, start, element);
+                repeat_last(&mut steps, &mut addresses);
                 vec![Stmt::Tile(Box::new(TileCall {
                     tile: Tile {
                         rows,
@@ -81,7 +63,7 @@ impl Lower for Linear {
                         reduction: vec![Reduction { count: Some(inputs), left: 1, right: 1 }],
                         start: Start::Zero,
                         prefetch: if rows == 1 { 0 } else { columns * inputs },
-                        epilogue,
+                        epilogue: steps,
                         output_row: outputs,
                     },
                     left: x.clone().plus(n, inputs),

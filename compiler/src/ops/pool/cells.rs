@@ -1,18 +1,18 @@
 //! Which results meet each place of an input along one axis, from the input's side: what a gradient of pooling gathers.
 //!
 //! The padded input is cut into cells of as many places as the stride. Result `o` starts at cell `o`, so that a place of
-//! cell `b` is met by results at fixed distances before `b`, each by a tap of its own: the same ones in every cell, but for
-//! those near the ends.
+//! cell `b` is met by results at fixed distances before `b`, each by a kernel position of its own: the same ones in every
+//! cell, but for those near the ends.
 
-use crate::ops::bordered::Axis;
+use crate::ops::window_walk::Axis;
 
 /// A result that meets a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Meeting {
     /// How many results before the cell's own it is.
     pub(super) back: usize,
-    /// By which tap it meets the place.
-    pub(super) tap: usize,
+    /// By which kernel position it meets the place.
+    pub(super) position: usize,
 }
 
 /// A place of a cell that is within the input.
@@ -44,7 +44,7 @@ impl Cells {
         let padding = -axis.shift as usize;
         let end = (axis.inputs + padding).div_ceil(axis.step);
         // Cells in which every place is within the input and meets all results that any cell's place meets.
-        let reach = (axis.taps - 1) * axis.dilation / axis.step;
+        let reach = (axis.kernel_size - 1) * axis.dilation / axis.step;
         let whole =
             reach.max(padding.div_ceil(axis.step))..axis.outputs.min((axis.inputs + padding) / axis.step);
         let mut runs: Vec<Cells> = Vec::new();
@@ -66,12 +66,12 @@ fn places(axis: &Axis, cell: usize) -> Vec<Place> {
     let place = |remainder: usize| {
         let offset = remainder as i64 + axis.shift;
         let at = offset + (axis.step * cell) as i64;
-        // From the last tap to the first: results in ascending order.
-        let meetings = (0..axis.taps).rev().filter_map(|tap| {
-            let distance = (tap * axis.dilation).checked_sub(remainder)?;
+        // From the last kernel position to the first: results in ascending order.
+        let meetings = (0..axis.kernel_size).rev().filter_map(|position| {
+            let distance = (position * axis.dilation).checked_sub(remainder)?;
             let back = distance / axis.step;
             let exists = back <= cell && cell - back < axis.outputs;
-            (distance.is_multiple_of(axis.step) && exists).then_some(Meeting { back, tap })
+            (distance.is_multiple_of(axis.step) && exists).then_some(Meeting { back, position })
         });
         (0..axis.inputs as i64).contains(&at).then(|| Place { offset, meetings: meetings.collect() })
     };
@@ -81,8 +81,8 @@ fn places(axis: &Axis, cell: usize) -> Vec<Place> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::bordered::forward_axes;
     use crate::ops::window::Window;
+    use crate::ops::window_walk::forward_axes;
 
     fn axis(size: usize, kernel_size: usize, stride: usize, padding: usize, dilation: usize) -> Axis {
         let window = Window {
@@ -91,15 +91,15 @@ mod tests {
             padding: vec![padding],
             dilation: vec![dilation],
         };
-        forward_axes(&window, &[size])[1]
+        forward_axes(&window, &[size])[0]
     }
 
-    /// Every place is in one cell, and has just the results and taps that forward joins it with, in order.
+    /// Every place is in one cell, and has just the results and kernel positions that forward joins it with, in order.
     #[test]
     fn every_place_meets_its_results_in_order() {
         let mut tried = 0;
         for size in 1..=13 {
-            for (taps, stride, dilation) in [
+            for (kernel_size, stride, dilation) in [
                 (1, 1, 1),
                 (1, 3, 1),
                 (2, 2, 1),
@@ -110,18 +110,18 @@ mod tests {
                 (2, 5, 3),
                 (7, 1, 1),
             ] {
-                for padding in 0..taps {
-                    if (taps - 1) * dilation + 1 > size + 2 * padding {
+                for padding in 0..kernel_size {
+                    if (kernel_size - 1) * dilation + 1 > size + 2 * padding {
                         continue;
                     }
                     tried += 1;
-                    let axis = axis(size, taps, stride, padding, dilation);
+                    let axis = axis(size, kernel_size, stride, padding, dilation);
                     let mut expected = vec![Vec::new(); size];
                     for output in 0..axis.outputs {
-                        for tap in 0..taps {
-                            let place = (output * stride + tap * dilation).checked_sub(padding);
+                        for position in 0..kernel_size {
+                            let place = (output * stride + position * dilation).checked_sub(padding);
                             if let Some(sum) = place.and_then(|place| expected.get_mut(place)) {
-                                sum.push((output, tap));
+                                sum.push((output, position));
                             }
                         }
                     }
@@ -130,7 +130,8 @@ mod tests {
                         for cell in cells.first..cells.first + cells.count {
                             for place in &cells.places {
                                 let at = usize::try_from((cell * stride) as i64 + place.offset).unwrap();
-                                let results = place.meetings.iter().map(|met| (cell - met.back, met.tap));
+                                let results =
+                                    place.meetings.iter().map(|met| (cell - met.back, met.position));
                                 assert_eq!(met[at].replace(results.collect::<Vec<_>>()), None);
                             }
                         }

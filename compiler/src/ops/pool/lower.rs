@@ -1,18 +1,18 @@
 //! Kernels of pooling, in the order in which the input is stored.
 
-use super::planes::Pooling;
-use super::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad, pixels};
+use super::channels_first::Pooling;
+use super::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad, channels_last};
 use crate::graph::Node;
 use crate::kernel::{Expr, ExprId, Extent, MapBuilder, Reducer};
 use crate::plan::{Layout, Lower, Lowering};
 use crate::shape::DType;
 
 /// Why kernels are as they are.
-const PIXELS: &str = "pixel by pixel, vectors along the channels";
-const PLANES: &str = "planes in parallel, vectors along the width";
+const CHANNELS_LAST: &str = "pixel by pixel, vectors along the channels";
+const CHANNELS_FIRST: &str = "channels in parallel, vectors along the width";
 
-/// Whether pixels are walked, rather than planes: where the larger of input and output is stored channels last.
-fn by_pixels(lowering: &Lowering<'_>, node: &Node) -> bool {
+/// Whether kernels are those for channels last: where the larger of input and output is stored channels last.
+fn is_channels_last(lowering: &Lowering<'_>, node: &Node) -> bool {
     [node.operands[0], node.results[0]]
         .into_iter()
         .any(|value| lowering.view(value).layout == Layout::ChannelsLast)
@@ -22,18 +22,18 @@ impl Lower for MaxPool {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let item = lowering.item(node.operands[0]);
         let y = lowering.view(node.results[0]).clone();
-        if by_pixels(lowering, node) {
+        if is_channels_last(lowering, node) {
             let x = lowering.in_layout(node, node.operands[0], Layout::ChannelsLast);
             let places = lowering.is_used(node.results[1]).then(|| lowering.view(node.results[1]).clone());
-            let draft = lowering.draft(node, PIXELS);
-            let border = f32::NEG_INFINITY;
-            return pixels::forward(
+            let draft = lowering.draft(node, CHANNELS_LAST);
+            let halo = f32::NEG_INFINITY;
+            return channels_last::forward(
                 lowering,
                 draft,
                 &self.window,
                 &x,
                 &item[1..],
-                border,
+                halo,
                 |map, element, place| {
                     let reducer =
                         if places.is_some() { Reducer::MaxWithPlace(element) } else { Reducer::Max(element) };
@@ -47,9 +47,9 @@ impl Lower for MaxPool {
             );
         }
         lowering.operands_in_order(node);
-        let mut draft = lowering.draft(node, PLANES);
+        let mut draft = lowering.draft(node, CHANNELS_FIRST);
         let pooling = Pooling::new(&mut draft, &self.window, item[0], &item[1..]);
-        let y = pooling.output_plane(&y);
+        let y = pooling.output_channel(&y);
         let places = lowering.is_used(node.results[1]).then(|| lowering.view(node.results[1]).clone());
         let body = pooling.forward(
             lowering,
@@ -63,7 +63,7 @@ impl Lower for MaxPool {
                 map.store(y.at(&rows.output, 1), 1, largest);
                 if let Some(places) = places {
                     let place = map.expr(Expr::Place(0));
-                    let at = pooling.output_plane(&places).at(&rows.output, 1);
+                    let at = pooling.output_channel(&places).at(&rows.output, 1);
                     map.store_as(places.element, at, 1, place);
                 }
             },
@@ -76,11 +76,11 @@ impl Lower for AvgPool {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let item = lowering.item(node.operands[0]);
         let y = lowering.view(node.results[0]).clone();
-        if by_pixels(lowering, node) {
+        if is_channels_last(lowering, node) {
             let x = lowering.in_layout(node, node.operands[0], Layout::ChannelsLast);
-            let draft = lowering.draft(node, PIXELS);
+            let draft = lowering.draft(node, CHANNELS_LAST);
             let elements = self.window.elements() as f64;
-            return pixels::forward(
+            return channels_last::forward(
                 lowering,
                 draft,
                 &self.window,
@@ -96,9 +96,9 @@ impl Lower for AvgPool {
             );
         }
         lowering.operands_in_order(node);
-        let mut draft = lowering.draft(node, PLANES);
+        let mut draft = lowering.draft(node, CHANNELS_FIRST);
         let pooling = Pooling::new(&mut draft, &self.window, item[0], &item[1..]);
-        let y = pooling.output_plane(&y);
+        let y = pooling.output_channel(&y);
         let elements = self.window.elements() as f64;
         let body = pooling.forward(lowering, &mut draft, node.operands[0], 0.0, |map, element, rows| {
             let sum = map.fold_window(&[Reducer::Sum(element)])[0];
@@ -113,23 +113,31 @@ impl Lower for AvgPool {
 impl Lower for MaxPoolGrad {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let dx = lowering.view(node.results[0]).clone();
-        if by_pixels(lowering, node) {
+        if is_channels_last(lowering, node) {
             let [g, places] =
                 [0, 1].map(|index| lowering.in_layout(node, node.operands[index], Layout::ChannelsLast));
-            let draft = lowering.draft(node, PIXELS);
-            let part = |map: &mut MapBuilder, here: ExprId, load: &pixels::Loader<'_>| {
+            let draft = lowering.draft(node, CHANNELS_LAST);
+            let part = |map: &mut MapBuilder, here: ExprId, load: &channels_last::Loader<'_>| {
                 let gradient = load(map, DType::F32, &g);
                 let found = load(map, DType::I32, &places);
                 let chosen = map.expr(Expr::SameInteger(found, here));
                 let zero = map.constant(0.0);
                 map.expr(Expr::Select(chosen, gradient, zero))
             };
-            return pixels::backward(lowering, draft, &self.window, &dx, &self.input_sizes, part, None);
+            return channels_last::backward(
+                lowering,
+                draft,
+                &self.window,
+                &dx,
+                &self.input_sizes,
+                part,
+                None,
+            );
         }
         let [g, places] =
             [0, 1].map(|index| lowering.in_layout(node, node.operands[index], Layout::ChannelsFirst));
         let channels = lowering.item(node.results[0])[0];
-        let mut draft = lowering.draft(node, PLANES);
+        let mut draft = lowering.draft(node, CHANNELS_FIRST);
         let pooling = Pooling::new(&mut draft, &self.window, channels, &self.input_sizes);
         let body = pooling.backward(lowering, &mut draft, node.results[0], &|map, here, load| {
             let gradient = load(map, &g);
@@ -147,22 +155,23 @@ impl Lower for MaxPoolGrad {
 impl Lower for AvgPoolGrad {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let dx = lowering.view(node.results[0]).clone();
-        if by_pixels(lowering, node) {
+        if is_channels_last(lowering, node) {
             let g = lowering.in_layout(node, node.operands[0], Layout::ChannelsLast);
-            let draft = lowering.draft(node, PIXELS);
+            let draft = lowering.draft(node, CHANNELS_LAST);
             let elements = self.window.elements() as f64;
-            let part = |map: &mut MapBuilder, _: ExprId, load: &pixels::Loader<'_>| load(map, DType::F32, &g);
+            let part =
+                |map: &mut MapBuilder, _: ExprId, load: &channels_last::Loader<'_>| load(map, DType::F32, &g);
             // Sums first, one division last, as forward.
             let mean = |map: &mut MapBuilder, sum: ExprId| {
                 let elements = map.constant(elements);
                 map.divide(sum, elements)
             };
             let sizes = &self.input_sizes;
-            return pixels::backward(lowering, draft, &self.window, &dx, sizes, part, Some(&mean));
+            return channels_last::backward(lowering, draft, &self.window, &dx, sizes, part, Some(&mean));
         }
         let g = lowering.in_layout(node, node.operands[0], Layout::ChannelsFirst);
         let channels = lowering.item(node.results[0])[0];
-        let mut draft = lowering.draft(node, PLANES);
+        let mut draft = lowering.draft(node, CHANNELS_FIRST);
         let pooling = Pooling::new(&mut draft, &self.window, channels, &self.input_sizes);
         let elements = self.window.elements() as f64;
         let covers_once = pooling.covers_once();
@@ -175,12 +184,12 @@ impl Lower for AvgPoolGrad {
         });
         if !covers_once {
             // Sums first, one division last, as forward.
-            let plane = pooling.plane(lowering.address(node.results[0]), pooling.planes.elements());
-            let mut map = MapBuilder::new(Extent::Fixed(pooling.planes.elements()));
-            let sum = map.load(plane.clone(), 1);
+            let channel = pooling.channel(lowering.address(node.results[0]), pooling.input.elements());
+            let mut map = MapBuilder::new(Extent::Fixed(pooling.input.elements()));
+            let sum = map.load(channel.clone(), 1);
             let elements = map.constant(elements);
             let mean = map.divide(sum, elements);
-            map.store(plane, 1, mean);
+            map.store(channel, 1, mean);
             body.push(map.finish());
         }
         lowering.push(draft.finish(pooling.split(), body));

@@ -4,13 +4,13 @@
 pub(crate) mod absorbed;
 #[cfg(feature = "codegen")]
 mod cells;
+#[cfg(feature = "codegen")]
+mod channels_first;
+#[cfg(feature = "codegen")]
+mod channels_last;
 mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
-#[cfg(feature = "codegen")]
-mod pixels;
-#[cfg(feature = "codegen")]
-mod planes;
 mod reference;
 
 use serde::{Deserialize, Serialize};

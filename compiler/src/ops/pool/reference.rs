@@ -1,29 +1,33 @@
 //! Reference evaluation of pooling and its gradients. Each image of the batch and each channel is pooled alone.
 
 use super::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
-use crate::interp::{Array, Evaluate, Real, Tap, Total, taps};
+use crate::interp::{Array, Evaluate, Real, Total, WindowElement, window_elements};
 use crate::ops::window::Window;
 
 /// One result per window of every channel of every image.
-fn pool<T: Real, R>(window: &Window, x: &Array<T>, one: impl Fn(&[T], &[Tap]) -> R) -> Vec<R> {
-    let taps = taps(window, &x.sizes[2..]);
+fn pool<T: Real, R>(window: &Window, x: &Array<T>, one: impl Fn(&[T], &[WindowElement]) -> R) -> Vec<R> {
+    let windows = window_elements(window, &x.sizes[2..]);
     let mut pooled = Vec::new();
     for image in x.real().chunks(x.sizes[2..].iter().product()) {
-        pooled.extend(taps.iter().map(|taps| one(image, taps)));
+        pooled.extend(windows.iter().map(|elements| one(image, elements)));
     }
     pooled
 }
 
-/// The input's gradient: every window adds `one(output, tap)` to the element under each of its taps, where it is any.
-fn unpool<T: Real>(window: &Window, sizes: &[usize], one: impl Fn(usize, &Tap) -> Option<T>) -> Array<T> {
-    let taps = taps(window, &sizes[2..]);
-    let positions = taps.len();
+/// The input's gradient: every window adds `one(output, element)` to each of its elements, where it is any.
+fn unpool<T: Real>(
+    window: &Window,
+    sizes: &[usize],
+    one: impl Fn(usize, &WindowElement) -> Option<T>,
+) -> Array<T> {
+    let windows = window_elements(window, &sizes[2..]);
+    let positions = windows.len();
     let mut x = vec![Total::default(); sizes.iter().product()];
     for (channel, image) in x.chunks_mut(sizes[2..].iter().product()).enumerate() {
-        for (position, taps) in taps.iter().enumerate() {
-            for tap in taps {
-                if let Some(addend) = one(channel * positions + position, tap) {
-                    image[tap.input].add(addend);
+        for (position, elements) in windows.iter().enumerate() {
+            for element in elements {
+                if let Some(addend) = one(channel * positions + position, element) {
+                    image[element.input].add(addend);
                 }
             }
         }
@@ -33,10 +37,14 @@ fn unpool<T: Real>(window: &Window, sizes: &[usize], one: impl Fn(usize, &Tap) -
 
 impl Evaluate for MaxPool {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
-        let largest = pool(&self.window, operands[0], |image, taps| {
-            taps.iter().fold((T::neg_infinity(), 0), |(largest, place), tap| {
-                let value = image[tap.input];
-                if value > largest || value.is_nan() { (value, tap.place as i32) } else { (largest, place) }
+        let largest = pool(&self.window, operands[0], |image, elements| {
+            elements.iter().fold((T::neg_infinity(), 0), |(largest, place), element| {
+                let value = image[element.input];
+                if value > largest || value.is_nan() {
+                    (value, element.place as i32)
+                } else {
+                    (largest, place)
+                }
             })
         });
         let (values, places) = largest.into_iter().unzip();
@@ -47,18 +55,18 @@ impl Evaluate for MaxPool {
 impl Evaluate for MaxPoolGrad {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
         let (gradient, places) = (operands[0].real(), operands[1].int());
-        // A place in the padding has no tap: its gradient is dropped.
-        vec![unpool(&self.window, &results[0], |output, tap| {
-            (places[output] == tap.place as i32).then_some(gradient[output])
+        // A place in the padding has no element: its gradient is dropped.
+        vec![unpool(&self.window, &results[0], |output, element| {
+            (places[output] == element.place as i32).then_some(gradient[output])
         })]
     }
 }
 
 impl Evaluate for AvgPool {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
-        let elements = T::from_f64(self.window.elements() as f64);
-        let means = pool(&self.window, operands[0], |image, taps| {
-            Total::of(taps.iter().map(|tap| image[tap.input])) / elements
+        let count = T::from_f64(self.window.elements() as f64);
+        let means = pool(&self.window, operands[0], |image, elements| {
+            Total::of(elements.iter().map(|element| image[element.input])) / count
         });
         vec![Array::new(results[0].clone(), means)]
     }

@@ -114,8 +114,13 @@ pub(super) fn conv_grad_input(s: &mut Sketch<'_>) {
     };
     let shape = ConvShape::draw(s, &item);
     let (g, weight) = (s.of_type(&shape.result(&s.batch_of(&[]))), s.of_type(&shape.weight()));
-    let op = ConvGradInput { window: shape.window, groups: shape.groups, input_sizes: item[1..].to_vec() };
-    s.op(op, &[g, weight]);
+    let (epilogue, operands) = match s.numbers.bool() {
+        true => epilogue(s, &Type::f32(image(&s.batch_of(&[]), item[0], &item[1..]))),
+        false => (Vec::new(), Vec::new()),
+    };
+    let ConvShape { window, groups, .. } = shape;
+    let op = ConvGradInput { window, groups, input_sizes: item[1..].to_vec(), epilogue };
+    s.op(op, &[vec![g, weight], operands].concat());
 }
 
 /// Steps fused behind an operator, and their operands.

@@ -1,11 +1,12 @@
-//! Pooling of images with their channels last: vectors hold the channels of one pixel.
+//! Pooling with channels last: vectors hold the channels of one pixel.
 
 use std::cell::RefCell;
 
 use super::cells::{Cells, Place};
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, Kernel, MapBuilder, Split, Stmt, Var};
-use crate::ops::bordered::{Axis, Bordered, forward_axes, within};
+use crate::ops::halo::Padded;
 use crate::ops::window::Window;
+use crate::ops::window_walk::{Axis, forward_axes, rows_and_columns, within};
 use crate::plan::{Cover, KernelDraft, Lowering, View, fill};
 use crate::shape::DType;
 
@@ -28,21 +29,21 @@ pub(super) fn forward(
     window: &Window,
     x: &View,
     sizes: &[usize],
-    border: f32,
+    halo: f32,
     build: impl Fn(&mut MapBuilder, ExprId, &dyn Fn(&View) -> Address),
 ) {
-    let axes = forward_axes(window, sizes);
+    let axes = rows_and_columns(&forward_axes(window, sizes));
     let [rows, columns] = axes;
     let row_bytes = 4 * rows.step * columns.inputs * x.channels;
     let cover = Cover::exact(rows.outputs, (UNIT_BYTES / row_bytes).clamp(1, rows.outputs));
     let (n, block) = (draft.var(), draft.var());
     let (row, column) = (draft.var(), draft.var());
-    let bordered = Bordered { axes, x: x.clone(), border };
-    let panel = bordered.scratch(lowering, &mut draft, cover.size.min(rows.outputs));
+    let padded = Padded { axes, x: x.clone(), halo };
+    let scratch = padded.scratch(lowering, &mut draft, cover.size.min(rows.outputs));
     let body = cover.branch(block, |first, count| {
-        let (mut stmts, source) = bordered.rows(&mut draft, n, (first, count), panel.clone());
+        let (mut stmts, source) = padded.rows(&mut draft, n, (first, count), scratch.clone());
         let mut map = MapBuilder::new(Extent::Fixed(x.channels))
-            .window(&[Extent::Fixed(rows.taps), Extent::Fixed(columns.taps)]);
+            .window(&[Extent::Fixed(rows.kernel_size), Extent::Fixed(columns.kernel_size)]);
         let from = source.address.plus(row, rows.step * source.row).plus(column, columns.step * source.pixel);
         let strides = [rows.dilation * source.row, columns.dilation * source.pixel];
         let element = map.load_window(from, 1, &strides);
@@ -76,7 +77,7 @@ pub(super) fn backward(
     part: impl Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId,
     finish: Option<&Finish<'_>>,
 ) {
-    let mut axes = forward_axes(window, sizes);
+    let mut axes = rows_and_columns(&forward_axes(window, sizes));
     if sizes.len() == 1 {
         // A sequence is a column, so that threads share it.
         axes.reverse();
@@ -101,7 +102,9 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
     /// The cells of both axes, where they are few and small enough for every sum to be written out.
     fn cells(&self) -> Option<[Vec<Cells>; 2]> {
         let [rows, columns] = self.axes;
-        if rows.taps * columns.taps > WRITTEN_OUT || rows.step.saturating_mul(columns.step) > WRITTEN_OUT {
+        if rows.kernel_size * columns.kernel_size > WRITTEN_OUT
+            || rows.step.saturating_mul(columns.step) > WRITTEN_OUT
+        {
             return None;
         }
         let cells = self.axes.map(|axis| Cells::of(&axis));
@@ -170,7 +173,8 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
                         element
                     })
                 };
-                let here = map.expr(Expr::Integer((down.tap * columns.taps + across.tap) as i32));
+                let here =
+                    map.expr(Expr::Integer((down.position * columns.kernel_size + across.position) as i32));
                 let part = (self.part)(&mut map, here, &load);
                 sum = map.add(sum, part);
             }
@@ -196,7 +200,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
         let cover = Cover::exact(self.dx.channels, UNIT_CHANNELS);
         let (n, block) = (draft.var(), draft.var());
         let (row, column) = (draft.var(), draft.var());
-        let (row_tap, column_tap) = (draft.var(), draft.var());
+        let (kernel_row, kernel_column) = (draft.var(), draft.var());
         let body = cover.branch(block, |first, channels| {
             let at = |r: &Affine, c: &Affine| {
                 let dx = self.dx.of_item(n).at(first, 1);
@@ -216,20 +220,21 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
                 )
             };
             let mut map = MapBuilder::new(Extent::Fixed(channels));
-            let here =
-                map.expr(Expr::Position(Affine::default().plus(row_tap, columns.taps).plus(column_tap, 1)));
+            let here = map.expr(Expr::Position(
+                Affine::default().plus(kernel_row, columns.kernel_size).plus(kernel_column, 1),
+            ));
             let part = (self.part)(&mut map, here, &load);
-            let met = |axis: Axis, result: Var, tap: Var| {
-                Affine::default().plus(result, axis.step).plus(tap, axis.dilation).shifted(axis.shift)
+            let met = |axis: Axis, result: Var, position: Var| {
+                Affine::default().plus(result, axis.step).plus(position, axis.dilation).shifted(axis.shift)
             };
-            let (r, c) = (met(rows, row, row_tap), met(columns, column, column_tap));
+            let (r, c) = (met(rows, row, kernel_row), met(columns, column, kernel_column));
             map.accumulate(at(&r, &c), 1, part);
             let within_row = Stmt::nest(
-                &[(column, columns.outputs), (column_tap, columns.taps)],
+                &[(column, columns.outputs), (kernel_column, columns.kernel_size)],
                 within(&columns, c, vec![map.finish()], Vec::new()),
             );
             stmts.extend(Stmt::nest(
-                &[(row, rows.outputs), (row_tap, rows.taps)],
+                &[(row, rows.outputs), (kernel_row, rows.kernel_size)],
                 within(&rows, r, within_row, Vec::new()),
             ));
             if let Some(finish) = self.finish {

@@ -1,50 +1,53 @@
-//! Pooling of images with their channels first, over any number of axes: planes in parallel, vectors along the width.
+//! Pooling with channels first, over any number of axes: channels in parallel, vectors along the width.
 
 use crate::entity::ValueId;
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, MapBuilder, Split, Stmt, Var, may_group};
+use crate::ops::halo::PaddedChannels;
 use crate::ops::window::Window;
-use crate::ops::window_walk::{OutputRows, Planes, WindowWalk, strides, window_extents, window_strides};
+use crate::ops::window_walk::{
+    Axis, OutputRows, WindowWalk, forward_axes, output_sizes, strides, window_extents, window_strides,
+};
 use crate::plan::{KernelDraft, Lowering, View, fill};
 
 /// The part of one output for one place of its window: gets the number of the place and a way to load the output's
 /// element of a value laid out like the outputs.
 type Part<'p> = dyn Fn(&mut MapBuilder, ExprId, &dyn Fn(&mut MapBuilder, &View) -> ExprId) -> ExprId + 'p;
 
-/// What forward and backward pooling share: one plane per unit of work.
-pub(super) struct Pooling<'w> {
-    window: &'w Window,
-    pub(super) planes: Planes,
-    output: Vec<usize>,
+/// What forward and backward pooling share: one channel of an item per unit of work.
+pub(super) struct Pooling {
+    axes: Vec<Axis>,
+    pub(super) input: PaddedChannels,
     channels: usize,
-    items: Extent,
     n: Var,
     c: Var,
+    items: Extent,
 }
 
-impl<'w> Pooling<'w> {
+impl Pooling {
     pub(super) fn new(
         draft: &mut KernelDraft,
-        window: &'w Window,
+        window: &Window,
         channels: usize,
         input_sizes: &[usize],
     ) -> Self {
-        Pooling {
-            window,
-            planes: Planes::new(window, input_sizes),
-            output: window.output_sizes(input_sizes),
-            channels,
-            n: draft.var(),
-            c: draft.var(),
-            items: draft.batch().extent(),
-        }
+        let axes = forward_axes(window, input_sizes);
+        let items = draft.batch().extent();
+        let (n, c) = (draft.var(), draft.var());
+        Pooling { input: PaddedChannels::new(&axes), axes, channels, n, c, items }
     }
 
-    pub(super) fn plane(&self, at: Address, elements: usize) -> Address {
+    /// The last axis, along which vectors run.
+    fn width(&self) -> Axis {
+        self.axes[self.axes.len() - 1]
+    }
+
+    /// The current channel of a value with so many elements in each.
+    pub(super) fn channel(&self, at: Address, elements: usize) -> Address {
         at.plus(self.n, self.channels * elements).plus(self.c, elements)
     }
 
-    /// The current plane of a value laid out like the outputs.
-    pub(super) fn output_plane(&self, view: &View) -> Address {
+    /// The current channel of a value laid out like the outputs.
+    pub(super) fn output_channel(&self, view: &View) -> Address {
         view.of_item(self.n).plus(self.c, view.channel)
     }
 
@@ -58,20 +61,18 @@ impl<'w> Pooling<'w> {
         lowering: &mut Lowering<'_>,
         draft: &mut KernelDraft,
         x: ValueId,
-        padding: f32,
+        halo: f32,
         build: impl FnOnce(&mut MapBuilder, ExprId, &OutputRows),
     ) -> Vec<Stmt> {
         let mut body = Vec::new();
-        let mut from = self.plane(lowering.address(x), self.planes.elements());
-        if self.window.is_padded() {
-            let padded = Address::start(lowering.scratch("padded", self.planes.padded_elements()));
-            body = self.planes.pad(draft, 1, &from, &padded, padding);
-            from = padded;
+        let mut from = self.channel(lowering.address(x), self.input.elements());
+        if self.input.is_padded() {
+            (body, from) = self.input.pad_in_scratch(lowering, draft, 1, &from, halo);
         }
-        let rows = OutputRows::new(draft, self.window, &self.planes.padded, &self.output);
-        let mut map = MapBuilder::new(Extent::Fixed(rows.width)).window(&window_extents(self.window));
-        let stride = self.window.stride[self.window.axes() - 1];
-        let strides = window_strides(self.window, &self.planes.padded);
+        let rows = OutputRows::new(draft, &self.axes, &self.input.padded);
+        let mut map = MapBuilder::new(Extent::Fixed(rows.width)).window(&window_extents(&self.axes));
+        let stride = self.width().step;
+        let strides = window_strides(&self.axes, &self.input.padded);
         let element = map.load_window(from.at(&rows.input, 1), stride, &strides);
         build(&mut map, element, &rows);
         body.extend(Stmt::nest(&rows.loops, vec![map.finish()]));
@@ -86,8 +87,7 @@ impl<'w> Pooling<'w> {
         dx: ValueId,
         value: &Part<'_>,
     ) -> Vec<Stmt> {
-        let width = self.planes.sizes[self.window.axes() - 1];
-        if self.covers_once() && may_group(width, self.window.kernel_size[self.window.axes() - 1]) {
+        if self.covers_once() && may_group(self.width().inputs, self.width().kernel_size) {
             self.upsample(lowering, draft, dx, value)
         } else {
             self.scatter(lowering, draft, dx, value)
@@ -102,27 +102,28 @@ impl<'w> Pooling<'w> {
         dx: ValueId,
         value: &Part<'_>,
     ) -> Vec<Stmt> {
-        let to = self.plane(lowering.address(dx), self.planes.elements());
-        let last = self.window.axes() - 1;
-        let (input, output) = (strides(&self.planes.sizes), strides(&self.output));
-        let places = strides(&self.window.kernel_size);
+        let to = self.channel(lowering.address(dx), self.input.elements());
+        let (input, output) = (strides(&self.input.sizes), strides(&output_sizes(&self.axes)));
+        let kernel_sizes: Vec<usize> = self.axes.iter().map(|axis| axis.kernel_size).collect();
+        let places = strides(&kernel_sizes);
+        let outer = self.axes.len() - 1;
         let mut loops = Vec::new();
         let (mut into, mut from, mut place) = (Affine::default(), Affine::default(), Affine::default());
-        for axis in 0..last {
+        for axis in 0..outer {
             let (row, offset) = (draft.var(), draft.var());
-            let kernel_size = self.window.kernel_size[axis];
-            loops.extend([(row, self.output[axis]), (offset, kernel_size)]);
+            let Axis { outputs, kernel_size, .. } = self.axes[axis];
+            loops.extend([(row, outputs), (offset, kernel_size)]);
             into = into.plus(row, kernel_size * input[axis]).plus(offset, input[axis]);
             from = from.plus(row, output[axis]);
             place = place.plus(offset, places[axis]);
         }
-        let group = self.window.kernel_size[last];
-        let mut map = MapBuilder::new(Extent::Fixed(self.planes.sizes[last]));
+        let group = self.width().kernel_size;
+        let mut map = MapBuilder::new(Extent::Fixed(self.width().inputs));
         let first = map.expr(Expr::Position(place));
         let phase = map.expr(Expr::Phase(group));
         let here = map.expr(Expr::AddInteger(first, phase));
         let part = value(&mut map, here, &|map, view| {
-            map.load_repeated(view.element, self.output_plane(view).at(&from, 1), group)
+            map.load_repeated(view.element, self.output_channel(view).at(&from, 1), group)
         });
         map.store(to.at(&into, 1), 1, part);
         Stmt::nest(&loops, vec![map.finish()])
@@ -136,39 +137,38 @@ impl<'w> Pooling<'w> {
         dx: ValueId,
         value: &Part<'_>,
     ) -> Vec<Stmt> {
-        let plain = self.plane(lowering.address(dx), self.planes.elements());
-        let to = if self.window.is_padded() {
-            Address::start(lowering.scratch("padded", self.planes.padded_elements()))
+        let plain = self.channel(lowering.address(dx), self.input.elements());
+        let to = if self.input.is_padded() {
+            Address::start(lowering.scratch("padded", self.input.padded_elements()))
         } else {
             plain.clone()
         };
-        let rows = OutputRows::new(draft, self.window, &self.planes.padded, &self.output);
-        let walk = WindowWalk::new(draft, self.window, &self.planes.padded);
+        let rows = OutputRows::new(draft, &self.axes, &self.input.padded);
+        let walk = WindowWalk::new(draft, &self.axes, &self.input.padded);
         let mut map = MapBuilder::new(Extent::Fixed(rows.width));
         let here = map.expr(Expr::Position(walk.place.clone()));
         let part = value(&mut map, here, &|map, view| {
-            map.load_as(view.element, self.output_plane(view).at(&rows.output, 1), 1, &[])
+            map.load_as(view.element, self.output_channel(view).at(&rows.output, 1), 1, &[])
         });
-        let stride = self.window.stride[self.window.axes() - 1];
+        let stride = self.width().step;
         let at = to.clone().at(&rows.input, 1).at(&walk.offset, 1);
-        let mut body = vec![fill(to.clone(), self.planes.padded_elements(), 0.0)];
+        let mut body = vec![fill(to.clone(), self.input.padded_elements(), 0.0)];
         map.accumulate(at, stride, part);
         let loops: Vec<(Var, usize)> = rows.loops.iter().chain(&walk.loops).copied().collect();
         body.extend(Stmt::nest(&loops, vec![map.finish()]));
-        if self.window.is_padded() {
-            body.extend(self.planes.unpad(draft, 1, &to, &plain));
+        if self.input.is_padded() {
+            body.extend(self.input.unpad(draft, 1, &to, &plain));
         }
         body
     }
 
     /// Whether every element lies in exactly one window.
     pub(super) fn covers_once(&self) -> bool {
-        (0..self.window.axes()).all(|axis| {
-            let kernel_size = self.window.kernel_size[axis];
-            self.window.dilation[axis] == 1
-                && self.window.padding[axis] == 0
-                && self.window.stride[axis] == kernel_size
-                && self.output[axis] * kernel_size == self.planes.padded[axis]
+        self.axes.iter().all(|axis| {
+            axis.dilation == 1
+                && axis.padding() == 0
+                && axis.step == axis.kernel_size
+                && axis.outputs * axis.kernel_size == axis.inputs
         })
     }
 }

@@ -1,41 +1,42 @@
-//! The gradient of a convolution to its weight by Winograd's method, on images with their channels last: with `y = Aᵀ((G·w·Gᵀ) ∘
+//! The gradient of a convolution to its weight by Winograd's method, channels last: with `y = Aᵀ((G·w·Gᵀ) ∘
 //! (Bᵀ·x·B))A`, the gradient is `Gᵀ(Σ (A·g·Aᵀ) ∘ (Bᵀ·x·B))G`, the sum over all tiles of all items. Input and gradient are
 //! transformed for the whole batch; then every place of a tile is a product of its own, reduced over the tiles.
 
-use super::transform::Filtering;
-use super::winograd::{plane, possible};
+use super::filtering::Filtering;
+use super::possible;
+use super::tiles::{Tiles, Transformed, place_distance};
 use crate::graph::Node;
 use crate::kernel::{
     Address, Affine, BufferId, Expr, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile,
-    TileCall, Var,
+    TileCall,
 };
-use crate::ops::bordered::{Axis, Bordered};
+use crate::ops::conv::weight_gradient::WeightGradient;
+use crate::ops::halo::{Padded, Source};
 use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, Vectors, Verdict, View, copy_span, fill};
 
 /// A gradient to a weight that Winograd's method can do.
-pub(super) struct WinogradGradient {
-    filtering: Filtering,
-    axes: [Axis; 2],
+pub(in crate::ops::conv) struct WinogradGradient {
+    tiles: Tiles,
     x: View,
     g: View,
     /// Inputs and outputs of a tile of the product.
     block: Block,
     /// The time it takes, in sixteenths of a cycle of one item.
-    pub(super) time: usize,
+    pub(in crate::ops::conv) time: usize,
 }
 
 impl WinogradGradient {
     /// How to do it with so many results along an axis, or why it cannot be done.
-    pub(super) fn new(
-        axes: [Axis; 2],
-        groups: usize,
-        (x, g): (&View, &View),
+    pub(in crate::ops::conv) fn new(
+        problem: &WeightGradient<'_>,
         vectors: Vectors,
         results: usize,
     ) -> Result<Self, Verdict> {
-        possible(&axes, groups, x.layout)?;
+        let WeightGradient { x, g, .. } = problem;
+        let axes = problem.rows_and_columns();
+        possible(&axes, problem.groups, x.layout)?;
         let costs = vectors.costs;
-        let filtering = Filtering { results, taps: axes[0].taps };
+        let filtering = Filtering { results, kernel_size: axes[0].kernel_size };
         let block = Block::choose(vectors, x.channels, g.channels);
         let products = filtering.products() * filtering.products();
         let tiles: usize = axes.iter().map(|axis| axis.outputs.div_ceil(results)).product();
@@ -50,37 +51,30 @@ impl WinogradGradient {
         let transform =
             usize::from(costs.gradient_transform) * (in_vectors(x.channels) + in_vectors(g.channels));
         let time = products * (tiles * (multiply + transform) + sums);
-        Ok(WinogradGradient { filtering, axes, x: x.clone(), g: g.clone(), block, time })
+        let tiles = Tiles { filtering, axes };
+        Ok(WinogradGradient { tiles, x: x.clone(), g: g.clone(), block, time })
     }
 
     /// What was chosen, in words.
-    pub(super) fn note(&self) -> String {
-        let Filtering { results, taps } = self.filtering;
+    pub(in crate::ops::conv) fn note(&self) -> String {
+        let Filtering { results, kernel_size } = self.tiles.filtering;
         format!(
-            "Winograd F({results}x{results}, {taps}x{taps}): sums over tiles of {} inputs by {} outputs",
+            "Winograd F({results}x{results}, {kernel_size}x{kernel_size}): sums over tiles of {} inputs by {} outputs",
             self.block.rows, self.block.columns
         )
     }
 
-    fn side(&self) -> usize {
-        self.filtering.products()
-    }
-
     fn products(&self) -> usize {
-        self.side() * self.side()
-    }
-
-    fn tile_counts(&self) -> [usize; 2] {
-        self.axes.map(|axis| axis.outputs.div_ceil(self.filtering.results))
+        self.tiles.filtering.products() * self.tiles.filtering.products()
     }
 
     /// Tiles of an item.
-    fn tiles(&self) -> usize {
-        self.tile_counts().iter().product()
+    fn count(&self) -> usize {
+        self.tiles.counts().iter().product()
     }
 
-    /// Adds the kernels that leave the sums as `[block of outputs][input][tap][output]`, blocks as `columns` says.
-    pub(super) fn lower(
+    /// Adds the kernels that leave the sums as `[block of outputs][input][kernel position][output]`, blocks as `columns` says.
+    pub(in crate::ops::conv) fn lower(
         &self,
         lowering: &mut Lowering<'_>,
         node: &Node,
@@ -89,7 +83,7 @@ impl WinogradGradient {
         note: String,
     ) {
         let transformed = |lowering: &mut Lowering<'_>, name: &str, channels: usize| {
-            let elements = self.products() * plane(self.tiles(), channels);
+            let elements = self.products() * place_distance(self.count(), channels);
             lowering.temporary(name, lowering.batch().size(elements))
         };
         let inputs = transformed(lowering, "transformed input", self.x.channels);
@@ -104,84 +98,58 @@ impl WinogradGradient {
     }
 
     fn transform_inputs(&self, lowering: &mut Lowering<'_>, node: &Node, to: BufferId) {
-        let [down, across] = self.tile_counts();
-        let (m, side, channels) = (self.filtering.results, self.side(), self.x.channels);
+        let [down, across] = self.tiles.counts();
+        let (m, channels) = (self.tiles.filtering.results, self.x.channels);
         let mut draft = lowering.draft(node, "Winograd's transform of the input").part("input");
         let (n, row, column) = (draft.var(), draft.var(), draft.var());
-        let axes = [Axis { outputs: down * m, ..self.axes[0] }, Axis { outputs: across * m, ..self.axes[1] }];
-        let bordered = Bordered { axes, x: self.x.clone(), border: 0.0 };
-        let panel = bordered.scratch(lowering, &mut draft, m);
+        let padded = Padded { axes: self.tiles.reached(), x: self.x.clone(), halo: 0.0 };
+        let scratch = padded.scratch(lowering, &mut draft, m);
         let first = Affine::default().plus(row, m);
-        let (mut body, source) = bordered.rows(&mut draft, n, (&first, m), panel);
-        let mut map = MapBuilder::new(Extent::Fixed(channels));
-        let from = source.address.plus(column, m * source.pixel);
-        let elements: Vec<_> = (0..side * side)
-            .map(|place| {
-                map.load(from.clone().offset(place / side * source.row + place % side * source.pixel), 1)
-            })
-            .collect();
-        let distance = plane(self.tiles(), channels);
-        let to = Address::start(to)
+        let (mut body, source) = padded.rows(&mut draft, n, (&first, m), scratch);
+        let distance = place_distance(self.count(), channels);
+        let address = Address::start(to)
             .plus(n, self.products() * distance)
             .plus(row, across * channels)
             .plus(column, channels);
-        for (product, value) in self.filtering.inputs(&mut map, &elements).into_iter().enumerate() {
-            map.store(to.clone().offset(product * distance), 1, value);
-        }
-        body.push(Stmt::repeat(column, Extent::Fixed(across), vec![map.finish()]));
+        let source = Source { address: source.address.clone().plus(column, m * source.pixel), ..source };
+        let transform = self.tiles.transform_input(channels, &source, &Transformed { address, distance });
+        body.push(Stmt::repeat(column, Extent::Fixed(across), vec![transform]));
         let split = Split::Axes(vec![(n, lowering.batch().extent()), (row, Extent::Fixed(down))]);
         lowering.push(draft.finish(split, body));
     }
 
     fn transform_gradients(&self, lowering: &mut Lowering<'_>, node: &Node, to: BufferId) {
-        let [down, across] = self.tile_counts();
-        let (m, channels) = (self.filtering.results, self.g.channels);
-        let [rows, columns] = self.axes;
+        let [down, across] = self.tiles.counts();
+        let (m, channels) = (self.tiles.filtering.results, self.g.channels);
         let mut draft = lowering.draft(node, "Winograd's transform of the gradient").part("gradient");
         let (n, row, column) = (draft.var(), draft.var(), draft.var());
-        let distance = plane(self.tiles(), channels);
+        let distance = place_distance(self.count(), channels);
         let to = Address::start(to)
             .plus(n, self.products() * distance)
             .plus(row, across * channels)
             .plus(column, channels);
-        let line = columns.outputs * self.g.pixel;
+        let line = self.tiles.axes[1].outputs * self.g.pixel;
         let from = self.g.of_item(n).plus(row, m * line).plus(column, m * self.g.pixel);
         // The last tiles may have fewer results: the others are zero.
-        let tile = |height: usize, width: usize| {
+        let body = self.tiles.along_row(row.into(), column, |height, width| {
             let mut map = MapBuilder::new(Extent::Fixed(channels));
             let zero = map.expr(Expr::Constant(0.0));
             let elements: Vec<_> = (0..m * m)
                 .map(|place| {
-                    let (line_index, pixel) = (place / m, place % m);
-                    if line_index < height && pixel < width {
-                        map.load(from.clone().offset(line_index * line + pixel * self.g.pixel), 1)
+                    let (r, c) = (place / m, place % m);
+                    if r < height && c < width {
+                        map.load(from.clone().offset(r * line + c * self.g.pixel), 1)
                     } else {
                         zero
                     }
                 })
                 .collect();
-            for (product, value) in self.filtering.gradients(&mut map, &elements).into_iter().enumerate() {
+            let transformed = self.tiles.filtering.gradients(&mut map, &elements);
+            for (product, value) in transformed.into_iter().enumerate() {
                 map.store(to.clone().offset(product * distance), 1, value);
             }
-            map.finish()
-        };
-        let [last_row, last_column] =
-            [(rows, down), (columns, across)].map(|(axis, tiles)| axis.outputs - m * (tiles - 1));
-        let branch = |var: Var, count: usize, below: Vec<Stmt>, rest: Vec<Stmt>| Stmt::Branch {
-            value: var.into(),
-            bound: count as i64 - 1,
-            below,
-            rest,
-        };
-        let along = |height: usize| {
-            let body = if last_column == m {
-                vec![tile(height, m)]
-            } else {
-                vec![branch(column, across, vec![tile(height, m)], vec![tile(height, last_column)])]
-            };
-            vec![Stmt::repeat(column, Extent::Fixed(across), body)]
-        };
-        let body = if last_row == m { along(m) } else { vec![branch(row, down, along(m), along(last_row))] };
+            vec![map.finish()]
+        });
         let split = Split::Axes(vec![(n, lowering.batch().extent()), (row, Extent::Fixed(down))]);
         lowering.push(draft.finish(split, body));
     }
@@ -195,14 +163,14 @@ impl WinogradGradient {
         (inputs, gradients, products): (BufferId, BufferId, BufferId),
         columns: Cover,
     ) {
-        let (tiles, x, g) = (self.tiles(), self.x.channels, self.g.channels);
+        let (tiles, x, g) = (self.count(), self.x.channels, self.g.channels);
         let rows = Cover::exact(x, x.div_ceil(x.div_ceil(self.block.rows)));
         let (product, n, tile) = (draft.var(), draft.var(), draft.var());
         let (row_block, column_block) = (draft.var(), draft.var());
         let left = Address::start(lowering.scratch("inputs", tiles * x));
         let right = Address::start(lowering.scratch("gradients", tiles * columns.size.min(g)));
         let place = |buffer: BufferId, channels: usize| {
-            let distance = plane(tiles, channels);
+            let distance = place_distance(tiles, channels);
             Address::start(buffer).plus(n, self.products() * distance).plus(product, distance)
         };
         let pack = |from: Address, first: &Affine, pixel: usize, to: Address, width: usize| {
@@ -252,8 +220,8 @@ impl WinogradGradient {
         columns: Cover,
     ) {
         let (x, g) = (self.x.channels, self.g.channels);
-        let taps = self.filtering.taps * self.filtering.taps;
-        let mut draft = lowering.draft(node, "back to taps").part("taps");
+        let positions = self.tiles.filtering.kernel_size * self.tiles.filtering.kernel_size;
+        let mut draft = lowering.draft(node, "back to kernel positions").part("kernel");
         let (block, input) = (draft.var(), draft.var());
         let body = columns.branch(block, |first, width| {
             let mut map = MapBuilder::new(Extent::Fixed(width));
@@ -261,9 +229,11 @@ impl WinogradGradient {
             let elements: Vec<_> = (0..self.products())
                 .map(|product| map.load(from.clone().offset(product * x * g), 1))
                 .collect();
-            let to = Address::start(sums).at(first, x * taps).plus(input, taps * width);
-            for (tap, value) in self.filtering.weight_gradients(&mut map, &elements).into_iter().enumerate() {
-                map.store(to.clone().offset(tap * width), 1, value);
+            let to = Address::start(sums).at(first, x * positions).plus(input, positions * width);
+            for (position, value) in
+                self.tiles.filtering.weight_gradients(&mut map, &elements).into_iter().enumerate()
+            {
+                map.store(to.clone().offset(position * width), 1, value);
             }
             vec![map.finish()]
         });

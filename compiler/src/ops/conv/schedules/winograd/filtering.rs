@@ -1,5 +1,5 @@
 //! The transforms of Winograd's minimal filtering (Winograd 1980; Lavin and Gray 2016, arXiv:1509.09308) as expressions:
-//! `m` results of `r` taps from `n = m + r − 1` products. Everything follows from the points at which polynomials are
+//! `m` results of `r` kernel positions from `n = m + r − 1` products. Everything follows from the points at which polynomials are
 //! evaluated: 0, infinity, and pairs ±p. Pairs share their even and odd parts.
 
 use crate::kernel::{ExprId, MapBuilder};
@@ -9,8 +9,8 @@ use crate::kernel::{ExprId, MapBuilder};
 pub(super) struct Filtering {
     /// Results.
     pub(super) results: usize,
-    /// Taps.
-    pub(super) taps: usize,
+    /// Kernel positions.
+    pub(super) kernel_size: usize,
 }
 
 /// Points for n = 4, 6 and 8. Those for 6 make coefficients smaller than the usual ±1, ±2, and so errors.
@@ -20,7 +20,7 @@ const POINTS: [&[f64]; 3] =
 impl Filtering {
     /// Products along the axis.
     pub(super) fn products(self) -> usize {
-        self.results + self.taps - 1
+        self.results + self.kernel_size - 1
     }
 
     fn points(self) -> &'static [f64] {
@@ -44,10 +44,10 @@ impl Filtering {
         rows
     }
 
-    /// The transform of the taps, `G·g`: coefficients by row.
+    /// The transform of the weights, `G·g`: coefficients by row.
     pub(super) fn weight_matrix(self) -> Vec<Vec<f64>> {
         let points = self.points();
-        let mut rows = vec![vec![0.0; self.taps]; self.products()];
+        let mut rows = vec![vec![0.0; self.kernel_size]; self.products()];
         rows[0][0] = 1.0 / points.iter().map(|point| -point * point).product::<f64>();
         for (index, &point) in points.iter().enumerate() {
             let square = point * point;
@@ -63,7 +63,7 @@ impl Filtering {
                 }
             }
         }
-        rows[self.products() - 1][self.taps - 1] = 1.0;
+        rows[self.products() - 1][self.kernel_size - 1] = 1.0;
         rows
     }
 
@@ -89,9 +89,9 @@ impl Filtering {
         square(map, elements, self.products(), &self.input_matrix())
     }
 
-    /// The transform of a square of taps, row by row.
+    /// The transform of a square of weights, row by row.
     pub(super) fn weights(self, map: &mut MapBuilder, elements: &[ExprId]) -> Vec<ExprId> {
-        square(map, elements, self.taps, &self.weight_matrix())
+        square(map, elements, self.kernel_size, &self.weight_matrix())
     }
 
     /// The transform of a square of gradients of results, row by row: `A·g·Aᵀ`.
@@ -99,7 +99,7 @@ impl Filtering {
         square(map, elements, self.results, &transposed(&self.output_matrix()))
     }
 
-    /// The transform of a square of sums of products to gradients of taps, row by row: `Gᵀ·s·G`.
+    /// The transform of a square of sums of products to gradients of weights, row by row: `Gᵀ·s·G`.
     pub(super) fn weight_gradients(self, map: &mut MapBuilder, elements: &[ExprId]) -> Vec<ExprId> {
         square(map, elements, self.products(), &transposed(&self.weight_matrix()))
     }
@@ -230,10 +230,10 @@ mod tests {
 
     #[test]
     fn every_filtering_is_a_correlation() {
-        for (results, taps) in [(2, 3), (4, 3), (6, 3), (2, 5), (4, 5)] {
-            let filtering = Filtering { results, taps };
+        for (results, kernel_size) in [(2, 3), (4, 3), (6, 3), (2, 5), (4, 5)] {
+            let filtering = Filtering { results, kernel_size };
             let d: Vec<f64> = (0..filtering.products()).map(|i| (i * i % 7) as f64 - 2.5).collect();
-            let g: Vec<f64> = (0..taps).map(|i| (i * 3 % 5) as f64 - 1.25).collect();
+            let g: Vec<f64> = (0..kernel_size).map(|i| (i * 3 % 5) as f64 - 1.25).collect();
             let products: Vec<f64> = times(&filtering.input_matrix(), &d)
                 .iter()
                 .zip(times(&filtering.weight_matrix(), &g))
@@ -241,8 +241,8 @@ mod tests {
                 .collect();
             let y = times(&filtering.output_matrix(), &products);
             for (index, y) in y.iter().enumerate() {
-                let expected: f64 = g.iter().enumerate().map(|(tap, g)| g * d[index + tap]).sum();
-                assert!((y - expected).abs() < 1e-11, "F({results}, {taps}): {y} for {expected}");
+                let expected: f64 = g.iter().enumerate().map(|(position, g)| g * d[index + position]).sum();
+                assert!((y - expected).abs() < 1e-11, "F({results}, {kernel_size}): {y} for {expected}");
             }
         }
     }

@@ -4,15 +4,15 @@ use crate::ops::window::Window;
 
 /// One element of a window that lies inside the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tap {
+pub(crate) struct WindowElement {
     /// Its place in the window, row by row.
     pub(crate) place: usize,
     /// The flat index of the input element under it.
     pub(crate) input: usize,
 }
 
-/// For every output position, row by row, the taps of its window, row by row. Elements in the padding are left out.
-pub(crate) fn taps(window: &Window, input_sizes: &[usize]) -> Vec<Vec<Tap>> {
+/// For every output position, row by row, the elements of its window, row by row. Elements in the padding are left out.
+pub(crate) fn window_elements(window: &Window, input_sizes: &[usize]) -> Vec<Vec<WindowElement>> {
     let output_sizes = window.output_sizes(input_sizes);
     let places = window.elements();
     (0..output_sizes.iter().product())
@@ -31,7 +31,7 @@ pub(crate) fn taps(window: &Window, input_sizes: &[usize]) -> Vec<Vec<Tap>> {
                         }
                         input = input * size + coordinate;
                     }
-                    Some(Tap { place, input })
+                    Some(WindowElement { place, input })
                 })
                 .collect()
         })
@@ -56,14 +56,16 @@ mod tests {
     fn a_padded_strided_dilated_window() {
         let window = Window { kernel_size: vec![2], stride: vec![2], padding: vec![1], dilation: vec![3] };
         // Padded input: one element of padding, inputs 0..4, one of padding; windows at 0 and 2.
-        let tap = |place, input| Tap { place, input };
-        assert_eq!(taps(&window, &[4]), [vec![tap(1, 2)], vec![tap(0, 1)]]);
+        let element = |place, input| WindowElement { place, input };
+        assert_eq!(window_elements(&window, &[4]), [vec![element(1, 2)], vec![element(0, 1)]]);
     }
 
     #[test]
     fn rows_come_first() {
-        let inputs: Vec<usize> =
-            taps(&Window::square(2, 1, 0), &[3, 3])[1].iter().map(|tap| tap.input).collect();
+        let inputs: Vec<usize> = window_elements(&Window::square(2, 1, 0), &[3, 3])[1]
+            .iter()
+            .map(|element| element.input)
+            .collect();
         assert_eq!(inputs, [1, 2, 4, 5]);
     }
 }

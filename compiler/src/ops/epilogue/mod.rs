@@ -1,6 +1,12 @@
 //! What is fused behind an operator: steps that change each element of its first result before it is stored.
 
+#[cfg(feature = "codegen")]
+mod lower;
+
 use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "codegen")]
+pub(crate) use lower::FusedSteps;
 
 use super::elementwise::{UnaryKind, along_axis};
 use super::{expect_arity, expect_type};
@@ -52,6 +58,11 @@ impl EpilogueStep {
         }
     }
 
+    /// Whether it takes an operand.
+    pub fn takes_operand(self) -> bool {
+        self.unary().is_none()
+    }
+
     /// Checks the operands that follow an operator's own.
     ///
     /// # Errors
@@ -61,7 +72,7 @@ impl EpilogueStep {
         operands: &[Type],
         result: &Type,
     ) -> Result<(), ShapeError> {
-        let taking = steps.iter().filter(|step| step.unary().is_none());
+        let taking = steps.iter().filter(|step| step.takes_operand());
         expect_arity(operands, taking.clone().count())?;
         for (step, operand) in taking.zip(operands) {
             match step {

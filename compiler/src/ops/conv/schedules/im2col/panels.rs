@@ -1,21 +1,21 @@
 //! Panels of patches: how the outputs of a convolution are divided into them, and copies in and out of them. A panel has
 //! a row for each element of a patch and a column for each output.
 
-use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, BufferId, Extent, MapBuilder, Split, Stmt, Var};
-use crate::ops::window::Window;
-use crate::ops::window_walk::{Planes, WindowWalk, strides};
-use crate::plan::{Cover, Im2col, KernelDraft, Lowering, Vectors, copy_span};
+use crate::ops::halo::PaddedChannels;
+use crate::ops::window_walk::{Axis, WindowWalk, kernel_positions, output_sizes, strides};
+use crate::plan::{Cover, Im2col, KernelDraft, Lowering, Vectors, View, copy_span};
 
 /// The rows of a panel with so many outputs or fewer are written out: loops over short rows cost as much as the copies.
 const WRITTEN_OUT: usize = 256;
 
 /// Sizes of a convolution, whichever way it runs.
-pub(super) struct Geometry<'w> {
-    pub(super) window: &'w Window,
-    pub(super) planes: Planes,
-    pub(super) output: Vec<usize>,
+pub(super) struct Geometry {
+    axes: Vec<Axis>,
+    pub(super) input: PaddedChannels,
+    /// Spatial sizes of the output.
+    output: Vec<usize>,
     pub(super) groups: usize,
     /// Input channels of a group.
     pub(super) inputs: usize,
@@ -23,7 +23,7 @@ pub(super) struct Geometry<'w> {
     pub(super) outputs: usize,
 }
 
-/// How the outputs of one plane are divided into panels: rows of the output, or parts of one row.
+/// How the outputs of one channel are divided into panels: rows of the output, or parts of one row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Panels {
     /// Rows along the second-to-last axis.
@@ -46,7 +46,7 @@ pub(super) struct Loops {
 }
 
 impl Loops {
-    pub(super) fn new(draft: &mut KernelDraft, geometry: &Geometry<'_>) -> Self {
+    pub(super) fn new(draft: &mut KernelDraft, geometry: &Geometry) -> Self {
         let n = draft.var();
         let count = geometry.output.len().saturating_sub(2);
         let outer = (0..count).map(|axis| (draft.var(), geometry.output[axis])).collect();
@@ -85,25 +85,20 @@ impl Panel<'_> {
     }
 }
 
-impl<'w> Geometry<'w> {
-    pub(super) fn new(window: &'w Window, groups: usize, input: &[usize], outputs: usize) -> Self {
-        Geometry {
-            window,
-            planes: Planes::new(window, &input[1..]),
-            output: window.output_sizes(&input[1..]),
-            groups,
-            inputs: input[0] / groups,
-            outputs: outputs / groups,
-        }
+impl Geometry {
+    /// Of the axes of a convolution, its groups, and the input and output channels of each.
+    pub(super) fn new(axes: &[Axis], groups: usize, [inputs, outputs]: [usize; 2]) -> Self {
+        let (input, output) = (PaddedChannels::new(axes), output_sizes(axes));
+        Geometry { axes: axes.to_vec(), input, output, groups, inputs, outputs }
     }
 
     /// Rows of a panel: elements of a patch.
     pub(super) fn patch(&self) -> usize {
-        self.inputs * self.window.elements()
+        self.inputs * kernel_positions(&self.axes)
     }
 
-    /// Results per output plane.
-    pub(super) fn positions(&self) -> usize {
+    /// Elements of an output channel.
+    pub(super) fn results(&self) -> usize {
         self.output.iter().product()
     }
 
@@ -118,16 +113,16 @@ impl<'w> Geometry<'w> {
 
     /// Whether the input itself is the panel: one element a window, at every place.
     pub(super) fn is_pointwise(&self) -> bool {
-        self.window.elements() == 1
-            && !self.window.is_padded()
-            && self.window.stride.iter().all(|&stride| stride == 1)
+        kernel_positions(&self.axes) == 1
+            && !self.input.is_padded()
+            && self.axes.iter().all(|axis| axis.step == 1)
     }
 
-    /// The panels of a plane. Where the input itself is the panel, its rows are whole planes.
+    /// The panels of a channel. Where the input itself is the panel, its rows are whole channels.
     pub(super) fn panels(&self, im2col: Im2col, vectors: Vectors) -> Panels {
         let (rows, columns) = self.covers(im2col, vectors);
         let stride = match self.is_pointwise() {
-            true => self.positions(),
+            true => self.results(),
             false => (rows.size * columns.size).next_multiple_of(vectors.lanes),
         };
         Panels { rows, columns, stride }
@@ -146,7 +141,7 @@ impl<'w> Geometry<'w> {
         (Cover::exact(height, height.div_ceil(blocks)), whole)
     }
 
-    /// Offset of a panel's first output within an output plane.
+    /// Offset of a panel's first output within an output channel.
     pub(super) fn output_offset(&self, outer: &[(Var, usize)], panel: &Panel<'_>) -> Affine {
         let strides = strides(&self.output);
         let mut offset = Affine::default().plus_scaled(panel.row, self.width()).plus_scaled(panel.column, 1);
@@ -156,67 +151,64 @@ impl<'w> Geometry<'w> {
         offset
     }
 
-    /// Offset of a panel's first window within a padded plane, and the distance between its rows there.
+    /// Offset of a panel's first window within a channel with its halo, and the distance between its rows there.
     pub(super) fn input_offset(&self, outer: &[(Var, usize)], panel: &Panel<'_>) -> (Affine, usize) {
-        let plane = strides(&self.planes.padded);
+        let channel = strides(&self.input.padded);
         let last = self.output.len() - 1;
-        let mut offset = Affine::default().plus_scaled(panel.column, self.window.stride[last]);
-        let row = if last > 0 { self.window.stride[last - 1] * plane[last - 1] } else { 0 };
+        let mut offset = Affine::default().plus_scaled(panel.column, self.axes[last].step);
+        let row = if last > 0 { self.axes[last - 1].step * channel[last - 1] } else { 0 };
         offset = offset.plus_scaled(panel.row, row);
         for (axis, &(var, _)) in outer.iter().enumerate() {
-            offset = offset.plus(var, self.window.stride[axis] * plane[axis]);
+            offset = offset.plus(var, self.axes[axis].step * channel[axis]);
         }
         (offset, row)
     }
 
-    /// The planes of item `n`, padded where needed; statements that pad them first. An item of a single panel is padded
+    /// The channels of item `n`, padded where needed; statements that pad them first. An item of a single panel is padded
     /// into scratch, right before its patches are gathered; one of several by a kernel of its own, once for all panels.
     pub(super) fn padded_item(
         &self,
         lowering: &mut Lowering<'_>,
         node: &Node,
         draft: &mut KernelDraft,
-        x: ValueId,
+        x: &View,
         (n, panels): (Var, usize),
     ) -> (Vec<Stmt>, Address) {
         let channels = self.groups * self.inputs;
-        let item = |at: Address, n: Var| at.plus(n, channels * self.planes.elements());
-        let elements = channels * self.planes.padded_elements();
-        if !self.window.is_padded() {
-            return (Vec::new(), item(lowering.address(x), n));
+        let elements = channels * self.input.padded_elements();
+        if !self.input.is_padded() {
+            return (Vec::new(), x.of_item(n));
         }
         if panels == 1 {
-            let padded = Address::start(lowering.scratch("padded", elements));
-            let from = item(lowering.address(x), n);
-            return (self.planes.pad(draft, channels, &from, &padded, 0.0), padded);
+            return self.input.pad_in_scratch(lowering, draft, channels, &x.of_item(n), 0.0);
         }
         let padded = Address::start(lowering.temporary("padded", lowering.batch().size(elements)));
         let mut pad = lowering.draft(node, "once for all panels of an item").part("pad");
         let (own, channel) = (pad.var(), pad.var());
-        let from = item(lowering.address(x), own).plus(channel, self.planes.elements());
-        let to = padded.clone().plus(own, elements).plus(channel, self.planes.padded_elements());
-        let body = self.planes.pad(&mut pad, 1, &from, &to, 0.0);
+        let from = x.of_item(own).plus(channel, self.input.elements());
+        let to = padded.clone().plus(own, elements).plus(channel, self.input.padded_elements());
+        let body = self.input.pad(&mut pad, 1, &from, &to, 0.0);
         let split = Split::Axes(vec![(own, lowering.batch().extent()), (channel, Extent::Fixed(channels))]);
         lowering.push(pad.finish(split, body));
         (Vec::new(), padded.plus(n, elements))
     }
 
-    /// Where the patches of a panel are: gathered into a buffer, by the statements given back, or the planes themselves.
+    /// Where the patches of a panel are: gathered into a buffer, by the statements given back, or the channels themselves.
     pub(super) fn patches_of(
         &self,
         draft: &mut KernelDraft,
         outer: &[(Var, usize)],
         panel: &Panel<'_>,
-        planes: &Address,
+        input: &Address,
         gathered: Option<BufferId>,
         panel_stride: usize,
     ) -> (Vec<Stmt>, Address) {
         match gathered {
             Some(buffer) => {
                 let to = Address::start(buffer);
-                (self.gather(draft, outer, panel, planes, &to, panel_stride), to)
+                (self.gather(draft, outer, panel, input, &to, panel_stride), to)
             }
-            None => (Vec::new(), planes.clone().at(&self.output_offset(outer, panel), 1)),
+            None => (Vec::new(), input.clone().at(&self.output_offset(outer, panel), 1)),
         }
     }
 
@@ -226,12 +218,12 @@ impl<'w> Geometry<'w> {
         draft: &mut KernelDraft,
         outer: &[(Var, usize)],
         panel: &Panel<'_>,
-        planes: &Address,
+        input: &Address,
         to: &Address,
         panel_stride: usize,
     ) -> Vec<Stmt> {
-        self.patches(draft, outer, panel, panel_stride, |plane, in_panel, stride| {
-            copy_span(planes.clone().at(&plane, 1), stride, to.clone().at(&in_panel, 1), panel.columns)
+        self.patches(draft, outer, panel, panel_stride, |in_input, in_panel, stride| {
+            copy_span(input.clone().at(&in_input, 1), stride, to.clone().at(&in_panel, 1), panel.columns)
         })
     }
 
@@ -242,19 +234,19 @@ impl<'w> Geometry<'w> {
         outer: &[(Var, usize)],
         panel: &Panel<'_>,
         from: &Address,
-        planes: &Address,
+        input: &Address,
         panel_stride: usize,
     ) -> Vec<Stmt> {
-        self.patches(draft, outer, panel, panel_stride, |plane, in_panel, stride| {
+        self.patches(draft, outer, panel, panel_stride, |in_input, in_panel, stride| {
             let mut map = MapBuilder::new(Extent::Fixed(panel.columns));
             let value = map.load(from.clone().at(&in_panel, 1), 1);
-            map.accumulate(planes.clone().at(&plane, 1), stride, value);
+            map.accumulate(input.clone().at(&in_input, 1), stride, value);
             map.finish()
         })
     }
 
-    /// A loop over patch elements and rows of a panel; `body` gets the span's place in the planes and in the panel, and
-    /// the distance between its elements in the planes.
+    /// A loop over patch elements and rows of a panel; `body` gets the span's place in the input and in the panel, and
+    /// the distance between its elements in the input.
     pub(super) fn patches(
         &self,
         draft: &mut KernelDraft,
@@ -265,18 +257,18 @@ impl<'w> Geometry<'w> {
     ) -> Vec<Stmt> {
         let (first, row_stride) = self.input_offset(outer, panel);
         let channel = draft.var();
-        let walk = WindowWalk::new(draft, self.window, &self.planes.padded);
-        let plane = first.plus(channel, self.planes.padded_elements()).plus_scaled(&walk.offset, 1);
+        let walk = WindowWalk::new(draft, &self.axes, &self.input.padded);
+        let in_input = first.plus(channel, self.input.padded_elements()).plus_scaled(&walk.offset, 1);
         let in_panel = Affine::default()
-            .plus(channel, self.window.elements() * panel_stride)
+            .plus(channel, kernel_positions(&self.axes) * panel_stride)
             .plus_scaled(&walk.place, panel_stride);
-        let stride = self.window.stride[self.output.len() - 1];
+        let stride = self.axes[self.axes.len() - 1].step;
         let mut loops = vec![(channel, self.inputs)];
         loops.extend(&walk.loops);
         let rows = if panel.width() <= WRITTEN_OUT {
             let row = |row| {
                 body(
-                    plane.clone().offset(row * row_stride),
+                    in_input.clone().offset(row * row_stride),
                     in_panel.clone().offset(row * panel.columns),
                     stride,
                 )
@@ -284,7 +276,7 @@ impl<'w> Geometry<'w> {
             (0..panel.rows).map(row).collect()
         } else {
             let row = draft.var();
-            let stmt = body(plane.plus(row, row_stride), in_panel.plus(row, panel.columns), stride);
+            let stmt = body(in_input.plus(row, row_stride), in_panel.plus(row, panel.columns), stride);
             vec![Stmt::repeat(row, Extent::Fixed(panel.rows), vec![stmt])]
         };
         Stmt::nest(&loops, rows)

@@ -1,0 +1,107 @@
+//! Depthwise convolution and its gradients, channels last: every channel meets weights of its own, so vectors run along the
+//! channels and there is no product to block.
+
+use crate::kernel::{Address, Affine, Extent, MapBuilder, Reducer, Split, Stmt};
+use crate::ops::conv::correlation::{Correlation, Target};
+use crate::ops::conv::weight_gradient::WeightGradient;
+use crate::ops::halo::{Padded, Source};
+use crate::plan::{Cover, Layout, Lowering, Size, copy_span};
+
+/// Bytes of the input rows that a unit of work meets.
+const UNIT_BYTES: usize = 64 * 1024;
+/// Channels of a unit of the gradient to the weight.
+const UNIT_CHANNELS: usize = 64;
+
+/// Whether every channel is a group, and channels lie side by side.
+pub(in crate::ops::conv) fn fits(problem: &Correlation<'_>) -> bool {
+    let is_alone = problem.groups > 1 && problem.inputs == 1 && problem.outputs == 1;
+    is_alone && problem.x.layout == Layout::ChannelsLast
+}
+
+/// Adds the kernels of a correlation.
+pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowering<'_>) {
+    let weights = problem.pack_depthwise(lowering);
+    let mut draft = problem.draft(lowering, "depthwise: vectors along the channels");
+    let axes = problem.rows_and_columns();
+    let [rows, columns] = axes;
+    let row_bytes = 4 * rows.step * columns.inputs * problem.groups;
+    let cover = Cover::exact(rows.outputs, (UNIT_BYTES / row_bytes).clamp(1, rows.outputs));
+    let (n, block, row, column) = (draft.var(), draft.var(), draft.var(), draft.var());
+    let padded = Padded { axes, x: problem.x.clone(), halo: 0.0 };
+    let scratch = padded.scratch(lowering, &mut draft, cover.size);
+    let body = cover.branch(block, |first, count| {
+        let (mut stmts, source) = padded.rows(&mut draft, n, (first, count), scratch.clone());
+        let mut map = MapBuilder::new(Extent::Fixed(problem.groups))
+            .window(&[Extent::Fixed(rows.kernel_size), Extent::Fixed(columns.kernel_size)]);
+        let from = source
+            .address
+            .clone()
+            .plus(row, rows.step * source.row)
+            .plus(column, columns.step * source.pixel);
+        let strides = [rows.dilation * source.row, columns.dilation * source.pixel];
+        let element = map.load_window(from, 1, &strides);
+        let by_position = [columns.kernel_size * problem.groups, problem.groups];
+        let weight = map.load_window(Address::start(weights), 1, &by_position);
+        let product = map.multiply(element, weight);
+        let sum = map.fold_window(&[Reducer::Sum(product)])[0];
+        let result_row = Affine::from(row).plus_scaled(first, 1);
+        let place = |to: &Target| to.of_item(n).at(&result_row, to.row).plus(column, to.pixel);
+        let mut epilogue = problem.epilogue.in_map(&Affine::default(), 1);
+        let value = epilogue.apply(&mut map, sum, |view| place(&problem.results.of(view)));
+        map.store(place(&problem.y), 1, value);
+        stmts.extend(Stmt::nest(&[(row, count), (column, columns.outputs)], vec![map.finish()]));
+        stmts
+    });
+    let axes = vec![(n, lowering.batch().extent()), (block, Extent::Fixed(cover.blocks()))];
+    lowering.push(draft.finish(Split::Axes(axes), body));
+}
+
+/// Adds the kernels of a gradient to the weight.
+pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
+    let WeightGradient { node, groups, g, .. } = problem;
+    let (node, groups) = (*node, *groups);
+    let axes = problem.rows_and_columns();
+    let [rows, columns] = axes;
+    let padded = Padded { axes, x: problem.x.clone(), halo: 0.0 };
+    let (source, item) = padded.whole(lowering, node);
+    let Source { row, pixel, .. } = source;
+    let positions = rows.kernel_size * columns.kernel_size;
+    let mut draft = lowering.draft(node, "sums over pixels, vectors along the channels");
+    let (kernel_row, kernel_column, block) = (draft.var(), draft.var(), draft.var());
+    let weight = lowering.address(node.results[0]);
+    let cover = Cover::exact(groups, UNIT_CHANNELS);
+    let sums = lowering.temporary("sums", Size::fixed(positions * groups));
+    let body = cover.branch(block, |first, channels| {
+        let extents =
+            [lowering.batch().extent(), Extent::Fixed(rows.outputs), Extent::Fixed(columns.outputs)];
+        let mut map = MapBuilder::new(Extent::Fixed(channels)).window(&extents);
+        let from = source
+            .address
+            .clone()
+            .at(first, 1)
+            .plus(kernel_row, rows.dilation * row)
+            .plus(kernel_column, columns.dilation * pixel);
+        let element = map.load_window(from, 1, &[item, rows.step * row, columns.step * pixel]);
+        let strides = [g.item, columns.outputs * g.pixel, g.pixel];
+        let gradient = map.load_window(g.address.clone().at(first, 1), 1, &strides);
+        let product = map.multiply(element, gradient);
+        let sum = map.fold_window(&[Reducer::Sum(product)])[0];
+        let to = Address::start(sums)
+            .at(first, 1)
+            .plus(kernel_row, columns.kernel_size * groups)
+            .plus(kernel_column, groups);
+        map.store(to, 1, sum);
+        vec![map.finish()]
+    });
+    let axes = vec![
+        (kernel_row, Extent::Fixed(rows.kernel_size)),
+        (kernel_column, Extent::Fixed(columns.kernel_size)),
+        (block, Extent::Fixed(cover.blocks())),
+    ];
+    lowering.push(draft.finish(Split::Axes(axes), body));
+    let mut unpack = lowering.draft(node, "sums in the order of the weight").part("unpack");
+    let channel = unpack.var();
+    let from = Address::start(sums).plus(channel, 1);
+    let copy = copy_span(from, groups, weight.plus(channel, positions), positions);
+    lowering.push(unpack.finish(Split::Axes(vec![(channel, Extent::Fixed(groups))]), vec![copy]));
+}

@@ -1,0 +1,289 @@
+//! Direct convolution, channels last: tiles of pixels by channels, which read the input where it is. Where windows leave the
+//! input, the rows that a block of results meets are first copied with a halo.
+
+use crate::faults::{Fault, armed};
+use crate::kernel::{
+    Address, Affine, Extent, Form, Pool, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
+};
+use crate::ops::conv::correlation::{Correlation, Target};
+use crate::ops::conv::packing::Packed;
+use crate::ops::halo::{Padded, Source};
+use crate::ops::window_walk::Axis;
+use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Sharing, Vectors};
+
+/// How the results are divided: pixels and channels of a tile, and units of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ops::conv) struct Tiling {
+    /// Rows that are stored in a unit.
+    pub(in crate::ops::conv) rows: usize,
+    /// Pixels of a tile: part of a row, whole rows, or windows side by side that are pooled.
+    pub(in crate::ops::conv) pixels: usize,
+    /// Channels of a tile.
+    pub(in crate::ops::conv) channels: usize,
+    /// Whether each block of channels is a unit of its own.
+    pub(in crate::ops::conv) split_channels: bool,
+    /// The time it takes, in sixteenths of a cycle of one item.
+    pub(in crate::ops::conv) time: usize,
+}
+
+/// Chooses the tiling by a small model of cost: multiply-adds and loads of the tiles, and bytes of weights and input.
+/// There is none where no tile holds a window that is pooled, or has what is added to its results in even rows.
+pub(in crate::ops::conv) fn tiling(
+    problem: &Correlation<'_>,
+    vectors: Vectors,
+    sharing: Sharing,
+) -> Option<Tiling> {
+    if problem.pool.is_some() && problem.epilogue.adds_elements() {
+        return None;
+    }
+    let [rows, columns] = problem.rows_and_columns();
+    let ([height, width], [stored_rows, stored_columns]) = (problem.window(), problem.stored());
+    let window = height * width;
+    let costs = vectors.costs;
+    let depth = rows.kernel_size * columns.kernel_size * problem.inputs;
+    let weights = 4 * depth * problem.outputs * problem.groups;
+    let row_bytes = 4 * columns.reach(columns.outputs) * problem.inputs * problem.groups;
+    let mut best: Option<Tiling> = None;
+    let mut candidates: Vec<usize> = (1..=stored_rows).map(|blocks| stored_rows.div_ceil(blocks)).collect();
+    candidates.dedup();
+    for block_rows in candidates {
+        let panel = rows.reach(block_rows * height) * row_bytes;
+        if block_rows > 1 && panel > costs.panel_bytes() {
+            continue;
+        }
+        let row_blocks = stored_rows.div_ceil(block_rows);
+        for block in Block::all(vectors).filter(|block| block.rows >= window) {
+            let pixels = pixels_of(problem, block.rows, block_rows);
+            let channel_blocks = Cover::exact(problem.outputs, block.columns);
+            // Tiles lie within rows, or take whole rows.
+            let line = stored_columns * window;
+            let (repeats, along) = if pixels > line { (1, block_rows * line) } else { (block_rows, line) };
+            let pixel_cover = Cover::exact(along, pixels);
+            let steps = Block::time_of_all(vectors, &pixel_cover, &channel_blocks);
+            // Weights of a block that do not stay in the first-level cache come from the second for every tile.
+            let block_bytes = 4 * depth * block.columns.min(problem.outputs);
+            let fetched = 4 * problem.outputs.next_multiple_of(vectors.lanes) * pixel_cover.blocks();
+            let fetching = if block_bytes > costs.first_cache { costs.near(fetched) } else { 0 };
+            let time = problem.groups * repeats * steps.max(fetching) * depth;
+            for split_channels in [false, true] {
+                if split_channels && (problem.groups > 1 || channel_blocks.blocks() == 1) {
+                    continue;
+                }
+                let parts = if split_channels { channel_blocks.blocks() } else { 1 };
+                let units = row_blocks * parts;
+                // The weights of a block of channels are read for every tile of pixels: they had better stay near.
+                let weight_time = if costs.are_far(block_bytes + panel) {
+                    costs.far(weights * repeats * pixel_cover.blocks())
+                } else if costs.are_far(weights) {
+                    costs.far(weights)
+                } else {
+                    costs.near(weights)
+                };
+                let input_time = costs.far(panel);
+                let unit = (time + weight_time) / parts + input_time;
+                let total = sharing.time(units, unit);
+                let tiling = Tiling {
+                    rows: block_rows,
+                    pixels,
+                    channels: block.columns.min(problem.outputs),
+                    split_channels,
+                    time: total,
+                };
+                if best.is_none_or(|best| total < best.time) {
+                    best = Some(tiling);
+                }
+            }
+        }
+    }
+    best
+}
+
+/// Pixels of a tile of at most so many rows of registers: an even part of a row, or whole rows.
+fn pixels_of(problem: &Correlation<'_>, registers: usize, block_rows: usize) -> usize {
+    if let Some(Pool { height, width, .. }) = problem.pool {
+        let [_, across] = problem.stored();
+        let windows = registers / (height * width);
+        return across.div_ceil(across.div_ceil(windows)) * height * width;
+    }
+    let width = problem.rows_and_columns()[1].outputs;
+    let is_even = problem.y.row == width * problem.y.pixel;
+    if registers >= 2 * width && is_even {
+        (registers / width).min(block_rows) * width
+    } else {
+        width.div_ceil(width.div_ceil(registers))
+    }
+}
+
+/// What was chosen, in words.
+pub(in crate::ops::conv) fn note(problem: &Correlation<'_>, tiling: Tiling) -> String {
+    let split = if tiling.split_channels { ", channels apart" } else { "" };
+    let pooled = if problem.pool.is_some() { ", pooled" } else { "" };
+    format!(
+        "direct: tiles of {} pixels by {} channels, {} rows at a time{split}{pooled}",
+        tiling.pixels, tiling.channels, tiling.rows
+    )
+}
+
+/// Adds the kernel.
+pub(in crate::ops::conv) fn lower(
+    problem: &Correlation<'_>,
+    lowering: &mut Lowering<'_>,
+    mut draft: KernelDraft,
+    weights: &Packed,
+    tiling: Tiling,
+) {
+    let (n, row_block, channel_block) = (draft.var(), draft.var(), draft.var());
+    let axes = problem.rows_and_columns();
+    let direct = Direct { problem, axes, weights, tiling, n };
+    let [height, _] = problem.window();
+    let row_cover = Cover::exact(problem.stored()[0], tiling.rows);
+    let channel_cover = Cover::exact(problem.outputs, tiling.channels);
+    let padded = Padded { axes, x: problem.x.clone(), halo: 0.0 };
+    let scratch = padded.scratch(lowering, &mut draft, tiling.rows * height);
+    let body = row_cover.branch(row_block, |first, rows| {
+        let met = Affine::default().plus_scaled(first, height);
+        let (mut stmts, source) = padded.rows(&mut draft, n, (&met, rows * height), scratch.clone());
+        stmts.extend(if tiling.split_channels {
+            channel_cover.branch(channel_block, |channel, width| {
+                direct.tiles(&mut draft, (first, rows), (channel, width), &source)
+            })
+        } else {
+            let var = draft.var();
+            channel_cover.sequence(var, |channel, width| {
+                direct.tiles(&mut draft, (first, rows), (channel, width), &source)
+            })
+        });
+        stmts
+    });
+    let parts = if tiling.split_channels { channel_cover.blocks() } else { 1 };
+    // Neighbouring units share weights: a thread's share then needs only its own.
+    let axes = vec![
+        (n, lowering.batch().extent()),
+        (channel_block, Extent::Fixed(parts)),
+        (row_block, Extent::Fixed(row_cover.blocks())),
+    ];
+    lowering.push(draft.finish(Split::Axes(axes), body));
+}
+
+/// A kernel of direct convolution.
+struct Direct<'d> {
+    problem: &'d Correlation<'d>,
+    axes: [Axis; 2],
+    weights: &'d Packed,
+    tiling: Tiling,
+    n: Var,
+}
+
+impl Direct<'_> {
+    /// The tiles of some rows of results and some channels.
+    fn tiles(
+        &self,
+        draft: &mut KernelDraft,
+        (first, rows): (&Affine, usize),
+        channels: (&Affine, usize),
+        source: &Source,
+    ) -> Vec<Stmt> {
+        let [_, columns] = self.problem.stored();
+        let window: usize = self.problem.window().into_iter().product();
+        let group = draft.var();
+        let (row_var, column_var) = (draft.var(), draft.var());
+        let tile = |row: &Affine, column: &Affine, pixels: usize| {
+            let result_row = row.clone().plus_scaled(first, 1);
+            self.tile(group, ([row, &result_row], column, pixels), channels, source)
+        };
+        let stmts = if self.tiling.pixels > columns * window {
+            let whole = Cover::exact(rows, self.tiling.pixels / columns);
+            whole.sequence(row_var, |row, count| vec![tile(row, &Affine::default(), count * columns)])
+        } else {
+            let cover = Cover::exact(columns, self.tiling.pixels / window);
+            let row = Affine::from(row_var);
+            let body = cover.sequence(column_var, |column, count| vec![tile(&row, column, count * window)]);
+            vec![Stmt::repeat(row_var, Extent::Fixed(rows), body)]
+        };
+        vec![Stmt::repeat(group, Extent::Fixed(self.problem.groups), stmts)]
+    }
+
+    /// One tile: `row` counts the rows of the block, `result_row` those of the image.
+    fn tile(
+        &self,
+        group: Var,
+        ([row, result_row], column, pixels): ([&Affine; 2], &Affine, usize),
+        (channel, width): (&Affine, usize),
+        source: &Source,
+    ) -> Stmt {
+        let problem = self.problem;
+        let [rows, columns] = self.axes;
+        let [height, width_of_window] = problem.window();
+        let left = source
+            .address
+            .clone()
+            .plus(group, problem.inputs * source.channel)
+            .at(row, height * rows.step * source.row)
+            .at(column, width_of_window * columns.step * source.pixel);
+        let weights = self.weights;
+        let right = Address::start(weights.buffer).plus(group, weights.group).at(channel, weights.depth);
+        let channel = channel.clone().plus(group, problem.outputs);
+        let place =
+            |to: &Target| to.of_item(self.n).at(result_row, to.row).at(column, to.pixel).at(&channel, 1);
+        let (mut epilogue, operands) = problem.epilogue.of_tile(TileStep::AddPerColumn, &channel, |view| {
+            let results = problem.results.of(view);
+            (place(&results), results.pixel)
+        });
+        epilogue.extend(problem.pool.map(TileStep::Pool));
+        Stmt::Tile(Box::new(TileCall {
+            tile: Tile {
+                rows: pixels,
+                columns: width,
+                form: Form::Broadcast,
+                left_rows: Rows {
+                    run: if problem.pool.is_some() { pixels / height } else { columns.outputs },
+                    near: (columns.step - usize::from(columns.step > 1 && armed(Fault::WrongStride)))
+                        * source.pixel,
+                    far: rows.step * source.row,
+                }
+                .of(pixels),
+                right_column: 1,
+                reduction: self.reduction(source, width),
+                start: Start::Zero,
+                prefetch: weights.prefetch(width),
+                epilogue,
+                output_row: problem.y.pixel,
+            },
+            left,
+            right,
+            output: place(&problem.y),
+            operands,
+            counts: Vec::new(),
+        }))
+    }
+
+    /// The loops over kernel positions and inputs, in the order in which weights are packed.
+    fn reduction(&self, source: &Source, width: usize) -> Vec<Reduction> {
+        let [rows, columns] = self.axes;
+        let row = (rows.kernel_size, rows.dilation * source.row);
+        let column = (columns.kernel_size, columns.dilation * source.pixel);
+        let input = (self.problem.inputs, source.channel);
+        let order = match self.problem.x.layout {
+            Layout::ChannelsLast => [row, column, input],
+            Layout::ChannelsFirst => [input, row, column],
+        };
+        let mut right = width;
+        let mut loops: Vec<Reduction> = Vec::new();
+        for (count, left) in order.into_iter().rev() {
+            match loops.last_mut() {
+                // A loop of one step is none, and one that goes on where the one within it ends is the same loop.
+                Some(_) if count == 1 => {}
+                Some(inner) if inner.count == Some(1) => {
+                    *inner = Reduction { count: Some(count), left, right }
+                }
+                Some(inner) if inner.count.is_some_and(|count| count * inner.left == left) => {
+                    inner.count = inner.count.map(|inner| inner * count);
+                }
+                _ => loops.push(Reduction { count: Some(count), left, right }),
+            }
+            right *= count;
+        }
+        loops.reverse();
+        loops
+    }
+}

@@ -1,0 +1,97 @@
+//! Direct convolution, channels first, for few channels and stride 1 along the width: vectors run along a row of results,
+//! and meet the rows of the input where they are, or copied with a halo.
+
+use crate::kernel::{Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep};
+use crate::ops::conv::correlation::Correlation;
+use crate::ops::halo::Padded;
+use crate::plan::{Block, Cover, Layout, Lowering, View};
+
+/// Whether a convolution can be done so.
+pub(in crate::ops::conv) fn fits(problem: &Correlation<'_>, lowering: &Lowering<'_>) -> bool {
+    problem.axes.len() <= 2
+        && problem.axes.last().is_some_and(|columns| columns.step == 1)
+        && lowering.preferred_layout(problem.node.operands[0]) == Layout::ChannelsFirst
+}
+
+/// Adds the kernel.
+pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowering<'_>) {
+    let vectors = lowering.vectors;
+    let axes = problem.rows_and_columns();
+    let [rows, columns] = axes;
+    let (inputs, outputs) = (problem.inputs, problem.outputs);
+    let positions = rows.kernel_size * columns.kernel_size;
+    let results = rows.outputs * columns.outputs;
+    let block = Block::choose(vectors, outputs, columns.outputs);
+    let row_bytes = 4 * rows.step * columns.reach(columns.outputs) * problem.x.channels;
+    let row_cover =
+        Cover::exact(rows.outputs, (vectors.costs.first_cache / row_bytes).clamp(1, rows.outputs));
+    let note = format!(
+        "direct, channels first: tiles of {} channels by {} pixels of a row, {} rows at a time",
+        block.rows.min(outputs),
+        block.columns.min(columns.outputs),
+        row_cover.size
+    );
+    let mut draft = problem.draft(lowering, note);
+    let (n, row_block, group, row) = (draft.var(), draft.var(), draft.var(), draft.var());
+    let (channel_var, column_var) = (draft.var(), draft.var());
+    let weight = lowering.address(problem.weight.value);
+    let padded = Padded { axes, x: problem.x.clone(), halo: 0.0 };
+    let scratch = padded.scratch(lowering, &mut draft, row_cover.size);
+    let body = row_cover.branch(row_block, |first, count| {
+        let (mut stmts, source) = padded.rows(&mut draft, n, (first, count), scratch.clone());
+        let tiles = Cover::exact(outputs, block.rows).sequence(channel_var, |channel, height| {
+            Cover::exact(columns.outputs, block.columns).sequence(column_var, |column, width| {
+                let channel = channel.clone().plus(group, outputs);
+                let element = Affine::default()
+                    .plus_scaled(&channel, results)
+                    .plus_scaled(first, columns.outputs)
+                    .plus(row, columns.outputs)
+                    .plus_scaled(column, 1);
+                let (epilogue, operands) =
+                    problem.epilogue.of_tile(TileStep::AddPerRow, &channel, |view: &View| {
+                        (view.of_item(n).at(&element, 1), results)
+                    });
+                vec![Stmt::Tile(Box::new(TileCall {
+                    tile: Tile {
+                        rows: height,
+                        columns: width,
+                        form: Form::Broadcast,
+                        left_rows: Rows::evenly(problem.weight.output),
+                        right_column: 1,
+                        reduction: vec![
+                            Reduction { count: Some(inputs), left: positions, right: source.channel },
+                            Reduction {
+                                count: Some(rows.kernel_size),
+                                left: columns.kernel_size,
+                                right: rows.dilation * source.row,
+                            },
+                            Reduction {
+                                count: Some(columns.kernel_size),
+                                left: 1,
+                                right: columns.dilation * source.pixel,
+                            },
+                        ],
+                        start: Start::Zero,
+                        prefetch: 0,
+                        epilogue,
+                        output_row: results,
+                    },
+                    left: weight.clone().at(&channel, problem.weight.output),
+                    right: source
+                        .address
+                        .clone()
+                        .plus(group, inputs * source.channel)
+                        .plus(row, rows.step * source.row)
+                        .at(column, columns.step * source.pixel),
+                    output: problem.y.of_item(n).at(&element, 1),
+                    operands,
+                    counts: Vec::new(),
+                }))]
+            })
+        });
+        stmts.extend(Stmt::nest(&[(group, problem.groups), (row, count)], tiles));
+        stmts
+    });
+    let axes = vec![(n, lowering.batch().extent()), (row_block, Extent::Fixed(row_cover.blocks()))];
+    lowering.push(draft.finish(Split::Axes(axes), body));
+}

@@ -1,0 +1,139 @@
+//! Sums over pixels where the input has few channels, stored first: tiles of kernel positions by outputs, for each input.
+
+use super::{Sums, Unpacked};
+use crate::kernel::{Address, Affine, Extent, Rows, Split, Stmt, Var};
+use crate::ops::conv::weight_gradient::WeightGradient;
+use crate::ops::halo::Source;
+use crate::ops::window_walk::Axis;
+use crate::plan::{Block, Cover, Lowering, fill};
+
+/// The kernel positions of a tile: part of a row of the window, or whole rows.
+struct Positions {
+    /// The most of a tile.
+    most: usize,
+    rows: Cover,
+    columns: Cover,
+    is_whole: bool,
+    /// The window's columns.
+    across: usize,
+}
+
+impl Positions {
+    fn new([rows, columns]: [Axis; 2], block: Block) -> Self {
+        let across = columns.kernel_size;
+        let most = match block.rows / across {
+            0 => across.div_ceil(across.div_ceil(block.rows)),
+            whole => whole.min(rows.kernel_size) * across,
+        };
+        let whole_rows = most / across;
+        Positions {
+            most,
+            rows: Cover::exact(rows.kernel_size, whole_rows.max(1)),
+            columns: Cover::exact(across, most.min(across)),
+            is_whole: whole_rows > 0,
+            across,
+        }
+    }
+
+    /// Positions of a tile of some rows and columns of the window.
+    fn count(&self, rows: usize, columns: usize) -> usize {
+        if self.is_whole { rows * self.across } else { columns }
+    }
+}
+
+/// Adds the kernels.
+pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
+    let vectors = lowering.vectors;
+    let axes = problem.rows_and_columns();
+    let window = axes[0].kernel_size * axes[1].kernel_size;
+    let block = Block::choose(vectors, window, problem.outputs);
+    let sums = Sums::new(problem, block);
+    let positions = Positions::new(axes, block);
+    let chunk_rows = sums.chunk_rows();
+    let tile = Block::time(vectors, positions.across, sums.columns.size.div_ceil(vectors.lanes));
+    let (row_parts, input_parts) = sums.parts(lowering, problem.inputs, (1, tile));
+    // Blocks of the window's rows are units of their own, or all in one.
+    let unit_rows = if row_parts > 1 { positions.rows.blocks() } else { 1 };
+    let input_cover = Cover::exact(problem.inputs, problem.inputs.div_ceil(input_parts));
+    let mut draft = lowering.draft(
+        problem.node,
+        format!(
+            "sums over pixels: tiles of {} kernel positions by {} outputs, {} rows at a time",
+            positions.most, sums.columns.size, chunk_rows.size
+        ),
+    );
+    let buffer = sums.buffer(lowering);
+    let (group, block, input_part, row_part) = (draft.var(), draft.var(), draft.var(), draft.var());
+    let chunks = sums.chunks(lowering, &mut draft, chunk_rows, group);
+    let (input, row_block, kernel_column) = (draft.var(), draft.var(), draft.var());
+    // Over this unit's blocks of the window's rows.
+    let over_rows = |body: &mut dyn FnMut(&Affine, usize) -> Vec<Stmt>| match unit_rows {
+        1 => positions.rows.sequence(row_block, body),
+        _ => positions.rows.branch(row_part, body),
+    };
+    let body = sums.columns.branch(block, |first, width| {
+        input_cover.branch(input_part, |first_input, input_count| {
+            let input_index = Affine::from(input).plus_scaled(first_input, 1);
+            let row = positions.across * width;
+            let to = Address::start(buffer)
+                .plus(group, sums.depth * problem.outputs)
+                .at(first, sums.depth)
+                .at(&input_index, sums.positions * width);
+            let clear = over_rows(&mut |first_row, count| {
+                vec![fill(to.clone().at(first_row, row), count * row, 0.0)]
+            });
+            let mut stmts = Stmt::nest(&[(input, input_count)], clear);
+            stmts.push(sums.over_chunks(&mut draft, &chunks, (first, width), |_, place, source| {
+                let tiles = over_rows(&mut |first_row, row_count| {
+                    positions.columns.sequence(kernel_column, |column, count| {
+                        let count = positions.count(row_count, count);
+                        let rows = sums.rows_of_positions(source).of(count);
+                        let left = sums.input(source, (group, &input_index), [first_row, column]);
+                        let to = to.clone().at(first_row, row).at(column, width);
+                        vec![sums.tile(place, (rows, count), source, [left, chunks.gathered.clone(), to])]
+                    })
+                });
+                Stmt::nest(&[(input, input_count)], tiles)
+            }));
+            stmts
+        })
+    });
+    let axes = vec![
+        (group, Extent::Fixed(problem.groups)),
+        (block, Extent::Fixed(sums.columns.blocks())),
+        (input_part, Extent::Fixed(input_cover.blocks())),
+        (row_part, Extent::Fixed(unit_rows)),
+    ];
+    lowering.push(draft.finish(Split::Axes(axes), body));
+    let unpacked = Unpacked { sums: buffer, position_step: 1, input_step: sums.positions };
+    sums.unpack(lowering, unpacked);
+}
+
+impl Sums<'_> {
+    /// How kernel positions follow each other in a channel of the input.
+    fn rows_of_positions(&self, source: &Source) -> Rows {
+        let [rows, columns] = self.axes;
+        Rows {
+            run: columns.kernel_size,
+            near: columns.dilation * source.pixel,
+            far: rows.dilation * source.row,
+        }
+    }
+
+    /// Where an input and a kernel position meet the first result.
+    fn input(
+        &self,
+        source: &Source,
+        (group, input): (Var, &Affine),
+        [kernel_row, kernel_column]: [&Affine; 2],
+    ) -> Address {
+        let [rows, columns] = self.axes;
+        source
+            .address
+            .clone()
+            .plus(group, self.problem.inputs * source.channel)
+            .at(input, source.channel)
+            .at(kernel_row, rows.dilation * source.row)
+            .at(kernel_column, columns.dilation * source.pixel)
+    }
+}

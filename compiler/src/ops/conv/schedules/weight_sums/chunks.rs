@@ -1,0 +1,125 @@
+//! The rows of results that are met at a time: where their inputs and gradients are brought, and the tiles that meet them.
+
+use super::Sums;
+use crate::kernel::{Address, Affine, Extent, Form, Reduction, Rows, Start, Stmt, Tile, TileCall, Var};
+use crate::ops::halo::{Padded, Source};
+use crate::plan::{Cover, KernelDraft, Lowering, copy_span};
+
+/// Pixels that are met at a time: their gradients, and their inputs, for one tile each, stay in a first-level cache.
+const CHUNK_PIXELS: usize = 144;
+
+/// Some rows of results at a time: what counts them, and where their inputs and gradients are brought.
+pub(super) struct Chunks {
+    cover: Cover,
+    n: Var,
+    chunk: Var,
+    group: Var,
+    padded: Padded,
+    scratch: Option<Address>,
+    /// The gradient of a block of outputs, side by side.
+    pub(super) gathered: Address,
+}
+
+/// What the tiles of a chunk are at: a block of outputs, and some rows of results.
+pub(super) struct Place<'a> {
+    first: &'a Affine,
+    width: usize,
+    first_row: &'a Affine,
+    pub(super) rows: usize,
+}
+
+impl Sums<'_> {
+    /// Rows of results that are met at a time.
+    pub(super) fn chunk_rows(&self) -> Cover {
+        let [rows, columns] = self.axes;
+        let fitting = (CHUNK_PIXELS / columns.outputs).clamp(1, rows.outputs);
+        Cover::exact(rows.outputs, rows.outputs.div_ceil(rows.outputs.div_ceil(fitting)))
+    }
+
+    /// What meets a block of outputs a chunk at a time, with its scratch.
+    pub(super) fn chunks(
+        &self,
+        lowering: &mut Lowering<'_>,
+        draft: &mut KernelDraft,
+        cover: Cover,
+        group: Var,
+    ) -> Chunks {
+        let (n, chunk) = (draft.var(), draft.var());
+        let padded = Padded { axes: self.axes, x: self.problem.x.clone(), halo: 0.0 };
+        let scratch = padded.scratch(lowering, draft, cover.size);
+        let elements = cover.size * self.axes[1].outputs * self.columns.size;
+        let gathered = Address::start(lowering.scratch("gradient", elements));
+        Chunks { cover, n, chunk, group, padded, scratch, gathered }
+    }
+
+    /// A loop over the chunks of all items. `tiles` gets what a chunk's tiles are at, and where its inputs are.
+    pub(super) fn over_chunks(
+        &self,
+        draft: &mut KernelDraft,
+        chunks: &Chunks,
+        (first, width): (&Affine, usize),
+        mut tiles: impl FnMut(&mut KernelDraft, &Place<'_>, &Source) -> Vec<Stmt>,
+    ) -> Stmt {
+        let Chunks { cover, n, chunk, .. } = *chunks;
+        let body = cover.branch(chunk, |first_row, rows| {
+            let place = Place { first, width, first_row, rows };
+            let (mut stmts, source) = chunks.padded.rows(draft, n, (first_row, rows), chunks.scratch.clone());
+            stmts.push(self.gather(draft, chunks, &place));
+            stmts.extend(tiles(draft, &place, &source));
+            stmts
+        });
+        Stmt::repeat(n, draft.batch().extent(), Stmt::nest(&[(chunk, cover.blocks())], body))
+    }
+
+    /// The gradient of a block of outputs on some rows, side by side: copied so, since pixels far apart compete for the
+    /// same sets of a cache.
+    fn gather(&self, draft: &mut KernelDraft, chunks: &Chunks, place: &Place<'_>) -> Stmt {
+        let pixel = draft.var();
+        let (g, line) = (&self.problem.g, self.axes[1].outputs);
+        let from = g
+            .of_item(chunks.n)
+            .plus(chunks.group, self.problem.outputs)
+            .at(place.first, 1)
+            .at(place.first_row, line * g.pixel)
+            .plus(pixel, g.pixel);
+        let copy = copy_span(from, 1, chunks.gathered.clone().plus(pixel, place.width), place.width);
+        Stmt::repeat(pixel, Extent::Fixed(place.rows * line), vec![copy])
+    }
+
+    /// A tile of so many rows by a block of outputs, reduced over the pixels of a chunk.
+    pub(super) fn tile(
+        &self,
+        place: &Place<'_>,
+        (left_rows, count): (Rows, usize),
+        source: &Source,
+        [left, right, output]: [Address; 3],
+    ) -> Stmt {
+        let [rows, columns] = self.axes;
+        let pixels =
+            Reduction { count: Some(columns.outputs), left: columns.step * source.pixel, right: place.width };
+        let lines = Reduction {
+            count: Some(place.rows),
+            left: rows.step * source.row,
+            right: columns.outputs * place.width,
+        };
+        Stmt::Tile(Box::new(TileCall {
+            tile: Tile {
+                rows: count,
+                columns: place.width,
+                form: Form::Broadcast,
+                left_rows,
+                right_column: 1,
+                reduction: vec![lines, pixels],
+                start: Start::Stored,
+                prefetch: 0,
+                epilogue: Vec::new(),
+                output_row: place.width,
+            },
+            left,
+            right,
+            output,
+            operands: Vec::new(),
+            counts: Vec::new(),
+        }))
+    }
+}

@@ -1,0 +1,96 @@
+//! How a convolution by Winograd's method is divided: rows of tiles, channels and the order of loops that take the least
+//! time by a model of it.
+
+use super::filtering::Filtering;
+use super::tiles::Tiles;
+use super::{Order, Winograd, possible};
+use crate::ops::conv::correlation::Correlation;
+use crate::plan::{Block, Cover, Sharing, Vectors, Verdict};
+
+/// Tiles that are multiplied at a time, at least: as many as make loading the weights worth while.
+const TILES: usize = 28;
+
+/// The best way to do a correlation by Winograd's method with so many results along an axis, or why there is none.
+pub(in crate::ops::conv) fn divide(
+    problem: &Correlation<'_>,
+    vectors: Vectors,
+    sharing: Sharing,
+    results: usize,
+) -> Result<Winograd, Verdict> {
+    let axes = problem.rows_and_columns();
+    possible(&axes, problem.groups, problem.x.layout)?;
+    let filtering = Filtering { results, kernel_size: axes[0].kernel_size };
+    let tiles = Tiles { filtering, axes };
+    let [down, across] = tiles.counts();
+    let few = down.div_ceil(down.div_ceil(TILES.div_ceil(across).min(down)));
+    let mut ways: Vec<Winograd> = Vec::new();
+    for tile_rows in [few, down] {
+        let even = Block::choose(vectors, tile_rows * across, problem.outputs.div_ceil(sharing.threads));
+        let block = Block::choose(vectors, tile_rows * across, problem.outputs);
+        // All channels together, a share for each thread, and every block by itself.
+        for (block, parts) in
+            [(block, 1), (even, sharing.threads), (block, sharing.threads), (block, usize::MAX)]
+        {
+            for order in [Order::Blocks, Order::Products] {
+                let division = Division { problem, tiles, tile_rows, order };
+                ways.push(division.way((block, parts), vectors, sharing));
+            }
+        }
+    }
+    // Of equals the first: `few` rows, all channels together.
+    Ok(ways.into_iter().min_by_key(|way| way.time).expect("there are ways"))
+}
+
+/// A way to divide a correlation, but for its channels.
+struct Division<'d> {
+    problem: &'d Correlation<'d>,
+    tiles: Tiles,
+    tile_rows: usize,
+    order: Order,
+}
+
+impl Division<'_> {
+    /// With blocks of channels, in so many parts.
+    fn way(&self, (block, parts): (Block, usize), vectors: Vectors, sharing: Sharing) -> Winograd {
+        let Division { problem, tile_rows, order, .. } = *self;
+        let (inputs, outputs) = (problem.inputs, problem.outputs);
+        let filtering = self.tiles.filtering;
+        let costs = vectors.costs;
+        let transform = usize::from(costs.transform);
+        let [down, across] = self.tiles.counts();
+        let products = filtering.products() * filtering.products();
+        let groups = down.div_ceil(tile_rows);
+        let tiles = tile_rows * across;
+        let block = Block { rows: block.rows.min(tiles), columns: block.columns.min(outputs) };
+        let blocks = outputs.div_ceil(block.columns);
+        let unit_blocks = blocks.div_ceil(parts);
+        let parts = blocks.div_ceil(unit_blocks);
+        let channels = (unit_blocks * block.columns).min(outputs);
+        let in_vectors = |channels: usize| channels.div_ceil(vectors.lanes);
+        let multiply = products
+            * inputs
+            * Block::time_of_all(
+                vectors,
+                &Cover::exact(tiles, tiles.div_ceil(tiles.div_ceil(block.rows))),
+                &Cover::exact(channels, block.columns),
+            );
+        // Bytes from behind the second-level cache.
+        let far = |bytes: usize| if costs.are_far(bytes) { bytes } else { 0 };
+        let weights =
+            if costs.are_far(4 * products * inputs * outputs) { 4 * products * inputs * channels } else { 0 };
+        let transformed = far(4 * products * tiles * inputs);
+        let kept = match order {
+            Order::Blocks => 0,
+            Order::Products => far(4 * products * tiles * channels),
+        };
+        let read = match order {
+            Order::Blocks => transformed * unit_blocks,
+            Order::Products => transformed,
+        };
+        let input_time = transform * products * tiles * in_vectors(inputs) + costs.far(transformed);
+        let output_time = transform * products * tiles * in_vectors(channels) + costs.far(kept);
+        let unit = input_time + multiply.max(costs.far(weights + read + kept)) + output_time;
+        let time = sharing.time(groups * parts, unit);
+        Winograd { tiles: self.tiles, tile_rows, block, unit_blocks, order, time }
+    }
+}

@@ -1,0 +1,118 @@
+//! How the steps of an epilogue are lowered: as steps of a tile, or as expressions of a map.
+
+use super::EpilogueStep;
+use crate::graph::Node;
+use crate::kernel::{Address, Affine, BufferId, ExprId, MapBuilder, TileStep};
+use crate::plan::{Layout, Lowering, View};
+
+/// Steps fused behind an operator, and where their operands are: one number for each channel, or laid out like the result.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FusedSteps<'a> {
+    steps: &'a [EpilogueStep],
+    operands: Vec<View>,
+}
+
+impl<'a> FusedSteps<'a> {
+    /// The steps of a node, whose last operands are theirs, for a result that is stored in some order.
+    pub(crate) fn new(
+        lowering: &mut Lowering<'_>,
+        node: &Node,
+        steps: &'a [EpilogueStep],
+        layout: Layout,
+    ) -> Self {
+        let own = node.operands.len() - steps.iter().filter(|step| step.takes_operand()).count();
+        let operands = node.operands[own..]
+            .iter()
+            .map(|&value| {
+                let is_image = lowering.ty(value).shape.is_batched();
+                lowering.in_layout(node, value, if is_image { layout } else { Layout::ChannelsFirst })
+            })
+            .collect();
+        FusedSteps { steps, operands }
+    }
+
+    /// Whether there is nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whether some step adds a value laid out like the result.
+    pub(crate) fn adds_elements(&self) -> bool {
+        self.steps.contains(&EpilogueStep::Add)
+    }
+
+    /// Whether some step reads what is in a buffer.
+    pub(crate) fn reads(&self, buffer: BufferId) -> bool {
+        self.operands.iter().any(|operand| operand.address.buffer == buffer)
+    }
+
+    /// As steps of a tile, with the addresses of their operands. Channels run along the tile's rows or columns, as `bias`
+    /// says, from `channel` on. `element` says of a value laid out like the result where the tile's first element is, and
+    /// how far rows of the tile are apart.
+    pub(crate) fn of_tile(
+        &self,
+        bias: TileStep,
+        channel: &Affine,
+        element: impl Fn(&View) -> (Address, usize),
+    ) -> (Vec<TileStep>, Vec<Address>) {
+        let mut taken = self.operands.iter();
+        let mut addresses = Vec::new();
+        let steps = self
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                EpilogueStep::Bias => {
+                    addresses.push(taken.next()?.address.clone().at(channel, 1));
+                    Some(bias)
+                }
+                EpilogueStep::Add => {
+                    let (address, row) = element(taken.next()?);
+                    addresses.push(address);
+                    Some(TileStep::AddElement { row })
+                }
+                EpilogueStep::Relu => Some(TileStep::Relu),
+                EpilogueStep::Sigmoid => Some(TileStep::Sigmoid),
+                EpilogueStep::Tanh => Some(TileStep::Tanh),
+            })
+            .collect();
+        (steps, addresses)
+    }
+
+    /// The steps in a map whose lanes are channels from `channel` on, or places of that one channel where `lane` is 0.
+    pub(crate) fn in_map(&self, channel: &Affine, lane: usize) -> MapSteps<'_> {
+        let biases = vec![None; self.operands.len()];
+        MapSteps { fused: self, channel: channel.clone(), lane, biases }
+    }
+}
+
+/// The steps of an epilogue in a map, which loads a bias once for all elements.
+pub(crate) struct MapSteps<'f> {
+    fused: &'f FusedSteps<'f>,
+    channel: Affine,
+    lane: usize,
+    biases: Vec<Option<ExprId>>,
+}
+
+impl MapSteps<'_> {
+    /// What becomes of a result. `element` says of a value laid out like the results where it is.
+    pub(crate) fn apply(
+        &mut self,
+        map: &mut MapBuilder,
+        result: ExprId,
+        element: impl Fn(&View) -> Address,
+    ) -> ExprId {
+        let mut taken = self.fused.operands.iter().zip(&mut self.biases);
+        self.fused.steps.iter().fold(result, |value, step| {
+            if let Some(kind) = step.unary() {
+                return map.unary(kind, value);
+            }
+            let Some((view, bias)) = taken.next() else { return value };
+            let addend = match step {
+                EpilogueStep::Bias => *bias
+                    .get_or_insert_with(|| map.load(view.address.clone().at(&self.channel, 1), self.lane)),
+                _ => map.load(element(view), 1),
+            };
+            map.add(value, addend)
+        })
+    }
+}
