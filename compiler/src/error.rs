@@ -267,7 +267,8 @@ impl ShapeError {
 fn open_size_help(shape: &Shape) -> Option<String> {
     let open = shape.item_dims().iter().find(|dim| dim.fixed().is_none())?;
     Some(format!(
-        "{open} is known only when a program runs; a layer that needs it sooner takes a number in its place"
+        "write a number in the place of {open}, or put {open} before the sizes that the layer needs: it works on what lies \
+         behind the last open size"
     ))
 }
 

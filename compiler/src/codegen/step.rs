@@ -97,7 +97,7 @@ impl Step {
     /// Runs one thread's share. One thread may run all of a step, as one of one, or the shares of several in turn.
     ///
     /// # Safety
-    /// The program must be alive. `table` must hold the addresses its plan's memory and slots ask for ([`abi`]), each valid
+    /// The program must be alive. `table` must hold the addresses its plan's memory and slots ask for ([`crate::abi`]), each valid
     /// for the plan's sizes at these values of its open sizes, of which there must be one for each, aligned to 4 bytes, and not written by anyone else meanwhile; `thread` must
     /// be below the plan's threads and not be running already.
     pub unsafe fn run(&self, table: *const *mut f32, values: &[usize], thread: usize, threads: usize) {

@@ -106,10 +106,10 @@ impl Lowering<'_> {
         let lanes = candidates.into_iter().find_map(|axis| known(&axis).map(|distances| (axis, distances)));
         let (mut read, mut write) = (from.clone(), to.clone());
         let mut loops = Vec::new();
-        for axis in 0..order.len() {
+        for (axis, &origin) in order.iter().enumerate() {
             if lanes.is_none_or(|(along, _)| along != axis) {
                 let var = draft.var();
-                read.offset = read.offset.plus_size(var, source.distances[order[axis]]);
+                read.offset = read.offset.plus_size(var, source.distances[origin]);
                 write.offset = write.offset.plus_size(var, target.distances[axis]);
                 loops.push((var, target.sizes[axis].extent()));
             }

@@ -1,6 +1,6 @@
 //! The outer side of a network: its inputs, its outputs, and whether everything between them is used.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use proc_macro2::Ident;
 use quote::ToTokens;
@@ -8,6 +8,7 @@ use windlass_compiler::error::GraphError;
 use windlass_compiler::shape::{DType, Dim, Symbol};
 
 use super::scope::{Environment, Flow, Labels};
+use super::values::open_size;
 use super::{Checked, Checker, Finding, SINGLE_OUTPUT};
 use crate::ast::{Network, Outputs, Port, Sizes, plain};
 use crate::diagnostics::{Mistake, did_you_mean};
@@ -114,8 +115,9 @@ impl<'a> Checker<'_, 'a> {
     }
 
     fn declared_outputs(&mut self, network: &Network) -> Vec<Option<Vec<Dim>>> {
-        let open: Vec<Symbol> =
-            self.builder.graph().inputs().flat_map(|(_, input)| input.ty.shape.symbols()).collect();
+        let written = network.inputs.iter().flat_map(|input| &input.sizes.sizes);
+        let open: BTreeSet<Symbol> = written.filter_map(open_size).flat_map(|size| size.symbols()).collect();
+        let open: Vec<Symbol> = open.into_iter().collect();
         let ports = match &network.outputs {
             Outputs::Missing => return Vec::new(),
             Outputs::Single(sizes) => {

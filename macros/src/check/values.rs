@@ -251,8 +251,23 @@ impl Checker<'_, '_> {
         }
         let mut sizes = Vec::new();
         for expr in written {
-            let is_known = |symbol: &Symbol| of_inputs.is_none_or(|known| known.contains(symbol));
-            match open_size(expr).filter(|size| size.symbols().iter().all(is_known)) {
+            let size = open_size(expr);
+            let is_new = |symbol: &Symbol| of_inputs.is_some_and(|known| !known.contains(symbol));
+            let unknown = size.iter().flat_map(Polynomial::symbols).find(is_new);
+            if let Some(unknown) = unknown.filter(|unknown| *unknown != Symbol::BATCH) {
+                let mistake = Mistake::new(format!("{whose} has the size `{unknown}`, which no input has"));
+                let known: Vec<String> =
+                    of_inputs.unwrap_or_default().iter().map(|known| format!("`{known}`")).collect();
+                self.errors.report(
+                    expr,
+                    mistake.help(match known.is_empty() {
+                        true => "write a number, or name a size of an input so: `[T, 40]`".to_owned(),
+                        false => format!("the open sizes of the inputs are {}", known.join(", ")),
+                    }),
+                );
+                continue;
+            }
+            match size {
                 Some(size) if size.symbols().contains(&Symbol::BATCH) => {
                     let mistake = Mistake::new(format!("{whose} has the size `N`, which is the batch"))
                         .help("leave it out, or name another open size: `[T, 40]`".to_owned());
@@ -341,7 +356,7 @@ fn names_open_size(name: &str) -> bool {
 }
 
 /// A size with names of open sizes in it, as a polynomial; `None` for any other.
-fn open_size(expr: &Expr) -> Option<Polynomial> {
+pub(super) fn open_size(expr: &Expr) -> Option<Polynomial> {
     fn polynomial(expr: &Expr) -> Option<Polynomial> {
         match expr {
             Expr::Path(path) => {
