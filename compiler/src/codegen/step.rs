@@ -18,7 +18,8 @@ pub struct Units {
 }
 
 impl Units {
-    fn of(kernel: &Kernel) -> Self {
+    /// The work of a kernel.
+    pub fn of(kernel: &Kernel) -> Self {
         let total = |extents: &mut dyn Iterator<Item = Extent>, grain| {
             let mut units = Units { count: 1, batched: false, grain };
             for extent in extents {

@@ -16,9 +16,9 @@ use crate::kernel::{
 
 /// A number that depends on the batch size: `fixed + batch·N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Count {
-    fixed: i128,
-    batch: i128,
+pub(super) struct Count {
+    pub(super) fixed: i128,
+    pub(super) batch: i128,
 }
 
 impl Count {
@@ -26,21 +26,21 @@ impl Count {
         Count { fixed: fixed as i128, batch: 0 }
     }
 
-    fn plus(self, other: Count) -> Self {
+    pub(super) fn plus(self, other: Count) -> Self {
         Count { fixed: self.fixed + other.fixed, batch: self.batch + other.batch }
     }
 
-    fn times(self, factor: i64) -> Self {
+    pub(super) fn times(self, factor: i64) -> Self {
         Count { fixed: self.fixed * i128::from(factor), batch: self.batch * i128::from(factor) }
     }
 
     /// Whether it is below another number at every batch size.
-    fn is_below(self, other: Count) -> bool {
+    pub(super) fn is_below(self, other: Count) -> bool {
         Count { fixed: self.fixed + 1, ..self }.is_at_most(other)
     }
 
     /// Whether it is another number or less at every batch size.
-    fn is_at_most(self, other: Count) -> bool {
+    pub(super) fn is_at_most(self, other: Count) -> bool {
         let (fixed, batch) = (other.fixed - self.fixed, other.batch - self.batch);
         // At N = 1, and ever after.
         fixed + batch >= 0 && batch >= 0
@@ -49,28 +49,28 @@ impl Count {
 
 /// The values that something takes, both ends included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Range {
-    least: Count,
-    greatest: Count,
+pub(super) struct Range {
+    pub(super) least: Count,
+    pub(super) greatest: Count,
 }
 
 impl Range {
     /// From 0 to one below a number.
-    fn below(end: Count) -> Self {
+    pub(super) fn below(end: Count) -> Self {
         Range { least: Count::default(), greatest: Count { fixed: end.fixed - 1, ..end } }
     }
 
-    fn plus(self, other: Range) -> Self {
+    pub(super) fn plus(self, other: Range) -> Self {
         Range { least: self.least.plus(other.least), greatest: self.greatest.plus(other.greatest) }
     }
 
-    fn times(self, factor: i64) -> Self {
+    pub(super) fn times(self, factor: i64) -> Self {
         let (a, b) = (self.least.times(factor), self.greatest.times(factor));
         if factor < 0 { Range { least: b, greatest: a } } else { Range { least: a, greatest: b } }
     }
 
     /// Whether there is no value in it, at any batch size.
-    fn is_empty(self) -> bool {
+    pub(super) fn is_empty(self) -> bool {
         self.greatest.is_below(self.least)
     }
 }

@@ -9,6 +9,9 @@ use crate::kernel::{
 };
 use crate::ops::elementwise::UnaryKind;
 
+/// The sign of an operation on two expressions.
+type Operation = (&'static str, fn(ExprId, ExprId) -> Expr);
+
 /// The most loops of a window. Plans have three.
 const MAX_WINDOW: usize = 8;
 
@@ -322,7 +325,7 @@ impl Parser<'_> {
             self.cursor.expect_word("integers")?;
             return self.cursor.expect(")").map(|()| Expr::AddInteger(a, b));
         }
-        let operations: [(&str, fn(ExprId, ExprId) -> Expr); 8] = [
+        let operations: [Operation; 8] = [
             ("-", Expr::Subtract),
             ("*", Expr::Multiply),
             ("/", Expr::Divide),
