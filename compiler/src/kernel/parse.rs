@@ -19,7 +19,7 @@ use crate::ops::Cost;
 const MAX_DEPTH: usize = 64;
 
 /// The most variables. Kernels of plans have some tens.
-const MAX_VARIABLES: usize = 1 << 16;
+const MAX_VARIABLES: usize = 1 << 12;
 
 impl FromStr for Kernel {
     type Err = ParseKernelError;

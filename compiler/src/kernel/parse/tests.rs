@@ -170,7 +170,7 @@ fn what_is_written_otherwise_is_told_with_its_place() {
             "kernel k {\n  variables 99999999999999999999",
             "line 2, column 13: expected a number from 0 on, found `99999999999999999999`",
         ),
-        ("kernel k {\n  variables 65537", "line 2, column 13: the number of variables must be at most 65536"),
+        ("kernel k {\n  variables 4097", "line 2, column 13: the number of variables must be at most 4096"),
         (
             "kernel k { variables 1 sequential {",
             "line 1, column 24: expected `serial` or `parallel`, found `sequential {`",
