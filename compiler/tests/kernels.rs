@@ -280,6 +280,15 @@ fn slots_that_do_not_fit_are_errors() {
         |batch: usize, mut slots: Vec<Vec<u32>>| plan.evaluate(batch, &mut slots).unwrap_err().to_string();
     assert_eq!(error(0, slots()), "the plan of `one` needs a batch of at least one item but gets none");
     assert_eq!(error(2, slots()[1..].to_vec()), "the plan of `one` has 4 slots but 3 are bound");
+    let mut large = plan.clone();
+    large.memory.fixed = usize::MAX;
+    assert_eq!(
+        large.evaluate(2, &mut slots()).unwrap_err().to_string(),
+        format!(
+            "the plan of `one` needs {} words of memory for an arena at a batch of 2, which there are not",
+            usize::MAX
+        )
+    );
     assert_eq!(error(3, slots()), "`x` of the plan of `one` needs 9 elements at a batch of 3 but has 6");
 }
 

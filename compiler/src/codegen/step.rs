@@ -24,9 +24,9 @@ impl Units {
             let mut units = Units { count: 1, batched: false, grain };
             for extent in extents {
                 match extent {
-                    Extent::Fixed(count) => units.count *= count,
+                    Extent::Fixed(count) => units.count = units.count.saturating_mul(count),
                     Extent::Batch(count) => {
-                        units.count *= count;
+                        units.count = units.count.saturating_mul(count);
                         units.batched = true;
                     }
                     Extent::BatchFloor(_) | Extent::Share => {}
@@ -44,9 +44,10 @@ impl Units {
 
     /// The share of one of several threads at a batch size: contiguous, the same for every run.
     pub fn share(&self, batch: usize, thread: usize, threads: usize) -> (usize, usize) {
-        let total = self.count * if self.batched { batch } else { 1 };
+        let total = self.count.saturating_mul(if self.batched { batch } else { 1 });
         let grains = total.div_ceil(self.grain);
-        let bound = |thread: usize| (grains * thread / threads * self.grain).min(total);
+        let bound =
+            |thread: usize| (grains.saturating_mul(thread) / threads).saturating_mul(self.grain).min(total);
         (bound(thread), bound(thread + 1))
     }
 }

@@ -53,7 +53,7 @@ pub struct Turn {
 impl Turn {
     /// The share of one of several threads, as compiled code divides the work.
     pub fn share(kernel: &Kernel, batch: usize, thread: usize, threads: usize) -> Self {
-        let (first, last) = Units::of(kernel).share(batch, thread, threads);
+        let (first, last) = Units::of(kernel).share(batch, thread, threads.max(1));
         Turn { batch, thread, first, last }
     }
 }

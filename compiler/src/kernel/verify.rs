@@ -285,10 +285,10 @@ fn pools_whole_windows(tile: &Tile) -> bool {
     match tile.pool() {
         None => pools == 0,
         Some(Pool { height, width, .. }) => {
+            let window = height.checked_mul(width).filter(|&window| window > 0);
             pools == 1
                 && tile.start == Start::Zero
-                && height * width > 0
-                && tile.rows.is_multiple_of(height * width)
+                && window.is_some_and(|window| tile.rows.is_multiple_of(window))
         }
     }
 }

@@ -40,6 +40,18 @@ pub enum EvaluatePlanError {
         /// How many there are.
         got: usize,
     },
+    /// There is no memory for an arena.
+    #[error(
+        "the plan of `{plan}` needs {words} words of memory for an arena at a batch of {batch}, which there are not"
+    )]
+    OutOfMemory {
+        /// The plan.
+        plan: String,
+        /// The batch.
+        batch: usize,
+        /// The words of the arena.
+        words: usize,
+    },
     /// A kernel touches what it must not.
     #[error(transparent)]
     Kernel(#[from] EvaluateError),
@@ -63,7 +75,8 @@ impl Plan {
     /// a run no intermediates of `prepare`. Inputs, and in a run what is prepared, are not written.
     ///
     /// # Errors
-    /// [`EvaluatePlanError`] for slots that do not fit, and for a kernel that touches what it must not.
+    /// [`EvaluatePlanError`] for slots that do not fit, where there is too little memory, and for a kernel that touches what
+    /// it must not.
     pub fn evaluate(&self, batch: usize, slots: &mut [Vec<u32>]) -> Result<(), EvaluatePlanError> {
         let plan = || self.name.clone();
         if batch == 0 {
@@ -90,8 +103,14 @@ impl Plan {
             self.memory.preparing,
         ];
         let scratch = std::iter::repeat_n(self.memory.scratch, self.threads);
-        let mut areas: Vec<Vec<u32>> =
-            arenas.into_iter().chain(scratch).map(|words| vec![UNWRITTEN; words]).collect();
+        let mut areas = Vec::new();
+        for words in arenas.into_iter().chain(scratch) {
+            let mut area = Vec::new();
+            let reserved = area.try_reserve_exact(words);
+            reserved.map_err(|_| EvaluatePlanError::OutOfMemory { plan: plan(), batch, words })?;
+            area.resize(words, UNWRITTEN);
+            areas.push(area);
+        }
         for (buffer, numbers) in &self.constants {
             let first = self.prepared_offset(*buffer);
             for (word, number) in areas[PREPARED][first..].iter_mut().zip(numbers) {

@@ -187,6 +187,10 @@ fn threads_share_the_work() {
             assert_eq!(memory.words(0).unwrap() == numbers, has_setup);
         }
     }
+    // More units than a number holds are as many as it holds.
+    let many: Kernel =
+        "kernel k { variables 2 parallel i0 in 0..4294967296, i1 in 0..N*4294967296 { } }".parse().unwrap();
+    assert_eq!(Turn::share(&many, 2, 0, 0), Turn { batch: 2, thread: 0, first: 0, last: usize::MAX });
     // Some units of one thread.
     let kernel: Kernel = axes.parse().unwrap();
     let mut memory = Memory::of(vec![vec![0; 1], vec![0; 12]]);
@@ -226,6 +230,10 @@ fn what_lies_outside_is_an_error() {
     let tile =
         "tile 1x1 dot { b1[0] row 1 = b0[0] row 1 * b0[0] column 1 over 9223372036854775807 by (1, 1) }";
     assert!(matches!(error(tile, &mut memory), EvaluateError::OutOfBounds { index: 4, buffer: 0, .. }));
+    let rows =
+        "tile 3x1 dot { b1[0] row 1 = b0[0] row 1 in runs of 1 by 18446744073709551615 * b0[0] column 1
+        over 1 by (1, 1) }";
+    assert!(matches!(error(rows, &mut memory), EvaluateError::OutOfBounds { index: i64::MAX, .. }));
     // A buffer that may be read alone, and one that says more than there is.
     let span = |area, words, writable| Some(Span { area, first: 1, words, writable });
     let mut parts =

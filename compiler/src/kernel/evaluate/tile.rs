@@ -2,7 +2,7 @@
 
 use super::memory::{EvaluateError, moved};
 use super::{Evaluator, map};
-use crate::kernel::{Address, Element, Extent, Form, PoolKind, Start, TileCall, TileStep};
+use crate::kernel::{Address, Element, Extent, Form, PoolKind, Rows, Start, TileCall, TileStep};
 use crate::ops::elementwise::UnaryKind;
 
 /// A loop of the reduction: how often it runs, and the distances between steps in both operands.
@@ -31,7 +31,8 @@ impl Evaluator<'_, '_> {
         let mut sums = Vec::new();
         for row in 0..tile.rows {
             for column in 0..tile.columns {
-                let left = moved(left, 1, tile.left_rows.start(row));
+                let Rows { run, near, far } = tile.left_rows;
+                let left = moved(moved(left, row / run, far), row % run, near);
                 sums.push(self.sum(call, &loops, left, moved(right, column, column_distance))? as f32);
             }
         }

@@ -163,6 +163,7 @@ fn tiles_are_complete() {
     accepted(&call(&pools(8, 2, 2)));
     refused(&call(&pools(6, 2, 2)), whole_windows);
     refused(&call(&pools(8, 0, 2)), whole_windows);
+    refused(&call(&pools(8, usize::MAX / 2 + 2, 2)), whole_windows);
     refused(
         &call(&|call| {
             pools(8, 2, 2)(call);

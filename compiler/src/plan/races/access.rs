@@ -220,17 +220,18 @@ impl<'k> Collector<'k> {
     fn taken(&mut self, value: &Affine, least: Option<i64>, greatest: Option<i64>, body: &'k [Stmt]) {
         let beyond = |bound: i64| i128::from(bound) - i128::from(value.constant);
         let (least, greatest) = (least.map(beyond), greatest.map(beyond));
-        match value.terms[..] {
-            [(var, factor)] if factor != 0 => self.taken_by_one(var, factor, [least, greatest], body),
+        let terms = summed(&value.terms);
+        match terms[..] {
+            [(var, factor)] => self.taken_by_one(var, factor, [least, greatest], body),
             _ => {
                 let facts = self.facts.len();
-                let known = self.facts.iter().rfind(|fact| fact.terms == value.terms).map(|fact| fact.range);
-                if let Some(known) = known.or_else(|| self.range(&value.terms)) {
+                let known = self.facts.iter().rfind(|fact| fact.terms == terms).map(|fact| fact.range);
+                if let Some(known) = known.or_else(|| self.range(&terms)) {
                     let range = narrowed(known, [least, greatest]);
                     if range.is_empty() {
                         return;
                     }
-                    self.facts.push(Fact { terms: value.terms.clone(), range });
+                    self.facts.push(Fact { terms, range });
                 }
                 self.body(body);
                 self.facts.truncate(facts);
@@ -278,14 +279,11 @@ impl<'k> Collector<'k> {
         let mut factors: Vec<(Var, i64)> = Vec::new();
         // Of an element of the share: how far the first one leads, and what counts from there.
         let (mut first, mut within) = (0, Vec::new());
-        for &(var, factor) in &address.offset.terms {
+        for (var, factor) in summed(&address.offset.terms) {
             match self.shares.iter().find(|(share, _)| *share == var) {
                 Some((_, Share::First)) => first += factor,
                 Some((_, Share::Within)) => within.push(factor),
-                None => match factors.iter_mut().find(|(known, _)| *known == var) {
-                    Some((_, known)) => *known += factor,
-                    None => factors.push((var, factor)),
-                },
+                None => factors.push((var, factor)),
             }
         }
         let mut others: Vec<Term> = Vec::new();
@@ -421,12 +419,25 @@ impl<'k> Collector<'k> {
     }
 }
 
+/// Each variable once, with the sum of its factors.
+fn summed(terms: &[(Var, i64)]) -> Vec<(Var, i64)> {
+    let mut summed: Vec<(Var, i64)> = Vec::with_capacity(terms.len());
+    for &(var, factor) in terms {
+        match summed.iter_mut().find(|(known, _)| *known == var) {
+            Some((_, known)) => *known += factor,
+            None => summed.push((var, factor)),
+        }
+    }
+    summed.retain(|(_, factor)| *factor != 0);
+    summed
+}
+
 /// The factor of a sum within another, and the other without it: where its variables have the same factors among
 /// themselves.
 fn replaced(factors: &[(Var, i64)], sum: &[(Var, i64)]) -> Option<(i64, Vec<(Var, i64)>)> {
     let factor_of =
         |var: Var| factors.iter().find(|(known, _)| *known == var).map_or(0, |(_, factor)| *factor);
-    let &(var, own) = sum.iter().find(|(_, own)| *own != 0)?;
+    let &(var, own) = sum.first()?;
     let times = factor_of(var) / own;
     if times == 0 || sum.iter().any(|&(var, own)| factor_of(var) != times * own) {
         return None;

@@ -63,9 +63,8 @@ pub(super) fn are_apart(first: &Access, second: &Access) -> bool {
     if first.element.bytes() != second.element.bytes() {
         return false;
     }
-    let distances =
-        || second.constants.iter().flat_map(|to| first.constants.iter().map(move |from| to - from));
-    let distances: BTreeSet<i128> = distances().collect();
+    let to_each = |to: &i128| first.constants.iter().map(|from| to - from).collect::<Vec<i128>>();
+    let distances: BTreeSet<i128> = second.constants.iter().flat_map(to_each).collect();
     // All constants at once, or else one by one.
     let all =
         spread(&distances).is_some_and(|(constant, between)| never_meet(first, second, constant, between));

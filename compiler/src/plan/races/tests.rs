@@ -114,6 +114,14 @@ fn branches_bound_units_and_sums() {
     };
     apart(&rows(7));
     meet(&rows(8), "writes and another writes");
+    // Variables that count twice.
+    let twice = |bound: usize| {
+        let row = fill(10, "b0[i0*60 + i1*40 + i2*20]");
+        let row = format!("for i2 in 0..2 {{ if i1*2 + i2 + i1*2 + i2 < {bound} {{ {row} }} }}");
+        filled("i0 in 0..N, i1 in 0..2", &row)
+    };
+    apart(&twice(5));
+    meet(&twice(8), "writes and another writes");
     // What is never taken meets nothing.
     let never = format!("if i0 < 0 {{ {} }}", fill(16, "b0[0]"));
     apart(&filled("i0 in 0..N", &never));
