@@ -32,6 +32,7 @@ fn every_option_of_a_plan_is_set_and_in_the_readme() -> Result<(), Error> {
         costs: Costs::default(),
         tuned: BTreeMap::from([("a convolution".to_owned(), Convolution::Direct)]),
         verify_code: true,
+        verify_races: true,
     };
     let passes = PassOptions { verify: true, ..PassOptions::default() };
     let mut expected = None;
@@ -77,6 +78,7 @@ fn every_option_of_a_plan_is_set_and_in_the_readme() -> Result<(), Error> {
         "costs",
         "tuned",
         "verify_code",
+        "verify_races",
     ] {
         assert!(README.contains(&format!("`compile.plan.{field}`")), "{field}");
     }

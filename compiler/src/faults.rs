@@ -28,6 +28,9 @@ pub enum Fault {
     OperandReusedTooEarly,
     /// The bias of a dense layer is added twice.
     EpilogueTwice,
+    /// The last of the blocks that threads share begins one element early, so that two threads write it: the same number,
+    /// which no result shows.
+    SharedBlocksMeet,
 }
 
 #[cfg(feature = "seeded-faults")]
@@ -42,7 +45,7 @@ mod armed {
 
     impl Fault {
         /// Every fault.
-        pub const ALL: [Fault; 10] = [
+        pub const ALL: [Fault; 11] = [
             Fault::WrongStride,
             Fault::DroppedTail,
             Fault::SwappedOperand,
@@ -53,6 +56,7 @@ mod armed {
             Fault::LanePastEnd,
             Fault::OperandReusedTooEarly,
             Fault::EpilogueTwice,
+            Fault::SharedBlocksMeet,
         ];
     }
 

@@ -18,14 +18,15 @@ pub struct Units {
 }
 
 impl Units {
-    fn of(kernel: &Kernel) -> Self {
+    /// The work of a kernel.
+    pub fn of(kernel: &Kernel) -> Self {
         let total = |extents: &mut dyn Iterator<Item = Extent>, grain| {
             let mut units = Units { count: 1, open: Vec::new(), grain };
             for extent in extents {
                 match extent {
-                    Extent::Fixed(count) => units.count *= count,
+                    Extent::Fixed(count) => units.count = units.count.saturating_mul(count),
                     Extent::Open(size, times) => {
-                        units.count *= times;
+                        units.count = units.count.saturating_mul(times);
                         units.open.push(size);
                     }
                     Extent::Floor { .. } | Extent::Share => {}
@@ -43,14 +44,16 @@ impl Units {
 
     /// All units, at the values of the plan's open sizes.
     pub fn total(&self, values: &[usize]) -> usize {
-        self.open.iter().fold(self.count, |total, size| total * values[size.index()])
+        let of = |size: &SizeId| values.get(size.index()).copied().unwrap_or_default();
+        self.open.iter().fold(self.count, |total, size| total.saturating_mul(of(size)))
     }
 
     /// The share of one of several threads, at the values of the plan's open sizes: contiguous, the same for every run.
     pub fn share(&self, values: &[usize], thread: usize, threads: usize) -> (usize, usize) {
         let total = self.total(values);
         let grains = total.div_ceil(self.grain);
-        let bound = |thread: usize| (grains * thread / threads * self.grain).min(total);
+        let bound =
+            |thread: usize| (grains.saturating_mul(thread) / threads).saturating_mul(self.grain).min(total);
         (bound(thread), bound(thread + 1))
     }
 }

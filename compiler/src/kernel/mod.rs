@@ -2,13 +2,18 @@
 //!
 //! A kernel is data. What it computes and in which order is all here; how a leaf becomes instructions is not.
 
+mod evaluate;
 mod map;
+mod parse;
 mod sums;
 mod text;
 mod tile;
 mod verify;
 
+pub(crate) use evaluate::Span;
+pub use evaluate::{EvaluateError, Memory, Turn, evaluate};
 pub use map::{Expr, ExprId, Fold, Load, Map, MapBuilder, Mode, Reducer, Store, may_group};
+pub use parse::ParseKernelError;
 pub use sums::{SUM_BLOCK, SumBlocks};
 pub use tile::{Form, Pool, PoolKind, Reduction, Rows, Start, Tile, TileCall, TileStep};
 pub use verify::verify;

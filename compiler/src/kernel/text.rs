@@ -1,11 +1,13 @@
-//! Prints kernels as indented loops.
+//! Prints kernels as indented loops. Nothing is lost: [`parse`](super::parse) reads the same kernel back.
 
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Address, Affine, Element, Expr, Extent, Fold, Kernel, Map, Mode, Reducer, Rows, SizeId, Split, Start,
-    Stmt, TileCall, Var,
+    Address, Affine, Element, Expr, Extent, Fold, Form, Kernel, Map, Mode, Pool, PoolKind, Reducer, Rows,
+    SizeId, Split, Start, Stmt, TileCall, TileStep, Var,
 };
+use crate::ops::Cost;
+use crate::ops::elementwise::UnaryKind;
 
 impl Display for Var {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -79,26 +81,66 @@ impl Display for Address {
 
 impl Display for Kernel {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "kernel {} {{  ; {}", self.name, self.note)?;
+        writeln!(f, "kernel {} {{", Name(&self.name))?;
+        if !self.note.is_empty() {
+            writeln!(f, "  note {}", Quoted(&self.note))?;
+        }
+        if self.cost != Cost::default() {
+            writeln!(f, "  flops {}", Quoted(&self.cost.flops.to_string()))?;
+        }
+        write!(f, "  variables {}", self.variables)?;
+        if let Some(thread) = self.thread {
+            write!(f, ", thread {thread}")?;
+        }
+        writeln!(f)?;
         if !self.setup.is_empty() {
             writeln!(f, "  each thread {{")?;
             write_body(f, &self.setup, 2)?;
             writeln!(f, "  }}")?;
         }
         match &self.split {
-            Split::Serial => writeln!(f, "  serial {{")?,
+            Split::Serial => write!(f, "  serial")?,
             Split::Axes(axes) => {
                 write!(f, "  parallel")?;
-                for (var, extent) in axes {
-                    write!(f, " {var} in 0..{extent}")?;
+                for (index, (var, extent)) in axes.iter().enumerate() {
+                    write!(f, "{} {var} in 0..{extent}", separator(index))?;
                 }
-                writeln!(f, " {{")?;
             }
-            Split::Lanes(var, extent) => writeln!(f, "  parallel elements {var} of {extent} {{")?,
+            Split::Lanes(var, extent) => write!(f, "  parallel elements {var} of {extent}")?,
         }
+        writeln!(f, " {{")?;
         write_body(f, &self.body, 2)?;
         writeln!(f, "  }}\n}}")
     }
+}
+
+/// What stands between the items of a list, before an item.
+fn separator(index: usize) -> &'static str {
+    if index == 0 { "" } else { "," }
+}
+
+/// A string in quotes, with escapes.
+struct Quoted<'t>(&'t str);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::Value::from(self.0).to_string())
+    }
+}
+
+/// A kernel's name: in quotes where it is not made of the characters that names usually have.
+struct Name<'t>(&'t str);
+
+impl Display for Name<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let is_plain = !self.0.is_empty() && self.0.chars().all(is_name_character);
+        if is_plain { f.write_str(self.0) } else { write!(f, "{}", Quoted(self.0)) }
+    }
+}
+
+/// Whether a name with this character needs no quotes.
+pub(super) fn is_name_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "._-/".contains(character)
 }
 
 fn write_body(f: &mut Formatter<'_>, body: &[Stmt], depth: usize) -> fmt::Result {
@@ -109,99 +151,118 @@ fn write_body(f: &mut Formatter<'_>, body: &[Stmt], depth: usize) -> fmt::Result
                 let by = if *step == 1 { String::new() } else { format!(" by {step}") };
                 writeln!(f, "{indent}for {var} in {start}..{end}{by} {{")?;
                 write_body(f, body, depth + 1)?;
-                writeln!(f, "{indent}}}")?;
             }
             Stmt::Branch { value, bound, below, rest } => {
                 writeln!(f, "{indent}if {value} < {bound} {{")?;
                 write_body(f, below, depth + 1)?;
-                writeln!(f, "{indent}}} else {{")?;
-                write_body(f, rest, depth + 1)?;
-                writeln!(f, "{indent}}}")?;
+                if !rest.is_empty() {
+                    writeln!(f, "{indent}}} else {{")?;
+                    write_body(f, rest, depth + 1)?;
+                }
             }
             Stmt::Tile(call) => write_tile(f, call, &indent)?,
             Stmt::Map(map) => write_map(f, map, &indent)?,
         }
+        writeln!(f, "{indent}}}")?;
     }
     Ok(())
 }
 
 fn write_tile(f: &mut Formatter<'_>, call: &TileCall, indent: &str) -> fmt::Result {
     let tile = &call.tile;
+    let form = match tile.form {
+        Form::Broadcast => "broadcast",
+        Form::Dot => "dot",
+    };
     let assign = match tile.start {
         Start::Zero => "=",
         Start::Stored => "+=",
     };
-    write!(
+    writeln!(f, "{indent}tile {}x{} {form} {{", tile.rows, tile.columns)?;
+    writeln!(
         f,
-        "{indent}tile {}x{} {:?} {} row {} {assign} {} row {} * {} column {}, over",
-        tile.rows,
-        tile.columns,
-        tile.form,
-        call.output,
-        tile.output_row,
-        call.left,
-        tile.left_rows,
-        call.right,
-        tile.right_column
+        "{indent}  {} row {} {assign} {} row {} * {} column {}",
+        call.output, tile.output_row, call.left, tile.left_rows, call.right, tile.right_column
     )?;
+    write!(f, "{indent}  over")?;
     let mut counts = call.counts.iter();
-    for reduction in &tile.reduction {
-        let count = match reduction.count {
-            Some(count) => Extent::Fixed(count),
-            None => counts.next().copied().unwrap_or(Extent::Fixed(0)),
-        };
-        write!(f, " {count} by ({}, {})", reduction.left, reduction.right)?;
+    for (index, reduction) in tile.reduction.iter().enumerate() {
+        write!(f, "{} ", separator(index))?;
+        match (reduction.count, counts.as_slice().first()) {
+            (Some(count), _) => write!(f, "{count}")?,
+            (None, Some(count)) => write!(f, "given {count}")?,
+            (None, None) => write!(f, "given nothing")?,
+        }
+        if reduction.count.is_none() {
+            counts.next();
+        }
+        write!(f, " by ({}, {})", reduction.left, reduction.right)?;
     }
+    writeln!(f)?;
     if tile.prefetch > 0 {
-        write!(f, ", fetching {} ahead", tile.prefetch)?;
+        writeln!(f, "{indent}  fetch {} ahead", tile.prefetch)?;
     }
     let mut operands = call.operands.iter();
     for step in &tile.epilogue {
-        write!(f, ", {step:?}")?;
-        if step.takes_operand()
-            && let Some(operand) = operands.next()
-        {
-            write!(f, " {operand}")?;
+        let operand = if step.takes_operand() { operands.next() } else { None };
+        let operand = operand.map_or_else(|| "nothing".to_owned(), Address::to_string);
+        write!(f, "{indent}  ")?;
+        match step {
+            TileStep::AddPerRow => writeln!(f, "add {operand} per row")?,
+            TileStep::AddPerColumn => writeln!(f, "add {operand} per column")?,
+            TileStep::AddElement { row } => writeln!(f, "add {operand} row {row}")?,
+            TileStep::MultiplyNumber => writeln!(f, "multiply by {operand}")?,
+            TileStep::Negate => writeln!(f, "negate")?,
+            TileStep::Relu => writeln!(f, "relu")?,
+            TileStep::Sigmoid => writeln!(f, "sigmoid")?,
+            TileStep::Tanh => writeln!(f, "tanh")?,
+            TileStep::Pool(Pool { kind, height, width }) => {
+                let kind = match kind {
+                    PoolKind::Max => "max",
+                    PoolKind::Mean => "mean",
+                };
+                writeln!(f, "{kind} pool {height}x{width}")?;
+            }
         }
     }
-    writeln!(f)
+    Ok(())
 }
 
 impl Display for Rows {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self.run {
-            usize::MAX => write!(f, "{}", self.near),
-            run => write!(f, "{} ({run} times) {}", self.near, self.far),
+        match self {
+            rows if *rows == Rows::evenly(rows.near) => write!(f, "{}", rows.near),
+            Rows { run, near, far } => write!(f, "{near} in runs of {run} by {far}"),
         }
     }
 }
 
 fn write_map(f: &mut Formatter<'_>, map: &Map, indent: &str) -> fmt::Result {
     write!(f, "{indent}map {} lanes", map.lanes)?;
-    for extent in &map.window {
-        write!(f, " window {extent}")?;
+    for (index, extent) in map.window.iter().enumerate() {
+        write!(f, "{} {extent}", if index == 0 { " window" } else { "," })?;
     }
     writeln!(f, " {{")?;
     for (index, expr) in map.exprs.iter().enumerate() {
-        if index == map.finish && map.fold != Fold::None {
+        if index == map.finish {
             write_fold(f, &map.fold, indent)?;
         }
         write!(f, "{indent}  e{index} = ")?;
         write_expr(f, map, expr)?;
         writeln!(f)?;
     }
+    if map.finish >= map.exprs.len() {
+        write_fold(f, &map.fold, indent)?;
+    }
     for store in &map.stores {
         let assign = match store.mode {
             Mode::Write => "=",
             Mode::Accumulate => "+=",
         };
-        write!(f, "{indent}  {} by {} {assign} e{}", store.address, store.lane, store.value.0)?;
-        match store.element {
-            Element::F32 | Element::I32 => writeln!(f)?,
-            Element::U8 => writeln!(f, " as {}", store.element)?,
-        }
+        let (element, address, value) = (store.element, &store.address, store.value.0);
+        writeln!(f, "{indent}  store {element} {address} by {} {assign} e{value}", store.lane)?;
     }
-    writeln!(f, "{indent}}}")
+    Ok(())
 }
 
 fn write_fold(f: &mut Formatter<'_>, fold: &Fold, indent: &str) -> fmt::Result {
@@ -220,7 +281,7 @@ fn write_fold(f: &mut Formatter<'_>, fold: &Fold, indent: &str) -> fmt::Result {
 fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
     match expr {
         Expr::Load(index) => {
-            let load = &map.loads[*index];
+            let Some(load) = map.loads.get(*index) else { return f.write_str("load nothing") };
             write!(f, "load {} {} by {}", load.element, load.address, load.lane)?;
             if load.repeat != 1 {
                 write!(f, " repeated {}", load.repeat)?;
@@ -230,7 +291,7 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
             }
             Ok(())
         }
-        Expr::Constant(value) => write!(f, "{value:?}"),
+        Expr::Constant(value) => write_float(f, *value),
         Expr::Integer(value) => write!(f, "{value}"),
         Expr::Index { base, lane: 1 } => write!(f, "index {base}"),
         Expr::Index { base, lane } => write!(f, "index {base} by {lane}"),
@@ -240,7 +301,7 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
         Expr::Size(size, times) => write!(f, "{}", Extent::Open(*size, *times)),
         Expr::Reduced(index) => write!(f, "r{index}"),
         Expr::Place(index) => write!(f, "place of r{index}"),
-        Expr::Unary(kind, x) => write!(f, "{kind:?} e{}", x.0),
+        Expr::Unary(kind, x) => write!(f, "{} e{}", unary_name(*kind), x.0),
         Expr::Add(a, b) => write!(f, "e{} + e{}", a.0, b.0),
         Expr::Subtract(a, b) => write!(f, "e{} - e{}", a.0, b.0),
         Expr::Multiply(a, b) => write!(f, "e{} * e{}", a.0, b.0),
@@ -255,5 +316,29 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
         Expr::And(a, b) => write!(f, "e{} & e{}", a.0, b.0),
         Expr::Xor(a, b) => write!(f, "e{} ^ e{}", a.0, b.0),
         Expr::RotateLeft(a, bits) => write!(f, "e{} rotated left {bits}", a.0),
+    }
+}
+
+/// A float, to the last bit: it has a point or an exponent, which integers do not have.
+fn write_float(f: &mut Formatter<'_>, value: f32) -> fmt::Result {
+    match value.to_bits() {
+        bits if value.is_nan() && bits != f32::NAN.to_bits() => write!(f, "nan {bits:#010x}"),
+        _ if value.is_nan() => f.write_str("nan"),
+        _ => write!(f, "{value:?}"),
+    }
+}
+
+/// The name of a function of one number.
+pub(super) fn unary_name(kind: UnaryKind) -> &'static str {
+    match kind {
+        UnaryKind::Relu => "relu",
+        UnaryKind::Sigmoid => "sigmoid",
+        UnaryKind::Tanh => "tanh",
+        UnaryKind::Exp => "exp",
+        UnaryKind::Log => "log",
+        UnaryKind::Sqrt => "sqrt",
+        UnaryKind::Rsqrt => "rsqrt",
+        UnaryKind::Negate => "negate",
+        UnaryKind::Square => "square",
     }
 }

@@ -6,6 +6,7 @@
 //! 3. Reducers read expressions before `finish`; places exist only for window reductions.
 //! 4. Tiles have rows, columns and a reduction; calls give every operand and count.
 //! 5. `Share` appears only where the split is over lanes.
+//! 6. A map's loads are those of its expressions, each once and in order, so that their text says all of them.
 
 use super::{
     Affine, Element, Expr, Extent, Fold, Form, Kernel, Map, Mode, Pool, Reducer, Split, Start, Stmt, Tile,
@@ -126,6 +127,7 @@ impl Checker {
             _ if taken != call.operands.len() => {
                 Err("a tile call with the wrong number of operands".to_owned())
             }
+            _ if tile.left_rows.run == 0 => Err("runs of no rows".to_owned()),
             _ if !pools_whole_windows(tile) => Err("a tile that does not end with whole windows".to_owned()),
             Form::Broadcast if tile.right_column != 1 => Err("columns that are not contiguous".to_owned()),
             Form::Dot if !innermost_contiguous => Err("a dot product that is not contiguous".to_owned()),
@@ -152,10 +154,27 @@ impl Checker {
                 return Err("a load with the wrong number of window strides".to_owned());
             }
         }
+        let is_reduced = map.fold != Fold::None;
+        if is_reduced == map.fold.reducers().is_empty() || map.finish > map.exprs.len() {
+            return Err("a reduction of nothing".to_owned());
+        }
+        if !is_reduced && map.finish != map.exprs.len() {
+            return Err("an end of a reduction where there is none".to_owned());
+        }
         let mut kinds = Vec::new();
         for (index, expr) in map.exprs.iter().enumerate() {
-            let kind = self.expr(map, expr, &kinds, index >= map.finish)?;
+            let finished = index >= map.finish;
+            // What follows a reduction sees its results alone.
+            let first = if finished { map.finish } else { 0 };
+            let kind = self.expr(map, expr, (&kinds, first), finished)?;
             kinds.push(kind);
+        }
+        let loaded = map.exprs.iter().filter_map(|expr| match expr {
+            Expr::Load(index) => Some(*index),
+            _ => None,
+        });
+        if !loaded.eq(0..map.loads.len()) {
+            return Err("loads that are not the expressions' own, in order".to_owned());
         }
         for reducer in map.fold.reducers() {
             if reducer.value().0 >= map.finish || kinds[reducer.value().0] != Kind::Float {
@@ -167,6 +186,9 @@ impl Checker {
         }
         for store in &map.stores {
             self.affine(&store.address.offset)?;
+            if is_reduced && store.value.0 < map.finish {
+                return Err("a store of what is reduced".to_owned());
+            }
             let kind = kinds.get(store.value.0).filter(|&&kind| kind != Kind::Mask);
             let Some(&kind) = kind else { return Err("a store of no number".to_owned()) };
             if store.mode == Mode::Accumulate && kind != Kind::Float {
@@ -182,8 +204,16 @@ impl Checker {
         Ok(())
     }
 
-    fn expr(&self, map: &Map, expr: &Expr, kinds: &[Kind], finished: bool) -> Result<Kind, String> {
+    /// The kind of an expression, by those of the expressions before it, of which it may use those from `first` on.
+    fn expr(
+        &self,
+        map: &Map,
+        expr: &Expr,
+        (kinds, first): (&[Kind], usize),
+        finished: bool,
+    ) -> Result<Kind, String> {
         let need = |id: super::ExprId, kind: Kind| match kinds.get(id.0) {
+            Some(_) if id.0 < first => Err(format!("e{} is used after the reduction", id.0)),
             Some(&found) if found == kind => Ok(()),
             Some(found) => Err(format!("e{} is {found:?} where {kind:?} is needed", id.0)),
             None => Err(format!("e{} is used before it is computed", id.0)),
@@ -195,6 +225,9 @@ impl Checker {
                 None => Err(format!("load {index} does not exist")),
             },
             Expr::Constant(_) | Expr::Size(..) => Ok(Kind::Float),
+            Expr::WindowIndex if finished || !counts_window(map) => {
+                Err("an index of a window that is not known".to_owned())
+            }
             Expr::Integer(_) | Expr::WindowIndex | Expr::Phase(1..) => Ok(Kind::Integer),
             Expr::Phase(0) => Err("a remainder of a division by 0".to_owned()),
             Expr::Index { base, .. } | Expr::Position(base) => self.affine(base).map(|()| Kind::Integer),
@@ -235,9 +268,15 @@ impl Checker {
             Expr::AddInteger(a, b) | Expr::And(a, b) | Expr::Xor(a, b) => {
                 both(*a, *b, Kind::Integer, Kind::Integer)
             }
+            Expr::RotateLeft(_, 32..) => Err("a rotation by more bits than there are".to_owned()),
             Expr::RotateLeft(a, _) => need(*a, Kind::Integer).map(|()| Kind::Integer),
         }
     }
+}
+
+/// Whether steps of a window have numbers: the sizes of all loops but the outermost are known.
+fn counts_window(map: &Map) -> bool {
+    map.window.iter().skip(1).all(|extent| matches!(extent, Extent::Fixed(_)))
 }
 
 /// Whether a tile that pools does so last, by windows that its rows are whole lines of, and over what is stored.
@@ -246,10 +285,10 @@ fn pools_whole_windows(tile: &Tile) -> bool {
     match tile.pool() {
         None => pools == 0,
         Some(Pool { height, width, .. }) => {
+            let window = height.checked_mul(width).filter(|&window| window > 0);
             pools == 1
                 && tile.start == Start::Zero
-                && height * width > 0
-                && tile.rows.is_multiple_of(height * width)
+                && window.is_some_and(|window| tile.rows.is_multiple_of(window))
         }
     }
 }

@@ -11,7 +11,7 @@
 
 mod count;
 
-use count::{Count, Range};
+pub(super) use count::{Count, Range};
 
 use super::{Buffer, OpenSizes, Size};
 use crate::kernel::{

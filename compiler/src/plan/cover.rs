@@ -67,7 +67,8 @@ impl Cover {
     /// Code for the block with the number `var`, which some outer loop counts.
     pub fn branch(&self, var: Var, mut body: impl FnMut(&Affine, usize) -> Vec<Stmt>) -> Vec<Stmt> {
         let start = Affine::default().plus(var, self.size);
-        match self.tail {
+        let early = usize::from(self.full > 0 && armed(Fault::SharedBlocksMeet));
+        match self.tail.map(|(tail, size)| (tail - early, size + early)) {
             None => body(&start, self.size),
             Some((tail, size)) if self.full == 0 => body(&Affine::constant(tail), size),
             Some((tail, size)) => vec![Stmt::Branch {

@@ -11,11 +11,13 @@ mod channels;
 mod choice;
 mod costs;
 mod cover;
+mod evaluate;
 mod layout;
 mod lowering;
 mod memory;
 mod options;
 mod product;
+mod races;
 mod reuse;
 mod sharing;
 mod sizes;
@@ -32,6 +34,7 @@ pub use channels::{Epilogue, PixelBlock, PixelBlocks};
 pub use choice::{Candidate, Choice, Choices, Verdict, tuning_key};
 pub use costs::{Costs, PerWidth};
 pub use cover::Cover;
+pub use evaluate::EvaluatePlanError;
 pub use layout::{Layout, Layouts, View};
 pub use lowering::{KernelDraft, Lower, Lowering};
 pub(crate) use lowering::{copy_span, fill};
@@ -264,6 +267,10 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
         crate::kernel::verify(kernel)
             .and_then(|()| storage::verify(kernel, &lowering.buffers))
             .and_then(|()| bounds::verify(kernel, &lowering.buffers, &lowering.sizes, options.threads))
+            .and_then(|()| match options.verify_races {
+                true => races::verify(kernel, &lowering.buffers, &lowering.sizes, options.threads),
+                false => Ok(()),
+            })
             .map_err(|reason| GraphError::Invalid { reason })?;
     }
     let Lowering { sizes, mut buffers, constants, choices, .. } = lowering;

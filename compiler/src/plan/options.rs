@@ -106,6 +106,10 @@ pub struct PlanOptions {
     pub tuned: BTreeMap<String, Convolution>,
     /// Whether Cranelift checks the code it is given.
     pub verify_code: bool,
+    /// Whether it is proved of every kernel that what one thread writes no other reads or writes. A failure is a fault of
+    /// Windlass; the proof takes about as long as planning. By default where debug assertions are on.
+    #[serde(default)]
+    pub verify_races: bool,
 }
 
 impl PlanOptions {
@@ -149,6 +153,7 @@ impl Default for PlanOptions {
             costs: Costs::default(),
             tuned: BTreeMap::new(),
             verify_code: cfg!(debug_assertions),
+            verify_races: cfg!(debug_assertions),
         }
     }
 }

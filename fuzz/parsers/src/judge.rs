@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::{Builder, Graph, Layer, verify};
+use windlass_compiler::kernel::{self, Kernel};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileError, CompileOptions, compile};
 use windlass_compiler::plan::plan;
@@ -33,6 +34,7 @@ fn free_bytes(target: Target) -> usize {
         // A gzip header declares the length of its extra field in 16 bits, and the field is made before it is read.
         Target::IdxGzip => 64 << 10,
         Target::GraphText
+        | Target::KernelText
         | Target::GraphJson
         | Target::Options
         | Target::Layers
@@ -49,6 +51,7 @@ fn free_bytes(target: Target) -> usize {
 fn most_times(target: Target) -> usize {
     match target {
         Target::GraphText
+        | Target::KernelText
         | Target::GraphJson
         | Target::Options
         | Target::Layers
@@ -88,6 +91,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
 /// What was read.
 enum Read {
     Graph(Box<Graph>),
+    Kernel(Box<Kernel>),
     Checkpoint(Checkpoint),
     Idx(Idx),
     Tuning,
@@ -102,6 +106,10 @@ impl Read {
             Target::GraphText => {
                 let text = std::str::from_utf8(input).map_err(drop)?;
                 text.parse().map(|graph| Read::Graph(Box::new(graph))).map_err(drop)
+            }
+            Target::KernelText => {
+                let text = std::str::from_utf8(input).map_err(drop)?;
+                text.parse().map(|kernel| Read::Kernel(Box::new(kernel))).map_err(drop)
             }
             Target::GraphJson => {
                 serde_json::from_slice(input).map(|graph| Read::Graph(Box::new(graph))).map_err(drop)
@@ -130,6 +138,7 @@ impl Read {
     fn check(&self, closely: bool) -> Result<(), String> {
         match self {
             Read::Graph(graph) => check_graph(graph, closely),
+            Read::Kernel(kernel) => check_kernel(kernel),
             Read::Checkpoint(checkpoint) => {
                 let (names, tensors) = (checkpoint.tensors.len(), checkpoint.tensors.values());
                 let elements: usize = tensors.map(|tensor| tensor.len()).sum();
@@ -147,6 +156,17 @@ impl Read {
             Read::Options(options) => check_options(options, closely),
             Read::Layers(layers) => check_layers(layers, closely),
         }
+    }
+}
+
+/// By their text, which says every bit: numbers that are none equal nothing.
+fn check_kernel(kernel: &Kernel) -> Result<(), String> {
+    kernel::verify(kernel).map_err(|reason| format!("what was read does not verify: {reason}"))?;
+    let text = kernel.to_string();
+    match text.parse::<Kernel>() {
+        Ok(again) if again.to_string() == text => Ok(()),
+        Ok(_) => Err(format!("it prints to another kernel: {text}")),
+        Err(error) => Err(format!("what it prints to is refused: {error}: {text}")),
     }
 }
 

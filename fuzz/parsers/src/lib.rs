@@ -12,6 +12,8 @@ pub mod seeds;
 pub enum Target {
     /// The text form of graphs.
     GraphText,
+    /// The text form of kernels.
+    KernelText,
     /// Graphs as JSON.
     GraphJson,
     /// Checkpoints: safetensors, with the metadata that training goes on from.
@@ -32,13 +34,14 @@ pub enum Target {
 
 impl Target {
     /// All of them, those first that take the least time.
-    pub const ALL: [Target; 9] = [
+    pub const ALL: [Target; 10] = [
         Target::Idx,
         Target::Checkpoint,
         Target::Settings,
         Target::Options,
         Target::Tuning,
         Target::Layers,
+        Target::KernelText,
         Target::GraphText,
         Target::GraphJson,
         Target::IdxGzip,
@@ -48,6 +51,7 @@ impl Target {
     pub fn name(self) -> &'static str {
         match self {
             Target::GraphText => "graph-text",
+            Target::KernelText => "kernel-text",
             Target::GraphJson => "graph-json",
             Target::Checkpoint => "checkpoint",
             Target::Idx => "idx",
@@ -68,6 +72,7 @@ impl Target {
     pub fn is_text(self) -> bool {
         match self {
             Target::GraphText
+            | Target::KernelText
             | Target::GraphJson
             | Target::Tuning
             | Target::Options
@@ -83,7 +88,7 @@ impl Target {
         match self {
             Target::Idx => 6,
             Target::Checkpoint | Target::Settings | Target::Options | Target::Tuning => 3,
-            Target::GraphText | Target::GraphJson | Target::Layers => 2,
+            Target::GraphText | Target::KernelText | Target::GraphJson | Target::Layers => 2,
             Target::IdxGzip => 1,
         }
     }

@@ -19,6 +19,7 @@ use crate::Target;
 pub fn of(target: Target) -> Vec<Vec<u8>> {
     match target {
         Target::GraphText => graphs().into_iter().map(String::into_bytes).collect(),
+        Target::KernelText => texts("kernel ").into_iter().map(String::into_bytes).collect(),
         Target::GraphJson => graphs()
             .iter()
             .filter_map(|text| serde_json::to_vec(&text.parse::<Graph>().ok()?).ok())
@@ -36,34 +37,42 @@ pub fn of(target: Target) -> Vec<Vec<u8>> {
 
 /// The graphs of the compiler's own tests, and steps of training.
 fn graphs() -> Vec<String> {
-    let mut texts = Vec::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compiler/tests/filetests");
-    collect(&root, &mut texts);
-    texts.extend(training());
-    // Long ones take long, and have little that short ones have not.
-    texts.retain(|text| text.len() < 4_000);
+    let mut texts = texts("graph ");
+    texts.extend(training().into_iter().filter(|text| text.len() < LONG));
     texts
 }
 
-fn collect(directory: &Path, texts: &mut Vec<String>) {
+/// Bytes of a text that is not taken: long ones take long, and have little that short ones have not.
+const LONG: usize = 4_000;
+
+/// The texts in the compiler's own tests that begin with a word.
+fn texts(start: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compiler/tests/filetests");
+    collect(&root, start, &mut texts);
+    texts.retain(|text| text.len() < LONG);
+    texts
+}
+
+fn collect(directory: &Path, start: &str, texts: &mut Vec<String>) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths {
         if path.is_dir() {
-            collect(&path, texts);
+            collect(&path, start, texts);
         } else if let Ok(text) = fs::read_to_string(&path) {
-            texts.extend(blocks(&text));
+            texts.extend(blocks(&text, start));
         }
     }
 }
 
-/// The graphs of a file, each from its `graph` to its closing brace.
-fn blocks(text: &str) -> Vec<String> {
+/// What begins with a word in a file, each to its closing brace.
+fn blocks(text: &str, start: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut block: Option<String> = None;
     for line in text.lines() {
-        if line.starts_with("graph ") {
+        if line.starts_with(start) {
             block = Some(String::new());
         }
         if let Some(open) = &mut block {
@@ -212,5 +221,6 @@ mod tests {
             assert!(accepted > 0 && accepted * 3 >= seeds.len(), "{target:?}: {accepted} of {}", seeds.len());
         }
         assert!(of(Target::GraphText).len() > 30);
+        assert!(of(Target::KernelText).len() > 30);
     }
 }

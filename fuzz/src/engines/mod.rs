@@ -1,5 +1,6 @@
 //! Everything that computes a graph: the interpreter in single precision, each pass followed by the interpreter, and
-//! compiled code under every setup. All are held to the interpreter in double precision.
+//! under every setup the plan, evaluated without code, and compiled code. All are held to the interpreter in double
+//! precision. The plan comes before the code: where code alone fails, code generation is at fault.
 
 pub mod guard;
 pub mod run;
@@ -13,7 +14,7 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::Bindings;
 use windlass_compiler::pass::{PassOptions, optimize};
 use windlass_compiler::pipeline::compile;
-use windlass_compiler::plan::Accuracy;
+use windlass_compiler::plan::{Accuracy, Plan};
 use windlass_compiler::shape::Sizes;
 use windlass_runtime::executor::Executor;
 
@@ -52,6 +53,14 @@ pub enum Failure {
         batch: usize,
         /// Where.
         breach: guard::Breach,
+    },
+    /// A plan touches what it must not, or a kernel's text is not read back as it was.
+    #[error("the plan: at a batch of {batch}, {message}")]
+    Plan {
+        /// The batch size.
+        batch: usize,
+        /// The error.
+        message: String,
     },
     /// A valid graph was refused.
     #[error("refused: {message}")]
@@ -172,13 +181,34 @@ impl<'c> Trial<'c> {
         Ok(())
     }
 
-    /// Compiles the case, runs it in several ways, and compares.
+    /// Evaluates a plan of the case without code. Its kernels also read back from their text as they were.
+    ///
+    /// # Errors
+    /// The [`Failure`].
+    pub fn planned(&mut self, plan: &Plan, accuracy: Accuracy) -> Result<(), Failure> {
+        for kernel in plan.prepare.iter().chain(&plan.run) {
+            if kernel.to_string().parse().as_ref() != Ok(kernel) {
+                let message = format!("the text of {} is not read back as it was", kernel.name);
+                return Err(Failure::Plan { batch: 1, message });
+            }
+        }
+        for batch in &mut self.batches {
+            let results = run::evaluate(plan, &batch.sizes, &batch.sources)
+                .map_err(|error| Failure::Plan { batch: batch.sizes.batch(), message: error.to_string() })?;
+            let compared = batch.reference(self.case, accuracy)?.judge(&results);
+            self.compared = self.compared.plus(wrong("the evaluated plan", batch.sizes.batch(), compared)?);
+        }
+        Ok(())
+    }
+
+    /// Compiles the case, evaluates its plan, runs it in several ways, and compares.
     ///
     /// # Errors
     /// The [`Failure`].
     pub fn compiled(&mut self, setup: &Setup) -> Result<(), Failure> {
         let (program, _) =
             compile(&self.case.graph, self.case.mode, &setup.options, &Dump::none()).map_err(refused)?;
+        self.planned(program.plan(), setup.options.plan.accuracy)?;
         let mut executor = Executor::new(program).map_err(refused)?;
         if setup.share {
             executor = executor.share_every_step();

@@ -1,10 +1,10 @@
-//! Runs compiled programs on the numbers of a case: through the executor, and between guard pages.
+//! Runs compiled programs on the numbers of a case, through the executor and between guard pages, and evaluates plans.
 
 use std::collections::BTreeMap;
 
 use windlass_compiler::codegen::Program;
 use windlass_compiler::interp::{Bindings, Data};
-use windlass_compiler::plan::{Slot, SlotKind};
+use windlass_compiler::plan::{EvaluatePlanError, Plan, Slot, SlotKind};
 use windlass_compiler::shape::{DType, Sizes};
 use windlass_runtime::executor::{Binding, Executor};
 
@@ -122,6 +122,20 @@ pub fn run_between_guards(
         }
     }
     Ok(results)
+}
+
+/// Evaluates a plan once, without code.
+///
+/// # Errors
+/// The [`EvaluatePlanError`] of a kernel that touches what it must not.
+///
+/// # Panics
+/// When a slot has no value.
+pub fn evaluate(plan: &Plan, sizes: &Sizes, sources: &Bindings<f64>) -> Result<Results, EvaluatePlanError> {
+    let mut words: Vec<Vec<u32>> = plan.slots.iter().map(|slot| slot_words(slot, sizes, sources)).collect();
+    plan.evaluate(sizes, &mut words)?;
+    let written = plan.slots.iter().zip(&words).filter(|(slot, _)| slot.kind != SlotKind::Input);
+    Ok(written.map(|(slot, words)| (slot.name.clone(), floats(words))).collect())
 }
 
 /// Whether two runs gave the same bits.

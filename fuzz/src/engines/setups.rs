@@ -48,6 +48,7 @@ pub fn draw(case: &Case, numbers: &mut Rng) -> Setup {
         plan.costs = costs(numbers);
     }
     plan.verify_code = false;
+    plan.verify_races = true;
     options.passes = passes(numbers);
     Setup {
         options,

@@ -150,6 +150,7 @@ fn tiles_are_complete() {
         call.counts = vec![Extent::Open(SizeId::BATCH, 1)];
     }));
     refused(&call(&|call| call.tile.rows = 0), "a tile without rows or columns");
+    refused(&call(&|call| call.tile.left_rows.run = 0), "runs of no rows");
     refused(&call(&|call| call.tile.columns = 0), "a tile without rows or columns");
     refused(&call(&|call| call.tile.reduction.clear()), "a tile without a reduction");
     refused(
@@ -169,6 +170,7 @@ fn tiles_are_complete() {
     accepted(&call(&pools(8, 2, 2)));
     refused(&call(&pools(6, 2, 2)), whole_windows);
     refused(&call(&pools(8, 0, 2)), whole_windows);
+    refused(&call(&pools(8, usize::MAX / 2 + 2, 2)), whole_windows);
     refused(
         &call(&|call| {
             pools(8, 2, 2)(call);
@@ -355,10 +357,87 @@ fn reductions_read_the_body_and_end_it() {
         }),
         "a reducer of something else than a float of the body",
     );
+    refused(
+        &folded(&|map| {
+            let x = map.load_window(place(), 1, &[4]);
+            let sum = map.fold_window(&[Reducer::Sum(x)])[0];
+            map.add(sum, x);
+        }),
+        "e0 is used after the reduction",
+    );
+    refused(
+        &folded(&|map| {
+            let x = map.load_window(place(), 1, &[4]);
+            map.fold_window(&[Reducer::Sum(x)]);
+            map.store(place(), 1, x);
+        }),
+        "a store of what is reduced",
+    );
+    refused(
+        &folded(&|map| {
+            map.fold_window(&[]);
+        }),
+        "a reduction of nothing",
+    );
+    refused(
+        &folded(&|map| {
+            let x = map.load_window(place(), 1, &[4]);
+            map.fold_window(&[Reducer::Sum(x)]);
+            map.expr(Expr::WindowIndex);
+        }),
+        "an index of a window that is not known",
+    );
+    let rotated = |bits| {
+        serial(map(Extent::Fixed(4), |map| {
+            let x = map.expr(Expr::Integer(1));
+            map.expr(Expr::RotateLeft(x, bits));
+        }))
+    };
+    accepted(&rotated(31));
+    refused(&rotated(32), "a rotation by more bits than there are");
     let unreduced = map(Extent::Fixed(4), |map| {
         map.expr(Expr::Reduced(0));
     });
     refused(&serial(unreduced), "a reduced value where there is none");
+}
+
+#[test]
+fn steps_of_windows_have_numbers_where_sizes_are_known() {
+    let indexed = |window: &[Extent]| {
+        let mut map = MapBuilder::new(Extent::Fixed(4)).window(window);
+        let index = map.expr(Expr::WindowIndex);
+        let x = map.load_window(place(), 1, &[1, 1]);
+        let is_first = map.expr(Expr::SameInteger(index, index));
+        let x = map.expr(Expr::Select(is_first, x, x));
+        let sum = map.fold_window(&[Reducer::Sum(x)])[0];
+        map.store(place(), 1, sum);
+        serial(map.finish())
+    };
+    accepted(&indexed(&[Extent::Open(SizeId::BATCH, 1), Extent::Fixed(3)]));
+    refused(
+        &indexed(&[Extent::Fixed(3), Extent::Open(SizeId::BATCH, 1)]),
+        "an index of a window that is not known",
+    );
+}
+
+#[test]
+fn loads_are_those_of_the_expressions_in_order() {
+    let two = |order: [usize; 2]| {
+        let mut stmt = map(Extent::Fixed(4), |map| {
+            let [x, y] = [(); 2].map(|()| map.load(place(), 1));
+            let sum = map.add(x, y);
+            map.store(place(), 1, sum);
+        });
+        if let Stmt::Map(map) = &mut stmt {
+            map.exprs[0] = Expr::Load(order[0]);
+            map.exprs[1] = Expr::Load(order[1]);
+        }
+        serial(stmt)
+    };
+    accepted(&two([0, 1]));
+    for order in [[1, 0], [0, 0], [1, 1]] {
+        refused(&two(order), "loads that are not the expressions' own, in order");
+    }
 }
 
 #[test]

@@ -9,28 +9,28 @@ use crate::shape::{Polynomial, Symbol};
 type Monomial = u64;
 
 /// The most symbols that a monomial has room for.
-pub(in crate::plan) const MOST_SYMBOLS: usize = 8;
+const MOST_SYMBOLS: usize = 8;
 
 /// A polynomial of the plan's symbols, each of which is at least 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Count {
+pub(in crate::plan) struct Count {
     /// Monomials with their coefficients, none of which is 0, in order.
     terms: SmallVec<[(Monomial, i128); 2]>,
 }
 
 impl Count {
-    pub(super) fn number(number: i128) -> Self {
+    pub(in crate::plan) fn number(number: i128) -> Self {
         let mut count = Count::default();
         count.add(0, number);
         count
     }
 
-    pub(super) fn fixed(number: usize) -> Self {
+    pub(in crate::plan) fn fixed(number: usize) -> Self {
         Count::number(number as i128)
     }
 
     /// A polynomial of symbols, each of which stands for its place among these.
-    pub(super) fn of(polynomial: &Polynomial, symbols: &[Symbol]) -> Self {
+    pub(in crate::plan) fn of(polynomial: &Polynomial, symbols: &[Symbol]) -> Self {
         let mut count = Count::default();
         for (monomial, coefficient) in polynomial.terms() {
             let powers = monomial.iter().map(|symbol| {
@@ -55,19 +55,19 @@ impl Count {
         }
     }
 
-    pub(super) fn plus(&self, other: &Count) -> Self {
+    pub(in crate::plan) fn plus(&self, other: &Count) -> Self {
         let mut sum = self.clone();
         other.terms.iter().for_each(|&(monomial, coefficient)| sum.add(monomial, coefficient));
         sum
     }
 
-    pub(super) fn plus_number(&self, number: i128) -> Self {
+    pub(in crate::plan) fn plus_number(&self, number: i128) -> Self {
         let mut sum = self.clone();
         sum.add(0, number);
         sum
     }
 
-    pub(super) fn times(&self, factor: i128) -> Self {
+    pub(in crate::plan) fn times(&self, factor: i128) -> Self {
         if factor == 0 {
             return Count::default();
         }
@@ -76,7 +76,7 @@ impl Count {
         product
     }
 
-    pub(super) fn product(&self, other: &Count) -> Self {
+    pub(in crate::plan) fn product(&self, other: &Count) -> Self {
         let mut product = Count::default();
         for &(left, a) in &self.terms {
             for &(right, b) in &other.terms {
@@ -86,14 +86,48 @@ impl Count {
         product
     }
 
+    /// The number it is, if it depends on no open size.
+    pub(in crate::plan) fn as_number(&self) -> Option<i128> {
+        match self.terms[..] {
+            [] => Some(0),
+            [(0, number)] => Some(number),
+            _ => None,
+        }
+    }
+
+    /// The most open sizes that are multiplied in it.
+    pub(in crate::plan) fn degree(&self) -> u64 {
+        let powers =
+            |monomial: Monomial| (0..MOST_SYMBOLS).map(move |place| monomial >> (8 * place) & 0xff).sum();
+        self.terms.iter().map(|&(monomial, _)| powers(monomial)).max().unwrap_or(0)
+    }
+
+    /// The quotient by another, where it comes out even: by a number or a product of open sizes, or where it is a number.
+    pub(in crate::plan) fn quotient(&self, by: &Count) -> Option<Count> {
+        let &(last, of_last) = by.terms.last()?;
+        let &(monomial, coefficient) = self.terms.last()?;
+        let holds = |place: usize| monomial >> (8 * place) & 0xff >= last >> (8 * place) & 0xff;
+        if !(0..MOST_SYMBOLS).all(holds) || coefficient % of_last != 0 {
+            return None;
+        }
+        let mut first = Count::default();
+        first.add(monomial - last, coefficient / of_last);
+        let rest = self.plus(&by.product(&first).times(-1));
+        if rest.terms.is_empty() {
+            return Some(first);
+        }
+        // Every step takes the last monomial away.
+        if rest.terms.last()?.0 >= monomial { None } else { Some(first.plus(&rest.quotient(by)?)) }
+    }
+
     /// Whether it is below another number whatever the open sizes are.
-    pub(super) fn is_below(&self, other: &Count) -> bool {
+    pub(in crate::plan) fn is_below(&self, other: &Count) -> bool {
         self.plus_number(1).is_at_most(other)
     }
 
     /// Whether it is another number or less whatever the open sizes are. The answer `false` may also mean that this cannot be
     /// told from the coefficients.
-    pub(super) fn is_at_most(&self, other: &Count) -> bool {
+    pub(in crate::plan) fn is_at_most(&self, other: &Count) -> bool {
         other.plus(&self.times(-1)).is_never_negative()
     }
 
@@ -110,7 +144,7 @@ impl Count {
     }
 
     /// Prints it with the names of the plan's symbols.
-    pub(super) fn display(&self, sizes: &OpenSizes) -> String {
+    pub(in crate::plan) fn display(&self, sizes: &OpenSizes) -> String {
         let symbols = sizes.symbols();
         let mut text = String::new();
         for &(monomial, coefficient) in self.terms.iter().rev() {
@@ -154,33 +188,46 @@ fn expand(monomial: Monomial, place: usize, done: Monomial, coefficient: i128, t
 
 /// The values that something takes, both ends included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) least: Count,
-    pub(super) greatest: Count,
+pub(in crate::plan) struct Range {
+    pub(in crate::plan) least: Count,
+    pub(in crate::plan) greatest: Count,
 }
 
 impl Range {
     /// From 0 to one below a number.
-    pub(super) fn below(end: &Count) -> Self {
+    pub(in crate::plan) fn below(end: &Count) -> Self {
         Range { least: Count::default(), greatest: end.plus_number(-1) }
     }
 
-    pub(super) fn plus(&self, other: &Range) -> Self {
+    pub(in crate::plan) fn plus(&self, other: &Range) -> Self {
         Range { least: self.least.plus(&other.least), greatest: self.greatest.plus(&other.greatest) }
     }
 
-    pub(super) fn times(&self, factor: i64) -> Self {
+    pub(in crate::plan) fn times(&self, factor: i64) -> Self {
         let (a, b) = (self.least.times(factor.into()), self.greatest.times(factor.into()));
         if factor < 0 { Range { least: b, greatest: a } } else { Range { least: a, greatest: b } }
     }
 
+    /// Times a number of which it is known whether it may be below 0: everything, where that is not known.
+    pub(in crate::plan) fn times_count(&self, factor: &Count) -> Option<Self> {
+        let zero = Count::default();
+        let (least, greatest) = (self.least.product(factor), self.greatest.product(factor));
+        if zero.is_at_most(factor) {
+            Some(Range { least, greatest })
+        } else if factor.is_at_most(&zero) {
+            Some(Range { least: greatest, greatest: least })
+        } else {
+            None
+        }
+    }
+
     /// Times a size, which is never negative.
-    pub(super) fn times_size(&self, size: &Count) -> Self {
+    pub(in crate::plan) fn times_size(&self, size: &Count) -> Self {
         Range { least: self.least.product(size), greatest: self.greatest.product(size) }
     }
 
     /// Whether there is no value in it, whatever the open sizes are.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::plan) fn is_empty(&self) -> bool {
         self.greatest.is_below(&self.least)
     }
 }
@@ -202,6 +249,13 @@ mod tests {
             assert!(!count(left).is_at_most(&count(right)), "{left} {right}");
         }
         assert!(count("T").is_below(&count("T + 1")));
+        let quotient = |a: &str, b: &str| count(a).quotient(&count(b));
+        assert_eq!(quotient("N*T*6 - T*2", "T*2"), Some(count("N*3 - 1")));
+        assert_eq!(quotient("T*4 + 2", "T*2 + 1"), Some(count("2")));
+        assert_eq!(quotient("N*T*2 + N", "T*2 + 1"), Some(count("N")));
+        for (a, b) in [("T", "N"), ("T + 1", "T"), ("T*3", "T*2"), ("3", "T"), ("T", "T + 1")] {
+            assert_eq!(quotient(a, b), None, "{a} {b}");
+        }
         assert_eq!(count("T + 2").product(&count("N - 1")), count("N*T + N*2 - T - 2"));
     }
 }

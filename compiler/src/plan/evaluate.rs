@@ -1,0 +1,173 @@
+//! Evaluates a whole plan, kernel after kernel, without code: where its results are wrong, the plan is at fault; where those
+//! of the compiled program alone are, code generation is.
+
+use thiserror::Error;
+
+use super::{Place, Plan, SlotKind};
+use crate::kernel::{EvaluateError, Kernel, Memory, Span, Turn, evaluate};
+use crate::shape::Sizes;
+
+/// Why a plan cannot be evaluated.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum EvaluatePlanError {
+    /// There are no items.
+    #[error("the plan of `{plan}` needs a batch of at least one item but gets none")]
+    EmptyBatch {
+        /// The plan.
+        plan: String,
+    },
+    /// Not every slot is bound.
+    #[error("the plan of `{plan}` has {expected} slots but {got} are bound")]
+    Slots {
+        /// The plan.
+        plan: String,
+        /// How many slots there are.
+        expected: usize,
+        /// How many are bound.
+        got: usize,
+    },
+    /// A slot is bound to memory of another size.
+    #[error("`{name}` of the plan of `{plan}` needs {expected} elements at a batch of {batch} but has {got}")]
+    Slot {
+        /// The plan.
+        plan: String,
+        /// The slot.
+        name: String,
+        /// The batch.
+        batch: usize,
+        /// How many elements there must be.
+        expected: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// There is no memory for an arena.
+    #[error(
+        "the plan of `{plan}` needs {words} words of memory for an arena at a batch of {batch}, which there are not"
+    )]
+    OutOfMemory {
+        /// The plan.
+        plan: String,
+        /// The batch.
+        batch: usize,
+        /// The words of the arena.
+        words: usize,
+    },
+    /// A kernel touches what it must not.
+    #[error(transparent)]
+    Kernel(#[from] EvaluateError),
+}
+
+/// What memory holds that nobody has written: a NaN that no computation gives.
+const UNWRITTEN: u32 = 0xFFC0_BEEF;
+
+/// The areas of memory, before the scratch of each thread, the arenas of open sizes and then the slots.
+const FIXED: usize = 0;
+const PREPARED: usize = 1;
+const PREPARING: usize = 2;
+const SCRATCH: usize = 3;
+
+impl Plan {
+    /// Runs the plan once on a batch of so many samples, or at values of all its open sizes: prepares, then runs, the threads of each kernel one after the other. The words of the
+    /// slots, in the order of the plan, are floats or integers; outputs are written, and what is stored is updated.
+    ///
+    /// A kernel touches its buffers alone, each within its size, and what lies in its phase: `prepare` no arena of a run,
+    /// a run no intermediates of `prepare`. Inputs, and in a run what is prepared, are not written.
+    ///
+    /// # Errors
+    /// [`EvaluatePlanError`] for slots that do not fit, where there is too little memory, and for a kernel that touches what
+    /// it must not.
+    pub fn evaluate(&self, sizes: impl Into<Sizes>, slots: &mut [Vec<u32>]) -> Result<(), EvaluatePlanError> {
+        let (sizes, plan) = (sizes.into(), || self.name.clone());
+        let batch = sizes.batch();
+        let mut values = Vec::new();
+        self.sizes.values_into(&sizes, &mut values);
+        if batch == 0 {
+            return Err(EvaluatePlanError::EmptyBatch { plan: plan() });
+        }
+        if slots.len() != self.slots.len() {
+            return Err(EvaluatePlanError::Slots {
+                plan: plan(),
+                expected: self.slots.len(),
+                got: slots.len(),
+            });
+        }
+        for (slot, words) in self.slots.iter().zip(&*slots) {
+            let (expected, got) = (slot.ty.shape.elements(&sizes), words.len());
+            if got != expected {
+                let name = slot.name.clone();
+                return Err(EvaluatePlanError::Slot { plan: plan(), name, batch, expected, got });
+            }
+        }
+        let arenas = [self.memory.fixed, self.memory.prepared, self.memory.preparing];
+        let scratch = std::iter::repeat_n(self.memory.scratch, self.threads);
+        let open = self.memory.open_words(&values);
+        let mut areas = Vec::new();
+        for words in arenas.into_iter().chain(scratch).chain(open) {
+            let mut area = Vec::new();
+            let reserved = area.try_reserve_exact(words);
+            reserved.map_err(|_| EvaluatePlanError::OutOfMemory { plan: plan(), batch, words })?;
+            area.resize(words, UNWRITTEN);
+            areas.push(area);
+        }
+        for (buffer, numbers) in &self.constants {
+            let first = self.prepared_offset(*buffer);
+            for (word, number) in areas[PREPARED][first..].iter_mut().zip(numbers) {
+                *word = number.to_bits();
+            }
+        }
+        areas.extend(slots.iter_mut().map(std::mem::take));
+        let mut memory = Memory { areas, spans: Vec::new() };
+        let result = [(&self.prepare, true), (&self.run, false)]
+            .into_iter()
+            .try_for_each(|(kernels, preparing)| self.phase(kernels, preparing, &values, &mut memory));
+        let bound = memory.areas.drain(self.first_slot()..);
+        slots.iter_mut().zip(bound).for_each(|(slot, words)| *slot = words);
+        result
+    }
+
+    /// The area of the first slot.
+    fn first_slot(&self) -> usize {
+        SCRATCH + self.threads + self.memory.open.len()
+    }
+
+    fn phase(
+        &self,
+        kernels: &[Kernel],
+        preparing: bool,
+        values: &[usize],
+        memory: &mut Memory,
+    ) -> Result<(), EvaluatePlanError> {
+        let spans: Vec<Vec<Option<Span>>> =
+            (0..self.threads).map(|thread| self.spans(preparing, values, thread)).collect();
+        for kernel in kernels {
+            for (thread, spans) in spans.iter().enumerate() {
+                memory.spans.clone_from(spans);
+                evaluate(kernel, memory, Turn::share(kernel, values, thread, self.threads))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the buffers lie that a thread may touch in a phase.
+    fn spans(&self, preparing: bool, values: &[usize], thread: usize) -> Vec<Option<Span>> {
+        let span = |buffer: &super::Buffer| {
+            let words = buffer.size.at(values).unwrap_or(usize::MAX);
+            let (area, first, writable) = match buffer.place {
+                Place::Slot(slot) => (self.first_slot() + slot, 0, self.slots[slot].kind != SlotKind::Input),
+                Place::Open { arena, offset } if !preparing => {
+                    let (size, _) = self.memory.open[arena];
+                    let first = offset.saturating_mul(values[size.index()]);
+                    (SCRATCH + self.threads + arena, first, true)
+                }
+                Place::Fixed(offset) if !preparing => (FIXED, offset, true),
+                Place::Prepared(offset) => (PREPARED, offset, preparing),
+                Place::Preparing(offset) if preparing => (PREPARING, offset, true),
+                Place::Scratch(offset) => (SCRATCH + thread, offset, true),
+                Place::Nowhere | Place::Open { .. } | Place::Fixed(_) | Place::Preparing(_) => return None,
+            };
+            Some(Span { area, first, words, writable })
+        };
+        self.buffers.iter().map(span).collect()
+    }
+}
