@@ -7,6 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use windlass::{Dynamic, Model, Optimizer, Options, Predictor, Trainer, TrainerOptions, network};
 
 network! {
+    network Tagger(frames: [T, 4]) -> [T, 3] { f1: linear(8); relu; f2: linear(3) }
+}
+
+network! {
     network Small(image: [2, 12, 12]) -> [3] {
         c1: conv2d(4, kernel_size = 3, padding = 1); n1: batch_norm; relu; max_pool2d(2);
         flatten; dropout(0.25);
@@ -97,6 +101,16 @@ fn repeated_runs_and_steps_ask_for_no_memory() -> Outcome {
             assert_eq!(counted, 20, "forward of a dynamic network, {case}");
             let counted = requests(|| dynamic.forward_into(&images, &mut [&mut scores]))?;
             assert_eq!(counted, 0, "forward_into of a dynamic network, {case}");
+
+            let frames = ndarray::Array3::from_elem((batch, 7, 4), 0.5);
+            let tagger: Model<Tagger> = Model::with_options(1, &options)?;
+            let mut tags = vec![0.0; batch * 7 * 3];
+            let counted = requests(|| tagger.forward_into(&frames, &mut [&mut tags]))?;
+            assert_eq!(counted, 0, "sequences, {case}");
+            let steps: Vec<i32> = (0..batch as i32 * 7).map(|step| step % 3).collect();
+            let mut trainer = Trainer::new(tagger, TrainerOptions::default())?;
+            let counted = requests(|| trainer.step(&frames, &steps).map(drop))?;
+            assert_eq!(counted, 0, "training step on sequences, {case}");
 
             let predictor: Predictor<Small> = Model::with_options(1, &options)?.into_predictor()?;
             let counted = requests(|| predictor.forward_into(&images, &mut [&mut scores]))?;

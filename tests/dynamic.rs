@@ -404,7 +404,7 @@ fn what_declared_networks_offer_is_there() -> Outcome {
     }
     let mut model = dynamic_images()?.model(0)?;
     assert_eq!(named(&model), named(&Model::<Images>::new(0)?));
-    assert_eq!(named(&model), "Images from [(\"image\", [2, 6, 6])]");
+    assert_eq!(named(&model), "Images from [(\"image\", [N, 2, 6, 6])]");
     assert!(format!("{model:?}").starts_with("Model<Images> { "), "{model:?}");
     assert_eq!(Model::of(Images, 3, &serial())?.parameters(), Model::<Images>::new(3)?.parameters());
 

@@ -102,7 +102,9 @@ impl fmt::Display for Dim {
 /// assert_eq!(sequences.concrete(Sizes::from(64).with("T".parse()?, 35)), [64, 35, 40]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+///
+/// Its debugging form is what it prints as.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Shape(Vec<Dim>);
 
@@ -286,6 +288,12 @@ impl Shape {
 
 fn list(dims: &[Dim]) -> String {
     format!("[{}]", dims.iter().map(Dim::to_string).collect::<Vec<_>>().join(", "))
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 impl fmt::Display for Shape {

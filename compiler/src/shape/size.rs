@@ -150,6 +150,14 @@ impl Polynomial {
         }
     }
 
+    /// The symbol it is, where it is one alone.
+    pub fn as_symbol(&self) -> Option<Symbol> {
+        match &self.terms[..] {
+            [(monomial, 1)] if monomial.len() == 1 => Some(monomial[0]),
+            _ => None,
+        }
+    }
+
     /// The symbols, each once, in order.
     pub fn symbols(&self) -> Vec<Symbol> {
         let mut symbols: Vec<Symbol> =

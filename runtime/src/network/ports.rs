@@ -126,8 +126,9 @@ impl Input<'_> {
                 Ok(found)
             }
             None => {
-                if let Some(size) =
-                    shape.symbols().into_iter().skip(1).find(|size| known.get(*size).is_none())
+                if shape.has_open_item()
+                    && let Some(size) =
+                        shape.symbols().into_iter().skip(1).find(|size| known.get(*size).is_none())
                 {
                     return Err(InputError::OpenSize { item: shape.display_item(), size });
                 }
@@ -145,9 +146,8 @@ impl Input<'_> {
 
 /// The symbol that a size is.
 pub(super) fn symbol(dim: &Dim) -> Option<Symbol> {
-    let symbols = dim.polynomial().symbols();
-    match symbols[..] {
-        [symbol] if *dim == Dim::from(symbol) => Some(symbol),
-        _ => None,
+    match dim {
+        Dim::Fixed(_) => None,
+        Dim::Open(size) => size.as_symbol(),
     }
 }

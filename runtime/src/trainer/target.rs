@@ -80,7 +80,7 @@ impl Target<'_> {
                 let Some((Dim::Fixed(classes), each)) = dims.split_last() else {
                     return wrong("an output with a fixed number of classes".to_owned(), shape.to_string());
                 };
-                let expected = Shape::new(each).elements(sizes);
+                let expected = each.iter().fold(1usize, |count, dim| count.saturating_mul(dim.at(sizes)));
                 if labels.len() != expected {
                     let what = if each.len() > 1 { "step" } else { "item" };
                     return wrong(
