@@ -1,5 +1,6 @@
 //! Runs a compiled program: its memory, and the threads that share each run. What the numbers mean lives elsewhere.
 
+mod binding;
 mod memory;
 mod sharing;
 mod threads;
@@ -11,52 +12,15 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 use windlass_compiler::abi::{self, entry};
 use windlass_compiler::codegen::{Program, Step};
-use windlass_compiler::plan::{Size, Slot, SlotKind};
-use windlass_compiler::shape::{DType, Sizes, Symbol};
+use windlass_compiler::plan::{Slot, SlotKind};
+use windlass_compiler::shape::{Sizes, Symbol};
 
+use self::binding::Accepted;
+pub use self::binding::Binding;
 use self::memory::{Memory, reserve};
 use self::sharing::Sharing;
 use self::threads::Threads;
 use crate::error::Error;
-
-/// What a slot of a program is bound to in one run.
-#[derive(Debug)]
-pub enum Binding<'a> {
-    /// Floats that are only read.
-    Floats(&'a [f32]),
-    /// Integers that are only read.
-    Integers(&'a [i32]),
-    /// Floats that may be written.
-    Written(&'a mut [f32]),
-}
-
-impl Binding<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Binding::Floats(elements) => elements.len(),
-            Binding::Integers(elements) => elements.len(),
-            Binding::Written(elements) => elements.len(),
-        }
-    }
-
-    /// The same binding for a shorter time.
-    fn reborrow(&mut self) -> Binding<'_> {
-        match self {
-            Binding::Floats(elements) => Binding::Floats(elements),
-            Binding::Integers(elements) => Binding::Integers(elements),
-            Binding::Written(elements) => Binding::Written(elements),
-        }
-    }
-
-    fn address(self) -> *mut f32 {
-        match self {
-            // Kernels write only to slots that were checked to be bound to `Written`.
-            Binding::Floats(elements) => elements.as_ptr().cast_mut(),
-            Binding::Integers(elements) => elements.as_ptr().cast_mut().cast(),
-            Binding::Written(elements) => elements.as_mut_ptr(),
-        }
-    }
-}
 
 /// Memory that one run needs to itself; kept for later runs, so that these need not ask for any.
 #[derive(Debug, Default)]
@@ -94,34 +58,6 @@ struct Phase {
     sharing: Sharing,
     /// The slots its kernels read or write: nothing else in the table's slots is looked at.
     slots: Vec<usize>,
-}
-
-/// What may be bound to a slot.
-#[derive(Debug)]
-struct Accepted {
-    dtype: DType,
-    size: Size,
-    is_written: bool,
-}
-
-impl Accepted {
-    fn of(slot: &Slot, writes_stored: bool) -> Self {
-        let is_written = match slot.kind {
-            SlotKind::Output => true,
-            SlotKind::Stored => writes_stored,
-            SlotKind::Input => false,
-        };
-        Accepted { dtype: slot.ty.dtype, size: slot.size, is_written }
-    }
-
-    fn fits(&self, binding: &Binding<'_>, values: &[usize]) -> bool {
-        let kind_fits = match (binding, self.dtype) {
-            (Binding::Integers(_), DType::I32) | (Binding::Floats(_), DType::F32) => !self.is_written,
-            (Binding::Written(_), DType::F32) => true,
-            _ => false,
-        };
-        kind_fits && Some(binding.len()) == self.size.at(values)
-    }
 }
 
 /// How long one step of a program took, over several runs.

@@ -11,9 +11,11 @@
 //! apart, which placing memory has to see to.
 
 mod access;
+mod collect;
 mod equation;
 
-use access::{Access, Collector};
+use access::Access;
+use collect::Collector;
 
 use super::bounds::Count;
 use super::{Buffer, OpenSizes, Place};

@@ -1,7 +1,9 @@
 //! Shapes and element types of graph values. Sizes may be open: they are known only when a program runs. The number of
 //! samples in the batch always is.
 
-mod size;
+mod polynomial;
+mod sizes;
+mod symbol;
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ShapeError;
 
-pub use size::{Polynomial, Sizes, Symbol};
+pub use polynomial::Polynomial;
+pub use sizes::Sizes;
+pub use symbol::Symbol;
 
 /// The size of one axis of a [`Shape`]. Its debugging form is what it prints as: `28`, `T`.
 #[derive(Clone, PartialEq, Eq, Hash)]

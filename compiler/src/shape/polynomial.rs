@@ -1,87 +1,11 @@
-//! Sizes that are known when a program runs: their names, polynomials of them, and the values that a run gives them.
+//! Sizes as polynomials of open sizes.
 
-use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
-use super::ParseTypeError;
-
-/// The name of an open size: a size that is known when a program runs.
-///
-/// A name is an upper-case ASCII letter, followed by up to 14 ASCII letters, digits and underscores. [`Symbol::BATCH`] is
-/// the number of samples in the batch, which comes before all others in their order.
-///
-/// ```
-/// use windlass_compiler::shape::Symbol;
-/// let frames: Symbol = "T".parse()?;
-/// assert_eq!(frames.to_string(), "T");
-/// assert!(Symbol::BATCH < frames);
-/// assert!("time".parse::<Symbol>().is_err());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Symbol([u8; Symbol::MOST_BYTES]);
-
-impl Symbol {
-    /// The number of samples in the batch: `N`.
-    pub const BATCH: Symbol = Symbol([b'N', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-
-    /// The longest name.
-    pub const MOST_BYTES: usize = 15;
-
-    /// The name.
-    pub fn name(&self) -> &str {
-        let length = self.0.iter().position(|&byte| byte == 0).unwrap_or(Symbol::MOST_BYTES);
-        std::str::from_utf8(&self.0[..length]).unwrap_or_default()
-    }
-}
-
-impl FromStr for Symbol {
-    type Err = ParseTypeError;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let is_name = name.starts_with(|first: char| first.is_ascii_uppercase())
-            && name.len() <= Symbol::MOST_BYTES
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if !is_name {
-            return Err(ParseTypeError::Syntax {
-                text: name.to_owned(),
-                expected: "the name of an open size: an upper-case letter and up to 14 letters, digits and underscores",
-            });
-        }
-        let mut bytes = [0; Symbol::MOST_BYTES];
-        bytes[..name.len()].copy_from_slice(name.as_bytes());
-        Ok(Symbol(bytes))
-    }
-}
-
-impl Ord for Symbol {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let key = |symbol: &Symbol| (*symbol != Symbol::BATCH, symbol.0);
-        key(self).cmp(&key(other))
-    }
-}
-
-impl PartialOrd for Symbol {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl fmt::Display for Symbol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl fmt::Debug for Symbol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use super::{ParseTypeError, Sizes, Symbol};
 
 /// A product of open sizes: its symbols in order, a power as a repetition. No symbol: 1.
 type Monomial = Vec<Symbol>;
@@ -358,93 +282,6 @@ impl FromStr for Polynomial {
             sign = if rest.as_bytes()[end] == b'-' { -1 } else { 1 };
             rest = &rest[end + 1..];
         }
-    }
-}
-
-/// The values of open sizes in one run.
-///
-/// ```
-/// use windlass_compiler::shape::{Sizes, Symbol};
-/// let sizes = Sizes::from(64).with("T".parse()?, 35);
-/// assert_eq!(sizes.of(Symbol::BATCH), 64);
-/// assert_eq!(sizes.get("S".parse()?), None);
-/// assert_eq!(sizes.to_string(), "N = 64, T = 35");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sizes {
-    batch: Option<usize>,
-    others: SmallVec<[(Symbol, usize); 2]>,
-}
-
-impl Sizes {
-    /// No value yet.
-    pub fn new() -> Self {
-        Sizes::default()
-    }
-
-    /// The value of a symbol, if it has one.
-    pub fn get(&self, symbol: Symbol) -> Option<usize> {
-        match symbol {
-            Symbol::BATCH => self.batch,
-            _ => self.others.iter().find(|(own, _)| *own == symbol).map(|(_, value)| *value),
-        }
-    }
-
-    /// The value of a symbol; 1 if it has none.
-    pub fn of(&self, symbol: Symbol) -> usize {
-        self.get(symbol).unwrap_or(1)
-    }
-
-    /// The number of samples in the batch; 1 if it has no value.
-    pub fn batch(&self) -> usize {
-        self.batch.unwrap_or(1)
-    }
-
-    /// Gives a symbol a value.
-    pub fn set(&mut self, symbol: Symbol, value: usize) {
-        if symbol == Symbol::BATCH {
-            self.batch = Some(value);
-            return;
-        }
-        match self.others.binary_search_by_key(&symbol, |(own, _)| *own) {
-            Ok(at) => self.others[at].1 = value,
-            Err(at) => self.others.insert(at, (symbol, value)),
-        }
-    }
-
-    /// These sizes with another value.
-    #[must_use]
-    pub fn with(mut self, symbol: Symbol, value: usize) -> Self {
-        self.set(symbol, value);
-        self
-    }
-
-    /// The symbols with their values, in the order of symbols.
-    pub fn iter(&self) -> impl Iterator<Item = (Symbol, usize)> {
-        self.batch.map(|batch| (Symbol::BATCH, batch)).into_iter().chain(self.others.iter().copied())
-    }
-}
-
-impl From<usize> for Sizes {
-    /// A batch of so many samples.
-    fn from(batch: usize) -> Self {
-        Sizes { batch: Some(batch), others: SmallVec::new() }
-    }
-}
-
-impl From<&Sizes> for Sizes {
-    fn from(sizes: &Sizes) -> Self {
-        sizes.clone()
-    }
-}
-
-impl fmt::Display for Sizes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (symbol, value)) in self.iter().enumerate() {
-            write!(f, "{}{symbol} = {value}", if index == 0 { "" } else { ", " })?;
-        }
-        Ok(())
     }
 }
 

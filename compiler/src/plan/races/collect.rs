@@ -1,0 +1,445 @@
+//! Walks through a kernel and collects what it reads and writes.
+
+use super::access::{Access, Role, Term, ceil, inner, merged, number};
+use crate::kernel::{
+    Address, Affine, Element, Extent, Fold, Form, Kernel, Map, Mode, OpenTerm, Split, Start, Stmt, TileCall,
+    TileStep, Var,
+};
+use crate::plan::bounds::{Count, Range};
+
+/// What is known of a variable: `offset + step·t`, with a range of `t`.
+#[derive(Clone, Debug)]
+struct Known {
+    role: Role,
+    offset: i128,
+    step: i64,
+    range: Range,
+}
+
+/// A sum of several variables that a branch bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fact {
+    terms: Vec<(Var, i64)>,
+    range: Range,
+}
+
+/// A variable of a thread's share of elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    /// The first element.
+    First,
+    /// Counts from there.
+    Within,
+}
+
+/// What moves an access within a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Along {
+    /// The lanes of a thread's share.
+    Share,
+    /// Anything else.
+    Own,
+}
+
+/// Walks through a kernel.
+pub(super) struct Collector<'k> {
+    kernel: &'k Kernel,
+    /// The open sizes of the plan.
+    sizes: &'k [Count],
+    known: Vec<Option<Known>>,
+    /// The first element of a thread's share, and the variables that count within it.
+    shares: Vec<(Var, Share)>,
+    whole: Count,
+    units: Option<Vec<Range>>,
+    /// The last is what is known best.
+    facts: Vec<Fact>,
+    /// The constants of each are beside it.
+    accesses: Vec<(Access, Vec<i128>)>,
+}
+
+impl<'k> Collector<'k> {
+    /// Every access of a kernel.
+    pub(super) fn of(kernel: &'k Kernel, sizes: &'k [Count], threads: usize) -> Vec<Access> {
+        let mut collector = Collector {
+            kernel,
+            sizes,
+            known: vec![None; kernel.variables],
+            shares: Vec::new(),
+            whole: Count::default(),
+            units: None,
+            facts: Vec::new(),
+            accesses: Vec::new(),
+        };
+        if let Some(thread) = kernel.thread {
+            let range = Range::below(&fixed(threads));
+            collector.known[thread.0] = Some(Known { role: Role::Thread, offset: 0, step: 1, range });
+        }
+        collector.body(&kernel.setup);
+        match &kernel.split {
+            // A single unit.
+            Split::Serial => collector.units = Some(Vec::new()),
+            Split::Axes(axes) => {
+                for (axis, &(var, extent)) in axes.iter().enumerate() {
+                    let range = Range::below(&collector.end(extent));
+                    collector.known[var.0] =
+                        Some(Known { role: Role::Unit(axis), offset: 0, step: 1, range });
+                }
+                let ranges = axes.iter().map(|&(_, extent)| Range::below(&collector.end(extent)));
+                collector.units = Some(ranges.collect());
+            }
+            Split::Lanes(var, extent) => {
+                collector.whole = collector.end(*extent);
+                let range = Range::below(&collector.whole);
+                collector.known[var.0] =
+                    Some(Known { role: Role::Inner, offset: 0, step: 1, range: range.clone() });
+                collector.shares.push((*var, Share::First));
+                collector.units = Some(vec![range]);
+            }
+        }
+        if !collector.units.iter().flatten().any(|range| range.is_empty()) {
+            collector.body(&kernel.body);
+        }
+        let accesses = collector.accesses.into_iter();
+        accesses.map(|(access, constants)| Access { constants, ..access }).collect()
+    }
+
+    /// The most that an extent may be.
+    fn end(&self, extent: Extent) -> Count {
+        match extent {
+            Extent::Fixed(count) => fixed(count),
+            Extent::Open(size, times) | Extent::Floor { size, times, .. } => {
+                self.sizes[size.index()].times(times as i128)
+            }
+            Extent::Share => self.whole.clone(),
+        }
+    }
+
+    fn body(&mut self, body: &'k [Stmt]) {
+        for stmt in body {
+            match stmt {
+                Stmt::For { var, start, end, step, body } => {
+                    let (first, last) = (*start, self.end(*end));
+                    let known = match first {
+                        Extent::Fixed(first) => {
+                            let steps = match last.as_number() {
+                                Some(end) => {
+                                    let steps = (end - first as i128).max(0) as usize;
+                                    fixed(steps.div_ceil(*step))
+                                }
+                                // No more than these.
+                                None => last.plus_number(-(first as i128)),
+                            };
+                            let range = Range::below(&steps);
+                            Known { role: Role::Inner, offset: first as i128, step: *step as i64, range }
+                        }
+                        _ => Known { role: Role::Inner, offset: 0, step: 1, range: Range::below(&last) },
+                    };
+                    if known.range.is_empty() {
+                        continue;
+                    }
+                    self.known[var.0] = Some(known);
+                    let shares = self.shares.len();
+                    if *end == Extent::Share {
+                        self.shares.push((*var, Share::Within));
+                    }
+                    self.body(body);
+                    self.shares.truncate(shares);
+                }
+                Stmt::Branch { value, bound, below, rest } => {
+                    self.taken(value, None, Some(bound.saturating_sub(1)), below);
+                    self.taken(value, Some(*bound), None, rest);
+                }
+                Stmt::Tile(call) => self.tile(call),
+                Stmt::Map(map) => self.map(map),
+            }
+        }
+    }
+
+    /// A body that runs only where a sum is within bounds.
+    fn taken(&mut self, value: &Affine, least: Option<i64>, greatest: Option<i64>, body: &'k [Stmt]) {
+        let beyond = |bound: i64| i128::from(bound) - i128::from(value.constant);
+        let (least, greatest) = (least.map(beyond), greatest.map(beyond));
+        let terms = summed(&value.terms);
+        match terms[..] {
+            [(var, factor)] => self.taken_by_one(var, factor, [least, greatest], body),
+            _ => {
+                let facts = self.facts.len();
+                let known =
+                    self.facts.iter().rfind(|fact| fact.terms == terms).map(|fact| fact.range.clone());
+                if let Some(known) = known.or_else(|| self.range(&terms)) {
+                    let range = narrowed(known, [least, greatest]);
+                    if range.is_empty() {
+                        return;
+                    }
+                    self.facts.push(Fact { terms, range });
+                }
+                self.body(body);
+                self.facts.truncate(facts);
+            }
+        }
+    }
+
+    /// The values of a sum of variables; none for those of shares.
+    fn range(&self, terms: &[(Var, i64)]) -> Option<Range> {
+        terms.iter().try_fold(Range::default(), |range, (var, factor)| {
+            let is_of_share = self.shares.iter().any(|(share, _)| share == var);
+            let known = self.known[var.0].as_ref().filter(|_| !is_of_share)?;
+            let offset = Range { least: number(known.offset), greatest: number(known.offset) };
+            Some(range.plus(&offset.plus(&known.range.times(known.step)).times(*factor)))
+        })
+    }
+
+    /// The same for a variable times a factor, whose range is narrowed.
+    fn taken_by_one(&mut self, var: Var, factor: i64, bounds: [Option<i128>; 2], body: &'k [Stmt]) {
+        let Some(known) = self.known[var.0].clone() else { return self.body(body) };
+        // factor·(offset + step·t), between the bounds.
+        let slope = i128::from(factor) * i128::from(known.step);
+        let shift = i128::from(factor) * known.offset;
+        let [least, greatest] = bounds.map(|bound| bound.map(|bound| bound - shift));
+        let bounds = match slope > 0 {
+            true => [least.map(|at| ceil(at, slope)), greatest.map(|at| at.div_euclid(slope))],
+            false => [greatest.map(|at| ceil(-at, -slope)), least.map(|at| (-at).div_euclid(-slope))],
+        };
+        let range = narrowed(known.range.clone(), bounds);
+        if range.is_empty() {
+            return;
+        }
+        let units = self.units.clone();
+        self.known[var.0] = Some(Known { range: range.clone(), ..known.clone() });
+        if let (Role::Unit(axis), Some(units)) = (known.role, &mut self.units) {
+            units[axis] = range;
+        }
+        self.body(body);
+        self.known[var.0] = Some(known);
+        self.units = units;
+    }
+
+    /// Adds an access, of the elements that some distances lead to from an address.
+    fn add(&mut self, writes: bool, element: Element, address: &Address, distances: &[(Along, i64, Count)]) {
+        let mut constant = i128::from(address.offset.constant);
+        let mut factors: Vec<(Var, i64)> = Vec::new();
+        // Of an element of the share: how far the first one leads, and what counts from there.
+        let (mut first, mut within) = (0, Vec::new());
+        for (var, factor) in summed(&address.offset.terms) {
+            match self.shares.iter().find(|(share, _)| *share == var) {
+                Some((_, Share::First)) => first += factor,
+                Some((_, Share::Within)) => within.push(factor),
+                None => factors.push((var, factor)),
+            }
+        }
+        let mut others: Vec<Term> = self.open_terms(&address.offset.open);
+        for (kind, stride, count) in distances {
+            match kind {
+                Along::Share => within.push(*stride),
+                Along::Own => others.push(inner(*stride, Range::below(count))),
+            }
+        }
+        within.retain(|&stride| stride != 0);
+        let range = Range::below(&self.whole);
+        match within[..] {
+            // The first element, or any: a unit of the thread's own.
+            [] if first != 0 => {
+                others.push(Term { role: Role::Unit(0), stride: number(first.into()), range });
+            }
+            [stride] if stride == first => {
+                others.push(Term { role: Role::Unit(0), stride: number(stride.into()), range });
+            }
+            _ => {
+                let strides = within.iter().copied().chain([first]).filter(|&stride| stride != 0);
+                others.extend(strides.map(|stride| inner(stride, range.clone())));
+            }
+        }
+        let mut bounded = others.clone();
+        let mut rest = factors.clone();
+        for Fact { terms, range } in self.facts.iter().rev() {
+            if let Some((stride, without)) = replaced(&rest, terms) {
+                bounded.push(inner(stride, range.clone()));
+                rest = without;
+            }
+        }
+        // Sums have what their variables start from in their range, variables do not.
+        let (bounded_constant, of_rest) = self.terms(&rest);
+        bounded.extend(of_rest);
+        let (plain_constant, of_all) = self.terms(&factors);
+        let shift = bounded_constant - plain_constant;
+        if shift != 0 {
+            bounded.push(inner(1, Range { least: number(shift), greatest: number(shift) }));
+        }
+        constant += plain_constant;
+        let terms: Vec<Term> = others.into_iter().chain(of_all).collect();
+        let access = Access {
+            buffer: address.buffer,
+            element,
+            writes,
+            constants: Vec::new(),
+            terms: merged(terms),
+            bounded: merged(bounded),
+            units: self.units.clone(),
+            thread: self
+                .kernel
+                .thread
+                .and_then(|thread| self.known[thread.0].clone())
+                .map(|known| known.range),
+        };
+        let is_same = |known: &&mut (Access, Vec<i128>)| known.0 == access;
+        match self.accesses.iter_mut().find(is_same) {
+            Some((_, constants)) => constants.push(constant),
+            None => self.accesses.push((access, vec![constant])),
+        }
+    }
+
+    /// Variables with their factors as terms, and the constant that they start from.
+    fn terms(&self, factors: &[(Var, i64)]) -> (i128, Vec<Term>) {
+        let known = factors.iter().filter_map(|&(var, factor)| Some((self.known[var.0].as_ref()?, factor)));
+        known.fold((0, Vec::new()), |(constant, mut terms), (known, factor)| {
+            let stride = number((factor * known.step).into());
+            terms.push(Term { role: known.role, stride, range: known.range.clone() });
+            (constant + i128::from(factor) * known.offset, terms)
+        })
+    }
+
+    /// Variables times open sizes as terms. What they start from is a term of one value.
+    fn open_terms(&self, open: &[OpenTerm]) -> Vec<Term> {
+        let mut terms = Vec::new();
+        for term in open {
+            let size = self.sizes[term.size.index()].times(term.factor.into());
+            let once = |stride: Count| Term {
+                role: Role::Inner,
+                stride,
+                range: Range { least: number(1), greatest: number(1) },
+            };
+            match term.var.map(|var| (var, self.known[var.0].as_ref())) {
+                None => terms.push(once(size)),
+                Some((_, None)) => {}
+                Some((var, Some(known))) => {
+                    // Elements of a share are anywhere in it.
+                    let is_of_share = self.shares.iter().any(|(share, _)| *share == var);
+                    let role = if is_of_share { Role::Inner } else { known.role };
+                    terms.push(once(size.times(known.offset)));
+                    let stride = size.times(known.step.into());
+                    terms.push(Term { role, stride, range: known.range.clone() });
+                }
+            }
+        }
+        terms
+    }
+
+    fn tile(&mut self, call: &TileCall) {
+        let tile = &call.tile;
+        let own = |stride: usize, count: usize| (Along::Own, stride as i64, fixed(count));
+        let mut given = call.counts.iter().copied();
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        for reduction in &tile.reduction {
+            let extent =
+                reduction.count.map_or_else(|| given.next().unwrap_or(Extent::Fixed(0)), Extent::Fixed);
+            left.push((Along::Own, reduction.left as i64, self.end(extent)));
+            right.push((Along::Own, reduction.right as i64, self.end(extent)));
+        }
+        let run = tile.left_rows.run.min(tile.rows);
+        left.extend([own(tile.left_rows.near, run), own(tile.left_rows.far, tile.rows.div_ceil(run))]);
+        right.push(own(if tile.form == Form::Broadcast { 1 } else { tile.right_column }, tile.columns));
+        let block = |rows: usize, row: usize| [own(row, rows), own(1, tile.columns)];
+        self.add(false, Element::F32, &call.left, &left);
+        self.add(false, Element::F32, &call.right, &right);
+        let stored = block(tile.stored_rows(), tile.output_row);
+        self.add(true, Element::F32, &call.output, &stored);
+        if tile.start == Start::Stored {
+            self.add(false, Element::F32, &call.output, &stored);
+        }
+        let takers = tile.epilogue.iter().filter(|step| step.takes_operand());
+        for (step, operand) in takers.zip(&call.operands) {
+            let distances = match step {
+                TileStep::AddPerRow => vec![own(1, tile.rows)],
+                TileStep::AddPerColumn => vec![own(1, tile.columns)],
+                TileStep::AddElement { row } => block(tile.rows, *row).to_vec(),
+                _ => Vec::new(),
+            };
+            self.add(false, Element::F32, operand, &distances);
+        }
+    }
+
+    fn map(&mut self, map: &Map) {
+        let is_share = map.lanes == Extent::Share;
+        let lanes = self.end(map.lanes);
+        if Range::below(&lanes).is_empty() {
+            return;
+        }
+        let kind = if is_share { Along::Share } else { Along::Own };
+        for load in &map.loads {
+            let steps = map.window.iter().zip(&load.window);
+            let mut distances: Vec<(Along, i64, Count)> =
+                steps.map(|(&extent, &stride)| (Along::Own, stride as i64, self.end(extent))).collect();
+            distances.push(match (load.repeat, map.lanes) {
+                (1, _) => (kind, load.lane as i64, lanes.clone()),
+                (repeat, Extent::Fixed(lanes)) => {
+                    (Along::Own, load.lane as i64, fixed(lanes.div_ceil(repeat)))
+                }
+                _ => (Along::Own, load.lane as i64, lanes.clone()),
+            });
+            self.add(false, load.element, &load.address, &distances);
+        }
+        for store in &map.stores {
+            let is_single = matches!(map.fold, Fold::Lanes(_));
+            let distances = if is_single { vec![] } else { vec![(kind, store.lane as i64, lanes.clone())] };
+            self.add(true, store.element, &store.address, &distances);
+            if store.mode == Mode::Accumulate {
+                self.add(false, store.element, &store.address, &distances);
+            }
+        }
+    }
+}
+
+/// Each variable once, with the sum of its factors.
+fn summed(terms: &[(Var, i64)]) -> Vec<(Var, i64)> {
+    let mut summed: Vec<(Var, i64)> = Vec::with_capacity(terms.len());
+    for &(var, factor) in terms {
+        match summed.iter_mut().find(|(known, _)| *known == var) {
+            Some((_, known)) => *known += factor,
+            None => summed.push((var, factor)),
+        }
+    }
+    summed.retain(|(_, factor)| *factor != 0);
+    summed
+}
+
+/// The factor of a sum within another, and the other without it: where its variables have the same factors among
+/// themselves.
+fn replaced(factors: &[(Var, i64)], sum: &[(Var, i64)]) -> Option<(i64, Vec<(Var, i64)>)> {
+    let factor_of =
+        |var: Var| factors.iter().find(|(known, _)| *known == var).map_or(0, |(_, factor)| *factor);
+    let &(var, own) = sum.first()?;
+    let times = factor_of(var) / own;
+    if times == 0 || sum.iter().any(|&(var, own)| factor_of(var) != times * own) {
+        return None;
+    }
+    let is_part = |var: Var| sum.iter().any(|&(part, _)| part == var);
+    Some((times, factors.iter().copied().filter(|&(var, _)| !is_part(var)).collect()))
+}
+
+/// A range within bounds, where there are some.
+fn narrowed(range: Range, [least, greatest]: [Option<i128>; 2]) -> Range {
+    Range {
+        least: match least {
+            Some(least) => larger(number(least), range.least),
+            None => range.least,
+        },
+        greatest: match greatest {
+            Some(greatest) => smaller(number(greatest), range.greatest),
+            None => range.greatest,
+        },
+    }
+}
+
+fn fixed(count: usize) -> Count {
+    number(count as i128)
+}
+
+/// A bound that is no less than either, where that is known; else the first.
+fn larger(a: Count, b: Count) -> Count {
+    if a.is_at_most(&b) { b } else { a }
+}
+
+/// A bound that is no more than either, where that is known; else the first.
+fn smaller(a: Count, b: Count) -> Count {
+    if b.is_at_most(&a) { b } else { a }
+}

@@ -1,0 +1,71 @@
+//! What slots of a program are bound to, and what may be.
+
+use windlass_compiler::plan::{Size, Slot, SlotKind};
+use windlass_compiler::shape::DType;
+
+/// What a slot of a program is bound to in one run.
+#[derive(Debug)]
+pub enum Binding<'a> {
+    /// Floats that are only read.
+    Floats(&'a [f32]),
+    /// Integers that are only read.
+    Integers(&'a [i32]),
+    /// Floats that may be written.
+    Written(&'a mut [f32]),
+}
+
+impl Binding<'_> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Binding::Floats(elements) => elements.len(),
+            Binding::Integers(elements) => elements.len(),
+            Binding::Written(elements) => elements.len(),
+        }
+    }
+
+    /// The same binding for a shorter time.
+    pub(super) fn reborrow(&mut self) -> Binding<'_> {
+        match self {
+            Binding::Floats(elements) => Binding::Floats(elements),
+            Binding::Integers(elements) => Binding::Integers(elements),
+            Binding::Written(elements) => Binding::Written(elements),
+        }
+    }
+
+    pub(super) fn address(self) -> *mut f32 {
+        match self {
+            // Kernels write only to slots that were checked to be bound to `Written`.
+            Binding::Floats(elements) => elements.as_ptr().cast_mut(),
+            Binding::Integers(elements) => elements.as_ptr().cast_mut().cast(),
+            Binding::Written(elements) => elements.as_mut_ptr(),
+        }
+    }
+}
+
+/// What may be bound to a slot.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) dtype: DType,
+    pub(super) size: Size,
+    is_written: bool,
+}
+
+impl Accepted {
+    pub(super) fn of(slot: &Slot, writes_stored: bool) -> Self {
+        let is_written = match slot.kind {
+            SlotKind::Output => true,
+            SlotKind::Stored => writes_stored,
+            SlotKind::Input => false,
+        };
+        Accepted { dtype: slot.ty.dtype, size: slot.size, is_written }
+    }
+
+    pub(super) fn fits(&self, binding: &Binding<'_>, values: &[usize]) -> bool {
+        let kind_fits = match (binding, self.dtype) {
+            (Binding::Integers(_), DType::I32) | (Binding::Floats(_), DType::F32) => !self.is_written,
+            (Binding::Written(_), DType::F32) => true,
+            _ => false,
+        };
+        kind_fits && Some(binding.len()) == self.size.at(values)
+    }
+}
