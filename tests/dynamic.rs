@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 
 use ndarray::{Array2, ArrayD};
 use pair::{Pair, PairInputs};
-use support::{Images, Outcome, Points, all_bits, bits, images, labels, noise, serial};
+use support::numbers::{Outcome, all_bits, bits, noise};
+use support::{Images, Points, images, labels, serial};
 use tempfile::TempDir;
 use windlass::checkpoint::Metadata;
 use windlass::{

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use ndarray::{Array2, Array4, ArrayD, Axis, s};
 use pair::{Pair, PairInputs, PairOutputs};
-use support::{Images, Outcome, Points, all_bits, bits, images, labels, noise, serial};
+use support::numbers::{Outcome, all_bits, bits, noise};
+use support::{Images, Points, images, labels, serial};
 use tempfile::TempDir;
 use windlass::data::{DataLoader, ImageDataset, LoaderOptions, Normalization};
 use windlass::tuning::Cache;

@@ -1,17 +1,21 @@
 //! Networks of sequences: their length is an open size. They compute what the same network of a fixed length does, to the
 //! same bits, and what the interpreter does.
 
-#[allow(dead_code, reason = "the other tests of models use the rest")]
-mod support;
+#[path = "support/numbers.rs"]
+mod numbers;
 
 use ndarray::{Array2, Array3, ArrayD};
-use support::{Outcome, all_bits, bits, noise};
+use numbers::{Outcome, all_bits, bits, noise};
 use windlass::{
     Builder, DType, Dim, Dynamic, Error, Graph, GraphError, Input, Layer, Loss, Model, Network,
     NetworkProblem, Options, Polynomial, Sizes, Symbol, Trainer, TrainerOptions, network,
 };
+use windlass_compiler::dump::Dump;
 use windlass_compiler::interp::{Array, Bindings, run};
 use windlass_compiler::ops::reduce::ReduceKind;
+use windlass_compiler::pass::Mode;
+use windlass_compiler::pipeline::compile;
+use windlass_runtime::executor::{Binding, Executor};
 
 /// A network of sequences of any length, and the same of 1, 2, 7 and 64 steps.
 macro_rules! taggers {
@@ -231,5 +235,64 @@ fn memory_is_told_for_every_length() -> Outcome {
         Ok(model.memory(Sizes::from(2).with("T".parse()?, steps)).batched)
     };
     assert_eq!(of(70)?, 10 * of(7)?);
+    Ok(())
+}
+
+#[test]
+fn what_does_not_fit_along_axes_is_an_error() -> Outcome {
+    let mut builder = Builder::new("Net");
+    let steps: Symbol = "T".parse()?;
+    let x = builder.input_of("x", DType::F32, [Dim::from(steps), Dim::from(6)])?;
+    let refused = |error: Result<_, GraphError>, message: &str| {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    };
+    let order = builder.transpose("t", x, &[1, 0, 2]);
+    refused(
+        order,
+        "the order [1, 0, 2], but [N, T, 6] has the axes 0 to 2, of which the batch stays the first",
+    );
+    refused(builder.transpose("t", x, &[0, 1, 1]), "the order [0, 1, 1]");
+    refused(builder.slice("s", x, 1, 0usize, 2usize), "takes 0..2 of axis 1, which [T, 6] does not have");
+    refused(builder.slice("s", x, 1, 0usize, Polynomial::from(steps).scaled(2)), "takes 0..T*2 of axis 1");
+    refused(builder.slice("s", x, 2, 1usize, 0usize), "empty");
+    refused(builder.pad("p", x, 1, Polynomial::from(-1i64), 0usize), "has `before`");
+    refused(builder.pad("p", x, 0, 1usize, 1usize), "has no axis 0");
+    refused(builder.reduce("r", x, ReduceKind::Sum, &[0]), "has no axis 0");
+    refused(builder.reduce("r", x, ReduceKind::Sum, &[1, 1]), "has no axis 1");
+    refused(builder.softmax_along("s", x, 3), "has no axis 3");
+    refused(builder.normalize_along("n", x, 1, 0.0), "has `epsilon` 0");
+    refused(builder.reshape("r", x, "[N, T*5]".parse()?), "another number of elements");
+    refused(
+        builder
+            .concat_along("c", 2, &[x, x, x])
+            .and_then(|x| builder.reshape("r", x, "[N, T]".parse().unwrap())),
+        "another number of elements",
+    );
+    // A ninth size beside N and seven others.
+    for name in ["A", "B", "C", "D", "E", "F"] {
+        let size: Symbol = name.parse()?;
+        builder.input_of(&name.to_lowercase(), DType::F32, [Dim::from(size)])?;
+    }
+    let ninth = builder.input_of("g", DType::F32, [Dim::from("G".parse::<Symbol>()?)]);
+    refused(ninth, "an open size beyond the 8 that a network may have");
+    Ok(())
+}
+
+#[test]
+fn runs_need_a_value_for_every_open_size() -> Outcome {
+    let model = Tagger::model(0)?;
+    let executor =
+        Executor::new(compile(Tagger::graph(), Mode::Inference, &Default::default(), &Dump::none())?.0)?;
+    let error = executor.start(2).map(drop).unwrap_err();
+    assert_eq!(error.to_string(), "a run of `Tagger` needs a size of at least 1 for T, which has none");
+    let error = executor.start(Sizes::from(2).with("T".parse()?, 0)).map(drop).unwrap_err();
+    assert_eq!(error.to_string(), "a run of `Tagger` needs a size of at least 1 for T, not 0");
+    let huge = Sizes::from(usize::MAX).with("T".parse()?, usize::MAX);
+    assert_eq!(model.memory(&huge).batched, usize::MAX);
+    let mut run = executor.start(huge)?;
+    assert!(run.bind(0, Binding::Floats(&[0.0; 24])).is_err());
+    let error = windlass_compiler::interp::run(Tagger::graph(), 1, &Bindings::<f32>::new()).unwrap_err();
+    assert_eq!(error.to_string(), "the input `frames` needs a size of at least 1 for T");
     Ok(())
 }

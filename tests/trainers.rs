@@ -6,7 +6,8 @@ mod support;
 use std::collections::BTreeSet;
 
 use ndarray::{Array2, ArrayD, Axis};
-use support::{Images, Outcome, Points, all_bits, images, labels, noise, serial};
+use support::numbers::{Outcome, all_bits, noise};
+use support::{Images, Points, images, labels, serial};
 use tempfile::TempDir;
 use windlass::{Error, Loss, Model, Optimizer, Options, Schedule, Stage, Trainer, TrainerOptions, network};
 

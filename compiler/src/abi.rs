@@ -21,7 +21,7 @@
 //! | [`entry::PREPARED`] | [`Memory::prepared`]; it holds the plan's constants, and what its `prepare` kernels computed |
 //! | [`entry::PREPARING`] | [`Memory::preparing`], while `prepare` kernels run |
 //! | [`entry::SCRATCH`] | [`Memory::scratch`] for each thread ([`scratch_start`]) |
-//! | [`entry::arena`] | one for each of [`Memory::open`]: so many words times the value of its size |
+//! | [`entry::arena`] | one for each of [`Memory::open`]: its number of words times the value of its size |
 //! | [`entry::slot`] | one for each slot, of as many words as it has elements |
 //!
 //! ```
@@ -87,7 +87,7 @@ pub mod entry {
         SCRATCH + 1 + index
     }
 
-    /// A slot, by its place among those of the plan, which has so many arenas of open sizes.
+    /// A slot, by its index in the plan, which has `arenas` arenas of open sizes.
     pub const fn slot(arenas: usize, index: usize) -> usize {
         arena(arenas) + index
     }
@@ -127,7 +127,7 @@ pub(crate) fn symbol(network: &str, function: &str) -> String {
     format!("windlass_{network}_{function}").chars().map(plain).collect()
 }
 
-/// The number of entries in the table of a plan with so many arenas of open sizes and slots.
+/// The number of entries in the table of a plan with `arenas` arenas of open sizes and `slots` slots.
 pub const fn table_entries(arenas: usize, slots: usize) -> usize {
     entry::slot(arenas, slots)
 }

@@ -204,7 +204,7 @@ impl Executor {
         Ok(run)
     }
 
-    /// Starts a run at values of the open sizes, or for a batch of so many samples. Its slots are then bound one by one, and
+    /// Starts a run at values of the open sizes, or for a batch of the given number of samples. Its slots are then bound one by one, and
     /// it is executed. It takes no memory before all that it needs is bound.
     ///
     /// # Errors

@@ -191,7 +191,7 @@ fn add_loss(graph: &mut Graph, loss: Loss, output: ValueId) -> Result<ValueId, G
     }
 }
 
-/// A value with so many of its first axes folded into one.
+/// A value with its first `axes` axes folded into one.
 fn fold(graph: &mut Graph, value: ValueId, axes: usize) -> Result<ValueId, GraphError> {
     let shape = graph.ty(value).shape.with_first_folded(axes);
     graph.add_single(Reshape { shape }, &[value], LOSS_LABEL)

@@ -52,7 +52,7 @@ impl Builder {
         self.op(Concat { axis }, parts, label)
     }
 
-    /// So many indices of an axis from a first one on: all steps but the last are `0` and `T - 1`.
+    /// `length` indices of an axis, from `start` on: all steps but the last are `0` and `T - 1`.
     ///
     /// # Errors
     /// [`GraphError::Shape`] for indices that the axis may not have, whatever the open sizes are.

@@ -64,7 +64,7 @@ impl<T> Outcome<T> {
     }
 }
 
-/// Runs a graph on a batch of so many samples, or at values of all its open sizes. Names in `bindings` that the graph does not declare are ignored.
+/// Runs a graph on a batch of the given number of samples, or at values of all its open sizes. Names in `bindings` that the graph does not declare are ignored.
 ///
 /// ```
 /// use windlass_compiler::graph::{Builder, Layer};

@@ -55,7 +55,7 @@ impl Cost {
         Cost { flops: ty.shape.count().scaled(i64::try_from(per_element).unwrap_or(i64::MAX)) }
     }
 
-    /// Operations at given open sizes, or for a batch of so many samples; what does not fit a number is the largest number.
+    /// Operations at given open sizes, or for a batch of the given number of samples; what does not fit a number is the largest number.
     pub fn at(&self, sizes: impl Into<Sizes>) -> u64 {
         self.flops.at(&sizes.into()) as u64
     }

@@ -68,7 +68,7 @@ const PREPARING: usize = 2;
 const SCRATCH: usize = 3;
 
 impl Plan {
-    /// Runs the plan once on a batch of so many samples, or at values of all its open sizes: prepares, then runs, the threads of each kernel one after the other. The words of the
+    /// Runs the plan once on a batch of the given number of samples, or at values of all its open sizes: prepares, then runs, the threads of each kernel one after the other. The words of the
     /// slots, in the order of the plan, are floats or integers; outputs are written, and what is stored is updated.
     ///
     /// A kernel touches its buffers alone, each within its size, and what lies in its phase: `prepare` no arena of a run,

@@ -157,7 +157,7 @@ impl View {
         View { address, channels, ..self.clone() }
     }
 
-    /// The elements of a dense value seen as items of so many channels and pixels, channels first.
+    /// The elements of a dense value seen as items of `channels` channels and `pixels` pixels, channels first.
     pub fn split(&self, channels: usize, pixels: usize) -> Self {
         let layout = Layout::ChannelsFirst;
         let item = channels * pixels;

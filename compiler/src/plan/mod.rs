@@ -60,7 +60,7 @@ pub enum Place {
     Nowhere,
     /// Memory bound to each run: an index into [`Plan::slots`].
     Slot(usize),
-    /// The arena of an open size, at so many elements times the size. The arena is the number of the size among those that
+    /// The arena of an open size, at `offset` elements times the size. The arena is the index of the size among those that
     /// have one ([`Memory::open`]).
     Open {
         /// The arena.

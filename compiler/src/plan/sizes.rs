@@ -23,7 +23,7 @@ impl Size {
         Size { open: None, elements }
     }
 
-    /// The words of 4 bytes that so many elements take.
+    /// The words of 4 bytes that `elements` elements take.
     pub(super) fn words(elements: usize, element: Element) -> usize {
         (elements * element.bytes()).div_ceil(4)
     }
@@ -61,7 +61,7 @@ impl Batch {
         self.extent_of(1)
     }
 
-    /// A loop over so many elements of every item.
+    /// A loop over `elements` elements of every item.
     pub fn extent_of(self, elements: usize) -> Extent {
         Extent::Open(self.size, self.times * elements)
     }
@@ -71,7 +71,7 @@ impl Batch {
         Extent::Floor { size: self.size, times: self.times, multiple }
     }
 
-    /// Memory for so many elements of every item.
+    /// Memory for `elements` elements of every item.
     pub fn size(self, elements: usize) -> Size {
         Size { open: Some(self.size), elements: self.times * elements }
     }

@@ -14,7 +14,7 @@ pub struct Strides {
     pub distances: Vec<Size>,
 }
 
-/// A value seen as rows of so many elements each: the axes before one, and the rest.
+/// A value seen as a matrix: the axes before one are its rows, the others its columns.
 #[derive(Clone, Copy, Debug)]
 pub struct RowsOf {
     /// The number of rows.

@@ -49,7 +49,7 @@ impl Traffic {
         traffic
     }
 
-    /// Bytes at given open sizes, or for a batch of so many samples; what does not fit a number is the largest number.
+    /// Bytes at given open sizes, or for a batch of the given number of samples; what does not fit a number is the largest number.
     pub fn at(&self, sizes: impl Into<Sizes>) -> u64 {
         self.bytes.at(&sizes.into()) as u64
     }

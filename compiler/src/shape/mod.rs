@@ -159,7 +159,7 @@ impl Shape {
         open.map_or_else(|| self.clone(), |axis| self.with_first_folded(axis + 1))
     }
 
-    /// The same elements with so many of the first axes folded into one.
+    /// The same elements with the first `axes` axes folded into one.
     #[must_use]
     pub fn with_first_folded(&self, axes: usize) -> Self {
         let (first, rest) = self.0.split_at(axes);
@@ -222,14 +222,14 @@ impl Shape {
         count.scaled(fixed)
     }
 
-    /// The number of elements at given open sizes, or for a batch of so many samples; what does not fit a number is the
+    /// The number of elements at given open sizes, or for a batch of the given number of samples; what does not fit a number is the
     /// largest number.
     pub fn elements(&self, sizes: impl Into<Sizes>) -> usize {
         let sizes = sizes.into();
         self.0.iter().map(|dim| dim.at(&sizes)).fold(1, usize::saturating_mul)
     }
 
-    /// The sizes at given open sizes, or for a batch of so many samples.
+    /// The sizes at given open sizes, or for a batch of the given number of samples.
     pub fn concrete(&self, sizes: impl Into<Sizes>) -> Vec<usize> {
         let sizes = sizes.into();
         self.0.iter().map(|dim| dim.at(&sizes)).collect()
@@ -251,6 +251,9 @@ impl Shape {
     /// [`ShapeError::ZeroSize`], [`ShapeError::TooLarge`], [`ShapeError::BatchNotFirst`] or
     /// [`ShapeError::OpenWithoutBatch`].
     pub fn check(&self) -> Result<(), ShapeError> {
+        if self.symbols().len() > MOST_OPEN_SIZES {
+            return Err(ShapeError::TooLarge { shape: self.clone() });
+        }
         let mut elements = 1usize;
         let mut open = 0;
         for (axis, dim) in self.0.iter().enumerate() {
@@ -390,7 +393,7 @@ impl FromStr for Shape {
             .split(',')
             .map(|dim| match dim.trim().parse::<usize>() {
                 Ok(size) => Ok(Dim::Fixed(size)),
-                Err(_) => dim.parse().map(Dim::Open).map_err(|_| error()),
+                Err(_) => dim.parse::<Polynomial>().map(Dim::from).map_err(|_| error()),
             })
             .collect::<Result<Vec<Dim>, _>>()?;
         let shape = Shape(dims);

@@ -56,6 +56,9 @@ impl TryFrom<Written> for Polynomial {
     }
 }
 
+/// The most terms of a text: reading one takes time that grows with their square.
+const MOST_TERMS: usize = 64;
+
 /// The most symbols of a monomial: products beyond are refused by [`Polynomial::from_str`].
 const MOST_SYMBOLS: usize = 8;
 
@@ -261,6 +264,9 @@ impl FromStr for Polynomial {
         if let Some(negated) = rest.strip_prefix('-') {
             (rest, sign) = (negated, -1);
         }
+        if rest.split(['+', '-']).count() > MOST_TERMS {
+            return Err(error());
+        }
         loop {
             let end = rest.find(['+', '-']).unwrap_or(rest.len());
             let mut term = Polynomial::from(sign);
@@ -311,8 +317,8 @@ mod tests {
             assert_eq!(polynomial(text).to_string(), printed, "{text}");
             assert_eq!(polynomial(printed), polynomial(text), "{text}");
         }
-        let long = ["T"; 12].join("*");
-        for text in ["", "+", "t", "T+", "T**2", "T^2", "+ 2", "--1", "T + + 1", "4T", &long] {
+        let (long, many) = (["T"; 12].join("*"), ["T"; 65].join("+"));
+        for text in ["", "+", "t", "T+", "T**2", "T^2", "+ 2", "--1", "T + + 1", "4T", &long, &many] {
             assert!(text.parse::<Polynomial>().is_err(), "{text}");
         }
     }

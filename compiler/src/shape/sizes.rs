@@ -72,7 +72,7 @@ impl Sizes {
 }
 
 impl From<usize> for Sizes {
-    /// A batch of so many samples.
+    /// A batch of the given number of samples.
     fn from(batch: usize) -> Self {
         Sizes { batch: Some(batch), others: SmallVec::new() }
     }

@@ -149,7 +149,7 @@ impl Memory {
     }
 }
 
-/// An element so many steps of a distance behind another.
+/// The index of the element `steps` times `distance` behind another.
 pub(super) fn moved(index: i64, steps: usize, distance: usize) -> i64 {
     index.saturating_add(number(steps).saturating_mul(number(distance)))
 }

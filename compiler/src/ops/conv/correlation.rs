@@ -76,7 +76,7 @@ pub(super) struct Met {
 }
 
 impl Results {
-    /// All results of an image with so many columns.
+    /// All results of an image with this number of columns.
     pub(super) fn all(columns: usize) -> Self {
         Results { first: 0, row: columns, pixel: 1 }
     }

@@ -66,7 +66,7 @@ pub struct ConvGradWeight {
     pub groups: usize,
 }
 
-/// The type of the weight between so many input and output channels in groups: `[O, C/groups, kernel…]`.
+/// The type of the weight from `inputs` to `outputs` channels in groups: `[O, C/groups, kernel…]`.
 fn weight_type(window: &Window, groups: usize, [inputs, outputs]: [usize; 2]) -> Result<Type, ShapeError> {
     if groups == 0 {
         return Err(ShapeError::ZeroArgument { argument: "groups" });
@@ -79,7 +79,7 @@ fn weight_type(window: &Window, groups: usize, [inputs, outputs]: [usize; 2]) ->
     Ok(Type::f32(Shape::fixed(&sizes)))
 }
 
-/// Images of so many channels and the given sizes, as many as there are of others.
+/// A batch of images with the given channels and sizes, with the batch axis of another value.
 fn batched_image(like: &Type, channels: usize, sizes: &[usize]) -> Type {
     let mut item = vec![channels];
     item.extend_from_slice(sizes);
@@ -99,7 +99,7 @@ fn too_few(operands: &[Type]) -> ShapeError {
 }
 
 impl Conv {
-    /// The type of the weight that makes so many output channels of an input.
+    /// The type of the weight from an input to `outputs` channels.
     ///
     /// # Errors
     /// As [`Window::check`], and groups that do not divide the channels.

@@ -41,7 +41,7 @@ impl Pooling {
         self.axes[self.axes.len() - 1]
     }
 
-    /// The current channel of a value with so many elements in each.
+    /// The current channel of a value with `elements` elements in each channel.
     pub(super) fn channel(&self, at: Address, elements: usize) -> Address {
         at.plus(self.n, self.channels * elements).plus(self.c, elements)
     }

@@ -45,7 +45,7 @@ fn copy_rows(
     lowering.push(draft.finish(Split::Axes(vec![(row, rows.extent())]), vec![map.finish()]));
 }
 
-/// The size of so many indices of an axis of a value, in elements.
+/// The size of `count` indices of an axis of a value, in elements.
 fn indices(lowering: &mut Lowering<'_>, value: ValueId, axis: usize, count: &Polynomial) -> Size {
     let dims = &lowering.ty(value).shape.dims()[axis + 1..];
     let inner = dims.iter().fold(count.clone(), |product, dim| product.times(&dim.polynomial()));

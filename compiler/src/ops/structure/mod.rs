@@ -55,7 +55,7 @@ pub struct Transpose {
 }
 
 impl Slice {
-    /// So many indices of an axis from a first one on.
+    /// `length` indices of an axis, from `start` on.
     pub fn new(axis: usize, start: usize, length: usize) -> Self {
         Slice { axis, start: start.into(), length: length.into() }
     }
