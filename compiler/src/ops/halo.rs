@@ -1,30 +1,47 @@
 //! Padding, shared by convolution and pooling: inputs as windows meet them, where they are or copied with a halo of what
 //! stands outside them.
 
+use super::grid::{Grid, Outer};
 use super::window_walk::{Axis, strides, within};
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, Extent, Split, Stmt, Var};
 use crate::plan::{KernelDraft, Layout, Lowering, View, copy_span, fill};
 
-/// An image of up to two axes, in either order, that windows meet.
+/// An image whose padded elements windows read, in either layout.
 #[derive(Clone, Debug)]
 pub(crate) struct Padded {
-    /// Rows, then columns.
-    pub(crate) axes: [Axis; 2],
+    pub(crate) grid: Grid,
     pub(crate) x: View,
     /// What the halo holds.
     pub(crate) halo: f32,
 }
 
-/// Where windows find their elements: the distances in the input, or in a copy with a halo.
+/// Where windows find their elements: the strides of the input, or of a copy with a halo.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
-    /// The first element that the first result meets, by the first place of its window.
+    /// The element at the first kernel position of the first result.
     pub(crate) address: Address,
-    pub(crate) row: usize,
-    pub(crate) pixel: usize,
+    /// The distance between neighbouring indices of each axis of the grid.
+    pub(crate) strides: Vec<usize>,
     /// Distance between input channels.
     pub(crate) channel: usize,
+}
+
+impl Source {
+    /// The distance between neighbouring rows.
+    pub(crate) fn row(&self) -> usize {
+        self.strides[self.strides.len() - 2]
+    }
+
+    /// The distance between neighbouring pixels of a row.
+    pub(crate) fn pixel(&self) -> usize {
+        self.strides[self.strides.len() - 1]
+    }
+
+    /// For each axis, the distance between neighbouring kernel positions.
+    pub(crate) fn position_strides(&self, grid: &Grid) -> Vec<usize> {
+        grid.axes().iter().zip(&self.strides).map(|(axis, stride)| axis.dilation * stride).collect()
+    }
 }
 
 /// The columns of a copied row that exist in the input.
@@ -38,48 +55,52 @@ struct Columns {
 }
 
 impl Padded {
-    /// Whether some window meets places outside the input.
-    fn needs_halo(&self) -> bool {
-        self.axes.iter().any(Axis::leaves_input)
-    }
-
     fn columns(&self) -> Columns {
-        let axis = self.axes[1];
+        let axis = self.grid.columns();
         let width = axis.reach(axis.outputs);
         let to = (-axis.shift).max(0) as usize;
         let from = axis.shift.max(0) as usize;
         Columns { to, from, count: width.saturating_sub(to).min(axis.inputs.saturating_sub(from)), width }
     }
 
-    /// The rows that `rows` neighbouring results from `first` on meet, in place or in scratch, with the statements that
-    /// copy them there.
+    /// For each axis, the distance between neighbouring inputs.
+    fn input_strides(&self) -> Vec<usize> {
+        self.grid.input_strides().into_iter().map(|pixels| pixels * self.x.pixel).collect()
+    }
+
+    /// The input rows that `rows` neighbouring rows of results from `first` on need, in place or in scratch, with the
+    /// statements that copy them there.
     pub(crate) fn rows(
         &self,
         draft: &mut KernelDraft,
-        n: Var,
+        (n, outer): (Var, &Outer),
         (first, rows): (&Affine, usize),
         scratch: Option<Address>,
     ) -> (Vec<Stmt>, Source) {
         match scratch {
-            Some(to) => self.copy_rows(draft, n, (first, rows), to),
+            Some(to) => self.copy_rows(draft, (n, outer), (first, rows), to),
             None => {
-                let row = self.axes[1].inputs * self.x.pixel;
-                let address = self.x.of_item(n).at(first, self.axes[0].step * row);
+                let row = self.grid.columns().inputs * self.x.pixel;
+                let mut address = self.x.of_item(n).at(first, self.grid.rows().step * row);
+                let axes = self.grid.outer().iter().zip(self.input_strides());
+                let steps: Vec<usize> = axes.map(|(axis, stride)| axis.step * stride).collect();
+                address = outer.at(address, &steps);
                 (Vec::new(), self.in_place(address))
             }
         }
     }
 
-    /// Scratch for what `rows` results meet, filled with the halo once by each thread; none where no result meets places
-    /// outside the input.
+    /// Scratch for what `rows` rows of results need, filled with the halo once by each thread; none if no window contains
+    /// places outside the input.
     pub(crate) fn scratch(
         &self,
         lowering: &mut Lowering<'_>,
         draft: &mut KernelDraft,
         rows: usize,
     ) -> Option<Address> {
-        self.needs_halo().then(|| {
-            let elements = self.axes[0].reach(rows) * self.columns().width * self.x.channels;
+        self.grid.leaves_input().then(|| {
+            let height = self.grid.planes() * self.grid.rows().reach(rows);
+            let elements = height * self.columns().width * self.x.channels;
             let scratch = Address::start(lowering.scratch("panel", elements));
             draft.setup(vec![fill(scratch.clone(), elements, self.halo)]);
             scratch
@@ -89,61 +110,90 @@ impl Padded {
     /// The whole image, channels last: in place, or copied with a halo by a kernel of its own. Gives the place of the first
     /// item, and the distance between items.
     pub(crate) fn whole(&self, lowering: &mut Lowering<'_>, node: &Node) -> (Source, usize) {
-        if !self.needs_halo() {
+        if !self.grid.leaves_input() {
             return (self.in_place(self.x.address.clone()), self.x.item);
         }
-        let [rows, columns] = self.axes;
         let existing = self.columns();
-        let (height, pixel) = (rows.reach(rows.outputs), self.x.channels);
+        let pixel = self.x.channels;
+        let sizes: Vec<usize> = self.grid.axes().iter().map(|axis| axis.reach(axis.outputs)).collect();
+        let steps: Vec<usize> = strides(&sizes).into_iter().map(|pixels| pixels * pixel).collect();
         let row = existing.width * pixel;
-        let item = height * row;
+        let item = sizes.iter().product::<usize>() * pixel;
         let copy = Address::start(lowering.temporary("padded", lowering.batch().size(item)));
         let mut draft = lowering.draft(node, "with a halo").part("pad");
-        let (n, r, c) = (draft.var(), draft.var(), draft.var());
-        let own = copy.clone().plus(n, item).plus(r, row);
-        let input_row = Affine::from(r).shifted(rows.shift);
-        let from = self.x.of_item(n).at(&input_row, columns.inputs * self.x.pixel);
+        let n = draft.var();
+        let lines = draft.vars(sizes.len() - 1);
+        let c = draft.var();
+        let (mut own, mut from) = (copy.clone().plus(n, item), self.x.of_item(n));
+        let mut inputs = Vec::new();
+        for (index, (axis, stride)) in self.grid.axes().iter().zip(self.input_strides()).enumerate() {
+            let Some(&line) = lines.get(index) else { break };
+            let input = Affine::from(line).shifted(axis.shift);
+            own = own.plus(line, steps[index]);
+            from = from.at(&input, stride);
+            inputs.push(input);
+        }
         let inside = self.copy_pixels(
             from.offset(existing.from * self.x.pixel),
             own.clone().offset(existing.to * pixel),
             (c, existing.count),
         );
         let mut body = vec![fill(own, row, self.halo)];
-        body.extend(within(&rows, input_row, vec![inside], Vec::new()));
-        let split = Split::Axes(vec![(n, lowering.batch().extent()), (r, Extent::Fixed(height))]);
-        lowering.push(draft.finish(split, body));
-        (Source { address: copy, row, pixel, channel: 1 }, item)
+        body.extend(self.within(&inputs, vec![inside], &[]));
+        let mut split = vec![(n, lowering.batch().extent())];
+        split.extend(lines.into_iter().zip(sizes).map(|(line, size)| (line, Extent::Fixed(size))));
+        lowering.push(draft.finish(Split::Axes(split), body));
+        (Source { address: copy, strides: steps, channel: 1 }, item)
+    }
+
+    /// `inside` if the indices along the axes (some of the first ones) are of the input, else `outside`.
+    fn within(&self, inputs: &[Affine], inside: Vec<Stmt>, outside: &[Stmt]) -> Vec<Stmt> {
+        let axes = self.grid.axes().iter().zip(inputs).rev();
+        axes.fold(inside, |inside, (axis, input)| within(axis, input.clone(), inside, outside.to_vec()))
     }
 
     /// The input where it is, from an address on.
     fn in_place(&self, address: Address) -> Source {
-        let [rows, columns] = self.axes;
-        let row = columns.inputs * self.x.pixel;
-        let address = address.offset(rows.shift as usize * row + columns.shift as usize * self.x.pixel);
-        Source { address, row, pixel: self.x.pixel, channel: self.x.channel }
+        let strides = self.input_strides();
+        let axes = self.grid.axes().iter().zip(&strides);
+        let offset = axes.map(|(axis, stride)| axis.shift as usize * stride).sum();
+        Source { address: address.offset(offset), strides, channel: self.x.channel }
     }
 
-    /// Statements that copy the rows a block meets, and the copy.
+    /// Statements that copy the rows a block needs, and the copy.
     fn copy_rows(
         &self,
         draft: &mut KernelDraft,
-        n: Var,
+        (n, outer): (Var, &Outer),
         (first, block_rows): (&Affine, usize),
         copy: Address,
     ) -> (Vec<Stmt>, Source) {
-        let [rows, columns] = self.axes;
+        let (rows, columns) = (self.grid.rows(), self.grid.columns());
         let Columns { to: skipped, from: start, count, width } = self.columns();
         let height = rows.reach(block_rows);
         let channels = self.x.channels;
-        let (row, pixel, channel) = match self.x.layout {
-            Layout::ChannelsLast => (width * channels, channels, 1),
-            Layout::ChannelsFirst => (width, 1, height * width),
+        let mut sizes: Vec<usize> = self.grid.outer().iter().map(|axis| axis.reach(1)).collect();
+        sizes.extend([height, width]);
+        let (pixel, channel) = match self.x.layout {
+            Layout::ChannelsLast => (channels, 1),
+            Layout::ChannelsFirst => (1, sizes.iter().product()),
         };
+        let steps: Vec<usize> = strides(&sizes).into_iter().map(|pixels| pixels * pixel).collect();
+        let row = width * pixel;
         let (r, c) = (draft.var(), draft.var());
+        let planes = draft.vars(self.grid.outer().len());
         let input_row = Affine::default().plus_scaled(first, rows.step).plus(r, 1).shifted(rows.shift);
-        let from =
-            self.x.of_item(n).at(&input_row, columns.inputs * self.x.pixel).offset(start * self.x.pixel);
-        let to = copy.clone().plus(r, row);
+        let mut from = self.x.of_item(n).at(&input_row, columns.inputs * self.x.pixel);
+        let mut to = copy.clone().plus(r, row);
+        let mut inputs = Vec::new();
+        for (index, stride) in self.input_strides().into_iter().enumerate().take(planes.len()) {
+            let input = outer.input(index).plus(planes[index], 1);
+            from = from.at(&input, stride);
+            to = to.plus(planes[index], steps[index]);
+            inputs.push(input);
+        }
+        inputs.push(input_row);
+        let from = from.offset(start * self.x.pixel);
         let into = to.clone().offset(skipped * pixel);
         let each_channel = |stmt: Stmt| Stmt::repeat(c, Extent::Fixed(channels), vec![stmt]);
         let (inside, clear) = match self.x.layout {
@@ -159,9 +209,10 @@ impl Padded {
                 each_channel(fill(to.plus(c, channel), width, self.halo)),
             ),
         };
-        let body = if count == 0 { vec![clear] } else { within(&rows, input_row, vec![inside], vec![clear]) };
-        let stmts = vec![Stmt::repeat(r, Extent::Fixed(height), body)];
-        (stmts, Source { address: copy, row, pixel, channel })
+        let body = if count == 0 { vec![clear] } else { self.within(&inputs, vec![inside], &[clear]) };
+        let mut loops: Vec<(Var, usize)> = planes.into_iter().zip(sizes).collect();
+        loops.push((r, height));
+        (Stmt::nest(&loops, body), Source { address: copy, strides: steps, channel })
     }
 
     /// Copies some neighbouring pixels, channels last.

@@ -14,6 +14,8 @@ pub mod dropout;
 pub mod elementwise;
 pub mod epilogue;
 #[cfg(feature = "codegen")]
+pub(crate) mod grid;
+#[cfg(feature = "codegen")]
 pub(crate) mod halo;
 pub mod linear;
 pub mod loss;

@@ -52,14 +52,6 @@ pub(crate) fn forward_axes(window: &Window, sizes: &[usize]) -> Vec<Axis> {
     (0..sizes.len()).map(axis).collect()
 }
 
-/// Rows and columns of an image of up to two axes: a sequence is one row.
-pub(crate) fn rows_and_columns(axes: &[Axis]) -> [Axis; 2] {
-    match *axes {
-        [columns] => [Axis::SINGLE, columns],
-        _ => [axes[0], axes[1]],
-    }
-}
-
 /// Kernel positions of a window.
 pub(crate) fn kernel_positions(axes: &[Axis]) -> usize {
     axes.iter().map(|axis| axis.kernel_size).product()

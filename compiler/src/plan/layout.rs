@@ -43,7 +43,7 @@ impl Layouts {
     /// The order in which values of a shape are stored, where it is free.
     fn of(self, shape: &Shape) -> Layout {
         let item = shape.item();
-        let is_image = shape.is_batched() && !shape.has_open_item() && matches!(item.len(), 2 | 3);
+        let is_image = shape.is_batched() && !shape.has_open_item() && item.len() >= 2;
         if self == Layouts::ByChannels
             && is_image
             && item[0] >= FEW_CHANNELS

@@ -7,16 +7,19 @@ use crate::entity::{NodeId, ValueId};
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, Pool, Var};
 use crate::ops::epilogue::FusedSteps;
+use crate::ops::grid::{Grid, Outer};
 use crate::ops::pool::absorbed::{self, Absorbed};
-use crate::ops::window_walk::{Axis, forward_axes, kernel_positions, rows_and_columns};
+use crate::ops::window_walk::{Axis, forward_axes};
 use crate::plan::{KernelDraft, Layout, Lowering, View};
 
 /// A correlation and where its operands are.
 #[derive(Clone)]
 pub(super) struct Correlation<'a> {
     pub(super) node: &'a Node,
-    /// The spatial axes.
+    /// The spatial axes, as many as there are.
     pub(super) axes: Vec<Axis>,
+    /// The same axes, as schedules for channels last walk them.
+    pub(super) grid: Grid,
     pub(super) groups: usize,
     /// Input and output channels of a group.
     pub(super) inputs: usize,
@@ -36,22 +39,21 @@ pub(super) struct Correlation<'a> {
     pub(super) work: [usize; 2],
 }
 
-/// Which results of an image a correlation gives: the first, and the distances between rows and between neighbours of one,
-/// in pixels.
-#[derive(Clone, Copy, Debug)]
+/// Which results of an image a correlation gives: the first, and the distance between neighbours along each axis of the
+/// grid, in pixels.
+#[derive(Clone, Debug)]
 pub(super) struct Results {
     pub(super) first: usize,
-    pub(super) row: usize,
-    pub(super) pixel: usize,
+    pub(super) strides: Vec<usize>,
 }
 
-/// Where results are: the one at row `r` and column `c` of item `n` is at `address + item·n + row·r + pixel·c`.
+/// Where results are: the first of item `n` is at `address + item·n`, and neighbours along an axis of the grid are its
+/// stride apart.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) address: Address,
     pub(super) item: usize,
-    pub(super) row: usize,
-    pub(super) pixel: usize,
+    pub(super) strides: Vec<usize>,
 }
 
 /// Where the weights of a correlation are in the weight `[O, C, kernel…]` of the convolution.
@@ -62,8 +64,8 @@ pub(super) struct Weight {
     pub(super) output: usize,
     pub(super) input: usize,
     pub(super) group: usize,
-    /// The kernel positions met along rows and columns.
-    pub(super) met: [Met; 2],
+    /// The kernel positions met along each axis of the grid.
+    pub(super) met: Vec<Met>,
 }
 
 /// Kernel positions along an axis: the first met, and the distance to the next, in the weight's elements.
@@ -76,18 +78,17 @@ pub(super) struct Met {
 }
 
 impl Results {
-    /// All results of an image with this number of columns.
-    pub(super) fn all(columns: usize) -> Self {
-        Results { first: 0, row: columns, pixel: 1 }
+    /// All results of an image, with these strides in pixels.
+    pub(super) fn all(strides: Vec<usize>) -> Self {
+        Results { first: 0, strides }
     }
 
     /// Where they are in a value laid out like the image.
-    pub(super) fn of(self, view: &View) -> Target {
+    pub(super) fn of(&self, view: &View) -> Target {
         Target {
             address: view.address.clone().offset(self.first * view.pixel),
             item: view.item,
-            row: self.row * view.pixel,
-            pixel: self.pixel * view.pixel,
+            strides: self.strides.iter().map(|pixels| pixels * view.pixel).collect(),
         }
     }
 }
@@ -96,6 +97,21 @@ impl Target {
     /// The first result of item `n`.
     pub(super) fn of_item(&self, n: Var) -> Address {
         self.address.clone().plus(n, self.item)
+    }
+
+    /// The first result of item `n` at an outer index.
+    pub(super) fn of(&self, n: Var, outer: &Outer) -> Address {
+        outer.at(self.of_item(n), &self.strides)
+    }
+
+    /// The distance between rows.
+    pub(super) fn row(&self) -> usize {
+        self.strides[self.strides.len() - 2]
+    }
+
+    /// The distance between neighbours of a row.
+    pub(super) fn pixel(&self) -> usize {
+        self.strides[self.strides.len() - 1]
     }
 }
 
@@ -110,6 +126,13 @@ impl Met {
     pub(super) fn place(self, index: usize) -> usize {
         let distance = index * self.every;
         if self.backwards { self.first - distance } else { self.first + distance }
+    }
+}
+
+impl Weight {
+    /// A place moved by the kernel position that variables count, one for each axis of the grid.
+    pub(super) fn at_position(&self, offset: Affine, loops: &[(Var, usize)]) -> Affine {
+        self.met.iter().zip(loops).fold(offset, |offset, (met, &(var, _))| met.at(offset, var))
     }
 }
 
@@ -135,10 +158,10 @@ impl<'a> Correlation<'a> {
             Layout::ChannelsLast => absorbed::of(lowering, node.results[0]),
         };
         let (inputs, outputs) = (input[0] / op.groups, y.channels / op.groups);
-        let positions = kernel_positions(&axes);
-        let [_, columns] = rows_and_columns(&axes);
+        let grid = Grid::new(&axes);
+        let positions = grid.positions();
         let along = |every| Met { first: 0, every, backwards: false };
-        let results = Results::all(columns.outputs);
+        let results = Results::all(grid.result_strides());
         Correlation {
             node,
             groups: op.groups,
@@ -150,7 +173,7 @@ impl<'a> Correlation<'a> {
                 output: inputs * positions,
                 input: positions,
                 group: outputs * inputs * positions,
-                met: [along(columns.kernel_size), along(1)],
+                met: grid.position_strides().into_iter().map(along).collect(),
             },
             y: results.of(&y),
             results,
@@ -159,35 +182,32 @@ impl<'a> Correlation<'a> {
             pooling,
             work: [1, 1],
             axes,
+            grid,
         }
-    }
-
-    /// Rows and columns of an image of up to two axes.
-    pub(super) fn rows_and_columns(&self) -> [Axis; 2] {
-        rows_and_columns(&self.axes)
     }
 
     /// The same with its results pooled before they are stored, and the node that pools; `None` where nothing is to pool.
     pub(super) fn pooled(&self) -> Option<(NodeId, Self)> {
         let Absorbed { node, pool, y } = self.pooling.as_ref()?;
-        let across = self.rows_and_columns()[1].outputs / pool.width;
-        Some((*node, Correlation { pool: Some(*pool), y: Results::all(across).of(y), ..self.clone() }))
+        let across = self.grid.columns().outputs / pool.width;
+        let y = Results::all(vec![across, 1]).of(y);
+        Some((*node, Correlation { pool: Some(*pool), y, ..self.clone() }))
     }
 
-    /// Results along each axis of which one is stored.
+    /// Rows and columns of results of which one is stored.
     pub(super) fn window(&self) -> [usize; 2] {
         self.pool.map_or([1, 1], |pool| [pool.height, pool.width])
     }
 
     /// Rows and columns that are stored. What is left of the results where windows do not come out even is not computed.
     pub(super) fn stored(&self) -> [usize; 2] {
-        let (axes, window) = (self.rows_and_columns(), self.window());
-        [0, 1].map(|axis| axes[axis].outputs / window[axis])
+        let [height, width] = self.window();
+        [self.grid.rows().outputs / height, self.grid.columns().outputs / width]
     }
 
     /// Bytes of the results of an item.
     pub(super) fn bytes(&self) -> usize {
-        4 * self.axes.iter().map(|axis| axis.outputs).product::<usize>() * self.outputs * self.groups
+        4 * self.grid.results() * self.outputs * self.groups
     }
 
     /// Starts the kernel that does the work.

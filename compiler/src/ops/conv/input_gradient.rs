@@ -8,7 +8,8 @@ use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Affine, Extent, MapBuilder, Split, Stmt};
 use crate::ops::epilogue::FusedSteps;
-use crate::ops::window_walk::{Axis, forward_axes, kernel_positions};
+use crate::ops::grid::Grid;
+use crate::ops::window_walk::{Axis, forward_axes, kernel_positions, strides};
 use crate::plan::{Layout, Lowering, View};
 
 /// A gradient to an input and where its operands are.
@@ -31,8 +32,8 @@ pub(super) struct InputGradient<'a> {
 pub(super) enum Part<'a> {
     /// They meet some.
     Products(Box<Correlation<'a>>),
-    /// They meet none: so many rows and columns.
-    Nothing(Results, [usize; 2]),
+    /// They meet none: so many along each axis of the grid.
+    Nothing(Results, Vec<usize>),
 }
 
 impl<'a> InputGradient<'a> {
@@ -57,56 +58,55 @@ impl<'a> InputGradient<'a> {
         }
     }
 
-    /// The correlations that make up a gradient of up to two axes, and what none of them gives.
+    /// The correlations that make up a gradient, and what none of them gives.
     pub(super) fn parts(&self) -> Vec<Part<'a>> {
-        let (rows, columns) = match &self.axes[..] {
-            [columns] => (vec![Some(Phase::SINGLE)], phases(columns)),
-            axes => (phases(&axes[0]), phases(&axes[1])),
-        };
-        let [height, width] = match self.axes[..] {
-            [columns] => [1, columns.inputs],
-            _ => [self.axes[0].inputs, self.axes[1].inputs],
-        };
-        let products = |phases: &[Option<Phase>]| {
+        let grid = Grid::new(&self.axes);
+        let inputs = grid.input_strides();
+        let axes: Vec<Vec<Option<Phase>>> = grid.axes().iter().map(phases).collect();
+        let products = |phases: &Vec<Option<Phase>>| {
             phases.iter().flatten().map(|phase| phase.axis.outputs * phase.axis.kernel_size).sum::<usize>()
         };
-        let whole = products(&rows) * products(&columns);
+        let whole = axes.iter().map(products).product();
         let mut parts = Vec::new();
-        for (first_row, row) in rows.iter().enumerate() {
-            for (first_column, column) in columns.iter().enumerate() {
-                let results = Results {
-                    first: first_row * width + first_column,
-                    row: rows.len() * width,
-                    pixel: columns.len(),
-                };
-                parts.push(match (row, column) {
-                    (Some(row), Some(column)) => {
-                        Part::Products(Box::new(self.correlation(results, [row, column], whole)))
-                    }
-                    _ => {
-                        let count = |first: usize, size: usize, every: usize| (size - first).div_ceil(every);
-                        let rows = count(first_row, height, rows.len());
-                        Part::Nothing(results, [rows, count(first_column, width, columns.len())])
-                    }
-                });
-            }
+        // Every combination of one phase of each axis, the last axis' phases next to each other.
+        for index in 0..axes.iter().map(Vec::len).product() {
+            let counts: Vec<usize> = axes.iter().map(Vec::len).collect();
+            let firsts: Vec<usize> =
+                strides(&counts).iter().zip(&counts).map(|(stride, count)| index / stride % count).collect();
+            let results = Results {
+                first: firsts.iter().zip(&inputs).map(|(first, stride)| first * stride).sum(),
+                strides: counts.iter().zip(&inputs).map(|(count, stride)| count * stride).collect(),
+            };
+            let met: Option<Vec<Phase>> =
+                axes.iter().zip(&firsts).map(|(axis, &first)| axis[first]).collect();
+            parts.push(match met {
+                Some(met) => Part::Products(Box::new(self.correlation(results, &met, whole))),
+                None => {
+                    let sizes = grid.axes().iter().zip(firsts).zip(counts);
+                    let count = |((axis, first), every): ((&Axis, usize), usize)| {
+                        (axis.inputs - first).div_ceil(every)
+                    };
+                    Part::Nothing(results, sizes.map(count).collect())
+                }
+            });
         }
         parts
     }
 
     /// The results that the same kernel positions contribute to. `whole` is the number of products of all phases for each
     /// pair of channels.
-    fn correlation(&self, results: Results, phases: [&Phase; 2], whole: usize) -> Correlation<'a> {
+    fn correlation(&self, results: Results, phases: &[Phase], whole: usize) -> Correlation<'a> {
         let positions = kernel_positions(&self.axes);
-        let row = self.axes[self.axes.len() - 1].kernel_size;
-        let along = |phase: &Phase, scale: usize| Met {
+        let along = |(phase, scale): (&Phase, usize)| Met {
             first: phase.last * scale,
             every: phase.every * scale,
             backwards: true,
         };
+        let axes: Vec<Axis> = phases.iter().map(|phase| phase.axis).collect();
         Correlation {
             node: self.node,
-            axes: phases.map(|phase| phase.axis).to_vec(),
+            grid: Grid::new(&axes),
+            axes,
             groups: self.groups,
             inputs: self.outputs,
             outputs: self.inputs,
@@ -116,7 +116,7 @@ impl<'a> InputGradient<'a> {
                 output: positions,
                 input: self.inputs * positions,
                 group: self.outputs * self.inputs * positions,
-                met: [along(phases[0], row), along(phases[1], 1)],
+                met: phases.iter().zip(Grid::new(&self.axes).position_strides()).map(along).collect(),
             },
             y: results.of(&self.dx),
             results,
@@ -127,18 +127,25 @@ impl<'a> InputGradient<'a> {
         }
     }
 
-    /// Adds the kernel of results that no kernel position meets: sums of nothing, which the epilogue finishes.
-    pub(super) fn clear(&self, lowering: &mut Lowering<'_>, results: Results, [rows, columns]: [usize; 2]) {
+    /// Adds the kernel of results that no kernel position meets, so many along each axis of the grid: sums of nothing, which
+    /// the epilogue finishes.
+    pub(super) fn clear(&self, lowering: &mut Lowering<'_>, results: &Results, sizes: &[usize]) {
         let mut draft = lowering.draft(self.node, "no kernel position meets these").part("clear");
-        let (n, row, column) = (draft.var(), draft.var(), draft.var());
-        let place = |to: &Target| to.of_item(n).plus(row, to.row).plus(column, to.pixel);
+        let n = draft.var();
+        let vars = draft.vars(sizes.len());
+        let place = |to: &Target| {
+            let item = to.address.clone().plus(n, to.item);
+            vars.iter().zip(&to.strides).fold(item, |address, (&var, &stride)| address.plus(var, stride))
+        };
         let mut map = MapBuilder::new(Extent::Fixed(self.dx.channels));
         let zero = map.constant(0.0);
         let mut epilogue = self.epilogue.in_map(&Affine::default(), 1);
         let value = epilogue.apply(&mut map, zero, |view| place(&results.of(view)));
         map.store(place(&results.of(&self.dx)), 1, value);
-        let body = vec![Stmt::repeat(column, Extent::Fixed(columns), vec![map.finish()])];
-        let axes = vec![(n, lowering.batch().extent()), (row, Extent::Fixed(rows))];
+        let [rows @ .., columns] = sizes else { return };
+        let body = vec![Stmt::repeat(vars[rows.len()], Extent::Fixed(*columns), vec![map.finish()])];
+        let mut axes = vec![(n, lowering.batch().extent())];
+        axes.extend(vars.iter().zip(rows).map(|(&var, &size)| (var, Extent::Fixed(size))));
         lowering.push(draft.finish(Split::Axes(axes), body));
     }
 }

@@ -35,7 +35,7 @@ impl Lower for ConvGradInput {
         for part in gradient.parts() {
             match part {
                 Part::Products(correlation) => channels_last(&correlation, lowering),
-                Part::Nothing(results, sizes) => gradient.clear(lowering, results, sizes),
+                Part::Nothing(results, sizes) => gradient.clear(lowering, &results, &sizes),
             }
         }
     }

@@ -31,8 +31,8 @@ impl Correlation<'_> {
     /// Adds the kernel that packs the weights for tiles of so many outputs, and says where they are. Inputs are innermost
     /// where the input has its channels last.
     pub(super) fn pack(&self, lowering: &mut Lowering<'_>, block_outputs: usize) -> Packed {
-        let [rows, columns] = self.rows_and_columns().map(|axis| axis.kernel_size);
-        let depth = rows * columns * self.inputs;
+        let positions = self.grid.positions();
+        let depth = positions * self.inputs;
         let group = depth * self.outputs;
         let size = Size::fixed(self.groups * group);
         let buffer = lowering.temporary(NAME, size);
@@ -40,29 +40,29 @@ impl Correlation<'_> {
         let mut draft = lowering.draft(self.node, note).part("pack");
         let blocks = Cover::exact(self.outputs, block_outputs);
         let (g, block, c) = (draft.var(), draft.var(), draft.var());
-        let (row, column) = (draft.var(), draft.var());
+        let loops = self.grid.position_loops(&mut draft);
         let from = lowering.address(self.weight.value);
-        let [met_rows, met_columns] = self.weight.met;
         let body = blocks.branch(block, |first, width| {
             let offset = Affine::default()
                 .plus(g, self.weight.group)
                 .plus_scaled(first, self.weight.output)
                 .plus(c, self.weight.input);
-            let offset = met_columns.at(met_rows.at(offset, row), column);
-            let [row_step, column_step, input_step] = match self.x.layout {
-                Layout::ChannelsLast => [columns * self.inputs, self.inputs, 1],
-                Layout::ChannelsFirst => [columns, 1, rows * columns],
+            let offset = self.weight.at_position(offset, &loops);
+            let [position_step, input_step] = match self.x.layout {
+                Layout::ChannelsLast => [self.inputs, 1],
+                Layout::ChannelsFirst => [1, positions],
             };
-            let to = Affine::default()
-                .plus(g, group)
-                .plus_scaled(first, depth)
-                .plus(row, row_step * width)
-                .plus(column, column_step * width)
-                .plus(c, input_step * width);
+            let mut to = Affine::default().plus(g, group).plus_scaled(first, depth);
+            for (&(var, _), stride) in loops.iter().zip(self.grid.position_strides()) {
+                to = to.plus(var, stride * position_step * width);
+            }
+            let to = to.plus(c, input_step * width);
             let mut map = MapBuilder::new(Extent::Fixed(width));
             let value = map.load(from.clone().at(&offset, 1), self.weight.output);
             map.store(Address::start(buffer).at(&to, 1), 1, value);
-            Stmt::nest(&[(c, self.inputs), (row, rows), (column, columns)], vec![map.finish()])
+            let mut nest = vec![(c, self.inputs)];
+            nest.extend(&loops);
+            Stmt::nest(&nest, vec![map.finish()])
         });
         let axes = vec![(g, Extent::Fixed(self.groups)), (block, Extent::Fixed(blocks.blocks()))];
         lowering.push_derived(self.weight.value, draft.finish(Split::Axes(axes), body));
@@ -71,17 +71,18 @@ impl Correlation<'_> {
 
     /// Adds the kernel that packs weights of one input and output a group: `[kernel position][group]`.
     pub(super) fn pack_depthwise(&self, lowering: &mut Lowering<'_>) -> BufferId {
-        let [rows, columns] = self.rows_and_columns().map(|axis| axis.kernel_size);
-        let size = Size::fixed(rows * columns * self.groups);
+        let size = Size::fixed(self.grid.positions() * self.groups);
         let buffer = lowering.temporary(NAME, size);
         let mut draft = lowering.draft(self.node, "channels of a kernel position side by side").part("pack");
-        let (row, column) = (draft.var(), draft.var());
+        let loops = self.grid.position_loops(&mut draft);
         let mut from = lowering.address(self.weight.value);
-        let [met_rows, met_columns] = self.weight.met;
-        from.offset = met_columns.at(met_rows.at(from.offset, row), column);
-        let to = Address::start(buffer).plus(row, columns * self.groups).plus(column, self.groups);
+        from.offset = self.weight.at_position(from.offset, &loops);
+        let mut to = Address::start(buffer);
+        for (&(var, _), stride) in loops.iter().zip(self.grid.position_strides()) {
+            to = to.plus(var, stride * self.groups);
+        }
         let body = copy_span(from, self.weight.group, to, self.groups);
-        let axes = vec![(row, Extent::Fixed(rows)), (column, Extent::Fixed(columns))];
+        let axes = loops.into_iter().map(|(var, count)| (var, Extent::Fixed(count))).collect();
         lowering.push_derived(self.weight.value, draft.finish(Split::Axes(axes), vec![body]));
         buffer
     }

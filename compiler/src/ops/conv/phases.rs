@@ -12,11 +12,6 @@ pub(super) struct Phase {
     pub(super) every: usize,
 }
 
-impl Phase {
-    /// The one phase of an axis with one place.
-    pub(super) const SINGLE: Phase = Phase { axis: Axis::SINGLE, last: 0, every: 1 };
-}
-
 /// The phases of an axis of a convolution, by the place of their first result: one for each remainder by the stride. Some
 /// may meet no kernel position at all.
 pub(super) fn phases(axis: &Axis) -> Vec<Option<Phase>> {

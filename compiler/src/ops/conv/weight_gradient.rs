@@ -3,14 +3,17 @@
 
 use super::ConvGradWeight;
 use crate::graph::Node;
-use crate::ops::window_walk::{Axis, forward_axes, rows_and_columns};
+use crate::ops::grid::Grid;
+use crate::ops::window_walk::{Axis, forward_axes};
 use crate::plan::{Layout, Lowering, View};
 
 /// A gradient to a weight and where its operands are.
 pub(super) struct WeightGradient<'a> {
     pub(super) node: &'a Node,
-    /// The spatial axes of the convolution.
+    /// The spatial axes of the convolution, as many as there are.
     pub(super) axes: Vec<Axis>,
+    /// The same axes, as schedules for channels last walk them.
+    pub(super) grid: Grid,
     pub(super) groups: usize,
     /// Input and output channels of a group.
     pub(super) inputs: usize,
@@ -29,19 +32,16 @@ impl<'a> WeightGradient<'a> {
         layouts: [Layout; 2],
     ) -> Self {
         let [g, x] = [0, 1].map(|index| lowering.in_layout(node, node.operands[index], layouts[index]));
+        let axes = forward_axes(&op.window, &lowering.item(node.operands[1])[1..]);
         WeightGradient {
             node,
-            axes: forward_axes(&op.window, &lowering.item(node.operands[1])[1..]),
+            grid: Grid::new(&axes),
+            axes,
             groups: op.groups,
             inputs: x.channels / op.groups,
             outputs: g.channels / op.groups,
             g,
             x,
         }
-    }
-
-    /// Rows and columns of an image of up to two axes.
-    pub(super) fn rows_and_columns(&self) -> [Axis; 2] {
-        rows_and_columns(&self.axes)
     }
 }

@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 
-use super::cells::{Cells, Place};
+use super::cells::{Cells, Meeting, Place};
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, Kernel, MapBuilder, Split, Stmt, Var};
+use crate::ops::grid::Grid;
 use crate::ops::halo::Padded;
 use crate::ops::window::Window;
-use crate::ops::window_walk::{Axis, forward_axes, rows_and_columns, within};
+use crate::ops::window_walk::{Axis, forward_axes, window_extents, within};
 use crate::plan::{Cover, KernelDraft, Lowering, View, fill};
 use crate::shape::DType;
 
@@ -32,31 +33,41 @@ pub(super) fn forward(
     halo: f32,
     build: impl Fn(&mut MapBuilder, ExprId, &dyn Fn(&View) -> Address),
 ) {
-    let axes = rows_and_columns(&forward_axes(window, sizes));
-    let [rows, columns] = axes;
-    let row_bytes = 4 * rows.step * columns.inputs * x.channels;
+    let grid = Grid::new(&forward_axes(window, sizes));
+    let (rows, columns) = (grid.rows(), grid.columns());
+    let row_bytes = 4 * grid.planes() * rows.step * columns.inputs * x.channels;
     let cover = Cover::exact(rows.outputs, (UNIT_BYTES / row_bytes).clamp(1, rows.outputs));
     let (n, block) = (draft.var(), draft.var());
     let (row, column) = (draft.var(), draft.var());
-    let padded = Padded { axes, x: x.clone(), halo };
+    let outer = grid.outer_units(&mut draft);
+    let padded = Padded { grid: grid.clone(), x: x.clone(), halo };
     let scratch = padded.scratch(lowering, &mut draft, cover.size.min(rows.outputs));
     let body = cover.branch(block, |first, count| {
-        let (mut stmts, source) = padded.rows(&mut draft, n, (first, count), scratch.clone());
-        let mut map = MapBuilder::new(Extent::Fixed(x.channels))
-            .window(&[Extent::Fixed(rows.kernel_size), Extent::Fixed(columns.kernel_size)]);
-        let from = source.address.plus(row, rows.step * source.row).plus(column, columns.step * source.pixel);
-        let strides = [rows.dilation * source.row, columns.dilation * source.pixel];
-        let element = map.load_window(from, 1, &strides);
+        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), scratch.clone());
+        let mut map = MapBuilder::new(Extent::Fixed(x.channels)).window(&window_extents(grid.axes()));
+        let from = source
+            .address
+            .clone()
+            .plus(row, rows.step * source.row())
+            .plus(column, columns.step * source.pixel());
+        let element = map.load_window(from, 1, &source.position_strides(&grid));
         let place = |view: &View| {
             let result_row = Affine::from(row).plus_scaled(first, 1);
-            view.of_item(n).at(&result_row, columns.outputs * view.pixel).plus(column, view.pixel)
+            let strides: Vec<usize> =
+                grid.result_strides().into_iter().map(|stride| stride * view.pixel).collect();
+            outer
+                .at(view.of_item(n), &strides)
+                .at(&result_row, columns.outputs * view.pixel)
+                .plus(column, view.pixel)
         };
         build(&mut map, element, &place);
         stmts.extend(Stmt::nest(&[(row, count), (column, columns.outputs)], vec![map.finish()]));
         stmts
     });
-    let split = Split::Axes(vec![(n, draft.batch().extent()), (block, Extent::Fixed(cover.blocks()))]);
-    lowering.push(draft.finish(split, body));
+    let mut axes = vec![(n, draft.batch().extent())];
+    axes.extend(outer.extents());
+    axes.push((block, Extent::Fixed(cover.blocks())));
+    lowering.push(draft.finish(Split::Axes(axes), body));
 }
 
 /// Loads the current result's element of a value laid out like the results.
@@ -77,14 +88,14 @@ pub(super) fn backward(
     part: impl Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId,
     finish: Option<&Finish<'_>>,
 ) {
-    let mut axes = rows_and_columns(&forward_axes(window, sizes));
-    if sizes.len() == 1 {
+    let mut axes = forward_axes(window, sizes);
+    if let [axis] = axes[..] {
         // A sequence is a column, so that threads share it.
-        axes.reverse();
+        axes = vec![axis, Axis::SINGLE];
     }
-    let gradient = Gradient { axes, dx, part, finish };
+    let gradient = Gradient { grid: Grid::new(&axes), dx, part, finish };
     let kernel = match gradient.cells() {
-        Some(cells) => gradient.gather(draft, cells),
+        Some(cells) => gradient.gather(draft, &cells),
         None => gradient.scatter(draft),
     };
     lowering.push(kernel);
@@ -92,51 +103,46 @@ pub(super) fn backward(
 
 /// What both ways of computing a gradient need.
 struct Gradient<'g, P> {
-    axes: [Axis; 2],
+    grid: Grid,
     dx: &'g View,
     part: P,
     finish: Option<&'g Finish<'g>>,
 }
 
 impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
-    /// The cells of both axes, where they are few and small enough for every sum to be written out.
-    fn cells(&self) -> Option<[Vec<Cells>; 2]> {
-        let [rows, columns] = self.axes;
-        if rows.kernel_size * columns.kernel_size > WRITTEN_OUT
-            || rows.step.saturating_mul(columns.step) > WRITTEN_OUT
-        {
+    /// The cells of each axis, where they are few and small enough for every sum to be written out.
+    fn cells(&self) -> Option<Vec<Vec<Cells>>> {
+        let axes = self.grid.axes();
+        let positions = axes.iter().fold(1usize, |product, axis| product.saturating_mul(axis.kernel_size));
+        let steps = axes.iter().fold(1usize, |product, axis| product.saturating_mul(axis.step));
+        if positions > WRITTEN_OUT || steps > WRITTEN_OUT {
             return None;
         }
-        let cells = self.axes.map(|axis| Cells::of(&axis));
-        let terms = cells.each_ref().map(|cells| cells.iter().map(Cells::terms).sum::<usize>());
-        let fits = cells[0].len() * cells[1].len() <= MOST_KINDS && terms[0] * terms[1] <= WRITTEN_OUT;
-        fits.then_some(cells)
+        let cells: Vec<Vec<Cells>> = axes.iter().map(Cells::of).collect();
+        let terms: usize = cells.iter().map(|cells| cells.iter().map(Cells::terms).sum::<usize>()).product();
+        let kinds: usize = cells.iter().map(Vec::len).product();
+        (kinds <= MOST_KINDS && terms <= WRITTEN_OUT).then_some(cells)
     }
 
-    /// Every place is written once: one map for each kind of cell. A unit of work is a few rows of cells within the input;
-    /// the first and the last unit have those at the ends too.
-    fn gather(&self, mut draft: KernelDraft, [rows, columns]: [Vec<Cells>; 2]) -> Kernel {
+    /// Every place is written once: one map for each kind of cell. A unit of work is a few rows of cells within the input,
+    /// rows being the indices of the first axis; the first and the last unit have those at the ends too.
+    fn gather(&self, mut draft: KernelDraft, cells: &[Vec<Cells>]) -> Kernel {
         let (n, block) = (draft.var(), draft.var());
-        let (row, column) = (draft.var(), draft.var());
+        let vars = draft.vars(cells.len());
+        let rows = &cells[0];
         let longest = (0..rows.len()).max_by_key(|&kind| rows[kind].count).unwrap_or_default();
-        let row_bytes = 4 * self.axes[0].step * self.axes[1].inputs * self.dx.channels;
+        let axis = self.grid.axes()[0];
+        let row_bytes = 4 * axis.step * self.grid.input_strides()[0] * self.dx.channels;
         let count = rows[longest].count;
         let cover = Cover::exact(count, (GRADIENT_UNIT_BYTES / row_bytes).clamp(1, count));
-        let some_rows = |cells: &Cells, first: &Affine, count: usize| {
-            Cover::exact(count, 1).sequence(row, |r, _| {
-                let r = r.clone().plus_scaled(first, 1).offset(cells.first);
-                let mut stmts = Vec::new();
-                for kind in &columns {
-                    stmts.extend(Cover::exact(kind.count, 1).sequence(column, |c, _| {
-                        let c = c.clone().offset(kind.first);
-                        vec![self.cell(n, [&r, &c], [&cells.places, &kind.places])]
-                    }));
-                }
-                stmts
+        let some_rows = |kind: &Cells, first: &Affine, count: usize| {
+            Cover::exact(count, 1).sequence(vars[0], |row, _| {
+                let row = row.clone().plus_scaled(first, 1).offset(kind.first);
+                self.over_cells((n, &vars), cells, &mut vec![(row, &kind.places)])
             })
         };
         let ends = |kinds: &[Cells]| -> Vec<Stmt> {
-            kinds.iter().flat_map(|cells| some_rows(cells, &Affine::default(), cells.count)).collect()
+            kinds.iter().flat_map(|kind| some_rows(kind, &Affine::default(), kind.count)).collect()
         };
         let (before, after) = (ends(&rows[..longest]), ends(&rows[longest + 1..]));
         let last = cover.blocks() as i64 - 1;
@@ -148,47 +154,74 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
         draft.finish(split, body)
     }
 
+    /// The sums of all cells with these indices along the first axes, each with the places of its kind.
+    fn over_cells<'c>(
+        &self,
+        (n, vars): (Var, &[Var]),
+        cells: &'c [Vec<Cells>],
+        at: &mut Vec<(Affine, &'c [Place])>,
+    ) -> Vec<Stmt> {
+        let Some(kinds) = cells.get(at.len()) else { return vec![self.cell(n, at)] };
+        let mut stmts = Vec::new();
+        for kind in kinds {
+            stmts.extend(Cover::exact(kind.count, 1).sequence(vars[at.len()], |index, _| {
+                at.push((index.clone().offset(kind.first), &kind.places));
+                let body = self.over_cells((n, vars), cells, at);
+                at.pop();
+                body
+            }));
+        }
+        stmts
+    }
+
     /// The sums at all places of one cell.
-    fn cell(&self, n: Var, [r, c]: [&Affine; 2], [row_places, column_places]: [&[Place]; 2]) -> Stmt {
-        let [rows, columns] = self.axes;
+    fn cell(&self, n: Var, at: &[(Affine, &[Place])]) -> Stmt {
+        let grid = &self.grid;
+        let (results, positions) = (grid.result_strides(), grid.position_strides());
         let mut map = MapBuilder::new(Extent::Fixed(self.dx.channels));
         let zero = map.constant(0.0);
         let loaded: RefCell<Vec<(Address, ExprId)>> = RefCell::default();
-        for (row, column) in pairs(row_places, column_places) {
+        let places: Vec<&[Place]> = at.iter().map(|(_, places)| *places).collect();
+        for place in combinations(&places) {
             // As a sum that starts at zero: a negative zero becomes a positive one.
             let mut sum = zero;
-            for (down, across) in pairs(&row.meetings, &column.meetings) {
+            let meetings: Vec<&[Meeting]> = place.iter().map(|place| &place.meetings[..]).collect();
+            for met in combinations(&meetings) {
                 let load = |map: &mut MapBuilder, dtype: DType, view: &View| {
-                    let at = view
-                        .of_item(n)
-                        .at(&r.clone().minus(down.back), columns.outputs * view.pixel)
-                        .at(&c.clone().minus(across.back), view.pixel);
+                    let result = at.iter().zip(&met).zip(&results).fold(
+                        view.of_item(n),
+                        |address, (((index, _), met), stride)| {
+                            address.at(&index.clone().minus(met.back), stride * view.pixel)
+                        },
+                    );
                     // What places share is loaded once.
-                    let known =
-                        loaded.borrow().iter().find(|(known, _)| *known == at).map(|&(_, element)| element);
+                    let known = loaded
+                        .borrow()
+                        .iter()
+                        .find(|(known, _)| *known == result)
+                        .map(|&(_, element)| element);
                     known.unwrap_or_else(|| {
                         debug_assert_eq!(view.element.dtype(), dtype);
-                        let element = map.load_as(view.element, at.clone(), 1, &[]);
-                        loaded.borrow_mut().push((at, element));
+                        let element = map.load_as(view.element, result.clone(), 1, &[]);
+                        loaded.borrow_mut().push((result, element));
                         element
                     })
                 };
-                let here =
-                    map.expr(Expr::Integer((down.position * columns.kernel_size + across.position) as i32));
+                let position: usize =
+                    met.iter().zip(&positions).map(|(met, stride)| met.position * stride).sum();
+                let here = map.expr(Expr::Integer(position as i32));
                 let part = (self.part)(&mut map, here, &load);
                 sum = map.add(sum, part);
             }
             if let Some(finish) = self.finish {
                 sum = finish(&mut map, sum);
             }
-            let place = |index: &Affine, axis: Axis, place: &Place| {
-                Affine::default().plus_scaled(index, axis.step).shifted(place.offset)
-            };
-            let to = self
-                .dx
-                .of_item(n)
-                .at(&place(r, rows, row), columns.inputs * self.dx.pixel)
-                .at(&place(c, columns, column), self.dx.pixel);
+            let strides = grid.input_strides();
+            let axes = at.iter().zip(&place).zip(grid.axes().iter().zip(strides));
+            let to = axes.fold(self.dx.of_item(n), |address, (((index, _), place), (axis, stride))| {
+                let here = Affine::default().plus_scaled(index, axis.step).shifted(place.offset);
+                address.at(&here, stride * self.dx.pixel)
+            });
             map.store(to, 1, sum);
         }
         map.finish()
@@ -196,47 +229,56 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
 
     /// Each result's part is added to the places of its window: for windows that are too large to be written out.
     fn scatter(&self, mut draft: KernelDraft) -> Kernel {
-        let [rows, columns] = self.axes;
+        let axes = self.grid.axes();
         let cover = Cover::exact(self.dx.channels, UNIT_CHANNELS);
         let (n, block) = (draft.var(), draft.var());
-        let (row, column) = (draft.var(), draft.var());
-        let (kernel_row, kernel_column) = (draft.var(), draft.var());
+        let vars = draft.vars(axes.len());
+        let positions = draft.vars(axes.len());
         let body = cover.branch(block, |first, channels| {
-            let at = |r: &Affine, c: &Affine| {
+            let at = |indices: &[Affine]| {
+                let strides = self.grid.input_strides();
                 let dx = self.dx.of_item(n).at(first, 1);
-                dx.at(r, columns.inputs * self.dx.pixel).at(c, self.dx.pixel)
+                indices
+                    .iter()
+                    .zip(strides)
+                    .fold(dx, |dx, (index, stride)| dx.at(index, stride * self.dx.pixel))
             };
-            let everywhere = at(&row.into(), &column.into());
-            let pixels = [(row, rows.inputs), (column, columns.inputs)];
+            let everywhere = at(&vars.iter().map(|&var| Affine::from(var)).collect::<Vec<_>>());
+            let pixels: Vec<(Var, usize)> =
+                vars.iter().zip(axes).map(|(&var, axis)| (var, axis.inputs)).collect();
             let mut stmts = Stmt::nest(&pixels, vec![fill(everywhere.clone(), channels, 0.0)]);
             let load = |map: &mut MapBuilder, dtype: DType, view: &View| {
                 debug_assert_eq!(view.element.dtype(), dtype);
-                let result = view.of_item(n).at(first, 1);
-                map.load_as(
-                    view.element,
-                    result.plus(row, columns.outputs * view.pixel).plus(column, view.pixel),
-                    1,
-                    &[],
-                )
+                let strides = self.grid.result_strides();
+                let result =
+                    vars.iter().zip(strides).fold(view.of_item(n).at(first, 1), |result, (&var, stride)| {
+                        result.plus(var, stride * view.pixel)
+                    });
+                map.load_as(view.element, result, 1, &[])
             };
             let mut map = MapBuilder::new(Extent::Fixed(channels));
-            let here = map.expr(Expr::Position(
-                Affine::default().plus(kernel_row, columns.kernel_size).plus(kernel_column, 1),
-            ));
+            let here = positions
+                .iter()
+                .zip(self.grid.position_strides())
+                .fold(Affine::default(), |here, (&var, stride)| here.plus(var, stride));
+            let here = map.expr(Expr::Position(here));
             let part = (self.part)(&mut map, here, &load);
-            let met = |axis: Axis, result: Var, position: Var| {
-                Affine::default().plus(result, axis.step).plus(position, axis.dilation).shifted(axis.shift)
-            };
-            let (r, c) = (met(rows, row, kernel_row), met(columns, column, kernel_column));
-            map.accumulate(at(&r, &c), 1, part);
-            let within_row = Stmt::nest(
-                &[(column, columns.outputs), (kernel_column, columns.kernel_size)],
-                within(&columns, c, vec![map.finish()], Vec::new()),
-            );
-            stmts.extend(Stmt::nest(
-                &[(row, rows.outputs), (kernel_row, rows.kernel_size)],
-                within(&rows, r, within_row, Vec::new()),
-            ));
+            let inputs: Vec<Affine> = axes
+                .iter()
+                .zip(vars.iter().zip(&positions))
+                .map(|(axis, (&result, &position))| {
+                    let start = Affine::default().plus(result, axis.step);
+                    start.plus(position, axis.dilation).shifted(axis.shift)
+                })
+                .collect();
+            map.accumulate(at(&inputs), 1, part);
+            // The innermost axis last: results, then kernel positions of each.
+            let mut body = vec![map.finish()];
+            for (index, axis) in axes.iter().enumerate().rev() {
+                body = within(axis, inputs[index].clone(), body, Vec::new());
+                body = Stmt::nest(&[(vars[index], axis.outputs), (positions[index], axis.kernel_size)], body);
+            }
+            stmts.extend(body);
             if let Some(finish) = self.finish {
                 let mut map = MapBuilder::new(Extent::Fixed(channels));
                 let sum = map.load(everywhere.clone(), 1);
@@ -259,7 +301,13 @@ fn branch(value: Var, bound: i64, below: Vec<Stmt>, rest: Vec<Stmt>) -> Vec<Stmt
     vec![Stmt::Branch { value: value.into(), bound, below, rest }]
 }
 
-/// Every element of the first list with every one of the second, the first outermost.
-fn pairs<'l, T>(first: &'l [T], second: &'l [T]) -> impl Iterator<Item = (&'l T, &'l T)> {
-    first.iter().flat_map(move |a| second.iter().map(move |b| (a, b)))
+/// Every combination of one element of each list, the last list's elements next to each other.
+fn combinations<'l, T>(lists: &[&'l [T]]) -> Vec<Vec<&'l T>> {
+    lists.iter().fold(vec![Vec::new()], |combinations, list| {
+        let with = |start: &Vec<&'l T>| {
+            let start = start.clone();
+            list.iter().map(move |element| start.iter().copied().chain([element]).collect())
+        };
+        combinations.iter().flat_map(with).collect()
+    })
 }

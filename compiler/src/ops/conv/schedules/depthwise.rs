@@ -1,10 +1,11 @@
 //! Depthwise convolution and its gradients, channels last: every channel meets weights of its own, so vectors run along the
 //! channels and there is no product to block.
 
-use crate::kernel::{Address, Affine, Extent, MapBuilder, Reducer, Split, Stmt};
+use crate::kernel::{Address, Affine, Extent, MapBuilder, Reducer, Split, Stmt, Var};
 use crate::ops::conv::correlation::{Correlation, Target};
 use crate::ops::conv::weight_gradient::WeightGradient;
-use crate::ops::halo::{Padded, Source};
+use crate::ops::halo::Padded;
+use crate::ops::window_walk::window_extents;
 use crate::plan::{Cover, Layout, Lowering, Size, copy_span};
 
 /// Bytes of the input rows that a unit of work meets.
@@ -22,37 +23,39 @@ pub(in crate::ops::conv) fn fits(problem: &Correlation<'_>) -> bool {
 pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowering<'_>) {
     let weights = problem.pack_depthwise(lowering);
     let mut draft = problem.draft(lowering, "depthwise: vectors along the channels");
-    let axes = problem.rows_and_columns();
-    let [rows, columns] = axes;
-    let row_bytes = 4 * rows.step * columns.inputs * problem.groups;
+    let grid = &problem.grid;
+    let (rows, columns) = (grid.rows(), grid.columns());
+    let row_bytes = 4 * grid.planes() * rows.step * columns.inputs * problem.groups;
     let cover = Cover::exact(rows.outputs, (UNIT_BYTES / row_bytes).clamp(1, rows.outputs));
     let (n, block, row, column) = (draft.var(), draft.var(), draft.var(), draft.var());
-    let padded = Padded { axes, x: problem.x.clone(), halo: 0.0 };
+    let outer = grid.outer_units(&mut draft);
+    let padded = Padded { grid: grid.clone(), x: problem.x.clone(), halo: 0.0 };
     let scratch = padded.scratch(lowering, &mut draft, cover.size);
     let body = cover.branch(block, |first, count| {
-        let (mut stmts, source) = padded.rows(&mut draft, n, (first, count), scratch.clone());
-        let mut map = MapBuilder::new(Extent::Fixed(problem.groups))
-            .window(&[Extent::Fixed(rows.kernel_size), Extent::Fixed(columns.kernel_size)]);
+        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), scratch.clone());
+        let mut map = MapBuilder::new(Extent::Fixed(problem.groups)).window(&window_extents(grid.axes()));
         let from = source
             .address
             .clone()
-            .plus(row, rows.step * source.row)
-            .plus(column, columns.step * source.pixel);
-        let strides = [rows.dilation * source.row, columns.dilation * source.pixel];
-        let element = map.load_window(from, 1, &strides);
-        let by_position = [columns.kernel_size * problem.groups, problem.groups];
+            .plus(row, rows.step * source.row())
+            .plus(column, columns.step * source.pixel());
+        let element = map.load_window(from, 1, &source.position_strides(grid));
+        let by_position: Vec<usize> =
+            grid.position_strides().into_iter().map(|stride| stride * problem.groups).collect();
         let weight = map.load_window(Address::start(weights), 1, &by_position);
         let product = map.multiply(element, weight);
         let sum = map.fold_window(&[Reducer::Sum(product)])[0];
         let result_row = Affine::from(row).plus_scaled(first, 1);
-        let place = |to: &Target| to.of_item(n).at(&result_row, to.row).plus(column, to.pixel);
+        let place = |to: &Target| to.of(n, &outer).at(&result_row, to.row()).plus(column, to.pixel());
         let mut epilogue = problem.epilogue.in_map(&Affine::default(), 1);
         let value = epilogue.apply(&mut map, sum, |view| place(&problem.results.of(view)));
         map.store(place(&problem.y), 1, value);
         stmts.extend(Stmt::nest(&[(row, count), (column, columns.outputs)], vec![map.finish()]));
         stmts
     });
-    let axes = vec![(n, lowering.batch().extent()), (block, Extent::Fixed(cover.blocks()))];
+    let mut axes = vec![(n, lowering.batch().extent())];
+    axes.extend(outer.extents());
+    axes.push((block, Extent::Fixed(cover.blocks())));
     lowering.push(draft.finish(Split::Axes(axes), body));
 }
 
@@ -60,44 +63,39 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
 pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let WeightGradient { node, groups, g, .. } = problem;
     let (node, groups) = (*node, *groups);
-    let axes = problem.rows_and_columns();
-    let [rows, columns] = axes;
-    let padded = Padded { axes, x: problem.x.clone(), halo: 0.0 };
+    let grid = &problem.grid;
+    let padded = Padded { grid: grid.clone(), x: problem.x.clone(), halo: 0.0 };
     let (source, item) = padded.whole(lowering, node);
-    let Source { row, pixel, .. } = source;
-    let positions = rows.kernel_size * columns.kernel_size;
+    let positions = grid.positions();
     let mut draft = lowering.draft(node, "sums over pixels, vectors along the channels");
-    let (kernel_row, kernel_column, block) = (draft.var(), draft.var(), draft.var());
+    let loops = grid.position_loops(&mut draft);
+    let block = draft.var();
     let weight = lowering.address(node.results[0]);
     let cover = Cover::exact(groups, UNIT_CHANNELS);
     let sums = lowering.temporary("sums", Size::fixed(positions * groups));
+    let at_position = |address: Address, strides: &[usize]| {
+        loops.iter().zip(strides).fold(address, |address, (&(var, _), &stride)| address.plus(var, stride))
+    };
     let body = cover.branch(block, |first, channels| {
-        let extents =
-            [lowering.batch().extent(), Extent::Fixed(rows.outputs), Extent::Fixed(columns.outputs)];
+        let mut extents = vec![lowering.batch().extent()];
+        extents.extend(grid.axes().iter().map(|axis| Extent::Fixed(axis.outputs)));
         let mut map = MapBuilder::new(Extent::Fixed(channels)).window(&extents);
-        let from = source
-            .address
-            .clone()
-            .at(first, 1)
-            .plus(kernel_row, rows.dilation * row)
-            .plus(kernel_column, columns.dilation * pixel);
-        let element = map.load_window(from, 1, &[item, rows.step * row, columns.step * pixel]);
-        let strides = [g.item, columns.outputs * g.pixel, g.pixel];
+        let from = at_position(source.address.clone().at(first, 1), &source.position_strides(grid));
+        let mut strides = vec![item];
+        strides.extend(grid.axes().iter().zip(&source.strides).map(|(axis, stride)| axis.step * stride));
+        let element = map.load_window(from, 1, &strides);
+        let mut strides = vec![g.item];
+        strides.extend(grid.result_strides().into_iter().map(|stride| stride * g.pixel));
         let gradient = map.load_window(g.address.clone().at(first, 1), 1, &strides);
         let product = map.multiply(element, gradient);
         let sum = map.fold_window(&[Reducer::Sum(product)])[0];
-        let to = Address::start(sums)
-            .at(first, 1)
-            .plus(kernel_row, columns.kernel_size * groups)
-            .plus(kernel_column, groups);
-        map.store(to, 1, sum);
+        let strides: Vec<usize> = grid.position_strides().into_iter().map(|stride| stride * groups).collect();
+        map.store(at_position(Address::start(sums).at(first, 1), &strides), 1, sum);
         vec![map.finish()]
     });
-    let axes = vec![
-        (kernel_row, Extent::Fixed(rows.kernel_size)),
-        (kernel_column, Extent::Fixed(columns.kernel_size)),
-        (block, Extent::Fixed(cover.blocks())),
-    ];
+    let mut axes: Vec<(Var, Extent)> =
+        loops.iter().map(|&(var, count)| (var, Extent::Fixed(count))).collect();
+    axes.push((block, Extent::Fixed(cover.blocks())));
     lowering.push(draft.finish(Split::Axes(axes), body));
     let mut unpack = lowering.draft(node, "sums in the order of the weight").part("unpack");
     let channel = unpack.var();

@@ -7,8 +7,8 @@ use crate::kernel::{
 };
 use crate::ops::conv::correlation::{Correlation, Target};
 use crate::ops::conv::packing::Packed;
+use crate::ops::grid::Outer;
 use crate::ops::halo::{Padded, Source};
-use crate::ops::window_walk::Axis;
 use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Sharing, Vectors};
 
 /// How the results are divided: pixels and channels of a tile, and units of work.
@@ -36,13 +36,14 @@ pub(in crate::ops::conv) fn tiling(
     if problem.pool.is_some() && problem.epilogue.adds_elements() {
         return None;
     }
-    let [rows, columns] = problem.rows_and_columns();
+    let (grid, rows, columns) = (&problem.grid, problem.grid.rows(), problem.grid.columns());
+    let outer: usize = grid.outer().iter().map(|axis| axis.outputs).product();
     let ([height, width], [stored_rows, stored_columns]) = (problem.window(), problem.stored());
     let window = height * width;
     let costs = vectors.costs;
-    let depth = rows.kernel_size * columns.kernel_size * problem.inputs;
+    let depth = grid.positions() * problem.inputs;
     let weights = 4 * depth * problem.outputs * problem.groups;
-    let row_bytes = 4 * columns.reach(columns.outputs) * problem.inputs * problem.groups;
+    let row_bytes = 4 * grid.planes() * columns.reach(columns.outputs) * problem.inputs * problem.groups;
     let mut best: Option<Tiling> = None;
     let mut candidates: Vec<usize> = (1..=stored_rows).map(|blocks| stored_rows.div_ceil(blocks)).collect();
     candidates.dedup();
@@ -51,7 +52,7 @@ pub(in crate::ops::conv) fn tiling(
         if block_rows > 1 && panel > costs.panel_bytes() {
             continue;
         }
-        let row_blocks = stored_rows.div_ceil(block_rows);
+        let row_blocks = outer * stored_rows.div_ceil(block_rows);
         for block in Block::all(vectors).filter(|block| block.rows >= window) {
             let pixels = pixels_of(problem, block.rows, block_rows);
             let channel_blocks = Cover::exact(problem.outputs, block.columns);
@@ -105,8 +106,8 @@ fn pixels_of(problem: &Correlation<'_>, registers: usize, block_rows: usize) -> 
         let windows = registers / (height * width);
         return across.div_ceil(across.div_ceil(windows)) * height * width;
     }
-    let width = problem.rows_and_columns()[1].outputs;
-    let is_even = problem.y.row == width * problem.y.pixel;
+    let width = problem.grid.columns().outputs;
+    let is_even = problem.y.row() == width * problem.y.pixel();
     if registers >= 2 * width && is_even {
         (registers / width).min(block_rows) * width
     } else {
@@ -133,16 +134,17 @@ pub(in crate::ops::conv) fn lower(
     tiling: Tiling,
 ) {
     let (n, row_block, channel_block) = (draft.var(), draft.var(), draft.var());
-    let axes = problem.rows_and_columns();
-    let direct = Direct { problem, axes, weights, tiling, n };
+    let outer = problem.grid.outer_units(&mut draft);
+    let direct = Direct { problem, weights, tiling, n, outer: &outer };
     let [height, _] = problem.window();
     let row_cover = Cover::exact(problem.stored()[0], tiling.rows);
     let channel_cover = Cover::exact(problem.outputs, tiling.channels);
-    let padded = Padded { axes, x: problem.x.clone(), halo: 0.0 };
+    let padded = Padded { grid: problem.grid.clone(), x: problem.x.clone(), halo: 0.0 };
     let scratch = padded.scratch(lowering, &mut draft, tiling.rows * height);
     let body = row_cover.branch(row_block, |first, rows| {
         let met = Affine::default().plus_scaled(first, height);
-        let (mut stmts, source) = padded.rows(&mut draft, n, (&met, rows * height), scratch.clone());
+        let (mut stmts, source) =
+            padded.rows(&mut draft, (n, &outer), (&met, rows * height), scratch.clone());
         stmts.extend(if tiling.split_channels {
             channel_cover.branch(channel_block, |channel, width| {
                 direct.tiles(&mut draft, (first, rows), (channel, width), &source)
@@ -157,21 +159,19 @@ pub(in crate::ops::conv) fn lower(
     });
     let parts = if tiling.split_channels { channel_cover.blocks() } else { 1 };
     // Neighbouring units share weights: a thread's share then needs only its own.
-    let axes = vec![
-        (n, lowering.batch().extent()),
-        (channel_block, Extent::Fixed(parts)),
-        (row_block, Extent::Fixed(row_cover.blocks())),
-    ];
+    let mut axes = vec![(n, lowering.batch().extent()), (channel_block, Extent::Fixed(parts))];
+    axes.extend(outer.extents());
+    axes.push((row_block, Extent::Fixed(row_cover.blocks())));
     lowering.push(draft.finish(Split::Axes(axes), body));
 }
 
 /// A kernel of direct convolution.
 struct Direct<'d> {
     problem: &'d Correlation<'d>,
-    axes: [Axis; 2],
     weights: &'d Packed,
     tiling: Tiling,
     n: Var,
+    outer: &'d Outer,
 }
 
 impl Direct<'_> {
@@ -212,22 +212,23 @@ impl Direct<'_> {
         source: &Source,
     ) -> Stmt {
         let problem = self.problem;
-        let [rows, columns] = self.axes;
+        let (rows, columns) = (problem.grid.rows(), problem.grid.columns());
         let [height, width_of_window] = problem.window();
         let left = source
             .address
             .clone()
             .plus(group, problem.inputs * source.channel)
-            .at(row, height * rows.step * source.row)
-            .at(column, width_of_window * columns.step * source.pixel);
+            .at(row, height * rows.step * source.row())
+            .at(column, width_of_window * columns.step * source.pixel());
         let weights = self.weights;
         let right = Address::start(weights.buffer).plus(group, weights.group).at(channel, weights.depth);
         let channel = channel.clone().plus(group, problem.outputs);
-        let place =
-            |to: &Target| to.of_item(self.n).at(result_row, to.row).at(column, to.pixel).at(&channel, 1);
+        let place = |to: &Target| {
+            to.of(self.n, self.outer).at(result_row, to.row()).at(column, to.pixel()).at(&channel, 1)
+        };
         let (mut epilogue, operands) = problem.epilogue.of_tile(TileStep::AddPerColumn, &channel, |view| {
             let results = problem.results.of(view);
-            (place(&results), results.pixel)
+            (place(&results), results.pixel())
         });
         epilogue.extend(problem.pool.map(TileStep::Pool));
         Stmt::Tile(Box::new(TileCall {
@@ -238,8 +239,8 @@ impl Direct<'_> {
                 left_rows: Rows {
                     run: if problem.pool.is_some() { pixels / height } else { columns.outputs },
                     near: (columns.step - usize::from(columns.step > 1 && armed(Fault::WrongStride)))
-                        * source.pixel,
-                    far: rows.step * source.row,
+                        * source.pixel(),
+                    far: rows.step * source.row(),
                 }
                 .of(pixels),
                 right_column: 1,
@@ -247,7 +248,7 @@ impl Direct<'_> {
                 start: Start::Zero,
                 prefetch: weights.prefetch(width),
                 epilogue,
-                output_row: problem.y.pixel,
+                output_row: problem.y.pixel(),
             },
             left,
             right,
@@ -259,14 +260,14 @@ impl Direct<'_> {
 
     /// The loops over kernel positions and inputs, in the order in which weights are packed.
     fn reduction(&self, source: &Source, width: usize) -> Vec<Reduction> {
-        let [rows, columns] = self.axes;
-        let row = (rows.kernel_size, rows.dilation * source.row);
-        let column = (columns.kernel_size, columns.dilation * source.pixel);
+        let grid = &self.problem.grid;
         let input = (self.problem.inputs, source.channel);
-        let order = match self.problem.x.layout {
-            Layout::ChannelsLast => [row, column, input],
-            Layout::ChannelsFirst => [input, row, column],
-        };
+        let mut order: Vec<(usize, usize)> =
+            grid.axes().iter().map(|axis| axis.kernel_size).zip(source.position_strides(grid)).collect();
+        match self.problem.x.layout {
+            Layout::ChannelsLast => order.push(input),
+            Layout::ChannelsFirst => order.insert(0, input),
+        }
         let mut right = width;
         let mut loops: Vec<Reduction> = Vec::new();
         for (count, left) in order.into_iter().rev() {

@@ -3,26 +3,24 @@
 
 use crate::kernel::{Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep};
 use crate::ops::conv::correlation::Correlation;
-use crate::ops::halo::Padded;
+use crate::ops::halo::{Padded, Source};
 use crate::plan::{Block, Cover, Layout, Lowering, View};
 
 /// Whether a convolution can be done so.
 pub(in crate::ops::conv) fn fits(problem: &Correlation<'_>, lowering: &Lowering<'_>) -> bool {
-    problem.axes.len() <= 2
-        && problem.axes.last().is_some_and(|columns| columns.step == 1)
+    problem.grid.columns().step == 1
         && lowering.preferred_layout(problem.node.operands[0]) == Layout::ChannelsFirst
 }
 
 /// Adds the kernel.
 pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowering<'_>) {
     let vectors = lowering.vectors;
-    let axes = problem.rows_and_columns();
-    let [rows, columns] = axes;
+    let grid = &problem.grid;
+    let (rows, columns) = (grid.rows(), grid.columns());
     let (inputs, outputs) = (problem.inputs, problem.outputs);
-    let positions = rows.kernel_size * columns.kernel_size;
-    let results = rows.outputs * columns.outputs;
+    let results = grid.results();
     let block = Block::choose(vectors, outputs, columns.outputs);
-    let row_bytes = 4 * rows.step * columns.reach(columns.outputs) * problem.x.channels;
+    let row_bytes = 4 * grid.planes() * rows.step * columns.reach(columns.outputs) * problem.x.channels;
     let row_cover =
         Cover::exact(rows.outputs, (vectors.costs.first_cache / row_bytes).clamp(1, rows.outputs));
     let note = format!(
@@ -35,10 +33,11 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
     let (n, row_block, group, row) = (draft.var(), draft.var(), draft.var(), draft.var());
     let (channel_var, column_var) = (draft.var(), draft.var());
     let weight = lowering.address(problem.weight.value);
-    let padded = Padded { axes, x: problem.x.clone(), halo: 0.0 };
+    let outer = grid.outer_units(&mut draft);
+    let padded = Padded { grid: problem.grid.clone(), x: problem.x.clone(), halo: 0.0 };
     let scratch = padded.scratch(lowering, &mut draft, row_cover.size);
     let body = row_cover.branch(row_block, |first, count| {
-        let (mut stmts, source) = padded.rows(&mut draft, n, (first, count), scratch.clone());
+        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), scratch.clone());
         let tiles = Cover::exact(outputs, block.rows).sequence(channel_var, |channel, height| {
             Cover::exact(columns.outputs, block.columns).sequence(column_var, |column, width| {
                 let channel = channel.clone().plus(group, outputs);
@@ -49,7 +48,7 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
                     .plus_scaled(column, 1);
                 let (epilogue, operands) =
                     problem.epilogue.of_tile(TileStep::AddPerRow, &channel, |view: &View| {
-                        (view.of_item(n).at(&element, 1), results)
+                        (problem.results.of(view).of(n, &outer).at(&element, 1), results)
                     });
                 vec![Stmt::Tile(Box::new(TileCall {
                     tile: Tile {
@@ -58,19 +57,7 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
                         form: Form::Broadcast,
                         left_rows: Rows::evenly(problem.weight.output),
                         right_column: 1,
-                        reduction: vec![
-                            Reduction { count: Some(inputs), left: positions, right: source.channel },
-                            Reduction {
-                                count: Some(rows.kernel_size),
-                                left: columns.kernel_size,
-                                right: rows.dilation * source.row,
-                            },
-                            Reduction {
-                                count: Some(columns.kernel_size),
-                                left: 1,
-                                right: columns.dilation * source.pixel,
-                            },
-                        ],
+                        reduction: reduction(problem, &source),
                         start: Start::Zero,
                         prefetch: 0,
                         epilogue,
@@ -81,9 +68,9 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
                         .address
                         .clone()
                         .plus(group, inputs * source.channel)
-                        .plus(row, rows.step * source.row)
-                        .at(column, columns.step * source.pixel),
-                    output: problem.y.of_item(n).at(&element, 1),
+                        .plus(row, rows.step * source.row())
+                        .at(column, columns.step * source.pixel()),
+                    output: problem.y.of(n, &outer).at(&element, 1),
                     operands,
                     counts: Vec::new(),
                 }))]
@@ -92,6 +79,18 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
         stmts.extend(Stmt::nest(&[(group, problem.groups), (row, count)], tiles));
         stmts
     });
-    let axes = vec![(n, lowering.batch().extent()), (row_block, Extent::Fixed(row_cover.blocks()))];
+    let mut axes = vec![(n, lowering.batch().extent())];
+    axes.extend(outer.extents());
+    axes.push((row_block, Extent::Fixed(row_cover.blocks())));
     lowering.push(draft.finish(Split::Axes(axes), body));
+}
+
+/// The loops over input channels and kernel positions: weights are the left operand, inputs the right one.
+fn reduction(problem: &Correlation<'_>, source: &Source) -> Vec<Reduction> {
+    let grid = &problem.grid;
+    let channels = (problem.inputs, (grid.positions(), source.channel));
+    let strides = grid.position_strides().into_iter().zip(source.position_strides(grid));
+    let positions = grid.axes().iter().map(|axis| axis.kernel_size).zip(strides);
+    let loops = std::iter::once(channels).chain(positions);
+    loops.map(|(count, (left, right))| Reduction { count: Some(count), left, right }).collect()
 }

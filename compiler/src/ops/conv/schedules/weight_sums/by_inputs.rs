@@ -1,9 +1,11 @@
 //! Sums over pixels where the input has its channels last: tiles of inputs by outputs, for each kernel position.
 
 use super::{Sums, Unpacked, even};
-use crate::kernel::{Address, Affine, Extent, Rows, Split, Stmt};
+use crate::kernel::{Address, Affine, Extent, Rows, Split, Stmt, Var};
 use crate::ops::conv::weight_gradient::WeightGradient;
+use crate::ops::grid::Grid;
 use crate::ops::halo::Source;
+use crate::ops::window_walk::strides;
 use crate::plan::{Block, Cover, KernelDraft, Lowering, copy_span, fill};
 
 /// Adds the kernels.
@@ -11,11 +13,12 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let vectors = lowering.vectors;
     let block = Block::choose(vectors, problem.inputs, problem.outputs);
     let sums = Sums::new(problem, block);
-    let [rows, columns] = sums.axes;
+    let grid = &problem.grid;
     let inputs = even(problem.inputs, block.rows);
     let chunk_rows = sums.chunk_rows();
     let tile = Block::time(vectors, inputs.size, sums.columns.size.div_ceil(vectors.lanes));
-    let (row_parts, input_parts) = sums.parts(lowering, inputs.blocks(), (columns.kernel_size, tile));
+    let (row_parts, input_parts) =
+        sums.parts(lowering, inputs.blocks(), (sums.positions / grid.axes()[0].kernel_size, tile));
     let parts = Cover::exact(problem.inputs, inputs.blocks().div_ceil(input_parts) * inputs.size);
     let mut draft = lowering.draft(
         problem.node,
@@ -27,38 +30,40 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let buffer = sums.buffer(lowering);
     let (group, block, row_part, part) = (draft.var(), draft.var(), draft.var(), draft.var());
     let chunks = sums.chunks(lowering, &mut draft, chunk_rows, group);
-    let (kernel_row, kernel_column, tile_var) = (draft.var(), draft.var(), draft.var());
-    let met = rows.reach(chunk_rows.size) * columns.reach(columns.outputs);
+    let mut positions = grid.position_loops(&mut draft);
+    let tile_var = draft.var();
+    let met: usize = sizes(grid, chunk_rows.size).into_iter().product();
     // Inputs are met once for each kernel position: where there are several, it pays to bring a block of them together.
     let packed = (sums.positions > 1).then(|| Address::start(lowering.scratch("inputs", met * inputs.size)));
-    let own_rows = rows.kernel_size / row_parts;
-    let row = Affine::from(kernel_row).plus(row_part, own_rows);
-    let positions = [(kernel_row, own_rows), (kernel_column, columns.kernel_size)];
+    // Each part has some indices of the window's first axis.
+    positions[0].1 /= row_parts;
+    let own_rows = positions[0].1;
+    let index = |axis: usize| {
+        let own = Affine::from(positions[axis].0);
+        if axis == 0 { own.plus(row_part, own_rows) } else { own }
+    };
+    let at_position = |address: Address, strides: &[usize]| {
+        strides.iter().enumerate().fold(address, |address, (axis, &stride)| address.at(&index(axis), stride))
+    };
     let body = sums.columns.branch(block, |first, width| {
         parts.branch(part, |first_input, count| {
             let to = Address::start(buffer)
                 .plus(group, sums.depth * problem.outputs)
                 .at(first, sums.depth)
-                .at(first_input, width)
-                .at(&row, columns.kernel_size * problem.inputs * width)
-                .plus(kernel_column, problem.inputs * width);
+                .at(first_input, width);
+            let strides: Vec<usize> =
+                grid.position_strides().into_iter().map(|stride| stride * problem.inputs * width).collect();
+            let to = at_position(to, &strides);
             let mut stmts = Stmt::nest(&positions, vec![fill(to.clone(), count * width, 0.0)]);
             stmts.push(sums.over_chunks(&mut draft, &chunks, (first, width), |draft, place, source| {
                 let from = source.address.clone().plus(group, problem.inputs).at(first_input, 1);
                 Cover::exact(count, inputs.size).sequence(tile_var, |input, count| {
                     let from = from.clone().at(input, 1);
                     let (mut stmts, own) = match &packed {
-                        Some(packed) => {
-                            let sizes = [rows.reach(place.rows), columns.reach(columns.outputs)];
-                            pack(draft, source, from, packed, sizes, count)
-                        }
+                        Some(packed) => pack(draft, source, from, packed, &sizes(grid, place.rows), count),
                         None => (Vec::new(), Source { address: from, ..source.clone() }),
                     };
-                    let left = own
-                        .address
-                        .clone()
-                        .at(&row, rows.dilation * own.row)
-                        .plus(kernel_column, columns.dilation * own.pixel);
+                    let left = at_position(own.address.clone(), &own.position_strides(grid));
                     let operands = [left, chunks.gathered.clone(), to.clone().at(input, width)];
                     let tile = sums.tile(place, (Rows::evenly(1), count), &own, operands);
                     stmts.extend(Stmt::nest(&positions, vec![tile]));
@@ -79,18 +84,31 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     sums.unpack(lowering, unpacked);
 }
 
-/// Statements that copy some channels of the rows a chunk meets side by side, and where they then are.
+/// For each axis, the input pixels that some rows of results need.
+fn sizes(grid: &Grid, rows: usize) -> Vec<usize> {
+    let columns = grid.columns();
+    let mut sizes: Vec<usize> = grid.outer().iter().map(|axis| axis.reach(1)).collect();
+    sizes.extend([grid.rows().reach(rows), columns.reach(columns.outputs)]);
+    sizes
+}
+
+/// Statements that copy some channels of the pixels a chunk needs, so many along each axis, side by side, and where they
+/// then are.
 fn pack(
     draft: &mut KernelDraft,
     source: &Source,
-    from: Address,
+    mut from: Address,
     to: &Address,
-    [height, width]: [usize; 2],
+    sizes: &[usize],
     channels: usize,
 ) -> (Vec<Stmt>, Source) {
-    let (r, c) = (draft.var(), draft.var());
-    let from = from.plus(r, source.row).plus(c, source.pixel);
-    let own = Source { address: to.clone(), row: width * channels, pixel: channels, channel: 1 };
-    let copy = copy_span(from, 1, to.clone().plus(r, own.row).plus(c, own.pixel), channels);
-    (Stmt::nest(&[(r, height), (c, width)], vec![copy]), own)
+    let loops: Vec<(Var, usize)> = sizes.iter().map(|&size| (draft.var(), size)).collect();
+    let own: Vec<usize> = strides(sizes).into_iter().map(|pixels| pixels * channels).collect();
+    let mut into = to.clone();
+    for (axis, &(var, _)) in loops.iter().enumerate() {
+        from = from.plus(var, source.strides[axis]);
+        into = into.plus(var, own[axis]);
+    }
+    let copy = copy_span(from, 1, into, channels);
+    (Stmt::nest(&loops, vec![copy]), Source { address: to.clone(), strides: own, channel: 1 })
 }

@@ -3,8 +3,8 @@
 use super::{Sums, Unpacked};
 use crate::kernel::{Address, Affine, Extent, Rows, Split, Stmt, Var};
 use crate::ops::conv::weight_gradient::WeightGradient;
+use crate::ops::grid::Grid;
 use crate::ops::halo::Source;
-use crate::ops::window_walk::Axis;
 use crate::plan::{Block, Cover, Lowering, fill};
 
 /// The kernel positions of a tile: part of a row of the window, or whole rows.
@@ -19,7 +19,8 @@ struct Positions {
 }
 
 impl Positions {
-    fn new([rows, columns]: [Axis; 2], block: Block) -> Self {
+    fn new(grid: &Grid, block: Block) -> Self {
+        let (rows, columns) = (grid.rows(), grid.columns());
         let across = columns.kernel_size;
         let most = match block.rows / across {
             0 => across.div_ceil(across.div_ceil(block.rows)),
@@ -44,11 +45,11 @@ impl Positions {
 /// Adds the kernels.
 pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let vectors = lowering.vectors;
-    let axes = problem.rows_and_columns();
-    let window = axes[0].kernel_size * axes[1].kernel_size;
+    let grid = &problem.grid;
+    let window = grid.rows().kernel_size * grid.columns().kernel_size;
     let block = Block::choose(vectors, window, problem.outputs);
     let sums = Sums::new(problem, block);
-    let positions = Positions::new(axes, block);
+    let positions = Positions::new(grid, block);
     let chunk_rows = sums.chunk_rows();
     let tile = Block::time(vectors, positions.across, sums.columns.size.div_ceil(vectors.lanes));
     let (row_parts, input_parts) = sums.parts(lowering, problem.inputs, (1, tile));
@@ -66,6 +67,11 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let (group, block, input_part, row_part) = (draft.var(), draft.var(), draft.var(), draft.var());
     let chunks = sums.chunks(lowering, &mut draft, chunk_rows, group);
     let (input, row_block, kernel_column) = (draft.var(), draft.var(), draft.var());
+    // One tile after the other for each kernel position along the outer axes.
+    let outer: Vec<(Var, usize)> = grid.outer().iter().map(|axis| (draft.var(), axis.kernel_size)).collect();
+    let at_outer = |address: Address, strides: &[usize]| {
+        outer.iter().zip(strides).fold(address, |address, (&(var, _), &stride)| address.plus(var, stride))
+    };
     // Over this unit's blocks of the window's rows.
     let over_rows = |body: &mut dyn FnMut(&Affine, usize) -> Vec<Stmt>| match unit_rows {
         1 => positions.rows.sequence(row_block, body),
@@ -79,21 +85,30 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
                 .plus(group, sums.depth * problem.outputs)
                 .at(first, sums.depth)
                 .at(&input_index, sums.positions * width);
+            let strides: Vec<usize> =
+                grid.position_strides().into_iter().map(|stride| stride * width).collect();
+            let to = at_outer(to, &strides);
             let clear = over_rows(&mut |first_row, count| {
                 vec![fill(to.clone().at(first_row, row), count * row, 0.0)]
             });
-            let mut stmts = Stmt::nest(&[(input, input_count)], clear);
+            let loops = |input_count: usize| {
+                let mut loops = vec![(input, input_count)];
+                loops.extend(&outer);
+                loops
+            };
+            let mut stmts = Stmt::nest(&loops(input_count), clear);
             stmts.push(sums.over_chunks(&mut draft, &chunks, (first, width), |_, place, source| {
                 let tiles = over_rows(&mut |first_row, row_count| {
                     positions.columns.sequence(kernel_column, |column, count| {
                         let count = positions.count(row_count, count);
                         let rows = sums.rows_of_positions(source).of(count);
                         let left = sums.input(source, (group, &input_index), [first_row, column]);
+                        let left = at_outer(left, &source.position_strides(grid));
                         let to = to.clone().at(first_row, row).at(column, width);
                         vec![sums.tile(place, (rows, count), source, [left, chunks.gathered.clone(), to])]
                     })
                 });
-                Stmt::nest(&[(input, input_count)], tiles)
+                Stmt::nest(&loops(input_count), tiles)
             }));
             stmts
         })
@@ -112,11 +127,11 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
 impl Sums<'_> {
     /// How kernel positions follow each other in a channel of the input.
     fn rows_of_positions(&self, source: &Source) -> Rows {
-        let [rows, columns] = self.axes;
+        let (rows, columns) = (self.problem.grid.rows(), self.problem.grid.columns());
         Rows {
             run: columns.kernel_size,
-            near: columns.dilation * source.pixel,
-            far: rows.dilation * source.row,
+            near: columns.dilation * source.pixel(),
+            far: rows.dilation * source.row(),
         }
     }
 
@@ -127,13 +142,13 @@ impl Sums<'_> {
         (group, input): (Var, &Affine),
         [kernel_row, kernel_column]: [&Affine; 2],
     ) -> Address {
-        let [rows, columns] = self.axes;
+        let (rows, columns) = (self.problem.grid.rows(), self.problem.grid.columns());
         source
             .address
             .clone()
             .plus(group, self.problem.inputs * source.channel)
             .at(input, source.channel)
-            .at(kernel_row, rows.dilation * source.row)
-            .at(kernel_column, columns.dilation * source.pixel)
+            .at(kernel_row, rows.dilation * source.row())
+            .at(kernel_column, columns.dilation * source.pixel())
     }
 }

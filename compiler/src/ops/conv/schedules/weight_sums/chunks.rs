@@ -2,6 +2,7 @@
 
 use super::Sums;
 use crate::kernel::{Address, Affine, Extent, Form, Reduction, Rows, Start, Stmt, Tile, TileCall, Var};
+use crate::ops::grid::Outer;
 use crate::ops::halo::{Padded, Source};
 use crate::plan::{Cover, KernelDraft, Lowering, copy_span};
 
@@ -14,6 +15,7 @@ pub(super) struct Chunks {
     n: Var,
     chunk: Var,
     group: Var,
+    outer: Outer,
     padded: Padded,
     scratch: Option<Address>,
     /// The gradient of a block of outputs, side by side.
@@ -31,7 +33,7 @@ pub(super) struct Place<'a> {
 impl Sums<'_> {
     /// Rows of results that are met at a time.
     pub(super) fn chunk_rows(&self) -> Cover {
-        let [rows, columns] = self.axes;
+        let (rows, columns) = (self.problem.grid.rows(), self.problem.grid.columns());
         let fitting = (CHUNK_PIXELS / columns.outputs).clamp(1, rows.outputs);
         Cover::exact(rows.outputs, rows.outputs.div_ceil(rows.outputs.div_ceil(fitting)))
     }
@@ -45,11 +47,12 @@ impl Sums<'_> {
         group: Var,
     ) -> Chunks {
         let (n, chunk) = (draft.var(), draft.var());
-        let padded = Padded { axes: self.axes, x: self.problem.x.clone(), halo: 0.0 };
+        let outer = self.problem.grid.outer_units(draft);
+        let padded = Padded { grid: self.problem.grid.clone(), x: self.problem.x.clone(), halo: 0.0 };
         let scratch = padded.scratch(lowering, draft, cover.size);
-        let elements = cover.size * self.axes[1].outputs * self.columns.size;
+        let elements = cover.size * self.problem.grid.columns().outputs * self.columns.size;
         let gathered = Address::start(lowering.scratch("gradient", elements));
-        Chunks { cover, n, chunk, group, padded, scratch, gathered }
+        Chunks { cover, n, chunk, group, outer, padded, scratch, gathered }
     }
 
     /// A loop over the chunks of all items. `tiles` gets what a chunk's tiles are at, and where its inputs are.
@@ -63,21 +66,28 @@ impl Sums<'_> {
         let Chunks { cover, n, chunk, .. } = *chunks;
         let body = cover.branch(chunk, |first_row, rows| {
             let place = Place { first, width, first_row, rows };
-            let (mut stmts, source) = chunks.padded.rows(draft, n, (first_row, rows), chunks.scratch.clone());
+            let at = (n, &chunks.outer);
+            let (mut stmts, source) =
+                chunks.padded.rows(draft, at, (first_row, rows), chunks.scratch.clone());
             stmts.push(self.gather(draft, chunks, &place));
             stmts.extend(tiles(draft, &place, &source));
             stmts
         });
-        Stmt::repeat(n, draft.batch().extent(), Stmt::nest(&[(chunk, cover.blocks())], body))
+        let mut loops = chunks.outer.loops();
+        loops.push((chunk, cover.blocks()));
+        Stmt::repeat(n, draft.batch().extent(), Stmt::nest(&loops, body))
     }
 
     /// The gradient of a block of outputs on some rows, side by side: copied so, since pixels far apart compete for the
     /// same sets of a cache.
     fn gather(&self, draft: &mut KernelDraft, chunks: &Chunks, place: &Place<'_>) -> Stmt {
         let pixel = draft.var();
-        let (g, line) = (&self.problem.g, self.axes[1].outputs);
-        let from = g
-            .of_item(chunks.n)
+        let (g, grid) = (&self.problem.g, &self.problem.grid);
+        let line = grid.columns().outputs;
+        let strides: Vec<usize> = grid.result_strides().into_iter().map(|stride| stride * g.pixel).collect();
+        let from = chunks
+            .outer
+            .at(g.of_item(chunks.n), &strides)
             .plus(chunks.group, self.problem.outputs)
             .at(place.first, 1)
             .at(place.first_row, line * g.pixel)
@@ -94,12 +104,15 @@ impl Sums<'_> {
         source: &Source,
         [left, right, output]: [Address; 3],
     ) -> Stmt {
-        let [rows, columns] = self.axes;
-        let pixels =
-            Reduction { count: Some(columns.outputs), left: columns.step * source.pixel, right: place.width };
+        let (rows, columns) = (self.problem.grid.rows(), self.problem.grid.columns());
+        let pixels = Reduction {
+            count: Some(columns.outputs),
+            left: columns.step * source.pixel(),
+            right: place.width,
+        };
         let lines = Reduction {
             count: Some(place.rows),
-            left: rows.step * source.row,
+            left: rows.step * source.row(),
             right: columns.outputs * place.width,
         };
         Stmt::Tile(Box::new(TileCall {

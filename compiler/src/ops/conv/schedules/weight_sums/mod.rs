@@ -10,13 +10,11 @@ use super::winograd::weight_gradient::WinogradGradient;
 use crate::kernel::{Address, BufferId, Extent, MapBuilder, Split, Stmt};
 use crate::ops::conv::weight_gradient::WeightGradient;
 use crate::ops::optimizer::absorbed;
-use crate::ops::window_walk::Axis;
 use crate::plan::{Block, Cover, Layout, Lowering, Size, Vectors, WINOGRAD_RESULTS};
 
 /// What is the same for all tiles.
 struct Sums<'s> {
     problem: &'s WeightGradient<'s>,
-    axes: [Axis; 2],
     /// Kernel positions.
     positions: usize,
     /// Elements between blocks of outputs of one in the sums: kernel positions times inputs.
@@ -51,14 +49,13 @@ pub(in crate::ops::conv) fn lower(problem: &WeightGradient<'_>, lowering: &mut L
 
 /// The time that sums over pixels take, in sixteenths of a cycle of one item.
 fn time(problem: &WeightGradient<'_>, vectors: Vectors) -> usize {
-    let [rows, columns] = problem.rows_and_columns();
     let block = Block::choose(vectors, problem.inputs, problem.outputs);
     let steps = Block::time_of_all(
         vectors,
         &even(problem.inputs, block.rows),
         &Cover::exact(problem.outputs, block.columns.min(problem.outputs)),
     );
-    rows.kernel_size * columns.kernel_size * rows.outputs * columns.outputs * steps
+    problem.grid.positions() * problem.grid.results() * steps
 }
 
 /// By Winograd's method, whose sums are laid out as those of tiles are.
@@ -74,10 +71,9 @@ fn by_winograd(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>, winogr
 impl<'s> Sums<'s> {
     /// In blocks of tiles.
     fn new(problem: &'s WeightGradient<'s>, block: Block) -> Self {
-        let axes = problem.rows_and_columns();
-        let positions = axes[0].kernel_size * axes[1].kernel_size;
+        let positions = problem.grid.positions();
         let columns = Cover::exact(problem.outputs, block.columns.min(problem.outputs));
-        Sums { problem, axes, positions, depth: problem.inputs * positions, columns }
+        Sums { problem, positions, depth: problem.inputs * positions, columns }
     }
 
     /// Memory for all sums.
@@ -86,10 +82,10 @@ impl<'s> Sums<'s> {
         lowering.temporary("sums", Size::fixed(elements))
     }
 
-    /// How often the rows of the window and the blocks of inputs, of which there are so many, are divided among units of
+    /// How often the window, along its first axis, and the blocks of inputs, of which there are so many, are divided among units of
     /// work, which blocks of outputs and groups are otherwise: as takes the least time on all threads. Units of one block of
     /// outputs each gather its gradient, which comes from far away; `tile` is the time of a tile and a pixel, of which each
-    /// row of the window and block of inputs has `tiles`.
+    /// index of the window's first axis and block of inputs has `tiles`.
     fn parts(
         &self,
         lowering: &Lowering<'_>,
@@ -97,7 +93,7 @@ impl<'s> Sums<'s> {
         (tiles, tile): (usize, usize),
     ) -> (usize, usize) {
         let (costs, threads) = (lowering.vectors.costs, lowering.options.threads);
-        let kernel_rows = self.axes[0].kernel_size;
+        let kernel_rows = self.problem.grid.axes()[0].kernel_size;
         let units = self.problem.groups * self.columns.blocks();
         let time = |&(row_parts, input_parts): &(usize, usize)| {
             let own_blocks = input_blocks.div_ceil(input_parts);

@@ -1,7 +1,6 @@
 //! How a convolution by Winograd's method is divided: rows of tiles, channels and the order of loops that take the least
 //! time by a model of it.
 
-use super::filtering::Filtering;
 use super::tiles::Tiles;
 use super::{Order, Winograd, possible};
 use crate::ops::conv::correlation::Correlation;
@@ -17,10 +16,7 @@ pub(in crate::ops::conv) fn divide(
     sharing: Sharing,
     results: usize,
 ) -> Result<Winograd, Verdict> {
-    let axes = problem.rows_and_columns();
-    possible(&axes, problem.groups, problem.x.layout)?;
-    let filtering = Filtering { results, kernel_size: axes[0].kernel_size };
-    let tiles = Tiles { filtering, axes };
+    let tiles = possible(&problem.grid, problem.groups, problem.x.layout, results)?;
     let [down, across] = tiles.counts();
     let few = down.div_ceil(down.div_ceil(TILES.div_ceil(across).min(down)));
     let mut ways: Vec<Winograd> = Vec::new();

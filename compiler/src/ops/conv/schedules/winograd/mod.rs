@@ -15,8 +15,8 @@ use crate::kernel::{
     Var,
 };
 use crate::ops::conv::correlation::Correlation;
+use crate::ops::grid::{Grid, Outer};
 use crate::ops::halo::{Padded, Source};
-use crate::ops::window_walk::Axis;
 use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, Verdict};
 use filtering::Filtering;
 use tiles::{Tiles, Transformed, place_distance};
@@ -53,17 +53,21 @@ pub(in crate::ops::conv) struct TransformedWeight {
     buffer: BufferId,
 }
 
-/// Whether Winograd's method is possible on an input of this layout, or why it is not.
-fn possible(axes: &[Axis; 2], groups: usize, layout: Layout) -> Result<(), Verdict> {
-    let [rows, columns] = axes;
+/// The tiles of Winograd's method with so many results along an axis, or why it is not possible on an input of this layout.
+fn possible(grid: &Grid, groups: usize, layout: Layout, results: usize) -> Result<Tiles, Verdict> {
+    let (rows, columns, axes) = (grid.rows(), grid.columns(), grid.axes());
+    let is_square = grid.outer().is_empty() && rows.kernel_size == columns.kernel_size;
     let obstacles = [
-        (rows.kernel_size != columns.kernel_size || !matches!(rows.kernel_size, 3 | 5), Verdict::Window),
+        (!is_square || !matches!(rows.kernel_size, 3 | 5), Verdict::Window),
         (axes.iter().any(|axis| axis.step != 1), Verdict::Stride),
         (axes.iter().any(|axis| axis.dilation != 1), Verdict::Dilation),
         (groups != 1, Verdict::Groups),
         (layout != Layout::ChannelsLast, Verdict::ChannelsFirst),
     ];
-    obstacles.into_iter().find(|(is_met, _)| *is_met).map_or(Ok(()), |(_, verdict)| Err(verdict))
+    match obstacles.into_iter().find(|(is_met, _)| *is_met) {
+        Some((_, verdict)) => Err(verdict),
+        None => Ok(Tiles { filtering: Filtering { results, kernel_size: rows.kernel_size }, rows, columns }),
+    }
 }
 
 impl Winograd {
@@ -145,7 +149,8 @@ impl Winograd {
         let [down, across] = self.tiles.counts();
         let m = self.tiles.filtering.results;
         let (n, group, channel_block) = (draft.var(), draft.var(), draft.var());
-        let padded = Padded { axes: self.tiles.reached(), x: problem.x.clone(), halo: 0.0 };
+        let outer = problem.grid.outer_units(&mut draft);
+        let padded = Padded { grid: self.tiles.reached(), x: problem.x.clone(), halo: 0.0 };
         let scratch = padded.scratch(lowering, &mut draft, self.tile_rows * m);
         let most = self.tile_rows * across;
         let inputs =
@@ -161,7 +166,7 @@ impl Winograd {
         let body = row_cover.branch(group, |first, tile_rows| {
             let first_row = Affine::default().plus_scaled(first, m);
             let (mut stmts, source) =
-                padded.rows(&mut draft, n, (&first_row, tile_rows * m), scratch.clone());
+                padded.rows(&mut draft, (n, &outer), (&first_row, tile_rows * m), scratch.clone());
             let tiles = tile_rows * across;
             stmts.extend(self.transform_inputs(
                 problem.inputs,
@@ -171,7 +176,7 @@ impl Winograd {
                 [tile_rows, across],
             ));
             stmts.extend(part_cover.branch(channel_block, |first_channel, channels| {
-                let unit = Unit { n, first, tile_rows, tiles, first_channel, channels };
+                let unit = Unit { n, outer: &outer, first, tile_rows, tiles, first_channel, channels };
                 self.unit(problem, &mut draft, weights, (inputs, sums), &unit)
             }));
             stmts
@@ -241,7 +246,7 @@ impl Winograd {
     ) -> Vec<Stmt> {
         let m = self.tiles.filtering.results;
         let (row, column) = (draft.var(), draft.var());
-        let from = source.address.clone().plus(row, m * source.row).plus(column, m * source.pixel);
+        let from = source.address.clone().plus(row, m * source.row()).plus(column, m * source.pixel());
         let to = Transformed {
             address: Address::start(to).plus(row, across * channels).plus(column, channels),
             distance: place_distance(tile_rows * across, channels),
@@ -297,6 +302,7 @@ impl Winograd {
 /// What a unit of work is at: an item, some rows of tiles, and some output channels.
 struct Unit<'a> {
     n: Var,
+    outer: &'a Outer,
     first: &'a Affine,
     tile_rows: usize,
     tiles: usize,

@@ -3,12 +3,14 @@
 use super::{OfBlock, Unit, Winograd};
 use crate::kernel::{Address, Affine, ExprId, Extent, MapBuilder, Stmt, Var};
 use crate::ops::conv::correlation::{Correlation, Target};
+use crate::ops::grid::Outer;
 use crate::ops::pool::absorbed::pooled;
 use crate::plan::KernelDraft;
 
 /// Where a tile is.
 struct Place<'p> {
     n: Var,
+    outer: &'p Outer,
     /// Its row and column among the image's tiles.
     row: Affine,
     column: Var,
@@ -18,11 +20,11 @@ struct Place<'p> {
 impl Place<'_> {
     /// The result at row `r` and column `c` of the tile, where each has so many rows and columns.
     fn of(&self, to: &Target, [rows, columns]: [usize; 2], [r, c]: [usize; 2]) -> Address {
-        to.of_item(self.n)
-            .at(&self.row, rows * to.row)
-            .plus(self.column, columns * to.pixel)
+        to.of(self.n, self.outer)
+            .at(&self.row, rows * to.row())
+            .plus(self.column, columns * to.pixel())
             .at(self.channel, 1)
-            .offset(r * to.row + c * to.pixel)
+            .offset(r * to.row() + c * to.pixel())
     }
 }
 
@@ -39,7 +41,8 @@ impl Winograd {
         let tile_row = Affine::from(row).plus_scaled(unit.first, 1);
         let [_, across] = self.tiles.counts();
         let products = own.sums.clone().plus(row, across * own.width).plus(column, own.width);
-        let place = Place { n: unit.n, row: tile_row.clone(), column, channel: &own.channel };
+        let place =
+            Place { n: unit.n, outer: unit.outer, row: tile_row.clone(), column, channel: &own.channel };
         let body = self.tiles.along_row(tile_row, column, |height, width| {
             self.transform_output(problem, own, &products, &place, [height, width])
         });

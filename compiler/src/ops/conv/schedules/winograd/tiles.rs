@@ -3,6 +3,7 @@
 
 use super::filtering::Filtering;
 use crate::kernel::{Address, Affine, Extent, MapBuilder, Stmt, Var};
+use crate::ops::grid::Grid;
 use crate::ops::halo::Source;
 use crate::ops::window_walk::Axis;
 
@@ -10,7 +11,8 @@ use crate::ops::window_walk::Axis;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tiles {
     pub(super) filtering: Filtering,
-    pub(super) axes: [Axis; 2],
+    pub(super) rows: Axis,
+    pub(super) columns: Axis,
 }
 
 /// Where transformed elements go: those of the first place of a tile, and the distance to the next place.
@@ -23,13 +25,14 @@ pub(super) struct Transformed {
 impl Tiles {
     /// Rows and columns of tiles.
     pub(super) fn counts(&self) -> [usize; 2] {
-        self.axes.map(|axis| axis.outputs.div_ceil(self.filtering.results))
+        [self.rows, self.columns].map(|axis| axis.outputs.div_ceil(self.filtering.results))
     }
 
     /// The axes as far as tiles reach, which are whole: those at the far ends meet zeros.
-    pub(super) fn reached(&self) -> [Axis; 2] {
+    pub(super) fn reached(&self) -> Grid {
         let results = self.filtering.results;
-        self.axes.map(|axis| Axis { outputs: axis.outputs.div_ceil(results) * results, ..axis })
+        let whole = |axis: Axis| Axis { outputs: axis.outputs.div_ceil(results) * results, ..axis };
+        Grid::new(&[whole(self.rows), whole(self.columns)])
     }
 
     /// A loop over the tiles of a row: `tile` gets how many rows and columns of results exist, fewer in the last tiles.
@@ -41,8 +44,8 @@ impl Tiles {
     ) -> Vec<Stmt> {
         let results = self.filtering.results;
         let [down, across] = self.counts();
-        let [last_row, last_column] =
-            [(0, down), (1, across)].map(|(axis, tiles)| self.axes[axis].outputs - results * (tiles - 1));
+        let last_row = self.rows.outputs - results * (down - 1);
+        let last_column = self.columns.outputs - results * (across - 1);
         // Whole tiles but for the last, where that is none.
         let ends = |value: Affine, tiles: usize, last: usize, code: &dyn Fn(usize) -> Vec<Stmt>| {
             if last == results {
@@ -62,7 +65,7 @@ impl Tiles {
         let mut map = MapBuilder::new(Extent::Fixed(channels));
         let elements: Vec<_> = (0..side * side)
             .map(|place| {
-                let offset = place / side * source.row + place % side * source.pixel;
+                let offset = place / side * source.row() + place % side * source.pixel();
                 map.load(source.address.clone().offset(offset), 1)
             })
             .collect();

@@ -33,13 +33,11 @@ impl WinogradGradient {
         results: usize,
     ) -> Result<Self, Verdict> {
         let WeightGradient { x, g, .. } = problem;
-        let axes = problem.rows_and_columns();
-        possible(&axes, problem.groups, x.layout)?;
-        let costs = vectors.costs;
-        let filtering = Filtering { results, kernel_size: axes[0].kernel_size };
+        let tiles = possible(&problem.grid, problem.groups, x.layout, results)?;
+        let (costs, filtering) = (vectors.costs, tiles.filtering);
         let block = Block::choose(vectors, x.channels, g.channels);
         let products = filtering.products() * filtering.products();
-        let tiles: usize = axes.iter().map(|axis| axis.outputs.div_ceil(results)).product();
+        let count: usize = tiles.counts().iter().product();
         let multiply = Block::time_of_all(
             vectors,
             &Cover::exact(x.channels, block.rows),
@@ -50,8 +48,7 @@ impl WinogradGradient {
         let sums = 2 * usize::from(costs.load) * x.channels * in_vectors(g.channels);
         let transform =
             usize::from(costs.gradient_transform) * (in_vectors(x.channels) + in_vectors(g.channels));
-        let time = products * (tiles * (multiply + transform) + sums);
-        let tiles = Tiles { filtering, axes };
+        let time = products * (count * (multiply + transform) + sums);
         Ok(WinogradGradient { tiles, x: x.clone(), g: g.clone(), block, time })
     }
 
@@ -102,16 +99,17 @@ impl WinogradGradient {
         let (m, channels) = (self.tiles.filtering.results, self.x.channels);
         let mut draft = lowering.draft(node, "Winograd's transform of the input").part("input");
         let (n, row, column) = (draft.var(), draft.var(), draft.var());
-        let padded = Padded { axes: self.tiles.reached(), x: self.x.clone(), halo: 0.0 };
+        let padded = Padded { grid: self.tiles.reached(), x: self.x.clone(), halo: 0.0 };
         let scratch = padded.scratch(lowering, &mut draft, m);
         let first = Affine::default().plus(row, m);
-        let (mut body, source) = padded.rows(&mut draft, n, (&first, m), scratch);
+        let outer = padded.grid.outer_units(&mut draft);
+        let (mut body, source) = padded.rows(&mut draft, (n, &outer), (&first, m), scratch);
         let distance = place_distance(self.count(), channels);
         let address = Address::start(to)
             .plus(n, self.products() * distance)
             .plus(row, across * channels)
             .plus(column, channels);
-        let source = Source { address: source.address.clone().plus(column, m * source.pixel), ..source };
+        let source = Source { address: source.address.clone().plus(column, m * source.pixel()), ..source };
         let transform = self.tiles.transform_input(channels, &source, &Transformed { address, distance });
         body.push(Stmt::repeat(column, Extent::Fixed(across), vec![transform]));
         let split = Split::Axes(vec![(n, lowering.batch().extent()), (row, Extent::Fixed(down))]);
@@ -128,7 +126,7 @@ impl WinogradGradient {
             .plus(n, self.products() * distance)
             .plus(row, across * channels)
             .plus(column, channels);
-        let line = self.tiles.axes[1].outputs * self.g.pixel;
+        let line = self.tiles.columns.outputs * self.g.pixel;
         let from = self.g.of_item(n).plus(row, m * line).plus(column, m * self.g.pixel);
         // The last tiles may have fewer results: the others are zero.
         let body = self.tiles.along_row(row.into(), column, |height, width| {

@@ -1,0 +1,116 @@
+//! The spatial axes of an image, sequence or volume with channels last, as convolution and pooling walk them.
+
+use crate::kernel::{Address, Affine, Extent, Var};
+use crate::ops::window_walk::{Axis, strides};
+use crate::plan::KernelDraft;
+
+/// The spatial axes of an image, from the outermost to the innermost: any number of outer axes, then rows and columns. A
+/// sequence is an image of one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Grid {
+    axes: Vec<Axis>,
+}
+
+impl Grid {
+    /// The grid of some spatial axes, of which there is at least one.
+    pub(crate) fn new(axes: &[Axis]) -> Self {
+        let row = (axes.len() < 2).then_some(Axis::SINGLE);
+        Grid { axes: row.into_iter().chain(axes.iter().copied()).collect() }
+    }
+
+    /// All axes.
+    pub(crate) fn axes(&self) -> &[Axis] {
+        &self.axes
+    }
+
+    /// All axes but rows and columns.
+    pub(crate) fn outer(&self) -> &[Axis] {
+        &self.axes[..self.axes.len() - 2]
+    }
+
+    /// The axis of the rows.
+    pub(crate) fn rows(&self) -> Axis {
+        self.axes[self.axes.len() - 2]
+    }
+
+    /// The axis within a row.
+    pub(crate) fn columns(&self) -> Axis {
+        self.axes[self.axes.len() - 1]
+    }
+
+    /// The number of kernel positions.
+    pub(crate) fn positions(&self) -> usize {
+        self.axes.iter().map(|axis| axis.kernel_size).product()
+    }
+
+    /// The number of results.
+    pub(crate) fn results(&self) -> usize {
+        self.axes.iter().map(|axis| axis.outputs).product()
+    }
+
+    /// Whether some window contains places outside the input.
+    pub(crate) fn leaves_input(&self) -> bool {
+        self.axes.iter().any(Axis::leaves_input)
+    }
+
+    /// Input planes (indices of the outer axes) that the windows of one outer index contain.
+    pub(crate) fn planes(&self) -> usize {
+        self.outer().iter().map(|axis| axis.reach(1)).product()
+    }
+
+    /// For each axis, the number of pixels between neighbouring inputs.
+    pub(crate) fn input_strides(&self) -> Vec<usize> {
+        strides(&self.axes.iter().map(|axis| axis.inputs).collect::<Vec<_>>())
+    }
+
+    /// For each axis, the number of pixels between neighbouring results.
+    pub(crate) fn result_strides(&self) -> Vec<usize> {
+        strides(&self.axes.iter().map(|axis| axis.outputs).collect::<Vec<_>>())
+    }
+
+    /// For each axis, the number of kernel positions between neighbouring ones.
+    pub(crate) fn position_strides(&self) -> Vec<usize> {
+        strides(&self.axes.iter().map(|axis| axis.kernel_size).collect::<Vec<_>>())
+    }
+
+    /// Variables for the outer indices of a unit of work, with their extents.
+    pub(crate) fn outer_units(&self, draft: &mut KernelDraft) -> Outer {
+        Outer { vars: draft.vars(self.outer().len()), axes: self.outer().to_vec() }
+    }
+
+    /// Variables for all kernel positions, with their extents.
+    pub(crate) fn position_loops(&self, draft: &mut KernelDraft) -> Vec<(Var, usize)> {
+        let vars = draft.vars(self.axes.len());
+        vars.into_iter().zip(&self.axes).map(|(var, axis)| (var, axis.kernel_size)).collect()
+    }
+}
+
+/// The index along each outer axis of the results that a unit of work computes.
+#[derive(Clone, Debug)]
+pub(crate) struct Outer {
+    vars: Vec<Var>,
+    axes: Vec<Axis>,
+}
+
+impl Outer {
+    /// The axes of the work that is divided among threads.
+    pub(crate) fn extents(&self) -> impl Iterator<Item = (Var, Extent)> + '_ {
+        self.loops().into_iter().map(|(var, count)| (var, Extent::Fixed(count)))
+    }
+
+    /// Loops over all outer indices.
+    pub(crate) fn loops(&self) -> Vec<(Var, usize)> {
+        self.vars.iter().zip(&self.axes).map(|(&var, axis)| (var, axis.outputs)).collect()
+    }
+
+    /// An address moved to the outer index, with so many elements between neighbouring indices of each axis (those of rows
+    /// and columns may follow).
+    pub(crate) fn at(&self, address: Address, strides: &[usize]) -> Address {
+        self.vars.iter().zip(strides).fold(address, |address, (&var, &stride)| address.plus(var, stride))
+    }
+
+    /// The input's index along an outer axis that the first kernel position of a result has.
+    pub(crate) fn input(&self, axis: usize) -> Affine {
+        Affine::default().plus(self.vars[axis], self.axes[axis].step).shifted(self.axes[axis].shift)
+    }
+}
