@@ -15,8 +15,8 @@ const CONSTANTS: Register = Register::R11;
 /// The general register that counts lanes.
 pub(super) const LANES_LEFT: Register = Register::RCX;
 /// Counters of window loops, outermost first.
-pub(super) const COUNTERS: [Register; 3] = [Register::RBX, Register::RBP, Register::R15];
-/// Pointers, those to use first first.
+pub(super) const COUNTERS: [Register; 4] = [Register::RBX, Register::RBP, Register::R15, Register::R14];
+/// Pointers, those to use first first. The last one is a counter in windows of four axes.
 const POINTERS: [Register; 8] = [
     Register::RSI,
     Register::RDX,
@@ -73,7 +73,9 @@ impl<'s> Walk<'s> {
         let mut used: Vec<usize> = (0..uses.len()).filter(|&entry| uses[entry] > 0).collect();
         used.sort_by_key(|&entry| std::cmp::Reverse(uses[entry]));
         let mut pointers = vec![None; span.entries.len()];
-        for (&entry, register) in used.iter().zip(POINTERS) {
+        let counters = &COUNTERS[..span.window.len().min(COUNTERS.len())];
+        let free = POINTERS.into_iter().filter(|register| !counters.contains(register));
+        for (&entry, register) in used.iter().zip(free) {
             pointers[entry] = Some(register);
         }
         let emitter = Emitter::new(width)?;

@@ -102,6 +102,7 @@ fn sums_over_windows_and_lanes() {
         (vec![150], vec![2]),
         (vec![2, 250], vec![7, 1]),
         (vec![2, 30, 40], vec![3, 2, 1]),
+        (vec![2, 3, 5, 7], vec![9, 4, 2, 1]),
     ] {
         for lanes in [1, 7, 8, 16, 40, 300, 9001] {
             let steps: usize = window.iter().product();
