@@ -37,9 +37,10 @@ struct Arguments {
     bench: bool,
 }
 
-/// A convolution on one image.
+/// A convolution, or a dense layer if it has no sizes.
 struct Case {
     name: &'static str,
+    batch: usize,
     channels: [usize; 2],
     sizes: &'static [usize],
     kernel_size: &'static [usize],
@@ -54,11 +55,11 @@ impl Case {
         sizes: &'static [usize],
         kernel: &'static [usize],
     ) -> Self {
-        Case { name, channels, sizes, kernel_size: kernel, stride: 1, groups: 1 }
+        Case { name, batch: 1, channels, sizes, kernel_size: kernel, stride: 1, groups: 1 }
     }
 }
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 17] = [
     Case::new("conv2d 3x3", [64, 64], &[56, 56], &[3, 3]),
     Case::new("conv1d 9", [64, 64], &[3136], &[9]),
     Case::new("conv1d 3", [64, 64], &[3136], &[3]),
@@ -71,10 +72,15 @@ const CASES: [Case; 12] = [
     Case { stride: 2, ..Case::new("conv1d 5, stride 2", [64, 128], &[2048], &[5]) },
     Case { groups: 64, ..Case::new("conv1d 7, depthwise", [64, 64], &[4096], &[7]) },
     Case { groups: 32, ..Case::new("conv3d 3x3x3, depthwise", [32, 32], &[16, 28, 28], &[3, 3, 3]) },
+    Case { batch: 1120, ..Case::new("linear 256, 1120 rows", [256, 1024], &[], &[]) },
+    Case { batch: 1120, ..Case::new("linear 40, 1120 rows", [40, 256], &[], &[]) },
+    Case { batch: 256, ..Case::new("linear 1024, 256 rows", [1024, 1024], &[], &[]) },
+    Case { batch: 32, ..Case::new("linear 1024, 32 rows", [1024, 1024], &[], &[]) },
+    Case { batch: 4096, ..Case::new("linear 64, 4096 rows", [64, 64], &[], &[]) },
 ];
 
 /// Forward, and the gradients.
-const OPERATORS: [&str; 3] = ["conv", "conv_grad_input", "conv_grad_weight"];
+const SUFFIXES: [&str; 3] = ["", "_grad_input", "_grad_weight"];
 
 fn main() -> ExitCode {
     match run() {
@@ -100,8 +106,9 @@ fn run() -> Result<(), Box<dyn Error>> {
     for case in
         CASES.iter().filter(|case| arguments.only.as_ref().is_none_or(|only| case.name.contains(only)))
     {
-        for operator in OPERATORS {
-            let profile = measure(&case.graph(operator)?, &options)?;
+        for suffix in SUFFIXES {
+            let operator = format!("{}{suffix}", if case.sizes.is_empty() { "linear" } else { "conv" });
+            let profile = measure(&case.graph(&operator)?, case.batch, &options)?;
             let kernels = profile.kernels.iter().filter(|kernel| !kernel.name.ends_with("reorder"));
             let kernels: Vec<_> = kernels.filter(|kernel| !kernel.name.ends_with("store")).collect();
             let microseconds: f64 = kernels.iter().map(|kernel| kernel.microseconds).sum();
@@ -111,7 +118,7 @@ fn run() -> Result<(), Box<dyn Error>> {
             let longest = kernels.iter().max_by(|a, b| a.microseconds.total_cmp(&b.microseconds));
             rows.push(vec![
                 case.name.to_owned(),
-                operator.to_owned(),
+                operator,
                 format!("{microseconds:.0}"),
                 format!("{rate:.1}"),
                 peak.map_or_else(String::new, |peak| format!("{:.0} %", 100.0 * rate / peak)),
@@ -129,6 +136,9 @@ fn run() -> Result<(), Box<dyn Error>> {
 impl Case {
     /// A graph of one operator of this convolution.
     fn graph(&self, operator: &str) -> Result<Graph, Box<dyn Error>> {
+        if self.sizes.is_empty() {
+            return self.dense(operator);
+        }
         let Case { channels: [inputs, outputs], sizes, kernel_size, stride, groups, .. } = *self;
         let join = |sizes: &[usize]| sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
         let padding: Vec<usize> = kernel_size.iter().map(|size| size / 2).collect();
@@ -166,10 +176,30 @@ impl Case {
         );
         Ok(text.parse()?)
     }
+
+    /// A graph of one operator of this dense layer.
+    fn dense(&self, operator: &str) -> Result<Graph, Box<dyn Error>> {
+        let [inputs, outputs] = self.channels;
+        let operands = match operator {
+            "linear" => "%0, %2",
+            "linear_grad_input" => "%1, %2",
+            _ => "%1, %0",
+        };
+        let text = format!(
+            "graph layer {{
+               %0 = input {{name = \"x\", type = \"f32[N, {inputs}]\"}}
+               %1 = input {{name = \"g\", type = \"f32[N, {outputs}]\"}}
+               %2 = parameter {{name = \"weight\", shape = \"[{outputs}, {inputs}]\", init = \"xavier_uniform\"}}
+               %3 = {operator}({operands})
+               output \"y\" = %3
+             }}"
+        );
+        Ok(text.parse()?)
+    }
 }
 
-/// The times of a graph's kernels on an image.
-fn measure(graph: &Graph, options: &CompileOptions) -> Result<Profile, Box<dyn Error>> {
+/// The times of a graph's kernels on a batch.
+fn measure(graph: &Graph, batch: usize, options: &CompileOptions) -> Result<Profile, Box<dyn Error>> {
     let (program, _) = compile(graph, Mode::Inference, options, &Dump::from_environment())?;
     let executor = Executor::new(program)?;
     let mut random = fastrand::Rng::with_seed(7);
@@ -177,13 +207,13 @@ fn measure(graph: &Graph, options: &CompileOptions) -> Result<Profile, Box<dyn E
     let named = graph.inputs().map(|(value, input)| (value, input.name.clone()));
     let parameters = graph.parameters().map(|(value, parameter)| (value, parameter.name.clone()));
     for (value, name) in named.chain(parameters) {
-        let sizes = graph.ty(value).shape.concrete(1);
+        let sizes = graph.ty(value).shape.concrete(batch);
         let count = sizes.iter().product();
         sources.insert(name, Array::new(sizes, (0..count).map(|_| random.f32() - 0.5).collect()));
     }
-    let mut bound = Bound::new(&executor, &sources, 1)?;
+    let mut bound = Bound::new(&executor, &sources, batch)?;
     let runs = if is_benchmark() { 30 } else { 1 };
-    Ok(Profile::measure(executor.program(), 1, runs, |times| {
-        executor.run_timed(&mut bound.bindings(), 1, 0, times)
+    Ok(Profile::measure(executor.program(), batch, runs, |times| {
+        executor.run_timed(&mut bound.bindings(), batch, 0, times)
     })?)
 }
