@@ -1,5 +1,5 @@
-//! What fusion and tiling are worth: `cargo bench --bench fusion`. The same network compiled in two ways, checked
-//! against the interpreter, and timed in turn.
+//! Measures the benefit of fusion and tiling: `cargo bench --bench fusion`. It compiles the same network in two ways,
+//! compares both with the interpreter, and times them in turn.
 
 #[path = "../examples/failure/mod.rs"]
 mod failure;
@@ -29,10 +29,10 @@ network! {
     }
 }
 
-/// A way of compiling against the default one.
+/// A comparison of the default options with others.
 struct Comparison {
     name: &'static str,
-    /// Turns the default into the other.
+    /// Changes the default into the other options.
     other: fn(&mut CompileOptions),
 }
 
@@ -72,7 +72,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The cells behind mode and batch.
+/// The table cells after mode and batch.
 fn compare(
     task: &Task,
     batch: usize,
@@ -97,7 +97,7 @@ fn compare(
     ])
 }
 
-/// A checked program with memory to run in.
+/// A checked program with its memory.
 fn prepare(task: &Task, batch: usize, options: &CompileOptions) -> Result<(Executor, Bound), Box<dyn Error>> {
     let (program, _) = compile(&task.graph, task.kind.mode(), options, &Dump::from_environment())?;
     let executor = Executor::new(program)?;

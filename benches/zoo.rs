@@ -1,5 +1,5 @@
-//! Times the networks of the zoo: `cargo bench --bench zoo -- train --batch 64 lenet`. `benches/README.md` says what is
-//! printed and how to compare it with other libraries.
+//! Times the networks of the zoo: `cargo bench --bench zoo -- train --batch 64 lenet`. `benches/README.md` describes
+//! the output and how to compare it with other libraries.
 
 #[path = "../examples/failure/mod.rs"]
 mod failure;
@@ -26,40 +26,40 @@ use windlass_runtime::profile::Profile;
 
 use support::{Bound, Budget, Kind, Task, check, is_benchmark, medians, print_table};
 
-/// Times the networks of the zoo, after comparing what they compute with the interpreter.
+/// Times the networks of the zoo, after comparing their results with the interpreter.
 #[derive(Parser)]
 struct Arguments {
-    /// Forward alone, or whole steps of gradient descent.
+    /// Forward only, or whole training steps.
     #[arg(value_enum, default_value = "infer")]
     mode: Kind,
-    /// The networks; all of them by default, but for training the largest.
+    /// The networks; by default all of them, except the largest in training.
     #[arg(value_parser = PossibleValuesParser::new(zoo::NETWORKS.map(|entry| entry.name)))]
     cases: Vec<String>,
-    /// Threads that share each run.
+    /// Threads of each run.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Items in each run.
+    /// Samples in each run.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
-    /// Seconds for each figure; five runs are made in any case.
+    /// Seconds for each figure; there are at least five runs.
     #[arg(long, default_value = "2", value_parser = seconds)]
     budget: Duration,
     /// Sums every product as written: no Winograd convolution.
     #[arg(long)]
     strict: bool,
-    /// Width of vectors; the widest this CPU has by default.
+    /// Width of vectors; by default the widest of this CPU.
     #[arg(long, value_name = "BITS")]
     vector_bits: Option<usize>,
-    /// Skips the comparison with the interpreter, which takes longer than the figures of the larger networks.
+    /// Skips the comparison with the interpreter, which takes longer than the measurement of the larger networks.
     #[arg(long)]
     unchecked: bool,
     /// Prints one line of JSON for each figure.
     #[arg(long)]
     json: bool,
-    /// Prints where the time goes, kernel by kernel.
+    /// Prints the time of each kernel.
     #[arg(long)]
     profile: bool,
-    /// What `cargo bench` passes to every benchmark.
+    /// Passed by `cargo bench` to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
     failure::exit_code(if is_benchmark() { run(&Arguments::parse()) } else { try_out() })
 }
 
-/// Runs once whatever benchmarks run.
+/// Runs everything once, as a test.
 fn try_out() -> Result<(), Box<dyn Error>> {
     for mode in ["infer", "train"] {
         let line = ["zoo", mode, "lenet", "--batch", "2", "--budget", "0", "--profile"];
@@ -107,7 +107,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What was measured of a network.
+/// The measurement of a network.
 struct Figure {
     case: &'static str,
     time: Duration,
@@ -129,7 +129,7 @@ fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result
     let (program, compile) = compile(&task.graph, task.kind.mode(), &options, &Dump::from_environment())?;
     let executor = Executor::new(program)?;
     let memory = MemoryReport::of(executor.program().plan(), &batch.into());
-    // On standard error, as all that is no figure.
+    // On standard error, like everything that is not a figure.
     eprintln!("{case}: {memory}");
     if !arguments.unchecked {
         check(&task, &executor, batch, options.plan.accuracy)?;
@@ -141,7 +141,7 @@ fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result
             executor.run_timed(&mut bound.bindings(), batch, 0, times)
         })?;
         let profile = profile.compared_with(Machine::measure(&options.plan)?);
-        // Lines of JSON stay alone on standard output.
+        // Standard output has only lines of JSON.
         if arguments.json { eprintln!("{profile}\n") } else { println!("{profile}\n") }
     }
     let times = medians(Budget::of(arguments.budget), &mut [&mut || bound.run(&executor)])?;

@@ -1,7 +1,7 @@
 //! Learning a convolution from examples of what it does (Dive into Deep Learning, section 6.2).
 //!
-//! A kernel of `[1, -1]` finds the vertical edges of an image. Here a network of one convolution, whose kernel starts as
-//! two random numbers, is shown the image and its edges, and gradient descent on the squared error finds the kernel.
+//! A kernel of `[1, -1]` finds the vertical edges of an image. Here a network with one convolution, whose kernel starts
+//! as two random numbers, is given the image and its edges. Gradient descent on the squared error finds the kernel.
 //!
 //! Look at the loss as it falls, at the kernel in the last line, and at the picture.
 //!
@@ -44,7 +44,7 @@ fn learn() -> Result<(), Box<dyn Error>> {
     teacher.set_parameter("kernel.weight", &ArrayD::from_shape_vec(vec![1, 1, 1, 2], vec![1.0, -1.0])?)?;
     let edges = teacher.forward(&image)?;
 
-    // The same network, which knows only the image and the edges.
+    // The same network, which is given only the image and the edges.
     let options = TrainerOptions {
         loss: Loss::MeanSquaredError,
         optimizer: Optimizer::sgd(),
@@ -90,7 +90,7 @@ fn numbers([left, right]: [f32; 2]) -> String {
     format!("[{left:.3}, {right:.3}]")
 }
 
-/// Draws panels side by side: each a title, a note, and rows of cells of a number of columns.
+/// Draws panels side by side: each has a title, a note, and rows of cells with a number of columns.
 fn draw(panels: &[(&str, String, i32, Vec<RGBColor>)], path: &Path) -> Result<(), Box<dyn Error>> {
     const CELL: i32 = 28;
     const GAP: i32 = 40;

@@ -1,10 +1,10 @@
-//! Windlass compiles neural networks declared in a macro, checks them as the program compiles, and runs them as machine
+//! Windlass compiles neural networks declared in a macro. It checks them at compile time, and runs them as machine
 //! code.
 //!
 //! # A tour
 //!
-//! [`network!`] declares a network. Every shape is checked while the program compiles; a layer that does not fit is an
-//! error at that layer, with the way out. The network becomes a type of its own:
+//! [`network!`] declares a network. Every shape is checked at compile time; a layer that does not fit is an error at
+//! that layer, with a suggested fix. The network becomes a type:
 //!
 //! ```
 //! windlass::network! {
@@ -27,8 +27,8 @@
 //! println!("{summary}");
 //! ```
 //!
-//! A [`Model`] is a network with parameters, compiled to predict. It takes batches of any size, from slices or from
-//! [`ndarray`]'s arrays, and may be used from several threads at once:
+//! A [`Model`] is a network with parameters, compiled for prediction. It accepts batches of any size, from slices or
+//! [`ndarray`] arrays, and can be used from several threads at once:
 //!
 //! ```
 //! # windlass::network! {
@@ -41,16 +41,16 @@
 //! use windlass::ndarray::Array4;
 //! use windlass::{Machine, Model, Options};
 //!
-//! let model: Model<LeNet> = Model::new(42)?; // first values drawn from this seed
+//! let model: Model<LeNet> = Model::new(42)?; // initial values drawn from this seed
 //! let scores = model.forward(&Array4::zeros((3, 1, 28, 28)))?;
 //! assert_eq!(scores.shape(), [3, 10]);
-//! let scores = model.forward(&[0.5; 2 * 28 * 28])?; // a slice holds as many items as fit
+//! let scores = model.forward(&[0.5; 2 * 28 * 28])?; // a slice holds as many samples as fit
 //! assert_eq!(scores.shape(), [2, 10]);
 //! let mut elements = [0.0; 2 * 10];
-//! model.forward_into(&[0.5; 2 * 28 * 28], &mut [&mut elements])?; // into memory that is there already
+//! model.forward_into(&[0.5; 2 * 28 * 28], &mut [&mut elements])?; // into existing memory
 //! assert_eq!(scores.as_slice(), Some(&elements[..]));
 //!
-//! // Where the time goes, kernel by kernel.
+//! The time of each kernel.
 //! let profile = model.profile(&[0.5; 2 * 28 * 28], 10)?;
 //! println!("{}", profile.compared_with(Machine::measure(&model.options().compile.plan)?));
 //!
@@ -59,8 +59,8 @@
 //! # Ok::<(), windlass::Error>(())
 //! ```
 //!
-//! Where parameters change no more, a [`Predictor`] holds each weight once, in the form that its kernels read. What a model,
-//! predictor or trainer takes can be asked before it runs:
+//! When parameters no longer change, a [`Predictor`] holds each weight once, in the form that its kernels read. The
+//! memory of a model, predictor or trainer is known before it runs:
 //!
 //! ```
 //! # windlass::network! {
@@ -82,8 +82,8 @@
 //! # Ok::<(), windlass::Error>(())
 //! ```
 //!
-//! A network whose layers are known only as the program runs comes from a [`Builder`] and is a [`Dynamic`]. Models, predictors
-//! and trainers take it as they take a declared one; inputs and outputs go by name where there are several:
+//! A network whose layers are known only at run time comes from a [`Builder`] and is a [`Dynamic`]. Models, predictors
+//! and trainers accept it like a declared one; several inputs and outputs are given by name:
 //!
 //! ```
 //! use windlass::{Builder, Dynamic, Layer};
@@ -102,12 +102,12 @@
 //! # Ok::<(), windlass::Error>(())
 //! ```
 //!
-//! Convolutions can be computed in several ways. The compiler chooses by a model of their time, or, with [`Tuning`], by
+//! Convolutions can be computed by several algorithms. The compiler chooses by a cost model or, with [`Tuning`], by
 //! measuring them once on each machine.
 //!
-//! A [`Trainer`] compiles forward, backward and update into one program. Parameters and the optimiser's state go to
-//! safetensors files, from which a model can be loaded and training be resumed, to the same bits as if it had never been
-//! interrupted:
+//! A [`Trainer`] compiles forward, backward and update into one program. Parameters and the optimiser's state are saved
+//! to safetensors files. A model can load them, and a trainer can resume from them with the same bits as if it had not
+//! been interrupted:
 //!
 //! ```
 //! # windlass::network! {
@@ -138,22 +138,22 @@
 //! # Ok::<(), windlass::Error>(())
 //! ```
 //!
-//! [`data`] reads and augments images and makes batches of them, [`metrics`] counts hits, [`schedule`] holds the learning
+//! [`data`] reads, augments and batches images, [`metrics`] computes accuracy, and [`schedule`] holds the learning
 //! rates. Every failure is an [`Error`] that says what failed, where, and how to fix it.
 //!
 //! # Layout
 //!
-//! Tensors are 32-bit floats, the last axis contiguous: images `[N, channels, height, width]`, vectors `[N, features]`, the
-//! weight of a convolution `[out_channels, in_channels / groups, height, width]`, that of a dense layer
+//! Tensors are 32-bit floats with the last axis contiguous: images `[N, channels, height, width]`, vectors `[N,
+//! features]`, the weight of a convolution `[out_channels, in_channels / groups, height, width]`, that of a dense layer
 //! `[out_features, in_features]`. These are PyTorch's shapes.
 //!
 //! # Environment
 //!
-//! `WINDLASS_DUMP` lists stages of the compiler, separated by commas, whose results are written to the standard error:
-//! `graph`, `passes`, `plan`, `kernels`, `clif`, `asm`, or `all`. `WINDLASS_DUMP_DIR` names a directory for them instead.
-//! `WINDLASS_PERF_MAP=1` names every kernel in the profiles of `perf`.
+//! `WINDLASS_DUMP` lists compiler stages to write to the standard error, separated by commas: `graph`, `passes`,
+//! `plan`, `kernels`, `clif`, `asm`, or `all`. `WINDLASS_DUMP_DIR` names a directory for them instead.
+//! `WINDLASS_PERF_MAP=1` writes the name of every kernel for `perf`.
 
-/// The arrays that inputs may come in and results come in.
+/// The array library of inputs and results.
 pub use ndarray;
 pub use windlass_compiler::autodiff::{AutodiffError, Loss, Optimizer};
 pub use windlass_compiler::codegen::Program;
@@ -185,7 +185,7 @@ pub use windlass_runtime::{
     TrainerOptions, Tuning, checkpoint, data, initialize, metrics, schedule, tuning,
 };
 
-/// What expansions of [`network!`] name; no part of the public interface.
+/// Names used by expansions of [`network!`]; not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
     pub use windlass_runtime::network::expansion::embedded;

@@ -1,17 +1,17 @@
-//! Time of repeated runs: medians, of several contenders in turn.
+//! Medians of repeated runs, of several contenders in turn.
 
 use std::time::{Duration, Instant};
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
-    /// Time for each contender, its warm-up not counted.
+    /// Time for each contender, not counting its warm-up.
     pub(crate) time: Duration,
-    /// The fewest runs of each, however long they take.
+    /// The minimum number of runs of each.
     pub(crate) runs: usize,
 }
 
-/// Enough runs for a median.
+/// The maximum number of runs for a median.
 const MOST_RUNS: usize = 5000;
 const WARM_UP_RUNS: usize = 2;
 
@@ -22,7 +22,7 @@ impl Budget {
     }
 }
 
-/// The median time of each contender: A B C, A B C, …, so that what disturbs the machine disturbs all alike.
+/// The median time of each contender. Contenders alternate (A B C, A B C, …), so that disturbances affect all of them.
 ///
 /// # Errors
 /// The first error of a contender.

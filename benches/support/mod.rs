@@ -1,5 +1,4 @@
-//! What the benchmarks share: a task to run, the memory it runs in, the check that nothing wrong is timed, the clock,
-//! and tables. Which tasks are measured, and how results are printed, is each benchmark's own.
+//! Common parts of the benchmarks: a task to run, its memory, the check of its results, the clock, and tables.
 
 mod clock;
 mod oracle;
@@ -11,7 +10,7 @@ pub(crate) use oracle::check;
 pub(crate) use table::print_table;
 pub(crate) use task::{Bound, Kind, Task};
 
-/// Whether `cargo bench` runs this. Otherwise it is `cargo test`, which wants to know only that a benchmark still runs,
+/// Whether this runs under `cargo bench`. Otherwise it is `cargo test`, which only checks that a benchmark still runs,
 /// and whose arguments are for other tests.
 pub(crate) fn is_benchmark() -> bool {
     std::env::args().any(|argument| argument == "--bench")

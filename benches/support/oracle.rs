@@ -1,9 +1,8 @@
-//! Refuses to time a wrong answer: what a program computes is compared with the interpreter in double precision, number
-//! by number.
+//! Compares a program's results with the interpreter in double precision, number by number, before it is timed.
 //!
-//! The interpreter takes some nanoseconds for each multiply-add, so large networks are compared on few items. A
-//! program is the same for all batch sizes; that it treats a larger batch as it treats the few is checked by giving it
-//! the same items over and over, where that determines the answer.
+//! The interpreter takes some nanoseconds for each multiply-add, so large networks are compared on few samples. A
+//! program is the same for all batch sizes; to check that it treats a larger batch in the same way, it is given the
+//! same samples repeatedly, where that determines the result.
 
 use std::error::Error;
 use std::time::Instant;
@@ -19,10 +18,10 @@ use windlass_runtime::executor::Executor;
 
 use super::task::{Bound, Kind, Task};
 
-/// A wrong answer.
+/// A wrong result.
 #[derive(Debug, Error)]
 pub(crate) enum Mismatch {
-    /// One number is too far off.
+    /// A number differs too much.
     #[error(
         "wrong answer, so nothing is timed: {result}[{index}] is {got} but the interpreter finds {expected}; the bound \
          is {bound:e}"
@@ -32,14 +31,14 @@ pub(crate) enum Mismatch {
         result: String,
         /// The element.
         index: usize,
-        /// What the program computed.
+        /// The program's result.
         got: f32,
-        /// What the interpreter computed.
+        /// The interpreter's result.
         expected: f64,
-        /// How far apart they may be.
+        /// The allowed difference.
         bound: f64,
     },
-    /// The changes of a parameter are too far off as a whole.
+    /// The changes of a parameter differ too much as a whole.
     #[error(
         "wrong answer, so nothing is timed: the changes of {result} are off by {error:e} of their size; the bound is \
          {bound:e}"
@@ -47,28 +46,28 @@ pub(crate) enum Mismatch {
     Whole {
         /// The parameter or state.
         result: String,
-        /// How far they are off.
+        /// The difference.
         error: f64,
-        /// How far they may be.
+        /// The allowed difference.
         bound: f64,
     },
 }
 
-/// How far each number may lie from the exact one, relative to the largest of its output, or to the largest change of its
-/// parameter: some roundings of f32, whose errors in a sum of n numbers grow like √n.
+/// The allowed error of each number, relative to the largest of its output, or to the largest change of its parameter:
+/// some roundings of f32, whose errors in a sum of n numbers grow like √n.
 const TOLERANCE: f64 = 2e-5;
 
-/// How far changes of a parameter may lie from exact ones as a whole (root of the mean square, relative to that of the
-/// changes) where some kinks are passed on the other side.
+/// The allowed error of a parameter's changes as a whole (root mean square, relative to that of the changes), where
+/// rounding may move some activations across a kink.
 ///
-/// Rounding puts a few of many millions of activations on the other side of zero, or another element of a window on
-/// top. Each time one term of a gradient's sum is another: within rounding of the true loss, but far beyond rounding of
-/// the gradient. A term is one of some hundred thousand of random sign, and so about 1/√100,000 of the sum.
+/// Rounding moves a few of many millions of activations across zero, or makes another element of a window the maximum.
+/// Each time, one term of a gradient's sum changes: within rounding of the true loss, but far beyond rounding of the
+/// gradient. A term is one of some hundred thousand with random signs, and so about 1/√100,000 of the sum.
 const TOLERANCE_PAST_KINKS: f64 = 1e-2;
 
-/// How much larger roundings may be where Winograd's method is allowed: its worst transform, F(4×4, 5×5), rounds five times
-/// as coarsely as a sum. So many times as many kinks are passed, each as likely to add as to take away: the changes as a
-/// whole are off by the square root of it more.
+/// How much larger rounding errors may be if Winograd's algorithm is allowed: its worst transform, F(4×4, 5×5), rounds
+/// five times as coarsely as a sum. So five times as many kinks are crossed, with random signs: the error of the
+/// changes as a whole grows by the square root of five.
 const WINOGRAD_ROUNDING: f64 = 5.0;
 
 fn tolerance_past_kinks(accuracy: Accuracy) -> f64 {
@@ -78,23 +77,23 @@ fn tolerance_past_kinks(accuracy: Accuracy) -> f64 {
     }
 }
 
-/// The most kinks of which, at one in some millions, none is expected to be passed on the other side.
+/// The maximum number of kinks of which, at one in some millions, none is expected to be crossed.
 const FEW_KINKS: usize = 1 << 18;
 
-/// Multiply-adds that the interpreter is given unless even the fewest items take more.
+/// Multiply-adds for the interpreter, unless even the minimum number of samples needs more.
 const WORK: u64 = 2_000_000_000;
 
-/// Multiply-adds that it is given for a second item.
+/// Multiply-adds that are allowed for a second sample.
 const WORK_OF_TWO: u64 = 20_000_000_000;
 
-/// The learning rate of the check: the changes of parameters are of their own size and not lost in rounding.
+/// The learning rate of the check: large enough that the changes of parameters are not lost in rounding.
 const LEARNING_RATE: f32 = 1.0;
 
-/// Compares a program with the interpreter of the task's graph, for use at a batch size. Says on standard error what
-/// takes long.
+/// Compares a program with the interpreter of the task's graph, for use with a batch size. Reports long work on the
+/// standard error.
 ///
 /// # Errors
-/// [`Mismatch`], or what keeps the graph from running.
+/// [`Mismatch`], or the reason why the graph does not run.
 pub(crate) fn check(
     task: &Task,
     executor: &Executor,
@@ -102,7 +101,7 @@ pub(crate) fn check(
     accuracy: Accuracy,
 ) -> Result<(), Box<dyn Error>> {
     let per_item = summary(&task.graph).totals.multiply_adds.max(1);
-    // Gradients are summed over the batch, which one item would not show.
+    // Gradients are summed over the batch, which a single sample would not show.
     let fewest = if task.kind == Kind::Train && 2 * per_item <= WORK_OF_TWO { 2 } else { 1 };
     let items = ((WORK / per_item) as usize).max(fewest).min(batch);
     let is_long = per_item * items as u64 > WORK;
@@ -114,7 +113,7 @@ pub(crate) fn check(
     let sources = task.sources(items, items, LEARNING_RATE);
     let expected = interpret(task, items, sources)?;
     compare(task, executor, &expected, items, items, accuracy)?;
-    // With means over the batch, a multiple of the same items has the same loss and the same gradients.
+    // With means over the batch, repeating the same samples gives the same loss and gradients.
     let is_determined =
         task.kind == Kind::Infer || (task.treats_items_alike() && batch.is_multiple_of(items));
     if batch > items && is_determined {
@@ -126,7 +125,7 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// The elements of an item at which the network bends: where it asks for a sign or for the largest of several.
+/// The elements of a sample at which the network has a kink: where it takes a sign or a maximum.
 fn kinks(graph: &Graph) -> usize {
     let bends = |op: &Op| matches!(op, Op::MaxPool(_) | Op::Unary(Unary { kind: UnaryKind::Relu }));
     let nodes = graph.nodes().iter().filter(|node| bends(&node.op));
@@ -137,20 +136,20 @@ fn kinks(graph: &Graph) -> usize {
 struct Expected {
     name: String,
     values: Vec<f64>,
-    /// The parameter or state before; nothing for an output.
+    /// The old parameter or state; `None` for an output.
     before: Option<Vec<f64>>,
-    /// Whether there is a value for each item.
+    /// Whether there is a value for each sample.
     per_item: bool,
 }
 
 impl Expected {
-    /// How much is computed: an output itself, or the change of a parameter.
+    /// The compared values: an output itself, or the change of a parameter.
     fn computed(&self) -> impl Iterator<Item = f64> {
         let before = self.before.iter().flatten().copied().chain(std::iter::repeat(0.0));
         self.values.iter().zip(before).map(|(value, before)| value - before)
     }
 
-    /// What rounding a new value to f32 costs, however small its change.
+    /// The error of rounding a new value to f32, however small its change.
     fn rounding(&self) -> f64 {
         2.0 * f64::from(f32::EPSILON) * largest(self.values.iter().copied())
     }
@@ -165,7 +164,7 @@ impl Expected {
                 mean_square(pairs().map(|(got, value)| (f64::from(got) - value).powi(2)).sum()).sqrt();
             let size = mean_square(self.computed().map(|change| change * change).sum()).sqrt();
             let bound = tolerance * size + self.rounding();
-            // Written so that a NaN is refused.
+            // Written so that NaN fails.
             let is_close = error <= bound;
             return if is_close {
                 Ok(())

@@ -2,7 +2,8 @@
 
 use comfy_table::{CellAlignment, Table, TableComponent, presets};
 
-/// Prints rows under a header: the first `names` columns hold words and stand left, the others numbers and stand right.
+/// Prints rows under a header: the first `names` columns are text and left-aligned, the others are numbers and
+/// right-aligned.
 pub(crate) fn print_table(names: usize, header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);

@@ -1,4 +1,4 @@
-//! A graph with numbers to run it on, and the memory of one compiled run.
+//! A graph with its inputs, and the memory of one compiled run.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -14,7 +14,7 @@ use windlass_runtime::executor::{Binding, Executor};
 use windlass_runtime::initialize::{initial_value, initialize};
 use windlass_runtime::large_pages::in_large_pages;
 
-/// What is measured of a network.
+/// The measured part of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
     /// Forward.
@@ -32,7 +32,7 @@ impl Kind {
         }
     }
 
-    /// What to optimise for.
+    /// The mode to optimise for.
     pub(crate) fn mode(self) -> Mode {
         match self {
             Kind::Infer => Mode::Inference,
@@ -45,7 +45,7 @@ impl Kind {
 pub(crate) struct Task {
     /// The network, or its training step.
     pub(crate) graph: Graph,
-    /// What it does.
+    /// Its kind.
     pub(crate) kind: Kind,
     /// The length of the network's output.
     classes: usize,
@@ -53,7 +53,7 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// Weights keep the size of what flows through them (Kaiming's bound), and no bias is zero: a fault shows.
+    /// Weights preserve the magnitude of activations (Kaiming's bound), and no bias is zero, so that errors show.
     pub(crate) fn new(network: &Graph, kind: Kind) -> Result<Self, Box<dyn Error>> {
         let graph = match kind {
             Kind::Infer => network.clone(),
@@ -75,7 +75,7 @@ impl Task {
         Ok(Task { graph, kind, classes, stored })
     }
 
-    /// Values for every source: `items` different items over and over, up to the batch size.
+    /// Values for every source: `items` different samples, repeated up to the batch size.
     pub(crate) fn sources(&self, items: usize, batch: usize, learning_rate: f32) -> Bindings<f32> {
         let mut random = fastrand::Rng::with_seed(7);
         let mut sources = self.stored.clone();
@@ -98,13 +98,13 @@ impl Task {
         sources
     }
 
-    /// Whether the items of a batch are treated alike: no dropout draws another mask for each.
+    /// Whether samples of a batch are treated alike: no dropout draws a different mask for each.
     pub(crate) fn treats_items_alike(&self) -> bool {
         self.graph.source(names::SEED).is_none()
     }
 }
 
-/// `period` numbers, over and over, `count` in all.
+/// `period` numbers, repeated to `count`.
 fn repeat<T: Copy>(period: usize, count: usize, mut draw: impl FnMut() -> T) -> Vec<T> {
     let first: Vec<T> = (0..period.min(count)).map(|_| draw()).collect();
     first.iter().copied().cycle().take(count).collect()

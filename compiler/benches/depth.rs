@@ -1,5 +1,5 @@
-//! How the time of compiling grows with the number of layers: `cargo bench -p windlass-compiler --bench depth -- 10 100
-//! 1000`. Each figure stands with its ratio to the one before; ten times the layers should take about ten times as long.
+//! How compile time grows with the number of layers: `cargo bench -p windlass-compiler --bench depth -- 10 100 1000`.
+//! Each figure has its ratio to the previous one; ten times as many layers should take about ten times as long.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileOptions, compile};
 
-/// So many dense layers, each with a ReLU.
+/// Dense layers, each with a ReLU.
 fn linear(layers: usize) -> Result<Graph, GraphError> {
     let mut builder = Builder::new("linear");
     let mut x = builder.input("x", &[16])?;
@@ -26,7 +26,7 @@ fn linear(layers: usize) -> Result<Graph, GraphError> {
     builder.finish()
 }
 
-/// So many convolutions, each with a batch normalisation and a ReLU.
+/// Convolutions, each with a batch normalisation and a ReLU.
 fn convolutions(layers: usize) -> Result<Graph, GraphError> {
     let mut builder = Builder::new("conv");
     let mut x = builder.input("x", &[8, 6, 6])?;
@@ -41,7 +41,7 @@ fn convolutions(layers: usize) -> Result<Graph, GraphError> {
     builder.finish()
 }
 
-/// Of several runs the least time of each stage: differentiation and passes, plan, code.
+/// The minimum time of each stage over several runs: differentiation and passes, plan, code.
 fn stages(network: &Graph, mode: Mode, runs: usize) -> Result<[Duration; 3], Box<dyn Error>> {
     let mut least = [Duration::MAX; 3];
     for _ in 0..runs {

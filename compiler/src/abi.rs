@@ -1,19 +1,19 @@
-//! The binary interface of compiled kernels: what code generation and whoever runs kernels must agree on. An object file
-//! of kernels exposes the same.
+//! The binary interface of compiled kernels, shared by code generation and every caller of kernels. An object file of
+//! kernels exposes the same interface.
 //!
 //! A kernel is a function `(table, sizes, first, last, thread)` in the C convention of its target ([`KernelFunction`]).
 //!
-//! - `table` points to addresses: the arenas first ([`entry`]), then one for each of the plan's slots. A table has
-//!   [`table_entries`] of them. A kernel reads the entries of the memory that it refers to, and no other.
+//! - `table` points to addresses: first the arenas ([`entry`]), then one address for each slot of the plan. A table has
+//!   [`table_entries`] entries. A kernel reads only the entries of the memory it uses.
 //! - `sizes` points to the values of the plan's open sizes in this run ([`Plan::sizes`]). The first is the number of samples
 //!   in the batch.
-//! - `first..last` are the units of work to do, of those that the kernel divides into.
-//! - `thread` is the number of the running thread, below the threads of the plan.
+//! - `first..last` is the range of work units to compute.
+//! - `thread` is the index of the running thread, less than the plan's thread count.
 //!
 //! Its symbol is [`kernel_symbol`].
 //!
-//! Memory is counted in *words* of [`WORD_BYTES`]. Arenas start at a multiple of [`ALIGNMENT`] bytes, and so does every
-//! buffer in them; slots start at any multiple of a word.
+//! Memory is counted in *words* of [`WORD_BYTES`]. Every arena, and every buffer in it, starts at a multiple of
+//! [`ALIGNMENT`] bytes; slots start at a multiple of a word.
 //!
 //! | entry | words |
 //! |---|---|
@@ -21,7 +21,7 @@
 //! | [`entry::PREPARED`] | [`Memory::prepared`]; it holds the plan's constants, and what its `prepare` kernels computed |
 //! | [`entry::PREPARING`] | [`Memory::preparing`], while `prepare` kernels run |
 //! | [`entry::SCRATCH`] | [`Memory::scratch`] for each thread ([`scratch_start`]) |
-//! | [`entry::arena`] | one for each of [`Memory::open`]: its number of words times the value of its size |
+//! | [`entry::arena`] | one for each of [`Memory::open`]: its number of words times the value of the open size |
 //! | [`entry::slot`] | one for each slot, of as many words as it has elements |
 //!
 //! ```
@@ -62,7 +62,7 @@ pub(crate) fn kernel_signature(convention: CallConv) -> Signature {
 /// Bytes of an address in the table, and of an open size.
 pub const POINTER_BYTES: usize = 8;
 
-/// Bytes of a word, in which memory is counted: a number, or four numbers of a byte.
+/// Bytes of a word, the unit of memory: one 32-bit number, or four bytes.
 pub const WORD_BYTES: usize = 4;
 
 /// The alignment of arenas and of the buffers in them, in bytes: a cache line.
@@ -75,19 +75,19 @@ pub const ALIGNMENT_WORDS: usize = ALIGNMENT / WORD_BYTES;
 pub mod entry {
     /// The fixed arena.
     pub const FIXED: usize = 0;
-    /// Memory that lives as long as the program.
+    /// Memory that lives as long as the program: constants and prepared weights.
     pub const PREPARED: usize = 1;
     /// Memory that exists only while preparing.
     pub const PREPARING: usize = 2;
     /// Scratch of all threads, one after the other.
     pub const SCRATCH: usize = 3;
 
-    /// The arena of an open size, by its place among those of the plan.
+    /// The arena of an open size, by its index among the plan's arenas.
     pub const fn arena(index: usize) -> usize {
         SCRATCH + 1 + index
     }
 
-    /// A slot, by its index in the plan, which has `arenas` arenas of open sizes.
+    /// A slot, by its index in the plan. `arenas` is the number of arenas of open sizes.
     pub const fn slot(arenas: usize, index: usize) -> usize {
         arena(arenas) + index
     }
@@ -96,9 +96,9 @@ pub mod entry {
 /// The two lists of a plan's kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// What runs when parameters have changed.
+    /// Kernels that run when parameters have changed.
     Prepare,
-    /// What runs for every batch.
+    /// Kernels that run for every batch.
     Run,
 }
 
@@ -111,7 +111,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// The symbol of a kernel, by its place among those of its phase.
+/// The symbol of a kernel, by its index within its phase.
 ///
 /// ```
 /// use windlass_compiler::abi::{Phase, kernel_symbol};
@@ -121,7 +121,7 @@ pub fn kernel_symbol(network: &str, phase: Phase, index: usize) -> String {
     symbol(network, &format!("{phase}{index}"))
 }
 
-/// The symbol of a function of a network: letters of ASCII, digits and underscores.
+/// The symbol of a function of a network: ASCII letters, digits and underscores.
 pub(crate) fn symbol(network: &str, function: &str) -> String {
     let plain = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
     format!("windlass_{network}_{function}").chars().map(plain).collect()
@@ -141,7 +141,7 @@ pub const fn scratch_start(words_of_each: usize, thread: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// Whoever binds memory relies on these numbers, also outside this repository: a change is a new interface.
+    /// Callers outside this repository rely on these numbers: a change here is a new interface.
     #[test]
     fn the_interface_is_as_documented() {
         use entry::{FIXED, PREPARED, PREPARING, SCRATCH, arena, slot};

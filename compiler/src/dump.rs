@@ -1,4 +1,4 @@
-//! Dumps: what each stage of the compiler made, as text, on request. How things print lives with the things.
+//! Dumps: the output of each compiler stage as text, on request. Each type prints itself in its own module.
 
 use std::fmt;
 use std::fs::File;
@@ -15,11 +15,11 @@ use crate::pass::Passed;
 /// A stage of the compiler whose result can be dumped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// The graph as declared, or as autodiff made it.
+    /// The graph as declared, or as autodiff produced it.
     Graph,
-    /// The graph before the first pass that runs and after each.
+    /// The graph before the first pass and after every pass.
     Passes,
-    /// Algorithms, memory and order of steps.
+    /// Algorithms, memory and kernel order.
     Plan,
     /// Loop nests and leaves.
     Kernels,
@@ -30,7 +30,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Every stage, in the order data flows.
+    /// Every stage, in pipeline order.
     pub const ALL: [Stage; 6] =
         [Stage::Graph, Stage::Passes, Stage::Plan, Stage::Kernels, Stage::Clif, Stage::Asm];
 
@@ -46,7 +46,7 @@ impl Stage {
         }
     }
 
-    /// What a file that holds such a dump is named after its last dot.
+    /// The file extension of such a dump.
     fn extension(self) -> &'static str {
         match self {
             Stage::Graph | Stage::Passes => "graph",
@@ -73,17 +73,17 @@ impl FromStr for Stage {
     }
 }
 
-/// Why something is not dumped.
+/// Why a dump was not written.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DumpError {
-    /// A stage that does not exist.
+    /// An unknown stage.
     #[error(
         "there is no stage `{name}` to dump; the stages are {} and `all`",
         Stage::ALL.map(|stage| format!("`{stage}`")).join(", ")
     )]
     UnknownStage {
-        /// The name given.
+        /// The given name.
         name: String,
     },
     /// A dump that cannot be written.
@@ -91,7 +91,7 @@ pub enum DumpError {
     Write {
         /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         reason: std::io::Error,
     },
 }
@@ -101,10 +101,10 @@ pub const STAGES_VARIABLE: &str = "WINDLASS_DUMP";
 /// The environment variable that names the directory dumps go to; without it they go to the standard error.
 pub const DIRECTORY_VARIABLE: &str = "WINDLASS_DUMP_DIR";
 
-/// The environment variable that asks for the names of functions in the profiles of `perf`, by any text but none and `0`.
+/// The environment variable that writes function names for `perf`. Any value except an empty one and `0` turns it on.
 pub const PERF_MAP_VARIABLE: &str = "WINDLASS_PERF_MAP";
 
-/// Receives what the stages made and writes the requested ones to a directory or to the standard error.
+/// Receives the output of the stages and writes the requested ones to a directory or to the standard error.
 ///
 /// ```
 /// use windlass_compiler::dump::{Dump, Stage};
@@ -120,9 +120,9 @@ pub const PERF_MAP_VARIABLE: &str = "WINDLASS_PERF_MAP";
 pub struct Dump {
     stages: Vec<Stage>,
     directory: Option<PathBuf>,
-    /// Whether `perf` is to be told the names of functions.
+    /// Whether to write function names for `perf`.
     names_for_perf: bool,
-    /// Whether a write has failed and was reported.
+    /// Whether a failed write has been reported.
     failed: AtomicBool,
 }
 
@@ -137,27 +137,27 @@ impl Dump {
         Dump::default()
     }
 
-    /// Dumps into files of a directory instead, which is made when the first is written. The files are named
-    /// `003-passes-lenet-cse.graph`: number, stage, name. Numbers go on from the largest that is in the directory, so that
-    /// no dump replaces another.
+    /// Writes the dumps into files of a directory instead, which is created for the first one. Files are named
+    /// `003-passes-lenet-cse.graph`: number, stage, name. Numbering continues after the largest number in the
+    /// directory, so no dump replaces another.
     #[must_use]
     pub fn into_directory(self, directory: &Path) -> Self {
         Dump { directory: Some(directory.to_owned()), ..self }
     }
 
-    /// Also writes the names of a program's functions where `perf report` looks for them, `/tmp/perf-<process>.map`.
+    /// Also writes the names of a program's functions to `/tmp/perf-<process>.map`, where `perf report` looks for them.
     #[must_use]
     pub fn with_names_for_perf(self) -> Self {
         Dump { names_for_perf: true, ..self }
     }
 
-    /// Whether `perf` is told the names of functions.
+    /// Whether function names are written for `perf`.
     pub fn wants_names_for_perf(&self) -> bool {
         self.names_for_perf
     }
 
-    /// What the environment asks for in [`STAGES_VARIABLE`], [`DIRECTORY_VARIABLE`] and [`PERF_MAP_VARIABLE`]. A stage that
-    /// does not exist is reported in one line on the standard error, and the others hold.
+    /// Reads [`STAGES_VARIABLE`], [`DIRECTORY_VARIABLE`] and [`PERF_MAP_VARIABLE`] from the environment. An unknown
+    /// stage is reported in one line on the standard error; the other stages still apply.
     pub fn from_environment() -> Self {
         let requested = std::env::var(STAGES_VARIABLE).unwrap_or_default();
         let (stages, unknown) = parse_stages(&requested);
@@ -178,8 +178,8 @@ impl Dump {
         self.stages.contains(&stage)
     }
 
-    /// Dumps the text of something a stage made, under a name. The text is only made when the stage is asked for. A dump
-    /// that cannot be written is reported on the standard error, once, and ends no compilation.
+    /// Dumps a stage's text under a name. The text is only built when the stage is requested. A failed write is
+    /// reported once on the standard error and does not stop the compilation.
     pub fn stage(&self, stage: Stage, name: &str, text: impl FnOnce() -> String) {
         if let Err(error) = self.try_stage(stage, name, text)
             && !self.failed.swap(true, Ordering::Relaxed)
@@ -188,7 +188,7 @@ impl Dump {
         }
     }
 
-    /// As [`Dump::stage`], for a caller that wants to know.
+    /// Like [`Dump::stage`], but returns the error.
     ///
     /// # Errors
     /// [`DumpError::Write`] when the text cannot be written.
@@ -212,7 +212,7 @@ impl Dump {
         let fail = |path: &Path, reason| DumpError::Write { path: path.to_owned(), reason };
         std::fs::create_dir_all(directory).map_err(|reason| fail(directory, reason))?;
         let name = format!("{stage}-{}.{}", file_name(name), stage.extension());
-        // One file at a time in this process, so that each has a number of its own.
+        // Writes one file at a time in this process, so that each gets its own number.
         static TURN: Mutex<()> = Mutex::new(());
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut number = next_number(directory).map_err(|reason| fail(directory, reason))?;
@@ -222,15 +222,15 @@ impl Dump {
                 Ok(mut file) => {
                     return file.write_all(text.as_bytes()).map_err(|reason| fail(&path, reason));
                 }
-                // Another process was quicker.
+                // Another process took this number first.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
                 Err(reason) => return Err(fail(&path, reason)),
             }
         }
     }
 
-    /// Dumps a pass: its result and, for the first of a pipeline, the graph it was given. The graph before any other
-    /// pass is the one after the pass before it.
+    /// Dumps a pass: its result and, for the first pass of a pipeline, also its input. The input of any other pass is
+    /// the result of the previous one.
     pub fn passed(&self, passed: &Passed<'_>) {
         let network = passed.after.name();
         if passed.index == 0 {
@@ -254,7 +254,7 @@ fn next_number(directory: &Path) -> std::io::Result<usize> {
     Ok(next)
 }
 
-/// The stages of a list separated by commas, and what in it is none.
+/// Parses a comma-separated list into stages and the errors for unknown ones.
 fn parse_stages(text: &str) -> (Vec<Stage>, Vec<DumpError>) {
     let (mut stages, mut unknown) = (Vec::new(), Vec::new());
     for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -267,14 +267,14 @@ fn parse_stages(text: &str) -> (Vec<Stage>, Vec<DumpError>) {
     (stages, unknown)
 }
 
-/// A name in which no character has a meaning to a file system.
+/// Replaces characters that have a meaning in file systems.
 fn file_name(name: &str) -> String {
     let plain = |character: char| character.is_alphanumeric() || "-_.".contains(character);
     name.chars().map(|character| if plain(character) { character } else { '_' }).collect()
 }
 
 fn warn(message: &str) {
-    // A standard error that is closed is no reason to stop, and leaves nowhere to say so.
+    // Ignores a closed standard error: there is nowhere left to report it.
     let _ = writeln!(std::io::stderr(), "windlass: warning: {message}");
 }
 

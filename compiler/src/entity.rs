@@ -1,4 +1,4 @@
-//! Typed indices: a value cannot be taken for a node, nor a node of one list for a number.
+//! Typed indices: a value index cannot be used as a node index, nor as a plain number.
 
 use std::fmt;
 

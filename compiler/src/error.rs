@@ -1,29 +1,29 @@
-//! What can be wrong with a graph, in words a user understands. Each message reads on after a layer's name:
-//! "`linear(120)` needs a vector but receives [16, 5, 5]".
+//! Errors in a graph, worded for users. Each message continues after a layer's name: "`linear(120)` needs a vector but
+//! receives [16, 5, 5]".
 
 use thiserror::Error;
 
 use crate::entity::ValueId;
 use crate::shape::{Polynomial, Shape, Type};
 
-/// A shape rule that does not hold.
+/// A broken shape rule.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum ShapeError {
     /// An operator received the wrong number of values.
     #[error("takes {expected} values but receives {got}")]
     Arity {
-        /// How many it takes, in words or digits.
+        /// The expected number, in words or digits.
         expected: String,
-        /// How many it received.
+        /// The given number.
         got: usize,
     },
     /// A value has the wrong number of axes.
     #[error("needs {expected} but receives {}", got.display_item())]
     Rank {
-        /// What is needed, in words: "a vector", "an image [channels, height, width]".
+        /// The expected shape, in words: "a vector", "an image [channels, height, width]".
         expected: String,
-        /// What came.
+        /// The given shape.
         got: Shape,
     },
     /// A value has the wrong type.
@@ -31,9 +31,9 @@ pub enum ShapeError {
     Operand {
         /// Which operand.
         operand: &'static str,
-        /// What is needed.
+        /// The expected type.
         expected: String,
-        /// What came.
+        /// The given type.
         got: Type,
     },
     /// A window is larger than the padded input.
@@ -80,24 +80,24 @@ pub enum ShapeError {
         /// The second.
         right: Shape,
     },
-    /// Values to be joined differ in another axis than the joined one.
+    /// Concatenated values differ in an axis other than the concatenation axis.
     #[error(
         "joins along axis {axis}, but {} and {} differ in another axis",
         left.display_item(),
         right.display_item()
     )]
     ConcatMismatch {
-        /// The joined axis, the batch axis counted as 0.
+        /// The concatenation axis; the batch axis is 0.
         axis: usize,
         /// The first value.
         left: Shape,
         /// The value that does not fit.
         right: Shape,
     },
-    /// An axis that does not exist, or may not be used.
+    /// An axis that does not exist or is not allowed.
     #[error("has no axis {axis} to work along in {}", shape.display_item())]
     Axis {
-        /// The axis, the batch axis counted as 0.
+        /// The axis; the batch axis is 0.
         axis: usize,
         /// The shape.
         shape: Shape,
@@ -114,7 +114,7 @@ pub enum ShapeError {
         /// The shape.
         shape: Shape,
     },
-    /// An order of axes that is none.
+    /// An order of axes that is not a permutation.
     #[error("puts the axes in the order {order:?}, but {shape} has the axes 0 to {}, of which the batch stays the first",
         shape.rank().saturating_sub(1))]
     Order {
@@ -123,7 +123,7 @@ pub enum ShapeError {
         /// The shape.
         shape: Shape,
     },
-    /// The number of elements changes.
+    /// A reshape that changes the number of elements.
     #[error("reshapes {from} to {to}, which has another number of elements")]
     ElementsDiffer {
         /// The shape before.
@@ -137,23 +137,23 @@ pub enum ShapeError {
         /// The shape.
         shape: Shape,
     },
-    /// A size given as zero.
+    /// A size of zero.
     #[error("has `{argument}` 0, which must be at least 1")]
     ZeroArgument {
         /// The argument.
         argument: &'static str,
     },
-    /// A number out of its range.
+    /// A number outside its range.
     #[error("has `{argument}` {value}, which must be {range}")]
     NumberOutOfRange {
         /// The argument.
         argument: &'static str,
         /// Its value.
         value: f64,
-        /// The values allowed, in words.
+        /// The allowed values, in words.
         range: &'static str,
     },
-    /// More elements than addresses allow.
+    /// More elements than can be addressed.
     #[error(
         "would {} {}, which has more than 2^31 elements",
         if shape.is_batched() { "produce" } else { "need a parameter of shape" },
@@ -163,25 +163,25 @@ pub enum ShapeError {
         /// The shape.
         shape: Shape,
     },
-    /// The batch axis in another place than the first.
+    /// The batch axis is not the first axis.
     #[error("has its batch axis in another place than the first: {shape}")]
     BatchNotFirst {
         /// The shape.
         shape: Shape,
     },
-    /// Open sizes in a value that is no batch.
+    /// Open sizes in a value without a batch axis.
     #[error("has the open shape {shape}, whose first axis is not the batch")]
     OpenWithoutBatch {
         /// The shape.
         shape: Shape,
     },
-    /// An axis that has no element at some of its open sizes.
+    /// An axis that is empty for some values of its open sizes.
     #[error("would produce {}, which is empty when a size is small", shape.display_item())]
     MayBeEmpty {
         /// The shape.
         shape: Shape,
     },
-    /// An open size where all must be known when the network is declared.
+    /// An open size where the network declaration must give a number.
     #[error("needs sizes that are known when the network is declared but receives {}", shape.display_item())]
     OpenSize {
         /// The shape.
@@ -190,7 +190,7 @@ pub enum ShapeError {
 }
 
 impl ShapeError {
-    /// The argument of the layer that is to blame, where it is one alone.
+    /// The layer argument at fault, if it is a single one.
     pub fn argument(&self) -> Option<&'static str> {
         match self {
             ShapeError::ZeroArgument { argument } | ShapeError::NumberOutOfRange { argument, .. } => {
@@ -217,7 +217,7 @@ impl ShapeError {
         }
     }
 
-    /// The way out, where one can be named.
+    /// How to fix it, where that is known.
     pub fn help(&self) -> Option<String> {
         match self {
             ShapeError::Rank { expected, got } if expected.starts_with("a vector") => {
@@ -263,7 +263,7 @@ impl ShapeError {
     }
 }
 
-/// What an open size may have been meant as.
+/// What the user may have meant by an open size.
 fn open_size_help(shape: &Shape) -> Option<String> {
     let open = shape.item_dims().iter().find(|dim| dim.fixed().is_none())?;
     Some(format!(
@@ -277,7 +277,7 @@ fn sizes(sizes: &[usize]) -> String {
     sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
 }
 
-/// What dilation makes of a kernel: ` with dilation 2 over 9×9`.
+/// Describes the dilated kernel: ` with dilation 2 over 9×9`.
 fn dilated(kernel_size: &[usize], dilation: &[usize]) -> String {
     if dilation.iter().all(|&dilation| dilation == 1) {
         return String::new();
@@ -292,7 +292,7 @@ fn dilated(kernel_size: &[usize], dilation: &[usize]) -> String {
     format!(" with dilation {}, {} in all", sizes(dilation), sizes(&extents))
 }
 
-/// What padding makes of an input: ` padded to 30×30`.
+/// Describes the padded input: ` padded to 30×30`.
 fn padded(input: &Shape, padding: &[usize]) -> String {
     if padding.iter().all(|&padding| padding == 0) {
         return String::new();
@@ -305,7 +305,8 @@ fn padded(input: &Shape, padding: &[usize]) -> String {
     format!(" padded to {}", sizes(&padded))
 }
 
-/// The largest kernel that an input has room for, and the padding that makes room if one pixel on each side does.
+/// The largest kernel that fits the input, and the padding that makes the kernel fit if one pixel on each side is
+/// enough.
 fn window_help(kernel_size: &[usize], dilation: &[usize], padding: &[usize], input: &[usize]) -> String {
     let (mut largest, mut enough) = (Vec::new(), true);
     for (axis, size) in input.iter().enumerate() {
@@ -322,7 +323,7 @@ fn window_help(kernel_size: &[usize], dilation: &[usize], padding: &[usize], inp
     format!("use a kernel size of at most {words}{more}")
 }
 
-/// The numbers of groups nearest to the given one that divide both numbers of channels.
+/// The group counts nearest to the given one that divide both channel counts.
 fn divisors_near(groups: usize, inputs: usize, outputs: usize) -> String {
     let (mut channels, mut rest) = (inputs, outputs);
     while rest != 0 {
@@ -342,7 +343,7 @@ fn divisors_near(groups: usize, inputs: usize, outputs: usize) -> String {
     }
 }
 
-/// The 1×1 convolution that brings one of two images to the shape of the other, if there is one.
+/// The 1×1 convolution that maps one image's shape to the other's, if there is one.
 fn equal_shapes_help(left: &Shape, right: &Shape) -> String {
     for (from, to) in [(right.item(), left.item()), (left.item(), right.item())] {
         let ([_, from_height, from_width], [channels, height, width]) = (&from[..], &to[..]) else {
@@ -361,11 +362,11 @@ fn equal_shapes_help(left: &Shape, right: &Shape) -> String {
     "change one side so that both have the same shape".to_owned()
 }
 
-/// A fault of a whole graph: a shape error at a node, a broken reference, or text that cannot be read.
+/// An error in a whole graph: a shape error at a node, a broken reference, or text that does not parse.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum GraphError {
-    /// A shape rule does not hold at a layer or node.
+    /// A shape rule is broken at a layer or node.
     #[error("`{at}` {error}")]
     Shape {
         /// The layer or node.
@@ -390,7 +391,7 @@ pub enum GraphError {
     TooManySizes {
         /// The node.
         at: String,
-        /// How many there may be.
+        /// The maximum.
         most: usize,
     },
     /// A use of a value that does not exist.
@@ -400,22 +401,22 @@ pub enum GraphError {
         user: String,
         /// The value.
         value: ValueId,
-        /// How many there are.
+        /// The number of values before it.
         values: usize,
     },
-    /// Parts of a graph, read from outside, that do not agree.
+    /// Inconsistent parts of a deserialized graph.
     #[error("the parts of the graph do not agree: {reason}")]
     Malformed {
-        /// What does not agree.
+        /// The inconsistency.
         reason: String,
     },
-    /// A broken invariant: a fault of Windlass, not of its user.
+    /// A broken invariant: a bug in Windlass, not a user error.
     #[error("invalid graph: {reason} (this is a fault in Windlass; please report it)")]
     Invalid {
         /// What is broken.
         reason: String,
     },
-    /// A text form that cannot be read.
+    /// Text that does not parse.
     #[error("line {line}: {reason}")]
     Text {
         /// The line, counted from 1.
@@ -426,7 +427,7 @@ pub enum GraphError {
 }
 
 impl GraphError {
-    /// The way out, where one can be named.
+    /// How to fix it, where that is known.
     pub fn help(&self) -> Option<String> {
         match self {
             GraphError::Shape { error, .. } => error.help(),

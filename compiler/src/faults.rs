@@ -1,35 +1,35 @@
-//! Deliberate faults, for tests of the tests: each is what a mistake in the compiler could look like. Without the feature
-//! `seeded-faults`, which only tests switch on, none can be armed and no code for them is left.
+//! Deliberate bugs that test the tests. They can only be armed with the feature `seeded-faults`, which only tests
+//! enable; without it no code for them remains.
 
-/// A mistake that the compiler makes while it is armed.
+/// A bug that the compiler has while it is armed.
 #[cfg_attr(
     not(feature = "seeded-faults"),
     allow(unreachable_pub, reason = "the module is public with the feature alone")
 )]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// Direct convolution reads the windows of a row one pixel too close to each other, where its stride is above 1.
+    /// Direct convolution reads neighbouring windows one pixel too close together when the stride is above 1.
     WrongStride,
-    /// What whole blocks leave of a range is not computed.
+    /// The tail of a blocked range is not computed.
     DroppedTail,
-    /// The operands of a function of two elements change places.
+    /// The operands of a binary function are swapped.
     SwappedOperand,
-    /// Gradients of ReLUs look at the bits of the batch's first item.
+    /// Gradients of ReLUs read the mask of the batch's first item.
     StaleMask,
-    /// A value may be placed over one that the kernel that computes it reads.
+    /// A value may be placed over one that its own kernel reads.
     ArenaOverlap,
-    /// What is derived from parameters is not computed.
+    /// Values derived from parameters are not computed.
     MissingPrepare,
     /// The sums of the last thread are not added to those of the others.
     WrongPartialSum,
-    /// A mask has a lane too many.
+    /// A mask has one lane too many.
     LanePastEnd,
     /// A result is written over an operand that is read again later.
     OperandReusedTooEarly,
     /// The bias of a dense layer is added twice.
     EpilogueTwice,
-    /// The last of the blocks that threads share begins one element early, so that two threads write it: the same number,
-    /// which no result shows.
+    /// The last block of a range divided among threads starts one element early, so that two threads write the same
+    /// number to it. No result shows this.
     SharedBlocksMeet,
 }
 
@@ -60,7 +60,7 @@ mod armed {
         ];
     }
 
-    /// Arms a fault for what this thread compiles, or none.
+    /// Arms a fault for everything this thread compiles, or disarms it.
     pub fn arm(fault: Option<Fault>) {
         ARMED.set(fault);
     }
@@ -80,7 +80,7 @@ pub(crate) const fn armed(_: Fault) -> bool {
     false
 }
 
-/// Where [`Fault::EpilogueTwice`] is armed, repeats the last of some steps that each take an operand.
+/// Repeats the last of some steps that take an operand, if [`Fault::EpilogueTwice`] is armed.
 pub(crate) fn repeat_last<S: Clone, O: Clone>(steps: &mut Vec<S>, operands: &mut Vec<O>) {
     if armed(Fault::EpilogueTwice) && steps.len() == operands.len() {
         steps.extend(steps.last().cloned());

@@ -1,8 +1,9 @@
 //! The compiler of Windlass: from a declared network to machine code.
 //!
-//! In the order data flows: [`graph`] (semantic operators on shapes with a symbolic batch), [`autodiff`] (graph to
-//! graph), [`passes`] (graph to graph), and, with the feature `codegen`, `plan` (algorithms, memory), `kernel` (loop
-//! nests) and `codegen` (Cranelift); `abi` is what code and those who run it agree on. [`interp`] runs any graph with plain loops: compiled results are tested against it.
+//! In pipeline order: [`graph`] (semantic operators on shapes with a symbolic batch), [`autodiff`] (graph to graph),
+//! [`passes`] (graph to graph), and, with the feature `codegen`, `plan` (algorithms, memory), `kernel` (loop nests) and
+//! `codegen` (Cranelift); `abi` is the binary interface of compiled kernels. [`interp`] runs any graph with plain
+//! loops: tests compare compiled results with it.
 
 #[cfg(feature = "codegen")]
 pub mod abi;

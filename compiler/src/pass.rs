@@ -1,6 +1,6 @@
-//! The pass driver: which passes run in which order, and, for every pass alike, its clock, its check and its observer.
+//! The pass driver: runs the passes in order, and times, verifies and reports each one.
 //!
-//! What a pass does lives in [`crate::passes`].
+//! The passes themselves are in [`crate::passes`].
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -14,29 +14,29 @@ use crate::passes::{self, Pass};
 /// What a graph is optimised for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Forward alone, with the parameters fixed while it runs.
+    /// Forward only; parameters are fixed during a run.
     Inference,
     /// Forward, backward and update.
     Training,
 }
 
-/// Which passes run. Everything is on by default; switching a pass off changes how fast a program is, and its results by
-/// no more than rounding.
+/// Which passes run. All are on by default. Turning one off changes a program's speed, and its results only by
+/// rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PassOptions {
-    /// Computes what is constant, and leaves out what does nothing ([`passes::constant_fold`], [`passes::simplify`]).
+    /// Evaluates constant expressions and removes identities ([`passes::constant_fold`], [`passes::simplify`]).
     pub constant_fold: bool,
-    /// Computes equal things once ([`passes::cse`]).
+    /// Computes equal expressions once ([`passes::cse`]).
     pub cse: bool,
-    /// Drops what nobody needs ([`passes::dce`]).
+    /// Removes dead code ([`passes::dce`]).
     pub dce: bool,
-    /// Folds batch normalisation into weights, at inference ([`passes::fold_batch_norm`]).
+    /// Folds batch normalisation into weights, for inference ([`passes::fold_batch_norm`]).
     pub fold_batch_norm: bool,
     /// Fuses bias, residual sum and activation into products ([`passes::fuse_epilogue`]).
     pub fuse: bool,
-    /// Lets gradients of ReLUs look at what is kept anyhow, in training ([`passes::release_relu`]).
+    /// Rewrites ReLU gradients to use a value that is kept anyway, in training ([`passes::release_relu`]).
     pub release_relu: bool,
-    /// Keeps bits of what gradients of ReLUs alone look at, in training ([`passes::relu_bits`]).
+    /// Keeps only sign masks for ReLU gradients, in training ([`passes::relu_bits`]).
     pub relu_bits: bool,
     /// Verifies the graph after each pass; by default where debug assertions are on.
     pub verify: bool,
@@ -58,7 +58,7 @@ impl Default for PassOptions {
 }
 
 impl PassOptions {
-    /// Only what a mode cannot do without: no optimisation at all.
+    /// Only the passes a mode requires: no optimisation.
     pub const NONE: PassOptions = PassOptions {
         constant_fold: false,
         cse: false,
@@ -74,15 +74,15 @@ impl PassOptions {
 /// A pass that has run. Prints as `cse: 31 → 28 nodes in 12.3µs`.
 #[derive(Clone, Copy, Debug)]
 pub struct Passed<'a> {
-    /// Its place in the pipeline, from 0.
+    /// Its index in the pipeline.
     pub index: usize,
     /// Its name.
     pub name: &'static str,
-    /// The graph it was given.
+    /// Its input.
     pub before: &'a Graph,
-    /// The graph it made.
+    /// Its result.
     pub after: &'a Graph,
-    /// How long it took, the check not counted.
+    /// The time it took, without verification.
     pub elapsed: Duration,
 }
 
@@ -93,35 +93,35 @@ impl fmt::Display for Passed<'_> {
     }
 }
 
-/// The passes in the order in which they run; each line's comment gives the reason for its place.
+/// The passes in order. Each comment gives the reason for a pass's position.
 fn pipeline(mode: Mode, options: &PassOptions) -> impl Iterator<Item = (&'static str, Pass)> {
     let inference = mode == Mode::Inference;
     let fold_batch_norm = inference && options.fold_batch_norm;
     let lines: [(bool, &'static str, Pass); 10] = [
-        // First: a dropout between two operators hides from every later pass that they are neighbours.
+        // First: a dropout between two operators hides from later passes that they are adjacent.
         (inference, "inference", passes::inference),
-        // Before all that look for single uses: a use by dead code counts as one.
+        // Before all passes that look for single uses: dead code counts as a use.
         (options.dce, "dce", passes::dce),
         (options.constant_fold, "constant_fold", passes::constant_fold),
-        // After folding, which finds more constants of ones and zeros.
+        // After folding, which exposes more constant ones and zeros.
         (options.constant_fold, "simplify", passes::simplify),
-        // Before fusion, which would hide product and bias; needs parameters that stay fixed.
+        // Before fusion, which would hide product and bias. Requires fixed parameters.
         (fold_batch_norm, "fold_batch_norm", passes::fold_batch_norm),
-        // After everything that makes nodes, which may be equal to others.
+        // After all passes that create nodes, which may duplicate others.
         (options.cse, "cse", passes::cse),
-        // Cleans up after all before, so that fusion sees true use counts.
+        // Cleans up, so that fusion sees true use counts.
         (options.dce, "dce", passes::dce),
-        // After all that decides how often a value is used.
+        // After all passes that change use counts.
         (!inference && options.release_relu, "release_relu", passes::release_relu),
-        // Takes the values that are left to gradients of ReLUs alone.
+        // Handles the values that only ReLU gradients still need.
         (!inference && options.relu_bits, "relu_bits", passes::relu_bits),
-        // Last: epilogues are opaque to the passes above.
+        // Last: the passes above cannot look into epilogues.
         (options.fuse, "fuse_epilogue", passes::fuse_epilogue),
     ];
     lines.into_iter().filter(|(enabled, ..)| *enabled).map(|(_, name, pass)| (name, pass))
 }
 
-/// Runs the passes on a graph and tells `observe` about each: [`crate::dump::Dump::passed`] is made for this.
+/// Runs the passes on a graph and reports each to `observe`, for example [`crate::dump::Dump::passed`].
 ///
 /// ```
 /// use windlass_compiler::graph::{Builder, Layer};
@@ -139,7 +139,7 @@ fn pipeline(mode: Mode, options: &PassOptions) -> impl Iterator<Item = (&'static
 /// ```
 ///
 /// # Errors
-/// [`GraphError::Invalid`] naming the pass when one of them breaks the graph: a fault of Windlass, not of its user.
+/// [`GraphError::Invalid`] with the pass's name when a pass breaks the graph: a bug in Windlass.
 pub fn optimize(
     graph: &Graph,
     mode: Mode,

@@ -1,4 +1,4 @@
-//! The pipeline, one line a stage: from a graph to machine code.
+//! The pipeline from a graph to machine code, one line per stage.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::pass::{Mode, PassOptions, optimize};
 use crate::plan::{Plan, PlanOptions, plan};
 use crate::target::{Target, TargetError};
 
-/// Everything that can be chosen about compiling. Options affect results only by rounding.
+/// All compilation options. Options affect results only by rounding.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompileOptions {
     /// The passes over the graph.
@@ -26,28 +26,28 @@ pub struct CompileOptions {
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum CompileError {
-    /// A setting out of its range.
+    /// A setting outside its range.
     #[error("`{setting}` is {value} but must be {expected}")]
     Setting {
         /// The setting.
         setting: &'static str,
         /// Its value.
         value: usize,
-        /// The values allowed, in words.
+        /// The allowed values, in words.
         expected: &'static str,
     },
-    /// The graph is at fault.
+    /// The graph is invalid.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// There is nothing to compile for as asked for.
+    /// The requested target is not available.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// No code could be made for it here.
+    /// Code generation failed.
     #[error(transparent)]
     Codegen(#[from] CodegenError),
 }
 
-/// The most threads that can share a run.
+/// The maximum number of threads of a run.
 pub const MAX_THREADS: usize = 1024;
 
 /// How long each stage took.
@@ -55,7 +55,7 @@ pub const MAX_THREADS: usize = 1024;
 pub struct CompileTimes {
     /// Passes over the graph.
     pub passes: Duration,
-    /// Choosing algorithms and placing memory.
+    /// Choosing algorithms and assigning memory.
     pub plan: Duration,
     /// Generating machine code.
     pub codegen: Duration,
@@ -80,7 +80,7 @@ pub struct CompileTimes {
 /// ```
 ///
 /// # Errors
-/// [`CompileError`] for a setting out of range, a broken graph, or a CPU or vector width there is no code for.
+/// [`CompileError`] for a setting outside its range, an invalid graph, or an unsupported CPU or vector width.
 pub fn compile(
     graph: &Graph,
     mode: Mode,
@@ -107,7 +107,7 @@ pub fn compile(
     Ok((program, times))
 }
 
-/// The first half of [`compile`]: the graph after all passes, and the plan of it.
+/// The first half of [`compile`]: the optimised graph and its plan.
 ///
 /// # Errors
 /// As [`compile`].
@@ -119,7 +119,7 @@ pub fn plan_optimized(
     front(graph, mode, options, &host(options)?, &Dump::none(), &mut CompileTimes::default())
 }
 
-/// The running CPU, once all settings are known to be in their range.
+/// The running CPU as a target, after all settings are checked.
 fn host(options: &CompileOptions) -> Result<Target, CompileError> {
     options.plan.check()?;
     Ok(Target::host(&options.plan)?)

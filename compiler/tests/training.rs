@@ -195,7 +195,7 @@ fn all_names_that_freeze_nothing_are_told_with_the_nearest() {
     rejects(
         &branching(),
         &freezing(&["left.wieght", "norm.runing_mean", "nrom", "x", "stem.bias"]),
-        "`frozen` names what is no parameter, state or layer:\n  \
+        "`frozen` has names of no parameter, state or layer:\n  \
          - `left.wieght`; did you mean `left.weight`?\n  \
          - `norm.runing_mean`; did you mean the state `norm.running_mean`?\n  \
          - `nrom`; did you mean `norm`?\n  \

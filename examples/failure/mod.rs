@@ -1,4 +1,4 @@
-//! How examples and benchmarks end: what went wrong in words, and the code the shell sees.
+//! How examples and benchmarks end: the error message and the exit code.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ pub(crate) fn exit_code(result: Result<(), Box<dyn Error>>) -> ExitCode {
     }
 }
 
-/// An error followed by those causes that its own text does not tell already.
+/// An error followed by those causes that its own text does not contain.
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

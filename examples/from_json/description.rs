@@ -1,4 +1,4 @@
-//! A network as a JSON file describes it: an input, layers one behind the other, and the name of what the last one gives.
+//! A network described in a JSON file: an input, a sequence of layers, and the name of the output.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 use windlass::{Builder, Dynamic, Layer};
 
-/// What the file holds.
+/// The content of the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Description {
@@ -22,13 +22,13 @@ pub(crate) struct Description {
 #[serde(deny_unknown_fields)]
 struct Port {
     name: String,
-    /// Sizes of one item.
+    /// Sizes of one sample.
     sizes: Vec<usize>,
 }
 
 #[derive(Debug, Deserialize)]
 struct LabelledLayer {
-    /// What its parameters are named after; without one, its kind and a number, as in `network!`.
+    /// The prefix of its parameters; by default its kind and a number, as in `network!`.
     label: Option<String>,
     #[serde(flatten)]
     layer: Layer,
@@ -42,7 +42,7 @@ impl Description {
         Ok(serde_json::from_str(&text).map_err(|error| in_file(&error))?)
     }
 
-    /// Builds the network. Every layer is checked against what comes before it.
+    /// Builds the network. Every layer is checked against the layers before it.
     pub(crate) fn build(&self) -> Result<Dynamic, Box<dyn Error>> {
         let mut builder = Builder::new(&self.name);
         let mut x = builder

@@ -1,7 +1,7 @@
-//! A network that the program does not know until it runs: its layers come from a JSON file.
+//! A network that is known only at run time: its layers come from a JSON file.
 //!
-//! Look at `lenet.json`, which describes the network, at `description.rs`, which builds it, and at [`run`]: the network is
-//! trained on images of clothing, saved, loaded again, and asked what it sees.
+//! Look at `lenet.json`, which describes the network, at `description.rs`, which builds it, and at [`run`]: the network
+//! is trained on images of clothing, saved, loaded again, and tested.
 //!
 //! ```sh
 //! cargo run --release --example from_json               # the network of lenet.json
@@ -60,7 +60,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     check(&network, &trainer, &weights, &test)
 }
 
-/// Loads the network again, and shows what it makes of the test images.
+/// Loads the network again, and shows its predictions for the test images.
 fn check(
     network: &Dynamic,
     trainer: &Trainer<Dynamic>,

@@ -1,4 +1,4 @@
-//! What can be asked of the example on the command line, and the two recipes for training that give the rest.
+//! The command line of the example, and its two training recipes.
 
 use std::path::{Path, PathBuf};
 
@@ -17,16 +17,16 @@ pub(crate) struct Arguments {
     /// Passes over the training images; 12 for `quick`, 10 for `book`
     #[arg(long, value_name = "COUNT")]
     pub(crate) epochs: Option<u64>,
-    /// Images a step; 64 for `quick`, 256 for `book`
+    /// Images per step; 64 for `quick`, 256 for `book`
     #[arg(long, value_name = "COUNT")]
     pub(crate) batch: Option<usize>,
-    /// Learning rate, the highest one for `quick`; 0.01 for `quick`, 0.9 for `book`
+    /// Learning rate, the maximum one for `quick`; 0.01 for `quick`, 0.9 for `book`
     #[arg(long, value_name = "RATE")]
     pub(crate) learning_rate: Option<f64>,
-    /// Threads to compute with; as many as there are processors unless given
+    /// Number of threads; all of the system by default
     #[arg(long, value_name = "COUNT")]
     pub(crate) threads: Option<usize>,
-    /// Decides the first weights and the order of the images
+    /// Seed of the initial weights and the order of the images
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Train on a whole Fashion-MNIST: the four IDX files in this directory
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     /// Train on the whole Fashion-MNIST that Debian's package `dataset-fashion-mnist` installs
     #[arg(long)]
     pub(crate) full: bool,
-    /// Where weights and pictures go; `target/lenet` of the repository unless given
+    /// Directory for weights and pictures; by default `target/lenet` of the repository
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) output: Option<PathBuf>,
 }
@@ -43,13 +43,13 @@ pub(crate) struct Arguments {
 /// A way to train.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Recipe {
-    /// Adam with rates that rise and fall once: for few images
+    /// Adam with a one-cycle schedule: for few images
     Quick,
-    /// Plain gradient descent at one rate, as in Dive into Deep Learning, section 7.6: for many images
+    /// Gradient descent with a constant rate, as in Dive into Deep Learning, section 7.6: for many images
     Book,
 }
 
-/// Everything training needs to know, nothing left open.
+/// The complete training settings.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) recipe: Recipe,
@@ -60,7 +60,7 @@ pub(crate) struct Plan {
 }
 
 impl Arguments {
-    /// The recipe with what was asked for instead.
+    /// The recipe with the given arguments.
     pub(crate) fn plan(&self) -> Result<Plan, Error> {
         let whole_set = self.full || self.data.is_some();
         let recipe = self.recipe.unwrap_or(if whole_set { Recipe::Book } else { Recipe::Quick });
@@ -82,8 +82,8 @@ impl Arguments {
         })
     }
 
-    /// The directory of the images: the one given, the installed one, or the subset kept in the repository, with which
-    /// results are the same everywhere.
+    /// The directory of the images: the given one, the installed one, or the bundled subset, which gives the same
+    /// results everywhere.
     pub(crate) fn data_directory(&self) -> Result<PathBuf, Error> {
         match &self.data {
             Some(directory) => Ok(directory.clone()),
@@ -113,7 +113,7 @@ impl Plan {
         }
     }
 
-    /// How the weights move.
+    /// The optimiser.
     pub(crate) fn optimizer(&self) -> Optimizer {
         match self.recipe {
             Recipe::Quick => Optimizer::adam(),

@@ -1,10 +1,10 @@
-//! LeNet learns to tell clothes apart: from images on disk to a trained network, its figures and pictures.
+//! LeNet learns to classify clothes: from images on disk to a trained network with figures and pictures.
 //!
-//! Look at the network below, which is all there is to declare; at [`run`], the whole way in order; and then at
-//! `target/lenet`: how loss and accuracy went, what the first layer looks for, and where the network errs.
+//! Look at the network below, which is the whole declaration; at [`run`], which has all steps in order; and then at
+//! `target/lenet`: the curves of loss and accuracy, the filters of the first layer, and the wrong predictions.
 //!
 //! ```sh
-//! cargo run --release --example lenet             # 8,000 images kept in the repository, some seconds
+//! cargo run --release --example lenet             # 8,000 images bundled with the repository, some seconds
 //! cargo run --release --example lenet -- --full   # all 60,000, where Debian's package installs them
 //! cargo run --release --example lenet -- --help
 //! ```
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(message) => {
-            // Help and version come as messages too, and are no failure. Nothing is left to try when printing fails.
+            // Help and version are messages too, and not failures. Nothing can be done if printing fails.
             let _ = message.print();
             return if message.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }

@@ -104,7 +104,7 @@ fn draw_chart(
     Ok(())
 }
 
-/// Draws the filters of the first layer, and what each finds in a test image.
+/// Draws the filters of the first layer, and their responses to a test image.
 pub(crate) fn draw_filters(
     model: &Model<LeNet>,
     test: &DataLoader<'_>,
@@ -151,7 +151,7 @@ pub(crate) fn draw_filters(
     picture.save(path)
 }
 
-/// Draws the first test images, each with the class it is taken for and the class it has; errors are marked.
+/// Draws the first test images, each with its predicted and its true class; errors are marked.
 pub(crate) fn draw_predictions(
     dataset: &ImageDataset,
     scores: &[f32],

@@ -1,4 +1,4 @@
-//! What is printed: the figures of each class, paths, and errors with their causes.
+//! Prints the figures of each class, paths, and errors with their causes.
 
 use std::env;
 use std::error::Error;
@@ -9,7 +9,7 @@ use windlass::metrics::ConfusionMatrix;
 
 use crate::training::Evaluation;
 
-/// Prints which classes are taken for which, with the figures of each class, and the three most frequent errors in words.
+/// Prints the confusion matrix with the figures of each class, and the three most frequent errors in words.
 pub(crate) fn print_classes(evaluation: &Evaluation, dataset: &ImageDataset) -> Result<(), Box<dyn Error>> {
     let names = dataset.class_names();
     let mut matrix = ConfusionMatrix::new(names)?;
@@ -31,7 +31,7 @@ pub(crate) fn print_classes(evaluation: &Evaluation, dataset: &ImageDataset) -> 
     Ok(())
 }
 
-/// A path as short as it can be from here.
+/// The shortest form of a path, relative to the current directory if possible.
 pub(crate) fn shown(path: &Path) -> String {
     let here = env::current_dir().ok();
     let inside = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));

@@ -1,4 +1,4 @@
-//! The training loop: steps, progress, and how well the network does after each epoch.
+//! The training loop: steps, progress, and the evaluation after each epoch.
 
 use std::error::Error;
 use std::fmt;
@@ -12,31 +12,31 @@ use windlass::ndarray::ArrayD;
 
 use crate::LeNet;
 
-/// How the network did in one epoch.
+/// The results of an epoch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Epoch {
-    /// Mean loss of the training images, each as the network was when it came.
+    /// Mean loss of the training images, each at the time of its step.
     pub(crate) train_loss: f64,
-    /// Share of the training images told right, each as the network was when it came.
+    /// Accuracy on the training images, each at the time of its step.
     pub(crate) train_accuracy: f64,
     /// Mean loss of the test images after the epoch.
     pub(crate) test_loss: f64,
-    /// Share of the test images told right after the epoch.
+    /// Accuracy on the test images after the epoch.
     pub(crate) test_accuracy: f64,
 }
 
-/// What a network makes of a data set.
+/// The results of a network on a data set.
 #[derive(Clone, Debug)]
 pub(crate) struct Evaluation {
     /// A score for every image and class.
     pub(crate) scores: Vec<f32>,
     /// Mean cross-entropy.
     pub(crate) loss: f64,
-    /// Share of the images told right.
+    /// The fraction of correct predictions.
     pub(crate) accuracy: f64,
 }
 
-/// Trains for some epochs, and shows progress on standard error: a bar where that is a terminal, and a line after each
+/// Trains for some epochs, and shows progress on standard error: a bar if it is a terminal, and a line after each
 /// epoch.
 pub(crate) fn train(
     trainer: &mut Trainer<LeNet>,
@@ -101,7 +101,7 @@ pub(crate) fn train(
     Ok(history)
 }
 
-/// Runs a network on a whole data set; `forward` gives the scores of a batch of images.
+/// Runs a network on a whole data set; `forward` computes the scores of a batch of images.
 pub(crate) fn evaluate(
     loader: &DataLoader<'_>,
     forward: impl Fn(&[f32]) -> Result<ArrayD<f32>, windlass::Error>,
@@ -131,7 +131,7 @@ pub(crate) fn log_softmax(scores: &[f32]) -> Vec<f64> {
 fn progress_bar(images: u64) -> Result<ProgressBar, Box<dyn Error>> {
     let style = ProgressStyle::with_template("{bar:24} {msg}  {speed} images/s  {left} left")?
         .with_key("speed", |state: &ProgressState, line: &mut dyn fmt::Write| {
-            // Writing to a line of text does not fail; nor could a bar tell anyone.
+            // Writing to a line of text does not fail, and a bar could not report it.
             let _ = write!(line, "{:.0}", state.per_sec());
         })
         .with_key("left", |state: &ProgressState, line: &mut dyn fmt::Write| {
@@ -140,7 +140,7 @@ fn progress_bar(images: u64) -> Result<ProgressBar, Box<dyn Error>> {
     Ok(ProgressBar::new(images).with_style(style))
 }
 
-/// The time for what is left, at the mean speed so far.
+/// The remaining time, at the mean speed so far.
 fn time_left(elapsed: Duration, done: u64, total: Option<u64>) -> String {
     let left = total.unwrap_or(done).saturating_sub(done);
     match (elapsed.as_secs_f64() * left as f64 / done.max(1) as f64).round() as u64 {

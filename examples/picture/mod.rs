@@ -1,5 +1,4 @@
-//! What the examples draw on: a white picture with text and grids of coloured cells, saved as a PNG file. What is drawn,
-//! and charts, live with each example.
+//! The drawing surface of the examples: a white picture with text and grids of coloured cells, saved as a PNG file.
 
 use std::error::Error;
 use std::fs;
@@ -12,7 +11,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
 
-/// Samples per pixel along each axis. Drawing in more samples than the file has pixels smooths every edge.
+/// Samples per pixel along each axis. Drawing more samples than the file has pixels smooths edges.
 pub(crate) const SAMPLES: u32 = 2;
 
 /// The name under which the font is registered.
@@ -24,30 +23,30 @@ pub(crate) const LIGHT: RGBColor = RGBColor(228, 228, 231);
 pub(crate) const BLUE: RGBColor = RGBColor(37, 99, 235);
 pub(crate) const RED: RGBColor = RGBColor(220, 38, 38);
 
-/// A picture being drawn. Places and sizes are in pixels from the upper left corner.
+/// A picture being drawn. Positions and sizes are in pixels from the upper left corner.
 pub(crate) struct Picture {
     width: u32,
     height: u32,
     samples: Vec<u8>,
 }
 
-/// How a line of text looks; its place is the middle of its height.
+/// The style of a line of text; its position is the middle of its height.
 #[derive(Clone, Copy)]
 pub(crate) struct Lettering {
     pub(crate) size: i32,
     pub(crate) color: RGBColor,
     pub(crate) bold: bool,
-    /// Which part of the line is at its place.
+    /// The part of the line that is at its position.
     pub(crate) align: HPos,
 }
 
 impl Lettering {
     /// The title of a whole picture.
     pub(crate) const TITLE: Lettering = Lettering { size: 20, color: BLACK, bold: true, align: HPos::Left };
-    /// What names a part of a picture.
+    /// The name of a part of a picture.
     pub(crate) const LABEL: Lettering =
         Lettering { size: 14, color: BLACK, bold: false, align: HPos::Center };
-    /// What explains a part of a picture.
+    /// The explanation of a part of a picture.
     pub(crate) const NOTE: Lettering = Lettering { size: 13, color: GREY, bold: false, align: HPos::Left };
 }
 
@@ -66,7 +65,7 @@ impl Picture {
         Picture { width, height, samples }
     }
 
-    /// All of it, to draw on with `plotters`; its units are samples.
+    /// The whole area, for drawing with `plotters`; its units are samples.
     pub(crate) fn area(&mut self) -> DrawingArea<BitMapBackend<'_>, Shift> {
         let size = (self.width * SAMPLES, self.height * SAMPLES);
         BitMapBackend::with_buffer(&mut self.samples, size).into_drawing_area()
@@ -87,7 +86,7 @@ impl Picture {
         Ok(self.area().draw_text(text, &style, in_samples(at))?)
     }
 
-    /// Fills rows of square cells, `columns` in a row, with a thin frame around them and, where cells are large, between
+    /// Fills rows of square cells, `columns` per row, with a thin frame around them and, if cells are large, between
     /// them.
     pub(crate) fn cells(
         &mut self,
@@ -118,7 +117,7 @@ impl Picture {
         Ok(self.area().draw(&Rectangle::new(points, color.filled()))?)
     }
 
-    /// Writes the picture, and makes the directory for it where there is none.
+    /// Writes the picture, and creates its directory if necessary.
     pub(crate) fn save(self, path: &Path) -> Result<(), Box<dyn Error>> {
         let (width, height) = (self.width * SAMPLES, self.height * SAMPLES);
         let samples = RgbImage::from_raw(width, height, self.samples).expect("as many samples as made");

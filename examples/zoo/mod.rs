@@ -1,10 +1,9 @@
-//! The networks that tests and benchmarks share, each with the layer sizes of its paper or textbook. Training them is
-//! no business of this file.
+//! Networks for tests and benchmarks, each with the layer sizes of its paper or textbook.
 
 use windlass::{Graph, network};
 
 network! {
-    /// LeNet-5 (LeCun et al. 1998) as the book Dive into Deep Learning has it: sigmoids, average pooling.
+    /// LeNet-5 (LeCun et al. 1998) as in the book Dive into Deep Learning: sigmoids, average pooling.
     pub network LeNet(image: [1, 28, 28]) -> [10] {
         c1: conv2d(6, kernel_size = 5, padding = 2); sigmoid; avg_pool2d(2);
         c3: conv2d(16, kernel_size = 5); sigmoid; avg_pool2d(2);
@@ -58,7 +57,7 @@ network! {
         classifier(4096, 1000)
     }
 
-    /// A convolution with a small dense network behind each of its pixels.
+    /// A convolution followed by a small dense network on each pixel.
     block nin_block(channels, kernel_size, stride, padding) {
         conv2d(channels, kernel_size = kernel_size, stride = stride, padding = padding); relu;
         repeat 2 { conv2d(channels, kernel_size = 1); relu; }
@@ -72,7 +71,7 @@ network! {
         b4: nin_block(1000, 3, 1, 1); global_avg_pool2d; flatten
     }
 
-    /// Four paths side by side, joined on channels.
+    /// Four parallel paths, concatenated along channels.
     block inception(c1, (c2a, c2b), (c3a, c3b), c4) {
         concat {
             { p1: conv2d(c1, kernel_size = 1); relu }
@@ -82,7 +81,7 @@ network! {
         }
     }
 
-    /// GoogLeNet (Szegedy et al. 2015), without the classifiers at its sides.
+    /// GoogLeNet (Szegedy et al. 2015), without the auxiliary classifiers.
     pub network GoogLeNet(image: [3, 224, 224]) -> [1000] {
         c1: conv2d(64, kernel_size = 7, stride = 2, padding = 3); relu; max_pool2d(3, stride = 2, padding = 1);
         c2: conv2d(64, kernel_size = 1); relu;
@@ -99,25 +98,25 @@ network! {
         f1: linear(1000)
     }
 
-    /// A convolution without a bias, which its normalisation has.
+    /// A convolution without a bias, because its normalisation has one.
     block conv_norm(channels, kernel_size, stride, padding, groups) {
         conv: conv2d(channels, kernel_size = kernel_size, stride = stride, padding = padding, groups = groups, bias = false);
         norm: batch_norm
     }
 
-    /// How ResNet and DenseNet start: a quarter of the resolution.
+    /// The first layers of ResNet and DenseNet: a quarter of the resolution.
     block stem(channels) {
         conv_norm(channels, 7, 2, 3, 1); relu; max_pool2d(3, stride = 2, padding = 1)
     }
 
-    /// Two convolutions of ResNet, and their input around them.
+    /// The basic residual block of ResNet: two convolutions and a shortcut.
     block basic(channels) {
         let skip = it;
         c1: conv_norm(channels, 3, 1, 1, 1); relu;
         c2: conv_norm(channels, 3, 1, 1, 1); add(skip); relu
     }
 
-    /// As `basic`, to half the resolution.
+    /// Like `basic`, with half the resolution.
     block basic_down(channels) {
         let input = it;
         c1: conv_norm(channels, 3, 2, 1, 1); relu;
@@ -138,7 +137,7 @@ network! {
         f1: linear(1000)
     }
 
-    /// Three convolutions of ResNet, the middle one narrow, and their input around them.
+    /// The bottleneck block of ResNet: three convolutions, the middle one narrow, and a shortcut.
     block bottleneck(channels) {
         let skip = it;
         c1: conv_norm(channels, 1, 1, 0, 1); relu;
@@ -146,7 +145,7 @@ network! {
         c3: conv_norm(4 * channels, 1, 1, 0, 1); add(skip); relu
     }
 
-    /// As `bottleneck`, to other channels and perhaps a lower resolution.
+    /// Like `bottleneck`, with other channels and perhaps a lower resolution.
     block bottleneck_down(channels, stride) {
         let input = it;
         c1: conv_norm(channels, 1, 1, 0, 1); relu;
@@ -168,7 +167,7 @@ network! {
         f1: linear(1000)
     }
 
-    /// Layers of DenseNet, each of which adds channels to what all before it have made.
+    /// Layers of DenseNet, each of which adds channels to those of all layers before it.
     block dense(layers, growth) {
         repeat layers {
             concat {
@@ -181,7 +180,7 @@ network! {
         }
     }
 
-    /// What is between the dense blocks of DenseNet: fewer channels, half the resolution.
+    /// The transition between dense blocks of DenseNet: fewer channels, half the resolution.
     block transition(channels) {
         norm: batch_norm; relu; conv: conv2d(channels, kernel_size = 1, bias = false); avg_pool2d(2)
     }
@@ -282,7 +281,7 @@ network! {
     }
 }
 
-/// A network under the name that benchmarks call it by.
+/// A network and its name in benchmarks.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     /// The name, in lower case.
@@ -305,7 +304,7 @@ pub(crate) const NETWORKS: [Entry; 10] = [
     Entry { name: "vgg16", graph: Vgg16::graph },
 ];
 
-/// Networks of the same layers that an interpreter runs in no time.
+/// Networks of the same layers that are small enough for the interpreter.
 pub(crate) const SMALL_NETWORKS: [Entry; 7] = [
     Entry { name: "small alexnet", graph: SmallAlexNet::graph },
     Entry { name: "small vgg", graph: SmallVgg::graph },

@@ -1,4 +1,4 @@
-//! The syntax tree of the language. Every node keeps the user's tokens, for errors to point at; nothing is resolved.
+//! The syntax tree of the language. Every node keeps the user's tokens for error positions; names are not resolved.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub(crate) enum Item {
     Malformed(Malformed),
 }
 
-/// An item that could not be read, and as much of it as helps the rest of the user's program to resolve.
+/// An item that does not parse, with the parts that let the rest of the user's program resolve.
 pub(crate) struct Malformed {
     pub(crate) error: syn::Error,
     pub(crate) network: Option<(Visibility, Ident)>,
@@ -49,15 +49,15 @@ pub(crate) struct Network {
 }
 
 pub(crate) enum Outputs {
-    /// The user left the arrow out.
+    /// The arrow is missing.
     Missing,
-    /// `-> [10]`: what flows at the end of the body.
+    /// `-> [10]`: the value at the end of the body.
     Single(Sizes),
-    /// `-> (class: [10], size: [2])`: what the body assigns.
+    /// `-> (class: [10], size: [2])`: the values that the body assigns.
     Named(Vec<Port>),
 }
 
-/// A named input or output with the sizes of one item.
+/// A named input or output with the sizes of one sample.
 pub(crate) struct Port {
     pub(crate) name: Ident,
     pub(crate) sizes: Sizes,
@@ -88,13 +88,13 @@ pub(crate) enum Statement {
     Repeat { label: Option<Ident>, keyword: Ident, count: Box<Expr>, body: Body },
     /// `concat { path path }`
     Concat { label: Option<Ident>, keyword: Ident, paths: Vec<Path> },
-    /// A mistake whose meaning is clear. The statements behind it are what was meant.
+    /// A mistake whose meaning is clear. The following statements are what the user meant.
     Slip(syn::Error),
     /// Reported when the body is checked, so that the rest of it is checked too.
     Malformed(syn::Error),
 }
 
-/// One of the values that `concat` joins.
+/// One of the values that `concat` concatenates.
 pub(crate) enum Path {
     Body(Body),
     /// `it` or the name of a value.
@@ -123,7 +123,7 @@ pub(crate) fn plain(name: &Ident) -> String {
     name.unraw().to_string()
 }
 
-/// Spans from the name to the closing parenthesis: the tokens between do not matter for an error's place.
+/// Spans from the name to the closing parenthesis, which is enough for the position of an error.
 impl ToTokens for Call {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         self.name.to_tokens(tokens);
@@ -139,7 +139,7 @@ impl ToTokens for Sizes {
     }
 }
 
-/// As the user would write it, on one line: `conv2d(16, kernel_size = 5)`.
+/// The call as source code on one line: `conv2d(16, kernel_size = 5)`.
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&plain(&self.name))?;
@@ -172,7 +172,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// An expression as the user would write it, on one line.
+/// An expression as source code on one line.
 pub(crate) fn source(expr: &Expr) -> String {
     let list = |items: &syn::punctuated::Punctuated<Expr, syn::Token![,]>| {
         items.iter().map(source).collect::<Vec<_>>().join(", ")

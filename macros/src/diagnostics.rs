@@ -1,5 +1,5 @@
-//! Collects every mistake of an expansion, one for each token at most, and words them alike: what is wrong, the way out,
-//! and where it happened. Stable Rust lets a macro report plain errors only, so help and notes are further lines.
+//! Collects the mistakes of an expansion, at most one for each token, and formats them: what is wrong, how to fix it,
+//! and where. Stable Rust only lets a macro report plain errors, so help and notes are further lines.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fmt;
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 
-/// One thing that is wrong.
+/// A mistake.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Mistake {
     text: String,
@@ -20,13 +20,13 @@ impl Mistake {
         Mistake { text: text.into(), help: None, notes: Vec::new() }
     }
 
-    /// The way out.
+    /// How to fix it.
     pub(crate) fn help(mut self, help: impl Into<Option<String>>) -> Self {
         self.help = help.into();
         self
     }
 
-    /// Where it happened, innermost first.
+    /// The enclosing calls and iterations, innermost first.
     pub(crate) fn notes(mut self, notes: impl IntoIterator<Item = String>) -> Self {
         self.notes.extend(notes);
         self
@@ -50,8 +50,8 @@ impl fmt::Display for Mistake {
 #[derive(Default)]
 pub(crate) struct Diagnostics {
     errors: Vec<syn::Error>,
-    /// A block is checked at each of its calls, and an iteration after another: only the first complaint about a token
-    /// is kept. Spans cannot be compared, but lines and columns can.
+    /// Blocks are checked at each of their calls, and iterations repeat: only the first error for a token is kept.
+    /// Spans cannot be compared, but lines and columns can.
     places: HashSet<(usize, usize)>,
     complaints: usize,
 }
@@ -71,12 +71,12 @@ impl Diagnostics {
         }
     }
 
-    /// How many mistakes were met so far, those at a token that was reported before included.
+    /// The number of mistakes so far, including repeated ones.
     pub(crate) fn count(&self) -> usize {
         self.complaints
     }
 
-    /// The invocations of `compile_error!`, in the order of the user's lines.
+    /// The invocations of `compile_error!`, in source order.
     pub(crate) fn to_compile_errors(&self) -> TokenStream {
         let mut errors: Vec<&syn::Error> = self.errors.iter().collect();
         errors.sort_by_key(|error| {

@@ -1,4 +1,4 @@
-//! Checked networks to Rust: a type for each network, with its interface as constants and its graph as text.
+//! Converts checked networks to Rust: a type for each network, with its interface as constants and its graph as text.
 
 use std::collections::HashSet;
 
@@ -12,13 +12,14 @@ use windlass_compiler::shape::Dim;
 use crate::ast::{Outputs, plain};
 use crate::check::{Checked, Finding, Findings, LayerRow, SINGLE_OUTPUT, is_primitive};
 
-/// Everything a program without mistakes expands to.
+/// The expansion of a program without mistakes.
 pub(crate) fn program(findings: &Findings) -> TokenStream {
     let networks = findings.networks.iter().map(network);
     quote! { #(#networks)* }
 }
 
-/// A network's type. Without a graph, that of a network with mistakes: the rest of the user's program still resolves.
+/// A network's type. Without a graph, it is the type of a network with mistakes, so that the rest of the user's program
+/// resolves.
 pub(crate) fn network(finding: &Finding) -> TokenStream {
     let ports = Ports::of(finding);
     let declared = finding.network;
@@ -33,7 +34,7 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// The sizes, where all are known now.
+    /// The sizes, if all are known at compile time.
     fn fixed(&self) -> Option<Vec<usize>> {
         self.sizes.iter().map(Dim::fixed).collect()
     }
@@ -44,7 +45,7 @@ impl Port {
 pub(crate) struct Ports {
     inputs: Vec<Port>,
     outputs: Vec<Port>,
-    /// Whether results come in a struct.
+    /// Whether results are returned in a struct.
     outputs_named: bool,
 }
 
@@ -52,7 +53,7 @@ impl Ports {
     fn of(finding: &Finding) -> Self {
         let network = finding.network;
         let mut names = HashSet::new();
-        // Equal names are reported by `check`; here they would make rustc complain again.
+        // Equal names are reported by `check`; here they would cause further errors.
         let mut port = |name: &Ident, sizes: &[Dim]| {
             let text = plain(name);
             names.insert(text.to_uppercase()).then(|| Port {
@@ -90,7 +91,7 @@ pub(crate) fn declaration(
     ports: &Ports,
     checked: Option<&Checked>,
 ) -> TokenStream {
-    // It is an error already; declared all the same it would stand for `f32` in all that follows.
+    // It is already an error; declaring it would shadow `f32` in the rest of the program.
     if is_primitive(name) {
         return TokenStream::new();
     }
@@ -131,12 +132,12 @@ pub(crate) fn declaration(
                 ::windlass::summary(Self::graph())
             }
 
-            /// A model with first values drawn from a seed, compiled to predict.
+            /// A model with initial values drawn from a seed, compiled for prediction.
             #visibility fn model(seed: u64) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
                 ::windlass::Model::new(seed)
             }
 
-            /// A model with the parameters of a file, compiled to predict.
+            /// A model with the parameters of a file, compiled for prediction.
             #visibility fn load(
                 path: impl ::core::convert::AsRef<::std::path::Path>,
             ) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
@@ -155,7 +156,7 @@ pub(crate) fn declaration(
     }
 }
 
-/// The traits that every network derives, but for those that its attributes derive.
+/// The traits that every network derives, except those that its attributes derive.
 fn derives(attributes: &[Attribute]) -> TokenStream {
     let derived: Vec<Path> = attributes
         .iter()
@@ -208,7 +209,7 @@ fn constants(visibility: &Visibility, ports: &Ports, graph: Option<&Graph>) -> T
         #(#outputs)*
         #classes
 
-        /// The trainable parameters in the order of declaration: each a name and its sizes.
+        /// The trainable parameters in declaration order: each a name and its sizes.
         #visibility const PARAMETERS: &'static [(&'static str, &'static [usize])] = &[#(#parameters),*];
     }
 }
@@ -328,7 +329,7 @@ fn input_struct(
         #(#conditions)*
         #[allow(dead_code)]
         impl<'a> #inputs<'a> {
-            /// Inputs from slices or arrays, in the order of declaration.
+            /// Inputs from slices or arrays, in declaration order.
             #visibility fn new(#(#names: impl ::core::convert::Into<::windlass::Input<'a>>),*) -> Self {
                 #inputs { #(#names: #names.into()),* }
             }
@@ -379,7 +380,7 @@ fn documentation(ports: &Ports, checked: &Checked) -> TokenStream {
     quote!(#[doc = #text])
 }
 
-/// A number with its thousands set apart: `61,706`.
+/// A number with thousands separators: `61,706`.
 fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,5 +1,5 @@
-//! What a program with mistakes expands to: the errors, and the types of its networks all the same, so that the rest of
-//! the user's program resolves and one mistake stays one error.
+//! The expansion of a program with mistakes: the errors, and types for its networks, so that the rest of the user's
+//! program resolves and one mistake gives one error.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
@@ -22,7 +22,7 @@ pub(crate) fn program(program: &Program, findings: &Findings, errors: &Diagnosti
     quote! { #errors #(#networks)* #(#malformed)* }
 }
 
-/// What a program expands to that is nested too deeply to be read.
+/// The expansion of a program that is nested too deeply.
 pub(crate) fn too_deep(place: Span, program: TokenStream) -> TokenStream {
     let mistake = Mistake::new("this is nested too deeply")
         .help("write inner layers as blocks, and long computations as the number they come to".to_owned());
@@ -39,7 +39,7 @@ pub(crate) fn too_deep(place: Span, program: TokenStream) -> TokenStream {
     quote! { #error #(#networks)* }
 }
 
-/// A network of which no more than the name is known.
+/// A network of which only the name is known.
 fn nameable(visibility: &Visibility, name: &Ident) -> TokenStream {
     expand::declaration(visibility, name, &[], &Ports::default(), None)
 }

@@ -1,5 +1,5 @@
-//! The table of layers: names, arguments, defaults. It drives the reading of arguments, "did you mean" and the
-//! generated documentation; shapes are the compiler's business.
+//! The table of layers: names, arguments, defaults. Argument parsing, suggestions and the generated documentation use
+//! it; the compiler checks shapes.
 
 mod elsewhere;
 #[cfg(test)]
@@ -15,17 +15,17 @@ use crate::diagnostics::did_you_mean;
 /// A layer of the language with one input and one output.
 pub(crate) struct LayerRule {
     pub(crate) name: &'static str,
-    /// What other libraries call it.
+    /// Its names in other libraries.
     pub(crate) also: &'static [&'static str],
-    /// What it learns from its input, which other libraries write as an argument.
+    /// The quantity that it takes from its input, but that is an argument in other libraries.
     pub(crate) known: Option<Known>,
     pub(crate) arguments: &'static [ArgumentRule],
     pub(crate) example: &'static str,
-    /// `None` when a value is unknown because of a mistake already reported.
+    /// `None` if a value is unknown because of a mistake that was already reported.
     pub(crate) make: fn(&Settings) -> Option<Layer>,
 }
 
-/// Something that the input of a layer tells.
+/// A quantity that a layer takes from its input.
 #[derive(Clone, Copy)]
 pub(crate) struct Known {
     pub(crate) words: &'static str,
@@ -40,7 +40,7 @@ pub(crate) struct ArgumentRule {
     pub(crate) default: Default,
 }
 
-/// The values an argument takes.
+/// The kind of an argument's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// One size.
@@ -51,7 +51,7 @@ pub(crate) enum Kind {
     Number,
     /// `true` or `false`.
     Flag,
-    /// A distribution.
+    /// An initializer.
     Initializer,
 }
 
@@ -67,10 +67,10 @@ impl Kind {
     }
 }
 
-/// What an argument is when it is left out.
+/// The default of an argument.
 #[derive(Clone, Copy)]
 pub(crate) enum Default {
-    /// It may not be left out; the only arguments that need not be named.
+    /// It is required; only required arguments may be positional.
     Required,
     Is(Setting),
     /// The value of another argument.
@@ -87,7 +87,7 @@ pub(crate) enum Setting {
     Initializer(Initializer),
 }
 
-/// Every argument of one call, defaults filled in.
+/// The arguments of one call, including defaults.
 #[derive(Debug, Default)]
 pub(crate) struct Settings(Vec<(&'static str, Setting)>);
 
@@ -325,13 +325,13 @@ pub(crate) const LAYERS: &[LayerRule] = &[
     },
 ];
 
-/// Words with a grammar of their own, which look like layers.
+/// Keywords that look like layers.
 pub(crate) const STRUCTURE: &[&str] = &["add", "concat", "from", "repeat"];
 
-/// A distribution of first values.
+/// A distribution of initial values.
 pub(crate) struct InitializerRule {
     pub(crate) name: &'static str,
-    /// What other libraries call it.
+    /// Its names in other libraries.
     pub(crate) also: &'static [&'static str],
     /// The numbers it takes.
     pub(crate) arguments: &'static [&'static str],
@@ -355,12 +355,12 @@ pub(crate) fn find(name: &str) -> Option<&'static LayerRule> {
     LAYERS.iter().find(|rule| rule.name == name)
 }
 
-/// A name without the differences of style between libraries: `LeakyReLU` and `leaky_relu` are one.
+/// A name without differences in style between libraries: `LeakyReLU` and `leaky_relu` are equal.
 fn bare(name: &str) -> String {
     name.replace('_', "").to_lowercase()
 }
 
-/// The layer that another library calls by this name.
+/// The layer that has this name in another library.
 pub(crate) fn known_elsewhere_as(name: &str) -> Option<&'static str> {
     let name = bare(name);
     let is_named =

@@ -1,6 +1,6 @@
-//! The `network!` macro: `nesting` refuses what is too deep to be read, `parse` turns tokens into the syntax tree of `ast`,
-//! `check` turns that into a graph, and `expand` turns the graph into Rust. With a mistake anywhere, `fallback` takes the
-//! place of `expand`.
+//! The `network!` macro: `nesting` rejects programs that are nested too deeply, `parse` turns tokens into the syntax
+//! tree of `ast`, `check` turns that into a graph, and `expand` turns the graph into Rust. After any mistake,
+//! `fallback` replaces `expand`.
 //!
 //! Shapes are not checked here: `check` builds the graph with the compiler's own builder.
 
@@ -25,7 +25,7 @@ pub fn network(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expanded(input.into()).into()
 }
 
-/// What the macro makes of its input: Rust, or the errors in place of it.
+/// The expansion: Rust, or errors.
 fn expanded(input: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
     if let Some(place) = nesting::too_deep(&input) {
         return fallback::too_deep(place, input);

@@ -1,17 +1,18 @@
-//! How deep a program may be nested. Reading and checking call themselves for whatever stands inside something else, and
-//! must not run out of stack, which would end the user's compiler without a word.
+//! Bounds the nesting of a program. Parsing and checking are recursive, and a stack overflow would abort the user's
+//! compiler without a message.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 
-/// Brackets inside brackets.
+/// The maximum nesting of brackets.
 const MAX_BRACKETS: usize = 48;
 
-/// Tokens since the last separator, those around the brackets included: operators nest without brackets, as in `--1`.
+/// The maximum number of tokens since the last separator, including those around the brackets: operators nest without
+/// brackets, as in `--1`.
 const MAX_TOKENS: usize = 400;
 
-/// Where a program is nested too deeply, if it is.
+/// The position at which a program is nested too deeply, if it is.
 pub(crate) fn too_deep(program: &TokenStream) -> Option<Span> {
-    // Groups that are yet to be looked into, each with its depth and the tokens around it.
+    // Groups still to visit, each with its depth and the tokens around it.
     let mut groups = vec![(program.clone(), 0, 0)];
     while let Some((tokens, depth, around)) = groups.pop() {
         // Tokens since the last separator, and those among them that a `,` does not end: `T<a, T<b, …>>`, `|a, b| …`.
@@ -40,10 +41,10 @@ pub(crate) fn too_deep(program: &TokenStream) -> Option<Span> {
     None
 }
 
-/// What an expression cannot reach across.
+/// A token that ends an expression.
 enum Separator {
     Comma,
-    /// Of a statement or item. Behind a `}` most tokens begin a new one.
+    /// Of a statement or item. After a `}` most tokens begin a new one.
     End,
 }
 
@@ -62,7 +63,7 @@ fn is_punct(token: &TokenTree, character: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == character)
 }
 
-/// The items of a program without what is inside them, for the names of its networks.
+/// The items of a program without their contents, for the names of its networks.
 pub(crate) fn outlines(program: TokenStream) -> TokenStream {
     let mut behind_pub = false;
     let mut outlines = Vec::new();
@@ -94,7 +95,7 @@ mod tests {
     use super::{MAX_BRACKETS, MAX_TOKENS, too_deep};
     use crate::expanded;
 
-    /// Whether a program is taken for too deep. It is expanded too, which must not run out of stack.
+    /// Whether a program counts as too deep. It is also expanded, which must not overflow the stack.
     #[track_caller]
     fn is_too_deep(program: &str) -> bool {
         let tokens: TokenStream = program.parse().expect("tokens");
@@ -153,7 +154,7 @@ mod tests {
             "unsafe ",
         ] {
             let chain = |length: usize| body(&format!("linear({} 1)", word.repeat(length)));
-            // Whatever it is taken for, it ends.
+            // With either result, it terminates.
             is_too_deep(&chain(MAX_TOKENS / 8));
             assert!(is_too_deep(&chain(MAX_TOKENS)), "{word}");
             assert!(is_too_deep(&chain(20_000)), "{word}");

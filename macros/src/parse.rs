@@ -1,4 +1,5 @@
-//! Tokens to syntax tree. A mistake costs the statement or item it is in, and is kept in the tree: the rest is read on.
+//! Parses tokens into the syntax tree. A mistake affects only its statement or item and is kept in the tree; parsing
+//! continues after it.
 
 mod call;
 #[cfg(test)]
@@ -33,7 +34,7 @@ impl Parse for Program {
     }
 }
 
-/// Reads ahead on a fork: tokens left behind by a failed attempt would otherwise fail the whole parse.
+/// Parses a fork of the input: tokens left after a failed attempt would otherwise fail the whole parse.
 fn item(input: ParseStream) -> Item {
     let mut network = None;
     let ahead = input.fork();
@@ -49,7 +50,7 @@ fn item(input: ParseStream) -> Item {
     }
 }
 
-/// On an error `name` holds the network's visibility and name, if these were read.
+/// On an error, `name` holds the network's visibility and name, if these were parsed.
 fn item_or_error(input: ParseStream, name: &mut Option<(Visibility, Ident)>) -> Result<Item> {
     let attributes = Attribute::parse_outer(input)?;
     let visibility: Visibility = input.parse()?;
@@ -72,7 +73,7 @@ fn item_or_error(input: ParseStream, name: &mut Option<(Visibility, Ident)>) -> 
     network(input, attributes, visibility, ident).map(Item::Network)
 }
 
-/// What is wrong where neither `block` nor `network` begins an item. `name` becomes that of a network, if it was one.
+/// The error where neither `block` nor `network` begins an item. `name` is set if it is probably a network.
 fn item_keyword_missing(
     input: ParseStream,
     visibility: Visibility,
@@ -225,7 +226,7 @@ fn body(input: ParseStream) -> Result<Body> {
     Ok(Body { brace, statements })
 }
 
-/// What follows a statement.
+/// What must follow a statement.
 enum End {
     /// A `;`, unless the body ends.
     Separator,
@@ -233,7 +234,7 @@ enum End {
     Free,
 }
 
-/// Looks for the `;` behind a statement. Other separators are taken for it, and the first of a body is reported.
+/// Parses the `;` after a statement. Other separators are accepted, and the first of a body is reported.
 fn separator(input: ParseStream, end: End, reported: &mut bool, statements: &mut Vec<Statement>) {
     if input.is_empty() || input.peek(Token![;]) {
         return;
@@ -260,7 +261,7 @@ fn separator(input: ParseStream, end: End, reported: &mut bool, statements: &mut
     }
 }
 
-/// Reads a statement: several where layers stand inside each other or behind a `let`, which is a slip.
+/// Parses a statement: several if layers are nested or follow a `let`, which is a reported slip.
 fn statement(input: ParseStream, read: &mut Vec<Statement>) -> Result<()> {
     if input.peek(Token![let]) {
         input.parse::<Token![let]>()?;
@@ -291,7 +292,7 @@ fn statement(input: ParseStream, read: &mut Vec<Statement>) -> Result<()> {
     layer(input, label, name, read)
 }
 
-/// A layer, or a structure that begins like one, behind its first word.
+/// A layer, or a structure that begins like one, after its first word.
 fn layer(input: ParseStream, label: Option<Ident>, name: Ident, read: &mut Vec<Statement>) -> Result<()> {
     let name = without_prefix(input, name, read)?;
     let statement = match plain(&name).as_str() {
@@ -314,7 +315,7 @@ fn layer(input: ParseStream, label: Option<Ident>, name: Ident, read: &mut Vec<S
 
 /// `nn.Linear` and `nn::Linear`: the last word, or the layer it most likely means.
 fn without_prefix(input: ParseStream, first: Ident, read: &mut Vec<Statement>) -> Result<Ident> {
-    // A `.` behind a layer separates it from the next.
+    // A `.` after a layer separates it from the next.
     if layers::find(&plain(&first)).is_some() {
         return Ok(first);
     }
@@ -335,13 +336,13 @@ fn without_prefix(input: ParseStream, first: Ident, read: &mut Vec<Statement>) -
     Ok(Ident::new(meant, last.span()))
 }
 
-/// What stands before the `=` of an assignment.
+/// The text before the `=` of an assignment.
 enum Assignment {
     Let(Ident),
     Output(Ident),
 }
 
-/// The right side of an assignment, `it` or the name of a value. A layer there is a frequent slip.
+/// The right side of an assignment: `it` or the name of a value. A layer there is a frequent mistake.
 fn assigned(input: ParseStream, target: Assignment, read: &mut Vec<Statement>) -> Result<()> {
     if !input.peek(Ident) {
         let help = "put the layers before it: `conv2d(16, kernel_size = 3); let name = it;`";
@@ -426,12 +427,12 @@ fn at_next_token(input: ParseStream, text: &str, help: &str) -> syn::Error {
     syn::Error::new(input.span(), Mistake::new(text).help(help.to_owned()))
 }
 
-/// Skips to behind the next `{ … }`, where an item ends.
+/// Skips past the next `{ … }`, where an item ends.
 fn skip_item(input: ParseStream) {
     skip_while(input, |_| true);
 }
 
-/// Skips to behind the next `{ … }` or up to the next `;`, where a statement ends.
+/// Skips past the next `{ … }` or up to the next `;`, where a statement ends.
 fn skip_statement(input: ParseStream) {
     skip_while(input, |input| !input.peek(Token![;]));
 }

@@ -1,5 +1,5 @@
-//! The macro ends without a panic, and in Rust that can be read, whatever it is given: the declarations of the repository
-//! with tokens deleted, doubled, swapped, replaced and put in.
+//! The macro terminates without a panic, and with valid Rust, for any input: declarations from the repository with
+//! tokens deleted, duplicated, swapped, replaced and inserted.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,18 +11,18 @@ use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
 use super::expanded;
 
-/// How many mutations are tried, unless `WINDLASS_RANDOM_CASES` says otherwise.
+/// The number of mutations, unless `WINDLASS_RANDOM_CASES` gives another.
 const CASES: u64 = 20_000;
 
-/// Programs of more tokens are left out: they are the same syntax again, and take long.
+/// Longer programs are left out: they repeat the same syntax, and take long.
 const MAX_TOKENS: usize = 120;
 
-/// Tokens that declarations seldom have, among them the numbers at the edges.
+/// Tokens that are rare in declarations, including extreme numbers.
 const ODD_TOKENS: &str = "; , . : :: = == -> => + - * / % << ! # ? _ & 'a it let repeat concat add from block network pub fn \
     self Self r#type true false 0 1 2 7 64 1.5 0.0 1e308 1e-300 1e999 9223372036854775807 18446744073709551615 3u8 \"same\" 'c' \
     b\"x\" () [] {} (1, 2) (1 / 0) (1 / 3) [64, 3, 8, 8] {relu} {{}{}} #[cfg(any())] #[derive(Clone)] gelu nn Conv2d N";
 
-/// What stands between the braces of every `network!` in a piece of Rust.
+/// The contents of the braces of every `network!` in Rust code.
 fn declarations(tokens: TokenStream, found: &mut Vec<TokenStream>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     for (index, token) in tokens.iter().enumerate() {
@@ -37,7 +37,7 @@ fn declarations(tokens: TokenStream, found: &mut Vec<TokenStream>) {
     }
 }
 
-/// The programs of a declaration: each network with the blocks that it names.
+/// The programs of a declaration: each network with the blocks that it uses.
 fn programs(declaration: TokenStream) -> Vec<TokenStream> {
     let mut items: Vec<Vec<TokenTree>> = vec![Vec::new()];
     for token in declaration {
@@ -104,7 +104,7 @@ fn corpus() -> Vec<TokenStream> {
     found.into_iter().flat_map(programs).filter(|program| length(program) <= MAX_TOKENS).collect()
 }
 
-/// The number of tokens, those inside brackets included.
+/// The number of tokens, including those inside brackets.
 fn length(tokens: &TokenStream) -> usize {
     let count = |token: TokenTree| match token {
         TokenTree::Group(group) => 1 + length(&group.stream()),
@@ -181,7 +181,7 @@ fn no_input_makes_the_macro_panic() {
         }
         let result = catch_unwind(AssertUnwindSafe(|| expanded(program.clone())));
         let rust = result.unwrap_or_else(|_| panic!("case {seed} panics: {program}"));
-        // Errors are items of their own, before all others.
+        // Errors are separate items, before all others.
         if !rust
             .clone()
             .into_iter()

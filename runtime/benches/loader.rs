@@ -1,5 +1,5 @@
-//! How many images a second a data loader gives: `cargo bench -p windlass-runtime --bench loader`. Nothing is timed
-//! before the batches have been checked against the definition of normalisation.
+//! The throughput of a data loader in images per second: `cargo bench -p windlass-runtime --bench loader`. The batches
+//! are checked against the definition of normalisation before anything is timed.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ fn main() -> Result<(), windlass_runtime::Error> {
     Ok(())
 }
 
-/// Panics on a batch that is not what the definition says.
+/// Panics on a batch that differs from the definition.
 fn check(dataset: &ImageDataset, normalization: &Normalization) -> Result<(), windlass_runtime::Error> {
     let loader = DataLoader::new(dataset, LoaderOptions::in_order(100, normalization.clone()))?;
     let floats: Vec<f32> = loader.epoch(0).flat_map(|batch| batch.pixels().to_vec()).collect();

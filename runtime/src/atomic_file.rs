@@ -1,39 +1,39 @@
-//! Files that are written whole or not at all.
+//! Atomic file writes: a file is replaced completely or not at all.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Links followed from one to the next, as the system does.
+/// The maximum number of symbolic links to follow, as in the system.
 const MOST_LINKS: usize = 40;
 
-/// What is done to the disk, in this order.
+/// The steps of a write, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// The file beside is made.
+    /// Creates the temporary file.
     Create,
-    /// It gets the permissions of the file it is to replace.
+    /// Gives it the permissions of the file it replaces.
     SetPermissions,
-    /// A part of the content is written, as often as needed.
+    /// Writes a part of the content; repeated as needed.
     Write,
-    /// The content reaches the disk.
+    /// Flushes the content to disk.
     Sync,
-    /// The file takes the name.
+    /// Renames it to the final name.
     Rename,
-    /// The name reaches the disk.
+    /// Flushes the directory entry to disk.
     SyncDirectory,
 }
 
-/// Writes a file under another name in the same directory, brings it to the disk, and renames it. A symbolic link is
-/// followed: what it leads to is replaced, beside itself. What was there keeps its permissions.
+/// Writes a temporary file in the same directory, flushes it to disk, and renames it. Symbolic links are followed: the
+/// target is replaced, in its own directory. A replaced file keeps its permissions.
 ///
 /// # Errors
-/// Those of the system; an error of the kind [`io::ErrorKind::InvalidInput`] for what is no regular file.
+/// The system's errors; an error of kind [`io::ErrorKind::InvalidInput`] if the path is not a regular file.
 pub(crate) fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     write_observed(path, &mut |_| Ok(()), write)
 }
 
-/// As [`write`]. `before` is called before each operation, which it may refuse.
+/// Like [`write`]. `before` is called before each step and may make it fail.
 fn write_observed(
     path: &Path,
     before: &mut dyn FnMut(Operation) -> io::Result<()>,
@@ -51,7 +51,7 @@ fn write_observed(
     let prefix = format!(".{}.", name.to_string_lossy());
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(".partial");
-    // Temporary files are for their owner alone by default; this one becomes an ordinary file.
+    // Temporary files are private by default; this one gets the permissions of an ordinary file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     before(Operation::Create)?;
@@ -73,7 +73,7 @@ fn write_observed(
     Ok(())
 }
 
-/// Where a path leads to behind symbolic links, and what is there; `None` for nothing.
+/// Follows symbolic links; returns the final path, and the metadata of an existing file.
 fn follow(path: &Path) -> io::Result<(PathBuf, Option<Metadata>)> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -102,7 +102,7 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// The system's reason without the name of the file that could not be made, which nobody asked for.
+/// The system's error without the name of the temporary file, which the user does not know.
 fn cannot_create(directory: &Path, error: &io::Error) -> io::Error {
     let mut reason = error.to_string();
     if let Some((first, _)) = reason.split_once(" at path ") {
@@ -111,7 +111,7 @@ fn cannot_create(directory: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("no file can be made in `{}`: {reason}", directory.display()))
 }
 
-/// A file whose writes are operations.
+/// A file whose writes count as steps.
 struct Observed<'f> {
     file: &'f mut File,
     before: &'f mut dyn FnMut(Operation) -> io::Result<()>,

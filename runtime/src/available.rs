@@ -1,12 +1,12 @@
-//! How much memory the process can still take, so that what does not fit is refused before it is asked for: systems give out
-//! more addresses than they have memory, and end who uses them.
+//! The memory that the process can still allocate. Requests that exceed it are refused early: systems overcommit, and
+//! kill the process when it touches the memory.
 
 use crate::error::Error;
 
-/// Less than this is asked for without a look at what there is.
+/// Smaller requests skip the check.
 const SMALL: usize = 16 << 20;
 
-/// Refuses what needs more memory than there is.
+/// Refuses a request that exceeds the available memory.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
@@ -22,12 +22,12 @@ pub(crate) fn check(needed: usize, what: impl FnOnce() -> String) -> Result<(), 
     }
 }
 
-/// The error for memory that the system refused to give.
+/// The error for an allocation that the system refused.
 pub(crate) fn refused(needed: usize, what: impl FnOnce() -> String) -> Error {
     Error::OutOfMemory { what: what(), needed, available: None, limit: "which the system refused to give" }
 }
 
-/// Zeros, unless there is no memory for so many.
+/// A vector of zeros, if there is enough memory.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
@@ -37,7 +37,7 @@ pub(crate) fn zeros(count: usize, what: impl Fn() -> String) -> Result<Vec<f32>,
     Ok(values)
 }
 
-/// Makes a vector so long, with zeros where it grows.
+/// Resizes a vector, with zeros where it grows.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
@@ -51,7 +51,7 @@ pub(crate) fn grow(values: &mut Vec<f32>, count: usize, what: impl Fn() -> Strin
     Ok(())
 }
 
-/// The fewest bytes that any limit leaves, and which limit that is.
+/// The lowest number of bytes that any limit leaves, and that limit.
 fn tightest() -> Option<(usize, &'static str)> {
     limits().into_iter().min()
 }
@@ -83,7 +83,7 @@ fn limits() -> Vec<(usize, &'static str)> {
     limits
 }
 
-/// What `/proc/meminfo` says could be had, swap included.
+/// The available memory according to `/proc/meminfo`, including swap.
 #[cfg(target_os = "linux")]
 fn system(meminfo: &str) -> Option<usize> {
     Some(kibibytes(meminfo, "MemAvailable:")?.saturating_add(kibibytes(meminfo, "SwapFree:").unwrap_or(0)))
@@ -103,7 +103,7 @@ fn soft_limit(limits: &str, name: &str) -> Option<usize> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// What the control groups of the process leave, caches of files not counted: these are given back when asked for.
+/// The memory left in the process's control groups. File caches do not count, because they are released on demand.
 #[cfg(target_os = "linux")]
 fn control_group(groups: &str) -> Option<usize> {
     use std::path::Path;
@@ -134,7 +134,8 @@ fn control_group(groups: &str) -> Option<usize> {
         } else {
             continue;
         };
-        // Each group is held to the limits of those that it is in, up to the root; in a container the names may be others'.
+        // Each group is subject to the limits of its parents, up to the root; in a container, names may refer to other
+        // groups.
         for part in Path::new(group.trim_start_matches('/')).ancestors() {
             let here = left(&Path::new(root).join(part), limit, used, cached);
             fewest = fewest.into_iter().chain(here).min();
@@ -158,7 +159,7 @@ mod tests {
                       Max address space     4096000      unlimited   bytes\n";
         assert_eq!(soft_limit(limits, "Max address space"), Some(4_096_000));
         assert_eq!(soft_limit(limits, "Max data size"), None);
-        // Those of this system as well.
+        // This system reports its limits.
         let (bytes, limit) = tightest().expect("Linux says what there is");
         assert!(bytes > 0 && !limit.is_empty());
     }

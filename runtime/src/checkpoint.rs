@@ -1,5 +1,5 @@
-//! Named tensors in a file, in the safetensors format that Python's tools read and write too. Which tensors a network
-//! has, and what its trainer keeps, is up to the caller.
+//! Named tensors in a safetensors file, which Python's tools read and write too. The caller decides which tensors a
+//! network has, and what its trainer stores.
 
 mod loading;
 
@@ -19,67 +19,67 @@ use crate::available;
 use crate::error::{Error, TensorMismatch};
 use crate::tensor::{NamedShapes, NamedTensors};
 
-/// The version of [`Metadata`] written. Files of a later version are refused.
+/// The version of [`Metadata`] that is written. Files with a later version are refused.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// The key of a file's metadata under which [`Metadata`] stands as JSON.
+/// The metadata key of a file that holds [`Metadata`] as JSON.
 const METADATA_KEY: &str = "windlass";
 /// The name safetensors reserves for metadata.
 const RESERVED_NAME: &str = "__metadata__";
-/// The longest header read, as in other implementations of the format.
+/// The maximum header length, as in other implementations of the format.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 const LENGTH_BYTES: u64 = 8;
-/// What files of `torch.save` start with: they are zip archives.
+/// The first bytes of `torch.save` files, which are zip archives.
 const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
-/// What PyTorch's batch normalisation calls the number of its batches, an integer that nothing here needs.
+/// PyTorch's name for the batch counter of a batch normalisation, an integer that is not used here.
 const BATCH_COUNTER: &str = "num_batches_tracked";
 
-/// What a file tells beside its tensors.
+/// The information of a file besides its tensors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
     /// The name of the network.
     pub network: String,
     /// Training steps taken.
     pub step: u64,
-    /// The optimiser and its settings, as its owner describes them; null for none.
+    /// The optimiser and its settings, in the caller's format; null if there is none.
     #[serde(default)]
     pub optimizer: serde_json::Value,
-    /// Anything else worth keeping, by name.
+    /// Any other information, by name.
     #[serde(default)]
     pub notes: BTreeMap<String, String>,
 }
 
 impl Metadata {
-    /// Reads a file's metadata alone; nothing of files that other programs wrote.
+    /// Reads only a file's metadata; `None` for files of other programs.
     ///
     /// # Errors
-    /// As [`Checkpoint::load`] for a file that cannot be read or is none.
+    /// Like [`Checkpoint::load`] for a file that cannot be read or is not a checkpoint.
     pub fn read(path: &Path) -> Result<Option<Self>, Error> {
         Ok(Reader::open(path)?.metadata)
     }
 }
 
-/// What is done about NaN and infinite elements.
+/// How to treat NaN and infinite elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NonFinite {
-    /// They are an error.
+    /// As an error.
     #[default]
     Refuse,
-    /// They are elements like others.
+    /// As ordinary elements.
     Allow,
 }
 
-/// What is done about tensors of a file that are not expected.
+/// How to treat unexpected tensors in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unexpected {
-    /// They are an error.
+    /// As an error.
     #[default]
     Refuse,
-    /// They are not read: an optimiser's state when a network is only run, say.
+    /// Skip them, for example an optimiser's state when a network is only used for prediction.
     Ignore,
 }
 
-/// Tensors and what belongs to them.
+/// Tensors and their metadata.
 ///
 /// ```
 /// use windlass_runtime::checkpoint::{Checkpoint, Metadata, NonFinite};
@@ -98,7 +98,7 @@ pub enum Unexpected {
 pub struct Checkpoint {
     /// The tensors by name.
     pub tensors: NamedTensors,
-    /// What else the file tells; nothing in files that other programs wrote.
+    /// The metadata; `None` in files of other programs.
     pub metadata: Option<Metadata>,
 }
 
@@ -116,14 +116,13 @@ struct VersionedMetadata<'a> {
 }
 
 impl Checkpoint {
-    /// Writes a file, whole or not at all: the content goes to a hidden file beside it, reaches the disk, and then takes
-    /// the name. A process killed on the way leaves the file that was there before, and perhaps the hidden
-    /// `.….partial`. The same checkpoint gives the same bytes. A symbolic link is followed, and a file that is replaced
-    /// keeps its permissions.
+    /// Writes a file atomically: the content goes to a hidden file in the same directory, is flushed to disk, and is
+    /// then renamed. If the process is killed meanwhile, the old file stays, and perhaps a hidden `.….partial`. Equal
+    /// checkpoints give equal bytes. Symbolic links are followed, and a replaced file keeps its permissions.
     ///
     /// # Errors
-    /// [`Error::Io`], also for a name that is that of a directory, device or pipe; [`Error::NonFinite`] unless allowed; [`Error::Setting`] for a tensor with the reserved name
-    /// `__metadata__`.
+    /// [`Error::Io`], also if the path is a directory, device or pipe; [`Error::NonFinite`] unless allowed;
+    /// [`Error::Setting`] for a tensor with the reserved name `__metadata__`.
     pub fn save(&self, path: &Path, non_finite: NonFinite) -> Result<(), Error> {
         if self.tensors.contains_key(RESERVED_NAME) {
             return Err(Error::setting(
@@ -146,7 +145,7 @@ impl Checkpoint {
         .map_err(Error::io("write", path))
     }
 
-    /// The header's JSON, padded with spaces to whole words as the format wants it.
+    /// The header's JSON, padded with spaces to whole words as the format requires.
     fn header(&self) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
         let mut end = 0;
         let describe = |(name, tensor): (&String, &ArrayD<f32>)| {
@@ -170,19 +169,19 @@ impl Checkpoint {
         Ok(header)
     }
 
-    /// Reads every tensor of a file, but for PyTorch's counters of batches, which are integers.
+    /// Reads every tensor of a file except PyTorch's batch counters, which are integers.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::CheckpointFormat`] for a truncated or corrupt file; [`Error::CheckpointVersion`];
-    /// [`Error::CheckpointMismatch`] for tensors of another type than F32; [`Error::NonFinite`] unless allowed.
+    /// [`Error::CheckpointMismatch`] for tensors that are not F32; [`Error::NonFinite`] unless allowed.
     pub fn load(path: &Path, non_finite: NonFinite) -> Result<Self, Error> {
         Self::read_all(Reader::open(path)?, non_finite)
     }
 
-    /// Reads every tensor of the content of a file: of one that is part of a program, say.
+    /// Reads every tensor from the content of a file, for example one embedded in a program.
     ///
     /// # Errors
-    /// As [`Checkpoint::load`], naming `<bytes>`.
+    /// Like [`Checkpoint::load`], with `<bytes>` as the file's name.
     pub fn from_bytes(bytes: &[u8], non_finite: NonFinite) -> Result<Self, Error> {
         let path = Path::new("<bytes>");
         Self::read_all(Reader::new(path, Cursor::new(bytes), bytes.len() as u64)?, non_finite)
@@ -197,13 +196,12 @@ impl Checkpoint {
         reader.read(&names, non_finite)
     }
 
-    /// Reads the tensors of a network, which [`shapes_of`](crate::tensor::shapes_of) lists. Everything that does not fit
-    /// is found before any tensor is read, and told at once. PyTorch's counters of batches, `….num_batches_tracked`, are
-    /// passed over.
+    /// Reads the tensors of a network, which [`shapes_of`](crate::tensor::shapes_of) lists. All mismatches are found
+    /// before any tensor is read, and reported at once. PyTorch's batch counters, `….num_batches_tracked`, are skipped.
     ///
     /// # Errors
-    /// As [`Checkpoint::load`], and [`Error::CheckpointMismatch`] for tensors that are missing, of another shape, or not
-    /// expected.
+    /// Like [`Checkpoint::load`], and [`Error::CheckpointMismatch`] for tensors that are missing, have the wrong shape,
+    /// or are not expected.
     pub fn load_for(
         path: &Path,
         expected: &NamedShapes,
@@ -216,11 +214,11 @@ impl Checkpoint {
         reader.read(&names, non_finite)
     }
 
-    /// Reads the tensors of a network from a file that holds it, or is allowed to hold another, under the names that the
-    /// options make of those in the file. Others are passed over where `is_ignored` says so of their names.
+    /// Reads the tensors of a network from a file of that network (or of another one, if the options allow it), renamed
+    /// by the options. Tensors whose names satisfy `is_ignored` are skipped.
     ///
     /// # Errors
-    /// As [`Checkpoint::load_for`], and [`Error::CheckpointNetwork`].
+    /// Like [`Checkpoint::load_for`], and [`Error::CheckpointNetwork`].
     pub(crate) fn load_network(
         path: &Path,
         network: &str,
@@ -251,7 +249,7 @@ struct Reader<F> {
     file: F,
     infos: BTreeMap<String, TensorInfo>,
     metadata: Option<Metadata>,
-    /// Where the tensors start in the file.
+    /// The offset of the tensors in the file.
     start: u64,
 }
 
@@ -264,7 +262,7 @@ impl Reader<File> {
 }
 
 impl<F: Read + Seek> Reader<F> {
-    /// Reads the header of a file of so many bytes.
+    /// Reads the header of a file of this length.
     fn new(path: &Path, mut file: F, length: u64) -> Result<Self, Error> {
         let wrong = |problem: String| format_error(path, problem);
         if length < LENGTH_BYTES {
@@ -306,7 +304,7 @@ impl<F: Read + Seek> Reader<F> {
         Ok(Reader { path: path.to_owned(), file, infos, metadata, start: LENGTH_BYTES + header_length })
     }
 
-    /// Refuses a file whose tensors are not the expected ones, with everything that does not fit.
+    /// Fails with all mismatches if the file's tensors are not the expected ones.
     fn check(
         &self,
         expected: &NamedShapes,
@@ -398,7 +396,7 @@ fn is_batch_counter(name: &str) -> bool {
 }
 
 fn check_finite(path: &Path, name: &str, tensor: &ArrayD<f32>) -> Result<(), Error> {
-    // Following the index of every element is slow, so that is left for the tensor that has one to be named.
+    // Computing the index of every element is slow, so it is only done for a tensor with a NaN or infinite element.
     if tensor.iter().all(|value| value.is_finite()) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! What can go wrong at run time, in words that say what, where, what was expected, and the way out.
+//! Run-time errors. Each message says what failed, where, what was expected, and how to fix it.
 
 mod data;
 mod mismatch;
@@ -17,8 +17,8 @@ pub use self::mismatch::TensorMismatch;
 pub use self::network::NetworkProblem;
 use crate::trainer::NonFiniteOrigin;
 
-/// The error of everything in this crate. Its message is whole: where something else was the cause, its words are part of
-/// it, and `source` gives nothing that would say them again.
+/// The error type of this crate. Its message is complete: it contains the cause's message, so `source` returns nothing
+/// that would repeat it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -30,7 +30,7 @@ pub enum Error {
         /// Why.
         reason: Box<windlass_compiler::pipeline::CompileError>,
     },
-    /// A network cannot be trained as asked.
+    /// A network cannot be trained with these options.
     #[error("cannot train `{network}`: {reason}")]
     Autodiff {
         /// The network.
@@ -41,12 +41,12 @@ pub enum Error {
     /// Threads could not be started.
     #[error("could not start {count} threads: {reason}; ask for fewer")]
     Threads {
-        /// How many.
+        /// Their number.
         count: usize,
         /// The system's reason.
         reason: String,
     },
-    /// A run without items.
+    /// An empty batch.
     #[error("`{network}` was given a batch of 0 items; give it at least one")]
     EmptyBatch {
         /// The network.
@@ -59,7 +59,7 @@ pub enum Error {
         network: String,
         /// The input.
         input: String,
-        /// What does not fit.
+        /// The mismatch.
         reason: crate::network::InputError,
     },
     /// Inputs with different values of an open size.
@@ -72,26 +72,26 @@ pub enum Error {
         network: String,
         /// The size.
         size: Symbol,
-        /// An input.
+        /// The first input.
         left: String,
         /// Its size.
         left_size: usize,
-        /// Another input.
+        /// The second input.
         right: String,
         /// Its size.
         right_size: usize,
     },
-    /// An open size without a value, or with 0.
+    /// An open size that is missing or 0.
     #[error("a run of `{network}` needs a size of at least 1 for {size}{}", value.map_or(", which has none", |_| ", not 0"))]
     OpenSize {
         /// The network.
         network: String,
         /// The size.
         size: Symbol,
-        /// Its value, if it has one.
+        /// Its value, if it was given.
         value: Option<usize>,
     },
-    /// Inputs with different numbers of items.
+    /// Inputs with different batch sizes.
     #[error(
         "the inputs of `{network}` differ in their number of items: `{left}` has {left_batch}, `{right}` has \
          {right_batch}"
@@ -99,34 +99,34 @@ pub enum Error {
     UnequalBatches {
         /// The network.
         network: String,
-        /// An input.
+        /// The first input.
         left: String,
-        /// Its items.
+        /// Its batch size.
         left_batch: usize,
-        /// Another input.
+        /// The second input.
         right: String,
-        /// Its items.
+        /// Its batch size.
         right_batch: usize,
     },
-    /// A graph that cannot be a network.
+    /// A graph that cannot be used as a network.
     #[error("the graph `{network}` is no network: {problem}")]
     Network {
         /// The graph's name.
         network: String,
-        /// What keeps it from being one.
+        /// The reason.
         problem: NetworkProblem,
     },
-    /// An input that the network does not have.
+    /// An unknown input.
     #[error("`{network}` has no input `{name}`; its inputs are {}", listed(known))]
     UnknownInput {
         /// The network.
         network: String,
         /// The name.
         name: String,
-        /// The names there are.
+        /// The existing names.
         known: Vec<String>,
     },
-    /// An input that was not given.
+    /// A missing input.
     #[error("`{network}` was not given its input `{name}`; it needs {}", listed(known))]
     MissingInput {
         /// The network.
@@ -144,7 +144,7 @@ pub enum Error {
         /// The input.
         name: String,
     },
-    /// An input without its name, where there are several.
+    /// An input without a name, although there are several.
     #[error("`{network}` has several inputs; give each with its name: {}", pairs(known))]
     UnnamedInput {
         /// The network.
@@ -152,17 +152,17 @@ pub enum Error {
         /// The inputs.
         known: Vec<String>,
     },
-    /// An output that the network does not have.
+    /// An unknown output.
     #[error("`{network}` has no output `{name}`; its outputs are {}", listed(known))]
     UnknownOutput {
         /// The network.
         network: String,
         /// The name.
         name: String,
-        /// The names there are.
+        /// The existing names.
         known: Vec<String>,
     },
-    /// A single output was asked for, where there are several.
+    /// A single output was requested, but there are several.
     #[error("`{network}` has several outputs; get one by its name: {}", listed(known))]
     SeveralOutputs {
         /// The network.
@@ -170,12 +170,12 @@ pub enum Error {
         /// The outputs.
         known: Vec<String>,
     },
-    /// A label that is no class.
+    /// A label outside the range of classes.
     #[error("label {label} of item {index} is none of the {classes} classes of `{network}`, 0 to {}", classes - 1)]
     Label {
         /// The network.
         network: String,
-        /// The item.
+        /// The sample.
         index: usize,
         /// Its label.
         label: i32,
@@ -187,46 +187,46 @@ pub enum Error {
     Target {
         /// The network.
         network: String,
-        /// What is needed.
+        /// The required target.
         expected: String,
-        /// What came.
+        /// The given target.
         got: String,
     },
-    /// A name that is no parameter.
+    /// An unknown parameter.
     #[error("there is no parameter or state `{name}`; there are {}", known.join(", "))]
     UnknownParameter {
         /// The name.
         name: String,
-        /// The names there are.
+        /// The existing names.
         known: Vec<String>,
     },
-    /// A parameter of another shape.
+    /// A parameter with the wrong shape.
     #[error("the parameter `{name}` has shape {expected:?}, not {got:?}")]
     ParameterShape {
         /// The parameter.
         name: String,
         /// Its shape.
         expected: Vec<usize>,
-        /// The shape that came.
+        /// The given shape.
         got: Vec<usize>,
     },
-    /// Memory bound to a run that does not fit.
+    /// Memory that does not fit the slot it is bound to.
     #[error("`{name}` needs {expected} but was given {got}")]
     Binding {
         /// The input, parameter or output.
         name: String,
-        /// What is needed.
+        /// The required memory.
         expected: String,
-        /// What came.
+        /// The given memory.
         got: String,
     },
     /// A graph is not valid.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// The interpreter cannot run a graph on what it was given.
+    /// The interpreter cannot run a graph with the given values.
     #[error(transparent)]
     Interpreter(#[from] InterpError),
-    /// More memory is needed than there is.
+    /// A request exceeds the available memory.
     #[error(
         "{what} needs {} of memory, {}; take a smaller batch or network",
         mebibytes(*needed),
@@ -236,16 +236,16 @@ pub enum Error {
         }
     )]
     OutOfMemory {
-        /// What needs it.
+        /// The purpose of the request.
         what: String,
-        /// Bytes needed.
+        /// Bytes requested.
         needed: usize,
-        /// Bytes that could be had, where the system says so.
+        /// Bytes available, if the system reports it.
         available: Option<usize>,
-        /// What limits it, in words.
+        /// The limit, in words.
         limit: &'static str,
     },
-    /// A batch whose statistics are those of single values.
+    /// A batch with a single value per channel for batch normalisation.
     #[error(
         "training `{network}` needs more than 1 value for each channel at `{layer}`: batch normalisation has no variance \
          of a batch of 1; take larger batches, leave out a last batch of 1 (`drop_last`), or freeze `{layer}`"
@@ -256,7 +256,7 @@ pub enum Error {
         /// The batch normalisation.
         layer: String,
     },
-    /// A step made its loss, a parameter or a state NaN or infinite, and was undone.
+    /// A step made its loss, a parameter or a state NaN or infinite. The step was undone.
     #[error(
         "step {step} of `{network}` made values that are NaN or infinite; {}",
         match origin {
@@ -273,10 +273,10 @@ pub enum Error {
         origin: Option<Box<NonFiniteOrigin>>,
     },
 
-    /// The operating system refused to read, write or list.
+    /// A read, write or list operation failed in the operating system.
     #[error("could not {action} {}: {reason}", path.display())]
     Io {
-        /// What was tried: "read", "write".
+        /// The operation: "read", "write".
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
@@ -284,7 +284,7 @@ pub enum Error {
         reason: io::Error,
     },
 
-    /// A file does not start as an IDX file of the wanted kind does.
+    /// A file does not start like an IDX file of the expected kind.
     #[error(
         "{} is not an IDX file of unsigned bytes with {rank} axes: it starts with {got:#010x}, not \
          {expected:#010x}; check that images and labels are not exchanged",
@@ -293,14 +293,14 @@ pub enum Error {
     IdxMagic {
         /// The file.
         path: PathBuf,
-        /// The number of axes wanted: 3 for images, 1 for labels.
+        /// The expected number of axes: 3 for images, 1 for labels.
         rank: usize,
-        /// The magic number wanted.
+        /// The expected magic number.
         expected: u32,
-        /// The magic number found.
+        /// The actual magic number.
         got: u32,
     },
-    /// An IDX file ends before what its header promises.
+    /// An IDX file is shorter than its header says.
     #[error(
         "{} is truncated: it holds {got} bytes but its header needs {expected}; fetch the file again",
         path.display()
@@ -308,12 +308,12 @@ pub enum Error {
     IdxTruncated {
         /// The file.
         path: PathBuf,
-        /// Bytes needed, the header included.
+        /// Bytes needed, including the header.
         expected: u64,
         /// Bytes found, after decompression.
         got: u64,
     },
-    /// An IDX file goes on after what its header promises.
+    /// An IDX file is longer than its header says.
     #[error(
         "{} has bytes past its end: its header promises {expected} bytes but it holds at least {got}; fetch the \
          file again",
@@ -322,12 +322,12 @@ pub enum Error {
     IdxTrailingBytes {
         /// The file.
         path: PathBuf,
-        /// Bytes promised: after decompression, or of the compressed stream when they follow it.
+        /// Bytes expected: after decompression, or of the compressed stream if more bytes follow it.
         expected: u64,
-        /// Bytes found at least.
+        /// Bytes found, at least.
         got: u64,
     },
-    /// An IDX header promises more than is ever read.
+    /// An IDX header gives more elements than the limit.
     #[error(
         "the header of {} promises {sizes:?} elements, more than the {limit} bytes this reader accepts; the file is \
          corrupt or no data set of images",
@@ -338,7 +338,7 @@ pub enum Error {
         path: PathBuf,
         /// The sizes in the header.
         sizes: Vec<u32>,
-        /// The most bytes accepted.
+        /// The maximum number of bytes.
         limit: u64,
     },
     /// A gzip stream cannot be decompressed.
@@ -346,10 +346,10 @@ pub enum Error {
     Gzip {
         /// The file.
         path: PathBuf,
-        /// What the decoder found.
+        /// The decoder's error.
         reason: io::Error,
     },
-    /// None of the directories holds the data set.
+    /// The data set is in none of the directories.
     #[error(
         "found no {name} in {}; {help}",
         directories.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
@@ -357,31 +357,31 @@ pub enum Error {
     DataSetNotFound {
         /// The data set.
         name: &'static str,
-        /// Where it was looked for.
+        /// The searched directories.
         directories: Vec<PathBuf>,
         /// How to get it.
         help: &'static str,
     },
-    /// A data set whose parts do not fit each other.
+    /// The parts of a data set do not match.
     #[error("{name}: {problem}")]
     DataSet {
-        /// The file, or "the data set" for one made in memory.
+        /// The file, or "the data set" for one in memory.
         name: String,
-        /// What does not fit.
+        /// The mismatch.
         problem: DataSetProblem,
     },
-    /// A setting out of its range.
+    /// A setting outside its range.
     #[error("`{setting}` is {value} but must be {expected}")]
     Setting {
-        /// The setting, as its owner names it: `batch_size`, `one_cycle.steps`.
+        /// The setting, by its name in the options: `batch_size`, `one_cycle.steps`.
         setting: String,
         /// Its value.
         value: String,
-        /// The values allowed, in words.
+        /// The allowed values, in words.
         expected: String,
     },
 
-    /// A file is no safetensors file.
+    /// A file is not a safetensors file.
     #[error("{} is not a valid safetensors file: {problem}", path.display())]
     CheckpointFormat {
         /// The file.
@@ -399,7 +399,7 @@ pub enum Error {
         path: PathBuf,
         /// Its version.
         got: u32,
-        /// The latest version known.
+        /// The latest supported version.
         supported: u32,
     },
     /// The tensors of a checkpoint are not those of the network.
@@ -407,7 +407,7 @@ pub enum Error {
     CheckpointMismatch {
         /// The file.
         path: PathBuf,
-        /// Every tensor that does not fit, by name.
+        /// Every mismatched tensor, by name.
         mismatches: Vec<TensorMismatch>,
     },
     /// A checkpoint of another network, whose tensors would fit.
@@ -420,10 +420,10 @@ pub enum Error {
         path: PathBuf,
         /// The network to load.
         expected: String,
-        /// The network that the file names.
+        /// The network named in the file.
         got: String,
     },
-    /// A training that was begun with another optimiser.
+    /// A training run that was started with another optimiser.
     #[error(
         "{} was written by {got}, but the options say {expected}: resume with {got}, or load the parameters alone with \
          `Model::load` and train anew",
@@ -437,7 +437,7 @@ pub enum Error {
         /// The optimiser in the file.
         got: &'static str,
     },
-    /// A tensor to be saved or loaded has a NaN or infinite element.
+    /// A tensor to save or load has a NaN or infinite element.
     #[error(
         "`{tensor}` has the value {value} at {index:?} ({}); train again with a smaller learning rate, or allow \
          non-finite values explicitly",
@@ -448,23 +448,23 @@ pub enum Error {
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// The element's index, one number an axis.
+        /// The element's index, one number per axis.
         index: Vec<usize>,
         /// The value.
         value: f32,
     },
 
-    /// Predictions and labels that cannot be compared.
+    /// Numbers of predictions and labels that do not match.
     #[error("{got} {what} do not fit {expected}")]
     Count {
         /// What was counted: "scores", "labels".
         what: &'static str,
-        /// How many there are.
+        /// The given number.
         got: usize,
-        /// How many were expected and why, in words.
+        /// The expected number and the reason, in words.
         expected: String,
     },
-    /// A label that names no class.
+    /// A label outside the range of classes.
     #[error("label {label} at position {index} is not one of the {classes} classes 0..{classes}")]
     LabelOutOfRange {
         /// The position of the label.
@@ -484,7 +484,7 @@ fn listed(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Names as inputs are given by them.
+/// Names in the form in which inputs are given.
 fn pairs(names: &[String]) -> String {
     format!("[{}]", names.iter().map(|name| format!("({name:?}, …)")).collect::<Vec<_>>().join(", "))
 }
@@ -494,13 +494,13 @@ fn bulleted(mismatches: &[TensorMismatch]) -> String {
 }
 
 impl Error {
-    /// Names the file and what was tried, for `map_err`.
+    /// Adds the file and the operation to an I/O error, for `map_err`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
         let path = path.to_owned();
         move |reason| Error::Io { action, path: path.clone(), reason }
     }
 
-    /// A setting out of its range.
+    /// A setting outside its range.
     pub(crate) fn setting(
         setting: impl Into<String>,
         value: impl fmt::Display,

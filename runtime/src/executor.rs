@@ -1,4 +1,4 @@
-//! Runs a compiled program: its memory, and the threads that share each run. What the numbers mean lives elsewhere.
+//! Runs a compiled program: its memory, and the threads of each run.
 
 mod binding;
 mod memory;
@@ -22,7 +22,7 @@ use self::sharing::Sharing;
 use self::threads::Threads;
 use crate::error::Error;
 
-/// Memory that one run needs to itself; kept for later runs, so that these need not ask for any.
+/// The memory of one run, kept for later runs so that these need not allocate any.
 #[derive(Debug, Default)]
 struct Workspace {
     /// The arenas of open sizes.
@@ -32,51 +32,51 @@ struct Workspace {
     table: Table,
     /// The values of the plan's open sizes.
     values: Vec<usize>,
-    /// Which steps are shared among threads, where that does not follow from the batch alone.
+    /// Which steps run on several threads, if that depends on more than the batch.
     shared: Vec<bool>,
 }
 
-/// The addresses a kernel gets ([`abi`]). Null where nothing is bound.
+/// The addresses passed to a kernel ([`abi`]). Null if nothing is bound.
 #[derive(Debug, Default)]
 struct Table(Vec<*mut f32>);
 
-// SAFETY: between runs nobody follows the addresses, and each run writes them all anew before its kernels read them.
+// SAFETY: the addresses are not used between runs, and each run writes all of them before its kernels read them.
 unsafe impl Send for Table {}
-// SAFETY: threads that share the table only read it; what it points to is divided among them by the steps.
+// SAFETY: threads only read the table; the steps divide the memory it points to among them.
 unsafe impl Sync for Table {}
 
-/// What `prepare` computed, and from which version of the parameters.
+/// The results of `prepare`, and the version of the parameters they were computed from.
 #[derive(Debug)]
 struct Prepared {
     memory: Memory,
     version: Option<u64>,
 }
 
-/// Kernels that run one after the other: those that prepare, or those of every run.
+/// A sequence of kernels: those of `prepare`, or those of every run.
 #[derive(Debug)]
 struct Phase {
     sharing: Sharing,
-    /// The slots its kernels read or write: nothing else in the table's slots is looked at.
+    /// The slots that its kernels read or write; no others need to be bound.
     slots: Vec<usize>,
 }
 
-/// How long one step of a program took, over several runs.
+/// The time of one step of a program over several runs.
 #[derive(Clone, Debug, Default)]
 pub struct StepTime {
-    /// Time of all runs together.
+    /// The total time of all runs.
     pub total: Duration,
-    /// How many runs.
+    /// The number of runs.
     pub runs: usize,
 }
 
-/// A program with its memory and threads. Runs of one executor from several threads are safe: each has memory of its
-/// own, and those that share the executor's threads take turns.
+/// A program with its memory and threads. Several threads may run one executor at once: each run has its own memory,
+/// and runs take turns on the executor's threads.
 #[derive(Debug)]
 pub struct Executor {
     program: Program,
     threads: Option<Arc<Threads>>,
     accepted: Vec<Accepted>,
-    /// The open sizes that every run gives a value.
+    /// The open sizes, to which every run gives values.
     symbols: Vec<Symbol>,
     prepare: Phase,
     run: Phase,
@@ -85,10 +85,10 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Takes a program; starts its threads when it shares runs among several.
+    /// Takes a program, and starts threads if its runs use several.
     ///
     /// # Errors
-    /// [`Error::Threads`] when the system refuses to start them; [`Error::OutOfMemory`].
+    /// [`Error::Threads`] if the system refuses to start them; [`Error::OutOfMemory`].
     pub fn new(program: Program) -> Result<Self, Error> {
         let threads = match program.plan().threads {
             1 => None,
@@ -97,8 +97,8 @@ impl Executor {
         Self::on_threads(program, threads)
     }
 
-    /// Takes another program, whose runs share the threads of this executor if it is for as many: runs of the two take turns
-    /// then. It starts threads of its own otherwise.
+    /// Takes another program. It uses the threads of this executor if it has the same thread count, in which case runs
+    /// of the two take turns; otherwise it starts its own threads.
     ///
     /// # Errors
     /// As [`Executor::new`].
@@ -135,8 +135,8 @@ impl Executor {
         })
     }
 
-    /// The same executor, sharing every step among all threads, also where that takes longer than one thread would: for
-    /// those who want to see that shares add up.
+    /// The same executor, which divides every step among all threads, even if one thread would be faster: to test that
+    /// the chunks add up.
     #[must_use]
     pub fn share_every_step(mut self) -> Self {
         self.prepare.sharing = Sharing::always(self.program.prepare_steps());
@@ -154,18 +154,18 @@ impl Executor {
         &self.program.plan().slots
     }
 
-    /// The place of a slot in [`Executor::slots`].
+    /// The index of a slot in [`Executor::slots`].
     pub fn slot(&self, kind: SlotKind, name: &str) -> Option<usize> {
         self.slots().iter().position(|slot| slot.kind == kind && slot.name == name)
     }
 
-    /// Runs the program once: one binding for each slot, in order. `sizes` are the values of the open sizes; where only the
-    /// batch is open, its number of samples. `version` tells versions of the parameters apart: what is computed from them alone
-    /// is computed again when it changes.
+    /// Runs the program once, with one binding for each slot, in order. `sizes` are the values of the open sizes; if
+    /// only the batch is open, it is the number of samples. `version` identifies the values of the parameters: what
+    /// depends only on them is recomputed when it changes.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`], [`Error::OpenSize`] for a size without a value, [`Error::Binding`] for a slot bound to another
-    /// kind or number of elements, and [`Error::OutOfMemory`] for a batch that memory does not suffice for.
+    /// [`Error::EmptyBatch`], [`Error::OpenSize`] for a size without a value, [`Error::Binding`] for a slot bound to
+    /// the wrong type or number of elements, and [`Error::OutOfMemory`] for a batch that does not fit in memory.
     pub fn run(
         &self,
         bindings: &mut [Binding<'_>],
@@ -175,7 +175,7 @@ impl Executor {
         self.bound(bindings, sizes.into())?.execute(version)
     }
 
-    /// Runs the program once and adds each step's time to `times` (made as long as there are steps).
+    /// Runs the program once and adds each step's time to `times`, which is resized to the number of steps.
     ///
     /// # Errors
     /// As [`Executor::run`].
@@ -204,8 +204,8 @@ impl Executor {
         Ok(run)
     }
 
-    /// Starts a run at values of the open sizes, or for a batch of the given number of samples. Its slots are then bound one by one, and
-    /// it is executed. It takes no memory before all that it needs is bound.
+    /// Starts a run with values of the open sizes, or for a batch of the given number of samples. Then its slots are
+    /// bound one by one, and it is executed. It allocates no memory until everything is bound.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`], [`Error::OpenSize`].
@@ -229,29 +229,29 @@ impl Executor {
         Ok(Run { executor: self, workspace, sizes, bound: PhantomData })
     }
 
-    /// The place of a slot in the table of addresses.
+    /// The index of a slot in the table of addresses.
     fn entry_of(&self, slot: usize) -> usize {
         entry::slot(self.program.plan().memory.open.len(), slot)
     }
 
-    /// Gives back the memory that runs have left for later ones; these ask for it again. Runs that go on keep theirs.
+    /// Frees the memory that finished runs keep for later ones, which allocate it again. Active runs keep theirs.
     pub fn release_memory(&self) {
-        // Taken out first: giving it back takes time.
+        // Taken out of the lock first, because freeing takes time.
         let idle = std::mem::take(&mut *lock(&self.workspaces));
         drop(idle);
     }
 
-    /// Whether runs with a version find what is computed from the parameters.
+    /// Whether the results of `prepare` for a version exist.
     fn is_prepared(&self, prepared: &Prepared, version: u64) -> bool {
         self.program.prepare_steps().is_empty() || prepared.version == Some(version)
     }
 
-    /// Computes what depends on the parameters alone, in memory whose intermediates are freed again.
+    /// Computes what depends only on the parameters. The memory of intermediates is freed afterwards.
     fn prepare(&self, workspace: &mut Workspace, sizes: &Sizes, version: u64) -> Result<(), Error> {
         self.check_bound(&self.prepare, &workspace.table, sizes)?;
         let mut prepared = self.prepared.write().unwrap_or_else(PoisonError::into_inner);
         if !self.is_prepared(&prepared, version) {
-            // A panic on the way leaves nothing that looks prepared.
+            // After a panic in between, nothing counts as prepared.
             prepared.version = None;
             let mut preparing = Memory::default();
             let plan = self.program.plan();
@@ -265,7 +265,7 @@ impl Executor {
         Ok(())
     }
 
-    /// Checks that everything is bound that the kernels of a phase read or write.
+    /// Checks that every slot which the kernels of a phase read or write is bound.
     fn check_bound(&self, phase: &Phase, table: &Table, sizes: &Sizes) -> Result<(), Error> {
         match phase.slots.iter().find(|&&slot| table.0[self.entry_of(slot)].is_null()) {
             None => Ok(()),
@@ -277,7 +277,7 @@ impl Executor {
         }
     }
 
-    /// Runs steps one after the other: those worth it on all threads, the others here. The slots of their phase are bound.
+    /// Runs steps in sequence, each on all threads or on this one. The slots of their phase are bound.
     fn steps(
         &self,
         steps: &[Step],
@@ -289,16 +289,16 @@ impl Executor {
         let count = self.program.plan().threads;
         let Workspace { ref table, ref values, ref mut shared, .. } = *workspace;
         let shared = sharing.decide(sizes, values, shared);
-        // Steps that stay here need no turn: the run's memory is its own, the scratch of all its threads included.
+        // Steps on this thread need no turn: the run owns its memory, including the scratch of all its threads.
         let mut turn = self.threads.as_ref().filter(|_| shared.any()).map(|threads| threads.turn());
         for (index, step) in steps.iter().enumerate() {
             let start = times.as_ref().map(|_| Instant::now());
             let part = |thread: usize, threads: usize| {
-                // SAFETY: `table` holds memory reserved for the plan's sizes at these values of its open sizes and
-                // bindings checked against the plan's slots, for every arena and slot that the steps of this phase touch; all of it is
-                // this run's alone, but for what no kernel writes. Threads work on disjoint shares and on scratch of
-                // their own, each thread once at a time, and a step starts when the one before it has ended on all
-                // threads.
+                // SAFETY: `table` holds memory reserved for the plan's sizes at these values of its open sizes, and
+                // bindings checked against the plan's slots, for every arena and slot that the steps of this phase
+                // access. Only this run accesses it, apart from memory that no kernel writes. Threads work on disjoint
+                // chunks and on their own scratch, each thread only once at a time, and a step starts after the
+                // previous one has ended on all threads.
                 unsafe { step.run(table.0.as_ptr(), values, thread, threads) }
             };
             match &mut turn {
@@ -314,7 +314,7 @@ impl Executor {
     }
 }
 
-/// A run that has been started: its slots are bound one after the other, in any order, before it is executed.
+/// A started run: its slots are bound in any order before it is executed.
 ///
 /// ```
 /// use windlass_compiler::dump::Dump;
@@ -346,10 +346,10 @@ pub struct Run<'e, 'b> {
 }
 
 impl<'b> Run<'_, 'b> {
-    /// Binds a slot, by its place in [`Executor::slots`], until the run has ended.
+    /// Binds a slot, by its index in [`Executor::slots`], until the run ends.
     ///
     /// # Errors
-    /// [`Error::Binding`] for another kind or number of elements, or a slot that does not exist.
+    /// [`Error::Binding`] for the wrong type or number of elements, or a slot that does not exist.
     pub fn bind(&mut self, slot: usize, binding: Binding<'b>) -> Result<(), Error> {
         match self.executor.accepted.get(slot) {
             Some(accepted) if accepted.fits(&binding, &self.workspace.values) => {
@@ -380,7 +380,7 @@ impl<'b> Run<'_, 'b> {
         }
     }
 
-    /// Makes sure of the memory that kernels work in. Everything is bound by then: a batch is as large as what it came in.
+    /// Reserves the memory of the kernels. Everything is bound by then, so the batch is no larger than its inputs.
     fn reserve(&mut self) -> Result<(), Error> {
         let Run { executor, ref mut workspace, ref sizes, .. } = *self;
         let plan = executor.program.plan();
@@ -401,11 +401,11 @@ impl<'b> Run<'_, 'b> {
         Ok(())
     }
 
-    /// Computes only what depends on the parameters alone, unless it is there for this version. It needs the slots that
-    /// this is computed from; a run with the same version then needs only those that its own kernels read or write.
+    /// Computes only what depends on the parameters, unless it exists for this version. This needs the slots that it is
+    /// computed from; a run with the same version then needs only those that its own kernels read or write.
     ///
     /// # Errors
-    /// [`Error::Binding`] when a slot that it needs is not bound.
+    /// [`Error::Binding`] if a needed slot is not bound.
     pub fn prepare(mut self, version: u64) -> Result<(), Error> {
         self.executor.check_bound(&self.executor.prepare, &self.workspace.table, &self.sizes)?;
         self.reserve()?;
@@ -415,14 +415,13 @@ impl<'b> Run<'_, 'b> {
     /// Runs the program; `version` as for [`Executor::run`].
     ///
     /// # Errors
-    /// [`Error::Binding`] when a slot is not bound that the run needs: one that `run` reads or writes, or one that
-    /// `prepare` reads, unless what it computes is there for this version. [`Error::OutOfMemory`] for a batch that memory
-    /// does not suffice for.
+    /// [`Error::Binding`] if a needed slot is not bound: one that `run` reads or writes, or one that `prepare` reads,
+    /// unless its results exist for this version. [`Error::OutOfMemory`] for a batch that does not fit in memory.
     pub fn execute(self, version: u64) -> Result<(), Error> {
         self.execute_observed(version, None)
     }
 
-    /// Runs the program and adds each step's time to `times` (made as long as there are steps).
+    /// Runs the program and adds each step's time to `times`, which is resized to the number of steps.
     ///
     /// # Errors
     /// As [`Run::execute`].
@@ -437,7 +436,7 @@ impl<'b> Run<'_, 'b> {
         let Run { executor, ref mut workspace, ref sizes, .. } = self;
         let mut prepared = executor.prepared.read().unwrap_or_else(PoisonError::into_inner);
         while !executor.is_prepared(&prepared, version) {
-            // Again where another run prepared another version in between.
+            // Retries if another run prepared another version in between.
             drop(prepared);
             executor.prepare(workspace, sizes, version)?;
             prepared = executor.prepared.read().unwrap_or_else(PoisonError::into_inner);
@@ -454,7 +453,7 @@ impl Drop for Run<'_, '_> {
     }
 }
 
-/// The sizes of a run for messages: `a batch of 64`, and the others where there are some.
+/// The sizes of a run in words: `a batch of 64`, followed by other open sizes.
 fn in_words(sizes: &Sizes) -> String {
     let others: String =
         sizes.iter().skip(1).map(|(size, value)| format!(" with {size} = {value}")).collect();

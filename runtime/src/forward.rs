@@ -1,5 +1,4 @@
-//! A network compiled to predict, without its numbers: what models and predictors share, and how runs get their memory.
-//! Whose the numbers are, and whether they may change, is theirs to say.
+//! A network compiled for prediction, without its parameters: the common part of models and predictors.
 
 use ndarray::{ArrayD, Dimension, IxDyn};
 use windlass_compiler::codegen::Program;
@@ -20,18 +19,18 @@ use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::profile::Profile;
 
-/// The slots of a program that predicts.
+/// The slots of a prediction program.
 #[derive(Debug)]
 struct Slots {
-    /// Of each input, in the order of declaration; `None` for one that nothing uses.
+    /// The slot of each input, in declaration order; `None` if it is unused.
     inputs: Vec<Option<usize>>,
-    /// Of parameters and states, each with its place among the [`Parameters`] at hand.
+    /// The slots of parameters and states, each with its index in [`Parameters`].
     stored: Vec<(usize, usize)>,
-    /// Of each output, in the order of declaration.
+    /// The slot of each output, in declaration order.
     outputs: Vec<Option<usize>>,
 }
 
-/// A network compiled to predict. Each run is given the parameters it is for.
+/// A network compiled for prediction. Each run receives its parameters.
 pub(crate) struct Forward<N> {
     network: N,
     executor: Executor,
@@ -42,7 +41,7 @@ pub(crate) struct Forward<N> {
 }
 
 impl<N: AnyNetwork> Forward<N> {
-    /// Compiles the network for parameters in the order of these.
+    /// Compiles the network for parameters in this order.
     pub(crate) fn compile(network: N, parameters: &Parameters, options: &Options) -> Result<Self, Error> {
         let (executor, times) = compile_executor(network.graph(), Mode::Inference, options)?;
         let ports = Ports::of(network.graph());
@@ -55,7 +54,7 @@ impl<N: AnyNetwork> Forward<N> {
         Ok(Forward { network, executor, ports, slots, options: options.clone(), times })
     }
 
-    /// Prepares for parameters that will not change any more, and gives back those of them that runs read.
+    /// Prepares for parameters that will not change any more, and returns those that runs read.
     pub(crate) fn settle(&mut self, parameters: Parameters) -> Result<Parameters, Error> {
         let plan = self.executor.program().plan();
         let sizes = plan.sizes.symbols().into_iter().fold(Sizes::new(), |sizes, size| sizes.with(size, 1));
@@ -80,7 +79,7 @@ impl<N: AnyNetwork> Forward<N> {
         Ok(self.network.name_results(results))
     }
 
-    /// Runs the network on a batch, with results in memory that is there already.
+    /// Runs the network on a batch, and writes results to existing memory.
     pub(crate) fn run_into(
         &self,
         parameters: &Parameters,
@@ -146,7 +145,7 @@ impl<N: AnyNetwork> Forward<N> {
         Ok(())
     }
 
-    /// Compiles another graph with the same options, to run on the same threads.
+    /// Compiles another graph with the same options, on the same threads.
     pub(crate) fn compile_beside(
         &self,
         graph: &Graph,
@@ -156,7 +155,7 @@ impl<N: AnyNetwork> Forward<N> {
         Ok((self.executor.beside(program)?, times))
     }
 
-    /// The memory that runs with these parameters take.
+    /// The memory of runs with these parameters.
     pub(crate) fn memory(&self, parameters: &Parameters, sizes: &Sizes) -> MemoryReport {
         MemoryReport { parameters: parameters.bytes(), ..MemoryReport::of(self.plan(), sizes) }
     }
@@ -165,7 +164,7 @@ impl<N: AnyNetwork> Forward<N> {
         self.executor.release_memory();
     }
 
-    /// For debugging forms.
+    /// A short form for debugging.
     pub(crate) fn in_short(&self) -> String {
         let plan = self.plan();
         format!("kernels: {}, threads: {}", plan.run.len(), plan.threads)
@@ -208,7 +207,7 @@ impl<N: AnyNetwork> Forward<N> {
     }
 }
 
-/// The slots of those parameters that a program has, each with its place among them.
+/// The slots of those parameters that a program uses, each with its index in the parameters.
 fn places(executor: &Executor, parameters: &Parameters) -> Vec<(usize, usize)> {
     let slots = stored_slots(executor, parameters).enumerate();
     slots.filter_map(|(place, slot)| slot.map(|slot| (slot, place))).collect()
@@ -223,7 +222,7 @@ fn empty_output(network: &str, shape: &Shape, sizes: &Sizes) -> Result<ArrayD<f3
     ArrayD::from_shape_vec(axes, elements).map_err(|_| available::refused(usize::MAX, what))
 }
 
-/// The sizes of a shape, without asking for memory where it has up to four axes.
+/// The sizes of a shape, without allocating for up to four axes.
 pub(crate) fn concrete(shape: &Shape, sizes: &Sizes) -> IxDyn {
     let mut axes = IxDyn::zeros(shape.rank());
     for (axis, dim) in axes.slice_mut().iter_mut().zip(shape.dims()) {
@@ -232,7 +231,7 @@ pub(crate) fn concrete(shape: &Shape, sizes: &Sizes) -> IxDyn {
     axes
 }
 
-/// The slot of each parameter and state, in their order; `None` for one that nothing uses.
+/// The slot of each parameter and state, in order; `None` if it is unused.
 pub(crate) fn stored_slots(
     executor: &Executor,
     parameters: &Parameters,
@@ -240,7 +239,7 @@ pub(crate) fn stored_slots(
     parameters.names().iter().map(|name| executor.slot(SlotKind::Stored, name))
 }
 
-/// The slot of each input, in the order of declaration; `None` for one that nothing uses.
+/// The slot of each input, in declaration order; `None` if it is unused.
 pub(crate) fn input_slots(executor: &Executor, ports: &Ports) -> Vec<Option<usize>> {
     ports.inputs.iter().map(|(name, _)| executor.slot(SlotKind::Input, name)).collect()
 }
@@ -259,7 +258,7 @@ pub(crate) fn bind_inputs<'b>(
     Ok(())
 }
 
-/// Compiles a graph and gives it memory and threads.
+/// Compiles a graph and creates its executor.
 pub(crate) fn compile_executor(
     graph: &Graph,
     mode: Mode,

@@ -1,5 +1,4 @@
-//! First values of parameters and states, drawn from the distributions a graph declares. The distributions themselves
-//! are declared in [`windlass_compiler::graph::initializer`].
+//! Initial values of parameters and states, drawn from the distributions of [`windlass_compiler::graph::initializer`].
 
 use ndarray::ArrayD;
 use rand::Rng;
@@ -14,11 +13,11 @@ use crate::error::Error;
 use crate::random::{Purpose, hash_name, stream};
 use crate::tensor::NamedTensors;
 
-/// Draws the first values of every parameter and state of a graph, by name.
+/// Draws the initial values of every parameter and state of a graph, by name.
 ///
-/// The numbers of a tensor depend on the seed, its name, its shape and its distribution alone: adding a layer does not
-/// change the others. The generator is ChaCha8, keyed with the seed and the name's FNV-1a hash; normal numbers are drawn
-/// by the ziggurat algorithm.
+/// The values of a tensor depend only on the seed, its name, its shape and its distribution: adding a layer does not
+/// change the others. The generator is ChaCha8, keyed with the seed and the name's FNV-1a hash; normal values use the
+/// ziggurat algorithm.
 ///
 /// ```
 /// use windlass_compiler::graph::{Builder, Layer};
@@ -34,15 +33,15 @@ use crate::tensor::NamedTensors;
 /// ```
 ///
 /// # Errors
-/// [`Error::Setting`] for a distribution that cannot be drawn from: bounds or moments that are not finite, bounds in the
-/// wrong order, a negative deviation. [`Error::OutOfMemory`] for a network that memory does not suffice for.
+/// [`Error::Setting`] for an invalid distribution: bounds or moments that are not finite, bounds in the wrong order, a
+/// negative deviation. [`Error::OutOfMemory`] for a network that does not fit in memory.
 pub fn initialize(graph: &Graph, seed: u64) -> Result<NamedTensors, Error> {
     let parameters =
         graph.parameters().map(|(_, parameter)| (&parameter.name, &parameter.shape, parameter.init));
     let states = graph.states().map(|(_, state)| (&state.name, &state.shape, state.init));
     let tensors: Vec<_> =
         parameters.chain(states).map(|(name, shape, init)| (name, shape.item(), init)).collect();
-    // Checked together: one by one they may fit.
+    // Checked together: each may fit on its own.
     let elements = tensors.iter().map(|(_, sizes, _)| count(sizes)).fold(0, usize::saturating_add);
     let bytes = elements.saturating_mul(4);
     available::check(bytes, || format!("`{}` with all its parameters", graph.name()))?;
@@ -52,15 +51,15 @@ pub fn initialize(graph: &Graph, seed: u64) -> Result<NamedTensors, Error> {
         .collect()
 }
 
-/// Elements of a tensor; the largest number where they are more.
+/// The number of elements of a tensor; it saturates.
 fn count(sizes: &[usize]) -> usize {
     sizes.iter().fold(1, |product: usize, &size| product.saturating_mul(size))
 }
 
-/// Draws the first value of one tensor, as [`initialize`] does.
+/// Draws the initial value of one tensor, like [`initialize`].
 ///
 /// # Errors
-/// As [`initialize`].
+/// Those of [`initialize`].
 pub fn initial_value(
     name: &str,
     sizes: &[usize],
@@ -69,7 +68,7 @@ pub fn initial_value(
 ) -> Result<ArrayD<f32>, Error> {
     let mut random = stream(seed, Purpose::Initialize, hash_name(name), 0);
     let (fan_in, fan_out) = Initializer::fans(sizes);
-    // A tensor without elements has no fans to divide by, and nothing to draw.
+    // A tensor without elements has a fan of zero to divide by, and nothing to draw.
     let (fan_in, fan_out) = (fan_in.max(1) as f64, fan_out.max(1) as f64);
     let refuse =
         |what: &str| Error::setting(format!("{name}: initializer"), format!("{initializer:?}"), what);

@@ -1,17 +1,17 @@
-//! Pages of 2 MiB for memory that programs read from end to end: finding out where small pages are costs as much as reading
-//! them. What is kept in such pages is for others to say.
+//! Pages of 2 MiB for memory that programs read sequentially: with small pages, address translation costs as much as
+//! the reads.
 
 use ndarray::ArrayD;
 
 /// Bytes of a large page.
 pub(crate) const LARGE_PAGE: usize = 2 << 20;
-/// Memory of so many bytes or more is asked for in large pages.
+/// The minimum size in bytes of memory in large pages.
 pub(crate) const LARGE: usize = 2 * LARGE_PAGE;
 
-/// A copy of numbers, where they are many in memory that the system was asked to keep in large pages. It is a wish: where
-/// there are no large pages, it is a copy like any other.
+/// A copy of numbers, in large pages if there are many. Large pages are a hint: where the system has none, it is an
+/// ordinary copy.
 ///
-/// Models, trainers and predictors keep their parameters so; it is for programs that bind memory to
+/// Models, trainers and predictors store their parameters this way; this function is for programs that bind memory to
 /// [`Executor`](crate::executor::Executor)s themselves.
 ///
 /// ```
@@ -21,14 +21,14 @@ pub(crate) const LARGE: usize = 2 * LARGE_PAGE;
 /// ```
 ///
 /// # Panics
-/// When there is no memory for the copy.
+/// If there is not enough memory for the copy.
 pub fn in_large_pages(values: &[f32]) -> Vec<f32> {
     copied(values).unwrap_or_else(|| values.to_vec())
 }
 
-/// The copy; `None` where there is no memory for it.
+/// The copy; `None` if there is not enough memory.
 fn copied(values: &[f32]) -> Option<Vec<f32>> {
-    // Asked for before it is touched: pages are given out when they are written.
+    // Advised before it is touched, because pages are allocated on the first write.
     let mut copy = Vec::new();
     copy.try_reserve_exact(values.len()).ok()?;
     if 4 * values.len() >= LARGE {
@@ -38,7 +38,7 @@ fn copied(values: &[f32]) -> Option<Vec<f32>> {
     Some(copy)
 }
 
-/// A tensor with its numbers so, if they are many and there is room for the copy.
+/// A tensor in large pages, if it is large and there is enough memory for the copy.
 pub(crate) fn tensor_in_large_pages(tensor: ArrayD<f32>) -> ArrayD<f32> {
     match tensor.as_slice() {
         Some(values) if 4 * values.len() >= LARGE => {
@@ -49,7 +49,7 @@ pub(crate) fn tensor_in_large_pages(tensor: ArrayD<f32>) -> ArrayD<f32> {
     }
 }
 
-/// Asks for large pages within the capacity of a vector.
+/// Requests large pages for the capacity of a vector.
 #[cfg(target_os = "linux")]
 fn ask(values: &mut Vec<f32>) {
     use rustix::mm::{Advice, madvise};
@@ -57,8 +57,8 @@ fn ask(values: &mut Vec<f32>) {
     let skipped = start.cast::<u8>().align_offset(LARGE_PAGE);
     let bytes = (4 * values.capacity()).saturating_sub(skipped) / LARGE_PAGE * LARGE_PAGE;
     if bytes > 0 {
-        // SAFETY: the range lies within the vector's own allocation, and this advice changes no contents. Where the system
-        // has no large pages it refuses, which is no matter.
+        // SAFETY: the range is within the vector's own allocation, and this advice changes no contents. A system
+        // without large pages refuses, which is harmless.
         let _ = unsafe { madvise(start.byte_add(skipped).cast(), bytes, Advice::LinuxHugepage) };
     }
 }

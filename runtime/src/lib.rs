@@ -1,5 +1,4 @@
-//! The runtime of Windlass: what a program needs to run and train networks, declared with `network!` or built as it
-//! runs.
+//! The runtime of Windlass: runs and trains networks that are declared with `network!` or built at run time.
 
 mod atomic_file;
 mod available;

@@ -1,5 +1,5 @@
-//! What the machine can do: cores, vectors and caches as the system tells them, and how fast a thread computes and moves
-//! numbers, measured with programs of this compiler. What a network takes of it is in [`crate::profile`].
+//! The capabilities of the machine: cores, vectors and caches as the system reports them, and the measured speed of a
+//! thread. [`crate::profile`] compares networks with them.
 
 use std::fmt;
 use std::num::NonZero;
@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::executor::Executor;
 use crate::timing::Rehearsal;
 
-/// The limits that the speed of a network is judged by.
+/// The limits that a network's speed is compared with.
 ///
 /// ```
 /// use windlass_runtime::machine::Machine;
@@ -29,48 +29,48 @@ use crate::timing::Rehearsal;
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// What the CPU calls itself, where it does.
+    /// The CPU's name, if it has one.
     pub cpu: Option<String>,
-    /// Cores the process may use.
+    /// Cores available to the process.
     pub cores: usize,
-    /// Width of the vectors the code uses, in bits.
+    /// Width of the vectors in use, in bits.
     pub vector_bits: usize,
     /// Caches of a core.
     pub caches: Caches,
-    /// Billions of floating-point operations a second that one thread reaches in a product whose operands lie in its first
-    /// cache; a multiply-add counts as two.
+    /// Billions of floating-point operations per second of one thread, in a product whose operands are in its
+    /// first-level cache; a multiply-add counts as two.
     pub gflops_per_second: f64,
-    /// Billions of bytes a second that one thread reads and writes when they lie in its second cache.
+    /// Billions of bytes per second that one thread reads and writes in its second-level cache.
     pub cache_gbytes_per_second: f64,
-    /// Billions of bytes a second that one thread reads and writes when they lie in no cache of its own.
+    /// Billions of bytes per second that one thread reads and writes outside its own caches.
     pub memory_gbytes_per_second: f64,
 }
 
-/// Sizes of the caches that a core sees, in bytes; `None` where the system does not tell.
+/// Sizes of the caches of a core, in bytes; `None` if the system does not report it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caches {
-    /// The first, for data.
+    /// First-level data cache.
     pub first: Option<usize>,
-    /// The second.
+    /// Second-level cache.
     pub second: Option<usize>,
-    /// The third, often shared among cores.
+    /// Third-level cache, often shared among cores.
     pub third: Option<usize>,
 }
 
-/// How long each program is measured; two for each figure.
+/// How long each program is measured; there are two for each figure.
 const BUDGET: Duration = Duration::from_millis(25);
 
-/// What most CPUs of the last ten years have at least, where the system does not tell.
+/// The least of most CPUs of the last ten years, for systems that do not report it.
 const SECOND_CACHE: usize = 256 * 1024;
 
-/// Bytes that no core's own caches hold.
+/// More bytes than any core's own caches hold.
 const MEMORY: usize = 64 << 20;
 
 impl Machine {
-    /// Asks the system and measures, for about a fifth of a second. Other work on the machine makes the figures smaller.
+    /// Queries the system and measures, for about a fifth of a second. Other work on the machine lowers the figures.
     ///
     /// # Errors
-    /// [`Error::Compile`] where there is no code for this CPU, or not with these options.
+    /// [`Error::Compile`] for an unsupported CPU or unsupported options.
     pub fn measure(options: &PlanOptions) -> Result<Machine, Error> {
         let mut options = options.clone();
         options.threads = 1;
@@ -91,9 +91,9 @@ impl Machine {
         })
     }
 
-    /// The least time, in microseconds, that some threads need for so many operations on so many bytes (the roofline model
-    /// of Williams, Waterman and Patterson 2009): the longer of computing and moving. All threads together are taken to be
-    /// as many times faster as they are, which shared memory may not allow.
+    /// The minimum time, in microseconds, of this many operations and bytes on some threads (the roofline model of
+    /// Williams, Waterman and Patterson 2009): the longer of computing and moving. It assumes that speed is
+    /// proportional to the number of threads, which shared memory may not allow.
     pub fn least_microseconds(&self, flops: u64, bytes: u64, threads: usize) -> f64 {
         let fits = bytes as usize <= threads * self.caches.second.unwrap_or(SECOND_CACHE);
         let bandwidth = if fits { self.cache_gbytes_per_second } else { self.memory_gbytes_per_second };
@@ -103,10 +103,10 @@ impl Machine {
 }
 
 impl Machine {
-    /// The facts for the planner's models of time: what was measured, and the default where nothing was. A cycle is taken to
-    /// be as long as two multiply-adds of vectors, whatever the clock says: only proportions choose an algorithm.
+    /// The facts for the planner's cost model: measured where possible, otherwise the default. A cycle is assumed to
+    /// take as long as two multiply-adds of vectors, whatever the clock: only proportions decide between algorithms.
     ///
-    /// Plans made with them may differ from one machine to another, and from one measurement to the next.
+    /// Plans made with these facts may differ from one machine to another, and from one measurement to the next.
     pub fn costs(&self) -> Costs {
         let defaults = Costs::default();
         let lanes = self.vector_bits as f64 / 32.0;
@@ -114,7 +114,7 @@ impl Machine {
             2.0 * lanes * 16.0 / f64::from(defaults.multiply_add.of_lanes(self.vector_bits / 32));
         let cycles_per_microsecond = self.gflops_per_second * 1e3 / flops_a_cycle;
         let line = |gbytes_per_second: f64| {
-            // Out of range is cut off; not a number is none.
+            // The conversion saturates; NaN becomes zero.
             (64.0 * 16.0 * cycles_per_microsecond / (gbytes_per_second * 1e3)).round().max(1.0) as u16
         };
         let near_line = line(self.cache_gbytes_per_second);
@@ -129,13 +129,13 @@ impl Machine {
     }
 }
 
-/// A name that only CPUs of the same speed have, but for their clock.
+/// A name that identifies CPUs of the same speed, except for their clock.
 pub(crate) fn cpu_name() -> String {
     let name = identify().0.unwrap_or_else(|| "unknown CPU".to_owned());
     format!("{name} ({})", model())
 }
 
-/// What tells apart CPUs that call themselves the same, as those of virtual machines do.
+/// Distinguishes CPUs with the same name, such as those of virtual machines.
 #[cfg(target_arch = "x86_64")]
 fn model() -> String {
     let known = raw_cpuid::CpuId::new().get_feature_info();
@@ -144,7 +144,7 @@ fn model() -> String {
     format!("family {family}, model {model}, stepping {stepping}")
 }
 
-/// Nothing is known of other architectures but which they are.
+/// For other architectures, only the architecture is known.
 #[cfg(not(target_arch = "x86_64"))]
 fn model() -> String {
     std::env::consts::ARCH.to_owned()
@@ -209,19 +209,20 @@ fn identify() -> (Option<String>, Caches) {
     (name.filter(|name| !name.is_empty()), caches)
 }
 
-/// Nothing is known of other architectures.
+/// Nothing is known about other architectures.
 #[cfg(not(target_arch = "x86_64"))]
 fn identify() -> (Option<String>, Caches) {
     (None, Caches::default())
 }
 
-/// Operations a nanosecond in products on the first cache: a chain of pointwise convolutions that all take the same weight,
-/// so that two images and it are all there is. The better of two shapes, since blocks of registers divide some better.
+/// Operations per nanosecond of products in the first-level cache: a chain of pointwise convolutions with the same
+/// weight, so that the working set is two images and the weight. The better of two shapes, because register tiles
+/// divide some shapes better.
 fn measure_products(options: &PlanOptions) -> Result<f64, Error> {
     const LAYERS: usize = 16;
-    /// Channels, and the sides of the image.
+    /// Channels, and the height and width of the image.
     const SHAPES: [(usize, [usize; 2]); 2] = [(48, [4, 12]), (32, [8, 14])];
-    // Nothing is to be reordered in between.
+    // No layout conversions in between.
     let options = PlanOptions { layouts: Layouts::ChannelsFirst, ..options.clone() };
     let mut best = 0.0_f64;
     for (channels, [height, width]) in SHAPES {
@@ -242,8 +243,8 @@ fn measure_products(options: &PlanOptions) -> Result<f64, Error> {
     Ok(best)
 }
 
-/// Bytes a nanosecond through memory of a size, which decides in which cache it lies: the better of copying, half read and
-/// half written, and adding up, all read.
+/// Bytes per nanosecond through memory of a size, which determines the cache it is in: the better of copying (half
+/// read, half written) and summing (all read).
 fn measure_traffic(options: &PlanOptions, bytes: usize) -> Result<f64, Error> {
     const ROW: usize = 1024;
     let copy = || {
@@ -276,7 +277,7 @@ fn executor(graph: &Graph, options: &PlanOptions) -> Result<Executor, Error> {
     Executor::new(program)
 }
 
-/// The time of the quickest run.
+/// The time of the fastest run.
 fn best_nanoseconds(executor: Executor, batch: usize) -> Result<f64, Error> {
     let mut rehearsal = Rehearsal::new(executor, batch);
     let mut best = Duration::MAX;

@@ -1,39 +1,38 @@
-//! The memory that a compiled network takes, said before it runs. How it is reserved lives in [`crate::executor`].
+//! The memory that a compiled network takes, known before it runs.
 
 use std::fmt;
 
 use windlass_compiler::plan::{Plan, Size, SlotKind};
 use windlass_compiler::shape::Sizes;
 
-/// Bytes that a compiled network takes for runs on batches of one size. Prints as a line, in MiB.
+/// Bytes that a compiled network takes for runs with one batch size. It prints as a line, in MiB.
 ///
-/// Inputs and outputs are the caller's and do not count, nor do the code and what describes it, which do not grow with the
-/// batch. Runs at the same time each take [`MemoryReport::run`], which is then kept for later ones; runs on larger batches
-/// leave behind more. Memory of 4 MiB and more comes in pages of up to 2 MiB, the last of which may not be full.
+/// Inputs and outputs belong to the caller and do not count, nor do the code and its metadata, which do not grow with
+/// the batch. Concurrent runs each take [`MemoryReport::run`], which is then kept for later ones; runs with larger
+/// batches keep more. Memory of 4 MiB and more is in pages of up to 2 MiB, the last of which may be partly used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryReport {
-    /// Items in each run.
+    /// Samples in each run.
     pub batch: usize,
-    /// Threads that share each run.
+    /// Threads of each run.
     pub threads: usize,
-    /// Parameters and states as they were declared; in training the optimiser's too.
+    /// Parameters and states as declared; in training also those of the optimiser.
     pub parameters: usize,
-    /// What is computed from parameters alone for all runs, as packed weights, and constants.
+    /// Constants, and values computed only from parameters, such as packed weights.
     pub prepared: usize,
-    /// The intermediates of this, which exist only while it is computed: before the first run, and when parameters have
-    /// changed.
+    /// The intermediates of these values, which exist only while they are computed: before the first run, and after
+    /// parameters have changed.
     pub preparing: usize,
-    /// Values that grow with the batch, and with other open sizes.
+    /// Values whose size depends on the batch or on other open sizes.
     pub batched: usize,
-    /// Values that do not, of each run; in training above all the gradients of parameters that are kept.
+    /// Values of fixed size in each run; in training mainly gradients of parameters.
     pub fixed: usize,
-    /// What the threads need to themselves, of all of them.
+    /// Scratch of all threads.
     pub scratch: usize,
 }
 
 impl MemoryReport {
-    /// The memory of a plan, with all parameters and states that its kernels read. What does not fit a number of bytes is
-    /// the largest number.
+    /// The memory of a plan, with all parameters and states that its kernels read. It saturates.
     pub fn of(plan: &Plan, sizes: &Sizes) -> Self {
         let mut values = Vec::new();
         plan.sizes.values_into(sizes, &mut values);
@@ -51,23 +50,23 @@ impl MemoryReport {
         }
     }
 
-    /// What is held all the time, whether anything runs or not.
+    /// Memory that is held between runs.
     pub fn held(&self) -> usize {
         self.parameters + self.prepared
     }
 
-    /// What one run takes beside.
+    /// The additional memory of one run.
     pub fn run(&self) -> usize {
         self.batched.saturating_add(self.fixed + self.scratch)
     }
 
-    /// The most that is held at any moment, with one run at a time: the first run prepares while it holds its own memory.
+    /// The maximum held at any time, with one run at a time: the first run holds its own memory while it prepares.
     pub fn peak(&self) -> usize {
         self.run().saturating_add(self.held() + self.preparing)
     }
 }
 
-/// Bytes of values of a size, at the values of the plan's open sizes.
+/// Bytes of a buffer, at the values of the plan's open sizes.
 pub(crate) fn bytes(size: Size, values: &[usize]) -> usize {
     size.at(values).unwrap_or(usize::MAX).saturating_mul(4)
 }

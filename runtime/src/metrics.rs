@@ -1,11 +1,10 @@
-//! How well classes are told apart: accuracy, and the confusion matrix with what follows from it. Losses are part of a
-//! network's graph and do not live here.
+//! Classification metrics: accuracy, and the confusion matrix with precision, recall and F1.
 
 use std::fmt;
 
 use crate::error::Error;
 
-/// The index of the largest score; the first of equal ones. Nothing for no scores or when any is NaN: a network that
+/// The index of the largest score; the first of equal ones. `None` for no scores or if any is NaN: a network that
 /// computes NaN predicts nothing.
 ///
 /// ```
@@ -26,7 +25,7 @@ pub fn argmax(scores: &[f32]) -> Option<usize> {
     (!scores.is_empty()).then_some(best)
 }
 
-/// The share of examples whose largest score is at their label. An example with a NaN score counts as wrong.
+/// The fraction of examples whose largest score is at their label. An example with a NaN score counts as wrong.
 ///
 /// ```
 /// use windlass_runtime::metrics::Accuracy;
@@ -43,19 +42,19 @@ pub struct Accuracy {
 }
 
 impl Accuracy {
-    /// Over no examples yet.
+    /// Accuracy over no examples yet.
     ///
     /// # Errors
-    /// [`Error::Setting`] for no classes.
+    /// [`Error::Setting`] for zero classes.
     pub fn new(classes: usize) -> Result<Self, Error> {
         check_classes(classes)?;
         Ok(Accuracy { classes, correct: 0, total: 0 })
     }
 
-    /// Adds a batch: scores `[count, classes]` and as many labels.
+    /// Adds a batch: scores `[count, classes]` and `count` labels.
     ///
     /// # Errors
-    /// [`Error::Count`] when they do not fit, [`Error::LabelOutOfRange`]; nothing is added then.
+    /// [`Error::Count`] if the numbers do not match, [`Error::LabelOutOfRange`]; nothing is added then.
     pub fn record(&mut self, scores: &[f32], labels: &[i32]) -> Result<(), Error> {
         for (label, prediction) in predictions(scores, labels, self.classes)? {
             self.total += 1;
@@ -64,7 +63,7 @@ impl Accuracy {
         Ok(())
     }
 
-    /// Examples predicted right.
+    /// Examples predicted correctly.
     pub fn correct(&self) -> u64 {
         self.correct
     }
@@ -74,13 +73,13 @@ impl Accuracy {
         self.total
     }
 
-    /// The share of examples predicted right; nothing before the first.
+    /// The fraction of examples predicted correctly; `None` before the first.
     pub fn value(&self) -> Option<f64> {
         share(self.correct, self.total)
     }
 }
 
-/// How often examples of each class are predicted as each. Prints as a table with a row for each true class, a column
+/// Counts the predictions for the examples of each class. It prints as a table with a row for each true class, a column
 /// for each predicted one, and precision, recall and F1.
 ///
 /// ```
@@ -109,10 +108,10 @@ pub struct ConfusionMatrix {
 }
 
 impl ConfusionMatrix {
-    /// Over no examples yet.
+    /// A matrix over no examples yet.
     ///
     /// # Errors
-    /// [`Error::Setting`] for no classes.
+    /// [`Error::Setting`] for zero classes.
     pub fn new<S: AsRef<str>>(class_names: &[S]) -> Result<Self, Error> {
         let classes = class_names.len();
         check_classes(classes)?;
@@ -120,10 +119,10 @@ impl ConfusionMatrix {
         Ok(ConfusionMatrix { class_names, counts: vec![0; classes * classes], undefined: vec![0; classes] })
     }
 
-    /// Adds a batch: scores `[count, classes]` and as many labels.
+    /// Adds a batch: scores `[count, classes]` and `count` labels.
     ///
     /// # Errors
-    /// [`Error::Count`] when they do not fit, [`Error::LabelOutOfRange`]; nothing is added then.
+    /// [`Error::Count`] if the numbers do not match, [`Error::LabelOutOfRange`]; nothing is added then.
     pub fn record(&mut self, scores: &[f32], labels: &[i32]) -> Result<(), Error> {
         let classes = self.classes();
         for (label, prediction) in predictions(scores, labels, classes)? {
@@ -140,13 +139,13 @@ impl ConfusionMatrix {
         self.class_names.len()
     }
 
-    /// How many examples of a true class were predicted as another (or the same); 0 for a class that does not exist.
+    /// The number of examples of a true class that were predicted as a class; 0 for a class that does not exist.
     pub fn count(&self, class: usize, predicted: usize) -> u64 {
         let exists = class < self.classes() && predicted < self.classes();
         if exists { self.counts[class * self.classes() + predicted] } else { 0 }
     }
 
-    /// Examples of a true class with a NaN score, predicted as nothing.
+    /// Examples of a true class with a NaN score, which have no prediction.
     pub fn undefined(&self, class: usize) -> u64 {
         self.undefined.get(class).copied().unwrap_or(0)
     }
@@ -156,24 +155,24 @@ impl ConfusionMatrix {
         self.counts.iter().chain(&self.undefined).sum()
     }
 
-    /// The share of examples predicted right; nothing before the first.
+    /// The fraction of examples predicted correctly; `None` before the first.
     pub fn accuracy(&self) -> Option<f64> {
         share((0..self.classes()).map(|class| self.count(class, class)).sum(), self.total())
     }
 
-    /// Of the examples predicted as a class, the share that belong to it; nothing when none were.
+    /// The fraction of examples predicted as a class that belong to it; `None` if there are none.
     pub fn precision(&self, class: usize) -> Option<f64> {
         share(self.count(class, class), (0..self.classes()).map(|other| self.count(other, class)).sum())
     }
 
-    /// Of the examples of a class, the share predicted as it; nothing when there were none.
+    /// The fraction of examples of a class that are predicted as it; `None` if there are none.
     pub fn recall(&self, class: usize) -> Option<f64> {
         let predicted: u64 = (0..self.classes()).map(|other| self.count(class, other)).sum();
         share(self.count(class, class), predicted + self.undefined(class))
     }
 
-    /// The harmonic mean of precision and recall: twice the right predictions over all examples of the class and all
-    /// predictions as it. Nothing when there were neither.
+    /// The harmonic mean of precision and recall: twice the correct predictions over all examples of the class plus all
+    /// predictions of it. `None` if there are neither.
     pub fn f1(&self, class: usize) -> Option<f64> {
         let column: u64 = (0..self.classes()).map(|other| self.count(other, class)).sum();
         let row: u64 = (0..self.classes()).map(|other| self.count(class, other)).sum();
@@ -291,7 +290,7 @@ mod tests {
         assert!(ConfusionMatrix::new::<&str>(&[]).is_err());
     }
 
-    /// Scores that predict the given classes; nothing stands for NaN.
+    /// Scores that predict the given classes; `None` stands for NaN.
     fn scores(classes: usize, predicted: &[Option<usize>]) -> Vec<f32> {
         let one_hot = |class: &Option<usize>| match class {
             Some(class) => (0..classes).map(|index| if index == *class { 1.0 } else { 0.0 }).collect(),

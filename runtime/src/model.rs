@@ -1,4 +1,4 @@
-//! A network with its parameters, compiled to predict.
+//! A network with its parameters, compiled for prediction.
 
 use std::fmt;
 use std::path::Path;
@@ -22,10 +22,10 @@ use crate::parameters::Parameters;
 use crate::predictor::Predictor;
 use crate::profile::Profile;
 
-/// A network with its parameters, compiled to predict: any batch size, from any number of threads at once.
+/// A network with its parameters, compiled for prediction, with any batch size and from any number of threads at once.
 ///
-/// Parameters may change at any time, so a model holds them as they are beside what it makes of them for its kernels. Where
-/// they will not change any more, [`Model::into_predictor`] gives what holds them once.
+/// Parameters may change at any time, so a model holds them both as declared and in the form that its kernels read.
+/// [`Model::into_predictor`] converts it to a form that holds parameters once, for when they no longer change.
 ///
 /// Its debugging form is one line.
 pub struct Model<N> {
@@ -40,41 +40,41 @@ impl<N: AnyNetwork> fmt::Debug for Model<N> {
 }
 
 impl<N: Network> Model<N> {
-    /// A model with first values drawn from the distributions the network declares.
+    /// A model with initial values drawn from the distributions that the network declares.
     ///
     /// # Errors
-    /// [`Error::Compile`] where no code can be made for it here, or an option is out of its range; [`Error::Setting`]
-    /// for a distribution that cannot be drawn from.
+    /// [`Error::Compile`] if no code can be generated here, or an option is outside its range; [`Error::Setting`] for
+    /// an invalid distribution.
     pub fn new(seed: u64) -> Result<Self, Error> {
         Self::with_options(seed, &Options::default())
     }
 
-    /// A model as [`Model::new`] makes it, compiled and run as asked.
+    /// Like [`Model::new`], with options.
     ///
     /// # Errors
-    /// As [`Model::new`].
+    /// Those of [`Model::new`].
     pub fn with_options(seed: u64, options: &Options) -> Result<Self, Error> {
         Self::of(N::VALUE, seed, options)
     }
 
-    /// A model with the parameters of a file, as [`Model::save`] or a trainer wrote it.
+    /// A model with the parameters of a file written by [`Model::save`] or a trainer.
     ///
     /// # Errors
-    /// As [`Model::new`], and as [`Parameters::load`] for a file that cannot be read, does not fit, or holds another
-    /// network.
+    /// Those of [`Model::new`], and those of [`Parameters::load`] for a file that cannot be read, does not fit, or
+    /// holds another network.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::load_with(path, &Options::default())
     }
 
-    /// A model as [`Model::load`] makes it, compiled and run as asked.
+    /// Like [`Model::load`], with options.
     ///
     /// # Errors
-    /// As [`Model::load`].
+    /// Those of [`Model::load`].
     pub fn load_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         Self::load_of(N::VALUE, path, options)
     }
 
-    /// A model with these parameters: from a file whose names differ, say, as [`Parameters::load`] reads it.
+    /// A model with these parameters, for example from a file with other names, which [`Parameters::load`] reads.
     ///
     /// # Errors
     /// [`Error::Compile`]; [`Error::UnknownParameter`] and [`Error::ParameterShape`] for parameters of another network.
@@ -84,28 +84,28 @@ impl<N: Network> Model<N> {
 }
 
 impl<N: AnyNetwork> Model<N> {
-    /// A model of a network, as [`Model::with_options`] makes it where the type says which network it is.
+    /// Like [`Model::with_options`], for a network given as a value.
     ///
     /// # Errors
-    /// As [`Model::new`].
+    /// Those of [`Model::new`].
     pub fn of(network: N, seed: u64, options: &Options) -> Result<Self, Error> {
         let parameters = Parameters::initialized(network.graph(), seed)?;
         Self::assemble(network, parameters, options)
     }
 
-    /// A model of a network, as [`Model::load_with`] makes it where the type says which network it is.
+    /// Like [`Model::load_with`], for a network given as a value.
     ///
     /// # Errors
-    /// As [`Model::load`].
+    /// Those of [`Model::load`].
     pub fn load_of(network: N, path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         let parameters = Parameters::load_of(&network, path, &LoadOptions::default())?;
         Self::assemble(network, parameters, options)
     }
 
-    /// A model of a network, as [`Model::with_parameters`] makes it where the type says which network it is.
+    /// Like [`Model::with_parameters`], for a network given as a value.
     ///
     /// # Errors
-    /// As [`Model::with_parameters`].
+    /// Those of [`Model::with_parameters`].
     pub fn of_parameters(network: N, parameters: Parameters, options: &Options) -> Result<Self, Error> {
         parameters.check(network.graph())?;
         Self::assemble(network, parameters, options)
@@ -121,7 +121,7 @@ impl<N: AnyNetwork> Model<N> {
         self.forward.network()
     }
 
-    /// Compiles another graph as the model was, to run on its threads.
+    /// Compiles another graph with the model's options, on its threads.
     pub(crate) fn compile_beside(
         &self,
         graph: &Graph,
@@ -130,19 +130,19 @@ impl<N: AnyNetwork> Model<N> {
         self.forward.compile_beside(graph, mode)
     }
 
-    /// Ends all changes of the parameters: prepares what kernels read, and gives back the memory of every parameter that is
-    /// then read no more. Until then both are held, as [`Model::memory`] says.
+    /// Ends all changes of the parameters: prepares what kernels read, and frees every parameter that is no longer
+    /// read. Until then both are held, as [`Model::memory`] reports.
     ///
     /// # Errors
-    /// [`Error::Binding`] when the parameters are not those of this network.
+    /// [`Error::Binding`] if the parameters are not those of this network.
     pub fn into_predictor(self) -> Result<Predictor<N>, Error> {
         Predictor::new(self.parameters, self.forward)
     }
 
-    /// Writes the parameters to a safetensors file: whole, or not at all.
+    /// Writes the parameters to a safetensors file, atomically.
     ///
     /// # Errors
-    /// As [`Checkpoint::save`].
+    /// Those of [`Checkpoint::save`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let metadata = Metadata { network: self.network().name().to_owned(), ..Metadata::default() };
         let checkpoint = Checkpoint { tensors: self.parameters.to_named(), metadata: Some(metadata) };
@@ -152,21 +152,21 @@ impl<N: AnyNetwork> Model<N> {
     /// Runs the network on a batch of any size.
     ///
     /// # Errors
-    /// [`Error::Input`] for an input of the wrong shape, [`Error::UnequalBatches`] for inputs of different batch sizes,
-    /// [`Error::EmptyBatch`] for none, [`Error::OutOfMemory`] for a batch that memory does not suffice for. For a
-    /// [`Dynamic`](crate::Dynamic) network also [`Error::UnknownInput`], [`Error::MissingInput`], [`Error::RepeatedInput`]
-    /// and [`Error::UnnamedInput`].
+    /// [`Error::Input`] for an input of the wrong shape, [`Error::UnequalBatches`] for inputs with different batch
+    /// sizes, [`Error::EmptyBatch`] for an empty batch, [`Error::OutOfMemory`] for a batch that does not fit in memory.
+    /// For a [`Dynamic`](crate::Dynamic) network also [`Error::UnknownInput`], [`Error::MissingInput`],
+    /// [`Error::RepeatedInput`] and [`Error::UnnamedInput`].
     pub fn forward<'a>(&self, inputs: impl Into<N::Inputs<'a>>) -> Result<N::Outputs, Error> {
         self.forward.run(&self.parameters, inputs.into())
     }
 
-    /// Runs the network on a batch of any size and writes the results to memory that is there already: for each output,
-    /// in the order of declaration, the elements of all items, the last axis fastest.
+    /// Runs the network on a batch of any size and writes the results to existing memory: for each output, in
+    /// declaration order, the elements of all samples, with the last axis contiguous.
     ///
-    /// Once a batch of that size has been run, it asks for no memory.
+    /// After the first run with a batch size, it allocates no memory.
     ///
     /// # Errors
-    /// As [`Model::forward`], and [`Error::Binding`] for another number of outputs or of their elements.
+    /// Those of [`Model::forward`], and [`Error::Binding`] for the wrong number of outputs or elements.
     pub fn forward_into<'a>(
         &self,
         inputs: impl Into<N::Inputs<'a>>,
@@ -175,18 +175,18 @@ impl<N: AnyNetwork> Model<N> {
         self.forward.run_into(&self.parameters, inputs.into(), outputs)
     }
 
-    /// Measures where the time of [`Model::forward`] goes, kernel by kernel, over `runs` runs on the same batch. The
-    /// profile prints as a table.
+    /// Measures the time of [`Model::forward`] by kernel, over `runs` runs on the same batch. The profile prints as a
+    /// table.
     ///
     /// # Errors
-    /// As [`Model::forward`].
+    /// Those of [`Model::forward`].
     pub fn profile<'a>(&self, inputs: impl Into<N::Inputs<'a>>, runs: usize) -> Result<Profile, Error> {
         self.forward.profile(&self.parameters, inputs.into(), runs)
     }
 
-    /// Gives back the memory that runs have left for later ones. Runs keep what they took, so that runs of that size ask for
-    /// no memory again: as much as the largest batch needed, as often as runs overlapped. After a batch larger than those to
-    /// come, this gives it back.
+    /// Frees the memory that finished runs keep for later ones. Runs keep their memory so that later runs of the same
+    /// size allocate none: as much as the largest batch needed, for each concurrent run. Call this after an unusually
+    /// large batch.
     pub fn release_memory(&self) {
         self.forward.release_memory();
     }
@@ -195,7 +195,7 @@ impl<N: AnyNetwork> Model<N> {
         self.forward.ports()
     }
 
-    /// The memory that runs on batches of a size take, said before any. Where other sizes are open too, `sizes` gives them
+    /// The memory of runs with a batch size, known before any run. If other sizes are open too, `sizes` gives them
     /// values: `Sizes::from(64).with("T".parse()?, 35)`.
     pub fn memory(&self, sizes: impl Into<Sizes>) -> MemoryReport {
         self.forward.memory(&self.parameters, &sizes.into())
@@ -206,7 +206,7 @@ impl<N: AnyNetwork> Model<N> {
         &self.parameters
     }
 
-    /// The parameters and states, for changing them.
+    /// The parameters and states, mutable.
     pub fn parameters_mut(&mut self) -> &mut Parameters {
         &mut self.parameters
     }
@@ -219,17 +219,17 @@ impl<N: AnyNetwork> Model<N> {
     /// Replaces a parameter or state.
     ///
     /// # Errors
-    /// As [`Parameters::set`].
+    /// Those of [`Parameters::set`].
     pub fn set_parameter(&mut self, name: &str, values: &ArrayD<f32>) -> Result<(), Error> {
         self.parameters.set(name, values)
     }
 
-    /// How it was compiled.
+    /// The options it was compiled with.
     pub fn options(&self) -> &Options {
         self.forward.options()
     }
 
-    /// How long it took to compile.
+    /// The time that compilation took.
     pub fn compile_times(&self) -> CompileTimes {
         self.forward.compile_times()
     }

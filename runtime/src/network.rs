@@ -1,5 +1,4 @@
-//! What networks are, declared with `network!` or built as the program runs, and the values that flow in and out of them.
-//! Compiling and running a network does not live here.
+//! Networks, declared with `network!` or built at run time, and the values of their inputs and outputs.
 
 mod any;
 mod dynamic;
@@ -16,26 +15,26 @@ pub use self::any::AnyNetwork;
 pub use self::dynamic::Dynamic;
 pub use self::named::{DynamicInputs, DynamicOutputs};
 
-/// A network declared with `network!`: its graph is known when the user's program compiles.
+/// A network declared with `network!`: its graph is known at compile time.
 ///
-/// The macro implements it. Models, predictors and trainers take [`AnyNetwork`], which every such network is.
+/// The macro implements it. Models, predictors and trainers accept [`AnyNetwork`], which every such network implements.
 pub trait Network: Copy + Send + Sync + 'static {
     /// The network's name.
     const NAME: &'static str;
 
-    /// The names of the inputs, in the order of declaration.
+    /// The names of the inputs, in declaration order.
     const INPUTS: &'static [&'static str];
 
-    /// The names of the outputs, in the order of declaration.
+    /// The names of the outputs, in declaration order.
     const OUTPUTS: &'static [&'static str];
 
     /// The network: the only value of its type.
     const VALUE: Self;
 
-    /// What a run takes: an [`Input`], or a struct with a field for each of several inputs.
+    /// The input type of a run: an [`Input`], or a struct with a field for each of several inputs.
     type Inputs<'a>;
 
-    /// What a run gives: an array, or a struct with a field for each named output.
+    /// The output type of a run: an array, or a struct with a field for each named output.
     type Outputs;
 
     /// The inputs as an array.
@@ -47,21 +46,21 @@ pub trait Network: Copy + Send + Sync + 'static {
     /// The network as declared, shapes checked.
     fn graph() -> &'static Graph;
 
-    /// The inputs in the order of declaration.
+    /// The inputs in declaration order.
     fn feeds(inputs: Self::Inputs<'_>) -> Self::Feeds<'_>;
 
-    /// An array for each output, made from its place, in the order of declaration.
+    /// An array for each output, built from its index, in declaration order.
     fn results(make: impl FnMut(usize) -> ArrayD<f32>) -> Self::Results;
 
-    /// The results of a run as what a run gives.
+    /// Converts the results of a run to the output type.
     fn outputs(results: Self::Results) -> Self::Outputs;
 }
 
-/// A batch of items to run a network on: numbers, the last axis fastest, borrowed where they lie contiguous.
+/// A batch of samples: numbers with the last axis contiguous, borrowed if they are contiguous in memory.
 ///
-/// A slice has no shape of its own: the network reads as many items from it as fit, so that two images of one channel count
-/// as one of two channels where the network takes such. An array's shape is checked: its first axis is the batch, and an array
-/// of exactly one item's shape is a batch of one.
+/// A slice has no shape of its own: the network reads as many samples from it as fit, so two images with one channel
+/// are read as one with two channels by a network that takes those. An array's shape is checked: its first axis is the
+/// batch, and an array with exactly one sample's shape is a batch of one.
 ///
 /// ```
 /// use windlass_runtime::network::Input;
@@ -72,25 +71,25 @@ pub trait Network: Copy + Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Input<'a> {
     elements: Cow<'a, [f32]>,
-    /// Holds the sizes of up to four axes without asking for memory.
+    /// Holds up to four axes without allocating.
     shape: Option<IxDyn>,
 }
 
 impl Input<'_> {
-    /// The numbers, the last axis fastest.
+    /// The numbers, with the last axis contiguous.
     pub fn elements(&self) -> &[f32] {
         &self.elements
     }
 
-    /// The shape, when it came with one.
+    /// The shape, if it has one.
     pub fn shape(&self) -> Option<&[usize]> {
         self.shape.as_ref().map(Dimension::slice)
     }
 
-    /// The number of items of the given sizes.
+    /// The number of samples of the given sizes.
     ///
     /// # Errors
-    /// [`InputError`] when the numbers are no whole number of items, or their shape is another.
+    /// [`InputError`] if the numbers do not divide into samples, or the shape is wrong.
     pub fn batch(&self, item: &[usize]) -> Result<usize, InputError> {
         match self.shape() {
             Some(shape) if shape == item => Ok(1),
@@ -113,30 +112,30 @@ impl Input<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
-    /// An array of another shape.
+    /// An array with the wrong shape.
     #[error(
         "needs an array of shape {expected}, or a batch of these behind a first axis, but receives {got:?}"
     )]
     Shape {
-        /// The shape of one item.
+        /// The shape of one sample.
         expected: String,
         /// The array's shape.
         got: Vec<usize>,
     },
-    /// A slice that holds no whole number of items.
+    /// A slice that does not divide into samples.
     #[error("needs {size} numbers for each item of shape {item} but receives {got}, no multiple of it")]
     Length {
-        /// The shape of one item.
+        /// The shape of one sample.
         item: String,
-        /// The numbers in one item.
+        /// Numbers per sample.
         size: usize,
-        /// The numbers received.
+        /// The given numbers.
         got: usize,
     },
-    /// A slice for items of open sizes, which it does not tell.
+    /// A slice for samples of open sizes, which it does not determine.
     #[error("is a slice, from which {size} of items of shape {item} cannot be told; give an array")]
     OpenSize {
-        /// The shape of one item.
+        /// The shape of one sample.
         item: String,
         /// The size.
         size: Symbol,
@@ -183,15 +182,15 @@ impl<'a, S: Data<Elem = f32>, D: Dimension> From<&'a ArrayBase<S, D>> for Input<
     }
 }
 
-/// What the expansion of `network!` calls; no part of the public interface.
+/// Called by the expansion of `network!`; not part of the public interface.
 #[doc(hidden)]
 pub mod expansion {
     use super::Graph;
 
-    /// Reads the graph that the macro wrote into the program.
+    /// Parses the graph that the macro embedded in the program.
     ///
     /// # Panics
-    /// When the text is none that this version of Windlass writes.
+    /// If the text is not one that this version of Windlass writes.
     pub fn embedded(text: &str) -> Graph {
         match text.parse() {
             Ok(graph) => graph,

@@ -1,4 +1,4 @@
-//! What can be chosen about running a network.
+//! Options for compiling and running a network.
 
 use std::num::NonZero;
 
@@ -20,7 +20,7 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// All threads the system offers, every pass, the instructions of this CPU.
+    /// All threads of the system, every pass, the instructions of this CPU.
     fn default() -> Self {
         let available = std::thread::available_parallelism().map_or(1, NonZero::get);
         Options { compile: CompileOptions::default() }.threads(available)
@@ -28,15 +28,15 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Threads that share each run; 1 is truly serial: runs stay on the calling thread.
+    /// Threads of each run; with 1, runs stay on the calling thread.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.compile.plan.threads = threads;
         self
     }
 
-    /// Chooses algorithms by what was measured of a machine, not by the facts of a common one. For the times of the
-    /// algorithms themselves there is [`Tuning`](crate::Tuning).
+    /// Chooses algorithms by the measured speed of a machine instead of the default facts. [`Tuning`](crate::Tuning)
+    /// measures the algorithms themselves.
     #[must_use]
     pub fn on(mut self, machine: &Machine) -> Self {
         self.compile.plan.costs = machine.costs();

@@ -1,4 +1,4 @@
-//! The numbers a network has learned: parameters and states, by name, in the order they were declared.
+//! Parameters and states of a network, by name, in declaration order.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,13 +17,13 @@ use crate::large_pages::tensor_in_large_pages;
 use crate::network::{AnyNetwork, Network};
 use crate::tensor::{NamedTensors, shapes_of};
 
-/// Parameters and states of a network. Their debugging form says how many there are; [`Parameters::get`] shows one.
+/// Parameters and states of a network. The debugging form shows their number; [`Parameters::get`] returns one.
 #[derive(Clone)]
 pub struct Parameters {
     names: Vec<String>,
     tensors: Vec<ArrayD<f32>>,
     places: HashMap<String, usize>,
-    /// Differs wherever the numbers may: one model's parameters can take the place of another's.
+    /// Differs whenever the values may differ, even between models.
     version: u64,
 }
 
@@ -35,24 +35,24 @@ impl fmt::Debug for Parameters {
 }
 
 impl PartialEq for Parameters {
-    /// Whether names and numbers are equal.
+    /// Whether names and values are equal.
     fn eq(&self, other: &Self) -> bool {
         self.names == other.names && self.tensors == other.tensors
     }
 }
 
 impl Parameters {
-    /// First values, drawn from the distributions the graph declares.
+    /// Initial values, drawn from the distributions that the graph declares.
     ///
     /// # Errors
-    /// As [`initialize`].
+    /// Those of [`initialize`].
     pub fn initialized(graph: &Graph, seed: u64) -> Result<Self, Error> {
         Ok(Self::from_named(graph, initialize(graph, seed)?))
     }
 
-    /// Values from a file, as a model or trainer of Windlass or another library wrote it. An optimiser's state in it is
-    /// passed over, and so are PyTorch's counters of batches. [`Model::with_parameters`](crate::Model::with_parameters)
-    /// makes a model of them.
+    /// Values from a file written by a model or trainer of Windlass, or by another library. The file's optimiser state
+    /// and PyTorch's batch counters are skipped. [`Model::with_parameters`](crate::Model::with_parameters) makes a
+    /// model of them.
     ///
     /// ```no_run
     /// use windlass_runtime::network::Network;
@@ -65,15 +65,15 @@ impl Parameters {
     /// ```
     ///
     /// # Errors
-    /// As [`Checkpoint::load_for`], and [`Error::CheckpointNetwork`] for a file of another network.
+    /// Those of [`Checkpoint::load_for`], and [`Error::CheckpointNetwork`] for a file of another network.
     pub fn load<N: Network>(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self, Error> {
         Self::load_of(&N::VALUE, path, options)
     }
 
-    /// Values of a network from a file, as [`Parameters::load`] reads them where the type says which network it is.
+    /// Like [`Parameters::load`], for a network given as a value.
     ///
     /// # Errors
-    /// As [`Parameters::load`].
+    /// Those of [`Parameters::load`].
     pub fn load_of<N: AnyNetwork>(
         network: &N,
         path: impl AsRef<Path>,
@@ -86,7 +86,7 @@ impl Parameters {
         Ok(Self::from_named(graph, checkpoint.tensors))
     }
 
-    /// Tensors that are known to fit the graph.
+    /// Creates parameters from tensors that are known to fit the graph.
     pub(crate) fn from_named(graph: &Graph, mut tensors: NamedTensors) -> Self {
         let names: Vec<String> = graph
             .parameters()
@@ -103,13 +103,13 @@ impl Parameters {
         Parameters { names, tensors, places, version: new_version() }
     }
 
-    /// Those whose names others do not have.
+    /// Removes parameters whose names others have.
     pub(crate) fn without(self, others: &Parameters) -> Self {
         let pairs = self.names.into_iter().zip(self.tensors);
         Self::from_pairs(pairs.filter(|(name, _)| !others.places.contains_key(name)))
     }
 
-    /// Those of some names, as the same version: for programs that are prepared from all of them.
+    /// Keeps parameters with some names, with the same version: for programs that are prepared from all of them.
     pub(crate) fn keep(self, is_kept: impl Fn(&str) -> bool) -> Self {
         let pairs = self.names.into_iter().zip(self.tensors);
         let kept = Self::from_pairs(pairs.filter(|(name, _)| is_kept(name)));
@@ -121,7 +121,7 @@ impl Parameters {
         self.tensors.iter().map(|tensor| 4 * tensor.len()).sum()
     }
 
-    /// The first tensor with a NaN or infinite number.
+    /// The first tensor with a NaN or infinite element.
     pub(crate) fn non_finite(&self) -> Option<&str> {
         let is_finite = |tensor: &ArrayD<f32>| tensor.iter().all(|number| number.is_finite());
         self.tensors.iter().position(|tensor| !is_finite(tensor)).map(|place| self.names[place].as_str())
@@ -132,10 +132,10 @@ impl Parameters {
         self.names.iter().map(String::as_str).zip(&self.tensors)
     }
 
-    /// Refuses what are not the tensors of a graph.
+    /// Checks that these are the tensors of a graph.
     ///
     /// # Errors
-    /// [`Error::UnknownParameter`] for the first that is missing, and [`Error::ParameterShape`].
+    /// [`Error::UnknownParameter`] for the first missing tensor, and [`Error::ParameterShape`].
     pub(crate) fn check(&self, graph: &Graph) -> Result<(), Error> {
         for (name, expected) in shapes_of(graph) {
             match self.get(&name) {
@@ -150,7 +150,7 @@ impl Parameters {
         Ok(())
     }
 
-    /// Names in the order of declaration, parameters before states.
+    /// Names in declaration order, parameters before states.
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -163,7 +163,7 @@ impl Parameters {
     /// Replaces a parameter or state.
     ///
     /// # Errors
-    /// [`Error::UnknownParameter`], and [`Error::ParameterShape`] for a tensor of another shape.
+    /// [`Error::UnknownParameter`], and [`Error::ParameterShape`] for a tensor of the wrong shape.
     pub fn set(&mut self, name: &str, values: &ArrayD<f32>) -> Result<(), Error> {
         let place = *self
             .places
@@ -186,26 +186,26 @@ impl Parameters {
         self.names.iter().cloned().zip(self.tensors.iter().cloned()).collect()
     }
 
-    /// Tells versions of the values apart.
+    /// Identifies a version of the values.
     pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
-    /// Values for reading, by name; `likely` is where to look first.
+    /// A read-only binding of a tensor, by name; `likely` is the index to try first.
     pub(crate) fn read(&self, name: &str, likely: usize) -> Option<Binding<'_>> {
         let is_there = self.names.get(likely).is_some_and(|found| found == name);
         let place = if is_there { likely } else { *self.places.get(name)? };
         self.tensors[place].as_slice().map(Binding::Floats)
     }
 
-    /// Values for writing, in the order of [`Parameters::names`]; counts as a new version.
+    /// Writable bindings, in the order of [`Parameters::names`]; counts as a new version.
     pub(crate) fn write_all(&mut self) -> impl Iterator<Item = Option<Binding<'_>>> {
         self.version = new_version();
         self.tensors.iter_mut().map(|tensor| tensor.as_slice_mut().map(Binding::Written))
     }
 }
 
-/// A version that no parameters of this process have had.
+/// A version that is unique in this process.
 fn new_version() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)

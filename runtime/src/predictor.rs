@@ -1,4 +1,4 @@
-//! A network with weights that are fixed, held once, in the form that its kernels read.
+//! A network with fixed weights, held once, in the form that its kernels read.
 
 use std::fmt;
 use std::path::Path;
@@ -16,13 +16,13 @@ use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::profile::Profile;
 
-/// A network with fixed weights, compiled to predict: any batch size, from any number of threads at once.
+/// A network with fixed weights, compiled for prediction, with any batch size and from any number of threads at once.
 ///
-/// It gives the same bits as the [`Model`] it was made from, and takes less memory. A model holds its parameters as they
-/// were declared, since they may be read, saved and changed, and beside them what its kernels read: weights packed or
-/// transformed, batch normalisation folded in. A predictor holds each weight once: those that kernels read as they were
-/// declared, as of dense layers, and of all others what was made of them. So there is nothing left that could be asked for
-/// parameters, changed, or saved: for that, keep the model, or its file.
+/// It gives the same bits as the [`Model`] it was made from, with less memory. A model holds its parameters as
+/// declared, so that they can be read, saved and changed, and also in the form that its kernels read: packed or
+/// transformed weights, folded batch normalisation. A predictor holds each weight once: as declared if kernels read it
+/// so, as in dense layers, otherwise only in the converted form. Its parameters cannot be read, changed, or saved: for
+/// that, keep the model or its file.
 ///
 /// ```
 /// use std::path::Path;
@@ -39,7 +39,7 @@ use crate::profile::Profile;
 ///
 /// Its debugging form is one line.
 pub struct Predictor<N> {
-    /// Those that runs read as they are, of the version that everything was prepared from.
+    /// The parameters that runs read as declared, with the version that everything was prepared from.
     parameters: Parameters,
     forward: Forward<N>,
 }
@@ -51,28 +51,28 @@ impl<N: AnyNetwork> fmt::Debug for Predictor<N> {
 }
 
 impl<N: Network> Predictor<N> {
-    /// A predictor with the parameters of a file, as [`Model::save`] or a trainer wrote it.
+    /// A predictor with the parameters of a file written by [`Model::save`] or a trainer.
     ///
     /// # Errors
-    /// As [`Model::load`].
+    /// Those of [`Model::load`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::load_with(path, &Options::default())
     }
 
-    /// A predictor as [`Predictor::load`] makes it, compiled and run as asked.
+    /// Like [`Predictor::load`], with options.
     ///
     /// # Errors
-    /// As [`Model::load`].
+    /// Those of [`Model::load`].
     pub fn load_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         Self::load_of(N::VALUE, path, options)
     }
 }
 
 impl<N: AnyNetwork> Predictor<N> {
-    /// A predictor of a network, as [`Predictor::load_with`] makes it where the type says which network it is.
+    /// Like [`Predictor::load_with`], for a network given as a value.
     ///
     /// # Errors
-    /// As [`Model::load`].
+    /// Those of [`Model::load`].
     pub fn load_of(network: N, path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         Model::load_of(network, path, options)?.into_predictor()
     }
@@ -90,16 +90,15 @@ impl<N: AnyNetwork> Predictor<N> {
     /// Runs the network on a batch of any size.
     ///
     /// # Errors
-    /// As [`Model::forward`].
+    /// Those of [`Model::forward`].
     pub fn forward<'a>(&self, inputs: impl Into<N::Inputs<'a>>) -> Result<N::Outputs, Error> {
         self.forward.run(&self.parameters, inputs.into())
     }
 
-    /// Runs the network on a batch of any size and writes the results to memory that is there already, as
-    /// [`Model::forward_into`] does.
+    /// Runs the network on a batch of any size and writes the results to existing memory, like [`Model::forward_into`].
     ///
     /// # Errors
-    /// As [`Model::forward_into`].
+    /// Those of [`Model::forward_into`].
     pub fn forward_into<'a>(
         &self,
         inputs: impl Into<N::Inputs<'a>>,
@@ -108,31 +107,31 @@ impl<N: AnyNetwork> Predictor<N> {
         self.forward.run_into(&self.parameters, inputs.into(), outputs)
     }
 
-    /// Measures where the time of [`Predictor::forward`] goes, kernel by kernel, over `runs` runs on the same batch. The
-    /// profile prints as a table.
+    /// Measures the time of [`Predictor::forward`] by kernel, over `runs` runs on the same batch. The profile prints as
+    /// a table.
     ///
     /// # Errors
-    /// As [`Model::forward`].
+    /// Those of [`Model::forward`].
     pub fn profile<'a>(&self, inputs: impl Into<N::Inputs<'a>>, runs: usize) -> Result<Profile, Error> {
         self.forward.profile(&self.parameters, inputs.into(), runs)
     }
 
-    /// Gives back the memory that runs have left for later ones, as [`Model::release_memory`] does.
+    /// Frees the memory that finished runs keep for later ones, like [`Model::release_memory`].
     pub fn release_memory(&self) {
         self.forward.release_memory();
     }
 
-    /// The memory that runs on batches of a size take, said before any. Preparing is over.
+    /// The memory of runs with a batch size, known before any run. Preparation is complete.
     pub fn memory(&self, sizes: impl Into<Sizes>) -> MemoryReport {
         MemoryReport { preparing: 0, ..self.forward.memory(&self.parameters, &sizes.into()) }
     }
 
-    /// How it was compiled.
+    /// The options it was compiled with.
     pub fn options(&self) -> &Options {
         self.forward.options()
     }
 
-    /// How long it took to compile.
+    /// The time that compilation took.
     pub fn compile_times(&self) -> CompileTimes {
         self.forward.compile_times()
     }

@@ -1,5 +1,4 @@
-//! Where the time of a run goes, kernel by kernel, and how far that is from what the machine can do: measuring, sums, and a
-//! table. Running programs lives in [`crate::executor`], what the machine can do in [`crate::machine`].
+//! The time of a run by kernel, compared with the capabilities of the machine, as a table.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,19 +12,19 @@ use crate::error::Error;
 use crate::executor::StepTime;
 use crate::machine::Machine;
 
-/// The time of each kernel of a program at one batch size. Prints as a table, the kernels in the order they run;
-/// serialises as data.
+/// The time of each kernel of a program for one batch size. It prints as a table, with the kernels in execution order,
+/// and serializes as data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
     /// The name of the network.
     pub network: String,
-    /// Items in each run.
+    /// Samples in each run.
     pub batch: usize,
-    /// Threads that shared each run.
+    /// Threads of each run.
     pub threads: usize,
     /// Runs measured.
     pub runs: usize,
-    /// The kernels in the order they run.
+    /// The kernels in execution order.
     pub kernels: Vec<KernelTime>,
     /// The machine that the kernels are compared with; see [`Profile::compared_with`].
     pub machine: Option<Machine>,
@@ -38,47 +37,47 @@ pub struct KernelTime {
     pub name: String,
     /// The algorithm and why it was chosen.
     pub note: String,
-    /// Its leaves that are narrow though the program's vectors are wider, and why.
+    /// Its leaves that fall back to Cranelift although the program uses AVX vectors, and why.
     #[serde(default)]
     pub narrow: Vec<String>,
-    /// The median of all runs, in microseconds.
+    /// The median over all runs, in microseconds.
     pub microseconds: f64,
-    /// The part of the whole run, between 0 and 1.
+    /// The fraction of the whole run, between 0 and 1.
     pub share: f64,
-    /// Floating-point operations of one run, as the operator's definition counts them: a multiply-add is two. Another
-    /// algorithm may need fewer. 0 for kernels that only move numbers.
+    /// Floating-point operations of one run by the operator's definition, where a multiply-add counts as two. The
+    /// algorithm may need fewer. 0 for kernels that only move data.
     pub flops: u64,
-    /// Bytes one run reads and writes outside the threads' scratch, each number once for reading and once for writing.
+    /// Bytes that one run reads and writes outside scratch, each element once for reading and once for writing.
     pub bytes: u64,
-    /// The least time the machine needs for so many operations and bytes, over the time the kernel took: 1 is as good as it
-    /// gets. Kernels whose algorithm needs fewer operations, or that find their numbers in the first cache, may exceed it.
-    /// `None` without a machine, or when it was too quick for the clock.
+    /// The machine's minimum time for these operations and bytes, divided by the kernel's time: 1 is the optimum. It
+    /// may be exceeded by kernels whose algorithm needs fewer operations, or whose data are in the first-level cache.
+    /// `None` without a machine, or if the kernel was too fast for the clock.
     pub roofline: Option<f64>,
 }
 
 impl KernelTime {
-    /// Billions of floating-point operations a second; `None` for a kernel that has none, or that was too quick for the
+    /// Billions of floating-point operations per second; `None` for a kernel without any, or if it was too fast for the
     /// clock.
     pub fn gflops_per_second(&self) -> Option<f64> {
         rate(self.flops, self.microseconds)
     }
 
-    /// Billions of bytes a second; `None` for a kernel that was too quick for the clock.
+    /// Billions of bytes per second; `None` for a kernel that was too fast for the clock.
     pub fn gbytes_per_second(&self) -> Option<f64> {
         rate(self.bytes, self.microseconds)
     }
 }
 
-/// Billions a second.
+/// Billions per second.
 fn rate(amount: u64, microseconds: f64) -> Option<f64> {
     (amount > 0 && microseconds > 0.0).then(|| amount as f64 / microseconds / 1e3)
 }
 
 impl Profile {
-    /// Measures `runs` runs of a program, at least one, behind one that is not measured.
+    /// Measures `runs` runs of a program, at least one, after one run for warming up.
     ///
-    /// `run` runs the program once through [`Executor::run_timed`](crate::executor::Executor::run_timed), which fills in
-    /// the times. A training program trains meanwhile: its parameters change with every run.
+    /// `run` runs the program once through [`Executor::run_timed`](crate::executor::Executor::run_timed), which records
+    /// the times. A training program keeps training: its parameters change with every run.
     ///
     /// ```
     /// use windlass_compiler::dump::Dump;
@@ -104,7 +103,7 @@ impl Profile {
     /// ```
     ///
     /// # Errors
-    /// Those of `run`.
+    /// The errors of `run`.
     pub fn measure(
         program: &Program,
         sizes: impl Into<Sizes>,
@@ -122,7 +121,7 @@ impl Profile {
         Ok(Profile::of_runs(program, &sizes, &measured))
     }
 
-    /// The profile of runs already measured: for each, the time of every step.
+    /// The profile of measured runs: for each, the time of every step.
     pub(crate) fn of_runs(program: &Program, sizes: &Sizes, runs: &[Vec<StepTime>]) -> Self {
         let mut times = vec![Vec::with_capacity(runs.len()); program.run_steps().len()];
         for run in runs {
@@ -163,7 +162,7 @@ impl Profile {
         profile
     }
 
-    /// The same profile, with each kernel's part of what the machine's threads can do.
+    /// The same profile, with each kernel's time compared with the machine's threads.
     #[must_use]
     pub fn compared_with(mut self, machine: Machine) -> Self {
         for kernel in &mut self.kernels {
@@ -174,7 +173,7 @@ impl Profile {
         self
     }
 
-    /// The least time the machine needs for all kernels over the time they took; `None` without a machine.
+    /// The machine's minimum time for all kernels, divided by their time; `None` without a machine.
     pub fn roofline(&self) -> Option<f64> {
         let least: Option<f64> =
             self.kernels.iter().map(|kernel| Some(kernel.roofline? * kernel.microseconds)).sum();
@@ -197,7 +196,7 @@ impl Profile {
     }
 }
 
-/// The middle one of some times; the lower of the middle two. Zero of none.
+/// The median of some times; the lower of two middle ones. Zero for no times.
 fn median(times: &mut [Duration]) -> Duration {
     let Some(middle) = times.len().checked_sub(1).map(|last| last / 2) else { return Duration::ZERO };
     *times.select_nth_unstable(middle).1

@@ -1,26 +1,25 @@
-//! Random streams that do not depend on each other or on the order in which they are used. Distributions live with
-//! what draws from them: [`mod@crate::initialize`], [`crate::data`].
+//! Random streams that are independent of each other and of the order in which they are used.
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
-/// What a stream is for. The discriminant is part of the key, so existing ones never change.
+/// The purpose of a stream. The discriminant is part of the key, so existing ones never change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
-    /// First values of a parameter; the name is [`hash_name`] of it.
+    /// Initial values of a parameter, identified by [`hash_name`] of its name.
     Initialize = 1,
     /// The order of a data set in an epoch.
     Shuffle = 2,
     /// The augmentation of an example in an epoch.
     Augment = 3,
-    /// The division of a data set.
+    /// The split of a data set.
     Split = 4,
 }
 
-/// The stream of a seed, a purpose and two numbers that tell streams of that purpose apart.
+/// The stream of a seed, a purpose, and two numbers that distinguish streams of that purpose.
 ///
-/// The generator is ChaCha with 8 rounds, keyed with the four numbers in little-endian order. The numbers need no
-/// mixing: the streams of any two keys are unrelated.
+/// The generator is ChaCha with 8 rounds, keyed with the four numbers in little-endian order. They need no mixing: the
+/// streams of any two keys are unrelated.
 pub(crate) fn stream(seed: u64, purpose: Purpose, first: u64, second: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     for (bytes, number) in key.chunks_exact_mut(8).zip([seed, purpose as u64, first, second]) {
@@ -29,8 +28,8 @@ pub(crate) fn stream(seed: u64, purpose: Purpose, first: u64, second: u64) -> Ch
     ChaCha8Rng::from_seed(key)
 }
 
-/// The 64-bit FNV-1a hash of a name (Fowler, Noll and Vo; RFC 9923): the same in every version and on every machine,
-/// which the standard library's hash is not.
+/// The 64-bit FNV-1a hash of a name (Fowler, Noll and Vo; RFC 9923). Unlike the standard library's hash, it is the same
+/// in every version and on every machine.
 pub(crate) fn hash_name(name: &str) -> u64 {
     name.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))

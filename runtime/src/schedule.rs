@@ -1,5 +1,5 @@
-//! Learning rates by step number. A schedule is a formula with checked parameters; it keeps no state, so training
-//! resumes at any step. Who steps, and what a rate is used for, lives elsewhere.
+//! Learning rates by step number. A schedule is a formula with checked parameters and no state, so training can resume
+//! at any step.
 
 use std::f64::consts::PI;
 
@@ -7,72 +7,72 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// How a rate depends on the step, counted from 0. Rates are at least 0 and finite as `f32`; factors greater than 0. A
-/// rate that grows by a factor at every step, as in a search for the best one, becomes infinite some day: the trainer
-/// refuses the step at which it does.
+/// How a rate depends on the step, counted from 0. Rates are at least 0 and finite as `f32`; factors are greater than
+/// 0. A rate that grows by a factor at every step, as in a learning rate range test, eventually becomes infinite: the
+/// trainer refuses that step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Rule {
-    /// Always the same.
+    /// A constant rate.
     Constant {
         /// The rate.
         rate: f64,
     },
     /// Multiplied by `factor` after every `every` steps.
     StepDecay {
-        /// The first rate.
+        /// The initial rate.
         rate: f64,
         /// Steps between two changes, at least 1.
         every: u64,
-        /// What the rate is multiplied by.
+        /// The factor.
         factor: f64,
     },
     /// Multiplied by `factor` at each of the given steps.
     MultiStep {
-        /// The first rate.
+        /// The initial rate.
         rate: f64,
-        /// The steps at which it changes, ascending.
+        /// The steps at which the rate changes, ascending.
         milestones: Vec<u64>,
-        /// What the rate is multiplied by.
+        /// The factor.
         factor: f64,
     },
     /// Multiplied by `factor` after every step.
     Exponential {
-        /// The first rate.
+        /// The initial rate.
         rate: f64,
-        /// What the rate is multiplied by.
+        /// The factor.
         factor: f64,
     },
-    /// Half a cosine from `rate` at step 0 down to `final_rate` at `steps`, and `final_rate` from there (Loshchilov and
-    /// Hutter 2017, arXiv:1608.03983, without restarts).
+    /// Half a cosine from `rate` at step 0 down to `final_rate` at `steps`, then `final_rate` (Loshchilov and Hutter
+    /// 2017, arXiv:1608.03983, without restarts).
     Cosine {
-        /// The first rate.
+        /// The initial rate.
         rate: f64,
-        /// The last rate.
+        /// The final rate.
         final_rate: f64,
-        /// The step from which the rate is the last, at least 1.
+        /// The step from which the rate is the final one, at least 1.
         steps: u64,
     },
-    /// Half a cosine up to `peak_rate` at step `warm_up`, another down to the last rate at `steps`, and the last rate from
-    /// there (Smith and Topin 2018, arXiv:1708.07120).
+    /// Half a cosine up to `peak_rate` at step `warm_up`, another down to the final rate at `steps`, then the final
+    /// rate (Smith and Topin 2018, arXiv:1708.07120).
     OneCycle {
-        /// The largest rate.
+        /// The maximum rate.
         peak_rate: f64,
-        /// The step with the largest rate, at least 1.
+        /// The step with the maximum rate, at least 1.
         warm_up: u64,
-        /// The step from which the rate is the last, greater than `warm_up`.
+        /// The step from which the rate is the final one, greater than `warm_up`.
         steps: u64,
-        /// The first rate over the largest, at most 1; 1/25 is usual.
+        /// The initial rate divided by the maximum, at most 1; 1/25 is usual.
         start_factor: f64,
-        /// The last rate over the largest, at most 1; 1/250,000 is usual.
+        /// The final rate divided by the maximum, at most 1; 1/250,000 is usual.
         final_factor: f64,
     },
-    /// A straight line from `start_factor` times another rule's first rate up to that rate at step `steps`; from there the
-    /// other rule, its steps counted from there.
+    /// Linear from `start_factor` times another rule's initial rate up to that rate at step `steps`; from there the
+    /// other rule, with steps counted from there.
     WarmUp {
-        /// The length of the line, at least 1.
+        /// The length of the warm-up, at least 1.
         steps: u64,
-        /// The first rate over the other rule's first rate, from 0 to 1.
+        /// The initial rate divided by the other rule's initial rate, from 0 to 1.
         start_factor: f64,
         /// The rule that follows.
         then: Box<Rule>,
@@ -97,10 +97,10 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// A schedule of a rule.
+    /// A schedule with a rule.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a parameter out of the range its documentation gives.
+    /// [`Error::Setting`] for a parameter outside its documented range.
     pub fn new(rule: Rule) -> Result<Self, Error> {
         rule.check()?;
         Ok(Schedule { rule })
@@ -120,8 +120,8 @@ impl Schedule {
         Self::new(Rule::Constant { rate })
     }
 
-    /// A straight line from 0 up to `rate` over the first `warm_up` steps (none for 0), then half a cosine down to 0 at
-    /// step `steps`.
+    /// Linear from 0 up to `rate` over the first `warm_up` steps (none for 0), then half a cosine down to 0 at step
+    /// `steps`.
     ///
     /// # Errors
     /// [`Error::Setting`] for a rate that is negative or not finite, or `steps` not greater than `warm_up`.
@@ -256,7 +256,7 @@ fn half_cosine(from: f64, to: f64, step: u64, steps: u64) -> f64 {
 }
 
 fn check_rate(setting: &str, rate: f64) -> Result<(), Error> {
-    // Steps take their rate as an f32.
+    // Steps use the rate as an f32.
     if (rate as f32).is_finite() && rate >= 0.0 {
         Ok(())
     } else {
@@ -296,7 +296,8 @@ mod tests {
         }
     }
 
-    // The numbers are those of PyTorch's StepLR, MultiStepLR, ExponentialLR, CosineAnnealingLR, LinearLR and OneCycleLR.
+    // The expected values are those of PyTorch's StepLR, MultiStepLR, ExponentialLR, CosineAnnealingLR, LinearLR and
+    // OneCycleLR.
 
     #[test]
     fn steps_of_one_factor() {

@@ -1,4 +1,4 @@
-//! Tensors outside a running program: parameters and states by name, as they are initialised, saved and loaded.
+//! Named tensors outside a running program: initialised, saved and loaded parameters and states.
 
 use std::collections::BTreeMap;
 

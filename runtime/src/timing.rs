@@ -5,7 +5,7 @@ use windlass_compiler::plan::{Plan, SlotKind};
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
 
-/// Bytes that a run of a plan works on: its arenas, parameters, inputs and outputs.
+/// Bytes that a run of a plan uses: its arenas, parameters, inputs and outputs.
 pub(crate) fn bytes(plan: &Plan, batch: usize) -> usize {
     let slots: usize = plan.slots.iter().map(|slot| 4 * slot.ty.shape.elements(batch)).sum();
     let mut values = Vec::new();
@@ -13,7 +13,7 @@ pub(crate) fn bytes(plan: &Plan, batch: usize) -> usize {
     plan.memory.bytes(&values, plan.threads) + slots
 }
 
-/// A program with memory for everything it reads and writes. Slots share memory where they are only read.
+/// A program with memory for everything it reads and writes. Read-only slots share memory.
 pub(crate) struct Rehearsal {
     executor: Executor,
     batch: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Rehearsal {
 }
 
 impl Rehearsal {
-    /// Inputs are ones; parameters are small enough to keep a chain of products finite.
+    /// Inputs are ones; parameters are small, so that a chain of products stays finite.
     pub(crate) fn new(executor: Executor, batch: usize) -> Self {
         let elements = |kind: SlotKind| {
             let slots = executor.slots().iter().filter(move |slot| slot.kind == kind);
@@ -35,7 +35,7 @@ impl Rehearsal {
         Rehearsal { executor, batch, inputs, stored, outputs }
     }
 
-    /// Bytes of all it reads and writes.
+    /// Bytes of everything it reads and writes.
     pub(crate) fn bytes(&self) -> usize {
         bytes(self.executor.program().plan(), self.batch)
     }
@@ -43,7 +43,7 @@ impl Rehearsal {
     /// A run with everything bound.
     ///
     /// # Errors
-    /// [`Error::Binding`] for a program that takes integers or changes what is stored.
+    /// [`Error::Binding`] for a program that takes integers or updates parameters.
     pub(crate) fn start(&mut self) -> Result<Run<'_, '_>, Error> {
         let mut run = self.executor.start(self.batch)?;
         let mut outputs = self.outputs.iter_mut();

@@ -37,14 +37,14 @@ use crate::parameters::Parameters;
 use crate::profile::Profile;
 use crate::tensor::shapes_of;
 
-/// What one step did.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
-    /// Mean loss of the batch, before the step.
+    /// Mean loss of the batch, before the update.
     pub loss: f32,
-    /// The learning rate used.
+    /// The learning rate of the step.
     pub learning_rate: f64,
-    /// Global norm of the gradients before they were clipped; only with clipping.
+    /// Global norm of the gradients before clipping; only with clipping.
     pub gradient_norm: Option<f32>,
 }
 
@@ -55,12 +55,12 @@ pub struct Trainer<N> {
     graph: Graph,
     executor: Executor,
     times: CompileTimes,
-    /// What the training graph keeps beside the model's own: the optimiser's state.
+    /// The optimiser's state.
     state: Parameters,
     slots: Slots,
     step: u64,
     outputs: Vec<Output>,
-    /// A batch normalisation that has a single value for each channel of a single item.
+    /// A batch normalisation that has a single value per channel for a batch of one.
     single_value: Option<String>,
 }
 
@@ -78,14 +78,14 @@ impl<N: AnyNetwork> fmt::Debug for Trainer<N> {
     }
 }
 
-/// The slots of a training step; `None` for what no kernel uses.
+/// The slots of a training step; `None` for unused ones.
 #[derive(Debug)]
 struct Slots {
-    /// Of the network's inputs, in the order of declaration.
+    /// The network's inputs, in declaration order.
     inputs: Vec<Option<usize>>,
-    /// Of the model's parameters and states, in their order.
+    /// The model's parameters and states, in order.
     parameters: Vec<Option<usize>>,
-    /// Of the optimiser's state, in its order.
+    /// The optimiser's state, in order.
     state: Vec<Option<usize>>,
 }
 
@@ -95,7 +95,8 @@ pub(crate) fn step_graph<N: AnyNetwork>(network: &N, options: &TrainerOptions) -
         .map_err(|reason| Error::Autodiff { network: network.name().to_owned(), reason: Box::new(reason) })
 }
 
-/// The first batch normalisation of a step that takes the variance of one value for each channel where the batch is 1.
+/// The first batch normalisation of a step that would take the variance of a single value per channel for a batch of
+/// one.
 fn single_value(graph: &Graph) -> Option<String> {
     let is_one = |node: &&Node| match (&node.op, node.operands.first()) {
         (Op::BatchNormTraining(_), Some(&x)) => {
@@ -107,20 +108,20 @@ fn single_value(graph: &Graph) -> Option<String> {
 }
 
 impl<N: Network> Trainer<N> {
-    /// Continues from a file that [`Trainer::save`] wrote. Settings may be others than before; the optimiser, and what is
-    /// frozen, must be the same.
+    /// Resumes from a file written by [`Trainer::save`]. Settings may differ; the optimiser and the frozen parameters
+    /// must be the same.
     ///
     /// # Errors
-    /// As [`Trainer::new`], and as [`Checkpoint::load_for`] for a file that cannot be read or does not fit;
+    /// Those of [`Trainer::new`], and those of [`Checkpoint::load_for`] for a file that cannot be read or does not fit;
     /// [`Error::CheckpointNetwork`] and [`Error::CheckpointOptimizer`] for a file of another network or optimiser.
     pub fn resume(path: impl AsRef<Path>, options: TrainerOptions, run: &Options) -> Result<Self, Error> {
         Self::resume_with(path, options, run, &LoadOptions::default())
     }
 
-    /// Continues as [`Trainer::resume`] does, from a file whose network or layers have other names.
+    /// Like [`Trainer::resume`], for a file whose network or layers have other names.
     ///
     /// # Errors
-    /// As [`Trainer::resume`].
+    /// Those of [`Trainer::resume`].
     pub fn resume_with(
         path: impl AsRef<Path>,
         options: TrainerOptions,
@@ -132,10 +133,10 @@ impl<N: Network> Trainer<N> {
 }
 
 impl<N: AnyNetwork> Trainer<N> {
-    /// Compiles a training step for a model, with its threads and options.
+    /// Compiles a training step for a model, with its options and on its threads.
     ///
     /// # Errors
-    /// [`Error::Autodiff`] for a network that cannot be trained so; [`Error::Compile`].
+    /// [`Error::Autodiff`] for a network that cannot be trained this way; [`Error::Compile`].
     pub fn new(model: Model<N>, options: TrainerOptions) -> Result<Self, Error> {
         let graph = step_graph(model.network(), &options)?;
         let (executor, times) = model.compile_beside(&graph, Mode::Training)?;
@@ -151,10 +152,10 @@ impl<N: AnyNetwork> Trainer<N> {
         Ok(Trainer { model, options, graph, executor, times, state, slots, step: 0, outputs, single_value })
     }
 
-    /// Continues the training of a network, as [`Trainer::resume_with`] does where the type says which network it is.
+    /// Like [`Trainer::resume_with`], for a network given as a value.
     ///
     /// # Errors
-    /// As [`Trainer::resume`].
+    /// Those of [`Trainer::resume`].
     pub fn resume_of(
         network: N,
         path: impl AsRef<Path>,
@@ -177,11 +178,11 @@ impl<N: AnyNetwork> Trainer<N> {
         Ok(trainer)
     }
 
-    /// Writes parameters, optimiser state and the number of steps to a safetensors file: whole, or not at all. A
-    /// [`Model`] can load it too.
+    /// Writes parameters, optimiser state and the number of steps to a safetensors file, atomically. A [`Model`] can
+    /// load it too.
     ///
     /// # Errors
-    /// As [`Checkpoint::save`].
+    /// Those of [`Checkpoint::save`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let mut tensors = self.state.to_named();
         tensors.extend(self.model.parameters().to_named());
@@ -197,11 +198,11 @@ impl<N: AnyNetwork> Trainer<N> {
 
     /// One step of gradient descent on a batch of any size.
     ///
-    /// # Errors
-    /// [`Error::Input`], [`Error::UnequalBatches`], [`Error::EmptyBatch`] as [`Model::forward`]; [`Error::Label`] for a
-    /// label that is no class; [`Error::Target`] for a target of another kind or number of items; [`Error::SingleValue`] for
-    /// a batch of one where batch normalisation has one value for each channel; [`Error::Setting`] for a rate that has grown
-    /// infinite; [`Error::OutOfMemory`]; and [`Error::NonFiniteStep`] with [`TrainerOptions::check_finite`]. After any of
+    /// [`Error::Input`], [`Error::UnequalBatches`], [`Error::EmptyBatch`] as in [`Model::forward`]; [`Error::Label`]
+    /// for a label outside the range of classes; [`Error::Target`] for a target of the wrong kind or batch size;
+    /// [`Error::SingleValue`] for a batch of one if batch normalisation has a single value per channel;
+    /// [`Error::Setting`] for a rate that has become infinite; [`Error::OutOfMemory`]; and [`Error::NonFiniteStep`]
+    /// with [`TrainerOptions::check_finite`]. After any of these errors, parameters are unchanged.
     /// these, parameters are as they were.
     pub fn step<'a, 't>(
         &mut self,
@@ -215,11 +216,11 @@ impl<N: AnyNetwork> Trainer<N> {
         self.step_with(feeds.as_ref(), &target, &sizes, |run, version| run.execute(version))
     }
 
-    /// Measures where the time of [`Trainer::step`] goes, kernel by kernel. It takes `runs` steps on the batch, and one
-    /// more to warm up, which train the model as any others do. The profile prints as a table.
+    /// Measures the time of [`Trainer::step`] by kernel. It takes `runs` steps on the batch, and one more for warming
+    /// up; all of them train the model. The profile prints as a table.
     ///
     /// # Errors
-    /// As [`Trainer::step`].
+    /// Those of [`Trainer::step`].
     pub fn profile<'a, 't>(
         &mut self,
         inputs: impl Into<N::Inputs<'a>>,
@@ -273,12 +274,12 @@ impl<N: AnyNetwork> Trainer<N> {
         })
     }
 
-    /// Finds the first value of a step on a batch that is NaN or infinite, or has such an element: in what is given, the
-    /// forward pass, the gradients or the updates. The step is run in the interpreter, which is slow, and trains nothing.
-    /// [`TrainerOptions::check_finite`] does so for each step that goes wrong.
+    /// Finds the first NaN or infinite value of a step on a batch: in the inputs, the forward pass, the gradients or
+    /// the updates. It runs the step in the interpreter, which is slow, and does not train.
+    /// [`TrainerOptions::check_finite`] does this for every failed step.
     ///
     /// # Errors
-    /// As [`Trainer::step`].
+    /// Those of [`Trainer::step`].
     pub fn find_non_finite<'a, 't>(
         &self,
         inputs: impl Into<N::Inputs<'a>>,
@@ -319,7 +320,7 @@ impl<N: AnyNetwork> Trainer<N> {
         non_finite::find(&self.graph, run, &bindings)
     }
 
-    /// Whether the last step made the loss or anything that is kept NaN or infinite.
+    /// Whether the last step made the loss, a parameter or a state NaN or infinite.
     fn is_spoiled(&self) -> bool {
         let loss = self.find_output(names::LOSS).and_then(|output| output.elements.first());
         loss.is_some_and(|loss| !loss.is_finite())
@@ -327,7 +328,7 @@ impl<N: AnyNetwork> Trainer<N> {
             || self.state.non_finite().is_some()
     }
 
-    /// Checks what a step is given beside its inputs.
+    /// Checks the target and batch size of a step.
     fn check_batch(&self, target: &Target<'_>, sizes: &Sizes) -> Result<(), Error> {
         let name = self.loss_output();
         let mut outputs = self.model.ports().outputs.iter();
@@ -342,7 +343,7 @@ impl<N: AnyNetwork> Trainer<N> {
         }
     }
 
-    /// The output the loss is taken of.
+    /// The output used for the loss.
     fn loss_output(&self) -> &str {
         let first = || self.model.ports().outputs.first().map_or("", |(name, _)| name);
         self.options.output.as_deref().unwrap_or_else(first)
@@ -381,9 +382,9 @@ impl<N: AnyNetwork> Trainer<N> {
         execute(run, version)
     }
 
-    /// The memory that steps on batches of a size take, said before any: parameters, the optimiser's state, what the model
-    /// keeps prepared, and the step's own, with the outputs that are kept from one step to the next. Runs of
-    /// [`Trainer::model`] between steps take what its own report says of a run, and of preparing for it.
+    /// The memory of steps with a batch size, known before any step: parameters, the optimiser's state, the model's
+    /// prepared weights, and the memory of the step itself, including outputs that are kept between steps. Runs of
+    /// [`Trainer::model`] between steps take what its own report says of a run and its preparation.
     pub fn memory(&self, sizes: impl Into<Sizes>) -> MemoryReport {
         let (sizes, plan) = (sizes.into(), self.program().plan());
         let (step, model) = (MemoryReport::of(plan, &sizes), self.model.memory(&sizes));
@@ -405,19 +406,19 @@ impl<N: AnyNetwork> Trainer<N> {
         ArrayViewD::from_shape(output.sizes.clone(), &output.elements).ok()
     }
 
-    /// What the network gave for the last step's batch, `[N, …]`: the output the loss is taken of. Empty before the
-    /// first step.
+    /// The network's output for the last step's batch, `[N, …]`: the one used for the loss. Empty before the first
+    /// step.
     pub fn outputs(&self) -> &[f32] {
         self.find_output(self.loss_output()).map_or(&[], |output| &output.elements)
     }
 
-    /// An output, once there was a step.
+    /// An output, after at least one step.
     fn find_output(&self, name: &str) -> Option<&Output> {
         self.outputs.iter().find(|output| output.name == name && !output.elements.is_empty())
     }
 
-    /// Gives back the memory that steps and runs have left for later ones, and the outputs of the last step: after a batch
-    /// larger than those to come.
+    /// Frees the memory that finished steps and runs keep for later ones, and the outputs of the last step. Call this
+    /// after an unusually large batch.
     pub fn release_memory(&mut self) {
         self.executor.release_memory();
         self.model.release_memory();
@@ -429,7 +430,7 @@ impl<N: AnyNetwork> Trainer<N> {
         self.model.network()
     }
 
-    /// The model, with its parameters as they are now.
+    /// The model, with its current parameters.
     pub fn model(&self) -> &Model<N> {
         &self.model
     }
@@ -444,7 +445,7 @@ impl<N: AnyNetwork> Trainer<N> {
         self.step
     }
 
-    /// How it is trained.
+    /// The training options.
     pub fn options(&self) -> &TrainerOptions {
         &self.options
     }
@@ -454,7 +455,7 @@ impl<N: AnyNetwork> Trainer<N> {
         &self.graph
     }
 
-    /// How long the step took to compile.
+    /// The time that compiling the step took.
     pub fn compile_times(&self) -> CompileTimes {
         self.times
     }
@@ -465,7 +466,7 @@ impl<N: AnyNetwork> Trainer<N> {
     }
 }
 
-/// Refuses a file that a trainer with another optimiser wrote. A file that names none was written by a model.
+/// Refuses a file written by a trainer with another optimiser. A file without an optimiser was written by a model.
 fn check_optimizer(path: &Path, options: &Optimizer) -> Result<(), Error> {
     let metadata = Metadata::read(path)?.unwrap_or_default();
     match serde_json::from_value::<Optimizer>(metadata.optimizer) {

@@ -1,5 +1,5 @@
-//! Tuning: convolutions measured with each algorithm they allow, where the planner only has a model of their time. How one
-//! is measured lives in `measure`, the file that remembers it in `cache`.
+//! Tuning: measures convolutions with each possible algorithm, instead of using the planner's cost model. `measure`
+//! times them; `cache` stores the results in a file.
 
 mod cache;
 mod measure;
@@ -23,11 +23,11 @@ use crate::options::Options;
 use crate::timing::bytes;
 use crate::trainer::{TrainerOptions, step_graph};
 
-/// How networks are tuned.
+/// Tuning settings.
 ///
-/// Each distinct convolution, and each distinct gradient of one to its input or weight, is compiled alone with every algorithm that
-/// it allows, and all are timed in turns. What that finds goes into [`Options`], and into a file, so that a program
-/// measures only the first time it runs on a machine. Results stay within the rounding that
+/// Each distinct convolution, and each distinct gradient of one to its input or weight, is compiled separately with
+/// every possible algorithm, and all are timed in turns. The results go into [`Options`] and into a file, so that a
+/// program measures only on its first start on a machine. Numerical results stay within the rounding that
 /// [`Accuracy`](windlass_compiler::plan::Accuracy) allows; with strict accuracy there is nothing to tune.
 ///
 /// ```
@@ -56,70 +56,70 @@ pub struct Tuning {
 }
 
 impl Default for Tuning {
-    /// Two seconds, one item at a time, in the platform's directory for caches.
+    /// Two seconds, batch size 1, in the platform's cache directory.
     fn default() -> Self {
         Tuning { budget: Duration::from_secs(2), batch: 1, cache: Cache::default() }
     }
 }
 
-/// What tuning found.
+/// The results of tuning.
 #[derive(Debug)]
 pub struct Tuned {
-    /// The options it was made for, and what was found.
+    /// The given options, extended by the results.
     pub options: Options,
     /// Each distinct convolution that had a choice, the longest first.
     pub findings: Vec<Finding>,
-    /// What was wrong with the file of measurements, if anything.
+    /// Problems with the cache file, if any.
     pub problems: Vec<CacheProblem>,
 }
 
-/// What tuning found about one convolution.
+/// The result for one convolution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The first kernel that computes it.
     pub kernel: String,
-    /// Its name in [`PlanOptions::tuned`](windlass_compiler::plan::PlanOptions::tuned).
+    /// Its key in [`PlanOptions::tuned`](windlass_compiler::plan::PlanOptions::tuned).
     pub key: String,
-    /// The algorithm it is computed with.
+    /// The fastest algorithm.
     pub algorithm: Convolution,
-    /// How that is known.
+    /// Where the result comes from.
     pub source: Source,
 }
 
-/// How an algorithm was found.
+/// Where a result comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Measured now: the median time of a run with each algorithm.
     Measured(Vec<(Convolution, Duration)>),
-    /// Measured before.
+    /// Read from the cache.
     Remembered,
-    /// Left to the planner's model: there was no time to measure it.
+    /// The planner's model: there was no time to measure.
     OutOfTime,
 }
 
-/// An algorithm takes the place of the model's choice only where it is faster by more than chance: 5 %.
+/// An algorithm replaces the model's choice only if it is at least 5 % faster, which is more than noise.
 const MARGIN: f64 = 0.95;
 
-/// What a budget past the end of time is cut to.
+/// The maximum budget.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Tuning {
-    /// The time that measuring takes at most, but for the run it ends in. What is not measured by then is left to the
-    /// planner's model, the shortest convolutions first.
+    /// The maximum time for measuring, except that the current run is completed. Convolutions not measured by then, the
+    /// shortest ones, are left to the planner's model.
     #[must_use]
     pub fn budget(mut self, budget: Duration) -> Self {
         self.budget = budget;
         self
     }
 
-    /// The number of items in a run that algorithms are to be the fastest for.
+    /// The batch size to optimise for.
     #[must_use]
     pub fn batch(mut self, batch: usize) -> Self {
         self.batch = batch;
         self
     }
 
-    /// Where measurements are kept.
+    /// Where measurements are stored.
     #[must_use]
     pub fn cache(mut self, cache: Cache) -> Self {
         self.cache = cache;
@@ -134,15 +134,15 @@ impl Tuning {
         self.for_model_of(&N::VALUE, options)
     }
 
-    /// Tunes a network, as [`Tuning::for_model`] does where the type says which network it is.
+    /// Like [`Tuning::for_model`], for a network given as a value.
     ///
     /// # Errors
-    /// As [`Tuning::for_model`].
+    /// Those of [`Tuning::for_model`].
     pub fn for_model_of<N: AnyNetwork>(&self, network: &N, options: &Options) -> Result<Tuned, Error> {
         self.for_graph(network.graph(), Mode::Inference, options)
     }
 
-    /// Tunes the steps of a [`Trainer`](crate::Trainer). What was tuned before in these options stays.
+    /// Tunes the steps of a [`Trainer`](crate::Trainer). Earlier results in these options are kept.
     ///
     /// # Errors
     /// [`Error::Autodiff`] and [`Error::Compile`] as for a trainer, and [`Error::EmptyBatch`].
@@ -154,10 +154,10 @@ impl Tuning {
         self.for_trainer_of(&N::VALUE, options, training)
     }
 
-    /// Tunes the steps of a network, as [`Tuning::for_trainer`] does where the type says which network it is.
+    /// Like [`Tuning::for_trainer`], for a network given as a value.
     ///
     /// # Errors
-    /// As [`Tuning::for_trainer`].
+    /// Those of [`Tuning::for_trainer`].
     pub fn for_trainer_of<N: AnyNetwork>(
         &self,
         network: &N,
@@ -170,7 +170,7 @@ impl Tuning {
     /// Tunes any graph.
     ///
     /// # Errors
-    /// [`Error::Compile`] and [`Error::EmptyBatch`]. Nothing that is wrong with the file of measurements is an error: see
+    /// [`Error::Compile`] and [`Error::EmptyBatch`]. Problems with the cache file are not errors: see
     /// [`Tuned::problems`].
     pub fn for_graph(&self, graph: &Graph, mode: Mode, options: &Options) -> Result<Tuned, Error> {
         let start = Instant::now();
@@ -198,7 +198,7 @@ impl Tuning {
         let mut left = questions.len() as u32;
         for question in questions {
             let now = Instant::now();
-            // What others leave of their share is for those that come later.
+            // Time that earlier convolutions did not use goes to later ones.
             let share = now + end.saturating_duration_since(now) / left;
             left -= 1;
             let (algorithm, source) = match self.recall(&question, options, &known) {
@@ -229,7 +229,7 @@ impl Tuning {
         Ok(tuned)
     }
 
-    /// The algorithm of a convolution that was measured before.
+    /// The cached algorithm of a convolution.
     fn recall(&self, distinct: &Distinct<'_>, options: &Options, known: &Entries) -> Option<Convolution> {
         let given = options.compile.plan.tuned.get(&distinct.key);
         let remembered = given.or_else(|| known.get(&self.cache_key(&distinct.key))).copied();
@@ -243,7 +243,7 @@ impl Tuning {
         question: &Question<'_>,
         [share, end]: [Instant; 2],
     ) -> Result<(Convolution, Source), Error> {
-        // What cannot be measured in time need not be begun. The model knows how long a run takes, roughly.
+        // Measuring does not start if it cannot finish in time. The model predicts roughly how long a run takes.
         let expected = distinct.microseconds * self.batch as f64 * f64::from(RUNS);
         let rest = end.saturating_duration_since(Instant::now());
         if rest.is_zero() || expected > rest.as_secs_f64() * 1e6 {
@@ -255,13 +255,13 @@ impl Tuning {
         })
     }
 
-    /// The file also tells numbers of items apart.
+    /// The key in the cache file also includes the batch size.
     fn cache_key(&self, key: &str) -> String {
         format!("{} items: {key}", self.batch)
     }
 }
 
-/// The algorithm of the least time; the model's where none is clearly faster.
+/// The fastest algorithm; the model's unless another is clearly faster.
 fn fastest(times: &[(Convolution, Duration)], model: Convolution) -> Convolution {
     let of_model =
         times.iter().find(|(algorithm, _)| *algorithm == model).map_or(Duration::MAX, |(_, time)| *time);
@@ -270,23 +270,23 @@ fn fastest(times: &[(Convolution, Duration)], model: Convolution) -> Convolution
     fastest.filter(|(_, time)| is_clear(*time)).map_or(model, |(algorithm, _)| *algorithm)
 }
 
-/// A convolution to measure once, however often the network has it.
+/// A convolution that occurs at least once in the network, to measure once.
 struct Distinct<'g> {
     key: String,
     kernel: String,
     node: &'g Node,
     is_prepared: bool,
-    /// What it may be computed with.
+    /// Its possible algorithms.
     algorithms: Vec<Convolution>,
-    /// What the planner takes.
+    /// The planner's choice.
     taken: Convolution,
-    /// What all algorithms together take by the model, for an item.
+    /// The predicted time of all algorithms together, per sample.
     microseconds: f64,
-    /// How much of the network's time it takes by the model.
+    /// The predicted fraction of the network's time.
     weight: f64,
 }
 
-/// The distinct convolutions that have a choice, those that take the most time first.
+/// The distinct convolutions that have a choice, in order of descending time.
 fn distinct<'g>(graph: &'g Graph, plan: &Plan, options: &Options) -> Vec<Distinct<'g>> {
     let mut found: BTreeMap<String, Distinct<'g>> = BTreeMap::new();
     for choice in &plan.choices.0 {

@@ -13,20 +13,19 @@ use crate::ops::source::Constant;
 use crate::ops::structure::Reshape;
 use crate::shape::{DType, Shape, Type};
 
-/// A graph to which gradients are being added: what an operator's gradient rule reads and writes.
+/// A graph to which gradients are being added. Gradient rules of operators read and extend it.
 #[derive(Debug)]
 pub struct Backward {
     graph: Graph,
-    /// The values on a path from those that gradients are wanted of.
+    /// The values on a path from the values whose gradients are wanted.
     needed: HashSet<ValueId>,
     gradients: HashMap<ValueId, ValueId>,
-    /// The layer whose gradient is being added.
+    /// The label of the layer whose gradient is being added.
     label: String,
 }
 
 impl Backward {
-    /// Adds the gradients of the single number `of` with respect to some values; `None` for those it does not depend
-    /// on.
+    /// Adds the gradients of the scalar `of` with respect to some values; `None` for those it does not depend on.
     pub(super) fn run(
         graph: Graph,
         of: ValueId,
@@ -92,15 +91,15 @@ impl Backward {
         self.graph.ty(value)
     }
 
-    /// Whether the gradient towards a value is of use.
+    /// Whether the gradient with respect to a value is needed.
     pub fn needs(&self, value: ValueId) -> bool {
         self.needed.contains(&value)
     }
 
-    /// The gradient towards an operand that `build` makes, if it is of use.
+    /// The gradient with respect to an operand, built by `build` if it is needed.
     ///
     /// # Errors
-    /// Those of `build`.
+    /// The errors of `build`.
     pub fn towards(
         &mut self,
         operand: ValueId,
@@ -117,7 +116,7 @@ impl Backward {
         self.graph.add(op, operands, &self.label)
     }
 
-    /// Adds a node and gives back its first result.
+    /// Adds a node and returns its first result.
     ///
     /// # Errors
     /// As [`Graph::add`].
@@ -125,7 +124,7 @@ impl Backward {
         Ok(self.graph.add_single(op, operands, &self.label)?)
     }
 
-    /// A function of each element.
+    /// A unary function of each element.
     ///
     /// # Errors
     /// As [`Graph::add`].
@@ -133,7 +132,7 @@ impl Backward {
         self.single(Unary { kind }, &[x])
     }
 
-    /// A function of two elements at the same place.
+    /// A binary function of corresponding elements.
     ///
     /// # Errors
     /// As [`Graph::add`].
@@ -141,7 +140,7 @@ impl Backward {
         self.single(Binary { kind }, &[a, b])
     }
 
-    /// A single number.
+    /// A scalar constant.
     ///
     /// # Errors
     /// As [`Graph::add`].
@@ -149,7 +148,7 @@ impl Backward {
         self.single(Constant { shape: Shape::scalar(), values: vec![value] }, &[])
     }
 
-    /// Zeros of a value's shape, the batch included, whatever the value holds: the gradient of a ReLU at 0.
+    /// Zeros of a value's shape, including the batch, even if the value contains NaN: the gradient of a ReLU at 0.
     ///
     /// # Errors
     /// As [`Graph::add`].
@@ -158,7 +157,7 @@ impl Backward {
         self.binary(BinaryKind::ReluGrad, value, zero)
     }
 
-    /// The sum of a batched value's elements: its channels become one, and `sum_channels` adds up the rest.
+    /// The sum of a batched value's elements: channels are flattened into one, and `sum_channels` adds up the rest.
     ///
     /// # Errors
     /// As [`Graph::add`].
@@ -171,7 +170,7 @@ impl Backward {
     }
 }
 
-/// The given values and all that are computed from them.
+/// The given values and all values computed from them.
 fn dependents(graph: &Graph, of: &[ValueId]) -> HashSet<ValueId> {
     let mut found: HashSet<ValueId> = of.iter().copied().collect();
     for node in graph.nodes() {

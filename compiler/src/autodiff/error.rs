@@ -12,16 +12,16 @@ use crate::shape::Type;
 #[non_exhaustive]
 pub enum AutodiffError {
     /// An operator has no gradient where one is needed.
-    #[error("`{op}`{} has no gradient towards {towards}", at_layer(label))]
+    #[error("`{op}`{} has no gradient with respect to {towards}", at_layer(label))]
     NotDifferentiable {
         /// The operator.
         op: &'static str,
         /// The layer it comes from.
         label: String,
-        /// What there is no gradient towards, in words.
+        /// The target without a gradient, in words.
         towards: &'static str,
     },
-    /// An operator carries fused steps.
+    /// The operator has a fused epilogue.
     #[error("`{op}`{} has a fused epilogue; differentiate the graph before fusing it", at_layer(label))]
     FusedEpilogue {
         /// The operator.
@@ -29,64 +29,64 @@ pub enum AutodiffError {
         /// The layer it comes from.
         label: String,
     },
-    /// A value that is not a single number was to be differentiated.
-    #[error("only a single number has gradients, but {value} is {ty}")]
+    /// The differentiated value is not a scalar.
+    #[error("only a scalar has gradients, but {value} is {ty}")]
     NotScalar {
         /// The value.
         value: ValueId,
         /// Its type.
         ty: Type,
     },
-    /// A gradient towards integers was asked for.
-    #[error("{value} holds integers, towards which nothing has a gradient")]
+    /// A gradient with respect to integers was requested.
+    #[error("{value} holds integers, which have no gradient")]
     TowardsIntegers {
         /// The value.
         value: ValueId,
     },
-    /// A value that the graph does not have.
+    /// The value does not exist.
     #[error("the graph has no value {value}")]
     UnknownValue {
         /// The value.
         value: ValueId,
     },
-    /// The output that the loss is taken of does not exist.
+    /// The output used for the loss does not exist.
     #[error("the network has no output `{name}`; it has {known:?}")]
     UnknownOutput {
-        /// The name asked for.
+        /// The given name.
         name: String,
-        /// The outputs there are.
+        /// The existing outputs.
         known: Vec<String>,
     },
-    /// The network has none or several outputs, and none was chosen.
+    /// The network has no output or several, and none was chosen.
     #[error("the loss needs one output, but the network has {known:?}; name one in the training options")]
     OutputNotChosen {
-        /// The outputs there are.
+        /// The existing outputs.
         known: Vec<String>,
     },
-    /// Names to freeze that nothing has.
+    /// Unknown names to freeze.
     #[error("{}", frozen_message(unknown, parameters, states))]
     UnknownFrozen {
-        /// All of these names, each with the nearest there is.
+        /// All unknown names, each with the nearest existing one.
         unknown: Vec<UnknownName>,
-        /// The parameters there are.
+        /// The existing parameters.
         parameters: Vec<String>,
-        /// The states there are: running statistics.
+        /// The existing states: running statistics.
         states: Vec<String>,
     },
-    /// A setting out of its range.
+    /// A setting outside its range.
     #[error("`{setting}` is {value:e} but must be {expected}")]
     Setting {
-        /// The setting, as the options name it.
+        /// The setting, by its name in the options.
         setting: &'static str,
         /// Its value.
         value: f64,
-        /// The values allowed, in words.
+        /// The allowed values, in words.
         expected: &'static str,
     },
-    /// The cross-entropy is to be taken of probabilities.
+    /// The cross-entropy receives probabilities instead of logits.
     #[error(
         "the cross-entropy needs logits, but the output `{output}` comes from `softmax` at `{layer}`: remove `softmax` \
-         from the network, since the cross-entropy applies it itself; for probabilities, apply it to what the network predicts"
+         from the network, since the cross-entropy applies it itself; for probabilities, apply `softmax` to the network's output"
     )]
     SoftmaxBeforeLoss {
         /// The output.
@@ -94,29 +94,29 @@ pub enum AutodiffError {
         /// The layer.
         layer: String,
     },
-    /// The cross-entropy is to be taken of a single logit.
+    /// The cross-entropy receives a single logit.
     #[error(
         "the cross-entropy needs at least 2 classes, but the output `{output}` has {classes}: give the last layer 2 for a \
-         choice between two, or take the mean squared error"
+         choice between two, or use the mean squared error"
     )]
     TooFewClasses {
         /// The output.
         output: String,
-        /// Its classes.
+        /// The number of classes.
         classes: usize,
     },
-    /// The loss depends on no parameter that may change.
+    /// The loss depends on no trainable parameter.
     #[error("there is nothing to train: the loss depends on no parameter that is not frozen")]
     NothingToTrain,
-    /// The network uses a name that training needs.
-    #[error("the network's {kind} `{name}` has a name that training uses itself; rename it")]
+    /// The network uses a reserved name.
+    #[error("the network's {kind} `{name}` has a name that is reserved for training; rename it")]
     ReservedName {
         /// "input", "output", "parameter" or "state".
         kind: &'static str,
         /// The name.
         name: String,
     },
-    /// A node cannot be added: the output does not fit the loss, or a setting is out of range.
+    /// A node is invalid: the output does not fit the loss, or a setting is outside its range.
     #[error(transparent)]
     Graph(#[from] GraphError),
 }

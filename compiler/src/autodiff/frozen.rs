@@ -1,4 +1,4 @@
-//! What stays as it is in training: parameters and running statistics, named one by one or by the layer they belong to.
+//! Frozen parameters and running statistics, named individually or by their layer.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -7,7 +7,7 @@ use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
 use crate::ops::Op;
 
-/// The longest list of names that a message holds.
+/// The maximum number of names in a message.
 const LISTED: usize = 40;
 
 /// The parameters and states that training does not change.
@@ -17,7 +17,7 @@ pub(super) struct Frozen {
 }
 
 impl Frozen {
-    /// What the given names stand for: each is a parameter, a state, or the first parts of the names of such.
+    /// Resolves names: each is a parameter, a state, or a prefix of such names.
     pub(super) fn of(graph: &Graph, wanted: &BTreeSet<String>) -> Result<Self, AutodiffError> {
         let parameters: Vec<&str> =
             graph.parameters().map(|(_, parameter)| parameter.name.as_str()).collect();
@@ -48,7 +48,7 @@ impl Frozen {
         self.names.contains(name)
     }
 
-    /// Whether a batch normalisation uses its running statistics and keeps them: where one of these is frozen, or all of its
+    /// Whether a batch normalisation uses and keeps its running statistics: if one of these is frozen, or all of its
     /// parameters are.
     pub(super) fn fixes(&self, graph: &Graph, node: &Node) -> bool {
         let is_frozen = |value: &ValueId| match &graph.producer(*value).op {
@@ -65,18 +65,18 @@ impl Frozen {
     }
 }
 
-/// A name that is to be frozen and that no parameter, state or layer has.
+/// A name to freeze that no parameter, state or layer has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownName {
-    /// The name given.
+    /// The given name.
     pub name: String,
-    /// The nearest name there is.
+    /// The nearest existing name.
     pub nearest: Option<String>,
 }
 
 impl UnknownName {
     fn new(name: &str, parameters: &[&str], states: &[&str]) -> Self {
-        // Layers too: everything before a dot.
+        // Layers are names too: everything before a dot.
         let names: BTreeSet<&str> = parameters
             .iter()
             .chain(states)
@@ -93,7 +93,7 @@ impl UnknownName {
 
 /// The message of [`AutodiffError::UnknownFrozen`].
 pub(super) fn message(unknown: &[UnknownName], parameters: &[String], states: &[String]) -> String {
-    let mut text = "`frozen` names what is no parameter, state or layer:".to_owned();
+    let mut text = "`frozen` has names of no parameter, state or layer:".to_owned();
     for UnknownName { name, nearest } in unknown {
         text += &format!("\n  - `{name}`");
         if let Some(nearest) = nearest {

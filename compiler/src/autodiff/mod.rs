@@ -1,10 +1,9 @@
-//! Automatic differentiation, graph to graph: backward and parameter-update nodes join the forward ones, so that one
-//! graph is a whole training step.
+//! Automatic differentiation, graph to graph: it adds backward and update nodes to the forward ones, so that one graph
+//! is a whole training step.
 //!
-//! The walk and the training step live here; each operator's gradient lives with the operator, in
-//! `ops/<family>/gradient.rs`. Differentiation comes before every other pass: fused operators have no gradient.
-//! Gradients of convolutions and dense layers have gradients themselves, since all three operators of each are products;
-//! those of other operators have none.
+//! This module walks the graph and builds the training step; each operator's gradient is in `ops/<family>/gradient.rs`.
+//! Differentiation precedes all passes: fused operators have no gradient. Gradients of convolutions and dense layers
+//! have gradients themselves, because all three operators of each are products; gradients of other operators have none.
 
 mod backward;
 mod error;
@@ -27,14 +26,14 @@ use crate::ops::{Op, dispatch};
 
 /// The gradient rule of an operator.
 pub trait Differentiate {
-    /// Adds the nodes that carry gradients from a node's results to its operands.
+    /// Adds the nodes that propagate gradients from a node's results to its operands.
     ///
-    /// `gradients` holds the gradient towards each result, at least one of them present. The list given back holds one
-    /// towards each operand, of the operand's type; `None`, also for operands past its end, is a gradient that is zero
-    /// or that [`Backward::needs`] does not ask for.
+    /// `gradients` holds the gradient with respect to each result, at least one of which is present. The returned list
+    /// holds one for each operand, of the operand's type. `None`, or a missing entry at the end, is a gradient that is
+    /// zero or that [`Backward::needs`] does not request.
     ///
     /// # Errors
-    /// [`AutodiffError::NotDifferentiable`] where there is no rule.
+    /// [`AutodiffError::NotDifferentiable`] if there is no rule.
     fn gradient(
         &self,
         backward: &mut Backward,
@@ -54,8 +53,8 @@ impl Differentiate for Op {
     }
 }
 
-/// Adds to a graph the gradients of the single number `of` with respect to some values, given back in their order. The
-/// graph's own values keep their ids. A value that `of` does not depend on has a gradient of zeros.
+/// Adds the gradients of the scalar `of` with respect to some values and returns them in order. The graph's own values
+/// keep their ids. A value that `of` does not depend on has a gradient of zeros.
 ///
 /// ```
 /// use windlass_compiler::autodiff::gradients;
@@ -74,8 +73,8 @@ impl Differentiate for Op {
 /// ```
 ///
 /// # Errors
-/// [`AutodiffError::NotScalar`] when `of` is no single number, [`AutodiffError::TowardsIntegers`] and
-/// [`AutodiffError::UnknownValue`] for values that cannot have a gradient, and those of the operators' rules.
+/// [`AutodiffError::NotScalar`] if `of` is not a scalar, [`AutodiffError::TowardsIntegers`] and
+/// [`AutodiffError::UnknownValue`] for values that cannot have a gradient, and the errors of the operators' rules.
 pub fn gradients(
     graph: &Graph,
     of: ValueId,
@@ -97,7 +96,7 @@ pub(crate) fn not_differentiable(node: &Node, towards: &'static str) -> Autodiff
     AutodiffError::NotDifferentiable { op: node.op.name(), label: node.label.clone(), towards }
 }
 
-/// Declares that operators have no gradient rule, and why.
+/// Declares that operators have no gradient rule, and gives the reason.
 macro_rules! no_gradient {
     ($($op:ident),* : $towards:literal) => {$(
         impl $crate::autodiff::Differentiate for $op {

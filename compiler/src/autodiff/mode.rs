@@ -1,4 +1,4 @@
-//! A network as it runs in training: dropout draws masks, batch normalisation uses and keeps the statistics of batches.
+//! Converts a network to training mode: dropout draws masks, and batch normalisation uses and records batch statistics.
 
 use std::collections::HashMap;
 
@@ -12,18 +12,18 @@ use crate::ops::dropout::DropoutTraining;
 use crate::ops::source::{Input, InputRole};
 use crate::shape::{Shape, Type};
 
-/// The graph of a network in training: every dropout draws its mask from the control input `seed`, each from a stream of
-/// its own, and every batch normalisation takes the statistics of the batch and updates its running ones. Everything
-/// else stays as it is; a graph that is in training mode already does not change.
+/// The graph of a network in training mode: every dropout draws its mask from the control input `seed`, each from its
+/// own random stream, and every batch normalisation uses the statistics of the batch and updates its running ones.
+/// Nothing else changes; a graph already in training mode stays the same.
 ///
 /// # Errors
-/// [`GraphError::DuplicateName`] when the network has dropout and a source of its own named `seed`, or when two batch
+/// [`GraphError::DuplicateName`] if the network has dropout and its own source named `seed`, or if two batch
 /// normalisations share their running statistics.
 pub fn training_mode(graph: &Graph) -> Result<Graph, GraphError> {
     training_mode_but(graph, |_| false)
 }
 
-/// As [`training_mode`], but for the batch normalisations that `keeps` says: these go on using their running statistics.
+/// Like [`training_mode`], except that batch normalisations selected by `keeps` still use their running statistics.
 pub(super) fn training_mode_but(graph: &Graph, keeps: impl Fn(&Node) -> bool) -> Result<Graph, GraphError> {
     let mut mode = TrainingMode { graph: Graph::new(graph.name()), values: HashMap::new(), seed: None };
     let mut stream = 0;
@@ -63,7 +63,7 @@ struct TrainingMode {
 }
 
 impl TrainingMode {
-    /// Puts another operator in a node's place, with further operands behind the node's own.
+    /// Replaces a node's operator and appends operands.
     fn replace(&mut self, node: &Node, op: Op, further: &[ValueId]) -> Result<Vec<ValueId>, GraphError> {
         let mut operands: Vec<ValueId> = node.operands.iter().map(|operand| self.values[operand]).collect();
         operands.extend_from_slice(further);

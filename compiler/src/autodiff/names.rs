@@ -1,4 +1,4 @@
-//! The names that a training graph adds to a network's own. Networks may not use them.
+//! The names that a training graph adds to a network's own. Networks cannot use them.
 
 /// Control input `f32[]`: the step size.
 pub const LEARNING_RATE: &str = "learning_rate";
@@ -6,7 +6,7 @@ pub const LEARNING_RATE: &str = "learning_rate";
 /// Control input `f32[2]` of Adam: `1 − β₁ᵗ` and `1 − β₂ᵗ` at step `t`, counted from 1.
 pub const CORRECTION: &str = "correction";
 
-/// Control input `i32[2]` of dropout: the seed and the number of the step.
+/// Control input `i32[2]` of dropout: the seed and the step number.
 pub const SEED: &str = "seed";
 
 /// Data input `i32[N]` of the cross-entropy.
@@ -21,10 +21,10 @@ pub const LOSS: &str = "loss";
 /// Output `f32[]`: the global norm of the gradients before they are clipped.
 pub const GRADIENT_NORM: &str = "gradient_norm";
 
-/// What the names of the optimiser's states start with: `optimizer.velocity.c1.weight`.
+/// The prefix of the optimiser's states: `optimizer.velocity.c1.weight`.
 pub const OPTIMIZER_PREFIX: &str = "optimizer.";
 
-/// The name of an optimiser's state, `velocity`, `first_moment` or `second_moment`, that belongs to a parameter.
+/// The name of the optimiser state of a parameter; the kind is `velocity`, `first_moment` or `second_moment`.
 pub fn optimizer_state(kind: &str, parameter: &str) -> String {
     format!("{OPTIMIZER_PREFIX}{kind}.{parameter}")
 }

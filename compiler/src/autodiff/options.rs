@@ -1,10 +1,10 @@
-//! What can be chosen about training: the loss, the optimiser, clipping and frozen parameters.
+//! Training options: the loss, the optimiser, clipping and frozen parameters.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// What training makes small.
+/// Training loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -17,7 +17,7 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// Whether items have integer labels as targets, and not values of the output's shape.
+    /// Whether targets are integer labels rather than values of the output's shape.
     pub const fn takes_labels(self) -> bool {
         match self {
             Loss::CrossEntropy => true,
@@ -26,7 +26,8 @@ impl Loss {
     }
 }
 
-/// How parameters move, with PyTorch's meaning and defaults of every setting. The learning rate is given to each step.
+/// How parameters are updated. All settings have PyTorch's meaning and defaults. The learning rate is an input of each
+/// step.
 ///
 /// ```
 /// use windlass_compiler::autodiff::Optimizer;
@@ -43,7 +44,7 @@ pub enum Optimizer {
         /// Weight of the old velocity; 0, the default, keeps none.
         #[serde(default)]
         momentum: f64,
-        /// Whether the step looks ahead; off by default.
+        /// Whether to use Nesterov momentum; off by default.
         #[serde(default)]
         nesterov: bool,
         /// L2 penalty; 0 by default.
@@ -65,7 +66,7 @@ pub enum Optimizer {
         #[serde(default)]
         weight_decay: f64,
     },
-    /// Adam with weight decay apart from the gradient.
+    /// Adam with decoupled weight decay.
     AdamW {
         /// Decay of the first moment; 0.9 by default.
         #[serde(default = "default_beta1")]
@@ -124,7 +125,7 @@ impl Optimizer {
         }
     }
 
-    /// The learning rate that is usual for it: 0.001 for Adam and AdamW, 0.1 for gradient descent.
+    /// The usual learning rate: 0.001 for Adam and AdamW, 0.1 for gradient descent.
     ///
     /// ```
     /// use windlass_compiler::autodiff::Optimizer;
@@ -138,7 +139,7 @@ impl Optimizer {
         }
     }
 
-    /// Its name. Optimisers of one name keep the same state.
+    /// Its name. Optimisers with the same name have the same state.
     pub fn name(&self) -> &'static str {
         match self {
             Optimizer::Sgd { momentum: 0.0, .. } => "SGD",
@@ -148,7 +149,7 @@ impl Optimizer {
         }
     }
 
-    /// The two numbers of the input `correction` at a step, counted from 1; `None` for an optimiser that takes none.
+    /// The two values of the input `correction` at a step, counted from 1; `None` if the optimiser has no such input.
     pub fn correction(&self, step: u64) -> Option<[f64; 2]> {
         match self {
             Optimizer::Sgd { .. } => None,
@@ -169,19 +170,19 @@ impl Default for Optimizer {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainingOptions {
-    /// What is made small.
+    /// The loss.
     pub loss: Loss,
-    /// How parameters move.
+    /// The optimiser.
     pub optimizer: Optimizer,
-    /// The largest global norm of the gradients; larger ones are scaled down to it.
+    /// The maximum global norm of the gradients; larger gradients are scaled down to it.
     pub clip_norm: Option<f64>,
-    /// What keeps its value: names of parameters (`c1.weight`), of running statistics (`n1.running_mean`), or the first
-    /// parts of names, which stand for all that begin so: `c1` for `c1.weight` and `c1.bias`, `stem` for everything in a
+    /// What is not trained: names of parameters (`c1.weight`) or running statistics (`n1.running_mean`), or prefixes,
+    /// which stand for all names that begin with them: `c1` for `c1.weight` and `c1.bias`, `stem` for everything in a
     /// block labelled `stem`.
     ///
-    /// A batch normalisation with frozen statistics, or with both of its parameters frozen, computes as it does when the
-    /// network predicts, and keeps its running statistics. Dropout goes on drawing masks.
+    /// A batch normalisation with frozen statistics, or with both of its parameters frozen, computes as in prediction
+    /// and keeps its running statistics. Dropout still draws masks.
     pub frozen: BTreeSet<String>,
-    /// The output the loss is taken of; the only one by default.
+    /// The output used for the loss; by default the only one.
     pub output: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! A whole training step as one graph: the network in training mode, its loss, the gradients, and the updates.
+//! Builds a whole training step as one graph: the network in training mode, its loss, the gradients, and the updates.
 
 use super::backward::Backward;
 use super::frozen::Frozen;
@@ -16,12 +16,12 @@ use crate::ops::source::{Input, InputRole, State};
 use crate::ops::structure::Reshape;
 use crate::shape::{DType, Shape, Type};
 
-/// The label of the nodes that belong to the loss and to no layer.
+/// The label of nodes that belong to the loss and not to a layer.
 const LOSS_LABEL: &str = "loss";
 
 /// A training step of a network. To the network's own sources and outputs it adds those of [`names`]: data for the
-/// loss, control inputs, the optimiser's states (which start at zero), and the outputs `loss` and, when clipping,
-/// `gradient_norm`. It updates every parameter that is not frozen and that the loss depends on, the optimiser's states,
+/// loss, control inputs, the optimiser's states (which start at zero), and the outputs `loss` and, with clipping,
+/// `gradient_norm`. It updates every parameter that the loss depends on and that is not frozen, the optimiser's states,
 /// and the running statistics of batch normalisations that are not frozen; see [`TrainingOptions::frozen`].
 ///
 /// ```
@@ -41,8 +41,8 @@ const LOSS_LABEL: &str = "loss";
 ///
 /// # Errors
 /// [`AutodiffError`]: a reserved, unknown or missing name in the network or the options, nothing to train, an output
-/// that does not fit the loss, the cross-entropy of a softmax or of a single class, a setting out of its range as the
-/// `f32` it is used as, or an operator without a gradient.
+/// that does not fit the loss, the cross-entropy of a softmax or of a single class, a setting outside its range as
+/// `f32`, or an operator without a gradient.
 pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph, AutodiffError> {
     check_names(graph)?;
     check_settings(options)?;
@@ -92,7 +92,7 @@ fn check_names(graph: &Graph) -> Result<(), AutodiffError> {
     Ok(())
 }
 
-/// Checks the settings as the `f32` that compiled steps use: what is positive must not become 0 there, nor infinite.
+/// Checks the settings as `f32`, the type that compiled steps use: a positive value must not become 0 or infinite.
 fn check_settings(options: &TrainingOptions) -> Result<(), AutodiffError> {
     let check = |setting, value: f64, holds: &dyn Fn(f32) -> bool, expected| {
         if holds(value as f32) { Ok(()) } else { Err(AutodiffError::Setting { setting, value, expected }) }
@@ -105,13 +105,13 @@ fn check_settings(options: &TrainingOptions) -> Result<(), AutodiffError> {
     }
     let decay = match options.optimizer {
         Optimizer::Sgd { momentum, weight_decay, .. } => {
-            check("momentum", momentum, &share, "at least 0 and below 1, also rounded to an f32")?;
+            check("momentum", momentum, &share, "at least 0 and below 1 as an f32")?;
             weight_decay
         }
         Optimizer::Adam { beta1, beta2, epsilon, weight_decay }
         | Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => {
-            check("beta1", beta1, &share, "at least 0 and below 1, also rounded to an f32")?;
-            check("beta2", beta2, &share, "at least 0 and below 1, also rounded to an f32")?;
+            check("beta1", beta1, &share, "at least 0 and below 1 as an f32")?;
+            check("beta2", beta2, &share, "at least 0 and below 1 as an f32")?;
             check(
                 "epsilon",
                 epsilon,
@@ -124,13 +124,13 @@ fn check_settings(options: &TrainingOptions) -> Result<(), AutodiffError> {
     check("weight_decay", decay, &penalty, "at least 0, and finite as an f32")
 }
 
-/// Checks that an output is fit for the cross-entropy, as far as types do not say so.
+/// Checks the conditions of the cross-entropy on an output that its type does not show.
 fn check_logits(graph: &Graph, output: &Named) -> Result<(), AutodiffError> {
     let mut node = graph.producer(output.value);
     while let (Op::Reshape(_), [operand]) = (&node.op, &node.operands[..]) {
         node = graph.producer(*operand);
     }
-    // The logarithm of softmax changes no loss: that of what it gives is itself.
+    // A log-softmax is allowed: it maps its own result to itself.
     if let Op::Softmax(_) = node.op {
         let (output, layer) = (output.name.clone(), node.label.clone());
         return Err(AutodiffError::SoftmaxBeforeLoss { output, layer });
@@ -161,13 +161,13 @@ fn input(name: &str, role: InputRole, ty: Type) -> Input {
     Input { name: name.to_owned(), role, ty }
 }
 
-/// Adds the loss of an output and the input for its labels or targets. Where items have steps, the mean is over all steps
-/// of all items.
+/// Adds the loss of an output and the input for its labels or targets. If samples are sequences, the mean is over all
+/// steps of all samples.
 fn add_loss(graph: &mut Graph, loss: Loss, output: ValueId) -> Result<ValueId, GraphError> {
     let shape = graph.ty(output).shape.clone();
     match loss {
         Loss::CrossEntropy => {
-            // All axes but that of the classes.
+            // All axes except that of the classes.
             let steps = shape.rank().saturating_sub(1);
             let ty = Type { dtype: DType::I32, shape: Shape::new(&shape.dims()[..steps]) };
             let labels = graph.add_single(input(names::LABELS, InputRole::Data, ty), &[], LOSS_LABEL)?;
@@ -197,14 +197,14 @@ fn fold(graph: &mut Graph, value: ValueId, axes: usize) -> Result<ValueId, Graph
     graph.add_single(Reshape { shape }, &[value], LOSS_LABEL)
 }
 
-/// A parameter with the gradient it moves along.
+/// A parameter with its gradient.
 struct Trained {
     value: ValueId,
     name: String,
     gradient: ValueId,
 }
 
-/// The part of a training step behind the gradients.
+/// The part of a training step after the gradients.
 struct Step {
     graph: Graph,
     optimizer: Optimizer,
@@ -256,7 +256,8 @@ impl Step {
         Ok(())
     }
 
-    /// The operator of one step, and the kinds of state it keeps for each parameter, in the order of its operands.
+    /// The operator of an optimiser step, and the kinds of state it keeps for each parameter, in the order of its
+    /// operands.
     fn operator(&self) -> (Op, &'static [&'static str]) {
         let moments = &["first_moment", "second_moment"];
         match self.optimizer {

@@ -1,5 +1,5 @@
-//! Compiles the kernels of a plan into any module: functions as bytes with relocations, under names that are symbols of
-//! object files. Where they are put, and whether they are ever run here, is for others.
+//! Compiles the kernels of a plan into any Cranelift module: functions as bytes with relocations, whose names are
+//! symbols of an object file. The module decides where the functions go.
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +23,7 @@ use crate::plan::Plan;
 /// Functions start at a cache line.
 const ALIGNMENT: u64 = abi::ALIGNMENT as u64;
 
-/// The functions of leaves, as a kernel sees them.
+/// The functions of leaves, as seen by a kernel.
 struct Declared<'c, M> {
     module: &'c mut M,
     tiles: &'c HashMap<Tile, Leaf>,
@@ -52,13 +52,13 @@ impl<M: Module> clif::Leaves for Declared<'_, M> {
     }
 }
 
-/// The function of a tile, and why it is narrow if it could be wide.
+/// The function of a tile, and why it is not assembled, where AVX is in use.
 struct Leaf {
     id: FuncId,
     narrow: Option<NarrowReason>,
 }
 
-/// The kernels of a plan in a module: declared there, and to be defined.
+/// The kernels of a plan: declared in a module, but not yet defined.
 pub(super) struct Compiled {
     pub(super) prepare: Vec<CompiledKernel>,
     pub(super) run: Vec<CompiledKernel>,
@@ -68,7 +68,7 @@ pub(super) struct Compiled {
 /// A kernel in a module.
 pub(super) struct CompiledKernel {
     pub(super) id: FuncId,
-    /// Its leaves that are narrow though they could be wide.
+    /// Its leaves that fall back to Cranelift although AVX is in use.
     pub(super) narrow: Vec<NarrowLeaf>,
 }
 
@@ -78,7 +78,7 @@ pub(super) struct Functions(pub(super) Vec<Defined>);
 /// A function as machine code.
 pub(super) struct Defined {
     pub(super) id: FuncId,
-    /// What it is called in listings.
+    /// Its name in listings.
     pub(super) name: String,
     pub(super) code: Vec<u8>,
     alignment: u64,
@@ -86,7 +86,8 @@ pub(super) struct Defined {
 }
 
 impl Functions {
-    /// Bytes they may take in memory: what precedes each to align it, and what may be added to each call to reach further.
+    /// An upper bound of the bytes they take in memory, with alignment before each function and an extension for each
+    /// call.
     pub(super) fn bytes_at_most(&self) -> usize {
         const LONG_CALL: usize = 24;
         let bytes = |function: &Defined| {
@@ -95,7 +96,7 @@ impl Functions {
         self.0.iter().map(bytes).sum()
     }
 
-    /// Defines them in the module they were compiled for.
+    /// Defines them in the module that they were compiled for.
     pub(super) fn define(&self, module: &mut impl Module) -> Result<(), CodegenError> {
         for Defined { id, name, alignment, code, relocations } in &self.0 {
             module
@@ -106,8 +107,8 @@ impl Functions {
     }
 }
 
-/// Compiles the kernels of a plan, and the leaves they call, for a module of any kind. Kernels are exported under the names
-/// that [`abi::kernel_symbol`] gives; nothing else is, and nothing is imported.
+/// Compiles the kernels of a plan, and the leaves they call, for any module. Kernels are exported under the names of
+/// [`abi::kernel_symbol`]; nothing else is exported, and nothing is imported.
 pub(super) fn compile<M: Module>(
     module: &mut M,
     plan: &Plan,
@@ -139,7 +140,7 @@ struct Compiler<'c, M> {
     context: Context,
     functions: FunctionBuilderContext,
     leaves: HashMap<Tile, Leaf>,
-    /// Functions of maps, or why there is no wide code for one; empty where no code is wide.
+    /// Functions of maps, or why a map is not assembled; empty at 128 bits.
     maps: HashMap<wide::Span, Result<FuncId, NarrowReason>>,
     defined: Vec<Defined>,
     listing: Option<&'c mut Listing>,
@@ -194,14 +195,14 @@ impl<M: Module> Compiler<'_, M> {
         Ok(CompiledKernel { id, narrow })
     }
 
-    /// Declares the function of a leaf, which is visible in its module alone.
+    /// Declares the function of a leaf, which is local to its module.
     fn declare_leaf(&mut self, name: &str, signature: &Signature) -> Result<FuncId, CodegenError> {
         self.module
             .declare_function(&abi::symbol(&self.plan.name, name), Linkage::Local, signature)
             .map_err(|error| refused(name, &error))
     }
 
-    /// Compiles a tile once for all its uses. Says why it is narrow where it could be wide.
+    /// Compiles a tile once for all its uses. Returns why it falls back to Cranelift, if it does.
     fn leaf(&mut self, tile: &Tile) -> Result<Option<NarrowReason>, CodegenError> {
         if let Some(leaf) = self.leaves.get(tile) {
             return Ok(leaf.narrow.clone());
@@ -233,7 +234,7 @@ impl<M: Module> Compiler<'_, M> {
         Ok(narrow)
     }
 
-    /// Assembles a map once for all its uses, where that pays. Says why there is no wide code for it.
+    /// Assembles a map once for all its uses, if that pays. Returns why it falls back to Cranelift, if it does.
     fn map(&mut self, map: &Map) -> Result<Option<NarrowReason>, CodegenError> {
         let Some(width) = self.isas.wide.filter(|_| wide::map_pays(map)) else { return Ok(None) };
         let (span, _) = wide::Span::of(map);
@@ -255,7 +256,7 @@ impl<M: Module> Compiler<'_, M> {
         Ok(None)
     }
 
-    /// Adds a function that is machine code already.
+    /// Adds an assembled function.
     fn define_assembled(&mut self, id: FuncId, name: &str, code: Vec<u8>) {
         if let Some(listing) = &mut self.listing {
             listing.machine.push((name.to_owned(), wide::listing(&code)));

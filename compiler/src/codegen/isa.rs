@@ -1,4 +1,4 @@
-//! Cranelift's instruction sets for a target.
+//! Cranelift's ISA settings for a target.
 
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable, Flags};
@@ -7,24 +7,24 @@ use super::{CodegenError, wide};
 use crate::plan::Features;
 use crate::target::{Architecture, Target};
 
-/// What functions are compiled by.
+/// The compilers of functions.
 pub(crate) struct Isas {
-    /// Compiles loops: with Cranelift's optimiser.
+    /// Compiles loops, with Cranelift's optimiser.
     pub(crate) loops: OwnedTargetIsa,
-    /// Compiles leaves: in the order written, since the optimiser would move their arithmetic behind all their loads
-    /// and so run out of registers.
+    /// Compiles leaves in the emitted order: the optimiser would move their arithmetic after all their loads and run
+    /// out of registers.
     pub(crate) leaves: OwnedTargetIsa,
-    /// Whether fused multiply-add is one instruction.
+    /// Whether there is a fused multiply-add instruction.
     pub(crate) fma: bool,
-    /// The width of assembled leaves; `None` leaves them all to Cranelift.
+    /// The vector width of assembled leaves; `None` if Cranelift compiles all leaves.
     pub(crate) wide: Option<wide::Width>,
 }
 
 impl Isas {
-    /// Those of a target; `verify` lets Cranelift check the code it is given.
+    /// The compilers for a target. `verify` turns on Cranelift's verifier.
     ///
     /// # Errors
-    /// [`CodegenError::Target`] for another target than the running CPU, or one that Cranelift does not know.
+    /// [`CodegenError::Target`] for a target other than the running CPU, or one that Cranelift does not support.
     pub(crate) fn new(target: &Target, verify: bool) -> Result<Self, CodegenError> {
         if target.architecture != Architecture::HOST {
             let reason = format!("{:?} is not that of this machine", target.architecture);
@@ -68,7 +68,7 @@ mod tests {
         assert!(matches!(Isas::new(&other, false), Err(CodegenError::Target { .. })));
     }
 
-    /// What targets say of the running CPU is what Cranelift finds.
+    /// A target's features agree with what Cranelift detects on the running CPU.
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn fused_multiply_add_is_what_cranelift_finds() {

@@ -1,4 +1,4 @@
-//! Kernels in the memory of this process: code generation into Cranelift's JIT, which gives functions to call.
+//! Compiles kernels into the memory of this process with Cranelift's JIT.
 
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, default_libcall_names};
@@ -11,16 +11,16 @@ use super::{CodegenError, Listing, NarrowLeaf, refused};
 use crate::abi::KernelFunction;
 use crate::plan::Plan;
 
-/// A kernel that can be called as long as the [`Code`] it is in is alive, and what of it is narrow.
+/// A kernel that can be called while its [`Code`] is alive, and its leaves that fall back to Cranelift.
 pub(super) type Callable = (KernelFunction, Vec<NarrowLeaf>);
 
 /// The kernels of a plan in executable memory.
 pub(super) struct Loaded {
     pub(super) prepare: Vec<Callable>,
     pub(super) run: Vec<Callable>,
-    /// Where each function lies.
+    /// The address of each function.
     pub(super) symbols: Vec<Symbol>,
-    /// The memory; none without kernels.
+    /// The memory; `None` if there are no kernels.
     pub(super) code: Option<Code>,
 }
 

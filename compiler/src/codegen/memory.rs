@@ -1,7 +1,8 @@
-//! Memory of a program's code: one mapping, which is writable until the code is finished and executable from then on, never
-//! both at once.
+//! Memory for a program's code: one mapping, which is writable until the code is finished and executable afterwards,
+//! never both.
 //!
-//! It is one mapping because functions call each other by distances of 32 bits: mappings of their own may lie anywhere.
+//! It is a single mapping because functions call each other over 32-bit distances, which separate mappings might
+//! exceed.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,17 +16,17 @@ use wasmtime_jit_icache_coherence::{clear_cache, pipeline_flush_mt};
 #[derive(Debug)]
 pub(super) struct Code(#[expect(dead_code, reason = "keeps the functions where they are")] Mmap);
 
-/// Memory that functions are put into. All handles stand for the same memory; when the last one is dropped before the code
-/// is taken, the memory is freed too.
+/// Memory under construction. All handles refer to the same memory; if the last one is dropped before the code is
+/// taken, the memory is freed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CodeMemory(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 enum State {
-    /// Nothing was asked for.
+    /// Nothing was requested.
     #[default]
     Empty,
-    /// Bytes that are to be mapped when the first are asked for.
+    /// The number of bytes to map at the first request.
     Reserved(usize),
     /// The mapping, and how many of its bytes are in use.
     Writable(MmapMut, usize),
@@ -33,12 +34,12 @@ enum State {
 }
 
 impl CodeMemory {
-    /// Says how many bytes will be asked for at most, before any are.
+    /// Sets the maximum number of bytes, before any are requested.
     pub(super) fn reserve(&self, bytes: usize) {
         *self.state() = State::Reserved(bytes);
     }
 
-    /// Takes the finished code; there is none without functions.
+    /// Takes the finished code; `None` if there are no functions.
     pub(super) fn take(&self) -> Option<Code> {
         match std::mem::take(&mut *self.state()) {
             State::Executable(map) => Some(Code(map)),
@@ -98,7 +99,7 @@ impl JITMemoryProvider for CodeMemory {
     }
 }
 
-/// Makes all cores fetch what was written as instructions, where they do not see to that themselves.
+/// Makes all cores refetch the written bytes as instructions, on architectures where that is not automatic.
 fn fetch_anew(map: &MmapMut) -> io::Result<()> {
     let failed = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
     // SAFETY: the range is that of a live mapping.
@@ -112,7 +113,7 @@ mod tests {
 
     use super::CodeMemory;
 
-    /// What may be done with a byte of this process, as `/proc/self/maps` says it: `rw-p`.
+    /// The permissions of a byte of this process as in `/proc/self/maps`: `rw-p`.
     #[cfg(target_os = "linux")]
     fn permissions(address: usize) -> Option<String> {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
@@ -138,7 +139,7 @@ mod tests {
         assert_eq!(permissions(first as usize).unwrap(), "r-xp");
         assert_eq!(permissions(second as usize + 4_999).unwrap(), "r-xp");
         assert!(provider.allocate(1, 1, JITMemoryKind::Executable).is_err());
-        // The code outlives what made it.
+        // The code outlives its builder.
         let code = memory.take().unwrap();
         drop((memory, provider));
         assert_eq!(permissions(first as usize).unwrap(), "r-xp");

@@ -19,22 +19,22 @@ use thiserror::Error;
 
 pub use crate::target::{VECTOR_BITS, available_vector_bits};
 
-/// Why no code could be made.
+/// Why code generation failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CodegenError {
-    /// A CPU there is no code for, or a setting it does not know.
+    /// An unsupported CPU, or a setting that Cranelift does not know.
     #[error("cannot generate code for this CPU: {reason}")]
     Target {
-        /// What Cranelift says.
+        /// Cranelift's message.
         reason: String,
     },
-    /// Cranelift refused a function: a fault of Windlass.
+    /// Cranelift rejected a function: a bug in Windlass.
     #[error("kernel {kernel}: {reason} (this is a fault in Windlass; please report it)")]
     Refused {
         /// The kernel or leaf.
         kernel: String,
-        /// What Cranelift says.
+        /// Cranelift's message.
         reason: String,
     },
 }

@@ -1,81 +1,81 @@
-//! Why a leaf is narrow (Cranelift's, with vectors of 128 bits) in a program of wider vectors.
+//! Why a leaf falls back to Cranelift, with vectors of 128 bits, in a program of AVX vectors.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// What wide code has no room or no instructions for.
+/// What the assembler has no registers or instructions for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum NarrowReason {
-    /// A tile takes more vector registers than there are.
+    /// A tile needs more vector registers than exist.
     #[error("it needs {needed} vector registers, and there are {there}")]
     Registers {
-        /// Registers it takes.
+        /// Registers it needs.
         needed: usize,
-        /// Registers there are.
+        /// Existing registers.
         there: usize,
     },
     /// A tile or map has more nested loops than there are counters.
     #[error("it has {depth} nested loops, and there are {most} counters")]
     Loops {
-        /// Loops it has.
+        /// Its loops.
         depth: usize,
-        /// Counters there are.
+        /// Existing counters.
         most: usize,
     },
-    /// Distances between its parts that do not fit the displacement of an instruction.
-    #[error("its parts lie up to {bytes} bytes apart")]
+    /// Distances between operands that exceed the displacement of an instruction.
+    #[error("its operands are up to {bytes} bytes apart")]
     Distance {
         /// The distance.
         bytes: u64,
     },
-    /// A map whose groups of lanes start within a vector that is not known.
-    #[error("groups of {lanes} lanes do not start where vectors do")]
+    /// A map whose groups of lanes start within a vector at an unknown lane.
+    #[error("groups of {lanes} lanes do not start at vector boundaries")]
     Groups {
         /// Lanes in a group.
         lanes: usize,
     },
-    /// A map that reads bytes which do not lie side by side, or writes such.
-    #[error("its bytes do not lie side by side")]
+    /// A map that reads or writes bytes that are not contiguous.
+    #[error("its bytes are not contiguous")]
     ScatteredBytes,
-    /// A map of bytes whose last vector is not whole: there are no masks for bytes.
-    #[error("its last vector of bytes is not whole")]
+    /// A map of bytes whose last vector is partial: AVX2 has no byte masks.
+    #[error("its last vector of bytes is partial")]
     SomeBytes,
-    /// A map whose results do not lie side by side.
-    #[error("its results do not lie side by side")]
+    /// A map whose results are not contiguous.
+    #[error("its results are not contiguous")]
     ScatteredResults,
-    /// A map with more masks at once than there are mask registers.
-    #[error("it has more masks at once than there are registers")]
+    /// A map with more live masks than mask registers.
+    #[error("it has more live masks than mask registers")]
     Masks,
-    /// A step of a map with more values than there are registers.
-    #[error("one of its steps has more values than there are registers")]
+    /// A step of a map with more values than registers.
+    #[error("one of its steps has more values than registers")]
     Values,
-    /// A map with more values at once than there is room for on the stack.
-    #[error("it has more values at once than room on the stack")]
+    /// A map with more live values than stack slots.
+    #[error("it has more live values than stack slots")]
     Stack,
-    /// A map with more operands than there is room for on the stack.
-    #[error("it has more operands than room on the stack")]
+    /// A map with more operands than stack slots.
+    #[error("it has more operands than stack slots")]
     Operands,
-    /// A map with more reductions than there are registers.
-    #[error("it has more reductions than there are registers")]
+    /// A map with more reductions than registers.
+    #[error("it has more reductions than registers")]
     Reductions,
-    /// A map whose blocks of sums do not end where its turns do.
-    #[error("turns of {lanes} lanes do not divide blocks of sums")]
+    /// A map whose sum blocks do not end at the end of a loop iteration.
+    #[error("iterations of {lanes} lanes do not divide the blocks of sums")]
     Blocks {
-        /// Lanes in a turn.
+        /// Lanes in an iteration.
         lanes: usize,
     },
 }
 
-/// A leaf of a kernel that is narrow though the program's vectors are wider.
+/// A leaf of a kernel that falls back to Cranelift although the program uses AVX vectors.
 ///
-/// A map that is so small that calling a function would not pay is none: it is written into its kernel by choice.
+/// Maps that are too small to be worth a call are not counted: they are inlined into their kernel by choice.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NarrowLeaf {
-    /// What it is: `tile 4x6`, `map`.
+    /// The leaf: `tile 4x6`, `map`.
     pub leaf: String,
-    /// Why it is not wide.
+    /// Why it is not assembled.
     pub reason: NarrowReason,
 }
 
@@ -85,12 +85,12 @@ impl fmt::Display for NarrowLeaf {
     }
 }
 
-/// Why a wide leaf was not assembled.
+/// Why a leaf was not assembled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// There is no wide code for it: a narrow leaf takes its place.
+    /// The assembler does not support it: Cranelift compiles it.
     Narrow(NarrowReason),
-    /// The assembler is at fault.
+    /// A bug in the assembler.
     Fault(String),
 }
 

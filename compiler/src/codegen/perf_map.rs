@@ -1,11 +1,11 @@
-//! Names for the functions of a program in the profiles of `perf`, on request: lines of address, size and name in
-//! `/tmp/perf-<process>.map`, where `perf report` looks for code that lies in no file.
+//! Writes a program's functions for `perf`, on request: lines of address, size and name in `/tmp/perf-<process>.map`,
+//! where `perf report` looks for code that is not in a file.
 
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Where a function lies and what it is.
+/// The address and name of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Symbol {
     pub(super) address: usize,
@@ -13,9 +13,9 @@ pub(super) struct Symbol {
     pub(super) name: String,
 }
 
-/// Appends the functions of a network's program to this process's map. Programs that are dropped leave their names there;
-/// of several at one address, `perf` takes the last. A map that cannot be written is reported on the standard error, and
-/// ends no compilation.
+/// Appends the functions of a network's program to this process's map. Dropped programs leave their names there; of
+/// several at one address, `perf` uses the last. A failed write is reported on the standard error and does not stop the
+/// compilation.
 pub(super) fn write(network: &str, symbols: &[Symbol]) {
     let path = PathBuf::from(format!("/tmp/perf-{}.map", std::process::id()));
     let text = lines(network, symbols);
@@ -25,10 +25,10 @@ pub(super) fn write(network: &str, symbols: &[Symbol]) {
         .open(&path)
         .and_then(|mut file| file.write_all(text.as_bytes()));
     if let Err(error) = written {
-        // A standard error that is closed leaves nowhere to say so.
+        // Ignores a closed standard error.
         let _ = writeln!(
             std::io::stderr(),
-            "windlass: warning: cannot write the names for perf to {}: {error}",
+            "windlass: warning: cannot write the function names for perf to {}: {error}",
             path.display()
         );
     }

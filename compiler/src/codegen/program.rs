@@ -1,4 +1,4 @@
-//! A program: the compiled kernels of a plan, in memory that is freed with it.
+//! A program: the compiled kernels of a plan, and their memory.
 
 use super::isa::Isas;
 use super::jit::{self, Callable, Loaded};
@@ -7,10 +7,10 @@ use super::{CodegenError, Step, perf_map};
 use crate::kernel::Kernel;
 use crate::plan::Plan;
 
-/// The text of what was compiled, for those who want to look.
+/// The text of the compiled code.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
-    /// Cranelift's intermediate form of each function, with what of a kernel is narrow in comments before it.
+    /// Cranelift's IR of each function. Comments before a kernel list its leaves that fall back to Cranelift.
     pub clif: Vec<(String, String)>,
     /// Machine code of each function.
     pub machine: Vec<(String, String)>,
@@ -18,7 +18,7 @@ pub struct Listing {
 
 /// The compiled kernels of a plan.
 ///
-/// Several programs may live at once, and one may run on several threads at once; its code is freed when it is dropped.
+/// Several programs can exist at once, and one program can run on several threads at once. Dropping it frees its code.
 #[derive(Debug)]
 pub struct Program {
     plan: Plan,
@@ -31,12 +31,12 @@ pub struct Program {
 }
 
 impl Program {
-    /// Compiles a plan, and writes down what was compiled, or its names for `perf`, when asked to. Only for plans as [`plan`](crate::plan::plan)
-    /// made them: running a program trusts their sizes and places. `verify` lets Cranelift check what it is
-    /// given.
+    /// Compiles a plan, and on request records the compiled code or its names for `perf`. The plan must come from
+    /// [`plan`](crate::plan::plan): running a program trusts its sizes and addresses. `verify` turns on Cranelift's
+    /// verifier.
     ///
     /// # Errors
-    /// [`CodegenError`] for a target there is no code for.
+    /// [`CodegenError`] for an unsupported target.
     pub(crate) fn compile(
         plan: Plan,
         verify: bool,

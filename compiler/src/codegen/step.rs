@@ -1,4 +1,4 @@
-//! A compiled kernel, and how its work is divided.
+//! A compiled kernel, and how its work is divided among threads.
 
 use super::NarrowLeaf;
 use crate::abi::KernelFunction;
@@ -6,14 +6,14 @@ use crate::kernel::{Extent, Kernel, SizeId, Split};
 use crate::ops::Cost;
 use crate::plan::{Plan, Traffic};
 
-/// How much work a step can be divided into.
+/// The number of work units of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Units {
-    /// Units: a number, to be multiplied by the open sizes.
+    /// The constant factor of the number of units.
     pub count: usize,
-    /// Open sizes of the plan, the product of which `count` is multiplied by.
+    /// The open sizes of the plan that are the other factors.
     pub open: Vec<SizeId>,
-    /// Shares are multiples of this many units, but for the last.
+    /// Chunks are multiples of this many units, except for the last.
     pub grain: usize,
 }
 
@@ -37,18 +37,19 @@ impl Units {
         match &kernel.split {
             Split::Serial => total(&mut std::iter::empty(), 1),
             Split::Axes(axes) => total(&mut axes.iter().map(|&(_, extent)| extent), 1),
-            // A share of whole cache lines, so that threads do not write to the same one.
+            // A chunk consists of whole cache lines, so that no two threads write to the same one.
             Split::Lanes(_, extent) => total(&mut std::iter::once(*extent), 16),
         }
     }
 
-    /// All units, at the values of the plan's open sizes.
+    /// The number of units, at the values of the plan's open sizes.
     pub fn total(&self, values: &[usize]) -> usize {
         let of = |size: &SizeId| values.get(size.index()).copied().unwrap_or_default();
         self.open.iter().fold(self.count, |total, size| total.saturating_mul(of(size)))
     }
 
-    /// The share of one of several threads, at the values of the plan's open sizes: contiguous, the same for every run.
+    /// The chunk of one of several threads, at the values of the plan's open sizes: contiguous, and the same for every
+    /// run.
     pub fn share(&self, values: &[usize], thread: usize, threads: usize) -> (usize, usize) {
         let total = self.total(values);
         let grains = total.div_ceil(self.grain);
@@ -65,16 +66,17 @@ pub struct Step {
     pub name: String,
     /// The algorithm and why it was chosen.
     pub note: String,
-    /// How it divides among threads.
+    /// How it is divided among threads.
     pub units: Units,
-    /// The work.
+    /// The cost.
     pub cost: Cost,
-    /// What it reads and writes.
+    /// The memory traffic.
     pub traffic: Traffic,
-    /// Whether each of the plan's threads leaves results of its own for a later step to add up: such a step runs once for
-    /// every thread, though one may do so for all.
+    /// Whether each thread of the plan leaves its own results for a later step to add up. Such a step runs once for
+    /// every thread, though one thread may run it for all.
     pub is_per_thread: bool,
-    /// Its leaves that are narrow though the plan's vectors are wider, and why. They are as exact, and slower.
+    /// Its leaves that fall back to Cranelift although the plan uses AVX vectors, and why. They are as exact, but
+    /// slower.
     pub narrow: Vec<NarrowLeaf>,
     function: KernelFunction,
 }
@@ -97,12 +99,14 @@ impl Step {
         }
     }
 
-    /// Runs one thread's share. One thread may run all of a step, as one of one, or the shares of several in turn.
+    /// Runs one thread's chunk. A single thread may run the whole step (as one of one), or the chunks of several
+    /// threads in turn.
     ///
     /// # Safety
-    /// The program must be alive. `table` must hold the addresses its plan's memory and slots ask for ([`crate::abi`]), each valid
-    /// for the plan's sizes at these values of its open sizes, of which there must be one for each, aligned to 4 bytes, and not written by anyone else meanwhile; `thread` must
-    /// be below the plan's threads and not be running already.
+    /// The program must be alive. `table` must hold the addresses that the plan's memory and slots require
+    /// ([`crate::abi`]). Each must be aligned to 4 bytes, valid for the plan's sizes at these values of its open sizes
+    /// (one value for each), and not written by anyone else meanwhile. `thread` must be less than the plan's threads
+    /// and not be running already.
     pub unsafe fn run(&self, table: *const *mut f32, values: &[usize], thread: usize, threads: usize) {
         let (first, last) = self.units.share(values, thread, threads);
         // SAFETY: the function has this signature (see `abi::kernel_signature`), and the caller promises the rest.

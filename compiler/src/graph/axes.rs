@@ -1,4 +1,4 @@
-//! What a builder does along axes of items, whose sizes may be open. Axes are counted as in shapes: the batch is axis 0.
+//! Builder methods that work along axes, whose sizes may be open. Axes are numbered as in shapes: the batch is axis 0.
 
 use super::Builder;
 use crate::entity::ValueId;
@@ -11,7 +11,7 @@ use crate::ops::structure::{Concat, Pad, Reshape, Slice, Transpose};
 use crate::shape::{Polynomial, Shape};
 
 impl Builder {
-    /// The same elements under another shape: `[N, T, 40]` as `[N, T*40]`.
+    /// The same elements with another shape: `[N, T, 40]` as `[N, T*40]`.
     ///
     /// # Errors
     /// [`GraphError::Shape`] for a shape with another number of elements.
@@ -19,7 +19,7 @@ impl Builder {
         self.op(Reshape { shape }, &[x], label)
     }
 
-    /// The axes in another order: axis `i` of the result is axis `order[i]` of `x`. The batch stays the first.
+    /// Permutes axes: axis `i` of the result is axis `order[i]` of `x`. The batch stays first.
     ///
     /// ```
     /// use windlass_compiler::graph::Builder;
@@ -39,7 +39,7 @@ impl Builder {
         self.op(Transpose { order: order.to_vec() }, &[x], label)
     }
 
-    /// Several values joined along an axis. They have the same sizes along all others.
+    /// Concatenates several values along an axis. Their sizes along all other axes are equal.
     ///
     /// # Errors
     /// [`GraphError::Shape`] when they differ in another axis.
@@ -52,10 +52,10 @@ impl Builder {
         self.op(Concat { axis }, parts, label)
     }
 
-    /// `length` indices of an axis, from `start` on: all steps but the last are `0` and `T - 1`.
+    /// `length` indices of an axis, starting at `start`: all steps except the last are `0` and `T - 1`.
     ///
     /// # Errors
-    /// [`GraphError::Shape`] for indices that the axis may not have, whatever the open sizes are.
+    /// [`GraphError::Shape`] for indices that may be out of range for some open sizes.
     pub fn slice(
         &mut self,
         label: &str,
@@ -67,10 +67,10 @@ impl Builder {
         self.op(Slice { axis, start: start.into(), length: length.into() }, &[x], label)
     }
 
-    /// Zeros before and behind the indices of an axis.
+    /// Pads an axis with zeros before and after its elements.
     ///
     /// # Errors
-    /// [`GraphError::Shape`] for an axis that does not exist, or fewer than no zeros.
+    /// [`GraphError::Shape`] for an axis that does not exist, or a negative number of zeros.
     pub fn pad(
         &mut self,
         label: &str,
@@ -82,7 +82,7 @@ impl Builder {
         self.op(Pad { axis, before: before.into(), behind: behind.into() }, &[x], label)
     }
 
-    /// Sum, mean or largest value over some axes, which the result does not have.
+    /// Sum, mean or maximum over some axes, which the result does not have.
     ///
     /// # Errors
     /// [`GraphError::Shape`] for the batch axis, one that does not exist, or one named twice.
@@ -99,23 +99,24 @@ impl Builder {
             let error = ShapeError::Axis { axis: twice[0], shape: self.graph().ty(x).shape.clone() };
             return Err(GraphError::Shape { at: label.to_owned(), error });
         }
-        // The last first, so that the others keep their numbers. A mean of means is the mean, as all rows are as long.
+        // The last axis first, so that the others keep their numbers. A mean of means is the mean, because all rows
+        // have the same length.
         sorted.iter().rev().try_fold(x, |x, &axis| self.op(Reduce { kind, axis, count: 1 }, &[x], label))
     }
 
     /// Softmax along an axis: `exp(x) / Σ exp(x)`.
     ///
     /// # Errors
-    /// [`GraphError::Shape`] for the batch axis, or one whose size is open.
+    /// [`GraphError::Shape`] for the batch axis, or an axis of open size.
     pub fn softmax_along(&mut self, label: &str, x: ValueId, axis: usize) -> Result<ValueId, GraphError> {
         self.along_last(label, x, axis, |builder, x| builder.op(Softmax {}, &[x], label))
     }
 
-    /// Normalises along an axis: `(x − mean) / √(variance + ε)` (layer normalisation without scale and shift; Ba, Kiros and
-    /// Hinton 2016, arXiv:1607.06450).
+    /// Normalises along an axis: `(x − mean) / √(variance + ε)` (layer normalisation without scale and shift; Ba, Kiros
+    /// and Hinton 2016, arXiv:1607.06450).
     ///
     /// # Errors
-    /// [`GraphError::Shape`] for the batch axis, one that does not exist, or an ε that is not above 0.
+    /// [`GraphError::Shape`] for the batch axis, an axis that does not exist, or an ε that is not positive.
     pub fn normalize_along(
         &mut self,
         label: &str,
@@ -143,7 +144,8 @@ impl Builder {
         self.op(Binary { kind: BinaryKind::Multiply }, &[centred, scales], label)
     }
 
-    /// An operator on batches of vectors, applied along an axis: this becomes the last, and all others part of the batch.
+    /// Applies an operator on batches of vectors along an axis: that axis becomes the last, and all others part of the
+    /// batch.
     fn along_last(
         &mut self,
         label: &str,

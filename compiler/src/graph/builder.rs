@@ -27,12 +27,12 @@ impl Builder {
         &self.graph
     }
 
-    /// The sizes of one item of a value.
+    /// The sizes of one item of a value, without the batch axis.
     pub fn item(&self, value: ValueId) -> Vec<usize> {
         self.graph.ty(value).shape.item()
     }
 
-    /// The axes of one item of a value, whose sizes may be open.
+    /// The axes of one item of a value; their sizes may be open.
     pub fn item_dims(&self, value: ValueId) -> &[Dim] {
         self.graph.ty(value).shape.item_dims()
     }
@@ -46,7 +46,7 @@ impl Builder {
         self.op(Input { name: name.to_owned(), role: InputRole::Data, ty }, &[], "")
     }
 
-    /// A batch of inputs of an element type, each of sizes that may be open: `[T, 40]`, or `[T]` for words of a text.
+    /// A batch of inputs of an element type, whose sizes may be open: `[T, 40]`, or `[T]` for the words of a text.
     ///
     /// ```
     /// use windlass_compiler::graph::{Builder, Layer};
@@ -72,13 +72,13 @@ impl Builder {
         self.op(Input { name: name.to_owned(), role: InputRole::Data, ty }, &[], "")
     }
 
-    /// A layer behind `x`. Its parameters are named `label.weight` and so on.
+    /// Applies a layer to `x`. Its parameters are named `label.weight` and so on.
     ///
-    /// Layers of vectors ([`Layer::Linear`], softmax) take sequences of vectors `[steps, features]` too, and work on each step
-    /// alike. Where the number of steps is open, so do all layers on what lies behind the last open size.
+    /// Layers on vectors ([`Layer::Linear`], softmax) also accept sequences of vectors `[steps, features]`, and apply
+    /// to each step. If the number of steps is open, so do all other layers, on the axes after the last open size.
     ///
     /// # Errors
-    /// [`GraphError::Shape`] when the layer does not fit its input; [`GraphError::UnknownValue`] for an `x` that does not exist.
+    /// [`GraphError::Shape`] if the layer does not fit its input; [`GraphError::UnknownValue`] if `x` does not exist.
     pub fn layer(&mut self, label: &str, layer: &Layer, x: ValueId) -> Result<ValueId, GraphError> {
         self.graph.check_exists(layer.name(), x)?;
         layer.build_on_steps(self, label, x).map_err(|error| match error {
@@ -87,7 +87,7 @@ impl Builder {
         })
     }
 
-    /// The sum of two values of one shape.
+    /// The sum of two values of equal shape.
     ///
     /// # Errors
     /// [`GraphError::Shape`] when the shapes differ.
@@ -95,7 +95,7 @@ impl Builder {
         self.op(Binary { kind: BinaryKind::Add }, &[left, right], label)
     }
 
-    /// Several values joined along their channels.
+    /// Concatenates several values along their channels.
     ///
     /// # Errors
     /// [`GraphError::Shape`] when they differ in another axis.
@@ -103,7 +103,7 @@ impl Builder {
         self.op(Concat { axis: 1 }, parts, label)
     }
 
-    /// Any operator with a result; the first result is given back.
+    /// Any operator with a result; returns the first result.
     ///
     /// # Errors
     /// As [`Graph::add`].

@@ -1,15 +1,15 @@
-//! The distributions parameters start from. The numbers themselves are drawn by the runtime.
+//! Distributions of initial values. The runtime draws the values.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::ShapeError;
 
-/// A distribution of first values. Fan-in and fan-out follow PyTorch: for a weight `[O, I, kernel…]` they are
+/// A distribution of initial values. Fan-in and fan-out follow PyTorch: for a weight `[O, I, kernel…]` they are
 /// `I·∏kernel` and `O·∏kernel`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Initializer {
-    /// Every element the same.
+    /// All elements equal.
     Constant(f64),
     /// Uniform between two bounds.
     Uniform(f64, f64),
@@ -31,7 +31,7 @@ impl Initializer {
     /// All ones.
     pub const ONES: Initializer = Initializer::Constant(1.0);
 
-    /// Checks that its numbers are finite and make a distribution.
+    /// Checks that the numbers are finite and define a distribution.
     ///
     /// # Errors
     /// [`ShapeError::NumberOutOfRange`].

@@ -1,4 +1,4 @@
-//! Layers as users declare them, and the operators and parameters each becomes.
+//! Layers as users declare them, and the operators and parameters that each becomes.
 
 mod form;
 
@@ -21,8 +21,8 @@ use crate::shape::Shape;
 
 /// A layer with one input and one output.
 ///
-/// `serde` reads and writes it in the words of `network!`, in formats that describe themselves, as JSON does. Arguments that
-/// are left out have the defaults they have there:
+/// `serde` reads and writes it with the names of `network!`, in self-describing formats such as JSON. Omitted arguments
+/// have the defaults of `network!`:
 ///
 /// ```
 /// use windlass_compiler::graph::Layer;
@@ -42,14 +42,14 @@ pub enum Layer {
         out_channels: usize,
         /// The window.
         window: Window,
-        /// Groups of channels that do not see each other.
+        /// Number of channel groups; channels of different groups are independent.
         groups: usize,
-        /// Whether a number per output channel is added.
+        /// Whether to add a bias per output channel.
         bias: bool,
-        /// First values of the weight.
+        /// Initial values of the weight.
         init: Initializer,
     },
-    /// Largest value of each window.
+    /// Maximum of each window.
     MaxPool2d(Window),
     /// Mean of each window.
     AvgPool2d(Window),
@@ -59,26 +59,26 @@ pub enum Layer {
     Linear {
         /// Length of the result.
         out_features: usize,
-        /// Whether a number per output is added.
+        /// Whether to add a bias per output.
         bias: bool,
-        /// First values of the weight.
+        /// Initial values of the weight.
         init: Initializer,
     },
-    /// Any shape to a vector.
+    /// Flattens any shape to a vector.
     Flatten,
     /// Sets random elements to zero in training.
     Dropout {
-        /// The probability of an element to become zero.
+        /// The probability that an element becomes zero.
         rate: f64,
     },
     /// Batch normalisation over the channels.
     BatchNorm {
         /// Added to the variance.
         epsilon: f64,
-        /// Weight of the newest batch in the running statistics.
+        /// Weight of the latest batch in the running statistics.
         momentum: f64,
     },
-    /// Rectifies.
+    /// Rectified linear unit.
     Relu,
     /// Logistic function.
     Sigmoid,
@@ -101,7 +101,7 @@ impl Layer {
         Layer::Linear { out_features, bias: true, init: Initializer::XavierUniform }
     }
 
-    /// The name in the language.
+    /// The name in `network!`.
     pub fn name(&self) -> &'static str {
         match self {
             Layer::Conv2d { .. } => "conv2d",
@@ -120,13 +120,13 @@ impl Layer {
         }
     }
 
-    /// How many of the first axes of a shape are steps: the layer works on each index of these alike.
+    /// The number of leading axes that are steps: the layer applies to each index of these.
     fn steps(&self, shape: &Shape) -> Option<usize> {
         let open = shape.has_open_item();
         match self {
             // Element by element.
             Layer::Relu | Layer::Sigmoid | Layer::Tanh => None,
-            // A number for each index of a fixed axis, which may not be a step.
+            // One scalar for each index of a fixed axis, which cannot be a step.
             Layer::BatchNorm { .. } => None,
             Layer::Linear { .. } | Layer::Softmax | Layer::LogSoftmax => {
                 (open || shape.is_sequence()).then(|| shape.rank() - 1)
@@ -143,8 +143,8 @@ impl Layer {
         }
     }
 
-    /// Adds the layer behind `x`, applied to each of its steps where it has some: these are folded into the batch before, and
-    /// unfolded behind.
+    /// Adds the layer after `x`. If `x` has steps, they are folded into the batch before the layer and unfolded after
+    /// it.
     pub(super) fn build_on_steps(
         &self,
         builder: &mut Builder,
@@ -166,7 +166,7 @@ impl Layer {
         builder.op(Reshape { shape }, &[y], label)
     }
 
-    /// Adds the layer's operators and parameters behind `x`; parameters are named `label.weight` and so on.
+    /// Adds the layer's operators and parameters after `x`; parameters are named `label.weight` and so on.
     fn build(&self, builder: &mut Builder, label: &str, x: ValueId) -> Result<ValueId, GraphError> {
         let shape = builder.graph().ty(x).shape.clone();
         let item = shape.item();

@@ -1,7 +1,7 @@
-//! The graph: operators on values of known shape, in an order in which every operand comes before its use.
+//! The graph: operators on typed values, in an order in which every operand precedes its use.
 //!
-//! A graph is only ever built by adding nodes, each checked by its operator's shape rule; passes build new graphs. What
-//! is computed lives here; how (algorithms, memory, loops) does not.
+//! A graph is built only by adding nodes, each checked by its operator's shape rule; passes build new graphs. The graph
+//! defines what is computed; algorithms, memory and loops are chosen later.
 
 mod axes;
 mod builder;
@@ -39,7 +39,7 @@ pub struct Node {
     pub operands: Vec<ValueId>,
     /// Its results.
     pub results: Vec<ValueId>,
-    /// The layer it comes from: `c1`, `inception3a.path2`. Empty when it comes from none.
+    /// The layer it comes from: `c1`, `inception3a.path2`. Empty if there is none.
     pub label: String,
 }
 
@@ -49,7 +49,7 @@ struct ValueData {
     producer: NodeId,
 }
 
-/// A value given a name: an output, or the new value of a parameter or state.
+/// A named value: an output, or the new value of a parameter or state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Named {
     /// The name.
@@ -71,7 +71,7 @@ pub struct Named {
 /// # Ok::<(), windlass_compiler::error::GraphError>(())
 /// ```
 ///
-/// Read by `serde` it is checked as it is when it is built: what comes out is a valid graph or an error.
+/// `serde` checks a graph like the builder does: deserialization gives a valid graph or an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "raw::RawGraph")]
 pub struct Graph {
@@ -142,7 +142,7 @@ impl Graph {
         values.iter().map(|&value| self.ty(value).clone()).collect()
     }
 
-    /// The results the graph gives back, by name.
+    /// The outputs of the graph, by name.
     pub fn outputs(&self) -> &[Named] {
         &self.outputs
     }
@@ -181,7 +181,7 @@ impl Graph {
         self.names.source(name)
     }
 
-    /// How often each value is used, by operators, outputs and updates.
+    /// The number of uses of each value by operators, outputs and updates.
     pub fn use_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.values.len()];
         let named = self.outputs.iter().chain(&self.updates).map(|named| named.value);
@@ -191,8 +191,8 @@ impl Graph {
         counts
     }
 
-    /// For each value the node that is its only use. `None` for a value that is unused, used more than once, or named as an
-    /// output or update.
+    /// For each value the node that is its only user. `None` for a value that is unused, used more than once, or named
+    /// as an output or update.
     pub fn only_users(&self) -> Vec<Option<NodeId>> {
         let counts = self.use_counts();
         let mut users = vec![None; self.values.len()];
@@ -207,8 +207,8 @@ impl Graph {
     /// Adds a node after checking its shape rule.
     ///
     /// # Errors
-    /// [`GraphError::Shape`] when the rule does not hold; [`GraphError::DuplicateName`] for a source whose name is
-    /// taken; [`GraphError::UnknownValue`] for an operand that does not exist.
+    /// [`GraphError::Shape`] if the rule is broken; [`GraphError::DuplicateName`] for a source whose name is taken;
+    /// [`GraphError::UnknownValue`] for an operand that does not exist.
     pub fn add(
         &mut self,
         op: impl Into<Op>,
@@ -226,7 +226,7 @@ impl Graph {
         {
             return Err(GraphError::DuplicateName { name: name.to_owned() });
         }
-        // Every other operator has the sizes of its operands.
+        // All other operators only have sizes of their operands.
         if let Op::Input(_) | Op::Reshape(_) | Op::Expand(_) = op
             && !types.iter().all(|ty| self.names.add_sizes(&ty.shape.symbols()))
         {
@@ -248,7 +248,7 @@ impl Graph {
         Ok(results)
     }
 
-    /// Checks that a value exists, which something uses.
+    /// Checks that a used value exists.
     fn check_exists(&self, user: &str, value: ValueId) -> Result<(), GraphError> {
         let values = self.values.len();
         if value.index() < values {
@@ -273,8 +273,8 @@ impl Graph {
     /// Names a value as an output.
     ///
     /// # Errors
-    /// [`GraphError::DuplicateName`] when another output has the name, [`GraphError::UnknownValue`] when there is no such
-    /// value.
+    /// [`GraphError::DuplicateName`] if another output has the name, [`GraphError::UnknownValue`] if the value does not
+    /// exist.
     pub fn add_output(&mut self, name: &str, value: ValueId) -> Result<(), GraphError> {
         self.check_exists(&format!("output {name}"), value)?;
         if !self.names.add_output(name) {
@@ -287,8 +287,8 @@ impl Graph {
     /// Declares the new value of a parameter or state, stored after a run.
     ///
     /// # Errors
-    /// [`GraphError::UnknownName`], [`GraphError::UnknownValue`], [`GraphError::DuplicateName`], or [`GraphError::Shape`] when
-    /// the types differ.
+    /// [`GraphError::UnknownName`], [`GraphError::UnknownValue`], [`GraphError::DuplicateName`], or
+    /// [`GraphError::Shape`] if the types differ.
     pub fn add_update(&mut self, name: &str, value: ValueId) -> Result<(), GraphError> {
         let target = self
             .source(name)
@@ -304,7 +304,7 @@ impl Graph {
         Ok(())
     }
 
-    /// Copies nodes of another graph one by one into this one, translating their operands: the way passes are written.
+    /// Copies a node of another graph into this one and maps its operands. Passes are written with it.
     ///
     /// # Errors
     /// As [`Graph::add`].
@@ -319,7 +319,7 @@ impl Graph {
         Ok(())
     }
 
-    /// Copies another graph's outputs and updates into this one, translating their values.
+    /// Copies another graph's outputs and updates into this one and maps their values.
     ///
     /// # Errors
     /// As [`Graph::add_output`] and [`Graph::add_update`].
@@ -333,7 +333,7 @@ impl Graph {
         Ok(())
     }
 
-    /// The values from which the given ones are computed, themselves included.
+    /// The values from which the given ones are computed, including themselves.
     pub fn reachable(&self, from: impl IntoIterator<Item = ValueId>) -> HashSet<ValueId> {
         let mut seen = HashSet::new();
         let mut pending: Vec<ValueId> = from.into_iter().collect();

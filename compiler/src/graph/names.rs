@@ -1,11 +1,11 @@
-//! The names in a graph, found at once however many there are.
+//! An index of the names in a graph, with constant-time lookup.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::entity::ValueId;
 use crate::shape::Symbol;
 
-/// Which names are taken, and by which source.
+/// The names in use, and the source of each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Names {
     sources: HashMap<String, ValueId>,
@@ -14,7 +14,7 @@ pub(super) struct Names {
     sizes: Vec<Symbol>,
 }
 
-/// The most open sizes of a graph.
+/// The maximum number of open sizes of a graph.
 pub(super) const MOST_SIZES: usize = 8;
 
 impl Names {
@@ -23,12 +23,12 @@ impl Names {
         self.sources.get(name).copied()
     }
 
-    /// Takes a name that no source has.
+    /// Registers the name of a source. The name must be free.
     pub(super) fn add_source(&mut self, name: &str, value: ValueId) {
         self.sources.insert(name.to_owned(), value);
     }
 
-    /// Takes the names of open sizes, unless there are too many then.
+    /// Registers names of open sizes; fails if there would be too many.
     pub(super) fn add_sizes(&mut self, sizes: &[Symbol]) -> bool {
         let new = sizes.iter().filter(|size| !self.sizes.contains(size)).copied().collect::<Vec<_>>();
         let fits = self.sizes.len() + new.len() <= MOST_SIZES;
@@ -36,12 +36,12 @@ impl Names {
         fits
     }
 
-    /// Takes a name, unless an output has it.
+    /// Registers the name of an output; fails if another output has it.
     pub(super) fn add_output(&mut self, name: &str) -> bool {
         self.outputs.insert(name.to_owned())
     }
 
-    /// Takes a name, unless an update has it.
+    /// Registers the name of an update; fails if another update has it.
     pub(super) fn add_update(&mut self, name: &str) -> bool {
         self.updates.insert(name.to_owned())
     }

@@ -1,11 +1,11 @@
-//! A graph as `serde` reads it, before it is checked.
+//! A deserialized graph before it is checked.
 
 use serde::Deserialize;
 
 use super::{Graph, Named, Node, ValueData};
 use crate::error::GraphError;
 
-/// The parts of a [`Graph`], in which anything may be broken.
+/// The parts of a [`Graph`], which may be inconsistent.
 #[derive(Deserialize)]
 pub(super) struct RawGraph {
     name: String,
@@ -18,7 +18,7 @@ pub(super) struct RawGraph {
 impl TryFrom<RawGraph> for Graph {
     type Error = GraphError;
 
-    /// Builds the graph anew, so that every check is made that building makes.
+    /// Rebuilds the graph, so that all checks of the builder apply.
     fn try_from(raw: RawGraph) -> Result<Self, GraphError> {
         let mut graph = Graph::new(raw.name);
         for node in raw.nodes {
@@ -67,7 +67,7 @@ mod tests {
         .unwrap()
     }
 
-    /// The graph with one part changed, or left out for null.
+    /// The graph with one part replaced, or removed if the new part is null.
     #[track_caller]
     fn rejects(pointer: &str, value: Value, expected: &str) {
         let mut whole = serde_json::to_value(graph()).unwrap();

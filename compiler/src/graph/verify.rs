@@ -1,4 +1,4 @@
-//! Checks the invariants of a graph that its constructors promise; run after every pass.
+//! Checks the invariants of a graph; runs after every pass.
 //!
 //! 1. Every operand exists and is produced by an earlier node.
 //! 2. Every value is a result of exactly the node it names as producer.
@@ -74,7 +74,7 @@ mod tests {
     use crate::error::GraphError;
     use crate::graph::{Graph, Named};
 
-    /// A graph of which something is broken, as only code beside it can.
+    /// A graph with one broken part, which only code in this crate can make.
     #[track_caller]
     fn rejects(breaking: impl FnOnce(&mut Graph)) {
         let mut graph: Graph = "graph net {

@@ -1,4 +1,4 @@
-//! Arrays of the interpreter, and the two kinds of number it computes with.
+//! Arrays of the interpreter, and its two floating-point types.
 
 use std::fmt::Debug;
 use std::iter::Sum;
@@ -7,12 +7,12 @@ use num_traits::Float;
 
 use crate::shape::DType;
 
-/// A floating-point type the interpreter can compute with: `f32` as compiled programs do, `f64` to judge them.
+/// A floating-point type of the interpreter: `f32`, as in compiled programs, or `f64`, to check them.
 pub trait Real: Float + Send + Sync + Debug + Sum + 'static {
     /// The nearest number of this type.
     fn from_f64(value: f64) -> Self;
 
-    /// The number, widened.
+    /// The number as `f64`.
     fn to_f64(self) -> f64;
 }
 
@@ -36,16 +36,16 @@ impl Real for f64 {
     }
 }
 
-/// The elements of an [`Array`], the last axis fastest.
+/// The elements of an [`Array`], with the last axis varying fastest.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data<T> {
     /// Floating-point numbers.
     Real(Vec<T>),
-    /// Integers: labels, places, seeds.
+    /// Integers: labels, argmax indices, seeds.
     Int(Vec<i32>),
 }
 
-/// Elements with their sizes along each axis.
+/// Elements with the size of each axis.
 ///
 /// ```
 /// use windlass_compiler::interp::Array;
@@ -61,7 +61,7 @@ pub struct Array<T> {
 }
 
 impl<T> Array<T> {
-    /// Floating-point numbers of the given sizes. That the counts agree is checked where the array is used.
+    /// Floating-point numbers of the given sizes. The number of elements is checked where the array is used.
     pub fn new(sizes: impl Into<Vec<usize>>, values: Vec<T>) -> Self {
         Array { sizes: sizes.into(), data: Data::Real(values) }
     }
@@ -71,12 +71,12 @@ impl<T> Array<T> {
         Array { sizes: sizes.into(), data: Data::Int(values) }
     }
 
-    /// A single number.
+    /// A scalar.
     pub fn scalar(value: T) -> Self {
         Array::new([], vec![value])
     }
 
-    /// How many elements there are.
+    /// The number of elements.
     pub fn elements(&self) -> usize {
         match &self.data {
             Data::Real(values) => values.len(),
@@ -84,7 +84,7 @@ impl<T> Array<T> {
         }
     }
 
-    /// The type of the elements; floats count as [`DType::F32`] whatever they are computed in.
+    /// The type of the elements; floats of any width count as [`DType::F32`].
     pub fn dtype(&self) -> DType {
         match self.data {
             Data::Real(_) => DType::F32,
@@ -95,7 +95,7 @@ impl<T> Array<T> {
     /// The floating-point elements.
     ///
     /// # Panics
-    /// When the array holds integers: the shape rules promise which it is.
+    /// If the array holds integers: the shape rules determine the type.
     pub fn real(&self) -> &[T] {
         match &self.data {
             Data::Real(values) => values,
@@ -106,7 +106,7 @@ impl<T> Array<T> {
     /// The integer elements.
     ///
     /// # Panics
-    /// When the array holds floats: the shape rules promise which it is.
+    /// If the array holds floats: the shape rules determine the type.
     pub fn int(&self) -> &[i32] {
         match &self.data {
             Data::Int(values) => values,

@@ -1,4 +1,4 @@
-//! What can be wrong with the values a graph is run on.
+//! Errors in the values a graph is run on.
 
 use thiserror::Error;
 
@@ -18,7 +18,7 @@ pub enum InterpError {
         /// The sizes it needs.
         sizes: Vec<usize>,
     },
-    /// A value has other sizes than its source declares.
+    /// The array's sizes differ from those its source declares.
     #[error("`{name}` needs the sizes {expected:?} but receives {got:?}")]
     WrongSizes {
         /// The source.
@@ -28,7 +28,7 @@ pub enum InterpError {
         /// The sizes of the array.
         got: Vec<usize>,
     },
-    /// An array holds more or fewer elements than its sizes say.
+    /// The number of elements does not match the sizes.
     #[error("`{name}` has the sizes {sizes:?}, which take {expected} elements, but holds {got}")]
     WrongElementCount {
         /// The source.
@@ -37,10 +37,10 @@ pub enum InterpError {
         sizes: Vec<usize>,
         /// Their product.
         expected: usize,
-        /// How many elements there are.
+        /// The number of elements.
         got: usize,
     },
-    /// A value has another element type than its source declares.
+    /// The array's element type differs from the one its source declares.
     #[error("`{name}` needs {expected} elements but receives {got}")]
     WrongDType {
         /// The source.
@@ -50,10 +50,10 @@ pub enum InterpError {
         /// The type of the array.
         got: DType,
     },
-    /// A batch without items, of which no mean can be taken.
-    #[error("the batch is empty; run at least one item")]
+    /// An empty batch, which has no mean.
+    #[error("the batch is empty; run at least one sample")]
     EmptyBatch,
-    /// An open size without a value, or with 0.
+    /// An open size that is missing or 0.
     #[error("the input `{input}` needs a size of at least 1 for {size}")]
     OpenSize {
         /// The input.
@@ -61,16 +61,16 @@ pub enum InterpError {
         /// The size.
         size: Symbol,
     },
-    /// A batch that no memory can hold.
-    #[error("a batch of {batch} items is too large: run fewer at a time")]
+    /// A batch that is too large for memory.
+    #[error("a batch of {batch} samples is too large: run fewer at a time")]
     BatchTooLarge {
-        /// The items.
+        /// The number of samples.
         batch: usize,
     },
-    /// A label that names no class.
-    #[error("item {item} has label {label}, but there are {classes} classes: labels are 0..{classes}")]
+    /// A label outside the range of classes.
+    #[error("sample {item} has label {label}, but there are {classes} classes: labels are 0..{classes}")]
     LabelOutOfRange {
-        /// The item of the batch, counted from 0.
+        /// The sample in the batch, counted from 0.
         item: usize,
         /// Its label.
         label: i32,

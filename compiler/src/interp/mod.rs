@@ -1,13 +1,12 @@
-//! The interpreter: runs any graph with plain loops, in `f32` or `f64`. It is the oracle that compiled programs,
-//! gradients and passes are held to, so it is written to be read, not to be fast.
+//! The interpreter: runs any graph with plain loops, in `f32` or `f64`. Compiled programs, gradients and passes are
+//! tested against it, so it is written to be read, not to be fast.
 //!
-//! Walking the graph and checking what it is run on lives here; what each operator computes lives with the operator, in
-//! `ops/<family>/reference.rs`.
+//! This module walks the graph and checks its inputs; each operator's computation is in `ops/<family>/reference.rs`.
 //!
-//! Every sum starts from `+0`, is made in double precision and rounded once, to the type the interpreter runs in (`total`).
-//! So the `f32` interpreter is no further from the truth than half a unit in the last place of each sum, and may judge
-//! compiled code, whose sums are made in `f32`. What is computed from single elements is rounded operation by operation, as
-//! compiled code does it.
+//! Every sum starts at `+0`, is accumulated in double precision and rounded once, to the type the interpreter runs in
+//! (`total`). So each sum of the `f32` interpreter is within half a unit in the last place of the exact one, and can be
+//! used to check compiled code, whose sums are accumulated in `f32`. Element-wise operations are rounded one by one, as
+//! in compiled code.
 
 mod array;
 mod error;
@@ -31,12 +30,12 @@ use crate::shape::{Sizes, Type};
 /// The values of inputs, parameters and states, by name.
 pub type Bindings<T> = HashMap<String, Array<T>>;
 
-/// The living definition of an operator.
+/// The reference semantics of an operator.
 pub trait Evaluate {
-    /// The results on operands that satisfy the shape rule; `results` holds the sizes of each result, the batch
-    /// included.
+    /// The results for operands that satisfy the shape rule; `results` holds the sizes of each result, including the
+    /// batch.
     ///
-    /// Inputs, parameters and states are not computed from anything: they give no results, and [`run`] looks them up.
+    /// Inputs, parameters and states are not computed: they return no results, and [`run`] looks them up.
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>>;
 }
 
@@ -46,7 +45,7 @@ impl Evaluate for Op {
     }
 }
 
-/// What a run gives back.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome<T> {
     /// The graph's outputs, by name.
@@ -58,13 +57,14 @@ pub struct Outcome<T> {
 }
 
 impl<T> Outcome<T> {
-    /// Any value of the graph that was run.
+    /// The value with this id.
     pub fn value(&self, value: ValueId) -> &Array<T> {
         &self.values[value.index()]
     }
 }
 
-/// Runs a graph on a batch of the given number of samples, or at values of all its open sizes. Names in `bindings` that the graph does not declare are ignored.
+/// Runs a graph on a batch of the given number of samples, or with the given values of its open sizes. Names in
+/// `bindings` that the graph does not declare are ignored.
 ///
 /// ```
 /// use windlass_compiler::graph::{Builder, Layer};
@@ -82,8 +82,8 @@ impl<T> Outcome<T> {
 /// ```
 ///
 /// # Errors
-/// An [`InterpError`] for an empty batch or one that no memory can hold, a source without a value or with a value of another type, or a label that
-/// names no class.
+/// An [`InterpError`] for an empty batch or one that is too large, a source without a value or with a value of the
+/// wrong type, or a label outside the range of classes.
 pub fn run<T: Real>(
     graph: &Graph,
     sizes: impl Into<Sizes>,
@@ -99,7 +99,7 @@ pub fn run<T: Real>(
             return Err(InterpError::OpenSize { input: input.name.clone(), size });
         }
     }
-    // In bytes, no array is larger than half the numbers there are.
+    // No array may have more than `isize::MAX` bytes.
     let most = isize::MAX as usize / size_of::<T>();
     if (0..graph.value_count()).any(|value| graph.ty(ValueId::new(value)).shape.elements(sizes) > most) {
         return Err(InterpError::BatchTooLarge { batch: sizes.batch() });
@@ -158,7 +158,7 @@ fn bound<T: Real>(
     Ok(array.clone())
 }
 
-/// Checks the labels of the losses that take any: the one rule that types cannot state.
+/// Checks the labels of losses: the only rule that types cannot express.
 fn check_labels<T>(op: &Op, operands: &[&Array<T>]) -> Result<(), InterpError> {
     let (logits, labels) = match (op, operands) {
         (Op::CrossEntropy(_), [logits, labels]) | (Op::CrossEntropyGrad(_), [_, logits, labels]) => {

@@ -1,12 +1,12 @@
-//! Sums of the interpreter: in double precision, rounded once.
+//! Sums of the interpreter: accumulated in double precision, rounded once.
 
 use super::Real;
 
-/// A sum in double precision whatever its terms are in, rounded to their type when it is complete. It starts from `+0`.
+/// A sum in double precision, rounded to the type of its terms at the end. It starts at `+0`.
 ///
-/// The product of two `f32` is exact in `f64`, and a sum of `n` terms is off by less than `n · 2⁻⁵³` of the sum of their
-/// magnitudes: in `f32` the rounding at the end is the only one that shows. Sums that `f32` holds exactly, such as those of
-/// small integers, are the same in any order and precision.
+/// The product of two `f32` is exact in `f64`, and the error of a sum of `n` terms is below `n · 2⁻⁵³` times the sum of
+/// their magnitudes: in `f32` only the final rounding is visible. Sums that are exact in `f32`, such as those of small
+/// integers, are the same in every order and precision.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Total(f64);
 
@@ -35,7 +35,7 @@ impl Total {
         self.0 += term.to_f64();
     }
 
-    /// Adds a product, which is not rounded to the type of its factors.
+    /// Adds a product without rounding it to the type of its factors.
     pub(crate) fn add_product<T: Real>(&mut self, a: T, b: T) {
         self.0 += a.to_f64() * b.to_f64();
     }
@@ -55,7 +55,7 @@ mod tests {
         // 0.1 is 13421773 · 2⁻²⁷ in f32; a million of them are exact in f64.
         let exact = (1_000_000.0 * f64::from(0.1f32)) as f32;
         assert_eq!(Total::of(vec![0.1f32; 1_000_000]), exact);
-        // The products differ in what f32 has no room for.
+        // The products differ only beyond the precision of f32.
         let (a, b) = (1.0f32 + f32::EPSILON, 1.0f32 - f32::EPSILON);
         assert_eq!(Total::of_products([(a, b), (-1.0, 1.0)]), -f32::EPSILON * f32::EPSILON);
         assert_eq!(Total::of([-0.0f32]).to_bits(), 0.0f32.to_bits());

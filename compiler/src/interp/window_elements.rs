@@ -1,17 +1,18 @@
-//! Where the elements of each window lie, over any number of spatial axes: what convolution and pooling walk.
+//! The elements of each window, for any number of spatial axes; used by convolution and pooling.
 
 use crate::ops::window::Window;
 
 /// One element of a window that lies inside the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WindowElement {
-    /// Its place in the window, row by row.
+    /// Its index in the window, row-major.
     pub(crate) place: usize,
-    /// The flat index of the input element under it.
+    /// The flat index of the corresponding input element.
     pub(crate) input: usize,
 }
 
-/// For every output position, row by row, the elements of its window, row by row. Elements in the padding are left out.
+/// For every output position, in row-major order, the elements of its window, in row-major order. Elements in the
+/// padding are left out.
 pub(crate) fn window_elements(window: &Window, input_sizes: &[usize]) -> Vec<Vec<WindowElement>> {
     let output_sizes = window.output_sizes(input_sizes);
     let places = window.elements();

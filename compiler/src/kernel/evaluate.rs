@@ -1,10 +1,10 @@
-//! Evaluates kernels one element after the other: what a kernel means, beside what code generation makes of it.
+//! Evaluates kernels element by element: the reference semantics that code generation is compared with.
 //!
-//! Arithmetic is in `f32`, but that sums are made in `f64`, term by term in the order of the loops, and rounded once:
-//! the sums of a [`Tile`](super::Tile)'s reduction and of [`Reducer::Sum`](super::Reducer::Sum). Compiled code makes them in
-//! other orders, rounds in between and may overflow on the way, and is at most as far off as [`SumBlocks`](super::SumBlocks)
-//! says; sums that every order makes without rounding have the same bits here. Elementary functions are those of `f64`,
-//! rounded. Integers and bytes are exact.
+//! Arithmetic is in `f32`, except for sums, which are accumulated in `f64` in loop order and rounded once: those of a
+//! [`Tile`](super::Tile)'s reduction and of [`Reducer::Sum`](super::Reducer::Sum). Compiled code sums in other orders,
+//! rounds in between and may overflow on the way; its error is within the bound of [`SumBlocks`](super::SumBlocks).
+//! Sums that are exact in every order have the same bits here. Elementary functions are those of `f64`, rounded.
+//! Integers and bytes are exact.
 //!
 //! ```
 //! use windlass_compiler::kernel::{Kernel, Memory, Turn, evaluate};
@@ -37,21 +37,21 @@ pub use memory::{EvaluateError, Memory};
 use super::{Affine, Extent, Kernel, OpenTerm, SizeId, Split, Stmt};
 use crate::codegen::Units;
 
-/// A part of a kernel's work, as one thread does it.
+/// The part of a kernel's work that one thread does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn<'v> {
-    /// The values of the plan's open sizes, the number of samples first. One that is missing counts as 0.
+    /// The values of the plan's open sizes, the number of samples first. A missing one counts as 0.
     pub values: &'v [usize],
-    /// The number of the thread.
+    /// The index of the thread.
     pub thread: usize,
-    /// The first unit of work, of those that the kernel divides into.
+    /// The first work unit.
     pub first: usize,
     /// One past the last unit.
     pub last: usize,
 }
 
 impl<'v> Turn<'v> {
-    /// The share of one of several threads, as compiled code divides the work.
+    /// The chunk of one of several threads, divided as compiled code divides the work.
     pub fn share(kernel: &Kernel, values: &'v [usize], thread: usize, threads: usize) -> Self {
         let (first, last) = Units::of(kernel).share(values, thread, threads.max(1));
         Turn { values, thread, first, last }
@@ -61,7 +61,7 @@ impl<'v> Turn<'v> {
 /// Evaluates a part of a kernel.
 ///
 /// # Errors
-/// [`EvaluateError`] when the kernel breaks an invariant, or where it touches what is not there.
+/// [`EvaluateError`] when the kernel breaks an invariant or accesses memory out of bounds.
 pub fn evaluate(kernel: &Kernel, memory: &mut Memory, turn: Turn<'_>) -> Result<(), EvaluateError> {
     super::verify(kernel).map_err(|reason| EvaluateError::Invalid { reason })?;
     let mut evaluator =
@@ -92,7 +92,7 @@ pub fn evaluate(kernel: &Kernel, memory: &mut Memory, turn: Turn<'_>) -> Result<
     }
 }
 
-/// A size as a number with a sign.
+/// A size as a signed number.
 fn number(size: usize) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
@@ -122,7 +122,7 @@ impl Evaluator<'_, '_> {
         }
     }
 
-    /// The number an affine sum stands for; what does not fit a number lies outside every buffer.
+    /// The value of an affine sum. A value that overflows is outside every buffer.
     fn affine(&self, affine: &Affine) -> i64 {
         let term =
             |&(var, factor): &(super::Var, i64)| i128::from(self.variables[var.0]) * i128::from(factor);

@@ -1,17 +1,17 @@
-//! The Map leaf: an expression over a span of elements, with an optional window or span reduction.
+//! The Map leaf: an element-wise kernel over a span, with an optional reduction over a window or over the span.
 
 use super::{Address, Affine, Element, Extent, SizeId};
 use crate::ops::elementwise::UnaryKind;
 
-/// A place in a list of expressions.
+/// An index into a list of expressions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExprId(pub(crate) usize);
 
-/// One node of an expression. Floats unless said otherwise; comparisons give masks, which only [`Expr::Select`]
-/// takes.
+/// One node of an expression. Values are floats unless stated otherwise; comparisons give masks, which only
+/// [`Expr::Select`] takes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
-    /// An element of a load.
+    /// An element of the given load.
     Load(usize),
     /// A float.
     Constant(f32),
@@ -24,19 +24,19 @@ pub enum Expr {
         /// Distance between the indices of neighbouring lanes.
         lane: usize,
     },
-    /// An integer that is the same for all lanes.
+    /// An integer that is equal for all lanes.
     Position(Affine),
-    /// The integer remainder of the lane's number.
+    /// The integer remainder of the lane's index.
     Phase(usize),
     /// The integer index of the current step of the window, innermost fastest.
     WindowIndex,
     /// An open size times a number, as a float.
     Size(SizeId, usize),
-    /// The result of a reducer; only in `finish`.
+    /// The result of a reducer; only after the reduction.
     Reduced(usize),
-    /// The place found by [`Reducer::MaxWithPlace`] (integer); only in `finish`.
+    /// The index found by [`Reducer::MaxWithPlace`] (integer); only after the reduction.
     Place(usize),
-    /// A function of one number.
+    /// A unary function.
     Unary(UnaryKind, ExprId),
     /// Sum.
     Add(ExprId, ExprId),
@@ -46,17 +46,18 @@ pub enum Expr {
     Multiply(ExprId, ExprId),
     /// Quotient.
     Divide(ExprId, ExprId),
-    /// The larger of two, the first of equals; where one is a NaN, that one, the second of two.
+    /// The larger of two, or the first if they are equal. If one is NaN, the result is that NaN; if both are, the
+    /// second.
     Largest(ExprId, ExprId),
     /// Mask: first less than second (false for NaN).
     Less(ExprId, ExprId),
-    /// Mask: first not above second (false for NaN).
+    /// Mask: first at most second (false for NaN).
     AtMost(ExprId, ExprId),
     /// Mask: two integers equal.
     SameInteger(ExprId, ExprId),
     /// Mask: first integer below the second, both unsigned.
     BelowUnsigned(ExprId, ExprId),
-    /// Where the mask holds the second, else the third: two floats or two integers.
+    /// The second operand where the mask is set, else the third: two floats or two integers.
     Select(ExprId, ExprId, ExprId),
     /// Integer sum, wrapping.
     AddInteger(ExprId, ExprId),
@@ -73,22 +74,22 @@ pub enum Expr {
 pub struct Load {
     /// First element.
     pub address: Address,
-    /// Distance between lanes; 0 for one number for all.
+    /// Stride between lanes; 0 for a scalar that all lanes read.
     pub lane: usize,
-    /// How many neighbouring lanes share an element: 1 but for upsampling.
+    /// How many neighbouring lanes read the same element: 1, except for upsampling.
     pub repeat: usize,
-    /// Distance between steps of each window loop.
+    /// Stride of each window loop.
     pub window: Vec<usize>,
     /// How the elements are stored.
     pub element: Element,
 }
 
-/// What a store does with what is there.
+/// How a store combines with the old value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Overwrites it.
+    /// Overwrites the old value.
     Write,
-    /// Adds to it.
+    /// Adds to the old value.
     Accumulate,
 }
 
@@ -97,29 +98,29 @@ pub enum Mode {
 pub struct Store {
     /// First element.
     pub address: Address,
-    /// Distance between lanes.
+    /// Stride between lanes.
     pub lane: usize,
     /// How the elements are stored.
     pub element: Element,
-    /// What is stored.
+    /// The stored value.
     pub value: ExprId,
-    /// How.
+    /// The mode.
     pub mode: Mode,
 }
 
 /// A reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reducer {
-    /// Sum, in blocks: see [`SUM_BLOCK`](super::SUM_BLOCK).
+    /// Sum in blocks: see [`SUM_BLOCK`](super::SUM_BLOCK).
     Sum(ExprId),
-    /// Largest value; a NaN beats every number.
+    /// Maximum; NaN is larger than every number.
     Max(ExprId),
-    /// Largest value and the window step where it was first met. Only with [`Fold::Window`].
+    /// Maximum and the window step of its first occurrence. Only with [`Fold::Window`].
     MaxWithPlace(ExprId),
 }
 
 impl Reducer {
-    /// What it reduces.
+    /// The expression it reduces.
     pub fn value(self) -> ExprId {
         match self {
             Reducer::Sum(value) | Reducer::Max(value) | Reducer::MaxWithPlace(value) => value,
@@ -127,14 +128,14 @@ impl Reducer {
     }
 }
 
-/// What is reduced over.
+/// What a map reduces over.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fold {
-    /// Nothing: every element is stored on its own, and there is no window.
+    /// Nothing: every element is stored, and there is no window.
     None,
     /// The window: each lane keeps its own result.
     Window(Vec<Reducer>),
-    /// The window and the lanes: one result in all. `finish` and the stores see single numbers.
+    /// The window and the lanes, to a single result. `finish` and the stores see scalars.
     Lanes(Vec<Reducer>),
 }
 
@@ -151,7 +152,7 @@ impl Fold {
 /// An expression over a span of elements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Map {
-    /// How many elements.
+    /// The number of elements.
     pub lanes: Extent,
     /// Loops of the window, outermost first.
     pub window: Vec<Extent>,
@@ -167,14 +168,14 @@ pub struct Map {
     pub stores: Vec<Store>,
 }
 
-/// The most lanes of a map whose code must know each lane's number.
+/// The maximum number of lanes of a map whose code must know each lane's index.
 const KNOWN_LANES: usize = 64;
 
-/// Lanes at whose multiples vectors of every width start.
+/// Vectors of every width start at multiples of this number of lanes.
 const COMMON_LANES: usize = 4;
 
 impl Map {
-    /// Whether the code must know each lane's number, since groups of lanes do not start where vectors do.
+    /// Whether the code must know each lane's index, because groups of lanes do not start at vector boundaries.
     pub fn needs_known_lanes(&self) -> bool {
         let periods = self.exprs.iter().filter_map(|expr| match expr {
             Expr::Phase(period) => Some(*period),
@@ -185,8 +186,8 @@ impl Map {
     }
 }
 
-/// Whether a map over so many lanes may group neighbouring lanes by so many: see [`MapBuilder::load_repeated`] and
-/// [`Expr::Phase`].
+/// Whether a map with this number of lanes may group neighbouring lanes by `group`: see [`MapBuilder::load_repeated`]
+/// and [`Expr::Phase`].
 pub fn may_group(lanes: usize, group: usize) -> bool {
     lanes <= KNOWN_LANES || COMMON_LANES.is_multiple_of(group)
 }
@@ -198,7 +199,7 @@ pub struct MapBuilder {
 }
 
 impl MapBuilder {
-    /// A map over so many elements.
+    /// A map over this number of elements.
     pub fn new(lanes: Extent) -> Self {
         MapBuilder {
             map: Map {
@@ -220,13 +221,13 @@ impl MapBuilder {
         self
     }
 
-    /// Any expression.
+    /// Adds an expression.
     pub fn expr(&mut self, expr: Expr) -> ExprId {
         self.map.exprs.push(expr);
         ExprId(self.map.exprs.len() - 1)
     }
 
-    /// A float operand with a distance between lanes.
+    /// A float operand with a stride between lanes.
     pub fn load(&mut self, address: Address, lane: usize) -> ExprId {
         self.load_window(address, lane, &[])
     }
@@ -236,7 +237,7 @@ impl MapBuilder {
         self.load_as(Element::F32, address, lane, window)
     }
 
-    /// An operand stored in a given way.
+    /// An operand of a given element type.
     pub fn load_as(
         &mut self,
         element: impl Into<Element>,
@@ -251,7 +252,7 @@ impl MapBuilder {
         self.expr(Expr::Load(self.map.loads.len() - 1))
     }
 
-    /// An operand whose contiguous elements are each shared by `repeat` neighbouring lanes.
+    /// An operand whose contiguous elements are each read by `repeat` neighbouring lanes.
     pub fn load_repeated(&mut self, element: impl Into<Element>, address: Address, repeat: usize) -> ExprId {
         let id = self.load_as(element, address, 1, &[]);
         if let Some(load) = self.map.loads.last_mut() {
@@ -260,18 +261,18 @@ impl MapBuilder {
         id
     }
 
-    /// A float constant; asked for again, the same expression.
+    /// A float constant. Equal constants share an expression.
     pub fn constant(&mut self, value: f64) -> ExprId {
         let value = value as f32;
         let is_same =
             |expr: &Expr| matches!(expr, Expr::Constant(known) if known.to_bits() == value.to_bits());
-        // What follows a reduction has expressions of its own.
+        // Expressions after the reduction cannot use constants from before it.
         let first = if self.map.finish == usize::MAX { 0 } else { self.map.finish };
         let known = self.map.exprs[first..].iter().position(is_same);
         known.map_or_else(|| self.expr(Expr::Constant(value)), |known| ExprId(first + known))
     }
 
-    /// A function of one number.
+    /// A unary function.
     pub fn unary(&mut self, kind: UnaryKind, x: ExprId) -> ExprId {
         self.expr(Expr::Unary(kind, x))
     }
@@ -301,12 +302,12 @@ impl MapBuilder {
         self.expr(Expr::Largest(a, b))
     }
 
-    /// Reduces over the window; gives the result of each reducer.
+    /// Reduces over the window; returns the result of each reducer.
     pub fn fold_window(&mut self, reducers: &[Reducer]) -> Vec<ExprId> {
         self.fold(Fold::Window(reducers.to_vec()))
     }
 
-    /// Reduces over window and lanes; gives the result of each reducer.
+    /// Reduces over window and lanes; returns the result of each reducer.
     pub fn fold_lanes(&mut self, reducers: &[Reducer]) -> Vec<ExprId> {
         self.fold(Fold::Lanes(reducers.to_vec()))
     }
@@ -323,12 +324,12 @@ impl MapBuilder {
         self.store_as(Element::F32, address, lane, value);
     }
 
-    /// Stores a value in a given way.
+    /// Stores a value with a given element type.
     pub fn store_as(&mut self, element: Element, address: Address, lane: usize, value: ExprId) {
         self.map.stores.push(Store { address, lane, element, value, mode: Mode::Write });
     }
 
-    /// Adds a value to what is stored.
+    /// Adds a value to the stored one.
     pub fn accumulate(&mut self, address: Address, lane: usize, value: ExprId) {
         let element = Element::F32;
         self.map.stores.push(Store { address, lane, element, value, mode: Mode::Accumulate });

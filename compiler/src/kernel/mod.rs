@@ -1,6 +1,8 @@
-//! Kernels: loop nests over two kinds of leaf, [`Tile`] (a register-blocked product) and [`Map`] (a span of elements).
+//! Kernels: loop nests around two kinds of leaf, [`Tile`] (a GEMM microkernel) and [`Map`] (an element-wise kernel over
+//! a span).
 //!
-//! A kernel is data. What it computes and in which order is all here; how a leaf becomes instructions is not.
+//! A kernel is data. It defines what is computed and in which order; code generation decides how a leaf becomes
+//! instructions.
 
 mod evaluate;
 mod map;
@@ -24,7 +26,7 @@ use crate::shape::DType;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Var(pub(crate) usize);
 
-/// Memory a kernel reads or writes; an index into the plan's buffers.
+/// Memory that a kernel reads or writes: an index into the plan's buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BufferId(pub(crate) usize);
 
@@ -35,14 +37,14 @@ impl BufferId {
     }
 }
 
-/// How an element is stored.
+/// The storage type of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Element {
     /// A float of 32 bits.
     F32,
     /// An integer of 32 bits.
     I32,
-    /// An integer from 0 to 255. A store keeps the low byte of what it is given.
+    /// An integer from 0 to 255. A store keeps the low byte of the value.
     U8,
 }
 
@@ -55,7 +57,7 @@ impl Element {
         }
     }
 
-    /// The type of the elements once they are loaded.
+    /// The type of the elements after loading.
     pub fn dtype(self) -> DType {
         match self {
             Element::F32 => DType::F32,
@@ -73,8 +75,8 @@ impl From<DType> for Element {
     }
 }
 
-/// A size known when a program runs: an index into the plan's [`sizes`](crate::plan::Plan::sizes). It prints as `s1`, and
-/// as `N` where it is the batch.
+/// A size known at run time: an index into the plan's [`sizes`](crate::plan::Plan::sizes). It prints as `s1`, or as `N`
+/// for the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SizeId(pub(crate) usize);
 
@@ -88,7 +90,7 @@ impl SizeId {
     }
 }
 
-/// How often a loop runs, or how many elements a span has.
+/// The iteration count of a loop, or the number of elements of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Extent {
     /// A number known at compile time.
@@ -99,16 +101,16 @@ pub enum Extent {
     Floor {
         /// The size.
         size: SizeId,
-        /// What it is multiplied by.
+        /// The factor.
         times: usize,
         /// The multiple.
         multiple: usize,
     },
-    /// The part of [`Split::Lanes`] that belongs to the running thread.
+    /// The length of the running thread's chunk of [`Split::Lanes`].
     Share,
 }
 
-/// A sum of loop variables times factors, plus a constant; in elements.
+/// A sum of loop variables times factors plus a constant, in elements.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Affine {
     /// The constant part.
@@ -205,7 +207,7 @@ impl From<Var> for Affine {
     }
 }
 
-/// A place in a buffer.
+/// An address in a buffer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     /// The buffer.
@@ -220,21 +222,21 @@ impl Address {
         Address { buffer, offset: Affine::default() }
     }
 
-    /// This place moved by a variable times a number of elements.
+    /// This address plus a variable times a number of elements.
     #[must_use]
     pub fn plus(mut self, var: Var, factor: usize) -> Self {
         self.offset = self.offset.plus(var, factor);
         self
     }
 
-    /// This place moved by an index times a number of elements.
+    /// This address plus an index times a number of elements.
     #[must_use]
     pub fn at(mut self, index: &Affine, factor: usize) -> Self {
         self.offset = self.offset.plus_scaled(index, factor);
         self
     }
 
-    /// This place moved by a number of elements.
+    /// This address plus a number of elements.
     #[must_use]
     pub fn offset(mut self, elements: usize) -> Self {
         self.offset = self.offset.offset(elements);
@@ -249,7 +251,7 @@ pub enum Stmt {
     For {
         /// The loop variable.
         var: Var,
-        /// Its first value.
+        /// Its initial value.
         start: Extent,
         /// One past its last value.
         end: Extent,
@@ -258,20 +260,20 @@ pub enum Stmt {
         /// What it repeats.
         body: Vec<Stmt>,
     },
-    /// `if value < bound { below } else { rest }`, compared with signs.
+    /// `if value < bound { below } else { rest }`, a signed comparison.
     Branch {
-        /// The number compared.
+        /// The compared value.
         value: Affine,
         /// The bound.
         bound: i64,
-        /// Run below the bound.
+        /// Runs if the value is below the bound.
         below: Vec<Stmt>,
-        /// Run from the bound on.
+        /// Runs otherwise.
         rest: Vec<Stmt>,
     },
-    /// A register-blocked product.
+    /// A GEMM microkernel.
     Tile(Box<TileCall>),
-    /// A span of elements.
+    /// An element-wise kernel.
     Map(Box<Map>),
 }
 
@@ -281,20 +283,20 @@ impl Stmt {
         Stmt::For { var, start: Extent::Fixed(0), end, step: 1, body }
     }
 
-    /// Nested loops from 0 with step 1, the first outermost.
+    /// Nested loops from 0 with step 1, outermost first.
     pub fn nest(loops: &[(Var, usize)], body: Vec<Stmt>) -> Vec<Stmt> {
         loops.iter().rev().fold(body, |body, &(var, end)| vec![Stmt::repeat(var, Extent::Fixed(end), body)])
     }
 }
 
-/// How a kernel's work is divided among threads; always into contiguous shares known before the run.
+/// How a kernel's work is divided among threads: always into contiguous chunks that are known before the run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Split {
-    /// One thread does it all.
+    /// One thread does all the work.
     Serial,
     /// The body runs for every index of these axes, collapsed into one range, the first outermost.
     Axes(Vec<(Var, Extent)>),
-    /// A flat span of elements: the variable is the first element of a thread's share, [`Extent::Share`] its length.
+    /// A flat span of elements: the variable is the first element of a thread's chunk, [`Extent::Share`] its length.
     Lanes(Var, Extent),
 }
 
@@ -305,17 +307,17 @@ pub struct Kernel {
     pub name: String,
     /// The algorithm and why it was chosen.
     pub note: String,
-    /// How it is divided among threads.
+    /// How the work is divided among threads.
     pub split: Split,
-    /// Run once by every thread before its share, also by a thread whose share is empty.
+    /// Runs once in every thread before its chunk, even if the chunk is empty.
     pub setup: Vec<Stmt>,
-    /// Run for every index of the split.
+    /// Runs for every index of the split.
     pub body: Vec<Stmt>,
     /// The number of variables.
     pub variables: usize,
-    /// The variable that holds the number of the running thread, where one is needed.
+    /// The variable that holds the index of the running thread, if it is needed.
     pub thread: Option<Var>,
-    /// The work, for profiles.
+    /// The cost, for profiles.
     pub cost: crate::ops::Cost,
 }
 
@@ -339,7 +341,7 @@ impl Kernel {
         walk(&self.body, visit);
     }
 
-    /// The buffers it reads and writes, each once, in order.
+    /// The buffers it reads and writes, without duplicates, in order of use.
     pub fn buffers(&self) -> Vec<BufferId> {
         let mut buffers = Vec::new();
         self.visit(&mut |stmt| match stmt {

@@ -1,7 +1,7 @@
-//! Reads kernels back from their text: what [`text`](super::text) prints is read as an equal kernel.
+//! Parses kernels from text: the output of [`text`](super::text) parses to an equal kernel.
 //!
-//! Comments go from `;` to the end of their line. What is read is verified; any text gives a kernel or an error, in time
-//! and memory that grow with the text.
+//! A comment goes from `;` to the end of the line. Parsed kernels are verified. Any text gives a kernel or an error, in
+//! time and memory proportional to its length.
 
 mod cursor;
 mod error;
@@ -15,10 +15,10 @@ pub use error::ParseKernelError;
 use super::{Kernel, Split, Stmt};
 use crate::ops::Cost;
 
-/// The most loops and branches that lie in each other. Kernels of plans have about ten.
+/// The maximum nesting of loops and branches. Kernels of plans nest about ten deep.
 const MAX_DEPTH: usize = 64;
 
-/// The most variables. Kernels of plans have some tens.
+/// The maximum number of variables. Kernels of plans have some tens.
 const MAX_VARIABLES: usize = 1 << 12;
 
 impl FromStr for Kernel {
@@ -105,7 +105,7 @@ impl Parser<'_> {
         Ok(Split::Axes(axes))
     }
 
-    /// Statements in braces, at a depth.
+    /// Statements in braces, at a nesting depth.
     fn body(&mut self, depth: usize) -> Result<Vec<Stmt>, ParseKernelError> {
         self.cursor.expect("{")?;
         let mut body = Vec::new();

@@ -1,15 +1,15 @@
-//! How sums are made: in blocks, whose sums are added with compensation.
+//! How sums are computed: in blocks, whose sums are added with compensation.
 //!
-//! An accumulator of [`Reducer::Sum`](super::Reducer::Sum) takes at most [`SUM_BLOCK`] terms (a few more where a span ends)
-//! in plain `f32` additions. Its sum then goes to a pair of numbers, the sum of all blocks and what rounding has cost it so
-//! far, by an exact addition (Knuth's two-sum); the pair is added up at the end. A map that has no more terms than a block
-//! has plain additions alone.
+//! An accumulator of [`Reducer::Sum`](super::Reducer::Sum) takes at most [`SUM_BLOCK`] terms (a few more at the end of
+//! a span) in plain `f32` additions. Its sum is then added exactly (Knuth's two-sum) to a pair of numbers: the sum of
+//! all blocks and the rounding error so far. The pair is added up at the end. A map with no more terms than one block
+//! uses plain additions only.
 //!
-//! With `u = 2⁻²⁴`, a sum of terms `xᵢ` on vectors of `L` lanes in `S` accumulators is therefore off by at most about
-//! `(SUM_BLOCK + log₂ L + log₂ S + 3) · u · Σ|xᵢ|`, however many terms there are. Where a sum overflows, what compensates it is
-//! not finite and is left out: the result is what plain additions give.
+//! With `u = 2⁻²⁴`, a sum of terms `xᵢ` on vectors of `L` lanes in `S` accumulators has an error of at most about
+//! `(SUM_BLOCK + log₂ L + log₂ S + 3) · u · Σ|xᵢ|`, for any number of terms. If a sum overflows, its compensation is
+//! not finite and is left out: the result is that of plain additions.
 
-/// The most terms an accumulator takes before its sum is added to that of all blocks.
+/// The maximum number of terms an accumulator takes before its sum is added to the total.
 pub const SUM_BLOCK: usize = 64;
 
 /// Block boundaries of a sum: every `turns` iterations of one of its loops.
@@ -17,13 +17,13 @@ pub const SUM_BLOCK: usize = 64;
 pub struct SumBlocks {
     /// The loop, counted from the outermost.
     pub depth: usize,
-    /// Turns of it in a block: a power of two, so that a loop need not count blocks beside its turns.
+    /// Iterations per block: a power of two, so that a loop need not count blocks separately.
     pub turns: usize,
 }
 
 impl SumBlocks {
-    /// The blocks of a sum over nested loops, outermost first, that run so often (`None`: not known now); `None` if all
-    /// terms fit one block.
+    /// The blocks of a sum over nested loops, outermost first, with these iteration counts (`None`: not known at
+    /// compile time). `None` if all terms fit one block.
     pub fn of(counts: &[Option<usize>]) -> Option<Self> {
         let mut terms = 1usize;
         for (depth, count) in counts.iter().enumerate().rev() {
@@ -35,7 +35,7 @@ impl SumBlocks {
         None
     }
 
-    /// The steps of a block when the loops are written out one after the other, counted over all of `counts`.
+    /// The steps of a block when the loops are unrolled, counted over all of `counts`.
     pub fn steps(self, counts: &[usize]) -> usize {
         counts[self.depth + 1..].iter().product::<usize>() * self.turns
     }

@@ -1,4 +1,4 @@
-//! Prints kernels as indented loops. Nothing is lost: [`parse`](super::parse) reads the same kernel back.
+//! Prints kernels as indented loops. The text is lossless: [`parse`](super::parse) reads the same kernel back.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -114,7 +114,7 @@ impl Display for Kernel {
     }
 }
 
-/// What stands between the items of a list, before an item.
+/// The separator before an element of a list.
 fn separator(index: usize) -> &'static str {
     if index == 0 { "" } else { "," }
 }
@@ -128,7 +128,7 @@ impl Display for Quoted<'_> {
     }
 }
 
-/// A kernel's name: in quotes where it is not made of the characters that names usually have.
+/// A kernel's name, quoted if it contains unusual characters.
 struct Name<'t>(&'t str);
 
 impl Display for Name<'_> {
@@ -319,7 +319,7 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
     }
 }
 
-/// A float, to the last bit: it has a point or an exponent, which integers do not have.
+/// A float, exact to the last bit. It has a point or an exponent, unlike integers.
 fn write_float(f: &mut Formatter<'_>, value: f32) -> fmt::Result {
     match value.to_bits() {
         bits if value.is_nan() && bits != f32::NAN.to_bits() => write!(f, "nan {bits:#010x}"),
@@ -328,7 +328,7 @@ fn write_float(f: &mut Formatter<'_>, value: f32) -> fmt::Result {
     }
 }
 
-/// The name of a function of one number.
+/// The name of a unary function.
 pub(super) fn unary_name(kind: UnaryKind) -> &'static str {
     match kind {
         UnaryKind::Relu => "relu",

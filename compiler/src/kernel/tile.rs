@@ -1,50 +1,52 @@
-//! The Tile leaf: a block of results held in registers over a whole reduction, then finished and stored.
+//! The Tile leaf: a GEMM microkernel. It keeps a block of results in registers over a whole reduction, then applies the
+//! epilogue and stores them.
 
 use super::{Address, Extent};
 
-/// How the operands of a product meet.
+/// How the operands of a product are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// Vectors run along columns: one element of the left operand is broadcast against vectors of the right operand,
-    /// whose columns are contiguous.
+    /// Outer product. Vectors run along columns: one element of the left operand is broadcast and multiplied with
+    /// vectors of the right operand, whose columns are contiguous.
     Broadcast,
-    /// Vectors run along the innermost reduction, contiguous in both operands; lanes are added up at the end.
+    /// Inner product. Vectors run along the innermost reduction, contiguous in both operands; their lanes are added up
+    /// at the end.
     Dot,
 }
 
 /// One loop of the reduction. Strides are in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reduction {
-    /// How many steps; `None` when the call says.
+    /// The number of steps; `None` if the call gives it.
     pub count: Option<usize>,
-    /// Distance between steps in the left operand.
+    /// Stride in the left operand.
     pub left: usize,
-    /// Distance between steps in the right operand.
+    /// Stride in the right operand.
     pub right: usize,
 }
 
-/// What the accumulators start from.
+/// The initial value of the accumulators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Start {
     /// Zero; the store overwrites.
     Zero,
-    /// The results already stored; the store adds to them.
+    /// The stored results; the store adds to them.
     Stored,
 }
 
-/// What becomes of the elements of a window.
+/// How the elements of a window are pooled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PoolKind {
-    /// The largest; a NaN beats every number.
+    /// The maximum; NaN is larger than every number.
     Max,
-    /// Their mean, summed row by row from zero.
+    /// The mean, summed row by row from zero.
     Mean,
 }
 
-/// A pooling by windows that do not overlap. The rows of the tile are so many lines of pixels.
+/// A pooling with windows that do not overlap. The rows of the tile are the pixels of one or more lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pool {
-    /// What becomes of a window.
+    /// The kind.
     pub kind: PoolKind,
     /// Lines of a window.
     pub height: usize,
@@ -52,29 +54,29 @@ pub struct Pool {
     pub width: usize,
 }
 
-/// A step between reduction and store. Those that add and multiply take one operand address of the call.
+/// An epilogue step between reduction and store. Steps that add or multiply take one operand address of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TileStep {
-    /// Adds one number per row, rows contiguous.
+    /// Adds one scalar per row; the scalars are contiguous.
     AddPerRow,
-    /// Adds one number per column, columns contiguous.
+    /// Adds one scalar per column; the scalars are contiguous.
     AddPerColumn,
-    /// Adds an element of a value whose columns are contiguous, with its own distance between rows.
+    /// Adds an element of a value with contiguous columns and its own row stride.
     AddElement {
-        /// Distance between rows.
+        /// Row stride.
         row: usize,
     },
-    /// Multiplies by one number.
+    /// Multiplies by a scalar.
     MultiplyNumber,
     /// Changes the sign.
     Negate,
-    /// Rectifies.
+    /// Applies the rectifier.
     Relu,
     /// Logistic function.
     Sigmoid,
     /// Hyperbolic tangent.
     Tanh,
-    /// Pools rows, as the last step: so many fewer are stored.
+    /// Pools rows; only as the last step. It reduces the number of stored rows.
     Pool(Pool),
 }
 
@@ -91,24 +93,24 @@ impl TileStep {
     }
 }
 
-/// Where the rows of an operand start: runs of neighbouring rows, and the runs among themselves. Strides are in elements.
+/// Where the rows of an operand start: runs of neighbouring rows. Strides are in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rows {
     /// Rows in a run.
     pub run: usize,
-    /// Distance between rows of a run.
+    /// Stride between rows of a run.
     pub near: usize,
-    /// Distance between runs.
+    /// Stride between runs.
     pub far: usize,
 }
 
 impl Rows {
-    /// Rows all the same distance apart.
+    /// Rows with one stride.
     pub fn evenly(distance: usize) -> Self {
         Rows { run: usize::MAX, near: distance, far: 0 }
     }
 
-    /// The same for so many rows: without runs where one is enough.
+    /// The same for a number of rows: without runs if one run is enough.
     #[must_use]
     pub fn of(self, rows: usize) -> Self {
         if rows <= self.run { Rows::evenly(self.near) } else { self }
@@ -127,22 +129,22 @@ pub struct Tile {
     pub rows: usize,
     /// Columns of the block.
     pub columns: usize,
-    /// How the operands meet.
+    /// How the operands are combined.
     pub form: Form,
     /// Rows of the left operand.
     pub left_rows: Rows,
-    /// Distance between columns of the right operand; 1 in the broadcast form.
+    /// Column stride of the right operand; 1 for outer products.
     pub right_column: usize,
     /// The reduction loops, outermost first.
     pub reduction: Vec<Reduction>,
-    /// What the accumulators start from.
+    /// The initial value of the accumulators.
     pub start: Start,
-    /// So far ahead of the right operand memory is fetched to the second-level cache, along with the reduction; 0 for no
-    /// fetching. A hint: nothing is read.
+    /// Distance, in elements of the right operand, at which memory is prefetched to the second-level cache; 0 for no
+    /// prefetching. It is a hint: nothing is read.
     pub prefetch: usize,
-    /// Steps before the store.
+    /// The epilogue steps.
     pub epilogue: Vec<TileStep>,
-    /// Distance between rows of the output; columns are contiguous.
+    /// Row stride of the output; columns are contiguous.
     pub output_row: usize,
 }
 
@@ -155,12 +157,12 @@ impl Tile {
         }
     }
 
-    /// How many rows it stores.
+    /// The number of rows it stores.
     pub fn stored_rows(&self) -> usize {
         self.pool().map_or(self.rows, |pool| self.rows / (pool.height * pool.width))
     }
 
-    /// The rows that a stored row is made of: those of its window line by line, or itself.
+    /// The rows that a stored row is made of: the rows of its pooling window line by line, or the row itself.
     pub fn rows_of(&self, stored: usize) -> Vec<usize> {
         match self.pool() {
             None => vec![stored],
@@ -172,10 +174,10 @@ impl Tile {
     }
 }
 
-/// A tile with the places it works on.
+/// A tile with the addresses of its operands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TileCall {
-    /// The leaf.
+    /// The tile.
     pub tile: Tile,
     /// First element of the left operand.
     pub left: Address,
@@ -183,7 +185,7 @@ pub struct TileCall {
     pub right: Address,
     /// First element of the output.
     pub output: Address,
-    /// One address per epilogue step that takes one.
+    /// One address per epilogue step that takes an operand.
     pub operands: Vec<Address>,
     /// One count per reduction loop whose count the tile leaves open.
     pub counts: Vec<Extent>,

@@ -1,12 +1,12 @@
-//! Checks a kernel before code is made of it. A failure is a fault of the planner, never of a user.
+//! Checks a kernel before code is generated for it. A failure is a bug in the planner, never a user error.
 //!
-//! 1. Every variable is bound where it is used, and bound once on the way there.
-//! 2. Every expression uses earlier ones only, of the right kind (float, integer, mask); stores are given the kind they
-//!    store.
-//! 3. Reducers read expressions before `finish`; places exist only for window reductions.
+//! 1. Every variable is bound where it is used, and bound only once on each path.
+//! 2. Every expression uses only earlier ones of the right kind (float, integer, mask); stores get a value of their
+//!   element type.
+//! 3. Reducers read expressions before `finish`; argmax indices exist only for window reductions.
 //! 4. Tiles have rows, columns and a reduction; calls give every operand and count.
-//! 5. `Share` appears only where the split is over lanes.
-//! 6. A map's loads are those of its expressions, each once and in order, so that their text says all of them.
+//! 5. `Share` appears only in a split over lanes.
+//! 6. A map's loads are those of its expressions, each once and in order, so that the text describes all of them.
 
 use super::{
     Affine, Element, Expr, Extent, Fold, Form, Kernel, Map, Mode, Pool, Reducer, Split, Start, Stmt, Tile,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::ops::elementwise::UnaryKind;
 
-/// Checks every invariant; the error says which is broken.
+/// Checks every invariant; the error names the broken one.
 ///
 /// # Errors
 /// A sentence naming the kernel and the broken invariant.
@@ -127,7 +127,7 @@ impl Checker {
             _ if taken != call.operands.len() => {
                 Err("a tile call with the wrong number of operands".to_owned())
             }
-            _ if tile.left_rows.run == 0 => Err("runs of no rows".to_owned()),
+            _ if tile.left_rows.run == 0 => Err("runs of 0 rows".to_owned()),
             _ if !pools_whole_windows(tile) => Err("a tile that does not end with whole windows".to_owned()),
             Form::Broadcast if tile.right_column != 1 => Err("columns that are not contiguous".to_owned()),
             Form::Dot if !innermost_contiguous => Err("a dot product that is not contiguous".to_owned()),
@@ -143,7 +143,7 @@ impl Checker {
         }
         let known = matches!(map.lanes, Extent::Fixed(lanes) if super::may_group(lanes, usize::MAX));
         if map.needs_known_lanes() && !known {
-            return Err("groups of lanes that do not start where vectors do".to_owned());
+            return Err("groups of lanes that do not start at vector boundaries".to_owned());
         }
         for load in &map.loads {
             self.affine(&load.address.offset)?;
@@ -159,12 +159,12 @@ impl Checker {
             return Err("a reduction of nothing".to_owned());
         }
         if !is_reduced && map.finish != map.exprs.len() {
-            return Err("an end of a reduction where there is none".to_owned());
+            return Err("the end of a reduction that does not exist".to_owned());
         }
         let mut kinds = Vec::new();
         for (index, expr) in map.exprs.iter().enumerate() {
             let finished = index >= map.finish;
-            // What follows a reduction sees its results alone.
+            // Expressions after a reduction can only use its results.
             let first = if finished { map.finish } else { 0 };
             let kind = self.expr(map, expr, (&kinds, first), finished)?;
             kinds.push(kind);
@@ -178,16 +178,16 @@ impl Checker {
         }
         for reducer in map.fold.reducers() {
             if reducer.value().0 >= map.finish || kinds[reducer.value().0] != Kind::Float {
-                return Err("a reducer of something else than a float of the body".to_owned());
+                return Err("a reducer of something other than a float before the reduction".to_owned());
             }
             if matches!((reducer, &map.fold), (Reducer::MaxWithPlace(_), Fold::Lanes(_))) {
-                return Err("a place across lanes".to_owned());
+                return Err("an argmax across lanes".to_owned());
             }
         }
         for store in &map.stores {
             self.affine(&store.address.offset)?;
             if is_reduced && store.value.0 < map.finish {
-                return Err("a store of what is reduced".to_owned());
+                return Err("a store of a value before its reduction".to_owned());
             }
             let kind = kinds.get(store.value.0).filter(|&&kind| kind != Kind::Mask);
             let Some(&kind) = kind else { return Err("a store of no number".to_owned()) };
@@ -198,13 +198,13 @@ impl Checker {
                 return Err(format!("a store of {kind:?} as {}", store.element));
             }
             if store.lane == 0 && !matches!(map.fold, Fold::Lanes(_)) {
-                return Err("a store of all lanes to one place".to_owned());
+                return Err("a store of all lanes to one element".to_owned());
             }
         }
         Ok(())
     }
 
-    /// The kind of an expression, by those of the expressions before it, of which it may use those from `first` on.
+    /// The kind of an expression, given the kinds of the expressions before it; it may use those from `first` on.
     fn expr(
         &self,
         map: &Map,
@@ -237,7 +237,7 @@ impl Checker {
             {
                 Ok(Kind::Integer)
             }
-            Expr::Reduced(_) | Expr::Place(_) => Err("a reduced value where there is none".to_owned()),
+            Expr::Reduced(_) | Expr::Place(_) => Err("a reduced value that does not exist".to_owned()),
             Expr::Unary(
                 UnaryKind::Relu
                 | UnaryKind::Sigmoid
@@ -274,12 +274,13 @@ impl Checker {
     }
 }
 
-/// Whether steps of a window have numbers: the sizes of all loops but the outermost are known.
+/// Whether window steps can be numbered: the sizes of all loops except the outermost are known.
 fn counts_window(map: &Map) -> bool {
     map.window.iter().skip(1).all(|extent| matches!(extent, Extent::Fixed(_)))
 }
 
-/// Whether a tile that pools does so last, by windows that its rows are whole lines of, and over what is stored.
+/// Whether a tile pools only as its last step, with windows that divide its rows into whole lines, and overwrites its
+/// output.
 fn pools_whole_windows(tile: &Tile) -> bool {
     let pools = tile.epilogue.iter().filter(|step| matches!(step, TileStep::Pool(_))).count();
     match tile.pool() {

@@ -1,4 +1,4 @@
-//! Computes at compile time what depends on constants alone.
+//! Evaluates nodes that depend only on constants.
 
 use std::collections::HashMap;
 
@@ -10,16 +10,17 @@ use crate::ops::Op;
 use crate::ops::source::Constant;
 use crate::shape::{DType, Type};
 
-/// The most elements a folded result may have: beyond this, computing it once is cheaper than carrying it in the program.
+/// The maximum size of a folded result: beyond it, computing the value is cheaper than storing it in the program.
 const MAX_ELEMENTS: usize = 1 << 16;
 
 /// Replaces every node whose operands are all constants by constants, evaluated by the interpreter in `f32`.
 ///
-/// A node stays when a result has more than 2¹⁶ elements, holds integers or depends on the batch (no constant does),
-/// or is not finite: a program is to show where such numbers come from. The constants it read are left to [`super::dce`].
+/// A node stays if a result has more than 2¹⁶ elements, holds integers, depends on the batch (which no constant does),
+/// or is not finite: a program should show where such numbers come from. The constants it read are left to
+/// [`super::dce`].
 ///
-/// The interpreter rounds as compiled programs do but for exponentials, logarithms and what is made of them, where
-/// programs may differ in the last bits.
+/// The interpreter rounds like compiled programs, except for exponentials, logarithms and functions built on them,
+/// where programs may differ in the last bits.
 ///
 /// # Errors
 /// None for a valid graph.
@@ -40,8 +41,8 @@ pub fn constant_fold(graph: &Graph) -> Result<Graph, GraphError> {
     Ok(result)
 }
 
-/// The results of a node as constants, if it can be folded. Its operands are looked up in the new graph, where what came
-/// before is folded already.
+/// The results of a node as constants, if it can be folded. Its operands are looked up in the new graph, where earlier
+/// nodes are already folded.
 fn evaluate(
     graph: &Graph,
     node: &Node,

@@ -1,4 +1,4 @@
-//! Common subexpressions: one operator applied twice to the same values is computed once.
+//! Common subexpression elimination.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use crate::error::GraphError;
 use crate::graph::{Graph, Node, source_name};
 use crate::ops::Op;
 
-/// Merges nodes with equal operators and equal operands into the first of them, which keeps its label.
+/// Merges nodes with equal operators and operands into the first of them, which keeps its label.
 ///
-/// Inputs, parameters and states never merge: each is a place of its own. Constants do. Every operator is a function of
-/// its operands and attributes alone, so that all others may merge; two dropouts of one rate differ in their `stream`.
+/// Inputs, parameters and states never merge: each has its own memory. Constants do. Every other operator is a function
+/// of its operands and attributes only, so it may merge; two dropouts of equal rate differ in their `stream`.
 ///
 /// # Errors
 /// None for a valid graph.
@@ -38,12 +38,13 @@ pub fn cse(graph: &Graph) -> Result<Graph, GraphError> {
     Ok(result)
 }
 
-/// What makes two nodes equal. `Op`'s own equality is not enough: it takes −0 for 0, and 1/−0 is not 1/0.
+/// The key by which nodes are equal. `Op`'s own equality is not enough: it treats −0 and 0 as equal, but 1/−0 is not
+/// 1/0.
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
-    /// The operator with its attributes in the serialised form, which tells −0 from 0; of a constant, its shape.
+    /// The serialized operator with its attributes, in which −0 differs from 0; for a constant, its shape.
     operator: String,
-    /// A constant's elements as bits, because the serialised form has no words for NaN and infinity.
+    /// A constant's elements as bits, because the serialized form has no NaN or infinity.
     elements: Vec<u32>,
     operands: Vec<ValueId>,
 }

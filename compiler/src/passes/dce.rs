@@ -1,15 +1,15 @@
-//! Dead code: nodes that no output and no update needs.
+//! Dead code elimination.
 
 use std::collections::HashMap;
 
 use crate::error::GraphError;
 use crate::graph::{Graph, source_name};
 
-/// Drops every node of whose results no output or update is computed.
+/// Removes every node that no output or update depends on.
 ///
-/// Inputs, parameters and states stay even when unused: they are the signature of the network, and a caller that binds
-/// them by name, or a checkpoint that lists them, must not depend on what the passes found out. A constant is no part
-/// of the signature and goes.
+/// Inputs, parameters and states stay even if they are unused: they are the signature of the network, and a caller that
+/// binds them by name, or a checkpoint that lists them, must not depend on the passes. Constants are not part of the
+/// signature and are removed.
 ///
 /// # Errors
 /// None for a valid graph.

@@ -1,5 +1,5 @@
-//! Batch normalisation with running statistics, folded into the product before it. For inference only: in training the
-//! parameters change with every step, and with them the folded weights.
+//! Folds batch normalisation with running statistics into the preceding product. For inference only: in training the
+//! parameters, and so the folded weights, change in every step.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,15 +13,14 @@ use crate::ops::elementwise::{Bias, Binary, BinaryKind, Scale, Unary, UnaryKind}
 use crate::ops::source::Constant;
 use crate::shape::Shape;
 
-/// Replaces a convolution or dense layer `W·x + b` whose only use is a [`BatchNorm`] by one with other weights:
-/// with `s = γ / √(variance + ε)`, one number per output channel,
+/// Replaces a convolution or dense layer `W·x + b` whose only user is a [`BatchNorm`] by one with other weights. With
+/// `s = γ / √(variance + ε)`, one scalar per output channel,
 ///
 /// `((W·x + b) − mean)·s + β  =  (s·W)·x + (β + (b − mean)·s)`.
 ///
-/// The new weight and bias are computed by nodes of the graph, from parameters and states alone: the program computes
-/// them once, when it loads its parameters. Groups need no care, because `s` scales whole rows of the weight, each of
-/// which belongs to one output channel. The products round otherwise than before, so that results agree within
-/// rounding, not bit for bit.
+/// The new weight and bias are computed by graph nodes from parameters and states only: the program computes them once,
+/// when it loads its parameters. Groups need no special care, because `s` scales whole rows of the weight, each of
+/// which belongs to one output channel. Rounding changes, so results agree within rounding but not bit for bit.
 ///
 /// Only products without an epilogue fold; the pass runs before [`super::fuse_epilogue`].
 ///
@@ -43,14 +42,14 @@ pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
     Ok(result)
 }
 
-/// What a batch normalisation folds into.
+/// The product that a batch normalisation folds into.
 struct Fold<'a> {
     product: &'a Node,
     /// The bias operator between product and normalisation, if any.
     bias: Option<&'a Node>,
 }
 
-/// The foldable normalisations by their node, and the nodes that vanish into them.
+/// The foldable normalisations by node, and the nodes that they replace.
 fn find_folds(graph: &Graph) -> (HashMap<NodeId, Fold<'_>>, HashSet<NodeId>) {
     let only_users = graph.only_users();
     let only_user = |node: &Node| only_users[node.results[0].index()];
@@ -79,7 +78,7 @@ fn find_folds(graph: &Graph) -> (HashMap<NodeId, Fold<'_>>, HashSet<NodeId>) {
     (folds, absorbed)
 }
 
-/// Emits the folded product with its bias, and what computes their parameters.
+/// Emits the folded product with its bias, and the nodes that compute its parameters.
 fn emit(
     result: &mut Graph,
     fold: &Fold<'_>,
@@ -97,7 +96,7 @@ fn emit(
     let subtract = Binary { kind: BinaryKind::Subtract };
     let multiply = Binary { kind: BinaryKind::Multiply };
 
-    // The attribute is an f64; a program computes in f32 throughout.
+    // The attribute is an f64, but programs compute in f32.
     let epsilon = Constant { shape: Shape::scalar(), values: vec![norm.epsilon as f32] };
     let epsilon = result.add_single(epsilon, &[], label)?;
     let variance = result.add_single(add, &[variance, epsilon], label)?;

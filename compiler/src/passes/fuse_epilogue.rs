@@ -1,5 +1,5 @@
-//! What follows a product or a batch normalisation element by element — bias, residual sum, activation — fused into it: it is
-//! applied to each result while that is still in a register.
+//! Fuses the element-wise operators after a product or a batch normalisation (bias, residual sum, activation) into it
+//! as an epilogue, which is applied while results are in registers.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,18 +11,19 @@ use crate::ops::Op;
 use crate::ops::elementwise::BinaryKind;
 use crate::ops::epilogue::EpilogueStep;
 
-/// Moves the chain of [`Op::Bias`], activations and sums of two equal shapes behind a convolution, its gradient to the
-/// input, a dense layer or a batch normalisation into its epilogue, as far as every value on the way has a single use.
+/// Moves the chain of [`Op::Bias`], activations and sums of two equal shapes after a convolution, its gradient to the
+/// input, a dense layer or a batch normalisation into its epilogue, as long as every intermediate value has a single
+/// use.
 ///
-/// A sum right behind a gradient to an input is left alone: in a step of training it adds up the gradients of a value that
-/// is used more than once, and is made over one of them.
+/// A sum directly after a gradient to an input is left alone: in a training step it adds up the gradients of a value
+/// with several uses, and is computed in place of one of them.
 ///
-/// The fused node stands where the last operator of its chain stood: every operand of the chain exists by then. A chain ends
-/// where another result of the node is used before. Of two operators that meet in one sum the later takes it, so that it
-/// stays in its place.
+/// The fused node takes the position of the last operator of its chain, where every operand of the chain exists. A
+/// chain ends before another result of the node is used. If two operators feed the same sum, the later one takes it, so
+/// that it keeps its position.
 ///
-/// In training this works as well: the gradients of the activations read the activation's result, which is the fused
-/// node's, and never the values between. A value that a gradient does read has a second use and ends its chain.
+/// This also works in training: the gradients of activations read the activation's result, which is the fused node's,
+/// and never the intermediate values. A value that a gradient does read has a second use and ends its chain.
 ///
 /// # Errors
 /// None for a valid graph.
@@ -48,12 +49,12 @@ pub fn fuse_epilogue(graph: &Graph) -> Result<Graph, GraphError> {
 struct Chain {
     op: Op,
     operands: Vec<ValueId>,
-    /// Its results but the first.
+    /// Its results except the first.
     others: Vec<ValueId>,
     label: String,
 }
 
-/// The chains by the node that ends each, and the nodes that vanish into them.
+/// The chains by their last node, and the nodes that they replace.
 fn find_chains(graph: &Graph) -> (HashMap<NodeId, Chain>, HashSet<NodeId>) {
     let only_users = graph.only_users();
     let first_users = first_users(graph);
@@ -96,7 +97,7 @@ fn find_chains(graph: &Graph) -> (HashMap<NodeId, Chain>, HashSet<NodeId>) {
     (chains, absorbed)
 }
 
-/// The first node that uses each value.
+/// The first user of each value.
 fn first_users(graph: &Graph) -> Vec<Option<NodeId>> {
     let mut users = vec![None; graph.value_count()];
     for (id, node) in graph.node_ids() {
@@ -107,14 +108,14 @@ fn first_users(graph: &Graph) -> Vec<Option<NodeId>> {
     users
 }
 
-/// The step that an operator on `value` becomes, and the operand the step takes.
+/// The epilogue step for an operator on `value`, and the step's operand.
 fn epilogue_step(graph: &Graph, node: &Node, value: ValueId) -> Option<(EpilogueStep, Option<ValueId>)> {
     match &node.op {
         Op::Bias(_) => Some((EpilogueStep::Bias, Some(node.operands[1]))),
         Op::Unary(unary) => Some((EpilogueStep::activation(unary.kind)?, None)),
         Op::Binary(binary) if binary.kind == BinaryKind::Add => {
             let other = if node.operands[0] == value { node.operands[1] } else { node.operands[0] };
-            // The second operand of a sum may be a single number, which no step takes.
+            // The second operand of a sum may be a scalar, which no step supports.
             (graph.ty(other) == graph.ty(value)).then_some((EpilogueStep::Add, Some(other)))
         }
         _ => None,

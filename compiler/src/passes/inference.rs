@@ -1,6 +1,6 @@
-//! The network as it runs at inference: dropout as declared is the identity.
+//! Converts a network to inference mode: dropout is the identity.
 //!
-//! Batch normalisation needs nothing here: as declared it already uses its running statistics.
+//! Batch normalisation already uses its running statistics as declared.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use crate::error::GraphError;
 use crate::graph::Graph;
 use crate::ops::Op;
 
-/// Takes every [`Op::Dropout`] out; its users read its operand. [`Op::DropoutTraining`], which draws a mask, stays.
+/// Removes every [`Op::Dropout`]; its users read its operand. [`Op::DropoutTraining`], which draws a mask, stays.
 ///
 /// # Errors
 /// None for a valid graph.

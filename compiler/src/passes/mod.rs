@@ -1,8 +1,7 @@
-//! Graph passes: each takes a graph and gives back a new one that computes the same, one file a pass.
+//! Graph passes. Each takes a graph and returns an equivalent one; one file per pass.
 //!
-//! A pass is a free function that builds its result with [`Graph::add`], so every node it makes passes its shape rule. Their
-//! order, switches, timing and checks live in [`crate::pass`]; gradients are made in `autodiff`, algorithms are chosen
-//! in `plan`.
+//! A pass is a free function that builds its result with [`Graph::add`], so every node it makes passes its shape rule.
+//! Order, switches, timing and checks are in [`crate::pass`]; gradients are in `autodiff`, algorithms in `plan`.
 
 mod constant_fold;
 mod cse;
@@ -30,10 +29,10 @@ use crate::ops::Op;
 use crate::ops::elementwise::BinaryKind;
 use crate::ops::epilogue::EpilogueStep;
 
-/// A pass: from a graph to one that computes the same.
+/// A pass: maps a graph to an equivalent one.
 pub type Pass = fn(&Graph) -> Result<Graph, GraphError>;
 
-/// Every pass with its name, as dumps and tests call it.
+/// Every pass with its name in dumps and tests.
 pub const ALL: [(&str, Pass); 9] = [
     ("constant_fold", constant_fold),
     ("cse", cse),
@@ -46,7 +45,7 @@ pub const ALL: [(&str, Pass); 9] = [
     ("simplify", simplify),
 ];
 
-/// The epilogue of an operator that takes one; `None` for every other operator.
+/// The epilogue of an operator that has one.
 fn epilogue(op: &Op) -> Option<&[EpilogueStep]> {
     match op {
         Op::Conv(conv) => Some(&conv.epilogue),
@@ -63,7 +62,7 @@ fn is_product(op: &Op) -> bool {
     matches!(op, Op::Conv(_) | Op::Linear(_))
 }
 
-/// As [`epilogue`], to be changed.
+/// The mutable epilogue of an operator that has one.
 fn epilogue_mut(op: &mut Op) -> Option<&mut Vec<EpilogueStep>> {
     match op {
         Op::Conv(conv) => Some(&mut conv.epilogue),

@@ -1,4 +1,4 @@
-//! Gradients of ReLUs that look at another value than the ReLU's result, so that the result need not be kept for them.
+//! Rewrites ReLU gradients to use another value than the ReLU's result, so that the result need not be kept.
 
 use std::collections::HashMap;
 
@@ -10,16 +10,17 @@ use crate::ops::Op;
 
 /// Applies two identities, which hold for every bit pattern:
 ///
-/// - `relu_grad(max_pool_grad(g, places), y)` with the places of `max_pool(y)` is
-///   `max_pool_grad(relu_grad(g, pooled), places)`: what an element of `y` is given comes from windows whose largest value
-///   it is, so that `pooled` is that element in all of them, also where it is NaN. Where `y` is at most 0 both are a sum of
-///   zeros. A window that names a place without a larger value than −∞ has found −∞ there, or names padding, which is
-///   dropped.
-/// - `relu_grad(dropout(g), y)` with the mask of `z = dropout(y)` is `relu_grad(dropout(g), z)`: dropped elements are given
-///   zero anyhow, the others are scaled by a factor of at least 1, which changes neither signs nor NaN. It is applied
-///   where nothing else needs `y`; else `y` would be kept, and `z` with it.
+/// - `relu_grad(max_pool_grad(g, argmax), y)` with the argmax indices of `max_pool(y)` is `max_pool_grad(relu_grad(g,
+///   pooled), argmax)`: an element of `y` only gets gradients from windows whose maximum it is, so `pooled` equals that
+///   element in all of them, even if it is NaN. Where `y` is at most 0, both sides are sums of zeros. A window whose
+///   argmax has no value above −∞ has found −∞ there, or points into the padding, which is dropped.
+/// - `relu_grad(dropout(g), y)` with the mask of `z = dropout(y)` is `relu_grad(dropout(g), z)`: dropped elements get
+///   zero anyway, and the others are scaled by a factor of at least 1, which preserves signs and NaN. It is applied
+///   where nothing else needs `y`; otherwise both `y` and `z` would be kept.
 ///
-/// Pooled gradients are smaller too. A max pool may follow another, and a dropout the pools. The operator that routes the
+/// Pooled gradients are also smaller. A max pool may follow another, and a dropout may follow the pools. The operator
+/// that routes the gradient must have the ReLU's gradient as its only user: the gradient of a value with several uses
+/// is a sum, for which the identities do not hold.
 /// gradient must have the ReLU's gradient as its only user: a value used more than once has the sum of several gradients,
 /// for which none of this holds.
 ///
@@ -51,13 +52,13 @@ pub fn release_relu(graph: &Graph) -> Result<Graph, GraphError> {
     Ok(result)
 }
 
-/// A ReLU's gradient that is to look at another value.
+/// A ReLU gradient to rewrite.
 struct Release {
     /// The gradient's node.
     node: NodeId,
-    /// The gradient of max pooling that it moves before; `None` if it stays.
+    /// The max-pooling gradient that it moves before; `None` if it stays.
     before: Option<NodeId>,
-    /// Its new operands: the incoming gradient, and what the ReLU's result became.
+    /// Its new operands: the incoming gradient, and the value that replaces the ReLU's result.
     operands: [ValueId; 2],
 }
 
@@ -88,7 +89,7 @@ fn find_releases(graph: &Graph) -> HashMap<NodeId, Release> {
             release.operands = operands;
         }
         let [gradient, activation] = release.operands;
-        // The dropout, and this gradient where it stays.
+        // The dropout, and this gradient if it stays.
         let users = 1 + usize::from(activation == y);
         if uses[activation.index()] == users
             && let Some(dropped) = after_dropout(graph, &dropouts, release.operands)

@@ -1,4 +1,4 @@
-//! Bits in place of the results of ReLUs, where nothing but the gradient of the ReLU would keep the result.
+//! Replaces a ReLU's result by a sign mask, if only the gradient of the ReLU would keep the result.
 
 use std::collections::HashMap;
 
@@ -9,11 +9,11 @@ use crate::graph::{Graph, source_name};
 use crate::ops::Op;
 use crate::ops::positive::{Positive, WherePositive};
 
-/// Turns `relu_grad(g, y)` into `where_positive(g, bits)` with `bits = positive(y)`, made where `y` is, if everything else
-/// that reads `y` does so before the first gradient is taken: from there on only the bits are kept.
+/// Turns `relu_grad(g, y)` into `where_positive(g, bits)` with `bits = positive(y)`, computed next to `y`, if all other
+/// readers of `y` run before the first gradient: from there on only the mask is kept.
 ///
-/// The results of reshapes are `y` too. What is joined, or is a part of something else, is left alone: it shares memory that
-/// others may need.
+/// Reshapes of `y` count as `y`. Values that are concatenated or are part of another value are left alone: others may
+/// need the memory they share.
 ///
 /// # Errors
 /// None for a valid graph.
@@ -50,15 +50,15 @@ pub fn relu_bits(graph: &Graph) -> Result<Graph, GraphError> {
     Ok(result)
 }
 
-/// Whether an operator takes the first gradient of a training step.
+/// Whether an operator computes the first gradient of a training step.
 fn is_loss_grad(op: &Op) -> bool {
     matches!(op, Op::CrossEntropyGrad(_) | Op::MeanSquaredErrorGrad(_))
 }
 
-/// Who reads each value, and when.
+/// The readers of each value, and when they run.
 struct Uses<'g> {
     graph: &'g Graph,
-    /// The first node that takes a gradient.
+    /// The first node that computes a gradient.
     backward: NodeId,
     users: Vec<Vec<NodeId>>,
     /// Whether it is an output or an update.
@@ -78,7 +78,7 @@ impl<'g> Uses<'g> {
         Uses { graph, backward, users, is_named }
     }
 
-    /// Whether bits may take a value's place, and free its memory.
+    /// Whether a mask may replace a value and free its memory.
     fn are_replaceable(&self, y: ValueId) -> bool {
         let producer = &self.graph.producer(y).op;
         let shares = source_name(producer).is_some()
@@ -88,15 +88,15 @@ impl<'g> Uses<'g> {
             let node = self.graph.node(id);
             is_relu_grad(node) && node.operands[0] != y && self.graph.ty(node.operands[0]) == ty
         };
-        // Gradients of the value itself may come later; what is read of its reshapes must not.
+        // Gradients of the value itself may come later; reads of its reshapes must not.
         let holds = |value: ValueId, id: NodeId| {
             id < self.backward || id > self.backward && value == y && is_gradient(id)
         };
         !shares && ty.shape.is_batched() && !ty.shape.has_open_item() && self.are_readers(y, holds)
     }
 
-    /// Whether something holds for a value and all its readers, and for the reshapes of it and theirs, and nothing else takes
-    /// any of them.
+    /// Whether a predicate holds for a value and all its readers, and for its reshapes and their readers, and nothing
+    /// else uses any of them.
     fn are_readers(&self, value: ValueId, holds: impl Fn(ValueId, NodeId) -> bool) -> bool {
         let mut pending = vec![value];
         while let Some(value) = pending.pop() {

@@ -1,7 +1,8 @@
-//! Algebraic identities that hold for every bit pattern: −0, infinities and NaN included.
+//! Algebraic identities that hold for every bit pattern, including −0, infinities and NaN.
 //!
-//! What only holds for most numbers is left alone. `x + 0` is such a case: it turns −0 into 0, so that only −0 is neutral
-//! in a sum. So is `x · 0`, which is NaN for an infinite `x`. A NaN stays a NaN, though perhaps another one.
+//! Identities that hold only for most numbers are not applied. `x + 0` is one: it turns −0 into 0, so only −0 is
+//! neutral in a sum. `x · 0` is another, because it is NaN for an infinite `x`. A NaN stays a NaN, perhaps with other
+//! bits.
 
 use std::collections::HashMap;
 
@@ -13,16 +14,16 @@ use crate::ops::elementwise::BinaryKind;
 use crate::ops::structure::Reshape;
 use crate::shape::Shape;
 
-/// Applies, in one sweep, these identities:
+/// Applies these identities in one sweep:
 ///
-/// - a reshape of a reshape is one reshape, and one to the same shape is nothing;
-/// - a function of elements whose steps were unfolded from the batch is computed before they are, so that it stands next to
-///   the product before it and may be fused with it;
-/// - a slice of a whole axis and a concatenation of one value are nothing;
-/// - multiplying or dividing by a constant of ones, subtracting one of zeros, and adding one of negative zeros are
-///   nothing ([`Op::Scale`], [`Op::Bias`] and [`Op::Binary`]).
+/// - a reshape of a reshape is one reshape, and a reshape to the same shape is the identity;
+/// - an element-wise function of steps that were unfolded from the batch is computed before unfolding, so that it
+///   follows the product and can be fused with it;
+/// - a slice of a whole axis and a concatenation of one value are the identity;
+/// - multiplying or dividing by a constant of ones, subtracting one of zeros, and adding one of negative zeros are the
+///   identity ([`Op::Scale`], [`Op::Bias`] and [`Op::Binary`]).
 ///
-/// Operators that lose their users so are left to [`super::dce`].
+/// Operators that lose their users are left to [`super::dce`].
 ///
 /// # Errors
 /// None for a valid graph.
@@ -63,7 +64,7 @@ fn is_identity(graph: &Graph, node: &Node) -> bool {
     }
 }
 
-/// Whether a value is a constant whose every element has the bits of `number`.
+/// Whether a value is a constant whose elements all have the bits of `number`.
 fn is_constant_of(graph: &Graph, value: ValueId, number: f32) -> bool {
     match &graph.producer(value).op {
         Op::Constant(constant) => constant.values.iter().all(|element| element.to_bits() == number.to_bits()),
@@ -71,8 +72,8 @@ fn is_constant_of(graph: &Graph, value: ValueId, number: f32) -> bool {
     }
 }
 
-/// A function of elements of a value whose batch was unfolded into a batch and steps, computed before that and unfolded
-/// behind; `None` for anything else.
+/// Moves an element-wise function of a value whose batch was unfolded into batch and steps before the unfolding; `None`
+/// for anything else.
 fn before_unfolding(
     result: &mut Graph,
     node: &Node,
@@ -93,7 +94,7 @@ fn before_unfolding(
     let after = result.ty(operands[0]).shape.clone();
     let mut folded = Vec::with_capacity(operands.len());
     for operand in operands {
-        // A single number meets every element.
+        // A scalar is broadcast to every element.
         let is_number = result.ty(operand).shape == Shape::scalar();
         folded.push(match is_number {
             true => operand,
@@ -104,7 +105,8 @@ fn before_unfolding(
     reshape_from_origin(result, &Reshape { shape: after }, value, &node.label).map(Some)
 }
 
-/// Reshapes what `x` was before it was itself reshaped. No chain is longer than one: earlier reshapes went this way too.
+/// Reshapes the value that `x` is a reshape of. Chains are never longer than one, because earlier reshapes went this
+/// way too.
 fn reshape_from_origin(
     result: &mut Graph,
     reshape: &Reshape,

@@ -1,5 +1,5 @@
-//! Shapes and element types of graph values. Sizes may be open: they are known only when a program runs. The number of
-//! samples in the batch always is.
+//! Shapes and element types of graph values. Sizes may be open, that is, known only at run time. The number of samples
+//! in the batch is always open.
 
 mod polynomial;
 mod sizes;
@@ -16,12 +16,12 @@ pub use polynomial::Polynomial;
 pub use sizes::Sizes;
 pub use symbol::Symbol;
 
-/// The size of one axis of a [`Shape`]. Its debugging form is what it prints as: `28`, `T`.
+/// The size of one axis of a [`Shape`]. It prints as `28` or `T`, also for debugging.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Dim {
     /// A size known when the network is declared.
     Fixed(usize),
-    /// A size known when a program runs: a polynomial with at least one symbol.
+    /// A size known at run time: a polynomial with at least one symbol.
     Open(Polynomial),
 }
 
@@ -47,7 +47,7 @@ impl Dim {
         }
     }
 
-    /// The size at given open sizes.
+    /// The size for given open sizes.
     pub fn at(&self, sizes: &Sizes) -> usize {
         match self {
             Dim::Fixed(size) => *size,
@@ -94,7 +94,8 @@ impl fmt::Display for Dim {
 
 /// The axes of a value, outermost first.
 ///
-/// A value of a *batch* has the batch in its first axis, alone (`[N, 40]`) or times other sizes: `[N*T, 40]` is a batch of all
+/// A *batched* value has the batch in its first axis, alone (`[N, 40]`) or times other sizes: `[N*T, 40]` is a batch of
+/// all steps of all sequences. Later axes may have open sizes too: `[N, T, 40]` is a batch of sequences of any length.
 /// steps of all sequences. Behind it, sizes may be open too: `[N, T, 40]` is a batch of sequences of any length.
 ///
 /// ```
@@ -107,15 +108,15 @@ impl fmt::Display for Dim {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Its debugging form is what it prints as.
+/// It prints the same for debugging.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Shape(Vec<Dim>);
 
-/// The most elements an item or a parameter may have: sizes stay far from overflow in every address computation.
+/// The maximum number of elements of an item or parameter, which keeps address computations far from overflow.
 pub const MAX_ELEMENTS: usize = 1 << 31;
 
-/// The most open sizes of a shape.
+/// The maximum number of open sizes of a shape.
 const MOST_OPEN_SIZES: usize = 8;
 
 impl Shape {
@@ -124,7 +125,7 @@ impl Shape {
         Shape(dims.into())
     }
 
-    /// The shape of a single number: no axes.
+    /// The shape of a scalar: no axes.
     pub fn scalar() -> Self {
         Shape(Vec::new())
     }
@@ -144,15 +145,15 @@ impl Shape {
         Shape(std::iter::once(Dim::batch()).chain(item).collect())
     }
 
-    /// The same first axis with items of other sizes behind it: what an operator makes of each item of a batch.
+    /// The same first axis, followed by items of other sizes: the result shape of an operator on each item of a batch.
     #[must_use]
     pub fn with_item(&self, item: &[usize]) -> Self {
         let first = self.0.iter().take(usize::from(self.is_batched())).cloned();
         Shape(first.chain(item.iter().map(|&size| Dim::Fixed(size))).collect())
     }
 
-    /// The same elements as a batch of items of fixed sizes: the axes up to the last open one are folded into the first, as
-    /// `[N, T, 40]` into `[N*T, 40]`.
+    /// The same elements as a batch of items of fixed sizes: the axes up to the last open one are folded into the
+    /// first, as `[N, T, 40]` into `[N*T, 40]`.
     #[must_use]
     pub fn folded(&self) -> Self {
         let open = self.0.iter().rposition(|dim| dim.fixed().is_none());
@@ -182,7 +183,7 @@ impl Shape {
         matches!(self.0.first(), Some(Dim::Open(_)))
     }
 
-    /// The axes of one item: all but the batch axis.
+    /// The axes of one item: all except the batch axis.
     pub fn item_dims(&self) -> &[Dim] {
         &self.0[usize::from(self.is_batched())..]
     }
@@ -192,19 +193,19 @@ impl Shape {
         self.is_batched() && self.rank() == 3
     }
 
-    /// Whether a size of an item is open.
+    /// Whether an item has an open size.
     pub fn has_open_item(&self) -> bool {
         self.item_dims().iter().any(|dim| dim.fixed().is_none())
     }
 
-    /// The sizes of one item: every axis but the batch axis. An open size counts as if each symbol were 1; operators that
-    /// ask for sizes take no such shapes ([`ShapeError::OpenSize`]).
+    /// The sizes of one item: every axis except the batch axis. An open size counts as if each symbol were 1; operators
+    /// that need sizes reject such shapes ([`ShapeError::OpenSize`]).
     pub fn item(&self) -> Vec<usize> {
         self.item_dims().iter().map(|dim| dim.at(&Sizes::new())).collect()
     }
 
-    /// The number of elements of one item (of the whole value when it has no batch axis). What does not fit a number, as it
-    /// does in every shape that passed [`Shape::check`], is the largest number.
+    /// The number of elements of one item (of the whole value if it has no batch axis). It saturates, though not for
+    /// shapes that passed [`Shape::check`].
     pub fn item_elements(&self) -> usize {
         self.item().into_iter().fold(1, usize::saturating_mul)
     }
@@ -222,20 +223,19 @@ impl Shape {
         count.scaled(fixed)
     }
 
-    /// The number of elements at given open sizes, or for a batch of the given number of samples; what does not fit a number is the
-    /// largest number.
+    /// The number of elements for given open sizes, or for a batch of the given number of samples. It saturates.
     pub fn elements(&self, sizes: impl Into<Sizes>) -> usize {
         let sizes = sizes.into();
         self.0.iter().map(|dim| dim.at(&sizes)).fold(1, usize::saturating_mul)
     }
 
-    /// The sizes at given open sizes, or for a batch of the given number of samples.
+    /// The sizes for given open sizes, or for a batch of the given number of samples.
     pub fn concrete(&self, sizes: impl Into<Sizes>) -> Vec<usize> {
         let sizes = sizes.into();
         self.0.iter().map(|dim| dim.at(&sizes)).collect()
     }
 
-    /// The symbols of its open sizes, each once, in order.
+    /// The symbols of its open sizes, without duplicates, in order.
     pub fn symbols(&self) -> Vec<Symbol> {
         let open = self.0.iter().filter(|dim| dim.fixed().is_none());
         let mut symbols: Vec<Symbol> = open.flat_map(|dim| dim.polynomial().symbols()).collect();
@@ -244,8 +244,8 @@ impl Shape {
         symbols
     }
 
-    /// Checks the invariants of a shape: the batch in the first axis if at all, no other open size there without it, no axis
-    /// of size zero, no overflow.
+    /// Checks the invariants of a shape: only the first axis may be the batch, open sizes require a batch, no axis has
+    /// size zero, and nothing overflows.
     ///
     /// # Errors
     /// [`ShapeError::ZeroSize`], [`ShapeError::TooLarge`], [`ShapeError::BatchNotFirst`] or
@@ -287,7 +287,7 @@ impl Shape {
         Ok(())
     }
 
-    /// Prints the item's sizes alone, as users write them: `[6, 28, 28]`.
+    /// Prints only the item's sizes, as users write them: `[6, 28, 28]`.
     pub fn display_item(&self) -> String {
         list(self.item_dims())
     }
@@ -356,24 +356,24 @@ impl fmt::Display for Type {
     }
 }
 
-/// Text that is no shape or type.
+/// Text that is not a shape or type.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseTypeError {
-    /// It is written otherwise.
+    /// A syntax error.
     #[error("`{text}` is not {expected}")]
     Syntax {
         /// The text.
         text: String,
-        /// What it should be, in words.
+        /// The expected form, in words.
         expected: &'static str,
     },
-    /// It is written as a shape, but there is no such shape.
+    /// A well-formed shape that is invalid.
     #[error("`{text}` {error}")]
     Shape {
         /// The text.
         text: String,
-        /// Why.
+        /// The reason.
         error: ShapeError,
     },
 }

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{ParseTypeError, Sizes, Symbol};
 
-/// A product of open sizes: its symbols in order, a power as a repetition. No symbol: 1.
+/// A product of open sizes: its symbols in order, with powers as repetitions. Empty for 1.
 type Monomial = Vec<Symbol>;
 
 /// A polynomial of open sizes with integer coefficients: `N*T*40 + N*80`.
 ///
-/// Coefficients that do not fit an `i64` are the largest or smallest that do.
+/// Coefficients saturate at the limits of `i64`.
 ///
 /// ```
 /// use windlass_compiler::shape::{Polynomial, Sizes, Symbol};
@@ -27,11 +27,11 @@ type Monomial = Vec<Symbol>;
 #[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(into = "Written", try_from = "Written")]
 pub struct Polynomial {
-    /// Monomials with their coefficients, none of which is 0: those with the most symbols first, then in the order of symbols.
+    /// Monomials with their nonzero coefficients: those with the most symbols first, then in the order of symbols.
     terms: Vec<(Monomial, i64)>,
 }
 
-/// A polynomial as it is written: a number, or text.
+/// A serialized polynomial: a number, or text.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -56,10 +56,10 @@ impl TryFrom<Written> for Polynomial {
     }
 }
 
-/// The most terms of a text: reading one takes time that grows with their square.
+/// The maximum number of terms of a text: parsing takes time quadratic in it.
 const MOST_TERMS: usize = 64;
 
-/// The most symbols of a monomial: products beyond are refused by [`Polynomial::from_str`].
+/// The maximum number of symbols of a monomial; [`Polynomial::from_str`] refuses larger products.
 const MOST_SYMBOLS: usize = 8;
 
 impl Polynomial {
@@ -68,7 +68,7 @@ impl Polynomial {
         self.terms.iter().map(|(monomial, coefficient)| (&monomial[..], *coefficient))
     }
 
-    /// The number it is, where it has no symbol.
+    /// Its value, if it has no symbol.
     pub fn as_number(&self) -> Option<i64> {
         match &self.terms[..] {
             [] => Some(0),
@@ -77,7 +77,7 @@ impl Polynomial {
         }
     }
 
-    /// The symbol it is, where it is one alone.
+    /// The symbol, if it is a single one.
     pub fn as_symbol(&self) -> Option<Symbol> {
         match &self.terms[..] {
             [(monomial, 1)] if monomial.len() == 1 => Some(monomial[0]),
@@ -85,7 +85,7 @@ impl Polynomial {
         }
     }
 
-    /// The symbols, each once, in order.
+    /// The symbols, without duplicates, in order.
     pub fn symbols(&self) -> Vec<Symbol> {
         let mut symbols: Vec<Symbol> =
             self.terms.iter().flat_map(|(monomial, _)| monomial.iter().copied()).collect();
@@ -131,7 +131,7 @@ impl Polynomial {
         Self::sum(self.terms.iter().map(|(monomial, own)| (monomial.clone(), own.saturating_mul(factor))))
     }
 
-    /// The greatest number that divides every coefficient, and the polynomial divided by it; 1 where there is no term.
+    /// The greatest common divisor of all coefficients, and the polynomial divided by it; 1 if there is no term.
     pub fn primitive(&self) -> (usize, Polynomial) {
         let content =
             self.terms.iter().fold(0, |divisor, (_, own)| common_divisor(divisor, own.unsigned_abs()));
@@ -145,8 +145,7 @@ impl Polynomial {
         }
     }
 
-    /// The value at sizes; a symbol without a value counts as 1. What is negative is 0, and what does not fit a number is
-    /// the largest number.
+    /// The value for given sizes; a missing symbol counts as 1. Negative values become 0, and the result saturates.
     pub fn at(&self, sizes: &Sizes) -> usize {
         let value = self.terms.iter().fold(0i128, |sum, (monomial, coefficient)| {
             let product = monomial.iter().fold(i128::from(*coefficient), |product, symbol| {
@@ -157,15 +156,15 @@ impl Polynomial {
         usize::try_from(value.max(0)).unwrap_or(usize::MAX)
     }
 
-    /// Whether it is at least 1 wherever every symbol is at least 1; `false` as for [`Polynomial::is_never_negative`].
+    /// Whether it is at least 1 if every symbol is at least 1; `false` as for [`Polynomial::is_never_negative`].
     pub fn is_positive(&self) -> bool {
         self.minus(&Polynomial::from(1usize)).is_never_negative()
     }
 
-    /// Whether it is at least 0 wherever every symbol is at least 1. The answer `false` may also mean that this cannot be
-    /// told from its coefficients.
+    /// Whether it is at least 0 if every symbol is at least 1. `false` may also mean that the coefficients do not show
+    /// it.
     pub fn is_never_negative(&self) -> bool {
-        // In terms of how far each symbol is above 1, no coefficient may be negative.
+        // As a polynomial of each symbol minus 1, it must have no negative coefficient.
         let mut shifted = Polynomial::default();
         for (monomial, coefficient) in &self.terms {
             let one = Polynomial::from(1i64);
@@ -177,7 +176,7 @@ impl Polynomial {
         shifted.terms.iter().all(|(_, coefficient)| *coefficient >= 0)
     }
 
-    /// A function of every coefficient.
+    /// Maps every coefficient.
     #[must_use]
     pub fn map(&self, function: impl Fn(i64) -> i128) -> Self {
         let clamped = |value: i128| value.clamp(i64::MIN.into(), i64::MAX.into()) as i64;

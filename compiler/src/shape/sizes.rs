@@ -1,4 +1,4 @@
-//! The values that a run gives open sizes.
+//! The values of open sizes in a run.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The names of open sizes, which are known when a program runs.
+//! The names of open sizes, which are known only at run time.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::str::FromStr;
 
 use super::ParseTypeError;
 
-/// The name of an open size: a size that is known when a program runs.
+/// The name of an open size: a size known only at run time.
 ///
-/// A name is an upper-case ASCII letter, followed by up to 14 ASCII letters, digits and underscores. [`Symbol::BATCH`] is
-/// the number of samples in the batch, which comes before all others in their order.
+/// A name is an upper-case ASCII letter, followed by up to 14 ASCII letters, digits and underscores. [`Symbol::BATCH`]
+/// is the number of samples in the batch; it sorts before all others.
 ///
 /// ```
 /// use windlass_compiler::shape::Symbol;
@@ -26,7 +26,7 @@ impl Symbol {
     /// The number of samples in the batch: `N`.
     pub const BATCH: Symbol = Symbol([b'N', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
 
-    /// The longest name.
+    /// The maximum length of a name.
     pub const MOST_BYTES: usize = 15;
 
     /// The name.

@@ -1,5 +1,5 @@
-//! What a network consists of and costs, layer by layer, before anything is compiled: parameters, multiply-adds, memory,
-//! receptive field. How it prints lives in `table`; measured times do not live here.
+//! A summary of a network by layer, before compilation: parameters, multiply-adds, memory, receptive field. `table`
+//! prints it.
 
 mod receptive_field;
 mod table;
@@ -20,10 +20,10 @@ use crate::ops::source::InputRole;
 use crate::ops::{Op, Operator};
 use crate::shape::{Shape, Type};
 
-/// Bytes of one element: both element types have 32 bits.
+/// Bytes of an element: both element types have 32 bits.
 const ELEMENT_BYTES: u64 = 4;
 
-/// A network layer by layer, with totals. Prints as a table; serialises as data.
+/// A network layer by layer, with totals. It prints as a table and serializes as data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The name of the network.
@@ -34,47 +34,47 @@ pub struct Summary {
     pub totals: Totals,
 }
 
-/// A layer: all operators of one label, or a single operator that has none.
+/// A layer: all operators with one label, or a single operator without a label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// The label: `c1`, `inception3a.path1`. For an input, its name; empty for an operator without a label.
     pub label: String,
-    /// What it computes, in order: `conv`, `bias`, `relu`.
+    /// Its operators, in order: `conv`, `bias`, `relu`.
     pub operators: Vec<String>,
     /// The shape of its last result.
     pub output: Shape,
-    /// The number of trainable numbers it is the first to use.
+    /// The trainable scalars that it is the first layer to use.
     pub parameters: u64,
-    /// The number of kept numbers that no gradient reaches (running statistics, momentum) it is the first to use.
+    /// The state scalars (running statistics, momentum) that it is the first layer to use.
     pub state: u64,
-    /// Multiplications of products, each with its addition, per batch item. Bias, pooling and activations have none.
+    /// Multiply-adds of products per sample. Bias, pooling and activations have none.
     pub multiply_adds: u64,
-    /// How many input elements along each spatial axis one element of the last result can see, padding included.
-    /// `None` where it sees the whole input, or where the input has no spatial axes.
+    /// The number of input elements along each spatial axis that an element of the last result depends on, including
+    /// padding. `None` if it is the whole input, or if the input has no spatial axes.
     pub receptive_field: Option<Vec<usize>>,
-    /// Bytes per batch item of the values it makes and something uses. An operator that changes elements one by one
-    /// makes no new value where nothing else needs the old one; nor does a reshape.
+    /// Bytes per sample of the values it computes that are used. An element-wise operator computes no new value if
+    /// nothing else needs the old one; nor does a reshape.
     pub output_bytes: u64,
 }
 
 /// Sums over a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
-    /// The number of trainable numbers, used or not.
+    /// The number of trainable scalars, used or not.
     pub parameters: u64,
     /// Their bytes.
     pub parameter_bytes: u64,
-    /// The number of kept numbers that no gradient reaches.
+    /// The number of state scalars.
     pub state: u64,
-    /// Multiply-adds per batch item.
+    /// Multiply-adds per sample.
     pub multiply_adds: u64,
-    /// The rows' `output_bytes`: what it takes to keep every value, as training nearly does. The peak of a compiled
-    /// program is lower: its plan gives the memory of a value that is done with to another.
+    /// The sum of the rows' `output_bytes`: the memory to keep every value, which training nearly does. A compiled
+    /// program needs less at its peak, because its plan reuses the memory of dead values.
     pub activation_bytes: u64,
 }
 
-/// Summarises a graph: as declared, the layers as written; optimised for inference, what the passes made of them. In a
-/// training graph a layer's operators include those of its gradients, so that its output may be one.
+/// Summarises a graph: the declared layers, or for an optimised graph the results of the passes. In a training graph,
+/// the operators of a layer include its gradients, so its output may be a gradient.
 ///
 /// ```
 /// use windlass_compiler::graph::{Builder, Layer};
@@ -147,7 +147,7 @@ impl Row {
         }
     }
 
-    /// Counts what the row is the first to use.
+    /// Counts the parameters and states that the row is the first to use.
     fn claim(&mut self, op: &Op) {
         match op {
             Op::Parameter(parameter) => self.parameters += parameter.shape.item_elements() as u64,
@@ -168,12 +168,12 @@ fn totals(graph: &Graph, rows: &[Row]) -> Totals {
     }
 }
 
-/// Bytes of one item of a batched value; a value without a batch axis costs no item anything.
+/// Bytes of one sample of a batched value; 0 for a value without a batch axis.
 fn bytes_per_item(ty: &Type) -> u64 {
     if ty.shape.is_batched() { ty.shape.item_elements() as u64 * ELEMENT_BYTES } else { 0 }
 }
 
-/// Whether the result can take the place of an operand that nothing else uses.
+/// Whether the result can overwrite an operand that nothing else uses.
 fn works_in_place(graph: &Graph, node: &Node, use_counts: &[usize]) -> bool {
     match node.op {
         Op::Reshape(_) | Op::Dropout(_) => true,
@@ -188,7 +188,7 @@ fn works_in_place(graph: &Graph, node: &Node, use_counts: &[usize]) -> bool {
     }
 }
 
-/// Multiplications of a product, each with its addition, per batch item.
+/// Multiply-adds of a product per sample.
 fn multiply_adds(graph: &Graph, node: &Node) -> u64 {
     let product: Op = match &node.op {
         Op::Conv(conv) => Conv { epilogue: Vec::new(), ..conv.clone() }.into(),
@@ -211,7 +211,7 @@ fn multiply_adds(graph: &Graph, node: &Node) -> u64 {
     product.cost(&graph.types(&node.operands[..2]), &graph.types(&node.results)).per_sample() / 2
 }
 
-/// The names of what an operator does, its epilogue's steps one by one.
+/// The names of an operator and the steps of its epilogue.
 fn operator_names(op: &Op) -> Vec<String> {
     let product = |epilogue: &[EpilogueStep]| {
         std::iter::once(op.name().to_owned()).chain(epilogue.iter().map(name_of)).collect()

@@ -1,31 +1,31 @@
-//! How far each value sees into the input: sizes and strides of receptive fields, accumulated through windows.
+//! The receptive field of each value in the input: sizes and strides, propagated through windows.
 //!
-//! Through a window of dilated extent `k` and stride `s` a field of size `r` and stride `j` becomes one of size
-//! `r + (k − 1)·j` and stride `s·j` (Araujo, Norris and Sim 2019, "Computing Receptive Fields of Convolutional Neural
-//! Networks"). Where paths join, the larger counts.
+//! A window of dilated extent `k` and stride `s` maps a field of size `r` and stride `j` to one of size `r + (k − 1)·j`
+//! and stride `s·j` (Araujo, Norris and Sim 2019, "Computing Receptive Fields of Convolutional Neural Networks"). Where
+//! paths merge, the larger field counts.
 
 use crate::graph::{Graph, Node};
 use crate::ops::Op;
 use crate::ops::window::Window;
 use crate::shape::Type;
 
-/// What one element of a value depends on.
+/// The part of the input that an element of a value depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Field {
-    /// On no input: parameters and what is computed from them.
+    /// None: parameters and values computed from them.
     Independent,
-    /// On a stretch of the input along each spatial axis.
+    /// An interval of the input along each spatial axis.
     Local(Vec<Axis>),
-    /// On the whole input, or on an input without spatial axes.
+    /// The whole input, or an input without spatial axes.
     Global,
 }
 
 /// A receptive field along one spatial axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Axis {
-    /// How many input elements one element sees.
+    /// The number of input elements that one element depends on.
     pub(super) size: usize,
-    /// How many input elements lie between the fields of neighbouring elements.
+    /// The number of input elements between the fields of neighbouring elements.
     pub(super) stride: usize,
 }
 
@@ -65,13 +65,13 @@ fn field(graph: &Graph, node: &Node, mut operands: Vec<Field>) -> Field {
         | Op::Concat(_)
         | Op::Slice(_)
         | Op::BatchNorm(_)
-        // The statistics of the batch are not counted: they say nothing about where an element looks.
+        // Batch statistics are not counted: they do not change which elements a value is computed from.
         | Op::BatchNormTraining(_)
         | Op::Dropout(_)
         | Op::DropoutTraining(_)
         | Op::Softmax(_)
         | Op::LogSoftmax(_) => join(operands),
-        // Products and sums over all positions, and gradients, which come from a loss that saw everything.
+        // Products and sums over all positions, and gradients, which come from a loss that depends on everything.
         Op::Linear(_)
         | Op::LinearGradInput(_)
         | Op::LinearGradWeight(_)
@@ -84,7 +84,7 @@ fn field(graph: &Graph, node: &Node, mut operands: Vec<Field>) -> Field {
         | Op::Transpose(_)
         | Op::Reduce(_)
         | Op::Expand(_)
-        // Bits are places of no element.
+        // Bits of a mask have no position.
         | Op::Positive(_)
         | Op::WherePositive(_)
         | Op::BatchNormGrad(_)
@@ -129,7 +129,7 @@ fn join(fields: Vec<Field>) -> Field {
     })
 }
 
-/// The field of what mixes all positions of its operands.
+/// The field of an operator that mixes all positions of its operands.
 fn everything(operands: Vec<Field>) -> Field {
     match join(operands) {
         Field::Independent => Field::Independent,

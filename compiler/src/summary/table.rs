@@ -43,7 +43,7 @@ impl fmt::Display for Summary {
 }
 
 impl Summary {
-    /// What figures are given for: an item, with every open size 1.
+    /// The unit of the figures: a sample, with every open size 1.
     fn item(&self) -> String {
         let mut sizes: Vec<Symbol> = self.rows.iter().flat_map(|row| row.output.symbols()).collect();
         sizes.sort_unstable();

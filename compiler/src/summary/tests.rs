@@ -126,7 +126,7 @@ fn receptive_fields_of_a_vgg_like_stack() {
     // Stride 1: 1, 1+2, 3+2; the pool adds 1 and doubles the stride: 6, 6+2·2, 10+2·2; the second adds 2: 16.
     let expected = [1, 3, 5, 6, 10, 14, 16, 16].map(Some);
     assert_eq!(fields, [&expected[..], &[None, None]].concat());
-    // The places of the largest values serve gradients alone: nothing uses them here.
+    // The argmax indices are only used by gradients: here nothing uses them.
     assert_eq!(row(&summary, "pool1").output_bytes, 4 * 8 * 16 * 16);
 }
 

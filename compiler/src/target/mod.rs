@@ -1,5 +1,5 @@
-//! What programs are made for, as a value: it is looked up once, before anything is planned, and handed down to the planner
-//! and the code generator. Neither asks the running CPU.
+//! The target of compilation, as a value. It is looked up once and passed to the planner and the code generator;
+//! neither queries the CPU.
 
 mod registers;
 
@@ -9,10 +9,10 @@ pub use registers::{TileRegisters, VectorUnit};
 
 use crate::plan::{Features, PlanOptions};
 
-/// Widths of vectors, in bits, that there is code for: 128 everywhere, the others on x86-64 CPUs that have them.
+/// Supported vector widths in bits: 128 everywhere, the others on x86-64 CPUs that have them.
 pub const VECTOR_BITS: [usize; 3] = [128, 256, 512];
 
-/// The widths of vectors, in bits, that this CPU has among [`VECTOR_BITS`], the narrowest first.
+/// The widths of [`VECTOR_BITS`] that this CPU supports, in ascending order.
 ///
 /// ```
 /// assert_eq!(windlass_compiler::target::available_vector_bits()[0], 128);
@@ -29,12 +29,12 @@ pub enum Architecture {
     X86_64,
     /// 64-bit ARM.
     Aarch64,
-    /// Another that the code generator may know.
+    /// Any other that the code generator supports.
     Other,
 }
 
 impl Architecture {
-    /// That of the running CPU.
+    /// The architecture of the running CPU.
     pub const HOST: Architecture = if cfg!(target_arch = "x86_64") {
         Architecture::X86_64
     } else if cfg!(target_arch = "aarch64") {
@@ -44,55 +44,55 @@ impl Architecture {
     };
 }
 
-/// What programs are made for.
+/// What a program is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The instruction set.
     pub architecture: Architecture,
-    /// The vectors code works on.
+    /// The vector unit.
     pub vectors: VectorUnit,
-    /// Whether multiply-add is one instruction, which rounds once.
+    /// Whether there is a fused multiply-add instruction, which rounds once.
     pub fma: bool,
-    /// The instructions code may use beside those of its vectors.
+    /// The other instructions that code may use.
     pub features: Features,
 }
 
-/// Why there is no target as asked for.
+/// Why the requested target is not available.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TargetError {
-    /// Vectors of a width there is no code for.
+    /// An unsupported vector width.
     #[error(
         "there is no code for vectors of {bits} bits; leave `vector_bits` unset or use one of {VECTOR_BITS:?}"
     )]
     VectorWidth {
-        /// The width asked for.
+        /// The requested width.
         bits: usize,
     },
-    /// Vectors of a width this CPU does not have.
+    /// A vector width that this CPU lacks.
     #[error(
         "this CPU has no vectors of {bits} bits (they need {needs}); leave `vector_bits` unset to get {widest}"
     )]
     MissingVectors {
-        /// The width asked for.
+        /// The requested width.
         bits: usize,
-        /// The instructions it needs.
+        /// The instructions that the width needs.
         needs: &'static str,
-        /// The widest there are.
+        /// The widest width available.
         widest: usize,
     },
-    /// Wide vectors and at the same time only the instructions that every CPU has.
+    /// Wide vectors together with baseline instructions only.
     #[error(
         "every CPU has vectors of 128 bits only: `features` must be `Native` for a `vector_bits` of {bits}"
     )]
     BaselineVectors {
-        /// The width asked for.
+        /// The requested width.
         bits: usize,
     },
 }
 
 impl Target {
-    /// The running CPU, with the vectors and instructions that options ask for.
+    /// The running CPU, with the vector width and instructions that the options request.
     ///
     /// ```
     /// use windlass_compiler::plan::PlanOptions;
@@ -103,7 +103,7 @@ impl Target {
     /// ```
     ///
     /// # Errors
-    /// [`TargetError`] for vectors that there is no code for, or that the CPU or the features asked for do not have.
+    /// [`TargetError`] for an unsupported vector width, or one that the CPU or the requested features lack.
     pub fn host(options: &PlanOptions) -> Result<Target, TargetError> {
         let widest = available_vector_bits().last().copied().unwrap_or(128);
         let bits = match (options.vector_bits, options.features) {
@@ -133,8 +133,7 @@ impl Target {
         })
     }
 
-    /// An x86-64 CPU with vectors of a width, one of [`VECTOR_BITS`]: what plans are made for that must be the same
-    /// whatever CPU makes them.
+    /// An x86-64 CPU with a vector width from [`VECTOR_BITS`]: for plans that must not depend on the host CPU.
     pub const fn x86_64(bits: usize) -> Target {
         Target {
             architecture: Architecture::X86_64,
@@ -155,7 +154,7 @@ impl Target {
     }
 }
 
-/// What this CPU lacks for a width.
+/// The CPU feature that a width needs and this CPU lacks.
 #[cfg(target_arch = "x86_64")]
 fn missing(bits: usize) -> Option<&'static str> {
     let fma = is_x86_feature_detected!("avx2") && has_fma();
@@ -166,7 +165,7 @@ fn missing(bits: usize) -> Option<&'static str> {
     }
 }
 
-/// What this CPU lacks for a width.
+/// The CPU feature that a width needs and this CPU lacks.
 #[cfg(not(target_arch = "x86_64"))]
 fn missing(bits: usize) -> Option<&'static str> {
     (bits > 128).then_some("AVX2 or AVX-512F")

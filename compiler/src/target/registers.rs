@@ -1,19 +1,19 @@
-//! The vector registers of a target, and how many of them a tile takes. The planner chooses register blocks within this
-//! budget, and the assembler checks tiles against it.
+//! The vector registers of a target, and how many a tile needs. The planner chooses register tiles within this budget,
+//! and the assembler checks tiles against it.
 
 use crate::kernel::Form;
 
-/// The most registers that an activation overwrites beside its operand's.
+/// The maximum number of registers that an activation overwrites, besides its operand's.
 pub(crate) const ACTIVATION: usize = 4;
 
-/// The vectors of a target.
+/// The vector unit of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VectorUnit {
-    /// How wide a vector is.
+    /// Width of a vector in bits.
     pub bits: usize,
-    /// Vector registers.
+    /// Number of vector registers.
     pub registers: usize,
-    /// Mask registers; without any, a mask takes a vector register.
+    /// Number of mask registers. If there are none, a mask takes a vector register.
     pub masks: usize,
 }
 
@@ -31,21 +31,22 @@ impl VectorUnit {
         VectorUnit { bits: 128, registers: 32, masks: 0 }
     }
 
-    /// Numbers in a vector.
+    /// Lanes of 32 bits in a vector.
     pub const fn lanes(self) -> usize {
         self.bits / 32
     }
 
-    /// Whether leaves are assembled, since Cranelift has no vectors so wide.
+    /// Whether kernels use assembled AVX microkernels, because Cranelift has no vectors of this width.
     pub const fn is_wide(self) -> bool {
         self.bits > 128
     }
 
-    /// The registers that a tile takes. `activation` is how many its epilogue overwrites beside an operand's, and `masked`
-    /// whether some of its vectors are not whole.
+    /// The registers that a tile needs. `activation` is the number its epilogue overwrites besides an operand's;
+    /// `masked` says whether some of its vectors are partial.
     ///
-    /// Cranelift's tiles take, beside accumulators and vectors, an element of the row and the copy that a fused
-    /// multiply-add overwrites. Assembled tiles take no copy. What the reduction loaded is free for the epilogue.
+    /// Besides accumulators and vectors, Cranelift's tiles need an element of the row and the copy that a fused
+    /// multiply-add overwrites. Assembled tiles need no copy. The epilogue may use the registers that the reduction
+    /// loaded.
     pub fn needed(self, tile: &TileRegisters, activation: usize, masked: bool) -> usize {
         if !self.is_wide() {
             return tile.free + 1;
@@ -54,13 +55,13 @@ impl VectorUnit {
         tile.free.max(tile.results + activation).max(tile.adding_up) + masks
     }
 
-    /// Whether a tile fits the registers whatever its epilogue is and however many of its columns are whole.
+    /// Whether a tile fits the registers with any epilogue and any number of partial columns.
     pub fn holds(self, tile: &TileRegisters) -> bool {
         self.needed(tile, ACTIVATION, true) <= self.registers
     }
 }
 
-/// How a tile gives out vector registers: accumulators first, then what a step of the reduction loads.
+/// How a tile assigns vector registers: first the accumulators, then what a reduction step loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TileRegisters {
     /// Vectors of columns in a row of results.
@@ -69,11 +70,11 @@ pub struct TileRegisters {
     pub sums: usize,
     /// The register for an element or vector of the left operand.
     pub left: usize,
-    /// The first register behind these.
+    /// The first free register.
     pub free: usize,
-    /// Vectors of results, once sums of lanes are added up.
+    /// Vectors of results, after the lanes of the sums are added up.
     pub results: usize,
-    /// Registers while they are.
+    /// Registers needed while adding up lanes.
     pub adding_up: usize,
 }
 

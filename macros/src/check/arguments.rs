@@ -1,4 +1,4 @@
-//! Which argument of a call is which, and what each is worth.
+//! Matches arguments with parameters and evaluates them.
 
 use syn::{Expr, Lit};
 use windlass_compiler::graph::initializer::Initializer;
@@ -10,15 +10,15 @@ use crate::ast::{Argument, Call, plain, source};
 use crate::diagnostics::{Mistake, did_you_mean};
 use crate::layers::{ArgumentRule, Default, INITIALIZERS, Kind, Known, LayerRule, Setting, Settings};
 
-/// An argument that a layer or block takes.
+/// A parameter of a layer or block.
 pub(super) struct Slot {
     /// `None` for a tuple, which cannot be named in a call.
     pub(super) name: Option<String>,
-    /// As it is shown: `kernel_size`, `(a, b)`.
+    /// Its form in messages: `kernel_size`, `(a, b)`.
     pub(super) text: String,
     pub(super) also: &'static [&'static str],
     pub(super) required: bool,
-    /// Whether it is `true` or `false`.
+    /// Whether its value is `true` or `false`.
     pub(super) is_flag: bool,
 }
 
@@ -34,11 +34,11 @@ impl Slot {
     }
 }
 
-/// What a call may be to, for [`Checker::bind`].
+/// The parameters of a call, for [`Checker::bind`].
 pub(super) struct Signature<'s> {
     pub(super) slots: &'s [Slot],
     pub(super) example: &'s str,
-    /// What the layer learns from its input, and that itself if it is known.
+    /// The quantity that the layer takes from its input, and its value if it is known.
     pub(super) known: Option<(Known, Option<usize>)>,
 }
 
@@ -104,7 +104,7 @@ impl Checker<'_, '_> {
                             let mistake = too_many(call, signature, required, position, &argument.value);
                             self.errors.report(&argument.value, mistake);
                         }
-                        // It is taken as what its place means elsewhere, unless the call says otherwise.
+                        // It takes the meaning of its position in other libraries, unless the call says otherwise.
                         let Some(slot) = slots.get(position) else { continue };
                         let is_named = |other: &Argument| {
                             other.name.as_ref().is_some_and(|name| plain(name) == slot.text)
@@ -143,8 +143,8 @@ impl Checker<'_, '_> {
         None
     }
 
-    /// Whether the first of too many positional arguments is what the layer learns from its input, as other libraries
-    /// have it: `conv2d(3, 8, 3)` for three channels, `linear(3072, 10)`, `batch_norm(8)`.
+    /// Whether the first of too many positional arguments is a quantity that the layer takes from its input, as in
+    /// other libraries: `conv2d(3, 8, 3)` for three channels, `linear(3072, 10)`, `batch_norm(8)`.
     fn input_is_written(
         &mut self,
         call: &Call,
@@ -256,7 +256,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// `padding = "same"`, which other libraries compute: as a number for this window.
+    /// `padding = "same"`, which other libraries support: as a number for this window.
     fn padding_word(
         &mut self,
         rule: &LayerRule,
@@ -379,7 +379,7 @@ impl Checker<'_, '_> {
     }
 }
 
-/// The call without what the layer learns from its input, the arguments behind the first named.
+/// The call without the quantity that the layer takes from its input, and with the other arguments named.
 fn input_written(call: &Call, slots: &[Slot], words: &str) -> Mistake {
     let name = plain(&call.name);
     let mut arguments = Vec::new();

@@ -1,4 +1,4 @@
-//! What a call stands for: a layer, a block, `add`, `from`, or a word the language does not have.
+//! Resolves calls: to a layer, a block, `add`, `from`, or an unknown word.
 
 use proc_macro2::Ident;
 use quote::ToTokens;
@@ -81,7 +81,7 @@ impl<'a> Checker<'_, 'a> {
                 self.layer_error(call, rule, &bound, &error);
                 self.repaired(&layer, &error, &name, x)
             }
-            // Two equal labels, reported already.
+            // Two equal labels, which were already reported.
             Err(GraphError::DuplicateName { .. }) if self.errors.count() > 0 => Flow::Unknown,
             Err(error) => {
                 self.errors.report(call, Mistake::new(format!("`{call}`: {error}")));
@@ -98,7 +98,7 @@ impl<'a> Checker<'_, 'a> {
         }
     }
 
-    /// Reports a shape rule that does not hold, at the argument it blames or else at the layer.
+    /// Reports a shape error, at the argument that caused it or else at the layer.
     fn layer_error(&mut self, call: &Call, rule: &LayerRule, bound: &[Option<&Expr>], error: &ShapeError) {
         let mistake = Mistake::new(format!("`{call}` {error}")).help(error.help());
         let given =
@@ -109,7 +109,7 @@ impl<'a> Checker<'_, 'a> {
         }
     }
 
-    /// What most likely flows on behind a layer that does not fit.
+    /// The most likely result of a layer that does not fit.
     fn repaired(&mut self, layer: &Layer, error: &ShapeError, name: &str, x: ValueId) -> Flow {
         match (layer, error) {
             (Layer::Linear { out_features, .. }, ShapeError::Rank { .. }) => {
@@ -129,7 +129,7 @@ impl<'a> Checker<'_, 'a> {
         }
     }
 
-    /// The trainable numbers in the nodes behind a position.
+    /// The trainable scalars in the nodes after a position.
     fn parameters_since(&self, position: usize) -> usize {
         let nodes = &self.builder.graph().nodes()[position..];
         nodes
@@ -182,7 +182,7 @@ impl<'a> Checker<'_, 'a> {
         self.enter(block, &arguments, it, &full_name)
     }
 
-    /// The way from a block back to itself, if it is being entered already.
+    /// The call chain from a block back to itself, if it is already being entered.
     fn recursion(&self, name: &str) -> Option<String> {
         let inside: Vec<&str> = self
             .frames
@@ -198,7 +198,7 @@ impl<'a> Checker<'_, 'a> {
         Some(words.join(" → "))
     }
 
-    /// Whether each argument has the form of its parameter; what has not is reported.
+    /// Whether each argument has the form of its parameter; mismatches are reported.
     fn fit(&mut self, block: &Block, arguments: &[Value], call: &Call) -> bool {
         let mut all = true;
         for (position, (pattern, value)) in block.parameters.iter().zip(arguments).enumerate() {
@@ -213,7 +213,7 @@ impl<'a> Checker<'_, 'a> {
         all
     }
 
-    /// Gives a block's parameters their arguments; two equal names are reported.
+    /// Binds a block's parameters to arguments; two equal names are reported.
     pub(super) fn define_parameters(
         &mut self,
         block: &Block,
@@ -249,7 +249,7 @@ impl<'a> Checker<'_, 'a> {
         }
     }
 
-    /// `add(skip)`: the sum of what flows and of named values.
+    /// `add(skip)`: the sum of the current value and named values.
     fn add(
         &mut self,
         label: Option<&Ident>,
@@ -264,7 +264,7 @@ impl<'a> Checker<'_, 'a> {
         let mut sum = it;
         for (index, (other_name, other)) in others.into_iter().enumerate() {
             let (Flow::Value(left), Flow::Value(right)) = (sum, other) else {
-                // One of the two tells the shape.
+                // One of the two has a known shape.
                 sum = if matches!(sum, Flow::Value(_)) { sum } else { other };
                 continue;
             };
@@ -289,7 +289,7 @@ impl<'a> Checker<'_, 'a> {
         sum
     }
 
-    /// `from(skip)`: goes on from a named value.
+    /// `from(skip)`: continues from a named value.
     fn from(&mut self, label: Option<&Ident>, call: &Call, environment: &mut Environment, it: Flow) -> Flow {
         if let Some(label) = label {
             let mistake = Mistake::new("`from` has no parameters that a label could name")
@@ -387,7 +387,7 @@ impl<'a> Checker<'_, 'a> {
         text
     }
 
-    /// Reports paths that cannot be joined, at the first that does not fit the first of all.
+    /// Reports paths that cannot be concatenated, at the first that does not fit the first path.
     pub(super) fn concat_error(
         &mut self,
         keyword: &Ident,
@@ -418,7 +418,7 @@ impl<'a> Checker<'_, 'a> {
     }
 }
 
-/// Where a path ends: what its shape comes from.
+/// The end of a path, which determines its shape.
 fn last_token<'p>(path: &'p Path, keyword: &'p Ident) -> &'p dyn ToTokens {
     match path {
         Path::Value(name) => name,
@@ -439,7 +439,7 @@ fn slot_of_block(pattern: &Pattern) -> Slot {
     Slot { name, text: pattern.to_string(), also: &[], required: true, is_flag: false }
 }
 
-/// What is wrong with the form of an argument.
+/// The mismatch between an argument and the form of its parameter.
 fn misfit(pattern: &Pattern, value: &Value) -> Option<Mistake> {
     let Pattern::Tuple(patterns) = pattern else { return None };
     match value {

@@ -1,5 +1,6 @@
-//! Syntax tree to graph. Layers are added to the compiler's own builder, which checks their shapes; what it rejects is
-//! reported at the user's token, and checking goes on with the likeliest result, so that one mistake makes one error.
+//! Converts the syntax tree to a graph. Layers are added to the compiler's own builder, which checks their shapes; its
+//! errors are reported at the user's token, and checking continues with the most likely result, so that one mistake
+//! gives one error.
 
 mod arguments;
 mod call;
@@ -27,23 +28,23 @@ pub(crate) use network::is_primitive;
 use scope::{Environment, Flow, Labels};
 use values::Value;
 
-/// More layers than any network has; a `repeat` by mistake must not keep the user's compiler busy.
+/// More layers than any network has, so that a mistaken `repeat` does not occupy the user's compiler.
 const MAX_LAYERS: usize = 5_000;
 
-/// Bodies inside each other, through the blocks that they call: checking calls itself for each, and its stack is bounded.
+/// The maximum nesting of bodies, through blocks that call each other: checking is recursive, and its stack is bounded.
 const MAX_DEPTH: usize = 64;
 
-/// What checking found out about a program.
+/// The results of checking a program.
 pub(crate) struct Findings<'a> {
     pub(crate) networks: Vec<Finding<'a>>,
 }
 
-/// A network with its interface, and its graph if nothing is wrong with it.
+/// A network with its interface, and its graph if it has no mistakes.
 pub(crate) struct Finding<'a> {
     pub(crate) network: &'a Network,
-    /// Sizes of one item of each input, empty where they are wrong.
+    /// Sizes of one sample of each input, empty if they are wrong.
     pub(crate) inputs: Vec<Vec<Dim>>,
-    /// Sizes of one item of each output, empty where they are wrong.
+    /// Sizes of one sample of each output, empty if they are wrong.
     pub(crate) outputs: Vec<Vec<Dim>>,
     pub(crate) checked: Option<Checked>,
 }
@@ -62,7 +63,7 @@ pub(crate) struct LayerRow {
     pub(crate) parameters: usize,
 }
 
-/// The name under which a single unnamed output is known.
+/// The name of a single unnamed output.
 pub(crate) const SINGLE_OUTPUT: &str = "output";
 
 /// Checks every block and network; mistakes go to `errors`.
@@ -85,7 +86,7 @@ pub(crate) fn check<'a>(program: &'a Program, errors: &mut Diagnostics) -> Findi
         .into_iter()
         .map(|network| Checker::new(&blocks, errors, &mut entered, &plain(&network.name)).network(network))
         .collect();
-    // A call that cannot be read, or that is misspelt, may be what would use a block.
+    // A call that does not parse or is misspelt may be meant to use a block.
     let sound = errors.count() == 0;
     for item in &program.items {
         let Item::Block(block) = item else { continue };
@@ -93,7 +94,7 @@ pub(crate) fn check<'a>(program: &'a Program, errors: &mut Diagnostics) -> Findi
         if entered.contains(&name) {
             continue;
         }
-        // A block that nothing calls is checked as far as that goes without its arguments.
+        // A block that nothing calls is checked as far as possible without its arguments.
         let unknown = vec![Value::Unknown; block.parameters.len()];
         Checker::new(&blocks, errors, &mut entered, "").enter(block, &unknown, Flow::Unknown, "");
         if sound && !name.starts_with('_') {
@@ -123,9 +124,9 @@ fn declare_block<'a>(block: &'a Block, blocks: &mut BTreeMap<String, &'a Block>,
     }
 }
 
-/// Where checking stands: inside which calls and iterations.
+/// A call or iteration that is being checked.
 enum Frame<'a> {
-    /// A block, and how it was called if anything calls it.
+    /// A block, and its call if there is one.
     Block {
         name: String,
         note: Option<String>,
@@ -143,12 +144,12 @@ struct Checker<'c, 'a> {
     entered: &'c mut HashSet<String>,
     builder: Builder,
     frames: Vec<Frame<'a>>,
-    /// How many bodies are being checked, each inside the one before.
+    /// The number of nested bodies being checked.
     depth: usize,
     steps: usize,
     placeholders: usize,
     layers: Vec<LayerRow>,
-    /// The results of layers, with the words and place to report those that nothing uses.
+    /// The results of layers, with the text and position to report unused ones.
     results: Vec<(ValueId, String, Span)>,
 }
 
@@ -201,7 +202,7 @@ impl<'c, 'a> Checker<'c, 'a> {
                 .help("call blocks one after another instead of each by the one before".to_owned());
             self.errors.report(&BraceSpan(body), mistake);
             environment.forgiving = true;
-            // Whether anything calls the blocks further in is not known.
+            // It is unknown whether anything calls the blocks that it uses.
             self.entered.extend(self.blocks.keys().cloned());
             return Flow::Unknown;
         }
@@ -227,7 +228,7 @@ impl<'c, 'a> Checker<'c, 'a> {
         self.steps >= MAX_LAYERS
     }
 
-    /// Counts a layer; the one that makes a network too large is reported.
+    /// Counts a layer; reports the one that makes a network too large.
     fn step(&mut self, at: &dyn ToTokens) {
         self.steps += 1;
         if self.steps == MAX_LAYERS {
@@ -284,7 +285,7 @@ impl<'c, 'a> Checker<'c, 'a> {
                 self.expect_statements(body, "this `repeat`");
                 let value = self.evaluate(count, environment);
                 let times = self.size(count, "the count of `repeat`", &value);
-                // A count that depends on block parameters may well be 0.
+                // A count that depends on block parameters may be 0.
                 if times == Some(0) && matches!(**count, syn::Expr::Lit(_)) {
                     let mistake = Mistake::new("`repeat 0` has no effect")
                         .help("leave it out, or repeat at least once".to_owned());
@@ -323,7 +324,7 @@ impl<'c, 'a> Checker<'c, 'a> {
         it: Flow,
     ) -> Flow {
         let Some(times @ 1..) = times else {
-            // Not at all, or nobody knows how often: the body is still checked, but leaves no trace.
+            // Zero or an unknown number of times: the body is still checked, but its layers are discarded.
             let saved = (self.builder.clone(), self.layers.len(), self.results.len());
             let mut labels = Labels::new(name.to_owned(), [body], self.errors);
             self.body(body, environment, &mut labels, Flow::Unknown);
@@ -340,11 +341,11 @@ impl<'c, 'a> Checker<'c, 'a> {
             let mut labels = Labels::new(format!("{name}.{iteration}"), [body], self.errors);
             flow = self.body(body, environment, &mut labels, flow);
             if self.steps == before.1 {
-                // A body without layers takes its time too.
+                // A body without layers takes time too.
                 self.step(keyword);
             }
             self.frames.pop();
-            // What one iteration gets wrong, the next would get wrong again.
+            // The next iteration would report the same mistakes again.
             if self.errors.count() > before.0 || self.exhausted() {
                 return Flow::Unknown;
             }
@@ -403,7 +404,7 @@ impl<'c, 'a> Checker<'c, 'a> {
         }
     }
 
-    /// Enters a block: with the arguments of a call, or with none known.
+    /// Enters a block, with the arguments of a call or with unknown ones.
     fn enter(&mut self, block: &'a Block, arguments: &[Value], it: Flow, prefix: &str) -> Flow {
         let name = plain(&block.name);
         self.entered.insert(name.clone());
@@ -432,12 +433,12 @@ impl<'c, 'a> Checker<'c, 'a> {
         flow
     }
 
-    /// The value behind `it` or a name.
+    /// The value of `it` or a name.
     fn named_flow(&mut self, name: &Ident, environment: &Environment, it: Flow) -> Flow {
         self.assigned_flow(name, "let y = it", environment, it)
     }
 
-    /// The value behind `it` or a name. `assignment` is what would name the result of a layer in its place.
+    /// The value of `it` or a name. `assignment` is how to name the result of a layer instead.
     fn assigned_flow(&mut self, name: &Ident, assignment: &str, environment: &Environment, it: Flow) -> Flow {
         let text = plain(name);
         if text == "it" {
@@ -460,7 +461,7 @@ impl<'c, 'a> Checker<'c, 'a> {
         Flow::Unknown
     }
 
-    /// What flows here, if anything does.
+    /// The current value, if there is one.
     fn flowing(&mut self, it: Flow, at: &dyn ToTokens, environment: &Environment) -> Flow {
         if it != Flow::Nothing {
             return it;
@@ -472,7 +473,7 @@ impl<'c, 'a> Checker<'c, 'a> {
         Flow::Unknown
     }
 
-    /// Remembers a layer for the documentation, and that its result should be used.
+    /// Records a layer for the documentation, and that its result should be used.
     fn record(
         &mut self,
         value: ValueId,
@@ -488,15 +489,15 @@ impl<'c, 'a> Checker<'c, 'a> {
         Flow::Value(value)
     }
 
-    /// A stand-in for a value of known shape whose making went wrong.
+    /// A placeholder for a value of known shape whose layer was wrong.
     fn placeholder(&mut self, item: &[usize]) -> Flow {
         self.placeholders += 1;
-        // No input can be named so.
+        // No input can have this name.
         let name = format!("?{}", self.placeholders);
         self.builder.input(&name, item).map_or(Flow::Unknown, Flow::Value)
     }
 
-    /// Reports a mistake that depends on the calls and iterations around it, and says which.
+    /// Reports a mistake that depends on the enclosing calls and iterations, and lists them.
     fn report_here(&mut self, at: &dyn ToTokens, mistake: Mistake) {
         const SHOWN: usize = 4;
         let notes = self.frames.iter().rev().filter_map(|frame| match frame {

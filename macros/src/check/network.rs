@@ -1,4 +1,4 @@
-//! The outer side of a network: its inputs, its outputs, and whether everything between them is used.
+//! The interface of a network: its inputs, its outputs, and whether everything between them is used.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -79,7 +79,7 @@ impl<'a> Checker<'_, 'a> {
         }
     }
 
-    /// Declares the inputs; gives the sizes of each, and what flows into the first layer.
+    /// Declares the inputs; returns the sizes of each, and the input of the first layer.
     fn inputs(&mut self, network: &Network, environment: &mut Environment) -> (Vec<Option<Vec<Dim>>>, Flow) {
         if network.inputs.is_empty() {
             let mistake = Mistake::new(format!("`{}` has no input", network.name))
@@ -99,7 +99,7 @@ impl<'a> Checker<'_, 'a> {
             {
                 Some(Ok(value)) => Flow::Value(value),
                 Some(Err(GraphError::Shape { .. })) => {
-                    // Sizes of zero are reported already.
+                    // Sizes of zero are already reported.
                     let mistake =
                         Mistake::new(format!("one item of the input `{name}` has more than 2^31 elements"));
                     self.errors.report(&port.sizes, mistake);
@@ -213,7 +213,7 @@ impl<'a> Checker<'_, 'a> {
         }
     }
 
-    /// The assigned values under the names of declared outputs; others are reported, and misspelt ones taken as meant.
+    /// The assigned values with the names of declared outputs. Other names are reported; misspelt ones are resolved.
     fn declared_only(&mut self, network: &Network, assigned: Vec<(Ident, Flow)>) -> Vec<(String, Flow)> {
         let declared: Vec<String> = match &network.outputs {
             Outputs::Named(ports) => ports.iter().map(|port| plain(&port.name)).collect(),
@@ -243,7 +243,7 @@ impl<'a> Checker<'_, 'a> {
         known
     }
 
-    /// Reports what is computed for nothing: inputs, and layers whose result goes nowhere.
+    /// Reports unused inputs, and layers whose results are unused.
     fn report_unused(&mut self, network: &Network) {
         let uses = self.builder.graph().use_counts();
         for port in &network.inputs {

@@ -1,4 +1,4 @@
-//! What names stand for while a body is checked: values, block parameters, and the labels that name parameters.
+//! Scopes during checking: values, block parameters, and the labels that name parameters.
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -10,42 +10,42 @@ use super::values::Value;
 use crate::ast::{Body, Path, Statement, plain};
 use crate::diagnostics::{Diagnostics, Mistake, did_you_mean};
 
-/// What flows from one layer to the next.
+/// The value between two layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
     /// A value of known shape.
     Value(ValueId),
-    /// Not known, because of a mistake already reported.
+    /// Unknown, because of a mistake that was already reported.
     Unknown,
     /// Nothing yet: the network has several inputs and none was chosen.
     Nothing,
 }
 
-/// A name, what it stands for, and whether anything used it.
+/// A name, its value, and whether it was used.
 struct Binding<T> {
     name: Ident,
     meaning: T,
     used: Cell<bool>,
 }
 
-/// Names in scope. Those defined later hide earlier ones.
+/// Names in scope. Later ones shadow earlier ones.
 #[derive(Default)]
 pub(super) struct Environment {
     flows: Vec<Binding<Flow>>,
     values: Vec<Binding<Value>>,
-    /// The values assigned to outputs; `None` in a block, which has no outputs of its own.
+    /// The values assigned to outputs; `None` in a block, which has no outputs.
     pub(super) outputs: Option<Vec<(Ident, Flow)>>,
-    /// Set where a mistake hides uses of names, so that these are not reported as unused.
+    /// Set where a mistake hides uses of names, so that they are not reported as unused.
     pub(super) forgiving: bool,
 }
 
 impl Environment {
-    /// The environment of a network's body, where outputs can be assigned; that of a block is the default one.
+    /// The environment of a network's body, where outputs can be assigned; a block has the default one.
     pub(super) fn of_network() -> Self {
         Environment { outputs: Some(Vec::new()), ..Environment::default() }
     }
 
-    /// Names a value; an input or a `let`.
+    /// Names a value: an input or a `let`.
     pub(super) fn define_flow(&mut self, name: &Ident, flow: Flow) {
         self.flows.push(Binding { name: name.clone(), meaning: flow, used: Cell::new(false) });
     }
@@ -55,12 +55,12 @@ impl Environment {
         self.values.push(Binding { name: name.clone(), meaning: value, used: Cell::new(false) });
     }
 
-    /// The value behind a name, which counts as used.
+    /// The value of a name, which counts as used.
     pub(super) fn flow(&self, name: &str) -> Option<Flow> {
         find(&self.flows, name).copied()
     }
 
-    /// The argument behind a name, which counts as used.
+    /// The argument of a name, which counts as used.
     pub(super) fn value(&self, name: &str) -> Option<Value> {
         find(&self.values, name).cloned()
     }
@@ -87,18 +87,18 @@ impl Environment {
         self.flows.iter().map(|binding| plain(&binding.name)).collect()
     }
 
-    /// Marks where a nested body begins.
+    /// Marks the start of a nested body.
     pub(super) fn enter(&self) -> usize {
         self.flows.len()
     }
 
-    /// Forgets the names defined since, and gives back the unused ones.
+    /// Removes the names defined since, and returns the unused ones.
     pub(super) fn leave(&mut self, mark: usize) -> Vec<Ident> {
         let left = self.flows.split_off(mark.min(self.flows.len()));
         self.unused(left)
     }
 
-    /// The block parameters that nothing used.
+    /// The unused block parameters.
     pub(super) fn leave_block(&mut self) -> Vec<Ident> {
         let left = std::mem::take(&mut self.values);
         self.unused(left)
@@ -124,11 +124,11 @@ fn similar<T>(bindings: &[Binding<T>], name: &str) -> Option<String> {
     Some(meant.to_owned())
 }
 
-/// The names that layers of one scope give to their parameters: a network, a block, an iteration, a labelled `concat`.
+/// The labels of one scope: a network, a block, an iteration, or a labelled `concat`.
 pub(super) struct Labels {
     prefix: String,
     taken: HashSet<String>,
-    /// How many layers of each kind were named automatically.
+    /// The number of automatically named layers of each kind.
     counts: HashMap<String, usize>,
 }
 
@@ -146,7 +146,7 @@ impl Labels {
         Labels { prefix, taken, counts: HashMap::new() }
     }
 
-    /// The full name of a layer: its label, or its kind with a number, behind the names of the scopes around it.
+    /// The full name of a layer: its label, or its kind with a number, prefixed by the enclosing scopes.
     pub(super) fn name(&mut self, label: Option<&Ident>, kind: &str) -> String {
         let own = label.map_or_else(|| self.automatic(kind), plain);
         if self.prefix.is_empty() { own } else { format!("{}.{own}", self.prefix) }

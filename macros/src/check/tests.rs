@@ -1,4 +1,4 @@
-//! Checking ends, and ends well, on programs no one would write; what it says to real mistakes is held in `tests/ui`.
+//! Checking terminates without panics on unusual programs; `tests/ui` has the messages for realistic mistakes.
 
 use super::check;
 use crate::ast::Program;
@@ -46,7 +46,7 @@ fn a_mistake_of_one_network_leaves_the_others_alone() {
     assert_eq!(checked(text), (1, 1));
 }
 
-/// What an editor sends while its user types: a program cut off anywhere, its brackets closed.
+/// A partial program, as an editor sends it: cut off anywhere, with its brackets closed.
 fn cut_off(text: &str, end: usize) -> String {
     let mut open = Vec::new();
     for character in text[..end].chars() {
@@ -76,7 +76,7 @@ fn a_program_cut_off_or_missing_a_letter_is_sound_or_has_mistakes() {
     for (position, character) in text.char_indices() {
         let (before, after) = (&text[..position], &text[position + character.len_utf8()..]);
         for variant in [cut_off(text, position), format!("{before}{after}")] {
-            // Text that is not even Rust tokens never reaches the macro.
+            // Text that is not Rust tokens never reaches the macro.
             let Ok(program) = syn::parse_str::<Program>(&variant) else { continue };
             read += 1;
             let mut errors = Diagnostics::default();

@@ -1,4 +1,4 @@
-//! Expressions over numbers and block parameters, computed exactly as the user's program compiles.
+//! Exact evaluation of expressions over numbers and block parameters at compile time.
 
 use std::fmt;
 
@@ -12,18 +12,18 @@ use super::scope::Environment;
 use crate::ast::{Sizes, plain, source};
 use crate::diagnostics::Mistake;
 
-/// What an expression or a block parameter stands for.
+/// The value of an expression or block parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
-    /// An integer, or what `+ - * / %` make of integers: `1 / 2` is one half. Whether a fraction will do is for the
-    /// argument to say that the value is used for. Numerator and denominator fit into 64 bits, so that the 128 bits of
-    /// an intermediate result never overflow.
+    /// An integer, or the result of `+ - * / %` on integers: `1 / 2` is one half. The argument that uses the value
+    /// decides whether a fraction is allowed. Numerator and denominator fit into 64 bits, so that the 128 bits of an
+    /// intermediate result never overflow.
     Exact(Ratio<i128>),
     /// A number written with a decimal point, or computed from one.
     Real(f64),
     Flag(bool),
     Tuple(Vec<Value>),
-    /// Not known, because of a mistake already reported, or in a block that nothing calls.
+    /// Unknown, because of a mistake that was already reported, or in a block that nothing calls.
     Unknown,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for Value {
 }
 
 impl Checker<'_, '_> {
-    /// The value of an expression; [`Value::Unknown`] after reporting what is wrong with it.
+    /// The value of an expression; [`Value::Unknown`] after reporting an error.
     pub(super) fn evaluate(&mut self, expr: &Expr, environment: &Environment) -> Value {
         match expr {
             Expr::Lit(literal) => self.literal(expr, &literal.lit, environment),
@@ -201,7 +201,7 @@ impl Checker<'_, '_> {
         Value::Unknown
     }
 
-    /// A size, at least zero; `None` after reporting what is wrong with it.
+    /// A size, at least zero; `None` after reporting an error.
     pub(super) fn size(&mut self, at: &Expr, what: &str, value: &Value) -> Option<usize> {
         let mistake = match value {
             Value::Unknown => return None,
@@ -225,7 +225,8 @@ impl Checker<'_, '_> {
         None
     }
 
-    /// The sizes of one item of an input or output, as declared. Those of an output may be made of the open sizes of the inputs.
+    /// The declared sizes of one sample of an input or output. Those of an output may contain the open sizes of the
+    /// inputs.
     pub(super) fn declared_sizes(
         &mut self,
         declared: &Sizes,
@@ -331,7 +332,7 @@ fn parameters_of(expr: &Expr, environment: &Environment) -> String {
     if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
 }
 
-/// How to make a fraction an integer: `n / 2` may be meant as `(n - n % 2) / 2`.
+/// How to round a fraction: `n / 2` may mean `(n - n % 2) / 2`.
 fn rounding_help(at: &Expr) -> String {
     match at {
         Expr::Paren(paren) => rounding_help(&paren.expr),
@@ -348,14 +349,14 @@ fn rounding_help(at: &Expr) -> String {
     }
 }
 
-/// Whether a name may be that of an open size: a letter, perhaps with digits, or in camel case. Others are what constants of
-/// Rust are named.
+/// Whether a name may be an open size: a letter, perhaps with digits, or camel case. Other upper-case names are usually
+/// Rust constants.
 fn names_open_size(name: &str) -> bool {
     name.chars().skip(1).all(|character| character.is_ascii_digit())
         || name.contains(|character: char| character.is_ascii_lowercase())
 }
 
-/// A size with names of open sizes in it, as a polynomial; `None` for any other.
+/// A size that contains names of open sizes, as a polynomial; `None` for any other.
 pub(super) fn open_size(expr: &Expr) -> Option<Polynomial> {
     fn polynomial(expr: &Expr) -> Option<Polynomial> {
         match expr {
@@ -384,7 +385,7 @@ pub(super) fn open_size(expr: &Expr) -> Option<Polynomial> {
     polynomial(expr).filter(|size| size.as_number().is_none())
 }
 
-/// Whether the first of several sizes is what other libraries write for the batch: `N`, `batch`, `None`, `-1`, `_`.
+/// Whether the first of several sizes is how other libraries write the batch: `N`, `batch`, `None`, `-1`, `_`.
 fn is_batch(first: &Expr) -> bool {
     match first {
         Expr::Infer(_) => true,

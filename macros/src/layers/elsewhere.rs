@@ -5,13 +5,13 @@ use super::bare;
 /// Layers of other libraries that the language does not have.
 pub(crate) struct Absent {
     pub(crate) names: &'static [&'static str],
-    /// What there is of the kind; if there is nothing, everything is listed.
+    /// The alternatives; if there are none, all layers are listed.
     pub(crate) instead: Option<&'static str>,
-    /// Whether the result has the shape of the input, so that checking can go on.
+    /// Whether the result has the shape of the input, so that checking can continue.
     pub(crate) keeps_shape: bool,
 }
 
-/// Every absent layer that users are known to look for, by kind.
+/// Every absent layer that users are known to try, by kind.
 pub(crate) const ABSENT: &[Absent] = &[
     Absent {
         names: &[
@@ -161,7 +161,7 @@ pub(crate) const ABSENT: &[Absent] = &[
     },
 ];
 
-/// Losses of other libraries, which are no layers here.
+/// Losses of other libraries, which are not layers here.
 pub(crate) const LOSSES: &[&str] = &[
     "cross_entropy",
     "cross_entropy_loss",

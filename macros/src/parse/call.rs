@@ -1,4 +1,4 @@
-//! A call of a layer or block and its arguments, also as other languages write them.
+//! Parses calls of layers and blocks and their arguments, including the syntax of other languages.
 
 use proc_macro2::TokenTree;
 use syn::ext::IdentExt;
@@ -74,7 +74,7 @@ fn argument(input: ParseStream, read: &mut Vec<Statement>) -> Result<Argument> {
         return Err(at_next_token(input, "expected a value", "for example `kernel_size = 3`"));
     }
     let value: Expr = input.parse()?;
-    // A layer behind a colon has a label, and is itself in the wrong place.
+    // A layer after a colon has a label, and is itself in the wrong place.
     if let Some(name) = name.as_ref().filter(|_| colon && !is_layer(&value)) {
         let help = format!("write `{name} = {}`", source(&value));
         read.push(Statement::Slip(error(name, "arguments are named with `=`", &help)));
@@ -82,9 +82,9 @@ fn argument(input: ParseStream, read: &mut Vec<Statement>) -> Result<Argument> {
     Ok(Argument { name, value })
 }
 
-/// A call without the layers inside it, which go to `inner` in the order they are meant in: `relu(linear(10))`.
+/// A call without nested layers, which go to `inner` in the order of evaluation: `relu(linear(10))`.
 pub(super) fn unnested(mut call: Call, inner: &mut Vec<(Option<Ident>, Call)>) -> Call {
-    // The arguments of these are names of values.
+    // Their arguments are names of values.
     if matches!(plain(&call.name).as_str(), "add" | "from") {
         return call;
     }
@@ -111,7 +111,7 @@ pub(super) fn is_layer(expr: &Expr) -> bool {
     path.path.get_ident().is_some_and(|name| layers::find(&plain(name)).is_some())
 }
 
-/// A Rust call as a call of the language.
+/// Converts a Rust call to a call of the language.
 pub(super) fn as_call(call: syn::ExprCall) -> Option<Call> {
     let Expr::Path(path) = *call.func else { return None };
     let arguments = call.args.into_iter().map(|argument| match argument {

@@ -13,7 +13,7 @@ fn statements(body: &str) -> Vec<Statement> {
     }
 }
 
-/// One letter for each statement, `!` for one that could not be read.
+/// One letter for each statement, `!` for one that does not parse.
 #[track_caller]
 fn reads_as(body: &str, expected: &str) {
     let letters: String = statements(body)

@@ -1,4 +1,4 @@
-//! What a write leaves behind when it fails, or when the process ends, at each of its operations; links and permissions.
+//! The state after a write fails, or the process ends, at each of its steps; links and permissions.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 
 const OLD: &[u8] = b"old";
-/// More than a buffer holds, so that there are several writes.
+/// Larger than a buffer, so that there are several writes.
 const NEW_BYTES: usize = 50_000;
 
 fn write_new(path: &Path, before: &mut dyn FnMut(Operation) -> io::Result<()>) -> io::Result<()> {
@@ -16,14 +16,14 @@ fn write_new(path: &Path, before: &mut dyn FnMut(Operation) -> io::Result<()>) -
     })
 }
 
-/// Whether the file is the new one; panics when it is neither whole.
+/// Whether the file has the new content; panics if it is neither the old nor the new one.
 fn is_new(path: &Path) -> bool {
     let content = fs::read(path).unwrap();
     assert!(content == OLD || content == [7; NEW_BYTES], "{} bytes", content.len());
     content != OLD
 }
 
-/// A directory with an old file.
+/// A directory with a file to replace.
 fn old_file() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("net.safetensors");
@@ -61,7 +61,7 @@ fn a_failure_at_any_operation_leaves_a_whole_file_and_nothing_else() {
     assert_eq!(seen, [Create, SetPermissions, Write, Sync, Rename, SyncDirectory]);
 }
 
-/// Name the file, and the operation before which the process ends; unset in the test itself.
+/// The file, and the step before which the process ends; unset in the test itself.
 const PATH_VARIABLE: &str = "WINDLASS_TEST_ATOMIC_FILE";
 const OPERATION_VARIABLE: &str = "WINDLASS_TEST_OPERATION";
 const ENDED: i32 = 70;
@@ -72,7 +72,7 @@ fn a_process_that_ends_before_any_operation_leaves_a_whole_file() {
         let (mut done, last): (usize, usize) = (0, last.parse().unwrap());
         return write_new(Path::new(&path), &mut |_| {
             if done == last {
-                // Nothing is dropped, and so nothing tidied up.
+                // Ends without dropping anything, so nothing is cleaned up.
                 std::process::exit(ENDED);
             }
             done += 1;
@@ -104,7 +104,7 @@ fn a_process_that_ends_before_any_operation_leaves_a_whole_file() {
             code => panic!("{code:?}"),
         }
     }
-    // Before the name reached the disk, and at the end.
+    // Before the directory entry is flushed, and at the end.
     assert_eq!(new, 2);
     assert!(old > 7, "{old}");
 }
@@ -123,7 +123,7 @@ fn links_are_followed_and_stay_links() {
     assert!(fs::symlink_metadata(&first).unwrap().is_symlink());
     assert_eq!((count(&directory), count(&elsewhere)), (1, 2));
 
-    // A link to nothing makes what it names.
+    // A dangling link creates its target.
     fs::remove_file(&path).unwrap();
     write_new(&first, &mut |_| Ok(())).unwrap();
     assert!(is_new(&path));
@@ -181,7 +181,7 @@ fn directories_that_are_not_there_or_not_to_be_written_are_named() {
     let mut permissions = fs::metadata(directory.path()).unwrap().permissions();
     permissions.set_readonly(true);
     fs::set_permissions(directory.path(), permissions.clone()).unwrap();
-    // Whoever may do everything may write there too.
+    // A privileged user may write there too.
     let is_allowed = File::create(directory.path().join("probe")).is_ok();
     let result = write_new(&path, &mut |_| Ok(()));
     #[expect(clippy::permissions_set_readonly_false, reason = "for the directory to be removed")]

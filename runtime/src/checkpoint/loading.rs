@@ -1,4 +1,4 @@
-//! How the tensors of a file become those of a network: their names there, and whose they are.
+//! Maps the tensors of a file to those of a network.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use windlass_compiler::autodiff::names::OPTIMIZER_PREFIX;
 
 use crate::error::TensorMismatch;
 
-/// How the tensors of a file become those of a network. By default their names are the network's, and the file, if it says
-/// whose it is, holds this network.
+/// Maps the tensors of a file to those of a network. By default, names are equal, and the file must name this network,
+/// if it names one.
 ///
-/// Files of PyTorch name layers by their place in a `Sequential`, `features.0.weight`, which no layer can be labelled here.
-/// [`LoadOptions::rename`] tells which layer is which:
+/// PyTorch files name layers by their index in a `Sequential`, `features.0.weight`, which is not a valid label here.
+/// [`LoadOptions::rename`] maps these names to labels:
 ///
 /// ```
 /// use windlass_runtime::LoadOptions;
@@ -31,28 +31,28 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// The default: nothing is renamed, and a file of another network is refused.
+    /// The default: no renames, and a file of another network is refused.
     pub fn new() -> Self {
         LoadOptions::default()
     }
 
-    /// Renames a tensor of the file, or all whose names begin with `in_file` and a dot. Of several that fit, the longest
-    /// counts. An empty `in_network` leaves the beginning out; an empty `in_file` puts `in_network` before every name that
-    /// nothing else fits.
+    /// Renames a tensor of the file, or all tensors whose names begin with `in_file` and a dot. If several renames
+    /// match, the longest applies. An empty `in_network` removes the prefix; an empty `in_file` adds the prefix
+    /// `in_network` to every name that no other rename matches.
     #[must_use]
     pub fn rename(mut self, in_file: impl Into<String>, in_network: impl Into<String>) -> Self {
         self.renames.push((in_file.into(), in_network.into()));
         self
     }
 
-    /// Loads what fits also from a file that says it holds another network.
+    /// Also loads a file that names another network.
     #[must_use]
     pub fn any_network(mut self) -> Self {
         self.any_network = true;
         self
     }
 
-    /// What a tensor of the file is called in the network. An optimiser's state goes by the parameter it belongs to.
+    /// The name in the network of a tensor in the file. An optimiser's state follows its parameter.
     pub fn renamed(&self, name: &str) -> String {
         let state = name.strip_prefix(OPTIMIZER_PREFIX).and_then(|rest| rest.split_once('.'));
         if let Some((kind, parameter)) = state {
@@ -66,7 +66,7 @@ impl LoadOptions {
         }
     }
 
-    /// The tensors of a file by their names in the network, and what cannot be renamed.
+    /// The tensors of a file by their names in the network, and the errors of renaming.
     pub(super) fn apply(
         &self,
         infos: BTreeMap<String, TensorInfo>,
@@ -88,7 +88,7 @@ impl LoadOptions {
     }
 }
 
-/// What follows a name, or the first parts of one; without the dot.
+/// The part of a name after a prefix and a dot; empty if they are equal.
 fn rest_behind<'n>(name: &'n str, first: &str) -> Option<&'n str> {
     let rest = name.strip_prefix(first)?;
     if rest.is_empty() || first.is_empty() { Some(rest) } else { rest.strip_prefix('.') }

@@ -1,4 +1,4 @@
-//! Checkpoints in one process. What a kill leaves behind is tested in `tests/checkpoint_kill.rs`.
+//! Checkpoints within one process. `tests/checkpoint_kill.rs` tests what a killed process leaves.
 
 use std::fs;
 
@@ -136,7 +136,7 @@ fn other_element_types_are_refused_by_name() {
     assert!(message.contains("`half` has elements of type F16 where F32 is needed"), "{message}");
     assert!(message.contains("`whole` has elements of type I64"), "{message}");
     assert!(!message.contains("`single`"), "{message}");
-    // Tensors that are ignored may have any type.
+    // Ignored tensors may have any type.
     let expected = shapes(&[("single", &[1])]);
     let loaded = Checkpoint::load_for(&path, &expected, Unexpected::Ignore, NonFinite::Refuse).unwrap();
     assert_eq!(loaded.tensors["single"], tensor(&[1], &[1.0]));
@@ -324,7 +324,7 @@ proptest! {
         if truncate {
             bytes.truncate(length.index(bytes.len()));
         }
-        // A flip may hit an element or a name and go unseen; what is read is still a checkpoint.
+        // A flipped bit may be in an element or a name and go unnoticed; the result is still a checkpoint.
         if let Ok(read) = fixture.load_bytes(&bytes) {
             prop_assert!(read.tensors.values().flatten().all(|x| x.is_finite()));
         }

@@ -1,5 +1,5 @@
-//! Random changes to training images that keep their class. They work on bytes, before normalisation, and depend on
-//! seed, epoch and example alone: not on the batch, the order or the thread.
+//! Random, class-preserving changes to training images. They work on bytes, before normalisation, and depend only on
+//! seed, epoch and example: not on the batch, the order or the thread.
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -11,30 +11,30 @@ use crate::random::{Purpose, stream};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transform {
-    /// Left and right exchanged.
+    /// Mirrors the image horizontally.
     HorizontalFlip {
-        /// How likely, 0 to 1.
+        /// The probability, 0 to 1.
         probability: f64,
     },
-    /// The image surrounded by black and cropped to its size again at a random place: a shift by up to `padding` pixels
-    /// each way.
+    /// Pads the image with black and crops it to its original size at a random position: a shift by up to `padding`
+    /// pixels in each direction.
     Crop {
-        /// The width of the black border, smaller than height and width.
+        /// The width of the padding, smaller than height and width.
         padding: usize,
     },
-    /// Every pixel multiplied by one factor from `1 - strength` to `1 + strength`.
+    /// Multiplies every pixel by one factor from `1 - strength` to `1 + strength`.
     Brightness {
         /// 0 to 1.
         strength: f64,
     },
-    /// Every pixel's distance from the mean of the image multiplied by one factor from `1 - strength` to `1 + strength`.
+    /// Multiplies every pixel's distance from the image's mean by one factor from `1 - strength` to `1 + strength`.
     Contrast {
         /// 0 to 1.
         strength: f64,
     },
 }
 
-/// Transforms applied one after the other.
+/// A sequence of transforms.
 ///
 /// ```
 /// use windlass_runtime::data::{Augmentation, Transform};
@@ -53,10 +53,10 @@ pub struct Augmentation {
 }
 
 impl Augmentation {
-    /// No change at all.
+    /// No changes.
     pub const NONE: Augmentation = Augmentation { transforms: Vec::new() };
 
-    /// These transforms in this order. They draw from one stream, so each depends on those before it.
+    /// These transforms in order. They draw from one random stream, so each depends on those before it.
     ///
     /// # Errors
     /// [`Error::Setting`] for a probability or strength outside 0 to 1.
@@ -80,7 +80,7 @@ impl Augmentation {
         &self.transforms
     }
 
-    /// Whether images stay as they are.
+    /// Whether images stay unchanged.
     pub fn is_none(&self) -> bool {
         self.transforms.is_empty()
     }
@@ -88,7 +88,7 @@ impl Augmentation {
     /// Checks that the transforms fit images of `[channels, height, width]`.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a crop that could leave nothing of the image.
+    /// [`Error::Setting`] for a crop that could remove the whole image.
     pub fn check(&self, [_, height, width]: [usize; 3]) -> Result<(), Error> {
         let smaller = height.min(width);
         for transform in &self.transforms {
@@ -102,10 +102,10 @@ impl Augmentation {
         Ok(())
     }
 
-    /// Changes an image `[channels, height, width]` in place, in the way that belongs to seed, epoch and example.
+    /// Changes an image `[channels, height, width]` in place, determined by seed, epoch and example.
     ///
     /// # Panics
-    /// When the image does not have the shape.
+    /// If the image does not have this shape.
     pub fn apply(&self, image: &mut [u8], shape: [usize; 3], seed: u64, epoch: u64, example: usize) {
         assert_eq!(image.len(), shape.iter().product::<usize>(), "an image of {shape:?}");
         if self.is_none() || image.is_empty() {
@@ -155,7 +155,7 @@ impl From<Augmentation> for Vec<Transform> {
     }
 }
 
-/// Cuts the window at (`top`, `left`) out of a plane surrounded by `padding` black pixels.
+/// Crops a channel, padded with `padding` black pixels, at (`top`, `left`).
 fn crop(plane: &mut [u8], width: usize, padding: usize, top: usize, left: usize) {
     let height = plane.len() / width;
     let shift_row = |row: &mut [u8]| {
@@ -179,7 +179,7 @@ fn crop(plane: &mut [u8], width: usize, padding: usize, top: usize, left: usize)
 
 fn scale_about(image: &mut [u8], center: f64, factor: f64) {
     for pixel in image {
-        // The conversion cuts off the fraction and saturates at 0 and 255, so half a unit more rounds.
+        // The conversion truncates and saturates at 0 and 255, so adding a half rounds.
         *pixel = (center + factor * (f64::from(*pixel) - center) + 0.5) as u8;
     }
 }
@@ -202,7 +202,7 @@ mod tests {
         image
     }
 
-    /// The window by its definition, through an image that is really padded.
+    /// The crop by its definition, on an image that is actually padded.
     fn cropped(image: &[u8], padding: usize, top: usize, left: usize) -> Vec<u8> {
         let [channels, height, width] = SHAPE;
         let mut result = Vec::new();

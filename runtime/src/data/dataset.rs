@@ -1,5 +1,4 @@
-//! A set of labelled images in memory, one byte a pixel and channel. What comes from files or goes to a network lives in
-//! the neighbouring modules.
+//! A set of labelled images in memory, one byte per pixel and channel.
 
 use rand::seq::SliceRandom;
 
@@ -28,18 +27,18 @@ pub struct ImageDataset {
 /// One labelled image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Example<'a> {
-    /// The pixels, `[channels, height, width]`, the last axis fastest.
+    /// The pixels, `[channels, height, width]`, with the last axis contiguous.
     pub pixels: &'a [u8],
     /// The index of its class.
     pub label: i32,
 }
 
 impl ImageDataset {
-    /// A data set of `[count, channels, height, width]` pixels, the last axis fastest, and as many labels.
+    /// A data set of `[count, channels, height, width]` pixels, with the last axis contiguous, and `count` labels.
     ///
     /// # Errors
-    /// [`Error::DataSet`] when there are no examples, an axis is 0, pixels and labels do not count the same examples, or a
-    /// label is not below the number of class names.
+    /// [`Error::DataSet`] if there are no examples, an axis is 0, the numbers of images and labels differ, or a label
+    /// is not below the number of class names.
     pub fn new(
         pixels: Vec<u8>,
         labels: Vec<i32>,
@@ -81,7 +80,7 @@ impl ImageDataset {
         &self.labels
     }
 
-    /// An example, or nothing past the end.
+    /// An example; `None` past the end.
     pub fn get(&self, index: usize) -> Option<Example<'_>> {
         let label = *self.labels.get(index)?;
         let length = self.image_len();
@@ -97,10 +96,10 @@ impl ImageDataset {
         counts
     }
 
-    /// The examples at these indices, in this order; an index may come more than once.
+    /// The examples at these indices, in this order; indices may repeat.
     ///
     /// # Errors
-    /// [`Error::DataSet`] for an index past the end or no indices.
+    /// [`Error::DataSet`] for an index past the end or an empty list.
     pub fn select(&self, indices: &[usize]) -> Result<Self, Error> {
         let mut pixels = Vec::with_capacity(indices.len() * self.image_len());
         let mut labels = Vec::with_capacity(indices.len());
@@ -114,7 +113,7 @@ impl ImageDataset {
         Self::new(pixels, labels, self.image_shape, self.class_names.clone())
     }
 
-    /// The first `first` examples and the rest.
+    /// The first `first` examples, and the rest.
     ///
     /// # Errors
     /// [`Error::DataSet`] when either part would be empty.
@@ -122,8 +121,8 @@ impl ImageDataset {
         self.divide(first, &(0..self.len()).collect::<Vec<_>>())
     }
 
-    /// `first` examples chosen by chance, and the rest: a training and a validation set, say. The same seed chooses the
-    /// same examples.
+    /// `first` random examples, and the rest: for example a training and a validation set. The same seed gives the same
+    /// split.
     ///
     /// # Errors
     /// [`Error::DataSet`] when either part would be empty.

@@ -1,5 +1,5 @@
-//! Finds and loads Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747): grey images of 28×28 pixels, ten
-//! classes of clothing. Whole or in part, a directory with the four files by their usual names.
+//! Finds and loads Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747): grey images of 28×28 pixels in ten
+//! classes of clothing. The whole set or a subset is a directory with the four files under their usual names.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ pub const CLASS_NAMES: [&str; 10] = [
     "Ankle boot",
 ];
 
-/// Where Debian's package `dataset-fashion-mnist` puts the whole set.
+/// Where Debian's package `dataset-fashion-mnist` installs the whole set.
 pub const SYSTEM_DIRECTORY: &str = "/usr/share/datasets/fashion-mnist";
 
 const TRAIN: [&str; 2] = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"];
@@ -37,17 +37,17 @@ pub struct FashionMnist {
 }
 
 impl FashionMnist {
-    /// Loads both parts from a directory. Each file may be gzipped, with or without the ending `.gz`.
+    /// Loads both parts from a directory. Each file may be gzipped, with or without the extension `.gz`.
     ///
     /// # Errors
-    /// [`Error::DataSetNotFound`] when a file is missing, those of [`Idx::read`], and [`Error::DataSet`] when images and
-    /// labels do not fit.
+    /// [`Error::DataSetNotFound`] if a file is missing, the errors of [`Idx::read`], and [`Error::DataSet`] if images
+    /// and labels do not match.
     pub fn load(directory: &Path) -> Result<Self, Error> {
         Ok(FashionMnist { train: load_part(directory, TRAIN)?, test: load_part(directory, TEST)? })
     }
 
-    /// The first of these directories that holds all four files. A good list is one the user gave,
-    /// [`SYSTEM_DIRECTORY`], and a subset kept beside the program.
+    /// The first of these directories that contains all four files. A useful list is a directory given by the user,
+    /// [`SYSTEM_DIRECTORY`], and a bundled subset.
     ///
     /// # Errors
     /// [`Error::DataSetNotFound`], listing the directories.
@@ -108,7 +108,7 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/fashion-mnist")
     }
 
-    /// A copy of the subset that a test may spoil.
+    /// A copy of the subset, which a test may damage.
     fn copy() -> TempDir {
         let directory = tempfile::tempdir().unwrap();
         for name in TRAIN.iter().chain(&TEST) {
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_whole_set_holds_the_subset_in_order() {
-        // The package is not everywhere; the subset is checked against it where it is.
+        // The package is not installed everywhere; the subset is compared with it where it is.
         let Ok(directory) = FashionMnist::locate([SYSTEM_DIRECTORY]) else { return };
         let whole = FashionMnist::load(&directory).unwrap();
         let part = FashionMnist::load(&subset()).unwrap();

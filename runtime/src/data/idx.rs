@@ -1,5 +1,5 @@
-//! Reads IDX files, the format of MNIST: big-endian magic number and sizes, then elements. Plain or gzipped, told apart
-//! by their first bytes. Only unsigned bytes are read; what the bytes mean is up to the caller.
+//! Reads IDX files, the format of MNIST: big-endian magic number and sizes, then elements. Files may be gzipped, which
+//! their first bytes show. Only unsigned bytes are supported.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -9,7 +9,7 @@ use flate2::bufread::GzDecoder;
 
 use crate::error::Error;
 
-/// The most elements a file may promise. Memory is only taken for bytes that are really there.
+/// The maximum number of elements in a header. Memory is only allocated for bytes that exist.
 pub const MAX_BYTES: u64 = 1 << 31;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -19,7 +19,7 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 pub struct Idx {
     /// The sizes of the axes, outermost first.
     pub sizes: Vec<usize>,
-    /// The elements, the last axis fastest.
+    /// The elements, with the last axis contiguous.
     pub data: Vec<u8>,
 }
 
@@ -35,7 +35,7 @@ impl Idx {
         Self::read_all(BufReader::new(file), length, path, rank)
     }
 
-    /// As [`Idx::read`], of the content of a file.
+    /// Like [`Idx::read`], from the content of a file.
     ///
     /// ```
     /// use windlass_runtime::data::idx::Idx;
@@ -45,7 +45,7 @@ impl Idx {
     /// ```
     ///
     /// # Errors
-    /// As [`Idx::read`], naming `<bytes>`.
+    /// Like [`Idx::read`], with `<bytes>` as the file's name.
     pub fn from_bytes(bytes: &[u8], rank: u8) -> Result<Idx, Error> {
         Self::read_all(bytes, bytes.len() as u64, Path::new("<bytes>"), rank)
     }
@@ -70,7 +70,7 @@ impl Idx {
     }
 }
 
-/// A gzip stream that is at fault, unless it is the system that is: out of memory, or a disk that cannot be read.
+/// A corrupt gzip stream, unless the system is at fault: out of memory, or a disk that cannot be read.
 fn gzip_error(path: &Path, reason: io::Error) -> Error {
     if reason.kind() == io::ErrorKind::OutOfMemory || reason.raw_os_error().is_some() {
         return Error::io("read", path)(reason);
@@ -78,7 +78,7 @@ fn gzip_error(path: &Path, reason: io::Error) -> Error {
     Error::Gzip { path: path.to_owned(), reason }
 }
 
-/// Reads to the end of `reader`, which lets a decoder verify its checksum.
+/// Reads to the end of `reader`, so that a decoder verifies its checksum.
 fn parse(
     reader: &mut impl Read,
     path: &Path,
@@ -112,7 +112,7 @@ fn parse(
             limit: MAX_BYTES,
         })?;
 
-    // One byte more than promised is asked for, so that too long a file shows.
+    // Requests one extra byte, to detect a file that is too long.
     let mut data = Vec::new();
     reader.take(elements + 1).read_to_end(&mut data).map_err(&read_error)?;
     let expected = header_length as u64 + elements;
@@ -258,7 +258,7 @@ mod tests {
         for content in [gzip(&huge), huge.clone()] {
             assert!(matches!(fixture.read(&content, 3), Err(Error::IdxTooLarge { .. })));
         }
-        // Just within the limit: 2^31 bytes promised, six there.
+        // Just within the limit: the header gives 2^31 bytes, six exist.
         let mut large = images();
         large[4..16].copy_from_slice(&[0, 0, 0x80, 0, 0, 0, 1, 0, 0, 0, 1, 0]);
         for content in [gzip(&large), large.clone()] {

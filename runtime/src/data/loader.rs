@@ -1,4 +1,4 @@
-//! Batches of a data set, normalised, in an order of each epoch's own. What is done with them lives elsewhere.
+//! Normalised batches of a data set, in a different order in each epoch.
 
 use ndarray::ArrayView4;
 use rand::seq::SliceRandom;
@@ -8,25 +8,26 @@ use crate::error::{DataSetProblem, Error};
 use crate::network::Input;
 use crate::random::{Purpose, stream};
 
-/// How a data set is cut into batches.
+/// How a data set is divided into batches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderOptions {
-    /// Examples a batch, at least 1.
+    /// Examples per batch, at least 1.
     pub batch_size: usize,
-    /// How pixels become floats.
+    /// How pixels are converted to floats.
     pub normalization: Normalization,
-    /// Whether each epoch has a random order of its own; otherwise the order of the data set.
+    /// Whether each epoch has its own random order; otherwise the order of the data set is used.
     pub shuffle: bool,
-    /// Decides order and augmentation, together with the epoch's number.
+    /// Determines order and augmentation, together with the epoch number.
     pub seed: u64,
-    /// Whether a last batch with fewer examples is left out. Batch normalisation cannot be trained on one example alone.
+    /// Whether to leave out a last batch with fewer examples. Batch normalisation cannot be trained on a single
+    /// example.
     pub drop_last: bool,
-    /// Random changes to the images.
+    /// Random changes to images.
     pub augmentation: Augmentation,
 }
 
 impl LoaderOptions {
-    /// Every example once in the order of the data set, unchanged: for evaluation.
+    /// Every example once, in the order of the data set and unchanged: for evaluation.
     pub fn in_order(batch_size: usize, normalization: Normalization) -> Self {
         LoaderOptions {
             batch_size,
@@ -38,13 +39,13 @@ impl LoaderOptions {
         }
     }
 
-    /// Every example once in a random order of each epoch's own, unchanged: for training.
+    /// Every example once, unchanged, in a random order for each epoch: for training.
     pub fn shuffled(batch_size: usize, normalization: Normalization, seed: u64) -> Self {
         LoaderOptions { shuffle: true, seed, ..Self::in_order(batch_size, normalization) }
     }
 }
 
-/// Cuts a data set into batches, epoch by epoch.
+/// Divides a data set into batches, epoch by epoch.
 ///
 /// ```
 /// use windlass_runtime::data::{DataLoader, ImageDataset, LoaderOptions, Normalization};
@@ -63,17 +64,17 @@ pub struct DataLoader<'a> {
     options: LoaderOptions,
 }
 
-/// The batches of one pass over a data set: an iterator that gives each batch memory of its own, or
-/// [`Epoch::next_into`] that fills the same memory again.
+/// The batches of one pass over a data set. As an iterator, it allocates memory for each batch; [`Epoch::next_into`]
+/// reuses the same memory.
 #[derive(Clone, Debug)]
 pub struct Epoch<'a> {
     loader: &'a DataLoader<'a>,
     number: u64,
-    /// The examples of all batches left out none, in order.
+    /// The examples of all batches, in order.
     order: Vec<usize>,
-    /// Batches given so far.
+    /// The number of examples returned so far.
     given: usize,
-    /// One image's bytes while it is augmented.
+    /// The bytes of an image during augmentation.
     scratch: Vec<u8>,
 }
 
@@ -91,13 +92,13 @@ impl Batch {
         self.labels.len()
     }
 
-    /// Whether it has not been filled yet.
+    /// Whether it is still empty.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// The normalised images, `[count, channels, height, width]`, the last axis fastest. To a network give the batch itself:
-    /// `model.forward(&batch)` checks the shape of the images, which a slice does not have.
+    /// The normalised images, `[count, channels, height, width]`, with the last axis contiguous. Pass the batch itself
+    /// to a network: `model.forward(&batch)` checks the shape of the images, which a slice does not have.
     pub fn pixels(&self) -> &[f32] {
         &self.pixels
     }
@@ -116,7 +117,7 @@ impl Batch {
 }
 
 impl<'a> From<&'a Batch> for Input<'a> {
-    /// The images with their shape, which a network checks: a slice of [`Batch::pixels`] holds whatever items fit in.
+    /// The images with their shape, which a network checks; a slice of [`Batch::pixels`] has no shape.
     fn from(batch: &'a Batch) -> Self {
         batch.images().into()
     }
@@ -126,8 +127,9 @@ impl<'a> DataLoader<'a> {
     /// A loader of a data set.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a batch size of 0, one larger than the data set when the last batch is left out, or an
-    /// augmentation that does not fit the images; [`Error::DataSet`] for a normalisation of other channels.
+    /// [`Error::Setting`] for a batch size of 0, one larger than the data set if the last batch is left out, or an
+    /// augmentation that does not fit the images; [`Error::DataSet`] for a normalisation with another number of
+    /// channels.
     pub fn new(dataset: &'a ImageDataset, options: LoaderOptions) -> Result<Self, Error> {
         if options.batch_size == 0 {
             return Err(Error::setting("batch_size", 0, "at least 1"));
@@ -147,7 +149,7 @@ impl<'a> DataLoader<'a> {
         Ok(DataLoader { dataset, options })
     }
 
-    /// The number of batches an epoch, at least 1.
+    /// The number of batches per epoch, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a loader has a batch at least")]
     pub fn len(&self) -> usize {
         if self.options.drop_last {
@@ -167,8 +169,8 @@ impl<'a> DataLoader<'a> {
         &self.options
     }
 
-    /// The batches of an epoch, counted from 0. The same number gives the same batches, whichever came before: training
-    /// resumes at any epoch.
+    /// The batches of an epoch, counted from 0. The same number always gives the same batches, so that training can
+    /// resume at any epoch.
     pub fn epoch(&self, number: u64) -> Epoch<'_> {
         let mut order: Vec<usize> = (0..self.dataset.len()).collect();
         if self.options.shuffle {
@@ -182,7 +184,7 @@ impl<'a> DataLoader<'a> {
 }
 
 impl Epoch<'_> {
-    /// Fills `batch` with the next batch, in the memory it already has. Gives back whether there was one.
+    /// Fills `batch` with the next batch, reusing its memory. Returns whether there was one.
     pub fn next_into(&mut self, batch: &mut Batch) -> bool {
         let DataLoader { dataset, options } = self.loader;
         let Some(indices) = self.order.chunks(options.batch_size).nth(self.given) else {

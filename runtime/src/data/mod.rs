@@ -1,5 +1,5 @@
-//! Data sets of images: reading, splitting, normalising, augmenting and batching them. Nothing here knows of networks;
-//! a batch is a slice of floats and a slice of labels.
+//! Image data sets: reading, splitting, normalising, augmenting and batching. A batch is a slice of floats and a slice
+//! of labels.
 
 pub mod augment;
 pub mod dataset;

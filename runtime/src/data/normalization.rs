@@ -1,11 +1,12 @@
-//! From pixels 0..=255 to floats: scaled to 0..=1, minus a mean, over a deviation, channel by channel.
+//! Converts pixels 0..=255 to floats: scaled to 0..=1, minus the mean, divided by the standard deviation of each
+//! channel.
 
 use serde::{Deserialize, Serialize};
 
 use super::ImageDataset;
 use crate::error::{DataSetProblem, Error};
 
-/// Mean and standard deviation of each channel, of pixels scaled to 0..=1.
+/// Mean and standard deviation of each channel, for pixels scaled to 0..=1.
 ///
 /// ```
 /// use windlass_runtime::data::Normalization;
@@ -19,7 +20,7 @@ use crate::error::{DataSetProblem, Error};
 #[serde(try_from = "Moments", into = "Moments")]
 pub struct Normalization {
     moments: Moments,
-    /// The float of every pixel value, by channel.
+    /// The float for every pixel value, by channel.
     tables: Vec<[f32; 256]>,
 }
 
@@ -30,24 +31,24 @@ struct Moments {
 }
 
 impl Normalization {
-    /// A normalisation by known moments, one of each a channel.
+    /// A normalisation with given moments, one of each per channel.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there is no channel, the lists differ in length, a number is not finite, a deviation is not
-    /// positive, or a number is greater than 1, as moments of pixels from 0 to 255 are.
+    /// [`Error::Setting`] if there is no channel, the lists differ in length, a number is not finite, a deviation is
+    /// not positive, or a number is greater than 1, like the moments of pixels from 0 to 255.
     pub fn new(mean: &[f32], deviation: &[f32]) -> Result<Self, Error> {
         Moments { mean: mean.to_vec(), deviation: deviation.to_vec() }.try_into()
     }
 
-    /// Pixels as 0..=1 and no more.
+    /// Pixels scaled to 0..=1 only.
     ///
     /// # Errors
-    /// [`Error::Setting`] for no channels.
+    /// [`Error::Setting`] for zero channels.
     pub fn unit(channels: usize) -> Result<Self, Error> {
         Self::new(&vec![0.0; channels], &vec![1.0; channels])
     }
 
-    /// The moments of all pixels of a data set; of the training set, as a rule, for test images too.
+    /// The moments of all pixels of a data set. Usually those of the training set are also used for test images.
     ///
     /// # Errors
     /// [`Error::DataSet`] for a channel whose pixels are all equal.
@@ -81,20 +82,20 @@ impl Normalization {
         self.tables.len()
     }
 
-    /// The mean of each channel, of pixels scaled to 0..=1.
+    /// The mean of each channel, for pixels scaled to 0..=1.
     pub fn mean(&self) -> &[f32] {
         &self.moments.mean
     }
 
-    /// The standard deviation of each channel, of pixels scaled to 0..=1.
+    /// The standard deviation of each channel, for pixels scaled to 0..=1.
     pub fn deviation(&self) -> &[f32] {
         &self.moments.deviation
     }
 
-    /// Writes the floats of one image, `channels` planes of equal size one after the other.
+    /// Converts one image `[channels, height, width]` to floats.
     ///
     /// # Panics
-    /// When the slices differ in length or do not divide into the channels.
+    /// If the slices differ in length or do not divide into the channels.
     pub fn apply(&self, pixels: &[u8], floats: &mut [f32]) {
         assert_eq!(pixels.len(), floats.len(), "as many floats as pixels");
         assert!(pixels.len().is_multiple_of(self.channels()), "planes of equal size");

@@ -1,12 +1,12 @@
-//! What can be wrong with a data set.
+//! Errors in a data set.
 
 use super::Error;
 
-/// How the parts of a data set do not fit each other.
+/// An inconsistency in a data set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataSetProblem {
-    /// There is nothing in it.
+    /// It has no examples.
     #[error("there are no examples in it; at least one is needed")]
     Empty,
     /// An image has no pixels.
@@ -17,7 +17,7 @@ pub enum DataSetProblem {
         /// Channels, height and width.
         shape: [usize; 3],
     },
-    /// An image has more pixels than addresses allow.
+    /// An image has more pixels than can be addressed.
     #[error(
         "images of the shape {shape:?} (channels, height, width) have more pixels than can be counted: their number \
          overflows a usize"
@@ -26,14 +26,14 @@ pub enum DataSetProblem {
         /// Channels, height and width.
         shape: [usize; 3],
     },
-    /// Pixels and labels do not count the same examples.
+    /// The numbers of images and labels differ.
     #[error(
         "{pixels} pixels make {images} images of {shape:?} with {rest} left over, but there are {labels} labels"
     )]
     CountsDiffer {
         /// The number of pixels, over all images and channels.
         pixels: usize,
-        /// Whole images in these pixels.
+        /// Complete images in these pixels.
         images: usize,
         /// Pixels left over.
         rest: usize,
@@ -42,7 +42,7 @@ pub enum DataSetProblem {
         /// The number of labels.
         labels: usize,
     },
-    /// A label names no class.
+    /// A label outside the range of classes.
     #[error("label {label} of example {index} is not one of the {classes} classes 0..{classes}")]
     LabelOutOfRange {
         /// The example.
@@ -52,15 +52,15 @@ pub enum DataSetProblem {
         /// The number of classes.
         classes: usize,
     },
-    /// A split or a choice asks for examples that do not exist.
+    /// A requested example does not exist.
     #[error("example {index} does not exist: there are {examples}")]
     IndexOutOfRange {
-        /// The example asked for.
+        /// The requested example.
         index: usize,
         /// The number of examples.
         examples: usize,
     },
-    /// A split that leaves one side empty.
+    /// A split with an empty side.
     #[error("a split after {first} of {examples} examples leaves one side empty; both need at least one")]
     EmptySplit {
         /// The size of the first part.
@@ -68,7 +68,7 @@ pub enum DataSetProblem {
         /// The number of examples.
         examples: usize,
     },
-    /// All pixels of a channel are equal: there is no deviation to divide by.
+    /// All pixels of a channel are equal, so the deviation is zero.
     #[error(
         "every pixel of channel {channel} is {value}, so it has no deviation to divide by; give a normalisation"
     )]
@@ -78,7 +78,7 @@ pub enum DataSetProblem {
         /// The value of all its pixels.
         value: u8,
     },
-    /// A normalisation made for another number of channels.
+    /// A normalisation for another number of channels.
     #[error("images have {channels} channels but the normalisation is for {normalized}")]
     ChannelsDiffer {
         /// Channels of the images.
@@ -89,7 +89,7 @@ pub enum DataSetProblem {
 }
 
 impl DataSetProblem {
-    /// The problem of a data set that comes from no file.
+    /// The error for a data set in memory.
     pub(crate) fn in_memory(self) -> Error {
         Error::DataSet { name: "the data set".to_owned(), problem: self }
     }

@@ -1,4 +1,4 @@
-//! Tensors of a checkpoint that do not fit a network, one by one.
+//! Tensors of a checkpoint that do not fit a network.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TensorMismatch {
-    /// The network has it, the file does not.
+    /// The network has it, but the file does not.
     Missing {
         /// The tensor.
         name: String,
         /// Its shape in the network.
         expected: Vec<usize>,
     },
-    /// The file has it, the network does not.
+    /// The file has it, but the network does not.
     Unexpected {
         /// The tensor.
         name: String,
@@ -29,19 +29,19 @@ pub enum TensorMismatch {
         /// Its shape in the file.
         got: Vec<usize>,
     },
-    /// Two tensors of the file have one name once they are renamed.
+    /// Two tensors of the file have the same name after renaming.
     SameName {
-        /// The name.
+        /// The new name.
         name: String,
-        /// The two in the file.
+        /// The two names in the file.
         in_file: [String; 2],
     },
-    /// No tensor of the file is named so, or begins so.
+    /// A rename that matches no tensor of the file.
     NothingToRename {
-        /// What was to be renamed.
+        /// The name to rename.
         name: String,
     },
-    /// Its elements are no 32-bit floats.
+    /// Its elements are not 32-bit floats.
     Type {
         /// The tensor.
         name: String,

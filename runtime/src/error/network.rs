@@ -1,24 +1,24 @@
-//! What keeps a graph from being a network.
+//! Why a graph cannot be used as a network.
 
 use windlass_compiler::shape::Symbol;
 
-/// Why models, predictors and trainers cannot be made of a graph.
+/// Why a graph cannot be used for models, predictors and trainers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkProblem {
-    /// It takes nothing.
+    /// It has no inputs.
     #[error("it has no inputs; declare one, `builder.input(\"image\", &[1, 28, 28])`")]
     NoInputs,
-    /// It gives nothing.
+    /// It has no outputs.
     #[error("it has no outputs; name one, `builder.output(\"class\", value)`")]
     NoOutputs,
-    /// It changes its own parameters, as a training step does.
+    /// It updates its own parameters, like a training step.
     #[error("it updates `{name}`, as a training step does; give the network alone, `Trainer` makes its step")]
     Updates {
         /// The first parameter or state that it updates.
         name: String,
     },
-    /// It is steered by an input, as a training step is by its learning rate.
+    /// It has a control input, like the learning rate of a training step.
     #[error(
         "its input `{name}` steers a run, as that of a training step does; give the network alone, `Trainer` makes its step"
     )]
@@ -26,7 +26,7 @@ pub enum NetworkProblem {
         /// The input.
         name: String,
     },
-    /// An open size that is no axis of an input by itself.
+    /// An open size that is not an axis of an input by itself.
     #[error(
         "it has a value of type {ty}, but no input has an axis of size {size}, from which a run could tell it"
     )]
@@ -36,7 +36,7 @@ pub enum NetworkProblem {
         /// The size.
         size: Symbol,
     },
-    /// An input or output is something else than batches are.
+    /// An input or output that is not a batch of floats.
     #[error(
         "its {what} `{name}` is {ty}, but networks take and give batches of 32-bit floats, such as f32[N, 10]; labels, \
          losses and gradients are left to `Trainer`"

@@ -1,16 +1,16 @@
-//! What slots of a program are bound to, and what may be.
+//! Bindings of a program's slots, and their checks.
 
 use windlass_compiler::plan::{Size, Slot, SlotKind};
 use windlass_compiler::shape::DType;
 
-/// What a slot of a program is bound to in one run.
+/// The memory that a slot of a program is bound to in one run.
 #[derive(Debug)]
 pub enum Binding<'a> {
-    /// Floats that are only read.
+    /// Read-only floats.
     Floats(&'a [f32]),
-    /// Integers that are only read.
+    /// Read-only integers.
     Integers(&'a [i32]),
-    /// Floats that may be written.
+    /// Writable floats.
     Written(&'a mut [f32]),
 }
 
@@ -23,7 +23,7 @@ impl Binding<'_> {
         }
     }
 
-    /// The same binding for a shorter time.
+    /// The same binding with a shorter lifetime.
     pub(super) fn reborrow(&mut self) -> Binding<'_> {
         match self {
             Binding::Floats(elements) => Binding::Floats(elements),
@@ -34,7 +34,7 @@ impl Binding<'_> {
 
     pub(super) fn address(self) -> *mut f32 {
         match self {
-            // Kernels write only to slots that were checked to be bound to `Written`.
+            // Kernels only write to slots that were checked to be `Written`.
             Binding::Floats(elements) => elements.as_ptr().cast_mut(),
             Binding::Integers(elements) => elements.as_ptr().cast_mut().cast(),
             Binding::Written(elements) => elements.as_mut_ptr(),
@@ -42,7 +42,7 @@ impl Binding<'_> {
     }
 }
 
-/// What may be bound to a slot.
+/// The memory that a slot accepts.
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) dtype: DType,

@@ -1,4 +1,5 @@
-//! Memory of a program: floats that start at a cache line, in pages of 2 MiB where there are many and the system has such.
+//! Memory of a program: floats aligned to cache lines, in pages of 2 MiB for large sizes where the system supports
+//! them.
 
 use memmap2::MmapMut;
 use windlass_compiler::abi;
@@ -7,7 +8,7 @@ use crate::available;
 use crate::error::Error;
 use crate::large_pages::{LARGE, LARGE_PAGE};
 
-/// Floats as aligned as kernels ask arenas to be.
+/// Floats with the alignment of arenas.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Line([f32; LINE]);
@@ -15,18 +16,18 @@ struct Line([f32; LINE]);
 const LINE: usize = abi::ALIGNMENT_WORDS;
 const _: () = assert!(align_of::<Line>() == abi::ALIGNMENT && LARGE_PAGE.is_multiple_of(abi::ALIGNMENT));
 
-/// Floats that start at a cache line. What they hold when reserved is not defined, but always some number.
+/// Floats aligned to a cache line. Their initial contents are unspecified but initialised.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     floats: usize,
     lines: Vec<Line>,
-    /// Used in place of `lines` where there are many, with the first byte that is.
+    /// Used instead of `lines` for large sizes, with the offset of the first used byte.
     pages: Option<(MmapMut, usize)>,
 }
 
 impl Memory {
-    /// Makes room for so many floats, and for no more; what was there is lost when it grows, so that old and new memory
-    /// are never held at once. `what` needs it.
+    /// Makes room for exactly this many floats. Growing discards the old contents, so that old and new memory are never
+    /// held at once. `what` describes the purpose.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`]; nothing is held then.
@@ -34,7 +35,7 @@ impl Memory {
         reserve([(self, floats)], what)
     }
 
-    /// As [`Memory::reserve`] where it is known that it fits, as far as the system says.
+    /// Like [`Memory::reserve`], without checking the available memory.
     fn grow(&mut self, floats: usize, what: impl Fn() -> String) -> Result<(), Error> {
         if floats <= self.floats {
             return Ok(());
@@ -51,7 +52,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Writes floats at a place within what is reserved.
+    /// Writes floats at an offset within the reserved memory.
     pub(super) fn write(&mut self, offset: usize, values: &[f32]) {
         match &mut self.pages {
             Some((pages, first)) => {
@@ -76,7 +77,7 @@ impl Memory {
         }
     }
 
-    /// The address of the first float, for reading only.
+    /// The address of the first float, for reading.
     pub(super) fn address_shared(&self) -> *mut f32 {
         match &self.pages {
             Some((pages, first)) => pages[*first..].as_ptr().cast_mut().cast(),
@@ -85,7 +86,7 @@ impl Memory {
     }
 }
 
-/// Makes room in several memories at once, as [`Memory::reserve`] does in one: together they fit, or none grows.
+/// Reserves several memories at once, like [`Memory::reserve`]: all of them fit together, or none grows.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
@@ -95,7 +96,7 @@ pub(super) fn reserve<'m>(
 ) -> Result<(), Error> {
     let grows = |(memory, floats): &(&mut Memory, usize)| *floats > memory.floats;
     let growing = memories.as_ref().iter().filter(|memory| grows(memory));
-    // What is held now is given back first.
+    // The memory held now is freed first.
     let (needed, held) = growing.fold((0usize, 0usize), |(needed, held), (memory, floats)| {
         (needed.saturating_add(*floats), held.saturating_add(memory.floats))
     });
@@ -105,11 +106,11 @@ pub(super) fn reserve<'m>(
     memories.into_iter().try_for_each(|(memory, floats)| memory.grow(floats, &what))
 }
 
-/// Zeroed memory that starts at a large page; `None` where the system refuses.
+/// Zeroed memory aligned to a large page; `None` if the system refuses.
 fn large_pages(bytes: usize) -> Option<(MmapMut, usize)> {
     let pages = MmapMut::map_anon(bytes.checked_add(LARGE_PAGE)?).ok()?;
     let first = pages.as_ptr().align_offset(LARGE_PAGE);
-    // A wish, not a need: without large pages it is slower.
+    // Only a hint: without large pages, it is slower.
     #[cfg(target_os = "linux")]
     let _ = pages.advise(memmap2::Advice::HugePage);
     Some((pages, first))

@@ -1,32 +1,32 @@
-//! Which steps are worth sharing among threads, from the work they do. How threads share them lives elsewhere.
+//! Decides which steps run on several threads, from their amount of work.
 //!
-//! The answer depends on the program and the open sizes alone, never on a clock: the same run is shared in the same way
-//! every time, on every machine.
+//! The decision depends only on the program and the open sizes, never on a clock: the same run is always divided in the
+//! same way, on every machine.
 
 use windlass_compiler::codegen::{Step, Units};
 use windlass_compiler::plan::OpenSizes;
 use windlass_compiler::shape::{Polynomial, Sizes};
 
-/// Operations a thread does in a nanosecond, about: in products of middling size, with wide vectors.
+/// Approximate operations per nanosecond of a thread: for products of medium size, with AVX vectors.
 const FLOPS_PER_NANOSECOND: f64 = 80.0;
 
-/// Bytes a thread reads and writes in a nanosecond, about, when they lie in its own caches.
+/// Approximate bytes per nanosecond that a thread reads and writes in its own caches.
 const BYTES_PER_NANOSECOND: f64 = 100.0;
 
-/// What a step must take on one thread to be shared. Telling the others and waiting for them takes about one microsecond;
-/// much of the rest is for what they read and wrote before, which has to travel between caches.
+/// The minimum time of a step on one thread that is worth several threads. Starting the others and waiting for them
+/// takes about one microsecond; most of the rest is for data that moves between caches.
 const WORTH_SHARING_NANOSECONDS: f64 = 8_000.0;
 
-/// Which of some steps are shared among threads.
+/// Which steps run on several threads.
 #[derive(Debug)]
 pub(super) enum Sharing {
-    /// Where the batch alone is open: for each step, the smallest batch that is shared.
+    /// If only the batch is open: for each step, the smallest batch that uses several threads.
     FromBatch(Vec<usize>),
-    /// The work of each step, where other sizes are open too.
+    /// The work of each step, if other sizes are open too.
     ByWork(Vec<Work>),
 }
 
-/// What decides whether a step is shared.
+/// The work of a step, from which the decision follows.
 #[derive(Debug)]
 pub(super) struct Work {
     flops: Polynomial,
@@ -34,14 +34,14 @@ pub(super) struct Work {
     units: Units,
 }
 
-/// Which steps of one run are shared among threads.
+/// Which steps of one run use several threads.
 pub(super) enum Shared<'a> {
     FromBatch { smallest: &'a [usize], batch: usize },
     Steps(&'a [bool]),
 }
 
 impl Sharing {
-    /// Decides for steps that run one after the other.
+    /// Decides for a sequence of steps.
     pub(super) fn of(steps: &[Step], sizes: &OpenSizes) -> Self {
         let work = steps.iter().map(|step| Work {
             flops: step.cost.flops.clone(),
@@ -54,12 +54,12 @@ impl Sharing {
         }
     }
 
-    /// Shares every step of every batch.
+    /// Uses several threads for every step of every batch.
     pub(super) fn always(steps: &[Step]) -> Self {
         Sharing::FromBatch(vec![1; steps.len()])
     }
 
-    /// Decides for a run at values of the open sizes; `shared` is memory for it.
+    /// Decides for a run with values of the open sizes; `shared` is a buffer.
     pub(super) fn decide<'a>(
         &'a self,
         sizes: &Sizes,
@@ -78,7 +78,7 @@ impl Sharing {
 }
 
 impl Shared<'_> {
-    /// Whether any step is shared.
+    /// Whether any step uses several threads.
     pub(super) fn any(&self) -> bool {
         match self {
             Shared::FromBatch { smallest, batch } => smallest.iter().any(|smallest| batch >= smallest),
@@ -86,7 +86,7 @@ impl Shared<'_> {
         }
     }
 
-    /// Whether a step is shared.
+    /// Whether a step uses several threads.
     pub(super) fn of_step(&self, step: usize) -> bool {
         match self {
             Shared::FromBatch { smallest, batch } => *batch >= smallest[step],
@@ -109,7 +109,7 @@ impl Work {
     }
 }
 
-/// The smallest batch whose operations, or bytes, take long enough at a rate.
+/// The smallest batch whose operations or bytes take long enough at a rate.
 fn smallest_lasting_batch(work: &Polynomial, per_nanosecond: f64) -> usize {
     let fixed = work.constant();
     let per_sample = work.minus(&fixed).at(&Sizes::from(1));
@@ -122,7 +122,7 @@ fn smallest_lasting_batch(work: &Polynomial, per_nanosecond: f64) -> usize {
     }
 }
 
-/// The smallest batch whose work has parts for two threads.
+/// The smallest batch whose work can be divided among two threads.
 fn smallest_divisible_batch(units: &Units) -> usize {
     let needed = units.grain + 1;
     match units {

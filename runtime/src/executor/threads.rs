@@ -1,4 +1,4 @@
-//! Threads that wait side by side for work, the caller's own among them. What they work on does not live here.
+//! A pool of threads, including the caller's, that run tasks together.
 
 mod pool;
 mod system;

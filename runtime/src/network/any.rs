@@ -1,4 +1,4 @@
-//! What models, predictors and trainers ask of a network, whether it is known as the program compiles or only as it runs.
+//! The interface of networks for models, predictors and trainers, whether known at compile time or at run time.
 
 use ndarray::ArrayD;
 use windlass_compiler::graph::Graph;
@@ -7,10 +7,10 @@ use windlass_compiler::shape::Shape;
 use super::{Input, Network, ports};
 use crate::error::Error;
 
-/// A network that models, predictors and trainers can be made of: one declared with `network!`, as every [`Network`] is, or
-/// one built as the program runs, a [`Dynamic`](crate::Dynamic).
+/// A network that models, predictors and trainers accept: one declared with `network!` ([`Network`]), or one built at
+/// run time ([`Dynamic`](crate::Dynamic)).
 ///
-/// Functions that are generic over it take both:
+/// Generic functions over it accept both:
 ///
 /// ```
 /// use windlass_runtime::network::AnyNetwork;
@@ -22,16 +22,16 @@ use crate::error::Error;
 /// }
 /// ```
 pub trait AnyNetwork: Clone + Send + Sync + 'static {
-    /// What a run takes.
+    /// The input type of a run.
     type Inputs<'a>;
 
-    /// What a run gives.
+    /// The output type of a run.
     type Outputs;
 
-    /// The inputs in the order of declaration.
+    /// The inputs in declaration order.
     type Feeds<'a>: AsRef<[Input<'a>]>;
 
-    /// The outputs in the order of declaration.
+    /// The outputs in declaration order.
     type Results: AsMut<[ArrayD<f32>]>;
 
     /// The network's name.
@@ -40,27 +40,27 @@ pub trait AnyNetwork: Clone + Send + Sync + 'static {
     /// The network's graph.
     fn graph(&self) -> &Graph;
 
-    /// The inputs in the order of declaration: each a name and a shape.
+    /// The inputs in declaration order: each a name and a shape.
     fn input_ports(&self) -> impl Iterator<Item = (&str, &Shape)> {
         ports::inputs(self.graph())
     }
 
-    /// The outputs in the order of declaration: each a name and a shape.
+    /// The outputs in declaration order: each a name and a shape.
     fn output_ports(&self) -> impl Iterator<Item = (&str, &Shape)> {
         ports::outputs(self.graph())
     }
 
-    /// The inputs in the order of declaration. Their shapes are not looked at.
+    /// The inputs in declaration order. Their shapes are not checked.
     ///
     /// # Errors
-    /// [`Error::UnknownInput`], [`Error::MissingInput`], [`Error::RepeatedInput`] and [`Error::UnnamedInput`], for networks
-    /// whose inputs have names that the program's compiler does not know.
+    /// [`Error::UnknownInput`], [`Error::MissingInput`], [`Error::RepeatedInput`] and [`Error::UnnamedInput`], for
+    /// networks whose inputs have names known only at run time.
     fn order_inputs<'a>(&self, inputs: Self::Inputs<'a>) -> Result<Self::Feeds<'a>, Error>;
 
-    /// An array for each output, made from its place, in the order of declaration.
+    /// An array for each output, built from its index, in declaration order.
     fn make_results(&self, make: impl FnMut(usize) -> ArrayD<f32>) -> Self::Results;
 
-    /// The results of a run as what a run gives.
+    /// Converts the results of a run to the output type.
     fn name_results(&self, results: Self::Results) -> Self::Outputs;
 }
 

@@ -1,4 +1,4 @@
-//! Networks that are known only as the program runs.
+//! Networks that are built at run time.
 
 use std::fmt;
 use std::path::Path;
@@ -17,12 +17,12 @@ use crate::error::{Error, NetworkProblem};
 use crate::model::Model;
 use crate::options::Options;
 
-/// A network that is known only as the program runs: its graph comes from a
-/// [`Builder`](windlass_compiler::graph::Builder), from text or from a file.
+/// A network built at run time: its graph comes from a [`Builder`](windlass_compiler::graph::Builder), from text or
+/// from a file.
 ///
-/// It takes the place of the type that `network!` makes: [`Model<Dynamic>`](Model), [`Predictor<Dynamic>`](crate::Predictor)
-/// and [`Trainer<Dynamic>`](crate::Trainer) do all that those of a declared network do, as fast and to the same bits. Since
-/// its type does not say which network it is, those who make a model take the network itself: [`Dynamic::model`] and
+/// It replaces the type that `network!` creates: [`Model<Dynamic>`](Model), [`Predictor<Dynamic>`](crate::Predictor)
+/// and [`Trainer<Dynamic>`](crate::Trainer) work like those of a declared network, as fast and with the same bits.
+/// Because its type does not identify the network, constructors take the network as a value: [`Dynamic::model`] and
 /// [`Dynamic::load`], or [`Model::of`], [`Model::load_of`], [`Model::of_parameters`],
 /// [`Predictor::load_of`](crate::Predictor::load_of) and [`Trainer::resume_of`](crate::Trainer::resume_of).
 ///
@@ -38,13 +38,13 @@ use crate::options::Options;
 /// builder.output("class", x)?;
 ///
 /// let network = Dynamic::new(builder.finish()?)?;
-/// let model = network.model(42)?; // first values drawn from this seed
+/// let model = network.model(42)?; // initial values drawn from this seed
 /// let scores = model.forward(&[0.5, 0.25, 1.0, 0.0])?.single()?; // two points
 /// assert_eq!(scores.shape(), [2, 3]);
 /// # Ok::<(), windlass_runtime::Error>(())
 /// ```
 ///
-/// Several inputs are given by their names, in any order, and outputs are found by theirs:
+/// Several inputs are given by name, in any order, and outputs are found by name:
 ///
 /// ```
 /// use windlass_runtime::{Dynamic, Input};
@@ -61,14 +61,14 @@ use crate::options::Options;
 /// let outputs = model.forward([("right", &[1.0, 2.0]), ("left", &[0.5, 0.5])])?;
 /// assert_eq!(outputs.get("sum")?[[0, 1]], 2.5);
 ///
-/// // Inputs of different types are made one.
+/// Inputs of different types are converted to one.
 /// let left = ndarray::Array2::from_elem((1, 2), 0.5);
 /// let inputs = [("left", Input::from(&left)), ("right", Input::from(&[1.0, 2.0]))];
 /// assert_eq!(model.forward(inputs)?, outputs);
 /// # Ok::<(), windlass_runtime::Error>(())
 /// ```
 ///
-/// Cloning it is cheap: clones share the graph. Its debugging form is one line.
+/// Cloning is cheap: clones share the graph. Its debugging form is one line.
 #[derive(Clone)]
 pub struct Dynamic(Arc<Definition>);
 
@@ -97,8 +97,8 @@ impl Dynamic {
     /// The network of a graph.
     ///
     /// # Errors
-    /// [`Error::Graph`] for a graph that does not hold together, and [`Error::Network`] for one that is no network: without
-    /// inputs or outputs, with others than batches of 32-bit floats, or one of a whole training step.
+    /// [`Error::Graph`] for an invalid graph, and [`Error::Network`] for one that is not a network: without inputs or
+    /// outputs, with inputs or outputs that are not batches of 32-bit floats, or with a whole training step.
     pub fn new(graph: Graph) -> Result<Self, Error> {
         verify(&graph)?;
         let ports =
@@ -106,7 +106,7 @@ impl Dynamic {
         Ok(Dynamic(Arc::new(Definition { graph, ports })))
     }
 
-    /// The network's name. Checkpoints name the network that they are of.
+    /// The network's name, which checkpoints contain.
     pub fn name(&self) -> &str {
         self.0.graph.name()
     }
@@ -116,12 +116,12 @@ impl Dynamic {
         &self.0.graph
     }
 
-    /// The inputs in the order of declaration: each a name and a shape, `[N, 3, 32, 32]`.
+    /// The inputs in declaration order: each a name and a shape, `[N, 3, 32, 32]`.
     pub fn inputs(&self) -> impl ExactSizeIterator<Item = (&str, &Shape)> {
         self.0.ports.inputs.iter().map(borrowed)
     }
 
-    /// The outputs in the order of declaration: each a name and a shape.
+    /// The outputs in declaration order: each a name and a shape.
     pub fn outputs(&self) -> impl ExactSizeIterator<Item = (&str, &Shape)> {
         self.0.ports.outputs.iter().map(borrowed)
     }
@@ -131,18 +131,18 @@ impl Dynamic {
         summary(self.graph())
     }
 
-    /// A model with first values drawn from a seed, compiled to predict.
+    /// A model with initial values drawn from a seed, compiled for prediction.
     ///
     /// # Errors
-    /// As [`Model::of`].
+    /// Those of [`Model::of`].
     pub fn model(&self, seed: u64) -> Result<Model<Self>, Error> {
         Model::of(self.clone(), seed, &Options::default())
     }
 
-    /// A model with the parameters of a file, compiled to predict.
+    /// A model with the parameters of a file, compiled for prediction.
     ///
     /// # Errors
-    /// As [`Model::load_of`].
+    /// Those of [`Model::load_of`].
     pub fn load(&self, path: impl AsRef<Path>) -> Result<Model<Self>, Error> {
         Model::load_of(self.clone(), path, &Options::default())
     }

@@ -1,4 +1,4 @@
-//! What runs of a [`Dynamic`] network take and give: inputs and outputs by name.
+//! Inputs and outputs of [`Dynamic`] networks, by name.
 
 use ndarray::ArrayD;
 use smallvec::SmallVec;
@@ -6,20 +6,20 @@ use smallvec::SmallVec;
 use super::{Dynamic, Input};
 use crate::error::{Error, NetworkProblem};
 
-/// So many inputs or outputs are held without asking for memory.
+/// The number of inputs or outputs that are held without allocating.
 pub(super) const FEW: usize = 4;
 
-/// Inputs in the order of declaration.
+/// Inputs in declaration order.
 pub(super) type NamedInputs<'a> = SmallVec<[Input<'a>; FEW]>;
 
-/// Outputs in the order of declaration.
+/// Outputs in declaration order.
 pub(super) type NamedArrays = SmallVec<[ArrayD<f32>; FEW]>;
 
-/// What a run of a [`Dynamic`] network takes.
+/// The inputs of a run of a [`Dynamic`] network.
 ///
-/// Where there is one input, whatever is an [`Input`] will do: `model.forward(&images)`. Several are given by name, in any
-/// order: `model.forward([("left", &left), ("right", &right)])`, or with [`Input::from`] around each where their types
-/// differ. Where even their number is known only as the program runs, they are collected:
+/// A single input needs no name: `model.forward(&images)`. Several are given by name, in any order:
+/// `model.forward([("left", &left), ("right", &right)])`, or with [`Input::from`] around each if their types differ. If
+/// their number is known only at run time, they can be collected:
 ///
 /// ```
 /// use windlass_runtime::network::{DynamicInputs, Input};
@@ -29,10 +29,10 @@ pub(super) type NamedArrays = SmallVec<[ArrayD<f32>; FEW]>;
 /// # let _ = inputs;
 /// ```
 ///
-/// Up to four inputs are held without asking for memory.
+/// Up to four inputs are held without allocating.
 #[derive(Clone, Debug)]
 pub struct DynamicInputs<'a> {
-    /// A single input may come without a name.
+    /// A single input may have no name.
     given: SmallVec<[(Option<&'a str>, Input<'a>); FEW]>,
 }
 
@@ -55,7 +55,7 @@ impl<'a, T: Into<Input<'a>>> FromIterator<(&'a str, T)> for DynamicInputs<'a> {
 }
 
 impl<'a> DynamicInputs<'a> {
-    /// The inputs as a network declares them.
+    /// The inputs in the declaration order of a network.
     ///
     /// # Errors
     /// [`Error::UnknownInput`], [`Error::MissingInput`], [`Error::RepeatedInput`], [`Error::UnnamedInput`].
@@ -88,7 +88,7 @@ impl<'a> DynamicInputs<'a> {
     }
 }
 
-/// What a run of a [`Dynamic`] network gives: an array for each output.
+/// The outputs of a run of a [`Dynamic`] network: an array for each.
 ///
 /// ```
 /// use windlass_runtime::{Dynamic, Error};
@@ -118,7 +118,7 @@ impl DynamicOutputs {
         DynamicOutputs { network, arrays }
     }
 
-    /// The output of a name.
+    /// The output with a name.
     ///
     /// # Errors
     /// [`Error::UnknownOutput`].
@@ -132,7 +132,7 @@ impl DynamicOutputs {
         })
     }
 
-    /// The output, where there is one.
+    /// The output, if there is only one.
     ///
     /// # Errors
     /// [`Error::SeveralOutputs`].
@@ -149,12 +149,12 @@ impl DynamicOutputs {
         self.arrays.into_iter().next().ok_or_else(missing)
     }
 
-    /// The outputs with their names, in the order of declaration.
+    /// The outputs with their names, in declaration order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &ArrayD<f32>)> {
         self.network.outputs().map(|(name, _)| name).zip(&self.arrays)
     }
 
-    /// The outputs in the order of declaration.
+    /// The outputs in declaration order.
     pub fn into_arrays(self) -> Vec<ArrayD<f32>> {
         self.arrays.into_vec()
     }
@@ -165,7 +165,7 @@ impl DynamicOutputs {
 }
 
 impl PartialEq for DynamicOutputs {
-    /// Whether names and numbers are equal, in the order of declaration.
+    /// Whether names and values are equal, in declaration order.
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }

@@ -1,4 +1,4 @@
-//! The inputs and outputs of a network, and the open sizes that a run's inputs have.
+//! The inputs and outputs of a network, and the open sizes of a run's inputs.
 
 use smallvec::SmallVec;
 use windlass_compiler::graph::Graph;
@@ -11,7 +11,7 @@ use crate::error::Error;
 /// An input or output: its name and shape.
 pub(crate) type Port = (String, Shape);
 
-/// The inputs and outputs of a network, in the order of declaration.
+/// The inputs and outputs of a network, in declaration order.
 #[derive(Clone, Debug)]
 pub(crate) struct Ports {
     pub(crate) inputs: Vec<Port>,
@@ -24,14 +24,14 @@ impl Ports {
         Ports { inputs: inputs(graph).map(named).collect(), outputs: outputs(graph).map(named).collect() }
     }
 
-    /// The open sizes of a run on these inputs.
+    /// The open sizes of a run with these inputs.
     ///
     /// # Errors
     /// [`Error::Input`], [`Error::UnequalBatches`], [`Error::UnequalSizes`], [`Error::EmptyBatch`].
     pub(crate) fn sizes(&self, network: &str, feeds: &[Input<'_>]) -> Result<Sizes, Error> {
         let mut sizes = Sizes::new();
         let mut from: SmallVec<[(Symbol, usize); 4]> = SmallVec::new();
-        // First the inputs with a shape, which says how large everything is.
+        // Inputs with a shape come first, because they determine all sizes.
         for has_shape in [true, false] {
             for (place, ((name, shape), input)) in self.inputs.iter().zip(feeds).enumerate() {
                 if input.shape().is_some() != has_shape {
@@ -81,7 +81,7 @@ impl Ports {
     }
 }
 
-/// The inputs of a graph that a user gives, with their shapes.
+/// The data inputs of a graph, with their shapes.
 pub(super) fn inputs(graph: &Graph) -> impl Iterator<Item = (&str, &Shape)> {
     let inputs = graph.inputs().filter(|(_, input)| input.role == InputRole::Data);
     inputs.map(|(_, input)| (input.name.as_str(), &input.ty.shape))
@@ -93,10 +93,10 @@ pub(super) fn outputs(graph: &Graph) -> impl Iterator<Item = (&str, &Shape)> {
 }
 
 impl Input<'_> {
-    /// The open sizes of a shape that these numbers have. Of sizes that are known already it says what it has too.
+    /// The open sizes of a shape, determined by an input. Sizes that are already known are determined too.
     ///
     /// # Errors
-    /// [`InputError`] when the numbers are no batch of items of the shape.
+    /// [`InputError`] if the input is not a batch of the shape.
     pub(crate) fn sizes(
         &self,
         shape: &Shape,
@@ -105,7 +105,7 @@ impl Input<'_> {
         let item = shape.item_dims();
         match self.shape() {
             Some(got) => {
-                // One item, or a batch of them.
+                // One sample, or a batch of them.
                 let (batch, rest) = match got {
                     [batch, rest @ ..] if rest.len() == item.len() => (*batch, rest),
                     _ => (1, got),
@@ -144,7 +144,7 @@ impl Input<'_> {
     }
 }
 
-/// The symbol that a size is.
+/// The symbol, if a size is a single one.
 pub(super) fn symbol(dim: &Dim) -> Option<Symbol> {
     match dim {
         Dim::Fixed(_) => None,

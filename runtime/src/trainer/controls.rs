@@ -1,4 +1,4 @@
-//! What steers one step: the inputs that the training graph adds to the network's own.
+//! The control inputs of a step: the inputs that the training graph adds to the network's own.
 
 use windlass_compiler::autodiff::names;
 use windlass_compiler::shape::DType;
@@ -7,7 +7,7 @@ use super::{Target, TrainerOptions};
 use crate::error::Error;
 use crate::executor::Binding;
 
-/// Numbers that steer one step.
+/// Values of the control inputs.
 pub(super) struct Controls {
     pub(super) exact_rate: f64,
     learning_rate: [f32; 1],
@@ -16,7 +16,7 @@ pub(super) struct Controls {
 }
 
 impl TrainerOptions {
-    /// What steers a step.
+    /// The control inputs of a step.
     pub(super) fn controls(&self, step: u64) -> Result<Controls, Error> {
         let (exact_rate, rate) = self.checked_rate(step)?;
         let correction = self.optimizer.correction(step + 1).unwrap_or_default();
@@ -24,7 +24,7 @@ impl TrainerOptions {
             exact_rate,
             learning_rate: [rate],
             correction: correction.map(|factor| factor as f32),
-            // The counter wraps after 2^32 steps; masks repeat from there.
+            // The counter wraps after 2^32 steps; then masks repeat.
             seed: [self.seed.cast_signed(), (step as u32).cast_signed()],
         })
     }

@@ -10,13 +10,13 @@ use windlass_compiler::shape::Sizes;
 
 use crate::error::Error;
 
-/// What a value belongs to in a training step.
+/// The part of a training step that a value belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
-    /// It is given: an input, a target, a parameter or a state.
+    /// An input, a target, a parameter or a state.
     Given,
-    /// The network's own results, and the loss.
+    /// The network's forward results, and the loss.
     Forward,
     /// Gradients.
     Gradient,
@@ -24,16 +24,16 @@ pub enum Stage {
     Update,
 }
 
-/// The first value of a training step with an element that is NaN or infinite.
+/// The first value of a training step with a NaN or infinite element.
 #[derive(Clone, Debug)]
 pub struct NonFiniteOrigin {
-    /// Where in the step.
+    /// The part of the step.
     pub stage: Stage,
-    /// The layer; for what is given, and for updates, the name of the input, parameter or state.
+    /// The layer; for inputs and updates, the name of the input, parameter or state.
     pub layer: String,
-    /// The operator, as dumps of graphs name it.
+    /// The operator, by its name in graph dumps.
     pub op: &'static str,
-    /// The first such element, one number an axis.
+    /// The first such element, one index per axis.
     pub index: Vec<usize>,
     /// That element.
     pub value: f32,
@@ -53,7 +53,7 @@ impl fmt::Display for NonFiniteOrigin {
     }
 }
 
-/// The first value of a step that is not finite, or has an element that is not.
+/// The first value of a step with an element that is not finite.
 pub(super) fn find(
     graph: &Graph,
     sizes: &Sizes,

@@ -1,4 +1,4 @@
-//! How a model is trained.
+//! Training options.
 
 use std::collections::BTreeSet;
 
@@ -13,34 +13,33 @@ use crate::schedule::Schedule;
 /// use windlass_runtime::TrainerOptions;
 /// use windlass_compiler::autodiff::Optimizer;
 ///
-/// // Without a schedule each optimiser has the rate that is usual for it.
+/// Without a schedule, each optimiser uses its usual rate.
 /// let options = TrainerOptions { optimizer: Optimizer::adam(), ..TrainerOptions::default() };
 /// assert_eq!(options.rate(0), 0.001);
 /// assert_eq!(TrainerOptions::default().rate(0), 0.1);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TrainerOptions {
-    /// What is made small; the cross-entropy by default.
+    /// The loss; the cross-entropy by default.
     pub loss: Loss,
-    /// How parameters move; plain gradient descent by default.
+    /// The optimiser; plain gradient descent by default.
     pub optimizer: Optimizer,
-    /// The learning rate of each step. [`None`], the default, is the optimiser's usual one at every step: 0.001 for Adam and
-    /// AdamW, 0.1 for gradient descent.
+    /// The learning rate of each step. [`None`], the default, uses the optimiser's usual rate at every step: 0.001 for
+    /// Adam and AdamW, 0.1 for gradient descent.
     pub schedule: Option<Schedule>,
-    /// The largest global norm of the gradients; larger ones are scaled down to it.
+    /// The maximum global norm of the gradients; larger gradients are scaled down to it.
     pub clip_norm: Option<f64>,
-    /// What keeps its value: names of parameters and running statistics (`c1.weight`, `n1.running_mean`), or of layers and
-    /// blocks, which stand for all of theirs (`c1`, `stem`). A batch normalisation whose statistics, or whose weight and
-    /// bias, are frozen computes as it does when the network predicts, and its statistics stay.
+    /// What is not trained: names of parameters and running statistics (`c1.weight`, `n1.running_mean`), or of layers
+    /// and blocks, which stand for all of theirs (`c1`, `stem`). A batch normalisation whose statistics, or whose
+    /// weight and bias, are frozen computes as in prediction, and its statistics do not change.
     pub frozen: BTreeSet<String>,
-    /// The output the loss is taken of; the only one by default.
+    /// The output used for the loss; by default the only one.
     pub output: Option<String>,
     /// Seed of the dropout masks.
     pub seed: u32,
-    /// Whether a step whose loss, or any new value of a parameter or state, is NaN or infinite is undone, and fails with an
-    /// [`Error::NonFiniteStep`] that names the first layer whose result is so. Off by default: it keeps a copy of all
-    /// parameters from before each step, looks at every one after it, and, once there is something to find, runs the step
-    /// again in the interpreter.
+    /// Whether a step that makes the loss, a parameter or a state NaN or infinite is undone and fails with an
+    /// [`Error::NonFiniteStep`], which names the first layer with such a result. Off by default: it copies all
+    /// parameters before each step, checks every one afterwards, and runs a failed step again in the interpreter.
     pub check_finite: bool,
 }
 
@@ -53,7 +52,7 @@ impl TrainerOptions {
         }
     }
 
-    /// The learning rate of a step, as steps use it.
+    /// The learning rate of a step, checked as an `f32`.
     pub(super) fn checked_rate(&self, step: u64) -> Result<(f64, f32), Error> {
         let rate = self.rate(step);
         if (rate as f32).is_finite() {
@@ -67,7 +66,7 @@ impl TrainerOptions {
         ))
     }
 
-    /// What the compiler needs to know of them.
+    /// The compiler's part of the options.
     pub(super) fn of_training(&self) -> TrainingOptions {
         TrainingOptions {
             loss: self.loss,

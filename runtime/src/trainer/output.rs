@@ -1,4 +1,4 @@
-//! What a training step gives: its outputs, in memory that is kept from one step to the next.
+//! The outputs of a training step, in memory that is reused for every step.
 
 use ndarray::{Dimension, IxDyn};
 use windlass_compiler::plan::Slot;
@@ -8,7 +8,7 @@ use crate::available;
 use crate::error::Error;
 use crate::forward::concrete;
 
-/// An output of the training step, kept from one step to the next.
+/// An output of the training step, kept until the next step.
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) name: String,
@@ -32,7 +32,7 @@ impl Output {
         }
     }
 
-    /// Makes room for a run.
+    /// Makes room for the outputs of a run.
     pub(super) fn resize(&mut self, run: &Sizes) -> Result<(), Error> {
         let sizes = concrete(&self.shape, run);
         let count = sizes.slice().iter().fold(1usize, |product, &size| product.saturating_mul(size));

@@ -1,4 +1,4 @@
-//! What a batch should have given, and whether it fits the loss.
+//! The targets of a batch, and the check that they fit the loss.
 
 use windlass_compiler::autodiff::Loss;
 use windlass_compiler::shape::{Dim, Shape, Sizes};
@@ -6,10 +6,10 @@ use windlass_compiler::shape::{Dim, Shape, Sizes};
 use crate::error::Error;
 use crate::network::{Input, InputError};
 
-/// What a batch should have given.
+/// The targets of a batch.
 #[derive(Clone, Debug)]
 pub enum Target<'a> {
-    /// One class per item, for the cross-entropy.
+    /// One class per sample, for the cross-entropy.
     Labels(&'a [i32]),
     /// Values of the output's shape, for the mean squared error.
     Values(Input<'a>),
@@ -64,7 +64,7 @@ impl<'a, D: ndarray::Dimension> From<ndarray::ArrayView<'a, f32, D>> for Target<
 }
 
 impl Target<'_> {
-    /// Checks that it is what a loss needs for a run whose output has a shape.
+    /// Checks that it fits a loss, for a run whose output has this shape.
     pub(super) fn check(&self, network: &str, loss: Loss, shape: &Shape, sizes: &Sizes) -> Result<(), Error> {
         let wrong =
             |expected: String, got: String| Err(Error::Target { network: network.to_owned(), expected, got });

@@ -1,5 +1,4 @@
-//! The file that remembers what was measured, from one process to the next: its place, its form, and how processes that
-//! write it at once agree. What is measured lives in [`crate::tuning`].
+//! The cache file of measurements: its path, its format, and locking between processes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -12,19 +11,19 @@ use windlass_compiler::plan::Convolution;
 
 use crate::atomic_file;
 
-/// Algorithms by what they compute, on one machine.
+/// Algorithms by the key of what they compute, for one machine.
 pub(super) type Entries = BTreeMap<String, Convolution>;
 
-/// The form of the file.
+/// The version of the file format.
 const FORMAT: u32 = 1;
-/// Kernels differ from version to version, and so do their times.
+/// Times depend on the version of the kernels.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// No cache is larger: an entry takes some 300 bytes.
+/// The maximum file size: an entry takes about 300 bytes.
 const MAX_BYTES: u64 = 16 << 20;
-/// How long another process may hold the file: far longer than writing it takes.
+/// How long to wait for another process's lock: far longer than a write takes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where measurements are kept.
+/// Where measurements are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
     place: Place,
@@ -32,33 +31,33 @@ pub struct Cache {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
-    /// In the platform's directory for caches.
+    /// In the platform's cache directory.
     Default,
     File(PathBuf),
     Nowhere,
 }
 
 impl Default for Cache {
-    /// `windlass/tuning.json` in the platform's directory for caches: on Linux `$XDG_CACHE_HOME` or `~/.cache`.
+    /// `windlass/tuning.json` in the platform's cache directory: on Linux `$XDG_CACHE_HOME` or `~/.cache`.
     fn default() -> Self {
         Cache { place: Place::Default }
     }
 }
 
-/// Why measurements could not be read or kept. None of it stops tuning: what cannot be read is measured, and what cannot
-/// be kept is measured again the next time.
+/// Why measurements could not be read or stored. No problem stops tuning: what cannot be read is measured, and what
+/// cannot be stored is measured again the next time.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheProblem {
-    /// The system names no directory for caches.
+    /// The system has no cache directory.
     #[error(
         "this system names no directory for caches, so measurements are not kept; give a file by `Cache::at`"
     )]
     NoDirectory,
-    /// The operating system refused.
+    /// An operation failed in the operating system.
     #[error("could not {action} {}: {reason}; measurements are not kept", path.display())]
     Io {
-        /// What was tried: "read", "lock", "write".
+        /// The operation: "read", "lock", "write".
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -68,10 +67,10 @@ pub enum CacheProblem {
     /// Another process holds the file.
     #[error("another process keeps {} locked; measurements are not kept", path.display())]
     Locked {
-        /// The file whose lock it is.
+        /// The locked file.
         path: PathBuf,
     },
-    /// The file is none that was written here.
+    /// The file is not a tuning cache.
     #[error("{} holds no measurements: {problem}; it is replaced", path.display())]
     Malformed {
         /// The file.
@@ -79,14 +78,14 @@ pub enum CacheProblem {
         /// What is wrong with it.
         problem: String,
     },
-    /// The file was written by another version, whose kernels took other times.
+    /// The file was written by another version, whose kernels have other times.
     #[error("{} was written by {got}, and this is {expected}; it is replaced", path.display())]
     Version {
         /// The file.
         path: PathBuf,
-        /// What wrote it.
+        /// The version that wrote it.
         got: String,
-        /// What reads it.
+        /// The version that reads it.
         expected: String,
     },
 }
@@ -96,11 +95,11 @@ pub enum CacheProblem {
 struct Contents {
     #[serde(flatten)]
     header: Header,
-    /// By the name of the CPU, so that machines may share a home directory.
+    /// By CPU name, because machines may share a home directory.
     machines: BTreeMap<String, Entries>,
 }
 
-/// What tells whether the rest can be read.
+/// The part that shows whether the rest can be read.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 struct Header {
     format: u32,
@@ -124,17 +123,17 @@ impl Contents {
 }
 
 impl Cache {
-    /// A file. Its directory is made where there is none.
+    /// A file. Its directory is created if necessary.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Cache { place: Place::File(path.into()) }
     }
 
-    /// Nothing is read or kept.
+    /// No cache.
     pub fn none() -> Self {
         Cache { place: Place::Nowhere }
     }
 
-    /// The file; `None` for [`Cache::none`], and where the system names no directory for caches.
+    /// The file; `None` for [`Cache::none`], and if the system has no cache directory.
     pub fn path(&self) -> Option<PathBuf> {
         match &self.place {
             Place::Default => Some(dirs::cache_dir()?.join("windlass").join("tuning.json")),
@@ -143,7 +142,7 @@ impl Cache {
         }
     }
 
-    /// Checks what such a file holds, and counts the measurements in it.
+    /// Checks the content of a cache file, and counts its measurements.
     ///
     /// # Errors
     /// [`CacheProblem::Malformed`] and [`CacheProblem::Version`], as for a file named `<bytes>`.
@@ -152,7 +151,7 @@ impl Cache {
         Ok(contents.machines.values().map(BTreeMap::len).sum())
     }
 
-    /// What is known about a CPU. A file that cannot be read holds nothing, and why is told beside.
+    /// The measurements for a CPU. An unreadable file counts as empty, and the problem is returned.
     pub(super) fn load(&self, cpu: &str) -> (Entries, Option<CacheProblem>) {
         match self.path() {
             Some(path) => match read(&path) {
@@ -164,8 +163,8 @@ impl Cache {
         }
     }
 
-    /// Adds to what is known about a CPU, and keeps what other processes have added meanwhile. A file that cannot be read
-    /// is replaced.
+    /// Adds measurements for a CPU, and keeps those that other processes have added meanwhile. An unreadable file is
+    /// replaced.
     pub(super) fn add(&self, cpu: &str, entries: &Entries) -> Result<(), CacheProblem> {
         let Some(path) = self.path() else {
             return if self.place == Place::Nowhere { Ok(()) } else { Err(CacheProblem::NoDirectory) };
@@ -173,8 +172,8 @@ impl Cache {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory).map_err(problem("write", &path))?;
         }
-        // Dropping it, or the end of the process, unlocks. The file itself stays: who removed it would leave others with
-        // the lock of a file that is no more.
+        // Dropping it, or the end of the process, unlocks. The lock file stays: removing it would leave other processes
+        // with the lock of a deleted file.
         let _lock = lock(&path, PATIENCE)?;
         let mut contents = match read(&path) {
             Ok(contents) => contents,
@@ -195,7 +194,7 @@ fn problem(action: &'static str, path: &Path) -> impl Fn(io::Error) -> CacheProb
     move |reason| CacheProblem::Io { action, path: path.to_owned(), reason }
 }
 
-/// Locks a file beside, since the file itself is replaced.
+/// Locks a separate file, because the cache file itself is replaced.
 fn lock(path: &Path, patience: Duration) -> Result<File, CacheProblem> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".lock");
@@ -215,7 +214,7 @@ fn lock(path: &Path, patience: Duration) -> Result<File, CacheProblem> {
     }
 }
 
-/// A file that does not exist is empty.
+/// A file that does not exist counts as empty.
 fn read(path: &Path) -> Result<Contents, CacheProblem> {
     let mut text = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut text));

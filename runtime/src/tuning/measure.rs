@@ -1,8 +1,8 @@
-//! Measures the algorithms of one convolution against each other: a program for each, run in turns.
+//! Compares the algorithms of one convolution: one program for each, run in turns.
 //!
-//! A network finds a layer's input in the caches, since the layer before has just written it, and the weights behind them,
-//! since everything else of the network went by meanwhile. So before each run memory as large as everything else goes by,
-//! and the input is copied within the run, before the steps that count.
+//! In a network, a layer finds its input in the caches, because the previous layer has just written it, and its weights
+//! outside of them, because the rest of the network ran in between. So before each run, as much memory as the rest of
+//! the network uses is read, and the input is copied within the run, before the measured steps.
 
 use std::time::{Duration, Instant};
 
@@ -19,37 +19,37 @@ use crate::error::Error;
 use crate::executor::Executor;
 use crate::timing::Rehearsal;
 
-/// Rounds that a median is taken of.
+/// The minimum number of rounds for a median.
 const FEWEST: usize = 5;
 const MOST: usize = 25;
 
-/// Runs of each algorithm before the first that counts.
+/// Warm-up runs of each algorithm.
 const WARM_UP: u32 = 1;
 
-/// Longer than the threads of a program stay awake without work.
+/// Longer than the threads of a program spin without work.
 const ASLEEP: Duration = Duration::from_micros(200);
 
-/// More than a core's own caches hold, and enough to leave few addresses translated: no more need go by.
+/// More than a core's own caches and most of its address translations cover: reading more changes nothing.
 const MOST_BYTES: usize = 64 << 20;
 
-/// Runs that measuring an algorithm takes at least.
+/// The minimum number of runs for measuring an algorithm.
 pub(super) const RUNS: u32 = FEWEST as u32 + WARM_UP;
 
-/// One operator and how to run it.
+/// One operator and its run settings.
 pub(super) struct Question<'g> {
     pub(super) graph: &'g Graph,
     pub(super) node: &'g Node,
-    /// Whether what depends on the weight alone is made once.
+    /// Whether values that depend only on the weight are prepared once.
     pub(super) is_prepared: bool,
     pub(super) options: &'g CompileOptions,
     pub(super) batch: usize,
-    /// Bytes that the whole network works on.
+    /// Bytes that the whole network uses.
     pub(super) bytes: usize,
 }
 
 impl Question<'_> {
-    /// The median time of each algorithm; `None` when `end` comes before there are enough runs. Takes until `share` if
-    /// the runs are so long, and never many more than are needed.
+    /// The median time of each algorithm; `None` if `end` comes before there are enough runs. It runs until `share` if
+    /// the runs are long, and never many more times than needed.
     pub(super) fn measure(
         &self,
         algorithms: &[Convolution],
@@ -85,7 +85,7 @@ impl Question<'_> {
         ))
     }
 
-    /// A graph of the operator alone.
+    /// A graph of only the operator.
     fn alone(&self) -> Result<Graph, GraphError> {
         let mut graph = Graph::new(self.graph.name());
         let mut operands = Vec::new();
@@ -107,7 +107,7 @@ impl Question<'_> {
     }
 }
 
-/// The rest of the network, as far as caches are concerned.
+/// Stands for the rest of the network in the caches.
 struct Others {
     memory: Vec<u8>,
 }
@@ -117,14 +117,14 @@ impl Others {
         Others { memory: vec![1; bytes.min(MOST_BYTES)] }
     }
 
-    /// Reads all of it, on as many cores as a run takes, and leaves the threads of other programs the time to fall asleep.
+    /// Reads all of it, on as many cores as a run uses, and gives the threads of other programs time to fall asleep.
     fn go_by(&self, threads: usize) {
         const LINE: usize = 64;
         let read =
             || std::hint::black_box(self.memory.iter().step_by(LINE).fold(0, |sum: u8, byte| sum ^ byte));
         std::thread::scope(|scope| {
             for _ in 1..threads {
-                // A core less is no harm.
+                // One core fewer does no harm.
                 let _ = std::thread::Builder::new().spawn_scoped(scope, read);
             }
             read();
@@ -139,7 +139,7 @@ impl Others {
 struct Contestant {
     algorithm: Convolution,
     rehearsal: Rehearsal,
-    /// The steps that a network has too. Others put values into the order in which a network has them already.
+    /// The steps that a network has too. The others convert layouts, which a network does not need.
     steps: Vec<usize>,
     times: Vec<Duration>,
 }

@@ -12,7 +12,7 @@ const DIRECT: Convolution = Convolution::Direct;
 const TWO: Convolution = Convolution::Winograd(2);
 const FOUR: Convolution = Convolution::Winograd(4);
 
-/// Three convolutions with a choice, two of them alike, and one without.
+/// Three convolutions with a choice, two of them equal, and one without.
 fn network() -> Graph {
     let mut builder = Builder::new("net");
     let mut value = builder.input("x", &[8, 10, 9]).unwrap();
@@ -38,7 +38,7 @@ fn algorithms(tuned: &Tuned) -> Vec<(&str, Convolution)> {
     tuned.findings.iter().map(|finding| (finding.key.as_str(), finding.algorithm)).collect()
 }
 
-/// What the planner takes for each choice, and why.
+/// The planner's decisions and their reasons.
 fn taken(options: &Options) -> Vec<(Convolution, Verdict)> {
     let (_, plan) = plan_optimized(&network(), Mode::Inference, &options.compile).unwrap();
     let candidates = plan.choices.0.into_iter().flat_map(|choice| choice.candidates);
@@ -59,7 +59,7 @@ fn measures_each_distinct_convolution_once() {
     }
     let plan = &tuned.options.compile.plan;
     assert_eq!(plan.tuned.len(), 2);
-    // Three of them, two alike.
+    // Three of them, two equal.
     let taken = taken(&tuned.options);
     assert_eq!(taken.len(), 3);
     assert!(taken.iter().all(|(_, verdict)| *verdict == Verdict::MeasuredFastest), "{taken:?}");
@@ -107,7 +107,7 @@ fn a_file_remembers_from_one_time_to_the_next() {
     assert!(second.findings.iter().all(|finding| finding.source == Source::Remembered), "{second}");
     assert_eq!(algorithms(&first), algorithms(&second));
     assert_eq!(first.options, second.options);
-    // Other numbers of items and threads are other questions.
+    // Other batch sizes and thread counts are separate entries.
     let others = [(hurried.clone().batch(2), serial()), (hurried, serial().threads(2))];
     for (tuning, options) in others {
         let other = tuning.for_graph(&network(), Mode::Inference, &options).unwrap();
@@ -130,7 +130,7 @@ fn a_broken_file_is_told_and_replaced() {
     assert_eq!(algorithms(&tuned), algorithms(&again));
 }
 
-/// A file may name what is not possible: by hand, or by chance of a key.
+/// A file may name an impossible algorithm: by manual edits, or by a key collision.
 #[test]
 fn an_impossible_memory_is_measured_again() {
     let directory = tempfile::tempdir().unwrap();
@@ -181,7 +181,7 @@ fn the_model_is_right_unless_another_is_clearly_faster() {
     assert_eq!(fastest(&times([100, 90, 80]), FOUR), FOUR);
 }
 
-/// Numbers between −½ and ½ without a pattern.
+/// Pseudorandom numbers between −½ and ½.
 fn noise(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761);
     let next = |_| {
@@ -191,7 +191,7 @@ fn noise(count: usize, seed: u32) -> Vec<f32> {
     (0..count).map(next).collect()
 }
 
-/// Whatever was measured, it is obeyed and right, and strict accuracy goes before it.
+/// Any measured algorithm is used and gives correct results, and strict accuracy overrides it.
 #[test]
 fn a_tuned_choice_is_obeyed_and_right() {
     let mut builder = Builder::new("net");

@@ -1,4 +1,4 @@
-//! Expressions of a Map: operands, arithmetic and stores, for four lanes or one.
+//! Expressions of a Map in Cranelift's IR: operands, arithmetic and stores, for four lanes or one.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, I32, I64, I64X2};
@@ -8,7 +8,7 @@ use super::kernel::KernelEmitter;
 use super::value::{LANES, Width};
 use crate::kernel::{Element, Expr, Extent, Load, Map, Mode, Store};
 
-/// Where a lane is: a number known at compile time, or a value plus a number.
+/// The index of a lane: a constant, or a value plus a constant.
 #[derive(Clone, Copy)]
 pub(super) struct Lane {
     pub(super) dynamic: Option<Value>,
@@ -29,22 +29,22 @@ impl Lane {
     }
 }
 
-/// The current step of the window, loop by loop.
+/// The current step of each window loop.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Step {
     pub(super) dynamic: Vec<Value>,
     pub(super) fixed: Vec<usize>,
 }
 
-/// What is the same for all lanes and steps of a map.
+/// Addresses and values that do not change over the lanes and steps of a map.
 pub(super) struct Places {
     pub(super) loads: Vec<(Value, i64)>,
     pub(super) stores: Vec<(Value, i64)>,
-    /// Operands that are one number for all lanes and steps, loaded once.
+    /// Scalar operands, equal for all lanes and steps, loaded once.
     pub(super) numbers: Vec<Option<Value>>,
 }
 
-/// Where in a map an expression is evaluated.
+/// The point of a map at which an expression is evaluated.
 #[derive(Clone, Copy)]
 pub(super) struct Site<'m> {
     pub(super) map: &'m Map,
@@ -55,7 +55,7 @@ pub(super) struct Site<'m> {
 }
 
 impl KernelEmitter<'_, '_, '_> {
-    /// Evaluates a range of expressions; `values` holds those known already.
+    /// Evaluates a range of expressions; `values` holds the ones already known.
     pub(super) fn expressions(
         &mut self,
         site: Site<'_>,
@@ -133,7 +133,7 @@ impl KernelEmitter<'_, '_, '_> {
         }
     }
 
-    /// A number in every lane.
+    /// A scalar in every lane.
     fn spread(&mut self, element: Element, number: Value, width: Width) -> Value {
         match width {
             Width::Single => number,
@@ -202,7 +202,7 @@ impl KernelEmitter<'_, '_, '_> {
         }
     }
 
-    /// The remainder of each lane's number.
+    /// The remainder of each lane's index.
     fn phase(&mut self, lane: Lane, period: usize, width: Width) -> Value {
         match (width, lane.dynamic) {
             (Width::Vector, _) => {
@@ -263,7 +263,7 @@ impl KernelEmitter<'_, '_, '_> {
         }
     }
 
-    /// The place of a lane of an operand.
+    /// The address of a lane of an operand.
     fn lane_place(
         &mut self,
         place: (Value, i64),
@@ -286,7 +286,7 @@ impl KernelEmitter<'_, '_, '_> {
         (pointer, offset)
     }
 
-    /// The number of the current step of the window, as an integer in every lane.
+    /// The number of the current window step, as an integer in every lane.
     pub(super) fn window_index(&mut self, site: Site<'_>) -> Value {
         let Site { map, step, width, .. } = site;
         let counts: Vec<i64> = map
@@ -320,7 +320,7 @@ impl KernelEmitter<'_, '_, '_> {
     }
 }
 
-/// The value of an expression evaluated before.
+/// The value of an expression that was already evaluated.
 pub(super) fn get(values: &[Option<Value>], index: usize) -> Value {
     values[index].expect("verified: expressions use earlier ones")
 }

@@ -1,4 +1,4 @@
-//! A kernel as a function `(table, sizes, first, last, thread)`, as [`crate::abi`] has it.
+//! A kernel as a function `(table, sizes, first, last, thread)`; see [`crate::abi`].
 
 use std::collections::HashMap;
 
@@ -13,12 +13,12 @@ use crate::codegen::wide::Argument;
 use crate::kernel::{Address, Affine, BufferId, Element, Extent, Kernel, Map, Split, Stmt, Tile, TileCall};
 use crate::plan::{Place, Plan};
 
-/// The functions of leaves, declared in the kernel that calls them.
+/// The functions of leaves, declared in the calling kernel.
 pub(in crate::codegen) trait Leaves {
     /// The function of a tile.
     fn tile(&mut self, tile: &Tile, function: &mut Function) -> FuncRef;
 
-    /// The function of a map and the arguments of the call; none where the map is to be written into the kernel.
+    /// The function of a map and the arguments of the call; `None` if the map's code is inlined into the kernel.
     fn map(&mut self, map: &Map, function: &mut Function) -> Option<(FuncRef, Vec<Argument>)>;
 }
 
@@ -35,7 +35,7 @@ pub(in crate::codegen) fn build(
     builder.switch_to_block(start);
     let parameters = builder.block_params(start).to_vec();
     let [table, sizes, first, last, thread] = parameters[..] else { unreachable!("five parameters") };
-    // Once for the whole function. Nobody writes sizes during a run, so that the optimiser may drop what nothing needs.
+    // Sizes are loaded once per function. They do not change during a run, so the optimiser may remove unused loads.
     let flags = MemFlagsData::trusted().with_readonly();
     let sizes = (0..plan.sizes.polynomials().len())
         .map(|index| builder.ins().load(I64, flags, sizes, (POINTER_BYTES * index) as i32))
@@ -117,7 +117,7 @@ impl KernelEmitter<'_, '_, '_> {
                 self.emit.builder.ins().imul(offset, self.sizes[size.index()])
             }
             Place::Scratch(_) => {
-                // As `scratch_start` has it.
+                // Matches `scratch_start`.
                 let words = WORD_BYTES * plan.memory.scratch;
                 let all = self.emit.builder.ins().imul_imm_s(thread, words as i64);
                 self.emit.builder.ins().iadd(all, offset)
@@ -127,7 +127,7 @@ impl KernelEmitter<'_, '_, '_> {
         self.emit.builder.ins().iadd(base, distance)
     }
 
-    /// The number an extent stands for.
+    /// The value of an extent.
     pub(super) fn extent(&mut self, extent: Extent) -> Value {
         match extent {
             Extent::Fixed(count) => self.emit.builder.ins().iconst(I64, count as i64),
@@ -144,7 +144,7 @@ impl KernelEmitter<'_, '_, '_> {
         }
     }
 
-    /// The number an affine sum stands for, without its constant.
+    /// The value of an affine sum without its constant.
     fn affine_terms(&mut self, affine: &Affine) -> Option<Value> {
         let mut sum = None;
         for &(var, factor) in &affine.terms {
@@ -177,7 +177,7 @@ impl KernelEmitter<'_, '_, '_> {
         }
     }
 
-    /// The number an affine sum stands for.
+    /// The value of an affine sum.
     pub(super) fn affine(&mut self, affine: &Affine) -> Value {
         match self.affine_terms(affine) {
             None => self.emit.builder.ins().iconst(I64, affine.constant),
@@ -193,7 +193,7 @@ impl KernelEmitter<'_, '_, '_> {
         }
     }
 
-    /// The place of an element as a pointer and a displacement in bytes.
+    /// The address of an element as a pointer and a displacement in bytes.
     pub(super) fn address(&mut self, address: &Address, element: Element) -> (Value, i64) {
         let base = self.bases[&address.buffer];
         let displacement = element.bytes() as i64 * address.offset.constant;
@@ -206,7 +206,7 @@ impl KernelEmitter<'_, '_, '_> {
         }
     }
 
-    /// The place of an element as a pointer.
+    /// The address of an element as a pointer.
     pub(super) fn pointer(&mut self, address: &Address, element: Element) -> Value {
         let (pointer, displacement) = self.address(address, element);
         self.emit.builder.ins().iadd_imm_s(pointer, displacement)
@@ -270,7 +270,7 @@ impl KernelEmitter<'_, '_, '_> {
                     self.emit.builder.switch_to_block(blocks[2]);
                 }
                 Stmt::Tile(call) => self.tile(call),
-                // Leaves rely on at least one element.
+                // Leaves assume at least one element.
                 Stmt::Map(map) => match map.lanes {
                     Extent::Open(size, _) if self.may_be_zero[size.index()] => {
                         let zero = self.emit.builder.ins().iconst(I64, 0);

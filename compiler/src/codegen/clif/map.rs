@@ -1,5 +1,5 @@
-//! The Map leaf: a call of its wide function where it has one; else written into its kernel, in vectors of four lanes,
-//! then single elements for the rest.
+//! The Map leaf: a call of its assembled function if there is one; otherwise inlined into its kernel as vectors of four
+//! lanes, then single elements for the rest.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, I32, I64};
@@ -13,21 +13,21 @@ use super::value::{LANES, Width};
 use crate::codegen::wide::Argument;
 use crate::kernel::{Expr, Extent, Fold, Map, Mode, Reducer, SumBlocks};
 
-/// A span this long or shorter is written out without a loop.
+/// A span of at most this length is unrolled completely.
 const WRITTEN_OUT: usize = 64;
-/// A window of this many steps or fewer is written out without loops.
+/// A window of at most this many steps is unrolled completely.
 const WINDOW_WRITTEN_OUT: usize = 16;
-/// Vectors a reduction over lanes keeps apart, so that their additions need not wait for each other.
+/// Independent accumulators of a reduction over lanes, which hide the latency of additions.
 const STREAMS: usize = 4;
 
-/// The parameter of a wide map's function: the table of its arguments.
+/// The parameter of an assembled map's function: the table of its arguments.
 pub(in crate::codegen) fn signature() -> Signature {
     let mut signature = Signature::new(CallConv::SystemV);
     signature.params = vec![AbiParam::new(I64)];
     signature
 }
 
-/// An accumulator of a reducer, and the place of its largest value or the sum of all blocks.
+/// An accumulator of a reducer, with the argmax index or the sum of all blocks.
 #[derive(Clone, Copy)]
 struct Accumulator {
     best: Variable,
@@ -36,14 +36,14 @@ struct Accumulator {
     width: Width,
 }
 
-/// The sum of all blocks, and what rounding has cost it.
+/// The sum of all blocks and its rounding error.
 #[derive(Clone, Copy)]
 struct Whole {
     sum: Variable,
     lost: Variable,
 }
 
-/// A loop over the window as it is written: blocks of sums, and accumulators of those that end with them.
+/// The blocks of sums in a window loop, and the accumulators they end.
 struct Blocks<'b> {
     blocks: Option<SumBlocks>,
     accumulators: &'b [Accumulator],
@@ -57,7 +57,7 @@ impl KernelEmitter<'_, '_, '_> {
         }
     }
 
-    /// Calls the wide function of a map. It overwrites the table of its arguments.
+    /// Calls the assembled function of a map, which overwrites the table of its arguments.
     fn call_map(&mut self, function: FuncRef, arguments: &[Argument]) {
         let bytes = 8 * arguments.len() as u32;
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
@@ -103,7 +103,7 @@ impl KernelEmitter<'_, '_, '_> {
         }
     }
 
-    /// Runs `body` for all lanes: in vectors, and one by one for the rest.
+    /// Runs `body` for all lanes: first in vectors, then one by one for the rest.
     fn each_lane(&mut self, map: &Map, overlap: bool, mut body: impl FnMut(&mut Self, Lane, Width)) {
         match map.lanes {
             Extent::Fixed(lanes)
@@ -133,7 +133,7 @@ impl KernelEmitter<'_, '_, '_> {
         }
     }
 
-    /// The lanes behind the last whole vector, of a known number.
+    /// The lanes after the last whole vector, if their number is known.
     fn rest(&mut self, lanes: usize, overlap: bool, body: &mut impl FnMut(&mut Self, Lane, Width)) {
         if !lanes.is_multiple_of(LANES) && lanes > LANES && overlap {
             body(self, Lane::fixed(lanes - LANES), Width::Vector);
@@ -144,7 +144,7 @@ impl KernelEmitter<'_, '_, '_> {
         }
     }
 
-    /// Everything for some lanes: the window's reduction if there is one, and the stores.
+    /// Computes some lanes: the window reduction, if there is one, and the stores.
     fn element(&mut self, map: &Map, places: &Places, lane: Lane, width: Width) {
         let site = Site { map, places, lane, step: &Step::default(), width };
         let values = match &map.fold {
@@ -172,7 +172,7 @@ impl KernelEmitter<'_, '_, '_> {
         (best, accumulator.place.map(|place| self.emit.builder.use_var(place)))
     }
 
-    /// Evaluates what follows a reduction.
+    /// Evaluates the expressions after a reduction.
     fn finish(&mut self, site: Site<'_>, reduced: &[(Value, Option<Value>)]) -> Vec<Option<Value>> {
         let map = site.map;
         let mut values = vec![None; map.exprs.len()];
@@ -234,7 +234,8 @@ impl KernelEmitter<'_, '_, '_> {
         );
     }
 
-    /// A loop over `start..end`. With `blocks`, it adds the accumulators to the compensated totals every `turns` iterations.
+    /// A loop over `start..end`. With `blocks`, it adds the accumulators to the compensated totals every `turns`
+    /// iterations.
     fn count_in_blocks(
         &mut self,
         (start, end): (Value, Value),
@@ -253,7 +254,7 @@ impl KernelEmitter<'_, '_, '_> {
         });
     }
 
-    /// Adds the sums of blocks to those of all blocks: the sum of two numbers, and exactly what it is off by (Knuth 1969).
+    /// Adds the sums of blocks to the totals, with the exact rounding error of each addition (Knuth 1969).
     fn end_blocks(&mut self, accumulators: &[Accumulator]) {
         for accumulator in accumulators {
             let Some(Whole { sum, lost }) = accumulator.whole else { continue };
@@ -273,13 +274,13 @@ impl KernelEmitter<'_, '_, '_> {
         }
     }
 
-    /// Leaves the sums of all blocks in the accumulators.
+    /// Moves the totals into the accumulators.
     fn end_sums(&mut self, accumulators: &[Accumulator]) {
         self.end_blocks(accumulators);
         for accumulator in accumulators {
             let Some(Whole { sum, lost }) = accumulator.whole else { continue };
             let (sum, lost) = (self.emit.builder.use_var(sum), self.emit.builder.use_var(lost));
-            // What an overflow leaves behind is not finite, nor is its difference from itself.
+            // An overflow leaves a value that is not finite, and neither is its difference from itself.
             let none = self.emit.builder.ins().fsub(lost, lost);
             let is_broken = self.emit.compare(FloatCC::Unordered, none, none);
             let zero = self.emit.float(accumulator.width, 0.0);
@@ -344,7 +345,7 @@ impl KernelEmitter<'_, '_, '_> {
         self.stores(site, &values);
     }
 
-    /// The result of a reduction over lanes: the vectors together, then their lanes, then the single elements.
+    /// The result of a reduction over lanes: combines the vectors, then their lanes, then the single elements.
     fn combine(&mut self, reducer: Reducer, streams: &[Accumulator], single: Accumulator) -> Value {
         let mut parts: Vec<Value> = streams.iter().map(|stream| self.current(*stream).0).collect();
         while parts.len() > 1 {
@@ -428,7 +429,7 @@ impl KernelEmitter<'_, '_, '_> {
     }
 }
 
-/// The number an extent stands for, where it is known now.
+/// The value of an extent, if it is known at compile time.
 fn fixed(extent: &Extent) -> Option<usize> {
     match extent {
         Extent::Fixed(count) => Some(*count),
@@ -436,7 +437,7 @@ fn fixed(extent: &Extent) -> Option<usize> {
     }
 }
 
-/// Whether computing some lanes twice gives the same result: nothing stored is read or added to.
+/// Whether computing some lanes twice gives the same result: no stored value is read or added to.
 fn may_overlap(map: &Map) -> bool {
     map.stores.iter().all(|store| {
         store.mode == Mode::Write && map.loads.iter().all(|load| load.address.buffer != store.address.buffer)

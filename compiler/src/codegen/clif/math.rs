@@ -1,7 +1,7 @@
-//! Elementary functions in vector registers. Methods are the classic range reductions with minimax polynomials of the
-//! Cephes library (Moshier 1989). Each states its largest error over the whole range of f32, in units in the last place
-//! (ulp), with and without fused multiply-add, and keeps NaN, infinities and signs of zeros. The square root is rounded
-//! correctly; its reciprocal is within 1.5 ulp.
+//! Elementary functions in vector registers: the classic range reductions with minimax polynomials of the Cephes
+//! library (Moshier 1989). Each function states its maximum error over the whole range of f32, in units in the last
+//! place (ulp), with and without fused multiply-add, and preserves NaN, infinities and signs of zeros. The square root
+//! is rounded correctly; its reciprocal is within 1.5 ulp.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{InstBuilder, Value};
@@ -41,7 +41,7 @@ impl Emit<'_, '_> {
         result.unwrap_or(x)
     }
 
-    /// `x` held between two bounds; NaN stays NaN.
+    /// `x` clamped to two bounds; NaN stays NaN.
     fn clamp(&mut self, width: Width, x: Value, low: f32, high: f32) -> Value {
         let (low, high) = (self.float(width, low), self.float(width, high));
         let below = self.compare(FloatCC::LessThan, x, low);
@@ -59,7 +59,7 @@ impl Emit<'_, '_> {
     }
 
     /// `eˣ = 2ⁿ·eʳ`, with `n` the integer nearest to `x / ln 2`. The power is applied in two halves, so that results
-    /// reach infinity and the denormals. Within 1.1 ulp.
+    /// can reach infinity and denormals. Within 1.1 ulp.
     fn exp(&mut self, width: Width, x: Value) -> Value {
         // Adding this number rounds to an integer and leaves it in the low bits.
         const ROUND: f32 = 12_582_912.0;
@@ -91,7 +91,7 @@ impl Emit<'_, '_> {
         self.builder.ins().fmul(scaled, rest)
     }
 
-    /// `1/(1 + e⁻ˣ)`, within 2.3 ulp. Where `e⁻ˣ` is infinite the result is 0 instead of a denormal.
+    /// `1/(1 + e⁻ˣ)`, within 2.3 ulp. The result is 0 instead of a denormal where `e⁻ˣ` is infinite.
     fn sigmoid(&mut self, width: Width, x: Value) -> Value {
         let sign_bit = self.float(width, -0.0);
         let negative = self.builder.ins().bxor(x, sign_bit);
@@ -101,8 +101,8 @@ impl Emit<'_, '_> {
         self.builder.ins().fdiv(one, denominator)
     }
 
-    /// An odd polynomial near zero, where the quotient would cancel; `1 − 2/(e^2|x| + 1)` with the sign of `x`
-    /// elsewhere. Within 1.3 ulp.
+    /// An odd polynomial near zero, where the quotient would cancel; elsewhere `1 − 2/(e^2|x| + 1)` with the sign of
+    /// `x`. Within 1.3 ulp.
     fn tanh(&mut self, width: Width, x: Value) -> Value {
         let magnitude = self.builder.ins().fabs(x);
         let square = self.builder.ins().fmul(x, x);
@@ -122,7 +122,7 @@ impl Emit<'_, '_> {
         let bound = self.float(width, 0.625);
         let is_near = self.compare(FloatCC::LessThan, magnitude, bound);
         let y = self.select(width, is_near, near, far);
-        // The sign last: the polynomial would lose that of a zero.
+        // The sign comes last, because the polynomial would lose the sign of a zero.
         let sign_bit = self.float(width, -0.0);
         let sign = self.builder.ins().band(x, sign_bit);
         self.builder.ins().bor(y, sign)
@@ -179,7 +179,7 @@ impl Emit<'_, '_> {
         let high = self.float(width, 0.693_359_4);
         let y = self.multiply_add(exponent, high, y);
 
-        // Zero gives −∞, infinity itself, and everything below zero no number.
+        // Zero gives −∞, infinity gives infinity, and negative numbers give NaN.
         let zero = self.float(width, 0.0);
         let infinity = self.float(width, f32::INFINITY);
         let negative_infinity = self.float(width, f32::NEG_INFINITY);

@@ -1,4 +1,4 @@
-//! Code for kernels and leaves in Cranelift's intermediate form, with vectors of 128 bits.
+//! Translates kernels and leaves to Cranelift's IR, with vectors of 128 bits.
 
 mod expression;
 mod kernel;

@@ -1,4 +1,4 @@
-//! The Tile leaf as a function of its own: `(left, right, output, operands…, counts…)`.
+//! The Tile leaf as a separate function: `(left, right, output, operands…, counts…)`.
 
 use cranelift_codegen::ir::types::{F32, F32X4, I64};
 use cranelift_codegen::ir::{AbiParam, InstBuilder, Signature, Value};
@@ -9,12 +9,12 @@ use super::value::{Emit, LANES, Width};
 use crate::kernel::{Form, PoolKind, Reduction, Start, Tile, TileStep};
 use crate::ops::elementwise::UnaryKind;
 
-/// Steps of the innermost reduction written out in one turn of its loop.
+/// Unroll factor of the innermost reduction loop.
 const UNROLL: usize = 4;
-/// A reduction of so many steps or fewer is written out without a loop.
+/// A reduction of at most this many steps is unrolled completely.
 const WRITTEN_OUT: usize = 16;
 
-/// The parameters of a tile's function: all pointers or counts.
+/// The parameters of a tile's function: pointers and counts.
 pub(in crate::codegen) fn signature(tile: &Tile, convention: CallConv) -> Signature {
     let operands = tile.epilogue.iter().filter(|step| step.takes_operand()).count();
     let counts = tile.reduction.iter().filter(|reduction| reduction.count.is_none()).count();
@@ -23,7 +23,7 @@ pub(in crate::codegen) fn signature(tile: &Tile, convention: CallConv) -> Signat
     signature
 }
 
-/// Writes the body of a tile's function.
+/// Emits the body of a tile's function.
 pub(in crate::codegen) fn build(tile: &Tile, builder: &mut FunctionBuilder<'_>, fma: bool) {
     let entry = builder.create_block();
     builder.append_block_params_for_function_params(entry);
@@ -45,7 +45,7 @@ pub(in crate::codegen) fn build(tile: &Tile, builder: &mut FunctionBuilder<'_>, 
 struct TileEmitter<'a, 'b, 'f> {
     tile: &'a Tile,
     emit: Emit<'b, 'f>,
-    /// Accumulators by row, then by column vector (broadcast) or by column (dot).
+    /// Accumulators by row, then by column vector (outer product) or by column (inner product).
     sums: Vec<Vec<Variable>>,
     /// Counts given by the caller, in the order of the loops that need one.
     counts: Vec<Value>,
@@ -72,7 +72,7 @@ impl TileEmitter<'_, '_, '_> {
         }
     }
 
-    /// Writes the reduction loop at a depth, and all within it.
+    /// Emits the reduction loop at a depth, with everything inside it.
     fn reduce(&mut self, depth: usize, left: Value, right: Value) {
         let reduction = self.tile.reduction[depth];
         let innermost = depth + 1 == self.tile.reduction.len();
@@ -92,8 +92,8 @@ impl TileEmitter<'_, '_, '_> {
         }
     }
 
-    /// A loop that runs `count` times and moves both operands by `steps` steps of a reduction each time. Gives the
-    /// operands' places behind the last step.
+    /// A loop that runs `count` times and moves both operands by `steps` steps of a reduction each time. Returns the
+    /// operands' pointers after the last step.
     fn counted(
         &mut self,
         count: Value,
@@ -123,7 +123,7 @@ impl TileEmitter<'_, '_, '_> {
         (state[1], state[2])
     }
 
-    /// Elements of the reduction taken by one written-out step.
+    /// Elements of the reduction that one unrolled step takes.
     fn step_elements(&self) -> usize {
         match self.tile.form {
             Form::Broadcast => 1,
@@ -176,7 +176,7 @@ impl TileEmitter<'_, '_, '_> {
         });
     }
 
-    /// Some steps, written out.
+    /// Some unrolled steps.
     fn steps(&mut self, reduction: Reduction, left: Value, right: Value, count: usize) {
         for index in 0..count {
             match self.tile.form {
@@ -227,7 +227,7 @@ impl TileEmitter<'_, '_, '_> {
         }
     }
 
-    /// One element of a dot product that fills no vector: the other lanes add zero times zero.
+    /// One element of an inner product that fills no vector: the other lanes add zero times zero.
     fn single_element(&mut self, left: Value, right: Value, index: usize) {
         let columns: Vec<Value> = (0..self.tile.columns)
             .map(|column| {
@@ -261,7 +261,7 @@ impl TileEmitter<'_, '_, '_> {
         }
     }
 
-    /// Columns of a row's vector that exist.
+    /// The number of existing columns in a row's vector.
     fn lanes_of(&self, vector: usize) -> usize {
         (self.tile.columns - vector * LANES).min(LANES)
     }
@@ -292,7 +292,7 @@ impl TileEmitter<'_, '_, '_> {
         }
     }
 
-    /// The vectors of a row after every step but a pooling.
+    /// The vectors of a row after every step except pooling.
     fn finished(&mut self, row: usize, operands: &[Value]) -> Vec<Value> {
         let mut vectors = self.row_vectors(row);
         for (vector, value) in vectors.iter_mut().enumerate() {
@@ -306,7 +306,7 @@ impl TileEmitter<'_, '_, '_> {
         vectors
     }
 
-    /// What is stored of the elements of a window.
+    /// The pooled value of a window.
     fn pool(&mut self, window: &[Value]) -> Value {
         let Some(pool) = self.tile.pool() else { return window[0] };
         match pool.kind {
@@ -314,7 +314,7 @@ impl TileEmitter<'_, '_, '_> {
                 .iter()
                 .fold(window[0], |best, &value| self.emit.largest(Width::Vector, best, value)),
             PoolKind::Mean => {
-                // From zero, so that a negative zero becomes a positive one.
+                // Starts from zero, so that a negative zero becomes positive.
                 let zero = self.emit.float(Width::Vector, 0.0);
                 let sum = window.iter().fold(zero, |sum, &value| self.emit.builder.ins().fadd(sum, value));
                 let count = self.emit.float(Width::Vector, window.len() as f32);

@@ -1,4 +1,4 @@
-//! Arithmetic on vectors of four lanes or on single numbers, with one set of names for both.
+//! Arithmetic on vectors of four lanes or on scalars, with the same method names for both.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, F32X4, I8X16, I32, I32X4, I64};
@@ -10,10 +10,10 @@ use crate::kernel::Element;
 /// Lanes of a vector.
 pub(super) const LANES: usize = 4;
 
-/// Memory is readable where kernels read, but not aligned to vectors.
+/// Memory is readable wherever kernels read, but not aligned to vectors.
 pub(super) const MEMORY: MemFlagsData = MemFlagsData::new().with_notrap();
 
-/// Whether an expression is evaluated on four lanes or on one number.
+/// Whether an expression is evaluated on four lanes or on a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Width {
     Vector,
@@ -36,10 +36,10 @@ impl Width {
     }
 }
 
-/// Writes instructions into a function.
+/// Emits instructions into a function.
 pub(super) struct Emit<'a, 'f> {
     pub(super) builder: &'a mut FunctionBuilder<'f>,
-    /// Whether fused multiply-add is one instruction.
+    /// Whether there is a fused multiply-add instruction.
     pub(super) fma: bool,
 }
 
@@ -88,7 +88,7 @@ impl Emit<'_, '_> {
         self.builder.ins().bitcast(ty, flags, value)
     }
 
-    /// `a·b + c`, fused where the CPU can.
+    /// `a·b + c`, fused if the CPU supports it.
     pub(super) fn multiply_add(&mut self, a: Value, b: Value, c: Value) -> Value {
         if self.fma {
             self.builder.ins().fma(a, b, c)
@@ -103,8 +103,8 @@ impl Emit<'_, '_> {
         self.builder.ins().fcmp(condition, a, b)
     }
 
-    /// Keeps a load from becoming the memory operand of a comparison. Cranelift makes it one for SSE's `cmpps`, which
-    /// faults on addresses that are no multiple of 16; the AVX form, there wherever multiply-add is, takes any.
+    /// Keeps a load from becoming the memory operand of a comparison. Cranelift would fold it into SSE's `cmpps`, which
+    /// faults on addresses that are not multiples of 16; the AVX form, present wherever multiply-add is, accepts any.
     fn in_register(&mut self, value: Value) -> Value {
         if self.fma || self.builder.func.dfg.value_type(value) != F32X4 {
             return value;
@@ -117,7 +117,7 @@ impl Emit<'_, '_> {
         self.builder.ins().icmp(condition, a, b)
     }
 
-    /// `a` where the mask holds, else `b`.
+    /// `a` where the mask is set, else `b`.
     pub(super) fn select(&mut self, width: Width, mask: Value, a: Value, b: Value) -> Value {
         match width {
             Width::Single => self.builder.ins().select(mask, a, b),
@@ -136,14 +136,15 @@ impl Emit<'_, '_> {
         self.select(width, negative, zero, x)
     }
 
-    /// The mask of `value` beating `best`: larger, or not a number.
+    /// The mask of `value` replacing the maximum `best`: it is larger, or NaN.
     pub(super) fn beats(&mut self, value: Value, best: Value) -> Value {
         let larger = self.compare(FloatCC::LessThan, best, value);
         let unordered = self.compare(FloatCC::Unordered, value, value);
         self.builder.ins().bor(larger, unordered)
     }
 
-    /// The larger of two, the first of equals; where one is not a number, that one, the second of two.
+    /// The larger of two, or the first if they are equal. If one is NaN, the result is that NaN; if both are, the
+    /// second.
     pub(super) fn largest(&mut self, width: Width, best: Value, value: Value) -> Value {
         let beats = self.beats(value, best);
         self.select(width, beats, value, best)
@@ -182,7 +183,7 @@ impl Emit<'_, '_> {
         }
     }
 
-    /// Loads four bytes, `stride` bytes apart, as integers of 32 bits.
+    /// Loads four bytes with a stride of `stride` bytes, as 32-bit integers.
     pub(super) fn load_bytes(&mut self, pointer: Value, offset: i64, stride: i64) -> Value {
         if stride == 1 {
             let word = self.load(I32, pointer, offset);
@@ -203,10 +204,10 @@ impl Emit<'_, '_> {
         self.builder.ins().istore8(MEMORY, value, pointer, offset);
     }
 
-    /// Stores the low bytes of four integers, `stride` bytes apart.
+    /// Stores the low bytes of four integers with a stride of `stride` bytes.
     pub(super) fn store_bytes(&mut self, value: Value, pointer: Value, offset: i64, stride: i64) {
         if stride == 1 {
-            // Narrowing saturates: what is above the low byte goes before.
+            // Narrowing saturates, so the higher bytes are cleared first.
             let low = self.integer(Width::Vector, 0xFF);
             let value = self.builder.ins().band(value, low);
             let halves = self.builder.ins().snarrow(value, value);
@@ -231,7 +232,7 @@ impl Emit<'_, '_> {
         self.bits(ty, shuffled)
     }
 
-    /// Loads the first `count` lanes, `stride` bytes apart; the others are zero.
+    /// Loads the first `count` lanes with a stride of `stride` bytes; the others are zero.
     pub(super) fn load_lanes(
         &mut self,
         lane: Type,
@@ -250,7 +251,7 @@ impl Emit<'_, '_> {
         value
     }
 
-    /// Four numbers as a vector.
+    /// Four scalars as a vector.
     pub(super) fn gather(&mut self, vector: Type, lanes: &[Value]) -> Value {
         let mut value = self.builder.ins().scalar_to_vector(vector, lanes[0]);
         for (index, &lane) in lanes.iter().enumerate().skip(1) {
@@ -259,13 +260,13 @@ impl Emit<'_, '_> {
         value
     }
 
-    /// Loads four lanes, `stride` bytes apart, and nothing else.
+    /// Loads four lanes with a stride of `stride` bytes, and reads nothing else.
     pub(super) fn load_strided(&mut self, lane: Type, pointer: Value, offset: i64, stride: i64) -> Value {
         let vector = if lane == F32 { F32X4 } else { I32X4 };
         match stride {
             4 => self.load(vector, pointer, offset),
             8 => {
-                // The second half starts one element early so as to end with the last element needed.
+                // The second half starts one element early, so that it ends with the last needed element.
                 let low = self.load(vector, pointer, offset);
                 let high = self.load(vector, pointer, offset + 12);
                 self.shuffle(low, high, [0, 2, 5, 7])
@@ -274,7 +275,7 @@ impl Emit<'_, '_> {
         }
     }
 
-    /// Stores the first `count` lanes, `stride` bytes apart.
+    /// Stores the first `count` lanes with a stride of `stride` bytes.
     pub(super) fn store_lanes(
         &mut self,
         value: Value,

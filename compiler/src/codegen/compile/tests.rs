@@ -1,4 +1,4 @@
-//! Plans compiled into an object file, and what a program says of leaves that are narrow.
+//! Plans compiled into an object file, and what a program reports about leaves that are not assembled.
 
 use cranelift_module::default_libcall_names;
 use cranelift_object::{ObjectBuilder, ObjectModule};
@@ -30,7 +30,7 @@ fn planned(graph: &Graph, bits: usize) -> Plan {
     plan(&graph, &options, &Target::host(&options).unwrap()).unwrap()
 }
 
-/// The kernels of a network are the symbols of an object file, which needs nothing from elsewhere.
+/// The kernels of a network are the symbols of an object file, which imports nothing.
 #[test]
 fn an_object_file_defines_every_kernel_and_imports_nothing() {
     let layers = [
@@ -81,14 +81,14 @@ fn an_object_file_defines_every_kernel_and_imports_nothing() {
     }
 }
 
-/// The steps of a program, with the text of what was compiled.
+/// The steps of a program, with the text of the compiled code.
 fn compiled(graph: &Graph, bits: usize) -> (Program, Listing) {
     let mut listing = Listing::default();
     let program = Program::compile(planned(graph, bits), true, Some(&mut listing), false).unwrap();
     (program, listing)
 }
 
-/// A dense layer whose rows of weights are further apart than instructions can say is narrow, and says so.
+/// A dense layer whose weight rows are too far apart for a 32-bit displacement falls back to Cranelift and reports it.
 #[test]
 fn a_narrow_leaf_is_told_with_its_reason() {
     let graph = network("far", &[1 << 27], &[Layer::linear(8)]);
@@ -98,7 +98,7 @@ fn a_narrow_leaf_is_told_with_its_reason() {
         let remarks = |texts: &[(String, String)]| {
             texts.iter().filter(|(_, text)| text.starts_with("; narrow tile ")).count()
         };
-        // Where all leaves are narrow, none has fallen.
+        // At 128 bits no leaf is assembled, so none falls back.
         assert_eq!(narrow.is_empty(), bits == 128, "{narrow:?} at {bits} bits");
         let fallen = program.run_steps().iter().filter(|step| !step.narrow.is_empty()).count();
         assert_eq!((remarks(&listing.clif), remarks(&listing.machine)), (fallen, fallen));

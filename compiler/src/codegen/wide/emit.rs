@@ -1,5 +1,5 @@
-//! Instructions on vectors of 256 or 512 bits, by the same names for both widths. Which instructions a leaf is made of
-//! lives in its own file; so does the choice of registers.
+//! Emits instructions on vectors of 256 or 512 bits, with the same methods for both widths. Register allocation and
+//! instruction choice for a leaf are elsewhere.
 //!
 //! 256 bits: AVX2 and FMA, registers 0 to 15, masks in vector registers. 512 bits: AVX-512F, registers 0 to 31, masks in
 //! mask registers. Functions follow the System V convention on every system.
@@ -13,13 +13,14 @@ use crate::codegen::narrow::{Failure, NarrowReason};
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Writes instructions of one function. The first instruction that cannot be encoded is kept as the function's fault.
+/// Emits the instructions of one function. The first instruction that cannot be encoded is kept as the function's
+/// error.
 pub(super) struct Emitter {
     pub(super) width: Width,
     code: CodeAssembler,
-    /// Constants of the function, behind its code; whole vectors.
+    /// Constants of the function, placed after its code; whole vectors.
     constants: Vec<Vec<u32>>,
-    /// Where they start, and the general register that holds it, once a constant is used.
+    /// Their address and the general register that holds it, once a constant is used.
     pool: Option<(CodeLabel, Register)>,
     failure: Option<Failure>,
 }
@@ -36,7 +37,7 @@ impl Emitter {
         }
     }
 
-    /// A distance that instructions cannot say.
+    /// A distance that does not fit an instruction.
     fn too_far(&mut self, bytes: i64) {
         let reason = NarrowReason::Distance { bytes: bytes.unsigned_abs() };
         self.failure.get_or_insert(Failure::Narrow(reason));
@@ -53,7 +54,7 @@ impl Emitter {
         pick(self.width, Register::YMM0, Register::ZMM0) + u32::from(vector.0)
     }
 
-    /// A place as the assembler's operand.
+    /// A memory operand for the assembler.
     pub(super) fn memory(&mut self, memory: Memory) -> MemoryOperand {
         if i32::try_from(memory.displacement).is_err() {
             self.too_far(memory.displacement);
@@ -92,7 +93,7 @@ impl Emitter {
         self.three(op.code(self.width), to, a, b.into());
     }
 
-    /// `to ← to + a·b` with one number from memory for all lanes: at 512 bits only.
+    /// `to ← to + a·b` with one scalar from memory for all lanes: only at 512 bits.
     pub(super) fn accumulate_broadcast(&mut self, to: Vector, a: Vector, b: Memory) {
         let code = Code::EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er;
         let memory = self.memory(b);
@@ -117,13 +118,13 @@ impl Emitter {
         }
     }
 
-    /// Loads one number into all lanes.
+    /// Loads a scalar into all lanes.
     pub(super) fn broadcast(&mut self, to: Vector, from: Memory) {
         let codes = (Code::VEX_Vbroadcastss_ymm_m32, Code::EVEX_Vbroadcastss_zmm_k1z_xmmm32);
         self.two(codes, to, from.into());
     }
 
-    /// Loads a vector; lanes outside the mask become zero and are not touched in memory.
+    /// Loads a vector. Masked-off lanes become zero, and their memory is not touched.
     pub(super) fn load(&mut self, to: Vector, from: Memory, lanes: Lanes) {
         let codes = (Code::VEX_Vmovups_ymm_ymmm256, Code::EVEX_Vmovups_zmm_k1z_zmmm512);
         match (self.width, lanes) {
@@ -145,7 +146,7 @@ impl Emitter {
         }
     }
 
-    /// Stores a vector; memory of lanes outside the mask is not touched.
+    /// Stores a vector. The memory of masked-off lanes is not touched.
     pub(super) fn store(&mut self, from: Vector, to: Memory, lanes: Lanes) {
         let memory = self.memory(to);
         let register = self.register(from);
@@ -172,7 +173,7 @@ impl Emitter {
         self.put(instruction);
     }
 
-    /// Makes the mask of the first `count` lanes, a number known now. At 512 bits `register` is overwritten.
+    /// Makes the mask of the first `count` lanes, a constant. At 512 bits `register` is overwritten.
     pub(super) fn mask_of_first(&mut self, mask: u8, count: usize, register: Register) {
         match self.width {
             Width::Bits512 => {
@@ -188,13 +189,13 @@ impl Emitter {
         }
     }
 
-    /// Fetches a cache line to the second-level cache.
+    /// Prefetches a cache line to the second-level cache.
     pub(super) fn prefetch(&mut self, from: Memory) {
         let memory = self.memory(from);
         self.put(Instruction::with1(Code::Prefetcht1_m8, memory));
     }
 
-    /// Announces the constants of the function: `register` holds their place from here on.
+    /// Announces the constants of the function: `register` holds their address from here on.
     pub(super) fn use_constants(&mut self, register: Register) {
         let label = self.code.create_label();
         let memory = iced_x86::code_asm::ptr(label);
@@ -203,13 +204,13 @@ impl Emitter {
             _ => self.code.lea(iced_x86::code_asm::rax, memory),
         };
         self.note(result);
-        // Constants start at the next cache line, so that none lies across two.
+        // Constants start at the next cache line, so that none crosses a line.
         self.add_number(register, LINE as i64 - 1);
         self.put(Instruction::with2(Code::And_rm64_imm8, register, -(LINE as i32)));
         self.pool = Some((label, register));
     }
 
-    /// The place of a constant vector of these words.
+    /// The address of a constant vector of these words.
     pub(super) fn constant(&mut self, words: Vec<u32>) -> Memory {
         let index = match self.constants.iter().position(|known| *known == words) {
             Some(index) => index,
@@ -219,19 +220,19 @@ impl Emitter {
             }
         };
         let Some((_, register)) = self.pool else {
-            let fault = || Failure::Fault("a constant without a place for constants".to_owned());
+            let fault = || Failure::Fault("a constant without a constant pool".to_owned());
             self.failure.get_or_insert_with(fault);
             return Memory::at(Register::RAX, 0);
         };
         Memory::at(register, index as i64 * self.width.bytes())
     }
 
-    /// The place of a vector of one number.
+    /// The address of a vector with one float in all lanes.
     pub(super) fn number(&mut self, number: f32) -> Memory {
         self.constant(vec![number.to_bits(); self.width.lanes()])
     }
 
-    /// The place of a vector of one integer.
+    /// The address of a vector with one integer in all lanes.
     pub(super) fn integer(&mut self, number: i32) -> Memory {
         self.constant(vec![number.cast_unsigned(); self.width.lanes()])
     }
@@ -272,18 +273,17 @@ impl Emitter {
         self.put(Instruction::with1(Code::Push_r64, register));
     }
 
-    /// Takes a general register back from the stack.
+    /// Restores a general register from the stack.
     pub(super) fn pop(&mut self, register: Register) {
         self.put(Instruction::with1(Code::Pop_r64, register));
     }
 
-    /// A place in the code, to be set where it is.
+    /// A label, to be placed later.
     pub(super) fn label(&mut self) -> CodeLabel {
         self.code.create_label()
     }
 
-    /// Sets a label here. An instruction bears one label at most; where it would be two, one that does nothing parts
-    /// them.
+    /// Places a label here. An instruction can have only one label; a second one is placed after a no-op.
     pub(super) fn here(&mut self, label: &mut CodeLabel) {
         let mut result = self.code.set_label(label);
         if result.is_err() {
@@ -326,30 +326,31 @@ impl Emitter {
         self.note(result);
     }
 
-    /// Jumps when the subtraction before it went below zero.
+    /// Jumps if the preceding subtraction went below zero.
     pub(super) fn jump_if_below(&mut self, label: CodeLabel) {
         let result = self.code.jb(label);
         self.note(result);
     }
 
-    /// Jumps when the subtraction before it stayed at zero or above.
+    /// Jumps if the preceding subtraction did not go below zero.
     pub(super) fn jump_if_not_below(&mut self, label: CodeLabel) {
         let result = self.code.jae(label);
         self.note(result);
     }
 
-    /// Leaves the function. Upper halves are cleared, so that code with narrower vectors does not wait for them.
+    /// Returns from the function. The upper halves are cleared, so that code with narrower vectors does not wait for
+    /// them.
     pub(super) fn leave(&mut self) {
         self.put(Ok(Instruction::with(Code::VEX_Vzeroupper)));
         self.put(Ok(Instruction::with(Code::Retnq)));
     }
 
-    /// The machine code with its constants; the function may be placed at any multiple of 64.
+    /// The machine code with its constants. The function may be placed at any multiple of 64.
     pub(super) fn finish(mut self) -> Result<Vec<u8>, Failure> {
         if let Some((mut end, _)) = self.pool.take() {
             let result = self.code.set_label(&mut end);
             self.note(result);
-            // A label needs something behind it; it is one byte, and never run.
+            // A label must precede an instruction; this one byte never runs.
             self.put(Ok(Instruction::with(Code::Int3)));
         }
         if let Some(failure) = self.failure {

@@ -1,14 +1,13 @@
-//! Instructions that treat lanes on their own: comparisons and choices, shifts, conversions, moves between lanes.
+//! Instructions on individual lanes: comparisons and selects, shifts, conversions, permutations.
 //!
-//! A mask is a mask register at 512 bits and a vector register at 256, and is named by its number, as in
-//! [`Lanes::Masked`].
+//! A mask is a mask register at 512 bits and a vector register at 256, given by its number, as in [`Lanes::Masked`].
 
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
 use super::emit::Emitter;
 use super::operands::{Binary, Lanes, Memory, Source, Vector, Width, narrow_register, pick};
 
-/// A comparison of floats. A number and a NaN compare as stated.
+/// A comparison of floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Comparison {
     /// False for NaN.
@@ -19,7 +18,7 @@ pub(super) enum Comparison {
     AtMost,
     /// True for NaN.
     NotAtLeast,
-    /// True only where one is NaN.
+    /// True only if one is NaN.
     Unordered,
 }
 
@@ -35,13 +34,13 @@ impl Comparison {
     }
 }
 
-/// A shift of 32-bit integers by a number known now.
+/// A shift of 32-bit integers by a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shift {
     Left,
-    /// With zeros.
+    /// Fills with zeros.
     Right,
-    /// With copies of the sign.
+    /// Fills with copies of the sign.
     RightSigned,
 }
 
@@ -74,7 +73,7 @@ impl Emitter {
         self.put(instruction);
     }
 
-    /// `mask ← a < b` for unsigned integers. At 256 bits the mask must be another register than `b`.
+    /// `mask ← a < b` for unsigned integers. At 256 bits the mask must not be the register `b`.
     pub(super) fn compare_below_unsigned(&mut self, mask: u8, a: Vector, b: Vector) {
         match self.width {
             Width::Bits512 => {
@@ -83,7 +82,7 @@ impl Emitter {
                 self.put(Instruction::with4(code, to, a, b, 1));
             }
             Width::Bits256 => {
-                // What is not the larger of both is below.
+                // A lane that is not the larger of both is below.
                 let to = Vector(mask);
                 self.three(Code::VEX_Vpmaxud_ymm_ymm_ymmm256, to, a, b.into());
                 self.three(Code::VEX_Vpcmpeqd_ymm_ymm_ymmm256, to, to, a.into());
@@ -162,17 +161,17 @@ impl Emitter {
         }
     }
 
-    /// Lanes in another order: lane `l` becomes the one that lane `l` of `order` names.
+    /// Permutes lanes: lane `l` of the result is the lane that lane `l` of `order` names.
     pub(super) fn permute(&mut self, to: Vector, order: Vector, from: Vector) {
         let code =
             pick(self.width, Code::VEX_Vpermps_ymm_ymm_ymmm256, Code::EVEX_Vpermps_zmm_k1z_zmm_zmmm512b32);
         self.three(code, to, order, from.into());
     }
 
-    /// Loads every second element from `from` on: as many as there are lanes, and nothing past the last. `temporary` is
+    /// Loads every second element from `from` on, one for each lane, and nothing past the last. `temporary` is
     /// overwritten at 512 bits.
     pub(super) fn load_every_second(&mut self, to: Vector, from: Memory, temporary: Vector) {
-        // The second half starts one element early so as to end with the last element needed.
+        // The second half starts one element early, so that it ends with the last needed element.
         let lanes = self.width.lanes();
         let high = Memory::at(from.base, from.displacement + 4 * (lanes as i64 - 1));
         self.load(to, from, Lanes::All);
@@ -196,7 +195,7 @@ impl Emitter {
         }
     }
 
-    /// Loads elements that pairs of lanes share. `temporary` is overwritten.
+    /// Loads elements, each for a pair of lanes. `temporary` is overwritten.
     pub(super) fn load_pairs(&mut self, to: Vector, from: Memory, temporary: Vector) {
         let codes = (Code::VEX_Vbroadcastf128_ymm_m128, Code::EVEX_Vbroadcastf64x4_zmm_k1z_m256);
         let order = self.constant((0..self.width.lanes() as u32).map(|lane| lane / 2).collect());
@@ -205,8 +204,8 @@ impl Emitter {
         self.permute(to, temporary, to);
     }
 
-    /// Loads bytes as integers of 32 bits. At 512 bits, lanes outside a mask become zero and are not touched in memory; at
-    /// 256 all lanes are loaded.
+    /// Loads bytes as 32-bit integers. At 512 bits, masked-off lanes become zero and their memory is not touched; at
+    /// 256 bits all lanes are loaded.
     pub(super) fn load_bytes(&mut self, to: Vector, from: Memory, lanes: Lanes) {
         let code = pick(self.width, Code::VEX_Vpmovzxbd_ymm_xmmm64, Code::EVEX_Vpmovzxbd_zmm_k1z_xmmm128);
         let memory = self.memory(from);
@@ -220,7 +219,7 @@ impl Emitter {
         }));
     }
 
-    /// Loads bytes that pairs of lanes share, at 256 bits only. `temporary` is overwritten.
+    /// Loads bytes, each for a pair of lanes; only at 256 bits. `temporary` is overwritten.
     pub(super) fn load_pairs_of_bytes(&mut self, to: Vector, from: Memory, temporary: Vector) {
         let order = self.constant((0..self.width.lanes() as u32).map(|lane| lane / 2).collect());
         self.load(temporary, order, Lanes::All);
@@ -230,8 +229,8 @@ impl Emitter {
         self.permute(to, temporary, to);
     }
 
-    /// Stores the low bytes of integers side by side: at 512 bits those of the mask, at 256 all, where `free` are
-    /// overwritten.
+    /// Stores the low bytes of integers contiguously: the masked lanes at 512 bits, all lanes at 256 bits, where `free`
+    /// are overwritten.
     pub(super) fn store_bytes(&mut self, from: Vector, to: Memory, lanes: Lanes, free: [Vector; 2]) {
         let memory = self.memory(to);
         match self.width {
@@ -246,7 +245,7 @@ impl Emitter {
                 }));
             }
             Width::Bits256 => {
-                // The low bytes of each half go to its front, and then the halves together.
+                // Moves the low bytes of each half to its front, then joins the halves.
                 let mut order = vec![u32::from_le_bytes([0x80; 4]); self.width.lanes()];
                 order[0] = u32::from_le_bytes([0, 4, 8, 12]);
                 order[4] = order[0];
@@ -262,8 +261,8 @@ impl Emitter {
         }
     }
 
-    /// Loads the elements at `from` plus the numbers of `elements`, lane by lane; lanes outside the mask become zero and
-    /// are not touched in memory. `temporary` is overwritten at 256 bits, `mask` at 512.
+    /// Loads the elements at `from` plus the indices in `elements`. Masked-off lanes become zero, and their memory is
+    /// not touched. `temporary` is overwritten at 256 bits, `mask` at 512.
     pub(super) fn gather(
         &mut self,
         to: Vector,
@@ -304,8 +303,8 @@ impl Emitter {
         }
     }
 
-    /// Makes the mask of the first lanes, as many as a general register holds: fewer than a vector has. `free` is a
-    /// general register to overwrite.
+    /// Makes the mask of the first lanes, whose number is in a general register and below the vector's lanes. `free` is
+    /// a general register to overwrite.
     pub(super) fn mask_of_counted(&mut self, mask: u8, free: Register) {
         let (count, register) = (Register::ECX, self.mask_register(mask));
         match self.width {
@@ -326,7 +325,7 @@ impl Emitter {
         }
     }
 
-    /// The place of a vector of the numbers of the lanes.
+    /// The address of a vector of lane indices.
     pub(super) fn lane_numbers(&mut self) -> Memory {
         self.constant((0..self.width.lanes() as u32).collect())
     }
@@ -339,7 +338,7 @@ impl Emitter {
         self.put(Instruction::with2(code, memory, from));
     }
 
-    /// Stores the sums of the lanes of four vectors side by side; `free` are overwritten.
+    /// Stores the sums of the lanes of four vectors contiguously; `free` are overwritten.
     pub(super) fn store_sums_of_lanes(&mut self, sums: [Vector; 4], to: Memory, free: [Vector; 3]) {
         let [a, b, c, d] = sums;
         let [first, second, third] = free;
@@ -360,7 +359,7 @@ impl Emitter {
                 self.put(Instruction::with2(Code::VEX_Vmovups_xmmm128_xmm, memory, first));
             }
             Width::Bits512 => {
-                // Quarters of two vectors, chosen by the immediate, are added until each quarter belongs to one vector.
+                // Adds quarters of two vectors, selected by the immediate, until each quarter belongs to one vector.
                 let mut fold = |to, a, b, other, [low, high]: [i32; 2]| {
                     self.shuffle_quarters(to, a, b, low);
                     self.shuffle_quarters(other, a, b, high);
@@ -395,7 +394,7 @@ impl Emitter {
         self.put(Instruction::with4(code, to, a, b, quarters));
     }
 
-    /// Square roots, rounded correctly.
+    /// Square roots, correctly rounded.
     pub(super) fn square_root(&mut self, to: Vector, from: impl Into<Source>) {
         let codes = (Code::VEX_Vsqrtps_ymm_ymmm256, Code::EVEX_Vsqrtps_zmm_k1z_zmmm512b32_er);
         self.two(codes, to, from.into());
@@ -407,7 +406,7 @@ impl Emitter {
         self.two(codes, to, from.into());
     }
 
-    /// `to ← a·2ᵇ`, rounded once, at 512 bits only.
+    /// `to ← a·2ᵇ`, rounded once; only at 512 bits.
     pub(super) fn scale(&mut self, to: Vector, a: Vector, b: Vector) {
         self.three(Code::EVEX_Vscalefps_zmm_k1z_zmm_zmmm512b32_er, to, a, b.into());
     }

@@ -1,15 +1,15 @@
-//! Assembled functions as text.
+//! Disassembles assembled functions.
 
 use std::fmt::Write;
 
 use iced_x86::{Code, Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter};
 
-/// Constants start at a multiple of this behind the code.
+/// The alignment of the constants after the code.
 const LINE: usize = 64;
 /// Constants on a line of the listing.
 const CONSTANTS: usize = 8;
 
-/// The instructions of an assembled function in Intel syntax, each behind its offset, and its constants as words of 32 bits.
+/// The instructions of an assembled function in Intel syntax with their offsets, and its constants as 32-bit words.
 pub(in crate::codegen) fn listing(bytes: &[u8]) -> String {
     let mut text = String::new();
     let mut decoder = Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE);

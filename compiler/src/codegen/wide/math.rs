@@ -1,8 +1,8 @@
-//! Elementary functions in wide vector registers. The range reductions, polynomials and bounds are those of the narrow
-//! ones (`clif/math.rs`).
+//! Elementary functions in AVX registers, with the same range reductions, polynomials and error bounds as
+//! `clif/math.rs`.
 //!
-//! Every function works in place, on the temporaries it is given: [`temporaries`] says how many. Of masks it changes
-//! [`MASK`] alone.
+//! Every function works in place and uses the temporaries it is given; [`temporaries`] says how many. The only mask it
+//! changes is [`MASK`].
 
 use super::emit::Emitter;
 use super::lanes::{Comparison, Shift};
@@ -26,7 +26,7 @@ pub(super) fn temporaries(kind: UnaryKind) -> usize {
     }
 }
 
-/// `x ← f(x)`. The temporaries are at least as many as [`temporaries`] says.
+/// `x ← f(x)`. At least as many temporaries are required as [`temporaries`] says.
 pub(super) fn unary(emitter: &mut Emitter, kind: UnaryKind, x: Vector, temporaries: &[Vector]) {
     match kind {
         UnaryKind::Relu => relu(emitter, x, temporaries),
@@ -55,20 +55,20 @@ fn relu(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     emitter.binary(Binary::Maximum, x, zero, x);
 }
 
-/// `to ←` the larger of two numbers, the first of equals; where one is not a number, that one, the second of two. `to` may
-/// be the first, and `temporary` is overwritten at 256 bits.
+/// `to ←` the larger of two, or the first if they are equal. If one is NaN, the result is that NaN; if both are, the
+/// second. `to` may be the first, and `temporary` is overwritten at 256 bits.
 pub(super) fn largest(emitter: &mut Emitter, to: Vector, [best, value]: [Vector; 2], temporary: Vector) {
     let mask = match emitter.width {
         Width::Bits256 => temporary.0,
         Width::Bits512 => MASK,
     };
-    // The instruction gives the second of two where one is not a number.
+    // The instruction returns its second operand if one is NaN.
     emitter.binary(Binary::Maximum, to, value, best);
     emitter.compare(Comparison::Unordered, mask, value, value);
     emitter.choose(to, mask, value, to);
 }
 
-/// `to ← to·x + c` for each of the coefficients, the highest power's first.
+/// `to ← to·x + c` for each of the coefficients, starting with the highest power.
 fn horner(emitter: &mut Emitter, to: Vector, x: Vector, coefficients: &[f32]) {
     for &coefficient in coefficients {
         let coefficient = emitter.number(coefficient);
@@ -79,7 +79,7 @@ fn horner(emitter: &mut Emitter, to: Vector, x: Vector, coefficients: &[f32]) {
 /// `eˣ = 2ⁿ·eʳ`, with `n` the integer nearest to `x / ln 2`. Within 1.1 ulp, denormals and infinity included.
 fn exp(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     let (a, b) = (temporaries[0], temporaries[1]);
-    // Of a number and NaN the second stays.
+    // Of a number and NaN, the second stays.
     emitter.load_number(a, -104.0);
     emitter.binary(Binary::Maximum, x, a, x);
     emitter.load_number(a, 89.0);
@@ -100,7 +100,7 @@ fn exp(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     horner(emitter, b, x, &coefficients);
     match emitter.width {
         Width::Bits512 => emitter.scale(x, b, a),
-        // The power is applied in two halves, so that results reach infinity and the denormals.
+        // The power is applied in two halves, so that results can reach infinity and denormals.
         Width::Bits256 => {
             emitter.binary(Binary::SubtractIntegers, a, a, round);
             emitter.shift(Shift::RightSigned, x, a, 1);
@@ -116,7 +116,7 @@ fn exp(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     }
 }
 
-/// `1/(1 + e⁻ˣ)`, within 2.3 ulp. Where `e⁻ˣ` is infinite the result is 0 instead of a denormal.
+/// `1/(1 + e⁻ˣ)`, within 2.3 ulp. The result is 0 instead of a denormal where `e⁻ˣ` is infinite.
 fn sigmoid(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     let sign = emitter.number(-0.0);
     emitter.binary(Binary::Xor, x, x, sign);
@@ -127,7 +127,7 @@ fn sigmoid(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     emitter.binary(Binary::Divide, x, temporaries[0], x);
 }
 
-/// An odd polynomial near zero, where the quotient would cancel; `1 − 2/(e^2|x| + 1)` with the sign of `x` elsewhere.
+/// An odd polynomial near zero, where the quotient would cancel; elsewhere `1 − 2/(e^2|x| + 1)` with the sign of `x`.
 /// Within 1.3 ulp.
 fn tanh(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     let (far, near, rest) = (temporaries[0], temporaries[1], temporaries[2]);
@@ -152,7 +152,7 @@ fn tanh(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     let mask = mask(emitter, rest);
     emitter.compare(Comparison::Less, mask, rest, bound);
     emitter.choose(far, mask, near, far);
-    // The sign last: the polynomial would lose that of a zero.
+    // The sign comes last, because the polynomial would lose the sign of a zero.
     let sign = emitter.number(-0.0);
     emitter.binary(Binary::And, x, x, sign);
     emitter.binary(Binary::Or, x, x, far);
@@ -206,7 +206,7 @@ fn log(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     let high = emitter.number(0.693_359_4);
     emitter.fused(Fused::Accumulate, y, exponent, high);
 
-    // Zero gives −∞, infinity itself, and everything below zero no number.
+    // Zero gives −∞, infinity gives infinity, and negative numbers give NaN.
     let mask = mask(emitter, square);
     for (comparison, operand, result) in [
         (Comparison::Equal, 0.0, f32::NEG_INFINITY),
@@ -220,7 +220,7 @@ fn log(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
     emitter.copy(x, y);
 }
 
-/// A mask to overwrite: [`MASK`] at 512 bits, at 256 the vector register given.
+/// A mask to overwrite: [`MASK`] at 512 bits, the given vector register at 256.
 fn mask(emitter: &Emitter, vector: Vector) -> u8 {
     match emitter.width {
         Width::Bits256 => vector.0,

@@ -1,4 +1,5 @@
-//! Leaves for wide vectors, assembled: the only machine code that is not Cranelift's. Loops around leaves are.
+//! Assembled AVX microkernels: the only machine code that Cranelift does not generate. Cranelift generates the loops
+//! around them.
 
 mod emit;
 mod lanes;

@@ -1,10 +1,10 @@
-//! What instructions on vectors work on: registers, memory and lanes, and the operations with their encodings by width.
+//! Operands of vector instructions: registers, memory and lanes; and the operations with their encodings by width.
 
 use iced_x86::{Code, Register};
 
 use crate::target::VectorUnit;
 
-/// Width of the vectors a function works on.
+/// The vector width of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::codegen) enum Width {
     /// AVX2 and FMA.
@@ -14,12 +14,12 @@ pub(in crate::codegen) enum Width {
 }
 
 impl Width {
-    /// That of a target's vectors; none where leaves are Cranelift's.
+    /// The width of a target's vectors; `None` if Cranelift compiles all leaves.
     pub(in crate::codegen) fn of(vectors: VectorUnit) -> Option<Width> {
         [Width::Bits256, Width::Bits512].into_iter().find(|width| width.vectors() == vectors)
     }
 
-    /// The vectors of the width.
+    /// The vector unit of the width.
     pub(super) fn vectors(self) -> VectorUnit {
         VectorUnit::x86_64(match self {
             Width::Bits256 => 256,
@@ -27,17 +27,17 @@ impl Width {
         })
     }
 
-    /// Numbers in a vector.
+    /// Lanes of a vector.
     pub(in crate::codegen) fn lanes(self) -> usize {
         self.vectors().lanes()
     }
 
-    /// Bytes in a vector.
+    /// Bytes of a vector.
     pub(super) fn bytes(self) -> i64 {
         4 * self.lanes() as i64
     }
 
-    /// Vector registers.
+    /// The number of vector registers.
     pub(super) fn registers(self) -> usize {
         self.vectors().registers
     }
@@ -47,7 +47,7 @@ impl Width {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Vector(pub(super) u8);
 
-/// A place in memory: a general register and a distance in bytes.
+/// A memory operand: a general register and a displacement in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Memory {
     pub(super) base: Register,
@@ -80,24 +80,24 @@ impl From<Memory> for Source {
     }
 }
 
-/// Which lanes a load or a store touches.
+/// The lanes that a load or store touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lanes {
     All,
-    /// Those of a mask: the mask register with this number at 512 bits, the vector register at 256.
+    /// The lanes of a mask: the mask register with this number at 512 bits, the vector register at 256.
     Masked(u8),
 }
 
-/// An instruction of two operands and a result.
+/// An instruction with two operands and a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Binary {
     Add,
     Subtract,
     Multiply,
     Divide,
-    /// The second operand where the first is not larger, and where one is not a number.
+    /// The second operand if the first is not larger, or if one is NaN.
     Maximum,
-    /// The second operand where the first is not smaller, and where one is not a number.
+    /// The second operand if the first is not smaller, or if one is NaN.
     Minimum,
     And,
     Or,
@@ -137,7 +137,7 @@ impl Binary {
     }
 }
 
-/// A fused multiply-add, by where its operands are.
+/// A fused multiply-add, by the position of its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fused {
     /// `to ← to + a·b`.

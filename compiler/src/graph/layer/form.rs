@@ -1,4 +1,4 @@
-//! Layers as `serde` reads and writes them: in the words of the language, with its defaults.
+//! The serialized form of layers: the names of `network!`, with its defaults.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use super::Layer;
 use crate::graph::initializer::Initializer;
 use crate::ops::window::Window;
 
-/// A layer with its arguments by name. Those that are left out have the defaults of `network!`.
+/// A layer with named arguments. Omitted ones have the defaults of `network!`.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "layer", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Form {
@@ -53,7 +53,7 @@ pub(super) enum Form {
     LogSoftmax {},
 }
 
-/// The window of a pooling. Without a stride, windows lie side by side.
+/// The window of a pooling layer. The stride defaults to the window's size.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pooling {
@@ -83,7 +83,7 @@ impl Sizes {
         }
     }
 
-    /// The size of each axis. A single size stands for all axes; the layer's shape rule checks the length of a list.
+    /// The size of each axis. A single size applies to all axes; the layer's shape rule checks the length of a list.
     fn each(self, axes: usize) -> Vec<usize> {
         match self {
             Sizes::All(size) => vec![size; axes],
@@ -140,7 +140,7 @@ fn momentum() -> f64 {
     0.1
 }
 
-/// The number of axes of a window in two dimensions, which a single size stands for.
+/// The number of axes of a two-dimensional window, to which a single size applies.
 const AXES: usize = 2;
 
 impl From<Pooling> for Window {

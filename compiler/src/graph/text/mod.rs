@@ -1,4 +1,4 @@
-//! The text form of a graph: it prints and parses back to the same graph, and is short enough to type by hand.
+//! The text form of a graph. It parses back to the same graph, and is short enough to type by hand.
 //!
 //! ```text
 //! graph net {
@@ -9,9 +9,9 @@
 //! }
 //! ```
 //!
-//! A line is `results = operator(operands) {attributes} : types @label`. Attributes are those of the operator's struct;
-//! operands, attributes, types and label may each be left out when there are none (types are checked when given). A label,
-//! or the network's name, that has spaces, quotes or semicolons in it stands in quotes, with escapes as in JSON.
+//! A line is `results = operator(operands) {attributes} : types @label`. Attributes are those of the operator's struct.
+//! Operands, attributes, types and label may be omitted if there are none (given types are checked). A label or network
+//! name that contains spaces, quotes or semicolons is quoted, with escapes as in JSON.
 
 mod parse;
 mod print;
@@ -19,7 +19,7 @@ mod print;
 #[cfg(feature = "codegen")]
 pub(crate) use print::describe;
 
-/// Whether a name may stand without quotes: nothing in it could be taken for the end of it.
+/// Whether a name needs no quotes: no character in it could end it.
 fn is_plain(name: &str) -> bool {
     let ends = |character: char| {
         character.is_whitespace()

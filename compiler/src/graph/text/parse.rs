@@ -30,9 +30,8 @@ impl FromStr for Graph {
             .ok_or_else(|| text_error(number, "expected `graph name {`"))?
             .trim();
         let name = match name.starts_with('"') {
-            true => {
-                serde_json::from_str(name).map_err(|_| text_error(number, &format!("`{name}` is no name")))?
-            }
+            true => serde_json::from_str(name)
+                .map_err(|_| text_error(number, &format!("`{name}` is not a name")))?,
             false => name.to_owned(),
         };
         let mut parser = Parser { graph: Graph::new(name), values: HashMap::new() };
@@ -54,7 +53,7 @@ impl FromStr for Graph {
     }
 }
 
-/// Cuts a `;` comment off, unless the semicolon stands inside a string.
+/// Removes a `;` comment, unless the semicolon is inside a string.
 fn without_comment(line: &str) -> &str {
     let mut in_string = false;
     let mut escaped = false;
@@ -176,7 +175,7 @@ impl Parser {
     }
 }
 
-/// How deep lists and objects may lie in each other. No attribute is deeper than a list in the operator's own object.
+/// The maximum nesting of lists and objects. Attributes need no more than a list in the operator's own object.
 const MAX_DEPTH: usize = 32;
 
 /// The unread rest of a line; every method skips white space first.
@@ -243,7 +242,7 @@ impl Cursor<'_> {
         text.parse().map_err(|error: crate::shape::ParseTypeError| LineError::Syntax(error.to_string()))
     }
 
-    /// Reads a string with the JSON reader, which knows escapes.
+    /// Reads a string with the JSON reader, which handles the escapes.
     fn string(&mut self) -> Result<String, LineError> {
         self.rest = self.rest.trim_start();
         let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter::<String>();
@@ -256,7 +255,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// Reads a value; lists and objects in it are at most so deep.
+    /// Reads a value; lists and objects in it may be nested at most this deep.
     fn attribute_value(&mut self, depth: usize) -> Result<Value, LineError> {
         if self.peek("{") {
             return self.object(depth).map(Value::Object);
@@ -279,7 +278,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// How deep what is in a list or object may be.
+    /// The allowed nesting inside a list or object.
     fn enter(&self, depth: usize) -> Result<usize, LineError> {
         match depth.checked_sub(1) {
             Some(within) => Ok(within),

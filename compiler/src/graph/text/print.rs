@@ -42,7 +42,7 @@ fn write_node(f: &mut fmt::Formatter<'_>, graph: &Graph, node: &Node) -> fmt::Re
     f.write_str("\n")
 }
 
-/// What a node computes, apart from which values: its operator and the types.
+/// The computation of a node without its values: the operator and the types.
 #[cfg(feature = "codegen")]
 pub(crate) fn describe(graph: &Graph, node: &Node) -> String {
     struct Description<'a>(&'a Graph, &'a Node);

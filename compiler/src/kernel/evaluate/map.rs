@@ -1,4 +1,4 @@
-//! The Map leaf, lane by lane.
+//! Evaluates the Map leaf, lane by lane.
 
 use super::memory::{EvaluateError, moved};
 use super::{Evaluator, number};
@@ -13,7 +13,7 @@ enum Value {
     Mask(bool),
 }
 
-/// The values of the expressions so far. Kinds are as verified.
+/// The values of the expressions so far. The verifier has checked their kinds.
 #[derive(Debug, Default)]
 struct Values(Vec<Value>);
 
@@ -34,7 +34,7 @@ impl Values {
     }
 }
 
-/// A reducer at work.
+/// The state of a reducer.
 #[derive(Clone, Copy, Debug)]
 enum Accumulator {
     Sum(f64),
@@ -102,7 +102,7 @@ impl Evaluator<'_, '_> {
         }
     }
 
-    /// Evaluates what is reduced, at a lane and a step of the window.
+    /// Evaluates the reduced expressions at a lane and a window step.
     fn accumulate(
         &self,
         map: &Map,
@@ -121,10 +121,10 @@ impl Evaluator<'_, '_> {
         Ok(())
     }
 
-    /// Evaluates what is stored, and stores it.
+    /// Evaluates the stored expressions and stores them.
     fn finish(&mut self, map: &Map, lane: usize, accumulators: &[Accumulator]) -> Result<(), EvaluateError> {
         let first = if map.fold == Fold::None { 0 } else { map.finish };
-        // Nothing behind a reduction uses what is before it.
+        // Expressions after a reduction do not use those before it.
         let mut values = Values(vec![Value::Integer(0); first]);
         for expr in &map.exprs[first..] {
             let value = self.expr(map, expr, (lane, &[], 0), &values, accumulators)?;
@@ -201,7 +201,7 @@ impl Evaluator<'_, '_> {
     }
 }
 
-/// Calls `body` with every step of a window, loop by loop, and its number.
+/// Calls `body` with every step of a window and its number, in loop order.
 fn each_step(
     window: &[usize],
     mut body: impl FnMut(&[usize], i32) -> Result<(), EvaluateError>,
@@ -221,17 +221,17 @@ fn each_step(
     Ok(())
 }
 
-/// Whether a value takes the place of the best one: larger, or no number.
+/// Whether a value replaces the current maximum: it is larger, or NaN.
 fn beats(value: f32, best: f32) -> bool {
     best < value || value.is_nan()
 }
 
-/// The larger of two, the first of equals; where one is no number, that one, the second of two.
+/// The larger of two, or the first if they are equal. If one is NaN, the result is that NaN; if both are, the second.
 pub(super) fn largest(best: f32, value: f32) -> f32 {
     if beats(value, best) { value } else { best }
 }
 
-/// A function of one number.
+/// A unary function.
 pub(super) fn unary(kind: UnaryKind, x: f32) -> f32 {
     let wide = f64::from(x);
     match kind {

@@ -1,4 +1,4 @@
-//! The memory that kernels are evaluated on, with its bounds.
+//! The bounds-checked memory that kernels are evaluated on.
 
 use thiserror::Error;
 
@@ -22,7 +22,7 @@ pub enum EvaluateError {
         kernel: String,
         /// The buffer.
         buffer: usize,
-        /// The element; the greatest or least number where it fits none.
+        /// The element, saturated if it overflows.
         index: i64,
         /// Elements of the buffer.
         elements: usize,
@@ -49,7 +49,7 @@ pub enum EvaluateError {
     },
 }
 
-/// Where a buffer lies: a range of words of an area.
+/// The range of words that a buffer occupies in an area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     /// The area.
@@ -62,7 +62,7 @@ pub(crate) struct Span {
     pub(crate) writable: bool,
 }
 
-/// Memory of kernels: words of 32 bits, which hold a float, an integer or four bytes, the lowest first.
+/// Memory of kernels: words of 32 bits, each a float, an integer or four bytes in little-endian order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
     pub(crate) areas: Vec<Vec<u32>>,
@@ -70,7 +70,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Memory of its own for each buffer.
+    /// Gives each buffer its own memory.
     pub fn of(buffers: Vec<Vec<u32>>) -> Self {
         let span = |(area, words): (usize, &Vec<u32>)| {
             Some(Span { area, first: 0, words: words.len(), writable: true })
@@ -78,13 +78,13 @@ impl Memory {
         Memory { spans: buffers.iter().enumerate().map(span).collect(), areas: buffers }
     }
 
-    /// What a buffer holds, if it has memory.
+    /// The contents of a buffer, if it has memory.
     pub fn words(&self, buffer: usize) -> Option<&[u32]> {
         let span = (*self.spans.get(buffer)?)?;
         self.areas.get(span.area)?.get(span.first..span.first.checked_add(span.words)?)
     }
 
-    /// The word of an element, as an area and a place there, and the bits that it begins behind.
+    /// The area, word and bit offset of an element.
     fn place(
         &self,
         kernel: &Kernel,
@@ -116,7 +116,7 @@ impl Memory {
         }
     }
 
-    /// The word, or the byte, of an element.
+    /// Reads the word or byte of an element.
     pub(super) fn read(
         &self,
         kernel: &Kernel,
@@ -131,7 +131,7 @@ impl Memory {
         })
     }
 
-    /// Stores a word, or its low byte.
+    /// Stores a word, or the low byte of it.
     pub(super) fn write(
         &mut self,
         kernel: &Kernel,
@@ -149,7 +149,7 @@ impl Memory {
     }
 }
 
-/// The index of the element `steps` times `distance` behind another.
+/// The index of the element `steps` times `distance` after another.
 pub(super) fn moved(index: i64, steps: usize, distance: usize) -> i64 {
     index.saturating_add(number(steps).saturating_mul(number(distance)))
 }

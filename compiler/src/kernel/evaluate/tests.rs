@@ -1,4 +1,4 @@
-//! Kernels as text, with the numbers they must give.
+//! Kernels as text, with their expected results.
 
 use super::{EvaluateError, Memory, Span, Turn, evaluate};
 use crate::kernel::Kernel;
@@ -11,7 +11,7 @@ fn integers(numbers: &[i32]) -> Vec<u32> {
     numbers.iter().map(|number| number.cast_unsigned()).collect()
 }
 
-/// Runs all shares of some threads in turn; gives what the last buffer holds.
+/// Runs the chunks of all threads in turn; returns the contents of the last buffer.
 #[track_caller]
 fn run(text: &str, buffers: Vec<Vec<u32>>, batch: usize, threads: usize) -> Vec<u32> {
     let kernel: Kernel = text.parse().unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -93,7 +93,7 @@ fn windows_keep_places_and_numbers_that_are_none() {
     assert_eq!(found[3], 5f32.to_bits());
     assert!(found[4..6].iter().all(|&word| f32::from_bits(word).is_nan()));
     assert_eq!(found[6], 13f32.to_bits());
-    // A window of no steps, as of no items, leaves what reducers start from.
+    // A window without steps (as for no samples) leaves the reducers' initial values.
     let none = "e0 = 1.0 r0 = max of e0 over window r1 = sum of e0 over window e1 = r0 e2 = r1
         store f32 b0[0] by 1 = e1 store f32 b0[1] by 1 = e2";
     assert_eq!(
@@ -118,7 +118,7 @@ fn integers_and_bytes_are_exact() {
         })
         .collect();
     assert_eq!(run(&map("6 lanes", body), vec![integers(&input), vec![0; 6]], 1, 1), integers(&expected));
-    // Each byte is doubled, and stored behind the one that stays.
+    // Each byte is doubled and stored after the one that stays.
     let bytes = "e0 = load u8 b0[2] by 1 e1 = e0 + e0 (integers) store u8 b1[1] by 2 = e1";
     let found = run(&map("4 lanes", bytes), vec![vec![0x8182_0304, 0x0000_0605], vec![u32::MAX; 2]], 1, 1);
     assert_eq!(found, [0x02ff_04ff, 0x0cff_0aff]);
@@ -163,7 +163,7 @@ fn floats_are_those_of_the_operators() {
     }
 }
 
-/// Every unit is done once, whatever the threads, and each thread does what is before its share.
+/// Every unit is computed once for any number of threads, and each thread runs the setup before its chunk.
 #[test]
 fn threads_share_the_work() {
     let axes = "kernel k { variables 4, thread i3
@@ -187,7 +187,7 @@ fn threads_share_the_work() {
             assert_eq!(memory.words(0).unwrap() == numbers, has_setup);
         }
     }
-    // More units than a number holds are as many as it holds.
+    // The number of units saturates.
     let many: Kernel =
         "kernel k { variables 2 parallel i0 in 0..4294967296, i1 in 0..N*4294967296 { } }".parse().unwrap();
     assert_eq!(Turn::share(&many, &[2], 0, 0), Turn { values: &[2], thread: 0, first: 0, last: usize::MAX });
@@ -234,7 +234,7 @@ fn what_lies_outside_is_an_error() {
         "tile 3x1 dot { b1[0] row 1 = b0[0] row 1 in runs of 1 by 18446744073709551615 * b0[0] column 1
         over 1 by (1, 1) }";
     assert!(matches!(error(rows, &mut memory), EvaluateError::OutOfBounds { index: i64::MAX, .. }));
-    // A buffer that may be read alone, and one that says more than there is.
+    // A read-only buffer, and one that claims more words than exist.
     let span = |area, words, writable| Some(Span { area, first: 1, words, writable });
     let mut parts =
         Memory { areas: vec![vec![0; 5], vec![0; 5]], spans: vec![span(0, 3, false), span(1, 9, true)] };

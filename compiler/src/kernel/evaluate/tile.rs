@@ -1,11 +1,11 @@
-//! The Tile leaf, element by element.
+//! Evaluates the Tile leaf, element by element.
 
 use super::memory::{EvaluateError, moved};
 use super::{Evaluator, map};
 use crate::kernel::{Address, Element, Extent, Form, PoolKind, Rows, Start, TileCall, TileStep};
 use crate::ops::elementwise::UnaryKind;
 
-/// A loop of the reduction: how often it runs, and the distances between steps in both operands.
+/// A loop of the reduction: its iteration count and its strides in both operands.
 type Loop = (usize, usize, usize);
 
 impl Evaluator<'_, '_> {
@@ -54,7 +54,7 @@ impl Evaluator<'_, '_> {
         Ok(())
     }
 
-    /// The sum of the products that some loops meet from two elements on.
+    /// The sum of the products of some loops, starting at two elements.
     fn sum(&self, call: &TileCall, loops: &[Loop], left: i64, right: i64) -> Result<f64, EvaluateError> {
         let Some((&(count, left_distance, right_distance), inner)) = loops.split_first() else {
             let (a, b) = (self.float(&call.left, left)?, self.float(&call.right, right)?);
@@ -66,7 +66,7 @@ impl Evaluator<'_, '_> {
         })
     }
 
-    /// An element after every step but a pooling.
+    /// An element after every step except pooling.
     fn finished(&self, call: &TileCall, row: usize, column: usize, sum: f32) -> Result<f32, EvaluateError> {
         let mut operands = call.operands.iter();
         let mut value = sum;
@@ -97,7 +97,7 @@ impl Evaluator<'_, '_> {
     }
 }
 
-/// What is stored of the elements of a window.
+/// The pooled value of a window.
 fn pooled(kind: Option<PoolKind>, window: &[f32]) -> f32 {
     match kind {
         None => window.first().copied().unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The unread rest of a kernel's text, and what is written the same everywhere: numbers, variables, extents, addresses.
+//! The unread rest of a kernel's text, with readers for numbers, variables, extents and addresses.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -6,14 +6,14 @@ use std::str::FromStr;
 use super::error::ParseKernelError;
 use crate::kernel::text::is_name_character;
 
-/// The most open sizes that a text may refer to.
+/// The maximum number of open sizes that a text may use.
 const MOST_SIZES: usize = 1 << 10;
 use crate::kernel::{Address, Affine, BufferId, Element, Extent, OpenTerm, SizeId, Var};
 
-/// Characters of what stands in the place of what was expected that an error shows.
+/// How many characters of the unexpected text an error shows.
 const SHOWN: usize = 24;
 
-/// The unread rest of a text. Every method that reads skips white space and comments first.
+/// The unread rest of a text. Every reading method first skips white space and comments.
 #[derive(Debug)]
 pub(super) struct Cursor<'t> {
     text: &'t str,
@@ -29,7 +29,7 @@ impl<'t> Cursor<'t> {
         Cursor { text, at: 0 }
     }
 
-    /// The rest, from the next character that is no white space and in no comment.
+    /// The rest, without leading white space and comments.
     pub(super) fn rest(&mut self) -> &'t str {
         loop {
             let rest = &self.text[self.at..];
@@ -53,7 +53,7 @@ impl<'t> Cursor<'t> {
         self.take(rest.find(|character| !accept(character)).unwrap_or(rest.len()))
     }
 
-    /// The next word, which is not read.
+    /// The next word, without consuming it.
     pub(super) fn peek_word(&mut self) -> &'t str {
         let rest = self.rest();
         &rest[..rest.find(|character| !is_word_character(character)).unwrap_or(rest.len())]
@@ -68,7 +68,7 @@ impl<'t> Cursor<'t> {
         found
     }
 
-    /// Reads signs, if they are next.
+    /// Reads punctuation, if it is next.
     pub(super) fn eat(&mut self, signs: &str) -> bool {
         let found = self.rest().starts_with(signs);
         if found {
@@ -85,7 +85,7 @@ impl<'t> Cursor<'t> {
         if self.eat_word(word) { Ok(()) } else { Err(self.expected(format!("`{word}`"))) }
     }
 
-    /// That something else than what is next was expected.
+    /// The error that something else was expected here.
     pub(super) fn expected(&mut self, expected: impl Display) -> ParseKernelError {
         let rest = self.rest();
         let line_end = rest.find(['\n', '\r']).unwrap_or(rest.len());
@@ -95,7 +95,7 @@ impl<'t> Cursor<'t> {
         ParseKernelError::Syntax { line, column, expected: expected.to_string(), found }
     }
 
-    /// That there is more of something than there may be.
+    /// The error that there is too much of something.
     pub(super) fn too_many(&mut self, what: &'static str, most: usize) -> ParseKernelError {
         self.rest();
         let (line, column) = self.position();
@@ -113,7 +113,7 @@ impl<'t> Cursor<'t> {
         self.rest().is_empty()
     }
 
-    /// A number; `what` says which.
+    /// A number; `what` describes it in errors.
     pub(super) fn number<T: FromStr>(&mut self, what: &str) -> Result<T, ParseKernelError> {
         let rest = self.rest();
         let digits = rest.strip_prefix('-').unwrap_or(rest);
@@ -133,7 +133,7 @@ impl<'t> Cursor<'t> {
         self.number("a number from 0 on")
     }
 
-    /// A letter with a number behind it: `i3`.
+    /// A letter followed by a number: `i3`.
     pub(super) fn numbered(&mut self, letter: char) -> Result<usize, ParseKernelError> {
         let number = self.peek_word().strip_prefix(letter).filter(|digits| !digits.starts_with('+'));
         match number.and_then(|digits| Some((digits.len(), digits.parse().ok()?))) {
@@ -149,7 +149,7 @@ impl<'t> Cursor<'t> {
         self.numbered('i').map(Var)
     }
 
-    /// A string in quotes; the reader of JSON knows escapes.
+    /// A quoted string; the JSON reader handles the escapes.
     pub(super) fn string(&mut self) -> Result<String, ParseKernelError> {
         let mut stream = serde_json::Deserializer::from_str(self.rest()).into_iter::<String>();
         match stream.next() {
@@ -253,7 +253,7 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// A float, which has a point or an exponent or is a word, or an integer.
+    /// A float (with a point or an exponent, or a word such as `inf`) or an integer.
     pub(super) fn constant(&mut self) -> Result<Constant, ParseKernelError> {
         if self.eat_word("nan") {
             let Some(digits) = self.peek_word().strip_prefix("0x") else {
@@ -281,7 +281,7 @@ impl<'t> Cursor<'t> {
     }
 }
 
-/// A number of an expression.
+/// A constant of an expression.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Constant {
     Float(f32),

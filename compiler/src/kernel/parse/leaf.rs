@@ -1,4 +1,4 @@
-//! Tiles and maps.
+//! Parses tiles and maps.
 
 use super::cursor::Constant;
 use super::{ParseKernelError, Parser};
@@ -9,14 +9,14 @@ use crate::kernel::{
 };
 use crate::ops::elementwise::UnaryKind;
 
-/// The sign of an operation on two expressions.
+/// The operator of a binary operation.
 type Operation = (&'static str, fn(ExprId, ExprId) -> Expr);
 
-/// The most loops of a window. Plans have three.
+/// The maximum number of window loops. Plans use three.
 const MAX_WINDOW: usize = 8;
 
 impl Parser<'_> {
-    /// What follows `tile`.
+    /// Parses a tile after the word `tile`.
     pub(super) fn tile(&mut self) -> Result<Stmt, ParseKernelError> {
         let (rows, columns) = self.sides()?;
         let form = match self.cursor.peek_word() {
@@ -85,7 +85,7 @@ impl Parser<'_> {
         Ok(Rows { run, near, far: self.cursor.count()? })
     }
 
-    /// `over 3 by (9, 1), given N by (1, 4)`; `given` are the counts that the call says.
+    /// `over 3 by (9, 1), given N by (1, 4)`; `given` marks counts that the call gives.
     fn reduction(&mut self) -> Result<(Vec<Reduction>, Vec<Extent>), ParseKernelError> {
         let (mut reduction, mut counts) = (Vec::new(), Vec::new());
         self.cursor.expect_word("over")?;
@@ -151,7 +151,7 @@ impl Parser<'_> {
         self.cursor.expect_word("column").map(|()| TileStep::AddPerColumn)
     }
 
-    /// What follows `map`.
+    /// Parses a map after the word `map`.
     pub(super) fn map(&mut self) -> Result<Stmt, ParseKernelError> {
         let lanes = self.cursor.extent()?;
         self.cursor.expect_word("lanes")?;
@@ -227,7 +227,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// A letter with the number of what is defined.
+    /// A letter and the number of the next definition.
     fn in_order(&mut self, letter: char, number: usize) -> Result<(), ParseKernelError> {
         let name = format!("{letter}{number}");
         self.cursor.expect_word(&name)
@@ -305,7 +305,7 @@ impl Parser<'_> {
         })
     }
 
-    /// What begins with an expression.
+    /// An operation that starts with an expression.
     fn operation(&mut self) -> Result<Expr, ParseKernelError> {
         let a = self.id()?;
         if self.cursor.eat_word("rotated") {
@@ -344,7 +344,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What follows `load`.
+    /// Parses a load after the word `load`.
     fn load(&mut self, loops: usize) -> Result<Load, ParseKernelError> {
         let element = self.cursor.element()?;
         let address = self.cursor.address()?;
@@ -362,7 +362,7 @@ impl Parser<'_> {
         Ok(Load { address, lane, repeat, window, element })
     }
 
-    /// What follows `store`.
+    /// Parses a store after the word `store`.
     fn store(&mut self) -> Result<Store, ParseKernelError> {
         let element = self.cursor.element()?;
         let address = self.cursor.address()?;

@@ -1,9 +1,9 @@
-//! Texts that read back, and broken ones with their messages.
+//! Texts that round-trip, and broken ones with their messages.
 
 use super::{MAX_DEPTH, ParseKernelError};
 use crate::kernel::{Expr, Kernel, Rows, Stmt};
 
-/// Everything that the text of a kernel may have.
+/// A kernel that uses the whole syntax.
 const EVERYTHING: &str = r#"kernel "a \"b\" c" {
   note "two\nlines; no comment"
   flops "N*12 + 7"
@@ -252,7 +252,7 @@ fn what_is_written_otherwise_is_told_with_its_place() {
     }
 }
 
-/// Columns count characters, and what is shown is cut where it is long.
+/// Columns count characters, and long text is cut in the message.
 #[test]
 fn places_are_in_characters() {
     refused(
@@ -270,14 +270,14 @@ fn what_reads_is_verified() {
         ("map 4 lanes { e0 = e1 + e1 }", "kernel k: e1 is used before it is computed"),
         (
             "tile 1x1 dot { b0[0] row 1 = b1[0] row 1 in runs of 0 by 1 * b2[0] column 1 over 1 by (1, 1) }",
-            "kernel k: runs of no rows",
+            "kernel k: runs of 0 rows",
         ),
     ] {
         refused(&with(body), message);
     }
 }
 
-/// What would take much time, memory or stack is refused, or costs no more than its text.
+/// Text that would take too much time, memory or stack is refused; other text costs no more than its length.
 #[test]
 fn hostile_texts_are_refused() {
     let nested = |depth: usize| {
@@ -290,7 +290,7 @@ fn hostile_texts_are_refused() {
         assert!(matches!(error, ParseKernelError::TooMany { most: MAX_DEPTH, .. }), "{error}");
     }
     assert!(with(&"map 4 lanes { }".repeat(10_000)).parse::<Kernel>().is_ok());
-    // Every prefix of a kernel, and every one with a character changed.
+    // Every prefix of a kernel, and every variant with one character changed.
     for (at, _) in EVERYTHING.char_indices() {
         assert!(at + 1 == EVERYTHING.len() || EVERYTHING[..at].parse::<Kernel>().is_err());
         for other in ["9", "{", "e", " ", "\"", "ß", "-", "0"] {

@@ -1,4 +1,4 @@
-//! Kernels that are broken in one place each, and the sentence that says so.
+//! Kernels with one error each, and the message for it.
 
 use super::*;
 use crate::kernel::{
@@ -37,7 +37,7 @@ fn map(lanes: Extent, build: impl FnOnce(&mut MapBuilder)) -> Stmt {
     map.finish()
 }
 
-/// A copy of some elements, with the places `move_by` gives.
+/// A copy of some elements, with addresses from `move_by`.
 fn copy(lanes: Extent, move_by: impl Fn(Address) -> Address) -> Stmt {
     map(lanes, |map| {
         let x = map.load(move_by(place()), 1);
@@ -95,7 +95,7 @@ fn variables_are_bound_once_where_they_are_used() {
     let branch = Stmt::Branch { value: FIRST.into(), bound: 1, below: Vec::new(), rest: Vec::new() };
     refused(&serial(branch), "i0 is used where it is not bound");
 
-    // What each thread does first knows its number, but no index of the split.
+    // The setup of a thread knows the thread's index but no index of the split.
     let mut setup = kernel(Split::Axes(vec![(FIRST, Extent::Open(SizeId::BATCH, 1))]), Vec::new());
     setup.thread = Some(Var(1));
     setup.setup = vec![copy(Extent::Fixed(4), |at| at.plus(Var(1), 4))];
@@ -150,7 +150,7 @@ fn tiles_are_complete() {
         call.counts = vec![Extent::Open(SizeId::BATCH, 1)];
     }));
     refused(&call(&|call| call.tile.rows = 0), "a tile without rows or columns");
-    refused(&call(&|call| call.tile.left_rows.run = 0), "runs of no rows");
+    refused(&call(&|call| call.tile.left_rows.run = 0), "runs of 0 rows");
     refused(&call(&|call| call.tile.columns = 0), "a tile without rows or columns");
     refused(&call(&|call| call.tile.reduction.clear()), "a tile without a reduction");
     refused(
@@ -291,7 +291,7 @@ fn expressions_are_of_the_right_kind_and_in_order() {
             let x = map.load(place(), 1);
             map.store(place(), 0, x);
         },
-        "a store of all lanes to one place",
+        "a store of all lanes to one element",
     );
     refused_map(
         &|map| {
@@ -333,14 +333,14 @@ fn reductions_read_the_body_and_end_it() {
             let sum = map.fold_window(&[Reducer::Sum(x)])[0];
             map.fold_window(&[Reducer::Sum(sum)]);
         }),
-        "a reduced value where there is none",
+        "a reduced value that does not exist",
     );
     refused(
         &folded(&|map| {
             let x = map.load_window(place(), 1, &[4]);
             map.fold_lanes(&[Reducer::MaxWithPlace(x)]);
         }),
-        "a place across lanes",
+        "an argmax across lanes",
     );
     refused(
         &folded(&|map| {
@@ -348,14 +348,14 @@ fn reductions_read_the_body_and_end_it() {
             map.fold_window(&[Reducer::Max(x)]);
             map.expr(Expr::Place(0));
         }),
-        "a reduced value where there is none",
+        "a reduced value that does not exist",
     );
     refused(
         &folded(&|map| {
             let step = map.expr(Expr::WindowIndex);
             map.fold_window(&[Reducer::Sum(step)]);
         }),
-        "a reducer of something else than a float of the body",
+        "a reducer of something other than a float before the reduction",
     );
     refused(
         &folded(&|map| {
@@ -371,7 +371,7 @@ fn reductions_read_the_body_and_end_it() {
             map.fold_window(&[Reducer::Sum(x)]);
             map.store(place(), 1, x);
         }),
-        "a store of what is reduced",
+        "a store of a value before its reduction",
     );
     refused(
         &folded(&|map| {
@@ -398,7 +398,7 @@ fn reductions_read_the_body_and_end_it() {
     let unreduced = map(Extent::Fixed(4), |map| {
         map.expr(Expr::Reduced(0));
     });
-    refused(&serial(unreduced), "a reduced value where there is none");
+    refused(&serial(unreduced), "a reduced value that does not exist");
 }
 
 #[test]
@@ -458,10 +458,10 @@ fn groups_of_lanes_start_where_vectors_do_or_lanes_are_known() {
     for kernel in kernels {
         accepted(&kernel(Extent::Fixed(9), 3));
         accepted(&kernel(Extent::Fixed(1000), 2));
-        refused(&kernel(Extent::Fixed(999), 3), "groups of lanes that do not start where vectors do");
+        refused(&kernel(Extent::Fixed(999), 3), "groups of lanes that do not start at vector boundaries");
         refused(
             &kernel(Extent::Open(SizeId::BATCH, 1), 3),
-            "groups of lanes that do not start where vectors do",
+            "groups of lanes that do not start at vector boundaries",
         );
     }
     let mut apart = map(Extent::Fixed(8), |map| {

@@ -1,6 +1,6 @@
-//! The pool's protocol under `loom`, which runs every order of a few threads' steps (with a bound on how often one interrupts
-//! another) and every value that the memory orders allow a load to see. It reports data races, waiting without end, and
-//! what the models assert.
+//! Checks the pool's protocol with `loom`, which runs every interleaving of a few threads (with a bound on preemptions)
+//! and every value that the memory orders allow a load to see. It reports data races, deadlocks, and failed assertions
+//! of the models.
 
 #[path = "pool.rs"]
 #[expect(
@@ -9,8 +9,8 @@
 )]
 mod pool;
 
-/// What `pool.rs` takes from the system, as the checker has it. Nobody waits awake here: whoever is not met at once goes to
-/// sleep, and the checker tries both.
+/// The parts of the system that `pool.rs` uses, for the checker. Waiting never spins here: a thread that need not wait
+/// continues, any other sleeps, and the checker tries both.
 mod system {
     use loom::cell::UnsafeCell;
 
@@ -18,7 +18,7 @@ mod system {
     pub(super) use loom::sync::{Arc, Mutex, MutexGuard};
     pub(super) use loom::thread::{Builder, JoinHandle, park};
 
-    /// Reports two threads at once, or one that has not been told of what the other did.
+    /// Reports two threads that access it at once, or one that has not synchronised with the other's access.
     pub(super) struct Shared<T>(UnsafeCell<T>);
 
     impl<T: Copy> Shared<T> {
@@ -27,16 +27,16 @@ mod system {
         }
 
         /// # Safety
-        /// The checker sees to it.
+        /// The checker verifies it.
         pub(super) unsafe fn read(&self) -> T {
-            // SAFETY: the checker runs one thread at a time, and has just made sure that none is writing.
+            // SAFETY: the checker runs one thread at a time, and has just verified that none is writing.
             self.0.with(|value| unsafe { *value })
         }
 
         /// # Safety
-        /// The checker sees to it.
+        /// The checker verifies it.
         pub(super) unsafe fn write(&self, value: T) {
-            // SAFETY: the checker runs one thread at a time, and has just made sure that none is reading or writing.
+            // SAFETY: the checker runs one thread at a time, and has just verified that none is reading or writing.
             self.0.with_mut(|place| unsafe { *place = value });
         }
     }
@@ -59,7 +59,7 @@ use loom::sync::Arc;
 use self::pool::Threads;
 use self::system::Shared;
 
-/// Checks a model with so many interruptions at most.
+/// Checks a model with at most this many preemptions.
 fn check(interruptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(interruptions);
@@ -67,8 +67,8 @@ fn check(interruptions: usize, model: impl Fn() + Sync + Send + 'static) {
     builder.check(model);
 }
 
-/// What the parts of tasks write, each thread in a place of its own, without locks: the checker reports whoever touches
-/// one before he was told that the last one to write it had ended.
+/// Counters written by tasks, one per thread, without locks: the checker reports an access that is not synchronised
+/// with the last write.
 struct Marks(Vec<Shared<usize>>);
 
 // SAFETY: the checker runs one thread at a time.
@@ -81,23 +81,23 @@ impl Marks {
         Marks((0..threads).map(|_| Shared::new(0)).collect())
     }
 
-    /// The part of a thread: counts its runs.
+    /// A thread's part of a task: counts its runs.
     fn mark(&self, thread: usize) {
-        // SAFETY: the checker sees to it.
+        // SAFETY: the checker verifies it.
         unsafe { self.0[thread].write(self.0[thread].read() + 1) };
     }
 
-    /// Holds every part to have run so often.
+    /// Asserts that every part has run this often.
     fn assert(&self, runs: usize) {
         for mark in &self.0 {
-            // SAFETY: the checker sees to it.
+            // SAFETY: the checker verifies it.
             assert_eq!(unsafe { mark.read() }, runs);
         }
     }
 }
 
-/// Workers that start, sleep, wake, come late and end. After each task all parts have run once, and what they wrote can be
-/// read.
+/// Workers that start, sleep, wake, come late and end. After each task all parts have run once, and their writes are
+/// visible.
 fn tasks(threads: usize, count: usize) {
     let pool = Threads::new(threads).unwrap();
     let marks = Marks::new(threads);
@@ -139,7 +139,7 @@ fn turns_without_tasks_keep_nobody_awake_or_asleep() {
     });
 }
 
-/// Two callers of one pool: their tasks never run at the same time, which the marks would show.
+/// Two callers of one pool: their tasks never run at the same time, which the counters would show.
 #[test]
 fn callers_take_turns() {
     check(2, || {
@@ -155,8 +155,8 @@ fn callers_take_turns() {
     });
 }
 
-/// A panic in any part reaches the caller when all parts have ended, and the next task runs like any other. After a panic of
-/// its own the caller does no part of others: it waits for ever unless every worker that sleeps is woken.
+/// A panic in any part reaches the caller after all parts have ended, and the next task runs normally. After its own
+/// panic, the caller does not run the parts of others: it would wait forever if a sleeping worker were not woken.
 fn panics(panicking: usize) {
     let pool = Threads::new(2).unwrap();
     let marks = Marks::new(2);
@@ -165,7 +165,7 @@ fn panics(panicking: usize) {
         turn.each(&|thread| {
             marks.mark(thread);
             if thread == panicking {
-                // Without a message: the checker runs this thousands of times.
+                // Without a message, because the checker runs this thousands of times.
                 resume_unwind(Box::new("expected by this model"));
             }
         });

@@ -1,6 +1,6 @@
 //! The pool's protocol: how threads are started, woken, given tasks, waited for and ended.
 //!
-//! It takes everything that threads share from `system`, so that `model.rs` can run this file under a model checker.
+//! Everything the threads share comes from `system`, so that `model.rs` can run this file under a model checker.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::PoisonError;
@@ -13,10 +13,10 @@ use super::system::{
 };
 use crate::error::Error;
 
-/// A task of all threads, which gets the number of the thread.
+/// A task of all threads; it receives the thread's index.
 type Task<'t> = dyn Fn(usize) + Sync + 't;
 
-/// A fixed number of threads: the caller's, which is number 0, and workers of their own.
+/// A fixed number of threads: the caller's, with index 0, and workers.
 #[derive(Debug)]
 pub(in crate::executor) struct Threads {
     team: Arc<Team>,
@@ -24,7 +24,7 @@ pub(in crate::executor) struct Threads {
     turn: Mutex<()>,
 }
 
-/// The right to give the threads tasks: one caller has it at a time.
+/// The exclusive right to give tasks to the threads.
 #[derive(Debug)]
 pub(in crate::executor) struct Turn<'t> {
     threads: &'t Threads,
@@ -32,10 +32,10 @@ pub(in crate::executor) struct Turn<'t> {
     alone: MutexGuard<'t, ()>,
 }
 
-/// What caller and workers share.
+/// The state that caller and workers share.
 struct Team {
     posted: CachePadded<Posted>,
-    /// Parts of the posted task that are not finished, but for the caller's own; at first, workers that do not run yet.
+    /// Unfinished parts of the posted task, except the caller's; initially, workers that are not running yet.
     unfinished: CachePadded<AtomicUsize>,
     workers: Vec<CachePadded<Worker>>,
     /// Whether a worker's part of a task ended in a panic.
@@ -43,13 +43,13 @@ struct Team {
     ending: AtomicBool,
 }
 
-/// What caller and one worker know of each other.
+/// The state that the caller and one worker share.
 #[derive(Debug)]
 struct Worker {
     /// Whether it may have gone to sleep.
     asleep: AtomicBool,
-    /// The number of the last task of which its part was taken, by itself or by the caller, who takes those of workers
-    /// that come too late.
+    /// The number of the last task whose part was taken, by the worker or by the caller, who takes the parts of late
+    /// workers.
     taken: AtomicUsize,
 }
 
@@ -58,22 +58,22 @@ impl Worker {
         Worker { asleep: AtomicBool::new(false), taken: AtomicUsize::new(0) }
     }
 
-    /// Takes the part of a task, unless it is taken already.
+    /// Takes the part of a task, unless it is already taken.
     fn take(&self, task: usize) -> bool {
         self.taken.compare_exchange(task - 1, task, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 }
 
-/// The latest task, on one cache line with its number.
+/// The latest task, on the same cache line as its number.
 struct Posted {
-    /// How many tasks were posted; a worker that knows a lower number has work to do.
+    /// The number of posted tasks; a worker that has seen a lower number has work to do.
     count: AtomicUsize,
     task: Shared<Option<&'static Task<'static>>>,
 }
 
-// SAFETY: the one thing in it that is not `Sync` is the task. The caller writes it while no worker reads it: all parts of
-// the last one are finished. Workers read it after they have taken a part, so that it cannot end before they finish, and
-// have seen the count that was stored after it.
+// SAFETY: only the task is not `Sync`. The caller writes it while no worker reads it, because all parts of the previous
+// task are finished. Workers read it after they have taken a part, so that it cannot end before they finish, and after
+// they have seen the count that was stored after it.
 unsafe impl Sync for Posted {}
 
 impl std::fmt::Debug for Team {
@@ -83,7 +83,7 @@ impl std::fmt::Debug for Team {
 }
 
 impl Threads {
-    /// Starts all but the first of so many threads, and waits until they run: no task waits for a thread to start.
+    /// Starts all threads except the first and waits until they run, so that no task waits for a thread to start.
     pub(in crate::executor) fn new(count: usize) -> Result<Self, Error> {
         let workers = count - 1;
         let posted = Posted { count: AtomicUsize::new(0), task: Shared::new(None) };
@@ -94,7 +94,7 @@ impl Threads {
             panicked: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         });
-        // When one cannot be started, dropping ends those before it.
+        // If one cannot be started, dropping ends the ones before it.
         let mut threads = Threads { team, workers: Vec::with_capacity(workers), turn: Mutex::new(()) };
         for worker in 0..workers {
             let team = Arc::clone(&threads.team);
@@ -109,7 +109,7 @@ impl Threads {
         Ok(threads)
     }
 
-    /// Waits for the turn to give tasks, and wakes the workers, since tasks will come.
+    /// Waits for the turn to give tasks, and wakes the workers, since tasks will follow.
     pub(in crate::executor) fn turn(&self) -> Turn<'_> {
         let alone = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.wake();
@@ -131,30 +131,30 @@ impl Drop for Threads {
         self.team.posted.count.fetch_add(1, Ordering::AcqRel);
         for worker in self.workers.drain(..) {
             worker.thread().unpark();
-            // A worker catches the panics of its tasks, and has nothing to tell.
+            // A worker catches the panics of its tasks, so there is nothing to report.
             let _ = worker.join();
         }
     }
 }
 
 impl Turn<'_> {
-    /// Runs a task once for every thread, with the thread's number, and waits for all. A thread that has not begun when the
-    /// caller's own part is done is not waited for: the caller does its part. What one part wrote is visible to all
+    /// Runs a task once for every thread, with the thread's index, and waits for all. If a thread has not begun when
+    /// the caller's own part is done, the caller does its part. The writes of each part are visible to all threads
     /// afterwards.
     ///
     /// # Panics
-    /// When the task panics on any thread, after all have ended.
+    /// If the task panics on any thread, after all parts have ended.
     pub(in crate::executor) fn each(&mut self, task: &Task<'_>) {
         let team = &*self.threads.team;
-        // SAFETY: the reference outlives every use: this function does not end before all parts are finished, even when
+        // SAFETY: the reference outlives every use: this function does not end before all parts are finished, even if
         // the task panics here (see `Finish`), and no worker uses it without having taken a part.
         let task_for_workers = unsafe { std::mem::transmute::<&Task<'_>, &'static Task<'static>>(task) };
-        // SAFETY: no worker reads it now: all parts of the last task were finished before its caller's `each` ended,
-        // callers take turns, and `&mut self` keeps a task from giving tasks.
+        // SAFETY: no worker reads it now: all parts of the previous task were finished before its caller's `each`
+        // ended, callers take turns, and `&mut self` prevents a task from giving tasks.
         unsafe { team.posted.task.write(Some(task_for_workers)) };
         team.unfinished.store(self.threads.workers.len(), Ordering::Relaxed);
         team.panicked.store(false, Ordering::Relaxed);
-        // Releases the task to the workers, and acquires which of them may sleep: see `Team::next`.
+        // Releases the task to the workers, and acquires which of them may be asleep: see `Team::next`.
         let number = team.posted.count.fetch_add(1, Ordering::AcqRel) + 1;
         self.threads.wake();
         let finish = Finish(team);
@@ -167,7 +167,7 @@ impl Turn<'_> {
         }
         drop(finish);
         if team.panicked.load(Ordering::Relaxed) {
-            // Whoever saw the first panic has printed its message.
+            // The first panic has printed its message.
             resume_unwind(Box::new("a step panicked on another thread"));
         }
     }
@@ -183,7 +183,7 @@ impl Drop for Finish<'_> {
 }
 
 impl Team {
-    /// The life of a worker.
+    /// The main loop of a worker.
     fn work(&self, worker: usize) {
         self.unfinished.fetch_sub(1, Ordering::Release);
         let mut known = 0;
@@ -195,7 +195,7 @@ impl Team {
             if !self.workers[worker].take(known) {
                 continue;
             }
-            // SAFETY: this worker has taken its part of the latest task, so that the caller leaves it alone until the part
+            // SAFETY: this worker has taken its part of the latest task, so the caller does not touch it until the part
             // counts as finished.
             let task = unsafe { self.posted.task.read() };
             let run = || task.into_iter().for_each(|task| task(worker + 1));
@@ -206,14 +206,14 @@ impl Team {
         }
     }
 
-    /// Waits until more tasks were posted than are known, awake for a while, then asleep; gives the number of the latest.
+    /// Waits until there are more tasks than `known`, first spinning, then asleep; returns the number of the latest.
     fn next(&self, worker: usize, known: usize) -> usize {
         let is_posted = || self.posted.count.load(Ordering::Acquire) != known;
         while !wait_awake(is_posted) {
             let asleep = &self.workers[worker].asleep;
             asleep.store(true, Ordering::Relaxed);
-            // Adding nothing puts this before or after whoever adds a task. After, it sees the task. Before, it releases
-            // that this thread may sleep, and who adds the task acquires it and wakes the thread.
+            // Adding zero orders this before or after the post of a task. If after, it sees the task. If before, it
+            // releases that this thread may sleep, and the poster acquires it and wakes the thread.
             if self.posted.count.fetch_add(0, Ordering::AcqRel) == known {
                 park();
             }

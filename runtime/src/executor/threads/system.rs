@@ -1,5 +1,5 @@
-//! What the pool takes from the system: atomics, a lock, a cell, threads, and waiting. `model.rs` has the same names for the
-//! model checker.
+//! The parts of the system that the pool uses: atomics, a lock, a cell, threads, and waiting. `model.rs` defines the
+//! same names for the model checker.
 
 use std::cell::UnsafeCell;
 use std::hint::spin_loop;
@@ -9,19 +9,19 @@ pub(super) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub(super) use std::sync::{Arc, Mutex, MutexGuard};
 pub(super) use std::thread::{Builder, JoinHandle, park};
 
-/// How long a worker stays awake without work: longer than what a program does between two shared steps, and than what
-/// its caller does between two runs in a row. Waking it later costs the system's time.
+/// How long a worker spins without work: longer than a program takes between two parallel steps, and than its caller
+/// takes between two consecutive runs. Waking a sleeping worker costs system time.
 pub(super) const AWAKE: Duration = Duration::from_micros(60);
 
-/// How long a thread waits with its core to itself; then it lets others run in between. With more threads than cores, what
-/// it waits for may need that core. Much shorter, and a busy process beside this one would take the core at every wait,
-/// each time for as long as the system lets it.
+/// How long a thread spins without yielding its core; afterwards it yields in between. With more threads than cores,
+/// the awaited thread may need that core. If this were much shorter, a busy process on the machine would get the core
+/// at every wait, each time for a full time slice.
 const IMPOLITE: Duration = Duration::from_micros(20);
 
-/// Looks at memory between two looks at the clock.
+/// Memory polls between two reads of the clock.
 const SPINS: usize = 16;
 
-/// A value that threads share without a lock; who may touch it when is for its users to make sure.
+/// A value that threads share without a lock; its users must synchronise their accesses.
 pub(super) struct Shared<T>(UnsafeCell<T>);
 
 impl<T: Copy> Shared<T> {
@@ -32,24 +32,24 @@ impl<T: Copy> Shared<T> {
     /// # Safety
     /// No other thread may write at the same time.
     pub(super) unsafe fn read(&self) -> T {
-        // SAFETY: as the caller promises.
+        // SAFETY: guaranteed by the caller.
         unsafe { *self.0.get() }
     }
 
     /// # Safety
     /// No other thread may read or write at the same time.
     pub(super) unsafe fn write(&self, value: T) {
-        // SAFETY: as the caller promises.
+        // SAFETY: guaranteed by the caller.
         unsafe { *self.0.get() = value };
     }
 }
 
-/// Waits for a condition awake, for [`AWAKE`] at most, and tells whether it holds.
+/// Spins until a condition holds, for at most [`AWAKE`]; returns whether it holds.
 pub(super) fn wait_awake(is_met: impl Fn() -> bool) -> bool {
     wait(is_met, AWAKE)
 }
 
-/// Waits for a condition awake, however long it takes.
+/// Spins until a condition holds.
 pub(super) fn wait_until(is_met: impl Fn() -> bool) {
     wait(is_met, Duration::MAX);
 }

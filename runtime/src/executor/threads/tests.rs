@@ -1,4 +1,4 @@
-//! The pool on real threads.
+//! Tests the pool on real threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};

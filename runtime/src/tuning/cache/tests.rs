@@ -10,7 +10,7 @@ fn entries(of: &[(&str, Convolution)]) -> Entries {
     of.iter().map(|&(key, algorithm)| (key.to_owned(), algorithm)).collect()
 }
 
-/// What a file that can be read knows.
+/// The contents of a readable file.
 #[track_caller]
 fn known(cache: &Cache, cpu: &str) -> Entries {
     let (entries, problem) = cache.load(cpu);
@@ -38,7 +38,7 @@ fn nowhere_keeps_nothing() {
     assert_eq!((known(&cache, "A"), cache.path()), (Entries::new(), None));
 }
 
-/// Every file that cannot be read is told, holds nothing, and is replaced.
+/// Every unreadable file is reported, counts as empty, and is replaced.
 #[test]
 fn files_that_hold_no_measurements_are_replaced() {
     let directory = tempfile::tempdir().unwrap();
@@ -73,7 +73,7 @@ fn files_of_other_versions_are_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tuning.json");
     let cache = Cache::at(&path);
-    // Even where the rest has another form.
+    // Even if the rest has another form.
     for text in [
         format!(r#"{{"format": 2, "windlass": "{VERSION}", "machines": 7}}"#),
         r#"{"format": 1, "windlass": "0.0.1", "machines": {"A": {"c1": "direct"}}}"#.to_owned(),
@@ -105,7 +105,7 @@ fn what_is_no_file_is_told_and_left_alone() {
     assert!(directory.path().is_dir());
 }
 
-/// Nothing can be made in the system's directory of processes, by nobody.
+/// Nobody can create files in the system's `/proc`.
 #[test]
 #[cfg(target_os = "linux")]
 fn directories_that_cannot_be_written_are_told() {
@@ -117,7 +117,7 @@ fn directories_that_cannot_be_written_are_told() {
     }
 }
 
-/// A file in a directory without permission to write can be read, and is told not to be kept.
+/// A file in a read-only directory can be read, and is reported as not stored.
 #[test]
 #[cfg(unix)]
 fn read_only_directories_can_be_read() {
@@ -130,7 +130,7 @@ fn read_only_directories_can_be_read() {
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o555)).unwrap();
     let may_write = File::create(directory.path().join("probe")).is_ok();
     let added = cache.add("A", &entries(&[("c2", DIRECT)]));
-    // Who may do everything may do this.
+    // A privileged user may write there too.
     assert_eq!(added.is_ok(), may_write, "{added:?}");
     assert_eq!(known(&cache, "A").len(), if may_write { 2 } else { 1 });
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -151,7 +151,7 @@ fn a_lock_that_is_held_is_told() {
 fn add_each(cache: &Cache, writer: usize, count: usize) {
     for entry in 0..count {
         cache.add("A", &entries(&[(&format!("{writer}.{entry}"), WINOGRAD)])).unwrap();
-        // Whole at any moment, with all that this writer has added.
+        // The file is complete at any time, with everything that this writer has added.
         let known = known(cache, "A");
         assert!((0..=entry).all(|entry| known.contains_key(&format!("{writer}.{entry}"))));
     }

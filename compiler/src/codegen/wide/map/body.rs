@@ -1,4 +1,4 @@
-//! A body of a wide map: the straight-line code for one vector of lanes.
+//! The body of an assembled map: straight-line code for one vector of lanes.
 
 use iced_x86::Register;
 
@@ -13,12 +13,12 @@ use crate::codegen::narrow::{Failure, NarrowReason};
 use crate::kernel::{Element, Mode, Reducer};
 use crate::ops::elementwise::UnaryKind;
 
-/// The general register of addresses that have none of their own.
+/// The general register for addresses that have no register of their own.
 pub(super) const ADDRESS: Register = Register::RAX;
 /// The general register of the table of arguments.
 pub(super) const TABLE: Register = Register::RDI;
 
-/// An accumulator of a reducer, and the place of its largest value or, on the stack, the sum of all blocks.
+/// An accumulator of a reducer, with the argmax index or, on the stack, the sum of all blocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Accumulator {
     pub(super) best: Vector,
@@ -26,45 +26,45 @@ pub(super) struct Accumulator {
     pub(super) whole: Option<Whole>,
 }
 
-/// The sum of all blocks, and what rounding has cost it.
+/// The sum of all blocks and its rounding error.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Whole {
     pub(super) sum: Memory,
     pub(super) lost: Memory,
 }
 
-/// Where a body is.
+/// The position of a body in the loops.
 #[derive(Clone, Debug)]
 pub(super) struct Site {
-    /// Lanes before this vector, beside those that pointers have moved over.
+    /// Lanes before this vector, apart from those that pointers have moved over.
     pub(super) lane: usize,
-    /// Whether pointers have not moved, so that `lane` is the number of the first lane.
+    /// Whether pointers have not moved, so that `lane` is the index of the first lane.
     pub(super) is_known: bool,
-    /// Which lanes there are.
+    /// The lanes that exist.
     pub(super) lanes: Lanes,
-    /// Steps of each window loop, beside those that pointers have moved over.
+    /// Steps of each window loop, apart from those that pointers have moved over.
     pub(super) step: Vec<usize>,
-    /// The number of the step of the window.
+    /// The number of the window step.
     pub(super) window_index: WindowIndex,
 }
 
-/// Where the number of the step of the window is.
+/// Where the number of the window step is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum WindowIndex {
     Known(usize),
     At(Memory),
 }
 
-/// What stays where it is while a body runs.
+/// Registers that do not change while a body runs.
 #[derive(Clone, Copy)]
 pub(super) struct Places<'w> {
-    /// General registers of entries that have one.
+    /// General registers of table entries that have one.
     pub(super) pointers: &'w [Option<Register>],
     pub(super) held: &'w [Held],
     pub(super) accumulators: &'w [Accumulator],
 }
 
-/// Writes one body.
+/// Emits one body.
 pub(super) struct Body<'w, 's> {
     emitter: &'w mut Emitter,
     span: &'s Span,
@@ -78,7 +78,7 @@ pub(super) struct Body<'w, 's> {
 type Written = Result<(), Failure>;
 
 impl<'w, 's> Body<'w, 's> {
-    /// Writes what `roots` need and gives the registers as they are then.
+    /// Emits the code for `roots` and returns the final state of the registers.
     pub(super) fn write(
         emitter: &'w mut Emitter,
         span: &'s Span,
@@ -106,7 +106,7 @@ impl<'w, 's> Body<'w, 's> {
         Ok(body.registers)
     }
 
-    /// A vector register with a value.
+    /// A vector register that holds a value.
     fn vector(&mut self, node: usize) -> Result<Vector, Failure> {
         self.registers.lock(node);
         if let Some(register) = self.registers.of(node) {
@@ -123,7 +123,7 @@ impl<'w, 's> Body<'w, 's> {
         Ok(register)
     }
 
-    /// A value as the operand of an instruction that may take it from memory.
+    /// A value as an instruction operand, possibly in memory.
     fn source(&mut self, node: usize) -> Result<Source, Failure> {
         self.registers.lock(node);
         if let Some(register) = self.registers.of(node) {
@@ -143,7 +143,7 @@ impl<'w, 's> Body<'w, 's> {
         self.emitter.integer(bits.cast_signed())
     }
 
-    /// Where the first lane of an operand is.
+    /// The address of the first lane of an operand.
     fn load_memory(&mut self, place: &Place) -> Memory {
         let super::span::Entry::Pointer { window, .. } = &self.span.entries[place.entry] else {
             return self.memory(place, 0);
@@ -165,7 +165,7 @@ impl<'w, 's> Body<'w, 's> {
         Memory::at(base, displacement)
     }
 
-    /// The register for a value, once its operands are looked up.
+    /// The register for a value, after its operands are looked up.
     fn result(&mut self, node: usize, position: usize) -> Result<Vector, Failure> {
         self.registers.release(&self.span.nodes[node].operands(), position);
         Ok(Vector(self.registers.take(self.emitter, node)?))
@@ -246,7 +246,7 @@ impl<'w, 's> Body<'w, 's> {
         Ok(())
     }
 
-    /// Groups of lanes must start where vectors do, or lanes be known.
+    /// Groups of lanes must start at vector boundaries, or at known lanes.
     fn check_groups(&self, group: usize) -> Written {
         if self.site.is_known || self.emitter.width.lanes().is_multiple_of(group) {
             Ok(())
@@ -317,7 +317,7 @@ impl<'w, 's> Body<'w, 's> {
         Ok(())
     }
 
-    /// Loads bytes, of which no more than those of the lanes may be touched: 256 bits have no masks for bytes.
+    /// Loads bytes. Only the bytes of existing lanes may be touched, and 256 bits have no byte masks.
     fn load_bytes(&mut self, to: Vector, place: &Place) -> Written {
         let (width, lanes, repeat) = (self.emitter.width, self.site.lanes, place.repeat);
         match (width, lanes) {
@@ -373,7 +373,7 @@ impl<'w, 's> Body<'w, 's> {
     }
 
     fn binary(&mut self, node: usize, (op, a, b): (Binary, usize, usize), position: usize) -> Written {
-        // What is in memory comes second where it may.
+        // The memory operand comes second where possible.
         let swap = commutes(op) && self.registers.of(a).is_none() && self.registers.of(b).is_some();
         let (a, b) = if swap { (b, a) } else { (a, b) };
         let first = self.vector(a)?;
@@ -461,7 +461,7 @@ impl<'w, 's> Body<'w, 's> {
         let mut value = self.vector(reducer.value().0)?;
         let temporary = self.registers.temporary(self.emitter)?;
         if let (true, Lanes::Masked(mask)) = (is_cut, self.site.lanes) {
-            // Lanes that are not there change nothing.
+            // Lanes that do not exist must not change the result.
             let kept = self.registers.temporary(self.emitter)?;
             match reducer {
                 Reducer::Sum(_) => {
@@ -481,7 +481,7 @@ impl<'w, 's> Body<'w, 's> {
                 Width::Bits512 => [math::MASK, math::MASK - 1],
                 Width::Bits256 => [temporary.0, self.registers.temporary(self.emitter)?.0],
             };
-            // Larger, or not a number.
+            // Larger, or NaN.
             self.emitter.compare(Comparison::Less, beats, accumulator.best, value);
             self.emitter.compare(Comparison::Unordered, unordered, value, value);
             self.emitter.either(beats, unordered);
@@ -494,7 +494,7 @@ impl<'w, 's> Body<'w, 's> {
     }
 }
 
-/// `best ← best` reduced with a value; `temporary` is overwritten.
+/// Reduces `best` with a value; `temporary` is overwritten.
 pub(super) fn combine(
     emitter: &mut Emitter,
     reducer: Reducer,

@@ -1,4 +1,4 @@
-//! The loops of a wide map's function, over lanes and over the window, and how pointers move along.
+//! The loops of an assembled map, over lanes and over the window, and the pointers they move.
 
 use iced_x86::code_asm::CodeLabel;
 use iced_x86::{Code, Instruction, Register};
@@ -13,9 +13,9 @@ use crate::codegen::narrow::NarrowReason;
 use crate::faults::{Fault, armed};
 use crate::kernel::Reducer;
 
-/// A span or window is written out without a loop up to so many steps of bodies.
+/// A span or window of at most this many steps of bodies is unrolled completely.
 const WRITTEN_OUT: usize = 192;
-/// The mask of the last lanes: a mask register at 512 bits, at 256 the last vector register.
+/// The mask of the last lanes: a mask register at 512 bits, the last vector register at 256.
 const MASK: u8 = 1;
 
 impl Walk<'_> {
@@ -26,7 +26,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Runs `body` for all lanes: several vectors at once, then one by one, then the rest under a mask.
+    /// Runs `body` for all lanes: several vectors at once, then single vectors, then the rest under a mask.
     pub(super) fn lanes(
         &mut self,
         copies: usize,
@@ -71,7 +71,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// How many lanes there are if they are written out.
+    /// The number of lanes, if they are unrolled.
     fn written_out_lanes(&self, copies: usize) -> Option<usize> {
         let Count::Fixed(lanes) = self.span.lanes else { return None };
         let vector = self.width.lanes();
@@ -80,7 +80,7 @@ impl Walk<'_> {
         (is_short || self.needs_known_lanes()).then_some(lanes)
     }
 
-    /// A loop over so many vectors at once, while so many are left.
+    /// A loop over `copies` vectors at once, while that many are left.
     fn whole_vectors(
         &mut self,
         copies: usize,
@@ -132,7 +132,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether groups of lanes do not start where vectors do.
+    /// Whether groups of lanes do not start at vector boundaries.
     fn needs_known_lanes(&self) -> bool {
         let lanes = self.width.lanes();
         self.span.loads.iter().any(|load| !lanes.is_multiple_of(load.repeat))
@@ -142,7 +142,7 @@ impl Walk<'_> {
             })
     }
 
-    /// The steps of the window if they are written out.
+    /// The steps of the window, if they are unrolled.
     pub(super) fn written_out_window(&self, copies: usize) -> Option<usize> {
         let steps = self.span.window.iter().map(|count| count.fixed()).product::<Option<usize>>()?;
         let roots: Vec<Step> = (0..self.span.reducers.len()).map(Step::Reduce).collect();
@@ -225,8 +225,8 @@ impl Walk<'_> {
         })
     }
 
-    /// Runs `body`, and moves what it has moved back: at the depth of a window loop what moves with it, behind the last
-    /// what moves with lanes.
+    /// Runs `body`, and then restores the pointers it moved: those that move with the window loop at `depth`, or after
+    /// the last depth those that move with lanes.
     pub(super) fn keep(&mut self, depth: usize, body: &mut dyn FnMut(&mut Self) -> Written) -> Written {
         let moves = |entry: &Entry| {
             if depth < self.span.window.len() { entry.over_step(depth) } else { entry.over_lanes(16) }
@@ -255,7 +255,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// An entry in a register: its own, or that of addresses.
+    /// An entry in a register: its own, or the address register.
     fn fetched(&mut self, entry: usize) -> Register {
         self.pointers[entry].unwrap_or_else(|| {
             self.emitter.load_register(ADDRESS, Memory::at(TABLE, 8 * entry as i64));

@@ -1,10 +1,11 @@
-//! The wide Map leaf: a function `(table)` for each structurally distinct map, where the table holds its arguments and
-//! may be overwritten. Vectors first, then one vector of the lanes that are left, under a mask; memory of other lanes is
-//! not touched.
+//! The assembled Map leaf: one function `(table)` for each structurally distinct map. The table holds the map's
+//! arguments and may be overwritten. Whole vectors come first, then one masked vector for the remaining lanes; the
+//! memory of other lanes is not touched.
 //!
-//! `span` is what a function depends on, `order` the order of its computation, `registers` the choice of registers, `body`
-//! the instructions of one vector, `vectors` those of neighbouring ones, `sums` how sums are made, `same` what comes before all of them, `loops` what
-//! repeats them, `walk` the whole. What none of them supports is an error, and left to the narrow leaf.
+//! `span` is the key of a function, `order` the instruction schedule, `registers` the register allocation, `body` the
+//! instructions of one vector, `vectors` those of neighbouring vectors, `sums` the sums in blocks, `same` the
+//! loop-invariant code, `loops` the loops, `walk` the whole function. What they do not support is an error, and
+//! Cranelift compiles it.
 
 mod body;
 mod loops;
@@ -22,20 +23,20 @@ use super::operands::Width;
 use crate::codegen::narrow::Failure;
 use crate::kernel::{Extent, Fold, Map};
 
-/// Maps of less work than this, counted in narrow vectors times expressions, are not worth a call.
+/// The minimum work of a map to be worth a call, in vectors of four lanes times expressions.
 const WORTH_A_CALL: usize = 8;
-/// The same for reductions over lanes, whose last steps take longer the wider vectors are.
+/// The same for reductions over lanes, whose last steps take longer for wider vectors.
 const WORTH_A_CALL_TO_REDUCE: usize = 32;
 
 /// The function of a map.
 ///
 /// # Errors
-/// What the map has that there is no wide code for.
+/// Why the map cannot be assembled.
 pub(in crate::codegen) fn build(span: &Span, width: Width) -> Result<Vec<u8>, Failure> {
     walk::build(span, width)
 }
 
-/// Whether a map has so much work that calling its function pays.
+/// Whether a map has enough work to be worth a call.
 pub(in crate::codegen) fn pays(map: &Map) -> bool {
     let fixed = |extent: &Extent| match extent {
         Extent::Fixed(count) => Some(*count),

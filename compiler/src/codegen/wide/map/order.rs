@@ -1,5 +1,5 @@
-//! The order in which a body computes: each result as soon as can be, everything else right before it is needed, so that
-//! few values live at once. A value evaluated once is computed once.
+//! The instruction schedule of a body: each result as early as possible, everything else right before its use, so that
+//! few values live at once. Every value is computed once.
 
 use super::super::operands::Binary;
 use super::span::{Node, Span};
@@ -12,7 +12,7 @@ pub(super) enum Step {
     Evaluate(usize),
     /// Stores a result.
     Store(usize),
-    /// Adds a step of the window to a reduction.
+    /// Adds a window step to a reduction.
     Reduce(usize),
 }
 
@@ -31,12 +31,12 @@ impl Step {
 #[derive(Debug)]
 pub(super) struct Order {
     pub(super) steps: Vec<Step>,
-    /// Operands that are never evaluated: their one user takes them from memory.
+    /// Operands that are never evaluated, because their only user takes them from memory.
     pub(super) folded: Vec<bool>,
 }
 
 impl Order {
-    /// Orders what `roots` need. What is `ready` needs no evaluation; without `fold` no operand is left in memory.
+    /// Schedules what `roots` need. Nodes in `ready` need no evaluation; without `fold` no operand stays in memory.
     pub(super) fn new(span: &Span, roots: &[Step], ready: &[bool], fold: bool) -> Order {
         let count = span.nodes.len();
         let mut uses = vec![0; count];
@@ -58,7 +58,7 @@ impl Order {
         orderer.order
     }
 
-    /// The most values that live at once.
+    /// The maximum number of live values.
     pub(super) fn pressure(&self, span: &Span) -> usize {
         let mut last = vec![None; span.nodes.len()];
         for (position, step) in self.steps.iter().enumerate() {
@@ -92,7 +92,7 @@ fn count_uses(span: &Span, step: Step, uses: &mut [usize], seen: &mut [bool]) {
     }
 }
 
-/// How many registers the evaluation of each node needs if nothing is shared (Sethi and Ullman 1970).
+/// The registers that each node's evaluation needs if no value is shared (Sethi and Ullman 1970).
 fn needs(span: &Span) -> Vec<usize> {
     let mut needs: Vec<usize> = Vec::with_capacity(span.nodes.len());
     for node in &span.nodes {
@@ -104,7 +104,7 @@ fn needs(span: &Span) -> Vec<usize> {
     needs
 }
 
-/// Whether operands may change places.
+/// Whether the operands may be swapped.
 pub(super) fn commutes(op: Binary) -> bool {
     matches!(op, Binary::Add | Binary::Multiply | Binary::AddIntegers | Binary::And | Binary::Xor)
 }
@@ -135,7 +135,7 @@ impl Orderer<'_> {
         self.order.steps.push(step);
     }
 
-    /// Loads what a store may overwrite and what is needed later.
+    /// Loads the values that a store may overwrite but that are needed later.
     fn load_before(&mut self, store: usize) {
         let buffer = self.span.buffer(&self.span.stores[store].place);
         for (node, expr) in self.span.nodes.iter().enumerate() {
@@ -149,7 +149,7 @@ impl Orderer<'_> {
     }
 
     fn evaluate(&mut self, node: usize) {
-        // Constants are loaded where they are needed, or taken from memory.
+        // Constants are loaded where they are needed, or used from memory.
         if self.done[node] || self.order.folded[node] || matches!(self.span.nodes[node], Node::Bits(_)) {
             return;
         }

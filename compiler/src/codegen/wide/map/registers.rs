@@ -1,5 +1,5 @@
-//! Which register or stack slot each value of a body is in. When registers run out, the value that is needed last goes
-//! to the stack (Belady 1966).
+//! Register allocation of a body. When registers run out, the value whose next use is furthest away is spilled (Belady
+//! 1966).
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -15,24 +15,25 @@ use crate::kernel::Reducer;
 pub(super) const SLOTS: i64 = 0;
 /// Stack slots for values.
 const SLOT_COUNT: usize = 48;
-/// Stack slots for values in maps with sums, whose totals also need room on the stack.
+/// Stack slots for values in maps with sums, whose totals also need stack slots.
 const SLOT_COUNT_WITH_SUMS: usize = 32;
-/// Mask registers values may take at 512 bits: not that of the last lanes, nor those of comparisons within a step.
+/// Mask registers for values at 512 bits. They exclude the mask of the last lanes and those of comparisons within a
+/// step.
 const MASKS: Range<usize> = 2..6;
 
-/// Who owns a register.
+/// The owner of a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Free,
     /// A value of the body.
     Node(usize),
-    /// Taken for the time of one step.
+    /// Taken for one step.
     Temporary,
     /// Held over the whole body.
     Held,
 }
 
-/// The registers of a body in progress.
+/// The registers of the body being emitted.
 pub(super) struct Registers {
     width: Width,
     vectors: Vec<Owner>,
@@ -40,16 +41,16 @@ pub(super) struct Registers {
     register: Vec<Option<u8>>,
     slot: Vec<Option<usize>>,
     slots: Vec<Option<usize>>,
-    /// Steps that are yet to use each value.
+    /// The steps that still use each value.
     uses: Vec<VecDeque<usize>>,
     /// Values that the current step has looked up.
     locked: Vec<usize>,
-    /// Nodes that live in mask registers.
+    /// Nodes that are in mask registers.
     is_mask: Vec<bool>,
     is_constant: Vec<bool>,
 }
 
-/// A value held in a register over whole bodies.
+/// A value held in a register across bodies.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
     pub(super) node: Option<usize>,
@@ -94,12 +95,12 @@ impl Registers {
         registers
     }
 
-    /// The register a value is in.
+    /// The register that holds a value.
     pub(super) fn of(&self, node: usize) -> Option<u8> {
         self.register[node]
     }
 
-    /// The stack slot a value is in.
+    /// The stack slot that holds a value.
     pub(super) fn slot_of(&self, node: usize) -> Option<Memory> {
         self.slot[node].map(|slot| self.slot_memory(slot))
     }
@@ -113,7 +114,7 @@ impl Registers {
         self.locked.push(node);
     }
 
-    /// Whether a value is not needed after this step and its register may be overwritten.
+    /// Whether a value is not needed after this step, so that its register may be overwritten.
     pub(super) fn dies(&self, node: usize, position: usize) -> bool {
         let is_held = self.register[node].is_some_and(|register| {
             !self.is_mask[node] && self.vectors[usize::from(register)] == Owner::Held
@@ -137,7 +138,7 @@ impl Registers {
         &mut bank[usize::from(register)]
     }
 
-    /// Ends a step: temporaries are free, and so is what values used last held.
+    /// Ends a step: frees temporaries and the registers of values used last.
     pub(super) fn end(&mut self, operands: &[usize], position: usize) {
         self.release(operands, position);
         for &node in operands {
@@ -159,7 +160,7 @@ impl Registers {
         debug_assert!(self.is_consistent());
     }
 
-    /// A vector register for the time of one step.
+    /// A vector register for one step.
     pub(super) fn temporary(&mut self, emitter: &mut Emitter) -> Result<Vector, Failure> {
         let register = self.free_vector(emitter)?;
         self.vectors[usize::from(register)] = Owner::Temporary;
@@ -180,7 +181,7 @@ impl Registers {
         Ok(register)
     }
 
-    /// Gives a value the register of another, which is not needed any more.
+    /// Gives a value the register of another, which is no longer needed.
     pub(super) fn inherit(&mut self, node: usize, from: usize) {
         if let Some(register) = self.register[from].take() {
             self.register[node] = Some(register);
@@ -188,7 +189,7 @@ impl Registers {
         }
     }
 
-    /// A free vector register; if there is none, the value needed last leaves its own.
+    /// A free vector register; if there is none, the value needed last is spilled.
     fn free_vector(&mut self, emitter: &mut Emitter) -> Result<u8, Failure> {
         if let Some(free) = self.vectors.iter().position(|owner| *owner == Owner::Free) {
             return Ok(free as u8);
@@ -211,7 +212,7 @@ impl Registers {
         Ok(register as u8)
     }
 
-    /// Whether registers and values name each other, so that no register holds two values.
+    /// Whether registers and values refer to each other, so that no register holds two values.
     fn is_consistent(&self) -> bool {
         let of_bank = |bank: &[Owner], masks: bool| {
             bank.iter().enumerate().all(|(register, owner)| match *owner {

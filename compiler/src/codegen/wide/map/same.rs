@@ -1,4 +1,5 @@
-//! What is the same for all lanes and steps of a wide map: computed once, before its loops.
+//! Loop-invariant code motion of an assembled map: values that are equal for all lanes and steps are computed once,
+//! before the loops.
 
 use super::super::operands::{Lanes, Width};
 use super::body::{Site, WindowIndex};
@@ -9,7 +10,7 @@ use super::walk::{Walk, Written};
 use crate::codegen::narrow::Failure;
 
 impl Walk<'_> {
-    /// Computes once what is the same for all lanes and steps, as far as there are registers to hold it.
+    /// Computes loop-invariant values, as long as registers are left to hold them.
     pub(super) fn prepare(&mut self) -> Written {
         let mut same = self.unchanging();
         let span = self.span;
@@ -17,7 +18,7 @@ impl Walk<'_> {
         same.sort_by_key(|node| !is_load(node));
         let masks = usize::from(self.width == Width::Bits256);
         let copies = self.copies();
-        // Registers left by bodies at their fullest, with those for the temporaries of a step.
+        // Registers that the bodies with the highest pressure leave free, minus the temporaries of a step.
         let room = |walk: &Self, held: &[usize]| {
             let mut ready = vec![false; span.nodes.len()];
             for &node in held {
@@ -47,7 +48,7 @@ impl Walk<'_> {
             step: vec![0; span.window.len()],
             window_index: WindowIndex::Known(0),
         };
-        // The mask of the last lanes will be there.
+        // The mask of the last lanes also takes a register.
         let reserved: &[Held] = match self.width {
             Width::Bits256 => &[Held { node: None, register: self.mask() }],
             Width::Bits512 => &[],
@@ -68,8 +69,7 @@ impl Walk<'_> {
         vec![reductions, stores]
     }
 
-    /// Nodes that are the same for all lanes and steps and that others or roots need, and constants that must be in
-    /// registers.
+    /// Nodes that are equal for all lanes and steps and have users, and constants that must be in registers.
     fn unchanging(&self) -> Vec<usize> {
         let span = self.span;
         let mut same: Vec<bool> = Vec::with_capacity(span.nodes.len());

@@ -1,5 +1,5 @@
-//! What a wide map's function depends on: a [`Map`] without the places of its operands, which it gets in a table of
-//! arguments. Maps that differ in nothing else share a function.
+//! The key of an assembled map's function: a [`Map`] without the addresses of its operands, which are passed in a table
+//! of arguments. Maps with equal keys share a function.
 
 use crate::kernel::{
     self, Address, Affine, BufferId, Element, Expr, Extent, Fold, Map, Mode, Reducer, SizeId,
@@ -11,7 +11,7 @@ use super::super::operands::Binary;
 /// An entry of the table of arguments, as the caller computes it.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::codegen) enum Argument {
-    /// The address of an element, as it is stored.
+    /// The address of an element, and its storage type.
     Pointer(Address, Element),
     /// A number of elements or steps.
     Count(Extent),
@@ -21,14 +21,14 @@ pub(in crate::codegen) enum Argument {
     Size(SizeId, usize),
 }
 
-/// What a function does with an entry of its table.
+/// How a function uses an entry of its table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Entry {
-    /// Moves along with the operands it leads to.
+    /// Moves along with its operands.
     Pointer {
         /// Equal for pointers into the same buffer.
         buffer: usize,
-        /// How elements are stored.
+        /// The storage type.
         element: Element,
         /// Elements between groups of lanes.
         lane: usize,
@@ -39,7 +39,7 @@ pub(super) enum Entry {
     },
     /// Moves by `lane` from one lane to the next.
     Index { lane: usize },
-    /// Stays.
+    /// Does not change.
     Number,
 }
 
@@ -62,7 +62,7 @@ impl Entry {
     }
 }
 
-/// A number known now or an entry of the table.
+/// A constant or an entry of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Count {
     Fixed(usize),
@@ -70,7 +70,7 @@ pub(super) enum Count {
 }
 
 impl Count {
-    /// The number, if it is known now.
+    /// The constant, if it is one.
     pub(super) fn fixed(self) -> Option<usize> {
         match self {
             Count::Fixed(count) => Some(count),
@@ -82,11 +82,11 @@ impl Count {
 /// An operand or result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
-    /// The pointer's entry.
+    /// The entry of its pointer.
     pub(super) entry: usize,
-    /// Bytes from where the pointer leads.
+    /// Bytes from the pointer.
     pub(super) displacement: i64,
-    /// How elements are stored.
+    /// The storage type.
     pub(super) element: Element,
     /// Elements between groups of lanes.
     pub(super) lane: usize,
@@ -94,18 +94,18 @@ pub(super) struct Place {
     pub(super) repeat: usize,
 }
 
-/// One node of the expressions; operands are numbers of earlier nodes.
+/// One node of the expressions; operands are indices of earlier nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Node {
     /// An element of an operand.
     Load(usize),
     /// The same bits in all lanes.
     Bits(u32),
-    /// An entry plus the number of the lane.
+    /// An entry plus the lane's index.
     Index(usize),
     /// The low half of an entry.
     Entry(usize),
-    /// The remainder of the lane's number.
+    /// The remainder of the lane's index.
     Phase(usize),
     WindowIndex,
     Reduced(usize),
@@ -150,7 +150,7 @@ impl Node {
     }
 }
 
-/// What is reduced over.
+/// The dimensions reduced over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Over {
     Nothing,
@@ -166,7 +166,7 @@ pub(super) struct Store {
     pub(super) mode: Mode,
 }
 
-/// A map without the places of its operands.
+/// A map without the addresses of its operands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::codegen) struct Span {
     pub(super) lanes: Count,
@@ -217,7 +217,7 @@ impl Span {
         (span, table.arguments)
     }
 
-    /// The buffer a place is in.
+    /// The buffer of an operand.
     pub(super) fn buffer(&self, place: &Place) -> usize {
         match self.entries[place.entry] {
             Entry::Pointer { buffer, .. } => buffer,
@@ -231,7 +231,7 @@ impl Span {
     }
 }
 
-/// The table of arguments as it grows.
+/// The table of arguments under construction.
 #[derive(Default)]
 struct Table {
     entries: Vec<Entry>,
@@ -256,7 +256,7 @@ impl Table {
         }
     }
 
-    /// The place of an operand. Those at constant distances that move alike share a pointer.
+    /// The place of an operand. Operands at constant distances that move alike share a pointer.
     fn place(
         &mut self,
         address: &Address,

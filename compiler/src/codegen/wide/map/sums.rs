@@ -1,4 +1,4 @@
-//! Sums of a wide map in blocks: where blocks end, and how their sums are added.
+//! Sums of an assembled map in blocks: where blocks end, and how their sums are added.
 
 use super::super::lanes::Comparison;
 use super::super::math;
@@ -10,12 +10,12 @@ use crate::codegen::narrow::{Failure, NarrowReason};
 use crate::kernel::{Reducer, SumBlocks};
 
 impl Walk<'_> {
-    /// Sums among the reductions.
+    /// The number of sums among the reductions.
     pub(super) fn sums(&self) -> usize {
         self.span.reducers.iter().filter(|reducer| matches!(reducer, Reducer::Sum(_))).count()
     }
 
-    /// Where the blocks of sums end: in a loop of the window or, behind those, in that over the span.
+    /// Where the blocks of sums end: in a window loop or, outside of these, in the loop over the span.
     pub(super) fn sum_blocks(&self) -> Option<SumBlocks> {
         if self.sums() == 0 {
             return None;
@@ -23,13 +23,13 @@ impl Walk<'_> {
         let mut counts: Vec<Option<usize>> = self.span.window.iter().map(|count| count.fixed()).collect();
         if self.span.over == Over::Lanes {
             let (vector, turn) = (self.width.lanes(), self.copies() * self.width.lanes());
-            // The first accumulator also takes the vectors that are no whole turn.
+            // The first accumulator also takes the vectors that do not fill an iteration.
             counts.push(self.span.lanes.fixed().map(|lanes| lanes / turn + (lanes % turn).div_ceil(vector)));
         }
         SumBlocks::of(&counts)
     }
 
-    /// Turns of the loop over the span in a block, if blocks end there.
+    /// Iterations of the span loop in a block, if blocks end there.
     pub(super) fn turns_in_span(&self) -> Option<usize> {
         self.blocks.filter(|blocks| blocks.depth == self.span.window.len()).map(|blocks| blocks.turns)
     }
@@ -41,7 +41,7 @@ impl Walk<'_> {
         counts.map(|counts| blocks.steps(&counts))
     }
 
-    /// Adds the sums of blocks to those of all blocks: the sum of two numbers, and exactly what it is off by (Knuth 1969).
+    /// Adds the sums of blocks to the totals, with the exact rounding error of each addition (Knuth 1969).
     pub(super) fn end_blocks(&mut self) -> Written {
         let accumulators = self.accumulators.clone();
         let [old, new, part] = self.free()?;
@@ -51,7 +51,7 @@ impl Walk<'_> {
             emitter.load(old, sum, Lanes::All);
             emitter.binary(Binary::Add, new, old, block);
             emitter.store(new, sum, Lanes::All);
-            // What came from the block, then what was kept of the old sum.
+            // The part that came from the block, then the part that was kept of the old sum.
             emitter.binary(Binary::Subtract, part, new, old);
             emitter.binary(Binary::Subtract, block, block, part);
             emitter.binary(Binary::Subtract, part, new, part);
@@ -64,7 +64,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Leaves the sums of all blocks in the accumulators.
+    /// Moves the totals into the accumulators.
     pub(super) fn end_sums(&mut self) -> Written {
         if self.blocks.is_none() {
             return Ok(());
@@ -81,7 +81,7 @@ impl Walk<'_> {
             let emitter = &mut self.emitter;
             let zero = emitter.number(0.0);
             emitter.load(kept, lost, Lanes::All);
-            // What an overflow leaves behind is not finite, nor is its difference from itself.
+            // An overflow leaves a value that is not finite, and neither is its difference from itself.
             emitter.binary(Binary::Subtract, none, kept, kept);
             emitter.compare(Comparison::Unordered, is_broken, none, none);
             emitter.choose(kept, is_broken, zero, kept);
@@ -90,7 +90,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Vector registers that nothing holds.
+    /// Free vector registers.
     pub(super) fn free<const COUNT: usize>(&self) -> Result<[Vector; COUNT], Failure> {
         let mut held: Vec<u8> = self.held.iter().map(|held| held.register).collect();
         held.extend(self.reserved(Lanes::Masked(self.mask())));

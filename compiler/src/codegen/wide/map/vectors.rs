@@ -1,4 +1,4 @@
-//! Bodies of a wide map for neighbouring vectors, and the accumulators of reductions.
+//! Bodies of an assembled map for neighbouring vectors, and the accumulators of reductions.
 
 use super::super::operands::{Lanes, Vector, Width};
 use super::body::{ADDRESS, Accumulator, Body, Places, Site, Whole, WindowIndex, combine};
@@ -9,19 +9,19 @@ use super::walk::{Walk, Written};
 use crate::codegen::narrow::{Failure, NarrowReason};
 use crate::kernel::Reducer;
 
-/// Vectors a reduction keeps apart, so that their additions need not wait for each other.
+/// Independent accumulators of a reduction, which hide the latency of additions.
 const STREAMS: usize = 4;
-/// Accumulators of several vectors at once.
+/// The maximum number of accumulators of several vectors.
 const ACCUMULATORS: usize = 8;
 
 /// Bodies of neighbouring vectors.
 pub(super) struct Group {
-    /// Lanes before the first of them, beside those that pointers have moved over.
+    /// Lanes before the first of them, apart from those that pointers have moved over.
     pub(super) lane: usize,
     /// Whether pointers have not moved.
     pub(super) is_known: bool,
     pub(super) lanes: Lanes,
-    /// How many there are.
+    /// Their number.
     pub(super) copies: usize,
 }
 
@@ -39,7 +39,7 @@ impl Group {
 }
 
 impl Walk<'_> {
-    /// A body that adds to some of the accumulators, with results of reductions in registers.
+    /// A body that adds to some of the accumulators, with the results of reductions in registers.
     pub(super) fn body(
         &mut self,
         accumulators: &[Accumulator],
@@ -69,7 +69,7 @@ impl Walk<'_> {
         reserved.into_iter()
     }
 
-    /// How many vectors each turn of the loop over lanes works on.
+    /// The unroll factor of the loop over lanes, in vectors.
     pub(super) fn copies(&self) -> usize {
         let steps: usize = self.roots().iter().map(|roots| self.steps(roots)).sum();
         let groups = match self.span.lanes {
@@ -82,7 +82,7 @@ impl Walk<'_> {
                 9..=20 => 2,
                 _ => 1,
             },
-            // Several vectors keep a loop over the window busy.
+            // Several vectors hide the latency of a loop over the window.
             Over::Window if self.written_out_window(STREAMS).is_none() => STREAMS,
             Over::Window => 1,
             Over::Lanes => STREAMS,
@@ -104,7 +104,7 @@ impl Walk<'_> {
         Order::new(self.span, roots, &ready, true).steps.len()
     }
 
-    /// Everything for some vectors: the window's reduction if there is one, and the stores.
+    /// Computes some vectors: the window reduction, if there is one, and the stores.
     pub(super) fn elements(&mut self, group: &Group) -> Written {
         let span = self.span;
         let stores: Vec<Step> = (0..span.stores.len()).map(Step::Store).collect();
@@ -129,7 +129,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// One step of the window added to every reduction.
+    /// Adds one window step to every reduction.
     fn accumulate(&mut self, streams: &[Vec<Accumulator>], sites: &[Site]) -> Written {
         let roots: Vec<Step> = (0..self.span.reducers.len()).map(Step::Reduce).collect();
         for (site, stream) in sites.iter().zip(streams) {
@@ -150,7 +150,7 @@ impl Walk<'_> {
         self.span.nodes.iter().enumerate().filter_map(of).collect()
     }
 
-    /// Registers for accumulators, with what a reduction starts from.
+    /// Registers for accumulators, with their initial values.
     fn take_accumulators(&mut self, streams: usize, lanes: Lanes) -> Result<Vec<Vec<Accumulator>>, Failure> {
         let mut free: Vec<u8> = (0..self.width.registers() as u8)
             .rev()
@@ -216,7 +216,7 @@ impl Walk<'_> {
             for stream in &streams[1..] {
                 combine(&mut self.emitter, reducer, best, stream[index].best, temporary);
             }
-            // Each lane meets all others: first those half a vector away.
+            // Combines each lane with all others, starting with those half a vector away.
             let lanes = self.width.lanes();
             let mut distance = lanes / 2;
             while distance > 0 {

@@ -1,4 +1,4 @@
-//! The function of a wide map as a whole: its registers, its stack, the order of its parts.
+//! The whole function of an assembled map: its registers, its stack and the order of its parts.
 
 use iced_x86::{Code, Instruction, Register};
 
@@ -16,7 +16,7 @@ const CONSTANTS: Register = Register::R11;
 pub(super) const LANES_LEFT: Register = Register::RCX;
 /// Counters of window loops, outermost first.
 pub(super) const COUNTERS: [Register; 4] = [Register::RBX, Register::RBP, Register::R15, Register::R14];
-/// Pointers, those to use first first. The last one is a counter in windows of four axes.
+/// Pointers, in the order of use. The last one is a counter in windows of four axes.
 const POINTERS: [Register; 8] = [
     Register::RSI,
     Register::RDX,
@@ -27,7 +27,7 @@ const POINTERS: [Register; 8] = [
     Register::R13,
     Register::R14,
 ];
-/// General registers that belong to the caller.
+/// Callee-saved general registers.
 const SAVED: [Register; 6] =
     [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
 pub(super) type Written = Result<(), Failure>;
@@ -47,20 +47,20 @@ pub(super) fn build(span: &Span, width: Width) -> Result<Vec<u8>, Failure> {
     walk.emitter.finish()
 }
 
-/// Writes the function of a map.
+/// Emits the function of a map.
 pub(super) struct Walk<'s> {
     pub(super) span: &'s Span,
     pub(super) width: Width,
     pub(super) emitter: Emitter,
     /// General registers of entries.
     pub(super) pointers: Vec<Option<Register>>,
-    /// Values that are the same for all lanes and steps.
+    /// Loop-invariant values in registers.
     pub(super) held: Vec<Held>,
     /// Accumulators in use.
     pub(super) accumulators: Vec<Accumulator>,
     /// Where the blocks of sums end.
     pub(super) blocks: Option<SumBlocks>,
-    /// Sums of all blocks that there are at once.
+    /// The maximum number of totals at once.
     wholes: usize,
 }
 
@@ -89,14 +89,14 @@ impl<'s> Walk<'s> {
         Ok(walk)
     }
 
-    // The stack: slots of values, sums of all blocks with what they have lost, pointers as they were before each loop, the number of the window's step, the caller's
-    // stack pointer.
+    // The stack: slots of values, totals with their rounding errors, pointers saved before each loop, the number of the
+    // window step, the caller's stack pointer.
 
     fn slots(&self) -> i64 {
         slot_count(self.span) as i64 * self.width.bytes()
     }
 
-    /// The sum of all blocks with this number.
+    /// The total with this index.
     pub(super) fn whole(&self, index: usize) -> Whole {
         let at =
             |half| Memory::at(Register::RSP, self.slots() + (2 * index as i64 + half) * self.width.bytes());

@@ -1,4 +1,4 @@
-//! Maps whose code must spill, keep an order, or be shared.
+//! Maps whose code must spill, respect an order of stores, or be shared.
 
 use super::super::Width;
 use super::super::map::{Argument, Span, build};
@@ -94,7 +94,7 @@ fn results_in_the_place_of_operands() {
     }
 }
 
-/// Windows of every number of loops, short and long, over vectors of every length.
+/// Windows with every number of loops, short and long, over vectors of every length.
 #[test]
 fn sums_over_windows_and_lanes() {
     for (window, strides) in [
@@ -144,8 +144,8 @@ fn sums_over_windows_and_lanes() {
     }
 }
 
-/// Sums of equal numbers, where roundings all go the same way: over windows, over lanes, and over both, of sizes known now
-/// and later, and several at once.
+/// Sums of equal numbers, whose rounding errors all have the same sign: over windows, over lanes, and over both, with
+/// sizes known at compile time or at run time, and several at once.
 #[test]
 fn sums_in_blocks() {
     const TENTH: f32 = 0.1;
@@ -222,7 +222,7 @@ fn maps_that_differ_in_places_alone_share_a_function() {
     assert_ne!(first, scaled(at(0, 0), at(0, 200), 2.0).0, "what is stored may not be read late");
 }
 
-/// Bytes as the words they lie in, and back.
+/// Bytes as the words that contain them.
 fn words(bytes: &[u8]) -> Vec<f32> {
     let word = |bytes: &[u8]| f32::from_bits(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
     bytes.chunks_exact(4).map(word).collect()
@@ -232,7 +232,7 @@ fn bytes(words: &[f32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_bits().to_le_bytes()).collect()
 }
 
-/// Integers of more than a byte, stored anywhere; bytes before and behind stay as they were.
+/// Integers wider than a byte, stored at any offset; the bytes before and after stay unchanged.
 #[test]
 fn the_low_bytes_of_integers_are_stored() {
     const FIRST: usize = 3;
@@ -291,7 +291,7 @@ fn bytes_are_loaded_as_integers() {
     }
 }
 
-/// What there is no wide code for is refused, and so left to narrow vectors.
+/// Unsupported maps are refused, and Cranelift compiles them.
 #[test]
 fn results_far_apart_are_refused() {
     let mut map = MapBuilder::new(Extent::Fixed(40));
@@ -303,7 +303,7 @@ fn results_far_apart_are_refused() {
     }
 }
 
-/// Instructions tell places apart by 32 bits.
+/// Displacements have 32 bits.
 #[test]
 fn operands_too_far_apart_are_refused() {
     for (element, lane) in [(1 << 29, 1), (0, 1 << 29), (0, 1 << 40)] {

@@ -1,4 +1,5 @@
-//! Assembled functions, run: the elementary functions over all of f32, maps (`maps`), and the limits of tiles (`tiles`).
+//! Runs assembled functions: the elementary functions over all of f32, maps (`maps`), and the limits of tiles
+//! (`tiles`).
 
 mod maps;
 mod tiles;
@@ -15,7 +16,7 @@ use super::math;
 use super::operands::{Lanes, Memory, Vector};
 use crate::ops::elementwise::UnaryKind;
 
-/// The widths of this machine.
+/// The vector widths of this machine.
 fn widths() -> Vec<Width> {
     let mut widths = Vec::new();
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -64,7 +65,7 @@ fn apply(width: Width, kind: UnaryKind, numbers: &mut [f32]) {
     call(&code, numbers.as_mut_ptr().addr(), numbers.len() / width.lanes());
 }
 
-/// The distance from the truth in units in the last place; infinite for a NaN, infinity or zero that should be another.
+/// The error in units in the last place; infinite for a wrong NaN, infinity or zero.
 fn error(got: f32, truth: f64) -> f64 {
     let rounded = truth as f32;
     if rounded.is_nan() || rounded.is_infinite() || truth == 0.0 || got.is_nan() {
@@ -75,7 +76,7 @@ fn error(got: f32, truth: f64) -> f64 {
     (f64::from(got) - truth).abs() / 2f64.powi(exponent - 23)
 }
 
-/// A function, the largest error it may have, in units in the last place, and the truth.
+/// A function, its maximum error in units in the last place, and its exact definition.
 type Bounded = (UnaryKind, f64, fn(f64) -> f64);
 
 #[test]

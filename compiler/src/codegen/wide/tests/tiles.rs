@@ -1,4 +1,4 @@
-//! Tiles that wide code is not for. What tiles compute is held against the interpreter, in whole programs.
+//! Tiles that cannot be assembled. Tests of whole programs compare the results of tiles with the interpreter.
 
 use super::super::{Width, build_tile};
 use crate::codegen::narrow::Failure;
@@ -9,7 +9,7 @@ use crate::kernel::{Form, Reduction, Rows, Start, Tile, TileStep};
 use crate::pass::Mode;
 use crate::pipeline::{CompileOptions, compile};
 
-/// A tile of one kind or the other, whose distances are few elements.
+/// A tile of either form with short distances.
 fn tile(form: Form) -> Tile {
     Tile {
         rows: 2,
@@ -28,7 +28,7 @@ fn tile(form: Form) -> Tile {
     }
 }
 
-/// Whether a tile can be assembled; that it is too large is the only reason why not.
+/// Whether a tile can be assembled; its only allowed failure is that it is too large.
 fn tile_fits(tile: &Tile, width: Width) -> bool {
     match build_tile(tile, width) {
         Ok(_) => true,
@@ -43,8 +43,7 @@ fn tile_fits(tile: &Tile, width: Width) -> bool {
 /// Sets one of a tile's distances.
 type Set = fn(&mut Tile, usize);
 
-/// Instructions tell places apart by 32 bits: a tile that is larger is left to the narrow leaf, and one at the limit can
-/// be assembled.
+/// Displacements have 32 bits: a larger tile falls back to Cranelift, and one at the limit is assembled.
 #[test]
 fn tiles_as_large_as_instructions_allow() {
     let set: [(&str, Set); 6] = [
@@ -66,7 +65,7 @@ fn tiles_as_large_as_instructions_allow() {
                 };
                 assert!(!tile_fits(&with(1 << 29), width), "{what}");
                 assert!(!tile_fits(&with(usize::MAX / 2), width), "{what}");
-                // The largest that is said to fit.
+                // The largest distance that is reported to fit.
                 let (mut fits, mut fails) = (1, 1 << 29);
                 while fits + 1 < fails {
                     let middle = usize::midpoint(fits, fails);
@@ -78,7 +77,7 @@ fn tiles_as_large_as_instructions_allow() {
     }
 }
 
-/// A dense layer whose rows of weights are further apart than instructions can say.
+/// A dense layer whose weight rows are too far apart for a 32-bit displacement.
 #[test]
 fn a_dense_layer_of_very_many_inputs_compiles() {
     let mut builder = Builder::new("net");

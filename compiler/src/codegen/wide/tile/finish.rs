@@ -1,4 +1,4 @@
-//! What follows the reduction of a wide tile: sums of lanes, the steps before the store, and the store.
+//! The end of an assembled tile: sums of lanes, the epilogue and the store.
 
 use iced_x86::Register;
 
@@ -8,7 +8,7 @@ use super::{OUTPUT, TileEmitter, activation, is_masked};
 use crate::kernel::{Pool, PoolKind, Start, TileStep};
 
 impl TileEmitter<'_> {
-    /// Adds up the lanes of the accumulators of dot products, and brings the sums into vectors along the columns.
+    /// Adds up the lanes of the accumulators of inner products and collects the sums in vectors along the columns.
     pub(super) fn add_lanes(&mut self) {
         let (rows, columns) = (self.tile.rows, self.tile.columns);
         let row_bytes = self.registers.vectors as i64 * self.emit.width.bytes();
@@ -16,19 +16,19 @@ impl TileEmitter<'_> {
         self.emit.add_number(Register::RSP, -self.room);
         for row in 0..rows {
             for first in (0..columns).step_by(4) {
-                // Columns that do not exist repeat one that does.
+                // Missing columns repeat an existing one.
                 let sums = [0, 1, 2, 3].map(|next| {
                     let column = (first + next).min(columns - 1);
                     Vector((row * columns + column) as u8)
                 });
                 let to = Memory::at(Register::RSP, row as i64 * row_bytes + 4 * first as i64);
-                // What the reduction loaded is free.
+                // The registers that the reduction loaded are free.
                 let free = [0, 1, 2].map(|index| Vector((self.registers.sums + index) as u8));
                 self.emit.store_sums_of_lanes(sums, to, free);
             }
         }
         if self.emit.width == Width::Bits256 {
-            // The mask of elements may have taken its register.
+            // The mask of elements may have overwritten the column mask.
             self.column_mask();
         }
         for row in 0..rows {
@@ -43,7 +43,7 @@ impl TileEmitter<'_> {
         }
     }
 
-    /// The register of finished sums.
+    /// The register of a result.
     fn result(&self, row: usize, vector: usize) -> Vector {
         Vector((row * self.registers.vectors + vector) as u8)
     }
@@ -84,7 +84,7 @@ impl TileEmitter<'_> {
         }
     }
 
-    /// Pools the rows of each window into the first of them.
+    /// Pools the rows of each window into its first row.
     fn pool(&mut self, pool: Pool, temporary: Vector) {
         for stored in 0..self.tile.stored_rows() {
             let rows = self.tile.rows_of(stored);
@@ -98,7 +98,7 @@ impl TileEmitter<'_> {
                         }
                     }
                     PoolKind::Mean => {
-                        // From zero, so that a negative zero becomes a positive one.
+                        // Starts from zero, so that a negative zero becomes positive.
                         self.emit.zero(temporary);
                         self.emit.binary(Binary::Add, sum, temporary, sum);
                         for &row in &rows[1..] {
@@ -113,7 +113,7 @@ impl TileEmitter<'_> {
         }
     }
 
-    /// Distance in bytes of a vector from the first element of a block with rows so far apart.
+    /// Distance in bytes of a vector from the first element of a block with this row stride.
     fn element(&self, row: usize, row_stride: usize, vector: usize) -> i64 {
         4 * (row * row_stride) as i64 + vector as i64 * self.emit.width.bytes()
     }

@@ -1,10 +1,10 @@
-//! The Tile leaf for wide vectors: a function `(left, right, output, operands…, counts…)`.
+//! The assembled Tile leaf: a function `(left, right, output, operands…, counts…)`.
 //!
-//! Registers are given out once for the whole function. Accumulators come first, then what a step of the reduction loads,
-//! and at 256 bits the mask of the last columns. What the reduction loaded is free for the epilogue. General registers:
-//! arguments stay where the convention puts them, but for the two operands, which move with the reduction.
+//! Registers are assigned once for the whole function: first the accumulators, then what a reduction step loads, and at
+//! 256 bits the mask of the last columns. The epilogue may use what the reduction loaded. Arguments stay in the
+//! registers of the calling convention, except for the two operands, which move with the reduction.
 //!
-//! Here are what a tile needs, and its function around the `reduction` and what comes behind it (`finish`).
+//! This file checks what a tile needs and emits the function around `reduction` and `finish`.
 
 mod finish;
 mod reduction;
@@ -19,21 +19,21 @@ use crate::kernel::{Form, Reduction, Tile, TileStep};
 use crate::ops::elementwise::UnaryKind;
 use crate::target::TileRegisters;
 
-/// Where the convention puts the first arguments.
+/// The registers of the first arguments.
 const ARGUMENTS: [Register; 6] =
     [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8, Register::R9];
 const LEFT: Register = Register::RDI;
 const RIGHT: Register = Register::RSI;
 const OUTPUT: Register = Register::RDX;
-/// Counters of the reduction's loops, by depth; the callee keeps those from the third on.
+/// Counters of the reduction's loops, by depth; from the third on they are callee-saved.
 const COUNTERS: [Register; 4] = [Register::RAX, Register::R10, Register::RBX, Register::R12];
-/// Where the operands were before a loop whose count the call gives; the callee keeps them.
+/// The operands' pointers before a loop whose count the call gives; callee-saved.
 const STARTS: [Register; 2] = [Register::R13, Register::R14];
-/// Holds the place of the constants.
+/// Holds the address of the constants.
 const CONSTANTS: Register = Register::R11;
-/// Holds an argument that is on the stack; free once the reduction is done.
+/// Holds an argument from the stack; free once the reduction is done.
 const ARGUMENT: Register = Register::RAX;
-/// Mask registers of the last columns and of the last elements of a dot product, at 512 bits.
+/// Mask registers of the last columns and of the last elements of an inner product, at 512 bits.
 const COLUMN_MASK: u8 = 1;
 const ELEMENT_MASK: u8 = 2;
 
@@ -42,7 +42,7 @@ fn registers(tile: &Tile, width: Width) -> TileRegisters {
     TileRegisters::of(tile.form, tile.rows, tile.columns, width.vectors())
 }
 
-/// Whether the last vectors of its columns, or of the elements of its dot products, are not whole.
+/// Whether the last vectors of its columns, or of its inner products, are partial.
 fn is_masked(tile: &Tile, width: Width) -> bool {
     let partial = |count: usize| !count.is_multiple_of(width.lanes());
     let elements = match tile.form {
@@ -52,11 +52,11 @@ fn is_masked(tile: &Tile, width: Width) -> bool {
     partial(tile.columns) || elements
 }
 
-/// The most bytes between places that one register leads to: what an instruction can say, less a vector.
+/// The maximum distance in bytes from a register: a 32-bit displacement, less a vector.
 const FARTHEST: usize = i32::MAX as usize - 64;
 
-/// The most bytes from the first element of an operand or of the results to another that the tile works on. A loop whose
-/// count the call gives moves step by step.
+/// The maximum distance in bytes between two elements of an operand or of the results. A loop whose count the call
+/// gives moves step by step.
 fn reach(tile: &Tile) -> usize {
     let far = |stride: usize, count: usize| stride.saturating_mul(count);
     let reduced = |stride: fn(&Reduction) -> usize| {
@@ -76,7 +76,7 @@ fn reach(tile: &Tile) -> usize {
     far(4, left.max(right).max(results))
 }
 
-/// Checks that a tile fits the registers of a width, and distances within it the instructions.
+/// Checks that a tile fits the registers of a width, and its distances the instructions.
 fn check(tile: &Tile, width: Width) -> Result<(), NarrowReason> {
     let temporaries = tile.epilogue.iter().filter_map(activation).map(math::temporaries).max().unwrap_or(1);
     let needed = width.vectors().needed(&registers(tile, width), temporaries, is_masked(tile, width));
@@ -109,7 +109,7 @@ fn activation(step: &TileStep) -> Option<UnaryKind> {
 /// The machine code of a tile.
 ///
 /// # Errors
-/// What the tile has that there is no wide code for.
+/// Why the tile cannot be assembled.
 pub(in crate::codegen) fn build(tile: &Tile, width: Width) -> Result<Vec<u8>, Failure> {
     check(tile, width)?;
     let mut emitter = TileEmitter {
@@ -136,9 +136,9 @@ struct TileEmitter<'t> {
     registers: TileRegisters,
     /// The vector register of masks at 256 bits.
     mask: u8,
-    /// General registers kept for the caller, in the order they were saved.
+    /// Callee-saved registers, in the order they were saved.
     saved: Vec<Register>,
-    /// Bytes of the stack in use beside them.
+    /// Other bytes of the stack in use.
     room: i64,
 }
 
@@ -174,7 +174,7 @@ impl TileEmitter<'_> {
         self.emit.leave();
     }
 
-    /// Columns of the last vector that exist, if not all.
+    /// Columns of the last vector, if it is partial.
     fn last_columns(&self) -> Option<usize> {
         let rest = self.tile.columns % self.lanes();
         (rest > 0).then_some(rest)
@@ -196,7 +196,7 @@ impl TileEmitter<'_> {
         }
     }
 
-    /// An argument as a general register: where the convention puts it, or loaded from the stack.
+    /// An argument in a general register: the one of the calling convention, or loaded from the stack.
     fn argument(&mut self, index: usize) -> Register {
         match ARGUMENTS.get(index) {
             Some(&register) => register,

@@ -1,18 +1,18 @@
-//! The reduction of a wide tile: its loops, and how the operands move along.
+//! The reduction of an assembled tile: its loops and the movement of the operands.
 
 use super::super::operands::{Fused, Lanes, Memory, Vector, Width};
 use super::{COUNTERS, ELEMENT_MASK, LEFT, RIGHT, STARTS, TileEmitter};
 use crate::kernel::{Form, Reduction};
 use crate::target::TileRegisters;
 
-/// Multiply-adds written out in one turn of the innermost loop.
+/// Multiply-adds in one iteration of the unrolled innermost loop.
 const MULTIPLY_ADDS: usize = 128;
-/// A reduction of so many multiply-adds or fewer is written out without a loop.
+/// A reduction of at most this many multiply-adds is unrolled completely.
 const WRITTEN_OUT: usize = 448;
 /// Bytes of a cache line.
 const LINE_BYTES: usize = 64;
 
-/// Bytes the operands are beyond where the reduction started, or a step is from there.
+/// Byte offsets of the operands from the start of the reduction, or of a step from there.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Distance {
     left: i64,
@@ -38,7 +38,7 @@ impl TileEmitter<'_> {
         self.reduce(0, Distance::default());
     }
 
-    /// The loops from a level on, `at` from where the operands point; gives how far they point beyond where they did.
+    /// The loops from a level on, `at` from the operands' pointers; returns how far the pointers have moved.
     fn reduce(&mut self, level: usize, at: Distance) -> Distance {
         let reduction = self.tile.reduction[level];
         if level + 1 == self.tile.reduction.len() {
@@ -57,7 +57,7 @@ impl TileEmitter<'_> {
             }
             return moved;
         }
-        // Within a loop the distance from the operands' pointers must be the same in every turn.
+        // Within a loop, the distance from the operands' pointers must be the same in every iteration.
         self.advance(at);
         let counter = COUNTERS[level];
         self.emit.move_number(counter, count as i64);
@@ -87,7 +87,7 @@ impl TileEmitter<'_> {
         self.emit.add_number(RIGHT, distance.right);
     }
 
-    /// The innermost loop with a count known now, in steps of so many elements.
+    /// The innermost loop with a constant count, in steps of a number of elements.
     fn counted(&mut self, level: usize, count: usize, elements: usize, at: Distance) -> Distance {
         let reduction = self.tile.reduction[level];
         if count * self.registers.sums <= WRITTEN_OUT {
@@ -138,7 +138,7 @@ impl TileEmitter<'_> {
         at
     }
 
-    /// One step of the reduction: one element of each row against vectors of columns.
+    /// One step of the reduction: one element of each row times vectors of columns.
     fn step(&mut self, at: Distance) {
         if self.tile.form == Form::Dot {
             return self.dot_step(at, Lanes::All);
@@ -170,7 +170,7 @@ impl TileEmitter<'_> {
         }
     }
 
-    /// The innermost loop of dot products: whole vectors, then a masked one.
+    /// The innermost loop of inner products: whole vectors, then a masked one.
     fn dot(&mut self, level: usize, count: usize, at: Distance) -> Distance {
         let lanes = self.lanes();
         let moved = self.counted(level, count / lanes, lanes, at);
