@@ -22,11 +22,11 @@ use windlass::{
 /// [`Images`], built.
 fn built() -> Result<Graph, Error> {
     let layers = [
-        ("c1", Layer::conv2d(4, Window::square(3, 1, 1))),
+        ("c1", Layer::conv(4, Window::square(3, 1, 1))),
         ("n1", Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 }),
         ("relu1", Layer::Relu),
-        ("max_pool2d1", Layer::MaxPool2d(Window::square(2, 2, 0))),
-        ("c2", Layer::conv2d(3, Window::square(3, 1, 0))),
+        ("max_pool2d1", Layer::MaxPool(Window::square(2, 2, 0))),
+        ("c2", Layer::conv(3, Window::square(3, 1, 0))),
         ("relu2", Layer::Relu),
         ("flatten1", Layer::Flatten),
         ("dropout1", Layer::Dropout { rate: 0.25 }),

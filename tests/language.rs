@@ -22,12 +22,12 @@ network! {
 fn lenet() -> Result<Graph, GraphError> {
     let mut b = Builder::new("LeNet");
     let x = b.input("image", &[1, 28, 28])?;
-    let x = b.layer("c1", &Layer::conv2d(6, Window::square(5, 1, 2)), x)?;
+    let x = b.layer("c1", &Layer::conv(6, Window::square(5, 1, 2)), x)?;
     let x = b.layer("sigmoid1", &Layer::Sigmoid, x)?;
-    let x = b.layer("avg_pool2d1", &Layer::AvgPool2d(Window::square(2, 2, 0)), x)?;
-    let x = b.layer("c3", &Layer::conv2d(16, Window::square(5, 1, 0)), x)?;
+    let x = b.layer("avg_pool2d1", &Layer::AvgPool(Window::square(2, 2, 0)), x)?;
+    let x = b.layer("c3", &Layer::conv(16, Window::square(5, 1, 0)), x)?;
     let x = b.layer("sigmoid2", &Layer::Sigmoid, x)?;
-    let x = b.layer("avg_pool2d2", &Layer::AvgPool2d(Window::square(2, 2, 0)), x)?;
+    let x = b.layer("avg_pool2d2", &Layer::AvgPool(Window::square(2, 2, 0)), x)?;
     let x = b.layer("flatten1", &Layer::Flatten, x)?;
     let x = b.layer("f5", &Layer::linear(120), x)?;
     let x = b.layer("sigmoid3", &Layer::Sigmoid, x)?;
@@ -82,7 +82,7 @@ network! {
 }
 
 fn basic(b: &mut Builder, label: &str, channels: usize, skip: ValueId) -> Result<ValueId, GraphError> {
-    let conv = Layer::Conv2d {
+    let conv = Layer::Conv {
         out_channels: channels,
         window: Window::square(3, 1, 1),
         groups: 1,
@@ -102,12 +102,12 @@ fn basic(b: &mut Builder, label: &str, channels: usize, skip: ValueId) -> Result
 fn residual() -> Result<Graph, GraphError> {
     let mut b = Builder::new("Residual");
     let x = b.input("image", &[3, 8, 8])?;
-    let x = b.layer("conv2d1", &Layer::conv2d(4, Window::square(3, 1, 1)), x)?;
-    let x = b.layer("stage1.down", &Layer::conv2d(8, Window::square(1, 2, 0)), x)?;
+    let x = b.layer("conv2d1", &Layer::conv(4, Window::square(3, 1, 1)), x)?;
+    let x = b.layer("stage1.down", &Layer::conv(8, Window::square(1, 2, 0)), x)?;
     let x = basic(&mut b, "stage1.repeat1.0.basic1", 8, x)?;
     let x = basic(&mut b, "stage1.repeat1.1.basic1", 8, x)?;
     let x = basic(&mut b, "tail.0.basic1", 8, x)?;
-    let x = b.layer("global_avg_pool2d1", &Layer::GlobalAvgPool2d, x)?;
+    let x = b.layer("global_avg_pool2d1", &Layer::GlobalAvgPool { axes: 2 }, x)?;
     let x = b.layer("flatten1", &Layer::Flatten, x)?;
     let x = b.layer("linear1", &Layer::linear(2), x)?;
     b.output("output", x)?;
@@ -251,7 +251,7 @@ fn every_argument_reaches_its_layer() {
     let layers = [
         (
             "conv2d1",
-            Layer::Conv2d {
+            Layer::Conv {
                 out_channels: 8,
                 window: window([3, 2], [2, 1], 1, 2),
                 groups: 4,
@@ -259,8 +259,8 @@ fn every_argument_reaches_its_layer() {
                 init: Initializer::Normal(0.0, 0.1),
             },
         ),
-        ("max_pool2d1", Layer::MaxPool2d(window([2, 2], [2, 2], 0, 2))),
-        ("avg_pool2d1", Layer::AvgPool2d(window([1, 2], [1, 1], 0, 1))),
+        ("max_pool2d1", Layer::MaxPool(window([2, 2], [2, 2], 0, 2))),
+        ("avg_pool2d1", Layer::AvgPool(window([1, 2], [1, 1], 0, 1))),
         ("batch_norm1", Layer::BatchNorm { epsilon: 0.001, momentum: 0.3 }),
         ("dropout1", Layer::Dropout { rate: 0.25 }),
         ("tanh1", Layer::Tanh),

@@ -32,7 +32,7 @@ fn convolutions(layers: usize) -> Result<Graph, GraphError> {
     let mut x = builder.input("x", &[8, 6, 6])?;
     for layer in 0..layers {
         let (label, norm) = (format!("c{layer}"), format!("n{layer}"));
-        x = builder.layer(&label, &Layer::conv2d(8, Window::square(3, 1, 1)), x)?;
+        x = builder.layer(&label, &Layer::conv(8, Window::square(3, 1, 1)), x)?;
         x = builder.layer(&norm, &Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 }, x)?;
         x = builder.layer(&norm, &Layer::Relu, x)?;
     }

@@ -254,6 +254,10 @@ impl ShapeError {
             ShapeError::ConcatMismatch { .. } => {
                 Some("give the paths strides and paddings that keep height and width equal".to_owned())
             }
+            ShapeError::MayBeEmpty { .. } => Some(
+                "open sizes can be as small as 1: add `padding`, so that the result is not empty then"
+                    .to_owned(),
+            ),
             ShapeError::OpenSize { shape } => open_size_help(shape),
             ShapeError::TooLarge { .. } => {
                 Some("reduce the sizes: pool or stride before, or use fewer channels".to_owned())

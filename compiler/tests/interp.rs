@@ -219,8 +219,8 @@ fn a_transposed_convolution_has_an_epilogue() {
 fn a_network_runs_in_both_precisions() {
     let mut builder = Builder::new("net");
     let x = builder.input("x", &[1, 4, 4]).unwrap();
-    let x = builder.layer("c", &Layer::conv2d(2, Window::square(3, 1, 1)), x).unwrap();
-    let x = builder.layer("p", &Layer::AvgPool2d(Window::square(2, 2, 0)), x).unwrap();
+    let x = builder.layer("c", &Layer::conv(2, Window::square(3, 1, 1)), x).unwrap();
+    let x = builder.layer("p", &Layer::AvgPool(Window::square(2, 2, 0)), x).unwrap();
     let x = builder.layer("f", &Layer::Flatten, x).unwrap();
     builder.output("y", x).unwrap();
     let graph = builder.finish().unwrap();

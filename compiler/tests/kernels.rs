@@ -45,7 +45,7 @@ fn graphs_below(folder: &Path) -> Vec<Graph> {
 fn network() -> Graph {
     let mut builder = Builder::new("several");
     let image = builder.input("image", &[3, 13, 11]).unwrap();
-    let conv = |channels, size| Layer::conv2d(channels, Window::square(size, 1, size / 2));
+    let conv = |channels, size| Layer::conv(channels, Window::square(size, 1, size / 2));
     let mut stack = |mut x, layers: &[(&str, Layer)]| {
         for (label, layer) in layers {
             x = builder.layer(label, layer, x).unwrap();
@@ -56,12 +56,12 @@ fn network() -> Graph {
     let first = stack(
         image,
         &[
-            ("c1", Layer::conv2d(17, Window::square(5, 2, 2))),
+            ("c1", Layer::conv(17, Window::square(5, 2, 2))),
             ("n1", norm.clone()),
             ("r1", Layer::Relu),
             ("c2", conv(24, 3)),
             ("r2", Layer::Relu),
-            ("p2", Layer::MaxPool2d(Window::square(2, 2, 0))),
+            ("p2", Layer::MaxPool(Window::square(2, 2, 0))),
         ],
     );
     let second = stack(first, &[("c3", conv(24, 3)), ("n3", norm), ("t3", Layer::Tanh)]);
@@ -74,7 +74,7 @@ fn network() -> Graph {
         x
     };
     let end = [
-        ("a4", Layer::AvgPool2d(Window::square(2, 1, 1))),
+        ("a4", Layer::AvgPool(Window::square(2, 1, 1))),
         ("d4", Layer::Dropout { rate: 0.25 }),
         ("flat", Layer::Flatten),
         ("f5", Layer::linear(37)),
@@ -247,12 +247,12 @@ fn evaluated_plans_agree_with_the_interpreter() {
 fn evaluated_plans_of_integers_have_the_bits_of_the_interpreter() {
     let mut builder = Builder::new("integers");
     let mut value = builder.input("image", &[2, 9, 7]).unwrap();
-    let pool = Layer::MaxPool2d(Window::square(2, 2, 0));
+    let pool = Layer::MaxPool(Window::square(2, 2, 0));
     for (label, layer) in [
-        ("c1", Layer::conv2d(9, Window::square(3, 1, 1))),
+        ("c1", Layer::conv(9, Window::square(3, 1, 1))),
         ("r1", Layer::Relu),
         ("p1", pool),
-        ("c2", Layer::conv2d(16, Window::square(3, 1, 1))),
+        ("c2", Layer::conv(16, Window::square(3, 1, 1))),
         ("flat", Layer::Flatten),
         ("f3", Layer::linear(5)),
     ] {

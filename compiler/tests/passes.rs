@@ -27,7 +27,7 @@ fn stack(b: &mut Builder, mut x: ValueId, layers: &[(&str, Layer)]) -> Result<Va
 }
 
 fn conv(channels: usize, kernel_size: usize) -> Layer {
-    Layer::conv2d(channels, Window::square(kernel_size, 1, kernel_size / 2))
+    Layer::conv(channels, Window::square(kernel_size, 1, kernel_size / 2))
 }
 
 /// A convolution, a pool and two dense layers, with dropout.
@@ -37,7 +37,7 @@ fn plain() -> Result<Graph, GraphError> {
     let layers = [
         ("c1", conv(4, 5)),
         ("c1", Layer::Sigmoid),
-        ("p2", Layer::AvgPool2d(Window::square(2, 2, 0))),
+        ("p2", Layer::AvgPool(Window::square(2, 2, 0))),
         ("flat", Layer::Flatten),
         ("f3", Layer::linear(12)),
         ("f3", Layer::Relu),
@@ -65,7 +65,7 @@ fn residual() -> Result<Graph, GraphError> {
     let sum = b.add("sum2", body, short)?;
     let end = [
         ("relu3", Layer::Relu),
-        ("pool", Layer::GlobalAvgPool2d),
+        ("pool", Layer::GlobalAvgPool { axes: 2 }),
         ("flat", Layer::Flatten),
         ("f", Layer::linear(5)),
     ];
@@ -78,7 +78,7 @@ fn residual() -> Result<Graph, GraphError> {
 fn inception() -> Result<Graph, GraphError> {
     let mut b = Builder::new("inception");
     let x = b.input("image", &[4, 7, 7])?;
-    let grouped = Layer::Conv2d {
+    let grouped = Layer::Conv {
         out_channels: 6,
         window: Window::square(3, 1, 1),
         groups: 2,
@@ -88,7 +88,7 @@ fn inception() -> Result<Graph, GraphError> {
     let paths = [
         stack(&mut b, x, &[("path1", conv(3, 1)), ("path1", Layer::Tanh)])?,
         stack(&mut b, x, &[("path2", grouped), ("path2.norm", NORM), ("path2", Layer::Relu)])?,
-        stack(&mut b, x, &[("path3", Layer::MaxPool2d(Window::square(3, 1, 1)))])?,
+        stack(&mut b, x, &[("path3", Layer::MaxPool(Window::square(3, 1, 1)))])?,
     ];
     let y = b.concat("join", &paths)?;
     b.output("y", y)?;
@@ -102,10 +102,10 @@ fn pooled() -> Result<Graph, GraphError> {
     let layers = [
         ("c1", conv(4, 3)),
         ("c1", Layer::Relu),
-        ("p1", Layer::MaxPool2d(Window::square(3, 2, 1))),
+        ("p1", Layer::MaxPool(Window::square(3, 2, 1))),
         ("c2", conv(5, 3)),
         ("c2", Layer::Relu),
-        ("p2", Layer::MaxPool2d(Window::square(2, 2, 0))),
+        ("p2", Layer::MaxPool(Window::square(2, 2, 0))),
         ("d", Layer::Dropout { rate: 0.25 }),
         ("flat", Layer::Flatten),
         ("f", Layer::linear(3)),

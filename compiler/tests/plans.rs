@@ -107,9 +107,9 @@ fn training_plan(size: usize, layers: &[Layer], passes: &PassOptions) -> Plan {
 fn training_keeps_places_of_maxima_in_bytes() {
     for channels in [4, 8] {
         let layers = [
-            Layer::conv2d(channels, Window::square(3, 1, 1)),
+            Layer::conv(channels, Window::square(3, 1, 1)),
             Layer::Relu,
-            Layer::MaxPool2d(Window::square(2, 2, 0)),
+            Layer::MaxPool(Window::square(2, 2, 0)),
             Layer::Flatten,
             Layer::linear(3),
         ];
@@ -134,9 +134,9 @@ fn training_keeps_places_of_maxima_in_bytes() {
 fn training_keeps_bits_of_what_gradients_of_rectifiers_alone_need() {
     for channels in [4, 8] {
         let layers = [
-            Layer::conv2d(channels, Window::square(3, 1, 1)),
+            Layer::conv(channels, Window::square(3, 1, 1)),
             Layer::Relu,
-            Layer::AvgPool2d(Window::square(2, 2, 0)),
+            Layer::AvgPool(Window::square(2, 2, 0)),
             Layer::Flatten,
             Layer::linear(3),
         ];
@@ -162,7 +162,7 @@ fn what_is_kept_of_folded_weights_is_what_runs_read() {
     let mut builder = Builder::new("folded");
     let mut value = builder.input("image", &[8, 12, 12]).unwrap();
     let norm = Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 };
-    let conv = Layer::conv2d(16, Window::square(3, 1, 1));
+    let conv = Layer::conv(16, Window::square(3, 1, 1));
     for (label, layer) in [
         ("c1", &conv),
         ("n1", &norm),
@@ -206,8 +206,8 @@ fn what_is_kept_of_folded_weights_is_what_runs_read() {
 #[test]
 fn phases_of_a_gradient_share_its_work() {
     let layers = [
-        Layer::conv2d(16, Window::square(3, 1, 1)),
-        Layer::conv2d(16, Window::square(5, 2, 2)),
+        Layer::conv(16, Window::square(3, 1, 1)),
+        Layer::conv(16, Window::square(5, 2, 2)),
         Layer::Flatten,
         Layer::linear(3),
     ];

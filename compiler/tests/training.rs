@@ -34,12 +34,12 @@ fn lenet() -> Graph {
     network(
         &[1, 8, 8],
         &[
-            Layer::conv2d(3, Window::square(5, 1, 2)),
+            Layer::conv(3, Window::square(5, 1, 2)),
             Layer::Sigmoid,
-            Layer::AvgPool2d(Window::square(2, 2, 0)),
-            Layer::conv2d(4, Window::square(3, 1, 0)),
+            Layer::AvgPool(Window::square(2, 2, 0)),
+            Layer::conv(4, Window::square(3, 1, 0)),
             Layer::Sigmoid,
-            Layer::AvgPool2d(Window::square(2, 2, 0)),
+            Layer::AvgPool(Window::square(2, 2, 0)),
             Layer::Flatten,
             Layer::linear(6),
             Layer::Sigmoid,
@@ -52,17 +52,17 @@ fn lenet() -> Graph {
 fn branching() -> Graph {
     let mut b = Builder::new("branching");
     let x = b.input("x", &[2, 6, 6]).unwrap();
-    let stem = b.layer("stem", &Layer::conv2d(4, Window::square(3, 1, 1)), x).unwrap();
+    let stem = b.layer("stem", &Layer::conv(4, Window::square(3, 1, 1)), x).unwrap();
     let stem = b.layer("norm", &Layer::BatchNorm { epsilon: 1e-3, momentum: 0.2 }, stem).unwrap();
     let stem = b.layer("stem", &Layer::Relu, stem).unwrap();
-    let left = b.layer("left", &Layer::conv2d(1, Window::square(1, 1, 0)), stem).unwrap();
-    let middle = b.layer("middle", &Layer::conv2d(2, Window::square(3, 1, 1)), stem).unwrap();
-    let right = b.layer("right", &Layer::MaxPool2d(Window::square(3, 1, 1)), stem).unwrap();
-    let right = b.layer("right", &Layer::conv2d(1, Window::square(1, 1, 0)), right).unwrap();
+    let left = b.layer("left", &Layer::conv(1, Window::square(1, 1, 0)), stem).unwrap();
+    let middle = b.layer("middle", &Layer::conv(2, Window::square(3, 1, 1)), stem).unwrap();
+    let right = b.layer("right", &Layer::MaxPool(Window::square(3, 1, 1)), stem).unwrap();
+    let right = b.layer("right", &Layer::conv(1, Window::square(1, 1, 0)), right).unwrap();
     let joined = b.concat("join", &[left, middle, right]).unwrap();
     let sum = b.add("sum", joined, stem).unwrap();
     let x = b.layer("drop1", &Layer::Dropout { rate: 0.3 }, sum).unwrap();
-    let x = b.layer("pool", &Layer::MaxPool2d(Window::square(2, 2, 0)), x).unwrap();
+    let x = b.layer("pool", &Layer::MaxPool(Window::square(2, 2, 0)), x).unwrap();
     let x = b.layer("flatten", &Layer::Flatten, x).unwrap();
     let x = b.layer("drop2", &Layer::Dropout { rate: 0.2 }, x).unwrap();
     let x = b.layer("last", &Layer::linear(3), x).unwrap();
@@ -412,7 +412,7 @@ fn unsuitable_networks_are_refused() {
     rejects(&plain(), &freezing(&["l0.weight", "l0.bias"]), nothing);
     rejects(&network(&[3], &[Layer::Relu]), &defaults, nothing);
     rejects(
-        &network(&[3, 2, 2], &[Layer::conv2d(1, Window::square(1, 1, 0))]),
+        &network(&[3, 2, 2], &[Layer::conv(1, Window::square(1, 1, 0))]),
         &defaults,
         "`loss: cross_entropy` needs a vector of logits but receives [1, 2, 2]",
     );

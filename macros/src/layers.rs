@@ -25,6 +25,17 @@ pub(crate) struct LayerRule {
     pub(crate) make: fn(&Settings) -> Option<Layer>,
 }
 
+impl LayerRule {
+    /// The number of spatial axes of the layer's window; 0 for a layer without one.
+    pub(crate) fn axes(&self) -> usize {
+        let axes = |argument: &ArgumentRule| match argument.kind {
+            Kind::Sizes(axes) => Some(axes),
+            _ => None,
+        };
+        self.arguments.iter().find_map(axes).unwrap_or(0)
+    }
+}
+
 /// A quantity that a layer takes from its input.
 #[derive(Clone, Copy)]
 pub(crate) struct Known {
@@ -45,8 +56,8 @@ pub(crate) struct ArgumentRule {
 pub(crate) enum Kind {
     /// One size.
     Size,
-    /// One size for both axes, or a pair (height, width).
-    Pair,
+    /// One size for all of so many axes, or one for each.
+    Sizes(usize),
     /// A real number.
     Number,
     /// `true` or `false`.
@@ -59,7 +70,9 @@ impl Kind {
     pub(crate) fn words(self) -> &'static str {
         match self {
             Kind::Size => "a size such as 16",
-            Kind::Pair => "a size such as 3, or a pair (height, width)",
+            Kind::Sizes(1) => "a size such as 3",
+            Kind::Sizes(2) => "a size such as 3, or a pair (height, width)",
+            Kind::Sizes(_) => "a size such as 3, or a triple (depth, height, width)",
             Kind::Number => "a number such as 0.5",
             Kind::Flag => "`true` or `false`",
             Kind::Initializer => "a distribution such as `xavier_uniform` or `normal(0, 0.01)`",
@@ -81,10 +94,38 @@ pub(crate) enum Default {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Setting {
     Size(usize),
-    Pair([usize; 2]),
+    Sizes(AxisSizes),
     Number(f64),
     Flag(bool),
     Initializer(Initializer),
+}
+
+/// The most spatial axes of a layer.
+pub(crate) const MOST_AXES: usize = 3;
+
+/// A size for each spatial axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AxisSizes {
+    sizes: [usize; MOST_AXES],
+    axes: usize,
+}
+
+impl AxisSizes {
+    /// The same size along all axes.
+    pub(crate) const fn all(axes: usize, size: usize) -> Self {
+        AxisSizes { sizes: [size; MOST_AXES], axes }
+    }
+
+    /// One size for each axis; `None` for more axes than there can be.
+    pub(crate) fn each(sizes: &[usize]) -> Option<Self> {
+        let mut each = AxisSizes::all(sizes.len(), 0);
+        each.sizes.get_mut(..sizes.len())?.copy_from_slice(sizes);
+        Some(each)
+    }
+
+    pub(crate) fn as_slice(&self) -> &[usize] {
+        &self.sizes[..self.axes]
+    }
 }
 
 /// The arguments of one call, including defaults.
@@ -107,9 +148,9 @@ impl Settings {
         }
     }
 
-    fn pair(&self, name: &str) -> Option<Vec<usize>> {
+    fn sizes(&self, name: &str) -> Option<Vec<usize>> {
         match self.get(name)? {
-            Setting::Pair(pair) => Some(pair.to_vec()),
+            Setting::Sizes(sizes) => Some(sizes.as_slice().to_vec()),
             _ => None,
         }
     }
@@ -136,11 +177,15 @@ impl Settings {
     }
 
     fn window(&self) -> Option<Window> {
+        let kernel_size = self.sizes("kernel_size")?;
         Some(Window {
-            kernel_size: self.pair("kernel_size")?,
-            stride: self.pair("stride")?,
-            padding: self.pair("padding")?,
-            dilation: if self.get("dilation").is_some() { self.pair("dilation")? } else { vec![1; 2] },
+            stride: self.sizes("stride")?,
+            padding: self.sizes("padding")?,
+            dilation: match self.get("dilation") {
+                Some(_) => self.sizes("dilation")?,
+                None => vec![1; kernel_size.len()],
+            },
+            kernel_size,
         })
     }
 }
@@ -161,33 +206,52 @@ const fn optional(
 const CHANNELS: &[&str] = &["channels", "filters", "out", "output_channels"];
 const FEATURES: &[&str] = &["features", "units", "out", "outputs"];
 const KERNEL: &[&str] = &["kernel", "size", "window", "pool_size", "k"];
-const ONE: Default = Default::Is(Setting::Pair([1, 1]));
-const NONE: Default = Default::Is(Setting::Pair([0, 0]));
+const INPUT_CHANNELS: Known =
+    Known { words: "input channels", names: &["in_channels", "input_channels", "in_c", "in"] };
 const YES: Default = Default::Is(Setting::Flag(true));
 const XAVIER: Default = Default::Is(Setting::Initializer(Initializer::XavierUniform));
 
-/// Every layer.
-pub(crate) const LAYERS: &[LayerRule] = &[
+/// The arguments of layers with a window over some axes.
+struct Windowed<const AXES: usize>;
+
+impl<const AXES: usize> Windowed<AXES> {
+    const ONE: Default = Default::Is(Setting::Sizes(AxisSizes::all(AXES, 1)));
+    const NONE: Default = Default::Is(Setting::Sizes(AxisSizes::all(AXES, 0)));
+    const KERNEL_SIZE: ArgumentRule = required("kernel_size", KERNEL, Kind::Sizes(AXES));
+    const PADDING: ArgumentRule = optional("padding", &["pad"], Kind::Sizes(AXES), Self::NONE);
+    const DILATION: ArgumentRule = optional("dilation", &[], Kind::Sizes(AXES), Self::ONE);
+    const POOL_STRIDE: ArgumentRule =
+        optional("stride", &["strides"], Kind::Sizes(AXES), Default::As("kernel_size"));
+
+    const CONV: &'static [ArgumentRule] = &[
+        required("out_channels", CHANNELS, Kind::Size),
+        Self::KERNEL_SIZE,
+        optional("stride", &["strides"], Kind::Sizes(AXES), Self::ONE),
+        Self::PADDING,
+        Self::DILATION,
+        optional("groups", &[], Kind::Size, Default::Is(Setting::Size(1))),
+        optional("bias", &["use_bias"], Kind::Flag, YES),
+        optional("init", &["initializer", "weight_init"], Kind::Initializer, XAVIER),
+    ];
+    const MAX_POOL: &'static [ArgumentRule] =
+        &[Self::KERNEL_SIZE, Self::POOL_STRIDE, Self::PADDING, Self::DILATION];
+    const AVG_POOL: &'static [ArgumentRule] = &[Self::KERNEL_SIZE, Self::POOL_STRIDE, Self::PADDING];
+}
+
+const fn conv(
+    name: &'static str,
+    also: &'static [&'static str],
+    arguments: &'static [ArgumentRule],
+    example: &'static str,
+) -> LayerRule {
     LayerRule {
-        name: "conv2d",
-        also: &["conv", "convolution"],
-        known: Some(Known {
-            words: "input channels",
-            names: &["in_channels", "input_channels", "in_c", "in"],
-        }),
-        arguments: &[
-            required("out_channels", CHANNELS, Kind::Size),
-            required("kernel_size", KERNEL, Kind::Pair),
-            optional("stride", &["strides"], Kind::Pair, ONE),
-            optional("padding", &["pad"], Kind::Pair, NONE),
-            optional("dilation", &[], Kind::Pair, ONE),
-            optional("groups", &[], Kind::Size, Default::Is(Setting::Size(1))),
-            optional("bias", &["use_bias"], Kind::Flag, YES),
-            optional("init", &["initializer", "weight_init"], Kind::Initializer, XAVIER),
-        ],
-        example: "conv2d(16, kernel_size = 3)",
+        name,
+        also,
+        known: Some(INPUT_CHANNELS),
+        arguments,
+        example,
         make: |settings| {
-            Some(Layer::Conv2d {
+            Some(Layer::Conv {
                 out_channels: settings.size("out_channels")?,
                 window: settings.window()?,
                 groups: settings.size("groups")?,
@@ -195,40 +259,83 @@ pub(crate) const LAYERS: &[LayerRule] = &[
                 init: settings.initializer("init")?,
             })
         },
-    },
-    LayerRule {
-        name: "max_pool2d",
-        also: &["maxpool", "max_pool", "max_pooling2d"],
-        known: None,
-        arguments: &[
-            required("kernel_size", KERNEL, Kind::Pair),
-            optional("stride", &["strides"], Kind::Pair, Default::As("kernel_size")),
-            optional("padding", &["pad"], Kind::Pair, NONE),
-            optional("dilation", &[], Kind::Pair, ONE),
-        ],
-        example: "max_pool2d(2)",
-        make: |settings| settings.window().map(Layer::MaxPool2d),
-    },
-    LayerRule {
-        name: "avg_pool2d",
-        also: &["avgpool", "avg_pool", "mean_pool2d", "average_pool2d", "average_pooling2d"],
-        known: None,
-        arguments: &[
-            required("kernel_size", KERNEL, Kind::Pair),
-            optional("stride", &["strides"], Kind::Pair, Default::As("kernel_size")),
-            optional("padding", &["pad"], Kind::Pair, NONE),
-        ],
-        example: "avg_pool2d(2)",
-        make: |settings| settings.window().map(Layer::AvgPool2d),
-    },
-    LayerRule {
-        name: "global_avg_pool2d",
-        also: &["gap", "global_average_pool2d", "global_average_pooling2d", "adaptive_avg_pool2d"],
-        known: None,
-        arguments: &[],
-        example: "global_avg_pool2d",
-        make: |_| Some(Layer::GlobalAvgPool2d),
-    },
+    }
+}
+
+const fn max_pool(
+    name: &'static str,
+    also: &'static [&'static str],
+    arguments: &'static [ArgumentRule],
+    example: &'static str,
+) -> LayerRule {
+    let make = |settings: &Settings| settings.window().map(Layer::MaxPool);
+    LayerRule { name, also, known: None, arguments, example, make }
+}
+
+const fn avg_pool(
+    name: &'static str,
+    also: &'static [&'static str],
+    arguments: &'static [ArgumentRule],
+    example: &'static str,
+) -> LayerRule {
+    let make = |settings: &Settings| settings.window().map(Layer::AvgPool);
+    LayerRule { name, also, known: None, arguments, example, make }
+}
+
+const fn without_arguments(
+    name: &'static str,
+    also: &'static [&'static str],
+    make: fn(&Settings) -> Option<Layer>,
+) -> LayerRule {
+    LayerRule { name, also, known: None, arguments: &[], example: name, make }
+}
+
+/// Every layer.
+pub(crate) const LAYERS: &[LayerRule] = &[
+    conv("conv1d", &["convolution1d"], Windowed::<1>::CONV, "conv1d(16, kernel_size = 3)"),
+    conv("conv2d", &["conv", "convolution"], Windowed::<2>::CONV, "conv2d(16, kernel_size = 3)"),
+    conv("conv3d", &["convolution3d"], Windowed::<3>::CONV, "conv3d(16, kernel_size = 3)"),
+    max_pool("max_pool1d", &["max_pooling1d"], Windowed::<1>::MAX_POOL, "max_pool1d(2)"),
+    max_pool(
+        "max_pool2d",
+        &["maxpool", "max_pool", "max_pooling2d"],
+        Windowed::<2>::MAX_POOL,
+        "max_pool2d(2)",
+    ),
+    max_pool("max_pool3d", &["max_pooling3d"], Windowed::<3>::MAX_POOL, "max_pool3d(2)"),
+    avg_pool(
+        "avg_pool1d",
+        &["mean_pool1d", "average_pool1d", "average_pooling1d"],
+        Windowed::<1>::AVG_POOL,
+        "avg_pool1d(2)",
+    ),
+    avg_pool(
+        "avg_pool2d",
+        &["avgpool", "avg_pool", "mean_pool2d", "average_pool2d", "average_pooling2d"],
+        Windowed::<2>::AVG_POOL,
+        "avg_pool2d(2)",
+    ),
+    avg_pool(
+        "avg_pool3d",
+        &["mean_pool3d", "average_pool3d", "average_pooling3d"],
+        Windowed::<3>::AVG_POOL,
+        "avg_pool3d(2)",
+    ),
+    without_arguments(
+        "global_avg_pool1d",
+        &["global_average_pool1d", "global_average_pooling1d", "adaptive_avg_pool1d"],
+        |_| Some(Layer::GlobalAvgPool { axes: 1 }),
+    ),
+    without_arguments(
+        "global_avg_pool2d",
+        &["gap", "global_average_pool2d", "global_average_pooling2d", "adaptive_avg_pool2d"],
+        |_| Some(Layer::GlobalAvgPool { axes: 2 }),
+    ),
+    without_arguments(
+        "global_avg_pool3d",
+        &["global_average_pool3d", "global_average_pooling3d", "adaptive_avg_pool3d"],
+        |_| Some(Layer::GlobalAvgPool { axes: 3 }),
+    ),
     LayerRule {
         name: "linear",
         also: &["dense", "fc", "fully_connected"],
@@ -250,14 +357,7 @@ pub(crate) const LAYERS: &[LayerRule] = &[
             })
         },
     },
-    LayerRule {
-        name: "flatten",
-        also: &[],
-        known: None,
-        arguments: &[],
-        example: "flatten",
-        make: |_| Some(Layer::Flatten),
-    },
+    without_arguments("flatten", &[], |_| Some(Layer::Flatten)),
     LayerRule {
         name: "dropout",
         also: &[],
@@ -268,7 +368,7 @@ pub(crate) const LAYERS: &[LayerRule] = &[
     },
     LayerRule {
         name: "batch_norm",
-        also: &["batch_norm1d", "batch_norm2d", "batch_normalization", "bn", "norm"],
+        also: &["batch_norm1d", "batch_norm2d", "batch_norm3d", "batch_normalization", "bn", "norm"],
         known: Some(Known {
             words: "channels",
             names: &["num_features", "num_channels", "channels", "features"],
@@ -283,46 +383,11 @@ pub(crate) const LAYERS: &[LayerRule] = &[
             Some(Layer::BatchNorm { epsilon, momentum })
         },
     },
-    LayerRule {
-        name: "relu",
-        also: &["rectify"],
-        known: None,
-        arguments: &[],
-        example: "relu",
-        make: |_| Some(Layer::Relu),
-    },
-    LayerRule {
-        name: "sigmoid",
-        also: &["logistic"],
-        known: None,
-        arguments: &[],
-        example: "sigmoid",
-        make: |_| Some(Layer::Sigmoid),
-    },
-    LayerRule {
-        name: "tanh",
-        also: &[],
-        known: None,
-        arguments: &[],
-        example: "tanh",
-        make: |_| Some(Layer::Tanh),
-    },
-    LayerRule {
-        name: "softmax",
-        also: &[],
-        known: None,
-        arguments: &[],
-        example: "softmax",
-        make: |_| Some(Layer::Softmax),
-    },
-    LayerRule {
-        name: "log_softmax",
-        also: &[],
-        known: None,
-        arguments: &[],
-        example: "log_softmax",
-        make: |_| Some(Layer::LogSoftmax),
-    },
+    without_arguments("relu", &["rectify"], |_| Some(Layer::Relu)),
+    without_arguments("sigmoid", &["logistic"], |_| Some(Layer::Sigmoid)),
+    without_arguments("tanh", &[], |_| Some(Layer::Tanh)),
+    without_arguments("softmax", &[], |_| Some(Layer::Softmax)),
+    without_arguments("log_softmax", &[], |_| Some(Layer::LogSoftmax)),
 ];
 
 /// Keywords that look like layers.

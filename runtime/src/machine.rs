@@ -230,7 +230,7 @@ fn measure_products(options: &PlanOptions) -> Result<f64, Error> {
             let mut builder = Builder::new("products");
             let mut value = builder.input("x", &[channels, height, width])?;
             for layer in 0..LAYERS {
-                let convolution = Layer::conv2d(channels, Window::square(1, 1, 0));
+                let convolution = Layer::conv(channels, Window::square(1, 1, 0));
                 value = builder.layer(&format!("c{layer}"), &convolution, value)?;
             }
             builder.output("y", value)?;

@@ -30,7 +30,7 @@ mod tests {
     fn parameters_and_states_are_listed_as_they_are_initialised() {
         let mut builder = Builder::new("net");
         let x = builder.input("x", &[3, 4, 4]).unwrap();
-        let x = builder.layer("c1", &Layer::conv2d(2, Window::square(3, 1, 0)), x).unwrap();
+        let x = builder.layer("c1", &Layer::conv(2, Window::square(3, 1, 0)), x).unwrap();
         let x = builder.layer("n1", &Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 }, x).unwrap();
         builder.output("y", x).unwrap();
         let graph = builder.finish().unwrap();

@@ -39,7 +39,7 @@ use crate::trainer::{TrainerOptions, step_graph};
 ///
 /// let mut builder = Builder::new("net");
 /// let x = builder.input("x", &[8, 12, 12])?;
-/// let y = builder.layer("c1", &Layer::conv2d(16, Window::square(3, 1, 1)), x)?;
+/// let y = builder.layer("c1", &Layer::conv(16, Window::square(3, 1, 1)), x)?;
 /// builder.output("y", y)?;
 ///
 /// let tuning = Tuning::default().cache(Cache::none());

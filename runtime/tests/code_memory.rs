@@ -18,7 +18,7 @@ fn graph() -> Graph {
     let mut builder = Builder::new("net");
     let mut x = builder.input("x", &[8, 12, 12]).unwrap();
     for layer in ["c1", "c2", "c3"] {
-        x = builder.layer(layer, &Layer::conv2d(24, Window::square(3, 1, 1)), x).unwrap();
+        x = builder.layer(layer, &Layer::conv(24, Window::square(3, 1, 1)), x).unwrap();
         x = builder.layer(layer, &Layer::Sigmoid, x).unwrap();
     }
     let x = builder.layer("end", &Layer::Flatten, x).unwrap();

@@ -44,10 +44,10 @@ static ALLOCATOR: Counting = Counting;
 fn graph() -> Graph {
     let mut builder = Builder::new("net");
     let x = builder.input("x", &[2, 12, 12]).unwrap();
-    let x = builder.layer("c1", &Layer::conv2d(4, Window::square(3, 1, 1)), x).unwrap();
+    let x = builder.layer("c1", &Layer::conv(4, Window::square(3, 1, 1)), x).unwrap();
     let x = builder.layer("n1", &Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 }, x).unwrap();
     let x = builder.layer("n1", &Layer::Relu, x).unwrap();
-    let x = builder.layer("n1", &Layer::MaxPool2d(Window::square(2, 2, 0)), x).unwrap();
+    let x = builder.layer("n1", &Layer::MaxPool(Window::square(2, 2, 0)), x).unwrap();
     let x = builder.layer("end", &Layer::Flatten, x).unwrap();
     let x = builder.layer("f2", &Layer::linear(3), x).unwrap();
     builder.output("y", x).unwrap();

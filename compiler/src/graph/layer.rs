@@ -1,22 +1,23 @@
 //! Layers as users declare them, and the operators and parameters that each becomes.
 
+mod conv;
 mod form;
 
 use serde::{Deserialize, Serialize};
 
+use self::conv::ConvLayer;
 use super::Builder;
 use super::initializer::Initializer;
 use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::ops::batch_norm::BatchNorm;
-use crate::ops::conv::Conv;
 use crate::ops::dropout::Dropout;
 use crate::ops::elementwise::{Bias, Unary, UnaryKind};
 use crate::ops::linear::Linear;
 use crate::ops::pool::{AvgPool, MaxPool};
 use crate::ops::softmax::{LogSoftmax, Softmax};
 use crate::ops::structure::Reshape;
-use crate::ops::window::Window;
+use crate::ops::window::{Window, image_words};
 use crate::shape::Shape;
 
 /// A layer with one input and one output.
@@ -30,14 +31,14 @@ use crate::shape::Shape;
 ///
 /// let text = r#"{"layer": "conv2d", "out_channels": 6, "kernel_size": 5, "padding": 2}"#;
 /// let layer: Layer = serde_json::from_str(text)?;
-/// assert_eq!(layer, Layer::conv2d(6, Window::square(5, 1, 2)));
+/// assert_eq!(layer, Layer::conv(6, Window::square(5, 1, 2)));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "form::Form", into = "form::Form")]
+#[serde(try_from = "form::Form", into = "form::Form")]
 pub enum Layer {
-    /// Two-dimensional convolution (cross-correlation).
-    Conv2d {
+    /// Convolution (cross-correlation) over as many spatial axes as the window has: `conv1d`, `conv2d` or `conv3d`.
+    Conv {
         /// Channels of the result.
         out_channels: usize,
         /// The window.
@@ -50,11 +51,14 @@ pub enum Layer {
         init: Initializer,
     },
     /// Maximum of each window.
-    MaxPool2d(Window),
+    MaxPool(Window),
     /// Mean of each window.
-    AvgPool2d(Window),
+    AvgPool(Window),
     /// Mean of each channel: `[C, H, W]` to `[C, 1, 1]`.
-    GlobalAvgPool2d,
+    GlobalAvgPool {
+        /// The number of spatial axes.
+        axes: usize,
+    },
     /// Dense layer on a vector.
     Linear {
         /// Length of the result.
@@ -92,8 +96,8 @@ pub enum Layer {
 
 impl Layer {
     /// A convolution with a bias, one group and the default initialisation.
-    pub fn conv2d(out_channels: usize, window: Window) -> Self {
-        Layer::Conv2d { out_channels, window, groups: 1, bias: true, init: Initializer::XavierUniform }
+    pub fn conv(out_channels: usize, window: Window) -> Self {
+        Layer::Conv { out_channels, window, groups: 1, bias: true, init: Initializer::XavierUniform }
     }
 
     /// A dense layer with a bias and the default initialisation.
@@ -104,10 +108,12 @@ impl Layer {
     /// The name in `network!`.
     pub fn name(&self) -> &'static str {
         match self {
-            Layer::Conv2d { .. } => "conv2d",
-            Layer::MaxPool2d(_) => "max_pool2d",
-            Layer::AvgPool2d(_) => "avg_pool2d",
-            Layer::GlobalAvgPool2d => "global_avg_pool2d",
+            Layer::Conv { window, .. } => by_axes(window.axes(), ["conv1d", "conv2d", "conv3d"]),
+            Layer::MaxPool(window) => by_axes(window.axes(), ["max_pool1d", "max_pool2d", "max_pool3d"]),
+            Layer::AvgPool(window) => by_axes(window.axes(), ["avg_pool1d", "avg_pool2d", "avg_pool3d"]),
+            Layer::GlobalAvgPool { axes } => {
+                by_axes(*axes, ["global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d"])
+            }
             Layer::Linear { .. } => "linear",
             Layer::Flatten => "flatten",
             Layer::Dropout { .. } => "dropout",
@@ -131,10 +137,12 @@ impl Layer {
             Layer::Linear { .. } | Layer::Softmax | Layer::LogSoftmax => {
                 (open || shape.is_sequence()).then(|| shape.rank() - 1)
             }
-            Layer::Conv2d { .. }
-            | Layer::MaxPool2d(_)
-            | Layer::AvgPool2d(_)
-            | Layer::GlobalAvgPool2d
+            // Along the steps.
+            Layer::Conv { window, .. } if ConvLayer::is_along_open_axis(window, shape) => None,
+            Layer::Conv { .. }
+            | Layer::MaxPool(_)
+            | Layer::AvgPool(_)
+            | Layer::GlobalAvgPool { .. }
             | Layer::Flatten
             | Layer::Dropout { .. } => {
                 let last = shape.dims().iter().rposition(|dim| dim.fixed().is_none());
@@ -172,24 +180,22 @@ impl Layer {
         let item = shape.item();
         let at = |error| GraphError::Shape { at: self.name().to_owned(), error };
         match self {
-            Layer::Conv2d { out_channels, window, groups, bias, init } => {
-                if *out_channels == 0 {
-                    return Err(at(ShapeError::ZeroArgument { argument: "out_channels" }));
+            Layer::Conv { out_channels, window, groups, bias, init } => {
+                let (name, out_channels, groups) = (self.name(), *out_channels, *groups);
+                let conv = ConvLayer { name, out_channels, window, groups, bias: *bias, init: *init };
+                if ConvLayer::is_along_open_axis(window, &shape) {
+                    conv.build_along_open_axis(builder, label, x)
+                } else {
+                    conv.build(builder, label, x)
                 }
-                let conv = Conv { window: window.clone(), groups: *groups, epilogue: Vec::new() };
-                let weight = conv.weight_type(&shape, *out_channels).map_err(at)?;
-                let weight = builder.parameter(label, "weight", &weight.shape.item(), *init)?;
-                let y = builder.op(conv, &[x, weight], label)?;
-                add_bias(builder, label, y, *bias, *out_channels)
             }
-            Layer::MaxPool2d(window) => builder.op(MaxPool { window: window.clone() }, &[x], label),
-            Layer::AvgPool2d(window) => builder.op(AvgPool { window: window.clone() }, &[x], label),
-            Layer::GlobalAvgPool2d => {
-                let [_, height, width] = item[..] else {
-                    let expected = "an image [channels, height, width]".to_owned();
-                    return Err(at(ShapeError::Rank { expected, got: shape }));
+            Layer::MaxPool(window) => builder.op(MaxPool { window: window.clone() }, &[x], label),
+            Layer::AvgPool(window) => builder.op(AvgPool { window: window.clone() }, &[x], label),
+            Layer::GlobalAvgPool { axes } => {
+                let Some(sizes) = item.get(1..).filter(|sizes| sizes.len() == *axes) else {
+                    return Err(at(ShapeError::Rank { expected: image_words(*axes), got: shape }));
                 };
-                let window = Window { kernel_size: vec![height, width], ..Window::square(1, 1, 0) };
+                let window = Window { kernel_size: sizes.to_vec(), ..Window::cube(*axes, 1, 1, 0) };
                 builder.op(AvgPool { window }, &[x], label)
             }
             Layer::Linear { out_features, bias, init } => {
@@ -226,6 +232,15 @@ impl Layer {
             Layer::Softmax => builder.op(Softmax {}, &[x], label),
             Layer::LogSoftmax => builder.op(LogSoftmax {}, &[x], label),
         }
+    }
+}
+
+/// The name for a number of spatial axes.
+fn by_axes(axes: usize, [one, two, three]: [&'static str; 3]) -> &'static str {
+    match axes {
+        1 => one,
+        3 => three,
+        _ => two,
     }
 }
 

@@ -27,11 +27,16 @@ pub struct Window {
 impl Window {
     /// A two-dimensional window with equal sides and no dilation.
     pub fn square(kernel_size: usize, stride: usize, padding: usize) -> Self {
+        Window::cube(2, kernel_size, stride, padding)
+    }
+
+    /// A window over some axes with equal sides and no dilation.
+    pub fn cube(axes: usize, kernel_size: usize, stride: usize, padding: usize) -> Self {
         Window {
-            kernel_size: vec![kernel_size; 2],
-            stride: vec![stride; 2],
-            padding: vec![padding; 2],
-            dilation: vec![1; 2],
+            kernel_size: vec![kernel_size; axes],
+            stride: vec![stride; axes],
+            padding: vec![padding; axes],
+            dilation: vec![1; axes],
         }
     }
 
@@ -135,7 +140,8 @@ pub fn axis_name(axes: usize, axis: usize) -> String {
     names.get(axis + 3 - axes.min(3)).map_or_else(|| format!("axis {axis}"), |name| (*name).to_owned())
 }
 
-fn image_words(axes: usize) -> String {
+/// The shape of the items that windows over some axes need.
+pub(crate) fn image_words(axes: usize) -> String {
     match axes {
         1 => "a sequence [channels, width]",
         2 => "an image [channels, height, width]",

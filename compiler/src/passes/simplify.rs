@@ -11,14 +11,14 @@ use crate::error::GraphError;
 use crate::graph::{Graph, Node};
 use crate::ops::Op;
 use crate::ops::elementwise::BinaryKind;
-use crate::ops::structure::Reshape;
+use crate::ops::structure::{Reshape, Transpose};
 use crate::shape::Shape;
 
 /// Applies these identities in one sweep:
 ///
-/// - a reshape of a reshape is one reshape, and a reshape to the same shape is the identity;
+/// - a reshape of a reshape is one reshape, and a reshape to the same shape is the identity; likewise transposes;
 /// - an element-wise function of steps that were unfolded from the batch is computed before unfolding, so that it
-///   follows the product and can be fused with it;
+///   follows the product and can be fused with it; a function of one value is also computed before a transpose;
 /// - a slice of a whole axis and a concatenation of one value are the identity;
 /// - multiplying or dividing by a constant of ones, subtracting one of zeros, and adding one of negative zeros are the
 ///   identity ([`Op::Scale`], [`Op::Bias`] and [`Op::Binary`]).
@@ -36,7 +36,13 @@ pub fn simplify(graph: &Graph) -> Result<Graph, GraphError> {
         } else if let Op::Reshape(reshape) = &node.op {
             let value = reshape_from_origin(&mut result, reshape, values[&node.operands[0]], &node.label)?;
             values.insert(node.results[0], value);
-        } else if let Some(value) = before_unfolding(&mut result, node, &values)? {
+        } else if let Op::Transpose(transpose) = &node.op {
+            let value =
+                transpose_from_origin(&mut result, transpose, values[&node.operands[0]], &node.label)?;
+            values.insert(node.results[0], value);
+        } else if let Op::Unary(_) | Op::Binary(_) = &node.op {
+            let operands = node.operands.iter().map(|operand| values[operand]).collect();
+            let value = elementwise(&mut result, &node.op, operands, &node.label)?;
             values.insert(node.results[0], value);
         } else {
             result.copy_node(node, &mut values)?;
@@ -72,17 +78,21 @@ fn is_constant_of(graph: &Graph, value: ValueId, number: f32) -> bool {
     }
 }
 
-/// Moves an element-wise function of a value whose batch was unfolded into batch and steps before the unfolding; `None`
-/// for anything else.
-fn before_unfolding(
+/// Adds an element-wise function, before the transpose or the unfolding of the batch into batch and steps that its operand
+/// comes from.
+fn elementwise(
     result: &mut Graph,
-    node: &Node,
-    values: &HashMap<ValueId, ValueId>,
-) -> Result<Option<ValueId>, GraphError> {
-    if !matches!(node.op, Op::Unary(_) | Op::Binary(_)) {
-        return Ok(None);
+    op: &Op,
+    operands: Vec<ValueId>,
+    label: &str,
+) -> Result<ValueId, GraphError> {
+    if let [operand] = operands[..]
+        && let Op::Transpose(transpose) = result.producer(operand).op.clone()
+    {
+        let origin = result.producer(operand).operands[0];
+        let value = elementwise(result, op, vec![origin], label)?;
+        return transpose_from_origin(result, &transpose, value, label);
     }
-    let operands: Vec<ValueId> = node.operands.iter().map(|operand| values[operand]).collect();
     let unfolded = |value: ValueId| {
         let producer = result.producer(value);
         let is_reshape = matches!(producer.op, Op::Reshape(_));
@@ -90,19 +100,42 @@ fn before_unfolding(
         let [from, to] = [origin, value].map(|value| &result.ty(value).shape);
         (from.is_batched() && from.dims().first() != to.dims().first()).then(|| from.clone())
     };
-    let Some(shape) = operands.iter().find_map(|&operand| unfolded(operand)) else { return Ok(None) };
+    let Some(shape) = operands.iter().find_map(|&operand| unfolded(operand)) else {
+        return result.add_single(op.clone(), &operands, label);
+    };
     let after = result.ty(operands[0]).shape.clone();
     let mut folded = Vec::with_capacity(operands.len());
     for operand in operands {
         // A scalar is broadcast to every element.
-        let is_number = result.ty(operand).shape == Shape::scalar();
-        folded.push(match is_number {
+        let is_scalar = result.ty(operand).shape == Shape::scalar();
+        folded.push(match is_scalar {
             true => operand,
-            false => reshape_from_origin(result, &Reshape { shape: shape.clone() }, operand, &node.label)?,
+            false => reshape_from_origin(result, &Reshape { shape: shape.clone() }, operand, label)?,
         });
     }
-    let value = result.add_single(node.op.clone(), &folded, &node.label)?;
-    reshape_from_origin(result, &Reshape { shape: after }, value, &node.label).map(Some)
+    let value = result.add_single(op.clone(), &folded, label)?;
+    reshape_from_origin(result, &Reshape { shape: after }, value, label)
+}
+
+/// Transposes the value that `x` is a transpose of.
+fn transpose_from_origin(
+    result: &mut Graph,
+    transpose: &Transpose,
+    x: ValueId,
+    label: &str,
+) -> Result<ValueId, GraphError> {
+    let producer = result.producer(x);
+    let (origin, order) = match &producer.op {
+        // Axis i of the result is an axis of `x`, which is an axis of the origin.
+        Op::Transpose(before) => {
+            (producer.operands[0], transpose.order.iter().map(|&axis| before.order[axis]).collect())
+        }
+        _ => (x, transpose.order.clone()),
+    };
+    if order.iter().copied().eq(0..order.len()) {
+        return Ok(origin);
+    }
+    result.add_single(Transpose { order }, &[origin], label)
 }
 
 /// Reshapes the value that `x` is a reshape of. Chains are never longer than one, because earlier reshapes went this

@@ -169,7 +169,7 @@ mod tests {
     fn network() -> Graph {
         let mut builder = Builder::new("net");
         let x = builder.input("x", &[8, 6, 6]).unwrap();
-        let y = builder.layer("c1", &Layer::conv2d(8, Window::square(3, 1, 1)), x).unwrap();
+        let y = builder.layer("c1", &Layer::conv(8, Window::square(3, 1, 1)), x).unwrap();
         builder.output("y", y).unwrap();
         builder.finish().unwrap()
     }

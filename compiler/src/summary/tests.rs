@@ -7,12 +7,12 @@ use crate::pass::{Mode, PassOptions, optimize};
 fn lenet() -> Result<Graph, GraphError> {
     let mut b = Builder::new("LeNet");
     let x = b.input("image", &[1, 28, 28])?;
-    let x = b.layer("c1", &Layer::conv2d(6, Window::square(5, 1, 2)), x)?;
+    let x = b.layer("c1", &Layer::conv(6, Window::square(5, 1, 2)), x)?;
     let x = b.layer("c1", &Layer::Sigmoid, x)?;
-    let x = b.layer("s2", &Layer::AvgPool2d(Window::square(2, 2, 0)), x)?;
-    let x = b.layer("c3", &Layer::conv2d(16, Window::square(5, 1, 0)), x)?;
+    let x = b.layer("s2", &Layer::AvgPool(Window::square(2, 2, 0)), x)?;
+    let x = b.layer("c3", &Layer::conv(16, Window::square(5, 1, 0)), x)?;
     let x = b.layer("c3", &Layer::Sigmoid, x)?;
-    let x = b.layer("s4", &Layer::AvgPool2d(Window::square(2, 2, 0)), x)?;
+    let x = b.layer("s4", &Layer::AvgPool(Window::square(2, 2, 0)), x)?;
     let x = b.layer("", &Layer::Flatten, x)?;
     let x = b.layer("f5", &Layer::linear(120), x)?;
     let x = b.layer("f5", &Layer::Sigmoid, x)?;
@@ -107,12 +107,12 @@ fn receptive_fields_of_a_vgg_like_stack() {
     let mut b = Builder::new("vgg");
     let mut x = b.input("image", &[3, 32, 32]).unwrap();
     for (label, layer) in [
-        ("conv1_1", Layer::conv2d(8, Window::square(3, 1, 1))),
-        ("conv1_2", Layer::conv2d(8, Window::square(3, 1, 1))),
-        ("pool1", Layer::MaxPool2d(Window::square(2, 2, 0))),
-        ("conv2_1", Layer::conv2d(8, Window::square(3, 1, 1))),
-        ("conv2_2", Layer::conv2d(8, Window::square(3, 1, 1))),
-        ("pool2", Layer::MaxPool2d(Window::square(2, 2, 0))),
+        ("conv1_1", Layer::conv(8, Window::square(3, 1, 1))),
+        ("conv1_2", Layer::conv(8, Window::square(3, 1, 1))),
+        ("pool1", Layer::MaxPool(Window::square(2, 2, 0))),
+        ("conv2_1", Layer::conv(8, Window::square(3, 1, 1))),
+        ("conv2_2", Layer::conv(8, Window::square(3, 1, 1))),
+        ("pool2", Layer::MaxPool(Window::square(2, 2, 0))),
         ("relu", Layer::Relu),
         ("flatten", Layer::Flatten),
         ("classifier", Layer::linear(10)),
@@ -135,11 +135,11 @@ fn dilation_widens_a_field_and_joined_paths_take_the_larger() {
     let mut b = Builder::new("paths");
     let x = b.input("image", &[4, 16, 16]).unwrap();
     let dilated = Window { dilation: vec![3, 2], padding: vec![3, 2], ..Window::square(3, 1, 0) };
-    let wide = b.layer("wide", &Layer::conv2d(4, dilated), x).unwrap();
-    let narrow = b.layer("narrow", &Layer::conv2d(4, Window::square(1, 1, 0)), x).unwrap();
+    let wide = b.layer("wide", &Layer::conv(4, dilated), x).unwrap();
+    let narrow = b.layer("narrow", &Layer::conv(4, Window::square(1, 1, 0)), x).unwrap();
     let sum = b.add("sum", wide, narrow).unwrap();
     let joined = b.concat("joined", &[narrow, sum]).unwrap();
-    let mean = b.layer("mean", &Layer::GlobalAvgPool2d, joined).unwrap();
+    let mean = b.layer("mean", &Layer::GlobalAvgPool { axes: 2 }, joined).unwrap();
     b.output("y", mean).unwrap();
     let summary = summary(&b.finish().unwrap());
     let field = |label| row(&summary, label).receptive_field.clone().unwrap();

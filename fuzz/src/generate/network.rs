@@ -110,9 +110,9 @@ fn layer(numbers: &mut Rng, item: &[usize]) -> Layer {
     let is_image = item.len() == 3;
     match numbers.u8(..16) {
         0..6 if is_image => conv(numbers, item),
-        6 if is_image => Layer::MaxPool2d(sizes::window(numbers, &item[1..], true)),
-        7 if is_image => Layer::AvgPool2d(sizes::window(numbers, &item[1..], true)),
-        8 if is_image => Layer::GlobalAvgPool2d,
+        6 if is_image => Layer::MaxPool(sizes::window(numbers, &item[1..], true)),
+        7 if is_image => Layer::AvgPool(sizes::window(numbers, &item[1..], true)),
+        8 if is_image => Layer::GlobalAvgPool { axes: 2 },
         0..9 if !is_image => linear(numbers, item),
         9 if is_image => Layer::Flatten,
         10 => Layer::BatchNorm { epsilon: pick(numbers, &[0.1, 1e-3]), momentum: pick(numbers, &[0.1, 0.5]) },
@@ -147,5 +147,5 @@ fn conv(numbers: &mut Rng, item: &[usize]) -> Layer {
         1 => sizes::channels(numbers).min(most),
         _ => groups * numbers.usize(1..=(most / groups).clamp(1, 3)),
     };
-    Layer::Conv2d { out_channels, window, groups, bias: numbers.u8(..3) > 0, init: Initializer::ZEROS }
+    Layer::Conv { out_channels, window, groups, bias: numbers.u8(..3) > 0, init: Initializer::ZEROS }
 }

@@ -109,11 +109,11 @@ impl Kind {
         let init = Initializer::ZEROS;
         Built::Layer(match self.clone() {
             Kind::Conv2d { out_channels, window, groups, bias } => {
-                Layer::Conv2d { out_channels, window, groups, bias, init }
+                Layer::Conv { out_channels, window, groups, bias, init }
             }
-            Kind::MaxPool2d { window } => Layer::MaxPool2d(window),
-            Kind::AvgPool2d { window } => Layer::AvgPool2d(window),
-            Kind::GlobalAvgPool2d => Layer::GlobalAvgPool2d,
+            Kind::MaxPool2d { window } => Layer::MaxPool(window),
+            Kind::AvgPool2d { window } => Layer::AvgPool(window),
+            Kind::GlobalAvgPool2d => Layer::GlobalAvgPool { axes: 2 },
             Kind::Linear { out_features, bias } => Layer::Linear { out_features, bias, init },
             Kind::Flatten => Layer::Flatten,
             Kind::Dropout { rate } => Layer::Dropout { rate },

@@ -8,7 +8,9 @@ use super::scope::Environment;
 use super::values::Value;
 use crate::ast::{Argument, Call, plain, source};
 use crate::diagnostics::{Mistake, did_you_mean};
-use crate::layers::{ArgumentRule, Default, INITIALIZERS, Kind, Known, LayerRule, Setting, Settings};
+use crate::layers::{
+    ArgumentRule, AxisSizes, Default, INITIALIZERS, Kind, Known, LayerRule, Setting, Settings,
+};
 
 /// A parameter of a layer or block.
 pub(super) struct Slot {
@@ -237,13 +239,14 @@ impl Checker<'_, '_> {
             (Kind::Size, Value::Exact(_) | Value::Real(_)) => {
                 self.size(expr, &what, &value).map(Setting::Size)
             }
-            (Kind::Pair, Value::Exact(_) | Value::Real(_)) => {
-                self.size(expr, &what, &value).map(|size| Setting::Pair([size; 2]))
+            (Kind::Sizes(axes), Value::Exact(_) | Value::Real(_)) => {
+                let size = self.size(expr, &what, &value)?;
+                Some(Setting::Sizes(AxisSizes::all(axes, size)))
             }
-            (Kind::Pair, Value::Tuple(values)) if values.len() == 2 => {
-                let height = self.size(expr, &what, &values[0])?;
-                let width = self.size(expr, &what, &values[1])?;
-                Some(Setting::Pair([height, width]))
+            (Kind::Sizes(axes), Value::Tuple(values)) if values.len() == axes => {
+                let sizes: Option<Vec<usize>> =
+                    values.iter().map(|value| self.size(expr, &what, value)).collect();
+                AxisSizes::each(&sizes?).map(Setting::Sizes)
             }
             (Kind::Number, Value::Exact(_) | Value::Real(_)) => value.real().map(Setting::Number),
             (Kind::Flag, Value::Flag(flag)) => Some(Setting::Flag(*flag)),
@@ -265,29 +268,35 @@ impl Checker<'_, '_> {
         kernel_size: Option<Setting>,
         environment: &Environment,
     ) -> Option<Setting> {
+        let axes = rule.axes();
         let dilation = rule.arguments.iter().zip(bound).find(|(argument, _)| argument.name == "dilation");
         let dilation = match dilation {
             Some((argument, Some(expr))) => self.setting(rule.name, argument, expr, environment)?,
-            Some((_, None)) | None => Setting::Pair([1, 1]),
+            Some((_, None)) | None => Setting::Sizes(AxisSizes::all(axes, 1)),
         };
         let mut padding = None;
         let mut help = "write a number of pixels, such as `padding = 1`".to_owned();
         let word = source(expr).to_lowercase();
         if word.contains("valid") {
-            padding = Some(Setting::Pair([0, 0]));
+            padding = Some(Setting::Sizes(AxisSizes::all(axes, 0)));
             help = "leave it out: nothing is padded then".to_owned();
-        } else if let (Some(Setting::Pair(kernel_size)), Setting::Pair(dilation)) = (kernel_size, dilation)
+        } else if let (Some(Setting::Sizes(kernel_size)), Setting::Sizes(dilation)) = (kernel_size, dilation)
             && word.contains("same")
         {
-            let around =
-                [0, 1].map(|axis| kernel_size[axis].saturating_sub(1).saturating_mul(dilation[axis]));
+            let window = kernel_size.as_slice().iter().zip(dilation.as_slice());
+            let around: Vec<usize> =
+                window.map(|(size, dilation)| size.saturating_sub(1).saturating_mul(*dilation)).collect();
             if around.iter().any(|size| !size.is_multiple_of(2)) {
                 help =
                     "an even window has no padding that keeps the size: use an odd `kernel_size`".to_owned();
             } else {
-                let [height, width] = around.map(|size| size / 2);
-                let words = if height == width { height.to_string() } else { format!("({height}, {width})") };
-                padding = Some(Setting::Pair([height, width]));
+                let sizes: Vec<usize> = around.iter().map(|size| size / 2).collect();
+                let words: Vec<String> = sizes.iter().map(usize::to_string).collect();
+                let words = match sizes.iter().all(|size| *size == sizes[0]) {
+                    true => words[0].clone(),
+                    false => format!("({})", words.join(", ")),
+                };
+                padding = AxisSizes::each(&sizes).map(Setting::Sizes);
                 help = format!("`padding = {words}` keeps the size for this window");
             }
         }

@@ -115,9 +115,9 @@ impl<'a> Checker<'_, 'a> {
             (Layer::Linear { out_features, .. }, ShapeError::Rank { .. }) => {
                 self.placeholder(&[*out_features])
             }
-            (Layer::Conv2d { .. }, ShapeError::GroupsDoNotDivide { .. }) => {
+            (Layer::Conv { .. }, ShapeError::GroupsDoNotDivide { .. }) => {
                 let mut layer = layer.clone();
-                if let Layer::Conv2d { groups, .. } = &mut layer {
+                if let Layer::Conv { groups, .. } = &mut layer {
                     *groups = 1;
                 }
                 self.builder.layer(name, &layer, x).map_or(Flow::Unknown, Flow::Value)

@@ -62,8 +62,6 @@ pub(crate) const ABSENT: &[Absent] = &[
     },
     Absent {
         names: &[
-            "conv1d",
-            "conv3d",
             "conv_transpose1d",
             "conv_transpose2d",
             "conv_transpose3d",
@@ -75,16 +73,13 @@ pub(crate) const ABSENT: &[Absent] = &[
             "depthwise_conv2d",
             "depthwise_separable",
         ],
-        instead: Some("the convolution is `conv2d`; with as many `groups` as channels it is depthwise"),
+        instead: Some(
+            "the convolutions are `conv1d`, `conv2d` and `conv3d`; with as many `groups` as channels they are depthwise",
+        ),
         keeps_shape: false,
     },
     Absent {
         names: &[
-            "max_pool1d",
-            "max_pool3d",
-            "avg_pool1d",
-            "avg_pool3d",
-            "adaptive_avg_pool1d",
             "adaptive_max_pool1d",
             "adaptive_max_pool2d",
             "global_max_pool2d",
@@ -92,7 +87,9 @@ pub(crate) const ABSENT: &[Absent] = &[
             "lp_pool2d",
             "fractional_max_pool2d",
         ],
-        instead: Some("the poolings are `max_pool2d`, `avg_pool2d` and `global_avg_pool2d`"),
+        instead: Some(
+            "the poolings are `max_pool2d`, `avg_pool2d` and `global_avg_pool2d`, also with `1d` and `3d`",
+        ),
         keeps_shape: false,
     },
     Absent {

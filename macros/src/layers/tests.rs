@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use super::elsewhere::ABSENT;
 use super::{
-    Default, INITIALIZERS, Initializer, Kind, LAYERS, STRUCTURE, Setting, Settings, absent, find,
+    AxisSizes, Default, INITIALIZERS, Initializer, Kind, LAYERS, STRUCTURE, Setting, Settings, absent, find,
     known_elsewhere_as, meant,
 };
 
@@ -16,7 +16,7 @@ fn every_layer_can_be_made_from_its_defaults_and_required_arguments() {
                 Default::As(other) => settings.get(other).unwrap(),
                 Default::Required => match argument.kind {
                     Kind::Size => Setting::Size(8),
-                    Kind::Pair => Setting::Pair([3, 3]),
+                    Kind::Sizes(axes) => Setting::Sizes(AxisSizes::all(axes, 3)),
                     Kind::Number => Setting::Number(0.5),
                     Kind::Flag | Kind::Initializer => panic!("{} needs a sample", argument.name),
                 },
@@ -49,7 +49,10 @@ fn absent_layers_are_named_once_and_what_there_is_instead_exists() {
         assert!(absent.names.iter().all(|name| names.insert(*name)), "{:?}", absent.names);
         // Every other piece between backticks is a name.
         for word in absent.instead.unwrap_or_default().split('`').skip(1).step_by(2) {
-            assert!(find(word).is_some() || STRUCTURE.contains(&word) || word == "groups", "{word}");
+            assert!(
+                find(word).is_some() || STRUCTURE.contains(&word) || ["groups", "1d", "3d"].contains(&word),
+                "{word}"
+            );
         }
     }
 }
@@ -86,7 +89,8 @@ fn the_documentation_lists_every_layer_with_its_defaults() {
 
 fn words_of(setting: Setting) -> String {
     match setting {
-        Setting::Size(size) | Setting::Pair([size, _]) => size.to_string(),
+        Setting::Size(size) => size.to_string(),
+        Setting::Sizes(sizes) => sizes.as_slice()[0].to_string(),
         Setting::Number(number) => number.to_string(),
         Setting::Flag(flag) => flag.to_string(),
         Setting::Initializer(initializer) => {

@@ -17,7 +17,7 @@ fn network() -> Graph {
     let mut builder = Builder::new("net");
     let mut value = builder.input("x", &[8, 10, 9]).unwrap();
     for (label, kernel_size) in [("c1", 3), ("c2", 3), ("c3", 5), ("c4", 1)] {
-        let layer = Layer::conv2d(8, Window::square(kernel_size, 1, kernel_size / 2));
+        let layer = Layer::conv(8, Window::square(kernel_size, 1, kernel_size / 2));
         value = builder.layer(label, &layer, value).unwrap();
     }
     let value = builder.layer("f", &Layer::Flatten, value).unwrap();
@@ -196,7 +196,7 @@ fn noise(count: usize, seed: u32) -> Vec<f32> {
 fn a_tuned_choice_is_obeyed_and_right() {
     let mut builder = Builder::new("net");
     let x = builder.input("x", &[8, 10, 9]).unwrap();
-    let y = builder.layer("c1", &Layer::conv2d(16, Window::square(3, 1, 1)), x).unwrap();
+    let y = builder.layer("c1", &Layer::conv(16, Window::square(3, 1, 1)), x).unwrap();
     builder.output("y", y).unwrap();
     let graph = builder.finish().unwrap();
     let (x, weight, bias) = (noise(2 * 8 * 90, 1), noise(16 * 8 * 9, 2), noise(16, 3));

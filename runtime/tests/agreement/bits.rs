@@ -118,18 +118,18 @@ fn parts() {
 /// as without.
 #[test]
 fn steps_keep_their_bits() {
-    let conv = |channels| Layer::conv2d(channels, Window::square(3, 1, 1));
+    let conv = |channels| Layer::conv(channels, Window::square(3, 1, 1));
     for channels in [5, 16, 17] {
         for layers in [
-            vec![conv(channels), Layer::Relu, Layer::AvgPool2d(Window::square(2, 2, 0))],
-            vec![conv(channels), Layer::Relu, Layer::GlobalAvgPool2d],
+            vec![conv(channels), Layer::Relu, Layer::AvgPool(Window::square(2, 2, 0))],
+            vec![conv(channels), Layer::Relu, Layer::GlobalAvgPool { axes: 2 }],
             vec![
                 conv(channels),
                 Layer::Relu,
-                Layer::MaxPool2d(Window::square(3, 2, 1)),
+                Layer::MaxPool(Window::square(3, 2, 1)),
                 conv(channels),
                 Layer::Relu,
-                Layer::MaxPool2d(Window::square(2, 2, 0)),
+                Layer::MaxPool(Window::square(2, 2, 0)),
                 Layer::Dropout { rate: 0.5 },
             ],
             vec![conv(channels), Layer::Relu, Layer::Dropout { rate: 0.3 }, conv(3)],

@@ -66,10 +66,10 @@ fn programs_in_use_while_others_come_and_go() {
     let inference = network(
         &[8, 9, 9],
         &[
-            Layer::conv2d(16, Window::square(3, 1, 1)),
+            Layer::conv(16, Window::square(3, 1, 1)),
             Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 },
             Layer::Relu,
-            Layer::MaxPool2d(Window::square(2, 2, 0)),
+            Layer::MaxPool(Window::square(2, 2, 0)),
             Layer::Flatten,
             Layer::linear(10),
         ],

@@ -423,8 +423,8 @@ fn what_is_not_a_number_reaches_parameters_before_a_relu() {
     let dense = [Layer::linear(9), Layer::linear(11), Layer::Relu, Layer::linear(3)];
     check_divergence(&[7], &dense, "l1.bias", &["l0.weight", "l0.bias", "l1.weight"]);
     check_divergence(&[7], &dense, "x", &["l0.weight", "l0.bias", "l1.weight"]);
-    let conv = |channels| Layer::conv2d(channels, Window::square(3, 1, 1));
-    let pool = Layer::MaxPool2d(Window::square(2, 2, 0));
+    let conv = |channels| Layer::conv(channels, Window::square(3, 1, 1));
+    let pool = Layer::MaxPool(Window::square(2, 2, 0));
     for last in
         [vec![pool.clone()], vec![Layer::Dropout { rate: 0.3 }], vec![pool, Layer::Dropout { rate: 0.3 }]]
     {

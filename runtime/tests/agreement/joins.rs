@@ -227,16 +227,16 @@ fn residual_sums_of_parts() {
 #[test]
 fn flattened_behind_many_channels() {
     let conv = |channels: usize, kernel_size: usize, padding: usize| {
-        Layer::conv2d(channels, Window::square(kernel_size, 1, padding))
+        Layer::conv(channels, Window::square(kernel_size, 1, padding))
     };
     for (channels, size) in [(1, 9), (3, 8), (17, 5)] {
         let layers = [
             conv(16, 3, 1),
             Layer::Relu,
-            Layer::MaxPool2d(Window::square(2, 2, 0)),
+            Layer::MaxPool(Window::square(2, 2, 0)),
             conv(33, 2, 0),
             Layer::Relu,
-            Layer::AvgPool2d(Window::square(2, 1, 1)),
+            Layer::AvgPool(Window::square(2, 1, 1)),
             Layer::Flatten,
             Layer::linear(5),
         ];

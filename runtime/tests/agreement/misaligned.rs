@@ -20,12 +20,12 @@ use crate::numbers::{Sources, Values, sources};
 const NORM: Layer = Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 };
 
 fn conv(out_channels: usize, kernel_size: usize, stride: usize, padding: usize) -> Layer {
-    Layer::conv2d(out_channels, Window::square(kernel_size, stride, padding))
+    Layer::conv(out_channels, Window::square(kernel_size, stride, padding))
 }
 
 fn grouped(out_channels: usize, groups: usize) -> Layer {
     let init = Initializer::XavierUniform;
-    Layer::Conv2d { out_channels, window: Window::square(3, 1, 1), groups, bias: true, init }
+    Layer::Conv { out_channels, window: Window::square(3, 1, 1), groups, bias: true, init }
 }
 
 /// Two branches that are added, and joined with a third.
@@ -36,9 +36,9 @@ fn branches() -> Graph {
         let left = builder.layer("c1", &conv(8, 3, 1, 1), x)?;
         let left = builder.layer("n1", &NORM, left)?;
         let sum = builder.add("sum", left, x)?;
-        let right = builder.layer("p2", &Layer::AvgPool2d(Window::square(3, 1, 1)), x)?;
+        let right = builder.layer("p2", &Layer::AvgPool(Window::square(3, 1, 1)), x)?;
         let x = builder.concat("join", &[sum, right])?;
-        let x = builder.layer("end", &Layer::GlobalAvgPool2d, x)?;
+        let x = builder.layer("end", &Layer::GlobalAvgPool { axes: 2 }, x)?;
         let x = builder.layer("end", &Layer::Flatten, x)?;
         let x = builder.layer("f3", &Layer::linear(6), x)?;
         builder.output("y", x)?;
@@ -49,11 +49,11 @@ fn branches() -> Graph {
 
 /// Networks that between them have every layer, on sizes with and without whole vectors, each with a loss to train by.
 fn networks() -> Vec<(Graph, Loss)> {
-    let max_pool = || Layer::MaxPool2d(Window::square(2, 2, 0));
-    let avg_pool = || Layer::AvgPool2d(Window::square(2, 2, 0));
+    let max_pool = || Layer::MaxPool(Window::square(2, 2, 0));
+    let avg_pool = || Layer::AvgPool(Window::square(2, 2, 0));
     let strided = [conv(16, 5, 1, 2), NORM, Layer::Relu, max_pool(), conv(20, 3, 2, 1)];
     let pooled = [conv(32, 3, 1, 1), Layer::Relu, max_pool(), Layer::Flatten, Layer::linear(9)];
-    let in_groups = [grouped(16, 16), Layer::Tanh, grouped(24, 4), Layer::GlobalAvgPool2d];
+    let in_groups = [grouped(16, 16), Layer::Tanh, grouped(24, 4), Layer::GlobalAvgPool { axes: 2 }];
     let planes = [conv(4, 3, 1, 0), Layer::Sigmoid, avg_pool(), Layer::Flatten, NORM];
     let dense = [Layer::linear(64), NORM, Layer::Relu, Layer::linear(10), Layer::Softmax];
     let dropped = [Layer::linear(48), Layer::Dropout { rate: 0.25 }, Layer::linear(33), Layer::LogSoftmax];

@@ -29,10 +29,10 @@ fn classifier(classes: usize) -> Graph {
     network(
         &[2, 9, 9],
         &[
-            Layer::conv2d(5, Window::square(3, 1, 1)),
+            Layer::conv(5, Window::square(3, 1, 1)),
             Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 },
             Layer::Relu,
-            Layer::MaxPool2d(Window::square(2, 2, 0)),
+            Layer::MaxPool(Window::square(2, 2, 0)),
             Layer::Flatten,
             Layer::Dropout { rate: 0.25 },
             Layer::linear(classes),

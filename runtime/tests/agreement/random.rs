@@ -105,11 +105,11 @@ fn layer(choice: Choice, item: &[usize], numbers: [usize; 3]) -> Option<Layer> {
                 1 => [1, 2, 3, 5, 8, 9, 16, 17, 24, 33, 8, 16][a],
                 _ => groups * (1 + a % 3),
             };
-            Some(Layer::Conv2d { out_channels, window, groups, bias: b % 3 > 0, init: Initializer::ZEROS })
+            Some(Layer::Conv { out_channels, window, groups, bias: b % 3 > 0, init: Initializer::ZEROS })
         }
-        Choice::MaxPool if is_image => Some(Layer::MaxPool2d(window(&item[1..], numbers))),
-        Choice::AvgPool if is_image => Some(Layer::AvgPool2d(window(&item[1..], numbers))),
-        Choice::GlobalAvgPool if is_image => Some(Layer::GlobalAvgPool2d),
+        Choice::MaxPool if is_image => Some(Layer::MaxPool(window(&item[1..], numbers))),
+        Choice::AvgPool if is_image => Some(Layer::AvgPool(window(&item[1..], numbers))),
+        Choice::GlobalAvgPool if is_image => Some(Layer::GlobalAvgPool { axes: 2 }),
         Choice::Activation => Some([Layer::Relu, Layer::Sigmoid, Layer::Tanh][a % 3].clone()),
         Choice::Norm => Some(Layer::BatchNorm { epsilon: 0.1, momentum: 0.1 }),
         Choice::Dropout => Some(Layer::Dropout { rate: a as f64 / 12.0 }),

@@ -20,7 +20,7 @@ use crate::numbers::{Values, sources};
 const NORM: Layer = Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 };
 
 fn conv(channels: usize, kernel_size: usize, stride: usize, padding: usize) -> Layer {
-    Layer::conv2d(channels, Window::square(kernel_size, stride, padding))
+    Layer::conv(channels, Window::square(kernel_size, stride, padding))
 }
 
 fn lenet(image: usize) -> Graph {
@@ -29,10 +29,10 @@ fn lenet(image: usize) -> Graph {
         &[
             conv(6, 5, 1, 2),
             Layer::Relu,
-            Layer::MaxPool2d(Window::square(2, 2, 0)),
+            Layer::MaxPool(Window::square(2, 2, 0)),
             conv(16, 5, 1, 0),
             Layer::Relu,
-            Layer::MaxPool2d(Window::square(2, 2, 0)),
+            Layer::MaxPool(Window::square(2, 2, 0)),
             Layer::Flatten,
             Layer::linear(120),
             Layer::Relu,
@@ -92,11 +92,11 @@ fn branches_forward_and_backward_are_exact() {
     let a = builder.layer("a", &Layer::Relu, a).unwrap();
     let b = builder.layer("b", &conv(4, 1, 1, 0), x).unwrap();
     let sum = builder.add("sum", a, b).unwrap();
-    let pooled = builder.layer("pool", &Layer::MaxPool2d(Window::square(3, 1, 1)), x).unwrap();
+    let pooled = builder.layer("pool", &Layer::MaxPool(Window::square(3, 1, 1)), x).unwrap();
     let joined = builder.concat("join", &[sum, pooled, a]).unwrap();
     let c = builder.layer("c", &conv(5, 2, 2, 0), joined).unwrap();
     let c = builder.layer("c", &Layer::Relu, c).unwrap();
-    let c = builder.layer("c", &Layer::GlobalAvgPool2d, c).unwrap();
+    let c = builder.layer("c", &Layer::GlobalAvgPool { axes: 2 }, c).unwrap();
     let flat = builder.layer("end", &Layer::Flatten, c).unwrap();
     builder.output("y", flat).unwrap();
     let graph = with_gradients(&builder.finish().unwrap());
@@ -118,12 +118,13 @@ fn a_step_of_every_layer() {
         vec![NORM, Layer::Relu],
         vec![Layer::Dropout { rate: 0.3 }],
         vec![Layer::Tanh, Layer::Dropout { rate: 0.5 }, Layer::Sigmoid],
-        vec![Layer::MaxPool2d(Window::square(3, 2, 1))],
-        vec![Layer::AvgPool2d(Window::square(2, 1, 1))],
-        vec![Layer::GlobalAvgPool2d],
+        vec![Layer::MaxPool(Window::square(3, 2, 1))],
+        vec![Layer::AvgPool(Window::square(2, 1, 1))],
+        vec![Layer::GlobalAvgPool { axes: 2 }],
     ];
     for layers in layers {
-        let spatial = matches!(layers[0], Layer::MaxPool2d(_) | Layer::AvgPool2d(_) | Layer::GlobalAvgPool2d);
+        let spatial =
+            matches!(layers[0], Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::GlobalAvgPool { axes: 2 });
         for (item, product) in [
             (vec![7], Layer::linear(5)),
             (vec![3, 5, 6], conv(5, 3, 1, 1)),

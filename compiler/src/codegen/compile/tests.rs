@@ -34,10 +34,10 @@ fn planned(graph: &Graph, bits: usize) -> Plan {
 #[test]
 fn an_object_file_defines_every_kernel_and_imports_nothing() {
     let layers = [
-        Layer::conv2d(6, Window::square(5, 1, 2)),
+        Layer::conv(6, Window::square(5, 1, 2)),
         Layer::Relu,
-        Layer::MaxPool2d(Window::square(2, 2, 0)),
-        Layer::conv2d(16, Window::square(5, 1, 0)),
+        Layer::MaxPool(Window::square(2, 2, 0)),
+        Layer::conv(16, Window::square(5, 1, 0)),
         Layer::Tanh,
         Layer::Flatten,
         Layer::linear(10),

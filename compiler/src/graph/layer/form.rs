@@ -10,25 +10,18 @@ use crate::ops::window::Window;
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "layer", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Form {
-    Conv2d {
-        out_channels: usize,
-        kernel_size: Sizes,
-        #[serde(default = "one", skip_serializing_if = "Sizes::is_one")]
-        stride: Sizes,
-        #[serde(default = "zero", skip_serializing_if = "Sizes::is_zero")]
-        padding: Sizes,
-        #[serde(default = "one", skip_serializing_if = "Sizes::is_one")]
-        dilation: Sizes,
-        #[serde(default = "one_group", skip_serializing_if = "is_one_group")]
-        groups: usize,
-        #[serde(default = "yes", skip_serializing_if = "is_yes")]
-        bias: bool,
-        #[serde(default = "xavier", skip_serializing_if = "is_xavier")]
-        init: Initializer,
-    },
+    Conv1d(Convolution),
+    Conv2d(Convolution),
+    Conv3d(Convolution),
+    MaxPool1d(Pooling),
     MaxPool2d(Pooling),
+    MaxPool3d(Pooling),
+    AvgPool1d(Pooling),
     AvgPool2d(Pooling),
+    AvgPool3d(Pooling),
+    GlobalAvgPool1d {},
     GlobalAvgPool2d {},
+    GlobalAvgPool3d {},
     Linear {
         out_features: usize,
         #[serde(default = "yes", skip_serializing_if = "is_yes")]
@@ -53,6 +46,26 @@ pub(super) enum Form {
     LogSoftmax {},
 }
 
+/// A convolution.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Convolution {
+    out_channels: usize,
+    kernel_size: Sizes,
+    #[serde(default = "one", skip_serializing_if = "Sizes::is_one")]
+    stride: Sizes,
+    #[serde(default = "zero", skip_serializing_if = "Sizes::is_zero")]
+    padding: Sizes,
+    #[serde(default = "one", skip_serializing_if = "Sizes::is_one")]
+    dilation: Sizes,
+    #[serde(default = "one_group", skip_serializing_if = "is_one_group")]
+    groups: usize,
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    bias: bool,
+    #[serde(default = "xavier", skip_serializing_if = "is_xavier")]
+    init: Initializer,
+}
+
 /// The window of a pooling layer. The stride defaults to the window's size.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,7 +81,7 @@ pub(super) struct Pooling {
 
 /// One size for all axes, or one for each: `3` or `[1, 7]`.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "a size such as 3, or a pair [height, width]")]
+#[serde(untagged, expecting = "a size such as 3, or a list of one for each axis such as [3, 5]")]
 pub(super) enum Sizes {
     All(usize),
     Each(Vec<usize>),
@@ -78,16 +91,17 @@ impl Sizes {
     /// The shortest form.
     fn of(sizes: Vec<usize>) -> Self {
         match sizes[..] {
-            [height, width] if height == width => Sizes::All(height),
+            [first, ref others @ ..] if others.iter().all(|size| *size == first) => Sizes::All(first),
             _ => Sizes::Each(sizes),
         }
     }
 
-    /// The size of each axis. A single size applies to all axes; the layer's shape rule checks the length of a list.
-    fn each(self, axes: usize) -> Vec<usize> {
+    /// The size of each axis. A single size stands for all axes.
+    fn each(self, axes: usize, argument: &'static str) -> Result<Vec<usize>, WrongLength> {
         match self {
-            Sizes::All(size) => vec![size; axes],
-            Sizes::Each(sizes) => sizes,
+            Sizes::All(size) => Ok(vec![size; axes]),
+            Sizes::Each(sizes) if sizes.len() == axes => Ok(sizes),
+            Sizes::Each(sizes) => Err(WrongLength { argument, axes, got: sizes.len() }),
         }
     }
 
@@ -140,18 +154,38 @@ fn momentum() -> f64 {
     0.1
 }
 
-/// The number of axes of a two-dimensional window, to which a single size applies.
-const AXES: usize = 2;
+/// A list of sizes that does not have one for each axis.
+#[derive(Debug, thiserror::Error)]
+#[error("`{argument}` needs one size, or one for each of {axes} axes, but has {got}")]
+pub(super) struct WrongLength {
+    argument: &'static str,
+    axes: usize,
+    got: usize,
+}
 
-impl From<Pooling> for Window {
-    fn from(pooling: Pooling) -> Self {
-        let kernel_size = pooling.kernel_size.each(AXES);
-        Window {
-            stride: pooling.stride.map_or_else(|| kernel_size.clone(), |stride| stride.each(AXES)),
-            padding: pooling.padding.each(AXES),
-            dilation: pooling.dilation.each(AXES),
+impl Convolution {
+    fn layer(self, axes: usize) -> Result<Layer, WrongLength> {
+        let window = Window {
+            kernel_size: self.kernel_size.each(axes, "kernel_size")?,
+            stride: self.stride.each(axes, "stride")?,
+            padding: self.padding.each(axes, "padding")?,
+            dilation: self.dilation.each(axes, "dilation")?,
+        };
+        let Convolution { out_channels, groups, bias, init, .. } = self;
+        Ok(Layer::Conv { out_channels, window, groups, bias, init })
+    }
+}
+
+impl Pooling {
+    fn window(self, axes: usize) -> Result<Window, WrongLength> {
+        let kernel_size = self.kernel_size.each(axes, "kernel_size")?;
+        let stride = self.stride.map(|stride| stride.each(axes, "stride")).transpose()?;
+        Ok(Window {
+            stride: stride.unwrap_or_else(|| kernel_size.clone()),
+            padding: self.padding.each(axes, "padding")?,
+            dilation: self.dilation.each(axes, "dilation")?,
             kernel_size,
-        }
+        })
     }
 }
 
@@ -166,21 +200,23 @@ impl From<Window> for Pooling {
     }
 }
 
-impl From<Form> for Layer {
-    fn from(form: Form) -> Self {
-        match form {
-            Form::Conv2d { out_channels, kernel_size, stride, padding, dilation, groups, bias, init } => {
-                let window = Window {
-                    kernel_size: kernel_size.each(AXES),
-                    stride: stride.each(AXES),
-                    padding: padding.each(AXES),
-                    dilation: dilation.each(AXES),
-                };
-                Layer::Conv2d { out_channels, window, groups, bias, init }
-            }
-            Form::MaxPool2d(pooling) => Layer::MaxPool2d(pooling.into()),
-            Form::AvgPool2d(pooling) => Layer::AvgPool2d(pooling.into()),
-            Form::GlobalAvgPool2d {} => Layer::GlobalAvgPool2d,
+impl TryFrom<Form> for Layer {
+    type Error = WrongLength;
+
+    fn try_from(form: Form) -> Result<Self, WrongLength> {
+        Ok(match form {
+            Form::Conv1d(conv) => conv.layer(1)?,
+            Form::Conv2d(conv) => conv.layer(2)?,
+            Form::Conv3d(conv) => conv.layer(3)?,
+            Form::MaxPool1d(pooling) => Layer::MaxPool(pooling.window(1)?),
+            Form::MaxPool2d(pooling) => Layer::MaxPool(pooling.window(2)?),
+            Form::MaxPool3d(pooling) => Layer::MaxPool(pooling.window(3)?),
+            Form::AvgPool1d(pooling) => Layer::AvgPool(pooling.window(1)?),
+            Form::AvgPool2d(pooling) => Layer::AvgPool(pooling.window(2)?),
+            Form::AvgPool3d(pooling) => Layer::AvgPool(pooling.window(3)?),
+            Form::GlobalAvgPool1d {} => Layer::GlobalAvgPool { axes: 1 },
+            Form::GlobalAvgPool2d {} => Layer::GlobalAvgPool { axes: 2 },
+            Form::GlobalAvgPool3d {} => Layer::GlobalAvgPool { axes: 3 },
             Form::Linear { out_features, bias, init } => Layer::Linear { out_features, bias, init },
             Form::Flatten {} => Layer::Flatten,
             Form::Dropout { rate } => Layer::Dropout { rate },
@@ -190,26 +226,44 @@ impl From<Form> for Layer {
             Form::Tanh {} => Layer::Tanh,
             Form::Softmax {} => Layer::Softmax,
             Form::LogSoftmax {} => Layer::LogSoftmax,
-        }
+        })
     }
 }
 
 impl From<Layer> for Form {
     fn from(layer: Layer) -> Self {
+        /// The form for a number of axes.
+        fn by_axes<T>(axes: usize, content: T, [one, two, three]: [fn(T) -> Form; 3]) -> Form {
+            match axes {
+                1 => one(content),
+                3 => three(content),
+                _ => two(content),
+            }
+        }
         match layer {
-            Layer::Conv2d { out_channels, window, groups, bias, init } => Form::Conv2d {
-                out_channels,
-                kernel_size: Sizes::of(window.kernel_size),
-                stride: Sizes::of(window.stride),
-                padding: Sizes::of(window.padding),
-                dilation: Sizes::of(window.dilation),
-                groups,
-                bias,
-                init,
-            },
-            Layer::MaxPool2d(window) => Form::MaxPool2d(window.into()),
-            Layer::AvgPool2d(window) => Form::AvgPool2d(window.into()),
-            Layer::GlobalAvgPool2d => Form::GlobalAvgPool2d {},
+            Layer::Conv { out_channels, window, groups, bias, init } => {
+                let axes = window.axes();
+                let conv = Convolution {
+                    out_channels,
+                    kernel_size: Sizes::of(window.kernel_size),
+                    stride: Sizes::of(window.stride),
+                    padding: Sizes::of(window.padding),
+                    dilation: Sizes::of(window.dilation),
+                    groups,
+                    bias,
+                    init,
+                };
+                by_axes(axes, conv, [Form::Conv1d, Form::Conv2d, Form::Conv3d])
+            }
+            Layer::MaxPool(window) => {
+                by_axes(window.axes(), window.into(), [Form::MaxPool1d, Form::MaxPool2d, Form::MaxPool3d])
+            }
+            Layer::AvgPool(window) => {
+                by_axes(window.axes(), window.into(), [Form::AvgPool1d, Form::AvgPool2d, Form::AvgPool3d])
+            }
+            Layer::GlobalAvgPool { axes: 1 } => Form::GlobalAvgPool1d {},
+            Layer::GlobalAvgPool { axes: 3 } => Form::GlobalAvgPool3d {},
+            Layer::GlobalAvgPool { .. } => Form::GlobalAvgPool2d {},
             Layer::Linear { out_features, bias, init } => Form::Linear { out_features, bias, init },
             Layer::Flatten => Form::Flatten {},
             Layer::Dropout { rate } => Form::Dropout { rate },
@@ -236,11 +290,11 @@ mod tests {
         let window = Window { kernel_size: vec![1, 7], padding: vec![0, 3], ..Window::square(1, 1, 0) };
         for (layer, expected) in [
             (
-                Layer::conv2d(6, Window::square(5, 1, 2)),
+                Layer::conv(6, Window::square(5, 1, 2)),
                 r#"{"layer":"conv2d","out_channels":6,"kernel_size":5,"padding":2}"#,
             ),
             (
-                Layer::Conv2d {
+                Layer::Conv {
                     out_channels: 8,
                     window,
                     groups: 4,
@@ -249,12 +303,24 @@ mod tests {
                 },
                 r#"{"layer":"conv2d","out_channels":8,"kernel_size":[1,7],"padding":[0,3],"groups":4,"bias":false,"init":{"normal":[0.0,0.1]}}"#,
             ),
-            (Layer::MaxPool2d(Window::square(2, 2, 0)), r#"{"layer":"max_pool2d","kernel_size":2}"#),
+            (Layer::MaxPool(Window::square(2, 2, 0)), r#"{"layer":"max_pool2d","kernel_size":2}"#),
             (
-                Layer::AvgPool2d(Window::square(3, 1, 1)),
+                Layer::AvgPool(Window::square(3, 1, 1)),
                 r#"{"layer":"avg_pool2d","kernel_size":3,"stride":1,"padding":1}"#,
             ),
-            (Layer::GlobalAvgPool2d, r#"{"layer":"global_avg_pool2d"}"#),
+            (Layer::GlobalAvgPool { axes: 2 }, r#"{"layer":"global_avg_pool2d"}"#),
+            (Layer::GlobalAvgPool { axes: 1 }, r#"{"layer":"global_avg_pool1d"}"#),
+            (Layer::GlobalAvgPool { axes: 3 }, r#"{"layer":"global_avg_pool3d"}"#),
+            (
+                Layer::conv(4, Window::cube(1, 3, 2, 1)),
+                r#"{"layer":"conv1d","out_channels":4,"kernel_size":3,"stride":2,"padding":1}"#,
+            ),
+            (
+                Layer::conv(4, Window { kernel_size: vec![1, 3, 5], ..Window::cube(3, 1, 1, 0) }),
+                r#"{"layer":"conv3d","out_channels":4,"kernel_size":[1,3,5]}"#,
+            ),
+            (Layer::MaxPool(Window::cube(1, 2, 2, 0)), r#"{"layer":"max_pool1d","kernel_size":2}"#),
+            (Layer::AvgPool(Window::cube(3, 2, 2, 0)), r#"{"layer":"avg_pool3d","kernel_size":2}"#),
             (Layer::linear(10), r#"{"layer":"linear","out_features":10}"#),
             (Layer::Flatten, r#"{"layer":"flatten"}"#),
             (Layer::Dropout { rate: 0.5 }, r#"{"layer":"dropout","rate":0.5}"#),
@@ -275,26 +341,11 @@ mod tests {
     }
 
     #[test]
-    fn windows_of_any_number_of_axes_come_back() {
-        let window = |sizes: &[usize]| Window {
-            kernel_size: sizes.to_vec(),
-            stride: vec![1; sizes.len()],
-            padding: vec![0; sizes.len()],
-            dilation: vec![1; sizes.len()],
-        };
-        for sizes in [&[][..], &[3], &[3, 3], &[2, 3, 4], &[3, 3, 3]] {
-            for layer in [Layer::conv2d(2, window(sizes)), Layer::MaxPool2d(window(sizes))] {
-                assert_eq!(serde_json::from_str::<Layer>(&json(&layer)).unwrap(), layer);
-            }
-        }
-    }
-
-    #[test]
     fn defaults_are_those_of_the_language() {
         let layer: Layer = serde_json::from_str(r#"{"layer":"batch_norm"}"#).unwrap();
         assert_eq!(layer, Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 });
         let layer: Layer = serde_json::from_str(r#"{"layer":"max_pool2d","kernel_size":[2,3]}"#).unwrap();
-        let Layer::MaxPool2d(window) = layer else { panic!("{layer:?}") };
+        let Layer::MaxPool(window) = layer else { panic!("{layer:?}") };
         assert_eq!((window.stride, window.padding, window.dilation), (vec![2, 3], vec![0; 2], vec![1; 2]));
     }
 
@@ -303,7 +354,7 @@ mod tests {
         for (text, expected) in [
             (
                 r#"{"layer":"dense","out_features":3}"#,
-                "unknown variant `dense`, expected one of `conv2d`, `max_pool2d`",
+                "unknown variant `dense`, expected one of `conv1d`, `conv2d`, `conv3d`, `max_pool1d`",
             ),
             (r#"{"layer":"linear"}"#, "missing field `out_features`"),
             (r#"{"layer":"linear","units":3,"out_features":3}"#, "unknown field `units`, expected one of"),
@@ -311,7 +362,15 @@ mod tests {
             (r#"{"layer":"max_pool2d","kernel_size":2,"groups":2}"#, "unknown field `groups`"),
             (
                 r#"{"layer":"max_pool2d","kernel_size":"large"}"#,
-                "a size such as 3, or a pair [height, width]",
+                "a size such as 3, or a list of one for each axis such as [3, 5]",
+            ),
+            (
+                r#"{"layer":"max_pool1d","kernel_size":[2,2]}"#,
+                "`kernel_size` needs one size, or one for each of 1 axes, but has 2",
+            ),
+            (
+                r#"{"layer":"conv3d","out_channels":2,"kernel_size":3,"stride":[1,2]}"#,
+                "`stride` needs one size, or one for each of 3 axes, but has 2",
             ),
             (r#"{"layer":"linear","out_features":-3}"#, "invalid value: integer `-3`"),
             (r#"{"out_features":3}"#, "missing field `layer`"),
