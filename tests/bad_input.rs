@@ -140,7 +140,7 @@ fn labels_that_are_no_classes() -> Result<(), Failure> {
 fn another_number_of_labels_than_items() -> Result<(), Failure> {
     let error = trainer(Loss::CrossEntropy)?.step(&[0.5; 32], &[0, 1, 2]).unwrap_err();
     assert!(matches!(error, Error::Target { .. }));
-    says(&error, &["`Small`", "2 labels, one per item", "3 labels"]);
+    says(&error, &["`Small`", "2 labels, one per sample", "3 labels"]);
     Ok(())
 }
 
@@ -163,7 +163,7 @@ fn a_target_of_another_shape() -> Result<(), Failure> {
     says(&error, &["needs targets of shape [2, 3] but was given an array of shape [2, 4]"]);
     let error = trainer.step(&[0.5; 32], &Array2::<f32>::zeros((3, 3))).unwrap_err();
     assert!(matches!(error, Error::Target { .. }));
-    says(&error, &["2 targets, one per item", "3 targets"]);
+    says(&error, &["2 targets, one per sample", "3 targets"]);
     let error = trainer.step(&[0.5; 32], Target::Values((&[0.0; 7]).into())).unwrap_err();
     assert!(matches!(error, Error::Target { .. }));
     says(&error, &["needs targets of shape [2, 3] but was given 7 numbers"]);

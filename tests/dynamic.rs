@@ -223,7 +223,7 @@ fn inputs_that_do_not_fit_are_errors() -> Outcome {
     );
     assert_eq!(
         message([("left", left), ("right", &right[..3])].into()),
-        "the inputs of `Pair` differ in their number of items: `left` has 2, `right` has 1"
+        "the inputs of `Pair` differ in their batch size: `left` has 2, `right` has 1"
     );
     assert!(matches!(
         model.forward([("left", &left[..0]), ("right", &right[..0])]),
@@ -232,7 +232,7 @@ fn inputs_that_do_not_fit_are_errors() -> Outcome {
     let wrong = ArrayD::<f32>::zeros(vec![2, 4]);
     assert_eq!(
         message([("left", Input::from(left)), ("right", Input::from(&wrong))].into()),
-        "the input `right` of `Pair` needs an array of shape [3], or a batch of these behind a first axis, but receives \
+        "the input `right` of `Pair` needs an array of shape [3], or a batch of these along a first axis, but receives \
          [2, 4]"
     );
     assert!(matches!(
@@ -297,7 +297,7 @@ fn graphs_that_are_no_networks_are_errors() -> Outcome {
     // A training step is recognised, and the message says what to do.
     let trainer = Trainer::new(dynamic_images()?.model(0)?, TrainerOptions::default())?;
     let error = Dynamic::new(trainer.graph().clone()).unwrap_err().to_string();
-    assert!(error.starts_with("the graph `Images` is no network: it updates `"), "{error}");
+    assert!(error.starts_with("the graph `Images` is not a network: it updates `"), "{error}");
     assert!(error.ends_with("give the network alone, `Trainer` makes its step"), "{error}");
     Ok(())
 }

@@ -155,11 +155,11 @@ fn inputs_agree_in_their_open_sizes() -> Outcome {
         |x: &Array3<f32>, z: &Array3<f32>| model.forward([("x", x), ("z", z)]).unwrap_err().to_string();
     assert_eq!(
         error(&frames(2, 3, 6), &frames(1, 3, 6)),
-        "the inputs of `Axes` differ in their number of items: `x` has 2, `z` has 1"
+        "the inputs of `Axes` differ in their batch size: `x` has 2, `z` has 1"
     );
     assert_eq!(
         error(&frames(2, 3, 5), &frames(2, 3, 6)),
-        "the input `x` of `Axes` needs an array of shape [T, 6], or a batch of these behind a first axis, but receives [2, 3, 5]"
+        "the input `x` of `Axes` needs an array of shape [T, 6], or a batch of these along a first axis, but receives [2, 3, 5]"
     );
     let empty = Array3::zeros((2, 0, 6));
     assert!(error(&empty, &frames(2, 3, 6)).contains("needs an array of shape [T, 6]"));

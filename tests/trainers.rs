@@ -236,7 +236,7 @@ fn the_first_layer_that_makes_a_nan_is_named_and_its_step_undone() -> Outcome {
     let error = update.step(&[0.0; 8], &[0, 1, 0, 1]).unwrap_err().to_string();
     assert_eq!(
         error,
-        "step 0 of `Points` made values that are NaN or infinite; first, the update of `f1.weight` by `sgd` is -inf at \
+        "step 0 of `Points` produced NaN or infinite values; first, the update of `f1.weight` by `sgd` is -inf at \
          [0, 0]"
     );
 

@@ -1,9 +1,9 @@
 //! Runs every file of `filetests/plan`: a graph, its plan settings, and the expected plan and kernels.
 //!
 //! ```text
-//! ; plan: threads 2, bits 512         the settings, of those below; what is not set is as by default, but for the width
-//!                                     of vectors, which is 128 bits, so that files are the same on every CPU
-//! ; What the case shows.
+//! ; plan: threads 2, bits 512         the settings, of those below; others have their defaults, except for the vector
+//!                                     width, which is 128 bits, so that files are the same on every CPU
+//! ; The purpose of the case.
 //! graph name { … }
 //! ; expect:
 //! plan name { … }
@@ -12,10 +12,10 @@
 //!
 //! | setting | |
 //! |---|---|
-//! | `threads 2` | threads that share a run |
+//! | `threads 2` | threads of a run |
 //! | `batch 8` | batch size to optimise for |
-//! | `bits 512` | width of vectors |
-//! | `panel 64`, `whole` | patches in panels of so many bytes, or of whole images |
+//! | `bits 512` | vector width |
+//! | `panel 64`, `whole` | patches in panels of this many bytes, or of whole images |
 //! | `layouts channels_first` | the layout of images |
 //! | `convolution direct`, `im2col`, `winograd 2`, `winograd 4` | the convolution algorithm |
 //! | `accuracy strict` | how closely results follow the sums as written |

@@ -2,7 +2,6 @@
 //! of any thread ends the process, and so does writing to read-only memory.
 //!
 //! This module works like the executor, with other memory.
-//! This module does what the executor does, with other memory.
 
 use region::{Allocation, Protection, page};
 use thiserror::Error;

@@ -81,7 +81,6 @@ pub fn largest(elements: &[f64]) -> f64 {
 
 /// The kind of tensors that are measured on the same scale in a step: all parameters, and each kind of optimiser state;
 /// every other result has its own kind.
-/// of a kind of its own.
 pub fn kind(result: &str) -> &str {
     match result.strip_prefix(names::OPTIMIZER_PREFIX) {
         Some(state) => state.split_once('.').map_or(state, |(kind, _)| kind),

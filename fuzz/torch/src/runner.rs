@@ -246,7 +246,7 @@ impl<'n> Case<'n> {
         }
     }
 
-    /// What sampled rounding to a precision moves a result by.
+    /// The deviation of a result that sampled rounding to a precision gives.
     fn deviation(&self, result: &str, precision: Precision) -> Result<f64, Error> {
         let of = |confirmed: &'n Confirmed| match precision {
             Precision::Single | Precision::Winograd => &confirmed.deviations,
@@ -260,7 +260,7 @@ impl<'n> Case<'n> {
         Ok((self.network.deviation(result)? * scale).max(more.copied().unwrap_or(0.0)))
     }
 
-    /// Compares a run's results. What PyTorch does not write must be as it was.
+    /// Compares a run's results. Values that PyTorch does not write must be unchanged.
     fn judge(
         &self,
         part: &str,
@@ -311,7 +311,7 @@ impl<'n> Case<'n> {
 
 /// Why runs of a network end early.
 enum Fault {
-    /// The files are wrong.
+    /// The files are invalid.
     Files(Box<Error>),
     /// A disagreement, in words.
     Disagrees(String),

@@ -116,7 +116,7 @@ pub(crate) const ABSENT: &[Absent] = &[
             "narrow",
             "stack",
         ],
-        instead: Some("`flatten` makes a vector of any shape, `concat` joins channels"),
+        instead: Some("`flatten` makes a vector of any shape, `concat` concatenates channels"),
         keeps_shape: false,
     },
     Absent {
