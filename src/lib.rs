@@ -50,7 +50,7 @@
 //! model.forward_into(&[0.5; 2 * 28 * 28], &mut [&mut elements])?; // into existing memory
 //! assert_eq!(scores.as_slice(), Some(&elements[..]));
 //!
-//! The time of each kernel.
+//! // The time of each kernel.
 //! let profile = model.profile(&[0.5; 2 * 28 * 28], 10)?;
 //! println!("{}", profile.compared_with(Machine::measure(&model.options().compile.plan)?));
 //!
@@ -143,8 +143,8 @@
 //!
 //! # Layout
 //!
-//! Tensors are 32-bit floats with the last axis contiguous: images `[N, channels, height, width]`, vectors `[N,
-//! features]`, the weight of a convolution `[out_channels, in_channels / groups, height, width]`, that of a dense layer
+//! Tensors are 32-bit floats with the last axis contiguous: images `[N, channels, height, width]`, vectors
+//! `[N, features]`, the weight of a convolution `[out_channels, in_channels / groups, height, width]`, that of a dense layer
 //! `[out_features, in_features]`. These are PyTorch's shapes.
 //!
 //! # Environment

@@ -1,5 +1,5 @@
-//! Runs and training steps ask for no memory once the first of them has: what a run needs is kept from one to the next.
-//! One test in a process of its own, since it counts for all threads.
+//! Runs and training steps do not allocate after the first one: their memory is reused. One test in its own process,
+//! because it counts the allocations of all threads.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,33 +25,33 @@ network! {
     }
 }
 
-/// Counts every request for memory of this process.
+/// Counts every allocation of this process.
 struct Counting;
 
 static REQUESTS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: all methods hand on to the system's allocator, which keeps the contract.
+// SAFETY: all methods call the system's allocator, which fulfils the contract.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         REQUESTS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         REQUESTS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, address: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         REQUESTS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.realloc(address, layout, size) }
     }
 
     unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.dealloc(address, layout) }
     }
 }
@@ -61,7 +61,7 @@ static ALLOCATOR: Counting = Counting;
 
 type Outcome = Result<(), windlass::Error>;
 
-/// The requests for memory of twenty repetitions, after two that are not counted.
+/// The allocations of twenty repetitions, after two that are not counted.
 fn requests(mut run: impl FnMut() -> Outcome) -> Result<usize, windlass::Error> {
     run()?;
     run()?;
@@ -76,7 +76,7 @@ fn requests(mut run: impl FnMut() -> Outcome) -> Result<usize, windlass::Error> 
 fn repeated_runs_and_steps_ask_for_no_memory() -> Outcome {
     for threads in [1, 2] {
         let options = Options::default().threads(threads);
-        // The smaller batch stays on one thread, of the larger one some steps are shared.
+        // The smaller batch stays on one thread; some steps of the larger one run on several.
         for batch in [2, 64] {
             let case = format!("{threads} threads, batch {batch}");
             let images = ndarray::Array4::from_elem((batch, 2, 12, 12), 0.5);
@@ -84,7 +84,7 @@ fn repeated_runs_and_steps_ask_for_no_memory() -> Outcome {
             let mut scores = vec![0.0; batch * 3];
             let counted = requests(|| model.forward_into(&images, &mut [&mut scores]))?;
             assert_eq!(counted, 0, "forward_into, {case}");
-            // What a caller keeps is all that is made: here one array for each output.
+            // Only returned values are allocated: here one array for each output.
             let counted = requests(|| model.forward(&images).map(drop))?;
             assert_eq!(counted, 20, "forward, {case}");
 

@@ -1,5 +1,5 @@
-//! What the typed interface says to input that does not fit: a typed error that names what, where and what was needed,
-//! and never a panic. Mistakes in the declaration of a network are held in `tests/ui`.
+//! Errors of the typed interface for invalid input: a typed error that says what failed, where and what was needed, and
+//! never a panic. `tests/ui` covers mistakes in the declaration of a network.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,7 +30,7 @@ network! {
 
     network Normalized(point: [4]) -> [3] { f1: linear(3); n1: batch_norm; relu; f2: linear(3) }
 
-    /// Far more values for each item than numbers in it.
+    /// Far more values per sample than its input has.
     network Huge(point: [1]) -> [2] { f1: linear(1000000); relu; f2: linear(2) }
 
     network Pair(left: [2], right: [3]) -> [2] {
@@ -48,7 +48,7 @@ network! {
 
 mod twin {
     windlass::network! {
-        /// `Small` by another name.
+        /// `Small` with another name.
         pub(super) network Small2(image: [1, 4, 4]) -> [3] {
             c1: conv2d(2, kernel_size = 3); relu; flatten;
             f2: linear(3)
@@ -70,7 +70,7 @@ fn trainer(loss: Loss) -> Result<Trainer<Small>, Error> {
     Trainer::new(small()?, TrainerOptions { loss, ..TrainerOptions::default() })
 }
 
-/// Asserts that a message holds every word expected of it.
+/// Asserts that a message contains every expected word.
 #[track_caller]
 fn says(error: &Error, words: &[&str]) {
     let message = error.to_string();
@@ -140,7 +140,7 @@ fn labels_that_are_no_classes() -> Result<(), Failure> {
 fn another_number_of_labels_than_items() -> Result<(), Failure> {
     let error = trainer(Loss::CrossEntropy)?.step(&[0.5; 32], &[0, 1, 2]).unwrap_err();
     assert!(matches!(error, Error::Target { .. }));
-    says(&error, &["`Small`", "2 labels, one per item", "3 labels"]);
+    says(&error, &["`Small`", "2 labels, one per sample", "3 labels"]);
     Ok(())
 }
 
@@ -163,12 +163,12 @@ fn a_target_of_another_shape() -> Result<(), Failure> {
     says(&error, &["needs targets of shape [2, 3] but was given an array of shape [2, 4]"]);
     let error = trainer.step(&[0.5; 32], &Array2::<f32>::zeros((3, 3))).unwrap_err();
     assert!(matches!(error, Error::Target { .. }));
-    says(&error, &["2 targets, one per item", "3 targets"]);
+    says(&error, &["2 targets, one per sample", "3 targets"]);
     let error = trainer.step(&[0.5; 32], Target::Values((&[0.0; 7]).into())).unwrap_err();
     assert!(matches!(error, Error::Target { .. }));
     says(&error, &["needs targets of shape [2, 3] but was given 7 numbers"]);
 
-    // One number for each item, where each has a vector of one.
+    // One number per sample, where each has a vector of length one.
     let model: Model<One> = Model::with_options(1, &serial())?;
     let options = TrainerOptions { loss: Loss::MeanSquaredError, ..TrainerOptions::default() };
     let error = Trainer::new(model, options)?.step(&[0.5; 16], &Array1::<f32>::zeros(4)).unwrap_err();
@@ -449,13 +449,13 @@ fn a_rate_that_grows_infinite() -> Result<(), Failure> {
 
 #[test]
 fn more_memory_than_there_is() -> Result<(), Failure> {
-    // Small enough to have, each item with a million values of its own.
+    // A small number of samples, each with a million values.
     let (batch, model): (usize, Model<Huge>) = (4_000_000, Model::with_options(1, &serial())?);
     let points = vec![0.5; batch];
     let error = model.forward(&points).unwrap_err();
     assert!(matches!(error, Error::OutOfMemory { needed, .. } if needed >= 4 * 1_000_000 * batch));
     says(&error, &["a run of `Huge` on a batch of 4000000 needs ", " MiB of memory", "smaller batch"]);
-    // It goes on with batches that fit.
+    // It still runs batches that fit.
     assert_eq!(model.forward(&points[..2])?.shape(), [2, 2]);
 
     let mut trainer = Trainer::new(model, TrainerOptions::default())?;

@@ -1,5 +1,4 @@
-//! Networks that are known only as the program runs do what declared ones do, to the same bits, and answer what does not fit
-//! with errors.
+//! Networks built at run time behave like declared ones, with the same bits, and report invalid input with errors.
 
 #[path = "support/pair.rs"]
 mod pair;
@@ -19,7 +18,7 @@ use windlass::{
     Target, Trainer, TrainerOptions, Tuning, Window, tuning,
 };
 
-/// [`Images`], built.
+/// The built counterpart of [`Images`].
 fn built() -> Result<Graph, Error> {
     let layers = [
         ("c1", Layer::conv(4, Window::square(3, 1, 1))),
@@ -54,7 +53,7 @@ fn graph(lines: &[&str]) -> Result<Graph, windlass::GraphError> {
     format!("graph net {{\n{}\n}}", lines.join("\n")).parse()
 }
 
-/// What is wrong with a graph as a network.
+/// The problem of a graph as a network.
 fn problem(lines: &[&str]) -> NetworkProblem {
     match Dynamic::new(graph(lines).unwrap_or_else(|error| panic!("{lines:?}: {error}"))) {
         Err(Error::Network { network, problem }) => {
@@ -81,7 +80,7 @@ fn built_and_declared_networks_predict_the_same_bits() -> Outcome {
             let mut written = vec![0.0; 3 * batch];
             model.forward_into(&images, &mut [&mut written])?;
             assert_eq!(expected.as_slice(), Some(&written[..]));
-            // A slice holds as many items as fit, as with declared networks.
+            // A slice holds as many samples as fit, as with declared networks.
             let whole = images.as_slice().expect("contiguous");
             assert_eq!(model.forward([("image", whole)])?.get("output")?, &expected);
         }
@@ -133,7 +132,7 @@ fn text_and_json_make_networks() -> Outcome {
         assert_eq!(network.model(1)?.forward(&images(2, 1))?.single()?, expected);
         assert_eq!(network.summary().to_string(), Images::summary().to_string());
     }
-    // What does not hold together is found as it is read.
+    // An invalid graph is detected when it is read.
     let broken = text.replace("f32[N, 2, 6, 6]", "f32[N, 2, 2, 2]");
     assert!(broken.parse::<Graph>().is_err());
     let broken = json.replace("f32[N, 2, 6, 6]", "f32[N, 2, 2, 2]");
@@ -224,7 +223,7 @@ fn inputs_that_do_not_fit_are_errors() -> Outcome {
     );
     assert_eq!(
         message([("left", left), ("right", &right[..3])].into()),
-        "the inputs of `Pair` differ in their number of items: `left` has 2, `right` has 1"
+        "the inputs of `Pair` differ in their batch size: `left` has 2, `right` has 1"
     );
     assert!(matches!(
         model.forward([("left", &left[..0]), ("right", &right[..0])]),
@@ -233,7 +232,7 @@ fn inputs_that_do_not_fit_are_errors() -> Outcome {
     let wrong = ArrayD::<f32>::zeros(vec![2, 4]);
     assert_eq!(
         message([("left", Input::from(left)), ("right", Input::from(&wrong))].into()),
-        "the input `right` of `Pair` needs an array of shape [3], or a batch of these behind a first axis, but receives \
+        "the input `right` of `Pair` needs an array of shape [3], or a batch of these along a first axis, but receives \
          [2, 4]"
     );
     assert!(matches!(
@@ -245,7 +244,7 @@ fn inputs_that_do_not_fit_are_errors() -> Outcome {
         Err(Error::Binding { name, .. }) if name == "Pair"
     ));
 
-    // Predictors and trainers ask the same.
+    // Predictors and trainers report the same errors.
     let predictor = pair()?.model(0)?.into_predictor()?;
     assert!(matches!(predictor.forward([("left", left)]), Err(Error::MissingInput { .. })));
     assert!(matches!(predictor.profile([("x", left)], 1), Err(Error::UnknownInput { .. })));
@@ -295,10 +294,10 @@ fn graphs_that_are_no_networks_are_errors() -> Outcome {
         NetworkProblem::Updates { name: "s".to_owned() }
     );
 
-    // A training step is told from its network, and the way out is said.
+    // A training step is recognised, and the message says what to do.
     let trainer = Trainer::new(dynamic_images()?.model(0)?, TrainerOptions::default())?;
     let error = Dynamic::new(trainer.graph().clone()).unwrap_err().to_string();
-    assert!(error.starts_with("the graph `Images` is no network: it updates `"), "{error}");
+    assert!(error.starts_with("the graph `Images` is not a network: it updates `"), "{error}");
     assert!(error.ends_with("give the network alone, `Trainer` makes its step"), "{error}");
     Ok(())
 }
@@ -399,7 +398,7 @@ fn training_is_resumed_by_either_kind_of_network() -> Outcome {
 
 #[test]
 fn what_declared_networks_offer_is_there() -> Outcome {
-    // Generic functions take both kinds.
+    // Generic functions accept both kinds.
     fn named<N: AnyNetwork>(model: &Model<N>) -> String {
         format!("{} from {:?}", model.network().name(), model.network().input_ports().collect::<Vec<_>>())
     }

@@ -1,4 +1,4 @@
-//! The examples run as their readers run them: what they print, write and draw, and how they answer what cannot be done.
+//! Runs the examples as users do: their output, files and pictures, and their errors.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use image::RgbImage;
 use tempfile::TempDir;
 
-/// The compiled example of a name, made with the profile of this test.
+/// The compiled example with a name, built with the profile of this test.
 fn example(name: &str) -> Command {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
@@ -38,14 +38,14 @@ fn lenet(output: &Path, arguments: &[&str]) -> Output {
     example("lenet").arg("--output").arg(output).args(arguments).output().expect("the example can be started")
 }
 
-/// What a run that must succeed printed.
+/// The output of a run that must succeed.
 fn printed(output: &Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {errors}", output.status);
     String::from_utf8(output.stdout.clone()).expect("examples print text")
 }
 
-/// Checks that a run failed with a message, in the way a program fails that knows what went wrong.
+/// Checks that a run failed with a message and the expected exit code.
 fn check_refused(output: &Output, message: &str) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
@@ -54,7 +54,7 @@ fn check_refused(output: &Output, message: &str) {
     assert!(!errors.contains("panicked"), "{errors}");
 }
 
-/// Reads a picture and checks that it has the size, and that something with smooth edges was drawn on white.
+/// Reads a picture and checks its size, and that something with smooth edges is drawn on white.
 fn check_picture(path: &Path, size: (u32, u32)) {
     let picture: RgbImage =
         image::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).into_rgb8();
@@ -64,7 +64,7 @@ fn check_picture(path: &Path, size: (u32, u32)) {
     assert_eq!(picture.get_pixel(0, 0).0, [255; 3], "{}", path.display());
 }
 
-/// The accuracy that the last line tells.
+/// The accuracy in the last line.
 fn accuracy(text: &str) -> f64 {
     let digits = text.lines().last().and_then(|line| line.strip_prefix("test accuracy: "));
     let digits = digits.unwrap_or_else(|| panic!("the last line tells the accuracy: {text}"));

@@ -1,4 +1,4 @@
-//! Weights from other libraries: files as PyTorch's `state_dict` makes them, whose layers have other names.
+//! Weights from other libraries: files like PyTorch's `state_dict`, whose layers have other names.
 
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,8 @@ network! {
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Writes a file as `save_file(net.state_dict(), path)` does of a network with these names of layers. Every tensor counts up
-/// from its place; the counter of batches is an integer.
+/// Writes a file like `save_file(net.state_dict(), path)` for a network with these layer names. Every tensor counts up
+/// from its index; the batch counter is an integer.
 fn state_dict(path: &Path, conv: &str, norm: &str, linear: &str) -> Outcome {
     let shapes: [(String, &[usize]); 7] = [
         (format!("{conv}.weight"), &[2, 1, 3, 3]),
@@ -63,7 +63,7 @@ fn a_state_dict_with_batch_normalization_loads() -> Outcome {
     let model: Model<Net> = Model::load_with(&path, &serial())?;
     assert_eq!(model.parameter("b1.running_var").ok_or("it has one")?.as_slice(), Some(&[5.0, 5.0625][..]));
     assert_eq!(model.parameter("f2.bias").ok_or("it has one")?.as_slice(), Some(&[7.0, 7.0625][..]));
-    // Without a network to load, too.
+    // Also without a network to load.
     assert_eq!(Checkpoint::load(&path, NonFinite::Refuse)?.tensors, model.parameters().to_named());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Every option that the README lists can be written with the names that this crate exports.
+//! Every option in the README can be written with the names that this crate exports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ network! {
 
 #[test]
 fn every_option_of_a_plan_is_set_and_in_the_readme() -> Result<(), Error> {
-    // Written out in full: a field that is added must be added here, and below.
+    // All fields are written out: a new field must be added here, and below.
     let plan = |accuracy, layouts, im2col, convolution, features| PlanOptions {
         threads: 1,
         batch: Some(16),

@@ -1,4 +1,4 @@
-//! Graphs declared with `network!` are the graphs that the builder makes by hand, and their types are as documented.
+//! Graphs declared with `network!` equal the graphs built by hand, and their types are as documented.
 
 use windlass::{AnyNetwork, Network, network};
 use windlass_compiler::entity::ValueId;
@@ -60,7 +60,7 @@ fn a_network_knows_its_interface() {
 }
 
 network! {
-    /// Two convolutions, and the input carried around them.
+    /// Two convolutions with a shortcut.
     block basic(channels) {
         let skip = it;
         conv2d(channels, kernel_size = 3, padding = 1, bias = false); batch_norm; relu;
@@ -174,7 +174,7 @@ network! {
         from(features); linear(2); size = it;
     }
 
-    /// The same block twice in one call of the macro, and a network that takes its parts from `let`s alone.
+    /// The same block twice in one call of the macro, and a network whose structure uses only `let`s.
     network Joined(a: [3], b: [4]) -> [7] {
         concat { a b };
         let both = it;
@@ -346,7 +346,7 @@ fn fractions_are_kept_by_the_arguments_of_blocks() {
     assert!(Whole::graph().to_string().contains("{rate = 0.5}"));
 }
 
-/// A constant cannot stand in `network!`, but a macro can give one number to both.
+/// `network!` cannot use a constant, but a macro can pass one number to both.
 macro_rules! with_classes {
     ($classes:literal) => {
         const CLASSES: usize = $classes;
@@ -362,7 +362,7 @@ fn a_constant_and_a_network_share_a_number_by_a_macro() {
 }
 
 network! {
-    /// Derives what every network has anyway.
+    /// Derives traits that every network already has.
     #[derive(Clone, Debug, PartialEq)]
     pub network Derived(x: [4]) -> [4] { relu }
 }
@@ -382,7 +382,7 @@ mod inner {
         #[cfg(any())]
         network Absent(x: [4]) -> [4] { relu }
 
-        /// Attributes that name what is imported here, and a condition for all items.
+        /// Attributes that name imports of this module, and a condition for all items.
         #[derive(PartialEq)]
         #[cfg(any())]
         network AbsentToo(x: [4], y: [4]) -> (sum: [4]) { from(x); add(y); sum = it; }
@@ -417,7 +417,7 @@ fn a_network_may_be_declared_inside_a_function() {
     assert_eq!(Local::graph().outputs().len(), 1);
 }
 
-/// A program may write networks with macros of its own.
+/// A program may generate networks with its own macros.
 macro_rules! square_network {
     ($name:ident, $width:expr) => {
         network! { network $name(r#in: [$width]) -> [$width] { r#type: linear($width * 2 + 1); relu; linear($width) } }

@@ -1,5 +1,5 @@
-//! Reports of memory are true: models, predictors and trainers hold, and take at most, what they said before they ran.
-//! One test in a process of its own, since it counts for all threads.
+//! Memory reports are accurate: models, predictors and trainers hold, and take at most, what they reported before they
+//! ran. One test in its own process, because it counts the memory of all threads.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ network! {
     }
 }
 
-/// Counts the bytes that this process holds, and the most it ever held.
+/// Counts the bytes that this process holds, and their maximum.
 struct Counting;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
@@ -25,23 +25,23 @@ fn grow(bytes: usize) {
     PEAK.fetch_max(held, Ordering::SeqCst);
 }
 
-// SAFETY: all methods hand on to the system's allocator, which keeps the contract.
+// SAFETY: all methods call the system's allocator, which fulfils the contract.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
-        // SAFETY: as the caller promises.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
-        // SAFETY: as the caller promises.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
         HELD.fetch_sub(layout.size(), Ordering::SeqCst);
-        // SAFETY: as the caller promises.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.dealloc(address, layout) }
     }
 }
@@ -51,10 +51,10 @@ static ALLOCATOR: Counting = Counting;
 
 type Outcome = Result<(), windlass::Error>;
 
-/// What tables of addresses, names and errors may take beside: nothing in comparison with any part of a report.
+/// What tables of addresses, names and errors may take in addition: negligible compared with any part of a report.
 const BESIDE: usize = 8 << 10;
 
-/// The most bytes held while something happens, beyond those held before, and those held afterwards.
+/// The maximum of the bytes held during an operation, relative to those before, and the bytes held afterwards.
 fn taken<T>(
     action: impl FnOnce() -> Result<T, windlass::Error>,
 ) -> Result<(usize, usize, T), windlass::Error> {
@@ -83,13 +83,13 @@ fn reports_are_true() -> Outcome {
             let said = model.memory(batch);
             let case = |what: &str, said: &MemoryReport| format!("{what}, {said}");
             assert!(said.preparing > BESIDE && said.prepared > BESIDE && said.batched > BESIDE);
-            // What is held all the time is there already.
+            // Memory that is held between runs exists already.
             let (most, left, ()) = taken(|| model.forward_into(&images, &mut [&mut scores]))?;
             is_about(most, said.preparing + said.run(), &case("first run of a model", &said));
             is_about(left, said.run(), &case("after the first run of a model", &said));
             let freed = HELD.load(Ordering::SeqCst);
             drop(model);
-            // The description of the code goes too.
+            // The metadata of the code is freed too.
             assert!(freed - HELD.load(Ordering::SeqCst) >= said.held() + said.run());
 
             let model: Model<Small> = Model::with_options(1, &options)?;
@@ -100,7 +100,7 @@ fn reports_are_true() -> Outcome {
             let holds_less = before + said.run() - HELD.load(Ordering::SeqCst);
             let said_less = said.held() - predictor.memory(1).held();
             assert!(holds_less.abs_diff(said_less) < BESIDE, "{holds_less} bytes less, {said_less} said");
-            // Memory for one item is there; a larger batch takes its place.
+            // The memory for one sample exists; that of a larger batch replaces it.
             let (one, said) = (said.run(), predictor.memory(batch));
             let (most, left, ()) = taken(|| predictor.forward_into(&images, &mut [&mut scores]))?;
             is_about(most + one, said.run(), &case("first run of a predictor", &said));
@@ -109,7 +109,7 @@ fn reports_are_true() -> Outcome {
             let training = TrainerOptions { optimizer: Optimizer::adam(), ..Default::default() };
             let mut trainer: Trainer<Small> = Trainer::new(Model::with_options(1, &options)?, training)?;
             let said = trainer.memory(batch);
-            // Adam has two numbers for each parameter, and none for the normalisation's statistics.
+            // Adam has two values for each parameter, and none for the normalisation's statistics.
             let statistics = 2 * 4 * 32;
             assert_eq!(said.parameters, 3 * trainer.model().memory(1).parameters - 2 * statistics);
             assert!(said.batched > BESIDE && said.fixed > BESIDE);

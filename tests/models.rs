@@ -1,6 +1,5 @@
-//! Models behave as documented: batches of any size, parameters that change, files, threads. Trainers are in
-//! `tests/trainers.rs`. What both say to input that does not fit is held in `tests/bad_input.rs`, how right the numbers are in
-//! the runtime's `tests/agreement`.
+//! Models behave as documented: batches of any size, changing parameters, files, threads. `tests/trainers.rs` covers
+//! trainers, `tests/bad_input.rs` the errors of both, and the runtime's `tests/agreement` their numerical results.
 
 #[path = "support/pair.rs"]
 mod pair;
@@ -57,7 +56,7 @@ fn a_changed_parameter_changes_the_next_run() -> Outcome {
     let mut model: Model<Images> = Model::with_options(1, &serial())?;
     let input = images(3, 3);
     let first = model.forward(&input)?;
-    // Scale and statistics of the batch normalisation are folded into weights, which must be computed again.
+    // Scale and statistics of the batch normalisation are folded into weights, which must be recomputed.
     for name in ["n1.weight", "n1.running_var", "n1.running_mean", "c1.weight", "f3.bias"] {
         let before = model.forward(&input)?;
         let old = model.parameter(name).ok_or("a parameter")?.to_owned();
@@ -173,7 +172,7 @@ fn tuned_models_and_trainers_compute_the_same() -> Outcome {
 
 #[test]
 fn batches_of_a_loader_are_inputs_with_a_shape() -> Outcome {
-    // Two images of one channel are not one of two.
+    // Two images with one channel are not one with two.
     let dataset = ImageDataset::new(vec![7; 2 * 36], vec![0, 1], [1, 6, 6], vec!["a".into(), "b".into()])?;
     let loader = DataLoader::new(&dataset, LoaderOptions::in_order(2, Normalization::unit(1)?))?;
     let batch = loader.epoch(0).next().ok_or("a batch")?;
@@ -264,7 +263,7 @@ fn a_profile_names_every_kernel_and_profiling_a_trainer_trains() -> Outcome {
     let steps: Vec<&str> = model.program().run_steps().iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, steps);
     assert!(profile.to_string().contains("c1.conv"), "{profile}");
-    // Whatever else happens, every kernel reads or writes something.
+    // Every kernel reads or writes something.
     assert!(profile.kernels.iter().all(|kernel| kernel.bytes > 0), "{profile}");
 
     let mut trainer = Trainer::new(model, TrainerOptions::default())?;

@@ -1,4 +1,4 @@
-//! Predictors give the bits of the models they were made from, and hold each weight once.
+//! Predictors give the same bits as the models they were made from, and hold each weight once.
 
 use std::thread;
 
@@ -8,7 +8,7 @@ use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::plan::{Accuracy, Convolution, SlotKind};
 
 network! {
-    /// Convolutions of several kinds, normalised and not, and a dense layer.
+    /// Several kinds of convolutions, with and without normalisation, and a dense layer.
     network Images(image: [3, 16, 16]) -> (features: [24], scores: [5]) {
         c1: conv2d(16, kernel_size = 3, padding = 1); n1: batch_norm; relu;
         c2: conv2d(24, kernel_size = 3, padding = 1, bias = false); n2: batch_norm; relu;
@@ -18,21 +18,21 @@ network! {
         f5: linear(5); scores = it;
     }
 
-    /// Nothing to prepare: weights are read where they are.
+    /// Nothing to prepare: weights are read as declared.
     network Dense(point: [6]) -> [4] { f1: linear(32); tanh; f2: linear(4) }
 
-    /// A normalised dense layer: what was made of its weight is read, the weight itself no more.
+    /// A normalised dense layer: the folded weight is read, the declared one no longer.
     network Normalized(point: [6]) -> [4] { f1: linear(32); n1: batch_norm; relu; f2: linear(4) }
 }
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Numbers between −1 and 1 without a pattern that a network could share.
+/// Pseudorandom numbers between −1 and 1.
 fn noise(count: usize) -> Vec<f32> {
     (0..count).map(|index| ((index as f32 * 0.618_034 + 0.3).fract() - 0.5) * 2.0).collect()
 }
 
-/// A model whose statistics and biases are none that would hide a mistake.
+/// A model whose statistics and biases would show a mistake.
 fn model<N: Network>(options: &Options) -> Result<Model<N>, windlass::Error> {
     let mut model = Model::<N>::with_options(3, options)?;
     for name in model.parameters().names().to_vec() {
@@ -46,7 +46,7 @@ fn model<N: Network>(options: &Options) -> Result<Model<N>, windlass::Error> {
     Ok(model)
 }
 
-/// Every way to compute convolutions here: algorithms, at all widths of vectors.
+/// All convolution algorithms at all vector widths.
 fn all_options() -> Vec<Options> {
     let mut all = Vec::new();
     for bits in available_vector_bits() {
@@ -71,7 +71,7 @@ fn bits(values: &ndarray::ArrayD<f32>) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// Bytes of parameters that runs of a model read as they are.
+/// Bytes of parameters that runs of a model read as declared.
 fn read_by_runs<N: Network>(model: &Model<N>) -> usize {
     let plan = model.program().plan();
     let slots = plan.slots_of(&plan.run).into_iter().map(|slot| &plan.slots[slot]);
@@ -108,10 +108,10 @@ fn a_predictor_holds_weights_of_convolutions_once() -> Outcome {
         let read = read_by_runs(&model);
         let predictor = model.into_predictor()?;
         let held = predictor.memory(4);
-        // The weights of c1 to c4, and what is folded into those of c1 and c2.
+        // The weights of c1 to c4, and the values folded into those of c1 and c2.
         let convolutions = 4 * (16 * 27 + 24 * 16 * 9 + 24 * 9 + 24 * 24);
         assert!(held.parameters + convolutions <= said.parameters, "{said}; {held}; {options:?}");
-        // The dense weight is held as it is; of the rest, at most small vectors.
+        // The dense weight is held as declared; of the rest, at most small vectors.
         let dense = 4 * (5 * 24 + 5);
         assert!((dense..dense + 4 * 64).contains(&held.parameters), "{held}; {options:?}");
         assert_eq!(held.parameters, read, "{options:?}");
@@ -203,7 +203,7 @@ fn parameters_of_another_network_make_no_predictor() -> Outcome {
     std::mem::swap(images.parameters_mut(), dense.parameters_mut());
     let error = images.into_predictor().err().ok_or("there are no weights to prepare from")?;
     assert!(matches!(error, windlass::Error::Binding { .. }), "{error}");
-    // Nothing is prepared of dense weights, so that what is missing shows in the first run.
+    // Dense weights need no preparation, so a missing one is detected in the first run.
     let error = dense.into_predictor()?.forward(&[0.5; 6]).err().ok_or("there are no weights to read")?;
     assert!(matches!(error, windlass::Error::Binding { .. }), "{error}");
     Ok(())

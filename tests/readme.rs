@@ -1,5 +1,5 @@
-//! What the README shows is what the compiler makes: the texts of its small network at every stage, and the message of a
-//! mistake. Its programs run as documentation tests of the crate.
+//! The texts in the README are the compiler's output: those of its small network at every stage, and an error message.
+//! Its programs run as documentation tests of the crate.
 
 use windlass_compiler::graph::Graph;
 use windlass_compiler::pass::{Mode, PassOptions, optimize};
@@ -18,7 +18,7 @@ windlass::network! {
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Asserts that the README shows a text in a block of its own.
+/// Asserts that the README has a text in its own block.
 #[track_caller]
 fn shows(text: &str) {
     let block = format!("```text\n{}\n```\n", text.trim_end());
@@ -30,7 +30,7 @@ fn optimized() -> Result<Graph, Box<dyn std::error::Error>> {
 }
 
 fn planned() -> Result<Plan, Box<dyn std::error::Error>> {
-    // The README says so: what it shows must not depend on the CPU.
+    // For x86-64 with 128 bits, because the README must not depend on the CPU.
     Ok(plan(&optimized()?, &PlanOptions::default(), &Target::x86_64(128))?)
 }
 

@@ -1,5 +1,5 @@
-//! Networks of sequences: their length is an open size. They compute what the same network of a fixed length does, to the
-//! same bits, and what the interpreter does.
+//! Networks of sequences, whose length is an open size. They give the same bits as a network with a fixed length, and
+//! agree with the interpreter.
 
 #[path = "support/numbers.rs"]
 mod numbers;
@@ -17,7 +17,7 @@ use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::compile;
 use windlass_runtime::executor::{Binding, Executor};
 
-/// A network of sequences of any length, and the same of 1, 2, 7 and 64 steps.
+/// A network of sequences of any length, and the same with 1, 2, 7 and 64 steps.
 macro_rules! taggers {
     ($($name:ident of $steps:tt),*) => {$(
         network! {
@@ -42,7 +42,7 @@ fn labels(count: usize) -> Vec<i32> {
     (0..count).map(|step| (step * 7 % 5) as i32).collect()
 }
 
-/// What a network predicts of frames, and its parameters after some steps of training, from one seed.
+/// A network's predictions for frames, and its parameters after some training steps, for one seed.
 fn results<N>(frames: &Array3<f32>, options: &Options) -> (ArrayD<f32>, Vec<(String, Vec<u32>)>)
 where
     N: for<'a> Network<Inputs<'a> = Input<'a>, Outputs = ArrayD<f32>>,
@@ -82,7 +82,7 @@ fn an_open_length_gives_the_bits_of_a_fixed_one() {
     }
 }
 
-/// Sums, means, maxima, softmax and norms along axes; axes in other orders; steps joined, cut off and added.
+/// Sums, means, maxima, softmax and norms along axes; permuted axes; concatenated, sliced and padded steps.
 fn along_axes() -> Result<Graph, Box<dyn std::error::Error>> {
     let mut builder = Builder::new("Axes");
     let (t, s): (Symbol, Symbol) = ("T".parse()?, "S".parse()?);
@@ -155,11 +155,11 @@ fn inputs_agree_in_their_open_sizes() -> Outcome {
         |x: &Array3<f32>, z: &Array3<f32>| model.forward([("x", x), ("z", z)]).unwrap_err().to_string();
     assert_eq!(
         error(&frames(2, 3, 6), &frames(1, 3, 6)),
-        "the inputs of `Axes` differ in their number of items: `x` has 2, `z` has 1"
+        "the inputs of `Axes` differ in their batch size: `x` has 2, `z` has 1"
     );
     assert_eq!(
         error(&frames(2, 3, 5), &frames(2, 3, 6)),
-        "the input `x` of `Axes` needs an array of shape [T, 6], or a batch of these behind a first axis, but receives [2, 3, 5]"
+        "the input `x` of `Axes` needs an array of shape [T, 6], or a batch of these along a first axis, but receives [2, 3, 5]"
     );
     let empty = Array3::zeros((2, 0, 6));
     assert!(error(&empty, &frames(2, 3, 6)).contains("needs an array of shape [T, 6]"));
@@ -269,7 +269,7 @@ fn what_does_not_fit_along_axes_is_an_error() -> Outcome {
             .and_then(|x| builder.reshape("r", x, "[N, T]".parse().unwrap())),
         "another number of elements",
     );
-    // A ninth size beside N and seven others.
+    // A ninth size in addition to N and seven others.
     for name in ["A", "B", "C", "D", "E", "F"] {
         let size: Symbol = name.parse()?;
         builder.input_of(&name.to_lowercase(), DType::F32, [Dim::from(size)])?;

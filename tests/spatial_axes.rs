@@ -58,8 +58,10 @@ fn assert_close(got: &ArrayD<f32>, expected: &ArrayD<f32>, what: &str) {
     }
 }
 
+type Tensors = Vec<(String, ArrayD<f32>)>;
+
 /// The predictions and the parameters after three steps of training towards zero.
-fn results<N>(signal: &Array3<f32>) -> Result<(ArrayD<f32>, Vec<(String, ArrayD<f32>)>), Error>
+fn results<N>(signal: &Array3<f32>) -> Result<(ArrayD<f32>, Tensors), Error>
 where
     N: for<'a> Network<Inputs<'a> = Input<'a>, Outputs = ArrayD<f32>>,
 {

@@ -1,4 +1,4 @@
-//! Models and trainers share threads. One test in a process of its own, since it counts the threads of all.
+//! Models and trainers share threads. One test in its own process, because it counts all threads.
 
 #![cfg(target_os = "linux")]
 
@@ -10,7 +10,8 @@ network! {
     network Small(x: [6]) -> [3] { f1: linear(3) }
 }
 
-/// Whether so many threads of this process are the runtime's. The system may list one for a moment after it has ended.
+/// Whether this many threads of this process are the runtime's. The system may list a thread for a moment after it has
+/// ended.
 fn has_workers(expected: usize) -> bool {
     let names = || -> std::io::Result<Vec<String>> {
         std::fs::read_dir("/proc/self/task")?
@@ -20,7 +21,7 @@ fn has_workers(expected: usize) -> bool {
     let count = |names: Vec<String>| names.iter().filter(|name| name.starts_with("windlass-")).count();
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
-        // A thread that ends while it is looked at is an error here.
+        // A thread that ends while it is inspected is an error here.
         if names().is_ok_and(|names| count(names) == expected) {
             return true;
         }

@@ -1,5 +1,5 @@
-//! Trainers behave as documented: losses get smaller, training resumes to the same bits, what is frozen stays, and what goes
-//! wrong is found.
+//! Trainers behave as documented: losses decrease, training resumes with the same bits, frozen parameters do not
+//! change, and errors are found.
 
 mod support;
 
@@ -15,7 +15,7 @@ network! {
     network Normalized(point: [2]) -> [2] { f1: linear(3); n1: batch_norm; tanh; f2: linear(2) }
 }
 
-/// Trains in one go and with an interruption, and asks for the same bits.
+/// Trains without and with an interruption, and compares bits.
 fn resumes(optimizer: Optimizer, threads: usize) -> Outcome {
     let options = Options::default().threads(threads);
     let schedule = Schedule::cosine_with_warm_up(0.05, 8, 2)?;
@@ -163,7 +163,7 @@ fn frozen_training_resumes_with_what_is_frozen() -> Outcome {
     }
     assert_eq!(all_bits(resumed.model()), all_bits(trainer.model()));
 
-    // Settings may change; what is frozen decides what is in the file.
+    // Settings may change, but the frozen parameters determine the contents of the file.
     let slower = TrainerOptions {
         schedule: Some(Schedule::constant(1e-5)?),
         optimizer: Optimizer::Adam { beta1: 0.8, beta2: 0.99, epsilon: 1e-7, weight_decay: 0.1 },
@@ -216,7 +216,7 @@ fn the_first_layer_that_makes_a_nan_is_named_and_its_step_undone() -> Outcome {
     spoiled[3] = f32::NAN;
     assert_eq!(step(&spoiled), (Stage::Given, "point".to_owned(), vec![1, 1]));
 
-    // Sums that leave the range of f32, in the forward pass.
+    // Sums that overflow in the forward pass.
     spoiled[3] = f32::MAX;
     spoiled[2] = f32::MAX;
     let mut large = Model::<Points>::with_options(1, &serial())?;
@@ -226,7 +226,7 @@ fn the_first_layer_that_makes_a_nan_is_named_and_its_step_undone() -> Outcome {
     assert_eq!((found.stage, found.layer.as_str()), (Stage::Forward, "f1"));
     assert!(found.to_string().ends_with("at layer `f1` gives inf at [1, 0]"), "{found}");
 
-    // An update that does: weight decay doubles what is large already.
+    // An update that overflows: weight decay doubles a value that is already large.
     let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 2.0 };
     let mut large = Model::<Points>::with_options(1, &serial())?;
     large.set_parameter("f1.weight", &ArrayD::from_elem(vec![16, 2], 3e38))?;
@@ -236,11 +236,11 @@ fn the_first_layer_that_makes_a_nan_is_named_and_its_step_undone() -> Outcome {
     let error = update.step(&[0.0; 8], &[0, 1, 0, 1]).unwrap_err().to_string();
     assert_eq!(
         error,
-        "step 0 of `Points` made values that are NaN or infinite; first, the update of `f1.weight` by `sgd` is -inf at \
+        "step 0 of `Points` produced NaN or infinite values; first, the update of `f1.weight` by `sgd` is -inf at \
          [0, 0]"
     );
 
-    // Nothing to find, and nothing looked for.
+    // Without `check_finite`, nothing is reported.
     assert!(trainer(&TrainerOptions::default())?.find_non_finite(&points, &[0, 1, 0, 1])?.is_none());
     let mut unchecked = trainer(&TrainerOptions::default())?;
     spoiled[2] = f32::NAN;
@@ -269,7 +269,7 @@ fn clipping_reports_the_norm_and_bounds_the_step() -> Outcome {
         .iter()
         .flat_map(|(name, now)| now.iter().zip(&before[name]).map(|(a, b)| f64::from(a - b).powi(2)))
         .sum();
-    // A rate of 1 moves by the clipped gradient; parameters near 1 round to 2⁻²⁴.
+    // A rate of 1 applies the clipped gradient; parameters near 1 round to 2⁻²⁴.
     assert!((moved.sqrt() - bound).abs() < 1e-3 * bound, "{}", moved.sqrt());
 
     let mut unclipped =

@@ -1,4 +1,4 @@
-//! What the macro says to a mistake. Each case lies in `ui/`, beside the words it expects.
+//! The macro's error messages. Each case is in `ui/`, next to its expected messages.
 
 #[test]
 fn mistakes_are_explained_at_their_token() {

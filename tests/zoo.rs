@@ -1,5 +1,5 @@
-//! The networks of the zoo have the sizes of the papers' networks: counts as PyTorch gives them for the same layers, and
-//! small relatives of the large ones run compiled as interpreted.
+//! The networks of the zoo have the sizes of the papers' networks, as counted by PyTorch for the same layers, and small
+//! variants of the large ones give the interpreter's results when compiled.
 
 #[path = "../benches/support/oracle.rs"]
 mod oracle;
@@ -21,14 +21,14 @@ use windlass_compiler::summary::summary;
 use windlass_compiler::target::{Target, available_vector_bits};
 use windlass_runtime::executor::Executor;
 
-/// A digest of the sizes of all parameters in order of declaration: `digest·31 + size` over every size, and a 0 behind
-/// each parameter.
+/// A digest of the sizes of all parameters in declaration order: `digest·31 + size` over every size, and a 0 after each
+/// parameter.
 fn digest_of_shapes(graph: &Graph) -> u64 {
     let sizes = graph.parameters().flat_map(|(_, parameter)| parameter.shape.item().into_iter().chain([0]));
     sizes.fold(0, |digest: u64, size| digest.wrapping_mul(31).wrapping_add(size as u64))
 }
 
-/// Name, trainable numbers, parameters, digest of their sizes, multiply-adds of one image: from PyTorch 2.15.
+/// Name, trainable scalars, parameters, digest of their sizes, multiply-adds of one image: from PyTorch 2.15.
 const EXPECTED: [(&str, u64, usize, u64, u64); 10] = [
     ("lenet", 61_706, 10, 4_272_422_952_176_198_009, 416_520),
     ("mobilenet_v1", 4_231_976, 83, 14_030_179_344_901_382_870, 568_740_352),
@@ -78,8 +78,8 @@ fn small_relatives_run_compiled_as_interpreted() {
     }
 }
 
-/// Kernels of small networks with a narrow leaf at 256 bits: Winograd transforms of 5×5 windows, whose values do not fit the
-/// stack beside 16 registers.
+/// Kernels of small networks with a fallback to Cranelift at 256 bits: Winograd transforms of 5×5 windows, whose values
+/// do not fit 16 registers and the stack slots.
 const MANY_VALUES: [&str; 6] = [
     "small alexnet, c2.conv",
     "small alexnet, c2.conv_grad_input",
@@ -89,7 +89,7 @@ const MANY_VALUES: [&str; 6] = [
     "small nin, b2.conv2d1.conv_grad_weight.input",
 ];
 
-/// Kernels of small networks with a narrow leaf at 256 bits, because AVX2 has no masks for bytes.
+/// Kernels of small networks with a fallback to Cranelift at 256 bits, because AVX2 has no byte masks.
 const BYTES: [&str; 12] = [
     "small alexnet, max_pool2d1.max_pool",
     "small alexnet, max_pool2d1.max_pool_grad",
@@ -155,7 +155,7 @@ fn no_kernel_changes_a_layout_within_networks_with_batch_normalisation() {
 fn a_wrong_answer_is_refused() {
     let graph = zoo::LeNet::graph();
     let task = Task::new(graph, Kind::Infer).unwrap();
-    // The program of a network that differs in its activations alone.
+    // The program of a network that differs only in its activations.
     let other: Graph = graph.to_string().replace("\"sigmoid\"", "\"tanh\"").parse().unwrap();
     let (program, _) =
         compile(&other, Kind::Infer.mode(), &CompileOptions::default(), &Dump::none()).unwrap();

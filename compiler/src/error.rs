@@ -82,7 +82,7 @@ pub enum ShapeError {
     },
     /// Concatenated values differ in an axis other than the concatenation axis.
     #[error(
-        "joins along axis {axis}, but {} and {} differ in another axis",
+        "concatenates along axis {axis}, but {} and {} differ in another axis",
         left.display_item(),
         right.display_item()
     )]
@@ -115,7 +115,7 @@ pub enum ShapeError {
         shape: Shape,
     },
     /// An order of axes that is not a permutation.
-    #[error("puts the axes in the order {order:?}, but {shape} has the axes 0 to {}, of which the batch stays the first",
+    #[error("puts the axes in the order {order:?}, but {shape} has the axes 0 to {}, and the batch must stay first",
         shape.rank().saturating_sub(1))]
     Order {
         /// The order.
@@ -124,7 +124,7 @@ pub enum ShapeError {
         shape: Shape,
     },
     /// A reshape that changes the number of elements.
-    #[error("reshapes {from} to {to}, which has another number of elements")]
+    #[error("reshapes {from} to {to}, which has a different number of elements")]
     ElementsDiffer {
         /// The shape before.
         from: Shape,
@@ -164,7 +164,7 @@ pub enum ShapeError {
         shape: Shape,
     },
     /// The batch axis is not the first axis.
-    #[error("has its batch axis in another place than the first: {shape}")]
+    #[error("has its batch axis after the first axis: {shape}")]
     BatchNotFirst {
         /// The shape.
         shape: Shape,
@@ -176,13 +176,13 @@ pub enum ShapeError {
         shape: Shape,
     },
     /// An axis that is empty for some values of its open sizes.
-    #[error("would produce {}, which is empty when a size is small", shape.display_item())]
+    #[error("would produce {}, which is empty for small sizes", shape.display_item())]
     MayBeEmpty {
         /// The shape.
         shape: Shape,
     },
     /// An open size where the network declaration must give a number.
-    #[error("needs sizes that are known when the network is declared but receives {}", shape.display_item())]
+    #[error("needs fixed sizes but receives {}", shape.display_item())]
     OpenSize {
         /// The shape.
         shape: Shape,
@@ -260,7 +260,7 @@ impl ShapeError {
             ),
             ShapeError::OpenSize { shape } => open_size_help(shape),
             ShapeError::TooLarge { .. } => {
-                Some("reduce the sizes: pool or stride before, or use fewer channels".to_owned())
+                Some("reduce the sizes: use pooling, strides or fewer channels".to_owned())
             }
             _ => None,
         }
@@ -271,8 +271,8 @@ impl ShapeError {
 fn open_size_help(shape: &Shape) -> Option<String> {
     let open = shape.item_dims().iter().find(|dim| dim.fixed().is_none())?;
     Some(format!(
-        "write a number in the place of {open}, or put {open} before the sizes that the layer needs: it works on what lies \
-         behind the last open size"
+        "write a number instead of {open}, or put {open} before the sizes that the layer needs: it applies to the axes \
+         after the last open size"
     ))
 }
 

@@ -1,5 +1,5 @@
-//! Networks of thousands of layers: nothing recurses from layer to layer, and nothing looks through all layers for each of
-//! them. `benches/depth.rs` has the times.
+//! Networks of thousands of layers: nothing recurses from layer to layer, and nothing visits all layers for each layer.
+//! `benches/depth.rs` measures the times.
 
 use windlass_compiler::autodiff::{TrainingOptions, training_graph};
 use windlass_compiler::entity::ValueId;
@@ -12,12 +12,12 @@ use windlass_compiler::shape::Shape;
 
 const LAYERS: usize = 3_000;
 
-/// On a stack as small as threads of services have.
+/// On a stack as small as those of service threads.
 fn on_small_stack(run: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().stack_size(512 << 10).spawn(run).unwrap().join().unwrap();
 }
 
-/// So many layers, of which `layer` makes each.
+/// A number of layers, each made by `layer`.
 fn network(layers: usize, layer: impl Fn(&mut Builder, usize, ValueId) -> ValueId) -> Graph {
     let mut builder = Builder::new("deep");
     let input = builder.input("x", &[8]).unwrap();
@@ -38,11 +38,11 @@ fn thousands_of_layers_are_planned_on_a_small_stack() {
     on_small_stack(|| {
         let network = network(LAYERS, dense);
         let mut options = CompileOptions::default();
-        // Checked once at the end, not after each pass.
+        // Verified once at the end, not after each pass.
         options.passes.verify = false;
         let (_, plan) = plan_optimized(&network, Mode::Inference, &options).unwrap();
         assert_eq!(plan.run.len(), LAYERS + 1);
-        // Two values are alive at a time, whatever the depth.
+        // Two values are live at a time, for any depth.
         assert_eq!(plan.memory.open, [(SizeId::BATCH, 32)]);
         let step = training_graph(&network, &TrainingOptions::default()).unwrap();
         let (_, plan) = plan_optimized(&step, Mode::Training, &options).unwrap();
@@ -50,7 +50,7 @@ fn thousands_of_layers_are_planned_on_a_small_stack() {
     });
 }
 
-/// Without the passes that would take them away.
+/// Without the passes that would remove them.
 #[test]
 fn chains_of_reshapes_slices_and_joins_do_not_recurse() {
     on_small_stack(|| {

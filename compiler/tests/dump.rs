@@ -1,5 +1,5 @@
-//! Dumps as the environment asks for them. A test cannot change its own environment, so that each starts this test file
-//! once more, with [`child`] alone and the variables set.
+//! Dumps requested by the environment. A test cannot change its own environment, so each starts this test file again
+//! with the variables set, running only [`child`].
 
 use std::process::{Command, Output};
 

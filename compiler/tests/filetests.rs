@@ -1,16 +1,16 @@
-//! Runs every file below `filetests`: a graph, the passes it goes through, and what must come out.
+//! Runs every file below `filetests`: a graph, its passes, and the expected result.
 //!
 //! ```text
-//! ; passes: cse, dce                  the passes in order; none reads and prints the graph;
+//! ; passes: cse, dce                  the passes in order; without any, the graph is parsed and printed;
 //!                                     `optimize inference` and `optimize training` run the whole pipeline
-//! ; What the case shows.
+//! ; The purpose of the case.
 //! graph name { … }
 //! ; expect:                           or `; error: message`
 //! graph name { … }
 //! ```
 //!
-//! A graph that is expected also reads back as itself, verifies, and computes what the graph before computed. With the
-//! environment variable `WINDLASS_BLESS=1` the files are rewritten to expect what came out.
+//! The expected graph must also parse to itself, verify, and compute the same as the input graph. `WINDLASS_BLESS=1`
+//! rewrites the files to expect the actual results.
 
 mod agreement;
 
@@ -95,7 +95,7 @@ fn run_passes(graph: &Graph, names: &[&str]) -> Result<Graph, GraphError> {
     Ok(graph)
 }
 
-/// Folding batch normalisation multiplies in another order, and holds its epsilon in f32; every other pass is exact.
+/// Folding batch normalisation multiplies in another order, with its epsilon in f32; every other pass is exact.
 fn agreement(passes: &[&str]) -> Agreement {
     let folds = passes.iter().any(|name| ["fold_batch_norm", "optimize inference"].contains(name));
     if folds { Agreement::Within(1e-9) } else { Agreement::Exact }

@@ -1,4 +1,5 @@
-//! The interpreter, the gradients and the optimisers against PyTorch: golden files that `tests/golden/make.py` wrote.
+//! Compares the interpreter, the gradients and the optimisers with PyTorch, through golden files written by
+//! `tests/golden/make.py`.
 
 mod support;
 
@@ -17,7 +18,7 @@ use windlass_compiler::interp::{Array, Bindings, Real, run};
 use windlass_compiler::ops::Op;
 use windlass_compiler::shape::{DType, Shape, Type};
 
-/// An array as the script writes it.
+/// An array in the script's format.
 #[derive(Deserialize)]
 struct Golden {
     sizes: Vec<usize>,
@@ -26,7 +27,7 @@ struct Golden {
     integers: bool,
 }
 
-/// Numbers, and the names of those that JSON has none for: `nan`, `inf`, `-inf`.
+/// Numbers, and the names of those that JSON lacks: `nan`, `inf`, `-inf`.
 fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -66,13 +67,13 @@ struct Layer {
     batched: Vec<usize>,
     operands: Vec<Golden>,
     results: Vec<Golden>,
-    /// The gradient that comes in at the first result.
+    /// The incoming gradient of the first result.
     gradient: Golden,
-    /// The gradients towards the operands, where PyTorch has any.
+    /// The gradients with respect to the operands that PyTorch computes.
     gradients: Vec<Option<Golden>>,
 }
 
-/// A few steps of training a small network.
+/// A few training steps of a small network.
 #[derive(Deserialize)]
 struct Training {
     name: String,
@@ -99,7 +100,7 @@ fn read<T: DeserializeOwned>(file: &str) -> T {
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Compares element by element: in double precision to what the files hold, in single precision to its rounding, both
+/// Compares element by element: in double precision with the files, in single precision within its rounding, both
 /// relative to the largest element.
 #[track_caller]
 fn check<T: Real>(what: &str, got: &Array<T>, expected: &Golden) {
@@ -112,9 +113,9 @@ fn check<T: Real>(what: &str, got: &Array<T>, expected: &Golden) {
     }
 }
 
-/// Compares single precision with single precision, element by element: NaN with NaN, an infinity with the same one,
-/// numbers within a part of themselves and of 1. Only where `floor` is zero are small numbers held to their own size, and a
-/// result's zeros to their sign.
+/// Compares single precision with single precision, element by element: NaN matches NaN, infinities are equal, numbers
+/// agree within a relative bound of themselves and of 1. Only if `floor` is zero are small numbers compared relative to
+/// their own magnitude, and the signs of zeros compared.
 #[track_caller]
 fn check_edges(what: &str, got: &Array<f32>, expected: &Golden, floor: f64, zeros: bool) {
     assert_eq!(got.sizes, expected.sizes, "{what}");
@@ -125,7 +126,7 @@ fn check_edges(what: &str, got: &Array<f32>, expected: &Golden, floor: f64, zero
         } else if single.is_infinite() || (single == 0.0 && floor == 0.0) {
             got == single && (got.is_sign_negative() == single.is_sign_negative() || !zeros)
         } else {
-            // The smallest denormals are no closer together.
+            // The smallest denormals are no denser.
             (f64::from(got) - expected).abs() <= 2e-6 * expected.abs() + floor + 2e-45
         };
         assert!(agrees, "{what}, element {index}: {got:?}, PyTorch has {single:?}");
@@ -133,7 +134,7 @@ fn check_edges(what: &str, got: &Array<f32>, expected: &Golden, floor: f64, zero
 }
 
 impl Layer {
-    /// The operator with its gradients: the graph, its results, and the operands with the gradient towards each.
+    /// The operator with its gradients: the graph, its results, and the operands with their gradients.
     fn graph(&self) -> (Graph, Vec<ValueId>, Vec<(usize, ValueId)>) {
         let types: Vec<Type> = self
             .operands
@@ -155,8 +156,8 @@ impl Layer {
         self.run::<T>(|_, what, got, expected| check(what, got, expected));
     }
 
-    /// Runs the layer and its gradients; calls `compare` with whether it is a gradient, what it is, what came out, and what
-    /// PyTorch has.
+    /// Runs the layer and its gradients; calls `compare` with whether it is a gradient, its description, the result,
+    /// and PyTorch's.
     fn run<T: Real>(&self, compare: impl Fn(bool, &str, &Array<T>, &Golden)) {
         let (graph, results, gradients) = self.graph();
         let batch = self.operands[0].sizes[0];
@@ -166,7 +167,7 @@ impl Layer {
             .enumerate()
             .map(|(index, operand)| (format!("operand{index}"), operand.array().convert()))
             .collect();
-        // A result without a batch is weighed once for every item: the first has the gradient, the others none.
+        // A result without a batch is weighted once for every sample: the first has the gradient, the others zero.
         for name in [WEIGHTS, "anchor"] {
             if let Some(source) = graph.source(name) {
                 let mut array = Array::<f64>::zeros(graph.ty(source).shape.concrete(batch)).real().to_vec();
@@ -228,11 +229,11 @@ fn losses() {
     check_layers("loss.json");
 }
 
-/// NaN, infinities, zeros of either sign, denormals and numbers near the largest, as PyTorch takes them.
+/// NaN, infinities, signed zeros, denormals and numbers near the largest, with PyTorch's results.
 #[test]
 fn numbers_at_the_edge() {
     for layer in read::<Vec<Layer>>("edge.json") {
-        // Differences of numbers near 1: not relative to what is left.
+        // Differences of numbers near 1: not relative to the difference.
         let floor = match &layer.op {
             Op::Softmax(_) | Op::LogSoftmax(_) | Op::CrossEntropy(_) => 1e-6,
             _ => 0.0,
@@ -290,7 +291,7 @@ fn optimizers() {
     }
 }
 
-/// Gradient operators count where the gradient of a layer holds them.
+/// Gradient operators count if the gradient of a layer contains them.
 #[test]
 fn every_operator_is_compared() {
     let layers = ["conv.json", "pool.json", "normalisation.json", "elements.json", "loss.json", "axes.json"]
@@ -303,7 +304,7 @@ fn every_operator_is_compared() {
         .flat_map(|graph| graph.nodes().iter().map(|node| node.op.name()).collect::<Vec<_>>())
         .collect();
     let missing: Vec<&str> = Op::NAMES.iter().copied().filter(|name| !compared.contains(name)).collect();
-    // Bits come in through the pass `relu_bits`, whose file tests hold them against the gradient of ReLUs; dropout's masks
-    // come from another generator than PyTorch's, which has known answers of its own.
+    // The pass `relu_bits` introduces sign masks, and its file tests compare them with the gradient of ReLUs; dropout's
+    // masks come from another generator than PyTorch's, which has its own known answers.
     assert_eq!(missing, ["positive", "where_positive", "dropout_training"]);
 }

@@ -1,5 +1,5 @@
-//! Every operator's gradient, and those of products twice, against central differences in double precision, through sums in
-//! which every element of the result has its own weight.
+//! Compares every operator's gradient, and those of products twice, with central differences in double precision,
+//! through sums in which every element of the result has its own weight.
 
 mod support;
 
@@ -66,7 +66,7 @@ fn check_conv(window: Window, groups: usize, x: &str, weight: &str) {
     check(ConvGradWeight { window, groups }, &[&g, x]);
 }
 
-/// Checks the gradients of the gradients of a product: those of the sum of the squares of its results.
+/// Checks the second gradients of a product: those of the sum of the squares of its results.
 #[track_caller]
 fn check_second_derivatives(op: &Op, operands: &[Type]) {
     let (mut graph, sources, results) = operator(op, operands);
@@ -89,7 +89,7 @@ fn convolution() {
     check_conv(Window::square(1, 1, 0), 1, "f32[N, 3, 2, 2]", "f32[2, 3, 1, 1]");
     check_conv(Window::square(3, 1, 1), 1, "f32[N, 2, 4, 5]", "f32[3, 2, 3, 3]");
     check_conv(Window::square(3, 2, 1), 1, "f32[N, 2, 6, 5]", "f32[2, 2, 3, 3]");
-    // A stride that leaves rows and columns over, padding wider than the kernel, a stride wider than the kernel.
+    // A stride that leaves out rows and columns, padding wider than the kernel, a stride wider than the kernel.
     check_conv(Window::square(2, 3, 0), 1, "f32[N, 1, 6, 7]", "f32[2, 1, 2, 2]");
     check_conv(Window::square(1, 2, 2), 1, "f32[N, 1, 2, 3]", "f32[2, 1, 1, 1]");
 }
@@ -248,7 +248,7 @@ fn batch_normalisation() {
     for x in ["f32[N, 2]", "f32[N, 2, 3]", "f32[N, 3, 2, 2]"] {
         let channels = if x.starts_with("f32[N, 3") { "f32[3]" } else { "f32[2]" };
         let operands = [x, channels, channels, channels, channels];
-        // An ε far from zero shows whether the gradient takes it into account.
+        // An ε far from zero shows whether the gradient accounts for it.
         for epsilon in [1e-5, 0.3] {
             check_normalisation(&BatchNorm { epsilon, momentum: 0.1, epilogue: vec![] }.into(), &operands);
             check_normalisation(
@@ -259,7 +259,7 @@ fn batch_normalisation() {
     }
 }
 
-/// As [`check`], with running statistics that are states: no gradient is asked for them.
+/// Like [`check`], with running statistics that are states and need no gradient.
 #[track_caller]
 fn check_normalisation(op: &Op, operands: &[&str; 5]) {
     let channels: Type = operands[1].parse().unwrap();

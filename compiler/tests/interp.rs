@@ -1,5 +1,5 @@
-//! The interpreter: what it is run on, and the corners of operators that golden files cannot show (NaN, signed zero,
-//! places in the padding, masks).
+//! The interpreter: its inputs, and special cases of operators that golden files do not cover (NaN, signed zero, argmax
+//! indices in the padding, masks).
 
 use windlass_compiler::graph::{Builder, Graph, Layer};
 use windlass_compiler::interp::{Array, Bindings, InterpError, run};
@@ -95,7 +95,7 @@ fn relu_and_its_gradient_pass_nan_and_negative_zero() {
     assert_eq!(outcome.outputs["gx"].real(), [1.0, 0.0, 0.0, 3.0]);
 }
 
-/// One row pooled by a window: values, places, and the gradient of the values' sum.
+/// One pooled row: values, argmax indices, and the gradient of the values' sum.
 fn max_pool(window: Window, x: &[f32]) -> (Vec<f32>, Vec<i32>, Vec<f32>) {
     let mut graph = Graph::new("pool");
     let mut add = |op: Op, operands: &[_]| graph.add(op, operands, "").unwrap();
@@ -130,16 +130,16 @@ fn max_pooling_at_the_corners() {
         padding: vec![padding],
         dilation: vec![dilation],
     };
-    // The first of equal values wins, and overlapping windows add up.
+    // The first of equal values is the maximum, and overlapping windows add up.
     assert_eq!(
         max_pool(row(3, 1, 0, 1), &[1.0, 2.0, 2.0, 0.0]),
         (vec![2.0, 2.0], vec![1, 0], vec![0.0, 2.0, 0.0, 0.0])
     );
-    // A NaN wins, the last of several too; numbers after it lose.
+    // A NaN is the maximum, the last of several; numbers after it are not.
     let (values, places, gradient) = max_pool(row(4, 4, 0, 1), &[f32::NAN, 1.0, f32::NAN, 9.0]);
     assert!(values[0].is_nan());
     assert_eq!((places, gradient), (vec![2], vec![0.0, 0.0, 1.0, 0.0]));
-    // A window wholly in the padding, and one of −∞ alone, whose place 0 lies in the padding: the gradient is dropped.
+    // A window wholly in the padding, and one of only −∞, whose argmax 0 is in the padding: the gradient is dropped.
     let low = f32::NEG_INFINITY;
     assert_eq!(max_pool(row(2, 1, 1, 2), &[5.0]), (vec![low], vec![0], vec![0.0]));
     assert_eq!(max_pool(row(2, 2, 1, 1), &[low, 3.0]), (vec![low, 3.0], vec![0, 0], vec![0.0, 1.0]));
@@ -191,8 +191,8 @@ fn epilogues_run_in_order() {
     assert_eq!(run(&graph, 1, &bindings).unwrap().outputs["y"].real(), [12.0, -18.0]);
 }
 
-/// Each element of the input is spread over its window of the result, which the epilogue finishes; a place that no window
-/// covers is a sum of nothing.
+/// Each element of the input is spread over its window of the result, followed by the epilogue; a position that no
+/// window covers is an empty sum.
 #[test]
 fn a_transposed_convolution_has_an_epilogue() {
     let graph = graph(

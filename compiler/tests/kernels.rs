@@ -1,5 +1,5 @@
-//! Kernels as a level of their own: those of the plans of many graphs print, and read back as they were; and evaluated
-//! without code, plans compute what the interpreter does.
+//! Tests kernels as a separate level: those of the plans of many graphs print and parse back; evaluated without code,
+//! plans agree with the interpreter.
 
 #![cfg(feature = "codegen")]
 
@@ -21,7 +21,7 @@ use windlass_compiler::plan::{
 use windlass_compiler::shape::DType;
 use windlass_compiler::target::Target;
 
-/// The graphs below a folder, in files that may have more behind them.
+/// The graphs below a folder, in files that may have further content.
 fn graphs_below(folder: &Path) -> Vec<Graph> {
     let mut files: Vec<PathBuf> = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -41,7 +41,7 @@ fn graphs_below(folder: &Path) -> Vec<Graph> {
         .collect()
 }
 
-/// A network with convolutions of several kinds, pools, normalisation, a sum and a join.
+/// A network with several kinds of convolutions, pools, normalisation, a sum and a concatenation.
 fn network() -> Graph {
     let mut builder = Builder::new("several");
     let image = builder.input("image", &[3, 13, 11]).unwrap();
@@ -86,7 +86,7 @@ fn network() -> Graph {
     builder.finish().unwrap()
 }
 
-/// Options that between them take every algorithm.
+/// Options that together cover every algorithm.
 fn variants() -> Vec<PlanOptions> {
     let with = |threads, convolution, layouts| PlanOptions {
         threads,
@@ -108,7 +108,7 @@ fn variants() -> Vec<PlanOptions> {
     ]
 }
 
-/// The plans of a graph for every width of vectors and every variant of the options.
+/// The plans of a graph for every vector width and every variant of the options.
 fn plans(graph: &Graph, mode: Mode, accuracy: Accuracy) -> Vec<Plan> {
     let graph = optimize(graph, mode, &PassOptions::default(), &mut |_| {}).unwrap();
     let targets = [128, 256, 512].map(Target::x86_64);
@@ -155,7 +155,7 @@ fn kernels_of_steps_of_training_read_back() {
     }
 }
 
-/// Numbers for every source: what is above zero for states and rates, labels of five classes.
+/// Values for every source: positive for states and rates, labels of five classes.
 fn sources(graph: &Graph, batch: usize, integers: bool) -> Bindings<f64> {
     let mut random = fastrand::Rng::with_seed(11);
     let mut bindings = Bindings::new();
@@ -184,7 +184,7 @@ fn sources(graph: &Graph, batch: usize, integers: bool) -> Bindings<f64> {
     bindings
 }
 
-/// What every slot of a plan holds once it is evaluated.
+/// The contents of every slot of a plan after evaluation.
 fn evaluated(plan: &Plan, batch: usize, sources: &Bindings<f64>) -> BTreeMap<String, Vec<f32>> {
     let words = |slot: &Slot| match (slot.kind, sources.get(&slot.name).map(|array| &array.data)) {
         (SlotKind::Output, _) | (_, None) => vec![f32::NAN.to_bits(); slot.ty.shape.elements(batch)],
@@ -197,8 +197,8 @@ fn evaluated(plan: &Plan, batch: usize, sources: &Bindings<f64>) -> BTreeMap<Str
     plan.slots.iter().zip(&slots).map(|(slot, words)| (slot.name.clone(), floats(words))).collect()
 }
 
-/// Evaluates the plans of a graph and compares every output and update with the interpreter: within a part of the largest
-/// element, or bit for bit.
+/// Evaluates the plans of a graph and compares every output and update with the interpreter: within a part of the
+/// largest element, or bit for bit.
 #[track_caller]
 fn agree(graph: &Graph, mode: Mode, part: Option<f64>) {
     let accuracy = if part.is_none() { Accuracy::Strict } else { Accuracy::Default };
@@ -242,7 +242,7 @@ fn evaluated_plans_agree_with_the_interpreter() {
     agree(&step, Mode::Training, Some(2e-5));
 }
 
-/// Convolutions, pools and dense layers of small integers: no sum is rounded, in whatever order it is made.
+/// Convolutions, pools and dense layers of small integers: no sum is rounded, in any order.
 #[test]
 fn evaluated_plans_of_integers_have_the_bits_of_the_interpreter() {
     let mut builder = Builder::new("integers");
@@ -292,7 +292,7 @@ fn slots_that_do_not_fit_are_errors() {
     assert_eq!(error(3, slots()), "`x` of the plan of `one` needs 9 elements at a batch of 3 but has 6");
 }
 
-/// A kernel that touches what its phase has no claim to is found, and slots keep their words.
+/// A kernel that accesses memory which its phase must not use is detected, and slots keep their contents.
 #[test]
 fn kernels_touch_what_is_theirs() {
     let mut builder = Builder::new("one");

@@ -1,4 +1,4 @@
-//! The passes on whole networks: whatever is switched on, a network computes what it computed as declared.
+//! Passes on whole networks: with any switches, a network computes the same as declared.
 
 mod agreement;
 
@@ -18,7 +18,7 @@ use windlass_compiler::shape::Shape;
 
 const NORM: Layer = Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 };
 
-/// Adds layers one behind the other, each with the label given.
+/// Adds layers in sequence, each with the given label.
 fn stack(b: &mut Builder, mut x: ValueId, layers: &[(&str, Layer)]) -> Result<ValueId, GraphError> {
     for (label, layer) in layers {
         x = b.layer(label, layer, x)?;
@@ -50,7 +50,7 @@ fn plain() -> Result<Graph, GraphError> {
     b.finish()
 }
 
-/// Two residual blocks, normalised, the second with a convolution on its short cut.
+/// Two residual blocks, normalised, the second with a convolution on its shortcut.
 fn residual() -> Result<Graph, GraphError> {
     let mut b = Builder::new("residual");
     let image = b.input("image", &[3, 8, 8])?;
@@ -74,7 +74,7 @@ fn residual() -> Result<Graph, GraphError> {
     b.finish()
 }
 
-/// Paths side by side, joined on channels, a grouped convolution among them.
+/// Parallel paths, concatenated along channels, with a grouped convolution among them.
 fn inception() -> Result<Graph, GraphError> {
     let mut b = Builder::new("inception");
     let x = b.input("image", &[4, 7, 7])?;
@@ -95,7 +95,7 @@ fn inception() -> Result<Graph, GraphError> {
     b.finish()
 }
 
-/// Rectified convolutions with a max pool behind each, overlapping and not, and dropout behind the second.
+/// Rectified convolutions, each followed by a max pool, overlapping and not, with dropout after the second.
 fn pooled() -> Result<Graph, GraphError> {
     let mut b = Builder::new("pooled");
     let x = b.input("image", &[2, 9, 9])?;
@@ -145,7 +145,7 @@ fn every_set_of_switches_keeps_the_results() {
     }
 }
 
-/// Training steps of the networks, with every optimiser and clipping among them.
+/// Training steps of the networks, with every optimiser and with clipping.
 fn training_steps() -> [Graph; 4] {
     let [plain, residual, inception, pooled] = networks();
     let step = |graph: &Graph, options: &TrainingOptions| training_graph(graph, options).unwrap();
@@ -208,7 +208,7 @@ fn a_bit_is_kept_where_gradients_of_rectifiers_alone_look() {
         let nodes = after.nodes().iter().filter(|node| node.op.name() == name);
         nodes.map(|node| node.label.as_str()).collect()
     };
-    // The others are operands of convolutions, whose weights' gradients need them in full.
+    // The others are operands of convolutions, whose weight gradients need them in full.
     assert_eq!(labels_of("positive"), ["relu3"], "{after}");
     assert_eq!(labels_of("where_positive"), ["relu3"], "{after}");
 }

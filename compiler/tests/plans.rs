@@ -1,9 +1,9 @@
-//! Runs every file of `filetests/plan`: a graph, the settings it is planned with, and the plan and kernels it must give.
+//! Runs every file of `filetests/plan`: a graph, its plan settings, and the expected plan and kernels.
 //!
 //! ```text
-//! ; plan: threads 2, bits 512         the settings, of those below; what is not set is as by default, but for the width
-//!                                     of vectors, which is 128 bits, so that files are the same on every CPU
-//! ; What the case shows.
+//! ; plan: threads 2, bits 512         the settings, of those below; others have their defaults, except for the vector
+//!                                     width, which is 128 bits, so that files are the same on every CPU
+//! ; The purpose of the case.
 //! graph name { … }
 //! ; expect:
 //! plan name { … }
@@ -12,16 +12,16 @@
 //!
 //! | setting | |
 //! |---|---|
-//! | `threads 2` | threads that share a run |
-//! | `batch 8` | items that the plan is to be quick for |
-//! | `bits 512` | width of vectors |
-//! | `panel 64`, `whole` | patches in panels of so many bytes, or of whole images |
-//! | `layouts channels_first` | the order of images in memory |
-//! | `convolution direct`, `im2col`, `winograd 2`, `winograd 4` | the algorithm of convolutions |
+//! | `threads 2` | threads of a run |
+//! | `batch 8` | batch size to optimise for |
+//! | `bits 512` | vector width |
+//! | `panel 64`, `whole` | patches in panels of this many bytes, or of whole images |
+//! | `layouts channels_first` | the layout of images |
+//! | `convolution direct`, `im2col`, `winograd 2`, `winograd 4` | the convolution algorithm |
 //! | `accuracy strict` | how closely results follow the sums as written |
-//! | `choices` | expect what there was to choose from, and nothing else |
+//! | `choices` | expect only the planner's choices |
 //!
-//! With the environment variable `WINDLASS_BLESS=1` the files are rewritten to expect what came out.
+//! `WINDLASS_BLESS=1` rewrites the files to expect the actual results.
 
 #![cfg(feature = "codegen")]
 
@@ -38,7 +38,7 @@ use windlass_compiler::target::Target;
 
 const EXPECT: &str = "; expect:\n";
 
-/// The options, and whether only the choices are of interest.
+/// The options, and whether only the choices are compared.
 fn settings(header: &str) -> (PlanOptions, bool) {
     let settings = header.strip_prefix("; plan:").expect("the first line is `; plan: …`");
     let mut choices = false;
@@ -121,7 +121,7 @@ fn training_keeps_places_of_maxima_in_bytes() {
             .map(|buffer| 4 * buffer.size.elements)
             .collect();
         assert_eq!(bytes, [channels * 16 * 16], "{with}");
-        // At most an image before pooling, two behind it, and the places.
+        // At most an image before pooling, two after it, and the argmax indices.
         let (image, pooled) = (channels * 32 * 32, channels * 16 * 16);
         assert!(with.memory.per_sample() <= image + 2 * pooled + pooled / 4 + 64, "{with}");
         let kept = PassOptions { release_relu: false, relu_bits: false, ..PassOptions::default() };
@@ -151,12 +151,12 @@ fn training_keeps_bits_of_what_gradients_of_rectifiers_alone_need() {
             .collect();
         let image = channels * 32 * 32;
         assert_eq!(bytes, [image / 8], "{with}");
-        // Without bits both the image and its gradient are there at once.
+        // Without masks, both the image and its gradient are live at once.
         assert!(with.memory.per_sample() + image / 2 <= without.memory.per_sample(), "{with}\n{without}");
     }
 }
 
-/// Weights are folded, then packed or transformed; batch-normalised dense weights are read as they were folded.
+/// Weights are folded, then packed or transformed; batch-normalised dense weights are read in their folded form.
 #[test]
 fn what_is_kept_of_folded_weights_is_what_runs_read() {
     let mut builder = Builder::new("folded");
@@ -193,7 +193,7 @@ fn what_is_kept_of_folded_weights_is_what_runs_read() {
                 _ => {}
             }
         }
-        // The weights of both convolutions and of the dense layer; on cache lines of their own two folded biases and the
+        // The weights of both convolutions and of the dense layer; on separate cache lines two folded biases and the
         // epsilon of both normalisations.
         let dense = 4 * 16 * 12 * 12;
         assert_eq!(plan.memory.prepared, 16 * weights + 2 * 16 * weights + dense + 3 * 16, "{convolution:?}");
@@ -218,7 +218,7 @@ fn phases_of_a_gradient_share_its_work() {
         .filter(|kernel| kernel.name == "l1.conv_grad_input")
         .map(|kernel| kernel.cost.per_sample())
         .collect();
-    // Of 5 places of an axis, even results have 3, odd ones 2.
+    // Of 5 positions of an axis, even results use 3, odd ones 2.
     let whole = 2 * 16 * 16 * (8 * 8) * 25;
     assert_eq!(work, [9, 6, 6, 4].map(|part| whole * part / 25), "{plan}");
 }

@@ -1,4 +1,4 @@
-//! Whole training steps: their gradients against central differences, what they update, and what they refuse.
+//! Whole training steps: their gradients against central differences, their updates, and the errors of invalid ones.
 
 mod support;
 
@@ -19,7 +19,7 @@ use windlass_compiler::ops::source::InputRole;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::shape::Type;
 
-/// A network with one output `y` behind layers in a row, each labelled with its position.
+/// A network with one output `y` after a sequence of layers, each labelled with its position.
 fn network(item: &[usize], layers: &[Layer]) -> Graph {
     let mut builder = Builder::new("net");
     let mut x = builder.input("x", item).unwrap();
@@ -48,7 +48,7 @@ fn lenet() -> Graph {
     )
 }
 
-/// Paths side by side, a shortcut, batch normalisation and dropout.
+/// Parallel paths, a shortcut, batch normalisation and dropout.
 fn branching() -> Graph {
     let mut b = Builder::new("branching");
     let x = b.input("x", &[2, 6, 6]).unwrap();
@@ -94,7 +94,7 @@ fn training_bindings(graph: &Graph, batch: usize) -> Bindings<f64> {
     bindings
 }
 
-/// Checks the gradient that a training step moves every parameter along: at learning rate 1, plain descent subtracts it.
+/// Checks the gradient of every parameter in a training step: at learning rate 1, plain SGD subtracts it.
 #[track_caller]
 fn check_training(network: &Graph, loss: Loss, batch: usize) {
     check_training_with(network, &options(loss, Optimizer::sgd()), batch);
@@ -139,7 +139,7 @@ fn freezing(names: &[&str]) -> TrainingOptions {
 
 #[test]
 fn gradients_through_frozen_batch_normalisation() {
-    // Statistics alone, so that scale and shift are trained; all of the layer; its parameters; and the layer before, to
+    // Only statistics, so that scale and shift are trained; all of the layer; its parameters; and the layer before, to
     // whose weight the gradient goes through it in the others.
     for frozen in [
         &["norm.running_mean"][..],
@@ -183,7 +183,7 @@ fn a_layer_is_frozen_by_its_name() {
     let graph = training_graph(&network, &freezing(&["l0"])).unwrap();
     let updates: Vec<&str> = graph.updates().iter().map(|update| update.name.as_str()).collect();
     assert_eq!(updates, ["l2.weight", "l2.bias"]);
-    // A part of a name is no layer.
+    // A part of a name is not a layer.
     assert!(matches!(
         training_graph(&network, &freezing(&["l"])),
         Err(AutodiffError::UnknownFrozen { unknown, .. }) if unknown[0].name == "l"
@@ -321,7 +321,7 @@ fn running_statistics_follow_the_batches() {
     let two = outcome(&graph, 2, &bindings);
     assert_eq!(two.updates["l0.running_mean"].real(), [0.5, 3.0]);
     assert_eq!(two.updates["l0.running_var"].real(), [1.25, 0.75]);
-    // A single number has no unbiased variance; its biased one is 0.
+    // A single value has no unbiased variance; its biased one is 0.
     bindings.insert("x".to_owned(), Array::new([1, 2], vec![8.0, 4.0]));
     let one = outcome(&graph, 1, &bindings);
     assert_eq!(one.updates["l0.running_mean"].real(), [2.0, 4.0]);
@@ -352,7 +352,7 @@ fn a_step_updates_what_it_says() {
     );
     let outputs: Vec<&str> = graph.outputs().iter().map(|output| output.name.as_str()).collect();
     assert_eq!(outputs, ["y", names::LOSS, names::GRADIENT_NORM]);
-    // Nothing leads to the input or the frozen weight, and what remains is named after its layer.
+    // There is no path to the input or the frozen weight, and the remaining nodes are named after their layer.
     assert!(
         !graph.nodes().iter().any(|node| matches!(node.op, Op::LinearGradInput(_)) && node.label == "l0")
     );

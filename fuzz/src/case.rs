@@ -1,4 +1,4 @@
-//! What is tried: a graph with the numbers it runs on, and one way of compiling and running it.
+//! Cases: a graph with its input values, and one way of compiling and running it.
 
 use serde::{Deserialize, Serialize};
 use windlass_compiler::graph::Graph;
@@ -9,23 +9,23 @@ use windlass_compiler::shape::{Sizes, Symbol};
 use crate::generate::mix;
 use crate::values::Values;
 
-/// A graph, and what it runs on.
+/// A graph and its inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
     /// The graph.
     pub graph: Graph,
-    /// What it is compiled for.
+    /// The mode it is compiled for.
     pub mode: Mode,
-    /// The batch sizes it is run at, one after the other, each with numbers of its own.
+    /// The batch sizes to run in sequence, each with different values.
     pub batches: Vec<usize>,
-    /// The kind of numbers.
+    /// The kind of values.
     pub values: Values,
-    /// What the numbers are drawn from.
+    /// The seed of the values.
     pub seed: u64,
 }
 
 impl Case {
-    /// The open sizes of a batch: those beside its number of samples are small, and follow from the seed.
+    /// The open sizes of a batch: those other than the number of samples are small, and depend on the seed.
     pub(crate) fn sizes_of(&self, batch: usize) -> Sizes {
         let mut sizes = Sizes::from(self.batches[batch]);
         for (_, input) in self.graph.inputs() {
@@ -37,7 +37,7 @@ impl Case {
         sizes
     }
 
-    /// What the numbers of a batch are drawn from.
+    /// The seed of the values of a batch.
     pub(crate) fn seed_of(&self, batch: usize) -> u64 {
         self.seed.wrapping_add(batch as u64)
     }
@@ -46,12 +46,12 @@ impl Case {
 /// One way of compiling and running a case.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Setup {
-    /// How it is compiled.
+    /// The compile options.
     pub options: CompileOptions,
-    /// Whether all steps are shared among the threads, however short they are.
+    /// Whether all steps run on several threads, however short they are.
     pub share: bool,
     /// Whether it also runs between guard pages.
     pub guard: bool,
-    /// By how many words the memory of inputs, parameters and outputs is off a multiple of 64 bytes.
+    /// The offset, in words, of the memory of inputs, parameters and outputs from a multiple of 64 bytes.
     pub misaligned: usize,
 }

@@ -1,4 +1,4 @@
-//! Cases as files: the text of the graph, below comments that say what it runs on and how it was compiled.
+//! Cases as files: the text of the graph, after comments that describe its inputs and options.
 //!
 //! ```text
 //! ; What the case is about.
@@ -9,7 +9,7 @@
 //! }
 //! ```
 //!
-//! A setup says only what differs from the default. Without one, a case is run under the fixed sets of options alone.
+//! A setup lists only differences from the default. A case without setups is run with the fixed sets of options.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -23,7 +23,7 @@ use windlass_compiler::pass::Mode;
 use crate::case::{Case, Setup};
 use crate::values::Values;
 
-/// A file that holds no case.
+/// Why a file is not a case.
 #[derive(Debug, Error)]
 pub enum CorpusError {
     /// The file cannot be read.
@@ -31,21 +31,21 @@ pub enum CorpusError {
     Read {
         /// The file.
         path: String,
-        /// Why not.
+        /// The reason.
         error: std::io::Error,
     },
-    /// There is no line `; case {…}`, or more than one.
+    /// There is not exactly one line `; case {…}`.
     #[error("needs one line `; case {{…}}` but has {got}")]
     Cases {
-        /// How many there are.
+        /// The number of such lines.
         got: usize,
     },
-    /// What a line says is not understood.
+    /// A line that does not parse.
     #[error("the line `; {line}` is not understood: {error}")]
     Line {
         /// The line.
         line: String,
-        /// Why not.
+        /// The reason.
         error: serde_json::Error,
     },
     /// The graph is not one.
@@ -69,7 +69,7 @@ enum CaseMode {
     Training,
 }
 
-/// Puts what `changes` says in the place of what `value` says.
+/// Merges the parts in `changes` into `value`.
 fn overlay(value: &mut Value, changes: Value) {
     match (value, changes) {
         (Value::Object(fields), Value::Object(changes)) => {
@@ -84,7 +84,7 @@ fn overlay(value: &mut Value, changes: Value) {
     }
 }
 
-/// What differs from the default; `None` where nothing does.
+/// The differences from the default; `None` if there are none.
 fn difference(value: Value, default: &Value) -> Option<Value> {
     match (value, default) {
         (value, default) if value == *default => None,
@@ -115,14 +115,14 @@ pub fn print_setup(setup: &Setup) -> String {
 /// Reads a setup.
 ///
 /// # Errors
-/// When the text is no setup.
+/// If the text is not a setup.
 pub fn parse_setup(text: &str) -> Result<Setup, serde_json::Error> {
     let mut value = to_json(&Setup::default());
     overlay(&mut value, serde_json::from_str(text)?);
     serde_json::from_value(value)
 }
 
-/// Prints a case with the setups it is to be run under.
+/// Prints a case with its setups.
 pub fn print(case: &Case, setups: &[Setup], about: &str) -> String {
     let mut text = String::new();
     for line in about.lines() {
@@ -148,7 +148,7 @@ pub fn print(case: &Case, setups: &[Setup], about: &str) -> String {
 /// Parses a case and its setups.
 ///
 /// # Errors
-/// [`CorpusError`] naming what is not understood.
+/// [`CorpusError`] for text that does not parse.
 pub fn parse(text: &str) -> Result<(Case, Vec<Setup>), CorpusError> {
     let comments = text.lines().filter_map(|line| line.strip_prefix("; "));
     let (mut headers, mut setups) = (Vec::new(), Vec::new());
@@ -175,7 +175,7 @@ pub fn parse(text: &str) -> Result<(Case, Vec<Setup>), CorpusError> {
 /// Reads a case and its setups from a file.
 ///
 /// # Errors
-/// As [`parse`], and [`CorpusError::Read`].
+/// Those of [`parse`], and [`CorpusError::Read`].
 pub fn read(path: &Path) -> Result<(Case, Vec<Setup>), CorpusError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| CorpusError::Read { path: path.display().to_string(), error })?;

@@ -1,5 +1,5 @@
-//! A differential fuzzer: random valid graphs over all operators run through the interpreter and compiled code, and are
-//! judged by bounds that each operator declares. `TOLERANCES.md` argues the bounds.
+//! A differential fuzzer: random valid graphs over all operators run in the interpreter and as compiled code, and are
+//! compared within bounds that each operator declares. `TOLERANCES.md` justifies the bounds.
 //!
 //! ```
 //! use windlass_fuzz::engines::{check, setups};

@@ -1,4 +1,4 @@
-//! Runs random graphs through every engine, for as long as asked; or files of the corpus.
+//! Runs random graphs through every engine, for a given time; or files of the corpus.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,32 +9,32 @@ use windlass_compiler::ops::OpKind;
 use windlass_fuzz::campaign::{Campaign, Report, Totals, Worker, quiet_panics, replay};
 use windlass_fuzz::generate::Generator;
 
-/// Holds compiled code to the interpreter on random graphs. Exits with 1 when they disagree.
+/// Compares compiled code with the interpreter on random graphs. Exits with 1 if they disagree.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// How many graphs, each under several sets of options [default: 2000, or as many as there is time for].
+    /// Number of graphs, each with several sets of options [default: 2000, or as many as there is time for].
     #[arg(long)]
     graphs: Option<u64>,
-    /// How many minutes at most.
+    /// Maximum time in minutes.
     #[arg(long)]
     minutes: Option<f64>,
-    /// What graphs are drawn from: the same seed gives the same graphs.
+    /// Seed of the graphs: the same seed gives the same graphs.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Processes [default: as many as there are cores].
+    /// Processes [default: the number of cores].
     #[arg(long)]
     jobs: Option<u64>,
     /// Sets of options for each graph.
     #[arg(long, default_value_t = 4)]
     setups: usize,
-    /// Failures after which it ends.
+    /// Number of failures after which it ends.
     #[arg(long, default_value_t = 5)]
     failures: usize,
-    /// Draws graphs of these operators alone, separated by commas: `conv,max_pool`.
+    /// Draws graphs of only these operators, separated by commas: `conv,max_pool`.
     #[arg(long, value_delimiter = ',', value_parser = kind)]
     only: Vec<OpKind>,
-    /// Runs files of the corpus instead: under their own options, or under the fixed sets where they have none.
+    /// Runs files of the corpus instead: with their own options, or with the fixed sets if they have none.
     #[arg(long, num_args = 1..)]
     replay: Vec<PathBuf>,
     /// Writes failing cases to this folder.

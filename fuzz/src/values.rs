@@ -1,4 +1,4 @@
-//! The numbers that graphs run on. Those of a source depend on its name, so that they stay when other sources go.
+//! The input values of graphs. Those of a source depend on its name, so that they stay when other sources are removed.
 
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
@@ -10,10 +10,10 @@ use windlass_compiler::shape::{DType, Sizes};
 
 use crate::generate::mix;
 
-/// The name of sources whose numbers are above zero begins with this.
+/// The name prefix of sources with positive numbers.
 pub(crate) const POSITIVE: &str = "positive";
 
-/// Which numbers float sources hold. Every number is one that f32 holds exactly.
+/// The kind of values in float sources. f32 represents all of them exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Values {
@@ -23,7 +23,7 @@ pub enum Values {
     Integers,
     /// Anything between −1 and 1.
     Reals,
-    /// Numbers of magnitudes between 10⁻³ and 10⁴, a magnitude for each source.
+    /// Numbers of magnitudes between 10⁻³ and 10⁴, one magnitude for each source.
     Magnitudes,
     /// Pairs of numbers that nearly cancel.
     Cancelling,
@@ -58,7 +58,7 @@ impl Values {
     }
 }
 
-/// For each value that holds integers the number that they must stay below: the least that an operator asks for.
+/// For each integer value, its exclusive upper limit: the lowest that an operator requires.
 fn integer_bounds(graph: &Graph) -> Vec<u32> {
     let mut bounds = vec![u32::MAX; graph.value_count()];
     let bound = |bounds: &mut Vec<u32>, value: ValueId, most: usize| {
@@ -73,7 +73,7 @@ fn integer_bounds(graph: &Graph) -> Vec<u32> {
                 let [.., logits, labels] = node.operands[..] else { continue };
                 bound(&mut bounds, labels, graph.ty(logits).shape.item()[0]);
             }
-            // What moves integers passes on what is asked of them.
+            // Operators that move integers pass on the limit.
             _ => {
                 for &operand in &node.operands {
                     let asked = node.results.iter().map(|result| bounds[result.index()]).min();

@@ -1,4 +1,4 @@
-//! Every case of the corpus through every engine, and a few random graphs.
+//! Runs every case of the corpus through every engine, and a few random graphs.
 
 use std::path::{Path, PathBuf};
 

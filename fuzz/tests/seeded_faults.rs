@@ -1,7 +1,7 @@
-//! Mistakes put into the compiler on purpose: each is found within a bounded number of graphs, which pass without it.
+//! Deliberate bugs in the compiler: each is found within a bounded number of graphs, which pass without it.
 //!
-//! A mistake may end the process, so that each is tried in a process of its own: this program, started again with the
-//! name of the fault in `WINDLASS_SEEDED_FAULT`.
+//! A bug may end the process, so each is tried in a separate process: this program, started again with the name of the
+//! fault in `WINDLASS_SEEDED_FAULT`.
 #![cfg(unix)]
 
 use std::os::unix::process::ExitStatusExt as _;
@@ -16,24 +16,24 @@ use windlass_fuzz::generate::Generator;
 
 const VARIABLE: &str = "WINDLASS_SEEDED_FAULT";
 
-/// Most graphs that are tried for a fault.
+/// The maximum number of graphs to try for a fault.
 const GRAPHS: u64 = 400;
 
-/// The signal of a page that cannot be touched.
+/// The signal for an inaccessible page.
 const SEGMENTATION_FAULT: i32 = 11;
 
-/// What finds a fault.
+/// The check that finds a fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum By {
     /// A result that must be exact is not.
     Exact,
-    /// A result is further off than the bounds of its operators allow.
+    /// A result's error exceeds the bounds of its operators.
     Bounds,
-    /// Two runs of the same program differ, among them those between guard pages.
+    /// Two runs of the same program differ, including those between guard pages.
     OtherBits,
-    /// A plan touches what it must not.
+    /// A plan accesses memory that it must not use.
     Plan,
-    /// The check of plans that threads do not get into each other's way.
+    /// The check of plans for data races.
     Races,
     /// A guard page ends the process.
     GuardPage,
@@ -43,7 +43,7 @@ impl By {
     const ALL: [By; 6] = [By::Exact, By::Bounds, By::OtherBits, By::Plan, By::Races, By::GuardPage];
 }
 
-/// The operators of the graphs that are drawn to find a fault; all where there are none.
+/// The operators of the graphs for a fault; all if there are none.
 fn operators(fault: Fault) -> Vec<OpKind> {
     match fault {
         Fault::WrongStride | Fault::MissingPrepare => vec![OpKind::Conv],
@@ -58,7 +58,7 @@ fn operators(fault: Fault) -> Vec<OpKind> {
     }
 }
 
-/// Whether there is code on this CPU that a fault is in.
+/// Whether a fault has code on this CPU.
 fn is_possible(fault: Fault) -> bool {
     fault != Fault::LanePastEnd || available_vector_bits().iter().any(|&bits| bits > 128)
 }
@@ -83,7 +83,7 @@ fn by(failure: &Failure) -> By {
     }
 }
 
-/// Looks for a fault, in a process of its own: prints what found it, unless that ends the process.
+/// Looks for a fault, in a separate process: prints which check found it, unless that ends the process.
 #[test]
 fn one_fault() {
     let Ok(name) = std::env::var(VARIABLE) else { return };
@@ -91,7 +91,7 @@ fn one_fault() {
     let generator = Generator::new(1, operators(fault));
     for graph in 0..GRAPHS {
         let (case, setup) = draw(&generator, graph);
-        // The graph is at no fault.
+        // The graph is valid.
         arm(None);
         if let Err(found) = check(&case, std::slice::from_ref(&setup)) {
             panic!("graph {graph} fails without a fault: {}\n{}", found.0, case.graph);
@@ -106,7 +106,7 @@ fn one_fault() {
     println!("not found in {GRAPHS} graphs");
 }
 
-/// What finds a fault, and the last line about it.
+/// The check that finds a fault, and the last line about it.
 fn find(fault: Fault) -> (Option<By>, String) {
     let this = std::env::current_exe().expect("a test has a program");
     let output = Command::new(this)
@@ -137,7 +137,7 @@ fn every_seeded_fault_is_found() {
     for fault in Fault::ALL.into_iter().filter(|&fault| is_possible(fault)) {
         let (found, how) = find(fault);
         println!("{fault:?}: {how}");
-        // What reaches past its memory shows in no result: it ends at a guard page. Nor does what is written twice.
+        // An access out of bounds affects no result: it ends at a guard page. Nor does a duplicate write.
         let expected = match fault {
             Fault::LanePastEnd => Some(By::GuardPage),
             Fault::SharedBlocksMeet => Some(By::Races),

@@ -177,7 +177,7 @@ fn derives(attributes: &[Attribute]) -> TokenStream {
 fn constants(visibility: &Visibility, ports: &Ports, graph: Option<&Graph>) -> TokenStream {
     let shape = |port: &Port, kind: &str| {
         let constant = Ident::new(&format!("{}_SHAPE", port.text.to_uppercase()), port.name.span());
-        let doc = format!("Sizes of one item of the {kind} `{}`.", port.text);
+        let doc = format!("Sizes of one sample of the {kind} `{}`.", port.text);
         let sizes = port.fixed()?;
         let (sizes, rank) = (literals(&sizes), Literal::usize_unsuffixed(sizes.len()));
         Some(quote! {
@@ -315,7 +315,7 @@ fn input_struct(
     ports: &Ports,
 ) -> TokenStream {
     let Some(inputs) = input_names(name, ports) else { return TokenStream::new() };
-    let doc = format!("What a run of [`{name}`] takes.");
+    let doc = format!("The inputs of a run of [`{name}`].");
     let names: Vec<&Ident> = ports.inputs.iter().map(|port| &port.name).collect();
     let docs = ports.inputs.iter().map(|port| format!("A batch of `{:?}`.", port.sizes));
     quote! {
@@ -344,7 +344,7 @@ fn output_struct(
     ports: &Ports,
 ) -> TokenStream {
     let Some(outputs) = output_names(name, ports) else { return TokenStream::new() };
-    let doc = format!("What a run of [`{name}`] gives.");
+    let doc = format!("The outputs of a run of [`{name}`].");
     let names = ports.outputs.iter().map(|port| &port.name);
     let docs = ports.outputs.iter().map(|port| format!("A batch of `{:?}`.", port.sizes));
     quote! {

@@ -25,7 +25,7 @@ pub(crate) fn program(program: &Program, findings: &Findings, errors: &Diagnosti
 /// The expansion of a program that is nested too deeply.
 pub(crate) fn too_deep(place: Span, program: TokenStream) -> TokenStream {
     let mistake = Mistake::new("this is nested too deeply")
-        .help("write inner layers as blocks, and long computations as the number they come to".to_owned());
+        .help("write inner layers as blocks, and long computations as their result".to_owned());
     let error = syn::Error::new(place, mistake).to_compile_error();
     let items =
         syn::parse2(nesting::outlines(program)).map_or_else(|_| Vec::new(), |program: Program| program.items);

@@ -56,11 +56,7 @@ fn item_or_error(input: ParseStream, name: &mut Option<(Visibility, Ident)>) -> 
     let visibility: Visibility = input.parse()?;
     if input.peek(keyword::block) {
         if !matches!(visibility, Visibility::Inherited) {
-            return Err(error(
-                &visibility,
-                "a block is seen by the networks of its own `network!` only",
-                "leave the `pub` out",
-            ));
+            return Err(error(&visibility, "a block is visible only in its own `network!`", "remove `pub`"));
         }
         return block(input, attributes).map(Item::Block);
     }
@@ -376,7 +372,7 @@ fn assigned(input: ParseStream, target: Assignment, read: &mut Vec<Statement>) -
     };
     let (text, help) = match target {
         Assignment::Let(_) => {
-            ("`let` names what flows, not a layer", format!("write `{words}; let {name} = it`"))
+            ("`let` names a value, not a layer", format!("write `{words}; let {name} = it`"))
         }
         Assignment::Output(_) => (
             "a layer cannot be assigned",
@@ -394,7 +390,7 @@ fn assigned(input: ParseStream, target: Assignment, read: &mut Vec<Statement>) -
 }
 
 const PATH_EXAMPLE: &str =
-    "write each path in braces of its own: `concat { { relu } { conv2d(16, kernel_size = 1) } }`";
+    "write each path in its own braces: `concat { { relu } { conv2d(16, kernel_size = 1) } }`";
 
 fn paths(input: ParseStream) -> Result<Vec<Path>> {
     let content;

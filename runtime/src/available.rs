@@ -24,7 +24,7 @@ pub(crate) fn check(needed: usize, what: impl FnOnce() -> String) -> Result<(), 
 
 /// The error for an allocation that the system refused.
 pub(crate) fn refused(needed: usize, what: impl FnOnce() -> String) -> Error {
-    Error::OutOfMemory { what: what(), needed, available: None, limit: "which the system refused to give" }
+    Error::OutOfMemory { what: what(), needed, available: None, limit: "which the system refused" }
 }
 
 /// A vector of zeros, if there is enough memory.
@@ -184,7 +184,7 @@ mod tests {
         );
         assert_eq!(
             refused(3 << 20, what).to_string(),
-            "a test needs 3.0 MiB of memory, which the system refused to give; take a smaller batch or network"
+            "a test needs 3.0 MiB of memory, which the system refused; take a smaller batch or network"
         );
     }
 }

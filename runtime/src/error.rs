@@ -47,7 +47,7 @@ pub enum Error {
         reason: String,
     },
     /// An empty batch.
-    #[error("`{network}` was given a batch of 0 items; give it at least one")]
+    #[error("`{network}` was given a batch of 0 samples; give it at least one")]
     EmptyBatch {
         /// The network.
         network: String,
@@ -93,7 +93,7 @@ pub enum Error {
     },
     /// Inputs with different batch sizes.
     #[error(
-        "the inputs of `{network}` differ in their number of items: `{left}` has {left_batch}, `{right}` has \
+        "the inputs of `{network}` differ in their batch size: `{left}` has {left_batch}, `{right}` has \
          {right_batch}"
     )]
     UnequalBatches {
@@ -109,7 +109,7 @@ pub enum Error {
         right_batch: usize,
     },
     /// A graph that cannot be used as a network.
-    #[error("the graph `{network}` is no network: {problem}")]
+    #[error("the graph `{network}` is not a network: {problem}")]
     Network {
         /// The graph's name.
         network: String,
@@ -171,7 +171,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A label outside the range of classes.
-    #[error("label {label} of item {index} is none of the {classes} classes of `{network}`, 0 to {}", classes - 1)]
+    #[error("label {label} of sample {index} is outside the {classes} classes of `{network}`, 0 to {}", classes - 1)]
     Label {
         /// The network.
         network: String,
@@ -258,10 +258,10 @@ pub enum Error {
     },
     /// A step made its loss, a parameter or a state NaN or infinite. The step was undone.
     #[error(
-        "step {step} of `{network}` made values that are NaN or infinite; {}",
+        "step {step} of `{network}` produced NaN or infinite values; {}",
         match origin {
             Some(origin) => format!("first, {origin}"),
-            None => "the interpreter makes none on the same batch, so they come from rounding in compiled code".to_owned(),
+            None => "the interpreter produces none for the same batch, so they come from rounding in compiled code".to_owned(),
         }
     )]
     NonFiniteStep {
@@ -315,7 +315,7 @@ pub enum Error {
     },
     /// An IDX file is longer than its header says.
     #[error(
-        "{} has bytes past its end: its header promises {expected} bytes but it holds at least {got}; fetch the \
+        "{} has bytes past its end: its header gives {expected} bytes but it holds at least {got}; fetch the \
          file again",
         path.display()
     )]
@@ -329,7 +329,7 @@ pub enum Error {
     },
     /// An IDX header gives more elements than the limit.
     #[error(
-        "the header of {} promises {sizes:?} elements, more than the {limit} bytes this reader accepts; the file is \
+        "the header of {} gives {sizes:?} elements, more than the {limit} bytes this reader accepts; the file is \
          corrupt or no data set of images",
         path.display()
     )]
@@ -412,7 +412,7 @@ pub enum Error {
     },
     /// A checkpoint of another network, whose tensors would fit.
     #[error(
-        "{} holds the network `{got}`, not `{expected}`; to load it all the same, say so by `LoadOptions::any_network`",
+        "{} holds the network `{got}`, not `{expected}`; to load it anyway, use `LoadOptions::any_network`",
         path.display()
     )]
     CheckpointNetwork {
@@ -425,7 +425,7 @@ pub enum Error {
     },
     /// A training run that was started with another optimiser.
     #[error(
-        "{} was written by {got}, but the options say {expected}: resume with {got}, or load the parameters alone with \
+        "{} was written by {got}, but the options say {expected}: resume with {got}, or load only the parameters with \
          `Model::load` and train anew",
         path.display()
     )]

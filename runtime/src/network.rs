@@ -114,7 +114,7 @@ impl Input<'_> {
 pub enum InputError {
     /// An array with the wrong shape.
     #[error(
-        "needs an array of shape {expected}, or a batch of these behind a first axis, but receives {got:?}"
+        "needs an array of shape {expected}, or a batch of these along a first axis, but receives {got:?}"
     )]
     Shape {
         /// The shape of one sample.
@@ -123,7 +123,9 @@ pub enum InputError {
         got: Vec<usize>,
     },
     /// A slice that does not divide into samples.
-    #[error("needs {size} numbers for each item of shape {item} but receives {got}, no multiple of it")]
+    #[error(
+        "needs {size} numbers per sample of shape {item} but receives {got}, which is not a multiple of it"
+    )]
     Length {
         /// The shape of one sample.
         item: String,
@@ -133,7 +135,7 @@ pub enum InputError {
         got: usize,
     },
     /// A slice for samples of open sizes, which it does not determine.
-    #[error("is a slice, from which {size} of items of shape {item} cannot be told; give an array")]
+    #[error("is a slice, which does not determine {size} in samples of shape {item}; pass an array")]
     OpenSize {
         /// The shape of one sample.
         item: String,

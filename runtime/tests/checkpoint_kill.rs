@@ -1,5 +1,5 @@
-//! A process killed while it saves, or a disk that is full, leaves a whole checkpoint behind. What is left at each single
-//! operation is tested beside `atomic_file.rs`.
+//! A process killed while it saves, or a full disk, leaves a complete checkpoint. Tests next to `atomic_file.rs` cover
+//! every single step.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,17 +8,17 @@ use std::time::Duration;
 use ndarray::ArrayD;
 use windlass_runtime::checkpoint::{Checkpoint, Metadata, NonFinite};
 
-/// Names the file in the process that is to be killed; unset in the test itself.
+/// The file, in the process that is killed; unset in the test itself.
 const PATH_VARIABLE: &str = "WINDLASS_TEST_CHECKPOINT";
 
-/// A checkpoint whose every element is its step.
+/// A checkpoint whose elements are all equal to its step.
 fn checkpoint(step: u64) -> Checkpoint {
     let weight = ArrayD::from_elem(vec![300, 1000], step as f32);
     let metadata = Metadata { network: "net".to_owned(), step, ..Metadata::default() };
     Checkpoint { tensors: [("f1.weight".to_owned(), weight)].into(), metadata: Some(metadata) }
 }
 
-/// The step of the checkpoint on the disk, after checking that it is whole.
+/// The step of the checkpoint on disk, after checking that it is complete.
 fn step_on_disk(path: &Path) -> u64 {
     let loaded = Checkpoint::load(path, NonFinite::Refuse).expect("a whole checkpoint");
     let step = loaded.metadata.as_ref().expect("metadata").step;
@@ -50,7 +50,7 @@ fn a_kill_leaves_a_whole_checkpoint() {
             .spawn()
             .unwrap();
         let before = step_on_disk(&path);
-        // Killed at another moment of a save each round, once at least one save is done.
+        // Killed at another moment of a save in each round, after at least one complete save.
         while step_on_disk(&path) == before {
             assert_eq!(child.try_wait().unwrap(), None, "the saving process ended by itself");
         }
@@ -69,7 +69,7 @@ fn a_kill_leaves_a_whole_checkpoint() {
     assert!(interrupted > 0, "no kill met a save");
 }
 
-/// Names the file in the process that may write no files of its size; unset in the test itself.
+/// The file, in the process that cannot write files of its size; unset in the test itself.
 #[cfg(unix)]
 const FULL_VARIABLE: &str = "WINDLASS_TEST_FULL_DISK";
 
@@ -86,7 +86,7 @@ fn a_disk_that_is_full_leaves_the_old_checkpoint_and_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("net.safetensors");
     checkpoint(1).save(&path, NonFinite::Refuse).unwrap();
-    // Past a limit on their size, writes to files fail as they do on a full disk. The signal that comes with it is ignored.
+    // Beyond a size limit, writes fail as on a full disk. The signal that comes with it is ignored.
     let output = Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$0\" --exact \"$1\""])
         .arg(std::env::current_exe().unwrap())

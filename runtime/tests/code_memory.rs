@@ -1,4 +1,4 @@
-//! Where the code of programs lies, and what may be done with it.
+//! Addresses and permissions of program code.
 
 #![cfg(target_os = "linux")]
 
@@ -27,7 +27,7 @@ fn graph() -> Graph {
     builder.finish().unwrap()
 }
 
-/// Compiles the network for vectors of a width and runs it.
+/// Compiles the network for a vector width and runs it.
 fn compile_and_run(graph: &Graph, bits: usize) -> Vec<f32> {
     let mut options = CompileOptions::default();
     options.plan.vector_bits = Some(bits);
@@ -41,7 +41,8 @@ fn compile_and_run(graph: &Graph, bits: usize) -> Vec<f32> {
     values.swap_remove(output)
 }
 
-/// The ranges of addresses of this process that may be written and executed, and how many may be executed.
+/// The number of address ranges of this process that are both writable and executable, and the number of executable
+/// ones.
 fn writable_code() -> (Vec<String>, usize) {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let may = |line: &&str, what: char| line.split_whitespace().nth(1).unwrap().contains(what);
@@ -59,7 +60,7 @@ fn no_memory_is_writable_and_executable() {
             .map(|_| {
                 scope.spawn(|| {
                     let mut rounds = 0;
-                    // Under load whoever looks may hardly get to run: there are a hundred looks at least.
+                    // Under load the observer may hardly get to run: it looks at least a hundred times.
                     while rounds < 3 || looks.load(Ordering::Relaxed) < 100 {
                         for bits in available_vector_bits() {
                             assert!(compile_and_run(&graph, bits).iter().all(|x| x.is_finite()));
@@ -80,13 +81,13 @@ fn no_memory_is_writable_and_executable() {
     });
 }
 
-/// Functions of a program call each other over distances of 2 GiB at most, wherever there is room in the address space.
+/// Functions of a program call each other over at most 2 GiB, wherever there is room in the address space.
 #[test]
 fn code_lies_together_where_free_memory_is_scattered() {
     let graph = graph();
     let expected: Vec<Vec<f32>> =
         available_vector_bits().into_iter().map(|bits| compile_and_run(&graph, bits)).collect();
-    // Room for three pages here, and for everything else only far away from them.
+    // Room for three pages here, and for everything else only far away.
     let nothing = |bytes| region::alloc(bytes, Protection::NONE).unwrap();
     let mut pages: Vec<_> = (0..7).map(|_| nothing(page::size())).collect();
     let far = nothing(5 << 30);
@@ -109,7 +110,7 @@ fn code_lies_together_where_free_memory_is_scattered() {
     drop((pages, far, filled));
 }
 
-/// What `perf` is told are addresses of code, by the names of kernels and leaves.
+/// `perf` gets the addresses of code, with the names of kernels and leaves.
 #[test]
 fn names_for_perf_stand_for_code() {
     let dump = Dump::none().with_names_for_perf();

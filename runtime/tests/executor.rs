@@ -1,4 +1,4 @@
-//! Batches that no memory can hold are refused before any memory is asked for.
+//! Batches that are too large for memory are refused before anything is allocated.
 
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Graph;
@@ -8,7 +8,7 @@ use windlass_compiler::pipeline::{CompileOptions, compile};
 use windlass_runtime::error::Error;
 use windlass_runtime::executor::{Binding, Executor};
 
-/// A softmax of four numbers, whose item is as long as it takes for some batches to wrap around to one item.
+/// A softmax of four numbers, with an item length at which some batches overflow to one item.
 fn graph() -> Graph {
     "graph net {
       %0 = input {name = \"x\", type = \"f32[N, 4]\"}
@@ -25,7 +25,7 @@ fn executor() -> Executor {
     Executor::new(program).unwrap()
 }
 
-/// Batches of which four numbers are none: 2^64 + 4 numbers, some that can be counted, and the largest.
+/// Batches that do not fit four numbers: 2^64 + 4 numbers, some that can be counted, and the largest.
 const BATCHES: [usize; 4] = [(1 << 62) + 1, 1 << 45, 1 << 61, usize::MAX];
 
 #[test]
@@ -35,7 +35,7 @@ fn bindings_of_another_batch_are_refused_at_any_batch() {
     for batch in BATCHES {
         let error = executor.run(&mut [Binding::Floats(&x), Binding::Written(&mut y)], batch, 0).unwrap_err();
         assert!(matches!(&error, Error::Binding { name, .. } if name == "x"), "{batch}: {error}");
-        // With nothing bound at all.
+        // With nothing bound.
         let error = executor.start(batch).unwrap().execute(0).unwrap_err();
         assert!(matches!(error, Error::Binding { .. }), "{batch}: {error}");
     }

@@ -1,4 +1,4 @@
-//! A batch that the limits of the process leave no memory for is refused, and the process goes on.
+//! A batch that exceeds the process's memory limit is refused, and the process continues.
 #![cfg(unix)]
 
 use std::process::Command;
@@ -13,10 +13,10 @@ use windlass_runtime::executor::{Binding, Executor};
 /// Set in the process that has a limit.
 const LIMITED_VARIABLE: &str = "WINDLASS_TEST_LIMITED";
 
-/// Values of each item that a run keeps.
+/// Values of each sample that a run keeps.
 const VALUES: usize = 1 << 18;
 
-/// What the network gives for a batch of ones.
+/// The network's output for a batch of ones.
 fn run_on(executor: &Executor, batch: usize) -> Result<Vec<f32>, Error> {
     let (x, weights, mut y) = (vec![1.0; batch], vec![0.5; VALUES], vec![0.0; batch]);
     let mut run = executor.start(batch)?;
@@ -42,7 +42,7 @@ fn run_under_a_limit() -> Result<(), Box<dyn std::error::Error>> {
     let (program, _) =
         compile(&builder.finish()?, Mode::Inference, &CompileOptions::default(), &Dump::none())?;
     let executor = Executor::new(program)?;
-    // 8 GiB where the limit is 4.
+    // 8 GiB, with a limit of 4 GiB.
     let batch = (8 << 30) / (4 * VALUES);
     let error = run_on(&executor, batch).expect_err("more than the limit");
     assert!(matches!(error, Error::OutOfMemory { needed, .. } if needed >= 8 << 30), "{error}");

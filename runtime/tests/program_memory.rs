@@ -1,6 +1,7 @@
-//! What programs leave behind when they are dropped. One test in a process of its own: others would be counted with it.
+//! What dropped programs leave behind. One test in its own process: others would be counted with it.
 //!
-//! `WINDLASS_SOAK_ROUNDS=10000` compiles, runs and drops so many programs; without it they are few.
+//! `WINDLASS_SOAK_ROUNDS=10000` sets the number of programs that are compiled, run and dropped; without it there are
+//! few.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -17,23 +18,23 @@ use windlass_runtime::executor::{Binding, Executor};
 
 const BATCH: usize = 3;
 
-/// Bytes that are allocated.
+/// Allocated bytes.
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, counted.
+/// The system's allocator with a counter.
 struct Counting;
 
 // SAFETY: every call is passed to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATED.fetch_add(layout.size(), Relaxed);
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         ALLOCATED.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.dealloc(at, layout) }
     }
 }
@@ -75,19 +76,19 @@ fn compile_and_run(graph: &Graph, mode: Mode, threads: usize) -> Executor {
     executor
 }
 
-/// What the process holds of the system.
+/// The system resources of the process.
 #[derive(Clone, Copy, Debug)]
 struct Held {
-    /// Bytes that lie in memory.
+    /// Resident bytes.
     resident: usize,
-    /// Ranges of addresses with memory of any kind.
+    /// Mapped address ranges.
     maps: usize,
-    /// Bytes of executable memory that belongs to no file.
+    /// Bytes of executable memory that belong to no file.
     code: usize,
 }
 
 impl Held {
-    /// `None` where the system does not tell.
+    /// `None` if the system does not report it.
     fn now() -> Option<Held> {
         const PAGE: usize = 4096;
         let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
@@ -103,7 +104,7 @@ impl Held {
     }
 }
 
-/// How many programs are compiled and dropped.
+/// The number of programs to compile and drop.
 fn rounds() -> usize {
     let asked = std::env::var("WINDLASS_SOAK_ROUNDS").ok();
     asked.map_or(240, |asked| asked.parse().expect("WINDLASS_SOAK_ROUNDS is a number of rounds"))
@@ -125,7 +126,7 @@ fn dropped_programs_give_back_their_memory() {
     assert!(kept_code.is_none_or(|code| code > 0));
 
     let rounds = rounds();
-    // The first ones grow the allocator's pools to what compiling and threads need.
+    // The first ones grow the allocator's pools to the size that compiling and threads need.
     for index in 0..rounds.clamp(60, 500) {
         drop(round(index));
     }
@@ -141,10 +142,10 @@ fn dropped_programs_give_back_their_memory() {
     if let (Some(before), Some(after)) = (before, after) {
         println!("before {rounds} rounds {before:?}, after them {after:?}");
         let grown = after.resident.saturating_sub(before.resident);
-        // The allocator's pools may grow by some pages whatever is asked of them: only many rounds tell 1 %.
+        // The allocator's pools may grow by some pages in any case: only many rounds can detect 1 %.
         let allowed = if rounds < 5000 { 1 << 20 } else { before.resident / 100 };
         assert!(grown <= allowed, "{grown} bytes more than {} before", before.resident);
-        // The allocator may have split or joined what it holds.
+        // The allocator may have split or merged its ranges.
         assert!(after.maps <= before.maps + 4, "{} maps, {} before", after.maps, before.maps);
     }
     drop(kept);

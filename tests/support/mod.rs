@@ -1,4 +1,4 @@
-//! What the tests of models and of trainers share: networks, numbers to run them on, and bits to compare.
+//! Common parts of the tests of models and trainers: networks, input values, and comparisons of bits.
 
 #[path = "numbers.rs"]
 pub(crate) mod numbers;

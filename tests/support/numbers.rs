@@ -1,11 +1,11 @@
-//! Numbers to run networks on, and bits to compare.
+//! Input values of networks, and comparisons of bits.
 
 use ndarray::ArrayD;
 use windlass::{Model, Network};
 
 pub(crate) type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Numbers between −1 and 1 without a pattern that a network could share.
+/// Pseudorandom numbers between −1 and 1.
 pub(crate) fn noise(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
     let mut next = || {

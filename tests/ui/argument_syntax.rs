@@ -1,4 +1,4 @@
-//! Arguments written as in other languages are read as they were meant.
+//! Arguments in the syntax of other languages are understood.
 
 windlass::network! {
     network A(image: [3, 9, 9]) -> [8, 1, 1] {

@@ -1,4 +1,4 @@
-//! Layers where only values stand, and layers inside layers, with what was meant.
+//! Layers where only values are allowed, and nested layers, with the likely meaning.
 
 windlass::network! {
     block wide(n) { linear(n) }

@@ -1,4 +1,4 @@
-//! Constants of Rust are not known to the macro, and the batch is not among the sizes.
+//! The macro cannot read Rust constants, and shapes do not include the batch.
 
 const K: usize = 3;
 const CHANNELS: usize = 8;

@@ -1,4 +1,4 @@
-//! Division is exact; an argument that must be an integer refuses a fraction.
+//! Division is exact; an argument that must be an integer rejects a fraction.
 
 windlass::network! {
     block same(channels, k) { conv2d(channels, kernel_size = k, padding = k / 2) }

@@ -1,4 +1,4 @@
-//! Sizes beyond what memory can hold are refused, without overflow on the way.
+//! Sizes that exceed memory are rejected, without overflow.
 
 windlass::network! {
     block cube(n) { linear(n * n * n) }

@@ -1,4 +1,4 @@
-//! What a layer learns from its input is not written; other libraries have it as the first argument.
+//! Quantities that a layer takes from its input are not written; other libraries have them as the first argument.
 
 windlass::network! {
     network A(image: [3, 32, 32]) -> [10] {

@@ -1,4 +1,4 @@
-//! Layers that Windlass does not have: what there is of the kind. The shape goes on where it is sure.
+//! Layers that Windlass does not have: the message names the alternatives. Checking continues if the shape is certain.
 
 windlass::network! {
     block head(classes) { flatten; linear(classes) }

@@ -1,4 +1,4 @@
-//! What is nested too deeply is refused before it is read; the rest of the program still resolves.
+//! Nesting that is too deep is rejected before parsing; the rest of the program still resolves.
 
 macro_rules! nested {
     ($name:ident, $number:expr) => {

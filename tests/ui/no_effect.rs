@@ -1,4 +1,4 @@
-//! What is read but would do nothing.
+//! Syntax that would have no effect.
 
 windlass::network! {
     block unused(n) { linear(n) }

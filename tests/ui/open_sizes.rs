@@ -1,4 +1,4 @@
-//! Open sizes are names of inputs' sizes; what depends on them at compile time is an error.
+//! Open sizes are names of inputs' sizes; depending on them at compile time is an error.
 
 windlass::network! {
     network Batch(frames: [T, N, 4]) -> [T, N, 4] { relu }

@@ -1,4 +1,4 @@
-//! Layers under the prefix of a module.
+//! Layers with the prefix of a module.
 
 windlass::network! {
     network A(image: [3, 4, 4]) -> [10] {

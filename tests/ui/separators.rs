@@ -1,4 +1,4 @@
-//! Other separators than `;`: one error for a body, and no second one about shapes.
+//! Separators other than `;`: one error for a body, and no second one about shapes.
 
 windlass::network! {
     network Commas(image: [3, 8, 8]) -> [10] {

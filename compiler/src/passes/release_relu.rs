@@ -10,9 +10,9 @@ use crate::ops::Op;
 
 /// Applies two identities, which hold for every bit pattern:
 ///
-/// - `relu_grad(max_pool_grad(g, argmax), y)` with the argmax indices of `max_pool(y)` is `max_pool_grad(relu_grad(g,
-///   pooled), argmax)`: an element of `y` only gets gradients from windows whose maximum it is, so `pooled` equals that
-///   element in all of them, even if it is NaN. Where `y` is at most 0, both sides are sums of zeros. A window whose
+/// - `relu_grad(max_pool_grad(g, argmax), y)` with the argmax indices of `max_pool(y)` is
+///   `max_pool_grad(relu_grad(g, pooled), argmax)`: an element of `y` only gets gradients from windows whose maximum it
+///   is, so `pooled` equals that element in all of them, even if it is NaN. Where `y` is at most 0, both sides are sums of zeros. A window whose
 ///   argmax has no value above −∞ has found −∞ there, or points into the padding, which is dropped.
 /// - `relu_grad(dropout(g), y)` with the mask of `z = dropout(y)` is `relu_grad(dropout(g), z)`: dropped elements get
 ///   zero anyway, and the others are scaled by a factor of at least 1, which preserves signs and NaN. It is applied
@@ -21,8 +21,6 @@ use crate::ops::Op;
 /// Pooled gradients are also smaller. A max pool may follow another, and a dropout may follow the pools. The operator
 /// that routes the gradient must have the ReLU's gradient as its only user: the gradient of a value with several uses
 /// is a sum, for which the identities do not hold.
-/// gradient must have the ReLU's gradient as its only user: a value used more than once has the sum of several gradients,
-/// for which none of this holds.
 ///
 /// # Errors
 /// None for a valid graph.

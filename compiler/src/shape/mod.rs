@@ -96,7 +96,6 @@ impl fmt::Display for Dim {
 ///
 /// A *batched* value has the batch in its first axis, alone (`[N, 40]`) or times other sizes: `[N*T, 40]` is a batch of
 /// all steps of all sequences. Later axes may have open sizes too: `[N, T, 40]` is a batch of sequences of any length.
-/// steps of all sequences. Behind it, sizes may be open too: `[N, T, 40]` is a batch of sequences of any length.
 ///
 /// ```
 /// use windlass_compiler::shape::{Shape, Sizes};

@@ -1,4 +1,4 @@
-//! Compares two graphs by what they compute, on random numbers for their sources.
+//! Compares the results of two graphs on random values of their sources.
 
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Array, Bindings, Outcome, Real, run};
@@ -6,17 +6,17 @@ use windlass_compiler::ops::Op;
 use windlass_compiler::ops::source::InputRole;
 use windlass_compiler::shape::{DType, Sizes};
 
-/// How close the results of two graphs must be.
+/// The required agreement of two graphs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Agreement {
     /// The same bits in f32, for ordinary numbers and for zeros of both signs, infinities and NaN (any NaN for a NaN).
     Exact,
-    /// Within rounding: in f64, to this part of the largest element.
+    /// Within rounding: in f64, relative to the largest element.
     Within(f64),
 }
 
-/// Numbers for every source: states and control inputs between 1/2 and 3/2 (variances and learning rates are positive),
-/// everything else between −1 and 1, and 0 or 1 for integers. With `special`, some numbers are zeros of both signs, infinities and NaN.
+/// Values for every source: states and control inputs between 1/2 and 3/2 (variances and learning rates are positive),
+/// all others between −1 and 1, and 0 or 1 for integers. With `special`, some are signed zeros, infinities and NaN.
 fn bindings<T: Real>(graph: &Graph, sizes: &Sizes, special: bool) -> Bindings<T> {
     const SPECIAL: [f64; 6] = [0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, f64::MIN_POSITIVE];
     let mut random = fastrand::Rng::with_seed(7);
@@ -47,16 +47,16 @@ fn bindings<T: Real>(graph: &Graph, sizes: &Sizes, special: bool) -> Bindings<T>
     bindings
 }
 
-/// Runs both graphs on the same numbers and compares every output and update.
+/// Runs both graphs on the same values and compares every output and update.
 #[track_caller]
 pub(crate) fn assert_same_results(before: &Graph, after: &Graph, agreement: Agreement) {
-    // Steps of sequences, where there are some.
+    // Steps of sequences, if there are any.
     let sizes = &Sizes::from(3).with("T".parse().unwrap(), 2);
     match agreement {
         Agreement::Exact => {
             for special in [false, true] {
                 let bindings = bindings::<f32>(before, sizes, special);
-                // Ordinary numbers must not hide behind a NaN.
+                // Differences of ordinary numbers must not hide behind a NaN.
                 let same = |x: f32, y: f32| match special {
                     true => x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan()),
                     false => x.to_bits() == y.to_bits() && !x.is_nan(),

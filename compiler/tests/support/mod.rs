@@ -1,5 +1,5 @@
-//! What the tests of gradients share: operators on operands of given types, weighted sums as losses, and numbers that
-//! keep away from kinks.
+//! Common parts of the gradient tests: operators on operands of given types, weighted sums as losses, and values that
+//! avoid kinks.
 
 #![allow(dead_code, reason = "each test crate that includes this module uses a part of it")]
 
@@ -15,7 +15,7 @@ use windlass_compiler::ops::source::{Input, InputRole, Parameter};
 use windlass_compiler::ops::structure::Reshape;
 use windlass_compiler::shape::{DType, Shape, Sizes, Type};
 
-/// The name of the numbers that weigh the elements of a result in [`weighted_sum`].
+/// The name of the weights of a result's elements in [`weighted_sum`].
 pub(crate) const WEIGHTS: &str = "weights";
 
 /// Adds a source: an input when it is batched or holds integers, else a parameter.
@@ -41,8 +41,8 @@ pub(crate) fn operator(op: &Op, operands: &[Type]) -> (Graph, Vec<ValueId>, Vec<
     (graph, sources, results)
 }
 
-/// The sum of a value's elements, each times its own number of the source [`WEIGHTS`]: a loss that no two elements
-/// share. A single number is its own loss.
+/// The sum of a value's elements, each times its own weight of the source [`WEIGHTS`], so that the elements contribute
+/// differently. A scalar is its own loss.
 pub(crate) fn weighted_sum(graph: &mut Graph, value: ValueId) -> ValueId {
     let ty = graph.ty(value).clone();
     if ty.shape == Shape::scalar() {
@@ -52,7 +52,7 @@ pub(crate) fn weighted_sum(graph: &mut Graph, value: ValueId) -> ValueId {
     let value = if ty.shape.is_batched() {
         value
     } else {
-        // Only a batch can be summed: one per item is added to a batch of numbers that stay the same.
+        // Only a batch can be summed: one scalar per sample is added to a batch of constants.
         let flat = Shape::fixed(&[ty.shape.item_elements()]);
         let flat = add(Reshape { shape: flat }.into(), &[value]);
         let item = Type::f32(Shape::batched(&[ty.shape.item_elements()]));
@@ -71,8 +71,8 @@ pub(crate) fn weighted_sum(graph: &mut Graph, value: ValueId) -> ValueId {
     add(Reshape { shape: Shape::scalar() }.into(), &[sum])
 }
 
-/// Numbers between −1 and 1 in random order, equally far apart and none of them zero: no comparison among them, nor with
-/// zero, changes under a small step.
+/// Evenly spaced nonzero values between −1 and 1 in random order: no comparison among them, or with zero, changes with
+/// a small step.
 pub(crate) fn spaced(elements: usize, stream: u32) -> Vec<f64> {
     let mut order: Vec<usize> = (0..elements).collect();
     order.sort_by_key(|&index| threefry2x32([stream, 0], [index as u32, 0]));
@@ -107,7 +107,7 @@ pub(crate) fn outcome(graph: &Graph, sizes: impl Into<Sizes>, bindings: &Binding
     run(graph, sizes, bindings).unwrap_or_else(|error| panic!("{error}\n{graph}"))
 }
 
-/// Checks the derivative of a number that depends on a bound value, element by element, against central differences.
+/// Checks the derivative of a scalar with respect to a bound value, element by element, against central differences.
 #[track_caller]
 pub(crate) fn check_derivative(
     bindings: &mut Bindings<f64>,
@@ -136,7 +136,7 @@ pub(crate) fn check_derivative(
     bindings.insert(name.to_owned(), original);
 }
 
-/// Checks the gradient of `loss` towards every float source of a graph against central differences.
+/// Checks the gradient of `loss` with respect to every float source of a graph against central differences.
 #[track_caller]
 pub(crate) fn check_gradients(
     graph: &Graph,

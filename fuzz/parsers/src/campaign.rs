@@ -1,4 +1,4 @@
-//! Judges many inputs on several threads with small stacks, and makes what fails as small as it gets.
+//! Checks many inputs on several threads with small stacks, and shrinks failing ones.
 
 use std::fs::File;
 use std::io;
@@ -13,16 +13,16 @@ use crate::judge::{Verdict, judge};
 use crate::mutate::mutate;
 use crate::seeds;
 
-/// The stack of a thread that reads, as small as threads of services are.
+/// The stack size of a parsing thread, as small as those of service threads.
 const READER_STACK: usize = 512 << 10;
-/// Compiling may take what a thread has by default.
+/// Compiling may use the default stack size of a thread.
 const COMPILER_STACK: usize = 2 << 20;
-/// One of so many accepted inputs is looked at closely: a graph compiled, say.
+/// One of this many accepted inputs is checked closely, for example by compiling a graph.
 const COMPILED: u64 = 100;
-/// How many failures are kept.
+/// The maximum number of failures to keep.
 const MOST_FAILURES: usize = 20;
 
-/// What to try.
+/// The inputs to try.
 #[derive(Clone, Debug)]
 pub struct Campaign {
     /// The target.
@@ -31,27 +31,27 @@ pub struct Campaign {
     pub inputs: u64,
     /// The seed of all random numbers.
     pub seed: u64,
-    /// Where the input being read is written before it is read, so that it is known what ended the process.
+    /// The file to which each input is written before it is parsed, so that it is known which one ended the process.
     pub trace: Option<PathBuf>,
 }
 
-/// An input of which something does not hold.
+/// A failing input.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The target.
     pub target: Target,
-    /// The input, as small as it was made.
+    /// The shrunk input.
     pub input: Vec<u8>,
-    /// What does not hold.
+    /// The failed check.
     pub reason: String,
 }
 
-/// How a campaign went.
+/// The result of a campaign.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Inputs judged.
+    /// Inputs checked.
     pub inputs: u64,
-    /// Of these accepted.
+    /// Inputs accepted.
     pub accepted: u64,
     /// What failed.
     pub failures: Vec<Failure>,
@@ -60,10 +60,10 @@ pub struct Report {
 }
 
 impl Campaign {
-    /// Judges all inputs. The same campaign judges the same inputs.
+    /// Checks all inputs. The same campaign checks the same inputs.
     ///
     /// # Errors
-    /// Those of the system, which refuses a thread or the file of the trace.
+    /// The system's errors for a thread or the trace file.
     pub fn run(&self) -> io::Result<Report> {
         let start = Instant::now();
         let trace = self.trace.as_ref().map(File::create).transpose()?;
@@ -83,7 +83,7 @@ impl Campaign {
         while report.inputs < self.inputs && report.failures.len() < MOST_FAILURES {
             let input = mutate(self.target, &seeds, &mut rng);
             report.inputs += 1;
-            // What the trace cannot take is only missed if the process ends here.
+            // A failed trace write only matters if the process ends here.
             let _ = trace.map(|file| write_input(file, &input));
             let result = match judge(self.target, &input, false) {
                 Ok(Verdict::Accepted) if report.accepted.is_multiple_of(COMPILED) => {
@@ -112,7 +112,7 @@ fn write_input(file: &File, input: &[u8]) -> io::Result<()> {
     file.set_len(input.len() as u64)
 }
 
-/// Runs something on a thread with a stack of so many bytes.
+/// Runs a closure on a thread with this stack size.
 fn on_stack<T: Send>(bytes: usize, run: impl FnOnce() -> T + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(bytes).spawn_scoped(scope, run)?;
@@ -120,13 +120,13 @@ fn on_stack<T: Send>(bytes: usize, run: impl FnOnce() -> T + Send) -> io::Result
     })
 }
 
-/// Whether two reasons are the same but for numbers and what stands behind the first words.
+/// Whether two reasons are equal except for numbers and the text after the first words.
 fn is_same(a: &str, b: &str) -> bool {
     let kind = |reason: &str| -> String { reason.chars().filter(|c| !c.is_ascii_digit()).take(60).collect() };
     kind(a) == kind(b)
 }
 
-/// Leaves out of an input all that it fails without.
+/// Removes all parts of an input without which it still fails.
 fn shrunk(failure: Failure) -> io::Result<Failure> {
     on_stack(COMPILER_STACK, || {
         let Failure { target, mut input, mut reason } = failure;
@@ -152,7 +152,7 @@ fn shrunk(failure: Failure) -> io::Result<Failure> {
 /// The files of a corpus with their targets: `<target>-….input`.
 ///
 /// # Errors
-/// Those of the system.
+/// The system's errors.
 pub fn corpus(directory: &Path) -> io::Result<Vec<(Target, PathBuf)>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory)? {

@@ -1,5 +1,5 @@
-//! What must hold of every input: no panic, no more memory than the file and what it declares, and of what is accepted that
-//! the verifier accepts it, that it is written out and read again as itself, and that small graphs compile.
+//! The checks of every input: no panic, and no more memory than the file and its declared sizes allow. An accepted
+//! input must verify, print and parse to itself, and small graphs must compile.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,19 +19,19 @@ use windlass_runtime::tuning::Cache;
 use crate::Target;
 use crate::memory::most_held;
 
-/// What became of an input for which all holds that must.
+/// The outcome for an input that passes all checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It was read.
+    /// It was accepted.
     Accepted,
-    /// It was refused with an error.
+    /// It was rejected with an error.
     Refused,
 }
 
-/// Bytes that reading may take however short the file is: tables, messages.
+/// Bytes that parsing may use even for a short file: tables, messages.
 fn free_bytes(target: Target) -> usize {
     let declared = match target {
-        // A gzip header declares the length of its extra field in 16 bits, and the field is made before it is read.
+        // A gzip header gives the length of its extra field in 16 bits, and the field is allocated before it is read.
         Target::IdxGzip => 64 << 10,
         Target::GraphText
         | Target::KernelText
@@ -46,8 +46,8 @@ fn free_bytes(target: Target) -> usize {
     (64 << 10) + declared
 }
 
-/// Times the file's length that reading may take. A JSON reader holds some hundred bytes for each value, of which a list has
-/// one every two bytes, and lists double when they grow.
+/// The allowed memory as a multiple of the file's length. A JSON reader uses some hundred bytes for each value, a list
+/// can have a value every two bytes, and lists double when they grow.
 fn most_times(target: Target) -> usize {
     match target {
         Target::GraphText
@@ -59,15 +59,15 @@ fn most_times(target: Target) -> usize {
         | Target::Tuning => 320,
         Target::Checkpoint => 320,
         Target::Idx => 4,
-        // Deflate packs up to 1032 bytes in one, and the data doubles when it grows.
+        // Deflate compresses by a factor of up to 1032, and the data doubles when it grows.
         Target::IdxGzip => 2 * 1032 + 4,
     }
 }
 
-/// Judges one input; what is accepted is looked at more closely, with code for small graphs where `closely` says so.
+/// Checks one input; with `closely`, accepted ones get further checks, including compilation of small graphs.
 ///
 /// # Errors
-/// What does not hold.
+/// The failed check.
 pub fn judge(target: Target, input: &[u8], closely: bool) -> Result<Verdict, String> {
     let run = || {
         let (read, most) = most_held(|| Read::new(target, input));
@@ -88,7 +88,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
-/// What was read.
+/// The parsed value.
 enum Read {
     Graph(Box<Graph>),
     Kernel(Box<Kernel>),
@@ -159,7 +159,7 @@ impl Read {
     }
 }
 
-/// By their text, which says every bit: numbers that are none equal nothing.
+/// Compares texts, which show every bit: NaN equals nothing.
 fn check_kernel(kernel: &Kernel) -> Result<(), String> {
     kernel::verify(kernel).map_err(|reason| format!("what was read does not verify: {reason}"))?;
     let text = kernel.to_string();
@@ -195,7 +195,7 @@ fn check_graph(graph: &Graph, closely: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether it is soon compiled: few nodes and elements, and no large number anywhere.
+/// Whether it compiles quickly: few nodes and elements, and no large number anywhere.
 fn is_small(graph: &Graph, text: &str) -> bool {
     let mut digits = 0;
     let has_large = text.bytes().any(|byte| {
@@ -217,7 +217,7 @@ fn compiles(graph: &Graph, mode: Mode, options: &CompileOptions) -> Result<(), S
     }
 }
 
-/// Layers write themselves as what they were read from, and give a graph or an error on inputs of any kind.
+/// Layers must serialize to their source, and give a graph or an error on inputs of any kind.
 fn check_layers(layers: &[Layer], closely: bool) -> Result<(), String> {
     let text = serde_json::to_string(layers).map_err(|error| format!("they are no JSON: {error}"))?;
     match serde_json::from_str::<Vec<Layer>>(&text) {
@@ -233,7 +233,7 @@ fn check_layers(layers: &[Layer], closely: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Layers one behind the other; none where they do not fit.
+/// Layers in sequence; `None` if they do not fit.
 fn stacked(input: &[usize], layers: &[Layer]) -> Option<Graph> {
     let mut builder = Builder::new("stack");
     let mut x = builder.input("x", input).ok()?;
@@ -244,7 +244,7 @@ fn stacked(input: &[usize], layers: &[Layer]) -> Option<Graph> {
     builder.finish().ok()
 }
 
-/// Options of any kind give plans or an error.
+/// Options of any kind must give plans or an error.
 fn check_options(options: &CompileOptions, closely: bool) -> Result<(), String> {
     let text = serde_json::to_string(options).map_err(|error| format!("they are no JSON: {error}"))?;
     match serde_json::from_str::<CompileOptions>(&text) {
@@ -253,7 +253,7 @@ fn check_options(options: &CompileOptions, closely: bool) -> Result<(), String> 
     }
     if closely {
         let graph: Graph = SMALL.parse().map_err(|error| format!("{error}"))?;
-        // Plans are made for vectors that this CPU may not have.
+        // Plans are for vectors that this CPU may lack.
         let target = windlass_compiler::target::Target::x86_64(options.plan.vector_bits.unwrap_or(512));
         if let Err(error @ CompileError::Graph(_)) = plan(&graph, &options.plan, &target) {
             return Err(format!("a plan is broken: {error}: {text}"));
@@ -262,7 +262,7 @@ fn check_options(options: &CompileOptions, closely: bool) -> Result<(), String> 
     Ok(())
 }
 
-/// A network whose plan asks for every kind of cost.
+/// A network whose plan uses every kind of cost.
 const SMALL: &str = r#"graph net {
   %0 = input {name = "x", type = "f32[N, 8, 6, 6]"}
   %1 = parameter {name = "w", shape = "[16, 8, 3, 3]", init = "xavier_uniform"}
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_file_that_takes_more_than_its_share_is_found() {
-        // 200,000 zeros in some 900 bytes are within what deflate may do.
+        // Deflate may expand some 900 bytes to 200,000 zeros.
         let mut idx = vec![0, 0, 8, 1, 0, 3, 0x0d, 0x40];
         idx.resize(8 + 200_000, 0);
         assert!(judge(Target::IdxGzip, &crate::seeds::gzip(&idx), true).is_ok());

@@ -1,5 +1,5 @@
-//! Feeds mutated files to everything in Windlass that reads bytes from outside: seeds ([`seeds`]), changes to them
-//! ([`mutate`]), what must hold of each input ([`judge`]), and the memory it takes ([`memory`]).
+//! Feeds mutated files to all parsers of Windlass: seeds ([`seeds`]), mutations ([`mutate`]), the checks of each input
+//! ([`judge`]), and their memory ([`memory`]).
 
 pub mod campaign;
 pub mod judge;
@@ -7,7 +7,7 @@ pub mod memory;
 pub mod mutate;
 pub mod seeds;
 
-/// What reads the bytes.
+/// A parser to test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Target {
     /// The text form of graphs.
@@ -16,24 +16,24 @@ pub enum Target {
     KernelText,
     /// Graphs as JSON.
     GraphJson,
-    /// Checkpoints: safetensors, with the metadata that training goes on from.
+    /// Checkpoints: safetensors, with the metadata for resuming training.
     Checkpoint,
     /// IDX files, plain.
     Idx,
     /// IDX files, gzipped.
     IdxGzip,
-    /// The file that measurements of algorithms are kept in.
+    /// The cache file of tuning.
     Tuning,
     /// Options of the compiler as JSON.
     Options,
     /// Lists of layers as JSON.
     Layers,
-    /// What a data loader is told as JSON: normalisation, augmentation, schedules.
+    /// Settings of a data loader as JSON: normalisation, augmentation, schedules.
     Settings,
 }
 
 impl Target {
-    /// All of them, those first that take the least time.
+    /// All targets, the fastest first.
     pub const ALL: [Target; 10] = [
         Target::Idx,
         Target::Checkpoint,
@@ -47,7 +47,7 @@ impl Target {
         Target::IdxGzip,
     ];
 
-    /// The name on the command line and of files of the corpus.
+    /// The name on the command line and in files of the corpus.
     pub fn name(self) -> &'static str {
         match self {
             Target::GraphText => "graph-text",
@@ -82,8 +82,7 @@ impl Target {
         }
     }
 
-    /// How many inputs of a campaign it gets for each of the slowest: more of what takes less time, and of what has more to
-    /// read.
+    /// The number of inputs relative to the slowest target: more for faster targets and for those with a larger syntax.
     pub fn share(self) -> u64 {
         match self {
             Target::Idx => 6,

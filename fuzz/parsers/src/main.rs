@@ -1,5 +1,5 @@
-//! `cargo run --release -p windlass-fuzz-parsers -- --inputs 10000000 --seed 1`: mutated files for everything that reads
-//! any. What fails is made small and written to `corpus/`, which `cargo test` replays.
+//! `cargo run --release -p windlass-fuzz-parsers -- --inputs 10000000 --seed 1`: feeds mutated files to all parsers.
+//! Failing inputs are shrunk and written to `corpus/`, which `cargo test` replays.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,28 +9,28 @@ use windlass_fuzz_parsers::Target;
 use windlass_fuzz_parsers::campaign::{Campaign, Report, corpus};
 use windlass_fuzz_parsers::judge::judge;
 
-/// Feeds mutated files to everything in Windlass that reads bytes from outside.
+/// Feeds mutated files to all parsers of Windlass.
 #[derive(Parser)]
 struct Arguments {
-    /// Inputs in all.
+    /// The total number of inputs.
     #[arg(long, default_value_t = 1_000_000)]
     inputs: u64,
-    /// The seed: the same gives the same inputs.
+    /// The seed: the same seed gives the same inputs.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What reads them; everything by default, each for about as long.
+    /// The parser; by default all of them, each for about the same time.
     #[arg(long, value_enum)]
     target: Vec<Target>,
     /// Threads.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
     threads: u64,
-    /// Judges the files of the corpus instead, or one file if a single target is given.
+    /// Checks the files of the corpus instead, or one file if a single target is given.
     #[arg(long)]
     replay: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    // What panics is told as a failure.
+    // Panics are reported as failures.
     std::panic::set_hook(Box::new(|_| {}));
     match run(&Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,

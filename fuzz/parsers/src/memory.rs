@@ -1,9 +1,9 @@
-//! Counts the memory that a thread holds, so that an input that takes too much of it is found.
+//! Counts the memory of a thread, to detect inputs that use too much.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// Counts what goes through it, thread by thread.
+/// A counting allocator, per thread.
 #[derive(Debug)]
 struct Counting;
 
@@ -16,41 +16,41 @@ thread_local! {
 }
 
 fn count(bytes: isize) {
-    // A thread that ends has no counters any more.
+    // A thread that is ending has no counters any more.
     let _ = HELD.try_with(|held| {
         held.set(held.get() + bytes);
         let _ = MOST.try_with(|most| most.set(most.get().max(held.get())));
     });
 }
 
-// SAFETY: all memory is the system allocator's, which is asked for exactly what is asked for here; counting takes none.
+// SAFETY: all calls go to the system allocator unchanged; counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
-        // SAFETY: the caller's promise about the layout is passed on.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
-        // SAFETY: the caller's promise about the layout is passed on.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(-(layout.size() as isize));
-        // SAFETY: the caller's promise is passed on: the memory is the system allocator's, of this layout.
+        // SAFETY: guaranteed by the caller: the memory is the system allocator's, with this layout.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size as isize - layout.size() as isize);
-        // SAFETY: the caller's promise is passed on: the memory is the system allocator's, of this layout.
+        // SAFETY: guaranteed by the caller: the memory is the system allocator's, with this layout.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
 
-/// Runs something, and says how many bytes more than before this thread held at most on the way.
+/// Runs a closure and returns the maximum number of bytes that this thread held in addition.
 pub fn most_held<T>(run: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();
     MOST.set(before);

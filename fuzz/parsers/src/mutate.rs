@@ -1,14 +1,15 @@
-//! Changes to files: of bits and bytes anywhere, of tokens in text, of lengths and counts where files of a kind have them.
+//! Mutations of files: of bits and bytes anywhere, of tokens in text, of lengths and counts at the positions that a
+//! format has.
 
 use fastrand::Rng;
 
 use crate::Target;
 use crate::seeds::{gzip, safetensors};
 
-/// Inputs are no longer than this, but for deep nesting.
+/// The maximum length of an input, except for deep nesting.
 const LONGEST: usize = 16 << 10;
 
-/// Numbers at the edges of types and formats.
+/// Limits of types and formats.
 const NUMBERS: [&str; 32] = [
     "0",
     "-0",
@@ -44,7 +45,7 @@ const NUMBERS: [&str; 32] = [
     "null",
 ];
 
-/// Words that mean something somewhere.
+/// Keywords of the formats.
 const WORDS: [&str; 40] = [
     "relu",
     "conv",
@@ -88,14 +89,14 @@ const WORDS: [&str; 40] = [
     "}",
 ];
 
-/// One input made of seeds.
+/// An input made from seeds.
 pub fn mutate(target: Target, seeds: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
     let mut input = pick(rng, seeds).to_vec();
     if target == Target::Checkpoint && rng.bool() {
         input = checkpoint(&input, rng);
     }
     if target == Target::IdxGzip && rng.bool() {
-        // The content is changed, not how it is packed.
+        // The content is mutated, not its compression.
         let mut content = vec![
             0,
             0,
@@ -145,19 +146,19 @@ fn pick<'s>(rng: &mut Rng, seeds: &'s [Vec<u8>]) -> &'s [u8] {
     &seeds[rng.usize(..seeds.len())]
 }
 
-/// A place in something, its end included.
+/// A position in a sequence, including its end.
 fn place(rng: &mut Rng, input: &[u8]) -> usize {
     rng.usize(..=input.len())
 }
 
-/// A short stretch of something.
+/// A short range of a sequence.
 fn stretch(rng: &mut Rng, input: &[u8]) -> std::ops::Range<usize> {
     let start = place(rng, input);
     let longest = if rng.usize(..8) == 0 { input.len() } else { 16 };
     start..(start + rng.usize(..=longest)).min(input.len())
 }
 
-/// Changes some bytes.
+/// Mutates some bytes.
 fn bytes(input: &mut Vec<u8>, seeds: &[Vec<u8>], rng: &mut Rng) {
     let at = place(rng, input);
     match rng.usize(..10) {
@@ -187,7 +188,7 @@ fn bytes(input: &mut Vec<u8>, seeds: &[Vec<u8>], rng: &mut Rng) {
             input.truncate(at);
             input.extend_from_slice(&other[place(rng, other)..]);
         }
-        // A length or count of 4 or 8 bytes, in either order.
+        // A length or count of 4 or 8 bytes, in either byte order.
         8 | 9 => {
             let number = [
                 0,
@@ -209,7 +210,7 @@ fn bytes(input: &mut Vec<u8>, seeds: &[Vec<u8>], rng: &mut Rng) {
                 2 => (number as u32).to_le_bytes().to_vec(),
                 _ => (number as u32).to_be_bytes().to_vec(),
             };
-            // Fields stand at whole words, most of them near the start.
+            // Fields are at whole words, most of them near the start.
             let at = if rng.bool() { 4 * rng.usize(..5) } else { at };
             if at + word.len() <= input.len() {
                 input[at..at + word.len()].copy_from_slice(&word);
@@ -219,7 +220,7 @@ fn bytes(input: &mut Vec<u8>, seeds: &[Vec<u8>], rng: &mut Rng) {
     }
 }
 
-/// Where tokens of text start and end: numbers, words, strings' parts, and single signs.
+/// The boundaries of tokens in text: numbers, words, parts of strings, and punctuation.
 fn token_at(input: &[u8], at: usize) -> std::ops::Range<usize> {
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'+');
     if at >= input.len() || !is_word(&input[at]) {
@@ -230,7 +231,7 @@ fn token_at(input: &[u8], at: usize) -> std::ops::Range<usize> {
     at - before..at + after
 }
 
-/// Changes some tokens of text, or lines.
+/// Mutates some tokens of text, or lines.
 fn tokens(input: &mut Vec<u8>, seeds: &[Vec<u8>], rng: &mut Rng) {
     let at = place(rng, input);
     let token = token_at(input, at);
@@ -258,7 +259,7 @@ fn tokens(input: &mut Vec<u8>, seeds: &[Vec<u8>], rng: &mut Rng) {
             let word = &other[token_at(other, place(rng, other))];
             input.splice(token, word.iter().copied());
         }
-        // Lines that change places, stand twice, or come from elsewhere.
+        // Lines that are swapped, duplicated, or copied from elsewhere.
         8 | 9 => {
             let mut lines: Vec<&[u8]> = input.split_inclusive(|&byte| byte == b'\n').collect();
             let other = pick(rng, seeds);
@@ -279,7 +280,7 @@ fn tokens(input: &mut Vec<u8>, seeds: &[Vec<u8>], rng: &mut Rng) {
     }
 }
 
-/// Opens many lists or objects somewhere.
+/// Opens many lists or objects at a position.
 fn nest(input: &mut Vec<u8>, rng: &mut Rng) {
     let opening = ["[", "{", "{a = ", "{\"a\": ", "[{\"a\":", "(", "\""][rng.usize(..7)];
     let deep = opening.repeat(1 + rng.usize(..20_000));
@@ -288,7 +289,7 @@ fn nest(input: &mut Vec<u8>, rng: &mut Rng) {
     input.splice(at..at, deep.bytes());
 }
 
-/// A checkpoint whose header is changed and its length set right, so that what the header says is looked at.
+/// A checkpoint with a mutated header and a correct length, so that the header is parsed.
 fn checkpoint(file: &[u8], rng: &mut Rng) -> Vec<u8> {
     let length = file.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes) as usize);
     let (Some(header), Some(data)) = (file.get(8..8 + length), file.get(8 + length..)) else {

@@ -1,4 +1,4 @@
-//! Valid files of every kind, from which mutated ones are made.
+//! Valid files of every kind, which mutations start from.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,14 +35,14 @@ pub fn of(target: Target) -> Vec<Vec<u8>> {
     }
 }
 
-/// The graphs of the compiler's own tests, and steps of training.
+/// The graphs of the compiler's own tests, and training steps.
 fn graphs() -> Vec<String> {
     let mut texts = texts("graph ");
     texts.extend(training().into_iter().filter(|text| text.len() < LONG));
     texts
 }
 
-/// Bytes of a text that is not taken: long ones take long, and have little that short ones have not.
+/// Longer texts are not used: they take long, and have little new syntax.
 const LONG: usize = 4_000;
 
 /// The texts in the compiler's own tests that begin with a word.
@@ -67,7 +67,7 @@ fn collect(directory: &Path, start: &str, texts: &mut Vec<String>) {
     }
 }
 
-/// What begins with a word in a file, each to its closing brace.
+/// The parts of a file that begin with a word, each up to its closing brace.
 fn blocks(text: &str, start: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut block: Option<String> = None;
@@ -142,10 +142,10 @@ fn idx() -> Vec<Vec<u8>> {
     vec![file(3, &[2, 3, 4], 24), file(1, &[10], 10), file(3, &[0, 28, 28], 0), file(3, &[1, 1, 200], 200)]
 }
 
-/// Gzipped, quickly.
+/// Fast gzip compression.
 pub fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    // Writing to a vector cannot fail; if it did, the content itself is as good.
+    // Writing to a vector cannot fail; otherwise the uncompressed content would do.
     match encoder.write_all(content).and_then(|()| encoder.finish()) {
         Ok(bytes) => bytes,
         Err(_) => content.to_vec(),
@@ -210,7 +210,7 @@ mod tests {
     use crate::Target;
     use crate::judge::{Verdict, judge};
 
-    /// Seeds that are refused would lead nowhere.
+    /// Rejected seeds would be useless.
     #[test]
     fn most_seeds_are_accepted() {
         for target in Target::ALL {

@@ -1,4 +1,4 @@
-//! A short campaign on every target, and all files that ever failed.
+//! A short campaign for every target, and all files that have ever failed.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ fn mutated_files_are_read_or_refused() {
             .map(|failure| format!("{}: {:?}", failure.reason, String::from_utf8_lossy(&failure.input)))
             .collect();
         assert!(failures.is_empty(), "{target:?}: {failures:#?}");
-        // Neither all refused nor all accepted: mutations would lead nowhere.
+        // Neither all rejected nor all accepted, otherwise mutations would be useless.
         assert!(report.accepted > 0 && report.accepted < report.inputs, "{target:?}: {report:?}");
     }
 }

@@ -1,5 +1,4 @@
-//! Long runs: graphs are divided among processes, so that a crash ends one of them alone and can be told which case it
-//! was.
+//! Long runs: graphs are divided among processes, so that a crash ends only one of them, and its case is known.
 
 mod parent;
 mod worker;
@@ -17,7 +16,7 @@ use crate::case::{Case, Setup};
 use crate::corpus;
 use crate::engines::{Failure, check, setups};
 
-/// What was done.
+/// Statistics of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Graphs.
@@ -37,7 +36,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Adds what another did.
+    /// Adds the statistics of another run.
     pub fn add(&mut self, other: &Totals) {
         self.graphs += other.graphs;
         self.runs += other.runs;
@@ -53,29 +52,29 @@ impl Totals {
     }
 }
 
-/// What a worker tells, a line each.
+/// A worker's messages, one line each.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Message {
-    /// It begins with a graph; with a setup of it, once its cases are drawn and interpreted.
+    /// It starts a graph, or a setup of it after its cases are drawn and interpreted.
     Begin { graph: u64, setup: Option<usize> },
     /// A graph passed.
     Passed(Totals),
-    /// A graph failed: what happened, and the smallest case as a file.
+    /// A graph failed: the failure, and the shrunk case as a file.
     Failed { graph: u64, failure: String, file: String },
-    /// Nothing is left to do.
+    /// All work is done.
     End,
 }
 
-/// Panics are told by those that catch them, with their place.
+/// Panics are reported, with their location, by the code that catches them.
 pub fn quiet_panics() {
     panic::set_hook(Box::new(|_| {}));
 }
 
-/// Runs a file of the corpus: under its own setups, or under the fixed ones where it has none.
+/// Runs a file of the corpus with its own setups, or with the fixed ones if it has none.
 ///
 /// # Errors
-/// What fails, in words.
+/// The failure, in words.
 pub fn replay(path: &Path) -> Result<(), String> {
     let (case, own) = corpus::read(path).map_err(|error| error.to_string())?;
     let setups = if own.is_empty() { setups::fixed() } else { own };

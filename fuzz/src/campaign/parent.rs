@@ -1,4 +1,4 @@
-//! The process that starts the others, adds up what they did, and finds out which case ended one of them.
+//! The parent process: starts workers, adds up their statistics, and finds the case that ended one of them.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,44 +15,44 @@ use crate::case::{Case, Setup};
 use crate::generate::Generator;
 use crate::shrink::shrink;
 
-/// A case that takes longer than this hangs.
+/// A case that takes longer counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// The same for a smaller case that is tried.
+/// The same for a smaller case during shrinking.
 const PATIENCE_WHILE_SHRINKING: Duration = Duration::from_secs(20);
-/// Most smaller cases that are tried for a crash: each takes a process.
+/// The maximum number of smaller cases to try for a crash: each needs a process.
 const ATTEMPTS: usize = 600;
 
 /// A long run.
 #[derive(Clone, Debug)]
 pub struct Campaign {
-    /// The program to start workers with: this one.
+    /// The program of the workers: this one.
     pub program: PathBuf,
-    /// What the random numbers of all graphs come from.
+    /// The seed of all graphs.
     pub seed: u64,
-    /// Operators that graphs are drawn from; all where it is empty.
+    /// Operators to draw graphs from; all if it is empty.
     pub only: Vec<OpKind>,
-    /// How many graphs at most.
+    /// The maximum number of graphs.
     pub graphs: u64,
-    /// How long at most.
+    /// The maximum time.
     pub time: Option<Duration>,
     /// Processes.
     pub jobs: u64,
     /// Setups for each graph.
     pub setups: usize,
-    /// Failures after which it ends.
+    /// The number of failures after which it ends.
     pub failures: usize,
 }
 
-/// What came of it.
+/// The result of a long run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// What was done.
+    /// The statistics.
     pub totals: Totals,
-    /// What failed: the graph's index, what happened, and the smallest case as a file.
+    /// Failures: the graph's index, the failure, and the shrunk case as a file.
     pub failures: Vec<(u64, String, String)>,
 }
 
-/// What is shared among the threads that each listen to a worker.
+/// State shared by the threads that each listen to a worker.
 struct Shared<'a> {
     campaign: &'a Campaign,
     until: Option<u64>,
@@ -61,7 +61,7 @@ struct Shared<'a> {
 }
 
 impl Campaign {
-    /// Runs it. `progress` is told the totals now and then.
+    /// Runs it. `progress` receives the totals from time to time.
     pub fn run(&self, progress: &(dyn Fn(&Report) + Sync)) -> Report {
         let until = self.time.map(|time| now() + time.as_secs());
         let shared = Shared { campaign: self, until, report: Mutex::default(), stop: AtomicBool::new(false) };
@@ -102,7 +102,7 @@ impl Shared<'_> {
         }
     }
 
-    /// Runs one worker to its end; gives where it ended too early, and how.
+    /// Runs one worker to its end; returns where and how it ended early, if it did.
     fn worker(&self, first: u64) -> Option<(u64, Option<usize>, String)> {
         let campaign = self.campaign;
         let mut command = Command::new(&campaign.program);
@@ -162,7 +162,7 @@ impl Shared<'_> {
         }
     }
 
-    /// Finds the smallest case that ends a process, in processes of its own.
+    /// Finds the smallest case that ends a process, in separate processes.
     fn crashed(&self, graph: u64, setup: Option<usize>, how: String) {
         let generator = Generator::new(self.campaign.seed, self.campaign.only.clone());
         let Ok((case, setups)) = draw(&generator, graph, self.campaign.setups) else {
@@ -208,7 +208,7 @@ fn ended(status: ExitStatus) -> String {
     format!("the process ended: {status}")
 }
 
-/// Runs a case in a process of its own; gives how it failed, if it did.
+/// Runs a case in a separate process; returns its failure, if there is one.
 fn replay_apart(program: &Path, case: &Case, setup: Option<&Setup>) -> Option<String> {
     let mut written = tempfile::NamedTempFile::new().ok()?;
     written.write_all(file(case, setup, "").as_bytes()).ok()?;

@@ -1,4 +1,4 @@
-//! One process of a long run: draws graphs, runs them, and tells what happened in lines.
+//! A worker process of a long run: draws graphs, runs them, and reports results as lines.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,29 +11,29 @@ use crate::engines::{Failure, Trial, check, guarded, setups};
 use crate::generate::Generator;
 use crate::shrink::shrink;
 
-/// Most smaller cases that are tried for a failure.
+/// The maximum number of smaller cases to try for a failure.
 const ATTEMPTS: usize = 3000;
-/// The time after which the smallest case so far has to do.
+/// The maximum time for shrinking.
 const SHRINKING: Duration = Duration::from_secs(60);
 
-/// Which graphs a process runs.
+/// The graphs of a worker.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    /// What graphs are drawn from.
+    /// The generator of the graphs.
     pub generator: Generator,
-    /// The first one.
+    /// The first index.
     pub first: u64,
-    /// From one to the next.
+    /// The distance between indices.
     pub stride: u64,
-    /// The end of them.
+    /// The end of the indices.
     pub end: u64,
     /// Setups for each graph.
     pub setups: usize,
-    /// Seconds since 1970 at which no other graph is begun.
+    /// The time, in seconds since 1970, after which no further graph is started.
     pub until: Option<u64>,
 }
 
-/// A case of an index with its setups.
+/// The case with an index and its setups.
 pub(super) fn draw(generator: &Generator, graph: u64, count: usize) -> Result<(Case, Vec<Setup>), Failure> {
     guarded(|| {
         let mut numbers = generator.numbers(graph);
@@ -49,7 +49,7 @@ pub(super) fn now() -> u64 {
 
 fn tell(message: &Message) {
     let line = serde_json::to_string(message).expect("messages are plain data");
-    // Where nobody listens any more there is nobody to work for.
+    // If nobody is listening any more, there is no reason to continue.
     if writeln!(std::io::stdout(), "{line}").and_then(|()| std::io::stdout().flush()).is_err() {
         std::process::exit(1);
     }
@@ -91,7 +91,7 @@ impl Worker {
     }
 }
 
-/// Runs a case in the interpreter, after the passes, and under each setup; says before which.
+/// Runs a case in the interpreter, after the passes, and with each setup; reports each setup before it runs.
 fn run(
     case: &Case,
     setups: &[Setup],

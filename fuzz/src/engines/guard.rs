@@ -1,7 +1,7 @@
-//! Runs programs in memory between guard pages: touching one element before or behind any slot, any arena or the scratch of
-//! any thread ends the process, and so does writing what a run must only read.
+//! Runs programs in memory between guard pages: accessing an element before or after any slot, any arena or the scratch
+//! of any thread ends the process, and so does writing to read-only memory.
 //!
-//! This module does what the executor does, with other memory.
+//! This module works like the executor, with other memory.
 
 use region::{Allocation, Protection, page};
 use thiserror::Error;
@@ -11,30 +11,30 @@ use windlass_compiler::codegen::Program;
 use windlass_compiler::plan::{Plan, Slot};
 use windlass_compiler::shape::Sizes;
 
-/// Which end of the memory lies at a guard page; the other end has pages of its own before or behind it.
+/// Which end of the memory is next to a guard page; at the other end, there is room for detecting writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The first element follows a page that cannot be touched.
+    /// The first element follows an inaccessible page.
     Start,
-    /// A page that cannot be touched follows the last element.
+    /// An inaccessible page follows the last element.
     End,
 }
 
-/// Something was written where it must not be.
+/// A write to memory that must not be written.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("something was written {place}")]
 pub struct Breach {
-    /// Where: "outside `x`".
+    /// The location: "outside `x`".
     pub place: String,
 }
 
-/// What memory holds that nobody has written: a NaN that no computation gives.
+/// The contents of unwritten memory: a NaN that no computation gives.
 const UNWRITTEN: u32 = 0xFFC0_BEEF;
 
-/// Words in pages of their own, between two pages that cannot be touched.
+/// Words on their own pages, between two inaccessible pages.
 struct Guarded {
     allocation: Allocation,
-    /// The words of the pages that can be touched, as a range of the allocation.
+    /// The words of the accessible pages, as a range of the allocation.
     open: std::ops::Range<usize>,
     /// The words that belong to the buffer.
     own: std::ops::Range<usize>,
@@ -53,25 +53,25 @@ impl Guarded {
         };
         let base = allocation.as_mut_ptr::<u32>();
         for word in open.clone() {
-            // SAFETY: the word lies inside the allocation, which nothing else refers to yet.
+            // SAFETY: the word is inside the allocation, to which there are no other references yet.
             unsafe { base.add(word).write(UNWRITTEN) };
         }
         for guard in [0, open.end] {
-            // SAFETY: the page lies inside the allocation and holds nothing; dropping the allocation unmaps it.
+            // SAFETY: the page is inside the allocation and unused; dropping the allocation unmaps it.
             unsafe { region::protect(base.add(guard), page::size(), Protection::NONE) }.unwrap();
         }
         Guarded { allocation, open, own }
     }
 
     fn address(&mut self) -> *mut f32 {
-        // SAFETY: the buffer's first word lies inside the allocation.
+        // SAFETY: the buffer's first word is inside the allocation.
         unsafe { self.allocation.as_mut_ptr::<f32>().add(self.own.start) }
     }
 
-    /// Lets all pages but the guards be read only, or written too.
+    /// Makes all pages except the guards read-only, or writable.
     fn protect(&mut self, protection: Protection) {
         let words = self.open.len();
-        // SAFETY: the pages lie inside the allocation, and nobody refers to them now.
+        // SAFETY: the pages are inside the allocation, and there are no references to them now.
         unsafe {
             let first = self.allocation.as_ptr::<u32>().add(self.open.start);
             region::protect(first, 4 * words, protection)
@@ -83,14 +83,14 @@ impl Guarded {
         assert!(at + words.len() <= self.own.len());
         let start = self.own.start + at;
         for (index, &word) in words.iter().enumerate() {
-            // SAFETY: checked above to lie inside the buffer.
+            // SAFETY: checked above to be inside the buffer.
             unsafe { self.allocation.as_mut_ptr::<u32>().add(start + index).write(word) };
         }
     }
 
     fn word(&self, word: usize) -> u32 {
         assert!(self.open.contains(&word));
-        // SAFETY: checked above to lie in the pages that can be touched, all of which were written.
+        // SAFETY: checked above to be in the accessible pages, all of which were written.
         unsafe { self.allocation.as_ptr::<u32>().add(word).read() }
     }
 
@@ -98,22 +98,22 @@ impl Guarded {
         self.own.clone().map(|word| self.word(word)).collect()
     }
 
-    /// Whether nobody has written between the buffer and its far guard page.
+    /// Whether the words between the buffer and its far guard page are unchanged.
     fn is_sound(&self) -> bool {
         self.open.clone().filter(|word| !self.own.contains(word)).all(|word| self.word(word) == UNWRITTEN)
     }
 }
 
-/// Runs a program once on the words of its slots, and writes back what it leaves in them.
+/// Runs a program once on the words of its slots, and writes the results back to them.
 ///
-/// Memory holds NaN before the run, so that reading what nobody has written shows. The threads of each step run one
-/// after the other, the last one first where `reversed`: a step in which one thread needs another's part shows too.
+/// Memory holds NaN before the run, to detect reads of unwritten memory. The threads of each step run in sequence, in
+/// reverse order if `reversed`, to detect steps in which one thread needs another's results.
 ///
 /// # Errors
-/// A [`Breach`] when something was written between the memory and its far guard page.
+/// A [`Breach`] if something was written between the memory and its far guard page.
 ///
 /// # Panics
-/// When the system has no memory left.
+/// If the system has no memory left.
 pub fn run_guarded(
     program: &Program,
     slots: &mut [(Slot, Vec<u32>)],
@@ -143,7 +143,7 @@ pub fn run_guarded(
     for preparing in [true, false] {
         let (steps, kernels) =
             if preparing { (program.prepare_steps(), prepare) } else { (program.run_steps(), run) };
-        // Null, which ends the process too, for what this phase has no claim to.
+        // Null, which also ends the process, for memory that this phase must not use.
         let mut table = vec![std::ptr::null_mut(); table_entries(open.len(), slots.len())];
         let arenas_of_phase: &[usize] = if preparing { &[PREPARED, PREPARING] } else { &[FIXED, PREPARED] };
         for &place in arenas_of_phase {
@@ -164,11 +164,11 @@ pub fn run_guarded(
         for step in steps {
             for turn in 0..*threads {
                 let thread = if reversed { threads - 1 - turn } else { turn };
-                // A thread finds its scratch behind that of the threads before it: here nothing is there.
+                // Each thread's scratch follows that of the previous threads: here it is a separate allocation.
                 table[SCRATCH] =
                     scratch[thread].address().wrapping_sub(scratch_start(memory.scratch, thread));
                 // SAFETY: the program outlives this call; the table holds memory of the plan's sizes at these values,
-                // which this thread alone uses, and slots of the sizes the caller made for their types.
+                // which only this thread uses, and slots of the sizes the caller made for their types.
                 unsafe { step.run(table.as_ptr(), &values, thread, *threads) };
             }
         }
@@ -194,10 +194,10 @@ mod tests {
 
     use super::{Guarded, Side};
 
-    /// Which word is touched, in the process that ends by it.
+    /// The word to access, in the process that ends by it.
     const TOUCHED: &str = "WINDLASS_TOUCHED";
 
-    /// Touches what must not be touched, where the environment says so.
+    /// Accesses forbidden memory, if the environment requests it.
     #[test]
     fn touch() {
         let Ok(touched) = std::env::var(TOUCHED) else { return };
@@ -211,7 +211,7 @@ mod tests {
         let mut guarded = Guarded::new(10, side);
         guarded.protect(Protection::READ);
         let place = guarded.address().wrapping_offset(word);
-        // SAFETY: none of these places belongs to anybody else, and those that cannot be touched end the process.
+        // SAFETY: this memory belongs to nobody else, and accessing the guard pages ends the process.
         unsafe {
             match writes {
                 true => place.write_volatile(1.0),
@@ -233,7 +233,7 @@ mod tests {
         };
         assert_eq!(touch("read"), Some(0));
         for touched in ["before", "behind", "read-only"] {
-            // Ended by a signal, which leaves no code, or on other systems by one that is no test's.
+            // Ended by a signal, which has no exit code, or on other systems with a code that no test uses.
             let code = touch(touched);
             assert!(!matches!(code, Some(0 | 1 | 101)), "{touched}: {code:?}");
         }

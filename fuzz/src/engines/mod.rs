@@ -1,6 +1,6 @@
-//! Everything that computes a graph: the interpreter in single precision, each pass followed by the interpreter, and
-//! under every setup the plan, evaluated without code, and compiled code. All are held to the interpreter in double
-//! precision. The plan comes before the code: where code alone fails, code generation is at fault.
+//! All engines for a graph: the interpreter in single precision, each pass followed by the interpreter, and for every
+//! setup the plan, evaluated without code, and compiled code. All are compared with the interpreter in double
+//! precision. The plan comes before the code: if only the code fails, code generation has the bug.
 
 pub mod guard;
 pub mod run;
@@ -28,10 +28,10 @@ pub use run::Results;
 /// How a case failed.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum Failure {
-    /// A result is wrong.
+    /// A wrong result.
     #[error("{engine}: at a batch of {batch}, {disagreement}")]
     Wrong {
-        /// What computed it.
+        /// The engine.
         engine: String,
         /// The batch size.
         batch: usize,
@@ -46,15 +46,15 @@ pub enum Failure {
         /// The run that differs from the first one.
         what: String,
     },
-    /// Something was written where it must not be.
+    /// A write to memory that must not be written.
     #[error("at a batch of {batch}, {breach}")]
     Breach {
         /// The batch size.
         batch: usize,
-        /// Where.
+        /// The location.
         breach: guard::Breach,
     },
-    /// A plan touches what it must not, or a kernel's text is not read back as it was.
+    /// A plan accesses memory that it must not use, or a kernel's text parses to another kernel.
     #[error("the plan: at a batch of {batch}, {message}")]
     Plan {
         /// The batch size.
@@ -74,7 +74,7 @@ pub enum Failure {
         /// Its message.
         message: String,
     },
-    /// The process that ran the case ended, or went on for too long.
+    /// The process that ran the case ended, or took too long.
     #[error("{message}")]
     Crash {
         /// How it ended.
@@ -82,12 +82,12 @@ pub enum Failure {
     },
 }
 
-/// A case with what it must compute.
+/// A case with its expected results.
 #[derive(Debug)]
 pub struct Trial<'c> {
     case: &'c Case,
     batches: Vec<Batch<'c>>,
-    /// How many elements were compared.
+    /// The numbers of compared elements.
     pub compared: Compared,
 }
 
@@ -96,15 +96,15 @@ struct Batch<'c> {
     sizes: Sizes,
     sources: Bindings<f64>,
     strict: Reference<'c>,
-    /// Where products may be made by Winograd's method; made when it is first needed.
+    /// The products that may use Winograd's algorithm; computed on first use.
     default: Option<Reference<'c>>,
     seed: u64,
 }
 
-/// Runs what must not panic.
+/// Runs a closure that must not panic.
 ///
 /// # Errors
-/// [`Failure::Panic`] when it does.
+/// [`Failure::Panic`] if it does.
 pub fn guarded<T>(run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<String>().cloned();
@@ -121,7 +121,7 @@ impl<'c> Trial<'c> {
     /// Interprets a case.
     ///
     /// # Errors
-    /// [`Failure::Refused`] when the interpreter does.
+    /// [`Failure::Refused`] if the interpreter refuses it.
     pub fn new(case: &'c Case) -> Result<Self, Failure> {
         let mut batches = Vec::new();
         for index in 0..case.batches.len() {
@@ -135,7 +135,7 @@ impl<'c> Trial<'c> {
         Ok(Trial { case, batches, compared: Compared::default() })
     }
 
-    /// Holds the interpreter in single precision to the one in double precision.
+    /// Compares the interpreter in single precision with the one in double precision.
     ///
     /// # Errors
     /// The [`Failure`].
@@ -150,8 +150,8 @@ impl<'c> Trial<'c> {
         Ok(())
     }
 
-    /// Runs the passes one by one, each followed by the interpreter: all keep every bit but the folding of batch
-    /// normalisation, which rounds otherwise.
+    /// Runs the passes one by one, each followed by the interpreter: all except folding of batch normalisation, which
+    /// rounds differently, must preserve every bit.
     ///
     /// # Errors
     /// The [`Failure`].
@@ -164,7 +164,7 @@ impl<'c> Trial<'c> {
             }
         })
         .map_err(refused)?;
-        // One batch shows it.
+        // One batch is enough.
         let Some(batch) = self.batches.first_mut() else { return Ok(()) };
         let mut before = interpret_single(&self.case.graph, &batch.sizes, &batch.sources).map_err(refused)?;
         for (name, graph) in steps {
@@ -181,7 +181,7 @@ impl<'c> Trial<'c> {
         Ok(())
     }
 
-    /// Evaluates a plan of the case without code. Its kernels also read back from their text as they were.
+    /// Evaluates a plan of the case without code. Its kernels must also parse back from their text.
     ///
     /// # Errors
     /// The [`Failure`].
@@ -248,7 +248,7 @@ impl<'c> Trial<'c> {
             self.compared = self.compared.plus(wrong("compiled code", batch.sizes.batch(), compared)?);
             first.push(results);
         }
-        // The first numbers once more: what was prepared from others must be prepared anew.
+        // The first values once more: what was prepared from others must be prepared again.
         if let ([batch, _, ..], [results, ..]) = (&self.batches[..], &first[..]) {
             let again = run::run(&executor, &batch.sizes, &batch.sources, 0, |_| setup.misaligned);
             if !run::same_bits(results, &again) {
@@ -295,7 +295,7 @@ fn wrong(
     judged.map_err(|disagreement| Failure::Wrong { engine: engine.to_owned(), batch, disagreement })
 }
 
-/// Whether two runs of the interpreter gave the same numbers, any NaN for a NaN.
+/// Whether two runs of the interpreter gave the same numbers (any NaN matches a NaN).
 fn same_numbers(results: &Results, others: &Results) -> bool {
     let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
     results.iter().zip(others).all(|((name, values), (other_name, others))| {
@@ -303,7 +303,7 @@ fn same_numbers(results: &Results, others: &Results) -> bool {
     })
 }
 
-/// That parameters and states without an update hold what they held.
+/// Checks that parameters and states without an update are unchanged.
 fn unwritten(graph: &Graph, sources: &Bindings<f64>, results: &Results) -> Result<(), String> {
     for (name, values) in results {
         let named = graph.outputs().iter().chain(graph.updates());
@@ -318,10 +318,10 @@ fn unwritten(graph: &Graph, sources: &Bindings<f64>, results: &Results) -> Resul
     Ok(())
 }
 
-/// Runs a case in the interpreter and after every pass, then under each setup. The setup that failed comes with the failure.
+/// Runs a case in the interpreter and after every pass, then with each setup. A failure includes its setup.
 ///
 /// # Errors
-/// The first [`Failure`], with the setup it happened under.
+/// The first [`Failure`], with its setup.
 pub fn check(case: &Case, setups: &[Setup]) -> Result<Compared, Box<(Failure, Option<Setup>)>> {
     let without = |failure| Box::new((failure, None));
     let mut trial = guarded(|| Trial::new(case)).map_err(without)?;

@@ -1,4 +1,4 @@
-//! Runs compiled programs on the numbers of a case, through the executor and between guard pages, and evaluates plans.
+//! Runs compiled programs on the values of a case, through the executor and between guard pages, and evaluates plans.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use windlass_runtime::executor::{Binding, Executor};
 
 use super::guard::{Breach, Side, run_guarded};
 
-/// What every output, parameter and state holds after a run.
+/// The contents of every output, parameter and state after a run.
 pub type Results = BTreeMap<String, Vec<f32>>;
 
-/// The words each slot holds before a run; outputs hold NaN.
+/// The words of each slot before a run; outputs hold NaN.
 fn slot_words(slot: &Slot, sizes: &Sizes, sources: &Bindings<f64>) -> Vec<u32> {
     match (slot.kind, sources.get(&slot.name).map(|array| &array.data)) {
         (SlotKind::Output, _) => vec![f32::NAN.to_bits(); slot.ty.shape.elements(sizes)],
@@ -32,7 +32,7 @@ fn floats(words: &[u32]) -> Vec<f32> {
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
-/// Elements whose first is so many words behind a multiple of 64 bytes.
+/// Elements whose first is at a given offset in words from a multiple of 64 bytes.
 struct Elements {
     lines: Vec<Line>,
     first: usize,
@@ -51,7 +51,7 @@ impl Elements {
 
     fn as_mut(&mut self) -> &mut [f32] {
         let (first, count) = (self.first, self.count);
-        // SAFETY: a `Line` is sixteen floats without padding, so that the lines are a slice of sixteen times as many.
+        // SAFETY: a `Line` is sixteen floats without padding, so the lines are a slice of sixteen times as many floats.
         let all = unsafe {
             std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast::<f32>(), 16 * self.lines.len())
         };
@@ -60,16 +60,16 @@ impl Elements {
 
     fn as_integers(&mut self) -> &[i32] {
         let floats = self.as_mut();
-        // SAFETY: an `i32` has the size and the alignment of an `f32`, and every pattern of bits is one.
+        // SAFETY: an `i32` has the size and alignment of an `f32`, and every bit pattern is valid.
         unsafe { std::slice::from_raw_parts(floats.as_ptr().cast::<i32>(), floats.len()) }
     }
 }
 
-/// Runs a program once through an executor. The memory of each slot starts so many words behind a multiple of 64 bytes
-/// as `misaligned` says of its index.
+/// Runs a program once through an executor. `misaligned` gives the offset of each slot's memory from a multiple of 64
+/// bytes, in words.
 ///
 /// # Panics
-/// When a slot has no value, or when the executor refuses a binding.
+/// If a slot has no value, or if the executor refuses a binding.
 pub fn run(
     executor: &Executor,
     sizes: &Sizes,
@@ -99,10 +99,10 @@ pub fn run(
 /// Runs a program once between guard pages.
 ///
 /// # Errors
-/// A [`Breach`] when something was written outside its memory, or an input was written.
+/// A [`Breach`] if something was written outside its memory, or an input was written.
 ///
 /// # Panics
-/// When a slot has no value.
+/// If a slot has no value.
 pub fn run_between_guards(
     program: &Program,
     sizes: &Sizes,
@@ -127,10 +127,10 @@ pub fn run_between_guards(
 /// Evaluates a plan once, without code.
 ///
 /// # Errors
-/// The [`EvaluatePlanError`] of a kernel that touches what it must not.
+/// The [`EvaluatePlanError`] of a kernel that accesses memory which it must not use.
 ///
 /// # Panics
-/// When a slot has no value.
+/// If a slot has no value.
 pub fn evaluate(plan: &Plan, sizes: &Sizes, sources: &Bindings<f64>) -> Result<Results, EvaluatePlanError> {
     let mut words: Vec<Vec<u32>> = plan.slots.iter().map(|slot| slot_words(slot, sizes, sources)).collect();
     plan.evaluate(sizes, &mut words)?;

@@ -1,4 +1,4 @@
-//! Ways of compiling and running: at random, and fixed sets that between them take every path.
+//! Ways of compiling and running: random ones, and fixed sets that together cover every path.
 
 use fastrand::Rng;
 use windlass_compiler::codegen::available_vector_bits;
@@ -10,7 +10,7 @@ use crate::case::{Case, Setup};
 use crate::generate::pick;
 use crate::values::Values;
 
-/// A setup at random.
+/// A random setup.
 pub fn draw(case: &Case, numbers: &mut Rng) -> Setup {
     let mut options = CompileOptions::default();
     let plan = &mut options.plan;
@@ -38,7 +38,7 @@ pub fn draw(case: &Case, numbers: &mut Rng) -> Setup {
     if numbers.u8(..4) == 0 {
         plan.layouts = Layouts::ChannelsFirst;
     }
-    // Numbers that stay exact are for products that do.
+    // Values for exact sums are for products that are exact.
     let exact = matches!(case.values, Values::Sparse | Values::Integers);
     let strict = numbers.u8(..4) == 0;
     if exact != strict {
@@ -78,7 +78,7 @@ fn passes(numbers: &mut Rng) -> PassOptions {
     }
 }
 
-/// Facts of no machine there is: other ways to tile than the usual ones become the cheapest.
+/// Random costs, which make unusual tilings the cheapest.
 fn costs(numbers: &mut Rng) -> Costs {
     let mut any = |usual: u16| match numbers.u8(..6) {
         0..2 => usual,
@@ -106,7 +106,7 @@ fn costs(numbers: &mut Rng) -> Costs {
     costs
 }
 
-/// Setups that between them take every width, algorithm, layout, number of threads and pass.
+/// Setups that together cover every width, algorithm, layout, number of threads and pass.
 pub fn fixed() -> Vec<Setup> {
     let with = |change: &dyn Fn(&mut CompileOptions)| {
         let mut options = CompileOptions::default();

@@ -1,5 +1,5 @@
-//! Random valid graphs. A graph depends on its random numbers alone, and every operator has a generator
-//! (`operators::add`): a new one does not compile until it has.
+//! Random valid graphs. A graph depends only on its random numbers, and every operator has a generator
+//! (`operators::add`): a new operator does not compile without one.
 
 mod network;
 mod operators;
@@ -15,11 +15,11 @@ use crate::values::Values;
 pub(crate) use sizes::pick;
 use sketch::Sketch;
 
-/// What graphs are drawn from.
+/// A source of graphs.
 #[derive(Clone, Debug)]
 pub struct Generator {
     seed: u64,
-    /// Each of these is in every graph drawn from single operators; all operators where it is empty.
+    /// Every graph made from single operators contains each of these; all operators if it is empty.
     only: Vec<OpKind>,
 }
 
@@ -29,14 +29,14 @@ impl Generator {
         Generator { seed, only }
     }
 
-    /// The random numbers of the case of an index: the same for the same seed and index.
+    /// The random numbers of the case with an index: the same for the same seed and index.
     pub fn numbers(&self, index: u64) -> Rng {
         Rng::with_seed(mix(self.seed, index))
     }
 
-    /// The case of an index.
+    /// The case with an index.
     pub fn case(&self, index: u64, numbers: &mut Rng) -> Case {
-        // Whole networks take longer, and are a smaller part of what can be drawn.
+        // Whole networks take longer, and are a smaller part of the possible graphs.
         let network = self.only.is_empty() && numbers.u8(..3) == 0;
         let (graph, mode) = if network { network::draw(numbers) } else { self.operators(numbers) };
         let values = Values::ALL[numbers.usize(..Values::ALL.len())];
@@ -51,7 +51,7 @@ impl Generator {
         let mut sketch = Sketch::new(numbers);
         let count = 1 + sketch.numbers.usize(..9).min(sketch.numbers.usize(..12));
         let kinds: &[OpKind] = if self.only.is_empty() { OpKind::ALL } else { &self.only };
-        // What a kind cannot be added to is tried with others: some kind always fits.
+        // If an operator cannot be added to a kind of graph, others are tried: one always fits.
         for _ in 0..count {
             let kind = kinds[sketch.numbers.usize(..kinds.len())];
             operators::add(&mut sketch, kind);
@@ -60,7 +60,7 @@ impl Generator {
     }
 }
 
-/// Two numbers as one that looks random (the finaliser of SplitMix64, twice).
+/// Mixes two numbers into one (the finaliser of SplitMix64, twice).
 pub(crate) fn mix(a: u64, b: u64) -> u64 {
     let finish = |mut z: u64| {
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,4 +1,4 @@
-//! Random networks of layers with branches, at inference and as whole steps of training.
+//! Random networks of layers with branches, for inference and as whole training steps.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use windlass_compiler::pass::Mode;
 
 use super::sizes::{self, pick};
 
-/// Most multiply-adds of a layer for one item.
+/// The maximum number of multiply-adds of a layer per sample.
 const MAX_PRODUCTS: usize = 40_000;
 
-/// A network, or a step of its training.
+/// A network, or its training step.
 pub(super) fn draw(numbers: &mut Rng) -> (Graph, Mode) {
     let graph = network(numbers).expect("layers are chosen to fit");
     if numbers.u8(..3) == 0 {
@@ -26,7 +26,7 @@ pub(super) fn draw(numbers: &mut Rng) -> (Graph, Mode) {
         return (training_mode(&graph).expect("a network has a training mode"), Mode::Training);
     }
     let options = training(numbers, &graph);
-    // Where the loss depends on no parameter there is nothing to train.
+    // If the loss depends on no parameter, there is nothing to train.
     match training_graph(&graph, &options) {
         Ok(step) => (step, Mode::Training),
         Err(_) => (graph, Mode::Inference),

@@ -73,7 +73,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             let x = s.image();
             let mut window = sizes::window(s.numbers, &s.item(x)[1..], true);
             if s.chance(4) {
-                // As global pooling does.
+                // Like global pooling.
                 let sizes = s.item(x)[1..].to_vec();
                 let axes = sizes.len();
                 window = Window {
@@ -170,7 +170,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             let operands = [vec![x], operands, further].concat();
             let results = s.op(op, &operands);
             if s.numbers.bool() {
-                // As backward does.
+                // Like the backward pass.
                 let g = s.of_type(&s.ty(x));
                 s.op(BatchNormGrad {}, &[g, x, operands[1], results[1], results[2]]);
             }
@@ -307,7 +307,7 @@ fn binary(s: &mut Sketch<'_>) {
             let x = s.of_type(&ty);
             s.op(Unary { kind }, &[x])[0]
         }
-        // The same value twice, often.
+        // Often the same value twice.
         BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply if s.chance(6) && ty == s.ty(a) => a,
         BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply => s.of_type(&ty),
     };
@@ -346,7 +346,7 @@ fn an_axis(s: &mut Sketch<'_>, value: ValueId) -> Option<(usize, usize)> {
     if shape.rank() == first {
         return None;
     }
-    // Channels, mostly.
+    // Mostly channels.
     let axis = if s.chance(3) { s.numbers.usize(first..shape.rank()) } else { first };
     Some((axis, shape.item()[axis - first]))
 }
@@ -377,7 +377,7 @@ fn concat(s: &mut Sketch<'_>) {
         let operand = match s.find(mates) {
             Some(mate) if s.chance(2) || !fits => mate,
             _ if fits => match s.chance(3) && s.ty(x).shape.rank() == 4 && axis == 1 {
-                // What is computed in place, part by part.
+                // An element-wise chain that is computed in place.
                 true => {
                     let kind = pick(s.numbers, &[UnaryKind::Relu, UnaryKind::Negate]);
                     s.op(Unary { kind }, &[x])[0]
@@ -410,7 +410,7 @@ fn slice(s: &mut Sketch<'_>) {
     s.means(y, meaning);
 }
 
-/// Steps fused behind an operator that gives a value like `x`, in half of the cases.
+/// Steps fused after an operator with a result like `x`, in half of the cases.
 fn maybe_epilogue(s: &mut Sketch<'_>, x: ValueId) -> (Vec<EpilogueStep>, Vec<ValueId>) {
     let ty = s.ty(x);
     if s.numbers.bool() { epilogue(s, &ty) } else { Default::default() }
@@ -418,7 +418,7 @@ fn maybe_epilogue(s: &mut Sketch<'_>, x: ValueId) -> (Vec<EpilogueStep>, Vec<Val
 
 /// Operands of batch normalisation: `x`, and gamma, beta, mean and variance.
 fn norm(s: &mut Sketch<'_>) -> (ValueId, Vec<ValueId>) {
-    // Behind a convolution it is folded.
+    // After a convolution it is folded.
     let x = match s.chance(3) {
         true => {
             let image = s.image();

@@ -1,4 +1,4 @@
-//! Sizes at which compiled code changes its ways: around the lanes of vectors, and ones.
+//! Sizes at which compiled code takes other paths: around the lanes of vectors, and ones.
 
 use fastrand::Rng;
 use windlass_compiler::ops::window::Window;
@@ -9,7 +9,7 @@ const CHANNELS: [usize; 22] = [1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 8, 9, 10, 12, 15
 /// Sizes of spatial axes.
 const SPATIAL: [usize; 20] = [1, 1, 2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10, 11, 13, 15, 16, 17, 33];
 
-/// The most elements of an item that is drawn, and of a value without a batch axis.
+/// The maximum number of elements of a drawn item, and of a value without a batch axis.
 pub(crate) const MAX_ELEMENTS: usize = 3000;
 
 pub(crate) fn pick<T: Copy>(numbers: &mut Rng, from: &[T]) -> T {
@@ -25,7 +25,7 @@ pub(crate) fn batch(numbers: &mut Rng) -> usize {
     if numbers.u8(..16) == 0 { pick(numbers, &[12, 16, 17, 31, 33]) } else { numbers.usize(1..=9) }
 }
 
-/// Spatial sizes of so many axes, so that an item of so many channels stays small.
+/// Sizes for a number of spatial axes, so that an item with this many channels stays small.
 pub(crate) fn spatial(numbers: &mut Rng, axes: usize, channels: usize) -> Vec<usize> {
     let mut sizes: Vec<usize> = (0..axes).map(|_| pick(numbers, &SPATIAL)).collect();
     while channels * sizes.iter().product::<usize>() > MAX_ELEMENTS {
@@ -49,7 +49,7 @@ pub(crate) fn window(numbers: &mut Rng, sizes: &[usize], is_pool: bool) -> Windo
         })
     };
     let axes = sizes.len();
-    // Windows as networks have them, which most algorithms are for.
+    // Windows as in networks, for which most algorithms are made.
     if numbers.bool() {
         let (kernel, stride, padding) = pick(
             numbers,

@@ -1,4 +1,4 @@
-//! A graph that grows operator by operator: operands are values of the graph where they fit, else new sources.
+//! A graph that grows operator by operator: operands are values of the graph if they fit, otherwise new sources.
 
 use std::collections::HashMap;
 
@@ -16,20 +16,20 @@ use windlass_compiler::shape::{DType, Dim, Polynomial, Shape, Symbol, Type};
 use super::sizes::{self, MAX_ELEMENTS, pick};
 use crate::values::POSITIVE;
 
-/// What integers stand for: operators that read integers are given no others.
+/// The meaning of integers: operators only get integers of the meaning they read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// Places in windows of so many elements.
+    /// Argmax indices in windows with a number of elements.
     Places(usize),
-    /// Bits of positive elements.
+    /// Sign masks.
     Bits,
     /// Classes.
     Labels,
-    /// A seed and a step.
+    /// A seed and a step number.
     Seed,
 }
 
-/// Whether a type is that of a batch of floats, whose items have fixed sizes.
+/// Whether a type is a batch of floats with items of fixed sizes.
 fn is_batch(ty: &Type) -> bool {
     ty.dtype == DType::F32 && ty.shape.is_batched() && !ty.shape.has_open_item()
 }
@@ -46,7 +46,7 @@ pub(crate) struct Sketch<'r> {
 
 impl<'r> Sketch<'r> {
     pub(crate) fn new(numbers: &'r mut Rng) -> Self {
-        // Steps of sequences are a part of the batch, mostly of none.
+        // Steps of sequences are part of the batch, usually absent.
         let batch = pick(numbers, &["N", "N", "N", "N", "N", "N*3", "N*T", "N*T", "N*T*2"]);
         let batch = Dim::Open(batch.parse().expect("written as sizes are"));
         Sketch { numbers, graph: Graph::new("fuzz"), meanings: HashMap::new(), sources: 0, batch }
@@ -62,7 +62,7 @@ impl<'r> Sketch<'r> {
         self.graph.inputs().any(|(_, input)| input.ty.shape.symbols().contains(&size))
     }
 
-    /// The shape of a batch whose steps are an axis of their own, if it has steps: `[N, T*2, 3]` of `[N*T*2, 3]`.
+    /// The shape of a batch whose steps, if any, are a separate axis: `[N, T*2, 3]` for `[N*T*2, 3]`.
     pub(crate) fn unfolded(&self, shape: &Shape) -> Option<Shape> {
         let first = self.batch.polynomial();
         let (times, steps) = first.primitive();
@@ -104,7 +104,7 @@ impl<'r> Sketch<'r> {
         }
     }
 
-    /// A value that fits, if there is any: later ones are likelier.
+    /// A value that fits, if there is one: later ones are likelier.
     pub(crate) fn find(&mut self, fits: impl Fn(&Type) -> bool) -> Option<ValueId> {
         let fitting: Vec<ValueId> = (0..self.graph.value_count())
             .map(ValueId::new)
@@ -140,7 +140,8 @@ impl<'r> Sketch<'r> {
         self.op(State { name, shape, init: Initializer::ZEROS }, &[])[0]
     }
 
-    /// A new constant of small numbers; of powers of two above zero, or often of all ones or zeros, which passes look for.
+    /// A new constant of small numbers; of positive powers of two, or often of all ones or zeros, which passes look
+    /// for.
     pub(crate) fn constant(&mut self, shape: Shape, positive: bool) -> ValueId {
         let all = pick(self.numbers, &[None, None, Some(1.0), Some(0.0)]);
         let values = (0..shape.item_elements())
@@ -153,7 +154,7 @@ impl<'r> Sketch<'r> {
         self.op(Constant { shape, values }, &[])[0]
     }
 
-    /// A new source of floats: an input where it has a batch axis, else a source of any kind.
+    /// A new source of floats: an input if it has a batch axis, otherwise a source of any kind.
     pub(crate) fn source(&mut self, ty: &Type, positive: bool) -> ValueId {
         let prefix = |usual: &'static str| if positive { POSITIVE } else { usual };
         let shape = ty.shape.clone();
@@ -170,7 +171,7 @@ impl<'r> Sketch<'r> {
         }
     }
 
-    /// A value of a type: one of the graph, perhaps of another shape, or a new source.
+    /// A value of a type: an existing one, perhaps of another shape, or a new source.
     pub(crate) fn of_type(&mut self, ty: &Type) -> ValueId {
         assert_eq!(ty.dtype, DType::F32);
         if self.numbers.bool()
@@ -188,7 +189,7 @@ impl<'r> Sketch<'r> {
         self.source(ty, false)
     }
 
-    /// A value of a type whose elements are above zero: a variance, a divisor.
+    /// A value of a type with positive elements: a variance, a divisor.
     pub(crate) fn positive(&mut self, ty: &Type) -> ValueId {
         if self.chance(3)
             && let Some(value) = self.find(|other| other == ty)
@@ -241,7 +242,7 @@ impl<'r> Sketch<'r> {
         self.new_vector()
     }
 
-    /// Any floats whose items have fixed sizes.
+    /// Any floats with items of fixed sizes.
     pub(crate) fn floats(&mut self) -> ValueId {
         if !self.chance(5)
             && let Some(value) = self.find(|ty| ty.dtype == DType::F32 && !ty.shape.has_open_item())
@@ -269,7 +270,7 @@ impl<'r> Sketch<'r> {
         self.batched()
     }
 
-    /// Sizes of a value without a batch axis: a number, a vector, or more axes.
+    /// Sizes of a value without a batch axis: a scalar, a vector, or more axes.
     pub(crate) fn fixed_sizes(&mut self) -> Vec<usize> {
         let rank = pick(self.numbers, &[0, 1, 1, 2, 2, 4]);
         let mut sizes: Vec<usize> = (0..rank).map(|_| sizes::channels(self.numbers)).collect();
@@ -293,7 +294,7 @@ impl<'r> Sketch<'r> {
         self.source(&Type::f32(self.batch_of(&item)), false)
     }
 
-    /// Integers of a meaning: some of the graph, or a new input.
+    /// Integers of a meaning: existing ones, or a new input.
     pub(crate) fn integers(&mut self, shape: &Shape, meaning: Meaning) -> ValueId {
         let ty = Type::i32(shape.clone());
         let fitting: Vec<ValueId> = (0..self.graph.value_count())
@@ -309,12 +310,12 @@ impl<'r> Sketch<'r> {
         value
     }
 
-    /// Any integers there are.
+    /// Any existing integers.
     pub(crate) fn any_integers(&mut self) -> Option<ValueId> {
         self.find(|ty| ty.dtype == DType::I32)
     }
 
-    /// Names outputs and updates, and gives the graph with the mode it may be compiled in.
+    /// Names outputs and updates, and returns the graph with its mode.
     pub(crate) fn finish(mut self) -> (Graph, Mode) {
         let counts = self.graph.use_counts();
         let floats: Vec<ValueId> = (0..self.graph.value_count())
@@ -322,7 +323,7 @@ impl<'r> Sketch<'r> {
             .filter(|&value| self.graph.ty(value).dtype == DType::F32)
             .collect();
         if floats.is_empty() {
-            // Integers alone give nothing back.
+            // Integers alone are not returned.
             let value = self.new_vector();
             return self.with_ends(&[value], &[]);
         }

@@ -1,5 +1,5 @@
-//! How far each operator's results in single precision may be from its formula, given exact operands: the table that
-//! `TOLERANCES.md` states and argues. A new operator does not compile until it has its row.
+//! The maximum error of each operator in single precision, given exact operands: the table that `TOLERANCES.md` states
+//! and justifies. A new operator does not compile without a row.
 
 mod several;
 
@@ -16,19 +16,19 @@ use windlass_compiler::plan::Accuracy;
 
 use self::several::{adam, batch_norm_grad, batch_norm_training};
 
-/// The unit roundoff of f32: one operation errs by at most this part of its result.
+/// The unit roundoff of f32: the relative error of one operation is at most this.
 pub(super) const U: f64 = 1.0 / (1u32 << 24) as f64;
 
-/// Results below this may be zero, and errors below it do not count.
+/// Results below this may be zero, and smaller errors do not count.
 const FLOOR: f64 = f32::MIN_POSITIVE as f64;
 
-/// What Winograd's method may err by, as a part of the largest result of a layer.
+/// The maximum error of Winograd's algorithm, relative to the largest result of a layer.
 const WINOGRAD_OF_RESULT: f64 = 2e-5;
 
-/// The same as a part of the largest sum of the products' magnitudes, for sums that cancel.
+/// The same relative to the largest sum of the products' magnitudes, for sums that cancel.
 const WINOGRAD_OF_MAGNITUDES: f64 = 4e-6;
 
-/// Errors in units in the last place, as the compiler's documentation of each function states them.
+/// Errors in units in the last place, as in the documentation of each function.
 fn ulps(kind: UnaryKind) -> f64 {
     match kind {
         UnaryKind::Relu | UnaryKind::Negate => 0.0,
@@ -41,12 +41,12 @@ fn ulps(kind: UnaryKind) -> f64 {
     }
 }
 
-/// The part of the sum of magnitudes that a sum of so many numbers may err by, whatever its order.
+/// The relative error of a sum of this many numbers, in any order, as a part of the sum of magnitudes.
 fn sum_part(count: usize) -> f64 {
     (count + 2) as f64 * U
 }
 
-/// Whether f32 may have no number this large on the way to a result.
+/// Whether an intermediate number this large may overflow f32.
 fn overflows(value: f64) -> bool {
     value.is_nan() || value.abs() >= f64::from(f32::MAX) / 64.0
 }
@@ -62,7 +62,7 @@ fn magnitudes(array: &Array<f64>) -> Array<f64> {
     }
 }
 
-/// An operator that sums, on the magnitudes of its operands: the condition of each sum.
+/// Applies a summing operator to the magnitudes of its operands: the condition of each sum.
 fn condition(op: &impl Evaluate, operands: &[&Array<f64>], results: &[Array<f64>]) -> Vec<f64> {
     let operands: Vec<Array<f64>> = operands.iter().map(|operand| magnitudes(operand)).collect();
     let operands: Vec<&Array<f64>> = operands.iter().collect();
@@ -74,7 +74,7 @@ fn scaled(values: &[f64], part: f64) -> Vec<f64> {
     values.iter().map(|value| part * value.abs()).collect()
 }
 
-/// Whether Winograd's method may make the product of an operator, which then is not exact.
+/// Whether the product of an operator may use Winograd's algorithm, so that it is not exact.
 pub(super) fn may_be_winograd(op: &Op, accuracy: Accuracy) -> bool {
     match op {
         Op::Conv(conv) => is_winograds(&conv.window, accuracy),
@@ -91,7 +91,7 @@ fn is_finite(operand: &Array<f64>) -> bool {
     }
 }
 
-/// Whether Winograd's method may make a product: windows of 3×3 and 5×5 at stride 1.
+/// Whether a product may use Winograd's algorithm: windows of 3×3 and 5×5 at stride 1.
 fn is_winograds(window: &Window, accuracy: Accuracy) -> bool {
     accuracy == Accuracy::Default
         && window.axes() == 2
@@ -100,8 +100,9 @@ fn is_winograds(window: &Window, accuracy: Accuracy) -> bool {
         && (window.kernel_size == [3, 3] || window.kernel_size == [5, 5])
 }
 
-/// The same for a gradient to the input. It is one convolution at stride 1 for each remainder of a place by the stride, and
-/// the kernel elements that contribute to one remainder are the kernel size by the stride, rounded down or up.
+/// The same for a gradient to the input. It is one convolution at stride 1 for each remainder of a position modulo the
+/// stride, and the number of kernel elements for a remainder is the kernel size divided by the stride, rounded down or
+/// up.
 fn is_winograds_backward(window: &Window, accuracy: Accuracy) -> bool {
     let has = |size: usize| {
         (0..window.axes()).all(|axis| {
@@ -130,7 +131,7 @@ fn convolution(
     result: &[f64],
 ) -> Vec<f64> {
     if !operands.iter().all(|operand| is_finite(operand)) {
-        // Compiled code multiplies the zeros around an image by what meets them, the interpreter leaves them out.
+        // Compiled code multiplies the zeros around an image; the interpreter leaves them out.
         return vec![f64::INFINITY; result.len()];
     }
     let mut errors = scaled(condition, sum_part(count));
@@ -141,7 +142,7 @@ fn convolution(
     errors
 }
 
-/// The error after the steps fused behind an operator, from its result before them and the error of that.
+/// The error after an operator's epilogue, from its result before the epilogue and the error of that.
 fn epilogue(
     steps: &[EpilogueStep],
     result: Array<f64>,
@@ -189,7 +190,7 @@ fn channel(sizes: &[usize], channel: usize) -> impl Iterator<Item = usize> + Clo
     (0..batch).flat_map(move |item| (0..inner).map(move |i| (item * channels + channel) * inner + i))
 }
 
-/// The indices of the channels at each place of each item of `[N, C, …]`.
+/// The indices of the channels at each position of each item of `[N, C, …]`.
 fn places(sizes: &[usize]) -> Vec<Vec<usize>> {
     let (batch, channels) = (sizes[0], sizes[1]);
     let inner: usize = sizes[2..].iter().product();
@@ -221,8 +222,8 @@ fn log_softmax_errors(x: &[f64]) -> Vec<f64> {
     x.iter().map(|x| U * (2.0 * (x - largest).abs() + 3.0 * logarithm.abs() + 1.0) + of_sum).collect()
 }
 
-/// For each result of an operator the largest error of each of its elements; nothing for what is only moved or chosen.
-/// `results` are those in double precision.
+/// The maximum error of each element of an operator's results; empty if elements are only moved or selected. `results`
+/// are those in double precision.
 pub(super) fn local_errors(
     op: &Op,
     operands: &[&Array<f64>],
@@ -235,7 +236,7 @@ pub(super) fn local_errors(
         let (Some(errors), Data::Real(values)) = (errors, &result.data) else { continue };
         for (error, value) in errors.iter_mut().zip(values) {
             *error += FLOOR;
-            // Beyond the range of f32 anything may come out.
+            // Beyond the range of f32 any result is allowed.
             if overflows(value.abs() + *error) {
                 *error = f64::INFINITY;
             }
@@ -451,7 +452,7 @@ fn of_operator(
     }
 }
 
-/// Errors of each place's channels, put where they belong.
+/// Errors of each position's channels, in their place.
 fn by_place(x: &Array<f64>, errors_of: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
     let mut errors = vec![0.0; x.elements()];
     for channels in places(&x.sizes) {

@@ -1,8 +1,8 @@
-//! Which values are exact: computed without any rounding, whatever the order of sums and whichever operations are fused.
+//! Determines which values are exact: computed without rounding, for any order of sums and any fused operations.
 //!
-//! Of each tensor two numbers are known: a power of two that divides all elements, and the largest magnitude. Where the
-//! largest number that an operator can meet on its way has at most 24 bits above the smallest step, f32 holds
-//! everything on the way. This is argued in `TOLERANCES.md`.
+//! For each tensor it tracks two numbers: a power of two that divides all elements, and the largest magnitude. If the
+//! largest intermediate number of an operator has at most 24 bits above the smallest step, f32 represents all of them
+//! exactly. `TOLERANCES.md` explains this.
 
 use windlass_compiler::interp::{Array, Data};
 use windlass_compiler::ops::Op;
@@ -37,7 +37,7 @@ impl Dyadic {
         Some(if all.largest == 0.0 { Dyadic::ZERO } else { all })
     }
 
-    /// A sum of so many of these.
+    /// A sum of this many of these.
     fn sum(self, count: usize) -> Self {
         Dyadic { largest: self.largest * count as f64, ..self }
     }
@@ -59,7 +59,7 @@ impl Dyadic {
         Dyadic { step: self.step + other.step, largest: self.largest * other.largest }
     }
 
-    /// Whether f32 holds every multiple of the step up to the largest.
+    /// Whether f32 represents every multiple of the step up to the largest.
     fn fits(self) -> bool {
         self.largest == 0.0
             || (self.step >= -126
@@ -87,18 +87,18 @@ fn is_power_of_two(value: f64) -> bool {
     value.to_bits() & ((1 << 52) - 1) == 0 && value.is_normal()
 }
 
-/// Whether every element is one that f32 holds.
+/// Whether f32 represents every element.
 fn is_single(values: &[f64]) -> bool {
     values.iter().all(|&value| f64::from(value as f32) == value)
 }
 
-/// Whether an operator computes its results without rounding, from operands that are exact. The results are those in
-/// double precision.
+/// Whether an operator computes its results without rounding, from exact operands. The results are those in double
+/// precision.
 pub(super) fn is_exact(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> bool {
     within(op, operands, results).is_some()
 }
 
-/// As [`is_exact`]; the number that stands for an exact one says nothing.
+/// Like [`is_exact`]; returns a placeholder for exact results without a bound.
 fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<Dyadic> {
     let of = |index: usize| -> Option<Dyadic> {
         match &operands[index].data {
@@ -153,7 +153,7 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
         Op::Unary(unary) => match unary.kind {
             UnaryKind::Relu | UnaryKind::Negate => Some(Dyadic::ZERO),
             UnaryKind::Square => of(0)?.times(of(0)?).exactly(),
-            // One operation, rounded correctly: exact where its result is a number of f32.
+            // One correctly rounded operation: exact if f32 represents its result.
             UnaryKind::Sqrt => is_single(results[0].real()).then_some(Dyadic::ZERO),
             UnaryKind::Sigmoid | UnaryKind::Tanh | UnaryKind::Exp | UnaryKind::Log | UnaryKind::Rsqrt => None,
         },
@@ -191,7 +191,7 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
             mean(twice.exactly()?.times(of(0)?).exactly()?, operands[1].elements())
         }
         Op::Sgd(sgd) => {
-            // A factor that f32 rounds is another number in double precision.
+            // A factor that f32 rounds differs in double precision.
             let [momentum, decay] = [sgd.momentum, sgd.weight_decay].map(|factor| {
                 let is_kept = f64::from(factor as f32) == factor;
                 if is_kept { Dyadic::of(&[factor]) } else { None }
@@ -220,7 +220,7 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
     }
 }
 
-/// A sum, exact as it is, divided by how many numbers it is of.
+/// An exact sum divided by the number of its terms.
 fn mean(value: Dyadic, count: usize) -> Option<Dyadic> {
     if !count.is_power_of_two() {
         return None;

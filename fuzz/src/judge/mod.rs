@@ -1,5 +1,5 @@
-//! What a graph must compute: its results in double precision, which of them are exact, and how far each element may be
-//! off where it is not. `TOLERANCES.md` argues all of it.
+//! The expected results of a graph in double precision, which of them are exact, and the tolerance of each element
+//! otherwise. `TOLERANCES.md` justifies all of it.
 
 mod bounds;
 mod exact;
@@ -17,38 +17,38 @@ use windlass_compiler::shape::Sizes;
 
 use crate::engines::Results;
 
-/// Samples that tolerances are estimated by, and those that confirm a disagreement.
+/// The number of samples for estimating tolerances, and for confirming a disagreement.
 const SAMPLES: usize = 6;
 const CONFIRMING_SAMPLES: usize = 64;
 
-/// A tolerance is so many times the largest deviation of an element …
+/// A tolerance is this many times the largest deviation of an element …
 const OF_ELEMENT: f64 = 3.0;
-/// … and so many times the mean deviation of its tensor, for elements that no sample moved as far as they can go.
+/// … plus this many times the mean deviation of its tensor, for elements that happened to change little in all samples.
 const OF_TENSOR: f64 = 1.0;
 
-/// What an output or update must be.
+/// The expected value of an output or update.
 #[derive(Clone, Debug)]
 struct Expected {
     name: String,
     values: Vec<f64>,
-    /// How far each element may be off; `None` where every bit must agree.
+    /// The tolerance of each element; `None` if every bit must agree.
     tolerance: Option<Vec<f64>>,
 }
 
-/// How an element differs from what it must be.
+/// A wrong element.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Disagreement {
     /// The output, parameter or state.
     pub name: String,
     /// The element.
     pub index: usize,
-    /// What it is.
+    /// The actual value.
     pub got: f32,
-    /// What it must be.
+    /// The expected value.
     pub expected: f64,
-    /// How far it may be off; `None` where every bit must agree.
+    /// Its tolerance; `None` if every bit must agree.
     pub tolerance: Option<f64>,
-    /// How many elements of this result are wrong.
+    /// The number of wrong elements of this result.
     pub wrong: usize,
 }
 
@@ -64,18 +64,18 @@ impl fmt::Display for Disagreement {
     }
 }
 
-/// How many elements were held to what.
+/// The numbers of elements by kind of comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compared {
     /// Bit for bit.
     pub exact: u64,
     /// Within a tolerance.
     pub within: u64,
-    /// Not at all: single precision may overflow on the way.
+    /// Not compared: single precision may overflow.
     pub open: u64,
 }
 
-/// What a graph must compute at one batch size.
+/// The expected results of a graph for one batch size.
 #[derive(Debug)]
 pub struct Reference<'g> {
     graph: &'g Graph,
@@ -85,7 +85,7 @@ pub struct Reference<'g> {
     values: Vec<Array<f64>>,
     sizes: Vec<Vec<usize>>,
     exact: Vec<bool>,
-    /// For each value the largest error that its operator makes.
+    /// For each value, the maximum error of its operator.
     errors: Vec<Option<Vec<f64>>>,
     seed: u64,
     expected: Vec<Expected>,
@@ -93,10 +93,10 @@ pub struct Reference<'g> {
 }
 
 impl<'g> Reference<'g> {
-    /// Interprets a graph, and estimates how roundings spread.
+    /// Interprets a graph, and estimates the propagation of rounding errors.
     ///
     /// # Errors
-    /// As the interpreter.
+    /// Those of the interpreter.
     pub fn new(
         graph: &'g Graph,
         mode: Mode,
@@ -132,9 +132,9 @@ impl<'g> Reference<'g> {
         Ok(reference)
     }
 
-    /// The graph's values where every operator errs by as much as it may, up or down at random. Every second sample rounds
-    /// results to single precision as well, and the first only does so: numbers that f32 cannot tell apart are equal then,
-    /// which decides the places of maxima.
+    /// The graph's values if every operator has its maximum error, up or down at random. Every second sample also
+    /// rounds results to single precision, and the first one only does that: numbers that are equal in f32 are then
+    /// equal, which decides argmax indices.
     fn sample(&self, index: usize, numbers: &mut Rng) -> Vec<Array<f64>> {
         let (moves, rounds) = (index > 0, index.is_multiple_of(2));
         let mut values: Vec<Array<f64>> = Vec::with_capacity(self.values.len());
@@ -165,7 +165,7 @@ impl<'g> Reference<'g> {
         values
     }
 
-    /// What every result must be, by so many samples.
+    /// Every expected result, from this many samples.
     fn estimate(&self, samples: usize) -> Vec<Expected> {
         let named: Vec<_> = self.graph.outputs().iter().chain(self.graph.updates()).collect();
         let mut deviations: Vec<Vec<f64>> = named
@@ -184,7 +184,7 @@ impl<'g> Reference<'g> {
                     values[named.value.index()].real().iter().zip(self.values[named.value.index()].real());
                 for (deviation, (moved, value)) in deviations.iter_mut().zip(pairs) {
                     let by = (moved - value).abs();
-                    // Not a number here, or there: anything may come out.
+                    // NaN or infinity here: any result is allowed.
                     *deviation = if by.is_nan() { f64::INFINITY } else { deviation.max(by) };
                 }
             }
@@ -210,7 +210,7 @@ impl<'g> Reference<'g> {
             .collect()
     }
 
-    /// Compares results with what they must be. A disagreement counts only after many samples of roundings.
+    /// Compares results with the expected ones. A disagreement counts only after many samples.
     ///
     /// # Errors
     /// The first [`Disagreement`].
@@ -270,7 +270,7 @@ impl<'g> Reference<'g> {
     }
 }
 
-/// The products whose weights batch normalisation may be folded into: their sums are then of other numbers.
+/// The products whose weights batch normalisation may be folded into, so that their sums have other terms.
 fn folded(graph: &Graph, mode: Mode) -> Vec<bool> {
     let mut folded = vec![false; graph.value_count()];
     if mode == Mode::Training {
@@ -285,10 +285,10 @@ fn folded(graph: &Graph, mode: Mode) -> Vec<bool> {
     folded
 }
 
-/// What the interpreter computes in single precision: outputs and updates.
+/// The interpreter's results in single precision: outputs and updates.
 ///
 /// # Errors
-/// As the interpreter.
+/// Those of the interpreter.
 pub fn interpret_single(
     graph: &Graph,
     sizes: &Sizes,

@@ -1,4 +1,4 @@
-//! Changes of a graph that make it smaller. Where a change gives an operand another type, a new source takes its place.
+//! Edits that make a graph smaller. If an edit changes an operand's type, a new source replaces the operand.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,27 +15,27 @@ use windlass_compiler::shape::{DType, Dim, Shape, Type};
 use super::is_source;
 use crate::values::POSITIVE;
 
-/// A change of a graph.
+/// An edit of a graph.
 #[derive(Clone, Debug)]
 pub(super) enum Edit {
-    /// Without an output.
+    /// Removes an output.
     Output(usize),
-    /// Without an update.
+    /// Removes an update.
     Update(usize),
-    /// A node's first result alone is an output.
+    /// Makes a node's first result the only output.
     Only(usize),
-    /// A node's results are sources, perhaps of numbers above zero.
+    /// Replaces a node's results by sources, perhaps of positive numbers.
     Source { node: usize, positive: bool },
-    /// A node's operand takes the place of its first result.
+    /// Replaces a node's first result by an operand.
     Forward { node: usize, operand: usize },
-    /// An operator with other attributes.
+    /// Changes an operator's attributes.
     Operator { node: usize, op: Op, without: Option<usize> },
-    /// A size becomes another one wherever it stands.
+    /// Replaces a size everywhere.
     Resize { from: usize, to: usize },
 }
 
 impl Edit {
-    /// Every change there is of a graph, those that drop much first.
+    /// Every edit of a graph, those that remove much first.
     pub(super) fn all(graph: &Graph) -> Vec<Edit> {
         let mut edits = Vec::new();
         if graph.outputs().len() + graph.updates().len() > 1 {
@@ -66,7 +66,7 @@ impl Edit {
         edits
     }
 
-    /// The changed graph, without what nothing needs; `None` where it would not be valid.
+    /// The edited graph, without unused nodes; `None` if it would not be valid.
     pub(super) fn apply(&self, graph: &Graph) -> Option<Graph> {
         let mut made = Graph::new(graph.name());
         let mut values: HashMap<ValueId, ValueId> = HashMap::new();
@@ -112,7 +112,7 @@ impl Edit {
         }
         for (index, update) in graph.updates().iter().enumerate() {
             if !matches!(self, Edit::Update(dropped) if *dropped == index) {
-                // What has another type now, or updates what is gone, is no update any more.
+                // An update whose type has changed or whose target is gone is removed.
                 let _ = made.add_update(&update.name, values[&update.value]);
             }
         }
@@ -120,13 +120,13 @@ impl Edit {
     }
 }
 
-/// Whether a graph gives anything back, and nothing but floats.
+/// Whether a graph has results, and only floats.
 fn ends_are_floats(graph: &Graph) -> bool {
     let mut ends = graph.outputs().iter().chain(graph.updates()).peekable();
     ends.peek().is_some() && ends.all(|named| graph.ty(named.value).dtype == DType::F32)
 }
 
-/// Sizes to try in the place of one, down to `least`.
+/// Smaller values to try for a size, down to `least`.
 fn smaller(size: usize, least: usize) -> BTreeSet<usize> {
     [least, size / 2, size.saturating_sub(1)].into_iter().filter(|to| (least..size).contains(to)).collect()
 }
@@ -142,7 +142,7 @@ fn source(graph: &mut Graph, ty: &Type, positive: bool) -> Option<ValueId> {
     graph.add_single(op, &[], "").ok()
 }
 
-/// Adds a node; operands whose type has changed give way to sources of the type that is asked for.
+/// Adds a node; operands whose type has changed are replaced by sources of the required type.
 fn add(graph: &mut Graph, node: &Node, values: &mut HashMap<ValueId, ValueId>) -> Option<()> {
     let mut op = node.op.clone();
     let mut operands: Vec<ValueId> = node.operands.iter().map(|operand| values[operand]).collect();
@@ -194,7 +194,7 @@ fn needed(graph: &Graph) -> Option<Graph> {
 fn resized(op: &Op, from: usize, to: usize) -> Option<Op> {
     let swap = |size: usize| if size == from { to } else { size };
     if let Op::Constant(constant) = op {
-        // Its elements have no other place to come from.
+        // No other source of its elements exists.
         let mut constant = constant.clone();
         constant.shape = swapped(&constant.shape, &swap);
         let first = *constant.values.first()?;
@@ -230,7 +230,7 @@ fn swapped(shape: &Shape, swap: &impl Fn(usize) -> usize) -> Shape {
     Shape::new(dims.collect::<Vec<_>>())
 }
 
-/// A node with one attribute closer to its default, or one size of a source smaller.
+/// A node with one attribute closer to its default, or one smaller size of a source.
 fn attributes(node: usize, data: &Node) -> Vec<Edit> {
     let mut edits = Vec::new();
     let Ok(value) = serde_json::to_value(&data.op) else { return edits };
@@ -290,7 +290,7 @@ fn attributes(node: usize, data: &Node) -> Vec<Edit> {
     edits
 }
 
-/// Shapes with one size smaller.
+/// Shapes with one smaller size.
 fn smaller_shapes(shape: &Shape) -> Vec<Shape> {
     let mut shapes = Vec::new();
     for (axis, dim) in shape.dims().iter().enumerate() {

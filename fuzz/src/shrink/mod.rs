@@ -1,4 +1,4 @@
-//! Makes a failing case as small as it can be while it still fails.
+//! Makes a failing case as small as possible while it still fails.
 
 mod edit;
 
@@ -12,8 +12,8 @@ use crate::corpus::{parse_setup, print_setup};
 use crate::values::Values;
 use edit::Edit;
 
-/// Shrinks a failing case: tries smaller ones, and goes on with the first that still fails, until none does or so many
-/// were tried.
+/// Shrinks a failing case: tries smaller ones, and continues with the first that still fails, until none does or the
+/// limit of tries is reached.
 pub fn shrink(
     case: Case,
     setup: Option<Setup>,
@@ -22,7 +22,7 @@ pub fn shrink(
 ) -> (Case, Option<Setup>) {
     let (mut case, mut setup) = (case, setup);
     let mut attempts = 0;
-    // Where the last smaller case was found: what came before it has just failed to help, and is tried again at the end.
+    // Where the last smaller case was found: earlier edits have just failed, and are tried again at the end.
     let mut start = 0;
     loop {
         let candidates = candidates(&case, setup.as_ref());
@@ -105,7 +105,7 @@ fn candidates(case: &Case, setup: Option<&Setup>) -> Vec<Candidate> {
     candidates
 }
 
-/// The paths to every part of a value: whole objects before what is in them.
+/// The paths to every part of a value: whole objects before their contents.
 fn leaves(value: &Value, path: &mut Vec<String>, paths: &mut Vec<Vec<String>>) {
     if !path.is_empty() {
         paths.push(path.clone());
@@ -129,7 +129,7 @@ fn without(setup: &Setup, path: &[String]) -> Option<Setup> {
     parse_setup(&differences.to_string()).ok()
 }
 
-/// How large a graph is: its operators, and the elements of their results.
+/// The size of a graph: its operators, and the elements of their results.
 pub fn size(graph: &Graph) -> (usize, usize) {
     let operators = graph.nodes().iter().filter(|node| !is_source(&node.op));
     let elements = graph
@@ -141,8 +141,8 @@ pub fn size(graph: &Graph) -> (usize, usize) {
     (operators.count(), elements)
 }
 
-/// Whether two graphs differ in the names of their sources alone: a smaller source may have been replaced by one of the
-/// size that is asked for.
+/// Whether two graphs differ only in the names of their sources: a smaller source may have been replaced by one of the
+/// required size.
 fn same_but_for_names(a: &Graph, b: &Graph) -> bool {
     let ends = |graph: &Graph| -> Vec<ValueId> {
         graph.outputs().iter().chain(graph.updates()).map(|named| named.value).collect()

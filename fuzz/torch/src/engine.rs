@@ -1,4 +1,4 @@
-//! What runs a graph: the interpreter in double precision, or a compiled program. Both give their results by name.
+//! The engines: the interpreter in double precision, and compiled programs. Both return their results by name.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use windlass_compiler::plan::{Convolution, SlotKind};
 use windlass_compiler::shape::DType;
 use windlass_runtime::executor::{Binding, Executor};
 
-/// What every output, and everything that is written, holds after a run.
+/// The contents of every output, and of every updated value, after a run.
 pub type Results = BTreeMap<String, Vec<f64>>;
 
-/// Something that runs one graph.
+/// An engine for one graph.
 #[derive(Debug)]
 pub enum Engine<'g> {
     /// The interpreter, in `f64`.
@@ -30,12 +30,12 @@ impl<'g> Engine<'g> {
     /// In words, why it cannot be compiled.
     pub fn compiled(graph: &'g Graph, mode: Mode, options: &CompileOptions) -> Result<Self, String> {
         let (program, _) = compile(graph, mode, options, &Dump::none()).map_err(|error| error.to_string())?;
-        // Small as the networks are, none of their steps would be shared among threads otherwise.
+        // The networks are so small that otherwise no step would run on several threads.
         let executor = Executor::new(program).map_err(|error| error.to_string())?.share_every_step();
         Ok(Engine::Compiled(Box::new(executor)))
     }
 
-    /// Whether some convolution is by Winograd's method.
+    /// Whether some convolution uses Winograd's algorithm.
     pub fn uses_winograd(&self) -> bool {
         let Engine::Compiled(executor) = self else { return false };
         let choices = &executor.program().plan().choices.0;
@@ -44,10 +44,10 @@ impl<'g> Engine<'g> {
         })
     }
 
-    /// Runs once. `version` tells versions of the parameters apart.
+    /// Runs once. `version` identifies the values of the parameters.
     ///
     /// # Errors
-    /// In words, what cannot be run.
+    /// In words, why it cannot run.
     pub fn run(&self, batch: usize, sources: &Bindings<f64>, version: u64) -> Result<Results, String> {
         match self {
             Engine::Interpreter(graph) => {

@@ -1,4 +1,4 @@
-//! What can be wrong with the files of a run.
+//! Errors in the files of a run.
 
 use std::path::PathBuf;
 
@@ -6,67 +6,67 @@ use thiserror::Error;
 use windlass_compiler::autodiff::AutodiffError;
 use windlass_compiler::error::GraphError;
 
-/// Why networks could not be compared at all.
+/// Why networks could not be compared.
 #[derive(Debug, Error)]
 pub enum Error {
     /// A file or folder that cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
-        /// What was to be read.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: std::io::Error,
     },
-    /// A folder that `draw.py` wrote nothing to.
+    /// A folder without output of `draw.py`.
     #[error("no part-*.jsonl in {}: write some with `python draw.py --out {}`", path.display(), path.display())]
     NoParts {
         /// The folder.
         path: PathBuf,
     },
-    /// A line that describes no network.
+    /// A line that does not describe a network.
     #[error("{}, line {line}: {source}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The error.
         source: serde_json::Error,
     },
-    /// A file of tensors that is none.
+    /// An invalid file of tensors.
     #[error("{}: {source}", path.display())]
     Tensors {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error.
         source: safetensors::SafeTensorError,
     },
-    /// A tensor that is missing or is not what its network needs.
+    /// A tensor that is missing or does not fit its network.
     #[error("`{tensor}` in {}: {problem}", path.display())]
     Tensor {
         /// The tensor's name in the file.
         tensor: String,
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error.
         problem: String,
     },
-    /// A layer with too many operands, a value that does not exist, or a result whose deviation is not stated.
+    /// A layer with too many operands, a value that does not exist, or a result without a deviation.
     #[error("network `{network}`, `{part}`: {problem}")]
     Described {
         /// The network.
         network: String,
         /// The layer or result.
         part: String,
-        /// What is wrong.
+        /// The error.
         problem: String,
     },
-    /// A stack that is no graph.
+    /// A stack that is not a graph.
     #[error("network `{network}`: {source}")]
     Graph {
         /// The network.
         network: String,
-        /// What is wrong.
+        /// The error.
         source: Box<GraphError>,
     },
     /// A network that cannot be trained as described.
@@ -74,13 +74,13 @@ pub enum Error {
     Training {
         /// The network.
         network: String,
-        /// What is wrong.
+        /// The error.
         source: Box<AutodiffError>,
     },
-    /// A name given to `--only` that no network has.
+    /// An unknown name for `--only`.
     #[error("no network `{name}` in {}", path.display())]
     Unknown {
-        /// The name asked for.
+        /// The given name.
         name: String,
         /// The folder.
         path: PathBuf,

@@ -1,4 +1,4 @@
-//! Reads what `draw.py` wrote: lines that describe networks, tensors, and what `--confirm` added later.
+//! Reads the output of `draw.py`: lines that describe networks, tensors, and the results of `--confirm`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,22 +14,22 @@ use windlass_compiler::shape::{DType, Type};
 use crate::Error;
 use crate::stack::Network;
 
-/// The numbers of one part's networks.
+/// The data of one part's networks.
 #[derive(Debug)]
 pub struct Tensors {
     path: PathBuf,
     bytes: Vec<u8>,
 }
 
-/// What more samples of rounding found about a network.
+/// The results of more rounding samples for a network.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Confirmed {
     name: String,
-    /// Whether some ReLU or max pooling may fall otherwise in single precision.
+    /// Whether some ReLU or max pooling may differ in single precision.
     pub near_kink: bool,
     /// As [`Network::deviations`].
     pub deviations: BTreeMap<String, f64>,
-    /// The same of rounding to double precision.
+    /// The same for rounding to double precision.
     pub double_deviations: BTreeMap<String, f64>,
 }
 
@@ -72,7 +72,7 @@ pub fn parts(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     }
 }
 
-/// The networks of a part, without the training that is refused.
+/// The networks of a part, without refused training.
 ///
 /// # Errors
 /// [`Error::Read`] and [`Error::Line`].
@@ -82,7 +82,7 @@ pub fn networks(part: &Path) -> Result<Vec<Network>, Error> {
     Ok(networks)
 }
 
-/// What was confirmed about a folder's networks, by name; where a network was confirmed more than once, the last.
+/// The confirmations of a folder's networks, by name; the last one for each network.
 ///
 /// # Errors
 /// [`Error::Read`] and [`Error::Line`].
@@ -114,7 +114,7 @@ impl Tensors {
         Error::Tensor { tensor: tensor.to_owned(), path: self.path.clone(), problem }
     }
 
-    /// The numbers that every source of a network's graphs starts from; `step` is the graph of its training.
+    /// The initial values of every source of a network's graphs; `step` is the graph of its training.
     ///
     /// # Errors
     /// [`Error::Tensors`], and [`Error::Tensor`] for one that is missing or of another type than its source.
@@ -131,7 +131,7 @@ impl Tensors {
             let parameters = graph.parameters().map(|(value, parameter)| (value, &parameter.name));
             let states = graph.states().map(|(value, state)| (value, &state.name));
             for (value, name) in inputs.chain(parameters).chain(states) {
-                // Control inputs are numbers of each step, not tensors.
+                // Control inputs are values of each step, not tensors.
                 if !["learning_rate", "correction", "seed"].contains(&name.as_str()) {
                     let array = self.source(&tensors, network, name, graph.ty(value))?;
                     bindings.insert(name.clone(), array);
@@ -170,7 +170,7 @@ impl Tensors {
     /// PyTorch's results whose names start with `network/part/`, by the rest of their names.
     ///
     /// # Errors
-    /// [`Error::Tensors`], and [`Error::Tensor`] for elements that are not of double precision.
+    /// [`Error::Tensors`], and [`Error::Tensor`] for elements that are not in double precision.
     pub fn results(&self, network: &Network, part: &str) -> Result<BTreeMap<String, Vec<f64>>, Error> {
         let tensors = self.all()?;
         let prefix = format!("{}/{part}/", network.name);

@@ -1,56 +1,56 @@
-//! The rule by which numbers agree; the README of this crate argues it.
+//! The comparison; the README of this crate justifies it.
 
 use std::fmt;
 
 use windlass_compiler::autodiff::names;
 
-/// The largest relative error of one rounding to `f32`.
+/// The maximum relative error of one rounding to `f32`.
 pub const UNIT: f64 = 1.0 / (1 << 24) as f64;
 
-/// How many times the sampled deviation a result may be off.
+/// The maximum error as a multiple of the sampled deviation.
 pub const FACTOR: f64 = 16.0;
 
-/// The same where a convolution is by Winograd's method.
+/// The same with Winograd's algorithm.
 pub const WINOGRAD_FACTOR: f64 = 64.0;
 
-/// How many roundings of its tensor's largest element a result may be off besides.
+/// The additional error, in roundings of the tensor's largest element.
 pub const FLOOR: f64 = 8.0;
 
-/// What the interpreter may be off in double precision, relative to its tensor's largest element.
+/// The additional error of the interpreter in double precision, relative to the tensor's largest element.
 pub const INTERPRETER: f64 = 1e-9;
 
-/// What scales deviations from single to double precision.
+/// The scale of deviations from single to double precision.
 pub const TO_DOUBLE: f64 = f64::EPSILON / f32::EPSILON as f64;
 
-/// A tensor is judged loosely where more than this part of its scale would pass: of its largest element, or of [`WHOLE`] of
-/// the largest among all tensors of its kind, where that is more.
+/// A tensor is judged loosely if its bound is more than this part of its scale: of its largest element, or of [`WHOLE`]
+/// of the largest among all tensors of its kind, if that is more.
 pub const LOOSE: f64 = 0.01;
 
-/// The part that the largest element among all tensors of a kind counts for: the gradient of a bias before batch
-/// normalisation is zero but for rounding, and must be small beside other gradients only.
+/// The weight of the largest element among all tensors of a kind: the gradient of a bias before batch normalisation is
+/// zero except for rounding, and need only be small relative to other gradients.
 pub const WHOLE: f64 = 1.0 / 64.0;
 
-/// The precision that a result was computed in.
+/// The precision of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// Compiled code.
     Single,
-    /// Compiled code with a convolution by Winograd's method.
+    /// Compiled code with Winograd's algorithm.
     Winograd,
     /// The interpreter.
     Double,
 }
 
-/// What a tensor's elements may be off by.
+/// The bound for a tensor's elements.
 #[derive(Clone, Copy, Debug)]
 pub struct Bound {
     /// The bound.
     pub bound: f64,
-    /// Whether it says little: rounding alone moves the tensor by much.
+    /// Whether the bound is loose: rounding alone changes the tensor by much.
     pub is_loose: bool,
 }
 
-/// An element that is off by more than its bound.
+/// An element whose error exceeds its bound.
 #[derive(Clone, Copy, Debug)]
 pub struct Mismatch {
     /// The element.
@@ -59,7 +59,7 @@ pub struct Mismatch {
     pub got: f64,
     /// PyTorch's.
     pub expected: f64,
-    /// What it may be off by.
+    /// Its bound.
     pub bound: f64,
 }
 
@@ -79,8 +79,8 @@ pub fn largest(elements: &[f64]) -> f64 {
     elements.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()))
 }
 
-/// What is measured by the same scale in a step: all parameters, and each kind of the optimiser's states; any other result is
-/// of a kind of its own.
+/// The kind of tensors that are measured on the same scale in a step: all parameters, and each kind of optimiser state;
+/// every other result has its own kind.
 pub fn kind(result: &str) -> &str {
     match result.strip_prefix(names::OPTIMIZER_PREFIX) {
         Some(state) => state.split_once('.').map_or(state, |(kind, _)| kind),
@@ -90,8 +90,8 @@ pub fn kind(result: &str) -> &str {
 }
 
 impl Bound {
-    /// The bound of a tensor that sampled rounding to its precision moves by `deviation`; `whole` is the largest magnitude among all tensors of
-    /// its [`kind`].
+    /// The bound of a tensor for which sampled rounding gives `deviation`; `whole` is the largest magnitude among all
+    /// tensors of its [`kind`].
     pub fn of(expected: &[f64], deviation: f64, precision: Precision, whole: f64) -> Self {
         let largest = largest(expected);
         let bound = match precision {
@@ -100,11 +100,11 @@ impl Bound {
             Precision::Double => FACTOR * deviation + INTERPRETER * largest,
         };
         let is_loose = bound > LOOSE * largest.max(WHOLE * whole);
-        // Smaller numbers than the least normal one may be taken for zero.
+        // Numbers smaller than the least normal one may be flushed to zero.
         Bound { bound: bound.max(f64::from(f32::MIN_POSITIVE)), is_loose }
     }
 
-    /// The worst element of a result, if it is off by more than the bound; else the part of the bound it takes.
+    /// The worst element of a result, if its error exceeds the bound; otherwise the part of the bound that it uses.
     ///
     /// # Errors
     /// The [`Mismatch`].
@@ -112,7 +112,7 @@ impl Bound {
         let mut worst = 0.0;
         for (index, (&got, &expected)) in got.iter().zip(expected).enumerate() {
             let part = (got - expected).abs() / self.bound;
-            // A NaN is no agreement.
+            // NaN never agrees.
             if part.is_nan() || part > 1.0 {
                 return Err(Mismatch { index, got, expected, bound: self.bound });
             }
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn what_rounding_moves_by_much_is_judged_loosely() {
         assert!(Bound::of(&[1.0], 1e-2, Precision::Single, 1.0).is_loose);
-        // A gradient that is zero but for rounding is measured by the others.
+        // A gradient that is zero except for rounding is measured by the others.
         assert!(Bound::of(&[1e-17], 1e-9, Precision::Single, 1e-17).is_loose);
         assert!(!Bound::of(&[1e-17], 1e-9, Precision::Single, 1.0).is_loose);
     }

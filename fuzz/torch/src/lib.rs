@@ -1,5 +1,5 @@
-//! Holds Windlass to PyTorch: networks that `draw.py` drew, with what PyTorch computes of them in double precision, are built,
-//! interpreted and compiled under many options, and every number is compared. The README of this crate states the rule.
+//! Compares Windlass with PyTorch: builds, interprets and compiles the networks of `draw.py` with many options, and
+//! compares every number with PyTorch's results in double precision. The README of this crate has the method.
 
 pub mod engine;
 pub mod error;

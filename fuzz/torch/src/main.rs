@@ -1,4 +1,5 @@
-//! Compares all networks of a folder that `draw.py` wrote with Windlass. Exit code 1 is a disagreement, 2 a fault in the files.
+//! Compares all networks of a folder written by `draw.py` with Windlass. Exit code 1 is a disagreement, 2 an invalid
+//! file.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,21 +10,21 @@ use windlass_fuzz_torch::files::{Tensors, confirmed, networks, parts};
 use windlass_fuzz_torch::runner::{Failure, Tally, check};
 use windlass_fuzz_torch::settings::{Set, sets};
 
-/// Failures that are printed whole.
+/// The number of failures to print in full.
 const SHOWN: usize = 10;
 
-/// Compares Windlass with what PyTorch computes.
+/// Compares Windlass with PyTorch's results.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// A folder that `draw.py` wrote.
     folder: PathBuf,
-    /// Sets of options for each network; over a run all sets have their turn.
+    /// Sets of options for each network; over a run, all sets are used in turn.
     #[arg(long, default_value_t = 2)]
     sets: usize,
     /// All sets of options for each network.
     #[arg(long)]
     all: bool,
-    /// The place of the first network to run.
+    /// The index of the first network to run.
     #[arg(long, default_value_t = 0)]
     first: usize,
     /// How many networks to run; all by default.
@@ -32,7 +33,7 @@ struct Arguments {
     /// The name of the only network to run.
     #[arg(long)]
     only: Option<String>,
-    /// Draws what sets of options leave open.
+    /// Seed of options that the sets do not determine.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The sets of a network: those whose turn it is, or all.
+/// The sets of a network: the next ones in turn, or all.
 fn turn(all: &[Set], arguments: &Arguments, place: usize) -> Vec<(usize, Set)> {
     let count = if arguments.all { all.len() } else { arguments.sets.min(all.len()) };
     (0..count).map(|index| (place * count + index) % all.len()).map(|at| (at, all[at])).collect()

@@ -1,4 +1,4 @@
-//! Compares networks with what PyTorch computes of them: interpreted, and compiled under sets of options.
+//! Compares networks with PyTorch's results: interpreted, and compiled with sets of options.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,16 +17,16 @@ use crate::judge::{Bound, Precision, TO_DOUBLE, kind, largest};
 use crate::settings::Set;
 use crate::stack::Network;
 
-/// What was compared.
+/// Statistics of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Networks.
     pub networks: usize,
     /// Networks that were trained too.
     pub trained: usize,
-    /// Why the others were not, with how many.
+    /// Why the others were not trained, with counts.
     pub untrained: BTreeMap<String, usize>,
-    /// Networks whose training is left out because it may fall otherwise in single precision.
+    /// Networks whose training is left out because it may differ in single precision.
     pub near_kinks: usize,
     /// Runs of compiled networks.
     pub forwards: usize,
@@ -34,17 +34,17 @@ pub struct Tally {
     pub steps: usize,
     /// Tensors of compiled runs.
     pub tensors: usize,
-    /// Those of them that are judged loosely.
+    /// Those of them with loose bounds.
     pub loose: usize,
     /// Elements of compiled runs.
     pub elements: usize,
-    /// Elements that the interpreter computed.
+    /// Elements computed by the interpreter.
     pub interpreted: usize,
-    /// The largest part of its bound that a result of compiled code took.
+    /// The largest part of its bound that a result of compiled code used.
     pub worst: f64,
-    /// How many tensors of compiled code took at most 1/64, 1/32 … 1/2 of their bound, and how many took more.
+    /// How many tensors of compiled code used at most 1/64, 1/32 … 1/2 of their bound, and how many more.
     pub parts: [usize; 7],
-    /// The sets of options used, by their places among all.
+    /// The indices of the sets of options used.
     pub sets: BTreeSet<usize>,
 }
 
@@ -86,9 +86,9 @@ pub struct Failure {
     pub network: String,
     /// The file of its tensors.
     pub file: String,
-    /// Where it failed: the engine and the run.
+    /// The engine and the run.
     pub at: String,
-    /// What happened.
+    /// The failure.
     pub problem: String,
     /// The graph that was run.
     pub graph: String,
@@ -101,7 +101,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The network with its numbers and PyTorch's results.
+/// The network with its data and PyTorch's results.
 struct Case<'n> {
     network: &'n Network,
     confirmed: Option<&'n Confirmed>,
@@ -112,11 +112,11 @@ struct Case<'n> {
     steps: Vec<Results>,
 }
 
-/// Compares one network: the interpreter's results, and those of programs compiled under some sets of options, given with
-/// their places among all. Disagreements are added to `failures`, one at most for each engine.
+/// Compares one network: the interpreter's results, and those of programs compiled with some sets of options, given
+/// with their indices. Disagreements are added to `failures`, at most one for each engine.
 ///
 /// # Errors
-/// [`Error`] where the files do not describe a network with its numbers.
+/// [`Error`] if the files do not describe a network with its data.
 pub fn check(
     network: &Network,
     tensors: &Tensors,
@@ -154,7 +154,7 @@ impl<'n> Case<'n> {
         Ok(Case { network, confirmed, graph, step, sources, forward, steps })
     }
 
-    /// Runs everything with the interpreter, or compiled under some options.
+    /// Runs everything with the interpreter, or compiled with some options.
     fn engine(
         &self,
         options: Option<&CompileOptions>,
@@ -164,7 +164,7 @@ impl<'n> Case<'n> {
         for (mode, graph) in std::iter::once((Mode::Inference, &self.graph))
             .chain(self.step.iter().map(|step| (Mode::Training, step)))
         {
-            // A panic is a failure of this network, not the end of all.
+            // A panic is a failure of this network and does not end the run.
             let outcome = catch_unwind(AssertUnwindSafe(|| self.runs(mode, graph, options, tally)));
             let problem = match outcome {
                 Ok(Ok(())) => continue,
@@ -209,7 +209,7 @@ impl<'n> Case<'n> {
                 self.judge("forward", &results, &self.forward, &self.sources, precision, tally)?;
                 if precision != Precision::Double {
                     tally.forwards += 2;
-                    // What depends on the parameters alone is not computed again.
+                    // Values that depend only on the parameters are not recomputed.
                     let again = engine.run(self.network.batch, &self.sources, 0)?;
                     if again != results {
                         return Err("a second run gives other results".to_owned().into());
@@ -246,7 +246,7 @@ impl<'n> Case<'n> {
         }
     }
 
-    /// What sampled rounding to a precision moves a result by.
+    /// The deviation of a result that sampled rounding to a precision gives.
     fn deviation(&self, result: &str, precision: Precision) -> Result<f64, Error> {
         let of = |confirmed: &'n Confirmed| match precision {
             Precision::Single | Precision::Winograd => &confirmed.deviations,
@@ -260,7 +260,7 @@ impl<'n> Case<'n> {
         Ok((self.network.deviation(result)? * scale).max(more.copied().unwrap_or(0.0)))
     }
 
-    /// Compares a run's results. What PyTorch does not write must be as it was.
+    /// Compares a run's results. Values that PyTorch does not write must be unchanged.
     fn judge(
         &self,
         part: &str,
@@ -311,7 +311,7 @@ impl<'n> Case<'n> {
 
 /// Why runs of a network end early.
 enum Fault {
-    /// The files are wrong.
+    /// The files are invalid.
     Files(Box<Error>),
     /// A disagreement, in words.
     Disagrees(String),

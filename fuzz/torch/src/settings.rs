@@ -1,5 +1,5 @@
-//! Sets of options that between them take every path: widths of vectors, algorithms and layouts in every combination, and
-//! with each of them threads, batches, passes, panels, accuracy and costs at random.
+//! Sets of options that together cover every path: vector widths, algorithms and layouts in every combination, each
+//! with random threads, batches, passes, panels, accuracy and costs.
 
 use serde_json::Value;
 use windlass_compiler::codegen::available_vector_bits;
@@ -7,7 +7,7 @@ use windlass_compiler::pass::PassOptions;
 use windlass_compiler::pipeline::CompileOptions;
 use windlass_compiler::plan::{Accuracy, Convolution, Costs, Features, Im2col, Layouts, PerWidth};
 
-/// A set that is the same in every run: the rest of the options is drawn.
+/// The part of the options that is the same in every run; the rest is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Set {
     bits: usize,
@@ -16,7 +16,7 @@ pub struct Set {
     layouts: Layouts,
 }
 
-/// All sets this CPU can run.
+/// All sets that this CPU can run.
 pub fn sets() -> Vec<Set> {
     let native = available_vector_bits().into_iter().map(|bits| (bits, Features::Native));
     let vectors: Vec<(usize, Features)> = native.chain([(128, Features::Baseline)]).collect();
@@ -41,7 +41,7 @@ fn one_of<T: Copy>(random: &mut fastrand::Rng, from: &[T]) -> T {
     from[random.usize(..from.len())]
 }
 
-/// Passes: mostly all, else none, or all but one.
+/// Passes: mostly all, otherwise none, or all but one.
 fn passes(random: &mut fastrand::Rng) -> PassOptions {
     let all = PassOptions { verify: true, ..PassOptions::default() };
     match random.u8(..4) {
@@ -51,7 +51,7 @@ fn passes(random: &mut fastrand::Rng) -> PassOptions {
     }
 }
 
-/// Turns off one pass of all there are, by its name among the options.
+/// Turns off one pass, by its name in the options.
 fn without_one(all: &PassOptions, random: &mut fastrand::Rng) -> Option<PassOptions> {
     let mut value = serde_json::to_value(all).ok()?;
     let fields = value.as_object_mut()?;
@@ -60,7 +60,7 @@ fn without_one(all: &PassOptions, random: &mut fastrand::Rng) -> Option<PassOpti
     serde_json::from_value(value).ok()
 }
 
-/// Facts about a machine that there is none of, so that unusual blocks and algorithms are chosen.
+/// Random costs, so that unusual tilings and algorithms are chosen.
 fn costs(random: &mut fastrand::Rng) -> Costs {
     let usual = Costs::default();
     let mut some = |usual: u16| (usual / 8).max(1) * one_of(random, &[1, 4, 8, 16, 64]);
@@ -89,7 +89,7 @@ fn costs(random: &mut fastrand::Rng) -> Costs {
 }
 
 impl Set {
-    /// The options of a set, the rest of them drawn.
+    /// The options of a set, with the rest drawn at random.
     pub fn options(&self, random: &mut fastrand::Rng) -> CompileOptions {
         let mut options = CompileOptions { passes: passes(random), ..CompileOptions::default() };
         let plan = &mut options.plan;

@@ -1,4 +1,4 @@
-//! Networks as `draw.py` describes them, and the graphs they become.
+//! Networks as `draw.py` describes them, and their graphs.
 
 use std::collections::BTreeMap;
 
@@ -12,39 +12,39 @@ use windlass_compiler::ops::window::Window;
 
 use crate::Error;
 
-/// One network: its layers, what it is trained by, and how far rounding moves what PyTorch computes.
+/// One network: its layers, its training, and the deviations of PyTorch's results by rounding.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Network {
-    /// Its name, which the names of its tensors start with.
+    /// Its name, the prefix of its tensors' names.
     pub name: String,
     /// The file of its tensors.
     pub file: String,
-    /// Items in its batch.
+    /// Its batch size.
     pub batch: usize,
-    /// Sizes of one item of its input.
+    /// Sizes of one sample of its input.
     pub input: Vec<usize>,
-    /// Its layers. Value 0 is the input, layer `i` gives value `i + 1`.
+    /// Its layers. Value 0 is the input; layer `i` computes value `i + 1`.
     pub layers: Vec<Placed>,
     /// The values that are outputs, by name.
     pub outputs: BTreeMap<String, usize>,
-    /// How it is trained, if it is.
+    /// Its training, if there is any.
     pub training: Option<TrainingOptions>,
     /// Why it is not trained.
     pub untrained: Option<String>,
-    /// The step size.
+    /// The learning rate.
     pub learning_rate: f64,
-    /// Steps that were taken before the first.
+    /// Steps taken before the first.
     pub steps_before: u64,
     /// Steps to take.
     pub steps: usize,
-    /// The largest deviation that sampled rounding makes in each result.
+    /// The maximum deviation of each result by sampled rounding.
     pub deviations: BTreeMap<String, f64>,
 }
 
-/// A layer and where it stands.
+/// A layer and its position.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Placed {
-    /// The layer's name, which the names of its parameters start with.
+    /// The layer's name, the prefix of its parameters' names.
     pub name: String,
     /// The values it is applied to.
     pub from: Vec<usize>,
@@ -93,11 +93,11 @@ pub enum Kind {
     LogSoftmax,
     /// The sum of two values.
     Add,
-    /// Values joined along their channels.
+    /// Values concatenated along their channels.
     Concat,
 }
 
-/// What a layer becomes.
+/// The effect of a layer.
 enum Built {
     Layer(Layer),
     Add,
@@ -158,7 +158,7 @@ impl Network {
         builder.finish().map_err(at_graph)
     }
 
-    /// Leaves the training out that PyTorch takes and Windlass refuses: that of the cross-entropy of probabilities.
+    /// Leaves out training that PyTorch accepts and Windlass refuses: that with the cross-entropy of probabilities.
     pub(crate) fn leave_refused_training_out(&mut self) {
         let Ok(graph) = self.graph() else { return };
         if let Some(Err(AutodiffError::SoftmaxBeforeLoss { .. } | AutodiffError::TooFewClasses { .. })) =
@@ -182,10 +182,10 @@ impl Network {
             .map_err(|source| Error::Training { network: self.name.clone(), source: Box::new(source) })
     }
 
-    /// The largest deviation that sampled rounding makes in a result.
+    /// The maximum deviation of a result by sampled rounding.
     ///
     /// # Errors
-    /// [`Error::Described`] where none is stated.
+    /// [`Error::Described`] if it is not given.
     pub fn deviation(&self, result: &str) -> Result<f64, Error> {
         let missing = || self.refuse(result, "no deviation is stated".to_owned());
         self.deviations.get(result).copied().ok_or_else(missing)

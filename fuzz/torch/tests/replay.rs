@@ -1,5 +1,5 @@
-//! Replays the networks of `sample`, which `draw.py --networks 20 --seed 14 --small` drew: they agree with PyTorch, cover every
-//! layer, and would not agree if anything about them were otherwise.
+//! Replays the networks of `sample`, which `draw.py --networks 20 --seed 14 --small` drew: they agree with PyTorch,
+//! cover every layer, and would disagree after any change.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,7 @@ fn sample() -> Vec<Network> {
     parts.iter().flat_map(|part| networks(part).unwrap()).collect()
 }
 
-/// Compares networks under so many sets of options each, in turn.
+/// Compares networks with a number of option sets each, in turn.
 fn compare(networks: &[Network], count: usize) -> (Tally, Vec<Failure>) {
     let (all, confirmed) = (sets(), confirmed(&folder()).unwrap());
     let (mut tally, mut failures) = (Tally::default(), Vec::new());
@@ -45,7 +45,7 @@ fn the_sample_agrees_under_every_set() {
     assert!(tally.trained >= 15 && tally.near_kinks == 0, "{tally}");
 }
 
-/// The name a layer is drawn by. A layer that is new here must be drawn by `stacks.py` and computed by `rounding.py`.
+/// The name of a layer in `draw.py`. A new layer must be added to `stacks.py` and `rounding.py`.
 fn name(kind: &Kind) -> &'static str {
     match kind {
         Kind::Conv2d { .. } => "conv2d",
@@ -83,7 +83,7 @@ fn the_sample_has_every_layer_loss_and_optimizer() {
     assert!(trained.iter().any(|options| !options.frozen.is_empty()));
 }
 
-/// How many of the networks that a change was made to disagree, with the interpreter and with compiled code alike.
+/// How many of the changed networks disagree, with the interpreter and with compiled code.
 fn disagreeing(change: impl Fn(&mut Network) -> bool) -> (usize, usize) {
     let mut changed: Vec<Network> = sample();
     changed.retain_mut(|network| change(network));
@@ -93,7 +93,7 @@ fn disagreeing(change: impl Fn(&mut Network) -> bool) -> (usize, usize) {
     (count("compiled"), changed.len())
 }
 
-/// Whether some output is computed from a value.
+/// Whether some output depends on a value.
 fn is_live(network: &Network, value: usize) -> bool {
     network.outputs.values().any(|&output| output == value)
         || network
@@ -103,7 +103,7 @@ fn is_live(network: &Network, value: usize) -> bool {
             .any(|(at, layer)| layer.from.contains(&value) && is_live(network, at + 1))
 }
 
-/// The first layer that answers a question and that some output is computed from.
+/// The first layer that satisfies a predicate and that some output depends on.
 fn first_live(network: &mut Network, is_it: impl Fn(&Kind) -> bool) -> Option<&mut Kind> {
     let mut places = 0..network.layers.len();
     let at = places.find(|&at| is_it(&network.layers[at].kind) && is_live(network, at + 1))?;
@@ -113,7 +113,7 @@ fn first_live(network: &mut Network, is_it: impl Fn(&Kind) -> bool) -> Option<&m
 #[test]
 fn another_activation_disagrees() {
     let (found, changed) = disagreeing(|network| {
-        // It ends in the softmax of a single element, which is 1 whatever came before.
+        // It ends in the softmax of a single element, which is always 1.
         if network.name == "n00009" {
             return false;
         }

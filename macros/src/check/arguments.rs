@@ -189,7 +189,7 @@ impl Checker<'_, '_> {
             Some(meant) => mistake.help(format!("did you mean `{meant}`?")),
             None if names.is_empty() => mistake.help(format!("`{name}` takes no named arguments")),
             None if text == "activation" => {
-                mistake.help(format!("write the activation behind it: `{name}(…); relu`"))
+                mistake.help(format!("write the activation after it: `{name}(…); relu`"))
             }
             None => mistake.help(format!("it takes {}", list(&names))),
         };
@@ -279,7 +279,7 @@ impl Checker<'_, '_> {
         let word = source(expr).to_lowercase();
         if word.contains("valid") {
             padding = Some(Setting::Sizes(AxisSizes::all(axes, 0)));
-            help = "leave it out: nothing is padded then".to_owned();
+            help = "leave it out: then there is no padding".to_owned();
         } else if let (Some(Setting::Sizes(kernel_size)), Setting::Sizes(dilation)) = (kernel_size, dilation)
             && word.contains("same")
         {
@@ -317,7 +317,7 @@ impl Checker<'_, '_> {
         };
         let known: Vec<&str> = INITIALIZERS.iter().map(|rule| rule.name).collect();
         let Some(name) = name.map(plain) else {
-            let mistake = Mistake::new(format!("`{}` is no distribution", source(expr)))
+            let mistake = Mistake::new(format!("`{}` is not a distribution", source(expr)))
                 .help(format!("it takes {}", list(&known)));
             self.errors.report(expr, mistake);
             return None;
@@ -424,7 +424,7 @@ fn too_many(call: &Call, signature: &Signature, required: usize, position: usize
         _ => format!("`{name}` takes {}", counted(required, "positional argument")),
     });
     if let (true, Expr::Call(_)) = (slots.is_empty(), value) {
-        return mistake.help(format!("layers stand one after another: `{}; {name}`", source(value)));
+        return mistake.help(format!("layers follow one another: `{}; {name}`", source(value)));
     }
     match slots.get(position).and_then(|slot| slot.name.as_deref()) {
         Some(slot) => {

@@ -273,7 +273,7 @@ impl<'a> Checker<'_, 'a> {
                 Ok(value) => self.record(value, name, "add", &call.to_string(), call.name.span(), 0),
                 Err(GraphError::Shape { error, .. }) => {
                     let mistake = Mistake::new(format!(
-                        "`{call}` needs two equal shapes, but {:?} flows in and `{other_name}` is {:?}",
+                        "`{call}` needs two equal shapes, but the current value is {:?} and `{other_name}` is {:?}",
                         self.builder.item_dims(left),
                         self.builder.item_dims(right)
                     ));
@@ -298,7 +298,7 @@ impl<'a> Checker<'_, 'a> {
         }
         let values = self.named_arguments(call, environment, it, "let start = it; conv2d(…); from(start)");
         if values.len() > 1 {
-            let mistake = Mistake::new("`from` goes on from one value")
+            let mistake = Mistake::new("`from` continues from one value")
                 .help("to use several write `add(…)` or `concat { … }`".to_owned());
             self.errors.report(call, mistake);
         }
@@ -356,7 +356,7 @@ impl<'a> Checker<'_, 'a> {
         let unknown = Mistake::new(format!("there is no layer or block named `{name}`"));
         let others = self.blocks.keys().map(String::as_str).chain(STRUCTURE.iter().copied());
         let mistake = if environment.has_flow(name) {
-            unknown.help(format!("`{name}` is a value: to go on from it write `from({name})`"))
+            unknown.help(format!("`{name}` is a value: to continue from it write `from({name})`"))
         } else if let Some(meant) = layers::known_elsewhere_as(name) {
             unknown.help(format!("did you mean `{meant}`?"))
         } else if matches!(name, "cat" | "concatenate") {
@@ -365,8 +365,9 @@ impl<'a> Checker<'_, 'a> {
             let help = absent.instead.map_or_else(|| self.everything(), str::to_owned);
             Mistake::new(format!("Windlass has no layer `{name}` yet")).help(help)
         } else if layers::is_loss(name) {
-            Mistake::new(format!("`{name}` is a loss, not a layer"))
-                .help("end the network in what the loss takes, and give the loss to the `Trainer`".to_owned())
+            Mistake::new(format!("`{name}` is a loss, not a layer")).help(
+                "end the network with the input of the loss, and pass the loss to the `Trainer`".to_owned(),
+            )
         } else if let Some(meant) = did_you_mean(name, LAYERS.iter().map(|rule| rule.name).chain(others)) {
             unknown.help(format!("did you mean `{meant}`?"))
         } else {
@@ -404,7 +405,7 @@ impl<'a> Checker<'_, 'a> {
             return self.report_here(keyword, mistake);
         };
         let mistake = Mistake::new(format!(
-            "`concat` joins channels, but path 1 gives {:?} and path {} gives {:?}",
+            "`concat` concatenates channels, but path 1 gives {:?} and path {} gives {:?}",
             items[0],
             misfit + 1,
             items[misfit]

@@ -109,13 +109,13 @@ pub(crate) fn check<'a>(program: &'a Program, errors: &mut Diagnostics) -> Findi
 fn declare_block<'a>(block: &'a Block, blocks: &mut BTreeMap<String, &'a Block>, errors: &mut Diagnostics) {
     let name = plain(&block.name);
     for attribute in block.attributes.iter().filter(|attribute| !attribute.path().is_ident("doc")) {
-        let mistake = Mistake::new("a block takes no attributes but its documentation")
+        let mistake = Mistake::new("a block takes no attributes except documentation")
             .help("put the attribute on the networks that use it".to_owned());
         errors.report(&attribute.path(), mistake);
     }
     if layers::find(&name).is_some() || layers::STRUCTURE.contains(&name.as_str()) || name == "it" {
-        let mistake = Mistake::new(format!("`{name}` is a word of the language already"))
-            .help("give the block another name".to_owned());
+        let mistake =
+            Mistake::new(format!("`{name}` is a keyword")).help("give the block another name".to_owned());
         errors.report(&block.name, mistake);
     } else if let Entry::Vacant(place) = blocks.entry(name) {
         place.insert(block);
@@ -176,7 +176,7 @@ impl<'c, 'a> Checker<'c, 'a> {
 
     fn expect_free_name(&mut self, name: &Ident) {
         if name == "it" {
-            let mistake = Mistake::new("`it` always means what flows from the layer before")
+            let mistake = Mistake::new("`it` is always the result of the previous layer")
                 .help("choose another name".to_owned());
             self.errors.report(name, mistake);
         }
@@ -198,8 +198,8 @@ impl<'c, 'a> Checker<'c, 'a> {
         mut it: Flow,
     ) -> Flow {
         if self.depth == MAX_DEPTH {
-            let mistake = Mistake::new(format!("`network!` allows {MAX_DEPTH} bodies inside each other"))
-                .help("call blocks one after another instead of each by the one before".to_owned());
+            let mistake = Mistake::new(format!("`network!` allows {MAX_DEPTH} nested bodies"))
+                .help("call blocks in sequence instead of from each other".to_owned());
             self.errors.report(&BraceSpan(body), mistake);
             environment.forgiving = true;
             // It is unknown whether anything calls the blocks that it uses.
@@ -361,7 +361,7 @@ impl<'c, 'a> Checker<'c, 'a> {
         it: Flow,
     ) -> Flow {
         if paths.len() < 2 {
-            let mistake = Mistake::new("`concat` joins at least two paths").help(
+            let mistake = Mistake::new("`concat` needs at least two paths").help(
                 "write each in braces: `concat { { relu } { conv2d(16, kernel_size = 1) } }`".to_owned(),
             );
             self.errors.report(keyword, mistake);
@@ -453,9 +453,9 @@ impl<'c, 'a> Checker<'c, 'a> {
         } else if environment.value(&text).is_some() {
             mistake.help(format!("`{text}` is a number, a parameter of the block"))
         } else if layers::find(&text).is_some() || self.blocks.contains_key(&text) {
-            mistake.help(format!("to name what `{text}` gives, write it before: `{text}; {assignment}`"))
+            mistake.help(format!("to name the result of `{text}`, write it before: `{text}; {assignment}`"))
         } else {
-            mistake.help(format!("name what flows where it is wanted: `let {text} = it;`"))
+            mistake.help(format!("name the current value first: `let {text} = it;`"))
         };
         self.errors.report(name, mistake);
         Flow::Unknown

@@ -52,7 +52,7 @@ impl<'a> Checker<'_, 'a> {
                         None if environment.forgiving => {}
                         None => {
                             let mistake = Mistake::new(format!("the output `{name}` is never assigned"))
-                                .help(format!("write `{name} = it;` where its value flows"));
+                                .help(format!("write `{name} = it;` where it is the current value"));
                             self.errors.report(&port.name, mistake);
                         }
                     }
@@ -101,7 +101,7 @@ impl<'a> Checker<'_, 'a> {
                 Some(Err(GraphError::Shape { .. })) => {
                     // Sizes of zero are already reported.
                     let mistake =
-                        Mistake::new(format!("one item of the input `{name}` has more than 2^31 elements"));
+                        Mistake::new(format!("one sample of the input `{name}` has more than 2^31 elements"));
                     self.errors.report(&port.sizes, mistake);
                     Flow::Unknown
                 }
@@ -200,7 +200,7 @@ impl<'a> Checker<'_, 'a> {
                 help = format!("leave the batch out: declare `{computed:?}`");
             }
             if let ([features], [_]) = (expected, &computed[..]) {
-                help = format!("{help}, or let the last layer be `linear({features})`");
+                help = format!("{help}, or make the last layer `linear({features})`");
             }
             let mistake =
                 Mistake::new(format!("{whose} is declared as {expected:?} but computed as {computed:?}"));
@@ -231,7 +231,7 @@ impl<'a> Checker<'_, 'a> {
             let mistake = match (meant, &network.outputs) {
                 (Some(meant), _) => mistake.help(format!("did you mean `{meant}`?")),
                 (None, Outputs::Named(_)) => {
-                    mistake.help(format!("declare it behind `->`, or write `let {text} = it;`"))
+                    mistake.help(format!("declare it after `->`, or write `let {text} = it;`"))
                 }
                 (None, Outputs::Missing | Outputs::Single(_)) => mistake.help(format!(
                     "declare it, `-> ({text}: [10])`, or write `let {text} = it;` to name a value"
@@ -266,7 +266,7 @@ impl<'a> Checker<'_, 'a> {
     fn nothing_flows(&mut self, at: &dyn ToTokens, what: &str, network: &Network) {
         let inputs: Vec<String> =
             network.inputs.iter().map(|port| format!("`from({})`", port.name)).collect();
-        let mistake = Mistake::new(format!("nothing flows into {what}: no layer was reached"))
+        let mistake = Mistake::new(format!("{what} has no value: no layer was reached"))
             .help(format!("start with one of the inputs: {}", inputs.join(" or ")));
         self.errors.report(at, mistake);
     }

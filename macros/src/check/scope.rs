@@ -180,7 +180,7 @@ fn collect(body: &Body, taken: &mut HashSet<String>, errors: &mut Diagnostics) {
         match label {
             Some(label) if label == "it" => errors.report(
                 label,
-                Mistake::new("`it` always means what flows from the layer before")
+                Mistake::new("`it` is always the result of the previous layer")
                     .help("choose another label".to_owned()),
             ),
             Some(label) if !taken.insert(plain(label)) => errors.report(

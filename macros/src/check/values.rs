@@ -123,10 +123,10 @@ impl Checker<'_, '_> {
         let mistake = if let Some(meant) = environment.similar_value(&name) {
             mistake.help(format!("did you mean `{meant}`?"))
         } else if environment.has_flow(&name) || name == "it" {
-            mistake.help(format!("`{name}` is a value that flows between layers, not a number"))
+            mistake.help(format!("`{name}` is a value between layers, not a number"))
         } else {
             mistake.help(
-                "write the number: `network!` knows integers and the parameters of the block, but no constants \
+                "write the number: `network!` accepts integers and the parameters of the block, but no constants \
                  or variables of the program"
                     .to_owned(),
             )
@@ -186,7 +186,7 @@ impl Checker<'_, '_> {
     }
 
     fn no_arithmetic(&mut self, at: &dyn ToTokens) -> Value {
-        let mistake = Mistake::new("this cannot be computed as the program compiles")
+        let mistake = Mistake::new("this cannot be computed at compile time")
             .help("use numbers, the parameters of the block, and + - * / % on them".to_owned());
         self.unknown(at, mistake)
     }
@@ -247,7 +247,7 @@ impl Checker<'_, '_> {
             written = rest;
         } else if written.is_empty() {
             let mistake = Mistake::new(format!("{whose} has no sizes"))
-                .help("a single number for each item is `[1]`".to_owned());
+                .help("a single number per sample is `[1]`".to_owned());
             self.errors.report(declared, mistake);
         }
         let mut sizes = Vec::new();
@@ -262,7 +262,7 @@ impl Checker<'_, '_> {
                 self.errors.report(
                     expr,
                     mistake.help(match known.is_empty() {
-                        true => "write a number, or name a size of an input so: `[T, 40]`".to_owned(),
+                        true => "write a number, or use an open size in an input: `[T, 40]`".to_owned(),
                         false => format!("the open sizes of the inputs are {}", known.join(", ")),
                     }),
                 );
@@ -291,7 +291,7 @@ impl Checker<'_, '_> {
             match self.size(expr, &format!("a size of {whose}"), &value) {
                 Some(0) => {
                     let mistake = Mistake::new(format!("{whose} has a size of 0"))
-                        .help("sizes are at least 1; the batch is not among them".to_owned());
+                        .help("sizes are at least 1; they do not include the batch".to_owned());
                     self.errors.report(expr, mistake);
                 }
                 size => sizes.extend(size.map(Dim::from)),

@@ -113,7 +113,7 @@ pub(crate) const ABSENT: &[Absent] = &[
             "narrow",
             "stack",
         ],
-        instead: Some("`flatten` makes a vector of any shape, `concat` joins channels"),
+        instead: Some("`flatten` makes a vector of any shape, `concat` concatenates channels"),
         keeps_shape: false,
     },
     Absent {

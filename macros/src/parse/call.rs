@@ -25,7 +25,7 @@ pub(super) fn call(input: ParseStream, name: Ident, read: &mut Vec<Statement>) -
             None => call.to_string(),
         };
         let words: Vec<String> = inner.iter().map(labelled).chain([outer.to_string()]).collect();
-        let text = "layers stand one after another, not inside each other";
+        let text = "layers follow one another and do not nest";
         read.push(Statement::Slip(error(&first.name, text, &format!("write `{}`", words.join("; ")))));
     }
     read.extend(inner.into_iter().map(|(label, call)| Statement::Call { label, call }));

@@ -235,7 +235,7 @@ mod tests {
         long.push(0);
         assert_eq!(
             fixture.refused(&long, 3),
-            "…/file has bytes past its end: its header promises 22 bytes but it holds at least 23; fetch the file again"
+            "…/file has bytes past its end: its header gives 22 bytes but it holds at least 23; fetch the file again"
         );
         assert!(matches!(
             fixture.read(&gzip(&long), 3),

@@ -136,7 +136,7 @@ impl<'a> DataLoader<'a> {
         }
         if options.drop_last && options.batch_size > dataset.len() {
             let expected = format!(
-                "at most {}, the number of examples, for a batch to be left with `drop_last`",
+                "at most {}, the number of examples, so that `drop_last` leaves a batch",
                 dataset.len()
             );
             return Err(Error::setting("batch_size", options.batch_size, expected));
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(message(LoaderOptions::in_order(0, unit())), "`batch_size` is 0 but must be at least 1");
         assert_eq!(
             message(LoaderOptions { drop_last: true, ..LoaderOptions::in_order(6, unit()) }),
-            "`batch_size` is 6 but must be at most 5, the number of examples, for a batch to be left with `drop_last`"
+            "`batch_size` is 6 but must be at most 5, the number of examples, so that `drop_last` leaves a batch"
         );
         assert_eq!(
             message(LoaderOptions::in_order(2, Normalization::unit(3).unwrap())),

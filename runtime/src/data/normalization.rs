@@ -119,7 +119,7 @@ impl TryFrom<Moments> for Normalization {
         let Moments { mean, deviation } = &moments;
         if mean.is_empty() || mean.len() != deviation.len() {
             let value = format!("{} and {} numbers", mean.len(), deviation.len());
-            return Err(Error::setting("mean and deviation", value, "one number each for every channel"));
+            return Err(Error::setting("mean and deviation", value, "one number per channel"));
         }
         if let Some(mean) = mean.iter().find(|mean| !mean.is_finite()) {
             return Err(Error::setting("mean", mean, "finite"));
@@ -130,7 +130,7 @@ impl TryFrom<Moments> for Normalization {
             return Err(Error::setting("deviation", deviation, "finite and greater than 0"));
         }
         const SCALED: &str =
-            "at most 1, since pixels are scaled to 0..=1 first: divide by 255 what is meant for 0..=255";
+            "at most 1, since pixels are scaled to 0..=1 first: divide moments for 0..=255 by 255";
         for (setting, values) in [("mean", mean), ("deviation", deviation)] {
             if let Some(value) = values.iter().find(|value| value.abs() > 1.0) {
                 return Err(Error::setting(setting, value, SCALED));

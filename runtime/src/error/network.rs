@@ -13,23 +13,23 @@ pub enum NetworkProblem {
     #[error("it has no outputs; name one, `builder.output(\"class\", value)`")]
     NoOutputs,
     /// It updates its own parameters, like a training step.
-    #[error("it updates `{name}`, as a training step does; give the network alone, `Trainer` makes its step")]
+    #[error(
+        "it updates `{name}`, like a training step; pass only the network, because `Trainer` builds the step"
+    )]
     Updates {
         /// The first parameter or state that it updates.
         name: String,
     },
     /// It has a control input, like the learning rate of a training step.
     #[error(
-        "its input `{name}` steers a run, as that of a training step does; give the network alone, `Trainer` makes its step"
+        "its input `{name}` is a control input, like those of a training step; pass only the network, because `Trainer` builds the step"
     )]
     ControlInput {
         /// The input.
         name: String,
     },
     /// An open size that is not an axis of an input by itself.
-    #[error(
-        "it has a value of type {ty}, but no input has an axis of size {size}, from which a run could tell it"
-    )]
+    #[error("it has a value of type {ty}, but no input has an axis of size {size}, which would determine it")]
     UnknownSize {
         /// The type of the value.
         ty: String,
@@ -38,7 +38,7 @@ pub enum NetworkProblem {
     },
     /// An input or output that is not a batch of floats.
     #[error(
-        "its {what} `{name}` is {ty}, but networks take and give batches of 32-bit floats, such as f32[N, 10]; labels, \
+        "its {what} `{name}` is {ty}, but inputs and outputs must be batches of 32-bit floats, such as f32[N, 10]; labels, \
          losses and gradients are left to `Trainer`"
     )]
     NoBatchOfFloats {

@@ -61,7 +61,7 @@ use crate::options::Options;
 /// let outputs = model.forward([("right", &[1.0, 2.0]), ("left", &[0.5, 0.5])])?;
 /// assert_eq!(outputs.get("sum")?[[0, 1]], 2.5);
 ///
-/// Inputs of different types are converted to one.
+/// // Inputs of different types are converted to one.
 /// let left = ndarray::Array2::from_elem((1, 2), 0.5);
 /// let inputs = [("left", Input::from(&left)), ("right", Input::from(&[1.0, 2.0]))];
 /// assert_eq!(model.forward(inputs)?, outputs);

@@ -13,7 +13,7 @@ use crate::schedule::Schedule;
 /// use windlass_runtime::TrainerOptions;
 /// use windlass_compiler::autodiff::Optimizer;
 ///
-/// Without a schedule, each optimiser uses its usual rate.
+/// // Without a schedule, each optimiser uses its usual rate.
 /// let options = TrainerOptions { optimizer: Optimizer::adam(), ..TrainerOptions::default() };
 /// assert_eq!(options.rate(0), 0.001);
 /// assert_eq!(TrainerOptions::default().rate(0), 0.1);

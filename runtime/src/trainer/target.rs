@@ -82,7 +82,7 @@ impl Target<'_> {
                 };
                 let expected = each.iter().fold(1usize, |count, dim| count.saturating_mul(dim.at(sizes)));
                 if labels.len() != expected {
-                    let what = if each.len() > 1 { "step" } else { "item" };
+                    let what = if each.len() > 1 { "step" } else { "sample" };
                     return wrong(
                         format!("{expected} labels, one per {what}"),
                         format!("{} labels", labels.len()),
@@ -102,7 +102,7 @@ impl Target<'_> {
                 let (items, item) = (whole.first().copied().unwrap_or(1), whole.get(1..).unwrap_or(&[]));
                 match values.batch(item) {
                     Ok(got) if got == items => Ok(()),
-                    Ok(got) => wrong(format!("{items} targets, one per item"), format!("{got} targets")),
+                    Ok(got) => wrong(format!("{items} targets, one per sample"), format!("{got} targets")),
                     Err(InputError::Shape { got, .. }) => {
                         wrong(format!("targets of shape {whole:?}"), format!("an array of shape {got:?}"))
                     }

@@ -51,11 +51,11 @@ impl Default for Cache {
 pub enum CacheProblem {
     /// The system has no cache directory.
     #[error(
-        "this system names no directory for caches, so measurements are not kept; give a file by `Cache::at`"
+        "this system has no cache directory, so measurements are not stored; choose a file with `Cache::at`"
     )]
     NoDirectory,
     /// An operation failed in the operating system.
-    #[error("could not {action} {}: {reason}; measurements are not kept", path.display())]
+    #[error("could not {action} {}: {reason}; measurements are not stored", path.display())]
     Io {
         /// The operation: "read", "lock", "write".
         action: &'static str,
@@ -65,7 +65,7 @@ pub enum CacheProblem {
         reason: io::Error,
     },
     /// Another process holds the file.
-    #[error("another process keeps {} locked; measurements are not kept", path.display())]
+    #[error("another process keeps {} locked; measurements are not stored", path.display())]
     Locked {
         /// The locked file.
         path: PathBuf,

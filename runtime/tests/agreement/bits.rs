@@ -1,4 +1,5 @@
-//! Bits in place of rectified values, bit for bit: of every number of elements, in both orders, and in whole steps.
+//! Sign masks instead of rectified values, bit for bit: for every number of elements, in both layouts, and in whole
+//! steps.
 
 use windlass_compiler::autodiff::Optimizer;
 use windlass_compiler::codegen::available_vector_bits;
@@ -19,12 +20,12 @@ use crate::graphs::{Ops, network, training};
 use crate::numbers::{Values, sources};
 use crate::run::run;
 
-/// A value that a kernel makes, in the order in which it is stored.
+/// A value computed by a kernel, in its storage order.
 fn made(ops: &mut Ops, x: ValueId) -> ValueId {
     ops.op(Unary { kind: UnaryKind::Negate }, &[x])
 }
 
-/// The result of the bits of one value on another.
+/// A value selected by the sign mask of another.
 fn masked(ops: &mut Ops, g: ValueId, x: ValueId) -> ValueId {
     let bits = ops.op(Positive {}, &[x]);
     ops.op(WherePositive {}, &[g, bits])
@@ -42,7 +43,7 @@ fn every_number_of_elements() {
         let mut ops = Ops::new();
         let (x, g) = (ops.input("x", &[elements]), ops.input("g", &[elements]));
         let dx = masked(&mut ops, g, x);
-        // Written over its operand.
+        // Overwrites its operand.
         let own = made(&mut ops, g);
         let own = masked(&mut ops, own, x);
         check(ops.output("dx", dx).output("own", own), Values::Special, &format!("{elements} elements"));
@@ -68,7 +69,7 @@ fn images() {
     }
 }
 
-/// Bits that are read for a value of another shape, or by operators that do not know bytes.
+/// Masks that are read for a value of another shape, or by operators without byte support.
 #[test]
 fn other_readers() {
     for item in [[8, 2, 3], [9, 3, 3]] {
@@ -80,7 +81,7 @@ fn other_readers() {
         let bits = ops.op(Positive {}, &[y]);
         let image = ops.op(WherePositive {}, &[h, bits]);
         let row = ops.op(WherePositive {}, &[flat, bits]);
-        // To the image's shape from bits of a row.
+        // To the image's shape, with the mask of a row.
         let bits = ops.op(Positive {}, &[flat]);
         let back = ops.op(WherePositive {}, &[h, bits]);
         let bits = ops.op(Positive {}, &[y]);
@@ -114,8 +115,8 @@ fn parts() {
     }
 }
 
-/// Steps of networks whose ReLUs give way to pooled values, dropped ones and bits: near the interpreter, and the same bits
-/// as without.
+/// Steps of networks whose ReLU results are replaced by pooled values, dropped values and sign masks: near the
+/// interpreter, and with the same bits as without the replacement.
 #[test]
 fn steps_keep_their_bits() {
     let conv = |channels| Layer::conv(channels, Window::square(3, 1, 1));

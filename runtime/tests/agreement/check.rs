@@ -1,4 +1,4 @@
-//! Holds compiled graphs against the interpreter: every output and every update, under every set of options.
+//! Compares compiled graphs with the interpreter: every output and every update, under every set of options.
 
 use std::collections::BTreeMap;
 
@@ -14,25 +14,25 @@ use windlass_runtime::executor::Executor;
 use crate::numbers::{Numbers, Sources, Values, sources};
 use crate::run::{Results, run_every_way};
 
-/// How the results must agree.
+/// The required agreement of results.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Agreement {
-    /// Bit for bit with the f32 interpreter (any NaN for a NaN).
+    /// Bit for bit with the f32 interpreter (any NaN matches a NaN).
     Exact,
     /// Within a bound of the f64 interpreter, relative to the largest element of each result.
     Within(f64),
-    /// The same, but relative to no less than a part of the largest element of all results: for networks whose gradients
-    /// may cancel to nothing.
+    /// The same, but relative to at least a part of the largest element of all results: for networks whose gradients
+    /// may cancel to zero.
     WithinWhole(f64),
-    /// With the f32 interpreter: a NaN for a NaN, an infinity for the same one, numbers within a part of themselves and a
+    /// With the f32 interpreter: NaN matches NaN, infinities are equal, numbers agree within a relative bound and a
     /// floor.
     Edges { part: f64, floor: f64 },
 }
 
-/// The part of the largest of all elements that results are measured by at least.
+/// The part of the largest of all elements that is the minimum scale of a result.
 const WHOLE: f64 = 1.0 / 64.0;
 
-/// Options that between them take every path: threads, panels of every kind, passes on and off, and code without fused
+/// Options that together cover every path: threads, panels of every kind, passes on and off, and code without fused
 /// multiply-add.
 pub(crate) fn variants() -> Vec<CompileOptions> {
     let options = |threads, im2col, features, passes| {
@@ -50,12 +50,12 @@ pub(crate) fn variants() -> Vec<CompileOptions> {
         options(3, Im2col::Whole, Features::Native, none),
         options(1, Im2col::Tiled { panel_bytes: 1024 }, Features::Baseline, none),
     ];
-    // The first takes the widest vectors there are; the narrower ones are paths of their own.
+    // The first uses the widest vectors available; narrower ones are separate paths.
     for bits in available_vector_bits() {
         let mut narrower = options(if bits == 256 { 2 } else { 1 }, default, Features::Native, all);
         narrower.plan.vector_bits = Some(bits);
         variants.push(narrower.clone());
-        // Everything on planes, in patches.
+        // All channels first, with im2col.
         narrower.plan.layouts = Layouts::ChannelsFirst;
         narrower.plan.convolution = Convolution::Im2col;
         narrower.plan.threads = 3 - narrower.plan.threads;
@@ -64,7 +64,7 @@ pub(crate) fn variants() -> Vec<CompileOptions> {
     variants
 }
 
-/// Options at random: every algorithm at every width there is, on one to three threads.
+/// Random options: every algorithm at every available width, on one to three threads.
 pub(crate) fn any_variant(numbers: &mut Numbers) -> CompileOptions {
     use Convolution::{ByCost, Direct, Winograd};
     let mut options = CompileOptions::default();
@@ -81,7 +81,7 @@ pub(crate) fn any_variant(numbers: &mut Numbers) -> CompileOptions {
     if options.plan.vector_bits == Some(128) && numbers.below(3) == 0 {
         options.plan.features = Features::Baseline;
     }
-    // Most go where the algorithms are many.
+    // Most of the cases have many algorithms.
     if numbers.below(5) == 0 {
         options.plan.layouts = Layouts::ChannelsFirst;
     }
@@ -91,14 +91,14 @@ pub(crate) fn any_variant(numbers: &mut Numbers) -> CompileOptions {
     options
 }
 
-/// What a graph must compute at one batch size.
+/// The expected results of a graph for one batch size.
 struct Run {
     batch: usize,
     sources: Sources,
     expected: BTreeMap<String, Vec<f64>>,
 }
 
-/// A graph with the results it must give.
+/// A graph with its expected results.
 pub(crate) struct Expectation<'g> {
     graph: &'g Graph,
     agreement: Agreement,
@@ -106,7 +106,7 @@ pub(crate) struct Expectation<'g> {
 }
 
 impl<'g> Expectation<'g> {
-    /// Interprets a graph on numbers of a kind at some batch sizes.
+    /// Interprets a graph on numbers of a kind for some batch sizes.
     pub(crate) fn new(graph: &'g Graph, batches: &[usize], values: Values, agreement: Agreement) -> Self {
         let mut expectation = Expectation { graph, agreement, runs: Vec::new() };
         for &batch in batches {
@@ -122,12 +122,12 @@ impl<'g> Expectation<'g> {
         expectation
     }
 
-    /// The same for no numbers yet.
+    /// The same, without numbers yet.
     pub(crate) fn of(graph: &'g Graph, agreement: Agreement) -> Self {
         Expectation { graph, agreement, runs: Vec::new() }
     }
 
-    /// Interprets the graph on more numbers.
+    /// Interprets the graph on further numbers.
     pub(crate) fn add(&mut self, batch: usize, sources: Sources) {
         let expected = match self.agreement {
             Agreement::Exact | Agreement::Edges { .. } => interpreted::<f32>(self.graph, batch, &sources),
@@ -138,7 +138,7 @@ impl<'g> Expectation<'g> {
         self.runs.push(Run { batch, sources, expected });
     }
 
-    /// Compiles the graph under every variant of the options, runs it in every way, and compares.
+    /// Compiles the graph with every variant of the options, runs it in every way, and compares.
     #[track_caller]
     pub(crate) fn check_variants(&self, mode: Mode, what: &str) {
         for options in variants() {
@@ -146,7 +146,7 @@ impl<'g> Expectation<'g> {
         }
     }
 
-    /// The same under some options at random, for long series of graphs.
+    /// The same with some random options, for long series of graphs.
     #[track_caller]
     pub(crate) fn check_some(&self, mode: Mode, numbers: &mut Numbers, what: &str) {
         for _ in 0..2 {
@@ -164,7 +164,7 @@ impl<'g> Expectation<'g> {
         let (options, what) = (&options, format!("{what} with {options:?}"));
         let (program, _) = compile(self.graph, mode, options, &Dump::from_environment())
             .unwrap_or_else(|error| panic!("{what}: {error}"));
-        // Small as the graphs are, none of their steps would be shared otherwise.
+        // The graphs are so small that otherwise no step would run on several threads.
         let executor = Executor::new(program).unwrap().share_every_step();
         for (version, run) in self.runs.iter().enumerate() {
             let results = run_every_way(&executor, run.batch, &run.sources, version as u64, &what);
@@ -202,7 +202,7 @@ impl<'g> Expectation<'g> {
             }
         }
         for (name, got) in results {
-            // What is not updated keeps its bits.
+            // A value without an update keeps its bits.
             if !run.expected.contains_key(name) {
                 let before = run.sources[name].real();
                 let kept =
@@ -218,7 +218,7 @@ fn largest(numbers: &[f64]) -> f64 {
     numbers.iter().filter(|x| x.is_finite()).fold(1e-30, |largest, x| largest.max(x.abs()))
 }
 
-/// What the interpreter computes: outputs and updates.
+/// The interpreter's results: outputs and updates.
 pub(crate) fn interpreted<T: Real>(
     graph: &Graph,
     batch: usize,

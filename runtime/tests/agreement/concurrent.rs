@@ -1,5 +1,5 @@
-//! Programs in use by many threads while others are compiled and dropped beside them: every run gives the bits it gives
-//! alone. `WINDLASS_SOAK_ROUNDS` makes it as many rounds of each thread.
+//! Programs that many threads use while others are compiled and dropped: every run gives the same bits as alone.
+//! `WINDLASS_SOAK_ROUNDS` sets the number of rounds of each thread.
 
 use std::thread;
 
@@ -15,11 +15,11 @@ use crate::graphs::network;
 use crate::numbers::{Sources, Values, sources};
 use crate::run::run;
 
-/// Threads that run programs which are there all the time, and threads that compile, run and drop their own.
+/// Threads that run long-lived programs, and threads that compile, run and drop their own.
 const USERS: usize = 16;
 const COMPILERS: usize = 3;
 
-/// A program to be made, with what it is run on and what it gives alone.
+/// A program to compile, with its inputs and its results when it runs alone.
 struct Task {
     graph: Graph,
     mode: Mode,

@@ -11,7 +11,7 @@ use crate::check::{Agreement, Expectation};
 use crate::graphs::Ops;
 use crate::numbers::{Numbers, Values, cases};
 
-/// One convolution: its sizes, and nothing of how it is computed.
+/// The sizes of one convolution.
 #[derive(Clone, Debug)]
 struct Case {
     inputs: usize,
@@ -22,7 +22,7 @@ struct Case {
 }
 
 impl Case {
-    /// Forward and backward to the input with bias, sum and rectifier, and all three gradients, as one graph.
+    /// Forward and the gradient to the input with bias, sum and rectifier, and all three gradients, as one graph.
     fn graph(&self) -> Graph {
         let Case { inputs, outputs, groups, sizes, window } = self;
         let image = |channels: usize, sizes: &[usize]| [&[channels], sizes].concat();
@@ -54,7 +54,7 @@ impl Case {
             .check_variants(Mode::Inference, &format!("{self:?}"));
     }
 
-    /// Under some of the options only.
+    /// With only some of the options.
     #[track_caller]
     fn check_some(&self, batch: usize, numbers: &mut Numbers) {
         Expectation::new(&self.graph(), &[batch], Values::Integers, Agreement::Exact).check_some(
@@ -64,13 +64,13 @@ impl Case {
         );
     }
 
-    /// Multiply-adds of one item.
+    /// Multiply-adds of one sample.
     fn work(&self) -> usize {
         let results: usize = self.window.output_sizes(&self.sizes).iter().product();
         results * self.outputs * self.inputs / self.groups * self.window.elements()
     }
 
-    /// Smaller where it would take the interpreter long.
+    /// Smaller if the interpreter would take too long.
     fn bounded(mut self, work: usize) -> Self {
         while self.work() > work && self.sizes.iter().any(|&size| size > 1) {
             for axis in 0..self.sizes.len() {
@@ -165,10 +165,10 @@ fn sequences_and_volumes() {
     Case { inputs: 2, outputs: 3, groups: 1, sizes: vec![3, 3, 2, 5], window: four }.check(&[2]);
 }
 
-/// Numbers of channels about the widths of vectors.
+/// Channel counts around the vector widths.
 const CHANNELS: [usize; 7] = [1, 3, 5, 8, 16, 17, 33];
 
-/// Every pair of numbers of channels meets windows of every kind.
+/// Every pair of channel counts with windows of every kind.
 #[test]
 fn images_of_many_channels() {
     let mut numbers = Numbers::new(3);
@@ -185,7 +185,7 @@ fn images_of_many_channels() {
     }
 }
 
-/// More channels than a tile has, more rows than a unit of work, and images of many pixels.
+/// More channels than a tile, more rows than a work unit, and images of many pixels.
 #[test]
 fn more_than_a_block() {
     let mut numbers = Numbers::new(7);
@@ -205,7 +205,7 @@ fn more_than_a_block() {
     Case { inputs: 70, outputs: 70, groups: 70, sizes, window }.check_some(1, &mut numbers);
 }
 
-/// Groups of many channels, and channels each in a group of their own, with one result or several.
+/// Groups of many channels, and groups of a single channel, with one result or several.
 #[test]
 fn groups_of_many_channels() {
     let mut numbers = Numbers::new(4);
@@ -226,7 +226,7 @@ fn groups_of_many_channels() {
     }
 }
 
-/// Images of one pixel are stored in both orders at once, whatever their border makes of them.
+/// Images of one pixel have both layouts at once, for any padding.
 #[test]
 fn images_of_one_pixel() {
     for (inputs, outputs, groups) in [(16, 16, 1), (16, 16, 16), (17, 8, 1), (8, 24, 8), (3, 16, 1)] {
@@ -238,12 +238,12 @@ fn images_of_one_pixel() {
     }
 }
 
-/// Images of which windows leave rows or columns out altogether, and borders wider than the image.
+/// Images with rows or columns that no window reads, and padding wider than the image.
 #[test]
 fn windows_beyond_the_image() {
     for (inputs, outputs, groups) in [(16, 17, 1), (16, 16, 16), (16, 32, 2)] {
         for (size, window) in [
-            // One window along an axis: a stride longer than the padded input leaves the other windows out.
+            // One window along an axis: if the stride is longer than the padded input, there are no others.
             (1, window(&[1, 1], &[1, 5], &[4, 2], &[1, 1])),
             (1, window(&[1, 1], &[5, 1], &[2, 4], &[1, 1])),
             (1, window(&[2, 2], &[9, 9], &[4, 4], &[1, 3])),
@@ -258,7 +258,7 @@ fn windows_beyond_the_image() {
     }
 }
 
-/// Small images at the edge of what windows fit: many cases, each of little work.
+/// Small images at the limit of what windows fit: many cases with little work.
 #[test]
 fn windows_on_tiny_images() {
     let mut numbers = Numbers::new(23);
@@ -301,7 +301,7 @@ fn second_derivatives() {
             let to_input =
                 ConvGradInput { window: window.clone(), groups, input_sizes, epilogue: Vec::new() };
             let to_weight = ConvGradWeight { window, groups };
-            // The gradient 2·y of the squares, but for its factor.
+            // The gradient 2·y of the squares, without its factor.
             let (dx, dw) = (ops.op(to_input.clone(), &[y, w]), ops.op(to_weight.clone(), &[y, x]));
             let of_dx = ops.op(conv.clone(), &[dx, w]);
             let of_dw = ops.op(conv, &[x, dw]);

@@ -1,6 +1,6 @@
-//! Every operator on numbers at the edge: NaN, infinities, zeros of either sign, denormals, numbers near the largest. Compiled
-//! code gives the interpreter's bits where no function is approximated, else its NaN, its infinities and numbers close to
-//! its own. `docs/numbers.md` states what these are.
+//! Every operator on special values: NaN, infinities, signed zeros, denormals, numbers near the largest. Compiled code
+//! gives the interpreter's bits if no function is approximated, otherwise its NaN, its infinities and numbers close to
+//! its own. `docs/numbers.md` describes the results.
 
 mod case;
 
@@ -47,9 +47,9 @@ fn unary(kinds: &[UnaryKind]) -> Case {
     Case::exact(ops, &[&[("x", Fill::Edges)]])
 }
 
-/// The products of a window at a stride of one, with few channels and with many, with padding and without. `free` may hold
-/// anything; `bound` is finite where it meets zeros of a border, since an infinite number times such a zero is NaN in
-/// compiled code, while the interpreter skips it.
+/// The products of a window at a stride of one, with few channels and with many, with padding and without. `free` may
+/// hold any values; `bound` is finite where it is multiplied by the zeros of the padding, because an infinite number
+/// times such a zero is NaN in compiled code, while the interpreter skips it.
 fn convolutions(
     build: fn(&mut Ops, Window, [usize; 2]) -> ValueId,
     [free, bound]: [&'static str; 2],
@@ -67,7 +67,7 @@ fn convolutions(
     vec![one(2, 5, 0), one(2, 5, 1), one(16, 17, 0), one(16, 17, 1)]
 }
 
-/// What the products take: an image of 6 by 7, weights, and a gradient of the result.
+/// The operands of the products: an image of 6 by 7, weights, and a gradient of the result.
 fn image(ops: &mut Ops, channels: usize) -> ValueId {
     ops.input("x", &[channels, 6, 7])
 }
@@ -80,7 +80,7 @@ fn gradient(ops: &mut Ops, channels: usize, window: &Window) -> ValueId {
     ops.input("g", &[&[channels], &window.output_sizes(&[6, 7])[..]].concat())
 }
 
-/// A pool or its gradient, of windows that touch and of some that overlap, of few channels and of many.
+/// A pool or its gradient, with adjacent and overlapping windows, with few channels and with many.
 fn pools(
     build: fn(&mut Ops, ValueId, ValueId, Window) -> ValueId,
     runs: &[Vec<(&'static str, Fill)>],
@@ -98,7 +98,7 @@ fn pools(
     cases
 }
 
-/// What follows from a row of logits: of each item's channels, and of those at each place.
+/// Operators on a row of logits: over each sample's channels, and over those at each position.
 fn softmax(build: fn(&mut Ops, ValueId, ValueId) -> ValueId) -> Vec<Case> {
     let one = |item: &[usize]| {
         let mut ops = Ops::new();
@@ -144,7 +144,7 @@ fn adam(weight_decay: f64, decoupled: bool) -> Case {
     Case::exact(ops, &[&first, &second, &third])
 }
 
-/// The cases of an operator. One that is added needs its own.
+/// The cases of an operator. A new one does not compile without a case.
 fn cases(kind: OpKind) -> Vec<Case> {
     let mut ops = Ops::new();
     let edges: &[(&str, Fill)] = &[("x", Fill::Edges)];
@@ -288,7 +288,7 @@ fn cases(kind: OpKind) -> Vec<Case> {
                 let y = ops.op(Reduce { kind, axis, count: 1 }, &[x]);
                 ops.output("y", y)
             };
-            // Which of two zeros is the largest is not defined.
+            // Which of two zeros is the maximum is not defined.
             let largest = |axis| Case::exact(reduced(ReduceKind::Max, axis), &[edges]).near(0.0, 0.0);
             let sum = |kind, axis| sums(reduced(kind, axis), ["x"]);
             let kinds = [ReduceKind::Sum, ReduceKind::Mean];
@@ -331,7 +331,7 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let constant: &[(&str, Fill)] = &[("x", Fill::All(2.0))];
             let mut runs = sums_of(["x"]);
             runs.extend([constant.to_vec(), vec![("g", Fill::Special)]]);
-            // Where no element differs from the mean the results are times 1/√ε, which is 316.
+            // If all elements equal the mean, the results are times 1/√ε, which is 316.
             let agreement = Agreement::Edges { part: 1e-5, floor: 1e-3 };
             vec![Case { graph: ops.output("g", g).finish(), agreement, runs }]
         }
@@ -401,8 +401,8 @@ fn every_operator() {
     }
 }
 
-/// A step in which what a ReLU is given is not a number: the gradient does not stop there, so that every parameter before it
-/// becomes NaN, in the interpreter and in every program.
+/// A step in which a ReLU receives NaN: the gradient passes through it, so that every parameter before it becomes NaN,
+/// in the interpreter and in every program.
 #[track_caller]
 fn check_divergence(item: &[usize], layers: &[Layer], nan: &str, first: &[&str]) {
     let step = training(&network(item, layers), Optimizer::sgd());
@@ -434,7 +434,7 @@ fn what_is_not_a_number_reaches_parameters_before_a_relu() {
     }
 }
 
-/// Nothing switches denormals off, for programs or for who runs them.
+/// Nothing disables denormals, for programs or for their callers.
 #[test]
 fn denormals_stay_after_a_run() {
     let mut ops = Ops::new();

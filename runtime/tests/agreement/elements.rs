@@ -1,4 +1,4 @@
-//! Dense layers, functions of elements, channel sums, and moves of elements, bit for bit; softmax near the truth.
+//! Dense layers, element-wise functions, channel sums, and moves of elements, bit for bit; softmax within a bound.
 
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
@@ -16,7 +16,7 @@ use crate::check::{Agreement, Expectation};
 use crate::graphs::Ops;
 use crate::numbers::Values;
 
-/// Sizes of items with channels and anything behind them.
+/// Sizes of items with channels and any further axes.
 const ITEMS: [&[usize]; 9] =
     [&[1], &[2], &[5], &[17], &[64, 1], &[3, 5], &[2, 3, 37], &[33, 1, 1], &[1, 4, 1, 9]];
 
@@ -41,7 +41,7 @@ fn dense_layers() {
             let (w, b) = (ops.parameter("w", &[outputs, inputs]), ops.parameter("b", &[outputs]));
             let y = ops.op(Linear { epilogue: Vec::new() }, &[x, w]);
             let y = ops.op(Bias {}, &[y, b]);
-            // The residual's sum comes between bias and rectifier, as the passes fuse it.
+            // The residual's sum is between bias and rectifier, as the passes fuse it.
             let sum = ops.op(Binary { kind: BinaryKind::Add }, &[y, g]);
             let relu = ops.op(Unary { kind: UnaryKind::Relu }, &[sum]);
             let dx = ops.op(LinearGradInput {}, &[g, w]);
@@ -91,7 +91,7 @@ fn functions_of_one_and_two_elements() {
     }
 }
 
-/// A comparison is the one SSE instruction whose operand could end up in memory that is not aligned.
+/// A comparison is the one SSE instruction whose operand could be in unaligned memory.
 #[test]
 fn comparisons_of_unaligned_elements_without_avx() {
     let mut ops = Ops::new();
@@ -207,7 +207,7 @@ fn softmax_and_its_logarithm() {
         let softmax_dx = ops.op(SoftmaxGrad {}, &[g, softmax]);
         let log = ops.op(LogSoftmax {}, &[x]);
         let log_dx = ops.op(LogSoftmaxGrad {}, &[g, log]);
-        // In a channel alone these are zero but for rounding: nothing to be relative to.
+        // These are zero except for rounding within a channel: there is nothing to be relative to.
         let ops = ops.output("softmax", softmax);
         let ops = match item[0] {
             1 => ops,

@@ -9,7 +9,7 @@ use windlass_compiler::ops::Op;
 use windlass_compiler::ops::source::{Input, InputRole, Parameter};
 use windlass_compiler::shape::{Shape, Type};
 
-/// A graph built operator by operator, where nothing can go wrong.
+/// A graph built operator by operator, without error handling.
 pub(crate) struct Ops(Graph);
 
 impl Ops {
@@ -28,13 +28,13 @@ impl Ops {
         self.op(Parameter { name: name.to_owned(), shape, init: Initializer::ZEROS }, &[])
     }
 
-    /// An operator; its first result.
+    /// Adds an operator; returns its first result.
     #[track_caller]
     pub(crate) fn op(&mut self, op: impl Into<Op>, operands: &[ValueId]) -> ValueId {
         self.ops(op, operands)[0]
     }
 
-    /// An operator; all its results.
+    /// Adds an operator; returns all its results.
     #[track_caller]
     pub(crate) fn ops(&mut self, op: impl Into<Op>, operands: &[ValueId]) -> Vec<ValueId> {
         self.0.add(op, operands, "").unwrap()
@@ -71,7 +71,7 @@ pub(crate) fn network(item: &[usize], layers: &[Layer]) -> Graph {
     build().unwrap()
 }
 
-/// A step of training by mean squared error.
+/// A training step with the mean squared error.
 pub(crate) fn training(graph: &Graph, optimizer: Optimizer) -> Graph {
     let options = TrainingOptions { loss: Loss::MeanSquaredError, optimizer, ..TrainingOptions::default() };
     training_graph(graph, &options).unwrap()

@@ -1,5 +1,5 @@
-//! Results written over operands that end with them: sums of residuals in products and behind them, functions of one and
-//! two elements, and operands that do not end there. Bit for bit.
+//! Results that overwrite operands which are no longer needed: residual sums in and after products, unary and binary
+//! functions, and operands that are still needed. Bit for bit.
 
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::ops::conv::{Conv, ConvGradInput};
@@ -35,8 +35,8 @@ fn check(ops: Ops, y: ValueId, what: &str) {
         .check_variants(Mode::Inference, what);
 }
 
-/// Blocks whose input ends in the sum: of few channels and of many, one and several pixels wide, by windows that every
-/// algorithm of convolution is for.
+/// Blocks whose input is last used in the sum: with few channels and many, one and several pixels wide, with windows
+/// that suit every convolution algorithm.
 #[test]
 fn residual_sums() {
     for channels in [1, 3, 5, 16, 17, 33] {
@@ -59,7 +59,7 @@ fn residual_sums() {
     }
 }
 
-/// As [`residual_sums`], behind gradients to an input: convolutions back to the sizes before one with a stride.
+/// Like [`residual_sums`], after gradients to an input: convolutions back to the sizes before a strided one.
 #[test]
 fn residual_sums_of_transposed_convolutions() {
     for channels in [3, 16, 17] {
@@ -106,7 +106,7 @@ fn residual_sums_of_dense_layers() {
     }
 }
 
-/// Chains of functions, each of which is the last to need what the one before computed.
+/// Chains of functions, each of which is the last user of the previous result.
 #[test]
 fn chains_of_elements() {
     for item in [&[9][..], &[3, 5, 7], &[17, 3, 5], &[33, 1, 1]] {
@@ -126,7 +126,7 @@ fn chains_of_elements() {
     }
 }
 
-/// Operands that something needs later: by themselves, in another shape, as a part, or joined to others.
+/// Operands that are needed later: by themselves, with another shape, as a part, or concatenated.
 #[test]
 fn operands_that_live_on() {
     for channels in [4, 16] {

@@ -1,5 +1,5 @@
-//! Images of many channels that are parts of others: joined in place, sliced, met by several operators where they are, given
-//! out, and flattened. Bit for bit.
+//! Images of many channels that are parts of others: concatenated in place, sliced, read in place by several operators,
+//! used as outputs, and flattened. Bit for bit.
 
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::{Graph, Layer};
@@ -18,7 +18,7 @@ use crate::numbers::{Values, sources};
 /// Sizes of images, of one axis and of two.
 const SIZES: [&[usize]; 6] = [&[2], &[37], &[1, 2], &[3, 1], &[4, 5], &[3, 16]];
 
-/// A graph under construction: images of some size, and everything it computes as an output.
+/// A graph under construction: images of some size; everything it computes is an output.
 struct Images {
     ops: Ops,
     sizes: Vec<usize>,
@@ -35,7 +35,7 @@ impl Images {
         self.ops.input(name, &[&[channels], &self.sizes[..]].concat())
     }
 
-    /// A window of three with a border, which leaves sizes as they are.
+    /// A window of three with padding, which preserves sizes.
     fn window(&self) -> Window {
         let axes = self.sizes.len();
         Window {
@@ -71,7 +71,7 @@ impl Images {
         self.outputs.push((name.to_owned(), value));
     }
 
-    /// Every operator that takes images in any order, and some that do not, on a value.
+    /// Every operator that accepts images in any layout, and some that do not, on a value.
     fn meet(&mut self, name: &str, x: ValueId) {
         let item = self.ops.item(x);
         let (channels, window) = (item[0], self.window());
@@ -141,7 +141,7 @@ fn parts_and_wholes_are_met_by_every_operator() {
         let mut images = Images::new(sizes);
         let (x, few) = (images.input("x", 16), images.input("few", 3));
         let (a, b) = (images.relu(x), images.conv(few, 9));
-        // Few channels, given values and slices are copied to where the others are computed.
+        // Few channels, inputs and slices are copied to where the others are computed.
         let few = images.relu(few);
         let part = images.slice(a, 2, 11);
         let whole = images.join(&[a, few, b, x, part]);
@@ -186,7 +186,7 @@ fn joins_of_joins() {
     }
 }
 
-/// What is joined more than once, or with itself, can be in one place only.
+/// A value that is concatenated more than once, or with itself, can be in only one place.
 #[test]
 fn values_in_several_joins() {
     for sizes in SIZES {
@@ -205,7 +205,7 @@ fn values_in_several_joins() {
     }
 }
 
-/// A residual sum and its own operand in one join: sums in the convolution's epilogue with parts of pixels.
+/// A residual sum and its own operand in one concatenation: sums in the convolution's epilogue with parts of pixels.
 #[test]
 fn residual_sums_of_parts() {
     for sizes in SIZES {
@@ -223,7 +223,7 @@ fn residual_sums_of_parts() {
     }
 }
 
-/// Networks whose images have many channels between an input and a flat end of few.
+/// Networks whose images have many channels between an input and a flat output with few.
 #[test]
 fn flattened_behind_many_channels() {
     let conv = |channels: usize, kernel_size: usize, padding: usize| {

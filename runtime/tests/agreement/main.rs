@@ -1,4 +1,4 @@
-//! Compiled programs held against the interpreter. Every run happens several times, also between guard pages.
+//! Compares compiled programs with the interpreter. Every run happens several times, also between guard pages.
 
 mod bits;
 mod check;

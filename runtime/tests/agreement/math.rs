@@ -1,5 +1,5 @@
-//! The error of elementary functions, in units in the last place, over the whole range of f32. The bounds are those that
-//! the compiler's documentation of each function states.
+//! The error of elementary functions, in units in the last place, over the whole range of f32. The bounds are those in
+//! the documentation of each function.
 
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::dump::Dump;
@@ -11,7 +11,7 @@ use windlass_runtime::executor::{Binding, Executor};
 
 use crate::graphs::Ops;
 
-/// Values between bit patterns that are tried: a prime, so that low bits vary.
+/// The distance between tested bit patterns: a prime, so that low bits vary.
 const STRIDE: usize = 1021;
 
 fn program(kind: UnaryKind, (features, vector_bits): (Features, usize)) -> Executor {
@@ -31,7 +31,7 @@ fn evaluate(executor: &Executor, x: &[f32]) -> Vec<f32> {
     y
 }
 
-/// Numbers of every magnitude and sign, and those at which functions change their ways.
+/// Numbers of every magnitude and sign, and those at which functions switch formulas.
 fn arguments() -> Vec<f32> {
     let mut x: Vec<f32> = (0..=u32::MAX).step_by(STRIDE).map(f32::from_bits).collect();
     let corners = [
@@ -67,13 +67,12 @@ fn arguments() -> Vec<f32> {
             x.extend([f32::from_bits(bits), -f32::from_bits(bits)]);
         }
     }
-    // Functions of the exponential do what they do in here: every magnitude once more, closer together.
+    // The range in which functions of the exponential are not constant: every magnitude once more, more densely.
     x.extend((-120_000..=120_000).map(|step| step as f32 / 1000.0));
     x
 }
 
-/// The distance of a result from the truth in units in the last place of the truth; `None` for a NaN, infinity or zero
-/// that should be another.
+/// The error of a result in units in the last place of the exact value; `None` for a wrong NaN, infinity or zero.
 fn error(got: f32, truth: f64) -> Option<f64> {
     let rounded = truth as f32;
     if rounded.is_nan() || rounded.is_infinite() {
@@ -87,7 +86,7 @@ fn error(got: f32, truth: f64) -> Option<f64> {
         return (got.to_bits() == rounded.to_bits()).then_some(0.0);
     }
     let exponent = (rounded.abs().max(f32::MIN_POSITIVE).to_bits() >> 23) as i32 - 127;
-    // The unit next to the largest number stands for an infinity that should have been finite.
+    // The unit after the largest number stands for an infinity that should be finite.
     let got = if got.is_infinite() {
         f64::from(f32::MAX.copysign(got)) * (1.0 + f64::from(f32::EPSILON))
     } else {
@@ -96,7 +95,7 @@ fn error(got: f32, truth: f64) -> Option<f64> {
     Some((got - truth).abs() / 2f64.powi(exponent - 23))
 }
 
-/// Checks a function on every argument, in vectors and one by one. Results smaller than `smallest` may be zero.
+/// Checks a function on every argument, in vectors and as scalars. Results smaller than `smallest` may be zero.
 #[track_caller]
 fn check(kind: UnaryKind, bound: f64, smallest: f64, truth: impl Fn(f64) -> f64) {
     let arguments = arguments();
@@ -121,7 +120,7 @@ fn check(kind: UnaryKind, bound: f64, smallest: f64, truth: impl Fn(f64) -> f64)
             "{kind:?}({x:?}) is {y:?} with {code:?}: {error:.3} units from {:?}",
             truth(f64::from(x))
         );
-        // Three at a time there is no vector: single lanes must give the same bits.
+        // Three at a time use no vector: single lanes must give the same bits.
         for (x, y) in arguments.chunks_exact(3).zip(results.chunks_exact(3)).step_by(499) {
             let singles = evaluate(&executor, x);
             let same =

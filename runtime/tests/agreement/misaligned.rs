@@ -1,4 +1,4 @@
-//! Inputs, parameters and results that start at any float: programs ask for no more alignment than that of a float.
+//! Inputs, parameters and results that start at any float: programs require no more alignment than that of a float.
 
 use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, training_graph};
 use windlass_compiler::codegen::available_vector_bits;
@@ -28,7 +28,7 @@ fn grouped(out_channels: usize, groups: usize) -> Layer {
     Layer::Conv { out_channels, window: Window::square(3, 1, 1), groups, bias: true, init }
 }
 
-/// Two branches that are added, and joined with a third.
+/// Two branches that are added, and concatenated with a third.
 fn branches() -> Graph {
     let build = || -> Result<Graph, GraphError> {
         let mut builder = Builder::new("branches");
@@ -47,7 +47,7 @@ fn branches() -> Graph {
     build().unwrap()
 }
 
-/// Networks that between them have every layer, on sizes with and without whole vectors, each with a loss to train by.
+/// Networks that together have every layer, on sizes with and without whole vectors, each with a loss for training.
 fn networks() -> Vec<(Graph, Loss)> {
     let max_pool = || Layer::MaxPool(Window::square(2, 2, 0));
     let avg_pool = || Layer::AvgPool(Window::square(2, 2, 0));
@@ -80,8 +80,8 @@ fn every_option() -> Vec<CompileOptions> {
         options.plan.threads = 1;
         all.push(options);
     }
-    // Instructions of 128 bits that read memory as they compute refuse other places than multiples of 16 bytes, unless they
-    // are AVX's, which the baseline has not.
+    // 128-bit instructions with a memory operand fault on addresses that are not multiples of 16 bytes, unless they are
+    // AVX instructions, which the baseline lacks.
     let mut baseline = CompileOptions::default();
     baseline.plan.features = Features::Baseline;
     all.push(baseline.clone());
@@ -94,7 +94,7 @@ fn every_option() -> Vec<CompileOptions> {
 /// Elements of a cache line.
 const LINE: usize = 16;
 
-/// Elements that start at a given place within a cache line.
+/// Elements that start at a given offset within a cache line.
 struct Placed<T> {
     elements: Vec<T>,
     own: std::ops::Range<usize>,
@@ -114,7 +114,7 @@ impl<T: Copy + Default> Placed<T> {
     }
 }
 
-/// Runs a program with slots at given places within a cache line, in elements; gives the bits it leaves in them.
+/// Runs a program with slots at given offsets within a cache line, in elements; returns the bits it leaves in them.
 fn run_at(
     executor: &Executor,
     batch: usize,
@@ -156,7 +156,7 @@ fn check(graph: &Graph, mode: Mode, options: &CompileOptions) {
         let sources = sources(graph, batch, Values::Reals, 4);
         let aligned = run_at(&executor, batch, &sources, |_| 0);
         for first in [1, 2, 7] {
-            // All at the same place but for the start of a vector, and each at another.
+            // All at the same offset, which is not a vector boundary, and each at another.
             for step in [0, 2] {
                 let misaligned = run_at(&executor, batch, &sources, |slot| first + step * slot);
                 assert_eq!(

@@ -1,4 +1,4 @@
-//! The numbers that test graphs run on.
+//! The input values of test graphs.
 
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Array, Bindings};
@@ -6,10 +6,10 @@ use windlass_compiler::ops::Op;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::shape::DType;
 
-/// Numbers every source is bound to.
+/// The values bound to every source.
 pub(crate) type Sources = Bindings<f64>;
 
-/// Which numbers float sources hold.
+/// The kind of values in float sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Values {
     /// Integers between −3 and 3.
@@ -18,12 +18,12 @@ pub(crate) enum Values {
     Sparse,
     /// Anything between −1 and 1.
     Reals,
-    /// Reals with NaN, infinities, zeros of either sign and denormals among them.
+    /// Reals with some NaN, infinities, signed zeros and denormals.
     Special,
 }
 
-/// How long a series is: as given, or longer by as much as `WINDLASS_RANDOM_CASES` is more than 60, which random networks
-/// are tried without it.
+/// The length of a series: as given, or longer by the ratio of `WINDLASS_RANDOM_CASES` to 60, the default number of
+/// random networks.
 pub(crate) fn cases(usual: usize) -> usize {
     match random_cases() {
         Some(asked) => (usual * asked).div_ceil(60),
@@ -31,7 +31,7 @@ pub(crate) fn cases(usual: usize) -> usize {
     }
 }
 
-/// The random networks that `WINDLASS_RANDOM_CASES` asks for.
+/// The number of random networks given by `WINDLASS_RANDOM_CASES`.
 pub(crate) fn random_cases() -> Option<usize> {
     let asked = std::env::var("WINDLASS_RANDOM_CASES").ok()?;
     Some(asked.parse().expect("a number of cases"))
@@ -55,8 +55,8 @@ impl Numbers {
         from[self.below(from.len())]
     }
 
-    /// A window and the sizes of images that it fits on. Every second axis is about as small as the window allows, so that
-    /// strides leave it and borders are wider than it.
+    /// A window and sizes of images that it fits. Every second axis is about as small as the window allows, so that
+    /// strides go beyond it and padding is wider than it.
     pub(crate) fn window(&mut self, axes: usize, largest: usize) -> (Vec<usize>, Window) {
         let mut list = |lowest: usize, bound: usize| -> Vec<usize> {
             (0..axes).map(|_| lowest + self.below(bound)).collect()
@@ -75,7 +75,7 @@ impl Numbers {
         (sizes, window)
     }
 
-    /// The same for pooling, whose borders are narrower than its windows.
+    /// The same for pooling, whose padding is narrower than its windows.
     pub(crate) fn pooling_window(&mut self, axes: usize, largest: usize) -> (Vec<usize>, Window) {
         let (mut sizes, mut window) = self.window(axes, largest);
         for (axis, size) in sizes.iter_mut().enumerate() {
@@ -112,8 +112,8 @@ fn classes(graph: &Graph) -> usize {
     logits.map_or(1, |logits| graph.ty(logits).shape.item()[0])
 }
 
-/// Values for every source of a graph. Variances and second moments are positive, the learning rate and what corrects
-/// moments are powers of two, labels are below the number of classes.
+/// Values for every source of a graph. Variances and second moments are positive, the learning rate and the corrections
+/// of moments are powers of two, labels are below the number of classes.
 pub(crate) fn sources(graph: &Graph, batch: usize, values: Values, seed: u64) -> Sources {
     let mut numbers = Numbers::new(seed);
     let mut bindings = Sources::new();

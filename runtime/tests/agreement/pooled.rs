@@ -1,5 +1,5 @@
-//! Pools that convolutions do before they store: by direct tiles bit for bit, by Winograd's method within its bound. And
-//! those that stay apart: of few channels, of overlapping windows, of results that something else needs.
+//! Pools that are fused into convolutions: by direct tiles bit for bit, by Winograd's algorithm within its bound. And
+//! pools that cannot be fused: with few channels, with overlapping windows, or of results with other users.
 
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::graph::Graph;
@@ -21,7 +21,7 @@ use crate::numbers::{Numbers, Values, cases, sources};
 /// The bound that [`Accuracy::Default`] states.
 const BOUND: f64 = 2e-5;
 
-/// A convolution with an epilogue, and one pool or the other behind it.
+/// A convolution with an epilogue, and either pool after it.
 struct Case {
     channels: [usize; 2],
     sizes: Vec<usize>,
@@ -117,7 +117,7 @@ fn tiles_of_whole_windows() {
     }
 }
 
-/// Of every shape a tile may have, at every width.
+/// For every shape of a tile, at every width.
 #[test]
 fn windows_of_two_by_two() {
     for is_max in [true, false] {
@@ -175,7 +175,7 @@ fn winograd_tiles_of_whole_windows() {
     }
 }
 
-/// NaN, infinities and denormals, as a convolution by ones leaves them.
+/// NaN, infinities and denormals, which a convolution by ones preserves.
 #[test]
 fn special_numbers() {
     for is_max in [true, false] {
@@ -201,7 +201,7 @@ fn special_numbers() {
     }
 }
 
-/// What is pooled belongs to a join, or is one pixel, which is stored in both orders at once.
+/// The pooled value is part of a concatenation, or is one pixel, which has both layouts at once.
 #[test]
 fn pooled_parts_and_pixels() {
     let pool = |ops: &mut Ops, y, size: &[usize]| {
@@ -235,7 +235,8 @@ fn pooled_parts_and_pixels() {
     }
 }
 
-/// Results that are also an output, or met by another operator; places that a gradient needs; windows that overlap.
+/// Results that are also an output, or read by another operator; argmax indices that a gradient needs; windows that
+/// overlap.
 #[test]
 fn pools_that_stay_apart() {
     let conv = |ops: &mut Ops| {

@@ -17,7 +17,7 @@ fn graph(channels: usize, sizes: &[usize], window: &Window) -> Graph {
     let g = ops.input("g", &image(&window.output_sizes(sizes)));
     let (window, input_sizes) = (window.clone(), sizes.to_vec());
     let max = ops.ops(MaxPool { window: window.clone() }, &[x]);
-    // Of these nobody needs the places.
+    // Nothing uses the argmax indices of these.
     let other = ops.input("other", &image(&input_sizes));
     let alone = ops.op(MaxPool { window: window.clone() }, &[other]);
     let max_dx =
@@ -55,7 +55,7 @@ fn every_number_of_channels() {
     }
 }
 
-/// Windows that cover their input without overlap, narrower and wider than what is written out.
+/// Windows that cover their input without overlap, narrower and wider than the unrolled ones.
 #[test]
 fn windows_side_by_side() {
     for size in 1..=6 {
@@ -83,7 +83,7 @@ fn whole_planes() {
     }
 }
 
-/// Images of many channels, overlapping windows and others, with borders and without.
+/// Images of many channels, overlapping windows and others, with and without padding.
 #[test]
 fn images_of_many_channels() {
     let mut numbers = Numbers::new(5);
@@ -91,7 +91,7 @@ fn images_of_many_channels() {
         for channels in [8, 16, 17, 33, 70] {
             let axes = numbers.pick(&[1, 2, 2, 2]);
             let (sizes, mut window) = numbers.pooling_window(axes, [37, 37, 13][axes]);
-            // Every second time the windows lie side by side.
+            // Every second time the windows are adjacent.
             if numbers.below(2) == 0 {
                 window.stride.clone_from(&window.kernel_size);
             }
@@ -103,7 +103,7 @@ fn images_of_many_channels() {
     }
 }
 
-/// Windows of more places than gradients write out, and images whose gradients are many units of work.
+/// Windows with more elements than unrolled gradients have, and images whose gradients are many work units.
 #[test]
 fn large_windows_and_large_images() {
     check(8, &[7, 7], &Window::square(7, 1, 0), &[2]);
@@ -114,7 +114,7 @@ fn large_windows_and_large_images() {
     }
 }
 
-/// Images of one pixel, which are stored in both orders at once, before and behind the pool.
+/// Images of one pixel, which have both layouts at once, before and after the pool.
 #[test]
 fn images_of_one_pixel() {
     for channels in [8, 16, 17] {
@@ -124,7 +124,7 @@ fn images_of_one_pixel() {
     }
 }
 
-/// Places up to the last that a byte can name, and beyond.
+/// Argmax indices up to the largest that fits a byte, and beyond.
 #[test]
 fn windows_of_many_places() {
     for channels in [3, 11] {

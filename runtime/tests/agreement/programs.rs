@@ -24,7 +24,7 @@ fn executor(graph: &Graph, mode: Mode, threads: usize) -> Executor {
     Executor::new(compile(graph, mode, &options, &Dump::none()).unwrap().0).unwrap().share_every_step()
 }
 
-/// A convolution with batch normalisation behind it, which is folded into the weights: there is something to prepare.
+/// A convolution followed by batch normalisation, which is folded into the weights: there is something to prepare.
 fn classifier(classes: usize) -> Graph {
     network(
         &[2, 9, 9],
@@ -44,7 +44,7 @@ fn bits(results: &Results) -> Vec<(&String, Vec<u32>)> {
     results.iter().map(|(name, values)| (name, values.iter().map(|x| x.to_bits()).collect())).collect()
 }
 
-/// Several steps of training, each from where the last one ended.
+/// Several training steps, each from the result of the previous one.
 fn train(executor: &Executor, graph: &Graph, batch: usize, steps: u64) -> Results {
     let mut bound = sources(graph, batch, Values::Reals, 3);
     let mut results = Results::new();
@@ -101,7 +101,7 @@ fn several_programs_live_side_by_side() {
         .zip(&graphs)
         .map(|(executor, graph)| run(executor, 3, &sources_of(graph), 0))
         .collect();
-    // Dropping one leaves the code of the others where it is.
+    // Dropping one does not affect the code of the others.
     while let Some(dropped) = executors.pop() {
         drop(dropped);
         for ((executor, graph), expected) in executors.iter().zip(&graphs).zip(&alone) {
@@ -120,7 +120,7 @@ fn one_program_on_many_threads_at_once() {
                 let (executor, graph) = (&executor, &graph);
                 scope.spawn(move || {
                     let batch = 1 + caller as usize;
-                    // Everyone has the same parameters and data of its own.
+                    // All have the same parameters, and each its own data.
                     let mut own: Sources = sources(graph, 1, Values::Reals, 1);
                     for turn in 0..25 {
                         let data = sources(graph, batch, Values::Reals, 50 + caller + turn);
@@ -137,7 +137,7 @@ fn one_program_on_many_threads_at_once() {
     }
 }
 
-/// Callers with parameters of their own share what is prepared from them: each must get its own results.
+/// Callers with their own parameters use the same prepared memory in turns: each must get its own results.
 #[test]
 fn many_threads_with_parameters_of_their_own() {
     let graph = classifier(3);
@@ -163,7 +163,7 @@ fn many_threads_with_parameters_of_their_own() {
     }
 }
 
-/// What runs read no more need not be there, as long as nothing has to be prepared again.
+/// Parameters that runs no longer read need not be bound, as long as nothing has to be prepared again.
 #[test]
 fn a_prepared_program_needs_only_what_its_runs_read() {
     let graph = classifier(3);
@@ -199,7 +199,7 @@ fn a_prepared_program_needs_only_what_its_runs_read() {
     let expected = expected.values().find(|values| values.len() == batch * 3).unwrap();
     let all: Vec<usize> = (0..executor.slots().len()).collect();
 
-    // Before anything is prepared, and for every other version, all must be there.
+    // Before anything is prepared, and for every other version, all must be bound.
     let is_refused = |version: u64| match execute(&read, version) {
         Err(Error::Binding { name, .. }) => prepare.iter().any(|&slot| executor.slots()[slot].name == name),
         _ => false,

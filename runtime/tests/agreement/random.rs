@@ -1,8 +1,8 @@
-//! Random networks with branches: interpreter and compiled code agree under options of every kind, forward and
-//! through a step of training. A failing network shrinks.
+//! Random networks with branches: interpreter and compiled code agree under options of every kind, forward and through
+//! a training step. A failing network is shrunk.
 //!
-//! `WINDLASS_RANDOM_CASES=10000` tries so many networks, others in each run; without it, some tens that are always the
-//! same.
+//! `WINDLASS_RANDOM_CASES=10000` sets the number of networks, which then differ in each run; without it, some tens of
+//! fixed networks are tested.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -16,7 +16,7 @@ use windlass_compiler::pass::Mode;
 use crate::check::{Agreement, Expectation, any_variant, interpreted};
 use crate::numbers::{Numbers, Sources, Values, cases, random_cases, sources};
 
-/// What joins the network next, and numbers that choose among what is possible there.
+/// What is added to the network next, and numbers that choose among the possibilities.
 #[derive(Clone, Copy, Debug)]
 enum Choice {
     Conv,
@@ -30,15 +30,15 @@ enum Choice {
     Linear,
     /// The sum with an earlier value of the same sizes.
     Residual,
-    /// Joined to an earlier value that differs in its channels alone.
+    /// Concatenated with an earlier value that differs only in its channels.
     Concat,
-    /// An earlier value goes on instead of this one.
+    /// Continues from an earlier value.
     Branch,
 }
 
 type Step = (Choice, [usize; 3]);
 
-/// A network to be built: as many steps as are possible where they stand.
+/// A network to be built: steps that are impossible at their position are skipped.
 #[derive(Clone, Debug)]
 struct Recipe {
     item: [usize; 3],
@@ -168,14 +168,14 @@ impl Recipe {
             output: Some("y".to_owned()),
             ..TrainingOptions::default()
         };
-        // Where nothing reaches the output there is nothing to train.
+        // If nothing reaches the output, there is nothing to train.
         if let Ok(step) = training_graph(&graph, &options) {
             check(&step, Mode::Training, self.batch, self.seed);
         }
     }
 }
 
-/// Near the f64 interpreter on reals; bit for bit on numbers for which the interpreter makes no rounding error.
+/// Near the f64 interpreter on reals; bit for bit on numbers for which the interpreter does not round.
 fn check(graph: &Graph, mode: Mode, batch: usize, seed: u64) {
     let reals = sources(graph, batch, Values::Reals, seed);
     let mut numbers = Numbers::new(seed);

@@ -1,4 +1,4 @@
-//! Runs compiled programs on the numbers of a test: through the executor, and between guard pages.
+//! Runs compiled programs on the values of a test: through the executor, and between guard pages.
 
 pub(crate) use windlass_fuzz::engines::Results;
 use windlass_fuzz::engines::guard::Side;
@@ -13,8 +13,8 @@ pub(crate) fn run(executor: &Executor, batch: usize, sources: &Sources, version:
     run_at(executor, &batch.into(), sources, version, |_| 0)
 }
 
-/// Runs a program in every way there is: twice through an executor with the same parameters, and between guard pages at
-/// either end. All runs must give the same bits.
+/// Runs a program in every way: twice through an executor with the same parameters, and between guard pages at either
+/// end. All runs must give the same bits.
 #[track_caller]
 pub(crate) fn run_every_way(
     executor: &Executor,
@@ -24,7 +24,7 @@ pub(crate) fn run_every_way(
     what: &str,
 ) -> Results {
     let results = run(executor, batch, sources, version);
-    // Once more in memory that is no multiple of a vector.
+    // Once more in memory that is not aligned to vectors.
     let again = run_at(executor, &batch.into(), sources, version, |_| 1);
     assert!(same_bits(&results, &again), "{what}, batch {batch}: the second run differs");
     for (side, reversed) in [(Side::End, true), (Side::Start, false)] {

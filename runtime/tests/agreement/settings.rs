@@ -1,4 +1,4 @@
-//! Settings that cannot be had are refused in words.
+//! Unavailable settings are refused with a message.
 
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Layer;
@@ -66,7 +66,7 @@ fn batches_out_of_range() {
         let expected = format!("`batch` is {batch} but must be between 1 and 1048576");
         assert_eq!(refused(&options).to_string(), expected);
     }
-    // Others than it was made for may be run.
+    // Batch sizes other than the one it was optimised for may be run.
     options.plan.batch = Some(64);
     compile(&network(&[4], &[Layer::linear(2)]), Mode::Inference, &options, &Dump::none()).unwrap();
 }
@@ -106,7 +106,7 @@ fn bindings_that_do_not_fit() {
     for wrong in [&mut Binding::Floats(&[1.0; 3]), &mut Binding::Integers(&[1; 4])] {
         assert!(matches!(run(wrong, 1), Err(Error::Binding { name, .. }) if name == "x"));
     }
-    // Outputs must be written to, and every slot must be bound.
+    // Outputs must be writable, and every slot must be bound.
     let mut read_only = [
         Binding::Floats(&[1.0; 4]),
         Binding::Floats(&[1.0; 8]),

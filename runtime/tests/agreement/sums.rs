@@ -1,5 +1,5 @@
-//! Large sums held against sums in double precision that are written out here: whatever the width and the number of
-//! threads, rounding does not grow with the number of terms.
+//! Compares large sums with sums in double precision: for any vector width and number of threads, the rounding error
+//! does not grow with the number of terms.
 
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::dump::Dump;
@@ -13,7 +13,7 @@ use windlass_runtime::executor::Executor;
 use crate::numbers::Sources;
 use crate::run::{Results, run};
 
-/// Every width there is on one and two threads, with images in either order, and code for every CPU.
+/// Every available width on one and two threads, with both layouts, and baseline code.
 fn variants() -> Vec<CompileOptions> {
     let mut variants = Vec::new();
     let widths = available_vector_bits().into_iter().map(|bits| (Some(bits), Features::Native));
@@ -30,7 +30,7 @@ fn variants() -> Vec<CompileOptions> {
     variants
 }
 
-/// Compiles and runs a graph of these lines under every variant, and hands the results to `judge`.
+/// Compiles and runs a graph of these lines with every variant, and passes the results to `judge`.
 fn each_variant(lines: &str, batch: usize, sources: &Sources, judge: impl Fn(&Results, &str)) {
     let text = format!("graph sums {{\n{lines}\n}}\n");
     let graph: Graph = text.parse().unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -45,14 +45,14 @@ fn each_variant(lines: &str, batch: usize, sources: &Sources, judge: impl Fn(&Re
     }
 }
 
-/// Fails where a number is further from the truth than a part of `scale`.
+/// Fails if a number differs from the exact one by more than a part of `scale`.
 #[track_caller]
 fn expect_near(got: f32, truth: f64, part: f64, scale: f64, what: &str) {
     let error = (f64::from(got) - truth).abs();
     assert!(error <= part * scale, "{got:?} is {:.2e} of {scale:?} off {truth:?}: {what}", error / scale);
 }
 
-/// How a series of numbers is made. Sums of equal numbers are where roundings all go the same way.
+/// The kind of a series of numbers. In sums of equal numbers, all rounding errors have the same sign.
 #[derive(Clone, Copy, Debug)]
 enum Series {
     Constant,
@@ -94,7 +94,7 @@ fn sum(numbers: impl IntoIterator<Item = f64>) -> f64 {
     numbers.into_iter().fold(0.0, |sum, x| sum + x)
 }
 
-/// Every `channels`-th run of `inner` numbers, from the `channel`-th on.
+/// Every `channels`-th run of `inner` numbers, starting with the `channel`-th.
 fn channel(numbers: &[f64], channel: usize, channels: usize, inner: usize) -> Vec<f64> {
     numbers.chunks(inner).skip(channel).step_by(channels).flatten().copied().collect()
 }
@@ -119,8 +119,8 @@ fn global_average_pools() {
     }
 }
 
-/// Statistics of batches and gradients of images and of vectors: a channel of equal numbers, one of which f32 sums drift,
-/// and one far from zero.
+/// Statistics of batches and gradients of images and of vectors: a channel of equal numbers, whose f32 sums drift, and
+/// one far from zero.
 #[test]
 fn batch_norm_in_training() {
     const EPSILON: f64 = 1e-5;
@@ -175,7 +175,7 @@ fn batch_norm_in_training() {
                 let elements = x.len() as f64;
                 let mean = sum(x.iter().copied()) / elements;
                 let squares = sum(x.iter().map(|x| (x - mean).powi(2)));
-                // Rounding in the reference itself is not to show as a deviation.
+                // Rounding in the reference itself must not show as a deviation.
                 let squares = if c == 0 { 0.0 } else { squares };
                 let inverse = 1.0 / (squares / elements + EPSILON).sqrt();
                 let normal: Vec<f64> =
@@ -231,7 +231,7 @@ fn sums_of_channels() {
     }
 }
 
-/// Where a sum overflows or meets what is no number, the result is that of plain additions.
+/// If a sum overflows or contains NaN, the result is that of plain additions.
 #[test]
 fn sums_that_are_not_finite() {
     for inner in [1, 130, 1000] {
@@ -343,7 +343,7 @@ fn softmax_over_many_classes() {
     }
 }
 
-/// Gradients of weights over many pixels of many items, dense and depthwise.
+/// Gradients of weights over many pixels of many samples, dense and depthwise.
 #[test]
 fn weight_gradients_with_many_terms() {
     for (batch, channels, size, kernel, groups) in

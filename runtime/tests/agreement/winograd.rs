@@ -1,5 +1,4 @@
-//! Winograd convolution, forward and backward, within its stated bound over odd shapes; and that strict
-//! accuracy never uses it.
+//! Winograd convolution, forward and backward, within its stated bound over odd shapes; strict accuracy never uses it.
 
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::graph::Graph;
@@ -62,7 +61,7 @@ fn stays_within_its_bound() {
                 window.padding = vec![kernel_size; 2];
             }
             let graph = graph(inputs, outputs, sizes, &window);
-            // The interpreter takes long over long sums.
+            // The interpreter is slow for long sums.
             let batches: &[usize] = if inputs > 64 { &[1] } else { &[1, 2] };
             let expectation = Expectation::new(&graph, batches, Values::Reals, Agreement::Within(BOUND));
             for bits in available_vector_bits() {
@@ -73,7 +72,7 @@ fn stays_within_its_bound() {
     }
 }
 
-/// Images of one pixel are stored in both orders at once; a halo makes them larger.
+/// Images of one pixel have both layouts at once; a halo enlarges them.
 #[test]
 fn images_of_one_pixel() {
     for (size, padding) in [(1, 2), (3, 0)] {
@@ -87,7 +86,7 @@ fn images_of_one_pixel() {
     }
 }
 
-/// Each step has an operand of its own.
+/// Each epilogue step has its own operand.
 #[test]
 fn several_steps_of_one_kind() {
     use EpilogueStep::{Add, Bias, Tanh};
@@ -107,8 +106,8 @@ fn several_steps_of_one_kind() {
     }
 }
 
-/// Shapes at random, whether the method fits them or not. Gradients at a stride meet every so many kernel positions: those
-/// of windows of 5 to 9 may be three or five of them.
+/// Random shapes, whether the algorithm is possible for them or not. Gradients at a stride use only every few kernel
+/// positions: for windows of 5 to 9 these may be three or five.
 #[test]
 fn mixed_shapes() {
     let mut numbers = Numbers::new(6);
@@ -138,7 +137,7 @@ fn mixed_shapes() {
     }
 }
 
-/// The smallest gradient that meets three of five kernel positions along each axis.
+/// The smallest gradient that uses three of five kernel positions along each axis.
 #[test]
 fn kernel_positions_at_a_stride() {
     let graph = graph(8, 8, [3, 3], &Window::square(5, 2, 2));

@@ -1,4 +1,4 @@
-//! Generators of operators that move elements or reduce them along axes whose sizes may be open.
+//! Generators of operators that move elements or reduce them along axes, whose sizes may be open.
 
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::ops::reduce::{Expand, Reduce, ReduceKind};
@@ -8,7 +8,7 @@ use windlass_compiler::shape::{Dim, Polynomial, Shape};
 use super::super::sizes::{MAX_ELEMENTS, pick};
 use super::super::sketch::Sketch;
 
-/// Floats with an axis that is not the batch, and the first such axis.
+/// Floats with an axis other than the batch, and the first such axis.
 fn with_axes(s: &mut Sketch<'_>) -> Option<(ValueId, Shape, usize)> {
     let x = s.any_floats();
     let shape = s.ty(x).shape;
@@ -62,7 +62,7 @@ pub(super) fn expand(s: &mut Sketch<'_>) {
         dims[axis] = Dim::from(size.plus(&Polynomial::from(s.numbers.usize(..2))));
     }
     let shape = Shape::new(dims);
-    // An open size is one that an input has.
+    // An open size must be the size of an input.
     let is_known = shape.symbols().iter().all(|symbol| s.knows(*symbol));
     if is_known && shape.item_elements() <= 2 * MAX_ELEMENTS {
         let divided = s.numbers.bool();
@@ -70,7 +70,7 @@ pub(super) fn expand(s: &mut Sketch<'_>) {
     }
 }
 
-/// A value behind itself, or behind one of its type.
+/// A value concatenated with itself, or with one of its type.
 pub(super) fn concat_open(s: &mut Sketch<'_>) {
     let Some((x, shape, first)) = with_axes(s) else { return };
     let axis = s.numbers.usize(first..shape.rank());
@@ -80,7 +80,7 @@ pub(super) fn concat_open(s: &mut Sketch<'_>) {
     }
 }
 
-/// All of an axis but a few indices, or a few.
+/// All of an axis except a few indices, or a few.
 pub(super) fn slice_open(s: &mut Sketch<'_>) {
     let Some((x, shape, first)) = with_axes(s) else { return };
     let axis = s.numbers.usize(first..shape.rank());

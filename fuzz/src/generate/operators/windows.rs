@@ -1,4 +1,4 @@
-//! Generators of convolutions, their gradients and what follows them, and of windows of pools.
+//! Generators of convolutions, their gradients and the operators after them, and of pooling windows.
 
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::ops::conv::{Conv, ConvGradInput};
@@ -12,7 +12,7 @@ use super::{image, vector};
 use crate::generate::sizes::{self, pick};
 use crate::generate::sketch::{Meaning, Sketch};
 
-/// Most multiply-adds of a product for one item.
+/// The maximum number of multiply-adds of a product per item.
 const MAX_PRODUCTS: usize = 60_000;
 
 /// The sizes of a convolution.
@@ -25,7 +25,7 @@ pub(super) struct ConvShape {
 }
 
 impl ConvShape {
-    /// A convolution of an image of some sizes.
+    /// A convolution for an image of some sizes.
     pub(super) fn draw(s: &mut Sketch<'_>, item: &[usize]) -> Self {
         let (inputs, sizes) = (item[0], &item[1..]);
         let divisors: Vec<usize> = (1..=inputs).filter(|groups| inputs.is_multiple_of(*groups)).collect();
@@ -57,7 +57,7 @@ impl ConvShape {
         ConvShape { window, groups, inputs, outputs, output_sizes }
     }
 
-    /// The result for as many images as there are of a shape.
+    /// The result for the batch of a shape.
     pub(super) fn result(&self, like: &Shape) -> Type {
         Type::f32(image(like, self.outputs, &self.output_sizes))
     }
@@ -68,7 +68,7 @@ impl ConvShape {
     }
 }
 
-/// A convolution, perhaps followed by what passes fuse into it.
+/// A convolution, perhaps followed by operators that passes fuse into it.
 pub(crate) fn conv(s: &mut Sketch<'_>, x: ValueId) -> ValueId {
     let shape = ConvShape::draw(s, &s.item(x));
     let weight = s.of_type(&shape.weight());
@@ -123,7 +123,7 @@ pub(super) fn conv_grad_input(s: &mut Sketch<'_>) {
     s.op(op, &[vec![g, weight], operands].concat());
 }
 
-/// Steps fused behind an operator, and their operands.
+/// Steps fused after an operator, and their operands.
 pub(super) fn epilogue(s: &mut Sketch<'_>, result: &Type) -> (Vec<EpilogueStep>, Vec<ValueId>) {
     let channels = vector(result.shape.item()[0]);
     let (mut steps, mut operands) = (Vec::new(), Vec::new());
@@ -150,7 +150,7 @@ pub(super) fn epilogue(s: &mut Sketch<'_>, result: &Type) -> (Vec<EpilogueStep>,
     (steps, operands)
 }
 
-/// A pool of maxima, sometimes with its gradient.
+/// A max pool, sometimes with its gradient.
 pub(super) fn max_pool(s: &mut Sketch<'_>, x: ValueId) -> ValueId {
     let input_sizes = s.item(x)[1..].to_vec();
     let window = sizes::window(s.numbers, &input_sizes, true);

@@ -104,7 +104,7 @@ pub(super) fn adam(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) ->
         let of_root = (inner / (2.0 * root)).min(inner.sqrt()) + 2.0 * U * root;
         let denominator = root + adam.epsilon;
         let step = rate.abs() / correction[0].abs();
-        // The denominator does not fall below its epsilon.
+        // The denominator is at least its epsilon.
         let least = (denominator - of_root).max(adam.epsilon);
         let is_lost = overflows(new_second[i]) || overflows(inner) || overflows(gradient.powi(2));
         of_w.push(match is_lost {
@@ -115,7 +115,7 @@ pub(super) fn adam(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) ->
             }
         });
         of_first.push(first_error);
-        // The square may be taken before it is scaled down.
+        // The square may be computed before it is scaled down.
         of_second.push(if overflows(gradient.powi(2)) { f64::INFINITY } else { second_error });
     }
     vec![Some(of_w), Some(of_first), Some(of_second)]

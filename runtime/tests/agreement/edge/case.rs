@@ -1,4 +1,4 @@
-//! What operators at the edge are tried on: the numbers, and a graph with what its sources hold.
+//! The special values for operators, and graphs with the contents of their sources.
 
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::Array;
@@ -8,7 +8,7 @@ use crate::check::{Agreement, Expectation};
 use crate::graphs::Ops;
 use crate::numbers::{Numbers, Sources, Values, sources};
 
-/// The numbers at the edge, and ordinary ones to meet them.
+/// Special values, and ordinary ones to combine with them.
 pub(super) const EDGES: [f32; 20] = [
     f32::NAN,
     f32::INFINITY,
@@ -47,20 +47,20 @@ pub(super) const ROWS: [[f32; 3]; 11] = [
     [0.5, -2.0, 3.0],
 ];
 
-/// What a source holds.
+/// The contents of a source.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fill {
     /// [`EDGES`] in turn.
     Edges,
-    /// Each of [`EDGES`] as often as there are: beside `Edges`, every pair.
+    /// Each of [`EDGES`] repeated as often as there are: together with `Edges`, every pair.
     Against,
-    /// Integers, and NaN, infinities and negative zeros among them: whatever their order, sums are the same.
+    /// Integers, with NaN, infinities and negative zeros among them: sums are the same in every order.
     Special,
     /// Multiples of the smallest denormal.
     Denormal,
     /// Multiples of 2¹⁰⁰.
     Huge,
-    /// [`ROWS`] along the channels, one at each place of each item.
+    /// [`ROWS`] along the channels, one at each position of each sample.
     Rows,
     /// One of [`ROWS`].
     Row(usize),
@@ -96,7 +96,7 @@ impl Fill {
     }
 }
 
-/// A graph with what its sources hold in each run; the others hold integers.
+/// A graph with the contents of its sources in each run; other sources hold integers.
 pub(super) struct Case {
     pub(super) graph: Graph,
     pub(super) agreement: Agreement,
@@ -112,7 +112,7 @@ impl Case {
         }
     }
 
-    /// Numbers within a part of themselves and a floor.
+    /// Numbers within a relative bound and a floor.
     pub(super) fn near(self, part: f64, floor: f64) -> Self {
         Case { agreement: Agreement::Edges { part, floor }, ..self }
     }
@@ -138,10 +138,10 @@ impl Case {
     }
 }
 
-/// Elements enough for every pair of [`EDGES`], and some that fill no vector.
+/// Enough elements for every pair of [`EDGES`], and some that do not fill a vector.
 pub(super) const PAIRS: usize = EDGES.len() * EDGES.len() + 7;
 
-/// What sums are tried on: each operand special, denormal and huge in turn, where the others are integers.
+/// The operands of sums: each operand special, denormal and huge in turn, while the others are integers.
 pub(super) fn sums_of<const N: usize>(names: [&'static str; N]) -> Vec<Vec<(&'static str, Fill)>> {
     let fills = [Fill::Special, Fill::Denormal, Fill::Huge];
     names.iter().flat_map(|&name| fills.map(|fill| vec![(name, fill)])).collect()
