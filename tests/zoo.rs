@@ -139,7 +139,8 @@ fn no_kernel_changes_a_layout_within_networks_with_batch_normalisation() {
             let task = Task::new(graph, kind).unwrap();
             let graph = optimize(&task.graph, kind.mode(), &PassOptions::default(), &mut |_| {}).unwrap();
             let options = PlanOptions::default();
-            let plan = plan(&graph, &options, &Target::host(&options).unwrap()).unwrap();
+            let plan = plan(&graph, &options, &Target::host(options.features, options.vector_bits).unwrap())
+                .unwrap();
             let reorders: Vec<&str> = plan
                 .run
                 .iter()

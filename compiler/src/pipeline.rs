@@ -10,7 +10,7 @@ use crate::dump::{Dump, Stage};
 use crate::error::GraphError;
 use crate::graph::Graph;
 use crate::pass::{Mode, PassOptions, optimize};
-use crate::plan::{Plan, PlanOptions, plan};
+use crate::plan::{Plan, PlanError, PlanOptions, plan};
 use crate::target::{Target, TargetError};
 
 /// All compilation options. Options affect results only by rounding.
@@ -47,8 +47,17 @@ pub enum CompileError {
     Codegen(#[from] CodegenError),
 }
 
-/// The maximum number of threads of a run.
-pub const MAX_THREADS: usize = 1024;
+impl From<PlanError> for CompileError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Setting { setting, value, expected } => {
+                CompileError::Setting { setting, value, expected }
+            }
+            PlanError::Graph(error) => CompileError::Graph(error),
+            PlanError::Target(error) => CompileError::Target(error),
+        }
+    }
+}
 
 /// How long each stage took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,7 +131,7 @@ pub fn plan_optimized(
 /// The running CPU as a target, after all settings are checked.
 fn host(options: &CompileOptions) -> Result<Target, CompileError> {
     options.plan.check()?;
-    Ok(Target::host(&options.plan)?)
+    Ok(Target::host(options.plan.features, options.plan.vector_bits)?)
 }
 
 fn front(

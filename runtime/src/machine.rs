@@ -74,9 +74,8 @@ impl Machine {
     pub fn measure(options: &PlanOptions) -> Result<Machine, Error> {
         let mut options = options.clone();
         options.threads = 1;
-        let target = Target::host(&options).map_err(|reason| Error::Compile {
-            network: "the measurement".to_owned(),
-            reason: Box::new(reason.into()),
+        let target = Target::host(options.features, options.vector_bits).map_err(|reason| {
+            Error::Compile { network: "the measurement".to_owned(), reason: Box::new(reason.into()) }
         })?;
         let (cpu, caches) = identify();
         let in_cache = caches.second.unwrap_or(SECOND_CACHE) / 2;

@@ -7,10 +7,10 @@ use windlass_compiler::codegen::Program;
 use windlass_compiler::pipeline::CompileTimes;
 use windlass_compiler::shape::Sizes;
 
+use crate::checkpoint::LoadOptions;
 use crate::error::Error;
 use crate::forward::Forward;
 use crate::memory::MemoryReport;
-use crate::model::Model;
 use crate::network::{AnyNetwork, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
@@ -18,7 +18,7 @@ use crate::profile::Profile;
 
 /// A network with fixed weights, compiled for prediction, with any batch size and from any number of threads at once.
 ///
-/// It gives the same bits as the [`Model`] it was made from, with less memory. A model holds its parameters as
+/// It gives the same bits as the [`Model`](crate::model::Model) it was made from, with less memory. A model holds its parameters as
 /// declared, so that they can be read, saved and changed, and also in the form that its kernels read: packed or
 /// transformed weights, folded batch normalisation. A predictor holds each weight once: as declared if kernels read it
 /// so, as in dense layers, otherwise only in the converted form. Its parameters cannot be read, changed, or saved: for
@@ -51,10 +51,10 @@ impl<N: AnyNetwork> fmt::Debug for Predictor<N> {
 }
 
 impl<N: Network> Predictor<N> {
-    /// A predictor with the parameters of a file written by [`Model::save`] or a trainer.
+    /// A predictor with the parameters of a file written by [`Model::save`](crate::model::Model::save) or a trainer.
     ///
     /// # Errors
-    /// Those of [`Model::load`].
+    /// Those of [`Model::load`](crate::model::Model::load).
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::load_with(path, &Options::default())
     }
@@ -62,7 +62,7 @@ impl<N: Network> Predictor<N> {
     /// Like [`Predictor::load`], with options.
     ///
     /// # Errors
-    /// Those of [`Model::load`].
+    /// Those of [`Model::load`](crate::model::Model::load).
     pub fn load_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         Self::load_of(N::VALUE, path, options)
     }
@@ -72,9 +72,11 @@ impl<N: AnyNetwork> Predictor<N> {
     /// Like [`Predictor::load_with`], for a network given as a value.
     ///
     /// # Errors
-    /// Those of [`Model::load`].
+    /// Those of [`Model::load`](crate::model::Model::load).
     pub fn load_of(network: N, path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
-        Model::load_of(network, path, options)?.into_predictor()
+        let parameters = Parameters::load_of(&network, path, &LoadOptions::default())?;
+        let forward = Forward::compile(network, &parameters, options)?;
+        Predictor::new(parameters, forward)
     }
 
     pub(crate) fn new(parameters: Parameters, mut forward: Forward<N>) -> Result<Self, Error> {
@@ -90,15 +92,15 @@ impl<N: AnyNetwork> Predictor<N> {
     /// Runs the network on a batch of any size.
     ///
     /// # Errors
-    /// Those of [`Model::forward`].
+    /// Those of [`Model::forward`](crate::model::Model::forward).
     pub fn forward<'a>(&self, inputs: impl Into<N::Inputs<'a>>) -> Result<N::Outputs, Error> {
         self.forward.run(&self.parameters, inputs.into())
     }
 
-    /// Runs the network on a batch of any size and writes the results to existing memory, like [`Model::forward_into`].
+    /// Runs the network on a batch of any size and writes the results to existing memory, like [`Model::forward_into`](crate::model::Model::forward_into).
     ///
     /// # Errors
-    /// Those of [`Model::forward_into`].
+    /// Those of [`Model::forward_into`](crate::model::Model::forward_into).
     pub fn forward_into<'a>(
         &self,
         inputs: impl Into<N::Inputs<'a>>,
@@ -111,12 +113,12 @@ impl<N: AnyNetwork> Predictor<N> {
     /// a table.
     ///
     /// # Errors
-    /// Those of [`Model::forward`].
+    /// Those of [`Model::forward`](crate::model::Model::forward).
     pub fn profile<'a>(&self, inputs: impl Into<N::Inputs<'a>>, runs: usize) -> Result<Profile, Error> {
         self.forward.profile(&self.parameters, inputs.into(), runs)
     }
 
-    /// Frees the memory that finished runs keep for later ones, like [`Model::release_memory`].
+    /// Frees the memory that finished runs keep for later ones, like [`Model::release_memory`](crate::model::Model::release_memory).
     pub fn release_memory(&self) {
         self.forward.release_memory();
     }

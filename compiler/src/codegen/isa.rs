@@ -76,7 +76,8 @@ mod tests {
 
         for features in [Features::Native, Features::Baseline] {
             let options = PlanOptions { features, ..PlanOptions::default() };
-            let isas = Isas::new(&Target::host(&options).unwrap(), false).unwrap();
+            let isas =
+                Isas::new(&Target::host(options.features, options.vector_bits).unwrap(), false).unwrap();
             let has = |flag: &settings::Value| flag.name == "has_fma" && flag.as_bool() == Some(true);
             assert_eq!(isas.fma, isas.loops.isa_flags().iter().any(has), "{features:?}");
         }

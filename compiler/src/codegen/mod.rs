@@ -13,7 +13,7 @@ mod wide;
 
 pub use narrow::{NarrowLeaf, NarrowReason};
 pub use program::{Listing, Program};
-pub use step::{Step, Units};
+pub use step::Step;
 
 use thiserror::Error;
 

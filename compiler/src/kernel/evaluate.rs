@@ -34,8 +34,7 @@ mod tile;
 pub(crate) use memory::Span;
 pub use memory::{EvaluateError, Memory};
 
-use super::{Affine, Extent, Kernel, OpenTerm, SizeId, Split, Stmt};
-use crate::codegen::Units;
+use super::{Affine, Extent, Kernel, OpenTerm, SizeId, Split, Stmt, Units};
 
 /// The part of a kernel's work that one thread does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod parse;
 mod sums;
 mod text;
 mod tile;
+mod units;
 mod verify;
 
 pub(crate) use evaluate::Span;
@@ -18,6 +19,7 @@ pub use map::{Expr, ExprId, Fold, Load, Map, MapBuilder, Mode, Reducer, Store, m
 pub use parse::ParseKernelError;
 pub use sums::{SUM_BLOCK, SumBlocks};
 pub use tile::{Form, Pool, PoolKind, Reduction, Rows, Start, Tile, TileCall, TileStep};
+pub use units::Units;
 pub use verify::verify;
 
 use crate::shape::DType;

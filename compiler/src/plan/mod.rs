@@ -11,6 +11,7 @@ mod channels;
 mod choice;
 mod costs;
 mod cover;
+mod error;
 mod evaluate;
 mod layout;
 mod lowering;
@@ -34,11 +35,12 @@ pub use channels::{Epilogue, PixelBlock, PixelBlocks};
 pub use choice::{Candidate, Choice, Choices, Verdict, tuning_key};
 pub use costs::{Costs, PerWidth};
 pub use cover::Cover;
+pub use error::PlanError;
 pub use evaluate::EvaluatePlanError;
 pub use layout::{Layout, Layouts, View};
 pub use lowering::{KernelDraft, Lower, Lowering};
 pub(crate) use lowering::{copy_span, fill};
-pub use options::{Accuracy, Convolution, Features, Im2col, PlanOptions, WINOGRAD_RESULTS};
+pub use options::{Accuracy, Convolution, Im2col, MAX_THREADS, PlanOptions, WINOGRAD_RESULTS};
 pub use product::{Block, Vectors};
 pub use sharing::Sharing;
 pub use sizes::{Batch, OpenSizes, Size};
@@ -49,8 +51,8 @@ use crate::error::GraphError;
 use crate::graph::Graph;
 use crate::kernel::{BufferId, Element, Kernel, SizeId, Stmt};
 use crate::ops::Op;
-use crate::pipeline::CompileError;
 use crate::shape::Type;
+pub use crate::target::Features;
 use crate::target::Target;
 
 /// Where a buffer lives.
@@ -228,8 +230,8 @@ impl Plan {
 /// Makes the plan of a graph for a target.
 ///
 /// # Errors
-/// [`CompileError`] for a setting out of its range ([`PlanOptions::check`]) or where the graph is at fault.
-pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Plan, CompileError> {
+/// [`PlanError`] for a setting out of its range ([`PlanOptions::check`]) or where the graph is at fault.
+pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Plan, PlanError> {
     options.check()?;
     crate::graph::verify(graph)?;
     let mut lowering = Lowering::new(graph, options, target);

@@ -5,9 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Costs, Layouts};
-use crate::pipeline::{CompileError, MAX_THREADS};
-use crate::target::{TargetError, VECTOR_BITS};
+use super::{Costs, Layouts, PlanError};
+use crate::target::{Features, TargetError, VECTOR_BITS};
 
 /// How convolutions get their patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -66,16 +65,8 @@ impl fmt::Display for Convolution {
 /// Results along each axis that there are Winograd transforms for: what [`Convolution::Winograd`] may ask for.
 pub const WINOGRAD_RESULTS: [usize; 2] = [2, 4];
 
-/// The instructions code may use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Features {
-    /// Everything the running CPU has.
-    #[default]
-    Native,
-    /// Only what every CPU of the architecture has (on x86-64: SSE2, no fused multiply-add).
-    Baseline,
-}
+/// The maximum number of threads of a run.
+pub const MAX_THREADS: usize = 1024;
 
 /// How plans are made and code is generated. Options affect results only by rounding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -116,9 +107,9 @@ impl PlanOptions {
     /// Checks that every setting is in its range. Whether this CPU has the vectors asked for is not a question of plans.
     ///
     /// # Errors
-    /// [`CompileError::Setting`], and [`TargetError::VectorWidth`] for a width of vectors there is no code for.
-    pub fn check(&self) -> Result<(), CompileError> {
-        let refuse = |setting, value, expected| Err(CompileError::Setting { setting, value, expected });
+    /// [`PlanError::Setting`], and [`TargetError::VectorWidth`] for a width of vectors there is no code for.
+    pub fn check(&self) -> Result<(), PlanError> {
+        let refuse = |setting, value, expected| Err(PlanError::Setting { setting, value, expected });
         if !(1..=MAX_THREADS).contains(&self.threads) {
             return refuse("threads", self.threads, "between 1 and 1024");
         }
@@ -179,19 +170,16 @@ mod tests {
         let refused = |options: PlanOptions| plan(&network(), &options, &Target::x86_64(128)).unwrap_err();
         for threads in [0, MAX_THREADS + 1, usize::MAX] {
             let error = refused(PlanOptions { threads, ..PlanOptions::default() });
-            assert!(matches!(error, CompileError::Setting { setting: "threads", .. }), "{error}");
+            assert!(matches!(error, PlanError::Setting { setting: "threads", .. }), "{error}");
         }
         for bits in [0, 31, 64, 192, 1024, usize::MAX] {
             let error = refused(PlanOptions { vector_bits: Some(bits), ..PlanOptions::default() });
-            assert_eq!(error, CompileError::Target(TargetError::VectorWidth { bits }));
+            assert_eq!(error, PlanError::Target(TargetError::VectorWidth { bits }));
         }
         for results in [0, 3, 7, usize::MAX] {
             let convolution = Convolution::Winograd(results);
             let error = refused(PlanOptions { convolution, ..PlanOptions::default() });
-            assert!(
-                matches!(error, CompileError::Setting { setting: "convolution.winograd", .. }),
-                "{error}"
-            );
+            assert!(matches!(error, PlanError::Setting { setting: "convolution.winograd", .. }), "{error}");
         }
         // Plans for vectors that this CPU may not have.
         for bits in VECTOR_BITS {

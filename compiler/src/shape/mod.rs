@@ -1,6 +1,7 @@
 //! Shapes and element types of graph values. Sizes may be open, that is, known only at run time. The number of samples
 //! in the batch is always open.
 
+mod error;
 mod polynomial;
 mod sizes;
 mod symbol;
@@ -10,8 +11,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::ShapeError;
-
+pub use error::ShapeError;
 pub use polynomial::Polynomial;
 pub use sizes::Sizes;
 pub use symbol::Symbol;

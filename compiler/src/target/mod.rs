@@ -3,11 +3,21 @@
 
 mod registers;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use registers::{TileRegisters, VectorUnit};
 
-use crate::plan::{Features, PlanOptions};
+/// The instructions code may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Features {
+    /// Everything the running CPU has.
+    #[default]
+    Native,
+    /// Only what every CPU of the architecture has (on x86-64: SSE2, no fused multiply-add).
+    Baseline,
+}
 
 /// Supported vector widths in bits: 128 everywhere, the others on x86-64 CPUs that have them.
 pub const VECTOR_BITS: [usize; 3] = [128, 256, 512];
@@ -92,21 +102,19 @@ pub enum TargetError {
 }
 
 impl Target {
-    /// The running CPU, with the vector width and instructions that the options request.
+    /// The running CPU, with these instructions and a vector width in bits; by default the widest one.
     ///
     /// ```
-    /// use windlass_compiler::plan::PlanOptions;
-    /// use windlass_compiler::target::Target;
-    /// let narrow = PlanOptions { vector_bits: Some(128), ..PlanOptions::default() };
-    /// assert_eq!(Target::host(&narrow)?.vectors.lanes(), 4);
+    /// use windlass_compiler::target::{Features, Target};
+    /// assert_eq!(Target::host(Features::Native, Some(128))?.vectors.lanes(), 4);
     /// # Ok::<(), windlass_compiler::target::TargetError>(())
     /// ```
     ///
     /// # Errors
     /// [`TargetError`] for an unsupported vector width, or one that the CPU or the requested features lack.
-    pub fn host(options: &PlanOptions) -> Result<Target, TargetError> {
+    pub fn host(features: Features, vector_bits: Option<usize>) -> Result<Target, TargetError> {
         let widest = available_vector_bits().last().copied().unwrap_or(128);
-        let bits = match (options.vector_bits, options.features) {
+        let bits = match (vector_bits, features) {
             (Some(bits), _) if !VECTOR_BITS.contains(&bits) => {
                 return Err(TargetError::VectorWidth { bits });
             }
@@ -120,7 +128,7 @@ impl Target {
             (None, Features::Baseline) => 128,
             (None, Features::Native) => widest,
         };
-        let (architecture, features) = (Architecture::HOST, options.features);
+        let architecture = Architecture::HOST;
         Ok(match architecture {
             Architecture::X86_64 => {
                 let fma = features == Features::Native && has_fma();
@@ -187,9 +195,7 @@ mod tests {
 
     #[test]
     fn the_host_has_what_is_asked_for_or_says_what_is_missing() {
-        let of = |vector_bits, features| {
-            Target::host(&PlanOptions { vector_bits, features, ..PlanOptions::default() })
-        };
+        let of = |vector_bits, features| Target::host(features, vector_bits);
         assert_eq!(of(Some(100), Features::Native), Err(TargetError::VectorWidth { bits: 100 }));
         let widest = of(None, Features::Native).unwrap();
         assert_eq!(Some(widest.vectors.bits), available_vector_bits().last().copied());

@@ -9,7 +9,7 @@ use windlass_compiler::graph::{Builder, Graph, Layer, verify};
 use windlass_compiler::kernel::{self, Kernel};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileError, CompileOptions, compile};
-use windlass_compiler::plan::plan;
+use windlass_compiler::plan::{PlanError, plan};
 use windlass_runtime::checkpoint::{Checkpoint, NonFinite};
 use windlass_runtime::data::idx::Idx;
 use windlass_runtime::data::{Augmentation, Normalization};
@@ -255,7 +255,7 @@ fn check_options(options: &CompileOptions, closely: bool) -> Result<(), String> 
         let graph: Graph = SMALL.parse().map_err(|error| format!("{error}"))?;
         // Plans are for vectors that this CPU may lack.
         let target = windlass_compiler::target::Target::x86_64(options.plan.vector_bits.unwrap_or(512));
-        if let Err(error @ CompileError::Graph(_)) = plan(&graph, &options.plan, &target) {
+        if let Err(error @ PlanError::Graph(_)) = plan(&graph, &options.plan, &target) {
             return Err(format!("a plan is broken: {error}: {text}"));
         }
     }

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod call;
+mod evaluate;
 mod network;
 mod scope;
 mod values;

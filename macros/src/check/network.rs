@@ -7,8 +7,8 @@ use quote::ToTokens;
 use windlass_compiler::error::GraphError;
 use windlass_compiler::shape::{DType, Dim, Symbol};
 
+use super::evaluate::open_size;
 use super::scope::{Environment, Flow, Labels};
-use super::values::open_size;
 use super::{Checked, Checker, Finding, SINGLE_OUTPUT};
 use crate::ast::{Network, Outputs, Port, Sizes, plain};
 use crate::diagnostics::{Mistake, did_you_mean};

@@ -3,7 +3,8 @@
 //! The decision depends only on the program and the open sizes, never on a clock: the same run is always divided in the
 //! same way, on every machine.
 
-use windlass_compiler::codegen::{Step, Units};
+use windlass_compiler::codegen::Step;
+use windlass_compiler::kernel::Units;
 use windlass_compiler::plan::OpenSizes;
 use windlass_compiler::shape::{Polynomial, Sizes};
 
@@ -135,10 +136,11 @@ fn smallest_divisible_batch(units: &Units) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use windlass_compiler::codegen::{Program, Units};
+    use windlass_compiler::codegen::Program;
     use windlass_compiler::dump::Dump;
     use windlass_compiler::graph::{Builder, Layer};
     use windlass_compiler::kernel::SizeId;
+    use windlass_compiler::kernel::Units;
     use windlass_compiler::pass::Mode;
     use windlass_compiler::pipeline::{CompileOptions, compile};
     use windlass_compiler::shape::{Polynomial, Symbol};

@@ -27,7 +27,7 @@ fn rate(ops: &mut Ops) -> ValueId {
 /// Whether a kernel has a fused SGD update.
 fn is_absorbed(graph: &Graph) -> bool {
     let options = PlanOptions::default();
-    let plan = plan(graph, &options, &Target::host(&options).unwrap()).unwrap();
+    let plan = plan(graph, &options, &Target::host(options.features, options.vector_bits).unwrap()).unwrap();
     plan.run.iter().all(|kernel| !kernel.name.ends_with("sgd"))
 }
 

@@ -69,7 +69,7 @@ fn line(kernel_size: usize, stride: usize, padding: usize) -> Window {
 }
 
 fn notes(graph: &Graph, options: &PlanOptions) -> String {
-    let plan = plan(graph, options, &Target::host(options).unwrap()).unwrap();
+    let plan = plan(graph, options, &Target::host(options.features, options.vector_bits).unwrap()).unwrap();
     plan.run.iter().map(|kernel| format!("{}: {}\n", kernel.name, kernel.note)).collect()
 }
 

@@ -3,7 +3,8 @@
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Layer;
 use windlass_compiler::pass::Mode;
-use windlass_compiler::pipeline::{CompileError, CompileOptions, MAX_THREADS, compile};
+use windlass_compiler::pipeline::{CompileError, CompileOptions, compile};
+use windlass_compiler::plan::MAX_THREADS;
 use windlass_compiler::plan::{Convolution, Features, WINOGRAD_RESULTS};
 use windlass_compiler::target::{TargetError, VECTOR_BITS, available_vector_bits};
 use windlass_runtime::Error;

@@ -152,7 +152,9 @@ fn kernel_positions_at_a_stride() {
 /// Notes of the kernels of a plan.
 fn notes(options: &CompileOptions) -> String {
     let graph = graph(64, 64, [28, 28], &Window::square(3, 1, 1));
-    let plan = plan(&graph, &options.plan, &Target::host(&options.plan).unwrap()).unwrap();
+    let plan =
+        plan(&graph, &options.plan, &Target::host(options.plan.features, options.plan.vector_bits).unwrap())
+            .unwrap();
     plan.run.iter().map(|kernel| format!("{}\n", kernel.note)).collect()
 }
 

@@ -27,7 +27,7 @@ fn network(name: &str, input: &[usize], layers: &[Layer]) -> Graph {
 fn planned(graph: &Graph, bits: usize) -> Plan {
     let graph = optimize(graph, Mode::Inference, &PassOptions::default(), &mut |_| {}).unwrap();
     let options = PlanOptions { vector_bits: Some(bits), ..PlanOptions::default() };
-    plan(&graph, &options, &Target::host(&options).unwrap()).unwrap()
+    plan(&graph, &options, &Target::host(options.features, options.vector_bits).unwrap()).unwrap()
 }
 
 /// The kernels of a network are the symbols of an object file, which imports nothing.

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use super::verify;
-use crate::codegen::Units;
-use crate::kernel::{Element, Kernel, Memory, SizeId, Turn, evaluate};
+use crate::kernel::{Element, Kernel, Memory, SizeId, Turn, Units, evaluate};
 use crate::plan::{Buffer, OpenSizes, Place, Size};
 
 /// The check of a kernel for four threads; `b9` is scratch.
