@@ -8,9 +8,8 @@ use std::collections::HashMap;
 use crate::entity::ValueId;
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
-use crate::ops::Op;
-use crate::ops::elementwise::BinaryKind;
 use crate::ops::structure::Reshape;
+use crate::ops::{Elementwise, Move, Op, Operator, Role};
 use crate::shape::Shape;
 
 /// Applies, in one sweep, these identities:
@@ -48,27 +47,24 @@ pub fn simplify(graph: &Graph) -> Result<Graph, GraphError> {
 /// Whether the node's result is its first operand, bit for bit.
 fn is_identity(graph: &Graph, node: &Node) -> bool {
     let all = |operand: usize, number: f32| is_constant_of(graph, node.operands[operand], number);
-    match &node.op {
-        Op::Slice(_) => graph.ty(node.operands[0]) == graph.ty(node.results[0]),
-        Op::Concat(_) => node.operands.len() == 1,
-        Op::Scale(_) => all(1, 1.0),
-        Op::Bias(_) => all(1, -0.0),
-        Op::Binary(binary) => match binary.kind {
-            BinaryKind::Add => all(1, -0.0),
-            BinaryKind::Subtract => all(1, 0.0),
-            BinaryKind::Multiply | BinaryKind::Divide => all(1, 1.0),
-            BinaryKind::ReluGrad | BinaryKind::SigmoidGrad | BinaryKind::TanhGrad => false,
-        },
-        _ => false,
+    match node.op.facts().role {
+        Role::Elementwise(Elementwise { neutral, .. }) => neutral.is_some_and(|number| all(1, number)),
+        Role::Move(Move::Part { .. } | Move::Join { .. }) => {
+            node.operands.len() == 1 && graph.ty(node.operands[0]) == graph.ty(node.results[0])
+        }
+        Role::Move(Move::Reshape | Move::Copy)
+        | Role::Source(_)
+        | Role::Identity
+        | Role::Product(_)
+        | Role::LossGradient
+        | Role::Other => false,
     }
 }
 
 /// Whether a value is a constant whose every element has the bits of `number`.
 fn is_constant_of(graph: &Graph, value: ValueId, number: f32) -> bool {
-    match &graph.producer(value).op {
-        Op::Constant(constant) => constant.values.iter().all(|element| element.to_bits() == number.to_bits()),
-        _ => false,
-    }
+    let Op::Constant(constant) = &graph.producer(value).op else { return false };
+    constant.values.iter().all(|element| element.to_bits() == number.to_bits())
 }
 
 /// A function of elements of a value whose batch was unfolded into a batch and steps, computed before that and unfolded
@@ -78,9 +74,9 @@ fn before_unfolding(
     node: &Node,
     values: &HashMap<ValueId, ValueId>,
 ) -> Result<Option<ValueId>, GraphError> {
-    if !matches!(node.op, Op::Unary(_) | Op::Binary(_)) {
+    let Role::Elementwise(Elementwise { in_any_shape: true, .. }) = node.op.facts().role else {
         return Ok(None);
-    }
+    };
     let operands: Vec<ValueId> = node.operands.iter().map(|operand| values[operand]).collect();
     let unfolded = |value: ValueId| {
         let producer = result.producer(value);

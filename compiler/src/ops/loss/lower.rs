@@ -5,7 +5,7 @@ use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, Expr, Extent, MapBuilder, Reducer, Split, Stmt, Var};
 use crate::ops::elementwise::UnaryKind;
-use crate::plan::{Lower, Lowering};
+use crate::plan::{Lower, Lowering, MemoryRules, Order};
 use crate::shape::DType;
 
 /// The largest logit of item `n` and the sum of exponentials below it, into scratch.
@@ -41,6 +41,10 @@ fn mean(lowering: &mut Lowering<'_>, node: &Node, items: Address, divisor: f64, 
 }
 
 impl Lower for CrossEntropy {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (logits, labels) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
         let classes = lowering.item(node.operands[0])[0];
@@ -71,6 +75,10 @@ impl Lower for CrossEntropy {
 }
 
 impl Lower for CrossEntropyGrad {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let batch = lowering.batch();
         let [g, logits, labels] = [0, 1, 2].map(|index| lowering.address(node.operands[index]));
@@ -102,6 +110,10 @@ impl Lower for CrossEntropyGrad {
 }
 
 impl Lower for MeanSquaredError {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let elements = lowering.ty(node.operands[0]).shape.item_elements();
         let mut draft = lowering.draft(node, "each item on one thread");
@@ -120,6 +132,10 @@ impl Lower for MeanSquaredError {
 }
 
 impl Lower for MeanSquaredErrorGrad {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let result = node.results[0];
         let to = lowering.address(result);

@@ -3,7 +3,7 @@
 use super::{Expand, Reduce, ReduceKind};
 use crate::graph::Node;
 use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split};
-use crate::plan::{Lower, Lowering, Size};
+use crate::plan::{Lower, Lowering, MemoryRules, Order, Size};
 use crate::shape::Dim;
 
 /// A size as a float.
@@ -48,6 +48,10 @@ impl Reduce {
 }
 
 impl Lower for Reduce {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let x = node.operands[0];
         let dims = lowering.ty(x).shape.dims().to_vec();
@@ -83,6 +87,10 @@ impl Lower for Reduce {
 }
 
 impl Lower for Expand {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let dims = self.shape.dims();
         let end = self.axis + self.count;

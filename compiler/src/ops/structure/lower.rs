@@ -5,10 +5,14 @@ use super::{Concat, Pad, Reshape, Slice, Transpose};
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Address, Expr, MapBuilder, Split};
-use crate::plan::{Layout, Lower, Lowering, RowsOf, Size};
+use crate::plan::{Layout, Lower, Lowering, MemoryRules, Order, RowsOf, Size};
 use crate::shape::{DType, Polynomial};
 
 impl Lower for Reshape {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (from, to) = (lowering.view(node.operands[0]).clone(), lowering.view(node.results[0]).clone());
         if from.address.buffer != to.address.buffer {
@@ -59,6 +63,11 @@ fn is_of_channels(lowering: &Lowering<'_>, value: ValueId, axis: usize) -> bool 
 }
 
 impl Lower for Concat {
+    fn memory(&self) -> MemoryRules {
+        let order = if self.axis == 1 { Order::Any } else { Order::OfShape };
+        MemoryRules { operands: order, results: order, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let to = node.results[0];
         if is_of_channels(lowering, to, self.axis) {
@@ -89,6 +98,11 @@ impl Lower for Concat {
 }
 
 impl Lower for Slice {
+    fn memory(&self) -> MemoryRules {
+        let order = if self.axis == 1 { Order::Any } else { Order::OfShape };
+        MemoryRules { operands: order, results: order, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (operand, result) = (node.operands[0], node.results[0]);
         let numbers = (self.start.as_number(), self.length.as_number());
@@ -110,6 +124,10 @@ impl Lower for Slice {
 }
 
 impl Lower for Pad {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (operand, result) = (node.operands[0], node.results[0]);
         let RowsOf { rows, row } = lowering.rows_of(operand, self.axis);
@@ -140,6 +158,10 @@ impl Lower for Pad {
 }
 
 impl Lower for Transpose {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (operand, result) = (node.operands[0], node.results[0]);
         let dims = lowering.ty(operand).shape.dims().to_vec();
