@@ -170,3 +170,66 @@ macro_rules! takes_epilogue {
 }
 
 pub(crate) use {never_rewritten, takes_epilogue};
+
+#[cfg(test)]
+mod tests {
+    use super::{Elementwise, Role};
+    use crate::interp::{Array, Evaluate};
+    use crate::ops::elementwise::{Bias, Binary, BinaryKind, Scale, Unary, UnaryKind};
+    use crate::ops::epilogue::EpilogueStep;
+    use crate::ops::{Op, Operator};
+
+    /// Every operator that is a step of an epilogue or has a neutral operand, for some kind at least, and the sizes of its
+    /// second operand.
+    fn elementwise() -> impl Iterator<Item = (Op, Elementwise, Vec<usize>)> {
+        let unary = UnaryKind::ALL.into_iter().map(|kind| (Unary { kind }.into(), vec![]));
+        let binary = BinaryKind::ALL.into_iter().map(|kind| (Binary { kind }.into(), vec![2, 3, 2]));
+        let by_channel = [(Bias {}.into(), vec![3]), (Scale { axis: 1 }.into(), vec![3])];
+        unary.chain(binary).chain(by_channel).map(|(op, sizes): (Op, _)| {
+            let Role::Elementwise(facts) = op.facts().role else { panic!("{op:?}") };
+            (op, facts, sizes)
+        })
+    }
+
+    /// Numbers at the edge, and others.
+    fn numbers() -> Array<f32> {
+        let numbers = [0.0, -0.0, 1.5, -0.75, 1e-45, -1e-38, f32::MAX, f32::MIN];
+        let numbers = numbers.into_iter().chain([f32::INFINITY, f32::NEG_INFINITY, 3.0, -2.0]);
+        Array::new([2, 3, 2], numbers.collect())
+    }
+
+    fn bits(array: &Array<f32>) -> Vec<u32> {
+        array.real().iter().map(|number| number.to_bits()).collect()
+    }
+
+    #[test]
+    fn steps_of_epilogues_do_what_their_operators_do() {
+        let mut found = 0;
+        for (op, facts, sizes) in elementwise() {
+            let Some(step) = facts.step else { continue };
+            let x = numbers();
+            let other = Array::new(sizes.clone(), vec![-0.5; sizes.iter().product()]);
+            let further: &[&Array<f32>] = if step.takes_operand() { &[&other] } else { &[] };
+            let operands = [&[&x], further].concat();
+            let expected = op.evaluate(&operands, &[x.sizes.clone()]).remove(0);
+            let got = EpilogueStep::apply_all(&[step], x.clone(), further);
+            assert_eq!(bits(&got), bits(&expected), "{op:?}");
+            found += 1;
+        }
+        assert_eq!(found, 5);
+    }
+
+    #[test]
+    fn neutral_operands_leave_every_bit() {
+        let mut found = 0;
+        for (op, facts, sizes) in elementwise() {
+            let Some(neutral) = facts.neutral else { continue };
+            let x = numbers();
+            let other = Array::new(sizes.clone(), vec![neutral; sizes.iter().product()]);
+            let got = op.evaluate(&[&x, &other], &[x.sizes.clone()]).remove(0);
+            assert_eq!(bits(&got), bits(&x), "{op:?}");
+            found += 1;
+        }
+        assert_eq!(found, 6);
+    }
+}
