@@ -81,36 +81,30 @@ impl Reduce {
         let is_last = from.layout == Layout::ChannelsLast;
         let note = if is_last { "pixel by pixel" } else { "channel by channel" };
         let mut draft = lowering.draft(node, note);
-        let (n, o) = (draft.var(), draft.var());
-        let mut axes = vec![(n, lowering.batch().extent()), (o, Extent::Fixed(outer))];
-        let (mut read, mut write) = (from.of_item(n), to.of_item(n));
-        read = read.plus(o, size * inner * from.pixel);
-        write = write.plus(o, inner * to.pixel);
-        // Vectors run along what is contiguous: channels, the pixels within an index, or the indices.
-        let other = draft.var();
-        let (step, store, lanes) = if is_last {
-            axes.push((other, Extent::Fixed(inner)));
-            (read, write) = (read.plus(other, from.pixel), write.plus(other, to.pixel));
-            (from.channel, to.channel, from.channels)
-        } else {
-            axes.push((other, Extent::Fixed(from.channels)));
-            (read, write) = (read.plus(other, from.channel), write.plus(other, to.channel));
-            (from.pixel, to.pixel, inner)
+        let (n, o, other) = (draft.var(), draft.var(), draft.var());
+        // Vectors run along what is contiguous: channels; or the pixels within an index, or the indices.
+        let (count, lanes) = if is_last { (inner, from.channels) } else { (from.channels, inner) };
+        let lane = |view: &View| if is_last { view.channel } else { view.pixel };
+        let at = |view: &View, row: usize| {
+            let distance = if is_last { view.pixel } else { view.channel };
+            view.of_item(n).plus(o, row * view.pixel).plus(other, distance)
         };
+        let read = at(from, size * inner);
         let is_row = !is_last && inner == 1;
         let mut map;
         let reduced = if is_row {
             map = MapBuilder::new(Extent::Fixed(size));
-            let x = map.load(read, step);
+            let x = map.load(read, lane(from));
             map.fold_lanes(&[self.reducer(x)])[0]
         } else {
             map = MapBuilder::new(Extent::Fixed(lanes)).window(&[Extent::Fixed(size)]);
-            let x = map.load_window(read, step, &[inner * from.pixel]);
+            let x = map.load_window(read, lane(from), &[inner * from.pixel]);
             map.fold_window(&[self.reducer(x)])[0]
         };
         let value = self.finish(&mut map, reduced, Size::fixed(size));
-        map.store(write, if is_row { 0 } else { store }, value);
-        lowering.push(draft.finish(Split::Axes(axes), vec![map.finish()]));
+        map.store(at(to, inner), if is_row { 0 } else { lane(to) }, value);
+        let axes = [(n, lowering.batch().extent()), (o, Extent::Fixed(outer)), (other, Extent::Fixed(count))];
+        lowering.push(draft.finish(Split::Axes(axes.to_vec()), vec![map.finish()]));
     }
 }
 

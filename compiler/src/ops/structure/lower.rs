@@ -211,8 +211,7 @@ impl Pad {
             // Channels of all pixels, or pixels of each row.
             let rows = |image: View, row, first| PixelRows { image, row, first };
             let (from, to, counts) = if self.axis == 1 {
-                let whole = (rows(from.clone(), 0, 0), rows(to.part(first, count), 0, 0));
-                (whole.0, whole.1, (1, to.pixels))
+                (rows(from.clone(), 0, 0), rows(to.part(first, count), 0, 0), (1, to.pixels))
             } else {
                 let (outer, inner) = rows_around(&items[1], self.axis);
                 let from = rows(from.clone(), length * inner, 0);
