@@ -211,7 +211,7 @@ mod tests {
             let other = Array::new(sizes.clone(), vec![-0.5; sizes.iter().product()]);
             let further: &[&Array<f32>] = if step.takes_operand() { &[&other] } else { &[] };
             let operands = [&[&x], further].concat();
-            let expected = op.evaluate(&operands, &[x.sizes.clone()]).remove(0);
+            let expected = op.evaluate(&operands, std::slice::from_ref(&x.sizes)).remove(0);
             let got = EpilogueStep::apply_all(&[step], x.clone(), further);
             assert_eq!(bits(&got), bits(&expected), "{op:?}");
             found += 1;
@@ -226,7 +226,7 @@ mod tests {
             let Some(neutral) = facts.neutral else { continue };
             let x = numbers();
             let other = Array::new(sizes.clone(), vec![neutral; sizes.iter().product()]);
-            let got = op.evaluate(&[&x, &other], &[x.sizes.clone()]).remove(0);
+            let got = op.evaluate(&[&x, &other], std::slice::from_ref(&x.sizes)).remove(0);
             assert_eq!(bits(&got), bits(&x), "{op:?}");
             found += 1;
         }
