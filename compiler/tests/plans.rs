@@ -28,12 +28,16 @@
 use std::fs;
 use std::path::Path;
 
-use windlass_compiler::autodiff::{TrainingOptions, training_graph};
+use windlass_compiler::autodiff::{Loss, TrainingOptions, training_graph};
+use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::{Builder, Graph, Layer};
 use windlass_compiler::kernel::Element;
+use windlass_compiler::ops::elementwise::{Binary, BinaryKind};
+use windlass_compiler::ops::reduce::{Expand, ReduceKind};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::{Mode, PassOptions, optimize};
 use windlass_compiler::plan::{Accuracy, Convolution, Im2col, Layouts, Place, Plan, PlanOptions, plan};
+use windlass_compiler::shape::Shape;
 use windlass_compiler::target::Target;
 
 const EXPECT: &str = "; expect:\n";
@@ -221,4 +225,141 @@ fn phases_of_a_gradient_share_its_work() {
     // Of 5 positions of an axis, even results use 3, odd ones 2.
     let whole = 2 * 16 * 16 * (8 * 8) * 25;
     assert_eq!(work, [9, 6, 6, 4].map(|part| whole * part / 25), "{plan}");
+}
+
+/// Layers one after the other, with labels that count them.
+fn chain(builder: &mut Builder, label: &str, mut x: ValueId, layers: &[Layer]) -> ValueId {
+    for (index, layer) in layers.iter().enumerate() {
+        x = builder.layer(&format!("{label}.{index}"), layer, x).unwrap();
+    }
+    x
+}
+
+const NORM: Layer = Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 };
+
+fn conv(channels: usize, size: usize, stride: usize) -> Layer {
+    Layer::conv(channels, Window::square(size, stride, size / 2))
+}
+
+/// Residual blocks, of which every second halves the image and changes the channels.
+fn residual() -> Graph {
+    let mut builder = Builder::new("residual");
+    let image = builder.input("image", &[3, 32, 32]).unwrap();
+    let pool = Layer::MaxPool(Window::square(3, 2, 1));
+    let mut x = chain(&mut builder, "stem", image, &[conv(16, 7, 2), NORM, Layer::Relu, pool]);
+    for (stage, channels, stride) in [(0, 16, 1), (1, 32, 2), (2, 64, 2)] {
+        for (block, stride) in [(0, stride), (1, 1)] {
+            let label = format!("s{stage}.{block}");
+            let body = [conv(channels, 3, stride), NORM, Layer::Relu, conv(channels, 3, 1), NORM];
+            let y = chain(&mut builder, &label, x, &body);
+            let shortcut = match stride {
+                1 => x,
+                _ => chain(&mut builder, &format!("{label}.shortcut"), x, &[conv(channels, 1, stride), NORM]),
+            };
+            let sum = builder.add(&format!("{label}.sum"), y, shortcut).unwrap();
+            x = chain(&mut builder, &format!("{label}.out"), sum, &[Layer::Relu]);
+        }
+    }
+    let y = chain(
+        &mut builder,
+        "head",
+        x,
+        &[Layer::GlobalAvgPool { axes: 2 }, Layer::Flatten, Layer::linear(10)],
+    );
+    builder.output("y", y).unwrap();
+    builder.finish().unwrap()
+}
+
+/// Normalisation and activation before each convolution, whose result joins all before it.
+fn pre_activation() -> Graph {
+    let mut builder = Builder::new("pre_activation");
+    let image = builder.input("image", &[3, 16, 16]).unwrap();
+    let mut x = chain(&mut builder, "stem", image, &[conv(16, 3, 1)]);
+    for stage in 0..2 {
+        for block in 0..3 {
+            let label = format!("s{stage}.{block}");
+            let body = [NORM, Layer::Relu, conv(32, 1, 1), NORM, Layer::Relu, conv(8, 3, 1)];
+            let y = chain(&mut builder, &label, x, &body);
+            x = builder.concat(&format!("{label}.join"), &[x, y]).unwrap();
+        }
+        let halve = Layer::AvgPool(Window::square(2, 2, 0));
+        x = chain(&mut builder, &format!("t{stage}"), x, &[NORM, Layer::Relu, conv(24, 1, 1), halve]);
+    }
+    let head = [NORM, Layer::Relu, Layer::GlobalAvgPool { axes: 2 }, Layer::Flatten, Layer::linear(10)];
+    let y = chain(&mut builder, "head", x, &head);
+    builder.output("y", y).unwrap();
+    builder.finish().unwrap()
+}
+
+/// Channels weighed by what the whole image holds of them, and an image padded along its axes.
+fn weighed() -> Graph {
+    let mut builder = Builder::new("weighed");
+    let image = builder.input("image", &[3, 16, 16]).unwrap();
+    let x = chain(&mut builder, "stem", image, &[conv(16, 3, 1), NORM, Layer::Relu]);
+    let means = builder.reduce("squeeze", x, ReduceKind::Mean, &[2, 3]).unwrap();
+    let excite = [Layer::linear(4), Layer::Relu, Layer::linear(16), Layer::Sigmoid];
+    let weights = chain(&mut builder, "excite", means, &excite);
+    let shape = builder.graph().ty(x).shape.clone();
+    let spread = Expand { shape, axis: 2, count: 2, divided: false };
+    let weights = builder.op(spread, &[weights], "spread").unwrap();
+    let x = builder.op(Binary { kind: BinaryKind::Multiply }, &[x, weights], "weigh").unwrap();
+    let x = builder.pad("higher", x, 2, 1usize, 1usize).unwrap();
+    let x = builder.pad("wider", x, 3, 2usize, 0usize).unwrap();
+    let x = chain(&mut builder, "body", x, &[conv(16, 3, 1), NORM, Layer::Relu]);
+    let y = chain(
+        &mut builder,
+        "head",
+        x,
+        &[Layer::GlobalAvgPool { axes: 2 }, Layer::Flatten, Layer::linear(10)],
+    );
+    builder.output("y", y).unwrap();
+    builder.finish().unwrap()
+}
+
+/// A result for each pixel.
+fn per_pixel() -> Graph {
+    let mut builder = Builder::new("per_pixel");
+    let image = builder.input("image", &[3, 16, 16]).unwrap();
+    let layers = [conv(16, 3, 1), NORM, Layer::Relu, conv(16, 3, 1), Layer::Relu, conv(8, 1, 1)];
+    let y = chain(&mut builder, "body", image, &layers);
+    builder.output("y", y).unwrap();
+    builder.finish().unwrap()
+}
+
+/// Scores of classes for each pixel, one pixel after the other.
+fn classes_per_pixel() -> Graph {
+    let mut builder = Builder::new("classes_per_pixel");
+    let image = builder.input("image", &[3, 16, 16]).unwrap();
+    let x = chain(&mut builder, "body", image, &[conv(16, 3, 1), NORM, Layer::Relu, conv(9, 3, 1)]);
+    let x = builder.transpose("last", x, &[0, 2, 3, 1]).unwrap();
+    let y = builder.reshape("pixels", x, Shape::batched(&[16 * 16, 9])).unwrap();
+    builder.output("y", y).unwrap();
+    builder.finish().unwrap()
+}
+
+/// Images of many channels stay as they are stored from the first convolution to the head or the loss, and back.
+#[test]
+fn nothing_is_reordered_within_a_network() {
+    let squared = Loss::MeanSquaredError;
+    for (graph, loss) in [
+        (residual(), Loss::CrossEntropy),
+        (pre_activation(), Loss::CrossEntropy),
+        (weighed(), Loss::CrossEntropy),
+        (per_pixel(), squared),
+        (classes_per_pixel(), Loss::CrossEntropy),
+    ] {
+        let step = training_graph(&graph, &TrainingOptions { loss, ..TrainingOptions::default() }).unwrap();
+        for (graph, mode) in [(&graph, Mode::Inference), (&step, Mode::Training)] {
+            for bits in [128, 512] {
+                let graph = optimize(graph, mode, &PassOptions::default(), &mut |_| {}).unwrap();
+                let plan = plan(&graph, &PlanOptions::default(), &Target::x86_64(bits)).unwrap();
+                let kernels = || plan.run.iter().filter(|kernel| kernel.name.contains("reorder"));
+                let reordered: Vec<String> = kernels().map(|kernel| kernel.name.clone()).collect();
+                assert!(reordered.is_empty(), "{mode:?} of {}: {reordered:?}\n{plan}", graph.name());
+                // They are not stored in the order of their shapes.
+                let last = plan.run.iter().filter(|kernel| kernel.note.contains("pixel"));
+                assert!(last.count() > 0, "{plan}");
+            }
+        }
+    }
 }

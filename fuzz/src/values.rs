@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Array, Bindings};
-use windlass_compiler::ops::Op;
+use windlass_compiler::ops::{Indices, Operator};
 use windlass_compiler::shape::{DType, Sizes};
 
 use crate::generate::mix;
@@ -66,15 +66,14 @@ fn integer_bounds(graph: &Graph) -> Vec<u32> {
         bounds[value.index()] = bounds[value.index()].min(most);
     };
     for node in graph.nodes().iter().rev() {
-        match &node.op {
-            Op::MaxPoolGrad(pool) => bound(&mut bounds, node.operands[1], pool.window.elements()),
-            Op::WherePositive(_) => bound(&mut bounds, node.operands[1], 256),
-            Op::CrossEntropy(_) | Op::CrossEntropyGrad(_) => {
-                let [.., logits, labels] = node.operands[..] else { continue };
+        match (node.op.facts().indices, &node.operands[..]) {
+            (Some(Indices::Below(most)), &[.., indices]) => bound(&mut bounds, indices, most),
+            (Some(Indices::Channels), &[.., logits, labels]) => {
                 bound(&mut bounds, labels, graph.ty(logits).shape.item()[0]);
             }
+            (Some(_), _) => {}
             // Operators that move integers pass on the limit.
-            _ => {
+            (None, _) => {
                 for &operand in &node.operands {
                     let asked = node.results.iter().map(|result| bounds[result.index()]).min();
                     bound(&mut bounds, operand, asked.unwrap_or(u32::MAX) as usize);

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::AutodiffError;
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
-use crate::ops::Op;
+use crate::ops::source::Source;
 
 /// The maximum number of names in a message.
 const LISTED: usize = 40;
@@ -51,10 +51,9 @@ impl Frozen {
     /// Whether a batch normalisation uses and keeps its running statistics: if one of these is frozen, or all of its
     /// parameters are.
     pub(super) fn fixes(&self, graph: &Graph, node: &Node) -> bool {
-        let is_frozen = |value: &ValueId| match &graph.producer(*value).op {
-            Op::Parameter(parameter) => self.contains(&parameter.name),
-            Op::State(state) => self.contains(&state.name),
-            _ => false,
+        let is_frozen = |value: &ValueId| {
+            let stored = graph.producer(*value).op.source().filter(|source| source.is_stored());
+            stored.and_then(Source::name).is_some_and(|name| self.contains(name))
         };
         match &node.operands[..] {
             [_, gamma, beta, mean, variance] => {

@@ -6,10 +6,8 @@ use super::names;
 use crate::entity::ValueId;
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
-use crate::ops::Op;
-use crate::ops::batch_norm::{BatchNorm, BatchNormTraining};
-use crate::ops::dropout::DropoutTraining;
 use crate::ops::source::{Input, InputRole};
+use crate::ops::{InTraining, Op, Rewrite};
 use crate::shape::{Shape, Type};
 
 /// The graph of a network in training mode: every dropout draws its mask from the control input `seed`, each from its
@@ -29,24 +27,22 @@ pub(super) fn training_mode_but(graph: &Graph, keeps: impl Fn(&Node) -> bool) ->
     let mut stream = 0;
     let mut running = Vec::new();
     for node in graph.nodes() {
-        match &node.op {
-            Op::Dropout(dropout) => {
-                let op = DropoutTraining { rate: dropout.rate, stream };
-                stream += 1;
-                let seed = mode.seed()?;
-                mode.replace(node, op.into(), &[seed])?;
+        let Some(InTraining { op, is_random, updates }) =
+            node.op.in_training(stream).filter(|_| !keeps(node))
+        else {
+            mode.graph.copy_node(node, &mut mode.values)?;
+            continue;
+        };
+        let mut seed = None;
+        if is_random {
+            stream += 1;
+            seed = Some(mode.seed()?);
+        }
+        let results = mode.replace(node, op, seed.as_slice())?;
+        for &(operand, result) in updates {
+            if let Op::State(state) = &graph.producer(node.operands[operand]).op {
+                running.push((state.name.clone(), results[result]));
             }
-            Op::BatchNorm(BatchNorm { epsilon, momentum, epilogue }) if !keeps(node) => {
-                let (epsilon, momentum, epilogue) = (*epsilon, *momentum, epilogue.clone());
-                let op = BatchNormTraining { epsilon, momentum, epilogue };
-                let results = mode.replace(node, op.into(), &[])?;
-                let statistics = node.operands[3..].iter().zip(&results[3..]);
-                running.extend(statistics.filter_map(|(&old, &new)| match &graph.producer(old).op {
-                    Op::State(state) => Some((state.name.clone(), new)),
-                    _ => None,
-                }));
-            }
-            _ => mode.graph.copy_node(node, &mut mode.values)?,
         }
     }
     mode.graph.copy_ends(graph, &mode.values)?;

@@ -26,7 +26,7 @@ pub use verify::verify;
 
 use crate::entity::{NodeId, ValueId};
 use crate::error::GraphError;
-use crate::ops::source::{Input, Parameter, State};
+use crate::ops::source::{Input, Parameter, Source, State};
 use crate::ops::{Op, Operator};
 use crate::shape::Type;
 
@@ -154,25 +154,25 @@ impl Graph {
 
     /// The inputs with their values, in declaration order.
     pub fn inputs(&self) -> impl Iterator<Item = (ValueId, &Input)> {
-        self.nodes.iter().filter_map(|node| match &node.op {
-            Op::Input(input) => Some((node.results[0], input)),
-            _ => None,
+        self.nodes.iter().filter_map(|node| {
+            let Op::Input(input) = &node.op else { return None };
+            Some((node.results[0], input))
         })
     }
 
     /// The trainable parameters with their values, in declaration order.
     pub fn parameters(&self) -> impl Iterator<Item = (ValueId, &Parameter)> {
-        self.nodes.iter().filter_map(|node| match &node.op {
-            Op::Parameter(parameter) => Some((node.results[0], parameter)),
-            _ => None,
+        self.nodes.iter().filter_map(|node| {
+            let Op::Parameter(parameter) = &node.op else { return None };
+            Some((node.results[0], parameter))
         })
     }
 
     /// The states with their values, in declaration order.
     pub fn states(&self) -> impl Iterator<Item = (ValueId, &State)> {
-        self.nodes.iter().filter_map(|node| match &node.op {
-            Op::State(state) => Some((node.results[0], state)),
-            _ => None,
+        self.nodes.iter().filter_map(|node| {
+            let Op::State(state) = &node.op else { return None };
+            Some((node.results[0], state))
         })
     }
 
@@ -226,10 +226,7 @@ impl Graph {
         {
             return Err(GraphError::DuplicateName { name: name.to_owned() });
         }
-        // All other operators only have sizes of their operands.
-        if let Op::Input(_) | Op::Reshape(_) | Op::Expand(_) = op
-            && !types.iter().all(|ty| self.names.add_sizes(&ty.shape.symbols()))
-        {
+        if !types.iter().all(|ty| self.names.add_sizes(&ty.shape.symbols())) {
             return Err(GraphError::TooManySizes { at: name_of(), most: names::MOST_SIZES });
         }
         let producer = NodeId::new(self.nodes.len());
@@ -292,7 +289,7 @@ impl Graph {
     pub fn add_update(&mut self, name: &str, value: ValueId) -> Result<(), GraphError> {
         let target = self
             .source(name)
-            .filter(|&target| !matches!(self.producer(target).op, Op::Input(_)))
+            .filter(|&target| self.producer(target).op.source().is_some_and(Source::is_stored))
             .ok_or_else(|| GraphError::UnknownName { name: name.to_owned() })?;
         self.check_exists(&format!("update {name}"), value)?;
         crate::ops::expect_type("new value", self.ty(value), self.ty(target))
@@ -348,10 +345,5 @@ impl Graph {
 
 /// The name of an input, parameter or state.
 pub fn source_name(op: &Op) -> Option<&str> {
-    match op {
-        Op::Input(input) => Some(&input.name),
-        Op::Parameter(parameter) => Some(&parameter.name),
-        Op::State(state) => Some(&state.name),
-        _ => None,
-    }
+    op.source().and_then(Source::name)
 }

@@ -9,7 +9,8 @@ use std::collections::HashSet;
 
 use super::{Graph, source_name};
 use crate::error::GraphError;
-use crate::ops::{Op, Operator};
+use crate::ops::Operator;
+use crate::ops::source::Source;
 
 /// Checks every invariant.
 ///
@@ -57,7 +58,7 @@ pub fn verify(graph: &Graph) -> Result<(), GraphError> {
         let target = graph.source(&update.name);
         let fits = target.is_some_and(|target| {
             update.value.index() < defined
-                && !matches!(graph.producer(target).op, Op::Input(_))
+                && graph.producer(target).op.source().is_some_and(Source::is_stored)
                 && graph.ty(target) == graph.ty(update.value)
         });
         if !fits || !updates.insert(&update.name) {

@@ -24,7 +24,8 @@ pub(crate) use window_elements::{WindowElement, window_elements};
 
 use crate::entity::ValueId;
 use crate::graph::{Graph, Named, Node};
-use crate::ops::{Op, dispatch};
+use crate::ops::source::Source;
+use crate::ops::{Indices, Op, Operator, Rewrite, dispatch};
 use crate::shape::{Sizes, Type};
 
 /// The values of inputs, parameters and states, by name.
@@ -106,19 +107,19 @@ pub fn run<T: Real>(
     }
     let mut values: Vec<Array<T>> = Vec::with_capacity(graph.value_count());
     for node in graph.nodes() {
-        let computed = match &node.op {
-            Op::Input(input) => vec![bound("input", &input.name, graph, node, sizes, bindings)?],
-            Op::Parameter(parameter) => {
+        let computed = match node.op.source() {
+            Some(Source::Input(input)) => vec![bound("input", &input.name, graph, node, sizes, bindings)?],
+            Some(Source::Parameter(parameter)) => {
                 vec![bound("parameter", &parameter.name, graph, node, sizes, bindings)?]
             }
-            Op::State(state) => vec![bound("state", &state.name, graph, node, sizes, bindings)?],
-            op => {
+            Some(Source::State(state)) => vec![bound("state", &state.name, graph, node, sizes, bindings)?],
+            Some(Source::Constant(_)) | None => {
                 let operands: Vec<&Array<T>> =
                     node.operands.iter().map(|operand| &values[operand.index()]).collect();
-                check_labels(op, &operands)?;
+                check_labels(&node.op, &operands)?;
                 let concrete: Vec<Vec<usize>> =
                     node.results.iter().map(|&result| graph.ty(result).shape.concrete(sizes)).collect();
-                op.at(sizes).evaluate(&operands, &concrete)
+                node.op.at(sizes).evaluate(&operands, &concrete)
             }
         };
         values.extend(computed);
@@ -160,11 +161,8 @@ fn bound<T: Real>(
 
 /// Checks the labels of losses: the only rule that types cannot express.
 fn check_labels<T>(op: &Op, operands: &[&Array<T>]) -> Result<(), InterpError> {
-    let (logits, labels) = match (op, operands) {
-        (Op::CrossEntropy(_), [logits, labels]) | (Op::CrossEntropyGrad(_), [_, logits, labels]) => {
-            (logits, labels)
-        }
-        _ => return Ok(()),
+    let (Some(Indices::Channels), [.., logits, labels]) = (op.facts().indices, operands) else {
+        return Ok(());
     };
     let classes = logits.sizes[1];
     let in_range = |label: i32| usize::try_from(label).is_ok_and(|label| label < classes);

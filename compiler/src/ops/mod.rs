@@ -13,6 +13,7 @@ pub mod conv;
 pub mod dropout;
 pub mod elementwise;
 pub mod epilogue;
+mod facts;
 #[cfg(feature = "codegen")]
 pub(crate) mod grid;
 #[cfg(feature = "codegen")]
@@ -30,10 +31,13 @@ pub mod window;
 #[cfg(feature = "codegen")]
 pub(crate) mod window_walk;
 
+pub use facts::{Elementwise, Facts, InTraining, Indices, Move, Product, Reach, Rewrite, Role};
+
 use batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use conv::{Conv, ConvGradInput, ConvGradWeight};
 use dropout::{Dropout, DropoutTraining};
 use elementwise::{Bias, Binary, Scale, SumChannels, Unary};
+use epilogue::EpilogueStep;
 use linear::{Linear, LinearGradInput, LinearGradWeight};
 use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
 use optimizer::{Adam, ClipFactor, Sgd};
@@ -41,7 +45,7 @@ use pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use positive::{Positive, WherePositive};
 use reduce::{Expand, Reduce};
 use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
-use source::{Constant, Input, Parameter, State};
+use source::{Constant, Input, Parameter, Source, State};
 use structure::{Concat, Pad, Reshape, Slice, Transpose};
 
 /// Floating-point operations of an operator, as a polynomial of the open sizes; a multiply-add counts as two.
@@ -91,6 +95,9 @@ pub trait Operator {
 
     /// Whether items may have open sizes. An operator that takes fixed sizes alone is never asked about others.
     fn takes_open_items(&self) -> bool;
+
+    /// What others may know about it who do not know the operator.
+    fn facts(&self) -> Facts<'_>;
 
     /// The work it takes, for operands that satisfy the shape rule.
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost;
@@ -154,8 +161,35 @@ macro_rules! operators {
                 match self { $(Op::$variant(op) => op.takes_open_items(),)* }
             }
 
+            fn facts(&self) -> Facts<'_> {
+                match self { $(Op::$variant(op) => op.facts(),)* }
+            }
+
             fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
                 match self { $(Op::$variant(op) => op.cost(operands, results),)* }
+            }
+        }
+
+        impl Rewrite for Op {
+            fn epilogue(&self) -> Option<&[EpilogueStep]> {
+                match self { $(Op::$variant(op) => op.epilogue(),)* }
+            }
+
+            fn epilogue_mut(&mut self) -> Option<&mut Vec<EpilogueStep>> {
+                match self { $(Op::$variant(op) => op.epilogue_mut(),)* }
+            }
+
+            fn at(&self, sizes: &Sizes) -> Cow<'_, Self> {
+                match self {
+                    $(Op::$variant(op) => match op.at(sizes) {
+                        Cow::Borrowed(_) => Cow::Borrowed(self),
+                        Cow::Owned(op) => Cow::Owned(Op::$variant(op)),
+                    },)*
+                }
+            }
+
+            fn in_training(&self, stream: u32) -> Option<InTraining> {
+                match self { $(Op::$variant(op) => op.in_training(stream),)* }
             }
         }
 
@@ -267,22 +301,9 @@ operators! {
 }
 
 impl Op {
-    /// The operator in a run: open sizes among its attributes are the numbers they have there.
-    pub fn at(&self, sizes: &Sizes) -> Cow<'_, Op> {
-        let number = |size: &Polynomial| Polynomial::from(size.at(sizes));
-        match self {
-            Op::Slice(slice) => Cow::Owned(Op::Slice(Slice {
-                axis: slice.axis,
-                start: number(&slice.start),
-                length: number(&slice.length),
-            })),
-            Op::Pad(pad) => Cow::Owned(Op::Pad(Pad {
-                axis: pad.axis,
-                before: number(&pad.before),
-                behind: number(&pad.behind),
-            })),
-            other => Cow::Borrowed(other),
-        }
+    /// What it stands for, if no operator computes it.
+    pub fn source(&self) -> Option<Source<'_>> {
+        if let Role::Source(source) = self.facts().role { Some(source) } else { None }
     }
 }
 

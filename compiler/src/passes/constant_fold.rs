@@ -49,9 +49,9 @@ fn evaluate(
     result: &Graph,
     values: &HashMap<ValueId, ValueId>,
 ) -> Option<Vec<Constant>> {
-    let constant = |operand: &ValueId| match &result.producer(values[operand]).op {
-        Op::Constant(constant) => Some(constant),
-        _ => None,
+    let constant = |operand: &ValueId| {
+        let Op::Constant(constant) = &result.producer(values[operand]).op else { return None };
+        Some(constant)
     };
     let operands: Vec<&Constant> = node.operands.iter().map(constant).collect::<Option<_>>()?;
     let types = graph.types(&node.results);

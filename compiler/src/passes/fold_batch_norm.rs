@@ -3,14 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{epilogue, is_product};
 use crate::entity::{NodeId, ValueId};
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
-use crate::ops::Op;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::elementwise::{Bias, Binary, BinaryKind, Scale, Unary, UnaryKind};
 use crate::ops::source::Constant;
+use crate::ops::{Op, Operator, Product, Rewrite, Role};
 use crate::shape::Shape;
 
 /// Replaces a convolution or dense layer `W·x + b` whose only user is a [`BatchNorm`] by one with other weights. With
@@ -56,7 +55,8 @@ fn find_folds(graph: &Graph) -> (HashMap<NodeId, Fold<'_>>, HashSet<NodeId>) {
     let mut folds = HashMap::new();
     let mut absorbed = HashSet::new();
     for (id, product) in graph.node_ids() {
-        if !is_product(&product.op) || !epilogue(&product.op).is_some_and(<[_]>::is_empty) {
+        let is_layer = product.op.facts().role == Role::Product(Product::ByRows);
+        if !is_layer || !product.op.epilogue().is_some_and(<[_]>::is_empty) {
             continue;
         }
         let Some(mut user) = only_user(product) else { continue };

@@ -3,13 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{epilogue, epilogue_mut};
 use crate::entity::{NodeId, ValueId};
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
-use crate::ops::Op;
-use crate::ops::elementwise::BinaryKind;
 use crate::ops::epilogue::EpilogueStep;
+use crate::ops::{Elementwise, Op, Operator, Rewrite, Role};
 
 /// Moves the chain of [`Op::Bias`], activations and sums of two equal shapes after a convolution, its gradient to the
 /// input, a dense layer or a batch normalisation into its epilogue, as long as every intermediate value has a single
@@ -62,7 +60,7 @@ fn find_chains(graph: &Graph) -> (HashMap<NodeId, Chain>, HashSet<NodeId>) {
     let mut absorbed = HashSet::new();
     // The later of two operators chooses first.
     for (id, product) in graph.node_ids().rev() {
-        if epilogue(&product.op).is_none() {
+        if product.op.epilogue().is_none() {
             continue;
         }
         let mut steps = Vec::new();
@@ -89,7 +87,7 @@ fn find_chains(graph: &Graph) -> (HashMap<NodeId, Chain>, HashSet<NodeId>) {
         {
             absorbed.extend(inner);
             let mut op = product.op.clone();
-            epilogue_mut(&mut op).into_iter().for_each(|epilogue| epilogue.extend_from_slice(&steps));
+            op.epilogue_mut().into_iter().for_each(|epilogue| epilogue.extend_from_slice(&steps));
             chains
                 .insert(*last, Chain { op, operands, others: others.to_vec(), label: product.label.clone() });
         }
@@ -110,14 +108,12 @@ fn first_users(graph: &Graph) -> Vec<Option<NodeId>> {
 
 /// The epilogue step for an operator on `value`, and the step's operand.
 fn epilogue_step(graph: &Graph, node: &Node, value: ValueId) -> Option<(EpilogueStep, Option<ValueId>)> {
-    match &node.op {
-        Op::Bias(_) => Some((EpilogueStep::Bias, Some(node.operands[1]))),
-        Op::Unary(unary) => Some((EpilogueStep::activation(unary.kind)?, None)),
-        Op::Binary(binary) if binary.kind == BinaryKind::Add => {
-            let other = if node.operands[0] == value { node.operands[1] } else { node.operands[0] };
-            // The second operand of a sum may be a scalar, which no step supports.
-            (graph.ty(other) == graph.ty(value)).then_some((EpilogueStep::Add, Some(other)))
-        }
-        _ => None,
+    let Role::Elementwise(Elementwise { step: Some(step), .. }) = node.op.facts().role else { return None };
+    if !step.takes_operand() {
+        return Some((step, None));
     }
+    let other = if node.operands[0] == value { node.operands[1] } else { node.operands[0] };
+    // The second operand of a sum may be a single number, which no step takes.
+    let fits = step == EpilogueStep::Bias || graph.ty(other) == graph.ty(value);
+    fits.then_some((step, Some(other)))
 }

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 
 use crate::error::GraphError;
 use crate::graph::Graph;
-use crate::ops::Op;
+use crate::ops::{Operator, Role};
 
-/// Removes every [`Op::Dropout`]; its users read its operand. [`Op::DropoutTraining`], which draws a mask, stays.
+/// Removes every operator that is the identity outside training ([`Role::Identity`]), such as dropout; its users read its
+/// operand. Dropout in training, which draws a mask, stays.
 ///
 /// # Errors
 /// None for a valid graph.
@@ -16,7 +17,7 @@ pub fn inference(graph: &Graph) -> Result<Graph, GraphError> {
     let mut result = Graph::new(graph.name());
     let mut values = HashMap::new();
     for node in graph.nodes() {
-        if let Op::Dropout(_) = node.op {
+        if node.op.facts().role == Role::Identity {
             values.insert(node.results[0], values[&node.operands[0]]);
         } else {
             result.copy_node(node, &mut values)?;

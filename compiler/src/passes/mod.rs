@@ -27,7 +27,6 @@ use crate::error::GraphError;
 use crate::graph::{Graph, Node};
 use crate::ops::Op;
 use crate::ops::elementwise::BinaryKind;
-use crate::ops::epilogue::EpilogueStep;
 
 /// A pass: maps a graph to an equivalent one.
 pub type Pass = fn(&Graph) -> Result<Graph, GraphError>;
@@ -44,35 +43,6 @@ pub const ALL: [(&str, Pass); 9] = [
     ("relu_bits", relu_bits),
     ("simplify", simplify),
 ];
-
-/// The epilogue of an operator that has one.
-fn epilogue(op: &Op) -> Option<&[EpilogueStep]> {
-    match op {
-        Op::Conv(conv) => Some(&conv.epilogue),
-        Op::ConvGradInput(conv) => Some(&conv.epilogue),
-        Op::Linear(linear) => Some(&linear.epilogue),
-        Op::BatchNorm(norm) => Some(&norm.epilogue),
-        Op::BatchNormTraining(norm) => Some(&norm.epilogue),
-        _ => None,
-    }
-}
-
-/// Whether an operator is a convolution or a dense layer.
-fn is_product(op: &Op) -> bool {
-    matches!(op, Op::Conv(_) | Op::Linear(_))
-}
-
-/// The mutable epilogue of an operator that has one.
-fn epilogue_mut(op: &mut Op) -> Option<&mut Vec<EpilogueStep>> {
-    match op {
-        Op::Conv(conv) => Some(&mut conv.epilogue),
-        Op::ConvGradInput(conv) => Some(&mut conv.epilogue),
-        Op::Linear(linear) => Some(&mut linear.epilogue),
-        Op::BatchNorm(norm) => Some(&mut norm.epilogue),
-        Op::BatchNormTraining(norm) => Some(&mut norm.epilogue),
-        _ => None,
-    }
-}
 
 /// Whether a node is the gradient of a ReLU.
 fn is_relu_grad(node: &Node) -> bool {

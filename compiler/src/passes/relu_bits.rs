@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use super::is_relu_grad;
 use crate::entity::{NodeId, ValueId};
 use crate::error::GraphError;
-use crate::graph::{Graph, source_name};
-use crate::ops::Op;
+use crate::graph::Graph;
 use crate::ops::positive::{Positive, WherePositive};
+use crate::ops::{Move, Operator, Role};
 
 /// Turns `relu_grad(g, y)` into `where_positive(g, bits)` with `bits = positive(y)`, computed next to `y`, if all other
 /// readers of `y` run before the first gradient: from there on only the mask is kept.
@@ -18,7 +18,9 @@ use crate::ops::positive::{Positive, WherePositive};
 /// # Errors
 /// None for a valid graph.
 pub fn relu_bits(graph: &Graph) -> Result<Graph, GraphError> {
-    let Some(backward) = graph.node_ids().find(|(_, node)| is_loss_grad(&node.op)).map(|(id, _)| id) else {
+    let Some(backward) =
+        graph.node_ids().find(|(_, node)| node.op.facts().role == Role::LossGradient).map(|(id, _)| id)
+    else {
         return Ok(graph.clone());
     };
     let uses = Uses::of(graph, backward);
@@ -50,11 +52,6 @@ pub fn relu_bits(graph: &Graph) -> Result<Graph, GraphError> {
     Ok(result)
 }
 
-/// Whether an operator computes the first gradient of a training step.
-fn is_loss_grad(op: &Op) -> bool {
-    matches!(op, Op::CrossEntropyGrad(_) | Op::MeanSquaredErrorGrad(_))
-}
-
 /// The readers of each value, and when they run.
 struct Uses<'g> {
     graph: &'g Graph,
@@ -80,9 +77,15 @@ impl<'g> Uses<'g> {
 
     /// Whether a mask may replace a value and free its memory.
     fn are_replaceable(&self, y: ValueId) -> bool {
-        let producer = &self.graph.producer(y).op;
-        let shares = source_name(producer).is_some()
-            || matches!(producer, Op::Constant(_) | Op::Reshape(_) | Op::Concat(_) | Op::Slice(_));
+        let shares = match self.graph.producer(y).op.facts().role {
+            Role::Source(_) | Role::Move(Move::Reshape | Move::Join { .. } | Move::Part { .. }) => true,
+            Role::Move(Move::Copy)
+            | Role::Identity
+            | Role::Product(_)
+            | Role::Elementwise(_)
+            | Role::LossGradient
+            | Role::Other => false,
+        };
         let ty = self.graph.ty(y);
         let is_gradient = |id: NodeId| {
             let node = self.graph.node(id);
@@ -104,11 +107,20 @@ impl<'g> Uses<'g> {
                 return false;
             }
             for &id in &self.users[value.index()] {
-                match &self.graph.node(id).op {
-                    Op::Concat(_) | Op::Slice(_) => return false,
-                    Op::Reshape(_) => pending.push(self.graph.node(id).results[0]),
-                    _ if !holds(value, id) => return false,
-                    _ => {}
+                match self.graph.node(id).op.facts().role {
+                    Role::Move(Move::Join { .. } | Move::Part { .. }) => return false,
+                    Role::Move(Move::Reshape) => pending.push(self.graph.node(id).results[0]),
+                    Role::Move(Move::Copy)
+                    | Role::Source(_)
+                    | Role::Identity
+                    | Role::Product(_)
+                    | Role::Elementwise(_)
+                    | Role::LossGradient
+                    | Role::Other => {
+                        if !holds(value, id) {
+                            return false;
+                        }
+                    }
                 }
             }
         }

@@ -9,9 +9,8 @@ use std::collections::HashMap;
 use crate::entity::ValueId;
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
-use crate::ops::Op;
-use crate::ops::elementwise::BinaryKind;
 use crate::ops::structure::{Reshape, Transpose};
+use crate::ops::{Elementwise, Move, Op, Operator, Role};
 use crate::shape::Shape;
 
 /// Applies these identities in one sweep:
@@ -40,7 +39,7 @@ pub fn simplify(graph: &Graph) -> Result<Graph, GraphError> {
             let value =
                 transpose_from_origin(&mut result, transpose, values[&node.operands[0]], &node.label)?;
             values.insert(node.results[0], value);
-        } else if let Op::Unary(_) | Op::Binary(_) = &node.op {
+        } else if let Role::Elementwise(Elementwise { in_any_shape: true, .. }) = node.op.facts().role {
             let operands = node.operands.iter().map(|operand| values[operand]).collect();
             let value = elementwise(&mut result, &node.op, operands, &node.label)?;
             values.insert(node.results[0], value);
@@ -55,27 +54,24 @@ pub fn simplify(graph: &Graph) -> Result<Graph, GraphError> {
 /// Whether the node's result is its first operand, bit for bit.
 fn is_identity(graph: &Graph, node: &Node) -> bool {
     let all = |operand: usize, number: f32| is_constant_of(graph, node.operands[operand], number);
-    match &node.op {
-        Op::Slice(_) => graph.ty(node.operands[0]) == graph.ty(node.results[0]),
-        Op::Concat(_) => node.operands.len() == 1,
-        Op::Scale(_) => all(1, 1.0),
-        Op::Bias(_) => all(1, -0.0),
-        Op::Binary(binary) => match binary.kind {
-            BinaryKind::Add => all(1, -0.0),
-            BinaryKind::Subtract => all(1, 0.0),
-            BinaryKind::Multiply | BinaryKind::Divide => all(1, 1.0),
-            BinaryKind::ReluGrad | BinaryKind::SigmoidGrad | BinaryKind::TanhGrad => false,
-        },
-        _ => false,
+    match node.op.facts().role {
+        Role::Elementwise(Elementwise { neutral, .. }) => neutral.is_some_and(|number| all(1, number)),
+        Role::Move(Move::Part { .. } | Move::Join { .. }) => {
+            node.operands.len() == 1 && graph.ty(node.operands[0]) == graph.ty(node.results[0])
+        }
+        Role::Move(Move::Reshape | Move::Copy)
+        | Role::Source(_)
+        | Role::Identity
+        | Role::Product(_)
+        | Role::LossGradient
+        | Role::Other => false,
     }
 }
 
 /// Whether a value is a constant whose elements all have the bits of `number`.
 fn is_constant_of(graph: &Graph, value: ValueId, number: f32) -> bool {
-    match &graph.producer(value).op {
-        Op::Constant(constant) => constant.values.iter().all(|element| element.to_bits() == number.to_bits()),
-        _ => false,
-    }
+    let Op::Constant(constant) = &graph.producer(value).op else { return false };
+    constant.values.iter().all(|element| element.to_bits() == number.to_bits())
 }
 
 /// Adds an element-wise function, before the transpose or the unfolding of the batch into batch and steps that its operand

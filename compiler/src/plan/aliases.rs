@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Buffer, Layout, Lowering, Place, PlanOptions, Size, Slot, SlotKind, View, layout, lowering,
+    Buffer, Layout, Lower, Lowering, Place, PlanOptions, Size, Slot, SlotKind, View, layout, lowering,
     prepared_nodes,
 };
 use crate::entity::{NodeId, ValueId};
 use crate::graph::{Graph, Named, Node};
 use crate::kernel::{Address, BufferId, Kernel};
-use crate::ops::Op;
+use crate::ops::source::Source;
+use crate::ops::{Move, Operator, Role};
 use crate::shape::DType;
 
 /// Which value's memory each value shares, and which memory comes from outside.
@@ -30,18 +31,13 @@ impl Aliases {
         };
         let mut root: Vec<ValueId> = (0..graph.value_count()).map(ValueId::new).collect();
         for node in graph.nodes() {
-            if let Op::Reshape(_) = node.op
+            if let Role::Move(Move::Reshape) = node.op.facts().role
                 && in_order(node.operands[0])
             {
                 root[node.results[0].index()] = root[node.operands[0].index()];
             }
         }
-        let is_source = |value: ValueId| {
-            matches!(
-                graph.producer(value).op,
-                Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_)
-            )
-        };
+        let is_source = |value: ValueId| graph.producer(value).op.source().is_some();
         let mut update = HashMap::new();
         let ends = Ends::of(graph, &root);
         for named in graph.updates() {
@@ -88,11 +84,13 @@ impl Aliases {
                 lowering.bind_view(value, view);
                 continue;
             }
-            let slot = match &node.op {
-                Op::Input(input) => Some((SlotKind::Input, input.name.clone())),
-                Op::Parameter(parameter) => Some((SlotKind::Stored, parameter.name.clone())),
-                Op::State(state) => Some((SlotKind::Stored, state.name.clone())),
-                _ => self
+            let source = node.op.source();
+            let slot = match source {
+                Some(Source::Input(input)) => Some((SlotKind::Input, input.name.clone())),
+                Some(Source::Parameter(parameter)) => Some((SlotKind::Stored, parameter.name.clone())),
+                Some(Source::State(state)) => Some((SlotKind::Stored, state.name.clone())),
+                Some(Source::Constant(_)) => None,
+                None => self
                     .output
                     .get(&value)
                     .map(|&output| (SlotKind::Output, graph.outputs()[output].name.clone())),
@@ -118,7 +116,7 @@ impl Aliases {
             let buffer = lowering.new_buffer(Buffer { name, size, element, place });
             let layout = layout::result_layout(lowering.options.layouts, graph, node, value);
             lowering.bind_view(value, View::whole(buffer, &ty.shape, layout, element));
-            if let Op::Constant(constant) = &node.op {
+            if let Some(Source::Constant(constant)) = source {
                 lowering.constants.push((buffer, constant.values.clone()));
             }
         }
@@ -203,28 +201,17 @@ impl Ends {
     }
 }
 
-/// Whether a new value may be written over the old one: it comes from an operator that reads each element of the old one
-/// before it writes it, and nothing else reads the old value then or later.
+/// Whether a new value may be written over the old one: its operator allows it ([`over`](super::MemoryRules::over)), and nothing
+/// else reads the old value then or later.
 fn update_in_place(graph: &Graph, target: ValueId, value: ValueId, root: &[ValueId], ends: &Ends) -> bool {
     let producer = graph.producer_id(value);
     let node = graph.node(producer);
-    let replaces_target =
-        replaced_operand(node, value).is_some_and(|operand| node.operands[operand] == target);
+    let over = node.op.memory().over.into_iter();
+    let mut over = over.map(|(operand, result)| (node.operands[operand], node.results[result]));
+    let replaces_target = over.any(|pair| pair == (target, value));
     let is_target = |value: ValueId| root[value.index()] == target;
     let read_once = node.operands.iter().filter(|&&operand| is_target(operand)).count() == 1;
     let read_later = ends.last_reader.get(&target).is_some_and(|last| *last > producer);
     let named = ends.outputs.contains(&target) || ends.updates.contains(&target);
     replaces_target && read_once && !read_later && !named && graph.ty(target).dtype == DType::F32
-}
-
-/// The operand that a result is the new value of, in operators that read each of its elements before they write it.
-fn replaced_operand(node: &Node, value: ValueId) -> Option<usize> {
-    let result = node.results.iter().position(|&result| result == value)?;
-    let replaced: &[Option<usize>] = match node.op {
-        Op::Sgd(_) => &[Some(0), Some(3)],
-        Op::Adam(_) => &[Some(0), Some(4), Some(5)],
-        Op::BatchNormTraining(_) => &[None, None, None, Some(3), Some(4)],
-        _ => &[],
-    };
-    replaced.get(result).copied().flatten()
 }

@@ -9,11 +9,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Buffer, KernelDraft, Lowering, Place, Size};
+use super::{Buffer, KernelDraft, Lower, Lowering, Order, Place, Size};
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Element, Extent, MapBuilder, Split, Var};
-use crate::ops::Op;
+use crate::ops::{Move, Operator, Role};
 use crate::shape::Shape;
 
 /// Images with fewer channels are stored channels first: their vectors run along the width.
@@ -56,62 +56,13 @@ impl Layouts {
     }
 }
 
-/// Whether an operator works on values in any order. Others are given copies in the order of their shapes.
-pub(super) fn takes_any_layout(op: &Op) -> bool {
-    match op {
-        // Along the axis of weights.
-        Op::Scale(scale) => scale.axis == 1,
-        Op::Concat(concat) => concat.axis == 1,
-        Op::Slice(slice) => slice.axis == 1,
-        Op::Conv(_)
-        | Op::ConvGradInput(_)
-        | Op::ConvGradWeight(_)
-        | Op::MaxPool(_)
-        | Op::MaxPoolGrad(_)
-        | Op::AvgPool(_)
-        | Op::AvgPoolGrad(_)
-        | Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Bias(_)
-        | Op::SumChannels(_)
-        | Op::BatchNorm(_)
-        | Op::BatchNormTraining(_)
-        | Op::BatchNormGrad(_)
-        | Op::Dropout(_)
-        | Op::DropoutTraining(_)
-        | Op::Softmax(_)
-        | Op::LogSoftmax(_)
-        | Op::SoftmaxGrad(_)
-        | Op::LogSoftmaxGrad(_)
-        | Op::Positive(_)
-        | Op::WherePositive(_)
-        | Op::Reshape(_) => true,
-        Op::Input(_)
-        | Op::Parameter(_)
-        | Op::State(_)
-        | Op::Constant(_)
-        | Op::Linear(_)
-        | Op::LinearGradInput(_)
-        | Op::LinearGradWeight(_)
-        | Op::CrossEntropy(_)
-        | Op::CrossEntropyGrad(_)
-        | Op::MeanSquaredError(_)
-        | Op::MeanSquaredErrorGrad(_)
-        | Op::Sgd(_)
-        | Op::Adam(_)
-        | Op::ClipFactor(_)
-        | Op::Pad(_)
-        | Op::Transpose(_)
-        | Op::Reduce(_)
-        | Op::Expand(_) => false,
-    }
-}
-
 /// The order in which a node's results are stored.
 pub(super) fn result_layout(layouts: Layouts, graph: &Graph, node: &Node, result: ValueId) -> Layout {
     let has_open = node.operands.iter().any(|&operand| graph.ty(operand).shape.has_open_item());
-    let is_free = takes_any_layout(&node.op) && !matches!(node.op, Op::Reshape(_)) && !has_open;
-    if is_free { layouts.of(&graph.ty(result).shape) } else { Layout::ChannelsFirst }
+    match node.op.memory().results {
+        Order::Any if !has_open => layouts.of(&graph.ty(result).shape),
+        Order::Any | Order::OfShape => Layout::ChannelsFirst,
+    }
 }
 
 /// Where the elements of a value are: one channel of one pixel of one item is at
@@ -344,22 +295,24 @@ impl std::fmt::Display for Layout {
 pub(super) fn join_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
     let mut joined = vec![0; graph.value_count()];
     for node in graph.nodes() {
-        if let Op::Concat(_) = node.op {
+        if let Role::Move(Move::Join { .. }) = node.op.facts().role {
             node.operands.iter().for_each(|operand| joined[operand.index()] += 1);
         }
     }
     // The last first: a concatenation may itself be a part of a later one.
     for node in graph.nodes().iter().rev() {
-        let Op::Concat(concat) = &node.op else { continue };
+        let Role::Move(Move::Join { axis: 1 }) = node.op.facts().role else { continue };
         let whole = lowering.view(node.results[0]).clone();
-        if concat.axis != 1 || whole.layout != Layout::ChannelsLast {
+        if whole.layout != Layout::ChannelsLast {
             continue;
         }
         let mut first = 0;
         for &operand in &node.operands {
             let own = lowering.view(operand).clone();
-            let is_computed = takes_any_layout(&graph.producer(operand).op);
-            let writes_parts = !matches!(graph.producer(operand).op, Op::Slice(_));
+            let producer = &graph.producer(operand).op;
+            let is_computed = producer.memory().results == Order::Any;
+            // What is a part of another value itself is written nowhere.
+            let writes_parts = !matches!(producer.facts().role, Role::Move(Move::Part { .. }));
             if own.layout == Layout::ChannelsLast
                 && is_computed
                 && writes_parts

@@ -14,12 +14,6 @@ use crate::ops::{Cost, Operator};
 use crate::shape::Type;
 use crate::target::Target;
 
-/// The rule that turns an operator into kernels.
-pub trait Lower {
-    /// Adds the operator's kernels. Its operands and results have buffers already.
-    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node);
-}
-
 /// What an operator's lowering sees and adds to.
 #[derive(Debug)]
 pub struct Lowering<'g> {
@@ -110,6 +104,11 @@ impl<'g> Lowering<'g> {
         self.ty(value).shape.item()
     }
 
+    /// The node that a value comes from.
+    pub fn producer(&self, value: ValueId) -> &'g Node {
+        self.graph.producer(value)
+    }
+
     /// Whether anything uses a value.
     pub fn is_used(&self, value: ValueId) -> bool {
         self.uses[value.index()] > 0
@@ -132,7 +131,7 @@ impl<'g> Lowering<'g> {
     }
 
     /// The nodes that read a value, in order, each once.
-    pub(super) fn readers(&self, value: ValueId) -> impl Iterator<Item = &'g Node> {
+    pub fn readers(&self, value: ValueId) -> impl Iterator<Item = &'g Node> {
         let graph = self.graph;
         self.readers[value.index()].iter().map(|&id| graph.node(id))
     }

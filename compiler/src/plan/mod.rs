@@ -20,6 +20,7 @@ mod options;
 mod product;
 mod races;
 mod reuse;
+mod rules;
 mod sharing;
 mod sizes;
 mod storage;
@@ -38,10 +39,11 @@ pub use cover::Cover;
 pub use error::PlanError;
 pub use evaluate::EvaluatePlanError;
 pub use layout::{Layout, Layouts, View};
-pub use lowering::{KernelDraft, Lower, Lowering};
+pub use lowering::{KernelDraft, Lowering};
 pub(crate) use lowering::{copy_span, fill};
 pub use options::{Accuracy, Convolution, Im2col, MAX_THREADS, PlanOptions, WINOGRAD_RESULTS};
 pub use product::{Block, Vectors};
+pub use rules::{Bytes, Lower, MemoryRules, Order};
 pub use sharing::Sharing;
 pub use sizes::{Batch, OpenSizes, Size};
 pub use strides::{RowsOf, Strides};
@@ -50,7 +52,7 @@ pub use traffic::Traffic;
 use crate::error::GraphError;
 use crate::graph::Graph;
 use crate::kernel::{BufferId, Element, Kernel, SizeId, Stmt};
-use crate::ops::Op;
+use crate::ops::source::Source;
 use crate::shape::Type;
 pub use crate::target::Features;
 use crate::target::Target;
@@ -256,10 +258,11 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
             continue;
         }
         lowering.node = id;
-        if !layout::takes_any_layout(&node.op) {
-            lowering.operands_in_order(node);
+        match node.op.memory().operands {
+            Order::OfShape => lowering.operands_in_order(node),
+            Order::Any => {}
         }
-        crate::ops::dispatch!(&node.op, op => op.lower(&mut lowering, node));
+        node.op.lower(&mut lowering, node);
         let (from_parameters, kernels) = lowering.take();
         prepare.extend(from_parameters);
         if prepared.contains(&id.index()) { &mut prepare } else { &mut run }.extend(kernels);
@@ -299,8 +302,8 @@ fn prepared_nodes(graph: &Graph) -> HashSet<usize> {
         return prepared;
     }
     for (id, node) in graph.node_ids() {
-        let is_source = matches!(node.op, Op::Input(_));
-        if !is_source
+        let is_input = matches!(node.op.source(), Some(Source::Input(_)));
+        if !is_input
             && node.operands.iter().all(|&value| prepared.contains(&graph.producer_id(value).index()))
         {
             prepared.insert(id.index());

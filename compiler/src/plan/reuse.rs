@@ -3,70 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Lowering, Place, View};
+use super::{Lower, Lowering, Place, View};
 use crate::entity::{NodeId, ValueId};
 use crate::faults::{Fault, armed};
 use crate::graph::{Graph, Node};
 use crate::kernel::BufferId;
-use crate::ops::Op;
-use crate::ops::epilogue::EpilogueStep;
+use crate::ops::{Move, Operator, Role};
 use crate::shape::DType;
-
-/// The operands whose elements are each read before the result's element at the same place is written, and never again.
-fn replaceable(node: &Node) -> Vec<usize> {
-    let sums = |epilogue: &[EpilogueStep]| {
-        let taking = epilogue.iter().filter(|step| step.unary().is_none());
-        // After the input and the weight.
-        taking
-            .enumerate()
-            .filter(|(_, step)| **step == EpilogueStep::Add)
-            .map(|(index, _)| 2 + index)
-            .collect()
-    };
-    match &node.op {
-        Op::Conv(conv) => sums(&conv.epilogue),
-        Op::ConvGradInput(conv) => sums(&conv.epilogue),
-        Op::Linear(linear) => sums(&linear.epilogue),
-        Op::Unary(_) | Op::Bias(_) | Op::Scale(_) | Op::DropoutTraining(_) => vec![0],
-        Op::WherePositive(_) => vec![0],
-        Op::Binary(_) => vec![0, 1],
-        Op::Input(_)
-        | Op::Parameter(_)
-        | Op::State(_)
-        | Op::Constant(_)
-        | Op::ConvGradWeight(_)
-        | Op::LinearGradInput(_)
-        | Op::LinearGradWeight(_)
-        | Op::MaxPool(_)
-        | Op::MaxPoolGrad(_)
-        | Op::AvgPool(_)
-        | Op::AvgPoolGrad(_)
-        | Op::SumChannels(_)
-        | Op::Positive(_)
-        | Op::BatchNorm(_)
-        | Op::BatchNormTraining(_)
-        | Op::BatchNormGrad(_)
-        | Op::Dropout(_)
-        | Op::Softmax(_)
-        | Op::LogSoftmax(_)
-        | Op::SoftmaxGrad(_)
-        | Op::LogSoftmaxGrad(_)
-        | Op::CrossEntropy(_)
-        | Op::CrossEntropyGrad(_)
-        | Op::MeanSquaredError(_)
-        | Op::MeanSquaredErrorGrad(_)
-        | Op::Sgd(_)
-        | Op::Adam(_)
-        | Op::ClipFactor(_)
-        | Op::Reshape(_)
-        | Op::Concat(_)
-        | Op::Slice(_)
-        | Op::Pad(_)
-        | Op::Transpose(_)
-        | Op::Reduce(_)
-        | Op::Expand(_) => Vec::new(),
-    }
-}
 
 /// Binds results to the memory of operands that end with them. Values must have their memory already, as
 /// [`join_in_place`](super::layout::join_in_place) leaves it.
@@ -75,8 +18,8 @@ pub(super) fn reuse_operands(graph: &Graph, lowering: &mut Lowering<'_>) {
     // Constants are written once, and every run reads them.
     let constants: HashSet<BufferId> = lowering.constants.iter().map(|(buffer, _)| *buffer).collect();
     for (id, node) in graph.node_ids() {
-        for operand in replaceable(node) {
-            let (from, to) = (node.operands[operand], node.results[0]);
+        for (operand, result) in node.op.memory().over {
+            let (from, to) = (node.operands[operand], node.results[result]);
             if graph.ty(from).dtype != DType::F32 || graph.ty(from) != graph.ty(to) {
                 continue;
             }
@@ -96,7 +39,6 @@ pub(super) fn reuse_operands(graph: &Graph, lowering: &mut Lowering<'_>) {
             if is_free {
                 memory.add(old.address.buffer, to);
                 lowering.bind_view(to, old);
-                break;
             }
         }
     }
@@ -114,15 +56,14 @@ impl Occupants {
         let mut last_reader = vec![Some(NodeId::new(0)); graph.value_count()];
         let mut values: HashMap<BufferId, Vec<ValueId>> = HashMap::new();
         for (id, node) in graph.node_ids() {
+            let is_viewed = matches!(node.op.facts().role, Role::Move(Move::Part { .. }));
             for &operand in &node.operands {
                 let last = &mut last_reader[operand.index()];
-                // A slice is a view of what it is a part of.
-                let is_viewed = matches!(node.op, Op::Slice(_));
                 *last = last.filter(|_| !is_viewed).map(|_| id);
             }
             for &result in &node.results {
                 values.entry(lowering.view(result).address.buffer).or_default().push(result);
-                if matches!(node.op, Op::Slice(_)) {
+                if is_viewed {
                     last_reader[result.index()] = None;
                 }
             }

@@ -13,11 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use self::receptive_field::Field;
 use crate::graph::{Graph, Node, source_name};
-use crate::ops::conv::{Conv, ConvGradInput};
-use crate::ops::epilogue::EpilogueStep;
-use crate::ops::linear::Linear;
-use crate::ops::source::InputRole;
-use crate::ops::{Op, Operator};
+use crate::ops::source::{InputRole, Source};
+use crate::ops::{Move, Op, Operator, Rewrite, Role};
 use crate::shape::{Shape, Type};
 
 /// Bytes of an element: both element types have 32 bits.
@@ -97,13 +94,16 @@ pub fn summary(graph: &Graph) -> Summary {
     let fields = receptive_field::fields(graph);
     let use_counts = graph.use_counts();
     for node in graph.nodes() {
-        let label = match &node.op {
-            Op::Input(input) if input.role == InputRole::Data => &input.name,
-            Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_) => continue,
-            _ => &node.label,
+        let label = match node.op.source() {
+            Some(Source::Input(input)) if input.role == InputRole::Data => &input.name,
+            Some(Source::Input(_) | Source::Parameter(_) | Source::State(_) | Source::Constant(_)) => {
+                continue;
+            }
+            None => &node.label,
         };
         let next = rows.len();
-        let stands_alone = label.is_empty() || matches!(node.op, Op::Input(_));
+        let is_input = node.op.source().is_some();
+        let stands_alone = label.is_empty() || is_input;
         let index = if stands_alone { next } else { *row_of_label.entry(label).or_insert(next) };
         if index == next {
             rows.push(Row::new(label, &graph.ty(node.results[0]).shape));
@@ -124,7 +124,7 @@ pub fn summary(graph: &Graph) -> Summary {
                 Field::Independent | Field::Global => None,
             };
         }
-        if !matches!(node.op, Op::Input(_)) && !works_in_place(graph, node, &use_counts) {
+        if !is_input && !works_in_place(graph, node, &use_counts) {
             let used = node.results.iter().filter(|result| use_counts[result.index()] > 0);
             row.output_bytes += used.map(|&result| bytes_per_item(graph.ty(result))).sum::<u64>();
         }
@@ -149,10 +149,10 @@ impl Row {
 
     /// Counts the parameters and states that the row is the first to use.
     fn claim(&mut self, op: &Op) {
-        match op {
-            Op::Parameter(parameter) => self.parameters += parameter.shape.item_elements() as u64,
-            Op::State(state) => self.state += state.shape.item_elements() as u64,
-            _ => {}
+        match op.source() {
+            Some(Source::Parameter(parameter)) => self.parameters += parameter.shape.item_elements() as u64,
+            Some(Source::State(state)) => self.state += state.shape.item_elements() as u64,
+            Some(Source::Input(_) | Source::Constant(_)) | None => {}
         }
     }
 }
@@ -175,55 +175,39 @@ fn bytes_per_item(ty: &Type) -> u64 {
 
 /// Whether the result can overwrite an operand that nothing else uses.
 fn works_in_place(graph: &Graph, node: &Node, use_counts: &[usize]) -> bool {
-    match node.op {
-        Op::Reshape(_) | Op::Dropout(_) => true,
-        Op::Unary(_) | Op::Binary(_) | Op::Bias(_) | Op::Scale(_) | Op::BatchNorm(_) => {
-            node.operands.iter().any(|&operand| {
-                use_counts[operand.index()] == 1
-                    && source_name(&graph.producer(operand).op).is_none()
-                    && graph.ty(operand) == graph.ty(node.results[0])
-            })
-        }
-        _ => false,
+    match node.op.facts().role {
+        Role::Identity | Role::Move(Move::Reshape) => true,
+        Role::Elementwise(_) => node.operands.iter().any(|&operand| {
+            use_counts[operand.index()] == 1
+                && source_name(&graph.producer(operand).op).is_none()
+                && graph.ty(operand) == graph.ty(node.results[0])
+        }),
+        Role::Source(_)
+        | Role::Product(_)
+        | Role::Move(Move::Join { .. } | Move::Part { .. } | Move::Copy)
+        | Role::LossGradient
+        | Role::Other => false,
     }
 }
 
 /// Multiply-adds of a product per sample.
 fn multiply_adds(graph: &Graph, node: &Node) -> u64 {
-    let product: Op = match &node.op {
-        Op::Conv(conv) => Conv { epilogue: Vec::new(), ..conv.clone() }.into(),
-        Op::Linear(_) => Linear { epilogue: Vec::new() }.into(),
-        Op::ConvGradInput(conv) => ConvGradInput { epilogue: Vec::new(), ..conv.clone() }.into(),
-        Op::ConvGradWeight(_) | Op::LinearGradInput(_) | Op::LinearGradWeight(_) => node.op.clone(),
-        Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_) => return 0,
-        Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_) => return 0,
-        Op::Unary(_) | Op::Binary(_) | Op::Bias(_) | Op::Scale(_) | Op::SumChannels(_) => return 0,
-        Op::Positive(_) | Op::WherePositive(_) => return 0,
-        Op::Reshape(_) | Op::Concat(_) | Op::Slice(_) | Op::Pad(_) | Op::Transpose(_) => return 0,
-        Op::Reduce(_) | Op::Expand(_) => return 0,
-        Op::BatchNorm(_) | Op::BatchNormTraining(_) | Op::BatchNormGrad(_) => return 0,
-        Op::Dropout(_) | Op::DropoutTraining(_) => return 0,
-        Op::Softmax(_) | Op::LogSoftmax(_) | Op::SoftmaxGrad(_) | Op::LogSoftmaxGrad(_) => return 0,
-        Op::CrossEntropy(_) | Op::CrossEntropyGrad(_) => return 0,
-        Op::MeanSquaredError(_) | Op::MeanSquaredErrorGrad(_) => return 0,
-        Op::Sgd(_) | Op::Adam(_) | Op::ClipFactor(_) => return 0,
-    };
+    let Role::Product(_) = node.op.facts().role else { return 0 };
+    let mut product = node.op.clone();
+    product.epilogue_mut().into_iter().for_each(Vec::clear);
     product.cost(&graph.types(&node.operands[..2]), &graph.types(&node.results)).per_sample() / 2
 }
 
 /// The names of an operator and the steps of its epilogue.
 fn operator_names(op: &Op) -> Vec<String> {
-    let product = |epilogue: &[EpilogueStep]| {
-        std::iter::once(op.name().to_owned()).chain(epilogue.iter().map(name_of)).collect()
+    let own = if let Op::Unary(unary) = op {
+        name_of(&unary.kind)
+    } else if let Op::Binary(binary) = op {
+        name_of(&binary.kind)
+    } else {
+        op.name().to_owned()
     };
-    match op {
-        Op::Conv(conv) => product(&conv.epilogue),
-        Op::ConvGradInput(conv) => product(&conv.epilogue),
-        Op::Linear(linear) => product(&linear.epilogue),
-        Op::Unary(unary) => vec![name_of(&unary.kind)],
-        Op::Binary(binary) => vec![name_of(&binary.kind)],
-        _ => vec![op.name().to_owned()],
-    }
+    std::iter::once(own).chain(op.epilogue().into_iter().flatten().map(name_of)).collect()
 }
 
 /// The name of a kind in the text form.

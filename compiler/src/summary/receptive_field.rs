@@ -4,9 +4,11 @@
 //! and stride `s·j` (Araujo, Norris and Sim 2019, "Computing Receptive Fields of Convolutional Neural Networks"). Where
 //! paths merge, the larger field counts.
 
+use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
-use crate::ops::Op;
+use crate::ops::source::Source;
 use crate::ops::window::Window;
+use crate::ops::{Move, Operator, Reach, Role};
 use crate::shape::Type;
 
 /// The part of the input that an element of a value depends on.
@@ -44,59 +46,32 @@ pub(super) fn fields(graph: &Graph) -> Vec<Field> {
 }
 
 fn field(graph: &Graph, node: &Node, mut operands: Vec<Field>) -> Field {
-    let shape = |index: usize| &graph.ty(node.operands[index]).shape;
-    match &node.op {
-        Op::Input(input) => of_input(&input.ty),
-        Op::Parameter(_) | Op::State(_) | Op::Constant(_) => Field::Independent,
-        Op::Conv(conv) => {
-            operands[0] = through(&conv.window, &operands[0]);
+    let shape = |value: ValueId| &graph.ty(value).shape;
+    let facts = node.op.facts();
+    match facts.role {
+        Role::Source(Source::Input(input)) => return of_input(&input.ty),
+        Role::Source(Source::Parameter(_) | Source::State(_) | Source::Constant(_)) => {
+            return Field::Independent;
+        }
+        Role::Move(Move::Reshape)
+            if shape(node.results[0]).dims().get(2..) != shape(node.operands[0]).dims().get(2..) =>
+        {
+            return everything(operands);
+        }
+        Role::Identity
+        | Role::Product(_)
+        | Role::Elementwise(_)
+        | Role::Move(_)
+        | Role::LossGradient
+        | Role::Other => {}
+    }
+    match facts.reach {
+        Reach::Place => join(operands),
+        Reach::Window(window) => {
+            operands[0] = through(window, &operands[0]);
             join(operands)
         }
-        Op::MaxPool(pool) => through(&pool.window, &operands[0]),
-        Op::AvgPool(pool) => through(&pool.window, &operands[0]),
-        Op::Reshape(reshape) if reshape.shape.dims().get(2..) != shape(0).dims().get(2..) => {
-            everything(operands)
-        }
-        Op::Reshape(_)
-        | Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Bias(_)
-        | Op::Scale(_)
-        | Op::Concat(_)
-        | Op::Slice(_)
-        | Op::BatchNorm(_)
-        // Batch statistics are not counted: they do not change which elements a value is computed from.
-        | Op::BatchNormTraining(_)
-        | Op::Dropout(_)
-        | Op::DropoutTraining(_)
-        | Op::Softmax(_)
-        | Op::LogSoftmax(_) => join(operands),
-        // Products and sums over all positions, and gradients, which come from a loss that depends on everything.
-        Op::Linear(_)
-        | Op::LinearGradInput(_)
-        | Op::LinearGradWeight(_)
-        | Op::ConvGradInput(_)
-        | Op::ConvGradWeight(_)
-        | Op::MaxPoolGrad(_)
-        | Op::AvgPoolGrad(_)
-        | Op::SumChannels(_)
-        | Op::Pad(_)
-        | Op::Transpose(_)
-        | Op::Reduce(_)
-        | Op::Expand(_)
-        // Bits of a mask have no position.
-        | Op::Positive(_)
-        | Op::WherePositive(_)
-        | Op::BatchNormGrad(_)
-        | Op::SoftmaxGrad(_)
-        | Op::LogSoftmaxGrad(_)
-        | Op::CrossEntropy(_)
-        | Op::CrossEntropyGrad(_)
-        | Op::MeanSquaredError(_)
-        | Op::MeanSquaredErrorGrad(_)
-        | Op::Sgd(_)
-        | Op::Adam(_)
-        | Op::ClipFactor(_) => everything(operands),
+        Reach::Everywhere => everything(operands),
     }
 }
 

@@ -6,7 +6,7 @@ mod several;
 use windlass_compiler::interp::{Array, Data, Evaluate};
 use windlass_compiler::ops::Op;
 use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormTraining};
-use windlass_compiler::ops::conv::{Conv, ConvGradInput};
+use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
 use windlass_compiler::ops::elementwise::{BinaryKind, UnaryKind};
 use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::linear::Linear;
@@ -76,11 +76,12 @@ fn scaled(values: &[f64], part: f64) -> Vec<f64> {
 
 /// Whether the product of an operator may use Winograd's algorithm, so that it is not exact.
 pub(super) fn may_be_winograd(op: &Op, accuracy: Accuracy) -> bool {
-    match op {
-        Op::Conv(conv) => is_winograds(&conv.window, accuracy),
-        Op::ConvGradInput(conv) => is_winograds_backward(&conv.window, accuracy),
-        Op::ConvGradWeight(conv) => is_winograds(&conv.window, accuracy),
-        _ => false,
+    if let Op::Conv(Conv { window, .. }) | Op::ConvGradWeight(ConvGradWeight { window, .. }) = op {
+        is_winograds(window, accuracy)
+    } else if let Op::ConvGradInput(ConvGradInput { window, .. }) = op {
+        is_winograds_backward(window, accuracy)
+    } else {
+        false
     }
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 use fastrand::Rng;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Array, Bindings, Data, Evaluate, InterpError, run};
-use windlass_compiler::ops::Op;
+use windlass_compiler::ops::{Op, Rewrite};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::plan::Accuracy;
 use windlass_compiler::shape::Sizes;

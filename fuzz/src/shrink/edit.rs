@@ -12,7 +12,6 @@ use windlass_compiler::ops::structure::Reshape;
 use windlass_compiler::ops::{Op, Operator};
 use windlass_compiler::shape::{DType, Dim, Shape, Type};
 
-use super::is_source;
 use crate::values::POSITIVE;
 
 /// An edit of a graph.
@@ -43,10 +42,10 @@ impl Edit {
             edits.extend((0..graph.updates().len()).map(Edit::Update));
         }
         let computed: Vec<usize> =
-            (0..graph.nodes().len()).filter(|&node| !is_source(&graph.nodes()[node].op)).collect();
+            (0..graph.nodes().len()).filter(|&node| graph.nodes()[node].op.source().is_none()).collect();
         edits.extend(computed.into_iter().map(Edit::Only));
         for (node, data) in graph.nodes().iter().enumerate().rev() {
-            if !is_source(&data.op) {
+            if data.op.source().is_none() {
                 edits.extend([false, true].map(|positive| Edit::Source { node, positive }));
                 edits.extend((0..data.operands.len()).map(|operand| Edit::Forward { node, operand }));
             }

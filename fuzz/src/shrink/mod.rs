@@ -5,7 +5,6 @@ mod edit;
 use serde_json::Value;
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::{Graph, source_name};
-use windlass_compiler::ops::Op;
 
 use crate::case::{Case, Setup};
 use crate::corpus::{parse_setup, print_setup};
@@ -131,7 +130,7 @@ fn without(setup: &Setup, path: &[String]) -> Option<Setup> {
 
 /// The size of a graph: its operators, and the elements of their results.
 pub fn size(graph: &Graph) -> (usize, usize) {
-    let operators = graph.nodes().iter().filter(|node| !is_source(&node.op));
+    let operators = graph.nodes().iter().filter(|node| node.op.source().is_none());
     let elements = graph
         .nodes()
         .iter()
@@ -156,10 +155,6 @@ fn same_but_for_names(a: &Graph, b: &Graph) -> bool {
                 && a.types(&one.results) == b.types(&other.results)
                 && (is_named || one.op == other.op)
         })
-}
-
-fn is_source(op: &Op) -> bool {
-    matches!(op, Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_))
 }
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use windlass_compiler::autodiff::names;
-use windlass_compiler::graph::{Graph, Node};
+use windlass_compiler::graph::{Graph, Node, source_name};
 use windlass_compiler::interp::{Array, Bindings, Data, run};
-use windlass_compiler::ops::Op;
 use windlass_compiler::shape::Sizes;
 
 use crate::error::Error;
@@ -75,15 +74,15 @@ pub(super) fn find(
 }
 
 fn place(graph: &Graph, node: &Node, is_forward: bool) -> (Stage, String) {
-    match &node.op {
-        Op::Input(input) => (Stage::Given, input.name.clone()),
-        Op::Parameter(parameter) => (Stage::Given, parameter.name.clone()),
-        Op::State(state) => (Stage::Given, state.name.clone()),
-        _ if is_forward => (Stage::Forward, node.label.clone()),
-        _ => match graph.updates().iter().find(|update| node.results.contains(&update.value)) {
-            Some(update) => (Stage::Update, update.name.clone()),
-            None => (Stage::Gradient, node.label.clone()),
-        },
+    if let Some(name) = source_name(&node.op) {
+        return (Stage::Given, name.to_owned());
+    }
+    if is_forward {
+        return (Stage::Forward, node.label.clone());
+    }
+    match graph.updates().iter().find(|update| node.results.contains(&update.value)) {
+        Some(update) => (Stage::Update, update.name.clone()),
+        None => (Stage::Gradient, node.label.clone()),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::ops::conv::{Conv, ConvGradInput};
-use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, Unary, UnaryKind};
+use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
 use windlass_compiler::ops::linear::Linear;
 use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
 use windlass_compiler::ops::window::Window;
@@ -156,5 +156,30 @@ fn operands_that_live_on() {
             };
             check(ops, again, &format!("{channels} channels, read again as {later}"));
         }
+    }
+}
+
+/// Updates that functions of elements make: over the old value, beside it where something reads that later, and from the old
+/// value of another.
+#[test]
+fn updates_by_functions_of_elements() {
+    for reads_later in [false, true] {
+        let mut ops = Ops::new();
+        let x = ops.input("x", &[37]);
+        let (a, b, c) = (ops.parameter("a", &[37]), ops.parameter("b", &[37]), ops.parameter("c", &[37]));
+        let before = ops.op(Bias {}, &[x, a]);
+        let sums = ops.op(SumChannels {}, &[x]);
+        let new_a = binary(&mut ops, BinaryKind::Subtract, sums, a);
+        let new_b = binary(&mut ops, BinaryKind::Multiply, b, b);
+        let negated = ops.op(Unary { kind: UnaryKind::Negate }, &[c]);
+        let new_c = relu(&mut ops, negated);
+        let after = ops.op(Bias {}, &[before, if reads_later { a } else { b }]);
+        let y = ops.op(Bias {}, &[after, new_a]);
+        let mut graph = ops.output("y", y).finish();
+        for (name, value) in [("a", new_a), ("b", new_b), ("c", new_c)] {
+            graph.add_update(name, value).unwrap();
+        }
+        Expectation::new(&graph, &[1, 2, 7], Values::Integers, Agreement::Exact)
+            .check_variants(Mode::Inference, if reads_later { "read later" } else { "read before" });
     }
 }

@@ -5,8 +5,10 @@ use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::{Graph, Layer};
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
+use windlass_compiler::ops::loss::{MeanSquaredError, MeanSquaredErrorGrad};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
-use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
+use windlass_compiler::ops::reduce::{Expand, Reduce, ReduceKind};
+use windlass_compiler::ops::structure::{Concat, Pad, Reshape, Slice, Transpose};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::shape::Shape;
@@ -105,9 +107,81 @@ impl Images {
         let flat = Reshape { shape: Shape::batched(&[item.iter().product()]) };
         results.push(("flat", ops.op(flat, &[x])));
         results.push(("conv", self.conv(x, 10)));
+        results.extend(self.along_axes(x));
+        results.extend(self.losses(name, x, other));
         for (what, value) in results {
             self.output(&format!("{name}: {what}"), value);
         }
+    }
+
+    /// What moves elements along axes, or reduces or makes some.
+    fn along_axes(&mut self, x: ValueId) -> Vec<(&'static str, ValueId)> {
+        let (item, axes) = (self.ops.item(x), self.sizes.len());
+        let shape = Shape::batched(&item);
+        let ops = &mut self.ops;
+        let mut reduce = |kind, axis, count| ops.op(Reduce { kind, axis, count }, &[x]);
+        let by_channel = reduce(ReduceKind::Sum, 2, axes);
+        let largest = reduce(ReduceKind::Max, 2, 1);
+        let last = reduce(ReduceKind::Mean, 1 + axes, 1);
+        let of_channels = reduce(ReduceKind::Sum, 1, 1);
+        let mut expand = |value, axis, count, divided| {
+            ops.op(Expand { shape: shape.clone(), axis, count, divided }, &[value])
+        };
+        let everywhere = expand(by_channel, 2, axes, false);
+        let divided = expand(by_channel, 2, axes, true);
+        let rows = expand(largest, 2, 1, false);
+        let columns = expand(last, 1 + axes, 1, true);
+        let channels = expand(of_channels, 1, 1, false);
+        let scaled = ops.op(Binary { kind: BinaryKind::Multiply }, &[x, everywhere]);
+        let mut pad = |axis, before: usize, behind: usize| {
+            ops.op(Pad { axis, before: before.into(), behind: behind.into() }, &[x])
+        };
+        let (more_channels, higher, wider) = (pad(1, 1, 2), pad(2, 0, 3), pad(1 + axes, 2, 1));
+        let below = ops.op(Concat { axis: 2 }, &[x, higher]);
+        let beside = ops.op(Concat { axis: 1 + axes }, &[wider, x, wider]);
+        let lower = ops.op(Slice::new(2, 1, self.sizes[0]), &[below]);
+        let middle = ops.op(Slice::new(1 + axes, 2, self.sizes[axes - 1] + 1), &[beside]);
+        let corner = ops.op(Slice::new(1 + axes, 0, 1), &[x]);
+        let to_last = [&[0], &(2..axes + 2).collect::<Vec<_>>()[..], &[1]].concat();
+        let to_first = [&[0, axes + 1], &(1..=axes).collect::<Vec<_>>()[..]].concat();
+        let channels_last = ops.op(Transpose { order: to_last }, &[x]);
+        let back = ops.op(Transpose { order: to_first.clone() }, &[channels_last]);
+        let width_first = ops.op(Transpose { order: to_first }, &[x]);
+        vec![
+            ("sums of channels", by_channel),
+            ("largest of columns", largest),
+            ("means of rows", last),
+            ("sums of pixels", of_channels),
+            ("everywhere", everywhere),
+            ("divided", divided),
+            ("all rows", rows),
+            ("all columns", columns),
+            ("all channels", channels),
+            ("scaled", scaled),
+            ("more channels", more_channels),
+            ("higher", higher),
+            ("wider", wider),
+            ("below", below),
+            ("beside", beside),
+            ("lower", lower),
+            ("middle", middle),
+            ("corner", corner),
+            ("channels last", channels_last),
+            ("channels first again", back),
+            ("width first", width_first),
+        ]
+    }
+
+    /// The loss of a prediction and its gradients to both sides.
+    fn losses(&mut self, name: &str, x: ValueId, other: ValueId) -> Vec<(&'static str, ValueId)> {
+        let g = self.ops.parameter(&format!("{name} g"), &[]);
+        let ops = &mut self.ops;
+        vec![
+            ("loss", ops.op(MeanSquaredError {}, &[x, other])),
+            ("loss of it as a target", ops.op(MeanSquaredError {}, &[other, x])),
+            ("gradient of a loss", ops.op(MeanSquaredErrorGrad {}, &[g, x, other])),
+            ("gradient to a target", ops.op(MeanSquaredErrorGrad {}, &[g, other, x])),
+        ]
     }
 
     fn finish(self) -> Graph {

@@ -284,6 +284,36 @@ fn losses_over_large_batches() {
     }
 }
 
+/// Images of many channels, as a network computes them: the loss, and the sums of pixels beside it.
+#[test]
+fn losses_and_sums_over_large_images() {
+    const CHANNELS: usize = 17;
+    const SIZE: usize = 300;
+    let lines = format!(
+        "{}\n{}\n%y = unary(%x) {{kind = \"negate\"}}\n%loss = mean_squared_error(%y, %t)\n%sums = reduce(%y) {{kind = \"sum\", axis = 2, count = 2}}\noutput \"loss\" = %loss\noutput \"sums\" = %sums",
+        input("x", &[CHANNELS, SIZE, SIZE]),
+        input("t", &[CHANNELS, SIZE, SIZE]),
+    );
+    for series in [Series::Constant, Series::Signed] {
+        let count = CHANNELS * SIZE * SIZE;
+        let x = series.numbers(count);
+        let sizes = [1, CHANNELS, SIZE, SIZE];
+        let sources = Sources::from([
+            ("x".into(), Array::new(sizes, x.clone())),
+            ("t".into(), Array::new(sizes, vec![1.25; count])),
+        ]);
+        let loss = sum(x.iter().map(|x| (-x - 1.25).powi(2))) / count as f64;
+        each_variant(&lines, 1, &sources, |results, what| {
+            expect_near(results["loss"][0], loss, 1e-6, loss, what);
+            for (index, &got) in results["sums"].iter().enumerate() {
+                let own = channel(&x, index, CHANNELS, SIZE * SIZE);
+                let (truth, scale) = (sum(own.iter().map(|x| -x)), sum(own.iter().map(|x| x.abs())));
+                expect_near(got, truth, 1e-6, scale, what);
+            }
+        });
+    }
+}
+
 #[test]
 fn norms_of_gradients() {
     let sizes = [1_000_003, 17, 250_000];

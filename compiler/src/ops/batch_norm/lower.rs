@@ -4,9 +4,16 @@ use super::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use crate::graph::Node;
 use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split, Stmt};
 use crate::ops::elementwise::UnaryKind;
-use crate::plan::{AxisView, Batch, Epilogue, Layout, Lower, Lowering, PixelBlock, PixelBlocks, Size, View};
+use crate::plan::{
+    AxisView, Batch, Epilogue, Layout, Lower, Lowering, MemoryRules, Order, PixelBlock, PixelBlocks, Size,
+    View,
+};
 
 impl Lower for BatchNorm {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let [x, gamma, beta, mean, variance, ref rest @ ..] = node.operands[..] else {
             unreachable!("batch_norm takes five operands")
@@ -222,6 +229,10 @@ fn block_statistics(block: &PixelBlock<'_>, x: &View) -> Vec<Stmt> {
 }
 
 impl Lower for BatchNormTraining {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: vec![(3, 3), (4, 4)], bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let [x, gamma, beta, old_mean, old_variance, ref rest @ ..] = node.operands[..] else {
             unreachable!("batch_norm_training takes five operands")
@@ -262,6 +273,10 @@ impl BatchNormTraining {
 }
 
 impl Lower for BatchNormGrad {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let [g, x, gamma, mean, inverse] = node.operands[..] else {
             unreachable!("batch_norm_grad takes five operands")

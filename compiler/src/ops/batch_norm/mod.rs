@@ -5,12 +5,15 @@ mod gradient;
 mod lower;
 mod reference;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::epilogue::EpilogueStep;
+use super::facts::{Elementwise, Facts, InTraining, Reach, Rewrite, Role, never_rewritten, takes_epilogue};
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
 use crate::error::ShapeError;
-use crate::shape::{Shape, Type};
+use crate::shape::{Shape, Sizes, Type};
 
 /// Normalisation with running statistics, as at inference: operands `x` `[N, C, …]`, `gamma`, `beta`, `running_mean`,
 /// `running_variance` (each `[C]`), then one for each epilogue step that takes one; result
@@ -79,6 +82,29 @@ fn check(
     Ok(vector)
 }
 
+impl Rewrite for BatchNorm {
+    fn epilogue(&self) -> Option<&[EpilogueStep]> {
+        Some(&self.epilogue)
+    }
+
+    fn epilogue_mut(&mut self) -> Option<&mut Vec<EpilogueStep>> {
+        Some(&mut self.epilogue)
+    }
+
+    fn at(&self, _: &Sizes) -> Cow<'_, Self> {
+        Cow::Borrowed(self)
+    }
+
+    fn in_training(&self, _: u32) -> Option<InTraining> {
+        let BatchNorm { epsilon, momentum, epilogue } = self.clone();
+        let op = BatchNormTraining { epsilon, momentum, epilogue }.into();
+        Some(InTraining { op, is_random: false, updates: &[(3, 3), (4, 4)] })
+    }
+}
+
+never_rewritten!(BatchNormGrad);
+takes_epilogue!(BatchNormTraining);
+
 impl Operator for BatchNorm {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         check(self.epsilon, self.momentum, &self.epilogue, operands)?;
@@ -87,6 +113,11 @@ impl Operator for BatchNorm {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let role = Role::Elementwise(Elementwise { step: None, neutral: None, in_any_shape: false });
+        Facts { role, reach: Reach::Place, indices: None }
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
@@ -102,6 +133,10 @@ impl Operator for BatchNormTraining {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Place, indices: None }
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
@@ -123,6 +158,10 @@ impl Operator for BatchNormGrad {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Everywhere, indices: None }
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {

@@ -6,9 +6,19 @@ use super::schedules::{depthwise, direct, direct_channels_first, im2col, weight_
 use super::weight_gradient::WeightGradient;
 use super::{Conv, ConvGradInput, ConvGradWeight};
 use crate::graph::Node;
-use crate::plan::{Convolution, Layout, Lower, Lowering, WINOGRAD_RESULTS};
+use crate::ops::epilogue::sums_over;
+use crate::plan::{Convolution, Layout, Lower, Lowering, MemoryRules, Order, WINOGRAD_RESULTS};
 
 impl Lower for Conv {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules {
+            operands: Order::Any,
+            results: Order::Any,
+            over: sums_over(2, &self.epilogue),
+            bytes: None,
+        }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let layout = lowering.view(node.results[0]).layout;
         let correlation = Correlation::of(self, lowering, node);
@@ -27,6 +37,15 @@ impl Lower for Conv {
 }
 
 impl Lower for ConvGradInput {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules {
+            operands: Order::Any,
+            results: Order::Any,
+            over: sums_over(2, &self.epilogue),
+            bytes: None,
+        }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let gradient = InputGradient::of(self, lowering, node);
         if gradient.dx.layout == Layout::ChannelsFirst {
@@ -42,6 +61,10 @@ impl Lower for ConvGradInput {
 }
 
 impl Lower for ConvGradWeight {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let is_first = |value| lowering.preferred_layout(value) == Layout::ChannelsFirst;
         if node.operands.iter().all(|&value| is_first(value)) {

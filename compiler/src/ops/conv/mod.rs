@@ -20,6 +20,7 @@ mod weight_gradient;
 use serde::{Deserialize, Serialize};
 
 use super::epilogue::EpilogueStep;
+use super::facts::{Facts, Product, Reach, Role, never_rewritten, takes_epilogue};
 use super::window::Window;
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
@@ -109,6 +110,9 @@ impl Conv {
     }
 }
 
+never_rewritten!(ConvGradWeight);
+takes_epilogue!(Conv, ConvGradInput);
+
 impl Operator for Conv {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         let [x, weight, rest @ ..] = operands else { return Err(too_few(operands)) };
@@ -122,6 +126,10 @@ impl Operator for Conv {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Product(Product::ByRows), reach: Reach::Window(&self.window), indices: None }
     }
 
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
@@ -152,6 +160,10 @@ impl Operator for ConvGradInput {
         false
     }
 
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Product(Product::Other), reach: Reach::Everywhere, indices: None }
+    }
+
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
         product_cost(&operands[0], &operands[1], &self.epilogue, &results[0])
     }
@@ -173,6 +185,10 @@ impl Operator for ConvGradWeight {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Product(Product::Other), reach: Reach::Everywhere, indices: None }
     }
 
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {

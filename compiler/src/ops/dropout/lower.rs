@@ -4,10 +4,14 @@ use super::threefry::{KEY_PARITY, ROTATIONS, ROUNDS};
 use super::{Dropout, DropoutTraining};
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, MapBuilder, Split};
-use crate::plan::{Layout, Lower, Lowering};
+use crate::plan::{Layout, Lower, Lowering, MemoryRules, Order};
 use crate::shape::DType;
 
 impl Lower for Dropout {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         lowering.pointwise(node, &node.operands, &[], |_, x, _| x[0]);
     }
@@ -52,6 +56,10 @@ impl DropoutTraining {
 }
 
 impl Lower for DropoutTraining {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: vec![(0, 0)], bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let seed = lowering.address(node.operands[1]);
         let to = lowering.view(node.results[0]).clone();

@@ -7,11 +7,15 @@ mod lower;
 mod reference;
 pub mod threefry;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
+use super::epilogue::EpilogueStep;
+use super::facts::{Elementwise, Facts, InTraining, Reach, Rewrite, Role, never_rewritten};
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
-use crate::shape::{Shape, Type};
+use crate::shape::{Shape, Sizes, Type};
 
 /// Dropout as declared. At inference it is the identity.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +54,27 @@ impl DropoutTraining {
     }
 }
 
+impl Rewrite for Dropout {
+    fn epilogue(&self) -> Option<&[EpilogueStep]> {
+        None
+    }
+
+    fn epilogue_mut(&mut self) -> Option<&mut Vec<EpilogueStep>> {
+        None
+    }
+
+    fn at(&self, _: &Sizes) -> Cow<'_, Self> {
+        Cow::Borrowed(self)
+    }
+
+    fn in_training(&self, stream: u32) -> Option<InTraining> {
+        let op = DropoutTraining { rate: self.rate, stream }.into();
+        Some(InTraining { op, is_random: true, updates: &[] })
+    }
+}
+
+never_rewritten!(DropoutTraining);
+
 impl Operator for Dropout {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 1)?;
@@ -60,6 +85,10 @@ impl Operator for Dropout {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Identity, reach: Reach::Place, indices: None }
     }
 
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
@@ -78,6 +107,11 @@ impl Operator for DropoutTraining {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let role = Role::Elementwise(Elementwise { step: None, neutral: None, in_any_shape: false });
+        Facts { role, reach: Reach::Place, indices: None }
     }
 
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {

@@ -4,7 +4,7 @@ use super::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary};
 use crate::faults::{Fault, armed};
 use crate::graph::Node;
 use crate::kernel::{Expr, ExprId, MapBuilder};
-use crate::plan::{AxisView, Epilogue, Lower, Lowering};
+use crate::plan::{AxisView, Epilogue, Lower, Lowering, MemoryRules, Order};
 use crate::shape::Shape;
 
 impl BinaryKind {
@@ -37,12 +37,20 @@ impl BinaryKind {
 }
 
 impl Lower for Unary {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: vec![(0, 0)], bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         lowering.pointwise(node, &node.operands, &[], |map, x, _| map.unary(self.kind, x[0]));
     }
 }
 
 impl Lower for Binary {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: vec![(0, 0), (1, 0)], bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (a, b) = (node.operands[0], node.operands[1]);
         if lowering.ty(b).shape == Shape::scalar() && lowering.ty(a).shape != Shape::scalar() {
@@ -55,6 +63,10 @@ impl Lower for Binary {
 }
 
 impl Lower for Bias {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: vec![(0, 0)], bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let bias = lowering.address(node.operands[1]);
         let (x, y) = (&node.operands[..1], node.results[0]);
@@ -63,6 +75,11 @@ impl Lower for Bias {
 }
 
 impl Lower for Scale {
+    fn memory(&self) -> MemoryRules {
+        let order = if self.axis == 1 { Order::Any } else { Order::OfShape };
+        MemoryRules { operands: order, results: order, over: vec![(0, 0)], bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (x, scale) = (node.operands[0], node.operands[1]);
         let shape = &lowering.ty(x).shape;
@@ -81,6 +98,10 @@ impl Lower for Scale {
 }
 
 impl Lower for SumChannels {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         lowering.channel_sums(node, &node.operands, &[], [node.results[0]], |_, x, _| [x[0]]);
     }

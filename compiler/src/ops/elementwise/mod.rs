@@ -9,6 +9,8 @@ mod reference;
 pub(crate) use reference::along_axis;
 use serde::{Deserialize, Serialize};
 
+use super::epilogue::EpilogueStep;
+use super::facts::{Elementwise, Facts, Reach, Role, never_rewritten};
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Type};
@@ -98,6 +100,16 @@ impl BinaryKind {
         BinaryKind::SigmoidGrad,
         BinaryKind::TanhGrad,
     ];
+
+    /// The second operand that leaves the first as it is, to the last bit; `None` where there is none.
+    pub fn neutral(self) -> Option<f32> {
+        match self {
+            BinaryKind::Add => Some(-0.0),
+            BinaryKind::Subtract => Some(0.0),
+            BinaryKind::Multiply | BinaryKind::Divide => Some(1.0),
+            BinaryKind::ReluGrad | BinaryKind::SigmoidGrad | BinaryKind::TanhGrad => None,
+        }
+    }
 }
 
 /// A function of each element: operand `x`, result of the same type.
@@ -129,6 +141,8 @@ pub struct Scale {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SumChannels {}
 
+never_rewritten!(Unary, Binary, Bias, Scale, SumChannels);
+
 impl Operator for Unary {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 1)?;
@@ -138,6 +152,12 @@ impl Operator for Unary {
 
     fn takes_open_items(&self) -> bool {
         true
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let step = EpilogueStep::activation(self.kind);
+        let role = Role::Elementwise(Elementwise { step, neutral: None, in_any_shape: true });
+        Facts { role, reach: Reach::Place, indices: None }
     }
 
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
@@ -163,6 +183,13 @@ impl Operator for Binary {
         true
     }
 
+    fn facts(&self) -> Facts<'_> {
+        let step = (self.kind == BinaryKind::Add).then_some(EpilogueStep::Add);
+        let neutral = self.kind.neutral();
+        let role = Role::Elementwise(Elementwise { step, neutral, in_any_shape: true });
+        Facts { role, reach: Reach::Place, indices: None }
+    }
+
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
         let per_element = match self.kind {
             BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply | BinaryKind::Divide => 1,
@@ -184,6 +211,15 @@ impl Operator for Bias {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let role = Role::Elementwise(Elementwise {
+            step: Some(EpilogueStep::Bias),
+            neutral: Some(-0.0),
+            in_any_shape: false,
+        });
+        Facts { role, reach: Reach::Place, indices: None }
     }
 
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
@@ -208,6 +244,11 @@ impl Operator for Scale {
         false
     }
 
+    fn facts(&self) -> Facts<'_> {
+        let role = Role::Elementwise(Elementwise { step: None, neutral: Some(1.0), in_any_shape: false });
+        Facts { role, reach: Reach::Place, indices: None }
+    }
+
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
         Cost::elementwise(&results[0], 1)
     }
@@ -223,6 +264,10 @@ impl Operator for SumChannels {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Everywhere, indices: None }
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {

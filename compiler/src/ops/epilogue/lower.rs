@@ -12,6 +12,14 @@ pub(crate) struct FusedSteps<'a> {
     operands: Vec<View>,
 }
 
+/// The operands that results may be written over, of a node with so many operands of its own: the addends, which are read where
+/// the sum is then stored.
+pub(crate) fn sums_over(own: usize, steps: &[EpilogueStep]) -> Vec<(usize, usize)> {
+    let taking = steps.iter().filter(|step| step.takes_operand()).enumerate();
+    let sums = taking.filter(|(_, step)| **step == EpilogueStep::Add);
+    sums.map(|(index, _)| (own + index, 0)).collect()
+}
+
 impl<'a> FusedSteps<'a> {
     /// The steps of a node, whose last operands are theirs, for a result that is stored in some order.
     pub(crate) fn new(

@@ -6,7 +6,7 @@ mod lower;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "codegen")]
-pub(crate) use lower::FusedSteps;
+pub(crate) use lower::{FusedSteps, sums_over};
 
 use super::elementwise::{UnaryKind, along_axis};
 use super::{expect_arity, expect_type};

@@ -6,9 +6,9 @@ use crate::graph::Node;
 use crate::kernel::{
     Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
 };
-use crate::ops::epilogue::FusedSteps;
+use crate::ops::epilogue::{FusedSteps, sums_over};
 use crate::ops::optimizer::absorbed;
-use crate::plan::{Block, Cover, KernelDraft, Layout, Lower, Lowering, View, fill};
+use crate::plan::{Block, Cover, KernelDraft, Layout, Lower, Lowering, MemoryRules, Order, View, fill};
 
 /// Rows of the weight that are read side by side: as many as memory streams that a core follows.
 const OUTPUTS_AT_A_TIME: usize = 16;
@@ -34,6 +34,15 @@ fn over_batch(
 }
 
 impl Lower for Linear {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules {
+            operands: Order::OfShape,
+            results: Order::OfShape,
+            over: sums_over(2, &self.epilogue),
+            bytes: None,
+        }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let inputs = lowering.item(node.operands[0])[0];
         let outputs = lowering.item(node.results[0])[0];
@@ -80,6 +89,10 @@ impl Lower for Linear {
 }
 
 impl Lower for LinearGradInput {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let outputs = lowering.item(node.operands[0])[0];
         let inputs = lowering.item(node.results[0])[0];
@@ -138,6 +151,10 @@ impl Lower for LinearGradInput {
 }
 
 impl Lower for LinearGradWeight {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let outputs = lowering.item(node.operands[0])[0];
         let inputs = lowering.item(node.operands[1])[0];

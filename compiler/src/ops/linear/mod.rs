@@ -8,6 +8,7 @@ mod reference;
 use serde::{Deserialize, Serialize};
 
 use super::epilogue::EpilogueStep;
+use super::facts::{Facts, Product, Reach, Role, never_rewritten, takes_epilogue};
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Type};
@@ -54,6 +55,9 @@ fn product_cost(items: &Type, weight: &Type) -> Cost {
     Cost::elementwise(&each, 2 * weight.shape.item_elements() as u64)
 }
 
+never_rewritten!(LinearGradInput, LinearGradWeight);
+takes_epilogue!(Linear);
+
 impl Operator for Linear {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         if operands.len() < 2 {
@@ -69,6 +73,10 @@ impl Operator for Linear {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Product(Product::ByRows), reach: Reach::Everywhere, indices: None }
     }
 
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
@@ -90,6 +98,10 @@ impl Operator for LinearGradInput {
         false
     }
 
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Product(Product::Other), reach: Reach::Everywhere, indices: None }
+    }
+
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
         product_cost(&operands[0], &operands[1])
     }
@@ -105,6 +117,10 @@ impl Operator for LinearGradWeight {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Product(Product::Other), reach: Reach::Everywhere, indices: None }
     }
 
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {

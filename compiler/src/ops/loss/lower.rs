@@ -3,9 +3,9 @@
 use super::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
 use crate::entity::ValueId;
 use crate::graph::Node;
-use crate::kernel::{Address, Affine, Expr, Extent, MapBuilder, Reducer, Split, Stmt, Var};
+use crate::kernel::{Address, Affine, Expr, ExprId, Extent, MapBuilder, Reducer, Split, Stmt, Var};
 use crate::ops::elementwise::UnaryKind;
-use crate::plan::{Lower, Lowering};
+use crate::plan::{Batch, Layout, Lower, Lowering, MemoryRules, Order, View};
 use crate::shape::DType;
 
 /// The largest logit of item `n` and the sum of exponentials below it, into scratch.
@@ -41,6 +41,10 @@ fn mean(lowering: &mut Lowering<'_>, node: &Node, items: Address, divisor: f64, 
 }
 
 impl Lower for CrossEntropy {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (logits, labels) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
         let classes = lowering.item(node.operands[0])[0];
@@ -71,6 +75,10 @@ impl Lower for CrossEntropy {
 }
 
 impl Lower for CrossEntropyGrad {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let batch = lowering.batch();
         let [g, logits, labels] = [0, 1, 2].map(|index| lowering.address(node.operands[index]));
@@ -101,15 +109,59 @@ impl Lower for CrossEntropyGrad {
     }
 }
 
+/// How prediction and target are walked together, wherever their elements are: lanes run along the axis that is contiguous in
+/// the first of some values, channels or pixels.
+struct Walk {
+    along_channels: bool,
+    lanes: usize,
+    outer: usize,
+}
+
+impl Walk {
+    /// Along the first of some values. `None` if the elements of all are in the order of the shape.
+    fn over(views: &[&View]) -> Option<Self> {
+        if views.iter().all(|view| view.in_layout(Layout::ChannelsFirst).is_some()) {
+            return None;
+        }
+        let first = views[0];
+        let along_channels = first.layout == Layout::ChannelsLast;
+        let (lanes, outer) =
+            if along_channels { (first.channels, first.pixels) } else { (first.pixels, first.channels) };
+        Some(Walk { along_channels, lanes, outer })
+    }
+
+    /// The distances between neighbouring lanes of a value, and between neighbouring rows of lanes.
+    fn strides(&self, view: &View) -> (usize, usize) {
+        if self.along_channels { (view.channel, view.pixel) } else { (view.pixel, view.channel) }
+    }
+}
+
 impl Lower for MeanSquaredError {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let elements = lowering.ty(node.operands[0]).shape.item_elements();
+        let [prediction, target] = [0, 1].map(|index| lowering.view(node.operands[index]).clone());
         let mut draft = lowering.draft(node, "each item on one thread");
         let n = draft.var();
         let items = Address::start(lowering.temporary("losses", lowering.batch().size(1)));
-        let mut map = MapBuilder::new(Extent::Fixed(elements));
-        let prediction = map.load(lowering.address(node.operands[0]).plus(n, elements), 1);
-        let target = map.load(lowering.address(node.operands[1]).plus(n, elements), 1);
+        let (mut map, [prediction, target]) = match Walk::over(&[&prediction, &target]) {
+            None => {
+                let mut map = MapBuilder::new(Extent::Fixed(elements));
+                let loads = [prediction, target].map(|view| map.load(view.of_item(n), 1));
+                (map, loads)
+            }
+            Some(walk) => {
+                let mut map = MapBuilder::new(Extent::Fixed(walk.lanes)).window(&[Extent::Fixed(walk.outer)]);
+                let loads = [prediction, target].map(|view| {
+                    let (lane, row) = walk.strides(&view);
+                    map.load_window(view.of_item(n), lane, &[row])
+                });
+                (map, loads)
+            }
+        };
         let difference = map.subtract(prediction, target);
         let square = map.multiply(difference, difference);
         let sum = map.fold_lanes(&[Reducer::Sum(square)])[0];
@@ -119,28 +171,61 @@ impl Lower for MeanSquaredError {
     }
 }
 
+impl MeanSquaredErrorGrad {
+    /// The gradient towards an element of the prediction.
+    fn element(
+        map: &mut MapBuilder,
+        batch: Batch,
+        elements: usize,
+        [gradient, prediction, target]: [ExprId; 3],
+    ) -> ExprId {
+        let difference = map.subtract(prediction, target);
+        let batch = map.expr(Expr::Size(batch.size, batch.times));
+        let elements = map.constant(elements as f64);
+        let count = map.multiply(batch, elements);
+        let share = map.divide(gradient, count);
+        let two = map.constant(2.0);
+        let doubled = map.multiply(two, share);
+        map.multiply(difference, doubled)
+    }
+}
+
 impl Lower for MeanSquaredErrorGrad {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let result = node.results[0];
-        let to = lowering.address(result);
         let (size, batch) = (lowering.size(result), lowering.batch());
         let elements = lowering.ty(result).shape.item_elements();
-        let operands = [(node.operands[0], 0), (node.operands[1], 1), (node.operands[2], 1)];
-        lowering.elementwise(
-            node,
-            &operands,
-            |map, loads, first| {
-                let difference = map.subtract(loads[1], loads[2]);
-                let batch = map.expr(Expr::Size(batch.size, batch.times));
-                let elements = map.constant(elements as f64);
-                let count = map.multiply(batch, elements);
-                let share = map.divide(loads[0], count);
-                let two = map.constant(2.0);
-                let doubled = map.multiply(two, share);
-                let value = map.multiply(difference, doubled);
-                map.store(to.plus(first, 1), 1, value);
-            },
-            size,
-        );
+        let to = lowering.view(result).clone();
+        let from = [1, 2].map(|index| lowering.view(node.operands[index]).clone());
+        let Some(walk) = Walk::over(&[&to, &from[0], &from[1]]) else {
+            let operands = [(node.operands[0], 0), (node.operands[1], 1), (node.operands[2], 1)];
+            return lowering.elementwise(
+                node,
+                &operands,
+                |map, loads, first| {
+                    let value = Self::element(map, batch, elements, [loads[0], loads[1], loads[2]]);
+                    map.store(to.address.plus(first, 1), 1, value);
+                },
+                size,
+            );
+        };
+        let gradient = lowering.address(node.operands[0]);
+        let mut draft = lowering.draft(node, "row by row");
+        let (n, outer) = (draft.var(), draft.var());
+        let mut map = MapBuilder::new(Extent::Fixed(walk.lanes));
+        let gradient = map.load(gradient, 0);
+        let [prediction, target] = from.map(|view| {
+            let (lane, row) = walk.strides(&view);
+            map.load(view.of_item(n).plus(outer, row), lane)
+        });
+        let value = Self::element(&mut map, batch, elements, [gradient, prediction, target]);
+        let (lane, row) = walk.strides(&to);
+        map.store(to.of_item(n).plus(outer, row), lane, value);
+        let split = Split::Axes(vec![(n, batch.extent()), (outer, Extent::Fixed(walk.outer))]);
+        lowering.push(draft.finish(split, vec![map.finish()]));
     }
 }

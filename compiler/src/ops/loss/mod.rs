@@ -7,6 +7,7 @@ mod reference;
 
 use serde::{Deserialize, Serialize};
 
+use super::facts::{Facts, Indices, Reach, Role, never_rewritten};
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Type};
@@ -59,6 +60,8 @@ fn check_pair(prediction: &Type, target: &Type) -> Result<(), ShapeError> {
     Ok(())
 }
 
+never_rewritten!(CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad);
+
 impl Operator for CrossEntropy {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 2)?;
@@ -68,6 +71,10 @@ impl Operator for CrossEntropy {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Everywhere, indices: Some(Indices::Channels) }
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
@@ -87,6 +94,10 @@ impl Operator for CrossEntropyGrad {
         false
     }
 
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::LossGradient, reach: Reach::Everywhere, indices: Some(Indices::Channels) }
+    }
+
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
         Cost::elementwise(&operands[1], 9)
     }
@@ -101,6 +112,10 @@ impl Operator for MeanSquaredError {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Everywhere, indices: None }
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
@@ -118,6 +133,10 @@ impl Operator for MeanSquaredErrorGrad {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::LossGradient, reach: Reach::Everywhere, indices: None }
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {

@@ -5,6 +5,7 @@ use super::Sgd;
 use crate::entity::{NodeId, ValueId};
 use crate::kernel::{Address, ExprId, MapBuilder};
 use crate::ops::Op;
+use crate::ops::source::Source;
 use crate::plan::Lowering;
 
 /// A step that is the only use of a gradient, and may be taken as soon as that is known.
@@ -18,14 +19,17 @@ pub(crate) struct Descent {
     pub(crate) rate: Address,
 }
 
-/// The step that a gradient is for, if it keeps no velocity and adds no decay, is taken in place, and nothing but earlier
-/// nodes reads the old weight.
+/// The step that a gradient is for, if it keeps no velocity and adds no decay, is taken in place over a parameter, and nothing
+/// but earlier nodes reads the old weight.
 pub(crate) fn of(lowering: &Lowering<'_>, gradient: ValueId) -> Option<Descent> {
     let (node, step) = lowering.only_user(gradient)?;
     let Op::Sgd(Sgd { momentum: 0.0, weight_decay: 0.0, .. }) = step.op else { return None };
     let [weight, direction, rate] = step.operands[..] else { return None };
     let at = lowering.address(weight);
-    let may_move = direction == gradient
+    // A weight that is computed may not be there yet.
+    let is_stored = lowering.producer(weight).op.source().is_some_and(Source::is_stored);
+    let may_move = is_stored
+        && direction == gradient
         && lowering.address(step.results[0]) == at
         && !lowering.is_read_until(at.buffer, node);
     may_move.then(|| Descent { node, weight: at, rate: lowering.address(rate) })

@@ -4,7 +4,7 @@ use super::{Adam, ClipFactor, Sgd};
 use crate::graph::Node;
 use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split};
 use crate::ops::elementwise::UnaryKind;
-use crate::plan::{Lower, Lowering, Size};
+use crate::plan::{Lower, Lowering, MemoryRules, Order, Size};
 
 fn scaled(map: &mut MapBuilder, x: ExprId, factor: f64) -> ExprId {
     let factor = map.constant(factor);
@@ -12,6 +12,11 @@ fn scaled(map: &mut MapBuilder, x: ExprId, factor: f64) -> ExprId {
 }
 
 impl Lower for Sgd {
+    fn memory(&self) -> MemoryRules {
+        let over = if self.momentum == 0.0 { vec![(0, 0)] } else { vec![(0, 0), (3, 1)] };
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over, bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let results: Vec<Address> = node.results.iter().map(|&value| lowering.address(value)).collect();
         let size = lowering.size(node.results[0]);
@@ -48,6 +53,15 @@ impl Lower for Sgd {
 }
 
 impl Lower for Adam {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules {
+            operands: Order::OfShape,
+            results: Order::OfShape,
+            over: vec![(0, 0), (4, 1), (5, 2)],
+            bytes: None,
+        }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let results: Vec<Address> = node.results.iter().map(|&value| lowering.address(value)).collect();
         let correction = lowering.address(node.operands[3]);
@@ -101,6 +115,10 @@ impl Lower for Adam {
 const NORM_EPSILON: f64 = 1e-6;
 
 impl Lower for ClipFactor {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let count = node.operands.len();
         let sums = Address::start(lowering.temporary("squares", Size::fixed(count)));

@@ -9,6 +9,7 @@ mod reference;
 
 use serde::{Deserialize, Serialize};
 
+use super::facts::{Facts, Reach, Role, never_rewritten};
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Type};
@@ -68,6 +69,8 @@ fn check_step(operands: &[Type]) -> Result<(), ShapeError> {
     expect_type("learning rate", &operands[2], &Type::f32(Shape::scalar()))
 }
 
+never_rewritten!(Sgd, Adam, ClipFactor);
+
 impl Operator for Sgd {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         let has_velocity = self.momentum != 0.0;
@@ -90,6 +93,10 @@ impl Operator for Sgd {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Everywhere, indices: None }
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
@@ -120,6 +127,10 @@ impl Operator for Adam {
         false
     }
 
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Everywhere, indices: None }
+    }
+
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
         Cost::elementwise(&operands[0], 14)
     }
@@ -139,6 +150,10 @@ impl Operator for ClipFactor {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Everywhere, indices: None }
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {

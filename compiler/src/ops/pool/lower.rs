@@ -4,7 +4,7 @@ use super::channels_first::Pooling;
 use super::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad, channels_last};
 use crate::graph::Node;
 use crate::kernel::{Expr, ExprId, Extent, MapBuilder, Reducer};
-use crate::plan::{Layout, Lower, Lowering};
+use crate::plan::{Bytes, Layout, Lower, Lowering, MemoryRules, Order};
 use crate::shape::DType;
 
 /// Why kernels are as they are.
@@ -19,6 +19,16 @@ fn is_channels_last(lowering: &Lowering<'_>, node: &Node) -> bool {
 }
 
 impl Lower for MaxPool {
+    fn memory(&self) -> MemoryRules {
+        let fits = self.window.elements() <= 256;
+        MemoryRules {
+            operands: Order::Any,
+            results: Order::Any,
+            over: Vec::new(),
+            bytes: fits.then_some(Bytes::Result(1)),
+        }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let item = lowering.item(node.operands[0]);
         let y = lowering.view(node.results[0]).clone();
@@ -73,6 +83,10 @@ impl Lower for MaxPool {
 }
 
 impl Lower for AvgPool {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let item = lowering.item(node.operands[0]);
         let y = lowering.view(node.results[0]).clone();
@@ -111,6 +125,15 @@ impl Lower for AvgPool {
 }
 
 impl Lower for MaxPoolGrad {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules {
+            operands: Order::Any,
+            results: Order::Any,
+            over: Vec::new(),
+            bytes: Some(Bytes::Operand(1)),
+        }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let dx = lowering.view(node.results[0]).clone();
         if is_channels_last(lowering, node) {
@@ -153,6 +176,10 @@ impl Lower for MaxPoolGrad {
 }
 
 impl Lower for AvgPoolGrad {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let dx = lowering.view(node.results[0]).clone();
         if is_channels_last(lowering, node) {

@@ -15,6 +15,7 @@ mod reference;
 
 use serde::{Deserialize, Serialize};
 
+use super::facts::{Facts, Indices, Reach, Role, never_rewritten};
 use super::window::{Window, axis_name};
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
 use crate::error::ShapeError;
@@ -94,6 +95,8 @@ fn window_cost(window: &Window, pooled: &Type) -> Cost {
     Cost::elementwise(pooled, window.elements() as u64)
 }
 
+never_rewritten!(MaxPool, MaxPoolGrad, AvgPool, AvgPoolGrad);
+
 impl Operator for MaxPool {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 1)?;
@@ -104,6 +107,10 @@ impl Operator for MaxPool {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Window(&self.window), indices: None }
     }
 
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
@@ -123,6 +130,14 @@ impl Operator for MaxPoolGrad {
         false
     }
 
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            role: Role::Other,
+            reach: Reach::Everywhere,
+            indices: Some(Indices::Below(self.window.elements())),
+        }
+    }
+
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
         window_cost(&self.window, &operands[0])
     }
@@ -138,6 +153,10 @@ impl Operator for AvgPool {
         false
     }
 
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Window(&self.window), indices: None }
+    }
+
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
         window_cost(&self.window, &results[0])
     }
@@ -151,6 +170,10 @@ impl Operator for AvgPoolGrad {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Everywhere, indices: None }
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {

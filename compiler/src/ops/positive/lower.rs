@@ -1,16 +1,33 @@
 //! Kernels of bits. Elements are counted as they are stored where nothing but these kernels sees the bits, so that no value
-//! is copied to the order of its shape; see [`Lowering::order_of_bits`].
+//! is copied to the order of its shape.
 
 use super::{Positive, WherePositive};
+use crate::entity::ValueId;
 use crate::faults::{Fault, armed};
 use crate::graph::Node;
-use crate::kernel::{Expr, Extent, MapBuilder, Split};
-use crate::plan::{Lower, Lowering};
+use crate::kernel::{Element, Expr, Extent, MapBuilder, Split};
+use crate::ops::Op;
+use crate::plan::{Bytes, Layout, Lower, Lowering, MemoryRules, Order};
 
 /// Why kernels are as they are.
 const NOTE: &str = "eight runs of elements, a bit of each in a byte";
 /// Most numbers are in runs of a multiple of this: vectors of 256 bits have no masks for bytes, and are of no use for fewer.
 const WHOLE_VECTORS: usize = 8;
+
+/// The order in which [`Positive`] counts the elements that its bits stand for: as they are stored, if only [`WherePositive`]
+/// reads the bits, for values of the same shape; else that of the shape.
+fn order_of_bits(lowering: &Lowering<'_>, bits: ValueId) -> Layout {
+    let producer = lowering.producer(bits);
+    let Op::Positive(_) = producer.op else { return Layout::ChannelsFirst };
+    let x = producer.operands[0];
+    // Stored in bytes, they have no other readers.
+    let is_hidden = lowering.element(bits) == Element::U8;
+    if is_hidden && lowering.readers(bits).all(|node| lowering.ty(node.operands[0]) == lowering.ty(x)) {
+        lowering.preferred_layout(x)
+    } else {
+        Layout::ChannelsFirst
+    }
+}
 
 /// Neighbouring numbers whose bits are the same runs of elements.
 struct Run {
@@ -37,8 +54,17 @@ fn runs(elements: usize) -> (Vec<Run>, usize) {
 }
 
 impl Lower for Positive {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules {
+            operands: Order::Any,
+            results: Order::Any,
+            over: Vec::new(),
+            bytes: Some(Bytes::Result(0)),
+        }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let order = lowering.order_of_bits(node.results[0]);
+        let order = order_of_bits(lowering, node.results[0]);
         let x = lowering.dense(node, node.operands[0], order);
         let to = lowering.view(node.results[0]).clone();
         let mut draft = lowering.draft(node, NOTE);
@@ -64,8 +90,17 @@ impl Lower for Positive {
 }
 
 impl Lower for WherePositive {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules {
+            operands: Order::Any,
+            results: Order::Any,
+            over: vec![(0, 0)],
+            bytes: Some(Bytes::Operand(1)),
+        }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let order = lowering.order_of_bits(node.operands[1]);
+        let order = order_of_bits(lowering, node.operands[1]);
         let g = lowering.dense(node, node.operands[0], order);
         let mut bits = lowering.view(node.operands[1]).clone();
         bits.item *= usize::from(!armed(Fault::StaleMask));

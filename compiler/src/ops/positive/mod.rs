@@ -7,6 +7,7 @@ mod reference;
 
 use serde::{Deserialize, Serialize};
 
+use super::facts::{Elementwise, Facts, Indices, Reach, Role, never_rewritten};
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::Type;
@@ -34,6 +35,8 @@ fn bits_of(operand: &'static str, x: &Type) -> Result<Type, ShapeError> {
     Ok(Type::i32(x.shape.with_item(&[elements / 8 + elements % 8])))
 }
 
+never_rewritten!(Positive, WherePositive);
+
 impl Operator for Positive {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 1)?;
@@ -42,6 +45,10 @@ impl Operator for Positive {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Everywhere, indices: None }
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
@@ -58,6 +65,11 @@ impl Operator for WherePositive {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let role = Role::Elementwise(Elementwise { step: None, neutral: None, in_any_shape: false });
+        Facts { role, reach: Reach::Everywhere, indices: Some(Indices::Below(256)) }
     }
 
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {

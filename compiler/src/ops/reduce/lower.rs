@@ -1,9 +1,10 @@
 //! Kernels of reductions and of expansion.
 
 use super::{Expand, Reduce, ReduceKind};
+use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split};
-use crate::plan::{Lower, Lowering, Size};
+use crate::plan::{Layout, Lower, Lowering, MemoryRules, Order, Size, View};
 use crate::shape::Dim;
 
 /// A size as a float.
@@ -47,9 +48,79 @@ impl Reduce {
     }
 }
 
+/// The order that operators take which reduce or make some axes: any, if the channels are not among these.
+fn order(axis: usize) -> Order {
+    if axis > 1 { Order::Any } else { Order::OfShape }
+}
+
+/// The pixels of an image around some of its axes.
+struct Pixels {
+    outer: usize,
+    size: usize,
+    inner: usize,
+}
+
+impl Pixels {
+    /// Around `count` axes of an image from `axis` on, the batch counted as 0.
+    fn around(lowering: &Lowering<'_>, image: ValueId, axis: usize, count: usize) -> Self {
+        let item = lowering.item(image);
+        let product = |sizes: &[usize]| sizes.iter().product();
+        let (first, end) = (axis - 1, axis - 1 + count);
+        Pixels {
+            outer: product(&item[1..first]),
+            size: product(&item[first..end]),
+            inner: product(&item[end..]),
+        }
+    }
+}
+
+impl Reduce {
+    /// Adds a kernel that reduces pixels of an image, where the image or the result is stored channels last.
+    fn pixels(&self, lowering: &mut Lowering<'_>, node: &Node, [from, to]: [&View; 2]) {
+        let Pixels { outer, size, inner } = Pixels::around(lowering, node.operands[0], self.axis, self.count);
+        let is_last = from.layout == Layout::ChannelsLast;
+        let note = if is_last { "pixel by pixel" } else { "channel by channel" };
+        let mut draft = lowering.draft(node, note);
+        let (n, o, other) = (draft.var(), draft.var(), draft.var());
+        // Vectors run along what is contiguous: channels; or the pixels within an index, or the indices.
+        let (count, lanes) = if is_last { (inner, from.channels) } else { (from.channels, inner) };
+        let lane = |view: &View| if is_last { view.channel } else { view.pixel };
+        let at = |view: &View, row: usize| {
+            let distance = if is_last { view.pixel } else { view.channel };
+            view.of_item(n).plus(o, row * view.pixel).plus(other, distance)
+        };
+        let read = at(from, size * inner);
+        let is_row = !is_last && inner == 1;
+        let mut map;
+        let reduced = if is_row {
+            map = MapBuilder::new(Extent::Fixed(size));
+            let x = map.load(read, lane(from));
+            map.fold_lanes(&[self.reducer(x)])[0]
+        } else {
+            map = MapBuilder::new(Extent::Fixed(lanes)).window(&[Extent::Fixed(size)]);
+            let x = map.load_window(read, lane(from), &[inner * from.pixel]);
+            map.fold_window(&[self.reducer(x)])[0]
+        };
+        let value = self.finish(&mut map, reduced, Size::fixed(size));
+        map.store(at(to, inner), if is_row { 0 } else { lane(to) }, value);
+        let axes = [(n, lowering.batch().extent()), (o, Extent::Fixed(outer)), (other, Extent::Fixed(count))];
+        lowering.push(draft.finish(Split::Axes(axes.to_vec()), vec![map.finish()]));
+    }
+}
+
 impl Lower for Reduce {
+    fn memory(&self) -> MemoryRules {
+        let order = order(self.axis);
+        MemoryRules { operands: order, results: order, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let x = node.operands[0];
+        let [from, to] = [x, node.results[0]].map(|value| lowering.view(value).clone());
+        let is_last = [&from, &to].iter().any(|view| view.layout == Layout::ChannelsLast);
+        if order(self.axis) == Order::Any && is_last {
+            return self.pixels(lowering, node, [&from, &to]);
+        }
         let dims = lowering.ty(x).shape.dims().to_vec();
         let end = self.axis + self.count;
         let from = lowering.address(x);
@@ -82,8 +153,41 @@ impl Lower for Reduce {
     }
 }
 
+impl Expand {
+    /// Adds a kernel that gives pixels to an image that is stored channels last.
+    fn pixels(&self, lowering: &mut Lowering<'_>, node: &Node, [from, to]: [&View; 2]) {
+        let Pixels { outer, size, inner } = Pixels::around(lowering, node.results[0], self.axis, self.count);
+        let mut draft = lowering.draft(node, "pixel by pixel");
+        let (n, o) = (draft.var(), draft.var());
+        let (index, i) = (draft.var(), draft.var());
+        let mut map = MapBuilder::new(Extent::Fixed(to.channels));
+        let read = from.of_item(n).plus(o, inner * from.pixel).plus(i, from.pixel);
+        let mut value = map.load(read, from.channel);
+        if self.divided {
+            let size = number(&mut map, Size::fixed(size));
+            value = map.divide(value, size);
+        }
+        let write = to.of_item(n).plus(o, size * inner * to.pixel).plus(index, inner * to.pixel);
+        map.store(write.plus(i, to.pixel), to.channel, value);
+        let mut axes = vec![(n, lowering.batch().extent())];
+        axes.extend([(o, outer), (index, size), (i, inner)].map(|(var, count)| (var, Extent::Fixed(count))));
+        lowering.push(draft.finish(Split::Axes(axes), vec![map.finish()]));
+    }
+}
+
 impl Lower for Expand {
+    fn memory(&self) -> MemoryRules {
+        let order = order(self.axis);
+        MemoryRules { operands: order, results: order, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let to = lowering.view(node.results[0]).clone();
+        if to.layout == Layout::ChannelsLast {
+            let from = lowering.view(node.operands[0]).clone();
+            return self.pixels(lowering, node, [&from, &to]);
+        }
+        lowering.operands_in_order(node);
         let dims = self.shape.dims();
         let end = self.axis + self.count;
         let (outer, size) = (lowering.product(&dims[..self.axis]), lowering.product(&dims[self.axis..end]));

@@ -7,6 +7,7 @@ mod reference;
 
 use serde::{Deserialize, Serialize};
 
+use super::facts::{Facts, Reach, Role, never_rewritten};
 use super::{Cost, Operator, expect_arity, expect_float};
 use crate::error::ShapeError;
 use crate::shape::{Dim, Polynomial, Shape, Type};
@@ -68,6 +69,8 @@ fn without(shape: &Shape, axis: usize, count: usize) -> Result<(Shape, Polynomia
     Ok((Shape::new(rest), Shape::new(&dims[axis..end]).count()))
 }
 
+never_rewritten!(Reduce, Expand);
+
 impl Operator for Reduce {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 1)?;
@@ -78,6 +81,10 @@ impl Operator for Reduce {
 
     fn takes_open_items(&self) -> bool {
         true
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Everywhere, indices: None }
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
@@ -97,6 +104,10 @@ impl Operator for Expand {
 
     fn takes_open_items(&self) -> bool {
         true
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Everywhere, indices: None }
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {

@@ -4,7 +4,7 @@ use super::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use crate::graph::Node;
 use crate::kernel::{Address, ExprId, Extent, MapBuilder, Reducer, Split, Stmt, Var};
 use crate::ops::elementwise::UnaryKind;
-use crate::plan::{KernelDraft, Layout, Lower, Lowering, View};
+use crate::plan::{KernelDraft, Layout, Lower, Lowering, MemoryRules, Order, View};
 
 /// Softmax-like work on one item, in the layout of the result: reductions over the channels, one result for each pixel.
 struct ItemChannels {
@@ -129,12 +129,20 @@ fn forward(lowering: &mut Lowering<'_>, node: &Node, logarithm: bool) {
 }
 
 impl Lower for Softmax {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         forward(lowering, node, false);
     }
 }
 
 impl Lower for LogSoftmax {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         forward(lowering, node, true);
     }
@@ -166,12 +174,20 @@ fn backward(lowering: &mut Lowering<'_>, node: &Node, logarithm: bool) {
 }
 
 impl Lower for SoftmaxGrad {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         backward(lowering, node, false);
     }
 }
 
 impl Lower for LogSoftmaxGrad {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         backward(lowering, node, true);
     }

@@ -9,6 +9,7 @@ mod reference;
 pub(crate) use reference::shifted_sum;
 use serde::{Deserialize, Serialize};
 
+use super::facts::{Facts, Reach, Role, never_rewritten};
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::Type;
@@ -45,7 +46,7 @@ fn backward(operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
 }
 
 macro_rules! softmax_operator {
-    ($op:ident, $infer:ident, $flops:literal) => {
+    ($op:ident, $infer:ident, $reach:expr, $flops:literal) => {
         impl Operator for $op {
             fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
                 $infer(operands)
@@ -55,6 +56,10 @@ macro_rules! softmax_operator {
                 false
             }
 
+            fn facts(&self) -> Facts<'_> {
+                Facts { role: Role::Other, reach: $reach, indices: None }
+            }
+
             fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
                 Cost::elementwise(&results[0], $flops)
             }
@@ -62,7 +67,9 @@ macro_rules! softmax_operator {
     };
 }
 
-softmax_operator!(Softmax, forward, 7);
-softmax_operator!(LogSoftmax, forward, 7);
-softmax_operator!(SoftmaxGrad, backward, 4);
-softmax_operator!(LogSoftmaxGrad, backward, 7);
+never_rewritten!(Softmax, LogSoftmax, SoftmaxGrad, LogSoftmaxGrad);
+
+softmax_operator!(Softmax, forward, Reach::Place, 7);
+softmax_operator!(LogSoftmax, forward, Reach::Place, 7);
+softmax_operator!(SoftmaxGrad, backward, Reach::Everywhere, 4);
+softmax_operator!(LogSoftmaxGrad, backward, Reach::Everywhere, 7);

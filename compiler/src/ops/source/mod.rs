@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use numbers::is_number_word;
 
+use super::facts::{Facts, Reach, Role, never_rewritten};
 use super::{Cost, Operator, expect_arity};
 use crate::error::ShapeError;
 use crate::graph::initializer::Initializer;
@@ -72,12 +73,47 @@ pub struct Constant {
     pub values: Vec<f32>,
 }
 
+/// A value that no operator computes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Source<'a> {
+    /// A value given to each run.
+    Input(&'a Input),
+    /// A trainable parameter.
+    Parameter(&'a Parameter),
+    /// Numbers kept between runs.
+    State(&'a State),
+    /// Numbers known when the graph is made.
+    Constant(&'a Constant),
+}
+
+impl<'a> Source<'a> {
+    /// The name that it is bound by; a constant has none.
+    pub fn name(self) -> Option<&'a str> {
+        match self {
+            Source::Input(input) => Some(&input.name),
+            Source::Parameter(parameter) => Some(&parameter.name),
+            Source::State(state) => Some(&state.name),
+            Source::Constant(_) => None,
+        }
+    }
+
+    /// Whether it stays between runs, and may be updated.
+    pub fn is_stored(self) -> bool {
+        match self {
+            Source::Parameter(_) | Source::State(_) => true,
+            Source::Input(_) | Source::Constant(_) => false,
+        }
+    }
+}
+
 impl PartialEq for Constant {
     fn eq(&self, other: &Self) -> bool {
         let own = self.values.iter().map(|value| value.to_bits());
         self.shape == other.shape && own.eq(other.values.iter().map(|value| value.to_bits()))
     }
 }
+
+never_rewritten!(Input, Parameter, State, Constant);
 
 impl Operator for Input {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
@@ -87,6 +123,10 @@ impl Operator for Input {
 
     fn takes_open_items(&self) -> bool {
         true
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Source(Source::Input(self)), reach: Reach::Place, indices: None }
     }
 
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
@@ -115,6 +155,10 @@ impl Operator for Parameter {
         false
     }
 
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Source(Source::Parameter(self)), reach: Reach::Place, indices: None }
+    }
+
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
         Cost::default()
     }
@@ -129,6 +173,10 @@ impl Operator for State {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Source(Source::State(self)), reach: Reach::Place, indices: None }
     }
 
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
@@ -152,6 +200,10 @@ impl Operator for Constant {
 
     fn takes_open_items(&self) -> bool {
         false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Source(Source::Constant(self)), reach: Reach::Place, indices: None }
     }
 
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {

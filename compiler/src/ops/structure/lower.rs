@@ -4,11 +4,15 @@
 use super::{Concat, Pad, Reshape, Slice, Transpose};
 use crate::entity::ValueId;
 use crate::graph::Node;
-use crate::kernel::{Address, Expr, MapBuilder, Split};
-use crate::plan::{Layout, Lower, Lowering, RowsOf, Size};
+use crate::kernel::{Address, Element, Expr, ExprId, Extent, MapBuilder, Split};
+use crate::plan::{KernelDraft, Layout, Lower, Lowering, MemoryRules, Order, RowsOf, Size, View};
 use crate::shape::{DType, Polynomial};
 
 impl Lower for Reshape {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (from, to) = (lowering.view(node.operands[0]).clone(), lowering.view(node.results[0]).clone());
         if from.address.buffer != to.address.buffer {
@@ -59,6 +63,10 @@ fn is_of_channels(lowering: &Lowering<'_>, value: ValueId, axis: usize) -> bool 
 }
 
 impl Lower for Concat {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let to = node.results[0];
         if is_of_channels(lowering, to, self.axis) {
@@ -71,6 +79,21 @@ impl Lower for Concat {
                     let draft = lowering.draft(node, format!("{} to {}", from.layout, to.layout));
                     lowering.reorder(draft, &from, &to);
                 }
+            }
+            return;
+        }
+        let image = lowering.view(to).clone();
+        if image.layout == Layout::ChannelsLast {
+            let item = lowering.item(to);
+            let (outer, inner) = rows_around(&item, self.axis);
+            let (row, mut first) = (item[self.axis - 1] * inner, 0);
+            for &operand in &node.operands {
+                let count = lowering.item(operand)[self.axis - 1] * inner;
+                let from = PixelRows { image: lowering.view(operand).clone(), row: count, first: 0 };
+                let to = PixelRows { image: image.clone(), row, first };
+                let draft = lowering.draft(node, "pixel by pixel");
+                copy_pixels(lowering, draft, (outer, count), Some(&from), &to);
+                first += count;
             }
             return;
         }
@@ -89,6 +112,10 @@ impl Lower for Concat {
 }
 
 impl Lower for Slice {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (operand, result) = (node.operands[0], node.results[0]);
         let numbers = (self.start.as_number(), self.length.as_number());
@@ -101,6 +128,18 @@ impl Lower for Slice {
             let draft = lowering.draft(node, format!("{} to {}", from.layout, to.layout));
             return lowering.reorder(draft, &from, &to);
         }
+        let [from, to] = [operand, result].map(|value| lowering.view(value).clone());
+        let is_last = [&from, &to].iter().any(|view| view.layout == Layout::ChannelsLast);
+        if let (true, (Some(start), Some(length))) = (is_last, numbers) {
+            let item = lowering.item(operand);
+            let (outer, inner) = rows_around(&item, self.axis);
+            let (row, first, count) =
+                (item[self.axis - 1] * inner, start as usize * inner, length as usize * inner);
+            let from = PixelRows { image: from, row, first };
+            let to = PixelRows { image: to, row: count, first: 0 };
+            let draft = lowering.draft(node, "pixel by pixel");
+            return copy_pixels(lowering, draft, (outer, count), Some(&from), &to);
+        }
         lowering.operands_in_order(node);
         let RowsOf { rows, row } = lowering.rows_of(operand, self.axis);
         let to_row = lowering.rows_of(result, self.axis).row;
@@ -109,9 +148,92 @@ impl Lower for Slice {
     }
 }
 
+/// A zero as elements are stored.
+fn zero(map: &mut MapBuilder, element: Element) -> ExprId {
+    match element.dtype() {
+        DType::F32 => map.constant(0.0),
+        DType::I32 => map.expr(Expr::Integer(0)),
+    }
+}
+
+/// An image seen as rows of pixels, of each of which those from `first` on are meant.
+struct PixelRows {
+    image: View,
+    row: usize,
+    first: usize,
+}
+
+/// The rows of an image around an axis of pixels: how many there are, and the pixels of an index of the axis.
+fn rows_around(item: &[usize], axis: usize) -> (usize, usize) {
+    (item[1..axis - 1].iter().product(), item[axis..].iter().product())
+}
+
+/// Adds a kernel that copies `count` pixels of each row of one image to another; zeros where there is no image to copy. Vectors
+/// run along the channels.
+fn copy_pixels(
+    lowering: &mut Lowering<'_>,
+    mut draft: KernelDraft,
+    (rows, count): (usize, usize),
+    from: Option<&PixelRows>,
+    to: &PixelRows,
+) {
+    let (n, row, pixel) = (draft.var(), draft.var(), draft.var());
+    let place = |PixelRows { image, row: pixels, first }: &PixelRows| {
+        let address = image.of_item(n).offset(first * image.pixel);
+        address.plus(row, pixels * image.pixel).plus(pixel, image.pixel)
+    };
+    let mut map = MapBuilder::new(Extent::Fixed(to.image.channels));
+    let value = match from {
+        Some(from) => map.load_as(from.image.element, place(from), from.image.channel, &[]),
+        None => zero(&mut map, to.image.element),
+    };
+    map.store_as(to.image.element, place(to), to.image.channel, value);
+    let axes = [(n, lowering.batch().extent()), (row, Extent::Fixed(rows)), (pixel, Extent::Fixed(count))];
+    lowering.push(draft.finish(Split::Axes(axes.to_vec()), vec![map.finish()]));
+}
+
+impl Pad {
+    /// Adds kernels that pad an image that is stored channels last. Its sizes are known.
+    fn pixels(&self, lowering: &mut Lowering<'_>, node: &Node, [from, to]: [&View; 2]) {
+        let items = [node.operands[0], node.results[0]].map(|value| lowering.item(value));
+        let [length, size] = [0, 1].map(|index| items[index][self.axis - 1]);
+        let before = self.before.as_number().map_or(0, |zeros| zeros as usize);
+        let parts = [
+            (Some("before"), 0, before),
+            (Some("behind"), before + length, size - before - length),
+            (None, before, length),
+        ];
+        for (zeros, first, count) in parts.into_iter().filter(|(.., count)| *count > 0) {
+            let draft = match zeros {
+                Some(part) => lowering.draft(node, "zeros pixel by pixel").part(part),
+                None => lowering.draft(node, "pixel by pixel"),
+            };
+            // Channels of all pixels, or pixels of each row.
+            let rows = |image: View, row, first| PixelRows { image, row, first };
+            let (from, to, counts) = if self.axis == 1 {
+                (rows(from.clone(), 0, 0), rows(to.part(first, count), 0, 0), (1, to.pixels))
+            } else {
+                let (outer, inner) = rows_around(&items[1], self.axis);
+                let from = rows(from.clone(), length * inner, 0);
+                (from, rows(to.clone(), size * inner, first * inner), (outer, count * inner))
+            };
+            copy_pixels(lowering, draft, counts, zeros.is_none().then_some(&from), &to);
+        }
+    }
+}
+
 impl Lower for Pad {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (operand, result) = (node.operands[0], node.results[0]);
+        let [from, to] = [operand, result].map(|value| lowering.view(value).clone());
+        if to.layout == Layout::ChannelsLast {
+            return self.pixels(lowering, node, [&from, &to]);
+        }
+        lowering.operands_in_order(node);
         let RowsOf { rows, row } = lowering.rows_of(operand, self.axis);
         let to_row = lowering.rows_of(result, self.axis).row;
         let [before, behind] =
@@ -128,10 +250,7 @@ impl Lower for Pad {
             let mut address = lowering.address(result);
             address.offset = address.offset.plus_size(row, to_row).offset_size(start);
             let mut map = MapBuilder::new(length.extent());
-            let zero = match element.dtype() {
-                DType::F32 => map.constant(0.0),
-                DType::I32 => map.expr(Expr::Integer(0)),
-            };
+            let zero = zero(&mut map, element);
             map.store_as(element, address, 1, zero);
             lowering.push(draft.finish(Split::Axes(vec![(row, rows.extent())]), vec![map.finish()]));
         }
@@ -139,9 +258,55 @@ impl Lower for Pad {
     }
 }
 
+impl Transpose {
+    /// Whether the channels become the last axis: what is stored channels last has the elements in this order.
+    fn moves_channels_last(&self) -> bool {
+        let rank = self.order.len();
+        rank > 2 && self.order[rank - 1] == 1 && self.order[1..rank - 1].iter().copied().eq(2..rank)
+    }
+
+    /// Whether the last axis becomes the channels.
+    fn moves_channels_first(&self) -> bool {
+        let rank = self.order.len();
+        rank > 2 && self.order[1] == rank - 1 && self.order[2..].iter().copied().eq(1..rank - 1)
+    }
+}
+
+/// A value whose last axis is the channels of an image, seen as that image. One that is not in the order of its shape has two
+/// axes, as the image.
+fn as_image(value: &View, image: &View) -> View {
+    let (layout, pixel, channel) = match value.layout {
+        Layout::ChannelsFirst => (Layout::ChannelsLast, image.channels, 1),
+        Layout::ChannelsLast => (Layout::ChannelsFirst, value.channel, value.pixel),
+    };
+    View { layout, channels: image.channels, pixels: image.pixels, pixel, channel, ..value.clone() }
+}
+
 impl Lower for Transpose {
+    fn memory(&self) -> MemoryRules {
+        let any_if = |holds| if holds { Order::Any } else { Order::OfShape };
+        MemoryRules {
+            operands: any_if(self.moves_channels_last()),
+            results: any_if(self.moves_channels_first()),
+            over: Vec::new(),
+            bytes: None,
+        }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (operand, result) = (node.operands[0], node.results[0]);
+        let from = match self.moves_channels_last() {
+            true => lowering.view(operand).clone(),
+            false => lowering.in_layout(node, operand, Layout::ChannelsFirst),
+        };
+        let to = lowering.view(result).clone();
+        let draft = lowering.draft(node, "pixel by pixel");
+        if from.layout == Layout::ChannelsLast {
+            return lowering.reorder(draft, &from, &as_image(&to, &from));
+        }
+        if to.layout == Layout::ChannelsLast {
+            return lowering.reorder(draft, &as_image(&from, &to), &to);
+        }
         let dims = lowering.ty(operand).shape.dims().to_vec();
         let (from, to) = (lowering.address(operand), lowering.address(result));
         let draft = lowering.draft(node, "element by element");

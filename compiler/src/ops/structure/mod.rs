@@ -5,8 +5,12 @@ mod gradient;
 mod lower;
 mod reference;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
+use super::epilogue::EpilogueStep;
+use super::facts::{Facts, InTraining, Move, Reach, Rewrite, Role, never_rewritten};
 use super::{Cost, Operator, expect_arity};
 use crate::error::ShapeError;
 use crate::shape::{Dim, Polynomial, Shape, Sizes, Type};
@@ -75,6 +79,51 @@ fn with_axis(ty: &Type, axis: usize, size: &Polynomial) -> Type {
     Type { dtype: ty.dtype, shape: Shape::new(dims) }
 }
 
+/// A size in a run.
+fn number(size: &Polynomial, sizes: &Sizes) -> Polynomial {
+    Polynomial::from(size.at(sizes))
+}
+
+impl Rewrite for Slice {
+    fn epilogue(&self) -> Option<&[EpilogueStep]> {
+        None
+    }
+
+    fn epilogue_mut(&mut self) -> Option<&mut Vec<EpilogueStep>> {
+        None
+    }
+
+    fn at(&self, sizes: &Sizes) -> Cow<'_, Self> {
+        let (start, length) = (number(&self.start, sizes), number(&self.length, sizes));
+        Cow::Owned(Slice { axis: self.axis, start, length })
+    }
+
+    fn in_training(&self, _: u32) -> Option<InTraining> {
+        None
+    }
+}
+
+impl Rewrite for Pad {
+    fn epilogue(&self) -> Option<&[EpilogueStep]> {
+        None
+    }
+
+    fn epilogue_mut(&mut self) -> Option<&mut Vec<EpilogueStep>> {
+        None
+    }
+
+    fn at(&self, sizes: &Sizes) -> Cow<'_, Self> {
+        let (before, behind) = (number(&self.before, sizes), number(&self.behind, sizes));
+        Cow::Owned(Pad { axis: self.axis, before, behind })
+    }
+
+    fn in_training(&self, _: u32) -> Option<InTraining> {
+        None
+    }
+}
+
+never_rewritten!(Reshape, Concat, Transpose);
+
 impl Operator for Reshape {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 1)?;
@@ -88,6 +137,10 @@ impl Operator for Reshape {
 
     fn takes_open_items(&self) -> bool {
         true
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Move(Move::Reshape), reach: Reach::Place, indices: None }
     }
 
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
@@ -121,6 +174,10 @@ impl Operator for Concat {
         true
     }
 
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Move(Move::Join { axis: self.axis }), reach: Reach::Place, indices: None }
+    }
+
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
         Cost::default()
     }
@@ -144,6 +201,10 @@ impl Operator for Slice {
 
     fn takes_open_items(&self) -> bool {
         true
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Move(Move::Part { axis: self.axis }), reach: Reach::Place, indices: None }
     }
 
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
@@ -170,6 +231,10 @@ impl Operator for Pad {
         true
     }
 
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Move(Move::Copy), reach: Reach::Everywhere, indices: None }
+    }
+
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
         Cost::default()
     }
@@ -191,6 +256,10 @@ impl Operator for Transpose {
 
     fn takes_open_items(&self) -> bool {
         true
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Move(Move::Copy), reach: Reach::Everywhere, indices: None }
     }
 
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
