@@ -3,6 +3,7 @@
 mod data;
 mod mismatch;
 mod network;
+mod words;
 
 use std::fmt;
 use std::io;
@@ -15,6 +16,7 @@ use windlass_compiler::shape::Symbol;
 pub use self::data::DataSetProblem;
 pub use self::mismatch::TensorMismatch;
 pub use self::network::NetworkProblem;
+use self::words::{bulleted, listed, mebibytes, pairs};
 use crate::trainer::NonFiniteOrigin;
 
 /// The error type of this crate. Its message is complete: it contains the cause's message, so `source` returns nothing
@@ -474,23 +476,6 @@ pub enum Error {
         /// The number of classes.
         classes: usize,
     },
-}
-
-fn mebibytes(bytes: usize) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
-}
-
-fn listed(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// Names in the form in which inputs are given.
-fn pairs(names: &[String]) -> String {
-    format!("[{}]", names.iter().map(|name| format!("({name:?}, …)")).collect::<Vec<_>>().join(", "))
-}
-
-fn bulleted(mismatches: &[TensorMismatch]) -> String {
-    mismatches.iter().map(|mismatch| format!("\n  - {mismatch}")).collect()
 }
 
 impl Error {

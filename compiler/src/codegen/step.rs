@@ -2,8 +2,8 @@
 
 use super::NarrowLeaf;
 use crate::abi::KernelFunction;
+use crate::cost::Cost;
 use crate::kernel::{Kernel, Units};
-use crate::ops::Cost;
 use crate::plan::{Plan, Traffic};
 
 /// A compiled kernel.

@@ -1,7 +1,7 @@
 //! The Map leaf: an element-wise kernel over a span, with an optional reduction over a window or over the span.
 
 use super::{Address, Affine, Element, Extent, SizeId};
-use crate::ops::elementwise::UnaryKind;
+use crate::functions::UnaryKind;
 
 /// An index into a list of expressions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

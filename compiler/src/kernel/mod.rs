@@ -320,7 +320,7 @@ pub struct Kernel {
     /// The variable that holds the index of the running thread, if it is needed.
     pub thread: Option<Var>,
     /// The cost, for profiles.
-    pub cost: crate::ops::Cost,
+    pub cost: crate::cost::Cost,
 }
 
 impl Kernel {

@@ -13,7 +13,7 @@ use cursor::Cursor;
 pub use error::ParseKernelError;
 
 use super::{Kernel, Split, Stmt};
-use crate::ops::Cost;
+use crate::cost::Cost;
 
 /// The maximum nesting of loops and branches. Kernels of plans nest about ten deep.
 const MAX_DEPTH: usize = 64;

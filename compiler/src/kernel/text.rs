@@ -6,8 +6,8 @@ use super::{
     Address, Affine, Element, Expr, Extent, Fold, Form, Kernel, Map, Mode, Pool, PoolKind, Reducer, Rows,
     SizeId, Split, Start, Stmt, TileCall, TileStep, Var,
 };
-use crate::ops::Cost;
-use crate::ops::elementwise::UnaryKind;
+use crate::cost::Cost;
+use crate::functions::UnaryKind;
 
 impl Display for Var {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -12,7 +12,7 @@ use super::{
     Affine, Element, Expr, Extent, Fold, Form, Kernel, Map, Mode, Pool, Reducer, Split, Start, Stmt, Tile,
     TileCall, TileStep, Var,
 };
-use crate::ops::elementwise::UnaryKind;
+use crate::functions::UnaryKind;
 
 /// Checks every invariant; the error names the broken one.
 ///

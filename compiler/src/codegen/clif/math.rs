@@ -7,7 +7,7 @@ use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::value::{Emit, Width};
-use crate::ops::elementwise::UnaryKind;
+use crate::functions::UnaryKind;
 
 impl Emit<'_, '_> {
     pub(super) fn unary(&mut self, width: Width, kind: UnaryKind, x: Value) -> Value {

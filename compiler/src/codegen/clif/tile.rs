@@ -6,8 +6,8 @@ use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Variable};
 
 use super::value::{Emit, LANES, Width};
+use crate::functions::UnaryKind;
 use crate::kernel::{Form, PoolKind, Reduction, Start, Tile, TileStep};
-use crate::ops::elementwise::UnaryKind;
 
 /// Unroll factor of the innermost reduction loop.
 const UNROLL: usize = 4;

@@ -7,7 +7,7 @@
 use super::emit::Emitter;
 use super::lanes::{Comparison, Shift};
 use super::operands::{Binary, Fused, Lanes, Vector, Width};
-use crate::ops::elementwise::UnaryKind;
+use crate::functions::UnaryKind;
 
 /// The mask register that functions overwrite at 512 bits.
 pub(super) const MASK: u8 = 7;

@@ -2,8 +2,8 @@
 
 use super::memory::{EvaluateError, moved};
 use super::{Evaluator, number};
+use crate::functions::UnaryKind;
 use crate::kernel::{Element, Expr, ExprId, Extent, Fold, Load, Map, Mode, Reducer};
-use crate::ops::elementwise::UnaryKind;
 
 /// The value of an expression.
 #[derive(Clone, Copy, Debug)]

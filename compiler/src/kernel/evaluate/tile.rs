@@ -2,8 +2,8 @@
 
 use super::memory::{EvaluateError, moved};
 use super::{Evaluator, map};
+use crate::functions::UnaryKind;
 use crate::kernel::{Address, Element, Extent, Form, PoolKind, Rows, Start, TileCall, TileStep};
-use crate::ops::elementwise::UnaryKind;
 
 /// A loop of the reduction: its iteration count and its strides in both operands.
 type Loop = (usize, usize, usize);

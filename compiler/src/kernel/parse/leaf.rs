@@ -2,12 +2,12 @@
 
 use super::cursor::Constant;
 use super::{ParseKernelError, Parser};
+use crate::functions::UnaryKind;
 use crate::kernel::text::unary_name;
 use crate::kernel::{
     Expr, ExprId, Extent, Fold, Form, Load, Map, Mode, Pool, PoolKind, Reducer, Reduction, Rows, Start, Stmt,
     Store, Tile, TileCall, TileStep,
 };
-use crate::ops::elementwise::UnaryKind;
 
 /// The operator of a binary operation.
 type Operation = (&'static str, fn(ExprId, ExprId) -> Expr);

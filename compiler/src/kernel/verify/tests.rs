@@ -1,10 +1,10 @@
 //! Kernels with one error each, and the message for it.
 
 use super::*;
+use crate::cost::Cost;
 use crate::kernel::{
     Address, BufferId, ExprId, MapBuilder, Pool, PoolKind, Reduction, SizeId, Start, Tile, TileStep,
 };
-use crate::ops::Cost;
 
 const FIRST: Var = Var(0);
 

@@ -13,60 +13,8 @@ use super::epilogue::EpilogueStep;
 use super::facts::{Elementwise, Facts, Reach, Role, never_rewritten};
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
 use crate::error::ShapeError;
+pub use crate::functions::UnaryKind;
 use crate::shape::{Shape, Type};
-
-/// A function of one element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UnaryKind {
-    /// `x` where it is not below zero, else 0; NaN stays NaN.
-    Relu,
-    /// `1 / (1 + e⁻ˣ)`.
-    Sigmoid,
-    /// Hyperbolic tangent.
-    Tanh,
-    /// `eˣ`.
-    Exp,
-    /// Natural logarithm.
-    Log,
-    /// Square root.
-    Sqrt,
-    /// `1 / √x`.
-    Rsqrt,
-    /// `−x`.
-    Negate,
-    /// `x²`.
-    Square,
-}
-
-impl UnaryKind {
-    /// Every kind.
-    pub const ALL: [UnaryKind; 9] = [
-        UnaryKind::Relu,
-        UnaryKind::Sigmoid,
-        UnaryKind::Tanh,
-        UnaryKind::Exp,
-        UnaryKind::Log,
-        UnaryKind::Sqrt,
-        UnaryKind::Rsqrt,
-        UnaryKind::Negate,
-        UnaryKind::Square,
-    ];
-
-    /// Whether it is an activation that products can apply as they store.
-    pub fn is_activation(self) -> bool {
-        matches!(self, UnaryKind::Relu | UnaryKind::Sigmoid | UnaryKind::Tanh)
-    }
-
-    /// Nominal operations per element, as profilers count them.
-    pub fn flops(self) -> u64 {
-        match self {
-            UnaryKind::Relu | UnaryKind::Negate | UnaryKind::Square | UnaryKind::Sqrt => 1,
-            UnaryKind::Rsqrt => 2,
-            UnaryKind::Sigmoid | UnaryKind::Tanh | UnaryKind::Exp | UnaryKind::Log => 4,
-        }
-    }
-}
 
 /// A function of two elements. The `…Grad` kinds take the incoming gradient `g` first and the
 /// activation's **result** `y` second.

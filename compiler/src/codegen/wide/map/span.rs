@@ -1,10 +1,10 @@
 //! The key of an assembled map's function: a [`Map`] without the addresses of its operands, which are passed in a table
 //! of arguments. Maps with equal keys share a function.
 
+use crate::functions::UnaryKind;
 use crate::kernel::{
     self, Address, Affine, BufferId, Element, Expr, Extent, Fold, Map, Mode, Reducer, SizeId,
 };
-use crate::ops::elementwise::UnaryKind;
 
 use super::super::operands::Binary;
 

@@ -14,7 +14,7 @@ use super::Width;
 use super::emit::Emitter;
 use super::math;
 use super::operands::{Lanes, Memory, Vector};
-use crate::ops::elementwise::UnaryKind;
+use crate::functions::UnaryKind;
 
 /// The vector widths of this machine.
 fn widths() -> Vec<Width> {

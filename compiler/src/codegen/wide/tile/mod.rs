@@ -15,8 +15,8 @@ use super::emit::Emitter;
 use super::math;
 use super::operands::{Lanes, Memory, Vector, Width};
 use crate::codegen::narrow::{Failure, NarrowReason};
+use crate::functions::UnaryKind;
 use crate::kernel::{Form, Reduction, Tile, TileStep};
-use crate::ops::elementwise::UnaryKind;
 use crate::target::TileRegisters;
 
 /// The registers of the first arguments.
