@@ -298,7 +298,7 @@ fn graphs_that_are_no_networks_are_errors() -> Outcome {
     let trainer = Trainer::new(dynamic_images()?.model(0)?, TrainerOptions::default())?;
     let error = Dynamic::new(trainer.graph().clone()).unwrap_err().to_string();
     assert!(error.starts_with("the graph `Images` is not a network: it updates `"), "{error}");
-    assert!(error.ends_with("give the network alone, `Trainer` makes its step"), "{error}");
+    assert!(error.ends_with("pass only the network, because `Trainer` builds the step"), "{error}");
     Ok(())
 }
 
