@@ -2,7 +2,7 @@
 //!
 //! 1. Every variable is bound where it is used, and bound only once on each path.
 //! 2. Every expression uses only earlier ones of the right kind (float, integer, mask); stores get a value of their
-//!   element type.
+//!    element type.
 //! 3. Reducers read expressions before `finish`; argmax indices exist only for window reductions.
 //! 4. Tiles have rows, columns and a reduction; calls give every operand and count.
 //! 5. `Share` appears only in a split over lanes.
