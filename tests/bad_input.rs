@@ -107,7 +107,7 @@ fn a_batch_of_no_items() -> Result<(), Failure> {
         trainer(Loss::CrossEntropy)?.step(&[], &[]).unwrap_err(),
     ] {
         assert!(matches!(&error, Error::EmptyBatch { network } if network == "Small"));
-        says(&error, &["`Small`", "0 items", "at least one"]);
+        says(&error, &["`Small`", "0 samples", "at least one"]);
     }
     Ok(())
 }
@@ -129,7 +129,7 @@ fn labels_that_are_no_classes() -> Result<(), Failure> {
     for label in [3, -1, i32::MAX, i32::MIN] {
         let error = trainer.step(&[0.5; 32], &[0, label]).unwrap_err();
         assert!(matches!(error, Error::Label { index: 1, classes: 3, label: named, .. } if named == label));
-        says(&error, &[&format!("label {label} of item 1"), "3 classes", "`Small`", "0 to 2"]);
+        says(&error, &[&format!("label {label} of sample 1"), "3 classes", "`Small`", "0 to 2"]);
     }
     assert_eq!(trainer.steps(), 0);
     assert_eq!(*trainer.model().parameters(), before);

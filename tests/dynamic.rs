@@ -279,7 +279,7 @@ fn graphs_that_are_no_networks_are_errors() -> Outcome {
     for ty in ["i32[N]", "i32[N, 3]", "f32[2]", "f32[]"] {
         let input = format!("%0 = input {{name = \"x\", type = \"{ty}\"}}");
         let problem = problem(&[&input]);
-        let expected = format!("its input `x` is {ty}, but networks take and give batches of 32-bit floats");
+        let expected = format!("its input `x` is {ty}, but inputs and outputs must be batches of 32-bit floats");
         assert!(problem.to_string().starts_with(&expected), "{problem}");
     }
     let control = "%0 = input {name = \"rate\", role = \"control\", type = \"f32[]\"}";
@@ -298,7 +298,7 @@ fn graphs_that_are_no_networks_are_errors() -> Outcome {
     let trainer = Trainer::new(dynamic_images()?.model(0)?, TrainerOptions::default())?;
     let error = Dynamic::new(trainer.graph().clone()).unwrap_err().to_string();
     assert!(error.starts_with("the graph `Images` is not a network: it updates `"), "{error}");
-    assert!(error.ends_with("give the network alone, `Trainer` makes its step"), "{error}");
+    assert!(error.ends_with("pass only the network, because `Trainer` builds the step"), "{error}");
     Ok(())
 }
 

@@ -166,7 +166,7 @@ fn inputs_agree_in_their_open_sizes() -> Outcome {
     let tagger = Tagger::model(0)?;
     assert_eq!(
         tagger.forward(&[0.0; 24]).unwrap_err().to_string(),
-        "the input `frames` of `Tagger` is a slice, from which T of items of shape [T, 12] cannot be told; give an array"
+        "the input `frames` of `Tagger` is a slice, which does not determine T in samples of shape [T, 12]; pass an array"
     );
     // A single sequence needs no batch axis.
     let one = Array2::zeros((4, 12));
@@ -250,7 +250,7 @@ fn what_does_not_fit_along_axes_is_an_error() -> Outcome {
     let order = builder.transpose("t", x, &[1, 0, 2]);
     refused(
         order,
-        "the order [1, 0, 2], but [N, T, 6] has the axes 0 to 2, of which the batch stays the first",
+        "the order [1, 0, 2], but [N, T, 6] has the axes 0 to 2, and the batch must stay first",
     );
     refused(builder.transpose("t", x, &[0, 1, 1]), "the order [0, 1, 1]");
     refused(builder.slice("s", x, 1, 0usize, 2usize), "takes 0..2 of axis 1, which [T, 6] does not have");
@@ -262,12 +262,12 @@ fn what_does_not_fit_along_axes_is_an_error() -> Outcome {
     refused(builder.reduce("r", x, ReduceKind::Sum, &[1, 1]), "has no axis 1");
     refused(builder.softmax_along("s", x, 3), "has no axis 3");
     refused(builder.normalize_along("n", x, 1, 0.0), "has `epsilon` 0");
-    refused(builder.reshape("r", x, "[N, T*5]".parse()?), "another number of elements");
+    refused(builder.reshape("r", x, "[N, T*5]".parse()?), "a different number of elements");
     refused(
         builder
             .concat_along("c", 2, &[x, x, x])
             .and_then(|x| builder.reshape("r", x, "[N, T]".parse().unwrap())),
-        "another number of elements",
+        "a different number of elements",
     );
     // A ninth size in addition to N and seven others.
     for name in ["A", "B", "C", "D", "E", "F"] {

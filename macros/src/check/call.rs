@@ -293,7 +293,7 @@ impl<'a> Checker<'_, 'a> {
     fn from(&mut self, label: Option<&Ident>, call: &Call, environment: &mut Environment, it: Flow) -> Flow {
         if let Some(label) = label {
             let mistake = Mistake::new("`from` has no parameters that a label could name")
-                .help(format!("to name the value write `let {label} = it;` behind it"));
+                .help(format!("to name the value write `let {label} = it;` after it"));
             self.errors.report(label, mistake);
         }
         let values = self.named_arguments(call, environment, it, "let start = it; conv2d(…); from(start)");

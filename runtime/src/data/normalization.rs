@@ -221,7 +221,7 @@ mod tests {
             assert!(matches!(result, Err(Error::Setting { .. })), "{mean:?} {deviation:?}: {result:?}");
         }
         let message = Normalization::new(&[123.7], &[58.4]).unwrap_err().to_string();
-        assert!(message.starts_with("`mean` is 123.7 ") && message.contains("divide by 255"), "{message}");
+        assert!(message.starts_with("`mean` is 123.7 ") && message.contains("by 255"), "{message}");
         assert!(matches!(Normalization::unit(0), Err(Error::Setting { .. })));
     }
 
