@@ -176,7 +176,7 @@ impl Figure {
             format!("{:.1}", f64::from(arguments.batch) / seconds),
             format!("{:.1}", self.flops as f64 / seconds / 1e9),
             format!("{:.1}", compile.as_secs_f64() * 1e3),
-            format!("{:.2}", (self.memory.prepared + self.memory.run()) as f64 / f64::from(1 << 20)),
+            format!("{:.2}", (self.memory.prepacked + self.memory.run()) as f64 / f64::from(1 << 20)),
         ]
     }
 }

@@ -279,7 +279,8 @@ fn graphs_that_are_no_networks_are_errors() -> Outcome {
     for ty in ["i32[N]", "i32[N, 3]", "f32[2]", "f32[]"] {
         let input = format!("%0 = input {{name = \"x\", type = \"{ty}\"}}");
         let problem = problem(&[&input]);
-        let expected = format!("its input `x` is {ty}, but inputs and outputs must be batches of 32-bit floats");
+        let expected =
+            format!("its input `x` is {ty}, but inputs and outputs must be batches of 32-bit floats");
         assert!(problem.to_string().starts_with(&expected), "{problem}");
     }
     let control = "%0 = input {name = \"rate\", role = \"control\", type = \"f32[]\"}";

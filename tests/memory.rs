@@ -82,10 +82,10 @@ fn reports_are_true() -> Outcome {
             let model: Model<Small> = Model::with_options(1, &options)?;
             let said = model.memory(batch);
             let case = |what: &str, said: &MemoryReport| format!("{what}, {said}");
-            assert!(said.preparing > BESIDE && said.prepared > BESIDE && said.batched > BESIDE);
+            assert!(said.prepacking > BESIDE && said.prepacked > BESIDE && said.batched > BESIDE);
             // Memory that is held between runs exists already.
             let (most, left, ()) = taken(|| model.forward_into(&images, &mut [&mut scores]))?;
-            is_about(most, said.preparing + said.run(), &case("first run of a model", &said));
+            is_about(most, said.prepacking + said.run(), &case("first run of a model", &said));
             is_about(left, said.run(), &case("after the first run of a model", &said));
             let freed = HELD.load(Ordering::SeqCst);
             drop(model);
@@ -96,7 +96,7 @@ fn reports_are_true() -> Outcome {
             let said = model.memory(1);
             let before = HELD.load(Ordering::SeqCst);
             let (most, _, predictor) = taken(|| model.into_predictor())?;
-            is_about(most, said.preparing + said.run(), &case("making a predictor", &said));
+            is_about(most, said.prepacking + said.run(), &case("making a predictor", &said));
             let holds_less = before + said.run() - HELD.load(Ordering::SeqCst);
             let said_less = said.held() - predictor.memory(1).held();
             assert!(holds_less.abs_diff(said_less) < BESIDE, "{holds_less} bytes less, {said_less} said");

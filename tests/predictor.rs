@@ -18,7 +18,7 @@ network! {
         f5: linear(5); scores = it;
     }
 
-    /// Nothing to prepare: weights are read as declared.
+    /// Nothing to prepack: weights are read as declared.
     network Dense(point: [6]) -> [4] { f1: linear(32); tanh; f2: linear(4) }
 
     /// A normalised dense layer: the folded weight is read, the declared one no longer.
@@ -75,7 +75,7 @@ fn bits(values: &ndarray::ArrayD<f32>) -> Vec<u32> {
 fn read_by_runs<N: Network>(model: &Model<N>) -> usize {
     let plan = model.program().plan();
     let slots = plan.slots_of(&plan.run).into_iter().map(|slot| &plan.slots[slot]);
-    let stored = slots.filter(|slot| slot.kind == SlotKind::Stored);
+    let stored = slots.filter(|slot| slot.kind == SlotKind::Parameter);
     stored.map(|slot| 4 * slot.ty.shape.item_elements()).sum()
 }
 
@@ -115,8 +115,8 @@ fn a_predictor_holds_weights_of_convolutions_once() -> Outcome {
         let dense = 4 * (5 * 24 + 5);
         assert!((dense..dense + 4 * 64).contains(&held.parameters), "{held}; {options:?}");
         assert_eq!(held.parameters, read, "{options:?}");
-        assert_eq!((held.prepared, held.run()), (said.prepared, said.run()));
-        assert!(held.preparing == 0 && said.preparing > 0, "{said}; {held}");
+        assert_eq!((held.prepacked, held.run()), (said.prepacked, said.run()));
+        assert!(held.prepacking == 0 && said.prepacking > 0, "{said}; {held}");
         assert!(held.peak() + convolutions < said.peak());
     }
     Ok(())
@@ -127,7 +127,7 @@ fn dense_weights_are_read_where_they_are() -> Outcome {
     let model = model::<Dense>(&Options::default())?;
     let (input, said) = (noise(6 * 3), model.memory(3));
     let expected = model.forward(&input)?;
-    assert_eq!((said.prepared, said.preparing), (0, 0));
+    assert_eq!((said.prepacked, said.prepacking), (0, 0));
     let predictor = model.into_predictor()?;
     assert_eq!(predictor.memory(3), said);
     assert_eq!(predictor.forward(&input)?, expected);
@@ -201,9 +201,9 @@ fn parameters_of_another_network_make_no_predictor() -> Outcome {
     let mut images = model::<Images>(&Options::default())?;
     let mut dense = model::<Dense>(&Options::default())?;
     std::mem::swap(images.parameters_mut(), dense.parameters_mut());
-    let error = images.into_predictor().err().ok_or("there are no weights to prepare from")?;
+    let error = images.into_predictor().err().ok_or("there are no weights to prepack from")?;
     assert!(matches!(error, windlass::Error::Binding { .. }), "{error}");
-    // Dense weights need no preparation, so a missing one is detected in the first run.
+    // Dense weights need no prepacking, so a missing one is detected in the first run.
     let error = dense.into_predictor()?.forward(&[0.5; 6]).err().ok_or("there are no weights to read")?;
     assert!(matches!(error, windlass::Error::Binding { .. }), "{error}");
     Ok(())

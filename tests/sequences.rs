@@ -248,10 +248,7 @@ fn what_does_not_fit_along_axes_is_an_error() -> Outcome {
         assert!(error.contains(message), "{error}");
     };
     let order = builder.transpose("t", x, &[1, 0, 2]);
-    refused(
-        order,
-        "the order [1, 0, 2], but [N, T, 6] has the axes 0 to 2, and the batch must stay first",
-    );
+    refused(order, "the order [1, 0, 2], but [N, T, 6] has the axes 0 to 2, and the batch must stay first");
     refused(builder.transpose("t", x, &[0, 1, 1]), "the order [0, 1, 1]");
     refused(builder.slice("s", x, 1, 0usize, 2usize), "takes 0..2 of axis 1, which [T, 6] does not have");
     refused(builder.slice("s", x, 1, 0usize, Polynomial::from(steps).scaled(2)), "takes 0..T*2 of axis 1");

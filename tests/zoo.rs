@@ -11,7 +11,7 @@ mod zoo;
 use std::collections::BTreeSet;
 
 use task::{Kind, Task};
-use windlass_compiler::codegen::NarrowReason;
+use windlass_compiler::codegen::FallbackReason;
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::pass::{PassOptions, optimize};
@@ -67,7 +67,7 @@ fn small_relatives_run_compiled_as_interpreted() {
                 let mut options = CompileOptions::default();
                 options.plan.threads = threads;
                 let (program, _) = compile(&task.graph, kind.mode(), &options, &Dump::none()).unwrap();
-                let executor = Executor::new(program).unwrap().share_every_step();
+                let executor = Executor::new(program).unwrap().parallelize_every_step();
                 for batch in [1, 3] {
                     if let Err(error) = oracle::check(&task, &executor, batch, Accuracy::Default) {
                         panic!("{} {}, batch {batch}, {threads} threads: {error}", entry.name, kind.name());
@@ -99,14 +99,14 @@ const BYTES: [&str; 12] = [
     "small googlenet, i4a.max_pool2d1.max_pool_grad",
     "small googlenet, max_pool2d2.max_pool",
     "small googlenet, max_pool2d2.max_pool_grad",
-    "small mobilenet, separable2.relu2.positive",
-    "small mobilenet, separable2.relu2.where_positive",
+    "small mobilenet, separable2.relu2.sign_mask",
+    "small mobilenet, separable2.relu2.masked_select",
     "small nin, max_pool2d1.max_pool",
     "small nin, max_pool2d1.max_pool_grad",
 ];
 
 #[test]
-fn other_kernels_of_small_networks_have_no_narrow_leaves() {
+fn other_kernels_of_small_networks_have_no_fallback_leaves() {
     let wide = available_vector_bits().into_iter().filter(|&bits| bits > 128);
     for bits in wide {
         let mut found = BTreeSet::new();
@@ -116,14 +116,14 @@ fn other_kernels_of_small_networks_have_no_narrow_leaves() {
             for kind in [Kind::Infer, Kind::Train] {
                 let task = Task::new((entry.graph)(), kind).unwrap();
                 let (program, _) = compile(&task.graph, kind.mode(), &options, &Dump::none()).unwrap();
-                for step in program.prepare_steps().iter().chain(program.run_steps()) {
+                for step in program.prepack_steps().iter().chain(program.run_steps()) {
                     let kernel = format!("{}, {}", entry.name, step.name);
-                    found.extend(step.narrow.iter().map(|leaf| (kernel.clone(), leaf.reason.to_string())));
+                    found.extend(step.fallbacks.iter().map(|leaf| (kernel.clone(), leaf.reason.to_string())));
                 }
             }
         }
-        let many = MANY_VALUES.map(|kernel| (kernel.to_owned(), NarrowReason::Stack.to_string()));
-        let bytes = BYTES.map(|kernel| (kernel.to_owned(), NarrowReason::SomeBytes.to_string()));
+        let many = MANY_VALUES.map(|kernel| (kernel.to_owned(), FallbackReason::Stack.to_string()));
+        let bytes = BYTES.map(|kernel| (kernel.to_owned(), FallbackReason::SomeBytes.to_string()));
         let known: BTreeSet<_> = match bits {
             256 => many.into_iter().chain(bytes).collect(),
             _ => BTreeSet::new(),

@@ -126,7 +126,7 @@ impl Bound {
         let slots = executor.slots().iter().map(|slot| {
             let data = match slot.kind {
                 SlotKind::Output => Data::Real(vec![f32::NAN; slot.ty.shape.elements(batch)]),
-                SlotKind::Input | SlotKind::Stored => {
+                SlotKind::Input | SlotKind::Parameter => {
                     let source =
                         sources.get(&slot.name).ok_or_else(|| format!("no value for {}", slot.name))?;
                     match &source.data {
@@ -147,7 +147,7 @@ impl Bound {
             .map(|(slot, data)| match (slot.kind, data) {
                 (_, Data::Int(values)) => Binding::Integers(values),
                 (SlotKind::Input, Data::Real(values)) => Binding::Floats(values),
-                (SlotKind::Output | SlotKind::Stored, Data::Real(values)) => Binding::Written(values),
+                (SlotKind::Output | SlotKind::Parameter, Data::Real(values)) => Binding::Written(values),
             })
             .collect()
     }

@@ -17,11 +17,11 @@
 //!
 //! | entry | words |
 //! |---|---|
-//! | [`entry::FIXED`] | [`Memory::fixed`] |
-//! | [`entry::PREPARED`] | [`Memory::prepared`]; it holds the plan's constants, and what its `prepare` kernels computed |
-//! | [`entry::PREPARING`] | [`Memory::preparing`], while `prepare` kernels run |
-//! | [`entry::SCRATCH`] | [`Memory::scratch`] for each thread ([`scratch_start`]) |
-//! | [`entry::arena`] | one for each of [`Memory::open`]: its number of words times the value of the open size |
+//! | [`entry::FIXED`] | [`MemoryPlan::fixed`] |
+//! | [`entry::PREPACKED`] | [`MemoryPlan::prepacked`]; it holds the plan's constants, and what its `prepack` kernels computed |
+//! | [`entry::PREPACKING`] | [`MemoryPlan::prepacking`], while `prepack` kernels run |
+//! | [`entry::SCRATCH`] | [`MemoryPlan::scratch`] for each thread ([`scratch_start`]) |
+//! | [`entry::arena`] | one for each of [`MemoryPlan::open`]: its number of words times the value of the open size |
 //! | [`entry::slot`] | one for each slot, of as many words as it has elements |
 //!
 //! ```
@@ -31,11 +31,11 @@
 //! ```
 //!
 //! [`Plan::sizes`]: crate::plan::Plan::sizes
-//! [`Memory::open`]: crate::plan::Memory::open
-//! [`Memory::fixed`]: crate::plan::Memory::fixed
-//! [`Memory::prepared`]: crate::plan::Memory::prepared
-//! [`Memory::preparing`]: crate::plan::Memory::preparing
-//! [`Memory::scratch`]: crate::plan::Memory::scratch
+//! [`MemoryPlan::open`]: crate::plan::MemoryPlan::open
+//! [`MemoryPlan::fixed`]: crate::plan::MemoryPlan::fixed
+//! [`MemoryPlan::prepacked`]: crate::plan::MemoryPlan::prepacked
+//! [`MemoryPlan::prepacking`]: crate::plan::MemoryPlan::prepacking
+//! [`MemoryPlan::scratch`]: crate::plan::MemoryPlan::scratch
 
 use std::fmt;
 
@@ -75,10 +75,10 @@ pub const ALIGNMENT_WORDS: usize = ALIGNMENT / WORD_BYTES;
 pub mod entry {
     /// The fixed arena.
     pub const FIXED: usize = 0;
-    /// Memory that lives as long as the program: constants and prepared weights.
-    pub const PREPARED: usize = 1;
-    /// Memory that exists only while preparing.
-    pub const PREPARING: usize = 2;
+    /// Memory that lives as long as the program: constants and prepacked weights.
+    pub const PREPACKED: usize = 1;
+    /// Memory that exists only while prepacking.
+    pub const PREPACKING: usize = 2;
     /// Scratch of all threads, one after the other.
     pub const SCRATCH: usize = 3;
 
@@ -97,7 +97,7 @@ pub mod entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Kernels that run when parameters have changed.
-    Prepare,
+    Prepack,
     /// Kernels that run for every batch.
     Run,
 }
@@ -105,7 +105,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Phase::Prepare => "prepare",
+            Phase::Prepack => "prepack",
             Phase::Run => "run",
         })
     }
@@ -144,8 +144,8 @@ mod tests {
     /// Callers outside this repository rely on these numbers: a change here is a new interface.
     #[test]
     fn the_interface_is_as_documented() {
-        use entry::{FIXED, PREPARED, PREPARING, SCRATCH, arena, slot};
-        assert_eq!([FIXED, PREPARED, PREPARING, SCRATCH], [0, 1, 2, 3]);
+        use entry::{FIXED, PREPACKED, PREPACKING, SCRATCH, arena, slot};
+        assert_eq!([FIXED, PREPACKED, PREPACKING, SCRATCH], [0, 1, 2, 3]);
         assert_eq!((arena(0), arena(2), slot(1, 0), slot(3, 2)), (4, 6, 5, 9));
         assert_eq!((ALIGNMENT, WORD_BYTES, ALIGNMENT_WORDS, POINTER_BYTES), (64, 4, 16, 8));
         let signature = kernel_signature(CallConv::SystemV);

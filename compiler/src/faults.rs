@@ -19,7 +19,7 @@ pub enum Fault {
     /// A value may be placed over one that its own kernel reads.
     ArenaOverlap,
     /// Values derived from parameters are not computed.
-    MissingPrepare,
+    MissingPrepack,
     /// The sums of the last thread are not added to those of the others.
     WrongPartialSum,
     /// A mask has one lane too many.
@@ -30,7 +30,7 @@ pub enum Fault {
     EpilogueTwice,
     /// The last block of a range divided among threads starts one element early, so that two threads write the same
     /// number to it. No result shows this.
-    SharedBlocksMeet,
+    OverlappingBlocks,
 }
 
 #[cfg(feature = "seeded-faults")]
@@ -51,12 +51,12 @@ mod armed {
             Fault::SwappedOperand,
             Fault::StaleMask,
             Fault::ArenaOverlap,
-            Fault::MissingPrepare,
+            Fault::MissingPrepack,
             Fault::WrongPartialSum,
             Fault::LanePastEnd,
             Fault::OperandReusedTooEarly,
             Fault::EpilogueTwice,
-            Fault::SharedBlocksMeet,
+            Fault::OverlappingBlocks,
         ];
     }
 

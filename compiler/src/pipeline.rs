@@ -102,7 +102,7 @@ pub fn compile(
     let (_, plan) = front(graph, mode, options, &target, dump, &mut times)?;
     dump.stage(Stage::Plan, &name, || plan.to_string());
     dump.stage(Stage::Kernels, &name, || {
-        plan.prepare.iter().chain(&plan.run).map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        plan.prepack.iter().chain(&plan.run).map(ToString::to_string).collect::<Vec<_>>().join("\n")
     });
     let mut listing = (dump.wants(Stage::Clif) || dump.wants(Stage::Asm)).then(Listing::default);
     let program = timed(&mut times.codegen, || {

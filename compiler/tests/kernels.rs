@@ -16,7 +16,7 @@ use windlass_compiler::ops::source::InputRole;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::{Mode, PassOptions, optimize};
 use windlass_compiler::plan::{
-    Accuracy, Buffer, Convolution, Im2col, Layouts, Place, Plan, PlanOptions, Slot, SlotKind, plan,
+    Accuracy, Buffer, Convolution, Im2col, Layouts, Location, Plan, PlanOptions, Slot, SlotKind, plan,
 };
 use windlass_compiler::shape::DType;
 use windlass_compiler::target::Target;
@@ -131,7 +131,7 @@ fn reads_back(kernel: &Kernel) {
 
 fn all_read_back(graph: &Graph, mode: Mode) -> usize {
     let plans = plans(graph, mode, Accuracy::Default);
-    let kernels = plans.iter().flat_map(|plan| plan.prepare.iter().chain(&plan.run));
+    let kernels = plans.iter().flat_map(|plan| plan.prepack.iter().chain(&plan.run));
     kernels.map(reads_back).count()
 }
 
@@ -301,8 +301,7 @@ fn kernels_touch_what_is_theirs() {
     builder.output("y", y).unwrap();
     let plan = plan(&builder.finish().unwrap(), &PlanOptions::default(), &Target::x86_64(128)).unwrap();
     let place = |kind: SlotKind| {
-        let is_of =
-            |buffer: &Buffer| matches!(buffer.place, Place::Slot(slot) if plan.slots[slot].kind == kind);
+        let is_of = |buffer: &Buffer| matches!(buffer.location, Location::Slot(slot) if plan.slots[slot].kind == kind);
         plan.buffers.iter().position(is_of).unwrap()
     };
     let (input, output) = (place(SlotKind::Input), place(SlotKind::Output));

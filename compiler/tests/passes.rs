@@ -209,8 +209,8 @@ fn a_bit_is_kept_where_gradients_of_rectifiers_alone_look() {
         nodes.map(|node| node.label.as_str()).collect()
     };
     // The others are operands of convolutions, whose weight gradients need them in full.
-    assert_eq!(labels_of("positive"), ["relu3"], "{after}");
-    assert_eq!(labels_of("where_positive"), ["relu3"], "{after}");
+    assert_eq!(labels_of("sign_mask"), ["relu3"], "{after}");
+    assert_eq!(labels_of("masked_select"), ["relu3"], "{after}");
 }
 
 #[test]

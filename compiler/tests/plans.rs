@@ -36,7 +36,7 @@ use windlass_compiler::ops::elementwise::{Binary, BinaryKind};
 use windlass_compiler::ops::reduce::{Expand, ReduceKind};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::{Mode, PassOptions, optimize};
-use windlass_compiler::plan::{Accuracy, Convolution, Im2col, Layouts, Place, Plan, PlanOptions, plan};
+use windlass_compiler::plan::{Accuracy, Convolution, Im2col, Layouts, Location, Plan, PlanOptions, plan};
 use windlass_compiler::shape::Shape;
 use windlass_compiler::target::Target;
 
@@ -76,7 +76,7 @@ fn check(file: &Path) {
     let (options, choices) = settings(text.lines().next().unwrap_or_default());
     let target = Target::x86_64(options.vector_bits.unwrap_or(128));
     let plan = plan(&graph, &options, &target).unwrap();
-    let kernels: String = plan.prepare.iter().chain(&plan.run).map(|kernel| format!("\n{kernel}")).collect();
+    let kernels: String = plan.prepack.iter().chain(&plan.run).map(|kernel| format!("\n{kernel}")).collect();
     let got = if choices { format!("{EXPECT}{}", plan.choices) } else { format!("{EXPECT}{plan}{kernels}") };
     if got != expected && std::env::var_os("WINDLASS_BLESS").is_some_and(|value| value == "1") {
         fs::write(file, format!("{input}{got}")).unwrap();
@@ -108,7 +108,7 @@ fn training_plan(size: usize, layers: &[Layer], passes: &PassOptions) -> Plan {
 }
 
 #[test]
-fn training_keeps_places_of_maxima_in_bytes() {
+fn training_keeps_argmax_indices_in_bytes() {
     for channels in [4, 8] {
         let layers = [
             Layer::conv(channels, Window::square(3, 1, 1)),
@@ -186,24 +186,28 @@ fn what_is_kept_of_folded_weights_is_what_runs_read() {
         let plan = plan(&graph, &options, &Target::x86_64(128)).unwrap();
         let read: Vec<_> = plan.run.iter().flat_map(|kernel| kernel.buffers()).collect();
         let is_constant = |id| plan.constants.iter().any(|&(constant, _)| constant == id);
-        for id in plan.prepare.iter().flat_map(|kernel| kernel.buffers()).chain(read.iter().copied()) {
+        for id in plan.prepack.iter().flat_map(|kernel| kernel.buffers()).chain(read.iter().copied()) {
             let buffer = &plan.buffers[id.index()];
-            match buffer.place {
-                Place::Prepared(_) => {
+            match buffer.location {
+                Location::Prepacked(_) => {
                     let is_read = read.contains(&id) || is_constant(id);
                     assert!(is_read, "{convolution:?}: no run reads {}", buffer.name);
                 }
-                Place::Preparing(_) => assert!(!read.contains(&id), "{convolution:?}: {}", buffer.name),
+                Location::Prepacking(_) => assert!(!read.contains(&id), "{convolution:?}: {}", buffer.name),
                 _ => {}
             }
         }
         // The weights of both convolutions and of the dense layer; on separate cache lines two folded biases and the
         // epsilon of both normalisations.
         let dense = 4 * 16 * 12 * 12;
-        assert_eq!(plan.memory.prepared, 16 * weights + 2 * 16 * weights + dense + 3 * 16, "{convolution:?}");
+        assert_eq!(
+            plan.memory.prepacked,
+            16 * weights + 2 * 16 * weights + dense + 3 * 16,
+            "{convolution:?}"
+        );
         // The folded weight of the first convolution, which is then packed, and vectors of its channels.
         let folded = 16 * 9 * 8;
-        assert!((folded..folded + 4 * 16).contains(&plan.memory.preparing), "{}", plan.memory.preparing);
+        assert!((folded..folded + 4 * 16).contains(&plan.memory.prepacking), "{}", plan.memory.prepacking);
     }
 }
 

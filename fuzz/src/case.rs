@@ -49,7 +49,7 @@ pub struct Setup {
     /// The compile options.
     pub options: CompileOptions,
     /// Whether all steps run on several threads, however short they are.
-    pub share: bool,
+    pub parallelize: bool,
     /// Whether it also runs between guard pages.
     pub guard: bool,
     /// The offset, in words, of the memory of inputs, parameters and outputs from a multiple of 64 bytes.

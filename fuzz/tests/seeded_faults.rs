@@ -46,14 +46,14 @@ impl By {
 /// The operators of the graphs for a fault; all if there are none.
 fn operators(fault: Fault) -> Vec<OpKind> {
     match fault {
-        Fault::WrongStride | Fault::MissingPrepare => vec![OpKind::Conv],
+        Fault::WrongStride | Fault::MissingPrepack => vec![OpKind::Conv],
         Fault::DroppedTail => vec![OpKind::Linear, OpKind::Conv],
         Fault::SwappedOperand => vec![OpKind::Binary],
-        Fault::StaleMask => vec![OpKind::Positive, OpKind::WherePositive],
+        Fault::StaleMask => vec![OpKind::SignMask, OpKind::MaskedSelect],
         Fault::WrongPartialSum => vec![OpKind::ConvGradWeight],
-        Fault::LanePastEnd => vec![OpKind::Unary, OpKind::Positive],
+        Fault::LanePastEnd => vec![OpKind::Unary, OpKind::SignMask],
         Fault::EpilogueTwice => vec![OpKind::Linear],
-        Fault::SharedBlocksMeet => vec![OpKind::Linear, OpKind::Conv],
+        Fault::OverlappingBlocks => vec![OpKind::Linear, OpKind::Conv],
         Fault::ArenaOverlap | Fault::OperandReusedTooEarly => vec![],
     }
 }
@@ -140,7 +140,7 @@ fn every_seeded_fault_is_found() {
         // An access out of bounds affects no result: it ends at a guard page. Nor does a duplicate write.
         let expected = match fault {
             Fault::LanePastEnd => Some(By::GuardPage),
-            Fault::SharedBlocksMeet => Some(By::Races),
+            Fault::OverlappingBlocks => Some(By::Races),
             _ => found,
         };
         if found.is_none() || found != expected {

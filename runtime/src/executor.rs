@@ -2,7 +2,7 @@
 
 mod binding;
 mod memory;
-mod sharing;
+mod parallel;
 mod threads;
 
 use std::marker::PhantomData;
@@ -17,8 +17,8 @@ use windlass_compiler::shape::{Sizes, Symbol};
 
 use self::binding::Accepted;
 pub use self::binding::Binding;
-use self::memory::{Memory, reserve};
-use self::sharing::Sharing;
+use self::memory::{AlignedFloats, reserve};
+use self::parallel::ParallelSteps;
 use self::threads::Threads;
 use crate::error::Error;
 
@@ -26,14 +26,14 @@ use crate::error::Error;
 #[derive(Debug, Default)]
 struct Workspace {
     /// The arenas of open sizes.
-    open: SmallVec<[Memory; 1]>,
-    fixed: Memory,
-    scratch: Memory,
+    open: SmallVec<[AlignedFloats; 1]>,
+    fixed: AlignedFloats,
+    scratch: AlignedFloats,
     table: Table,
     /// The values of the plan's open sizes.
     values: Vec<usize>,
     /// Which steps run on several threads, if that depends on more than the batch.
-    shared: Vec<bool>,
+    is_parallel: Vec<bool>,
 }
 
 /// The addresses passed to a kernel ([`abi`]). Null if nothing is bound.
@@ -45,17 +45,17 @@ unsafe impl Send for Table {}
 // SAFETY: threads only read the table; the steps divide the memory it points to among them.
 unsafe impl Sync for Table {}
 
-/// The results of `prepare`, and the version of the parameters they were computed from.
+/// The results of `prepack`, and the version of the parameters they were computed from.
 #[derive(Debug)]
-struct Prepared {
-    memory: Memory,
+struct Prepacked {
+    memory: AlignedFloats,
     version: Option<u64>,
 }
 
-/// A sequence of kernels: those of `prepare`, or those of every run.
+/// A sequence of kernels: those of `prepack`, or those of every run.
 #[derive(Debug)]
 struct Phase {
-    sharing: Sharing,
+    parallel: ParallelSteps,
     /// The slots that its kernels read or write; no others need to be bound.
     slots: Vec<usize>,
 }
@@ -78,10 +78,10 @@ pub struct Executor {
     accepted: Vec<Accepted>,
     /// The open sizes, to which every run gives values.
     symbols: Vec<Symbol>,
-    prepare: Phase,
+    prepack: Phase,
     run: Phase,
     workspaces: Mutex<Vec<Workspace>>,
-    prepared: RwLock<Prepared>,
+    prepacked: RwLock<Prepacked>,
 }
 
 impl Executor {
@@ -111,24 +111,24 @@ impl Executor {
 
     fn on_threads(program: Program, threads: Option<Arc<Threads>>) -> Result<Self, Error> {
         let plan = program.plan();
-        let mut memory = Memory::default();
-        memory.reserve(plan.memory.prepared, || format!("preparing `{}`", plan.name))?;
+        let mut memory = AlignedFloats::default();
+        memory.reserve(plan.memory.prepacked, || format!("prepacking `{}`", plan.name))?;
         for (buffer, values) in &plan.constants {
-            memory.write(plan.prepared_offset(*buffer), values);
+            memory.write(plan.prepacked_offset(*buffer), values);
         }
-        let writes_stored = plan.writes_stored();
+        let writes_parameters = plan.writes_parameters();
         Ok(Executor {
             symbols: plan.sizes.symbols(),
-            accepted: plan.slots.iter().map(|slot| Accepted::of(slot, writes_stored)).collect(),
-            prepare: Phase {
-                sharing: Sharing::of(program.prepare_steps(), &plan.sizes),
-                slots: plan.slots_of(&plan.prepare),
+            accepted: plan.slots.iter().map(|slot| Accepted::of(slot, writes_parameters)).collect(),
+            prepack: Phase {
+                parallel: ParallelSteps::of(program.prepack_steps(), &plan.sizes),
+                slots: plan.slots_of(&plan.prepack),
             },
             run: Phase {
-                sharing: Sharing::of(program.run_steps(), &plan.sizes),
+                parallel: ParallelSteps::of(program.run_steps(), &plan.sizes),
                 slots: plan.slots_of(&plan.run),
             },
-            prepared: RwLock::new(Prepared { memory, version: None }),
+            prepacked: RwLock::new(Prepacked { memory, version: None }),
             threads,
             workspaces: Mutex::new(Vec::new()),
             program,
@@ -138,9 +138,9 @@ impl Executor {
     /// The same executor, which divides every step among all threads, even if one thread would be faster: to test that
     /// the chunks add up.
     #[must_use]
-    pub fn share_every_step(mut self) -> Self {
-        self.prepare.sharing = Sharing::always(self.program.prepare_steps());
-        self.run.sharing = Sharing::always(self.program.run_steps());
+    pub fn parallelize_every_step(mut self) -> Self {
+        self.prepack.parallel = ParallelSteps::always(self.program.prepack_steps());
+        self.run.parallel = ParallelSteps::always(self.program.run_steps());
         self
     }
 
@@ -241,26 +241,26 @@ impl Executor {
         drop(idle);
     }
 
-    /// Whether the results of `prepare` for a version exist.
-    fn is_prepared(&self, prepared: &Prepared, version: u64) -> bool {
-        self.program.prepare_steps().is_empty() || prepared.version == Some(version)
+    /// Whether the results of `prepack` for a version exist.
+    fn is_prepacked(&self, prepacked: &Prepacked, version: u64) -> bool {
+        self.program.prepack_steps().is_empty() || prepacked.version == Some(version)
     }
 
     /// Computes what depends only on the parameters. The memory of intermediates is freed afterwards.
-    fn prepare(&self, workspace: &mut Workspace, sizes: &Sizes, version: u64) -> Result<(), Error> {
-        self.check_bound(&self.prepare, &workspace.table, sizes)?;
-        let mut prepared = self.prepared.write().unwrap_or_else(PoisonError::into_inner);
-        if !self.is_prepared(&prepared, version) {
-            // After a panic in between, nothing counts as prepared.
-            prepared.version = None;
-            let mut preparing = Memory::default();
+    fn prepack(&self, workspace: &mut Workspace, sizes: &Sizes, version: u64) -> Result<(), Error> {
+        self.check_bound(&self.prepack, &workspace.table, sizes)?;
+        let mut prepacked = self.prepacked.write().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_prepacked(&prepacked, version) {
+            // After a panic in between, nothing counts as prepacked.
+            prepacked.version = None;
+            let mut prepacking = AlignedFloats::default();
             let plan = self.program.plan();
-            preparing.reserve(plan.memory.preparing, || format!("preparing `{}`", plan.name))?;
-            workspace.table.0[entry::PREPARING] = preparing.address();
-            workspace.table.0[entry::PREPARED] = prepared.memory.address();
-            self.steps(self.program.prepare_steps(), &self.prepare.sharing, workspace, sizes, None);
-            workspace.table.0[entry::PREPARING] = std::ptr::null_mut();
-            prepared.version = Some(version);
+            prepacking.reserve(plan.memory.prepacking, || format!("prepacking `{}`", plan.name))?;
+            workspace.table.0[entry::PREPACKING] = prepacking.address();
+            workspace.table.0[entry::PREPACKED] = prepacked.memory.address();
+            self.steps(self.program.prepack_steps(), &self.prepack.parallel, workspace, sizes, None);
+            workspace.table.0[entry::PREPACKING] = std::ptr::null_mut();
+            prepacked.version = Some(version);
         }
         Ok(())
     }
@@ -281,16 +281,16 @@ impl Executor {
     fn steps(
         &self,
         steps: &[Step],
-        sharing: &Sharing,
+        parallel: &ParallelSteps,
         workspace: &mut Workspace,
         sizes: &Sizes,
         mut times: Option<&mut [StepTime]>,
     ) {
         let count = self.program.plan().threads;
-        let Workspace { ref table, ref values, ref mut shared, .. } = *workspace;
-        let shared = sharing.decide(sizes, values, shared);
+        let Workspace { ref table, ref values, ref mut is_parallel, .. } = *workspace;
+        let is_parallel = parallel.decide(sizes, values, is_parallel);
         // Steps on this thread need no turn: the run owns its memory, including the scratch of all its threads.
-        let mut turn = self.threads.as_ref().filter(|_| shared.any()).map(|threads| threads.turn());
+        let mut turn = self.threads.as_ref().filter(|_| is_parallel.any()).map(|threads| threads.turn());
         for (index, step) in steps.iter().enumerate() {
             let start = times.as_ref().map(|_| Instant::now());
             let part = |thread: usize, threads: usize| {
@@ -302,7 +302,7 @@ impl Executor {
                 unsafe { step.run(table.0.as_ptr(), values, thread, threads) }
             };
             match &mut turn {
-                Some(turn) if shared.of_step(index) => turn.each(&|thread| part(thread, count)),
+                Some(turn) if is_parallel.of_step(index) => turn.each(&|thread| part(thread, count)),
                 _ if step.is_per_thread => (0..count).for_each(|thread| part(thread, count)),
                 _ => part(0, 1),
             }
@@ -384,7 +384,7 @@ impl<'b> Run<'_, 'b> {
     fn reserve(&mut self) -> Result<(), Error> {
         let Run { executor, ref mut workspace, ref sizes, .. } = *self;
         let plan = executor.program.plan();
-        workspace.open.resize_with(plan.memory.open.len(), Memory::default);
+        workspace.open.resize_with(plan.memory.open.len(), AlignedFloats::default);
         let open = workspace.open.iter_mut().zip(plan.memory.open_words(&workspace.values));
         let others = [
             (&mut workspace.fixed, plan.memory.fixed),
@@ -406,16 +406,16 @@ impl<'b> Run<'_, 'b> {
     ///
     /// # Errors
     /// [`Error::Binding`] if a needed slot is not bound.
-    pub fn prepare(mut self, version: u64) -> Result<(), Error> {
-        self.executor.check_bound(&self.executor.prepare, &self.workspace.table, &self.sizes)?;
+    pub fn prepack(mut self, version: u64) -> Result<(), Error> {
+        self.executor.check_bound(&self.executor.prepack, &self.workspace.table, &self.sizes)?;
         self.reserve()?;
-        self.executor.prepare(&mut self.workspace, &self.sizes, version)
+        self.executor.prepack(&mut self.workspace, &self.sizes, version)
     }
 
     /// Runs the program; `version` as for [`Executor::run`].
     ///
     /// # Errors
-    /// [`Error::Binding`] if a needed slot is not bound: one that `run` reads or writes, or one that `prepare` reads,
+    /// [`Error::Binding`] if a needed slot is not bound: one that `run` reads or writes, or one that `prepack` reads,
     /// unless its results exist for this version. [`Error::OutOfMemory`] for a batch that does not fit in memory.
     pub fn execute(self, version: u64) -> Result<(), Error> {
         self.execute_observed(version, None)
@@ -434,15 +434,15 @@ impl<'b> Run<'_, 'b> {
         self.executor.check_bound(&self.executor.run, &self.workspace.table, &self.sizes)?;
         self.reserve()?;
         let Run { executor, ref mut workspace, ref sizes, .. } = self;
-        let mut prepared = executor.prepared.read().unwrap_or_else(PoisonError::into_inner);
-        while !executor.is_prepared(&prepared, version) {
-            // Retries if another run prepared another version in between.
-            drop(prepared);
-            executor.prepare(workspace, sizes, version)?;
-            prepared = executor.prepared.read().unwrap_or_else(PoisonError::into_inner);
+        let mut prepacked = executor.prepacked.read().unwrap_or_else(PoisonError::into_inner);
+        while !executor.is_prepacked(&prepacked, version) {
+            // Retries if another run prepacked another version in between.
+            drop(prepacked);
+            executor.prepack(workspace, sizes, version)?;
+            prepacked = executor.prepacked.read().unwrap_or_else(PoisonError::into_inner);
         }
-        workspace.table.0[entry::PREPARED] = prepared.memory.address_shared();
-        executor.steps(executor.program.run_steps(), &executor.run.sharing, workspace, sizes, times);
+        workspace.table.0[entry::PREPACKED] = prepacked.memory.address_shared();
+        executor.steps(executor.program.run_steps(), &executor.run.parallel, workspace, sizes, times);
         Ok(())
     }
 }

@@ -25,7 +25,7 @@ struct Slots {
     /// The slot of each input, in declaration order; `None` if it is unused.
     inputs: Vec<Option<usize>>,
     /// The slots of parameters and states, each with its index in [`Parameters`].
-    stored: Vec<(usize, usize)>,
+    parameters: Vec<(usize, usize)>,
     /// The slot of each output, in declaration order.
     outputs: Vec<Option<usize>>,
 }
@@ -48,24 +48,25 @@ impl<N: AnyNetwork> Forward<N> {
         let outputs = ports.outputs.iter().map(|(name, _)| executor.slot(SlotKind::Output, name));
         let slots = Slots {
             inputs: input_slots(&executor, &ports),
-            stored: places(&executor, parameters),
+            parameters: places(&executor, parameters),
             outputs: outputs.collect(),
         };
         Ok(Forward { network, executor, ports, slots, options: options.clone(), times })
     }
 
-    /// Prepares for parameters that will not change any more, and returns those that runs read.
+    /// Prepacks for parameters that will not change any more, and returns those that runs read.
     pub(crate) fn settle(&mut self, parameters: Parameters) -> Result<Parameters, Error> {
         let plan = self.executor.program().plan();
         let sizes = plan.sizes.symbols().into_iter().fold(Sizes::new(), |sizes, size| sizes.with(size, 1));
         let mut run = self.executor.start(sizes)?;
         self.bind_stored(&mut run, &parameters)?;
-        run.prepare(parameters.version())?;
+        run.prepack(parameters.version())?;
         let read = plan.slots_of(&plan.run);
-        let is_read =
-            |name: &str| self.executor.slot(SlotKind::Stored, name).is_some_and(|slot| read.contains(&slot));
+        let is_read = |name: &str| {
+            self.executor.slot(SlotKind::Parameter, name).is_some_and(|slot| read.contains(&slot))
+        };
         let kept = parameters.keep(is_read);
-        self.slots.stored = places(&self.executor, &kept);
+        self.slots.parameters = places(&self.executor, &kept);
         Ok(kept)
     }
 
@@ -137,7 +138,7 @@ impl<N: AnyNetwork> Forward<N> {
     }
 
     fn bind_stored<'b>(&self, run: &mut Run<'_, 'b>, parameters: &'b Parameters) -> Result<(), Error> {
-        for &(slot, place) in &self.slots.stored {
+        for &(slot, place) in &self.slots.parameters {
             if let Some(values) = parameters.read(&self.executor.slots()[slot].name, place) {
                 run.bind(slot, values)?;
             }
@@ -209,7 +210,7 @@ impl<N: AnyNetwork> Forward<N> {
 
 /// The slots of those parameters that a program uses, each with its index in the parameters.
 fn places(executor: &Executor, parameters: &Parameters) -> Vec<(usize, usize)> {
-    let slots = stored_slots(executor, parameters).enumerate();
+    let slots = parameter_slots(executor, parameters).enumerate();
     slots.filter_map(|(place, slot)| slot.map(|slot| (slot, place))).collect()
 }
 
@@ -232,11 +233,11 @@ pub(crate) fn concrete(shape: &Shape, sizes: &Sizes) -> IxDyn {
 }
 
 /// The slot of each parameter and state, in order; `None` if it is unused.
-pub(crate) fn stored_slots(
+pub(crate) fn parameter_slots(
     executor: &Executor,
     parameters: &Parameters,
 ) -> impl Iterator<Item = Option<usize>> {
-    parameters.names().iter().map(|name| executor.slot(SlotKind::Stored, name))
+    parameters.names().iter().map(|name| executor.slot(SlotKind::Parameter, name))
 }
 
 /// The slot of each input, in declaration order; `None` if it is unused.

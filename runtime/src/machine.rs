@@ -116,10 +116,10 @@ impl Machine {
             // The conversion saturates; NaN becomes zero.
             (64.0 * 16.0 * cycles_per_microsecond / (gbytes_per_second * 1e3)).round().max(1.0) as u16
         };
-        let near_line = line(self.cache_gbytes_per_second);
+        let l2_hit_line = line(self.cache_gbytes_per_second);
         Costs {
-            near_line,
-            far_line: line(self.memory_gbytes_per_second).max(near_line),
+            l2_hit_line,
+            l2_miss_line: line(self.memory_gbytes_per_second).max(l2_hit_line),
             first_cache: self.caches.first.unwrap_or(defaults.first_cache),
             second_cache: self.caches.second.unwrap_or(defaults.second_cache),
             cycles_per_microsecond: cycles_per_microsecond.round().max(1.0) as u32,
@@ -321,11 +321,11 @@ mod tests {
         let costs = machine().costs();
         // 256-bit vectors, two multiply-adds of 8 lanes a cycle: 32 operations.
         assert_eq!(costs.cycles_per_microsecond, 3125);
-        assert_eq!((costs.near_line, costs.far_line), (64, 320));
+        assert_eq!((costs.l2_hit_line, costs.l2_miss_line), (64, 320));
         assert_eq!((costs.first_cache, costs.second_cache), (32 << 10, 1 << 20));
         assert_eq!(costs.latency, Costs::default().latency);
         let broken = Machine { gflops_per_second: f64::NAN, cache_gbytes_per_second: 0.0, ..machine() };
-        assert!(broken.costs().cycles_per_microsecond > 0 && broken.costs().near_line > 0);
+        assert!(broken.costs().cycles_per_microsecond > 0 && broken.costs().l2_hit_line > 0);
     }
 
     #[test]

@@ -19,10 +19,10 @@ pub struct MemoryReport {
     /// Parameters and states as declared; in training also those of the optimiser.
     pub parameters: usize,
     /// Constants, and values computed only from parameters, such as packed weights.
-    pub prepared: usize,
+    pub prepacked: usize,
     /// The intermediates of these values, which exist only while they are computed: before the first run, and after
     /// parameters have changed.
-    pub preparing: usize,
+    pub prepacking: usize,
     /// Values whose size depends on the batch or on other open sizes.
     pub batched: usize,
     /// Values of fixed size in each run; in training mainly gradients of parameters.
@@ -36,14 +36,14 @@ impl MemoryReport {
     pub fn of(plan: &Plan, sizes: &Sizes) -> Self {
         let mut values = Vec::new();
         plan.sizes.values_into(sizes, &mut values);
-        let stored = plan.slots.iter().filter(|slot| slot.kind == SlotKind::Stored);
+        let parameters = plan.slots.iter().filter(|slot| slot.kind == SlotKind::Parameter);
         let memory = &plan.memory;
         MemoryReport {
             batch: sizes.batch(),
             threads: plan.threads,
-            parameters: stored.map(|slot| bytes(slot.size, &values)).fold(0, usize::saturating_add),
-            prepared: 4 * memory.prepared,
-            preparing: 4 * memory.preparing,
+            parameters: parameters.map(|slot| bytes(slot.size, &values)).fold(0, usize::saturating_add),
+            prepacked: 4 * memory.prepacked,
+            prepacking: 4 * memory.prepacking,
             batched: memory.open_words(&values).fold(0, usize::saturating_add).saturating_mul(4),
             fixed: 4 * memory.fixed,
             scratch: 4 * memory.scratch * plan.threads,
@@ -52,7 +52,7 @@ impl MemoryReport {
 
     /// Memory that is held between runs.
     pub fn held(&self) -> usize {
-        self.parameters + self.prepared
+        self.parameters + self.prepacked
     }
 
     /// The additional memory of one run.
@@ -60,9 +60,9 @@ impl MemoryReport {
         self.batched.saturating_add(self.fixed + self.scratch)
     }
 
-    /// The maximum held at any time, with one run at a time: the first run holds its own memory while it prepares.
+    /// The maximum held at any time, with one run at a time: the first run holds its own memory while it prepacks.
     pub fn peak(&self) -> usize {
-        self.run().saturating_add(self.held() + self.preparing)
+        self.run().saturating_add(self.held() + self.prepacking)
     }
 }
 
@@ -76,8 +76,8 @@ impl fmt::Display for MemoryReport {
         let mib = |bytes: usize| format!("{:.2}", bytes as f64 / f64::from(1 << 20));
         let parts = [
             ("parameters", self.parameters),
-            ("prepared", self.prepared),
-            ("while preparing", self.preparing),
+            ("prepacked", self.prepacked),
+            ("while prepacking", self.prepacking),
             ("values of the batch", self.batched),
             ("other values", self.fixed),
             ("scratch", self.scratch),
@@ -109,8 +109,8 @@ mod tests {
             batch: 64,
             threads: 2,
             parameters: 3 << 20,
-            prepared: 1 << 19,
-            preparing: 0,
+            prepacked: 1 << 19,
+            prepacking: 0,
             batched: 64 << 14,
             fixed: 0,
             scratch: 20_000,
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(
             report.to_string(),
             "memory for batches of 64 on 2 threads: at most 4.52 MiB \
-             (parameters 3.00, prepared 0.50, values of the batch 1.00, scratch 0.02)"
+             (parameters 3.00, prepacked 0.50, values of the batch 1.00, scratch 0.02)"
         );
         assert_eq!(report.peak(), report.held() + report.run());
     }

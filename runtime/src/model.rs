@@ -130,7 +130,7 @@ impl<N: AnyNetwork> Model<N> {
         self.forward.compile_beside(graph, mode)
     }
 
-    /// Ends all changes of the parameters: prepares what kernels read, and frees every parameter that is no longer
+    /// Ends all changes of the parameters: prepacks what kernels read, and frees every parameter that is no longer
     /// read. Until then both are held, as [`Model::memory`] reports.
     ///
     /// # Errors

@@ -109,7 +109,7 @@ impl Parameters {
         Self::from_pairs(pairs.filter(|(name, _)| !others.places.contains_key(name)))
     }
 
-    /// Keeps parameters with some names, with the same version: for programs that are prepared from all of them.
+    /// Keeps parameters with some names, with the same version: for programs that are prepacked from all of them.
     pub(crate) fn keep(self, is_kept: impl Fn(&str) -> bool) -> Self {
         let pairs = self.names.into_iter().zip(self.tensors);
         let kept = Self::from_pairs(pairs.filter(|(name, _)| is_kept(name)));

@@ -39,7 +39,7 @@ use crate::profile::Profile;
 ///
 /// Its debugging form is one line.
 pub struct Predictor<N> {
-    /// The parameters that runs read as declared, with the version that everything was prepared from.
+    /// The parameters that runs read as declared, with the version that everything was prepacked from.
     parameters: Parameters,
     forward: Forward<N>,
 }
@@ -123,9 +123,9 @@ impl<N: AnyNetwork> Predictor<N> {
         self.forward.release_memory();
     }
 
-    /// The memory of runs with a batch size, known before any run. Preparation is complete.
+    /// The memory of runs with a batch size, known before any run. Prepacking is complete.
     pub fn memory(&self, sizes: impl Into<Sizes>) -> MemoryReport {
-        MemoryReport { preparing: 0, ..self.forward.memory(&self.parameters, &sizes.into()) }
+        MemoryReport { prepacking: 0, ..self.forward.memory(&self.parameters, &sizes.into()) }
     }
 
     /// The options it was compiled with.

@@ -39,7 +39,7 @@ pub struct KernelTime {
     pub note: String,
     /// Its leaves that fall back to Cranelift although the program uses AVX vectors, and why.
     #[serde(default)]
-    pub narrow: Vec<String>,
+    pub fallbacks: Vec<String>,
     /// The median over all runs, in microseconds.
     pub microseconds: f64,
     /// The fraction of the whole run, between 0 and 1.
@@ -136,7 +136,7 @@ impl Profile {
             .map(|(step, mut times)| KernelTime {
                 name: step.name.clone(),
                 note: step.note.clone(),
-                narrow: step.narrow.iter().map(ToString::to_string).collect(),
+                fallbacks: step.fallbacks.iter().map(ToString::to_string).collect(),
                 microseconds: median(&mut times).as_secs_f64() * 1e6,
                 share: 0.0,
                 flops: step.cost.at(sizes),
@@ -220,7 +220,7 @@ impl fmt::Display for Profile {
                 number(kernel.gbytes_per_second()),
                 percent(kernel.roofline),
                 std::iter::once(&kernel.note)
-                    .chain(&kernel.narrow)
+                    .chain(&kernel.fallbacks)
                     .map(String::as_str)
                     .collect::<Vec<_>>()
                     .join("; "),
@@ -266,8 +266,17 @@ mod tests {
 
     fn kernel(name: &str, microseconds: f64, share: f64, (flops, bytes): (u64, u64)) -> KernelTime {
         let note = "direct: small".to_owned();
-        let narrow = Vec::new();
-        KernelTime { name: name.to_owned(), note, narrow, microseconds, share, flops, bytes, roofline: None }
+        let fallbacks = Vec::new();
+        KernelTime {
+            name: name.to_owned(),
+            note,
+            fallbacks,
+            microseconds,
+            share,
+            flops,
+            bytes,
+            roofline: None,
+        }
     }
 
     fn profile() -> Profile {
@@ -320,9 +329,9 @@ mod tests {
     #[test]
     fn says_which_leaves_are_narrow() {
         let mut profile = profile();
-        profile.kernels[0].narrow = vec!["narrow tile 9x9: too large".to_owned()];
+        profile.kernels[0].fallbacks = vec!["no AVX for tile 9x9: too large".to_owned()];
         let text = profile.to_string();
-        assert!(text.contains(" direct: small; narrow tile 9x9: too large\n"), "{text}");
+        assert!(text.contains(" direct: small; no AVX for tile 9x9: too large\n"), "{text}");
     }
 
     #[test]

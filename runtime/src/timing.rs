@@ -18,7 +18,7 @@ pub(crate) struct Rehearsal {
     executor: Executor,
     batch: usize,
     inputs: Vec<f32>,
-    stored: Vec<f32>,
+    parameters: Vec<f32>,
     outputs: Vec<Vec<f32>>,
 }
 
@@ -30,9 +30,10 @@ impl Rehearsal {
             slots.map(|slot| slot.ty.shape.elements(batch))
         };
         let largest = |kind| elements(kind).max().unwrap_or(0);
-        let (inputs, stored) = (vec![1.0; largest(SlotKind::Input)], vec![1e-3; largest(SlotKind::Stored)]);
+        let (inputs, parameters) =
+            (vec![1.0; largest(SlotKind::Input)], vec![1e-3; largest(SlotKind::Parameter)]);
         let outputs = elements(SlotKind::Output).map(|count| vec![0.0; count]).collect();
-        Rehearsal { executor, batch, inputs, stored, outputs }
+        Rehearsal { executor, batch, inputs, parameters, outputs }
     }
 
     /// Bytes of everything it reads and writes.
@@ -51,7 +52,7 @@ impl Rehearsal {
             let count = slot.ty.shape.elements(self.batch);
             match slot.kind {
                 SlotKind::Input => run.bind(place, Binding::Floats(&self.inputs[..count]))?,
-                SlotKind::Stored => run.bind(place, Binding::Floats(&self.stored[..count]))?,
+                SlotKind::Parameter => run.bind(place, Binding::Floats(&self.parameters[..count]))?,
                 SlotKind::Output => {
                     if let Some(output) = outputs.next() {
                         run.bind(place, Binding::Written(output))?;

@@ -28,7 +28,7 @@ pub use self::target::Target;
 use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
-use crate::forward::{bind_inputs, input_slots, stored_slots};
+use crate::forward::{bind_inputs, input_slots, parameter_slots};
 use crate::memory::{MemoryReport, bytes};
 use crate::model::Model;
 use crate::network::{AnyNetwork, Input, Network};
@@ -143,8 +143,8 @@ impl<N: AnyNetwork> Trainer<N> {
         let state = Parameters::initialized(&graph, 0)?.without(model.parameters());
         let slots = Slots {
             inputs: input_slots(&executor, model.ports()),
-            parameters: stored_slots(&executor, model.parameters()).collect(),
-            state: stored_slots(&executor, &state).collect(),
+            parameters: parameter_slots(&executor, model.parameters()).collect(),
+            state: parameter_slots(&executor, &state).collect(),
         };
         let outputs = executor.slots().iter().enumerate().filter(|(_, slot)| slot.kind == SlotKind::Output);
         let outputs = outputs.map(|(place, slot)| Output::new(place, slot)).collect();
@@ -383,8 +383,8 @@ impl<N: AnyNetwork> Trainer<N> {
     }
 
     /// The memory of steps with a batch size, known before any step: parameters, the optimiser's state, the model's
-    /// prepared weights, and the memory of the step itself, including outputs that are kept between steps. Runs of
-    /// [`Trainer::model`] between steps take what its own report says of a run and its preparation.
+    /// prepacked weights, and the memory of the step itself, including outputs that are kept between steps. Runs of
+    /// [`Trainer::model`] between steps take what its own report says of a run and its prepacking.
     pub fn memory(&self, sizes: impl Into<Sizes>) -> MemoryReport {
         let (sizes, plan) = (sizes.into(), self.program().plan());
         let (step, model) = (MemoryReport::of(plan, &sizes), self.model.memory(&sizes));
@@ -394,7 +394,7 @@ impl<N: AnyNetwork> Trainer<N> {
         let outputs = outputs.map(|slot| bytes(slot.size, &values));
         MemoryReport {
             parameters: model.parameters + self.state.bytes(),
-            prepared: model.prepared + step.prepared,
+            prepacked: model.prepacked + step.prepacked,
             batched: outputs.fold(step.batched, usize::saturating_add),
             ..step
         }

@@ -207,7 +207,7 @@ impl Tuning {
                     let asked = Question {
                         graph: &graph,
                         node: question.node,
-                        is_prepared: question.is_prepared,
+                        is_prepacked: question.is_prepacked,
                         options: &options.compile,
                         batch: self.batch,
                         bytes,
@@ -275,7 +275,7 @@ struct Distinct<'g> {
     key: String,
     kernel: String,
     node: &'g Node,
-    is_prepared: bool,
+    is_prepacked: bool,
     /// Its possible algorithms.
     algorithms: Vec<Convolution>,
     /// The planner's choice.
@@ -297,12 +297,12 @@ fn distinct<'g>(graph: &'g Graph, plan: &Plan, options: &Options) -> Vec<Distinc
         };
         let node = graph.node(choice.node);
         let bits = plan.target.vectors.bits;
-        let key = tuning_key(graph, node, choice.is_prepared, &options.compile.plan, bits);
+        let key = tuning_key(graph, node, choice.is_prepacked, &options.compile.plan, bits);
         let entry = found.entry(key.clone()).or_insert_with(|| Distinct {
             key,
             kernel: choice.kernel.clone(),
             node,
-            is_prepared: choice.is_prepared,
+            is_prepacked: choice.is_prepacked,
             algorithms: Vec::new(),
             taken: choice.taken(),
             microseconds: 0.0,

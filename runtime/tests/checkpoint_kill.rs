@@ -66,7 +66,7 @@ fn a_kill_leaves_a_whole_checkpoint() {
             }
         }
     }
-    assert!(interrupted > 0, "no kill met a save");
+    assert!(interrupted > 0, "no kill hit a save");
 }
 
 /// The file, in the process that cannot write files of its size; unset in the test itself.

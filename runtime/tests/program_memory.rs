@@ -60,7 +60,7 @@ fn compile_and_run(graph: &Graph, mode: Mode, threads: usize) -> Executor {
     let mut options = CompileOptions::default();
     options.plan.threads = threads;
     let (program, _) = compile(graph, mode, &options, &Dump::none()).unwrap();
-    let executor = Executor::new(program).unwrap().share_every_step();
+    let executor = Executor::new(program).unwrap().parallelize_every_step();
     let mut floats: Vec<Vec<f32>> =
         executor.slots().iter().map(|slot| vec![0.5; slot.ty.shape.elements(BATCH)]).collect();
     let integers = [1; BATCH];

@@ -62,7 +62,7 @@ pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph,
         .collect();
     let values: Vec<ValueId> = parameters.iter().map(|(value, _)| *value).collect();
     let (backward, gradients) = Backward::run(graph, loss, &values)?;
-    let mut step = Step { graph: backward.into_graph(), optimizer: options.optimizer };
+    let mut step = StepBuilder { graph: backward.into_graph(), optimizer: options.optimizer };
     let mut trained: Vec<Trained> = parameters
         .into_iter()
         .zip(gradients)
@@ -205,12 +205,12 @@ struct Trained {
 }
 
 /// The part of a training step after the gradients.
-struct Step {
+struct StepBuilder {
     graph: Graph,
     optimizer: Optimizer,
 }
 
-impl Step {
+impl StepBuilder {
     /// Scales all gradients by one factor, so that their global norm stays within a bound.
     fn clip(&mut self, max_norm: f64, trained: &mut [Trained]) -> Result<(), GraphError> {
         let gradients: Vec<ValueId> = trained.iter().map(|trained| trained.gradient).collect();

@@ -13,9 +13,9 @@ use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{FuncId, Linkage, Module, ModuleReloc};
 
+use super::fallback::Failure;
 use super::isa::Isas;
-use super::narrow::Failure;
-use super::{CodegenError, Listing, NarrowLeaf, NarrowReason, clif, refused, wide};
+use super::{CodegenError, FallbackLeaf, FallbackReason, Listing, avx, clif, refused};
 use crate::abi::{self, Phase};
 use crate::kernel::{Kernel, Map, Stmt, Tile};
 use crate::plan::Plan;
@@ -27,7 +27,7 @@ const ALIGNMENT: u64 = abi::ALIGNMENT as u64;
 struct Declared<'c, M> {
     module: &'c mut M,
     tiles: &'c HashMap<Tile, Leaf>,
-    maps: &'c HashMap<wide::Span, Result<FuncId, NarrowReason>>,
+    maps: &'c HashMap<avx::MapKey, Result<FuncId, FallbackReason>>,
     functions: HashMap<FuncId, FuncRef>,
 }
 
@@ -42,12 +42,12 @@ impl<M: Module> clif::Leaves for Declared<'_, M> {
         self.declare(self.tiles[tile].id, function)
     }
 
-    fn map(&mut self, map: &Map, function: &mut Function) -> Option<(FuncRef, Vec<wide::Argument>)> {
-        if self.maps.is_empty() || !wide::map_pays(map) {
+    fn map(&mut self, map: &Map, function: &mut Function) -> Option<(FuncRef, Vec<avx::Argument>)> {
+        if self.maps.is_empty() || !avx::map_pays(map) {
             return None;
         }
-        let (span, arguments) = wide::Span::of(map);
-        let id = *self.maps.get(&span)?.as_ref().ok()?;
+        let (key, arguments) = avx::MapKey::of(map);
+        let id = *self.maps.get(&key)?.as_ref().ok()?;
         Some((self.declare(id, function), arguments))
     }
 }
@@ -55,12 +55,12 @@ impl<M: Module> clif::Leaves for Declared<'_, M> {
 /// The function of a tile, and why it is not assembled, where AVX is in use.
 struct Leaf {
     id: FuncId,
-    narrow: Option<NarrowReason>,
+    fallbacks: Option<FallbackReason>,
 }
 
 /// The kernels of a plan: declared in a module, but not yet defined.
 pub(super) struct Compiled {
-    pub(super) prepare: Vec<CompiledKernel>,
+    pub(super) prepack: Vec<CompiledKernel>,
     pub(super) run: Vec<CompiledKernel>,
     pub(super) functions: Functions,
 }
@@ -69,7 +69,7 @@ pub(super) struct Compiled {
 pub(super) struct CompiledKernel {
     pub(super) id: FuncId,
     /// Its leaves that fall back to Cranelift although AVX is in use.
-    pub(super) narrow: Vec<NarrowLeaf>,
+    pub(super) fallbacks: Vec<FallbackLeaf>,
 }
 
 /// All functions of a plan.
@@ -128,9 +128,9 @@ pub(super) fn compile<M: Module>(
         defined: Vec::new(),
         listing,
     };
-    let prepare = compiler.kernels(&plan.prepare, Phase::Prepare)?;
+    let prepack = compiler.kernels(&plan.prepack, Phase::Prepack)?;
     let run = compiler.kernels(&plan.run, Phase::Run)?;
-    Ok(Compiled { prepare, run, functions: Functions(compiler.defined) })
+    Ok(Compiled { prepack, run, functions: Functions(compiler.defined) })
 }
 
 struct Compiler<'c, M> {
@@ -141,7 +141,7 @@ struct Compiler<'c, M> {
     functions: FunctionBuilderContext,
     leaves: HashMap<Tile, Leaf>,
     /// Functions of maps, or why a map is not assembled; empty at 128 bits.
-    maps: HashMap<wide::Span, Result<FuncId, NarrowReason>>,
+    maps: HashMap<avx::MapKey, Result<FuncId, FallbackReason>>,
     defined: Vec<Defined>,
     listing: Option<&'c mut Listing>,
 }
@@ -164,10 +164,10 @@ impl<M: Module> Compiler<'_, M> {
             Stmt::Map(map) => maps.push(map),
             Stmt::For { .. } | Stmt::Branch { .. } => {}
         });
-        let mut narrow = Vec::new();
-        let mut note = |leaf: String, reason: Option<NarrowReason>| {
-            let fallen = reason.map(|reason| NarrowLeaf { leaf, reason });
-            narrow.extend(fallen.filter(|fallen| !narrow.contains(fallen)));
+        let mut fallbacks = Vec::new();
+        let mut note = |leaf: String, reason: Option<FallbackReason>| {
+            let fallen = reason.map(|reason| FallbackLeaf { leaf, reason });
+            fallbacks.extend(fallen.filter(|fallen| !fallbacks.contains(fallen)));
         };
         for tile in tiles {
             note(format!("tile {}x{}", tile.rows, tile.columns), self.leaf(tile)?);
@@ -191,8 +191,8 @@ impl<M: Module> Compiler<'_, M> {
         clif::build_kernel(kernel, self.plan, &mut builder, self.isas.fma, &mut declared);
         builder.seal_all_blocks();
         builder.finalize(self.isas.loops.frontend_config());
-        self.define(id, &name, &narrow, false)?;
-        Ok(CompiledKernel { id, narrow })
+        self.define(id, &name, &fallbacks, false)?;
+        Ok(CompiledKernel { id, fallbacks })
     }
 
     /// Declares the function of a leaf, which is local to its module.
@@ -203,25 +203,25 @@ impl<M: Module> Compiler<'_, M> {
     }
 
     /// Compiles a tile once for all its uses. Returns why it falls back to Cranelift, if it does.
-    fn leaf(&mut self, tile: &Tile) -> Result<Option<NarrowReason>, CodegenError> {
+    fn leaf(&mut self, tile: &Tile) -> Result<Option<FallbackReason>, CodegenError> {
         if let Some(leaf) = self.leaves.get(tile) {
-            return Ok(leaf.narrow.clone());
+            return Ok(leaf.fallbacks.clone());
         }
         let name = format!("tile{}_{}x{}", self.leaves.len(), tile.rows, tile.columns);
-        let (wide, narrow) = match self.isas.wide.map(|width| wide::build_tile(tile, width)) {
+        let (avx, fallbacks) = match self.isas.avx.map(|width| avx::build_tile(tile, width)) {
             None => (None, None),
             Some(Ok(code)) => (Some(code), None),
-            Some(Err(Failure::Narrow(reason))) => (None, Some(reason)),
+            Some(Err(Failure::Unsupported(reason))) => (None, Some(reason)),
             Some(Err(Failure::Fault(reason))) => return Err(refused(&name, &reason)),
         };
-        let convention = match wide {
+        let convention = match avx {
             Some(_) => CallConv::SystemV,
             None => self.module.isa().default_call_conv(),
         };
         let signature = clif::tile_signature(tile, convention);
         let id = self.declare_leaf(&name, &signature)?;
-        self.leaves.insert(tile.clone(), Leaf { id, narrow: narrow.clone() });
-        if let Some(code) = wide {
+        self.leaves.insert(tile.clone(), Leaf { id, fallbacks: fallbacks.clone() });
+        if let Some(code) = avx {
             self.define_assembled(id, &name, code);
             return Ok(None);
         }
@@ -231,27 +231,27 @@ impl<M: Module> Compiler<'_, M> {
         builder.seal_all_blocks();
         builder.finalize(self.isas.leaves.frontend_config());
         self.define(id, &name, &[], true)?;
-        Ok(narrow)
+        Ok(fallbacks)
     }
 
     /// Assembles a map once for all its uses, if that pays. Returns why it falls back to Cranelift, if it does.
-    fn map(&mut self, map: &Map) -> Result<Option<NarrowReason>, CodegenError> {
-        let Some(width) = self.isas.wide.filter(|_| wide::map_pays(map)) else { return Ok(None) };
-        let (span, _) = wide::Span::of(map);
-        if let Some(known) = self.maps.get(&span) {
+    fn map(&mut self, map: &Map) -> Result<Option<FallbackReason>, CodegenError> {
+        let Some(width) = self.isas.avx.filter(|_| avx::map_pays(map)) else { return Ok(None) };
+        let (key, _) = avx::MapKey::of(map);
+        if let Some(known) = self.maps.get(&key) {
             return Ok(known.as_ref().err().cloned());
         }
         let name = format!("map{}", self.maps.len());
-        let code = match wide::build_map(&span, width) {
+        let code = match avx::build_map(&key, width) {
             Ok(code) => code,
-            Err(Failure::Narrow(reason)) => {
-                self.maps.insert(span, Err(reason.clone()));
+            Err(Failure::Unsupported(reason)) => {
+                self.maps.insert(key, Err(reason.clone()));
                 return Ok(Some(reason));
             }
             Err(Failure::Fault(reason)) => return Err(refused(&name, &reason)),
         };
         let id = self.declare_leaf(&name, &clif::map_signature())?;
-        self.maps.insert(span, Ok(id));
+        self.maps.insert(key, Ok(id));
         self.define_assembled(id, &name, code);
         Ok(None)
     }
@@ -259,7 +259,7 @@ impl<M: Module> Compiler<'_, M> {
     /// Adds an assembled function.
     fn define_assembled(&mut self, id: FuncId, name: &str, code: Vec<u8>) {
         if let Some(listing) = &mut self.listing {
-            listing.machine.push((name.to_owned(), wide::listing(&code)));
+            listing.machine.push((name.to_owned(), avx::listing(&code)));
         }
         let name = name.to_owned();
         self.defined.push(Defined { id, name, alignment: ALIGNMENT, code, relocations: Vec::new() });
@@ -269,10 +269,10 @@ impl<M: Module> Compiler<'_, M> {
         &mut self,
         id: FuncId,
         name: &str,
-        narrow: &[NarrowLeaf],
+        fallbacks: &[FallbackLeaf],
         is_leaf: bool,
     ) -> Result<(), CodegenError> {
-        let remarks: String = narrow.iter().map(|leaf| format!("; {leaf}\n")).collect();
+        let remarks: String = fallbacks.iter().map(|leaf| format!("; {leaf}\n")).collect();
         if let Some(listing) = &mut self.listing {
             listing.clif.push((name.to_owned(), format!("{remarks}{}", self.context.func.display())));
         }

@@ -3,7 +3,7 @@
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable, Flags};
 
-use super::{CodegenError, wide};
+use super::{CodegenError, avx};
 use crate::plan::Features;
 use crate::target::{Architecture, Target};
 
@@ -17,7 +17,7 @@ pub(crate) struct Isas {
     /// Whether there is a fused multiply-add instruction.
     pub(crate) fma: bool,
     /// The vector width of assembled leaves; `None` if Cranelift compiles all leaves.
-    pub(crate) wide: Option<wide::Width>,
+    pub(crate) avx: Option<avx::Width>,
 }
 
 impl Isas {
@@ -34,7 +34,7 @@ impl Isas {
             loops: isa(target, verify, "speed")?,
             leaves: isa(target, verify, "none")?,
             fma: target.fma,
-            wide: wide::Width::of(target.vectors),
+            avx: avx::Width::of(target.vectors),
         })
     }
 }

@@ -1,17 +1,17 @@
 //! Code generation: from a plan to functions in executable memory.
 
+mod avx;
 mod clif;
 mod compile;
+mod fallback;
 mod isa;
 mod jit;
 mod memory;
-mod narrow;
 mod perf_map;
 mod program;
 mod step;
-mod wide;
 
-pub use narrow::{NarrowLeaf, NarrowReason};
+pub use fallback::{FallbackLeaf, FallbackReason};
 pub use program::{Listing, Program};
 pub use step::Step;
 

@@ -22,7 +22,7 @@ pub struct Listing {
 #[derive(Debug)]
 pub struct Program {
     plan: Plan,
-    prepare: Vec<Step>,
+    prepack: Vec<Step>,
     run: Vec<Step>,
     /// Bytes of machine code.
     pub code_bytes: usize,
@@ -44,7 +44,7 @@ impl Program {
         names_for_perf: bool,
     ) -> Result<Program, CodegenError> {
         let isas = Isas::new(&plan.target, verify)?;
-        let Loaded { prepare, run, symbols, code } = jit::load(&plan, &isas, listing)?;
+        let Loaded { prepack, run, symbols, code } = jit::load(&plan, &isas, listing)?;
         if names_for_perf {
             perf_map::write(&plan.name, &symbols);
         }
@@ -55,9 +55,9 @@ impl Program {
                 .map(|(callable, kernel)| Step::new(kernel, &plan, callable))
                 .collect()
         };
-        let (prepare, run) = (steps(prepare, &plan.prepare), steps(run, &plan.run));
+        let (prepack, run) = (steps(prepack, &plan.prepack), steps(run, &plan.run));
         let code_bytes = symbols.iter().map(|symbol| symbol.bytes).sum();
-        Ok(Program { plan, prepare, run, code_bytes, code })
+        Ok(Program { plan, prepack, run, code_bytes, code })
     }
 
     /// The plan it was compiled from.
@@ -66,8 +66,8 @@ impl Program {
     }
 
     /// Kernels to run when parameters have changed.
-    pub fn prepare_steps(&self) -> &[Step] {
-        &self.prepare
+    pub fn prepack_steps(&self) -> &[Step] {
+        &self.prepack
     }
 
     /// Kernels to run for every batch.

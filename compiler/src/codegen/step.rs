@@ -1,6 +1,6 @@
 //! A compiled kernel, and how its work is divided among threads.
 
-use super::NarrowLeaf;
+use super::FallbackLeaf;
 use crate::abi::KernelFunction;
 use crate::cost::Cost;
 use crate::kernel::{Kernel, Units};
@@ -24,7 +24,7 @@ pub struct Step {
     pub is_per_thread: bool,
     /// Its leaves that fall back to Cranelift although the plan uses AVX vectors, and why. They are as exact, but
     /// slower.
-    pub narrow: Vec<NarrowLeaf>,
+    pub fallbacks: Vec<FallbackLeaf>,
     function: KernelFunction,
 }
 
@@ -32,7 +32,7 @@ impl Step {
     pub(super) fn new(
         kernel: &Kernel,
         plan: &Plan,
-        (function, narrow): (KernelFunction, Vec<NarrowLeaf>),
+        (function, fallbacks): (KernelFunction, Vec<FallbackLeaf>),
     ) -> Self {
         Step {
             name: kernel.name.clone(),
@@ -41,7 +41,7 @@ impl Step {
             cost: kernel.cost.clone(),
             traffic: Traffic::of(kernel, plan),
             is_per_thread: kernel.thread.is_some() || !kernel.setup.is_empty(),
-            narrow,
+            fallbacks,
             function,
         }
     }
@@ -55,7 +55,7 @@ impl Step {
     /// (one value for each), and not written by anyone else meanwhile. `thread` must be less than the plan's threads
     /// and not be running already.
     pub unsafe fn run(&self, table: *const *mut f32, values: &[usize], thread: usize, threads: usize) {
-        let (first, last) = self.units.share(values, thread, threads);
+        let (first, last) = self.units.chunk(values, thread, threads);
         // SAFETY: the function has this signature (see `abi::kernel_signature`), and the caller promises the rest.
         unsafe { (self.function)(table, values.as_ptr(), first, last, thread) }
     }

@@ -1,7 +1,7 @@
 //! Layers as users declare them, and the operators and parameters that each becomes.
 
 mod conv;
-mod form;
+mod serialized;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ use crate::shape::Shape;
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "form::Form", into = "form::Form")]
+#[serde(try_from = "serialized::SerializedLayer", into = "serialized::SerializedLayer")]
 pub enum Layer {
     /// Convolution (cross-correlation) over as many spatial axes as the window has: `conv1d`, `conv2d` or `conv3d`.
     Conv {

@@ -7,21 +7,21 @@
 //! Integers and bytes are exact.
 //!
 //! ```
-//! use windlass_compiler::kernel::{Kernel, Memory, Turn, evaluate};
+//! use windlass_compiler::kernel::{Kernel, KernelMemory, Turn, evaluate};
 //!
 //! let kernel: Kernel = "kernel double {
 //!     variables 1
 //!     parallel elements i0 of N*2 {
-//!         map share lanes {
+//!         map chunk lanes {
 //!             e0 = load f32 b0[i0] by 1
 //!             e1 = e0 + e0
 //!             store f32 b1[i0] by 1 = e1
 //!         }
 //!     }
 //! }".parse()?;
-//! let mut memory = Memory::of(vec![[1.0f32, 2.0, 3.0, 4.0].map(f32::to_bits).to_vec(), vec![0; 4]]);
+//! let mut memory = KernelMemory::of(vec![[1.0f32, 2.0, 3.0, 4.0].map(f32::to_bits).to_vec(), vec![0; 4]]);
 //! for thread in 0..2 {
-//!     evaluate(&kernel, &mut memory, Turn::share(&kernel, &[2], thread, 2))?;
+//!     evaluate(&kernel, &mut memory, Turn::chunk(&kernel, &[2], thread, 2))?;
 //! }
 //! assert_eq!(memory.words(1), Some(&[2.0f32, 4.0, 6.0, 8.0].map(f32::to_bits)[..]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -32,7 +32,7 @@ mod memory;
 mod tile;
 
 pub(crate) use memory::Span;
-pub use memory::{EvaluateError, Memory};
+pub use memory::{EvaluateError, KernelMemory};
 
 use super::{Affine, Extent, Kernel, OpenTerm, SizeId, Split, Stmt, Units};
 
@@ -51,8 +51,8 @@ pub struct Turn<'v> {
 
 impl<'v> Turn<'v> {
     /// The chunk of one of several threads, divided as compiled code divides the work.
-    pub fn share(kernel: &Kernel, values: &'v [usize], thread: usize, threads: usize) -> Self {
-        let (first, last) = Units::of(kernel).share(values, thread, threads.max(1));
+    pub fn chunk(kernel: &Kernel, values: &'v [usize], thread: usize, threads: usize) -> Self {
+        let (first, last) = Units::of(kernel).chunk(values, thread, threads.max(1));
         Turn { values, thread, first, last }
     }
 }
@@ -61,10 +61,10 @@ impl<'v> Turn<'v> {
 ///
 /// # Errors
 /// [`EvaluateError`] when the kernel breaks an invariant or accesses memory out of bounds.
-pub fn evaluate(kernel: &Kernel, memory: &mut Memory, turn: Turn<'_>) -> Result<(), EvaluateError> {
+pub fn evaluate(kernel: &Kernel, memory: &mut KernelMemory, turn: Turn<'_>) -> Result<(), EvaluateError> {
     super::verify(kernel).map_err(|reason| EvaluateError::Invalid { reason })?;
     let mut evaluator =
-        Evaluator { kernel, memory, values: turn.values, variables: vec![0; kernel.variables], share: 0 };
+        Evaluator { kernel, memory, values: turn.values, variables: vec![0; kernel.variables], chunk: 0 };
     if let Some(thread) = kernel.thread {
         evaluator.variables[thread.0] = number(turn.thread);
     }
@@ -76,7 +76,7 @@ pub fn evaluate(kernel: &Kernel, memory: &mut Memory, turn: Turn<'_>) -> Result<
         Split::Serial => evaluator.body(&kernel.body),
         Split::Lanes(var, _) => {
             evaluator.variables[var.0] = number(turn.first);
-            evaluator.share = turn.last - turn.first;
+            evaluator.chunk = turn.last - turn.first;
             evaluator.body(&kernel.body)
         }
         Split::Axes(axes) => (turn.first..turn.last).try_for_each(|unit| {
@@ -98,10 +98,10 @@ fn number(size: usize) -> i64 {
 
 struct Evaluator<'k, 'm> {
     kernel: &'k Kernel,
-    memory: &'m mut Memory,
+    memory: &'m mut KernelMemory,
     values: &'k [usize],
     variables: Vec<i64>,
-    share: usize,
+    chunk: usize,
 }
 
 impl Evaluator<'_, '_> {
@@ -117,7 +117,7 @@ impl Evaluator<'_, '_> {
                 let whole = self.size(size).saturating_mul(times);
                 whole - whole % multiple
             }
-            Extent::Share => self.share,
+            Extent::Chunk => self.chunk,
         }
     }
 

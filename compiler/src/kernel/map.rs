@@ -34,8 +34,8 @@ pub enum Expr {
     Size(SizeId, usize),
     /// The result of a reducer; only after the reduction.
     Reduced(usize),
-    /// The index found by [`Reducer::MaxWithPlace`] (integer); only after the reduction.
-    Place(usize),
+    /// The index found by [`Reducer::MaxWithArgmax`] (integer); only after the reduction.
+    Argmax(usize),
     /// A unary function.
     Unary(UnaryKind, ExprId),
     /// Sum.
@@ -116,14 +116,14 @@ pub enum Reducer {
     /// Maximum; NaN is larger than every number.
     Max(ExprId),
     /// Maximum and the window step of its first occurrence. Only with [`Fold::Window`].
-    MaxWithPlace(ExprId),
+    MaxWithArgmax(ExprId),
 }
 
 impl Reducer {
     /// The expression it reduces.
     pub fn value(self) -> ExprId {
         match self {
-            Reducer::Sum(value) | Reducer::Max(value) | Reducer::MaxWithPlace(value) => value,
+            Reducer::Sum(value) | Reducer::Max(value) | Reducer::MaxWithArgmax(value) => value,
         }
     }
 }

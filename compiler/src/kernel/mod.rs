@@ -14,7 +14,7 @@ mod units;
 mod verify;
 
 pub(crate) use evaluate::Span;
-pub use evaluate::{EvaluateError, Memory, Turn, evaluate};
+pub use evaluate::{EvaluateError, KernelMemory, Turn, evaluate};
 pub use map::{Expr, ExprId, Fold, Load, Map, MapBuilder, Mode, Reducer, Store, may_group};
 pub use parse::ParseKernelError;
 pub use sums::{SUM_BLOCK, SumBlocks};
@@ -109,7 +109,7 @@ pub enum Extent {
         multiple: usize,
     },
     /// The length of the running thread's chunk of [`Split::Lanes`].
-    Share,
+    Chunk,
 }
 
 /// A sum of loop variables times factors plus a constant, in elements.
@@ -298,7 +298,7 @@ pub enum Split {
     Serial,
     /// The body runs for every index of these axes, collapsed into one range, the first outermost.
     Axes(Vec<(Var, Extent)>),
-    /// A flat span of elements: the variable is the first element of a thread's chunk, [`Extent::Share`] its length.
+    /// A flat span of elements: the variable is the first element of a thread's chunk, [`Extent::Chunk`] its length.
     Lanes(Var, Extent),
 }
 

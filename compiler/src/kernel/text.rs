@@ -33,7 +33,7 @@ impl Display for Extent {
             Extent::Open(size, times) => write!(f, "{size}*{times}"),
             Extent::Floor { size, times: 1, multiple } => write!(f, "floor({size}, {multiple})"),
             Extent::Floor { size, times, multiple } => write!(f, "floor({size}*{times}, {multiple})"),
-            Extent::Share => write!(f, "share"),
+            Extent::Chunk => write!(f, "chunk"),
         }
     }
 }
@@ -171,12 +171,12 @@ fn write_body(f: &mut Formatter<'_>, body: &[Stmt], depth: usize) -> fmt::Result
 fn write_tile(f: &mut Formatter<'_>, call: &TileCall, indent: &str) -> fmt::Result {
     let tile = &call.tile;
     let form = match tile.form {
-        Form::Broadcast => "broadcast",
-        Form::Dot => "dot",
+        Form::OuterProduct => "outer_product",
+        Form::InnerProduct => "inner_product",
     };
     let assign = match tile.start {
         Start::Zero => "=",
-        Start::Stored => "+=",
+        Start::Output => "+=",
     };
     writeln!(f, "{indent}tile {}x{} {form} {{", tile.rows, tile.columns)?;
     writeln!(
@@ -211,7 +211,7 @@ fn write_tile(f: &mut Formatter<'_>, call: &TileCall, indent: &str) -> fmt::Resu
             TileStep::AddPerRow => writeln!(f, "add {operand} per row")?,
             TileStep::AddPerColumn => writeln!(f, "add {operand} per column")?,
             TileStep::AddElement { row } => writeln!(f, "add {operand} row {row}")?,
-            TileStep::MultiplyNumber => writeln!(f, "multiply by {operand}")?,
+            TileStep::MultiplyScalar => writeln!(f, "multiply by {operand}")?,
             TileStep::Negate => writeln!(f, "negate")?,
             TileStep::Relu => writeln!(f, "relu")?,
             TileStep::Sigmoid => writeln!(f, "sigmoid")?,
@@ -231,8 +231,8 @@ fn write_tile(f: &mut Formatter<'_>, call: &TileCall, indent: &str) -> fmt::Resu
 impl Display for Rows {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            rows if *rows == Rows::evenly(rows.near) => write!(f, "{}", rows.near),
-            Rows { run, near, far } => write!(f, "{near} in runs of {run} by {far}"),
+            rows if *rows == Rows::evenly(rows.stride) => write!(f, "{}", rows.stride),
+            Rows { run, stride, run_stride } => write!(f, "{stride} in runs of {run} by {run_stride}"),
         }
     }
 }
@@ -271,7 +271,7 @@ fn write_fold(f: &mut Formatter<'_>, fold: &Fold, indent: &str) -> fmt::Result {
         let (name, value) = match reducer {
             Reducer::Sum(value) => ("sum", value),
             Reducer::Max(value) => ("max", value),
-            Reducer::MaxWithPlace(value) => ("max with place", value),
+            Reducer::MaxWithArgmax(value) => ("max with argmax", value),
         };
         writeln!(f, "{indent}  r{index} = {name} of e{} over {over}", value.0)?;
     }
@@ -300,7 +300,7 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
         Expr::WindowIndex => write!(f, "window index"),
         Expr::Size(size, times) => write!(f, "{}", Extent::Open(*size, *times)),
         Expr::Reduced(index) => write!(f, "r{index}"),
-        Expr::Place(index) => write!(f, "place of r{index}"),
+        Expr::Argmax(index) => write!(f, "argmax of r{index}"),
         Expr::Unary(kind, x) => write!(f, "{} e{}", unary_name(*kind), x.0),
         Expr::Add(a, b) => write!(f, "e{} + e{}", a.0, b.0),
         Expr::Subtract(a, b) => write!(f, "e{} - e{}", a.0, b.0),

@@ -8,10 +8,10 @@ use super::{Address, Extent};
 pub enum Form {
     /// Outer product. Vectors run along columns: one element of the left operand is broadcast and multiplied with
     /// vectors of the right operand, whose columns are contiguous.
-    Broadcast,
+    OuterProduct,
     /// Inner product. Vectors run along the innermost reduction, contiguous in both operands; their lanes are added up
     /// at the end.
-    Dot,
+    InnerProduct,
 }
 
 /// One loop of the reduction. Strides are in elements.
@@ -31,7 +31,7 @@ pub enum Start {
     /// Zero; the store overwrites.
     Zero,
     /// The stored results; the store adds to them.
-    Stored,
+    Output,
 }
 
 /// How the elements of a window are pooled.
@@ -67,7 +67,7 @@ pub enum TileStep {
         row: usize,
     },
     /// Multiplies by a scalar.
-    MultiplyNumber,
+    MultiplyScalar,
     /// Changes the sign.
     Negate,
     /// Applies the rectifier.
@@ -88,7 +88,7 @@ impl TileStep {
             TileStep::AddPerRow
                 | TileStep::AddPerColumn
                 | TileStep::AddElement { .. }
-                | TileStep::MultiplyNumber
+                | TileStep::MultiplyScalar
         )
     }
 }
@@ -99,26 +99,26 @@ pub struct Rows {
     /// Rows in a run.
     pub run: usize,
     /// Stride between rows of a run.
-    pub near: usize,
+    pub stride: usize,
     /// Stride between runs.
-    pub far: usize,
+    pub run_stride: usize,
 }
 
 impl Rows {
     /// Rows with one stride.
     pub fn evenly(distance: usize) -> Self {
-        Rows { run: usize::MAX, near: distance, far: 0 }
+        Rows { run: usize::MAX, stride: distance, run_stride: 0 }
     }
 
     /// The same for a number of rows: without runs if one run is enough.
     #[must_use]
     pub fn of(self, rows: usize) -> Self {
-        if rows <= self.run { Rows::evenly(self.near) } else { self }
+        if rows <= self.run { Rows::evenly(self.stride) } else { self }
     }
 
     /// Where a row starts.
     pub fn start(self, row: usize) -> usize {
-        row / self.run * self.far + row % self.run * self.near
+        row / self.run * self.run_stride + row % self.run * self.stride
     }
 }
 

@@ -25,7 +25,7 @@ impl Units {
                         units.count = units.count.saturating_mul(times);
                         units.open.push(size);
                     }
-                    Extent::Floor { .. } | Extent::Share => {}
+                    Extent::Floor { .. } | Extent::Chunk => {}
                 }
             }
             units
@@ -46,7 +46,7 @@ impl Units {
 
     /// The chunk of one of several threads, at the values of the plan's open sizes: contiguous, and the same for every
     /// run.
-    pub fn share(&self, values: &[usize], thread: usize, threads: usize) -> (usize, usize) {
+    pub fn chunk(&self, values: &[usize], thread: usize, threads: usize) -> (usize, usize) {
         let total = self.total(values);
         let grains = total.div_ceil(self.grain);
         let bound =

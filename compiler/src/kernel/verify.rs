@@ -5,7 +5,7 @@
 //!    element type.
 //! 3. Reducers read expressions before `finish`; argmax indices exist only for window reductions.
 //! 4. Tiles have rows, columns and a reduction; calls give every operand and count.
-//! 5. `Share` appears only in a split over lanes.
+//! 5. `Chunk` appears only in a split over lanes.
 //! 6. A map's loads are those of its expressions, each once and in order, so that the text describes all of them.
 
 use super::{
@@ -19,7 +19,7 @@ use crate::functions::UnaryKind;
 /// # Errors
 /// A sentence naming the kernel and the broken invariant.
 pub fn verify(kernel: &Kernel) -> Result<(), String> {
-    let mut checker = Checker { bound: vec![false; kernel.variables], share: false };
+    let mut checker = Checker { bound: vec![false; kernel.variables], chunk: false };
     let result = kernel.thread.map_or(Ok(()), |var| checker.bind(var)).and_then(|()| {
         checker.body(&kernel.setup)?;
         match &kernel.split {
@@ -31,7 +31,7 @@ pub fn verify(kernel: &Kernel) -> Result<(), String> {
             }
             Split::Lanes(var, _) => {
                 checker.bind(*var)?;
-                checker.share = true;
+                checker.chunk = true;
             }
         }
         checker.body(&kernel.body)
@@ -41,7 +41,7 @@ pub fn verify(kernel: &Kernel) -> Result<(), String> {
 
 struct Checker {
     bound: Vec<bool>,
-    share: bool,
+    chunk: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,7 +81,7 @@ impl Checker {
 
     fn extent(&self, extent: Extent) -> Result<(), String> {
         match extent {
-            Extent::Share if !self.share => Err("a share outside a split over lanes".to_owned()),
+            Extent::Chunk if !self.chunk => Err("a chunk outside a split over lanes".to_owned()),
             Extent::Floor { multiple: 0, .. } => Err("a multiple of 0".to_owned()),
             _ => Ok(()),
         }
@@ -129,9 +129,11 @@ impl Checker {
             }
             _ if tile.left_rows.run == 0 => Err("runs of 0 rows".to_owned()),
             _ if !pools_whole_windows(tile) => Err("a tile that does not end with whole windows".to_owned()),
-            Form::Broadcast if tile.right_column != 1 => Err("columns that are not contiguous".to_owned()),
-            Form::Dot if !innermost_contiguous => Err("a dot product that is not contiguous".to_owned()),
-            Form::Broadcast | Form::Dot => Ok(()),
+            Form::OuterProduct if tile.right_column != 1 => Err("columns that are not contiguous".to_owned()),
+            Form::InnerProduct if !innermost_contiguous => {
+                Err("an inner product that is not contiguous".to_owned())
+            }
+            Form::OuterProduct | Form::InnerProduct => Ok(()),
         }
     }
 
@@ -180,7 +182,7 @@ impl Checker {
             if reducer.value().0 >= map.finish || kinds[reducer.value().0] != Kind::Float {
                 return Err("a reducer of something other than a float before the reduction".to_owned());
             }
-            if matches!((reducer, &map.fold), (Reducer::MaxWithPlace(_), Fold::Lanes(_))) {
+            if matches!((reducer, &map.fold), (Reducer::MaxWithArgmax(_), Fold::Lanes(_))) {
                 return Err("an argmax across lanes".to_owned());
             }
         }
@@ -232,12 +234,12 @@ impl Checker {
             Expr::Phase(0) => Err("a remainder of a division by 0".to_owned()),
             Expr::Index { base, .. } | Expr::Position(base) => self.affine(base).map(|()| Kind::Integer),
             Expr::Reduced(index) if finished && *index < map.fold.reducers().len() => Ok(Kind::Float),
-            Expr::Place(index)
-                if finished && matches!(map.fold.reducers().get(*index), Some(Reducer::MaxWithPlace(_))) =>
+            Expr::Argmax(index)
+                if finished && matches!(map.fold.reducers().get(*index), Some(Reducer::MaxWithArgmax(_))) =>
             {
                 Ok(Kind::Integer)
             }
-            Expr::Reduced(_) | Expr::Place(_) => Err("a reduced value that does not exist".to_owned()),
+            Expr::Reduced(_) | Expr::Argmax(_) => Err("a reduced value that does not exist".to_owned()),
             Expr::Unary(
                 UnaryKind::Relu
                 | UnaryKind::Sigmoid

@@ -1,4 +1,4 @@
-//! Padding, shared by convolution and pooling: inputs as windows meet them, where they are or copied with a halo of what
+//! Padding, shared by convolution and pooling: inputs as windows read them, where they are or copied with a halo of what
 //! stands outside them.
 
 use super::grid::{Grid, Outer};

@@ -23,8 +23,8 @@ pub mod linear;
 pub mod loss;
 pub mod optimizer;
 pub mod pool;
-pub mod positive;
 pub mod reduce;
+pub mod sign_mask;
 pub mod softmax;
 pub mod source;
 pub mod structure;
@@ -43,8 +43,8 @@ use linear::{Linear, LinearGradInput, LinearGradWeight};
 use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
 use optimizer::{Adam, ClipFactor, Sgd};
 use pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
-use positive::{Positive, WherePositive};
 use reduce::{Expand, Reduce};
+use sign_mask::{MaskedSelect, SignMask};
 use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use source::{Constant, Input, Parameter, Source, State};
 use structure::{Concat, Pad, Reshape, Slice, Transpose};
@@ -213,9 +213,9 @@ operators! {
     /// Sums everything but the channel axis.
     SumChannels = "sum_channels",
     /// Which elements are not at or below zero, a bit each.
-    Positive = "positive",
+    SignMask = "sign_mask",
     /// Elements whose bit is set, zero in place of the others.
-    WherePositive = "where_positive",
+    MaskedSelect = "masked_select",
     /// The same elements under another shape.
     Reshape = "reshape",
     /// Joins values along an axis.

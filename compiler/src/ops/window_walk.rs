@@ -1,10 +1,10 @@
-//! Lowering shared by convolution and pooling: which inputs windows meet, and loops over them.
+//! Lowering shared by convolution and pooling: which inputs windows read, and loops over them.
 
 use crate::kernel::{Affine, Extent, Stmt, Var};
 use crate::ops::window::Window;
 use crate::plan::KernelDraft;
 
-/// One spatial axis: result `q` and kernel position `j` meet at the input's `q·step + j·dilation + shift`.
+/// One spatial axis: result `q` and kernel position `j` read the input at `q·step + j·dilation + shift`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Axis {
     /// Size of the input.
@@ -22,12 +22,12 @@ impl Axis {
     pub(crate) const SINGLE: Axis =
         Axis { inputs: 1, outputs: 1, step: 1, kernel_size: 1, dilation: 1, shift: 0 };
 
-    /// Inputs that so many neighbouring results meet, from first to last.
+    /// Inputs that so many neighbouring results read, from first to last.
     pub(crate) fn reach(&self, outputs: usize) -> usize {
         (outputs - 1) * self.step + (self.kernel_size - 1) * self.dilation + 1
     }
 
-    /// Whether some result meets places outside the input.
+    /// Whether some result reads outside the input.
     pub(crate) fn leaves_input(&self) -> bool {
         self.shift < 0 || self.shift + self.reach(self.outputs) as i64 > self.inputs as i64
     }

@@ -26,14 +26,14 @@ use crate::shape::Shape;
 /// # Errors
 /// None for a valid graph.
 pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
-    let (folds, absorbed) = find_folds(graph);
+    let (folds, fused) = find_folds(graph);
     let mut result = Graph::new(graph.name());
     let mut values = HashMap::new();
     for (id, node) in graph.node_ids() {
         if let (Some(fold), Op::BatchNorm(norm)) = (folds.get(&id), &node.op) {
             let value = emit(&mut result, fold, norm, node, &values)?;
             values.insert(node.results[0], value);
-        } else if !absorbed.contains(&id) {
+        } else if !fused.contains(&id) {
             result.copy_node(node, &mut values)?;
         }
     }
@@ -53,7 +53,7 @@ fn find_folds(graph: &Graph) -> (HashMap<NodeId, Fold<'_>>, HashSet<NodeId>) {
     let only_users = graph.only_users();
     let only_user = |node: &Node| only_users[node.results[0].index()];
     let mut folds = HashMap::new();
-    let mut absorbed = HashSet::new();
+    let mut fused = HashSet::new();
     for (id, product) in graph.node_ids() {
         let is_layer = product.op.facts().role == Role::Product(Product::ByRows);
         if !is_layer || !product.op.epilogue().is_some_and(<[_]>::is_empty) {
@@ -72,10 +72,10 @@ fn find_folds(graph: &Graph) -> (HashMap<NodeId, Fold<'_>>, HashSet<NodeId>) {
             && norm.epilogue.is_empty()
         {
             folds.insert(user, Fold { product, bias });
-            absorbed.extend(path);
+            fused.extend(path);
         }
     }
-    (folds, absorbed)
+    (folds, fused)
 }
 
 /// Emits the folded product with its bias, and the nodes that compute its parameters.

@@ -26,7 +26,7 @@ use crate::ops::{Elementwise, Op, Operator, Rewrite, Role};
 /// # Errors
 /// None for a valid graph.
 pub fn fuse_epilogue(graph: &Graph) -> Result<Graph, GraphError> {
-    let (chains, absorbed) = find_chains(graph);
+    let (chains, fused) = find_chains(graph);
     let mut result = Graph::new(graph.name());
     let mut values = HashMap::new();
     for (id, node) in graph.node_ids() {
@@ -35,7 +35,7 @@ pub fn fuse_epilogue(graph: &Graph) -> Result<Graph, GraphError> {
             let results = result.add(chain.op.clone(), &operands, &chain.label)?;
             values.insert(node.results[0], results[0]);
             values.extend(chain.others.iter().copied().zip(results[1..].iter().copied()));
-        } else if !absorbed.contains(&id) {
+        } else if !fused.contains(&id) {
             result.copy_node(node, &mut values)?;
         }
     }
@@ -57,7 +57,7 @@ fn find_chains(graph: &Graph) -> (HashMap<NodeId, Chain>, HashSet<NodeId>) {
     let only_users = graph.only_users();
     let first_users = first_users(graph);
     let mut chains = HashMap::new();
-    let mut absorbed = HashSet::new();
+    let mut fused = HashSet::new();
     // The later of two operators chooses first.
     for (id, product) in graph.node_ids().rev() {
         if product.op.epilogue().is_none() {
@@ -71,7 +71,7 @@ fn find_chains(graph: &Graph) -> (HashMap<NodeId, Chain>, HashSet<NodeId>) {
         let is_gradient = matches!(product.op, Op::ConvGradInput(_));
         let end = others.iter().filter_map(|value| first_users[value.index()]).min();
         while let Some(user) = only_users[value.index()]
-            && !absorbed.contains(&user)
+            && !fused.contains(&user)
             && !chains.contains_key(&user)
             && end.is_none_or(|end| user < end)
             && let Some((step, operand)) = epilogue_step(graph, graph.node(user), value)
@@ -85,14 +85,14 @@ fn find_chains(graph: &Graph) -> (HashMap<NodeId, Chain>, HashSet<NodeId>) {
         if let [inner @ .., last] = &path[..]
             && !inner.is_empty()
         {
-            absorbed.extend(inner);
+            fused.extend(inner);
             let mut op = product.op.clone();
             op.epilogue_mut().into_iter().for_each(|epilogue| epilogue.extend_from_slice(&steps));
             chains
                 .insert(*last, Chain { op, operands, others: others.to_vec(), label: product.label.clone() });
         }
     }
-    (chains, absorbed)
+    (chains, fused)
 }
 
 /// The first user of each value.

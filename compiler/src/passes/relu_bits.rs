@@ -6,10 +6,10 @@ use super::is_relu_grad;
 use crate::entity::{NodeId, ValueId};
 use crate::error::GraphError;
 use crate::graph::Graph;
-use crate::ops::positive::{Positive, WherePositive};
+use crate::ops::sign_mask::{MaskedSelect, SignMask};
 use crate::ops::{Move, Operator, Role};
 
-/// Turns `relu_grad(g, y)` into `where_positive(g, bits)` with `bits = positive(y)`, computed next to `y`, if all other
+/// Turns `relu_grad(g, y)` into `masked_select(g, bits)` with `bits = sign_mask(y)`, computed next to `y`, if all other
 /// readers of `y` run before the first gradient: from there on only the mask is kept.
 ///
 /// Reshapes of `y` count as `y`. Values that are concatenated or are part of another value are left alone: others may
@@ -37,14 +37,14 @@ pub fn relu_bits(graph: &Graph) -> Result<Graph, GraphError> {
             && let Some(&Some(bits)) = bits.get(&node.operands[1])
         {
             let operands = [values[&node.operands[0]], bits];
-            let gradient = result.add_single(WherePositive {}, &operands, &node.label)?;
+            let gradient = result.add_single(MaskedSelect {}, &operands, &node.label)?;
             values.insert(node.results[0], gradient);
             continue;
         }
         result.copy_node(node, &mut values)?;
         for value in &node.results {
             if let Some(made) = bits.get_mut(value) {
-                *made = Some(result.add_single(Positive {}, &[values[value]], &node.label)?);
+                *made = Some(result.add_single(SignMask {}, &[values[value]], &node.label)?);
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Buffer, Layout, Lower, Lowering, Place, PlanOptions, Size, Slot, SlotKind, View, layout, lowering,
-    prepared_nodes,
+    Buffer, Layout, Location, Lower, Lowering, PlanOptions, Size, Slot, SlotKind, View, layout, lowering,
+    prepacked_nodes,
 };
 use crate::entity::{NodeId, ValueId};
 use crate::graph::{Graph, Named, Node};
@@ -48,14 +48,14 @@ impl Aliases {
                 update.insert(named.value, target);
             }
         }
-        let prepared = prepared_nodes(graph);
+        let prepacked = prepacked_nodes(graph);
         let mut output = HashMap::new();
         for (index, named) in graph.outputs().iter().enumerate() {
             let owner = root[named.value.index()];
             if !is_source(owner)
                 && in_order(owner)
                 && !update.contains_key(&owner)
-                && !prepared.contains(&graph.producer_id(owner).index())
+                && !prepacked.contains(&graph.producer_id(owner).index())
             {
                 output.entry(owner).or_insert(index);
             }
@@ -87,8 +87,8 @@ impl Aliases {
             let source = node.op.source();
             let slot = match source {
                 Some(Source::Input(input)) => Some((SlotKind::Input, input.name.clone())),
-                Some(Source::Parameter(parameter)) => Some((SlotKind::Stored, parameter.name.clone())),
-                Some(Source::State(state)) => Some((SlotKind::Stored, state.name.clone())),
+                Some(Source::Parameter(parameter)) => Some((SlotKind::Parameter, parameter.name.clone())),
+                Some(Source::State(state)) => Some((SlotKind::Parameter, state.name.clone())),
                 Some(Source::Constant(_)) => None,
                 None => self
                     .output
@@ -99,21 +99,21 @@ impl Aliases {
                 Some((kind, name)) => {
                     let ty = match kind {
                         SlotKind::Output => graph.ty(graph.outputs()[self.output[&value]].value).clone(),
-                        SlotKind::Input | SlotKind::Stored => ty.clone(),
+                        SlotKind::Input | SlotKind::Parameter => ty.clone(),
                     };
                     let size = lowering.sizes.of_type(&ty);
                     slots.push(Slot { kind, name: name.clone(), ty, size });
-                    (name, Place::Slot(slots.len() - 1))
+                    (name, Location::Slot(slots.len() - 1))
                 }
                 None => {
                     let name = if node.label.is_empty() { node.op.name() } else { &node.label };
                     let suffix = if index == 0 { String::new() } else { format!(".{index}") };
-                    (format!("{name}{suffix} {value}"), Place::Nowhere)
+                    (format!("{name}{suffix} {value}"), Location::Nowhere)
                 }
             };
             let element = lowering.elements[value.index()];
             let size = lowering.stored_size(ty, element);
-            let buffer = lowering.new_buffer(Buffer { name, size, element, place });
+            let buffer = lowering.new_buffer(Buffer { name, size, element, location: place });
             let layout = layout::result_layout(lowering.options.layouts, graph, node, value);
             lowering.bind_view(value, View::whole(buffer, &ty.shape, layout, element));
             if let Some(Source::Constant(constant)) = source {
@@ -131,8 +131,9 @@ impl Aliases {
             let ty = graph.ty(named.value).clone();
             let (size, element) = (lowering.sizes.of_type(&ty), ty.dtype.into());
             slots.push(Slot { kind: SlotKind::Output, name: named.name.clone(), ty, size });
-            let place = Place::Slot(slots.len() - 1);
-            let buffer = lowering.new_buffer(Buffer { name: named.name.clone(), size, element, place });
+            let place = Location::Slot(slots.len() - 1);
+            let buffer =
+                lowering.new_buffer(Buffer { name: named.name.clone(), size, element, location: place });
             lowering.output_copies.push((named.value, buffer));
         }
     }

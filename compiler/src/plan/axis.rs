@@ -113,7 +113,7 @@ impl AxisReduction {
 
     /// A map over all elements of the current index.
     pub fn map(&self) -> MapBuilder {
-        let lanes = if self.view.inner == 1 { Extent::Share } else { Extent::Fixed(self.view.inner) };
+        let lanes = if self.view.inner == 1 { Extent::Chunk } else { Extent::Fixed(self.view.inner) };
         MapBuilder::new(lanes).window(&[self.view.items()])
     }
 

@@ -95,7 +95,7 @@ pub(super) fn verify(
         ranges: vec![Range::default(); kernel.variables + 1],
         span: Var(kernel.variables),
         facts: Vec::new(),
-        share: None,
+        chunk: None,
     };
     let named = |reason: String| format!("kernel {}: {reason}", kernel.name);
     if let Some(thread) = kernel.thread {
@@ -112,7 +112,7 @@ pub(super) fn verify(
         Split::Lanes(first, extent) => {
             let whole = checker.end(*extent);
             checker.ranges[first.0] = Range::below(&whole);
-            checker.share = Some((*first, whole));
+            checker.chunk = Some((*first, whole));
         }
     }
     let is_idle = match &kernel.split {
@@ -123,7 +123,7 @@ pub(super) fn verify(
     if is_idle { Ok(()) } else { checker.body(&kernel.body).map_err(named) }
 }
 
-/// Facts that an address is bounded by at once: one for each axis of an image, and that of a thread's share.
+/// Facts that an address is bounded by at once: one for each axis of an image, and that of a thread's chunk.
 const FACTS_TOGETHER: usize = 3;
 
 struct Checker<'b> {
@@ -135,8 +135,8 @@ struct Checker<'b> {
     /// Stands for the element of a span.
     span: Var,
     facts: Vec<Fact>,
-    /// The first element of a thread's share, and how many elements all shares have.
-    share: Option<(Var, Count)>,
+    /// The first element of a thread's chunk, and how many elements all shares have.
+    chunk: Option<(Var, Count)>,
 }
 
 impl Checker<'_> {
@@ -147,7 +147,7 @@ impl Checker<'_> {
             Extent::Open(size, times) | Extent::Floor { size, times, .. } => {
                 self.sizes[size.index()].times(times as i128)
             }
-            Extent::Share => self.share.as_ref().map_or(Count::default(), |(_, whole)| whole.clone()),
+            Extent::Chunk => self.chunk.as_ref().map_or(Count::default(), |(_, whole)| whole.clone()),
         }
     }
 
@@ -175,7 +175,7 @@ impl Checker<'_> {
         let least = match start {
             // Rounded down it may be any number from 0 on.
             Extent::Floor { .. } => Count::default(),
-            Extent::Fixed(_) | Extent::Open(..) | Extent::Share => self.end(start),
+            Extent::Fixed(_) | Extent::Open(..) | Extent::Chunk => self.end(start),
         };
         let end_count = self.end(end);
         // The last value is below the end by a whole step, where steps come out even.
@@ -192,14 +192,14 @@ impl Checker<'_> {
             _ => end_count.plus_number(-1),
         };
         let range = Range { least, greatest };
-        let is_share = end == Extent::Share;
-        if range.is_empty() && !is_share {
+        let is_chunk = end == Extent::Chunk;
+        if range.is_empty() && !is_chunk {
             return Ok(());
         }
         let known = self.facts.len();
         self.ranges[var.0] = range;
-        if is_share {
-            self.within_share(var);
+        if is_chunk {
+            self.within_chunk(var);
         }
         let result = self.body(body);
         self.facts.truncate(known);
@@ -207,8 +207,8 @@ impl Checker<'_> {
     }
 
     /// A variable that counts within a share ends where the share does, and all shares where the whole does.
-    fn within_share(&mut self, var: Var) {
-        if let Some((first, whole)) = &self.share {
+    fn within_chunk(&mut self, var: Var) {
+        if let Some((first, whole)) = &self.chunk {
             let sum = Sum { terms: vec![(*first, 1), (var, 1)], ..Sum::default() };
             let greatest = Some(whole.plus_number(-1));
             self.facts.push(Fact { sum, least: None, greatest });
@@ -301,7 +301,7 @@ impl Checker<'_> {
             return Ok(());
         }
         Err(format!(
-            "a {what} meets elements {} to {} of b{index} ({}), which has {}",
+            "a {what} accesses elements {} to {} of b{index} ({}), which has {}",
             least.display(self.names),
             greatest.display(self.names),
             buffer.name,
@@ -330,7 +330,7 @@ impl Checker<'_> {
             let last_row = (0..tile.rows).map(|row| tile.left_rows.start(row)).max().unwrap_or(0);
             let mut left = Count::fixed(last_row);
             let mut right = Count::fixed(
-                (tile.columns - 1) * if tile.form == Form::Broadcast { 1 } else { tile.right_column },
+                (tile.columns - 1) * if tile.form == Form::OuterProduct { 1 } else { tile.right_column },
             );
             for (reduction, &extent) in tile.reduction.iter().zip(&extents) {
                 left = left.plus(&self.reach(extent, reduction.left));
@@ -348,7 +348,7 @@ impl Checker<'_> {
                 TileStep::AddPerRow => Count::fixed(tile.rows - 1),
                 TileStep::AddPerColumn => Count::fixed(tile.columns - 1),
                 TileStep::AddElement { row } => block(tile.rows, *row),
-                TileStep::MultiplyNumber
+                TileStep::MultiplyScalar
                 | TileStep::Negate
                 | TileStep::Relu
                 | TileStep::Sigmoid
@@ -361,13 +361,13 @@ impl Checker<'_> {
 
     fn map(&mut self, map: &Map) -> Result<(), String> {
         let lanes = self.end(map.lanes);
-        if lanes.is_below(&Count::fixed(1)) && map.lanes != Extent::Share {
+        if lanes.is_below(&Count::fixed(1)) && map.lanes != Extent::Chunk {
             return Ok(());
         }
         let known = self.facts.len();
         self.ranges[self.span.0] = Range::below(&lanes);
-        if map.lanes == Extent::Share {
-            self.within_share(self.span);
+        if map.lanes == Extent::Chunk {
+            self.within_chunk(self.span);
         }
         let result = self.map_accesses(map);
         self.facts.truncate(known);

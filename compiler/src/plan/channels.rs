@@ -1,7 +1,7 @@
 //! Work on values channel by channel, in the layout in which they are stored: element by element beside one number for
 //! each channel, and sums over each channel.
 
-use super::{AxisView, Cover, KernelDraft, Layout, Lowering, View};
+use super::{AxisView, BlockedRange, KernelDraft, Layout, Lowering, View};
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{
@@ -20,9 +20,9 @@ pub struct Epilogue<'a> {
 }
 
 /// A step of an epilogue with the place of its operand.
-enum Step {
+enum ChannelStep {
     Apply(UnaryKind),
-    AddNumber(Address),
+    AddScalar(Address),
     AddElement(View),
 }
 
@@ -46,13 +46,13 @@ impl Lowering<'_> {
         let to = self.view(result).clone();
         let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, to.layout)).collect();
         let mut operands = epilogue.operands.iter();
-        let steps: Vec<Step> = epilogue
+        let steps: Vec<ChannelStep> = epilogue
             .steps
             .iter()
             .map(|step| match (step, step.unary()) {
-                (_, Some(function)) => Step::Apply(function),
-                (EpilogueStep::Bias, None) => Step::AddNumber(self.address(next(&mut operands))),
-                (_, None) => Step::AddElement(self.in_layout(node, next(&mut operands), to.layout)),
+                (_, Some(function)) => ChannelStep::Apply(function),
+                (EpilogueStep::Bias, None) => ChannelStep::AddScalar(self.address(next(&mut operands))),
+                (_, None) => ChannelStep::AddElement(self.in_layout(node, next(&mut operands), to.layout)),
             })
             .collect();
         // Vectors run along what is contiguous: the channels of a pixel, or the pixels of a channel.
@@ -73,9 +73,9 @@ impl Lowering<'_> {
         let value = build(&mut map, &elements, &numbers);
         let value = steps.iter().fold(value, |value, step| {
             let operand = match step {
-                Step::Apply(function) => return map.unary(*function, value),
-                Step::AddNumber(number) => load_number(&mut map, number),
-                Step::AddElement(view) => map.load(at(view), 1),
+                ChannelStep::Apply(function) => return map.unary(*function, value),
+                ChannelStep::AddScalar(number) => load_number(&mut map, number),
+                ChannelStep::AddElement(view) => map.load(at(view), 1),
             };
             map.add(value, operand)
         });
@@ -141,7 +141,7 @@ impl Lowering<'_> {
 /// do not depend on how many threads there are.
 pub struct PixelBlocks {
     channels: usize,
-    cover: Cover,
+    range: BlockedRange,
     results: usize,
     buffer: BufferId,
     items: Extent,
@@ -162,15 +162,15 @@ impl PixelBlocks {
     pub fn new(lowering: &mut Lowering<'_>, view: &View, results: usize) -> Self {
         // All blocks but the last have the same size, and none needs a compensated sum.
         let count = view.pixels.div_ceil(SUM_BLOCK);
-        let cover = Cover::exact(view.pixels, view.pixels.div_ceil(count));
-        let elements = cover.blocks() * results * view.channels;
+        let range = BlockedRange::exact(view.pixels, view.pixels.div_ceil(count));
+        let elements = range.blocks() * results * view.channels;
         let buffer = lowering.temporary("blocks", lowering.batch().size(elements));
-        PixelBlocks { channels: view.channels, cover, results, buffer, items: lowering.batch().extent() }
+        PixelBlocks { channels: view.channels, range, results, buffer, items: lowering.batch().extent() }
     }
 
     /// Why kernels are as they are.
     pub fn note(&self) -> String {
-        format!("{} blocks of {} pixels an item", self.cover.blocks(), self.cover.size)
+        format!("{} blocks of {} pixels an item", self.range.blocks(), self.range.size)
     }
 
     /// The kernel that runs `body` for every block.
@@ -181,15 +181,15 @@ impl PixelBlocks {
     ) -> crate::kernel::Kernel {
         let (n, block) = (draft.var(), draft.var());
         let body = self
-            .cover
+            .range
             .branch(block, |start, pixels| body(&PixelBlock { blocks: self, n, block, start, pixels }));
-        let blocks = Extent::Fixed(self.cover.blocks());
+        let blocks = Extent::Fixed(self.range.blocks());
         draft.finish(Split::Axes(vec![(n, self.items), (block, blocks)]), body)
     }
 
     /// Pixels of each block, as a constant `[blocks]`.
     pub fn pixels(&self, lowering: &mut Lowering<'_>) -> Address {
-        let pixels = self.cover.parts().flat_map(|(count, pixels)| std::iter::repeat_n(pixels as f32, count));
+        let pixels = self.range.parts().flat_map(|(count, pixels)| std::iter::repeat_n(pixels as f32, count));
         Address::start(lowering.constant("pixels of blocks", pixels.collect()))
     }
 
@@ -200,15 +200,15 @@ impl PixelBlocks {
 
     /// A map over a thread's channels whose window is all blocks of all items.
     pub fn reduction(&self) -> MapBuilder {
-        let window = [self.items, Extent::Fixed(self.cover.blocks())];
-        MapBuilder::new(Extent::Share).window(&window)
+        let window = [self.items, Extent::Fixed(self.range.blocks())];
+        MapBuilder::new(Extent::Chunk).window(&window)
     }
 
     /// A result of the window's current block.
     pub fn load(&self, map: &mut MapBuilder, first: Var, index: usize) -> ExprId {
         let block = self.results * self.channels;
         let at = Address::start(self.buffer).offset(index * self.channels).plus(first, 1);
-        map.load_window(at, 1, &[self.cover.blocks() * block, block])
+        map.load_window(at, 1, &[self.range.blocks() * block, block])
     }
 
     /// A number of the window's current block, from `[blocks]`.
@@ -233,7 +233,7 @@ impl PixelBlock<'_> {
         let block = self.blocks.results * self.blocks.channels;
         Address::start(self.blocks.buffer)
             .offset(index * self.blocks.channels)
-            .plus(self.n, self.blocks.cover.blocks() * block)
+            .plus(self.n, self.blocks.range.blocks() * block)
             .plus(self.block, block)
     }
 }

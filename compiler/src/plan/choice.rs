@@ -15,7 +15,7 @@ pub struct Choice {
     /// The kernel it decided about.
     pub kernel: String,
     /// Whether what depends on the node's weight alone is computed when parameters change, and not in each run.
-    pub is_prepared: bool,
+    pub is_prepacked: bool,
     /// What there was to choose from; one is taken.
     pub candidates: Vec<Candidate>,
 }
@@ -112,7 +112,7 @@ impl Choice {
     pub(super) fn decide(
         node: NodeId,
         kernel: String,
-        is_prepared: bool,
+        is_prepacked: bool,
         options: &PlanOptions,
         tuned: Option<Convolution>,
         times: &[(Convolution, Result<usize, Verdict>)],
@@ -151,7 +151,7 @@ impl Choice {
                 },
             })
             .collect();
-        Choice { node, kernel, is_prepared, candidates }
+        Choice { node, kernel, is_prepacked, candidates }
     }
 
     /// What was taken.
@@ -199,14 +199,14 @@ impl fmt::Display for Choices {
 pub fn tuning_key(
     graph: &Graph,
     node: &Node,
-    is_prepared: bool,
+    is_prepacked: bool,
     options: &PlanOptions,
     vector_bits: usize,
 ) -> String {
     format!(
         "{}; weights {}; {} bits, {:?}, {} threads",
         describe(graph, node),
-        if is_prepared { "prepared" } else { "changing" },
+        if is_prepacked { "prepacked" } else { "changing" },
         vector_bits,
         options.features,
         options.threads,

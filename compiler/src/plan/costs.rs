@@ -1,5 +1,5 @@
 //! The facts about a machine that the planner's models of time stand on. The models themselves are with the algorithms they
-//! are of; [`Block`](super::Block) has that of products.
+//! are of; [`RegisterTile`](super::RegisterTile) has that of products.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,9 +29,9 @@ pub struct Costs {
     /// What a vector loaded takes there: it comes from further away.
     pub vector: u16,
     /// A line of 64 bytes from the second-level cache.
-    pub near_line: u16,
+    pub l2_hit_line: u16,
     /// A line of 64 bytes from behind it.
-    pub far_line: u16,
+    pub l2_miss_line: u16,
     /// Winograd's transforms, for each vector of inputs or results and each product of theirs.
     pub transform: u16,
     /// The transforms of a gradient to a weight, for each vector of inputs or gradients and each product of theirs: what they
@@ -77,8 +77,8 @@ impl Default for Costs {
             load: 8,
             broadcast: 1,
             vector: 3,
-            near_line: 64,
-            far_line: 256,
+            l2_hit_line: 64,
+            l2_miss_line: 256,
             transform: 64,
             gradient_transform: 160,
             first_cache: 32 << 10,
@@ -95,17 +95,17 @@ impl Costs {
     }
 
     /// The time that so many bytes take from the second-level cache.
-    pub fn near(&self, bytes: usize) -> usize {
-        bytes * usize::from(self.near_line) / 64
+    pub fn l2_hit(&self, bytes: usize) -> usize {
+        bytes * usize::from(self.l2_hit_line) / 64
     }
 
     /// The time that so many bytes take from behind the second-level cache.
-    pub fn far(&self, bytes: usize) -> usize {
-        bytes * usize::from(self.far_line) / 64
+    pub fn l2_miss(&self, bytes: usize) -> usize {
+        bytes * usize::from(self.l2_miss_line) / 64
     }
 
     /// Whether so many bytes do not stay in the second-level cache.
-    pub fn are_far(&self, bytes: usize) -> bool {
+    pub fn misses_l2(&self, bytes: usize) -> bool {
         bytes > self.second_cache
     }
 
@@ -122,8 +122,8 @@ mod tests {
     #[test]
     fn bytes_take_longer_from_further_away() {
         let costs = Costs::default();
-        assert_eq!((costs.near(1000), costs.far(1000)), (1000, 4000));
-        assert!(costs.are_far((1 << 20) + 1) && !costs.are_far(1 << 20));
+        assert_eq!((costs.l2_hit(1000), costs.l2_miss(1000)), (1000, 4000));
+        assert!(costs.misses_l2((1 << 20) + 1) && !costs.misses_l2(1 << 20));
         assert_eq!(costs.panel_bytes(), 384 << 10);
         assert_eq!(costs.microseconds(48_000), 1.0);
     }

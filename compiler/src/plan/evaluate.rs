@@ -3,8 +3,8 @@
 
 use thiserror::Error;
 
-use super::{Place, Plan, SlotKind};
-use crate::kernel::{EvaluateError, Kernel, Memory, Span, Turn, evaluate};
+use super::{Location, Plan, SlotKind};
+use crate::kernel::{EvaluateError, Kernel, KernelMemory, Span, Turn, evaluate};
 use crate::shape::Sizes;
 
 /// Why a plan cannot be evaluated.
@@ -63,16 +63,16 @@ const UNWRITTEN: u32 = 0xFFC0_BEEF;
 
 /// The areas of memory, before the scratch of each thread, the arenas of open sizes and then the slots.
 const FIXED: usize = 0;
-const PREPARED: usize = 1;
-const PREPARING: usize = 2;
+const PREPACKED: usize = 1;
+const PREPACKING: usize = 2;
 const SCRATCH: usize = 3;
 
 impl Plan {
-    /// Runs the plan once on a batch of the given number of samples, or at values of all its open sizes: prepares, then runs, the threads of each kernel one after the other. The words of the
+    /// Runs the plan once on a batch of the given number of samples, or at values of all its open sizes: prepacks, then runs, the threads of each kernel one after the other. The words of the
     /// slots, in the order of the plan, are floats or integers; outputs are written, and what is stored is updated.
     ///
-    /// A kernel touches its buffers alone, each within its size, and what lies in its phase: `prepare` no arena of a run,
-    /// a run no intermediates of `prepare`. Inputs, and in a run what is prepared, are not written.
+    /// A kernel touches its buffers alone, each within its size, and what lies in its phase: `prepack` no arena of a run,
+    /// a run no intermediates of `prepack`. Inputs, and in a run what is prepacked, are not written.
     ///
     /// # Errors
     /// [`EvaluatePlanError`] for slots that do not fit, where there is too little memory, and for a kernel that touches what
@@ -99,7 +99,7 @@ impl Plan {
                 return Err(EvaluatePlanError::Slot { plan: plan(), name, batch, expected, got });
             }
         }
-        let arenas = [self.memory.fixed, self.memory.prepared, self.memory.preparing];
+        let arenas = [self.memory.fixed, self.memory.prepacked, self.memory.prepacking];
         let scratch = std::iter::repeat_n(self.memory.scratch, self.threads);
         let open = self.memory.open_words(&values);
         let mut areas = Vec::new();
@@ -111,16 +111,16 @@ impl Plan {
             areas.push(area);
         }
         for (buffer, numbers) in &self.constants {
-            let first = self.prepared_offset(*buffer);
-            for (word, number) in areas[PREPARED][first..].iter_mut().zip(numbers) {
+            let first = self.prepacked_offset(*buffer);
+            for (word, number) in areas[PREPACKED][first..].iter_mut().zip(numbers) {
                 *word = number.to_bits();
             }
         }
         areas.extend(slots.iter_mut().map(std::mem::take));
-        let mut memory = Memory { areas, spans: Vec::new() };
-        let result = [(&self.prepare, true), (&self.run, false)]
+        let mut memory = KernelMemory { areas, spans: Vec::new() };
+        let result = [(&self.prepack, true), (&self.run, false)]
             .into_iter()
-            .try_for_each(|(kernels, preparing)| self.phase(kernels, preparing, &values, &mut memory));
+            .try_for_each(|(kernels, prepacking)| self.phase(kernels, prepacking, &values, &mut memory));
         let bound = memory.areas.drain(self.first_slot()..);
         slots.iter_mut().zip(bound).for_each(|(slot, words)| *slot = words);
         result
@@ -134,37 +134,41 @@ impl Plan {
     fn phase(
         &self,
         kernels: &[Kernel],
-        preparing: bool,
+        prepacking: bool,
         values: &[usize],
-        memory: &mut Memory,
+        memory: &mut KernelMemory,
     ) -> Result<(), EvaluatePlanError> {
         let spans: Vec<Vec<Option<Span>>> =
-            (0..self.threads).map(|thread| self.spans(preparing, values, thread)).collect();
+            (0..self.threads).map(|thread| self.spans(prepacking, values, thread)).collect();
         for kernel in kernels {
             for (thread, spans) in spans.iter().enumerate() {
                 memory.spans.clone_from(spans);
-                evaluate(kernel, memory, Turn::share(kernel, values, thread, self.threads))?;
+                evaluate(kernel, memory, Turn::chunk(kernel, values, thread, self.threads))?;
             }
         }
         Ok(())
     }
 
     /// Where the buffers lie that a thread may touch in a phase.
-    fn spans(&self, preparing: bool, values: &[usize], thread: usize) -> Vec<Option<Span>> {
+    fn spans(&self, prepacking: bool, values: &[usize], thread: usize) -> Vec<Option<Span>> {
         let span = |buffer: &super::Buffer| {
             let words = buffer.size.at(values).unwrap_or(usize::MAX);
-            let (area, first, writable) = match buffer.place {
-                Place::Slot(slot) => (self.first_slot() + slot, 0, self.slots[slot].kind != SlotKind::Input),
-                Place::Open { arena, offset } if !preparing => {
+            let (area, first, writable) = match buffer.location {
+                Location::Slot(slot) => {
+                    (self.first_slot() + slot, 0, self.slots[slot].kind != SlotKind::Input)
+                }
+                Location::Open { arena, offset } if !prepacking => {
                     let (size, _) = self.memory.open[arena];
                     let first = offset.saturating_mul(values[size.index()]);
                     (SCRATCH + self.threads + arena, first, true)
                 }
-                Place::Fixed(offset) if !preparing => (FIXED, offset, true),
-                Place::Prepared(offset) => (PREPARED, offset, preparing),
-                Place::Preparing(offset) if preparing => (PREPARING, offset, true),
-                Place::Scratch(offset) => (SCRATCH + thread, offset, true),
-                Place::Nowhere | Place::Open { .. } | Place::Fixed(_) | Place::Preparing(_) => return None,
+                Location::Fixed(offset) if !prepacking => (FIXED, offset, true),
+                Location::Prepacked(offset) => (PREPACKED, offset, prepacking),
+                Location::Prepacking(offset) if prepacking => (PREPACKING, offset, true),
+                Location::Scratch(offset) => (SCRATCH + thread, offset, true),
+                Location::Nowhere | Location::Open { .. } | Location::Fixed(_) | Location::Prepacking(_) => {
+                    return None;
+                }
             };
             Some(Span { area, first, words, writable })
         };

@@ -1,15 +1,15 @@
 //! How the elements of images are ordered in memory, and where the parts of a value are.
 //!
 //! Images with enough channels are stored channels last: a vector then holds the channels of one pixel, whatever the
-//! image's width; neighbours within a window are whole pixels apart; joining channels needs no copy, since a value may be
+//! image's width; neighbours within a window are whole pixels apart; concatenating channels needs no copy, since a value may be
 //! a part of another's pixels; and the order does not depend on how wide vectors are. Images with few channels, and
 //! everything that comes from outside or goes there, are stored channels first, as graphs say it. The order follows from a
-//! value's shape alone, so that values that meet element by element always agree, and copies between orders are
+//! value's shape alone, so that values that are combined element by element always agree, and copies between orders are
 //! needed only where a network starts, ends or flattens.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Buffer, KernelDraft, Lower, Lowering, Order, Place, Size};
+use super::{Buffer, KernelDraft, Location, Lower, Lowering, Order, Size};
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Element, Extent, MapBuilder, Split, Var};
@@ -33,7 +33,7 @@ pub enum Layouts {
 /// The order of an image's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
-    /// `[C, H, W]`: planes.
+    /// `[C, H, W]`: channels first (NCHW).
     ChannelsFirst,
     /// `[H, W, C]`: pixels.
     ChannelsLast,
@@ -185,7 +185,8 @@ impl Lowering<'_> {
         let ty = self.ty(value);
         let from = self.view(value).clone();
         let (name, size) = ("reordered".to_owned(), self.stored_size(ty, from.element));
-        let buffer = self.new_buffer(Buffer { name, size, element: from.element, place: Place::Nowhere });
+        let buffer =
+            self.new_buffer(Buffer { name, size, element: from.element, location: Location::Nowhere });
         let view = View::whole(buffer, &ty.shape, layout, from.element);
         let draft = self.draft(node, format!("{} to {}", from.layout, layout)).part("reorder");
         self.reorder(draft, &from, &view);
@@ -253,7 +254,7 @@ impl Lowering<'_> {
         let dense = to.is_dense() && from.iter().all(View::is_dense);
         let (split, lanes, index) = if dense {
             let first = draft.var();
-            (Split::Lanes(first, self.size(node.results[0]).extent()), Extent::Share, vec![(first, None)])
+            (Split::Lanes(first, self.size(node.results[0]).extent()), Extent::Chunk, vec![(first, None)])
         } else {
             // Only parts of pixels are not dense.
             let (n, pixel) = (draft.var(), draft.var());
@@ -290,13 +291,13 @@ impl std::fmt::Display for Layout {
     }
 }
 
-/// Lets joined channels be written where they belong: the operands of a concatenation that some kernel computes, and
-/// that are joined only once, become parts of its result.
-pub(super) fn join_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
-    let mut joined = vec![0; graph.value_count()];
+/// Lets concatenated channels be written where they belong: the operands of a concatenation that some kernel computes, and
+/// that are concatenated only once, become parts of its result.
+pub(super) fn concat_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
+    let mut concatenated = vec![0; graph.value_count()];
     for node in graph.nodes() {
         if let Role::Move(Move::Join { .. }) = node.op.facts().role {
-            node.operands.iter().for_each(|operand| joined[operand.index()] += 1);
+            node.operands.iter().for_each(|operand| concatenated[operand.index()] += 1);
         }
     }
     // The last first: a concatenation may itself be a part of a later one.
@@ -316,7 +317,7 @@ pub(super) fn join_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
             if own.layout == Layout::ChannelsLast
                 && is_computed
                 && writes_parts
-                && joined[operand.index()] == 1
+                && concatenated[operand.index()] == 1
             {
                 lowering.bind_view(operand, whole.part(first, own.channels));
             }

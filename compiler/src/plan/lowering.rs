@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Batch, Buffer, Choice, Convolution, OpenSizes, Place, PlanOptions, Sharing, Size, Vectors, Verdict, View,
-    WINOGRAD_RESULTS, storage, tuning_key,
+    Batch, Buffer, Choice, Convolution, Location, OpenSizes, Parallelism, PlanOptions, Size, Vectors,
+    Verdict, View, WINOGRAD_RESULTS, storage, tuning_key,
 };
 use crate::entity::{NodeId, ValueId};
 use crate::faults::{Fault, armed};
@@ -25,7 +25,7 @@ pub struct Lowering<'g> {
     /// The vectors the code will work on.
     pub vectors: Vectors,
     /// How work is shared.
-    pub sharing: Sharing,
+    pub parallelism: Parallelism,
     /// The open sizes of the plan.
     pub(super) sizes: OpenSizes,
     uses: Vec<usize>,
@@ -37,11 +37,11 @@ pub struct Lowering<'g> {
     /// The values that were ever bound to each buffer.
     pub(super) residents: HashMap<BufferId, Vec<ValueId>>,
     /// Nodes that a kernel of a node before them computes as well.
-    pub(super) absorbed: HashSet<NodeId>,
+    pub(super) fused: HashSet<NodeId>,
     /// Where each value is, first as it is stored, then copies in another order.
     pub(super) views: HashMap<ValueId, Vec<View>>,
     /// Values that depend on parameters alone, in a graph that does not update them.
-    pub(super) steady: HashSet<ValueId>,
+    pub(super) batch_invariant: HashSet<ValueId>,
     kernels: Vec<Kernel>,
     from_parameters: Vec<Kernel>,
     scratch: usize,
@@ -58,16 +58,16 @@ impl<'g> Lowering<'g> {
             node: NodeId::new(0),
             options,
             vectors: Vectors::of(target.vectors, options.costs),
-            sharing: Sharing::of(graph, options),
+            parallelism: Parallelism::of(graph, options),
             sizes: OpenSizes::of(graph),
             uses: graph.use_counts(),
             elements: storage::elements(graph),
             only_users: graph.only_users(),
             readers: readers(graph),
             residents: HashMap::new(),
-            absorbed: HashSet::new(),
+            fused: HashSet::new(),
             views: HashMap::new(),
-            steady: HashSet::new(),
+            batch_invariant: HashSet::new(),
             kernels: Vec::new(),
             from_parameters: Vec::new(),
             scratch: 0,
@@ -137,25 +137,25 @@ impl<'g> Lowering<'g> {
     }
 
     /// Lets a kernel stand for another node too, whose turn is yet to come: it adds none of its own.
-    pub fn absorb(&mut self, id: NodeId, draft: &mut KernelDraft) {
+    pub fn fuse(&mut self, id: NodeId, draft: &mut KernelDraft) {
         let node = self.graph.node(id);
         let cost = node.op.cost(&self.graph.types(&node.operands), &self.graph.types(&node.results));
         draft.cost = draft.cost.plus(&cost);
-        self.absorbed.insert(id);
+        self.fused.insert(id);
     }
 
     /// Memory of its own for each thread, valid within one kernel.
     pub fn scratch(&mut self, name: &str, elements: usize) -> BufferId {
-        let place = Place::Scratch(self.scratch);
+        let place = Location::Scratch(self.scratch);
         self.scratch += elements.next_multiple_of(crate::abi::ALIGNMENT_WORDS);
         let size = Size::fixed(elements);
-        self.new_buffer(Buffer { name: name.to_owned(), size, element: Element::F32, place })
+        self.new_buffer(Buffer { name: name.to_owned(), size, element: Element::F32, location: place })
     }
 
     /// Memory shared by all threads, valid among the kernels of this node.
     pub fn temporary(&mut self, name: &str, size: Size) -> BufferId {
-        let (name, place) = (name.to_owned(), Place::Nowhere);
-        self.new_buffer(Buffer { name, size, element: Element::F32, place })
+        let (name, place) = (name.to_owned(), Location::Nowhere);
+        self.new_buffer(Buffer { name, size, element: Element::F32, location: place })
     }
 
     /// Numbers known when the plan is made.
@@ -167,7 +167,7 @@ impl<'g> Lowering<'g> {
 
     /// Chooses between direct convolution and Winograd's method with each of [`WINOGRAD_RESULTS`], and records why: gives
     /// the place there, or `None` for direct convolution. Times are in sixteenths of a cycle; where Winograd's method is
-    /// not possible, they say why. What is made of `weight` alone may be prepared.
+    /// not possible, they say why. What is made of `weight` alone may be prepacked.
     ///
     /// Windows that there are no transforms for leave no choice.
     pub fn choose(
@@ -181,18 +181,18 @@ impl<'g> Lowering<'g> {
             return None;
         }
         let options = self.options;
-        let is_prepared = self.steady.contains(&weight);
+        let is_prepacked = self.batch_invariant.contains(&weight);
         let tuned = if options.tuned.is_empty() {
             None
         } else {
             options
                 .tuned
-                .get(&tuning_key(self.graph, node, is_prepared, options, self.vectors.unit.bits))
+                .get(&tuning_key(self.graph, node, is_prepacked, options, self.vectors.unit.bits))
                 .copied()
         };
         let mut times = vec![(Convolution::Direct, Ok(direct))];
         times.extend(WINOGRAD_RESULTS.map(Convolution::Winograd).into_iter().zip(winograd));
-        let choice = Choice::decide(self.node, self.name(node), is_prepared, options, tuned, &times);
+        let choice = Choice::decide(self.node, self.name(node), is_prepacked, options, tuned, &times);
         let taken = choice.taken();
         self.choices.push(choice);
         WINOGRAD_RESULTS.iter().position(|&results| taken == Convolution::Winograd(results))
@@ -225,10 +225,11 @@ impl<'g> Lowering<'g> {
     /// Adds a finished kernel that computes something from one value alone: to run only when parameters have changed, if
     /// the value depends on nothing else.
     pub fn push_derived(&mut self, from: ValueId, kernel: Kernel) {
-        if armed(Fault::MissingPrepare) {
+        if armed(Fault::MissingPrepack) {
             return;
         }
-        if self.steady.contains(&from) { &mut self.from_parameters } else { &mut self.kernels }.push(kernel);
+        if self.batch_invariant.contains(&from) { &mut self.from_parameters } else { &mut self.kernels }
+            .push(kernel);
     }
 
     /// Adds a kernel that copies the first operand's elements, dense and in the order of its shape, to the first result.
@@ -236,7 +237,7 @@ impl<'g> Lowering<'g> {
         let (from, to) = (node.operands[0], node.results[0]);
         let mut draft = self.draft(node, "a copy");
         let first = draft.var();
-        let mut map = MapBuilder::new(Extent::Share);
+        let mut map = MapBuilder::new(Extent::Chunk);
         let element = self.elements[from.index()];
         let value = map.load_as(element, self.address(from).plus(first, 1), 1, &[]);
         map.store_as(element, self.address(to).plus(first, 1), 1, value);
@@ -254,7 +255,7 @@ impl<'g> Lowering<'g> {
     ) {
         let mut draft = self.draft(node, "one span");
         let first = draft.var();
-        let mut map = MapBuilder::new(Extent::Share);
+        let mut map = MapBuilder::new(Extent::Chunk);
         let loads: Vec<_> = operands
             .iter()
             .map(|&(value, lane)| {
@@ -379,7 +380,7 @@ pub(crate) fn copy_span(from: Address, from_stride: usize, to: Address, elements
 /// A kernel that copies a whole buffer.
 pub(super) fn copy(name: &str, from: Address, to: Address, size: Size) -> Kernel {
     let first = Var(0);
-    let mut map = MapBuilder::new(Extent::Share);
+    let mut map = MapBuilder::new(Extent::Chunk);
     let value = map.load(from.plus(first, 1), 1);
     map.store(to.plus(first, 1), 1, value);
     Kernel {

@@ -1,14 +1,14 @@
 //! Places every value in an arena, so that values that never live at the same time share memory.
 //!
-//! Of what preparation computes, only what runs use lives as long as the program; its intermediates have an arena of their
-//! own, which exists while it prepares.
+//! Of what prepacking computes, only what runs use lives as long as the program; its intermediates have an arena of their
+//! own, which exists while it prepacks.
 //!
 //! Buffers are placed largest first, each at the lowest offset free of every buffer whose life overlaps its own
 //! (the greedy-by-size method of Pisarchyk and Lee 2020, arXiv:2001.03288).
 
 use std::collections::HashSet;
 
-use super::{Buffer, Memory, Place, Size};
+use super::{Buffer, Location, MemoryPlan, Size};
 use crate::abi::ALIGNMENT_WORDS;
 use crate::faults::{Fault, armed};
 use crate::kernel::{BufferId, Kernel, SizeId};
@@ -19,27 +19,27 @@ type Life = (usize, usize, usize);
 pub(super) fn place(
     buffers: &mut [Buffer],
     constants: &[(BufferId, Vec<f32>)],
-    prepare: &[Kernel],
+    prepack: &[Kernel],
     run: &[Kernel],
-) -> Memory {
-    let mut memory = Memory::default();
+) -> MemoryPlan {
+    let mut memory = MemoryPlan::default();
     for buffer in buffers.iter() {
-        if let Place::Scratch(offset) = buffer.place {
+        if let Location::Scratch(offset) = buffer.location {
             memory.scratch =
                 memory.scratch.max(offset + buffer.size.elements.next_multiple_of(ALIGNMENT_WORDS));
         }
     }
     let used_by_runs: HashSet<BufferId> = run.iter().flat_map(Kernel::buffers).collect();
-    let prepared = prepare.iter().flat_map(Kernel::buffers).filter(|buffer| used_by_runs.contains(buffer));
-    for id in constants.iter().map(|(buffer, _)| *buffer).chain(prepared) {
+    let prepacked = prepack.iter().flat_map(Kernel::buffers).filter(|buffer| used_by_runs.contains(buffer));
+    for id in constants.iter().map(|(buffer, _)| *buffer).chain(prepacked) {
         let buffer = &mut buffers[id.index()];
-        if buffer.place == Place::Nowhere {
-            buffer.place = Place::Prepared(memory.prepared);
-            memory.prepared += buffer.size.elements.next_multiple_of(ALIGNMENT_WORDS);
+        if buffer.location == Location::Nowhere {
+            buffer.location = Location::Prepacked(memory.prepacked);
+            memory.prepacked += buffer.size.elements.next_multiple_of(ALIGNMENT_WORDS);
         }
     }
-    let intermediates = lives(buffers, prepare);
-    memory.preparing = share(buffers, &intermediates, Place::Preparing);
+    let intermediates = lives(buffers, prepack);
+    memory.prepacking = share(buffers, &intermediates, Location::Prepacking);
     let (open, fixed): (Vec<Life>, Vec<Life>) =
         lives(buffers, run).into_iter().partition(|&(buffer, ..)| buffers[buffer].size.open.is_some());
     // Each size has an arena of its own. That of the batch comes first, and is there though nothing may be in it.
@@ -50,18 +50,18 @@ pub(super) fn place(
     for (arena, size) in sizes.into_iter().enumerate() {
         let own: Vec<Life> =
             open.iter().copied().filter(|&(buffer, ..)| buffers[buffer].size.open == Some(size)).collect();
-        let words = share(buffers, &own, |offset| Place::Open { arena, offset });
+        let words = share(buffers, &own, |offset| Location::Open { arena, offset });
         memory.open.push((size, words));
     }
-    memory.fixed = share(buffers, &fixed, Place::Fixed);
+    memory.fixed = share(buffers, &fixed, Location::Fixed);
     memory
 }
 
 /// Places buffers in one arena, whose size it gives.
-fn share(buffers: &mut [Buffer], lives: &[Life], place: impl Fn(usize) -> Place) -> usize {
+fn share(buffers: &mut [Buffer], lives: &[Life], place: impl Fn(usize) -> Location) -> usize {
     let (offsets, total) = assign(lives, |buffer| buffers[buffer].size);
     for (&(buffer, ..), offset) in lives.iter().zip(offsets) {
-        buffers[buffer].place = place(offset);
+        buffers[buffer].location = place(offset);
     }
     total
 }
@@ -71,7 +71,7 @@ fn lives(buffers: &[Buffer], kernels: &[Kernel]) -> Vec<Life> {
     let mut spans: Vec<Option<(usize, usize)>> = vec![None; buffers.len()];
     for (step, kernel) in kernels.iter().enumerate() {
         for id in kernel.buffers() {
-            if buffers[id.index()].place == Place::Nowhere {
+            if buffers[id.index()].location == Location::Nowhere {
                 let span = spans[id.index()].get_or_insert((step, step));
                 span.1 = step;
             }
@@ -95,11 +95,11 @@ fn assign(lives: &[Life], size: impl Fn(usize) -> Size) -> (Vec<usize>, usize) {
     for index in order {
         let (buffer, first, last) = lives[index];
         let mut offset = 0;
-        let meet = |other: &usize| {
+        let overlaps = |other: &usize| {
             let (_, other_first, other_last) = lives[*other];
             other_first <= last && first + usize::from(armed(Fault::ArenaOverlap)) <= other_last
         };
-        for &other in placed.iter().filter(|other| meet(other)) {
+        for &other in placed.iter().filter(|other| overlaps(other)) {
             if offset + aligned(buffer) <= offsets[other] {
                 break;
             }
@@ -120,7 +120,7 @@ mod tests {
 
     fn buffer(elements: usize) -> Buffer {
         let size = Size::fixed(elements);
-        Buffer { name: String::new(), size, element: Element::F32, place: Place::Nowhere }
+        Buffer { name: String::new(), size, element: Element::F32, location: Location::Nowhere }
     }
 
     fn copies(pairs: &[(usize, usize)]) -> Vec<Kernel> {
@@ -130,21 +130,29 @@ mod tests {
     }
 
     #[test]
-    fn what_only_preparation_uses_shares_memory_that_is_not_kept() {
+    fn what_only_prepacking_uses_shares_memory_that_is_not_kept() {
         let mut buffers = [16; 7].map(buffer);
-        buffers[0].place = Place::Slot(0);
-        buffers[6].place = Place::Slot(1);
+        buffers[0].location = Location::Slot(0);
+        buffers[6].location = Location::Slot(1);
         // 1 to 3 are steps to 4, which runs read, as they do the constant 5.
-        let prepare = copies(&[(0, 1), (1, 2), (2, 3), (3, 4)]);
+        let prepack = copies(&[(0, 1), (1, 2), (2, 3), (3, 4)]);
         let run = copies(&[(4, 6), (5, 6)]);
-        let memory = place(&mut buffers, &[(BufferId(5), vec![0.0; 16])], &prepare, &run);
+        let memory = place(&mut buffers, &[(BufferId(5), vec![0.0; 16])], &prepack, &run);
         assert_eq!(
             memory,
-            Memory { open: vec![(SizeId::BATCH, 0)], prepared: 32, preparing: 32, ..Memory::default() }
+            MemoryPlan {
+                open: vec![(SizeId::BATCH, 0)],
+                prepacked: 32,
+                prepacking: 32,
+                ..MemoryPlan::default()
+            }
         );
-        let places = buffers.map(|buffer| buffer.place);
-        assert_eq!(places[4..6], [Place::Prepared(16), Place::Prepared(0)]);
-        assert_eq!(places[1..4], [Place::Preparing(0), Place::Preparing(16), Place::Preparing(0)]);
+        let places = buffers.map(|buffer| buffer.location);
+        assert_eq!(places[4..6], [Location::Prepacked(16), Location::Prepacked(0)]);
+        assert_eq!(
+            places[1..4],
+            [Location::Prepacking(0), Location::Prepacking(16), Location::Prepacking(0)]
+        );
     }
 
     #[test]

@@ -1,27 +1,27 @@
 //! The plan: which kernels compute a graph, in which order, and where every value lives.
 //!
-//! What depends on parameters alone is computed by `prepare`, once per change of the parameters; the rest by `run`. Batch
+//! What depends on parameters alone is computed by `prepack`, once per change of the parameters; the rest by `run`. Batch
 //! sizes, and other open sizes, stay open: values that grow with them are placed in an arena of their size, at an offset which
 //! a run multiplies by it.
 
 mod aliases;
 mod axis;
+mod blocked_range;
 mod bounds;
 mod channels;
 mod choice;
 mod costs;
-mod cover;
 mod error;
 mod evaluate;
 mod layout;
 mod lowering;
 mod memory;
 mod options;
+mod parallelism;
 mod product;
 mod races;
 mod reuse;
 mod rules;
-mod sharing;
 mod sizes;
 mod storage;
 mod strides;
@@ -32,19 +32,19 @@ use std::collections::{BTreeSet, HashSet};
 
 use aliases::Aliases;
 pub use axis::{AxisReduction, AxisView};
+pub use blocked_range::BlockedRange;
 pub use channels::{Epilogue, PixelBlock, PixelBlocks};
 pub use choice::{Candidate, Choice, Choices, Verdict, tuning_key};
 pub use costs::{Costs, PerWidth};
-pub use cover::Cover;
 pub use error::PlanError;
 pub use evaluate::EvaluatePlanError;
 pub use layout::{Layout, Layouts, View};
 pub use lowering::{KernelDraft, Lowering};
 pub(crate) use lowering::{copy_span, fill};
 pub use options::{Accuracy, Convolution, Im2col, MAX_THREADS, PlanOptions, WINOGRAD_RESULTS};
-pub use product::{Block, Vectors};
+pub use parallelism::Parallelism;
+pub use product::{RegisterTile, Vectors};
 pub use rules::{Bytes, Lower, MemoryRules, Order};
-pub use sharing::Sharing;
 pub use sizes::{Batch, OpenSizes, Size};
 pub use strides::{RowsOf, Strides};
 pub use traffic::Traffic;
@@ -59,13 +59,13 @@ use crate::target::Target;
 
 /// Where a buffer lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// Not placed: nothing uses it.
     Nowhere,
     /// Memory bound to each run: an index into [`Plan::slots`].
     Slot(usize),
     /// The arena of an open size, at `offset` elements times the size. The arena is the index of the size among those that
-    /// have one ([`Memory::open`]).
+    /// have one ([`MemoryPlan::open`]).
     Open {
         /// The arena.
         arena: usize,
@@ -74,10 +74,10 @@ pub enum Place {
     },
     /// The fixed arena, at an element.
     Fixed(usize),
-    /// Memory that lives as long as the program: constants, and what `prepare` computes for `run`.
-    Prepared(usize),
-    /// Memory that exists only while `prepare` runs, at an element: its intermediates.
-    Preparing(usize),
+    /// Memory that lives as long as the program: constants, and what `prepack` computes for `run`.
+    Prepacked(usize),
+    /// Memory that exists only while `prepack` runs, at an element: its intermediates.
+    Prepacking(usize),
     /// The running thread's own scratch, at an element.
     Scratch(usize),
 }
@@ -92,7 +92,7 @@ pub struct Buffer {
     /// How its elements are stored.
     pub element: Element,
     /// Where it lives.
-    pub place: Place,
+    pub location: Location,
 }
 
 /// Memory that comes from outside the program.
@@ -114,31 +114,31 @@ pub enum SlotKind {
     /// An input of the graph.
     Input,
     /// A parameter or state, read and (in training) updated in place.
-    Stored,
+    Parameter,
     /// An output of the graph.
     Output,
 }
 
 /// Elements of each arena.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
+pub struct MemoryPlan {
     /// The arenas of open sizes: each an open size times a number of elements.
     pub open: Vec<(SizeId, usize)>,
     /// Elements of the fixed arena.
     pub fixed: usize,
-    /// Elements of the prepared memory.
-    pub prepared: usize,
-    /// Elements of the arena that exists only while preparing.
-    pub preparing: usize,
+    /// Elements of the prepacked memory.
+    pub prepacked: usize,
+    /// Elements of the arena that exists only while prepacking.
+    pub prepacking: usize,
     /// Elements of scratch per thread.
     pub scratch: usize,
 }
 
-impl Memory {
+impl MemoryPlan {
     /// Bytes of all arenas of a run at the values of the plan's open sizes and a thread count: all but what exists only while
-    /// preparing. What does not fit a number is the largest number.
+    /// prepacking. What does not fit a number is the largest number.
     pub fn bytes(&self, values: &[usize], threads: usize) -> usize {
-        let parts = [self.fixed, self.prepared, self.scratch.saturating_mul(threads)];
+        let parts = [self.fixed, self.prepacked, self.scratch.saturating_mul(threads)];
         let open = self.open_words(values).fold(0, usize::saturating_add);
         parts.into_iter().fold(open, usize::saturating_add).saturating_mul(4)
     }
@@ -148,7 +148,7 @@ impl Memory {
         self.open.iter().find(|(size, _)| *size == SizeId::BATCH).map_or(0, |(_, elements)| *elements)
     }
 
-    /// Elements of each arena of [`Memory::open`] at the values of the plan's open sizes.
+    /// Elements of each arena of [`MemoryPlan::open`] at the values of the plan's open sizes.
     pub fn open_words<'a>(&'a self, values: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
         self.open.iter().map(|&(size, elements)| elements.saturating_mul(values[size.index()]))
     }
@@ -165,14 +165,14 @@ pub struct Plan {
     pub buffers: Vec<Buffer>,
     /// Memory from outside.
     pub slots: Vec<Slot>,
-    /// Constants, to be written into prepared memory once.
+    /// Constants, to be written into prepacked memory once.
     pub constants: Vec<(BufferId, Vec<f32>)>,
     /// Kernels to run when parameters have changed.
-    pub prepare: Vec<Kernel>,
+    pub prepack: Vec<Kernel>,
     /// Kernels to run for every batch.
     pub run: Vec<Kernel>,
     /// Elements of each arena.
-    pub memory: Memory,
+    pub memory: MemoryPlan,
     /// Threads that share a run.
     pub threads: usize,
     /// What it is made for.
@@ -182,21 +182,21 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Where a constant lives in prepared memory.
-    pub fn prepared_offset(&self, buffer: BufferId) -> usize {
-        match self.buffers[buffer.index()].place {
-            Place::Prepared(offset) => offset,
-            _ => unreachable!("constants live in prepared memory"),
+    /// Where a constant lives in prepacked memory.
+    pub fn prepacked_offset(&self, buffer: BufferId) -> usize {
+        match self.buffers[buffer.index()].location {
+            Location::Prepacked(offset) => offset,
+            _ => unreachable!("constants live in prepacked memory"),
         }
     }
 
     /// The slots that some of its kernels read or write, in order.
     pub fn slots_of(&self, kernels: &[Kernel]) -> Vec<usize> {
         let places =
-            kernels.iter().flat_map(Kernel::buffers).map(|buffer| self.buffers[buffer.index()].place);
+            kernels.iter().flat_map(Kernel::buffers).map(|buffer| self.buffers[buffer.index()].location);
         let slots: BTreeSet<usize> = places
             .filter_map(|place| match place {
-                Place::Slot(slot) => Some(slot),
+                Location::Slot(slot) => Some(slot),
                 _ => None,
             })
             .collect();
@@ -207,7 +207,7 @@ impl Plan {
     pub fn slots_written(&self, kernels: &[Kernel]) -> Vec<usize> {
         let mut slots = BTreeSet::new();
         let mut written = |buffer: BufferId| {
-            if let Place::Slot(slot) = self.buffers[buffer.index()].place {
+            if let Location::Slot(slot) = self.buffers[buffer.index()].location {
                 slots.insert(slot);
             }
         };
@@ -222,10 +222,10 @@ impl Plan {
     }
 
     /// Whether a run writes parameters or states.
-    pub fn writes_stored(&self) -> bool {
-        let phases = [&self.prepare, &self.run];
+    pub fn writes_parameters(&self) -> bool {
+        let phases = [&self.prepack, &self.run];
         let mut written = phases.into_iter().flat_map(|kernels| self.slots_written(kernels));
-        written.any(|slot| self.slots[slot].kind == SlotKind::Stored)
+        written.any(|slot| self.slots[slot].kind == SlotKind::Parameter)
     }
 }
 
@@ -243,18 +243,18 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
         aliases.place_results(graph, node, &mut lowering, &mut slots);
     }
     aliases.place_outputs(graph, &mut lowering, &mut slots);
-    layout::join_in_place(graph, &mut lowering);
-    let prepared = prepared_nodes(graph);
-    lowering.steady = graph
+    layout::concat_in_place(graph, &mut lowering);
+    let prepacked = prepacked_nodes(graph);
+    lowering.batch_invariant = graph
         .node_ids()
-        .filter(|(id, _)| prepared.contains(&id.index()))
+        .filter(|(id, _)| prepacked.contains(&id.index()))
         .flat_map(|(_, node)| node.results.iter().copied())
         .collect();
     reuse::reuse_operands(graph, &mut lowering);
-    let mut prepare = Vec::new();
+    let mut prepack = Vec::new();
     let mut run = Vec::new();
     for (id, node) in graph.node_ids() {
-        if lowering.absorbed.contains(&id) {
+        if lowering.fused.contains(&id) {
             continue;
         }
         lowering.node = id;
@@ -264,11 +264,11 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
         }
         node.op.lower(&mut lowering, node);
         let (from_parameters, kernels) = lowering.take();
-        prepare.extend(from_parameters);
-        if prepared.contains(&id.index()) { &mut prepare } else { &mut run }.extend(kernels);
+        prepack.extend(from_parameters);
+        if prepacked.contains(&id.index()) { &mut prepack } else { &mut run }.extend(kernels);
     }
     run.extend(aliases.copies(graph, &mut lowering));
-    for kernel in prepare.iter().chain(&run) {
+    for kernel in prepack.iter().chain(&run) {
         crate::kernel::verify(kernel)
             .and_then(|()| storage::verify(kernel, &lowering.buffers))
             .and_then(|()| bounds::verify(kernel, &lowering.buffers, &lowering.sizes, options.threads))
@@ -279,14 +279,14 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
             .map_err(|reason| GraphError::Invalid { reason })?;
     }
     let Lowering { sizes, mut buffers, constants, choices, .. } = lowering;
-    let memory = memory::place(&mut buffers, &constants, &prepare, &run);
+    let memory = memory::place(&mut buffers, &constants, &prepack, &run);
     Ok(Plan {
         name: graph.name().to_owned(),
         sizes,
         buffers,
         slots,
         constants,
-        prepare,
+        prepack,
         run,
         memory,
         threads: options.threads,
@@ -296,18 +296,18 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
 }
 
 /// Nodes that depend on parameters, states and constants alone, in a graph that does not update them.
-fn prepared_nodes(graph: &Graph) -> HashSet<usize> {
-    let mut prepared = HashSet::new();
+fn prepacked_nodes(graph: &Graph) -> HashSet<usize> {
+    let mut prepacked = HashSet::new();
     if !graph.updates().is_empty() {
-        return prepared;
+        return prepacked;
     }
     for (id, node) in graph.node_ids() {
         let is_input = matches!(node.op.source(), Some(Source::Input(_)));
         if !is_input
-            && node.operands.iter().all(|&value| prepared.contains(&graph.producer_id(value).index()))
+            && node.operands.iter().all(|&value| prepacked.contains(&graph.producer_id(value).index()))
         {
-            prepared.insert(id.index());
+            prepacked.insert(id.index());
         }
     }
-    prepared
+    prepacked
 }

@@ -1,6 +1,6 @@
 //! The vectors a plan is made for, and the choice of a product's register block.
 
-use super::{Costs, Cover};
+use super::{BlockedRange, Costs};
 use crate::kernel::Form;
 use crate::target::{TileRegisters, VectorUnit};
 
@@ -31,20 +31,20 @@ impl Vectors {
 
 /// A register block: rows of the result, and vectors of columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
+pub struct RegisterTile {
     /// Rows.
     pub rows: usize,
     /// Columns.
     pub columns: usize,
 }
 
-impl Block {
-    /// The block of dot products: items or outputs by columns, each with vectors along the reduction. Each load serves
+impl RegisterTile {
+    /// The block of inner products: items or outputs by columns, each with vectors along the reduction. Each load serves
     /// several sums, and what a step loads fits the registers beside them.
-    pub fn of_dots(vectors: Vectors) -> Block {
-        let blocks = [Block { rows: 4, columns: 6 }, Block { rows: 2, columns: 4 }];
-        let fits = |block: &Block| vectors.hold(Form::Dot, block.rows, block.columns);
-        blocks.into_iter().find(fits).unwrap_or(Block { rows: 1, columns: 1 })
+    pub fn of_inner_products(vectors: Vectors) -> RegisterTile {
+        let blocks = [RegisterTile { rows: 4, columns: 6 }, RegisterTile { rows: 2, columns: 4 }];
+        let fits = |block: &RegisterTile| vectors.hold(Form::InnerProduct, block.rows, block.columns);
+        blocks.into_iter().find(fits).unwrap_or(RegisterTile { rows: 1, columns: 1 })
     }
 
     /// The time of one step of the reduction, in sixteenths of a cycle: of multiplying, of loading, or of waiting for the
@@ -59,41 +59,43 @@ impl Block {
     }
 
     /// Every block that fits the registers.
-    pub fn all(vectors: Vectors) -> impl Iterator<Item = Block> {
+    pub fn all(vectors: Vectors) -> impl Iterator<Item = RegisterTile> {
         (1..=vectors.registers).flat_map(move |rows| {
             (1..=vectors.registers)
-                .filter(move |&count| vectors.hold(Form::Broadcast, rows, count * vectors.lanes))
-                .map(move |count| Block { rows, columns: count * vectors.lanes })
+                .filter(move |&count| vectors.hold(Form::OuterProduct, rows, count * vectors.lanes))
+                .map(move |count| RegisterTile { rows, columns: count * vectors.lanes })
         })
     }
 
     /// The time of one step of the reduction of all blocks that cover a result.
-    pub fn time_of_all(vectors: Vectors, rows: &Cover, columns: &Cover) -> usize {
+    pub fn time_of_all(vectors: Vectors, rows: &BlockedRange, columns: &BlockedRange) -> usize {
         let mut time = 0;
         for (row_blocks, rows) in rows.parts() {
             for (column_blocks, columns) in columns.parts() {
                 let count = columns.div_ceil(vectors.lanes);
-                time += row_blocks * column_blocks * Block::time(vectors, rows, count);
+                time += row_blocks * column_blocks * RegisterTile::time(vectors, rows, count);
             }
         }
         time
     }
 
     /// The block that covers a result of so many rows and columns in the least time.
-    pub fn choose(vectors: Vectors, rows: usize, columns: usize) -> Block {
-        let time = |block: &Block| {
-            let rows = Cover::exact(rows, block.rows);
-            let columns = Cover::overlapping(columns, block.columns, vectors.lanes);
+    pub fn choose(vectors: Vectors, rows: usize, columns: usize) -> RegisterTile {
+        let time = |block: &RegisterTile| {
+            let rows = BlockedRange::exact(rows, block.rows);
+            let columns = BlockedRange::overlapping(columns, block.columns, vectors.lanes);
             // Of equals the one of fewer blocks.
-            (Block::time_of_all(vectors, &rows, &columns), rows.blocks() * columns.blocks())
+            (RegisterTile::time_of_all(vectors, &rows, &columns), rows.blocks() * columns.blocks())
         };
-        Block::all(vectors).min_by_key(time).unwrap_or(Block { rows: 1, columns: vectors.lanes })
+        RegisterTile::all(vectors)
+            .min_by_key(time)
+            .unwrap_or(RegisterTile { rows: 1, columns: vectors.lanes })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Block, Costs, Vectors};
+    use super::{Costs, RegisterTile, Vectors};
     use crate::target::VectorUnit;
 
     fn of_bits(bits: usize) -> Vectors {
@@ -103,13 +105,13 @@ mod tests {
     #[test]
     fn blocks_divide_what_they_cover() {
         let narrow = of_bits(128);
-        assert_eq!(Block::choose(narrow, 9, 36), Block { rows: 3, columns: 12 });
-        assert_eq!(Block::choose(narrow, 1, 4096).rows, 1);
-        let large = Block::choose(narrow, 256, 196);
+        assert_eq!(RegisterTile::choose(narrow, 9, 36), RegisterTile { rows: 3, columns: 12 });
+        assert_eq!(RegisterTile::choose(narrow, 1, 4096).rows, 1);
+        let large = RegisterTile::choose(narrow, 256, 196);
         assert!(large.rows * large.columns >= 32, "{large:?} waits for its own additions");
         let wide = of_bits(512);
-        assert_eq!(Block::choose(wide, 196, 32), Block { rows: 14, columns: 32 });
-        let square = Block::choose(wide, 49, 64);
+        assert_eq!(RegisterTile::choose(wide, 196, 32), RegisterTile { rows: 14, columns: 32 });
+        let square = RegisterTile::choose(wide, 49, 64);
         assert!(square.rows >= 7 && square.columns >= 32, "{square:?} loads too much");
     }
 
@@ -118,19 +120,22 @@ mod tests {
         let mut slow = Costs::default();
         slow.multiply_add.bits_512 = 160;
         let vectors = Vectors::of(VectorUnit::x86_64(512), slow);
-        assert_eq!(Block::time(vectors, 2, 3), 160 * 6 + 2 + 3 * 3);
+        assert_eq!(RegisterTile::time(vectors, 2, 3), 160 * 6 + 2 + 3 * 3);
         slow.load = 1600;
-        assert_eq!(Block::time(Vectors::of(VectorUnit::x86_64(512), slow), 2, 3), 1600 * 5 + 2 + 3 * 3);
+        assert_eq!(
+            RegisterTile::time(Vectors::of(VectorUnit::x86_64(512), slow), 2, 3),
+            1600 * 5 + 2 + 3 * 3
+        );
         slow.latency = 60_000;
-        assert_eq!(Block::time(Vectors::of(VectorUnit::x86_64(512), slow), 2, 3), 60_000 + 2 + 3 * 3);
-        assert_eq!(Block::time(of_bits(256), 1, 1), 64 + 1 + 3);
+        assert_eq!(RegisterTile::time(Vectors::of(VectorUnit::x86_64(512), slow), 2, 3), 60_000 + 2 + 3 * 3);
+        assert_eq!(RegisterTile::time(of_bits(256), 1, 1), 64 + 1 + 3);
     }
 
     #[test]
     fn more_registers_hold_larger_blocks_of_narrow_vectors() {
         let arm = Vectors::of(VectorUnit::aarch64(), Costs::default());
-        assert_eq!(Block::of_dots(arm), Block { rows: 4, columns: 6 });
-        let (few, many) = (Block::all(of_bits(128)).count(), Block::all(arm).count());
+        assert_eq!(RegisterTile::of_inner_products(arm), RegisterTile { rows: 4, columns: 6 });
+        let (few, many) = (RegisterTile::all(of_bits(128)).count(), RegisterTile::all(arm).count());
         assert!(many > 2 * few, "{many} blocks in 32 registers, {few} in 16");
     }
 
@@ -139,7 +144,7 @@ mod tests {
         for bits in [128, 256, 512] {
             let vectors = of_bits(bits);
             assert!(
-                Block::all(vectors)
+                RegisterTile::all(vectors)
                     .all(|block| { block.rows * (block.columns / vectors.lanes) + 2 < vectors.registers })
             );
         }

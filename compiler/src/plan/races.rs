@@ -2,7 +2,7 @@
 //! the work: what one thread writes, no other reads or writes. Threads keep no order among themselves within a kernel.
 //!
 //! Every access is to the elements `constant + Σ stride·variable`, with a range for each variable: the axes of the split, the
-//! number of the thread, loops, lanes, windows, rows and columns of tiles. Two accesses meet where the difference of two such
+//! number of the thread, loops, lanes, windows, rows and columns of tiles. Two accesses conflict where the difference of two such
 //! sums is zero, each sum with variables of its own. Units of work differ between threads, and so do numbers of threads: two
 //! accesses are apart if a difference of zero leaves only the same unit, or the same thread. What a thread does before its
 //! share belongs to no unit. Scratch is each thread's own.
@@ -18,14 +18,14 @@ use access::Access;
 use collect::Collector;
 
 use super::bounds::Count;
-use super::{Buffer, OpenSizes, Place};
+use super::{Buffer, Location, OpenSizes};
 use crate::kernel::Kernel;
 
-/// Checks every two accesses of a kernel, as `threads` threads share it. A single thread has nobody to meet, and kernels
+/// Checks every two accesses of a kernel, as `threads` threads share it. A single thread conflicts with nobody, and kernels
 /// made for one may rely on it.
 ///
 /// # Errors
-/// A sentence naming the kernel, the buffer and the two accesses that may meet.
+/// A sentence naming the kernel, the buffer and the two accesses that may conflict.
 pub(super) fn verify(
     kernel: &Kernel,
     buffers: &[Buffer],
@@ -36,8 +36,8 @@ pub(super) fn verify(
         return Ok(());
     }
     let is_shared = |access: &Access| {
-        let place = buffers.get(access.buffer.index()).map(|buffer| buffer.place);
-        !matches!(place, Some(Place::Scratch(_)))
+        let place = buffers.get(access.buffer.index()).map(|buffer| buffer.location);
+        !matches!(place, Some(Location::Scratch(_)))
     };
     let symbols = sizes.symbols();
     let counts: Vec<Count> = sizes.polynomials().iter().map(|size| Count::of(size, &symbols)).collect();

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Lower, Lowering, Place, View};
+use super::{Location, Lower, Lowering, View};
 use crate::entity::{NodeId, ValueId};
 use crate::faults::{Fault, armed};
 use crate::graph::{Graph, Node};
@@ -12,7 +12,7 @@ use crate::ops::{Move, Operator, Role};
 use crate::shape::DType;
 
 /// Binds results to the memory of operands that end with them. Values must have their memory already, as
-/// [`join_in_place`](super::layout::join_in_place) leaves it.
+/// [`concat_in_place`](super::layout::concat_in_place) leaves it.
 pub(super) fn reuse_operands(graph: &Graph, lowering: &mut Lowering<'_>) {
     let mut memory = Occupants::of(graph, lowering);
     // Constants are written once, and every run reads them.
@@ -28,11 +28,11 @@ pub(super) fn reuse_operands(graph: &Graph, lowering: &mut Lowering<'_>) {
                 View { address: old.address.clone(), ..view.clone() } == old
                     && view.is_dense()
                     && view.address.offset == Default::default()
-                    && lowering.buffers[view.address.buffer.index()].place == Place::Nowhere
+                    && lowering.buffers[view.address.buffer.index()].location == Location::Nowhere
             };
             let is_free = is_own(&old)
                 && is_own(&new)
-                && !lowering.steady.contains(&from)
+                && !lowering.batch_invariant.contains(&from)
                 && !constants.contains(&old.address.buffer)
                 && memory.only_holds(new.address.buffer, to)
                 && memory.ends_at(old.address.buffer, id, node, operand);

@@ -1,6 +1,6 @@
 //! Dense values axis by axis: how many indices each axis has, and how far they lie apart.
 
-use super::{Buffer, KernelDraft, Lowering, Place, Size};
+use super::{Buffer, KernelDraft, Location, Lowering, Size};
 use crate::entity::ValueId;
 use crate::kernel::{Address, Affine, Element, Extent, MapBuilder, Split, Var};
 use crate::shape::{Dim, Polynomial};
@@ -81,8 +81,8 @@ impl Lowering<'_> {
     pub fn dense_buffer(&mut self, name: &str, dims: &[Dim], element: Element) -> Address {
         let size = self.product(dims);
         let size = Size { elements: Size::words(size.elements, element), ..size };
-        let (name, place) = (name.to_owned(), Place::Nowhere);
-        Address::start(self.new_buffer(Buffer { name, size, element, place }))
+        let (name, place) = (name.to_owned(), Location::Nowhere);
+        Address::start(self.new_buffer(Buffer { name, size, element, location: place }))
     }
 
     /// Adds a kernel that copies a dense value of a shape with its axes in another order: axis `i` of the copy is axis

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Place, Plan};
+use super::{Location, Plan};
 use crate::kernel::Element;
 use crate::kernel::SizeId;
 
@@ -17,35 +17,35 @@ impl fmt::Display for Plan {
             .open
             .iter()
             .map(|&(size, words)| match size {
-                SizeId::BATCH => format!("{} per item, ", 4 * words),
+                SizeId::BATCH => format!("{} per sample, ", 4 * words),
                 _ => format!("{size}*{}, ", 4 * words),
             })
             .collect();
         writeln!(
             f,
-            "  memory (bytes): {}{} fixed, {} prepared, {} scratch on each of {} threads{}",
+            "  memory (bytes): {}{} fixed, {} prepacked, {} scratch on each of {} threads{}",
             open,
             4 * memory.fixed,
-            4 * memory.prepared,
+            4 * memory.prepacked,
             4 * memory.scratch,
             self.threads,
-            match memory.preparing {
+            match memory.prepacking {
                 0 => String::new(),
-                elements => format!(", {} while preparing", 4 * elements),
+                elements => format!(", {} while prepacking", 4 * elements),
             }
         )?;
         for (index, buffer) in self.buffers.iter().enumerate() {
-            let place = match buffer.place {
-                Place::Nowhere => continue,
-                Place::Slot(slot) => format!("{:?} `{}`", self.slots[slot].kind, self.slots[slot].name),
-                Place::Open { arena, offset } => match memory.open[arena].0 {
+            let place = match buffer.location {
+                Location::Nowhere => continue,
+                Location::Slot(slot) => format!("{:?} `{}`", self.slots[slot].kind, self.slots[slot].name),
+                Location::Open { arena, offset } => match memory.open[arena].0 {
                     SizeId::BATCH => format!("batch arena at N*{offset}"),
                     size => format!("arena of {size} at {size}*{offset}"),
                 },
-                Place::Fixed(offset) => format!("fixed arena at {offset}"),
-                Place::Prepared(offset) => format!("prepared at {offset}"),
-                Place::Preparing(offset) => format!("preparing at {offset}"),
-                Place::Scratch(offset) => format!("scratch at {offset}"),
+                Location::Fixed(offset) => format!("fixed arena at {offset}"),
+                Location::Prepacked(offset) => format!("prepacked at {offset}"),
+                Location::Prepacking(offset) => format!("prepacking at {offset}"),
+                Location::Scratch(offset) => format!("scratch at {offset}"),
             };
             let elements = match buffer.element {
                 Element::F32 | Element::I32 => buffer.element.to_string(),
@@ -53,13 +53,13 @@ impl fmt::Display for Plan {
             };
             writeln!(f, "  b{index} = {} x {elements} in {place}  ; {}", buffer.size, buffer.name)?;
         }
-        for (stage, kernels) in [("prepare", &self.prepare), ("run", &self.run)] {
+        for (stage, kernels) in [("prepack", &self.prepack), ("run", &self.run)] {
             for (step, kernel) in kernels.iter().enumerate() {
                 writeln!(f, "  {stage} {step}: {}  ; {}", kernel.name, kernel.note)?;
             }
         }
         if !self.choices.0.is_empty() {
-            writeln!(f, "  choices (time of an item by the model):")?;
+            writeln!(f, "  choices (predicted time per sample):")?;
             for line in self.choices.to_string().lines() {
                 writeln!(f, "    {line}")?;
             }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::{Buffer, Place, Plan};
+use super::{Buffer, Location, Plan};
 use crate::kernel::{
     Address, BufferId, Extent, Form, Kernel, Mode, SizeId, Split, Stmt, TileCall, TileStep, Var,
 };
@@ -23,7 +23,7 @@ impl Traffic {
     /// The traffic of a kernel of a plan. Where a kernel touches a part of a buffer, the part counts.
     pub fn of(kernel: &Kernel, plan: &Plan) -> Self {
         let mut ranges = vec![Count::number(1.0); kernel.variables];
-        let mut share = Count::number(1.0);
+        let mut chunk = Count::number(1.0);
         if let Some(thread) = kernel.thread {
             ranges[thread.0] = Count::fixed(plan.threads);
         }
@@ -31,18 +31,18 @@ impl Traffic {
             Split::Serial => {}
             Split::Axes(axes) => {
                 for &(var, extent) in axes {
-                    ranges[var.0] = Count::of(extent, &share);
+                    ranges[var.0] = Count::of(extent, &chunk);
                 }
             }
-            Split::Lanes(_, extent) => share = Count::of(*extent, &share),
+            Split::Lanes(_, extent) => chunk = Count::of(*extent, &chunk),
         }
-        let mut touched = Touched { ranges, share, reads: BTreeMap::new(), writes: BTreeMap::new() };
+        let mut touched = Touched { ranges, chunk, reads: BTreeMap::new(), writes: BTreeMap::new() };
         touched.body(&kernel.setup);
         touched.body(&kernel.body);
         let mut traffic = Traffic::default();
         for (buffer, count) in touched.reads.into_iter().chain(touched.writes) {
             let buffer = &plan.buffers[buffer.index()];
-            if !matches!(buffer.place, Place::Scratch(_)) {
+            if !matches!(buffer.location, Location::Scratch(_)) {
                 traffic.add(&count, buffer, plan);
             }
         }
@@ -85,13 +85,13 @@ impl Count {
         Count::number(count as f64)
     }
 
-    fn of(extent: Extent, share: &Count) -> Self {
+    fn of(extent: Extent, chunk: &Count) -> Self {
         match extent {
             Extent::Fixed(count) => Count::fixed(count),
             Extent::Open(size, times) | Extent::Floor { size, times, .. } => {
                 Count { factor: times as f64, sizes: SmallVec::from_slice(&[size]) }
             }
-            Extent::Share => share.clone(),
+            Extent::Chunk => chunk.clone(),
         }
     }
 
@@ -116,7 +116,7 @@ struct Touched {
     /// How many values each variable takes.
     ranges: Vec<Count>,
     /// How many elements all threads' shares have together.
-    share: Count,
+    chunk: Count,
     reads: BTreeMap<BufferId, Count>,
     writes: BTreeMap<BufferId, Count>,
 }
@@ -135,7 +135,7 @@ impl Touched {
                 }
                 Stmt::Tile(call) => self.tile(call),
                 Stmt::Map(map) => {
-                    let lanes = Count::of(map.lanes, &self.share);
+                    let lanes = Count::of(map.lanes, &self.chunk);
                     for load in &map.loads {
                         let mut leaf = vec![(lanes.clone(), load.lane)];
                         leaf[0].0.factor /= load.repeat as f64;
@@ -143,7 +143,7 @@ impl Touched {
                             map.window
                                 .iter()
                                 .zip(&load.window)
-                                .map(|(&extent, &stride)| (Count::of(extent, &self.share), stride)),
+                                .map(|(&extent, &stride)| (Count::of(extent, &self.chunk), stride)),
                         );
                         self.read(&load.address, &leaf);
                     }
@@ -160,7 +160,7 @@ impl Touched {
     }
 
     fn range(&self, start: Extent, end: Extent, step: usize) -> Count {
-        let (start, end) = (Count::of(start, &self.share), Count::of(end, &self.share));
+        let (start, end) = (Count::of(start, &self.chunk), Count::of(end, &self.chunk));
         let start = if start.sizes == end.sizes { start.factor } else { 0.0 };
         Count { factor: (end.factor - start) / step as f64, sizes: end.sizes }
     }
@@ -171,18 +171,18 @@ impl Touched {
         let (mut left, mut right) = (Vec::new(), Vec::new());
         for reduction in &tile.reduction {
             let extent = reduction.count.map(Extent::Fixed).or_else(|| open.next().copied());
-            let count = extent.map_or(Count::number(1.0), |extent| Count::of(extent, &self.share));
+            let count = extent.map_or(Count::number(1.0), |extent| Count::of(extent, &self.chunk));
             left.push((count.clone(), reduction.left));
             right.push((count, reduction.right));
         }
         let (rows, columns) = (Count::fixed(tile.rows), Count::fixed(tile.columns));
         // Of a tile's rows each starts elsewhere, evenly or not.
         left.push((rows.clone(), 1));
-        right.push((columns.clone(), if tile.form == Form::Broadcast { 1 } else { tile.right_column }));
+        right.push((columns.clone(), if tile.form == Form::OuterProduct { 1 } else { tile.right_column }));
         self.read(&call.left, &left);
         self.read(&call.right, &right);
         let block = [(Count::fixed(tile.stored_rows()), tile.output_row), (columns.clone(), 1)];
-        self.write(&call.output, &block, tile.start == crate::kernel::Start::Stored);
+        self.write(&call.output, &block, tile.start == crate::kernel::Start::Output);
         let takers = tile.epilogue.iter().filter(|step| step.takes_operand());
         for (step, operand) in takers.zip(&call.operands) {
             match step {
@@ -191,7 +191,7 @@ impl Touched {
                 TileStep::AddElement { row } => {
                     self.read(operand, &[(rows.clone(), *row), (columns.clone(), 1)])
                 }
-                TileStep::MultiplyNumber => self.read(operand, &[]),
+                TileStep::MultiplyScalar => self.read(operand, &[]),
                 TileStep::Negate
                 | TileStep::Relu
                 | TileStep::Sigmoid

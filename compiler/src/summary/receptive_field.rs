@@ -66,10 +66,10 @@ fn field(graph: &Graph, node: &Node, mut operands: Vec<Field>) -> Field {
         | Role::Other => {}
     }
     match facts.reach {
-        Reach::Place => join(operands),
+        Reach::Place => merge(operands),
         Reach::Window(window) => {
             operands[0] = through(window, &operands[0]);
-            join(operands)
+            merge(operands)
         }
         Reach::Everywhere => everything(operands),
     }
@@ -92,7 +92,7 @@ fn through(window: &Window, field: &Field) -> Field {
     Field::Local(axes.iter().enumerate().map(widen).collect())
 }
 
-fn join(fields: Vec<Field>) -> Field {
+fn merge(fields: Vec<Field>) -> Field {
     fields.into_iter().fold(Field::Independent, |left, right| match (left, right) {
         (Field::Independent, other) | (other, Field::Independent) => other,
         (Field::Local(left), Field::Local(right)) if left.len() == right.len() => {
@@ -106,7 +106,7 @@ fn join(fields: Vec<Field>) -> Field {
 
 /// The field of an operator that mixes all positions of its operands.
 fn everything(operands: Vec<Field>) -> Field {
-    match join(operands) {
+    match merge(operands) {
         Field::Independent => Field::Independent,
         Field::Local(_) | Field::Global => Field::Global,
     }

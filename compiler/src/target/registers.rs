@@ -37,7 +37,7 @@ impl VectorUnit {
     }
 
     /// Whether kernels use assembled AVX microkernels, because Cranelift has no vectors of this width.
-    pub const fn is_wide(self) -> bool {
+    pub const fn uses_avx(self) -> bool {
         self.bits > 128
     }
 
@@ -48,7 +48,7 @@ impl VectorUnit {
     /// multiply-add overwrites. Assembled tiles need no copy. The epilogue may use the registers that the reduction
     /// loaded.
     pub fn needed(self, tile: &TileRegisters, activation: usize, masked: bool) -> usize {
-        if !self.is_wide() {
+        if !self.uses_avx() {
             return tile.free + 1;
         }
         let masks = usize::from(masked && self.masks == 0);
@@ -84,8 +84,8 @@ impl TileRegisters {
         let vectors = columns.div_ceil(vectors.lanes());
         let results = rows * vectors;
         let (sums, shared, adding_up) = match form {
-            Form::Broadcast => (results, vectors, 0),
-            Form::Dot => (rows * columns, columns, rows * columns + 3),
+            Form::OuterProduct => (results, vectors, 0),
+            Form::InnerProduct => (rows * columns, columns, rows * columns + 3),
         };
         TileRegisters { vectors, sums, left: sums + shared, free: sums + shared + 1, results, adding_up }
     }
@@ -101,15 +101,15 @@ mod tests {
             |unit: VectorUnit, form, rows, columns| unit.holds(&TileRegisters::of(form, rows, columns, unit));
         let (narrow, ymm, zmm) = (VectorUnit::x86_64(128), VectorUnit::x86_64(256), VectorUnit::x86_64(512));
         // 12 sums, 2 vectors, an element and a copy.
-        assert!(holds(narrow, Form::Broadcast, 6, 8) && !holds(narrow, Form::Broadcast, 7, 8));
+        assert!(holds(narrow, Form::OuterProduct, 6, 8) && !holds(narrow, Form::OuterProduct, 7, 8));
         // 10 sums beside 4 registers of an activation and a mask: 11 fit, but no 12.
-        assert!(holds(ymm, Form::Broadcast, 5, 16) && !holds(ymm, Form::Broadcast, 6, 16));
-        assert!(holds(zmm, Form::Broadcast, 14, 32) && !holds(zmm, Form::Broadcast, 15, 32));
-        assert!(holds(zmm, Form::Dot, 4, 6) && !holds(zmm, Form::Dot, 4, 7));
-        assert!(holds(ymm, Form::Dot, 2, 4) && !holds(ymm, Form::Dot, 4, 6));
+        assert!(holds(ymm, Form::OuterProduct, 5, 16) && !holds(ymm, Form::OuterProduct, 6, 16));
+        assert!(holds(zmm, Form::OuterProduct, 14, 32) && !holds(zmm, Form::OuterProduct, 15, 32));
+        assert!(holds(zmm, Form::InnerProduct, 4, 6) && !holds(zmm, Form::InnerProduct, 4, 7));
+        assert!(holds(ymm, Form::InnerProduct, 2, 4) && !holds(ymm, Form::InnerProduct, 4, 6));
         // 64-bit ARM has twice the registers of narrow vectors.
         let arm = VectorUnit::aarch64();
-        assert!(holds(arm, Form::Broadcast, 14, 8) && !holds(arm, Form::Broadcast, 15, 8));
-        assert!(holds(arm, Form::Dot, 4, 6));
+        assert!(holds(arm, Form::OuterProduct, 14, 8) && !holds(arm, Form::OuterProduct, 15, 8));
+        assert!(holds(arm, Form::InnerProduct, 4, 6));
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use crate::Target;
+use crate::FuzzTarget;
 use crate::judge::{Verdict, judge};
 use crate::mutate::mutate;
 use crate::seeds;
@@ -26,7 +26,7 @@ const MOST_FAILURES: usize = 20;
 #[derive(Clone, Debug)]
 pub struct Campaign {
     /// The target.
-    pub target: Target,
+    pub target: FuzzTarget,
     /// Inputs to judge.
     pub inputs: u64,
     /// The seed of all random numbers.
@@ -39,7 +39,7 @@ pub struct Campaign {
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The target.
-    pub target: Target,
+    pub target: FuzzTarget,
     /// The shrunk input.
     pub input: Vec<u8>,
     /// The failed check.
@@ -153,12 +153,12 @@ fn shrunk(failure: Failure) -> io::Result<Failure> {
 ///
 /// # Errors
 /// The system's errors.
-pub fn corpus(directory: &Path) -> io::Result<Vec<(Target, PathBuf)>> {
+pub fn corpus(directory: &Path) -> io::Result<Vec<(FuzzTarget, PathBuf)>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        let target = name.rsplit_once('-').and_then(|(target, _)| Target::of_name(target));
+        let target = name.rsplit_once('-').and_then(|(target, _)| FuzzTarget::of_name(target));
         if path.extension().is_some_and(|extension| extension == "input")
             && let Some(target) = target
         {

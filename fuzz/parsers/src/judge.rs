@@ -16,7 +16,7 @@ use windlass_runtime::data::{Augmentation, Normalization};
 use windlass_runtime::schedule::Schedule;
 use windlass_runtime::tuning::Cache;
 
-use crate::Target;
+use crate::FuzzTarget;
 use crate::memory::most_held;
 
 /// The outcome for an input that passes all checks.
@@ -29,38 +29,38 @@ pub enum Verdict {
 }
 
 /// Bytes that parsing may use even for a short file: tables, messages.
-fn free_bytes(target: Target) -> usize {
+fn free_bytes(target: FuzzTarget) -> usize {
     let declared = match target {
         // A gzip header gives the length of its extra field in 16 bits, and the field is allocated before it is read.
-        Target::IdxGzip => 64 << 10,
-        Target::GraphText
-        | Target::KernelText
-        | Target::GraphJson
-        | Target::Options
-        | Target::Layers
-        | Target::Settings
-        | Target::Tuning
-        | Target::Checkpoint
-        | Target::Idx => 0,
+        FuzzTarget::IdxGzip => 64 << 10,
+        FuzzTarget::GraphText
+        | FuzzTarget::KernelText
+        | FuzzTarget::GraphJson
+        | FuzzTarget::Options
+        | FuzzTarget::Layers
+        | FuzzTarget::Settings
+        | FuzzTarget::Tuning
+        | FuzzTarget::Checkpoint
+        | FuzzTarget::Idx => 0,
     };
     (64 << 10) + declared
 }
 
 /// The allowed memory as a multiple of the file's length. A JSON reader uses some hundred bytes for each value, a list
 /// can have a value every two bytes, and lists double when they grow.
-fn most_times(target: Target) -> usize {
+fn most_times(target: FuzzTarget) -> usize {
     match target {
-        Target::GraphText
-        | Target::KernelText
-        | Target::GraphJson
-        | Target::Options
-        | Target::Layers
-        | Target::Settings
-        | Target::Tuning => 320,
-        Target::Checkpoint => 320,
-        Target::Idx => 4,
+        FuzzTarget::GraphText
+        | FuzzTarget::KernelText
+        | FuzzTarget::GraphJson
+        | FuzzTarget::Options
+        | FuzzTarget::Layers
+        | FuzzTarget::Settings
+        | FuzzTarget::Tuning => 320,
+        FuzzTarget::Checkpoint => 320,
+        FuzzTarget::Idx => 4,
         // Deflate compresses by a factor of up to 1032, and the data doubles when it grows.
-        Target::IdxGzip => 2 * 1032 + 4,
+        FuzzTarget::IdxGzip => 2 * 1032 + 4,
     }
 }
 
@@ -68,7 +68,7 @@ fn most_times(target: Target) -> usize {
 ///
 /// # Errors
 /// The failed check.
-pub fn judge(target: Target, input: &[u8], closely: bool) -> Result<Verdict, String> {
+pub fn judge(target: FuzzTarget, input: &[u8], closely: bool) -> Result<Verdict, String> {
     let run = || {
         let (read, most) = most_held(|| Read::new(target, input));
         let allowed = free_bytes(target) + most_times(target) * input.len();
@@ -101,32 +101,32 @@ enum Read {
 }
 
 impl Read {
-    fn new(target: Target, input: &[u8]) -> Result<Self, ()> {
+    fn new(target: FuzzTarget, input: &[u8]) -> Result<Self, ()> {
         match target {
-            Target::GraphText => {
+            FuzzTarget::GraphText => {
                 let text = std::str::from_utf8(input).map_err(drop)?;
                 text.parse().map(|graph| Read::Graph(Box::new(graph))).map_err(drop)
             }
-            Target::KernelText => {
+            FuzzTarget::KernelText => {
                 let text = std::str::from_utf8(input).map_err(drop)?;
                 text.parse().map(|kernel| Read::Kernel(Box::new(kernel))).map_err(drop)
             }
-            Target::GraphJson => {
+            FuzzTarget::GraphJson => {
                 serde_json::from_slice(input).map(|graph| Read::Graph(Box::new(graph))).map_err(drop)
             }
-            Target::Checkpoint => {
+            FuzzTarget::Checkpoint => {
                 Checkpoint::from_bytes(input, NonFinite::Allow).map(Read::Checkpoint).map_err(drop)
             }
-            Target::Idx | Target::IdxGzip => {
+            FuzzTarget::Idx | FuzzTarget::IdxGzip => {
                 let read = Idx::from_bytes(input, 3).or_else(|_| Idx::from_bytes(input, 1));
                 read.map(Read::Idx).map_err(drop)
             }
-            Target::Tuning => Cache::check(input).map(|_| Read::Tuning).map_err(drop),
-            Target::Options => {
+            FuzzTarget::Tuning => Cache::check(input).map(|_| Read::Tuning).map_err(drop),
+            FuzzTarget::Options => {
                 serde_json::from_slice(input).map(|options| Read::Options(Box::new(options))).map_err(drop)
             }
-            Target::Layers => serde_json::from_slice(input).map(Read::Layers).map_err(drop),
-            Target::Settings => {
+            FuzzTarget::Layers => serde_json::from_slice(input).map(Read::Layers).map_err(drop),
+            FuzzTarget::Settings => {
                 let normalization = serde_json::from_slice::<Normalization>(input).is_ok();
                 let augmentation = serde_json::from_slice::<Augmentation>(input).is_ok();
                 let schedule = serde_json::from_slice::<Schedule>(input).is_ok();
@@ -276,14 +276,14 @@ const SMALL: &str = r#"graph net {
 #[cfg(test)]
 mod tests {
     use super::judge;
-    use crate::Target;
+    use crate::FuzzTarget;
 
     #[test]
     fn a_file_that_takes_more_than_its_share_is_found() {
         // Deflate may expand some 900 bytes to 200,000 zeros.
         let mut idx = vec![0, 0, 8, 1, 0, 3, 0x0d, 0x40];
         idx.resize(8 + 200_000, 0);
-        assert!(judge(Target::IdxGzip, &crate::seeds::gzip(&idx), true).is_ok());
-        assert!(judge(Target::Idx, &idx, true).is_ok());
+        assert!(judge(FuzzTarget::IdxGzip, &crate::seeds::gzip(&idx), true).is_ok());
+        assert!(judge(FuzzTarget::Idx, &idx, true).is_ok());
     }
 }

@@ -9,7 +9,7 @@ pub mod seeds;
 
 /// A parser to test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
-pub enum Target {
+pub enum FuzzTarget {
     /// The text form of graphs.
     GraphText,
     /// The text form of kernels.
@@ -32,63 +32,63 @@ pub enum Target {
     Settings,
 }
 
-impl Target {
+impl FuzzTarget {
     /// All targets, the fastest first.
-    pub const ALL: [Target; 10] = [
-        Target::Idx,
-        Target::Checkpoint,
-        Target::Settings,
-        Target::Options,
-        Target::Tuning,
-        Target::Layers,
-        Target::KernelText,
-        Target::GraphText,
-        Target::GraphJson,
-        Target::IdxGzip,
+    pub const ALL: [FuzzTarget; 10] = [
+        FuzzTarget::Idx,
+        FuzzTarget::Checkpoint,
+        FuzzTarget::Settings,
+        FuzzTarget::Options,
+        FuzzTarget::Tuning,
+        FuzzTarget::Layers,
+        FuzzTarget::KernelText,
+        FuzzTarget::GraphText,
+        FuzzTarget::GraphJson,
+        FuzzTarget::IdxGzip,
     ];
 
     /// The name on the command line and in files of the corpus.
     pub fn name(self) -> &'static str {
         match self {
-            Target::GraphText => "graph-text",
-            Target::KernelText => "kernel-text",
-            Target::GraphJson => "graph-json",
-            Target::Checkpoint => "checkpoint",
-            Target::Idx => "idx",
-            Target::IdxGzip => "idx-gzip",
-            Target::Tuning => "tuning",
-            Target::Options => "options",
-            Target::Layers => "layers",
-            Target::Settings => "settings",
+            FuzzTarget::GraphText => "graph-text",
+            FuzzTarget::KernelText => "kernel-text",
+            FuzzTarget::GraphJson => "graph-json",
+            FuzzTarget::Checkpoint => "checkpoint",
+            FuzzTarget::Idx => "idx",
+            FuzzTarget::IdxGzip => "idx-gzip",
+            FuzzTarget::Tuning => "tuning",
+            FuzzTarget::Options => "options",
+            FuzzTarget::Layers => "layers",
+            FuzzTarget::Settings => "settings",
         }
     }
 
     /// The target with a name.
     pub fn of_name(name: &str) -> Option<Self> {
-        Target::ALL.into_iter().find(|target| target.name() == name)
+        FuzzTarget::ALL.into_iter().find(|target| target.name() == name)
     }
 
     /// Whether its files are text.
     pub fn is_text(self) -> bool {
         match self {
-            Target::GraphText
-            | Target::KernelText
-            | Target::GraphJson
-            | Target::Tuning
-            | Target::Options
-            | Target::Layers
-            | Target::Settings => true,
-            Target::Checkpoint | Target::Idx | Target::IdxGzip => false,
+            FuzzTarget::GraphText
+            | FuzzTarget::KernelText
+            | FuzzTarget::GraphJson
+            | FuzzTarget::Tuning
+            | FuzzTarget::Options
+            | FuzzTarget::Layers
+            | FuzzTarget::Settings => true,
+            FuzzTarget::Checkpoint | FuzzTarget::Idx | FuzzTarget::IdxGzip => false,
         }
     }
 
     /// The number of inputs relative to the slowest target: more for faster targets and for those with a larger syntax.
     pub fn share(self) -> u64 {
         match self {
-            Target::Idx => 6,
-            Target::Checkpoint | Target::Settings | Target::Options | Target::Tuning => 3,
-            Target::GraphText | Target::KernelText | Target::GraphJson | Target::Layers => 2,
-            Target::IdxGzip => 1,
+            FuzzTarget::Idx => 6,
+            FuzzTarget::Checkpoint | FuzzTarget::Settings | FuzzTarget::Options | FuzzTarget::Tuning => 3,
+            FuzzTarget::GraphText | FuzzTarget::KernelText | FuzzTarget::GraphJson | FuzzTarget::Layers => 2,
+            FuzzTarget::IdxGzip => 1,
         }
     }
 }

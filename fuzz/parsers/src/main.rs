@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use windlass_fuzz_parsers::Target;
+use windlass_fuzz_parsers::FuzzTarget;
 use windlass_fuzz_parsers::campaign::{Campaign, Report, corpus};
 use windlass_fuzz_parsers::judge::judge;
 
@@ -20,7 +20,7 @@ struct Arguments {
     seed: u64,
     /// The parser; by default all of them, each for about the same time.
     #[arg(long, value_enum)]
-    target: Vec<Target>,
+    target: Vec<FuzzTarget>,
     /// Threads.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
     threads: u64,
@@ -47,7 +47,7 @@ fn run(arguments: &Arguments) -> std::io::Result<bool> {
         return replay(path, &arguments.target);
     }
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    let targets = if arguments.target.is_empty() { &Target::ALL[..] } else { &arguments.target };
+    let targets = if arguments.target.is_empty() { &FuzzTarget::ALL[..] } else { &arguments.target };
     let shares: u64 = targets.iter().map(|target| target.share()).sum();
     let mut all_hold = true;
     for &target in targets {
@@ -74,7 +74,7 @@ fn run(arguments: &Arguments) -> std::io::Result<bool> {
 }
 
 /// One campaign on each thread.
-fn on_threads(target: Target, inputs: u64, arguments: &Arguments) -> std::io::Result<Report> {
+fn on_threads(target: FuzzTarget, inputs: u64, arguments: &Arguments) -> std::io::Result<Report> {
     let campaign = |thread: u64| Campaign {
         target,
         inputs: inputs / arguments.threads,
@@ -104,7 +104,7 @@ fn on_threads(target: Target, inputs: u64, arguments: &Arguments) -> std::io::Re
     Ok(whole)
 }
 
-fn replay(path: &Path, targets: &[Target]) -> std::io::Result<bool> {
+fn replay(path: &Path, targets: &[FuzzTarget]) -> std::io::Result<bool> {
     let files = match targets {
         [target] if path.is_file() => vec![(*target, path.to_owned())],
         _ => corpus(path)?,

@@ -3,7 +3,7 @@
 
 use fastrand::Rng;
 
-use crate::Target;
+use crate::FuzzTarget;
 use crate::seeds::{gzip, safetensors};
 
 /// The maximum length of an input, except for deep nesting.
@@ -90,12 +90,12 @@ const WORDS: [&str; 40] = [
 ];
 
 /// An input made from seeds.
-pub fn mutate(target: Target, seeds: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
+pub fn mutate(target: FuzzTarget, seeds: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
     let mut input = pick(rng, seeds).to_vec();
-    if target == Target::Checkpoint && rng.bool() {
+    if target == FuzzTarget::Checkpoint && rng.bool() {
         input = checkpoint(&input, rng);
     }
-    if target == Target::IdxGzip && rng.bool() {
+    if target == FuzzTarget::IdxGzip && rng.bool() {
         // The content is mutated, not its compression.
         let mut content = vec![
             0,

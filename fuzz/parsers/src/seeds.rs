@@ -13,25 +13,25 @@ use windlass_compiler::graph::{Builder, Graph, Layer};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pipeline::CompileOptions;
 
-use crate::Target;
+use crate::FuzzTarget;
 
 /// The seeds of a target.
-pub fn of(target: Target) -> Vec<Vec<u8>> {
+pub fn of(target: FuzzTarget) -> Vec<Vec<u8>> {
     match target {
-        Target::GraphText => graphs().into_iter().map(String::into_bytes).collect(),
-        Target::KernelText => texts("kernel ").into_iter().map(String::into_bytes).collect(),
-        Target::GraphJson => graphs()
+        FuzzTarget::GraphText => graphs().into_iter().map(String::into_bytes).collect(),
+        FuzzTarget::KernelText => texts("kernel ").into_iter().map(String::into_bytes).collect(),
+        FuzzTarget::GraphJson => graphs()
             .iter()
             .filter_map(|text| serde_json::to_vec(&text.parse::<Graph>().ok()?).ok())
             .filter(|json| json.len() < 8_000)
             .collect(),
-        Target::Checkpoint => checkpoints(),
-        Target::Idx => idx(),
-        Target::IdxGzip => idx().iter().map(|file| gzip(file)).collect(),
-        Target::Tuning => tuning(),
-        Target::Options => options(),
-        Target::Layers => layers(),
-        Target::Settings => settings(),
+        FuzzTarget::Checkpoint => checkpoints(),
+        FuzzTarget::Idx => idx(),
+        FuzzTarget::IdxGzip => idx().iter().map(|file| gzip(file)).collect(),
+        FuzzTarget::Tuning => tuning(),
+        FuzzTarget::Options => options(),
+        FuzzTarget::Layers => layers(),
+        FuzzTarget::Settings => settings(),
     }
 }
 
@@ -207,20 +207,20 @@ fn settings() -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::of;
-    use crate::Target;
+    use crate::FuzzTarget;
     use crate::judge::{Verdict, judge};
 
     /// Rejected seeds would be useless.
     #[test]
     fn most_seeds_are_accepted() {
-        for target in Target::ALL {
+        for target in FuzzTarget::ALL {
             let seeds = of(target);
             assert!(seeds.len() > 1, "{target:?}");
             let accepted =
                 seeds.iter().filter(|seed| judge(target, seed, true) == Ok(Verdict::Accepted)).count();
             assert!(accepted > 0 && accepted * 3 >= seeds.len(), "{target:?}: {accepted} of {}", seeds.len());
         }
-        assert!(of(Target::GraphText).len() > 30);
-        assert!(of(Target::KernelText).len() > 30);
+        assert!(of(FuzzTarget::GraphText).len() > 30);
+        assert!(of(FuzzTarget::KernelText).len() > 30);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use windlass_fuzz_parsers::Target;
+use windlass_fuzz_parsers::FuzzTarget;
 use windlass_fuzz_parsers::campaign::{Campaign, corpus};
 use windlass_fuzz_parsers::judge::judge;
 
@@ -19,7 +19,7 @@ fn what_failed_once_holds() {
 
 #[test]
 fn mutated_files_are_read_or_refused() {
-    for target in Target::ALL {
+    for target in FuzzTarget::ALL {
         let campaign = Campaign { target, inputs: 2_500 * target.share(), seed: 7, trace: None };
         let report = campaign.run().unwrap();
         let failures: Vec<String> = report

@@ -154,7 +154,7 @@ fn settings(setup: &Setup) -> Vec<String> {
     let switches = [
         ("costs at random", plan.costs != windlass_compiler::plan::Costs::default()),
         ("between guard pages", setup.guard),
-        ("every step shared", setup.share),
+        ("every step shared", setup.parallelize),
         ("memory misaligned", setup.misaligned > 0),
         ("constant_fold off", !passes.constant_fold),
         ("cse off", !passes.cse),

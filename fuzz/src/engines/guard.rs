@@ -5,7 +5,7 @@
 
 use region::{Allocation, Protection, page};
 use thiserror::Error;
-use windlass_compiler::abi::entry::{self, FIXED, PREPARED, PREPARING, SCRATCH};
+use windlass_compiler::abi::entry::{self, FIXED, PREPACKED, PREPACKING, SCRATCH};
 use windlass_compiler::abi::{scratch_start, table_entries};
 use windlass_compiler::codegen::Program;
 use windlass_compiler::plan::{Plan, Slot};
@@ -121,16 +121,16 @@ pub fn run_guarded(
     side: Side,
     reversed: bool,
 ) -> Result<(), Breach> {
-    let Plan { memory, threads, prepare, run, .. } = program.plan();
+    let Plan { memory, threads, prepack, run, .. } = program.plan();
     let mut values = Vec::new();
     program.plan().sizes.values_into(&sizes.into(), &mut values);
-    let words = [memory.fixed, memory.prepared, memory.preparing];
+    let words = [memory.fixed, memory.prepacked, memory.prepacking];
     let mut arenas = words.map(|words| Guarded::new(words, side));
     let mut open: Vec<Guarded> = memory.open_words(&values).map(|words| Guarded::new(words, side)).collect();
     let mut scratch: Vec<Guarded> = (0..*threads).map(|_| Guarded::new(memory.scratch, side)).collect();
     for (buffer, values) in &program.plan().constants {
         let words: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
-        arenas[PREPARED].write(program.plan().prepared_offset(*buffer), &words);
+        arenas[PREPACKED].write(program.plan().prepacked_offset(*buffer), &words);
     }
     let mut bound: Vec<Guarded> = slots
         .iter()
@@ -140,20 +140,21 @@ pub fn run_guarded(
             guarded
         })
         .collect();
-    for preparing in [true, false] {
+    for prepacking in [true, false] {
         let (steps, kernels) =
-            if preparing { (program.prepare_steps(), prepare) } else { (program.run_steps(), run) };
+            if prepacking { (program.prepack_steps(), prepack) } else { (program.run_steps(), run) };
         // Null, which also ends the process, for memory that this phase must not use.
         let mut table = vec![std::ptr::null_mut(); table_entries(open.len(), slots.len())];
-        let arenas_of_phase: &[usize] = if preparing { &[PREPARED, PREPARING] } else { &[FIXED, PREPARED] };
+        let arenas_of_phase: &[usize] =
+            if prepacking { &[PREPACKED, PREPACKING] } else { &[FIXED, PREPACKED] };
         for &place in arenas_of_phase {
             table[place] = arenas[place].address();
         }
-        for (place, arena) in open.iter_mut().enumerate().filter(|_| !preparing) {
+        for (place, arena) in open.iter_mut().enumerate().filter(|_| !prepacking) {
             table[entry::arena(place)] = arena.address();
         }
-        if !preparing {
-            arenas[PREPARED].protect(Protection::READ);
+        if !prepacking {
+            arenas[PREPACKED].protect(Protection::READ);
         }
         let written = program.plan().slots_written(kernels);
         for slot in program.plan().slots_of(kernels) {
@@ -179,7 +180,7 @@ pub fn run_guarded(
         }
         *words = guarded.words();
     }
-    let of_arenas = arenas.iter().zip(["fixed", "prepared", "preparing"]);
+    let of_arenas = arenas.iter().zip(["fixed", "prepacked", "prepacking"]);
     let of_open = open.iter().map(|arena| (arena, "open"));
     let of_threads = scratch.iter().map(|scratch| (scratch, "scratch"));
     match of_arenas.chain(of_open).chain(of_threads).find(|(arena, _)| !arena.is_sound()) {

@@ -186,7 +186,7 @@ impl<'c> Trial<'c> {
     /// # Errors
     /// The [`Failure`].
     pub fn planned(&mut self, plan: &Plan, accuracy: Accuracy) -> Result<(), Failure> {
-        for kernel in plan.prepare.iter().chain(&plan.run) {
+        for kernel in plan.prepack.iter().chain(&plan.run) {
             if kernel.to_string().parse().as_ref() != Ok(kernel) {
                 let message = format!("the text of {} is not read back as it was", kernel.name);
                 return Err(Failure::Plan { batch: 1, message });
@@ -210,8 +210,8 @@ impl<'c> Trial<'c> {
             compile(&self.case.graph, self.case.mode, &setup.options, &Dump::none()).map_err(refused)?;
         self.planned(program.plan(), setup.options.plan.accuracy)?;
         let mut executor = Executor::new(program).map_err(refused)?;
-        if setup.share {
-            executor = executor.share_every_step();
+        if setup.parallelize {
+            executor = executor.parallelize_every_step();
         }
         let mut first = Vec::new();
         for (version, batch) in self.batches.iter_mut().enumerate() {
@@ -248,7 +248,7 @@ impl<'c> Trial<'c> {
             self.compared = self.compared.plus(wrong("compiled code", batch.sizes.batch(), compared)?);
             first.push(results);
         }
-        // The first values once more: what was prepared from others must be prepared again.
+        // The initial values once more: what was prepacked from others must be prepacked again.
         if let ([batch, _, ..], [results, ..]) = (&self.batches[..], &first[..]) {
             let again = run::run(&executor, &batch.sizes, &batch.sources, 0, |_| setup.misaligned);
             if !run::same_bits(results, &again) {

@@ -52,7 +52,7 @@ pub fn draw(case: &Case, numbers: &mut Rng) -> Setup {
     options.passes = passes(numbers);
     Setup {
         options,
-        share: numbers.u8(..4) > 0,
+        parallelize: numbers.u8(..4) > 0,
         guard: numbers.u8(..3) == 0,
         misaligned: pick(numbers, &[0, 0, 1, 3, 8, 13]),
     }
@@ -95,8 +95,8 @@ fn costs(numbers: &mut Rng) -> Costs {
         load: any(usual.load),
         broadcast: any(usual.broadcast),
         vector: any(usual.vector),
-        near_line: any(usual.near_line),
-        far_line: any(usual.far_line),
+        l2_hit_line: any(usual.l2_hit_line),
+        l2_miss_line: any(usual.l2_miss_line),
         transform: any(usual.transform),
         gradient_transform: any(usual.gradient_transform),
         ..usual
@@ -111,7 +111,7 @@ pub fn fixed() -> Vec<Setup> {
     let with = |change: &dyn Fn(&mut CompileOptions)| {
         let mut options = CompileOptions::default();
         change(&mut options);
-        Setup { options, share: true, guard: true, misaligned: 1 }
+        Setup { options, parallelize: true, guard: true, misaligned: 1 }
     };
     let mut setups = vec![
         with(&|options| {

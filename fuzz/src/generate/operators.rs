@@ -14,7 +14,7 @@ use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
 use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPoolGrad};
-use windlass_compiler::ops::positive::{Positive, WherePositive};
+use windlass_compiler::ops::sign_mask::{MaskedSelect, SignMask};
 use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use windlass_compiler::ops::source::InputRole;
 use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
@@ -66,7 +66,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
         OpKind::MaxPoolGrad => {
             let (window, input_sizes, pooled) = unpooled(s);
             let g = s.of_type(&Type::f32(pooled.clone()));
-            let places = s.integers(&pooled, Meaning::Places(window.elements()));
+            let places = s.integers(&pooled, Meaning::Argmax(window.elements()));
             s.op(MaxPoolGrad { window, input_sizes }, &[g, places]);
         }
         OpKind::AvgPool => {
@@ -136,17 +136,17 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             let x = s.batched();
             s.op(SumChannels {}, &[x]);
         }
-        OpKind::Positive => {
+        OpKind::SignMask => {
             let x = s.batched();
-            let bits = s.op(Positive {}, &[x])[0];
+            let bits = s.op(SignMask {}, &[x])[0];
             s.means(bits, Some(Meaning::Bits));
         }
-        OpKind::WherePositive => {
+        OpKind::MaskedSelect => {
             let g = s.batched();
             let elements = s.ty(g).shape.item_elements();
             let bits = s.ty(g).shape.with_item(&[elements / 8 + elements % 8]);
             let bits = s.integers(&bits, Meaning::Bits);
-            s.op(WherePositive {}, &[g, bits]);
+            s.op(MaskedSelect {}, &[g, bits]);
         }
         OpKind::Reshape => reshape(s),
         OpKind::Concat => concat(s),

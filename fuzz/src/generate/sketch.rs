@@ -20,7 +20,7 @@ use crate::values::POSITIVE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// Argmax indices in windows with a number of elements.
-    Places(usize),
+    Argmax(usize),
     /// Sign masks.
     Bits,
     /// Classes.

@@ -266,8 +266,8 @@ fn of_operator(
         | Op::Transpose(_)
         | Op::Dropout(_)
         | Op::MaxPool(_)
-        | Op::Positive(_)
-        | Op::WherePositive(_) => vec![],
+        | Op::SignMask(_)
+        | Op::MaskedSelect(_) => vec![],
         Op::Conv(conv) => {
             let bare = Conv { epilogue: vec![], ..conv.clone() };
             let product = bare.evaluate(&operands[..2], &[results[0].sizes.clone()]).remove(0);

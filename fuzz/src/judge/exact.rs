@@ -119,8 +119,8 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
         | Op::Transpose(_)
         | Op::Dropout(_)
         | Op::MaxPool(_)
-        | Op::Positive(_)
-        | Op::WherePositive(_) => Some(Dyadic::ZERO),
+        | Op::SignMask(_)
+        | Op::MaskedSelect(_) => Some(Dyadic::ZERO),
         Op::Conv(conv) => {
             let sum = product(operands[1].sizes[1..].iter().product())?.exactly()?;
             epilogue(&conv.epilogue, sum, &of)

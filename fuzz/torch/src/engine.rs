@@ -31,7 +31,7 @@ impl<'g> Engine<'g> {
     pub fn compiled(graph: &'g Graph, mode: Mode, options: &CompileOptions) -> Result<Self, String> {
         let (program, _) = compile(graph, mode, options, &Dump::none()).map_err(|error| error.to_string())?;
         // The networks are so small that otherwise no step would run on several threads.
-        let executor = Executor::new(program).map_err(|error| error.to_string())?.share_every_step();
+        let executor = Executor::new(program).map_err(|error| error.to_string())?.parallelize_every_step();
         Ok(Engine::Compiled(Box::new(executor)))
     }
 
@@ -77,7 +77,7 @@ fn run(executor: &Executor, batch: usize, sources: &Bindings<f64>, version: u64)
         bindings.push(match (slot.kind, slot.ty.dtype) {
             (SlotKind::Input, DType::I32) => Binding::Integers(integers),
             (SlotKind::Input, DType::F32) => Binding::Floats(floats),
-            (SlotKind::Output | SlotKind::Stored, _) => Binding::Written(floats),
+            (SlotKind::Output | SlotKind::Parameter, _) => Binding::Written(floats),
         });
     }
     executor.run(&mut bindings, batch, version).map_err(|error| error.to_string())?;

@@ -75,8 +75,8 @@ fn costs(random: &mut fastrand::Rng) -> Costs {
         load: some(usual.load),
         broadcast: some(usual.broadcast),
         vector: some(usual.vector),
-        near_line: some(usual.near_line),
-        far_line: some(usual.far_line),
+        l2_hit_line: some(usual.l2_hit_line),
+        l2_miss_line: some(usual.l2_miss_line),
         transform: some(usual.transform),
         gradient_transform: some(usual.gradient_transform),
         ..usual

@@ -51,10 +51,10 @@ pub(super) struct Accepted {
 }
 
 impl Accepted {
-    pub(super) fn of(slot: &Slot, writes_stored: bool) -> Self {
+    pub(super) fn of(slot: &Slot, writes_parameters: bool) -> Self {
         let is_written = match slot.kind {
             SlotKind::Output => true,
-            SlotKind::Stored => writes_stored,
+            SlotKind::Parameter => writes_parameters,
             SlotKind::Input => false,
         };
         Accepted { dtype: slot.ty.dtype, size: slot.size, is_written }

@@ -18,14 +18,14 @@ const _: () = assert!(align_of::<Line>() == abi::ALIGNMENT && LARGE_PAGE.is_mult
 
 /// Floats aligned to a cache line. Their initial contents are unspecified but initialised.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct AlignedFloats {
     floats: usize,
     lines: Vec<Line>,
     /// Used instead of `lines` for large sizes, with the offset of the first used byte.
     pages: Option<(MmapMut, usize)>,
 }
 
-impl Memory {
+impl AlignedFloats {
     /// Makes room for exactly this many floats. Growing discards the old contents, so that old and new memory are never
     /// held at once. `what` describes the purpose.
     ///
@@ -35,12 +35,12 @@ impl Memory {
         reserve([(self, floats)], what)
     }
 
-    /// Like [`Memory::reserve`], without checking the available memory.
+    /// Like [`AlignedFloats::reserve`], without checking the available memory.
     fn grow(&mut self, floats: usize, what: impl Fn() -> String) -> Result<(), Error> {
         if floats <= self.floats {
             return Ok(());
         }
-        *self = Memory::default();
+        *self = AlignedFloats::default();
         let bytes = floats.saturating_mul(4);
         self.pages = (bytes >= LARGE).then(|| large_pages(bytes)).flatten();
         if self.pages.is_none() {
@@ -86,15 +86,15 @@ impl Memory {
     }
 }
 
-/// Reserves several memories at once, like [`Memory::reserve`]: all of them fit together, or none grows.
+/// Reserves several memories at once, like [`AlignedFloats::reserve`]: all of them fit together, or none grows.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
 pub(super) fn reserve<'m>(
-    memories: impl IntoIterator<Item = (&'m mut Memory, usize)> + AsRef<[(&'m mut Memory, usize)]>,
+    memories: impl IntoIterator<Item = (&'m mut AlignedFloats, usize)> + AsRef<[(&'m mut AlignedFloats, usize)]>,
     what: impl Fn() -> String,
 ) -> Result<(), Error> {
-    let grows = |(memory, floats): &(&mut Memory, usize)| *floats > memory.floats;
+    let grows = |(memory, floats): &(&mut AlignedFloats, usize)| *floats > memory.floats;
     let growing = memories.as_ref().iter().filter(|memory| grows(memory));
     // The memory held now is freed first.
     let (needed, held) = growing.fold((0usize, 0usize), |(needed, held), (memory, floats)| {
@@ -118,7 +118,7 @@ fn large_pages(bytes: usize) -> Option<(MmapMut, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LARGE, LARGE_PAGE, LINE, Memory, abi, reserve};
+    use super::{AlignedFloats, LARGE, LARGE_PAGE, LINE, abi, reserve};
     use crate::error::Error;
 
     fn nobody() -> String {
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_and_what_is_held_stays() {
-        let (mut small, mut large) = (Memory::default(), Memory::default());
+        let (mut small, mut large) = (AlignedFloats::default(), AlignedFloats::default());
         small.reserve(20, nobody).unwrap();
         small.write(15, &[1.0]);
         for floats in [usize::MAX / 16, usize::MAX / 4, usize::MAX] {
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn starts_at_a_cache_line_and_keeps_what_is_written() {
-        let mut memory = Memory::default();
+        let mut memory = AlignedFloats::default();
         memory.reserve(20, nobody).unwrap();
         memory.write(15, &[1.0, 2.0]);
         assert_eq!(memory.address() as usize % abi::ALIGNMENT, 0);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn many_floats_start_at_a_large_page() {
-        let mut memory = Memory::default();
+        let mut memory = AlignedFloats::default();
         let floats = LARGE / 2;
         memory.reserve(floats, nobody).unwrap();
         assert_eq!(memory.address() as usize % abi::ALIGNMENT, 0);
@@ -163,7 +163,7 @@ mod tests {
             assert!(first + 4 * floats <= pages.len());
         }
         memory.write(floats - 2, &[1.0, 2.0]);
-        let stored = |memory: &Memory, float: usize| match &memory.pages {
+        let stored = |memory: &AlignedFloats, float: usize| match &memory.pages {
             Some((pages, first)) => f32::from_ne_bytes(pages[first + 4 * float..][..4].try_into().unwrap()),
             None => memory.lines[float / LINE].0[float % LINE],
         };

@@ -15,7 +15,7 @@ use crate::atomic_file;
 pub(super) type Entries = BTreeMap<String, Convolution>;
 
 /// The version of the file format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Times depend on the version of the kernels.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The maximum file size: an entry takes about 300 bytes.
@@ -26,11 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Where measurements are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
-    place: Place,
+    path: CachePath,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+enum CachePath {
     /// In the platform's cache directory.
     Default,
     File(PathBuf),
@@ -40,7 +40,7 @@ enum Place {
 impl Default for Cache {
     /// `windlass/tuning.json` in the platform's cache directory: on Linux `$XDG_CACHE_HOME` or `~/.cache`.
     fn default() -> Self {
-        Cache { place: Place::Default }
+        Cache { path: CachePath::Default }
     }
 }
 
@@ -125,20 +125,20 @@ impl Contents {
 impl Cache {
     /// A file. Its directory is created if necessary.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Cache { place: Place::File(path.into()) }
+        Cache { path: CachePath::File(path.into()) }
     }
 
     /// No cache.
     pub fn none() -> Self {
-        Cache { place: Place::Nowhere }
+        Cache { path: CachePath::Nowhere }
     }
 
     /// The file; `None` for [`Cache::none`], and if the system has no cache directory.
     pub fn path(&self) -> Option<PathBuf> {
-        match &self.place {
-            Place::Default => Some(dirs::cache_dir()?.join("windlass").join("tuning.json")),
-            Place::File(path) => Some(path.clone()),
-            Place::Nowhere => None,
+        match &self.path {
+            CachePath::Default => Some(dirs::cache_dir()?.join("windlass").join("tuning.json")),
+            CachePath::File(path) => Some(path.clone()),
+            CachePath::Nowhere => None,
         }
     }
 
@@ -158,7 +158,7 @@ impl Cache {
                 Ok(mut contents) => (contents.machines.remove(cpu).unwrap_or_default(), None),
                 Err(problem) => (Entries::new(), Some(problem)),
             },
-            None if self.place == Place::Nowhere => (Entries::new(), None),
+            None if self.path == CachePath::Nowhere => (Entries::new(), None),
             None => (Entries::new(), Some(CacheProblem::NoDirectory)),
         }
     }
@@ -167,7 +167,7 @@ impl Cache {
     /// replaced.
     pub(super) fn add(&self, cpu: &str, entries: &Entries) -> Result<(), CacheProblem> {
         let Some(path) = self.path() else {
-            return if self.place == Place::Nowhere { Ok(()) } else { Err(CacheProblem::NoDirectory) };
+            return if self.path == CachePath::Nowhere { Ok(()) } else { Err(CacheProblem::NoDirectory) };
         };
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory).map_err(problem("write", &path))?;

@@ -39,8 +39,8 @@ pub(super) const RUNS: u32 = FEWEST as u32 + WARM_UP;
 pub(super) struct Question<'g> {
     pub(super) graph: &'g Graph,
     pub(super) node: &'g Node,
-    /// Whether values that depend only on the weight are prepared once.
-    pub(super) is_prepared: bool,
+    /// Whether values that depend only on the weight are prepacked once.
+    pub(super) is_prepacked: bool,
     pub(super) options: &'g CompileOptions,
     pub(super) batch: usize,
     /// Bytes that the whole network uses.
@@ -91,7 +91,7 @@ impl Question<'_> {
         let mut operands = Vec::new();
         for (place, &operand) in self.node.operands.iter().enumerate() {
             let (name, ty) = (format!("operand{place}"), self.graph.ty(operand).clone());
-            operands.push(if self.is_prepared && !ty.shape.is_batched() {
+            operands.push(if self.is_prepacked && !ty.shape.is_batched() {
                 graph.add_single(
                     Parameter { name, shape: ty.shape, init: Initializer::Constant(0.0) },
                     &[],

@@ -55,7 +55,7 @@ fn measures_each_distinct_convolution_once() {
         let Source::Measured(times) = &finding.source else { panic!("{finding:?}") };
         assert_eq!(times.iter().map(|(algorithm, _)| *algorithm).collect::<Vec<_>>(), [DIRECT, TWO, FOUR]);
         assert!(times.iter().all(|(_, time)| *time > Duration::ZERO), "{finding:?}");
-        assert!(finding.key.contains("weights prepared"), "{}", finding.key);
+        assert!(finding.key.contains("weights prepacked"), "{}", finding.key);
     }
     let plan = &tuned.options.compile.plan;
     assert_eq!(plan.tuned.len(), 2);

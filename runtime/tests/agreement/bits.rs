@@ -7,7 +7,7 @@ use windlass_compiler::dump::Dump;
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::Layer;
 use windlass_compiler::ops::elementwise::{Unary, UnaryKind};
-use windlass_compiler::ops::positive::{Positive, WherePositive};
+use windlass_compiler::ops::sign_mask::{MaskedSelect, SignMask};
 use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::{Mode, PassOptions};
@@ -27,8 +27,8 @@ fn made(ops: &mut Ops, x: ValueId) -> ValueId {
 
 /// A value selected by the sign mask of another.
 fn masked(ops: &mut Ops, g: ValueId, x: ValueId) -> ValueId {
-    let bits = ops.op(Positive {}, &[x]);
-    ops.op(WherePositive {}, &[g, bits])
+    let bits = ops.op(SignMask {}, &[x]);
+    ops.op(MaskedSelect {}, &[g, bits])
 }
 
 #[track_caller]
@@ -58,10 +58,10 @@ fn images() {
             let item = [channels, height, width];
             let (x, g) = (ops.input("x", &item), ops.input("g", &item));
             let y = made(&mut ops, x);
-            let bits = ops.op(Positive {}, &[y]);
+            let bits = ops.op(SignMask {}, &[y]);
             let h = made(&mut ops, g);
-            let first = ops.op(WherePositive {}, &[h, bits]);
-            let second = ops.op(WherePositive {}, &[g, bits]);
+            let first = ops.op(MaskedSelect {}, &[h, bits]);
+            let second = ops.op(MaskedSelect {}, &[g, bits]);
             let second = made(&mut ops, second);
             let ops = ops.output("first", first).output("second", second);
             check(ops, Values::Integers, &format!("{item:?}"));
@@ -78,17 +78,17 @@ fn other_readers() {
         let elements: usize = item.iter().product();
         let flat = ops.input("flat", &[elements]);
         let (y, h) = (made(&mut ops, x), made(&mut ops, g));
-        let bits = ops.op(Positive {}, &[y]);
-        let image = ops.op(WherePositive {}, &[h, bits]);
-        let row = ops.op(WherePositive {}, &[flat, bits]);
+        let bits = ops.op(SignMask {}, &[y]);
+        let image = ops.op(MaskedSelect {}, &[h, bits]);
+        let row = ops.op(MaskedSelect {}, &[flat, bits]);
         // To the image's shape, with the mask of a row.
-        let bits = ops.op(Positive {}, &[flat]);
-        let back = ops.op(WherePositive {}, &[h, bits]);
-        let bits = ops.op(Positive {}, &[y]);
+        let bits = ops.op(SignMask {}, &[flat]);
+        let back = ops.op(MaskedSelect {}, &[h, bits]);
+        let bits = ops.op(SignMask {}, &[y]);
         let length = ops.item(bits)[0];
         let twice = ops.op(Concat { axis: 1 }, &[bits, bits]);
         let second = ops.op(Slice::new(1, length, length), &[twice]);
-        let words = ops.op(WherePositive {}, &[h, second]);
+        let words = ops.op(MaskedSelect {}, &[h, second]);
         let column = Shape::new([Dim::batch(), Dim::Fixed(elements), Dim::Fixed(1)]);
         let column = ops.op(Reshape { shape: column }, &[words]);
         let ops = ops.output("image", image).output("row", row).output("back", back).output("column", column);

@@ -165,7 +165,7 @@ impl<'g> Expectation<'g> {
         let (program, _) = compile(self.graph, mode, options, &Dump::from_environment())
             .unwrap_or_else(|error| panic!("{what}: {error}"));
         // The graphs are so small that otherwise no step would run on several threads.
-        let executor = Executor::new(program).unwrap().share_every_step();
+        let executor = Executor::new(program).unwrap().parallelize_every_step();
         for (version, run) in self.runs.iter().enumerate() {
             let results = run_every_way(&executor, run.batch, &run.sources, version as u64, &what);
             self.compare(run, &results, &format!("{what}, batch {}", run.batch));

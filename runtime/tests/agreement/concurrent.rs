@@ -41,7 +41,7 @@ impl Task {
         let mut options = CompileOptions::default();
         options.plan.threads = self.threads;
         let (program, _) = compile(&self.graph, self.mode, &options, &Dump::none()).unwrap();
-        Executor::new(program).unwrap().share_every_step()
+        Executor::new(program).unwrap().parallelize_every_step()
     }
 
     fn run(&self, executor: &Executor) -> Vec<(String, Vec<u32>)> {

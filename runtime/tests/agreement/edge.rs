@@ -19,8 +19,8 @@ use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
 use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
-use windlass_compiler::ops::positive::{Positive, WherePositive};
 use windlass_compiler::ops::reduce::{Expand, Reduce, ReduceKind};
+use windlass_compiler::ops::sign_mask::{MaskedSelect, SignMask};
 use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use windlass_compiler::ops::source::{Constant, Input, InputRole, State};
 use windlass_compiler::ops::structure::{Concat, Pad, Reshape, Slice, Transpose};
@@ -250,10 +250,10 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let y = ops.op(SumChannels {}, &[x]);
             vec![sums(ops.output("y", y), ["x"])]
         }
-        OpKind::Positive | OpKind::WherePositive => {
+        OpKind::SignMask | OpKind::MaskedSelect => {
             let (x, g) = (ops.input("x", &[PAIRS]), ops.input("g", &[PAIRS]));
-            let bits = ops.op(Positive {}, &[x]);
-            let y = ops.op(WherePositive {}, &[g, bits]);
+            let bits = ops.op(SignMask {}, &[x]);
+            let y = ops.op(MaskedSelect {}, &[g, bits]);
             vec![Case::exact(ops.output("y", y), &[pairs])]
         }
         OpKind::Reshape => {

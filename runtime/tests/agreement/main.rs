@@ -2,15 +2,15 @@
 
 mod bits;
 mod check;
+mod concats;
 mod concurrent;
 mod convolution;
-mod descent;
 mod edge;
 mod elements;
 mod ends;
+mod fused_sgd;
 mod graphs;
 mod in_place;
-mod joins;
 mod math;
 mod misaligned;
 mod numbers;

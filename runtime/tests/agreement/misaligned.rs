@@ -151,7 +151,7 @@ fn run_at(
 
 fn check(graph: &Graph, mode: Mode, options: &CompileOptions) {
     let (program, _) = compile(graph, mode, options, &Dump::none()).unwrap();
-    let executor = Executor::new(program).unwrap().share_every_step();
+    let executor = Executor::new(program).unwrap().parallelize_every_step();
     for batch in [1, 5] {
         let sources = sources(graph, batch, Values::Reals, 4);
         let aligned = run_at(&executor, batch, &sources, |_| 0);

@@ -143,13 +143,13 @@ fn windows_of_two_by_two() {
 fn winograd_tiles_of_whole_windows() {
     use EpilogueStep::{Add, Bias, Relu};
     for results in WINOGRAD_RESULTS {
-        for (pool, taps) in [([2, 2], 3), ([1, 2], 5), ([2, 1], 3), ([4, 4], 3), ([3, 3], 3)] {
+        for (pool, kernel_size) in [([2, 2], 3), ([1, 2], 5), ([2, 1], 3), ([4, 4], 3), ([3, 3], 3)] {
             for sizes in [[8, 12], [13, 9], [5, 6], [4, 4]] {
                 let case = Case {
                     channels: [8, 17],
                     sizes: sizes.to_vec(),
-                    window: Window::square(taps, 1, taps / 2),
-                    epilogue: if taps == 3 { vec![Bias, Add, Relu] } else { vec![Bias, Relu] },
+                    window: Window::square(kernel_size, 1, kernel_size / 2),
+                    epilogue: if kernel_size == 3 { vec![Bias, Add, Relu] } else { vec![Bias, Relu] },
                     pool: Window {
                         kernel_size: pool.to_vec(),
                         stride: pool.to_vec(),

@@ -76,7 +76,7 @@ fn windows_side_by_side() {
 }
 
 #[test]
-fn whole_planes() {
+fn whole_images() {
     for size in [1, 2, 4, 7, 13] {
         check(3, &[size, size], &Window::square(size, 1, 0), &[2]);
         check(3, &[size, size], &Window::square(size, size, size - 1), &[1]);

@@ -21,10 +21,10 @@ use crate::run::{Results, run};
 fn executor(graph: &Graph, mode: Mode, threads: usize) -> Executor {
     let mut options = CompileOptions::default();
     options.plan.threads = threads;
-    Executor::new(compile(graph, mode, &options, &Dump::none()).unwrap().0).unwrap().share_every_step()
+    Executor::new(compile(graph, mode, &options, &Dump::none()).unwrap().0).unwrap().parallelize_every_step()
 }
 
-/// A convolution followed by batch normalisation, which is folded into the weights: there is something to prepare.
+/// A convolution followed by batch normalisation, which is folded into the weights: there is something to prepack.
 fn classifier(classes: usize) -> Graph {
     network(
         &[2, 9, 9],
@@ -137,13 +137,13 @@ fn one_program_on_many_threads_at_once() {
     }
 }
 
-/// Callers with their own parameters use the same prepared memory in turns: each must get its own results.
+/// Callers with their own parameters use the same prepacked memory in turns: each must get its own results.
 #[test]
 fn many_threads_with_parameters_of_their_own() {
     let graph = classifier(3);
     for threads in [1, 2] {
         let executor = executor(&graph, Mode::Inference, threads);
-        assert!(!executor.program().prepare_steps().is_empty(), "nothing depends on parameters alone");
+        assert!(!executor.program().prepack_steps().is_empty(), "nothing depends on parameters alone");
         thread::scope(|scope| {
             for version in 0..4_u64 {
                 let (executor, graph) = (&executor, &graph);
@@ -163,17 +163,17 @@ fn many_threads_with_parameters_of_their_own() {
     }
 }
 
-/// Parameters that runs no longer read need not be bound, as long as nothing has to be prepared again.
+/// Parameters that runs no longer read need not be bound, as long as nothing has to be prepacked again.
 #[test]
-fn a_prepared_program_needs_only_what_its_runs_read() {
+fn a_prepacked_program_needs_only_what_its_runs_read() {
     let graph = classifier(3);
     let executor = executor(&graph, Mode::Inference, 2);
     let batch = 2;
     let sources = sources(&graph, batch, Values::Reals, 5);
     let plan = executor.program().plan();
-    let (prepare, read) = (plan.slots_of(&plan.prepare), plan.slots_of(&plan.run));
-    let stored = |slot: usize| executor.slots()[slot].kind == SlotKind::Stored;
-    assert!(prepare.iter().any(|slot| !read.contains(slot)) && read.iter().any(|&slot| stored(slot)));
+    let (prepack, read) = (plan.slots_of(&plan.prepack), plan.slots_of(&plan.run));
+    let stored = |slot: usize| executor.slots()[slot].kind == SlotKind::Parameter;
+    assert!(prepack.iter().any(|slot| !read.contains(slot)) && read.iter().any(|&slot| stored(slot)));
     let values: Vec<Vec<f32>> = executor
         .slots()
         .iter()
@@ -199,17 +199,17 @@ fn a_prepared_program_needs_only_what_its_runs_read() {
     let expected = expected.values().find(|values| values.len() == batch * 3).unwrap();
     let all: Vec<usize> = (0..executor.slots().len()).collect();
 
-    // Before anything is prepared, and for every other version, all must be bound.
+    // Before anything is prepacked, and for every other version, all must be bound.
     let is_refused = |version: u64| match execute(&read, version) {
-        Err(Error::Binding { name, .. }) => prepare.iter().any(|&slot| executor.slots()[slot].name == name),
+        Err(Error::Binding { name, .. }) => prepack.iter().any(|&slot| executor.slots()[slot].name == name),
         _ => false,
     };
     assert!(is_refused(0));
-    let mut preparing = executor.start(1).unwrap();
-    for &slot in &prepare {
-        preparing.bind(slot, Binding::Floats(&values[slot])).unwrap();
+    let mut prepacking = executor.start(1).unwrap();
+    for &slot in &prepack {
+        prepacking.bind(slot, Binding::Floats(&values[slot])).unwrap();
     }
-    preparing.prepare(0).unwrap();
+    prepacking.prepack(0).unwrap();
     assert_eq!(&execute(&read, 0).unwrap(), expected);
     assert!(is_refused(1));
     assert_eq!(&execute(&read, 0).unwrap(), expected);

@@ -36,13 +36,13 @@ enum Choice {
     Branch,
 }
 
-type Step = (Choice, [usize; 3]);
+type LayerChoice = (Choice, [usize; 3]);
 
 /// A network to be built: steps that are impossible at their position are skipped.
 #[derive(Clone, Debug)]
 struct Recipe {
     item: [usize; 3],
-    steps: Vec<Step>,
+    steps: Vec<LayerChoice>,
     batch: usize,
     seed: u64,
 }

@@ -40,7 +40,7 @@ fn each_variant(lines: &str, batch: usize, sources: &Sources, judge: impl Fn(&Re
             options.plan.vector_bits, options.plan.features, options.plan.threads, options.plan.layouts
         );
         let (program, _) = compile(&graph, Mode::Training, &options, &Dump::none()).unwrap();
-        let executor = Executor::new(program).unwrap().share_every_step();
+        let executor = Executor::new(program).unwrap().parallelize_every_step();
         judge(&run(&executor, batch, sources, 0), &what);
     }
 }

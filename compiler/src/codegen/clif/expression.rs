@@ -5,7 +5,7 @@ use cranelift_codegen::ir::types::{F32, I32, I64, I64X2};
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::kernel::KernelEmitter;
-use super::value::{LANES, Width};
+use super::value::{LANES, VectorOrScalar};
 use crate::kernel::{Element, Expr, Extent, Load, Map, Mode, Store};
 
 /// The index of a lane: a constant, or a value plus a constant.
@@ -31,27 +31,27 @@ impl Lane {
 
 /// The current step of each window loop.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Step {
+pub(super) struct WindowStep {
     pub(super) dynamic: Vec<Value>,
     pub(super) fixed: Vec<usize>,
 }
 
 /// Addresses and values that do not change over the lanes and steps of a map.
-pub(super) struct Places {
+pub(super) struct Operands {
     pub(super) loads: Vec<(Value, i64)>,
     pub(super) stores: Vec<(Value, i64)>,
     /// Scalar operands, equal for all lanes and steps, loaded once.
-    pub(super) numbers: Vec<Option<Value>>,
+    pub(super) scalars: Vec<Option<Value>>,
 }
 
 /// The point of a map at which an expression is evaluated.
 #[derive(Clone, Copy)]
 pub(super) struct Site<'m> {
     pub(super) map: &'m Map,
-    pub(super) places: &'m Places,
+    pub(super) operands: &'m Operands,
     pub(super) lane: Lane,
-    pub(super) step: &'m Step,
-    pub(super) width: Width,
+    pub(super) step: &'m WindowStep,
+    pub(super) width: VectorOrScalar,
 }
 
 impl KernelEmitter<'_, '_, '_> {
@@ -72,14 +72,14 @@ impl KernelEmitter<'_, '_, '_> {
     }
 
     fn expression(&mut self, site: Site<'_>, expr: &Expr, values: &[Option<Value>]) -> Value {
-        let Site { map, places, lane, width, .. } = site;
+        let Site { map, operands, lane, width, .. } = site;
         let of = |id: &crate::kernel::ExprId| get(values, id.0);
         match expr {
             Expr::Load(index) => {
                 let load = &map.loads[*index];
-                match places.numbers[*index] {
+                match operands.scalars[*index] {
                     Some(number) => self.spread(load.element, number, width),
-                    None => self.load(load, places.loads[*index], site),
+                    None => self.load(load, operands.loads[*index], site),
                 }
             }
             Expr::Constant(value) => self.emit.float(width, *value),
@@ -94,8 +94,8 @@ impl KernelEmitter<'_, '_, '_> {
                 let value = self.emit.builder.ins().iadd_imm_s(value, lane.fixed as i64 * distance);
                 let first = self.spread_integer(value, width);
                 match width {
-                    Width::Single => first,
-                    Width::Vector => {
+                    VectorOrScalar::Scalar => first,
+                    VectorOrScalar::Vector => {
                         let lanes = self.emit.lane_numbers();
                         let distance = self.emit.integer(width, distance as i32);
                         let lanes = self.emit.builder.ins().imul(lanes, distance);
@@ -114,7 +114,7 @@ impl KernelEmitter<'_, '_, '_> {
                 let size = self.emit.builder.ins().fcvt_from_sint(F32, size);
                 self.spread(Element::F32, size, width)
             }
-            Expr::Reduced(_) | Expr::Place(_) => unreachable!("verified: known before the evaluation"),
+            Expr::Reduced(_) | Expr::Argmax(_) => unreachable!("verified: known before the evaluation"),
             Expr::Unary(kind, x) => self.emit.unary(width, *kind, of(x)),
             Expr::Add(a, b) => self.emit.builder.ins().fadd(of(a), of(b)),
             Expr::Subtract(a, b) => self.emit.builder.ins().fsub(of(a), of(b)),
@@ -134,20 +134,20 @@ impl KernelEmitter<'_, '_, '_> {
     }
 
     /// A scalar in every lane.
-    fn spread(&mut self, element: Element, number: Value, width: Width) -> Value {
+    fn spread(&mut self, element: Element, number: Value, width: VectorOrScalar) -> Value {
         match width {
-            Width::Single => number,
-            Width::Vector => self.emit.splat(vector(element), number),
+            VectorOrScalar::Scalar => number,
+            VectorOrScalar::Vector => self.emit.splat(vector(element), number),
         }
     }
 
-    fn load(&mut self, load: &Load, place: (Value, i64), site: Site<'_>) -> Value {
+    fn load(&mut self, load: &Load, address: (Value, i64), site: Site<'_>) -> Value {
         let Site { lane, step, width, .. } = site;
         if load.repeat > 1 {
-            return self.load_repeated(load, place, lane, width);
+            return self.load_repeated(load, address, lane, width);
         }
         let bytes = load.element.bytes();
-        let (mut pointer, mut offset) = self.lane_place(place, lane, load.lane, load.element);
+        let (mut pointer, mut offset) = self.lane_address(address, lane, load.lane, load.element);
         for (&value, &stride) in step.dynamic.iter().zip(&load.window) {
             let distance = self.emit.builder.ins().imul_imm_s(value, (bytes * stride) as i64);
             pointer = self.emit.builder.ins().iadd(pointer, distance);
@@ -156,46 +156,52 @@ impl KernelEmitter<'_, '_, '_> {
             offset += (bytes * value * stride) as i64;
         }
         match (width, load.element, load.lane) {
-            (Width::Single, ..) => self.emit.load_element(load.element, pointer, offset),
-            (Width::Vector, _, 0) => {
+            (VectorOrScalar::Scalar, ..) => self.emit.load_element(load.element, pointer, offset),
+            (VectorOrScalar::Vector, _, 0) => {
                 let number = self.emit.load_element(load.element, pointer, offset);
                 self.emit.splat(vector(load.element), number)
             }
-            (Width::Vector, Element::F32, lane) => {
+            (VectorOrScalar::Vector, Element::F32, lane) => {
                 self.emit.load_strided(F32, pointer, offset, 4 * lane as i64)
             }
-            (Width::Vector, Element::I32, lane) => {
+            (VectorOrScalar::Vector, Element::I32, lane) => {
                 self.emit.load_strided(I32, pointer, offset, 4 * lane as i64)
             }
-            (Width::Vector, Element::U8, lane) => self.emit.load_bytes(pointer, offset, lane as i64),
+            (VectorOrScalar::Vector, Element::U8, lane) => self.emit.load_bytes(pointer, offset, lane as i64),
         }
     }
 
     /// Loads elements that neighbouring lanes share.
-    fn load_repeated(&mut self, load: &Load, place: (Value, i64), lane: Lane, width: Width) -> Value {
+    fn load_repeated(
+        &mut self,
+        load: &Load,
+        address: (Value, i64),
+        lane: Lane,
+        width: VectorOrScalar,
+    ) -> Value {
         let (repeat, element) = (load.repeat, load.element);
         // Dynamic lanes start at multiples of four, which `repeat` divides; see `Map::needs_known_lanes`.
-        let place = match lane.dynamic {
-            None => place,
+        let address = match lane.dynamic {
+            None => address,
             Some(dynamic) => {
                 let elements = self.emit.builder.ins().udiv_imm_u(dynamic, repeat as i64);
                 let distance = self.bytes(elements, element);
-                (self.emit.builder.ins().iadd(place.0, distance), place.1)
+                (self.emit.builder.ins().iadd(address.0, distance), address.1)
             }
         };
-        let offset = |lane: usize| place.1 + (element.bytes() * (lane / repeat)) as i64;
+        let offset = |lane: usize| address.1 + (element.bytes() * (lane / repeat)) as i64;
         let first = lane.fixed;
         match width {
-            Width::Single => self.emit.load_element(element, place.0, offset(first)),
-            Width::Vector if repeat == 2 && first.is_multiple_of(2) && element != Element::U8 => {
-                let pair = self.emit.load(I64, place.0, offset(first));
+            VectorOrScalar::Scalar => self.emit.load_element(element, address.0, offset(first)),
+            VectorOrScalar::Vector if repeat == 2 && first.is_multiple_of(2) && element != Element::U8 => {
+                let pair = self.emit.load(I64, address.0, offset(first));
                 let pair = self.emit.builder.ins().scalar_to_vector(I64X2, pair);
                 let pair = self.emit.bits(vector(element), pair);
                 self.emit.shuffle(pair, pair, [0, 0, 1, 1])
             }
-            Width::Vector => {
+            VectorOrScalar::Vector => {
                 let lanes: Vec<Value> = (first..first + LANES)
-                    .map(|lane| self.emit.load_element(element, place.0, offset(lane)))
+                    .map(|lane| self.emit.load_element(element, address.0, offset(lane)))
                     .collect();
                 self.emit.gather(vector(element), &lanes)
             }
@@ -203,17 +209,19 @@ impl KernelEmitter<'_, '_, '_> {
     }
 
     /// The remainder of each lane's index.
-    fn phase(&mut self, lane: Lane, period: usize, width: Width) -> Value {
+    fn phase(&mut self, lane: Lane, period: usize, width: VectorOrScalar) -> Value {
         match (width, lane.dynamic) {
-            (Width::Vector, _) => {
+            (VectorOrScalar::Vector, _) => {
                 // Dynamic lanes start at multiples of four, which the period divides; see `Map::needs_known_lanes`.
                 let phases: Vec<Value> = (lane.fixed..lane.fixed + LANES)
-                    .map(|lane| self.emit.integer(Width::Single, (lane % period) as i32))
+                    .map(|lane| self.emit.integer(VectorOrScalar::Scalar, (lane % period) as i32))
                     .collect();
-                self.emit.gather(Width::Vector.integer(), &phases)
+                self.emit.gather(VectorOrScalar::Vector.integer(), &phases)
             }
-            (Width::Single, None) => self.emit.integer(Width::Single, (lane.fixed % period) as i32),
-            (Width::Single, Some(dynamic)) => {
+            (VectorOrScalar::Scalar, None) => {
+                self.emit.integer(VectorOrScalar::Scalar, (lane.fixed % period) as i32)
+            }
+            (VectorOrScalar::Scalar, Some(dynamic)) => {
                 let lane = self.emit.builder.ins().iadd_imm_s(dynamic, lane.fixed as i64);
                 let phase = self.emit.builder.ins().urem_imm_u(lane, period as i64);
                 self.emit.builder.ins().ireduce(I32, phase)
@@ -223,24 +231,24 @@ impl KernelEmitter<'_, '_, '_> {
 
     /// Stores the results of some lanes.
     pub(super) fn stores(&mut self, site: Site<'_>, values: &[Option<Value>]) {
-        for (store, &place) in site.map.stores.iter().zip(&site.places.stores) {
-            self.store(store, place, values, site.lane, site.width);
+        for (store, &address) in site.map.stores.iter().zip(&site.operands.stores) {
+            self.store(store, address, values, site.lane, site.width);
         }
     }
 
     fn store(
         &mut self,
         store: &Store,
-        place: (Value, i64),
+        address: (Value, i64),
         values: &[Option<Value>],
         lane: Lane,
-        width: Width,
+        width: VectorOrScalar,
     ) {
-        let (pointer, offset) = self.lane_place(place, lane, store.lane, store.element);
+        let (pointer, offset) = self.lane_address(address, lane, store.lane, store.element);
         let mut value = get(values, store.value.0);
         let stride = 4 * store.lane as i64;
         match width {
-            Width::Single => {
+            VectorOrScalar::Scalar => {
                 if store.mode == Mode::Accumulate {
                     let old = self.emit.load(F32, pointer, offset);
                     value = self.emit.builder.ins().fadd(old, value);
@@ -250,10 +258,10 @@ impl KernelEmitter<'_, '_, '_> {
                     Element::U8 => self.emit.store_byte(value, pointer, offset),
                 }
             }
-            Width::Vector if store.element == Element::U8 => {
+            VectorOrScalar::Vector if store.element == Element::U8 => {
                 self.emit.store_bytes(value, pointer, offset, store.lane as i64);
             }
-            Width::Vector => {
+            VectorOrScalar::Vector => {
                 if store.mode == Mode::Accumulate {
                     let old = self.emit.load_strided(F32, pointer, offset, stride);
                     value = self.emit.builder.ins().fadd(old, value);
@@ -264,14 +272,14 @@ impl KernelEmitter<'_, '_, '_> {
     }
 
     /// The address of a lane of an operand.
-    fn lane_place(
+    fn lane_address(
         &mut self,
-        place: (Value, i64),
+        address: (Value, i64),
         lane: Lane,
         stride: usize,
         element: Element,
     ) -> (Value, i64) {
-        let (mut pointer, mut offset) = place;
+        let (mut pointer, mut offset) = address;
         offset += (element.bytes() * lane.fixed * stride) as i64;
         if let Some(dynamic) = lane.dynamic
             && stride > 0
@@ -311,11 +319,11 @@ impl KernelEmitter<'_, '_, '_> {
     }
 
     /// A 64-bit integer as a 32-bit one in every lane.
-    fn spread_integer(&mut self, value: Value, width: Width) -> Value {
+    fn spread_integer(&mut self, value: Value, width: VectorOrScalar) -> Value {
         let narrow = self.emit.builder.ins().ireduce(I32, value);
         match width {
-            Width::Vector => self.emit.splat(width.integer(), narrow),
-            Width::Single => narrow,
+            VectorOrScalar::Vector => self.emit.splat(width.integer(), narrow),
+            VectorOrScalar::Scalar => narrow,
         }
     }
 }
@@ -328,7 +336,7 @@ pub(super) fn get(values: &[Option<Value>], index: usize) -> Value {
 /// The type of four loaded elements.
 fn vector(element: Element) -> cranelift_codegen::ir::Type {
     match element {
-        Element::F32 => Width::Vector.float(),
-        Element::I32 | Element::U8 => Width::Vector.integer(),
+        Element::F32 => VectorOrScalar::Vector.float(),
+        Element::I32 | Element::U8 => VectorOrScalar::Vector.integer(),
     }
 }

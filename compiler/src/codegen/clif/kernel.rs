@@ -9,9 +9,9 @@ use cranelift_frontend::FunctionBuilder;
 
 use super::value::Emit;
 use crate::abi::{POINTER_BYTES, WORD_BYTES, entry};
-use crate::codegen::wide::Argument;
+use crate::codegen::avx::Argument;
 use crate::kernel::{Address, Affine, BufferId, Element, Extent, Kernel, Map, Split, Stmt, Tile, TileCall};
-use crate::plan::{Place, Plan};
+use crate::plan::{Location, Plan};
 
 /// The functions of leaves, declared in the calling kernel.
 pub(in crate::codegen) trait Leaves {
@@ -46,7 +46,7 @@ pub(in crate::codegen) fn build(
         bases: HashMap::new(),
         sizes,
         may_be_zero: plan.sizes.polynomials().iter().map(|size| !size.is_positive()).collect(),
-        share: None,
+        chunk: None,
         leaves,
     };
     if let Some(variable) = kernel.thread {
@@ -61,7 +61,7 @@ pub(in crate::codegen) fn build(
         Split::Serial => emitter.when_any(first, last, |emitter| emitter.body(&kernel.body)),
         Split::Lanes(var, _) => emitter.when_any(first, last, |emitter| {
             emitter.variables[var.0] = Some(first);
-            emitter.share = Some(emitter.emit.builder.ins().isub(last, first));
+            emitter.chunk = Some(emitter.emit.builder.ins().isub(last, first));
             emitter.body(&kernel.body);
         }),
         Split::Axes(axes) => emitter.count(first, last, 1, |emitter, unit| {
@@ -93,30 +93,30 @@ pub(super) struct KernelEmitter<'b, 'f, 'l> {
     sizes: Vec<Value>,
     /// Which of them may be 0.
     may_be_zero: Vec<bool>,
-    share: Option<Value>,
+    chunk: Option<Value>,
     pub(super) leaves: &'l mut dyn Leaves,
 }
 
 impl KernelEmitter<'_, '_, '_> {
     /// The address of a buffer's first element.
     fn base(&mut self, plan: &Plan, buffer: BufferId, table: Value, thread: Value) -> Value {
-        let (index, offset) = match plan.buffers[buffer.index()].place {
-            Place::Slot(slot) => (entry::slot(plan.memory.open.len(), slot), 0),
-            Place::Open { arena, offset } => (entry::arena(arena), offset),
-            Place::Fixed(offset) => (entry::FIXED, offset),
-            Place::Prepared(offset) => (entry::PREPARED, offset),
-            Place::Preparing(offset) => (entry::PREPARING, offset),
-            Place::Scratch(offset) => (entry::SCRATCH, offset),
-            Place::Nowhere => unreachable!("every buffer of a kernel has a place"),
+        let (index, offset) = match plan.buffers[buffer.index()].location {
+            Location::Slot(slot) => (entry::slot(plan.memory.open.len(), slot), 0),
+            Location::Open { arena, offset } => (entry::arena(arena), offset),
+            Location::Fixed(offset) => (entry::FIXED, offset),
+            Location::Prepacked(offset) => (entry::PREPACKED, offset),
+            Location::Prepacking(offset) => (entry::PREPACKING, offset),
+            Location::Scratch(offset) => (entry::SCRATCH, offset),
+            Location::Nowhere => unreachable!("every buffer of a kernel has a place"),
         };
         let base = self.emit.load(I64, table, (POINTER_BYTES * index) as i64);
         let offset = self.emit.builder.ins().iconst(I64, (WORD_BYTES * offset) as i64);
-        let distance = match plan.buffers[buffer.index()].place {
-            Place::Open { arena, .. } => {
+        let distance = match plan.buffers[buffer.index()].location {
+            Location::Open { arena, .. } => {
                 let (size, _) = plan.memory.open[arena];
                 self.emit.builder.ins().imul(offset, self.sizes[size.index()])
             }
-            Place::Scratch(_) => {
+            Location::Scratch(_) => {
                 // Matches `scratch_start`.
                 let words = WORD_BYTES * plan.memory.scratch;
                 let all = self.emit.builder.ins().imul_imm_s(thread, words as i64);
@@ -140,7 +140,7 @@ impl KernelEmitter<'_, '_, '_> {
                 let rest = self.emit.builder.ins().urem_imm_s(whole, multiple as i64);
                 self.emit.builder.ins().isub(whole, rest)
             }
-            Extent::Share => self.share.expect("verified: a share exists where it is used"),
+            Extent::Chunk => self.chunk.expect("verified: a chunk exists where it is used"),
         }
     }
 

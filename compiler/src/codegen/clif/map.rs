@@ -7,16 +7,16 @@ use cranelift_codegen::ir::{AbiParam, FuncRef, InstBuilder, Signature, StackSlot
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::Variable;
 
-use super::expression::{Lane, Places, Site, Step, get};
+use super::expression::{Lane, Operands, Site, WindowStep, get};
 use super::kernel::KernelEmitter;
-use super::value::{LANES, Width};
-use crate::codegen::wide::Argument;
+use super::value::{LANES, VectorOrScalar};
+use crate::codegen::avx::Argument;
 use crate::kernel::{Expr, Extent, Fold, Map, Mode, Reducer, SumBlocks};
 
 /// A span of at most this length is unrolled completely.
-const WRITTEN_OUT: usize = 64;
+const UNROLLED: usize = 64;
 /// A window of at most this many steps is unrolled completely.
-const WINDOW_WRITTEN_OUT: usize = 16;
+const UNROLLED_WINDOW: usize = 16;
 /// Independent accumulators of a reduction over lanes, which hide the latency of additions.
 const STREAMS: usize = 4;
 
@@ -31,9 +31,9 @@ pub(in crate::codegen) fn signature() -> Signature {
 #[derive(Clone, Copy)]
 struct Accumulator {
     best: Variable,
-    place: Option<Variable>,
+    argmax: Option<Variable>,
     whole: Option<Whole>,
-    width: Width,
+    width: VectorOrScalar,
 }
 
 /// The sum of all blocks and its rounding error.
@@ -53,7 +53,7 @@ impl KernelEmitter<'_, '_, '_> {
     pub(super) fn map(&mut self, map: &Map) {
         match self.leaves.map(map, self.emit.builder.func) {
             Some((function, arguments)) => self.call_map(function, &arguments),
-            None => self.narrow_map(map),
+            None => self.inline_map(map),
         }
     }
 
@@ -80,45 +80,47 @@ impl KernelEmitter<'_, '_, '_> {
         self.emit.builder.ins().call(function, &[table]);
     }
 
-    fn narrow_map(&mut self, map: &Map) {
-        let mut places = Places {
+    fn inline_map(&mut self, map: &Map) {
+        let mut operands = Operands {
             loads: map.loads.iter().map(|load| self.address(&load.address, load.element)).collect(),
             stores: map.stores.iter().map(|store| self.address(&store.address, store.element)).collect(),
-            numbers: vec![None; map.loads.len()],
+            scalars: vec![None; map.loads.len()],
         };
         for (index, load) in map.loads.iter().enumerate() {
             let is_number = load.lane == 0 && load.window.iter().all(|&stride| stride == 0);
             if is_number && !map.stores.iter().any(|store| store.address.buffer == load.address.buffer) {
-                let (pointer, offset) = places.loads[index];
-                places.numbers[index] = Some(self.emit.load_element(load.element, pointer, offset));
+                let (pointer, offset) = operands.loads[index];
+                operands.scalars[index] = Some(self.emit.load_element(load.element, pointer, offset));
             }
         }
         match &map.fold {
             Fold::None | Fold::Window(_) => {
                 self.each_lane(map, may_overlap(map), |emitter, lane, width| {
-                    emitter.element(map, &places, lane, width);
+                    emitter.element(map, &operands, lane, width);
                 });
             }
-            Fold::Lanes(reducers) => self.fold_lanes(map, &places, reducers),
+            Fold::Lanes(reducers) => self.fold_lanes(map, &operands, reducers),
         }
     }
 
     /// Runs `body` for all lanes: first in vectors, then one by one for the rest.
-    fn each_lane(&mut self, map: &Map, overlap: bool, mut body: impl FnMut(&mut Self, Lane, Width)) {
+    fn each_lane(&mut self, map: &Map, overlap: bool, mut body: impl FnMut(&mut Self, Lane, VectorOrScalar)) {
         match map.lanes {
             Extent::Fixed(lanes)
                 if map.needs_known_lanes()
-                    || lanes <= WRITTEN_OUT && lanes.div_ceil(LANES) * map.exprs.len() <= 256 =>
+                    || lanes <= UNROLLED && lanes.div_ceil(LANES) * map.exprs.len() <= 256 =>
             {
                 for vector in 0..lanes / LANES {
-                    body(self, Lane::fixed(vector * LANES), Width::Vector);
+                    body(self, Lane::fixed(vector * LANES), VectorOrScalar::Vector);
                 }
                 self.rest(lanes, overlap, &mut body);
             }
             Extent::Fixed(lanes) => {
                 let zero = self.emit.builder.ins().iconst(I64, 0);
                 let end = self.emit.builder.ins().iconst(I64, (lanes / LANES * LANES) as i64);
-                self.count(zero, end, LANES, |emitter, lane| body(emitter, Lane::at(lane), Width::Vector));
+                self.count(zero, end, LANES, |emitter, lane| {
+                    body(emitter, Lane::at(lane), VectorOrScalar::Vector)
+                });
                 self.rest(lanes, overlap, &mut body);
             }
             lanes => {
@@ -126,27 +128,29 @@ impl KernelEmitter<'_, '_, '_> {
                 let zero = self.emit.builder.ins().iconst(I64, 0);
                 let vectors = self.emit.builder.ins().band_imm_s(lanes, -(LANES as i64));
                 self.count(zero, vectors, LANES, |emitter, lane| {
-                    body(emitter, Lane::at(lane), Width::Vector)
+                    body(emitter, Lane::at(lane), VectorOrScalar::Vector)
                 });
-                self.count(vectors, lanes, 1, |emitter, lane| body(emitter, Lane::at(lane), Width::Single));
+                self.count(vectors, lanes, 1, |emitter, lane| {
+                    body(emitter, Lane::at(lane), VectorOrScalar::Scalar)
+                });
             }
         }
     }
 
     /// The lanes after the last whole vector, if their number is known.
-    fn rest(&mut self, lanes: usize, overlap: bool, body: &mut impl FnMut(&mut Self, Lane, Width)) {
+    fn rest(&mut self, lanes: usize, overlap: bool, body: &mut impl FnMut(&mut Self, Lane, VectorOrScalar)) {
         if !lanes.is_multiple_of(LANES) && lanes > LANES && overlap {
-            body(self, Lane::fixed(lanes - LANES), Width::Vector);
+            body(self, Lane::fixed(lanes - LANES), VectorOrScalar::Vector);
         } else {
             for lane in lanes / LANES * LANES..lanes {
-                body(self, Lane::fixed(lane), Width::Single);
+                body(self, Lane::fixed(lane), VectorOrScalar::Scalar);
             }
         }
     }
 
     /// Computes some lanes: the window reduction, if there is one, and the stores.
-    fn element(&mut self, map: &Map, places: &Places, lane: Lane, width: Width) {
-        let site = Site { map, places, lane, step: &Step::default(), width };
+    fn element(&mut self, map: &Map, operands: &Operands, lane: Lane, width: VectorOrScalar) {
+        let site = Site { map, operands, lane, step: &WindowStep::default(), width };
         let values = match &map.fold {
             Fold::Window(reducers) => {
                 let counts: Vec<Option<usize>> = map.window.iter().map(fixed).collect();
@@ -169,7 +173,7 @@ impl KernelEmitter<'_, '_, '_> {
 
     fn current(&mut self, accumulator: Accumulator) -> (Value, Option<Value>) {
         let best = self.emit.builder.use_var(accumulator.best);
-        (best, accumulator.place.map(|place| self.emit.builder.use_var(place)))
+        (best, accumulator.argmax.map(|argmax| self.emit.builder.use_var(argmax)))
     }
 
     /// Evaluates the expressions after a reduction.
@@ -179,7 +183,7 @@ impl KernelEmitter<'_, '_, '_> {
         for (index, expr) in map.exprs.iter().enumerate().skip(map.finish) {
             values[index] = match expr {
                 Expr::Reduced(reducer) => Some(reduced[*reducer].0),
-                Expr::Place(reducer) => reduced[*reducer].1,
+                Expr::Argmax(reducer) => reduced[*reducer].1,
                 _ => None,
             };
         }
@@ -187,10 +191,10 @@ impl KernelEmitter<'_, '_, '_> {
     }
 
     /// Runs `body` for every step of the window.
-    fn each_step(&mut self, map: &Map, ends: &Blocks<'_>, mut body: impl FnMut(&mut Self, &Step)) {
+    fn each_step(&mut self, map: &Map, ends: &Blocks<'_>, mut body: impl FnMut(&mut Self, &WindowStep)) {
         let counts: Option<Vec<usize>> = map.window.iter().map(fixed).collect();
         match counts {
-            Some(counts) if counts.iter().product::<usize>() <= WINDOW_WRITTEN_OUT => {
+            Some(counts) if counts.iter().product::<usize>() <= UNROLLED_WINDOW => {
                 let in_window = ends.blocks.filter(|blocks| blocks.depth < counts.len());
                 let block = in_window.map_or(usize::MAX, |blocks| blocks.steps(&counts));
                 for index in 0..counts.iter().product() {
@@ -200,13 +204,13 @@ impl KernelEmitter<'_, '_, '_> {
                         fixed[position] = rest % count;
                         rest /= count;
                     }
-                    body(self, &Step { dynamic: Vec::new(), fixed });
+                    body(self, &WindowStep { dynamic: Vec::new(), fixed });
                     if (index + 1) % block == 0 {
                         self.end_blocks(ends.accumulators);
                     }
                 }
             }
-            _ => self.step_loops(map, ends, &mut Step::default(), &mut body),
+            _ => self.step_loops(map, ends, &mut WindowStep::default(), &mut body),
         }
     }
 
@@ -214,8 +218,8 @@ impl KernelEmitter<'_, '_, '_> {
         &mut self,
         map: &Map,
         ends: &Blocks<'_>,
-        step: &mut Step,
-        body: &mut dyn FnMut(&mut Self, &Step),
+        step: &mut WindowStep,
+        body: &mut dyn FnMut(&mut Self, &WindowStep),
     ) {
         let depth = step.dynamic.len();
         let Some(&extent) = map.window.get(depth) else { return body(self, step) };
@@ -291,7 +295,7 @@ impl KernelEmitter<'_, '_, '_> {
     }
 
     /// A reduction over window and lanes, and its stores.
-    fn fold_lanes(&mut self, map: &Map, places: &Places, reducers: &[Reducer]) {
+    fn fold_lanes(&mut self, map: &Map, operands: &Operands, reducers: &[Reducer]) {
         let streams = match map.lanes {
             Extent::Fixed(lanes) => (lanes / LANES).clamp(1, STREAMS),
             _ => STREAMS,
@@ -303,31 +307,37 @@ impl KernelEmitter<'_, '_, '_> {
         let blocks = SumBlocks::of(&counts);
         let vectors: Vec<Vec<Accumulator>> = (0..streams)
             .map(|_| {
-                reducers.iter().map(|&reducer| self.accumulator(reducer, Width::Vector, blocks)).collect()
+                reducers
+                    .iter()
+                    .map(|&reducer| self.accumulator(reducer, VectorOrScalar::Vector, blocks))
+                    .collect()
             })
             .collect();
-        let singles: Vec<Accumulator> =
-            reducers.iter().map(|&reducer| self.accumulator(reducer, Width::Single, blocks)).collect();
+        let singles: Vec<Accumulator> = reducers
+            .iter()
+            .map(|&reducer| self.accumulator(reducer, VectorOrScalar::Scalar, blocks))
+            .collect();
         let all: Vec<Accumulator> = vectors.iter().flatten().chain(&singles).copied().collect();
         let ends = Blocks { blocks, accumulators: &all };
         // Blocks that end within the span, not in the window.
         let within = blocks.filter(|blocks| blocks.depth == map.window.len()).map(|blocks| blocks.turns);
         self.each_step(map, &ends, |emitter, step| {
             let lanes = emitter.extent(map.lanes);
-            let fold = |emitter: &mut Self, lane: Lane, width: Width, accumulators: &[Accumulator]| {
-                emitter.accumulate_all(Site { map, places, lane, step, width }, reducers, accumulators);
-            };
+            let fold =
+                |emitter: &mut Self, lane: Lane, width: VectorOrScalar, accumulators: &[Accumulator]| {
+                    emitter.accumulate_all(Site { map, operands, lane, step, width }, reducers, accumulators);
+                };
             let zero = emitter.emit.builder.ins().iconst(I64, 0);
             let turns = emitter.emit.builder.ins().udiv_imm_s(lanes, turn as i64);
             let whole = emitter.emit.builder.ins().imul_imm_s(turns, turn as i64);
             let blocks = within.map(|turns| (turns, &all[..]));
             emitter.count_in_blocks((zero, whole), turn, blocks, |emitter, lane| {
                 for (stream, accumulators) in vectors.iter().enumerate() {
-                    fold(emitter, Lane::at(lane).plus(stream * LANES), Width::Vector, accumulators);
+                    fold(emitter, Lane::at(lane).plus(stream * LANES), VectorOrScalar::Vector, accumulators);
                 }
             });
             emitter.count(whole, lanes, 1, |emitter, lane| {
-                fold(emitter, Lane::at(lane), Width::Single, &singles);
+                fold(emitter, Lane::at(lane), VectorOrScalar::Scalar, &singles);
             });
             if within.is_some() {
                 emitter.end_blocks(&singles);
@@ -340,7 +350,13 @@ impl KernelEmitter<'_, '_, '_> {
                 (self.combine(reducers[index], &streams, singles[index]), None)
             })
             .collect();
-        let site = Site { map, places, lane: Lane::fixed(0), step: &Step::default(), width: Width::Single };
+        let site = Site {
+            map,
+            operands,
+            lane: Lane::fixed(0),
+            step: &WindowStep::default(),
+            width: VectorOrScalar::Scalar,
+        };
         let values = self.finish(site, &reduced);
         self.stores(site, &values);
     }
@@ -352,7 +368,7 @@ impl KernelEmitter<'_, '_, '_> {
             parts = parts
                 .chunks(2)
                 .map(|pair| match pair {
-                    [a, b] => self.reduce(reducer, Width::Vector, *a, *b),
+                    [a, b] => self.reduce(reducer, VectorOrScalar::Vector, *a, *b),
                     _ => pair[0],
                 })
                 .collect();
@@ -364,30 +380,35 @@ impl KernelEmitter<'_, '_, '_> {
         }
         (0..LANES).fold(single, |best, lane| {
             let value = self.emit.builder.ins().extractlane(parts[0], lane as u8);
-            self.reduce(reducer, Width::Single, best, value)
+            self.reduce(reducer, VectorOrScalar::Scalar, best, value)
         })
     }
 
-    fn reduce(&mut self, reducer: Reducer, width: Width, best: Value, value: Value) -> Value {
+    fn reduce(&mut self, reducer: Reducer, width: VectorOrScalar, best: Value, value: Value) -> Value {
         match reducer {
             Reducer::Sum(_) => self.emit.builder.ins().fadd(best, value),
-            Reducer::Max(_) | Reducer::MaxWithPlace(_) => self.emit.largest(width, best, value),
+            Reducer::Max(_) | Reducer::MaxWithArgmax(_) => self.emit.largest(width, best, value),
         }
     }
 
-    fn accumulator(&mut self, reducer: Reducer, width: Width, blocks: Option<SumBlocks>) -> Accumulator {
+    fn accumulator(
+        &mut self,
+        reducer: Reducer,
+        width: VectorOrScalar,
+        blocks: Option<SumBlocks>,
+    ) -> Accumulator {
         let start = match reducer {
             Reducer::Sum(_) => 0.0,
-            Reducer::Max(_) | Reducer::MaxWithPlace(_) => f32::NEG_INFINITY,
+            Reducer::Max(_) | Reducer::MaxWithArgmax(_) => f32::NEG_INFINITY,
         };
         let best = self.emit.builder.declare_var(width.float());
         let start = self.emit.float(width, start);
         self.emit.builder.def_var(best, start);
-        let place = matches!(reducer, Reducer::MaxWithPlace(_)).then(|| {
-            let place = self.emit.builder.declare_var(width.integer());
+        let argmax = matches!(reducer, Reducer::MaxWithArgmax(_)).then(|| {
+            let argmax = self.emit.builder.declare_var(width.integer());
             let zero = self.emit.integer(width, 0);
-            self.emit.builder.def_var(place, zero);
-            place
+            self.emit.builder.def_var(argmax, zero);
+            argmax
         });
         let is_sum = matches!(reducer, Reducer::Sum(_));
         let whole = (is_sum && blocks.is_some()).then(|| {
@@ -396,7 +417,7 @@ impl KernelEmitter<'_, '_, '_> {
             self.emit.builder.def_var(lost, start);
             Whole { sum, lost }
         });
-        Accumulator { best, place, whole, width }
+        Accumulator { best, argmax, whole, width }
     }
 
     /// Evaluates one step and adds it to every reduction.
@@ -417,12 +438,12 @@ impl KernelEmitter<'_, '_, '_> {
         let width = site.width;
         let value = get(values, reducer.value().0);
         let best = self.emit.builder.use_var(accumulator.best);
-        if let Some(place) = accumulator.place {
+        if let Some(argmax) = accumulator.argmax {
             let beats = self.emit.beats(value, best);
             let index = self.window_index(site);
-            let old = self.emit.builder.use_var(place);
+            let old = self.emit.builder.use_var(argmax);
             let new = self.emit.select(width, beats, index, old);
-            self.emit.builder.def_var(place, new);
+            self.emit.builder.def_var(argmax, new);
         }
         let next = self.reduce(reducer, width, best, value);
         self.emit.builder.def_var(accumulator.best, next);
@@ -433,7 +454,7 @@ impl KernelEmitter<'_, '_, '_> {
 fn fixed(extent: &Extent) -> Option<usize> {
     match extent {
         Extent::Fixed(count) => Some(*count),
-        Extent::Open(..) | Extent::Floor { .. } | Extent::Share => None,
+        Extent::Open(..) | Extent::Floor { .. } | Extent::Chunk => None,
     }
 }
 

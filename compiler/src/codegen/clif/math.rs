@@ -6,11 +6,11 @@
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{InstBuilder, Value};
 
-use super::value::{Emit, Width};
+use super::value::{Emit, VectorOrScalar};
 use crate::functions::UnaryKind;
 
 impl Emit<'_, '_> {
-    pub(super) fn unary(&mut self, width: Width, kind: UnaryKind, x: Value) -> Value {
+    pub(super) fn unary(&mut self, width: VectorOrScalar, kind: UnaryKind, x: Value) -> Value {
         match kind {
             UnaryKind::Relu => self.relu(width, x),
             UnaryKind::Sigmoid => self.sigmoid(width, x),
@@ -29,7 +29,7 @@ impl Emit<'_, '_> {
     }
 
     /// `c₀ + x·(c₁ + x·(c₂ + …))`.
-    fn polynomial(&mut self, width: Width, x: Value, coefficients: &[f32]) -> Value {
+    fn polynomial(&mut self, width: VectorOrScalar, x: Value, coefficients: &[f32]) -> Value {
         let mut result = None;
         for &coefficient in coefficients.iter().rev() {
             let coefficient = self.float(width, coefficient);
@@ -42,7 +42,7 @@ impl Emit<'_, '_> {
     }
 
     /// `x` clamped to two bounds; NaN stays NaN.
-    fn clamp(&mut self, width: Width, x: Value, low: f32, high: f32) -> Value {
+    fn clamp(&mut self, width: VectorOrScalar, x: Value, low: f32, high: f32) -> Value {
         let (low, high) = (self.float(width, low), self.float(width, high));
         let below = self.compare(FloatCC::LessThan, x, low);
         let x = self.select(width, below, low, x);
@@ -51,7 +51,7 @@ impl Emit<'_, '_> {
     }
 
     /// `2ⁿ` for an integer between −126 and 127.
-    fn power_of_two(&mut self, width: Width, n: Value) -> Value {
+    fn power_of_two(&mut self, width: VectorOrScalar, n: Value) -> Value {
         let bias = self.integer(width, 127);
         let exponent = self.builder.ins().iadd(n, bias);
         let bits = self.builder.ins().ishl_imm_s(exponent, 23);
@@ -60,7 +60,7 @@ impl Emit<'_, '_> {
 
     /// `eˣ = 2ⁿ·eʳ`, with `n` the integer nearest to `x / ln 2`. The power is applied in two halves, so that results
     /// can reach infinity and denormals. Within 1.1 ulp.
-    fn exp(&mut self, width: Width, x: Value) -> Value {
+    fn exp(&mut self, width: VectorOrScalar, x: Value) -> Value {
         // Adding this number rounds to an integer and leaves it in the low bits.
         const ROUND: f32 = 12_582_912.0;
         let x = self.clamp(width, x, -104.0, 89.0);
@@ -92,7 +92,7 @@ impl Emit<'_, '_> {
     }
 
     /// `1/(1 + e⁻ˣ)`, within 2.3 ulp. The result is 0 instead of a denormal where `e⁻ˣ` is infinite.
-    fn sigmoid(&mut self, width: Width, x: Value) -> Value {
+    fn sigmoid(&mut self, width: VectorOrScalar, x: Value) -> Value {
         let sign_bit = self.float(width, -0.0);
         let negative = self.builder.ins().bxor(x, sign_bit);
         let power = self.exp(width, negative);
@@ -103,7 +103,7 @@ impl Emit<'_, '_> {
 
     /// An odd polynomial near zero, where the quotient would cancel; elsewhere `1 − 2/(e^2|x| + 1)` with the sign of
     /// `x`. Within 1.3 ulp.
-    fn tanh(&mut self, width: Width, x: Value) -> Value {
+    fn tanh(&mut self, width: VectorOrScalar, x: Value) -> Value {
         let magnitude = self.builder.ins().fabs(x);
         let square = self.builder.ins().fmul(x, x);
         let p = self.polynomial(
@@ -129,7 +129,7 @@ impl Emit<'_, '_> {
     }
 
     /// `ln x = e·ln 2 + ln m`, with the mantissa `m` between √½ and √2. Within 0.8 ulp.
-    fn log(&mut self, width: Width, x: Value) -> Value {
+    fn log(&mut self, width: VectorOrScalar, x: Value) -> Value {
         let (integer, float) = (width.integer(), width.float());
         // Denormals are scaled into the normal range first.
         let smallest = self.float(width, f32::MIN_POSITIVE);
@@ -193,10 +193,10 @@ impl Emit<'_, '_> {
     }
 
     /// `x` rotated left.
-    pub(super) fn rotate_left(&mut self, width: Width, x: Value, bits: u32) -> Value {
+    pub(super) fn rotate_left(&mut self, width: VectorOrScalar, x: Value, bits: u32) -> Value {
         match width {
-            Width::Single => self.builder.ins().rotl_imm_s(x, i64::from(bits)),
-            Width::Vector => {
+            VectorOrScalar::Scalar => self.builder.ins().rotl_imm_s(x, i64::from(bits)),
+            VectorOrScalar::Vector => {
                 let high = self.builder.ins().ishl_imm_s(x, i64::from(bits));
                 let low = self.builder.ins().ushr_imm_s(x, i64::from(32 - bits));
                 self.builder.ins().bor(high, low)

@@ -5,14 +5,14 @@ use cranelift_codegen::ir::{AbiParam, InstBuilder, Signature, Value};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Variable};
 
-use super::value::{Emit, LANES, Width};
+use super::value::{Emit, LANES, VectorOrScalar};
 use crate::functions::UnaryKind;
 use crate::kernel::{Form, PoolKind, Reduction, Start, Tile, TileStep};
 
 /// Unroll factor of the innermost reduction loop.
 const UNROLL: usize = 4;
 /// A reduction of at most this many steps is unrolled completely.
-const WRITTEN_OUT: usize = 16;
+const UNROLLED: usize = 16;
 
 /// The parameters of a tile's function: pointers and counts.
 pub(in crate::codegen) fn signature(tile: &Tile, convention: CallConv) -> Signature {
@@ -54,8 +54,8 @@ struct TileEmitter<'a, 'b, 'f> {
 impl TileEmitter<'_, '_, '_> {
     fn accumulators_per_row(&self) -> usize {
         match self.tile.form {
-            Form::Broadcast => self.tile.columns.div_ceil(LANES),
-            Form::Dot => self.tile.columns,
+            Form::OuterProduct => self.tile.columns.div_ceil(LANES),
+            Form::InnerProduct => self.tile.columns,
         }
     }
 
@@ -63,7 +63,7 @@ impl TileEmitter<'_, '_, '_> {
         for _ in 0..self.tile.rows {
             let mut row = Vec::new();
             for _ in 0..self.accumulators_per_row() {
-                let zero = self.emit.float(Width::Vector, 0.0);
+                let zero = self.emit.float(VectorOrScalar::Vector, 0.0);
                 let variable = self.emit.builder.declare_var(F32X4);
                 self.emit.builder.def_var(variable, zero);
                 row.push(variable);
@@ -126,8 +126,8 @@ impl TileEmitter<'_, '_, '_> {
     /// Elements of the reduction that one unrolled step takes.
     fn step_elements(&self) -> usize {
         match self.tile.form {
-            Form::Broadcast => 1,
-            Form::Dot => LANES,
+            Form::OuterProduct => 1,
+            Form::InnerProduct => LANES,
         }
     }
 
@@ -136,7 +136,7 @@ impl TileEmitter<'_, '_, '_> {
         let turn = step * UNROLL;
         let (turns, rest) = (count / turn, count % turn);
         let (left, right) = match turns {
-            _ if count <= WRITTEN_OUT * step => {
+            _ if count <= UNROLLED * step => {
                 self.steps(reduction, left, right, turns * UNROLL);
                 (
                     self.moved(left, reduction.left * turns * turn),
@@ -171,8 +171,8 @@ impl TileEmitter<'_, '_, '_> {
         });
         let rest = self.emit.builder.ins().urem_imm_s(count, turn as i64);
         self.counted(rest, reduction, 1, left, right, |emitter, left, right| match emitter.tile.form {
-            Form::Broadcast => emitter.steps(reduction, left, right, 1),
-            Form::Dot => emitter.single_element(left, right, 0),
+            Form::OuterProduct => emitter.steps(reduction, left, right, 1),
+            Form::InnerProduct => emitter.single_element(left, right, 0),
         });
     }
 
@@ -180,8 +180,8 @@ impl TileEmitter<'_, '_, '_> {
     fn steps(&mut self, reduction: Reduction, left: Value, right: Value, count: usize) {
         for index in 0..count {
             match self.tile.form {
-                Form::Broadcast => self.broadcast_step(reduction, left, right, index),
-                Form::Dot => self.dot_step(left, right, index * LANES),
+                Form::OuterProduct => self.outer_product_step(reduction, left, right, index),
+                Form::InnerProduct => self.inner_product_step(left, right, index * LANES),
             }
         }
     }
@@ -193,7 +193,7 @@ impl TileEmitter<'_, '_, '_> {
         self.emit.builder.def_var(variable, sum);
     }
 
-    fn broadcast_step(&mut self, reduction: Reduction, left: Value, right: Value, index: usize) {
+    fn outer_product_step(&mut self, reduction: Reduction, left: Value, right: Value, index: usize) {
         let start = bytes(reduction.right * index);
         let columns = self.tile.columns;
         let vectors: Vec<Value> = (0..columns.div_ceil(LANES))
@@ -215,7 +215,7 @@ impl TileEmitter<'_, '_, '_> {
         }
     }
 
-    fn dot_step(&mut self, left: Value, right: Value, first: usize) {
+    fn inner_product_step(&mut self, left: Value, right: Value, first: usize) {
         let columns: Vec<Value> = (0..self.tile.columns)
             .map(|column| self.emit.load(F32X4, right, bytes(column * self.tile.right_column + first)))
             .collect();
@@ -249,8 +249,8 @@ impl TileEmitter<'_, '_, '_> {
         let sums: Vec<Value> =
             self.sums[row].clone().into_iter().map(|variable| self.emit.builder.use_var(variable)).collect();
         match self.tile.form {
-            Form::Broadcast => sums,
-            Form::Dot => sums
+            Form::OuterProduct => sums,
+            Form::InnerProduct => sums
                 .chunks(LANES)
                 .map(|chunk| {
                     let mut four = [chunk[0]; LANES];
@@ -283,7 +283,7 @@ impl TileEmitter<'_, '_, '_> {
                 let element = bytes(stored * self.tile.output_row) + bytes(vector * LANES);
                 let window: Vec<Value> = rows.iter().map(|row| row[vector]).collect();
                 let mut value = self.pool(&window);
-                if self.tile.start == Start::Stored {
+                if self.tile.start == Start::Output {
                     let stored = self.load_columns(output, element, lanes);
                     value = self.emit.builder.ins().fadd(stored, value);
                 }
@@ -312,12 +312,12 @@ impl TileEmitter<'_, '_, '_> {
         match pool.kind {
             PoolKind::Max => window[1..]
                 .iter()
-                .fold(window[0], |best, &value| self.emit.largest(Width::Vector, best, value)),
+                .fold(window[0], |best, &value| self.emit.largest(VectorOrScalar::Vector, best, value)),
             PoolKind::Mean => {
                 // Starts from zero, so that a negative zero becomes positive.
-                let zero = self.emit.float(Width::Vector, 0.0);
+                let zero = self.emit.float(VectorOrScalar::Vector, 0.0);
                 let sum = window.iter().fold(zero, |sum, &value| self.emit.builder.ins().fadd(sum, value));
-                let count = self.emit.float(Width::Vector, window.len() as f32);
+                let count = self.emit.float(VectorOrScalar::Vector, window.len() as f32);
                 self.emit.builder.ins().fdiv(sum, count)
             }
         }
@@ -333,12 +333,16 @@ impl TileEmitter<'_, '_, '_> {
         lanes: usize,
     ) -> Value {
         let added = match (step, operand) {
-            (TileStep::Relu, _) => return self.emit.unary(Width::Vector, UnaryKind::Relu, value),
-            (TileStep::Sigmoid, _) => return self.emit.unary(Width::Vector, UnaryKind::Sigmoid, value),
-            (TileStep::Tanh, _) => return self.emit.unary(Width::Vector, UnaryKind::Tanh, value),
-            (TileStep::Negate, _) => return self.emit.unary(Width::Vector, UnaryKind::Negate, value),
+            (TileStep::Relu, _) => return self.emit.unary(VectorOrScalar::Vector, UnaryKind::Relu, value),
+            (TileStep::Sigmoid, _) => {
+                return self.emit.unary(VectorOrScalar::Vector, UnaryKind::Sigmoid, value);
+            }
+            (TileStep::Tanh, _) => return self.emit.unary(VectorOrScalar::Vector, UnaryKind::Tanh, value),
+            (TileStep::Negate, _) => {
+                return self.emit.unary(VectorOrScalar::Vector, UnaryKind::Negate, value);
+            }
             (TileStep::Pool(_), _) => return value,
-            (TileStep::MultiplyNumber, Some(operand)) => {
+            (TileStep::MultiplyScalar, Some(operand)) => {
                 let number = self.emit.load(F32, operand, 0);
                 let number = self.emit.splat(F32X4, number);
                 return self.emit.builder.ins().fmul(value, number);
@@ -355,7 +359,7 @@ impl TileEmitter<'_, '_, '_> {
                 TileStep::AddPerRow
                 | TileStep::AddPerColumn
                 | TileStep::AddElement { .. }
-                | TileStep::MultiplyNumber,
+                | TileStep::MultiplyScalar,
                 None,
             ) => {
                 unreachable!("verified: every step has its operand")

@@ -15,23 +15,23 @@ pub(super) const MEMORY: MemFlagsData = MemFlagsData::new().with_notrap();
 
 /// Whether an expression is evaluated on four lanes or on a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Width {
+pub(super) enum VectorOrScalar {
     Vector,
-    Single,
+    Scalar,
 }
 
-impl Width {
+impl VectorOrScalar {
     pub(super) fn float(self) -> Type {
         match self {
-            Width::Vector => F32X4,
-            Width::Single => F32,
+            VectorOrScalar::Vector => F32X4,
+            VectorOrScalar::Scalar => F32,
         }
     }
 
     pub(super) fn integer(self) -> Type {
         match self {
-            Width::Vector => I32X4,
-            Width::Single => I32,
+            VectorOrScalar::Vector => I32X4,
+            VectorOrScalar::Scalar => I32,
         }
     }
 }
@@ -50,17 +50,17 @@ impl Emit<'_, '_> {
         self.builder.ins().vconst(ty, constant)
     }
 
-    pub(super) fn float(&mut self, width: Width, value: f32) -> Value {
+    pub(super) fn float(&mut self, width: VectorOrScalar, value: f32) -> Value {
         match width {
-            Width::Vector => self.vector_constant(F32X4, value.to_bits()),
-            Width::Single => self.builder.ins().f32const(value),
+            VectorOrScalar::Vector => self.vector_constant(F32X4, value.to_bits()),
+            VectorOrScalar::Scalar => self.builder.ins().f32const(value),
         }
     }
 
-    pub(super) fn integer(&mut self, width: Width, value: i32) -> Value {
+    pub(super) fn integer(&mut self, width: VectorOrScalar, value: i32) -> Value {
         match width {
-            Width::Vector => self.vector_constant(I32X4, value.cast_unsigned()),
-            Width::Single => self.builder.ins().iconst(I32, i64::from(value.cast_unsigned())),
+            VectorOrScalar::Vector => self.vector_constant(I32X4, value.cast_unsigned()),
+            VectorOrScalar::Scalar => self.builder.ins().iconst(I32, i64::from(value.cast_unsigned())),
         }
     }
 
@@ -118,10 +118,10 @@ impl Emit<'_, '_> {
     }
 
     /// `a` where the mask is set, else `b`.
-    pub(super) fn select(&mut self, width: Width, mask: Value, a: Value, b: Value) -> Value {
+    pub(super) fn select(&mut self, width: VectorOrScalar, mask: Value, a: Value, b: Value) -> Value {
         match width {
-            Width::Single => self.builder.ins().select(mask, a, b),
-            Width::Vector => {
+            VectorOrScalar::Scalar => self.builder.ins().select(mask, a, b),
+            VectorOrScalar::Vector => {
                 let ty = self.builder.func.dfg.value_type(a);
                 let mask = self.bits(ty, mask);
                 self.builder.ins().bitselect(mask, a, b)
@@ -130,7 +130,7 @@ impl Emit<'_, '_> {
     }
 
     /// `0 > x ? 0 : x`: NaN stays NaN.
-    pub(super) fn relu(&mut self, width: Width, x: Value) -> Value {
+    pub(super) fn relu(&mut self, width: VectorOrScalar, x: Value) -> Value {
         let zero = self.float(width, 0.0);
         let negative = self.compare(FloatCC::LessThan, x, zero);
         self.select(width, negative, zero, x)
@@ -145,7 +145,7 @@ impl Emit<'_, '_> {
 
     /// The larger of two, or the first if they are equal. If one is NaN, the result is that NaN; if both are, the
     /// second.
-    pub(super) fn largest(&mut self, width: Width, best: Value, value: Value) -> Value {
+    pub(super) fn largest(&mut self, width: VectorOrScalar, best: Value, value: Value) -> Value {
         let beats = self.beats(value, best);
         self.select(width, beats, value, best)
     }
@@ -208,7 +208,7 @@ impl Emit<'_, '_> {
     pub(super) fn store_bytes(&mut self, value: Value, pointer: Value, offset: i64, stride: i64) {
         if stride == 1 {
             // Narrowing saturates, so the higher bytes are cleared first.
-            let low = self.integer(Width::Vector, 0xFF);
+            let low = self.integer(VectorOrScalar::Vector, 0xFF);
             let value = self.builder.ins().band(value, low);
             let halves = self.builder.ins().snarrow(value, value);
             let bytes = self.builder.ins().unarrow(halves, halves);

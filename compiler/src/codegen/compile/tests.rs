@@ -5,7 +5,7 @@ use cranelift_object::{ObjectBuilder, ObjectModule};
 use object::{Object, ObjectSymbol};
 
 use super::super::isa::Isas;
-use super::super::{Listing, NarrowLeaf, NarrowReason, Program, available_vector_bits};
+use super::super::{FallbackLeaf, FallbackReason, Listing, Program, available_vector_bits};
 use super::compile;
 use crate::abi::{Phase, kernel_symbol};
 use crate::graph::{Builder, Graph, Layer};
@@ -46,12 +46,12 @@ fn an_object_file_defines_every_kernel_and_imports_nothing() {
     let graph = network("LeNet-like", &[1, 16, 16], &layers);
     for bits in available_vector_bits() {
         let plan = planned(&graph, bits);
-        assert!(!plan.prepare.is_empty() && plan.run.len() > 3, "{plan}");
+        assert!(!plan.prepack.is_empty() && plan.run.len() > 3, "{plan}");
         let isas = Isas::new(&plan.target, true).unwrap();
         let builder = ObjectBuilder::new(isas.loops.clone(), "network", default_libcall_names()).unwrap();
         let mut module = ObjectModule::new(builder);
         let compiled = compile(&mut module, &plan, &isas, None).unwrap();
-        assert_eq!((compiled.prepare.len(), compiled.run.len()), (plan.prepare.len(), plan.run.len()));
+        assert_eq!((compiled.prepack.len(), compiled.run.len()), (plan.prepack.len(), plan.run.len()));
         compiled.functions.define(&mut module).unwrap();
         let bytes = module.finish().emit().unwrap();
         let file = object::File::parse(&*bytes).unwrap();
@@ -66,7 +66,7 @@ fn an_object_file_defines_every_kernel_and_imports_nothing() {
             .filter(|symbol| symbol.is_global() && symbol.is_definition())
             .map(|symbol| symbol.name().unwrap())
             .collect();
-        let mut expected: Vec<String> = [(Phase::Prepare, &plan.prepare), (Phase::Run, &plan.run)]
+        let mut expected: Vec<String> = [(Phase::Prepack, &plan.prepack), (Phase::Run, &plan.run)]
             .into_iter()
             .flat_map(|(phase, kernels)| (0..kernels.len()).map(move |index| (phase, index)))
             .map(|(phase, index)| kernel_symbol(graph.name(), phase, index))
@@ -90,31 +90,32 @@ fn compiled(graph: &Graph, bits: usize) -> (Program, Listing) {
 
 /// A dense layer whose weight rows are too far apart for a 32-bit displacement falls back to Cranelift and reports it.
 #[test]
-fn a_narrow_leaf_is_told_with_its_reason() {
+fn a_fallback_leaf_is_listed_with_its_reason() {
     let graph = network("far", &[1 << 27], &[Layer::linear(8)]);
     for bits in available_vector_bits() {
         let (program, listing) = compiled(&graph, bits);
-        let narrow: Vec<&NarrowLeaf> = program.run_steps().iter().flat_map(|step| &step.narrow).collect();
+        let fallbacks: Vec<&FallbackLeaf> =
+            program.run_steps().iter().flat_map(|step| &step.fallbacks).collect();
         let remarks = |texts: &[(String, String)]| {
-            texts.iter().filter(|(_, text)| text.starts_with("; narrow tile ")).count()
+            texts.iter().filter(|(_, text)| text.starts_with("; no AVX for tile ")).count()
         };
         // At 128 bits no leaf is assembled, so none falls back.
-        assert_eq!(narrow.is_empty(), bits == 128, "{narrow:?} at {bits} bits");
-        let fallen = program.run_steps().iter().filter(|step| !step.narrow.is_empty()).count();
+        assert_eq!(fallbacks.is_empty(), bits == 128, "{fallbacks:?} at {bits} bits");
+        let fallen = program.run_steps().iter().filter(|step| !step.fallbacks.is_empty()).count();
         assert_eq!((remarks(&listing.clif), remarks(&listing.machine)), (fallen, fallen));
-        for leaf in narrow {
-            assert!(matches!(leaf.reason, NarrowReason::Distance { bytes } if bytes > 1 << 31), "{leaf}");
-            assert!(leaf.to_string().starts_with("narrow tile "), "{leaf}");
+        for leaf in fallbacks {
+            assert!(matches!(leaf.reason, FallbackReason::Distance { bytes } if bytes > 1 << 31), "{leaf}");
+            assert!(leaf.to_string().starts_with("no AVX for tile "), "{leaf}");
         }
     }
 }
 
 #[test]
-fn an_ordinary_network_has_no_narrow_leaves() {
+fn an_ordinary_network_has_no_fallback_leaves() {
     let graph = network("near", &[64], &[Layer::linear(32), Layer::Relu, Layer::linear(8)]);
     for bits in available_vector_bits() {
         let (program, listing) = compiled(&graph, bits);
-        assert!(program.run_steps().iter().all(|step| step.narrow.is_empty()), "{bits} bits");
-        assert!(listing.clif.iter().all(|(_, text)| !text.contains("narrow")));
+        assert!(program.run_steps().iter().all(|step| step.fallbacks.is_empty()), "{bits} bits");
+        assert!(listing.clif.iter().all(|(_, text)| !text.contains("no AVX")));
     }
 }

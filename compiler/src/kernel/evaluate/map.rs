@@ -38,15 +38,15 @@ impl Values {
 #[derive(Clone, Copy, Debug)]
 enum Accumulator {
     Sum(f64),
-    Max { best: f32, place: i32 },
+    Max { best: f32, argmax: i32 },
 }
 
 impl Accumulator {
     fn of(reducer: &Reducer) -> Self {
         match reducer {
             Reducer::Sum(_) => Accumulator::Sum(0.0),
-            Reducer::Max(_) | Reducer::MaxWithPlace(_) => {
-                Accumulator::Max { best: f32::NEG_INFINITY, place: 0 }
+            Reducer::Max(_) | Reducer::MaxWithArgmax(_) => {
+                Accumulator::Max { best: f32::NEG_INFINITY, argmax: 0 }
             }
         }
     }
@@ -54,7 +54,7 @@ impl Accumulator {
     fn add(&mut self, value: f32, at: i32) {
         match self {
             Accumulator::Sum(sum) => *sum += f64::from(value),
-            Accumulator::Max { best, place } if beats(value, *best) => (*best, *place) = (value, at),
+            Accumulator::Max { best, argmax } if beats(value, *best) => (*best, *argmax) = (value, at),
             Accumulator::Max { .. } => {}
         }
     }
@@ -66,10 +66,10 @@ impl Accumulator {
         }
     }
 
-    fn place(self) -> i32 {
+    fn argmax(self) -> i32 {
         match self {
             Accumulator::Sum(_) => 0,
-            Accumulator::Max { place, .. } => place,
+            Accumulator::Max { argmax, .. } => argmax,
         }
     }
 }
@@ -132,16 +132,16 @@ impl Evaluator<'_, '_> {
         }
         for store in &map.stores {
             let index = moved(self.affine(&store.address.offset), lane, store.lane);
-            let place = (&store.address, index);
+            let element = (&store.address, index);
             let word = match (store.element, store.mode) {
                 (Element::F32, Mode::Write) => values.float(store.value).to_bits(),
                 (Element::F32, Mode::Accumulate) => {
-                    let old = f32::from_bits(self.memory.read(self.kernel, place, store.element)?);
+                    let old = f32::from_bits(self.memory.read(self.kernel, element, store.element)?);
                     (old + values.float(store.value)).to_bits()
                 }
                 (Element::I32 | Element::U8, _) => values.integer(store.value).cast_unsigned(),
             };
-            self.memory.write(self.kernel, place, store.element, word)?;
+            self.memory.write(self.kernel, element, store.element, word)?;
         }
         Ok(())
     }
@@ -181,7 +181,7 @@ impl Evaluator<'_, '_> {
             Expr::WindowIndex => Value::Integer(at),
             Expr::Size(size, times) => Value::Float(self.extent(Extent::Open(*size, *times)) as f32),
             Expr::Reduced(index) => Value::Float(reduced[*index].value()),
-            Expr::Place(index) => Value::Integer(reduced[*index].place()),
+            Expr::Argmax(index) => Value::Integer(reduced[*index].argmax()),
             Expr::Unary(kind, x) => Value::Float(unary(*kind, float(x))),
             Expr::Add(a, b) => Value::Float(float(a) + float(b)),
             Expr::Subtract(a, b) => Value::Float(float(a) - float(b)),

@@ -64,18 +64,18 @@ pub(crate) struct Span {
 
 /// Memory of kernels: words of 32 bits, each a float, an integer or four bytes in little-endian order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Memory {
+pub struct KernelMemory {
     pub(crate) areas: Vec<Vec<u32>>,
     pub(crate) spans: Vec<Option<Span>>,
 }
 
-impl Memory {
+impl KernelMemory {
     /// Gives each buffer its own memory.
     pub fn of(buffers: Vec<Vec<u32>>) -> Self {
         let span = |(area, words): (usize, &Vec<u32>)| {
             Some(Span { area, first: 0, words: words.len(), writable: true })
         };
-        Memory { spans: buffers.iter().enumerate().map(span).collect(), areas: buffers }
+        KernelMemory { spans: buffers.iter().enumerate().map(span).collect(), areas: buffers }
     }
 
     /// The contents of a buffer, if it has memory.

@@ -1,6 +1,6 @@
 //! Kernels as text, with their expected results.
 
-use super::{EvaluateError, Memory, Span, Turn, evaluate};
+use super::{EvaluateError, KernelMemory, Span, Turn, evaluate};
 use crate::kernel::Kernel;
 
 fn floats(numbers: &[f32]) -> Vec<u32> {
@@ -16,9 +16,9 @@ fn integers(numbers: &[i32]) -> Vec<u32> {
 fn run(text: &str, buffers: Vec<Vec<u32>>, batch: usize, threads: usize) -> Vec<u32> {
     let kernel: Kernel = text.parse().unwrap_or_else(|error| panic!("{error}\n{text}"));
     let last = buffers.len() - 1;
-    let mut memory = Memory::of(buffers);
+    let mut memory = KernelMemory::of(buffers);
     for thread in 0..threads {
-        evaluate(&kernel, &mut memory, Turn::share(&kernel, &[batch], thread, threads)).unwrap();
+        evaluate(&kernel, &mut memory, Turn::chunk(&kernel, &[batch], thread, threads)).unwrap();
     }
     memory.words(last).unwrap().to_vec()
 }
@@ -43,14 +43,14 @@ fn tiles_multiply_finish_and_pool() {
     let operands = floats(&[1.0, 0.0, 0.0, 1.0]);
     let buffers = || vec![left.clone(), operands.clone(), floats(&[9.0; 9])];
     let plain = floats(&[9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
-    for (form, column) in [("broadcast", 1), ("dot", 2)] {
+    for (form, column) in [("outer_product", 1), ("inner_product", 2)] {
         assert_eq!(run(&tile(form, column, ""), buffers(), 1, 1), plain);
     }
-    let stored = tile("dot", 2, "").replace("row 2 = b0", "row 2 += b0");
+    let stored = tile("inner_product", 2, "").replace("row 2 = b0", "row 2 += b0");
     assert_eq!(run(&stored, buffers(), 1, 1), floats(&[9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 16.0, 17.0]));
     let steps = "add b0[0] per row add b1[0] per column add b0[0] row 1 multiply by b0[1] negate relu";
     // 1 + 1 + 1 + 1 and so on are above zero, twice that below.
-    assert_eq!(run(&tile("dot", 2, steps), buffers(), 1, 1)[1..], floats(&[0.0; 8])[..]);
+    assert_eq!(run(&tile("inner_product", 2, steps), buffers(), 1, 1)[1..], floats(&[0.0; 8])[..]);
     let steps = steps.replace("relu", "");
     let added = |row: usize, column: usize| {
         let left = [1.0, 2.0, 3.0, 4.0, -9.0];
@@ -58,9 +58,9 @@ fn tiles_multiply_finish_and_pool() {
         -2.0 * (sums[row][column] + left[row] + [1.0, 0.0][column] + left[row + column])
     };
     let expected: Vec<f32> = (0..8).map(|at| added(at / 2, at % 2)).collect();
-    assert_eq!(run(&tile("dot", 2, &steps), buffers(), 1, 1)[1..], floats(&expected)[..]);
+    assert_eq!(run(&tile("inner_product", 2, &steps), buffers(), 1, 1)[1..], floats(&expected)[..]);
     // Two lines of two pixels: windows of two by one, and of one by two.
-    let pooled = |steps: &str| run(&tile("dot", 2, steps), buffers(), 1, 1)[..5].to_vec();
+    let pooled = |steps: &str| run(&tile("inner_product", 2, steps), buffers(), 1, 1)[..5].to_vec();
     assert_eq!(pooled("max pool 2x1"), floats(&[9.0, 5.0, 6.0, 7.0, 8.0]));
     assert_eq!(pooled("mean pool 1x2"), floats(&[9.0, 2.0, 3.0, 6.0, 7.0]));
     assert_eq!(pooled("negate max pool 2x2"), floats(&[9.0, -1.0, -2.0, 9.0, 9.0]));
@@ -75,7 +75,7 @@ fn sums_are_rounded_once() {
         "e0 = load f32 b0[0] by 1 r0 = sum of e0 over lanes e1 = r0 store f32 b1[0] by 0 = e1",
     );
     assert_eq!(run(&sum, vec![numbers.clone(), vec![0]], 1, 1), floats(&[3.5]));
-    let product = "kernel k { variables 0 serial { tile 1x1 dot {
+    let product = "kernel k { variables 0 serial { tile 1x1 inner_product {
         b2[0] row 1 = b0[0] row 6 * b1[0] column 6 over 6 by (1, 1) } } }";
     assert_eq!(run(product, vec![numbers, floats(&[1.0; 6]), vec![0]], 1, 1), floats(&[3.5]));
 }
@@ -84,8 +84,8 @@ fn sums_are_rounded_once() {
 fn windows_keep_places_and_numbers_that_are_none() {
     let nan = f32::NAN;
     let body = "e0 = load f32 b0[0] by 1 window [4, 1] e1 = window index
-        r0 = max with place of e0 over window r1 = max of e0 over window r2 = sum of e0 over window
-        e2 = place of r0 e3 = r1 e4 = r2
+        r0 = max with argmax of e0 over window r1 = max of e0 over window r2 = sum of e0 over window
+        e2 = argmax of r0 e3 = r1 e4 = r2
         store i32 b1[0] by 1 = e2 store f32 b1[3] by 1 = e3 store f32 b1[6] by 1 = e4";
     let image = floats(&[1.0, 5.0, -0.0, 0.0, 5.0, 2.0, nan, -1.0]);
     let found = run(&map("3 lanes window 2, 2", body), vec![image, vec![0; 9]], 1, 1);
@@ -171,16 +171,16 @@ fn threads_share_the_work() {
         parallel i0 in 0..N, i1 in 0..3 { for i2 in 0..2 {
             map 1 lanes { e0 = 1.0 store f32 b1[i0*6 + i1*2 + i2] by 1 += e0 } } } }";
     let lanes = "kernel k { variables 1 parallel elements i0 of N*6 {
-        map share lanes { e0 = 1.0 store f32 b1[i0] by 1 += e0 } } }";
+        map chunk lanes { e0 = 1.0 store f32 b1[i0] by 1 += e0 } } }";
     let blocks = "kernel k { variables 1 serial {
         for i0 in 0..floor(N, 4) by 4 { map 24 lanes { e0 = 1.0 store f32 b1[i0*6] by 1 += e0 } }
         for i0 in floor(N, 4)..N { map 6 lanes { e0 = 1.0 store f32 b1[i0*6] by 1 += e0 } } } }";
     for (text, has_setup) in [(axes, true), (lanes, false), (blocks, false)] {
         let kernel: Kernel = text.parse().unwrap();
         for (batch, threads) in [(1, 1), (1, 4), (5, 1), (5, 3), (7, 8)] {
-            let mut memory = Memory::of(vec![vec![0; threads], vec![0; 6 * batch]]);
+            let mut memory = KernelMemory::of(vec![vec![0; threads], vec![0; 6 * batch]]);
             for thread in (0..threads).rev() {
-                evaluate(&kernel, &mut memory, Turn::share(&kernel, &[batch], thread, threads)).unwrap();
+                evaluate(&kernel, &mut memory, Turn::chunk(&kernel, &[batch], thread, threads)).unwrap();
             }
             assert_eq!(memory.words(1).unwrap(), floats(&vec![1.0; 6 * batch]), "{text} {batch} {threads}");
             let numbers: Vec<u32> = (1..=threads as u32).collect();
@@ -190,10 +190,10 @@ fn threads_share_the_work() {
     // The number of units saturates.
     let many: Kernel =
         "kernel k { variables 2 parallel i0 in 0..4294967296, i1 in 0..N*4294967296 { } }".parse().unwrap();
-    assert_eq!(Turn::share(&many, &[2], 0, 0), Turn { values: &[2], thread: 0, first: 0, last: usize::MAX });
+    assert_eq!(Turn::chunk(&many, &[2], 0, 0), Turn { values: &[2], thread: 0, first: 0, last: usize::MAX });
     // Some units of one thread.
     let kernel: Kernel = axes.parse().unwrap();
-    let mut memory = Memory::of(vec![vec![0; 1], vec![0; 12]]);
+    let mut memory = KernelMemory::of(vec![vec![0; 1], vec![0; 12]]);
     evaluate(&kernel, &mut memory, Turn { values: &[2], thread: 0, first: 2, last: 4 }).unwrap();
     let mut expected = [0.0; 12];
     expected[4..8].fill(1.0);
@@ -203,14 +203,14 @@ fn threads_share_the_work() {
 #[test]
 fn what_lies_outside_is_an_error() {
     let whole = Turn { values: &[1], thread: 0, first: 0, last: 1 };
-    let error = |body: &str, memory: &mut Memory| {
+    let error = |body: &str, memory: &mut KernelMemory| {
         let kernel: Kernel = format!("kernel k {{ variables 0 serial {{ {body} }} }}").parse().unwrap();
         evaluate(&kernel, memory, whole).unwrap_err()
     };
     let copy = |from: &str, to: &str| {
         format!("map 3 lanes {{ e0 = load f32 {from} by 1 store f32 {to} by 1 = e0 }}")
     };
-    let mut memory = Memory::of(vec![vec![0; 4], vec![0; 4]]);
+    let mut memory = KernelMemory::of(vec![vec![0; 4], vec![0; 4]]);
     for (from, to, message) in [
         ("b0[2]", "b1[0]", "kernel k: element 4 of b0 is read, which has 4"),
         ("b0[0]", "b1[2]", "kernel k: element 4 of b1 is written, which has 4"),
@@ -225,19 +225,20 @@ fn what_lies_outside_is_an_error() {
         assert_eq!(error(&copy(from, to), &mut memory).to_string(), message);
     }
     let bytes = "map 17 lanes { e0 = load u8 b0[0] by 1 store i32 b1[0] by 1 = e0 }";
-    let found = error(bytes, &mut Memory::of(vec![vec![0; 4], vec![0; 20]]));
+    let found = error(bytes, &mut KernelMemory::of(vec![vec![0; 4], vec![0; 20]]));
     assert_eq!(found.to_string(), "kernel k: element 16 of b0 is read, which has 16");
-    let tile =
-        "tile 1x1 dot { b1[0] row 1 = b0[0] row 1 * b0[0] column 1 over 9223372036854775807 by (1, 1) }";
+    let tile = "tile 1x1 inner_product { b1[0] row 1 = b0[0] row 1 * b0[0] column 1 over 9223372036854775807 by (1, 1) }";
     assert!(matches!(error(tile, &mut memory), EvaluateError::OutOfBounds { index: 4, buffer: 0, .. }));
     let rows =
-        "tile 3x1 dot { b1[0] row 1 = b0[0] row 1 in runs of 1 by 18446744073709551615 * b0[0] column 1
+        "tile 3x1 inner_product { b1[0] row 1 = b0[0] row 1 in runs of 1 by 18446744073709551615 * b0[0] column 1
         over 1 by (1, 1) }";
     assert!(matches!(error(rows, &mut memory), EvaluateError::OutOfBounds { index: i64::MAX, .. }));
     // A read-only buffer, and one that claims more words than exist.
     let span = |area, words, writable| Some(Span { area, first: 1, words, writable });
-    let mut parts =
-        Memory { areas: vec![vec![0; 5], vec![0; 5]], spans: vec![span(0, 3, false), span(1, 9, true)] };
+    let mut parts = KernelMemory {
+        areas: vec![vec![0; 5], vec![0; 5]],
+        spans: vec![span(0, 3, false), span(1, 9, true)],
+    };
     assert_eq!(
         error(&copy("b1[0]", "b0[0]"), &mut parts).to_string(),
         "kernel k: b0 is written but may only be read here"

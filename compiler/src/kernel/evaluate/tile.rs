@@ -25,14 +25,14 @@ impl Evaluator<'_, '_> {
                 (self.extent(count), reduction.left, reduction.right)
             })
             .collect();
-        let column_distance = if tile.form == Form::Broadcast { 1 } else { tile.right_column };
+        let column_distance = if tile.form == Form::OuterProduct { 1 } else { tile.right_column };
         let (left, right) = (self.affine(&call.left.offset), self.affine(&call.right.offset));
         // All sums before anything is stored.
         let mut sums = Vec::new();
         for row in 0..tile.rows {
             for column in 0..tile.columns {
-                let Rows { run, near, far } = tile.left_rows;
-                let left = moved(moved(left, row / run, far), row % run, near);
+                let Rows { run, stride, run_stride } = tile.left_rows;
+                let left = moved(moved(left, row / run, run_stride), row % run, stride);
                 sums.push(self.sum(call, &loops, left, moved(right, column, column_distance))? as f32);
             }
         }
@@ -45,7 +45,7 @@ impl Evaluator<'_, '_> {
                 }
                 let mut value = pooled(tile.pool().map(|pool| pool.kind), &window);
                 let index = moved(moved(output, stored, tile.output_row), column, 1);
-                if tile.start == Start::Stored {
+                if tile.start == Start::Output {
                     value += self.float(&call.output, index)?;
                 }
                 self.memory.write(self.kernel, (&call.output, index), Element::F32, value.to_bits())?;
@@ -85,7 +85,7 @@ impl Evaluator<'_, '_> {
             };
             value = match step {
                 TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement { .. } => value + operand,
-                TileStep::MultiplyNumber => value * operand,
+                TileStep::MultiplyScalar => value * operand,
                 TileStep::Negate => map::unary(UnaryKind::Negate, value),
                 TileStep::Relu => map::unary(UnaryKind::Relu, value),
                 TileStep::Sigmoid => map::unary(UnaryKind::Sigmoid, value),

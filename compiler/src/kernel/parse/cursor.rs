@@ -183,10 +183,10 @@ impl<'t> Cursor<'t> {
         Some(SizeId(size))
     }
 
-    /// `12`, `N`, `s1*4`, `floor(N, 8)` or `share`.
+    /// `12`, `N`, `s1*4`, `floor(N, 8)` or `chunk`.
     pub(super) fn extent(&mut self) -> Result<Extent, ParseKernelError> {
-        if self.eat_word("share") {
-            return Ok(Extent::Share);
+        if self.eat_word("chunk") {
+            return Ok(Extent::Chunk);
         }
         if self.eat_word("floor") {
             self.expect("(")?;
@@ -201,7 +201,7 @@ impl<'t> Cursor<'t> {
             let times = if self.eat("*") { self.count()? } else { 1 };
             return Ok(Extent::Open(size, times));
         }
-        self.number("a number, an open size, `floor(N, …)` or `share`").map(Extent::Fixed)
+        self.number("a number, an open size, `floor(N, …)` or `chunk`").map(Extent::Fixed)
     }
 
     /// `i0*36 + i1*s1*2 + s1 + 4`.

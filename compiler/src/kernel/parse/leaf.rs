@@ -20,16 +20,20 @@ impl Parser<'_> {
     pub(super) fn tile(&mut self) -> Result<Stmt, ParseKernelError> {
         let (rows, columns) = self.sides()?;
         let form = match self.cursor.peek_word() {
-            "broadcast" => Form::Broadcast,
-            "dot" => Form::Dot,
-            _ => return Err(self.cursor.expected("`broadcast` or `dot`")),
+            "outer_product" => Form::OuterProduct,
+            "inner_product" => Form::InnerProduct,
+            _ => return Err(self.cursor.expected("`outer_product` or `inner_product`")),
         };
-        self.cursor.expect_word(if form == Form::Dot { "dot" } else { "broadcast" })?;
+        self.cursor.expect_word(if form == Form::InnerProduct {
+            "inner_product"
+        } else {
+            "outer_product"
+        })?;
         self.cursor.expect("{")?;
         let output = self.cursor.address()?;
         self.cursor.expect_word("row")?;
         let output_row = self.cursor.count()?;
-        let start = if self.cursor.eat("+=") { Start::Stored } else { Start::Zero };
+        let start = if self.cursor.eat("+=") { Start::Output } else { Start::Zero };
         if start == Start::Zero {
             self.cursor.expect("=")?;
         }
@@ -74,15 +78,15 @@ impl Parser<'_> {
 
     /// `9`, or `9 in runs of 4 by 72`.
     fn rows(&mut self) -> Result<Rows, ParseKernelError> {
-        let near = self.cursor.count()?;
+        let stride = self.cursor.count()?;
         if !self.cursor.eat_word("in") {
-            return Ok(Rows::evenly(near));
+            return Ok(Rows::evenly(stride));
         }
         self.cursor.expect_word("runs")?;
         self.cursor.expect_word("of")?;
         let run = self.cursor.count()?;
         self.cursor.expect_word("by")?;
-        Ok(Rows { run, near, far: self.cursor.count()? })
+        Ok(Rows { run, stride, run_stride: self.cursor.count()? })
     }
 
     /// `over 3 by (9, 1), given N by (1, 4)`; `given` marks counts that the call gives.
@@ -133,7 +137,7 @@ impl Parser<'_> {
         if self.cursor.eat_word("multiply") {
             self.cursor.expect_word("by")?;
             operands.push(self.cursor.address()?);
-            return Ok(TileStep::MultiplyNumber);
+            return Ok(TileStep::MultiplyScalar);
         }
         if !self.cursor.eat_word("add") {
             return Err(self.cursor.expected("a step of the tile or `}`"));
@@ -202,16 +206,16 @@ impl Parser<'_> {
             if !is_sum {
                 self.cursor.expect_word("max")?;
             }
-            let has_place = !is_sum && self.cursor.eat_word("with");
-            if has_place {
-                self.cursor.expect_word("place")?;
+            let has_argmax = !is_sum && self.cursor.eat_word("with");
+            if has_argmax {
+                self.cursor.expect_word("argmax")?;
             }
             self.cursor.expect_word("of")?;
             let value = self.id()?;
-            reducers.push(match (is_sum, has_place) {
+            reducers.push(match (is_sum, has_argmax) {
                 (true, _) => Reducer::Sum(value),
                 (false, false) => Reducer::Max(value),
-                (false, true) => Reducer::MaxWithPlace(value),
+                (false, true) => Reducer::MaxWithArgmax(value),
             });
             self.cursor.expect_word("over")?;
             let of_lanes = self.cursor.peek_word() == "lanes";
@@ -266,7 +270,7 @@ impl Parser<'_> {
             let times = if self.cursor.eat("*") { self.cursor.count()? } else { 1 };
             return Ok(Expr::Size(size, times));
         }
-        let words = ["load", "index", "position", "lane", "window", "place", "larger"];
+        let words = ["load", "index", "position", "lane", "window", "argmax", "larger"];
         let Some(word) = words.into_iter().find(|word| self.cursor.eat_word(word)) else {
             return Ok(match self.cursor.constant()? {
                 Constant::Float(value) => Expr::Constant(value),
@@ -292,9 +296,9 @@ impl Parser<'_> {
                 self.cursor.expect_word("index")?;
                 Expr::WindowIndex
             }
-            "place" => {
+            "argmax" => {
                 self.cursor.expect_word("of")?;
-                Expr::Place(self.cursor.numbered('r')?)
+                Expr::Argmax(self.cursor.numbered('r')?)
             }
             _ => {
                 self.cursor.expect_word("of")?;

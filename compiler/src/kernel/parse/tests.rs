@@ -17,7 +17,7 @@ const EVERYTHING: &str = r#"kernel "a \"b\" c" {
   parallel i0 in 0..N*2, i1 in 0..3 {
     for i2 in floor(s1*3, 8)..N by 2 {
       if i2 + i0*-3 + i2*s2*-4 + i0*N + s1*2 + -5 < -1 {
-        tile 4x8 dot {
+        tile 4x8 inner_product {
           b3[i0*32 + 4] row 16 += b1[0] row 9 in runs of 2 by 72 * b0[i1] column 36
           over given N by (9, 36), 3 by (1, 1)
           fetch 64 ahead
@@ -30,7 +30,7 @@ const EVERYTHING: &str = r#"kernel "a \"b\" c" {
           tanh
         }
       } else {
-        tile 4x8 broadcast {
+        tile 4x8 outer_product {
           b3[0] row 8 = b1[0] row 1 * b0[0] column 1
           over 5 by (1, 8)
           relu
@@ -72,10 +72,10 @@ const EVERYTHING: &str = r#"kernel "a \"b\" c" {
       e26 = rsqrt e25
       e27 = e13 ? e26 : e0
       e28 = e14 ? e27 : e20
-      r0 = max with place of e28 over window
+      r0 = max with argmax of e28 over window
       r1 = sum of e0 over window
       e29 = r0
-      e30 = place of r0
+      e30 = argmax of r0
       e31 = r1
       e32 = e29 - e31
       e33 = square e32
@@ -102,7 +102,7 @@ fn everything_reads_back() {
             _ => None,
         })),
         Stmt::Tile(call) if call.tile.columns == 8 && call.tile.output_row == 16 => {
-            assert_eq!(call.tile.left_rows, Rows { run: 2, near: 9, far: 72 });
+            assert_eq!(call.tile.left_rows, Rows { run: 2, stride: 9, run_stride: 72 });
         }
         _ => {}
     });
@@ -131,7 +131,7 @@ fn every_float_reads_back_to_the_last_bit() {
 
 #[test]
 fn comments_and_layout_do_not_matter() {
-    let spread = "; a kernel\nkernel c1.conv-2/x { ; its name\n variables\n1 parallel elements i0\n of N*4{map share lanes{
+    let spread = "; a kernel\nkernel c1.conv-2/x { ; its name\n variables\n1 parallel elements i0\n of N*4{map chunk lanes{
         e0=load f32 b0[ i0 ] by 1 ; a number\n store f32 b1[i0]by 1=e0}}} ; the end";
     let kernel: Kernel = spread.parse().unwrap();
     assert_eq!(kernel.to_string().parse(), Ok(kernel.clone()));
@@ -191,7 +191,7 @@ fn what_is_written_otherwise_is_told_with_its_place() {
         ("    while", "line 4, column 5: expected `for`, `if`, `tile`, `map` or `}`, found `while`"),
         (
             "    for i0 in 0 .. M {",
-            "line 4, column 20: expected a number, an open size, `floor(N, …)` or `share`, found `M {`",
+            "line 4, column 20: expected a number, an open size, `floor(N, …)` or `chunk`, found `M {`",
         ),
         ("    for i0 in 0,4 {", "line 4, column 16: expected `..`, found `,4 {`"),
         ("    if i0 > 4 {", "line 4, column 11: expected `<`, found `> 4 {`"),
@@ -204,19 +204,25 @@ fn what_is_written_otherwise_is_told_with_its_place() {
             "line 4, column 32: expected a sum of 64 bits, found `< 4 { }`",
         ),
         ("    tile 2y4", "line 4, column 11: expected `x`, found `y4`"),
-        ("    tile 2x4 outer {", "line 4, column 14: expected `broadcast` or `dot`, found `outer {`"),
-        ("    tile 2x4 dot { b0 row 1", "line 4, column 23: expected `[`, found `row 1`"),
-        ("    tile 2x4 dot { b0[0] row 1 - b1[0]", "line 4, column 32: expected `=`, found `- b1[0]`"),
         (
-            "    tile 2x4 dot { b0[0] row 1 = b1[0] row 1 * b2[0] column 1 over some",
-            "line 4, column 68: expected a number from 0 on, found `some`",
+            "    tile 2x4 outer {",
+            "line 4, column 14: expected `outer_product` or `inner_product`, found `outer {`",
+        ),
+        ("    tile 2x4 inner_product { b0 row 1", "line 4, column 33: expected `[`, found `row 1`"),
+        (
+            "    tile 2x4 inner_product { b0[0] row 1 - b1[0]",
+            "line 4, column 42: expected `=`, found `- b1[0]`",
         ),
         (
-            "    tile 1x1 dot { b0[0] row 1 = b1[0] row 1 * b2[0] column 1\n over 1 by (1, 1)\n double }",
+            "    tile 2x4 inner_product { b0[0] row 1 = b1[0] row 1 * b2[0] column 1 over some",
+            "line 4, column 78: expected a number from 0 on, found `some`",
+        ),
+        (
+            "    tile 1x1 inner_product { b0[0] row 1 = b1[0] row 1 * b2[0] column 1\n over 1 by (1, 1)\n double }",
             "line 6, column 2: expected a step of the tile or `}`, found `double }`",
         ),
         (
-            "    tile 1x1 dot { b0[0] row 1 = b1[0] row 1 * b2[0] column 1\n over 1 by (1, 1)\n add b3[0] }",
+            "    tile 1x1 inner_product { b0[0] row 1 = b1[0] row 1 * b2[0] column 1\n over 1 by (1, 1)\n add b3[0] }",
             "line 6, column 12: expected `per row`, `per column` or `row` with a distance, found `}`",
         ),
         ("    map 4 {", "line 4, column 11: expected `lanes`, found `{`"),
@@ -266,10 +272,10 @@ fn what_reads_is_verified() {
     for (body, message) in [
         ("for i3 in 0..4 { }", "kernel k: i3 does not exist"),
         ("for i0 in 0..4 by 0 { }", "kernel k: the loop over i0 has step 0"),
-        ("map share lanes { }", "kernel k: a share outside a split over lanes"),
+        ("map chunk lanes { }", "kernel k: a chunk outside a split over lanes"),
         ("map 4 lanes { e0 = e1 + e1 }", "kernel k: e1 is used before it is computed"),
         (
-            "tile 1x1 dot { b0[0] row 1 = b1[0] row 1 in runs of 0 by 1 * b2[0] column 1 over 1 by (1, 1) }",
+            "tile 1x1 inner_product { b0[0] row 1 = b1[0] row 1 in runs of 0 by 1 * b2[0] column 1 over 1 by (1, 1) }",
             "kernel k: runs of 0 rows",
         ),
     ] {

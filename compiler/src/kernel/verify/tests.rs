@@ -50,7 +50,7 @@ fn tile() -> TileCall {
         tile: Tile {
             rows: 2,
             columns: 4,
-            form: Form::Broadcast,
+            form: Form::OuterProduct,
             left_rows: crate::kernel::Rows::evenly(8),
             right_column: 1,
             reduction: vec![Reduction { count: Some(8), left: 1, right: 4 }],
@@ -108,18 +108,18 @@ fn variables_are_bound_once_where_they_are_used() {
 
 #[test]
 fn shares_exist_only_where_lanes_are_split() {
-    let share = || copy(Extent::Share, |at| at);
+    let chunk = || copy(Extent::Chunk, |at| at);
     let lanes = Split::Lanes(FIRST, Extent::Open(SizeId::BATCH, 8));
-    accepted(&kernel(lanes.clone(), vec![share()]));
-    refused(&serial(share()), "a share outside a split over lanes");
+    accepted(&kernel(lanes.clone(), vec![chunk()]));
+    refused(&serial(chunk()), "a chunk outside a split over lanes");
     refused(
-        &kernel(Split::Axes(vec![(FIRST, Extent::Open(SizeId::BATCH, 1))]), vec![share()]),
-        "a share outside a split over lanes",
+        &kernel(Split::Axes(vec![(FIRST, Extent::Open(SizeId::BATCH, 1))]), vec![chunk()]),
+        "a chunk outside a split over lanes",
     );
     let mut setup = kernel(lanes, Vec::new());
-    setup.setup = vec![share()];
-    refused(&setup, "a share outside a split over lanes");
-    refused(&serial(Stmt::repeat(FIRST, Extent::Share, Vec::new())), "a share outside a split over lanes");
+    setup.setup = vec![chunk()];
+    refused(&setup, "a chunk outside a split over lanes");
+    refused(&serial(Stmt::repeat(FIRST, Extent::Chunk, Vec::new())), "a chunk outside a split over lanes");
 }
 
 #[test]
@@ -181,12 +181,12 @@ fn tiles_are_complete() {
     refused(
         &call(&|call| {
             pools(8, 2, 2)(call);
-            call.tile.start = Start::Stored;
+            call.tile.start = Start::Output;
         }),
         whole_windows,
     );
     refused(&call(&|call| call.tile.right_column = 8), "columns that are not contiguous");
-    refused(&call(&|call| call.tile.form = Form::Dot), "a dot product that is not contiguous");
+    refused(&call(&|call| call.tile.form = Form::InnerProduct), "an inner product that is not contiguous");
     refused(&call(&|call| call.operands[0] = place().plus(FIRST, 1)), "i0 is used where it is not bound");
 }
 
@@ -316,8 +316,8 @@ fn reductions_read_the_body_and_end_it() {
     };
     accepted(&folded(&|map| {
         let x = map.load_window(place(), 1, &[4]);
-        let largest = map.fold_window(&[Reducer::MaxWithPlace(x)])[0];
-        let found = map.expr(Expr::Place(0));
+        let largest = map.fold_window(&[Reducer::MaxWithArgmax(x)])[0];
+        let found = map.expr(Expr::Argmax(0));
         map.store(place(), 1, largest);
         map.store_as(Element::U8, place(), 1, found);
     }));
@@ -338,7 +338,7 @@ fn reductions_read_the_body_and_end_it() {
     refused(
         &folded(&|map| {
             let x = map.load_window(place(), 1, &[4]);
-            map.fold_lanes(&[Reducer::MaxWithPlace(x)]);
+            map.fold_lanes(&[Reducer::MaxWithArgmax(x)]);
         }),
         "an argmax across lanes",
     );
@@ -346,7 +346,7 @@ fn reductions_read_the_body_and_end_it() {
         &folded(&|map| {
             let x = map.load_window(place(), 1, &[4]);
             map.fold_window(&[Reducer::Max(x)]);
-            map.expr(Expr::Place(0));
+            map.expr(Expr::Argmax(0));
         }),
         "a reduced value that does not exist",
     );

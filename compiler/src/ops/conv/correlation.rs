@@ -8,7 +8,7 @@ use crate::graph::Node;
 use crate::kernel::{Address, Affine, Pool, Var};
 use crate::ops::epilogue::FusedSteps;
 use crate::ops::grid::{Grid, Outer};
-use crate::ops::pool::absorbed::{self, Absorbed};
+use crate::ops::pool::fused::{self, FusedPool};
 use crate::ops::window_walk::{Axis, forward_axes};
 use crate::plan::{KernelDraft, Layout, Lowering, View};
 
@@ -29,12 +29,12 @@ pub(super) struct Correlation<'a> {
     /// Which of the node's results these are.
     pub(super) results: Results,
     /// Where results go.
-    pub(super) y: Target,
+    pub(super) y: Destination,
     pub(super) epilogue: FusedSteps<'a>,
     /// What is done to the results before they are stored: `y` is then where what is pooled goes.
     pub(super) pool: Option<Pool>,
     /// A pooling behind the results that a schedule may do as well.
-    pub(super) pooling: Option<Absorbed>,
+    pub(super) pooling: Option<FusedPool>,
     /// The fraction of the node's work, as part and whole.
     pub(super) work: [usize; 2],
 }
@@ -50,7 +50,7 @@ pub(super) struct Results {
 /// Where results are: the first of item `n` is at `address + item·n`, and neighbours along an axis of the grid are its
 /// stride apart.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(super) struct Destination {
     pub(super) address: Address,
     pub(super) item: usize,
     pub(super) strides: Vec<usize>,
@@ -64,13 +64,13 @@ pub(super) struct Weight {
     pub(super) output: usize,
     pub(super) input: usize,
     pub(super) group: usize,
-    /// The kernel positions met along each axis of the grid.
-    pub(super) met: Vec<Met>,
+    /// The kernel positions along each axis of the grid.
+    pub(super) positions: Vec<KernelPositions>,
 }
 
-/// Kernel positions along an axis: the first met, and the distance to the next, in the weight's elements.
+/// Kernel positions along an axis: the first, and the distance to the next, in the weight's elements.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Met {
+pub(super) struct KernelPositions {
     pub(super) first: usize,
     pub(super) every: usize,
     /// Whether the next is before the first.
@@ -84,8 +84,8 @@ impl Results {
     }
 
     /// Where they are in a value laid out like the image.
-    pub(super) fn of(&self, view: &View) -> Target {
-        Target {
+    pub(super) fn of(&self, view: &View) -> Destination {
+        Destination {
             address: view.address.clone().offset(self.first * view.pixel),
             item: view.item,
             strides: self.strides.iter().map(|pixels| pixels * view.pixel).collect(),
@@ -93,7 +93,7 @@ impl Results {
     }
 }
 
-impl Target {
+impl Destination {
     /// The first result of item `n`.
     pub(super) fn of_item(&self, n: Var) -> Address {
         self.address.clone().plus(n, self.item)
@@ -115,7 +115,7 @@ impl Target {
     }
 }
 
-impl Met {
+impl KernelPositions {
     /// A place moved by the kernel position that a variable counts.
     pub(super) fn at(self, offset: Affine, var: Var) -> Affine {
         let offset = offset.offset(self.first);
@@ -132,7 +132,7 @@ impl Met {
 impl Weight {
     /// A place moved by the kernel position that variables count, one for each axis of the grid.
     pub(super) fn at_position(&self, offset: Affine, loops: &[(Var, usize)]) -> Affine {
-        self.met.iter().zip(loops).fold(offset, |offset, (met, &(var, _))| met.at(offset, var))
+        self.positions.iter().zip(loops).fold(offset, |offset, (axis, &(var, _))| axis.at(offset, var))
     }
 }
 
@@ -146,7 +146,7 @@ impl<'a> Correlation<'a> {
                 lowering.operands_in_order(node);
                 Layout::ChannelsFirst
             }
-            // Few channels stay as they are: tiles meet them channel by channel.
+            // Few channels stay as they are: tiles read them channel by channel.
             Layout::ChannelsLast => lowering.preferred_layout(x),
         };
         let input = lowering.item(x);
@@ -155,12 +155,12 @@ impl<'a> Correlation<'a> {
         let epilogue = FusedSteps::new(lowering, node, &op.epilogue, y.layout);
         let pooling = match y.layout {
             Layout::ChannelsFirst => None,
-            Layout::ChannelsLast => absorbed::of(lowering, node.results[0]),
+            Layout::ChannelsLast => fused::of(lowering, node.results[0]),
         };
         let (inputs, outputs) = (input[0] / op.groups, y.channels / op.groups);
         let grid = Grid::new(&axes);
         let positions = grid.positions();
-        let along = |every| Met { first: 0, every, backwards: false };
+        let along = |every| KernelPositions { first: 0, every, backwards: false };
         let results = Results::all(grid.result_strides());
         Correlation {
             node,
@@ -173,7 +173,7 @@ impl<'a> Correlation<'a> {
                 output: inputs * positions,
                 input: positions,
                 group: outputs * inputs * positions,
-                met: grid.position_strides().into_iter().map(along).collect(),
+                positions: grid.position_strides().into_iter().map(along).collect(),
             },
             y: results.of(&y),
             results,
@@ -188,7 +188,7 @@ impl<'a> Correlation<'a> {
 
     /// The same with its results pooled before they are stored, and the node that pools; `None` where nothing is to pool.
     pub(super) fn pooled(&self) -> Option<(NodeId, Self)> {
-        let Absorbed { node, pool, y } = self.pooling.as_ref()?;
+        let FusedPool { node, pool, y } = self.pooling.as_ref()?;
         let across = self.grid.columns().outputs / pool.width;
         let y = Results::all(vec![across, 1]).of(y);
         Some((*node, Correlation { pool: Some(*pool), y, ..self.clone() }))

@@ -2,7 +2,7 @@
 //! or sums that are scattered to where they belong. Nothing here says how it is computed.
 
 use super::ConvGradInput;
-use super::correlation::{Correlation, Met, Results, Target, Weight};
+use super::correlation::{Correlation, Destination, KernelPositions, Results, Weight};
 use super::phases::{Phase, phases};
 use crate::entity::ValueId;
 use crate::graph::Node;
@@ -28,11 +28,11 @@ pub(super) struct InputGradient<'a> {
     pub(super) epilogue: FusedSteps<'a>,
 }
 
-/// Some results of a gradient to an input, all of which meet kernel positions alike.
+/// Some results of a gradient to an input, all of which have the same kernel positions.
 pub(super) enum Part<'a> {
-    /// They meet some.
+    /// They have some.
     Products(Box<Correlation<'a>>),
-    /// They meet none: so many along each axis of the grid.
+    /// They have none: so many along each axis of the grid.
     Nothing(Results, Vec<usize>),
 }
 
@@ -77,10 +77,10 @@ impl<'a> InputGradient<'a> {
                 first: firsts.iter().zip(&inputs).map(|(first, stride)| first * stride).sum(),
                 strides: counts.iter().zip(&inputs).map(|(count, stride)| count * stride).collect(),
             };
-            let met: Option<Vec<Phase>> =
+            let own: Option<Vec<Phase>> =
                 axes.iter().zip(&firsts).map(|(axis, &first)| axis[first]).collect();
-            parts.push(match met {
-                Some(met) => Part::Products(Box::new(self.correlation(results, &met, whole))),
+            parts.push(match own {
+                Some(own) => Part::Products(Box::new(self.correlation(results, &own, whole))),
                 None => {
                     let sizes = grid.axes().iter().zip(firsts).zip(counts);
                     let count = |((axis, first), every): ((&Axis, usize), usize)| {
@@ -97,7 +97,7 @@ impl<'a> InputGradient<'a> {
     /// pair of channels.
     fn correlation(&self, results: Results, phases: &[Phase], whole: usize) -> Correlation<'a> {
         let positions = kernel_positions(&self.axes);
-        let along = |(phase, scale): (&Phase, usize)| Met {
+        let along = |(phase, scale): (&Phase, usize)| KernelPositions {
             first: phase.last * scale,
             every: phase.every * scale,
             backwards: true,
@@ -116,7 +116,7 @@ impl<'a> InputGradient<'a> {
                 output: positions,
                 input: self.inputs * positions,
                 group: self.outputs * self.inputs * positions,
-                met: phases.iter().zip(Grid::new(&self.axes).position_strides()).map(along).collect(),
+                positions: phases.iter().zip(Grid::new(&self.axes).position_strides()).map(along).collect(),
             },
             y: results.of(&self.dx),
             results,
@@ -127,13 +127,13 @@ impl<'a> InputGradient<'a> {
         }
     }
 
-    /// Adds the kernel of results that no kernel position meets, so many along each axis of the grid: sums of nothing, which
+    /// Adds the kernel of results to which no kernel position contributes, so many along each axis of the grid: sums of nothing, which
     /// the epilogue finishes.
     pub(super) fn clear(&self, lowering: &mut Lowering<'_>, results: &Results, sizes: &[usize]) {
-        let mut draft = lowering.draft(self.node, "no kernel position meets these").part("clear");
+        let mut draft = lowering.draft(self.node, "no kernel position contributes to these").part("clear");
         let n = draft.var();
         let vars = draft.vars(sizes.len());
-        let place = |to: &Target| {
+        let place = |to: &Destination| {
             let item = to.address.clone().plus(n, to.item);
             vars.iter().zip(&to.strides).fold(item, |address, (&var, &stride)| address.plus(var, stride))
         };

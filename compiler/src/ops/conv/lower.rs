@@ -91,9 +91,10 @@ fn channels_last(correlation: &Correlation<'_>, lowering: &mut Lowering<'_>) {
     if depthwise::fits(correlation) {
         return depthwise::lower(correlation, lowering);
     }
-    let (vectors, sharing, options) = (lowering.vectors, lowering.sharing, lowering.options);
-    let tiling = direct::tiling(correlation, vectors, sharing).expect("a tile of one pixel fits");
-    let winograds = WINOGRAD_RESULTS.map(|results| winograd::divide(correlation, vectors, sharing, results));
+    let (vectors, parallelism, options) = (lowering.vectors, lowering.parallelism, lowering.options);
+    let tiling = direct::tiling(correlation, vectors, parallelism).expect("a tile of one pixel fits");
+    let winograds =
+        WINOGRAD_RESULTS.map(|results| winograd::divide(correlation, vectors, parallelism, results));
     let times = winograds.map(|winograd| winograd.map(|winograd| winograd.time));
     let taken = lowering.choose(correlation.node, correlation.weight.value, tiling.time, times);
     let microseconds = |time: usize| options.costs.microseconds(time);
@@ -109,15 +110,15 @@ fn channels_last(correlation: &Correlation<'_>, lowering: &mut Lowering<'_>) {
         );
         let mut draft = correlation.draft(lowering, note);
         let pooled = pooled.map(|(node, pooled)| {
-            lowering.absorb(node, &mut draft);
+            lowering.fuse(node, &mut draft);
             pooled
         });
         return winograd.lower(pooled.as_ref().unwrap_or(correlation), lowering, draft, &transformed);
     }
     // Apart from the pool, results are written and read once more.
-    let apart = tiling.time + options.costs.far(2 * correlation.bytes()) / options.threads;
+    let apart = tiling.time + options.costs.l2_miss(2 * correlation.bytes()) / options.threads;
     let pooled = correlation.pooled().and_then(|(node, pooled)| {
-        let tiling = direct::tiling(&pooled, vectors, sharing).filter(|tiling| tiling.time <= apart)?;
+        let tiling = direct::tiling(&pooled, vectors, parallelism).filter(|tiling| tiling.time <= apart)?;
         Some((pooled, tiling, Some(node)))
     });
     let (correlation, tiling, pool) = pooled.unwrap_or_else(|| (correlation.clone(), tiling, None));
@@ -126,7 +127,7 @@ fn channels_last(correlation: &Correlation<'_>, lowering: &mut Lowering<'_>) {
         format!("{}; about {:.0} µs an item", direct::note(&correlation, tiling), microseconds(tiling.time));
     let mut draft = correlation.draft(lowering, note);
     if let Some(pool) = pool {
-        lowering.absorb(pool, &mut draft);
+        lowering.fuse(pool, &mut draft);
     }
     direct::lower(&correlation, lowering, draft, &packed, tiling);
 }

@@ -1,13 +1,13 @@
-//! Weights in the order in which tiles, or maps, meet them: packed by kernels that run when parameters change.
+//! Weights in the order in which tiles, or maps, read them: packed by kernels that run when parameters change.
 
 use super::correlation::Correlation;
 use crate::kernel::{Address, Affine, BufferId, Extent, MapBuilder, Split, Stmt};
-use crate::plan::{Cover, Layout, Lowering, Size, copy_span};
+use crate::plan::{BlockedRange, Layout, Lowering, Size, copy_span};
 
 const NAME: &str = "packed weight";
 
 /// Where weights are packed: for each group and each block of outputs, kernel positions and inputs in the order in which a
-/// tile meets them, each with the weights of the block's outputs side by side.
+/// tile reads them, each with the weights of the block's outputs side by side.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     pub(super) buffer: BufferId,
@@ -36,9 +36,9 @@ impl Correlation<'_> {
         let group = depth * self.outputs;
         let size = Size::fixed(self.groups * group);
         let buffer = lowering.temporary(NAME, size);
-        let note = "weights in the order in which tiles meet them";
+        let note = "weights in the order in which tiles read them";
         let mut draft = lowering.draft(self.node, note).part("pack");
-        let blocks = Cover::exact(self.outputs, block_outputs);
+        let blocks = BlockedRange::exact(self.outputs, block_outputs);
         let (g, block, c) = (draft.var(), draft.var(), draft.var());
         let loops = self.grid.position_loops(&mut draft);
         let from = lowering.address(self.weight.value);

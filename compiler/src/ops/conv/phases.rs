@@ -1,10 +1,10 @@
-//! The phases of a convolution's gradient to its input: along one axis, the results that meet the same kernel positions, one
+//! The phases of a convolution's gradient to its input: along one axis, the results with the same kernel positions, one
 //! phase for each remainder by the stride. Each is a correlation at stride 1.
 
 use crate::ops::window_walk::Axis;
 
-/// The results of a gradient to the input that meet the same kernel positions, along one axis: every so many as the stride
-/// is. They meet the convolution's kernel positions `last − j·every`.
+/// The results of a gradient to the input with the same kernel positions, along one axis: every so many as the stride
+/// is. They have the convolution's kernel positions `last − j·every`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Phase {
     pub(super) axis: Axis,
@@ -13,7 +13,7 @@ pub(super) struct Phase {
 }
 
 /// The phases of an axis of a convolution, by the place of their first result: one for each remainder by the stride. Some
-/// may meet no kernel position at all.
+/// may have no kernel position.
 pub(super) fn phases(axis: &Axis) -> Vec<Option<Phase>> {
     let Axis { inputs, outputs, step: stride, kernel_size, dilation, .. } = *axis;
     let padding = axis.padding();
@@ -46,9 +46,9 @@ mod tests {
     use crate::ops::window::Window;
     use crate::ops::window_walk::forward_axes;
 
-    /// Every pair of input and kernel position that the convolution joins is met exactly once.
+    /// Every pair of input and kernel position of the convolution is visited exactly once.
     #[test]
-    fn phases_meet_every_pair_once() {
+    fn phases_visit_every_pair_once() {
         for (size, kernel_size, stride, padding, dilation) in [
             (7, 3, 1, 1, 1),
             (8, 3, 2, 1, 1),
@@ -73,14 +73,14 @@ mod tests {
                         .extend(place.filter(|&place| place < size).map(|place| (place, position, output)));
                 }
             }
-            let mut met = Vec::new();
+            let mut visited = Vec::new();
             for (first, phase) in phases(&axis).into_iter().enumerate() {
                 let Some(phase) = phase else { continue };
                 for q in 0..phase.axis.outputs {
                     for position in 0..phase.axis.kernel_size {
                         let output = (q + position * phase.axis.dilation) as i64 + phase.axis.shift;
                         if (0..outputs as i64).contains(&output) {
-                            met.push((
+                            visited.push((
                                 first + q * stride,
                                 phase.last - position * phase.every,
                                 output as usize,
@@ -90,8 +90,8 @@ mod tests {
                 }
             }
             expected.sort_unstable();
-            met.sort_unstable();
-            assert_eq!(met, expected, "{window:?}");
+            visited.sort_unstable();
+            assert_eq!(visited, expected, "{window:?}");
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::interp::{Array, Evaluate, Real, Total, window_elements};
 use crate::ops::epilogue::EpilogueStep;
 use crate::ops::window::Window;
 
-/// Calls `product(input, weight, output)` with the flat indices of every triple of elements that meet in a convolution:
+/// Calls `product(input, weight, output)` with the flat indices of every triple of elements that are multiplied in a convolution:
 /// item by item, output by output, and within an output channel by channel and the window row by row.
 fn for_each_product(
     window: &Window,

@@ -7,8 +7,10 @@ use crate::kernel::{
     Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
 };
 use crate::ops::epilogue::{FusedSteps, sums_over};
-use crate::ops::optimizer::absorbed;
-use crate::plan::{Block, Cover, KernelDraft, Layout, Lower, Lowering, MemoryRules, Order, View, fill};
+use crate::ops::optimizer::fused;
+use crate::plan::{
+    BlockedRange, KernelDraft, Layout, Lower, Lowering, MemoryRules, Order, RegisterTile, View, fill,
+};
 
 /// Rows of the weight that are read side by side: as many as memory streams that a core follows.
 const OUTPUTS_AT_A_TIME: usize = 16;
@@ -49,15 +51,15 @@ impl Lower for Linear {
         let (x, weight) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
         let y = lowering.address(node.results[0]);
         let epilogue = FusedSteps::new(lowering, node, &self.epilogue, Layout::ChannelsFirst);
-        let dots = Block::of_dots(lowering.vectors);
-        let cover = Cover::exact(outputs, dots.columns);
+        let dots = RegisterTile::of_inner_products(lowering.vectors);
+        let range = BlockedRange::exact(outputs, dots.columns);
         let note = format!(
-            "dot products along the weight as it is, {} outputs by {} items",
+            "inner products along the weight as it is, {} outputs by {} items",
             dots.columns, dots.rows
         );
         let mut draft = lowering.draft(node, note);
         let block = draft.var();
-        let body = cover.branch(block, |start, columns| {
+        let body = range.branch(block, |start, columns| {
             over_batch(&mut draft, &[dots.rows, 1], |n, rows| {
                 let element = |view: &View| (view.address.clone().at(start, 1).plus(n, outputs), outputs);
                 let (mut steps, mut addresses) = epilogue.of_tile(TileStep::AddPerColumn, start, element);
@@ -66,7 +68,7 @@ impl Lower for Linear {
                     tile: Tile {
                         rows,
                         columns,
-                        form: Form::Dot,
+                        form: Form::InnerProduct,
                         left_rows: Rows::evenly(inputs),
                         right_column: inputs,
                         reduction: vec![Reduction { count: Some(inputs), left: 1, right: 1 }],
@@ -83,7 +85,7 @@ impl Lower for Linear {
                 }))]
             })
         });
-        let split = Split::Axes(vec![(block, Extent::Fixed(cover.blocks()))]);
+        let split = Split::Axes(vec![(block, Extent::Fixed(range.blocks()))]);
         lowering.push(draft.finish(split, body));
     }
 }
@@ -103,8 +105,8 @@ impl Lower for LinearGradInput {
             16 => (&[4, 1], 2 * lanes),
             _ => (&[8, 4, 1], 3 * lanes),
         };
-        let groups = Cover::exact(inputs, STRIPS * strip);
-        let mut draft = lowering.draft(node, "broadcast products along the inputs");
+        let groups = BlockedRange::exact(inputs, STRIPS * strip);
+        let mut draft = lowering.draft(node, "outer products along the inputs");
         let (group, strip_var) = (draft.var(), draft.var());
         let tile = |(n, rows): (Var, usize),
                     (column, columns): (&Affine, usize),
@@ -113,11 +115,11 @@ impl Lower for LinearGradInput {
                 tile: Tile {
                     rows,
                     columns,
-                    form: Form::Broadcast,
+                    form: Form::OuterProduct,
                     left_rows: Rows::evenly(outputs),
                     right_column: 1,
                     reduction: vec![Reduction { count: Some(count), left: 1, right: inputs }],
-                    start: Start::Stored,
+                    start: Start::Output,
                     prefetch: 0,
                     epilogue: Vec::new(),
                     output_row: inputs,
@@ -129,10 +131,10 @@ impl Lower for LinearGradInput {
                 counts: Vec::new(),
             }))
         };
-        let chunks = Cover::exact(outputs, OUTPUTS_AT_A_TIME);
+        let chunks = BlockedRange::exact(outputs, OUTPUTS_AT_A_TIME);
         let (chunk, row) = (draft.var(), draft.var());
         let body = groups.branch(group, |first, width| {
-            let strips = Cover::exact(width, strip);
+            let strips = BlockedRange::exact(width, strip);
             let clear = fill(dx.clone().plus(row, inputs).at(first, 1), width, 0.0);
             let mut stmts = vec![Stmt::repeat(row, lowering.batch().extent(), vec![clear])];
             stmts.extend(chunks.sequence(chunk, |output, count| {
@@ -159,36 +161,36 @@ impl Lower for LinearGradWeight {
         let outputs = lowering.item(node.operands[0])[0];
         let inputs = lowering.item(node.operands[1])[0];
         let (g, x) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
-        let descent = absorbed::of(lowering, node.results[0]);
+        let sgd = fused::of(lowering, node.results[0]);
         let lanes = lowering.vectors.lanes;
         // Few rows and many columns: the result, by far the most there is to write, is written along its rows.
         let (rows, columns) = if lowering.vectors.registers > 16 { (4, 6 * lanes) } else { (4, 2 * lanes) };
-        let row_cover = Cover::exact(outputs, rows);
-        let note = "broadcast products, reduced over the batch";
-        let mut draft = match &descent {
-            Some(_) => lowering.draft(node, format!("{note}; steps of descent where they are summed")),
+        let row_range = BlockedRange::exact(outputs, rows);
+        let note = "outer products, reduced over the batch";
+        let mut draft = match &sgd {
+            Some(_) => lowering.draft(node, format!("{note}; SGD update fused")),
             None => lowering.draft(node, note),
         };
         // Blocks that overlap would take some steps twice.
-        let (column_cover, to, epilogue, operands) = match descent {
-            Some(descent) => {
-                lowering.absorb(descent.node, &mut draft);
-                let epilogue = vec![TileStep::MultiplyNumber, TileStep::Negate];
-                (Cover::exact(inputs, columns), descent.weight, epilogue, vec![descent.rate])
+        let (column_range, to, epilogue, operands) = match sgd {
+            Some(sgd) => {
+                lowering.fuse(sgd.node, &mut draft);
+                let epilogue = vec![TileStep::MultiplyScalar, TileStep::Negate];
+                (BlockedRange::exact(inputs, columns), sgd.weight, epilogue, vec![sgd.rate])
             }
             None => {
-                let cover = Cover::overlapping(inputs, columns, lanes);
-                (cover, lowering.address(node.results[0]), Vec::new(), Vec::new())
+                let range = BlockedRange::overlapping(inputs, columns, lanes);
+                (range, lowering.address(node.results[0]), Vec::new(), Vec::new())
             }
         };
-        let start = if operands.is_empty() { Start::Zero } else { Start::Stored };
+        let start = if operands.is_empty() { Start::Zero } else { Start::Output };
         let (row_block, column_block) = (draft.var(), draft.var());
         let tile = |row: &Affine, rows: usize, column: &Affine, columns: usize| {
             vec![Stmt::Tile(Box::new(TileCall {
                 tile: Tile {
                     rows,
                     columns,
-                    form: Form::Broadcast,
+                    form: Form::OuterProduct,
                     left_rows: Rows::evenly(1),
                     right_column: 1,
                     reduction: vec![Reduction { count: None, left: outputs, right: inputs }],
@@ -204,10 +206,10 @@ impl Lower for LinearGradWeight {
                 counts: vec![lowering.batch().extent()],
             }))]
         };
-        let body = row_cover.branch(row_block, |row, rows| {
-            column_cover.sequence(column_block, |column, columns| tile(row, rows, column, columns))
+        let body = row_range.branch(row_block, |row, rows| {
+            column_range.sequence(column_block, |column, columns| tile(row, rows, column, columns))
         });
-        let split = Split::Axes(vec![(row_block, Extent::Fixed(row_cover.blocks()))]);
+        let split = Split::Axes(vec![(row_block, Extent::Fixed(row_range.blocks()))]);
         lowering.push(draft.finish(split, body));
     }
 }

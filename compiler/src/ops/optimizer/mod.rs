@@ -1,7 +1,7 @@
 //! Optimiser steps as operators: from a parameter, its gradient and the optimiser's state to their new values.
 
 #[cfg(feature = "codegen")]
-pub(crate) mod absorbed;
+pub(crate) mod fused;
 mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;

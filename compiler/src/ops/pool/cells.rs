@@ -1,27 +1,27 @@
-//! Which results meet each place of an input along one axis, from the input's side: what a gradient of pooling gathers.
+//! Which results read each element of an input along one axis, from the input's side: what a gradient of pooling gathers.
 //!
-//! The padded input is cut into cells of as many places as the stride. Result `o` starts at cell `o`, so that a place of
-//! cell `b` is met by results at fixed distances before `b`, each by a kernel position of its own: the same ones in every
+//! The padded input is cut into cells of as many elements as the stride. Result `o` starts at cell `o`, so that an element of
+//! cell `b` is read by results at fixed distances before `b`, each by a kernel position of its own: the same ones in every
 //! cell, but for those near the ends.
 
 use crate::ops::window_walk::Axis;
 
-/// A result that meets a place.
+/// A result that reads an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Meeting {
+pub(super) struct Contribution {
     /// How many results before the cell's own it is.
     pub(super) back: usize,
-    /// By which kernel position it meets the place.
+    /// By which kernel position it reads the element.
     pub(super) position: usize,
 }
 
-/// A place of a cell that is within the input.
+/// An element of a cell that is within the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct CellElement {
     /// Where it is in the input, from stride times the number of the cell.
     pub(super) offset: i64,
-    /// The results that meet it, in ascending order.
-    pub(super) meetings: Vec<Meeting>,
+    /// The results that read it, in ascending order.
+    pub(super) contributions: Vec<Contribution>,
 }
 
 /// Neighbouring cells that differ in nothing but their number.
@@ -30,20 +30,20 @@ pub(super) struct Cells {
     /// The number of the first.
     pub(super) first: usize,
     pub(super) count: usize,
-    pub(super) places: Vec<Place>,
+    pub(super) elements: Vec<CellElement>,
 }
 
 impl Cells {
     /// Terms of all sums of a cell; a sum of nothing counts too.
     pub(super) fn terms(&self) -> usize {
-        self.places.iter().map(|place| place.meetings.len().max(1)).sum()
+        self.elements.iter().map(|element| element.contributions.len().max(1)).sum()
     }
 
-    /// All cells of an axis that have places within the input, in order.
+    /// All cells of an axis that have elements within the input, in order.
     pub(super) fn of(axis: &Axis) -> Vec<Cells> {
         let padding = -axis.shift as usize;
         let end = (axis.inputs + padding).div_ceil(axis.step);
-        // Cells in which every place is within the input and meets all results that any cell's place meets.
+        // Cells in which every element is within the input and is read by as many results as any cell's element is.
         let reach = (axis.kernel_size - 1) * axis.dilation / axis.step;
         let whole =
             reach.max(padding.div_ceil(axis.step))..axis.outputs.min((axis.inputs + padding) / axis.step);
@@ -51,10 +51,10 @@ impl Cells {
         let mut first = padding / axis.step;
         while first < end {
             let count = if whole.contains(&first) { whole.end - first } else { 1 };
-            let places = places(axis, first);
+            let elements = elements(axis, first);
             match runs.last_mut() {
-                Some(last) if last.places == places => last.count += count,
-                _ => runs.push(Cells { first, count, places }),
+                Some(last) if last.elements == elements => last.count += count,
+                _ => runs.push(Cells { first, count, elements }),
             }
             first += count;
         }
@@ -62,20 +62,22 @@ impl Cells {
     }
 }
 
-fn places(axis: &Axis, cell: usize) -> Vec<Place> {
-    let place = |remainder: usize| {
+fn elements(axis: &Axis, cell: usize) -> Vec<CellElement> {
+    let element = |remainder: usize| {
         let offset = remainder as i64 + axis.shift;
         let at = offset + (axis.step * cell) as i64;
         // From the last kernel position to the first: results in ascending order.
-        let meetings = (0..axis.kernel_size).rev().filter_map(|position| {
+        let contributions = (0..axis.kernel_size).rev().filter_map(|position| {
             let distance = (position * axis.dilation).checked_sub(remainder)?;
             let back = distance / axis.step;
             let exists = back <= cell && cell - back < axis.outputs;
-            (distance.is_multiple_of(axis.step) && exists).then_some(Meeting { back, position })
+            (distance.is_multiple_of(axis.step) && exists).then_some(Contribution { back, position })
         });
-        (0..axis.inputs as i64).contains(&at).then(|| Place { offset, meetings: meetings.collect() })
+        (0..axis.inputs as i64)
+            .contains(&at)
+            .then(|| CellElement { offset, contributions: contributions.collect() })
     };
-    (0..axis.step).filter_map(place).collect()
+    (0..axis.step).filter_map(element).collect()
 }
 
 #[cfg(test)]
@@ -94,9 +96,9 @@ mod tests {
         forward_axes(&window, &[size])[0]
     }
 
-    /// Every place is in one cell, and has just the results and kernel positions that forward joins it with, in order.
+    /// Every element is in one cell, and has just the results and kernel positions that forward combines it with, in order.
     #[test]
-    fn every_place_meets_its_results_in_order() {
+    fn every_element_has_its_results_in_order() {
         let mut tried = 0;
         for size in 1..=13 {
             for (kernel_size, stride, dilation) in [
@@ -119,25 +121,27 @@ mod tests {
                     let mut expected = vec![Vec::new(); size];
                     for output in 0..axis.outputs {
                         for position in 0..kernel_size {
-                            let place = (output * stride + position * dilation).checked_sub(padding);
-                            if let Some(sum) = place.and_then(|place| expected.get_mut(place)) {
+                            let element = (output * stride + position * dilation).checked_sub(padding);
+                            if let Some(sum) = element.and_then(|element| expected.get_mut(element)) {
                                 sum.push((output, position));
                             }
                         }
                     }
-                    let mut met = vec![None; size];
+                    let mut found = vec![None; size];
                     for cells in Cells::of(&axis) {
                         for cell in cells.first..cells.first + cells.count {
-                            for place in &cells.places {
-                                let at = usize::try_from((cell * stride) as i64 + place.offset).unwrap();
-                                let results =
-                                    place.meetings.iter().map(|met| (cell - met.back, met.position));
-                                assert_eq!(met[at].replace(results.collect::<Vec<_>>()), None);
+                            for element in &cells.elements {
+                                let at = usize::try_from((cell * stride) as i64 + element.offset).unwrap();
+                                let results = element
+                                    .contributions
+                                    .iter()
+                                    .map(|found| (cell - found.back, found.position));
+                                assert_eq!(found[at].replace(results.collect::<Vec<_>>()), None);
                             }
                         }
                     }
                     let expected: Vec<_> = expected.into_iter().map(Some).collect();
-                    assert_eq!(met, expected, "{axis:?}");
+                    assert_eq!(found, expected, "{axis:?}");
                 }
             }
         }

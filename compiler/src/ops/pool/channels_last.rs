@@ -2,21 +2,21 @@
 
 use std::cell::RefCell;
 
-use super::cells::{Cells, Meeting, Place};
+use super::cells::{CellElement, Cells, Contribution};
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, Kernel, MapBuilder, Split, Stmt, Var};
 use crate::ops::grid::Grid;
 use crate::ops::halo::Padded;
 use crate::ops::window::Window;
 use crate::ops::window_walk::{Axis, forward_axes, window_extents, within};
-use crate::plan::{Cover, KernelDraft, Lowering, View, fill};
+use crate::plan::{BlockedRange, KernelDraft, Lowering, View, fill};
 use crate::shape::DType;
 
 /// Bytes of the input rows that a unit of work reads.
 const UNIT_BYTES: usize = 64 * 1024;
 /// Bytes that a unit of a gradient writes; what it reads of the results lies beside them in the cache.
 const GRADIENT_UNIT_BYTES: usize = 32 * 1024;
-/// The most terms that are written out of the sums of a gradient, over all kinds of cells.
-const WRITTEN_OUT: usize = 128;
+/// The most terms that are unrolled of the sums of a gradient, over all kinds of cells.
+const UNROLLED: usize = 128;
 /// The most kinds of cells.
 const MOST_KINDS: usize = 32;
 /// Channels of a unit of a gradient that is not gathered.
@@ -36,13 +36,13 @@ pub(super) fn forward(
     let grid = Grid::new(&forward_axes(window, sizes));
     let (rows, columns) = (grid.rows(), grid.columns());
     let row_bytes = 4 * grid.planes() * rows.step * columns.inputs * x.channels;
-    let cover = Cover::exact(rows.outputs, (UNIT_BYTES / row_bytes).clamp(1, rows.outputs));
+    let range = BlockedRange::exact(rows.outputs, (UNIT_BYTES / row_bytes).clamp(1, rows.outputs));
     let (n, block) = (draft.var(), draft.var());
     let (row, column) = (draft.var(), draft.var());
     let outer = grid.outer_units(&mut draft);
     let padded = Padded { grid: grid.clone(), x: x.clone(), halo };
-    let scratch = padded.scratch(lowering, &mut draft, cover.size.min(rows.outputs));
-    let body = cover.branch(block, |first, count| {
+    let scratch = padded.scratch(lowering, &mut draft, range.size.min(rows.outputs));
+    let body = range.branch(block, |first, count| {
         let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), scratch.clone());
         let mut map = MapBuilder::new(Extent::Fixed(x.channels)).window(&window_extents(grid.axes()));
         let from = source
@@ -66,7 +66,7 @@ pub(super) fn forward(
     });
     let mut axes = vec![(n, draft.batch().extent())];
     axes.extend(outer.extents());
-    axes.push((block, Extent::Fixed(cover.blocks())));
+    axes.push((block, Extent::Fixed(range.blocks())));
     lowering.push(draft.finish(Split::Axes(axes), body));
 }
 
@@ -110,18 +110,18 @@ struct Gradient<'g, P> {
 }
 
 impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
-    /// The cells of each axis, where they are few and small enough for every sum to be written out.
+    /// The cells of each axis, where they are few and small enough for every sum to be unrolled.
     fn cells(&self) -> Option<Vec<Vec<Cells>>> {
         let axes = self.grid.axes();
         let positions = axes.iter().fold(1usize, |product, axis| product.saturating_mul(axis.kernel_size));
         let steps = axes.iter().fold(1usize, |product, axis| product.saturating_mul(axis.step));
-        if positions > WRITTEN_OUT || steps > WRITTEN_OUT {
+        if positions > UNROLLED || steps > UNROLLED {
             return None;
         }
         let cells: Vec<Vec<Cells>> = axes.iter().map(Cells::of).collect();
         let terms: usize = cells.iter().map(|cells| cells.iter().map(Cells::terms).sum::<usize>()).product();
         let kinds: usize = cells.iter().map(Vec::len).product();
-        (kinds <= MOST_KINDS && terms <= WRITTEN_OUT).then_some(cells)
+        (kinds <= MOST_KINDS && terms <= UNROLLED).then_some(cells)
     }
 
     /// Every place is written once: one map for each kind of cell. A unit of work is a few rows of cells within the input,
@@ -134,23 +134,23 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
         let axis = self.grid.axes()[0];
         let row_bytes = 4 * axis.step * self.grid.input_strides()[0] * self.dx.channels;
         let count = rows[longest].count;
-        let cover = Cover::exact(count, (GRADIENT_UNIT_BYTES / row_bytes).clamp(1, count));
+        let range = BlockedRange::exact(count, (GRADIENT_UNIT_BYTES / row_bytes).clamp(1, count));
         let some_rows = |kind: &Cells, first: &Affine, count: usize| {
-            Cover::exact(count, 1).sequence(vars[0], |row, _| {
+            BlockedRange::exact(count, 1).sequence(vars[0], |row, _| {
                 let row = row.clone().plus_scaled(first, 1).offset(kind.first);
-                self.over_cells((n, &vars), cells, &mut vec![(row, &kind.places)])
+                self.over_cells((n, &vars), cells, &mut vec![(row, &kind.elements)])
             })
         };
         let ends = |kinds: &[Cells]| -> Vec<Stmt> {
             kinds.iter().flat_map(|kind| some_rows(kind, &Affine::default(), kind.count)).collect()
         };
         let (before, after) = (ends(&rows[..longest]), ends(&rows[longest + 1..]));
-        let last = cover.blocks() as i64 - 1;
+        let last = range.blocks() as i64 - 1;
         let mut body = Vec::new();
         body.extend(if last == 0 { before } else { branch(block, 1, before, Vec::new()) });
-        body.extend(cover.branch(block, |first, count| some_rows(&rows[longest], first, count)));
+        body.extend(range.branch(block, |first, count| some_rows(&rows[longest], first, count)));
         body.extend(if last == 0 { after } else { branch(block, last, Vec::new(), after) });
-        let split = Split::Axes(vec![(n, draft.batch().extent()), (block, Extent::Fixed(cover.blocks()))]);
+        let split = Split::Axes(vec![(n, draft.batch().extent()), (block, Extent::Fixed(range.blocks()))]);
         draft.finish(split, body)
     }
 
@@ -159,13 +159,13 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
         &self,
         (n, vars): (Var, &[Var]),
         cells: &'c [Vec<Cells>],
-        at: &mut Vec<(Affine, &'c [Place])>,
+        at: &mut Vec<(Affine, &'c [CellElement])>,
     ) -> Vec<Stmt> {
         let Some(kinds) = cells.get(at.len()) else { return vec![self.cell(n, at)] };
         let mut stmts = Vec::new();
         for kind in kinds {
-            stmts.extend(Cover::exact(kind.count, 1).sequence(vars[at.len()], |index, _| {
-                at.push((index.clone().offset(kind.first), &kind.places));
+            stmts.extend(BlockedRange::exact(kind.count, 1).sequence(vars[at.len()], |index, _| {
+                at.push((index.clone().offset(kind.first), &kind.elements));
                 let body = self.over_cells((n, vars), cells, at);
                 at.pop();
                 body
@@ -175,18 +175,19 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
     }
 
     /// The sums at all places of one cell.
-    fn cell(&self, n: Var, at: &[(Affine, &[Place])]) -> Stmt {
+    fn cell(&self, n: Var, at: &[(Affine, &[CellElement])]) -> Stmt {
         let grid = &self.grid;
         let (results, positions) = (grid.result_strides(), grid.position_strides());
         let mut map = MapBuilder::new(Extent::Fixed(self.dx.channels));
         let zero = map.constant(0.0);
         let loaded: RefCell<Vec<(Address, ExprId)>> = RefCell::default();
-        let places: Vec<&[Place]> = at.iter().map(|(_, places)| *places).collect();
+        let places: Vec<&[CellElement]> = at.iter().map(|(_, places)| *places).collect();
         for place in combinations(&places) {
             // As a sum that starts at zero: a negative zero becomes a positive one.
             let mut sum = zero;
-            let meetings: Vec<&[Meeting]> = place.iter().map(|place| &place.meetings[..]).collect();
-            for met in combinations(&meetings) {
+            let contributions: Vec<&[Contribution]> =
+                place.iter().map(|place| &place.contributions[..]).collect();
+            for met in combinations(&contributions) {
                 let load = |map: &mut MapBuilder, dtype: DType, view: &View| {
                     let result = at.iter().zip(&met).zip(&results).fold(
                         view.of_item(n),
@@ -227,14 +228,14 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
         map.finish()
     }
 
-    /// Each result's part is added to the places of its window: for windows that are too large to be written out.
+    /// Each result's part is added to the places of its window: for windows that are too large to be unrolled.
     fn scatter(&self, mut draft: KernelDraft) -> Kernel {
         let axes = self.grid.axes();
-        let cover = Cover::exact(self.dx.channels, UNIT_CHANNELS);
+        let range = BlockedRange::exact(self.dx.channels, UNIT_CHANNELS);
         let (n, block) = (draft.var(), draft.var());
         let vars = draft.vars(axes.len());
         let positions = draft.vars(axes.len());
-        let body = cover.branch(block, |first, channels| {
+        let body = range.branch(block, |first, channels| {
             let at = |indices: &[Affine]| {
                 let strides = self.grid.input_strides();
                 let dx = self.dx.of_item(n).at(first, 1);
@@ -288,7 +289,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
             }
             stmts
         });
-        let split = Split::Axes(vec![(n, draft.batch().extent()), (block, Extent::Fixed(cover.blocks()))]);
+        let split = Split::Axes(vec![(n, draft.batch().extent()), (block, Extent::Fixed(range.blocks()))]);
         draft.finish(split, body)
     }
 }

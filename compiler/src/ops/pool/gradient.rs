@@ -16,9 +16,9 @@ impl Differentiate for MaxPool {
     ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
         let Some(g) = gradients[0] else { return Ok(Vec::new()) };
         let input_sizes = backward.ty(node.operands[0]).shape.item()[1..].to_vec();
-        let places = node.results[1];
+        let argmax = node.results[1];
         let op = MaxPoolGrad { window: self.window.clone(), input_sizes };
-        Ok(vec![Some(backward.single(op, &[g, places])?)])
+        Ok(vec![Some(backward.single(op, &[g, argmax])?)])
     }
 }
 

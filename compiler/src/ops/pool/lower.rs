@@ -34,7 +34,7 @@ impl Lower for MaxPool {
         let y = lowering.view(node.results[0]).clone();
         if is_channels_last(lowering, node) {
             let x = lowering.in_layout(node, node.operands[0], Layout::ChannelsLast);
-            let places = lowering.is_used(node.results[1]).then(|| lowering.view(node.results[1]).clone());
+            let argmax = lowering.is_used(node.results[1]).then(|| lowering.view(node.results[1]).clone());
             let draft = lowering.draft(node, CHANNELS_LAST);
             let halo = f32::NEG_INFINITY;
             return channels_last::forward(
@@ -45,13 +45,16 @@ impl Lower for MaxPool {
                 &item[1..],
                 halo,
                 |map, element, place| {
-                    let reducer =
-                        if places.is_some() { Reducer::MaxWithPlace(element) } else { Reducer::Max(element) };
+                    let reducer = if argmax.is_some() {
+                        Reducer::MaxWithArgmax(element)
+                    } else {
+                        Reducer::Max(element)
+                    };
                     let largest = map.fold_window(&[reducer])[0];
                     map.store(place(&y), 1, largest);
-                    if let Some(places) = &places {
-                        let found = map.expr(Expr::Place(0));
-                        map.store_as(places.element, place(places), 1, found);
+                    if let Some(argmax) = &argmax {
+                        let found = map.expr(Expr::Argmax(0));
+                        map.store_as(argmax.element, place(argmax), 1, found);
                     }
                 },
             );
@@ -60,7 +63,7 @@ impl Lower for MaxPool {
         let mut draft = lowering.draft(node, CHANNELS_FIRST);
         let pooling = Pooling::new(&mut draft, &self.window, item[0], &item[1..]);
         let y = pooling.output_channel(&y);
-        let places = lowering.is_used(node.results[1]).then(|| lowering.view(node.results[1]).clone());
+        let argmax = lowering.is_used(node.results[1]).then(|| lowering.view(node.results[1]).clone());
         let body = pooling.forward(
             lowering,
             &mut draft,
@@ -68,13 +71,13 @@ impl Lower for MaxPool {
             f32::NEG_INFINITY,
             |map, element, rows| {
                 let reducer =
-                    if places.is_some() { Reducer::MaxWithPlace(element) } else { Reducer::Max(element) };
+                    if argmax.is_some() { Reducer::MaxWithArgmax(element) } else { Reducer::Max(element) };
                 let largest = map.fold_window(&[reducer])[0];
                 map.store(y.at(&rows.output, 1), 1, largest);
-                if let Some(places) = places {
-                    let place = map.expr(Expr::Place(0));
-                    let at = pooling.output_channel(&places).at(&rows.output, 1);
-                    map.store_as(places.element, at, 1, place);
+                if let Some(argmax) = argmax {
+                    let place = map.expr(Expr::Argmax(0));
+                    let at = pooling.output_channel(&argmax).at(&rows.output, 1);
+                    map.store_as(argmax.element, at, 1, place);
                 }
             },
         );
@@ -137,12 +140,12 @@ impl Lower for MaxPoolGrad {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let dx = lowering.view(node.results[0]).clone();
         if is_channels_last(lowering, node) {
-            let [g, places] =
+            let [g, argmax] =
                 [0, 1].map(|index| lowering.in_layout(node, node.operands[index], Layout::ChannelsLast));
             let draft = lowering.draft(node, CHANNELS_LAST);
             let part = |map: &mut MapBuilder, here: ExprId, load: &channels_last::Loader<'_>| {
                 let gradient = load(map, DType::F32, &g);
-                let found = load(map, DType::I32, &places);
+                let found = load(map, DType::I32, &argmax);
                 let chosen = map.expr(Expr::SameInteger(found, here));
                 let zero = map.constant(0.0);
                 map.expr(Expr::Select(chosen, gradient, zero))
@@ -157,14 +160,14 @@ impl Lower for MaxPoolGrad {
                 None,
             );
         }
-        let [g, places] =
+        let [g, argmax] =
             [0, 1].map(|index| lowering.in_layout(node, node.operands[index], Layout::ChannelsFirst));
         let channels = lowering.item(node.results[0])[0];
         let mut draft = lowering.draft(node, CHANNELS_FIRST);
         let pooling = Pooling::new(&mut draft, &self.window, channels, &self.input_sizes);
         let body = pooling.backward(lowering, &mut draft, node.results[0], &|map, here, load| {
             let gradient = load(map, &g);
-            let found = load(map, &places);
+            let found = load(map, &argmax);
             let chosen = map.expr(Expr::SameInteger(found, here));
             let zero = map.constant(0.0);
             let part = map.expr(Expr::Select(chosen, gradient, zero));

@@ -1,13 +1,13 @@
 //! Max and average pooling over any number of spatial axes, and their gradients.
 
 #[cfg(feature = "codegen")]
-pub(crate) mod absorbed;
-#[cfg(feature = "codegen")]
 mod cells;
 #[cfg(feature = "codegen")]
 mod channels_first;
 #[cfg(feature = "codegen")]
 mod channels_last;
+#[cfg(feature = "codegen")]
+pub(crate) mod fused;
 mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
@@ -101,8 +101,8 @@ impl Operator for MaxPool {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 1)?;
         let result = pooled(&self.window, &operands[0])?;
-        let places = Type { dtype: DType::I32, shape: result.shape.clone() };
-        Ok(vec![result, places])
+        let argmax = Type { dtype: DType::I32, shape: result.shape.clone() };
+        Ok(vec![result, argmax])
     }
 
     fn takes_open_items(&self) -> bool {
@@ -122,7 +122,7 @@ impl Operator for MaxPoolGrad {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 2)?;
         let result = unpooled(&self.window, &self.input_sizes, &operands[0])?;
-        expect_type("places", &operands[1], &Type::i32(operands[0].shape.clone()))?;
+        expect_type("argmax", &operands[1], &Type::i32(operands[0].shape.clone()))?;
         Ok(vec![result])
     }
 

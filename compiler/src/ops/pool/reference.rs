@@ -47,17 +47,17 @@ impl Evaluate for MaxPool {
                 }
             })
         });
-        let (values, places) = largest.into_iter().unzip();
-        vec![Array::new(results[0].clone(), values), Array::ints(results[1].clone(), places)]
+        let (values, argmax) = largest.into_iter().unzip();
+        vec![Array::new(results[0].clone(), values), Array::ints(results[1].clone(), argmax)]
     }
 }
 
 impl Evaluate for MaxPoolGrad {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
-        let (gradient, places) = (operands[0].real(), operands[1].int());
+        let (gradient, argmax) = (operands[0].real(), operands[1].int());
         // A place in the padding has no element: its gradient is dropped.
         vec![unpool(&self.window, &results[0], |output, element| {
-            (places[output] == element.place as i32).then_some(gradient[output])
+            (argmax[output] == element.place as i32).then_some(gradient[output])
         })]
     }
 }

@@ -47,7 +47,7 @@ pub struct Parameter {
     pub name: String,
     /// Its shape, without a batch axis.
     pub shape: Shape,
-    /// The distribution of its first values.
+    /// The distribution of its initial values.
     pub init: Initializer,
 }
 
@@ -58,7 +58,7 @@ pub struct State {
     pub name: String,
     /// Its shape, without a batch axis.
     pub shape: Shape,
-    /// The distribution of its first values.
+    /// The distribution of its initial values.
     pub init: Initializer,
 }
 

@@ -1,4 +1,4 @@
-//! Kernels that move elements. A reshape has none where its result shares its operand's memory; joined channels have none
+//! Kernels that move elements. A reshape has none where its result shares its operand's memory; concatenated channels have none
 //! where they were computed in place, and parts of channels where they can be read in place.
 
 use super::{Concat, Pad, Reshape, Slice, Transpose};

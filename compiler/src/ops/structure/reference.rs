@@ -14,8 +14,8 @@ impl Evaluate for Concat {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
         let outer = results[0][..self.axis].iter().product();
         let data = match operands[0].data {
-            Data::Real(_) => Data::Real(join(outer, operands.iter().map(|part| part.real()))),
-            Data::Int(_) => Data::Int(join(outer, operands.iter().map(|part| part.int()))),
+            Data::Real(_) => Data::Real(concat(outer, operands.iter().map(|part| part.real()))),
+            Data::Int(_) => Data::Int(concat(outer, operands.iter().map(|part| part.int()))),
         };
         vec![Array { sizes: results[0].clone(), data }]
     }
@@ -82,7 +82,7 @@ fn padded<E: Copy>(values: &[E], row: usize, before: usize, behind: usize, zero:
 }
 
 /// For each of `outer` rows, the row of every part, one after the other.
-fn join<'a, E: Copy + 'a>(outer: usize, parts: impl Iterator<Item = &'a [E]> + Clone) -> Vec<E> {
+fn concat<'a, E: Copy + 'a>(outer: usize, parts: impl Iterator<Item = &'a [E]> + Clone) -> Vec<E> {
     (0..outer)
         .flat_map(|row| {
             parts.clone().flat_map(move |part| {

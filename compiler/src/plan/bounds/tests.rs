@@ -2,7 +2,7 @@ use super::verify;
 use crate::kernel::{
     Address, Affine, BufferId, Element, Extent, Kernel, MapBuilder, SizeId, Split, Stmt, Var,
 };
-use crate::plan::{Buffer, OpenSizes, Place, Size, copy_span, fill};
+use crate::plan::{Buffer, Location, OpenSizes, Size, copy_span, fill};
 
 const X: BufferId = BufferId(0);
 const VARS: [Var; 3] = [Var(0), Var(1), Var(2)];
@@ -30,7 +30,7 @@ fn check(kernel: &Kernel, batched: bool, elements: usize) -> Result<(), String> 
 }
 
 fn check_size(kernel: &Kernel, size: Size) -> Result<(), String> {
-    let buffer = Buffer { name: "x".to_owned(), size, element: Element::F32, place: Place::Nowhere };
+    let buffer = Buffer { name: "x".to_owned(), size, element: Element::F32, location: Location::Nowhere };
     verify(kernel, &[buffer], &sizes(), 1)
 }
 
@@ -39,7 +39,7 @@ fn check_size(kernel: &Kernel, size: Size) -> Result<(), String> {
 fn needs(kernel: &Kernel, batched: bool, elements: usize) {
     assert_eq!(check(kernel, batched, elements), Ok(()));
     let error = check(kernel, batched, elements - 1).unwrap_err();
-    assert!(error.starts_with("kernel k: a store meets elements"), "{error}");
+    assert!(error.starts_with("kernel k: a store accesses elements"), "{error}");
 }
 
 fn rows(var: Var) -> Address {
@@ -66,7 +66,7 @@ fn an_address_before_the_start_is_found() {
         check(&kernel(Split::Axes(vec![(row, Extent::Fixed(5))]), body), false, 100)
     };
     assert_eq!(from(0), Ok(()));
-    assert!(from(-1).unwrap_err().contains("meets elements -1 to 3 of b0 (x), which has 100"));
+    assert!(from(-1).unwrap_err().contains("accesses elements -1 to 3 of b0 (x), which has 100"));
 }
 
 /// What the copies of images with borders rely on.
@@ -92,7 +92,7 @@ fn branches_bound_what_they_ask_of() {
 fn shares_end_where_the_whole_does() {
     let [first, ..] = VARS;
     let span = |offset: usize| {
-        let mut map = MapBuilder::new(Extent::Share);
+        let mut map = MapBuilder::new(Extent::Chunk);
         let value = map.constant(0.0);
         map.store(Address::start(X).plus(first, 1).offset(offset), 1, value);
         map.finish()
@@ -122,7 +122,7 @@ fn blocks_of_a_batch_end_with_it() {
     assert!(check(&items(Extent::Fixed(0), Extent::Open(SizeId::BATCH, 1), 4), true, 5).is_err());
 }
 
-/// The count of columns that wrapped around where a border is wider than all that windows meet.
+/// The count of columns that wrapped around where a border is wider than all that windows read.
 #[test]
 fn a_count_that_wrapped_is_found() {
     let count = 1usize.wrapping_sub(2).min(1 << 20);
@@ -147,7 +147,7 @@ fn open_strides_reach_as_far_as_the_sizes_say() {
     let whole = size("N*T*2");
     assert_eq!(check_size(&rows(2, 2), whole), Ok(()));
     let error = check_size(&rows(2, 3), whole).unwrap_err();
-    assert_eq!(error, "kernel k: a store meets elements 0 to 2*N*T of b0 (x), which has 2*N*T");
+    assert_eq!(error, "kernel k: a store accesses elements 0 to 2*N*T of b0 (x), which has 2*N*T");
     assert!(check_size(&rows(3, 2), whole).is_err());
     assert!(check_size(&rows(2, 2), size("T")).is_err());
     assert!(check_size(&rows(2, 2), Size { elements: 1, ..whole }).is_err());

@@ -34,7 +34,7 @@ pub(super) struct Access {
     pub(super) terms: Vec<Term>,
     /// The same sum, with sums of variables that a branch bounds in the place of the variables.
     pub(super) bounded: Vec<Term>,
-    /// The values of the axes of the units of work where it happens; none before a thread's share.
+    /// The values of the axes of the units of work where it happens; none before a thread's chunk.
     pub(super) units: Option<Vec<Range>>,
     /// The numbers of threads, where the kernel knows them.
     pub(super) thread: Option<Range>,

@@ -23,9 +23,9 @@ struct Fact {
     range: Range,
 }
 
-/// A variable of a thread's share of elements.
+/// A variable of a thread's chunk of elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Share {
+enum ChunkVar {
     /// The first element.
     First,
     /// Counts from there.
@@ -35,8 +35,8 @@ enum Share {
 /// What moves an access within a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Along {
-    /// The lanes of a thread's share.
-    Share,
+    /// The lanes of a thread's chunk.
+    Chunk,
     /// Anything else.
     Own,
 }
@@ -47,8 +47,8 @@ pub(super) struct Collector<'k> {
     /// The open sizes of the plan.
     sizes: &'k [Count],
     known: Vec<Option<Known>>,
-    /// The first element of a thread's share, and the variables that count within it.
-    shares: Vec<(Var, Share)>,
+    /// The first element of a thread's chunk, and the variables that count within it.
+    chunks: Vec<(Var, ChunkVar)>,
     whole: Count,
     units: Option<Vec<Range>>,
     /// The last is what is known best.
@@ -64,7 +64,7 @@ impl<'k> Collector<'k> {
             kernel,
             sizes,
             known: vec![None; kernel.variables],
-            shares: Vec::new(),
+            chunks: Vec::new(),
             whole: Count::default(),
             units: None,
             facts: Vec::new(),
@@ -92,7 +92,7 @@ impl<'k> Collector<'k> {
                 let range = Range::below(&collector.whole);
                 collector.known[var.0] =
                     Some(Known { role: Role::Inner, offset: 0, step: 1, range: range.clone() });
-                collector.shares.push((*var, Share::First));
+                collector.chunks.push((*var, ChunkVar::First));
                 collector.units = Some(vec![range]);
             }
         }
@@ -110,7 +110,7 @@ impl<'k> Collector<'k> {
             Extent::Open(size, times) | Extent::Floor { size, times, .. } => {
                 self.sizes[size.index()].times(times as i128)
             }
-            Extent::Share => self.whole.clone(),
+            Extent::Chunk => self.whole.clone(),
         }
     }
 
@@ -138,12 +138,12 @@ impl<'k> Collector<'k> {
                         continue;
                     }
                     self.known[var.0] = Some(known);
-                    let shares = self.shares.len();
-                    if *end == Extent::Share {
-                        self.shares.push((*var, Share::Within));
+                    let chunks = self.chunks.len();
+                    if *end == Extent::Chunk {
+                        self.chunks.push((*var, ChunkVar::Within));
                     }
                     self.body(body);
-                    self.shares.truncate(shares);
+                    self.chunks.truncate(chunks);
                 }
                 Stmt::Branch { value, bound, below, rest } => {
                     self.taken(value, None, Some(bound.saturating_sub(1)), below);
@@ -182,8 +182,8 @@ impl<'k> Collector<'k> {
     /// The values of a sum of variables; none for those of shares.
     fn range(&self, terms: &[(Var, i64)]) -> Option<Range> {
         terms.iter().try_fold(Range::default(), |range, (var, factor)| {
-            let is_of_share = self.shares.iter().any(|(share, _)| share == var);
-            let known = self.known[var.0].as_ref().filter(|_| !is_of_share)?;
+            let is_of_chunk = self.chunks.iter().any(|(chunk, _)| chunk == var);
+            let known = self.known[var.0].as_ref().filter(|_| !is_of_chunk)?;
             let offset = Range { least: number(known.offset), greatest: number(known.offset) };
             Some(range.plus(&offset.plus(&known.range.times(known.step)).times(*factor)))
         })
@@ -221,16 +221,16 @@ impl<'k> Collector<'k> {
         // Of an element of the share: how far the first one leads, and what counts from there.
         let (mut first, mut within) = (0, Vec::new());
         for (var, factor) in summed(&address.offset.terms) {
-            match self.shares.iter().find(|(share, _)| *share == var) {
-                Some((_, Share::First)) => first += factor,
-                Some((_, Share::Within)) => within.push(factor),
+            match self.chunks.iter().find(|(chunk, _)| *chunk == var) {
+                Some((_, ChunkVar::First)) => first += factor,
+                Some((_, ChunkVar::Within)) => within.push(factor),
                 None => factors.push((var, factor)),
             }
         }
         let mut others: Vec<Term> = self.open_terms(&address.offset.open);
         for (kind, stride, count) in distances {
             match kind {
-                Along::Share => within.push(*stride),
+                Along::Chunk => within.push(*stride),
                 Along::Own => others.push(inner(*stride, Range::below(count))),
             }
         }
@@ -313,8 +313,8 @@ impl<'k> Collector<'k> {
                 Some((_, None)) => {}
                 Some((var, Some(known))) => {
                     // Elements of a share are anywhere in it.
-                    let is_of_share = self.shares.iter().any(|(share, _)| *share == var);
-                    let role = if is_of_share { Role::Inner } else { known.role };
+                    let is_of_chunk = self.chunks.iter().any(|(chunk, _)| *chunk == var);
+                    let role = if is_of_chunk { Role::Inner } else { known.role };
                     terms.push(once(size.times(known.offset)));
                     let stride = size.times(known.step.into());
                     terms.push(Term { role, stride, range: known.range.clone() });
@@ -336,14 +336,17 @@ impl<'k> Collector<'k> {
             right.push((Along::Own, reduction.right as i64, self.end(extent)));
         }
         let run = tile.left_rows.run.min(tile.rows);
-        left.extend([own(tile.left_rows.near, run), own(tile.left_rows.far, tile.rows.div_ceil(run))]);
-        right.push(own(if tile.form == Form::Broadcast { 1 } else { tile.right_column }, tile.columns));
+        left.extend([
+            own(tile.left_rows.stride, run),
+            own(tile.left_rows.run_stride, tile.rows.div_ceil(run)),
+        ]);
+        right.push(own(if tile.form == Form::OuterProduct { 1 } else { tile.right_column }, tile.columns));
         let block = |rows: usize, row: usize| [own(row, rows), own(1, tile.columns)];
         self.add(false, Element::F32, &call.left, &left);
         self.add(false, Element::F32, &call.right, &right);
         let stored = block(tile.stored_rows(), tile.output_row);
         self.add(true, Element::F32, &call.output, &stored);
-        if tile.start == Start::Stored {
+        if tile.start == Start::Output {
             self.add(false, Element::F32, &call.output, &stored);
         }
         let takers = tile.epilogue.iter().filter(|step| step.takes_operand());
@@ -359,12 +362,12 @@ impl<'k> Collector<'k> {
     }
 
     fn map(&mut self, map: &Map) {
-        let is_share = map.lanes == Extent::Share;
+        let is_chunk = map.lanes == Extent::Chunk;
         let lanes = self.end(map.lanes);
         if Range::below(&lanes).is_empty() {
             return;
         }
-        let kind = if is_share { Along::Share } else { Along::Own };
+        let kind = if is_chunk { Along::Chunk } else { Along::Own };
         for load in &map.loads {
             let steps = map.window.iter().zip(&load.window);
             let mut distances: Vec<(Along, i64, Count)> =

@@ -1,6 +1,6 @@
-//! Decides whether two accesses of different threads can meet.
+//! Decides whether two accesses of different threads can conflict.
 //!
-//! They meet where `Σ stride·variable + constant = 0`, with the terms of one access against those of the other. Such an
+//! They conflict where `Σ stride·variable + constant = 0`, with the terms of one access against those of the other. Such an
 //! equation falls into two where its larger strides have a common divisor `g` and the rest, small as it is, can be few
 //! multiples of `g` only: for each of them, the larger part and the rest are equations of their own. Strides of nested axes
 //! are so: a stride is larger than all that the strides within it reach. An equation of one term says what its variable is.
@@ -58,7 +58,7 @@ impl Axis {
     }
 }
 
-/// Whether two accesses of different threads never meet, as far as can be told. Both may be the same.
+/// Whether two accesses of different threads never conflict, as far as can be told. Both may be the same.
 pub(super) fn are_apart(first: &Access, second: &Access) -> bool {
     if first.element.bytes() != second.element.bytes() {
         return false;
@@ -66,10 +66,10 @@ pub(super) fn are_apart(first: &Access, second: &Access) -> bool {
     let to_each = |to: &i128| first.constants.iter().map(|from| to - from).collect::<Vec<i128>>();
     let distances: BTreeSet<i128> = second.constants.iter().flat_map(to_each).collect();
     // All constants at once, or else one by one.
-    let all =
-        spread(&distances).is_some_and(|(constant, between)| never_meet(first, second, constant, between));
+    let all = spread(&distances)
+        .is_some_and(|(constant, between)| never_conflict(first, second, constant, between));
     all || distances.len() > 1
-        && distances.into_iter().all(|constant| never_meet(first, second, constant, None))
+        && distances.into_iter().all(|constant| never_conflict(first, second, constant, None))
 }
 
 /// The least of some numbers, and a term whose values lead from there to all of them.
@@ -83,8 +83,8 @@ fn spread(numbers: &BTreeSet<i128>) -> Option<(i128, Option<Product>)> {
     Some((least, product))
 }
 
-/// Whether two accesses never meet, so far apart and further by a term.
-fn never_meet(first: &Access, second: &Access, constant: i128, between: Option<Product>) -> bool {
+/// Whether two accesses never conflict, so far apart and further by a term.
+fn never_conflict(first: &Access, second: &Access, constant: i128, between: Option<Product>) -> bool {
     let accesses = [first, second];
     let (equation, axes) = Equation::of(accesses, [&first.terms, &second.terms], constant, between.clone());
     let mut equations = vec![equation];
@@ -104,7 +104,7 @@ fn stride(terms: &[Term], role: Role) -> Count {
 }
 
 impl Equation {
-    /// That two accesses meet, by their terms, and what is known of their axes: of the units, if both have them, and of the
+    /// That two accesses conflict, by their terms, and what is known of their axes: of the units, if both have them, and of the
     /// thread.
     fn of(
         [first, second]: [&Access; 2],

@@ -155,7 +155,7 @@ pub(super) fn max_pool(s: &mut Sketch<'_>, x: ValueId) -> ValueId {
     let input_sizes = s.item(x)[1..].to_vec();
     let window = sizes::window(s.numbers, &input_sizes, true);
     let results = s.op(MaxPool { window: window.clone() }, &[x]);
-    s.means(results[1], Some(Meaning::Places(window.elements())));
+    s.means(results[1], Some(Meaning::Argmax(window.elements())));
     if s.chance(3) {
         let g = s.of_type(&s.ty(results[0]));
         s.op(MaxPoolGrad { window, input_sizes }, &[g, results[1]]);

@@ -75,8 +75,8 @@ fn files_of_other_versions_are_replaced() {
     let cache = Cache::at(&path);
     // Even if the rest has another form.
     for text in [
-        format!(r#"{{"format": 2, "windlass": "{VERSION}", "machines": 7}}"#),
-        r#"{"format": 1, "windlass": "0.0.1", "machines": {"A": {"c1": "direct"}}}"#.to_owned(),
+        format!(r#"{{"format": 3, "windlass": "{VERSION}", "machines": 7}}"#),
+        r#"{"format": 2, "windlass": "0.0.1", "machines": {"A": {"c1": "direct"}}}"#.to_owned(),
     ] {
         fs::write(&path, text).unwrap();
         let (read, problem) = cache.load("A");

@@ -1,14 +1,14 @@
-//! Depthwise convolution and its gradients, channels last: every channel meets weights of its own, so vectors run along the
+//! Depthwise convolution and its gradients, channels last: every channel has its own weights, so vectors run along the
 //! channels and there is no product to block.
 
 use crate::kernel::{Address, Affine, Extent, MapBuilder, Reducer, Split, Stmt, Var};
-use crate::ops::conv::correlation::{Correlation, Target};
+use crate::ops::conv::correlation::{Correlation, Destination};
 use crate::ops::conv::weight_gradient::WeightGradient;
 use crate::ops::halo::Padded;
 use crate::ops::window_walk::window_extents;
-use crate::plan::{Cover, Layout, Lowering, Size, copy_span};
+use crate::plan::{BlockedRange, Layout, Lowering, Size, copy_span};
 
-/// Bytes of the input rows that a unit of work meets.
+/// Bytes of the input rows that a unit of work reads.
 const UNIT_BYTES: usize = 64 * 1024;
 /// Channels of a unit of the gradient to the weight.
 const UNIT_CHANNELS: usize = 64;
@@ -26,12 +26,12 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
     let grid = &problem.grid;
     let (rows, columns) = (grid.rows(), grid.columns());
     let row_bytes = 4 * grid.planes() * rows.step * columns.inputs * problem.groups;
-    let cover = Cover::exact(rows.outputs, (UNIT_BYTES / row_bytes).clamp(1, rows.outputs));
+    let range = BlockedRange::exact(rows.outputs, (UNIT_BYTES / row_bytes).clamp(1, rows.outputs));
     let (n, block, row, column) = (draft.var(), draft.var(), draft.var(), draft.var());
     let outer = grid.outer_units(&mut draft);
     let padded = Padded { grid: grid.clone(), x: problem.x.clone(), halo: 0.0 };
-    let scratch = padded.scratch(lowering, &mut draft, cover.size);
-    let body = cover.branch(block, |first, count| {
+    let scratch = padded.scratch(lowering, &mut draft, range.size);
+    let body = range.branch(block, |first, count| {
         let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), scratch.clone());
         let mut map = MapBuilder::new(Extent::Fixed(problem.groups)).window(&window_extents(grid.axes()));
         let from = source
@@ -46,7 +46,7 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
         let product = map.multiply(element, weight);
         let sum = map.fold_window(&[Reducer::Sum(product)])[0];
         let result_row = Affine::from(row).plus_scaled(first, 1);
-        let place = |to: &Target| to.of(n, &outer).at(&result_row, to.row()).plus(column, to.pixel());
+        let place = |to: &Destination| to.of(n, &outer).at(&result_row, to.row()).plus(column, to.pixel());
         let mut epilogue = problem.epilogue.in_map(&Affine::default(), 1);
         let value = epilogue.apply(&mut map, sum, |view| place(&problem.results.of(view)));
         map.store(place(&problem.y), 1, value);
@@ -55,7 +55,7 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
     });
     let mut axes = vec![(n, lowering.batch().extent())];
     axes.extend(outer.extents());
-    axes.push((block, Extent::Fixed(cover.blocks())));
+    axes.push((block, Extent::Fixed(range.blocks())));
     lowering.push(draft.finish(Split::Axes(axes), body));
 }
 
@@ -71,12 +71,12 @@ pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, loweri
     let loops = grid.position_loops(&mut draft);
     let block = draft.var();
     let weight = lowering.address(node.results[0]);
-    let cover = Cover::exact(groups, UNIT_CHANNELS);
+    let range = BlockedRange::exact(groups, UNIT_CHANNELS);
     let sums = lowering.temporary("sums", Size::fixed(positions * groups));
     let at_position = |address: Address, strides: &[usize]| {
         loops.iter().zip(strides).fold(address, |address, (&(var, _), &stride)| address.plus(var, stride))
     };
-    let body = cover.branch(block, |first, channels| {
+    let body = range.branch(block, |first, channels| {
         let mut extents = vec![lowering.batch().extent()];
         extents.extend(grid.axes().iter().map(|axis| Extent::Fixed(axis.outputs)));
         let mut map = MapBuilder::new(Extent::Fixed(channels)).window(&extents);
@@ -95,7 +95,7 @@ pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, loweri
     });
     let mut axes: Vec<(Var, Extent)> =
         loops.iter().map(|&(var, count)| (var, Extent::Fixed(count))).collect();
-    axes.push((block, Extent::Fixed(cover.blocks())));
+    axes.push((block, Extent::Fixed(range.blocks())));
     lowering.push(draft.finish(Split::Axes(axes), body));
     let mut unpack = lowering.draft(node, "sums in the order of the weight").part("unpack");
     let channel = unpack.var();

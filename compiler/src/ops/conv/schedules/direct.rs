@@ -1,15 +1,15 @@
 //! Direct convolution, channels last: tiles of pixels by channels, which read the input where it is. Where windows leave the
-//! input, the rows that a block of results meets are first copied with a halo.
+//! input, the rows that a block of results reads are first copied with a halo.
 
 use crate::faults::{Fault, armed};
 use crate::kernel::{
     Address, Affine, Extent, Form, Pool, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
 };
-use crate::ops::conv::correlation::{Correlation, Target};
+use crate::ops::conv::correlation::{Correlation, Destination};
 use crate::ops::conv::packing::Packed;
 use crate::ops::grid::Outer;
 use crate::ops::halo::{Padded, Source};
-use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Sharing, Vectors};
+use crate::plan::{BlockedRange, KernelDraft, Layout, Lowering, Parallelism, RegisterTile, Vectors};
 
 /// How the results are divided: pixels and channels of a tile, and units of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(in crate::ops::conv) struct Tiling {
 pub(in crate::ops::conv) fn tiling(
     problem: &Correlation<'_>,
     vectors: Vectors,
-    sharing: Sharing,
+    parallelism: Parallelism,
 ) -> Option<Tiling> {
     if problem.pool.is_some() && problem.epilogue.adds_elements() {
         return None;
@@ -53,18 +53,18 @@ pub(in crate::ops::conv) fn tiling(
             continue;
         }
         let row_blocks = outer * stored_rows.div_ceil(block_rows);
-        for block in Block::all(vectors).filter(|block| block.rows >= window) {
+        for block in RegisterTile::all(vectors).filter(|block| block.rows >= window) {
             let pixels = pixels_of(problem, block.rows, block_rows);
-            let channel_blocks = Cover::exact(problem.outputs, block.columns);
+            let channel_blocks = BlockedRange::exact(problem.outputs, block.columns);
             // Tiles lie within rows, or take whole rows.
             let line = stored_columns * window;
             let (repeats, along) = if pixels > line { (1, block_rows * line) } else { (block_rows, line) };
-            let pixel_cover = Cover::exact(along, pixels);
-            let steps = Block::time_of_all(vectors, &pixel_cover, &channel_blocks);
+            let pixel_range = BlockedRange::exact(along, pixels);
+            let steps = RegisterTile::time_of_all(vectors, &pixel_range, &channel_blocks);
             // Weights of a block that do not stay in the first-level cache come from the second for every tile.
             let block_bytes = 4 * depth * block.columns.min(problem.outputs);
-            let fetched = 4 * problem.outputs.next_multiple_of(vectors.lanes) * pixel_cover.blocks();
-            let fetching = if block_bytes > costs.first_cache { costs.near(fetched) } else { 0 };
+            let fetched = 4 * problem.outputs.next_multiple_of(vectors.lanes) * pixel_range.blocks();
+            let fetching = if block_bytes > costs.first_cache { costs.l2_hit(fetched) } else { 0 };
             let time = problem.groups * repeats * steps.max(fetching) * depth;
             for split_channels in [false, true] {
                 if split_channels && (problem.groups > 1 || channel_blocks.blocks() == 1) {
@@ -73,16 +73,16 @@ pub(in crate::ops::conv) fn tiling(
                 let parts = if split_channels { channel_blocks.blocks() } else { 1 };
                 let units = row_blocks * parts;
                 // The weights of a block of channels are read for every tile of pixels: they had better stay near.
-                let weight_time = if costs.are_far(block_bytes + panel) {
-                    costs.far(weights * repeats * pixel_cover.blocks())
-                } else if costs.are_far(weights) {
-                    costs.far(weights)
+                let weight_time = if costs.misses_l2(block_bytes + panel) {
+                    costs.l2_miss(weights * repeats * pixel_range.blocks())
+                } else if costs.misses_l2(weights) {
+                    costs.l2_miss(weights)
                 } else {
-                    costs.near(weights)
+                    costs.l2_hit(weights)
                 };
-                let input_time = costs.far(panel);
+                let input_time = costs.l2_miss(panel);
                 let unit = (time + weight_time) / parts + input_time;
-                let total = sharing.time(units, unit);
+                let total = parallelism.time(units, unit);
                 let tiling = Tiling {
                     rows: block_rows,
                     pixels,
@@ -137,31 +137,31 @@ pub(in crate::ops::conv) fn lower(
     let outer = problem.grid.outer_units(&mut draft);
     let direct = Direct { problem, weights, tiling, n, outer: &outer };
     let [height, _] = problem.window();
-    let row_cover = Cover::exact(problem.stored()[0], tiling.rows);
-    let channel_cover = Cover::exact(problem.outputs, tiling.channels);
+    let row_range = BlockedRange::exact(problem.stored()[0], tiling.rows);
+    let channel_range = BlockedRange::exact(problem.outputs, tiling.channels);
     let padded = Padded { grid: problem.grid.clone(), x: problem.x.clone(), halo: 0.0 };
     let scratch = padded.scratch(lowering, &mut draft, tiling.rows * height);
-    let body = row_cover.branch(row_block, |first, rows| {
-        let met = Affine::default().plus_scaled(first, height);
+    let body = row_range.branch(row_block, |first, rows| {
+        let first_row = Affine::default().plus_scaled(first, height);
         let (mut stmts, source) =
-            padded.rows(&mut draft, (n, &outer), (&met, rows * height), scratch.clone());
+            padded.rows(&mut draft, (n, &outer), (&first_row, rows * height), scratch.clone());
         stmts.extend(if tiling.split_channels {
-            channel_cover.branch(channel_block, |channel, width| {
+            channel_range.branch(channel_block, |channel, width| {
                 direct.tiles(&mut draft, (first, rows), (channel, width), &source)
             })
         } else {
             let var = draft.var();
-            channel_cover.sequence(var, |channel, width| {
+            channel_range.sequence(var, |channel, width| {
                 direct.tiles(&mut draft, (first, rows), (channel, width), &source)
             })
         });
         stmts
     });
-    let parts = if tiling.split_channels { channel_cover.blocks() } else { 1 };
-    // Neighbouring units share weights: a thread's share then needs only its own.
+    let parts = if tiling.split_channels { channel_range.blocks() } else { 1 };
+    // Neighbouring units share weights: a thread's chunk then needs only its own.
     let mut axes = vec![(n, lowering.batch().extent()), (channel_block, Extent::Fixed(parts))];
     axes.extend(outer.extents());
-    axes.push((row_block, Extent::Fixed(row_cover.blocks())));
+    axes.push((row_block, Extent::Fixed(row_range.blocks())));
     lowering.push(draft.finish(Split::Axes(axes), body));
 }
 
@@ -192,12 +192,12 @@ impl Direct<'_> {
             self.tile(group, ([row, &result_row], column, pixels), channels, source)
         };
         let stmts = if self.tiling.pixels > columns * window {
-            let whole = Cover::exact(rows, self.tiling.pixels / columns);
+            let whole = BlockedRange::exact(rows, self.tiling.pixels / columns);
             whole.sequence(row_var, |row, count| vec![tile(row, &Affine::default(), count * columns)])
         } else {
-            let cover = Cover::exact(columns, self.tiling.pixels / window);
+            let range = BlockedRange::exact(columns, self.tiling.pixels / window);
             let row = Affine::from(row_var);
-            let body = cover.sequence(column_var, |column, count| vec![tile(&row, column, count * window)]);
+            let body = range.sequence(column_var, |column, count| vec![tile(&row, column, count * window)]);
             vec![Stmt::repeat(row_var, Extent::Fixed(rows), body)]
         };
         vec![Stmt::repeat(group, Extent::Fixed(self.problem.groups), stmts)]
@@ -223,7 +223,7 @@ impl Direct<'_> {
         let weights = self.weights;
         let right = Address::start(weights.buffer).plus(group, weights.group).at(channel, weights.depth);
         let channel = channel.clone().plus(group, problem.outputs);
-        let place = |to: &Target| {
+        let place = |to: &Destination| {
             to.of(self.n, self.outer).at(result_row, to.row()).at(column, to.pixel()).at(&channel, 1)
         };
         let (mut epilogue, operands) = problem.epilogue.of_tile(TileStep::AddPerColumn, &channel, |view| {
@@ -235,12 +235,12 @@ impl Direct<'_> {
             tile: Tile {
                 rows: pixels,
                 columns: width,
-                form: Form::Broadcast,
+                form: Form::OuterProduct,
                 left_rows: Rows {
                     run: if problem.pool.is_some() { pixels / height } else { columns.outputs },
-                    near: (columns.step - usize::from(columns.step > 1 && armed(Fault::WrongStride)))
+                    stride: (columns.step - usize::from(columns.step > 1 && armed(Fault::WrongStride)))
                         * source.pixel(),
-                    far: rows.step * source.row(),
+                    run_stride: rows.step * source.row(),
                 }
                 .of(pixels),
                 right_column: 1,

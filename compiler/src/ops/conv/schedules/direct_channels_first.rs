@@ -1,10 +1,10 @@
 //! Direct convolution, channels first, for few channels and stride 1 along the width: vectors run along a row of results,
-//! and meet the rows of the input where they are, or copied with a halo.
+//! and read the rows of the input where they are, or copied with a halo.
 
 use crate::kernel::{Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep};
 use crate::ops::conv::correlation::Correlation;
 use crate::ops::halo::{Padded, Source};
-use crate::plan::{Block, Cover, Layout, Lowering, View};
+use crate::plan::{BlockedRange, Layout, Lowering, RegisterTile, View};
 
 /// Whether a convolution can be done so.
 pub(in crate::ops::conv) fn fits(problem: &Correlation<'_>, lowering: &Lowering<'_>) -> bool {
@@ -19,15 +19,15 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
     let (rows, columns) = (grid.rows(), grid.columns());
     let (inputs, outputs) = (problem.inputs, problem.outputs);
     let results = grid.results();
-    let block = Block::choose(vectors, outputs, columns.outputs);
+    let block = RegisterTile::choose(vectors, outputs, columns.outputs);
     let row_bytes = 4 * grid.planes() * rows.step * columns.reach(columns.outputs) * problem.x.channels;
-    let row_cover =
-        Cover::exact(rows.outputs, (vectors.costs.first_cache / row_bytes).clamp(1, rows.outputs));
+    let row_range =
+        BlockedRange::exact(rows.outputs, (vectors.costs.first_cache / row_bytes).clamp(1, rows.outputs));
     let note = format!(
         "direct, channels first: tiles of {} channels by {} pixels of a row, {} rows at a time",
         block.rows.min(outputs),
         block.columns.min(columns.outputs),
-        row_cover.size
+        row_range.size
     );
     let mut draft = problem.draft(lowering, note);
     let (n, row_block, group, row) = (draft.var(), draft.var(), draft.var(), draft.var());
@@ -35,11 +35,11 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
     let weight = lowering.address(problem.weight.value);
     let outer = grid.outer_units(&mut draft);
     let padded = Padded { grid: problem.grid.clone(), x: problem.x.clone(), halo: 0.0 };
-    let scratch = padded.scratch(lowering, &mut draft, row_cover.size);
-    let body = row_cover.branch(row_block, |first, count| {
+    let scratch = padded.scratch(lowering, &mut draft, row_range.size);
+    let body = row_range.branch(row_block, |first, count| {
         let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), scratch.clone());
-        let tiles = Cover::exact(outputs, block.rows).sequence(channel_var, |channel, height| {
-            Cover::exact(columns.outputs, block.columns).sequence(column_var, |column, width| {
+        let tiles = BlockedRange::exact(outputs, block.rows).sequence(channel_var, |channel, height| {
+            BlockedRange::exact(columns.outputs, block.columns).sequence(column_var, |column, width| {
                 let channel = channel.clone().plus(group, outputs);
                 let element = Affine::default()
                     .plus_scaled(&channel, results)
@@ -54,7 +54,7 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
                     tile: Tile {
                         rows: height,
                         columns: width,
-                        form: Form::Broadcast,
+                        form: Form::OuterProduct,
                         left_rows: Rows::evenly(problem.weight.output),
                         right_column: 1,
                         reduction: reduction(problem, &source),
@@ -81,7 +81,7 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
     });
     let mut axes = vec![(n, lowering.batch().extent())];
     axes.extend(outer.extents());
-    axes.push((row_block, Extent::Fixed(row_cover.blocks())));
+    axes.push((row_block, Extent::Fixed(row_range.blocks())));
     lowering.push(draft.finish(Split::Axes(axes), body));
 }
 

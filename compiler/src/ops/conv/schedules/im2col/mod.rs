@@ -1,7 +1,7 @@
 //! Convolution and its gradients, channels first, as products over panels of patches.
 //!
 //! A panel holds the patches of a few output rows (im2col tiling: the patches of an image never exist as a whole unless
-//! asked for). Forward, the weight meets the panel; backward to the weight, the gradient meets the same panel; backward
+//! asked for). Forward, the weight is multiplied with the panel; backward to the weight, the gradient with the same panel; backward
 //! to the input, the product *is* a panel, whose elements are added to the places they came from (col2im).
 
 mod panels;
@@ -16,7 +16,7 @@ use crate::ops::conv::correlation::Correlation;
 use crate::ops::conv::input_gradient::InputGradient;
 use crate::ops::conv::weight_gradient::WeightGradient;
 use crate::ops::window_walk::Axis;
-use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, Vectors, View, fill};
+use crate::plan::{BlockedRange, KernelDraft, Lowering, RegisterTile, Size, Vectors, View, fill};
 use panels::{Geometry, Loops, Panel, Panels};
 
 /// A product over panels, whichever way it runs.
@@ -41,16 +41,16 @@ impl Product {
     }
 
     /// The block of a product of so many rows with a panel's columns.
-    fn block(&self, rows: usize) -> Block {
-        Block::choose(self.vectors, rows, self.panels.rows.size * self.panels.columns.size)
+    fn block(&self, rows: usize) -> RegisterTile {
+        RegisterTile::choose(self.vectors, rows, self.panels.rows.size * self.panels.columns.size)
     }
 
     /// The columns of a panel, whose blocks may overlap unless what is added lies in the result's own memory: it would be
     /// added twice.
-    fn columns(&self, panel: &Panel<'_>, block: Block, is_in_place: bool) -> Cover {
+    fn columns(&self, panel: &Panel<'_>, block: RegisterTile, is_in_place: bool) -> BlockedRange {
         match is_in_place {
-            true => Cover::exact(panel.width(), block.columns),
-            false => Cover::overlapping(panel.width(), block.columns, self.vectors.lanes),
+            true => BlockedRange::exact(panel.width(), block.columns),
+            false => BlockedRange::overlapping(panel.width(), block.columns, self.vectors.lanes),
         }
     }
 
@@ -80,8 +80,8 @@ impl Product {
 /// The tiles of a product, column by column. `tile` gets the first row and how many there are, and the same of columns.
 fn tiles(
     draft: &mut KernelDraft,
-    rows: &Cover,
-    columns: &Cover,
+    rows: &BlockedRange,
+    columns: &BlockedRange,
     tile: impl Fn((&Affine, usize), (&Affine, usize)) -> TileCall,
 ) -> Vec<Stmt> {
     let (row_tile, column_tile) = (draft.var(), draft.var());
@@ -124,7 +124,7 @@ pub(in crate::ops::conv) fn forward(problem: &Correlation<'_>, lowering: &mut Lo
     body.extend(product.branch(&loops, &input, |panel, input, first| {
         let (mut stmts, right) =
             geometry.patches_of(&mut draft, &loops.outer, panel, input, gathered, panels.stride);
-        let rows = Cover::exact(geometry.outputs, block.rows);
+        let rows = BlockedRange::exact(geometry.outputs, block.rows);
         let columns = product.columns(panel, block, is_in_place);
         stmts.extend(tiles(&mut draft, &rows, &columns, |(row, height), (column, width)| {
             let channel = row.clone().plus(group, geometry.outputs);
@@ -137,7 +137,7 @@ pub(in crate::ops::conv) fn forward(problem: &Correlation<'_>, lowering: &mut Lo
                 tile: Tile {
                     rows: height,
                     columns: width,
-                    form: Form::Broadcast,
+                    form: Form::OuterProduct,
                     left_rows: Rows::evenly(patch),
                     right_column: 1,
                     reduction: vec![Reduction { count: Some(patch), left: 1, right: panels.stride }],
@@ -192,7 +192,7 @@ pub(in crate::ops::conv) fn input_gradient(problem: &InputGradient<'_>, lowering
             Some(buffer) => Address::start(buffer),
             None => to.clone().at(first, 1),
         };
-        let rows = Cover::exact(patch, block.rows);
+        let rows = BlockedRange::exact(patch, block.rows);
         let columns = product.columns(panel, block, is_in_place);
         let mut stmts = tiles(&mut draft, &rows, &columns, |(row, height), (column, width)| {
             // Each sum of a 1x1 window is a result.
@@ -207,7 +207,7 @@ pub(in crate::ops::conv) fn input_gradient(problem: &InputGradient<'_>, lowering
                 tile: Tile {
                     rows: height,
                     columns: width,
-                    form: Form::Broadcast,
+                    form: Form::OuterProduct,
                     left_rows: Rows::evenly(1),
                     right_column: 1,
                     reduction: vec![Reduction { count: Some(geometry.outputs), left: patch, right: results }],
@@ -255,7 +255,7 @@ pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, loweri
     let elements = problem.g.channels * patch;
     let threads = lowering.options.threads;
     let note =
-        format!("panels of {}x{} patches, dot products along them", panels.rows.size, panels.columns.size);
+        format!("panels of {}x{} patches, inner products along them", panels.rows.size, panels.columns.size);
     let mut draft = lowering.draft(node, note);
     let loops = Loops::new(&mut draft, geometry);
     let (n, group) = (loops.n, loops.group);
@@ -270,23 +270,23 @@ pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, loweri
     let gathered = product.panel(lowering);
     // Each item's panels are gathered by one thread, one after the other: scratch serves them all.
     let (mut body, input) = geometry.padded_item(lowering, node, &mut draft, &problem.x, (n, 1));
-    let dots = Block::of_dots(lowering.vectors);
+    let dots = RegisterTile::of_inner_products(lowering.vectors);
     let panel_body = product.branch(&loops, &input, |panel, input, first| {
         let (mut stmts, right) =
             geometry.patches_of(&mut draft, &loops.outer, panel, input, gathered, panels.stride);
-        let rows = Cover::exact(geometry.outputs, dots.rows);
-        let columns = Cover::exact(patch, dots.columns);
+        let rows = BlockedRange::exact(geometry.outputs, dots.rows);
+        let columns = BlockedRange::exact(patch, dots.columns);
         stmts.extend(tiles(&mut draft, &rows, &columns, |(row, height), (column, width)| {
             let channel = row.clone().plus(group, geometry.outputs);
             TileCall {
                 tile: Tile {
                     rows: height,
                     columns: width,
-                    form: Form::Dot,
+                    form: Form::InnerProduct,
                     left_rows: Rows::evenly(results),
                     right_column: panels.stride,
                     reduction: vec![Reduction { count: Some(panel.width()), left: 1, right: 1 }],
-                    start: Start::Stored,
+                    start: Start::Output,
                     prefetch: 0,
                     epilogue: Vec::new(),
                     output_row: patch,
@@ -317,7 +317,7 @@ fn add_partials(
 ) {
     let mut draft = lowering.draft(node, "sums of the threads' parts").part("sum");
     let first = draft.var();
-    let mut map = MapBuilder::new(Extent::Share);
+    let mut map = MapBuilder::new(Extent::Chunk);
     let mut sum = map.load(Address::start(partials).plus(first, 1), 1);
     for thread in 1..threads - usize::from(armed(Fault::WrongPartialSum)) {
         let part = map.load(Address::start(partials).offset(thread * elements).plus(first, 1), 1);

@@ -5,10 +5,10 @@ use crate::graph::Node;
 use crate::kernel::{Address, Affine, BufferId, Extent, MapBuilder, Split, Stmt, Var};
 use crate::ops::halo::PaddedChannels;
 use crate::ops::window_walk::{Axis, WindowWalk, kernel_positions, output_sizes, strides};
-use crate::plan::{Cover, Im2col, KernelDraft, Lowering, Vectors, View, copy_span};
+use crate::plan::{BlockedRange, Im2col, KernelDraft, Lowering, Vectors, View, copy_span};
 
-/// The rows of a panel with so many outputs or fewer are written out: loops over short rows cost as much as the copies.
-const WRITTEN_OUT: usize = 256;
+/// The rows of a panel with so many outputs or fewer are unrolled: loops over short rows cost as much as the copies.
+const UNROLLED: usize = 256;
 
 /// Sizes of a convolution, whichever way it runs.
 pub(super) struct Geometry {
@@ -27,9 +27,9 @@ pub(super) struct Geometry {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Panels {
     /// Rows along the second-to-last axis.
-    pub(super) rows: Cover,
+    pub(super) rows: BlockedRange,
     /// Columns along the last axis.
-    pub(super) columns: Cover,
+    pub(super) columns: BlockedRange,
     /// Elements between rows of a panel in memory.
     pub(super) stride: usize,
 }
@@ -120,7 +120,7 @@ impl Geometry {
 
     /// The panels of a channel. Where the input itself is the panel, its rows are whole channels.
     pub(super) fn panels(&self, im2col: Im2col, vectors: Vectors) -> Panels {
-        let (rows, columns) = self.covers(im2col, vectors);
+        let (rows, columns) = self.ranges(im2col, vectors);
         let stride = match self.is_pointwise() {
             true => self.results(),
             false => (rows.size * columns.size).next_multiple_of(vectors.lanes),
@@ -128,17 +128,19 @@ impl Geometry {
         Panels { rows, columns, stride }
     }
 
-    fn covers(&self, im2col: Im2col, vectors: Vectors) -> (Cover, Cover) {
+    fn ranges(&self, im2col: Im2col, vectors: Vectors) -> (BlockedRange, BlockedRange) {
         let (height, width) = (self.height(), self.width());
-        let whole = Cover::exact(width, width);
-        let Im2col::Tiled { panel_bytes } = im2col else { return (Cover::exact(height, height), whole) };
+        let whole = BlockedRange::exact(width, width);
+        let Im2col::Tiled { panel_bytes } = im2col else {
+            return (BlockedRange::exact(height, height), whole);
+        };
         let fitting = (panel_bytes / 4 / self.patch()).max(3 * vectors.lanes);
         if fitting < width {
             let columns = fitting / (3 * vectors.lanes) * (3 * vectors.lanes);
-            return (Cover::exact(height, 1), Cover::exact(width, columns));
+            return (BlockedRange::exact(height, 1), BlockedRange::exact(width, columns));
         }
         let blocks = height.div_ceil(fitting / width);
-        (Cover::exact(height, height.div_ceil(blocks)), whole)
+        (BlockedRange::exact(height, height.div_ceil(blocks)), whole)
     }
 
     /// Offset of a panel's first output within an output channel.
@@ -265,7 +267,7 @@ impl Geometry {
         let stride = self.axes[self.axes.len() - 1].step;
         let mut loops = vec![(channel, self.inputs)];
         loops.extend(&walk.loops);
-        let rows = if panel.width() <= WRITTEN_OUT {
+        let rows = if panel.width() <= UNROLLED {
             let row = |row| {
                 body(
                     in_input.clone().offset(row * row_stride),

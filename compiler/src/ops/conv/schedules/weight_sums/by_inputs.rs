@@ -6,20 +6,20 @@ use crate::ops::conv::weight_gradient::WeightGradient;
 use crate::ops::grid::Grid;
 use crate::ops::halo::Source;
 use crate::ops::window_walk::strides;
-use crate::plan::{Block, Cover, KernelDraft, Lowering, copy_span, fill};
+use crate::plan::{BlockedRange, KernelDraft, Lowering, RegisterTile, copy_span, fill};
 
 /// Adds the kernels.
 pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let vectors = lowering.vectors;
-    let block = Block::choose(vectors, problem.inputs, problem.outputs);
+    let block = RegisterTile::choose(vectors, problem.inputs, problem.outputs);
     let sums = Sums::new(problem, block);
     let grid = &problem.grid;
     let inputs = even(problem.inputs, block.rows);
     let chunk_rows = sums.chunk_rows();
-    let tile = Block::time(vectors, inputs.size, sums.columns.size.div_ceil(vectors.lanes));
+    let tile = RegisterTile::time(vectors, inputs.size, sums.columns.size.div_ceil(vectors.lanes));
     let (row_parts, input_parts) =
         sums.parts(lowering, inputs.blocks(), (sums.positions / grid.axes()[0].kernel_size, tile));
-    let parts = Cover::exact(problem.inputs, inputs.blocks().div_ceil(input_parts) * inputs.size);
+    let parts = BlockedRange::exact(problem.inputs, inputs.blocks().div_ceil(input_parts) * inputs.size);
     let mut draft = lowering.draft(
         problem.node,
         format!(
@@ -32,9 +32,10 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let chunks = sums.chunks(lowering, &mut draft, chunk_rows, group);
     let mut positions = grid.position_loops(&mut draft);
     let tile_var = draft.var();
-    let met: usize = sizes(grid, chunk_rows.size).into_iter().product();
-    // Inputs are met once for each kernel position: where there are several, it pays to bring a block of them together.
-    let packed = (sums.positions > 1).then(|| Address::start(lowering.scratch("inputs", met * inputs.size)));
+    let pixels: usize = sizes(grid, chunk_rows.size).into_iter().product();
+    // Inputs are read once for each kernel position: where there are several, it pays to bring a block of them together.
+    let packed =
+        (sums.positions > 1).then(|| Address::start(lowering.scratch("inputs", pixels * inputs.size)));
     // Each part has some indices of the window's first axis.
     positions[0].1 /= row_parts;
     let own_rows = positions[0].1;
@@ -57,7 +58,7 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
             let mut stmts = Stmt::nest(&positions, vec![fill(to.clone(), count * width, 0.0)]);
             stmts.push(sums.over_chunks(&mut draft, &chunks, (first, width), |draft, place, source| {
                 let from = source.address.clone().plus(group, problem.inputs).at(first_input, 1);
-                Cover::exact(count, inputs.size).sequence(tile_var, |input, count| {
+                BlockedRange::exact(count, inputs.size).sequence(tile_var, |input, count| {
                     let from = from.clone().at(input, 1);
                     let (mut stmts, own) = match &packed {
                         Some(packed) => pack(draft, source, from, packed, &sizes(grid, place.rows), count),

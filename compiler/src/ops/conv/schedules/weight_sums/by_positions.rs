@@ -5,21 +5,21 @@ use crate::kernel::{Address, Affine, Extent, Rows, Split, Stmt, Var};
 use crate::ops::conv::weight_gradient::WeightGradient;
 use crate::ops::grid::Grid;
 use crate::ops::halo::Source;
-use crate::plan::{Block, Cover, Lowering, fill};
+use crate::plan::{BlockedRange, Lowering, RegisterTile, fill};
 
 /// The kernel positions of a tile: part of a row of the window, or whole rows.
 struct Positions {
     /// The most of a tile.
     most: usize,
-    rows: Cover,
-    columns: Cover,
+    rows: BlockedRange,
+    columns: BlockedRange,
     is_whole: bool,
     /// The window's columns.
     across: usize,
 }
 
 impl Positions {
-    fn new(grid: &Grid, block: Block) -> Self {
+    fn new(grid: &Grid, block: RegisterTile) -> Self {
         let (rows, columns) = (grid.rows(), grid.columns());
         let across = columns.kernel_size;
         let most = match block.rows / across {
@@ -29,8 +29,8 @@ impl Positions {
         let whole_rows = most / across;
         Positions {
             most,
-            rows: Cover::exact(rows.kernel_size, whole_rows.max(1)),
-            columns: Cover::exact(across, most.min(across)),
+            rows: BlockedRange::exact(rows.kernel_size, whole_rows.max(1)),
+            columns: BlockedRange::exact(across, most.min(across)),
             is_whole: whole_rows > 0,
             across,
         }
@@ -47,15 +47,15 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let vectors = lowering.vectors;
     let grid = &problem.grid;
     let window = grid.rows().kernel_size * grid.columns().kernel_size;
-    let block = Block::choose(vectors, window, problem.outputs);
+    let block = RegisterTile::choose(vectors, window, problem.outputs);
     let sums = Sums::new(problem, block);
     let positions = Positions::new(grid, block);
     let chunk_rows = sums.chunk_rows();
-    let tile = Block::time(vectors, positions.across, sums.columns.size.div_ceil(vectors.lanes));
+    let tile = RegisterTile::time(vectors, positions.across, sums.columns.size.div_ceil(vectors.lanes));
     let (row_parts, input_parts) = sums.parts(lowering, problem.inputs, (1, tile));
     // Blocks of the window's rows are units of their own, or all in one.
     let unit_rows = if row_parts > 1 { positions.rows.blocks() } else { 1 };
-    let input_cover = Cover::exact(problem.inputs, problem.inputs.div_ceil(input_parts));
+    let input_range = BlockedRange::exact(problem.inputs, problem.inputs.div_ceil(input_parts));
     let mut draft = lowering.draft(
         problem.node,
         format!(
@@ -78,7 +78,7 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
         _ => positions.rows.branch(row_part, body),
     };
     let body = sums.columns.branch(block, |first, width| {
-        input_cover.branch(input_part, |first_input, input_count| {
+        input_range.branch(input_part, |first_input, input_count| {
             let input_index = Affine::from(input).plus_scaled(first_input, 1);
             let row = positions.across * width;
             let to = Address::start(buffer)
@@ -116,7 +116,7 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let axes = vec![
         (group, Extent::Fixed(problem.groups)),
         (block, Extent::Fixed(sums.columns.blocks())),
-        (input_part, Extent::Fixed(input_cover.blocks())),
+        (input_part, Extent::Fixed(input_range.blocks())),
         (row_part, Extent::Fixed(unit_rows)),
     ];
     lowering.push(draft.finish(Split::Axes(axes), body));
@@ -130,8 +130,8 @@ impl Sums<'_> {
         let (rows, columns) = (self.problem.grid.rows(), self.problem.grid.columns());
         Rows {
             run: columns.kernel_size,
-            near: columns.dilation * source.pixel(),
-            far: rows.dilation * source.row(),
+            stride: columns.dilation * source.pixel(),
+            run_stride: rows.dilation * source.row(),
         }
     }
 

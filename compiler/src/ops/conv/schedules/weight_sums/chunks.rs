@@ -1,17 +1,17 @@
-//! The rows of results that are met at a time: where their inputs and gradients are brought, and the tiles that meet them.
+//! The rows of results that are computed at a time: where their inputs and gradients are brought, and the tiles that meet them.
 
 use super::Sums;
 use crate::kernel::{Address, Affine, Extent, Form, Reduction, Rows, Start, Stmt, Tile, TileCall, Var};
 use crate::ops::grid::Outer;
 use crate::ops::halo::{Padded, Source};
-use crate::plan::{Cover, KernelDraft, Lowering, copy_span};
+use crate::plan::{BlockedRange, KernelDraft, Lowering, copy_span};
 
-/// Pixels that are met at a time: their gradients, and their inputs, for one tile each, stay in a first-level cache.
+/// Pixels that are processed at a time: their gradients, and their inputs, for one tile each, stay in a first-level cache.
 const CHUNK_PIXELS: usize = 144;
 
 /// Some rows of results at a time: what counts them, and where their inputs and gradients are brought.
 pub(super) struct Chunks {
-    cover: Cover,
+    range: BlockedRange,
     n: Var,
     chunk: Var,
     group: Var,
@@ -23,7 +23,7 @@ pub(super) struct Chunks {
 }
 
 /// What the tiles of a chunk are at: a block of outputs, and some rows of results.
-pub(super) struct Place<'a> {
+pub(super) struct ChunkPosition<'a> {
     first: &'a Affine,
     width: usize,
     first_row: &'a Affine,
@@ -31,11 +31,11 @@ pub(super) struct Place<'a> {
 }
 
 impl Sums<'_> {
-    /// Rows of results that are met at a time.
-    pub(super) fn chunk_rows(&self) -> Cover {
+    /// rows of results that are computed at a time.
+    pub(super) fn chunk_rows(&self) -> BlockedRange {
         let (rows, columns) = (self.problem.grid.rows(), self.problem.grid.columns());
         let fitting = (CHUNK_PIXELS / columns.outputs).clamp(1, rows.outputs);
-        Cover::exact(rows.outputs, rows.outputs.div_ceil(rows.outputs.div_ceil(fitting)))
+        BlockedRange::exact(rows.outputs, rows.outputs.div_ceil(rows.outputs.div_ceil(fitting)))
     }
 
     /// What meets a block of outputs a chunk at a time, with its scratch.
@@ -43,16 +43,16 @@ impl Sums<'_> {
         &self,
         lowering: &mut Lowering<'_>,
         draft: &mut KernelDraft,
-        cover: Cover,
+        range: BlockedRange,
         group: Var,
     ) -> Chunks {
         let (n, chunk) = (draft.var(), draft.var());
         let outer = self.problem.grid.outer_units(draft);
         let padded = Padded { grid: self.problem.grid.clone(), x: self.problem.x.clone(), halo: 0.0 };
-        let scratch = padded.scratch(lowering, draft, cover.size);
-        let elements = cover.size * self.problem.grid.columns().outputs * self.columns.size;
+        let scratch = padded.scratch(lowering, draft, range.size);
+        let elements = range.size * self.problem.grid.columns().outputs * self.columns.size;
         let gathered = Address::start(lowering.scratch("gradient", elements));
-        Chunks { cover, n, chunk, group, outer, padded, scratch, gathered }
+        Chunks { range, n, chunk, group, outer, padded, scratch, gathered }
     }
 
     /// A loop over the chunks of all items. `tiles` gets what a chunk's tiles are at, and where its inputs are.
@@ -61,11 +61,11 @@ impl Sums<'_> {
         draft: &mut KernelDraft,
         chunks: &Chunks,
         (first, width): (&Affine, usize),
-        mut tiles: impl FnMut(&mut KernelDraft, &Place<'_>, &Source) -> Vec<Stmt>,
+        mut tiles: impl FnMut(&mut KernelDraft, &ChunkPosition<'_>, &Source) -> Vec<Stmt>,
     ) -> Stmt {
-        let Chunks { cover, n, chunk, .. } = *chunks;
-        let body = cover.branch(chunk, |first_row, rows| {
-            let place = Place { first, width, first_row, rows };
+        let Chunks { range, n, chunk, .. } = *chunks;
+        let body = range.branch(chunk, |first_row, rows| {
+            let place = ChunkPosition { first, width, first_row, rows };
             let at = (n, &chunks.outer);
             let (mut stmts, source) =
                 chunks.padded.rows(draft, at, (first_row, rows), chunks.scratch.clone());
@@ -74,13 +74,13 @@ impl Sums<'_> {
             stmts
         });
         let mut loops = chunks.outer.loops();
-        loops.push((chunk, cover.blocks()));
+        loops.push((chunk, range.blocks()));
         Stmt::repeat(n, draft.batch().extent(), Stmt::nest(&loops, body))
     }
 
     /// The gradient of a block of outputs on some rows, side by side: copied so, since pixels far apart compete for the
     /// same sets of a cache.
-    fn gather(&self, draft: &mut KernelDraft, chunks: &Chunks, place: &Place<'_>) -> Stmt {
+    fn gather(&self, draft: &mut KernelDraft, chunks: &Chunks, place: &ChunkPosition<'_>) -> Stmt {
         let pixel = draft.var();
         let (g, grid) = (&self.problem.g, &self.problem.grid);
         let line = grid.columns().outputs;
@@ -99,7 +99,7 @@ impl Sums<'_> {
     /// A tile of so many rows by a block of outputs, reduced over the pixels of a chunk.
     pub(super) fn tile(
         &self,
-        place: &Place<'_>,
+        place: &ChunkPosition<'_>,
         (left_rows, count): (Rows, usize),
         source: &Source,
         [left, right, output]: [Address; 3],
@@ -119,11 +119,11 @@ impl Sums<'_> {
             tile: Tile {
                 rows: count,
                 columns: place.width,
-                form: Form::Broadcast,
+                form: Form::OuterProduct,
                 left_rows,
                 right_column: 1,
                 reduction: vec![lines, pixels],
-                start: Start::Stored,
+                start: Start::Output,
                 prefetch: 0,
                 epilogue: Vec::new(),
                 output_row: place.width,

@@ -9,8 +9,8 @@ mod chunks;
 use super::winograd::weight_gradient::WinogradGradient;
 use crate::kernel::{Address, BufferId, Extent, MapBuilder, Split, Stmt};
 use crate::ops::conv::weight_gradient::WeightGradient;
-use crate::ops::optimizer::absorbed;
-use crate::plan::{Block, Cover, Layout, Lowering, Size, Vectors, WINOGRAD_RESULTS};
+use crate::ops::optimizer::fused;
+use crate::plan::{BlockedRange, Layout, Lowering, RegisterTile, Size, Vectors, WINOGRAD_RESULTS};
 
 /// What is the same for all tiles.
 struct Sums<'s> {
@@ -20,7 +20,7 @@ struct Sums<'s> {
     /// Elements between blocks of outputs of one in the sums: kernel positions times inputs.
     depth: usize,
     /// Blocks of outputs.
-    columns: Cover,
+    columns: BlockedRange,
 }
 
 /// How the sums of a block of outputs are laid out: distances between kernel positions and between inputs, in blocks of
@@ -49,18 +49,18 @@ pub(in crate::ops::conv) fn lower(problem: &WeightGradient<'_>, lowering: &mut L
 
 /// The time that sums over pixels take, in sixteenths of a cycle of one item.
 fn time(problem: &WeightGradient<'_>, vectors: Vectors) -> usize {
-    let block = Block::choose(vectors, problem.inputs, problem.outputs);
-    let steps = Block::time_of_all(
+    let block = RegisterTile::choose(vectors, problem.inputs, problem.outputs);
+    let steps = RegisterTile::time_of_all(
         vectors,
         &even(problem.inputs, block.rows),
-        &Cover::exact(problem.outputs, block.columns.min(problem.outputs)),
+        &BlockedRange::exact(problem.outputs, block.columns.min(problem.outputs)),
     );
     problem.grid.positions() * problem.grid.results() * steps
 }
 
 /// By Winograd's method, whose sums are laid out as those of tiles are.
 fn by_winograd(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>, winograd: &WinogradGradient) {
-    let block = Block::choose(lowering.vectors, problem.inputs, problem.outputs);
+    let block = RegisterTile::choose(lowering.vectors, problem.inputs, problem.outputs);
     let sums = Sums::new(problem, block);
     let buffer = sums.buffer(lowering);
     winograd.lower(lowering, problem.node, buffer, sums.columns, winograd.note());
@@ -70,9 +70,9 @@ fn by_winograd(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>, winogr
 
 impl<'s> Sums<'s> {
     /// In blocks of tiles.
-    fn new(problem: &'s WeightGradient<'s>, block: Block) -> Self {
+    fn new(problem: &'s WeightGradient<'s>, block: RegisterTile) -> Self {
         let positions = problem.grid.positions();
-        let columns = Cover::exact(problem.outputs, block.columns.min(problem.outputs));
+        let columns = BlockedRange::exact(problem.outputs, block.columns.min(problem.outputs));
         Sums { problem, positions, depth: problem.inputs * positions, columns }
     }
 
@@ -99,7 +99,7 @@ impl<'s> Sums<'s> {
             let own_blocks = input_blocks.div_ceil(input_parts);
             let units = units * row_parts * input_blocks.div_ceil(own_blocks);
             let products = kernel_rows / row_parts * own_blocks * tiles * tile;
-            units.div_ceil(threads) * (products + costs.far(4 * self.columns.size))
+            units.div_ceil(threads) * (products + costs.l2_miss(4 * self.columns.size))
         };
         let ways = [1, kernel_rows]
             .into_iter()
@@ -112,16 +112,16 @@ impl<'s> Sums<'s> {
     fn unpack(&self, lowering: &mut Lowering<'_>, unpacked: Unpacked) {
         let Unpacked { sums, position_step, input_step } = unpacked;
         let WeightGradient { node, groups, inputs, outputs, .. } = *self.problem;
-        let descent = absorbed::of(lowering, node.results[0]);
-        let note = match descent {
-            Some(_) => "sums in the order of the weight, which takes its step of descent",
+        let sgd = fused::of(lowering, node.results[0]);
+        let note = match sgd {
+            Some(_) => "sums in the order of the weight, SGD update fused",
             None => "sums in the order of the weight",
         };
         let mut draft = lowering.draft(node, note).part("unpack");
-        let to_weight = match &descent {
-            Some(descent) => {
-                lowering.absorb(descent.node, &mut draft);
-                descent.weight.clone()
+        let to_weight = match &sgd {
+            Some(sgd) => {
+                lowering.fuse(sgd.node, &mut draft);
+                sgd.weight.clone()
             }
             None => lowering.address(node.results[0]),
         };
@@ -141,8 +141,8 @@ impl<'s> Sums<'s> {
             let to = to.plus(input, self.positions);
             let mut map = MapBuilder::new(Extent::Fixed(span));
             let mut value = map.load(from.plus(input, input_step * width), distance * width);
-            if let Some(descent) = &descent {
-                value = descent.moved(&mut map, to.clone(), 1, value);
+            if let Some(sgd) = &sgd {
+                value = sgd.moved(&mut map, to.clone(), 1, value);
             }
             map.store(to, 1, value);
             Stmt::nest(&[(output, width), (input, inputs)], vec![map.finish()])
@@ -153,6 +153,6 @@ impl<'s> Sums<'s> {
 }
 
 /// Blocks of at most `largest`, as even as they can be.
-fn even(total: usize, largest: usize) -> Cover {
-    Cover::exact(total, total.div_ceil(total.div_ceil(largest)))
+fn even(total: usize, largest: usize) -> BlockedRange {
+    BlockedRange::exact(total, total.div_ceil(total.div_ceil(largest)))
 }

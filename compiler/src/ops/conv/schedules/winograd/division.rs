@@ -4,7 +4,7 @@
 use super::tiles::Tiles;
 use super::{Order, Winograd, possible};
 use crate::ops::conv::correlation::Correlation;
-use crate::plan::{Block, Cover, Sharing, Vectors, Verdict};
+use crate::plan::{BlockedRange, Parallelism, RegisterTile, Vectors, Verdict};
 
 /// Tiles that are multiplied at a time, at least: as many as make loading the weights worth while.
 const TILES: usize = 28;
@@ -13,7 +13,7 @@ const TILES: usize = 28;
 pub(in crate::ops::conv) fn divide(
     problem: &Correlation<'_>,
     vectors: Vectors,
-    sharing: Sharing,
+    parallelism: Parallelism,
     results: usize,
 ) -> Result<Winograd, Verdict> {
     let tiles = possible(&problem.grid, problem.groups, problem.x.layout, results)?;
@@ -21,15 +21,16 @@ pub(in crate::ops::conv) fn divide(
     let few = down.div_ceil(down.div_ceil(TILES.div_ceil(across).min(down)));
     let mut ways: Vec<Winograd> = Vec::new();
     for tile_rows in [few, down] {
-        let even = Block::choose(vectors, tile_rows * across, problem.outputs.div_ceil(sharing.threads));
-        let block = Block::choose(vectors, tile_rows * across, problem.outputs);
+        let even =
+            RegisterTile::choose(vectors, tile_rows * across, problem.outputs.div_ceil(parallelism.threads));
+        let block = RegisterTile::choose(vectors, tile_rows * across, problem.outputs);
         // All channels together, a share for each thread, and every block by itself.
         for (block, parts) in
-            [(block, 1), (even, sharing.threads), (block, sharing.threads), (block, usize::MAX)]
+            [(block, 1), (even, parallelism.threads), (block, parallelism.threads), (block, usize::MAX)]
         {
             for order in [Order::Blocks, Order::Products] {
                 let division = Division { problem, tiles, tile_rows, order };
-                ways.push(division.way((block, parts), vectors, sharing));
+                ways.push(division.way((block, parts), vectors, parallelism));
             }
         }
     }
@@ -47,7 +48,12 @@ struct Division<'d> {
 
 impl Division<'_> {
     /// With blocks of channels, in so many parts.
-    fn way(&self, (block, parts): (Block, usize), vectors: Vectors, sharing: Sharing) -> Winograd {
+    fn way(
+        &self,
+        (block, parts): (RegisterTile, usize),
+        vectors: Vectors,
+        parallelism: Parallelism,
+    ) -> Winograd {
         let Division { problem, tile_rows, order, .. } = *self;
         let (inputs, outputs) = (problem.inputs, problem.outputs);
         let filtering = self.tiles.filtering;
@@ -57,7 +63,7 @@ impl Division<'_> {
         let products = filtering.products() * filtering.products();
         let groups = down.div_ceil(tile_rows);
         let tiles = tile_rows * across;
-        let block = Block { rows: block.rows.min(tiles), columns: block.columns.min(outputs) };
+        let block = RegisterTile { rows: block.rows.min(tiles), columns: block.columns.min(outputs) };
         let blocks = outputs.div_ceil(block.columns);
         let unit_blocks = blocks.div_ceil(parts);
         let parts = blocks.div_ceil(unit_blocks);
@@ -65,28 +71,31 @@ impl Division<'_> {
         let in_vectors = |channels: usize| channels.div_ceil(vectors.lanes);
         let multiply = products
             * inputs
-            * Block::time_of_all(
+            * RegisterTile::time_of_all(
                 vectors,
-                &Cover::exact(tiles, tiles.div_ceil(tiles.div_ceil(block.rows))),
-                &Cover::exact(channels, block.columns),
+                &BlockedRange::exact(tiles, tiles.div_ceil(tiles.div_ceil(block.rows))),
+                &BlockedRange::exact(channels, block.columns),
             );
         // Bytes from behind the second-level cache.
-        let far = |bytes: usize| if costs.are_far(bytes) { bytes } else { 0 };
-        let weights =
-            if costs.are_far(4 * products * inputs * outputs) { 4 * products * inputs * channels } else { 0 };
-        let transformed = far(4 * products * tiles * inputs);
+        let missed = |bytes: usize| if costs.misses_l2(bytes) { bytes } else { 0 };
+        let weights = if costs.misses_l2(4 * products * inputs * outputs) {
+            4 * products * inputs * channels
+        } else {
+            0
+        };
+        let transformed = missed(4 * products * tiles * inputs);
         let kept = match order {
             Order::Blocks => 0,
-            Order::Products => far(4 * products * tiles * channels),
+            Order::Products => missed(4 * products * tiles * channels),
         };
         let read = match order {
             Order::Blocks => transformed * unit_blocks,
             Order::Products => transformed,
         };
-        let input_time = transform * products * tiles * in_vectors(inputs) + costs.far(transformed);
-        let output_time = transform * products * tiles * in_vectors(channels) + costs.far(kept);
-        let unit = input_time + multiply.max(costs.far(weights + read + kept)) + output_time;
-        let time = sharing.time(groups * parts, unit);
+        let input_time = transform * products * tiles * in_vectors(inputs) + costs.l2_miss(transformed);
+        let output_time = transform * products * tiles * in_vectors(channels) + costs.l2_miss(kept);
+        let unit = input_time + multiply.max(costs.l2_miss(weights + read + kept)) + output_time;
+        let time = parallelism.time(groups * parts, unit);
         Winograd { tiles: self.tiles, tile_rows, block, unit_blocks, order, time }
     }
 }

@@ -17,7 +17,7 @@ use crate::kernel::{
 use crate::ops::conv::correlation::Correlation;
 use crate::ops::grid::{Grid, Outer};
 use crate::ops::halo::{Padded, Source};
-use crate::plan::{Block, Cover, KernelDraft, Layout, Lowering, Size, Verdict};
+use crate::plan::{BlockedRange, KernelDraft, Layout, Lowering, RegisterTile, Size, Verdict};
 use filtering::Filtering;
 use tiles::{Tiles, Transformed, place_distance};
 
@@ -28,7 +28,7 @@ pub(in crate::ops::conv) struct Winograd {
     /// Rows of tiles in a unit of work.
     tile_rows: usize,
     /// Tiles and output channels of a product's block.
-    block: Block,
+    block: RegisterTile,
     /// Blocks of output channels in a unit of work.
     unit_blocks: usize,
     /// Which loop is outside.
@@ -113,15 +113,15 @@ impl Winograd {
         let buffer = lowering.temporary("transformed weight", Size::fixed(elements));
         let mut draft = lowering.draft(problem.node, "Winograd's transform of the weights").part("transform");
         let (block, input) = (draft.var(), draft.var());
-        let cover = Cover::exact(outputs, self.block.columns);
+        let range = BlockedRange::exact(outputs, self.block.columns);
         let from = lowering.address(weight.value);
-        let body = cover.branch(block, |first, width| {
+        let body = range.branch(block, |first, width| {
             let mut map = MapBuilder::new(Extent::Fixed(width));
             let from = from.clone().at(first, weight.output).plus(input, weight.input);
             let elements: Vec<_> = (0..kernel_size * kernel_size)
                 .map(|position| {
                     let [row, column] = [position / kernel_size, position % kernel_size];
-                    let offset = weight.met[0].place(row) + weight.met[1].place(column);
+                    let offset = weight.positions[0].place(row) + weight.positions[1].place(column);
                     map.load(from.clone().offset(offset), weight.output)
                 })
                 .collect();
@@ -133,7 +133,7 @@ impl Winograd {
             }
             vec![map.finish()]
         });
-        let axes = vec![(block, Extent::Fixed(cover.blocks())), (input, Extent::Fixed(inputs))];
+        let axes = vec![(block, Extent::Fixed(range.blocks())), (input, Extent::Fixed(inputs))];
         lowering.push_derived(weight.value, draft.finish(Split::Axes(axes), body));
         TransformedWeight { buffer }
     }
@@ -161,9 +161,9 @@ impl Winograd {
             Order::Products => unit_channels,
         };
         let sums = lowering.scratch("products", self.products() * place_distance(most, kept));
-        let row_cover = Cover::exact(down, self.tile_rows);
-        let part_cover = Cover::exact(problem.outputs, unit_channels);
-        let body = row_cover.branch(group, |first, tile_rows| {
+        let row_range = BlockedRange::exact(down, self.tile_rows);
+        let part_range = BlockedRange::exact(problem.outputs, unit_channels);
+        let body = row_range.branch(group, |first, tile_rows| {
             let first_row = Affine::default().plus_scaled(first, m);
             let (mut stmts, source) =
                 padded.rows(&mut draft, (n, &outer), (&first_row, tile_rows * m), scratch.clone());
@@ -175,17 +175,17 @@ impl Winograd {
                 inputs,
                 [tile_rows, across],
             ));
-            stmts.extend(part_cover.branch(channel_block, |first_channel, channels| {
+            stmts.extend(part_range.branch(channel_block, |first_channel, channels| {
                 let unit = Unit { n, outer: &outer, first, tile_rows, tiles, first_channel, channels };
                 self.unit(problem, &mut draft, weights, (inputs, sums), &unit)
             }));
             stmts
         });
-        let parts = part_cover.blocks();
+        let parts = part_range.blocks();
         let axes = vec![
             (n, lowering.batch().extent()),
             (channel_block, Extent::Fixed(parts)),
-            (group, Extent::Fixed(row_cover.blocks())),
+            (group, Extent::Fixed(row_range.blocks())),
         ];
         lowering.push(draft.finish(Split::Axes(axes), body));
     }
@@ -199,7 +199,7 @@ impl Winograd {
         (inputs, sums): (BufferId, BufferId),
         unit: &Unit<'_>,
     ) -> Vec<Stmt> {
-        let blocks = Cover::exact(unit.channels, self.block.columns);
+        let blocks = BlockedRange::exact(unit.channels, self.block.columns);
         let own = |channel: &Affine, width: usize| {
             let kept = match self.order {
                 Order::Blocks => (Affine::default(), width),
@@ -272,12 +272,12 @@ impl Winograd {
         let (block_stride, product_stride) = self.strides(problem.inputs, problem.outputs, width);
         let right =
             Address::start(weights.buffer).at(&own.channel, block_stride).plus(product, product_stride);
-        Cover::exact(tiles, size).sequence(tile_block, |tile, count| {
+        BlockedRange::exact(tiles, size).sequence(tile_block, |tile, count| {
             vec![Stmt::Tile(Box::new(TileCall {
                 tile: Tile {
                     rows: count,
                     columns: width,
-                    form: Form::Broadcast,
+                    form: Form::OuterProduct,
                     left_rows: Rows::evenly(problem.inputs),
                     right_column: 1,
                     reduction: vec![Reduction { count: Some(problem.inputs), left: 1, right: width }],

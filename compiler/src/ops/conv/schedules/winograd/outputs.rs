@@ -2,13 +2,13 @@
 
 use super::{OfBlock, Unit, Winograd};
 use crate::kernel::{Address, Affine, ExprId, Extent, MapBuilder, Stmt, Var};
-use crate::ops::conv::correlation::{Correlation, Target};
+use crate::ops::conv::correlation::{Correlation, Destination};
 use crate::ops::grid::Outer;
-use crate::ops::pool::absorbed::pooled;
+use crate::ops::pool::fused::pooled;
 use crate::plan::KernelDraft;
 
 /// Where a tile is.
-struct Place<'p> {
+struct TilePosition<'p> {
     n: Var,
     outer: &'p Outer,
     /// Its row and column among the image's tiles.
@@ -17,9 +17,9 @@ struct Place<'p> {
     channel: &'p Affine,
 }
 
-impl Place<'_> {
+impl TilePosition<'_> {
     /// The result at row `r` and column `c` of the tile, where each has so many rows and columns.
-    fn of(&self, to: &Target, [rows, columns]: [usize; 2], [r, c]: [usize; 2]) -> Address {
+    fn of(&self, to: &Destination, [rows, columns]: [usize; 2], [r, c]: [usize; 2]) -> Address {
         to.of(self.n, self.outer)
             .at(&self.row, rows * to.row())
             .plus(self.column, columns * to.pixel())
@@ -41,8 +41,13 @@ impl Winograd {
         let tile_row = Affine::from(row).plus_scaled(unit.first, 1);
         let [_, across] = self.tiles.counts();
         let products = own.sums.clone().plus(row, across * own.width).plus(column, own.width);
-        let place =
-            Place { n: unit.n, outer: unit.outer, row: tile_row.clone(), column, channel: &own.channel };
+        let place = TilePosition {
+            n: unit.n,
+            outer: unit.outer,
+            row: tile_row.clone(),
+            column,
+            channel: &own.channel,
+        };
         let body = self.tiles.along_row(tile_row, column, |height, width| {
             self.transform_output(problem, own, &products, &place, [height, width])
         });
@@ -55,7 +60,7 @@ impl Winograd {
         problem: &Correlation<'_>,
         own: &OfBlock,
         products: &Address,
-        place: &Place<'_>,
+        place: &TilePosition<'_>,
         [height, width]: [usize; 2],
     ) -> Vec<Stmt> {
         let m = self.tiles.filtering.results;

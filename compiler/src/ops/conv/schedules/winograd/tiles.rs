@@ -1,5 +1,5 @@
 //! The tiles that Winograd's method cuts results into: how many there are, what those at the far ends hold, and the
-//! transform of the inputs that each meets.
+//! transform of the inputs that each reads.
 
 use super::filtering::Filtering;
 use crate::kernel::{Address, Affine, Extent, MapBuilder, Stmt, Var};
@@ -59,7 +59,7 @@ impl Tiles {
         })
     }
 
-    /// The transform of the inputs that a tile meets: those of its first result are where `source` says.
+    /// The transform of the inputs that a tile reads: those of its first result are where `source` says.
     pub(super) fn transform_input(&self, channels: usize, source: &Source, to: &Transformed) -> Stmt {
         let side = self.filtering.products();
         let mut map = MapBuilder::new(Extent::Fixed(channels));

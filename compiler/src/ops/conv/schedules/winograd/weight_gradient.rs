@@ -12,7 +12,9 @@ use crate::kernel::{
 };
 use crate::ops::conv::weight_gradient::WeightGradient;
 use crate::ops::halo::{Padded, Source};
-use crate::plan::{Block, Cover, KernelDraft, Lowering, Size, Vectors, Verdict, View, copy_span, fill};
+use crate::plan::{
+    BlockedRange, KernelDraft, Lowering, RegisterTile, Size, Vectors, Verdict, View, copy_span, fill,
+};
 
 /// A gradient to a weight that Winograd's method can do.
 pub(in crate::ops::conv) struct WinogradGradient {
@@ -20,7 +22,7 @@ pub(in crate::ops::conv) struct WinogradGradient {
     x: View,
     g: View,
     /// Inputs and outputs of a tile of the product.
-    block: Block,
+    block: RegisterTile,
     /// The time it takes, in sixteenths of a cycle of one item.
     pub(in crate::ops::conv) time: usize,
 }
@@ -35,13 +37,13 @@ impl WinogradGradient {
         let WeightGradient { x, g, .. } = problem;
         let tiles = possible(&problem.grid, problem.groups, x.layout, results)?;
         let (costs, filtering) = (vectors.costs, tiles.filtering);
-        let block = Block::choose(vectors, x.channels, g.channels);
+        let block = RegisterTile::choose(vectors, x.channels, g.channels);
         let products = filtering.products() * filtering.products();
         let count: usize = tiles.counts().iter().product();
-        let multiply = Block::time_of_all(
+        let multiply = RegisterTile::time_of_all(
             vectors,
-            &Cover::exact(x.channels, block.rows),
-            &Cover::exact(g.channels, block.columns),
+            &BlockedRange::exact(x.channels, block.rows),
+            &BlockedRange::exact(g.channels, block.columns),
         );
         let in_vectors = |channels: usize| channels.div_ceil(vectors.lanes);
         // Sums are loaded and stored once for each item.
@@ -76,7 +78,7 @@ impl WinogradGradient {
         lowering: &mut Lowering<'_>,
         node: &Node,
         sums: BufferId,
-        columns: Cover,
+        columns: BlockedRange,
         note: String,
     ) {
         let transformed = |lowering: &mut Lowering<'_>, name: &str, channels: usize| {
@@ -159,10 +161,10 @@ impl WinogradGradient {
         lowering: &mut Lowering<'_>,
         mut draft: KernelDraft,
         (inputs, gradients, products): (BufferId, BufferId, BufferId),
-        columns: Cover,
+        columns: BlockedRange,
     ) {
         let (tiles, x, g) = (self.count(), self.x.channels, self.g.channels);
-        let rows = Cover::exact(x, x.div_ceil(x.div_ceil(self.block.rows)));
+        let rows = BlockedRange::exact(x, x.div_ceil(x.div_ceil(self.block.rows)));
         let (product, n, tile) = (draft.var(), draft.var(), draft.var());
         let (row_block, column_block) = (draft.var(), draft.var());
         let left = Address::start(lowering.scratch("inputs", tiles * x));
@@ -186,11 +188,11 @@ impl WinogradGradient {
                     tile: Tile {
                         rows: count,
                         columns: width,
-                        form: Form::Broadcast,
+                        form: Form::OuterProduct,
                         left_rows: Rows::evenly(1),
                         right_column: 1,
                         reduction: vec![Reduction { count: Some(tiles), left: count, right: width }],
-                        start: Start::Stored,
+                        start: Start::Output,
                         prefetch: 0,
                         epilogue: Vec::new(),
                         output_row: width,
@@ -215,7 +217,7 @@ impl WinogradGradient {
         node: &Node,
         products: BufferId,
         sums: BufferId,
-        columns: Cover,
+        columns: BlockedRange,
     ) {
         let (x, g) = (self.x.channels, self.g.channels);
         let positions = self.tiles.filtering.kernel_size * self.tiles.filtering.kernel_size;

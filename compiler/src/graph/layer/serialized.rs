@@ -1,0 +1,398 @@
+//! The serialized form of layers: the names of `network!`, with its defaults.
+
+use serde::{Deserialize, Serialize};
+
+use super::Layer;
+use crate::graph::initializer::Initializer;
+use crate::ops::window::Window;
+
+/// A layer with named arguments. Omitted ones have the defaults of `network!`.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "layer", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum SerializedLayer {
+    Conv1d(Convolution),
+    Conv2d(Convolution),
+    Conv3d(Convolution),
+    MaxPool1d(Pooling),
+    MaxPool2d(Pooling),
+    MaxPool3d(Pooling),
+    AvgPool1d(Pooling),
+    AvgPool2d(Pooling),
+    AvgPool3d(Pooling),
+    GlobalAvgPool1d {},
+    GlobalAvgPool2d {},
+    GlobalAvgPool3d {},
+    Linear {
+        out_features: usize,
+        #[serde(default = "yes", skip_serializing_if = "is_yes")]
+        bias: bool,
+        #[serde(default = "xavier", skip_serializing_if = "is_xavier")]
+        init: Initializer,
+    },
+    Flatten {},
+    Dropout {
+        rate: f64,
+    },
+    BatchNorm {
+        #[serde(default = "epsilon")]
+        epsilon: f64,
+        #[serde(default = "momentum")]
+        momentum: f64,
+    },
+    Relu {},
+    Sigmoid {},
+    Tanh {},
+    Softmax {},
+    LogSoftmax {},
+}
+
+/// A convolution.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Convolution {
+    out_channels: usize,
+    kernel_size: Sizes,
+    #[serde(default = "one", skip_serializing_if = "Sizes::is_one")]
+    stride: Sizes,
+    #[serde(default = "zero", skip_serializing_if = "Sizes::is_zero")]
+    padding: Sizes,
+    #[serde(default = "one", skip_serializing_if = "Sizes::is_one")]
+    dilation: Sizes,
+    #[serde(default = "one_group", skip_serializing_if = "is_one_group")]
+    groups: usize,
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    bias: bool,
+    #[serde(default = "xavier", skip_serializing_if = "is_xavier")]
+    init: Initializer,
+}
+
+/// The window of a pooling layer. The stride defaults to the window's size.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pooling {
+    kernel_size: Sizes,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stride: Option<Sizes>,
+    #[serde(default = "zero", skip_serializing_if = "Sizes::is_zero")]
+    padding: Sizes,
+    #[serde(default = "one", skip_serializing_if = "Sizes::is_one")]
+    dilation: Sizes,
+}
+
+/// One size for all axes, or one for each: `3` or `[1, 7]`.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a size such as 3, or a list of one for each axis such as [3, 5]")]
+pub(super) enum Sizes {
+    All(usize),
+    Each(Vec<usize>),
+}
+
+impl Sizes {
+    /// The shortest form.
+    fn of(sizes: Vec<usize>) -> Self {
+        match sizes[..] {
+            [first, ref others @ ..] if others.iter().all(|size| *size == first) => Sizes::All(first),
+            _ => Sizes::Each(sizes),
+        }
+    }
+
+    /// The size of each axis. A single size stands for all axes.
+    fn each(self, axes: usize, argument: &'static str) -> Result<Vec<usize>, WrongLength> {
+        match self {
+            Sizes::All(size) => Ok(vec![size; axes]),
+            Sizes::Each(sizes) if sizes.len() == axes => Ok(sizes),
+            Sizes::Each(sizes) => Err(WrongLength { argument, axes, got: sizes.len() }),
+        }
+    }
+
+    fn is_one(&self) -> bool {
+        *self == Sizes::All(1)
+    }
+
+    fn is_zero(&self) -> bool {
+        *self == Sizes::All(0)
+    }
+}
+
+fn one() -> Sizes {
+    Sizes::All(1)
+}
+
+fn zero() -> Sizes {
+    Sizes::All(0)
+}
+
+fn one_group() -> usize {
+    1
+}
+
+fn is_one_group(groups: &usize) -> bool {
+    *groups == 1
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(flag: &bool) -> bool {
+    *flag
+}
+
+fn xavier() -> Initializer {
+    Initializer::XavierUniform
+}
+
+fn is_xavier(init: &Initializer) -> bool {
+    *init == Initializer::XavierUniform
+}
+
+fn epsilon() -> f64 {
+    1e-5
+}
+
+fn momentum() -> f64 {
+    0.1
+}
+
+/// A list of sizes that does not have one for each axis.
+#[derive(Debug, thiserror::Error)]
+#[error("`{argument}` needs one size, or one for each of {axes} axes, but has {got}")]
+pub(super) struct WrongLength {
+    argument: &'static str,
+    axes: usize,
+    got: usize,
+}
+
+impl Convolution {
+    fn layer(self, axes: usize) -> Result<Layer, WrongLength> {
+        let window = Window {
+            kernel_size: self.kernel_size.each(axes, "kernel_size")?,
+            stride: self.stride.each(axes, "stride")?,
+            padding: self.padding.each(axes, "padding")?,
+            dilation: self.dilation.each(axes, "dilation")?,
+        };
+        let Convolution { out_channels, groups, bias, init, .. } = self;
+        Ok(Layer::Conv { out_channels, window, groups, bias, init })
+    }
+}
+
+impl Pooling {
+    fn window(self, axes: usize) -> Result<Window, WrongLength> {
+        let kernel_size = self.kernel_size.each(axes, "kernel_size")?;
+        let stride = self.stride.map(|stride| stride.each(axes, "stride")).transpose()?;
+        Ok(Window {
+            stride: stride.unwrap_or_else(|| kernel_size.clone()),
+            padding: self.padding.each(axes, "padding")?,
+            dilation: self.dilation.each(axes, "dilation")?,
+            kernel_size,
+        })
+    }
+}
+
+impl From<Window> for Pooling {
+    fn from(window: Window) -> Self {
+        Pooling {
+            stride: (window.stride != window.kernel_size).then(|| Sizes::of(window.stride)),
+            kernel_size: Sizes::of(window.kernel_size),
+            padding: Sizes::of(window.padding),
+            dilation: Sizes::of(window.dilation),
+        }
+    }
+}
+
+impl TryFrom<SerializedLayer> for Layer {
+    type Error = WrongLength;
+
+    fn try_from(serialized: SerializedLayer) -> Result<Self, WrongLength> {
+        Ok(match serialized {
+            SerializedLayer::Conv1d(conv) => conv.layer(1)?,
+            SerializedLayer::Conv2d(conv) => conv.layer(2)?,
+            SerializedLayer::Conv3d(conv) => conv.layer(3)?,
+            SerializedLayer::MaxPool1d(pooling) => Layer::MaxPool(pooling.window(1)?),
+            SerializedLayer::MaxPool2d(pooling) => Layer::MaxPool(pooling.window(2)?),
+            SerializedLayer::MaxPool3d(pooling) => Layer::MaxPool(pooling.window(3)?),
+            SerializedLayer::AvgPool1d(pooling) => Layer::AvgPool(pooling.window(1)?),
+            SerializedLayer::AvgPool2d(pooling) => Layer::AvgPool(pooling.window(2)?),
+            SerializedLayer::AvgPool3d(pooling) => Layer::AvgPool(pooling.window(3)?),
+            SerializedLayer::GlobalAvgPool1d {} => Layer::GlobalAvgPool { axes: 1 },
+            SerializedLayer::GlobalAvgPool2d {} => Layer::GlobalAvgPool { axes: 2 },
+            SerializedLayer::GlobalAvgPool3d {} => Layer::GlobalAvgPool { axes: 3 },
+            SerializedLayer::Linear { out_features, bias, init } => {
+                Layer::Linear { out_features, bias, init }
+            }
+            SerializedLayer::Flatten {} => Layer::Flatten,
+            SerializedLayer::Dropout { rate } => Layer::Dropout { rate },
+            SerializedLayer::BatchNorm { epsilon, momentum } => Layer::BatchNorm { epsilon, momentum },
+            SerializedLayer::Relu {} => Layer::Relu,
+            SerializedLayer::Sigmoid {} => Layer::Sigmoid,
+            SerializedLayer::Tanh {} => Layer::Tanh,
+            SerializedLayer::Softmax {} => Layer::Softmax,
+            SerializedLayer::LogSoftmax {} => Layer::LogSoftmax,
+        })
+    }
+}
+
+impl From<Layer> for SerializedLayer {
+    fn from(layer: Layer) -> Self {
+        /// The form for a number of axes.
+        fn by_axes<T>(
+            axes: usize,
+            content: T,
+            [one, two, three]: [fn(T) -> SerializedLayer; 3],
+        ) -> SerializedLayer {
+            match axes {
+                1 => one(content),
+                3 => three(content),
+                _ => two(content),
+            }
+        }
+        match layer {
+            Layer::Conv { out_channels, window, groups, bias, init } => {
+                let axes = window.axes();
+                let conv = Convolution {
+                    out_channels,
+                    kernel_size: Sizes::of(window.kernel_size),
+                    stride: Sizes::of(window.stride),
+                    padding: Sizes::of(window.padding),
+                    dilation: Sizes::of(window.dilation),
+                    groups,
+                    bias,
+                    init,
+                };
+                by_axes(
+                    axes,
+                    conv,
+                    [SerializedLayer::Conv1d, SerializedLayer::Conv2d, SerializedLayer::Conv3d],
+                )
+            }
+            Layer::MaxPool(window) => by_axes(
+                window.axes(),
+                window.into(),
+                [SerializedLayer::MaxPool1d, SerializedLayer::MaxPool2d, SerializedLayer::MaxPool3d],
+            ),
+            Layer::AvgPool(window) => by_axes(
+                window.axes(),
+                window.into(),
+                [SerializedLayer::AvgPool1d, SerializedLayer::AvgPool2d, SerializedLayer::AvgPool3d],
+            ),
+            Layer::GlobalAvgPool { axes: 1 } => SerializedLayer::GlobalAvgPool1d {},
+            Layer::GlobalAvgPool { axes: 3 } => SerializedLayer::GlobalAvgPool3d {},
+            Layer::GlobalAvgPool { .. } => SerializedLayer::GlobalAvgPool2d {},
+            Layer::Linear { out_features, bias, init } => {
+                SerializedLayer::Linear { out_features, bias, init }
+            }
+            Layer::Flatten => SerializedLayer::Flatten {},
+            Layer::Dropout { rate } => SerializedLayer::Dropout { rate },
+            Layer::BatchNorm { epsilon, momentum } => SerializedLayer::BatchNorm { epsilon, momentum },
+            Layer::Relu => SerializedLayer::Relu {},
+            Layer::Sigmoid => SerializedLayer::Sigmoid {},
+            Layer::Tanh => SerializedLayer::Tanh {},
+            Layer::Softmax => SerializedLayer::Softmax {},
+            Layer::LogSoftmax => SerializedLayer::LogSoftmax {},
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(layer: &Layer) -> String {
+        serde_json::to_string(layer).unwrap()
+    }
+
+    #[test]
+    fn layers_are_written_in_the_words_of_the_language() {
+        let window = Window { kernel_size: vec![1, 7], padding: vec![0, 3], ..Window::square(1, 1, 0) };
+        for (layer, expected) in [
+            (
+                Layer::conv(6, Window::square(5, 1, 2)),
+                r#"{"layer":"conv2d","out_channels":6,"kernel_size":5,"padding":2}"#,
+            ),
+            (
+                Layer::Conv {
+                    out_channels: 8,
+                    window,
+                    groups: 4,
+                    bias: false,
+                    init: Initializer::Normal(0.0, 0.1),
+                },
+                r#"{"layer":"conv2d","out_channels":8,"kernel_size":[1,7],"padding":[0,3],"groups":4,"bias":false,"init":{"normal":[0.0,0.1]}}"#,
+            ),
+            (Layer::MaxPool(Window::square(2, 2, 0)), r#"{"layer":"max_pool2d","kernel_size":2}"#),
+            (
+                Layer::AvgPool(Window::square(3, 1, 1)),
+                r#"{"layer":"avg_pool2d","kernel_size":3,"stride":1,"padding":1}"#,
+            ),
+            (Layer::GlobalAvgPool { axes: 2 }, r#"{"layer":"global_avg_pool2d"}"#),
+            (Layer::GlobalAvgPool { axes: 1 }, r#"{"layer":"global_avg_pool1d"}"#),
+            (Layer::GlobalAvgPool { axes: 3 }, r#"{"layer":"global_avg_pool3d"}"#),
+            (
+                Layer::conv(4, Window::cube(1, 3, 2, 1)),
+                r#"{"layer":"conv1d","out_channels":4,"kernel_size":3,"stride":2,"padding":1}"#,
+            ),
+            (
+                Layer::conv(4, Window { kernel_size: vec![1, 3, 5], ..Window::cube(3, 1, 1, 0) }),
+                r#"{"layer":"conv3d","out_channels":4,"kernel_size":[1,3,5]}"#,
+            ),
+            (Layer::MaxPool(Window::cube(1, 2, 2, 0)), r#"{"layer":"max_pool1d","kernel_size":2}"#),
+            (Layer::AvgPool(Window::cube(3, 2, 2, 0)), r#"{"layer":"avg_pool3d","kernel_size":2}"#),
+            (Layer::linear(10), r#"{"layer":"linear","out_features":10}"#),
+            (Layer::Flatten, r#"{"layer":"flatten"}"#),
+            (Layer::Dropout { rate: 0.5 }, r#"{"layer":"dropout","rate":0.5}"#),
+            (
+                Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 },
+                r#"{"layer":"batch_norm","epsilon":0.00001,"momentum":0.1}"#,
+            ),
+            (Layer::Relu, r#"{"layer":"relu"}"#),
+            (Layer::Sigmoid, r#"{"layer":"sigmoid"}"#),
+            (Layer::Tanh, r#"{"layer":"tanh"}"#),
+            (Layer::Softmax, r#"{"layer":"softmax"}"#),
+            (Layer::LogSoftmax, r#"{"layer":"log_softmax"}"#),
+        ] {
+            assert_eq!(json(&layer), expected);
+            assert_eq!(serde_json::from_str::<Layer>(expected).unwrap(), layer, "{expected}");
+            assert!(expected.contains(&format!("{:?}", layer.name())), "{expected}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_language() {
+        let layer: Layer = serde_json::from_str(r#"{"layer":"batch_norm"}"#).unwrap();
+        assert_eq!(layer, Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 });
+        let layer: Layer = serde_json::from_str(r#"{"layer":"max_pool2d","kernel_size":[2,3]}"#).unwrap();
+        let Layer::MaxPool(window) = layer else { panic!("{layer:?}") };
+        assert_eq!((window.stride, window.padding, window.dilation), (vec![2, 3], vec![0; 2], vec![1; 2]));
+    }
+
+    #[test]
+    fn what_is_no_layer_is_refused_with_words() {
+        for (text, expected) in [
+            (
+                r#"{"layer":"dense","out_features":3}"#,
+                "unknown variant `dense`, expected one of `conv1d`, `conv2d`, `conv3d`, `max_pool1d`",
+            ),
+            (r#"{"layer":"linear"}"#, "missing field `out_features`"),
+            (r#"{"layer":"linear","units":3,"out_features":3}"#, "unknown field `units`, expected one of"),
+            (r#"{"layer":"relu","slope":0.1}"#, "unknown field `slope`"),
+            (r#"{"layer":"max_pool2d","kernel_size":2,"groups":2}"#, "unknown field `groups`"),
+            (
+                r#"{"layer":"max_pool2d","kernel_size":"large"}"#,
+                "a size such as 3, or a list of one for each axis such as [3, 5]",
+            ),
+            (
+                r#"{"layer":"max_pool1d","kernel_size":[2,2]}"#,
+                "`kernel_size` needs one size, or one for each of 1 axes, but has 2",
+            ),
+            (
+                r#"{"layer":"conv3d","out_channels":2,"kernel_size":3,"stride":[1,2]}"#,
+                "`stride` needs one size, or one for each of 3 axes, but has 2",
+            ),
+            (r#"{"layer":"linear","out_features":-3}"#, "invalid value: integer `-3`"),
+            (r#"{"out_features":3}"#, "missing field `layer`"),
+        ] {
+            let error = serde_json::from_str::<Layer>(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

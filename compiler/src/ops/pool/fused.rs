@@ -1,0 +1,61 @@
+//! Pooling that a convolution does on the results it holds, before it stores them: where windows do not overlap, and
+//! nothing else needs what is pooled. Which convolutions do so is theirs to say.
+
+use crate::entity::{NodeId, ValueId};
+use crate::kernel::{ExprId, MapBuilder, Pool, PoolKind};
+use crate::ops::Op;
+use crate::plan::{Lowering, View};
+
+use super::Window;
+
+/// A pooling that may be done where its operand is computed.
+#[derive(Clone, Debug)]
+pub(crate) struct FusedPool {
+    /// The node that pools.
+    pub(crate) node: NodeId,
+    /// How.
+    pub(crate) pool: Pool,
+    /// Where its result goes.
+    pub(crate) y: View,
+}
+
+/// The pooling that is the only use of a value, if its windows do not overlap and are not padded, and argmax indices are
+/// not wanted.
+pub(crate) fn of(lowering: &Lowering<'_>, value: ValueId) -> Option<FusedPool> {
+    let (node, user) = lowering.only_user(value)?;
+    let (kind, window) = match &user.op {
+        Op::MaxPool(pool) if !lowering.is_used(user.results[1]) => (PoolKind::Max, &pool.window),
+        Op::AvgPool(pool) => (PoolKind::Mean, &pool.window),
+        _ => return None,
+    };
+    let (height, width) = lines(window)?;
+    let y = lowering.view(user.results[0]).clone();
+    // Vectors hold the channels of a pixel.
+    (y.channel == 1).then_some(FusedPool { node, pool: Pool { kind, height, width }, y })
+}
+
+/// Height and width of windows of up to two axes that lie side by side.
+fn lines(window: &Window) -> Option<(usize, usize)> {
+    let side_by_side = window.stride == window.kernel_size
+        && window.padding.iter().all(|&padding| padding == 0)
+        && window.dilation.iter().all(|&dilation| dilation == 1);
+    match (side_by_side, &window.kernel_size[..]) {
+        (true, &[width]) => Some((1, width)),
+        (true, &[height, width]) => Some((height, width)),
+        _ => None,
+    }
+}
+
+/// What is stored of the elements of a window, row by row.
+pub(crate) fn pooled(map: &mut MapBuilder, kind: PoolKind, window: &[ExprId]) -> ExprId {
+    match kind {
+        PoolKind::Max => window[1..].iter().fold(window[0], |best, &value| map.largest(best, value)),
+        PoolKind::Mean => {
+            // From zero, so that a negative zero becomes a positive one.
+            let zero = map.constant(0.0);
+            let sum = window.iter().fold(zero, |sum, &value| map.add(sum, value));
+            let count = map.constant(window.len() as f64);
+            map.divide(sum, count)
+        }
+    }
+}

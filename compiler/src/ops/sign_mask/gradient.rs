@@ -1,0 +1,6 @@
+//! Bits have no gradients: they come in after differentiation.
+
+use super::{MaskedSelect, SignMask};
+use crate::autodiff::no_gradient;
+
+no_gradient!(SignMask, MaskedSelect: "its operands: bits take the place of values once gradients are made");

@@ -1,0 +1,135 @@
+//! Kernels of bits. Elements are counted as they are stored where nothing but these kernels sees the bits, so that no value
+//! is copied to the order of its shape.
+
+use super::{MaskedSelect, SignMask};
+use crate::entity::ValueId;
+use crate::faults::{Fault, armed};
+use crate::graph::Node;
+use crate::kernel::{Element, Expr, Extent, MapBuilder, Split};
+use crate::ops::Op;
+use crate::plan::{Bytes, Layout, Lower, Lowering, MemoryRules, Order};
+
+/// Why kernels are as they are.
+const NOTE: &str = "eight runs of elements, a bit of each in a byte";
+/// Most numbers are in runs of a multiple of this: vectors of 256 bits have no masks for bytes, and are of no use for fewer.
+const WHOLE_VECTORS: usize = 8;
+
+/// The order in which [`SignMask`] counts the elements that its bits stand for: as they are stored, if only [`MaskedSelect`]
+/// reads the bits, for values of the same shape; else that of the shape.
+fn order_of_bits(lowering: &Lowering<'_>, bits: ValueId) -> Layout {
+    let producer = lowering.producer(bits);
+    let Op::SignMask(_) = producer.op else { return Layout::ChannelsFirst };
+    let x = producer.operands[0];
+    // Stored in bytes, they have no other readers.
+    let is_hidden = lowering.element(bits) == Element::U8;
+    if is_hidden && lowering.readers(bits).all(|node| lowering.ty(node.operands[0]) == lowering.ty(x)) {
+        lowering.preferred_layout(x)
+    } else {
+        Layout::ChannelsFirst
+    }
+}
+
+/// Neighbouring numbers whose bits are the same runs of elements.
+struct Run {
+    /// The first number.
+    number: usize,
+    /// How many.
+    count: usize,
+    /// The element of the first number's bit 0.
+    element: usize,
+    /// Bits that stand for elements.
+    bits: usize,
+}
+
+/// The runs of an item of so many elements, and the distance between the elements of a number's bits.
+fn runs(elements: usize) -> (Vec<Run>, usize) {
+    let numbers = elements / 8;
+    let whole = numbers / WHOLE_VECTORS * WHOLE_VECTORS;
+    let runs = [
+        Run { number: 0, count: whole, element: 0, bits: 8 },
+        Run { number: whole, count: numbers - whole, element: whole, bits: 8 },
+        Run { number: numbers, count: elements % 8, element: 8 * numbers, bits: 1 },
+    ];
+    (runs.into_iter().filter(|run| run.count > 0).collect(), numbers)
+}
+
+impl Lower for SignMask {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules {
+            operands: Order::Any,
+            results: Order::Any,
+            over: Vec::new(),
+            bytes: Some(Bytes::Result(0)),
+        }
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let order = order_of_bits(lowering, node.results[0]);
+        let x = lowering.dense(node, node.operands[0], order);
+        let to = lowering.view(node.results[0]).clone();
+        let mut draft = lowering.draft(node, NOTE);
+        let n = draft.var();
+        let (runs, distance) = runs(x.item);
+        let body = runs.iter().map(|run| {
+            let mut map = MapBuilder::new(Extent::Fixed(run.count));
+            let (zero, mut number) = (map.constant(0.0), map.expr(Expr::Integer(0)));
+            let none = number;
+            for bit in 0..run.bits {
+                let x = map.load(x.of_item(n).offset(run.element + bit * distance), 1);
+                let is_cut = map.expr(Expr::AtMost(x, zero));
+                let value = map.expr(Expr::Integer(1 << bit));
+                let value = map.expr(Expr::Select(is_cut, none, value));
+                number = if bit == 0 { value } else { map.expr(Expr::AddInteger(number, value)) };
+            }
+            map.store_as(to.element, to.of_item(n).offset(run.number), 1, number);
+            map.finish()
+        });
+        let body = body.collect();
+        lowering.push(draft.finish(Split::Axes(vec![(n, lowering.batch().extent())]), body));
+    }
+}
+
+impl Lower for MaskedSelect {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules {
+            operands: Order::Any,
+            results: Order::Any,
+            over: vec![(0, 0)],
+            bytes: Some(Bytes::Operand(1)),
+        }
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let order = order_of_bits(lowering, node.operands[1]);
+        let g = lowering.dense(node, node.operands[0], order);
+        let mut bits = lowering.view(node.operands[1]).clone();
+        bits.item *= usize::from(!armed(Fault::StaleMask));
+        let result = lowering.view(node.results[0]).clone();
+        let is_own = result.is_dense() && result.in_layout(order).is_some();
+        let to = if is_own { result.clone() } else { lowering.dense_temporary(node.results[0], order) };
+        let mut draft = lowering.draft(node, NOTE);
+        let n = draft.var();
+        let (runs, distance) = runs(g.item);
+        let body = runs.iter().map(|run| {
+            let mut map = MapBuilder::new(Extent::Fixed(run.count));
+            let (zero, none) = (map.constant(0.0), map.expr(Expr::Integer(0)));
+            let number = map.load_as(bits.element, bits.of_item(n).offset(run.number), 1, &[]);
+            for bit in 0..run.bits {
+                let element = run.element + bit * distance;
+                let g = map.load(g.of_item(n).offset(element), 1);
+                let value = map.expr(Expr::Integer(1 << bit));
+                let value = map.expr(Expr::And(number, value));
+                let is_clear = map.expr(Expr::SameInteger(value, none));
+                let kept = map.expr(Expr::Select(is_clear, zero, g));
+                map.store(to.of_item(n).offset(element), 1, kept);
+            }
+            map.finish()
+        });
+        let body = body.collect();
+        lowering.push(draft.finish(Split::Axes(vec![(n, lowering.batch().extent())]), body));
+        if !is_own {
+            let draft = lowering.draft(node, format!("{} to {}", to.layout, result.layout)).part("reorder");
+            lowering.reorder(draft, &to, &result);
+        }
+    }
+}
