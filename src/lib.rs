@@ -165,7 +165,7 @@ pub use windlass_compiler::ops::window::Window;
 pub use windlass_compiler::pass::PassOptions;
 pub use windlass_compiler::pipeline::{CompileError, CompileOptions, CompileTimes};
 pub use windlass_compiler::plan::{
-    Accuracy, Convolution, Costs, Features, Im2col, Layouts, Plan, PlanOptions,
+    Accuracy, Convolution, Costs, Features, Im2col, Layouts, Plan, PlanError, PlanOptions,
 };
 pub use windlass_compiler::shape::{DType, Dim, Polynomial, Shape, Sizes, Symbol, Type};
 pub use windlass_compiler::summary::{Summary, summary};

@@ -237,7 +237,7 @@ fn bad_descriptions_of_networks_are_refused() {
         ("\"f6\"", "\"f5\"", "the name `f5.weight` is used twice"),
         ("[1, 28, 28]", "[1, 0, 28]", "input `image` of `LeNet`: "),
         ("[1, 28, 28]", "[1, 32, 32]", "`LeNet` needs an array of shape [1, 32, 32]"),
-        ("\"out_features\": 10 ", "\"out_features\": 5 ", "is none of the 5 classes of `LeNet`"),
+        ("\"out_features\": 10 ", "\"out_features\": 5 ", "is outside the 5 classes of `LeNet`"),
     ] {
         assert!(whole.contains(from), "no {from} in the description");
         let file = directory.path().join("network.json");

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use windlass::{
     Accuracy, AutodiffError, Builder, CompileError, CompileOptions, CompileTimes, Convolution, Costs,
     DataSetProblem, Error, Features, Graph, Im2col, KernelTime, Layer, Layouts, LoadOptions, Loss, Model,
-    NamedTensors, Optimizer, Options, PassOptions, PlanOptions, Program, Schedule, TensorMismatch, Trainer,
-    TrainerOptions, network,
+    NamedTensors, Optimizer, Options, PassOptions, PlanError, PlanOptions, Program, Schedule, TensorMismatch,
+    Trainer, TrainerOptions, network,
 };
 
 const README: &str = include_str!("../README.md");
@@ -135,7 +135,7 @@ fn errors_are_told_apart() -> Result<(), Box<dyn std::error::Error>> {
     );
     let error = Model::<Small>::with_options(1, &Options::default().threads(0)).unwrap_err();
     assert!(
-        matches!(error, Error::Compile { reason, .. } if matches!(*reason, CompileError::Setting { .. }))
+        matches!(error, Error::Compile { reason, .. } if matches!(*reason, CompileError::Plan(PlanError::Setting { .. })))
     );
     let error = windlass::data::ImageDataset::new(vec![], vec![], [1, 1, 1], vec![]).unwrap_err();
     assert!(matches!(error, Error::DataSet { problem: DataSetProblem::Empty, .. }));

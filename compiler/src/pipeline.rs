@@ -26,19 +26,9 @@ pub struct CompileOptions {
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum CompileError {
-    /// A setting outside its range.
-    #[error("`{setting}` is {value} but must be {expected}")]
-    Setting {
-        /// The setting.
-        setting: &'static str,
-        /// Its value.
-        value: usize,
-        /// The allowed values, in words.
-        expected: &'static str,
-    },
-    /// The graph is invalid.
+    /// A setting is outside its range, or the graph is invalid.
     #[error(transparent)]
-    Graph(#[from] GraphError),
+    Plan(#[from] PlanError),
     /// The requested target is not available.
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -47,15 +37,9 @@ pub enum CompileError {
     Codegen(#[from] CodegenError),
 }
 
-impl From<PlanError> for CompileError {
-    fn from(error: PlanError) -> Self {
-        match error {
-            PlanError::Setting { setting, value, expected } => {
-                CompileError::Setting { setting, value, expected }
-            }
-            PlanError::Graph(error) => CompileError::Graph(error),
-            PlanError::Target(error) => CompileError::Target(error),
-        }
+impl From<GraphError> for CompileError {
+    fn from(error: GraphError) -> Self {
+        CompileError::Plan(PlanError::Graph(error))
     }
 }
 

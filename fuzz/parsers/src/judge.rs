@@ -211,8 +211,10 @@ fn is_small(graph: &Graph, text: &str) -> bool {
 fn compiles(graph: &Graph, mode: Mode, options: &CompileOptions) -> Result<(), String> {
     match compile(graph, mode, options, &Dump::none()) {
         Ok(_) => Ok(()),
-        Err(CompileError::Graph(error)) => Err(format!("it verifies and does not compile: {error}")),
-        Err(CompileError::Setting { .. } | CompileError::Codegen(_)) => Ok(()),
+        Err(CompileError::Plan(PlanError::Graph(error))) => {
+            Err(format!("it verifies and does not compile: {error}"))
+        }
+        Err(CompileError::Plan(PlanError::Setting { .. }) | CompileError::Codegen(_)) => Ok(()),
         Err(error) => Err(format!("it does not compile: {error}")),
     }
 }

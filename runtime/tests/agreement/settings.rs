@@ -4,8 +4,8 @@ use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Layer;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileError, CompileOptions, compile};
-use windlass_compiler::plan::MAX_THREADS;
 use windlass_compiler::plan::{Convolution, Features, WINOGRAD_RESULTS};
+use windlass_compiler::plan::{MAX_THREADS, PlanError};
 use windlass_compiler::target::{TargetError, VECTOR_BITS, available_vector_bits};
 use windlass_runtime::Error;
 use windlass_runtime::executor::{Binding, Executor};
@@ -21,7 +21,10 @@ fn vector_widths() {
     let mut options = CompileOptions::default();
     for bits in [0, 64, 100, 1024] {
         options.plan.vector_bits = Some(bits);
-        assert_eq!(refused(&options), CompileError::Target(TargetError::VectorWidth { bits }));
+        assert_eq!(
+            refused(&options),
+            CompileError::Plan(PlanError::Target(TargetError::VectorWidth { bits }))
+        );
     }
     let available = available_vector_bits();
     for bits in VECTOR_BITS {
@@ -54,7 +57,10 @@ fn numbers_of_threads_out_of_range() {
         options.plan.threads = threads;
         let error = refused(&options);
         let expected = "between 1 and 1024";
-        assert_eq!(error, CompileError::Setting { setting: "threads", value: threads, expected });
+        assert_eq!(
+            error,
+            CompileError::Plan(PlanError::Setting { setting: "threads", value: threads, expected })
+        );
         assert_eq!(error.to_string(), format!("`threads` is {threads} but must be between 1 and 1024"));
     }
 }
@@ -79,7 +85,10 @@ fn winograd_with_results_there_is_no_transform_for() {
         options.plan.convolution = Convolution::Winograd(results);
         let error = refused(&options);
         let setting = "convolution.winograd";
-        assert_eq!(error, CompileError::Setting { setting, value: results, expected: "2 or 4" });
+        assert_eq!(
+            error,
+            CompileError::Plan(PlanError::Setting { setting, value: results, expected: "2 or 4" })
+        );
         assert_eq!(error.to_string(), format!("`convolution.winograd` is {results} but must be 2 or 4"));
     }
     for results in WINOGRAD_RESULTS {

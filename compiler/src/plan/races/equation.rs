@@ -326,7 +326,8 @@ impl Proof {
         let Some(parts) = equation.cut() else { return self.holds(equations, axes) };
         parts.into_iter().all(|parts| {
             let mut equations = equations.clone();
-            equations.extend(parts);
+            // The larger part comes next: it has the axes, and may tell them all.
+            equations.extend(parts.into_iter().rev());
             self.holds(equations, axes)
         })
     }
