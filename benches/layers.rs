@@ -59,7 +59,7 @@ impl Case {
     }
 }
 
-const CASES: [Case; 17] = [
+const CASES: [Case; 19] = [
     Case::new("conv2d 3x3", [64, 64], &[56, 56], &[3, 3]),
     Case::new("conv1d 9", [64, 64], &[3136], &[9]),
     Case::new("conv1d 3", [64, 64], &[3136], &[3]),
@@ -70,6 +70,12 @@ const CASES: [Case; 17] = [
     Case { stride: 2, ..Case::new("conv3d 3x3x3, stride 2", [32, 64], &[16, 56, 56], &[3, 3, 3]) },
     Case::new("conv3d 1x1x1", [64, 64], &[8, 28, 28], &[1, 1, 1]),
     Case { stride: 2, ..Case::new("conv1d 5, stride 2", [64, 128], &[2048], &[5]) },
+    Case { groups: 256, ..Case::new("conv2d 3x3, depthwise", [256, 256], &[28, 28], &[3, 3]) },
+    Case {
+        groups: 128,
+        stride: 2,
+        ..Case::new("conv2d 3x3, depthwise, stride 2", [128, 128], &[56, 56], &[3, 3])
+    },
     Case { groups: 64, ..Case::new("conv1d 7, depthwise", [64, 64], &[4096], &[7]) },
     Case { groups: 32, ..Case::new("conv3d 3x3x3, depthwise", [32, 32], &[16, 28, 28], &[3, 3, 3]) },
     Case { batch: 1120, ..Case::new("linear 256, 1120 rows", [256, 1024], &[], &[]) },

@@ -1,15 +1,21 @@
 //! Depthwise convolution and its gradients, channels last: every channel has its own weights, so vectors run along the
 //! channels and there is no product to block.
 
-use crate::kernel::{Address, Affine, Extent, MapBuilder, Reducer, Split, Stmt, Var};
+use std::collections::BTreeMap;
+
+use crate::kernel::{Address, Affine, BufferId, ExprId, Extent, MapBuilder, Reducer, Split, Stmt, Var};
 use crate::ops::conv::correlation::{Correlation, Destination};
 use crate::ops::conv::weight_gradient::WeightGradient;
-use crate::ops::halo::Padded;
+use crate::ops::halo::{Padded, Source};
 use crate::ops::window_walk::window_extents;
 use crate::plan::{BlockedRange, Layout, Lowering, Size, copy_span};
 
 /// Bytes of the input rows that a unit of work reads.
 const UNIT_BYTES: usize = 64 * 1024;
+/// The maximum number of unrolled multiply-adds of a map.
+const UNROLLED: usize = 128;
+/// The maximum number of sums of the gradient to the weight that one map computes.
+const MOST_SUMS: usize = 8;
 /// Channels of a unit of the gradient to the weight.
 const UNIT_CHANNELS: usize = 64;
 
@@ -31,32 +37,101 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
     let outer = grid.outer_units(&mut draft);
     let padded = Padded { grid: grid.clone(), x: problem.x.clone(), halo: 0.0 };
     let scratch = padded.scratch(lowering, &mut draft, range.size);
+    let most = pixels(problem, lowering.vectors.registers);
     let body = range.branch(block, |first, count| {
         let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), scratch.clone());
-        let mut map = MapBuilder::new(Extent::Fixed(problem.groups)).window(&window_extents(grid.axes()));
-        let from = source
-            .address
-            .clone()
-            .plus(row, rows.step * source.row())
-            .plus(column, columns.step * source.pixel());
-        let element = map.load_window(from, 1, &source.position_strides(grid));
-        let by_position: Vec<usize> =
-            grid.position_strides().into_iter().map(|stride| stride * problem.groups).collect();
-        let weight = map.load_window(Address::start(weights), 1, &by_position);
-        let product = map.multiply(element, weight);
-        let sum = map.fold_window(&[Reducer::Sum(product)])[0];
         let result_row = Affine::from(row).plus_scaled(first, 1);
-        let place = |to: &Destination| to.of(n, &outer).at(&result_row, to.row()).plus(column, to.pixel());
-        let mut epilogue = problem.epilogue.in_map(&Affine::default(), 1);
-        let value = epilogue.apply(&mut map, sum, |view| place(&problem.results.of(view)));
-        map.store(place(&problem.y), 1, value);
-        stmts.extend(Stmt::nest(&[(row, count), (column, columns.outputs)], vec![map.finish()]));
+        let pixels = BlockedRange::exact(columns.outputs, most).sequence(column, |column, pixels| {
+            let from = source
+                .address
+                .clone()
+                .plus(row, rows.step * source.row())
+                .at(column, columns.step * source.pixel());
+            let (mut map, sums) = match pixels {
+                1 => sum_over_window(problem, &source, from, weights),
+                _ => sums_of_pixels(problem, &source, &from, weights, pixels),
+            };
+            let mut epilogue = problem.epilogue.in_map(&Affine::default(), 1);
+            for (pixel, sum) in sums.into_iter().enumerate() {
+                let place = |to: &Destination| {
+                    let row = to.of(n, &outer).at(&result_row, to.row());
+                    row.at(column, to.pixel()).offset(pixel * to.pixel())
+                };
+                let value = epilogue.apply(&mut map, sum, |view| place(&problem.results.of(view)));
+                map.store(place(&problem.y), 1, value);
+            }
+            vec![map.finish()]
+        });
+        stmts.push(Stmt::repeat(row, Extent::Fixed(count), pixels));
         stmts
     });
     let mut axes = vec![(n, lowering.batch().extent())];
     axes.extend(outer.extents());
     axes.push((block, Extent::Fixed(range.blocks())));
     lowering.push(draft.finish(Split::Axes(axes), body));
+}
+
+/// Neighbouring results of a row that one map computes, whose windows are unrolled. They share the weights, and the inputs of
+/// overlapping windows.
+fn pixels(problem: &Correlation<'_>, registers: usize) -> usize {
+    let most = if registers > 16 { 8 } else { 4 };
+    (UNROLLED / problem.grid.positions()).clamp(1, most).min(problem.grid.columns().outputs)
+}
+
+/// The sum of one result, in a loop over its window.
+fn sum_over_window(
+    problem: &Correlation<'_>,
+    source: &Source,
+    from: Address,
+    weights: BufferId,
+) -> (MapBuilder, Vec<ExprId>) {
+    let grid = &problem.grid;
+    let mut map = MapBuilder::new(Extent::Fixed(problem.groups)).window(&window_extents(grid.axes()));
+    let element = map.load_window(from, 1, &source.position_strides(grid));
+    let by_position: Vec<usize> =
+        grid.position_strides().into_iter().map(|stride| stride * problem.groups).collect();
+    let weight = map.load_window(Address::start(weights), 1, &by_position);
+    let product = map.multiply(element, weight);
+    let sums = map.fold_window(&[Reducer::Sum(product)]);
+    (map, sums)
+}
+
+/// The sums of some neighbouring results of a row, over the same positions in the same order.
+fn sums_of_pixels(
+    problem: &Correlation<'_>,
+    source: &Source,
+    from: &Address,
+    weights: BufferId,
+    pixels: usize,
+) -> (MapBuilder, Vec<ExprId>) {
+    let mut map = MapBuilder::new(Extent::Fixed(problem.groups));
+    let (grid, columns) = (&problem.grid, problem.grid.columns());
+    let strides = source.position_strides(grid);
+    let sizes: Vec<usize> = grid.axes().iter().map(|axis| axis.kernel_size).collect();
+    let rows = grid.positions() / columns.kernel_size;
+    let zero = map.constant(0.0);
+    let mut sums = vec![zero; pixels];
+    for kernel_row in 0..rows {
+        let first = kernel_row * columns.kernel_size;
+        let axes = grid.position_strides().into_iter().zip(&sizes).zip(&strides);
+        let offset: usize = axes.map(|((stride, size), distance)| first / stride % size * distance).sum();
+        let weights: Vec<ExprId> = (first..first + columns.kernel_size)
+            .map(|position| map.load(Address::start(weights).offset(position * problem.groups), 1))
+            .collect();
+        // Input columns, each loaded once for all windows that contain it.
+        let mut inputs: BTreeMap<usize, ExprId> = BTreeMap::new();
+        for (position, &weight) in weights.iter().enumerate() {
+            for (pixel, sum) in sums.iter_mut().enumerate() {
+                let input = pixel * columns.step + position * columns.dilation;
+                let element = *inputs
+                    .entry(input)
+                    .or_insert_with(|| map.load(from.clone().offset(offset + input * source.pixel()), 1));
+                let product = map.multiply(element, weight);
+                *sum = map.add(*sum, product);
+            }
+        }
+    }
+    (map, sums)
 }
 
 /// Adds the kernels of a gradient to the weight.
@@ -68,7 +143,13 @@ pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, loweri
     let (source, item) = padded.whole(lowering, node);
     let positions = grid.positions();
     let mut draft = lowering.draft(node, "sums over pixels, vectors along the channels");
-    let loops = grid.position_loops(&mut draft);
+    let mut loops = grid.position_loops(&mut draft);
+    // The sums of a row of the window are computed together, so that they share the gradient.
+    let columns = grid.columns();
+    let together = if columns.kernel_size <= MOST_SUMS { columns.kernel_size } else { 1 };
+    if let Some((_, count)) = loops.last_mut() {
+        *count /= together;
+    }
     let block = draft.var();
     let weight = lowering.address(node.results[0]);
     let range = BlockedRange::exact(groups, UNIT_CHANNELS);
@@ -83,14 +164,21 @@ pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, loweri
         let from = at_position(source.address.clone().at(first, 1), &source.position_strides(grid));
         let mut strides = vec![item];
         strides.extend(grid.axes().iter().zip(&source.strides).map(|(axis, stride)| axis.step * stride));
-        let element = map.load_window(from, 1, &strides);
-        let mut strides = vec![g.item];
-        strides.extend(grid.result_strides().into_iter().map(|stride| stride * g.pixel));
-        let gradient = map.load_window(g.address.clone().at(first, 1), 1, &strides);
-        let product = map.multiply(element, gradient);
-        let sum = map.fold_window(&[Reducer::Sum(product)])[0];
+        let mut own = vec![g.item];
+        own.extend(grid.result_strides().into_iter().map(|stride| stride * g.pixel));
+        let gradient = map.load_window(g.address.clone().at(first, 1), 1, &own);
+        let reducers: Vec<Reducer> = (0..together)
+            .map(|position| {
+                let offset = position * columns.dilation * source.pixel();
+                let element = map.load_window(from.clone().offset(offset), 1, &strides);
+                Reducer::Sum(map.multiply(element, gradient))
+            })
+            .collect();
         let strides: Vec<usize> = grid.position_strides().into_iter().map(|stride| stride * groups).collect();
-        map.store(at_position(Address::start(sums).at(first, 1), &strides), 1, sum);
+        let to = at_position(Address::start(sums).at(first, 1), &strides);
+        for (position, sum) in map.fold_window(&reducers).into_iter().enumerate() {
+            map.store(to.clone().offset(position * groups), 1, sum);
+        }
         vec![map.finish()]
     });
     let mut axes: Vec<(Var, Extent)> =
