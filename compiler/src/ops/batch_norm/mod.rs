@@ -16,8 +16,8 @@ use crate::error::ShapeError;
 use crate::shape::{Shape, Sizes, Type};
 
 /// Normalisation with running statistics, for inference: operands `x` `[N, C, …]`, `gamma`, `beta`, `running_mean`,
-/// `running_variance` (each `[C]`), then one for each epilogue step that takes an operand; result `(x − mean) ·
-/// (1/√(variance + ε)) · γ + β`.
+/// `running_variance` (each `[C]`), then one for each epilogue step that takes an operand; result
+/// `(x − mean) · (1/√(variance + ε)) · γ + β`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchNorm {
     /// Added to the variance.
@@ -32,9 +32,9 @@ pub struct BatchNorm {
 /// Normalisation with the statistics of the batch: operands like [`BatchNorm`]; results `y`, the batch's mean `[C]`,
 /// its `1/√(variance + ε)` `[C]`, and the new running mean and variance (the unbiased variance, as in PyTorch).
 ///
-/// `y = (x − mean) · (1/√(variance + ε)) · γ + β` uses the biased variance. A running statistic becomes `(1 − momentum)
-/// · old + momentum · new`, with both factors rounded once to the element type. A channel with a single element has no
-/// unbiased variance; 0 is used instead.
+/// `y = (x − mean) · (1/√(variance + ε)) · γ + β` uses the biased variance. A running statistic becomes
+/// `(1 − momentum) · old + momentum · new`, with both factors rounded once to the element type. A channel with a single
+/// element has no unbiased variance; 0 is used instead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchNormTraining {
     /// Added to the variance.

@@ -1,6 +1,6 @@
 //! Gradients of convolution. It is linear in each operand, and so are its gradients: each of the three operators is a
-//! gradient of the other two. If ⟨a, b⟩ is the sum of the products of elements, then `⟨g, conv(x, w)⟩ =
-//! ⟨conv_grad_input(g, w), x⟩ = ⟨conv_grad_weight(g, x), w⟩`.
+//! gradient of the other two. If ⟨a, b⟩ is the sum of the products of elements, then
+//! `⟨g, conv(x, w)⟩ = ⟨conv_grad_input(g, w), x⟩ = ⟨conv_grad_weight(g, x), w⟩`.
 
 use super::{Conv, ConvGradInput, ConvGradWeight};
 use crate::autodiff::{AutodiffError, Backward, Differentiate};

@@ -57,8 +57,8 @@ pub struct ConvGradInput {
     pub epilogue: Vec<EpilogueStep>,
 }
 
-/// Gradient of a convolution with respect to its weight: operands `g` `[N, O, spatial…]` and `x`; result `[O, C/groups,
-/// kernel…]`.
+/// Gradient of a convolution with respect to its weight: operands `g` `[N, O, spatial…]` and `x`; result
+/// `[O, C/groups, kernel…]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConvGradWeight {
     /// The window of the convolution.

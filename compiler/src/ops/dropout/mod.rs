@@ -24,10 +24,10 @@ pub struct Dropout {
     pub rate: f64,
 }
 
-/// Dropout in training: operands `x` and `seed` (`i32[2]`: the seed and the step number); the result is `x · (1 / (1 −
-/// rate))` if the mask keeps the element, with the factor rounded once to the element type, else 0. The mask of element
-/// `i`, its flat index in the batch modulo 2³², is word 0 of Threefry-2x32-20 (Salmon et al. 2011) with key `(seed,
-/// stream)` and counter `(i, step)`. An element is kept if that word is at least `rate · 2³²`.
+/// Dropout in training: operands `x` and `seed` (`i32[2]`: the seed and the step number); the result is
+/// `x · (1 / (1 − rate))` if the mask keeps the element, with the factor rounded once to the element type, else 0. The
+/// mask of element `i`, its flat index in the batch modulo 2³², is word 0 of Threefry-2x32-20 (Salmon et al. 2011) with
+/// key `(seed, stream)` and counter `(i, step)`. An element is kept if that word is at least `rate · 2³²`.
 ///
 /// Its gradient is the same operator with the same stream, applied to the incoming gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

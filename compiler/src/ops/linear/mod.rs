@@ -22,8 +22,8 @@ pub struct Linear {
     pub epilogue: Vec<EpilogueStep>,
 }
 
-/// Gradient of a dense layer with respect to its input: operands `g` `[N, O]`, `weight` `[O, I]`; result `g·W` `[N,
-/// I]`.
+/// Gradient of a dense layer with respect to its input: operands `g` `[N, O]`, `weight` `[O, I]`; result `g·W`
+/// `[N, I]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinearGradInput {}
 

@@ -1,7 +1,7 @@
-//! The gradient of a convolution with respect to its weight with Winograd's algorithm, in NHWC layout. From `y =
-//! Aᵀ((G·w·Gᵀ) ∘ (Bᵀ·x·B))A` follows the gradient `Gᵀ(Σ (A·g·Aᵀ) ∘ (Bᵀ·x·B))G`, the sum over all tiles of all items.
-//! Input and gradient are transformed for the whole batch; then every position of a tile is a separate product, reduced
-//! over the tiles.
+//! The gradient of a convolution with respect to its weight with Winograd's algorithm, in NHWC layout. From
+//! `y = Aᵀ((G·w·Gᵀ) ∘ (Bᵀ·x·B))A` follows the gradient `Gᵀ(Σ (A·g·Aᵀ) ∘ (Bᵀ·x·B))G`, the sum over all tiles of all
+//! items. Input and gradient are transformed for the whole batch; then every position of a tile is a separate product,
+//! reduced over the tiles.
 
 use super::filtering::Filtering;
 use super::possible;
