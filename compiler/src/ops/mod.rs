@@ -51,7 +51,7 @@ use structure::{Concat, Pad, Reshape, Slice, Transpose};
 
 /// The rules of an operator that hold for every use of it.
 pub trait Operator {
-    /// The shape rule: computes the types of the results from those of the operands.
+    /// The shape rule: computes the types of the results from the types of the operands.
     ///
     /// # Errors
     /// A [`ShapeError`] that names the violated rule.
