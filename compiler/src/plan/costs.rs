@@ -24,9 +24,9 @@ pub struct Costs {
     pub latency: u16,
     /// The throughput of loads: 16 divided by the number that start per cycle.
     pub load: u16,
-    /// The extra time of a broadcast load in loops bound by multiplication.
+    /// The extra time of a broadcast load, even in loops bound by multiplication.
     pub broadcast: u16,
-    /// The extra time of a vector load in such loops; it comes from further away.
+    /// The extra time of a vector load, even in such loops; it comes from further away than a broadcast.
     pub vector: u16,
     /// A cache line of 64 bytes from the L2 cache.
     pub l2_hit_line: u16,

@@ -71,7 +71,7 @@ pub const MAX_THREADS: usize = 1024;
 /// Options of plans and code generation. They affect results only by rounding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PlanOptions {
-    /// Threads that share each run; 1 starts no threads.
+    /// Threads that share each run; 1 runs serially.
     pub threads: usize,
     /// The batch size to optimise for: small batches are divided into finer work units. Any batch size may be run.
     /// `None` stands for 1, or for 8 if parameters are updated.

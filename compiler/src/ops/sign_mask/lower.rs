@@ -38,7 +38,7 @@ struct Run {
     count: usize,
     /// The element of bit 0 of the first number.
     element: usize,
-    /// The number of bits that stand for elements.
+    /// The number of bits of each number that stand for elements.
     bits: usize,
 }
 

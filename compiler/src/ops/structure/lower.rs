@@ -156,7 +156,7 @@ fn zero(map: &mut MapBuilder, element: Element) -> ExprId {
     }
 }
 
-/// An image seen as rows of pixels, and the first pixel of the used part of each row.
+/// An image viewed as rows of pixels, each used from pixel `first` on.
 struct PixelRows {
     image: View,
     row: usize,
