@@ -1,5 +1,5 @@
-//! How far kinds of layers are from what the machine can do: `cargo bench --bench layers`. Each operator runs alone, on
-//! values in the layout that it has within a network; what brings values into that layout is not counted.
+//! Compares layers with the peak throughput of the machine: `cargo bench --bench layers`. Each operator runs alone, on
+//! values in the layout that it has within a network. Copies to that layout are not counted.
 
 #[expect(dead_code, unused_imports, reason = "nothing here trains, or runs another program in turn")]
 mod support;
@@ -23,16 +23,16 @@ use support::{Bound, is_benchmark, print_table};
 /// Measures single layers.
 #[derive(Parser)]
 struct Arguments {
-    /// Threads.
+    /// The number of threads.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Measures only layers whose name contains this.
+    /// Measures only layers whose name contains this text.
     #[arg(long)]
     only: Option<String>,
-    /// Allows algorithms that round otherwise than a sum of products, such as Winograd's.
+    /// Allows algorithms that round differently from a sum of products, such as Winograd's.
     #[arg(long)]
     fast: bool,
-    /// Given by `cargo bench`.
+    /// Passed by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -85,7 +85,7 @@ const CASES: [Case; 19] = [
     Case { batch: 4096, ..Case::new("linear 64, 4096 rows", [64, 64], &[], &[]) },
 ];
 
-/// Forward, and the gradients.
+/// The forward pass and the gradients.
 const SUFFIXES: [&str; 3] = ["", "_grad_input", "_grad_weight"];
 
 fn main() -> ExitCode {

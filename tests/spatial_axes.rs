@@ -11,7 +11,7 @@ use windlass::{
 };
 use windlass_compiler::interp::{Array, Bindings, run};
 
-/// A network on signals of any length, and the same of 1, 2, 7 and 64 samples.
+/// A network on signals of any length, and networks on signals of 1, 2, 7 and 64 samples.
 macro_rules! filters {
     ($($name:ident of $length:tt),*) => {$(
         network! {
@@ -60,7 +60,7 @@ fn assert_close(got: &ArrayD<f32>, expected: &ArrayD<f32>, what: &str) {
 
 type Tensors = Vec<(String, ArrayD<f32>)>;
 
-/// The predictions and the parameters after three steps of training towards zero.
+/// The predictions and the parameters after three training steps with targets of zero.
 fn results<N>(signal: &Array3<f32>) -> Result<(ArrayD<f32>, Tensors), Error>
 where
     N: for<'a> Network<Inputs<'a> = Input<'a>, Outputs = ArrayD<f32>>,
@@ -145,7 +145,7 @@ fn volumes_and_signals_agree_with_the_interpreter() -> Outcome {
     Ok(())
 }
 
-/// The outputs of the interpreter.
+/// The interpreter's outputs.
 fn interpreted<N: AnyNetwork>(
     model: &Model<N>,
     input: &ArrayD<f32>,

@@ -1,4 +1,4 @@
-//! The work of operators and kernels.
+//! The cost of operators and kernels.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ impl Cost {
         Cost { flops: ty.shape.count().scaled(i64::try_from(per_element).unwrap_or(i64::MAX)) }
     }
 
-    /// Operations at given open sizes, or for a batch of the given number of samples; what does not fit a number is the largest number.
+    /// Operations at given open sizes, or for a batch of the given number of samples. Saturates.
     pub fn at(&self, sizes: impl Into<Sizes>) -> u64 {
         self.flops.at(&sizes.into()) as u64
     }
@@ -27,14 +27,14 @@ impl Cost {
         self.flops.minus(&self.flops.constant()).at(&Sizes::from(1)) as u64
     }
 
-    /// The fraction `part / whole` of this work.
+    /// The fraction `part / whole` of this cost.
     #[must_use]
     pub fn fraction(&self, part: usize, whole: usize) -> Self {
         let whole = whole.max(1) as i128;
         Cost { flops: self.flops.map(|flops| i128::from(flops) * part as i128 / whole) }
     }
 
-    /// This work and other work.
+    /// The sum of this cost and another.
     #[must_use]
     pub fn plus(&self, other: &Cost) -> Self {
         Cost { flops: self.flops.plus(&other.flops) }

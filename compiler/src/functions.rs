@@ -1,4 +1,4 @@
-//! Functions of one number, which operators, kernels and code share.
+//! Functions of one number, for operators, kernels and generated code.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnaryKind {
-    /// `x` where it is not below zero, else 0; NaN stays NaN.
+    /// `x` if it is not below zero, else 0; NaN stays NaN.
     Relu,
     /// `1 / (1 + e⁻ˣ)`.
     Sigmoid,
@@ -40,7 +40,7 @@ impl UnaryKind {
         UnaryKind::Square,
     ];
 
-    /// Whether it is an activation that products can apply as they store.
+    /// Whether it is an activation that a product's epilogue can apply.
     pub fn is_activation(self) -> bool {
         matches!(self, UnaryKind::Relu | UnaryKind::Sigmoid | UnaryKind::Tanh)
     }

@@ -1,7 +1,7 @@
 //! Runs every file of `filetests/plan`: a graph, its plan settings, and the expected plan and kernels.
 //!
 //! ```text
-//! ; plan: threads 2, bits 512         the settings, of those below; others have their defaults, except for the vector
+//! ; plan: threads 2, bits 512         the settings in the table; others have their defaults, except for the vector
 //!                                     width, which is 128 bits, so that files are the same on every CPU
 //! ; The purpose of the case.
 //! graph name { … }
@@ -231,7 +231,7 @@ fn phases_of_a_gradient_share_its_work() {
     assert_eq!(work, [9, 6, 6, 4].map(|part| whole * part / 25), "{plan}");
 }
 
-/// Layers one after the other, with labels that count them.
+/// A chain of layers, with numbered labels.
 fn chain(builder: &mut Builder, label: &str, mut x: ValueId, layers: &[Layer]) -> ValueId {
     for (index, layer) in layers.iter().enumerate() {
         x = builder.layer(&format!("{label}.{index}"), layer, x).unwrap();
@@ -245,7 +245,7 @@ fn conv(channels: usize, size: usize, stride: usize) -> Layer {
     Layer::conv(channels, Window::square(size, stride, size / 2))
 }
 
-/// Residual blocks, of which every second halves the image and changes the channels.
+/// Residual blocks. Every second block halves the image and changes the channels.
 fn residual() -> Graph {
     let mut builder = Builder::new("residual");
     let image = builder.input("image", &[3, 32, 32]).unwrap();
@@ -274,7 +274,7 @@ fn residual() -> Graph {
     builder.finish().unwrap()
 }
 
-/// Normalisation and activation before each convolution, whose result joins all before it.
+/// Normalisation and activation before each convolution, whose result is concatenated with all earlier ones.
 fn pre_activation() -> Graph {
     let mut builder = Builder::new("pre_activation");
     let image = builder.input("image", &[3, 16, 16]).unwrap();
@@ -295,7 +295,8 @@ fn pre_activation() -> Graph {
     builder.finish().unwrap()
 }
 
-/// Channels weighed by what the whole image holds of them, and an image padded along its axes.
+/// Channels multiplied by weights computed from the whole image (squeeze and excitation), and an image padded along its
+/// axes.
 fn weighed() -> Graph {
     let mut builder = Builder::new("weighed");
     let image = builder.input("image", &[3, 16, 16]).unwrap();
@@ -330,7 +331,7 @@ fn per_pixel() -> Graph {
     builder.finish().unwrap()
 }
 
-/// Scores of classes for each pixel, one pixel after the other.
+/// Class scores for each pixel, with the pixels as the second-to-last axis.
 fn classes_per_pixel() -> Graph {
     let mut builder = Builder::new("classes_per_pixel");
     let image = builder.input("image", &[3, 16, 16]).unwrap();
@@ -341,7 +342,7 @@ fn classes_per_pixel() -> Graph {
     builder.finish().unwrap()
 }
 
-/// Images of many channels stay as they are stored from the first convolution to the head or the loss, and back.
+/// Images with many channels keep their layout from the first convolution to the head or the loss, and back.
 #[test]
 fn nothing_is_reordered_within_a_network() {
     let squared = Loss::MeanSquaredError;
@@ -360,7 +361,7 @@ fn nothing_is_reordered_within_a_network() {
                 let kernels = || plan.run.iter().filter(|kernel| kernel.name.contains("reorder"));
                 let reordered: Vec<String> = kernels().map(|kernel| kernel.name.clone()).collect();
                 assert!(reordered.is_empty(), "{mode:?} of {}: {reordered:?}\n{plan}", graph.name());
-                // They are not stored in the order of their shapes.
+                // But the images are not stored in the order of their shapes.
                 let last = plan.run.iter().filter(|kernel| kernel.note.contains("pixel"));
                 assert!(last.count() > 0, "{plan}");
             }

@@ -14,7 +14,7 @@ pub struct Units {
 }
 
 impl Units {
-    /// The work of a kernel.
+    /// The work units of a kernel.
     pub fn of(kernel: &Kernel) -> Self {
         let total = |extents: &mut dyn Iterator<Item = Extent>, grain| {
             let mut units = Units { count: 1, open: Vec::new(), grain };
@@ -44,8 +44,8 @@ impl Units {
         self.open.iter().fold(self.count, |total, size| total.saturating_mul(of(size)))
     }
 
-    /// The chunk of one of several threads, at the values of the plan's open sizes: contiguous, and the same for every
-    /// run.
+    /// The chunk of one of several threads, at the values of the plan's open sizes. It is contiguous, and the same for
+    /// every run.
     pub fn chunk(&self, values: &[usize], thread: usize, threads: usize) -> (usize, usize) {
         let total = self.total(values);
         let grains = total.div_ceil(self.grain);

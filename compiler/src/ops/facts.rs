@@ -1,5 +1,5 @@
-//! What operators say about themselves to those who do not know them: passes, summaries, plans, the interpreter, the fuzzer.
-//! Nobody else keeps lists of operators.
+//! The properties of operators that passes, summaries, plans, the interpreter and the fuzzer use. No other module lists
+//! operators.
 
 use std::borrow::Cow;
 
@@ -9,40 +9,40 @@ use super::source::Source;
 use super::window::Window;
 use crate::shape::Sizes;
 
-/// What holds for every use of an operator.
+/// Properties that hold for every use of an operator.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Facts<'a> {
-    /// What it does.
+    /// What the operator does.
     pub role: Role<'a>,
-    /// Where the elements lie that one element of its results depends on.
+    /// Which elements an element of its results depends on.
     pub reach: Reach<'a>,
-    /// What the integers of its last operand must be below, where they count something.
+    /// The upper bound of the integers of its last operand, if they are indices.
     pub indices: Option<Indices>,
 }
 
-/// What an operator does, as far as others can make use of it.
+/// What an operator does, in the categories that other modules distinguish.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Role<'a> {
-    /// Nothing computes it.
+    /// A source: no operator computes it.
     Source(Source<'a>),
-    /// Its result is its operand, until training puts another operator in its place.
+    /// Its result is its operand, until training replaces it with another operator.
     Identity,
     /// Sums of products of its first two operands.
     Product(Product),
-    /// Each element of the first result is a function of the elements at its place.
+    /// Each element of the first result is a function of the operands' elements at the same position.
     Elementwise(Elementwise),
-    /// Elements stay as they are, and go elsewhere.
+    /// It moves elements without changing them.
     Move(Move),
     /// The gradient of a loss: the first gradient of a training step.
     LossGradient,
-    /// None of these.
+    /// Any other operator.
     Other,
 }
 
 /// The operators that are products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Product {
-    /// Each row of the weight, the second operand, makes a channel of the result.
+    /// Each row of the weight, the second operand, produces one channel of the result.
     ByRows,
     /// Any other product.
     Other,
@@ -51,77 +51,79 @@ pub enum Product {
 /// The operators that compute element by element. The first operand has the type of the first result.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Elementwise {
-    /// The step of an epilogue that does the same.
+    /// The equivalent epilogue step, if there is one.
     pub step: Option<EpilogueStep>,
-    /// The number that leaves the first operand as it is, to the last bit, where all elements of the second are it.
+    /// The neutral element: if all elements of the second operand equal it, the result has the bits of the first
+    /// operand.
     pub neutral: Option<f32>,
-    /// Whether places do not matter: the elements may be given in any other shape.
+    /// Whether positions do not matter, so that the elements may have any other shape.
     pub in_any_shape: bool,
 }
 
 /// The operators that move elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
-    /// The elements of the operand in their order: the result may share its memory.
+    /// Keeps the elements in order: the result may share the operand's memory.
     Reshape,
-    /// The operands one after the other along an axis: they may be parts of the result's memory.
+    /// Concatenates the operands along an axis: they may be parts of the result's memory.
     Join {
-        /// The axis, the batch axis counted as 0.
+        /// The axis; the batch axis is axis 0.
         axis: usize,
     },
-    /// Indices of an axis of the operand, of whose memory the result may be a part.
+    /// Takes some indices of an axis of the operand: the result may be a part of the operand's memory.
     Part {
-        /// The axis, the batch axis counted as 0.
+        /// The axis; the batch axis is axis 0.
         axis: usize,
     },
-    /// Elements in memory of their own.
+    /// Copies elements to separate memory.
     Copy,
 }
 
-/// Where the elements lie that one element of a result depends on: of receptive fields.
+/// Which elements an element of a result depends on; receptive fields are computed from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach<'a> {
-    /// At the same place, in any channel. What the statistics of a batch are made of is not counted.
+    /// Elements at the same position, in any channel. The statistics of a batch do not count.
     Place,
-    /// In a window of the first operand, and at the same place of the others.
+    /// Elements of a window of the first operand, and at the same position of the others.
     Window(&'a Window),
-    /// Anywhere.
+    /// Any element.
     Everywhere,
 }
 
-/// What the integers of an operator's last operand count.
+/// What the integers of an operator's last operand index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Indices {
     /// Channels of the operand before it.
     Channels,
-    /// So many things.
+    /// Indices below this number.
     Below(usize),
 }
 
-/// The parts of an operator that are changed by those who do not know it. Operators without any say `never_rewritten!`, those
-/// with an epilogue alone `takes_epilogue!`.
+/// The parts of an operator that generic passes change. Operators without such parts use `never_rewritten!`, those that
+/// only have an epilogue `takes_epilogue!`.
 pub trait Rewrite: Clone {
-    /// The steps fused behind it; `None` for an operator that takes none.
+    /// The fused steps; `None` for an operator that takes none.
     fn epilogue(&self) -> Option<&[EpilogueStep]>;
 
-    /// The same, to be changed.
+    /// The fused steps, mutable.
     fn epilogue_mut(&mut self) -> Option<&mut Vec<EpilogueStep>>;
 
-    /// The operator in a run: open sizes among its attributes are the numbers they have there.
+    /// The operator with its open sizes replaced by their values in a run.
     fn at(&self, sizes: &Sizes) -> Cow<'_, Self>;
 
-    /// What takes its place in training, if anything does. `stream` is another number for each node that draws random ones.
+    /// The operator that replaces it in training, if there is one. `stream` is different for each node that draws
+    /// random numbers.
     fn in_training(&self, stream: u32) -> Option<InTraining>;
 }
 
-/// What takes the place of an operator in training.
+/// The operator that replaces another in training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InTraining {
-    /// The operator. Its first operands and results are those of the one it replaces.
+    /// The operator. Its first operands and results are those of the operator that it replaces.
     pub op: Op,
-    /// Whether it draws random numbers: its last operand is then the seed.
+    /// Whether it draws random numbers; its last operand is then the seed.
     pub is_random: bool,
-    /// Operands and the results that are their new values.
+    /// Operands, and the results that are their new values.
     pub updates: &'static [(usize, usize)],
 }
 
@@ -179,8 +181,8 @@ mod tests {
     use crate::ops::epilogue::EpilogueStep;
     use crate::ops::{Op, Operator};
 
-    /// Every operator that is a step of an epilogue or has a neutral operand, for some kind at least, and the sizes of its
-    /// second operand.
+    /// Every operator for which some kind is an epilogue step or has a neutral operand, with the sizes of its second
+    /// operand.
     fn elementwise() -> impl Iterator<Item = (Op, Elementwise, Vec<usize>)> {
         let unary = UnaryKind::ALL.into_iter().map(|kind| (Unary { kind }.into(), vec![]));
         let binary = BinaryKind::ALL.into_iter().map(|kind| (Binary { kind }.into(), vec![2, 3, 2]));
@@ -191,7 +193,7 @@ mod tests {
         })
     }
 
-    /// Numbers at the edge, and others.
+    /// Special values and ordinary ones.
     fn numbers() -> Array<f32> {
         let numbers = [0.0, -0.0, 1.5, -0.75, 1e-45, -1e-38, f32::MAX, f32::MIN];
         let numbers = numbers.into_iter().chain([f32::INFINITY, f32::NEG_INFINITY, 3.0, -2.0]);

@@ -1,5 +1,5 @@
-//! Padding, shared by convolution and pooling: inputs as windows read them, where they are or copied with a halo of what
-//! stands outside them.
+//! Padding for convolution and pooling: windows read the input in place, or a copy of it with a halo that holds the
+//! padding.
 
 use super::grid::{Grid, Outer};
 use super::window_walk::{Axis, strides, within};
@@ -7,38 +7,38 @@ use crate::graph::Node;
 use crate::kernel::{Address, Affine, Extent, Split, Stmt, Var};
 use crate::plan::{KernelDraft, Layout, Lowering, View, copy_span, fill};
 
-/// An image whose padded elements windows read, in either layout.
+/// An image whose windows read padding, in either layout.
 #[derive(Clone, Debug)]
 pub(crate) struct Padded {
     pub(crate) grid: Grid,
     pub(crate) x: View,
-    /// What the halo holds.
+    /// The value of the padding.
     pub(crate) halo: f32,
 }
 
-/// Where windows find their elements: the strides of the input, or of a copy with a halo.
+/// The memory that windows read: the input itself, or a copy with a halo.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
-    /// The element at the first kernel position of the first result.
+    /// The element that the first kernel position of the first output reads.
     pub(crate) address: Address,
-    /// The distance between neighbouring indices of each axis of the grid.
+    /// The stride of each axis of the grid.
     pub(crate) strides: Vec<usize>,
-    /// Distance between input channels.
+    /// The stride of input channels.
     pub(crate) channel: usize,
 }
 
 impl Source {
-    /// The distance between neighbouring rows.
+    /// The stride of rows.
     pub(crate) fn row(&self) -> usize {
         self.strides[self.strides.len() - 2]
     }
 
-    /// The distance between neighbouring pixels of a row.
+    /// The stride of the pixels of a row.
     pub(crate) fn pixel(&self) -> usize {
         self.strides[self.strides.len() - 1]
     }
 
-    /// For each axis, the distance between neighbouring kernel positions.
+    /// For each axis, the stride of kernel positions.
     pub(crate) fn position_strides(&self, grid: &Grid) -> Vec<usize> {
         grid.axes().iter().zip(&self.strides).map(|(axis, stride)| axis.dilation * stride).collect()
     }
@@ -46,11 +46,11 @@ impl Source {
 
 /// The columns of a copied row that exist in the input.
 struct Columns {
-    /// The first in the copy, and in the input.
+    /// The first of them in the copy, and in the input.
     to: usize,
     from: usize,
     count: usize,
-    /// Columns of the copy.
+    /// The number of columns of the copy.
     width: usize,
 }
 
@@ -63,13 +63,13 @@ impl Padded {
         Columns { to, from, count: width.saturating_sub(to).min(axis.inputs.saturating_sub(from)), width }
     }
 
-    /// For each axis, the distance between neighbouring inputs.
+    /// For each axis, the stride of the input.
     fn input_strides(&self) -> Vec<usize> {
         self.grid.input_strides().into_iter().map(|pixels| pixels * self.x.pixel).collect()
     }
 
-    /// The input rows that `rows` neighbouring rows of results from `first` on need, in place or in scratch, with the
-    /// statements that copy them there.
+    /// The input rows that `rows` neighbouring output rows starting with `first` read, in place or copied to scratch,
+    /// with the statements that copy them.
     pub(crate) fn rows(
         &self,
         draft: &mut KernelDraft,
@@ -90,8 +90,8 @@ impl Padded {
         }
     }
 
-    /// Scratch for what `rows` rows of results need, filled with the halo once by each thread; none if no window contains
-    /// places outside the input.
+    /// Scratch for the input of `rows` output rows, which each thread fills once with the halo value; `None` if no
+    /// window extends outside the input.
     pub(crate) fn scratch(
         &self,
         lowering: &mut Lowering<'_>,
@@ -107,8 +107,8 @@ impl Padded {
         })
     }
 
-    /// The whole image, channels last: in place, or copied with a halo by a kernel of its own. Gives the place of the first
-    /// item, and the distance between items.
+    /// The whole image in NHWC layout: in place, or copied with a halo by a separate kernel. Returns the location of
+    /// the first item, and the stride of items.
     pub(crate) fn whole(&self, lowering: &mut Lowering<'_>, node: &Node) -> (Source, usize) {
         if !self.grid.leaves_input() {
             return (self.in_place(self.x.address.clone()), self.x.item);
@@ -146,13 +146,13 @@ impl Padded {
         (Source { address: copy, strides: steps, channel: 1 }, item)
     }
 
-    /// `inside` if the indices along the axes (some of the first ones) are of the input, else `outside`.
+    /// `inside` if the indices along the first axes lie within the input, else `outside`.
     fn within(&self, inputs: &[Affine], inside: Vec<Stmt>, outside: &[Stmt]) -> Vec<Stmt> {
         let axes = self.grid.axes().iter().zip(inputs).rev();
         axes.fold(inside, |inside, (axis, input)| within(axis, input.clone(), inside, outside.to_vec()))
     }
 
-    /// The input where it is, from an address on.
+    /// The input in place, starting at an address.
     fn in_place(&self, address: Address) -> Source {
         let strides = self.input_strides();
         let axes = self.grid.axes().iter().zip(&strides);
@@ -160,7 +160,7 @@ impl Padded {
         Source { address: address.offset(offset), strides, channel: self.x.channel }
     }
 
-    /// Statements that copy the rows a block needs, and the copy.
+    /// Statements that copy the rows that a block reads, and the location of the copy.
     fn copy_rows(
         &self,
         draft: &mut KernelDraft,
@@ -215,7 +215,7 @@ impl Padded {
         (Stmt::nest(&loops, body), Source { address: copy, strides: steps, channel })
     }
 
-    /// Copies some neighbouring pixels, channels last.
+    /// Copies neighbouring pixels, channels last.
     fn copy_pixels(&self, from: Address, to: Address, (c, count): (Var, usize)) -> Stmt {
         let channels = self.x.channels;
         let copy = copy_span(from.plus(c, self.x.pixel), 1, to.plus(c, channels), channels);
@@ -223,14 +223,14 @@ impl Padded {
     }
 }
 
-/// An input of any number of axes with its channels first, of which each may have a halo.
+/// An input in NCHW layout with any number of axes, each of which may have a halo.
 #[derive(Clone, Debug)]
 pub(crate) struct PaddedChannels {
     /// Spatial sizes of the input.
     pub(crate) sizes: Vec<usize>,
     /// Spatial sizes with the halo.
     pub(crate) padded: Vec<usize>,
-    /// Where the input starts within a channel and its halo.
+    /// The offset of the input within a channel with its halo.
     interior: usize,
 }
 
@@ -246,17 +246,17 @@ impl PaddedChannels {
         self.sizes != self.padded
     }
 
-    /// Elements of a channel.
+    /// The number of elements of a channel.
     pub(crate) fn elements(&self) -> usize {
         self.sizes.iter().product()
     }
 
-    /// Elements of a channel and its halo.
+    /// The number of elements of a channel with its halo.
     pub(crate) fn padded_elements(&self) -> usize {
         self.padded.iter().product()
     }
 
-    /// Statements that copy some channels into scratch, with a halo, and where they then are.
+    /// Statements that copy channels into scratch with a halo, and the address of the copy.
     pub(crate) fn pad_in_scratch(
         &self,
         lowering: &mut Lowering<'_>,
@@ -269,7 +269,7 @@ impl PaddedChannels {
         (self.pad(draft, channels, from, &padded, halo), padded)
     }
 
-    /// Statements that copy some channels, with a halo.
+    /// Statements that copy channels and add a halo.
     pub(crate) fn pad(
         &self,
         draft: &mut KernelDraft,
@@ -285,7 +285,7 @@ impl PaddedChannels {
         stmts
     }
 
-    /// Statements that copy some channels without their halo.
+    /// Statements that copy channels without their halo.
     pub(crate) fn unpad(
         &self,
         draft: &mut KernelDraft,
@@ -298,8 +298,8 @@ impl PaddedChannels {
         })
     }
 
-    /// A loop over all rows of some channels; `body` gets the channel, the row's place with and without the halo, and its
-    /// length.
+    /// A loop over all rows of some channels; `body` gets the channel, the row's offset with and without the halo, and
+    /// its length.
     pub(crate) fn rows(
         &self,
         draft: &mut KernelDraft,

@@ -1,5 +1,5 @@
-//! The operators: one folder per family, holding all its rules side by side — shape rule (`mod.rs`), reference
-//! evaluation, gradient, lowering to kernels. [`Op`] is closed: a new operator makes the compiler list the work.
+//! The operators: one folder per family with all its rules — shape rule (`mod.rs`), reference evaluation, gradient, and
+//! lowering to kernels. [`Op`] is a closed enum, so the Rust compiler lists the missing rules of a new operator.
 
 use std::borrow::Cow;
 
@@ -51,19 +51,19 @@ use structure::{Concat, Pad, Reshape, Slice, Transpose};
 
 /// The rules of an operator that hold for every use of it.
 pub trait Operator {
-    /// The shape rule: the types of the results, given those of the operands.
+    /// The shape rule: computes the types of the results from the types of the operands.
     ///
     /// # Errors
-    /// A [`ShapeError`] naming the rule that does not hold.
+    /// A [`ShapeError`] that names the violated rule.
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError>;
 
-    /// Whether items may have open sizes. An operator that takes fixed sizes alone is never asked about others.
+    /// Whether items may have open sizes. If not, the other methods are never called with open sizes.
     fn takes_open_items(&self) -> bool;
 
-    /// What others may know about it who do not know the operator.
+    /// The properties that other modules use without knowing the operator.
     fn facts(&self) -> Facts<'_>;
 
-    /// The work it takes, for operands that satisfy the shape rule.
+    /// The cost, for operands that satisfy the shape rule.
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost;
 }
 
@@ -83,7 +83,7 @@ macro_rules! operators {
         }
 
         impl OpKind {
-            /// Every kind, in the order of their declaration.
+            /// Every kind, in declaration order.
             pub const ALL: &'static [OpKind] = &[$(OpKind::$variant),*];
 
             /// The name in the text form.
@@ -161,7 +161,7 @@ macro_rules! operators {
             fn from(op: $variant) -> Op { Op::$variant(op) }
         })*
 
-        /// Calls the same method on whichever operator it is: `dispatch!(op, inner => inner.method())`.
+        /// Calls the same method on any operator: `dispatch!(op, inner => inner.method())`.
         #[macro_export]
         #[doc(hidden)]
         macro_rules! dispatch_operator {
@@ -174,21 +174,21 @@ macro_rules! operators {
 }
 
 operators! {
-    /// Data or control numbers given to each run.
+    /// Data or control values given to each run.
     Input = "input",
     /// A trainable parameter.
     Parameter = "parameter",
-    /// A number kept between runs that no gradient reaches: running statistics, momentum.
+    /// Values kept between runs that have no gradient: running statistics, momentum.
     State = "state",
-    /// Numbers known when the graph is made.
+    /// Values known when the graph is built.
     Constant = "constant",
     /// Convolution (cross-correlation), with a fused epilogue.
     Conv = "conv",
-    /// Gradient of a convolution to its input.
+    /// Gradient of a convolution with respect to its input.
     ConvGradInput = "conv_grad_input",
-    /// Gradient of a convolution to its weight.
+    /// Gradient of a convolution with respect to its weight.
     ConvGradWeight = "conv_grad_weight",
-    /// Largest value of each window, and where it was.
+    /// Maximum of each window, and its argmax index.
     MaxPool = "max_pool",
     /// Gradient of max pooling.
     MaxPoolGrad = "max_pool_grad",
@@ -198,37 +198,37 @@ operators! {
     AvgPoolGrad = "avg_pool_grad",
     /// Dense layer `x·Wᵀ`, with a fused epilogue.
     Linear = "linear",
-    /// Gradient of a dense layer to its input.
+    /// Gradient of a dense layer with respect to its input.
     LinearGradInput = "linear_grad_input",
-    /// Gradient of a dense layer to its weight.
+    /// Gradient of a dense layer with respect to its weight.
     LinearGradWeight = "linear_grad_weight",
     /// A function of each element.
     Unary = "unary",
-    /// A function of two elements at the same place.
+    /// A function of two elements at the same position.
     Binary = "binary",
-    /// Adds one number per channel.
+    /// Adds one value per channel.
     Bias = "bias",
-    /// Multiplies by one number per index of an axis.
+    /// Multiplies by one value per index of an axis.
     Scale = "scale",
-    /// Sums everything but the channel axis.
+    /// Sums over all axes except the channel axis.
     SumChannels = "sum_channels",
-    /// Which elements are not at or below zero, a bit each.
+    /// One bit for each element: whether it is above zero or NaN.
     SignMask = "sign_mask",
-    /// Elements whose bit is set, zero in place of the others.
+    /// The elements whose bit is set; zero for the others.
     MaskedSelect = "masked_select",
-    /// The same elements under another shape.
+    /// The same elements with another shape.
     Reshape = "reshape",
-    /// Joins values along an axis.
+    /// Concatenates values along an axis.
     Concat = "concat",
-    /// Part of an axis.
+    /// A part of an axis.
     Slice = "slice",
-    /// Zeros before and behind the indices of an axis.
+    /// Adds zeros before and after the indices of an axis.
     Pad = "pad",
     /// The same elements with the axes in another order.
     Transpose = "transpose",
-    /// Sum, mean or largest value over neighbouring axes.
+    /// Sum, mean or maximum over neighbouring axes.
     Reduce = "reduce",
-    /// Every element for all indices of new axes.
+    /// Repeats every element for all indices of new axes.
     Expand = "expand",
     /// Batch normalisation with running statistics.
     BatchNorm = "batch_norm",
@@ -236,7 +236,7 @@ operators! {
     BatchNormTraining = "batch_norm_training",
     /// Gradient of batch normalisation.
     BatchNormGrad = "batch_norm_grad",
-    /// Dropout as declared: the identity at inference.
+    /// Dropout as declared; the identity at inference.
     Dropout = "dropout",
     /// Dropout with a mask drawn from a counter-based generator.
     DropoutTraining = "dropout_training",
@@ -248,24 +248,24 @@ operators! {
     SoftmaxGrad = "softmax_grad",
     /// Gradient of the logarithm of softmax.
     LogSoftmaxGrad = "log_softmax_grad",
-    /// Mean cross-entropy of logits against integer labels.
+    /// Mean cross-entropy of logits and integer labels.
     CrossEntropy = "cross_entropy",
-    /// Gradient of the cross-entropy to the logits.
+    /// Gradient of the cross-entropy with respect to the logits.
     CrossEntropyGrad = "cross_entropy_grad",
     /// Mean squared error.
     MeanSquaredError = "mean_squared_error",
-    /// Gradient of the mean squared error to the prediction.
+    /// Gradient of the mean squared error with respect to the prediction.
     MeanSquaredErrorGrad = "mean_squared_error_grad",
     /// One step of stochastic gradient descent.
     Sgd = "sgd",
     /// One step of Adam or AdamW.
     Adam = "adam",
-    /// The factor that brings the gradients' global norm down to a bound.
+    /// The factor that limits the global norm of the gradients.
     ClipFactor = "clip_factor",
 }
 
 impl Op {
-    /// What it stands for, if no operator computes it.
+    /// The source, if no operator computes the value.
     pub fn source(&self) -> Option<Source<'_>> {
         if let Role::Source(source) = self.facts().role { Some(source) } else { None }
     }
@@ -298,7 +298,7 @@ pub(crate) fn expect_float(operand: &'static str, got: &Type) -> Result<(), Shap
     }
 }
 
-/// The channels of a batched value `[N, C, …]`.
+/// The number of channels of a batched value `[N, C, …]`.
 pub(crate) fn expect_channels(got: &Type) -> Result<usize, ShapeError> {
     let item = got.shape.item();
     match item.first() {

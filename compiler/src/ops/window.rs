@@ -1,4 +1,4 @@
-//! The sliding window that convolution and pooling share, over any number of spatial axes.
+//! The sliding window of convolution and pooling, over any number of spatial axes.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,23 +14,23 @@ use crate::shape::{MAX_ELEMENTS, Shape};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Window {
-    /// Extent of the window.
+    /// Size of the window.
     pub kernel_size: Vec<usize>,
     /// Distance between neighbouring windows.
     pub stride: Vec<usize>,
     /// Elements added on each side of the input.
     pub padding: Vec<usize>,
-    /// Distance between neighbouring elements of one window.
+    /// Distance between neighbouring elements of a window.
     pub dilation: Vec<usize>,
 }
 
 impl Window {
-    /// A two-dimensional window with equal sides and no dilation.
+    /// A two-dimensional window with the same size along both axes and no dilation.
     pub fn square(kernel_size: usize, stride: usize, padding: usize) -> Self {
         Window::cube(2, kernel_size, stride, padding)
     }
 
-    /// A window over some axes with equal sides and no dilation.
+    /// A window with the same size along some axes and no dilation.
     pub fn cube(axes: usize, kernel_size: usize, stride: usize, padding: usize) -> Self {
         Window {
             kernel_size: vec![kernel_size; axes],
@@ -50,12 +50,12 @@ impl Window {
         self.kernel_size.iter().product()
     }
 
-    /// Extent of the dilated window along an axis.
+    /// The size of the dilated window along an axis.
     pub fn extent(&self, axis: usize) -> usize {
         (self.kernel_size[axis] - 1) * self.dilation[axis] + 1
     }
 
-    /// Whether any side is padded.
+    /// Whether any axis has padding.
     pub fn is_padded(&self) -> bool {
         self.padding.iter().any(|&padding| padding > 0)
     }
@@ -121,7 +121,7 @@ impl Window {
                 });
             }
         }
-        // A pooling window has no parameter of its size that would be refused.
+        // A pooling window has no parameter of its size that would be rejected.
         let elements = self.kernel_size.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
         if elements.is_none_or(|elements| elements > MAX_ELEMENTS) {
             return Err(ShapeError::NumberOutOfRange {
@@ -140,7 +140,7 @@ pub fn axis_name(axes: usize, axis: usize) -> String {
     names.get(axis + 3 - axes.min(3)).map_or_else(|| format!("axis {axis}"), |name| (*name).to_owned())
 }
 
-/// The shape of the items that windows over some axes need.
+/// The required shape of items for windows over some axes.
 pub(crate) fn image_words(axes: usize) -> String {
     match axes {
         1 => "a sequence [channels, width]",
@@ -156,7 +156,7 @@ mod tests {
     use crate::error::{GraphError, ShapeError};
     use crate::graph::Graph;
 
-    /// Every operator with a window refuses one without axes, whose kernels would have no row to run along.
+    /// Every operator with a window rejects one without axes, whose kernels would have no row to iterate along.
     #[test]
     fn windows_have_axes() {
         const WINDOW: &str = "kernel_size = [], stride = [], padding = [], dilation = []";

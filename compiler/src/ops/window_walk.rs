@@ -1,15 +1,15 @@
-//! Lowering shared by convolution and pooling: which inputs windows read, and loops over them.
+//! Lowering shared by convolution and pooling: the inputs that windows read, and loops over them.
 
 use crate::kernel::{Affine, Extent, Stmt, Var};
 use crate::ops::window::Window;
 use crate::plan::KernelDraft;
 
-/// One spatial axis: result `q` and kernel position `j` read the input at `q·step + j·dilation + shift`.
+/// One spatial axis: output `q` at kernel position `j` reads the input at `q·step + j·dilation + shift`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Axis {
     /// Size of the input.
     pub(crate) inputs: usize,
-    /// Number of results.
+    /// Number of outputs.
     pub(crate) outputs: usize,
     pub(crate) step: usize,
     /// Number of kernel positions.
@@ -22,12 +22,12 @@ impl Axis {
     pub(crate) const SINGLE: Axis =
         Axis { inputs: 1, outputs: 1, step: 1, kernel_size: 1, dilation: 1, shift: 0 };
 
-    /// Inputs that so many neighbouring results read, from first to last.
+    /// The number of inputs that `outputs` neighbouring outputs read, from the first to the last.
     pub(crate) fn reach(&self, outputs: usize) -> usize {
         (outputs - 1) * self.step + (self.kernel_size - 1) * self.dilation + 1
     }
 
-    /// Whether some result reads outside the input.
+    /// Whether some output reads outside the input.
     pub(crate) fn leaves_input(&self) -> bool {
         self.shift < 0 || self.shift + self.reach(self.outputs) as i64 > self.inputs as i64
     }
@@ -38,7 +38,7 @@ impl Axis {
     }
 }
 
-/// The axes of a window on an input of some sizes.
+/// The axes of a window on an input with the given sizes.
 pub(crate) fn forward_axes(window: &Window, sizes: &[usize]) -> Vec<Axis> {
     let outputs = window.output_sizes(sizes);
     let axis = |axis: usize| Axis {
@@ -57,7 +57,7 @@ pub(crate) fn kernel_positions(axes: &[Axis]) -> usize {
     axes.iter().map(|axis| axis.kernel_size).product()
 }
 
-/// `inside` where a row is one of the axis' inputs, else `outside`; without a question where it always is.
+/// `inside` if a row is one of the axis' inputs, else `outside`; without a branch if it always is.
 pub(crate) fn within(axis: &Axis, row: Affine, inside: Vec<Stmt>, outside: Vec<Stmt>) -> Vec<Stmt> {
     if !axis.leaves_input() {
         return inside;
@@ -67,7 +67,7 @@ pub(crate) fn within(axis: &Axis, row: Affine, inside: Vec<Stmt>, outside: Vec<S
     vec![Stmt::Branch { value: row, bound: 0, below: outside, rest: vec![below] }]
 }
 
-/// Row-major strides of sizes.
+/// Row-major strides of an array with these sizes.
 pub(crate) fn strides(sizes: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; sizes.len()];
     for axis in (1..sizes.len()).rev() {
@@ -76,14 +76,14 @@ pub(crate) fn strides(sizes: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Loops over the places of a window in a channel with its halo.
+/// Loops over the kernel positions of a window, in a channel with its halo.
 #[derive(Clone, Debug)]
 pub(crate) struct WindowWalk {
     /// Loop variables with the window's extents, outermost first.
     pub loops: Vec<(Var, usize)>,
-    /// Offset of the place within the channel.
+    /// Offset of the kernel position within the channel.
     pub offset: Affine,
-    /// Number of the place within the window, row by row.
+    /// Number of the kernel position within the window, in row-major order.
     pub place: Affine,
 }
 
@@ -102,7 +102,7 @@ impl WindowWalk {
     }
 }
 
-/// Loops over the rows of a window's output: all spatial axes but the last.
+/// Loops over the rows of a window's output: all spatial axes except the last.
 #[derive(Clone, Debug)]
 pub(crate) struct OutputRows {
     /// Loop variables with their extents, outermost first.
@@ -111,7 +111,7 @@ pub(crate) struct OutputRows {
     pub input: Affine,
     /// Offset of the row within a channel of the output.
     pub output: Affine,
-    /// Results in a row.
+    /// Outputs in a row.
     pub width: usize,
 }
 
@@ -140,12 +140,12 @@ pub(crate) fn output_sizes(axes: &[Axis]) -> Vec<usize> {
     axes.iter().map(|axis| axis.outputs).collect()
 }
 
-/// Extents of window loops as a map's window.
+/// The extents of the window loops as a map's window.
 pub(crate) fn window_extents(axes: &[Axis]) -> Vec<Extent> {
     axes.iter().map(|axis| Extent::Fixed(axis.kernel_size)).collect()
 }
 
-/// Distances between a window's places in a channel with its halo.
+/// The strides of a window's kernel positions in a channel with its halo.
 pub(crate) fn window_strides(axes: &[Axis], padded: &[usize]) -> Vec<usize> {
     strides(padded).iter().zip(axes).map(|(stride, axis)| stride * axis.dilation).collect()
 }

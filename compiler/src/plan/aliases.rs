@@ -1,4 +1,4 @@
-//! Which values share memory, and which memory comes from outside a program: inputs, outputs, parameters and states.
+//! Which values share memory, and which memory is outside the program: inputs, outputs, parameters and states.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,13 +13,13 @@ use crate::ops::source::Source;
 use crate::ops::{Move, Operator, Role};
 use crate::shape::DType;
 
-/// Which value's memory each value shares, and which memory comes from outside.
+/// The value whose memory each value shares, and the memory outside the program.
 pub(super) struct Aliases {
-    /// The value whose elements a value shares (through reshapes).
+    /// For each value, the value whose elements it shares (through reshapes).
     root: Vec<ValueId>,
-    /// Roots stored directly into an output slot, by output index.
+    /// Roots stored directly in an output slot, by output index.
     output: HashMap<ValueId, usize>,
-    /// Roots stored directly over the parameter or state they replace.
+    /// Roots stored directly over the parameter or state that they replace.
     update: HashMap<ValueId, ValueId>,
 }
 
@@ -122,7 +122,7 @@ impl Aliases {
         }
     }
 
-    /// Outputs that share no memory with the value they name get memory and a copy of their own.
+    /// Gives outputs that share no memory with the value they name separate memory and a copy.
     pub(super) fn place_outputs(&self, graph: &Graph, lowering: &mut Lowering<'_>, slots: &mut Vec<Slot>) {
         for (index, named) in graph.outputs().iter().enumerate() {
             if self.output.get(&self.root[named.value.index()]) == Some(&index) {
@@ -138,7 +138,7 @@ impl Aliases {
         }
     }
 
-    /// Copies to make at the end of a run: outputs and updates that could not be computed in place.
+    /// The copies at the end of a run: outputs and updates that could not be computed in place.
     pub(super) fn copies(&self, graph: &Graph, lowering: &mut Lowering<'_>) -> Vec<Kernel> {
         let copy = |from, to, size| lowering::copy("store", Address::start(from), Address::start(to), size);
         let mut copies = Vec::new();
@@ -164,7 +164,7 @@ impl Aliases {
             })
             .filter(|(from, to, _)| from != to)
             .collect();
-        // Updates happen at once: one that takes what another overwrites takes it before.
+        // Updates happen simultaneously: an update that reads memory which another overwrites reads it before.
         let overwritten: HashSet<BufferId> = updates.iter().map(|&(_, to, _)| to).collect();
         let mut last = Vec::new();
         for &(from, to, size) in &updates {
@@ -181,7 +181,7 @@ impl Aliases {
     }
 }
 
-/// How the memory of values ends to be read, by their root.
+/// The last uses of values' memory, by root.
 struct Ends {
     /// The last node that reads a root's memory.
     last_reader: HashMap<ValueId, NodeId>,
@@ -202,8 +202,8 @@ impl Ends {
     }
 }
 
-/// Whether a new value may be written over the old one: its operator allows it ([`over`](super::MemoryRules::over)), and nothing
-/// else reads the old value then or later.
+/// Whether a new value may overwrite the old one: its operator allows it ([`over`](super::MemoryRules::over)), and no
+/// other operator reads the old value at that point or later.
 fn update_in_place(graph: &Graph, target: ValueId, value: ValueId, root: &[ValueId], ends: &Ends) -> bool {
     let producer = graph.producer_id(value);
     let node = graph.node(producer);

@@ -1,4 +1,5 @@
-//! Walking a value along one axis: element by element beside one number per index of the axis, or reducing the rest.
+//! Kernels along one axis of a value: elementwise with one number per index of the axis, or reductions over the other
+//! axes.
 
 use super::{Batch, KernelDraft, Lowering, View};
 use crate::entity::ValueId;
@@ -9,18 +10,18 @@ use crate::shape::Dim;
 /// A value of fixed item sizes seen as `[items, outer, size, inner]` around one axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AxisView {
-    /// The items of the batch, where that is outermost.
+    /// The items of the batch, if the batch axis is outermost.
     pub batch: Option<Batch>,
-    /// Elements between batch and axis.
+    /// Indices between the batch axis and the axis.
     pub outer: usize,
     /// Size of the axis.
     pub size: usize,
-    /// Elements within one index of the axis.
+    /// Elements of one index of the axis.
     pub inner: usize,
 }
 
 impl AxisView {
-    /// The view of a value around an axis (the batch axis counted as 0).
+    /// The view of a value around an axis; the batch axis is axis 0.
     pub fn new(lowering: &Lowering<'_>, value: ValueId, axis: usize) -> Self {
         let shape = &lowering.ty(value).shape;
         let size_of = |dim: &Dim| dim.fixed().unwrap_or(1);
@@ -39,7 +40,7 @@ impl AxisView {
     }
 
     /// Adds a kernel that computes each element from elements and from one number per index of the axis. `build` gets
-    /// the map, the element of each of `elements` and the number of each of `numbers`, and gives the result.
+    /// the map, the element of each of `elements` and the number of each of `numbers`, and returns the result.
     pub fn elementwise(
         &self,
         lowering: &mut Lowering<'_>,
@@ -76,14 +77,14 @@ impl AxisView {
         lowering.push(draft.finish(Split::Axes(axes), vec![map.finish()]));
     }
 
-    /// Where reductions over everything but the axis run. Only for views with nothing between batch and axis.
+    /// Reductions over all axes except this one, for views without indices between the batch axis and the axis.
     pub fn reduction(&self, draft: &mut KernelDraft) -> AxisReduction {
         let var = draft.var();
         AxisReduction { view: *self, var }
     }
 }
 
-/// Reductions over the batch and everything within each index of the axis.
+/// Reductions over the batch and all elements of each index of the axis.
 #[derive(Clone, Copy, Debug)]
 pub struct AxisReduction {
     view: AxisView,
@@ -91,7 +92,7 @@ pub struct AxisReduction {
 }
 
 impl AxisReduction {
-    /// How the kernel is divided among threads.
+    /// The split of the kernel among threads.
     pub fn split(&self) -> Split {
         let extent = Extent::Fixed(self.view.size);
         if self.view.inner == 1 {
@@ -101,12 +102,12 @@ impl AxisReduction {
         }
     }
 
-    /// The place of the number of the current index.
+    /// The address of the number of the current index.
     pub fn number(&self, at: Address) -> Address {
         at.plus(self.var, 1)
     }
 
-    /// Distance between the numbers of neighbouring lanes.
+    /// The stride of the numbers between lanes.
     pub fn number_lane(&self) -> usize {
         usize::from(self.view.inner == 1)
     }
@@ -122,7 +123,7 @@ impl AxisReduction {
         map.load_window(value.address.clone().plus(self.var, value.channel), 1, &[value.item])
     }
 
-    /// One number of the current index, the same for all its elements.
+    /// One number of the current index, for all its elements.
     pub fn load_number(&self, map: &mut MapBuilder, at: Address) -> ExprId {
         map.load(self.number(at), self.number_lane())
     }
@@ -138,7 +139,7 @@ impl AxisReduction {
         map.store(self.number(at), self.number_lane(), value);
     }
 
-    /// Finishes a kernel of these statements.
+    /// Finishes a kernel with these statements.
     pub fn finish(&self, draft: KernelDraft, stmts: Vec<Stmt>) -> crate::kernel::Kernel {
         draft.finish(self.split(), stmts)
     }

@@ -1,4 +1,4 @@
-//! A range split into blocks of one size, with a smaller or an overlapping tail.
+//! A range split into blocks of the same size, with a smaller or an overlapping tail.
 
 use crate::faults::{Fault, armed};
 use crate::kernel::{Affine, Extent, Stmt, Var};
@@ -10,21 +10,21 @@ pub struct BlockedRange {
     pub full: usize,
     /// The size of a full block.
     pub size: usize,
-    /// Start and size of the last block, when full blocks leave a rest.
+    /// Start and size of the last block, if full blocks leave a remainder.
     pub tail: Option<(usize, usize)>,
 }
 
 impl BlockedRange {
-    /// Full blocks and a smaller one for the rest.
+    /// Full blocks and a smaller one for the remainder.
     pub fn exact(total: usize, size: usize) -> Self {
         let (full, rest) = (total / size, total % size);
         let has_tail = rest > 0 && !armed(Fault::DroppedTail);
         BlockedRange { full, size, tail: has_tail.then_some((full * size, rest)) }
     }
 
-    /// Blocks of columns for vectors of `lanes`. The last block is as wide as the rest rounded up to whole vectors and
-    /// ends with the range, so that it overlaps the block before: every store is a whole vector, where the range has
-    /// that many columns at all. Only for stores that do not add to what is there.
+    /// Blocks of columns for vectors of `lanes`. The last block has the remainder's size rounded up to whole vectors
+    /// and ends with the range, so it overlaps the previous block. Every store is then a whole vector, if the range has
+    /// that many columns. Only for stores that do not accumulate.
     pub fn overlapping(total: usize, size: usize, lanes: usize) -> Self {
         let mut range = BlockedRange::exact(total, size);
         if let Some((_, rest)) = range.tail {
@@ -36,7 +36,7 @@ impl BlockedRange {
         range
     }
 
-    /// How many blocks there are of each size.
+    /// The number of blocks of each size.
     pub fn parts(&self) -> impl Iterator<Item = (usize, usize)> {
         let tail = self.tail.map(|(_, size)| (1, size));
         [(self.full, self.size)].into_iter().filter(|(full, _)| *full > 0).chain(tail)
@@ -64,7 +64,7 @@ impl BlockedRange {
         stmts
     }
 
-    /// Code for the block with the number `var`, which some outer loop counts.
+    /// Code for the block with the number `var`, which an outer loop counts.
     pub fn branch(&self, var: Var, mut body: impl FnMut(&Affine, usize) -> Vec<Stmt>) -> Vec<Stmt> {
         let start = Affine::default().plus(var, self.size);
         let early = usize::from(self.full > 0 && armed(Fault::OverlappingBlocks));

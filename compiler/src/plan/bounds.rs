@@ -1,13 +1,13 @@
-//! Checks that every address of a kernel lies within its buffer, whatever the open sizes are: a fault of a lowering is an error
-//! when a graph is compiled, where it would be memory overwritten when it runs.
+//! Checks that every address of a kernel lies within its buffer for all values of the open sizes. A wrong lowering is
+//! therefore a compile error instead of a memory error at run time.
 //!
-//! Addresses are affine in the loop variables, and the bounds of these are known except for the open sizes. The least and the
-//! greatest address are therefore polynomials of the open sizes, each of which is at least 1. Conditions of branches, and the ends of the ranges
-//! that threads share, bound sums of variables further; an address that contains such a sum is bounded by the bounds of the
-//! sum and of the rest.
+//! Addresses are affine in the loop variables, and the bounds of these variables are known except for the open sizes.
+//! The minimum and maximum address are therefore polynomials of the open sizes, each of which is at least 1. Branch
+//! conditions, and the ends of the threads' chunks, bound sums of variables further; an address that contains such a
+//! sum is bounded by the bounds of the sum and of the remaining terms.
 //!
-//! The bounds are conservative: an address outside its buffer is always found. Prefetches and code behind branches that are
-//! never taken access nothing and are not checked.
+//! The check is conservative: it always finds an address outside its buffer. It skips prefetches and branches that are
+//! never taken, since they access no memory.
 
 mod count;
 
@@ -19,7 +19,7 @@ use crate::kernel::{
     TileStep, Var,
 };
 
-/// What is known of a sum of variables beside what follows from their ranges; an end may be unknown.
+/// The known bounds of a sum of variables, beyond those of their ranges; each end may be unknown.
 #[derive(Clone, Debug)]
 struct Fact {
     sum: Sum,
@@ -27,7 +27,7 @@ struct Fact {
     greatest: Option<Count>,
 }
 
-/// A sum of variables times factors, each variable once, of variables times sizes, and a constant.
+/// A sum of variables times factors, with each variable once, of variables times sizes, and a constant.
 #[derive(Clone, Debug, Default)]
 struct Sum {
     constant: Count,
@@ -79,7 +79,7 @@ impl Sum {
 /// Checks every address of a kernel.
 ///
 /// # Errors
-/// A sentence naming the kernel, the buffer and what leaves it.
+/// A sentence that names the kernel, the buffer and the access outside it.
 pub(super) fn verify(
     kernel: &Kernel,
     buffers: &[Buffer],
@@ -91,7 +91,7 @@ pub(super) fn verify(
         buffers,
         names: sizes,
         sizes: sizes.polynomials().iter().map(|size| Count::of(size, &symbols)).collect(),
-        // After the kernel's own variables one for the elements of a span.
+        // After the kernel's own variables, one for the elements of a span.
         ranges: vec![Range::default(); kernel.variables + 1],
         span: Var(kernel.variables),
         facts: Vec::new(),
@@ -123,7 +123,8 @@ pub(super) fn verify(
     if is_idle { Ok(()) } else { checker.body(&kernel.body).map_err(named) }
 }
 
-/// Facts that an address is bounded by at once: one for each axis of an image, and that of a thread's chunk.
+/// The maximum number of facts that bound an address together: one for each axis of an image, and one for a thread's
+/// chunk.
 const FACTS_TOGETHER: usize = 3;
 
 struct Checker<'b> {
@@ -132,15 +133,15 @@ struct Checker<'b> {
     /// The open sizes of the plan.
     sizes: Vec<Count>,
     ranges: Vec<Range>,
-    /// Stands for the element of a span.
+    /// The variable for the element of a span.
     span: Var,
     facts: Vec<Fact>,
-    /// The first element of a thread's chunk, and how many elements all shares have.
+    /// The first element of a thread's chunk, and the number of elements of all chunks.
     chunk: Option<(Var, Count)>,
 }
 
 impl Checker<'_> {
-    /// The most that an extent may be.
+    /// The maximum of an extent.
     fn end(&self, extent: Extent) -> Count {
         match extent {
             Extent::Fixed(count) => Count::fixed(count),
@@ -173,12 +174,12 @@ impl Checker<'_> {
         body: &[Stmt],
     ) -> Result<(), String> {
         let least = match start {
-            // Rounded down it may be any number from 0 on.
+            // Rounded down, it may be any number including 0.
             Extent::Floor { .. } => Count::default(),
             Extent::Fixed(_) | Extent::Open(..) | Extent::Chunk => self.end(start),
         };
         let end_count = self.end(end);
-        // The last value is below the end by a whole step, where steps come out even.
+        // The last value is a whole step below the end, if the extent is a multiple of the step.
         let greatest = match (start, end) {
             (Extent::Fixed(first), Extent::Fixed(end)) if end > first => {
                 Count::fixed(first + (end - first - 1) / step * step)
@@ -206,7 +207,7 @@ impl Checker<'_> {
         result
     }
 
-    /// A variable that counts within a share ends where the share does, and all shares where the whole does.
+    /// A variable that counts within a chunk ends where the chunk ends, and all chunks end where the whole ends.
     fn within_chunk(&mut self, var: Var) {
         if let Some((first, whole)) = &self.chunk {
             let sum = Sum { terms: vec![(*first, 1), (var, 1)], ..Sum::default() };
@@ -215,7 +216,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A body that runs only where something holds.
+    /// A body that runs only if a fact holds.
     fn taken(&mut self, fact: Fact, body: &[Stmt]) -> Result<(), String> {
         if body.is_empty() {
             return Ok(());
@@ -232,7 +233,7 @@ impl Checker<'_> {
         result
     }
 
-    /// The values of a sum, as far as they follow from the ranges of variables.
+    /// The values of a sum according to the ranges of its variables.
     fn plain(&self, sum: &Sum) -> Range {
         let mut range = Range { least: sum.constant.clone(), greatest: sum.constant.clone() };
         for &(var, factor) in &sum.terms {
@@ -245,8 +246,8 @@ impl Checker<'_> {
         range
     }
 
-    /// The values of a sum that follow from the ranges of its variables and from combinations of at most `more` facts, those
-    /// before `used` excepted.
+    /// The values of a sum according to the ranges of its variables and combinations of at most `more` facts, except
+    /// for those before `used`.
     fn range(&self, sum: &Sum, used: usize, more: usize) -> Range {
         let mut range = self.plain(sum);
         if more == 0 {
@@ -277,7 +278,7 @@ impl Checker<'_> {
         range
     }
 
-    /// Checks the elements from an address, moved by a variable of a span, and as far beyond as the reach says.
+    /// Checks the elements from an address on, over a span and up to the reach.
     fn access(
         &self,
         address: &Address,
@@ -324,7 +325,7 @@ impl Checker<'_> {
                 reduction.count.map_or_else(|| counts.next().unwrap_or(Extent::Fixed(1)), Extent::Fixed)
             })
             .collect();
-        // Without a step of the reduction neither operand is read.
+        // If the reduction has no steps, neither operand is read.
         let is_read = extents.iter().all(|&extent| !self.end(extent).is_below(&Count::fixed(1)));
         if is_read {
             let last_row = (0..tile.rows).map(|row| tile.left_rows.start(row)).max().unwrap_or(0);
@@ -381,7 +382,7 @@ impl Checker<'_> {
             let mut reach = steps.fold(Count::default(), |reach, (&extent, &distance)| {
                 reach.plus(&self.reach(extent, distance))
             });
-            // Groups of lanes that share an element: fixed numbers of lanes, or groups that shares keep whole.
+            // Groups of lanes that share an element: fixed numbers of lanes, or groups that chunks do not split.
             let span = match (load.repeat, map.lanes) {
                 (0 | 1, _) => load.lane as i64,
                 (repeat, Extent::Fixed(lanes)) => {

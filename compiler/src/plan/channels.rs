@@ -1,5 +1,5 @@
-//! Work on values channel by channel, in the layout in which they are stored: element by element beside one number for
-//! each channel, and sums over each channel.
+//! Kernels on values by channel, in the layout in which they are stored: elementwise with one number per channel, and
+//! sums over each channel.
 
 use super::{AxisView, BlockedRange, KernelDraft, Layout, Lowering, View};
 use crate::entity::ValueId;
@@ -10,16 +10,16 @@ use crate::kernel::{
 use crate::ops::elementwise::UnaryKind;
 use crate::ops::epilogue::EpilogueStep;
 
-/// What a node applies to each element of its result.
+/// The epilogue that a node applies to each element of its result.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
-    /// The steps in order.
+    /// The steps, in order.
     pub steps: &'a [EpilogueStep],
     /// The operands of the steps that take one.
     pub operands: &'a [ValueId],
 }
 
-/// A step of an epilogue with the place of its operand.
+/// An epilogue step with the location of its operand.
 enum ChannelStep {
     Apply(UnaryKind),
     AddScalar(Address),
@@ -31,8 +31,8 @@ fn next(operands: &mut std::slice::Iter<'_, ValueId>) -> ValueId {
 }
 
 impl Lowering<'_> {
-    /// Adds a kernel that computes each element of a batched value from elements at the same place and from one number
-    /// for each channel (`[C]`). `build` gets the map, the element of each of `elements` and the number of each of
+    /// Adds a kernel that computes each element of a batched value from elements at the same position and from one
+    /// number per channel (`[C]`). `build` gets the map, the element of each of `elements` and the number of each of
     /// `numbers`, and returns the result, to which the epilogue is applied.
     pub fn per_channel(
         &mut self,
@@ -55,7 +55,7 @@ impl Lowering<'_> {
                 (_, None) => ChannelStep::AddElement(self.in_layout(node, next(&mut operands), to.layout)),
             })
             .collect();
-        // Vectors run along what is contiguous: the channels of a pixel, or the pixels of a channel.
+        // Vectors run along the contiguous axis: the channels of a pixel, or the pixels of a channel.
         let along_channels = to.layout == Layout::ChannelsLast || to.pixels == 1;
         let mut draft =
             self.draft(node, if along_channels { "pixel by pixel" } else { "channel by channel" });
@@ -84,8 +84,9 @@ impl Lowering<'_> {
         self.push(draft.finish(split, vec![map.finish()]));
     }
 
-    /// Adds kernels that sum terms over all elements of each channel, into the values `sums` (`[C]`). `build` gets the map,
-    /// the element of each of `elements` and the number of each of `numbers` (`[C]`), and returns a term for each sum.
+    /// Adds kernels that sum terms over all elements of each channel, into the values `sums` (`[C]`). `build` gets the
+    /// map, the element of each of `elements` and the number of each of `numbers` (`[C]`), and returns a term for each
+    /// sum.
     pub fn channel_sums<const SUMS: usize>(
         &mut self,
         node: &Node,
@@ -136,9 +137,9 @@ impl Lowering<'_> {
     }
 }
 
-/// Blocks of pixels of a value that is stored channels last, and some results of each block for each channel: the first
-/// of two stages of a reduction. Threads share the blocks, so that each reads whole cache lines once and in order; results
-/// do not depend on how many threads there are.
+/// Blocks of pixels of a value stored in NHWC layout, and some results of each block for each channel: the first of two
+/// stages of a reduction. Threads share the blocks, so each thread reads whole cache lines once and in order. Results
+/// do not depend on the number of threads.
 pub struct PixelBlocks {
     channels: usize,
     range: BlockedRange,
@@ -147,7 +148,7 @@ pub struct PixelBlocks {
     items: Extent,
 }
 
-/// The block that a statement of [`PixelBlocks::kernel`] works on.
+/// The block that a statement of [`PixelBlocks::kernel`] processes.
 pub struct PixelBlock<'a> {
     blocks: &'a PixelBlocks,
     n: Var,
@@ -158,9 +159,9 @@ pub struct PixelBlock<'a> {
 }
 
 impl PixelBlocks {
-    /// Divides the pixels of a value into blocks. Each block has `results` results for each channel.
+    /// Divides the pixels of a value into blocks with `results` results per channel.
     pub fn new(lowering: &mut Lowering<'_>, view: &View, results: usize) -> Self {
-        // All blocks but the last have the same size, and none needs a compensated sum.
+        // All blocks except the last have the same size, and none needs a compensated sum.
         let count = view.pixels.div_ceil(SUM_BLOCK);
         let range = BlockedRange::exact(view.pixels, view.pixels.div_ceil(count));
         let elements = range.blocks() * results * view.channels;
@@ -168,7 +169,7 @@ impl PixelBlocks {
         PixelBlocks { channels: view.channels, range, results, buffer, items: lowering.batch().extent() }
     }
 
-    /// Why kernels are as they are.
+    /// The note of the kernels.
     pub fn note(&self) -> String {
         format!("{} blocks of {} pixels an item", self.range.blocks(), self.range.size)
     }
@@ -187,18 +188,18 @@ impl PixelBlocks {
         draft.finish(Split::Axes(vec![(n, self.items), (block, blocks)]), body)
     }
 
-    /// Pixels of each block, as a constant `[blocks]`.
+    /// The number of pixels of each block, as a constant `[blocks]`.
     pub fn pixels(&self, lowering: &mut Lowering<'_>) -> Address {
         let pixels = self.range.parts().flat_map(|(count, pixels)| std::iter::repeat_n(pixels as f32, count));
         Address::start(lowering.constant("pixels of blocks", pixels.collect()))
     }
 
-    /// Kernels that reduce the results of all blocks divide the channels among threads.
+    /// The split of kernels that reduce the results of all blocks: threads share the channels.
     pub fn reduction_split(&self, first: Var) -> Split {
         Split::Lanes(first, Extent::Fixed(self.channels))
     }
 
-    /// A map over a thread's channels whose window is all blocks of all items.
+    /// A map over a thread's channels; its window is all blocks of all items.
     pub fn reduction(&self) -> MapBuilder {
         let window = [self.items, Extent::Fixed(self.range.blocks())];
         MapBuilder::new(Extent::Chunk).window(&window)
@@ -218,7 +219,7 @@ impl PixelBlocks {
 }
 
 impl PixelBlock<'_> {
-    /// A map over all channels whose window is the block's pixels.
+    /// A map over all channels; its window is the block's pixels.
     pub fn map(&self) -> MapBuilder {
         MapBuilder::new(Extent::Fixed(self.blocks.channels)).window(&[Extent::Fixed(self.pixels)])
     }
@@ -228,7 +229,7 @@ impl PixelBlock<'_> {
         map.load_window(view.of_item(self.n).at(self.start, view.pixel), 1, &[view.pixel])
     }
 
-    /// The place of a result for the first channel.
+    /// The address of a result for the first channel.
     pub fn result(&self, index: usize) -> Address {
         let block = self.blocks.results * self.blocks.channels;
         Address::start(self.blocks.buffer)

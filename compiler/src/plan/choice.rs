@@ -1,5 +1,5 @@
-//! What the planner could choose between, the times it expected and why it chose as it did: for people to read, and for
-//! measuring what the model only estimates. The models of time are with the algorithms.
+//! The planner's choices: the candidates, their expected times and the reasons, to print them and to compare them with
+//! measurements. The time models are defined with the algorithms.
 
 use std::fmt;
 
@@ -7,48 +7,50 @@ use super::{Accuracy, Convolution, PlanOptions};
 use crate::entity::NodeId;
 use crate::graph::{Graph, Node, describe};
 
-/// The choice of one algorithm. A node has several where it is computed in parts, each by itself.
+/// The choice of one algorithm. A node that is computed in parts has a choice for each part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
-    /// The node it was made for, in the graph the plan is of.
+    /// The node, in the graph of the plan.
     pub node: NodeId,
-    /// The kernel it decided about.
+    /// The kernel that the choice decides.
     pub kernel: String,
-    /// Whether what depends on the node's weight alone is computed when parameters change, and not in each run.
+    /// Whether the values that depend only on the node's weight are computed when parameters change instead of in each
+    /// run.
     pub is_prepacked: bool,
-    /// What there was to choose from; one is taken.
+    /// The candidates, of which one is taken.
     pub candidates: Vec<Candidate>,
 }
 
-/// An algorithm there was to choose from.
+/// An algorithm that was considered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     /// The algorithm.
     pub algorithm: Convolution,
-    /// The time of an item on all threads by the model, in microseconds; `None` where it is not possible.
+    /// The time of one item on all threads according to the model, in microseconds; `None` if the algorithm is not
+    /// possible.
     pub microseconds: Option<f64>,
     /// Why it was taken or not.
     pub verdict: Verdict,
 }
 
-/// Why a candidate was taken or not.
+/// Why a candidate was or was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// Taken: the model gives it the least time.
+    /// Taken: the model predicts the least time.
     Fastest,
-    /// Taken: it was measured to take the least time.
+    /// Taken: it had the least measured time.
     MeasuredFastest,
-    /// Taken: the options ask for it.
+    /// Taken: the options select it.
     Asked,
-    /// Taken: no other is left.
+    /// Taken: it is the only candidate.
     Only,
-    /// Not taken: the model gives it more time.
+    /// Not taken: the model predicts more time than for another.
     Slower,
-    /// Not taken: another was measured to take less time.
+    /// Not taken: another had less measured time.
     MeasuredSlower,
-    /// Not taken: the options ask for another.
+    /// Not taken: the options select another.
     NotAsked,
-    /// Not possible where every result must be a sum of the products as written.
+    /// Not possible if every result must be a sum of the products as written.
     Inaccurate,
     /// Not possible with groups.
     Groups,
@@ -56,7 +58,7 @@ pub enum Verdict {
     Stride,
     /// Not possible with a dilation.
     Dilation,
-    /// Not possible on an input whose channels are not side by side.
+    /// Not possible for an input whose channels are not contiguous.
     ChannelsFirst,
     /// Not possible with this window.
     Window,
@@ -79,7 +81,7 @@ impl Verdict {
         }
     }
 
-    /// Whether other options alone would let the candidate be taken without changing what is computed how closely.
+    /// Whether the candidate could be taken with other options at the same accuracy.
     pub fn is_possible(self) -> bool {
         self.is_taken() || matches!(self, Verdict::Slower | Verdict::MeasuredSlower | Verdict::NotAsked)
     }
@@ -106,9 +108,9 @@ impl fmt::Display for Verdict {
 }
 
 impl Choice {
-    /// Decides: what the options ask for, else what was measured, else the least time by the model. `times` are those of
-    /// the candidates in sixteenths of a cycle, or why they are not possible; the first of them always is, and is taken
-    /// where what is asked for is not.
+    /// Decides according to the options, else the measurements, else the least time of the model. `times` are those of
+    /// the candidates in sixteenths of a cycle, or why they are not possible. The first candidate is always possible,
+    /// and is taken if the selected one is not.
     pub(super) fn decide(
         node: NodeId,
         kernel: String,
@@ -133,7 +135,7 @@ impl Choice {
             (Some(asked), _) if is_possible(asked) => (asked, Verdict::Asked, Verdict::NotAsked),
             (Some(_), _) => (times[0].0, Verdict::Only, Verdict::NotAsked),
             (None, Some(tuned)) => (tuned, Verdict::MeasuredFastest, Verdict::MeasuredSlower),
-            // Of equals the first.
+            // If times are equal, the first is taken.
             (None, None) => {
                 let fastest = possible().min_by_key(|&(_, time)| time);
                 (fastest.map_or(times[0].0, |(algorithm, _)| algorithm), Verdict::Fastest, Verdict::Slower)
@@ -154,7 +156,7 @@ impl Choice {
         Choice { node, kernel, is_prepacked, candidates }
     }
 
-    /// What was taken.
+    /// The algorithm that was taken.
     pub fn taken(&self) -> Convolution {
         let taken = self.candidates.iter().find(|candidate| candidate.verdict.is_taken());
         taken.map_or(Convolution::Direct, |candidate| candidate.algorithm)
@@ -172,7 +174,7 @@ fn allowed(
     }
 }
 
-/// Every choice of a plan, in the order of its nodes. Prints as a table.
+/// Every choice of a plan, in node order. Prints as a table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choices(pub Vec<Choice>);
 
@@ -194,8 +196,8 @@ impl fmt::Display for Choices {
     }
 }
 
-/// The name under which [`PlanOptions::tuned`] has the algorithm of a node: everything its speed depends on but the machine
-/// and the number of items. `vector_bits` is the width of the target's vectors.
+/// The key of a node's algorithm in [`PlanOptions::tuned`]: everything that its speed depends on, except for the
+/// machine and the number of items. `vector_bits` is the width of the target's vectors.
 pub fn tuning_key(
     graph: &Graph,
     node: &Node,
@@ -253,7 +255,7 @@ mod tests {
         use Verdict::{MeasuredFastest, MeasuredSlower};
         let expected = (TWO, vec![MeasuredSlower, MeasuredFastest, MeasuredSlower]);
         assert_eq!(decide(&PlanOptions::default(), Some(TWO), &TIMES), expected);
-        // Not one that is not possible here.
+        // An algorithm that is not possible here is not taken.
         let (taken, _) = decide(&PlanOptions::default(), Some(Convolution::Winograd(7)), &TIMES);
         assert_eq!(taken, FOUR);
     }

@@ -1,11 +1,11 @@
-//! The facts about a machine that the planner's models of time stand on. The models themselves are with the algorithms they
-//! are of; [`RegisterTile`](super::RegisterTile) has that of products.
+//! The machine costs that the planner's time models use. The models are defined with their algorithms;
+//! [`RegisterTile`](super::RegisterTile) has the model of products.
 
 use serde::{Deserialize, Serialize};
 
-/// What a core takes for what. Times are in sixteenths of a cycle.
+/// The costs of operations on a core. Times are in sixteenths of a cycle.
 ///
-/// The default describes a common server: plans are the same on every machine, unless measured facts take its place.
+/// The default describes a common server, so plans are the same on every machine unless measured costs replace it.
 ///
 /// ```
 /// use windlass_compiler::plan::{Costs, PlanOptions};
@@ -18,46 +18,46 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Costs {
-    /// A multiply-add of vectors, among many that do not wait for each other: 16 over how many begin in a cycle.
+    /// The throughput of vector multiply-adds: 16 divided by the number that start per cycle.
     pub multiply_add: PerWidth,
-    /// From the start of a multiply-add until another can take its sum.
+    /// The latency of a multiply-add, until another can use its sum.
     pub latency: u16,
-    /// A load, among many: 16 over how many begin in a cycle.
+    /// The throughput of loads: 16 divided by the number that start per cycle.
     pub load: u16,
-    /// What a number loaded for all lanes takes where multiplying takes longer than loading.
+    /// The extra time of a broadcast load, even in loops bound by multiplication.
     pub broadcast: u16,
-    /// What a vector loaded takes there: it comes from further away.
+    /// The extra time of a vector load, even in such loops; it comes from further away than a broadcast.
     pub vector: u16,
-    /// A line of 64 bytes from the second-level cache.
+    /// A cache line of 64 bytes from the L2 cache.
     pub l2_hit_line: u16,
-    /// A line of 64 bytes from behind it.
+    /// A cache line of 64 bytes from behind the L2 cache.
     pub l2_miss_line: u16,
-    /// Winograd's transforms, for each vector of inputs or results and each product of theirs.
+    /// Winograd's transforms, for each vector of inputs or results and each of their products.
     pub transform: u16,
-    /// The transforms of a gradient to a weight, for each vector of inputs or gradients and each product of theirs: what they
-    /// compute, and writing and reading it again.
+    /// The transforms of a weight gradient, for each vector of inputs or gradients and each of their products:
+    /// computing, writing and reading them again.
     pub gradient_transform: u16,
-    /// Bytes of the first-level cache for data.
+    /// Bytes of the L1 data cache.
     pub first_cache: usize,
-    /// Bytes of the second-level cache.
+    /// Bytes of the L2 cache.
     pub second_cache: usize,
-    /// The clock, by which times are told in microseconds. No plan depends on it.
+    /// The clock frequency, to report times in microseconds. No plan depends on it.
     pub cycles_per_microsecond: u32,
 }
 
-/// A time for each width of vectors.
+/// A time for each vector width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PerWidth {
-    /// Of vectors of 128 bits.
+    /// Vectors of 128 bits.
     pub bits_128: u16,
-    /// Of vectors of 256 bits.
+    /// Vectors of 256 bits.
     pub bits_256: u16,
-    /// Of vectors of 512 bits.
+    /// Vectors of 512 bits.
     pub bits_512: u16,
 }
 
 impl PerWidth {
-    /// The time of vectors of so many numbers.
+    /// The time of vectors with this many lanes.
     pub fn of_lanes(self, lanes: usize) -> u16 {
         match lanes {
             ..=4 => self.bits_128,
@@ -68,8 +68,8 @@ impl PerWidth {
 }
 
 impl Default for Costs {
-    /// Two fused multiply-add units of latency 4 at any width, two loads a cycle, 16 bytes a cycle from a second-level cache
-    /// of 1 MiB and 4 from behind it, at 3 GHz.
+    /// Two fused multiply-add units with latency 4 at any width, two loads per cycle, 16 bytes per cycle from an L2
+    /// cache of 1 MiB and 4 from behind it, at 3 GHz.
     fn default() -> Self {
         Costs {
             multiply_add: PerWidth { bits_128: 8, bits_256: 8, bits_512: 8 },
@@ -89,22 +89,22 @@ impl Default for Costs {
 }
 
 impl Costs {
-    /// Bytes of the rows a unit of work reads: with the weights of a block of channels they stay in the second-level cache.
+    /// Bytes of the rows that a work unit reads: with the weights of a block of channels, they stay in the L2 cache.
     pub fn panel_bytes(&self) -> usize {
         self.second_cache / 8 * 3
     }
 
-    /// The time that so many bytes take from the second-level cache.
+    /// The time of reading this many bytes from the L2 cache.
     pub fn l2_hit(&self, bytes: usize) -> usize {
         bytes * usize::from(self.l2_hit_line) / 64
     }
 
-    /// The time that so many bytes take from behind the second-level cache.
+    /// The time of reading this many bytes from behind the L2 cache.
     pub fn l2_miss(&self, bytes: usize) -> usize {
         bytes * usize::from(self.l2_miss_line) / 64
     }
 
-    /// Whether so many bytes do not stay in the second-level cache.
+    /// Whether this many bytes exceed the L2 cache.
     pub fn misses_l2(&self, bytes: usize) -> bool {
         bytes > self.second_cache
     }

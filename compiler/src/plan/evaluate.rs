@@ -1,5 +1,5 @@
-//! Evaluates a whole plan, kernel after kernel, without code: where its results are wrong, the plan is at fault; where those
-//! of the compiled program alone are, code generation is.
+//! Evaluates a whole plan, kernel after kernel, without generating code. If its results are wrong, the plan is wrong;
+//! if only those of the compiled program are, code generation is wrong.
 
 use thiserror::Error;
 
@@ -11,7 +11,7 @@ use crate::shape::Sizes;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EvaluatePlanError {
-    /// There are no items.
+    /// The batch is empty.
     #[error("the plan of `{plan}` needs a batch of at least one item but gets none")]
     EmptyBatch {
         /// The plan.
@@ -22,12 +22,12 @@ pub enum EvaluatePlanError {
     Slots {
         /// The plan.
         plan: String,
-        /// How many slots there are.
+        /// The number of slots.
         expected: usize,
-        /// How many are bound.
+        /// The number of bound slots.
         got: usize,
     },
-    /// A slot is bound to memory of another size.
+    /// A slot is bound to memory of the wrong size.
     #[error("`{name}` of the plan of `{plan}` needs {expected} elements at a batch of {batch} but has {got}")]
     Slot {
         /// The plan.
@@ -36,12 +36,12 @@ pub enum EvaluatePlanError {
         name: String,
         /// The batch.
         batch: usize,
-        /// How many elements there must be.
+        /// The required number of elements.
         expected: usize,
-        /// How many there are.
+        /// The actual number.
         got: usize,
     },
-    /// There is no memory for an arena.
+    /// An arena cannot be allocated.
     #[error(
         "the plan of `{plan}` needs {words} words of memory for an arena at a batch of {batch}, which there are not"
     )]
@@ -53,30 +53,32 @@ pub enum EvaluatePlanError {
         /// The words of the arena.
         words: usize,
     },
-    /// A kernel touches what it must not.
+    /// A kernel accesses memory that it must not.
     #[error(transparent)]
     Kernel(#[from] EvaluateError),
 }
 
-/// What memory holds that nobody has written: a NaN that no computation gives.
+/// The content of memory before it is written: a NaN that no computation produces.
 const UNWRITTEN: u32 = 0xFFC0_BEEF;
 
-/// The areas of memory, before the scratch of each thread, the arenas of open sizes and then the slots.
+/// The first memory areas; the arenas of open sizes and the slots follow.
 const FIXED: usize = 0;
 const PREPACKED: usize = 1;
 const PREPACKING: usize = 2;
 const SCRATCH: usize = 3;
 
 impl Plan {
-    /// Runs the plan once on a batch of the given number of samples, or at values of all its open sizes: prepacks, then runs, the threads of each kernel one after the other. The words of the
-    /// slots, in the order of the plan, are floats or integers; outputs are written, and what is stored is updated.
+    /// Runs the plan once on a batch of the given number of samples, or at values of all its open sizes: it prepacks,
+    /// then runs, with the threads of each kernel one after the other. The words of the slots, in the order of the
+    /// plan, are floats or integers; outputs are written, and parameters and states are updated.
     ///
-    /// A kernel touches its buffers alone, each within its size, and what lies in its phase: `prepack` no arena of a run,
-    /// a run no intermediates of `prepack`. Inputs, and in a run what is prepacked, are not written.
+    /// A kernel may only access its buffers within their sizes, and the memory of its phase: `prepack` must not access
+    /// an arena of a run, and a run must not access intermediates of `prepack`. No kernel writes inputs, and no run
+    /// writes prepacked memory.
     ///
     /// # Errors
-    /// [`EvaluatePlanError`] for slots that do not fit, where there is too little memory, and for a kernel that touches what
-    /// it must not.
+    /// [`EvaluatePlanError`] for slots that do not fit, for too little memory, and for a kernel that accesses memory
+    /// that it must not.
     pub fn evaluate(&self, sizes: impl Into<Sizes>, slots: &mut [Vec<u32>]) -> Result<(), EvaluatePlanError> {
         let (sizes, plan) = (sizes.into(), || self.name.clone());
         let batch = sizes.batch();
@@ -149,7 +151,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Where the buffers lie that a thread may touch in a phase.
+    /// The memory of each buffer that a thread may access in a phase.
     fn spans(&self, prepacking: bool, values: &[usize], thread: usize) -> Vec<Option<Span>> {
         let span = |buffer: &super::Buffer| {
             let words = buffer.size.at(values).unwrap_or(usize::MAX);

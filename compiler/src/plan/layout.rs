@@ -1,11 +1,11 @@
-//! How the elements of images are ordered in memory, and where the parts of a value are.
+//! The layout of images in memory, and the location of parts of a value.
 //!
-//! Images with enough channels are stored channels last: a vector then holds the channels of one pixel, whatever the
-//! image's width; neighbours within a window are whole pixels apart; concatenating channels needs no copy, since a value may be
-//! a part of another's pixels; and the order does not depend on how wide vectors are. Images with few channels, and
-//! everything that comes from outside or goes there, are stored channels first, as graphs say it. The order follows from a
-//! value's shape alone, so that values that are combined element by element always agree, and copies between orders are
-//! needed only where a network starts, ends or flattens.
+//! Images with enough channels are stored in NHWC layout. A vector then holds the channels of one pixel for any image
+//! width, neighbours within a window are whole pixels apart, concatenation of channels needs no copy, since a value may
+//! be a part of another's pixels, and the layout does not depend on the vector width. Images with few channels, and all
+//! inputs and outputs of a program, are stored in NCHW layout, as in graphs. The layout depends only on a value's
+//! shape. Values that are combined element by element therefore always have the same layout, and only the start, the
+//! end and flattening layers of a network need copies between layouts.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,31 +16,31 @@ use crate::kernel::{Address, BufferId, Element, Extent, MapBuilder, Split, Var};
 use crate::ops::{Move, Operator, Role};
 use crate::shape::Shape;
 
-/// Images with fewer channels are stored channels first: their vectors run along the width.
+/// Images with fewer channels are stored in NCHW layout: their vectors run along the width.
 const FEW_CHANNELS: usize = 8;
 
 /// Which images are stored channels last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layouts {
-    /// Those with enough channels to fill vectors.
+    /// Images with enough channels to fill vectors.
     #[default]
     ByChannels,
-    /// None.
+    /// No images.
     ChannelsFirst,
 }
 
-/// The order of an image's elements.
+/// The layout of an image's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
     /// `[C, H, W]`: channels first (NCHW).
     ChannelsFirst,
-    /// `[H, W, C]`: pixels.
+    /// `[H, W, C]`: channels last (NHWC).
     ChannelsLast,
 }
 
 impl Layouts {
-    /// The order in which values of a shape are stored, where it is free.
+    /// The layout of values with a shape, if nothing else determines it.
     fn of(self, shape: &Shape) -> Layout {
         let item = shape.item();
         let is_image = shape.is_batched() && !shape.has_open_item() && item.len() >= 2;
@@ -56,7 +56,7 @@ impl Layouts {
     }
 }
 
-/// The order in which a node's results are stored.
+/// The layout in which a node's result is stored.
 pub(super) fn result_layout(layouts: Layouts, graph: &Graph, node: &Node, result: ValueId) -> Layout {
     let has_open = node.operands.iter().any(|&operand| graph.ty(operand).shape.has_open_item());
     match node.op.memory().results {
@@ -65,30 +65,30 @@ pub(super) fn result_layout(layouts: Layouts, graph: &Graph, node: &Node, result
     }
 }
 
-/// Where the elements of a value are: one channel of one pixel of one item is at
-/// `address + item·n + pixel·p + channel·c`. Distances are in elements.
+/// The location of a value's elements: one channel of one pixel of one item is at
+/// `address + item·n + pixel·p + channel·c`. Strides are in elements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
     /// The first element.
     pub address: Address,
-    /// How the elements are stored.
+    /// The type in which elements are stored.
     pub element: Element,
-    /// The order of the elements.
+    /// The layout of the elements.
     pub layout: Layout,
-    /// Channels.
+    /// The number of channels.
     pub channels: usize,
-    /// Pixels.
+    /// The number of pixels.
     pub pixels: usize,
-    /// Distance between items.
+    /// The stride of items.
     pub item: usize,
-    /// Distance between neighbouring pixels.
+    /// The stride of pixels.
     pub pixel: usize,
-    /// Distance between neighbouring channels.
+    /// The stride of channels.
     pub channel: usize,
 }
 
 impl View {
-    /// A value that fills a buffer by itself.
+    /// A value that is alone in its buffer.
     pub(super) fn whole(buffer: BufferId, shape: &Shape, layout: Layout, element: Element) -> Self {
         let item = shape.item();
         let elements: usize = item.iter().product();
@@ -108,14 +108,14 @@ impl View {
         View { address, channels, ..self.clone() }
     }
 
-    /// The elements of a dense value seen as items of `channels` channels and `pixels` pixels, channels first.
+    /// The elements of a dense value, viewed as items of `channels` channels and `pixels` pixels in NCHW layout.
     pub fn split(&self, channels: usize, pixels: usize) -> Self {
         let layout = Layout::ChannelsFirst;
         let item = channels * pixels;
         View { layout, channels, pixels, item, pixel: 1, channel: pixels, ..self.clone() }
     }
 
-    /// A value of one pixel or one channel, whose elements are in both orders, seen in the other order.
+    /// A value of one pixel or one channel, which has both layouts, in the other layout.
     fn in_other_order(&self) -> Self {
         let (layout, pixel, channel) = match self.layout {
             Layout::ChannelsFirst => (Layout::ChannelsLast, self.channels, 1),
@@ -124,7 +124,7 @@ impl View {
         View { layout, pixel, channel, ..self.clone() }
     }
 
-    /// The same elements in an order, if they are in it: a single pixel, or a single channel, is in both at once.
+    /// The same elements in a layout, if they have it: a single pixel, or a single channel, has both.
     pub fn in_layout(&self, layout: Layout) -> Option<Self> {
         let fits = match layout {
             Layout::ChannelsFirst => self.is_plain(),
@@ -138,7 +138,7 @@ impl View {
         self.address.clone().plus(n, self.item)
     }
 
-    /// Whether the elements of each item lie one after the other, and the items too.
+    /// Whether the elements of each item are contiguous, and the items too.
     pub fn is_dense(&self) -> bool {
         self.item == self.channels * self.pixels
     }
@@ -150,18 +150,18 @@ impl View {
     }
 }
 
-/// So many elements, and as many more as fill words of 4 bytes: items start at words.
+/// The number of elements, rounded up to whole words of 4 bytes: items start at words.
 fn whole_words(elements: usize, element: Element) -> usize {
     Size::words(elements, element) * 4 / element.bytes()
 }
 
 impl Lowering<'_> {
-    /// Where a value is: for operators that take any order.
+    /// The location of a value, for operators that accept any layout.
     pub fn view(&self, value: ValueId) -> &View {
         &self.views[&value][0]
     }
 
-    /// The order a value would be stored in if it were free.
+    /// The layout of a value if nothing else determines it.
     pub fn preferred_layout(&self, value: ValueId) -> Layout {
         self.options.layouts.of(&self.ty(value).shape)
     }
@@ -171,13 +171,13 @@ impl Lowering<'_> {
         self.views.insert(value, vec![view]);
     }
 
-    /// The start of a value whose elements are dense and in the order of its shape.
+    /// The address of a value whose elements are dense and in the order of its shape.
     pub fn address(&self, value: ValueId) -> Address {
         let plain = self.views[&value].iter().find(|view| view.is_plain());
         plain.expect("operators that do not take any order are given copies in order").address.clone()
     }
 
-    /// Where a value is in a given order: itself, or a copy that kernels before this node's make.
+    /// The location of a value in a given layout: the value itself, or a copy by kernels before this node's.
     pub fn in_layout(&mut self, node: &Node, value: ValueId, layout: Layout) -> View {
         if let Some(view) = self.views[&value].iter().find_map(|view| view.in_layout(layout)) {
             return view;
@@ -194,14 +194,15 @@ impl Lowering<'_> {
         view
     }
 
-    /// Makes copies of a node's operands that are not in the order of their shapes: for [`address`](Self::address).
+    /// Copies a node's operands that are not in the order of their shapes, so that [`address`](Self::address) may be
+    /// called for them.
     pub fn operands_in_order(&mut self, node: &Node) {
         for &operand in &node.operands {
             self.in_layout(node, operand, Layout::ChannelsFirst);
         }
     }
 
-    /// Where a value is in a given order and without gaps: itself, or a copy.
+    /// The location of a value in a given layout and dense: the value itself, or a copy.
     pub fn dense(&mut self, node: &Node, value: ValueId, layout: Layout) -> View {
         let view = self.in_layout(node, value, layout);
         if view.is_dense() {
@@ -213,17 +214,17 @@ impl Lowering<'_> {
         copy
     }
 
-    /// Memory for the elements of a value in a given order, valid among the kernels of this node.
+    /// Memory for the elements of a value in a given layout, valid during the kernels of this node.
     pub fn dense_temporary(&mut self, value: ValueId, layout: Layout) -> View {
         let ty = self.ty(value);
         let buffer = self.temporary("dense", self.size(value));
         View::whole(buffer, &ty.shape, layout, ty.dtype.into())
     }
 
-    /// Adds a kernel that copies a value from one order to another.
+    /// Adds a kernel that copies a value from one layout to another.
     pub fn reorder(&mut self, mut draft: KernelDraft, from: &View, to: &View) {
         let (n, outer) = (draft.var(), draft.var());
-        // Vectors run along what is contiguous where it is stored.
+        // Vectors run along the contiguous axis of the destination.
         let (count, lanes, from_outer, from_lane, to_outer) = match to.layout {
             Layout::ChannelsFirst => (from.channels, from.pixels, from.channel, from.pixel, to.channel),
             Layout::ChannelsLast => (from.pixels, from.channels, from.pixel, from.channel, to.pixel),
@@ -235,8 +236,8 @@ impl Lowering<'_> {
         self.push(draft.finish(split, vec![map.finish()]));
     }
 
-    /// Adds a kernel that computes a value element by element from values of the same shape, in the order in which it is
-    /// stored, and from values of one number. `build` gets the map, the elements and the numbers.
+    /// Adds a kernel that computes a value element by element, in its storage order, from values of the same shape and
+    /// from scalars. `build` gets the map, the elements and the scalars.
     pub fn pointwise(
         &mut self,
         node: &Node,
@@ -291,8 +292,8 @@ impl std::fmt::Display for Layout {
     }
 }
 
-/// Lets concatenated channels be written where they belong: the operands of a concatenation that some kernel computes, and
-/// that are concatenated only once, become parts of its result.
+/// Lets kernels write concatenated channels in place: the operands of a concatenation that are computed by a kernel,
+/// and concatenated only once, become parts of its result.
 pub(super) fn concat_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
     let mut concatenated = vec![0; graph.value_count()];
     for node in graph.nodes() {
@@ -300,7 +301,7 @@ pub(super) fn concat_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
             node.operands.iter().for_each(|operand| concatenated[operand.index()] += 1);
         }
     }
-    // The last first: a concatenation may itself be a part of a later one.
+    // In reverse order, since a concatenation may itself be a part of a later one.
     for node in graph.nodes().iter().rev() {
         let Role::Move(Move::Join { axis: 1 }) = node.op.facts().role else { continue };
         let whole = lowering.view(node.results[0]).clone();
@@ -312,7 +313,7 @@ pub(super) fn concat_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
             let own = lowering.view(operand).clone();
             let producer = &graph.producer(operand).op;
             let is_computed = producer.memory().results == Order::Any;
-            // What is a part of another value itself is written nowhere.
+            // A producer whose result is a part of another value writes nothing.
             let writes_parts = !matches!(producer.facts().role, Role::Move(Move::Part { .. }));
             if own.layout == Layout::ChannelsLast
                 && is_computed

@@ -1,4 +1,4 @@
-//! From one node to its kernels: the context every operator's lowering works in.
+//! The context that operators use to lower a node to kernels.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,33 +14,33 @@ use crate::ops::{Cost, Operator};
 use crate::shape::Type;
 use crate::target::Target;
 
-/// What an operator's lowering sees and adds to.
+/// The state that an operator's lowering reads and adds to.
 #[derive(Debug)]
 pub struct Lowering<'g> {
     pub(super) graph: &'g Graph,
-    /// The node whose turn it is.
+    /// The current node.
     pub(super) node: NodeId,
-    /// How the plan is to be made.
+    /// The options of the plan.
     pub options: &'g PlanOptions,
-    /// The vectors the code will work on.
+    /// The vectors of the target.
     pub vectors: Vectors,
-    /// How work is shared.
+    /// The threads and batch size to optimise for.
     pub parallelism: Parallelism,
     /// The open sizes of the plan.
     pub(super) sizes: OpenSizes,
     uses: Vec<usize>,
-    /// How each value is stored.
+    /// How each value's elements are stored.
     pub(super) elements: Vec<Element>,
     only_users: Vec<Option<NodeId>>,
     /// The nodes that read each value, in order.
     readers: Vec<Vec<NodeId>>,
-    /// The values that were ever bound to each buffer.
+    /// All values that were bound to each buffer.
     pub(super) residents: HashMap<BufferId, Vec<ValueId>>,
-    /// Nodes that a kernel of a node before them computes as well.
+    /// Nodes that a kernel of an earlier node computes too.
     pub(super) fused: HashSet<NodeId>,
-    /// Where each value is, first as it is stored, then copies in another order.
+    /// The locations of each value: first the stored value, then copies in another layout.
     pub(super) views: HashMap<ValueId, Vec<View>>,
-    /// Values that depend on parameters alone, in a graph that does not update them.
+    /// Values that depend only on parameters, in a graph that does not update them.
     pub(super) batch_invariant: HashSet<ValueId>,
     kernels: Vec<Kernel>,
     from_parameters: Vec<Kernel>,
@@ -83,7 +83,7 @@ impl<'g> Lowering<'g> {
         BufferId(self.buffers.len() - 1)
     }
 
-    /// The kernels added: those that need to run only when parameters have changed, and the others.
+    /// The added kernels: those that only need to run when parameters change, and the others.
     pub(super) fn take(&mut self) -> (Vec<Kernel>, Vec<Kernel>) {
         self.scratch = 0;
         (std::mem::take(&mut self.from_parameters), std::mem::take(&mut self.kernels))
@@ -104,23 +104,23 @@ impl<'g> Lowering<'g> {
         self.ty(value).shape.item()
     }
 
-    /// The node that a value comes from.
+    /// The node that computes a value.
     pub fn producer(&self, value: ValueId) -> &'g Node {
         self.graph.producer(value)
     }
 
-    /// Whether anything uses a value.
+    /// Whether a value is used.
     pub fn is_used(&self, value: ValueId) -> bool {
         self.uses[value.index()] > 0
     }
 
-    /// The node that is the only use of a value, if there is one.
+    /// The node that is the only user of a value, if there is one.
     pub fn only_user(&self, value: ValueId) -> Option<(NodeId, &'g Node)> {
         let id = self.only_users[value.index()]?;
         Some((id, self.graph.node(id)))
     }
 
-    /// Whether a node after the current one, and before another, reads what is in a buffer.
+    /// Whether a node between the current one and `end` reads a buffer.
     pub fn is_read_until(&self, buffer: BufferId, end: NodeId) -> bool {
         let reads = |value: &ValueId| {
             let later = &self.readers[value.index()];
@@ -136,7 +136,7 @@ impl<'g> Lowering<'g> {
         self.readers[value.index()].iter().map(|&id| graph.node(id))
     }
 
-    /// Lets a kernel stand for another node too, whose turn is yet to come: it adds none of its own.
+    /// Fuses a later node into a kernel: the node adds no kernels of its own.
     pub fn fuse(&mut self, id: NodeId, draft: &mut KernelDraft) {
         let node = self.graph.node(id);
         let cost = node.op.cost(&self.graph.types(&node.operands), &self.graph.types(&node.results));
@@ -144,7 +144,7 @@ impl<'g> Lowering<'g> {
         self.fused.insert(id);
     }
 
-    /// Memory of its own for each thread, valid within one kernel.
+    /// Memory for each thread, valid within one kernel.
     pub fn scratch(&mut self, name: &str, elements: usize) -> BufferId {
         let place = Location::Scratch(self.scratch);
         self.scratch += elements.next_multiple_of(crate::abi::ALIGNMENT_WORDS);
@@ -152,24 +152,24 @@ impl<'g> Lowering<'g> {
         self.new_buffer(Buffer { name: name.to_owned(), size, element: Element::F32, location: place })
     }
 
-    /// Memory shared by all threads, valid among the kernels of this node.
+    /// Memory shared by all threads, valid during the kernels of this node.
     pub fn temporary(&mut self, name: &str, size: Size) -> BufferId {
         let (name, place) = (name.to_owned(), Location::Nowhere);
         self.new_buffer(Buffer { name, size, element: Element::F32, location: place })
     }
 
-    /// Numbers known when the plan is made.
+    /// Constants known at planning time.
     pub fn constant(&mut self, name: &str, numbers: Vec<f32>) -> BufferId {
         let buffer = self.temporary(name, Size::fixed(numbers.len()));
         self.constants.push((buffer, numbers));
         buffer
     }
 
-    /// Chooses between direct convolution and Winograd's method with each of [`WINOGRAD_RESULTS`], and records why: gives
-    /// the place there, or `None` for direct convolution. Times are in sixteenths of a cycle; where Winograd's method is
-    /// not possible, they say why. What is made of `weight` alone may be prepacked.
+    /// Chooses between direct convolution and Winograd's algorithm with each of [`WINOGRAD_RESULTS`], and records why.
+    /// Returns the index there, or `None` for direct convolution. Times are in sixteenths of a cycle, or say why
+    /// Winograd's algorithm is not possible. Values that depend only on `weight` may be prepacked.
     ///
-    /// Windows that there are no transforms for leave no choice.
+    /// For windows without transforms, returns `None` and records no choice.
     pub fn choose(
         &mut self,
         node: &Node,
@@ -222,8 +222,8 @@ impl<'g> Lowering<'g> {
         self.kernels.push(kernel);
     }
 
-    /// Adds a finished kernel that computes something from one value alone: to run only when parameters have changed, if
-    /// the value depends on nothing else.
+    /// Adds a finished kernel whose result depends only on one value. If that value depends only on parameters, the
+    /// kernel only runs when they change.
     pub fn push_derived(&mut self, from: ValueId, kernel: Kernel) {
         if armed(Fault::MissingPrepack) {
             return;
@@ -232,7 +232,8 @@ impl<'g> Lowering<'g> {
             .push(kernel);
     }
 
-    /// Adds a kernel that copies the first operand's elements, dense and in the order of its shape, to the first result.
+    /// Adds a kernel that copies the first operand's elements, dense and in the order of its shape, to the first
+    /// result.
     pub fn copy(&mut self, node: &Node) {
         let (from, to) = (node.operands[0], node.results[0]);
         let mut draft = self.draft(node, "a copy");
@@ -244,8 +245,8 @@ impl<'g> Lowering<'g> {
         self.push(draft.finish(Split::Lanes(first, self.size(from).extent()), vec![map.finish()]));
     }
 
-    /// Adds a kernel that computes a result element by element from operands of the same number of elements.
-    /// `build` gets the map, the operands' elements and the first element's variable, and stores.
+    /// Adds a kernel that computes a result element by element from operands with the same number of elements. `build`
+    /// gets the map, the operands' elements and the first element's variable, and stores the result.
     pub fn elementwise(
         &mut self,
         node: &Node,
@@ -282,7 +283,7 @@ fn readers(graph: &Graph) -> Vec<Vec<NodeId>> {
     readers
 }
 
-/// A kernel being written.
+/// A kernel under construction.
 #[derive(Clone, Debug)]
 pub struct KernelDraft {
     name: String,
@@ -298,7 +299,7 @@ impl KernelDraft {
     /// The items of the batch that its node works on.
     ///
     /// # Panics
-    /// For a node without a batched value.
+    /// If the node has no batched value.
     pub fn batch(&self) -> Batch {
         self.batch.expect("a node of a batch has batched values")
     }
@@ -309,12 +310,12 @@ impl KernelDraft {
         Var(self.variables - 1)
     }
 
-    /// So many new variables.
+    /// `count` new variables.
     pub fn vars(&mut self, count: usize) -> Vec<Var> {
         (0..count).map(|_| self.var()).collect()
     }
 
-    /// The variable that holds the number of the running thread.
+    /// The variable that holds the index of the running thread.
     pub fn thread(&mut self) -> Var {
         match self.thread {
             Some(var) => var,
@@ -326,7 +327,7 @@ impl KernelDraft {
         }
     }
 
-    /// Renames the kernel and leaves its work to its node's main kernel.
+    /// Renames the kernel and assigns it no work; its node's main kernel has all of it.
     #[must_use]
     pub fn part(mut self, suffix: &str) -> Self {
         self.name = format!("{}.{suffix}", self.name);
@@ -341,7 +342,7 @@ impl KernelDraft {
         self
     }
 
-    /// Sets what each thread does before its share.
+    /// Sets the statements that each thread runs before its chunk.
     pub fn setup(&mut self, stmts: Vec<Stmt>) {
         self.setup = stmts;
     }

@@ -1,10 +1,10 @@
-//! Places every value in an arena, so that values that never live at the same time share memory.
+//! Places every value in an arena, so that values that are not live at the same time share memory.
 //!
-//! Of what prepacking computes, only what runs use lives as long as the program; its intermediates have an arena of their
-//! own, which exists while it prepacks.
+//! Of the values that prepacking computes, only those that runs read live as long as the program; intermediates have a
+//! separate arena, which exists only during prepacking.
 //!
-//! Buffers are placed largest first, each at the lowest offset free of every buffer whose life overlaps its own
-//! (the greedy-by-size method of Pisarchyk and Lee 2020, arXiv:2001.03288).
+//! Buffers are placed largest first, each at the lowest offset that is free in all overlapping lifetimes (the
+//! greedy-by-size method of Pisarchyk and Lee 2020, arXiv:2001.03288).
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::abi::ALIGNMENT_WORDS;
 use crate::faults::{Fault, armed};
 use crate::kernel::{BufferId, Kernel, SizeId};
 
-/// Buffer, its first and its last use.
+/// A buffer, and its first and last use.
 type Life = (usize, usize, usize);
 
 pub(super) fn place(
@@ -42,7 +42,7 @@ pub(super) fn place(
     memory.prepacking = share(buffers, &intermediates, Location::Prepacking);
     let (open, fixed): (Vec<Life>, Vec<Life>) =
         lives(buffers, run).into_iter().partition(|&(buffer, ..)| buffers[buffer].size.open.is_some());
-    // Each size has an arena of its own. That of the batch comes first, and is there though nothing may be in it.
+    // Each size has its own arena. That of the batch comes first, and exists even if it is empty.
     let mut sizes: Vec<SizeId> = open.iter().filter_map(|&(buffer, ..)| buffers[buffer].size.open).collect();
     sizes.push(SizeId::BATCH);
     sizes.sort_unstable();
@@ -57,7 +57,7 @@ pub(super) fn place(
     memory
 }
 
-/// Places buffers in one arena, whose size it gives.
+/// Places buffers in one arena and returns its size.
 fn share(buffers: &mut [Buffer], lives: &[Life], place: impl Fn(usize) -> Location) -> usize {
     let (offsets, total) = assign(lives, |buffer| buffers[buffer].size);
     for (&(buffer, ..), offset) in lives.iter().zip(offsets) {
@@ -66,7 +66,7 @@ fn share(buffers: &mut [Buffer], lives: &[Life], place: impl Fn(usize) -> Locati
     total
 }
 
-/// The lives of buffers that have no place yet, in kernels that run one after the other.
+/// The lifetimes of buffers without a location, in kernels that run one after the other.
 fn lives(buffers: &[Buffer], kernels: &[Kernel]) -> Vec<Life> {
     let mut spans: Vec<Option<(usize, usize)>> = vec![None; buffers.len()];
     for (step, kernel) in kernels.iter().enumerate() {
@@ -89,7 +89,7 @@ fn assign(lives: &[Life], size: impl Fn(usize) -> Size) -> (Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..lives.len()).collect();
     order.sort_by_key(|&index| (std::cmp::Reverse(aligned(lives[index].0)), index));
     let mut offsets = vec![0; lives.len()];
-    // By where they start.
+    // Ordered by offset.
     let mut placed: Vec<usize> = Vec::new();
     let mut total = 0;
     for index in order {
@@ -134,7 +134,7 @@ mod tests {
         let mut buffers = [16; 7].map(buffer);
         buffers[0].location = Location::Slot(0);
         buffers[6].location = Location::Slot(1);
-        // 1 to 3 are steps to 4, which runs read, as they do the constant 5.
+        // 1 to 3 are intermediates of 4; runs read 4 and the constant 5.
         let prepack = copies(&[(0, 1), (1, 2), (2, 3), (3, 4)]);
         let run = copies(&[(4, 6), (5, 6)]);
         let memory = place(&mut buffers, &[(BufferId(5), vec![0.0; 16])], &prepack, &run);

@@ -1,8 +1,8 @@
-//! The plan: which kernels compute a graph, in which order, and where every value lives.
+//! The plan: the kernels that compute a graph, their order, and the location of every value.
 //!
-//! What depends on parameters alone is computed by `prepack`, once per change of the parameters; the rest by `run`. Batch
-//! sizes, and other open sizes, stay open: values that grow with them are placed in an arena of their size, at an offset which
-//! a run multiplies by it.
+//! `prepack` computes the values that depend only on parameters, once per change of the parameters; `run` computes the
+//! rest. Batch sizes and other open sizes stay open: values that grow with a size are placed in the arena of that size,
+//! at an offset that a run multiplies by the size.
 
 mod aliases;
 mod axis;
@@ -57,48 +57,47 @@ use crate::shape::Type;
 pub use crate::target::Features;
 use crate::target::Target;
 
-/// Where a buffer lives.
+/// The location of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// Not placed: nothing uses it.
+    /// Not placed, because it is unused.
     Nowhere,
     /// Memory bound to each run: an index into [`Plan::slots`].
     Slot(usize),
-    /// The arena of an open size, at `offset` elements times the size. The arena is the index of the size among those that
-    /// have one ([`MemoryPlan::open`]).
+    /// The arena of an open size, at `offset` elements times the size. `arena` is the index in [`MemoryPlan::open`].
     Open {
         /// The arena.
         arena: usize,
         /// The elements.
         offset: usize,
     },
-    /// The fixed arena, at an element.
+    /// The fixed arena, at an offset in elements.
     Fixed(usize),
-    /// Memory that lives as long as the program: constants, and what `prepack` computes for `run`.
+    /// Memory that lives as long as the program: constants, and values that `prepack` computes for `run`.
     Prepacked(usize),
-    /// Memory that exists only while `prepack` runs, at an element: its intermediates.
+    /// Memory that exists only while `prepack` runs, for its intermediates, at an offset in elements.
     Prepacking(usize),
-    /// The running thread's own scratch, at an element.
+    /// The running thread's own scratch, at an offset in elements.
     Scratch(usize),
 }
 
-/// Memory that kernels refer to.
+/// Memory that kernels access.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buffer {
-    /// What it holds.
+    /// Its content.
     pub name: String,
-    /// How large it is.
+    /// Its size.
     pub size: Size,
     /// How its elements are stored.
     pub element: Element,
-    /// Where it lives.
+    /// Its location.
     pub location: Location,
 }
 
-/// Memory that comes from outside the program.
+/// Memory outside the program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slot {
-    /// What it is bound to.
+    /// The kind of value that is bound to it.
     pub kind: SlotKind,
     /// The name of the source or output.
     pub name: String,
@@ -135,8 +134,8 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Bytes of all arenas of a run at the values of the plan's open sizes and a thread count: all but what exists only while
-    /// prepacking. What does not fit a number is the largest number.
+    /// Bytes of all arenas of a run at the values of the plan's open sizes and a thread count, without the arena that
+    /// exists only during prepacking. Saturates.
     pub fn bytes(&self, values: &[usize], threads: usize) -> usize {
         let parts = [self.fixed, self.prepacked, self.scratch.saturating_mul(threads)];
         let open = self.open_words(values).fold(0, usize::saturating_add);
@@ -154,7 +153,7 @@ impl MemoryPlan {
     }
 }
 
-/// Which kernels compute a graph, and where every value lives.
+/// The kernels that compute a graph, their order, and the location of every value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The network's name.
@@ -163,11 +162,11 @@ pub struct Plan {
     pub sizes: OpenSizes,
     /// Every buffer; kernels refer to them by index.
     pub buffers: Vec<Buffer>,
-    /// Memory from outside.
+    /// Memory outside the program.
     pub slots: Vec<Slot>,
-    /// Constants, to be written into prepacked memory once.
+    /// Constants, to be written to prepacked memory once.
     pub constants: Vec<(BufferId, Vec<f32>)>,
-    /// Kernels to run when parameters have changed.
+    /// Kernels to run when parameters change.
     pub prepack: Vec<Kernel>,
     /// Kernels to run for every batch.
     pub run: Vec<Kernel>,
@@ -175,14 +174,14 @@ pub struct Plan {
     pub memory: MemoryPlan,
     /// Threads that share a run.
     pub threads: usize,
-    /// What it is made for.
+    /// The target that the plan is for.
     pub target: Target,
-    /// What there was to choose from, and why it was chosen so.
+    /// The planner's choices and their reasons.
     pub choices: Choices,
 }
 
 impl Plan {
-    /// Where a constant lives in prepacked memory.
+    /// The location of a constant in prepacked memory.
     pub fn prepacked_offset(&self, buffer: BufferId) -> usize {
         match self.buffers[buffer.index()].location {
             Location::Prepacked(offset) => offset,
@@ -190,7 +189,7 @@ impl Plan {
         }
     }
 
-    /// The slots that some of its kernels read or write, in order.
+    /// The slots that some of these kernels read or write, in order.
     pub fn slots_of(&self, kernels: &[Kernel]) -> Vec<usize> {
         let places =
             kernels.iter().flat_map(Kernel::buffers).map(|buffer| self.buffers[buffer.index()].location);
@@ -203,7 +202,7 @@ impl Plan {
         slots.into_iter().collect()
     }
 
-    /// The slots that some of its kernels write, in order.
+    /// The slots that some of these kernels write, in order.
     pub fn slots_written(&self, kernels: &[Kernel]) -> Vec<usize> {
         let mut slots = BTreeSet::new();
         let mut written = |buffer: BufferId| {
@@ -229,10 +228,10 @@ impl Plan {
     }
 }
 
-/// Makes the plan of a graph for a target.
+/// Plans a graph for a target.
 ///
 /// # Errors
-/// [`PlanError`] for a setting out of its range ([`PlanOptions::check`]) or where the graph is at fault.
+/// [`PlanError`] for a setting outside its range ([`PlanOptions::check`]) or an invalid graph.
 pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Plan, PlanError> {
     options.check()?;
     crate::graph::verify(graph)?;
@@ -295,7 +294,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
     })
 }
 
-/// Nodes that depend on parameters, states and constants alone, in a graph that does not update them.
+/// Nodes that depend only on parameters, states and constants, in a graph that does not update them.
 fn prepacked_nodes(graph: &Graph) -> HashSet<usize> {
     let mut prepacked = HashSet::new();
     if !graph.updates().is_empty() {

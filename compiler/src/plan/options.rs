@@ -1,4 +1,4 @@
-//! How a program is to be compiled.
+//! The options of plans.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::{Costs, Layouts, PlanError};
 use crate::target::{Features, TargetError, VECTOR_BITS};
 
-/// How convolutions get their patches.
+/// How convolutions gather their patches (im2col).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Im2col {
-    /// The patches of a few rows at a time, in a panel of at most so many bytes (one row at least).
+    /// The patches of a few rows, in a panel of at most this many bytes (at least one row).
     Tiled {
-        /// Bound on the panel.
+        /// The maximum size of the panel.
         panel_bytes: usize,
     },
     /// The patches of a whole image at once.
@@ -25,28 +25,28 @@ pub enum Im2col {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Accuracy {
-    /// Products may be made by Winograd's method: results differ from the sums by at most 2·10⁻⁵ of the largest result of
-    /// a layer, where those of a sum in any order differ by about 10⁻⁶. An infinity or NaN in an image makes the results
-    /// about it NaN, also such as do not meet it.
+    /// Products may be computed with Winograd's algorithm. Results differ from the sums by at most 2·10⁻⁵ of the
+    /// largest result of a layer; sums in any order differ by about 10⁻⁶. An infinity or NaN in an image makes the
+    /// results around it NaN, including results whose windows do not contain it.
     #[default]
     Default,
     /// Every result is a sum of the products as written, in some order.
     Strict,
 }
 
-/// The algorithm of convolutions.
+/// The convolution algorithm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Convolution {
-    /// The one that was measured to take the least time ([`PlanOptions::tuned`]); where none was, the one that takes the
-    /// least by the planner's model.
+    /// The algorithm with the least measured time ([`PlanOptions::tuned`]); without measurements, the one with the
+    /// least time according to the planner's model.
     #[default]
     ByCost,
     /// Direct convolution.
     Direct,
-    /// On images with their channels first, products on gathered patches; direct convolution on others.
+    /// Im2col and products for images in NCHW layout; direct convolution for others.
     Im2col,
-    /// Winograd's method with so many results along each axis, one of [`WINOGRAD_RESULTS`], wherever it is possible:
+    /// Winograd's algorithm with this many results along each axis, one of [`WINOGRAD_RESULTS`], wherever possible:
     /// windows of 3×3 and 5×5 at stride 1.
     Winograd(usize),
 }
@@ -62,52 +62,53 @@ impl fmt::Display for Convolution {
     }
 }
 
-/// Results along each axis that there are Winograd transforms for: what [`Convolution::Winograd`] may ask for.
+/// The numbers of results along each axis that have Winograd transforms, for [`Convolution::Winograd`].
 pub const WINOGRAD_RESULTS: [usize; 2] = [2, 4];
 
 /// The maximum number of threads of a run.
 pub const MAX_THREADS: usize = 1024;
 
-/// How plans are made and code is generated. Options affect results only by rounding.
+/// Options of plans and code generation. They affect results only by rounding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PlanOptions {
-    /// Threads that share each run; 1 is truly serial.
+    /// Threads that share each run; 1 runs serially.
     pub threads: usize,
-    /// Items of the batch that the plan is to be quick for: work on single items is divided more finely than work on many.
-    /// Any number may be run. `None` stands for 1, and for 8 where parameters are updated.
+    /// The batch size to optimise for: small batches are divided into finer work units. Any batch size may be run.
+    /// `None` stands for 1, or for 8 if parameters are updated.
     #[serde(default)]
     pub batch: Option<usize>,
-    /// Width of vectors in bits: 128, 256 (AVX2 and FMA) or 512 (AVX-512F); `None` takes the widest this CPU has.
+    /// Width of vectors in bits: 128, 256 (AVX2 and FMA) or 512 (AVX-512F); `None` selects the widest that this CPU
+    /// supports.
     pub vector_bits: Option<usize>,
-    /// The instructions code may use.
+    /// The CPU features that code may use.
     pub features: Features,
-    /// The order of images in memory.
+    /// The layouts of images in memory.
     pub layouts: Layouts,
-    /// How convolutions get their patches, on images with their channels first.
+    /// How convolutions gather their patches, for images in NCHW layout.
     pub im2col: Im2col,
-    /// The algorithm of convolutions.
+    /// The convolution algorithm.
     pub convolution: Convolution,
     /// How closely results must follow the sums as written.
     pub accuracy: Accuracy,
-    /// What a core takes for what.
+    /// The costs of operations on a core.
     #[serde(default)]
     pub costs: Costs,
-    /// The algorithms of convolutions that were measured, by [`tuning_key`](super::tuning_key).
+    /// The measured convolution algorithms, by [`tuning_key`](super::tuning_key).
     #[serde(default)]
     pub tuned: BTreeMap<String, Convolution>,
-    /// Whether Cranelift checks the code it is given.
+    /// Whether Cranelift verifies its input.
     pub verify_code: bool,
-    /// Whether it is proved of every kernel that what one thread writes no other reads or writes. A failure is a fault of
-    /// Windlass; the proof takes about as long as planning. By default where debug assertions are on.
+    /// Whether to prove for every kernel that no thread reads or writes memory that another thread writes. A failure is
+    /// a bug in Windlass. The proof takes about as long as planning, and is on by default if debug assertions are.
     #[serde(default)]
     pub verify_races: bool,
 }
 
 impl PlanOptions {
-    /// Checks that every setting is in its range. Whether this CPU has the vectors asked for is not a question of plans.
+    /// Checks that every setting is in its range. It does not check whether this CPU supports the vector width.
     ///
     /// # Errors
-    /// [`PlanError::Setting`], and [`TargetError::VectorWidth`] for a width of vectors there is no code for.
+    /// [`PlanError::Setting`], and [`TargetError::VectorWidth`] for an unsupported vector width.
     pub fn check(&self) -> Result<(), PlanError> {
         let refuse = |setting, value, expected| Err(PlanError::Setting { setting, value, expected });
         if !(1..=MAX_THREADS).contains(&self.threads) {
@@ -181,7 +182,7 @@ mod tests {
             let error = refused(PlanOptions { convolution, ..PlanOptions::default() });
             assert!(matches!(error, PlanError::Setting { setting: "convolution.winograd", .. }), "{error}");
         }
-        // Plans for vectors that this CPU may not have.
+        // Plans for vectors that this CPU may not support.
         for bits in VECTOR_BITS {
             plan(&network(), &PlanOptions::default(), &Target::x86_64(bits)).unwrap();
         }

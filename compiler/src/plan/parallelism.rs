@@ -1,29 +1,29 @@
-//! How the work on a batch is shared among threads, for models of time.
+//! The division of a batch's work among threads, for time models.
 
 use super::PlanOptions;
 use crate::graph::Graph;
 
-/// Items of a batch that plans are made for where parameters are updated, if the options do not say.
+/// The batch size that plans optimise for if parameters are updated and the options do not set one.
 const TRAINING_BATCH: usize = 8;
 
-/// Threads, and the items of the batch they work on.
+/// Threads, and the batch size that they share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parallelism {
-    /// Threads.
+    /// The number of threads.
     pub threads: usize,
-    /// Items of the batch that the plan is to be quick for.
+    /// The number of items to optimise for.
     pub items: usize,
 }
 
 impl Parallelism {
-    /// What the options say of a graph.
+    /// The parallelism of a graph according to the options.
     pub(super) fn of(graph: &Graph, options: &PlanOptions) -> Self {
         let usual = if graph.updates().is_empty() { 1 } else { TRAINING_BATCH };
         Parallelism { threads: options.threads, items: options.batch.unwrap_or(usual) }
     }
 
-    /// The time of an item of so many units of work that each take a time: as long as the thread with the most of them
-    /// works, over the items.
+    /// The time per item of `units` work units with the same time: the time of the thread with the most units, divided
+    /// by the number of items.
     pub fn time(self, units: usize, unit: usize) -> usize {
         (self.items * units).div_ceil(self.threads).saturating_mul(unit) / self.items
     }

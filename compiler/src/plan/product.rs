@@ -1,19 +1,19 @@
-//! The vectors a plan is made for, and the choice of a product's register block.
+//! The vectors that a plan uses, and the choice of a product's register tile.
 
 use super::{BlockedRange, Costs};
 use crate::kernel::Form;
 use crate::target::{TileRegisters, VectorUnit};
 
-/// The vectors that code works on, and what working on them takes.
+/// The vectors that code uses, and their costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Vectors {
-    /// Numbers in one.
+    /// Lanes of a vector.
     pub lanes: usize,
-    /// How many a core has registers for.
+    /// The number of vector registers.
     pub registers: usize,
-    /// The vectors of the target, which know what a tile takes of them.
+    /// The vector unit of the target, which determines the registers of a tile.
     pub unit: VectorUnit,
-    /// What a core takes for what.
+    /// The costs of operations on a core.
     pub costs: Costs,
 }
 
@@ -23,13 +23,13 @@ impl Vectors {
         Vectors { lanes: unit.lanes(), registers: unit.registers, unit, costs }
     }
 
-    /// Whether a block's accumulators fit the registers beside what a step loads.
+    /// Whether a tile's accumulators and the operands of a step fit the registers.
     fn hold(self, form: Form, rows: usize, columns: usize) -> bool {
         self.unit.holds(&TileRegisters::of(form, rows, columns, self.unit))
     }
 }
 
-/// A register block: rows of the result, and vectors of columns.
+/// A register tile: rows of the result, and columns in vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegisterTile {
     /// Rows.
@@ -39,16 +39,16 @@ pub struct RegisterTile {
 }
 
 impl RegisterTile {
-    /// The block of inner products: items or outputs by columns, each with vectors along the reduction. Each load serves
-    /// several sums, and what a step loads fits the registers beside them.
+    /// The tile of inner products: items or outputs by columns, each with vectors along the reduction. Each load
+    /// contributes to several sums, and the operands of a step fit the registers beside the sums.
     pub fn of_inner_products(vectors: Vectors) -> RegisterTile {
         let blocks = [RegisterTile { rows: 4, columns: 6 }, RegisterTile { rows: 2, columns: 4 }];
         let fits = |block: &RegisterTile| vectors.hold(Form::InnerProduct, block.rows, block.columns);
         blocks.into_iter().find(fits).unwrap_or(RegisterTile { rows: 1, columns: 1 })
     }
 
-    /// The time of one step of the reduction, in sixteenths of a cycle: of multiplying, of loading, or of waiting for the
-    /// step before, whichever is longest. What is loaded costs a little even where multiplying takes longer.
+    /// The time of one step of the reduction, in sixteenths of a cycle: the maximum of the multiplications, the loads,
+    /// and the latency of the previous step. Loads cost a little even if multiplications take longer.
     pub fn time(vectors: Vectors, rows: usize, count: usize) -> usize {
         let Vectors { lanes, costs, .. } = vectors;
         let multiply_add = usize::from(costs.multiply_add.of_lanes(lanes)) * rows * count;
@@ -58,7 +58,7 @@ impl RegisterTile {
             + usize::from(costs.vector) * count
     }
 
-    /// Every block that fits the registers.
+    /// Every tile that fits the registers.
     pub fn all(vectors: Vectors) -> impl Iterator<Item = RegisterTile> {
         (1..=vectors.registers).flat_map(move |rows| {
             (1..=vectors.registers)
@@ -67,7 +67,7 @@ impl RegisterTile {
         })
     }
 
-    /// The time of one step of the reduction of all blocks that cover a result.
+    /// The time of one reduction step of all tiles that cover a result.
     pub fn time_of_all(vectors: Vectors, rows: &BlockedRange, columns: &BlockedRange) -> usize {
         let mut time = 0;
         for (row_blocks, rows) in rows.parts() {
@@ -79,12 +79,12 @@ impl RegisterTile {
         time
     }
 
-    /// The block that covers a result of so many rows and columns in the least time.
+    /// The tile that covers a result of `rows` rows and `columns` columns in the least time.
     pub fn choose(vectors: Vectors, rows: usize, columns: usize) -> RegisterTile {
         let time = |block: &RegisterTile| {
             let rows = BlockedRange::exact(rows, block.rows);
             let columns = BlockedRange::overlapping(columns, block.columns, vectors.lanes);
-            // Of equals the one of fewer blocks.
+            // If times are equal, the one with fewer tiles.
             (RegisterTile::time_of_all(vectors, &rows, &columns), rows.blocks() * columns.blocks())
         };
         RegisterTile::all(vectors)

@@ -1,14 +1,15 @@
-//! Checks that threads which share a kernel do not get into each other's way, whatever the open sizes are and for every division of
-//! the work: what one thread writes, no other reads or writes. Threads keep no order among themselves within a kernel.
+//! Checks that threads which share a kernel do not race, for all values of the open sizes and every division of the
+//! work: no thread reads or writes an element that another thread writes. Within a kernel, threads are not
+//! synchronised.
 //!
-//! Every access is to the elements `constant + Σ stride·variable`, with a range for each variable: the axes of the split, the
-//! number of the thread, loops, lanes, windows, rows and columns of tiles. Two accesses conflict where the difference of two such
-//! sums is zero, each sum with variables of its own. Units of work differ between threads, and so do numbers of threads: two
-//! accesses are apart if a difference of zero leaves only the same unit, or the same thread. What a thread does before its
-//! share belongs to no unit. Scratch is each thread's own.
+//! Every access is to the elements `constant + Σ stride·variable`, with a range for each variable: the axes of the
+//! split, the thread index, loops, lanes, windows, rows and columns of tiles. Two accesses conflict if the difference
+//! of two such sums is zero, where each sum has its own variables. Different threads have different work units and
+//! different indices. Two accesses are therefore apart if a difference of zero implies the same unit or the same
+//! thread. Statements that a thread runs before its chunk belong to no unit. Each thread has its own scratch.
 //!
-//! `equation.rs` decides this. The check is conservative: what it cannot prove is refused. Accesses of different buffers are
-//! apart, which placing memory has to see to.
+//! `equation.rs` decides this. The check is conservative: it rejects every kernel that it cannot prove. Accesses of
+//! different buffers are apart; the placement of memory must ensure this.
 
 mod access;
 mod collect;
@@ -21,11 +22,11 @@ use super::bounds::Count;
 use super::{Buffer, Location, OpenSizes};
 use crate::kernel::Kernel;
 
-/// Checks every two accesses of a kernel, as `threads` threads share it. A single thread conflicts with nobody, and kernels
-/// made for one may rely on it.
+/// Checks every two accesses of a kernel that `threads` threads share. A single thread has no conflicts, and kernels
+/// made for one thread may rely on it.
 ///
 /// # Errors
-/// A sentence naming the kernel, the buffer and the two accesses that may conflict.
+/// A sentence that names the kernel, the buffer and the two accesses that may conflict.
 pub(super) fn verify(
     kernel: &Kernel,
     buffers: &[Buffer],

@@ -1,5 +1,5 @@
-//! Results that are written over an operand: values computed element by element from one that nothing needs any more take
-//! its memory. It halves what such a kernel brings into the caches, and what the arena holds.
+//! Lets results overwrite an operand: values computed element by element from another value that is no longer needed
+//! use its memory. This halves the cache footprint of such a kernel, and reduces the size of the arena.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,11 +11,11 @@ use crate::kernel::BufferId;
 use crate::ops::{Move, Operator, Role};
 use crate::shape::DType;
 
-/// Binds results to the memory of operands that end with them. Values must have their memory already, as
-/// [`concat_in_place`](super::layout::concat_in_place) leaves it.
+/// Binds results to the memory of operands whose last user is the result's node. Values must already have their memory,
+/// as after [`concat_in_place`](super::layout::concat_in_place).
 pub(super) fn reuse_operands(graph: &Graph, lowering: &mut Lowering<'_>) {
     let mut memory = Occupants::of(graph, lowering);
-    // Constants are written once, and every run reads them.
+    // Constants are written once and read by every run.
     let constants: HashSet<BufferId> = lowering.constants.iter().map(|(buffer, _)| *buffer).collect();
     for (id, node) in graph.node_ids() {
         for (operand, result) in node.op.memory().over {
@@ -44,10 +44,10 @@ pub(super) fn reuse_operands(graph: &Graph, lowering: &mut Lowering<'_>) {
     }
 }
 
-/// Which values are in which buffer, and when they are last read.
+/// The values in each buffer, and their last readers.
 struct Occupants {
     values: HashMap<BufferId, Vec<ValueId>>,
-    /// The last node that reads a value; `None` for one that is read in other ways, or through a view of its own.
+    /// The last node that reads a value; `None` for a value that is read in other ways, or through its own view.
     last_reader: Vec<Option<NodeId>>,
 }
 
@@ -78,7 +78,7 @@ impl Occupants {
         self.values.get(&buffer).is_some_and(|values| values[..] == [value])
     }
 
-    /// Whether nothing reads what is in a buffer after a node, which reads it as one of its operands alone.
+    /// Whether a node is the last that reads a buffer, and reads it only as this operand.
     fn ends_at(&self, buffer: BufferId, id: NodeId, node: &Node, operand: usize) -> bool {
         let Some(values) = self.values.get(&buffer) else { return false };
         let elsewhere =

@@ -1,15 +1,15 @@
-//! What an operator tells the planner: how its kernels use memory, and which kernels they are.
+//! An operator's rules for the planner: how its kernels use memory, and the kernels.
 
 use super::Lowering;
 use crate::graph::Node;
 use crate::ops::{Op, dispatch};
 
-/// The rules that turn an operator into kernels.
+/// The rules that lower an operator to kernels.
 pub trait Lower {
     /// How its kernels use the memory of operands and results.
     fn memory(&self) -> MemoryRules;
 
-    /// Adds the operator's kernels. Its operands and results have buffers already.
+    /// Adds the operator's kernels. Its operands and results already have buffers.
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node);
 }
 
@@ -30,19 +30,19 @@ pub struct MemoryRules {
     pub operands: Order,
     /// The order in which they write results.
     pub results: Order,
-    /// Operands, each with a result of its type that may be written over it: no element of the operand is read after the
-    /// result's element at its place is written.
+    /// Pairs of an operand and a result of the same type that may overwrite it: no element of the operand is read after
+    /// the result's element at the same position is written.
     pub over: Vec<(usize, usize)>,
     /// The operand or result of small integers that they read or write as bytes.
     pub bytes: Option<Bytes>,
 }
 
-/// An order of elements in memory.
+/// The order of elements in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// That of the shape, dense. Operands in another order are copied before.
+    /// The order of the shape, dense. Operands in another layout are copied first.
     OfShape,
-    /// Any, as views say it: channels first or last, and parts of the pixels of another value.
+    /// Any layout that a view describes: channels first or last, and parts of the pixels of another value.
     Any,
 }
 

@@ -8,7 +8,7 @@ use crate::graph::{Graph, Node};
 use crate::kernel::{Element, Extent, SizeId};
 use crate::shape::{Polynomial, Sizes, Symbol, Type};
 
-/// How many elements there are, in words of 4 bytes: a fixed number, or an open size times a number.
+/// A number of elements, in words of 4 bytes: a fixed number, or an open size times a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// The open size, if there is one.
@@ -18,7 +18,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// So many elements.
+    /// A fixed number of elements.
     pub fn fixed(elements: usize) -> Self {
         Size { open: None, elements }
     }
@@ -33,7 +33,7 @@ impl Size {
         self.open.map_or(Extent::Fixed(self.elements), |size| Extent::Open(size, self.elements))
     }
 
-    /// The number at the values of a plan's open sizes; `None` where it is too large.
+    /// The number at the values of a plan's open sizes; `None` if it overflows.
     pub fn at(self, values: &[usize]) -> Option<usize> {
         self.elements.checked_mul(self.open.map_or(1, |size| values[size.index()]))
     }
@@ -46,12 +46,12 @@ impl fmt::Display for Size {
     }
 }
 
-/// The number of items of a batch: an open size times a number, as 7 steps of each of N samples.
+/// The number of items of a batch: an open size times a number, for example 7 steps of each of N samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// The open size.
     pub size: SizeId,
-    /// What it is multiplied by.
+    /// The factor.
     pub times: usize,
 }
 
@@ -77,13 +77,13 @@ impl Batch {
     }
 }
 
-/// The open sizes of a plan, each a polynomial of the network's symbols whose coefficients have no common divisor. The first
-/// is the number of samples in the batch.
+/// The open sizes of a plan. Each is a polynomial of the network's symbols whose coefficients have no common divisor.
+/// The first is the number of samples in the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenSizes(Vec<Polynomial>);
 
 impl OpenSizes {
-    /// Those of a graph's values.
+    /// The open sizes of a graph's values.
     pub(super) fn of(graph: &Graph) -> Self {
         let mut sizes = OpenSizes(vec![Polynomial::from(Symbol::BATCH)]);
         for value in (0..graph.value_count()).map(ValueId::new) {
@@ -100,7 +100,7 @@ impl OpenSizes {
         &self.0
     }
 
-    /// The symbols, each once, in order; the batch is the first.
+    /// The symbols in order, each once; the batch is the first.
     pub fn symbols(&self) -> Vec<Symbol> {
         let mut symbols: Vec<Symbol> = self.0.iter().flat_map(Polynomial::symbols).collect();
         symbols.sort_unstable();
@@ -108,14 +108,14 @@ impl OpenSizes {
         symbols
     }
 
-    /// Their values at the sizes of a run, one for each, into memory that is there already.
+    /// Writes their values at the sizes of a run, in order, to existing memory.
     pub fn values_into(&self, sizes: &Sizes, values: &mut Vec<usize>) {
         values.clear();
         values.push(sizes.batch());
         values.extend(self.0[1..].iter().map(|size| size.at(sizes)));
     }
 
-    /// A size, added if it is new.
+    /// Returns a size, adding it if it is new.
     pub(super) fn add(&mut self, polynomial: &Polynomial) -> Size {
         let (elements, primitive) = polynomial.primitive();
         if let Some(number) = polynomial.as_number() {
@@ -128,10 +128,10 @@ impl OpenSizes {
         Size { open: Some(SizeId(index)), elements }
     }
 
-    /// A size that is known.
+    /// Returns a known size.
     ///
     /// # Panics
-    /// For another.
+    /// If the size is unknown.
     pub(super) fn get(&self, polynomial: &Polynomial) -> Size {
         let (elements, primitive) = polynomial.primitive();
         match polynomial.as_number() {
@@ -143,7 +143,7 @@ impl OpenSizes {
         }
     }
 
-    /// The size of a value of a type that a value of the graph has.
+    /// The size of a value with a type that a value of the graph has.
     pub fn of_type(&self, ty: &Type) -> Size {
         self.get(&ty.shape.count())
     }
@@ -155,7 +155,7 @@ impl Lowering<'_> {
         self.sizes.of_type(self.ty(value))
     }
 
-    /// The words that a value takes as its elements are stored: of each item whole words.
+    /// The words of a stored value, with each item rounded up to whole words.
     pub(super) fn stored_size(&self, ty: &Type, element: Element) -> Size {
         match element {
             Element::F32 | Element::I32 => self.sizes.of_type(ty),
@@ -174,7 +174,7 @@ impl Lowering<'_> {
     /// The items of a batched value.
     ///
     /// # Panics
-    /// For a value that is not batched.
+    /// If the value is not batched.
     pub fn batch_of(&self, value: ValueId) -> Batch {
         let first = self.ty(value).shape.dims().first().expect("a batched value has a first axis");
         let size = self.sizes.get(&first.polynomial());
@@ -184,7 +184,7 @@ impl Lowering<'_> {
     /// The items of the batch that the current node works on: those of its first batched value.
     ///
     /// # Panics
-    /// For a node without a batched value.
+    /// If the node has no batched value.
     pub fn batch(&self) -> Batch {
         self.batch_of_node(self.graph.node(self.node)).expect("a node of a batch has batched values")
     }

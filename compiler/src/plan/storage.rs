@@ -1,11 +1,12 @@
-//! How the elements of values are stored. Graphs know integers of 32 bits alone; those known to be small take a byte each.
+//! How the elements of values are stored. Graphs only have 32-bit integers; integers that are known to be small are
+//! stored in bytes.
 
 use super::{Buffer, Bytes, Lower};
 use crate::entity::ValueId;
 use crate::graph::Graph;
 use crate::kernel::{Address, Element, Kernel, Stmt};
 
-/// How each value is stored, by its number.
+/// How each value is stored, by its index.
 pub(super) fn elements(graph: &Graph) -> Vec<Element> {
     let mut elements: Vec<Element> =
         (0..graph.value_count()).map(|index| graph.ty(ValueId::new(index)).dtype.into()).collect();
@@ -14,7 +15,7 @@ pub(super) fn elements(graph: &Graph) -> Vec<Element> {
             elements[node.results[result].index()] = Element::U8;
         }
     }
-    // Whoever does not know bytes is given words.
+    // Operators without byte support read and write words.
     let others = graph.nodes().iter().flat_map(|node| {
         let bytes = node.op.memory().bytes;
         let takes_words = move |index: &usize| bytes != Some(Bytes::Operand(*index));
@@ -27,7 +28,7 @@ pub(super) fn elements(graph: &Graph) -> Vec<Element> {
     elements
 }
 
-/// Checks that what is stored in bytes is read and written in bytes, and nothing else is.
+/// Checks that kernels read and write values stored in bytes as bytes, and other values as words.
 pub(super) fn verify(kernel: &Kernel, buffers: &[Buffer]) -> Result<(), String> {
     let mut result = Ok(());
     let mut check = |address: &Address, element: Element| {

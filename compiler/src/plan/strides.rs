@@ -1,4 +1,4 @@
-//! Dense values axis by axis: how many indices each axis has, and how far they lie apart.
+//! Dense values by axis: the number of indices of each axis, and their strides.
 
 use super::{Buffer, KernelDraft, Location, Lowering, Size};
 use crate::entity::ValueId;
@@ -10,11 +10,11 @@ use crate::shape::{Dim, Polynomial};
 pub struct Strides {
     /// The number of indices of each axis.
     pub sizes: Vec<Size>,
-    /// The distance between neighbouring indices of each axis, in elements.
+    /// The stride of each axis, in elements.
     pub distances: Vec<Size>,
 }
 
-/// A value seen as a matrix: the axes before one are its rows, the others its columns.
+/// A value viewed as a matrix: the axes before a given axis are its rows, the others its columns.
 #[derive(Clone, Copy, Debug)]
 pub struct RowsOf {
     /// The number of rows.
@@ -24,7 +24,7 @@ pub struct RowsOf {
 }
 
 impl Size {
-    /// The distance, if it is known now.
+    /// The number, if it does not depend on open sizes.
     pub fn as_number(self) -> Option<usize> {
         self.open.is_none().then_some(self.elements)
     }
@@ -51,7 +51,7 @@ impl Affine {
 }
 
 impl Lowering<'_> {
-    /// A size that is made of those of values.
+    /// A size that is a polynomial of the sizes of values.
     pub fn size_of(&mut self, size: &Polynomial) -> Size {
         self.sizes.add(size)
     }
@@ -63,7 +63,7 @@ impl Lowering<'_> {
         self.sizes.add(&product)
     }
 
-    /// The axes of a dense value of a shape.
+    /// The strides of a dense value of a shape.
     pub fn strides(&mut self, dims: &[Dim]) -> Strides {
         Strides {
             sizes: dims.iter().map(|dim| self.sizes.add(&dim.polynomial())).collect(),
@@ -71,13 +71,13 @@ impl Lowering<'_> {
         }
     }
 
-    /// A value as rows: an index of the axes before one each.
+    /// A value viewed as rows, one for each index of the axes before `axis`.
     pub fn rows_of(&mut self, value: ValueId, axis: usize) -> RowsOf {
         let dims = self.ty(value).shape.dims().to_vec();
         RowsOf { rows: self.product(&dims[..axis]), row: self.product(&dims[axis..]) }
     }
 
-    /// Memory for a dense value of some sizes, valid among the kernels of this node.
+    /// Memory for a dense value with some sizes, valid during the kernels of this node.
     pub fn dense_buffer(&mut self, name: &str, dims: &[Dim], element: Element) -> Address {
         let size = self.product(dims);
         let size = Size { elements: Size::words(size.elements, element), ..size };
@@ -97,7 +97,8 @@ impl Lowering<'_> {
     ) {
         let sorted: Vec<Dim> = order.iter().map(|&axis| dims[axis].clone()).collect();
         let (source, target) = (self.strides(dims), self.strides(&sorted));
-        // Vectors run along the last axis of the copy, else of the value, if both distances are known now.
+        // Vectors run along the last axis of the copy, or else of the value, if both strides are known at planning
+        // time.
         let last = |axis: &usize| order[*axis] + 1 == order.len();
         let candidates = (0..order.len()).rev().take(1).chain((0..order.len()).filter(last));
         let known = |axis: &usize| {

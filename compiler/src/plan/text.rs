@@ -1,4 +1,4 @@
-//! Prints a plan: memory, buffers, steps with their reasons, choices.
+//! Prints a plan: memory, buffers, kernels with their notes, choices.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! How many bytes a kernel moves at least: what it reads and what it writes, each element once. Caches and scratch, which
-//! decide how many it moves in fact, do not count.
+//! A lower bound on the bytes that a kernel moves: its reads and its writes, each element once. The actual traffic
+//! depends on caches and scratch, which are not counted.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use crate::kernel::{
 };
 use crate::shape::{Polynomial, Sizes};
 
-/// Bytes that a kernel reads and writes outside its scratch, each element once; one both read and written counts twice.
+/// Bytes that a kernel reads and writes outside its scratch, each element once; an element that is read and written
+/// counts twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// The bytes, as a polynomial of the open sizes.
@@ -20,7 +21,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// The traffic of a kernel of a plan. Where a kernel touches a part of a buffer, the part counts.
+    /// The traffic of a kernel of a plan. If a kernel accesses a part of a buffer, only that part counts.
     pub fn of(kernel: &Kernel, plan: &Plan) -> Self {
         let mut ranges = vec![Count::number(1.0); kernel.variables];
         let mut chunk = Count::number(1.0);
@@ -49,12 +50,12 @@ impl Traffic {
         traffic
     }
 
-    /// Bytes at given open sizes, or for a batch of the given number of samples; what does not fit a number is the largest number.
+    /// Bytes at given open sizes, or for a batch of the given number of samples. Saturates.
     pub fn at(&self, sizes: impl Into<Sizes>) -> u64 {
         self.bytes.at(&sizes.into()) as u64
     }
 
-    /// Adds what is touched of a buffer, which is no more than all of it.
+    /// Adds the accessed elements of a buffer, which are at most all of them.
     fn add(&mut self, count: &Count, buffer: &Buffer, plan: &Plan) {
         let (size, bytes) = (buffer.size, buffer.element.bytes());
         let whole = (4 * size.elements / bytes) as f64;
@@ -63,16 +64,16 @@ impl Traffic {
         let bytes = bytes as f64 * elements.ceil();
         let each =
             size.open.map_or(Polynomial::from(1usize), |size| plan.sizes.polynomials()[size.index()].clone());
-        // Converting saturates.
+        // The conversion saturates.
         self.bytes = self.bytes.plus(&each.scaled(bytes as i64));
     }
 }
 
-/// A number times open sizes. A fraction stands for a loop over blocks.
+/// A number times open sizes. It may be a fraction, for loops over blocks.
 #[derive(Clone, Debug)]
 struct Count {
     factor: f64,
-    /// In order.
+    /// Sorted.
     sizes: SmallVec<[SizeId; 2]>,
 }
 
@@ -102,7 +103,7 @@ impl Count {
         self
     }
 
-    /// The sum; of different sizes the one with more of them, which is the larger where they are large.
+    /// The sum. For different sizes, the term with more of them, which dominates if they are large.
     fn plus(self, other: Count) -> Self {
         if self.sizes == other.sizes {
             return Count { factor: self.factor + other.factor, sizes: self.sizes };
@@ -111,11 +112,11 @@ impl Count {
     }
 }
 
-/// The elements touched by a walk over a kernel.
+/// The elements that a kernel accesses.
 struct Touched {
-    /// How many values each variable takes.
+    /// The number of values of each variable.
     ranges: Vec<Count>,
-    /// How many elements all threads' shares have together.
+    /// The number of elements in all threads' chunks together.
     chunk: Count,
     reads: BTreeMap<BufferId, Count>,
     writes: BTreeMap<BufferId, Count>,
@@ -176,7 +177,7 @@ impl Touched {
             right.push((count, reduction.right));
         }
         let (rows, columns) = (Count::fixed(tile.rows), Count::fixed(tile.columns));
-        // Of a tile's rows each starts elsewhere, evenly or not.
+        // The rows of a tile start at different addresses, with or without a fixed stride.
         left.push((rows.clone(), 1));
         right.push((columns.clone(), if tile.form == Form::OuterProduct { 1 } else { tile.right_column }));
         self.read(&call.left, &left);
@@ -201,8 +202,8 @@ impl Touched {
         }
     }
 
-    /// The elements that an access within a leaf touches over all loops around it: the leaf's own counts and strides, and
-    /// the variables of the address.
+    /// The number of elements that an access within a leaf touches in all iterations of the loops around it, from the
+    /// leaf's own counts and strides and the variables of the address.
     fn elements(&self, address: &Address, leaf: &[(Count, usize)]) -> Count {
         let mut vars: Vec<Var> = Vec::new();
         for var in address.offset.vars() {
@@ -242,7 +243,7 @@ mod tests {
     use crate::shape::Sizes;
     use crate::target::Target;
 
-    /// Bytes per item and in any case, of each kernel.
+    /// Bytes per item, and bytes independent of the batch, for each kernel.
     fn traffic(nodes: &str) -> Vec<(usize, usize)> {
         let graph: Graph = format!("graph net {{\n{nodes}\n}}").parse().unwrap();
         let plan = plan(&graph, &PlanOptions::default(), &Target::x86_64(512)).unwrap();

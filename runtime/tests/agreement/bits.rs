@@ -69,7 +69,7 @@ fn images() {
     }
 }
 
-/// Masks that are read for a value of another shape, or by operators without byte support.
+/// Masks read for a value of another shape, or by operators without byte support.
 #[test]
 fn other_readers() {
     for item in [[8, 2, 3], [9, 3, 3]] {

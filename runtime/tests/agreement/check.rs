@@ -14,22 +14,22 @@ use windlass_runtime::executor::Executor;
 use crate::numbers::{Numbers, Sources, Values, sources};
 use crate::run::{Results, run_every_way};
 
-/// The required agreement of results.
+/// How closely results must agree.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Agreement {
     /// Bit for bit with the f32 interpreter (any NaN matches a NaN).
     Exact,
     /// Within a bound of the f64 interpreter, relative to the largest element of each result.
     Within(f64),
-    /// The same, but relative to at least a part of the largest element of all results: for networks whose gradients
-    /// may cancel to zero.
+    /// Like `Within`, but relative to at least a fraction of the largest element of all results: for networks whose
+    /// gradients may cancel to zero.
     WithinWhole(f64),
-    /// With the f32 interpreter: NaN matches NaN, infinities are equal, numbers agree within a relative bound and a
-    /// floor.
+    /// Compared with the f32 interpreter: NaN matches NaN, infinities are equal, numbers agree within a relative bound
+    /// and a floor.
     Edges { part: f64, floor: f64 },
 }
 
-/// The part of the largest of all elements that is the minimum scale of a result.
+/// The minimum scale of a result, as a fraction of the largest of all elements.
 const WHOLE: f64 = 1.0 / 64.0;
 
 /// Options that together cover every path: threads, panels of every kind, passes on and off, and code without fused
@@ -50,12 +50,12 @@ pub(crate) fn variants() -> Vec<CompileOptions> {
         options(3, Im2col::Whole, Features::Native, none),
         options(1, Im2col::Tiled { panel_bytes: 1024 }, Features::Baseline, none),
     ];
-    // The first uses the widest vectors available; narrower ones are separate paths.
+    // The first variant uses the widest vectors available; narrower ones have separate code paths.
     for bits in available_vector_bits() {
         let mut narrower = options(if bits == 256 { 2 } else { 1 }, default, Features::Native, all);
         narrower.plan.vector_bits = Some(bits);
         variants.push(narrower.clone());
-        // All channels first, with im2col.
+        // Stores all images in NCHW layout, with im2col.
         narrower.plan.layouts = Layouts::ChannelsFirst;
         narrower.plan.convolution = Convolution::Im2col;
         narrower.plan.threads = 3 - narrower.plan.threads;
@@ -122,12 +122,12 @@ impl<'g> Expectation<'g> {
         expectation
     }
 
-    /// The same, without numbers yet.
+    /// An expectation without runs.
     pub(crate) fn of(graph: &'g Graph, agreement: Agreement) -> Self {
         Expectation { graph, agreement, runs: Vec::new() }
     }
 
-    /// Interprets the graph on further numbers.
+    /// Adds a run: interprets the graph on these numbers.
     pub(crate) fn add(&mut self, batch: usize, sources: Sources) {
         let expected = match self.agreement {
             Agreement::Exact | Agreement::Edges { .. } => interpreted::<f32>(self.graph, batch, &sources),
@@ -146,7 +146,7 @@ impl<'g> Expectation<'g> {
         }
     }
 
-    /// The same with some random options, for long series of graphs.
+    /// The same with a few random options, for long series of graphs.
     #[track_caller]
     pub(crate) fn check_some(&self, mode: Mode, numbers: &mut Numbers, what: &str) {
         for _ in 0..2 {
@@ -164,7 +164,7 @@ impl<'g> Expectation<'g> {
         let (options, what) = (&options, format!("{what} with {options:?}"));
         let (program, _) = compile(self.graph, mode, options, &Dump::from_environment())
             .unwrap_or_else(|error| panic!("{what}: {error}"));
-        // The graphs are so small that otherwise no step would run on several threads.
+        // The graphs are so small that no step would run on several threads otherwise.
         let executor = Executor::new(program).unwrap().parallelize_every_step();
         for (version, run) in self.runs.iter().enumerate() {
             let results = run_every_way(&executor, run.batch, &run.sources, version as u64, &what);

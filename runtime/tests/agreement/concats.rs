@@ -17,7 +17,7 @@ use crate::check::{Agreement, Expectation, interpreted};
 use crate::graphs::{Ops, network};
 use crate::numbers::{Values, sources};
 
-/// Sizes of images, of one axis and of two.
+/// Sizes of images, with one axis and with two.
 const SIZES: [&[usize]; 6] = [&[2], &[37], &[1, 2], &[3, 1], &[4, 5], &[3, 16]];
 
 /// A graph under construction: images of some size; everything it computes is an output.
@@ -114,7 +114,7 @@ impl Images {
         }
     }
 
-    /// What moves elements along axes, or reduces or makes some.
+    /// Operators that move elements along axes, or reduce or add axes.
     fn along_axes(&mut self, x: ValueId) -> Vec<(&'static str, ValueId)> {
         let (item, axes) = (self.ops.item(x), self.sizes.len());
         let shape = Shape::batched(&item);
@@ -172,7 +172,7 @@ impl Images {
         ]
     }
 
-    /// The loss of a prediction and its gradients to both sides.
+    /// The losses of a prediction, and their gradients with respect to both operands.
     fn losses(&mut self, name: &str, x: ValueId, other: ValueId) -> Vec<(&'static str, ValueId)> {
         let g = self.ops.parameter(&format!("{name} g"), &[]);
         let ops = &mut self.ops;
@@ -215,7 +215,7 @@ fn parts_and_wholes_are_met_by_every_operator() {
         let mut images = Images::new(sizes);
         let (x, few) = (images.input("x", 16), images.input("few", 3));
         let (a, b) = (images.relu(x), images.conv(few, 9));
-        // Few channels, inputs and slices are copied to where the others are computed.
+        // Few channels, inputs and slices are copied to the memory of the others.
         let few = images.relu(few);
         let part = images.slice(a, 2, 11);
         let whole = images.concat(&[a, few, b, x, part]);
@@ -279,7 +279,7 @@ fn values_in_several_joins() {
     }
 }
 
-/// A residual sum and its own operand in one concatenation: sums in the convolution's epilogue with parts of pixels.
+/// A residual sum and its own operand in one concatenation: convolution epilogues add parts of pixels.
 #[test]
 fn residual_sums_of_parts() {
     for sizes in SIZES {

@@ -54,7 +54,7 @@ impl Case {
             .check_variants(Mode::Inference, &format!("{self:?}"));
     }
 
-    /// With only some of the options.
+    /// Checks with a few random options.
     #[track_caller]
     fn check_some(&self, batch: usize, numbers: &mut Numbers) {
         Expectation::new(&self.graph(), &[batch], Values::Integers, Agreement::Exact).check_some(
@@ -64,13 +64,13 @@ impl Case {
         );
     }
 
-    /// Multiply-adds of one sample.
+    /// Multiply-adds per sample.
     fn work(&self) -> usize {
         let results: usize = self.window.output_sizes(&self.sizes).iter().product();
         results * self.outputs * self.inputs / self.groups * self.window.elements()
     }
 
-    /// Smaller if the interpreter would take too long.
+    /// Reduces the sizes if the interpreter would take too long.
     fn bounded(mut self, work: usize) -> Self {
         while self.work() > work && self.sizes.iter().any(|&size| size > 1) {
             for axis in 0..self.sizes.len() {
@@ -230,7 +230,7 @@ fn groups_of_many_channels() {
 #[test]
 fn images_of_one_pixel() {
     for (inputs, outputs, groups) in [(16, 16, 1), (16, 16, 16), (17, 8, 1), (8, 24, 8), (3, 16, 1)] {
-        // One pixel in, many out; many in, one out; and back.
+        // One input pixel with several output pixels, and several with one.
         square(inputs, outputs, groups, 1, Window::square(2, 1, 1)).check(&[2]);
         square(inputs, outputs, groups, 1, Window::square(3, 1, 2)).check(&[1]);
         square(inputs, outputs, groups, 3, Window::square(3, 1, 0)).check(&[2]);
@@ -258,7 +258,7 @@ fn windows_beyond_the_image() {
     }
 }
 
-/// Small images at the limit of what windows fit: many cases with little work.
+/// Small images, as large as the window or slightly larger: many cases with little work.
 #[test]
 fn windows_on_tiny_images() {
     let mut numbers = Numbers::new(23);

@@ -1,6 +1,6 @@
-//! Every operator on special values: NaN, infinities, signed zeros, denormals, numbers near the largest. Compiled code
-//! gives the interpreter's bits if no function is approximated, otherwise its NaN, its infinities and numbers close to
-//! its own. `docs/numbers.md` describes the results.
+//! Every operator on special values: NaN, infinities, signed zeros, denormals, numbers near the largest. If no function
+//! is approximated, compiled code gives the interpreter's bits; otherwise it gives the same NaNs and infinities, and
+//! numbers close to the interpreter's. `docs/numbers.md` describes the results.
 
 mod case;
 
@@ -47,9 +47,9 @@ fn unary(kinds: &[UnaryKind]) -> Case {
     Case::exact(ops, &[&[("x", Fill::Edges)]])
 }
 
-/// The products of a window at a stride of one, with few channels and with many, with padding and without. `free` may
-/// hold any values; `bound` is finite where it is multiplied by the zeros of the padding, because an infinite number
-/// times such a zero is NaN in compiled code, while the interpreter skips it.
+/// Convolutions at stride 1 and their gradients, with few channels and with many, with padding and without. `free` may
+/// hold any values. `bound` is finite if it is multiplied by the zeros of the padding, because an infinite number times
+/// such a zero is NaN in compiled code, while the interpreter skips it.
 fn convolutions(
     build: fn(&mut Ops, Window, [usize; 2]) -> ValueId,
     [free, bound]: [&'static str; 2],
@@ -67,7 +67,7 @@ fn convolutions(
     vec![one(2, 5, 0), one(2, 5, 1), one(16, 17, 0), one(16, 17, 1)]
 }
 
-/// The operands of the products: an image of 6 by 7, weights, and a gradient of the result.
+/// The operands of convolutions: an image of 6 by 7, weights, and a gradient of the result.
 fn image(ops: &mut Ops, channels: usize) -> ValueId {
     ops.input("x", &[channels, 6, 7])
 }
@@ -144,7 +144,7 @@ fn adam(weight_decay: f64, decoupled: bool) -> Case {
     Case::exact(ops, &[&first, &second, &third])
 }
 
-/// The cases of an operator. A new one does not compile without a case.
+/// The cases of an operator. The match is exhaustive, so a new operator needs a case.
 fn cases(kind: OpKind) -> Vec<Case> {
     let mut ops = Ops::new();
     let edges: &[(&str, Fill)] = &[("x", Fill::Edges)];
@@ -224,7 +224,7 @@ fn cases(kind: OpKind) -> Vec<Case> {
         }
         OpKind::Unary => {
             use UnaryKind::{Exp, Log, Negate, Relu, Rsqrt, Sigmoid, Sqrt, Square, Tanh};
-            // Four units in the last place; a sigmoid below the smallest normal number may be zero.
+            // The bound is four units in the last place; a sigmoid below the smallest normal number may be zero.
             let approximated = unary(&[Sigmoid, Tanh, Exp, Log]).near(5e-7, f64::from(f32::MIN_POSITIVE));
             vec![unary(&[Relu, Negate, Square, Sqrt, Rsqrt]), approximated]
         }
@@ -288,7 +288,7 @@ fn cases(kind: OpKind) -> Vec<Case> {
                 let y = ops.op(Reduce { kind, axis, count: 1 }, &[x]);
                 ops.output("y", y)
             };
-            // Which of two zeros is the maximum is not defined.
+            // It is undefined which of two zeros is the maximum.
             let largest = |axis| Case::exact(reduced(ReduceKind::Max, axis), &[edges]).near(0.0, 0.0);
             let sum = |kind, axis| sums(reduced(kind, axis), ["x"]);
             let kinds = [ReduceKind::Sum, ReduceKind::Mean];
@@ -331,7 +331,7 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let constant: &[(&str, Fill)] = &[("x", Fill::All(2.0))];
             let mut runs = sums_of(["x"]);
             runs.extend([constant.to_vec(), vec![("g", Fill::Special)]]);
-            // If all elements equal the mean, the results are times 1/√ε, which is 316.
+            // If all elements equal the mean, results are multiplied by 1/√ε, which is 316.
             let agreement = Agreement::Edges { part: 1e-5, floor: 1e-3 };
             vec![Case { graph: ops.output("g", g).finish(), agreement, runs }]
         }
@@ -401,8 +401,8 @@ fn every_operator() {
     }
 }
 
-/// A step in which a ReLU receives NaN: the gradient passes through it, so that every parameter before it becomes NaN,
-/// in the interpreter and in every program.
+/// A step in which a ReLU reads NaN: the gradient passes through the ReLU, so every parameter before it becomes NaN, in
+/// the interpreter and in every program.
 #[track_caller]
 fn check_divergence(item: &[usize], layers: &[Layer], nan: &str, first: &[&str]) {
     let step = training(&network(item, layers), Optimizer::sgd());

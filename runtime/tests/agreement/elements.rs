@@ -41,7 +41,7 @@ fn dense_layers() {
             let (w, b) = (ops.parameter("w", &[outputs, inputs]), ops.parameter("b", &[outputs]));
             let y = ops.op(Linear { epilogue: Vec::new() }, &[x, w]);
             let y = ops.op(Bias {}, &[y, b]);
-            // The residual's sum is between bias and rectifier, as the passes fuse it.
+            // The residual is added between bias and ReLU, in the order in which the passes fuse it.
             let sum = ops.op(Binary { kind: BinaryKind::Add }, &[y, g]);
             let relu = ops.op(Unary { kind: UnaryKind::Relu }, &[sum]);
             let dx = ops.op(LinearGradInput {}, &[g, w]);
@@ -91,7 +91,7 @@ fn functions_of_one_and_two_elements() {
     }
 }
 
-/// A comparison is the one SSE instruction whose operand could be in unaligned memory.
+/// A comparison is the only SSE instruction that could have an operand in unaligned memory.
 #[test]
 fn comparisons_of_unaligned_elements_without_avx() {
     let mut ops = Ops::new();
@@ -140,7 +140,7 @@ fn channels() {
         }
         check_exact(ops, &[1, 2, 7], &format!("{item:?}"));
     }
-    // Along the axes of a parameter, which has no batch.
+    // Along the axes of a parameter, which has no batch axis.
     let mut ops = Ops::new();
     let (w, s) = (ops.parameter("w", &[3, 5, 2]), ops.parameter("s", &[3]));
     let scaled = ops.op(Scale { axis: 0 }, &[w, s]);
@@ -207,7 +207,7 @@ fn softmax_and_its_logarithm() {
         let softmax_dx = ops.op(SoftmaxGrad {}, &[g, softmax]);
         let log = ops.op(LogSoftmax {}, &[x]);
         let log_dx = ops.op(LogSoftmaxGrad {}, &[g, log]);
-        // These are zero except for rounding within a channel: there is nothing to be relative to.
+        // The exact gradients are zero, so a relative bound is impossible.
         let ops = ops.output("softmax", softmax);
         let ops = match item[0] {
             1 => ops,

@@ -1,4 +1,4 @@
-//! The ends of graphs: values with several names, and updates that read values which others write.
+//! Outputs and updates: values with several names, and updates that read values which other updates overwrite.
 
 use windlass_compiler::graph::Graph;
 use windlass_compiler::pass::Mode;
@@ -6,7 +6,7 @@ use windlass_compiler::pass::Mode;
 use crate::check::{Agreement, Expectation};
 use crate::numbers::Values;
 
-/// A graph with parameters `a`, `b` and `c` of 37 elements, a batch `x` of the same length, and the given lines.
+/// Checks a graph with parameters `a`, `b` and `c` of 37 elements, a batch `x` of the same length, and the given lines.
 #[track_caller]
 fn check(lines: &str) {
     let parameter = |name: &str| {

@@ -1,4 +1,4 @@
-//! SGD updates that are fused with the sums of gradients, and those that cannot be: bit for bit.
+//! SGD updates that are fused into the kernels of gradients, and updates that cannot be, bit for bit.
 
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::Graph;
@@ -44,7 +44,7 @@ fn dense_layers() {
         let mut ops = Ops::new();
         let (x, g) = (ops.input("x", &[inputs]), ops.input("g", &[outputs]));
         let weight = ops.parameter("w", &[outputs, inputs]);
-        // Read before the update.
+        // Reads the weight before the update.
         let y = ops.op(Linear { epilogue: Vec::new() }, &[x, weight]);
         let rate = rate(&mut ops);
         let gradient = ops.op(LinearGradWeight {}, &[g, x]);
@@ -70,14 +70,14 @@ fn convolutions() {
             let moved = ops.op(PLAIN, &[weight, gradient, rate]);
             let mut graph = ops.finish();
             graph.add_update("w", moved).unwrap();
-            // Gradients of images with few channels are summed in another way.
+            // Gradients of images with few channels use another schedule.
             let what = format!("{channels:?} in {groups} groups, {window:?}");
             check(&graph, inputs >= 8 || outputs >= 8, &what);
         }
     }
 }
 
-/// Weights that something reads after the gradient is known, gradients with other users, and other updates.
+/// Weights that are read after the gradient is computed, gradients with other users, and other updates.
 #[test]
 fn steps_that_wait() {
     for case in 0..4 {
@@ -96,7 +96,7 @@ fn steps_that_wait() {
             output = Some(ops.op(Unary { kind: UnaryKind::Negate }, &[gradient]));
         }
         if case == 3 {
-            // Not an update of the weight that it changes.
+            // The new weight is an output, not an update of the weight.
             output = Some(moved);
         }
         let mut graph = ops.finish();

@@ -44,7 +44,7 @@ impl Ops {
         self.0.ty(value).shape.item()
     }
 
-    /// Names a value as an output.
+    /// Makes a value an output with this name.
     #[track_caller]
     pub(crate) fn output(mut self, name: &str, value: ValueId) -> Self {
         self.0.add_output(name, value).unwrap();

@@ -1,5 +1,5 @@
-//! Results that overwrite operands which are no longer needed: residual sums in and after products, unary and binary
-//! functions, and operands that are still needed. Bit for bit.
+//! Results that overwrite operands: residual sums in and after products, and unary and binary functions. Also operands
+//! that are still needed. Bit for bit.
 
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::ops::conv::{Conv, ConvGradInput};
@@ -35,8 +35,8 @@ fn check(ops: Ops, y: ValueId, what: &str) {
         .check_variants(Mode::Inference, what);
 }
 
-/// Blocks whose input is last used in the sum: with few channels and many, one and several pixels wide, with windows
-/// that suit every convolution algorithm.
+/// Blocks whose input is last used in the sum, with few channels and many, one and several pixels wide, and with
+/// windows for every convolution algorithm.
 #[test]
 fn residual_sums() {
     for channels in [1, 3, 5, 16, 17, 33] {
@@ -59,7 +59,8 @@ fn residual_sums() {
     }
 }
 
-/// Like [`residual_sums`], after gradients to an input: convolutions back to the sizes before a strided one.
+/// Like [`residual_sums`], but after gradients with respect to an input: convolutions back to the sizes before a
+/// strided one.
 #[test]
 fn residual_sums_of_transposed_convolutions() {
     for channels in [3, 16, 17] {
@@ -126,7 +127,7 @@ fn chains_of_elements() {
     }
 }
 
-/// Operands that are needed later: by themselves, with another shape, as a part, or concatenated.
+/// Operands that are needed later: directly, reshaped, sliced, or concatenated.
 #[test]
 fn operands_that_live_on() {
     for channels in [4, 16] {
@@ -159,8 +160,8 @@ fn operands_that_live_on() {
     }
 }
 
-/// Updates that functions of elements make: over the old value, beside it where something reads that later, and from the old
-/// value of another.
+/// Updates computed by elementwise functions: in place, in separate memory if another operator reads the old value
+/// later, and from the old value of another parameter.
 #[test]
 fn updates_by_functions_of_elements() {
     for reads_later in [false, true] {

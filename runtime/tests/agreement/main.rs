@@ -1,4 +1,4 @@
-//! Compares compiled programs with the interpreter. Every run happens several times, also between guard pages.
+//! Compares compiled programs with the interpreter. Every program runs several times, including between guard pages.
 
 mod bits;
 mod check;

@@ -31,7 +31,7 @@ fn evaluate(executor: &Executor, x: &[f32]) -> Vec<f32> {
     y
 }
 
-/// Numbers of every magnitude and sign, and those at which functions switch formulas.
+/// Numbers of every magnitude and sign, and the thresholds between the formulas of functions.
 fn arguments() -> Vec<f32> {
     let mut x: Vec<f32> = (0..=u32::MAX).step_by(STRIDE).map(f32::from_bits).collect();
     let corners = [
@@ -67,7 +67,7 @@ fn arguments() -> Vec<f32> {
             x.extend([f32::from_bits(bits), -f32::from_bits(bits)]);
         }
     }
-    // The range in which functions of the exponential are not constant: every magnitude once more, more densely.
+    // The range in which functions of the exponential are not constant: every magnitude again, more densely.
     x.extend((-120_000..=120_000).map(|step| step as f32 / 1000.0));
     x
 }
@@ -86,7 +86,7 @@ fn error(got: f32, truth: f64) -> Option<f64> {
         return (got.to_bits() == rounded.to_bits()).then_some(0.0);
     }
     let exponent = (rounded.abs().max(f32::MIN_POSITIVE).to_bits() >> 23) as i32 - 127;
-    // The unit after the largest number stands for an infinity that should be finite.
+    // An infinity that should be finite counts as the unit after the largest number.
     let got = if got.is_infinite() {
         f64::from(f32::MAX.copysign(got)) * (1.0 + f64::from(f32::EPSILON))
     } else {
@@ -120,7 +120,7 @@ fn check(kind: UnaryKind, bound: f64, smallest: f64, truth: impl Fn(f64) -> f64)
             "{kind:?}({x:?}) is {y:?} with {code:?}: {error:.3} units from {:?}",
             truth(f64::from(x))
         );
-        // Three at a time use no vector: single lanes must give the same bits.
+        // Batches of three fill no vector: single lanes must give the same bits.
         for (x, y) in arguments.chunks_exact(3).zip(results.chunks_exact(3)).step_by(499) {
             let singles = evaluate(&executor, x);
             let same =

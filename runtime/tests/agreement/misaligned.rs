@@ -1,4 +1,4 @@
-//! Inputs, parameters and results that start at any float: programs require no more alignment than that of a float.
+//! Inputs, parameters and results at any float address: programs require only the alignment of a float.
 
 use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, training_graph};
 use windlass_compiler::codegen::available_vector_bits;
@@ -156,7 +156,7 @@ fn check(graph: &Graph, mode: Mode, options: &CompileOptions) {
         let sources = sources(graph, batch, Values::Reals, 4);
         let aligned = run_at(&executor, batch, &sources, |_| 0);
         for first in [1, 2, 7] {
-            // All at the same offset, which is not a vector boundary, and each at another.
+            // All slots at the same offset, which is not a vector boundary, and each slot at another offset.
             for step in [0, 2] {
                 let misaligned = run_at(&executor, batch, &sources, |slot| first + step * slot);
                 assert_eq!(

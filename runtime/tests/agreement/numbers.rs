@@ -14,7 +14,7 @@ pub(crate) type Sources = Bindings<f64>;
 pub(crate) enum Values {
     /// Integers between −3 and 3.
     Integers,
-    /// Ones of either sign among many zeros: whole networks stay exact.
+    /// Ones of either sign among many zeros, so that whole networks stay exact.
     Sparse,
     /// Anything between −1 and 1.
     Reals,
@@ -22,7 +22,7 @@ pub(crate) enum Values {
     Special,
 }
 
-/// The length of a series: as given, or longer by the ratio of `WINDLASS_RANDOM_CASES` to 60, the default number of
+/// The length of a series: `usual`, or longer by the ratio of `WINDLASS_RANDOM_CASES` to 60, the default number of
 /// random networks.
 pub(crate) fn cases(usual: usize) -> usize {
     match random_cases() {
@@ -50,13 +50,13 @@ impl Numbers {
         ((self.0 >> 33) % bound as u64) as usize
     }
 
-    /// One of several.
+    /// A random element.
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 
     /// A window and sizes of images that it fits. Every second axis is about as small as the window allows, so that
-    /// strides go beyond it and padding is wider than it.
+    /// strides exceed the image and padding is wider than it.
     pub(crate) fn window(&mut self, axes: usize, largest: usize) -> (Vec<usize>, Window) {
         let mut list = |lowest: usize, bound: usize| -> Vec<usize> {
             (0..axes).map(|_| lowest + self.below(bound)).collect()
@@ -75,7 +75,7 @@ impl Numbers {
         (sizes, window)
     }
 
-    /// The same for pooling, whose padding is narrower than its windows.
+    /// The same for pooling, where padding must be smaller than the window.
     pub(crate) fn pooling_window(&mut self, axes: usize, largest: usize) -> (Vec<usize>, Window) {
         let (mut sizes, mut window) = self.window(axes, largest);
         for (axis, size) in sizes.iter_mut().enumerate() {
@@ -85,7 +85,7 @@ impl Numbers {
         (sizes, window)
     }
 
-    /// A number between −1 and 1 that f32 holds exactly.
+    /// A random number between −1 and 1 that is exact in f32.
     fn real(&mut self) -> f64 {
         f64::from((self.below(1 << 23) as f32) / (1 << 22) as f32 - 1.0)
     }

@@ -1,5 +1,6 @@
-//! Pools that are fused into convolutions: by direct tiles bit for bit, by Winograd's algorithm within its bound. And
-//! pools that cannot be fused: with few channels, with overlapping windows, or of results with other users.
+//! Pools fused into convolutions: bit for bit with direct convolution, within the stated bound with Winograd's
+//! algorithm. Also pools that cannot be fused: with few channels, with overlapping windows, or of results with other
+//! users.
 
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::graph::Graph;
@@ -21,7 +22,7 @@ use crate::numbers::{Numbers, Values, cases, sources};
 /// The bound that [`Accuracy::Default`] states.
 const BOUND: f64 = 2e-5;
 
-/// A convolution with an epilogue, and either pool after it.
+/// A convolution with an epilogue, followed by either kind of pool.
 struct Case {
     channels: [usize; 2],
     sizes: Vec<usize>,
@@ -117,7 +118,7 @@ fn tiles_of_whole_windows() {
     }
 }
 
-/// For every shape of a tile, at every width.
+/// Every shape of a register tile, at every vector width.
 #[test]
 fn windows_of_two_by_two() {
     for is_max in [true, false] {
@@ -175,7 +176,7 @@ fn winograd_tiles_of_whole_windows() {
     }
 }
 
-/// NaN, infinities and denormals, which a convolution by ones preserves.
+/// NaN, infinities and denormals, which a convolution with weights of one preserves.
 #[test]
 fn special_numbers() {
     for is_max in [true, false] {
@@ -201,7 +202,7 @@ fn special_numbers() {
     }
 }
 
-/// The pooled value is part of a concatenation, or is one pixel, which has both layouts at once.
+/// The pooled value is part of a concatenation, or has one pixel and therefore both layouts at once.
 #[test]
 fn pooled_parts_and_pixels() {
     let pool = |ops: &mut Ops, y, size: &[usize]| {
@@ -235,8 +236,8 @@ fn pooled_parts_and_pixels() {
     }
 }
 
-/// Results that are also an output, or read by another operator; argmax indices that a gradient needs; windows that
-/// overlap.
+/// Results that are also outputs, or read by another operator; argmax indices that a gradient reads; overlapping
+/// windows.
 #[test]
 fn pools_that_stay_apart() {
     let conv = |ops: &mut Ops| {

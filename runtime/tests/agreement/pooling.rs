@@ -17,7 +17,7 @@ fn graph(channels: usize, sizes: &[usize], window: &Window) -> Graph {
     let g = ops.input("g", &image(&window.output_sizes(sizes)));
     let (window, input_sizes) = (window.clone(), sizes.to_vec());
     let max = ops.ops(MaxPool { window: window.clone() }, &[x]);
-    // Nothing uses the argmax indices of these.
+    // These argmax indices are not used.
     let other = ops.input("other", &image(&input_sizes));
     let alone = ops.op(MaxPool { window: window.clone() }, &[other]);
     let max_dx =
@@ -83,7 +83,7 @@ fn whole_images() {
     }
 }
 
-/// Images of many channels, overlapping windows and others, with and without padding.
+/// Images with many channels, overlapping and other windows, with and without padding.
 #[test]
 fn images_of_many_channels() {
     let mut numbers = Numbers::new(5);
@@ -91,7 +91,7 @@ fn images_of_many_channels() {
         for channels in [8, 16, 17, 33, 70] {
             let axes = numbers.pick(&[1, 2, 2, 2]);
             let (sizes, mut window) = numbers.pooling_window(axes, [37, 37, 13][axes]);
-            // Every second time the windows are adjacent.
+            // In half of the cases, windows are adjacent.
             if numbers.below(2) == 0 {
                 window.stride.clone_from(&window.kernel_size);
             }
@@ -103,7 +103,7 @@ fn images_of_many_channels() {
     }
 }
 
-/// Windows with more elements than unrolled gradients have, and images whose gradients are many work units.
+/// Windows that are too large for unrolled gradients, and images whose gradients have many work units.
 #[test]
 fn large_windows_and_large_images() {
     check(8, &[7, 7], &Window::square(7, 1, 0), &[2]);
@@ -124,7 +124,7 @@ fn images_of_one_pixel() {
     }
 }
 
-/// Argmax indices up to the largest that fits a byte, and beyond.
+/// Argmax indices up to the largest that fits a byte, and larger ones.
 #[test]
 fn windows_of_many_places() {
     for channels in [3, 11] {

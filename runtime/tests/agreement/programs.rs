@@ -1,4 +1,4 @@
-//! Programs side by side: the same bits every time, several programs at once, and one program on many threads.
+//! Several programs and threads: the same bits every time, several programs at once, and one program on many threads.
 
 use std::thread;
 
@@ -24,7 +24,7 @@ fn executor(graph: &Graph, mode: Mode, threads: usize) -> Executor {
     Executor::new(compile(graph, mode, &options, &Dump::none()).unwrap().0).unwrap().parallelize_every_step()
 }
 
-/// A convolution followed by batch normalisation, which is folded into the weights: there is something to prepack.
+/// A convolution followed by batch normalisation, which is folded into the weights, so there are values to prepack.
 fn classifier(classes: usize) -> Graph {
     network(
         &[2, 9, 9],
@@ -44,7 +44,7 @@ fn bits(results: &Results) -> Vec<(&String, Vec<u32>)> {
     results.iter().map(|(name, values)| (name, values.iter().map(|x| x.to_bits()).collect())).collect()
 }
 
-/// Several training steps, each from the result of the previous one.
+/// Several training steps, each starting from the result of the previous one.
 fn train(executor: &Executor, graph: &Graph, batch: usize, steps: u64) -> Results {
     let mut bound = sources(graph, batch, Values::Reals, 3);
     let mut results = Results::new();
@@ -120,7 +120,7 @@ fn one_program_on_many_threads_at_once() {
                 let (executor, graph) = (&executor, &graph);
                 scope.spawn(move || {
                     let batch = 1 + caller as usize;
-                    // All have the same parameters, and each its own data.
+                    // All threads have the same parameters, but different data.
                     let mut own: Sources = sources(graph, 1, Values::Reals, 1);
                     for turn in 0..25 {
                         let data = sources(graph, batch, Values::Reals, 50 + caller + turn);
@@ -137,7 +137,7 @@ fn one_program_on_many_threads_at_once() {
     }
 }
 
-/// Callers with their own parameters use the same prepacked memory in turns: each must get its own results.
+/// Callers with different parameters alternate on the same prepacked memory: each must get its own results.
 #[test]
 fn many_threads_with_parameters_of_their_own() {
     let graph = classifier(3);
@@ -163,7 +163,7 @@ fn many_threads_with_parameters_of_their_own() {
     }
 }
 
-/// Parameters that runs no longer read need not be bound, as long as nothing has to be prepacked again.
+/// Parameters that runs no longer read may be unbound, as long as no value has to be prepacked again.
 #[test]
 fn a_prepacked_program_needs_only_what_its_runs_read() {
     let graph = classifier(3);
@@ -199,7 +199,7 @@ fn a_prepacked_program_needs_only_what_its_runs_read() {
     let expected = expected.values().find(|values| values.len() == batch * 3).unwrap();
     let all: Vec<usize> = (0..executor.slots().len()).collect();
 
-    // Before anything is prepacked, and for every other version, all must be bound.
+    // Before the first prepacking, and for every other version, all must be bound.
     let is_refused = |version: u64| match execute(&read, version) {
         Err(Error::Binding { name, .. }) => prepack.iter().any(|&slot| executor.slots()[slot].name == name),
         _ => false,

@@ -1,7 +1,7 @@
 //! Random networks with branches: interpreter and compiled code agree under options of every kind, forward and through
 //! a training step. A failing network is shrunk.
 //!
-//! `WINDLASS_RANDOM_CASES=10000` sets the number of networks, which then differ in each run; without it, some tens of
+//! `WINDLASS_RANDOM_CASES=10000` sets the number of networks, which then differ in each run; by default some tens of
 //! fixed networks are tested.
 
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ use windlass_compiler::pass::Mode;
 use crate::check::{Agreement, Expectation, any_variant, interpreted};
 use crate::numbers::{Numbers, Sources, Values, cases, random_cases, sources};
 
-/// What is added to the network next, and numbers that choose among the possibilities.
+/// The next step of the network, and numbers that choose its details.
 #[derive(Clone, Copy, Debug)]
 enum Choice {
     Conv,
@@ -30,7 +30,7 @@ enum Choice {
     Linear,
     /// The sum with an earlier value of the same sizes.
     Residual,
-    /// Concatenated with an earlier value that differs only in its channels.
+    /// Concatenation with an earlier value that differs only in its channels.
     Concat,
     /// Continues from an earlier value.
     Branch,
@@ -38,7 +38,7 @@ enum Choice {
 
 type LayerChoice = (Choice, [usize; 3]);
 
-/// A network to be built: steps that are impossible at their position are skipped.
+/// A network to build. Steps that are impossible at their position are skipped.
 #[derive(Clone, Debug)]
 struct Recipe {
     item: [usize; 3],
@@ -175,7 +175,8 @@ impl Recipe {
     }
 }
 
-/// Near the f64 interpreter on reals; bit for bit on numbers for which the interpreter does not round.
+/// Checks that results are near those of the f64 interpreter on real numbers, and exact on numbers for which the
+/// interpreter does not round.
 fn check(graph: &Graph, mode: Mode, batch: usize, seed: u64) {
     let reals = sources(graph, batch, Values::Reals, seed);
     let mut numbers = Numbers::new(seed);

@@ -13,7 +13,7 @@ pub(crate) fn run(executor: &Executor, batch: usize, sources: &Sources, version:
     run_at(executor, &batch.into(), sources, version, |_| 0)
 }
 
-/// Runs a program in every way: twice through an executor with the same parameters, and between guard pages at either
+/// Runs a program in all ways: twice through an executor with the same parameters, and between guard pages at either
 /// end. All runs must give the same bits.
 #[track_caller]
 pub(crate) fn run_every_way(
@@ -24,7 +24,7 @@ pub(crate) fn run_every_way(
     what: &str,
 ) -> Results {
     let results = run(executor, batch, sources, version);
-    // Once more in memory that is not aligned to vectors.
+    // Runs it once more in memory that is not aligned to vectors.
     let again = run_at(executor, &batch.into(), sources, version, |_| 1);
     assert!(same_bits(&results, &again), "{what}, batch {batch}: the second run differs");
     for (side, reversed) in [(Side::End, true), (Side::Start, false)] {

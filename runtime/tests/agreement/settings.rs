@@ -73,7 +73,7 @@ fn batches_out_of_range() {
         let expected = format!("`batch` is {batch} but must be between 1 and 1048576");
         assert_eq!(refused(&options).to_string(), expected);
     }
-    // Batch sizes other than the one it was optimised for may be run.
+    // Batch sizes other than the one to optimise for may be run.
     options.plan.batch = Some(64);
     compile(&network(&[4], &[Layer::linear(2)]), Mode::Inference, &options, &Dump::none()).unwrap();
 }

@@ -1,4 +1,4 @@
-//! NaN, infinities, denormals and signed zeros pass through every layer as in the interpreter.
+//! NaN, infinities, denormals and signed zeros pass through every layer like in the interpreter.
 
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::graph::Graph;
@@ -49,7 +49,7 @@ fn max_pooling() {
         let x = ops.input("x", &[channels, 7, 6]);
         let results = ops.ops(MaxPool { window: window.clone() }, &[x]);
         let g = ops.input("g", &[&[channels], &window.output_sizes(&[7, 6])[..]].concat());
-        // Ones: any order of sums gives the same result.
+        // Ones, so that sums in any order have the same result.
         let ones = ops.op(Binary { kind: BinaryKind::Divide }, &[g, g]);
         let to_x = MaxPoolGrad { window: window.clone(), input_sizes: vec![7, 6] };
         let dx = ops.op(to_x, &[ones, results[1]]);
@@ -61,7 +61,7 @@ fn max_pooling() {
     }
 }
 
-/// Images of a single value, with windows that extend into the padding.
+/// Images of one repeated value, with windows that extend into the padding.
 #[test]
 fn windows_of_equal_values() {
     let values = [f64::NEG_INFINITY, f64::INFINITY, f64::NAN, 0.0, -0.0];
@@ -105,7 +105,7 @@ fn pooling_backward_of_negative_zeros() {
 
 #[test]
 fn products() {
-    // Weights are finite if there is padding: compiled code multiplies them by its zeros.
+    // Weights are finite if there is padding, because compiled code multiplies them by its zeros.
     let window = Window::square(3, 1, 0);
     let mut ops = Ops::new();
     let (x, g) = (ops.input("x", &[2, 6, 7]), ops.input("g", &[5, 4, 5]));
@@ -125,8 +125,8 @@ fn products() {
     check(&ops.output("y", y).finish(), Agreement::Within(1e-5), "dense layer");
 }
 
-/// Weights are finite: gradients to the input multiply them by the zeros of their padding. Strict accuracy, because
-/// Winograd's algorithm spreads values that are not finite over neighbouring results.
+/// Weights are finite, because gradients with respect to the input multiply them by the zeros of their padding.
+/// Accuracy is strict, because Winograd's algorithm spreads values that are not finite to neighbouring results.
 #[test]
 fn products_of_many_channels() {
     for (inputs, outputs, groups, stride) in [(9, 17, 1, 1), (16, 8, 1, 2), (16, 16, 16, 1), (3, 16, 1, 2)] {

@@ -1,5 +1,5 @@
-//! Compares large sums with sums in double precision: for any vector width and number of threads, the rounding error
-//! does not grow with the number of terms.
+//! Compares large sums with sums in double precision. For any vector width and number of threads, the rounding error
+//! must not grow with the number of terms.
 
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::dump::Dump;
@@ -45,14 +45,14 @@ fn each_variant(lines: &str, batch: usize, sources: &Sources, judge: impl Fn(&Re
     }
 }
 
-/// Fails if a number differs from the exact one by more than a part of `scale`.
+/// Fails if a number differs from the exact one by more than a fraction of `scale`.
 #[track_caller]
 fn expect_near(got: f32, truth: f64, part: f64, scale: f64, what: &str) {
     let error = (f64::from(got) - truth).abs();
     assert!(error <= part * scale, "{got:?} is {:.2e} of {scale:?} off {truth:?}: {what}", error / scale);
 }
 
-/// The kind of a series of numbers. In sums of equal numbers, all rounding errors have the same sign.
+/// The kind of numbers in a series. If all numbers are equal, all rounding errors have the same sign.
 #[derive(Clone, Copy, Debug)]
 enum Series {
     Constant,
@@ -63,7 +63,7 @@ enum Series {
 }
 
 impl Series {
-    /// Numbers that f32 holds exactly.
+    /// Numbers that are exact in f32.
     fn numbers(self, count: usize) -> Vec<f64> {
         let mut state = 0x2545_F491_4F6C_DD1Du64;
         let mut uniform = || {
@@ -119,8 +119,8 @@ fn global_average_pools() {
     }
 }
 
-/// Statistics of batches and gradients of images and of vectors: a channel of equal numbers, whose f32 sums drift, and
-/// one far from zero.
+/// Batch statistics and gradients, of images and of vectors. One channel has equal numbers, for which f32 sums would
+/// drift; another is far from zero.
 #[test]
 fn batch_norm_in_training() {
     const EPSILON: f64 = 1e-5;
@@ -175,7 +175,7 @@ fn batch_norm_in_training() {
                 let elements = x.len() as f64;
                 let mean = sum(x.iter().copied()) / elements;
                 let squares = sum(x.iter().map(|x| (x - mean).powi(2)));
-                // Rounding in the reference itself must not show as a deviation.
+                // The reference's own rounding must not count as a deviation.
                 let squares = if c == 0 { 0.0 } else { squares };
                 let inverse = 1.0 / (squares / elements + EPSILON).sqrt();
                 let normal: Vec<f64> =
@@ -203,7 +203,7 @@ fn batch_norm_in_training() {
     }
 }
 
-/// The gradient of a bias, of images and of vectors, large and small.
+/// The gradient of a bias for images and vectors, large and small.
 #[test]
 fn sums_of_channels() {
     for (batch, item) in [
@@ -231,7 +231,7 @@ fn sums_of_channels() {
     }
 }
 
-/// If a sum overflows or contains NaN, the result is that of plain additions.
+/// If a sum overflows or contains NaN, the result is that of ordinary additions.
 #[test]
 fn sums_that_are_not_finite() {
     for inner in [1, 130, 1000] {
@@ -284,7 +284,7 @@ fn losses_over_large_batches() {
     }
 }
 
-/// Images of many channels, as a network computes them: the loss, and the sums of pixels beside it.
+/// Images with many channels computed within a network: the loss, and the sums of pixels beside it.
 #[test]
 fn losses_and_sums_over_large_images() {
     const CHANNELS: usize = 17;
@@ -373,7 +373,7 @@ fn softmax_over_many_classes() {
     }
 }
 
-/// Gradients of weights over many pixels of many samples, dense and depthwise.
+/// Gradients of weights over many pixels of many samples, for dense and depthwise convolutions.
 #[test]
 fn weight_gradients_with_many_terms() {
     for (batch, channels, size, kernel, groups) in

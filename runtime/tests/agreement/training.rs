@@ -43,8 +43,8 @@ fn lenet(image: usize) -> Graph {
     )
 }
 
-/// A graph's first output times an input `weights`, summed; and the gradients of that sum to all parameters and to `x`,
-/// each an output.
+/// The sum of a graph's first output times an input `weights`, and the gradients of that sum with respect to all
+/// parameters and to `x`, each as an output.
 fn with_gradients(graph: &Graph) -> Graph {
     let mut graph = graph.clone();
     let y = graph.outputs()[0].value;
@@ -100,12 +100,12 @@ fn branches_forward_and_backward_are_exact() {
     let flat = builder.layer("end", &Layer::Flatten, c).unwrap();
     builder.output("y", flat).unwrap();
     let graph = with_gradients(&builder.finish().unwrap());
-    // The means are of 16 positions.
+    // The means are over 16 positions.
     Expectation::new(&graph, &[1, 2], Values::Sparse, Agreement::Exact)
         .check_variants(Mode::Training, "branches");
 }
 
-/// Layers of every kind after a product, each within rounding of the f64 interpreter through a whole step.
+/// Layers of every kind after a product: whole steps agree with the f64 interpreter within rounding.
 #[test]
 fn a_step_of_every_layer() {
     let layers: Vec<Vec<Layer>> = vec![
@@ -139,7 +139,7 @@ fn a_step_of_every_layer() {
             Expectation::new(&graph, &[1, 2, 7], Values::Reals, Agreement::Within(1e-5))
                 .check_variants(Mode::Inference, &what);
             let step = training(&graph, Optimizer::sgd());
-            // A batch with one value per channel has a variance of zero, which magnifies every rounding error.
+            // With one value per channel in the batch, the variance is zero, which magnifies every rounding error.
             let batches: &[usize] = if layers.contains(&NORM) { &[5, 7] } else { &[1, 2, 7] };
             Expectation::new(&step, batches, Values::Reals, Agreement::Within(1e-5))
                 .check_variants(Mode::Training, &what);
@@ -212,7 +212,7 @@ fn dropout_masks_are_the_interpreters() {
 fn a_step_through_frozen_batch_normalisation() {
     for (item, product) in [(vec![7], Layer::linear(5)), (vec![3, 5, 6], conv(9, 3, 1, 1))] {
         let graph = network(&item, &[product.clone(), NORM, Layer::Relu, product]);
-        // Only its statistics, so that its scale and shift are trained; and all of it.
+        // Freezes only its statistics, so that its scale and shift are trained; then the whole layer.
         for frozen in ["l1.running_mean", "l1"] {
             let options = TrainingOptions {
                 loss: Loss::MeanSquaredError,

@@ -1,4 +1,4 @@
-//! Winograd convolution, forward and backward, within its stated bound over odd shapes; strict accuracy never uses it.
+//! Winograd convolution, forward and backward, within its stated bound over odd shapes. Strict accuracy never uses it.
 
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::graph::Graph;
@@ -17,7 +17,8 @@ use crate::numbers::{Numbers, Values, cases};
 /// The bound that [`Accuracy::Default`] states.
 const BOUND: f64 = 2e-5;
 
-/// Forward with bias, sum and rectifier, and the gradients to the input, with bias and sum, and to the weight.
+/// The forward pass with bias, sum and ReLU, and the gradients with respect to the input, with bias and sum, and to the
+/// weight.
 fn graph(inputs: usize, outputs: usize, sizes: [usize; 2], window: &Window) -> Graph {
     let image = |channels: usize, sizes: &[usize]| [&[channels], sizes].concat();
     let result = window.output_sizes(&sizes);
@@ -72,7 +73,7 @@ fn stays_within_its_bound() {
     }
 }
 
-/// Images of one pixel have both layouts at once; a halo enlarges them.
+/// Images of one pixel have both layouts at once; with a halo they are larger.
 #[test]
 fn images_of_one_pixel() {
     for (size, padding) in [(1, 2), (3, 0)] {
@@ -106,8 +107,8 @@ fn several_steps_of_one_kind() {
     }
 }
 
-/// Random shapes, whether the algorithm is possible for them or not. Gradients at a stride use only every few kernel
-/// positions: for windows of 5 to 9 these may be three or five.
+/// Random shapes, including those that the algorithm cannot compute. Strided gradients use only every `stride`-th
+/// kernel position: for windows of 5 to 9 these may be three or five.
 #[test]
 fn mixed_shapes() {
     let mut numbers = Numbers::new(6);
@@ -117,7 +118,7 @@ fn mixed_shapes() {
         let (stride, dilation) = numbers.pick(&[(1, 1), (1, 1), (2, 1), (3, 1), (2, 2), (4, 2)]);
         let fitting: &[usize] = if stride == 1 { &[3, 3, 5] } else { &[3, 5, 6, 7, 9] };
         let side = numbers.pick(fitting);
-        // Mostly squares.
+        // Most windows and images are square.
         let other = if numbers.below(4) == 0 { numbers.pick(fitting) } else { side };
         let mut window = Window::square(side, stride, numbers.below(side + 1));
         window.kernel_size[1] = other;

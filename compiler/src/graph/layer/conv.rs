@@ -1,4 +1,5 @@
-//! Convolution layers: an operator where the sizes of images are known, products of patches along an axis of open size.
+//! Convolution layers: a convolution operator for images of known sizes, products of patches along an axis of open
+//! size.
 
 use super::add_bias;
 use crate::entity::ValueId;
@@ -31,7 +32,7 @@ impl ConvLayer<'_> {
         window.axes() == 1 && is_open && shape.rank() == 3
     }
 
-    /// Adds the layer behind images of known sizes.
+    /// Adds the layer after images of known sizes.
     pub(super) fn build(
         &self,
         builder: &mut Builder,
@@ -45,7 +46,7 @@ impl ConvLayer<'_> {
         add_bias(builder, label, y, self.bias, self.out_channels)
     }
 
-    /// Adds the parameter of the weight, if it fits images of a shape.
+    /// Adds the weight parameter, if it fits images of a shape.
     fn weight(
         &self,
         builder: &mut Builder,
@@ -60,8 +61,8 @@ impl ConvLayer<'_> {
         builder.parameter(label, "weight", &weight.shape.item(), self.init)
     }
 
-    /// Adds the layer behind sequences `[N, C, T]` of any length, as a dense layer on the patch of each result: the
-    /// elements of its window side by side. Gradients, fusion and plans are those of the operators that it consists of.
+    /// Adds the layer after sequences `[N, C, T]` of any length, as a dense layer on the patch of each output: the
+    /// concatenated elements of its window. Gradients, fusion and plans are those of the operators that it consists of.
     pub(super) fn build_along_open_axis(
         &self,
         builder: &mut Builder,
@@ -73,7 +74,7 @@ impl ConvLayer<'_> {
             return Err(self.at(ShapeError::Rank { expected: image_words(1), got: shape }));
         };
         let conv = Conv { window: self.window.clone(), groups: self.groups, epilogue: Vec::new() };
-        // Everything but the length is checked as for a sequence of the window's length.
+        // Checks everything except the length, with a sequence of the window's length.
         let one = |sizes: &[usize]| sizes.first().copied().unwrap_or(0);
         let reach = one(&self.window.kernel_size).saturating_mul(one(&self.window.dilation)).max(1);
         let weight = self.weight(builder, label, &conv, &Shape::batched(&[*channels, reach]))?;

@@ -18,7 +18,7 @@ impl Differentiate for BatchNorm {
     ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
         let Some(g) = gradients[0] else { return Ok(Vec::new()) };
         EpilogueStep::refuse(&self.epilogue, node)?;
-        // With running statistics it is a scale and a shift of each channel.
+        // With running statistics, normalisation is a scale and a shift per channel.
         let [x, gamma, beta, mean, variance] = node.operands[..] else { return Ok(Vec::new()) };
         if backward.needs(mean) || backward.needs(variance) {
             return Err(not_differentiable(node, "its running statistics"));

@@ -1,4 +1,5 @@
-//! Kernels of batch normalisation: statistics of each channel, then one pass over the elements, in the layout of the result.
+//! Kernels of batch normalisation: the statistics of each channel, then one pass over the elements, in the result's
+//! layout.
 
 use super::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use crate::graph::Node;
@@ -22,7 +23,7 @@ impl Lower for BatchNorm {
         let channels = lowering.view(x).channels;
         let inverse = Size::fixed(channels);
         let inverse = Address::start(lowering.temporary("inverse deviation", inverse));
-        // Once for each channel: a root takes as long as many elements.
+        // The reciprocal root is computed once per channel, since it is as expensive as several elements.
         let draft = lowering.draft(node, "each channel once").part("deviation");
         let mut map = MapBuilder::new(Extent::Fixed(channels));
         let number = map.load(lowering.address(variance), 1);
@@ -46,14 +47,14 @@ fn normalised(map: &mut MapBuilder, x: &[ExprId], numbers: &[ExprId]) -> ExprId 
     map.add(scaled, beta)
 }
 
-/// How many elements each channel has in the batch.
+/// The number of elements of each channel in the batch.
 fn count(map: &mut MapBuilder, batch: Batch, pixels: usize) -> ExprId {
     let batch = map.expr(Expr::Size(batch.size, batch.times));
     let pixels = map.constant(pixels as f64);
     map.multiply(batch, pixels)
 }
 
-/// A number, or 0 where it is NaN or more than the largest finite number: what is left of the mean when that is infinite.
+/// The number, or 0 if it is NaN or above the largest finite number: the correction of an infinite mean.
 fn finite(map: &mut MapBuilder, number: ExprId) -> ExprId {
     let most = map.constant(f64::from(f32::MAX));
     let is_known = map.expr(Expr::AtMost(number, most));
@@ -61,18 +62,18 @@ fn finite(map: &mut MapBuilder, number: ExprId) -> ExprId {
     map.expr(Expr::Select(is_known, number, nothing))
 }
 
-/// A sum of squares around a centre that is off by `offset`, the mean of the `offsets`, as a sum around the mean (Chan, Golub
-/// and LeVeque 1983).
+/// Converts a sum of squares around a centre into the sum around the mean (Chan, Golub and LeVeque 1983). The centre is
+/// off by `offset`, the mean of the `offsets`.
 fn around_mean(map: &mut MapBuilder, squares: ExprId, offsets: ExprId, offset: ExprId) -> ExprId {
     let surplus = map.multiply(offsets, offset);
-    // The difference of two infinities is no number.
+    // The difference of two infinities is NaN.
     let surplus = finite(map, surplus);
     let rest = map.subtract(squares, surplus);
     let zero = map.constant(0.0);
     map.largest(zero, rest)
 }
 
-/// The places of the four statistics of a channel, and of those they replace.
+/// The addresses of the four statistics of a channel, and of the running statistics that they update.
 struct Statistics<'a> {
     op: &'a BatchNormTraining,
     batch: Batch,
@@ -84,8 +85,8 @@ struct Statistics<'a> {
 }
 
 impl Statistics<'_> {
-    /// Computes the statistics from sums of the distances of the elements from a centre, and of their squares. `load` and
-    /// `store` access the number of the current channel.
+    /// Computes the statistics from the sums of the elements' distances from a centre and of their squares. `load` and
+    /// `store` access the value of the current channel.
     fn finish(
         &self,
         map: &mut MapBuilder,
@@ -132,7 +133,7 @@ impl Statistics<'_> {
         let centre = means.divide(sum, elements);
         channels.store(&mut means, centres.clone(), centre);
 
-        // What rounding has left of the mean shows in the second pass, which corrects both.
+        // The second pass sees the rounding error of the mean and corrects both.
         let mut variances = channels.map();
         let element = channels.element(&mut variances, x);
         let centre = channels.load_number(&mut variances, centres.clone());
@@ -152,8 +153,8 @@ impl Statistics<'_> {
         lowering.push(channels.finish(draft, vec![means.finish(), variances.finish()]));
     }
 
-    /// Channels last: the mean and the sum of squares of each block of pixels in one pass over the elements, then those of
-    /// all blocks.
+    /// Channels last: one pass over the elements computes the mean and the sum of squares of each block of pixels; then
+    /// the blocks are combined.
     fn by_blocks(&self, lowering: &mut Lowering<'_>, node: &Node, x: &View) {
         let blocks = PixelBlocks::new(lowering, x, 2);
         let draft = lowering.draft(node, blocks.note()).part("blocks");
@@ -199,8 +200,8 @@ impl Statistics<'_> {
     }
 }
 
-/// The mean of a block's elements and the sum of their squared distances from it, of each channel. The second pass finds the
-/// elements in the cache.
+/// For each channel, the mean of a block's elements and the sum of their squared distances from it. The second pass
+/// over the block hits the cache.
 fn block_statistics(block: &PixelBlock<'_>, x: &View) -> Vec<Stmt> {
     let mut means = block.map();
     let element = block.element(&mut means, x);

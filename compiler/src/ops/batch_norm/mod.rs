@@ -15,8 +15,8 @@ use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_
 use crate::error::ShapeError;
 use crate::shape::{Shape, Sizes, Type};
 
-/// Normalisation with running statistics, as at inference: operands `x` `[N, C, …]`, `gamma`, `beta`, `running_mean`,
-/// `running_variance` (each `[C]`), then one for each epilogue step that takes one; result
+/// Normalisation with running statistics, for inference: operands `x` `[N, C, …]`, `gamma`, `beta`, `running_mean`,
+/// `running_variance` (each `[C]`), then one for each epilogue step that takes an operand; result
 /// `(x − mean) · (1/√(variance + ε)) · γ + β`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchNorm {
@@ -24,33 +24,33 @@ pub struct BatchNorm {
     pub epsilon: f64,
     /// Weight of the newest batch in the running statistics.
     pub momentum: f64,
-    /// Steps fused behind the normalisation.
+    /// Steps fused into the normalisation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub epilogue: Vec<EpilogueStep>,
 }
 
-/// Normalisation with the statistics of the batch: operands as [`BatchNorm`]; results `y`, the batch's mean `[C]`, its
-/// `1/√(variance + ε)` `[C]`, and the new running mean and variance (the unbiased one, as in PyTorch).
+/// Normalisation with the statistics of the batch: operands like [`BatchNorm`]; results `y`, the batch's mean `[C]`,
+/// its `1/√(variance + ε)` `[C]`, and the new running mean and variance (the unbiased variance, as in PyTorch).
 ///
-/// `y = (x − mean) · (1/√(variance + ε)) · γ + β` with the biased variance; a running number becomes
-/// `(1 − momentum) · old + momentum · new`, both factors rounded once to the element type. A single element per channel
-/// has no unbiased variance: 0 stands in.
+/// `y = (x − mean) · (1/√(variance + ε)) · γ + β` uses the biased variance. A running statistic becomes
+/// `(1 − momentum) · old + momentum · new`, with both factors rounded once to the element type. A channel with a single
+/// element has no unbiased variance; 0 is used instead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchNormTraining {
     /// Added to the variance.
     pub epsilon: f64,
     /// Weight of the newest batch in the running statistics.
     pub momentum: f64,
-    /// Steps fused behind the normalisation.
+    /// Steps fused into the normalisation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub epilogue: Vec<EpilogueStep>,
 }
 
 /// Gradient of [`BatchNormTraining`]: operands `g`, `x`, `gamma`, the batch's mean and inverse deviation; results the
-/// gradients to `x`, `gamma` and `beta`.
+/// gradients with respect to `x`, `gamma` and `beta`.
 ///
-/// With `x̂ = (x − mean) · (1/√(variance + ε))` over the `M` elements of a channel: `Σ g` for beta, `Σ g·x̂` for gamma,
-/// and `γ/√(variance + ε) · (g − Σ g / M − x̂ · Σ g·x̂ / M)` for x.
+/// With `x̂ = (x − mean) · (1/√(variance + ε))` over the `M` elements of a channel, the gradients are `Σ g` for beta,
+/// `Σ g·x̂` for gamma, and `γ/√(variance + ε) · (g − Σ g / M − x̂ · Σ g·x̂ / M)` for x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchNormGrad {}
 

@@ -34,7 +34,7 @@ impl Evaluate for BatchNormTraining {
         let count = x.len() / results[0][1];
         let [elements, others, momentum, rest, epsilon] = [
             count as f64,
-            // The variance of a single element has no unbiased estimate; its biased one, 0, stands in.
+            // A single element has no unbiased variance; the result is its biased variance, 0.
             count.max(2) as f64 - 1.0,
             self.momentum,
             1.0 - self.momentum,
@@ -45,7 +45,7 @@ impl Evaluate for BatchNormTraining {
             let [gamma, beta, old_mean, old_variance] =
                 [1, 2, 3, 4].map(|operand| operands[operand].real()[c]);
             let indices = channel(&results[0], c);
-            // In double precision as a whole: a mean that is rounded in between would show in the variance.
+            // All in double precision: rounding the mean would affect the variance.
             let exact = indices.clone().map(|i| x[i].to_f64());
             let centre = Total::of(exact.clone()) / count as f64;
             let squares = T::from_f64(Total::of_products(exact.map(|x| (x - centre, x - centre))));

@@ -1,6 +1,6 @@
-//! The problem that schedules of convolution solve: every result is a sum over kernel positions and input channels of inputs
-//! times weights, then finished by an epilogue and perhaps pooled. A convolution is one correlation, its gradient to the
-//! input one for each phase. Nothing here says how it is computed.
+//! The problem that schedules of convolution solve. Every result is a sum over kernel positions and input channels of
+//! inputs times weights, to which an epilogue and perhaps a pool are applied. A convolution is one correlation; its
+//! gradient with respect to the input is one for each phase. The schedules decide how to compute it.
 
 use super::Conv;
 use crate::entity::{NodeId, ValueId};
@@ -12,13 +12,13 @@ use crate::ops::pool::fused::{self, FusedPool};
 use crate::ops::window_walk::{Axis, forward_axes};
 use crate::plan::{KernelDraft, Layout, Lowering, View};
 
-/// A correlation and where its operands are.
+/// A correlation and the locations of its operands.
 #[derive(Clone)]
 pub(super) struct Correlation<'a> {
     pub(super) node: &'a Node,
-    /// The spatial axes, as many as there are.
+    /// All spatial axes.
     pub(super) axes: Vec<Axis>,
-    /// The same axes, as schedules for channels last walk them.
+    /// The same axes, in the form that schedules for NHWC use.
     pub(super) grid: Grid,
     pub(super) groups: usize,
     /// Input and output channels of a group.
@@ -26,29 +26,29 @@ pub(super) struct Correlation<'a> {
     pub(super) outputs: usize,
     pub(super) x: View,
     pub(super) weight: Weight,
-    /// Which of the node's results these are.
+    /// Which results of the node the correlation computes.
     pub(super) results: Results,
-    /// Where results go.
+    /// The destination of the results.
     pub(super) y: Destination,
     pub(super) epilogue: FusedSteps<'a>,
-    /// What is done to the results before they are stored: `y` is then where what is pooled goes.
+    /// The pool that is applied to the results before they are stored; if there is one, `y` is the pool's destination.
     pub(super) pool: Option<Pool>,
-    /// A pooling behind the results that a schedule may do as well.
+    /// A pool of the results that a schedule may fuse.
     pub(super) pooling: Option<FusedPool>,
     /// The fraction of the node's work, as part and whole.
     pub(super) work: [usize; 2],
 }
 
-/// Which results of an image a correlation gives: the first, and the distance between neighbours along each axis of the
-/// grid, in pixels.
+/// The results of an image that a correlation computes: the first one, and the strides of its results along each axis
+/// of the grid, in pixels.
 #[derive(Clone, Debug)]
 pub(super) struct Results {
     pub(super) first: usize,
     pub(super) strides: Vec<usize>,
 }
 
-/// Where results are: the first of item `n` is at `address + item·n`, and neighbours along an axis of the grid are its
-/// stride apart.
+/// The location of results: the first result of item `n` is at `address + item·n`, and each axis of the grid has a
+/// stride.
 #[derive(Clone, Debug)]
 pub(super) struct Destination {
     pub(super) address: Address,
@@ -56,11 +56,11 @@ pub(super) struct Destination {
     pub(super) strides: Vec<usize>,
 }
 
-/// Where the weights of a correlation are in the weight `[O, C, kernel…]` of the convolution.
+/// The location of a correlation's weights in the weight `[O, C, kernel…]` of the convolution.
 #[derive(Clone, Debug)]
 pub(super) struct Weight {
     pub(super) value: ValueId,
-    /// Distances between the weights of results, of inputs, and of groups.
+    /// The strides of outputs, of inputs, and of groups.
     pub(super) output: usize,
     pub(super) input: usize,
     pub(super) group: usize,
@@ -68,12 +68,12 @@ pub(super) struct Weight {
     pub(super) positions: Vec<KernelPositions>,
 }
 
-/// Kernel positions along an axis: the first, and the distance to the next, in the weight's elements.
+/// Kernel positions along an axis: the first, and the stride to the next, in elements of the weight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KernelPositions {
     pub(super) first: usize,
     pub(super) every: usize,
-    /// Whether the next is before the first.
+    /// Whether the next position is before the first.
     pub(super) backwards: bool,
 }
 
@@ -83,7 +83,7 @@ impl Results {
         Results { first: 0, strides }
     }
 
-    /// Where they are in a value laid out like the image.
+    /// Their location in a value with the image's layout.
     pub(super) fn of(&self, view: &View) -> Destination {
         Destination {
             address: view.address.clone().offset(self.first * view.pixel),
@@ -104,25 +104,25 @@ impl Destination {
         outer.at(self.of_item(n), &self.strides)
     }
 
-    /// The distance between rows.
+    /// The stride of rows.
     pub(super) fn row(&self) -> usize {
         self.strides[self.strides.len() - 2]
     }
 
-    /// The distance between neighbours of a row.
+    /// The stride of the pixels of a row.
     pub(super) fn pixel(&self) -> usize {
         self.strides[self.strides.len() - 1]
     }
 }
 
 impl KernelPositions {
-    /// A place moved by the kernel position that a variable counts.
+    /// The offset plus that of the kernel position given by a variable.
     pub(super) fn at(self, offset: Affine, var: Var) -> Affine {
         let offset = offset.offset(self.first);
         if self.backwards { offset.minus_var(var, self.every) } else { offset.plus(var, self.every) }
     }
 
-    /// The place of a kernel position.
+    /// The offset of a kernel position.
     pub(super) fn place(self, index: usize) -> usize {
         let distance = index * self.every;
         if self.backwards { self.first - distance } else { self.first + distance }
@@ -130,14 +130,14 @@ impl KernelPositions {
 }
 
 impl Weight {
-    /// A place moved by the kernel position that variables count, one for each axis of the grid.
+    /// The offset plus that of the kernel position given by variables, one for each axis of the grid.
     pub(super) fn at_position(&self, offset: Affine, loops: &[(Var, usize)]) -> Affine {
         self.positions.iter().zip(loops).fold(offset, |offset, (axis, &(var, _))| axis.at(offset, var))
     }
 }
 
 impl<'a> Correlation<'a> {
-    /// A convolution, whose operands are brought into the order that its result is stored in.
+    /// The correlation of a convolution. Its operands are copied to the layout of its result if they have another.
     pub(super) fn of(op: &'a Conv, lowering: &mut Lowering<'_>, node: &'a Node) -> Self {
         let (x, weight) = (node.operands[0], node.operands[1]);
         let y = lowering.view(node.results[0]).clone();
@@ -146,7 +146,7 @@ impl<'a> Correlation<'a> {
                 lowering.operands_in_order(node);
                 Layout::ChannelsFirst
             }
-            // Few channels stay as they are: tiles read them channel by channel.
+            // An input with few channels keeps its layout: tiles read it channel by channel.
             Layout::ChannelsLast => lowering.preferred_layout(x),
         };
         let input = lowering.item(x);
@@ -186,7 +186,8 @@ impl<'a> Correlation<'a> {
         }
     }
 
-    /// The same with its results pooled before they are stored, and the node that pools; `None` where nothing is to pool.
+    /// The same correlation with its results pooled before they are stored, and the node of the pool; `None` if there
+    /// is no pool to fuse.
     pub(super) fn pooled(&self) -> Option<(NodeId, Self)> {
         let FusedPool { node, pool, y } = self.pooling.as_ref()?;
         let across = self.grid.columns().outputs / pool.width;
@@ -194,12 +195,12 @@ impl<'a> Correlation<'a> {
         Some((*node, Correlation { pool: Some(*pool), y, ..self.clone() }))
     }
 
-    /// Rows and columns of results of which one is stored.
+    /// Rows and columns of results that are pooled to one stored value.
     pub(super) fn window(&self) -> [usize; 2] {
         self.pool.map_or([1, 1], |pool| [pool.height, pool.width])
     }
 
-    /// Rows and columns that are stored. What is left of the results where windows do not come out even is not computed.
+    /// The number of rows and columns that are stored. Results that do not fill a whole window are not computed.
     pub(super) fn stored(&self) -> [usize; 2] {
         let [height, width] = self.window();
         [self.grid.rows().outputs / height, self.grid.columns().outputs / width]
@@ -210,7 +211,7 @@ impl<'a> Correlation<'a> {
         4 * self.grid.results() * self.outputs * self.groups
     }
 
-    /// Starts the kernel that does the work.
+    /// Starts the kernel that computes the correlation.
     pub(super) fn draft(&self, lowering: &Lowering<'_>, note: impl Into<String>) -> KernelDraft {
         let [part, whole] = self.work;
         lowering.draft(self.node, note).with_fraction_of_work(part, whole)

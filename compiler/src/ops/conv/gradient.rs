@@ -1,5 +1,5 @@
-//! Gradients of convolution. It is linear in each of its operands, and so are its gradients, so that the three are each
-//! other's: with ⟨a, b⟩ the sum of products of elements,
+//! Gradients of convolution. It is linear in each operand, and so are its gradients: each of the three operators is a
+//! gradient of the other two. If ⟨a, b⟩ is the sum of the products of elements, then
 //! `⟨g, conv(x, w)⟩ = ⟨conv_grad_input(g, w), x⟩ = ⟨conv_grad_weight(g, x), w⟩`.
 
 use super::{Conv, ConvGradInput, ConvGradWeight};
@@ -9,7 +9,8 @@ use crate::graph::Node;
 use crate::ops::epilogue::EpilogueStep;
 use crate::ops::window::Window;
 
-/// A convolution whose gradients are being added: each is made of the other two of input, weight and gradient of the output.
+/// A convolution whose gradients are being added. Each of input, weight and output gradient is computed from the other
+/// two.
 struct Rules<'r> {
     window: &'r Window,
     groups: usize,

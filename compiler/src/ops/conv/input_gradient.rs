@@ -1,5 +1,5 @@
-//! The gradient of a convolution to its input as a problem: a correlation of the gradient of the output for each phase,
-//! or sums that are scattered to where they belong. Nothing here says how it is computed.
+//! The gradient of a convolution with respect to its input: a correlation of the output's gradient for each phase, or
+//! sums that are scattered to the input. The schedules decide how to compute it.
 
 use super::ConvGradInput;
 use super::correlation::{Correlation, Destination, KernelPositions, Results, Weight};
@@ -12,13 +12,13 @@ use crate::ops::grid::Grid;
 use crate::ops::window_walk::{Axis, forward_axes, kernel_positions, strides};
 use crate::plan::{Layout, Lowering, View};
 
-/// A gradient to an input and where its operands are.
+/// A gradient with respect to an input and the locations of its operands.
 pub(super) struct InputGradient<'a> {
     pub(super) node: &'a Node,
     /// The spatial axes of the convolution.
     pub(super) axes: Vec<Axis>,
     pub(super) groups: usize,
-    /// Input and output channels of a group, as the convolution has them.
+    /// Input and output channels of a group, as in the convolution.
     pub(super) inputs: usize,
     pub(super) outputs: usize,
     /// The gradient of the convolution's output.
@@ -28,16 +28,16 @@ pub(super) struct InputGradient<'a> {
     pub(super) epilogue: FusedSteps<'a>,
 }
 
-/// Some results of a gradient to an input, all of which have the same kernel positions.
+/// Some results of a gradient with respect to an input that all use the same kernel positions.
 pub(super) enum Part<'a> {
-    /// They have some.
+    /// At least one kernel position contributes to the results.
     Products(Box<Correlation<'a>>),
-    /// They have none: so many along each axis of the grid.
+    /// No kernel position contributes to the results. The sizes count them along each axis of the grid.
     Nothing(Results, Vec<usize>),
 }
 
 impl<'a> InputGradient<'a> {
-    /// A node's problem, whose operands are brought into the order that its result is stored in.
+    /// The problem of a node. Its operands are copied to the layout of its result if they have another.
     pub(super) fn of(op: &'a ConvGradInput, lowering: &mut Lowering<'_>, node: &'a Node) -> Self {
         let dx = lowering.view(node.results[0]).clone();
         if dx.layout == Layout::ChannelsFirst {
@@ -58,7 +58,7 @@ impl<'a> InputGradient<'a> {
         }
     }
 
-    /// The correlations that make up a gradient, and what none of them gives.
+    /// The correlations that together compute the gradient, and the results that no kernel position contributes to.
     pub(super) fn parts(&self) -> Vec<Part<'a>> {
         let grid = Grid::new(&self.axes);
         let inputs = grid.input_strides();
@@ -68,7 +68,7 @@ impl<'a> InputGradient<'a> {
         };
         let whole = axes.iter().map(products).product();
         let mut parts = Vec::new();
-        // Every combination of one phase of each axis, the last axis' phases next to each other.
+        // Every combination of one phase of each axis, in which the last axis varies fastest.
         for index in 0..axes.iter().map(Vec::len).product() {
             let counts: Vec<usize> = axes.iter().map(Vec::len).collect();
             let firsts: Vec<usize> =
@@ -93,8 +93,8 @@ impl<'a> InputGradient<'a> {
         parts
     }
 
-    /// The results that the same kernel positions contribute to. `whole` is the number of products of all phases for each
-    /// pair of channels.
+    /// The results to which the same kernel positions contribute. `whole` is the number of products of all phases for
+    /// each pair of channels.
     fn correlation(&self, results: Results, phases: &[Phase], whole: usize) -> Correlation<'a> {
         let positions = kernel_positions(&self.axes);
         let along = |(phase, scale): (&Phase, usize)| KernelPositions {
@@ -127,8 +127,8 @@ impl<'a> InputGradient<'a> {
         }
     }
 
-    /// Adds the kernel of results to which no kernel position contributes, so many along each axis of the grid: sums of nothing, which
-    /// the epilogue finishes.
+    /// Adds the kernel of results to which no kernel position contributes, with `sizes` results along each axis of the
+    /// grid: the epilogue is applied to empty sums.
     pub(super) fn clear(&self, lowering: &mut Lowering<'_>, results: &Results, sizes: &[usize]) {
         let mut draft = lowering.draft(self.node, "no kernel position contributes to these").part("clear");
         let n = draft.var();

@@ -1,4 +1,4 @@
-//! Which schedule computes a convolution or a gradient of one.
+//! Chooses the schedule of a convolution or its gradient.
 
 use super::correlation::Correlation;
 use super::input_gradient::{InputGradient, Part};
@@ -85,8 +85,8 @@ impl Lower for ConvGradWeight {
     }
 }
 
-/// Adds the kernels of a correlation whose results are stored channels last, by the algorithm that the options ask for, or
-/// by the one that takes the least time. It pools where that algorithm can.
+/// Adds the kernels of a correlation whose results are stored in NHWC layout, with the algorithm that the options
+/// select, or else the fastest one. It fuses the pool if that algorithm can.
 fn channels_last(correlation: &Correlation<'_>, lowering: &mut Lowering<'_>) {
     if depthwise::fits(correlation) {
         return depthwise::lower(correlation, lowering);
@@ -115,7 +115,7 @@ fn channels_last(correlation: &Correlation<'_>, lowering: &mut Lowering<'_>) {
         });
         return winograd.lower(pooled.as_ref().unwrap_or(correlation), lowering, draft, &transformed);
     }
-    // Apart from the pool, results are written and read once more.
+    // Without the fused pool, results are written and read once more.
     let apart = tiling.time + options.costs.l2_miss(2 * correlation.bytes()) / options.threads;
     let pooled = correlation.pooled().and_then(|(node, pooled)| {
         let tiling = direct::tiling(&pooled, vectors, parallelism).filter(|tiling| tiling.time <= apart)?;

@@ -26,23 +26,23 @@ use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Type};
 
-/// Convolution: operands `x` `[N, C, spatial…]`, `weight` `[O, C/groups, kernel…]`, then one per epilogue step that
-/// takes one; result `[N, O, spatial…]`. Padding counts as zeros; whether a weight that is infinite or NaN meets them (as
-/// NaN) or nothing there is left open, in the gradients too.
+/// Convolution: operands `x` `[N, C, spatial…]`, `weight` `[O, C/groups, kernel…]`, then one for each epilogue step
+/// that takes an operand; result `[N, O, spatial…]`. Padding counts as zeros. It is undefined whether an infinite or
+/// NaN weight is multiplied by these zeros (which gives NaN) or skips them; the same holds for the gradients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conv {
     /// The window.
     #[serde(flatten)]
     pub window: Window,
-    /// Input and output channels are split into this many groups that do not see each other.
+    /// Input and output channels are split into this many independent groups.
     pub groups: usize,
-    /// Steps fused behind the product.
+    /// Steps fused into the product.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub epilogue: Vec<EpilogueStep>,
 }
 
-/// Gradient of a convolution to its input, or transposed convolution: operands `g` `[N, O, spatial…]` and `weight`, then one
-/// per epilogue step that takes one; result `[N, C, input…]`.
+/// Gradient of a convolution with respect to its input, or transposed convolution: operands `g` `[N, O, spatial…]` and
+/// `weight`, then one for each epilogue step that takes an operand; result `[N, C, input…]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConvGradInput {
     /// The window of the convolution.
@@ -52,12 +52,13 @@ pub struct ConvGradInput {
     pub groups: usize,
     /// Spatial sizes of the convolution's input.
     pub input_sizes: Vec<usize>,
-    /// Steps fused behind the product.
+    /// Steps fused into the product.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub epilogue: Vec<EpilogueStep>,
 }
 
-/// Gradient of a convolution to its weight: operands `g` `[N, O, spatial…]` and `x`; result `[O, C/groups, kernel…]`.
+/// Gradient of a convolution with respect to its weight: operands `g` `[N, O, spatial…]` and `x`; result
+/// `[O, C/groups, kernel…]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConvGradWeight {
     /// The window of the convolution.
@@ -67,7 +68,7 @@ pub struct ConvGradWeight {
     pub groups: usize,
 }
 
-/// The type of the weight from `inputs` to `outputs` channels in groups: `[O, C/groups, kernel…]`.
+/// The type of a weight from `inputs` to `outputs` channels in groups: `[O, C/groups, kernel…]`.
 fn weight_type(window: &Window, groups: usize, [inputs, outputs]: [usize; 2]) -> Result<Type, ShapeError> {
     if groups == 0 {
         return Err(ShapeError::ZeroArgument { argument: "groups" });
@@ -80,21 +81,21 @@ fn weight_type(window: &Window, groups: usize, [inputs, outputs]: [usize; 2]) ->
     Ok(Type::f32(Shape::fixed(&sizes)))
 }
 
-/// A batch of images with the given channels and sizes, with the batch axis of another value.
+/// A batch of images with the given channels and sizes, and the batch axis of another value.
 fn batched_image(like: &Type, channels: usize, sizes: &[usize]) -> Type {
     let mut item = vec![channels];
     item.extend_from_slice(sizes);
     Type::f32(like.shape.with_item(&item))
 }
 
-/// Operations of a convolution whose output and weight have these types, and of an epilogue behind a result.
+/// The cost of a convolution whose output and weight have these types, with an epilogue applied to a result.
 fn product_cost(output: &Type, weight: &Type, epilogue: &[EpilogueStep], result: &Type) -> Cost {
     let reduction: usize = weight.shape.item()[1..].iter().product();
     let behind = Cost::elementwise(result, EpilogueStep::flops(epilogue));
     Cost::elementwise(output, 2 * reduction as u64).plus(&behind)
 }
 
-/// The error for operands of which the first two are not there.
+/// The error for a node without its first two operands.
 fn too_few(operands: &[Type]) -> ShapeError {
     ShapeError::Arity { expected: "at least 2".to_owned(), got: operands.len() }
 }
@@ -103,7 +104,7 @@ impl Conv {
     /// The type of the weight from an input to `outputs` channels.
     ///
     /// # Errors
-    /// As [`Window::check`], and groups that do not divide the channels.
+    /// Those of [`Window::check`], and groups that do not divide the channels.
     pub(crate) fn weight_type(&self, input: &Shape, outputs: usize) -> Result<Type, ShapeError> {
         self.window.check(input)?;
         weight_type(&self.window, self.groups, [input.item()[0], outputs])

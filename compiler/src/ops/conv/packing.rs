@@ -1,4 +1,5 @@
-//! Weights in the order in which tiles, or maps, read them: packed by kernels that run when parameters change.
+//! Weight prepacking: kernels that run when parameters change copy weights to the order in which tiles, or maps, read
+//! them.
 
 use super::correlation::Correlation;
 use crate::kernel::{Address, Affine, BufferId, Extent, MapBuilder, Split, Stmt};
@@ -6,8 +7,8 @@ use crate::plan::{BlockedRange, Layout, Lowering, Size, copy_span};
 
 const NAME: &str = "packed weight";
 
-/// Where weights are packed: for each group and each block of outputs, kernel positions and inputs in the order in which a
-/// tile reads them, each with the weights of the block's outputs side by side.
+/// The location of packed weights: for each group and each block of outputs, the kernel positions and inputs in the
+/// order in which a tile reads them, each with the weights of the block's outputs contiguous.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     pub(super) buffer: BufferId,
@@ -15,21 +16,21 @@ pub(super) struct Packed {
     pub(super) group: usize,
     /// Reduction steps of a block.
     pub(super) depth: usize,
-    /// Bytes of the first-level cache.
+    /// Bytes of the L1 cache.
     first_cache: usize,
 }
 
 impl Packed {
-    /// How far ahead of a block of so many outputs weights are fetched while it is multiplied: the next block, where blocks
-    /// do not stay in the first-level cache.
+    /// The prefetch distance while multiplying by a block of `width` outputs: the next block, if blocks do not stay in
+    /// the L1 cache.
     pub(super) fn prefetch(&self, width: usize) -> usize {
         if 4 * self.depth * width > self.first_cache { self.depth * width } else { 0 }
     }
 }
 
 impl Correlation<'_> {
-    /// Adds the kernel that packs the weights for tiles of so many outputs, and says where they are. Inputs are innermost
-    /// where the input has its channels last.
+    /// Adds the kernel that packs the weights for tiles of `block_outputs` outputs, and returns their location. Inputs
+    /// are innermost if the input has NHWC layout.
     pub(super) fn pack(&self, lowering: &mut Lowering<'_>, block_outputs: usize) -> Packed {
         let positions = self.grid.positions();
         let depth = positions * self.inputs;
@@ -69,7 +70,7 @@ impl Correlation<'_> {
         Packed { buffer, group, depth, first_cache: lowering.vectors.costs.first_cache }
     }
 
-    /// Adds the kernel that packs weights of one input and output a group: `[kernel position][group]`.
+    /// Adds the kernel that packs weights with one input and one output per group: `[kernel position][group]`.
     pub(super) fn pack_depthwise(&self, lowering: &mut Lowering<'_>) -> BufferId {
         let size = Size::fixed(self.grid.positions() * self.groups);
         let buffer = lowering.temporary(NAME, size);

@@ -1,10 +1,11 @@
-//! The phases of a convolution's gradient to its input: along one axis, the results with the same kernel positions, one
-//! phase for each remainder by the stride. Each is a correlation at stride 1.
+//! The phases of a convolution's gradient with respect to its input. Along one axis, a phase consists of the results
+//! that use the same kernel positions: there is one for each remainder modulo the stride. Each phase is a correlation
+//! at stride 1.
 
 use crate::ops::window_walk::Axis;
 
-/// The results of a gradient to the input with the same kernel positions, along one axis: every so many as the stride
-/// is. They have the convolution's kernel positions `last − j·every`.
+/// The results of a gradient with respect to the input that use the same kernel positions, along one axis. Neighbouring
+/// results of a phase are a stride apart. They use the convolution's kernel positions `last − j·every`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Phase {
     pub(super) axis: Axis,
@@ -12,12 +13,12 @@ pub(super) struct Phase {
     pub(super) every: usize,
 }
 
-/// The phases of an axis of a convolution, by the place of their first result: one for each remainder by the stride. Some
-/// may have no kernel position.
+/// The phases of an axis of a convolution in the order of their first result: one for each remainder modulo the stride.
+/// A phase may have no kernel position.
 pub(super) fn phases(axis: &Axis) -> Vec<Option<Phase>> {
     let Axis { inputs, outputs, step: stride, kernel_size, dilation, .. } = *axis;
     let padding = axis.padding();
-    // With i the input, o the output and k the kernel position: i + padding = o·stride + k·dilation.
+    // If i is the input, o the output and k the kernel position, then i + padding = o·stride + k·dilation.
     (0..stride.min(inputs))
         .map(|first| {
             let remainder = (first + padding) % stride;
@@ -25,7 +26,7 @@ pub(super) fn phases(axis: &Axis) -> Vec<Option<Phase>> {
                 (0..kernel_size).filter(|position| (position * dilation) % stride == remainder).collect();
             let (&first_position, &last) = (matching.first()?, matching.last()?);
             let every = matching.get(1).map_or(1, |second| second - first_position);
-            // The output that the last position leads to from the first input; it grows by one per phase step.
+            // The output that reads the first input at the last position; it grows by one per phase step.
             let reach = (first + padding) as i64 - (last * dilation) as i64;
             let axis = Axis {
                 inputs: outputs,

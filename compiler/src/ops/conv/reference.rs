@@ -1,13 +1,14 @@
-//! Reference evaluation of convolution. Forward and both gradients are the same sum of products of one input, one weight
-//! and one output element, read three ways.
+//! Reference evaluation of convolution. The forward pass and both gradients are sums over the same triples of one
+//! input, one weight and one output element.
 
 use super::{Conv, ConvGradInput, ConvGradWeight};
 use crate::interp::{Array, Evaluate, Real, Total, window_elements};
 use crate::ops::epilogue::EpilogueStep;
 use crate::ops::window::Window;
 
-/// Calls `product(input, weight, output)` with the flat indices of every triple of elements that are multiplied in a convolution:
-/// item by item, output by output, and within an output channel by channel and the window row by row.
+/// Calls `product(input, weight, output)` with the flat indices of every triple of elements that a convolution
+/// multiplies: item by item, output by output, and within an output channel by channel and through the window in
+/// row-major order.
 fn for_each_product(
     window: &Window,
     groups: usize,

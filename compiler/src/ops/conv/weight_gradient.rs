@@ -1,5 +1,5 @@
-//! The gradient of a convolution to its weight as a problem: for every input, output and kernel position a sum over all
-//! pixels of all items. Nothing here says how it is computed.
+//! The gradient of a convolution with respect to its weight: for every input, output and kernel position a sum over all
+//! pixels of all items. The schedules decide how to compute it.
 
 use super::ConvGradWeight;
 use crate::graph::Node;
@@ -7,12 +7,12 @@ use crate::ops::grid::Grid;
 use crate::ops::window_walk::{Axis, forward_axes};
 use crate::plan::{Layout, Lowering, View};
 
-/// A gradient to a weight and where its operands are.
+/// A gradient with respect to a weight and the locations of its operands.
 pub(super) struct WeightGradient<'a> {
     pub(super) node: &'a Node,
-    /// The spatial axes of the convolution, as many as there are.
+    /// All spatial axes.
     pub(super) axes: Vec<Axis>,
-    /// The same axes, as schedules for channels last walk them.
+    /// The same axes, in the form that schedules for NHWC use.
     pub(super) grid: Grid,
     pub(super) groups: usize,
     /// Input and output channels of a group.
@@ -24,7 +24,7 @@ pub(super) struct WeightGradient<'a> {
 }
 
 impl<'a> WeightGradient<'a> {
-    /// A node's problem, with its operands in these orders.
+    /// The problem of a node, with its operands in these layouts.
     pub(super) fn of(
         op: &ConvGradWeight,
         lowering: &mut Lowering<'_>,

@@ -1,4 +1,4 @@
-//! Gradients of dropout: the mask of the forward pass, drawn again.
+//! Gradients of dropout: they draw the mask of the forward pass again.
 
 use super::{Dropout, DropoutTraining};
 use crate::autodiff::{AutodiffError, Backward, Differentiate};

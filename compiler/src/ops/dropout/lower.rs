@@ -1,4 +1,4 @@
-//! Kernels of dropout: the generator runs in vector registers, one counter per lane.
+//! Kernels of dropout: the generator runs in vector registers, with one counter per lane.
 
 use super::threefry::{KEY_PARITY, ROTATIONS, ROUNDS};
 use super::{Dropout, DropoutTraining};
@@ -40,7 +40,7 @@ fn threefry(map: &mut MapBuilder, key: [ExprId; 2], counter: [ExprId; 2]) -> Exp
 }
 
 impl DropoutTraining {
-    /// An element of the result from that of the operand and its index in the batch.
+    /// Computes an element of the result from the operand's element and its index in the batch.
     fn element(&self, map: &mut MapBuilder, x: ExprId, index: ExprId, seed: &Address) -> ExprId {
         let key = map.load_as(DType::I32, seed.clone(), 0, &[]);
         let step = map.load_as(DType::I32, seed.clone().offset(1), 0, &[]);
@@ -65,7 +65,7 @@ impl Lower for DropoutTraining {
         let to = lowering.view(node.results[0]).clone();
         let from = lowering.in_layout(node, node.operands[0], to.layout);
         if to.layout == Layout::ChannelsLast {
-            // The index is that of channels first, where neighbouring channels are an image apart.
+            // Indices count elements in NCHW order, in which neighbouring channels are an image apart.
             let mut draft = lowering.draft(node, "pixel by pixel");
             let (n, pixel) = (draft.var(), draft.var());
             let mut map = MapBuilder::new(Extent::Fixed(to.channels));

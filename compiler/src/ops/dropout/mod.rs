@@ -1,5 +1,5 @@
-//! Dropout (Srivastava et al. 2014), with masks from a counter-based generator: the same seed, step and element give the
-//! same decision in the interpreter, in compiled code and in the gradient, so that no mask is stored.
+//! Dropout (Srivastava et al. 2014) with masks from a counter-based generator. The same seed, step and element give the
+//! same decision in the interpreter, in compiled code and in the gradient, so no mask is stored.
 
 mod gradient;
 #[cfg(feature = "codegen")]
@@ -17,24 +17,24 @@ use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Sizes, Type};
 
-/// Dropout as declared. At inference it is the identity.
+/// Dropout as declared; the identity at inference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dropout {
-    /// The probability of an element to become zero, at least 0 and below 1.
+    /// The probability that an element becomes zero, at least 0 and below 1.
     pub rate: f64,
 }
 
-/// Dropout in training: operands `x` and `seed` (`i32[2]`: the seed and the number of the step); result
-/// `x · (1 / (1 − rate))` where the mask keeps it, the factor rounded once to the element type, else 0. The mask of
-/// element `i`, its flat index in the batch modulo 2³², is word 0 of Threefry-2x32-20 (Salmon et al. 2011) with key
-/// `(seed, stream)` and counter `(i, step)`, kept where that word is at least `rate · 2³²`.
+/// Dropout in training: operands `x` and `seed` (`i32[2]`: the seed and the step number); the result is
+/// `x · (1 / (1 − rate))` if the mask keeps the element, with the factor rounded once to the element type, else 0. The
+/// mask of element `i`, its flat index in the batch modulo 2³², is word 0 of Threefry-2x32-20 (Salmon et al. 2011) with
+/// key `(seed, stream)` and counter `(i, step)`. An element is kept if that word is at least `rate · 2³²`.
 ///
-/// It is its own gradient: the same operator applied to the gradient, with the same stream.
+/// Its gradient is the same operator with the same stream, applied to the incoming gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DropoutTraining {
-    /// The probability of an element to become zero.
+    /// The probability that an element becomes zero.
     pub rate: f64,
-    /// Tells the dropout layers of a network apart.
+    /// Distinguishes the dropout layers of a network.
     pub stream: u32,
 }
 
@@ -47,9 +47,9 @@ fn check_rate(rate: f64) -> Result<(), ShapeError> {
 }
 
 impl DropoutTraining {
-    /// Words below this drop their element.
+    /// Elements whose word is below this are dropped.
     pub fn threshold(&self) -> u32 {
-        // The cast saturates, and a rate below 1 keeps the product below 2^32.
+        // The cast saturates, and the product is below 2^32 because the rate is below 1.
         (self.rate * 4_294_967_296.0) as u32
     }
 }

@@ -11,12 +11,12 @@ impl Evaluate for Dropout {
 }
 
 impl DropoutTraining {
-    /// Whether the mask keeps an element, given by its flat index in the batch.
+    /// Whether the mask keeps the element with this flat index in the batch.
     pub fn keeps(&self, seed: u32, step: u32, element: u32) -> bool {
         threefry2x32([seed, self.stream], [element, step])[0] >= self.threshold()
     }
 
-    /// What kept elements are multiplied by: `1 / (1 − rate)`.
+    /// The factor of kept elements: `1 / (1 − rate)`.
     pub fn scale(&self) -> f64 {
         1.0 / (1.0 - self.rate)
     }

@@ -1,7 +1,8 @@
-//! Threefry-2x32-20, the counter-based generator of dropout masks: a keyed bijection of the counter, so that any element
-//! of a mask can be drawn alone (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3").
+//! Threefry-2x32-20, the counter-based generator of dropout masks (Salmon, Moraes, Dror and Shaw 2011, "Parallel random
+//! numbers: as easy as 1, 2, 3"). It is a keyed bijection of the counter, so each element of a mask can be computed
+//! independently.
 
-/// Bits to rotate by in eight successive rounds (Salmon et al., table of Threefry rotation constants).
+/// The rotation distances of eight successive rounds (Salmon et al., table of Threefry rotation constants).
 pub const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];
 
 /// The parity constant of the key schedule.

@@ -1,4 +1,5 @@
-//! Gradients of functions of elements. Where a function's result says enough, its operand is not needed again.
+//! Gradients of elementwise functions. They use the function's result instead of its operand if the result is
+//! sufficient.
 
 use super::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
 use crate::autodiff::{AutodiffError, Backward, Differentiate, not_differentiable};
@@ -61,7 +62,7 @@ impl Differentiate for Binary {
             BinaryKind::Multiply => backward.binary(BinaryKind::Multiply, g, b),
             BinaryKind::Divide => backward.binary(BinaryKind::Divide, g, b),
             BinaryKind::ReluGrad | BinaryKind::SigmoidGrad | BinaryKind::TanhGrad => {
-                // Linear in the gradient they carry.
+                // These are linear in the gradient that they multiply.
                 backward.binary(self.kind, g, b)
             }
         })?;
@@ -71,7 +72,7 @@ impl Differentiate for Binary {
                 BinaryKind::Subtract => backward.unary(UnaryKind::Negate, g)?,
                 BinaryKind::Multiply => backward.binary(BinaryKind::Multiply, g, a)?,
                 BinaryKind::Divide => {
-                    // −a / b², by way of the result
+                    // −a / b², computed from the result.
                     let slope = backward.binary(BinaryKind::Multiply, g, y)?;
                     let slope = backward.binary(BinaryKind::Divide, slope, b)?;
                     backward.unary(UnaryKind::Negate, slope)?
@@ -86,7 +87,7 @@ impl Differentiate for Binary {
     }
 }
 
-/// The gradient towards an operand that may be a single number: then it is the sum over all its uses.
+/// The gradient with respect to an operand that may be a scalar: then it is the sum over all elements.
 fn sum_to(
     backward: &mut Backward,
     node: &Node,

@@ -8,7 +8,7 @@ use crate::plan::{AxisView, Epilogue, Lower, Lowering, MemoryRules, Order};
 use crate::shape::Shape;
 
 impl BinaryKind {
-    /// The expression of this function.
+    /// The expression of this function of `a` and `b`.
     pub(crate) fn expression(self, map: &mut MapBuilder, a: ExprId, b: ExprId) -> ExprId {
         match self {
             BinaryKind::Add => map.add(a, b),

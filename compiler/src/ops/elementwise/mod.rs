@@ -1,4 +1,4 @@
-//! Functions of single elements, of two elements at one place, and of an element with its channel's number.
+//! Functions of one element, of two elements at the same position, and of an element and a value of its channel.
 
 #[cfg(feature = "codegen")]
 mod lower;
@@ -16,8 +16,8 @@ use crate::error::ShapeError;
 pub use crate::functions::UnaryKind;
 use crate::shape::{Shape, Type};
 
-/// A function of two elements. The `…Grad` kinds take the incoming gradient `g` first and the
-/// activation's **result** `y` second.
+/// A function of two elements. The `…Grad` kinds take the incoming gradient `g` first and the **result** `y` of the
+/// activation second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BinaryKind {
@@ -29,7 +29,8 @@ pub enum BinaryKind {
     Multiply,
     /// `a / b`.
     Divide,
-    /// 0 where `y ≤ 0`, else `g`: also where `y` is NaN, so that what is not a number reaches the parameters before a ReLU.
+    /// 0 if `y ≤ 0`, else `g`. The result is `g` also if `y` is NaN, so that a NaN reaches the parameters before a
+    /// ReLU.
     ReluGrad,
     /// `g · y · (1 − y)`.
     SigmoidGrad,
@@ -49,7 +50,7 @@ impl BinaryKind {
         BinaryKind::TanhGrad,
     ];
 
-    /// The second operand that leaves the first as it is, to the last bit; `None` where there is none.
+    /// The second operand that leaves every bit of the first unchanged; `None` if there is none.
     pub fn neutral(self) -> Option<f32> {
         match self {
             BinaryKind::Add => Some(-0.0),
@@ -67,25 +68,25 @@ pub struct Unary {
     pub kind: UnaryKind,
 }
 
-/// A function of two elements at the same place: operands `a`, `b` of one shape; `b` may be a single number.
+/// A function of two elements at the same position: operands `a` and `b` of the same shape; `b` may also be a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Binary {
     /// The function.
     pub kind: BinaryKind,
 }
 
-/// Adds one number per channel: operands `x` `[N, C, …]` and `bias` `[C]`.
+/// Adds one value per channel: operands `x` `[N, C, …]` and `bias` `[C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Bias {}
 
-/// Multiplies by one number per index of an axis: operands `x` and `scale` `[size of the axis]`.
+/// Multiplies by one value per index of an axis: operands `x` and `scale` `[size of the axis]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Scale {
-    /// The axis, the batch axis (if any) counted as 0.
+    /// The axis; the batch axis (if any) is axis 0.
     pub axis: usize,
 }
 
-/// Sums everything but the channel axis: `[N, C, …]` to `[C]`. The gradient of [`Bias`].
+/// Sums over all axes except the channel axis: `[N, C, …]` to `[C]`. The gradient of [`Bias`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SumChannels {}
 

@@ -1,4 +1,4 @@
-//! Reference evaluation of functions of elements. Comparisons are written so that NaN and the sign of zero pass through.
+//! Reference evaluation of elementwise functions. The comparisons propagate NaN and the sign of zero.
 
 use super::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
 use crate::interp::{Array, Evaluate, Real, Total, channel_sizes};
@@ -7,7 +7,7 @@ impl UnaryKind {
     /// The function's value at `x`.
     pub fn apply<T: Real>(self, x: T) -> T {
         match self {
-            // Not `max`: a NaN and a negative zero stay what they are.
+            // Unlike `max`, this preserves NaN and negative zero.
             UnaryKind::Relu => {
                 if T::zero() > x {
                     T::zero()
@@ -66,7 +66,7 @@ impl Evaluate for Binary {
     }
 }
 
-/// Combines each element with the number of its index along an axis.
+/// Combines each element with the value of its index along an axis.
 pub(crate) fn along_axis<T: Real>(
     x: &Array<T>,
     axis: usize,

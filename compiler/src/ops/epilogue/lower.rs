@@ -1,19 +1,19 @@
-//! How the steps of an epilogue are lowered: as steps of a tile, or as expressions of a map.
+//! Lowers the steps of an epilogue: to steps of a tile, or to expressions of a map.
 
 use super::EpilogueStep;
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, BufferId, ExprId, MapBuilder, TileStep};
 use crate::plan::{Layout, Lowering, View};
 
-/// Steps fused behind an operator, and where their operands are: one number for each channel, or laid out like the result.
+/// Fused steps, and the locations of their operands: one value per channel, or values in the result's layout.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FusedSteps<'a> {
     steps: &'a [EpilogueStep],
     operands: Vec<View>,
 }
 
-/// The operands that results may be written over, of a node with so many operands of its own: the addends, which are read where
-/// the sum is then stored.
+/// The operands that results may overwrite, of a node with `own` operands besides those of its epilogue. These are the
+/// addends: the kernel reads each one at the address where it stores the sum.
 pub(crate) fn sums_over(own: usize, steps: &[EpilogueStep]) -> Vec<(usize, usize)> {
     let taking = steps.iter().filter(|step| step.takes_operand()).enumerate();
     let sums = taking.filter(|(_, step)| **step == EpilogueStep::Add);
@@ -21,7 +21,7 @@ pub(crate) fn sums_over(own: usize, steps: &[EpilogueStep]) -> Vec<(usize, usize
 }
 
 impl<'a> FusedSteps<'a> {
-    /// The steps of a node, whose last operands are theirs, for a result that is stored in some order.
+    /// The steps of a node whose last operands belong to them, for a result stored in a layout.
     pub(crate) fn new(
         lowering: &mut Lowering<'_>,
         node: &Node,
@@ -39,24 +39,24 @@ impl<'a> FusedSteps<'a> {
         FusedSteps { steps, operands }
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there are no steps.
     pub(crate) fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// Whether some step adds a value laid out like the result.
+    /// Whether some step adds a value in the result's layout.
     pub(crate) fn adds_elements(&self) -> bool {
         self.steps.contains(&EpilogueStep::Add)
     }
 
-    /// Whether some step reads what is in a buffer.
+    /// Whether some step reads a buffer.
     pub(crate) fn reads(&self, buffer: BufferId) -> bool {
         self.operands.iter().any(|operand| operand.address.buffer == buffer)
     }
 
-    /// As steps of a tile, with the addresses of their operands. Channels run along the tile's rows or columns, as `bias`
-    /// says, from `channel` on. `element` says of a value laid out like the result where the tile's first element is, and
-    /// how far rows of the tile are apart.
+    /// Converts the steps to steps of a tile, with the addresses of their operands. Channels run along the tile's rows
+    /// or columns, according to `bias`, starting with `channel`. `element` returns the address of the tile's first
+    /// element in a value with the result's layout, and the stride of the tile's rows.
     pub(crate) fn of_tile(
         &self,
         bias: TileStep,
@@ -86,7 +86,8 @@ impl<'a> FusedSteps<'a> {
         (steps, addresses)
     }
 
-    /// The steps in a map whose lanes are channels from `channel` on, or places of that one channel where `lane` is 0.
+    /// The steps in a map. Its lanes are consecutive channels starting with `channel`, or, if `lane` is 0, pixels of
+    /// that one channel.
     pub(crate) fn in_map(&self, channel: &Affine, lane: usize) -> MapSteps<'_> {
         let biases = vec![None; self.operands.len()];
         MapSteps { fused: self, channel: channel.clone(), lane, biases }
@@ -102,7 +103,7 @@ pub(crate) struct MapSteps<'f> {
 }
 
 impl MapSteps<'_> {
-    /// What becomes of a result. `element` says of a value laid out like the results where it is.
+    /// Applies the steps to a result. `element` returns the address of the element in a value with the results' layout.
     pub(crate) fn apply(
         &mut self,
         map: &mut MapBuilder,

@@ -1,4 +1,4 @@
-//! What is fused behind an operator: steps that change each element of its first result before it is stored.
+//! Epilogues: fused steps that an operator applies to each element of its first result before it stores the element.
 
 #[cfg(feature = "codegen")]
 mod lower;
@@ -16,24 +16,24 @@ use crate::graph::Node;
 use crate::interp::{Array, Real};
 use crate::shape::{Shape, Type};
 
-/// What an operator does to each element of its first result before it is stored, in order.
+/// A step that an operator applies to each element of its first result before storing it. Steps run in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EpilogueStep {
-    /// Adds one number per output channel; takes one operand, `[C]`.
+    /// Adds one value per output channel; takes one operand, `[C]`.
     Bias,
     /// Adds a value of the result's shape; takes one operand.
     Add,
-    /// Rectifies.
+    /// Applies ReLU.
     Relu,
-    /// Applies the logistic function.
+    /// Applies the sigmoid function.
     Sigmoid,
     /// Applies the hyperbolic tangent.
     Tanh,
 }
 
 impl EpilogueStep {
-    /// The step that applies an activation; `None` for functions that are none.
+    /// The step that applies an activation; `None` for functions that are not activations.
     pub fn activation(kind: UnaryKind) -> Option<Self> {
         match kind {
             UnaryKind::Relu => Some(EpilogueStep::Relu),
@@ -48,7 +48,7 @@ impl EpilogueStep {
         }
     }
 
-    /// The function of one element it applies, if it takes no operand.
+    /// The function of one element that it applies; `None` for a step that takes an operand.
     pub fn unary(self) -> Option<UnaryKind> {
         match self {
             EpilogueStep::Relu => Some(UnaryKind::Relu),
@@ -63,10 +63,10 @@ impl EpilogueStep {
         self.unary().is_none()
     }
 
-    /// Checks the operands that follow an operator's own.
+    /// Checks the operands that follow an operator's own operands.
     ///
     /// # Errors
-    /// [`ShapeError`] for a wrong number of operands, or one of another type than its step takes.
+    /// [`ShapeError`] for a wrong number of operands, or an operand whose type does not match its step.
     pub(crate) fn check_all(
         steps: &[EpilogueStep],
         operands: &[Type],
@@ -91,7 +91,7 @@ impl EpilogueStep {
         steps.iter().map(|step| step.unary().map_or(1, UnaryKind::flops)).sum()
     }
 
-    /// What becomes of a product's result, step by step; `operands` are those of the steps that take one.
+    /// Applies the steps to a product's result; `operands` are those of the steps that take one.
     pub(crate) fn apply_all<T: Real>(
         steps: &[EpilogueStep],
         mut y: Array<T>,
@@ -114,7 +114,7 @@ impl EpilogueStep {
         y
     }
 
-    /// Refuses an operator with steps fused behind it: their intermediate values are gone.
+    /// Returns an error for an operator with fused steps, because their intermediate values do not exist.
     pub(crate) fn refuse(steps: &[EpilogueStep], node: &Node) -> Result<(), AutodiffError> {
         if steps.is_empty() {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Gradients of the dense layer. It is linear in each of its operands, and so are its gradients: the three are each other's
-//! gradients, as those of convolution are.
+//! Gradients of the dense layer. It is linear in each operand, and so are its gradients: each of the three operators is
+//! a gradient of the other two, as for convolution.
 
 use super::{Linear, LinearGradInput, LinearGradWeight};
 use crate::autodiff::{AutodiffError, Backward, Differentiate};

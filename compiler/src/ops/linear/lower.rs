@@ -1,4 +1,4 @@
-//! Kernels of dense layers. All three products read their operands where they are, without packing.
+//! Kernels of dense layers. All three products read their operands in place, without packing.
 
 use super::{Linear, LinearGradInput, LinearGradWeight};
 use crate::faults::repeat_last;
@@ -12,13 +12,14 @@ use crate::plan::{
     BlockedRange, KernelDraft, Layout, Lower, Lowering, MemoryRules, Order, RegisterTile, View, fill,
 };
 
-/// Rows of the weight that are read side by side: as many as memory streams that a core follows.
+/// The number of weight rows that are read at once: the number of memory streams that a core's prefetcher follows.
 const OUTPUTS_AT_A_TIME: usize = 16;
 
-/// Strips of columns that are summed together before the next rows are read: their sums stay in a first-level cache.
+/// The number of column strips that are summed before the next rows are read: their sums stay in the L1 cache.
 const STRIPS: usize = 16;
 
-/// Code for all items of the batch: as many at a time as the first of `rows` says, then as the next, the last being 1.
+/// Code for all items of the batch: blocks of the first size in `rows`, then of the next size, and so on. The last size
+/// is 1.
 fn over_batch(
     draft: &mut KernelDraft,
     rows: &[usize],
@@ -163,7 +164,7 @@ impl Lower for LinearGradWeight {
         let (g, x) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
         let sgd = fused::of(lowering, node.results[0]);
         let lanes = lowering.vectors.lanes;
-        // Few rows and many columns: the result, by far the most there is to write, is written along its rows.
+        // Few rows and many columns: the result dominates the memory traffic, so it is written along its rows.
         let (rows, columns) = if lowering.vectors.registers > 16 { (4, 6 * lanes) } else { (4, 2 * lanes) };
         let row_range = BlockedRange::exact(outputs, rows);
         let note = "outer products, reduced over the batch";
@@ -171,7 +172,7 @@ impl Lower for LinearGradWeight {
             Some(_) => lowering.draft(node, format!("{note}; SGD update fused")),
             None => lowering.draft(node, note),
         };
-        // Blocks that overlap would take some steps twice.
+        // Overlapping blocks would apply some updates twice.
         let (column_range, to, epilogue, operands) = match sgd {
             Some(sgd) => {
                 lowering.fuse(sgd.node, &mut draft);

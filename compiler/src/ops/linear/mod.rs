@@ -13,19 +13,21 @@ use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Type};
 
-/// Dense layer: operands `x` `[N, I]`, `weight` `[O, I]`, then one per epilogue step that takes one; result `[N, O]`.
+/// Dense layer: operands `x` `[N, I]`, `weight` `[O, I]`, then one for each epilogue step that takes an operand; result
+/// `[N, O]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Linear {
-    /// Steps fused behind the product.
+    /// Steps fused into the product.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub epilogue: Vec<EpilogueStep>,
 }
 
-/// Gradient of a dense layer to its input: operands `g` `[N, O]`, `weight` `[O, I]`; result `g·W` `[N, I]`.
+/// Gradient of a dense layer with respect to its input: operands `g` `[N, O]`, `weight` `[O, I]`; result `g·W`
+/// `[N, I]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinearGradInput {}
 
-/// Gradient of a dense layer to its weight: operands `g` `[N, O]`, `x` `[N, I]`; result `gᵀ·x` `[O, I]`.
+/// Gradient of a dense layer with respect to its weight: operands `g` `[N, O]`, `x` `[N, I]`; result `gᵀ·x` `[O, I]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinearGradWeight {}
 
@@ -49,7 +51,7 @@ fn matrix(got: &Type) -> Result<[usize; 2], ShapeError> {
     }
 }
 
-/// The work of a product of every item of a batch with a weight.
+/// The cost of multiplying every item of a batch by a weight.
 fn product_cost(items: &Type, weight: &Type) -> Cost {
     let each = Type::f32(items.shape.with_item(&[]));
     Cost::elementwise(&each, 2 * weight.shape.item_elements() as u64)

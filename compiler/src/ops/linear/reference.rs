@@ -4,7 +4,7 @@ use super::{Linear, LinearGradInput, LinearGradWeight};
 use crate::interp::{Array, Evaluate, Real, Total};
 use crate::ops::epilogue::EpilogueStep;
 
-/// Calls `product(input, weight, output)` with the flat indices of every triple of elements that are multiplied in `x·Wᵀ`.
+/// Calls `product(input, weight, output)` with the flat indices of every triple of elements that `x·Wᵀ` multiplies.
 fn for_each_product([batch, inputs, outputs]: [usize; 3], mut product: impl FnMut(usize, usize, usize)) {
     for item in 0..batch {
         for output in 0..outputs {

@@ -31,7 +31,7 @@ impl Differentiate for MeanSquaredError {
     ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
         let Some(g) = gradients[0] else { return Ok(Vec::new()) };
         let (prediction, target) = (node.operands[0], node.operands[1]);
-        // The loss is symmetric: each side has the gradient of the other with the two exchanged.
+        // The loss is symmetric: the target's gradient is the prediction's with the two operands exchanged.
         let op = MeanSquaredErrorGrad {};
         Ok(vec![
             backward.towards(prediction, |backward| backward.single(op, &[g, prediction, target]))?,

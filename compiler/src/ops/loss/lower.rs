@@ -1,4 +1,4 @@
-//! Kernels of the losses: one number per item, then their mean.
+//! Kernels of the losses: one value per item, then their mean.
 
 use super::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
 use crate::entity::ValueId;
@@ -8,7 +8,7 @@ use crate::ops::elementwise::UnaryKind;
 use crate::plan::{Batch, Layout, Lower, Lowering, MemoryRules, Order, View};
 use crate::shape::DType;
 
-/// The largest logit of item `n` and the sum of exponentials below it, into scratch.
+/// Computes the largest logit of item `n`, and the sum of the exponentials of the differences from it, into scratch.
 fn normaliser(logits: &Address, classes: usize, largest: &Address, sum: &Address, n: Var) -> Vec<Stmt> {
     let row = logits.clone().plus(n, classes);
     let mut max = MapBuilder::new(Extent::Fixed(classes));
@@ -25,7 +25,7 @@ fn normaliser(logits: &Address, classes: usize, largest: &Address, sum: &Address
     vec![max.finish(), exponentials.finish()]
 }
 
-/// The kernel that averages one number per item.
+/// The kernel that averages one value per item.
 fn mean(lowering: &mut Lowering<'_>, node: &Node, items: Address, divisor: f64, to: ValueId) {
     let draft = lowering.draft(node, "one thread").part("mean");
     let batch = lowering.batch();
@@ -109,8 +109,8 @@ impl Lower for CrossEntropyGrad {
     }
 }
 
-/// How prediction and target are walked together, wherever their elements are: lanes run along the axis that is contiguous in
-/// the first of some values, channels or pixels.
+/// The iteration order over prediction and target in any layout: lanes run along the axis that is contiguous in the
+/// first of some values, channels or pixels.
 struct Walk {
     along_channels: bool,
     lanes: usize,
@@ -118,7 +118,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// Along the first of some values. `None` if the elements of all are in the order of the shape.
+    /// The iteration along the first of some values; `None` if all have their elements in the order of the shape.
     fn over(views: &[&View]) -> Option<Self> {
         if views.iter().all(|view| view.in_layout(Layout::ChannelsFirst).is_some()) {
             return None;
@@ -130,7 +130,7 @@ impl Walk {
         Some(Walk { along_channels, lanes, outer })
     }
 
-    /// The distances between neighbouring lanes of a value, and between neighbouring rows of lanes.
+    /// The strides of lanes, and of rows of lanes, in a value.
     fn strides(&self, view: &View) -> (usize, usize) {
         if self.along_channels { (view.channel, view.pixel) } else { (view.pixel, view.channel) }
     }
@@ -172,7 +172,7 @@ impl Lower for MeanSquaredError {
 }
 
 impl MeanSquaredErrorGrad {
-    /// The gradient towards an element of the prediction.
+    /// The gradient with respect to an element of the prediction.
     fn element(
         map: &mut MapBuilder,
         batch: Batch,

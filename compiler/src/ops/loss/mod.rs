@@ -1,4 +1,4 @@
-//! Losses: one number for a batch, the mean over its items, and their gradients.
+//! Losses, which are the mean over a batch's items, and their gradients.
 
 mod gradient;
 #[cfg(feature = "codegen")]
@@ -13,20 +13,20 @@ use crate::error::ShapeError;
 use crate::shape::{Shape, Type};
 
 /// Mean over the batch of `−log_softmax(logits)[label]`: operands `logits` `[N, C]` and `labels` (`i32[N]`, each below
-/// C); result one number.
+/// C); result a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrossEntropy {}
 
-/// Gradient of [`CrossEntropy`]: operands `g` (one number), `logits`, `labels`; `(softmax(logits) − onehot) · g / N`.
+/// Gradient of [`CrossEntropy`]: operands `g` (a scalar), `logits`, `labels`; `(softmax(logits) − onehot) · g / N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrossEntropyGrad {}
 
-/// Mean over batch and elements of `(prediction − target)²`: two operands of one batched shape; result one number.
+/// Mean over batch and elements of `(prediction − target)²`: two operands with the same batched shape; result a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeanSquaredError {}
 
-/// Gradient of [`MeanSquaredError`]: operands `g` (one number), `prediction`, `target`; `(p − t) · 2 (g / elements)`,
-/// where a difference that f32 holds is not doubled before it is divided.
+/// Gradient of [`MeanSquaredError`]: operands `g` (a scalar), `prediction`, `target`; `(p − t) · 2 (g / elements)`. The
+/// factor 2 does not multiply the difference, which may be near the largest f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeanSquaredErrorGrad {}
 

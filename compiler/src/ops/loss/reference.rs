@@ -4,7 +4,7 @@ use super::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGr
 use crate::interp::{Array, Evaluate, Real, Total};
 use crate::ops::softmax::shifted_sum;
 
-/// The logit of an item's label; NaN for a label that names no class (the interpreter rejects those before).
+/// The logit of an item's label; NaN for a label that is not a class (the interpreter rejects those earlier).
 fn labelled<T: Real>(logits: &[T], label: i32) -> T {
     usize::try_from(label).ok().and_then(|label| logits.get(label).copied()).unwrap_or_else(T::nan)
 }
@@ -15,7 +15,7 @@ impl Evaluate for CrossEntropy {
         let items = logits.real().chunks(logits.sizes[1]).zip(labels);
         let losses = items.map(|(logits, &label)| {
             let (largest, sum) = shifted_sum(logits.iter().copied());
-            // The difference of two logits first: large ones must not swallow the logarithm.
+            // The difference of the logits comes first: adding the logarithm to a large logit would lose it.
             sum.ln() - (labelled(logits, label) - largest)
         });
         vec![Array::scalar(Total::of(losses) / T::from_f64(labels.len() as f64))]
@@ -51,7 +51,7 @@ impl Evaluate for MeanSquaredErrorGrad {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
         let (gradient, prediction, target) = (operands[0].real()[0], operands[1].real(), operands[2].real());
         let (two, elements) = (T::from_f64(2.0), T::from_f64(prediction.len() as f64));
-        // The number is doubled, not the differences: those may be as large as any.
+        // Doubles the scalar, not the differences, which may be near the largest number.
         let share = two * (gradient / elements);
         let values = prediction.iter().zip(target).map(|(&p, &t)| (p - t) * share);
         vec![Array::new(results[0].clone(), values.collect())]

@@ -1,5 +1,5 @@
-//! SGD updates fused into the kernel of a gradient: the kernel updates each weight where it has just summed its gradient,
-//! which is then never written. Operators of gradients say whether they can do so.
+//! SGD updates fused into the kernel of a gradient: the kernel updates each weight right after summing its gradient, so
+//! the gradient is never written to memory. The operators of gradients decide whether they can do so.
 
 use super::Sgd;
 use crate::entity::{NodeId, ValueId};
@@ -8,25 +8,25 @@ use crate::ops::Op;
 use crate::ops::source::Source;
 use crate::plan::Lowering;
 
-/// A step that is the only use of a gradient, and may be taken as soon as that is known.
+/// An SGD update that is the only user of a gradient, and may run as soon as the gradient is known.
 #[derive(Clone, Debug)]
 pub(crate) struct FusedSgd {
-    /// The node that takes the step.
+    /// The node of the update.
     pub(crate) node: NodeId,
-    /// The weight, which is moved in place; elements in the order of its shape.
+    /// The weight, which is updated in place, with its elements in the order of its shape.
     pub(crate) weight: Address,
     /// The learning rate.
     pub(crate) rate: Address,
 }
 
-/// The step that a gradient is for, if it keeps no velocity and adds no decay, is taken in place over a parameter, and nothing
-/// but earlier nodes reads the old weight.
+/// The SGD update that uses a gradient, if it has neither momentum nor weight decay, updates a parameter in place, and
+/// only earlier nodes read the old weight.
 pub(crate) fn of(lowering: &Lowering<'_>, gradient: ValueId) -> Option<FusedSgd> {
     let (node, step) = lowering.only_user(gradient)?;
     let Op::Sgd(Sgd { momentum: 0.0, weight_decay: 0.0, .. }) = step.op else { return None };
     let [weight, direction, rate] = step.operands[..] else { return None };
     let at = lowering.address(weight);
-    // A weight that is computed may not be there yet.
+    // A computed weight may not exist yet.
     let is_stored = lowering.producer(weight).op.source().is_some_and(Source::is_stored);
     let may_move = is_stored
         && direction == gradient
@@ -36,7 +36,7 @@ pub(crate) fn of(lowering: &Lowering<'_>, gradient: ValueId) -> Option<FusedSgd>
 }
 
 impl FusedSgd {
-    /// A weight moved against its gradient, to be stored where it was loaded.
+    /// The updated weight, to be stored at the address it was loaded from.
     pub(crate) fn moved(
         &self,
         map: &mut MapBuilder,

@@ -1,4 +1,4 @@
-//! Optimiser steps come after every gradient: they have none themselves.
+//! Optimiser updates have no gradients: they come after every gradient.
 
 use super::{Adam, ClipFactor, Sgd};
 use crate::autodiff::no_gradient;

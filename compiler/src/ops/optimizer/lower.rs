@@ -1,4 +1,4 @@
-//! Kernels of the optimisers: one span over each parameter, written over the old values.
+//! Kernels of the optimisers: one map over each parameter, which overwrites the old values.
 
 use super::{Adam, ClipFactor, Sgd};
 use crate::graph::Node;
@@ -90,7 +90,7 @@ impl Lower for Adam {
                 let new = scaled(map, gradient, 1.0 - self.beta1);
                 let first_moment = map.add(kept, new);
                 let kept = scaled(map, loads[4], self.beta2);
-                // The factor first: the square alone would overflow, or vanish, sooner.
+                // The factor comes first: the square alone would overflow or underflow sooner.
                 let part = scaled(map, gradient, 1.0 - self.beta2);
                 let new = map.multiply(part, gradient);
                 let second_moment = map.add(kept, new);
@@ -111,7 +111,7 @@ impl Lower for Adam {
     }
 }
 
-/// Added to the norm, so that a zero gradient divides by something.
+/// Added to the norm, so that a zero gradient causes no division by zero.
 const NORM_EPSILON: f64 = 1e-6;
 
 impl Lower for ClipFactor {

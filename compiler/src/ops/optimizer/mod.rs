@@ -1,4 +1,4 @@
-//! Optimiser steps as operators: from a parameter, its gradient and the optimiser's state to their new values.
+//! Optimiser updates as operators: they compute new values from a parameter, its gradient and the optimiser's state.
 
 #[cfg(feature = "codegen")]
 pub(crate) mod fused;
@@ -14,27 +14,27 @@ use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Type};
 
-/// Stochastic gradient descent, as PyTorch's `SGD`: operands `parameter`, `gradient`, `learning_rate` (one number) and,
+/// Stochastic gradient descent, like PyTorch's `SGD`: operands `parameter`, `gradient`, `learning_rate` (a scalar) and,
 /// with momentum, `velocity`; results the new parameter and, with momentum, the new velocity.
 ///
 /// `d = g + weight_decay·w;  v ← momentum·v + d;  d ← d + momentum·v (Nesterov) or v;  w ← w − learning_rate·d`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sgd {
-    /// Weight of the old velocity; 0 keeps none.
+    /// Weight of the old velocity; 0 disables momentum.
     pub momentum: f64,
-    /// Whether the step looks ahead (Nesterov's accelerated gradient).
+    /// Whether to use Nesterov's accelerated gradient.
     pub nesterov: bool,
     /// L2 penalty.
     pub weight_decay: f64,
 }
 
-/// Adam (Kingma and Ba 2015, arXiv:1412.6980) or, `decoupled`, AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101):
-/// operands `parameter`, `gradient`, `learning_rate` (one number), `correction` (`[2]`: `1 − β₁ᵗ`, `1 − β₂ᵗ`), first and
+/// Adam (Kingma and Ba 2015, arXiv:1412.6980) or, if `decoupled`, AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101):
+/// operands `parameter`, `gradient`, `learning_rate` (a scalar), `correction` (`[2]`: `1 − β₁ᵗ`, `1 − β₂ᵗ`), first and
 /// second moment; results the new parameter and the new moments.
 ///
-/// `m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  w ← w − learning_rate · (m/c₁) / (√(v/c₂) + ε)`; weight decay adds
-/// `weight_decay·w` to `g`, or, decoupled, first scales `w` by `1 − learning_rate·weight_decay`. The factors `1−β` are
-/// rounded once to the element type.
+/// `m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  w ← w − learning_rate · (m/c₁) / (√(v/c₂) + ε)`. Weight decay adds
+/// `weight_decay·w` to `g` or, if decoupled, first scales `w` by `1 − learning_rate·weight_decay`. The factors `1−β`
+/// are rounded once to the element type.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adam {
     /// Decay of the first moment.
@@ -43,18 +43,17 @@ pub struct Adam {
     pub beta2: f64,
     /// Added to the denominator.
     pub epsilon: f64,
-    /// Penalty on the parameter's size.
+    /// Weight decay.
     pub weight_decay: f64,
-    /// Whether weight decay acts on the parameter directly (AdamW).
+    /// Whether weight decay scales the parameter directly (AdamW).
     pub decoupled: bool,
 }
 
-/// The factor that brings the global norm of all operands down to a bound: results
-/// `min(1, max_norm / (norm + 1e-6))` and the norm `√Σ‖gᵢ‖²` (as PyTorch's `clip_grad_norm_`). A norm of NaN makes the
-/// factor NaN.
+/// The factor that limits the global norm of all operands: results `min(1, max_norm / (norm + 1e-6))` and the norm
+/// `√Σ‖gᵢ‖²` (like PyTorch's `clip_grad_norm_`). If the norm is NaN, the factor is NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClipFactor {
-    /// The bound on the norm.
+    /// The maximum norm.
     pub max_norm: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Reference evaluation of optimiser steps.
+//! Reference evaluation of optimiser updates.
 
 use super::{Adam, ClipFactor, Sgd};
 use crate::interp::{Array, Evaluate, Real, Total};
@@ -10,7 +10,7 @@ impl Evaluate for Sgd {
         let mut parameter = operands[0].real().to_vec();
         let mut velocity = operands.get(3).map(|velocity| velocity.real().to_vec());
         for (i, (w, &g)) in parameter.iter_mut().zip(operands[1].real()).enumerate() {
-            // Without decay the parameter has no part in the step, even where it is infinite.
+            // Without weight decay the parameter does not contribute to the gradient, even if it is infinite.
             let mut step = if self.weight_decay == 0.0 { g } else { g + weight_decay * *w };
             if let Some(velocity) = &mut velocity {
                 velocity[i] = momentum * velocity[i] + step;
@@ -27,14 +27,14 @@ impl Evaluate for Adam {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
         let [beta1, beta2, epsilon, weight_decay] =
             [self.beta1, self.beta2, self.epsilon, self.weight_decay].map(T::from_f64);
-        // Rounded from the difference: 1 − β taken in single precision would lose most of a β near 1.
+        // Rounds the difference: 1 − β in single precision would lose most digits of a β near 1.
         let [rest1, rest2] = [1.0 - self.beta1, 1.0 - self.beta2].map(T::from_f64);
         let (learning_rate, correction) = (operands[2].real()[0], operands[3].real());
         let mut new = [operands[0], operands[4], operands[5]].map(|old| old.real().to_vec());
         let [parameter, first, second] = &mut new;
         for (i, &g) in operands[1].real().iter().enumerate() {
             let (mut w, mut g) = (parameter[i], g);
-            // Weight decay 0 multiplies nothing, as in SGD, so that an infinite weight gives no NaN.
+            // Without weight decay there is no product, as in SGD, so that an infinite weight gives no NaN.
             if self.weight_decay != 0.0 && self.decoupled {
                 w = w * (T::one() - learning_rate * weight_decay);
             } else if self.weight_decay != 0.0 {
@@ -54,7 +54,7 @@ impl Evaluate for ClipFactor {
         let values = operands.iter().flat_map(|gradient| gradient.real());
         let norm = Total::of_products(values.map(|&g| (g, g))).sqrt();
         let factor = T::from_f64(self.max_norm) / (norm + T::from_f64(1e-6));
-        // Not `min`: a norm of NaN must show in the factor.
+        // Unlike `min`, this propagates a norm of NaN to the factor.
         let factor = if factor > T::one() { T::one() } else { factor };
         vec![Array::scalar(factor), Array::scalar(norm)]
     }

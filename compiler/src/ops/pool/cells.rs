@@ -1,40 +1,40 @@
-//! Which results read each element of an input along one axis, from the input's side: what a gradient of pooling gathers.
+//! The outputs that read each input element along one axis, which the gradient of a pool gathers.
 //!
-//! The padded input is cut into cells of as many elements as the stride. Result `o` starts at cell `o`, so that an element of
-//! cell `b` is read by results at fixed distances before `b`, each by a kernel position of its own: the same ones in every
-//! cell, but for those near the ends.
+//! The padded input is divided into cells of as many elements as the stride. Output `o` starts at cell `o`, so the
+//! outputs that read an element of cell `b` are at fixed distances before `b`, each with a different kernel position.
+//! They are the same for all cells except those near the ends.
 
 use crate::ops::window_walk::Axis;
 
-/// A result that reads an element.
+/// An output that reads an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Contribution {
-    /// How many results before the cell's own it is.
+    /// How many outputs it is before the cell's own output.
     pub(super) back: usize,
-    /// By which kernel position it reads the element.
+    /// The kernel position at which it reads the element.
     pub(super) position: usize,
 }
 
-/// An element of a cell that is within the input.
+/// An element of a cell that lies within the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CellElement {
-    /// Where it is in the input, from stride times the number of the cell.
+    /// Its input index, relative to the stride times the cell's index.
     pub(super) offset: i64,
-    /// The results that read it, in ascending order.
+    /// The outputs that read it, in ascending order.
     pub(super) contributions: Vec<Contribution>,
 }
 
-/// Neighbouring cells that differ in nothing but their number.
+/// Neighbouring cells that are equal except for their index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cells {
-    /// The number of the first.
+    /// The index of the first cell.
     pub(super) first: usize,
     pub(super) count: usize,
     pub(super) elements: Vec<CellElement>,
 }
 
 impl Cells {
-    /// Terms of all sums of a cell; a sum of nothing counts too.
+    /// The number of terms in all sums of a cell; an empty sum counts as one.
     pub(super) fn terms(&self) -> usize {
         self.elements.iter().map(|element| element.contributions.len().max(1)).sum()
     }
@@ -43,7 +43,7 @@ impl Cells {
     pub(super) fn of(axis: &Axis) -> Vec<Cells> {
         let padding = -axis.shift as usize;
         let end = (axis.inputs + padding).div_ceil(axis.step);
-        // Cells in which every element is within the input and is read by as many results as any cell's element is.
+        // The cells whose elements all lie within the input, and are read by the maximum number of outputs.
         let reach = (axis.kernel_size - 1) * axis.dilation / axis.step;
         let whole =
             reach.max(padding.div_ceil(axis.step))..axis.outputs.min((axis.inputs + padding) / axis.step);
@@ -66,7 +66,7 @@ fn elements(axis: &Axis, cell: usize) -> Vec<CellElement> {
     let element = |remainder: usize| {
         let offset = remainder as i64 + axis.shift;
         let at = offset + (axis.step * cell) as i64;
-        // From the last kernel position to the first: results in ascending order.
+        // From the last kernel position to the first, so that outputs are in ascending order.
         let contributions = (0..axis.kernel_size).rev().filter_map(|position| {
             let distance = (position * axis.dilation).checked_sub(remainder)?;
             let back = distance / axis.step;
@@ -96,7 +96,8 @@ mod tests {
         forward_axes(&window, &[size])[0]
     }
 
-    /// Every element is in one cell, and has just the results and kernel positions that forward combines it with, in order.
+    /// Every element is in exactly one cell, with exactly the outputs and kernel positions of the forward pass, in
+    /// order.
     #[test]
     fn every_element_has_its_results_in_order() {
         let mut tried = 0;
@@ -148,7 +149,7 @@ mod tests {
         assert!(tried > 200);
     }
 
-    /// Few kinds of cells, however large the input is.
+    /// There are few kinds of cells, for any input size.
     #[test]
     fn cells_within_are_one_kind() {
         let kinds = |axis: Axis| {

@@ -1,4 +1,4 @@
-//! Pooling with channels first, over any number of axes: channels in parallel, vectors along the width.
+//! Pooling in NCHW layout over any number of axes: channels in parallel, vectors along the width.
 
 use crate::entity::ValueId;
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, MapBuilder, Split, Stmt, Var, may_group};
@@ -9,11 +9,11 @@ use crate::ops::window_walk::{
 };
 use crate::plan::{KernelDraft, Lowering, View, fill};
 
-/// The part of one output for one place of its window: gets the number of the place and a way to load the output's
-/// element of a value laid out like the outputs.
+/// The contribution of one output to one position of its window: it gets the position's number and a function that
+/// loads the output's element of a value with the outputs' layout.
 type Part<'p> = dyn Fn(&mut MapBuilder, ExprId, &dyn Fn(&mut MapBuilder, &View) -> ExprId) -> ExprId + 'p;
 
-/// What forward and backward pooling share: one channel of an item per unit of work.
+/// The data that forward and backward pooling share. A work unit is one channel of an item.
 pub(super) struct Pooling {
     axes: Vec<Axis>,
     pub(super) input: PaddedChannels,
@@ -41,12 +41,12 @@ impl Pooling {
         self.axes[self.axes.len() - 1]
     }
 
-    /// The current channel of a value with `elements` elements in each channel.
+    /// The current channel of a value with `elements` elements per channel.
     pub(super) fn channel(&self, at: Address, elements: usize) -> Address {
         at.plus(self.n, self.channels * elements).plus(self.c, elements)
     }
 
-    /// The current channel of a value laid out like the outputs.
+    /// The current channel of a value with the outputs' layout.
     pub(super) fn output_channel(&self, view: &View) -> Address {
         view.of_item(self.n).plus(self.c, view.channel)
     }
@@ -79,7 +79,7 @@ impl Pooling {
         body
     }
 
-    /// Backward. `value` gives each output's part of the gradient for one place of its window.
+    /// Backward. `value` returns each output's contribution to the gradient at one position of its window.
     pub(super) fn backward(
         &self,
         lowering: &mut Lowering<'_>,
@@ -94,7 +94,7 @@ impl Pooling {
         }
     }
 
-    /// Each element of the input belongs to one output: rows of the input are written one after the other.
+    /// If each input element belongs to one output: writes the rows of the input one after the other.
     fn upsample(
         &self,
         lowering: &mut Lowering<'_>,
@@ -129,7 +129,7 @@ impl Pooling {
         Stmt::nest(&loops, vec![map.finish()])
     }
 
-    /// Each output's part is added to the places of its window.
+    /// Adds each output's contribution to the positions of its window.
     fn scatter(
         &self,
         lowering: &mut Lowering<'_>,

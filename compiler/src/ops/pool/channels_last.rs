@@ -1,4 +1,4 @@
-//! Pooling with channels last: vectors hold the channels of one pixel.
+//! Pooling in NHWC layout: vectors hold the channels of one pixel.
 
 use std::cell::RefCell;
 
@@ -11,19 +11,19 @@ use crate::ops::window_walk::{Axis, forward_axes, window_extents, within};
 use crate::plan::{BlockedRange, KernelDraft, Lowering, View, fill};
 use crate::shape::DType;
 
-/// Bytes of the input rows that a unit of work reads.
+/// Bytes of the input rows that a work unit reads.
 const UNIT_BYTES: usize = 64 * 1024;
-/// Bytes that a unit of a gradient writes; what it reads of the results lies beside them in the cache.
+/// Bytes that a work unit of a gradient writes; the results that it reads stay in the cache beside them.
 const GRADIENT_UNIT_BYTES: usize = 32 * 1024;
-/// The most terms that are unrolled of the sums of a gradient, over all kinds of cells.
+/// The maximum number of terms in unrolled sums of a gradient, over all kinds of cells.
 const UNROLLED: usize = 128;
-/// The most kinds of cells.
+/// The maximum number of kinds of cells.
 const MOST_KINDS: usize = 32;
-/// Channels of a unit of a gradient that is not gathered.
+/// Channels of a work unit of a gradient that scatters.
 const UNIT_CHANNELS: usize = 128;
 
-/// Forward: one result pixel after the other. `build` gets the map, an element of the window, and the place of the result
-/// in a value laid out like it.
+/// Forward: one output pixel after the other. `build` gets the map, an element of the window, and the location of the
+/// output pixel in a value with the same layout.
 pub(super) fn forward(
     lowering: &mut Lowering<'_>,
     mut draft: KernelDraft,
@@ -70,15 +70,15 @@ pub(super) fn forward(
     lowering.push(draft.finish(Split::Axes(axes), body));
 }
 
-/// Loads the current result's element of a value laid out like the results.
+/// Loads the current output's element of a value with the outputs' layout.
 pub(super) type Loader<'l> = dyn Fn(&mut MapBuilder, DType, &View) -> ExprId + 'l;
 
-/// What is made of the sum at each place.
+/// Computes the final value from the sum at each position.
 pub(super) type Finish<'f> = dyn Fn(&mut MapBuilder, ExprId) -> ExprId + 'f;
 
-/// Backward: the sum at each place of the input of the parts of the results whose windows hold it, in ascending order of
-/// the results. `part` gets the map, the number of the place in the window, and a way to load the element of a value laid
-/// out like the results.
+/// Backward: at each input position, the sum of the contributions of the outputs whose windows contain it, in ascending
+/// order of the outputs. `part` gets the map, the number of the position in the window, and a function that loads the
+/// element of a value with the outputs' layout.
 pub(super) fn backward(
     lowering: &mut Lowering<'_>,
     draft: KernelDraft,
@@ -90,7 +90,7 @@ pub(super) fn backward(
 ) {
     let mut axes = forward_axes(window, sizes);
     if let [axis] = axes[..] {
-        // A sequence is a column, so that threads share it.
+        // A sequence is treated as a column, so that threads share it.
         axes = vec![axis, Axis::SINGLE];
     }
     let gradient = Gradient { grid: Grid::new(&axes), dx, part, finish };
@@ -101,7 +101,7 @@ pub(super) fn backward(
     lowering.push(kernel);
 }
 
-/// What both ways of computing a gradient need.
+/// The data that both algorithms for a gradient use.
 struct Gradient<'g, P> {
     grid: Grid,
     dx: &'g View,
@@ -110,7 +110,7 @@ struct Gradient<'g, P> {
 }
 
 impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
-    /// The cells of each axis, where they are few and small enough for every sum to be unrolled.
+    /// The cells of each axis, if they are few and small enough to unroll every sum.
     fn cells(&self) -> Option<Vec<Vec<Cells>>> {
         let axes = self.grid.axes();
         let positions = axes.iter().fold(1usize, |product, axis| product.saturating_mul(axis.kernel_size));
@@ -124,8 +124,9 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
         (kinds <= MOST_KINDS && terms <= UNROLLED).then_some(cells)
     }
 
-    /// Every place is written once: one map for each kind of cell. A unit of work is a few rows of cells within the input,
-    /// rows being the indices of the first axis; the first and the last unit have those at the ends too.
+    /// Writes every position once, with one map for each kind of cell. A work unit is a few rows of cells within the
+    /// input, where rows are the indices of the first axis; the first and the last unit also contain the rows at the
+    /// ends.
     fn gather(&self, mut draft: KernelDraft, cells: &[Vec<Cells>]) -> Kernel {
         let (n, block) = (draft.var(), draft.var());
         let vars = draft.vars(cells.len());
@@ -154,7 +155,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
         draft.finish(split, body)
     }
 
-    /// The sums of all cells with these indices along the first axes, each with the places of its kind.
+    /// The sums of all cells with these indices along the first axes, each with the elements of its kind.
     fn over_cells<'c>(
         &self,
         (n, vars): (Var, &[Var]),
@@ -174,7 +175,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
         stmts
     }
 
-    /// The sums at all places of one cell.
+    /// The sums at all positions of one cell.
     fn cell(&self, n: Var, at: &[(Affine, &[CellElement])]) -> Stmt {
         let grid = &self.grid;
         let (results, positions) = (grid.result_strides(), grid.position_strides());
@@ -183,7 +184,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
         let loaded: RefCell<Vec<(Address, ExprId)>> = RefCell::default();
         let places: Vec<&[CellElement]> = at.iter().map(|(_, places)| *places).collect();
         for place in combinations(&places) {
-            // As a sum that starts at zero: a negative zero becomes a positive one.
+            // The sum starts at zero, so that a negative zero becomes positive.
             let mut sum = zero;
             let contributions: Vec<&[Contribution]> =
                 place.iter().map(|place| &place.contributions[..]).collect();
@@ -195,7 +196,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
                             address.at(&index.clone().minus(met.back), stride * view.pixel)
                         },
                     );
-                    // What places share is loaded once.
+                    // Values that several positions use are loaded once.
                     let known = loaded
                         .borrow()
                         .iter()
@@ -228,7 +229,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
         map.finish()
     }
 
-    /// Each result's part is added to the places of its window: for windows that are too large to be unrolled.
+    /// Adds each output's contribution to the positions of its window, for windows that are too large to unroll.
     fn scatter(&self, mut draft: KernelDraft) -> Kernel {
         let axes = self.grid.axes();
         let range = BlockedRange::exact(self.dx.channels, UNIT_CHANNELS);
@@ -273,7 +274,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
                 })
                 .collect();
             map.accumulate(at(&inputs), 1, part);
-            // The innermost axis last: results, then kernel positions of each.
+            // Loops over outputs, then over the kernel positions of each, with the innermost axis last.
             let mut body = vec![map.finish()];
             for (index, axis) in axes.iter().enumerate().rev() {
                 body = within(axis, inputs[index].clone(), body, Vec::new());
@@ -294,7 +295,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
     }
 }
 
-/// `below` where a variable is below a bound, else `rest`; nothing where both are nothing.
+/// `below` if a variable is below a bound, else `rest`; no statement if both are empty.
 fn branch(value: Var, bound: i64, below: Vec<Stmt>, rest: Vec<Stmt>) -> Vec<Stmt> {
     if below.is_empty() && rest.is_empty() {
         return Vec::new();
@@ -302,7 +303,7 @@ fn branch(value: Var, bound: i64, below: Vec<Stmt>, rest: Vec<Stmt>) -> Vec<Stmt
     vec![Stmt::Branch { value: value.into(), bound, below, rest }]
 }
 
-/// Every combination of one element of each list, the last list's elements next to each other.
+/// Every combination of one element of each list, in which the last list varies fastest.
 fn combinations<'l, T>(lists: &[&'l [T]]) -> Vec<Vec<&'l T>> {
     lists.iter().fold(vec![Vec::new()], |combinations, list| {
         let with = |start: &Vec<&'l T>| {

@@ -1,5 +1,5 @@
-//! Pooling that a convolution does on the results it holds, before it stores them: where windows do not overlap, and
-//! nothing else needs what is pooled. Which convolutions do so is theirs to say.
+//! Pools that a convolution applies to its results before it stores them, if windows do not overlap and the pool is the
+//! only user of the results. The convolution decides whether it fuses a pool.
 
 use crate::entity::{NodeId, ValueId};
 use crate::kernel::{ExprId, MapBuilder, Pool, PoolKind};
@@ -8,19 +8,19 @@ use crate::plan::{Lowering, View};
 
 use super::Window;
 
-/// A pooling that may be done where its operand is computed.
+/// A pool that the kernel of its operand may compute.
 #[derive(Clone, Debug)]
 pub(crate) struct FusedPool {
-    /// The node that pools.
+    /// The node of the pool.
     pub(crate) node: NodeId,
-    /// How.
+    /// The kind and window of the pool.
     pub(crate) pool: Pool,
-    /// Where its result goes.
+    /// The location of its result.
     pub(crate) y: View,
 }
 
-/// The pooling that is the only use of a value, if its windows do not overlap and are not padded, and argmax indices are
-/// not wanted.
+/// The pooling that is the only user of a value, if its windows do not overlap, have no padding, and nobody reads the
+/// argmax indices.
 pub(crate) fn of(lowering: &Lowering<'_>, value: ValueId) -> Option<FusedPool> {
     let (node, user) = lowering.only_user(value)?;
     let (kind, window) = match &user.op {
@@ -34,7 +34,7 @@ pub(crate) fn of(lowering: &Lowering<'_>, value: ValueId) -> Option<FusedPool> {
     (y.channel == 1).then_some(FusedPool { node, pool: Pool { kind, height, width }, y })
 }
 
-/// Height and width of windows of up to two axes that lie side by side.
+/// Height and width of adjacent windows with at most two axes.
 fn lines(window: &Window) -> Option<(usize, usize)> {
     let side_by_side = window.stride == window.kernel_size
         && window.padding.iter().all(|&padding| padding == 0)
@@ -46,12 +46,12 @@ fn lines(window: &Window) -> Option<(usize, usize)> {
     }
 }
 
-/// What is stored of the elements of a window, row by row.
+/// The pooled value of the elements of a window, row by row.
 pub(crate) fn pooled(map: &mut MapBuilder, kind: PoolKind, window: &[ExprId]) -> ExprId {
     match kind {
         PoolKind::Max => window[1..].iter().fold(window[0], |best, &value| map.largest(best, value)),
         PoolKind::Mean => {
-            // From zero, so that a negative zero becomes a positive one.
+            // Starts from zero, so that a negative zero becomes positive.
             let zero = map.constant(0.0);
             let sum = window.iter().fold(zero, |sum, &value| map.add(sum, value));
             let count = map.constant(window.len() as f64);

@@ -1,4 +1,4 @@
-//! Kernels of pooling, in the order in which the input is stored.
+//! Kernels of pooling, in the layout in which the input is stored.
 
 use super::channels_first::Pooling;
 use super::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad, channels_last};
@@ -7,11 +7,11 @@ use crate::kernel::{Expr, ExprId, Extent, MapBuilder, Reducer};
 use crate::plan::{Bytes, Layout, Lower, Lowering, MemoryRules, Order};
 use crate::shape::DType;
 
-/// Why kernels are as they are.
+/// The note of the kernels for NHWC.
 const CHANNELS_LAST: &str = "pixel by pixel, vectors along the channels";
 const CHANNELS_FIRST: &str = "channels in parallel, vectors along the width";
 
-/// Whether kernels are those for channels last: where the larger of input and output is stored channels last.
+/// Whether to use the kernels for NHWC: if the larger of input and output is stored in that layout.
 fn is_channels_last(lowering: &Lowering<'_>, node: &Node) -> bool {
     [node.operands[0], node.results[0]]
         .into_iter()
@@ -171,7 +171,7 @@ impl Lower for MaxPoolGrad {
             let chosen = map.expr(Expr::SameInteger(found, here));
             let zero = map.constant(0.0);
             let part = map.expr(Expr::Select(chosen, gradient, zero));
-            // As a sum that starts at zero: a negative zero becomes a positive one.
+            // The sum starts at zero, so that a negative zero becomes positive.
             map.add(zero, part)
         });
         lowering.push(draft.finish(pooling.split(), body));
@@ -191,7 +191,7 @@ impl Lower for AvgPoolGrad {
             let elements = self.window.elements() as f64;
             let part =
                 |map: &mut MapBuilder, _: ExprId, load: &channels_last::Loader<'_>| load(map, DType::F32, &g);
-            // Sums first, one division last, as forward.
+            // Sums, then divides once, like the forward pass.
             let mean = |map: &mut MapBuilder, sum: ExprId| {
                 let elements = map.constant(elements);
                 map.divide(sum, elements)
@@ -213,7 +213,7 @@ impl Lower for AvgPoolGrad {
             if covers_once { map.divide(sum, elements) } else { sum }
         });
         if !covers_once {
-            // Sums first, one division last, as forward.
+            // Sums, then divides once, like the forward pass.
             let channel = pooling.channel(lowering.address(node.results[0]), pooling.input.elements());
             let mut map = MapBuilder::new(Extent::Fixed(pooling.input.elements()));
             let sum = map.load(channel.clone(), 1);

@@ -21,9 +21,10 @@ use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_
 use crate::error::ShapeError;
 use crate::shape::{DType, Type};
 
-/// Largest value of each window: operand `x` `[N, C, spatial…]`; results `y` `[N, C, spatial…]` and the place of the
-/// largest value in its window, row by row (`i32`). The first of equal values wins; a NaN beats every number, the
-/// last of several wins; padding counts as −∞, and a window without any larger value names place 0.
+/// Maximum of each window: operand `x` `[N, C, spatial…]`; results `y` `[N, C, spatial…]` and the argmax index of each
+/// window, counted row by row (`i32`). Of equal values, the first is the maximum. A NaN is larger than every number,
+/// and of several NaNs the last is the maximum. Padding counts as −∞, and the argmax index of a window without any
+/// larger value is 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MaxPool {
     /// The window.
@@ -31,8 +32,8 @@ pub struct MaxPool {
     pub window: Window,
 }
 
-/// Gradient of max pooling: operands `g` and the places found forward; result `[N, C, input…]`, where each `g` is added
-/// at its place. A place in the padding is dropped.
+/// Gradient of max pooling: operands `g` and the argmax indices of the forward pass; result `[N, C, input…]`, which
+/// adds each `g` at its argmax index. If that position is padding, `g` is dropped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MaxPoolGrad {
     /// The window of the pooling.
@@ -42,7 +43,7 @@ pub struct MaxPoolGrad {
     pub input_sizes: Vec<usize>,
 }
 
-/// Mean of each window, padding counted as zeros: the sum, row by row, is divided by the window's size everywhere.
+/// Mean of each window, with padding counted as zeros: the sum, row by row, is always divided by the window's size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AvgPool {
     /// The window.
@@ -50,8 +51,8 @@ pub struct AvgPool {
     pub window: Window,
 }
 
-/// Gradient of average pooling: operand `g`; result `[N, C, input…]`, at each element the sum of `g` over the windows that
-/// hold it, divided once by the window's size.
+/// Gradient of average pooling: operand `g`; result `[N, C, input…]`, at each element the sum of `g` over the windows
+/// that contain it, divided once by the window's size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AvgPoolGrad {
     /// The window of the pooling.

@@ -1,10 +1,10 @@
-//! Reference evaluation of pooling and its gradients. Each image of the batch and each channel is pooled alone.
+//! Reference evaluation of pooling and its gradients, separately for each image of the batch and each channel.
 
 use super::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use crate::interp::{Array, Evaluate, Real, Total, WindowElement, window_elements};
 use crate::ops::window::Window;
 
-/// One result per window of every channel of every image.
+/// Computes one result per window of every channel of every image.
 fn pool<T: Real, R>(window: &Window, x: &Array<T>, one: impl Fn(&[T], &[WindowElement]) -> R) -> Vec<R> {
     let windows = window_elements(window, &x.sizes[2..]);
     let mut pooled = Vec::new();
@@ -14,7 +14,7 @@ fn pool<T: Real, R>(window: &Window, x: &Array<T>, one: impl Fn(&[T], &[WindowEl
     pooled
 }
 
-/// The input's gradient: every window adds `one(output, element)` to each of its elements, where it is any.
+/// The input's gradient: every window adds `one(output, element)` to each of its elements, if it is not `None`.
 fn unpool<T: Real>(
     window: &Window,
     sizes: &[usize],
@@ -55,7 +55,7 @@ impl Evaluate for MaxPool {
 impl Evaluate for MaxPoolGrad {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
         let (gradient, argmax) = (operands[0].real(), operands[1].int());
-        // A place in the padding has no element: its gradient is dropped.
+        // A position in the padding has no element, so its gradient is dropped.
         vec![unpool(&self.window, &results[0], |output, element| {
             (argmax[output] == element.place as i32).then_some(gradient[output])
         })]

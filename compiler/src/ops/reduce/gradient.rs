@@ -21,7 +21,7 @@ impl Differentiate for Reduce {
             ReduceKind::Sum => backward.single(expand(false), &[g])?,
             ReduceKind::Mean => backward.single(expand(true), &[g])?,
             ReduceKind::Max => {
-                // All that are as large as the largest share the gradient: they are those that it is not above.
+                // All elements that equal the maximum share the gradient: those that the maximum does not exceed.
                 let largest = backward.single(expand(false), &[y])?;
                 let below = backward.binary(BinaryKind::Subtract, largest, x)?;
                 let zeros = backward.zeros_like(x)?;

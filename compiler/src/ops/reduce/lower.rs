@@ -33,7 +33,7 @@ impl Reduce {
         }
     }
 
-    /// Adds a kernel that reduces rows of a size to an element each.
+    /// Adds a kernel that reduces each row of `size` elements to one element.
     fn rows(&self, lowering: &mut Lowering<'_>, node: &Node, from: &Address, rows: Size, size: Size) {
         let mut draft = lowering.draft(node, "each row on one thread");
         let row = draft.var();
@@ -48,7 +48,7 @@ impl Reduce {
     }
 }
 
-/// The order that operators take which reduce or make some axes: any, if the channels are not among these.
+/// The order for operators that reduce or add axes: any order, if the channels are not among these axes.
 fn order(axis: usize) -> Order {
     if axis > 1 { Order::Any } else { Order::OfShape }
 }
@@ -61,7 +61,7 @@ struct Pixels {
 }
 
 impl Pixels {
-    /// Around `count` axes of an image from `axis` on, the batch counted as 0.
+    /// Around `count` axes of an image starting with `axis`; the batch axis is axis 0.
     fn around(lowering: &Lowering<'_>, image: ValueId, axis: usize, count: usize) -> Self {
         let item = lowering.item(image);
         let product = |sizes: &[usize]| sizes.iter().product();
@@ -75,14 +75,14 @@ impl Pixels {
 }
 
 impl Reduce {
-    /// Adds a kernel that reduces pixels of an image, where the image or the result is stored channels last.
+    /// Adds a kernel that reduces pixels of an image, if the image or the result is stored in NHWC layout.
     fn pixels(&self, lowering: &mut Lowering<'_>, node: &Node, [from, to]: [&View; 2]) {
         let Pixels { outer, size, inner } = Pixels::around(lowering, node.operands[0], self.axis, self.count);
         let is_last = from.layout == Layout::ChannelsLast;
         let note = if is_last { "pixel by pixel" } else { "channel by channel" };
         let mut draft = lowering.draft(node, note);
         let (n, o, other) = (draft.var(), draft.var(), draft.var());
-        // Vectors run along what is contiguous: channels; or the pixels within an index, or the indices.
+        // Vectors run along the contiguous axis: the channels; or the pixels within an index, or the indices.
         let (count, lanes) = if is_last { (inner, from.channels) } else { (from.channels, inner) };
         let lane = |view: &View| if is_last { view.channel } else { view.pixel };
         let at = |view: &View, row: usize| {
@@ -129,7 +129,8 @@ impl Lower for Reduce {
             return self.rows(lowering, node, &from, outer, size);
         }
         let Some(inner) = lowering.product(&dims[end..]).as_number() else {
-            // Vectors run along the axes behind, whose sizes are open: the reduced axes become the last ones.
+            // Vectors run along the axes behind the reduced ones, whose sizes are open: the reduced axes become the
+            // last ones.
             let order: Vec<usize> = (0..self.axis).chain(end..dims.len()).chain(self.axis..end).collect();
             let sorted: Vec<Dim> = order.iter().map(|&axis| dims[axis].clone()).collect();
             let element = lowering.element(x);
@@ -154,7 +155,7 @@ impl Lower for Reduce {
 }
 
 impl Expand {
-    /// Adds a kernel that gives pixels to an image that is stored channels last.
+    /// Adds a kernel that expands pixels to an image stored in NHWC layout.
     fn pixels(&self, lowering: &mut Lowering<'_>, node: &Node, [from, to]: [&View; 2]) {
         let Pixels { outer, size, inner } = Pixels::around(lowering, node.results[0], self.axis, self.count);
         let mut draft = lowering.draft(node, "pixel by pixel");
@@ -199,7 +200,7 @@ impl Lower for Expand {
         from.offset = from.offset.plus_size(o, inner);
         to.offset = to.offset.plus_size(o, row);
         let mut axes = vec![(o, outer.extent())];
-        // One element for a span, or a span for each index of the new axes.
+        // One element repeated over a span, or a span for each index of the new axes.
         let (lanes, lane) = match inner.as_number() {
             Some(1) => (size, 0),
             _ => {

@@ -1,4 +1,4 @@
-//! Sum, mean and largest value over neighbouring axes, and the expansion that is the gradient of the first two.
+//! Sum, mean and maximum over neighbouring axes, and the expansion that is the gradient of sum and mean.
 
 mod gradient;
 #[cfg(feature = "codegen")]
@@ -12,7 +12,7 @@ use super::{Cost, Operator, expect_arity, expect_float};
 use crate::error::ShapeError;
 use crate::shape::{Dim, Polynomial, Shape, Type};
 
-/// What becomes of the elements that are reduced to one.
+/// The function that reduces elements to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReduceKind {
@@ -20,7 +20,7 @@ pub enum ReduceKind {
     Sum,
     /// Their mean.
     Mean,
-    /// The largest; a NaN beats every number.
+    /// The maximum; a NaN is larger than every number.
     Max,
 }
 
@@ -32,29 +32,29 @@ impl ReduceKind {
 /// Reduces neighbouring axes: operand `x`; the result has all other axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reduce {
-    /// What is made of the elements.
+    /// The function that reduces the elements.
     pub kind: ReduceKind,
-    /// The first axis, the batch axis counted as 0; it may not be the batch axis itself.
+    /// The first axis; the batch axis is axis 0, and may not be reduced.
     pub axis: usize,
-    /// How many axes.
+    /// The number of axes.
     pub count: usize,
 }
 
-/// Every element for all indices of new axes: operand `x`, whose axes are those of `shape` but for the new ones.
+/// Repeats every element for all indices of new axes: operand `x`, with the axes of `shape` except the new ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expand {
     /// The result's shape.
     pub shape: Shape,
-    /// The first new axis, the batch axis counted as 0; it may not be the batch axis itself.
+    /// The first new axis; the batch axis is axis 0, and may not be new.
     pub axis: usize,
-    /// How many new axes.
+    /// The number of new axes.
     pub count: usize,
-    /// Whether elements are divided by how many each becomes.
+    /// Whether elements are divided by the number of their copies.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub divided: bool,
 }
 
-/// A shape without some neighbouring axes, and how many elements these have.
+/// A shape without some neighbouring axes, and the number of elements of these axes.
 fn without(shape: &Shape, axis: usize, count: usize) -> Result<(Shape, Polynomial), ShapeError> {
     let end = axis.saturating_add(count);
     let holds_batch = axis == 0 && shape.is_batched();

@@ -3,7 +3,7 @@
 use super::{Expand, Reduce, ReduceKind};
 use crate::interp::{Array, Evaluate, Real, Total};
 
-/// How many indices lie before some neighbouring axes, along them, and behind them.
+/// The numbers of indices before some neighbouring axes, along them, and behind them.
 fn around(sizes: &[usize], axis: usize, count: usize) -> [usize; 3] {
     let product = |sizes: &[usize]| sizes.iter().product();
     [product(&sizes[..axis]), product(&sizes[axis..axis + count]), product(&sizes[axis + count..])]
@@ -21,7 +21,7 @@ impl Evaluate for Reduce {
             ReduceKind::Sum => sum(elements(result)),
             ReduceKind::Mean => sum::<T>(elements(result)) / T::from_f64(size as f64),
             ReduceKind::Max => elements(result).fold(T::neg_infinity(), |largest, x| {
-                // A NaN stays.
+                // Propagates NaN.
                 if x > largest || x.is_nan() { x } else { largest }
             }),
         });

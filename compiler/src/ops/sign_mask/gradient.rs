@@ -1,4 +1,4 @@
-//! Bits have no gradients: they come in after differentiation.
+//! Sign masks have no gradients: passes add them after differentiation.
 
 use super::{MaskedSelect, SignMask};
 use crate::autodiff::no_gradient;

@@ -1,5 +1,5 @@
-//! Kernels of bits. Elements are counted as they are stored where nothing but these kernels sees the bits, so that no value
-//! is copied to the order of its shape.
+//! Kernels of sign masks. They number elements in storage order if no other kernels read the bits, so that no value is
+//! copied to the order of its shape.
 
 use super::{MaskedSelect, SignMask};
 use crate::entity::ValueId;
@@ -9,18 +9,19 @@ use crate::kernel::{Element, Expr, Extent, MapBuilder, Split};
 use crate::ops::Op;
 use crate::plan::{Bytes, Layout, Lower, Lowering, MemoryRules, Order};
 
-/// Why kernels are as they are.
+/// The note of the kernels.
 const NOTE: &str = "eight runs of elements, a bit of each in a byte";
-/// Most numbers are in runs of a multiple of this: vectors of 256 bits have no masks for bytes, and are of no use for fewer.
+/// Most bytes are in runs of a multiple of this length: 256-bit vectors have no byte masks, so they cannot process
+/// partial vectors.
 const WHOLE_VECTORS: usize = 8;
 
-/// The order in which [`SignMask`] counts the elements that its bits stand for: as they are stored, if only [`MaskedSelect`]
-/// reads the bits, for values of the same shape; else that of the shape.
+/// The order in which [`SignMask`] numbers the elements of its bits: storage order if only [`MaskedSelect`] reads the
+/// bits, for values of the same shape; else the order of the shape.
 fn order_of_bits(lowering: &Lowering<'_>, bits: ValueId) -> Layout {
     let producer = lowering.producer(bits);
     let Op::SignMask(_) = producer.op else { return Layout::ChannelsFirst };
     let x = producer.operands[0];
-    // Stored in bytes, they have no other readers.
+    // Values stored in bytes have no other readers.
     let is_hidden = lowering.element(bits) == Element::U8;
     if is_hidden && lowering.readers(bits).all(|node| lowering.ty(node.operands[0]) == lowering.ty(x)) {
         lowering.preferred_layout(x)
@@ -29,19 +30,19 @@ fn order_of_bits(lowering: &Lowering<'_>, bits: ValueId) -> Layout {
     }
 }
 
-/// Neighbouring numbers whose bits are the same runs of elements.
+/// Neighbouring numbers whose bits stand for the same runs of elements.
 struct Run {
-    /// The first number.
+    /// The index of the first number.
     number: usize,
-    /// How many.
+    /// How many numbers there are.
     count: usize,
-    /// The element of the first number's bit 0.
+    /// The element of bit 0 of the first number.
     element: usize,
-    /// Bits that stand for elements.
+    /// The number of bits of each number that stand for elements.
     bits: usize,
 }
 
-/// The runs of an item of so many elements, and the distance between the elements of a number's bits.
+/// The runs of an item of `elements` elements, and the distance between the elements of a number's bits.
 fn runs(elements: usize) -> (Vec<Run>, usize) {
     let numbers = elements / 8;
     let whole = numbers / WHOLE_VECTORS * WHOLE_VECTORS;

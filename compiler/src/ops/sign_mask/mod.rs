@@ -1,4 +1,4 @@
-//! Which elements a ReLU lets through, a bit each: all that the gradient of a ReLU has to know of its result.
+//! Sign masks, one bit for each element: all that the gradient of a ReLU needs from its result.
 
 mod gradient;
 #[cfg(feature = "codegen")]
@@ -12,20 +12,21 @@ use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::Type;
 
-/// Which elements are not at or below zero: operand `x` `[N, …]` of `n` elements an item; result `i32[N, b + r]` of numbers from 0
-/// to 255, where `b` is `n / 8` rounded down and `r` the rest. Bit `k` of number `j < b` is set where element `k·b + j` of
-/// the item is above zero or NaN, bit 0 of number `b + j` where element `8·b + j` is. Elements are counted row by row.
+/// One bit for each element, set if it is above zero or NaN: operand `x` `[N, …]` with `n` elements per item; result
+/// `i32[N, b + r]` of numbers from 0 to 255, where `b` is `n / 8` rounded down and `r` the remainder. Bit `k` of number
+/// `j < b` stands for element `k·b + j` of the item, bit 0 of number `b + j` for element `8·b + j`. Elements are
+/// counted in row-major order.
 ///
-/// So neighbouring numbers hold neighbouring elements, and vectors need not move bits between lanes.
+/// Neighbouring numbers therefore stand for neighbouring elements, and vector code moves no bits between lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SignMask {}
 
-/// Elements whose bit is set, and zero in place of the others: operands `g` `[N, …]` and the bits that [`SignMask`] makes
-/// of a value of as many elements; result as `g`. The gradient of a ReLU.
+/// The elements whose bit is set, and zero for the others: operands `g` `[N, …]` and the [`SignMask`] of a value with
+/// as many elements; result like `g`. The gradient of a ReLU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MaskedSelect {}
 
-/// The type of the bits of a value's elements.
+/// The type of the sign mask of a value.
 fn bits_of(operand: &'static str, x: &Type) -> Result<Type, ShapeError> {
     expect_float(operand, x)?;
     if !x.shape.is_batched() {

@@ -1,9 +1,9 @@
-//! Reference evaluation of the sign masks.
+//! Reference evaluation of sign masks.
 
 use super::{MaskedSelect, SignMask};
 use crate::interp::{Array, Evaluate, Real};
 
-/// The number and the bit in it of each element of an item, in order.
+/// For each element of an item in order, its number and its bit in that number.
 fn places(elements: usize) -> impl Iterator<Item = (usize, usize)> {
     let numbers = elements / 8;
     (0..elements).map(move |element| match element {
@@ -59,7 +59,7 @@ mod tests {
             (0..19).map(|element| if [0, 2, 3, 15, 17].contains(&element) { 1.0 } else { -1.0 }).collect();
         let x = Array::new([1, 19], x);
         let bits = SignMask {}.evaluate(&[&x], &[vec![1, 5]]).remove(0);
-        // Even elements in the first number, odd ones in the second, and the three that are left.
+        // Even elements are in the first number, odd ones in the second, then come the three remaining elements.
         assert_eq!(bits.int(), [0b11, 0b1000_0010, 0, 1, 0]);
         let g = x.map(|x| x + 3.0);
         let kept = MaskedSelect {}.evaluate(&[&g, &bits], &[vec![1, 19]]).remove(0);

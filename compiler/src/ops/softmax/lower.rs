@@ -1,4 +1,4 @@
-//! Kernels of softmax: the largest value, the exponentials, their sum, the quotient.
+//! Kernels of softmax: the maximum, the exponentials, their sum, the quotient.
 
 use super::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use crate::graph::Node;
@@ -6,11 +6,13 @@ use crate::kernel::{Address, ExprId, Extent, MapBuilder, Reducer, Split, Stmt, V
 use crate::ops::elementwise::UnaryKind;
 use crate::plan::{KernelDraft, Layout, Lower, Lowering, MemoryRules, Order, View};
 
-/// Softmax-like work on one item, in the layout of the result: reductions over the channels, one result for each pixel.
+/// Softmax and similar operators on one item, in the result's layout: reductions over the channels, with one result per
+/// pixel.
 struct ItemChannels {
     channels: usize,
     pixels: usize,
-    /// Whether vectors run along the channels of one pixel, as they are contiguous; else along the pixels of one channel.
+    /// Whether vectors run along the channels of one pixel, because they are contiguous; else along the pixels of one
+    /// channel.
     along_channels: bool,
     n: Var,
     outer: Var,
@@ -25,12 +27,12 @@ impl ItemChannels {
         ItemChannels { channels: result.channels, pixels: result.pixels, along_channels, n, outer, items }
     }
 
-    /// How many results a reduction over the channels has at a time.
+    /// The number of results that a reduction over the channels computes at once.
     fn places(&self) -> usize {
         if self.along_channels { 1 } else { self.pixels }
     }
 
-    /// Distance between the results of a reduction for neighbouring lanes.
+    /// The stride of a reduction's results between lanes.
     fn place_lane(&self) -> usize {
         usize::from(!self.along_channels)
     }
@@ -59,7 +61,7 @@ impl ItemChannels {
         map.finish()
     }
 
-    /// Each element from the elements of some values and from the results of some reductions.
+    /// Computes each element from the elements of some values and the results of some reductions.
     fn each(
         &self,
         to: &View,
@@ -91,7 +93,7 @@ impl ItemChannels {
         Split::Axes(axes)
     }
 
-    /// Why kernels are as they are.
+    /// The note of the kernels.
     fn note(result: &View) -> &'static str {
         match result.layout {
             Layout::ChannelsLast => "each pixel on one thread",

@@ -3,15 +3,15 @@
 use super::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use crate::interp::{Array, Evaluate, Real, Total, channel_sizes};
 
-/// The largest of some numbers, and the sum of `e^(x − largest)`: no power overflows. A NaN among the numbers makes the
-/// sum NaN.
+/// The largest of some numbers, and the sum of `e^(x − largest)`, in which no exponential overflows. If a number is
+/// NaN, the sum is NaN.
 pub(crate) fn shifted_sum<T: Real>(values: impl Iterator<Item = T> + Clone) -> (T, T) {
     let largest = values.clone().fold(T::neg_infinity(), T::max);
     let sum = Total::of(values.map(|x| (x - largest).exp()));
     (largest, sum)
 }
 
-/// Calls `one` with the indices of the channels at each place of each item of `[N, C, …]`.
+/// Calls `one` with the indices of the channels at each position of each item of `[N, C, …]`.
 fn for_each_place(sizes: &[usize], mut one: impl FnMut(Vec<usize>)) {
     let [batch, channels, inner] = channel_sizes(sizes);
     for item in 0..batch {

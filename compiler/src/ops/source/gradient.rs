@@ -1,4 +1,4 @@
-//! Gradients of sources: they have no operands, so none flows further.
+//! Sources have no operands, so they pass no gradient on.
 
 use super::{Constant, Input, Parameter, State};
 use crate::autodiff::{AutodiffError, Backward, Differentiate};

@@ -1,4 +1,4 @@
-//! Sources have memory but no work.
+//! Sources have memory but no kernels.
 
 use super::{Constant, Input, Parameter, State};
 use crate::graph::Node;

@@ -1,4 +1,5 @@
-//! Sources: values that no operator computes. Inputs come with each run; parameters and state stay between runs.
+//! Sources: values that no operator computes. Inputs are given to each run; parameters and states are kept between
+//! runs.
 
 mod gradient;
 #[cfg(feature = "codegen")]
@@ -16,14 +17,14 @@ use crate::error::ShapeError;
 use crate::graph::initializer::Initializer;
 use crate::shape::{Shape, Type};
 
-/// What an input is for.
+/// The purpose of an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InputRole {
     /// Examples and labels, given by the user.
     #[default]
     Data,
-    /// Numbers that steer a run, given by the trainer: learning rate, random seed.
+    /// Values that control a run, given by the trainer: learning rate, random seed.
     Control,
 }
 
@@ -32,7 +33,7 @@ pub enum InputRole {
 pub struct Input {
     /// The name, unique among the sources of a graph.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     #[serde(default)]
     pub role: InputRole,
     /// Its type.
@@ -51,7 +52,7 @@ pub struct Parameter {
     pub init: Initializer,
 }
 
-/// Numbers kept between runs that no gradient reaches.
+/// Values kept between runs that have no gradient.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// The name, unique among the sources of a graph: `bn1.running_mean`.
@@ -62,13 +63,13 @@ pub struct State {
     pub init: Initializer,
 }
 
-/// Numbers known when the graph is made. Two are equal if the bits of all their elements are.
+/// Values known when the graph is built. Two constants are equal if all their elements are bitwise equal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Constant {
     /// The shape, without a batch axis.
     pub shape: Shape,
-    /// The elements, the last axis fastest. Written out, those that are no finite numbers are the strings `inf`, `-inf` and
-    /// `nan`, or `nan.` and the bits of another NaN.
+    /// The elements in row-major order. In the text form, elements that are not finite are the strings `inf`, `-inf`
+    /// and `nan`, or `nan.` and the bits of another NaN.
     #[serde(with = "numbers")]
     pub values: Vec<f32>,
 }
@@ -80,14 +81,14 @@ pub enum Source<'a> {
     Input(&'a Input),
     /// A trainable parameter.
     Parameter(&'a Parameter),
-    /// Numbers kept between runs.
+    /// Values kept between runs.
     State(&'a State),
-    /// Numbers known when the graph is made.
+    /// Values known when the graph is built.
     Constant(&'a Constant),
 }
 
 impl<'a> Source<'a> {
-    /// The name that it is bound by; a constant has none.
+    /// The name that binds it; constants have none.
     pub fn name(self) -> Option<&'a str> {
         match self {
             Source::Input(input) => Some(&input.name),
@@ -97,7 +98,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Whether it stays between runs, and may be updated.
+    /// Whether it is kept between runs, and may be updated.
     pub fn is_stored(self) -> bool {
         match self {
             Source::Parameter(_) | Source::State(_) => true,

@@ -1,4 +1,4 @@
-//! Floats written out exactly, also those that JSON has no numbers for.
+//! Writes floats exactly, including those that JSON numbers cannot represent.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const INFINITY: &str = "inf";
 const NEGATIVE_INFINITY: &str = "-inf";
 const NAN: &str = "nan";
-/// Before the eight digits of the bits of a NaN other than the usual one.
+/// The prefix of the eight hexadecimal digits of a NaN other than the default one.
 const NAN_BITS: &str = "nan.";
 
-/// Whether a word stands for a number that is not finite.
+/// Whether a word represents a number that is not finite.
 pub(crate) fn is_number_word(word: &str) -> bool {
     from_word(word).is_some()
 }

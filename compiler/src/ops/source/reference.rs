@@ -1,4 +1,4 @@
-//! Reference evaluation of sources: a constant is its own value; the others are looked up by the interpreter.
+//! Reference evaluation of sources: a constant is its own value; the interpreter looks up the others.
 
 use super::{Constant, Input, Parameter, State};
 use crate::interp::{Array, Evaluate, Real};

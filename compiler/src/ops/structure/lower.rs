@@ -1,5 +1,5 @@
-//! Kernels that move elements. A reshape has none where its result shares its operand's memory; concatenated channels have none
-//! where they were computed in place, and parts of channels where they can be read in place.
+//! Kernels that move elements. A reshape has no kernel if its result shares its operand's memory. Concatenated channels
+//! have none if they were computed in place, and slices of channels have none if they can be read in place.
 
 use super::{Concat, Pad, Reshape, Slice, Transpose};
 use crate::entity::ValueId;
@@ -16,7 +16,7 @@ impl Lower for Reshape {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (from, to) = (lowering.view(node.operands[0]).clone(), lowering.view(node.results[0]).clone());
         if from.address.buffer != to.address.buffer {
-            // The elements of the operand in the order of its shape, which are those of the result.
+            // Copies the operand's elements in the order of its shape, which is the order of the result's elements too.
             if lowering.ty(node.operands[0]).shape.has_open_item() {
                 return lowering.copy(node);
             }
@@ -27,8 +27,8 @@ impl Lower for Reshape {
     }
 }
 
-/// Adds a kernel that copies a part of each row of one dense value to a part of each row of another. A row holds all indices
-/// of an axis; both parts are as long.
+/// Adds a kernel that copies a part of each row of one dense value to a part of each row of another. A row has all
+/// indices of an axis; both parts have the same length.
 fn copy_rows(
     lowering: &mut Lowering<'_>,
     node: &Node,
@@ -56,7 +56,7 @@ fn indices(lowering: &mut Lowering<'_>, value: ValueId, axis: usize, count: &Pol
     lowering.size_of(&inner)
 }
 
-/// Whether an axis is that of the channels of a batch of items of fixed sizes, which may be stored in any layout.
+/// Whether an axis is the channel axis of a batch of items with fixed sizes, which may have any layout.
 fn is_of_channels(lowering: &Lowering<'_>, value: ValueId, axis: usize) -> bool {
     let shape = &lowering.ty(value).shape;
     axis == 1 && shape.is_batched() && !shape.has_open_item()
@@ -148,7 +148,7 @@ impl Lower for Slice {
     }
 }
 
-/// A zero as elements are stored.
+/// Zero in an element type.
 fn zero(map: &mut MapBuilder, element: Element) -> ExprId {
     match element.dtype() {
         DType::F32 => map.constant(0.0),
@@ -156,20 +156,20 @@ fn zero(map: &mut MapBuilder, element: Element) -> ExprId {
     }
 }
 
-/// An image seen as rows of pixels, of each of which those from `first` on are meant.
+/// An image viewed as rows of pixels, each used from pixel `first` on.
 struct PixelRows {
     image: View,
     row: usize,
     first: usize,
 }
 
-/// The rows of an image around an axis of pixels: how many there are, and the pixels of an index of the axis.
+/// The rows of an image around a spatial axis: their number, and the pixels per index of the axis.
 fn rows_around(item: &[usize], axis: usize) -> (usize, usize) {
     (item[1..axis - 1].iter().product(), item[axis..].iter().product())
 }
 
-/// Adds a kernel that copies `count` pixels of each row of one image to another; zeros where there is no image to copy. Vectors
-/// run along the channels.
+/// Adds a kernel that copies `count` pixels of each row of one image to another, or writes zeros if there is no source
+/// image. Vectors run along the channels.
 fn copy_pixels(
     lowering: &mut Lowering<'_>,
     mut draft: KernelDraft,
@@ -193,7 +193,7 @@ fn copy_pixels(
 }
 
 impl Pad {
-    /// Adds kernels that pad an image that is stored channels last. Its sizes are known.
+    /// Adds kernels that pad an image stored in NHWC layout with known sizes.
     fn pixels(&self, lowering: &mut Lowering<'_>, node: &Node, [from, to]: [&View; 2]) {
         let items = [node.operands[0], node.results[0]].map(|value| lowering.item(value));
         let [length, size] = [0, 1].map(|index| items[index][self.axis - 1]);
@@ -208,7 +208,7 @@ impl Pad {
                 Some(part) => lowering.draft(node, "zeros pixel by pixel").part(part),
                 None => lowering.draft(node, "pixel by pixel"),
             };
-            // Channels of all pixels, or pixels of each row.
+            // Either the channels of all pixels, or the pixels of each row.
             let rows = |image: View, row, first| PixelRows { image, row, first };
             let (from, to, counts) = if self.axis == 1 {
                 (rows(from.clone(), 0, 0), rows(to.part(first, count), 0, 0), (1, to.pixels))
@@ -259,7 +259,7 @@ impl Lower for Pad {
 }
 
 impl Transpose {
-    /// Whether the channels become the last axis: what is stored channels last has the elements in this order.
+    /// Whether the channels become the last axis: an operand in NHWC layout already has its elements in this order.
     fn moves_channels_last(&self) -> bool {
         let rank = self.order.len();
         rank > 2 && self.order[rank - 1] == 1 && self.order[1..rank - 1].iter().copied().eq(2..rank)
@@ -272,8 +272,8 @@ impl Transpose {
     }
 }
 
-/// A value whose last axis is the channels of an image, seen as that image. One that is not in the order of its shape has two
-/// axes, as the image.
+/// Views a value whose last axis is the channels of an image as that image. A value that is not in the order of its
+/// shape has two axes, as does the image.
 fn as_image(value: &View, image: &View) -> View {
     let (layout, pixel, channel) = match value.layout {
         Layout::ChannelsFirst => (Layout::ChannelsLast, image.channels, 1),

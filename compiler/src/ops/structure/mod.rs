@@ -15,51 +15,51 @@ use super::{Cost, Operator, expect_arity};
 use crate::error::ShapeError;
 use crate::shape::{Dim, Polynomial, Shape, Sizes, Type};
 
-/// The same elements under another shape: `flatten` is one of these.
+/// The same elements with another shape; `flatten` is a reshape.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reshape {
     /// The result's shape.
     pub shape: Shape,
 }
 
-/// Joins values along an axis.
+/// Concatenates values along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Concat {
-    /// The axis, the batch axis counted as 0; it may not be the batch axis itself.
+    /// The axis; the batch axis is axis 0, and may not be concatenated.
     pub axis: usize,
 }
 
-/// Part of an axis. The gradient of [`Concat`].
+/// A part of an axis. The gradient of [`Concat`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slice {
-    /// The axis, the batch axis counted as 0; it may not be the batch axis itself.
+    /// The axis; the batch axis is axis 0, and may not be sliced.
     pub axis: usize,
-    /// First index taken.
+    /// The first index.
     pub start: Polynomial,
-    /// How many indices are taken.
+    /// The number of indices.
     pub length: Polynomial,
 }
 
-/// Zeros before and behind the indices of an axis. The gradient of [`Slice`].
+/// Adds zeros before and after the indices of an axis. The gradient of [`Slice`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pad {
-    /// The axis, the batch axis counted as 0; it may not be the batch axis itself.
+    /// The axis; the batch axis is axis 0, and may not be padded.
     pub axis: usize,
-    /// How many indices of zeros go before.
+    /// The number of indices of zeros before the operand.
     pub before: Polynomial,
-    /// How many indices of zeros go behind.
+    /// The number of indices of zeros after the operand.
     pub behind: Polynomial,
 }
 
 /// The same elements with the axes in another order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transpose {
-    /// For each axis of the result the axis of the operand that it is. The batch axis, 0, stays the first.
+    /// The operand's axis for each axis of the result. The batch axis, 0, stays first.
     pub order: Vec<usize>,
 }
 
 impl Slice {
-    /// `length` indices of an axis, from `start` on.
+    /// `length` indices of an axis, starting with `start`.
     pub fn new(axis: usize, start: usize, length: usize) -> Self {
         Slice { axis, start: start.into(), length: length.into() }
     }
@@ -79,7 +79,7 @@ fn with_axis(ty: &Type, axis: usize, size: &Polynomial) -> Type {
     Type { dtype: ty.dtype, shape: Shape::new(dims) }
 }
 
-/// A size in a run.
+/// The size in a run, as a constant polynomial.
 fn number(size: &Polynomial, sizes: &Sizes) -> Polynomial {
     Polynomial::from(size.at(sizes))
 }

@@ -70,18 +70,18 @@ impl Evaluate for Transpose {
     }
 }
 
-/// A size that a run has made a number: see [`Op::at`](crate::ops::Op::at).
+/// A size that is a number in a run; see [`Op::at`](crate::ops::Op::at).
 fn number(size: &Polynomial) -> usize {
     size.at(&Sizes::new())
 }
 
-/// Each row of `row` elements with others before and behind it.
+/// Adds elements before and after each row of `row` elements.
 fn padded<E: Copy>(values: &[E], row: usize, before: usize, behind: usize, zero: E) -> Vec<E> {
     let zeros = |count: usize| std::iter::repeat_n(zero, count);
     values.chunks(row).flat_map(|row| zeros(before).chain(row.iter().copied()).chain(zeros(behind))).collect()
 }
 
-/// For each of `outer` rows, the row of every part, one after the other.
+/// For each of `outer` rows, concatenates that row of every part.
 fn concat<'a, E: Copy + 'a>(outer: usize, parts: impl Iterator<Item = &'a [E]> + Clone) -> Vec<E> {
     (0..outer)
         .flat_map(|row| {
@@ -93,7 +93,7 @@ fn concat<'a, E: Copy + 'a>(outer: usize, parts: impl Iterator<Item = &'a [E]> +
         .collect()
 }
 
-/// From each row of `row` elements, the `length` elements from `start` on.
+/// Takes `length` elements starting with `start` from each row of `row` elements.
 fn cut<E: Copy>(values: &[E], row: usize, start: usize, length: usize) -> Vec<E> {
     values.chunks(row).flat_map(|row| row[start..][..length].iter().copied()).collect()
 }

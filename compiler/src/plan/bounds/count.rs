@@ -1,4 +1,4 @@
-//! Numbers that depend on the open sizes of a run, and ranges of them: what addresses are bounded by.
+//! Numbers that depend on the open sizes of a run, and ranges of them. Addresses are bounded by them.
 
 use smallvec::SmallVec;
 
@@ -8,13 +8,13 @@ use crate::shape::{Polynomial, Symbol};
 /// A product of open sizes: the power of each symbol of the plan, 8 bits each.
 type Monomial = u64;
 
-/// The most symbols that a monomial has room for.
+/// The maximum number of symbols in a monomial.
 const MOST_SYMBOLS: usize = 8;
 
 /// A polynomial of the plan's symbols, each of which is at least 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::plan) struct Count {
-    /// Monomials with their coefficients, none of which is 0, in order.
+    /// Monomials in order, with their coefficients, which are not 0.
     terms: SmallVec<[(Monomial, i128); 2]>,
 }
 
@@ -29,7 +29,7 @@ impl Count {
         Count::number(number as i128)
     }
 
-    /// A polynomial of symbols, each of which stands for its place among these.
+    /// A polynomial whose symbols are numbered by their index in `symbols`.
     pub(in crate::plan) fn of(polynomial: &Polynomial, symbols: &[Symbol]) -> Self {
         let mut count = Count::default();
         for (monomial, coefficient) in polynomial.terms() {
@@ -86,7 +86,7 @@ impl Count {
         product
     }
 
-    /// The number it is, if it depends on no open size.
+    /// The number, if it depends on no open size.
     pub(in crate::plan) fn as_number(&self) -> Option<i128> {
         match self.terms[..] {
             [] => Some(0),
@@ -95,14 +95,15 @@ impl Count {
         }
     }
 
-    /// The most open sizes that are multiplied in it.
+    /// The maximum number of open sizes multiplied in a term.
     pub(in crate::plan) fn degree(&self) -> u64 {
         let powers =
             |monomial: Monomial| (0..MOST_SYMBOLS).map(move |place| monomial >> (8 * place) & 0xff).sum();
         self.terms.iter().map(|&(monomial, _)| powers(monomial)).max().unwrap_or(0)
     }
 
-    /// The quotient by another, where it comes out even: by a number or a product of open sizes, or where it is a number.
+    /// The quotient by another count if there is no remainder: by a number or a product of open sizes, or if the
+    /// quotient is a number.
     pub(in crate::plan) fn quotient(&self, by: &Count) -> Option<Count> {
         let &(last, of_last) = by.terms.last()?;
         let &(monomial, coefficient) = self.terms.last()?;
@@ -116,17 +117,17 @@ impl Count {
         if rest.terms.is_empty() {
             return Some(first);
         }
-        // Every step takes the last monomial away.
+        // Every step removes the last monomial.
         if rest.terms.last()?.0 >= monomial { None } else { Some(first.plus(&rest.quotient(by)?)) }
     }
 
-    /// Whether it is below another number whatever the open sizes are.
+    /// Whether it is below another count for all values of the open sizes.
     pub(in crate::plan) fn is_below(&self, other: &Count) -> bool {
         self.plus_number(1).is_at_most(other)
     }
 
-    /// Whether it is another number or less whatever the open sizes are. The answer `false` may also mean that this cannot be
-    /// told from the coefficients.
+    /// Whether it is at most another count for all values of the open sizes. `false` may also mean that the
+    /// coefficients do not decide it.
     pub(in crate::plan) fn is_at_most(&self, other: &Count) -> bool {
         other.plus(&self.times(-1)).is_never_negative()
     }
@@ -135,7 +136,7 @@ impl Count {
         if self.terms.iter().all(|&(_, coefficient)| coefficient >= 0) {
             return true;
         }
-        // In terms of how far each symbol is above 1: s = 1 + t, and no coefficient of a product of t may be negative.
+        // In terms of t = s − 1 for each symbol s, no coefficient may be negative.
         let mut shifted = Count::default();
         for &(monomial, coefficient) in &self.terms {
             expand(monomial, 0, 0, coefficient, &mut shifted);
@@ -173,7 +174,7 @@ impl Count {
     }
 }
 
-/// Adds a monomial in `s = 1 + t`, multiplied out, from the symbol at a place on.
+/// Adds the expansion of a monomial in `s = 1 + t`, starting with the symbol at an index.
 fn expand(monomial: Monomial, place: usize, done: Monomial, coefficient: i128, to: &mut Count) {
     let Some(at) = (place..MOST_SYMBOLS).find(|at| monomial >> (8 * at) & 0xff != 0) else {
         return to.add(done, coefficient);
@@ -186,7 +187,7 @@ fn expand(monomial: Monomial, place: usize, done: Monomial, coefficient: i128, t
     }
 }
 
-/// The values that something takes, both ends included.
+/// A range of values, including both ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::plan) struct Range {
     pub(in crate::plan) least: Count,
@@ -194,7 +195,7 @@ pub(in crate::plan) struct Range {
 }
 
 impl Range {
-    /// From 0 to one below a number.
+    /// From 0 to a number minus 1.
     pub(in crate::plan) fn below(end: &Count) -> Self {
         Range { least: Count::default(), greatest: end.plus_number(-1) }
     }
@@ -208,7 +209,7 @@ impl Range {
         if factor < 0 { Range { least: b, greatest: a } } else { Range { least: a, greatest: b } }
     }
 
-    /// Times a number of which it is known whether it may be below 0: everything, where that is not known.
+    /// The product with a number. It is unbounded if the sign of the number is unknown.
     pub(in crate::plan) fn times_count(&self, factor: &Count) -> Option<Self> {
         let zero = Count::default();
         let (least, greatest) = (self.least.product(factor), self.greatest.product(factor));
@@ -221,12 +222,12 @@ impl Range {
         }
     }
 
-    /// Times a size, which is never negative.
+    /// The product with a size, which is never negative.
     pub(in crate::plan) fn times_size(&self, size: &Count) -> Self {
         Range { least: self.least.product(size), greatest: self.greatest.product(size) }
     }
 
-    /// Whether there is no value in it, whatever the open sizes are.
+    /// Whether it contains no value, for all values of the open sizes.
     pub(in crate::plan) fn is_empty(&self) -> bool {
         self.greatest.is_below(&self.least)
     }

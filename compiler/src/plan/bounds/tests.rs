@@ -34,7 +34,7 @@ fn check_size(kernel: &Kernel, size: Size) -> Result<(), String> {
     verify(kernel, &[buffer], &sizes(), 1)
 }
 
-/// A kernel fits a buffer of `elements`, and no smaller one.
+/// A kernel fits a buffer of `elements`, but no smaller one.
 #[track_caller]
 fn needs(kernel: &Kernel, batched: bool, elements: usize) {
     assert_eq!(check(kernel, batched, elements), Ok(()));
@@ -69,7 +69,7 @@ fn an_address_before_the_start_is_found() {
     assert!(from(-1).unwrap_err().contains("accesses elements -1 to 3 of b0 (x), which has 100"));
 }
 
-/// What the copies of images with borders rely on.
+/// Copies of images with halos rely on this.
 #[test]
 fn branches_bound_what_they_ask_of() {
     let [row, ..] = VARS;
@@ -82,9 +82,9 @@ fn branches_bound_what_they_ask_of() {
     };
     needs(&copy(4), false, 40);
     needs(&copy(5), false, 50);
-    // Rows from 0 to 6 alone are there.
+    // Only rows 0 to 6 exist.
     needs(&copy(100), false, 70);
-    // Nothing is ever taken.
+    // The branch is never taken.
     assert_eq!(check(&copy(0), false, 0), Ok(()));
 }
 
@@ -118,11 +118,11 @@ fn blocks_of_a_batch_end_with_it() {
     needs(&items(Extent::Fixed(0), eight, 8), true, 5);
     needs(&items(eight, four, 4), true, 5);
     needs(&items(four, Extent::Open(SizeId::BATCH, 1), 1), true, 5);
-    // Steps that do not come out even.
+    // Extents that are not multiples of the step.
     assert!(check(&items(Extent::Fixed(0), Extent::Open(SizeId::BATCH, 1), 4), true, 5).is_err());
 }
 
-/// The count of columns that wrapped around where a border is wider than all that windows read.
+/// Catches the number of columns that underflowed if padding was wider than all the elements that windows read.
 #[test]
 fn a_count_that_wrapped_is_found() {
     let count = 1usize.wrapping_sub(2).min(1 << 20);
@@ -130,7 +130,7 @@ fn a_count_that_wrapped_is_found() {
     assert!(check(&kernel(Split::Serial, body), false, 64).is_err());
 }
 
-/// Rows of `[N, T, 2]`, whose distance is an open size.
+/// Rows of `[N, T, 2]`, whose stride is an open size.
 #[test]
 fn open_strides_reach_as_far_as_the_sizes_say() {
     let [n, t, _] = VARS;

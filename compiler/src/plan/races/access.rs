@@ -1,21 +1,21 @@
-//! What a kernel reads and writes, as sums of variables with ranges.
+//! The reads and writes of a kernel, as sums of variables with ranges.
 
 use crate::kernel::{BufferId, Element};
 use crate::plan::OpenSizes;
 use crate::plan::bounds::{Count, Range};
 
-/// What a variable of an access stands for.
+/// The meaning of a variable of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// An axis of the units of work.
+    /// An axis of the work units.
     Unit(usize),
-    /// The number of the thread.
+    /// The thread index.
     Thread,
-    /// Anything within a unit.
+    /// Any variable within a unit.
     Inner,
 }
 
-/// A variable times a distance.
+/// A variable times a stride.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Term {
     pub(super) role: Role,
@@ -23,8 +23,8 @@ pub(super) struct Term {
     pub(super) range: Range,
 }
 
-/// Elements that statements read or write, of all turns of the loops around them: those of some statements that differ by
-/// a constant.
+/// The elements that statements read or write in all iterations of the loops around them. Statements that differ only
+/// by a constant are combined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Access {
     pub(super) buffer: BufferId,
@@ -32,11 +32,12 @@ pub(super) struct Access {
     pub(super) writes: bool,
     pub(super) constants: Vec<i128>,
     pub(super) terms: Vec<Term>,
-    /// The same sum, with sums of variables that a branch bounds in the place of the variables.
+    /// The same sum, with sums of variables that a branch bounds in place of the variables.
     pub(super) bounded: Vec<Term>,
-    /// The values of the axes of the units of work where it happens; none before a thread's chunk.
+    /// The values of the axes of the work units in which the access happens; `None` for accesses before a thread's
+    /// chunk.
     pub(super) units: Option<Vec<Range>>,
-    /// The numbers of threads, where the kernel knows them.
+    /// The thread indices, if the kernel uses them.
     pub(super) thread: Option<Range>,
 }
 
@@ -64,14 +65,14 @@ impl Access {
     }
 }
 
-/// Terms whose variables may have any value, those of one stride together.
+/// Terms whose variables may have any value, with those of one stride combined.
 pub(super) fn merged(terms: Vec<Term>) -> Vec<Term> {
     let mut merged: Vec<Term> = Vec::new();
     for term in terms.into_iter().filter(|term| term.stride != Count::default()) {
         let same = |known: &&mut Term| known.role == term.role && known.stride == term.stride;
         match merged.iter_mut().find(same) {
             Some(known) if term.role == Role::Inner => known.range = known.range.plus(&term.range),
-            // The same variable twice.
+            // The variable occurs twice.
             Some(known) => known.stride = known.stride.plus(&term.stride),
             None => merged.push(term),
         }
@@ -82,7 +83,7 @@ pub(super) fn merged(terms: Vec<Term>) -> Vec<Term> {
     merged
 }
 
-/// A variable within a unit of work, times a distance.
+/// A variable within a work unit, times a stride.
 pub(super) fn inner(stride: i64, range: Range) -> Term {
     Term { role: Role::Inner, stride: number(stride.into()), range }
 }
@@ -92,7 +93,7 @@ pub(super) fn number(number: i128) -> Count {
     Count::number(number)
 }
 
-/// The quotient, rounded up, by a number above zero.
+/// The quotient by a positive number, rounded up.
 pub(super) fn ceil(number: i128, by: i128) -> i128 {
     -(-number).div_euclid(by)
 }

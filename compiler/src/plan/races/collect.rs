@@ -1,4 +1,4 @@
-//! Walks through a kernel and collects what it reads and writes.
+//! Collects the reads and writes of a kernel.
 
 use super::access::{Access, Role, Term, ceil, inner, merged, number};
 use crate::kernel::{
@@ -7,7 +7,7 @@ use crate::kernel::{
 };
 use crate::plan::bounds::{Count, Range};
 
-/// What is known of a variable: `offset + step·t`, with a range of `t`.
+/// The known values of a variable: `offset + step·t`, with a range of `t`.
 #[derive(Clone, Debug)]
 struct Known {
     role: Role,
@@ -28,20 +28,20 @@ struct Fact {
 enum ChunkVar {
     /// The first element.
     First,
-    /// Counts from there.
+    /// The index relative to the first element.
     Within,
 }
 
-/// What moves an access within a statement.
+/// What varies the address of an access within a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Along {
     /// The lanes of a thread's chunk.
     Chunk,
-    /// Anything else.
+    /// Any other loop of the statement.
     Own,
 }
 
-/// Walks through a kernel.
+/// Collects the accesses of a kernel.
 pub(super) struct Collector<'k> {
     kernel: &'k Kernel,
     /// The open sizes of the plan.
@@ -51,9 +51,9 @@ pub(super) struct Collector<'k> {
     chunks: Vec<(Var, ChunkVar)>,
     whole: Count,
     units: Option<Vec<Range>>,
-    /// The last is what is known best.
+    /// The last fact is the most precise.
     facts: Vec<Fact>,
-    /// The constants of each are beside it.
+    /// Accesses, each with its constants.
     accesses: Vec<(Access, Vec<i128>)>,
 }
 
@@ -103,7 +103,7 @@ impl<'k> Collector<'k> {
         accesses.map(|(access, constants)| Access { constants, ..access }).collect()
     }
 
-    /// The most that an extent may be.
+    /// The maximum of an extent.
     fn end(&self, extent: Extent) -> Count {
         match extent {
             Extent::Fixed(count) => fixed(count),
@@ -126,7 +126,7 @@ impl<'k> Collector<'k> {
                                     let steps = (end - first as i128).max(0) as usize;
                                     fixed(steps.div_ceil(*step))
                                 }
-                                // No more than these.
+                                // An upper bound.
                                 None => last.plus_number(-(first as i128)),
                             };
                             let range = Range::below(&steps);
@@ -155,7 +155,7 @@ impl<'k> Collector<'k> {
         }
     }
 
-    /// A body that runs only where a sum is within bounds.
+    /// A body that runs only if a sum is within bounds.
     fn taken(&mut self, value: &Affine, least: Option<i64>, greatest: Option<i64>, body: &'k [Stmt]) {
         let beyond = |bound: i64| i128::from(bound) - i128::from(value.constant);
         let (least, greatest) = (least.map(beyond), greatest.map(beyond));
@@ -179,7 +179,7 @@ impl<'k> Collector<'k> {
         }
     }
 
-    /// The values of a sum of variables; none for those of shares.
+    /// The values of a sum of variables; `None` for variables of chunks.
     fn range(&self, terms: &[(Var, i64)]) -> Option<Range> {
         terms.iter().try_fold(Range::default(), |range, (var, factor)| {
             let is_of_chunk = self.chunks.iter().any(|(chunk, _)| chunk == var);
@@ -189,10 +189,10 @@ impl<'k> Collector<'k> {
         })
     }
 
-    /// The same for a variable times a factor, whose range is narrowed.
+    /// The same for a single variable times a factor: the variable's range is narrowed.
     fn taken_by_one(&mut self, var: Var, factor: i64, bounds: [Option<i128>; 2], body: &'k [Stmt]) {
         let Some(known) = self.known[var.0].clone() else { return self.body(body) };
-        // factor·(offset + step·t), between the bounds.
+        // factor·(offset + step·t) is between the bounds.
         let slope = i128::from(factor) * i128::from(known.step);
         let shift = i128::from(factor) * known.offset;
         let [least, greatest] = bounds.map(|bound| bound.map(|bound| bound - shift));
@@ -214,11 +214,11 @@ impl<'k> Collector<'k> {
         self.units = units;
     }
 
-    /// Adds an access, of the elements that some distances lead to from an address.
+    /// Adds an access to the elements at some strides from an address.
     fn add(&mut self, writes: bool, element: Element, address: &Address, distances: &[(Along, i64, Count)]) {
         let mut constant = i128::from(address.offset.constant);
         let mut factors: Vec<(Var, i64)> = Vec::new();
-        // Of an element of the share: how far the first one leads, and what counts from there.
+        // An element of the chunk: the stride of the first element, and the strides of the variables relative to it.
         let (mut first, mut within) = (0, Vec::new());
         for (var, factor) in summed(&address.offset.terms) {
             match self.chunks.iter().find(|(chunk, _)| *chunk == var) {
@@ -237,7 +237,7 @@ impl<'k> Collector<'k> {
         within.retain(|&stride| stride != 0);
         let range = Range::below(&self.whole);
         match within[..] {
-            // The first element, or any: a unit of the thread's own.
+            // The first element, or any element: a unit of the thread itself.
             [] if first != 0 => {
                 others.push(Term { role: Role::Unit(0), stride: number(first.into()), range });
             }
@@ -257,7 +257,7 @@ impl<'k> Collector<'k> {
                 rest = without;
             }
         }
-        // Sums have what their variables start from in their range, variables do not.
+        // The range of a sum includes the offsets of its variables; that of a variable does not.
         let (bounded_constant, of_rest) = self.terms(&rest);
         bounded.extend(of_rest);
         let (plain_constant, of_all) = self.terms(&factors);
@@ -288,7 +288,7 @@ impl<'k> Collector<'k> {
         }
     }
 
-    /// Variables with their factors as terms, and the constant that they start from.
+    /// Converts variables with their factors to terms, and returns the sum of the variables' offsets.
     fn terms(&self, factors: &[(Var, i64)]) -> (i128, Vec<Term>) {
         let known = factors.iter().filter_map(|&(var, factor)| Some((self.known[var.0].as_ref()?, factor)));
         known.fold((0, Vec::new()), |(constant, mut terms), (known, factor)| {
@@ -298,7 +298,7 @@ impl<'k> Collector<'k> {
         })
     }
 
-    /// Variables times open sizes as terms. What they start from is a term of one value.
+    /// Converts variables times open sizes to terms. The offset of a variable is a term with one value.
     fn open_terms(&self, open: &[OpenTerm]) -> Vec<Term> {
         let mut terms = Vec::new();
         for term in open {
@@ -312,7 +312,7 @@ impl<'k> Collector<'k> {
                 None => terms.push(once(size)),
                 Some((_, None)) => {}
                 Some((var, Some(known))) => {
-                    // Elements of a share are anywhere in it.
+                    // Elements of a chunk can be anywhere in it.
                     let is_of_chunk = self.chunks.iter().any(|(chunk, _)| *chunk == var);
                     let role = if is_of_chunk { Role::Inner } else { known.role };
                     terms.push(once(size.times(known.offset)));
@@ -405,8 +405,8 @@ fn summed(terms: &[(Var, i64)]) -> Vec<(Var, i64)> {
     summed
 }
 
-/// The factor of a sum within another, and the other without it: where its variables have the same factors among
-/// themselves.
+/// The factor of a sum within another sum, and the other sum without it; `None` if the factors of its variables have
+/// other ratios there.
 fn replaced(factors: &[(Var, i64)], sum: &[(Var, i64)]) -> Option<(i64, Vec<(Var, i64)>)> {
     let factor_of =
         |var: Var| factors.iter().find(|(known, _)| *known == var).map_or(0, |(_, factor)| *factor);
@@ -419,7 +419,7 @@ fn replaced(factors: &[(Var, i64)], sum: &[(Var, i64)]) -> Option<(i64, Vec<(Var
     Some((times, factors.iter().copied().filter(|&(var, _)| !is_part(var)).collect()))
 }
 
-/// A range within bounds, where there are some.
+/// A range narrowed by the bounds that are known.
 fn narrowed(range: Range, [least, greatest]: [Option<i128>; 2]) -> Range {
     Range {
         least: match least {
@@ -437,12 +437,12 @@ fn fixed(count: usize) -> Count {
     number(count as i128)
 }
 
-/// A bound that is no less than either, where that is known; else the first.
+/// A bound that is at least both, if the order is known; else the first.
 fn larger(a: Count, b: Count) -> Count {
     if a.is_at_most(&b) { b } else { a }
 }
 
-/// A bound that is no more than either, where that is known; else the first.
+/// A bound that is at most both, if the order is known; else the first.
 fn smaller(a: Count, b: Count) -> Count {
     if b.is_at_most(&a) { b } else { a }
 }

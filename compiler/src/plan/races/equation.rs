@@ -1,30 +1,32 @@
 //! Decides whether two accesses of different threads can conflict.
 //!
-//! They conflict where `Σ stride·variable + constant = 0`, with the terms of one access against those of the other. Such an
-//! equation falls into two where its larger strides have a common divisor `g` and the rest, small as it is, can be few
-//! multiples of `g` only: for each of them, the larger part and the rest are equations of their own. Strides of nested axes
-//! are so: a stride is larger than all that the strides within it reach. An equation of one term says what its variable is.
+//! They conflict if `Σ stride·variable + constant = 0`, with the terms of one access minus those of the other. Such an
+//! equation can be split if its larger strides have a common divisor `g`, and the sum of the other terms is so small
+//! that it can only be a few multiples of `g`. For each of these multiples, the larger terms and the other terms are
+//! separate equations. The strides of nested axes have this form: a stride is larger than the range of all smaller
+//! terms. An equation with one term determines its variable.
 
 use std::collections::BTreeSet;
 
 use super::access::{Access, Role, Term, ceil, number};
 use crate::plan::bounds::{Count, Range};
 
-/// The most values that are tried one by one in a place.
+/// The maximum number of values that are tried one by one.
 const MOST_VALUES: i128 = 16;
-/// The most steps of a proof.
+/// The maximum number of steps of a proof.
 const MOST_STEPS: usize = 2_000;
 
 /// A variable of an equation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Variable {
-    /// How much an axis of the second access's unit is beyond that of the first's; the axis behind the last is the thread.
+    /// The difference between the second and the first access's unit along an axis; the axis after the last is the
+    /// thread index.
     Difference(usize),
     /// The axis of the first access's unit.
     First(usize),
     /// The axis of the second access's unit.
     Second(usize),
-    /// Anything else.
+    /// Any other variable.
     Inner,
 }
 
@@ -36,14 +38,14 @@ struct Product {
     range: Range,
 }
 
-/// `constant + Σ products = 0`, the largest stride first.
+/// `constant + Σ products = 0`, with the largest stride first.
 #[derive(Clone, Debug)]
 struct Equation {
     constant: Count,
     products: Vec<Product>,
 }
 
-/// What is known of an axis at a place of a proof.
+/// The known values of an axis at a point of a proof.
 #[derive(Clone, Copy, Debug, Default)]
 struct Axis {
     beyond: Option<i128>,
@@ -52,27 +54,27 @@ struct Axis {
 }
 
 impl Axis {
-    /// How much the second access's unit is beyond the first's.
+    /// The second access's unit minus the first's.
     fn difference(&self) -> Option<i128> {
         self.beyond.or_else(|| Some(self.second? - self.first?))
     }
 }
 
-/// Whether two accesses of different threads never conflict, as far as can be told. Both may be the same.
+/// Whether two accesses of different threads provably never conflict. Both may be the same access.
 pub(super) fn are_apart(first: &Access, second: &Access) -> bool {
     if first.element.bytes() != second.element.bytes() {
         return false;
     }
     let to_each = |to: &i128| first.constants.iter().map(|from| to - from).collect::<Vec<i128>>();
     let distances: BTreeSet<i128> = second.constants.iter().flat_map(to_each).collect();
-    // All constants at once, or else one by one.
+    // Tries all constants at once, or else one by one.
     let all = spread(&distances)
         .is_some_and(|(constant, between)| never_conflict(first, second, constant, between));
     all || distances.len() > 1
         && distances.into_iter().all(|constant| never_conflict(first, second, constant, None))
 }
 
-/// The least of some numbers, and a term whose values lead from there to all of them.
+/// The smallest of some numbers, and a term whose values include the differences of all of them.
 fn spread(numbers: &BTreeSet<i128>) -> Option<(i128, Option<Product>)> {
     let (&least, &greatest) = (numbers.first()?, numbers.last()?);
     let stride = numbers.iter().fold(0, |stride, number| greatest_common_divisor(stride, number - least));
@@ -83,7 +85,7 @@ fn spread(numbers: &BTreeSet<i128>) -> Option<(i128, Option<Product>)> {
     Some((least, product))
 }
 
-/// Whether two accesses never conflict, so far apart and further by a term.
+/// Whether two accesses with this constant difference plus a term provably never conflict.
 fn never_conflict(first: &Access, second: &Access, constant: i128, between: Option<Product>) -> bool {
     let accesses = [first, second];
     let (equation, axes) = Equation::of(accesses, [&first.terms, &second.terms], constant, between.clone());
@@ -97,15 +99,15 @@ fn never_conflict(first: &Access, second: &Access, constant: i128, between: Opti
     proof.holds(equations, &axes)
 }
 
-/// The distance between neighbours along an axis.
+/// The stride of an axis.
 fn stride(terms: &[Term], role: Role) -> Count {
     let own = terms.iter().filter(|term| term.role == role);
     own.fold(Count::default(), |sum, term| sum.plus(&term.stride))
 }
 
 impl Equation {
-    /// That two accesses conflict, by their terms, and what is known of their axes: of the units, if both have them, and of the
-    /// thread.
+    /// The equation that two accesses conflict, from their terms, and the known values of their axes: of the units, if
+    /// both accesses have them, and of the thread index.
     fn of(
         [first, second]: [&Access; 2],
         terms: [&[Term]; 2],
@@ -143,7 +145,7 @@ impl Equation {
         if stride == Count::default() {
             return;
         }
-        // What counts the other way is as good.
+        // A reversed variable is equivalent.
         let (stride, range) = match variable {
             Variable::Inner if stride.is_at_most(&number(0)) => (stride.times(-1), range.times(-1)),
             _ => (stride, range),
@@ -155,7 +157,7 @@ impl Equation {
         }
     }
 
-    /// Adds an axis with its stride and values in both accesses; gives what is known of it.
+    /// Adds an axis with its stride and values in both accesses; returns its known values.
     fn axis(&mut self, axis: usize, [first, second]: [Count; 2], [of_first, of_second]: [&Range; 2]) -> Axis {
         let difference = of_second.plus(&of_first.times(-1));
         let known = Axis { beyond: single(&difference), first: single(of_first), second: single(of_second) };
@@ -168,7 +170,7 @@ impl Equation {
         known
     }
 
-    /// Puts in what is known of axes.
+    /// Substitutes the known values of axes.
     fn insert(&mut self, axes: &[Axis]) {
         let constant = &mut self.constant;
         self.products.retain(|product| {
@@ -183,7 +185,7 @@ impl Equation {
         });
     }
 
-    /// The values of a constant and some products, where they are known.
+    /// The range of a constant plus some products, if it is known.
     fn range<'p>(constant: &Count, products: impl IntoIterator<Item = &'p Product>) -> Option<Range> {
         let constant = Range { least: constant.clone(), greatest: constant.clone() };
         products.into_iter().try_fold(constant, |range, product| {
@@ -191,7 +193,7 @@ impl Equation {
         })
     }
 
-    /// Where it falls in two: pairs of a larger part and a rest, all of which must be impossible.
+    /// Splits the equation: pairs of the larger terms and the rest, all of which must have no solution.
     fn cut(&self) -> Option<Vec<[Equation; 2]>> {
         let numbers: Option<Vec<i128>> =
             self.products.iter().map(|product| product.stride.as_number()).collect();
@@ -201,7 +203,7 @@ impl Equation {
         }
     }
 
-    /// The same where all strides are numbers.
+    /// The same, if all strides are numbers.
     fn cut_numbers(&self, strides: &[i128]) -> Option<Vec<[Equation; 2]>> {
         let mut best: Option<(usize, Vec<i128>)> = None;
         let mut divisor = 0;
@@ -248,12 +250,12 @@ impl Equation {
     }
 }
 
-/// The only value of a range, where it is a number.
+/// The only value of a range, if it is a number.
 fn single(range: &Range) -> Option<i128> {
     range.least.as_number().filter(|_| range.least == range.greatest)
 }
 
-/// The multiples of a number in a range; none where they are many, or depend on open sizes.
+/// The multiples of a number in a range; `None` if there are many, or they depend on open sizes.
 fn multiples(of: i128, range: &Range) -> Option<Vec<i128>> {
     if let (Some(least), Some(greatest)) = (range.least.as_number(), range.greatest.as_number()) {
         let (first, last) = (ceil(least, of), greatest.div_euclid(of));
@@ -267,9 +269,9 @@ fn greatest_common_divisor(a: i128, b: i128) -> i128 {
 }
 
 struct Proof {
-    /// Axes of the units of work, if both accesses are of units.
+    /// The number of axes of the work units, if both accesses have units.
     units: Option<usize>,
-    /// Whether an axis for the thread is the last.
+    /// Whether the last axis is the thread index.
     knows_thread: bool,
     steps: usize,
 }
@@ -282,7 +284,7 @@ impl Proof {
         self.units.is_some_and(|units| axes[..units].iter().all(is_zero)) || thread.is_some_and(is_zero)
     }
 
-    /// Whether nothing but the same unit, or the same thread, solves some equations.
+    /// Whether only the same unit, or the same thread, solves the equations.
     fn holds(&mut self, mut equations: Vec<Equation>, axes: &[Axis]) -> bool {
         self.steps += 1;
         if self.is_same(axes) {
@@ -306,7 +308,7 @@ impl Proof {
                 }
             };
             let Some(value) = value else {
-                // Numbers that do not divide each other: no value solves it. Of others it is not known.
+                // Numbers that are not divisible have no solution. For open sizes it is unknown.
                 let are_numbers = [&equation.constant, &product.stride].map(Count::as_number);
                 return are_numbers.iter().all(Option::is_some) || self.holds(equations, axes);
             };

@@ -1,4 +1,4 @@
-//! Kernels whose threads conflict, or do not.
+//! Kernels whose threads do or do not conflict.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::verify;
 use crate::kernel::{Element, Kernel, KernelMemory, SizeId, Turn, Units, evaluate};
 use crate::plan::{Buffer, Location, OpenSizes, Size};
 
-/// The check of a kernel for four threads; `b9` is scratch.
+/// Checks a kernel for four threads; `b9` is scratch.
 fn check(text: &str) -> Result<(), String> {
     // s1 = T, s2 = N*T.
     let graph = "graph net {\n%0 = input {name = \"x\", type = \"f32[N, T, 2]\"}\noutput \"y\" = %0\n}";
@@ -53,9 +53,9 @@ fn blocks_side_by_side_are_apart() {
         "writes and another writes the same elements of b0 (x)",
     );
     conflict(&filled("i0 in 0..N", &fill(16, "b0[0]")), "writes and another writes");
-    // One unit is one thread's.
+    // One unit runs on one thread.
     apart(&filled("i0 in 0..1", &fill(16, "b0[0]")));
-    // The axis that another thread may be further along is not in the address.
+    // The address does not depend on the axis along which threads may differ.
     conflict(&filled("i0 in 0..N, i1 in 0..2", &fill(16, "b0[i0*16]")), "writes and another writes");
     conflict(&filled("i1 in 0..2, i0 in 0..N", &fill(8, "b0[i0*16]")), "writes and another writes");
 }
@@ -65,24 +65,24 @@ fn strides_nest_in_any_order() {
     apart(&filled("i0 in 0..N, i1 in 0..4", &fill(8, "b0[i0*32 + i1*8]")));
     apart(&filled("i1 in 0..4, i0 in 0..N", &fill(8, "b0[i0*32 + i1*8]")));
     conflict(&filled("i0 in 0..N, i1 in 0..5", &fill(8, "b0[i0*32 + i1*8]")), "writes and another writes");
-    // Channels first: a unit's elements lie between those of others.
+    // Channels first: a unit's elements lie between those of other units.
     let planes = |rows: usize| {
         let rows = format!("for i2 in 0..3 {{ {} }}", fill(rows, "b0[i0*84 + i2*28 + i1*7]"));
         filled("i0 in 0..N, i1 in 0..4", &rows)
     };
     apart(&planes(7));
     conflict(&planes(8), "writes and another writes");
-    // Every second element, and those between.
+    // Every second element, and the elements between them.
     let strided = "map 8 lanes { e0 = 0.0 store f32 b0[i0*16 + i1] by 2 = e0 }";
     apart(&filled("i0 in 0..N, i1 in 0..2", strided));
     conflict(&filled("i0 in 0..N, i1 in 0..3", strided), "writes and another writes");
-    // The batch innermost: nothing larger is known to be beyond it.
+    // The batch is innermost: the strides do not nest for every batch size.
     conflict(&filled("i0 in 0..N, i1 in 0..4", &fill(1, "b0[i0 + i1*1000]")), "writes and another writes");
 }
 
 #[test]
 fn loops_over_items_within_a_unit_are_no_axes() {
-    // Blocks of outputs, of which each thread computes its own for all items, eight and one at a time.
+    // Blocks of outputs, which each thread computes for all items, eight items or one per tile.
     let products = |columns: usize| {
         let tile = |rows: usize, item: &str| {
             format!(
@@ -108,7 +108,7 @@ fn branches_bound_units_and_sums() {
     };
     apart(&blocks(5, 48));
     conflict(&blocks(6, 47), "writes and another writes");
-    // Rows of blocks that reach past an item are left out.
+    // Rows of blocks beyond the end of an item are skipped.
     let rows = |bound: usize| {
         let row = fill(10, "b0[i0*70 + i1*40 + i2*10]");
         let row = format!("for i2 in 0..4 {{ if i1*4 + i2 < {bound} {{ {row} }} }}");
@@ -116,7 +116,7 @@ fn branches_bound_units_and_sums() {
     };
     apart(&rows(7));
     conflict(&rows(8), "writes and another writes");
-    // Variables that count twice.
+    // Variables that occur twice.
     let twice = |bound: usize| {
         let row = fill(10, "b0[i0*60 + i1*40 + i2*20]");
         let row = format!("for i2 in 0..2 {{ if i1*2 + i2 + i1*2 + i2 < {bound} {{ {row} }} }}");
@@ -124,10 +124,10 @@ fn branches_bound_units_and_sums() {
     };
     apart(&twice(5));
     conflict(&twice(8), "writes and another writes");
-    // What is never taken conflicts with nothing.
+    // A branch that is never taken has no conflicts.
     let never = format!("if i0 < 0 {{ {} }}", fill(16, "b0[0]"));
     apart(&filled("i0 in 0..N", &never));
-    // Counted down.
+    // Counts down.
     let down = format!("if i0*-1 + 2 < 1 {{ }} else {{ {} }}", fill(16, "b0[i0*8]"));
     conflict(&filled("i0 in 0..4", &down), "writes and another writes");
     let down = format!("if i0*-1 + 1 < 1 {{ }} else {{ {} }}", fill(16, "b0[i0*8]"));
@@ -148,7 +148,7 @@ fn what_is_written_is_read_by_its_thread_alone() {
     conflict(&copy("b0[3]", "b0[i0*16]"), "reads and another writes");
     // The halves of an item.
     apart(&copy("b0[i0*32 + 16]", "b0[i0*32]"));
-    // A window, and what is added to.
+    // A window, and its addend.
     let window =
         "map 4 lanes window 3 { e0 = load f32 b0[i0*4] by 1 window [1] r0 = sum of e0 over window e1 = r0
         store f32 b0[i0*4] by 1 = e1 }";
@@ -172,7 +172,7 @@ fn tiles_keep_to_their_rows_and_columns() {
     conflict(&tile("b0[i0*31]", "b2[0]", ""), "writes and another writes");
     conflict(&tile("b0[i0*32]", "b2[0]", "add b0[i0*32] row 9"), "writes and another reads");
     conflict(&tile("b0[i0*32]", "b0[i0*24]", ""), "reads and another writes");
-    // Pooled, it stores half as many rows.
+    // With a pool, it stores half as many rows.
     apart(&tile("b0[i0*16]", "b2[0]", "max pool 2x1"));
 }
 
@@ -187,7 +187,7 @@ fn elements_of_a_share_are_their_threads_own() {
     apart(&copy("b1[2]", 0, "b0[i0]"));
     conflict(&copy("b0[i0 + 1]", 1, "b0[i0]"), "reads and another writes");
     conflict(&copy("b0[2]", 0, "b0[i0]"), "reads and another writes");
-    // Elements from the start for every thread.
+    // Every thread writes elements from the start.
     conflict(&copy("b1[i0]", 1, "b0[0]"), "writes and another writes");
     apart(&lanes("for i1 in 0..chunk { map 4 lanes { e0 = 0.0 store f32 b0[i0*4 + i1*4] by 1 = e0 } }"));
     conflict(
@@ -195,7 +195,7 @@ fn elements_of_a_share_are_their_threads_own() {
         "writes and another writes",
     );
     conflict(&lanes(&fill(6, "b0[i0]")), "writes and another writes");
-    // One sum for all.
+    // One sum for all threads.
     let sum = "map chunk lanes { e0 = load f32 b1[i0] by 1 r0 = sum of e0 over lanes e1 = r0 store f32 b0[0] by 0 = e1 }";
     conflict(&lanes(sum), "writes and another writes");
 }
@@ -212,7 +212,7 @@ fn results_of_each_thread_are_its_own() {
     apart(&sums("b9[0]", "b9[0]"));
     conflict(&sums("b0[0]", "b1[i0*12]"), "writes and another writes");
     conflict(&sums("b1[i1*11]", "b0[i1*12]"), "writes and another writes");
-    // What one thread does before its share, another may do after part of its own.
+    // A thread may run its setup after another has run a part of its chunk.
     conflict(&sums("b0[i1*12]", "b0[i0*12]"), "writes and another writes");
     let serial = |setup: &str| {
         format!(
@@ -225,7 +225,7 @@ fn results_of_each_thread_are_its_own() {
     conflict(&serial("b0[2]"), "writes and another writes");
 }
 
-/// Distances that are open sizes.
+/// Strides that are open sizes.
 #[test]
 fn rows_of_open_lengths_are_apart() {
     let fill = |lanes: &str, address: &str| {
@@ -251,7 +251,7 @@ fn rows_of_open_lengths_are_apart() {
     conflict(&filled("i0 in 0..N", &two), "writes and another writes");
 }
 
-/// Elements of four bytes and of one have different numbers.
+/// Elements of four bytes and of one byte have different indices.
 #[test]
 fn bytes_are_not_compared_with_words() {
     let mixed = "map 4 lanes { e0 = load u8 b0[i0*16] by 1 store i32 b0[i0*4] by 1 = e0 }";
@@ -260,7 +260,7 @@ fn bytes_are_not_compared_with_words() {
     apart(&filled("i0 in 0..N", bytes));
 }
 
-/// Elements of `b0` that a unit of a kernel writes, which fills them with ones.
+/// The elements of `b0` that a unit writes, in a kernel that fills them with ones.
 fn written(kernel: &Kernel, batch: usize, unit: usize) -> Vec<usize> {
     let mut memory = KernelMemory::of(vec![vec![0; 2048]]);
     let turn = Turn { values: &[batch], thread: 0, first: unit, last: unit + 1 };
@@ -269,7 +269,7 @@ fn written(kernel: &Kernel, batch: usize, unit: usize) -> Vec<usize> {
     words.filter(|(_, word)| **word != 0).map(|(element, _)| element).collect()
 }
 
-/// Whether two units of a kernel write an element, tried out.
+/// Whether two units of a kernel write the same element, found by running them.
 fn do_conflict(kernel: &Kernel) -> bool {
     (1..4).any(|batch| {
         let (_, units) = Units::of(kernel).chunk(&[batch], 0, 1);
@@ -282,8 +282,9 @@ fn do_conflict(kernel: &Kernel) -> bool {
     })
 }
 
-/// Loop nests at random: none that is said to be apart conflicts. Of those that do not conflict, as tried with few items, many are
-/// said to be apart; others would conflict with more items, or are apart for no reason that nested loops have.
+/// Random loop nests: none that conflicts is reported as apart. Many of those that do not conflict with few items are
+/// reported as apart; the others would conflict with more items, or are apart for a reason that nested loops do not
+/// have.
 #[test]
 fn what_is_said_to_be_apart_does_not_meet() {
     let mut random = fastrand::Rng::with_seed(5);

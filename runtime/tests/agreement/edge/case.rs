@@ -8,7 +8,7 @@ use crate::check::{Agreement, Expectation};
 use crate::graphs::Ops;
 use crate::numbers::{Numbers, Sources, Values, sources};
 
-/// Special values, and ordinary ones to combine with them.
+/// Special values, and ordinary values to combine with them.
 pub(super) const EDGES: [f32; 20] = [
     f32::NAN,
     f32::INFINITY,
@@ -47,14 +47,14 @@ pub(super) const ROWS: [[f32; 3]; 11] = [
     [0.5, -2.0, 3.0],
 ];
 
-/// The contents of a source.
+/// The values of a source.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fill {
     /// [`EDGES`] in turn.
     Edges,
-    /// Each of [`EDGES`] repeated as often as there are: together with `Edges`, every pair.
+    /// Each of [`EDGES`] repeated `EDGES.len()` times: together with `Edges`, every pair.
     Against,
-    /// Integers, with NaN, infinities and negative zeros among them: sums are the same in every order.
+    /// Integers with some NaN, infinities and negative zeros: sums are the same in every order.
     Special,
     /// Multiples of the smallest denormal.
     Denormal,
@@ -96,7 +96,7 @@ impl Fill {
     }
 }
 
-/// A graph with the contents of its sources in each run; other sources hold integers.
+/// A graph with the values of its sources in each run; other sources hold integers.
 pub(super) struct Case {
     pub(super) graph: Graph,
     pub(super) agreement: Agreement,
@@ -112,7 +112,7 @@ impl Case {
         }
     }
 
-    /// Numbers within a relative bound and a floor.
+    /// Requires results within a relative bound and a floor.
     pub(super) fn near(self, part: f64, floor: f64) -> Self {
         Case { agreement: Agreement::Edges { part, floor }, ..self }
     }
@@ -138,7 +138,7 @@ impl Case {
     }
 }
 
-/// Enough elements for every pair of [`EDGES`], and some that do not fill a vector.
+/// Enough elements for every pair of [`EDGES`], and a partial vector.
 pub(super) const PAIRS: usize = EDGES.len() * EDGES.len() + 7;
 
 /// The operands of sums: each operand special, denormal and huge in turn, while the others are integers.

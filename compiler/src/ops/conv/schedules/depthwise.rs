@@ -1,5 +1,5 @@
-//! Depthwise convolution and its gradients, channels last: every channel has its own weights, so vectors run along the
-//! channels and there is no product to block.
+//! Depthwise convolution and its gradients in NHWC layout. Every channel has its own weights, so vectors run along the
+//! channels, and there is no product to tile.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,16 @@ use crate::ops::halo::{Padded, Source};
 use crate::ops::window_walk::window_extents;
 use crate::plan::{BlockedRange, Layout, Lowering, Size, copy_span};
 
-/// Bytes of the input rows that a unit of work reads.
+/// Bytes of the input rows that a work unit reads.
 const UNIT_BYTES: usize = 64 * 1024;
 /// The maximum number of unrolled multiply-adds of a map.
 const UNROLLED: usize = 128;
 /// The maximum number of sums of the gradient to the weight that one map computes.
 const MOST_SUMS: usize = 8;
-/// Channels of a unit of the gradient to the weight.
+/// Channels of a work unit of the gradient with respect to the weight.
 const UNIT_CHANNELS: usize = 64;
 
-/// Whether every channel is a group, and channels lie side by side.
+/// Whether every channel is a group, and channels are contiguous.
 pub(in crate::ops::conv) fn fits(problem: &Correlation<'_>) -> bool {
     let is_alone = problem.groups > 1 && problem.inputs == 1 && problem.outputs == 1;
     is_alone && problem.x.layout == Layout::ChannelsLast
@@ -134,7 +134,7 @@ fn sums_of_pixels(
     (map, sums)
 }
 
-/// Adds the kernels of a gradient to the weight.
+/// Adds the kernels of a gradient with respect to the weight.
 pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let WeightGradient { node, groups, g, .. } = problem;
     let (node, groups) = (*node, *groups);

@@ -1,5 +1,5 @@
-//! Direct convolution, channels last: tiles of pixels by channels, which read the input where it is. Where windows leave the
-//! input, the rows that a block of results reads are first copied with a halo.
+//! Direct convolution in NHWC layout: tiles of pixels by channels that read the input in place. If windows extend
+//! outside the input, the rows that a block of outputs reads are first copied with a halo.
 
 use crate::faults::{Fault, armed};
 use crate::kernel::{
@@ -11,23 +11,23 @@ use crate::ops::grid::Outer;
 use crate::ops::halo::{Padded, Source};
 use crate::plan::{BlockedRange, KernelDraft, Layout, Lowering, Parallelism, RegisterTile, Vectors};
 
-/// How the results are divided: pixels and channels of a tile, and units of work.
+/// The tile's pixels and channels, and the division into work units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ops::conv) struct Tiling {
-    /// Rows that are stored in a unit.
+    /// Rows that a unit stores.
     pub(in crate::ops::conv) rows: usize,
-    /// Pixels of a tile: part of a row, whole rows, or windows side by side that are pooled.
+    /// Pixels of a tile: part of a row, whole rows, or adjacent pooling windows.
     pub(in crate::ops::conv) pixels: usize,
     /// Channels of a tile.
     pub(in crate::ops::conv) channels: usize,
-    /// Whether each block of channels is a unit of its own.
+    /// Whether each block of channels is a separate unit.
     pub(in crate::ops::conv) split_channels: bool,
-    /// The time it takes, in sixteenths of a cycle of one item.
+    /// The time of one item, in sixteenths of a cycle.
     pub(in crate::ops::conv) time: usize,
 }
 
-/// Chooses the tiling by a small model of cost: multiply-adds and loads of the tiles, and bytes of weights and input.
-/// There is none where no tile holds a window that is pooled, or has what is added to its results in even rows.
+/// Chooses the tiling with a simple cost model: multiply-adds and loads of the tiles, and bytes of weights and input.
+/// Returns `None` if no tile contains a pooling window, or if no tile has its addends in evenly spaced rows.
 pub(in crate::ops::conv) fn tiling(
     problem: &Correlation<'_>,
     vectors: Vectors,
@@ -56,12 +56,12 @@ pub(in crate::ops::conv) fn tiling(
         for block in RegisterTile::all(vectors).filter(|block| block.rows >= window) {
             let pixels = pixels_of(problem, block.rows, block_rows);
             let channel_blocks = BlockedRange::exact(problem.outputs, block.columns);
-            // Tiles lie within rows, or take whole rows.
+            // Tiles lie within rows, or consist of whole rows.
             let line = stored_columns * window;
             let (repeats, along) = if pixels > line { (1, block_rows * line) } else { (block_rows, line) };
             let pixel_range = BlockedRange::exact(along, pixels);
             let steps = RegisterTile::time_of_all(vectors, &pixel_range, &channel_blocks);
-            // Weights of a block that do not stay in the first-level cache come from the second for every tile.
+            // If the weights of a block do not stay in the L1 cache, every tile reads them from L2.
             let block_bytes = 4 * depth * block.columns.min(problem.outputs);
             let fetched = 4 * problem.outputs.next_multiple_of(vectors.lanes) * pixel_range.blocks();
             let fetching = if block_bytes > costs.first_cache { costs.l2_hit(fetched) } else { 0 };
@@ -72,7 +72,7 @@ pub(in crate::ops::conv) fn tiling(
                 }
                 let parts = if split_channels { channel_blocks.blocks() } else { 1 };
                 let units = row_blocks * parts;
-                // The weights of a block of channels are read for every tile of pixels: they had better stay near.
+                // Every tile of pixels reads the weights of a block of channels, so they should stay in the L2 cache.
                 let weight_time = if costs.misses_l2(block_bytes + panel) {
                     costs.l2_miss(weights * repeats * pixel_range.blocks())
                 } else if costs.misses_l2(weights) {
@@ -99,7 +99,7 @@ pub(in crate::ops::conv) fn tiling(
     best
 }
 
-/// Pixels of a tile of at most so many rows of registers: an even part of a row, or whole rows.
+/// Pixels of a tile with at most `registers` rows: an even part of a row, or whole rows.
 fn pixels_of(problem: &Correlation<'_>, registers: usize, block_rows: usize) -> usize {
     if let Some(Pool { height, width, .. }) = problem.pool {
         let [_, across] = problem.stored();
@@ -115,7 +115,7 @@ fn pixels_of(problem: &Correlation<'_>, registers: usize, block_rows: usize) -> 
     }
 }
 
-/// What was chosen, in words.
+/// Describes the tiling for the kernel's note.
 pub(in crate::ops::conv) fn note(problem: &Correlation<'_>, tiling: Tiling) -> String {
     let split = if tiling.split_channels { ", channels apart" } else { "" };
     let pooled = if problem.pool.is_some() { ", pooled" } else { "" };
@@ -158,7 +158,7 @@ pub(in crate::ops::conv) fn lower(
         stmts
     });
     let parts = if tiling.split_channels { channel_range.blocks() } else { 1 };
-    // Neighbouring units share weights: a thread's chunk then needs only its own.
+    // Neighbouring units share weights, so a thread's chunk only reads the weights of its own units.
     let mut axes = vec![(n, lowering.batch().extent()), (channel_block, Extent::Fixed(parts))];
     axes.extend(outer.extents());
     axes.push((row_block, Extent::Fixed(row_range.blocks())));
@@ -175,7 +175,7 @@ struct Direct<'d> {
 }
 
 impl Direct<'_> {
-    /// The tiles of some rows of results and some channels.
+    /// The tiles of some rows and some channels of the results.
     fn tiles(
         &self,
         draft: &mut KernelDraft,
@@ -203,7 +203,7 @@ impl Direct<'_> {
         vec![Stmt::repeat(group, Extent::Fixed(self.problem.groups), stmts)]
     }
 
-    /// One tile: `row` counts the rows of the block, `result_row` those of the image.
+    /// One tile: `row` is its row in the block, `result_row` its row in the image.
     fn tile(
         &self,
         group: Var,
@@ -258,7 +258,7 @@ impl Direct<'_> {
         }))
     }
 
-    /// The loops over kernel positions and inputs, in the order in which weights are packed.
+    /// The loops over kernel positions and inputs, in the order of the packed weights.
     fn reduction(&self, source: &Source, width: usize) -> Vec<Reduction> {
         let grid = &self.problem.grid;
         let input = (self.problem.inputs, source.channel);
@@ -272,7 +272,8 @@ impl Direct<'_> {
         let mut loops: Vec<Reduction> = Vec::new();
         for (count, left) in order.into_iter().rev() {
             match loops.last_mut() {
-                // A loop of one step is none, and one that goes on where the one within it ends is the same loop.
+                // A loop with one step is omitted, and a loop that continues where its inner loop ends is merged with
+                // it.
                 Some(_) if count == 1 => {}
                 Some(inner) if inner.count == Some(1) => {
                     *inner = Reduction { count: Some(count), left, right }

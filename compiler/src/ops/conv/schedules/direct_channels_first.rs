@@ -1,12 +1,12 @@
-//! Direct convolution, channels first, for few channels and stride 1 along the width: vectors run along a row of results,
-//! and read the rows of the input where they are, or copied with a halo.
+//! Direct convolution in NCHW layout, for few channels and stride 1 along the width: vectors run along a row of
+//! outputs, and read the input rows in place or from a copy with a halo.
 
 use crate::kernel::{Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep};
 use crate::ops::conv::correlation::Correlation;
 use crate::ops::halo::{Padded, Source};
 use crate::plan::{BlockedRange, Layout, Lowering, RegisterTile, View};
 
-/// Whether a convolution can be done so.
+/// Whether this schedule can compute a convolution.
 pub(in crate::ops::conv) fn fits(problem: &Correlation<'_>, lowering: &Lowering<'_>) -> bool {
     problem.grid.columns().step == 1
         && lowering.preferred_layout(problem.node.operands[0]) == Layout::ChannelsFirst

@@ -1,5 +1,5 @@
-//! How convolutions and their gradients are computed, one file or folder a schedule. Each takes a problem (a correlation, or
-//! a gradient) and knows nothing of operators.
+//! The schedules of convolutions and their gradients, one file or folder each. A schedule computes a problem (a
+//! correlation or a gradient) and does not depend on operators.
 
 pub(super) mod depthwise;
 pub(super) mod direct;

@@ -1,8 +1,9 @@
-//! Convolution and its gradients, channels first, as products over panels of patches.
+//! Convolution and its gradients in NCHW layout, as products with panels of patches.
 //!
-//! A panel holds the patches of a few output rows (im2col tiling: the patches of an image never exist as a whole unless
-//! asked for). Forward, the weight is multiplied with the panel; backward to the weight, the gradient with the same panel; backward
-//! to the input, the product *is* a panel, whose elements are added to the places they came from (col2im).
+//! A panel holds the patches of a few output rows (im2col in tiles: the patches of a whole image exist only if the
+//! options ask for it). The forward pass multiplies the weight by the panel. The gradient with respect to the weight
+//! multiplies the gradient by the same panel. The gradient with respect to the input computes a panel, whose elements
+//! are added to the pixels that they belong to (col2im).
 
 mod panels;
 
@@ -19,7 +20,7 @@ use crate::ops::window_walk::Axis;
 use crate::plan::{BlockedRange, KernelDraft, Lowering, RegisterTile, Size, Vectors, View, fill};
 use panels::{Geometry, Loops, Panel, Panels};
 
-/// A product over panels, whichever way it runs.
+/// A product with panels, in any of the three directions.
 struct Product {
     geometry: Geometry,
     panels: Panels,
@@ -32,7 +33,7 @@ struct Product {
 }
 
 impl Product {
-    /// Of the axes of a convolution, its groups, and the input and output channels of each.
+    /// A product for the axes of a convolution, its groups, and the input and output channels of each group.
     fn new(lowering: &Lowering<'_>, axes: &[Axis], groups: usize, channels: [usize; 2]) -> Self {
         let geometry = Geometry::new(axes, groups, channels);
         let panels = geometry.panels(lowering.options.im2col, lowering.vectors);
@@ -40,13 +41,13 @@ impl Product {
         Product { geometry, panels, vectors: lowering.vectors, patch, results, pointwise }
     }
 
-    /// The block of a product of so many rows with a panel's columns.
+    /// The register tile of a product of `rows` rows with a panel's columns.
     fn block(&self, rows: usize) -> RegisterTile {
         RegisterTile::choose(self.vectors, rows, self.panels.rows.size * self.panels.columns.size)
     }
 
-    /// The columns of a panel, whose blocks may overlap unless what is added lies in the result's own memory: it would be
-    /// added twice.
+    /// The columns of a panel. Blocks may overlap unless the addend shares the result's memory: overlapping columns
+    /// would add it twice.
     fn columns(&self, panel: &Panel<'_>, block: RegisterTile, is_in_place: bool) -> BlockedRange {
         match is_in_place {
             true => BlockedRange::exact(panel.width(), block.columns),
@@ -54,13 +55,13 @@ impl Product {
         }
     }
 
-    /// Scratch for a panel, if the input is none.
+    /// Scratch for a panel, unless the input is the panel.
     fn panel(&self, lowering: &mut Lowering<'_>) -> Option<BufferId> {
         (!self.pointwise).then(|| lowering.scratch("panel", self.patch * self.panels.stride))
     }
 
-    /// Code for the panel that the variables are at, for each group of channels: `body` gets the panel, the first channel
-    /// of the group in the padded input, and the place of the panel's first output in an output channel.
+    /// Code for the panel given by the variables, for each group of channels: `body` gets the panel, the group's first
+    /// channel in the padded input, and the offset of the panel's first output in an output channel.
     fn branch(
         &self,
         loops: &Loops,
@@ -77,7 +78,8 @@ impl Product {
     }
 }
 
-/// The tiles of a product, column by column. `tile` gets the first row and how many there are, and the same of columns.
+/// The tiles of a product, column by column. `tile` gets the first row and the number of rows, and the same for
+/// columns.
 fn tiles(
     draft: &mut KernelDraft,
     rows: &BlockedRange,
@@ -92,7 +94,7 @@ fn tiles(
     })
 }
 
-/// Forward.
+/// The forward pass.
 pub(in crate::ops::conv) fn forward(problem: &Correlation<'_>, lowering: &mut Lowering<'_>) {
     let node = problem.node;
     let product = Product::new(lowering, &problem.axes, problem.groups, [problem.inputs, problem.outputs]);
@@ -160,7 +162,7 @@ pub(in crate::ops::conv) fn forward(problem: &Correlation<'_>, lowering: &mut Lo
     lowering.push(draft.finish(Split::Axes(axes), body));
 }
 
-/// The gradient to the input.
+/// The gradient with respect to the input.
 pub(in crate::ops::conv) fn input_gradient(problem: &InputGradient<'_>, lowering: &mut Lowering<'_>) {
     let product = Product::new(lowering, &problem.axes, problem.groups, [problem.inputs, problem.outputs]);
     let (geometry, panels, patch, results) =
@@ -179,7 +181,7 @@ pub(in crate::ops::conv) fn input_gradient(problem: &InputGradient<'_>, lowering
     let dx = problem.dx.of_item(n);
     let channels = problem.dx.channels;
     let elements = channels * geometry.input.padded_elements();
-    // What an epilogue finishes is summed apart: the result's own memory may hold what is added to it.
+    // Sums with an epilogue use separate memory, because the result's own memory may hold the addend.
     let is_apart = geometry.input.is_padded() || !(product.pointwise || problem.epilogue.is_empty());
     let to = match is_apart {
         true => Address::start(lowering.scratch("padded", elements)),
@@ -195,7 +197,7 @@ pub(in crate::ops::conv) fn input_gradient(problem: &InputGradient<'_>, lowering
         let rows = BlockedRange::exact(patch, block.rows);
         let columns = product.columns(panel, block, is_in_place);
         let mut stmts = tiles(&mut draft, &rows, &columns, |(row, height), (column, width)| {
-            // Each sum of a 1x1 window is a result.
+            // Each sum of a 1×1 window is a result.
             let channel = row.clone().plus(group, geometry.inputs);
             let element =
                 |view: &View| (view.of_item(n).at(&channel, results).at(first, 1).at(column, 1), results);
@@ -246,7 +248,7 @@ pub(in crate::ops::conv) fn input_gradient(problem: &InputGradient<'_>, lowering
     lowering.push(draft.finish(Split::Axes(vec![(n, lowering.batch().extent())]), body));
 }
 
-/// The gradient to the weight.
+/// The gradient with respect to the weight.
 pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let node = problem.node;
     let product = Product::new(lowering, &problem.axes, problem.groups, [problem.inputs, problem.outputs]);
@@ -268,7 +270,7 @@ pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, loweri
     };
     draft.setup(vec![fill(sums.clone(), elements, 0.0)]);
     let gathered = product.panel(lowering);
-    // Each item's panels are gathered by one thread, one after the other: scratch serves them all.
+    // One thread gathers the panels of each item one after the other, in the same scratch.
     let (mut body, input) = geometry.padded_item(lowering, node, &mut draft, &problem.x, (n, 1));
     let dots = RegisterTile::of_inner_products(lowering.vectors);
     let panel_body = product.branch(&loops, &input, |panel, input, first| {
@@ -307,7 +309,7 @@ pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, loweri
     }
 }
 
-/// Adds up what the threads summed on their own, always in the same order.
+/// Adds the partial sums of the threads, always in the same order.
 fn add_partials(
     lowering: &mut Lowering<'_>,
     node: &Node,

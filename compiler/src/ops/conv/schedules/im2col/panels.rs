@@ -1,5 +1,5 @@
-//! Panels of patches: how the outputs of a convolution are divided into them, and copies in and out of them. A panel has
-//! a row for each element of a patch and a column for each output.
+//! Panels of patches: the division of a convolution's outputs into panels, and copies to and from panels. A panel has a
+//! row for each element of a patch and a column for each output.
 
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, BufferId, Extent, MapBuilder, Split, Stmt, Var};
@@ -7,10 +7,10 @@ use crate::ops::halo::PaddedChannels;
 use crate::ops::window_walk::{Axis, WindowWalk, kernel_positions, output_sizes, strides};
 use crate::plan::{BlockedRange, Im2col, KernelDraft, Lowering, Vectors, View, copy_span};
 
-/// The rows of a panel with so many outputs or fewer are unrolled: loops over short rows cost as much as the copies.
+/// Panels with at most this many outputs have unrolled rows: loops over short rows cost as much as the copies.
 const UNROLLED: usize = 256;
 
-/// Sizes of a convolution, whichever way it runs.
+/// Sizes of a convolution, for all three directions.
 pub(super) struct Geometry {
     axes: Vec<Axis>,
     pub(super) input: PaddedChannels,
@@ -23,18 +23,18 @@ pub(super) struct Geometry {
     pub(super) outputs: usize,
 }
 
-/// How the outputs of one channel are divided into panels: rows of the output, or parts of one row.
+/// The division of one channel's outputs into panels: rows of the output, or parts of one row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Panels {
     /// Rows along the second-to-last axis.
     pub(super) rows: BlockedRange,
     /// Columns along the last axis.
     pub(super) columns: BlockedRange,
-    /// Elements between rows of a panel in memory.
+    /// The stride of a panel's rows in memory.
     pub(super) stride: usize,
 }
 
-/// The variables of a product on panels.
+/// The variables of a product with panels.
 pub(super) struct Loops {
     /// The item.
     pub(super) n: Var,
@@ -61,7 +61,7 @@ impl Loops {
     }
 }
 
-/// One panel: the first row and column of its outputs, and how many there are.
+/// One panel: the first row and column of its outputs, and their numbers.
 pub(super) struct Panel<'a> {
     pub(super) row: &'a Affine,
     pub(super) rows: usize,
@@ -70,7 +70,7 @@ pub(super) struct Panel<'a> {
 }
 
 impl Panels {
-    /// Code for the panel that the variables are at.
+    /// Code for the panel given by the variables.
     pub(super) fn branch(&self, loops: &Loops, mut body: impl FnMut(&Panel<'_>) -> Vec<Stmt>) -> Vec<Stmt> {
         self.rows.branch(loops.row_block, |row, rows| {
             self.columns
@@ -86,7 +86,7 @@ impl Panel<'_> {
 }
 
 impl Geometry {
-    /// Of the axes of a convolution, its groups, and the input and output channels of each.
+    /// The sizes from the axes of a convolution, its groups, and the input and output channels of each group.
     pub(super) fn new(axes: &[Axis], groups: usize, [inputs, outputs]: [usize; 2]) -> Self {
         let (input, output) = (PaddedChannels::new(axes), output_sizes(axes));
         Geometry { axes: axes.to_vec(), input, output, groups, inputs, outputs }
@@ -106,19 +106,19 @@ impl Geometry {
         self.output[self.output.len() - 1]
     }
 
-    /// Size of the second-to-last axis, 1 when there is one axis only.
+    /// Size of the second-to-last axis; 1 if there is only one axis.
     pub(super) fn height(&self) -> usize {
         if self.output.len() < 2 { 1 } else { self.output[self.output.len() - 2] }
     }
 
-    /// Whether the input itself is the panel: one element a window, at every place.
+    /// Whether the input itself is the panel: windows of one element at every position.
     pub(super) fn is_pointwise(&self) -> bool {
         kernel_positions(&self.axes) == 1
             && !self.input.is_padded()
             && self.axes.iter().all(|axis| axis.step == 1)
     }
 
-    /// The panels of a channel. Where the input itself is the panel, its rows are whole channels.
+    /// The panels of a channel. If the input itself is the panel, its rows are whole channels.
     pub(super) fn panels(&self, im2col: Im2col, vectors: Vectors) -> Panels {
         let (rows, columns) = self.ranges(im2col, vectors);
         let stride = match self.is_pointwise() {
@@ -153,7 +153,7 @@ impl Geometry {
         offset
     }
 
-    /// Offset of a panel's first window within a channel with its halo, and the distance between its rows there.
+    /// Offset of a panel's first window within a channel with its halo, and the stride of its rows there.
     pub(super) fn input_offset(&self, outer: &[(Var, usize)], panel: &Panel<'_>) -> (Affine, usize) {
         let channel = strides(&self.input.padded);
         let last = self.output.len() - 1;
@@ -166,8 +166,9 @@ impl Geometry {
         (offset, row)
     }
 
-    /// The channels of item `n`, padded where needed; statements that pad them first. An item of a single panel is padded
-    /// into scratch, right before its patches are gathered; one of several by a kernel of its own, once for all panels.
+    /// The channels of item `n`, padded if needed, with the statements that pad them. If an item has a single panel, it
+    /// is padded in scratch right before its patches are gathered; if it has several, a separate kernel pads it once
+    /// for all panels.
     pub(super) fn padded_item(
         &self,
         lowering: &mut Lowering<'_>,
@@ -195,7 +196,7 @@ impl Geometry {
         (Vec::new(), padded.plus(n, elements))
     }
 
-    /// Where the patches of a panel are: gathered into a buffer, by the statements given back, or the channels themselves.
+    /// The location of a panel's patches: a buffer, with the statements that gather them, or the channels themselves.
     pub(super) fn patches_of(
         &self,
         draft: &mut KernelDraft,
@@ -229,7 +230,7 @@ impl Geometry {
         })
     }
 
-    /// Statements that add the elements of a panel to the places they belong to.
+    /// Statements that add the elements of a panel to the pixels that they belong to.
     pub(super) fn scatter(
         &self,
         draft: &mut KernelDraft,
@@ -247,8 +248,8 @@ impl Geometry {
         })
     }
 
-    /// A loop over patch elements and rows of a panel; `body` gets the span's place in the input and in the panel, and
-    /// the distance between its elements in the input.
+    /// A loop over the patch elements and rows of a panel; `body` gets the span's location in the input and in the
+    /// panel, and the stride of its elements in the input.
     pub(super) fn patches(
         &self,
         draft: &mut KernelDraft,

@@ -1,4 +1,4 @@
-//! Sums over pixels where the input has its channels last: tiles of inputs by outputs, for each kernel position.
+//! Sums over pixels if the input has NHWC layout: tiles of inputs by outputs, for each kernel position.
 
 use super::{Sums, Unpacked, even};
 use crate::kernel::{Address, Affine, Extent, Rows, Split, Stmt, Var};
@@ -33,7 +33,7 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let mut positions = grid.position_loops(&mut draft);
     let tile_var = draft.var();
     let pixels: usize = sizes(grid, chunk_rows.size).into_iter().product();
-    // Inputs are read once for each kernel position: where there are several, it pays to bring a block of them together.
+    // Each kernel position reads the inputs once. If there are several positions, packing a block of inputs is faster.
     let packed =
         (sums.positions > 1).then(|| Address::start(lowering.scratch("inputs", pixels * inputs.size)));
     // Each part has some indices of the window's first axis.
@@ -85,7 +85,7 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     sums.unpack(lowering, unpacked);
 }
 
-/// For each axis, the input pixels that some rows of results need.
+/// The number of input pixels along each axis that `rows` rows of results read.
 fn sizes(grid: &Grid, rows: usize) -> Vec<usize> {
     let columns = grid.columns();
     let mut sizes: Vec<usize> = grid.outer().iter().map(|axis| axis.reach(1)).collect();
@@ -93,8 +93,8 @@ fn sizes(grid: &Grid, rows: usize) -> Vec<usize> {
     sizes
 }
 
-/// Statements that copy some channels of the pixels a chunk needs, so many along each axis, side by side, and where they
-/// then are.
+/// Statements that copy some channels of the pixels that a chunk reads, with the given sizes, to contiguous memory, and
+/// the location of the copy.
 fn pack(
     draft: &mut KernelDraft,
     source: &Source,

@@ -1,4 +1,5 @@
-//! Sums over pixels where the input has few channels, stored first: tiles of kernel positions by outputs, for each input.
+//! Sums over pixels if the input has few channels, in NCHW layout: tiles of kernel positions by outputs, for each
+//! input.
 
 use super::{Sums, Unpacked};
 use crate::kernel::{Address, Affine, Extent, Rows, Split, Stmt, Var};
@@ -9,7 +10,7 @@ use crate::plan::{BlockedRange, Lowering, RegisterTile, fill};
 
 /// The kernel positions of a tile: part of a row of the window, or whole rows.
 struct Positions {
-    /// The most of a tile.
+    /// The maximum number in a tile.
     most: usize,
     rows: BlockedRange,
     columns: BlockedRange,
@@ -36,7 +37,7 @@ impl Positions {
         }
     }
 
-    /// Positions of a tile of some rows and columns of the window.
+    /// The number of positions in a tile with some rows and columns of the window.
     fn count(&self, rows: usize, columns: usize) -> usize {
         if self.is_whole { rows * self.across } else { columns }
     }
@@ -53,7 +54,7 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let chunk_rows = sums.chunk_rows();
     let tile = RegisterTile::time(vectors, positions.across, sums.columns.size.div_ceil(vectors.lanes));
     let (row_parts, input_parts) = sums.parts(lowering, problem.inputs, (1, tile));
-    // Blocks of the window's rows are units of their own, or all in one.
+    // Each block of the window's rows is a separate unit, or all of them are one.
     let unit_rows = if row_parts > 1 { positions.rows.blocks() } else { 1 };
     let input_range = BlockedRange::exact(problem.inputs, problem.inputs.div_ceil(input_parts));
     let mut draft = lowering.draft(
@@ -67,12 +68,12 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let (group, block, input_part, row_part) = (draft.var(), draft.var(), draft.var(), draft.var());
     let chunks = sums.chunks(lowering, &mut draft, chunk_rows, group);
     let (input, row_block, kernel_column) = (draft.var(), draft.var(), draft.var());
-    // One tile after the other for each kernel position along the outer axes.
+    // A separate tile for each kernel position along the outer axes.
     let outer: Vec<(Var, usize)> = grid.outer().iter().map(|axis| (draft.var(), axis.kernel_size)).collect();
     let at_outer = |address: Address, strides: &[usize]| {
         outer.iter().zip(strides).fold(address, |address, (&(var, _), &stride)| address.plus(var, stride))
     };
-    // Over this unit's blocks of the window's rows.
+    // A loop over this unit's blocks of the window's rows.
     let over_rows = |body: &mut dyn FnMut(&Affine, usize) -> Vec<Stmt>| match unit_rows {
         1 => positions.rows.sequence(row_block, body),
         _ => positions.rows.branch(row_part, body),
@@ -125,7 +126,7 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
 }
 
 impl Sums<'_> {
-    /// How kernel positions follow each other in a channel of the input.
+    /// The layout of kernel positions in a channel of the input.
     fn rows_of_positions(&self, source: &Source) -> Rows {
         let (rows, columns) = (self.problem.grid.rows(), self.problem.grid.columns());
         Rows {
@@ -135,7 +136,7 @@ impl Sums<'_> {
         }
     }
 
-    /// Where an input and a kernel position meet the first result.
+    /// The input that a kernel position reads for the first result.
     fn input(
         &self,
         source: &Source,

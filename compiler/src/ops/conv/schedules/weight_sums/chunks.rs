@@ -1,4 +1,5 @@
-//! The rows of results that are computed at a time: where their inputs and gradients are brought, and the tiles that meet them.
+//! Chunks of result rows that are processed together: the copies of their inputs and gradients, and the tiles that read
+//! them.
 
 use super::Sums;
 use crate::kernel::{Address, Affine, Extent, Form, Reduction, Rows, Start, Stmt, Tile, TileCall, Var};
@@ -6,10 +7,10 @@ use crate::ops::grid::Outer;
 use crate::ops::halo::{Padded, Source};
 use crate::plan::{BlockedRange, KernelDraft, Lowering, copy_span};
 
-/// Pixels that are processed at a time: their gradients, and their inputs, for one tile each, stay in a first-level cache.
+/// Pixels of a chunk: their gradients and inputs for one tile stay in the L1 cache.
 const CHUNK_PIXELS: usize = 144;
 
-/// Some rows of results at a time: what counts them, and where their inputs and gradients are brought.
+/// The chunks of result rows: their loop variables, and the locations of the copied inputs and gradients.
 pub(super) struct Chunks {
     range: BlockedRange,
     n: Var,
@@ -18,11 +19,11 @@ pub(super) struct Chunks {
     outer: Outer,
     padded: Padded,
     scratch: Option<Address>,
-    /// The gradient of a block of outputs, side by side.
+    /// The gradient of a block of outputs, contiguous.
     pub(super) gathered: Address,
 }
 
-/// What the tiles of a chunk are at: a block of outputs, and some rows of results.
+/// The position of a chunk's tiles: a block of outputs, and some rows of results.
 pub(super) struct ChunkPosition<'a> {
     first: &'a Affine,
     width: usize,
@@ -31,14 +32,14 @@ pub(super) struct ChunkPosition<'a> {
 }
 
 impl Sums<'_> {
-    /// rows of results that are computed at a time.
+    /// The number of result rows in each chunk.
     pub(super) fn chunk_rows(&self) -> BlockedRange {
         let (rows, columns) = (self.problem.grid.rows(), self.problem.grid.columns());
         let fitting = (CHUNK_PIXELS / columns.outputs).clamp(1, rows.outputs);
         BlockedRange::exact(rows.outputs, rows.outputs.div_ceil(rows.outputs.div_ceil(fitting)))
     }
 
-    /// What meets a block of outputs a chunk at a time, with its scratch.
+    /// The chunks for a block of outputs, with their scratch.
     pub(super) fn chunks(
         &self,
         lowering: &mut Lowering<'_>,
@@ -55,7 +56,8 @@ impl Sums<'_> {
         Chunks { range, n, chunk, group, outer, padded, scratch, gathered }
     }
 
-    /// A loop over the chunks of all items. `tiles` gets what a chunk's tiles are at, and where its inputs are.
+    /// A loop over the chunks of all items. `tiles` gets the position of a chunk's tiles and the location of its
+    /// inputs.
     pub(super) fn over_chunks(
         &self,
         draft: &mut KernelDraft,
@@ -78,8 +80,8 @@ impl Sums<'_> {
         Stmt::repeat(n, draft.batch().extent(), Stmt::nest(&loops, body))
     }
 
-    /// The gradient of a block of outputs on some rows, side by side: copied so, since pixels far apart compete for the
-    /// same sets of a cache.
+    /// Copies the gradient of a block of outputs on some rows to contiguous memory, because pixels far apart compete
+    /// for the same cache sets.
     fn gather(&self, draft: &mut KernelDraft, chunks: &Chunks, place: &ChunkPosition<'_>) -> Stmt {
         let pixel = draft.var();
         let (g, grid) = (&self.problem.g, &self.problem.grid);
@@ -96,7 +98,7 @@ impl Sums<'_> {
         Stmt::repeat(pixel, Extent::Fixed(place.rows * line), vec![copy])
     }
 
-    /// A tile of so many rows by a block of outputs, reduced over the pixels of a chunk.
+    /// A tile of `rows` rows by a block of outputs, reduced over the pixels of a chunk.
     pub(super) fn tile(
         &self,
         place: &ChunkPosition<'_>,

@@ -1,6 +1,6 @@
-//! The gradient of a convolution to its weight as sums over pixels: tiles of products that are reduced over the pixels of a
-//! few rows at a time, which stay in a cache. Every weight's sum is made by one thread, so that the order of its terms does
-//! not depend on how many there are.
+//! The gradient of a convolution with respect to its weight, as sums over pixels: tiles of products are reduced over
+//! the pixels of a few rows, which stay in a cache. One thread computes the whole sum of a weight, so the order of its
+//! terms does not depend on the number of threads.
 
 mod by_inputs;
 mod by_positions;
@@ -12,26 +12,25 @@ use crate::ops::conv::weight_gradient::WeightGradient;
 use crate::ops::optimizer::fused;
 use crate::plan::{BlockedRange, Layout, Lowering, RegisterTile, Size, Vectors, WINOGRAD_RESULTS};
 
-/// What is the same for all tiles.
+/// The data that all tiles share.
 struct Sums<'s> {
     problem: &'s WeightGradient<'s>,
     /// Kernel positions.
     positions: usize,
-    /// Elements between blocks of outputs of one in the sums: kernel positions times inputs.
+    /// The stride of blocks of outputs in the sums, in elements per output: kernel positions times inputs.
     depth: usize,
     /// Blocks of outputs.
     columns: BlockedRange,
 }
 
-/// How the sums of a block of outputs are laid out: distances between kernel positions and between inputs, in blocks of
-/// outputs.
+/// The layout of the sums of a block of outputs: strides of kernel positions and of inputs, in blocks of outputs.
 struct Unpacked {
     sums: BufferId,
     position_step: usize,
     input_step: usize,
 }
 
-/// Adds the kernels, by Winograd's method where that is asked for or takes the least time.
+/// Adds the kernels, with Winograd's algorithm if the options ask for it or it is the fastest.
 pub(in crate::ops::conv) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     let vectors = lowering.vectors;
     let winograds = WINOGRAD_RESULTS.map(|results| WinogradGradient::new(problem, vectors, results));
@@ -47,7 +46,7 @@ pub(in crate::ops::conv) fn lower(problem: &WeightGradient<'_>, lowering: &mut L
     }
 }
 
-/// The time that sums over pixels take, in sixteenths of a cycle of one item.
+/// The time of sums over pixels for one item, in sixteenths of a cycle.
 fn time(problem: &WeightGradient<'_>, vectors: Vectors) -> usize {
     let block = RegisterTile::choose(vectors, problem.inputs, problem.outputs);
     let steps = RegisterTile::time_of_all(
@@ -58,7 +57,7 @@ fn time(problem: &WeightGradient<'_>, vectors: Vectors) -> usize {
     problem.grid.positions() * problem.grid.results() * steps
 }
 
-/// By Winograd's method, whose sums are laid out as those of tiles are.
+/// Winograd's algorithm; its sums have the same layout as those of tiles.
 fn by_winograd(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>, winograd: &WinogradGradient) {
     let block = RegisterTile::choose(lowering.vectors, problem.inputs, problem.outputs);
     let sums = Sums::new(problem, block);
@@ -69,7 +68,7 @@ fn by_winograd(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>, winogr
 }
 
 impl<'s> Sums<'s> {
-    /// In blocks of tiles.
+    /// The sums, with this register tile.
     fn new(problem: &'s WeightGradient<'s>, block: RegisterTile) -> Self {
         let positions = problem.grid.positions();
         let columns = BlockedRange::exact(problem.outputs, block.columns.min(problem.outputs));
@@ -82,10 +81,10 @@ impl<'s> Sums<'s> {
         lowering.temporary("sums", Size::fixed(elements))
     }
 
-    /// How often the window, along its first axis, and the blocks of inputs, of which there are so many, are divided among units of
-    /// work, which blocks of outputs and groups are otherwise: as takes the least time on all threads. Units of one block of
-    /// outputs each gather its gradient, which comes from far away; `tile` is the time of a tile and a pixel, of which each
-    /// index of the window's first axis and block of inputs has `tiles`.
+    /// The numbers of parts into which the window's first axis and the `input_blocks` are divided, so that
+    /// the slowest thread takes the least time. Units are otherwise divided by blocks of outputs and groups. Every unit
+    /// of a block of outputs gathers its gradient, which is an L2 miss. `tile` is the time of a tile and a pixel; each
+    /// index of the window's first axis and block of inputs has `tiles` tiles.
     fn parts(
         &self,
         lowering: &Lowering<'_>,
@@ -104,11 +103,11 @@ impl<'s> Sums<'s> {
         let ways = [1, kernel_rows]
             .into_iter()
             .flat_map(|rows| (1..=input_blocks).map(move |inputs| (rows, inputs)));
-        // Of equals the first: undivided.
+        // If times are equal, the first is chosen: undivided.
         ways.min_by_key(time).unwrap_or((1, 1))
     }
 
-    /// Adds the kernel that brings the sums into the order of the weight, or moves the weight by them.
+    /// Adds the kernel that copies the sums to the order of the weight, or updates the weight with them.
     fn unpack(&self, lowering: &mut Lowering<'_>, unpacked: Unpacked) {
         let Unpacked { sums, position_step, input_step } = unpacked;
         let WeightGradient { node, groups, inputs, outputs, .. } = *self.problem;
@@ -126,7 +125,7 @@ impl<'s> Sums<'s> {
             None => lowering.address(node.results[0]),
         };
         let (group, block, output, input) = (draft.var(), draft.var(), draft.var(), draft.var());
-        // Where inputs lie as far apart as kernel positions do, all are one span.
+        // If the stride of inputs continues that of kernel positions, all sums are one span.
         let is_even = input_step == self.positions && (position_step == 1 || self.positions == 1);
         let (inputs, span) = if is_even { (1, self.depth) } else { (inputs, self.positions) };
         let distance = if is_even { 1 } else { position_step };
@@ -152,7 +151,7 @@ impl<'s> Sums<'s> {
     }
 }
 
-/// Blocks of at most `largest`, as even as they can be.
+/// Blocks of at most `largest`, as even as possible.
 fn even(total: usize, largest: usize) -> BlockedRange {
     BlockedRange::exact(total, total.div_ceil(total.div_ceil(largest)))
 }

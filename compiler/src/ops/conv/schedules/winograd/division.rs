@@ -1,15 +1,16 @@
-//! How a convolution by Winograd's method is divided: rows of tiles, channels and the order of loops that take the least
-//! time by a model of it.
+//! The division of a convolution with Winograd's algorithm: a time model chooses the rows of tiles, the channel blocks
+//! and the loop order.
 
 use super::tiles::Tiles;
 use super::{Order, Winograd, possible};
 use crate::ops::conv::correlation::Correlation;
 use crate::plan::{BlockedRange, Parallelism, RegisterTile, Vectors, Verdict};
 
-/// Tiles that are multiplied at a time, at least: as many as make loading the weights worth while.
+/// The minimum number of tiles in a product, to amortise the loads of the weights.
 const TILES: usize = 28;
 
-/// The best way to do a correlation by Winograd's method with so many results along an axis, or why there is none.
+/// The fastest division of a correlation with Winograd's algorithm with `results` results along an axis, or why it is
+/// not possible.
 pub(in crate::ops::conv) fn divide(
     problem: &Correlation<'_>,
     vectors: Vectors,
@@ -24,7 +25,7 @@ pub(in crate::ops::conv) fn divide(
         let even =
             RegisterTile::choose(vectors, tile_rows * across, problem.outputs.div_ceil(parallelism.threads));
         let block = RegisterTile::choose(vectors, tile_rows * across, problem.outputs);
-        // All channels together, a share for each thread, and every block by itself.
+        // All channels in one unit, one part per thread, and every block in a separate unit.
         for (block, parts) in
             [(block, 1), (even, parallelism.threads), (block, parallelism.threads), (block, usize::MAX)]
         {
@@ -34,11 +35,11 @@ pub(in crate::ops::conv) fn divide(
             }
         }
     }
-    // Of equals the first: `few` rows, all channels together.
+    // If times are equal, the first is chosen: `few` rows, all channels in one unit.
     Ok(ways.into_iter().min_by_key(|way| way.time).expect("there are ways"))
 }
 
-/// A way to divide a correlation, but for its channels.
+/// A division of a correlation, except for its channels.
 struct Division<'d> {
     problem: &'d Correlation<'d>,
     tiles: Tiles,
@@ -47,7 +48,7 @@ struct Division<'d> {
 }
 
 impl Division<'_> {
-    /// With blocks of channels, in so many parts.
+    /// The division with blocks of channels in `parts` parts.
     fn way(
         &self,
         (block, parts): (RegisterTile, usize),
@@ -76,7 +77,7 @@ impl Division<'_> {
                 &BlockedRange::exact(tiles, tiles.div_ceil(tiles.div_ceil(block.rows))),
                 &BlockedRange::exact(channels, block.columns),
             );
-        // Bytes from behind the second-level cache.
+        // Bytes that miss the L2 cache.
         let missed = |bytes: usize| if costs.misses_l2(bytes) { bytes } else { 0 };
         let weights = if costs.misses_l2(4 * products * inputs * outputs) {
             4 * products * inputs * channels

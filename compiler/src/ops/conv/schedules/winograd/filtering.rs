@@ -1,6 +1,6 @@
-//! The transforms of Winograd's minimal filtering (Winograd 1980; Lavin and Gray 2016, arXiv:1509.09308) as expressions:
-//! `m` results of `r` kernel positions from `n = m + r − 1` products. Everything follows from the points at which polynomials are
-//! evaluated: 0, infinity, and pairs ±p. Pairs share their even and odd parts.
+//! The transforms of Winograd's minimal filtering (Winograd 1980; Lavin and Gray 2016, arXiv:1509.09308) as
+//! expressions: `n = m + r − 1` products give `m` results of `r` kernel positions. The matrices follow from the points
+//! at which polynomials are evaluated: 0, infinity, and pairs ±p. Pairs share their even and odd parts.
 
 use crate::kernel::{ExprId, MapBuilder};
 
@@ -13,7 +13,8 @@ pub(super) struct Filtering {
     pub(super) kernel_size: usize,
 }
 
-/// Points for n = 4, 6 and 8. Those for 6 make coefficients smaller than the usual ±1, ±2, and so errors.
+/// Points for n = 4, 6 and 8. Those for 6 give smaller coefficients than the usual ±1, ±2, and therefore smaller
+/// errors.
 const POINTS: [&[f64]; 3] =
     [&[1.0], &[std::f64::consts::FRAC_1_SQRT_2, std::f64::consts::SQRT_2], &[1.0, 2.0, 0.5]];
 
@@ -27,7 +28,7 @@ impl Filtering {
         POINTS[(self.products() - 4) / 2]
     }
 
-    /// The transform of so many inputs, `Bᵀ·d`: coefficients by row.
+    /// The transform of the inputs, `Bᵀ·d`: coefficients by row.
     fn input_matrix(self) -> Vec<Vec<f64>> {
         let (points, n) = (self.points(), self.products());
         let mut rows = Vec::new();
@@ -84,27 +85,27 @@ impl Filtering {
             .collect()
     }
 
-    /// The transform of a square of inputs, row by row.
+    /// The transform of a square of inputs, in row-major order.
     pub(super) fn inputs(self, map: &mut MapBuilder, elements: &[ExprId]) -> Vec<ExprId> {
         square(map, elements, self.products(), &self.input_matrix())
     }
 
-    /// The transform of a square of weights, row by row.
+    /// The transform of a square of weights, in row-major order.
     pub(super) fn weights(self, map: &mut MapBuilder, elements: &[ExprId]) -> Vec<ExprId> {
         square(map, elements, self.kernel_size, &self.weight_matrix())
     }
 
-    /// The transform of a square of gradients of results, row by row: `A·g·Aᵀ`.
+    /// The transform of a square of output gradients, in row-major order: `A·g·Aᵀ`.
     pub(super) fn gradients(self, map: &mut MapBuilder, elements: &[ExprId]) -> Vec<ExprId> {
         square(map, elements, self.results, &transposed(&self.output_matrix()))
     }
 
-    /// The transform of a square of sums of products to gradients of weights, row by row: `Gᵀ·s·G`.
+    /// The transform of a square of sums of products to weight gradients, in row-major order: `Gᵀ·s·G`.
     pub(super) fn weight_gradients(self, map: &mut MapBuilder, elements: &[ExprId]) -> Vec<ExprId> {
         square(map, elements, self.products(), &transposed(&self.weight_matrix()))
     }
 
-    /// The transform of a square of products, row by row.
+    /// The transform of a square of products, in row-major order.
     pub(super) fn outputs(self, map: &mut MapBuilder, elements: &[ExprId]) -> Vec<ExprId> {
         square(map, elements, self.products(), &self.output_matrix())
     }
@@ -114,7 +115,7 @@ fn transposed(matrix: &[Vec<f64>]) -> Vec<Vec<f64>> {
     (0..matrix[0].len()).map(|column| matrix.iter().map(|row| row[column]).collect()).collect()
 }
 
-/// Coefficients of `Π(x² − p²)` over the points but one, for x⁰, x², x⁴, ….
+/// Coefficients of `Π(x² − p²)` over all points except one, for x⁰, x², x⁴, ….
 fn even_polynomial(points: &[f64], without: Option<usize>) -> Vec<f64> {
     let mut polynomial = vec![1.0];
     for (index, point) in points.iter().enumerate() {
@@ -130,7 +131,7 @@ fn even_polynomial(points: &[f64], without: Option<usize>) -> Vec<f64> {
     polynomial
 }
 
-/// Coefficients of every second place from `first` on.
+/// Places coefficients at every second index, starting with `first`.
 fn placed(coefficients: &[f64], first: usize, places: usize) -> Vec<f64> {
     let mut row = vec![0.0; places];
     for (index, &coefficient) in coefficients.iter().enumerate() {
@@ -155,7 +156,7 @@ fn square(map: &mut MapBuilder, elements: &[ExprId], size: usize, matrix: &[Vec<
         .collect()
 }
 
-/// `M·v`. Neighbouring rows that differ only in the signs of some terms share their two parts.
+/// `M·v`. Neighbouring rows that differ only in the signs of some terms share their two partial sums.
 fn apply(map: &mut MapBuilder, matrix: &[Vec<f64>], vector: &[ExprId]) -> Vec<ExprId> {
     let mut results: Vec<ExprId> = Vec::new();
     let mut row = 0;

@@ -1,6 +1,6 @@
-//! Winograd convolution, channels last, for windows of 3×3 and 5×5 at stride 1: a few rows of tiles at a time are
-//! transformed, multiplied for one block of output channels after the other, and transformed back, so that all
-//! of it stays in a second-level cache. Weights are transformed when parameters change.
+//! Winograd convolution in NHWC layout, for windows of 3×3 and 5×5 at stride 1. A work unit transforms a few rows of
+//! tiles, multiplies them for one block of output channels after the other, and transforms the products back; all of
+//! this stays in the L2 cache. Weights are transformed when parameters change.
 
 mod division;
 mod filtering;
@@ -21,39 +21,40 @@ use crate::plan::{BlockedRange, KernelDraft, Layout, Lowering, RegisterTile, Siz
 use filtering::Filtering;
 use tiles::{Tiles, Transformed, place_distance};
 
-/// How a convolution is divided.
+/// The division of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ops::conv) struct Winograd {
     tiles: Tiles,
-    /// Rows of tiles in a unit of work.
+    /// Rows of tiles in a work unit.
     tile_rows: usize,
-    /// Tiles and output channels of a product's block.
+    /// The register tile of the products: tiles by output channels.
     block: RegisterTile,
-    /// Blocks of output channels in a unit of work.
+    /// Blocks of output channels in a work unit.
     unit_blocks: usize,
-    /// Which loop is outside.
+    /// The loop order.
     order: Order,
-    /// The time it takes, in sixteenths of a cycle of one item.
+    /// The time of one item, in sixteenths of a cycle.
     pub(in crate::ops::conv) time: usize,
 }
 
-/// The order of the loops over products (the places of a tile) and blocks of output channels.
+/// The order of the loops over products (the positions of a tile) and blocks of output channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
-    /// All products of a block, then its results: the products of one block are small, the transformed inputs are read for
-    /// every block.
+    /// All products of a block, then its results: the products of one block take little memory, but every block reads
+    /// the transformed inputs.
     Blocks,
-    /// All blocks of a product: transformed inputs are read once, the products of all blocks are kept.
+    /// All blocks of a product: the transformed inputs are read once, but the products of all blocks are kept.
     Products,
 }
 
-/// Where transformed weights are: `[block][product][input][output of the block]`, or `[product][block]…` where products
-/// come first.
+/// The location of transformed weights: `[block][product][input][output of the block]`, or `[product][block]…` if the
+/// loop over products is the outer one.
 pub(in crate::ops::conv) struct TransformedWeight {
     buffer: BufferId,
 }
 
-/// The tiles of Winograd's method with so many results along an axis, or why it is not possible on an input of this layout.
+/// The tiles of Winograd's algorithm with `results` results along an axis, or why it is not possible for an input of
+/// this layout.
 fn possible(grid: &Grid, groups: usize, layout: Layout, results: usize) -> Result<Tiles, Verdict> {
     let (rows, columns, axes) = (grid.rows(), grid.columns(), grid.axes());
     let is_square = grid.outer().is_empty() && rows.kernel_size == columns.kernel_size;
@@ -71,7 +72,7 @@ fn possible(grid: &Grid, groups: usize, layout: Layout, results: usize) -> Resul
 }
 
 impl Winograd {
-    /// What was chosen, in words.
+    /// Describes the division for the kernel's note.
     pub(in crate::ops::conv) fn note(&self) -> String {
         let Filtering { results, kernel_size } = self.tiles.filtering;
         let order = match self.order {
@@ -88,12 +89,12 @@ impl Winograd {
         self.tiles.filtering.products() * self.tiles.filtering.products()
     }
 
-    /// Whether windows that are pooled each lie within a tile.
+    /// Whether every pooling window lies within a tile.
     pub(in crate::ops::conv) fn holds_windows(&self, window: [usize; 2]) -> bool {
         window.into_iter().all(|size| self.tiles.filtering.results.is_multiple_of(size))
     }
 
-    /// Distances in the transformed weights between output channels (of whole blocks) and between products.
+    /// Strides in the transformed weights between output channels (of whole blocks) and between products.
     fn strides(&self, inputs: usize, outputs: usize, width: usize) -> (usize, usize) {
         match self.order {
             Order::Blocks => (self.products() * inputs, inputs * width),
@@ -138,7 +139,7 @@ impl Winograd {
         TransformedWeight { buffer }
     }
 
-    /// Adds the kernel that convolves.
+    /// Adds the kernel of the convolution.
     pub(in crate::ops::conv) fn lower(
         &self,
         problem: &Correlation<'_>,
@@ -282,7 +283,7 @@ impl Winograd {
                     right_column: 1,
                     reduction: vec![Reduction { count: Some(problem.inputs), left: 1, right: width }],
                     start: Start::Zero,
-                    // Of the next product or block, whichever comes next.
+                    // Prefetches the next product or block, in loop order.
                     prefetch: problem.inputs * width,
                     epilogue: Vec::new(),
                     output_row: width,
@@ -299,7 +300,7 @@ impl Winograd {
     }
 }
 
-/// What a unit of work is at: an item, some rows of tiles, and some output channels.
+/// The position of a work unit: an item, some rows of tiles, and some output channels.
 struct Unit<'a> {
     n: Var,
     outer: &'a Outer,
@@ -310,7 +311,7 @@ struct Unit<'a> {
     channels: usize,
 }
 
-/// A block of output channels, and where its products are: those of each place so far apart.
+/// A block of output channels, and the location of its products with the stride of tile positions.
 struct OfBlock {
     channel: Affine,
     width: usize,

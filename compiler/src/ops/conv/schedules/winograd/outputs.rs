@@ -1,4 +1,4 @@
-//! The way back from products to results: transformed, finished by the epilogue, pooled and stored.
+//! Converts products to results: inverse transform, epilogue, pool and store.
 
 use super::{OfBlock, Unit, Winograd};
 use crate::kernel::{Address, Affine, ExprId, Extent, MapBuilder, Stmt, Var};
@@ -7,7 +7,7 @@ use crate::ops::grid::Outer;
 use crate::ops::pool::fused::pooled;
 use crate::plan::KernelDraft;
 
-/// Where a tile is.
+/// The position of a tile.
 struct TilePosition<'p> {
     n: Var,
     outer: &'p Outer,
@@ -18,7 +18,8 @@ struct TilePosition<'p> {
 }
 
 impl TilePosition<'_> {
-    /// The result at row `r` and column `c` of the tile, where each has so many rows and columns.
+    /// The address of the result at row `r` and column `c` of the tile; each tile has `rows` rows and `columns`
+    /// columns.
     fn of(&self, to: &Destination, [rows, columns]: [usize; 2], [r, c]: [usize; 2]) -> Address {
         to.of(self.n, self.outer)
             .at(&self.row, rows * to.row())
@@ -54,7 +55,7 @@ impl Winograd {
         vec![Stmt::repeat(row, Extent::Fixed(unit.tile_rows), body)]
     }
 
-    /// The results of a tile of which so many rows and columns exist. What is left of windows that are pooled is not stored.
+    /// The results of a tile of which only some rows and columns exist. Incomplete pooling windows are not stored.
     fn transform_output(
         &self,
         problem: &Correlation<'_>,

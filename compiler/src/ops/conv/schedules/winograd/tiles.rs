@@ -1,5 +1,5 @@
-//! The tiles that Winograd's method cuts results into: how many there are, what those at the far ends hold, and the
-//! transform of the inputs that each reads.
+//! The tiles of Winograd's algorithm: their number, the size of the last ones, and the transform of the inputs that
+//! each reads.
 
 use super::filtering::Filtering;
 use crate::kernel::{Address, Affine, Extent, MapBuilder, Stmt, Var};
@@ -15,7 +15,7 @@ pub(super) struct Tiles {
     pub(super) columns: Axis,
 }
 
-/// Where transformed elements go: those of the first place of a tile, and the distance to the next place.
+/// The destination of transformed elements: that of the tile's first position, and the stride of positions.
 #[derive(Clone, Debug)]
 pub(super) struct Transformed {
     pub(super) address: Address,
@@ -28,14 +28,15 @@ impl Tiles {
         [self.rows, self.columns].map(|axis| axis.outputs.div_ceil(self.filtering.results))
     }
 
-    /// The axes as far as tiles reach, which are whole: those at the far ends meet zeros.
+    /// The axes extended to whole tiles; the last tiles read zeros beyond the input.
     pub(super) fn reached(&self) -> Grid {
         let results = self.filtering.results;
         let whole = |axis: Axis| Axis { outputs: axis.outputs.div_ceil(results) * results, ..axis };
         Grid::new(&[whole(self.rows), whole(self.columns)])
     }
 
-    /// A loop over the tiles of a row: `tile` gets how many rows and columns of results exist, fewer in the last tiles.
+    /// A loop over the tiles of a row: `tile` gets the number of existing result rows and columns, which is smaller in
+    /// the last tiles.
     pub(super) fn along_row(
         &self,
         row: Affine,
@@ -46,7 +47,7 @@ impl Tiles {
         let [down, across] = self.counts();
         let last_row = self.rows.outputs - results * (down - 1);
         let last_column = self.columns.outputs - results * (across - 1);
-        // Whole tiles but for the last, where that is none.
+        // All tiles are whole except for the last, if it is partial.
         let ends = |value: Affine, tiles: usize, last: usize, code: &dyn Fn(usize) -> Vec<Stmt>| {
             if last == results {
                 return code(results);
@@ -59,7 +60,7 @@ impl Tiles {
         })
     }
 
-    /// The transform of the inputs that a tile reads: those of its first result are where `source` says.
+    /// The transform of the inputs that a tile reads; `source` is the location of the inputs of its first result.
     pub(super) fn transform_input(&self, channels: usize, source: &Source, to: &Transformed) -> Stmt {
         let side = self.filtering.products();
         let mut map = MapBuilder::new(Extent::Fixed(channels));
@@ -76,8 +77,8 @@ impl Tiles {
     }
 }
 
-/// Elements between the places of a tile in products: an odd number of cache lines, so that places do not compete for the
-/// same sets.
+/// The stride of tile positions in products: an odd number of cache lines, so that positions do not compete for the
+/// same cache sets.
 pub(super) fn place_distance(tiles: usize, channels: usize) -> usize {
     const LINE: usize = 16;
     (tiles * channels).div_ceil(LINE) / 2 * 2 * LINE + LINE

@@ -1,6 +1,7 @@
-//! The gradient of a convolution to its weight by Winograd's method, channels last: with `y = Aᵀ((G·w·Gᵀ) ∘
-//! (Bᵀ·x·B))A`, the gradient is `Gᵀ(Σ (A·g·Aᵀ) ∘ (Bᵀ·x·B))G`, the sum over all tiles of all items. Input and gradient are
-//! transformed for the whole batch; then every place of a tile is a product of its own, reduced over the tiles.
+//! The gradient of a convolution with respect to its weight with Winograd's algorithm, in NHWC layout. From
+//! `y = Aᵀ((G·w·Gᵀ) ∘ (Bᵀ·x·B))A` follows the gradient `Gᵀ(Σ (A·g·Aᵀ) ∘ (Bᵀ·x·B))G`, the sum over all tiles of all
+//! items. Input and gradient are transformed for the whole batch; then every position of a tile is a separate product,
+//! reduced over the tiles.
 
 use super::filtering::Filtering;
 use super::possible;
@@ -16,19 +17,19 @@ use crate::plan::{
     BlockedRange, KernelDraft, Lowering, RegisterTile, Size, Vectors, Verdict, View, copy_span, fill,
 };
 
-/// A gradient to a weight that Winograd's method can do.
+/// A gradient with respect to a weight that Winograd's algorithm can compute.
 pub(in crate::ops::conv) struct WinogradGradient {
     tiles: Tiles,
     x: View,
     g: View,
-    /// Inputs and outputs of a tile of the product.
+    /// The register tile of the product: inputs by outputs.
     block: RegisterTile,
-    /// The time it takes, in sixteenths of a cycle of one item.
+    /// The time of one item, in sixteenths of a cycle.
     pub(in crate::ops::conv) time: usize,
 }
 
 impl WinogradGradient {
-    /// How to do it with so many results along an axis, or why it cannot be done.
+    /// The gradient with `results` results along an axis, or why it is not possible.
     pub(in crate::ops::conv) fn new(
         problem: &WeightGradient<'_>,
         vectors: Vectors,
@@ -46,7 +47,7 @@ impl WinogradGradient {
             &BlockedRange::exact(g.channels, block.columns),
         );
         let in_vectors = |channels: usize| channels.div_ceil(vectors.lanes);
-        // Sums are loaded and stored once for each item.
+        // Each item loads and stores the sums once.
         let sums = 2 * usize::from(costs.load) * x.channels * in_vectors(g.channels);
         let transform =
             usize::from(costs.gradient_transform) * (in_vectors(x.channels) + in_vectors(g.channels));
@@ -54,7 +55,7 @@ impl WinogradGradient {
         Ok(WinogradGradient { tiles, x: x.clone(), g: g.clone(), block, time })
     }
 
-    /// What was chosen, in words.
+    /// Describes the algorithm for the kernel's note.
     pub(in crate::ops::conv) fn note(&self) -> String {
         let Filtering { results, kernel_size } = self.tiles.filtering;
         format!(
@@ -72,7 +73,8 @@ impl WinogradGradient {
         self.tiles.counts().iter().product()
     }
 
-    /// Adds the kernels that leave the sums as `[block of outputs][input][kernel position][output]`, blocks as `columns` says.
+    /// Adds the kernels, which leave the sums as `[block of outputs][input][kernel position][output]` with the blocks
+    /// of `columns`.
     pub(in crate::ops::conv) fn lower(
         &self,
         lowering: &mut Lowering<'_>,
@@ -130,7 +132,7 @@ impl WinogradGradient {
             .plus(column, channels);
         let line = self.tiles.columns.outputs * self.g.pixel;
         let from = self.g.of_item(n).plus(row, m * line).plus(column, m * self.g.pixel);
-        // The last tiles may have fewer results: the others are zero.
+        // The last tiles may have fewer results; the missing ones are zero.
         let body = self.tiles.along_row(row.into(), column, |height, width| {
             let mut map = MapBuilder::new(Extent::Fixed(channels));
             let zero = map.expr(Expr::Constant(0.0));
@@ -154,8 +156,8 @@ impl WinogradGradient {
         lowering.push(draft.finish(split, body));
     }
 
-    /// One product for each place of a tile. Both operands are first brought together by blocks, since tiles far apart
-    /// compete for the same sets of a cache.
+    /// One product for each position of a tile. Both operands are first copied to contiguous blocks, since tiles far
+    /// apart compete for the same cache sets.
     fn multiply(
         &self,
         lowering: &mut Lowering<'_>,
