@@ -228,7 +228,7 @@ fn bad_descriptions_of_networks_are_refused() {
     let whole = fs::read_to_string(path).expect("the description is there");
     for (from, to, message) in [
         ("\"output\": \"class\"\n}", "\"output\": \"class\"", "EOF while parsing an object at line"),
-        ("\"flatten\"", "\"flat\"", "unknown variant `flat`, expected one of `conv2d`"),
+        ("\"flatten\"", "\"flat\"", "unknown variant `flat`, expected one of `conv1d`"),
         ("\"out_features\": 120", "\"units\": 120", "unknown field `units`, expected one of `out_features`"),
         ("\"out_channels\": 6, ", "", "missing field `out_channels`"),
         ("\"kernel_size\": 2", "\"kernel_size\": \"2\"", "a size such as 3, or a pair [height, width]"),
