@@ -231,7 +231,11 @@ fn bad_descriptions_of_networks_are_refused() {
         ("\"flatten\"", "\"flat\"", "unknown variant `flat`, expected one of `conv1d`"),
         ("\"out_features\": 120", "\"units\": 120", "unknown field `units`, expected one of `out_features`"),
         ("\"out_channels\": 6, ", "", "missing field `out_channels`"),
-        ("\"kernel_size\": 2", "\"kernel_size\": \"2\"", "a size such as 3, or a pair [height, width]"),
+        (
+            "\"kernel_size\": 2",
+            "\"kernel_size\": \"2\"",
+            "a size such as 3, or a list of one for each axis such as [3, 5]",
+        ),
         ("\"out_features\": 120", "\"out_features\": 0", "layer 8 of `LeNet`, f5: `linear`"),
         ("    { \"layer\": \"flatten\" },\n", "", "`linear` needs a vector but receives [16, 5, 5]"),
         ("\"f6\"", "\"f5\"", "the name `f5.weight` is used twice"),
