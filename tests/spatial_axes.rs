@@ -134,6 +134,29 @@ fn rectified(length: &str) -> Result<Graph, Box<dyn std::error::Error>> {
     Ok(builder.finish()?)
 }
 
+/// A window that would take a node for each of very many positions is refused before it takes memory.
+#[test]
+fn huge_windows_along_open_axes_are_errors() -> Outcome {
+    let mut builder = Builder::new("Net");
+    let length = Dim::from("T".parse::<Polynomial>()?);
+    let x = builder.input_of("x", DType::F32, [Dim::from(8), length])?;
+    for (kernel_size, groups, fits) in [(513, 8, false), (1_000_001, 1, false), (511, 8, true)] {
+        let text = format!(
+            r#"{{"layer": "conv1d", "out_channels": 8, "kernel_size": {kernel_size}, "padding": {}, "groups": {groups}}}"#,
+            kernel_size / 2
+        );
+        let built = builder.layer(&format!("c{kernel_size}"), &serde_json::from_str::<Layer>(&text)?, x);
+        match built {
+            Ok(_) => assert!(fits, "{kernel_size} positions"),
+            Err(error) => {
+                assert!(!fits, "{error}");
+                assert!(error.to_string().contains(&format!("`kernel_size` {kernel_size}")), "{error}");
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn volumes_and_signals_agree_with_the_interpreter() -> Outcome {
     let volume = Array5::from_shape_vec((3, 2, 6, 9, 10), noise(3 * 2 * 6 * 9 * 10, 2))?.into_dyn();

@@ -100,10 +100,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     println!("{} shows loss and accuracy, epoch by epoch", report::shown(&curves));
     let filters = output.join("filters.png");
     pictures::draw_filters(&model, &test, &filters)?;
-    println!("{} shows what the first layer looks for", report::shown(&filters));
+    println!("{} shows the filters of the first layer", report::shown(&filters));
     let predictions = output.join("predictions.png");
     pictures::draw_predictions(test.dataset(), &evaluation.scores, &predictions)?;
-    println!("{} shows test images, what they are and what they are taken for", report::shown(&predictions));
+    println!("{} shows test images with their true and predicted classes", report::shown(&predictions));
 
     println!("test accuracy: {:.4}", evaluation.accuracy);
     Ok(())

@@ -124,7 +124,7 @@ pub(crate) fn draw_filters(
 
     const COLUMN: i32 = 132;
     let mut picture = Picture::new(964, 400);
-    picture.text("What the first layer of LeNet looks for", (24, 28), Lettering::TITLE)?;
+    picture.text("Filters of LeNet's first layer", (24, 28), Lettering::TITLE)?;
     let column = |index: usize| 24 + COLUMN * index as i32;
     let below = |index: usize, y: i32| (column(index) + 56, y);
     let filters = weight
@@ -145,8 +145,7 @@ pub(crate) fn draw_filters(
     for (note, y) in [("positive", 91), ("zero", 141), ("negative", 191)] {
         picture.text(note, (column(0) + 20, y), Lettering::NOTE)?;
     }
-    let note =
-        "Above: the 5×5 weights of each filter. Below: a test image, and what each filter gives for it.";
+    let note = "Above: the 5×5 weights of each filter. Below: a test image and the output of each filter.";
     picture.text(note, (24, 374), Lettering::NOTE)?;
     picture.save(path)
 }
@@ -165,8 +164,8 @@ pub(crate) fn draw_predictions(
     let size = (width as i32 * CELL, height as i32 * CELL);
     let (column, row) = (124, size.1 + 58);
     let mut picture = Picture::new(24 + COLUMNS as u32 * column as u32, 84 + ROWS as u32 * row as u32);
-    picture.text("What LeNet takes test images for", (24, 28), Lettering::TITLE)?;
-    let note = "Bold: the class it sees, and how sure it is. Below: the class it is. Red: errors.";
+    picture.text("Predictions of LeNet on test images", (24, 28), Lettering::TITLE)?;
+    let note = "Bold: the predicted class and its probability. Below: the true class. Red: errors.";
     picture.text(note, (24, 54), Lettering::NOTE)?;
     for (index, scores) in scores.chunks_exact(names.len()).take(COLUMNS * ROWS).enumerate() {
         let Some((example, predicted)) = dataset.get(index).zip(argmax(scores)) else { continue };

@@ -25,7 +25,7 @@ pub(crate) fn print_classes(evaluation: &Evaluation, dataset: &ImageDataset) -> 
         .collect();
     errors.sort_unstable_by(|left, right| right.cmp(left));
     for (count, class, predicted) in errors.into_iter().take(3) {
-        println!("{count} of class {} are taken for {}", names[class], names[predicted]);
+        println!("{count} of class {} are predicted as {}", names[class], names[predicted]);
     }
     println!();
     Ok(())

@@ -56,7 +56,7 @@ pub(crate) struct ArgumentRule {
 pub(crate) enum Kind {
     /// One size.
     Size,
-    /// One size for all of so many axes, or one for each.
+    /// One size for all axes of a window, or one for each; the number of axes.
     Sizes(usize),
     /// A real number.
     Number,

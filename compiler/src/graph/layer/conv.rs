@@ -11,6 +11,10 @@ use crate::ops::linear::Linear;
 use crate::ops::window::{Window, image_words};
 use crate::shape::{Dim, Polynomial, Shape};
 
+/// The maximum number of slices that a convolution along an axis of open size is built from: one for each kernel position
+/// and group.
+const MAX_SLICES: usize = 4096;
+
 /// The arguments of a convolution layer.
 pub(super) struct ConvLayer<'a> {
     pub(super) name: &'static str,
@@ -84,6 +88,11 @@ impl ConvLayer<'_> {
         if stride != 1 {
             let (value, range) = (stride as f64, "1 along an axis of open size");
             return Err(self.at(ShapeError::NumberOutOfRange { argument: "stride", value, range }));
+        }
+        if kernel_size.saturating_mul(self.groups) > MAX_SLICES {
+            let range = "at most 4096 divided by the groups along an axis of open size";
+            let value = kernel_size as f64;
+            return Err(self.at(ShapeError::NumberOutOfRange { argument: "kernel_size", value, range }));
         }
         let padded = length.polynomial().plus(&Polynomial::from(2 * padding));
         let results = padded.minus(&Polynomial::from(self.window.extent(0) - 1));

@@ -156,7 +156,7 @@ fn momentum() -> f64 {
 
 /// A list of sizes that does not have one for each axis.
 #[derive(Debug, thiserror::Error)]
-#[error("`{argument}` needs one size, or one for each of {axes} axes, but has {got}")]
+#[error("`{argument}` has {got} sizes, but the layer has {axes} spatial {}", if *.axes == 1 { "axis" } else { "axes" })]
 pub(super) struct WrongLength {
     argument: &'static str,
     axes: usize,
@@ -382,11 +382,11 @@ mod tests {
             ),
             (
                 r#"{"layer":"max_pool1d","kernel_size":[2,2]}"#,
-                "`kernel_size` needs one size, or one for each of 1 axes, but has 2",
+                "`kernel_size` has 2 sizes, but the layer has 1 spatial axis",
             ),
             (
                 r#"{"layer":"conv3d","out_channels":2,"kernel_size":3,"stride":[1,2]}"#,
-                "`stride` needs one size, or one for each of 3 axes, but has 2",
+                "`stride` has 2 sizes, but the layer has 3 spatial axes",
             ),
             (r#"{"layer":"linear","out_features":-3}"#, "invalid value: integer `-3`"),
             (r#"{"out_features":3}"#, "missing field `layer`"),
