@@ -24,7 +24,7 @@ fn built() -> Result<Graph, Error> {
         ("c1", Layer::conv(4, Window::square(3, 1, 1))),
         ("n1", Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 }),
         ("relu1", Layer::Relu),
-        ("max_pool2d1", Layer::MaxPool(Window::square(2, 2, 0))),
+        ("max_pool2d1", Layer::max_pool(Window::square(2, 2, 0))),
         ("c2", Layer::conv(3, Window::square(3, 1, 0))),
         ("relu2", Layer::Relu),
         ("flatten1", Layer::Flatten),

@@ -24,10 +24,10 @@ fn lenet() -> Result<Graph, GraphError> {
     let x = b.input("image", &[1, 28, 28])?;
     let x = b.layer("c1", &Layer::conv(6, Window::square(5, 1, 2)), x)?;
     let x = b.layer("sigmoid1", &Layer::Sigmoid, x)?;
-    let x = b.layer("avg_pool2d1", &Layer::AvgPool(Window::square(2, 2, 0)), x)?;
+    let x = b.layer("avg_pool2d1", &Layer::avg_pool(Window::square(2, 2, 0)), x)?;
     let x = b.layer("c3", &Layer::conv(16, Window::square(5, 1, 0)), x)?;
     let x = b.layer("sigmoid2", &Layer::Sigmoid, x)?;
-    let x = b.layer("avg_pool2d2", &Layer::AvgPool(Window::square(2, 2, 0)), x)?;
+    let x = b.layer("avg_pool2d2", &Layer::avg_pool(Window::square(2, 2, 0)), x)?;
     let x = b.layer("flatten1", &Layer::Flatten, x)?;
     let x = b.layer("f5", &Layer::linear(120), x)?;
     let x = b.layer("sigmoid3", &Layer::Sigmoid, x)?;
@@ -245,7 +245,7 @@ fn every_argument_reaches_its_layer() {
     let window = |kernel_size: [usize; 2], stride: [usize; 2], padding: usize, dilation: usize| Window {
         kernel_size: kernel_size.to_vec(),
         stride: stride.to_vec(),
-        padding: vec![padding; 2],
+        padding: vec![padding.into(); 2],
         dilation: vec![dilation; 2],
     };
     let layers = [
@@ -259,8 +259,8 @@ fn every_argument_reaches_its_layer() {
                 init: Initializer::Normal(0.0, 0.1),
             },
         ),
-        ("max_pool2d1", Layer::MaxPool(window([2, 2], [2, 2], 0, 2))),
-        ("avg_pool2d1", Layer::AvgPool(window([1, 2], [1, 1], 0, 1))),
+        ("max_pool2d1", Layer::max_pool(window([2, 2], [2, 2], 0, 2))),
+        ("avg_pool2d1", Layer::avg_pool(window([1, 2], [1, 1], 0, 1))),
         ("batch_norm1", Layer::BatchNorm { epsilon: 0.001, momentum: 0.3 }),
         ("dropout1", Layer::Dropout { rate: 0.25 }),
         ("tanh1", Layer::Tanh),

@@ -49,7 +49,7 @@ fn window<const N: usize>(
     Window {
         kernel_size: kernel_size.into(),
         stride: stride.into(),
-        padding: padding.into(),
+        padding: padding.map(Into::into).into(),
         dilation: dilation.into(),
     }
 }
@@ -179,7 +179,7 @@ fn functions_of_two_elements() {
 fn channels() {
     for x in ["f32[N, 3]", "f32[N, 3, 2]", "f32[N, 3, 2, 2]"] {
         check(Bias {}, &[x, "f32[3]"]);
-        check(Scale { axis: 1 }, &[x, "f32[3]"]);
+        check(Scale::along(1), &[x, "f32[3]"]);
         check(SumChannels {}, &[x]);
     }
 }
@@ -286,13 +286,13 @@ fn check_normalisation(op: &Op, operands: &[&str; 5]) {
 
 #[test]
 fn dropout() {
-    check(Dropout { rate: 0.5 }, &["f32[N, 4]"]);
-    check(DropoutTraining { rate: 0.4, stream: 3 }, &["f32[N, 4, 5]", "i32[2]"]);
+    check(Dropout::new(0.5), &["f32[N, 4]"]);
+    check(DropoutTraining::new(0.4, 3), &["f32[N, 4, 5]", "i32[2]"]);
 }
 
 #[test]
 fn the_gradient_of_dropout_has_the_mask_of_the_forward_pass() {
-    let op = DropoutTraining { rate: 0.4, stream: 3 };
+    let op = DropoutTraining::new(0.4, 3);
     let types = ["f32[N, 50]", "i32[2]"].map(|text| text.parse().unwrap());
     let (mut graph, sources, results) = operator(&op.into(), &types);
     let loss = weighted_sum(&mut graph, results[0]);

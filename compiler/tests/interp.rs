@@ -124,10 +124,10 @@ fn max_pool(window: Window, x: &[f32]) -> (Vec<f32>, Vec<i32>, Vec<f32>) {
 
 #[test]
 fn max_pooling_at_the_corners() {
-    let row = |kernel_size, stride, padding, dilation| Window {
+    let row = |kernel_size, stride, padding: usize, dilation| Window {
         kernel_size: vec![kernel_size],
         stride: vec![stride],
-        padding: vec![padding],
+        padding: vec![padding.into()],
         dilation: vec![dilation],
     };
     // The first of equal values is the maximum, and overlapping windows add up.
@@ -220,7 +220,7 @@ fn a_network_runs_in_both_precisions() {
     let mut builder = Builder::new("net");
     let x = builder.input("x", &[1, 4, 4]).unwrap();
     let x = builder.layer("c", &Layer::conv(2, Window::square(3, 1, 1)), x).unwrap();
-    let x = builder.layer("p", &Layer::AvgPool(Window::square(2, 2, 0)), x).unwrap();
+    let x = builder.layer("p", &Layer::avg_pool(Window::square(2, 2, 0)), x).unwrap();
     let x = builder.layer("f", &Layer::Flatten, x).unwrap();
     builder.output("y", x).unwrap();
     let graph = builder.finish().unwrap();

@@ -61,7 +61,7 @@ fn network() -> Graph {
             ("r1", Layer::Relu),
             ("c2", conv(24, 3)),
             ("r2", Layer::Relu),
-            ("p2", Layer::MaxPool(Window::square(2, 2, 0))),
+            ("p2", Layer::max_pool(Window::square(2, 2, 0))),
         ],
     );
     let second = stack(first, &[("c3", conv(24, 3)), ("n3", norm), ("t3", Layer::Tanh)]);
@@ -74,7 +74,7 @@ fn network() -> Graph {
         x
     };
     let end = [
-        ("a4", Layer::AvgPool(Window::square(2, 1, 1))),
+        ("a4", Layer::avg_pool(Window::square(2, 1, 1))),
         ("d4", Layer::Dropout { rate: 0.25 }),
         ("flat", Layer::Flatten),
         ("f5", Layer::linear(37)),
@@ -247,7 +247,7 @@ fn evaluated_plans_agree_with_the_interpreter() {
 fn evaluated_plans_of_integers_have_the_bits_of_the_interpreter() {
     let mut builder = Builder::new("integers");
     let mut value = builder.input("image", &[2, 9, 7]).unwrap();
-    let pool = Layer::MaxPool(Window::square(2, 2, 0));
+    let pool = Layer::max_pool(Window::square(2, 2, 0));
     for (label, layer) in [
         ("c1", Layer::conv(9, Window::square(3, 1, 1))),
         ("r1", Layer::Relu),

@@ -37,7 +37,7 @@ fn plain() -> Result<Graph, GraphError> {
     let layers = [
         ("c1", conv(4, 5)),
         ("c1", Layer::Sigmoid),
-        ("p2", Layer::AvgPool(Window::square(2, 2, 0))),
+        ("p2", Layer::avg_pool(Window::square(2, 2, 0))),
         ("flat", Layer::Flatten),
         ("f3", Layer::linear(12)),
         ("f3", Layer::Relu),
@@ -88,7 +88,7 @@ fn inception() -> Result<Graph, GraphError> {
     let paths = [
         stack(&mut b, x, &[("path1", conv(3, 1)), ("path1", Layer::Tanh)])?,
         stack(&mut b, x, &[("path2", grouped), ("path2.norm", NORM), ("path2", Layer::Relu)])?,
-        stack(&mut b, x, &[("path3", Layer::MaxPool(Window::square(3, 1, 1)))])?,
+        stack(&mut b, x, &[("path3", Layer::max_pool(Window::square(3, 1, 1)))])?,
     ];
     let y = b.concat("join", &paths)?;
     b.output("y", y)?;
@@ -102,10 +102,10 @@ fn pooled() -> Result<Graph, GraphError> {
     let layers = [
         ("c1", conv(4, 3)),
         ("c1", Layer::Relu),
-        ("p1", Layer::MaxPool(Window::square(3, 2, 1))),
+        ("p1", Layer::max_pool(Window::square(3, 2, 1))),
         ("c2", conv(5, 3)),
         ("c2", Layer::Relu),
-        ("p2", Layer::MaxPool(Window::square(2, 2, 0))),
+        ("p2", Layer::max_pool(Window::square(2, 2, 0))),
         ("d", Layer::Dropout { rate: 0.25 }),
         ("flat", Layer::Flatten),
         ("f", Layer::linear(3)),

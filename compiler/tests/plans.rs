@@ -113,7 +113,7 @@ fn training_keeps_argmax_indices_in_bytes() {
         let layers = [
             Layer::conv(channels, Window::square(3, 1, 1)),
             Layer::Relu,
-            Layer::MaxPool(Window::square(2, 2, 0)),
+            Layer::max_pool(Window::square(2, 2, 0)),
             Layer::Flatten,
             Layer::linear(3),
         ];
@@ -140,7 +140,7 @@ fn training_keeps_bits_of_what_gradients_of_rectifiers_alone_need() {
         let layers = [
             Layer::conv(channels, Window::square(3, 1, 1)),
             Layer::Relu,
-            Layer::AvgPool(Window::square(2, 2, 0)),
+            Layer::avg_pool(Window::square(2, 2, 0)),
             Layer::Flatten,
             Layer::linear(3),
         ];
@@ -249,7 +249,7 @@ fn conv(channels: usize, size: usize, stride: usize) -> Layer {
 fn residual() -> Graph {
     let mut builder = Builder::new("residual");
     let image = builder.input("image", &[3, 32, 32]).unwrap();
-    let pool = Layer::MaxPool(Window::square(3, 2, 1));
+    let pool = Layer::max_pool(Window::square(3, 2, 1));
     let mut x = chain(&mut builder, "stem", image, &[conv(16, 7, 2), NORM, Layer::Relu, pool]);
     for (stage, channels, stride) in [(0, 16, 1), (1, 32, 2), (2, 64, 2)] {
         for (block, stride) in [(0, stride), (1, 1)] {
@@ -286,7 +286,7 @@ fn pre_activation() -> Graph {
             let y = chain(&mut builder, &label, x, &body);
             x = builder.concat(&format!("{label}.join"), &[x, y]).unwrap();
         }
-        let halve = Layer::AvgPool(Window::square(2, 2, 0));
+        let halve = Layer::avg_pool(Window::square(2, 2, 0));
         x = chain(&mut builder, &format!("t{stage}"), x, &[NORM, Layer::Relu, conv(24, 1, 1), halve]);
     }
     let head = [NORM, Layer::Relu, Layer::GlobalAvgPool { axes: 2 }, Layer::Flatten, Layer::linear(10)];

@@ -48,7 +48,7 @@ fn graph() -> Graph {
     let x = builder.layer("c1", &Layer::conv(4, Window::square(3, 1, 1)), x).unwrap();
     let x = builder.layer("n1", &Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 }, x).unwrap();
     let x = builder.layer("n1", &Layer::Relu, x).unwrap();
-    let x = builder.layer("n1", &Layer::MaxPool(Window::square(2, 2, 0)), x).unwrap();
+    let x = builder.layer("n1", &Layer::max_pool(Window::square(2, 2, 0)), x).unwrap();
     let x = builder.layer("end", &Layer::Flatten, x).unwrap();
     let x = builder.layer("f2", &Layer::linear(3), x).unwrap();
     builder.output("y", x).unwrap();

@@ -5,10 +5,32 @@ use super::{Graph, Layer, verify};
 use crate::entity::ValueId;
 use crate::error::GraphError;
 use crate::ops::Op;
-use crate::ops::elementwise::{Binary, BinaryKind};
+use crate::ops::elementwise::{Binary, BinaryKind, Scale};
 use crate::ops::source::{Input, InputRole, Parameter, State};
 use crate::ops::structure::Concat;
 use crate::shape::{DType, Dim, Shape, Type};
+
+/// How two values are combined element by element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Combination {
+    /// Their sum.
+    Add,
+    /// The left minus the right.
+    Subtract,
+    /// Their product.
+    Multiply,
+}
+
+impl Combination {
+    /// The name in `network!`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Combination::Add => "add",
+            Combination::Subtract => "subtract",
+            Combination::Multiply => "multiply",
+        }
+    }
+}
 
 /// Builds a [`Graph`] from layers; see [`Graph`] for an example.
 #[derive(Clone, Debug)]
@@ -92,7 +114,72 @@ impl Builder {
     /// # Errors
     /// [`GraphError::Shape`] when the shapes differ.
     pub fn add(&mut self, label: &str, left: ValueId, right: ValueId) -> Result<ValueId, GraphError> {
-        self.op(Binary { kind: BinaryKind::Add }, &[left, right], label)
+        self.combine(label, Combination::Add, left, right)
+    }
+
+    /// The sum, difference or product of two values of equal shape. The right factor of a product may also have one
+    /// element for each channel, `[C]` or `[C, 1, 1]`, or for each sample, `[1]` or `[1, 1, 1]`, as in
+    /// squeeze-and-excitation blocks (Hu, Shen and Sun 2018, arXiv:1709.01507).
+    ///
+    /// ```
+    /// use windlass_compiler::graph::{Builder, Combination, Layer};
+    ///
+    /// let mut builder = Builder::new("excite");
+    /// let image = builder.input("image", &[8, 5, 5])?;
+    /// let means = builder.layer("squeeze", &Layer::GlobalAvgPool { axes: 2 }, image)?;
+    /// let gate = builder.layer("gate", &Layer::Sigmoid, means)?;
+    /// let scaled = builder.combine("excite", Combination::Multiply, image, gate)?;
+    /// assert_eq!(builder.item(scaled), [8, 5, 5]);
+    /// # Ok::<(), windlass_compiler::error::GraphError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] for any other shapes.
+    pub fn combine(
+        &mut self,
+        label: &str,
+        combination: Combination,
+        left: ValueId,
+        right: ValueId,
+    ) -> Result<ValueId, GraphError> {
+        let kind = match combination {
+            Combination::Add => BinaryKind::Add,
+            Combination::Subtract => BinaryKind::Subtract,
+            Combination::Multiply => {
+                for (value, factors) in [(left, right), (right, left)] {
+                    if let Some(count) = self.shared_factors(value, factors) {
+                        let item = self.item(factors)[..count - 1].to_vec();
+                        let shape = self.graph.ty(factors).shape.with_item(&item);
+                        let factors = match self.graph.ty(factors).shape == shape {
+                            true => factors,
+                            false => self.reshape(label, factors, shape)?,
+                        };
+                        return self.op(Scale { axis: 0, count }, &[value, factors], label);
+                    }
+                }
+                BinaryKind::Multiply
+            }
+        };
+        self.op(Binary { kind }, &[left, right], label)
+    }
+
+    /// If all elements of a channel of `value`, or of a sample, have the same factor: the number of leading axes of
+    /// `value` that the factors have.
+    fn shared_factors(&self, value: ValueId, factors: ValueId) -> Option<usize> {
+        let [shape, of_factors] = [value, factors].map(|value| &self.graph.ty(value).shape);
+        let is_known =
+            |shape: &Shape| shape.is_batched() && !shape.has_open_item() && shape.rank() > 1;
+        if !is_known(shape) || !is_known(of_factors) || shape == of_factors {
+            return None;
+        }
+        let (item, factors) = (shape.item(), of_factors.item());
+        let fits = factors.len() == 1 || factors.len() == item.len();
+        let rest_is_one = factors[1..].iter().all(|&size| size == 1);
+        match factors[0] {
+            channels if fits && rest_is_one && channels == item[0] => Some(2),
+            1 if fits && rest_is_one => Some(1),
+            _ => None,
+        }
     }
 
     /// Concatenates several values along their channels.

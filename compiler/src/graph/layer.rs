@@ -1,23 +1,27 @@
 //! Layers as users declare them, and the operators and parameters that each becomes.
 
 mod conv;
+mod norm;
+mod pool;
+pub mod rules;
 mod serialized;
+mod spatial;
+mod table;
 
-use serde::{Deserialize, Serialize};
-
-use self::conv::ConvLayer;
+use self::conv::{ConvLayer, ConvTransposeLayer};
+pub use self::spatial::{Interpolation, PaddingMode};
 use super::Builder;
 use super::initializer::Initializer;
 use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::ops::batch_norm::BatchNorm;
-use crate::ops::dropout::Dropout;
+use crate::ops::dropout::{Dropout, MaskUnit};
 use crate::ops::elementwise::{Bias, Unary, UnaryKind};
 use crate::ops::linear::Linear;
-use crate::ops::pool::{AvgPool, MaxPool};
 use crate::ops::softmax::{LogSoftmax, Softmax};
 use crate::ops::structure::Reshape;
-use crate::ops::window::{Window, image_words};
+use crate::ops::reduce::ReduceKind;
+use crate::ops::window::{Sides, Window};
 use crate::shape::Shape;
 
 /// A layer with one input and one output.
@@ -34,8 +38,7 @@ use crate::shape::Shape;
 /// assert_eq!(layer, Layer::conv(6, Window::square(5, 1, 2)));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "serialized::SerializedLayer", into = "serialized::SerializedLayer")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Layer {
     /// Convolution (cross-correlation) over as many spatial axes as the window has: `conv1d`, `conv2d` or `conv3d`.
     Conv {
@@ -50,14 +53,124 @@ pub enum Layer {
         /// Initial values of the weight.
         init: Initializer,
     },
+    /// Transposed convolution: the gradient of a convolution to its input, so that strides enlarge images (Zeiler et
+    /// al. 2010; Dumoulin and Visin 2016, arXiv:1603.07285). Sizes of the result are (input − 1) · stride − padding +
+    /// dilation · (kernel size − 1) + 1 + output padding, with the padding of both sides. The weight has the shape
+    /// `[C, out_channels / groups, kernel…]`.
+    ConvTranspose {
+        /// Channels of the result.
+        out_channels: usize,
+        /// The window of the convolution whose gradient it is.
+        window: Window,
+        /// Elements added after the result, for each axis; below the stride.
+        output_padding: Vec<usize>,
+        /// Number of channel groups; channels of different groups are independent.
+        groups: usize,
+        /// Whether to add a bias per output channel.
+        bias: bool,
+        /// Initial values of the weight.
+        init: Initializer,
+    },
     /// Maximum of each window.
-    MaxPool(Window),
+    MaxPool {
+        /// The window.
+        window: Window,
+        /// Whether sizes are rounded up ([`Window::rounded_up`]).
+        ceil_mode: bool,
+    },
     /// Mean of each window.
-    AvgPool(Window),
+    AvgPool {
+        /// The window.
+        window: Window,
+        /// Whether sizes are rounded up ([`Window::rounded_up`]). Elements beyond the padding are never counted.
+        ceil_mode: bool,
+        /// Whether padding counts as zeros; otherwise each window is divided by the number of its elements in the input.
+        count_include_pad: bool,
+    },
+    /// The p-norm of each window: (Σ |x|ᵖ)^(1/p).
+    LpPool {
+        /// Sizes of the window.
+        kernel_size: Vec<usize>,
+        /// Distances between neighbouring windows.
+        stride: Vec<usize>,
+        /// The power p, at least 1.
+        power: f64,
+    },
+    /// Trainable subsampling (LeCun et al. 1998, section II.B): the sum of each window times a weight per channel, plus
+    /// a bias per channel.
+    Subsample {
+        /// Sizes of the window, and distances between windows.
+        kernel_size: Vec<usize>,
+    },
+    /// Means of as many windows as the result has elements: window `i` of `n` of an axis of size `s` has the elements
+    /// from ⌊i·s/n⌋ to ⌈(i+1)·s/n⌉.
+    AdaptiveAvgPool {
+        /// Spatial sizes of the result.
+        output_size: Vec<usize>,
+    },
+    /// Maxima of the same windows.
+    AdaptiveMaxPool {
+        /// Spatial sizes of the result.
+        output_size: Vec<usize>,
+    },
     /// Mean of each channel: `[C, H, W]` to `[C, 1, 1]`.
     GlobalAvgPool {
         /// The number of spatial axes.
         axes: usize,
+    },
+    /// Maximum of each channel: `[C, H, W]` to `[C, 1, 1]`.
+    GlobalMaxPool {
+        /// The number of spatial axes.
+        axes: usize,
+    },
+    /// Elements before and after the spatial axes.
+    Pad {
+        /// The number of elements for each axis.
+        padding: Vec<Sides>,
+        /// Their values.
+        mode: PaddingMode,
+    },
+    /// Larger images.
+    Upsample {
+        /// The factor by which each axis grows.
+        factor: Vec<usize>,
+        /// How elements between the input's are computed.
+        mode: Interpolation,
+    },
+    /// Rearranges `[C·f², H, W]` to `[C, H·f, W·f]` (Shi et al. 2016, arXiv:1609.05158).
+    PixelShuffle {
+        /// The factor f by which height and width grow.
+        factor: usize,
+    },
+    /// Interleaves groups of channels: channel `c` of group `g` becomes channel `c·groups + g` (Zhang et al. 2017,
+    /// arXiv:1707.01083).
+    ChannelShuffle {
+        /// The number of groups.
+        groups: usize,
+    },
+    /// The same elements with other sizes.
+    Reshape {
+        /// Sizes of a sample.
+        sizes: Vec<usize>,
+    },
+    /// Permutes the axes of a sample: axis `i` of the result is axis `order[i]`, counted from 0 without the batch.
+    Permute {
+        /// The order.
+        order: Vec<usize>,
+    },
+    /// Some indices of an axis.
+    Slice {
+        /// The first index.
+        start: usize,
+        /// The number of indices.
+        length: usize,
+        /// The axis, counted from 0 without the batch: 0 for channels.
+        axis: usize,
+    },
+    /// The mean over some axes, which the result does not have.
+    Mean {
+        /// The axes, counted from 0 without the batch.
+        axes: Vec<usize>,
     },
     /// Dense layer on a vector.
     Linear {
@@ -74,6 +187,54 @@ pub enum Layer {
     Dropout {
         /// The probability that an element becomes zero.
         rate: f64,
+    },
+    /// Sets random channels to zero in training (Tompson et al. 2015, arXiv:1411.4280).
+    ChannelDropout {
+        /// The probability that a channel of a sample becomes zero.
+        rate: f64,
+    },
+    /// Sets random samples to zero in training, so that residual connections skip their block (Huang et al. 2016,
+    /// arXiv:1603.09382).
+    StochasticDepth {
+        /// The probability that a sample becomes zero.
+        rate: f64,
+    },
+    /// Normalises each vector, or each step of a sequence, or each image, with a weight and a bias per element (Ba,
+    /// Kiros and Hinton 2016, arXiv:1607.06450).
+    LayerNorm {
+        /// Added to the variance.
+        epsilon: f64,
+        /// Whether there is a weight and a bias.
+        affine: bool,
+    },
+    /// Normalises groups of channels of each sample, with a weight and a bias per channel (Wu and He 2018,
+    /// arXiv:1803.08494).
+    GroupNorm {
+        /// The number of groups.
+        groups: usize,
+        /// Added to the variance.
+        epsilon: f64,
+        /// Whether there is a weight and a bias.
+        affine: bool,
+    },
+    /// Normalises each channel of each sample (Ulyanov, Vedaldi and Lempitsky 2016, arXiv:1607.08022).
+    InstanceNorm {
+        /// Added to the variance.
+        epsilon: f64,
+        /// Whether there is a weight and a bias per channel.
+        affine: bool,
+    },
+    /// Local response normalisation (Krizhevsky, Sutskever and Hinton 2012, section 3.3): each element divided by
+    /// `(k + alpha · m)^beta`, where `m` is the mean of the squares in `size` neighbouring channels.
+    LocalResponseNorm {
+        /// The number of neighbouring channels.
+        size: usize,
+        /// The factor of the mean of squares.
+        alpha: f64,
+        /// The exponent.
+        beta: f64,
+        /// The number added to the mean.
+        k: f64,
     },
     /// Batch normalisation over the channels.
     BatchNorm {
@@ -105,25 +266,20 @@ impl Layer {
         Layer::Linear { out_features, bias: true, init: Initializer::XavierUniform }
     }
 
+    /// Maximum of each window, with sizes rounded down.
+    pub fn max_pool(window: Window) -> Self {
+        Layer::MaxPool { window, ceil_mode: false }
+    }
+
+    /// Mean of each window, with padding counted as zeros and sizes rounded down.
+    pub fn avg_pool(window: Window) -> Self {
+        Layer::AvgPool { window, ceil_mode: false, count_include_pad: true }
+    }
+
     /// The name in `network!`.
     pub fn name(&self) -> &'static str {
-        match self {
-            Layer::Conv { window, .. } => by_axes(window.axes(), ["conv1d", "conv2d", "conv3d"]),
-            Layer::MaxPool(window) => by_axes(window.axes(), ["max_pool1d", "max_pool2d", "max_pool3d"]),
-            Layer::AvgPool(window) => by_axes(window.axes(), ["avg_pool1d", "avg_pool2d", "avg_pool3d"]),
-            Layer::GlobalAvgPool { axes } => {
-                by_axes(*axes, ["global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d"])
-            }
-            Layer::Linear { .. } => "linear",
-            Layer::Flatten => "flatten",
-            Layer::Dropout { .. } => "dropout",
-            Layer::BatchNorm { .. } => "batch_norm",
-            Layer::Relu => "relu",
-            Layer::Sigmoid => "sigmoid",
-            Layer::Tanh => "tanh",
-            Layer::Softmax => "softmax",
-            Layer::LogSoftmax => "log_softmax",
-        }
+        // Every layer that a rule can make has that rule; others have more axes than any.
+        self.rule().map_or("layer", |(rule, _)| rule.name)
     }
 
     /// The number of leading axes that are steps: the layer applies to each index of these.
@@ -134,17 +290,35 @@ impl Layer {
             Layer::Relu | Layer::Sigmoid | Layer::Tanh => None,
             // One scalar for each index of a fixed axis, which cannot be a step.
             Layer::BatchNorm { .. } => None,
-            Layer::Linear { .. } | Layer::Softmax | Layer::LogSoftmax => {
+            // Along any axis.
+            Layer::Permute { .. } | Layer::Slice { .. } | Layer::Mean { .. } => None,
+            Layer::Linear { .. } | Layer::LayerNorm { .. } | Layer::Softmax | Layer::LogSoftmax => {
                 (open || shape.is_sequence()).then(|| shape.rank() - 1)
             }
             // Along the steps.
             Layer::Conv { window, .. } if ConvLayer::is_along_open_axis(window, shape) => None,
             Layer::Conv { .. }
-            | Layer::MaxPool(_)
-            | Layer::AvgPool(_)
+            | Layer::ConvTranspose { .. }
+            | Layer::MaxPool { .. }
+            | Layer::AvgPool { .. }
+            | Layer::LpPool { .. }
+            | Layer::Subsample { .. }
+            | Layer::AdaptiveAvgPool { .. }
+            | Layer::AdaptiveMaxPool { .. }
             | Layer::GlobalAvgPool { .. }
+            | Layer::GlobalMaxPool { .. }
+            | Layer::Pad { .. }
+            | Layer::Upsample { .. }
+            | Layer::PixelShuffle { .. }
+            | Layer::ChannelShuffle { .. }
+            | Layer::GroupNorm { .. }
+            | Layer::InstanceNorm { .. }
+            | Layer::LocalResponseNorm { .. }
+            | Layer::Reshape { .. }
             | Layer::Flatten
-            | Layer::Dropout { .. } => {
+            | Layer::Dropout { .. }
+            | Layer::ChannelDropout { .. }
+            | Layer::StochasticDepth { .. } => {
                 let last = shape.dims().iter().rposition(|dim| dim.fixed().is_none());
                 last.filter(|_| open).map(|axis| axis + 1)
             }
@@ -189,14 +363,56 @@ impl Layer {
                     conv.build(builder, label, x)
                 }
             }
-            Layer::MaxPool(window) => builder.op(MaxPool { window: window.clone() }, &[x], label),
-            Layer::AvgPool(window) => builder.op(AvgPool { window: window.clone() }, &[x], label),
-            Layer::GlobalAvgPool { axes } => {
-                let Some(sizes) = item.get(1..).filter(|sizes| sizes.len() == *axes) else {
-                    return Err(at(ShapeError::Rank { expected: image_words(*axes), got: shape }));
+            Layer::ConvTranspose { out_channels, window, output_padding, groups, bias, init } => {
+                let conv = ConvTransposeLayer {
+                    out_channels: *out_channels,
+                    window,
+                    output_padding,
+                    groups: *groups,
+                    bias: *bias,
+                    init: *init,
                 };
-                let window = Window { kernel_size: sizes.to_vec(), ..Window::cube(*axes, 1, 1, 0) };
-                builder.op(AvgPool { window }, &[x], label)
+                conv.build(builder, label, x)
+            }
+            Layer::MaxPool { window, ceil_mode } => pool::max(builder, label, x, window, *ceil_mode),
+            Layer::AvgPool { window, ceil_mode, count_include_pad } => {
+                pool::average(builder, label, x, window, (*ceil_mode, *count_include_pad))
+            }
+            Layer::LpPool { kernel_size, stride, power } => {
+                pool::norm(builder, label, x, (kernel_size, stride), *power)
+            }
+            Layer::Subsample { kernel_size } => pool::subsample(builder, label, x, kernel_size),
+            Layer::AdaptiveAvgPool { output_size } => {
+                pool::adaptive(builder, label, x, output_size, ReduceKind::Mean)
+            }
+            Layer::AdaptiveMaxPool { output_size } => {
+                pool::adaptive(builder, label, x, output_size, ReduceKind::Max)
+            }
+            Layer::GlobalAvgPool { axes } => pool::global(builder, label, x, *axes, ReduceKind::Mean),
+            Layer::GlobalMaxPool { axes } => pool::global(builder, label, x, *axes, ReduceKind::Max),
+            Layer::Pad { padding, mode } => spatial::pad(builder, label, x, padding, *mode),
+            Layer::Upsample { factor, mode } => spatial::upsample(builder, label, x, factor, *mode),
+            Layer::PixelShuffle { factor } => spatial::pixel_shuffle(builder, label, x, *factor),
+            Layer::ChannelShuffle { groups } => spatial::channel_shuffle(builder, label, x, *groups),
+            Layer::Reshape { sizes } => builder.reshape(label, x, shape.with_item(sizes)),
+            Layer::Permute { order } => {
+                let order: Vec<usize> = [0].into_iter().chain(order.iter().map(|axis| axis + 1)).collect();
+                builder.transpose(label, x, &order)
+            }
+            Layer::Slice { start, length, axis } => builder.slice(label, x, axis + 1, *start, *length),
+            Layer::Mean { axes } => {
+                let axes: Vec<usize> = axes.iter().map(|axis| axis + 1).collect();
+                builder.reduce(label, x, ReduceKind::Mean, &axes)
+            }
+            Layer::LayerNorm { epsilon, affine } => norm::layer(builder, label, x, *epsilon, *affine),
+            Layer::GroupNorm { groups, epsilon, affine } => {
+                norm::group(builder, label, x, *groups, (*epsilon, *affine))
+            }
+            Layer::InstanceNorm { epsilon, affine } => {
+                norm::group(builder, label, x, item.first().copied().unwrap_or(1), (*epsilon, *affine))
+            }
+            Layer::LocalResponseNorm { size, alpha, beta, k } => {
+                norm::local_response(builder, label, x, *size, [*alpha, *beta, *k])
             }
             Layer::Linear { out_features, bias, init } => {
                 let [length] = item[..] else {
@@ -213,7 +429,13 @@ impl Layer {
                 let shape = shape.with_item(&[shape.item_elements()]);
                 builder.op(Reshape { shape }, &[x], label)
             }
-            Layer::Dropout { rate } => builder.op(Dropout { rate: *rate }, &[x], label),
+            Layer::Dropout { rate } => builder.op(Dropout::new(*rate), &[x], label),
+            Layer::ChannelDropout { rate } => {
+                builder.op(Dropout { rate: *rate, unit: MaskUnit::Channel }, &[x], label)
+            }
+            Layer::StochasticDepth { rate } => {
+                builder.op(Dropout { rate: *rate, unit: MaskUnit::Sample }, &[x], label)
+            }
             Layer::BatchNorm { epsilon, momentum } => {
                 let Some(&channels) = item.first() else {
                     let expected = "a vector or an image".to_owned();
@@ -232,15 +454,6 @@ impl Layer {
             Layer::Softmax => builder.op(Softmax {}, &[x], label),
             Layer::LogSoftmax => builder.op(LogSoftmax {}, &[x], label),
         }
-    }
-}
-
-/// The name for a number of spatial axes.
-fn by_axes(axes: usize, [one, two, three]: [&'static str; 3]) -> &'static str {
-    match axes {
-        1 => one,
-        3 => three,
-        _ => two,
     }
 }
 

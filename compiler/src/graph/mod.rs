@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use names::Names;
 
-pub use builder::Builder;
-pub use layer::Layer;
+pub use builder::{Builder, Combination};
+pub use layer::{Interpolation, Layer, PaddingMode, rules};
 #[cfg(feature = "codegen")]
 pub(crate) use text::describe;
 pub use verify::verify;

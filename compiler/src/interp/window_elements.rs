@@ -26,7 +26,7 @@ pub(crate) fn window_elements(window: &Window, input_sizes: &[usize]) -> Vec<Vec
                     for (axis, &size) in input_sizes.iter().enumerate() {
                         let padded =
                             corner[axis] * window.stride[axis] + offset[axis] * window.dilation[axis];
-                        let coordinate = padded.checked_sub(window.padding[axis])?;
+                        let coordinate = padded.checked_sub(window.padding[axis].before)?;
                         if coordinate >= size {
                             return None;
                         }
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_padded_strided_dilated_window() {
-        let window = Window { kernel_size: vec![2], stride: vec![2], padding: vec![1], dilation: vec![3] };
+        let window = Window { kernel_size: vec![2], stride: vec![2], padding: vec![1.into()], dilation: vec![3] };
         // Padded input: one element of padding, inputs 0..4, one of padding; windows at 0 and 2.
         let element = |place, input| WindowElement { place, input };
         assert_eq!(window_elements(&window, &[4]), [vec![element(1, 2)], vec![element(0, 1)]]);

@@ -186,7 +186,7 @@ mod tests {
     fn elementwise() -> impl Iterator<Item = (Op, Elementwise, Vec<usize>)> {
         let unary = UnaryKind::ALL.into_iter().map(|kind| (Unary { kind }.into(), vec![]));
         let binary = BinaryKind::ALL.into_iter().map(|kind| (Binary { kind }.into(), vec![2, 3, 2]));
-        let by_channel = [(Bias {}.into(), vec![3]), (Scale { axis: 1 }.into(), vec![3])];
+        let by_channel = [(Bias {}.into(), vec![3]), (Scale::along(1).into(), vec![3])];
         unary.chain(binary).chain(by_channel).map(|(op, sizes): (Op, _)| {
             let Role::Elementwise(facts) = op.facts().role else { panic!("{op:?}") };
             (op, facts, sizes)

@@ -236,7 +236,7 @@ pub(crate) struct PaddedChannels {
 
 impl PaddedChannels {
     pub(crate) fn new(axes: &[Axis]) -> Self {
-        let padded: Vec<usize> = axes.iter().map(|axis| axis.inputs + 2 * axis.padding()).collect();
+        let padded: Vec<usize> = axes.iter().map(Axis::padded).collect();
         let interior = axes.iter().zip(strides(&padded)).map(|(axis, stride)| axis.padding() * stride).sum();
         PaddedChannels { sizes: axes.iter().map(|axis| axis.inputs).collect(), padded, interior }
     }

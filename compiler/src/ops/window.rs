@@ -5,6 +5,63 @@ use serde::{Deserialize, Serialize};
 use crate::error::ShapeError;
 use crate::shape::{MAX_ELEMENTS, Shape};
 
+/// Padding before and after the elements of an axis. The serialized form is one number if both are equal, else a pair.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "SerializedSides", into = "SerializedSides")]
+pub struct Sides {
+    /// Elements before the first.
+    pub before: usize,
+    /// Elements after the last.
+    pub after: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "a size such as 1, or a pair [before, after]")]
+enum SerializedSides {
+    Equal(usize),
+    Pair([usize; 2]),
+}
+
+impl From<SerializedSides> for Sides {
+    fn from(sides: SerializedSides) -> Self {
+        match sides {
+            SerializedSides::Equal(size) => Sides::from(size),
+            SerializedSides::Pair([before, after]) => Sides { before, after },
+        }
+    }
+}
+
+impl From<Sides> for SerializedSides {
+    fn from(sides: Sides) -> Self {
+        match sides {
+            Sides { before, after } if before == after => SerializedSides::Equal(before),
+            Sides { before, after } => SerializedSides::Pair([before, after]),
+        }
+    }
+}
+
+impl From<usize> for Sides {
+    fn from(size: usize) -> Self {
+        Sides { before: size, after: size }
+    }
+}
+
+impl Sides {
+    /// The number of elements on both sides.
+    pub fn total(self) -> usize {
+        self.before + self.after
+    }
+}
+
+impl std::fmt::Display for Sides {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Sides { before, after } if before == after => write!(f, "{before}"),
+            Sides { before, after } => write!(f, "({before}, {after})"),
+        }
+    }
+}
+
 /// A sliding window: one entry per spatial axis in every field.
 ///
 /// ```
@@ -18,8 +75,8 @@ pub struct Window {
     pub kernel_size: Vec<usize>,
     /// Distance between neighbouring windows.
     pub stride: Vec<usize>,
-    /// Elements added on each side of the input.
-    pub padding: Vec<usize>,
+    /// Elements added before and after the input.
+    pub padding: Vec<Sides>,
     /// Distance between neighbouring elements of a window.
     pub dilation: Vec<usize>,
 }
@@ -35,7 +92,7 @@ impl Window {
         Window {
             kernel_size: vec![kernel_size; axes],
             stride: vec![stride; axes],
-            padding: vec![padding; axes],
+            padding: vec![padding.into(); axes],
             dilation: vec![1; axes],
         }
     }
@@ -57,32 +114,47 @@ impl Window {
 
     /// Whether any axis has padding.
     pub fn is_padded(&self) -> bool {
-        self.padding.iter().any(|&padding| padding > 0)
+        self.padding.iter().any(|padding| padding.total() > 0)
     }
 
     /// Sizes of the padded input.
     pub fn padded_sizes(&self, input: &[usize]) -> Vec<usize> {
-        input.iter().zip(&self.padding).map(|(size, padding)| size + 2 * padding).collect()
+        input.iter().zip(&self.padding).map(|(size, padding)| size + padding.total()).collect()
     }
 
     /// Sizes of the output, for an input that passed [`Window::check`].
     pub fn output_sizes(&self, input: &[usize]) -> Vec<usize> {
         (0..self.axes())
-            .map(|axis| (input[axis] + 2 * self.padding[axis] - self.extent(axis)) / self.stride[axis] + 1)
+            .map(|axis| (input[axis] + self.padding[axis].total() - self.extent(axis)) / self.stride[axis] + 1)
             .collect()
     }
 
-    /// Checks the window against a batch of images `[N, C, spatial…]`.
+    /// The window with more padding after the input, so that the sizes of its output are rounded up instead of down:
+    /// `ceil_mode` of other libraries. Every window still starts in the input or in the padding before it.
+    #[must_use]
+    pub fn rounded_up(&self, input: &[usize]) -> Self {
+        let mut window = self.clone();
+        for (axis, &size) in input.iter().enumerate().take(self.axes()) {
+            let (stride, padding, extent) = (self.stride[axis], self.padding[axis], self.extent(axis));
+            let Some(room) = (size + padding.total()).checked_sub(extent) else { continue };
+            let mut outputs = room.div_ceil(stride) + 1;
+            if (outputs - 1) * stride >= size + padding.before {
+                outputs -= 1;
+            }
+            let needed = (outputs - 1) * stride + extent;
+            window.padding[axis].after = padding.after.max(needed.saturating_sub(size + padding.before));
+        }
+        window
+    }
+
+    /// Checks that all arguments have a size for each axis, and none that must be positive is zero.
     ///
     /// # Errors
-    /// No axis or a wrong number of them, an argument of zero, or a window larger than its padded input.
-    pub fn check(&self, input: &Shape) -> Result<(), ShapeError> {
+    /// [`ShapeError::NoAxes`], [`ShapeError::Arity`] or [`ShapeError::ZeroArgument`].
+    pub fn check_arguments(&self) -> Result<(), ShapeError> {
         let axes = self.axes();
         if axes == 0 {
             return Err(ShapeError::NoAxes);
-        }
-        if !input.is_batched() || input.rank() != axes + 2 {
-            return Err(ShapeError::Rank { expected: image_words(axes), got: input.clone() });
         }
         for (argument, values) in
             [("kernel_size", &self.kernel_size), ("stride", &self.stride), ("dilation", &self.dilation)]
@@ -97,17 +169,34 @@ impl Window {
         if self.padding.len() != axes {
             return Err(ShapeError::Arity { expected: format!("{axes} sizes"), got: self.padding.len() });
         }
+        Ok(())
+    }
+
+    /// Checks the window against a batch of images `[N, C, spatial…]`.
+    ///
+    /// # Errors
+    /// No axis or a wrong number of them, an argument of zero, or a window larger than its padded input.
+    pub fn check(&self, input: &Shape) -> Result<(), ShapeError> {
+        let axes = self.axes();
+        if axes == 0 {
+            return Err(ShapeError::NoAxes);
+        }
+        if !input.is_batched() || input.rank() != axes + 2 {
+            return Err(ShapeError::Rank { expected: image_words(axes), got: input.clone() });
+        }
+        self.check_arguments()?;
         for (axis, &size) in input.item()[1..].iter().enumerate() {
             let too_large = |argument, value: usize| ShapeError::NumberOutOfRange {
                 argument,
                 value: value as f64,
                 range: "small enough for sizes below 2^31",
             };
-            let padded = self.padding[axis]
-                .checked_mul(2)
+            let Sides { before, after } = self.padding[axis];
+            let padded = before
+                .checked_add(after)
                 .and_then(|padding| padding.checked_add(size))
                 .filter(|&padded| padded <= MAX_ELEMENTS)
-                .ok_or_else(|| too_large("padding", self.padding[axis]))?;
+                .ok_or_else(|| too_large("padding", before.max(after)))?;
             let window = (self.kernel_size[axis] - 1)
                 .checked_mul(self.dilation[axis])
                 .and_then(|extent| extent.checked_add(1))
@@ -116,7 +205,7 @@ impl Window {
                 return Err(ShapeError::WindowExceedsInput {
                     kernel_size: self.kernel_size.clone(),
                     dilation: self.dilation.clone(),
-                    padding: self.padding.clone(),
+                    padded: self.padded_sizes(&input.item()[1..]),
                     input: input.clone(),
                 });
             }

@@ -36,6 +36,16 @@ impl Axis {
     pub(crate) fn padding(&self) -> usize {
         (-self.shift).max(0) as usize
     }
+
+    /// The padding after the input that windows read.
+    fn padding_after(&self) -> usize {
+        (self.shift + self.reach(self.outputs) as i64 - self.inputs as i64).max(0) as usize
+    }
+
+    /// The number of inputs with their padding.
+    pub(crate) fn padded(&self) -> usize {
+        self.padding() + self.inputs + self.padding_after()
+    }
 }
 
 /// The axes of a window on an input with the given sizes.
@@ -47,7 +57,7 @@ pub(crate) fn forward_axes(window: &Window, sizes: &[usize]) -> Vec<Axis> {
         step: window.stride[axis],
         kernel_size: window.kernel_size[axis],
         dilation: window.dilation[axis],
-        shift: -(window.padding[axis] as i64),
+        shift: -(window.padding[axis].before as i64),
     };
     (0..sizes.len()).map(axis).collect()
 }

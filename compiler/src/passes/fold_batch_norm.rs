@@ -114,7 +114,7 @@ fn emit(
             result.add_single(subtract, &[beta, scaled], label)?
         }
     };
-    let weight = result.add_single(Scale { axis: 0 }, &[weight, scale], label)?;
+    let weight = result.add_single(Scale::along(0), &[weight, scale], label)?;
 
     let product = result.add_single(fold.product.op.clone(), &[x, weight], &fold.product.label)?;
     result.add_single(Bias {}, &[product, bias], &fold.product.label)

@@ -21,16 +21,16 @@ pub struct AxisView {
 }
 
 impl AxisView {
-    /// The view of a value around an axis; the batch axis is axis 0.
-    pub fn new(lowering: &Lowering<'_>, value: ValueId, axis: usize) -> Self {
+    /// The view of a value around `count` axes, seen as one, starting with `axis`; the batch axis is axis 0.
+    pub fn new(lowering: &Lowering<'_>, value: ValueId, axis: usize, count: usize) -> Self {
         let shape = &lowering.ty(value).shape;
         let size_of = |dim: &Dim| dim.fixed().unwrap_or(1);
         let dims = shape.dims();
         AxisView {
             batch: shape.is_batched().then(|| lowering.batch_of(value)),
             outer: dims[..axis].iter().map(size_of).product(),
-            size: size_of(&dims[axis]),
-            inner: dims[axis + 1..].iter().map(size_of).product(),
+            size: dims[axis..axis + count].iter().map(size_of).product(),
+            inner: dims[axis + count..].iter().map(size_of).product(),
         }
     }
 

@@ -19,10 +19,31 @@ pub struct Epilogue<'a> {
     pub operands: &'a [ValueId],
 }
 
+/// Numbers that elements share: those of a channel, of a channel of an item, or of a pixel. A stride of 0 means that all
+/// indices share them.
+#[derive(Clone, Debug)]
+pub struct SharedNumbers {
+    /// The number of the first element.
+    pub address: Address,
+    /// The stride of items.
+    pub item: usize,
+    /// The stride of channels.
+    pub channel: usize,
+    /// The stride of pixels.
+    pub pixel: usize,
+}
+
+impl From<Address> for SharedNumbers {
+    /// One number for each channel, `[C]`.
+    fn from(address: Address) -> Self {
+        SharedNumbers { address, item: 0, channel: 1, pixel: 0 }
+    }
+}
+
 /// An epilogue step with the location of its operand.
 enum ChannelStep {
     Apply(UnaryKind),
-    AddScalar(Address),
+    AddScalar(SharedNumbers),
     AddElement(View),
 }
 
@@ -31,14 +52,14 @@ fn next(operands: &mut std::slice::Iter<'_, ValueId>) -> ValueId {
 }
 
 impl Lowering<'_> {
-    /// Adds a kernel that computes each element of a batched value from elements at the same position and from one
-    /// number per channel (`[C]`). `build` gets the map, the element of each of `elements` and the number of each of
+    /// Adds a kernel that computes each element of a batched value from elements at the same position and from numbers
+    /// that elements share. `build` gets the map, the element of each of `elements` and the number of each of
     /// `numbers`, and returns the result, to which the epilogue is applied.
     pub fn per_channel(
         &mut self,
         node: &Node,
         elements: &[ValueId],
-        numbers: &[Address],
+        numbers: &[SharedNumbers],
         epilogue: Epilogue<'_>,
         result: ValueId,
         build: impl FnOnce(&mut MapBuilder, &[ExprId], &[ExprId]) -> ExprId,
@@ -51,7 +72,7 @@ impl Lowering<'_> {
             .iter()
             .map(|step| match (step, step.unary()) {
                 (_, Some(function)) => ChannelStep::Apply(function),
-                (EpilogueStep::Bias, None) => ChannelStep::AddScalar(self.address(next(&mut operands))),
+                (EpilogueStep::Bias, None) => ChannelStep::AddScalar(self.address(next(&mut operands)).into()),
                 (_, None) => ChannelStep::AddElement(self.in_layout(node, next(&mut operands), to.layout)),
             })
             .collect();
@@ -65,9 +86,12 @@ impl Lowering<'_> {
             |view: &View| view.of_item(n).plus(outer, if along_channels { view.pixel } else { view.channel });
         let mut map = MapBuilder::new(Extent::Fixed(lanes));
         let elements: Vec<ExprId> = from.iter().map(|view| map.load(at(view), 1)).collect();
-        let load_number = |map: &mut MapBuilder, number: &Address| match along_channels {
-            true => map.load(number.clone(), 1),
-            false => map.load(number.clone().plus(outer, 1), 0),
+        let load_number = |map: &mut MapBuilder, number: &SharedNumbers| {
+            let address = number.address.clone().plus(n, number.item);
+            match along_channels {
+                true => map.load(address.plus(outer, number.pixel), number.channel),
+                false => map.load(address.plus(outer, number.channel), number.pixel),
+            }
         };
         let numbers: Vec<ExprId> = numbers.iter().map(|number| load_number(&mut map, number)).collect();
         let value = build(&mut map, &elements, &numbers);
@@ -101,7 +125,7 @@ impl Lowering<'_> {
         let sums = sums.map(|value| self.address(value));
         if layout == Layout::ChannelsFirst || from[0].pixels == 1 {
             let mut draft = self.draft(node, "each channel on one thread").part("sums");
-            let channels = AxisView::new(self, elements[0], 1).reduction(&mut draft);
+            let channels = AxisView::new(self, elements[0], 1, 1).reduction(&mut draft);
             let mut map = channels.map();
             let elements: Vec<ExprId> = from.iter().map(|view| channels.element(&mut map, view)).collect();
             let numbers: Vec<ExprId> =

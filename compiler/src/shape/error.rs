@@ -37,14 +37,14 @@ pub enum ShapeError {
     },
     /// A window is larger than the padded input.
     #[error("has a {} kernel{}, which exceeds its {} input{}",
-        sizes(kernel_size), dilated(kernel_size, dilation), sizes(&input.item()[1..]), padded(input, padding))]
+        sizes(kernel_size), dilated(kernel_size, dilation), sizes(&input.item()[1..]), padded_words(input, padded))]
     WindowExceedsInput {
         /// Extents of the window.
         kernel_size: Vec<usize>,
         /// Distances between neighbouring elements of the window.
         dilation: Vec<usize>,
-        /// Elements added on each side of the input.
-        padding: Vec<usize>,
+        /// Sizes of the padded input.
+        padded: Vec<usize>,
         /// The input.
         input: Shape,
     },
@@ -240,8 +240,8 @@ impl ShapeError {
             {
                 Some("put it before `flatten`, where the image still has its height and width".to_owned())
             }
-            ShapeError::WindowExceedsInput { kernel_size, dilation, padding, input } => {
-                Some(window_help(kernel_size, dilation, padding, &input.item()[1..]))
+            ShapeError::WindowExceedsInput { kernel_size, dilation, padded, .. } => {
+                Some(window_help(kernel_size, dilation, padded))
             }
             ShapeError::PaddingExceedsKernel { kernel_size, .. } => {
                 Some(format!("use a padding of at most {}", kernel_size.saturating_sub(1)))
@@ -296,24 +296,15 @@ fn dilated(kernel_size: &[usize], dilation: &[usize]) -> String {
 }
 
 /// Describes the padded input: ` padded to 30×30`.
-fn padded(input: &Shape, padding: &[usize]) -> String {
-    if padding.iter().all(|&padding| padding == 0) {
-        return String::new();
-    }
-    let padded: Vec<usize> = input.item()[1..]
-        .iter()
-        .zip(padding)
-        .map(|(size, padding)| size.saturating_add(padding.saturating_mul(2)))
-        .collect();
-    format!(" padded to {}", sizes(&padded))
+fn padded_words(input: &Shape, padded: &[usize]) -> String {
+    if input.item()[1..] == *padded { String::new() } else { format!(" padded to {}", sizes(padded)) }
 }
 
 /// The largest kernel that fits the input, and the padding that makes the kernel fit if one pixel on each side is
 /// enough.
-fn window_help(kernel_size: &[usize], dilation: &[usize], padding: &[usize], input: &[usize]) -> String {
+fn window_help(kernel_size: &[usize], dilation: &[usize], padded: &[usize]) -> String {
     let (mut largest, mut enough) = (Vec::new(), true);
-    for (axis, size) in input.iter().enumerate() {
-        let padded = size.saturating_add(padding[axis].saturating_mul(2));
+    for (axis, padded) in padded.iter().enumerate() {
         largest.push((padded.saturating_sub(1) / dilation[axis].max(1) + 1).min(kernel_size[axis].max(1)));
         let extent = kernel_size[axis].saturating_sub(1).saturating_mul(dilation[axis]).saturating_add(1);
         enough &= extent <= padded.saturating_add(2);
@@ -412,7 +403,7 @@ mod tests {
             |kernel_size: [usize; 2], dilation: usize, padding: usize| ShapeError::WindowExceedsInput {
                 kernel_size: kernel_size.to_vec(),
                 dilation: vec![dilation; 2],
-                padding: vec![padding; 2],
+                padded: vec![8 + 2 * padding, 6 + 2 * padding],
                 input: Shape::batched(&[3, 8, 6]),
             };
         let text = |error: ShapeError| (error.to_string(), error.help().unwrap());

@@ -9,10 +9,10 @@ fn lenet() -> Result<Graph, GraphError> {
     let x = b.input("image", &[1, 28, 28])?;
     let x = b.layer("c1", &Layer::conv(6, Window::square(5, 1, 2)), x)?;
     let x = b.layer("c1", &Layer::Sigmoid, x)?;
-    let x = b.layer("s2", &Layer::AvgPool(Window::square(2, 2, 0)), x)?;
+    let x = b.layer("s2", &Layer::avg_pool(Window::square(2, 2, 0)), x)?;
     let x = b.layer("c3", &Layer::conv(16, Window::square(5, 1, 0)), x)?;
     let x = b.layer("c3", &Layer::Sigmoid, x)?;
-    let x = b.layer("s4", &Layer::AvgPool(Window::square(2, 2, 0)), x)?;
+    let x = b.layer("s4", &Layer::avg_pool(Window::square(2, 2, 0)), x)?;
     let x = b.layer("", &Layer::Flatten, x)?;
     let x = b.layer("f5", &Layer::linear(120), x)?;
     let x = b.layer("f5", &Layer::Sigmoid, x)?;
@@ -109,10 +109,10 @@ fn receptive_fields_of_a_vgg_like_stack() {
     for (label, layer) in [
         ("conv1_1", Layer::conv(8, Window::square(3, 1, 1))),
         ("conv1_2", Layer::conv(8, Window::square(3, 1, 1))),
-        ("pool1", Layer::MaxPool(Window::square(2, 2, 0))),
+        ("pool1", Layer::max_pool(Window::square(2, 2, 0))),
         ("conv2_1", Layer::conv(8, Window::square(3, 1, 1))),
         ("conv2_2", Layer::conv(8, Window::square(3, 1, 1))),
-        ("pool2", Layer::MaxPool(Window::square(2, 2, 0))),
+        ("pool2", Layer::max_pool(Window::square(2, 2, 0))),
         ("relu", Layer::Relu),
         ("flatten", Layer::Flatten),
         ("classifier", Layer::linear(10)),
@@ -134,7 +134,7 @@ fn receptive_fields_of_a_vgg_like_stack() {
 fn dilation_widens_a_field_and_joined_paths_take_the_larger() {
     let mut b = Builder::new("paths");
     let x = b.input("image", &[4, 16, 16]).unwrap();
-    let dilated = Window { dilation: vec![3, 2], padding: vec![3, 2], ..Window::square(3, 1, 0) };
+    let dilated = Window { dilation: vec![3, 2], padding: vec![3.into(), 2.into()], ..Window::square(3, 1, 0) };
     let wide = b.layer("wide", &Layer::conv(4, dilated), x).unwrap();
     let narrow = b.layer("narrow", &Layer::conv(4, Window::square(1, 1, 0)), x).unwrap();
     let sum = b.add("sum", wide, narrow).unwrap();

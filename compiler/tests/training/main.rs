@@ -33,10 +33,10 @@ fn lenet() -> Graph {
         &[
             Layer::conv(3, Window::square(5, 1, 2)),
             Layer::Sigmoid,
-            Layer::AvgPool(Window::square(2, 2, 0)),
+            Layer::avg_pool(Window::square(2, 2, 0)),
             Layer::conv(4, Window::square(3, 1, 0)),
             Layer::Sigmoid,
-            Layer::AvgPool(Window::square(2, 2, 0)),
+            Layer::avg_pool(Window::square(2, 2, 0)),
             Layer::Flatten,
             Layer::linear(6),
             Layer::Sigmoid,
@@ -54,12 +54,12 @@ fn branching() -> Graph {
     let stem = b.layer("stem", &Layer::Relu, stem).unwrap();
     let left = b.layer("left", &Layer::conv(1, Window::square(1, 1, 0)), stem).unwrap();
     let middle = b.layer("middle", &Layer::conv(2, Window::square(3, 1, 1)), stem).unwrap();
-    let right = b.layer("right", &Layer::MaxPool(Window::square(3, 1, 1)), stem).unwrap();
+    let right = b.layer("right", &Layer::max_pool(Window::square(3, 1, 1)), stem).unwrap();
     let right = b.layer("right", &Layer::conv(1, Window::square(1, 1, 0)), right).unwrap();
     let joined = b.concat("join", &[left, middle, right]).unwrap();
     let sum = b.add("sum", joined, stem).unwrap();
     let x = b.layer("drop1", &Layer::Dropout { rate: 0.3 }, sum).unwrap();
-    let x = b.layer("pool", &Layer::MaxPool(Window::square(2, 2, 0)), x).unwrap();
+    let x = b.layer("pool", &Layer::max_pool(Window::square(2, 2, 0)), x).unwrap();
     let x = b.layer("flatten", &Layer::Flatten, x).unwrap();
     let x = b.layer("drop2", &Layer::Dropout { rate: 0.2 }, x).unwrap();
     let x = b.layer("last", &Layer::linear(3), x).unwrap();

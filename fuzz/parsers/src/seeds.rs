@@ -93,7 +93,7 @@ fn training() -> Vec<String> {
         let x = builder.layer("c1", &Layer::conv(3, Window::square(3, 1, 1)), x)?;
         let x = builder.layer("n1", &Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 }, x)?;
         let x = builder.layer("c1", &Layer::Relu, x)?;
-        let x = builder.layer("p1", &Layer::MaxPool(Window::square(2, 2, 0)), x)?;
+        let x = builder.layer("p1", &Layer::max_pool(Window::square(2, 2, 0)), x)?;
         let x = builder.layer("d1", &Layer::Dropout { rate: 0.5 }, x)?;
         let x = builder.layer("flat", &Layer::Flatten, x)?;
         let x = builder.layer("f1", &Layer::linear(4), x)?;

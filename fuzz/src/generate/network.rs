@@ -110,8 +110,8 @@ fn layer(numbers: &mut Rng, item: &[usize]) -> Layer {
     let is_image = item.len() == 3;
     match numbers.u8(..16) {
         0..6 if is_image => conv(numbers, item),
-        6 if is_image => Layer::MaxPool(sizes::window(numbers, &item[1..], true)),
-        7 if is_image => Layer::AvgPool(sizes::window(numbers, &item[1..], true)),
+        6 if is_image => Layer::max_pool(sizes::window(numbers, &item[1..], true)),
+        7 if is_image => Layer::avg_pool(sizes::window(numbers, &item[1..], true)),
         8 if is_image => Layer::GlobalAvgPool { axes: 2 },
         0..9 if !is_image => linear(numbers, item),
         9 if is_image => Layer::Flatten,

@@ -79,7 +79,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
                 window = Window {
                     kernel_size: sizes,
                     stride: vec![1; axes],
-                    padding: vec![0; axes],
+                    padding: vec![0.into(); axes],
                     dilation: vec![1; axes],
                 };
             }
@@ -129,7 +129,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             if !axes.is_empty() {
                 let (axis, size) = pick(s.numbers, &axes);
                 let scale = s.of_type(&vector(size));
-                s.op(Scale { axis }, &[x, scale]);
+                s.op(Scale::along(axis), &[x, scale]);
             }
         }
         OpKind::SumChannels => {
@@ -186,14 +186,14 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
         OpKind::Dropout => {
             let x = s.floats();
             let rate = rate(s);
-            s.op(Dropout { rate }, &[x]);
+            s.op(Dropout::new(rate), &[x]);
         }
         OpKind::DropoutTraining => {
             let x = s.floats();
             let seed = s.integers(&Shape::fixed(&[2]), Meaning::Seed);
             let stream = s.numbers.u32(..3);
             let rate = rate(s);
-            s.op(DropoutTraining { rate, stream }, &[x, seed]);
+            s.op(DropoutTraining::new(rate, stream), &[x, seed]);
         }
         OpKind::Softmax => {
             let x = s.batched();

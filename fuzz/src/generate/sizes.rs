@@ -1,7 +1,7 @@
 //! Sizes at which compiled code takes other paths: around the lanes of vectors, and ones.
 
 use fastrand::Rng;
-use windlass_compiler::ops::window::Window;
+use windlass_compiler::ops::window::{Sides, Window};
 
 /// Channels and lengths of vectors: tails of 4, 8 and 16 lanes, and one.
 const CHANNELS: [usize; 22] = [1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 8, 9, 10, 12, 15, 16, 17, 24, 31, 32, 33];
@@ -40,12 +40,16 @@ pub(crate) fn axes(numbers: &mut Rng) -> usize {
     pick(numbers, &[1, 2, 2, 2, 2, 2, 3])
 }
 
+fn at_most(padding: Sides, size: usize) -> Sides {
+    Sides { before: padding.before.min(size), after: padding.after.min(size) }
+}
+
 /// A window that fits an image; pools need a padding smaller than the window.
 pub(crate) fn window(numbers: &mut Rng, sizes: &[usize], is_pool: bool) -> Window {
     let fits = |window: &Window| {
         (0..sizes.len()).all(|axis| {
-            window.extent(axis) <= sizes[axis] + 2 * window.padding[axis]
-                && !(is_pool && window.padding[axis] >= window.kernel_size[axis])
+            window.extent(axis) <= sizes[axis] + window.padding[axis].total()
+                && !(is_pool && window.padding[axis].before >= window.kernel_size[axis])
         })
     };
     let axes = sizes.len();
@@ -68,7 +72,7 @@ pub(crate) fn window(numbers: &mut Rng, sizes: &[usize], is_pool: bool) -> Windo
         let window = Window {
             kernel_size: vec![kernel; axes],
             stride: vec![stride; axes],
-            padding: vec![padding; axes],
+            padding: vec![padding.into(); axes],
             dilation: vec![1; axes],
         };
         if fits(&window) {
@@ -77,23 +81,26 @@ pub(crate) fn window(numbers: &mut Rng, sizes: &[usize], is_pool: bool) -> Windo
     }
     let mut window = Window { kernel_size: vec![], stride: vec![], padding: vec![], dilation: vec![] };
     for &size in sizes {
-        let padding = pick(numbers, &[0, 0, 0, 0, 1, 1, 1, 2, 3, 5]);
+        let mut padding = Sides::from(pick(numbers, &[0, 0, 0, 0, 1, 1, 1, 2, 3, 5]));
+        if numbers.u8(..4) == 0 {
+            padding.after = pick(numbers, &[0, 1, 2, 3]);
+        }
         let dilation = pick(numbers, &[1, 1, 1, 1, 2, 2, 3, 5]);
-        let padded = size + 2 * padding;
+        let padded = size + padding.total();
         // The largest window that fits is as likely as any other.
         let largest = (padded - 1) / dilation + 1;
         let kernel = pick(numbers, &[1, 2, 3, 3, 4, 5, 7, largest.min(9)]).min(largest);
-        window.padding.push(if is_pool { padding.min(kernel - 1) } else { padding });
+        window.padding.push(if is_pool { at_most(padding, kernel - 1) } else { padding });
         window.dilation.push(dilation);
         window.kernel_size.push(kernel);
         window.stride.push(pick(numbers, &[1, 1, 1, 1, 2, 2, 3, 4, 5, 7, padded, padded + 3]));
     }
     for (axis, &size) in sizes.iter().enumerate() {
         // Less padding may leave no room for the window.
-        while window.extent(axis) > size + 2 * window.padding[axis] {
+        while window.extent(axis) > size + window.padding[axis].total() {
             window.kernel_size[axis] -= 1;
             if is_pool {
-                window.padding[axis] = window.padding[axis].min(window.kernel_size[axis] - 1);
+                window.padding[axis] = at_most(window.padding[axis], window.kernel_size[axis] - 1);
             }
         }
     }

@@ -245,8 +245,11 @@ fn attributes(node: usize, data: &Node) -> Vec<Edit> {
         match (name.as_str(), field) {
             ("kernel_size" | "stride" | "dilation" | "padding" | "input_sizes", Value::Array(sizes)) => {
                 let least = usize::from(name != "padding");
-                for (index, size) in sizes.iter().enumerate() {
-                    let size = size.as_u64().map_or(0, |size| size as usize);
+                for (index, entry) in sizes.iter().enumerate() {
+                    if entry.is_array() {
+                        push(&|value| value[name.as_str()][index] = 0.into(), None);
+                    }
+                    let size = entry.as_u64().map_or(0, |size| size as usize);
                     for to in smaller(size, least) {
                         push(&|value| value[name.as_str()][index] = to.into(), None);
                     }

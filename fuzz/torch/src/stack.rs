@@ -111,8 +111,8 @@ impl Kind {
             Kind::Conv2d { out_channels, window, groups, bias } => {
                 Layer::Conv { out_channels, window, groups, bias, init }
             }
-            Kind::MaxPool2d { window } => Layer::MaxPool(window),
-            Kind::AvgPool2d { window } => Layer::AvgPool(window),
+            Kind::MaxPool2d { window } => Layer::max_pool(window),
+            Kind::AvgPool2d { window } => Layer::avg_pool(window),
             Kind::GlobalAvgPool2d => Layer::GlobalAvgPool { axes: 2 },
             Kind::Linear { out_features, bias } => Layer::Linear { out_features, bias, init },
             Kind::Flatten => Layer::Flatten,

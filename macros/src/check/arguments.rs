@@ -2,6 +2,7 @@
 
 use syn::{Expr, Lit};
 use windlass_compiler::graph::initializer::Initializer;
+use windlass_compiler::ops::window::Sides;
 
 use super::Checker;
 use super::scope::Environment;
@@ -9,7 +10,7 @@ use super::values::Value;
 use crate::ast::{Argument, Call, plain, source};
 use crate::diagnostics::{Mistake, did_you_mean};
 use crate::layers::{
-    ArgumentRule, AxisSizes, Default, INITIALIZERS, Kind, Known, LayerRule, Setting, Settings,
+    ArgumentRule, Default, Each, INITIALIZERS, Kind, Known, LayerRule, PaddingWord, Setting, Settings,
 };
 
 /// A parameter of a layer or block.
@@ -197,20 +198,23 @@ impl Checker<'_, '_> {
         meant.and_then(position)
     }
 
-    /// Every setting of a layer whose arguments were bound; unknown ones are left out.
+    /// Every setting of a layer whose arguments were bound; unknown ones are left out. `input` has the sizes of an item of
+    /// the layer's input, if they are known.
     pub(super) fn settings(
         &mut self,
         rule: &LayerRule,
         bound: &[Option<&Expr>],
         environment: &Environment,
+        input: Option<Vec<usize>>,
     ) -> Settings {
-        let mut settings = Settings::default();
-        for (argument, given) in rule.arguments.iter().zip(bound) {
+        let mut settings = Settings::for_input(input);
+        // Words of padding depend on the other arguments.
+        let arguments = || rule.arguments.iter().zip(bound);
+        let is_padding = |argument: &ArgumentRule| matches!(argument.kind, Kind::Padding(_));
+        let first = arguments().filter(|(argument, _)| !is_padding(argument));
+        for (argument, given) in first.chain(arguments().filter(|(argument, _)| is_padding(argument))) {
             let setting = match (given, argument.default) {
-                (Some(expr), _) if argument.name == "padding" && is_text(expr) => {
-                    self.padding_word(rule, bound, expr, settings.get("kernel_size"), environment)
-                }
-                (Some(expr), _) => self.setting(rule.name, argument, expr, environment),
+                (Some(expr), _) => self.setting(rule.name, argument, (expr, &settings), environment),
                 (None, Default::Is(setting)) => Some(setting),
                 (None, Default::As(other)) => settings.get(other),
                 (None, Default::Required) => None,
@@ -226,83 +230,107 @@ impl Checker<'_, '_> {
         &mut self,
         layer: &str,
         argument: &ArgumentRule,
-        expr: &Expr,
+        (expr, others): (&Expr, &Settings),
         environment: &Environment,
     ) -> Option<Setting> {
         let what = format!("`{}` of `{layer}`", argument.name);
-        if argument.kind == Kind::Initializer {
-            return self.initializer(expr, environment).map(Setting::Initializer);
+        match (argument.kind, word(expr)) {
+            (Kind::Initializer, _) => return self.initializer(expr, environment).map(Setting::Initializer),
+            (Kind::Word(words), Some(given)) => {
+                if let Some(known) = words.iter().find(|known| **known == given) {
+                    return Some(Setting::Word(known));
+                }
+                let mistake = Mistake::new(format!("{what} cannot be `{given}`"))
+                    .help(format!("it takes {}", argument.kind.words()));
+                self.errors.report(expr, mistake);
+                return None;
+            }
+            (Kind::Padding(_), Some(given)) if !environment.has_value(&given) => {
+                return self.padding_word(&what, argument, (expr, &given), others);
+            }
+            _ => {}
         }
         let value = self.evaluate(expr, environment);
-        match (argument.kind, &value) {
-            (_, Value::Unknown) => None,
+        let setting = match (argument.kind, &value) {
+            (_, Value::Unknown) => return None,
             (Kind::Size, Value::Exact(_) | Value::Real(_)) => {
-                self.size(expr, &what, &value).map(Setting::Size)
+                return self.size(expr, &what, &value).map(Setting::Size);
             }
             (Kind::Sizes(axes), Value::Exact(_) | Value::Real(_)) => {
                 let size = self.size(expr, &what, &value)?;
-                Some(Setting::Sizes(AxisSizes::all(axes, size)))
+                Some(Setting::Sizes(Each::all(axes, size)))
             }
             (Kind::Sizes(axes), Value::Tuple(values)) if values.len() == axes => {
-                let sizes: Option<Vec<usize>> =
-                    values.iter().map(|value| self.size(expr, &what, value)).collect();
-                AxisSizes::each(&sizes?).map(Setting::Sizes)
+                Each::each(&self.sizes(expr, &what, values)?).map(Setting::Sizes)
+            }
+            (Kind::List, Value::Exact(_) | Value::Real(_)) => {
+                let size = self.size(expr, &what, &value)?;
+                Some(Setting::Sizes(Each::all(1, size)))
+            }
+            (Kind::List, Value::Tuple(values)) => {
+                Each::each(&self.sizes(expr, &what, values)?).map(Setting::Sizes)
+            }
+            (Kind::Padding(axes), Value::Exact(_) | Value::Real(_)) => {
+                let size = self.size(expr, &what, &value)?;
+                Some(Setting::Padding(Each::all(axes, Sides::from(size))))
+            }
+            (Kind::Padding(1), Value::Tuple(values)) if values.len() == 2 => {
+                self.sides(expr, &what, &value).map(|sides| Setting::Padding(Each::all(1, sides)))
+            }
+            (Kind::Padding(axes), Value::Tuple(values)) if values.len() == axes => {
+                let sides: Option<Vec<Sides>> =
+                    values.iter().map(|value| self.sides(expr, &what, value)).collect();
+                Each::each(&sides?).map(Setting::Padding)
             }
             (Kind::Number, Value::Exact(_) | Value::Real(_)) => value.real().map(Setting::Number),
             (Kind::Flag, Value::Flag(flag)) => Some(Setting::Flag(*flag)),
-            (kind, _) => {
-                let mistake = Mistake::new(format!("{what} cannot be `{value}`"))
-                    .help(format!("it takes {}", kind.words()));
-                self.report_here(expr, mistake);
-                None
+            _ => None,
+        };
+        if setting.is_none() {
+            let mistake = Mistake::new(format!("{what} cannot be `{value}`"))
+                .help(format!("it takes {}", argument.kind.words()));
+            self.report_here(expr, mistake);
+        }
+        setting
+    }
+
+    fn sizes(&mut self, expr: &Expr, what: &str, values: &[Value]) -> Option<Vec<usize>> {
+        values.iter().map(|value| self.size(expr, what, value)).collect()
+    }
+
+    /// Padding on both sides of an axis: a size, or a pair.
+    fn sides(&mut self, expr: &Expr, what: &str, value: &Value) -> Option<Sides> {
+        match value {
+            Value::Tuple(values) if values.len() == 2 => {
+                let sizes = self.sizes(expr, what, values)?;
+                Some(Sides { before: sizes[0], after: sizes[1] })
             }
+            _ => self.size(expr, what, value).map(Sides::from),
         }
     }
 
-    /// `padding = "same"`, which other libraries support: as a number for this window.
+    /// `padding = same`, `valid` or `full`.
     fn padding_word(
         &mut self,
-        rule: &LayerRule,
-        bound: &[Option<&Expr>],
-        expr: &Expr,
-        kernel_size: Option<Setting>,
-        environment: &Environment,
+        what: &str,
+        argument: &ArgumentRule,
+        (expr, given): (&Expr, &str),
+        others: &Settings,
     ) -> Option<Setting> {
-        let axes = rule.axes();
-        let dilation = rule.arguments.iter().zip(bound).find(|(argument, _)| argument.name == "dilation");
-        let dilation = match dilation {
-            Some((argument, Some(expr))) => self.setting(rule.name, argument, expr, environment)?,
-            Some((_, None)) | None => Setting::Sizes(AxisSizes::all(axes, 1)),
-        };
-        let mut padding = None;
-        let mut help = "write a number of pixels, such as `padding = 1`".to_owned();
-        let word = source(expr).to_lowercase();
-        if word.contains("valid") {
-            padding = Some(Setting::Sizes(AxisSizes::all(axes, 0)));
-            help = "leave it out: then there is no padding".to_owned();
-        } else if let (Some(Setting::Sizes(kernel_size)), Setting::Sizes(dilation)) = (kernel_size, dilation)
-            && word.contains("same")
-        {
-            let window = kernel_size.as_slice().iter().zip(dilation.as_slice());
-            let around: Vec<usize> =
-                window.map(|(size, dilation)| size.saturating_sub(1).saturating_mul(*dilation)).collect();
-            if around.iter().any(|size| !size.is_multiple_of(2)) {
-                help =
-                    "an even window has no padding that keeps the size: use an odd `kernel_size`".to_owned();
-            } else {
-                let sizes: Vec<usize> = around.iter().map(|size| size / 2).collect();
-                let words: Vec<String> = sizes.iter().map(usize::to_string).collect();
-                let words = match sizes.iter().all(|size| *size == sizes[0]) {
-                    true => words[0].clone(),
-                    false => format!("({})", words.join(", ")),
-                };
-                padding = AxisSizes::each(&sizes).map(Setting::Sizes);
-                help = format!("`padding = {words}` keeps the size for this window");
+        let help = match (others.padding_of(given), is_text(expr)) {
+            (Ok(padding), false) => return Each::each(&padding).map(Setting::Padding),
+            (Ok(padding), true) => {
+                let mistake = Mistake::new(format!("{what} is written without quotes"))
+                    .help(format!("write `padding = {given}`"));
+                self.errors.report(expr, mistake);
+                return Each::each(&padding).map(Setting::Padding);
             }
-        }
-        let mistake = Mistake::new(format!("`padding` of `{}` is a number, not {}", rule.name, source(expr)));
-        self.errors.report(expr, mistake.help(help));
-        padding
+            // The sizes of the input are unknown because of a mistake that was reported.
+            (Err(PaddingWord::NeedsInput), _) => return None,
+            (Err(PaddingWord::Unknown), _) => format!("it takes {}", argument.kind.words()),
+        };
+        self.errors.report(expr, Mistake::new(format!("{what} cannot be `{given}`")).help(help));
+        None
     }
 
     fn initializer(&mut self, expr: &Expr, environment: &Environment) -> Option<Initializer> {
@@ -446,6 +474,19 @@ fn too_many(call: &Call, signature: &Signature, required: usize, position: usize
 
 fn is_flag(expr: &Expr) -> bool {
     matches!(expr, Expr::Lit(literal) if matches!(literal.lit, Lit::Bool(_)))
+}
+
+/// A single word, also in quotes: in lower case.
+fn word(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Path(path) => path.path.get_ident().map(plain),
+        Expr::Group(group) => word(&group.expr),
+        Expr::Lit(literal) => match &literal.lit {
+            Lit::Str(text) => Some(text.value().to_lowercase()),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn is_text(expr: &Expr) -> bool {

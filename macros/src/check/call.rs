@@ -5,7 +5,7 @@ use quote::ToTokens;
 use syn::Expr;
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::{GraphError, ShapeError};
-use windlass_compiler::graph::Layer;
+use windlass_compiler::graph::{Combination, Layer};
 use windlass_compiler::shape::Dim;
 
 use super::arguments::{Signature, Slot};
@@ -33,7 +33,9 @@ impl<'a> Checker<'_, 'a> {
             return self.block(label, (call, block), environment, labels, it);
         }
         match name.as_str() {
-            "add" => self.add(label, call, environment, labels, it),
+            "add" => self.combine((label, call, Combination::Add), environment, labels, it),
+            "subtract" => self.combine((label, call, Combination::Subtract), environment, labels, it),
+            "multiply" => self.combine((label, call, Combination::Multiply), environment, labels, it),
             "from" => self.from(label, call, environment, it),
             _ => {
                 environment.forgiving = true;
@@ -63,7 +65,11 @@ impl<'a> Checker<'_, 'a> {
             environment.forgiving = true;
             return Flow::Unknown;
         };
-        let settings = self.settings(rule, &bound, environment);
+        let input = match it {
+            Flow::Value(value) => Some(self.builder.item(value)),
+            Flow::Unknown | Flow::Nothing => None,
+        };
+        let settings = self.settings(rule, &bound, environment, input);
         let Some(layer) = (rule.make)(&settings) else { return Flow::Unknown };
         let Flow::Value(x) = it else {
             return match layer {
@@ -249,44 +255,49 @@ impl<'a> Checker<'_, 'a> {
         }
     }
 
-    /// `add(skip)`: the sum of the current value and named values.
-    fn add(
+    /// `add(skip)`, `subtract(mean)`, `multiply(gate)`: combines the current value with named values.
+    fn combine(
         &mut self,
-        label: Option<&Ident>,
-        call: &Call,
+        (label, call, combination): (Option<&Ident>, &Call, Combination),
         environment: &mut Environment,
         labels: &mut Labels,
         it: Flow,
     ) -> Flow {
-        let name = labels.name(label, "add");
+        let word = combination.word();
+        let name = labels.name(label, word);
         let it = self.flowing(it, call, environment);
-        let others = self.named_arguments(call, environment, it, "let skip = it; conv2d(…); add(skip)");
-        let mut sum = it;
+        let example = format!("let skip = it; conv2d(…); {word}(skip)");
+        let others = self.named_arguments(call, environment, it, &example);
+        let mut result = it;
         for (index, (other_name, other)) in others.into_iter().enumerate() {
-            let (Flow::Value(left), Flow::Value(right)) = (sum, other) else {
+            let (Flow::Value(left), Flow::Value(right)) = (result, other) else {
                 // One of the two has a known shape.
-                sum = if matches!(sum, Flow::Value(_)) { sum } else { other };
+                result = if matches!(result, Flow::Value(_)) { result } else { other };
                 continue;
             };
             let name = if index == 0 { name.clone() } else { format!("{name}.{index}") };
-            sum = match self.builder.add(&name, left, right) {
-                Ok(value) => self.record(value, name, "add", &call.to_string(), call.name.span(), 0),
+            result = match self.builder.combine(&name, combination, left, right) {
+                Ok(value) => self.record(value, name, word, &call.to_string(), call.name.span(), 0),
                 Err(GraphError::Shape { error, .. }) => {
                     let mistake = Mistake::new(format!(
-                        "`{call}` needs two equal shapes, but the current value is {:?} and `{other_name}` is {:?}",
+                        "`{call}` needs {}, but the current value is {:?} and `{other_name}` is {:?}",
+                        match combination {
+                            Combination::Multiply => "equal shapes, or one factor for each channel or pixel",
+                            Combination::Add | Combination::Subtract => "two equal shapes",
+                        },
                         self.builder.item_dims(left),
                         self.builder.item_dims(right)
                     ));
                     self.report_here(call, mistake.help(error.help()));
-                    sum
+                    result
                 }
                 Err(error) => {
                     self.errors.report(call, Mistake::new(error.to_string()));
-                    sum
+                    result
                 }
             };
         }
-        sum
+        result
     }
 
     /// `from(skip)`: continues from a named value.
@@ -359,8 +370,13 @@ impl<'a> Checker<'_, 'a> {
             unknown.help(format!("`{name}` is a value: to continue from it write `from({name})`"))
         } else if let Some(meant) = layers::known_elsewhere_as(name) {
             unknown.help(format!("did you mean `{meant}`?"))
-        } else if matches!(name, "cat" | "concatenate") {
-            unknown.help("did you mean `concat`?".to_owned())
+        } else if let Some(meant) = match name {
+            "cat" | "concatenate" => Some("concat"),
+            "mul" | "times" => Some("multiply"),
+            "sub" | "minus" => Some("subtract"),
+            _ => None,
+        } {
+            unknown.help(format!("did you mean `{meant}`?"))
         } else if let Some(absent) = layers::absent(name) {
             let help = absent.instead.map_or_else(|| self.everything(), str::to_owned);
             Mistake::new(format!("Windlass has no layer `{name}` yet")).help(help)
@@ -384,7 +400,7 @@ impl<'a> Checker<'_, 'a> {
             let names: Vec<&str> = self.blocks.keys().map(String::as_str).collect();
             text.push_str(&format!("; the blocks of this `network!` are {}", names.join(", ")));
         }
-        text.push_str("; `add(…)` and `concat { … }` combine values");
+        text.push_str("; `add(…)`, `subtract(…)`, `multiply(…)` and `concat { … }` combine values");
         text
     }
 

@@ -2,9 +2,10 @@ use std::collections::HashSet;
 
 use super::elsewhere::ABSENT;
 use super::{
-    AxisSizes, Default, INITIALIZERS, Initializer, Kind, LAYERS, STRUCTURE, Setting, Settings, absent, find,
-    known_elsewhere_as, meant,
+    Default, Each, INITIALIZERS, Kind, LAYERS, STRUCTURE, Setting, Settings, absent, find, known_elsewhere_as,
+    meant,
 };
+use windlass_compiler::graph::initializer::Initializer;
 
 #[test]
 fn every_layer_can_be_made_from_its_defaults_and_required_arguments() {
@@ -16,9 +17,11 @@ fn every_layer_can_be_made_from_its_defaults_and_required_arguments() {
                 Default::As(other) => settings.get(other).unwrap(),
                 Default::Required => match argument.kind {
                     Kind::Size => Setting::Size(8),
-                    Kind::Sizes(axes) => Setting::Sizes(AxisSizes::all(axes, 3)),
+                    Kind::Sizes(axes) => Setting::Sizes(Each::all(axes, 3)),
+                    Kind::Padding(axes) => Setting::Padding(Each::all(axes, 1.into())),
+                    Kind::List => Setting::Sizes(Each::all(2, 1)),
                     Kind::Number => Setting::Number(0.5),
-                    Kind::Flag | Kind::Initializer => panic!("{} needs a sample", argument.name),
+                    Kind::Flag | Kind::Word(_) | Kind::Initializer => panic!("{} needs a sample", argument.name),
                 },
             };
             settings.set(argument.name, setting);
@@ -91,6 +94,8 @@ fn words_of(setting: Setting) -> String {
     match setting {
         Setting::Size(size) => size.to_string(),
         Setting::Sizes(sizes) => sizes.as_slice()[0].to_string(),
+        Setting::Padding(padding) => padding.as_slice()[0].to_string(),
+        Setting::Word(word) => word.to_owned(),
         Setting::Number(number) => number.to_string(),
         Setting::Flag(flag) => flag.to_string(),
         Setting::Initializer(initializer) => {

@@ -122,15 +122,15 @@ fn steps_keep_their_bits() {
     let conv = |channels| Layer::conv(channels, Window::square(3, 1, 1));
     for channels in [5, 16, 17] {
         for layers in [
-            vec![conv(channels), Layer::Relu, Layer::AvgPool(Window::square(2, 2, 0))],
+            vec![conv(channels), Layer::Relu, Layer::avg_pool(Window::square(2, 2, 0))],
             vec![conv(channels), Layer::Relu, Layer::GlobalAvgPool { axes: 2 }],
             vec![
                 conv(channels),
                 Layer::Relu,
-                Layer::MaxPool(Window::square(3, 2, 1)),
+                Layer::max_pool(Window::square(3, 2, 1)),
                 conv(channels),
                 Layer::Relu,
-                Layer::MaxPool(Window::square(2, 2, 0)),
+                Layer::max_pool(Window::square(2, 2, 0)),
                 Layer::Dropout { rate: 0.5 },
             ],
             vec![conv(channels), Layer::Relu, Layer::Dropout { rate: 0.3 }, conv(3)],

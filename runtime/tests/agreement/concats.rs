@@ -43,7 +43,7 @@ impl Images {
         Window {
             kernel_size: vec![3; axes],
             stride: vec![1; axes],
-            padding: vec![1; axes],
+            padding: vec![1.into(); axes],
             dilation: vec![1; axes],
         }
     }
@@ -87,7 +87,7 @@ impl Images {
         results.push(("twice", ops.op(Binary { kind: BinaryKind::Multiply }, &[x, x])));
         results.push(("relu grad", ops.op(Binary { kind: BinaryKind::ReluGrad }, &[other, x])));
         results.push(("bias", ops.op(Bias {}, &[x, bias])));
-        results.push(("scale", ops.op(Scale { axis: 1 }, &[x, bias])));
+        results.push(("scale", ops.op(Scale::along(1), &[x, bias])));
         results.push(("sums", ops.op(SumChannels {}, &[x])));
         let pooled = ops.ops(MaxPool { window: window.clone() }, &[x]);
         let (input_sizes, max) =
@@ -307,10 +307,10 @@ fn flattened_behind_many_channels() {
         let layers = [
             conv(16, 3, 1),
             Layer::Relu,
-            Layer::MaxPool(Window::square(2, 2, 0)),
+            Layer::max_pool(Window::square(2, 2, 0)),
             conv(33, 2, 0),
             Layer::Relu,
-            Layer::AvgPool(Window::square(2, 1, 1)),
+            Layer::avg_pool(Window::square(2, 1, 1)),
             Layer::Flatten,
             Layer::linear(5),
         ];

@@ -69,7 +69,7 @@ fn programs_in_use_while_others_come_and_go() {
             Layer::conv(16, Window::square(3, 1, 1)),
             Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 },
             Layer::Relu,
-            Layer::MaxPool(Window::square(2, 2, 0)),
+            Layer::max_pool(Window::square(2, 2, 0)),
             Layer::Flatten,
             Layer::linear(10),
         ],

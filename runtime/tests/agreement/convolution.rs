@@ -74,7 +74,7 @@ impl Case {
     fn bounded(mut self, work: usize) -> Self {
         while self.work() > work && self.sizes.iter().any(|&size| size > 1) {
             for axis in 0..self.sizes.len() {
-                let needed = self.window.extent(axis).saturating_sub(2 * self.window.padding[axis]).max(1);
+                let needed = self.window.extent(axis).saturating_sub(self.window.padding[axis].total()).max(1);
                 self.sizes[axis] = (self.sizes[axis] / 2).max(needed);
             }
             if self.work() > work {
@@ -89,7 +89,7 @@ fn window(kernel_size: &[usize], stride: &[usize], padding: &[usize], dilation: 
     Window {
         kernel_size: kernel_size.to_vec(),
         stride: stride.to_vec(),
-        padding: padding.to_vec(),
+        padding: padding.iter().map(|&padding| padding.into()).collect(),
         dilation: dilation.to_vec(),
     }
 }

@@ -241,7 +241,7 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let y = if kind == OpKind::Bias {
                 ops.op(Bias {}, &[x, g])
             } else {
-                ops.op(Scale { axis: 1 }, &[x, g])
+                ops.op(Scale::along(1), &[x, g])
             };
             vec![Case::exact(ops.output("y", y), &[&[("x", Fill::Edges), ("g", Fill::Edges)]])]
         }
@@ -337,13 +337,13 @@ fn cases(kind: OpKind) -> Vec<Case> {
         }
         OpKind::Dropout => {
             let x = ops.input("x", &[PAIRS]);
-            let y = ops.op(Dropout { rate: 0.5 }, &[x]);
+            let y = ops.op(Dropout::new(0.5), &[x]);
             vec![Case::exact(ops.output("y", y), &[edges])]
         }
         OpKind::DropoutTraining => {
             let x = ops.input("x", &[PAIRS]);
             let seed = integers(&mut ops, "seed", Shape::fixed(&[2]));
-            let y = ops.op(DropoutTraining { rate: 0.3, stream: 1 }, &[x, seed]);
+            let y = ops.op(DropoutTraining::new(0.3, 1), &[x, seed]);
             vec![Case::exact(ops.output("y", y), &[edges])]
         }
         OpKind::Softmax => softmax(|ops, x, _| ops.op(Softmax {}, &[x])),
@@ -424,7 +424,7 @@ fn what_is_not_a_number_reaches_parameters_before_a_relu() {
     check_divergence(&[7], &dense, "l1.bias", &["l0.weight", "l0.bias", "l1.weight"]);
     check_divergence(&[7], &dense, "x", &["l0.weight", "l0.bias", "l1.weight"]);
     let conv = |channels| Layer::conv(channels, Window::square(3, 1, 1));
-    let pool = Layer::MaxPool(Window::square(2, 2, 0));
+    let pool = Layer::max_pool(Window::square(2, 2, 0));
     for last in
         [vec![pool.clone()], vec![Layer::Dropout { rate: 0.3 }], vec![pool, Layer::Dropout { rate: 0.3 }]]
     {

@@ -135,7 +135,7 @@ fn channels() {
         let mut ops = ops.output("biased", biased).output("sums", sums);
         for (axis, &size) in item.iter().enumerate() {
             let scale = ops.parameter(&format!("s{axis}"), &[size]);
-            let scaled = ops.op(Scale { axis: axis + 1 }, &[x, scale]);
+            let scaled = ops.op(Scale::along(axis + 1), &[x, scale]);
             ops = ops.output(&format!("scaled{axis}"), scaled);
         }
         check_exact(ops, &[1, 2, 7], &format!("{item:?}"));
@@ -143,7 +143,7 @@ fn channels() {
     // Along the axes of a parameter, which has no batch axis.
     let mut ops = Ops::new();
     let (w, s) = (ops.parameter("w", &[3, 5, 2]), ops.parameter("s", &[3]));
-    let scaled = ops.op(Scale { axis: 0 }, &[w, s]);
+    let scaled = ops.op(Scale::along(0), &[w, s]);
     check_exact(ops.output("y", scaled), &[1, 4], "a scaled parameter");
 }
 

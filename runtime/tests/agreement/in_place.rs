@@ -119,7 +119,7 @@ fn chains_of_elements() {
         let c = binary(&mut ops, BinaryKind::ReluGrad, a, b);
         let d = binary(&mut ops, BinaryKind::Subtract, other, c);
         let e = ops.op(Bias {}, &[d, numbers]);
-        let f = ops.op(Scale { axis: 1 }, &[e, numbers]);
+        let f = ops.op(Scale::along(1), &[e, numbers]);
         let g = binary(&mut ops, BinaryKind::Add, f, f);
         let h = relu(&mut ops, g);
         let y = binary(&mut ops, BinaryKind::Subtract, x, h);

@@ -36,7 +36,7 @@ fn branches() -> Graph {
         let left = builder.layer("c1", &conv(8, 3, 1, 1), x)?;
         let left = builder.layer("n1", &NORM, left)?;
         let sum = builder.add("sum", left, x)?;
-        let right = builder.layer("p2", &Layer::AvgPool(Window::square(3, 1, 1)), x)?;
+        let right = builder.layer("p2", &Layer::avg_pool(Window::square(3, 1, 1)), x)?;
         let x = builder.concat("join", &[sum, right])?;
         let x = builder.layer("end", &Layer::GlobalAvgPool { axes: 2 }, x)?;
         let x = builder.layer("end", &Layer::Flatten, x)?;
@@ -49,8 +49,8 @@ fn branches() -> Graph {
 
 /// Networks that together have every layer, on sizes with and without whole vectors, each with a loss for training.
 fn networks() -> Vec<(Graph, Loss)> {
-    let max_pool = || Layer::MaxPool(Window::square(2, 2, 0));
-    let avg_pool = || Layer::AvgPool(Window::square(2, 2, 0));
+    let max_pool = || Layer::max_pool(Window::square(2, 2, 0));
+    let avg_pool = || Layer::avg_pool(Window::square(2, 2, 0));
     let strided = [conv(16, 5, 1, 2), NORM, Layer::Relu, max_pool(), conv(20, 3, 2, 1)];
     let pooled = [conv(32, 3, 1, 1), Layer::Relu, max_pool(), Layer::Flatten, Layer::linear(9)];
     let in_groups = [grouped(16, 16), Layer::Tanh, grouped(24, 4), Layer::GlobalAvgPool { axes: 2 }];

@@ -3,7 +3,7 @@
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Array, Bindings};
 use windlass_compiler::ops::Op;
-use windlass_compiler::ops::window::Window;
+use windlass_compiler::ops::window::{Sides, Window};
 use windlass_compiler::shape::DType;
 
 /// The values bound to every source.
@@ -61,11 +61,16 @@ impl Numbers {
         let mut list = |lowest: usize, bound: usize| -> Vec<usize> {
             (0..axes).map(|_| lowest + self.below(bound)).collect()
         };
-        let window =
-            Window { kernel_size: list(1, 5), stride: list(1, 9), padding: list(0, 6), dilation: list(1, 3) };
+        let (before, after) = (list(0, 6), list(0, 6));
+        let sides = before.iter().zip(after).map(|(&before, after)| {
+            // One in two paddings is the same on both sides.
+            if after % 2 == 0 { before.into() } else { Sides { before, after } }
+        });
+        let padding = sides.collect();
+        let window = Window { kernel_size: list(1, 5), stride: list(1, 9), padding, dilation: list(1, 3) };
         let sizes = (0..axes)
             .map(|axis| {
-                let least = window.extent(axis).saturating_sub(2 * window.padding[axis]).max(1);
+                let least = window.extent(axis).saturating_sub(window.padding[axis].total()).max(1);
                 match self.below(2) {
                     0 => least + self.below(window.stride[axis].min(3)),
                     _ => least.max(1 + self.below(largest)),
@@ -79,8 +84,9 @@ impl Numbers {
     pub(crate) fn pooling_window(&mut self, axes: usize, largest: usize) -> (Vec<usize>, Window) {
         let (mut sizes, mut window) = self.window(axes, largest);
         for (axis, size) in sizes.iter_mut().enumerate() {
-            window.padding[axis] %= window.kernel_size[axis];
-            *size = window.extent(axis).saturating_sub(2 * window.padding[axis]).max(*size);
+            let (kernel, Sides { before, after }) = (window.kernel_size[axis], window.padding[axis]);
+            window.padding[axis] = Sides { before: before % kernel, after: after % kernel };
+            *size = window.extent(axis).saturating_sub(window.padding[axis].total()).max(*size);
         }
         (sizes, window)
     }

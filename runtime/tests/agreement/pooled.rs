@@ -66,7 +66,7 @@ impl Case {
 }
 
 fn line(kernel_size: usize, stride: usize, padding: usize) -> Window {
-    Window { kernel_size: vec![kernel_size], stride: vec![stride], padding: vec![padding], dilation: vec![1] }
+    Window { kernel_size: vec![kernel_size], stride: vec![stride], padding: vec![padding.into()], dilation: vec![1] }
 }
 
 fn notes(graph: &Graph, options: &PlanOptions) -> String {
@@ -85,7 +85,7 @@ fn tiles_of_whole_windows() {
         let side_by_side = |size: &[usize]| Window {
             kernel_size: size.to_vec(),
             stride: size.to_vec(),
-            padding: vec![0; size.len()],
+            padding: vec![0.into(); size.len()],
             dilation: vec![1; size.len()],
         };
         let channels = [numbers.pick(&[1, 3, 8, 17]), numbers.pick(&[5, 8, 16, 17, 33])];
@@ -154,7 +154,7 @@ fn winograd_tiles_of_whole_windows() {
                     pool: Window {
                         kernel_size: pool.to_vec(),
                         stride: pool.to_vec(),
-                        padding: vec![0; 2],
+                        padding: vec![0.into(); 2],
                         dilation: vec![1; 2],
                     },
                     is_max: sizes[0] != 13,
@@ -209,7 +209,7 @@ fn pooled_parts_and_pixels() {
         let window = Window {
             kernel_size: size.to_vec(),
             stride: size.to_vec(),
-            padding: vec![0; 2],
+            padding: vec![0.into(); 2],
             dilation: vec![1; 2],
         };
         ops.op(MaxPool { window }, &[y])

@@ -63,12 +63,12 @@ fn windows_side_by_side() {
             check(2, &[size, size * outputs], &Window::square(size, size, 0), &[1]);
         }
         let line =
-            Window { kernel_size: vec![size], stride: vec![size], padding: vec![0], dilation: vec![1] };
+            Window { kernel_size: vec![size], stride: vec![size], padding: vec![0.into()], dilation: vec![1] };
         check(1, &[7 * size], &line, &[2]);
         let block = Window {
             kernel_size: vec![2, size, 3],
             stride: vec![2, size, 3],
-            padding: vec![0; 3],
+            padding: vec![0.into(); 3],
             dilation: vec![1; 3],
         };
         check(2, &[4, 2 * size, 9], &block, &[2]);
@@ -132,7 +132,7 @@ fn windows_of_many_places() {
             let window = Window {
                 kernel_size: kernel_size.to_vec(),
                 stride: vec![3, 2],
-                padding: vec![1, 0],
+                padding: vec![1.into(), 0.into()],
                 dilation: vec![1, 1],
             };
             check(channels, &[21, 19], &window, &[1, 3]);

@@ -32,7 +32,7 @@ fn classifier(classes: usize) -> Graph {
             Layer::conv(5, Window::square(3, 1, 1)),
             Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 },
             Layer::Relu,
-            Layer::MaxPool(Window::square(2, 2, 0)),
+            Layer::max_pool(Window::square(2, 2, 0)),
             Layer::Flatten,
             Layer::Dropout { rate: 0.25 },
             Layer::linear(classes),

@@ -87,7 +87,7 @@ fn window(sizes: &[usize], [a, b, c]: [usize; 3]) -> Window {
     // A pool's padding must be smaller than its window.
     let padding = (0..2).map(|axis| padding[axis].min(kernel_size[axis] - 1)).collect::<Vec<_>>();
     let kernel_size = (0..2).map(|axis| kernel_size[axis].min(sizes[axis] + 2 * padding[axis])).collect();
-    Window { kernel_size, stride: vec![1 + b % 2, 1 + b / 2 % 3], padding, dilation: vec![1, 1] }
+    Window { kernel_size, stride: vec![1 + b % 2, 1 + b / 2 % 3], padding: padding.into_iter().map(Into::into).collect(), dilation: vec![1, 1] }
 }
 
 fn layer(choice: Choice, item: &[usize], numbers: [usize; 3]) -> Option<Layer> {
@@ -107,8 +107,8 @@ fn layer(choice: Choice, item: &[usize], numbers: [usize; 3]) -> Option<Layer> {
             };
             Some(Layer::Conv { out_channels, window, groups, bias: b % 3 > 0, init: Initializer::ZEROS })
         }
-        Choice::MaxPool if is_image => Some(Layer::MaxPool(window(&item[1..], numbers))),
-        Choice::AvgPool if is_image => Some(Layer::AvgPool(window(&item[1..], numbers))),
+        Choice::MaxPool if is_image => Some(Layer::max_pool(window(&item[1..], numbers))),
+        Choice::AvgPool if is_image => Some(Layer::avg_pool(window(&item[1..], numbers))),
         Choice::GlobalAvgPool if is_image => Some(Layer::GlobalAvgPool { axes: 2 }),
         Choice::Activation => Some([Layer::Relu, Layer::Sigmoid, Layer::Tanh][a % 3].clone()),
         Choice::Norm => Some(Layer::BatchNorm { epsilon: 0.1, momentum: 0.1 }),

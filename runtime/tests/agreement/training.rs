@@ -29,10 +29,10 @@ fn lenet(image: usize) -> Graph {
         &[
             conv(6, 5, 1, 2),
             Layer::Relu,
-            Layer::MaxPool(Window::square(2, 2, 0)),
+            Layer::max_pool(Window::square(2, 2, 0)),
             conv(16, 5, 1, 0),
             Layer::Relu,
-            Layer::MaxPool(Window::square(2, 2, 0)),
+            Layer::max_pool(Window::square(2, 2, 0)),
             Layer::Flatten,
             Layer::linear(120),
             Layer::Relu,
@@ -92,7 +92,7 @@ fn branches_forward_and_backward_are_exact() {
     let a = builder.layer("a", &Layer::Relu, a).unwrap();
     let b = builder.layer("b", &conv(4, 1, 1, 0), x).unwrap();
     let sum = builder.add("sum", a, b).unwrap();
-    let pooled = builder.layer("pool", &Layer::MaxPool(Window::square(3, 1, 1)), x).unwrap();
+    let pooled = builder.layer("pool", &Layer::max_pool(Window::square(3, 1, 1)), x).unwrap();
     let joined = builder.concat("join", &[sum, pooled, a]).unwrap();
     let c = builder.layer("c", &conv(5, 2, 2, 0), joined).unwrap();
     let c = builder.layer("c", &Layer::Relu, c).unwrap();
@@ -118,13 +118,13 @@ fn a_step_of_every_layer() {
         vec![NORM, Layer::Relu],
         vec![Layer::Dropout { rate: 0.3 }],
         vec![Layer::Tanh, Layer::Dropout { rate: 0.5 }, Layer::Sigmoid],
-        vec![Layer::MaxPool(Window::square(3, 2, 1))],
-        vec![Layer::AvgPool(Window::square(2, 1, 1))],
+        vec![Layer::max_pool(Window::square(3, 2, 1))],
+        vec![Layer::avg_pool(Window::square(2, 1, 1))],
         vec![Layer::GlobalAvgPool { axes: 2 }],
     ];
     for layers in layers {
         let spatial =
-            matches!(layers[0], Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::GlobalAvgPool { axes: 2 });
+            matches!(layers[0], Layer::MaxPool { .. } | Layer::AvgPool { .. } | Layer::GlobalAvgPool { axes: 2 });
         for (item, product) in [
             (vec![7], Layer::linear(5)),
             (vec![3, 5, 6], conv(5, 3, 1, 1)),
@@ -199,8 +199,8 @@ fn dropout_masks_are_the_interpreters() {
                 ty: Type { dtype: DType::I32, shape: Shape::fixed(&[2]) },
             };
             let seed = ops.op(seed, &[]);
-            let y = ops.op(DropoutTraining { rate, stream }, &[x, seed]);
-            let off = ops.op(Dropout { rate }, &[x]);
+            let y = ops.op(DropoutTraining::new(rate, stream), &[x, seed]);
+            let off = ops.op(Dropout::new(rate), &[x]);
             let graph = ops.output("y", y).output("off", off).finish();
             Expectation::new(&graph, &[1, 2, 7, 33], Values::Reals, Agreement::Exact)
                 .check_variants(Mode::Training, &format!("{item:?} at {rate}"));

@@ -59,7 +59,7 @@ fn stays_within_its_bound() {
         ] {
             let mut window = Window::square(kernel_size, 1, padding);
             if sizes.iter().any(|size| size + 2 * padding < kernel_size) {
-                window.padding = vec![kernel_size; 2];
+                window.padding = vec![kernel_size.into(); 2];
             }
             let graph = graph(inputs, outputs, sizes, &window);
             // The interpreter is slow for long sums.
@@ -124,7 +124,7 @@ fn mixed_shapes() {
         window.kernel_size[1] = other;
         window.dilation = vec![dilation; 2];
         let sizes = [0, 1].map(|axis| {
-            window.extent(axis).saturating_sub(2 * window.padding[axis]).max(1) + numbers.below(16)
+            window.extent(axis).saturating_sub(window.padding[axis].total()).max(1) + numbers.below(16)
         });
         let graph = graph(inputs, outputs, sizes, &window);
         let batch = numbers.pick(&[1, 2, 7]);

@@ -36,7 +36,7 @@ fn an_object_file_defines_every_kernel_and_imports_nothing() {
     let layers = [
         Layer::conv(6, Window::square(5, 1, 2)),
         Layer::Relu,
-        Layer::MaxPool(Window::square(2, 2, 0)),
+        Layer::max_pool(Window::square(2, 2, 0)),
         Layer::conv(16, Window::square(5, 1, 0)),
         Layer::Tanh,
         Layer::Flatten,

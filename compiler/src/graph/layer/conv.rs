@@ -6,10 +6,10 @@ use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::graph::Builder;
 use crate::graph::initializer::Initializer;
-use crate::ops::conv::Conv;
+use crate::ops::conv::{Conv, ConvGradInput};
 use crate::ops::linear::Linear;
 use crate::ops::window::{Window, image_words};
-use crate::shape::{Dim, Polynomial, Shape};
+use crate::shape::{Dim, MAX_ELEMENTS, Polynomial, Shape};
 
 /// The maximum number of slices that a convolution along an axis of open size is built from: one for each kernel position
 /// and group.
@@ -82,9 +82,9 @@ impl ConvLayer<'_> {
         let one = |sizes: &[usize]| sizes.first().copied().unwrap_or(0);
         let reach = one(&self.window.kernel_size).saturating_mul(one(&self.window.dilation)).max(1);
         let weight = self.weight(builder, label, &conv, &Shape::batched(&[*channels, reach]))?;
-        let [kernel_size, stride, padding, dilation] =
-            [&self.window.kernel_size, &self.window.stride, &self.window.padding, &self.window.dilation]
-                .map(|sizes| one(sizes));
+        let [kernel_size, stride, dilation] =
+            [&self.window.kernel_size, &self.window.stride, &self.window.dilation].map(|sizes| one(sizes));
+        let padding = self.window.padding.first().copied().unwrap_or_default();
         if stride != 1 {
             let (value, range) = (stride as f64, "1 along an axis of open size");
             return Err(self.at(ShapeError::NumberOutOfRange { argument: "stride", value, range }));
@@ -94,14 +94,17 @@ impl ConvLayer<'_> {
             let value = kernel_size as f64;
             return Err(self.at(ShapeError::NumberOutOfRange { argument: "kernel_size", value, range }));
         }
-        let padded = length.polynomial().plus(&Polynomial::from(2 * padding));
+        let padded = length.polynomial().plus(&Polynomial::from(padding.total()));
         let results = padded.minus(&Polynomial::from(self.window.extent(0) - 1));
         if !results.is_positive() {
             let dims = [batch.clone(), Dim::from(self.out_channels), Dim::from(results)];
             return Err(self.at(ShapeError::MayBeEmpty { shape: Shape::new(dims) }));
         }
         let steps = builder.transpose(label, x, &[0, 2, 1])?;
-        let steps = if padding > 0 { builder.pad(label, steps, 1, padding, padding)? } else { steps };
+        let steps = match padding.total() {
+            0 => steps,
+            _ => builder.pad(label, steps, 1, padding.before, padding.after)?,
+        };
         let group_inputs = channels / self.groups;
         let group_outputs = self.out_channels / self.groups;
         let folded = batch.polynomial().times(&results);
@@ -136,5 +139,89 @@ impl ConvLayer<'_> {
         let dims = [batch.clone(), Dim::from(results), Dim::from(self.out_channels)];
         let y = builder.reshape(label, y, Shape::new(dims))?;
         builder.transpose(label, y, &[0, 2, 1])
+    }
+}
+
+/// The arguments of a transposed convolution layer.
+pub(super) struct ConvTransposeLayer<'a> {
+    pub(super) out_channels: usize,
+    pub(super) window: &'a Window,
+    pub(super) output_padding: &'a [usize],
+    pub(super) groups: usize,
+    pub(super) bias: bool,
+    pub(super) init: Initializer,
+}
+
+impl ConvTransposeLayer<'_> {
+    /// Adds the layer: the gradient to the input of a convolution, whose input has the sizes of the result.
+    pub(super) fn build(
+        &self,
+        builder: &mut Builder,
+        label: &str,
+        x: ValueId,
+    ) -> Result<ValueId, GraphError> {
+        let shape = builder.graph().ty(x).shape.clone();
+        let sizes = self.sizes(&shape).map_err(|error| GraphError::Shape { at: label.to_owned(), error })?;
+        let kernel = &self.window.kernel_size;
+        let weight = [&[shape.item()[0], self.out_channels / self.groups], &kernel[..]].concat();
+        let weight = builder.parameter(label, "weight", &weight, self.init)?;
+        let op = ConvGradInput {
+            window: self.window.clone(),
+            groups: self.groups,
+            input_sizes: sizes,
+            epilogue: Vec::new(),
+        };
+        let y = builder.op(op, &[x, weight], label)?;
+        add_bias(builder, label, y, self.bias, self.out_channels)
+    }
+
+    /// The sizes of the result.
+    fn sizes(&self, shape: &Shape) -> Result<Vec<usize>, ShapeError> {
+        let window = self.window;
+        window.check_arguments()?;
+        let axes = window.axes();
+        if !shape.is_batched() || shape.rank() != axes + 2 {
+            return Err(ShapeError::Rank { expected: image_words(axes), got: shape.clone() });
+        }
+        if self.out_channels == 0 {
+            return Err(ShapeError::ZeroArgument { argument: "out_channels" });
+        }
+        let item = shape.item();
+        let (groups, inputs, outputs) = (self.groups, item[0], self.out_channels);
+        if groups == 0 {
+            return Err(ShapeError::ZeroArgument { argument: "groups" });
+        }
+        if !inputs.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
+            return Err(ShapeError::GroupsDoNotDivide { groups, inputs, outputs });
+        }
+        if self.output_padding.len() != axes {
+            return Err(ShapeError::Arity { expected: format!("{axes} sizes"), got: self.output_padding.len() });
+        }
+        (0..axes)
+            .map(|axis| {
+                let (stride, added) = (window.stride[axis], self.output_padding[axis]);
+                if added >= stride {
+                    let (value, range) = (added as f64, "below the stride");
+                    return Err(ShapeError::NumberOutOfRange { argument: "output_padding", value, range });
+                }
+                let padding = window.padding[axis];
+                let size = [window.kernel_size[axis] - 1, window.dilation[axis]]
+                    .into_iter()
+                    .try_fold(1usize, usize::checked_mul)
+                    .and_then(|extent| extent.checked_add((item[axis + 1] - 1).checked_mul(stride)?))
+                    .and_then(|size| size.checked_add(1 + added))
+                    .filter(|&size| size <= MAX_ELEMENTS);
+                let Some(size) = size else {
+                    let (value, range) = (stride as f64, "small enough for sizes below 2^31");
+                    return Err(ShapeError::NumberOutOfRange { argument: "stride", value, range });
+                };
+                let cut = padding.before.saturating_add(padding.after);
+                size.checked_sub(cut).filter(|&size| size > 0).ok_or_else(|| {
+                    let value = padding.before.max(padding.after) as f64;
+                    let range = "small enough that the result is not empty";
+                    ShapeError::NumberOutOfRange { argument: "padding", value, range }
+                })
+            })
+            .collect()
     }
 }

@@ -1,295 +1,250 @@
-//! The serialized form of layers: the names of `network!`, with its defaults.
+//! The serialized form of layers: a map with the name of the layer and its arguments, as in `network!`.
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::StrDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::ser::{Error as _, SerializeMap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
 
 use super::Layer;
+use super::rules::{self, ArgumentRule, Default, Each, Kind, LayerRule, Setting, Settings};
 use crate::graph::initializer::Initializer;
-use crate::ops::window::Window;
+use crate::ops::window::Sides;
 
-/// A layer with named arguments. Omitted ones have the defaults of `network!`.
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "layer", rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum SerializedLayer {
-    Conv1d(Convolution),
-    Conv2d(Convolution),
-    Conv3d(Convolution),
-    MaxPool1d(Pooling),
-    MaxPool2d(Pooling),
-    MaxPool3d(Pooling),
-    AvgPool1d(Pooling),
-    AvgPool2d(Pooling),
-    AvgPool3d(Pooling),
-    GlobalAvgPool1d {},
-    GlobalAvgPool2d {},
-    GlobalAvgPool3d {},
-    Linear {
-        out_features: usize,
-        #[serde(default = "yes", skip_serializing_if = "is_yes")]
-        bias: bool,
-        #[serde(default = "xavier", skip_serializing_if = "is_xavier")]
-        init: Initializer,
-    },
-    Flatten {},
-    Dropout {
-        rate: f64,
-    },
-    BatchNorm {
-        #[serde(default = "epsilon")]
-        epsilon: f64,
-        #[serde(default = "momentum")]
-        momentum: f64,
-    },
-    Relu {},
-    Sigmoid {},
-    Tanh {},
-    Softmax {},
-    LogSoftmax {},
+/// A map that describes no layer.
+#[derive(Debug, Error)]
+enum LayerError {
+    #[error("there is no layer `{name}`{}", did_you_mean(.meant))]
+    Unknown { name: String, meant: Option<&'static str> },
+    #[error("`{layer}` has no argument `{name}`; it takes {}", listed(.known))]
+    UnknownArgument { layer: &'static str, name: String, known: Vec<&'static str> },
+    #[error("`{name}` of `{layer}` is missing")]
+    Missing { layer: &'static str, name: &'static str },
+    #[error("`{name}` of `{layer}` takes {expected}, not {got}")]
+    Kind { layer: &'static str, name: &'static str, expected: String, got: String },
+    #[error("`{name}` has {got} sizes, but `{layer}` has {axes} spatial {}", if *.axes == 1 { "axis" } else { "axes" })]
+    Axes { layer: &'static str, name: &'static str, axes: usize, got: usize },
+    #[error(
+        "`padding` of `{layer}` is `same` with a stride, so it depends on the input: give sizes, or pairs \
+         [before, after]"
+    )]
+    SameWithStride { layer: &'static str },
+    #[error("`padding` of `{layer}` cannot be `{word}`: it is `same`, `valid`, `full`, or sizes")]
+    PaddingWord { layer: &'static str, word: String },
+    #[error("`{layer}` cannot be made from these arguments")]
+    Arguments { layer: &'static str },
 }
 
-/// A convolution.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Convolution {
-    out_channels: usize,
-    kernel_size: Sizes,
-    #[serde(default = "one", skip_serializing_if = "Sizes::is_one")]
-    stride: Sizes,
-    #[serde(default = "zero", skip_serializing_if = "Sizes::is_zero")]
-    padding: Sizes,
-    #[serde(default = "one", skip_serializing_if = "Sizes::is_one")]
-    dilation: Sizes,
-    #[serde(default = "one_group", skip_serializing_if = "is_one_group")]
-    groups: usize,
-    #[serde(default = "yes", skip_serializing_if = "is_yes")]
-    bias: bool,
-    #[serde(default = "xavier", skip_serializing_if = "is_xavier")]
-    init: Initializer,
+fn did_you_mean(meant: &Option<&'static str>) -> String {
+    meant.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
-/// The window of a pooling layer. The stride defaults to the window's size.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Pooling {
-    kernel_size: Sizes,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    stride: Option<Sizes>,
-    #[serde(default = "zero", skip_serializing_if = "Sizes::is_zero")]
-    padding: Sizes,
-    #[serde(default = "one", skip_serializing_if = "Sizes::is_one")]
-    dilation: Sizes,
-}
-
-/// One size for all axes, or one for each: `3` or `[1, 7]`.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "a size such as 3, or a list of one for each axis such as [3, 5]")]
-pub(super) enum Sizes {
-    All(usize),
-    Each(Vec<usize>),
-}
-
-impl Sizes {
-    /// The shortest form.
-    fn of(sizes: Vec<usize>) -> Self {
-        match sizes[..] {
-            [first, ref others @ ..] if others.iter().all(|size| *size == first) => Sizes::All(first),
-            _ => Sizes::Each(sizes),
-        }
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => "no arguments".to_owned(),
+        _ => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
     }
+}
 
-    /// The size of each axis. A single size stands for all axes.
-    fn each(self, axes: usize, argument: &'static str) -> Result<Vec<usize>, WrongLength> {
+/// A value of an argument before its kind is known.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a number, `true` or `false`, a word, a list of sizes, or a distribution")]
+enum Given {
+    Flag(bool),
+    Size(usize),
+    Number(f64),
+    Word(String),
+    Sizes(Vec<usize>),
+    Padding(Vec<Sides>),
+    Initializer(Initializer),
+}
+
+impl std::fmt::Display for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Sizes::All(size) => Ok(vec![size; axes]),
-            Sizes::Each(sizes) if sizes.len() == axes => Ok(sizes),
-            Sizes::Each(sizes) => Err(WrongLength { argument, axes, got: sizes.len() }),
+            Given::Flag(flag) => write!(f, "{flag}"),
+            Given::Size(size) => write!(f, "{size}"),
+            Given::Number(number) => write!(f, "{number}"),
+            Given::Word(word) => write!(f, "{word:?}"),
+            Given::Sizes(sizes) => write!(f, "{sizes:?}"),
+            Given::Padding(_) => f.write_str("a list of pairs"),
+            Given::Initializer(_) => f.write_str("a distribution"),
+        }
+    }
+}
+
+impl Given {
+    /// The shortest form of a setting.
+    fn of(setting: Setting) -> Self {
+        /// The only value, if all are equal.
+        fn only<T: Copy + PartialEq>(values: &[T]) -> Option<T> {
+            let (first, others) = values.split_first()?;
+            others.iter().all(|value| value == first).then_some(*first)
+        }
+        match setting {
+            Setting::Size(size) => Given::Size(size),
+            Setting::Number(number) => Given::Number(number),
+            Setting::Flag(flag) => Given::Flag(flag),
+            Setting::Word(word) => Given::Word(word.to_owned()),
+            Setting::Initializer(initializer) => Given::Initializer(initializer),
+            Setting::Sizes(sizes) => {
+                only(sizes.as_slice()).map_or_else(|| Given::Sizes(sizes.as_slice().to_vec()), Given::Size)
+            }
+            Setting::Padding(padding) => match only(padding.as_slice()) {
+                Some(Sides { before, after }) if before == after => Given::Size(before),
+                _ => Given::Padding(padding.as_slice().to_vec()),
+            },
         }
     }
 
-    fn is_one(&self) -> bool {
-        *self == Sizes::All(1)
-    }
-
-    fn is_zero(&self) -> bool {
-        *self == Sizes::All(0)
-    }
-}
-
-fn one() -> Sizes {
-    Sizes::All(1)
-}
-
-fn zero() -> Sizes {
-    Sizes::All(0)
-}
-
-fn one_group() -> usize {
-    1
-}
-
-fn is_one_group(groups: &usize) -> bool {
-    *groups == 1
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn is_yes(flag: &bool) -> bool {
-    *flag
-}
-
-fn xavier() -> Initializer {
-    Initializer::XavierUniform
-}
-
-fn is_xavier(init: &Initializer) -> bool {
-    *init == Initializer::XavierUniform
-}
-
-fn epsilon() -> f64 {
-    1e-5
-}
-
-fn momentum() -> f64 {
-    0.1
-}
-
-/// A list of sizes that does not have one for each axis.
-#[derive(Debug, thiserror::Error)]
-#[error("`{argument}` has {got} sizes, but the layer has {axes} spatial {}", if *.axes == 1 { "axis" } else { "axes" })]
-pub(super) struct WrongLength {
-    argument: &'static str,
-    axes: usize,
-    got: usize,
-}
-
-impl Convolution {
-    fn layer(self, axes: usize) -> Result<Layer, WrongLength> {
-        let window = Window {
-            kernel_size: self.kernel_size.each(axes, "kernel_size")?,
-            stride: self.stride.each(axes, "stride")?,
-            padding: self.padding.each(axes, "padding")?,
-            dilation: self.dilation.each(axes, "dilation")?,
+    /// The setting of an argument.
+    fn setting(
+        &self,
+        rule: &LayerRule,
+        argument: &ArgumentRule,
+        before: &Settings,
+    ) -> Result<Setting, LayerError> {
+        let (layer, name) = (rule.name, argument.name);
+        let axes_differ = |axes, got| LayerError::Axes { layer, name, axes, got };
+        let setting = match (argument.kind, self) {
+            (Kind::Size, Given::Size(size)) => Some(Setting::Size(*size)),
+            (Kind::Number, Given::Size(size)) => Some(Setting::Number(*size as f64)),
+            (Kind::Number, Given::Number(number)) => Some(Setting::Number(*number)),
+            (Kind::Flag, Given::Flag(flag)) => Some(Setting::Flag(*flag)),
+            (Kind::Sizes(axes), Given::Size(size)) => Some(Setting::Sizes(Each::all(axes, *size))),
+            (Kind::Sizes(axes), Given::Sizes(sizes)) if sizes.len() != axes => {
+                return Err(axes_differ(axes, sizes.len()));
+            }
+            (Kind::Sizes(_) | Kind::List, Given::Sizes(sizes)) => Each::each(sizes).map(Setting::Sizes),
+            (Kind::List, Given::Size(size)) => Some(Setting::Sizes(Each::all(1, *size))),
+            (Kind::Padding(axes), Given::Size(size)) => {
+                Some(Setting::Padding(Each::all(axes, Sides::from(*size))))
+            }
+            (Kind::Padding(axes), Given::Sizes(sizes)) => match sizes[..] {
+                [before, after] if axes == 1 => Some(Setting::Padding(Each::all(1, Sides { before, after }))),
+                _ if sizes.len() != axes => return Err(axes_differ(axes, sizes.len())),
+                _ => {
+                    let sides: Vec<Sides> = sizes.iter().copied().map(Sides::from).collect();
+                    Each::each(&sides).map(Setting::Padding)
+                }
+            },
+            (Kind::Padding(axes), Given::Padding(sides)) if sides.len() != axes => {
+                return Err(axes_differ(axes, sides.len()));
+            }
+            (Kind::Padding(_), Given::Padding(sides)) => Each::each(sides).map(Setting::Padding),
+            (Kind::Padding(_), Given::Word(word)) => {
+                let padding = before.padding_of(word).map_err(|error| match error {
+                    rules::PaddingWord::Unknown => LayerError::PaddingWord { layer, word: word.clone() },
+                    rules::PaddingWord::NeedsInput => LayerError::SameWithStride { layer },
+                })?;
+                Each::each(&padding).map(Setting::Padding)
+            }
+            (Kind::Word(words), Given::Word(word)) => {
+                words.iter().find(|known| *known == word).map(|word| Setting::Word(word))
+            }
+            (Kind::Initializer, Given::Initializer(initializer)) => Some(Setting::Initializer(*initializer)),
+            (Kind::Initializer, Given::Word(word)) => {
+                let deserializer: StrDeserializer<'_, serde::de::value::Error> =
+                    serde::de::IntoDeserializer::into_deserializer(word.as_str());
+                Initializer::deserialize(deserializer).ok().map(Setting::Initializer)
+            }
+            _ => None,
         };
-        let Convolution { out_channels, groups, bias, init, .. } = self;
-        Ok(Layer::Conv { out_channels, window, groups, bias, init })
-    }
-}
-
-impl Pooling {
-    fn window(self, axes: usize) -> Result<Window, WrongLength> {
-        let kernel_size = self.kernel_size.each(axes, "kernel_size")?;
-        let stride = self.stride.map(|stride| stride.each(axes, "stride")).transpose()?;
-        Ok(Window {
-            stride: stride.unwrap_or_else(|| kernel_size.clone()),
-            padding: self.padding.each(axes, "padding")?,
-            dilation: self.dilation.each(axes, "dilation")?,
-            kernel_size,
+        setting.ok_or_else(|| LayerError::Kind {
+            layer,
+            name,
+            expected: argument.kind.words(),
+            got: self.to_string(),
         })
     }
 }
 
-impl From<Window> for Pooling {
-    fn from(window: Window) -> Self {
-        Pooling {
-            stride: (window.stride != window.kernel_size).then(|| Sizes::of(window.stride)),
-            kernel_size: Sizes::of(window.kernel_size),
-            padding: Sizes::of(window.padding),
-            dilation: Sizes::of(window.dilation),
+/// The layer with a name and arguments.
+fn layer(name: &str, given: &[(String, Given)]) -> Result<Layer, LayerError> {
+    let Some(rule) = rules::find(name) else {
+        let meant = rules::LAYERS.iter().find(|rule| rule.also.contains(&name)).map(|rule| rule.name);
+        return Err(LayerError::Unknown { name: name.to_owned(), meant });
+    };
+    if let Some((name, _)) = given.iter().find(|(name, _)| rule.argument(name).is_none()) {
+        let known = rule.arguments.iter().map(|argument| argument.name).collect();
+        return Err(LayerError::UnknownArgument { layer: rule.name, name: name.clone(), known });
+    }
+    // Words of padding depend on the other arguments.
+    let mut settings = Settings::default();
+    let is_padding = |argument: &ArgumentRule| matches!(argument.kind, Kind::Padding(_));
+    let first = rule.arguments.iter().filter(|argument| !is_padding(argument));
+    for argument in first.chain(rule.arguments.iter().filter(|argument| is_padding(argument))) {
+        let given = given.iter().find(|(name, _)| name == argument.name);
+        let setting = match (given, argument.default) {
+            (Some((_, given)), _) => given.setting(rule, argument, &settings)?,
+            (None, Default::Is(setting)) => setting,
+            (None, Default::As(other)) => {
+                settings.get(other).ok_or(LayerError::Missing { layer: rule.name, name: argument.name })?
+            }
+            (None, Default::Required) => {
+                return Err(LayerError::Missing { layer: rule.name, name: argument.name });
+            }
+        };
+        settings.set(argument.name, setting);
+    }
+    (rule.make)(&settings).ok_or(LayerError::Arguments { layer: rule.name })
+}
+
+impl Serialize for Layer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some((rule, settings)) = self.rule() else {
+            return Err(S::Error::custom("a layer with lists of unequal or unknown lengths"));
+        };
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("layer", rule.name)?;
+        for argument in rule.arguments {
+            let Some(setting) = settings.get(argument.name) else { continue };
+            let is_default = match argument.default {
+                Default::Required => false,
+                Default::Is(default) => default == setting,
+                Default::As(other) => settings.get(other) == Some(setting),
+            };
+            if !is_default {
+                map.serialize_entry(argument.name, &Given::of(setting))?;
+            }
         }
+        map.end()
     }
 }
 
-impl TryFrom<SerializedLayer> for Layer {
-    type Error = WrongLength;
+impl<'de> Deserialize<'de> for Layer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LayerVisitor;
 
-    fn try_from(serialized: SerializedLayer) -> Result<Self, WrongLength> {
-        Ok(match serialized {
-            SerializedLayer::Conv1d(conv) => conv.layer(1)?,
-            SerializedLayer::Conv2d(conv) => conv.layer(2)?,
-            SerializedLayer::Conv3d(conv) => conv.layer(3)?,
-            SerializedLayer::MaxPool1d(pooling) => Layer::MaxPool(pooling.window(1)?),
-            SerializedLayer::MaxPool2d(pooling) => Layer::MaxPool(pooling.window(2)?),
-            SerializedLayer::MaxPool3d(pooling) => Layer::MaxPool(pooling.window(3)?),
-            SerializedLayer::AvgPool1d(pooling) => Layer::AvgPool(pooling.window(1)?),
-            SerializedLayer::AvgPool2d(pooling) => Layer::AvgPool(pooling.window(2)?),
-            SerializedLayer::AvgPool3d(pooling) => Layer::AvgPool(pooling.window(3)?),
-            SerializedLayer::GlobalAvgPool1d {} => Layer::GlobalAvgPool { axes: 1 },
-            SerializedLayer::GlobalAvgPool2d {} => Layer::GlobalAvgPool { axes: 2 },
-            SerializedLayer::GlobalAvgPool3d {} => Layer::GlobalAvgPool { axes: 3 },
-            SerializedLayer::Linear { out_features, bias, init } => {
-                Layer::Linear { out_features, bias, init }
+        impl<'de> Visitor<'de> for LayerVisitor {
+            type Value = Layer;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a layer: a map with its name, `layer`, and its arguments")
             }
-            SerializedLayer::Flatten {} => Layer::Flatten,
-            SerializedLayer::Dropout { rate } => Layer::Dropout { rate },
-            SerializedLayer::BatchNorm { epsilon, momentum } => Layer::BatchNorm { epsilon, momentum },
-            SerializedLayer::Relu {} => Layer::Relu,
-            SerializedLayer::Sigmoid {} => Layer::Sigmoid,
-            SerializedLayer::Tanh {} => Layer::Tanh,
-            SerializedLayer::Softmax {} => Layer::Softmax,
-            SerializedLayer::LogSoftmax {} => Layer::LogSoftmax,
-        })
-    }
-}
 
-impl From<Layer> for SerializedLayer {
-    fn from(layer: Layer) -> Self {
-        /// The form for a number of axes.
-        fn by_axes<T>(
-            axes: usize,
-            content: T,
-            [one, two, three]: [fn(T) -> SerializedLayer; 3],
-        ) -> SerializedLayer {
-            match axes {
-                1 => one(content),
-                3 => three(content),
-                _ => two(content),
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Layer, A::Error> {
+                let mut name: Option<String> = None;
+                let mut given: Vec<(String, Given)> = Vec::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    if (key == "layer" && name.is_some()) || given.iter().any(|(name, _)| *name == key) {
+                        return Err(A::Error::custom(format!("`{key}` is given twice")));
+                    }
+                    if key == "layer" {
+                        name = Some(map.next_value()?);
+                    } else {
+                        let value = map.next_value::<Given>();
+                        given.push((key.clone(), value.map_err(|error| {
+                            A::Error::custom(format!("`{key}`: {error}"))
+                        })?));
+                    }
+                }
+                let name = name.ok_or_else(|| A::Error::missing_field("layer"))?;
+                layer(&name, &given).map_err(A::Error::custom)
             }
         }
-        match layer {
-            Layer::Conv { out_channels, window, groups, bias, init } => {
-                let axes = window.axes();
-                let conv = Convolution {
-                    out_channels,
-                    kernel_size: Sizes::of(window.kernel_size),
-                    stride: Sizes::of(window.stride),
-                    padding: Sizes::of(window.padding),
-                    dilation: Sizes::of(window.dilation),
-                    groups,
-                    bias,
-                    init,
-                };
-                by_axes(
-                    axes,
-                    conv,
-                    [SerializedLayer::Conv1d, SerializedLayer::Conv2d, SerializedLayer::Conv3d],
-                )
-            }
-            Layer::MaxPool(window) => by_axes(
-                window.axes(),
-                window.into(),
-                [SerializedLayer::MaxPool1d, SerializedLayer::MaxPool2d, SerializedLayer::MaxPool3d],
-            ),
-            Layer::AvgPool(window) => by_axes(
-                window.axes(),
-                window.into(),
-                [SerializedLayer::AvgPool1d, SerializedLayer::AvgPool2d, SerializedLayer::AvgPool3d],
-            ),
-            Layer::GlobalAvgPool { axes: 1 } => SerializedLayer::GlobalAvgPool1d {},
-            Layer::GlobalAvgPool { axes: 3 } => SerializedLayer::GlobalAvgPool3d {},
-            Layer::GlobalAvgPool { .. } => SerializedLayer::GlobalAvgPool2d {},
-            Layer::Linear { out_features, bias, init } => {
-                SerializedLayer::Linear { out_features, bias, init }
-            }
-            Layer::Flatten => SerializedLayer::Flatten {},
-            Layer::Dropout { rate } => SerializedLayer::Dropout { rate },
-            Layer::BatchNorm { epsilon, momentum } => SerializedLayer::BatchNorm { epsilon, momentum },
-            Layer::Relu => SerializedLayer::Relu {},
-            Layer::Sigmoid => SerializedLayer::Sigmoid {},
-            Layer::Tanh => SerializedLayer::Tanh {},
-            Layer::Softmax => SerializedLayer::Softmax {},
-            Layer::LogSoftmax => SerializedLayer::LogSoftmax {},
-        }
+
+        deserializer.deserialize_map(LayerVisitor)
     }
 }
 
@@ -303,7 +258,7 @@ mod tests {
 
     #[test]
     fn layers_are_written_in_the_words_of_the_language() {
-        let window = Window { kernel_size: vec![1, 7], padding: vec![0, 3], ..Window::square(1, 1, 0) };
+        let window = Window { kernel_size: vec![1, 7], padding: vec![0.into(), 3.into()], ..Window::square(1, 1, 0) };
         for (layer, expected) in [
             (
                 Layer::conv(6, Window::square(5, 1, 2)),
@@ -319,9 +274,9 @@ mod tests {
                 },
                 r#"{"layer":"conv2d","out_channels":8,"kernel_size":[1,7],"padding":[0,3],"groups":4,"bias":false,"init":{"normal":[0.0,0.1]}}"#,
             ),
-            (Layer::MaxPool(Window::square(2, 2, 0)), r#"{"layer":"max_pool2d","kernel_size":2}"#),
+            (Layer::max_pool(Window::square(2, 2, 0)), r#"{"layer":"max_pool2d","kernel_size":2}"#),
             (
-                Layer::AvgPool(Window::square(3, 1, 1)),
+                Layer::avg_pool(Window::square(3, 1, 1)),
                 r#"{"layer":"avg_pool2d","kernel_size":3,"stride":1,"padding":1}"#,
             ),
             (Layer::GlobalAvgPool { axes: 2 }, r#"{"layer":"global_avg_pool2d"}"#),
@@ -335,14 +290,14 @@ mod tests {
                 Layer::conv(4, Window { kernel_size: vec![1, 3, 5], ..Window::cube(3, 1, 1, 0) }),
                 r#"{"layer":"conv3d","out_channels":4,"kernel_size":[1,3,5]}"#,
             ),
-            (Layer::MaxPool(Window::cube(1, 2, 2, 0)), r#"{"layer":"max_pool1d","kernel_size":2}"#),
-            (Layer::AvgPool(Window::cube(3, 2, 2, 0)), r#"{"layer":"avg_pool3d","kernel_size":2}"#),
+            (Layer::max_pool(Window::cube(1, 2, 2, 0)), r#"{"layer":"max_pool1d","kernel_size":2}"#),
+            (Layer::avg_pool(Window::cube(3, 2, 2, 0)), r#"{"layer":"avg_pool3d","kernel_size":2}"#),
             (Layer::linear(10), r#"{"layer":"linear","out_features":10}"#),
             (Layer::Flatten, r#"{"layer":"flatten"}"#),
             (Layer::Dropout { rate: 0.5 }, r#"{"layer":"dropout","rate":0.5}"#),
             (
                 Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 },
-                r#"{"layer":"batch_norm","epsilon":0.00001,"momentum":0.1}"#,
+                r#"{"layer":"batch_norm"}"#,
             ),
             (Layer::Relu, r#"{"layer":"relu"}"#),
             (Layer::Sigmoid, r#"{"layer":"sigmoid"}"#),
@@ -361,7 +316,7 @@ mod tests {
         let layer: Layer = serde_json::from_str(r#"{"layer":"batch_norm"}"#).unwrap();
         assert_eq!(layer, Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 });
         let layer: Layer = serde_json::from_str(r#"{"layer":"max_pool2d","kernel_size":[2,3]}"#).unwrap();
-        let Layer::MaxPool(window) = layer else { panic!("{layer:?}") };
+        let Layer::max_pool(window) = layer else { panic!("{layer:?}") };
         assert_eq!((window.stride, window.padding, window.dilation), (vec![2, 3], vec![0; 2], vec![1; 2]));
     }
 

@@ -10,7 +10,7 @@ fn lenet() -> Result<Graph, GraphError> {
     let x = b.input("image", &[1, 28, 28])?;
     let x = b.layer("c1", &Layer::conv(6, Window::square(5, 1, 2)), x)?;
     let x = b.layer("c1", &Layer::Sigmoid, x)?;
-    let x = b.layer("p2", &Layer::MaxPool(Window::square(2, 2, 0)), x)?;
+    let x = b.layer("p2", &Layer::max_pool(Window::square(2, 2, 0)), x)?;
     let x = b.layer("bn", &Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 }, x)?;
     let x = b.layer("d", &Layer::Dropout { rate: 0.1 }, x)?;
     let x = b.layer("flat", &Layer::Flatten, x)?;

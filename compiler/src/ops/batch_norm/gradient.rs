@@ -29,12 +29,12 @@ impl Differentiate for BatchNorm {
         Ok(vec![
             backward.towards(x, |backward| {
                 let scale = backward.binary(BinaryKind::Multiply, gamma, inverse)?;
-                backward.single(Scale { axis: 1 }, &[g, scale])
+                backward.single(Scale::along(1), &[g, scale])
             })?,
             backward.towards(gamma, |backward| {
                 let shift = backward.unary(UnaryKind::Negate, mean)?;
                 let centred = backward.single(Bias {}, &[x, shift])?;
-                let normalised = backward.single(Scale { axis: 1 }, &[centred, inverse])?;
+                let normalised = backward.single(Scale::along(1), &[centred, inverse])?;
                 let products = backward.binary(BinaryKind::Multiply, g, normalised)?;
                 backward.single(SumChannels {}, &[products])
             })?,

@@ -6,7 +6,7 @@ use crate::graph::Node;
 use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split, Stmt};
 use crate::ops::elementwise::UnaryKind;
 use crate::plan::{
-    AxisView, Batch, Epilogue, Layout, Lower, Lowering, MemoryRules, Order, PixelBlock, PixelBlocks, Size,
+    AxisView, Batch, SharedNumbers, Epilogue, Layout, Lower, Lowering, MemoryRules, Order, PixelBlock, PixelBlocks, Size,
     View,
 };
 
@@ -33,7 +33,7 @@ impl Lower for BatchNorm {
         map.store(inverse.clone(), 1, value);
         lowering.push_derived(variance, draft.finish(Split::Serial, vec![map.finish()]));
         let [gamma, beta, mean] = [gamma, beta, mean].map(|value| lowering.address(value));
-        let numbers = [mean, inverse, gamma, beta];
+        let numbers = [mean, inverse, gamma, beta].map(SharedNumbers::from);
         lowering.per_channel(node, &[x], &numbers, epilogue, node.results[0], normalised);
     }
 }
@@ -122,7 +122,7 @@ impl Statistics<'_> {
     /// Channels first: two passes over each channel.
     fn by_channels(&self, lowering: &mut Lowering<'_>, node: &Node, x: &View) {
         let mut draft = lowering.draft(node, "each channel on one thread").part("statistics");
-        let channels = AxisView::new(lowering, node.operands[0], 1).reduction(&mut draft);
+        let channels = AxisView::new(lowering, node.operands[0], 1, 1).reduction(&mut draft);
         let centres = Size::fixed(x.channels);
         let centres = Address::start(lowering.temporary("centres", centres));
 
@@ -257,7 +257,7 @@ impl Lower for BatchNormTraining {
             Layout::ChannelsFirst => statistics.by_channels(lowering, node, &view),
             Layout::ChannelsLast => statistics.by_blocks(lowering, node, &view),
         }
-        let numbers = [mean, inverse, gamma, beta].map(|value| lowering.address(value));
+        let numbers = [mean, inverse, gamma, beta].map(|value| lowering.address(value).into());
         lowering.per_channel(node, &[x], &numbers, epilogue, y, normalised);
     }
 }
@@ -289,7 +289,7 @@ impl Lower for BatchNormGrad {
             [map.multiply(elements[0], normal), elements[0]]
         });
         let (batch, pixels) = (lowering.batch(), lowering.view(x).pixels);
-        let numbers = [gamma, mean, inverse, dgamma, dbeta].map(|value| lowering.address(value));
+        let numbers = [gamma, mean, inverse, dgamma, dbeta].map(|value| lowering.address(value).into());
         lowering.per_channel(node, &[g, x], &numbers, Epilogue::default(), dx, |map, elements, numbers| {
             let [gamma, mean, inverse, dgamma, dbeta] = numbers[..] else {
                 unreachable!("five numbers per channel")

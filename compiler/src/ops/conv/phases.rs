@@ -61,7 +61,7 @@ mod tests {
             let window = Window {
                 kernel_size: vec![kernel_size],
                 stride: vec![stride],
-                padding: vec![padding],
+                padding: vec![padding.into()],
                 dilation: vec![dilation],
             };
             let axis = forward_axes(&window, &[size])[0];

@@ -1,10 +1,10 @@
 //! Kernels of dropout: the generator runs in vector registers, with one counter per lane.
 
 use super::threefry::{KEY_PARITY, ROTATIONS, ROUNDS};
-use super::{Dropout, DropoutTraining};
+use super::{Dropout, DropoutTraining, MaskUnit};
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, MapBuilder, Split};
-use crate::plan::{Layout, Lower, Lowering, MemoryRules, Order};
+use crate::plan::{Layout, Lower, Lowering, MemoryRules, Order, View};
 use crate::shape::DType;
 
 impl Lower for Dropout {
@@ -64,17 +64,30 @@ impl Lower for DropoutTraining {
         let seed = lowering.address(node.operands[1]);
         let to = lowering.view(node.results[0]).clone();
         let from = lowering.in_layout(node, node.operands[0], to.layout);
-        if to.layout == Layout::ChannelsLast {
-            // Indices count elements in NCHW order, in which neighbouring channels are an image apart.
-            let mut draft = lowering.draft(node, "pixel by pixel");
-            let (n, pixel) = (draft.var(), draft.var());
-            let mut map = MapBuilder::new(Extent::Fixed(to.channels));
-            let x = map.load(from.of_item(n).plus(pixel, from.pixel), 1);
-            let base = Affine::from(pixel).plus(n, to.channels * to.pixels);
-            let index = map.expr(Expr::Index { base, lane: to.pixels });
+        if to.layout == Layout::ChannelsLast || self.unit != MaskUnit::Element {
+            // Indices count units in NCHW order.
+            let [item, channel, pixel] = match self.unit {
+                MaskUnit::Element => [to.channels * to.pixels, to.pixels, 1],
+                MaskUnit::Channel => [to.channels, 1, 0],
+                MaskUnit::Sample => [1, 0, 0],
+            };
+            let is_last = to.layout == Layout::ChannelsLast;
+            // Vectors run along the contiguous axis.
+            let (count, lanes) = if is_last { (to.pixels, to.channels) } else { (to.channels, to.pixels) };
+            let (stride, lane) = if is_last { (pixel, channel) } else { (channel, pixel) };
+            let mut draft =
+                lowering.draft(node, if is_last { "pixel by pixel" } else { "channel by channel" });
+            let (n, outer) = (draft.var(), draft.var());
+            let at = |view: &View| {
+                view.of_item(n).plus(outer, if is_last { view.pixel } else { view.channel })
+            };
+            let mut map = MapBuilder::new(Extent::Fixed(lanes));
+            let x = map.load(at(&from), 1);
+            let base = Affine::default().plus(n, item).plus(outer, stride);
+            let index = map.expr(Expr::Index { base, lane });
             let y = self.element(&mut map, x, index, &seed);
-            map.store(to.of_item(n).plus(pixel, to.pixel), 1, y);
-            let split = Split::Axes(vec![(n, lowering.batch().extent()), (pixel, Extent::Fixed(to.pixels))]);
+            map.store(at(&to), 1, y);
+            let split = Split::Axes(vec![(n, lowering.batch().extent()), (outer, Extent::Fixed(count))]);
             return lowering.push(draft.finish(split, vec![map.finish()]));
         }
         let size = lowering.size(node.results[0]);

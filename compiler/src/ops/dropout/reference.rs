@@ -11,9 +11,9 @@ impl Evaluate for Dropout {
 }
 
 impl DropoutTraining {
-    /// Whether the mask keeps the element with this flat index in the batch.
-    pub fn keeps(&self, seed: u32, step: u32, element: u32) -> bool {
-        threefry2x32([seed, self.stream], [element, step])[0] >= self.threshold()
+    /// Whether the mask keeps the unit with this flat index in the batch.
+    pub fn keeps(&self, seed: u32, step: u32, unit: u32) -> bool {
+        threefry2x32([seed, self.stream], [unit, step])[0] >= self.threshold()
     }
 
     /// The factor of kept elements: `1 / (1 − rate)`.
@@ -27,10 +27,10 @@ impl Evaluate for DropoutTraining {
         let (x, seed) = (operands[0].real(), operands[1].int());
         let [seed, step] = [seed[0], seed[1]].map(i32::cast_unsigned);
         let scale = T::from_f64(self.scale());
-        let values = x
-            .iter()
-            .enumerate()
-            .map(|(element, &x)| if self.keeps(seed, step, element as u32) { x * scale } else { T::zero() });
+        let unit = self.unit.elements(&results[0]);
+        let values = x.iter().enumerate().map(|(element, &x)| {
+            if self.keeps(seed, step, (element / unit) as u32) { x * scale } else { T::zero() }
+        });
         vec![Array::new(results[0].clone(), values.collect())]
     }
 }

@@ -5,6 +5,7 @@ use super::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
 use crate::autodiff::{AutodiffError, Backward, Differentiate, not_differentiable};
 use crate::entity::ValueId;
 use crate::graph::Node;
+use crate::ops::reduce::{Reduce, ReduceKind};
 
 impl Differentiate for Unary {
     fn gradient(
@@ -127,11 +128,20 @@ impl Differentiate for Scale {
         let (x, scale) = (node.operands[0], node.operands[1]);
         let to_x = backward.towards(x, |backward| backward.single(*self, &[g, scale]))?;
         let to_scale = backward.towards(scale, |backward| {
-            if self.axis != 1 || !backward.ty(x).shape.is_batched() {
-                return Err(not_differentiable(node, "a scale along another axis than the channels"));
+            let shape = &backward.ty(x).shape;
+            let (is_batched, rest) = (shape.is_batched(), shape.rank() - self.count);
+            if !is_batched || self.axis > 1 || self.axis + self.count > 2 {
+                return Err(not_differentiable(node, "a scale along other axes than samples and channels"));
             }
             let products = backward.binary(BinaryKind::Multiply, g, x)?;
-            backward.single(SumChannels {}, &[products])
+            match self.axis {
+                1 => backward.single(SumChannels {}, &[products]),
+                _ if rest == 0 => Ok(products),
+                _ => {
+                    let sum = Reduce { kind: ReduceKind::Sum, axis: self.count, count: rest };
+                    backward.single(sum, &[products])
+                }
+            }
         })?;
         Ok(vec![to_x, to_scale])
     }

@@ -3,8 +3,8 @@
 use super::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary};
 use crate::faults::{Fault, armed};
 use crate::graph::Node;
-use crate::kernel::{Expr, ExprId, MapBuilder};
-use crate::plan::{AxisView, Epilogue, Lower, Lowering, MemoryRules, Order};
+use crate::kernel::{Expr, ExprId, Extent, MapBuilder, Split};
+use crate::plan::{AxisView, Epilogue, Layout, Lower, Lowering, MemoryRules, Order, SharedNumbers, View};
 use crate::shape::Shape;
 
 impl BinaryKind {
@@ -70,27 +70,69 @@ impl Lower for Bias {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let bias = lowering.address(node.operands[1]);
         let (x, y) = (&node.operands[..1], node.results[0]);
-        lowering.per_channel(node, x, &[bias], Epilogue::default(), y, |map, x, bias| map.add(x[0], bias[0]));
+        lowering.per_channel(node, x, &[bias.into()], Epilogue::default(), y, |map, x, bias| map.add(x[0], bias[0]));
+    }
+}
+
+impl Scale {
+    /// Whether an index of its axes is neither a channel nor a pixel.
+    fn mixes_channels(&self) -> bool {
+        self.axis < 2 && self.axis + self.count > 2
+    }
+
+    /// Adds a kernel for some of the spatial axes of an image in NHWC layout.
+    fn some_pixels(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let to = lowering.view(node.results[0]).clone();
+        let from = lowering.in_layout(node, node.operands[0], Layout::ChannelsLast);
+        let item = lowering.item(node.operands[0]);
+        let axes = self.axis - 1..self.axis - 1 + self.count;
+        let product = |sizes: &[usize]| sizes.iter().product::<usize>();
+        let [outer, size, inner] =
+            [product(&item[1..axes.start]), product(&item[axes.clone()]), product(&item[axes.end..])];
+        let mut draft = lowering.draft(node, "pixel by pixel");
+        let (n, o, index, i) = (draft.var(), draft.var(), draft.var(), draft.var());
+        let at = |view: &View| {
+            let rows = view.of_item(n).plus(o, size * inner * view.pixel);
+            rows.plus(index, inner * view.pixel).plus(i, view.pixel)
+        };
+        let mut map = MapBuilder::new(Extent::Fixed(to.channels));
+        let x = map.load(at(&from), 1);
+        let scale = map.load(lowering.address(node.operands[1]).plus(index, 1), 0);
+        let y = map.multiply(x, scale);
+        map.store(at(&to), 1, y);
+        let axes = [(o, outer), (index, size), (i, inner)].map(|(var, size)| (var, Extent::Fixed(size)));
+        let split = [vec![(n, lowering.batch().extent())], axes.to_vec()].concat();
+        lowering.push(draft.finish(Split::Axes(split), vec![map.finish()]));
     }
 }
 
 impl Lower for Scale {
     fn memory(&self) -> MemoryRules {
-        let order = if self.axis == 1 { Order::Any } else { Order::OfShape };
+        let order = if self.mixes_channels() { Order::OfShape } else { Order::Any };
         MemoryRules { operands: order, results: order, over: vec![(0, 0)], bytes: None }
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (x, scale) = (node.operands[0], node.operands[1]);
         let shape = &lowering.ty(x).shape;
-        if self.axis == 1 && shape.is_batched() {
-            let scale = lowering.address(scale);
+        let is_of_pixels = self.axis == 2 && self.count + 2 == shape.rank();
+        if shape.is_batched() && (self.axis + self.count <= 2 || is_of_pixels) {
+            let numbers = lowering.in_layout(node, scale, Layout::ChannelsFirst);
+            let scale = SharedNumbers {
+                address: numbers.address,
+                item: if self.axis == 0 { numbers.item } else { 0 },
+                channel: usize::from(self.axis + self.count == 2),
+                pixel: usize::from(is_of_pixels),
+            };
             let y = node.results[0];
             return lowering.per_channel(node, &[x], &[scale], Epilogue::default(), y, |map, x, scale| {
                 map.multiply(x[0], scale[0])
             });
         }
-        let view = AxisView::new(lowering, x, self.axis);
+        if shape.is_batched() && lowering.view(node.results[0]).layout == Layout::ChannelsLast {
+            return self.some_pixels(lowering, node);
+        }
+        let view = AxisView::new(lowering, x, self.axis, self.count);
         view.elementwise(lowering, node, &[x], &[scale], node.results[0], |map, x, scale| {
             map.multiply(x[0], scale[0])
         });

@@ -79,11 +79,30 @@ pub struct Binary {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Bias {}
 
-/// Multiplies by one value per index of an axis: operands `x` and `scale` `[size of the axis]`.
+/// Multiplies by one value per index of some neighbouring axes: operands `x`, and `scale` with these axes. `[C]` scales
+/// channels, `[N, C]` the channels of each sample, `[H, W]` pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Scale {
-    /// The axis; the batch axis (if any) is axis 0.
+    /// The first axis; the batch axis (if any) is axis 0.
     pub axis: usize,
+    /// The number of axes.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub count: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(count: &usize) -> bool {
+    *count == 1
+}
+
+impl Scale {
+    /// Multiplies by one value per index of an axis.
+    pub const fn along(axis: usize) -> Self {
+        Scale { axis, count: 1 }
+    }
 }
 
 /// Sums over all axes except the channel axis: `[N, C, …]` to `[C]`. The gradient of [`Bias`].
@@ -180,11 +199,18 @@ impl Operator for Scale {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 2)?;
         expect_float("input", &operands[0])?;
-        match operands[0].shape.dims().get(self.axis) {
-            Some(crate::shape::Dim::Fixed(size)) => {
-                expect_type("scale", &operands[1], &Type::f32(Shape::fixed(&[*size])))?;
+        let shape = &operands[0].shape;
+        let axes = shape.dims().get(self.axis..self.axis.saturating_add(self.count));
+        // One value for each sample, or for each channel of a sample.
+        let has_batch = shape.is_batched() && self.axis == 0;
+        match axes {
+            Some(axes) if self.count > 0 && !(has_batch && self.count > 2) => {
+                expect_type("scale", &operands[1], &Type::f32(Shape::new(axes)))?;
             }
-            _ => return Err(ShapeError::Axis { axis: self.axis, shape: operands[0].shape.clone() }),
+            _ => {
+                let axis = self.axis.saturating_add(self.count).saturating_sub(1);
+                return Err(ShapeError::Axis { axis, shape: shape.clone() });
+            }
         }
         Ok(vec![operands[0].clone()])
     }

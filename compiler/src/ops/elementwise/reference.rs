@@ -66,7 +66,7 @@ impl Evaluate for Binary {
     }
 }
 
-/// Combines each element with the value of its index along an axis.
+/// Combines each element with the value of its index along an axis, or of some axes of which this is the last.
 pub(crate) fn along_axis<T: Real>(
     x: &Array<T>,
     axis: usize,
@@ -87,7 +87,7 @@ impl Evaluate for Bias {
 
 impl Evaluate for Scale {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], _: &[Vec<usize>]) -> Vec<Array<T>> {
-        vec![along_axis(operands[0], self.axis, operands[1].real(), |x, scale| x * scale)]
+        vec![along_axis(operands[0], self.axis + self.count - 1, operands[1].real(), |x, scale| x * scale)]
     }
 }
 

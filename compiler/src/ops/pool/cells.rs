@@ -90,7 +90,7 @@ mod tests {
         let window = Window {
             kernel_size: vec![kernel_size],
             stride: vec![stride],
-            padding: vec![padding],
+            padding: vec![padding.into()],
             dilation: vec![dilation],
         };
         forward_axes(&window, &[size])[0]

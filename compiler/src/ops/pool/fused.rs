@@ -37,7 +37,7 @@ pub(crate) fn of(lowering: &Lowering<'_>, value: ValueId) -> Option<FusedPool> {
 /// Height and width of adjacent windows with at most two axes.
 fn lines(window: &Window) -> Option<(usize, usize)> {
     let side_by_side = window.stride == window.kernel_size
-        && window.padding.iter().all(|&padding| padding == 0)
+        && !window.is_padded()
         && window.dilation.iter().all(|&dilation| dilation == 1);
     match (side_by_side, &window.kernel_size[..]) {
         (true, &[width]) => Some((1, width)),

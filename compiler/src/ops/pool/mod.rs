@@ -66,10 +66,11 @@ fn pooled(window: &Window, x: &Type) -> Result<Type, ShapeError> {
     expect_float("input", x)?;
     window.check(&x.shape)?;
     for axis in 0..window.axes() {
-        if window.padding[axis] >= window.kernel_size[axis] && window.padding[axis] > 0 {
+        let padding = window.padding[axis].before.max(window.padding[axis].after);
+        if padding >= window.kernel_size[axis] && padding > 0 {
             return Err(ShapeError::PaddingExceedsKernel {
                 axis: axis_name(window.axes(), axis),
-                padding: window.padding[axis],
+                padding,
                 kernel_size: window.kernel_size[axis],
             });
         }

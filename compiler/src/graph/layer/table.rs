@@ -1,0 +1,537 @@
+//! The table of layers: one row for each, with how it is made from its arguments and the arguments of a layer.
+
+use super::rules::{ArgumentRule, Default, Each, Field, Kind, Known, LayerRule, Setting, Settings};
+use super::{Interpolation, Layer, PaddingMode};
+use crate::graph::initializer::Initializer;
+
+const fn required(name: &'static str, also: &'static [&'static str], kind: Kind) -> ArgumentRule {
+    ArgumentRule { name, also, kind, default: Default::Required }
+}
+
+const fn optional(
+    name: &'static str,
+    also: &'static [&'static str],
+    kind: Kind,
+    default: Default,
+) -> ArgumentRule {
+    ArgumentRule { name, also, kind, default }
+}
+
+const fn number(name: &'static str, also: &'static [&'static str], default: f64) -> ArgumentRule {
+    optional(name, also, Kind::Number, Default::Is(Setting::Number(default)))
+}
+
+const fn flag(name: &'static str, also: &'static [&'static str], default: bool) -> ArgumentRule {
+    optional(name, also, Kind::Flag, Default::Is(Setting::Flag(default)))
+}
+
+const CHANNELS: &[&str] = &["channels", "filters", "out", "output_channels"];
+const FEATURES: &[&str] = &["features", "units", "out", "outputs"];
+const KERNEL: &[&str] = &["kernel", "size", "window", "pool_size", "k"];
+const INPUT_CHANNELS: Known =
+    Known { words: "input channels", names: &["in_channels", "input_channels", "in_c", "in"] };
+const NORM_CHANNELS: Known =
+    Known { words: "channels", names: &["num_features", "num_channels", "channels", "features"] };
+const BIAS: ArgumentRule = flag("bias", &["use_bias"], true);
+const AFFINE: ArgumentRule = flag("affine", &["elementwise_affine"], true);
+const EPSILON: ArgumentRule = number("epsilon", &["eps"], 1e-5);
+const RATE: ArgumentRule = required("rate", &["p", "probability", "drop_prob"], Kind::Number);
+const GROUPS: ArgumentRule = optional("groups", &[], Kind::Size, Default::Is(Setting::Size(1)));
+const INIT: ArgumentRule = optional(
+    "init",
+    &["initializer", "weight_init"],
+    Kind::Initializer,
+    Default::Is(Setting::Initializer(Initializer::XavierUniform)),
+);
+
+/// The arguments of layers with a window over some axes.
+struct Windowed<const AXES: usize>;
+
+impl<const AXES: usize> Windowed<AXES> {
+    const ONE: Default = Default::Is(Setting::Sizes(Each::all(AXES, 1)));
+    const ZERO: Default = Default::Is(Setting::Sizes(Each::all(AXES, 0)));
+    const NONE: Default =
+        Default::Is(Setting::Padding(Each::all(AXES, crate::ops::window::Sides { before: 0, after: 0 })));
+    const KERNEL_SIZE: ArgumentRule = required("kernel_size", KERNEL, Kind::Sizes(AXES));
+    const STRIDE: ArgumentRule = optional("stride", &["strides"], Kind::Sizes(AXES), Self::ONE);
+    const PADDING: ArgumentRule = optional("padding", &["pad"], Kind::Padding(AXES), Self::NONE);
+    const DILATION: ArgumentRule = optional("dilation", &[], Kind::Sizes(AXES), Self::ONE);
+    const POOL_STRIDE: ArgumentRule =
+        optional("stride", &["strides"], Kind::Sizes(AXES), Default::As("kernel_size"));
+
+    const CONV: &'static [ArgumentRule] = &[
+        required("out_channels", CHANNELS, Kind::Size),
+        Self::KERNEL_SIZE,
+        Self::STRIDE,
+        Self::PADDING,
+        Self::DILATION,
+        GROUPS,
+        BIAS,
+        INIT,
+    ];
+    const CONV_TRANSPOSE: &'static [ArgumentRule] = &[
+        required("out_channels", CHANNELS, Kind::Size),
+        Self::KERNEL_SIZE,
+        Self::STRIDE,
+        Self::PADDING,
+        optional("output_padding", &[], Kind::Sizes(AXES), Self::ZERO),
+        Self::DILATION,
+        GROUPS,
+        BIAS,
+        INIT,
+    ];
+    const MAX_POOL: &'static [ArgumentRule] = &[
+        Self::KERNEL_SIZE,
+        Self::POOL_STRIDE,
+        Self::PADDING,
+        Self::DILATION,
+        flag("ceil_mode", &["ceil"], false),
+    ];
+    const AVG_POOL: &'static [ArgumentRule] = &[
+        Self::KERNEL_SIZE,
+        Self::POOL_STRIDE,
+        Self::PADDING,
+        flag("ceil_mode", &["ceil"], false),
+        flag("count_include_pad", &["include_pad"], true),
+    ];
+    const LP_POOL: &'static [ArgumentRule] =
+        &[Self::KERNEL_SIZE, Self::POOL_STRIDE, number("power", &["norm_type", "p"], 2.0)];
+    const SUBSAMPLE: &'static [ArgumentRule] = &[Self::KERNEL_SIZE];
+    const ADAPTIVE: &'static [ArgumentRule] =
+        &[required("output_size", &["size", "sizes"], Kind::Sizes(AXES))];
+    const PAD: &'static [ArgumentRule] = &[
+        required("padding", &["pad", "size"], Kind::Padding(AXES)),
+        optional("mode", &[], Kind::Word(PaddingMode::WORDS), Default::Is(Setting::Word("zeros"))),
+    ];
+    const UPSAMPLE: &'static [ArgumentRule] = &[
+        required("factor", &["scale_factor", "size", "scale"], Kind::Sizes(AXES)),
+        optional(
+            "mode",
+            &["interpolation"],
+            Kind::Word(Interpolation::WORDS),
+            Default::Is(Setting::Word("nearest")),
+        ),
+    ];
+}
+
+type Names = &'static [&'static str];
+type Arguments = &'static [ArgumentRule];
+
+/// The function that makes a layer, and the one that finds its settings.
+type Rules = (fn(&Settings) -> Option<Layer>, fn(&Layer) -> Option<Settings>);
+
+const fn layer(
+    name: &'static str,
+    also: Names,
+    arguments: Arguments,
+    example: &'static str,
+    (make, settings): Rules,
+) -> LayerRule {
+    LayerRule { name, also, known: None, arguments, example, make, settings }
+}
+
+/// A layer that takes a quantity from its input which is an argument in other libraries.
+const fn knowing(known: Known, rule: LayerRule) -> LayerRule {
+    LayerRule { known: Some(known), ..rule }
+}
+
+/// A layer without arguments.
+macro_rules! plain {
+    ($name:literal, $also:expr, $layer:pat => $value:expr) => {
+        layer(
+            $name,
+            $also,
+            &[],
+            $name,
+            (
+                |_| Some($value),
+                |layer| match layer {
+                    $layer => Some(Settings::default()),
+                    _ => None,
+                },
+            ),
+        )
+    };
+}
+
+/// A layer whose arguments are the fields of its variant.
+macro_rules! fields {
+    ($variant:ident { $($field:ident),* }) => {
+        (
+            |settings| Some(Layer::$variant { $($field: settings.read(stringify!($field))?),* }),
+            |layer| match layer {
+                Layer::$variant { $($field),* } => {
+                    Some(Settings::default()$(.with(stringify!($field), $field.setting()?))*)
+                }
+                _ => None,
+            },
+        )
+    };
+}
+
+/// A layer for some number of spatial axes, which the first field has one size for.
+macro_rules! along {
+    ($name:ident, $variant:ident { $axes:ident $(, $field:ident)* }) => {
+        const fn $name<const AXES: usize>() -> Rules {
+            (
+                |settings| {
+                    let $axes: Vec<_> = settings.read(stringify!($axes))?;
+                    Some(Layer::$variant { $axes, $($field: settings.read(stringify!($field))?),* })
+                },
+                |layer| match layer {
+                    Layer::$variant { $axes $(, $field)* } if $axes.len() == AXES => Some(
+                        Settings::default()
+                            .with(stringify!($axes), $axes.setting()?)
+                            $(.with(stringify!($field), $field.setting()?))*,
+                    ),
+                    _ => None,
+                },
+            )
+        }
+    };
+}
+
+/// A layer with a window over some number of spatial axes.
+macro_rules! windowed {
+    ($name:ident, $variant:ident { $($field:ident),* }) => {
+        const fn $name<const AXES: usize>() -> Rules {
+            (
+                |settings| {
+                    let window = settings.window()?;
+                    Some(Layer::$variant { window, $($field: settings.read(stringify!($field))?),* })
+                },
+                |layer| match layer {
+                    Layer::$variant { window, $($field),* } if window.axes() == AXES => Some(
+                        Settings::of_window(window)?$(.with(stringify!($field), $field.setting()?))*,
+                    ),
+                    _ => None,
+                },
+            )
+        }
+    };
+}
+
+windowed!(conv, Conv { out_channels, groups, bias, init });
+windowed!(conv_transpose, ConvTranspose { out_channels, output_padding, groups, bias, init });
+windowed!(max_pool, MaxPool { ceil_mode });
+windowed!(avg_pool, AvgPool { ceil_mode, count_include_pad });
+along!(lp_pool, LpPool { kernel_size, stride, power });
+along!(subsample, Subsample { kernel_size });
+along!(adaptive_avg_pool, AdaptiveAvgPool { output_size });
+along!(adaptive_max_pool, AdaptiveMaxPool { output_size });
+along!(pad, Pad { padding, mode });
+along!(upsample, Upsample { factor, mode });
+
+/// Every layer.
+pub const LAYERS: &[LayerRule] = &[
+    knowing(
+        INPUT_CHANNELS,
+        layer("conv1d", &["convolution1d"], Windowed::<1>::CONV, "conv1d(16, kernel_size = 3)", conv::<1>()),
+    ),
+    knowing(
+        INPUT_CHANNELS,
+        layer(
+            "conv2d",
+            &["conv", "convolution"],
+            Windowed::<2>::CONV,
+            "conv2d(16, kernel_size = 3)",
+            conv::<2>(),
+        ),
+    ),
+    knowing(
+        INPUT_CHANNELS,
+        layer("conv3d", &["convolution3d"], Windowed::<3>::CONV, "conv3d(16, kernel_size = 3)", conv::<3>()),
+    ),
+    knowing(
+        INPUT_CHANNELS,
+        layer(
+            "conv_transpose1d",
+            &["conv1d_transpose", "deconv1d"],
+            Windowed::<1>::CONV_TRANSPOSE,
+            "conv_transpose1d(16, kernel_size = 2, stride = 2)",
+            conv_transpose::<1>(),
+        ),
+    ),
+    knowing(
+        INPUT_CHANNELS,
+        layer(
+            "conv_transpose2d",
+            &[
+                "conv2d_transpose",
+                "deconv2d",
+                "deconv",
+                "deconvolution",
+                "conv_transpose",
+                "transposed_conv2d",
+            ],
+            Windowed::<2>::CONV_TRANSPOSE,
+            "conv_transpose2d(16, kernel_size = 2, stride = 2)",
+            conv_transpose::<2>(),
+        ),
+    ),
+    knowing(
+        INPUT_CHANNELS,
+        layer(
+            "conv_transpose3d",
+            &["conv3d_transpose", "deconv3d"],
+            Windowed::<3>::CONV_TRANSPOSE,
+            "conv_transpose3d(16, kernel_size = 2, stride = 2)",
+            conv_transpose::<3>(),
+        ),
+    ),
+    layer("max_pool1d", &["max_pooling1d"], Windowed::<1>::MAX_POOL, "max_pool1d(2)", max_pool::<1>()),
+    layer(
+        "max_pool2d",
+        &["maxpool", "max_pool", "max_pooling2d"],
+        Windowed::<2>::MAX_POOL,
+        "max_pool2d(2)",
+        max_pool::<2>(),
+    ),
+    layer("max_pool3d", &["max_pooling3d"], Windowed::<3>::MAX_POOL, "max_pool3d(2)", max_pool::<3>()),
+    layer(
+        "avg_pool1d",
+        &["mean_pool1d", "average_pool1d", "average_pooling1d"],
+        Windowed::<1>::AVG_POOL,
+        "avg_pool1d(2)",
+        avg_pool::<1>(),
+    ),
+    layer(
+        "avg_pool2d",
+        &["avgpool", "avg_pool", "mean_pool2d", "average_pool2d", "average_pooling2d"],
+        Windowed::<2>::AVG_POOL,
+        "avg_pool2d(2)",
+        avg_pool::<2>(),
+    ),
+    layer(
+        "avg_pool3d",
+        &["mean_pool3d", "average_pool3d", "average_pooling3d"],
+        Windowed::<3>::AVG_POOL,
+        "avg_pool3d(2)",
+        avg_pool::<3>(),
+    ),
+    layer("lp_pool1d", &[], Windowed::<1>::LP_POOL, "lp_pool1d(2)", lp_pool::<1>()),
+    layer(
+        "lp_pool2d",
+        &["lp_pool", "power_average_pool2d"],
+        Windowed::<2>::LP_POOL,
+        "lp_pool2d(2)",
+        lp_pool::<2>(),
+    ),
+    layer("lp_pool3d", &[], Windowed::<3>::LP_POOL, "lp_pool3d(2)", lp_pool::<3>()),
+    layer("subsample1d", &[], Windowed::<1>::SUBSAMPLE, "subsample1d(2)", subsample::<1>()),
+    layer(
+        "subsample2d",
+        &["subsampling", "subsampling2d"],
+        Windowed::<2>::SUBSAMPLE,
+        "subsample2d(2)",
+        subsample::<2>(),
+    ),
+    layer("subsample3d", &[], Windowed::<3>::SUBSAMPLE, "subsample3d(2)", subsample::<3>()),
+    layer(
+        "adaptive_avg_pool1d",
+        &["adaptive_average_pool1d"],
+        Windowed::<1>::ADAPTIVE,
+        "adaptive_avg_pool1d(7)",
+        adaptive_avg_pool::<1>(),
+    ),
+    layer(
+        "adaptive_avg_pool2d",
+        &["adaptive_average_pool2d"],
+        Windowed::<2>::ADAPTIVE,
+        "adaptive_avg_pool2d(7)",
+        adaptive_avg_pool::<2>(),
+    ),
+    layer(
+        "adaptive_avg_pool3d",
+        &["adaptive_average_pool3d"],
+        Windowed::<3>::ADAPTIVE,
+        "adaptive_avg_pool3d(7)",
+        adaptive_avg_pool::<3>(),
+    ),
+    layer(
+        "adaptive_max_pool1d",
+        &[],
+        Windowed::<1>::ADAPTIVE,
+        "adaptive_max_pool1d(7)",
+        adaptive_max_pool::<1>(),
+    ),
+    layer(
+        "adaptive_max_pool2d",
+        &["adaptive_max_pool"],
+        Windowed::<2>::ADAPTIVE,
+        "adaptive_max_pool2d(7)",
+        adaptive_max_pool::<2>(),
+    ),
+    layer(
+        "adaptive_max_pool3d",
+        &[],
+        Windowed::<3>::ADAPTIVE,
+        "adaptive_max_pool3d(7)",
+        adaptive_max_pool::<3>(),
+    ),
+    plain!("global_avg_pool1d", &["global_average_pool1d", "global_average_pooling1d"], Layer::GlobalAvgPool { axes: 1 } => Layer::GlobalAvgPool { axes: 1 }),
+    plain!("global_avg_pool2d", &["gap", "global_average_pool2d", "global_average_pooling2d"], Layer::GlobalAvgPool { axes: 2 } => Layer::GlobalAvgPool { axes: 2 }),
+    plain!("global_avg_pool3d", &["global_average_pool3d", "global_average_pooling3d"], Layer::GlobalAvgPool { axes: 3 } => Layer::GlobalAvgPool { axes: 3 }),
+    plain!("global_max_pool1d", &["global_max_pooling1d"], Layer::GlobalMaxPool { axes: 1 } => Layer::GlobalMaxPool { axes: 1 }),
+    plain!("global_max_pool2d", &["global_max_pooling2d"], Layer::GlobalMaxPool { axes: 2 } => Layer::GlobalMaxPool { axes: 2 }),
+    plain!("global_max_pool3d", &["global_max_pooling3d"], Layer::GlobalMaxPool { axes: 3 } => Layer::GlobalMaxPool { axes: 3 }),
+    layer(
+        "pad1d",
+        &["zero_pad1d", "reflection_pad1d", "replication_pad1d"],
+        Windowed::<1>::PAD,
+        "pad1d(1)",
+        pad::<1>(),
+    ),
+    layer(
+        "pad2d",
+        &["pad", "zero_pad2d", "zero_padding2d", "reflection_pad2d", "replication_pad2d"],
+        Windowed::<2>::PAD,
+        "pad2d(1)",
+        pad::<2>(),
+    ),
+    layer(
+        "pad3d",
+        &["zero_pad3d", "reflection_pad3d", "replication_pad3d"],
+        Windowed::<3>::PAD,
+        "pad3d(1)",
+        pad::<3>(),
+    ),
+    layer("upsample1d", &["upsampling1d"], Windowed::<1>::UPSAMPLE, "upsample1d(2)", upsample::<1>()),
+    layer(
+        "upsample2d",
+        &["upsample", "upsampling2d", "interpolate", "resize"],
+        Windowed::<2>::UPSAMPLE,
+        "upsample2d(2)",
+        upsample::<2>(),
+    ),
+    layer("upsample3d", &["upsampling3d"], Windowed::<3>::UPSAMPLE, "upsample3d(2)", upsample::<3>()),
+    knowing(
+        Known { words: "input features", names: &["in_features", "input_size", "input_dim", "in"] },
+        layer(
+            "linear",
+            &["dense", "fc", "fully_connected"],
+            &[required("out_features", FEATURES, Kind::Size), BIAS, INIT],
+            "linear(10)",
+            fields!(Linear { out_features, bias, init }),
+        ),
+    ),
+    plain!("flatten", &[], Layer::Flatten => Layer::Flatten),
+    layer(
+        "reshape",
+        &["view", "unflatten"],
+        &[required("sizes", &["shape", "size"], Kind::List)],
+        "reshape((16, 7, 7))",
+        fields!(Reshape { sizes }),
+    ),
+    layer(
+        "permute",
+        &["transpose", "rearrange"],
+        &[required("order", &["dims", "axes"], Kind::List)],
+        "permute((1, 0))",
+        fields!(Permute { order }),
+    ),
+    layer(
+        "slice",
+        &["narrow", "crop"],
+        &[
+            required("start", &["begin", "from"], Kind::Size),
+            required("length", &["size"], Kind::Size),
+            optional("axis", &["dim"], Kind::Size, Default::Is(Setting::Size(0))),
+        ],
+        "slice(0, 16)",
+        fields!(Slice { start, length, axis }),
+    ),
+    layer(
+        "mean",
+        &["reduce_mean"],
+        &[required("axes", &["axis", "dim"], Kind::List)],
+        "mean((1, 2))",
+        fields!(Mean { axes }),
+    ),
+    layer(
+        "pixel_shuffle",
+        &["depth_to_space"],
+        &[required("factor", &["upscale_factor", "scale"], Kind::Size)],
+        "pixel_shuffle(2)",
+        fields!(PixelShuffle { factor }),
+    ),
+    layer(
+        "channel_shuffle",
+        &[],
+        &[required("groups", &[], Kind::Size)],
+        "channel_shuffle(2)",
+        fields!(ChannelShuffle { groups }),
+    ),
+    layer("dropout", &[], &[RATE], "dropout(0.5)", fields!(Dropout { rate })),
+    layer(
+        "channel_dropout",
+        &["dropout1d", "dropout2d", "dropout3d", "spatial_dropout2d"],
+        &[RATE],
+        "channel_dropout(0.2)",
+        fields!(ChannelDropout { rate }),
+    ),
+    layer(
+        "stochastic_depth",
+        &["drop_path"],
+        &[RATE],
+        "stochastic_depth(0.2)",
+        fields!(StochasticDepth { rate }),
+    ),
+    knowing(
+        NORM_CHANNELS,
+        layer(
+            "batch_norm",
+            &["batch_norm1d", "batch_norm2d", "batch_norm3d", "batch_normalization", "bn", "norm"],
+            &[EPSILON, number("momentum", &[], 0.1)],
+            "batch_norm",
+            fields!(BatchNorm { epsilon, momentum }),
+        ),
+    ),
+    knowing(
+        Known { words: "sizes", names: &["normalized_shape"] },
+        layer(
+            "layer_norm",
+            &["layer_normalization"],
+            &[EPSILON, AFFINE],
+            "layer_norm",
+            fields!(LayerNorm { epsilon, affine }),
+        ),
+    ),
+    knowing(
+        NORM_CHANNELS,
+        layer(
+            "group_norm",
+            &["group_normalization"],
+            &[required("groups", &["num_groups"], Kind::Size), EPSILON, AFFINE],
+            "group_norm(8)",
+            fields!(GroupNorm { groups, epsilon, affine }),
+        ),
+    ),
+    knowing(
+        NORM_CHANNELS,
+        layer(
+            "instance_norm",
+            &["instance_norm1d", "instance_norm2d", "instance_norm3d", "instance_normalization"],
+            &[EPSILON, flag("affine", &[], false)],
+            "instance_norm",
+            fields!(InstanceNorm { epsilon, affine }),
+        ),
+    ),
+    layer(
+        "local_response_norm",
+        &["lrn"],
+        &[
+            required("size", &["depth_radius", "n"], Kind::Size),
+            number("alpha", &[], 1e-4),
+            number("beta", &[], 0.75),
+            number("k", &["bias"], 1.0),
+        ],
+        "local_response_norm(5)",
+        fields!(LocalResponseNorm { size, alpha, beta, k }),
+    ),
+    plain!("relu", &["rectify"], Layer::Relu => Layer::Relu),
+    plain!("sigmoid", &["logistic"], Layer::Sigmoid => Layer::Sigmoid),
+    plain!("tanh", &[], Layer::Tanh => Layer::Tanh),
+    plain!("softmax", &[], Layer::Softmax => Layer::Softmax),
+    plain!("log_softmax", &[], Layer::LogSoftmax => Layer::LogSoftmax),
+];

@@ -1,0 +1,268 @@
+"""Writes `layers.json`: what PyTorch computes for layers that Windlass builds from several operators.
+
+Run with a Python that has torch, from this folder: `python layers.py`. Everything is computed in double precision on
+operands of four digits; `compiler/tests/layers.rs` reads the file. Layers are written as Windlass serialises them.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+torch.set_default_dtype(torch.float64)
+generator = torch.Generator().manual_seed(3)
+
+
+def normal(*sizes):
+    return (torch.randn(*sizes, generator=generator) * 1e4).round() / 1e4
+
+
+def array(tensor):
+    values = tensor.detach().flatten().tolist()
+    return {"sizes": list(tensor.shape), "values": [float(f"{value:.10g}") for value in values]}
+
+
+cases = []
+
+
+def layer(description, function, x, **parameters):
+    """One layer: `function` gets `x` and the parameters by name."""
+    x = normal(*x).requires_grad_()
+    parameters = {name: normal(*sizes).requires_grad_() for name, sizes in parameters.items()}
+    y = function(x, **parameters)
+    gradient = normal(*y.shape)
+    y.backward(gradient)
+    cases.append(
+        {
+            "layer": description,
+            "x": array(x),
+            "parameters": {name: array(value) for name, value in parameters.items()},
+            "y": array(y),
+            "gradient": array(gradient),
+            "x_gradient": array(x.grad),
+            "gradients": {name: array(value.grad) for name, value in parameters.items()},
+        }
+    )
+
+
+def transposed():
+    functions = [F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d]
+    for kernel, stride, padding, output_padding, dilation, groups, x, outputs in [
+        ([2], [2], [0], [0], [1], 1, (2, 3, 4), 2),
+        ([3], [3], [1], [2], [2], 1, (2, 2, 4), 3),
+        ([2, 2], [2, 2], [0, 0], [0, 0], [1, 1], 1, (2, 3, 3, 2), 4),
+        ([4, 4], [2, 2], [1, 1], [0, 0], [1, 1], 1, (1, 4, 3, 4), 3),
+        ([3, 2], [2, 3], [1, 0], [1, 2], [1, 2], 2, (2, 4, 3, 2), 6),
+        ([3, 3], [1, 1], [0, 0], [0, 0], [1, 1], 4, (1, 4, 3, 3), 4),
+        ([3, 3, 2], [2, 1, 2], [1, 1, 0], [1, 0, 0], [1, 1, 1], 1, (1, 2, 2, 3, 2), 2),
+    ]:
+        layer(
+            {
+                "layer": f"conv_transpose{len(kernel)}d",
+                "out_channels": outputs,
+                "kernel_size": kernel,
+                "stride": stride,
+                "padding": padding,
+                "output_padding": output_padding,
+                "dilation": dilation,
+                "groups": groups,
+            },
+            lambda x, weight, bias: functions[len(kernel) - 1](
+                x, weight, bias, stride, padding, output_padding, groups, dilation
+            ),
+            x,
+            weight=(x[1], outputs // groups, *kernel),
+            bias=(outputs,),
+        )
+
+
+def convolutions():
+    for padding, sides, stride in [
+        ([[0, 1], [0, 1]], (0, 1, 0, 1), 2),
+        ([[2, 0], [1, 3]], (1, 3, 2, 0), 1),
+        ("full", (2, 2, 2, 2), 1),
+        ("same", (1, 1, 1, 1), 1),
+        ("valid", (0, 0, 0, 0), 1),
+    ]:
+        layer(
+            {"layer": "conv2d", "out_channels": 3, "kernel_size": 3, "stride": stride, "padding": padding},
+            lambda x, weight, bias: F.conv2d(F.pad(x, sides), weight, bias, stride),
+            (2, 2, 6, 5),
+            weight=(3, 2, 3, 3),
+            bias=(3,),
+        )
+    layer(
+        {"layer": "conv1d", "out_channels": 2, "kernel_size": 4, "padding": "same"},
+        lambda x, weight, bias: F.conv1d(x, weight, bias, padding="same"),
+        (2, 3, 7),
+        weight=(2, 3, 4),
+        bias=(2,),
+    )
+
+
+def pools():
+    layer(
+        {"layer": "max_pool2d", "kernel_size": 3, "stride": 2, "ceil_mode": True},
+        lambda x: F.max_pool2d(x, 3, 2, ceil_mode=True),
+        (2, 2, 6, 8),
+    )
+    layer(
+        {"layer": "max_pool2d", "kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": True},
+        lambda x: F.max_pool2d(x, 2, 2, 1, ceil_mode=True),
+        (1, 2, 5, 4),
+    )
+    layer(
+        {"layer": "max_pool1d", "kernel_size": 3, "stride": 3, "ceil_mode": True},
+        lambda x: F.max_pool1d(x, 3, 3, ceil_mode=True),
+        (2, 2, 7),
+    )
+    for ceil_mode in (False, True):
+        for count in (False, True):
+            layer(
+                {
+                    "layer": "avg_pool2d",
+                    "kernel_size": 3,
+                    "stride": 2,
+                    "padding": 1,
+                    "ceil_mode": ceil_mode,
+                    "count_include_pad": count,
+                },
+                lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=ceil_mode, count_include_pad=count),
+                (1, 2, 6, 7),
+            )
+    layer(
+        {"layer": "avg_pool3d", "kernel_size": 2, "padding": [1, 0, 1], "count_include_pad": False},
+        lambda x: F.avg_pool3d(x, 2, 2, (1, 0, 1), count_include_pad=False),
+        (1, 2, 3, 4, 3),
+    )
+    for power in (1.0, 2.0, 3.0):
+        layer(
+            {"layer": "lp_pool2d", "kernel_size": 2, "power": power},
+            # PyTorch's sums signed powers.
+            lambda x: F.lp_pool2d(x.abs(), power, 2),
+            (1, 2, 4, 4),
+        )
+    layer({"layer": "lp_pool1d", "kernel_size": 3, "stride": 2}, lambda x: F.lp_pool1d(x, 2, 3, 2), (2, 2, 7))
+    layer(
+        {"layer": "subsample2d", "kernel_size": 2},
+        lambda x, weight, bias: F.avg_pool2d(x, 2) * 4 * weight.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1),
+        (2, 3, 4, 6),
+        weight=(3,),
+        bias=(3,),
+    )
+    for size, x in [([2], (2, 2, 6)), ([5], (2, 2, 7))]:
+        layer({"layer": "adaptive_avg_pool1d", "output_size": size}, lambda x: F.adaptive_avg_pool1d(x, size), x)
+        layer({"layer": "adaptive_max_pool1d", "output_size": size}, lambda x: F.adaptive_max_pool1d(x, size), x)
+    for size, x in [([3, 2], (1, 2, 6, 4)), ([3, 4], (1, 2, 7, 6))]:
+        layer({"layer": "adaptive_avg_pool2d", "output_size": size}, lambda x: F.adaptive_avg_pool2d(x, size), x)
+        layer({"layer": "adaptive_max_pool2d", "output_size": size}, lambda x: F.adaptive_max_pool2d(x, size), x)
+    layer(
+        {"layer": "adaptive_avg_pool3d", "output_size": [2, 1, 2]},
+        lambda x: F.adaptive_avg_pool3d(x, [2, 1, 2]),
+        (1, 2, 3, 4, 2),
+    )
+    layer({"layer": "global_max_pool2d"}, lambda x: F.adaptive_max_pool2d(x, 1), (2, 3, 4, 3))
+    layer({"layer": "global_avg_pool1d"}, lambda x: F.adaptive_avg_pool1d(x, 1), (2, 3, 4))
+
+
+def spatial():
+    for mode, torch_mode in [("zeros", "constant"), ("reflect", "reflect"), ("replicate", "replicate")]:
+        layer(
+            {"layer": "pad2d", "padding": [[1, 2], [2, 0]], "mode": mode},
+            lambda x: F.pad(x, (2, 0, 1, 2), torch_mode),
+            (1, 2, 3, 4),
+        )
+    layer({"layer": "pad1d", "padding": [2, 1], "mode": "reflect"}, lambda x: F.pad(x, (2, 1), "reflect"), (2, 2, 4))
+    layer(
+        {"layer": "pad3d", "padding": 1, "mode": "replicate"},
+        lambda x: F.pad(x, (1,) * 6, "replicate"),
+        (1, 1, 2, 1, 3),
+    )
+    layer(
+        {"layer": "upsample1d", "factor": 3},
+        lambda x: F.interpolate(x, scale_factor=3, mode="nearest"),
+        (2, 2, 4),
+    )
+    layer(
+        {"layer": "upsample2d", "factor": [2, 3]},
+        lambda x: F.interpolate(x, scale_factor=(2, 3), mode="nearest"),
+        (1, 2, 3, 2),
+    )
+    for factor in ([2, 2], [3, 2], [4, 1], [5, 3]):
+        layer(
+            {"layer": "upsample2d", "factor": factor, "mode": "linear"},
+            lambda x: F.interpolate(x, scale_factor=tuple(factor), mode="bilinear"),
+            (1, 2, 3, 2),
+        )
+    layer(
+        {"layer": "upsample1d", "factor": 2, "mode": "linear"},
+        lambda x: F.interpolate(x, scale_factor=2, mode="linear"),
+        (2, 1, 5),
+    )
+    layer(
+        {"layer": "upsample3d", "factor": 2, "mode": "linear"},
+        lambda x: F.interpolate(x, scale_factor=2, mode="trilinear"),
+        (1, 1, 2, 3, 2),
+    )
+    layer({"layer": "pixel_shuffle", "factor": 2}, lambda x: F.pixel_shuffle(x, 2), (1, 8, 2, 3))
+    layer({"layer": "channel_shuffle", "groups": 3}, lambda x: F.channel_shuffle(x, 3) * 1, (1, 6, 2, 2))
+    layer({"layer": "reshape", "sizes": [2, 6]}, lambda x: x.reshape(-1, 2, 6), (2, 3, 4))
+    layer({"layer": "permute", "order": [2, 0, 1]}, lambda x: x.permute(0, 3, 1, 2), (2, 2, 3, 4))
+    layer({"layer": "slice", "start": 1, "length": 2}, lambda x: x[:, 1:3], (2, 4, 3))
+    layer({"layer": "slice", "start": 2, "length": 1, "axis": 1}, lambda x: x[:, :, 2:3], (2, 4, 3))
+    layer({"layer": "mean", "axes": [1, 2]}, lambda x: x.mean((2, 3)), (2, 3, 2, 4))
+    layer({"layer": "mean", "axes": [0, 2]}, lambda x: x.mean((1, 3)), (2, 3, 2, 4))
+
+
+def norms():
+    for x in [(3, 5), (2, 3, 4, 2)]:
+        layer(
+            {"layer": "layer_norm", "epsilon": 0.125},
+            lambda x, weight, bias: F.layer_norm(x, x.shape[1:], weight, bias, 0.125),
+            x,
+            weight=x[1:],
+            bias=x[1:],
+        )
+    # At each step of a sequence.
+    layer(
+        {"layer": "layer_norm"},
+        lambda x, weight, bias: F.layer_norm(x, x.shape[2:], weight, bias),
+        (2, 3, 5),
+        weight=(5,),
+        bias=(5,),
+    )
+    layer({"layer": "layer_norm", "affine": False}, lambda x: F.layer_norm(x, x.shape[1:]), (3, 6))
+    for groups in (1, 2, 6):
+        layer(
+            {"layer": "group_norm", "groups": groups},
+            lambda x, weight, bias: F.group_norm(x, groups, weight, bias),
+            (2, 6, 3, 2),
+            weight=(6,),
+            bias=(6,),
+        )
+    layer({"layer": "group_norm", "groups": 2, "affine": False}, lambda x: F.group_norm(x, 2), (2, 4, 5))
+    layer({"layer": "instance_norm"}, lambda x: F.instance_norm(x), (2, 3, 2, 4))
+    layer(
+        {"layer": "instance_norm", "affine": True},
+        lambda x, weight, bias: F.instance_norm(x, weight=weight, bias=bias),
+        (2, 3, 7),
+        weight=(3,),
+        bias=(3,),
+    )
+    for size in (1, 2, 5):
+        layer(
+            {"layer": "local_response_norm", "size": size, "alpha": 0.25, "beta": 0.75, "k": 2.0},
+            lambda x: F.local_response_norm(x, size, 0.25, 0.75, 2.0),
+            (2, 6, 2, 3),
+        )
+
+
+transposed()
+convolutions()
+pools()
+spatial()
+norms()
+text = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
+(Path(__file__).parent / "layers.json").write_text(f"[\n{text}\n]\n")
