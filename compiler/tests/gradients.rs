@@ -8,7 +8,7 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::Array;
 use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormTraining};
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
-use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
+use windlass_compiler::ops::dropout::{Dropout, DropoutTraining, MaskUnit};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{CrossEntropy, MeanSquaredError};
@@ -180,6 +180,8 @@ fn channels() {
     for x in ["f32[N, 3]", "f32[N, 3, 2]", "f32[N, 3, 2, 2]"] {
         check(Bias {}, &[x, "f32[3]"]);
         check(Scale::along(1), &[x, "f32[3]"]);
+        check(Scale { axis: 0, count: 1 }, &[x, "f32[N]"]);
+        check(Scale { axis: 0, count: 2 }, &[x, "f32[N, 3]"]);
         check(SumChannels {}, &[x]);
     }
 }
@@ -287,7 +289,9 @@ fn check_normalisation(op: &Op, operands: &[&str; 5]) {
 #[test]
 fn dropout() {
     check(Dropout::new(0.5), &["f32[N, 4]"]);
-    check(DropoutTraining::new(0.4, 3), &["f32[N, 4, 5]", "i32[2]"]);
+    for unit in MaskUnit::ALL {
+        check(DropoutTraining { rate: 0.4, stream: 3, unit }, &["f32[N, 4, 5]", "i32[2]"]);
+    }
 }
 
 #[test]

@@ -48,9 +48,8 @@ impl Case {
     fn built(&self) -> Built {
         let mut builder = Builder::new("layer");
         let x = builder.input("x", &self.x.sizes[1..]).unwrap();
-        let y = builder
-            .layer("l", &self.layer, x)
-            .unwrap_or_else(|error| panic!("{:?}: {error}", self.layer));
+        let y =
+            builder.layer("l", &self.layer, x).unwrap_or_else(|error| panic!("{:?}: {error}", self.layer));
         builder.output("y", y).unwrap();
         let mut graph = builder.finish().unwrap();
         let loss = weighted_sum(&mut graph, y);

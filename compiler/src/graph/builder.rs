@@ -167,8 +167,7 @@ impl Builder {
     /// `value` that the factors have.
     fn shared_factors(&self, value: ValueId, factors: ValueId) -> Option<usize> {
         let [shape, of_factors] = [value, factors].map(|value| &self.graph.ty(value).shape);
-        let is_known =
-            |shape: &Shape| shape.is_batched() && !shape.has_open_item() && shape.rank() > 1;
+        let is_known = |shape: &Shape| shape.is_batched() && !shape.has_open_item() && shape.rank() > 1;
         if !is_known(shape) || !is_known(of_factors) || shape == of_factors {
             return None;
         }

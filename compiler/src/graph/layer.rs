@@ -18,9 +18,9 @@ use crate::ops::batch_norm::BatchNorm;
 use crate::ops::dropout::{Dropout, MaskUnit};
 use crate::ops::elementwise::{Bias, Unary, UnaryKind};
 use crate::ops::linear::Linear;
+use crate::ops::reduce::ReduceKind;
 use crate::ops::softmax::{LogSoftmax, Softmax};
 use crate::ops::structure::Reshape;
-use crate::ops::reduce::ReduceKind;
 use crate::ops::window::{Sides, Window};
 use crate::shape::Shape;
 

@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn a_padded_strided_dilated_window() {
-        let window = Window { kernel_size: vec![2], stride: vec![2], padding: vec![1.into()], dilation: vec![3] };
+        let window =
+            Window { kernel_size: vec![2], stride: vec![2], padding: vec![1.into()], dilation: vec![3] };
         // Padded input: one element of padding, inputs 0..4, one of padding; windows at 0 and 2.
         let element = |place, input| WindowElement { place, input };
         assert_eq!(window_elements(&window, &[4]), [vec![element(1, 2)], vec![element(0, 1)]]);

@@ -125,7 +125,9 @@ impl Window {
     /// Sizes of the output, for an input that passed [`Window::check`].
     pub fn output_sizes(&self, input: &[usize]) -> Vec<usize> {
         (0..self.axes())
-            .map(|axis| (input[axis] + self.padding[axis].total() - self.extent(axis)) / self.stride[axis] + 1)
+            .map(|axis| {
+                (input[axis] + self.padding[axis].total() - self.extent(axis)) / self.stride[axis] + 1
+            })
             .collect()
     }
 

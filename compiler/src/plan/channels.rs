@@ -72,7 +72,9 @@ impl Lowering<'_> {
             .iter()
             .map(|step| match (step, step.unary()) {
                 (_, Some(function)) => ChannelStep::Apply(function),
-                (EpilogueStep::Bias, None) => ChannelStep::AddScalar(self.address(next(&mut operands)).into()),
+                (EpilogueStep::Bias, None) => {
+                    ChannelStep::AddScalar(self.address(next(&mut operands)).into())
+                }
                 (_, None) => ChannelStep::AddElement(self.in_layout(node, next(&mut operands), to.layout)),
             })
             .collect();

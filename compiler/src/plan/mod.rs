@@ -33,7 +33,7 @@ use std::collections::{BTreeSet, HashSet};
 use aliases::Aliases;
 pub use axis::{AxisReduction, AxisView};
 pub use blocked_range::BlockedRange;
-pub use channels::{SharedNumbers, Epilogue, PixelBlock, PixelBlocks};
+pub use channels::{Epilogue, PixelBlock, PixelBlocks, SharedNumbers};
 pub use choice::{Candidate, Choice, Choices, Verdict, tuning_key};
 pub use costs::{Costs, PerWidth};
 pub use error::PlanError;

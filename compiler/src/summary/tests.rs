@@ -134,7 +134,8 @@ fn receptive_fields_of_a_vgg_like_stack() {
 fn dilation_widens_a_field_and_joined_paths_take_the_larger() {
     let mut b = Builder::new("paths");
     let x = b.input("image", &[4, 16, 16]).unwrap();
-    let dilated = Window { dilation: vec![3, 2], padding: vec![3.into(), 2.into()], ..Window::square(3, 1, 0) };
+    let dilated =
+        Window { dilation: vec![3, 2], padding: vec![3.into(), 2.into()], ..Window::square(3, 1, 0) };
     let wide = b.layer("wide", &Layer::conv(4, dilated), x).unwrap();
     let narrow = b.layer("narrow", &Layer::conv(4, Window::square(1, 1, 0)), x).unwrap();
     let sum = b.add("sum", wide, narrow).unwrap();

@@ -7,8 +7,8 @@ use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, training_gra
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::GraphError;
 use windlass_compiler::graph::initializer::Initializer;
-use windlass_compiler::graph::{Builder, Graph, Layer};
-use windlass_compiler::ops::window::Window;
+use windlass_compiler::graph::{Builder, Graph, Interpolation, Layer, PaddingMode};
+use windlass_compiler::ops::window::{Sides, Window};
 use windlass_compiler::pass::Mode;
 
 use super::sizes::{self, pick};
@@ -113,15 +113,48 @@ fn layer(numbers: &mut Rng, item: &[usize]) -> Layer {
         6 if is_image => Layer::max_pool(sizes::window(numbers, &item[1..], true)),
         7 if is_image => Layer::avg_pool(sizes::window(numbers, &item[1..], true)),
         8 if is_image => Layer::GlobalAvgPool { axes: 2 },
+        14 if is_image && numbers.bool() => spatial(numbers, item),
         0..9 if !is_image => linear(numbers, item),
         9 if is_image => Layer::Flatten,
         10 => Layer::BatchNorm { epsilon: pick(numbers, &[0.1, 1e-3]), momentum: pick(numbers, &[0.1, 0.5]) },
+        11 if numbers.bool() => Layer::ChannelDropout { rate: pick(numbers, &[0.0, 0.3, 0.5]) },
         11 => Layer::Dropout { rate: pick(numbers, &[0.0, 0.3, 0.5]) },
         12 if numbers.bool() => Layer::Softmax,
         12 => Layer::LogSoftmax,
         13 => Layer::Sigmoid,
         14 => Layer::Tanh,
         _ => Layer::Relu,
+    }
+}
+
+/// A layer that enlarges, pads or cuts images, or normalises them without a batch.
+fn spatial(numbers: &mut Rng, item: &[usize]) -> Layer {
+    let is_small = item.iter().product::<usize>() < MAX_PRODUCTS / 64;
+    let mode = pick(numbers, &[PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate]);
+    match numbers.u8(..5) {
+        0 if is_small => Layer::Upsample {
+            factor: vec![pick(numbers, &[1, 2, 3]), pick(numbers, &[1, 2])],
+            mode: pick(numbers, &[Interpolation::Nearest, Interpolation::Linear]),
+        },
+        1 if is_small => {
+            let window = Window::square(pick(numbers, &[2, 3, 4]), 2, 0);
+            let (out_channels, bias) = (sizes::channels(numbers).min(16), numbers.bool());
+            let output_padding = vec![numbers.usize(..2); 2];
+            Layer::ConvTranspose {
+                out_channels,
+                window,
+                output_padding,
+                groups: 1,
+                bias,
+                init: Initializer::ZEROS,
+            }
+        }
+        2 if item[1] > 1 && item[2] > 1 => {
+            let padding = vec![Sides { before: numbers.usize(..2), after: 1 }, Sides { before: 1, after: 0 }];
+            Layer::Pad { padding, mode }
+        }
+        3 => Layer::InstanceNorm { epsilon: pick(numbers, &[0.1, 1e-2]), affine: numbers.bool() },
+        _ => Layer::Slice { start: item[0] / 2, length: item[0].div_ceil(2), axis: 0 },
     }
 }
 

@@ -7,7 +7,7 @@ use windlass_compiler::entity::ValueId;
 use windlass_compiler::ops::OpKind;
 use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use windlass_compiler::ops::conv::ConvGradWeight;
-use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
+use windlass_compiler::ops::dropout::{Dropout, DropoutTraining, MaskUnit};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
 use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
@@ -121,15 +121,16 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
         OpKind::Scale => {
             let x = s.floats();
             let dims = s.ty(x).shape.dims().to_vec();
-            let axes: Vec<(usize, usize)> = dims
-                .iter()
-                .enumerate()
-                .filter_map(|(axis, dim)| dim.fixed().map(|size| (axis, size)))
-                .collect();
-            if !axes.is_empty() {
-                let (axis, size) = pick(s.numbers, &axes);
-                let scale = s.of_type(&vector(size));
-                s.op(Scale::along(axis), &[x, scale]);
+            let is_batched = s.ty(x).shape.is_batched();
+            let first = s.numbers.usize(..dims.len().max(1));
+            let most = if is_batched && first == 0 { 2 } else { dims.len() };
+            let count = pick(s.numbers, &[1, 1, 2, 3]).min(most).min(dims.len() - first);
+            let axes = dims[first..first + count].to_vec();
+            let is_known =
+                axes.iter().skip(usize::from(is_batched && first == 0)).all(|dim| dim.fixed().is_some());
+            if count > 0 && is_known {
+                let scale = s.of_type(&Type::f32(Shape::new(axes)));
+                s.op(Scale { axis: first, count }, &[x, scale]);
             }
         }
         OpKind::SumChannels => {
@@ -193,7 +194,9 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             let seed = s.integers(&Shape::fixed(&[2]), Meaning::Seed);
             let stream = s.numbers.u32(..3);
             let rate = rate(s);
-            s.op(DropoutTraining::new(rate, stream), &[x, seed]);
+            let is_batch = s.ty(x).shape.is_batched() && s.ty(x).shape.rank() > 1;
+            let unit = if is_batch { pick(s.numbers, &MaskUnit::ALL) } else { MaskUnit::Element };
+            s.op(DropoutTraining { rate, stream, unit }, &[x, seed]);
         }
         OpKind::Softmax => {
             let x = s.batched();

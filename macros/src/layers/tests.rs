@@ -2,8 +2,8 @@ use std::collections::HashSet;
 
 use super::elsewhere::ABSENT;
 use super::{
-    Default, Each, INITIALIZERS, Kind, LAYERS, STRUCTURE, Setting, Settings, absent, find, known_elsewhere_as,
-    meant,
+    Default, Each, INITIALIZERS, Kind, LAYERS, STRUCTURE, Setting, Settings, absent, find,
+    known_elsewhere_as, meant,
 };
 use windlass_compiler::graph::initializer::Initializer;
 
@@ -21,7 +21,9 @@ fn every_layer_can_be_made_from_its_defaults_and_required_arguments() {
                     Kind::Padding(axes) => Setting::Padding(Each::all(axes, 1.into())),
                     Kind::List => Setting::Sizes(Each::all(2, 1)),
                     Kind::Number => Setting::Number(0.5),
-                    Kind::Flag | Kind::Word(_) | Kind::Initializer => panic!("{} needs a sample", argument.name),
+                    Kind::Flag | Kind::Word(_) | Kind::Initializer => {
+                        panic!("{} needs a sample", argument.name)
+                    }
                 },
             };
             settings.set(argument.name, setting);

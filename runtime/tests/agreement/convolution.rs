@@ -74,7 +74,8 @@ impl Case {
     fn bounded(mut self, work: usize) -> Self {
         while self.work() > work && self.sizes.iter().any(|&size| size > 1) {
             for axis in 0..self.sizes.len() {
-                let needed = self.window.extent(axis).saturating_sub(self.window.padding[axis].total()).max(1);
+                let needed =
+                    self.window.extent(axis).saturating_sub(self.window.padding[axis].total()).max(1);
                 self.sizes[axis] = (self.sizes[axis] / 2).max(needed);
             }
             if self.work() > work {

@@ -138,6 +138,23 @@ fn channels() {
             let scaled = ops.op(Scale::along(axis + 1), &[x, scale]);
             ops = ops.output(&format!("scaled{axis}"), scaled);
         }
+        // One factor for each sample, each channel of a sample, and each pixel.
+        let of_samples = ops.input("of_samples", &[]);
+        let of_channels = ops.input("of_channels", &item[..1]);
+        let scaled = [(of_samples, 1), (of_channels, 2)]
+            .map(|(factors, count)| ops.op(Scale { axis: 0, count }, &[x, factors]));
+        ops = ops.output("samples", scaled[0]).output("channels", scaled[1]);
+        for first in 2..=item.len() {
+            let axes = &item[first - 1..];
+            let factors = ops.parameter(&format!("p{first}"), axes);
+            let scaled = ops.op(Scale { axis: first, count: axes.len() }, &[x, factors]);
+            ops = ops.output(&format!("pixels{first}"), scaled);
+        }
+        if item.len() == 3 {
+            let factors = ops.parameter("rows", &item[..2]);
+            let scaled = ops.op(Scale { axis: 1, count: 2 }, &[x, factors]);
+            ops = ops.output("channels and rows", scaled);
+        }
         check_exact(ops, &[1, 2, 7], &format!("{item:?}"));
     }
     // Along the axes of a parameter, which has no batch axis.

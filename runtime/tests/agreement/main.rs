@@ -11,6 +11,7 @@ mod ends;
 mod fused_sgd;
 mod graphs;
 mod in_place;
+mod layers;
 mod math;
 mod misaligned;
 mod numbers;

@@ -66,7 +66,12 @@ impl Case {
 }
 
 fn line(kernel_size: usize, stride: usize, padding: usize) -> Window {
-    Window { kernel_size: vec![kernel_size], stride: vec![stride], padding: vec![padding.into()], dilation: vec![1] }
+    Window {
+        kernel_size: vec![kernel_size],
+        stride: vec![stride],
+        padding: vec![padding.into()],
+        dilation: vec![1],
+    }
 }
 
 fn notes(graph: &Graph, options: &PlanOptions) -> String {

@@ -62,8 +62,12 @@ fn windows_side_by_side() {
         for outputs in [1, 2, 3, 5, 8, 11, 17, 33] {
             check(2, &[size, size * outputs], &Window::square(size, size, 0), &[1]);
         }
-        let line =
-            Window { kernel_size: vec![size], stride: vec![size], padding: vec![0.into()], dilation: vec![1] };
+        let line = Window {
+            kernel_size: vec![size],
+            stride: vec![size],
+            padding: vec![0.into()],
+            dilation: vec![1],
+        };
         check(1, &[7 * size], &line, &[2]);
         let block = Window {
             kernel_size: vec![2, size, 3],

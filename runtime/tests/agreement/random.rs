@@ -87,7 +87,12 @@ fn window(sizes: &[usize], [a, b, c]: [usize; 3]) -> Window {
     // A pool's padding must be smaller than its window.
     let padding = (0..2).map(|axis| padding[axis].min(kernel_size[axis] - 1)).collect::<Vec<_>>();
     let kernel_size = (0..2).map(|axis| kernel_size[axis].min(sizes[axis] + 2 * padding[axis])).collect();
-    Window { kernel_size, stride: vec![1 + b % 2, 1 + b / 2 % 3], padding: padding.into_iter().map(Into::into).collect(), dilation: vec![1, 1] }
+    Window {
+        kernel_size,
+        stride: vec![1 + b % 2, 1 + b / 2 % 3],
+        padding: padding.into_iter().map(Into::into).collect(),
+        dilation: vec![1, 1],
+    }
 }
 
 fn layer(choice: Choice, item: &[usize], numbers: [usize; 3]) -> Option<Layer> {

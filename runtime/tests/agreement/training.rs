@@ -5,7 +5,7 @@ use windlass_compiler::autodiff::{
 };
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::{Builder, Graph, Layer};
-use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
+use windlass_compiler::ops::dropout::{Dropout, DropoutTraining, MaskUnit};
 use windlass_compiler::ops::elementwise::{Binary, BinaryKind, SumChannels};
 use windlass_compiler::ops::source::{Input, InputRole};
 use windlass_compiler::ops::structure::Reshape;
@@ -123,8 +123,10 @@ fn a_step_of_every_layer() {
         vec![Layer::GlobalAvgPool { axes: 2 }],
     ];
     for layers in layers {
-        let spatial =
-            matches!(layers[0], Layer::MaxPool { .. } | Layer::AvgPool { .. } | Layer::GlobalAvgPool { axes: 2 });
+        let spatial = matches!(
+            layers[0],
+            Layer::MaxPool { .. } | Layer::AvgPool { .. } | Layer::GlobalAvgPool { axes: 2 }
+        );
         for (item, product) in [
             (vec![7], Layer::linear(5)),
             (vec![3, 5, 6], conv(5, 3, 1, 1)),
@@ -199,9 +201,13 @@ fn dropout_masks_are_the_interpreters() {
                 ty: Type { dtype: DType::I32, shape: Shape::fixed(&[2]) },
             };
             let seed = ops.op(seed, &[]);
-            let y = ops.op(DropoutTraining::new(rate, stream), &[x, seed]);
             let off = ops.op(Dropout::new(rate), &[x]);
-            let graph = ops.output("y", y).output("off", off).finish();
+            let masked = MaskUnit::ALL.map(|unit| ops.op(DropoutTraining { rate, stream, unit }, &[x, seed]));
+            let mut ops = ops.output("off", off);
+            for (unit, y) in MaskUnit::ALL.into_iter().zip(masked) {
+                ops = ops.output(&format!("{unit:?}"), y);
+            }
+            let graph = ops.finish();
             Expectation::new(&graph, &[1, 2, 7, 33], Values::Reals, Agreement::Exact)
                 .check_variants(Mode::Training, &format!("{item:?} at {rate}"));
         }

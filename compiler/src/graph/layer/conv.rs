@@ -195,7 +195,10 @@ impl ConvTransposeLayer<'_> {
             return Err(ShapeError::GroupsDoNotDivide { groups, inputs, outputs });
         }
         if self.output_padding.len() != axes {
-            return Err(ShapeError::Arity { expected: format!("{axes} sizes"), got: self.output_padding.len() });
+            return Err(ShapeError::Arity {
+                expected: format!("{axes} sizes"),
+                got: self.output_padding.len(),
+            });
         }
         (0..axes)
             .map(|axis| {

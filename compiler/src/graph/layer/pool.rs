@@ -16,7 +16,12 @@ fn at(label: &str, error: ShapeError) -> GraphError {
 }
 
 /// The sizes of an image with as many spatial axes as expected.
-pub(super) fn image(builder: &Builder, label: &str, x: ValueId, axes: usize) -> Result<Vec<usize>, GraphError> {
+pub(super) fn image(
+    builder: &Builder,
+    label: &str,
+    x: ValueId,
+    axes: usize,
+) -> Result<Vec<usize>, GraphError> {
     let shape = &builder.graph().ty(x).shape;
     if shape.is_batched() && shape.rank() == axes + 2 && axes > 0 {
         Ok(shape.item())
@@ -120,11 +125,7 @@ fn counts(window: &Window, counted: &[Sides], sizes: &[usize]) -> Vec<usize> {
 /// A window without padding and dilation.
 fn plain(kernel_size: &[usize], stride: &[usize]) -> Window {
     let axes = kernel_size.len();
-    Window {
-        kernel_size: kernel_size.to_vec(),
-        stride: stride.to_vec(),
-        ..Window::cube(axes, 1, 1, 0)
-    }
+    Window { kernel_size: kernel_size.to_vec(), stride: stride.to_vec(), ..Window::cube(axes, 1, 1, 0) }
 }
 
 pub(super) fn norm(

@@ -248,8 +248,10 @@ impl Settings {
         let sizes = |name| self.read::<Vec<usize>>(name).unwrap_or_default();
         let (kernel_size, stride) = (sizes("kernel_size"), sizes("stride"));
         let dilation = self.read("dilation").unwrap_or(vec![1; kernel_size.len()]);
-        let around =
-            kernel_size.iter().zip(dilation).map(|(size, dilation)| size.saturating_sub(1).saturating_mul(dilation));
+        let around = kernel_size
+            .iter()
+            .zip(dilation)
+            .map(|(size, dilation)| size.saturating_sub(1).saturating_mul(dilation));
         match word {
             "valid" => Ok(vec![Sides::default(); kernel_size.len()]),
             "full" => Ok(around.map(Sides::from).collect()),

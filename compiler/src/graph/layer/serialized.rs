@@ -234,9 +234,10 @@ impl<'de> Deserialize<'de> for Layer {
                         name = Some(map.next_value()?);
                     } else {
                         let value = map.next_value::<Given>();
-                        given.push((key.clone(), value.map_err(|error| {
-                            A::Error::custom(format!("`{key}`: {error}"))
-                        })?));
+                        given.push((
+                            key.clone(),
+                            value.map_err(|error| A::Error::custom(format!("`{key}`: {error}")))?,
+                        ));
                     }
                 }
                 let name = name.ok_or_else(|| A::Error::missing_field("layer"))?;
@@ -258,7 +259,8 @@ mod tests {
 
     #[test]
     fn layers_are_written_in_the_words_of_the_language() {
-        let window = Window { kernel_size: vec![1, 7], padding: vec![0.into(), 3.into()], ..Window::square(1, 1, 0) };
+        let window =
+            Window { kernel_size: vec![1, 7], padding: vec![0.into(), 3.into()], ..Window::square(1, 1, 0) };
         for (layer, expected) in [
             (
                 Layer::conv(6, Window::square(5, 1, 2)),
@@ -295,10 +297,7 @@ mod tests {
             (Layer::linear(10), r#"{"layer":"linear","out_features":10}"#),
             (Layer::Flatten, r#"{"layer":"flatten"}"#),
             (Layer::Dropout { rate: 0.5 }, r#"{"layer":"dropout","rate":0.5}"#),
-            (
-                Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 },
-                r#"{"layer":"batch_norm"}"#,
-            ),
+            (Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 }, r#"{"layer":"batch_norm"}"#),
             (Layer::Relu, r#"{"layer":"relu"}"#),
             (Layer::Sigmoid, r#"{"layer":"sigmoid"}"#),
             (Layer::Tanh, r#"{"layer":"tanh"}"#),

@@ -6,8 +6,8 @@ use crate::graph::Node;
 use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split, Stmt};
 use crate::ops::elementwise::UnaryKind;
 use crate::plan::{
-    AxisView, Batch, SharedNumbers, Epilogue, Layout, Lower, Lowering, MemoryRules, Order, PixelBlock, PixelBlocks, Size,
-    View,
+    AxisView, Batch, Epilogue, Layout, Lower, Lowering, MemoryRules, Order, PixelBlock, PixelBlocks,
+    SharedNumbers, Size, View,
 };
 
 impl Lower for BatchNorm {

@@ -78,9 +78,8 @@ impl Lower for DropoutTraining {
             let mut draft =
                 lowering.draft(node, if is_last { "pixel by pixel" } else { "channel by channel" });
             let (n, outer) = (draft.var(), draft.var());
-            let at = |view: &View| {
-                view.of_item(n).plus(outer, if is_last { view.pixel } else { view.channel })
-            };
+            let at =
+                |view: &View| view.of_item(n).plus(outer, if is_last { view.pixel } else { view.channel });
             let mut map = MapBuilder::new(Extent::Fixed(lanes));
             let x = map.load(at(&from), 1);
             let base = Affine::default().plus(n, item).plus(outer, stride);

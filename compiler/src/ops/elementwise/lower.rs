@@ -70,7 +70,9 @@ impl Lower for Bias {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let bias = lowering.address(node.operands[1]);
         let (x, y) = (&node.operands[..1], node.results[0]);
-        lowering.per_channel(node, x, &[bias.into()], Epilogue::default(), y, |map, x, bias| map.add(x[0], bias[0]));
+        lowering.per_channel(node, x, &[bias.into()], Epilogue::default(), y, |map, x, bias| {
+            map.add(x[0], bias[0])
+        });
     }
 }
 
