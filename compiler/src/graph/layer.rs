@@ -396,13 +396,20 @@ impl Layer {
             Layer::ChannelShuffle { groups } => spatial::channel_shuffle(builder, label, x, *groups),
             Layer::Reshape { sizes } => builder.reshape(label, x, shape.with_item(sizes)),
             Layer::Permute { order } => {
+                let mut sorted = order.clone();
+                sorted.sort_unstable();
+                if !shape.is_batched() || !sorted.into_iter().eq(0..shape.rank() - 1) {
+                    return Err(at(ShapeError::Permutation { order: order.clone(), shape }));
+                }
                 let order: Vec<usize> = [0].into_iter().chain(order.iter().map(|axis| axis + 1)).collect();
                 builder.transpose(label, x, &order)
             }
-            Layer::Slice { start, length, axis } => builder.slice(label, x, axis + 1, *start, *length),
+            Layer::Slice { start, length, axis } => {
+                builder.slice(label, x, axis.saturating_add(1), *start, *length).map_err(in_sample)
+            }
             Layer::Mean { axes } => {
-                let axes: Vec<usize> = axes.iter().map(|axis| axis + 1).collect();
-                builder.reduce(label, x, ReduceKind::Mean, &axes)
+                let axes: Vec<usize> = axes.iter().map(|axis| axis.saturating_add(1)).collect();
+                builder.reduce(label, x, ReduceKind::Mean, &axes).map_err(in_sample)
             }
             Layer::LayerNorm { epsilon, affine } => norm::layer(builder, label, x, *epsilon, *affine),
             Layer::GroupNorm { groups, epsilon, affine } => {
@@ -454,6 +461,19 @@ impl Layer {
             Layer::Softmax => builder.op(Softmax {}, &[x], label),
             Layer::LogSoftmax => builder.op(LogSoftmax {}, &[x], label),
         }
+    }
+}
+
+/// The error with axes numbered without the batch.
+fn in_sample(error: GraphError) -> GraphError {
+    match error {
+        GraphError::Shape { at, mut error } => {
+            if let ShapeError::Axis { axis, .. } | ShapeError::SliceOutOfRange { axis, .. } = &mut error {
+                *axis = axis.saturating_sub(1);
+            }
+            GraphError::Shape { at, error }
+        }
+        other => other,
     }
 }
 

@@ -47,9 +47,9 @@ impl From<usize> for Sides {
 }
 
 impl Sides {
-    /// The number of elements on both sides.
+    /// The number of elements on both sides; it saturates.
     pub fn total(self) -> usize {
-        self.before + self.after
+        self.before.saturating_add(self.after)
     }
 }
 
@@ -117,9 +117,9 @@ impl Window {
         self.padding.iter().any(|padding| padding.total() > 0)
     }
 
-    /// Sizes of the padded input.
+    /// Sizes of the padded input; they saturate.
     pub fn padded_sizes(&self, input: &[usize]) -> Vec<usize> {
-        input.iter().zip(&self.padding).map(|(size, padding)| size + padding.total()).collect()
+        input.iter().zip(&self.padding).map(|(size, padding)| size.saturating_add(padding.total())).collect()
     }
 
     /// Sizes of the output, for an input that passed [`Window::check`].

@@ -61,6 +61,24 @@ pub enum ShapeError {
         /// The window's extent.
         kernel_size: usize,
     },
+    /// An order that does not name every axis of a sample once.
+    #[error("has the order {order:?}, but a sample {} has the axes 0 to {}", shape.display_item(), shape.rank() - 2)]
+    Permutation {
+        /// The given order, without the batch.
+        order: Vec<usize>,
+        /// The input.
+        shape: Shape,
+    },
+    /// The number of channels is not a multiple of a number that an argument gives.
+    #[error("needs a multiple of {of} channels but receives {channels}")]
+    ChannelsNotMultiple {
+        /// The argument.
+        argument: &'static str,
+        /// The number of channels.
+        channels: usize,
+        /// The number that must divide it.
+        of: usize,
+    },
     /// Channels are not a multiple of the groups.
     #[error("has {groups} groups, which must divide its {inputs} input and {outputs} output channels")]
     GroupsDoNotDivide {
@@ -198,6 +216,7 @@ impl ShapeError {
             ShapeError::WindowExceedsInput { .. } | ShapeError::NoAxes => Some("kernel_size"),
             ShapeError::PaddingExceedsKernel { .. } => Some("padding"),
             ShapeError::GroupsDoNotDivide { .. } => Some("groups"),
+            ShapeError::ChannelsNotMultiple { argument, .. } => Some(argument),
             ShapeError::Arity { .. }
             | ShapeError::Rank { .. }
             | ShapeError::Operand { .. }
@@ -206,6 +225,7 @@ impl ShapeError {
             | ShapeError::Axis { .. }
             | ShapeError::SliceOutOfRange { .. }
             | ShapeError::Order { .. }
+            | ShapeError::Permutation { .. }
             | ShapeError::ElementsDiffer { .. }
             | ShapeError::ZeroSize { .. }
             | ShapeError::TooLarge { .. }
@@ -248,6 +268,13 @@ impl ShapeError {
             }
             ShapeError::GroupsDoNotDivide { groups, inputs, outputs } => {
                 Some(format!("`groups` can be {}", divisors_near(*groups, *inputs, *outputs)))
+            }
+            ShapeError::ChannelsNotMultiple { argument: "groups", channels, of } => {
+                Some(format!("`groups` can be {}", divisors_near(*of, *channels, *channels)))
+            }
+            ShapeError::ChannelsNotMultiple { channels, of, .. } => {
+                let channels = channels.next_multiple_of(*of);
+                Some(format!("put `conv2d({channels}, kernel_size = 1)` before it"))
             }
             ShapeError::UnequalShapes { left, right } => Some(equal_shapes_help(left, right)),
             ShapeError::ConcatMismatch { .. } => {

@@ -23,6 +23,8 @@ pub(super) struct Slot {
     pub(super) required: bool,
     /// Whether its value is `true` or `false`.
     pub(super) is_flag: bool,
+    /// Whether its value is a list of sizes.
+    pub(super) is_list: bool,
 }
 
 impl Slot {
@@ -33,6 +35,7 @@ impl Slot {
             also: rule.also,
             required: matches!(rule.default, Default::Required),
             is_flag: rule.kind == Kind::Flag,
+            is_list: rule.kind == Kind::List,
         }
     }
 }
@@ -451,6 +454,15 @@ fn too_many(call: &Call, signature: &Signature, required: usize, position: usize
         _ if required == slots.len() => format!("`{name}` takes {}", counted(required, "argument")),
         _ => format!("`{name}` takes {}", counted(required, "positional argument")),
     });
+    if slots.first().is_some_and(|slot| slot.is_list) {
+        let values: Vec<String> = call
+            .arguments()
+            .iter()
+            .filter(|argument| argument.name.is_none())
+            .map(|argument| source(&argument.value))
+            .collect();
+        return mistake.help(format!("write the list in parentheses: `{name}(({}))`", values.join(", ")));
+    }
     if let (true, Expr::Call(_)) = (slots.is_empty(), value) {
         return mistake.help(format!("layers follow one another: `{}; {name}`", source(value)));
     }

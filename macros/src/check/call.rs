@@ -282,7 +282,7 @@ impl<'a> Checker<'_, 'a> {
                     let mistake = Mistake::new(format!(
                         "`{call}` needs {}, but the current value is {:?} and `{other_name}` is {:?}",
                         match combination {
-                            Combination::Multiply => "equal shapes, or one factor for each channel or pixel",
+                            Combination::Multiply => "equal shapes, or a factor for each channel or each sample",
                             Combination::Add | Combination::Subtract => "two equal shapes",
                         },
                         self.builder.item_dims(left),
@@ -394,8 +394,10 @@ impl<'a> Checker<'_, 'a> {
 
     /// Everything that can be called.
     fn everything(&self) -> String {
-        let names: Vec<&str> = LAYERS.iter().map(|rule| rule.name).collect();
-        let mut text = format!("the layers are {}", names.join(", "));
+        // Layers over several axes are listed once.
+        let names = LAYERS.iter().map(|rule| rule.name);
+        let names: Vec<&str> = names.filter(|name| !name.ends_with("1d") && !name.ends_with("3d")).collect();
+        let mut text = format!("the layers are {}, each `2d` also as `1d` and `3d`", names.join(", "));
         if !self.blocks.is_empty() {
             let names: Vec<&str> = self.blocks.keys().map(String::as_str).collect();
             text.push_str(&format!("; the blocks of this `network!` are {}", names.join(", ")));
@@ -453,7 +455,7 @@ fn slot_of_block(pattern: &Pattern) -> Slot {
         Pattern::Name(name) => Some(plain(name)),
         Pattern::Tuple(_) => None,
     };
-    Slot { name, text: pattern.to_string(), also: &[], required: true, is_flag: false }
+    Slot { name, text: pattern.to_string(), also: &[], required: true, is_flag: false, is_list: false }
 }
 
 /// The mismatch between an argument and the form of its parameter.

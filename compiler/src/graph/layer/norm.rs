@@ -63,7 +63,7 @@ pub(super) fn group(
         return Err(at(label, ShapeError::ZeroArgument { argument: "groups" }));
     }
     if !channels.is_multiple_of(groups) {
-        let error = ShapeError::GroupsDoNotDivide { groups, inputs: channels, outputs: channels };
+        let error = ShapeError::ChannelsNotMultiple { argument: "groups", channels, of: groups };
         return Err(at(label, error));
     }
     let grouped = builder.reshape(label, x, shape.with_item(&[groups, shape.item_elements() / groups]))?;

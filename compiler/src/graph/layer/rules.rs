@@ -263,7 +263,9 @@ impl Settings {
                         (Some(stride), Some(input)) => {
                             let size = input.get(axis + 1).copied().unwrap_or(1);
                             let outputs = size.div_ceil((*stride).max(1));
-                            (outputs.saturating_sub(1) * stride + around + 1).saturating_sub(size)
+                            (outputs.saturating_sub(1) * stride + 1)
+                                .saturating_add(around)
+                                .saturating_sub(size)
                         }
                         (Some(_), None) => return Err(PaddingWord::NeedsInput),
                     };

@@ -125,6 +125,9 @@ pub(super) fn pad(
 /// The maximum number of repeated elements on a side.
 const MAX_REPEATED: usize = 1024;
 
+/// The maximum number of constant weights of an upsampling layer.
+const MAX_WEIGHTS: usize = 1 << 24;
+
 /// The maximum factor of linear interpolation, whose weights grow with it.
 const MAX_FACTOR: usize = 64;
 
@@ -170,6 +173,11 @@ pub(super) fn upsample(
         product.iter().flat_map(|value| kernel.iter().map(move |own| value * own)).collect()
     });
     let channels = item[0];
+    if channels.saturating_mul(kernel.len()) > MAX_WEIGHTS {
+        let value = factor.iter().copied().max().unwrap_or_default() as f64;
+        let range = "small enough for 2^24 weights of all channels";
+        return Err(at(label, ShapeError::NumberOutOfRange { argument: "factor", value, range }));
+    }
     let shape = Shape::fixed(&[&[channels, 1], &window.kernel_size[..]].concat());
     let values = (0..channels).flat_map(|_| kernel.iter().map(|&value| value as f32)).collect();
     let weight = builder.op(Constant { shape, values }, &[], label)?;
@@ -189,7 +197,7 @@ pub(super) fn pixel_shuffle(
     }
     let square = factor.saturating_mul(factor);
     if !channels.is_multiple_of(square) {
-        let error = ShapeError::GroupsDoNotDivide { groups: square, inputs: channels, outputs: channels };
+        let error = ShapeError::ChannelsNotMultiple { argument: "factor", channels, of: square };
         return Err(at(label, error));
     }
     let outputs = channels / square;
@@ -215,7 +223,7 @@ pub(super) fn channel_shuffle(
         return Err(at(label, ShapeError::ZeroArgument { argument: "groups" }));
     }
     if !channels.is_multiple_of(groups) {
-        let error = ShapeError::GroupsDoNotDivide { groups, inputs: channels, outputs: channels };
+        let error = ShapeError::ChannelsNotMultiple { argument: "groups", channels, of: groups };
         return Err(at(label, error));
     }
     let split = [&[groups, channels / groups], &item[1..]].concat();
