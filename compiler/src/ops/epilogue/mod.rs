@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "codegen")]
 pub(crate) use lower::{FusedSteps, sums_over};
 
-use super::elementwise::{UnaryKind, along_axis};
+use super::elementwise::{Activation, UnaryKind, along_axis};
 use super::{expect_arity, expect_type};
 use crate::autodiff::AutodiffError;
 use crate::error::ShapeError;
@@ -30,6 +30,9 @@ pub enum EpilogueStep {
     Sigmoid,
     /// Applies the hyperbolic tangent.
     Tanh,
+    /// Applies another activation.
+    #[serde(untagged)]
+    Activation(Activation),
 }
 
 impl EpilogueStep {
@@ -39,6 +42,7 @@ impl EpilogueStep {
             UnaryKind::Relu => Some(EpilogueStep::Relu),
             UnaryKind::Sigmoid => Some(EpilogueStep::Sigmoid),
             UnaryKind::Tanh => Some(EpilogueStep::Tanh),
+            UnaryKind::Activation(activation) => Some(EpilogueStep::Activation(activation)),
             UnaryKind::Exp
             | UnaryKind::Log
             | UnaryKind::Sqrt
@@ -54,6 +58,7 @@ impl EpilogueStep {
             EpilogueStep::Relu => Some(UnaryKind::Relu),
             EpilogueStep::Sigmoid => Some(UnaryKind::Sigmoid),
             EpilogueStep::Tanh => Some(UnaryKind::Tanh),
+            EpilogueStep::Activation(activation) => Some(UnaryKind::Activation(activation)),
             EpilogueStep::Bias | EpilogueStep::Add => None,
         }
     }
@@ -72,6 +77,7 @@ impl EpilogueStep {
         operands: &[Type],
         result: &Type,
     ) -> Result<(), ShapeError> {
+        steps.iter().filter_map(|step| step.unary()).try_for_each(UnaryKind::check)?;
         let taking = steps.iter().filter(|step| step.takes_operand());
         expect_arity(operands, taking.clone().count())?;
         for (step, operand) in taking.zip(operands) {
@@ -100,15 +106,16 @@ impl EpilogueStep {
         let mut operands = operands.iter();
         let mut operand = || operands.next().expect("the shape rule counts the operands");
         for step in steps {
+            if let Some(kind) = step.unary() {
+                y = y.map(|y| kind.apply(y));
+                continue;
+            }
             y = match step {
                 EpilogueStep::Bias => along_axis(&y, 1, operand().real(), |y, bias| y + bias),
-                EpilogueStep::Add => {
+                _ => {
                     let sums = y.real().iter().zip(operand().real()).map(|(&y, &addend)| y + addend);
                     Array::new(y.sizes.clone(), sums.collect())
                 }
-                EpilogueStep::Relu => y.map(|y| UnaryKind::Relu.apply(y)),
-                EpilogueStep::Sigmoid => y.map(|y| UnaryKind::Sigmoid.apply(y)),
-                EpilogueStep::Tanh => y.map(|y| UnaryKind::Tanh.apply(y)),
             };
         }
         y
