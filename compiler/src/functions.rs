@@ -14,7 +14,12 @@ pub use activation::{Activation, Number};
 
 /// A function of one element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(
+    rename_all = "snake_case",
+    expecting = "expected one of `relu`, `sigmoid`, `tanh`, `exp`, `log`, `sqrt`, `rsqrt`, `negate`, `square`, `relu6`, \
+                 `selu`, `gelu`, `gelu_tanh`, `silu`, `hard_swish`, `hard_sigmoid`, `softplus`, `scaled_tanh`, `abs`, \
+                 `{leaky_relu = 0.01}`, `{elu = 1.0}` or `{huber = 1.0}`"
+)]
 pub enum UnaryKind {
     /// `x` if it is not below zero, else 0; NaN stays NaN.
     Relu,

@@ -1,6 +1,7 @@
 //! The table of layers: names, arguments, defaults. Argument parsing, suggestions and the generated documentation use
 //! it; the compiler checks shapes.
 
+mod activations;
 mod elsewhere;
 #[cfg(test)]
 mod tests;
@@ -208,6 +209,7 @@ const FEATURES: &[&str] = &["features", "units", "out", "outputs"];
 const KERNEL: &[&str] = &["kernel", "size", "window", "pool_size", "k"];
 const INPUT_CHANNELS: Known =
     Known { words: "input channels", names: &["in_channels", "input_channels", "in_c", "in"] };
+const NO: Default = Default::Is(Setting::Flag(false));
 const YES: Default = Default::Is(Setting::Flag(true));
 const XAVIER: Default = Default::Is(Setting::Initializer(Initializer::XavierUniform));
 
@@ -386,6 +388,25 @@ pub(crate) const LAYERS: &[LayerRule] = &[
     without_arguments("relu", &["rectify"], |_| Some(Layer::Relu)),
     without_arguments("sigmoid", &["logistic"], |_| Some(Layer::Sigmoid)),
     without_arguments("tanh", &[], |_| Some(Layer::Tanh)),
+    activations::RELU6,
+    activations::LEAKY_RELU,
+    activations::ELU,
+    activations::SELU,
+    activations::GELU,
+    activations::SILU,
+    activations::HARD_SWISH,
+    activations::HARD_SIGMOID,
+    activations::SOFTPLUS,
+    activations::SCALED_TANH,
+    activations::PRELU,
+    activations::MAXOUT,
+    activations::HUBER,
+    activations::ABS,
+    without_arguments("exp", &[], |_| Some(Layer::Exp)),
+    without_arguments("log", &["ln"], |_| Some(Layer::Log)),
+    without_arguments("sqrt", &[], |_| Some(Layer::Sqrt)),
+    without_arguments("square", &[], |_| Some(Layer::Square)),
+    without_arguments("negate", &["neg", "negative"], |_| Some(Layer::Negate)),
     without_arguments("softmax", &[], |_| Some(Layer::Softmax)),
     without_arguments("log_softmax", &[], |_| Some(Layer::LogSoftmax)),
 ];

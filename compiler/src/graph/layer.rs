@@ -1,5 +1,6 @@
 //! Layers as users declare them, and the operators and parameters that each becomes.
 
+mod activation;
 mod conv;
 mod serialized;
 
@@ -12,7 +13,7 @@ use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::dropout::Dropout;
-use crate::ops::elementwise::{Bias, Unary, UnaryKind};
+use crate::ops::elementwise::{Activation, Bias, Unary, UnaryKind};
 use crate::ops::linear::Linear;
 use crate::ops::pool::{AvgPool, MaxPool};
 use crate::ops::softmax::{LogSoftmax, Softmax};
@@ -88,6 +89,30 @@ pub enum Layer {
     Sigmoid,
     /// Hyperbolic tangent.
     Tanh,
+    /// Another activation, such as `gelu`.
+    Activation(Activation),
+    /// `x`, or `x` times a parameter below zero (He et al. 2015).
+    Prelu {
+        /// Whether all channels share one parameter.
+        shared: bool,
+        /// Initial values of the parameters.
+        init: Initializer,
+    },
+    /// Maximum of each group of neighbouring channels (Goodfellow et al. 2013).
+    Maxout {
+        /// The number of channels in a group.
+        pieces: usize,
+    },
+    /// `eˣ`.
+    Exp,
+    /// Natural logarithm.
+    Log,
+    /// Square root.
+    Sqrt,
+    /// `x²`.
+    Square,
+    /// `−x`.
+    Negate,
     /// Softmax over the channels.
     Softmax,
     /// Logarithm of softmax over the channels.
@@ -103,6 +128,11 @@ impl Layer {
     /// A dense layer with a bias and the default initialisation.
     pub fn linear(out_features: usize) -> Self {
         Layer::Linear { out_features, bias: true, init: Initializer::XavierUniform }
+    }
+
+    /// `prelu` with a parameter for each channel, initially 0.25.
+    pub fn prelu() -> Self {
+        Layer::Prelu { shared: false, init: activation::PRELU_INIT }
     }
 
     /// The name in `network!`.
@@ -121,6 +151,15 @@ impl Layer {
             Layer::Relu => "relu",
             Layer::Sigmoid => "sigmoid",
             Layer::Tanh => "tanh",
+            Layer::Activation(Activation::GeluTanh) => Activation::Gelu.name(),
+            Layer::Activation(activation) => activation.name(),
+            Layer::Prelu { .. } => "prelu",
+            Layer::Maxout { .. } => "maxout",
+            Layer::Exp => "exp",
+            Layer::Log => "log",
+            Layer::Sqrt => "sqrt",
+            Layer::Square => "square",
+            Layer::Negate => "negate",
             Layer::Softmax => "softmax",
             Layer::LogSoftmax => "log_softmax",
         }
@@ -131,7 +170,8 @@ impl Layer {
         let open = shape.has_open_item();
         match self {
             // Element by element.
-            Layer::Relu | Layer::Sigmoid | Layer::Tanh => None,
+            Layer::Relu | Layer::Sigmoid | Layer::Tanh | Layer::Activation(_) => None,
+            Layer::Exp | Layer::Log | Layer::Sqrt | Layer::Square | Layer::Negate => None,
             // One scalar for each index of a fixed axis, which cannot be a step.
             Layer::BatchNorm { .. } => None,
             Layer::Linear { .. } | Layer::Softmax | Layer::LogSoftmax => {
@@ -144,6 +184,8 @@ impl Layer {
             | Layer::AvgPool(_)
             | Layer::GlobalAvgPool { .. }
             | Layer::Flatten
+            | Layer::Prelu { .. }
+            | Layer::Maxout { .. }
             | Layer::Dropout { .. } => {
                 let last = shape.dims().iter().rposition(|dim| dim.fixed().is_none());
                 last.filter(|_| open).map(|axis| axis + 1)
@@ -229,6 +271,17 @@ impl Layer {
             Layer::Relu => builder.op(Unary { kind: UnaryKind::Relu }, &[x], label),
             Layer::Sigmoid => builder.op(Unary { kind: UnaryKind::Sigmoid }, &[x], label),
             Layer::Tanh => builder.op(Unary { kind: UnaryKind::Tanh }, &[x], label),
+            Layer::Activation(activation) => {
+                let kind = UnaryKind::Activation(*activation);
+                builder.op(Unary { kind }, &[x], label)
+            }
+            Layer::Prelu { shared, init } => activation::prelu(builder, label, x, *shared, *init),
+            Layer::Maxout { pieces } => activation::maxout(builder, label, x, *pieces),
+            Layer::Exp => builder.op(Unary { kind: UnaryKind::Exp }, &[x], label),
+            Layer::Log => builder.op(Unary { kind: UnaryKind::Log }, &[x], label),
+            Layer::Sqrt => builder.op(Unary { kind: UnaryKind::Sqrt }, &[x], label),
+            Layer::Square => builder.op(Unary { kind: UnaryKind::Square }, &[x], label),
+            Layer::Negate => builder.op(Unary { kind: UnaryKind::Negate }, &[x], label),
             Layer::Softmax => builder.op(Softmax {}, &[x], label),
             Layer::LogSoftmax => builder.op(LogSoftmax {}, &[x], label),
         }

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Layer;
+use super::activation::PRELU_INIT;
 use crate::graph::initializer::Initializer;
+use crate::ops::elementwise::Activation;
 use crate::ops::window::Window;
 
 /// A layer with named arguments. Omitted ones have the defaults of `network!`.
@@ -42,6 +44,44 @@ pub(super) enum SerializedLayer {
     Relu {},
     Sigmoid {},
     Tanh {},
+    Relu6 {},
+    LeakyRelu {
+        #[serde(default = "hundredth")]
+        slope: f64,
+    },
+    Elu {
+        #[serde(default = "one_number")]
+        alpha: f64,
+    },
+    Selu {},
+    Gelu {
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        approximate: bool,
+    },
+    Silu {},
+    HardSwish {},
+    HardSigmoid {},
+    Softplus {},
+    ScaledTanh {},
+    Abs {},
+    Huber {
+        #[serde(default = "one_number")]
+        delta: f64,
+    },
+    Prelu {
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        shared: bool,
+        #[serde(default = "quarter", skip_serializing_if = "is_quarter")]
+        init: Initializer,
+    },
+    Maxout {
+        pieces: usize,
+    },
+    Exp {},
+    Log {},
+    Sqrt {},
+    Square {},
+    Negate {},
     Softmax {},
     LogSoftmax {},
 }
@@ -146,6 +186,22 @@ fn is_xavier(init: &Initializer) -> bool {
     *init == Initializer::XavierUniform
 }
 
+fn hundredth() -> f64 {
+    0.01
+}
+
+fn one_number() -> f64 {
+    1.0
+}
+
+fn quarter() -> Initializer {
+    PRELU_INIT
+}
+
+fn is_quarter(init: &Initializer) -> bool {
+    *init == PRELU_INIT
+}
+
 fn epsilon() -> f64 {
     1e-5
 }
@@ -226,6 +282,26 @@ impl TryFrom<SerializedLayer> for Layer {
             SerializedLayer::Relu {} => Layer::Relu,
             SerializedLayer::Sigmoid {} => Layer::Sigmoid,
             SerializedLayer::Tanh {} => Layer::Tanh,
+            SerializedLayer::Relu6 {} => Layer::Activation(Activation::Relu6),
+            SerializedLayer::LeakyRelu { slope } => Layer::Activation(Activation::leaky_relu(slope)),
+            SerializedLayer::Elu { alpha } => Layer::Activation(Activation::elu(alpha)),
+            SerializedLayer::Selu {} => Layer::Activation(Activation::Selu),
+            SerializedLayer::Gelu { approximate: false } => Layer::Activation(Activation::Gelu),
+            SerializedLayer::Gelu { approximate: true } => Layer::Activation(Activation::GeluTanh),
+            SerializedLayer::Silu {} => Layer::Activation(Activation::Silu),
+            SerializedLayer::HardSwish {} => Layer::Activation(Activation::HardSwish),
+            SerializedLayer::HardSigmoid {} => Layer::Activation(Activation::HardSigmoid),
+            SerializedLayer::Softplus {} => Layer::Activation(Activation::Softplus),
+            SerializedLayer::ScaledTanh {} => Layer::Activation(Activation::ScaledTanh),
+            SerializedLayer::Abs {} => Layer::Activation(Activation::Abs),
+            SerializedLayer::Huber { delta } => Layer::Activation(Activation::huber(delta)),
+            SerializedLayer::Prelu { shared, init } => Layer::Prelu { shared, init },
+            SerializedLayer::Maxout { pieces } => Layer::Maxout { pieces },
+            SerializedLayer::Exp {} => Layer::Exp,
+            SerializedLayer::Log {} => Layer::Log,
+            SerializedLayer::Sqrt {} => Layer::Sqrt,
+            SerializedLayer::Square {} => Layer::Square,
+            SerializedLayer::Negate {} => Layer::Negate,
             SerializedLayer::Softmax {} => Layer::Softmax,
             SerializedLayer::LogSoftmax {} => Layer::LogSoftmax,
         })
@@ -287,6 +363,28 @@ impl From<Layer> for SerializedLayer {
             Layer::Relu => SerializedLayer::Relu {},
             Layer::Sigmoid => SerializedLayer::Sigmoid {},
             Layer::Tanh => SerializedLayer::Tanh {},
+            Layer::Activation(activation) => match activation {
+                Activation::Relu6 => SerializedLayer::Relu6 {},
+                Activation::LeakyRelu(slope) => SerializedLayer::LeakyRelu { slope: slope.get() },
+                Activation::Elu(alpha) => SerializedLayer::Elu { alpha: alpha.get() },
+                Activation::Selu => SerializedLayer::Selu {},
+                Activation::Gelu => SerializedLayer::Gelu { approximate: false },
+                Activation::GeluTanh => SerializedLayer::Gelu { approximate: true },
+                Activation::Silu => SerializedLayer::Silu {},
+                Activation::HardSwish => SerializedLayer::HardSwish {},
+                Activation::HardSigmoid => SerializedLayer::HardSigmoid {},
+                Activation::Softplus => SerializedLayer::Softplus {},
+                Activation::ScaledTanh => SerializedLayer::ScaledTanh {},
+                Activation::Abs => SerializedLayer::Abs {},
+                Activation::Huber(delta) => SerializedLayer::Huber { delta: delta.get() },
+            },
+            Layer::Prelu { shared, init } => SerializedLayer::Prelu { shared, init },
+            Layer::Maxout { pieces } => SerializedLayer::Maxout { pieces },
+            Layer::Exp => SerializedLayer::Exp {},
+            Layer::Log => SerializedLayer::Log {},
+            Layer::Sqrt => SerializedLayer::Sqrt {},
+            Layer::Square => SerializedLayer::Square {},
+            Layer::Negate => SerializedLayer::Negate {},
             Layer::Softmax => SerializedLayer::Softmax {},
             Layer::LogSoftmax => SerializedLayer::LogSoftmax {},
         }
@@ -347,6 +445,30 @@ mod tests {
             (Layer::Relu, r#"{"layer":"relu"}"#),
             (Layer::Sigmoid, r#"{"layer":"sigmoid"}"#),
             (Layer::Tanh, r#"{"layer":"tanh"}"#),
+            (Layer::Activation(Activation::Relu6), r#"{"layer":"relu6"}"#),
+            (Layer::Activation(Activation::leaky_relu(0.2)), r#"{"layer":"leaky_relu","slope":0.2}"#),
+            (Layer::Activation(Activation::elu(0.5)), r#"{"layer":"elu","alpha":0.5}"#),
+            (Layer::Activation(Activation::Selu), r#"{"layer":"selu"}"#),
+            (Layer::Activation(Activation::Gelu), r#"{"layer":"gelu"}"#),
+            (Layer::Activation(Activation::GeluTanh), r#"{"layer":"gelu","approximate":true}"#),
+            (Layer::Activation(Activation::Silu), r#"{"layer":"silu"}"#),
+            (Layer::Activation(Activation::HardSwish), r#"{"layer":"hard_swish"}"#),
+            (Layer::Activation(Activation::HardSigmoid), r#"{"layer":"hard_sigmoid"}"#),
+            (Layer::Activation(Activation::Softplus), r#"{"layer":"softplus"}"#),
+            (Layer::Activation(Activation::ScaledTanh), r#"{"layer":"scaled_tanh"}"#),
+            (Layer::Activation(Activation::Abs), r#"{"layer":"abs"}"#),
+            (Layer::Activation(Activation::huber(2.0)), r#"{"layer":"huber","delta":2.0}"#),
+            (Layer::prelu(), r#"{"layer":"prelu"}"#),
+            (
+                Layer::Prelu { shared: true, init: Initializer::ZEROS },
+                r#"{"layer":"prelu","shared":true,"init":{"constant":0.0}}"#,
+            ),
+            (Layer::Maxout { pieces: 3 }, r#"{"layer":"maxout","pieces":3}"#),
+            (Layer::Exp, r#"{"layer":"exp"}"#),
+            (Layer::Log, r#"{"layer":"log"}"#),
+            (Layer::Sqrt, r#"{"layer":"sqrt"}"#),
+            (Layer::Square, r#"{"layer":"square"}"#),
+            (Layer::Negate, r#"{"layer":"negate"}"#),
             (Layer::Softmax, r#"{"layer":"softmax"}"#),
             (Layer::LogSoftmax, r#"{"layer":"log_softmax"}"#),
         ] {
@@ -360,6 +482,14 @@ mod tests {
     fn defaults_are_those_of_the_language() {
         let layer: Layer = serde_json::from_str(r#"{"layer":"batch_norm"}"#).unwrap();
         assert_eq!(layer, Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 });
+        for (text, activation) in [
+            (r#"{"layer":"leaky_relu"}"#, Activation::leaky_relu(0.01)),
+            (r#"{"layer":"elu"}"#, Activation::elu(1.0)),
+            (r#"{"layer":"huber"}"#, Activation::huber(1.0)),
+        ] {
+            let layer: Layer = serde_json::from_str(text).unwrap();
+            assert_eq!(layer, Layer::Activation(activation));
+        }
         let layer: Layer = serde_json::from_str(r#"{"layer":"max_pool2d","kernel_size":[2,3]}"#).unwrap();
         let Layer::MaxPool(window) = layer else { panic!("{layer:?}") };
         assert_eq!((window.stride, window.padding, window.dilation), (vec![2, 3], vec![0; 2], vec![1; 2]));

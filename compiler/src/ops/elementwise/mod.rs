@@ -42,7 +42,8 @@ pub enum BinaryKind {
 }
 
 impl BinaryKind {
-    const PLAIN: [BinaryKind; 7] = [
+    /// Every kind except gradients of activations.
+    pub const PLAIN: [BinaryKind; 7] = [
         BinaryKind::Add,
         BinaryKind::Subtract,
         BinaryKind::Multiply,

@@ -18,7 +18,12 @@ use crate::shape::{Shape, Type};
 
 /// A step that an operator applies to each element of its first result before storing it. Steps run in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(
+    rename_all = "snake_case",
+    expecting = "expected one of `bias`, `add`, `relu`, `sigmoid`, `tanh`, `relu6`, `selu`, `gelu`, `gelu_tanh`, `silu`, \
+                 `hard_swish`, `hard_sigmoid`, `softplus`, `scaled_tanh`, `abs`, `{leaky_relu = 0.01}`, `{elu = 1.0}` or \
+                 `{huber = 1.0}`"
+)]
 pub enum EpilogueStep {
     /// Adds one value per output channel; takes one operand, `[C]`.
     Bias,
