@@ -225,6 +225,11 @@ fn axes() {
 }
 
 #[test]
+fn activations() {
+    check_layers("activations.json");
+}
+
+#[test]
 fn losses() {
     check_layers("loss.json");
 }

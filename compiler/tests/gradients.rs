@@ -158,7 +158,8 @@ fn functions_of_an_element() {
             | UnaryKind::Tanh
             | UnaryKind::Exp
             | UnaryKind::Negate
-            | UnaryKind::Square => ("f32[N, 2, 3]", "f32[5]"),
+            | UnaryKind::Square
+            | UnaryKind::Activation(_) => ("f32[N, 2, 3]", "f32[5]"),
         };
         check(Unary { kind }, &[batched]);
         check(Unary { kind }, &[fixed]);

@@ -12,6 +12,7 @@ use windlass_compiler::graph::{Builder, Graph, Layer};
 use windlass_compiler::interp::{Array, Bindings, Data, run};
 use windlass_compiler::kernel::Kernel;
 use windlass_compiler::ops::Op;
+use windlass_compiler::ops::elementwise::Activation;
 use windlass_compiler::ops::source::InputRole;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::{Mode, PassOptions, optimize};
@@ -64,7 +65,8 @@ fn network() -> Graph {
             ("p2", Layer::max_pool(Window::square(2, 2, 0))),
         ],
     );
-    let second = stack(first, &[("c3", conv(24, 3)), ("n3", norm), ("t3", Layer::Tanh)]);
+    let second =
+        stack(first, &[("c3", conv(24, 3)), ("n3", norm), ("t3", Layer::Activation(Activation::Silu))]);
     let sum = builder.add("sum", first, second).unwrap();
     let join = builder.concat("join", &[sum, second]).unwrap();
     let mut stack = |mut x, layers: &[(&str, Layer)]| {
@@ -79,6 +81,9 @@ fn network() -> Graph {
         ("flat", Layer::Flatten),
         ("f5", Layer::linear(37)),
         ("s5", Layer::Sigmoid),
+        ("g5", Layer::Activation(Activation::Gelu)),
+        ("p5", Layer::prelu()),
+        ("l5", Layer::Activation(Activation::leaky_relu(0.3))),
         ("f6", Layer::linear(5)),
     ];
     let y = stack(join, &end);

@@ -160,6 +160,52 @@ class Layers:
         backward = lambda operands, g: [g.abs() * (1 + torch.tanh(operands[0]) ** 2)]
         return rounded(self.noise, torch.tanh, x, forward_size=forward, backward_size=backward)
 
+    def smooth(self, function, x, kinks=(), steepest=1.0, far=0.0):
+        """A function within some units of its value, with a slope within some units of its largest. `far` is what the
+        relative error grows by with the exponent of `gelu`.
+        """
+        for kink in kinks:
+            self.decide(x.detach() - kink)
+        exponent = lambda x: far * (x * (1.6 + 0.0714 * x * x)).abs()
+        forward = lambda operands, y: y.abs() * (4 + exponent(operands[0]))
+        backward = lambda operands, g: [4 * steepest * g.abs()]
+        return rounded(self.noise, function, x, forward_size=forward, backward_size=backward)
+
+    def gelu(self, layer, _, __, x):
+        if layer.get("approximate"):
+            return self.smooth(lambda x: F.gelu(x, approximate="tanh"), x, far=2.0)
+        return self.smooth(F.gelu, x)
+
+    def silu(self, _, __, ___, x):
+        return self.smooth(F.silu, x)
+
+    def softplus(self, _, __, ___, x):
+        return self.smooth(lambda x: F.softplus(x, threshold=50), x)
+
+    def elu(self, layer, _, __, x):
+        return self.smooth(lambda x: F.elu(x, layer["alpha"]), x, kinks=[0])
+
+    def selu(self, _, __, ___, x):
+        return self.smooth(F.selu, x, kinks=[0], steepest=1.8)
+
+    def leaky_relu(self, layer, _, __, x):
+        return self.smooth(lambda x: F.leaky_relu(x, layer["slope"]), x, kinks=[0])
+
+    def relu6(self, _, __, ___, x):
+        return self.smooth(F.relu6, x, kinks=[0, 6])
+
+    def hard_swish(self, _, __, ___, x):
+        return self.smooth(F.hardswish, x, kinks=[-3, 3], steepest=1.5)
+
+    def hard_sigmoid(self, _, __, ___, x):
+        return self.smooth(F.hardsigmoid, x, kinks=[-3, 3])
+
+    def scaled_tanh(self, _, __, ___, x):
+        return self.smooth(lambda x: 1.7159 * torch.tanh(x * 2 / 3), x, steepest=1.2)
+
+    def abs(self, _, __, ___, x):
+        return self.smooth(torch.abs, x, kinks=[0])
+
     def softmax(self, _, __, ___, x):
         function = lambda x: F.softmax(x, 1)
 

@@ -10,6 +10,20 @@ import numpy
 CHANNELS = [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 31, 32, 33]
 FEATURES = [1, 2, 3, 5, 7, 8, 10, 13, 16, 17, 31, 32, 33, 47, 64, 65]
 UNARY = ["relu", "sigmoid", "tanh"]
+ACTIVATIONS = [
+    {"layer": "gelu"},
+    {"layer": "gelu", "approximate": True},
+    {"layer": "silu"},
+    {"layer": "softplus"},
+    {"layer": "elu", "alpha": 0.7},
+    {"layer": "selu"},
+    {"layer": "leaky_relu", "slope": 0.2},
+    {"layer": "relu6"},
+    {"layer": "hard_swish"},
+    {"layer": "hard_sigmoid"},
+    {"layer": "scaled_tanh"},
+    {"layer": "abs"},
+]
 
 
 class Budget:
@@ -134,6 +148,8 @@ class Draw:
     def simple(self, at):
         rng, shape = self.rng, self.shapes[at]
         kind = rng.random()
+        if kind < 0.15:
+            return self.push(rng.choice(ACTIVATIONS), [at], shape)
         if kind < 0.55:
             return self.push({"layer": rng.choice(UNARY + ["relu"])}, [at], shape)
         if kind < 0.85:

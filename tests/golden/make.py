@@ -454,6 +454,36 @@ def axes():
     return cases
 
 
+def activations():
+    """Activations and other functions with slopes of their own."""
+    kinds = [
+        ("relu6", F.relu6),
+        ({"leaky_relu": 0.01}, F.leaky_relu),
+        ({"leaky_relu": 0.3}, lambda x: F.leaky_relu(x, 0.3)),
+        ({"elu": 1.0}, F.elu),
+        ({"elu": 0.7}, lambda x: F.elu(x, 0.7)),
+        ("selu", F.selu),
+        ("gelu", F.gelu),
+        ("gelu_tanh", lambda x: F.gelu(x, approximate="tanh")),
+        ("silu", F.silu),
+        ("hard_swish", F.hardswish),
+        # PyTorch has the slope 1/6 in single precision.
+        ("hard_sigmoid", lambda x: F.relu6(x + 3) / 6),
+        ("softplus", lambda x: F.softplus(x, threshold=50)),
+        ("scaled_tanh", lambda x: 1.7159 * torch.tanh(x * 2 / 3)),
+        ("abs", torch.abs),
+        ({"huber": 1.0}, lambda x: F.huber_loss(x, torch.zeros_like(x), reduction="none")),
+        ({"huber": 0.4}, lambda x: F.huber_loss(x, torch.zeros_like(x), reduction="none", delta=0.4)),
+    ]
+    cases = []
+    # Usual numbers, and far ones on both sides of every kink.
+    x = torch.cat([normal(1, 12), normal(1, 4) * 5, torch.tensor([[-11.5, -6.25, -3.5, 2.75, 6.5, 30.0]])], 1)
+    for kind, function in kinds:
+        name = kind if isinstance(kind, str) else " ".join(f"{key} {value}" for key, value in kind.items())
+        layer(cases, name, {"op": "unary", "kind": kind}, function, [x])
+    return cases
+
+
 def write(name, cases):
     lines = ",\n".join(json.dumps(case, separators=(",", ":"), allow_nan=False) for case in cases)
     Path(__file__).with_name(f"{name}.json").write_text(f"[\n{lines}\n]\n")
@@ -467,3 +497,4 @@ write("loss", losses())
 write("optimizer", optimizers())
 write("edge", edges())
 write("axes", axes())
+write("activations", activations())

@@ -4,7 +4,7 @@ windlass::network! {
     block head(classes) { flatten; linear(classes) }
 
     network Kept(image: [3, 32, 32]) -> [10] {
-        gelu; relu6; LeakyReLU(0.1); layer_norm; GroupNorm(4, 3); Dropout2d(0.5);
+        mish; hard_tanh; CELU(0.1); layer_norm; GroupNorm(4, 3); Dropout2d(0.5);
         head(10)
     }
 

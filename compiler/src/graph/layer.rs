@@ -1,5 +1,6 @@
 //! Layers as users declare them, and the operators and parameters that each becomes.
 
+mod activation;
 mod conv;
 mod norm;
 mod pool;
@@ -16,7 +17,7 @@ use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::dropout::{Dropout, MaskUnit};
-use crate::ops::elementwise::{Bias, Unary, UnaryKind};
+use crate::ops::elementwise::{Activation, Bias, Unary, UnaryKind};
 use crate::ops::linear::Linear;
 use crate::ops::reduce::ReduceKind;
 use crate::ops::softmax::{LogSoftmax, Softmax};
@@ -249,6 +250,30 @@ pub enum Layer {
     Sigmoid,
     /// Hyperbolic tangent.
     Tanh,
+    /// Another activation, such as `gelu`.
+    Activation(Activation),
+    /// `x`, or `x` times a parameter below zero (He et al. 2015).
+    Prelu {
+        /// Whether all channels share one parameter.
+        shared: bool,
+        /// Initial values of the parameters.
+        init: Initializer,
+    },
+    /// Maximum of each group of neighbouring channels (Goodfellow et al. 2013).
+    Maxout {
+        /// The number of channels in a group.
+        pieces: usize,
+    },
+    /// `eˣ`.
+    Exp,
+    /// Natural logarithm.
+    Log,
+    /// Square root.
+    Sqrt,
+    /// `x²`.
+    Square,
+    /// `−x`.
+    Negate,
     /// Softmax over the channels.
     Softmax,
     /// Logarithm of softmax over the channels.
@@ -264,6 +289,11 @@ impl Layer {
     /// A dense layer with a bias and the default initialisation.
     pub fn linear(out_features: usize) -> Self {
         Layer::Linear { out_features, bias: true, init: Initializer::XavierUniform }
+    }
+
+    /// `prelu` with a parameter for each channel, initially 0.25.
+    pub fn prelu() -> Self {
+        Layer::Prelu { shared: false, init: activation::PRELU_INIT }
     }
 
     /// Maximum of each window, with sizes rounded down.
@@ -287,7 +317,8 @@ impl Layer {
         let open = shape.has_open_item();
         match self {
             // Element by element.
-            Layer::Relu | Layer::Sigmoid | Layer::Tanh => None,
+            Layer::Relu | Layer::Sigmoid | Layer::Tanh | Layer::Activation(_) => None,
+            Layer::Exp | Layer::Log | Layer::Sqrt | Layer::Square | Layer::Negate => None,
             // One scalar for each index of a fixed axis, which cannot be a step.
             Layer::BatchNorm { .. } => None,
             // Along any axis.
@@ -316,6 +347,8 @@ impl Layer {
             | Layer::LocalResponseNorm { .. }
             | Layer::Reshape { .. }
             | Layer::Flatten
+            | Layer::Prelu { .. }
+            | Layer::Maxout { .. }
             | Layer::Dropout { .. }
             | Layer::ChannelDropout { .. }
             | Layer::StochasticDepth { .. } => {
@@ -458,6 +491,17 @@ impl Layer {
             Layer::Relu => builder.op(Unary { kind: UnaryKind::Relu }, &[x], label),
             Layer::Sigmoid => builder.op(Unary { kind: UnaryKind::Sigmoid }, &[x], label),
             Layer::Tanh => builder.op(Unary { kind: UnaryKind::Tanh }, &[x], label),
+            Layer::Activation(activation) => {
+                let kind = UnaryKind::Activation(*activation);
+                builder.op(Unary { kind }, &[x], label)
+            }
+            Layer::Prelu { shared, init } => activation::prelu(builder, label, x, *shared, *init),
+            Layer::Maxout { pieces } => activation::maxout(builder, label, x, *pieces),
+            Layer::Exp => builder.op(Unary { kind: UnaryKind::Exp }, &[x], label),
+            Layer::Log => builder.op(Unary { kind: UnaryKind::Log }, &[x], label),
+            Layer::Sqrt => builder.op(Unary { kind: UnaryKind::Sqrt }, &[x], label),
+            Layer::Square => builder.op(Unary { kind: UnaryKind::Square }, &[x], label),
+            Layer::Negate => builder.op(Unary { kind: UnaryKind::Negate }, &[x], label),
             Layer::Softmax => builder.op(Softmax {}, &[x], label),
             Layer::LogSoftmax => builder.op(LogSoftmax {}, &[x], label),
         }

@@ -1,7 +1,7 @@
 //! The Map leaf: an element-wise kernel over a span, with an optional reduction over a window or over the span.
 
 use super::{Address, Affine, Element, Extent, SizeId};
-use crate::functions::UnaryKind;
+use crate::functions::{Activation, UnaryKind};
 
 /// An index into a list of expressions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +38,8 @@ pub enum Expr {
     Argmax(usize),
     /// A unary function.
     Unary(UnaryKind, ExprId),
+    /// The slope of an activation, at its result or its operand: see [`Activation::slope_takes_result`].
+    Slope(Activation, ExprId),
     /// Sum.
     Add(ExprId, ExprId),
     /// Difference.
@@ -275,6 +277,11 @@ impl MapBuilder {
     /// A unary function.
     pub fn unary(&mut self, kind: UnaryKind, x: ExprId) -> ExprId {
         self.expr(Expr::Unary(kind, x))
+    }
+
+    /// The slope of an activation: see [`Expr::Slope`].
+    pub fn slope(&mut self, activation: Activation, at: ExprId) -> ExprId {
+        self.expr(Expr::Slope(activation, at))
     }
 
     /// Sum.

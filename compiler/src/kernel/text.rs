@@ -7,7 +7,6 @@ use super::{
     SizeId, Split, Start, Stmt, TileCall, TileStep, Var,
 };
 use crate::cost::Cost;
-use crate::functions::UnaryKind;
 
 impl Display for Var {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -212,10 +211,7 @@ fn write_tile(f: &mut Formatter<'_>, call: &TileCall, indent: &str) -> fmt::Resu
             TileStep::AddPerColumn => writeln!(f, "add {operand} per column")?,
             TileStep::AddElement { row } => writeln!(f, "add {operand} row {row}")?,
             TileStep::MultiplyScalar => writeln!(f, "multiply by {operand}")?,
-            TileStep::Negate => writeln!(f, "negate")?,
-            TileStep::Relu => writeln!(f, "relu")?,
-            TileStep::Sigmoid => writeln!(f, "sigmoid")?,
-            TileStep::Tanh => writeln!(f, "tanh")?,
+            TileStep::Apply(kind) => writeln!(f, "{kind}")?,
             TileStep::Pool(Pool { kind, height, width }) => {
                 let kind = match kind {
                     PoolKind::Max => "max",
@@ -301,7 +297,8 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
         Expr::Size(size, times) => write!(f, "{}", Extent::Open(*size, *times)),
         Expr::Reduced(index) => write!(f, "r{index}"),
         Expr::Argmax(index) => write!(f, "argmax of r{index}"),
-        Expr::Unary(kind, x) => write!(f, "{} e{}", unary_name(*kind), x.0),
+        Expr::Unary(kind, x) => write!(f, "{kind} e{}", x.0),
+        Expr::Slope(activation, x) => write!(f, "slope of {activation} e{}", x.0),
         Expr::Add(a, b) => write!(f, "e{} + e{}", a.0, b.0),
         Expr::Subtract(a, b) => write!(f, "e{} - e{}", a.0, b.0),
         Expr::Multiply(a, b) => write!(f, "e{} * e{}", a.0, b.0),
@@ -325,20 +322,5 @@ fn write_float(f: &mut Formatter<'_>, value: f32) -> fmt::Result {
         bits if value.is_nan() && bits != f32::NAN.to_bits() => write!(f, "nan {bits:#010x}"),
         _ if value.is_nan() => f.write_str("nan"),
         _ => write!(f, "{value:?}"),
-    }
-}
-
-/// The name of a unary function.
-pub(super) fn unary_name(kind: UnaryKind) -> &'static str {
-    match kind {
-        UnaryKind::Relu => "relu",
-        UnaryKind::Sigmoid => "sigmoid",
-        UnaryKind::Tanh => "tanh",
-        UnaryKind::Exp => "exp",
-        UnaryKind::Log => "log",
-        UnaryKind::Sqrt => "sqrt",
-        UnaryKind::Rsqrt => "rsqrt",
-        UnaryKind::Negate => "negate",
-        UnaryKind::Square => "square",
     }
 }

@@ -2,6 +2,7 @@
 //! epilogue and stores them.
 
 use super::{Address, Extent};
+use crate::functions::UnaryKind;
 
 /// How the operands of a product are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,14 +69,8 @@ pub enum TileStep {
     },
     /// Multiplies by a scalar.
     MultiplyScalar,
-    /// Changes the sign.
-    Negate,
-    /// Applies the rectifier.
-    Relu,
-    /// Logistic function.
-    Sigmoid,
-    /// Hyperbolic tangent.
-    Tanh,
+    /// Applies a function to each element.
+    Apply(UnaryKind),
     /// Pools rows; only as the last step. It reduces the number of stored rows.
     Pool(Pool),
 }

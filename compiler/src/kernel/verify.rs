@@ -12,7 +12,6 @@ use super::{
     Affine, Element, Expr, Extent, Fold, Form, Kernel, Map, Mode, Pool, Reducer, Split, Start, Stmt, Tile,
     TileCall, TileStep, Var,
 };
-use crate::functions::UnaryKind;
 
 /// Checks every invariant; the error names the broken one.
 ///
@@ -240,18 +239,7 @@ impl Checker {
                 Ok(Kind::Integer)
             }
             Expr::Reduced(_) | Expr::Argmax(_) => Err("a reduced value that does not exist".to_owned()),
-            Expr::Unary(
-                UnaryKind::Relu
-                | UnaryKind::Sigmoid
-                | UnaryKind::Tanh
-                | UnaryKind::Exp
-                | UnaryKind::Log
-                | UnaryKind::Sqrt
-                | UnaryKind::Rsqrt
-                | UnaryKind::Negate
-                | UnaryKind::Square,
-                x,
-            ) => need(*x, Kind::Float).map(|()| Kind::Float),
+            Expr::Unary(_, x) | Expr::Slope(_, x) => need(*x, Kind::Float).map(|()| Kind::Float),
             Expr::Add(a, b)
             | Expr::Subtract(a, b)
             | Expr::Multiply(a, b)

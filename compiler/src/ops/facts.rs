@@ -177,7 +177,7 @@ pub(crate) use {never_rewritten, takes_epilogue};
 mod tests {
     use super::{Elementwise, Role};
     use crate::interp::{Array, Evaluate};
-    use crate::ops::elementwise::{Bias, Binary, BinaryKind, Scale, Unary, UnaryKind};
+    use crate::ops::elementwise::{Activation, Bias, Binary, BinaryKind, Scale, Unary, UnaryKind};
     use crate::ops::epilogue::EpilogueStep;
     use crate::ops::{Op, Operator};
 
@@ -218,7 +218,7 @@ mod tests {
             assert_eq!(bits(&got), bits(&expected), "{op:?}");
             found += 1;
         }
-        assert_eq!(found, 5);
+        assert_eq!(found, 5 + Activation::ALL.len());
     }
 
     #[test]

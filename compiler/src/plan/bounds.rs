@@ -349,12 +349,7 @@ impl Checker<'_> {
                 TileStep::AddPerRow => Count::fixed(tile.rows - 1),
                 TileStep::AddPerColumn => Count::fixed(tile.columns - 1),
                 TileStep::AddElement { row } => block(tile.rows, *row),
-                TileStep::MultiplyScalar
-                | TileStep::Negate
-                | TileStep::Relu
-                | TileStep::Sigmoid
-                | TileStep::Tanh
-                | TileStep::Pool(_) => Count::default(),
+                TileStep::MultiplyScalar | TileStep::Apply(_) | TileStep::Pool(_) => Count::default(),
             };
             self.access(operand, 0, &reach, Element::F32, "tile's epilogue")
         })

@@ -193,11 +193,7 @@ impl Touched {
                     self.read(operand, &[(rows.clone(), *row), (columns.clone(), 1)])
                 }
                 TileStep::MultiplyScalar => self.read(operand, &[]),
-                TileStep::Negate
-                | TileStep::Relu
-                | TileStep::Sigmoid
-                | TileStep::Tanh
-                | TileStep::Pool(_) => {}
+                TileStep::Apply(_) | TileStep::Pool(_) => {}
             }
         }
     }

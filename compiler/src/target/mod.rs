@@ -1,7 +1,7 @@
 //! The target of compilation, as a value. It is looked up once and passed to the planner and the code generator;
 //! neither queries the CPU.
 
-mod registers;
+pub(crate) mod registers;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

@@ -8,6 +8,7 @@ use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::GraphError;
 use windlass_compiler::graph::initializer::Initializer;
 use windlass_compiler::graph::{Builder, Graph, Interpolation, Layer, PaddingMode};
+use windlass_compiler::ops::elementwise::Activation;
 use windlass_compiler::ops::window::{Sides, Window};
 use windlass_compiler::pass::Mode;
 
@@ -121,6 +122,9 @@ fn layer(numbers: &mut Rng, item: &[usize]) -> Layer {
         11 => Layer::Dropout { rate: pick(numbers, &[0.0, 0.3, 0.5]) },
         12 if numbers.bool() => Layer::Softmax,
         12 => Layer::LogSoftmax,
+        13 if numbers.bool() => Layer::Activation(pick(numbers, &Activation::ALL)),
+        13 if numbers.bool() => Layer::Prelu { shared: numbers.bool(), init: Initializer::ZEROS },
+        13 if item[0].is_multiple_of(2) && numbers.bool() => Layer::Maxout { pieces: 2 },
         13 => Layer::Sigmoid,
         14 => Layer::Tanh,
         _ => Layer::Relu,

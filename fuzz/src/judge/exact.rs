@@ -6,7 +6,7 @@
 
 use windlass_compiler::interp::{Array, Data};
 use windlass_compiler::ops::Op;
-use windlass_compiler::ops::elementwise::{BinaryKind, UnaryKind};
+use windlass_compiler::ops::elementwise::{Activation, BinaryKind, UnaryKind};
 use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::reduce::ReduceKind;
 
@@ -155,7 +155,13 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
             UnaryKind::Square => of(0)?.times(of(0)?).exactly(),
             // One correctly rounded operation: exact if f32 represents its result.
             UnaryKind::Sqrt => is_single(results[0].real()).then_some(Dyadic::ZERO),
-            UnaryKind::Sigmoid | UnaryKind::Tanh | UnaryKind::Exp | UnaryKind::Log | UnaryKind::Rsqrt => None,
+            UnaryKind::Activation(Activation::Relu6 | Activation::Abs) => Some(Dyadic::ZERO),
+            UnaryKind::Sigmoid
+            | UnaryKind::Tanh
+            | UnaryKind::Exp
+            | UnaryKind::Log
+            | UnaryKind::Rsqrt
+            | UnaryKind::Activation(_) => None,
         },
         Op::Binary(binary) => match binary.kind {
             BinaryKind::Add | BinaryKind::Subtract => of(0)?.plus(of(1)?).exactly(),
@@ -171,6 +177,9 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
                 let one = Dyadic { step: 0, largest: 1.0 };
                 of(0)?.times(one.plus(of(1)?.times(of(1)?).exactly()?).exactly()?).exactly()
             }
+            // Slopes of 0, 1 and −1.
+            BinaryKind::ActivationGrad(Activation::Relu6 | Activation::Abs) => Some(Dyadic::ZERO),
+            BinaryKind::ActivationGrad(_) => None,
         },
         Op::Bias(_) => of(0)?.plus(of(1)?).exactly(),
         Op::Scale(_) => of(0)?.times(of(1)?).exactly(),
@@ -242,7 +251,8 @@ fn epilogue(
                 operand += 1;
             }
             EpilogueStep::Relu => {}
-            EpilogueStep::Sigmoid | EpilogueStep::Tanh => return None,
+            EpilogueStep::Activation(Activation::Abs) => {}
+            EpilogueStep::Sigmoid | EpilogueStep::Tanh | EpilogueStep::Activation(_) => return None,
         }
     }
     Some(value)

@@ -95,6 +95,9 @@ pub enum Kind {
     Add,
     /// Values concatenated along their channels.
     Concat,
+    /// A layer with the settings of `Layer`, such as an activation.
+    #[serde(untagged)]
+    Other(Layer),
 }
 
 /// The effect of a layer.
@@ -123,6 +126,7 @@ impl Kind {
             Kind::Tanh => Layer::Tanh,
             Kind::Softmax => Layer::Softmax,
             Kind::LogSoftmax => Layer::LogSoftmax,
+            Kind::Other(layer) => layer,
             Kind::Add => return Built::Add,
             Kind::Concat => return Built::Concat,
         })

@@ -63,6 +63,7 @@ fn name(kind: &Kind) -> &'static str {
         Kind::LogSoftmax => "log_softmax",
         Kind::Add => "add",
         Kind::Concat => "concat",
+        Kind::Other(layer) => layer.name(),
     }
 }
 

@@ -282,7 +282,8 @@ impl<'a> Checker<'_, 'a> {
                     let mistake = Mistake::new(format!(
                         "`{call}` needs {}, but the current value is {:?} and `{other_name}` is {:?}",
                         match combination {
-                            Combination::Multiply => "equal shapes, or a factor for each channel or each sample",
+                            Combination::Multiply =>
+                                "equal shapes, or a factor for each channel or each sample",
                             Combination::Add | Combination::Subtract => "two equal shapes",
                         },
                         self.builder.item_dims(left),

@@ -15,28 +15,20 @@ pub(crate) struct Absent {
 pub(crate) const ABSENT: &[Absent] = &[
     Absent {
         names: &[
-            "gelu",
-            "relu6",
-            "leaky_relu",
-            "prelu",
             "rrelu",
-            "elu",
-            "selu",
             "celu",
-            "silu",
-            "swish",
             "mish",
             "glu",
-            "hard_swish",
-            "hard_sigmoid",
             "hard_tanh",
-            "softplus",
             "softsign",
             "softmin",
             "log_sigmoid",
             "threshold",
         ],
-        instead: Some("the activations are `relu`, `sigmoid`, `tanh`, `softmax` and `log_softmax`"),
+        instead: Some(
+            "the activations are `relu`, `relu6`, `leaky_relu`, `prelu`, `elu`, `selu`, `gelu`, `silu`, `softplus`, \
+             `sigmoid`, `tanh`, `scaled_tanh`, `hard_sigmoid`, `hard_swish`, `maxout`, `softmax` and `log_softmax`",
+        ),
         keeps_shape: true,
     },
     Absent {

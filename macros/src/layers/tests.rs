@@ -66,9 +66,10 @@ fn absent_layers_are_named_once_and_what_there_is_instead_exists() {
 fn styles_of_names_are_one() {
     assert_eq!(known_elsewhere_as("BatchNorm2d"), Some("batch_norm"));
     assert_eq!(known_elsewhere_as("ReLU"), Some("relu"));
-    assert!(absent("LeakyReLU").is_some_and(|absent| absent.keeps_shape));
+    assert_eq!(known_elsewhere_as("LeakyReLU"), Some("leaky_relu"));
+    assert!(absent("HardTanh").is_some_and(|absent| absent.keeps_shape));
     assert_eq!(meant("Linear"), Some("linear"));
-    assert_eq!(meant("relu6"), None);
+    assert_eq!(meant("mish"), None);
 }
 
 #[test]
@@ -100,9 +101,10 @@ fn words_of(setting: Setting) -> String {
         Setting::Word(word) => word.to_owned(),
         Setting::Number(number) => number.to_string(),
         Setting::Flag(flag) => flag.to_string(),
-        Setting::Initializer(initializer) => {
-            assert_eq!(initializer, Initializer::XavierUniform);
-            "xavier_uniform".to_owned()
-        }
+        Setting::Initializer(initializer) => match initializer {
+            Initializer::XavierUniform => "xavier_uniform".to_owned(),
+            Initializer::Constant(value) => format!("constant({value})"),
+            other => panic!("{other:?}"),
+        },
     }
 }

@@ -14,7 +14,9 @@ use windlass_compiler::ops::OpKind;
 use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
 use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
-use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
+use windlass_compiler::ops::elementwise::{
+    Activation, Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind,
+};
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
 use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
@@ -226,15 +228,37 @@ fn cases(kind: OpKind) -> Vec<Case> {
             use UnaryKind::{Exp, Log, Negate, Relu, Rsqrt, Sigmoid, Sqrt, Square, Tanh};
             // The bound is four units in the last place; a sigmoid below the smallest normal number may be zero.
             let approximated = unary(&[Sigmoid, Tanh, Exp, Log]).near(5e-7, f64::from(f32::MIN_POSITIVE));
-            vec![unary(&[Relu, Negate, Square, Sqrt, Rsqrt]), approximated]
+            let activations = Activation::ALL.map(UnaryKind::Activation);
+            // Products with a factor that may be denormal or zero.
+            let activations = unary(&activations).near(3e-6, 2e-36);
+            let exact = [Activation::Relu6, Activation::Abs].map(UnaryKind::Activation);
+            vec![unary(&[Relu, Negate, Square, Sqrt, Rsqrt]), approximated, activations, unary(&exact)]
         }
         OpKind::Binary => {
             let (x, g) = (ops.input("x", &[PAIRS]), ops.input("g", &[PAIRS]));
-            for kind in BinaryKind::ALL {
+            for kind in BinaryKind::PLAIN {
                 let y = ops.op(Binary { kind }, &[x, g]);
                 ops = ops.output(&format!("{kind:?}"), y);
             }
-            vec![Case::exact(ops, &[pairs])]
+            let (mut exact, mut near) = (Ops::new(), Ops::new());
+            let (x, at) = (exact.input("x", &[PAIRS]), exact.input("g", &[PAIRS]));
+            let moderate =
+                [Activation::Relu6, Activation::Abs, Activation::HardSigmoid, Activation::huber(1.0)];
+            for activation in moderate {
+                let y = exact.op(Binary { kind: BinaryKind::ActivationGrad(activation) }, &[x, at]);
+                exact = exact.output(&format!("{activation}"), y);
+            }
+            let (x, at) = (near.input("x", &[PAIRS]), near.input("g", &[PAIRS]));
+            for activation in Activation::ALL {
+                let y = near.op(Binary { kind: BinaryKind::ActivationGrad(activation) }, &[x, at]);
+                near = near.output(&format!("{activation}"), y);
+            }
+            let one: &[(&'static str, Fill)] = &[("x", Fill::All(1.5)), ("g", Fill::Edges)];
+            vec![
+                Case::exact(ops, &[pairs]),
+                Case::exact(exact, &[pairs]),
+                Case::exact(near, &[one]).near(3e-6, 2e-36),
+            ]
         }
         OpKind::Bias | OpKind::Scale => {
             let (x, g) = (ops.input("x", &[20, 21]), ops.parameter("g", &[20]));

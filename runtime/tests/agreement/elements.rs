@@ -1,12 +1,16 @@
 //! Dense layers, element-wise functions, channel sums, and moves of elements, bit for bit; softmax within a bound.
 
 use windlass_compiler::entity::ValueId;
-use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
+use windlass_compiler::ops::conv::Conv;
+use windlass_compiler::ops::elementwise::{
+    Activation, Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind,
+};
 use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use windlass_compiler::ops::source::Constant;
 use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
+use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileOptions;
 use windlass_compiler::plan::Features;
@@ -63,7 +67,7 @@ fn epilogues_in_any_order() {
                 match step {
                     Bias => operands.push(ops.parameter(&format!("b{index}"), &[outputs])),
                     Add => operands.push(ops.input(&format!("a{index}"), &[outputs])),
-                    Relu | EpilogueStep::Sigmoid | EpilogueStep::Tanh => {}
+                    _ => {}
                 }
             }
             let y = ops.op(Linear { epilogue: epilogue.clone() }, &operands);
@@ -82,12 +86,50 @@ fn functions_of_one_and_two_elements() {
         for kind in [UnaryKind::Relu, UnaryKind::Negate, UnaryKind::Square, UnaryKind::Sqrt] {
             results.push((format!("{kind:?}"), ops.op(Unary { kind }, &[a])));
         }
-        for kind in BinaryKind::ALL {
+        for kind in BinaryKind::PLAIN {
             results.push((format!("{kind:?}"), ops.op(Binary { kind }, &[a, b])));
             results.push((format!("{kind:?} with a number"), ops.op(Binary { kind }, &[a, scalar])));
         }
         let ops = results.into_iter().fold(ops, |ops, (name, value)| ops.output(&name, value));
         check_exact(ops, &[1, 2, 7, 33], &format!("{item:?}"));
+    }
+}
+
+/// Each activation alone, its gradient, and in the epilogue of a product that gives exact integers.
+#[test]
+fn activations() {
+    let others = [Activation::leaky_relu(0.3), Activation::elu(0.7), Activation::huber(2.5)];
+    for activation in Activation::ALL.into_iter().chain(others) {
+        for item in ITEMS {
+            let mut ops = Ops::new();
+            let (g, x) = (ops.input("g", item), ops.input("x", item));
+            let y = ops.op(Unary { kind: UnaryKind::Activation(activation) }, &[x]);
+            let at = if activation.slope_takes_result() { y } else { x };
+            let dx = ops.op(Binary { kind: BinaryKind::ActivationGrad(activation) }, &[g, at]);
+            check_near(
+                ops.output("y", y).output("dx", dx),
+                &[1, 2, 7],
+                3e-6,
+                &format!("{activation} {item:?}"),
+            );
+        }
+        let epilogue = vec![EpilogueStep::Bias, EpilogueStep::Activation(activation)];
+        for (inputs, outputs) in [(5, 7), (17, 33)] {
+            let mut ops = Ops::new();
+            let (x, w) = (ops.input("x", &[inputs]), ops.parameter("w", &[outputs, inputs]));
+            let b = ops.parameter("b", &[outputs]);
+            let y = ops.op(Linear { epilogue: epilogue.clone() }, &[x, w, b]);
+            check_near(ops.output("y", y), &[1, 3], 3e-6, &format!("{activation} after a dense layer"));
+        }
+        for channels in [3, 24] {
+            let mut ops = Ops::new();
+            let (x, w) = (ops.input("x", &[channels, 5, 6]), ops.parameter("w", &[channels, channels, 3, 3]));
+            let b = ops.parameter("b", &[channels]);
+            let window = Window::square(3, 1, 1);
+            let conv = Conv { window, groups: 1, epilogue: epilogue.clone() };
+            let y = ops.op(conv, &[x, w, b]);
+            check_near(ops.output("y", y), &[2], 2e-5, &format!("{activation} after a convolution"));
+        }
     }
 }
 

@@ -47,7 +47,7 @@ impl Case {
                     let sizes = image(outputs, &self.window.output_sizes(&self.sizes));
                     operands.push(ops.input(&format!("a{index}"), &sizes));
                 }
-                EpilogueStep::Relu | EpilogueStep::Sigmoid | EpilogueStep::Tanh => {}
+                _ => {}
             }
         }
         let conv = Conv { window: self.window.clone(), groups: 1, epilogue: self.epilogue.clone() };

@@ -10,6 +10,7 @@ use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, training_gra
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::initializer::Initializer;
 use windlass_compiler::graph::{Builder, Graph, Layer};
+use windlass_compiler::ops::elementwise::Activation;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 
@@ -115,7 +116,8 @@ fn layer(choice: Choice, item: &[usize], numbers: [usize; 3]) -> Option<Layer> {
         Choice::MaxPool if is_image => Some(Layer::max_pool(window(&item[1..], numbers))),
         Choice::AvgPool if is_image => Some(Layer::avg_pool(window(&item[1..], numbers))),
         Choice::GlobalAvgPool if is_image => Some(Layer::GlobalAvgPool { axes: 2 }),
-        Choice::Activation => Some([Layer::Relu, Layer::Sigmoid, Layer::Tanh][a % 3].clone()),
+        Choice::Activation if b % 2 == 0 => Some([Layer::Relu, Layer::Sigmoid, Layer::Tanh][a % 3].clone()),
+        Choice::Activation => Some(Layer::Activation(Activation::ALL[a % Activation::ALL.len()])),
         Choice::Norm => Some(Layer::BatchNorm { epsilon: 0.1, momentum: 0.1 }),
         Choice::Dropout => Some(Layer::Dropout { rate: a as f64 / 12.0 }),
         Choice::Softmax => Some(Layer::Softmax),

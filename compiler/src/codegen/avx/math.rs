@@ -5,6 +5,7 @@
 //! changes is [`MASK`].
 
 use super::emit::Emitter;
+use super::formula;
 use super::lanes::{Comparison, Shift};
 use super::operands::{Binary, Fused, Lanes, Vector, Width};
 use crate::functions::UnaryKind;
@@ -23,6 +24,7 @@ pub(super) fn temporaries(kind: UnaryKind) -> usize {
         UnaryKind::Sigmoid | UnaryKind::Exp => 2,
         UnaryKind::Tanh => 3,
         UnaryKind::Log => 4,
+        UnaryKind::Activation(activation) => formula::temporaries(&activation.formula()),
     }
 }
 
@@ -45,6 +47,7 @@ pub(super) fn unary(emitter: &mut Emitter, kind: UnaryKind, x: Vector, temporari
             emitter.binary(Binary::Xor, x, x, sign);
         }
         UnaryKind::Square => emitter.binary(Binary::Multiply, x, x, x),
+        UnaryKind::Activation(activation) => formula::write(emitter, &activation.formula(), x, temporaries),
     }
 }
 
@@ -221,7 +224,7 @@ fn log(emitter: &mut Emitter, x: Vector, temporaries: &[Vector]) {
 }
 
 /// A mask to overwrite: [`MASK`] at 512 bits, the given vector register at 256.
-fn mask(emitter: &Emitter, vector: Vector) -> u8 {
+pub(super) fn mask(emitter: &Emitter, vector: Vector) -> u8 {
     match emitter.width {
         Width::Bits256 => vector.0,
         Width::Bits512 => MASK,

@@ -2,6 +2,7 @@
 //! around them.
 
 mod emit;
+mod formula;
 mod lanes;
 mod listing;
 mod map;

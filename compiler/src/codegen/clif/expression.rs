@@ -116,6 +116,7 @@ impl KernelEmitter<'_, '_, '_> {
             }
             Expr::Reduced(_) | Expr::Argmax(_) => unreachable!("verified: known before the evaluation"),
             Expr::Unary(kind, x) => self.emit.unary(width, *kind, of(x)),
+            Expr::Slope(activation, x) => self.emit.formula(width, &activation.slope_formula(), of(x)),
             Expr::Add(a, b) => self.emit.builder.ins().fadd(of(a), of(b)),
             Expr::Subtract(a, b) => self.emit.builder.ins().fsub(of(a), of(b)),
             Expr::Multiply(a, b) => self.emit.builder.ins().fmul(of(a), of(b)),

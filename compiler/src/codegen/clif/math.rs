@@ -8,6 +8,7 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::value::{Emit, VectorOrScalar};
 use crate::functions::UnaryKind;
+use crate::functions::formula::{Formula, Operation, Step, Term};
 
 impl Emit<'_, '_> {
     pub(super) fn unary(&mut self, width: VectorOrScalar, kind: UnaryKind, x: Value) -> Value {
@@ -25,7 +26,53 @@ impl Emit<'_, '_> {
             }
             UnaryKind::Negate => self.builder.ins().fneg(x),
             UnaryKind::Square => self.builder.ins().fmul(x, x),
+            UnaryKind::Activation(activation) => self.formula(width, &activation.formula(), x),
         }
+    }
+
+    /// The value of a formula at `x`.
+    pub(super) fn formula(&mut self, width: VectorOrScalar, formula: &Formula, x: Value) -> Value {
+        let mut values = vec![x];
+        for step in &formula.steps {
+            let of = |term: Term, emit: &mut Self| match term {
+                Term::Value(value) => values[value.0],
+                Term::Number(number) => emit.float(width, number),
+            };
+            let y = match *step {
+                Step::Unary(kind, x) => self.unary(width, kind, values[x.0]),
+                Step::Magnitude(x) => self.builder.ins().fabs(values[x.0]),
+                Step::Binary(operation, a, b) => {
+                    let (a, b) = (of(a, self), of(b, self));
+                    match operation {
+                        Operation::Add => self.builder.ins().fadd(a, b),
+                        Operation::Subtract => self.builder.ins().fsub(a, b),
+                        Operation::Multiply => self.builder.ins().fmul(a, b),
+                        Operation::Divide => self.builder.ins().fdiv(a, b),
+                    }
+                }
+                Step::MultiplyAdd(a, b, c) => {
+                    let (b, c) = (of(b, self), of(c, self));
+                    self.multiply_add(values[a.0], b, c)
+                }
+                Step::AtLeast(x, bound) => {
+                    let bound = self.float(width, bound);
+                    let below = self.compare(FloatCC::LessThan, values[x.0], bound);
+                    self.select(width, below, bound, values[x.0])
+                }
+                Step::AtMost(x, bound) => {
+                    let bound = self.float(width, bound);
+                    let above = self.compare(FloatCC::LessThan, bound, values[x.0]);
+                    self.select(width, above, bound, values[x.0])
+                }
+                Step::IfBelow { x, bound, yes, no } => {
+                    let (yes, no, bound) = (of(yes, self), of(no, self), self.float(width, bound));
+                    let below = self.compare(FloatCC::LessThan, values[x.0], bound);
+                    self.select(width, below, yes, no)
+                }
+            };
+            values.push(y);
+        }
+        values.last().copied().unwrap_or(x)
     }
 
     /// `c₀ + x·(c₁ + x·(c₂ + …))`.

@@ -6,7 +6,6 @@ use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Variable};
 
 use super::value::{Emit, LANES, VectorOrScalar};
-use crate::functions::UnaryKind;
 use crate::kernel::{Form, PoolKind, Reduction, Start, Tile, TileStep};
 
 /// Unroll factor of the innermost reduction loop.
@@ -333,14 +332,7 @@ impl TileEmitter<'_, '_, '_> {
         lanes: usize,
     ) -> Value {
         let added = match (step, operand) {
-            (TileStep::Relu, _) => return self.emit.unary(VectorOrScalar::Vector, UnaryKind::Relu, value),
-            (TileStep::Sigmoid, _) => {
-                return self.emit.unary(VectorOrScalar::Vector, UnaryKind::Sigmoid, value);
-            }
-            (TileStep::Tanh, _) => return self.emit.unary(VectorOrScalar::Vector, UnaryKind::Tanh, value),
-            (TileStep::Negate, _) => {
-                return self.emit.unary(VectorOrScalar::Vector, UnaryKind::Negate, value);
-            }
+            (TileStep::Apply(kind), _) => return self.emit.unary(VectorOrScalar::Vector, kind, value),
             (TileStep::Pool(_), _) => return value,
             (TileStep::MultiplyScalar, Some(operand)) => {
                 let number = self.emit.load(F32, operand, 0);

@@ -1,8 +1,10 @@
 //! The table of layers: one row for each, with how it is made from its arguments and the arguments of a layer.
 
+use super::activation::PRELU_INIT;
 use super::rules::{ArgumentRule, Default, Each, Field, Kind, Known, LayerRule, Setting, Settings};
 use super::{Interpolation, Layer, PaddingMode};
 use crate::graph::initializer::Initializer;
+use crate::ops::elementwise::Activation;
 
 const fn required(name: &'static str, also: &'static [&'static str], kind: Kind) -> ArgumentRule {
     ArgumentRule { name, also, kind, default: Default::Required }
@@ -162,6 +164,21 @@ macro_rules! fields {
             |layer| match layer {
                 Layer::$variant { $($field),* } => {
                     Some(Settings::default()$(.with(stringify!($field), $field.setting()?))*)
+                }
+                _ => None,
+            },
+        )
+    };
+}
+
+/// An activation with a number.
+macro_rules! activation {
+    ($field:ident: $variant:ident, $make:ident) => {
+        (
+            |settings| Some(Layer::Activation(Activation::$make(settings.read(stringify!($field))?))),
+            |layer| match layer {
+                Layer::Activation(Activation::$variant($field)) => {
+                    Some(Settings::default().with(stringify!($field), Setting::Number($field.get())))
                 }
                 _ => None,
             },
@@ -532,6 +549,70 @@ pub const LAYERS: &[LayerRule] = &[
     plain!("relu", &["rectify"], Layer::Relu => Layer::Relu),
     plain!("sigmoid", &["logistic"], Layer::Sigmoid => Layer::Sigmoid),
     plain!("tanh", &[], Layer::Tanh => Layer::Tanh),
+    plain!("relu6", &[], Layer::Activation(Activation::Relu6) => Layer::Activation(Activation::Relu6)),
+    layer(
+        "leaky_relu",
+        &["lrelu"],
+        &[number("slope", &["negative_slope", "alpha"], 0.01)],
+        "leaky_relu(slope = 0.2)",
+        activation!(slope: LeakyRelu, leaky_relu),
+    ),
+    layer("elu", &[], &[number("alpha", &[], 1.0)], "elu", activation!(alpha: Elu, elu)),
+    plain!("selu", &[], Layer::Activation(Activation::Selu) => Layer::Activation(Activation::Selu)),
+    layer(
+        "gelu",
+        &[],
+        &[flag("approximate", &["tanh"], false)],
+        "gelu",
+        (
+            |settings| {
+                let is_approximate: bool = settings.read("approximate")?;
+                Some(Layer::Activation(if is_approximate { Activation::GeluTanh } else { Activation::Gelu }))
+            },
+            |layer| {
+                let is_approximate = match layer {
+                    Layer::Activation(Activation::Gelu) => false,
+                    Layer::Activation(Activation::GeluTanh) => true,
+                    _ => return None,
+                };
+                Some(Settings::default().with("approximate", Setting::Flag(is_approximate)))
+            },
+        ),
+    ),
+    plain!("silu", &["swish"], Layer::Activation(Activation::Silu) => Layer::Activation(Activation::Silu)),
+    plain!("hard_swish", &["hard_silu"], Layer::Activation(Activation::HardSwish) => Layer::Activation(Activation::HardSwish)),
+    plain!("hard_sigmoid", &[], Layer::Activation(Activation::HardSigmoid) => Layer::Activation(Activation::HardSigmoid)),
+    plain!("softplus", &[], Layer::Activation(Activation::Softplus) => Layer::Activation(Activation::Softplus)),
+    plain!("scaled_tanh", &[], Layer::Activation(Activation::ScaledTanh) => Layer::Activation(Activation::ScaledTanh)),
+    layer(
+        "prelu",
+        &[],
+        &[
+            flag("shared", &["shared_axes"], false),
+            optional(
+                "init",
+                &["initializer", "weight_init", "alpha_initializer"],
+                Kind::Initializer,
+                Default::Is(Setting::Initializer(PRELU_INIT)),
+            ),
+        ],
+        "prelu",
+        fields!(Prelu { shared, init }),
+    ),
+    layer(
+        "maxout",
+        &[],
+        &[required("pieces", &["groups", "pool_size"], Kind::Size)],
+        "maxout(2)",
+        fields!(Maxout { pieces }),
+    ),
+    layer("huber", &[], &[number("delta", &[], 1.0)], "huber", activation!(delta: Huber, huber)),
+    plain!("abs", &["absolute"], Layer::Activation(Activation::Abs) => Layer::Activation(Activation::Abs)),
+    plain!("exp", &[], Layer::Exp => Layer::Exp),
+    plain!("log", &["ln"], Layer::Log => Layer::Log),
+    plain!("sqrt", &[], Layer::Sqrt => Layer::Sqrt),
+    plain!("square", &[], Layer::Square => Layer::Square),
+    plain!("negate", &["neg", "negative"], Layer::Negate => Layer::Negate),
     plain!("softmax", &[], Layer::Softmax => Layer::Softmax),
     plain!("log_softmax", &[], Layer::LogSoftmax => Layer::LogSoftmax),
 ];

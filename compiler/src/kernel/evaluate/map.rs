@@ -183,6 +183,7 @@ impl Evaluator<'_, '_> {
             Expr::Reduced(index) => Value::Float(reduced[*index].value()),
             Expr::Argmax(index) => Value::Integer(reduced[*index].argmax()),
             Expr::Unary(kind, x) => Value::Float(unary(*kind, float(x))),
+            Expr::Slope(activation, x) => Value::Float(activation.slope(f64::from(float(x))) as f32),
             Expr::Add(a, b) => Value::Float(float(a) + float(b)),
             Expr::Subtract(a, b) => Value::Float(float(a) - float(b)),
             Expr::Multiply(a, b) => Value::Float(float(a) * float(b)),
@@ -245,5 +246,6 @@ pub(super) fn unary(kind: UnaryKind, x: f32) -> f32 {
         UnaryKind::Rsqrt => 1.0 / x.sqrt(),
         UnaryKind::Negate => -x,
         UnaryKind::Square => x * x,
+        UnaryKind::Activation(activation) => activation.value(wide) as f32,
     }
 }

@@ -2,7 +2,6 @@
 
 use super::memory::{EvaluateError, moved};
 use super::{Evaluator, map};
-use crate::functions::UnaryKind;
 use crate::kernel::{Address, Element, Extent, Form, PoolKind, Rows, Start, TileCall, TileStep};
 
 /// A loop of the reduction: its iteration count and its strides in both operands.
@@ -86,10 +85,7 @@ impl Evaluator<'_, '_> {
             value = match step {
                 TileStep::AddPerRow | TileStep::AddPerColumn | TileStep::AddElement { .. } => value + operand,
                 TileStep::MultiplyScalar => value * operand,
-                TileStep::Negate => map::unary(UnaryKind::Negate, value),
-                TileStep::Relu => map::unary(UnaryKind::Relu, value),
-                TileStep::Sigmoid => map::unary(UnaryKind::Sigmoid, value),
-                TileStep::Tanh => map::unary(UnaryKind::Tanh, value),
+                TileStep::Apply(kind) => map::unary(*kind, value),
                 TileStep::Pool(_) => value,
             };
         }

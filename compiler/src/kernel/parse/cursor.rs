@@ -253,6 +253,19 @@ impl<'t> Cursor<'t> {
         }
     }
 
+    /// The parameter of a function.
+    pub(super) fn parameter(&mut self) -> Result<f64, ParseKernelError> {
+        let rest = self.rest();
+        let number = &rest[..rest.find([')', ' ', '\n']).unwrap_or(rest.len())];
+        match number.parse() {
+            Ok(parameter) => {
+                self.at += number.len();
+                Ok(parameter)
+            }
+            Err(_) => Err(self.expected("a parameter")),
+        }
+    }
+
     /// A float (with a point or an exponent, or a word such as `inf`) or an integer.
     pub(super) fn constant(&mut self) -> Result<Constant, ParseKernelError> {
         if self.eat_word("nan") {

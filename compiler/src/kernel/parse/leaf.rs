@@ -3,7 +3,6 @@
 use super::cursor::Constant;
 use super::{ParseKernelError, Parser};
 use crate::functions::UnaryKind;
-use crate::kernel::text::unary_name;
 use crate::kernel::{
     Expr, ExprId, Extent, Fold, Form, Load, Map, Mode, Pool, PoolKind, Reducer, Reduction, Rows, Start, Stmt,
     Store, Tile, TileCall, TileStep,
@@ -118,14 +117,8 @@ impl Parser<'_> {
         &mut self,
         operands: &mut Vec<crate::kernel::Address>,
     ) -> Result<TileStep, ParseKernelError> {
-        let plain = [
-            ("negate", TileStep::Negate),
-            ("relu", TileStep::Relu),
-            ("sigmoid", TileStep::Sigmoid),
-            ("tanh", TileStep::Tanh),
-        ];
-        if let Some((_, step)) = plain.into_iter().find(|(name, _)| self.cursor.eat_word(name)) {
-            return Ok(step);
+        if let Some(kind) = self.function()? {
+            return Ok(TileStep::Apply(kind));
         }
         for (name, kind) in [("max", PoolKind::Max), ("mean", PoolKind::Mean)] {
             if self.cursor.eat_word(name) {
@@ -262,9 +255,15 @@ impl Parser<'_> {
         if is_numbered('r') {
             return self.cursor.numbered('r').map(Expr::Reduced);
         }
-        if let Some(kind) = UnaryKind::ALL.into_iter().find(|&kind| unary_name(kind) == word) {
-            self.cursor.expect_word(word)?;
+        if let Some(kind) = self.function()? {
             return Ok(Expr::Unary(kind, self.id()?));
+        }
+        if self.cursor.eat_word("slope") {
+            self.cursor.expect_word("of")?;
+            let Some(UnaryKind::Activation(activation)) = self.function()? else {
+                return Err(self.cursor.expected("an activation"));
+            };
+            return Ok(Expr::Slope(activation, self.id()?));
         }
         if let Some(size) = self.cursor.eat_size() {
             let times = if self.cursor.eat("*") { self.cursor.count()? } else { 1 };
@@ -307,6 +306,26 @@ impl Parser<'_> {
                 Expr::Largest(first, self.id()?)
             }
         })
+    }
+
+    /// A function of one number with its parameter, if one is next: `relu`, `leaky_relu(0.01)`.
+    fn function(&mut self) -> Result<Option<UnaryKind>, ParseKernelError> {
+        let word = self.cursor.peek_word();
+        let Some(kind) = UnaryKind::ALL.into_iter().find(|kind| kind.name() == word) else {
+            return Ok(None);
+        };
+        self.cursor.expect_word(word)?;
+        let UnaryKind::Activation(activation) = kind else { return Ok(Some(kind)) };
+        if activation.parameter().is_none() {
+            return Ok(Some(kind));
+        }
+        self.cursor.expect("(")?;
+        let activation = activation.with_parameter(self.cursor.parameter()?);
+        if activation.check().is_err() {
+            return Err(self.cursor.expected("`)` after a parameter in its range"));
+        }
+        self.cursor.expect(")")?;
+        Ok(Some(UnaryKind::Activation(activation)))
     }
 
     /// An operation that starts with an expression.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cost::Cost;
+use crate::functions::UnaryKind;
 use crate::kernel::{
     Address, BufferId, ExprId, MapBuilder, Pool, PoolKind, Reduction, SizeId, Start, Tile, TileStep,
 };
@@ -56,7 +57,7 @@ fn tile() -> TileCall {
             reduction: vec![Reduction { count: Some(8), left: 1, right: 4 }],
             start: Start::Zero,
             prefetch: 0,
-            epilogue: vec![TileStep::AddPerRow, TileStep::Relu],
+            epilogue: vec![TileStep::AddPerRow, TileStep::Apply(UnaryKind::Relu)],
             output_row: 4,
         },
         left: place(),
@@ -174,7 +175,7 @@ fn tiles_are_complete() {
     refused(
         &call(&|call| {
             pools(8, 2, 2)(call);
-            call.tile.epilogue.push(TileStep::Relu);
+            call.tile.epilogue.push(TileStep::Apply(UnaryKind::Relu));
         }),
         whole_windows,
     );

@@ -39,6 +39,10 @@ impl Differentiate for Unary {
                 let slope = scaled(backward, x, 2.0)?;
                 backward.binary(BinaryKind::Multiply, g, slope)?
             }
+            UnaryKind::Activation(activation) => {
+                let at = if activation.slope_takes_result() { y } else { x };
+                backward.binary(BinaryKind::ActivationGrad(activation), g, at)?
+            }
         };
         Ok(vec![Some(to_x)])
     }
@@ -62,7 +66,10 @@ impl Differentiate for Binary {
             BinaryKind::Add | BinaryKind::Subtract => Ok(g),
             BinaryKind::Multiply => backward.binary(BinaryKind::Multiply, g, b),
             BinaryKind::Divide => backward.binary(BinaryKind::Divide, g, b),
-            BinaryKind::ReluGrad | BinaryKind::SigmoidGrad | BinaryKind::TanhGrad => {
+            BinaryKind::ReluGrad
+            | BinaryKind::SigmoidGrad
+            | BinaryKind::TanhGrad
+            | BinaryKind::ActivationGrad(_) => {
                 // These are linear in the gradient that they multiply.
                 backward.binary(self.kind, g, b)
             }
@@ -78,8 +85,11 @@ impl Differentiate for Binary {
                     let slope = backward.binary(BinaryKind::Divide, slope, b)?;
                     backward.unary(UnaryKind::Negate, slope)?
                 }
-                BinaryKind::ReluGrad | BinaryKind::SigmoidGrad | BinaryKind::TanhGrad => {
-                    return Err(not_differentiable(node, "the result of the activation"));
+                BinaryKind::ReluGrad
+                | BinaryKind::SigmoidGrad
+                | BinaryKind::TanhGrad
+                | BinaryKind::ActivationGrad(_) => {
+                    return Err(not_differentiable(node, "the slope of the activation"));
                 }
             };
             sum_to(backward, node, each, b)

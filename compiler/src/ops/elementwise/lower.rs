@@ -32,6 +32,10 @@ impl BinaryKind {
                 let rest = map.subtract(one, square);
                 map.multiply(a, rest)
             }
+            BinaryKind::ActivationGrad(activation) => {
+                let slope = map.slope(activation, b);
+                map.multiply(a, slope)
+            }
         }
     }
 }

@@ -13,11 +13,11 @@ use super::epilogue::EpilogueStep;
 use super::facts::{Elementwise, Facts, Reach, Role, never_rewritten};
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
 use crate::error::ShapeError;
-pub use crate::functions::UnaryKind;
+pub use crate::functions::{Activation, Number, UnaryKind};
 use crate::shape::{Shape, Type};
 
-/// A function of two elements. The `…Grad` kinds take the incoming gradient `g` first and the **result** `y` of the
-/// activation second.
+/// A function of two elements. The `…Grad` kinds take the incoming gradient `g` first and second, unless
+/// stated otherwise, the **result** `y` of the activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BinaryKind {
@@ -36,11 +36,14 @@ pub enum BinaryKind {
     SigmoidGrad,
     /// `g · (1 − y²)`.
     TanhGrad,
+    /// `g` times the slope of an activation. The second operand is the activation's result or its operand: see
+    /// [`Activation::slope_takes_result`].
+    ActivationGrad(Activation),
 }
 
 impl BinaryKind {
-    /// Every kind.
-    pub const ALL: [BinaryKind; 7] = [
+    /// Every kind except gradients of activations.
+    pub const PLAIN: [BinaryKind; 7] = [
         BinaryKind::Add,
         BinaryKind::Subtract,
         BinaryKind::Multiply,
@@ -50,13 +53,30 @@ impl BinaryKind {
         BinaryKind::TanhGrad,
     ];
 
+    /// Every kind; activations with parameters have usual ones.
+    pub const ALL: [BinaryKind; Self::PLAIN.len() + Activation::ALL.len()] = {
+        let mut all = [BinaryKind::Add; Self::PLAIN.len() + Activation::ALL.len()];
+        let mut index = 0;
+        while index < all.len() {
+            all[index] = match index.checked_sub(Self::PLAIN.len()) {
+                None => Self::PLAIN[index],
+                Some(index) => BinaryKind::ActivationGrad(Activation::ALL[index]),
+            };
+            index += 1;
+        }
+        all
+    };
+
     /// The second operand that leaves every bit of the first unchanged; `None` if there is none.
     pub fn neutral(self) -> Option<f32> {
         match self {
             BinaryKind::Add => Some(-0.0),
             BinaryKind::Subtract => Some(0.0),
             BinaryKind::Multiply | BinaryKind::Divide => Some(1.0),
-            BinaryKind::ReluGrad | BinaryKind::SigmoidGrad | BinaryKind::TanhGrad => None,
+            BinaryKind::ReluGrad
+            | BinaryKind::SigmoidGrad
+            | BinaryKind::TanhGrad
+            | BinaryKind::ActivationGrad(_) => None,
         }
     }
 }
@@ -115,6 +135,7 @@ impl Operator for Unary {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 1)?;
         expect_float("input", &operands[0])?;
+        self.kind.check()?;
         Ok(vec![operands[0].clone()])
     }
 
@@ -138,6 +159,9 @@ impl Operator for Binary {
         expect_arity(operands, 2)?;
         expect_float("first operand", &operands[0])?;
         expect_float("second operand", &operands[1])?;
+        if let BinaryKind::ActivationGrad(activation) = self.kind {
+            activation.check()?;
+        }
         if operands[1].shape != operands[0].shape && operands[1].shape != Shape::scalar() {
             return Err(ShapeError::UnequalShapes {
                 left: operands[0].shape.clone(),
@@ -163,6 +187,7 @@ impl Operator for Binary {
             BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply | BinaryKind::Divide => 1,
             BinaryKind::ReluGrad => 1,
             BinaryKind::SigmoidGrad | BinaryKind::TanhGrad => 3,
+            BinaryKind::ActivationGrad(activation) => 1 + activation.flops(),
         };
         Cost::elementwise(&results[0], per_element)
     }

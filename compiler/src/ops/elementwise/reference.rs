@@ -23,6 +23,7 @@ impl UnaryKind {
             UnaryKind::Rsqrt => T::one() / x.sqrt(),
             UnaryKind::Negate => -x,
             UnaryKind::Square => x * x,
+            UnaryKind::Activation(activation) => T::from_f64(activation.value(x.to_f64())),
         }
     }
 }
@@ -44,6 +45,7 @@ impl BinaryKind {
             }
             BinaryKind::SigmoidGrad => a * b * (T::one() - b),
             BinaryKind::TanhGrad => a * (T::one() - b * b),
+            BinaryKind::ActivationGrad(activation) => a * T::from_f64(activation.slope(b.to_f64())),
         }
     }
 }

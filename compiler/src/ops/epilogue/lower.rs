@@ -78,9 +78,7 @@ impl<'a> FusedSteps<'a> {
                     addresses.push(address);
                     Some(TileStep::AddElement { row })
                 }
-                EpilogueStep::Relu => Some(TileStep::Relu),
-                EpilogueStep::Sigmoid => Some(TileStep::Sigmoid),
-                EpilogueStep::Tanh => Some(TileStep::Tanh),
+                step => step.unary().map(TileStep::Apply),
             })
             .collect();
         (steps, addresses)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "codegen")]
 pub(crate) use lower::{FusedSteps, sums_over};
 
-use super::elementwise::{UnaryKind, along_axis};
+use super::elementwise::{Activation, UnaryKind, along_axis};
 use super::{expect_arity, expect_type};
 use crate::autodiff::AutodiffError;
 use crate::error::ShapeError;
@@ -18,7 +18,12 @@ use crate::shape::{Shape, Type};
 
 /// A step that an operator applies to each element of its first result before storing it. Steps run in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(
+    rename_all = "snake_case",
+    expecting = "expected one of `bias`, `add`, `relu`, `sigmoid`, `tanh`, `relu6`, `selu`, `gelu`, `gelu_tanh`, `silu`, \
+                 `hard_swish`, `hard_sigmoid`, `softplus`, `scaled_tanh`, `abs`, `{leaky_relu = 0.01}`, `{elu = 1.0}` or \
+                 `{huber = 1.0}`"
+)]
 pub enum EpilogueStep {
     /// Adds one value per output channel; takes one operand, `[C]`.
     Bias,
@@ -30,6 +35,9 @@ pub enum EpilogueStep {
     Sigmoid,
     /// Applies the hyperbolic tangent.
     Tanh,
+    /// Applies another activation.
+    #[serde(untagged)]
+    Activation(Activation),
 }
 
 impl EpilogueStep {
@@ -39,6 +47,7 @@ impl EpilogueStep {
             UnaryKind::Relu => Some(EpilogueStep::Relu),
             UnaryKind::Sigmoid => Some(EpilogueStep::Sigmoid),
             UnaryKind::Tanh => Some(EpilogueStep::Tanh),
+            UnaryKind::Activation(activation) => Some(EpilogueStep::Activation(activation)),
             UnaryKind::Exp
             | UnaryKind::Log
             | UnaryKind::Sqrt
@@ -54,6 +63,7 @@ impl EpilogueStep {
             EpilogueStep::Relu => Some(UnaryKind::Relu),
             EpilogueStep::Sigmoid => Some(UnaryKind::Sigmoid),
             EpilogueStep::Tanh => Some(UnaryKind::Tanh),
+            EpilogueStep::Activation(activation) => Some(UnaryKind::Activation(activation)),
             EpilogueStep::Bias | EpilogueStep::Add => None,
         }
     }
@@ -72,6 +82,7 @@ impl EpilogueStep {
         operands: &[Type],
         result: &Type,
     ) -> Result<(), ShapeError> {
+        steps.iter().filter_map(|step| step.unary()).try_for_each(UnaryKind::check)?;
         let taking = steps.iter().filter(|step| step.takes_operand());
         expect_arity(operands, taking.clone().count())?;
         for (step, operand) in taking.zip(operands) {
@@ -100,15 +111,16 @@ impl EpilogueStep {
         let mut operands = operands.iter();
         let mut operand = || operands.next().expect("the shape rule counts the operands");
         for step in steps {
+            if let Some(kind) = step.unary() {
+                y = y.map(|y| kind.apply(y));
+                continue;
+            }
             y = match step {
                 EpilogueStep::Bias => along_axis(&y, 1, operand().real(), |y, bias| y + bias),
-                EpilogueStep::Add => {
+                _ => {
                     let sums = y.real().iter().zip(operand().real()).map(|(&y, &addend)| y + addend);
                     Array::new(y.sizes.clone(), sums.collect())
                 }
-                EpilogueStep::Relu => y.map(|y| UnaryKind::Relu.apply(y)),
-                EpilogueStep::Sigmoid => y.map(|y| UnaryKind::Sigmoid.apply(y)),
-                EpilogueStep::Tanh => y.map(|y| UnaryKind::Tanh.apply(y)),
             };
         }
         y

@@ -2,6 +2,7 @@
 
 use super::{Linear, LinearGradInput, LinearGradWeight};
 use crate::faults::repeat_last;
+use crate::functions::UnaryKind;
 use crate::graph::Node;
 use crate::kernel::{
     Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
@@ -176,7 +177,7 @@ impl Lower for LinearGradWeight {
         let (column_range, to, epilogue, operands) = match sgd {
             Some(sgd) => {
                 lowering.fuse(sgd.node, &mut draft);
-                let epilogue = vec![TileStep::MultiplyScalar, TileStep::Negate];
+                let epilogue = vec![TileStep::MultiplyScalar, TileStep::Apply(UnaryKind::Negate)];
                 (BlockedRange::exact(inputs, columns), sgd.weight, epilogue, vec![sgd.rate])
             }
             None => {

@@ -8,7 +8,7 @@ use windlass_compiler::ops::pool::{MaxPool, MaxPoolGrad};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::shape::{DType, Shape, Type};
 
-use super::{image, vector};
+use super::{activation, image, vector};
 use crate::generate::sizes::{self, pick};
 use crate::generate::sketch::{Meaning, Sketch};
 
@@ -128,6 +128,7 @@ pub(super) fn epilogue(s: &mut Sketch<'_>, result: &Type) -> (Vec<EpilogueStep>,
     let channels = vector(result.shape.item()[0]);
     let (mut steps, mut operands) = (Vec::new(), Vec::new());
     for _ in 0..s.numbers.usize(..4) {
+        let other = EpilogueStep::Activation(activation(s));
         let step = pick(
             s.numbers,
             &[
@@ -138,12 +139,14 @@ pub(super) fn epilogue(s: &mut Sketch<'_>, result: &Type) -> (Vec<EpilogueStep>,
                 EpilogueStep::Relu,
                 EpilogueStep::Sigmoid,
                 EpilogueStep::Tanh,
+                other,
             ],
         );
         match step {
             EpilogueStep::Bias => operands.push(s.of_type(&channels)),
             EpilogueStep::Add => operands.push(s.of_type(result)),
-            EpilogueStep::Relu | EpilogueStep::Sigmoid | EpilogueStep::Tanh => {}
+            EpilogueStep::Relu | EpilogueStep::Sigmoid | EpilogueStep::Tanh | EpilogueStep::Activation(_) => {
+            }
         }
         steps.push(step);
     }

@@ -5,6 +5,7 @@ mod stores;
 use iced_x86::Register;
 
 use super::super::emit::Emitter;
+use super::super::formula;
 use super::super::lanes::Comparison;
 use super::super::math;
 use super::super::operands::{Binary, Lanes, MemoryRef, Source, Vector, Width};
@@ -12,7 +13,6 @@ use super::key::{Count, MapKey, MapNode, Operand, Over};
 use super::registers::{Held, Registers};
 use super::schedule::{BodyStep, Schedule, commutes};
 use crate::codegen::fallback::{Failure, FallbackReason};
-use crate::functions::UnaryKind;
 use crate::kernel::{Element, Reducer};
 
 /// The general register for addresses that have no register of their own.
@@ -207,7 +207,19 @@ impl<'w, 's> Body<'w, 's> {
             MapNode::Reduced(_) | MapNode::Argmax(_) => {
                 return Err(Failure::Fault("a result before the reduction".to_owned()));
             }
-            MapNode::Unary(kind, x) => self.unary(node, kind, x, position)?,
+            MapNode::Unary(kind, x) => {
+                let write = |emitter: &mut Emitter, x, temporaries: &[Vector]| {
+                    math::unary(emitter, kind, x, temporaries);
+                };
+                self.unary(node, x, position, math::temporaries(kind), write)?;
+            }
+            MapNode::Slope(activation, x) => {
+                let slope = activation.slope_formula();
+                let write = |emitter: &mut Emitter, x, temporaries: &[Vector]| {
+                    formula::write(emitter, &slope, x, temporaries);
+                };
+                self.unary(node, x, position, formula::temporaries(&slope), write)?;
+            }
             MapNode::Binary(op, a, b) => self.binary(node, (op, a, b), position)?,
             MapNode::Largest(a, b) => {
                 let (a, b) = (self.vector(a)?, self.vector(b)?);
@@ -356,7 +368,15 @@ impl<'w, 's> Body<'w, 's> {
         }
     }
 
-    fn unary(&mut self, node: usize, kind: UnaryKind, x: usize, position: usize) -> Written {
+    /// Computes a function in place, with a number of temporaries.
+    fn unary(
+        &mut self,
+        node: usize,
+        x: usize,
+        position: usize,
+        temporaries: usize,
+        write: impl FnOnce(&mut Emitter, Vector, &[Vector]),
+    ) -> Written {
         let from = self.vector(x)?;
         let to = if self.registers.dies(x, position) {
             self.registers.inherit(node, x);
@@ -365,12 +385,12 @@ impl<'w, 's> Body<'w, 's> {
             Vector(self.registers.take(self.emitter, node)?)
         };
         self.registers.lock(node);
-        let mut temporaries = Vec::new();
-        for _ in 0..math::temporaries(kind) {
-            temporaries.push(self.registers.temporary(self.emitter)?);
+        let mut taken = Vec::new();
+        for _ in 0..temporaries {
+            taken.push(self.registers.temporary(self.emitter)?);
         }
         self.emitter.copy(to, from);
-        math::unary(self.emitter, kind, to, &temporaries);
+        write(self.emitter, to, &taken);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The key of an assembled map's function: a [`Map`] without the addresses of its operands, which are passed in a table
 //! of arguments. Maps with equal keys share a function.
 
-use crate::functions::UnaryKind;
+use crate::functions::{Activation, UnaryKind};
 use crate::kernel::{
     self, Address, Affine, BufferId, Element, Expr, Extent, Fold, Map, Mode, Reducer, SizeId,
 };
@@ -111,6 +111,7 @@ pub(super) enum MapNode {
     Reduced(usize),
     Argmax(usize),
     Unary(UnaryKind, usize),
+    Slope(Activation, usize),
     Binary(Binary, usize, usize),
     Largest(usize, usize),
     Less(usize, usize),
@@ -133,7 +134,7 @@ impl MapNode {
             | MapNode::WindowIndex
             | MapNode::Reduced(_)
             | MapNode::Argmax(_) => Vec::new(),
-            MapNode::Unary(_, x) | MapNode::RotateLeft(x, _) => vec![x],
+            MapNode::Unary(_, x) | MapNode::Slope(_, x) | MapNode::RotateLeft(x, _) => vec![x],
             MapNode::Binary(_, a, b)
             | MapNode::Largest(a, b)
             | MapNode::Less(a, b)
@@ -308,6 +309,7 @@ fn node(expr: &Expr, table: &mut Table) -> MapNode {
         Expr::Reduced(reducer) => MapNode::Reduced(*reducer),
         Expr::Argmax(reducer) => MapNode::Argmax(*reducer),
         Expr::Unary(kind, x) => MapNode::Unary(*kind, x.0),
+        Expr::Slope(activation, x) => MapNode::Slope(*activation, x.0),
         Expr::Add(a, b) => binary(Binary::Add, a, b),
         Expr::Subtract(a, b) => binary(Binary::Subtract, a, b),
         Expr::Multiply(a, b) => binary(Binary::Multiply, a, b),

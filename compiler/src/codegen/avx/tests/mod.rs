@@ -14,7 +14,7 @@ use super::Width;
 use super::emit::Emitter;
 use super::math;
 use super::operands::{Lanes, MemoryRef, Vector};
-use crate::functions::UnaryKind;
+use crate::functions::{Activation, UnaryKind};
 
 /// The vector widths of this machine.
 fn widths() -> Vec<Width> {
@@ -79,6 +79,30 @@ fn error(got: f32, truth: f64) -> f64 {
 /// A function, its maximum error in units in the last place, and its exact definition.
 type Bounded = (UnaryKind, f64, fn(f64) -> f64);
 
+/// The maximum error of an activation at `x` in units in the last place.
+fn bound(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::Relu6 | Activation::Abs => 0.0,
+        Activation::LeakyRelu(_) | Activation::HardSigmoid => 1.5,
+        Activation::HardSwish => 2.0,
+        Activation::Huber(_) => 2.5,
+        Activation::Elu(_) | Activation::Selu => 3.5,
+        Activation::Silu | Activation::Softplus | Activation::ScaledTanh => 4.0,
+        Activation::Gelu => 8.0,
+        Activation::GeluTanh => 4.0 + 3.0 * (x * (1.6 + 0.0714 * x * x)).abs(),
+    }
+}
+
+/// Numbers over all of f32, many of usual size, and special ones; whole vectors.
+fn arguments() -> Vec<f32> {
+    let mut arguments: Vec<f32> = (0..=u32::MAX).step_by(5003).map(f32::from_bits).collect();
+    arguments.extend((-104_000..=104_000).map(|step| step as f32 / 1000.0));
+    arguments.extend([0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE]);
+    arguments.extend([f32::from_bits(1), f32::MAX, f32::MIN]);
+    arguments.resize(arguments.len().next_multiple_of(16), 1.0);
+    arguments
+}
+
 #[test]
 fn elementary_functions_keep_their_bounds() {
     let functions: [Bounded; 9] = [
@@ -92,11 +116,7 @@ fn elementary_functions_keep_their_bounds() {
         (UnaryKind::Negate, 0.0, |x| -x),
         (UnaryKind::Relu, 0.0, |x| if x < 0.0 { 0.0 } else { x }),
     ];
-    let mut arguments: Vec<f32> = (0..=u32::MAX).step_by(5003).map(f32::from_bits).collect();
-    arguments.extend((-104_000..=104_000).map(|step| step as f32 / 1000.0));
-    arguments.extend([0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE]);
-    arguments.extend([f32::from_bits(1), f32::MAX, f32::MIN]);
-    arguments.resize(arguments.len().next_multiple_of(16), 1.0);
+    let arguments = arguments();
     for width in widths() {
         for (kind, bound, truth) in functions {
             let mut results = arguments.clone();
@@ -113,6 +133,30 @@ fn elementary_functions_keep_their_bounds() {
             }
             let (error, x, y) = worst;
             assert!(error <= bound, "{kind:?}({x:?}) is {y:?} at {width:?}: {error} units off");
+        }
+    }
+}
+
+/// Errors of results below 2⁻¹¹⁹ count relative to that: their factors may be denormal.
+#[test]
+fn activations_keep_their_bounds() {
+    let arguments = arguments();
+    let others = [Activation::leaky_relu(0.3), Activation::elu(0.7), Activation::huber(2.5)];
+    for activation in Activation::ALL.into_iter().chain(others) {
+        for width in widths() {
+            let mut results = arguments.clone();
+            apply(width, UnaryKind::Activation(activation), &mut results);
+            let mut worst = (0.0, 0.0, 0.0, 0.0);
+            for (&x, &y) in arguments.iter().zip(&results) {
+                let truth = activation.value(f64::from(x));
+                let is_small = y.abs() < 2e-36 && truth.abs() < 2e-36 && (f64::from(y) - truth).abs() < 1e-43;
+                let error = if is_small { 0.0 } else { error(y, truth) };
+                if error / bound(activation, f64::from(x)).max(1e-9) > worst.0 {
+                    worst = (error / bound(activation, f64::from(x)).max(1e-9), error, x, y);
+                }
+            }
+            let (part, error, x, y) = worst;
+            assert!(part <= 1.0, "{activation}({x:?}) is {y:?} at {width:?}: {error} units off");
         }
     }
 }

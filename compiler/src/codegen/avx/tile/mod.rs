@@ -94,10 +94,7 @@ fn check(tile: &Tile, width: Width) -> Result<(), FallbackReason> {
 
 fn activation(step: &TileStep) -> Option<UnaryKind> {
     match step {
-        TileStep::Relu => Some(UnaryKind::Relu),
-        TileStep::Sigmoid => Some(UnaryKind::Sigmoid),
-        TileStep::Tanh => Some(UnaryKind::Tanh),
-        TileStep::Negate => Some(UnaryKind::Negate),
+        TileStep::Apply(kind) => Some(*kind),
         TileStep::AddPerRow
         | TileStep::AddPerColumn
         | TileStep::AddElement { .. }
