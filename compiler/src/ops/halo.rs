@@ -5,7 +5,7 @@ use super::grid::{Grid, Outer};
 use super::window_walk::{Axis, strides, within};
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, Extent, Split, Stmt, Var};
-use crate::plan::{KernelDraft, Layout, Lowering, View, copy_span, fill};
+use crate::plan::{KernelDraft, Lowering, View, copy_span, fill};
 
 /// An image whose windows read padding, in either layout.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl Padded {
 
     /// For each axis, the stride of the input.
     fn input_strides(&self) -> Vec<usize> {
-        self.grid.input_strides().into_iter().map(|pixels| pixels * self.x.pixel).collect()
+        self.grid.input_strides().into_iter().map(|pixels| pixels * self.x.pixel()).collect()
     }
 
     /// The input rows that `rows` neighbouring output rows starting with `first` read, in place or copied to scratch,
@@ -80,7 +80,7 @@ impl Padded {
         match scratch {
             Some(to) => self.copy_rows(draft, (n, outer), (first, rows), to),
             None => {
-                let row = self.grid.columns().inputs * self.x.pixel;
+                let row = self.grid.columns().inputs * self.x.pixel();
                 let mut address = self.x.of_item(n).at(first, self.grid.rows().step * row);
                 let axes = self.grid.outer().iter().zip(self.input_strides());
                 let steps: Vec<usize> = axes.map(|(axis, stride)| axis.step * stride).collect();
@@ -100,7 +100,7 @@ impl Padded {
     ) -> Option<Address> {
         self.grid.leaves_input().then(|| {
             let height = self.grid.planes() * self.grid.rows().reach(rows);
-            let elements = height * self.columns().width * self.x.channels;
+            let elements = height * self.columns().width * self.x.channels();
             let scratch = Address::start(lowering.scratch("panel", elements));
             draft.setup(vec![fill(scratch.clone(), elements, self.halo)]);
             scratch
@@ -111,10 +111,10 @@ impl Padded {
     /// the first item, and the stride of items.
     pub(crate) fn whole(&self, lowering: &mut Lowering<'_>, node: &Node) -> (Source, usize) {
         if !self.grid.leaves_input() {
-            return (self.in_place(self.x.address.clone()), self.x.item);
+            return (self.in_place(self.x.address.clone()), self.x.item().known());
         }
         let existing = self.columns();
-        let pixel = self.x.channels;
+        let pixel = self.x.channels();
         let sizes: Vec<usize> = self.grid.axes().iter().map(|axis| axis.reach(axis.outputs)).collect();
         let steps: Vec<usize> = strides(&sizes).into_iter().map(|pixels| pixels * pixel).collect();
         let row = existing.width * pixel;
@@ -134,7 +134,7 @@ impl Padded {
             inputs.push(input);
         }
         let inside = self.copy_pixels(
-            from.offset(existing.from * self.x.pixel),
+            from.offset(existing.from * self.x.pixel()),
             own.clone().offset(existing.to * pixel),
             (c, existing.count),
         );
@@ -157,7 +157,7 @@ impl Padded {
         let strides = self.input_strides();
         let axes = self.grid.axes().iter().zip(&strides);
         let offset = axes.map(|(axis, stride)| axis.shift as usize * stride).sum();
-        Source { address: address.offset(offset), strides, channel: self.x.channel }
+        Source { address: address.offset(offset), strides, channel: self.x.channel() }
     }
 
     /// Statements that copy the rows that a block reads, and the location of the copy.
@@ -171,19 +171,19 @@ impl Padded {
         let (rows, columns) = (self.grid.rows(), self.grid.columns());
         let Columns { to: skipped, from: start, count, width } = self.columns();
         let height = rows.reach(block_rows);
-        let channels = self.x.channels;
+        let channels = self.x.channels();
         let mut sizes: Vec<usize> = self.grid.outer().iter().map(|axis| axis.reach(1)).collect();
         sizes.extend([height, width]);
-        let (pixel, channel) = match self.x.layout {
-            Layout::ChannelsLast => (channels, 1),
-            Layout::ChannelsFirst => (1, sizes.iter().product()),
+        let (pixel, channel) = match self.x.layout.is_channels_last() {
+            true => (channels, 1),
+            false => (1, sizes.iter().product()),
         };
         let steps: Vec<usize> = strides(&sizes).into_iter().map(|pixels| pixels * pixel).collect();
         let row = width * pixel;
         let (r, c) = (draft.var(), draft.var());
         let planes = draft.vars(self.grid.outer().len());
         let input_row = Affine::default().plus_scaled(first, rows.step).plus(r, 1).shifted(rows.shift);
-        let mut from = self.x.of_item(n).at(&input_row, columns.inputs * self.x.pixel);
+        let mut from = self.x.of_item(n).at(&input_row, columns.inputs * self.x.pixel());
         let mut to = copy.clone().plus(r, row);
         let mut inputs = Vec::new();
         for (index, stride) in self.input_strides().into_iter().enumerate().take(planes.len()) {
@@ -193,19 +193,19 @@ impl Padded {
             inputs.push(input);
         }
         inputs.push(input_row);
-        let from = from.offset(start * self.x.pixel);
+        let from = from.offset(start * self.x.pixel());
         let into = to.clone().offset(skipped * pixel);
         let each_channel = |stmt: Stmt| Stmt::repeat(c, Extent::Fixed(channels), vec![stmt]);
-        let (inside, clear) = match self.x.layout {
-            Layout::ChannelsLast => {
-                let inside = match self.x.pixel == channels {
+        let (inside, clear) = match self.x.layout.is_channels_last() {
+            true => {
+                let inside = match self.x.pixel() == channels {
                     true => copy_span(from, 1, into, count * channels),
                     false => self.copy_pixels(from, into, (c, count)),
                 };
                 (inside, fill(to, row, self.halo))
             }
-            Layout::ChannelsFirst => (
-                each_channel(copy_span(from.plus(c, self.x.channel), 1, into.plus(c, channel), count)),
+            false => (
+                each_channel(copy_span(from.plus(c, self.x.channel()), 1, into.plus(c, channel), count)),
                 each_channel(fill(to.plus(c, channel), width, self.halo)),
             ),
         };
@@ -217,8 +217,8 @@ impl Padded {
 
     /// Copies neighbouring pixels, channels last.
     fn copy_pixels(&self, from: Address, to: Address, (c, count): (Var, usize)) -> Stmt {
-        let channels = self.x.channels;
-        let copy = copy_span(from.plus(c, self.x.pixel), 1, to.plus(c, channels), channels);
+        let channels = self.x.channels();
+        let copy = copy_span(from.plus(c, self.x.pixel()), 1, to.plus(c, channels), channels);
         Stmt::repeat(c, Extent::Fixed(count), vec![copy])
     }
 }

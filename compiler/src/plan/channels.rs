@@ -1,7 +1,7 @@
 //! Kernels on values by channel, in the layout in which they are stored: elementwise with one number per channel, and
 //! sums over each channel.
 
-use super::{AxisView, BlockedRange, KernelDraft, Layout, Lowering, View};
+use super::{AxisView, BlockedRange, KernelDraft, Lowering, View};
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{
@@ -44,7 +44,7 @@ impl Lowering<'_> {
         build: impl FnOnce(&mut MapBuilder, &[ExprId], &[ExprId]) -> ExprId,
     ) {
         let to = self.view(result).clone();
-        let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, to.layout)).collect();
+        let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, &to.layout)).collect();
         let mut operands = epilogue.operands.iter();
         let steps: Vec<ChannelStep> = epilogue
             .steps
@@ -52,17 +52,19 @@ impl Lowering<'_> {
             .map(|step| match (step, step.unary()) {
                 (_, Some(function)) => ChannelStep::Apply(function),
                 (EpilogueStep::Bias, None) => ChannelStep::AddScalar(self.address(next(&mut operands))),
-                (_, None) => ChannelStep::AddElement(self.in_layout(node, next(&mut operands), to.layout)),
+                (_, None) => ChannelStep::AddElement(self.in_layout(node, next(&mut operands), &to.layout)),
             })
             .collect();
         // Vectors run along the contiguous axis: the channels of a pixel, or the pixels of a channel.
-        let along_channels = to.layout == Layout::ChannelsLast || to.pixels == 1;
+        let along_channels = to.layout.is_channels_last() || to.pixels() == 1;
         let mut draft =
             self.draft(node, if along_channels { "pixel by pixel" } else { "channel by channel" });
         let (n, outer) = (draft.var(), draft.var());
-        let (count, lanes) = if along_channels { (to.pixels, to.channels) } else { (to.channels, to.pixels) };
-        let at =
-            |view: &View| view.of_item(n).plus(outer, if along_channels { view.pixel } else { view.channel });
+        let (count, lanes) =
+            if along_channels { (to.pixels(), to.channels()) } else { (to.channels(), to.pixels()) };
+        let at = |view: &View| {
+            view.of_item(n).plus(outer, if along_channels { view.pixel() } else { view.channel() })
+        };
         let mut map = MapBuilder::new(Extent::Fixed(lanes));
         let elements: Vec<ExprId> = from.iter().map(|view| map.load(at(view), 1)).collect();
         let load_number = |map: &mut MapBuilder, number: &Address| match along_channels {
@@ -95,11 +97,11 @@ impl Lowering<'_> {
         sums: [ValueId; SUMS],
         build: impl Fn(&mut MapBuilder, &[ExprId], &[ExprId]) -> [ExprId; SUMS],
     ) {
-        let layout = self.view(elements[0]).layout;
-        let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, layout)).collect();
+        let layout = self.view(elements[0]).layout.clone();
+        let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, &layout)).collect();
         let numbers: Vec<Address> = numbers.iter().map(|&value| self.address(value)).collect();
         let sums = sums.map(|value| self.address(value));
-        if layout == Layout::ChannelsFirst || from[0].pixels == 1 {
+        if !layout.is_channels_last() || from[0].pixels() == 1 {
             let mut draft = self.draft(node, "each channel on one thread").part("sums");
             let channels = AxisView::new(self, elements[0], 1).reduction(&mut draft);
             let mut map = channels.map();
@@ -162,11 +164,11 @@ impl PixelBlocks {
     /// Divides the pixels of a value into blocks with `results` results per channel.
     pub fn new(lowering: &mut Lowering<'_>, view: &View, results: usize) -> Self {
         // All blocks except the last have the same size, and none needs a compensated sum.
-        let count = view.pixels.div_ceil(SUM_BLOCK);
-        let range = BlockedRange::exact(view.pixels, view.pixels.div_ceil(count));
-        let elements = range.blocks() * results * view.channels;
+        let count = view.pixels().div_ceil(SUM_BLOCK);
+        let range = BlockedRange::exact(view.pixels(), view.pixels().div_ceil(count));
+        let elements = range.blocks() * results * view.channels();
         let buffer = lowering.temporary("blocks", lowering.batch().size(elements));
-        PixelBlocks { channels: view.channels, range, results, buffer, items: lowering.batch().extent() }
+        PixelBlocks { channels: view.channels(), range, results, buffer, items: lowering.batch().extent() }
     }
 
     /// The note of the kernels.
@@ -226,7 +228,7 @@ impl PixelBlock<'_> {
 
     /// The current element of a value.
     pub fn element(&self, map: &mut MapBuilder, view: &View) -> ExprId {
-        map.load_window(view.of_item(self.n).at(self.start, view.pixel), 1, &[view.pixel])
+        map.load_window(view.of_item(self.n).at(self.start, view.pixel()), 1, &[view.pixel()])
     }
 
     /// The address of a result for the first channel.

@@ -46,7 +46,7 @@ pub use parallelism::Parallelism;
 pub use product::{RegisterTile, Vectors};
 pub use rules::{Bytes, Lower, MemoryRules, Order};
 pub use sizes::{Batch, OpenSizes, Size};
-pub use strides::{RowsOf, Strides};
+pub use strides::RowsOf;
 pub use traffic::Traffic;
 
 use crate::error::GraphError;

@@ -6,8 +6,7 @@ use crate::graph::Node;
 use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split, Stmt};
 use crate::ops::elementwise::UnaryKind;
 use crate::plan::{
-    AxisView, Batch, Epilogue, Layout, Lower, Lowering, MemoryRules, Order, PixelBlock, PixelBlocks, Size,
-    View,
+    AxisView, Batch, Epilogue, Lower, Lowering, MemoryRules, Order, PixelBlock, PixelBlocks, Size, View,
 };
 
 impl Lower for BatchNorm {
@@ -20,7 +19,7 @@ impl Lower for BatchNorm {
             unreachable!("batch_norm takes five operands")
         };
         let epilogue = Epilogue { steps: &self.epilogue, operands: rest };
-        let channels = lowering.view(x).channels;
+        let channels = lowering.view(x).channels();
         let inverse = Size::fixed(channels);
         let inverse = Address::start(lowering.temporary("inverse deviation", inverse));
         // The reciprocal root is computed once per channel, since it is as expensive as several elements.
@@ -123,7 +122,7 @@ impl Statistics<'_> {
     fn by_channels(&self, lowering: &mut Lowering<'_>, node: &Node, x: &View) {
         let mut draft = lowering.draft(node, "each channel on one thread").part("statistics");
         let channels = AxisView::new(lowering, node.operands[0], 1).reduction(&mut draft);
-        let centres = Size::fixed(x.channels);
+        let centres = Size::fixed(x.channels());
         let centres = Address::start(lowering.temporary("centres", centres));
 
         let mut means = channels.map();
@@ -163,7 +162,7 @@ impl Statistics<'_> {
         let mut draft = lowering.draft(node, "of all blocks").part("statistics");
         let first = draft.var();
         let pixels = blocks.pixels(lowering);
-        let centres = Size::fixed(x.channels);
+        let centres = Size::fixed(x.channels());
         let centres = Address::start(lowering.temporary("centres", centres)).plus(first, 1);
 
         let mut means = blocks.reduction();
@@ -242,20 +241,20 @@ impl Lower for BatchNormTraining {
         let [y, mean, inverse, new_mean, new_variance] = node.results[..] else {
             unreachable!("batch_norm_training has five results")
         };
-        let layout = lowering.view(y).layout;
-        let view = lowering.in_layout(node, x, layout);
+        let layout = lowering.view(y).layout.clone();
+        let view = lowering.in_layout(node, x, &layout);
         let statistics = Statistics {
             op: self,
             batch: lowering.batch(),
-            pixels: view.pixels,
+            pixels: view.pixels(),
             mean: lowering.address(mean),
             inverse: lowering.address(inverse),
             old: [old_mean, old_variance].map(|value| lowering.address(value)),
             new: [new_mean, new_variance].map(|value| lowering.address(value)),
         };
-        match layout {
-            Layout::ChannelsFirst => statistics.by_channels(lowering, node, &view),
-            Layout::ChannelsLast => statistics.by_blocks(lowering, node, &view),
+        match layout.is_channels_last() {
+            false => statistics.by_channels(lowering, node, &view),
+            true => statistics.by_blocks(lowering, node, &view),
         }
         let numbers = [mean, inverse, gamma, beta].map(|value| lowering.address(value));
         lowering.per_channel(node, &[x], &numbers, epilogue, y, normalised);
@@ -288,7 +287,7 @@ impl Lower for BatchNormGrad {
             let normal = map.multiply(centred, numbers[1]);
             [map.multiply(elements[0], normal), elements[0]]
         });
-        let (batch, pixels) = (lowering.batch(), lowering.view(x).pixels);
+        let (batch, pixels) = (lowering.batch(), lowering.view(x).pixels());
         let numbers = [gamma, mean, inverse, dgamma, dbeta].map(|value| lowering.address(value));
         lowering.per_channel(node, &[g, x], &numbers, Epilogue::default(), dx, |map, elements, numbers| {
             let [gamma, mean, inverse, dgamma, dbeta] = numbers[..] else {

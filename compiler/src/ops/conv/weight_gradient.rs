@@ -31,15 +31,15 @@ impl<'a> WeightGradient<'a> {
         node: &'a Node,
         layouts: [Layout; 2],
     ) -> Self {
-        let [g, x] = [0, 1].map(|index| lowering.in_layout(node, node.operands[index], layouts[index]));
+        let [g, x] = [0, 1].map(|index| lowering.in_layout(node, node.operands[index], &layouts[index]));
         let axes = forward_axes(&op.window, &lowering.item(node.operands[1])[1..]);
         WeightGradient {
             node,
             grid: Grid::new(&axes),
             axes,
             groups: op.groups,
-            inputs: x.channels / op.groups,
-            outputs: g.channels / op.groups,
+            inputs: x.channels() / op.groups,
+            outputs: g.channels() / op.groups,
             g,
             x,
         }

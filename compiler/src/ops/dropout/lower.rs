@@ -4,7 +4,7 @@ use super::threefry::{KEY_PARITY, ROTATIONS, ROUNDS};
 use super::{Dropout, DropoutTraining};
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, MapBuilder, Split};
-use crate::plan::{Layout, Lower, Lowering, MemoryRules, Order};
+use crate::plan::{Lower, Lowering, MemoryRules, Order};
 use crate::shape::DType;
 
 impl Lower for Dropout {
@@ -63,18 +63,19 @@ impl Lower for DropoutTraining {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let seed = lowering.address(node.operands[1]);
         let to = lowering.view(node.results[0]).clone();
-        let from = lowering.in_layout(node, node.operands[0], to.layout);
-        if to.layout == Layout::ChannelsLast {
+        let from = lowering.in_layout(node, node.operands[0], &to.layout);
+        if to.layout.is_channels_last() {
             // Indices count elements in NCHW order, in which neighbouring channels are an image apart.
             let mut draft = lowering.draft(node, "pixel by pixel");
             let (n, pixel) = (draft.var(), draft.var());
-            let mut map = MapBuilder::new(Extent::Fixed(to.channels));
-            let x = map.load(from.of_item(n).plus(pixel, from.pixel), 1);
-            let base = Affine::from(pixel).plus(n, to.channels * to.pixels);
-            let index = map.expr(Expr::Index { base, lane: to.pixels });
+            let mut map = MapBuilder::new(Extent::Fixed(to.channels()));
+            let x = map.load(from.of_item(n).plus(pixel, from.pixel()), 1);
+            let base = Affine::from(pixel).plus(n, to.channels() * to.pixels());
+            let index = map.expr(Expr::Index { base, lane: to.pixels() });
             let y = self.element(&mut map, x, index, &seed);
-            map.store(to.of_item(n).plus(pixel, to.pixel), 1, y);
-            let split = Split::Axes(vec![(n, lowering.batch().extent()), (pixel, Extent::Fixed(to.pixels))]);
+            map.store(to.of_item(n).plus(pixel, to.pixel()), 1, y);
+            let split =
+                Split::Axes(vec![(n, lowering.batch().extent()), (pixel, Extent::Fixed(to.pixels()))]);
             return lowering.push(draft.finish(split, vec![map.finish()]));
         }
         let size = lowering.size(node.results[0]);

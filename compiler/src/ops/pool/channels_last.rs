@@ -35,7 +35,7 @@ pub(super) fn forward(
 ) {
     let grid = Grid::new(&forward_axes(window, sizes));
     let (rows, columns) = (grid.rows(), grid.columns());
-    let row_bytes = 4 * grid.planes() * rows.step * columns.inputs * x.channels;
+    let row_bytes = 4 * grid.planes() * rows.step * columns.inputs * x.channels();
     let range = BlockedRange::exact(rows.outputs, (UNIT_BYTES / row_bytes).clamp(1, rows.outputs));
     let (n, block) = (draft.var(), draft.var());
     let (row, column) = (draft.var(), draft.var());
@@ -44,7 +44,7 @@ pub(super) fn forward(
     let scratch = padded.scratch(lowering, &mut draft, range.size.min(rows.outputs));
     let body = range.branch(block, |first, count| {
         let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), scratch.clone());
-        let mut map = MapBuilder::new(Extent::Fixed(x.channels)).window(&window_extents(grid.axes()));
+        let mut map = MapBuilder::new(Extent::Fixed(x.channels())).window(&window_extents(grid.axes()));
         let from = source
             .address
             .clone()
@@ -54,11 +54,11 @@ pub(super) fn forward(
         let place = |view: &View| {
             let result_row = Affine::from(row).plus_scaled(first, 1);
             let strides: Vec<usize> =
-                grid.result_strides().into_iter().map(|stride| stride * view.pixel).collect();
+                grid.result_strides().into_iter().map(|stride| stride * view.pixel()).collect();
             outer
                 .at(view.of_item(n), &strides)
-                .at(&result_row, columns.outputs * view.pixel)
-                .plus(column, view.pixel)
+                .at(&result_row, columns.outputs * view.pixel())
+                .plus(column, view.pixel())
         };
         build(&mut map, element, &place);
         stmts.extend(Stmt::nest(&[(row, count), (column, columns.outputs)], vec![map.finish()]));
@@ -133,7 +133,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
         let rows = &cells[0];
         let longest = (0..rows.len()).max_by_key(|&kind| rows[kind].count).unwrap_or_default();
         let axis = self.grid.axes()[0];
-        let row_bytes = 4 * axis.step * self.grid.input_strides()[0] * self.dx.channels;
+        let row_bytes = 4 * axis.step * self.grid.input_strides()[0] * self.dx.channels();
         let count = rows[longest].count;
         let range = BlockedRange::exact(count, (GRADIENT_UNIT_BYTES / row_bytes).clamp(1, count));
         let some_rows = |kind: &Cells, first: &Affine, count: usize| {
@@ -179,7 +179,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
     fn cell(&self, n: Var, at: &[(Affine, &[CellElement])]) -> Stmt {
         let grid = &self.grid;
         let (results, positions) = (grid.result_strides(), grid.position_strides());
-        let mut map = MapBuilder::new(Extent::Fixed(self.dx.channels));
+        let mut map = MapBuilder::new(Extent::Fixed(self.dx.channels()));
         let zero = map.constant(0.0);
         let loaded: RefCell<Vec<(Address, ExprId)>> = RefCell::default();
         let places: Vec<&[CellElement]> = at.iter().map(|(_, places)| *places).collect();
@@ -193,7 +193,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
                     let result = at.iter().zip(&met).zip(&results).fold(
                         view.of_item(n),
                         |address, (((index, _), met), stride)| {
-                            address.at(&index.clone().minus(met.back), stride * view.pixel)
+                            address.at(&index.clone().minus(met.back), stride * view.pixel())
                         },
                     );
                     // Values that several positions use are loaded once.
@@ -222,7 +222,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
             let axes = at.iter().zip(&place).zip(grid.axes().iter().zip(strides));
             let to = axes.fold(self.dx.of_item(n), |address, (((index, _), place), (axis, stride))| {
                 let here = Affine::default().plus_scaled(index, axis.step).shifted(place.offset);
-                address.at(&here, stride * self.dx.pixel)
+                address.at(&here, stride * self.dx.pixel())
             });
             map.store(to, 1, sum);
         }
@@ -232,7 +232,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
     /// Adds each output's contribution to the positions of its window, for windows that are too large to unroll.
     fn scatter(&self, mut draft: KernelDraft) -> Kernel {
         let axes = self.grid.axes();
-        let range = BlockedRange::exact(self.dx.channels, UNIT_CHANNELS);
+        let range = BlockedRange::exact(self.dx.channels(), UNIT_CHANNELS);
         let (n, block) = (draft.var(), draft.var());
         let vars = draft.vars(axes.len());
         let positions = draft.vars(axes.len());
@@ -243,7 +243,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
                 indices
                     .iter()
                     .zip(strides)
-                    .fold(dx, |dx, (index, stride)| dx.at(index, stride * self.dx.pixel))
+                    .fold(dx, |dx, (index, stride)| dx.at(index, stride * self.dx.pixel()))
             };
             let everywhere = at(&vars.iter().map(|&var| Affine::from(var)).collect::<Vec<_>>());
             let pixels: Vec<(Var, usize)> =
@@ -254,7 +254,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
                 let strides = self.grid.result_strides();
                 let result =
                     vars.iter().zip(strides).fold(view.of_item(n).at(first, 1), |result, (&var, stride)| {
-                        result.plus(var, stride * view.pixel)
+                        result.plus(var, stride * view.pixel())
                     });
                 map.load_as(view.element, result, 1, &[])
             };

@@ -31,7 +31,7 @@ pub(crate) fn of(lowering: &Lowering<'_>, value: ValueId) -> Option<FusedPool> {
     let (height, width) = lines(window)?;
     let y = lowering.view(user.results[0]).clone();
     // Vectors hold the channels of a pixel.
-    (y.channel == 1).then_some(FusedPool { node, pool: Pool { kind, height, width }, y })
+    (y.channel() == 1).then_some(FusedPool { node, pool: Pool { kind, height, width }, y })
 }
 
 /// Height and width of adjacent windows with at most two axes.

@@ -4,7 +4,7 @@ use super::channels_first::Pooling;
 use super::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad, channels_last};
 use crate::graph::Node;
 use crate::kernel::{Expr, ExprId, Extent, MapBuilder, Reducer};
-use crate::plan::{Bytes, Layout, Lower, Lowering, MemoryRules, Order};
+use crate::plan::{Bytes, Lower, Lowering, MemoryRules, Order};
 use crate::shape::DType;
 
 /// The note of the kernels for NHWC.
@@ -15,7 +15,7 @@ const CHANNELS_FIRST: &str = "channels in parallel, vectors along the width";
 fn is_channels_last(lowering: &Lowering<'_>, node: &Node) -> bool {
     [node.operands[0], node.results[0]]
         .into_iter()
-        .any(|value| lowering.view(value).layout == Layout::ChannelsLast)
+        .any(|value| lowering.view(value).layout.is_channels_last())
 }
 
 impl Lower for MaxPool {
@@ -33,7 +33,7 @@ impl Lower for MaxPool {
         let item = lowering.item(node.operands[0]);
         let y = lowering.view(node.results[0]).clone();
         if is_channels_last(lowering, node) {
-            let x = lowering.in_layout(node, node.operands[0], Layout::ChannelsLast);
+            let x = lowering.in_layout(node, node.operands[0], &lowering.channels_last(node.operands[0]));
             let argmax = lowering.is_used(node.results[1]).then(|| lowering.view(node.results[1]).clone());
             let draft = lowering.draft(node, CHANNELS_LAST);
             let halo = f32::NEG_INFINITY;
@@ -94,7 +94,7 @@ impl Lower for AvgPool {
         let item = lowering.item(node.operands[0]);
         let y = lowering.view(node.results[0]).clone();
         if is_channels_last(lowering, node) {
-            let x = lowering.in_layout(node, node.operands[0], Layout::ChannelsLast);
+            let x = lowering.in_layout(node, node.operands[0], &lowering.channels_last(node.operands[0]));
             let draft = lowering.draft(node, CHANNELS_LAST);
             let elements = self.window.elements() as f64;
             return channels_last::forward(
@@ -140,8 +140,8 @@ impl Lower for MaxPoolGrad {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let dx = lowering.view(node.results[0]).clone();
         if is_channels_last(lowering, node) {
-            let [g, argmax] =
-                [0, 1].map(|index| lowering.in_layout(node, node.operands[index], Layout::ChannelsLast));
+            let layout = lowering.channels_last(node.operands[0]);
+            let [g, argmax] = [0, 1].map(|index| lowering.in_layout(node, node.operands[index], &layout));
             let draft = lowering.draft(node, CHANNELS_LAST);
             let part = |map: &mut MapBuilder, here: ExprId, load: &channels_last::Loader<'_>| {
                 let gradient = load(map, DType::F32, &g);
@@ -160,8 +160,8 @@ impl Lower for MaxPoolGrad {
                 None,
             );
         }
-        let [g, argmax] =
-            [0, 1].map(|index| lowering.in_layout(node, node.operands[index], Layout::ChannelsFirst));
+        let layout = lowering.channels_first(node.operands[0]);
+        let [g, argmax] = [0, 1].map(|index| lowering.in_layout(node, node.operands[index], &layout));
         let channels = lowering.item(node.results[0])[0];
         let mut draft = lowering.draft(node, CHANNELS_FIRST);
         let pooling = Pooling::new(&mut draft, &self.window, channels, &self.input_sizes);
@@ -186,7 +186,7 @@ impl Lower for AvgPoolGrad {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let dx = lowering.view(node.results[0]).clone();
         if is_channels_last(lowering, node) {
-            let g = lowering.in_layout(node, node.operands[0], Layout::ChannelsLast);
+            let g = lowering.in_layout(node, node.operands[0], &lowering.channels_last(node.operands[0]));
             let draft = lowering.draft(node, CHANNELS_LAST);
             let elements = self.window.elements() as f64;
             let part =
@@ -199,7 +199,7 @@ impl Lower for AvgPoolGrad {
             let sizes = &self.input_sizes;
             return channels_last::backward(lowering, draft, &self.window, &dx, sizes, part, Some(&mean));
         }
-        let g = lowering.in_layout(node, node.operands[0], Layout::ChannelsFirst);
+        let g = lowering.in_layout(node, node.operands[0], &lowering.channels_first(node.operands[0]));
         let channels = lowering.item(node.results[0])[0];
         let mut draft = lowering.draft(node, CHANNELS_FIRST);
         let pooling = Pooling::new(&mut draft, &self.window, channels, &self.input_sizes);

@@ -8,7 +8,7 @@ use crate::ops::conv::correlation::{Correlation, Destination};
 use crate::ops::conv::weight_gradient::WeightGradient;
 use crate::ops::halo::{Padded, Source};
 use crate::ops::window_walk::window_extents;
-use crate::plan::{BlockedRange, Layout, Lowering, Size, copy_span};
+use crate::plan::{BlockedRange, Lowering, Size, copy_span};
 
 /// Bytes of the input rows that a work unit reads.
 const UNIT_BYTES: usize = 64 * 1024;
@@ -22,7 +22,7 @@ const UNIT_CHANNELS: usize = 64;
 /// Whether every channel is a group, and channels are contiguous.
 pub(in crate::ops::conv) fn fits(problem: &Correlation<'_>) -> bool {
     let is_alone = problem.groups > 1 && problem.inputs == 1 && problem.outputs == 1;
-    is_alone && problem.x.layout == Layout::ChannelsLast
+    is_alone && problem.x.layout.is_channels_last()
 }
 
 /// Adds the kernels of a correlation.
@@ -164,8 +164,8 @@ pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, loweri
         let from = at_position(source.address.clone().at(first, 1), &source.position_strides(grid));
         let mut strides = vec![item];
         strides.extend(grid.axes().iter().zip(&source.strides).map(|(axis, stride)| axis.step * stride));
-        let mut own = vec![g.item];
-        own.extend(grid.result_strides().into_iter().map(|stride| stride * g.pixel));
+        let mut own = vec![g.item().known()];
+        own.extend(grid.result_strides().into_iter().map(|stride| stride * g.pixel()));
         let gradient = map.load_window(g.address.clone().at(first, 1), 1, &own);
         let reducers: Vec<Reducer> = (0..together)
             .map(|position| {

@@ -9,7 +9,7 @@ use crate::ops::conv::correlation::{Correlation, Destination};
 use crate::ops::conv::packing::Packed;
 use crate::ops::grid::Outer;
 use crate::ops::halo::{Padded, Source};
-use crate::plan::{BlockedRange, KernelDraft, Layout, Lowering, Parallelism, RegisterTile, Vectors};
+use crate::plan::{BlockedRange, KernelDraft, Lowering, Parallelism, RegisterTile, Vectors};
 
 /// The tile's pixels and channels, and the division into work units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,9 +264,9 @@ impl Direct<'_> {
         let input = (self.problem.inputs, source.channel);
         let mut order: Vec<(usize, usize)> =
             grid.axes().iter().map(|axis| axis.kernel_size).zip(source.position_strides(grid)).collect();
-        match self.problem.x.layout {
-            Layout::ChannelsLast => order.push(input),
-            Layout::ChannelsFirst => order.insert(0, input),
+        match self.problem.x.layout.is_channels_last() {
+            true => order.push(input),
+            false => order.insert(0, input),
         }
         let mut right = width;
         let mut loops: Vec<Reduction> = Vec::new();

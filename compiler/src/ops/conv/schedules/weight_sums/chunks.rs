@@ -86,14 +86,15 @@ impl Sums<'_> {
         let pixel = draft.var();
         let (g, grid) = (&self.problem.g, &self.problem.grid);
         let line = grid.columns().outputs;
-        let strides: Vec<usize> = grid.result_strides().into_iter().map(|stride| stride * g.pixel).collect();
+        let strides: Vec<usize> =
+            grid.result_strides().into_iter().map(|stride| stride * g.pixel()).collect();
         let from = chunks
             .outer
             .at(g.of_item(chunks.n), &strides)
             .plus(chunks.group, self.problem.outputs)
             .at(place.first, 1)
-            .at(place.first_row, line * g.pixel)
-            .plus(pixel, g.pixel);
+            .at(place.first_row, line * g.pixel())
+            .plus(pixel, g.pixel());
         let copy = copy_span(from, 1, chunks.gathered.clone().plus(pixel, place.width), place.width);
         Stmt::repeat(pixel, Extent::Fixed(place.rows * line), vec![copy])
     }

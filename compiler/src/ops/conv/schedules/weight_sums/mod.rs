@@ -10,7 +10,7 @@ use super::winograd::weight_gradient::WinogradGradient;
 use crate::kernel::{Address, BufferId, Extent, MapBuilder, Split, Stmt};
 use crate::ops::conv::weight_gradient::WeightGradient;
 use crate::ops::optimizer::fused;
-use crate::plan::{BlockedRange, Layout, Lowering, RegisterTile, Size, Vectors, WINOGRAD_RESULTS};
+use crate::plan::{BlockedRange, Lowering, RegisterTile, Size, Vectors, WINOGRAD_RESULTS};
 
 /// The data that all tiles share.
 struct Sums<'s> {
@@ -40,9 +40,9 @@ pub(in crate::ops::conv) fn lower(problem: &WeightGradient<'_>, lowering: &mut L
     if let Some(Ok(winograd)) = taken.map(|taken| &winograds[taken]) {
         return by_winograd(problem, lowering, winograd);
     }
-    match problem.x.layout {
-        Layout::ChannelsLast => by_inputs::lower(problem, lowering),
-        Layout::ChannelsFirst => by_positions::lower(problem, lowering),
+    match problem.x.layout.is_channels_last() {
+        true => by_inputs::lower(problem, lowering),
+        false => by_positions::lower(problem, lowering),
     }
 }
 

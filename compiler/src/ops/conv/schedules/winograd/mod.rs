@@ -55,7 +55,7 @@ pub(in crate::ops::conv) struct TransformedWeight {
 
 /// The tiles of Winograd's algorithm with `results` results along an axis, or why it is not possible for an input of
 /// this layout.
-fn possible(grid: &Grid, groups: usize, layout: Layout, results: usize) -> Result<Tiles, Verdict> {
+fn possible(grid: &Grid, groups: usize, layout: &Layout, results: usize) -> Result<Tiles, Verdict> {
     let (rows, columns, axes) = (grid.rows(), grid.columns(), grid.axes());
     let is_square = grid.outer().is_empty() && rows.kernel_size == columns.kernel_size;
     let obstacles = [
@@ -63,7 +63,7 @@ fn possible(grid: &Grid, groups: usize, layout: Layout, results: usize) -> Resul
         (axes.iter().any(|axis| axis.step != 1), Verdict::Stride),
         (axes.iter().any(|axis| axis.dilation != 1), Verdict::Dilation),
         (groups != 1, Verdict::Groups),
-        (layout != Layout::ChannelsLast, Verdict::ChannelsFirst),
+        (!layout.is_channels_last(), Verdict::ChannelsFirst),
     ];
     match obstacles.into_iter().find(|(is_met, _)| *is_met) {
         Some((_, verdict)) => Err(verdict),
