@@ -138,7 +138,11 @@ impl Layer {
                 (open || shape.is_sequence()).then(|| shape.rank() - 1)
             }
             // Along the steps.
-            Layer::Conv { window, .. } if ConvLayer::is_along_open_axis(window, shape) => None,
+            Layer::Conv { window, .. } | Layer::MaxPool(window) | Layer::AvgPool(window)
+                if window.axes() == 1 && shape.is_open_sequence() =>
+            {
+                None
+            }
             Layer::Conv { .. }
             | Layer::MaxPool(_)
             | Layer::AvgPool(_)
@@ -183,11 +187,7 @@ impl Layer {
             Layer::Conv { out_channels, window, groups, bias, init } => {
                 let (name, out_channels, groups) = (self.name(), *out_channels, *groups);
                 let conv = ConvLayer { name, out_channels, window, groups, bias: *bias, init: *init };
-                if ConvLayer::is_along_open_axis(window, &shape) {
-                    conv.build_along_open_axis(builder, label, x)
-                } else {
-                    conv.build(builder, label, x)
-                }
+                conv.build(builder, label, x)
             }
             Layer::MaxPool(window) => builder.op(MaxPool { window: window.clone() }, &[x], label),
             Layer::AvgPool(window) => builder.op(AvgPool { window: window.clone() }, &[x], label),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::ShapeError;
-use crate::shape::{MAX_ELEMENTS, Shape};
+use crate::shape::{Dim, MAX_ELEMENTS, Polynomial, Shape, Sizes};
 
 /// A sliding window: one entry per spatial axis in every field.
 ///
@@ -72,10 +72,27 @@ impl Window {
             .collect()
     }
 
-    /// Checks the window against a batch of images `[N, C, spatial…]`.
+    /// The output's sizes for an input with the sizes `input`, that passed [`Window::check`]; both may be open.
+    pub fn output_dims(&self, input: &[Dim]) -> Vec<Dim> {
+        let along = |(axis, dim): (usize, &Dim)| match dim {
+            Dim::Fixed(size) => {
+                Dim::Fixed((size + 2 * self.padding[axis] - self.extent(axis)) / self.stride[axis] + 1)
+            }
+            Dim::Open(size) => {
+                let padded = size.plus(&Polynomial::from(2 * self.padding[axis]));
+                Dim::from(padded.minus(&Polynomial::from(self.extent(axis) - 1)))
+            }
+        };
+        input.iter().enumerate().map(along).collect()
+    }
+
+    /// Checks the window against a batch of images `[N, C, spatial…]`. The only spatial axis of a sequence may have an
+    /// open size; the result then has fewer elements than the padded input by a constant, which may leave none
+    /// ([`Shape::check`]).
     ///
     /// # Errors
-    /// No axis or a wrong number of them, an argument of zero, or a window larger than its padded input.
+    /// No axis or a wrong number of them, an argument of zero, a window larger than its padded input, a stride along an
+    /// axis of open size, or any other open size.
     pub fn check(&self, input: &Shape) -> Result<(), ShapeError> {
         let axes = self.axes();
         if axes == 0 {
@@ -97,6 +114,15 @@ impl Window {
         if self.padding.len() != axes {
             return Err(ShapeError::Arity { expected: format!("{axes} sizes"), got: self.padding.len() });
         }
+        let is_open = input.has_open_item();
+        if is_open && !input.is_open_sequence() {
+            return Err(ShapeError::OpenSize { shape: input.clone() });
+        }
+        if is_open && self.stride != [1] {
+            let value = self.stride[0] as f64;
+            let range = "1 along an axis of open size";
+            return Err(ShapeError::NumberOutOfRange { argument: "stride", value, range });
+        }
         for (axis, &size) in input.item()[1..].iter().enumerate() {
             let too_large = |argument, value: usize| ShapeError::NumberOutOfRange {
                 argument,
@@ -112,7 +138,7 @@ impl Window {
                 .checked_mul(self.dilation[axis])
                 .and_then(|extent| extent.checked_add(1))
                 .ok_or_else(|| too_large("kernel_size", self.kernel_size[axis]))?;
-            if window > padded {
+            if window > padded && !is_open {
                 return Err(ShapeError::WindowExceedsInput {
                     kernel_size: self.kernel_size.clone(),
                     dilation: self.dilation.clone(),
@@ -132,6 +158,11 @@ impl Window {
         }
         Ok(())
     }
+}
+
+/// Sizes in a run, as constant polynomials.
+pub(crate) fn sizes_at(sizes: &[Polynomial], at: &Sizes) -> Vec<Polynomial> {
+    sizes.iter().map(|size| Polynomial::from(size.at(at))).collect()
 }
 
 /// "height", "width" or "depth".

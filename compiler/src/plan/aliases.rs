@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Buffer, Layout, Location, Lower, Lowering, PlanOptions, Size, Slot, SlotKind, layout, lowering,
+    Buffer, Layout, Location, Lower, Lowering, Size, Slot, SlotKind, layout::ImageLayouts, lowering,
     prepacked_nodes,
 };
 use crate::entity::{NodeId, ValueId};
@@ -24,9 +24,9 @@ pub(super) struct Aliases {
 }
 
 impl Aliases {
-    pub(super) fn of(graph: &Graph, options: &PlanOptions) -> Self {
+    pub(super) fn of(graph: &Graph, images: &ImageLayouts) -> Self {
         let in_order = |value: ValueId| {
-            let layout = layout::result_layout(options.layouts, graph, graph.producer(value), value);
+            let layout = images.of_result(graph, graph.producer(value), value);
             layout.is_of_shape()
         };
         let mut root: Vec<ValueId> = (0..graph.value_count()).map(ValueId::new).collect();
@@ -116,7 +116,7 @@ impl Aliases {
             let element = lowering.elements[value.index()];
             let size = lowering.stored_size(ty, element);
             let buffer = lowering.new_buffer(Buffer { name, size, element, location: place });
-            let layout = layout::result_layout(lowering.options.layouts, graph, node, value);
+            let layout = lowering.images.of_result(graph, node, value);
             let view = lowering.whole_view(buffer, &ty.shape, layout, element);
             lowering.bind_view(value, view);
             if let Some(Source::Constant(constant)) = source {

@@ -7,17 +7,24 @@
 //! shape. Values that are combined element by element therefore always have the same layout, and only the start, the
 //! end and flattening layers of a network need copies between layouts.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Buffer, KernelDraft, Location, Lower, Lowering, Order, Size};
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Element, Extent, MapBuilder, Split, Var};
-use crate::ops::{Move, Operator, Role};
+use crate::ops::{Move, Operator, Reach, Role};
 use crate::shape::{Dim, Shape};
 
 /// Images with fewer channels are stored in NCHW layout: their vectors run along the width.
 const FEW_CHANNELS: usize = 8;
+
+/// Whether images with this number of channels fill too few lanes of a vector along the channels.
+pub(crate) fn has_few_channels(channels: usize) -> bool {
+    channels < FEW_CHANNELS
+}
 
 /// Which images are stored channels last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -80,31 +87,63 @@ impl std::fmt::Display for Layout {
     }
 }
 
-impl Layouts {
+/// The layouts of a graph's values. They depend on their shapes only.
+#[derive(Clone, Debug)]
+pub(super) struct ImageLayouts {
+    layouts: Layouts,
+    /// Shapes of sequences with windows along their only spatial axis, and of sequences of open length that operators
+    /// on images use. They are stored channels last for any number of channels and any length: kernels along an axis of
+    /// open size only know this layout, and sums then have the same order for a fixed and an open length.
+    sequences: HashSet<Shape>,
+}
+
+impl ImageLayouts {
+    pub(super) fn of(graph: &Graph, layouts: Layouts) -> Self {
+        let mut sequences = HashSet::new();
+        for node in graph.nodes() {
+            let facts = node.op.facts();
+            let has_window = matches!(facts.reach, Reach::Window(window) if window.axes() == 1);
+            let is_on_images = match facts.role {
+                Role::Product(_) | Role::Other => node.op.memory().operands == Order::Any,
+                Role::Elementwise(elementwise) => !elementwise.in_any_shape,
+                Role::Source(_) | Role::Identity | Role::Move(_) | Role::LossGradient => false,
+            };
+            let values = node.operands.iter().take(2).chain(&node.results);
+            sequences.extend(values.map(|&value| &graph.ty(value).shape).filter(|shape| {
+                has_window && shape.is_sequence() || is_on_images && shape.is_open_sequence()
+            }));
+        }
+        ImageLayouts { layouts, sequences: sequences.into_iter().cloned().collect() }
+    }
+
     /// The layout of values with a shape, if nothing else determines it.
-    fn of(self, shape: &Shape) -> Layout {
+    fn of_shape(&self, shape: &Shape) -> Layout {
         let item = shape.item();
         let is_image = shape.is_batched() && !shape.has_open_item() && item.len() >= 2;
-        if self == Layouts::ByChannels
-            && is_image
-            && item[0] >= FEW_CHANNELS
-            && item[1..].iter().product::<usize>() > 1
-        {
+        let has_channels = is_image && !has_few_channels(item[0]) && item[1..].iter().product::<usize>() > 1;
+        let is_sequence = self.sequences.contains(shape);
+        let by_channels = self.layouts == Layouts::ByChannels && (has_channels || is_sequence);
+        if by_channels || is_sequence && shape.has_open_item() {
             Layout::channels_last(shape.rank())
         } else {
             Layout::channels_first(shape.rank())
         }
     }
+
+    /// The layout in which a node's result is stored.
+    pub(super) fn of_result(&self, graph: &Graph, node: &Node, result: ValueId) -> Layout {
+        let shape = &graph.ty(result).shape;
+        match node.op.memory().results {
+            Order::Any => self.of_shape(shape),
+            Order::AnyOfFixed if !has_open_items(graph, node) => self.of_shape(shape),
+            Order::AnyOfFixed | Order::OfShape => Layout::channels_first(shape.rank()),
+        }
+    }
 }
 
-/// The layout in which a node's result is stored.
-pub(super) fn result_layout(layouts: Layouts, graph: &Graph, node: &Node, result: ValueId) -> Layout {
-    let has_open = node.operands.iter().any(|&operand| graph.ty(operand).shape.has_open_item());
-    let shape = &graph.ty(result).shape;
-    match node.op.memory().results {
-        Order::Any if !has_open => layouts.of(shape),
-        Order::Any | Order::OfShape => Layout::channels_first(shape.rank()),
-    }
+/// Whether a node has an operand or a result whose items have an open size.
+pub(super) fn has_open_items(graph: &Graph, node: &Node) -> bool {
+    node.operands.iter().chain(&node.results).any(|&value| graph.ty(value).shape.has_open_item())
 }
 
 /// The location of a value's elements: the element with index `i` along each axis is at `address` plus the sum of
@@ -186,13 +225,18 @@ impl View {
     }
 
     /// The stride of channels.
-    pub fn channel(&self) -> usize {
-        self.strides.get(1).map_or(1, |&channel| channel.known())
+    pub fn channel(&self) -> Size {
+        self.strides.get(1).copied().unwrap_or(Size::fixed(1))
     }
 
     /// The number of pixels of an item: the product of its spatial axes.
-    pub fn pixels(&self) -> usize {
-        self.extents.iter().skip(2).map(|&size| size.known()).product()
+    ///
+    /// # Panics
+    /// If several of them are open.
+    pub fn pixels(&self) -> Size {
+        let axes = self.extents.iter().skip(2);
+        let product = axes.fold(Some(Size::fixed(1)), |product, &size| product?.product(size));
+        product.expect("operators on images are given at most one open axis")
     }
 
     /// The stride of pixels.
@@ -280,7 +324,7 @@ impl Lowering<'_> {
 
     /// The layout of a value if nothing else determines it.
     pub fn preferred_layout(&self, value: ValueId) -> Layout {
-        self.options.layouts.of(&self.ty(value).shape)
+        self.images.of_shape(&self.ty(value).shape)
     }
 
     pub(crate) fn bind_view(&mut self, value: ValueId, view: View) {
@@ -350,15 +394,18 @@ impl Lowering<'_> {
     /// Adds a kernel that copies a value from one layout to another.
     pub fn reorder(&mut self, mut draft: KernelDraft, from: &View, to: &View) {
         let (n, outer) = (draft.var(), draft.var());
-        // Vectors run along the contiguous axis of the destination.
-        let (count, lanes, from_outer, from_lane, to_outer) = match to.layout.is_channels_last() {
-            false => (from.channels(), from.pixels(), from.channel(), from.pixel(), to.channel()),
-            true => (from.pixels(), from.channels(), from.pixel(), from.channel(), to.pixel()),
-        };
-        let mut map = MapBuilder::new(Extent::Fixed(lanes));
-        let value = map.load_as(from.element, from.of_item(n).plus(outer, from_outer), from_lane, &[]);
-        map.store_as(to.element, to.of_item(n).plus(outer, to_outer), 1, value);
-        let split = Split::Axes(vec![(n, draft.batch().extent()), (outer, Extent::Fixed(count))]);
+        let pixels = (from.pixels(), Size::fixed(from.pixel()), Size::fixed(to.pixel()));
+        let channels = (Size::fixed(from.channels()), from.channel(), to.channel());
+        // Vectors run along the contiguous axis of the destination, or else of the value, if their strides are fixed.
+        let is_fixed = |(_, from, to): (Size, Size, Size)| from.open.is_none() && to.open.is_none();
+        let along_channels = to.layout.is_channels_last() && is_fixed(channels);
+        let ((lanes, from_lane, to_lane), (count, from_outer, to_outer)) =
+            if along_channels { (channels, pixels) } else { (pixels, channels) };
+        let mut map = MapBuilder::new(lanes.extent());
+        let read = from.of_item(n).plus_size(outer, from_outer);
+        let value = map.load_as(from.element, read, from_lane.known(), &[]);
+        map.store_as(to.element, to.of_item(n).plus_size(outer, to_outer), to_lane.known(), value);
+        let split = Split::Axes(vec![(n, draft.batch().extent()), (outer, count.extent())]);
         self.push(draft.finish(split, vec![map.finish()]));
     }
 
@@ -385,7 +432,7 @@ impl Lowering<'_> {
         } else {
             // Only parts of pixels are not dense.
             let (n, pixel) = (draft.var(), draft.var());
-            let split = Split::Axes(vec![(n, draft.batch().extent()), (pixel, Extent::Fixed(to.pixels()))]);
+            let split = Split::Axes(vec![(n, draft.batch().extent()), (pixel, to.pixels().extent())]);
             (split, Extent::Fixed(to.channels()), vec![(n, Some(true)), (pixel, Some(false))])
         };
         let place = |view: &View| {

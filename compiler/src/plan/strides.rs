@@ -2,7 +2,7 @@
 
 use super::{Buffer, KernelDraft, Layout, Location, Lowering, Size, View};
 use crate::entity::ValueId;
-use crate::kernel::{Address, Affine, Element, Extent, MapBuilder, Split, Var};
+use crate::kernel::{Address, Affine, Element, Expr, ExprId, Extent, MapBuilder, Split, Var};
 use crate::shape::{Dim, Polynomial};
 
 /// A value viewed as a matrix: the axes before a given axis are its rows, the others its columns.
@@ -26,6 +26,14 @@ impl Size {
     /// If the size is open.
     pub fn known(self) -> usize {
         self.as_number().expect("operators without open axes are given fixed sizes")
+    }
+
+    /// The size as a float.
+    pub fn number(self, map: &mut MapBuilder) -> ExprId {
+        match self.open {
+            Some(open) => map.expr(Expr::Size(open, self.elements)),
+            None => map.constant(self.elements as f64),
+        }
     }
 
     /// This size times a number.
@@ -78,6 +86,23 @@ impl Lowering<'_> {
     /// A size that is a polynomial of the sizes of values.
     pub fn size_of(&mut self, size: &Polynomial) -> Size {
         self.sizes.add(size)
+    }
+
+    /// A size plus a number.
+    pub fn longer(&mut self, size: Size, by: usize) -> Size {
+        let longer = self.polynomial(size).plus(&Polynomial::from(by));
+        self.sizes.add(&longer)
+    }
+
+    /// The product of two sizes.
+    pub fn product_of(&mut self, left: Size, right: Size) -> Size {
+        let product = self.polynomial(left).times(&self.polynomial(right));
+        self.sizes.add(&product)
+    }
+
+    fn polynomial(&self, size: Size) -> Polynomial {
+        let number = Polynomial::from(size.elements);
+        size.open.map_or(number.clone(), |open| self.sizes.polynomials()[open.index()].times(&number))
     }
 
     /// The product of the sizes of some axes.

@@ -47,9 +47,9 @@ fn normalised(map: &mut MapBuilder, x: &[ExprId], numbers: &[ExprId]) -> ExprId 
 }
 
 /// The number of elements of each channel in the batch.
-fn count(map: &mut MapBuilder, batch: Batch, pixels: usize) -> ExprId {
+fn count(map: &mut MapBuilder, batch: Batch, pixels: Size) -> ExprId {
     let batch = map.expr(Expr::Size(batch.size, batch.times));
-    let pixels = map.constant(pixels as f64);
+    let pixels = pixels.number(map);
     map.multiply(batch, pixels)
 }
 
@@ -76,7 +76,7 @@ fn around_mean(map: &mut MapBuilder, squares: ExprId, offsets: ExprId, offset: E
 struct Statistics<'a> {
     op: &'a BatchNormTraining,
     batch: Batch,
-    pixels: usize,
+    pixels: Size,
     mean: Address,
     inverse: Address,
     old: [Address; 2],
@@ -167,7 +167,7 @@ impl Statistics<'_> {
 
         let mut means = blocks.reduction();
         let mean = blocks.load(&mut means, first, 0);
-        let weight = blocks.load_number(&mut means, pixels.clone());
+        let weight = blocks.load_pixels(&mut means, &pixels);
         let sum = means.multiply(mean, weight);
         let sum = means.fold_window(&[Reducer::Sum(sum)])[0];
         let elements = count(&mut means, lowering.batch(), self.pixels);
@@ -177,7 +177,7 @@ impl Statistics<'_> {
         let mut variances = blocks.reduction();
         let mean = blocks.load(&mut variances, first, 0);
         let within = blocks.load(&mut variances, first, 1);
-        let weight = blocks.load_number(&mut variances, pixels);
+        let weight = blocks.load_pixels(&mut variances, &pixels);
         let centre = variances.load(centres.clone(), 1);
         let distance = variances.subtract(mean, centre);
         let offset = variances.multiply(weight, distance);
@@ -205,7 +205,7 @@ fn block_statistics(block: &PixelBlock<'_>, x: &View) -> Vec<Stmt> {
     let mut means = block.map();
     let element = block.element(&mut means, x);
     let sum = means.fold_window(&[Reducer::Sum(element)])[0];
-    let pixels = means.constant(block.pixels as f64);
+    let pixels = block.pixels.number(&mut means);
     let centre = means.divide(sum, pixels);
     means.store(block.result(0), 1, centre);
 
@@ -217,7 +217,7 @@ fn block_statistics(block: &PixelBlock<'_>, x: &View) -> Vec<Stmt> {
     let [offsets, sum] = squares.fold_window(&[Reducer::Sum(centred), Reducer::Sum(square)])[..] else {
         unreachable!("two sums")
     };
-    let pixels = squares.constant(block.pixels as f64);
+    let pixels = block.pixels.number(&mut squares);
     let offset = squares.divide(offsets, pixels);
     let centre = squares.load(block.result(0), 1);
     let correction = finite(&mut squares, offset);

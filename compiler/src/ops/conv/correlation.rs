@@ -9,7 +9,7 @@ use crate::kernel::{Address, Affine, Pool, Var};
 use crate::ops::epilogue::FusedSteps;
 use crate::ops::grid::{Grid, Outer};
 use crate::ops::pool::fused::{self, FusedPool};
-use crate::ops::window_walk::{Axis, forward_axes};
+use crate::ops::window_walk::Axis;
 use crate::plan::{KernelDraft, Lowering, Size, View};
 
 /// A correlation and the locations of its operands.
@@ -149,15 +149,14 @@ impl<'a> Correlation<'a> {
             // An input with few channels keeps its layout: tiles read it channel by channel.
             true => lowering.preferred_layout(x),
         };
-        let input = lowering.item(x);
-        let axes = forward_axes(&op.window, &input[1..]);
+        let axes = lowering.axes(&op.window, &lowering.ty(x).shape.dims()[2..]);
         let x = lowering.in_layout(node, x, &layout);
         let epilogue = FusedSteps::new(lowering, node, &op.epilogue, &y.layout);
         let pooling = match y.layout.is_channels_last() {
             false => None,
             true => fused::of(lowering, node.results[0]),
         };
-        let (inputs, outputs) = (input[0] / op.groups, y.channels() / op.groups);
+        let (inputs, outputs) = (x.channels() / op.groups, y.channels() / op.groups);
         let grid = Grid::new(&axes);
         let positions = grid.positions();
         let along = |every| KernelPositions { first: 0, every, backwards: false };

@@ -9,8 +9,9 @@ use crate::graph::Node;
 use crate::kernel::{Affine, Extent, MapBuilder, Split, Stmt};
 use crate::ops::epilogue::FusedSteps;
 use crate::ops::grid::Grid;
-use crate::ops::window_walk::{Axis, forward_axes, kernel_positions, strides};
+use crate::ops::window_walk::{Axis, kernel_positions, strides};
 use crate::plan::{Lowering, View};
+use crate::shape::Dim;
 
 /// A gradient with respect to an input and the locations of its operands.
 pub(super) struct InputGradient<'a> {
@@ -45,9 +46,11 @@ impl<'a> InputGradient<'a> {
         }
         let g = lowering.in_layout(node, node.operands[0], &dx.layout);
         let epilogue = FusedSteps::new(lowering, node, &op.epilogue, &dx.layout);
+        let sizes: Vec<Dim> = op.input_sizes.iter().cloned().map(Dim::from).collect();
+        let axes = lowering.axes(&op.window, &sizes);
         InputGradient {
             node,
-            axes: forward_axes(&op.window, &op.input_sizes),
+            axes,
             groups: op.groups,
             inputs: dx.channels() / op.groups,
             outputs: g.channels() / op.groups,

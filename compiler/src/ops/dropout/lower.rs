@@ -70,12 +70,12 @@ impl Lower for DropoutTraining {
             let (n, pixel) = (draft.var(), draft.var());
             let mut map = MapBuilder::new(Extent::Fixed(to.channels()));
             let x = map.load(from.of_item(n).plus(pixel, from.pixel()), 1);
-            let base = Affine::from(pixel).plus(n, to.channels() * to.pixels());
-            let index = map.expr(Expr::Index { base, lane: to.pixels() });
+            let base = Affine::from(pixel).plus(n, to.channels() * to.pixels().known());
+            let index = map.expr(Expr::Index { base, lane: to.pixels().known() });
             let y = self.element(&mut map, x, index, &seed);
             map.store(to.of_item(n).plus(pixel, to.pixel()), 1, y);
             let split =
-                Split::Axes(vec![(n, lowering.batch().extent()), (pixel, Extent::Fixed(to.pixels()))]);
+                Split::Axes(vec![(n, lowering.batch().extent()), (pixel, Extent::Fixed(to.pixels().known()))]);
             return lowering.push(draft.finish(split, vec![map.finish()]));
         }
         let size = lowering.size(node.results[0]);

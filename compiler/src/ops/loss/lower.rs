@@ -126,16 +126,16 @@ impl Walk {
         let first = views[0];
         let along_channels = first.layout.is_channels_last();
         let (lanes, outer) = if along_channels {
-            (first.channels(), first.pixels())
+            (first.channels(), first.pixels().known())
         } else {
-            (first.pixels(), first.channels())
+            (first.pixels().known(), first.channels())
         };
         Some(Walk { along_channels, lanes, outer })
     }
 
     /// The strides of lanes, and of rows of lanes, in a value.
     fn strides(&self, view: &View) -> (usize, usize) {
-        if self.along_channels { (view.channel(), view.pixel()) } else { (view.pixel(), view.channel()) }
+        if self.along_channels { (view.channel().known(), view.pixel()) } else { (view.pixel(), view.channel().known()) }
     }
 }
 

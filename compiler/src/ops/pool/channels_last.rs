@@ -3,20 +3,24 @@
 use std::cell::RefCell;
 
 use super::cells::{CellElement, Cells, Contribution};
+use super::sequences;
+use crate::graph::Node;
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, Kernel, MapBuilder, Split, Stmt, Var};
 use crate::ops::grid::Grid;
 use crate::ops::halo::Padded;
 use crate::ops::window::Window;
-use crate::ops::window_walk::{Axis, forward_axes, window_extents, within};
+use crate::ops::window_walk::{Axis, window_extents, within};
 use crate::plan::{BlockedRange, KernelDraft, Lowering, View, fill};
 use crate::shape::DType;
 
+/// The note of the kernels.
+const NOTE: &str = "pixel by pixel, vectors along the channels";
 /// Bytes of the input rows that a work unit reads.
 const UNIT_BYTES: usize = 64 * 1024;
 /// Bytes that a work unit of a gradient writes; the results that it reads stay in the cache beside them.
 const GRADIENT_UNIT_BYTES: usize = 32 * 1024;
 /// The maximum number of terms in unrolled sums of a gradient, over all kinds of cells.
-const UNROLLED: usize = 128;
+pub(super) const UNROLLED: usize = 128;
 /// The maximum number of kinds of cells.
 const MOST_KINDS: usize = 32;
 /// Channels of a work unit of a gradient that scatters.
@@ -26,14 +30,15 @@ const UNIT_CHANNELS: usize = 128;
 /// output pixel in a value with the same layout.
 pub(super) fn forward(
     lowering: &mut Lowering<'_>,
-    mut draft: KernelDraft,
+    node: &Node,
     window: &Window,
     x: &View,
-    sizes: &[usize],
     halo: f32,
     build: impl Fn(&mut MapBuilder, ExprId, &dyn Fn(&View) -> Address),
 ) {
-    let grid = Grid::new(&forward_axes(window, sizes));
+    let axes = lowering.axes(window, &lowering.ty(node.operands[0]).shape.dims()[2..]);
+    let mut draft = lowering.draft(node, NOTE);
+    let grid = Grid::new(&axes);
     let (rows, columns) = (grid.rows(), grid.columns());
     let row_bytes = 4 * grid.planes() * rows.step * columns.inputs * x.channels();
     let range = BlockedRange::exact(rows.outputs, (UNIT_BYTES / row_bytes).clamp(1, rows.outputs));
@@ -41,9 +46,9 @@ pub(super) fn forward(
     let (row, column) = (draft.var(), draft.var());
     let outer = grid.outer_units(&mut draft);
     let padded = Padded { grid: grid.clone(), x: x.clone(), halo };
-    let scratch = padded.scratch(lowering, &mut draft, range.size.min(rows.outputs));
+    let inputs = padded.inputs(lowering, node, &mut draft, range.size.min(rows.outputs));
     let body = range.branch(block, |first, count| {
-        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), scratch.clone());
+        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), &inputs);
         let mut map = MapBuilder::new(Extent::Fixed(x.channels())).window(&window_extents(grid.axes()));
         let from = source
             .address
@@ -61,7 +66,8 @@ pub(super) fn forward(
                 .plus(column, view.pixel())
         };
         build(&mut map, element, &place);
-        stmts.extend(Stmt::nest(&[(row, count), (column, columns.outputs)], vec![map.finish()]));
+        let pixels = Stmt::repeat(column, columns.all_outputs().extent(), vec![map.finish()]);
+        stmts.push(Stmt::repeat(row, Extent::Fixed(count), vec![pixels]));
         stmts
     });
     let mut axes = vec![(n, draft.batch().extent())];
@@ -77,18 +83,22 @@ pub(super) type Loader<'l> = dyn Fn(&mut MapBuilder, DType, &View) -> ExprId + '
 pub(super) type Finish<'f> = dyn Fn(&mut MapBuilder, ExprId) -> ExprId + 'f;
 
 /// Backward: at each input position, the sum of the contributions of the outputs whose windows contain it, in ascending
-/// order of the outputs. `part` gets the map, the number of the position in the window, and a function that loads the
+/// order of the outputs. `operands` has the values that `part` loads. `part` gets the map, the number of the position in the window, and a function that loads the
 /// element of a value with the outputs' layout.
 pub(super) fn backward(
     lowering: &mut Lowering<'_>,
-    draft: KernelDraft,
+    node: &Node,
     window: &Window,
     dx: &View,
-    sizes: &[usize],
+    operands: &[&View],
     part: impl Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId,
     finish: Option<&Finish<'_>>,
 ) {
-    let mut axes = forward_axes(window, sizes);
+    let mut axes = lowering.axes(window, &lowering.ty(node.results[0]).shape.dims()[2..]);
+    if let [axis @ Axis { open: Some(open), .. }] = axes[..] {
+        return sequences::backward(lowering, node, (axis, open), dx, operands, &part, finish);
+    }
+    let draft = lowering.draft(node, NOTE);
     if let [axis] = axes[..] {
         // A sequence is treated as a column, so that threads share it.
         axes = vec![axis, Axis::SINGLE];

@@ -3,17 +3,9 @@
 use super::{Expand, Reduce, ReduceKind};
 use crate::entity::ValueId;
 use crate::graph::Node;
-use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split};
+use crate::kernel::{Address, ExprId, Extent, MapBuilder, Reducer, Split};
 use crate::plan::{Lower, Lowering, MemoryRules, Order, Size, View};
 use crate::shape::Dim;
-
-/// A size as a float.
-fn number(map: &mut MapBuilder, size: Size) -> ExprId {
-    match size.open {
-        Some(open) => map.expr(Expr::Size(open, size.elements)),
-        None => map.constant(size.elements as f64),
-    }
-}
 
 impl Reduce {
     fn reducer(&self, value: ExprId) -> Reducer {
@@ -27,7 +19,7 @@ impl Reduce {
         match self.kind {
             ReduceKind::Sum | ReduceKind::Max => value,
             ReduceKind::Mean => {
-                let size = number(map, size);
+                let size = size.number(map);
                 map.divide(value, size)
             }
         }
@@ -50,7 +42,7 @@ impl Reduce {
 
 /// The order for operators that reduce or add axes: any order, if the channels are not among these axes.
 fn order(axis: usize) -> Order {
-    if axis > 1 { Order::Any } else { Order::OfShape }
+    if axis > 1 { Order::AnyOfFixed } else { Order::OfShape }
 }
 
 /// The pixels of an image around some of its axes.
@@ -84,9 +76,9 @@ impl Reduce {
         let (n, o, other) = (draft.var(), draft.var(), draft.var());
         // Vectors run along the contiguous axis: the channels; or the pixels within an index, or the indices.
         let (count, lanes) = if is_last { (inner, from.channels()) } else { (from.channels(), inner) };
-        let lane = |view: &View| if is_last { view.channel() } else { view.pixel() };
+        let lane = |view: &View| if is_last { view.channel().known() } else { view.pixel() };
         let at = |view: &View, row: usize| {
-            let distance = if is_last { view.pixel() } else { view.channel() };
+            let distance = if is_last { view.pixel() } else { view.channel().known() };
             view.of_item(n).plus(o, row * view.pixel()).plus(other, distance)
         };
         let read = at(from, size * inner);
@@ -118,7 +110,7 @@ impl Lower for Reduce {
         let x = node.operands[0];
         let [from, to] = [x, node.results[0]].map(|value| lowering.view(value).clone());
         let is_last = [&from, &to].iter().any(|view| view.layout.is_channels_last());
-        if order(self.axis) == Order::Any && is_last {
+        if self.axis > 1 && is_last && !lowering.ty(x).shape.has_open_item() {
             return self.pixels(lowering, node, [&from, &to]);
         }
         let dims = lowering.ty(x).shape.dims().to_vec();
@@ -162,13 +154,13 @@ impl Expand {
         let (index, i) = (draft.var(), draft.var());
         let mut map = MapBuilder::new(Extent::Fixed(to.channels()));
         let read = from.of_item(n).plus(o, inner * from.pixel()).plus(i, from.pixel());
-        let mut value = map.load(read, from.channel());
+        let mut value = map.load(read, from.channel().known());
         if self.divided {
-            let size = number(&mut map, Size::fixed(size));
+            let size = Size::fixed(size).number(&mut map);
             value = map.divide(value, size);
         }
         let write = to.of_item(n).plus(o, size * inner * to.pixel()).plus(index, inner * to.pixel());
-        map.store(write.plus(i, to.pixel()), to.channel(), value);
+        map.store(write.plus(i, to.pixel()), to.channel().known(), value);
         let mut axes = vec![(n, lowering.batch().extent())];
         axes.extend([(o, outer), (index, size), (i, inner)].map(|(var, count)| (var, Extent::Fixed(count))));
         lowering.push(draft.finish(Split::Axes(axes), vec![map.finish()]));
@@ -212,7 +204,7 @@ impl Lower for Expand {
         let mut map = MapBuilder::new(lanes.extent());
         let mut value = map.load(from, lane);
         if self.divided {
-            let size = number(&mut map, size);
+            let size = size.number(&mut map);
             value = map.divide(value, size);
         }
         map.store(to, 1, value);

@@ -21,10 +21,10 @@ struct ItemChannels {
 
 impl ItemChannels {
     fn new(result: &View, draft: &mut KernelDraft) -> Self {
-        let along_channels = result.layout.is_channels_last() || result.pixels() == 1;
+        let along_channels = result.layout.is_channels_last() || result.pixels().known() == 1;
         let (n, outer) = (draft.var(), draft.var());
         let items = draft.batch().extent();
-        ItemChannels { channels: result.channels(), pixels: result.pixels(), along_channels, n, outer, items }
+        ItemChannels { channels: result.channels(), pixels: result.pixels().known(), along_channels, n, outer, items }
     }
 
     /// The number of results that a reduction over the channels computes at once.
@@ -52,7 +52,7 @@ impl ItemChannels {
             .iter()
             .map(|view| match self.along_channels {
                 true => map.load(view.of_item(self.n).plus(self.outer, view.pixel()), 1),
-                false => map.load_window(view.of_item(self.n), 1, &[view.channel()]),
+                false => map.load_window(view.of_item(self.n), 1, &[view.channel().known()]),
             })
             .collect();
         let reducer = [reducer(&mut map, &loads)];
@@ -70,7 +70,7 @@ impl ItemChannels {
         build: impl Fn(&mut MapBuilder, &[ExprId], &[ExprId]) -> ExprId,
     ) -> Stmt {
         let row = |view: &View| {
-            let distance = if self.along_channels { view.pixel() } else { view.channel() };
+            let distance = if self.along_channels { view.pixel() } else { view.channel().known() };
             view.of_item(self.n).plus(self.outer, distance)
         };
         let mut map =

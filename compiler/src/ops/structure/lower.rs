@@ -18,7 +18,7 @@ impl Lower for Reshape {
         if from.address.buffer != to.address.buffer {
             // Copies the operand's elements in the order of its shape, which is the order of the result's elements too.
             let shape = &lowering.ty(node.operands[0]).shape;
-            if shape.has_open_item() {
+            if from.layout.is_of_shape() && shape.has_open_item() {
                 return lowering.copy(node);
             }
             let layout = Layout::channels_first(shape.rank());
@@ -66,7 +66,12 @@ fn is_of_channels(lowering: &Lowering<'_>, value: ValueId, axis: usize) -> bool 
 
 impl Lower for Concat {
     fn memory(&self) -> MemoryRules {
-        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+        MemoryRules {
+            operands: Order::AnyOfFixed,
+            results: Order::AnyOfFixed,
+            over: Vec::new(),
+            bytes: None,
+        }
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
@@ -115,7 +120,12 @@ impl Lower for Concat {
 
 impl Lower for Slice {
     fn memory(&self) -> MemoryRules {
-        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+        MemoryRules {
+            operands: Order::AnyOfFixed,
+            results: Order::AnyOfFixed,
+            over: Vec::new(),
+            bytes: None,
+        }
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
@@ -131,7 +141,8 @@ impl Lower for Slice {
             return lowering.reorder(draft, &from, &to);
         }
         let [from, to] = [operand, result].map(|value| lowering.view(value).clone());
-        let is_last = [&from, &to].iter().any(|view| view.layout.is_channels_last());
+        let is_fixed = !lowering.ty(operand).shape.has_open_item();
+        let is_last = is_fixed && [&from, &to].iter().any(|view| view.layout.is_channels_last());
         if let (true, (Some(start), Some(length))) = (is_last, numbers) {
             let item = lowering.item(operand);
             let (outer, inner) = rows_around(&item, self.axis);
@@ -186,10 +197,10 @@ fn copy_pixels(
     };
     let mut map = MapBuilder::new(Extent::Fixed(to.image.channels()));
     let value = match from {
-        Some(from) => map.load_as(from.image.element, place(from), from.image.channel(), &[]),
+        Some(from) => map.load_as(from.image.element, place(from), from.image.channel().known(), &[]),
         None => zero(&mut map, to.image.element),
     };
-    map.store_as(to.image.element, place(to), to.image.channel(), value);
+    map.store_as(to.image.element, place(to), to.image.channel().known(), value);
     let axes = [(n, lowering.batch().extent()), (row, Extent::Fixed(rows)), (pixel, Extent::Fixed(count))];
     lowering.push(draft.finish(Split::Axes(axes.to_vec()), vec![map.finish()]));
 }
@@ -213,7 +224,7 @@ impl Pad {
             // Either the channels of all pixels, or the pixels of each row.
             let rows = |image: View, row, first| PixelRows { image, row, first };
             let (from, to, counts) = if self.axis == 1 {
-                (rows(from.clone(), 0, 0), rows(to.part(first, count), 0, 0), (1, to.pixels()))
+                (rows(from.clone(), 0, 0), rows(to.part(first, count), 0, 0), (1, to.pixels().known()))
             } else {
                 let (outer, inner) = rows_around(&items[1], self.axis);
                 let from = rows(from.clone(), length * inner, 0);
@@ -226,7 +237,12 @@ impl Pad {
 
 impl Lower for Pad {
     fn memory(&self) -> MemoryRules {
-        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+        MemoryRules {
+            operands: Order::AnyOfFixed,
+            results: Order::AnyOfFixed,
+            over: Vec::new(),
+            bytes: None,
+        }
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {

@@ -35,9 +35,9 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
     let weight = lowering.address(problem.weight.value);
     let outer = grid.outer_units(&mut draft);
     let padded = Padded { grid: problem.grid.clone(), x: problem.x.clone(), halo: 0.0 };
-    let scratch = padded.scratch(lowering, &mut draft, row_range.size);
+    let read = padded.inputs(lowering, problem.node, &mut draft, row_range.size);
     let body = row_range.branch(row_block, |first, count| {
-        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), scratch.clone());
+        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), &read);
         let tiles = BlockedRange::exact(outputs, block.rows).sequence(channel_var, |channel, height| {
             BlockedRange::exact(columns.outputs, block.columns).sequence(column_var, |column, width| {
                 let channel = channel.clone().plus(group, outputs);

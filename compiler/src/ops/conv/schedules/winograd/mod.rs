@@ -152,7 +152,7 @@ impl Winograd {
         let (n, group, channel_block) = (draft.var(), draft.var(), draft.var());
         let outer = problem.grid.outer_units(&mut draft);
         let padded = Padded { grid: self.tiles.reached(), x: problem.x.clone(), halo: 0.0 };
-        let scratch = padded.scratch(lowering, &mut draft, self.tile_rows * m);
+        let read = padded.inputs(lowering, problem.node, &mut draft, self.tile_rows * m);
         let most = self.tile_rows * across;
         let inputs =
             lowering.scratch("transformed input", self.products() * place_distance(most, problem.inputs));
@@ -167,7 +167,7 @@ impl Winograd {
         let body = row_range.branch(group, |first, tile_rows| {
             let first_row = Affine::default().plus_scaled(first, m);
             let (mut stmts, source) =
-                padded.rows(&mut draft, (n, &outer), (&first_row, tile_rows * m), scratch.clone());
+                padded.rows(&mut draft, (n, &outer), (&first_row, tile_rows * m), &read);
             let tiles = tile_rows * across;
             stmts.extend(self.transform_inputs(
                 problem.inputs,

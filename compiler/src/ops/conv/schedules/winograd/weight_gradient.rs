@@ -104,10 +104,10 @@ impl WinogradGradient {
         let mut draft = lowering.draft(node, "Winograd's transform of the input").part("input");
         let (n, row, column) = (draft.var(), draft.var(), draft.var());
         let padded = Padded { grid: self.tiles.reached(), x: self.x.clone(), halo: 0.0 };
-        let scratch = padded.scratch(lowering, &mut draft, m);
+        let inputs = padded.inputs(lowering, node, &mut draft, m);
         let first = Affine::default().plus(row, m);
         let outer = padded.grid.outer_units(&mut draft);
-        let (mut body, source) = padded.rows(&mut draft, (n, &outer), (&first, m), scratch);
+        let (mut body, source) = padded.rows(&mut draft, (n, &outer), (&first, m), &inputs);
         let distance = place_distance(self.count(), channels);
         let address = Address::start(to)
             .plus(n, self.products() * distance)
