@@ -275,7 +275,12 @@ impl Padded {
                 (inside, fill(to, row, self.halo))
             }
             false => (
-                each_channel(copy_span(from.plus(c, self.x.channel().known()), 1, into.plus(c, channel), count)),
+                each_channel(copy_span(
+                    from.plus(c, self.x.channel().known()),
+                    1,
+                    into.plus(c, channel),
+                    count,
+                )),
                 each_channel(fill(to.plus(c, channel), width, self.halo)),
             ),
         };

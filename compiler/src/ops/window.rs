@@ -160,6 +160,11 @@ impl Window {
     }
 }
 
+/// Fixed sizes as polynomials, for the attributes of gradients.
+pub fn fixed_sizes(sizes: &[usize]) -> Vec<Polynomial> {
+    sizes.iter().map(|&size| Polynomial::from(size)).collect()
+}
+
 /// Sizes in a run, as constant polynomials.
 pub(crate) fn sizes_at(sizes: &[Polynomial], at: &Sizes) -> Vec<Polynomial> {
     sizes.iter().map(|size| Polynomial::from(size.at(at))).collect()

@@ -99,7 +99,8 @@ impl Lowering<'_> {
     fn open_axis(&mut self, window: &Window, sizes: &[Dim]) -> Option<[Size; 2]> {
         let is_open = sizes.iter().any(|size| size.fixed().is_none());
         let outputs = is_open.then(|| window.output_dims(sizes))?;
-        let [Some(inputs), Some(outputs)] = [sizes, &outputs].map(|dims| dims.first().map(Dim::polynomial)) else {
+        let [Some(inputs), Some(outputs)] = [sizes, &outputs].map(|dims| dims.first().map(Dim::polynomial))
+        else {
             return None;
         };
         Some([self.size_of(&inputs), self.size_of(&outputs)])

@@ -92,7 +92,8 @@ pub fn in_blocks(
 ) -> Vec<Stmt> {
     let Some(size) = total.open else {
         let var = draft.var();
-        return BlockedRange::exact(total.elements, block).sequence(var, |start, size| body(draft, start, size));
+        return BlockedRange::exact(total.elements, block)
+            .sequence(var, |start, size| body(draft, start, size));
     };
     // Each size divides the one before it, so that every loop starts where the one before it ends.
     let smaller = (2..=4).rev().find(|size| block > *size && block.is_multiple_of(*size));

@@ -74,8 +74,10 @@ impl Lower for DropoutTraining {
             let index = map.expr(Expr::Index { base, lane: to.pixels().known() });
             let y = self.element(&mut map, x, index, &seed);
             map.store(to.of_item(n).plus(pixel, to.pixel()), 1, y);
-            let split =
-                Split::Axes(vec![(n, lowering.batch().extent()), (pixel, Extent::Fixed(to.pixels().known()))]);
+            let split = Split::Axes(vec![
+                (n, lowering.batch().extent()),
+                (pixel, Extent::Fixed(to.pixels().known())),
+            ]);
             return lowering.push(draft.finish(split, vec![map.finish()]));
         }
         let size = lowering.size(node.results[0]);

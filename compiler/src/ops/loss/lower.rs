@@ -135,7 +135,11 @@ impl Walk {
 
     /// The strides of lanes, and of rows of lanes, in a value.
     fn strides(&self, view: &View) -> (usize, usize) {
-        if self.along_channels { (view.channel().known(), view.pixel()) } else { (view.pixel(), view.channel().known()) }
+        if self.along_channels {
+            (view.channel().known(), view.pixel())
+        } else {
+            (view.pixel(), view.channel().known())
+        }
     }
 }
 

@@ -32,7 +32,11 @@ pub(crate) fn of(lowering: &Lowering<'_>, value: ValueId) -> Option<FusedPool> {
     let y = lowering.view(user.results[0]).clone();
     // Vectors hold the channels of a pixel.
     let is_fixed = y.pixels().as_number().is_some();
-    (is_fixed && y.channel() == Size::fixed(1)).then_some(FusedPool { node, pool: Pool { kind, height, width }, y })
+    (is_fixed && y.channel() == Size::fixed(1)).then_some(FusedPool {
+        node,
+        pool: Pool { kind, height, width },
+        y,
+    })
 }
 
 /// Height and width of adjacent windows with at most two axes.

@@ -16,7 +16,8 @@ impl Differentiate for MaxPool {
         gradients: &[Option<ValueId>],
     ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
         let Some(g) = gradients[0] else { return Ok(Vec::new()) };
-        let input_sizes = backward.ty(node.operands[0]).shape.dims()[2..].iter().map(Dim::polynomial).collect();
+        let input_sizes =
+            backward.ty(node.operands[0]).shape.dims()[2..].iter().map(Dim::polynomial).collect();
         let argmax = node.results[1];
         let op = MaxPoolGrad { window: self.window.clone(), input_sizes };
         Ok(vec![Some(backward.single(op, &[g, argmax])?)])
@@ -31,7 +32,8 @@ impl Differentiate for AvgPool {
         gradients: &[Option<ValueId>],
     ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
         let Some(g) = gradients[0] else { return Ok(Vec::new()) };
-        let input_sizes = backward.ty(node.operands[0]).shape.dims()[2..].iter().map(Dim::polynomial).collect();
+        let input_sizes =
+            backward.ty(node.operands[0]).shape.dims()[2..].iter().map(Dim::polynomial).collect();
         let op = AvgPoolGrad { window: self.window.clone(), input_sizes };
         Ok(vec![Some(backward.single(op, &[g])?)])
     }

@@ -35,26 +35,16 @@ impl Lower for MaxPool {
             let x = lowering.in_layout(node, node.operands[0], &lowering.channels_last(node.operands[0]));
             let argmax = lowering.is_used(node.results[1]).then(|| lowering.view(node.results[1]).clone());
             let halo = f32::NEG_INFINITY;
-            return channels_last::forward(
-                lowering,
-                node,
-                &self.window,
-                &x,
-                halo,
-                |map, element, place| {
-                    let reducer = if argmax.is_some() {
-                        Reducer::MaxWithArgmax(element)
-                    } else {
-                        Reducer::Max(element)
-                    };
-                    let largest = map.fold_window(&[reducer])[0];
-                    map.store(place(&y), 1, largest);
-                    if let Some(argmax) = &argmax {
-                        let found = map.expr(Expr::Argmax(0));
-                        map.store_as(argmax.element, place(argmax), 1, found);
-                    }
-                },
-            );
+            return channels_last::forward(lowering, node, &self.window, &x, halo, |map, element, place| {
+                let reducer =
+                    if argmax.is_some() { Reducer::MaxWithArgmax(element) } else { Reducer::Max(element) };
+                let largest = map.fold_window(&[reducer])[0];
+                map.store(place(&y), 1, largest);
+                if let Some(argmax) = &argmax {
+                    let found = map.expr(Expr::Argmax(0));
+                    map.store_as(argmax.element, place(argmax), 1, found);
+                }
+            });
         }
         lowering.operands_in_order(node);
         let mut draft = lowering.draft(node, CHANNELS_FIRST);
@@ -93,19 +83,12 @@ impl Lower for AvgPool {
         if is_channels_last(lowering, node) {
             let x = lowering.in_layout(node, node.operands[0], &lowering.channels_last(node.operands[0]));
             let elements = self.window.elements() as f64;
-            return channels_last::forward(
-                lowering,
-                node,
-                &self.window,
-                &x,
-                0.0,
-                |map, element, place| {
-                    let sum = map.fold_window(&[Reducer::Sum(element)])[0];
-                    let elements = map.constant(elements);
-                    let mean = map.divide(sum, elements);
-                    map.store(place(&y), 1, mean);
-                },
-            );
+            return channels_last::forward(lowering, node, &self.window, &x, 0.0, |map, element, place| {
+                let sum = map.fold_window(&[Reducer::Sum(element)])[0];
+                let elements = map.constant(elements);
+                let mean = map.divide(sum, elements);
+                map.store(place(&y), 1, mean);
+            });
         }
         lowering.operands_in_order(node);
         let mut draft = lowering.draft(node, CHANNELS_FIRST);

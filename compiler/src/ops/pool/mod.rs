@@ -19,8 +19,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Facts, Indices, Reach, Role, never_rewritten};
 use super::epilogue::EpilogueStep;
+use super::facts::{Facts, Indices, Reach, Role, never_rewritten};
 use super::window::{Window, axis_name, sizes_at};
 use super::{Cost, InTraining, Operator, Rewrite, expect_arity, expect_channels, expect_float, expect_type};
 use crate::error::ShapeError;

@@ -24,7 +24,14 @@ impl ItemChannels {
         let along_channels = result.layout.is_channels_last() || result.pixels().known() == 1;
         let (n, outer) = (draft.var(), draft.var());
         let items = draft.batch().extent();
-        ItemChannels { channels: result.channels(), pixels: result.pixels().known(), along_channels, n, outer, items }
+        ItemChannels {
+            channels: result.channels(),
+            pixels: result.pixels().known(),
+            along_channels,
+            n,
+            outer,
+            items,
+        }
     }
 
     /// The number of results that a reduction over the channels computes at once.

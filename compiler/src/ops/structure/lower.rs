@@ -66,12 +66,7 @@ fn is_of_channels(lowering: &Lowering<'_>, value: ValueId, axis: usize) -> bool 
 
 impl Lower for Concat {
     fn memory(&self) -> MemoryRules {
-        MemoryRules {
-            operands: Order::AnyOfFixed,
-            results: Order::AnyOfFixed,
-            over: Vec::new(),
-            bytes: None,
-        }
+        MemoryRules { operands: Order::AnyOfFixed, results: Order::AnyOfFixed, over: Vec::new(), bytes: None }
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
@@ -120,12 +115,7 @@ impl Lower for Concat {
 
 impl Lower for Slice {
     fn memory(&self) -> MemoryRules {
-        MemoryRules {
-            operands: Order::AnyOfFixed,
-            results: Order::AnyOfFixed,
-            over: Vec::new(),
-            bytes: None,
-        }
+        MemoryRules { operands: Order::AnyOfFixed, results: Order::AnyOfFixed, over: Vec::new(), bytes: None }
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
@@ -237,12 +227,7 @@ impl Pad {
 
 impl Lower for Pad {
     fn memory(&self) -> MemoryRules {
-        MemoryRules {
-            operands: Order::AnyOfFixed,
-            results: Order::AnyOfFixed,
-            over: Vec::new(),
-            bytes: None,
-        }
+        MemoryRules { operands: Order::AnyOfFixed, results: Order::AnyOfFixed, over: Vec::new(), bytes: None }
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {

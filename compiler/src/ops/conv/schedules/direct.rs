@@ -143,8 +143,7 @@ pub(in crate::ops::conv) fn lower(
     let inputs = padded.inputs(lowering, problem.node, &mut draft, tiling.rows * height);
     let body = row_range.branch(row_block, |first, rows| {
         let first_row = Affine::default().plus_scaled(first, height);
-        let (mut stmts, source) =
-            padded.rows(&mut draft, (n, &outer), (&first_row, rows * height), &inputs);
+        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (&first_row, rows * height), &inputs);
         stmts.extend(if tiling.split_channels {
             channel_range.branch(channel_block, |channel, width| {
                 direct.tiles(&mut draft, (first, rows), (channel, width), &source)

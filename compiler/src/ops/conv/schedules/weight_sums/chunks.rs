@@ -69,8 +69,7 @@ impl Sums<'_> {
         let body = range.branch(chunk, |first_row, rows| {
             let place = ChunkPosition { first, width, first_row, rows };
             let at = (n, &chunks.outer);
-            let (mut stmts, source) =
-                chunks.padded.rows(draft, at, (first_row, rows), &chunks.inputs);
+            let (mut stmts, source) = chunks.padded.rows(draft, at, (first_row, rows), &chunks.inputs);
             stmts.push(self.gather(draft, chunks, &place));
             stmts.extend(tiles(draft, &place, &source));
             stmts

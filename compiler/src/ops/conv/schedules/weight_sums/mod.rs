@@ -11,9 +11,7 @@ use super::winograd::weight_gradient::WinogradGradient;
 use crate::kernel::{Address, BufferId, Extent, MapBuilder, Split, Stmt};
 use crate::ops::conv::weight_gradient::WeightGradient;
 use crate::ops::optimizer::fused;
-use crate::plan::{
-    BlockedRange, Lowering, RegisterTile, Size, Vectors, WINOGRAD_RESULTS, has_few_channels,
-};
+use crate::plan::{BlockedRange, Lowering, RegisterTile, Size, Vectors, WINOGRAD_RESULTS, has_few_channels};
 
 /// The data that all tiles share.
 struct Sums<'s> {

@@ -81,8 +81,7 @@ pub(super) fn lower(problem: &WeightGradient<'_>, lowering: &mut Lowering<'_>) {
     ];
     let axes = axes.map(|(var, count)| (var, Extent::Fixed(count))).to_vec();
     lowering.push(draft.finish(Split::Axes(axes), body));
-    let (position_step, input_step) =
-        if rows.are_inputs { (problem.inputs, 1) } else { (1, sums.positions) };
+    let (position_step, input_step) = if rows.are_inputs { (problem.inputs, 1) } else { (1, sums.positions) };
     sums.unpack(lowering, Unpacked { sums: buffer, position_step, input_step });
 }
 
