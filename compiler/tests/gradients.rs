@@ -18,7 +18,7 @@ use windlass_compiler::ops::softmax::{LogSoftmax, Softmax};
 use windlass_compiler::ops::structure::{Concat, Pad, Reshape, Slice, Transpose};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::ops::{Op, Operator};
-use windlass_compiler::shape::{Shape, Sizes, Type};
+use windlass_compiler::shape::{Dim, Shape, Sizes, Type};
 
 const BATCH: usize = 3;
 
@@ -59,7 +59,7 @@ fn check_conv(window: Window, groups: usize, x: &str, weight: &str) {
     let conv = Conv { window: window.clone(), groups, epilogue: Vec::new() };
     let types: Vec<Type> = [x, weight].iter().map(|text| text.parse().unwrap()).collect();
     let g = conv.infer(&types).unwrap()[0].to_string();
-    let input_sizes = types[0].shape.item()[1..].to_vec();
+    let input_sizes = types[0].shape.dims()[2..].iter().map(Dim::polynomial).collect();
     check_second_derivatives(&conv.clone().into(), &types);
     check(conv, &[x, weight]);
     check(ConvGradInput { window: window.clone(), groups, input_sizes, epilogue: Vec::new() }, &[&g, weight]);
@@ -106,6 +106,36 @@ fn convolution_in_groups() {
     check_conv(Window::square(3, 1, 1), 2, "f32[N, 4, 3, 4]", "f32[6, 2, 3, 3]");
     // Depthwise, with two outputs to each input.
     check_conv(Window::square(3, 2, 1), 3, "f32[N, 3, 5, 5]", "f32[6, 1, 3, 3]");
+}
+
+/// Of sequences of four pixels, and of three more or less.
+#[test]
+fn windows_along_an_axis_of_open_size() {
+    for (kernel_size, padding, dilation, groups, weight) in [
+        (3, 1, 1, 1, "f32[3, 4, 3]"),
+        (2, 3, 2, 2, "f32[6, 2, 2]"),
+        (3, 3, 3, 4, "f32[4, 1, 3]"),
+        (1, 0, 1, 1, "f32[2, 4, 1]"),
+    ] {
+        let window = window([kernel_size], [1], [padding], [dilation]);
+        for x in ["f32[N, 4, T]", "f32[N, 4, T + 3]"] {
+            let conv = Conv { window: window.clone(), groups, epilogue: Vec::new() };
+            let types: Vec<Type> = [x, weight].iter().map(|text| text.parse().unwrap()).collect();
+            let g = conv.infer(&types).unwrap()[0].to_string();
+            let input_sizes = types[0].shape.dims()[2..].iter().map(Dim::polynomial).collect();
+            let epilogue = Vec::new();
+            check(conv, &[x, weight]);
+            let to_input = ConvGradInput { window: window.clone(), groups, input_sizes, epilogue };
+            check(to_input, &[&g, weight]);
+            check(ConvGradWeight { window: window.clone(), groups }, &[&g, x]);
+        }
+        if padding < kernel_size {
+            check(AvgPool { window: window.clone() }, &["f32[N, 4, T + 3]"]);
+            check(MaxPool { window }, &["f32[N, 4, T + 3]"]);
+        }
+    }
+    check(Bias {}, &["f32[N, 3, T]", "f32[3]"]);
+    check(SumChannels {}, &["f32[N, 3, T]"]);
 }
 
 #[test]
@@ -248,7 +278,7 @@ fn reductions_and_expansions() {
 
 #[test]
 fn batch_normalisation() {
-    for x in ["f32[N, 2]", "f32[N, 2, 3]", "f32[N, 3, 2, 2]"] {
+    for x in ["f32[N, 2]", "f32[N, 2, 3]", "f32[N, 2, T]", "f32[N, 3, 2, 2]"] {
         let channels = if x.starts_with("f32[N, 3") { "f32[3]" } else { "f32[2]" };
         let operands = [x, channels, channels, channels, channels];
         // An ε far from zero shows whether the gradient accounts for it.
@@ -281,10 +311,11 @@ fn check_normalisation(op: &Op, operands: &[&str; 5]) {
     let sources = ["x", "gamma", "beta", "mean", "variance"].map(|name| graph.source(name).unwrap());
     let results = graph.add(op.clone(), &sources, "").unwrap();
     let loss = weighted_sum(&mut graph, results[0]);
-    let mut bindings = spaced_bindings(&graph, BATCH);
+    let sizes = Sizes::from(BATCH).with("T".parse().unwrap(), 4);
+    let mut bindings = spaced_bindings(&graph, &sizes);
     let variance = bindings["variance"].real().iter().map(|x| 1.5 + x).collect();
     bindings.insert("variance".to_owned(), Array::new(channels.shape.concrete(BATCH), variance));
-    check_gradients(&graph, loss, BATCH, bindings);
+    check_gradients(&graph, loss, sizes, bindings);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use windlass_compiler::graph::{Builder, Graph, Layer};
 use windlass_compiler::interp::{Array, Bindings, InterpError, run};
-use windlass_compiler::ops::window::Window;
+use windlass_compiler::ops::window::{Window, fixed_sizes};
 use windlass_compiler::ops::{Op, pool, source};
 use windlass_compiler::shape::{DType, Shape, Type};
 
@@ -109,7 +109,7 @@ fn max_pool(window: Window, x: &[f32]) -> (Vec<f32>, Vec<i32>, Vec<f32>) {
     let pooled = add(pool::MaxPool { window: window.clone() }.into(), &[source]);
     let ones = add(input("g", outputs).into(), &[])[0];
     let gradient =
-        add(pool::MaxPoolGrad { window, input_sizes: vec![x.len()] }.into(), &[ones, pooled[1]])[0];
+        add(pool::MaxPoolGrad { window, input_sizes: fixed_sizes(&[x.len()]) }.into(), &[ones, pooled[1]])[0];
     let bindings = bind([
         ("x", Array::new([1, 1, x.len()], x.to_vec())),
         ("g", Array::new([1, 1, outputs], vec![1.0; outputs])),

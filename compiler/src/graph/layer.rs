@@ -327,7 +327,11 @@ impl Layer {
                 (open || shape.is_sequence()).then(|| shape.rank() - 1)
             }
             // Along the steps.
-            Layer::Conv { window, .. } if ConvLayer::is_along_open_axis(window, shape) => None,
+            Layer::Conv { window, .. } | Layer::MaxPool { window, .. } | Layer::AvgPool { window, .. }
+                if window.axes() == 1 && shape.is_open_sequence() =>
+            {
+                None
+            }
             Layer::Conv { .. }
             | Layer::ConvTranspose { .. }
             | Layer::MaxPool { .. }
@@ -390,11 +394,7 @@ impl Layer {
             Layer::Conv { out_channels, window, groups, bias, init } => {
                 let (name, out_channels, groups) = (self.name(), *out_channels, *groups);
                 let conv = ConvLayer { name, out_channels, window, groups, bias: *bias, init: *init };
-                if ConvLayer::is_along_open_axis(window, &shape) {
-                    conv.build_along_open_axis(builder, label, x)
-                } else {
-                    conv.build(builder, label, x)
-                }
+                conv.build(builder, label, x)
             }
             Layer::ConvTranspose { out_channels, window, output_padding, groups, bias, init } => {
                 let conv = ConvTransposeLayer {

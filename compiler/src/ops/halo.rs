@@ -4,8 +4,8 @@
 use super::grid::{Grid, Outer};
 use super::window_walk::{Axis, strides, within};
 use crate::graph::Node;
-use crate::kernel::{Address, Affine, Extent, Split, Stmt, Var};
-use crate::plan::{KernelDraft, Layout, Lowering, View, copy_span, fill};
+use crate::kernel::{Address, Affine, Extent, MapBuilder, Split, Stmt, Var};
+use crate::plan::{KernelDraft, Lowering, Size, View, copy_span, fill};
 
 /// An image whose windows read padding, in either layout.
 #[derive(Clone, Debug)]
@@ -44,6 +44,17 @@ impl Source {
     }
 }
 
+/// Where the windows of a kernel read their input.
+#[derive(Clone, Debug)]
+pub(crate) enum Inputs {
+    /// Where it is.
+    InPlace,
+    /// In scratch, to which each work unit copies the rows that it reads.
+    Scratch(Address),
+    /// Whole sequences of open length, with the stride of items.
+    Sequence(Source, Size),
+}
+
 /// The columns of a copied row that exist in the input.
 struct Columns {
     /// The first of them in the copy, and in the input.
@@ -65,22 +76,26 @@ impl Padded {
 
     /// For each axis, the stride of the input.
     fn input_strides(&self) -> Vec<usize> {
-        self.grid.input_strides().into_iter().map(|pixels| pixels * self.x.pixel).collect()
+        self.grid.input_strides().into_iter().map(|pixels| pixels * self.x.pixel()).collect()
     }
 
-    /// The input rows that `rows` neighbouring output rows starting with `first` read, in place or copied to scratch,
-    /// with the statements that copy them.
+    /// The input rows that `rows` neighbouring output rows starting with `first` read, with the statements that copy
+    /// them to scratch if necessary.
     pub(crate) fn rows(
         &self,
         draft: &mut KernelDraft,
         (n, outer): (Var, &Outer),
         (first, rows): (&Affine, usize),
-        scratch: Option<Address>,
+        inputs: &Inputs,
     ) -> (Vec<Stmt>, Source) {
-        match scratch {
-            Some(to) => self.copy_rows(draft, (n, outer), (first, rows), to),
-            None => {
-                let row = self.grid.columns().inputs * self.x.pixel;
+        match inputs {
+            Inputs::Scratch(to) => self.copy_rows(draft, (n, outer), (first, rows), to.clone()),
+            Inputs::Sequence(source, item) => {
+                let address = source.address.clone().plus_size(n, *item);
+                (Vec::new(), Source { address, ..source.clone() })
+            }
+            Inputs::InPlace => {
+                let row = self.grid.columns().inputs * self.x.pixel();
                 let mut address = self.x.of_item(n).at(first, self.grid.rows().step * row);
                 let axes = self.grid.outer().iter().zip(self.input_strides());
                 let steps: Vec<usize> = axes.map(|(axis, stride)| axis.step * stride).collect();
@@ -90,31 +105,86 @@ impl Padded {
         }
     }
 
-    /// Scratch for the input of `rows` output rows, which each thread fills once with the halo value; `None` if no
-    /// window extends outside the input.
-    pub(crate) fn scratch(
+    /// Where windows read the input of `rows` output rows. If some window extends outside the input, this is scratch
+    /// that each thread fills once with the halo value, or for sequences of open length a copy by a separate kernel.
+    pub(crate) fn inputs(
         &self,
         lowering: &mut Lowering<'_>,
+        node: &Node,
         draft: &mut KernelDraft,
         rows: usize,
-    ) -> Option<Address> {
-        self.grid.leaves_input().then(|| {
-            let height = self.grid.planes() * self.grid.rows().reach(rows);
-            let elements = height * self.columns().width * self.x.channels;
-            let scratch = Address::start(lowering.scratch("panel", elements));
-            draft.setup(vec![fill(scratch.clone(), elements, self.halo)]);
-            scratch
-        })
+    ) -> Inputs {
+        if self.grid.columns().open.is_some() {
+            let (source, item) = self.sequence(lowering, node);
+            return Inputs::Sequence(source, item);
+        }
+        if !self.grid.leaves_input() {
+            return Inputs::InPlace;
+        }
+        let height = self.grid.planes() * self.grid.rows().reach(rows);
+        let elements = height * self.columns().width * self.x.channels();
+        let scratch = Address::start(lowering.scratch("panel", elements));
+        draft.setup(vec![fill(scratch.clone(), elements, self.halo)]);
+        Inputs::Scratch(scratch)
+    }
+
+    /// A whole sequence of open length: in place, or copied with a halo by a separate kernel. Returns the location of
+    /// the first item, and the stride of items.
+    pub(crate) fn sequence(&self, lowering: &mut Lowering<'_>, node: &Node) -> (Source, Size) {
+        let axis = self.grid.columns();
+        let (before, behind) = (axis.padding(), axis.padding_behind());
+        let place = |address: Address, pixel: usize| Source {
+            address: address.offset((axis.shift + before as i64) as usize * pixel),
+            strides: vec![0, pixel],
+            channel: 1,
+        };
+        if before + behind == 0 {
+            return (place(self.x.address.clone(), self.x.pixel()), self.x.item());
+        }
+        let (channels, length) = (self.x.channels(), axis.all_inputs());
+        let item = lowering.longer(length, before + behind).times(channels);
+        let batch = lowering.batch().size(1);
+        let size = lowering.product_of(batch, item);
+        let copy = Address::start(lowering.temporary("padded", size));
+        let mut draft = lowering.draft(node, "with a halo").part("pad");
+        let (n, pixel) = (draft.var(), draft.var());
+        let to = copy.clone().plus_size(n, item);
+        let mut body = Vec::new();
+        let mut halo = |start: Affine, pixels: usize| {
+            if pixels > 0 {
+                body.push(fill(to.clone().at(&start, 1), pixels * channels, self.halo));
+            }
+        };
+        halo(Affine::default(), before);
+        halo(Affine::default().offset_size(length.times(channels)).offset(before * channels), behind);
+        // Neighbouring pixels are one span, unless they are parts of larger ones.
+        let (from, to) = (self.x.of_item(n), to.offset(before * channels));
+        let copy_all = |from: Address, to: Address, elements: Extent| {
+            let mut map = MapBuilder::new(elements);
+            let value = map.load_as(self.x.element, from, 1, &[]);
+            map.store_as(self.x.element, to, 1, value);
+            map.finish()
+        };
+        body.push(match self.x.pixel() == channels {
+            true => copy_all(from, to, length.times(channels).extent()),
+            false => {
+                let (from, to) = (from.plus(pixel, self.x.pixel()), to.plus(pixel, channels));
+                let copy = copy_all(from, to, Extent::Fixed(channels));
+                Stmt::repeat(pixel, length.extent(), vec![copy])
+            }
+        });
+        lowering.push(draft.finish(Split::Axes(vec![(n, lowering.batch().extent())]), body));
+        (place(copy, channels), item)
     }
 
     /// The whole image in NHWC layout: in place, or copied with a halo by a separate kernel. Returns the location of
     /// the first item, and the stride of items.
-    pub(crate) fn whole(&self, lowering: &mut Lowering<'_>, node: &Node) -> (Source, usize) {
+    pub(crate) fn whole(&self, lowering: &mut Lowering<'_>, node: &Node) -> (Source, Size) {
         if !self.grid.leaves_input() {
-            return (self.in_place(self.x.address.clone()), self.x.item);
+            return (self.in_place(self.x.address.clone()), self.x.item());
         }
         let existing = self.columns();
-        let pixel = self.x.channels;
+        let pixel = self.x.channels();
         let sizes: Vec<usize> = self.grid.axes().iter().map(|axis| axis.reach(axis.outputs)).collect();
         let steps: Vec<usize> = strides(&sizes).into_iter().map(|pixels| pixels * pixel).collect();
         let row = existing.width * pixel;
@@ -134,7 +204,7 @@ impl Padded {
             inputs.push(input);
         }
         let inside = self.copy_pixels(
-            from.offset(existing.from * self.x.pixel),
+            from.offset(existing.from * self.x.pixel()),
             own.clone().offset(existing.to * pixel),
             (c, existing.count),
         );
@@ -143,7 +213,7 @@ impl Padded {
         let mut split = vec![(n, lowering.batch().extent())];
         split.extend(lines.into_iter().zip(sizes).map(|(line, size)| (line, Extent::Fixed(size))));
         lowering.push(draft.finish(Split::Axes(split), body));
-        (Source { address: copy, strides: steps, channel: 1 }, item)
+        (Source { address: copy, strides: steps, channel: 1 }, Size::fixed(item))
     }
 
     /// `inside` if the indices along the first axes lie within the input, else `outside`.
@@ -157,7 +227,7 @@ impl Padded {
         let strides = self.input_strides();
         let axes = self.grid.axes().iter().zip(&strides);
         let offset = axes.map(|(axis, stride)| axis.shift as usize * stride).sum();
-        Source { address: address.offset(offset), strides, channel: self.x.channel }
+        Source { address: address.offset(offset), strides, channel: self.x.channel().known() }
     }
 
     /// Statements that copy the rows that a block reads, and the location of the copy.
@@ -171,19 +241,19 @@ impl Padded {
         let (rows, columns) = (self.grid.rows(), self.grid.columns());
         let Columns { to: skipped, from: start, count, width } = self.columns();
         let height = rows.reach(block_rows);
-        let channels = self.x.channels;
+        let channels = self.x.channels();
         let mut sizes: Vec<usize> = self.grid.outer().iter().map(|axis| axis.reach(1)).collect();
         sizes.extend([height, width]);
-        let (pixel, channel) = match self.x.layout {
-            Layout::ChannelsLast => (channels, 1),
-            Layout::ChannelsFirst => (1, sizes.iter().product()),
+        let (pixel, channel) = match self.x.layout.is_channels_last() {
+            true => (channels, 1),
+            false => (1, sizes.iter().product()),
         };
         let steps: Vec<usize> = strides(&sizes).into_iter().map(|pixels| pixels * pixel).collect();
         let row = width * pixel;
         let (r, c) = (draft.var(), draft.var());
         let planes = draft.vars(self.grid.outer().len());
         let input_row = Affine::default().plus_scaled(first, rows.step).plus(r, 1).shifted(rows.shift);
-        let mut from = self.x.of_item(n).at(&input_row, columns.inputs * self.x.pixel);
+        let mut from = self.x.of_item(n).at(&input_row, columns.inputs * self.x.pixel());
         let mut to = copy.clone().plus(r, row);
         let mut inputs = Vec::new();
         for (index, stride) in self.input_strides().into_iter().enumerate().take(planes.len()) {
@@ -193,19 +263,24 @@ impl Padded {
             inputs.push(input);
         }
         inputs.push(input_row);
-        let from = from.offset(start * self.x.pixel);
+        let from = from.offset(start * self.x.pixel());
         let into = to.clone().offset(skipped * pixel);
         let each_channel = |stmt: Stmt| Stmt::repeat(c, Extent::Fixed(channels), vec![stmt]);
-        let (inside, clear) = match self.x.layout {
-            Layout::ChannelsLast => {
-                let inside = match self.x.pixel == channels {
+        let (inside, clear) = match self.x.layout.is_channels_last() {
+            true => {
+                let inside = match self.x.pixel() == channels {
                     true => copy_span(from, 1, into, count * channels),
                     false => self.copy_pixels(from, into, (c, count)),
                 };
                 (inside, fill(to, row, self.halo))
             }
-            Layout::ChannelsFirst => (
-                each_channel(copy_span(from.plus(c, self.x.channel), 1, into.plus(c, channel), count)),
+            false => (
+                each_channel(copy_span(
+                    from.plus(c, self.x.channel().known()),
+                    1,
+                    into.plus(c, channel),
+                    count,
+                )),
                 each_channel(fill(to.plus(c, channel), width, self.halo)),
             ),
         };
@@ -217,8 +292,8 @@ impl Padded {
 
     /// Copies neighbouring pixels, channels last.
     fn copy_pixels(&self, from: Address, to: Address, (c, count): (Var, usize)) -> Stmt {
-        let channels = self.x.channels;
-        let copy = copy_span(from.plus(c, self.x.pixel), 1, to.plus(c, channels), channels);
+        let channels = self.x.channels();
+        let copy = copy_span(from.plus(c, self.x.pixel()), 1, to.plus(c, channels), channels);
         Stmt::repeat(c, Extent::Fixed(count), vec![copy])
     }
 }

@@ -67,6 +67,12 @@ pub trait Operator {
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost;
 }
 
+/// Refuses values of open sizes other than sequences `[channels, length]`, for operators on images.
+fn expect_sequences(operands: &[Type]) -> Result<(), ShapeError> {
+    let other = operands.iter().find(|ty| ty.shape.has_open_item() && !ty.shape.is_open_sequence());
+    other.map_or(Ok(()), |ty| Err(ShapeError::OpenSize { shape: ty.shape.clone() }))
+}
+
 macro_rules! operators {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),* $(,)?) => {
         /// An operator with its attributes. The serialised tag is the name in the text form.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::ShapeError;
-use crate::shape::{MAX_ELEMENTS, Shape};
+use crate::shape::{Dim, MAX_ELEMENTS, Polynomial, Shape, Sizes};
 
 /// Padding before and after the elements of an axis. The serialized form is one number if both are equal, else a pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -131,6 +131,20 @@ impl Window {
             .collect()
     }
 
+    /// The output's sizes for an input with the sizes `input`, that passed [`Window::check`]; both may be open.
+    pub fn output_dims(&self, input: &[Dim]) -> Vec<Dim> {
+        let along = |(axis, dim): (usize, &Dim)| match dim {
+            Dim::Fixed(size) => {
+                Dim::Fixed((size + self.padding[axis].total() - self.extent(axis)) / self.stride[axis] + 1)
+            }
+            Dim::Open(size) => {
+                let padded = size.plus(&Polynomial::from(self.padding[axis].total()));
+                Dim::from(padded.minus(&Polynomial::from(self.extent(axis) - 1)))
+            }
+        };
+        input.iter().enumerate().map(along).collect()
+    }
+
     /// The window with more padding after the input, so that the sizes of its output are rounded up instead of down:
     /// `ceil_mode` of other libraries. Every window still starts in the input or in the padding before it.
     #[must_use]
@@ -174,10 +188,13 @@ impl Window {
         Ok(())
     }
 
-    /// Checks the window against a batch of images `[N, C, spatial…]`.
+    /// Checks the window against a batch of images `[N, C, spatial…]`. The only spatial axis of a sequence may have an
+    /// open size; the result then has fewer elements than the padded input by a constant, which may leave none
+    /// ([`Shape::check`]).
     ///
     /// # Errors
-    /// No axis or a wrong number of them, an argument of zero, or a window larger than its padded input.
+    /// No axis or a wrong number of them, an argument of zero, a window larger than its padded input, a stride along an
+    /// axis of open size, or any other open size.
     pub fn check(&self, input: &Shape) -> Result<(), ShapeError> {
         let axes = self.axes();
         if axes == 0 {
@@ -187,6 +204,15 @@ impl Window {
             return Err(ShapeError::Rank { expected: image_words(axes), got: input.clone() });
         }
         self.check_arguments()?;
+        let is_open = input.has_open_item();
+        if is_open && !input.is_open_sequence() {
+            return Err(ShapeError::OpenSize { shape: input.clone() });
+        }
+        if is_open && self.stride != [1] {
+            let value = self.stride[0] as f64;
+            let range = "1 along an axis of open size";
+            return Err(ShapeError::NumberOutOfRange { argument: "stride", value, range });
+        }
         for (axis, &size) in input.item()[1..].iter().enumerate() {
             let too_large = |argument, value: usize| ShapeError::NumberOutOfRange {
                 argument,
@@ -203,7 +229,7 @@ impl Window {
                 .checked_mul(self.dilation[axis])
                 .and_then(|extent| extent.checked_add(1))
                 .ok_or_else(|| too_large("kernel_size", self.kernel_size[axis]))?;
-            if window > padded {
+            if window > padded && !is_open {
                 return Err(ShapeError::WindowExceedsInput {
                     kernel_size: self.kernel_size.clone(),
                     dilation: self.dilation.clone(),
@@ -223,6 +249,16 @@ impl Window {
         }
         Ok(())
     }
+}
+
+/// Fixed sizes as polynomials, for the attributes of gradients.
+pub fn fixed_sizes(sizes: &[usize]) -> Vec<Polynomial> {
+    sizes.iter().map(|&size| Polynomial::from(size)).collect()
+}
+
+/// Sizes in a run, as constant polynomials.
+pub(crate) fn sizes_at(sizes: &[Polynomial], at: &Sizes) -> Vec<Polynomial> {
+    sizes.iter().map(|size| Polynomial::from(size.at(at))).collect()
 }
 
 /// "height", "width" or "depth".

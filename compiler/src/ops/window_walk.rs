@@ -2,7 +2,8 @@
 
 use crate::kernel::{Affine, Extent, Stmt, Var};
 use crate::ops::window::Window;
-use crate::plan::KernelDraft;
+use crate::plan::{KernelDraft, Lowering, Size};
+use crate::shape::Dim;
 
 /// One spatial axis: output `q` at kernel position `j` reads the input at `q·step + j·dilation + shift`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,20 +17,47 @@ pub(crate) struct Axis {
     pub(crate) kernel_size: usize,
     pub(crate) dilation: usize,
     pub(crate) shift: i64,
+    /// The sizes, if they are open. `inputs` and `outputs` are then sizes to optimise for, with the same difference.
+    pub(crate) open: Option<OpenAxis>,
 }
+
+/// The sizes of an axis of open size, whose step is 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpenAxis {
+    pub(crate) inputs: Size,
+    pub(crate) outputs: Size,
+}
+
+/// The size to optimise for along an axis of open size.
+const USUAL_LENGTH: usize = 256;
 
 impl Axis {
     pub(crate) const SINGLE: Axis =
-        Axis { inputs: 1, outputs: 1, step: 1, kernel_size: 1, dilation: 1, shift: 0 };
+        Axis { inputs: 1, outputs: 1, step: 1, kernel_size: 1, dilation: 1, shift: 0, open: None };
 
     /// The number of inputs that `outputs` neighbouring outputs read, from the first to the last.
     pub(crate) fn reach(&self, outputs: usize) -> usize {
         (outputs - 1) * self.step + (self.kernel_size - 1) * self.dilation + 1
     }
 
+    /// The number of inputs in a run.
+    pub(crate) fn all_inputs(&self) -> Size {
+        self.open.map_or(Size::fixed(self.inputs), |open| open.inputs)
+    }
+
+    /// The number of outputs in a run.
+    pub(crate) fn all_outputs(&self) -> Size {
+        self.open.map_or(Size::fixed(self.outputs), |open| open.outputs)
+    }
+
+    /// The number of elements behind the input that outputs read.
+    pub(crate) fn padding_behind(&self) -> usize {
+        (self.shift + self.reach(self.outputs) as i64 - self.inputs as i64).max(0) as usize
+    }
+
     /// Whether some output reads outside the input.
     pub(crate) fn leaves_input(&self) -> bool {
-        self.shift < 0 || self.shift + self.reach(self.outputs) as i64 > self.inputs as i64
+        self.padding() > 0 || self.padding_behind() > 0
     }
 
     /// The padding before the input.
@@ -58,8 +86,35 @@ pub(crate) fn forward_axes(window: &Window, sizes: &[usize]) -> Vec<Axis> {
         kernel_size: window.kernel_size[axis],
         dilation: window.dilation[axis],
         shift: -(window.padding[axis].before as i64),
+        open: None,
     };
     (0..sizes.len()).map(axis).collect()
+}
+
+impl Lowering<'_> {
+    /// The axes of a window on an input with the given sizes, which may be open.
+    pub(crate) fn axes(&mut self, window: &Window, sizes: &[Dim]) -> Vec<Axis> {
+        let Some([inputs, outputs]) = self.open_axis(window, sizes) else {
+            let fixed: Vec<usize> = sizes.iter().filter_map(Dim::fixed).collect();
+            return forward_axes(window, &fixed);
+        };
+        let extent = window.extent(0);
+        // Long enough for an output.
+        let usual = USUAL_LENGTH.max(extent);
+        let axis = forward_axes(window, &[usual])[0];
+        vec![Axis { open: Some(OpenAxis { inputs, outputs }), ..axis }]
+    }
+
+    /// The numbers of inputs and outputs along an axis of open size; `None` if all sizes are fixed.
+    fn open_axis(&mut self, window: &Window, sizes: &[Dim]) -> Option<[Size; 2]> {
+        let is_open = sizes.iter().any(|size| size.fixed().is_none());
+        let outputs = is_open.then(|| window.output_dims(sizes))?;
+        let [Some(inputs), Some(outputs)] = [sizes, &outputs].map(|dims| dims.first().map(Dim::polynomial))
+        else {
+            return None;
+        };
+        Some([self.size_of(&inputs), self.size_of(&outputs)])
+    }
 }
 
 /// Kernel positions of a window.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Buffer, Layout, Location, Lower, Lowering, PlanOptions, Size, Slot, SlotKind, View, layout, lowering,
+    Buffer, Layout, Location, Lower, Lowering, Size, Slot, SlotKind, layout::ImageLayouts, lowering,
     prepacked_nodes,
 };
 use crate::entity::{NodeId, ValueId};
@@ -24,10 +24,10 @@ pub(super) struct Aliases {
 }
 
 impl Aliases {
-    pub(super) fn of(graph: &Graph, options: &PlanOptions) -> Self {
+    pub(super) fn of(graph: &Graph, images: &ImageLayouts) -> Self {
         let in_order = |value: ValueId| {
-            let layout = layout::result_layout(options.layouts, graph, graph.producer(value), value);
-            layout == Layout::ChannelsFirst
+            let layout = images.of_result(graph, graph.producer(value), value);
+            layout.is_of_shape()
         };
         let mut root: Vec<ValueId> = (0..graph.value_count()).map(ValueId::new).collect();
         for node in graph.nodes() {
@@ -76,7 +76,9 @@ impl Aliases {
             if owner != value {
                 let buffer = lowering.view(owner).address.buffer;
                 let element = lowering.elements[value.index()];
-                lowering.bind_view(value, View::whole(buffer, &ty.shape, Layout::ChannelsFirst, element));
+                let layout = Layout::channels_first(ty.shape.rank());
+                let view = lowering.whole_view(buffer, &ty.shape, layout, element);
+                lowering.bind_view(value, view);
                 continue;
             }
             if let Some(&target) = self.update.get(&value) {
@@ -114,8 +116,9 @@ impl Aliases {
             let element = lowering.elements[value.index()];
             let size = lowering.stored_size(ty, element);
             let buffer = lowering.new_buffer(Buffer { name, size, element, location: place });
-            let layout = layout::result_layout(lowering.options.layouts, graph, node, value);
-            lowering.bind_view(value, View::whole(buffer, &ty.shape, layout, element));
+            let layout = lowering.images.of_result(graph, node, value);
+            let view = lowering.whole_view(buffer, &ty.shape, layout, element);
+            lowering.bind_view(value, view);
             if let Some(Source::Constant(constant)) = source {
                 lowering.constants.push((buffer, constant.values.clone()));
             }
@@ -144,12 +147,13 @@ impl Aliases {
         let mut copies = Vec::new();
         for (value, to) in std::mem::take(&mut lowering.output_copies) {
             let (ty, view) = (graph.ty(value), lowering.view(value).clone());
-            if view.layout == Layout::ChannelsFirst {
+            if view.layout.is_of_shape() {
                 copies.push(copy(view.address.buffer, to, lowering.size(value)));
             } else {
                 let node = graph.producer(value);
                 let draft = lowering.draft(node, "results leave channels first").part("store");
-                let to = View::whole(to, &ty.shape, Layout::ChannelsFirst, ty.dtype.into());
+                let layout = Layout::channels_first(ty.shape.rank());
+                let to = lowering.whole_view(to, &ty.shape, layout, ty.dtype.into());
                 lowering.reorder(draft, &view, &to);
                 copies.extend(lowering.take().1);
             }

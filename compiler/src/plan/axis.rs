@@ -120,7 +120,11 @@ impl AxisReduction {
 
     /// The current element of a value of the view's shape, stored channels first.
     pub fn element(&self, map: &mut MapBuilder, value: &View) -> ExprId {
-        map.load_window(value.address.clone().plus(self.var, value.channel), 1, &[value.item])
+        map.load_window(
+            value.address.clone().plus(self.var, value.channel().known()),
+            1,
+            &[value.item().known()],
+        )
     }
 
     /// One number of the current index, for all its elements.

@@ -1,5 +1,6 @@
 //! A range split into blocks of the same size, with a smaller or an overlapping tail.
 
+use super::{KernelDraft, Size};
 use crate::faults::{Fault, armed};
 use crate::kernel::{Affine, Extent, Stmt, Var};
 
@@ -79,6 +80,35 @@ impl BlockedRange {
             }],
         }
     }
+}
+
+/// Code for all indices below a size, in blocks of `block` indices as far as they fit; `body` gets a block's start and
+/// its number of indices. A fixed rest is one block; an open one consists of smaller blocks, whose sizes are few.
+pub fn in_blocks(
+    draft: &mut KernelDraft,
+    total: Size,
+    block: usize,
+    mut body: impl FnMut(&mut KernelDraft, &Affine, usize) -> Vec<Stmt>,
+) -> Vec<Stmt> {
+    let Some(size) = total.open else {
+        let var = draft.var();
+        return BlockedRange::exact(total.elements, block)
+            .sequence(var, |start, size| body(draft, start, size));
+    };
+    // Each size divides the one before it, so that every loop starts where the one before it ends.
+    let smaller = (2..=4).rev().find(|size| block > *size && block.is_multiple_of(*size));
+    let mut start = Extent::Fixed(0);
+    let mut stmts = Vec::new();
+    for block in [(block > 1).then_some(block), smaller, Some(1)].into_iter().flatten() {
+        let var = draft.var();
+        let end = match block {
+            1 => total.extent(),
+            multiple => Extent::Floor { size, times: total.elements, multiple },
+        };
+        stmts.push(Stmt::For { var, start, end, step: block, body: body(draft, &Affine::from(var), block) });
+        start = end;
+    }
+    stmts
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Kernels on values by channel, in the layout in which they are stored: elementwise with one number per channel, and
 //! sums over each channel.
 
-use super::{AxisView, BlockedRange, KernelDraft, Layout, Lowering, View};
+use super::{AxisView, BlockedRange, KernelDraft, Lowering, Size, View};
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{
@@ -26,7 +26,7 @@ pub struct SharedNumbers {
     /// The number of the first element.
     pub address: Address,
     /// The stride of items.
-    pub item: usize,
+    pub item: Size,
     /// The stride of channels.
     pub channel: usize,
     /// The stride of pixels.
@@ -36,7 +36,7 @@ pub struct SharedNumbers {
 impl From<Address> for SharedNumbers {
     /// One number for each channel, `[C]`.
     fn from(address: Address) -> Self {
-        SharedNumbers { address, item: 0, channel: 1, pixel: 0 }
+        SharedNumbers { address, item: Size::fixed(0), channel: 1, pixel: 0 }
     }
 }
 
@@ -65,7 +65,7 @@ impl Lowering<'_> {
         build: impl FnOnce(&mut MapBuilder, &[ExprId], &[ExprId]) -> ExprId,
     ) {
         let to = self.view(result).clone();
-        let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, to.layout)).collect();
+        let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, &to.layout)).collect();
         let mut operands = epilogue.operands.iter();
         let steps: Vec<ChannelStep> = epilogue
             .steps
@@ -75,21 +75,24 @@ impl Lowering<'_> {
                 (EpilogueStep::Bias, None) => {
                     ChannelStep::AddScalar(self.address(next(&mut operands)).into())
                 }
-                (_, None) => ChannelStep::AddElement(self.in_layout(node, next(&mut operands), to.layout)),
+                (_, None) => ChannelStep::AddElement(self.in_layout(node, next(&mut operands), &to.layout)),
             })
             .collect();
         // Vectors run along the contiguous axis: the channels of a pixel, or the pixels of a channel.
-        let along_channels = to.layout == Layout::ChannelsLast || to.pixels == 1;
+        let along_channels = to.layout.is_channels_last() || to.pixels() == Size::fixed(1);
         let mut draft =
             self.draft(node, if along_channels { "pixel by pixel" } else { "channel by channel" });
         let (n, outer) = (draft.var(), draft.var());
-        let (count, lanes) = if along_channels { (to.pixels, to.channels) } else { (to.channels, to.pixels) };
-        let at =
-            |view: &View| view.of_item(n).plus(outer, if along_channels { view.pixel } else { view.channel });
-        let mut map = MapBuilder::new(Extent::Fixed(lanes));
+        let (pixels, channels) = (to.pixels(), Size::fixed(to.channels()));
+        let (count, lanes) = if along_channels { (pixels, channels) } else { (channels, pixels) };
+        let at = |view: &View| match along_channels {
+            true => view.of_item(n).plus(outer, view.pixel()),
+            false => view.of_item(n).plus_size(outer, view.channel()),
+        };
+        let mut map = MapBuilder::new(lanes.extent());
         let elements: Vec<ExprId> = from.iter().map(|view| map.load(at(view), 1)).collect();
         let load_number = |map: &mut MapBuilder, number: &SharedNumbers| {
-            let address = number.address.clone().plus(n, number.item);
+            let address = number.address.clone().plus_size(n, number.item);
             match along_channels {
                 true => map.load(address.plus(outer, number.pixel), number.channel),
                 false => map.load(address.plus(outer, number.channel), number.pixel),
@@ -106,7 +109,7 @@ impl Lowering<'_> {
             map.add(value, operand)
         });
         map.store(at(&to), 1, value);
-        let split = Split::Axes(vec![(n, draft.batch().extent()), (outer, Extent::Fixed(count))]);
+        let split = Split::Axes(vec![(n, draft.batch().extent()), (outer, count.extent())]);
         self.push(draft.finish(split, vec![map.finish()]));
     }
 
@@ -121,11 +124,16 @@ impl Lowering<'_> {
         sums: [ValueId; SUMS],
         build: impl Fn(&mut MapBuilder, &[ExprId], &[ExprId]) -> [ExprId; SUMS],
     ) {
-        let layout = self.view(elements[0]).layout;
-        let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, layout)).collect();
+        let is_sequence = self.ty(elements[0]).shape.is_sequence();
+        // The order of the sums over sequences does not depend on how they are stored.
+        let layout = match is_sequence {
+            true => self.preferred_layout(elements[0]),
+            false => self.view(elements[0]).layout.clone(),
+        };
+        let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, &layout)).collect();
         let numbers: Vec<Address> = numbers.iter().map(|&value| self.address(value)).collect();
         let sums = sums.map(|value| self.address(value));
-        if layout == Layout::ChannelsFirst || from[0].pixels == 1 {
+        if !layout.is_channels_last() || !is_sequence && from[0].pixels() == Size::fixed(1) {
             let mut draft = self.draft(node, "each channel on one thread").part("sums");
             let channels = AxisView::new(self, elements[0], 1, 1).reduction(&mut draft);
             let mut map = channels.map();
@@ -166,8 +174,12 @@ impl Lowering<'_> {
 /// Blocks of pixels of a value stored in NHWC layout, and some results of each block for each channel: the first of two
 /// stages of a reduction. Threads share the blocks, so each thread reads whole cache lines once and in order. Results
 /// do not depend on the number of threads.
+///
+/// A whole sequence is one block, so that results do not depend on whether its length is open either.
 pub struct PixelBlocks {
     channels: usize,
+    /// The pixels of a sequence.
+    sequence: Option<Size>,
     range: BlockedRange,
     results: usize,
     buffer: BufferId,
@@ -181,23 +193,33 @@ pub struct PixelBlock<'a> {
     block: Var,
     start: &'a Affine,
     /// Pixels of the block.
-    pub pixels: usize,
+    pub pixels: Size,
 }
 
 impl PixelBlocks {
     /// Divides the pixels of a value into blocks with `results` results per channel.
     pub fn new(lowering: &mut Lowering<'_>, view: &View, results: usize) -> Self {
-        // All blocks except the last have the same size, and none needs a compensated sum.
-        let count = view.pixels.div_ceil(SUM_BLOCK);
-        let range = BlockedRange::exact(view.pixels, view.pixels.div_ceil(count));
-        let elements = range.blocks() * results * view.channels;
+        let sequence = (view.extents.len() == 3).then(|| view.pixels());
+        let range = match sequence {
+            Some(_) => BlockedRange::exact(1, 1),
+            None => {
+                // All blocks except the last have the same size, and none needs a compensated sum.
+                let pixels = view.pixels().known();
+                BlockedRange::exact(pixels, pixels.div_ceil(pixels.div_ceil(SUM_BLOCK)))
+            }
+        };
+        let elements = range.blocks() * results * view.channels();
         let buffer = lowering.temporary("blocks", lowering.batch().size(elements));
-        PixelBlocks { channels: view.channels, range, results, buffer, items: lowering.batch().extent() }
+        let items = lowering.batch().extent();
+        PixelBlocks { channels: view.channels(), sequence, range, results, buffer, items }
     }
 
     /// The note of the kernels.
     pub fn note(&self) -> String {
-        format!("{} blocks of {} pixels an item", self.range.blocks(), self.range.size)
+        match self.sequence {
+            Some(_) => "each sequence in a block".to_owned(),
+            None => format!("{} blocks of {} pixels an item", self.range.blocks(), self.range.size),
+        }
     }
 
     /// The kernel that runs `body` for every block.
@@ -207,17 +229,19 @@ impl PixelBlocks {
         body: impl Fn(&PixelBlock<'_>) -> Vec<Stmt>,
     ) -> crate::kernel::Kernel {
         let (n, block) = (draft.var(), draft.var());
-        let body = self
-            .range
-            .branch(block, |start, pixels| body(&PixelBlock { blocks: self, n, block, start, pixels }));
+        let body = self.range.branch(block, |start, pixels| {
+            let pixels = self.sequence.unwrap_or(Size::fixed(pixels));
+            body(&PixelBlock { blocks: self, n, block, start, pixels })
+        });
         let blocks = Extent::Fixed(self.range.blocks());
         draft.finish(Split::Axes(vec![(n, self.items), (block, blocks)]), body)
     }
 
-    /// The number of pixels of each block, as a constant `[blocks]`.
-    pub fn pixels(&self, lowering: &mut Lowering<'_>) -> Address {
+    /// The number of pixels of each block, as a constant `[blocks]`, if blocks are not sequences.
+    pub fn pixels(&self, lowering: &mut Lowering<'_>) -> Option<Address> {
         let pixels = self.range.parts().flat_map(|(count, pixels)| std::iter::repeat_n(pixels as f32, count));
-        Address::start(lowering.constant("pixels of blocks", pixels.collect()))
+        let mut constant = |pixels| Address::start(lowering.constant("pixels of blocks", pixels));
+        self.sequence.is_none().then(|| constant(pixels.collect()))
     }
 
     /// The split of kernels that reduce the results of all blocks: threads share the channels.
@@ -238,21 +262,24 @@ impl PixelBlocks {
         map.load_window(at, 1, &[self.range.blocks() * block, block])
     }
 
-    /// A number of the window's current block, from `[blocks]`.
-    pub fn load_number(&self, map: &mut MapBuilder, numbers: Address) -> ExprId {
-        map.load_window(numbers, 0, &[0, 1])
+    /// The number of pixels of the window's current block, from [`pixels`](Self::pixels).
+    pub fn load_pixels(&self, map: &mut MapBuilder, pixels: &Option<Address>) -> ExprId {
+        match (self.sequence, pixels) {
+            (None, Some(pixels)) => map.load_window(pixels.clone(), 0, &[0, 1]),
+            (sequence, _) => sequence.unwrap_or(Size::fixed(1)).number(map),
+        }
     }
 }
 
 impl PixelBlock<'_> {
     /// A map over all channels; its window is the block's pixels.
     pub fn map(&self) -> MapBuilder {
-        MapBuilder::new(Extent::Fixed(self.blocks.channels)).window(&[Extent::Fixed(self.pixels)])
+        MapBuilder::new(Extent::Fixed(self.blocks.channels)).window(&[self.pixels.extent()])
     }
 
     /// The current element of a value.
     pub fn element(&self, map: &mut MapBuilder, view: &View) -> ExprId {
-        map.load_window(view.of_item(self.n).at(self.start, view.pixel), 1, &[view.pixel])
+        map.load_window(view.of_item(self.n).at(self.start, view.pixel()), 1, &[view.pixel()])
     }
 
     /// The address of a result for the first channel.

@@ -1,4 +1,4 @@
-//! The layout of images in memory, and the location of parts of a value.
+//! The layout of values in memory, and the location of parts of a value.
 //!
 //! Images with enough channels are stored in NHWC layout. A vector then holds the channels of one pixel for any image
 //! width, neighbours within a window are whole pixels apart, concatenation of channels needs no copy, since a value may
@@ -7,17 +7,24 @@
 //! shape. Values that are combined element by element therefore always have the same layout, and only the start, the
 //! end and flattening layers of a network need copies between layouts.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Buffer, KernelDraft, Location, Lower, Lowering, Order, Size};
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Element, Extent, MapBuilder, Split, Var};
-use crate::ops::{Move, Operator, Role};
-use crate::shape::Shape;
+use crate::ops::{Move, Operator, Reach, Role};
+use crate::shape::{Dim, Shape};
 
 /// Images with fewer channels are stored in NCHW layout: their vectors run along the width.
 const FEW_CHANNELS: usize = 8;
+
+/// Whether images with this number of channels fill too few lanes of a vector along the channels.
+pub(crate) fn has_few_channels(channels: usize) -> bool {
+    channels < FEW_CHANNELS
+}
 
 /// Which images are stored channels last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,123 +37,240 @@ pub enum Layouts {
     ChannelsFirst,
 }
 
-/// The layout of an image's elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Layout {
-    /// `[C, H, W]`: channels first (NCHW).
-    ChannelsFirst,
-    /// `[H, W, C]`: channels last (NHWC).
-    ChannelsLast,
+/// The order in which the axes of a value are stored, outermost first: a permutation of the axes of its shape.
+///
+/// ```
+/// use windlass_compiler::plan::Layout;
+/// assert_eq!(Layout::channels_first(4).axes(), [0, 1, 2, 3]);
+/// assert_eq!(Layout::channels_last(4).axes(), [0, 2, 3, 1]);
+/// assert_eq!(Layout::channels_last(4).to_string(), "channels last");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Layout(Vec<usize>);
+
+impl Layout {
+    /// The order of the shape: `[N, C, H, W]` (NCHW) for images.
+    pub fn channels_first(rank: usize) -> Self {
+        Layout((0..rank).collect())
+    }
+
+    /// The channels, which are axis 1, behind all other axes: `[N, H, W, C]` (NHWC) for images. Without spatial axes,
+    /// this is the order of the shape.
+    pub fn channels_last(rank: usize) -> Self {
+        let spatial = 2..rank;
+        Layout((0..rank.min(1)).chain(spatial).chain((rank > 1).then_some(1)).collect())
+    }
+
+    /// The axes, outermost first.
+    pub fn axes(&self) -> &[usize] {
+        &self.0
+    }
+
+    /// Whether axes are in the order of the shape.
+    pub fn is_of_shape(&self) -> bool {
+        self.0.iter().copied().eq(0..self.0.len())
+    }
+
+    /// Whether the channels are behind spatial axes.
+    pub fn is_channels_last(&self) -> bool {
+        self.0.len() > 2 && *self == Layout::channels_last(self.0.len())
+    }
 }
 
-impl Layouts {
-    /// The layout of values with a shape, if nothing else determines it.
-    fn of(self, shape: &Shape) -> Layout {
-        let item = shape.item();
-        let is_image = shape.is_batched() && !shape.has_open_item() && item.len() >= 2;
-        if self == Layouts::ByChannels
-            && is_image
-            && item[0] >= FEW_CHANNELS
-            && item[1..].iter().product::<usize>() > 1
-        {
-            Layout::ChannelsLast
-        } else {
-            Layout::ChannelsFirst
+impl std::fmt::Display for Layout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            layout if layout.is_of_shape() => f.write_str("channels first"),
+            layout if layout.is_channels_last() => f.write_str("channels last"),
+            Layout(axes) => write!(f, "axes in the order {axes:?}"),
         }
     }
 }
 
-/// The layout in which a node's result is stored.
-pub(super) fn result_layout(layouts: Layouts, graph: &Graph, node: &Node, result: ValueId) -> Layout {
-    let has_open = node.operands.iter().any(|&operand| graph.ty(operand).shape.has_open_item());
-    match node.op.memory().results {
-        Order::Any if !has_open => layouts.of(&graph.ty(result).shape),
-        Order::Any | Order::OfShape => Layout::ChannelsFirst,
+/// The layouts of a graph's values. They depend on their shapes only.
+#[derive(Clone, Debug)]
+pub(super) struct ImageLayouts {
+    layouts: Layouts,
+    /// Shapes of sequences with windows along their only spatial axis, and of sequences of open length that operators
+    /// on images use. They are stored channels last for any number of channels and any length: kernels along an axis of
+    /// open size only know this layout, and sums then have the same order for a fixed and an open length.
+    sequences: HashSet<Shape>,
+}
+
+impl ImageLayouts {
+    pub(super) fn of(graph: &Graph, layouts: Layouts) -> Self {
+        let mut sequences = HashSet::new();
+        for node in graph.nodes() {
+            let facts = node.op.facts();
+            let has_window = matches!(facts.reach, Reach::Window(window) if window.axes() == 1);
+            let is_on_images = match facts.role {
+                Role::Product(_) | Role::Other => node.op.memory().operands == Order::Any,
+                Role::Elementwise(elementwise) => !elementwise.in_any_shape,
+                Role::Source(_) | Role::Identity | Role::Move(_) | Role::LossGradient => false,
+            };
+            let values = node.operands.iter().take(2).chain(&node.results);
+            sequences.extend(values.map(|&value| &graph.ty(value).shape).filter(|shape| {
+                has_window && shape.is_sequence() || is_on_images && shape.is_open_sequence()
+            }));
+        }
+        ImageLayouts { layouts, sequences: sequences.into_iter().cloned().collect() }
+    }
+
+    /// The layout of values with a shape, if nothing else determines it.
+    fn of_shape(&self, shape: &Shape) -> Layout {
+        let item = shape.item();
+        let is_image = shape.is_batched() && !shape.has_open_item() && item.len() >= 2;
+        let has_channels = is_image && !has_few_channels(item[0]) && item[1..].iter().product::<usize>() > 1;
+        let is_sequence = self.sequences.contains(shape);
+        let by_channels = self.layouts == Layouts::ByChannels && (has_channels || is_sequence);
+        if by_channels || is_sequence && shape.has_open_item() {
+            Layout::channels_last(shape.rank())
+        } else {
+            Layout::channels_first(shape.rank())
+        }
+    }
+
+    /// The layout in which a node's result is stored.
+    pub(super) fn of_result(&self, graph: &Graph, node: &Node, result: ValueId) -> Layout {
+        let shape = &graph.ty(result).shape;
+        match node.op.memory().results {
+            Order::Any => self.of_shape(shape),
+            Order::AnyOfFixed if !has_open_items(graph, node) => self.of_shape(shape),
+            Order::AnyOfFixed | Order::OfShape => Layout::channels_first(shape.rank()),
+        }
     }
 }
 
-/// The location of a value's elements: one channel of one pixel of one item is at
-/// `address + item·n + pixel·p + channel·c`. Strides are in elements.
+/// Whether a node has an operand or a result whose items have an open size.
+pub(super) fn has_open_items(graph: &Graph, node: &Node) -> bool {
+    node.operands.iter().chain(&node.results).any(|&value| graph.ty(value).shape.has_open_item())
+}
+
+/// The location of a value's elements: the element with index `i` along each axis is at `address` plus the sum of
+/// `stride·i`. Strides are in elements.
+///
+/// Operators on images treat all spatial axes as one run of pixels, which [`pixels`](Self::pixels) and
+/// [`pixel`](Self::pixel) describe: spatial axes have no gaps. A pixel may have one behind its channels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
     /// The first element.
     pub address: Address,
     /// The type in which elements are stored.
     pub element: Element,
-    /// The layout of the elements.
+    /// The order in which the axes are stored.
     pub layout: Layout,
-    /// The number of channels.
-    pub channels: usize,
-    /// The number of pixels.
-    pub pixels: usize,
-    /// The stride of items.
-    pub item: usize,
-    /// The stride of pixels.
-    pub pixel: usize,
-    /// The stride of channels.
-    pub channel: usize,
+    /// The number of indices of each axis.
+    pub extents: Vec<Size>,
+    /// The stride of each axis.
+    pub strides: Vec<Size>,
 }
 
 impl View {
-    /// A value that is alone in its buffer.
-    pub(super) fn whole(buffer: BufferId, shape: &Shape, layout: Layout, element: Element) -> Self {
-        let item = shape.item();
-        let elements: usize = item.iter().product();
-        let channels = if shape.is_batched() { item.first().copied().unwrap_or(1) } else { 1 };
-        let pixels = elements / channels.max(1);
-        let (pixel, channel) = match layout {
-            Layout::ChannelsFirst => (1, pixels),
-            Layout::ChannelsLast => (channels, 1),
-        };
-        let item = whole_words(elements, element);
-        View { address: Address::start(buffer), element, layout, channels, pixels, item, pixel, channel }
-    }
-
     /// Some neighbouring channels of this value.
     pub fn part(&self, first: usize, channels: usize) -> Self {
-        let address = self.address.clone().offset(first * self.channel);
-        View { address, channels, ..self.clone() }
+        let mut part = self.clone();
+        part.address.offset = part.address.offset.offset_size(self.strides[1].times(first));
+        part.extents[1] = Size::fixed(channels);
+        part
     }
 
-    /// The elements of a dense value, viewed as items of `channels` channels and `pixels` pixels in NCHW layout.
-    pub fn split(&self, channels: usize, pixels: usize) -> Self {
-        let layout = Layout::ChannelsFirst;
-        let item = channels * pixels;
-        View { layout, channels, pixels, item, pixel: 1, channel: pixels, ..self.clone() }
+    /// The value with its axes in another order: axis `i` of the view is axis `order[i]` of the value.
+    pub fn transposed(&self, order: &[usize]) -> Self {
+        let sorted = |sizes: &[Size]| order.iter().map(|&axis| sizes[axis]).collect();
+        let stored = self.layout.0.iter().filter_map(|axis| order.iter().position(|own| own == axis));
+        View {
+            layout: Layout(stored.collect()),
+            extents: sorted(&self.extents),
+            strides: sorted(&self.strides),
+            ..self.clone()
+        }
     }
 
-    /// A value of one pixel or one channel, which has both layouts, in the other layout.
-    fn in_other_order(&self) -> Self {
-        let (layout, pixel, channel) = match self.layout {
-            Layout::ChannelsFirst => (Layout::ChannelsLast, self.channels, 1),
-            Layout::ChannelsLast => (Layout::ChannelsFirst, 1, self.pixels),
+    /// The same elements in a layout, if they have it; axes with one index may be anywhere. Channels last only requires
+    /// the channels to be contiguous.
+    pub fn in_layout(&self, layout: &Layout) -> Option<Self> {
+        let innermost = layout.0.iter().rev().find(|&&axis| self.extents[axis] != Size::fixed(1));
+        let fits = match layout.is_of_shape() {
+            true => self.is_plain(),
+            false => innermost.is_none_or(|&axis| self.strides[axis] == Size::fixed(1)),
         };
-        View { layout, pixel, channel, ..self.clone() }
-    }
-
-    /// The same elements in a layout, if they have it: a single pixel, or a single channel, has both.
-    pub fn in_layout(&self, layout: Layout) -> Option<Self> {
-        let fits = match layout {
-            Layout::ChannelsFirst => self.is_plain(),
-            Layout::ChannelsLast => self.channel == 1 || self.channels == 1,
-        };
-        fits.then(|| if self.layout == layout { self.clone() } else { self.in_other_order() })
+        if !fits || self.layout == *layout {
+            return fits.then(|| self.clone());
+        }
+        // The stride of an axis with one index is that of the next index, if there were one.
+        let mut view = View { layout: layout.clone(), ..self.clone() };
+        let mut next = Some(Size::fixed(1));
+        for &axis in layout.0.iter().rev() {
+            match next {
+                Some(next) if self.extents[axis] == Size::fixed(1) => view.strides[axis] = next,
+                _ => next = self.strides[axis].product(self.extents[axis]),
+            }
+        }
+        Some(view)
     }
 
     /// The first element of item `n`.
     pub fn of_item(&self, n: Var) -> Address {
-        self.address.clone().plus(n, self.item)
+        self.address.clone().plus_size(n, self.item())
+    }
+
+    /// The stride of items.
+    pub fn item(&self) -> Size {
+        self.strides.first().copied().unwrap_or(Size::fixed(1))
+    }
+
+    /// The number of channels.
+    pub fn channels(&self) -> usize {
+        self.extents.get(1).map_or(1, |&channels| channels.known())
+    }
+
+    /// The stride of channels.
+    pub fn channel(&self) -> Size {
+        self.strides.get(1).copied().unwrap_or(Size::fixed(1))
+    }
+
+    /// The number of pixels of an item: the product of its spatial axes.
+    ///
+    /// # Panics
+    /// If several of them are open.
+    pub fn pixels(&self) -> Size {
+        let axes = self.extents.iter().skip(2);
+        let product = axes.fold(Some(Size::fixed(1)), |product, &size| product?.product(size));
+        product.expect("operators on images are given at most one open axis")
+    }
+
+    /// The stride of pixels.
+    pub fn pixel(&self) -> usize {
+        self.strides.get(2..).and_then(<[_]>::last).map_or(1, |&pixel| pixel.known())
     }
 
     /// Whether the elements of each item are contiguous, and the items too.
     pub fn is_dense(&self) -> bool {
-        self.item == self.channels * self.pixels
+        self.has_no_gaps(&self.layout, |item| item)
     }
 
-    /// Whether the elements of an item are dense and in the order of the shape.
-    fn is_plain(&self) -> bool {
-        let is_packed = self.item == whole_words(self.channels * self.pixels, self.element);
-        is_packed && (self.layout == Layout::ChannelsFirst || self.pixels == 1 || self.channels == 1)
+    /// Whether the elements of an item are dense and in the order of the shape. Items start at whole words.
+    pub(crate) fn is_plain(&self) -> bool {
+        let words = |item: Size| match item.open {
+            None => Size::fixed(whole_words(item.elements, self.element)),
+            Some(_) => item,
+        };
+        self.has_no_gaps(&Layout::channels_first(self.extents.len()), words)
+    }
+
+    /// Whether elements are contiguous in a layout, except that `item` gives the stride of items. Only channels and
+    /// items ever have gaps, so strides that are products of several open sizes need no check.
+    fn has_no_gaps(&self, layout: &Layout, item: impl Fn(Size) -> Size) -> bool {
+        let mut next = Some(Size::fixed(1));
+        layout.0.iter().rev().all(|&axis| {
+            let (extent, stride) = (self.extents[axis], self.strides[axis]);
+            let expected = if axis == 0 { next.map(&item) } else { next };
+            let fits = extent == Size::fixed(1) || expected.is_none_or(|expected| expected == stride);
+            if extent != Size::fixed(1) {
+                next = stride.product(extent);
+            }
+            fits
+        })
     }
 }
 
@@ -156,6 +280,43 @@ fn whole_words(elements: usize, element: Element) -> usize {
 }
 
 impl Lowering<'_> {
+    /// A value that is alone in memory starting at an address: its elements have no gaps, and items start at words.
+    pub fn dense_view(&mut self, address: Address, dims: &[Dim], layout: Layout, element: Element) -> View {
+        let extents: Vec<Size> = dims.iter().map(|dim| self.size_of(&dim.polynomial())).collect();
+        let mut strides = vec![Size::fixed(1); dims.len()];
+        for (place, &axis) in layout.0.iter().enumerate() {
+            let inner: Vec<Dim> = layout.0[place + 1..].iter().map(|&inner| dims[inner].clone()).collect();
+            strides[axis] = self.product(&inner);
+        }
+        if let [item, ..] = &mut strides[..]
+            && item.open.is_none()
+        {
+            item.elements = whole_words(item.elements, element);
+        }
+        View { address, element, layout, extents, strides }
+    }
+
+    /// A value that is alone in its buffer.
+    pub(super) fn whole_view(
+        &mut self,
+        buffer: BufferId,
+        shape: &Shape,
+        layout: Layout,
+        element: Element,
+    ) -> View {
+        self.dense_view(Address::start(buffer), shape.dims(), layout, element)
+    }
+
+    /// The layout of channels first for a value.
+    pub fn channels_first(&self, value: ValueId) -> Layout {
+        Layout::channels_first(self.ty(value).shape.rank())
+    }
+
+    /// The layout of channels last for a value.
+    pub fn channels_last(&self, value: ValueId) -> Layout {
+        Layout::channels_last(self.ty(value).shape.rank())
+    }
+
     /// The location of a value, for operators that accept any layout.
     pub fn view(&self, value: ValueId) -> &View {
         &self.views[&value][0]
@@ -163,7 +324,7 @@ impl Lowering<'_> {
 
     /// The layout of a value if nothing else determines it.
     pub fn preferred_layout(&self, value: ValueId) -> Layout {
-        self.options.layouts.of(&self.ty(value).shape)
+        self.images.of_shape(&self.ty(value).shape)
     }
 
     pub(crate) fn bind_view(&mut self, value: ValueId, view: View) {
@@ -171,14 +332,23 @@ impl Lowering<'_> {
         self.views.insert(value, vec![view]);
     }
 
-    /// The address of a value whose elements are dense and in the order of its shape.
+    /// The location of a value whose elements are dense and in the order of its shape.
+    ///
+    /// # Panics
+    /// If it is stored in another order, and [`operands_in_order`](Self::operands_in_order) was not called.
+    pub fn plain(&self, value: ValueId) -> View {
+        let layout = self.channels_first(value);
+        let plain = self.views[&value].iter().find_map(|view| view.in_layout(&layout));
+        plain.expect("operators that do not take any order are given copies in order")
+    }
+
+    /// The first element of a [`plain`](Self::plain) value.
     pub fn address(&self, value: ValueId) -> Address {
-        let plain = self.views[&value].iter().find(|view| view.is_plain());
-        plain.expect("operators that do not take any order are given copies in order").address.clone()
+        self.plain(value).address
     }
 
     /// The location of a value in a given layout: the value itself, or a copy by kernels before this node's.
-    pub fn in_layout(&mut self, node: &Node, value: ValueId, layout: Layout) -> View {
+    pub fn in_layout(&mut self, node: &Node, value: ValueId, layout: &Layout) -> View {
         if let Some(view) = self.views[&value].iter().find_map(|view| view.in_layout(layout)) {
             return view;
         }
@@ -187,7 +357,7 @@ impl Lowering<'_> {
         let (name, size) = ("reordered".to_owned(), self.stored_size(ty, from.element));
         let buffer =
             self.new_buffer(Buffer { name, size, element: from.element, location: Location::Nowhere });
-        let view = View::whole(buffer, &ty.shape, layout, from.element);
+        let view = self.whole_view(buffer, &ty.shape, layout.clone(), from.element);
         let draft = self.draft(node, format!("{} to {}", from.layout, layout)).part("reorder");
         self.reorder(draft, &from, &view);
         self.views.get_mut(&value).expect("bound above").push(view.clone());
@@ -198,12 +368,12 @@ impl Lowering<'_> {
     /// called for them.
     pub fn operands_in_order(&mut self, node: &Node) {
         for &operand in &node.operands {
-            self.in_layout(node, operand, Layout::ChannelsFirst);
+            self.in_layout(node, operand, &self.channels_first(operand));
         }
     }
 
     /// The location of a value in a given layout and dense: the value itself, or a copy.
-    pub fn dense(&mut self, node: &Node, value: ValueId, layout: Layout) -> View {
+    pub fn dense(&mut self, node: &Node, value: ValueId, layout: &Layout) -> View {
         let view = self.in_layout(node, value, layout);
         if view.is_dense() {
             return view;
@@ -215,24 +385,27 @@ impl Lowering<'_> {
     }
 
     /// Memory for the elements of a value in a given layout, valid during the kernels of this node.
-    pub fn dense_temporary(&mut self, value: ValueId, layout: Layout) -> View {
+    pub fn dense_temporary(&mut self, value: ValueId, layout: &Layout) -> View {
         let ty = self.ty(value);
         let buffer = self.temporary("dense", self.size(value));
-        View::whole(buffer, &ty.shape, layout, ty.dtype.into())
+        self.whole_view(buffer, &ty.shape, layout.clone(), ty.dtype.into())
     }
 
     /// Adds a kernel that copies a value from one layout to another.
     pub fn reorder(&mut self, mut draft: KernelDraft, from: &View, to: &View) {
         let (n, outer) = (draft.var(), draft.var());
-        // Vectors run along the contiguous axis of the destination.
-        let (count, lanes, from_outer, from_lane, to_outer) = match to.layout {
-            Layout::ChannelsFirst => (from.channels, from.pixels, from.channel, from.pixel, to.channel),
-            Layout::ChannelsLast => (from.pixels, from.channels, from.pixel, from.channel, to.pixel),
-        };
-        let mut map = MapBuilder::new(Extent::Fixed(lanes));
-        let value = map.load_as(from.element, from.of_item(n).plus(outer, from_outer), from_lane, &[]);
-        map.store_as(to.element, to.of_item(n).plus(outer, to_outer), 1, value);
-        let split = Split::Axes(vec![(n, draft.batch().extent()), (outer, Extent::Fixed(count))]);
+        let pixels = (from.pixels(), Size::fixed(from.pixel()), Size::fixed(to.pixel()));
+        let channels = (Size::fixed(from.channels()), from.channel(), to.channel());
+        // Vectors run along the contiguous axis of the destination, or else of the value, if their strides are fixed.
+        let is_fixed = |(_, from, to): (Size, Size, Size)| from.open.is_none() && to.open.is_none();
+        let along_channels = to.layout.is_channels_last() && is_fixed(channels);
+        let ((lanes, from_lane, to_lane), (count, from_outer, to_outer)) =
+            if along_channels { (channels, pixels) } else { (pixels, channels) };
+        let mut map = MapBuilder::new(lanes.extent());
+        let read = from.of_item(n).plus_size(outer, from_outer);
+        let value = map.load_as(from.element, read, from_lane.known(), &[]);
+        map.store_as(to.element, to.of_item(n).plus_size(outer, to_outer), to_lane.known(), value);
+        let split = Split::Axes(vec![(n, draft.batch().extent()), (outer, count.extent())]);
         self.push(draft.finish(split, vec![map.finish()]));
     }
 
@@ -250,7 +423,7 @@ impl Lowering<'_> {
         ) -> crate::kernel::ExprId,
     ) {
         let to = self.view(node.results[0]).clone();
-        let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, to.layout)).collect();
+        let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, &to.layout)).collect();
         let mut draft = self.draft(node, "element by element");
         let dense = to.is_dense() && from.iter().all(View::is_dense);
         let (split, lanes, index) = if dense {
@@ -259,19 +432,17 @@ impl Lowering<'_> {
         } else {
             // Only parts of pixels are not dense.
             let (n, pixel) = (draft.var(), draft.var());
-            let split = Split::Axes(vec![(n, draft.batch().extent()), (pixel, Extent::Fixed(to.pixels))]);
-            (split, Extent::Fixed(to.channels), vec![(n, Some(true)), (pixel, Some(false))])
+            let split = Split::Axes(vec![(n, draft.batch().extent()), (pixel, to.pixels().extent())]);
+            (split, Extent::Fixed(to.channels()), vec![(n, Some(true)), (pixel, Some(false))])
         };
         let place = |view: &View| {
             index.iter().fold(view.address.clone(), |address, &(var, kind)| {
-                address.plus(
-                    var,
-                    match kind {
-                        None => 1,
-                        Some(true) => view.item,
-                        Some(false) => view.pixel,
-                    },
-                )
+                let stride = match kind {
+                    None => Size::fixed(1),
+                    Some(true) => view.item(),
+                    Some(false) => Size::fixed(view.pixel()),
+                };
+                address.plus_size(var, stride)
             })
         };
         let mut map = MapBuilder::new(lanes);
@@ -280,15 +451,6 @@ impl Lowering<'_> {
         let value = build(&mut map, &loads, &numbers);
         map.store(place(&to), 1, value);
         self.push(draft.finish(split, vec![map.finish()]));
-    }
-}
-
-impl std::fmt::Display for Layout {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Layout::ChannelsFirst => "channels first",
-            Layout::ChannelsLast => "channels last",
-        })
     }
 }
 
@@ -305,7 +467,7 @@ pub(super) fn concat_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
     for node in graph.nodes().iter().rev() {
         let Role::Move(Move::Join { axis: 1 }) = node.op.facts().role else { continue };
         let whole = lowering.view(node.results[0]).clone();
-        if whole.layout != Layout::ChannelsLast {
+        if !whole.layout.is_channels_last() {
             continue;
         }
         let mut first = 0;
@@ -315,14 +477,14 @@ pub(super) fn concat_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
             let is_computed = producer.memory().results == Order::Any;
             // A producer whose result is a part of another value writes nothing.
             let writes_parts = !matches!(producer.facts().role, Role::Move(Move::Part { .. }));
-            if own.layout == Layout::ChannelsLast
+            if own.layout.is_channels_last()
                 && is_computed
                 && writes_parts
                 && concatenated[operand.index()] == 1
             {
-                lowering.bind_view(operand, whole.part(first, own.channels));
+                lowering.bind_view(operand, whole.part(first, own.channels()));
             }
-            first += own.channels;
+            first += own.channels();
         }
     }
 }

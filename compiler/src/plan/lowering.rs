@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     Batch, Buffer, Choice, Convolution, Location, OpenSizes, Parallelism, PlanOptions, Size, Vectors,
-    Verdict, View, WINOGRAD_RESULTS, storage, tuning_key,
+    Verdict, View, WINOGRAD_RESULTS, layout::ImageLayouts, storage, tuning_key,
 };
 use crate::entity::{NodeId, ValueId};
 use crate::faults::{Fault, armed};
@@ -26,6 +26,8 @@ pub struct Lowering<'g> {
     pub vectors: Vectors,
     /// The threads and batch size to optimise for.
     pub parallelism: Parallelism,
+    /// The layouts of images.
+    pub(super) images: ImageLayouts,
     /// The open sizes of the plan.
     pub(super) sizes: OpenSizes,
     uses: Vec<usize>,
@@ -59,6 +61,7 @@ impl<'g> Lowering<'g> {
             options,
             vectors: Vectors::of(target.vectors, options.costs),
             parallelism: Parallelism::of(graph, options),
+            images: ImageLayouts::of(graph, options.layouts),
             sizes: OpenSizes::of(graph),
             uses: graph.use_counts(),
             elements: storage::elements(graph),

@@ -32,12 +32,13 @@ use std::collections::{BTreeSet, HashSet};
 
 use aliases::Aliases;
 pub use axis::{AxisReduction, AxisView};
-pub use blocked_range::BlockedRange;
+pub use blocked_range::{BlockedRange, in_blocks};
 pub use channels::{Epilogue, PixelBlock, PixelBlocks, SharedNumbers};
 pub use choice::{Candidate, Choice, Choices, Verdict, tuning_key};
 pub use costs::{Costs, PerWidth};
 pub use error::PlanError;
 pub use evaluate::EvaluatePlanError;
+pub(crate) use layout::has_few_channels;
 pub use layout::{Layout, Layouts, View};
 pub use lowering::{KernelDraft, Lowering};
 pub(crate) use lowering::{copy_span, fill};
@@ -46,7 +47,7 @@ pub use parallelism::Parallelism;
 pub use product::{RegisterTile, Vectors};
 pub use rules::{Bytes, Lower, MemoryRules, Order};
 pub use sizes::{Batch, OpenSizes, Size};
-pub use strides::{RowsOf, Strides};
+pub use strides::RowsOf;
 pub use traffic::Traffic;
 
 use crate::error::GraphError;
@@ -236,7 +237,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
     options.check()?;
     crate::graph::verify(graph)?;
     let mut lowering = Lowering::new(graph, options, target);
-    let aliases = Aliases::of(graph, options);
+    let aliases = Aliases::of(graph, &lowering.images);
     let mut slots = Vec::new();
     for node in graph.nodes() {
         aliases.place_results(graph, node, &mut lowering, &mut slots);
@@ -259,7 +260,8 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
         lowering.node = id;
         match node.op.memory().operands {
             Order::OfShape => lowering.operands_in_order(node),
-            Order::Any => {}
+            Order::AnyOfFixed if layout::has_open_items(graph, node) => lowering.operands_in_order(node),
+            Order::AnyOfFixed | Order::Any => {}
         }
         node.op.lower(&mut lowering, node);
         let (from_parameters, kernels) = lowering.take();

@@ -44,6 +44,8 @@ pub enum Order {
     OfShape,
     /// Any layout that a view describes: channels first or last, and parts of the pixels of another value.
     Any,
+    /// Any layout of values of fixed sizes, and the order of the shape if an item has an open size.
+    AnyOfFixed,
 }
 
 /// An operand or result of integers from 0 to 255.

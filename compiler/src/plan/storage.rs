@@ -11,7 +11,10 @@ pub(super) fn elements(graph: &Graph) -> Vec<Element> {
     let mut elements: Vec<Element> =
         (0..graph.value_count()).map(|index| graph.ty(ValueId::new(index)).dtype.into()).collect();
     for node in graph.nodes() {
-        if let Some(Bytes::Result(result)) = node.op.memory().bytes {
+        // Items of open sizes would not start at words.
+        if let Some(Bytes::Result(result)) = node.op.memory().bytes
+            && !graph.ty(node.results[result]).shape.has_open_item()
+        {
             elements[node.results[result].index()] = Element::U8;
         }
     }

@@ -1,18 +1,9 @@
-//! Dense values by axis: the number of indices of each axis, and their strides.
+//! Sizes and strides of any number of axes: products of their sizes, rows, and copies axis by axis.
 
-use super::{Buffer, KernelDraft, Location, Lowering, Size};
+use super::{Buffer, KernelDraft, Layout, Location, Lowering, Size, View};
 use crate::entity::ValueId;
-use crate::kernel::{Address, Affine, Element, Extent, MapBuilder, Split, Var};
+use crate::kernel::{Address, Affine, Element, Expr, ExprId, Extent, MapBuilder, Split, Var};
 use crate::shape::{Dim, Polynomial};
-
-/// The axes of a dense value whose elements are in the order of its shape.
-#[derive(Clone, Debug)]
-pub struct Strides {
-    /// The number of indices of each axis.
-    pub sizes: Vec<Size>,
-    /// The stride of each axis, in elements.
-    pub distances: Vec<Size>,
-}
 
 /// A value viewed as a matrix: the axes before a given axis are its rows, the others its columns.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +18,38 @@ impl Size {
     /// The number, if it does not depend on open sizes.
     pub fn as_number(self) -> Option<usize> {
         self.open.is_none().then_some(self.elements)
+    }
+
+    /// The number, for operators that are only given fixed sizes.
+    ///
+    /// # Panics
+    /// If the size is open.
+    pub fn known(self) -> usize {
+        self.as_number().expect("operators without open axes are given fixed sizes")
+    }
+
+    /// The size as a float.
+    pub fn number(self, map: &mut MapBuilder) -> ExprId {
+        match self.open {
+            Some(open) => map.expr(Expr::Size(open, self.elements)),
+            None => map.constant(self.elements as f64),
+        }
+    }
+
+    /// This size times a number.
+    #[must_use]
+    pub fn times(self, number: usize) -> Self {
+        Size { elements: self.elements * number, ..self }
+    }
+
+    /// The product; `None` if both sizes are open.
+    #[must_use]
+    pub fn product(self, other: Size) -> Option<Size> {
+        match (self.open, other.open) {
+            (_, None) => Some(self.times(other.elements)),
+            (None, Some(_)) => Some(other.times(self.elements)),
+            (Some(_), Some(_)) => None,
+        }
     }
 }
 
@@ -50,10 +73,36 @@ impl Affine {
     }
 }
 
+impl Address {
+    /// This address plus a variable times a size.
+    #[must_use]
+    pub fn plus_size(mut self, var: Var, size: Size) -> Self {
+        self.offset = self.offset.plus_size(var, size);
+        self
+    }
+}
+
 impl Lowering<'_> {
     /// A size that is a polynomial of the sizes of values.
     pub fn size_of(&mut self, size: &Polynomial) -> Size {
         self.sizes.add(size)
+    }
+
+    /// A size plus a number.
+    pub fn longer(&mut self, size: Size, by: usize) -> Size {
+        let longer = self.polynomial(size).plus(&Polynomial::from(by));
+        self.sizes.add(&longer)
+    }
+
+    /// The product of two sizes.
+    pub fn product_of(&mut self, left: Size, right: Size) -> Size {
+        let product = self.polynomial(left).times(&self.polynomial(right));
+        self.sizes.add(&product)
+    }
+
+    fn polynomial(&self, size: Size) -> Polynomial {
+        let number = Polynomial::from(size.elements);
+        size.open.map_or(number.clone(), |open| self.sizes.polynomials()[open.index()].times(&number))
     }
 
     /// The product of the sizes of some axes.
@@ -63,65 +112,46 @@ impl Lowering<'_> {
         self.sizes.add(&product)
     }
 
-    /// The strides of a dense value of a shape.
-    pub fn strides(&mut self, dims: &[Dim]) -> Strides {
-        Strides {
-            sizes: dims.iter().map(|dim| self.sizes.add(&dim.polynomial())).collect(),
-            distances: (0..dims.len()).map(|axis| self.product(&dims[axis + 1..])).collect(),
-        }
-    }
-
     /// A value viewed as rows, one for each index of the axes before `axis`.
     pub fn rows_of(&mut self, value: ValueId, axis: usize) -> RowsOf {
         let dims = self.ty(value).shape.dims().to_vec();
         RowsOf { rows: self.product(&dims[..axis]), row: self.product(&dims[axis..]) }
     }
 
-    /// Memory for a dense value with some sizes, valid during the kernels of this node.
-    pub fn dense_buffer(&mut self, name: &str, dims: &[Dim], element: Element) -> Address {
+    /// Memory for a dense value with some sizes in the order of its axes, valid during the kernels of this node.
+    pub fn dense_buffer(&mut self, name: &str, dims: &[Dim], element: Element) -> View {
         let size = self.product(dims);
         let size = Size { elements: Size::words(size.elements, element), ..size };
         let (name, place) = (name.to_owned(), Location::Nowhere);
-        Address::start(self.new_buffer(Buffer { name, size, element, location: place }))
+        let address = Address::start(self.new_buffer(Buffer { name, size, element, location: place }));
+        self.dense_view(address, dims, Layout::channels_first(dims.len()), element)
     }
 
-    /// Adds a kernel that copies a dense value of a shape with its axes in another order: axis `i` of the copy is axis
-    /// `order[i]` of the value.
-    pub fn transpose(
-        &mut self,
-        mut draft: KernelDraft,
-        (from, dims): (&Address, &[Dim]),
-        order: &[usize],
-        to: &Address,
-        element: Element,
-    ) {
-        let sorted: Vec<Dim> = order.iter().map(|&axis| dims[axis].clone()).collect();
-        let (source, target) = (self.strides(dims), self.strides(&sorted));
-        // Vectors run along the last axis of the copy, or else of the value, if both strides are known at planning
-        // time.
-        let last = |axis: &usize| order[*axis] + 1 == order.len();
-        let candidates = (0..order.len()).rev().take(1).chain((0..order.len()).filter(last));
-        let known = |axis: &usize| {
-            source.distances[order[*axis]].as_number().zip(target.distances[*axis].as_number())
-        };
-        let lanes = candidates.into_iter().find_map(|axis| known(&axis).map(|distances| (axis, distances)));
-        let (mut read, mut write) = (from.clone(), to.clone());
+    /// Adds a kernel that copies a value axis by axis to another with the same extents.
+    pub fn copy_axes(&mut self, mut draft: KernelDraft, from: &View, to: &View) {
+        // Vectors run along the last axis of the copy, or else the innermost axis of the value, if both strides are
+        // known at planning time.
+        let innermost = |view: &View| view.layout.axes().last().copied();
+        let known = |axis: usize| from.strides[axis].as_number().zip(to.strides[axis].as_number());
+        let candidates = [innermost(to), innermost(from)].into_iter().flatten();
+        let lanes = candidates.into_iter().find_map(|axis| known(axis).map(|strides| (axis, strides)));
+        let (mut read, mut write) = (from.address.clone(), to.address.clone());
         let mut loops = Vec::new();
-        for (axis, &origin) in order.iter().enumerate() {
+        for (axis, extent) in to.extents.iter().enumerate() {
             if lanes.is_none_or(|(along, _)| along != axis) {
                 let var = draft.var();
-                read.offset = read.offset.plus_size(var, source.distances[origin]);
-                write.offset = write.offset.plus_size(var, target.distances[axis]);
-                loops.push((var, target.sizes[axis].extent()));
+                read = read.plus_size(var, from.strides[axis]);
+                write = write.plus_size(var, to.strides[axis]);
+                loops.push((var, extent.extent()));
             }
         }
         let (extent, (read_lane, write_lane)) = match lanes {
-            Some((axis, distances)) => (target.sizes[axis].extent(), distances),
+            Some((axis, strides)) => (to.extents[axis].extent(), strides),
             None => (Extent::Fixed(1), (1, 1)),
         };
         let mut map = MapBuilder::new(extent);
-        let value = map.load_as(element, read, read_lane, &[]);
-        map.store_as(element, write, write_lane, value);
+        let value = map.load_as(from.element, read, read_lane, &[]);
+        map.store_as(to.element, write, write_lane, value);
         let split = if loops.is_empty() { Split::Serial } else { Split::Axes(loops) };
         self.push(draft.finish(split, vec![map.finish()]));
     }

@@ -192,6 +192,19 @@ impl Shape {
         self.is_batched() && self.rank() == 3
     }
 
+    /// Whether items are sequences of channels, `[channels, length]`, whose length is open.
+    pub fn is_open_sequence(&self) -> bool {
+        let is_fixed = self.item_dims().iter().map(|dim| dim.fixed().is_some());
+        self.is_batched() && is_fixed.eq([true, false])
+    }
+
+    /// The same first axis, followed by items of some channels and spatial sizes, which may be open.
+    #[must_use]
+    pub fn with_image(&self, channels: usize, sizes: impl IntoIterator<Item = Dim>) -> Self {
+        let first = self.0.iter().take(usize::from(self.is_batched())).cloned();
+        Shape(first.chain([Dim::Fixed(channels)]).chain(sizes).collect())
+    }
+
     /// Whether an item has an open size.
     pub fn has_open_item(&self) -> bool {
         self.item_dims().iter().any(|dim| dim.fixed().is_none())

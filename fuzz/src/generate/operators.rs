@@ -1,6 +1,7 @@
 //! A generator for each operator: operands and attributes that satisfy its shape rule.
 
 mod moved;
+mod sequences;
 mod windows;
 
 use windlass_compiler::entity::ValueId;
@@ -20,7 +21,7 @@ use windlass_compiler::ops::sign_mask::{MaskedSelect, SignMask};
 use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use windlass_compiler::ops::source::InputRole;
 use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
-use windlass_compiler::ops::window::Window;
+use windlass_compiler::ops::window::{Window, fixed_sizes};
 use windlass_compiler::shape::{Dim, Shape, Type};
 
 pub(super) use self::windows::conv;
@@ -30,6 +31,9 @@ use super::sketch::{Meaning, Sketch};
 
 /// Adds an operator of a kind to a graph, with what it needs.
 pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
+    if s.chance(4) && sequences::add(s, kind) {
+        return;
+    }
     match kind {
         OpKind::Input => {
             let sizes = s.fixed_sizes();
@@ -69,7 +73,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             let (window, input_sizes, pooled) = unpooled(s);
             let g = s.of_type(&Type::f32(pooled.clone()));
             let places = s.integers(&pooled, Meaning::Argmax(window.elements()));
-            s.op(MaxPoolGrad { window, input_sizes }, &[g, places]);
+            s.op(MaxPoolGrad { window, input_sizes: fixed_sizes(&input_sizes) }, &[g, places]);
         }
         OpKind::AvgPool => {
             let x = s.image();
@@ -90,7 +94,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
         OpKind::AvgPoolGrad => {
             let (window, input_sizes, pooled) = unpooled(s);
             let g = s.of_type(&Type::f32(pooled));
-            s.op(AvgPoolGrad { window, input_sizes }, &[g]);
+            s.op(AvgPoolGrad { window, input_sizes: fixed_sizes(&input_sizes) }, &[g]);
         }
         OpKind::Linear => {
             let x = s.vector();

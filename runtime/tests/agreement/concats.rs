@@ -9,7 +9,7 @@ use windlass_compiler::ops::loss::{MeanSquaredError, MeanSquaredErrorGrad};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use windlass_compiler::ops::reduce::{Expand, Reduce, ReduceKind};
 use windlass_compiler::ops::structure::{Concat, Pad, Reshape, Slice, Transpose};
-use windlass_compiler::ops::window::Window;
+use windlass_compiler::ops::window::{Window, fixed_sizes};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::shape::Shape;
 
@@ -90,8 +90,10 @@ impl Images {
         results.push(("scale", ops.op(Scale::along(1), &[x, bias])));
         results.push(("sums", ops.op(SumChannels {}, &[x])));
         let pooled = ops.ops(MaxPool { window: window.clone() }, &[x]);
-        let (input_sizes, max) =
-            (self.sizes.clone(), MaxPoolGrad { window: window.clone(), input_sizes: self.sizes.clone() });
+        let (input_sizes, max) = (
+            fixed_sizes(&self.sizes),
+            MaxPoolGrad { window: window.clone(), input_sizes: fixed_sizes(&self.sizes) },
+        );
         results.push(("max", pooled[0]));
         results.push(("max grad", ops.op(max, &[x, pooled[1]])));
         results.push(("mean", ops.op(AvgPool { window: window.clone() }, &[x])));

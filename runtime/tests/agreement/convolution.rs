@@ -4,7 +4,7 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, SumChannels, Unary, UnaryKind};
 use windlass_compiler::ops::epilogue::EpilogueStep;
-use windlass_compiler::ops::window::Window;
+use windlass_compiler::ops::window::{Window, fixed_sizes};
 use windlass_compiler::pass::Mode;
 
 use crate::check::{Agreement, Expectation};
@@ -38,7 +38,8 @@ impl Case {
         let y = ops.op(Binary { kind: BinaryKind::Add }, &[y, g]);
         let y = ops.op(Unary { kind: UnaryKind::Relu }, &[y]);
         let epilogue = Vec::new();
-        let to_input = ConvGradInput { window: window.clone(), groups, input_sizes: sizes.clone(), epilogue };
+        let to_input =
+            ConvGradInput { window: window.clone(), groups, input_sizes: fixed_sizes(&sizes), epilogue };
         let dx = ops.op(to_input.clone(), &[g, w]);
         let bx = ops.parameter("bx", &[*inputs]);
         let epilogue = vec![EpilogueStep::Bias, EpilogueStep::Add, EpilogueStep::Relu];
@@ -298,7 +299,7 @@ fn second_derivatives() {
             let w = ops.parameter("w", &[outputs, inputs / groups, size, size]);
             let conv = Conv { window: window.clone(), groups, epilogue: Vec::new() };
             let y = ops.op(conv.clone(), &[x, w]);
-            let input_sizes = vec![6, 5];
+            let input_sizes = fixed_sizes(&[6, 5]);
             let to_input =
                 ConvGradInput { window: window.clone(), groups, input_sizes, epilogue: Vec::new() };
             let to_weight = ConvGradWeight { window, groups };

@@ -26,7 +26,7 @@ use windlass_compiler::ops::sign_mask::{MaskedSelect, SignMask};
 use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use windlass_compiler::ops::source::{Constant, Input, InputRole, State};
 use windlass_compiler::ops::structure::{Concat, Pad, Reshape, Slice, Transpose};
-use windlass_compiler::ops::window::Window;
+use windlass_compiler::ops::window::{Window, fixed_sizes};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::shape::{Dim, Shape, Type};
 
@@ -181,7 +181,12 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let build = |ops: &mut Ops, window: Window, channels: [usize; 2]| {
                 let operands = [gradient(ops, channels[1], &window), weights(ops, channels)];
                 ops.op(
-                    ConvGradInput { window, groups: 1, input_sizes: vec![6, 7], epilogue: Vec::new() },
+                    ConvGradInput {
+                        window,
+                        groups: 1,
+                        input_sizes: fixed_sizes(&[6, 7]),
+                        epilogue: Vec::new(),
+                    },
                     &operands,
                 )
             };
@@ -198,15 +203,16 @@ fn cases(kind: OpKind) -> Vec<Case> {
         OpKind::MaxPoolGrad => {
             let build = |ops: &mut Ops, x, g, window: Window| {
                 let places = ops.ops(MaxPool { window: window.clone() }, &[x])[1];
-                ops.op(MaxPoolGrad { window, input_sizes: vec![6, 7] }, &[g, places])
+                ops.op(MaxPoolGrad { window, input_sizes: fixed_sizes(&[6, 7]) }, &[g, places])
             };
             let runs: Vec<_> = sums_of(["g"]).into_iter().map(|run| [edges, &run].concat()).collect();
             pools(build, &runs)
         }
         OpKind::AvgPool => pools(|ops, x, _, window| ops.op(AvgPool { window }, &[x]), &sums_of(["x"])),
         OpKind::AvgPoolGrad => {
-            let build =
-                |ops: &mut Ops, _, g, window| ops.op(AvgPoolGrad { window, input_sizes: vec![6, 7] }, &[g]);
+            let build = |ops: &mut Ops, _, g, window| {
+                ops.op(AvgPoolGrad { window, input_sizes: fixed_sizes(&[6, 7]) }, &[g])
+            };
             pools(build, &sums_of(["g"]))
         }
         OpKind::Linear => {

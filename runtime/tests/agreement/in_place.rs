@@ -6,7 +6,7 @@ use windlass_compiler::ops::conv::{Conv, ConvGradInput};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
 use windlass_compiler::ops::linear::Linear;
 use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
-use windlass_compiler::ops::window::Window;
+use windlass_compiler::ops::window::{Window, fixed_sizes};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::shape::Shape;
 
@@ -74,7 +74,8 @@ fn residual_sums_of_transposed_convolutions() {
             let weight = ops.parameter("w1", &[channels, channels / groups, size, size]);
             let down = Conv { window: window.clone(), groups, epilogue: Vec::new() };
             let down = ops.op(down, &[skip, weight]);
-            let up = ConvGradInput { window, groups, input_sizes: vec![5, 7], epilogue: Vec::new() };
+            let up =
+                ConvGradInput { window, groups, input_sizes: fixed_sizes(&[5, 7]), epilogue: Vec::new() };
             let up = ops.op(up, &[down, weight]);
             let bias = ops.parameter("bias", &[channels]);
             let up = ops.op(Bias {}, &[up, bias]);

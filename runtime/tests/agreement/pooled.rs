@@ -9,7 +9,7 @@ use windlass_compiler::ops::conv::Conv;
 use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::pool::{AvgPool, MaxPool};
 use windlass_compiler::ops::structure::Concat;
-use windlass_compiler::ops::window::Window;
+use windlass_compiler::ops::window::{Window, fixed_sizes};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileOptions;
 use windlass_compiler::plan::{Accuracy, Convolution, PlanOptions, WINOGRAD_RESULTS, plan};
@@ -266,7 +266,7 @@ fn pools_that_stay_apart() {
     let pooled = pool(&mut ops, y, Window::square(2, 2, 0));
     let window = Window::square(2, 2, 0);
     let g = ops.input("g", &[16, 4, 4]);
-    let grad = windlass_compiler::ops::pool::MaxPoolGrad { window, input_sizes: vec![8, 8] };
+    let grad = windlass_compiler::ops::pool::MaxPoolGrad { window, input_sizes: fixed_sizes(&[8, 8]) };
     let dx = ops.op(grad, &[g, pooled[1]]);
     graphs.push(ops.output("y", pooled[0]).output("dx", dx).finish());
     for graph in graphs {

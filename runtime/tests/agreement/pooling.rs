@@ -2,7 +2,7 @@
 
 use windlass_compiler::graph::Graph;
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
-use windlass_compiler::ops::window::Window;
+use windlass_compiler::ops::window::{Window, fixed_sizes};
 use windlass_compiler::pass::Mode;
 
 use crate::check::{Agreement, Expectation};
@@ -21,9 +21,9 @@ fn graph(channels: usize, sizes: &[usize], window: &Window) -> Graph {
     let other = ops.input("other", &image(&input_sizes));
     let alone = ops.op(MaxPool { window: window.clone() }, &[other]);
     let max_dx =
-        ops.op(MaxPoolGrad { window: window.clone(), input_sizes: input_sizes.clone() }, &[g, max[1]]);
+        ops.op(MaxPoolGrad { window: window.clone(), input_sizes: fixed_sizes(&input_sizes) }, &[g, max[1]]);
     let mean = ops.op(AvgPool { window: window.clone() }, &[x]);
-    let mean_dx = ops.op(AvgPoolGrad { window, input_sizes }, &[g]);
+    let mean_dx = ops.op(AvgPoolGrad { window, input_sizes: fixed_sizes(&input_sizes) }, &[g]);
     ops.output("max", max[0])
         .output("max alone", alone)
         .output("max dx", max_dx)

@@ -8,7 +8,7 @@ use windlass_compiler::ops::elementwise::{Binary, BinaryKind, Unary, UnaryKind};
 use windlass_compiler::ops::linear::Linear;
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use windlass_compiler::ops::softmax::{LogSoftmax, Softmax};
-use windlass_compiler::ops::window::Window;
+use windlass_compiler::ops::window::{Window, fixed_sizes};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileOptions;
 use windlass_compiler::plan::Accuracy;
@@ -51,7 +51,7 @@ fn max_pooling() {
         let g = ops.input("g", &[&[channels], &window.output_sizes(&[7, 6])[..]].concat());
         // Ones, so that sums in any order have the same result.
         let ones = ops.op(Binary { kind: BinaryKind::Divide }, &[g, g]);
-        let to_x = MaxPoolGrad { window: window.clone(), input_sizes: vec![7, 6] };
+        let to_x = MaxPoolGrad { window: window.clone(), input_sizes: fixed_sizes(&[7, 6]) };
         let dx = ops.op(to_x, &[ones, results[1]]);
         check(
             &ops.output("y", results[0]).output("dx", dx).finish(),
@@ -71,7 +71,8 @@ fn windows_of_equal_values() {
         let g = ops.input("g", &[channels, 3, 3]);
         let window = Window::square(3, 2, 1);
         let results = ops.ops(MaxPool { window: window.clone() }, &[x]);
-        let dx = ops.op(MaxPoolGrad { window: window.clone(), input_sizes: vec![5, 5] }, &[g, results[1]]);
+        let dx = ops
+            .op(MaxPoolGrad { window: window.clone(), input_sizes: fixed_sizes(&[5, 5]) }, &[g, results[1]]);
         let mean = ops.op(AvgPool { window }, &[x]);
         let graph = ops.output("max", results[0]).output("dx", dx).output("mean", mean).finish();
         let mut sources = sources(&graph, 2, Values::Integers, 3);
@@ -90,9 +91,9 @@ fn pooling_backward_of_negative_zeros() {
         let x = ops.input("x", &[channels, 8, 8]);
         let g = ops.input("g", &[&[channels], &window.output_sizes(&[8, 8])[..]].concat());
         let places = ops.ops(MaxPool { window: window.clone() }, &[x])[1];
-        let to_x = MaxPoolGrad { window: window.clone(), input_sizes: vec![8, 8] };
+        let to_x = MaxPoolGrad { window: window.clone(), input_sizes: fixed_sizes(&[8, 8]) };
         let max_dx = ops.op(to_x, &[g, places]);
-        let mean_dx = ops.op(AvgPoolGrad { window: window.clone(), input_sizes: vec![8, 8] }, &[g]);
+        let mean_dx = ops.op(AvgPoolGrad { window: window.clone(), input_sizes: fixed_sizes(&[8, 8]) }, &[g]);
         let graph = ops.output("max dx", max_dx).output("mean dx", mean_dx).finish();
         let mut sources = sources(&graph, 1, Values::Integers, 3);
         let sizes = sources["g"].sizes.clone();
@@ -112,7 +113,12 @@ fn products() {
     let w = ops.parameter("w", &[5, 2, 3, 3]);
     let y = ops.op(Conv { window: window.clone(), groups: 1, epilogue: Vec::new() }, &[x, w]);
     let dx = ops.op(
-        ConvGradInput { window: window.clone(), groups: 1, input_sizes: vec![6, 7], epilogue: Vec::new() },
+        ConvGradInput {
+            window: window.clone(),
+            groups: 1,
+            input_sizes: fixed_sizes(&[6, 7]),
+            epilogue: Vec::new(),
+        },
         &[g, w],
     );
     let dw = ops.op(ConvGradWeight { window, groups: 1 }, &[g, x]);
@@ -136,8 +142,12 @@ fn products_of_many_channels() {
         let g = ops.input("g", &[&[outputs], &window.output_sizes(&[6, 7])[..]].concat());
         let w = ops.parameter("w", &[outputs, inputs / groups, 3, 3]);
         let y = ops.op(Conv { window: window.clone(), groups, epilogue: Vec::new() }, &[x, w]);
-        let to_input =
-            ConvGradInput { window: window.clone(), groups, input_sizes: vec![6, 7], epilogue: Vec::new() };
+        let to_input = ConvGradInput {
+            window: window.clone(),
+            groups,
+            input_sizes: fixed_sizes(&[6, 7]),
+            epilogue: Vec::new(),
+        };
         let dx = ops.op(to_input, &[g, w]);
         let dw = ops.op(ConvGradWeight { window, groups }, &[g, x]);
         let graph = ops.output("y", y).output("dx", dx).output("dw", dw).finish();

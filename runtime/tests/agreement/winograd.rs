@@ -4,7 +4,7 @@ use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
 use windlass_compiler::ops::epilogue::EpilogueStep;
-use windlass_compiler::ops::window::Window;
+use windlass_compiler::ops::window::{Window, fixed_sizes};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileOptions;
 use windlass_compiler::plan::{Accuracy, Convolution, WINOGRAD_RESULTS, plan};
@@ -30,7 +30,8 @@ fn graph(inputs: usize, outputs: usize, sizes: [usize; 2], window: &Window) -> G
     let epilogue = vec![EpilogueStep::Bias, EpilogueStep::Add, EpilogueStep::Relu];
     let y = ops.op(Conv { window: window.clone(), groups: 1, epilogue }, &[x, w, b, g]);
     let epilogue = vec![EpilogueStep::Bias, EpilogueStep::Add];
-    let to_input = ConvGradInput { window: window.clone(), groups: 1, input_sizes: sizes.to_vec(), epilogue };
+    let to_input =
+        ConvGradInput { window: window.clone(), groups: 1, input_sizes: fixed_sizes(&sizes), epilogue };
     let bx = ops.parameter("bx", &[inputs]);
     let dx = ops.op(to_input, &[g, w, bx, x]);
     let dw = ops.op(ConvGradWeight { window: window.clone(), groups: 1 }, &[g, x]);

@@ -239,7 +239,7 @@ impl KernelEmitter<'_, '_, '_> {
     }
 
     /// A loop over `start..end`. With `blocks`, it adds the accumulators to the compensated totals every `turns`
-    /// iterations.
+    /// iterations. The first block has the remainder, as in assembled maps, whose counters count down.
     fn count_in_blocks(
         &mut self,
         (start, end): (Value, Value),
@@ -248,11 +248,19 @@ impl KernelEmitter<'_, '_, '_> {
         mut body: impl FnMut(&mut Self, Value),
     ) {
         let Some((turns, accumulators)) = blocks else { return self.count(start, end, step, body) };
-        self.count(start, end, turns * step, |emitter, first| {
+        let block = (turns * step) as i64;
+        let builder = &mut *self.emit.builder;
+        let total = builder.ins().isub(end, start);
+        let remainder = builder.ins().urem_imm_s(total, block);
+        let is_whole = builder.ins().icmp_imm_s(IntCC::Equal, remainder, 0);
+        let early = builder.ins().iadd_imm_s(remainder, -block);
+        let early = builder.ins().iadd(start, early);
+        let early = builder.ins().select(is_whole, start, early);
+        self.count(early, end, turns * step, |emitter, first| {
             let builder = &mut *emitter.emit.builder;
-            let last = builder.ins().iadd_imm_s(first, (turns * step) as i64);
-            let is_whole = builder.ins().icmp(IntCC::SignedLessThan, last, end);
-            let last = builder.ins().select(is_whole, last, end);
+            let last = builder.ins().iadd_imm_s(first, block);
+            let is_within = builder.ins().icmp(IntCC::SignedGreaterThan, first, start);
+            let first = builder.ins().select(is_within, first, start);
             emitter.count(first, last, step, &mut body);
             emitter.end_blocks(accumulators);
         });

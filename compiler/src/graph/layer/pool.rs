@@ -90,6 +90,10 @@ pub(super) fn average(
     if counted == whole.padding {
         return Ok(y);
     }
+    let shape = &builder.graph().ty(x).shape;
+    if shape.has_open_item() {
+        return Err(at(label, ShapeError::OpenSize { shape: shape.clone() }));
+    }
     // All windows were divided by their number of elements.
     let sizes = builder.item(x)[1..].to_vec();
     let counts = counts(&whole, &counted, &sizes);

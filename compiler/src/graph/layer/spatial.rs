@@ -8,7 +8,7 @@ use crate::error::{GraphError, ShapeError};
 use crate::graph::Builder;
 use crate::ops::conv::ConvGradInput;
 use crate::ops::source::Constant;
-use crate::ops::window::{Sides, Window};
+use crate::ops::window::{Sides, Window, fixed_sizes};
 use crate::shape::Shape;
 
 /// A closed set of words, each with a name in the language.
@@ -181,7 +181,8 @@ pub(super) fn upsample(
     let shape = Shape::fixed(&[&[channels, 1], &window.kernel_size[..]].concat());
     let values = (0..channels).flat_map(|_| kernel.iter().map(|&value| value as f32)).collect();
     let weight = builder.op(Constant { shape, values }, &[], label)?;
-    let op = ConvGradInput { window, groups: channels, input_sizes: sizes, epilogue: Vec::new() };
+    let op =
+        ConvGradInput { window, groups: channels, input_sizes: fixed_sizes(&sizes), epilogue: Vec::new() };
     builder.op(op, &[y, weight], label)
 }
 

@@ -6,8 +6,8 @@ use crate::graph::Node;
 use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split, Stmt};
 use crate::ops::elementwise::UnaryKind;
 use crate::plan::{
-    AxisView, Batch, Epilogue, Layout, Lower, Lowering, MemoryRules, Order, PixelBlock, PixelBlocks,
-    SharedNumbers, Size, View,
+    AxisView, Batch, Epilogue, Lower, Lowering, MemoryRules, Order, PixelBlock, PixelBlocks, SharedNumbers,
+    Size, View,
 };
 
 impl Lower for BatchNorm {
@@ -20,7 +20,7 @@ impl Lower for BatchNorm {
             unreachable!("batch_norm takes five operands")
         };
         let epilogue = Epilogue { steps: &self.epilogue, operands: rest };
-        let channels = lowering.view(x).channels;
+        let channels = lowering.view(x).channels();
         let inverse = Size::fixed(channels);
         let inverse = Address::start(lowering.temporary("inverse deviation", inverse));
         // The reciprocal root is computed once per channel, since it is as expensive as several elements.
@@ -48,9 +48,9 @@ fn normalised(map: &mut MapBuilder, x: &[ExprId], numbers: &[ExprId]) -> ExprId 
 }
 
 /// The number of elements of each channel in the batch.
-fn count(map: &mut MapBuilder, batch: Batch, pixels: usize) -> ExprId {
+fn count(map: &mut MapBuilder, batch: Batch, pixels: Size) -> ExprId {
     let batch = map.expr(Expr::Size(batch.size, batch.times));
-    let pixels = map.constant(pixels as f64);
+    let pixels = pixels.number(map);
     map.multiply(batch, pixels)
 }
 
@@ -77,7 +77,7 @@ fn around_mean(map: &mut MapBuilder, squares: ExprId, offsets: ExprId, offset: E
 struct Statistics<'a> {
     op: &'a BatchNormTraining,
     batch: Batch,
-    pixels: usize,
+    pixels: Size,
     mean: Address,
     inverse: Address,
     old: [Address; 2],
@@ -123,7 +123,7 @@ impl Statistics<'_> {
     fn by_channels(&self, lowering: &mut Lowering<'_>, node: &Node, x: &View) {
         let mut draft = lowering.draft(node, "each channel on one thread").part("statistics");
         let channels = AxisView::new(lowering, node.operands[0], 1, 1).reduction(&mut draft);
-        let centres = Size::fixed(x.channels);
+        let centres = Size::fixed(x.channels());
         let centres = Address::start(lowering.temporary("centres", centres));
 
         let mut means = channels.map();
@@ -163,12 +163,12 @@ impl Statistics<'_> {
         let mut draft = lowering.draft(node, "of all blocks").part("statistics");
         let first = draft.var();
         let pixels = blocks.pixels(lowering);
-        let centres = Size::fixed(x.channels);
+        let centres = Size::fixed(x.channels());
         let centres = Address::start(lowering.temporary("centres", centres)).plus(first, 1);
 
         let mut means = blocks.reduction();
         let mean = blocks.load(&mut means, first, 0);
-        let weight = blocks.load_number(&mut means, pixels.clone());
+        let weight = blocks.load_pixels(&mut means, &pixels);
         let sum = means.multiply(mean, weight);
         let sum = means.fold_window(&[Reducer::Sum(sum)])[0];
         let elements = count(&mut means, lowering.batch(), self.pixels);
@@ -178,7 +178,7 @@ impl Statistics<'_> {
         let mut variances = blocks.reduction();
         let mean = blocks.load(&mut variances, first, 0);
         let within = blocks.load(&mut variances, first, 1);
-        let weight = blocks.load_number(&mut variances, pixels);
+        let weight = blocks.load_pixels(&mut variances, &pixels);
         let centre = variances.load(centres.clone(), 1);
         let distance = variances.subtract(mean, centre);
         let offset = variances.multiply(weight, distance);
@@ -206,7 +206,7 @@ fn block_statistics(block: &PixelBlock<'_>, x: &View) -> Vec<Stmt> {
     let mut means = block.map();
     let element = block.element(&mut means, x);
     let sum = means.fold_window(&[Reducer::Sum(element)])[0];
-    let pixels = means.constant(block.pixels as f64);
+    let pixels = block.pixels.number(&mut means);
     let centre = means.divide(sum, pixels);
     means.store(block.result(0), 1, centre);
 
@@ -218,7 +218,7 @@ fn block_statistics(block: &PixelBlock<'_>, x: &View) -> Vec<Stmt> {
     let [offsets, sum] = squares.fold_window(&[Reducer::Sum(centred), Reducer::Sum(square)])[..] else {
         unreachable!("two sums")
     };
-    let pixels = squares.constant(block.pixels as f64);
+    let pixels = block.pixels.number(&mut squares);
     let offset = squares.divide(offsets, pixels);
     let centre = squares.load(block.result(0), 1);
     let correction = finite(&mut squares, offset);
@@ -242,20 +242,20 @@ impl Lower for BatchNormTraining {
         let [y, mean, inverse, new_mean, new_variance] = node.results[..] else {
             unreachable!("batch_norm_training has five results")
         };
-        let layout = lowering.view(y).layout;
-        let view = lowering.in_layout(node, x, layout);
+        let layout = lowering.view(y).layout.clone();
+        let view = lowering.in_layout(node, x, &layout);
         let statistics = Statistics {
             op: self,
             batch: lowering.batch(),
-            pixels: view.pixels,
+            pixels: view.pixels(),
             mean: lowering.address(mean),
             inverse: lowering.address(inverse),
             old: [old_mean, old_variance].map(|value| lowering.address(value)),
             new: [new_mean, new_variance].map(|value| lowering.address(value)),
         };
-        match layout {
-            Layout::ChannelsFirst => statistics.by_channels(lowering, node, &view),
-            Layout::ChannelsLast => statistics.by_blocks(lowering, node, &view),
+        match layout.is_channels_last() {
+            false => statistics.by_channels(lowering, node, &view),
+            true => statistics.by_blocks(lowering, node, &view),
         }
         let numbers = [mean, inverse, gamma, beta].map(|value| lowering.address(value).into());
         lowering.per_channel(node, &[x], &numbers, epilogue, y, normalised);
@@ -288,7 +288,7 @@ impl Lower for BatchNormGrad {
             let normal = map.multiply(centred, numbers[1]);
             [map.multiply(elements[0], normal), elements[0]]
         });
-        let (batch, pixels) = (lowering.batch(), lowering.view(x).pixels);
+        let (batch, pixels) = (lowering.batch(), lowering.view(x).pixels());
         let numbers = [gamma, mean, inverse, dgamma, dbeta].map(|value| lowering.address(value).into());
         lowering.per_channel(node, &[g, x], &numbers, Epilogue::default(), dx, |map, elements, numbers| {
             let [gamma, mean, inverse, dgamma, dbeta] = numbers[..] else {

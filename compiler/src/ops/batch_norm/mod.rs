@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::epilogue::EpilogueStep;
 use super::facts::{Elementwise, Facts, InTraining, Reach, Rewrite, Role, never_rewritten, takes_epilogue};
-use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
+use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_sequences, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Sizes, Type};
 
@@ -74,6 +74,7 @@ fn check(
         });
     }
     expect_float("input", &operands[0])?;
+    expect_sequences(operands)?;
     let vector = Type::f32(Shape::fixed(&[expect_channels(&operands[0])?]));
     for (operand, name) in operands[1..].iter().zip(["gamma", "beta", "running mean", "running variance"]) {
         expect_type(name, operand, &vector)?;
@@ -112,7 +113,7 @@ impl Operator for BatchNorm {
     }
 
     fn takes_open_items(&self) -> bool {
-        false
+        true
     }
 
     fn facts(&self) -> Facts<'_> {
@@ -132,7 +133,7 @@ impl Operator for BatchNormTraining {
     }
 
     fn takes_open_items(&self) -> bool {
-        false
+        true
     }
 
     fn facts(&self) -> Facts<'_> {
@@ -148,6 +149,7 @@ impl Operator for BatchNormGrad {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 5)?;
         expect_float("gradient", &operands[0])?;
+        expect_sequences(operands)?;
         let vector = Type::f32(Shape::fixed(&[expect_channels(&operands[0])?]));
         expect_type("input", &operands[1], &operands[0])?;
         for (operand, name) in operands[2..].iter().zip(["gamma", "mean", "inverse deviation"]) {
@@ -157,7 +159,7 @@ impl Operator for BatchNormGrad {
     }
 
     fn takes_open_items(&self) -> bool {
-        false
+        true
     }
 
     fn facts(&self) -> Facts<'_> {

@@ -9,8 +9,8 @@ use crate::kernel::{Address, Affine, Pool, Var};
 use crate::ops::epilogue::FusedSteps;
 use crate::ops::grid::{Grid, Outer};
 use crate::ops::pool::fused::{self, FusedPool};
-use crate::ops::window_walk::{Axis, forward_axes};
-use crate::plan::{KernelDraft, Layout, Lowering, View};
+use crate::ops::window_walk::Axis;
+use crate::plan::{KernelDraft, Lowering, Size, View};
 
 /// A correlation and the locations of its operands.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ pub(super) struct Results {
 #[derive(Clone, Debug)]
 pub(super) struct Destination {
     pub(super) address: Address,
-    pub(super) item: usize,
+    pub(super) item: Size,
     pub(super) strides: Vec<usize>,
 }
 
@@ -86,9 +86,9 @@ impl Results {
     /// Their location in a value with the image's layout.
     pub(super) fn of(&self, view: &View) -> Destination {
         Destination {
-            address: view.address.clone().offset(self.first * view.pixel),
-            item: view.item,
-            strides: self.strides.iter().map(|pixels| pixels * view.pixel).collect(),
+            address: view.address.clone().offset(self.first * view.pixel()),
+            item: view.item(),
+            strides: self.strides.iter().map(|pixels| pixels * view.pixel()).collect(),
         }
     }
 }
@@ -96,7 +96,7 @@ impl Results {
 impl Destination {
     /// The first result of item `n`.
     pub(super) fn of_item(&self, n: Var) -> Address {
-        self.address.clone().plus(n, self.item)
+        self.address.clone().plus_size(n, self.item)
     }
 
     /// The first result of item `n` at an outer index.
@@ -141,23 +141,22 @@ impl<'a> Correlation<'a> {
     pub(super) fn of(op: &'a Conv, lowering: &mut Lowering<'_>, node: &'a Node) -> Self {
         let (x, weight) = (node.operands[0], node.operands[1]);
         let y = lowering.view(node.results[0]).clone();
-        let layout = match y.layout {
-            Layout::ChannelsFirst => {
+        let layout = match y.layout.is_channels_last() {
+            false => {
                 lowering.operands_in_order(node);
-                Layout::ChannelsFirst
+                lowering.channels_first(x)
             }
             // An input with few channels keeps its layout: tiles read it channel by channel.
-            Layout::ChannelsLast => lowering.preferred_layout(x),
+            true => lowering.preferred_layout(x),
         };
-        let input = lowering.item(x);
-        let axes = forward_axes(&op.window, &input[1..]);
-        let x = lowering.in_layout(node, x, layout);
-        let epilogue = FusedSteps::new(lowering, node, &op.epilogue, y.layout);
-        let pooling = match y.layout {
-            Layout::ChannelsFirst => None,
-            Layout::ChannelsLast => fused::of(lowering, node.results[0]),
+        let axes = lowering.axes(&op.window, &lowering.ty(x).shape.dims()[2..]);
+        let x = lowering.in_layout(node, x, &layout);
+        let epilogue = FusedSteps::new(lowering, node, &op.epilogue, &y.layout);
+        let pooling = match y.layout.is_channels_last() {
+            false => None,
+            true => fused::of(lowering, node.results[0]),
         };
-        let (inputs, outputs) = (input[0] / op.groups, y.channels / op.groups);
+        let (inputs, outputs) = (x.channels() / op.groups, y.channels() / op.groups);
         let grid = Grid::new(&axes);
         let positions = grid.positions();
         let along = |every| KernelPositions { first: 0, every, backwards: false };

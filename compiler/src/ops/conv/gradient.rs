@@ -8,6 +8,7 @@ use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::ops::epilogue::EpilogueStep;
 use crate::ops::window::Window;
+use crate::shape::Dim;
 
 /// A convolution whose gradients are being added. Each of input, weight and output gradient is computed from the other
 /// two.
@@ -28,7 +29,7 @@ impl Rules<'_> {
         [g, weight]: [ValueId; 2],
         x: ValueId,
     ) -> Result<ValueId, AutodiffError> {
-        let input_sizes = backward.ty(x).shape.item()[1..].to_vec();
+        let input_sizes = backward.ty(x).shape.dims()[2..].iter().map(Dim::polynomial).collect();
         let op = ConvGradInput {
             window: self.window.clone(),
             groups: self.groups,

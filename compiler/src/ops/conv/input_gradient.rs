@@ -9,8 +9,9 @@ use crate::graph::Node;
 use crate::kernel::{Affine, Extent, MapBuilder, Split, Stmt};
 use crate::ops::epilogue::FusedSteps;
 use crate::ops::grid::Grid;
-use crate::ops::window_walk::{Axis, forward_axes, kernel_positions, strides};
-use crate::plan::{Layout, Lowering, View};
+use crate::ops::window_walk::{Axis, kernel_positions, strides};
+use crate::plan::{Lowering, View};
+use crate::shape::Dim;
 
 /// A gradient with respect to an input and the locations of its operands.
 pub(super) struct InputGradient<'a> {
@@ -40,17 +41,19 @@ impl<'a> InputGradient<'a> {
     /// The problem of a node. Its operands are copied to the layout of its result if they have another.
     pub(super) fn of(op: &'a ConvGradInput, lowering: &mut Lowering<'_>, node: &'a Node) -> Self {
         let dx = lowering.view(node.results[0]).clone();
-        if dx.layout == Layout::ChannelsFirst {
+        if !dx.layout.is_channels_last() {
             lowering.operands_in_order(node);
         }
-        let g = lowering.in_layout(node, node.operands[0], dx.layout);
-        let epilogue = FusedSteps::new(lowering, node, &op.epilogue, dx.layout);
+        let g = lowering.in_layout(node, node.operands[0], &dx.layout);
+        let epilogue = FusedSteps::new(lowering, node, &op.epilogue, &dx.layout);
+        let sizes: Vec<Dim> = op.input_sizes.iter().cloned().map(Dim::from).collect();
+        let axes = lowering.axes(&op.window, &sizes);
         InputGradient {
             node,
-            axes: forward_axes(&op.window, &op.input_sizes),
+            axes,
             groups: op.groups,
-            inputs: dx.channels / op.groups,
-            outputs: g.channels / op.groups,
+            inputs: dx.channels() / op.groups,
+            outputs: g.channels() / op.groups,
             g,
             weight: node.operands[1],
             epilogue,
@@ -134,10 +137,10 @@ impl<'a> InputGradient<'a> {
         let n = draft.var();
         let vars = draft.vars(sizes.len());
         let place = |to: &Destination| {
-            let item = to.address.clone().plus(n, to.item);
+            let item = to.address.clone().plus_size(n, to.item);
             vars.iter().zip(&to.strides).fold(item, |address, (&var, &stride)| address.plus(var, stride))
         };
-        let mut map = MapBuilder::new(Extent::Fixed(self.dx.channels));
+        let mut map = MapBuilder::new(Extent::Fixed(self.dx.channels()));
         let zero = map.constant(0.0);
         let mut epilogue = self.epilogue.in_map(&Affine::default(), 1);
         let value = epilogue.apply(&mut map, zero, |view| place(&results.of(view)));

@@ -7,7 +7,7 @@ use super::weight_gradient::WeightGradient;
 use super::{Conv, ConvGradInput, ConvGradWeight};
 use crate::graph::Node;
 use crate::ops::epilogue::sums_over;
-use crate::plan::{Convolution, Layout, Lower, Lowering, MemoryRules, Order, WINOGRAD_RESULTS};
+use crate::plan::{Convolution, Lower, Lowering, MemoryRules, Order, WINOGRAD_RESULTS};
 
 impl Lower for Conv {
     fn memory(&self) -> MemoryRules {
@@ -20,11 +20,11 @@ impl Lower for Conv {
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let layout = lowering.view(node.results[0]).layout;
+        let is_last = lowering.view(node.results[0]).layout.is_channels_last();
         let correlation = Correlation::of(self, lowering, node);
-        match layout {
-            Layout::ChannelsLast => channels_last(&correlation, lowering),
-            Layout::ChannelsFirst => {
+        match is_last {
+            true => channels_last(&correlation, lowering),
+            false => {
                 let is_free = lowering.options.convolution != Convolution::Im2col;
                 if is_free && direct_channels_first::fits(&correlation, lowering) {
                     direct_channels_first::lower(&correlation, lowering);
@@ -48,7 +48,7 @@ impl Lower for ConvGradInput {
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let gradient = InputGradient::of(self, lowering, node);
-        if gradient.dx.layout == Layout::ChannelsFirst {
+        if !gradient.dx.layout.is_channels_last() {
             return im2col::input_gradient(&gradient, lowering);
         }
         for part in gradient.parts() {
@@ -66,17 +66,18 @@ impl Lower for ConvGradWeight {
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let is_first = |value| lowering.preferred_layout(value) == Layout::ChannelsFirst;
+        let is_first = |value| !lowering.preferred_layout(value).is_channels_last();
         if node.operands.iter().all(|&value| is_first(value)) {
-            let gradient = WeightGradient::of(self, lowering, node, [Layout::ChannelsFirst; 2]);
+            let layouts = [0, 1].map(|index| lowering.channels_first(node.operands[index]));
+            let gradient = WeightGradient::of(self, lowering, node, layouts);
             return im2col::weight_gradient(&gradient, lowering);
         }
         let channels = |index: usize| lowering.item(node.operands[index])[0];
         let is_depthwise = self.groups > 1
             && [0, 1].iter().all(|&index| channels(index) == self.groups)
             && !is_first(node.operands[1]);
-        let layout = lowering.preferred_layout(node.operands[1]);
-        let gradient = WeightGradient::of(self, lowering, node, [Layout::ChannelsLast, layout]);
+        let layouts = [lowering.channels_last(node.operands[0]), lowering.preferred_layout(node.operands[1])];
+        let gradient = WeightGradient::of(self, lowering, node, layouts);
         if is_depthwise {
             depthwise::weight_gradient(&gradient, lowering);
         } else {

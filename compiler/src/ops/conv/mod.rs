@@ -17,14 +17,16 @@ mod schedules;
 #[cfg(feature = "codegen")]
 mod weight_gradient;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::epilogue::EpilogueStep;
 use super::facts::{Facts, Product, Reach, Role, never_rewritten, takes_epilogue};
-use super::window::Window;
-use super::{Cost, Operator, expect_arity, expect_float, expect_type};
+use super::window::{Window, sizes_at};
+use super::{Cost, InTraining, Operator, Rewrite, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
-use crate::shape::{Shape, Type};
+use crate::shape::{Dim, Polynomial, Shape, Sizes, Type};
 
 /// Convolution: operands `x` `[N, C, spatial…]`, `weight` `[O, C/groups, kernel…]`, then one for each epilogue step
 /// that takes an operand; result `[N, O, spatial…]`. Padding counts as zeros. It is undefined whether an infinite or
@@ -50,8 +52,8 @@ pub struct ConvGradInput {
     pub window: Window,
     /// The groups of the convolution.
     pub groups: usize,
-    /// Spatial sizes of the convolution's input.
-    pub input_sizes: Vec<usize>,
+    /// Spatial sizes of the convolution's input, which may be open.
+    pub input_sizes: Vec<Polynomial>,
     /// Steps fused into the product.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub epilogue: Vec<EpilogueStep>,
@@ -81,13 +83,6 @@ fn weight_type(window: &Window, groups: usize, [inputs, outputs]: [usize; 2]) ->
     Ok(Type::f32(Shape::fixed(&sizes)))
 }
 
-/// A batch of images with the given channels and sizes, and the batch axis of another value.
-fn batched_image(like: &Type, channels: usize, sizes: &[usize]) -> Type {
-    let mut item = vec![channels];
-    item.extend_from_slice(sizes);
-    Type::f32(like.shape.with_item(&item))
-}
-
 /// The cost of a convolution whose output and weight have these types, with an epilogue applied to a result.
 fn product_cost(output: &Type, weight: &Type, epilogue: &[EpilogueStep], result: &Type) -> Cost {
     let reduction: usize = weight.shape.item()[1..].iter().product();
@@ -112,7 +107,25 @@ impl Conv {
 }
 
 never_rewritten!(ConvGradWeight);
-takes_epilogue!(Conv, ConvGradInput);
+takes_epilogue!(Conv);
+
+impl Rewrite for ConvGradInput {
+    fn epilogue(&self) -> Option<&[EpilogueStep]> {
+        Some(&self.epilogue)
+    }
+
+    fn epilogue_mut(&mut self) -> Option<&mut Vec<EpilogueStep>> {
+        Some(&mut self.epilogue)
+    }
+
+    fn at(&self, sizes: &Sizes) -> Cow<'_, Self> {
+        Cow::Owned(ConvGradInput { input_sizes: sizes_at(&self.input_sizes, sizes), ..self.clone() })
+    }
+
+    fn in_training(&self, _: u32) -> Option<InTraining> {
+        None
+    }
+}
 
 impl Operator for Conv {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
@@ -120,13 +133,13 @@ impl Operator for Conv {
         expect_float("input", x)?;
         let outputs = weight.shape.item().first().copied().unwrap_or(0);
         expect_type("weight", weight, &self.weight_type(&x.shape, outputs)?)?;
-        let result = batched_image(x, outputs, &self.window.output_sizes(&x.shape.item()[1..]));
+        let result = Type::f32(x.shape.with_image(outputs, self.window.output_dims(&x.shape.dims()[2..])));
         EpilogueStep::check_all(&self.epilogue, rest, &result)?;
         Ok(vec![result])
     }
 
     fn takes_open_items(&self) -> bool {
-        false
+        true
     }
 
     fn facts(&self) -> Facts<'_> {
@@ -144,21 +157,19 @@ impl Operator for ConvGradInput {
         expect_float("gradient", gradient)?;
         let outputs = super::expect_channels(gradient)?;
         let inputs = weight.shape.item().get(1).copied().unwrap_or(0).saturating_mul(self.groups);
-        let result = batched_image(gradient, inputs, &self.input_sizes);
+        let sizes: Vec<Dim> = self.input_sizes.iter().cloned().map(Dim::from).collect();
+        let result = Type::f32(gradient.shape.with_image(inputs, sizes.iter().cloned()));
         result.shape.check()?;
         self.window.check(&result.shape)?;
         expect_type("weight", weight, &weight_type(&self.window, self.groups, [inputs, outputs])?)?;
-        expect_type(
-            "gradient",
-            gradient,
-            &batched_image(gradient, outputs, &self.window.output_sizes(&self.input_sizes)),
-        )?;
+        let pooled = gradient.shape.with_image(outputs, self.window.output_dims(&sizes));
+        expect_type("gradient", gradient, &Type::f32(pooled))?;
         EpilogueStep::check_all(&self.epilogue, rest, &result)?;
         Ok(vec![result])
     }
 
     fn takes_open_items(&self) -> bool {
-        false
+        true
     }
 
     fn facts(&self) -> Facts<'_> {
@@ -177,15 +188,15 @@ impl Operator for ConvGradWeight {
         expect_float("gradient", gradient)?;
         expect_float("input", x)?;
         self.window.check(&x.shape)?;
-        let item = x.shape.item();
         let outputs = super::expect_channels(gradient)?;
-        let weight = weight_type(&self.window, self.groups, [item[0], outputs])?;
-        expect_type("gradient", gradient, &batched_image(x, outputs, &self.window.output_sizes(&item[1..])))?;
+        let weight = weight_type(&self.window, self.groups, [x.shape.item()[0], outputs])?;
+        let dims = self.window.output_dims(&x.shape.dims()[2..]);
+        expect_type("gradient", gradient, &Type::f32(x.shape.with_image(outputs, dims)))?;
         Ok(vec![weight])
     }
 
     fn takes_open_items(&self) -> bool {
-        false
+        true
     }
 
     fn facts(&self) -> Facts<'_> {

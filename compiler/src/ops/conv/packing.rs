@@ -3,7 +3,7 @@
 
 use super::correlation::Correlation;
 use crate::kernel::{Address, Affine, BufferId, Extent, MapBuilder, Split, Stmt};
-use crate::plan::{BlockedRange, Layout, Lowering, Size, copy_span};
+use crate::plan::{BlockedRange, Lowering, Size, copy_span};
 
 const NAME: &str = "packed weight";
 
@@ -49,9 +49,9 @@ impl Correlation<'_> {
                 .plus_scaled(first, self.weight.output)
                 .plus(c, self.weight.input);
             let offset = self.weight.at_position(offset, &loops);
-            let [position_step, input_step] = match self.x.layout {
-                Layout::ChannelsLast => [self.inputs, 1],
-                Layout::ChannelsFirst => [1, positions],
+            let [position_step, input_step] = match self.x.layout.is_channels_last() {
+                true => [self.inputs, 1],
+                false => [1, positions],
             };
             let mut to = Affine::default().plus(g, group).plus_scaled(first, depth);
             for (&(var, _), stride) in loops.iter().zip(self.grid.position_strides()) {

@@ -2,7 +2,7 @@
 //! that use the same kernel positions: there is one for each remainder modulo the stride. Each phase is a correlation
 //! at stride 1.
 
-use crate::ops::window_walk::Axis;
+use crate::ops::window_walk::{Axis, OpenAxis};
 
 /// The results of a gradient with respect to the input that use the same kernel positions, along one axis. Neighbouring
 /// results of a phase are a stride apart. They use the convolution's kernel positions `last − j·every`.
@@ -35,6 +35,7 @@ pub(super) fn phases(axis: &Axis) -> Vec<Option<Phase>> {
                 kernel_size: matching.len(),
                 dilation: if matching.len() > 1 { every * dilation / stride } else { 1 },
                 shift: reach / stride as i64,
+                open: axis.open.map(|open| OpenAxis { inputs: open.outputs, outputs: open.inputs }),
             };
             Some(Phase { axis, last, every })
         })

@@ -4,7 +4,7 @@
 use super::ConvGradWeight;
 use crate::graph::Node;
 use crate::ops::grid::Grid;
-use crate::ops::window_walk::{Axis, forward_axes};
+use crate::ops::window_walk::Axis;
 use crate::plan::{Layout, Lowering, View};
 
 /// A gradient with respect to a weight and the locations of its operands.
@@ -31,15 +31,15 @@ impl<'a> WeightGradient<'a> {
         node: &'a Node,
         layouts: [Layout; 2],
     ) -> Self {
-        let [g, x] = [0, 1].map(|index| lowering.in_layout(node, node.operands[index], layouts[index]));
-        let axes = forward_axes(&op.window, &lowering.item(node.operands[1])[1..]);
+        let [g, x] = [0, 1].map(|index| lowering.in_layout(node, node.operands[index], &layouts[index]));
+        let axes = lowering.axes(&op.window, &lowering.ty(node.operands[1]).shape.dims()[2..]);
         WeightGradient {
             node,
             grid: Grid::new(&axes),
             axes,
             groups: op.groups,
-            inputs: x.channels / op.groups,
-            outputs: g.channels / op.groups,
+            inputs: x.channels() / op.groups,
+            outputs: g.channels() / op.groups,
             g,
             x,
         }

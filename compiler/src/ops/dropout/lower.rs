@@ -4,7 +4,7 @@ use super::threefry::{KEY_PARITY, ROTATIONS, ROUNDS};
 use super::{Dropout, DropoutTraining, MaskUnit};
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, MapBuilder, Split};
-use crate::plan::{Layout, Lower, Lowering, MemoryRules, Order, View};
+use crate::plan::{Lower, Lowering, MemoryRules, Order, View};
 use crate::shape::DType;
 
 impl Lower for Dropout {
@@ -63,23 +63,26 @@ impl Lower for DropoutTraining {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let seed = lowering.address(node.operands[1]);
         let to = lowering.view(node.results[0]).clone();
-        let from = lowering.in_layout(node, node.operands[0], to.layout);
-        if to.layout == Layout::ChannelsLast || self.unit != MaskUnit::Element {
+        let from = lowering.in_layout(node, node.operands[0], &to.layout);
+        if to.layout.is_channels_last() || self.unit != MaskUnit::Element {
             // Indices count units in NCHW order.
+            let (channels, pixels) = (to.channels(), to.pixels().known());
             let [item, channel, pixel] = match self.unit {
-                MaskUnit::Element => [to.channels * to.pixels, to.pixels, 1],
-                MaskUnit::Channel => [to.channels, 1, 0],
+                MaskUnit::Element => [channels * pixels, pixels, 1],
+                MaskUnit::Channel => [channels, 1, 0],
                 MaskUnit::Sample => [1, 0, 0],
             };
-            let is_last = to.layout == Layout::ChannelsLast;
+            let is_last = to.layout.is_channels_last();
             // Vectors run along the contiguous axis.
-            let (count, lanes) = if is_last { (to.pixels, to.channels) } else { (to.channels, to.pixels) };
+            let (count, lanes) = if is_last { (pixels, channels) } else { (channels, pixels) };
             let (stride, lane) = if is_last { (pixel, channel) } else { (channel, pixel) };
             let mut draft =
                 lowering.draft(node, if is_last { "pixel by pixel" } else { "channel by channel" });
             let (n, outer) = (draft.var(), draft.var());
-            let at =
-                |view: &View| view.of_item(n).plus(outer, if is_last { view.pixel } else { view.channel });
+            let at = |view: &View| match is_last {
+                true => view.of_item(n).plus(outer, view.pixel()),
+                false => view.of_item(n).plus_size(outer, view.channel()),
+            };
             let mut map = MapBuilder::new(Extent::Fixed(lanes));
             let x = map.load(at(&from), 1);
             let base = Affine::default().plus(n, item).plus(outer, stride);

@@ -4,7 +4,7 @@ use super::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary};
 use crate::faults::{Fault, armed};
 use crate::graph::Node;
 use crate::kernel::{Expr, ExprId, Extent, MapBuilder, Split};
-use crate::plan::{AxisView, Epilogue, Layout, Lower, Lowering, MemoryRules, Order, SharedNumbers, View};
+use crate::plan::{AxisView, Epilogue, Lower, Lowering, MemoryRules, Order, SharedNumbers, Size, View};
 use crate::shape::Shape;
 
 impl BinaryKind {
@@ -89,7 +89,7 @@ impl Scale {
     /// Adds a kernel for some of the spatial axes of an image in NHWC layout.
     fn some_pixels(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let to = lowering.view(node.results[0]).clone();
-        let from = lowering.in_layout(node, node.operands[0], Layout::ChannelsLast);
+        let from = lowering.in_layout(node, node.operands[0], &to.layout);
         let item = lowering.item(node.operands[0]);
         let axes = self.axis - 1..self.axis - 1 + self.count;
         let product = |sizes: &[usize]| sizes.iter().product::<usize>();
@@ -98,10 +98,10 @@ impl Scale {
         let mut draft = lowering.draft(node, "pixel by pixel");
         let (n, o, index, i) = (draft.var(), draft.var(), draft.var(), draft.var());
         let at = |view: &View| {
-            let rows = view.of_item(n).plus(o, size * inner * view.pixel);
-            rows.plus(index, inner * view.pixel).plus(i, view.pixel)
+            let rows = view.of_item(n).plus(o, size * inner * view.pixel());
+            rows.plus(index, inner * view.pixel()).plus(i, view.pixel())
         };
-        let mut map = MapBuilder::new(Extent::Fixed(to.channels));
+        let mut map = MapBuilder::new(Extent::Fixed(to.channels()));
         let x = map.load(at(&from), 1);
         let scale = map.load(lowering.address(node.operands[1]).plus(index, 1), 0);
         let y = map.multiply(x, scale);
@@ -123,10 +123,11 @@ impl Lower for Scale {
         let shape = &lowering.ty(x).shape;
         let is_of_pixels = self.axis == 2 && self.count + 2 == shape.rank();
         if shape.is_batched() && (self.axis + self.count <= 2 || is_of_pixels) {
-            let numbers = lowering.in_layout(node, scale, Layout::ChannelsFirst);
+            let layout = lowering.channels_first(scale);
+            let numbers = lowering.in_layout(node, scale, &layout);
             let scale = SharedNumbers {
+                item: if self.axis == 0 { numbers.item() } else { Size::fixed(0) },
                 address: numbers.address,
-                item: if self.axis == 0 { numbers.item } else { 0 },
                 channel: usize::from(self.axis + self.count == 2),
                 pixel: usize::from(is_of_pixels),
             };
@@ -135,7 +136,7 @@ impl Lower for Scale {
                 map.multiply(x[0], scale[0])
             });
         }
-        if shape.is_batched() && lowering.view(node.results[0]).layout == Layout::ChannelsLast {
+        if shape.is_batched() && lowering.view(node.results[0]).layout.is_channels_last() {
             return self.some_pixels(lowering, node);
         }
         let view = AxisView::new(lowering, x, self.axis, self.count);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::epilogue::EpilogueStep;
 use super::facts::{Elementwise, Facts, Reach, Role, never_rewritten};
-use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
+use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_sequences, expect_type};
 use crate::error::ShapeError;
 pub use crate::functions::{Activation, Number, UnaryKind};
 use crate::shape::{Shape, Type};
@@ -197,13 +197,14 @@ impl Operator for Bias {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 2)?;
         expect_float("input", &operands[0])?;
+        expect_sequences(operands)?;
         let channels = expect_channels(&operands[0])?;
         expect_type("bias", &operands[1], &Type::f32(Shape::fixed(&[channels])))?;
         Ok(vec![operands[0].clone()])
     }
 
     fn takes_open_items(&self) -> bool {
-        false
+        true
     }
 
     fn facts(&self) -> Facts<'_> {
@@ -258,12 +259,13 @@ impl Operator for SumChannels {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 1)?;
         expect_float("input", &operands[0])?;
+        expect_sequences(operands)?;
         let channels = expect_channels(&operands[0])?;
         Ok(vec![Type::f32(Shape::fixed(&[channels]))])
     }
 
     fn takes_open_items(&self) -> bool {
-        false
+        true
     }
 
     fn facts(&self) -> Facts<'_> {

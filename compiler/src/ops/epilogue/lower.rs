@@ -26,14 +26,15 @@ impl<'a> FusedSteps<'a> {
         lowering: &mut Lowering<'_>,
         node: &Node,
         steps: &'a [EpilogueStep],
-        layout: Layout,
+        layout: &Layout,
     ) -> Self {
         let own = node.operands.len() - steps.iter().filter(|step| step.takes_operand()).count();
         let operands = node.operands[own..]
             .iter()
             .map(|&value| {
+                let of_shape = lowering.channels_first(value);
                 let is_image = lowering.ty(value).shape.is_batched();
-                lowering.in_layout(node, value, if is_image { layout } else { Layout::ChannelsFirst })
+                lowering.in_layout(node, value, if is_image { layout } else { &of_shape })
             })
             .collect();
         FusedSteps { steps, operands }

@@ -52,7 +52,7 @@ impl Lower for Linear {
         let outputs = lowering.item(node.results[0])[0];
         let (x, weight) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
         let y = lowering.address(node.results[0]);
-        let epilogue = FusedSteps::new(lowering, node, &self.epilogue, Layout::ChannelsFirst);
+        let epilogue = FusedSteps::new(lowering, node, &self.epilogue, &Layout::channels_first(2));
         let dots = RegisterTile::of_inner_products(lowering.vectors);
         let range = BlockedRange::exact(outputs, dots.columns);
         let note = format!(

@@ -5,7 +5,7 @@ use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, MapBuilder, Reducer, Split, Stmt, Var};
 use crate::ops::elementwise::UnaryKind;
-use crate::plan::{Batch, Layout, Lower, Lowering, MemoryRules, Order, View};
+use crate::plan::{Batch, Lower, Lowering, MemoryRules, Order, View};
 use crate::shape::DType;
 
 /// Computes the largest logit of item `n`, and the sum of the exponentials of the differences from it, into scratch.
@@ -120,19 +120,26 @@ struct Walk {
 impl Walk {
     /// The iteration along the first of some values; `None` if all have their elements in the order of the shape.
     fn over(views: &[&View]) -> Option<Self> {
-        if views.iter().all(|view| view.in_layout(Layout::ChannelsFirst).is_some()) {
+        if views.iter().all(|view| view.is_plain()) {
             return None;
         }
         let first = views[0];
-        let along_channels = first.layout == Layout::ChannelsLast;
-        let (lanes, outer) =
-            if along_channels { (first.channels, first.pixels) } else { (first.pixels, first.channels) };
+        let along_channels = first.layout.is_channels_last();
+        let (lanes, outer) = if along_channels {
+            (first.channels(), first.pixels().known())
+        } else {
+            (first.pixels().known(), first.channels())
+        };
         Some(Walk { along_channels, lanes, outer })
     }
 
     /// The strides of lanes, and of rows of lanes, in a value.
     fn strides(&self, view: &View) -> (usize, usize) {
-        if self.along_channels { (view.channel, view.pixel) } else { (view.pixel, view.channel) }
+        if self.along_channels {
+            (view.channel().known(), view.pixel())
+        } else {
+            (view.pixel(), view.channel().known())
+        }
     }
 }
 

@@ -48,7 +48,7 @@ impl Pooling {
 
     /// The current channel of a value with the outputs' layout.
     pub(super) fn output_channel(&self, view: &View) -> Address {
-        view.of_item(self.n).plus(self.c, view.channel)
+        view.of_item(self.n).plus(self.c, view.channel().known())
     }
 
     pub(super) fn split(&self) -> Split {

@@ -3,20 +3,24 @@
 use std::cell::RefCell;
 
 use super::cells::{CellElement, Cells, Contribution};
+use super::sequences;
+use crate::graph::Node;
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, Kernel, MapBuilder, Split, Stmt, Var};
 use crate::ops::grid::Grid;
 use crate::ops::halo::Padded;
 use crate::ops::window::Window;
-use crate::ops::window_walk::{Axis, forward_axes, window_extents, within};
+use crate::ops::window_walk::{Axis, window_extents, within};
 use crate::plan::{BlockedRange, KernelDraft, Lowering, View, fill};
 use crate::shape::DType;
 
+/// The note of the kernels.
+const NOTE: &str = "pixel by pixel, vectors along the channels";
 /// Bytes of the input rows that a work unit reads.
 const UNIT_BYTES: usize = 64 * 1024;
 /// Bytes that a work unit of a gradient writes; the results that it reads stay in the cache beside them.
 const GRADIENT_UNIT_BYTES: usize = 32 * 1024;
 /// The maximum number of terms in unrolled sums of a gradient, over all kinds of cells.
-const UNROLLED: usize = 128;
+pub(super) const UNROLLED: usize = 128;
 /// The maximum number of kinds of cells.
 const MOST_KINDS: usize = 32;
 /// Channels of a work unit of a gradient that scatters.
@@ -26,25 +30,26 @@ const UNIT_CHANNELS: usize = 128;
 /// output pixel in a value with the same layout.
 pub(super) fn forward(
     lowering: &mut Lowering<'_>,
-    mut draft: KernelDraft,
+    node: &Node,
     window: &Window,
     x: &View,
-    sizes: &[usize],
     halo: f32,
     build: impl Fn(&mut MapBuilder, ExprId, &dyn Fn(&View) -> Address),
 ) {
-    let grid = Grid::new(&forward_axes(window, sizes));
+    let axes = lowering.axes(window, &lowering.ty(node.operands[0]).shape.dims()[2..]);
+    let mut draft = lowering.draft(node, NOTE);
+    let grid = Grid::new(&axes);
     let (rows, columns) = (grid.rows(), grid.columns());
-    let row_bytes = 4 * grid.planes() * rows.step * columns.inputs * x.channels;
+    let row_bytes = 4 * grid.planes() * rows.step * columns.inputs * x.channels();
     let range = BlockedRange::exact(rows.outputs, (UNIT_BYTES / row_bytes).clamp(1, rows.outputs));
     let (n, block) = (draft.var(), draft.var());
     let (row, column) = (draft.var(), draft.var());
     let outer = grid.outer_units(&mut draft);
     let padded = Padded { grid: grid.clone(), x: x.clone(), halo };
-    let scratch = padded.scratch(lowering, &mut draft, range.size.min(rows.outputs));
+    let inputs = padded.inputs(lowering, node, &mut draft, range.size.min(rows.outputs));
     let body = range.branch(block, |first, count| {
-        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), scratch.clone());
-        let mut map = MapBuilder::new(Extent::Fixed(x.channels)).window(&window_extents(grid.axes()));
+        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), &inputs);
+        let mut map = MapBuilder::new(Extent::Fixed(x.channels())).window(&window_extents(grid.axes()));
         let from = source
             .address
             .clone()
@@ -54,14 +59,15 @@ pub(super) fn forward(
         let place = |view: &View| {
             let result_row = Affine::from(row).plus_scaled(first, 1);
             let strides: Vec<usize> =
-                grid.result_strides().into_iter().map(|stride| stride * view.pixel).collect();
+                grid.result_strides().into_iter().map(|stride| stride * view.pixel()).collect();
             outer
                 .at(view.of_item(n), &strides)
-                .at(&result_row, columns.outputs * view.pixel)
-                .plus(column, view.pixel)
+                .at(&result_row, columns.outputs * view.pixel())
+                .plus(column, view.pixel())
         };
         build(&mut map, element, &place);
-        stmts.extend(Stmt::nest(&[(row, count), (column, columns.outputs)], vec![map.finish()]));
+        let pixels = Stmt::repeat(column, columns.all_outputs().extent(), vec![map.finish()]);
+        stmts.push(Stmt::repeat(row, Extent::Fixed(count), vec![pixels]));
         stmts
     });
     let mut axes = vec![(n, draft.batch().extent())];
@@ -77,18 +83,22 @@ pub(super) type Loader<'l> = dyn Fn(&mut MapBuilder, DType, &View) -> ExprId + '
 pub(super) type Finish<'f> = dyn Fn(&mut MapBuilder, ExprId) -> ExprId + 'f;
 
 /// Backward: at each input position, the sum of the contributions of the outputs whose windows contain it, in ascending
-/// order of the outputs. `part` gets the map, the number of the position in the window, and a function that loads the
+/// order of the outputs. `operands` has the values that `part` loads. `part` gets the map, the number of the position in the window, and a function that loads the
 /// element of a value with the outputs' layout.
 pub(super) fn backward(
     lowering: &mut Lowering<'_>,
-    draft: KernelDraft,
+    node: &Node,
     window: &Window,
     dx: &View,
-    sizes: &[usize],
+    operands: &[&View],
     part: impl Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId,
     finish: Option<&Finish<'_>>,
 ) {
-    let mut axes = forward_axes(window, sizes);
+    let mut axes = lowering.axes(window, &lowering.ty(node.results[0]).shape.dims()[2..]);
+    if let [axis @ Axis { open: Some(open), .. }] = axes[..] {
+        return sequences::backward(lowering, node, (axis, open), dx, operands, &part, finish);
+    }
+    let draft = lowering.draft(node, NOTE);
     if let [axis] = axes[..] {
         // A sequence is treated as a column, so that threads share it.
         axes = vec![axis, Axis::SINGLE];
@@ -133,7 +143,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
         let rows = &cells[0];
         let longest = (0..rows.len()).max_by_key(|&kind| rows[kind].count).unwrap_or_default();
         let axis = self.grid.axes()[0];
-        let row_bytes = 4 * axis.step * self.grid.input_strides()[0] * self.dx.channels;
+        let row_bytes = 4 * axis.step * self.grid.input_strides()[0] * self.dx.channels();
         let count = rows[longest].count;
         let range = BlockedRange::exact(count, (GRADIENT_UNIT_BYTES / row_bytes).clamp(1, count));
         let some_rows = |kind: &Cells, first: &Affine, count: usize| {
@@ -179,7 +189,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
     fn cell(&self, n: Var, at: &[(Affine, &[CellElement])]) -> Stmt {
         let grid = &self.grid;
         let (results, positions) = (grid.result_strides(), grid.position_strides());
-        let mut map = MapBuilder::new(Extent::Fixed(self.dx.channels));
+        let mut map = MapBuilder::new(Extent::Fixed(self.dx.channels()));
         let zero = map.constant(0.0);
         let loaded: RefCell<Vec<(Address, ExprId)>> = RefCell::default();
         let places: Vec<&[CellElement]> = at.iter().map(|(_, places)| *places).collect();
@@ -193,7 +203,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
                     let result = at.iter().zip(&met).zip(&results).fold(
                         view.of_item(n),
                         |address, (((index, _), met), stride)| {
-                            address.at(&index.clone().minus(met.back), stride * view.pixel)
+                            address.at(&index.clone().minus(met.back), stride * view.pixel())
                         },
                     );
                     // Values that several positions use are loaded once.
@@ -222,7 +232,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
             let axes = at.iter().zip(&place).zip(grid.axes().iter().zip(strides));
             let to = axes.fold(self.dx.of_item(n), |address, (((index, _), place), (axis, stride))| {
                 let here = Affine::default().plus_scaled(index, axis.step).shifted(place.offset);
-                address.at(&here, stride * self.dx.pixel)
+                address.at(&here, stride * self.dx.pixel())
             });
             map.store(to, 1, sum);
         }
@@ -232,7 +242,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
     /// Adds each output's contribution to the positions of its window, for windows that are too large to unroll.
     fn scatter(&self, mut draft: KernelDraft) -> Kernel {
         let axes = self.grid.axes();
-        let range = BlockedRange::exact(self.dx.channels, UNIT_CHANNELS);
+        let range = BlockedRange::exact(self.dx.channels(), UNIT_CHANNELS);
         let (n, block) = (draft.var(), draft.var());
         let vars = draft.vars(axes.len());
         let positions = draft.vars(axes.len());
@@ -243,7 +253,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
                 indices
                     .iter()
                     .zip(strides)
-                    .fold(dx, |dx, (index, stride)| dx.at(index, stride * self.dx.pixel))
+                    .fold(dx, |dx, (index, stride)| dx.at(index, stride * self.dx.pixel()))
             };
             let everywhere = at(&vars.iter().map(|&var| Affine::from(var)).collect::<Vec<_>>());
             let pixels: Vec<(Var, usize)> =
@@ -254,7 +264,7 @@ impl<P: Fn(&mut MapBuilder, ExprId, &Loader<'_>) -> ExprId> Gradient<'_, P> {
                 let strides = self.grid.result_strides();
                 let result =
                     vars.iter().zip(strides).fold(view.of_item(n).at(first, 1), |result, (&var, stride)| {
-                        result.plus(var, stride * view.pixel)
+                        result.plus(var, stride * view.pixel())
                     });
                 map.load_as(view.element, result, 1, &[])
             };

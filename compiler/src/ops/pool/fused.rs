@@ -4,7 +4,7 @@
 use crate::entity::{NodeId, ValueId};
 use crate::kernel::{ExprId, MapBuilder, Pool, PoolKind};
 use crate::ops::Op;
-use crate::plan::{Lowering, View};
+use crate::plan::{Lowering, Size, View};
 
 use super::Window;
 
@@ -31,7 +31,12 @@ pub(crate) fn of(lowering: &Lowering<'_>, value: ValueId) -> Option<FusedPool> {
     let (height, width) = lines(window)?;
     let y = lowering.view(user.results[0]).clone();
     // Vectors hold the channels of a pixel.
-    (y.channel == 1).then_some(FusedPool { node, pool: Pool { kind, height, width }, y })
+    let is_fixed = y.pixels().as_number().is_some();
+    (is_fixed && y.channel() == Size::fixed(1)).then_some(FusedPool {
+        node,
+        pool: Pool { kind, height, width },
+        y,
+    })
 }
 
 /// Height and width of adjacent windows with at most two axes.

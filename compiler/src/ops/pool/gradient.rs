@@ -4,6 +4,7 @@ use super::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use crate::autodiff::{AutodiffError, Backward, Differentiate, no_gradient};
 use crate::entity::ValueId;
 use crate::graph::Node;
+use crate::shape::Dim;
 
 no_gradient!(MaxPoolGrad, AvgPoolGrad: "its operands: gradients of gradients are not supported");
 
@@ -15,7 +16,8 @@ impl Differentiate for MaxPool {
         gradients: &[Option<ValueId>],
     ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
         let Some(g) = gradients[0] else { return Ok(Vec::new()) };
-        let input_sizes = backward.ty(node.operands[0]).shape.item()[1..].to_vec();
+        let input_sizes =
+            backward.ty(node.operands[0]).shape.dims()[2..].iter().map(Dim::polynomial).collect();
         let argmax = node.results[1];
         let op = MaxPoolGrad { window: self.window.clone(), input_sizes };
         Ok(vec![Some(backward.single(op, &[g, argmax])?)])
@@ -30,7 +32,8 @@ impl Differentiate for AvgPool {
         gradients: &[Option<ValueId>],
     ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
         let Some(g) = gradients[0] else { return Ok(Vec::new()) };
-        let input_sizes = backward.ty(node.operands[0]).shape.item()[1..].to_vec();
+        let input_sizes =
+            backward.ty(node.operands[0]).shape.dims()[2..].iter().map(Dim::polynomial).collect();
         let op = AvgPoolGrad { window: self.window.clone(), input_sizes };
         Ok(vec![Some(backward.single(op, &[g])?)])
     }

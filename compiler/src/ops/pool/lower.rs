@@ -4,18 +4,17 @@ use super::channels_first::Pooling;
 use super::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad, channels_last};
 use crate::graph::Node;
 use crate::kernel::{Expr, ExprId, Extent, MapBuilder, Reducer};
-use crate::plan::{Bytes, Layout, Lower, Lowering, MemoryRules, Order};
+use crate::plan::{Bytes, Lower, Lowering, MemoryRules, Order};
 use crate::shape::DType;
 
-/// The note of the kernels for NHWC.
-const CHANNELS_LAST: &str = "pixel by pixel, vectors along the channels";
+/// The note of the kernels for NCHW.
 const CHANNELS_FIRST: &str = "channels in parallel, vectors along the width";
 
 /// Whether to use the kernels for NHWC: if the larger of input and output is stored in that layout.
 fn is_channels_last(lowering: &Lowering<'_>, node: &Node) -> bool {
     [node.operands[0], node.results[0]]
         .into_iter()
-        .any(|value| lowering.view(value).layout == Layout::ChannelsLast)
+        .any(|value| lowering.view(value).layout.is_channels_last())
 }
 
 impl Lower for MaxPool {
@@ -33,31 +32,19 @@ impl Lower for MaxPool {
         let item = lowering.item(node.operands[0]);
         let y = lowering.view(node.results[0]).clone();
         if is_channels_last(lowering, node) {
-            let x = lowering.in_layout(node, node.operands[0], Layout::ChannelsLast);
+            let x = lowering.in_layout(node, node.operands[0], &lowering.channels_last(node.operands[0]));
             let argmax = lowering.is_used(node.results[1]).then(|| lowering.view(node.results[1]).clone());
-            let draft = lowering.draft(node, CHANNELS_LAST);
             let halo = f32::NEG_INFINITY;
-            return channels_last::forward(
-                lowering,
-                draft,
-                &self.window,
-                &x,
-                &item[1..],
-                halo,
-                |map, element, place| {
-                    let reducer = if argmax.is_some() {
-                        Reducer::MaxWithArgmax(element)
-                    } else {
-                        Reducer::Max(element)
-                    };
-                    let largest = map.fold_window(&[reducer])[0];
-                    map.store(place(&y), 1, largest);
-                    if let Some(argmax) = &argmax {
-                        let found = map.expr(Expr::Argmax(0));
-                        map.store_as(argmax.element, place(argmax), 1, found);
-                    }
-                },
-            );
+            return channels_last::forward(lowering, node, &self.window, &x, halo, |map, element, place| {
+                let reducer =
+                    if argmax.is_some() { Reducer::MaxWithArgmax(element) } else { Reducer::Max(element) };
+                let largest = map.fold_window(&[reducer])[0];
+                map.store(place(&y), 1, largest);
+                if let Some(argmax) = &argmax {
+                    let found = map.expr(Expr::Argmax(0));
+                    map.store_as(argmax.element, place(argmax), 1, found);
+                }
+            });
         }
         lowering.operands_in_order(node);
         let mut draft = lowering.draft(node, CHANNELS_FIRST);
@@ -94,23 +81,14 @@ impl Lower for AvgPool {
         let item = lowering.item(node.operands[0]);
         let y = lowering.view(node.results[0]).clone();
         if is_channels_last(lowering, node) {
-            let x = lowering.in_layout(node, node.operands[0], Layout::ChannelsLast);
-            let draft = lowering.draft(node, CHANNELS_LAST);
+            let x = lowering.in_layout(node, node.operands[0], &lowering.channels_last(node.operands[0]));
             let elements = self.window.elements() as f64;
-            return channels_last::forward(
-                lowering,
-                draft,
-                &self.window,
-                &x,
-                &item[1..],
-                0.0,
-                |map, element, place| {
-                    let sum = map.fold_window(&[Reducer::Sum(element)])[0];
-                    let elements = map.constant(elements);
-                    let mean = map.divide(sum, elements);
-                    map.store(place(&y), 1, mean);
-                },
-            );
+            return channels_last::forward(lowering, node, &self.window, &x, 0.0, |map, element, place| {
+                let sum = map.fold_window(&[Reducer::Sum(element)])[0];
+                let elements = map.constant(elements);
+                let mean = map.divide(sum, elements);
+                map.store(place(&y), 1, mean);
+            });
         }
         lowering.operands_in_order(node);
         let mut draft = lowering.draft(node, CHANNELS_FIRST);
@@ -140,9 +118,8 @@ impl Lower for MaxPoolGrad {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let dx = lowering.view(node.results[0]).clone();
         if is_channels_last(lowering, node) {
-            let [g, argmax] =
-                [0, 1].map(|index| lowering.in_layout(node, node.operands[index], Layout::ChannelsLast));
-            let draft = lowering.draft(node, CHANNELS_LAST);
+            let layout = lowering.channels_last(node.operands[0]);
+            let [g, argmax] = [0, 1].map(|index| lowering.in_layout(node, node.operands[index], &layout));
             let part = |map: &mut MapBuilder, here: ExprId, load: &channels_last::Loader<'_>| {
                 let gradient = load(map, DType::F32, &g);
                 let found = load(map, DType::I32, &argmax);
@@ -150,21 +127,14 @@ impl Lower for MaxPoolGrad {
                 let zero = map.constant(0.0);
                 map.expr(Expr::Select(chosen, gradient, zero))
             };
-            return channels_last::backward(
-                lowering,
-                draft,
-                &self.window,
-                &dx,
-                &self.input_sizes,
-                part,
-                None,
-            );
+            let window = &self.window;
+            return channels_last::backward(lowering, node, window, &dx, &[&g, &argmax], part, None);
         }
-        let [g, argmax] =
-            [0, 1].map(|index| lowering.in_layout(node, node.operands[index], Layout::ChannelsFirst));
-        let channels = lowering.item(node.results[0])[0];
+        let layout = lowering.channels_first(node.operands[0]);
+        let [g, argmax] = [0, 1].map(|index| lowering.in_layout(node, node.operands[index], &layout));
+        let item = lowering.item(node.results[0]);
         let mut draft = lowering.draft(node, CHANNELS_FIRST);
-        let pooling = Pooling::new(&mut draft, &self.window, channels, &self.input_sizes);
+        let pooling = Pooling::new(&mut draft, &self.window, item[0], &item[1..]);
         let body = pooling.backward(lowering, &mut draft, node.results[0], &|map, here, load| {
             let gradient = load(map, &g);
             let found = load(map, &argmax);
@@ -186,8 +156,7 @@ impl Lower for AvgPoolGrad {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let dx = lowering.view(node.results[0]).clone();
         if is_channels_last(lowering, node) {
-            let g = lowering.in_layout(node, node.operands[0], Layout::ChannelsLast);
-            let draft = lowering.draft(node, CHANNELS_LAST);
+            let g = lowering.in_layout(node, node.operands[0], &lowering.channels_last(node.operands[0]));
             let elements = self.window.elements() as f64;
             let part =
                 |map: &mut MapBuilder, _: ExprId, load: &channels_last::Loader<'_>| load(map, DType::F32, &g);
@@ -196,13 +165,13 @@ impl Lower for AvgPoolGrad {
                 let elements = map.constant(elements);
                 map.divide(sum, elements)
             };
-            let sizes = &self.input_sizes;
-            return channels_last::backward(lowering, draft, &self.window, &dx, sizes, part, Some(&mean));
+            let window = &self.window;
+            return channels_last::backward(lowering, node, window, &dx, &[&g], part, Some(&mean));
         }
-        let g = lowering.in_layout(node, node.operands[0], Layout::ChannelsFirst);
-        let channels = lowering.item(node.results[0])[0];
+        let g = lowering.in_layout(node, node.operands[0], &lowering.channels_first(node.operands[0]));
+        let item = lowering.item(node.results[0]);
         let mut draft = lowering.draft(node, CHANNELS_FIRST);
-        let pooling = Pooling::new(&mut draft, &self.window, channels, &self.input_sizes);
+        let pooling = Pooling::new(&mut draft, &self.window, item[0], &item[1..]);
         let elements = self.window.elements() as f64;
         let covers_once = pooling.covers_once();
         let mut body = pooling.backward(lowering, &mut draft, node.results[0], &|map, _, load| {

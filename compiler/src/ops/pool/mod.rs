@@ -12,14 +12,19 @@ mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
 mod reference;
+#[cfg(feature = "codegen")]
+mod sequences;
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::epilogue::EpilogueStep;
 use super::facts::{Facts, Indices, Reach, Role, never_rewritten};
-use super::window::{Window, axis_name};
-use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
+use super::window::{Window, axis_name, sizes_at};
+use super::{Cost, InTraining, Operator, Rewrite, expect_arity, expect_channels, expect_float, expect_type};
 use crate::error::ShapeError;
-use crate::shape::{DType, Type};
+use crate::shape::{DType, Dim, Polynomial, Sizes, Type};
 
 /// Maximum of each window: operand `x` `[N, C, spatial…]`; results `y` `[N, C, spatial…]` and the argmax index of each
 /// window, counted row by row (`i32`). Of equal values, the first is the maximum. A NaN is larger than every number,
@@ -39,8 +44,8 @@ pub struct MaxPoolGrad {
     /// The window of the pooling.
     #[serde(flatten)]
     pub window: Window,
-    /// Spatial sizes of the pooling's input.
-    pub input_sizes: Vec<usize>,
+    /// Spatial sizes of the pooling's input, which may be open.
+    pub input_sizes: Vec<Polynomial>,
 }
 
 /// Mean of each window, with padding counted as zeros: the sum, row by row, is always divided by the window's size.
@@ -58,8 +63,8 @@ pub struct AvgPoolGrad {
     /// The window of the pooling.
     #[serde(flatten)]
     pub window: Window,
-    /// Spatial sizes of the pooling's input.
-    pub input_sizes: Vec<usize>,
+    /// Spatial sizes of the pooling's input, which may be open.
+    pub input_sizes: Vec<Polynomial>,
 }
 
 fn pooled(window: &Window, x: &Type) -> Result<Type, ShapeError> {
@@ -75,19 +80,16 @@ fn pooled(window: &Window, x: &Type) -> Result<Type, ShapeError> {
             });
         }
     }
-    let item = x.shape.item();
-    Ok(image(x, item[0], &window.output_sizes(&item[1..])))
+    let dims = window.output_dims(&x.shape.dims()[2..]);
+    let result = x.shape.with_image(x.shape.item()[0], dims);
+    result.check()?;
+    Ok(Type::f32(result))
 }
 
-fn image(like: &Type, channels: usize, sizes: &[usize]) -> Type {
-    let mut item = vec![channels];
-    item.extend_from_slice(sizes);
-    Type::f32(like.shape.with_item(&item))
-}
-
-fn unpooled(window: &Window, input_sizes: &[usize], gradient: &Type) -> Result<Type, ShapeError> {
+fn unpooled(window: &Window, input_sizes: &[Polynomial], gradient: &Type) -> Result<Type, ShapeError> {
     expect_float("gradient", gradient)?;
-    let result = image(gradient, expect_channels(gradient)?, input_sizes);
+    let sizes = input_sizes.iter().cloned().map(Dim::from);
+    let result = Type::f32(gradient.shape.with_image(expect_channels(gradient)?, sizes));
     result.shape.check()?;
     expect_type("gradient", gradient, &pooled(window, &result)?)?;
     Ok(result)
@@ -97,7 +99,31 @@ fn window_cost(window: &Window, pooled: &Type) -> Cost {
     Cost::elementwise(pooled, window.elements() as u64)
 }
 
-never_rewritten!(MaxPool, MaxPoolGrad, AvgPool, AvgPoolGrad);
+never_rewritten!(MaxPool, AvgPool);
+
+macro_rules! has_input_sizes {
+    ($($op:ident),*) => {$(
+        impl Rewrite for $op {
+            fn epilogue(&self) -> Option<&[EpilogueStep]> {
+                None
+            }
+
+            fn epilogue_mut(&mut self) -> Option<&mut Vec<EpilogueStep>> {
+                None
+            }
+
+            fn at(&self, sizes: &Sizes) -> Cow<'_, Self> {
+                Cow::Owned($op { input_sizes: sizes_at(&self.input_sizes, sizes), ..self.clone() })
+            }
+
+            fn in_training(&self, _: u32) -> Option<InTraining> {
+                None
+            }
+        }
+    )*};
+}
+
+has_input_sizes!(MaxPoolGrad, AvgPoolGrad);
 
 impl Operator for MaxPool {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
@@ -108,7 +134,7 @@ impl Operator for MaxPool {
     }
 
     fn takes_open_items(&self) -> bool {
-        false
+        true
     }
 
     fn facts(&self) -> Facts<'_> {
@@ -129,7 +155,7 @@ impl Operator for MaxPoolGrad {
     }
 
     fn takes_open_items(&self) -> bool {
-        false
+        true
     }
 
     fn facts(&self) -> Facts<'_> {
@@ -152,7 +178,7 @@ impl Operator for AvgPool {
     }
 
     fn takes_open_items(&self) -> bool {
-        false
+        true
     }
 
     fn facts(&self) -> Facts<'_> {
@@ -171,7 +197,7 @@ impl Operator for AvgPoolGrad {
     }
 
     fn takes_open_items(&self) -> bool {
-        false
+        true
     }
 
     fn facts(&self) -> Facts<'_> {

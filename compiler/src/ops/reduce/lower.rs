@@ -3,17 +3,9 @@
 use super::{Expand, Reduce, ReduceKind};
 use crate::entity::ValueId;
 use crate::graph::Node;
-use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split};
-use crate::plan::{Layout, Lower, Lowering, MemoryRules, Order, Size, View};
+use crate::kernel::{Address, ExprId, Extent, MapBuilder, Reducer, Split};
+use crate::plan::{Lower, Lowering, MemoryRules, Order, Size, View};
 use crate::shape::Dim;
-
-/// A size as a float.
-fn number(map: &mut MapBuilder, size: Size) -> ExprId {
-    match size.open {
-        Some(open) => map.expr(Expr::Size(open, size.elements)),
-        None => map.constant(size.elements as f64),
-    }
-}
 
 impl Reduce {
     fn reducer(&self, value: ExprId) -> Reducer {
@@ -27,7 +19,7 @@ impl Reduce {
         match self.kind {
             ReduceKind::Sum | ReduceKind::Max => value,
             ReduceKind::Mean => {
-                let size = number(map, size);
+                let size = size.number(map);
                 map.divide(value, size)
             }
         }
@@ -50,7 +42,7 @@ impl Reduce {
 
 /// The order for operators that reduce or add axes: any order, if the channels are not among these axes.
 fn order(axis: usize) -> Order {
-    if axis > 1 { Order::Any } else { Order::OfShape }
+    if axis > 1 { Order::AnyOfFixed } else { Order::OfShape }
 }
 
 /// The pixels of an image around some of its axes.
@@ -78,16 +70,16 @@ impl Reduce {
     /// Adds a kernel that reduces pixels of an image, if the image or the result is stored in NHWC layout.
     fn pixels(&self, lowering: &mut Lowering<'_>, node: &Node, [from, to]: [&View; 2]) {
         let Pixels { outer, size, inner } = Pixels::around(lowering, node.operands[0], self.axis, self.count);
-        let is_last = from.layout == Layout::ChannelsLast;
+        let is_last = from.layout.is_channels_last();
         let note = if is_last { "pixel by pixel" } else { "channel by channel" };
         let mut draft = lowering.draft(node, note);
         let (n, o, other) = (draft.var(), draft.var(), draft.var());
         // Vectors run along the contiguous axis: the channels; or the pixels within an index, or the indices.
-        let (count, lanes) = if is_last { (inner, from.channels) } else { (from.channels, inner) };
-        let lane = |view: &View| if is_last { view.channel } else { view.pixel };
+        let (count, lanes) = if is_last { (inner, from.channels()) } else { (from.channels(), inner) };
+        let lane = |view: &View| if is_last { view.channel().known() } else { view.pixel() };
         let at = |view: &View, row: usize| {
-            let distance = if is_last { view.pixel } else { view.channel };
-            view.of_item(n).plus(o, row * view.pixel).plus(other, distance)
+            let distance = if is_last { view.pixel() } else { view.channel().known() };
+            view.of_item(n).plus(o, row * view.pixel()).plus(other, distance)
         };
         let read = at(from, size * inner);
         let is_row = !is_last && inner == 1;
@@ -98,7 +90,7 @@ impl Reduce {
             map.fold_lanes(&[self.reducer(x)])[0]
         } else {
             map = MapBuilder::new(Extent::Fixed(lanes)).window(&[Extent::Fixed(size)]);
-            let x = map.load_window(read, lane(from), &[inner * from.pixel]);
+            let x = map.load_window(read, lane(from), &[inner * from.pixel()]);
             map.fold_window(&[self.reducer(x)])[0]
         };
         let value = self.finish(&mut map, reduced, Size::fixed(size));
@@ -117,8 +109,8 @@ impl Lower for Reduce {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let x = node.operands[0];
         let [from, to] = [x, node.results[0]].map(|value| lowering.view(value).clone());
-        let is_last = [&from, &to].iter().any(|view| view.layout == Layout::ChannelsLast);
-        if order(self.axis) == Order::Any && is_last {
+        let is_last = [&from, &to].iter().any(|view| view.layout.is_channels_last());
+        if self.axis > 1 && is_last && !lowering.ty(x).shape.has_open_item() {
             return self.pixels(lowering, node, [&from, &to]);
         }
         let dims = lowering.ty(x).shape.dims().to_vec();
@@ -133,12 +125,11 @@ impl Lower for Reduce {
             // last ones.
             let order: Vec<usize> = (0..self.axis).chain(end..dims.len()).chain(self.axis..end).collect();
             let sorted: Vec<Dim> = order.iter().map(|&axis| dims[axis].clone()).collect();
-            let element = lowering.element(x);
-            let copy = lowering.dense_buffer("transposed", &sorted, element);
+            let copy = lowering.dense_buffer("transposed", &sorted, lowering.element(x));
             let draft = lowering.draft(node, "the reduced axes last").part("transpose");
-            lowering.transpose(draft, (&from, &dims), &order, &copy, element);
+            lowering.copy_axes(draft, &lowering.plain(x).transposed(&order), &copy);
             let rows = lowering.product(&sorted[..sorted.len() - self.count]);
-            return self.rows(lowering, node, &copy, rows, size);
+            return self.rows(lowering, node, &copy.address, rows, size);
         };
         let row = lowering.product(&dims[self.axis..]);
         let mut draft = lowering.draft(node, "side by side");
@@ -161,15 +152,15 @@ impl Expand {
         let mut draft = lowering.draft(node, "pixel by pixel");
         let (n, o) = (draft.var(), draft.var());
         let (index, i) = (draft.var(), draft.var());
-        let mut map = MapBuilder::new(Extent::Fixed(to.channels));
-        let read = from.of_item(n).plus(o, inner * from.pixel).plus(i, from.pixel);
-        let mut value = map.load(read, from.channel);
+        let mut map = MapBuilder::new(Extent::Fixed(to.channels()));
+        let read = from.of_item(n).plus(o, inner * from.pixel()).plus(i, from.pixel());
+        let mut value = map.load(read, from.channel().known());
         if self.divided {
-            let size = number(&mut map, Size::fixed(size));
+            let size = Size::fixed(size).number(&mut map);
             value = map.divide(value, size);
         }
-        let write = to.of_item(n).plus(o, size * inner * to.pixel).plus(index, inner * to.pixel);
-        map.store(write.plus(i, to.pixel), to.channel, value);
+        let write = to.of_item(n).plus(o, size * inner * to.pixel()).plus(index, inner * to.pixel());
+        map.store(write.plus(i, to.pixel()), to.channel().known(), value);
         let mut axes = vec![(n, lowering.batch().extent())];
         axes.extend([(o, outer), (index, size), (i, inner)].map(|(var, count)| (var, Extent::Fixed(count))));
         lowering.push(draft.finish(Split::Axes(axes), vec![map.finish()]));
@@ -184,7 +175,7 @@ impl Lower for Expand {
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let to = lowering.view(node.results[0]).clone();
-        if to.layout == Layout::ChannelsLast {
+        if to.layout.is_channels_last() {
             let from = lowering.view(node.operands[0]).clone();
             return self.pixels(lowering, node, [&from, &to]);
         }
@@ -213,7 +204,7 @@ impl Lower for Expand {
         let mut map = MapBuilder::new(lanes.extent());
         let mut value = map.load(from, lane);
         if self.divided {
-            let size = number(&mut map, size);
+            let size = size.number(&mut map);
             value = map.divide(value, size);
         }
         map.store(to, 1, value);

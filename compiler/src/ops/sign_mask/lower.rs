@@ -7,7 +7,7 @@ use crate::faults::{Fault, armed};
 use crate::graph::Node;
 use crate::kernel::{Element, Expr, Extent, MapBuilder, Split};
 use crate::ops::Op;
-use crate::plan::{Bytes, Layout, Lower, Lowering, MemoryRules, Order};
+use crate::plan::{Bytes, Layout, Lower, Lowering, MemoryRules, Order, Size};
 
 /// The note of the kernels.
 const NOTE: &str = "eight runs of elements, a bit of each in a byte";
@@ -19,14 +19,14 @@ const WHOLE_VECTORS: usize = 8;
 /// bits, for values of the same shape; else the order of the shape.
 fn order_of_bits(lowering: &Lowering<'_>, bits: ValueId) -> Layout {
     let producer = lowering.producer(bits);
-    let Op::SignMask(_) = producer.op else { return Layout::ChannelsFirst };
+    let Op::SignMask(_) = producer.op else { return lowering.channels_first(bits) };
     let x = producer.operands[0];
     // Values stored in bytes have no other readers.
     let is_hidden = lowering.element(bits) == Element::U8;
     if is_hidden && lowering.readers(bits).all(|node| lowering.ty(node.operands[0]) == lowering.ty(x)) {
         lowering.preferred_layout(x)
     } else {
-        Layout::ChannelsFirst
+        lowering.channels_first(x)
     }
 }
 
@@ -66,11 +66,11 @@ impl Lower for SignMask {
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let order = order_of_bits(lowering, node.results[0]);
-        let x = lowering.dense(node, node.operands[0], order);
+        let x = lowering.dense(node, node.operands[0], &order);
         let to = lowering.view(node.results[0]).clone();
         let mut draft = lowering.draft(node, NOTE);
         let n = draft.var();
-        let (runs, distance) = runs(x.item);
+        let (runs, distance) = runs(lowering.ty(node.operands[0]).shape.item_elements());
         let body = runs.iter().map(|run| {
             let mut map = MapBuilder::new(Extent::Fixed(run.count));
             let (zero, mut number) = (map.constant(0.0), map.expr(Expr::Integer(0)));
@@ -102,15 +102,17 @@ impl Lower for MaskedSelect {
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let order = order_of_bits(lowering, node.operands[1]);
-        let g = lowering.dense(node, node.operands[0], order);
+        let g = lowering.dense(node, node.operands[0], &order);
         let mut bits = lowering.view(node.operands[1]).clone();
-        bits.item *= usize::from(!armed(Fault::StaleMask));
+        if armed(Fault::StaleMask) {
+            bits.strides[0] = Size::fixed(0);
+        }
         let result = lowering.view(node.results[0]).clone();
-        let is_own = result.is_dense() && result.in_layout(order).is_some();
-        let to = if is_own { result.clone() } else { lowering.dense_temporary(node.results[0], order) };
+        let is_own = result.is_dense() && result.in_layout(&order).is_some();
+        let to = if is_own { result.clone() } else { lowering.dense_temporary(node.results[0], &order) };
         let mut draft = lowering.draft(node, NOTE);
         let n = draft.var();
-        let (runs, distance) = runs(g.item);
+        let (runs, distance) = runs(lowering.ty(node.operands[0]).shape.item_elements());
         let body = runs.iter().map(|run| {
             let mut map = MapBuilder::new(Extent::Fixed(run.count));
             let (zero, none) = (map.constant(0.0), map.expr(Expr::Integer(0)));

@@ -4,7 +4,7 @@ use super::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use crate::graph::Node;
 use crate::kernel::{Address, ExprId, Extent, MapBuilder, Reducer, Split, Stmt, Var};
 use crate::ops::elementwise::UnaryKind;
-use crate::plan::{KernelDraft, Layout, Lower, Lowering, MemoryRules, Order, View};
+use crate::plan::{KernelDraft, Lower, Lowering, MemoryRules, Order, View};
 
 /// Softmax and similar operators on one item, in the result's layout: reductions over the channels, with one result per
 /// pixel.
@@ -21,10 +21,17 @@ struct ItemChannels {
 
 impl ItemChannels {
     fn new(result: &View, draft: &mut KernelDraft) -> Self {
-        let along_channels = result.layout == Layout::ChannelsLast || result.pixels == 1;
+        let along_channels = result.layout.is_channels_last() || result.pixels().known() == 1;
         let (n, outer) = (draft.var(), draft.var());
         let items = draft.batch().extent();
-        ItemChannels { channels: result.channels, pixels: result.pixels, along_channels, n, outer, items }
+        ItemChannels {
+            channels: result.channels(),
+            pixels: result.pixels().known(),
+            along_channels,
+            n,
+            outer,
+            items,
+        }
     }
 
     /// The number of results that a reduction over the channels computes at once.
@@ -51,8 +58,8 @@ impl ItemChannels {
         let loads: Vec<ExprId> = operands
             .iter()
             .map(|view| match self.along_channels {
-                true => map.load(view.of_item(self.n).plus(self.outer, view.pixel), 1),
-                false => map.load_window(view.of_item(self.n), 1, &[view.channel]),
+                true => map.load(view.of_item(self.n).plus(self.outer, view.pixel()), 1),
+                false => map.load_window(view.of_item(self.n), 1, &[view.channel().known()]),
             })
             .collect();
         let reducer = [reducer(&mut map, &loads)];
@@ -70,7 +77,7 @@ impl ItemChannels {
         build: impl Fn(&mut MapBuilder, &[ExprId], &[ExprId]) -> ExprId,
     ) -> Stmt {
         let row = |view: &View| {
-            let distance = if self.along_channels { view.pixel } else { view.channel };
+            let distance = if self.along_channels { view.pixel() } else { view.channel().known() };
             view.of_item(self.n).plus(self.outer, distance)
         };
         let mut map =
@@ -95,16 +102,16 @@ impl ItemChannels {
 
     /// The note of the kernels.
     fn note(result: &View) -> &'static str {
-        match result.layout {
-            Layout::ChannelsLast => "each pixel on one thread",
-            Layout::ChannelsFirst => "each item on one thread",
+        match result.layout.is_channels_last() {
+            true => "each pixel on one thread",
+            false => "each item on one thread",
         }
     }
 }
 
 fn forward(lowering: &mut Lowering<'_>, node: &Node, logarithm: bool) {
     let y = lowering.view(node.results[0]).clone();
-    let x = lowering.in_layout(node, node.operands[0], y.layout);
+    let x = lowering.in_layout(node, node.operands[0], &y.layout);
     let mut draft = lowering.draft(node, ItemChannels::note(&y));
     let item = ItemChannels::new(&y, &mut draft);
     let largest = Address::start(lowering.scratch("largest", item.places()));
@@ -152,7 +159,7 @@ impl Lower for LogSoftmax {
 
 fn backward(lowering: &mut Lowering<'_>, node: &Node, logarithm: bool) {
     let dx = lowering.view(node.results[0]).clone();
-    let operands = [0, 1].map(|operand| lowering.in_layout(node, node.operands[operand], dx.layout));
+    let operands = [0, 1].map(|operand| lowering.in_layout(node, node.operands[operand], &dx.layout));
     let operands = operands.each_ref();
     let mut draft = lowering.draft(node, ItemChannels::note(&dx));
     let item = ItemChannels::new(&dx, &mut draft);

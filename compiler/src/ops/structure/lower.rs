@@ -17,10 +17,12 @@ impl Lower for Reshape {
         let (from, to) = (lowering.view(node.operands[0]).clone(), lowering.view(node.results[0]).clone());
         if from.address.buffer != to.address.buffer {
             // Copies the operand's elements in the order of its shape, which is the order of the result's elements too.
-            if lowering.ty(node.operands[0]).shape.has_open_item() {
+            let shape = &lowering.ty(node.operands[0]).shape;
+            if from.layout.is_of_shape() && shape.has_open_item() {
                 return lowering.copy(node);
             }
-            let to = to.split(from.channels, from.pixels);
+            let layout = Layout::channels_first(shape.rank());
+            let to = lowering.dense_view(to.address, shape.dims(), layout, to.element);
             let draft = lowering.draft(node, format!("{} to {}", from.layout, to.layout));
             lowering.reorder(draft, &from, &to);
         }
@@ -64,7 +66,7 @@ fn is_of_channels(lowering: &Lowering<'_>, value: ValueId, axis: usize) -> bool 
 
 impl Lower for Concat {
     fn memory(&self) -> MemoryRules {
-        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+        MemoryRules { operands: Order::AnyOfFixed, results: Order::AnyOfFixed, over: Vec::new(), bytes: None }
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
@@ -73,8 +75,8 @@ impl Lower for Concat {
             let mut start = 0;
             for &operand in &node.operands {
                 let from = lowering.view(operand).clone();
-                let to = lowering.view(to).part(start, from.channels);
-                start += from.channels;
+                let to = lowering.view(to).part(start, from.channels());
+                start += from.channels();
                 if from.address != to.address {
                     let draft = lowering.draft(node, format!("{} to {}", from.layout, to.layout));
                     lowering.reorder(draft, &from, &to);
@@ -83,7 +85,7 @@ impl Lower for Concat {
             return;
         }
         let image = lowering.view(to).clone();
-        if image.layout == Layout::ChannelsLast {
+        if image.layout.is_channels_last() {
             let item = lowering.item(to);
             let (outer, inner) = rows_around(&item, self.axis);
             let (row, mut first) = (item[self.axis - 1] * inner, 0);
@@ -113,7 +115,7 @@ impl Lower for Concat {
 
 impl Lower for Slice {
     fn memory(&self) -> MemoryRules {
-        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+        MemoryRules { operands: Order::AnyOfFixed, results: Order::AnyOfFixed, over: Vec::new(), bytes: None }
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
@@ -122,14 +124,15 @@ impl Lower for Slice {
         if let (true, (Some(start), Some(length))) = (is_of_channels(lowering, operand, self.axis), numbers) {
             let from = lowering.view(operand).part(start as usize, length as usize);
             let to = lowering.view(result).clone();
-            if from.layout == Layout::ChannelsLast && to.layout == Layout::ChannelsLast {
+            if from.layout.is_channels_last() && to.layout.is_channels_last() {
                 return lowering.bind_view(result, from);
             }
             let draft = lowering.draft(node, format!("{} to {}", from.layout, to.layout));
             return lowering.reorder(draft, &from, &to);
         }
         let [from, to] = [operand, result].map(|value| lowering.view(value).clone());
-        let is_last = [&from, &to].iter().any(|view| view.layout == Layout::ChannelsLast);
+        let is_fixed = !lowering.ty(operand).shape.has_open_item();
+        let is_last = is_fixed && [&from, &to].iter().any(|view| view.layout.is_channels_last());
         if let (true, (Some(start), Some(length))) = (is_last, numbers) {
             let item = lowering.item(operand);
             let (outer, inner) = rows_around(&item, self.axis);
@@ -179,15 +182,15 @@ fn copy_pixels(
 ) {
     let (n, row, pixel) = (draft.var(), draft.var(), draft.var());
     let place = |PixelRows { image, row: pixels, first }: &PixelRows| {
-        let address = image.of_item(n).offset(first * image.pixel);
-        address.plus(row, pixels * image.pixel).plus(pixel, image.pixel)
+        let address = image.of_item(n).offset(first * image.pixel());
+        address.plus(row, pixels * image.pixel()).plus(pixel, image.pixel())
     };
-    let mut map = MapBuilder::new(Extent::Fixed(to.image.channels));
+    let mut map = MapBuilder::new(Extent::Fixed(to.image.channels()));
     let value = match from {
-        Some(from) => map.load_as(from.image.element, place(from), from.image.channel, &[]),
+        Some(from) => map.load_as(from.image.element, place(from), from.image.channel().known(), &[]),
         None => zero(&mut map, to.image.element),
     };
-    map.store_as(to.image.element, place(to), to.image.channel, value);
+    map.store_as(to.image.element, place(to), to.image.channel().known(), value);
     let axes = [(n, lowering.batch().extent()), (row, Extent::Fixed(rows)), (pixel, Extent::Fixed(count))];
     lowering.push(draft.finish(Split::Axes(axes.to_vec()), vec![map.finish()]));
 }
@@ -211,7 +214,7 @@ impl Pad {
             // Either the channels of all pixels, or the pixels of each row.
             let rows = |image: View, row, first| PixelRows { image, row, first };
             let (from, to, counts) = if self.axis == 1 {
-                (rows(from.clone(), 0, 0), rows(to.part(first, count), 0, 0), (1, to.pixels))
+                (rows(from.clone(), 0, 0), rows(to.part(first, count), 0, 0), (1, to.pixels().known()))
             } else {
                 let (outer, inner) = rows_around(&items[1], self.axis);
                 let from = rows(from.clone(), length * inner, 0);
@@ -224,13 +227,13 @@ impl Pad {
 
 impl Lower for Pad {
     fn memory(&self) -> MemoryRules {
-        MemoryRules { operands: Order::Any, results: Order::Any, over: Vec::new(), bytes: None }
+        MemoryRules { operands: Order::AnyOfFixed, results: Order::AnyOfFixed, over: Vec::new(), bytes: None }
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let (operand, result) = (node.operands[0], node.results[0]);
         let [from, to] = [operand, result].map(|value| lowering.view(value).clone());
-        if to.layout == Layout::ChannelsLast {
+        if to.layout.is_channels_last() {
             return self.pixels(lowering, node, [&from, &to]);
         }
         lowering.operands_in_order(node);
@@ -272,16 +275,6 @@ impl Transpose {
     }
 }
 
-/// Views a value whose last axis is the channels of an image as that image. A value that is not in the order of its
-/// shape has two axes, as does the image.
-fn as_image(value: &View, image: &View) -> View {
-    let (layout, pixel, channel) = match value.layout {
-        Layout::ChannelsFirst => (Layout::ChannelsLast, image.channels, 1),
-        Layout::ChannelsLast => (Layout::ChannelsFirst, value.channel, value.pixel),
-    };
-    View { layout, channels: image.channels, pixels: image.pixels, pixel, channel, ..value.clone() }
-}
-
 impl Lower for Transpose {
     fn memory(&self) -> MemoryRules {
         let any_if = |holds| if holds { Order::Any } else { Order::OfShape };
@@ -297,19 +290,25 @@ impl Lower for Transpose {
         let (operand, result) = (node.operands[0], node.results[0]);
         let from = match self.moves_channels_last() {
             true => lowering.view(operand).clone(),
-            false => lowering.in_layout(node, operand, Layout::ChannelsFirst),
+            false => lowering.in_layout(node, operand, &lowering.channels_first(operand)),
         };
         let to = lowering.view(result).clone();
-        let draft = lowering.draft(node, "pixel by pixel");
-        if from.layout == Layout::ChannelsLast {
-            return lowering.reorder(draft, &from, &as_image(&to, &from));
+        // Both as images, whose pixels are one run.
+        if from.layout.is_channels_last() {
+            let draft = lowering.draft(node, "pixel by pixel");
+            return lowering.reorder(draft, &from, &to.transposed(&inverse(&self.order)));
         }
-        if to.layout == Layout::ChannelsLast {
-            return lowering.reorder(draft, &as_image(&from, &to), &to);
+        let from = from.transposed(&self.order);
+        if to.layout.is_channels_last() {
+            let draft = lowering.draft(node, "pixel by pixel");
+            return lowering.reorder(draft, &from, &to);
         }
-        let dims = lowering.ty(operand).shape.dims().to_vec();
-        let (from, to) = (lowering.address(operand), lowering.address(result));
         let draft = lowering.draft(node, "element by element");
-        lowering.transpose(draft, (&from, &dims), &self.order, &to, lowering.element(operand));
+        lowering.copy_axes(draft, &from, &to);
     }
+}
+
+/// The permutation that undoes another.
+fn inverse(order: &[usize]) -> Vec<usize> {
+    (0..order.len()).filter_map(|axis| order.iter().position(|&own| own == axis)).collect()
 }

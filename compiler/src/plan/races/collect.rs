@@ -57,6 +57,11 @@ pub(super) struct Collector<'k> {
     accesses: Vec<(Access, Vec<i128>)>,
 }
 
+/// Whether an extent is an open size rounded down to a multiple of a step.
+fn is_multiple(extent: Extent, step: usize) -> bool {
+    matches!(extent, Extent::Floor { multiple, .. } if multiple.is_multiple_of(step))
+}
+
 impl<'k> Collector<'k> {
     /// Every access of a kernel.
     pub(super) fn of(kernel: &'k Kernel, sizes: &'k [Count], threads: usize) -> Vec<Access> {
@@ -120,6 +125,11 @@ impl<'k> Collector<'k> {
                 Stmt::For { var, start, end, step, body } => {
                     let (first, last) = (*start, self.end(*end));
                     let known = match first {
+                        // The last value is a whole step below the end; the number of steps is no polynomial.
+                        Extent::Fixed(0) if is_multiple(*end, *step) => {
+                            let range = Range::below(&last.plus_number(1 - *step as i128));
+                            Known { role: Role::Inner, offset: 0, step: 1, range }
+                        }
                         Extent::Fixed(first) => {
                             let steps = match last.as_number() {
                                 Some(end) => {
@@ -132,7 +142,11 @@ impl<'k> Collector<'k> {
                             let range = Range::below(&steps);
                             Known { role: Role::Inner, offset: first as i128, step: *step as i64, range }
                         }
-                        _ => Known { role: Role::Inner, offset: 0, step: 1, range: Range::below(&last) },
+                        _ => {
+                            let beyond = if is_multiple(*end, *step) { *step as i128 - 1 } else { 0 };
+                            let range = Range::below(&last.plus_number(-beyond));
+                            Known { role: Role::Inner, offset: 0, step: 1, range }
+                        }
                     };
                     if known.range.is_empty() {
                         continue;

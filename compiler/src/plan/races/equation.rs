@@ -308,9 +308,15 @@ impl Proof {
                 }
             };
             let Some(value) = value else {
-                // Numbers that are not divisible have no solution. For open sizes it is unknown.
+                // Numbers that are not divisible have no solution, nor does a constant between zero and the stride. For
+                // other open sizes it is unknown.
                 let are_numbers = [&equation.constant, &product.stride].map(Count::as_number);
-                return are_numbers.iter().all(Option::is_some) || self.holds(equations, axes);
+                let is_between =
+                    |constant: &Count| zero.is_below(constant) && constant.is_below(&product.stride);
+                let has_none = are_numbers.iter().all(Option::is_some)
+                    || is_between(&equation.constant)
+                    || is_between(&equation.constant.times(-1));
+                return has_none || self.holds(equations, axes);
             };
             let at = number(value);
             if at.is_below(&product.range.least) || product.range.greatest.is_below(&at) {

@@ -5,7 +5,7 @@ use windlass_compiler::ops::conv::{Conv, ConvGradInput};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Unary, UnaryKind};
 use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::pool::{MaxPool, MaxPoolGrad};
-use windlass_compiler::ops::window::Window;
+use windlass_compiler::ops::window::{Window, fixed_sizes};
 use windlass_compiler::shape::{DType, Shape, Type};
 
 use super::{activation, image, vector};
@@ -119,7 +119,7 @@ pub(super) fn conv_grad_input(s: &mut Sketch<'_>) {
         false => (Vec::new(), Vec::new()),
     };
     let ConvShape { window, groups, .. } = shape;
-    let op = ConvGradInput { window, groups, input_sizes: item[1..].to_vec(), epilogue };
+    let op = ConvGradInput { window, groups, input_sizes: fixed_sizes(&item[1..]), epilogue };
     s.op(op, &[vec![g, weight], operands].concat());
 }
 
@@ -161,7 +161,7 @@ pub(super) fn max_pool(s: &mut Sketch<'_>, x: ValueId) -> ValueId {
     s.means(results[1], Some(Meaning::Argmax(window.elements())));
     if s.chance(3) {
         let g = s.of_type(&s.ty(results[0]));
-        s.op(MaxPoolGrad { window, input_sizes }, &[g, results[1]]);
+        s.op(MaxPoolGrad { window, input_sizes: fixed_sizes(&input_sizes) }, &[g, results[1]]);
     }
     results[0]
 }

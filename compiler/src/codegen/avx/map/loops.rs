@@ -167,7 +167,8 @@ impl Walk<'_> {
                     }
                 }
                 body(self, &step, WindowIndex::Known(index))?;
-                if block.is_some_and(|block| (index + 1) % block == 0) {
+                // As in loops, whose counters count down: the first block has the remainder.
+                if block.is_some_and(|block| (steps - 1 - index) % block == 0) {
                     self.end_blocks()?;
                 }
             }

@@ -8,7 +8,7 @@ use crate::ops::conv::correlation::{Correlation, Destination};
 use crate::ops::conv::weight_gradient::WeightGradient;
 use crate::ops::halo::{Padded, Source};
 use crate::ops::window_walk::window_extents;
-use crate::plan::{BlockedRange, Layout, Lowering, Size, copy_span};
+use crate::plan::{BlockedRange, Lowering, Size, copy_span, in_blocks};
 
 /// Bytes of the input rows that a work unit reads.
 const UNIT_BYTES: usize = 64 * 1024;
@@ -22,7 +22,7 @@ const UNIT_CHANNELS: usize = 64;
 /// Whether every channel is a group, and channels are contiguous.
 pub(in crate::ops::conv) fn fits(problem: &Correlation<'_>) -> bool {
     let is_alone = problem.groups > 1 && problem.inputs == 1 && problem.outputs == 1;
-    is_alone && problem.x.layout == Layout::ChannelsLast
+    is_alone && problem.x.layout.is_channels_last()
 }
 
 /// Adds the kernels of a correlation.
@@ -33,23 +33,23 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
     let (rows, columns) = (grid.rows(), grid.columns());
     let row_bytes = 4 * grid.planes() * rows.step * columns.inputs * problem.groups;
     let range = BlockedRange::exact(rows.outputs, (UNIT_BYTES / row_bytes).clamp(1, rows.outputs));
-    let (n, block, row, column) = (draft.var(), draft.var(), draft.var(), draft.var());
+    let (n, block, row) = (draft.var(), draft.var(), draft.var());
     let outer = grid.outer_units(&mut draft);
     let padded = Padded { grid: grid.clone(), x: problem.x.clone(), halo: 0.0 };
-    let scratch = padded.scratch(lowering, &mut draft, range.size);
+    let inputs = padded.inputs(lowering, problem.node, &mut draft, range.size);
     let most = pixels(problem, lowering.vectors.registers);
     let body = range.branch(block, |first, count| {
-        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), scratch.clone());
+        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), &inputs);
         let result_row = Affine::from(row).plus_scaled(first, 1);
-        let pixels = BlockedRange::exact(columns.outputs, most).sequence(column, |column, pixels| {
+        let pixels = in_blocks(&mut draft, columns.all_outputs(), most, |_, column, pixels| {
             let from = source
                 .address
                 .clone()
                 .plus(row, rows.step * source.row())
                 .at(column, columns.step * source.pixel());
-            let (mut map, sums) = match pixels {
-                1 => sum_over_window(problem, &source, from, weights),
-                _ => sums_of_pixels(problem, &source, &from, weights, pixels),
+            let (mut map, sums) = match is_unrolled(problem) {
+                false => sum_over_window(problem, &source, from, weights),
+                true => sums_of_pixels(problem, &source, &from, weights, pixels),
             };
             let mut epilogue = problem.epilogue.in_map(&Affine::default(), 1);
             for (pixel, sum) in sums.into_iter().enumerate() {
@@ -69,6 +69,11 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
     axes.extend(outer.extents());
     axes.push((block, Extent::Fixed(range.blocks())));
     lowering.push(draft.finish(Split::Axes(axes), body));
+}
+
+/// Whether windows are unrolled. It depends on the window alone, so that the order of its sums does.
+fn is_unrolled(problem: &Correlation<'_>) -> bool {
+    2 * problem.grid.positions() <= UNROLLED
 }
 
 /// Neighbouring results of a row that one map computes, whose windows are unrolled. They share the weights, and the inputs of
@@ -140,7 +145,13 @@ pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, loweri
     let (node, groups) = (*node, *groups);
     let grid = &problem.grid;
     let padded = Padded { grid: grid.clone(), x: problem.x.clone(), halo: 0.0 };
-    let (source, item) = padded.whole(lowering, node);
+    // The sums of each sequence are separate, so that they do not depend on whether its length is open; the sums of all
+    // items of images are computed at once.
+    let (source, item) = match grid.columns().open {
+        Some(_) => padded.sequence(lowering, node),
+        None => padded.whole(lowering, node),
+    };
+    let is_sequence = problem.axes.len() == 1;
     let positions = grid.positions();
     let mut draft = lowering.draft(node, "sums over pixels, vectors along the channels");
     let mut loops = grid.position_loops(&mut draft);
@@ -150,23 +161,36 @@ pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, loweri
     if let Some((_, count)) = loops.last_mut() {
         *count /= together;
     }
-    let block = draft.var();
+    let (n, block) = (draft.var(), draft.var());
     let weight = lowering.address(node.results[0]);
     let range = BlockedRange::exact(groups, UNIT_CHANNELS);
-    let sums = lowering.temporary("sums", Size::fixed(positions * groups));
+    let (items, of_item) = (lowering.batch(), positions * groups);
+    let size = if is_sequence { items.size(of_item) } else { Size::fixed(of_item) };
+    let sums = lowering.temporary("sums", size);
     let at_position = |address: Address, strides: &[usize]| {
         loops.iter().zip(strides).fold(address, |address, (&(var, _), &stride)| address.plus(var, stride))
     };
     let body = range.branch(block, |first, channels| {
-        let mut extents = vec![lowering.batch().extent()];
-        extents.extend(grid.axes().iter().map(|axis| Extent::Fixed(axis.outputs)));
+        // The window: all pixels, of all items or of one.
+        let mut extents: Vec<Extent> = grid.axes().iter().map(|axis| axis.all_outputs().extent()).collect();
+        let mut strides: Vec<usize> =
+            grid.axes().iter().zip(&source.strides).map(|(axis, stride)| axis.step * stride).collect();
+        let mut own: Vec<usize> =
+            grid.result_strides().into_iter().map(|stride| stride * g.pixel()).collect();
+        let mut to = Address::start(sums).at(first, 1);
+        let (mut from, mut of_g) = (source.address.clone(), g.address.clone());
+        if is_sequence {
+            from = from.plus_size(n, item);
+            of_g = g.of_item(n);
+            to = to.plus(n, of_item);
+        } else {
+            extents.insert(0, items.extent());
+            strides.insert(0, item.known());
+            own.insert(0, g.item().known());
+        }
         let mut map = MapBuilder::new(Extent::Fixed(channels)).window(&extents);
-        let from = at_position(source.address.clone().at(first, 1), &source.position_strides(grid));
-        let mut strides = vec![item];
-        strides.extend(grid.axes().iter().zip(&source.strides).map(|(axis, stride)| axis.step * stride));
-        let mut own = vec![g.item];
-        own.extend(grid.result_strides().into_iter().map(|stride| stride * g.pixel));
-        let gradient = map.load_window(g.address.clone().at(first, 1), 1, &own);
+        let from = at_position(from.at(first, 1), &source.position_strides(grid));
+        let gradient = map.load_window(of_g.at(first, 1), 1, &own);
         let reducers: Vec<Reducer> = (0..together)
             .map(|position| {
                 let offset = position * columns.dilation * source.pixel();
@@ -175,7 +199,7 @@ pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, loweri
             })
             .collect();
         let strides: Vec<usize> = grid.position_strides().into_iter().map(|stride| stride * groups).collect();
-        let to = at_position(Address::start(sums).at(first, 1), &strides);
+        let to = at_position(to, &strides);
         for (position, sum) in map.fold_window(&reducers).into_iter().enumerate() {
             map.store(to.clone().offset(position * groups), 1, sum);
         }
@@ -184,10 +208,23 @@ pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, loweri
     let mut axes: Vec<(Var, Extent)> =
         loops.iter().map(|&(var, count)| (var, Extent::Fixed(count))).collect();
     axes.push((block, Extent::Fixed(range.blocks())));
+    if is_sequence {
+        axes.insert(0, (n, items.extent()));
+    }
     lowering.push(draft.finish(Split::Axes(axes), body));
     let mut unpack = lowering.draft(node, "sums in the order of the weight").part("unpack");
     let channel = unpack.var();
     let from = Address::start(sums).plus(channel, 1);
-    let copy = copy_span(from, groups, weight.plus(channel, positions), positions);
+    let to = weight.plus(channel, positions);
+    let copy = match is_sequence {
+        false => copy_span(from, groups, to, positions),
+        true => {
+            let mut map = MapBuilder::new(Extent::Fixed(positions)).window(&[items.extent()]);
+            let term = map.load_window(from, groups, &[of_item]);
+            let sum = map.fold_window(&[Reducer::Sum(term)])[0];
+            map.store(to, 1, sum);
+            map.finish()
+        }
+    };
     lowering.push(unpack.finish(Split::Axes(vec![(channel, Extent::Fixed(groups))]), vec![copy]));
 }

@@ -9,7 +9,7 @@ use crate::ops::conv::correlation::{Correlation, Destination};
 use crate::ops::conv::packing::Packed;
 use crate::ops::grid::Outer;
 use crate::ops::halo::{Padded, Source};
-use crate::plan::{BlockedRange, KernelDraft, Layout, Lowering, Parallelism, RegisterTile, Vectors};
+use crate::plan::{BlockedRange, KernelDraft, Lowering, Parallelism, RegisterTile, Size, Vectors, in_blocks};
 
 /// The tile's pixels and channels, and the division into work units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,11 +140,10 @@ pub(in crate::ops::conv) fn lower(
     let row_range = BlockedRange::exact(problem.stored()[0], tiling.rows);
     let channel_range = BlockedRange::exact(problem.outputs, tiling.channels);
     let padded = Padded { grid: problem.grid.clone(), x: problem.x.clone(), halo: 0.0 };
-    let scratch = padded.scratch(lowering, &mut draft, tiling.rows * height);
+    let inputs = padded.inputs(lowering, problem.node, &mut draft, tiling.rows * height);
     let body = row_range.branch(row_block, |first, rows| {
         let first_row = Affine::default().plus_scaled(first, height);
-        let (mut stmts, source) =
-            padded.rows(&mut draft, (n, &outer), (&first_row, rows * height), scratch.clone());
+        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (&first_row, rows * height), &inputs);
         stmts.extend(if tiling.split_channels {
             channel_range.branch(channel_block, |channel, width| {
                 direct.tiles(&mut draft, (first, rows), (channel, width), &source)
@@ -186,7 +185,7 @@ impl Direct<'_> {
         let [_, columns] = self.problem.stored();
         let window: usize = self.problem.window().into_iter().product();
         let group = draft.var();
-        let (row_var, column_var) = (draft.var(), draft.var());
+        let row_var = draft.var();
         let tile = |row: &Affine, column: &Affine, pixels: usize| {
             let result_row = row.clone().plus_scaled(first, 1);
             self.tile(group, ([row, &result_row], column, pixels), channels, source)
@@ -195,9 +194,14 @@ impl Direct<'_> {
             let whole = BlockedRange::exact(rows, self.tiling.pixels / columns);
             whole.sequence(row_var, |row, count| vec![tile(row, &Affine::default(), count * columns)])
         } else {
-            let range = BlockedRange::exact(columns, self.tiling.pixels / window);
             let row = Affine::from(row_var);
-            let body = range.sequence(column_var, |column, count| vec![tile(&row, column, count * window)]);
+            let columns = match self.problem.grid.columns().open {
+                Some(open) => open.outputs,
+                None => Size::fixed(columns),
+            };
+            let body = in_blocks(draft, columns, self.tiling.pixels / window, |_, column, count| {
+                vec![tile(&row, column, count * window)]
+            });
             vec![Stmt::repeat(row_var, Extent::Fixed(rows), body)]
         };
         vec![Stmt::repeat(group, Extent::Fixed(self.problem.groups), stmts)]
@@ -264,9 +268,9 @@ impl Direct<'_> {
         let input = (self.problem.inputs, source.channel);
         let mut order: Vec<(usize, usize)> =
             grid.axes().iter().map(|axis| axis.kernel_size).zip(source.position_strides(grid)).collect();
-        match self.problem.x.layout {
-            Layout::ChannelsLast => order.push(input),
-            Layout::ChannelsFirst => order.insert(0, input),
+        match self.problem.x.layout.is_channels_last() {
+            true => order.push(input),
+            false => order.insert(0, input),
         }
         let mut right = width;
         let mut loops: Vec<Reduction> = Vec::new();

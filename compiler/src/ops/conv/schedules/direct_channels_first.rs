@@ -4,12 +4,12 @@
 use crate::kernel::{Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep};
 use crate::ops::conv::correlation::Correlation;
 use crate::ops::halo::{Padded, Source};
-use crate::plan::{BlockedRange, Layout, Lowering, RegisterTile, View};
+use crate::plan::{BlockedRange, Lowering, RegisterTile, View};
 
 /// Whether this schedule can compute a convolution.
 pub(in crate::ops::conv) fn fits(problem: &Correlation<'_>, lowering: &Lowering<'_>) -> bool {
     problem.grid.columns().step == 1
-        && lowering.preferred_layout(problem.node.operands[0]) == Layout::ChannelsFirst
+        && !lowering.preferred_layout(problem.node.operands[0]).is_channels_last()
 }
 
 /// Adds the kernel.
@@ -20,7 +20,7 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
     let (inputs, outputs) = (problem.inputs, problem.outputs);
     let results = grid.results();
     let block = RegisterTile::choose(vectors, outputs, columns.outputs);
-    let row_bytes = 4 * grid.planes() * rows.step * columns.reach(columns.outputs) * problem.x.channels;
+    let row_bytes = 4 * grid.planes() * rows.step * columns.reach(columns.outputs) * problem.x.channels();
     let row_range =
         BlockedRange::exact(rows.outputs, (vectors.costs.first_cache / row_bytes).clamp(1, rows.outputs));
     let note = format!(
@@ -35,9 +35,9 @@ pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowe
     let weight = lowering.address(problem.weight.value);
     let outer = grid.outer_units(&mut draft);
     let padded = Padded { grid: problem.grid.clone(), x: problem.x.clone(), halo: 0.0 };
-    let scratch = padded.scratch(lowering, &mut draft, row_range.size);
+    let read = padded.inputs(lowering, problem.node, &mut draft, row_range.size);
     let body = row_range.branch(row_block, |first, count| {
-        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), scratch.clone());
+        let (mut stmts, source) = padded.rows(&mut draft, (n, &outer), (first, count), &read);
         let tiles = BlockedRange::exact(outputs, block.rows).sequence(channel_var, |channel, height| {
             BlockedRange::exact(columns.outputs, block.columns).sequence(column_var, |column, width| {
                 let channel = channel.clone().plus(group, outputs);

@@ -179,7 +179,7 @@ pub(in crate::ops::conv) fn input_gradient(problem: &InputGradient<'_>, lowering
     let g = problem.g.of_item(n);
     let weight = lowering.address(problem.weight);
     let dx = problem.dx.of_item(n);
-    let channels = problem.dx.channels;
+    let channels = problem.dx.channels();
     let elements = channels * geometry.input.padded_elements();
     // Sums with an epilogue use separate memory, because the result's own memory may hold the addend.
     let is_apart = geometry.input.is_padded() || !(product.pointwise || problem.epilogue.is_empty());
@@ -254,7 +254,7 @@ pub(in crate::ops::conv) fn weight_gradient(problem: &WeightGradient<'_>, loweri
     let product = Product::new(lowering, &problem.axes, problem.groups, [problem.inputs, problem.outputs]);
     let (geometry, panels, patch, results) =
         (&product.geometry, &product.panels, product.patch, product.results);
-    let elements = problem.g.channels * patch;
+    let elements = problem.g.channels() * patch;
     let threads = lowering.options.threads;
     let note =
         format!("panels of {}x{} patches, inner products along them", panels.rows.size, panels.columns.size);

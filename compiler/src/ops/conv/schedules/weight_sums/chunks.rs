@@ -4,7 +4,7 @@
 use super::Sums;
 use crate::kernel::{Address, Affine, Extent, Form, Reduction, Rows, Start, Stmt, Tile, TileCall, Var};
 use crate::ops::grid::Outer;
-use crate::ops::halo::{Padded, Source};
+use crate::ops::halo::{Inputs, Padded, Source};
 use crate::plan::{BlockedRange, KernelDraft, Lowering, copy_span};
 
 /// Pixels of a chunk: their gradients and inputs for one tile stay in the L1 cache.
@@ -18,7 +18,7 @@ pub(super) struct Chunks {
     group: Var,
     outer: Outer,
     padded: Padded,
-    scratch: Option<Address>,
+    inputs: Inputs,
     /// The gradient of a block of outputs, contiguous.
     pub(super) gathered: Address,
 }
@@ -50,10 +50,10 @@ impl Sums<'_> {
         let (n, chunk) = (draft.var(), draft.var());
         let outer = self.problem.grid.outer_units(draft);
         let padded = Padded { grid: self.problem.grid.clone(), x: self.problem.x.clone(), halo: 0.0 };
-        let scratch = padded.scratch(lowering, draft, range.size);
+        let inputs = padded.inputs(lowering, self.problem.node, draft, range.size);
         let elements = range.size * self.problem.grid.columns().outputs * self.columns.size;
         let gathered = Address::start(lowering.scratch("gradient", elements));
-        Chunks { range, n, chunk, group, outer, padded, scratch, gathered }
+        Chunks { range, n, chunk, group, outer, padded, inputs, gathered }
     }
 
     /// A loop over the chunks of all items. `tiles` gets the position of a chunk's tiles and the location of its
@@ -69,8 +69,7 @@ impl Sums<'_> {
         let body = range.branch(chunk, |first_row, rows| {
             let place = ChunkPosition { first, width, first_row, rows };
             let at = (n, &chunks.outer);
-            let (mut stmts, source) =
-                chunks.padded.rows(draft, at, (first_row, rows), chunks.scratch.clone());
+            let (mut stmts, source) = chunks.padded.rows(draft, at, (first_row, rows), &chunks.inputs);
             stmts.push(self.gather(draft, chunks, &place));
             stmts.extend(tiles(draft, &place, &source));
             stmts
@@ -86,14 +85,15 @@ impl Sums<'_> {
         let pixel = draft.var();
         let (g, grid) = (&self.problem.g, &self.problem.grid);
         let line = grid.columns().outputs;
-        let strides: Vec<usize> = grid.result_strides().into_iter().map(|stride| stride * g.pixel).collect();
+        let strides: Vec<usize> =
+            grid.result_strides().into_iter().map(|stride| stride * g.pixel()).collect();
         let from = chunks
             .outer
             .at(g.of_item(chunks.n), &strides)
             .plus(chunks.group, self.problem.outputs)
             .at(place.first, 1)
-            .at(place.first_row, line * g.pixel)
-            .plus(pixel, g.pixel);
+            .at(place.first_row, line * g.pixel())
+            .plus(pixel, g.pixel());
         let copy = copy_span(from, 1, chunks.gathered.clone().plus(pixel, place.width), place.width);
         Stmt::repeat(pixel, Extent::Fixed(place.rows * line), vec![copy])
     }

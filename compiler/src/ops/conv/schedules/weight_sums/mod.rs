@@ -5,12 +5,13 @@
 mod by_inputs;
 mod by_positions;
 mod chunks;
+mod sequences;
 
 use super::winograd::weight_gradient::WinogradGradient;
 use crate::kernel::{Address, BufferId, Extent, MapBuilder, Split, Stmt};
 use crate::ops::conv::weight_gradient::WeightGradient;
 use crate::ops::optimizer::fused;
-use crate::plan::{BlockedRange, Layout, Lowering, RegisterTile, Size, Vectors, WINOGRAD_RESULTS};
+use crate::plan::{BlockedRange, Lowering, RegisterTile, Size, Vectors, WINOGRAD_RESULTS, has_few_channels};
 
 /// The data that all tiles share.
 struct Sums<'s> {
@@ -40,9 +41,12 @@ pub(in crate::ops::conv) fn lower(problem: &WeightGradient<'_>, lowering: &mut L
     if let Some(Ok(winograd)) = taken.map(|taken| &winograds[taken]) {
         return by_winograd(problem, lowering, winograd);
     }
-    match problem.x.layout {
-        Layout::ChannelsLast => by_inputs::lower(problem, lowering),
-        Layout::ChannelsFirst => by_positions::lower(problem, lowering),
+    if problem.grid.columns().open.is_some() {
+        return sequences::lower(problem, lowering);
+    }
+    match problem.x.layout.is_channels_last() && !has_few_channels(problem.x.channels()) {
+        true => by_inputs::lower(problem, lowering),
+        false => by_positions::lower(problem, lowering),
     }
 }
 

@@ -17,7 +17,7 @@ pub(in crate::ops::conv) fn divide(
     parallelism: Parallelism,
     results: usize,
 ) -> Result<Winograd, Verdict> {
-    let tiles = possible(&problem.grid, problem.groups, problem.x.layout, results)?;
+    let tiles = possible(&problem.grid, problem.groups, &problem.x.layout, results)?;
     let [down, across] = tiles.counts();
     let few = down.div_ceil(down.div_ceil(TILES.div_ceil(across).min(down)));
     let mut ways: Vec<Winograd> = Vec::new();

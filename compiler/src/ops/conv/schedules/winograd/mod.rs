@@ -55,7 +55,7 @@ pub(in crate::ops::conv) struct TransformedWeight {
 
 /// The tiles of Winograd's algorithm with `results` results along an axis, or why it is not possible for an input of
 /// this layout.
-fn possible(grid: &Grid, groups: usize, layout: Layout, results: usize) -> Result<Tiles, Verdict> {
+fn possible(grid: &Grid, groups: usize, layout: &Layout, results: usize) -> Result<Tiles, Verdict> {
     let (rows, columns, axes) = (grid.rows(), grid.columns(), grid.axes());
     let is_square = grid.outer().is_empty() && rows.kernel_size == columns.kernel_size;
     let obstacles = [
@@ -63,7 +63,7 @@ fn possible(grid: &Grid, groups: usize, layout: Layout, results: usize) -> Resul
         (axes.iter().any(|axis| axis.step != 1), Verdict::Stride),
         (axes.iter().any(|axis| axis.dilation != 1), Verdict::Dilation),
         (groups != 1, Verdict::Groups),
-        (layout != Layout::ChannelsLast, Verdict::ChannelsFirst),
+        (!layout.is_channels_last(), Verdict::ChannelsFirst),
     ];
     match obstacles.into_iter().find(|(is_met, _)| *is_met) {
         Some((_, verdict)) => Err(verdict),
@@ -152,7 +152,7 @@ impl Winograd {
         let (n, group, channel_block) = (draft.var(), draft.var(), draft.var());
         let outer = problem.grid.outer_units(&mut draft);
         let padded = Padded { grid: self.tiles.reached(), x: problem.x.clone(), halo: 0.0 };
-        let scratch = padded.scratch(lowering, &mut draft, self.tile_rows * m);
+        let read = padded.inputs(lowering, problem.node, &mut draft, self.tile_rows * m);
         let most = self.tile_rows * across;
         let inputs =
             lowering.scratch("transformed input", self.products() * place_distance(most, problem.inputs));
@@ -167,7 +167,7 @@ impl Winograd {
         let body = row_range.branch(group, |first, tile_rows| {
             let first_row = Affine::default().plus_scaled(first, m);
             let (mut stmts, source) =
-                padded.rows(&mut draft, (n, &outer), (&first_row, tile_rows * m), scratch.clone());
+                padded.rows(&mut draft, (n, &outer), (&first_row, tile_rows * m), &read);
             let tiles = tile_rows * across;
             stmts.extend(self.transform_inputs(
                 problem.inputs,

@@ -36,21 +36,21 @@ impl WinogradGradient {
         results: usize,
     ) -> Result<Self, Verdict> {
         let WeightGradient { x, g, .. } = problem;
-        let tiles = possible(&problem.grid, problem.groups, x.layout, results)?;
+        let tiles = possible(&problem.grid, problem.groups, &x.layout, results)?;
         let (costs, filtering) = (vectors.costs, tiles.filtering);
-        let block = RegisterTile::choose(vectors, x.channels, g.channels);
+        let block = RegisterTile::choose(vectors, x.channels(), g.channels());
         let products = filtering.products() * filtering.products();
         let count: usize = tiles.counts().iter().product();
         let multiply = RegisterTile::time_of_all(
             vectors,
-            &BlockedRange::exact(x.channels, block.rows),
-            &BlockedRange::exact(g.channels, block.columns),
+            &BlockedRange::exact(x.channels(), block.rows),
+            &BlockedRange::exact(g.channels(), block.columns),
         );
         let in_vectors = |channels: usize| channels.div_ceil(vectors.lanes);
         // Each item loads and stores the sums once.
-        let sums = 2 * usize::from(costs.load) * x.channels * in_vectors(g.channels);
+        let sums = 2 * usize::from(costs.load) * x.channels() * in_vectors(g.channels());
         let transform =
-            usize::from(costs.gradient_transform) * (in_vectors(x.channels) + in_vectors(g.channels));
+            usize::from(costs.gradient_transform) * (in_vectors(x.channels()) + in_vectors(g.channels()));
         let time = products * (count * (multiply + transform) + sums);
         Ok(WinogradGradient { tiles, x: x.clone(), g: g.clone(), block, time })
     }
@@ -87,9 +87,9 @@ impl WinogradGradient {
             let elements = self.products() * place_distance(self.count(), channels);
             lowering.temporary(name, lowering.batch().size(elements))
         };
-        let inputs = transformed(lowering, "transformed input", self.x.channels);
-        let gradients = transformed(lowering, "transformed gradient", self.g.channels);
-        let spectra = self.products() * self.x.channels * self.g.channels;
+        let inputs = transformed(lowering, "transformed input", self.x.channels());
+        let gradients = transformed(lowering, "transformed gradient", self.g.channels());
+        let spectra = self.products() * self.x.channels() * self.g.channels();
         let products = lowering.temporary("products", Size::fixed(spectra));
         self.transform_inputs(lowering, node, inputs);
         self.transform_gradients(lowering, node, gradients);
@@ -100,14 +100,14 @@ impl WinogradGradient {
 
     fn transform_inputs(&self, lowering: &mut Lowering<'_>, node: &Node, to: BufferId) {
         let [down, across] = self.tiles.counts();
-        let (m, channels) = (self.tiles.filtering.results, self.x.channels);
+        let (m, channels) = (self.tiles.filtering.results, self.x.channels());
         let mut draft = lowering.draft(node, "Winograd's transform of the input").part("input");
         let (n, row, column) = (draft.var(), draft.var(), draft.var());
         let padded = Padded { grid: self.tiles.reached(), x: self.x.clone(), halo: 0.0 };
-        let scratch = padded.scratch(lowering, &mut draft, m);
+        let inputs = padded.inputs(lowering, node, &mut draft, m);
         let first = Affine::default().plus(row, m);
         let outer = padded.grid.outer_units(&mut draft);
-        let (mut body, source) = padded.rows(&mut draft, (n, &outer), (&first, m), scratch);
+        let (mut body, source) = padded.rows(&mut draft, (n, &outer), (&first, m), &inputs);
         let distance = place_distance(self.count(), channels);
         let address = Address::start(to)
             .plus(n, self.products() * distance)
@@ -122,7 +122,7 @@ impl WinogradGradient {
 
     fn transform_gradients(&self, lowering: &mut Lowering<'_>, node: &Node, to: BufferId) {
         let [down, across] = self.tiles.counts();
-        let (m, channels) = (self.tiles.filtering.results, self.g.channels);
+        let (m, channels) = (self.tiles.filtering.results, self.g.channels());
         let mut draft = lowering.draft(node, "Winograd's transform of the gradient").part("gradient");
         let (n, row, column) = (draft.var(), draft.var(), draft.var());
         let distance = place_distance(self.count(), channels);
@@ -130,8 +130,8 @@ impl WinogradGradient {
             .plus(n, self.products() * distance)
             .plus(row, across * channels)
             .plus(column, channels);
-        let line = self.tiles.columns.outputs * self.g.pixel;
-        let from = self.g.of_item(n).plus(row, m * line).plus(column, m * self.g.pixel);
+        let line = self.tiles.columns.outputs * self.g.pixel();
+        let from = self.g.of_item(n).plus(row, m * line).plus(column, m * self.g.pixel());
         // The last tiles may have fewer results; the missing ones are zero.
         let body = self.tiles.along_row(row.into(), column, |height, width| {
             let mut map = MapBuilder::new(Extent::Fixed(channels));
@@ -140,7 +140,7 @@ impl WinogradGradient {
                 .map(|place| {
                     let (r, c) = (place / m, place % m);
                     if r < height && c < width {
-                        map.load(from.clone().offset(r * line + c * self.g.pixel), 1)
+                        map.load(from.clone().offset(r * line + c * self.g.pixel()), 1)
                     } else {
                         zero
                     }
@@ -165,7 +165,7 @@ impl WinogradGradient {
         (inputs, gradients, products): (BufferId, BufferId, BufferId),
         columns: BlockedRange,
     ) {
-        let (tiles, x, g) = (self.count(), self.x.channels, self.g.channels);
+        let (tiles, x, g) = (self.count(), self.x.channels(), self.g.channels());
         let rows = BlockedRange::exact(x, x.div_ceil(x.div_ceil(self.block.rows)));
         let (product, n, tile) = (draft.var(), draft.var(), draft.var());
         let (row_block, column_block) = (draft.var(), draft.var());
@@ -221,7 +221,7 @@ impl WinogradGradient {
         sums: BufferId,
         columns: BlockedRange,
     ) {
-        let (x, g) = (self.x.channels, self.g.channels);
+        let (x, g) = (self.x.channels(), self.g.channels());
         let positions = self.tiles.filtering.kernel_size * self.tiles.filtering.kernel_size;
         let mut draft = lowering.draft(node, "back to kernel positions").part("kernel");
         let (block, input) = (draft.var(), draft.var());
