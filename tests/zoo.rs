@@ -42,20 +42,60 @@ const EXPECTED: [(&str, u64, usize, u64, u64); 10] = [
     ("vgg16", 138_357_544, 32, 7_325_391_789_222_938_979, 15_470_264_320),
 ];
 
+/// The network with a name.
+fn network(name: &str) -> &'static Graph {
+    let entry = zoo::NETWORKS.iter().find(|entry| entry.name == name);
+    (entry.unwrap_or_else(|| panic!("there is no {name}")).graph)()
+}
+
 #[test]
 fn sizes_are_those_of_the_same_networks_in_pytorch() {
-    let found = zoo::NETWORKS.map(|entry| {
-        let graph = (entry.graph)();
+    let found = EXPECTED.map(|(name, ..)| {
+        let graph = network(name);
         let totals = summary(graph).totals;
-        (
-            entry.name,
-            totals.parameters,
-            graph.parameters().count(),
-            digest_of_shapes(graph),
-            totals.multiply_adds,
-        )
+        (name, totals.parameters, graph.parameters().count(), digest_of_shapes(graph), totals.multiply_adds)
     });
     assert_eq!(found, EXPECTED);
+}
+
+/// Name and trainable scalars, as torchvision 0.28 counts them (`sum(p.numel() for p in model.parameters())`) unless noted.
+const PUBLISHED: [(&str, u64); 19] = [
+    ("mlp", 669_706),
+    ("cifar_vgg", 2_197_706),
+    ("resnet34", 21_797_672),
+    ("resnext50", 25_028_904),
+    ("squeezenet", 1_235_496),
+    ("mobilenet_v2", 3_504_872),
+    ("mobilenet_v3_small", 2_542_856),
+    ("shufflenet_v2", 2_278_604),
+    ("efficientnet_b0", 5_288_548),
+    ("vgg13", 133_047_848),
+    ("vgg16_norm", 138_365_992),
+    ("vgg19", 143_667_240),
+    // Caffe's `bvlc_reference_caffenet` and the paper's layers.
+    ("alexnet_2012", 60_965_224),
+    // PyTorch's DCGAN tutorial.
+    ("dcgan_generator", 3_576_704),
+    ("dcgan_discriminator", 2_765_568),
+    // By hand: 100 · 100 · (3 + 4 + 5) + 300 of the convolutions, 300 · 2 + 2.
+    ("textcnn", 120_902),
+    // By hand: seven layers of 21 · 21 · 9 + 21, and 21 · 21 + 21.
+    ("dilated_segmentation", 28_392),
+    // By hand: 27 · 32 · 3 + 32, 27 · 64 · 32 + 64, 27 · 128 · 64 + 128, 128 · 10 + 10.
+    ("video", 280_586),
+    // By hand: 9 · (1·16 + 16·16 + 16·32 + 32·32 + 32·64 + 64·64 + 64·32 + 32·32 + 32·16 + 16·16) and 2 · 320 of the
+    // convolutions and their normalisation, 64 · 32 · 4 + 32, 32 · 16 · 4 + 16, 16 · 2 + 2.
+    ("unet", 117_090),
+];
+
+#[test]
+fn networks_have_the_published_numbers_of_parameters() {
+    let found = PUBLISHED.map(|(name, _)| (name, summary(network(name)).totals.parameters));
+    assert_eq!(found, PUBLISHED);
+    // Every network is in one of the tables.
+    let listed: BTreeSet<&str> =
+        EXPECTED.iter().map(|entry| entry.0).chain(PUBLISHED.iter().map(|entry| entry.0)).collect();
+    assert_eq!(listed, zoo::NETWORKS.iter().map(|entry| entry.name).collect());
 }
 
 #[test]

@@ -1,6 +1,20 @@
 //! Networks for tests and benchmarks, each with the layer sizes of its paper or textbook.
 
+mod deep;
+mod images;
+mod mobile;
+
 use windlass::{Graph, network};
+
+pub(crate) use self::deep::{
+    AlexNet2012, CifarVgg, Mlp, ResNeXt50, ResNet34, SmallGrouped, Vgg13, Vgg16Norm, Vgg19,
+};
+pub(crate) use self::images::{
+    DcganDiscriminator, DcganGenerator, DilatedSegmentation, SmallDcgan, SmallUNet, TextCnn, UNet, VideoNet,
+};
+pub(crate) use self::mobile::{
+    EfficientNetB0, MobileNetV2, MobileNetV3Small, ShuffleNetV2, SmallMobile, SqueezeNet,
+};
 
 network! {
     /// LeNet-5 (LeCun et al. 1998) as in the book Dive into Deep Learning: sigmoids, average pooling.
@@ -290,22 +304,45 @@ pub(crate) struct Entry {
     pub(crate) graph: fn() -> &'static Graph,
 }
 
-/// Every network, the smallest first.
-pub(crate) const NETWORKS: [Entry; 10] = [
+/// Every network, roughly in the order of its cost.
+pub(crate) const NETWORKS: [Entry; 29] = [
     Entry { name: "lenet", graph: LeNet::graph },
+    Entry { name: "mlp", graph: Mlp::graph },
+    Entry { name: "textcnn", graph: TextCnn::graph },
+    Entry { name: "dcgan_discriminator", graph: DcganDiscriminator::graph },
+    Entry { name: "dcgan_generator", graph: DcganGenerator::graph },
+    Entry { name: "unet", graph: UNet::graph },
+    Entry { name: "dilated_segmentation", graph: DilatedSegmentation::graph },
+    Entry { name: "mobilenet_v3_small", graph: MobileNetV3Small::graph },
+    Entry { name: "shufflenet_v2", graph: ShuffleNetV2::graph },
+    Entry { name: "cifar_vgg", graph: CifarVgg::graph },
+    Entry { name: "mobilenet_v2", graph: MobileNetV2::graph },
+    Entry { name: "squeezenet", graph: SqueezeNet::graph },
+    Entry { name: "efficientnet_b0", graph: EfficientNetB0::graph },
     Entry { name: "mobilenet_v1", graph: MobileNetV1::graph },
+    Entry { name: "alexnet_2012", graph: AlexNet2012::graph },
     Entry { name: "nin", graph: Nin::graph },
     Entry { name: "googlenet", graph: GoogLeNet::graph },
     Entry { name: "alexnet", graph: AlexNet::graph },
     Entry { name: "resnet18", graph: ResNet18::graph },
     Entry { name: "densenet121", graph: DenseNet121::graph },
+    Entry { name: "resnet34", graph: ResNet34::graph },
     Entry { name: "resnet50", graph: ResNet50::graph },
+    Entry { name: "resnext50", graph: ResNeXt50::graph },
+    Entry { name: "video", graph: VideoNet::graph },
     Entry { name: "vgg11", graph: Vgg11::graph },
+    Entry { name: "vgg13", graph: Vgg13::graph },
     Entry { name: "vgg16", graph: Vgg16::graph },
+    Entry { name: "vgg16_norm", graph: Vgg16Norm::graph },
+    Entry { name: "vgg19", graph: Vgg19::graph },
 ];
 
 /// Networks of the same layers that are small enough for the interpreter.
-pub(crate) const SMALL_NETWORKS: [Entry; 7] = [
+pub(crate) const SMALL_NETWORKS: [Entry; 11] = [
+    Entry { name: "small mobile", graph: SmallMobile::graph },
+    Entry { name: "small unet", graph: SmallUNet::graph },
+    Entry { name: "small dcgan", graph: SmallDcgan::graph },
+    Entry { name: "small grouped", graph: SmallGrouped::graph },
     Entry { name: "small alexnet", graph: SmallAlexNet::graph },
     Entry { name: "small vgg", graph: SmallVgg::graph },
     Entry { name: "small nin", graph: SmallNin::graph },

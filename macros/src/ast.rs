@@ -24,15 +24,21 @@ pub(crate) struct Malformed {
     pub(crate) network: Option<(Visibility, Ident)>,
 }
 
-/// `block name(a, (b, c)) { … }`
+/// `block name(a, (b, c), d = 1) { … }`
 pub(crate) struct Block {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) name: Ident,
-    pub(crate) parameters: Vec<Pattern>,
+    pub(crate) parameters: Vec<Parameter>,
     pub(crate) body: Body,
 }
 
-/// A block's parameter.
+/// A block's parameter, `stride` or `stride = 1`.
+pub(crate) struct Parameter {
+    pub(crate) pattern: Pattern,
+    pub(crate) default: Option<Expr>,
+}
+
+/// The form of a block's parameter.
 pub(crate) enum Pattern {
     Name(Ident),
     Tuple(Vec<Pattern>),
@@ -84,8 +90,10 @@ pub(crate) enum Statement {
     It(Ident),
     /// A layer, a block, `add` or `from`.
     Call { label: Option<Ident>, call: Call },
-    /// `repeat count { … }`
-    Repeat { label: Option<Ident>, keyword: Ident, count: Box<Expr>, body: Body },
+    /// `repeat count { … }` or `repeat index in count { … }`
+    Repeat { label: Option<Ident>, keyword: Ident, index: Option<Ident>, count: Box<Expr>, body: Body },
+    /// `if condition { … } else { … }`
+    If { keyword: Ident, condition: Box<Expr>, then: Body, otherwise: Option<Body> },
     /// `concat { path path }`
     Concat { label: Option<Ident>, keyword: Ident, paths: Vec<Path> },
     /// A mistake whose meaning is clear. The following statements are what the user meant.

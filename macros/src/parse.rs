@@ -14,7 +14,8 @@ use syn::{Attribute, Expr, Ident, Result, Token, Visibility, braced, bracketed, 
 
 use self::call::call;
 use crate::ast::{
-    Block, Body, Item, Malformed, Network, Outputs, Path, Pattern, Port, Program, Sizes, Statement, plain,
+    Block, Body, Item, Malformed, Network, Outputs, Parameter, Path, Pattern, Port, Program, Sizes,
+    Statement, plain,
 };
 use crate::diagnostics::{Mistake, did_you_mean};
 use crate::layers;
@@ -106,8 +107,25 @@ const NETWORK_EXAMPLE: &str = "a network reads `network Name(input: [1, 28, 28])
 fn block(input: ParseStream, attributes: Vec<Attribute>) -> Result<Block> {
     input.parse::<keyword::block>()?;
     let name: Ident = input.parse()?;
-    let parameters = if input.peek(token::Paren) { patterns(input)? } else { Vec::new() };
+    let parameters = if input.peek(token::Paren) { parameters(input)? } else { Vec::new() };
     Ok(Block { attributes, name, parameters, body: body(input)? })
+}
+
+fn parameters(input: ParseStream) -> Result<Vec<Parameter>> {
+    let content;
+    parenthesized!(content in input);
+    Ok(content.parse_terminated(parameter, Token![,])?.into_iter().collect())
+}
+
+fn parameter(input: ParseStream) -> Result<Parameter> {
+    let pattern = pattern(input)?;
+    let default = if input.peek(Token![=]) {
+        input.parse::<Token![=]>()?;
+        Some(input.parse()?)
+    } else {
+        None
+    };
+    Ok(Parameter { pattern, default })
 }
 
 fn patterns(input: ParseStream) -> Result<Vec<Pattern>> {
@@ -207,8 +225,10 @@ fn body(input: ParseStream) -> Result<Body> {
         match statement(&ahead, &mut read) {
             Ok(()) => {
                 content.advance_to(&ahead);
-                let ends_by_brace =
-                    matches!(read.last(), Some(Statement::Repeat { .. } | Statement::Concat { .. }));
+                let ends_by_brace = matches!(
+                    read.last(),
+                    Some(Statement::Repeat { .. } | Statement::Concat { .. } | Statement::If { .. })
+                );
                 statements.append(&mut read);
                 let end = if ends_by_brace { End::Free } else { End::Separator };
                 separator(&content, end, &mut wrong_separator, &mut statements);
@@ -265,6 +285,10 @@ fn statement(input: ParseStream, read: &mut Vec<Statement>) -> Result<()> {
         input.parse::<Token![=]>()?;
         return assigned(input, Assignment::Let(name), read);
     }
+    if input.peek(Token![if]) {
+        read.push(condition(input)?);
+        return Ok(());
+    }
     if !input.peek(Ident::peek_any) {
         return Err(at_next_token(
             input,
@@ -288,6 +312,32 @@ fn statement(input: ParseStream, read: &mut Vec<Statement>) -> Result<()> {
     layer(input, label, name, read)
 }
 
+/// `if condition { … }`, perhaps followed by `else { … }` or `else if …`.
+fn condition(input: ParseStream) -> Result<Statement> {
+    let keyword = Ident::parse_any(input)?;
+    let condition = Box::new(Expr::parse_without_eager_brace(input)?);
+    let then = body(input)?;
+    let otherwise = if input.peek(Token![else]) {
+        input.parse::<Token![else]>()?;
+        if input.peek(Token![if]) {
+            let nested = condition_body(input)?;
+            Some(nested)
+        } else {
+            Some(body(input)?)
+        }
+    } else {
+        None
+    };
+    Ok(Statement::If { keyword, condition, then, otherwise })
+}
+
+/// `else if` as a body with a single statement.
+fn condition_body(input: ParseStream) -> Result<Body> {
+    let brace = token::Brace(input.span());
+    let statement = condition(input)?;
+    Ok(Body { brace, statements: vec![statement] })
+}
+
 /// A layer, or a structure that begins like one, after its first word.
 fn layer(input: ParseStream, label: Option<Ident>, name: Ident, read: &mut Vec<Statement>) -> Result<()> {
     let name = without_prefix(input, name, read)?;
@@ -297,8 +347,15 @@ fn layer(input: ParseStream, label: Option<Ident>, name: Ident, read: &mut Vec<S
             return Err(error(&name, "`repeat` needs a count", "write `repeat 3 { … }`"));
         }
         "repeat" if !input.peek(token::Paren) || input.peek2(token::Brace) => {
+            let index = if input.peek(Ident) && input.peek2(Token![in]) {
+                let index = input.parse()?;
+                input.parse::<Token![in]>()?;
+                Some(index)
+            } else {
+                None
+            };
             let count = Box::new(Expr::parse_without_eager_brace(input)?);
-            Statement::Repeat { label, keyword: name, count, body: body(input)? }
+            Statement::Repeat { label, keyword: name, index, count, body: body(input)? }
         }
         "concat" if input.peek(token::Brace) => {
             Statement::Concat { label, keyword: name, paths: paths(input)? }

@@ -8,11 +8,11 @@ use windlass_compiler::error::{GraphError, ShapeError};
 use windlass_compiler::graph::{Combination, Layer};
 use windlass_compiler::shape::Dim;
 
-use super::arguments::{Signature, Slot};
+use super::arguments::{Signature, Slot, is_flag};
 use super::scope::{Environment, Flow, Labels};
 use super::values::Value;
 use super::{Checker, Frame};
-use crate::ast::{Block, Call, Path, Pattern, Statement, plain, source};
+use crate::ast::{Block, Call, Parameter, Path, Pattern, Statement, plain, source};
 use crate::diagnostics::{Mistake, did_you_mean};
 use crate::layers::{self, LAYERS, LayerRule, STRUCTURE};
 
@@ -25,7 +25,11 @@ impl<'a> Checker<'_, 'a> {
         labels: &mut Labels,
         it: Flow,
     ) -> Flow {
-        let name = plain(&call.name);
+        let mut name = plain(&call.name);
+        // A parameter of the block may be a layer or another block.
+        if let Some(Value::Layer(meant)) = environment.value(&name) {
+            name = meant;
+        }
         if let Some(rule) = layers::find(&name) {
             return self.layer(label, (call, rule), environment, labels, it);
         }
@@ -155,19 +159,22 @@ impl<'a> Checker<'_, 'a> {
         labels: &mut Labels,
         it: Flow,
     ) -> Flow {
-        let name = plain(&call.name);
+        let name = plain(&block.name);
         let full_name = labels.name(label, &name);
         let it = self.flowing(it, call, environment);
-        let words: Vec<String> = block.parameters.iter().map(Pattern::to_string).collect();
+        let words: Vec<String> =
+            block.parameters.iter().map(|parameter| parameter.pattern.to_string()).collect();
         let example = format!("{name}({})", words.join(", "));
         let slots: Vec<Slot> = block.parameters.iter().map(slot_of_block).collect();
         let signature = Signature { slots: &slots, example: &example, known: None };
         let arguments = match self.bind(call, &signature, environment) {
             Some(bound) => bound
                 .into_iter()
-                .map(|given| match given {
-                    Some(expr) => self.evaluate(expr, environment),
-                    None => Value::Unknown,
+                .zip(&block.parameters)
+                .map(|(given, parameter)| match (given, &parameter.default) {
+                    (Some(expr), _) => self.evaluate(expr, environment),
+                    (None, Some(default)) => self.evaluate(default, &Environment::default()),
+                    (None, None) => Value::Unknown,
                 })
                 .collect(),
             None => {
@@ -207,8 +214,8 @@ impl<'a> Checker<'_, 'a> {
     /// Whether each argument has the form of its parameter; mismatches are reported.
     fn fit(&mut self, block: &Block, arguments: &[Value], call: &Call) -> bool {
         let mut all = true;
-        for (position, (pattern, value)) in block.parameters.iter().zip(arguments).enumerate() {
-            if let Some(misfit) = misfit(pattern, value) {
+        for (position, (parameter, value)) in block.parameters.iter().zip(arguments).enumerate() {
+            if let Some(misfit) = misfit(&parameter.pattern, value) {
                 match call.arguments().get(position) {
                     Some(argument) => self.report_here(&argument.value, misfit),
                     None => self.report_here(call, misfit),
@@ -226,8 +233,8 @@ impl<'a> Checker<'_, 'a> {
         arguments: &[Value],
         environment: &mut Environment,
     ) {
-        for (pattern, value) in block.parameters.iter().zip(arguments) {
-            self.define_pattern(pattern, value, environment);
+        for (parameter, value) in block.parameters.iter().zip(arguments) {
+            self.define_pattern(&parameter.pattern, value, environment);
         }
     }
 
@@ -444,19 +451,25 @@ fn last_token<'p>(path: &'p Path, keyword: &'p Ident) -> &'p dyn ToTokens {
         Path::Value(name) => name,
         Path::Body(body) => match body.statements.last() {
             Some(Statement::Call { call, .. }) => call,
-            Some(Statement::Repeat { keyword, .. } | Statement::Concat { keyword, .. }) => keyword,
+            Some(
+                Statement::Repeat { keyword, .. }
+                | Statement::Concat { keyword, .. }
+                | Statement::If { keyword, .. },
+            ) => keyword,
             Some(Statement::Let { name, .. } | Statement::Output { name, .. } | Statement::It(name)) => name,
             Some(Statement::Slip(_) | Statement::Malformed(_)) | None => keyword,
         },
     }
 }
 
-fn slot_of_block(pattern: &Pattern) -> Slot {
-    let name = match pattern {
+fn slot_of_block(parameter: &Parameter) -> Slot {
+    let name = match &parameter.pattern {
         Pattern::Name(name) => Some(plain(name)),
         Pattern::Tuple(_) => None,
     };
-    Slot { name, text: pattern.to_string(), also: &[], required: true, is_flag: false, is_list: false }
+    let text = parameter.pattern.to_string();
+    let is_flag = parameter.default.as_ref().is_some_and(is_flag);
+    Slot { name, text, also: &[], required: parameter.default.is_none(), is_flag, is_list: false }
 }
 
 /// The mismatch between an argument and the form of its parameter.
@@ -467,9 +480,8 @@ fn misfit(pattern: &Pattern, value: &Value) -> Option<Mistake> {
         Value::Tuple(values) if patterns.len() == values.len() => {
             patterns.iter().zip(values).find_map(|(pattern, value)| misfit(pattern, value))
         }
-        Value::Tuple(_) | Value::Exact(_) | Value::Real(_) | Value::Flag(_) => Some(Mistake::new(format!(
-            "expected a tuple of {} for `{pattern}`, found `{value}`",
-            patterns.len()
-        ))),
+        Value::Tuple(_) | Value::Exact(_) | Value::Real(_) | Value::Flag(_) | Value::Layer(_) => Some(
+            Mistake::new(format!("expected a tuple of {} for `{pattern}`, found `{value}`", patterns.len())),
+        ),
     }
 }

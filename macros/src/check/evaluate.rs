@@ -1,8 +1,10 @@
 //! Evaluates expressions over numbers and block parameters exactly, at compile time.
 
+use std::cmp::Ordering;
+
 use num_rational::Ratio;
 use quote::ToTokens;
-use syn::{BinOp, Expr, ExprLit, Lit, UnOp};
+use syn::{BinOp, Expr, ExprField, ExprLit, Lit, UnOp};
 use windlass_compiler::shape::{Dim, Polynomial, Symbol};
 
 use super::Checker;
@@ -10,6 +12,7 @@ use super::scope::Environment;
 use super::values::Value;
 use crate::ast::{Sizes, plain, source};
 use crate::diagnostics::Mistake;
+use crate::layers::{self, Default, LayerRule};
 
 impl Checker<'_, '_> {
     /// The value of an expression; [`Value::Unknown`] after reporting an error.
@@ -27,9 +30,19 @@ impl Checker<'_, '_> {
                     Value::Exact(value) => self.exact(expr, -value, environment),
                     Value::Real(value) => Value::Real(-value),
                     Value::Unknown => Value::Unknown,
-                    Value::Flag(_) | Value::Tuple(_) => self.no_arithmetic(expr),
+                    Value::Flag(_) | Value::Tuple(_) | Value::Layer(_) => self.no_arithmetic(expr),
                 }
             }
+            Expr::Unary(unary) if matches!(unary.op, UnOp::Not(_)) => {
+                match self.evaluate(&unary.expr, environment) {
+                    Value::Flag(flag) => Value::Flag(!flag),
+                    Value::Unknown => Value::Unknown,
+                    Value::Exact(_) | Value::Real(_) | Value::Tuple(_) | Value::Layer(_) => {
+                        self.no_arithmetic(expr)
+                    }
+                }
+            }
+            Expr::Field(field) => self.size_of_it(field, environment),
             Expr::Binary(binary) => {
                 let left = self.evaluate(&binary.left, environment);
                 let right = self.evaluate(&binary.right, environment);
@@ -68,6 +81,9 @@ impl Checker<'_, '_> {
         if let Some(value) = name.as_ref().and_then(|name| environment.value(name)) {
             return value;
         }
+        if let Some(name) = name.as_ref().filter(|name| self.is_plain_layer(name)) {
+            return Value::Layer(name.clone());
+        }
         let Some(name) = name.filter(|name| name.to_uppercase() != *name) else {
             let text = path.path.to_token_stream().to_string().replace(' ', "");
             let mistake = Mistake::new(format!("`{text}` is not known here: `network!` cannot read Rust constants"))
@@ -92,6 +108,59 @@ impl Checker<'_, '_> {
         self.unknown(path, mistake)
     }
 
+    /// Whether a name is that of a layer or block without required arguments, which may be an argument of a block.
+    fn is_plain_layer(&self, name: &str) -> bool {
+        let needs_none = |rule: &LayerRule| {
+            rule.arguments.iter().all(|argument| !matches!(argument.default, Default::Required))
+        };
+        layers::find(name).is_some_and(needs_none)
+            || self
+                .blocks
+                .get(name)
+                .is_some_and(|block| block.parameters.iter().all(|parameter| parameter.default.is_some()))
+    }
+
+    /// `it.channels` and other sizes of the current value.
+    fn size_of_it(&mut self, field: &ExprField, environment: &Environment) -> Value {
+        let is_it = matches!(&*field.base, Expr::Path(path) if path.path.is_ident("it"));
+        let member = match &field.member {
+            syn::Member::Named(name) => plain(name),
+            syn::Member::Unnamed(_) => String::new(),
+        };
+        if !is_it {
+            let mistake = Mistake::new(format!("`{}` is not a number", source(&Expr::Field(field.clone()))))
+                .help(
+                    "sizes are those of the current value: `it.channels`, `it.height`, `it.width`".to_owned(),
+                );
+            return self.unknown(field, mistake);
+        }
+        let Some(dims) = environment.it.clone() else { return Value::Unknown };
+        let names: &[&str] = match dims.len() {
+            1 => &["features"],
+            2 => &["channels", "width"],
+            3 => &["channels", "height", "width"],
+            4 => &["channels", "depth", "height", "width"],
+            _ => &[],
+        };
+        let words: Vec<String> = names.iter().map(|name| format!("`it.{name}`")).collect();
+        let found = names.iter().position(|name| *name == member).map(|position| &dims[position]);
+        match found {
+            Some(Dim::Fixed(size)) => Value::Exact(Ratio::from_integer(*size as i128)),
+            Some(Dim::Open(_)) => {
+                let mistake = Mistake::new(format!("`it.{member}` of {dims:?} is open, so it is no number"));
+                self.unknown_here(field, mistake)
+            }
+            None => {
+                let mistake = Mistake::new(format!("the current value is {dims:?} and has no `{member}`"));
+                let mistake = match words.is_empty() {
+                    true => mistake,
+                    false => mistake.help(format!("it has {}", words.join(", "))),
+                };
+                self.unknown_here(field, mistake)
+            }
+        }
+    }
+
     fn binary(
         &mut self,
         expr: &Expr,
@@ -102,6 +171,9 @@ impl Checker<'_, '_> {
     ) -> Value {
         if let (Value::Unknown, _) | (_, Value::Unknown) = (left, right) {
             return Value::Unknown;
+        }
+        if let Some(flag) = compared(op, left, right) {
+            return Value::Flag(flag);
         }
         if let (Value::Exact(left), Value::Exact(right)) = (left, right) {
             if matches!(op, BinOp::Div(_) | BinOp::Rem(_)) && *right.numer() == 0 {
@@ -174,7 +246,7 @@ impl Checker<'_, '_> {
                 Mistake::new(format!("{what} is {value}, which is not an integer"))
                     .help(format!("write `{number:.0}`"))
             }
-            Value::Real(_) | Value::Flag(_) | Value::Tuple(_) => {
+            Value::Real(_) | Value::Flag(_) | Value::Tuple(_) | Value::Layer(_) => {
                 Mistake::new(format!("{what} is {value}, which is not an integer"))
                     .help("write an integer, such as 16".to_owned())
             }
@@ -256,6 +328,33 @@ impl Checker<'_, '_> {
             }
         }
         (sizes.len() == written.len() && !written.is_empty()).then_some(sizes)
+    }
+}
+
+/// The result of a comparison, or of `&&` or `||`; `None` for other operators and operands.
+fn compared(op: &BinOp, left: &Value, right: &Value) -> Option<bool> {
+    match (left, right) {
+        (Value::Flag(left), Value::Flag(right)) => match op {
+            BinOp::And(_) => Some(*left && *right),
+            BinOp::Or(_) => Some(*left || *right),
+            BinOp::Eq(_) => Some(left == right),
+            BinOp::Ne(_) => Some(left != right),
+            _ => None,
+        },
+        (Value::Exact(left), Value::Exact(right)) => ordered(op, left.cmp(right)),
+        _ => left.real()?.partial_cmp(&right.real()?).and_then(|order| ordered(op, order)),
+    }
+}
+
+fn ordered(op: &BinOp, order: Ordering) -> Option<bool> {
+    match op {
+        BinOp::Eq(_) => Some(order.is_eq()),
+        BinOp::Ne(_) => Some(order.is_ne()),
+        BinOp::Lt(_) => Some(order.is_lt()),
+        BinOp::Le(_) => Some(order.is_le()),
+        BinOp::Gt(_) => Some(order.is_gt()),
+        BinOp::Ge(_) => Some(order.is_ge()),
+        _ => None,
     }
 }
 

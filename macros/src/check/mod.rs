@@ -7,6 +7,7 @@ mod call;
 mod evaluate;
 mod network;
 mod scope;
+mod settings;
 mod structure;
 mod values;
 
@@ -27,6 +28,7 @@ use crate::diagnostics::{Diagnostics, Mistake};
 use crate::layers;
 pub(crate) use network::is_primitive;
 use scope::{Environment, Flow, Labels};
+use structure::Repeat;
 use values::Value;
 
 /// More layers than any network has, so that a mistaken `repeat` does not occupy the user's compiler.
@@ -113,6 +115,18 @@ fn declare_block<'a>(block: &'a Block, blocks: &mut BTreeMap<String, &'a Block>,
         let mistake = Mistake::new("a block takes no attributes except documentation")
             .help("put the attribute on the networks that use it".to_owned());
         errors.report(&attribute.path(), mistake);
+    }
+    let mut seen_default = false;
+    for parameter in &block.parameters {
+        if parameter.default.is_none() && seen_default {
+            let mistake = Mistake::new(format!(
+                "`{}` has no default, but follows a parameter with one",
+                parameter.pattern
+            ))
+            .help("put parameters with defaults last".to_owned());
+            errors.report(&block.name, mistake);
+        }
+        seen_default |= parameter.default.is_some();
     }
     if layers::find(&name).is_some() || layers::STRUCTURE.contains(&name.as_str()) || name == "it" {
         let mistake =
@@ -254,6 +268,10 @@ impl<'c, 'a> Checker<'c, 'a> {
         labels: &mut Labels,
         it: Flow,
     ) -> Flow {
+        environment.it = match it {
+            Flow::Value(value) => Some(self.builder.item_dims(value).to_vec()),
+            Flow::Unknown | Flow::Nothing => None,
+        };
         match statement {
             Statement::Slip(error) => {
                 self.errors.push(error.clone());
@@ -281,7 +299,12 @@ impl<'c, 'a> Checker<'c, 'a> {
                 self.step(call);
                 self.call(label.as_ref(), call, environment, labels, it)
             }
-            Statement::Repeat { label, keyword, count, body } => {
+            Statement::If { keyword, condition, then, otherwise } => {
+                self.step(keyword);
+                self.expect_statements(then, "this `if`");
+                self.conditional(condition, (then, otherwise.as_ref()), environment, labels, it)
+            }
+            Statement::Repeat { label, keyword, index, count, body } => {
                 self.step(keyword);
                 self.expect_statements(body, "this `repeat`");
                 let value = self.evaluate(count, environment);
@@ -293,7 +316,8 @@ impl<'c, 'a> Checker<'c, 'a> {
                     self.errors.report(count, mistake);
                 }
                 let name = labels.name(label.as_ref(), "repeat");
-                self.repeat((keyword, body), times, &name, environment, it)
+                let repeat = Repeat { keyword, index: index.as_ref(), body };
+                self.repeat(&repeat, times, &name, environment, it)
             }
             Statement::Concat { label, keyword, paths } => {
                 self.step(keyword);

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use proc_macro2::Ident;
 use windlass_compiler::entity::ValueId;
+use windlass_compiler::shape::Dim;
 
 use super::values::Value;
 use crate::ast::{Body, Path, Statement, plain};
@@ -35,6 +36,8 @@ pub(super) struct Environment {
     values: Vec<Binding<Value>>,
     /// The values assigned to outputs; `None` in a block, which has no outputs.
     pub(super) outputs: Option<Vec<(Ident, Flow)>>,
+    /// The sizes of the current value, if they are known.
+    pub(super) it: Option<Vec<Dim>>,
     /// Set where a mistake hides uses of names, so that they are not reported as unused.
     pub(super) forgiving: bool,
 }
@@ -96,6 +99,12 @@ impl Environment {
     pub(super) fn leave(&mut self, mark: usize) -> Vec<Ident> {
         let left = self.flows.split_off(mark.min(self.flows.len()));
         self.unused(left)
+    }
+
+    /// Removes the last named argument, and returns it if it was not used.
+    pub(super) fn leave_value(&mut self) -> Option<Ident> {
+        let last = self.values.pop().into_iter().collect();
+        self.unused(last).pop()
     }
 
     /// The unused block parameters.
@@ -169,6 +178,16 @@ fn collect(body: &Body, taken: &mut HashSet<String>, errors: &mut Diagnostics) {
         let (label, paths) = match statement {
             Statement::Call { label, .. } | Statement::Repeat { label, .. } => (label, &[][..]),
             Statement::Concat { label, paths, .. } => (label, &paths[..]),
+            Statement::If { then, otherwise, .. } => {
+                // Only one of the bodies is used, so both may have the same labels.
+                let mut other = taken.clone();
+                collect(then, taken, errors);
+                if let Some(body) = otherwise {
+                    collect(body, &mut other, errors);
+                }
+                taken.extend(other);
+                continue;
+            }
             Statement::Let { .. }
             | Statement::Output { .. }
             | Statement::It(_)

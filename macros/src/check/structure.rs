@@ -1,28 +1,88 @@
 //! Checks `repeat` and `concat`.
 
 use proc_macro2::Ident;
+use syn::Expr;
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::GraphError;
 
 use super::scope::{Environment, Flow, Labels};
+use super::values::Value;
 use super::{Checker, Frame};
 use crate::ast::{Body, Path};
 use crate::diagnostics::Mistake;
 
+/// A `repeat` without its count.
+pub(super) struct Repeat<'a> {
+    pub(super) keyword: &'a Ident,
+    /// The name of the number of the iteration.
+    pub(super) index: Option<&'a Ident>,
+    pub(super) body: &'a Body,
+}
+
 impl<'a> Checker<'_, 'a> {
+    /// The body that a condition selects.
+    pub(super) fn conditional(
+        &mut self,
+        condition: &Expr,
+        (then, otherwise): (&'a Body, Option<&'a Body>),
+        environment: &mut Environment,
+        labels: &mut Labels,
+        it: Flow,
+    ) -> Flow {
+        let holds = match self.evaluate(condition, environment) {
+            Value::Flag(flag) => Some(flag),
+            Value::Unknown => None,
+            value @ (Value::Exact(_) | Value::Real(_) | Value::Tuple(_) | Value::Layer(_)) => {
+                let mistake =
+                    Mistake::new(format!("the condition is {value}, which is neither true nor false"))
+                        .help("compare it, as in `stride > 1`".to_owned());
+                self.report_here(condition, mistake);
+                None
+            }
+        };
+        // The bodies that are not used are still checked, but their layers are discarded.
+        let mut result = it;
+        for (body, is_used) in [(Some(then), holds == Some(true)), (otherwise, holds == Some(false))] {
+            let Some(body) = body else { continue };
+            if is_used {
+                result = self.body(body, environment, labels, it);
+                continue;
+            }
+            let saved = (self.builder.clone(), self.layers.len(), self.results.len());
+            let outputs = environment.outputs.clone();
+            let mut unused = Labels::new(String::new(), [], self.errors);
+            self.body(body, environment, &mut unused, Flow::Unknown);
+            environment.outputs = outputs;
+            self.builder = saved.0;
+            self.layers.truncate(saved.1);
+            self.results.truncate(saved.2);
+        }
+        if holds.is_none() { Flow::Unknown } else { result }
+    }
+
     pub(super) fn repeat(
         &mut self,
-        (keyword, body): (&'a Ident, &'a Body),
+        repeat: &Repeat<'a>,
         times: Option<usize>,
         name: &str,
         environment: &mut Environment,
         it: Flow,
     ) -> Flow {
+        let &Repeat { keyword, index, body } = repeat;
+        if let Some(index) = index {
+            self.expect_free_name(index);
+        }
         let Some(times @ 1..) = times else {
             // Zero or an unknown number of times: the body is still checked, but its layers are discarded.
             let saved = (self.builder.clone(), self.layers.len(), self.results.len());
             let mut labels = Labels::new(name.to_owned(), [body], self.errors);
+            if let Some(index) = index {
+                environment.define_value(index, Value::Unknown);
+            }
             self.body(body, environment, &mut labels, Flow::Unknown);
+            if index.is_some() {
+                environment.leave_value();
+            }
             self.builder = saved.0;
             self.layers.truncate(saved.1);
             self.results.truncate(saved.2);
@@ -34,7 +94,15 @@ impl<'a> Checker<'_, 'a> {
             let note = format!("in iteration {} of `repeat {times}`", iteration + 1);
             self.frames.push(Frame::Iteration { keyword, note });
             let mut labels = Labels::new(format!("{name}.{iteration}"), [body], self.errors);
+            if let Some(index) = index {
+                environment.define_value(index, Value::Exact((iteration as i128).into()));
+            }
             flow = self.body(body, environment, &mut labels, flow);
+            if let Some(unused) = index.and_then(|_| environment.leave_value()) {
+                let mistake = Mistake::new(format!("the index `{unused}` is never used"))
+                    .help("write `repeat` with the count alone".to_owned());
+                self.errors.report(&unused, mistake);
+            }
             if self.steps == before.1 {
                 // A body without layers takes time too.
                 self.step(keyword);

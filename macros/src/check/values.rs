@@ -15,6 +15,8 @@ pub(super) enum Value {
     Real(f64),
     Flag(bool),
     Tuple(Vec<Value>),
+    /// A layer or block without required arguments, such as an activation, by name.
+    Layer(String),
     /// Unknown, because of a mistake that was already reported, or in a block that nothing calls.
     Unknown,
 }
@@ -25,7 +27,7 @@ impl Value {
         match self {
             Value::Exact(value) => Some(*value.numer() as f64 / *value.denom() as f64),
             Value::Real(value) => Some(*value),
-            Value::Flag(_) | Value::Tuple(_) | Value::Unknown => None,
+            Value::Flag(_) | Value::Tuple(_) | Value::Layer(_) | Value::Unknown => None,
         }
     }
 }
@@ -36,6 +38,7 @@ impl fmt::Display for Value {
             Value::Exact(value) => write!(f, "{value}"),
             Value::Real(value) => write!(f, "{value:?}"),
             Value::Flag(value) => write!(f, "{value}"),
+            Value::Layer(name) => f.write_str(name),
             Value::Tuple(values) => {
                 let words: Vec<String> = values.iter().map(Value::to_string).collect();
                 write!(f, "({})", words.join(", "))

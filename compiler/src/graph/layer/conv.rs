@@ -1,6 +1,6 @@
 //! Convolution layers.
 
-use super::add_bias;
+use super::build::add_bias;
 use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::graph::Builder;
