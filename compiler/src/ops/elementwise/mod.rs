@@ -181,6 +181,7 @@ impl Operator for Scale {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 2)?;
         expect_float("input", &operands[0])?;
+        expect_sequences(operands)?;
         match operands[0].shape.dims().get(self.axis) {
             Some(crate::shape::Dim::Fixed(size)) => {
                 expect_type("scale", &operands[1], &Type::f32(Shape::fixed(&[*size])))?;
@@ -191,7 +192,7 @@ impl Operator for Scale {
     }
 
     fn takes_open_items(&self) -> bool {
-        false
+        true
     }
 
     fn facts(&self) -> Facts<'_> {
