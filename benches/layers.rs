@@ -14,6 +14,7 @@ use windlass_compiler::interp::{Array, Bindings};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileOptions, compile};
 use windlass_compiler::plan::Accuracy;
+use windlass_compiler::shape::Sizes;
 use windlass_runtime::executor::Executor;
 use windlass_runtime::machine::Machine;
 use windlass_runtime::profile::Profile;
@@ -46,6 +47,8 @@ struct Case {
     kernel_size: &'static [usize],
     stride: usize,
     groups: usize,
+    /// Whether the only size is open: a program for any size, measured at this one.
+    open: bool,
 }
 
 impl Case {
@@ -55,14 +58,16 @@ impl Case {
         sizes: &'static [usize],
         kernel: &'static [usize],
     ) -> Self {
-        Case { name, batch: 1, channels, sizes, kernel_size: kernel, stride: 1, groups: 1 }
+        Case { name, batch: 1, channels, sizes, kernel_size: kernel, stride: 1, groups: 1, open: false }
     }
 }
 
-const CASES: [Case; 19] = [
+const CASES: [Case; 22] = [
     Case::new("conv2d 3x3", [64, 64], &[56, 56], &[3, 3]),
     Case::new("conv1d 9", [64, 64], &[3136], &[9]),
     Case::new("conv1d 3", [64, 64], &[3136], &[3]),
+    Case { open: true, ..Case::new("conv1d 9, open", [64, 64], &[3136], &[9]) },
+    Case { open: true, ..Case::new("conv1d 3, open", [64, 64], &[3136], &[3]) },
     Case::new("conv2d 1x3", [64, 64], &[56, 56], &[1, 3]),
     Case::new("conv3d 3x3x3", [32, 32], &[16, 56, 56], &[3, 3, 3]),
     Case::new("conv3d 3x3x3, small", [128, 128], &[8, 14, 14], &[3, 3, 3]),
@@ -77,6 +82,7 @@ const CASES: [Case; 19] = [
         ..Case::new("conv2d 3x3, depthwise, stride 2", [128, 128], &[56, 56], &[3, 3])
     },
     Case { groups: 64, ..Case::new("conv1d 7, depthwise", [64, 64], &[4096], &[7]) },
+    Case { groups: 64, open: true, ..Case::new("conv1d 7, depthwise, open", [64, 64], &[4096], &[7]) },
     Case { groups: 32, ..Case::new("conv3d 3x3x3, depthwise", [32, 32], &[16, 28, 28], &[3, 3, 3]) },
     Case { batch: 1120, ..Case::new("linear 256, 1120 rows", [256, 1024], &[], &[]) },
     Case { batch: 1120, ..Case::new("linear 40, 1120 rows", [40, 256], &[], &[]) },
@@ -114,7 +120,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     {
         for suffix in SUFFIXES {
             let operator = format!("{}{suffix}", if case.sizes.is_empty() { "linear" } else { "conv" });
-            let profile = measure(&case.graph(&operator)?, case.batch, &options)?;
+            let profile = measure(&case.graph(&operator)?, &case.run_sizes()?, &options)?;
             let kernels = profile.kernels.iter().filter(|kernel| !kernel.name.ends_with("reorder"));
             let kernels: Vec<_> = kernels.filter(|kernel| !kernel.name.ends_with("store")).collect();
             let microseconds: f64 = kernels.iter().map(|kernel| kernel.microseconds).sum();
@@ -140,6 +146,12 @@ fn run() -> Result<(), Box<dyn Error>> {
 }
 
 impl Case {
+    /// The sizes of a run.
+    fn run_sizes(&self) -> Result<Sizes, Box<dyn Error>> {
+        let sizes = Sizes::from(self.batch);
+        Ok(if self.open { sizes.with("T".parse()?, self.sizes[0]) } else { sizes })
+    }
+
     /// A graph of one operator of this convolution.
     fn graph(&self, operator: &str) -> Result<Graph, Box<dyn Error>> {
         if self.sizes.is_empty() {
@@ -153,6 +165,7 @@ impl Case {
             .zip(kernel_size)
             .map(|(size, kernel)| (size + kernel / 2 * 2 - kernel) / stride + 1)
             .collect();
+        let image = |sizes: &[usize]| if self.open { "T".to_owned() } else { join(sizes) };
         let window = format!(
             "kernel_size = [{}], stride = [{}], padding = [{}], dilation = [{}], groups = {groups}",
             join(kernel_size),
@@ -163,7 +176,10 @@ impl Case {
         let node = match operator {
             "conv" => format!("conv(%0, %2) {{{window}}}"),
             "conv_grad_input" => {
-                format!("conv_grad_input(%1, %2) {{{window}, input_sizes = [{}]}}", join(sizes))
+                format!(
+                    "conv_grad_input(%1, %2) {{{window}, input_sizes = [{}]}}",
+                    if self.open { "\"T\"".to_owned() } else { join(sizes) }
+                )
             }
             _ => format!("conv_grad_weight(%1, %0) {{{window}}}"),
         };
@@ -175,8 +191,8 @@ impl Case {
                %3 = {node}
                output \"y\" = %3
              }}",
-            join(sizes),
-            join(&results),
+            image(sizes),
+            image(&results),
             inputs / groups,
             join(kernel_size),
         );
@@ -205,7 +221,7 @@ impl Case {
 }
 
 /// The times of a graph's kernels on a batch.
-fn measure(graph: &Graph, batch: usize, options: &CompileOptions) -> Result<Profile, Box<dyn Error>> {
+fn measure(graph: &Graph, run: &Sizes, options: &CompileOptions) -> Result<Profile, Box<dyn Error>> {
     let (program, _) = compile(graph, Mode::Inference, options, &Dump::from_environment())?;
     let executor = Executor::new(program)?;
     let mut random = fastrand::Rng::with_seed(7);
@@ -213,13 +229,13 @@ fn measure(graph: &Graph, batch: usize, options: &CompileOptions) -> Result<Prof
     let named = graph.inputs().map(|(value, input)| (value, input.name.clone()));
     let parameters = graph.parameters().map(|(value, parameter)| (value, parameter.name.clone()));
     for (value, name) in named.chain(parameters) {
-        let sizes = graph.ty(value).shape.concrete(batch);
+        let sizes = graph.ty(value).shape.concrete(run);
         let count = sizes.iter().product();
         sources.insert(name, Array::new(sizes, (0..count).map(|_| random.f32() - 0.5).collect()));
     }
-    let mut bound = Bound::new(&executor, &sources, batch)?;
+    let mut bound = Bound::new(&executor, &sources, run)?;
     let runs = if is_benchmark() { 30 } else { 1 };
-    Ok(Profile::measure(executor.program(), batch, runs, |times| {
-        executor.run_timed(&mut bound.bindings(), batch, 0, times)
+    Ok(Profile::measure(executor.program(), run, runs, |times| {
+        executor.run_timed(&mut bound.bindings(), run, 0, times)
     })?)
 }

@@ -11,6 +11,7 @@ use windlass::{
 };
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::interp::{Array, Bindings, run};
+use windlass_compiler::ops::reduce::ReduceKind;
 
 /// A network on signals of any length, and networks on signals of 1, 2, 7 and 64 samples.
 macro_rules! filters {
@@ -202,6 +203,33 @@ fn layers_along_an_open_axis_have_the_bits_of_a_fixed_length() -> Outcome {
                 assert_eq!(got.len(), expected.len());
             }
         }
+    }
+    Ok(())
+}
+
+/// A classifier of sequences, from means over their steps.
+fn classifier(length: &str) -> Result<Dynamic, Box<dyn std::error::Error>> {
+    let mut builder = Builder::new("Net");
+    let length = Dim::from(length.parse::<Polynomial>()?);
+    let x = builder.input_of("x", DType::F32, [Dim::from(5), length])?;
+    let conv = r#"{"layer": "conv1d", "out_channels": 20, "kernel_size": 3, "padding": 1}"#;
+    let y = builder.layer("c1", &serde_json::from_str::<Layer>(conv)?, x)?;
+    let y = builder.layer("r1", &Layer::Relu, y)?;
+    let y = builder.reduce("m", y, ReduceKind::Mean, &[2])?;
+    let y = builder.layer("f2", &Layer::linear(3), y)?;
+    builder.output("y", y)?;
+    Ok(Dynamic::new(builder.finish()?)?)
+}
+
+#[test]
+fn means_over_open_steps_have_the_bits_of_a_fixed_length() -> Outcome {
+    let open = classifier("T")?;
+    for (batch, length) in [(1, 1), (3, 2), (2, 7), (3, 64), (2, 131)] {
+        let x = Array3::from_shape_vec((batch, 5, length), noise(batch * 5 * length, 2))?;
+        let fixed = classifier(&length.to_string())?;
+        let options = Options::default();
+        let [got, expected] = [&open, &fixed].map(|network| bits_of(network, &x, &options));
+        assert_eq!(got?, expected?, "{batch} of {length}");
     }
     Ok(())
 }

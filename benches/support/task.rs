@@ -9,7 +9,7 @@ use windlass_compiler::graph::initializer::Initializer;
 use windlass_compiler::interp::{Array, Bindings, Data};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::plan::{Slot, SlotKind};
-use windlass_compiler::shape::DType;
+use windlass_compiler::shape::{DType, Sizes};
 use windlass_runtime::executor::{Binding, Executor};
 use windlass_runtime::initialize::{initial_value, initialize};
 use windlass_runtime::large_pages::in_large_pages;
@@ -113,7 +113,7 @@ fn repeat<T: Copy>(period: usize, count: usize, mut draw: impl FnMut() -> T) -> 
 /// The memory that a program's slots are bound to.
 pub(crate) struct Bound {
     slots: Vec<(Slot, Data<f32>)>,
-    batch: usize,
+    sizes: Sizes,
 }
 
 impl Bound {
@@ -121,11 +121,12 @@ impl Bound {
     pub(crate) fn new(
         executor: &Executor,
         sources: &Bindings<f32>,
-        batch: usize,
+        sizes: impl Into<Sizes>,
     ) -> Result<Self, Box<dyn Error>> {
+        let sizes = sizes.into();
         let slots = executor.slots().iter().map(|slot| {
             let data = match slot.kind {
-                SlotKind::Output => Data::Real(vec![f32::NAN; slot.ty.shape.elements(batch)]),
+                SlotKind::Output => Data::Real(vec![f32::NAN; slot.ty.shape.elements(&sizes)]),
                 SlotKind::Input | SlotKind::Parameter => {
                     let source =
                         sources.get(&slot.name).ok_or_else(|| format!("no value for {}", slot.name))?;
@@ -137,7 +138,8 @@ impl Bound {
             };
             Ok((slot.clone(), data))
         });
-        Ok(Bound { slots: slots.collect::<Result<_, Box<dyn Error>>>()?, batch })
+        let slots = slots.collect::<Result<_, Box<dyn Error>>>()?;
+        Ok(Bound { slots, sizes })
     }
 
     /// One binding for each slot, in order.
@@ -154,8 +156,8 @@ impl Bound {
 
     /// Runs the program once.
     pub(crate) fn run(&mut self, executor: &Executor) -> Result<(), Box<dyn Error>> {
-        let batch = self.batch;
-        Ok(executor.run(&mut self.bindings(), batch, 0)?)
+        let sizes = self.sizes.clone();
+        Ok(executor.run(&mut self.bindings(), sizes, 0)?)
     }
 
     /// Outputs, parameters and states after a run.

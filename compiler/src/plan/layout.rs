@@ -189,6 +189,7 @@ impl View {
     /// The same elements in a layout, if they have it; axes with one index may be anywhere. Channels last only requires
     /// the channels to be contiguous.
     pub fn in_layout(&self, layout: &Layout) -> Option<Self> {
+        debug_assert_eq!(layout.0.len(), self.layout.0.len(), "a layout is a permutation of all axes");
         let innermost = layout.0.iter().rev().find(|&&axis| self.extents[axis] != Size::fixed(1));
         let fits = match layout.is_of_shape() {
             true => self.is_plain(),

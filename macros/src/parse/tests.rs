@@ -25,6 +25,7 @@ fn reads_as(body: &str, expected: &str) {
             Statement::Call { label: None, .. } => 'c',
             Statement::Call { label: Some(_), .. } => 'C',
             Statement::Repeat { .. } => 'r',
+            Statement::If { .. } => 'f',
             Statement::Concat { .. } => 'p',
             Statement::Slip(_) => '?',
             Statement::Malformed(_) => '!',
@@ -36,6 +37,8 @@ fn reads_as(body: &str, expected: &str) {
 #[test]
 fn statements_are_told_apart() {
     reads_as("relu; f: linear(4); let a = it; y = a; it;", "cCloi");
+    reads_as("if a > 1 { relu } else if a == 1 { tanh } else { relu } relu", "fc");
+    reads_as("repeat i in 3 { relu } concat { {} it }", "rp");
     reads_as("repeat 3 { relu } concat { {} it }; repeat (n + 1) { relu }; relu", "rprc");
     reads_as(";;relu;;", "c");
 }

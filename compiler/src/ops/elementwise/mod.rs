@@ -225,8 +225,11 @@ impl Operator for Scale {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
         expect_arity(operands, 2)?;
         expect_float("input", &operands[0])?;
+        expect_sequences(operands)?;
         let shape = &operands[0].shape;
         let axes = shape.dims().get(self.axis..self.axis.saturating_add(self.count));
+        // The axes of steps have no factors of their own.
+        let axes = axes.filter(|_| !shape.has_open_item() || self.axis + self.count <= 2);
         // One value for each sample, or for each channel of a sample.
         let has_batch = shape.is_batched() && self.axis == 0;
         match axes {
@@ -242,7 +245,7 @@ impl Operator for Scale {
     }
 
     fn takes_open_items(&self) -> bool {
-        false
+        true
     }
 
     fn facts(&self) -> Facts<'_> {

@@ -45,22 +45,26 @@ fn order(axis: usize) -> Order {
     if axis > 1 { Order::AnyOfFixed } else { Order::OfShape }
 }
 
-/// The pixels of an image around some of its axes.
+/// The pixels of an image around some of its axes. Only the length of a sequence, which has no others, may be open.
 struct Pixels {
     outer: usize,
-    size: usize,
+    size: Size,
     inner: usize,
 }
 
 impl Pixels {
     /// Around `count` axes of an image starting with `axis`; the batch axis is axis 0.
     fn around(lowering: &Lowering<'_>, image: ValueId, axis: usize, count: usize) -> Self {
+        let length = lowering.view(image).pixels();
+        if length.open.is_some() {
+            return Pixels { outer: 1, size: length, inner: 1 };
+        }
         let item = lowering.item(image);
         let product = |sizes: &[usize]| sizes.iter().product();
         let (first, end) = (axis - 1, axis - 1 + count);
         Pixels {
             outer: product(&item[1..first]),
-            size: product(&item[first..end]),
+            size: Size::fixed(product(&item[first..end])),
             inner: product(&item[end..]),
         }
     }
@@ -77,24 +81,24 @@ impl Reduce {
         // Vectors run along the contiguous axis: the channels; or the pixels within an index, or the indices.
         let (count, lanes) = if is_last { (inner, from.channels()) } else { (from.channels(), inner) };
         let lane = |view: &View| if is_last { view.channel().known() } else { view.pixel() };
-        let at = |view: &View, row: usize| {
+        let at = |view: &View, row: Size| {
             let distance = if is_last { view.pixel() } else { view.channel().known() };
-            view.of_item(n).plus(o, row * view.pixel()).plus(other, distance)
+            view.of_item(n).plus_size(o, row.times(view.pixel())).plus(other, distance)
         };
-        let read = at(from, size * inner);
+        let read = at(from, size.times(inner));
         let is_row = !is_last && inner == 1;
         let mut map;
         let reduced = if is_row {
-            map = MapBuilder::new(Extent::Fixed(size));
+            map = MapBuilder::new(size.extent());
             let x = map.load(read, lane(from));
             map.fold_lanes(&[self.reducer(x)])[0]
         } else {
-            map = MapBuilder::new(Extent::Fixed(lanes)).window(&[Extent::Fixed(size)]);
+            map = MapBuilder::new(Extent::Fixed(lanes)).window(&[size.extent()]);
             let x = map.load_window(read, lane(from), &[inner * from.pixel()]);
             map.fold_window(&[self.reducer(x)])[0]
         };
-        let value = self.finish(&mut map, reduced, Size::fixed(size));
-        map.store(at(to, inner), if is_row { 0 } else { lane(to) }, value);
+        let value = self.finish(&mut map, reduced, size);
+        map.store(at(to, Size::fixed(inner)), if is_row { 0 } else { lane(to) }, value);
         let axes = [(n, lowering.batch().extent()), (o, Extent::Fixed(outer)), (other, Extent::Fixed(count))];
         lowering.push(draft.finish(Split::Axes(axes.to_vec()), vec![map.finish()]));
     }
@@ -102,15 +106,19 @@ impl Reduce {
 
 impl Lower for Reduce {
     fn memory(&self) -> MemoryRules {
-        let order = order(self.axis);
-        MemoryRules { operands: order, results: order, over: Vec::new(), bytes: None }
+        let results = order(self.axis);
+        // The length of a sequence may be open.
+        let operands = if (self.axis, self.count) == (2, 1) { Order::Any } else { results };
+        MemoryRules { operands, results, over: Vec::new(), bytes: None }
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let x = node.operands[0];
         let [from, to] = [x, node.results[0]].map(|value| lowering.view(value).clone());
         let is_last = [&from, &to].iter().any(|view| view.layout.is_channels_last());
-        if self.axis > 1 && is_last && !lowering.ty(x).shape.has_open_item() {
+        let shape = &lowering.ty(x).shape;
+        let takes_any = !shape.has_open_item() || shape.is_open_sequence() && self.count == 1;
+        if self.axis > 1 && is_last && takes_any {
             return self.pixels(lowering, node, [&from, &to]);
         }
         let dims = lowering.ty(x).shape.dims().to_vec();
@@ -156,13 +164,15 @@ impl Expand {
         let read = from.of_item(n).plus(o, inner * from.pixel()).plus(i, from.pixel());
         let mut value = map.load(read, from.channel().known());
         if self.divided {
-            let size = Size::fixed(size).number(&mut map);
+            let size = size.number(&mut map);
             value = map.divide(value, size);
         }
-        let write = to.of_item(n).plus(o, size * inner * to.pixel()).plus(index, inner * to.pixel());
+        let write = to.of_item(n).plus(o, size.known() * inner * to.pixel()).plus(index, inner * to.pixel());
         map.store(write.plus(i, to.pixel()), to.channel().known(), value);
         let mut axes = vec![(n, lowering.batch().extent())];
-        axes.extend([(o, outer), (index, size), (i, inner)].map(|(var, count)| (var, Extent::Fixed(count))));
+        axes.extend(
+            [(o, outer), (index, size.known()), (i, inner)].map(|(var, count)| (var, Extent::Fixed(count))),
+        );
         lowering.push(draft.finish(Split::Axes(axes), vec![map.finish()]));
     }
 }

@@ -15,19 +15,19 @@ const NOTE: &str = "eight runs of elements, a bit of each in a byte";
 /// partial vectors.
 const WHOLE_VECTORS: usize = 8;
 
-/// The order in which [`SignMask`] numbers the elements of its bits: storage order if only [`MaskedSelect`] reads the
-/// bits, for values of the same shape; else the order of the shape.
-fn order_of_bits(lowering: &Lowering<'_>, bits: ValueId) -> Layout {
-    let producer = lowering.producer(bits);
-    let Op::SignMask(_) = producer.op else { return lowering.channels_first(bits) };
-    let x = producer.operands[0];
-    // Values stored in bytes have no other readers.
-    let is_hidden = lowering.element(bits) == Element::U8;
-    if is_hidden && lowering.readers(bits).all(|node| lowering.ty(node.operands[0]) == lowering.ty(x)) {
-        lowering.preferred_layout(x)
-    } else {
-        lowering.channels_first(x)
-    }
+/// The order in which [`SignMask`] numbers the elements of a value for its bits: storage order if only [`MaskedSelect`]
+/// reads the bits, for values of the same shape; else the order of the shape.
+fn order_of_bits(lowering: &Lowering<'_>, value: ValueId, bits: ValueId) -> Layout {
+    let in_storage_order = match lowering.producer(bits) {
+        node @ Node { op: Op::SignMask(_), .. } => {
+            let x = lowering.ty(node.operands[0]);
+            // Values stored in bytes have no other readers.
+            let is_hidden = lowering.element(bits) == Element::U8;
+            is_hidden && lowering.readers(bits).all(|node| lowering.ty(node.operands[0]) == x)
+        }
+        _ => false,
+    };
+    if in_storage_order { lowering.preferred_layout(value) } else { lowering.channels_first(value) }
 }
 
 /// Neighbouring numbers whose bits stand for the same runs of elements.
@@ -65,7 +65,7 @@ impl Lower for SignMask {
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let order = order_of_bits(lowering, node.results[0]);
+        let order = order_of_bits(lowering, node.operands[0], node.results[0]);
         let x = lowering.dense(node, node.operands[0], &order);
         let to = lowering.view(node.results[0]).clone();
         let mut draft = lowering.draft(node, NOTE);
@@ -101,7 +101,7 @@ impl Lower for MaskedSelect {
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let order = order_of_bits(lowering, node.operands[1]);
+        let order = order_of_bits(lowering, node.operands[0], node.operands[1]);
         let g = lowering.dense(node, node.operands[0], &order);
         let mut bits = lowering.view(node.operands[1]).clone();
         if armed(Fault::StaleMask) {

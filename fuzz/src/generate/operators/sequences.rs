@@ -3,7 +3,7 @@
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
-use windlass_compiler::ops::elementwise::{Bias, SumChannels};
+use windlass_compiler::ops::elementwise::{Bias, Scale, SumChannels};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::ops::{OpKind, Operator};
@@ -65,6 +65,11 @@ pub(super) fn add(s: &mut Sketch<'_>, kind: OpKind) -> bool {
             let x = sequence(s);
             let bias = s.of_type(&vector(s.item(x)[0]));
             s.op(Bias {}, &[x, bias]);
+        }
+        OpKind::Scale => {
+            let x = sequence(s);
+            let scale = s.of_type(&vector(s.item(x)[0]));
+            s.op(Scale { axis: 1 }, &[x, scale]);
         }
         OpKind::SumChannels => {
             let x = sequence(s);
