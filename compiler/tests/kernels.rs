@@ -65,7 +65,8 @@ fn network() -> Graph {
             ("p2", Layer::MaxPool(Window::square(2, 2, 0))),
         ],
     );
-    let second = stack(first, &[("c3", conv(24, 3)), ("n3", norm), ("t3", Layer::Activation(Activation::Silu))]);
+    let second =
+        stack(first, &[("c3", conv(24, 3)), ("n3", norm), ("t3", Layer::Activation(Activation::Silu))]);
     let sum = builder.add("sum", first, second).unwrap();
     let join = builder.concat("join", &[sum, second]).unwrap();
     let mut stack = |mut x, layers: &[(&str, Layer)]| {
