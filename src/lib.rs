@@ -155,7 +155,7 @@
 
 /// The array library of inputs and results.
 pub use ndarray;
-pub use windlass_compiler::autodiff::{AutodiffError, Loss, Optimizer};
+pub use windlass_compiler::autodiff::{AutodiffError, Loss, Optimizer, OutputLoss};
 pub use windlass_compiler::codegen::Program;
 pub use windlass_compiler::entity::ValueId;
 pub use windlass_compiler::error::{GraphError, ShapeError};

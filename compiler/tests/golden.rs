@@ -11,11 +11,13 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use support::{WEIGHTS, operator, weighted_sum};
-use windlass_compiler::autodiff::{TrainingOptions, gradients, names, training_graph};
+use windlass_compiler::autodiff::{Loss, TrainingOptions, gradients, names, training_graph};
 use windlass_compiler::entity::ValueId;
-use windlass_compiler::graph::Graph;
+use windlass_compiler::graph::initializer::Initializer;
+use windlass_compiler::graph::{Builder, Graph};
 use windlass_compiler::interp::{Array, Bindings, Real, run};
 use windlass_compiler::ops::Op;
+use windlass_compiler::ops::elementwise::Bias;
 use windlass_compiler::shape::{DType, Shape, Type};
 
 /// An array in the script's format.
@@ -234,6 +236,55 @@ fn losses() {
     check_layers("loss.json");
 }
 
+/// A loss of `x + p`, with a parameter for each class.
+#[derive(Deserialize)]
+struct TrainedLoss {
+    loss: Loss,
+    x: Golden,
+    p: Golden,
+    target: Golden,
+    value: f64,
+    gradient: Golden,
+}
+
+impl TrainedLoss {
+    fn graph(&self) -> Graph {
+        let mut builder = Builder::new("net");
+        let x = builder.input("x", &self.x.sizes[1..]).unwrap();
+        let p = builder.parameter("p", "weight", &self.p.sizes, Initializer::ZEROS).unwrap();
+        let y = builder.op(Bias {}, &[x, p], "sum").unwrap();
+        builder.output("y", y).unwrap();
+        let options = TrainingOptions { loss: self.loss.clone(), ..TrainingOptions::default() };
+        training_graph(&builder.finish().unwrap(), &options).unwrap()
+    }
+
+    fn check<T: Real>(&self) {
+        let graph = self.graph();
+        let target = if self.loss.takes_labels() { names::LABELS } else { names::TARGET };
+        let mut bindings: Bindings<T> = Bindings::new();
+        let values = [("x", &self.x), ("p.weight", &self.p), (target, &self.target)];
+        bindings.extend(values.map(|(name, value)| (name.to_owned(), value.array().convert())));
+        bindings.insert(names::LEARNING_RATE.to_owned(), Array::scalar(T::one()));
+        let outcome = run(&graph, self.x.sizes[0], &bindings).unwrap();
+        let what = format!("{:?} of {:?}", self.loss, self.x.sizes);
+        let value = Golden { sizes: Vec::new(), values: vec![self.value], integers: false };
+        check(&what, &outcome.outputs[names::LOSS], &value);
+        // At rate 1, plain gradient descent subtracts the gradient.
+        let before = self.p.array();
+        let moved = outcome.updates["p.weight"].real().iter().zip(before.real());
+        let gradient = moved.map(|(&new, &old)| T::from_f64(old - Real::to_f64(new))).collect();
+        check(&what, &Array::new(self.p.sizes.clone(), gradient), &self.gradient);
+    }
+}
+
+#[test]
+fn losses_in_training() {
+    for loss in read::<Vec<TrainedLoss>>("trained_loss.json") {
+        loss.check::<f64>();
+        loss.check::<f32>();
+    }
+}
+
 /// NaN, infinities, signed zeros, denormals and numbers near the largest, with PyTorch's results.
 #[test]
 fn numbers_at_the_edge() {
@@ -304,8 +355,10 @@ fn every_operator_is_compared() {
         .flat_map(read::<Vec<Layer>>)
         .map(|layer| layer.graph().0);
     let trainings = read::<Vec<Training>>("optimizer.json").into_iter().map(|training| training.graph());
+    let losses = read::<Vec<TrainedLoss>>("trained_loss.json").into_iter().map(|loss| loss.graph());
     let compared: BTreeSet<&str> = layers
         .chain(trainings)
+        .chain(losses)
         .flat_map(|graph| graph.nodes().iter().map(|node| node.op.name()).collect::<Vec<_>>())
         .collect();
     let missing: Vec<&str> = Op::NAMES.iter().copied().filter(|name| !compared.contains(name)).collect();

@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::Path;
 
 use ndarray::ArrayViewD;
-use windlass_compiler::autodiff::{Optimizer, names, training_graph};
+use windlass_compiler::autodiff::{Optimizer, OutputLoss, names, training_graph};
 use windlass_compiler::codegen::Program;
 use windlass_compiler::graph::{Graph, Node};
 use windlass_compiler::interp::{Array, Bindings};
@@ -199,7 +199,8 @@ impl<N: AnyNetwork> Trainer<N> {
     /// One step of gradient descent on a batch of any size.
     ///
     /// [`Error::Input`], [`Error::UnequalBatches`], [`Error::EmptyBatch`] as in [`Model::forward`]; [`Error::Label`]
-    /// for a label outside the range of classes; [`Error::Target`] for a target of the wrong kind or batch size;
+    /// for a label outside the range of classes; [`Error::Target`] for a target of the wrong kind or batch size, or without the name
+    /// of an output;
     /// [`Error::SingleValue`] for a batch of one if batch normalisation has a single value per channel;
     /// [`Error::Setting`] for a rate that has become infinite; [`Error::OutOfMemory`]; and [`Error::NonFiniteStep`]
     /// with [`TrainerOptions::check_finite`]. After any of these errors, parameters are unchanged.
@@ -330,10 +331,22 @@ impl<N: AnyNetwork> Trainer<N> {
 
     /// Checks the target and batch size of a step.
     fn check_batch(&self, target: &Target<'_>, sizes: &Sizes) -> Result<(), Error> {
-        let name = self.loss_output();
-        let mut outputs = self.model.ports().outputs.iter();
-        if let Some((_, shape)) = outputs.find(|(output, _)| output == name) {
-            target.check(self.network().name(), self.options.loss, shape, sizes)?;
+        let network = self.network().name();
+        let shape = |name: &str| {
+            let mut outputs = self.model.ports().outputs.iter();
+            outputs.find(|(output, _)| *output == name).map(|(_, shape)| shape)
+        };
+        if self.options.losses.is_empty() {
+            if let Some(shape) = shape(self.loss_output()) {
+                target.check(network, &self.options.loss, shape, sizes)?;
+            }
+        } else {
+            target.check_names(network, &self.options.losses)?;
+            for OutputLoss { output, loss, .. } in &self.options.losses {
+                if let (Some(target), Some(shape)) = (target.of(output), shape(output)) {
+                    target.check(network, loss, shape, sizes)?;
+                }
+            }
         }
         match &self.single_value {
             Some(layer) if sizes.batch() == 1 => {
@@ -343,10 +356,11 @@ impl<N: AnyNetwork> Trainer<N> {
         }
     }
 
-    /// The output used for the loss.
+    /// The output used for the loss, or for the first of several losses.
     fn loss_output(&self) -> &str {
         let first = || self.model.ports().outputs.first().map_or("", |(name, _)| name);
-        self.options.output.as_deref().unwrap_or_else(first)
+        let listed = self.options.losses.first().map(|loss| loss.output.as_str());
+        listed.or(self.options.output.as_deref()).unwrap_or_else(first)
     }
 
     fn run(

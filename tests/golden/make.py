@@ -484,6 +484,57 @@ def activations():
     return cases
 
 
+def trained_losses():
+    """Losses of `x + p` with a parameter for each class: the value, and the gradient to the parameter."""
+    weights = torch.tensor([0.5, 2.0, 1.0, 0.25])
+    plain = weights.tolist()
+    cross_entropy = lambda y, t: F.cross_entropy(y, t)
+    smooth = lambda y, t: F.cross_entropy(y, t, label_smoothing=0.125)
+    weighted = lambda y, t: F.cross_entropy(y, t, weight=weights)
+    both = lambda y, t: F.cross_entropy(y, t, weight=weights, label_smoothing=0.25)
+    # The mean over all pixels, not over the batch alone.
+    divergence = lambda y, t: F.kl_div(y, t, reduction="sum") * y.shape[1] / y.numel()
+    kinds = [
+        ("cross_entropy", cross_entropy),
+        ({"cross_entropy_with": {"label_smoothing": 0.125}}, smooth),
+        ({"cross_entropy_with": {"weights": plain}}, weighted),
+        ({"cross_entropy_with": {"label_smoothing": 0.25, "weights": plain}}, both),
+        ({"negative_log_likelihood": {}}, F.nll_loss),
+        ({"negative_log_likelihood": {"weights": plain}}, lambda y, t: F.nll_loss(y, t, weight=weights)),
+        ("binary_cross_entropy", F.binary_cross_entropy_with_logits),
+        ("mean_squared_error", F.mse_loss),
+        ("mean_absolute_error", F.l1_loss),
+        ({"huber": {"delta": 0.5}}, lambda y, t: F.huber_loss(y, t, delta=0.5)),
+        ("kl_divergence", divergence),
+    ]
+    cases = []
+    for sizes in [(5, 4), (2, 4, 2, 3)]:
+        positions = [sizes[0], *sizes[2:]]
+        labels = torch.randint(0, 4, positions, generator=generator)
+        for loss, function in kinds:
+            name = loss if isinstance(loss, str) else next(iter(loss))
+            takes_labels = name in ("cross_entropy", "cross_entropy_with", "negative_log_likelihood")
+            x, p = normal(*sizes), normal(4).requires_grad_()
+            target = labels if takes_labels else normal(*sizes)
+            if name in ("binary_cross_entropy", "kl_divergence"):
+                # Probabilities, some of which are 0.
+                target = (target.abs() / 4).clamp(0, 1) * (normal(*sizes) > -0.5)
+            y = x + channels(x, p)
+            value = function(y, target)
+            value.backward()
+            cases.append(
+                {
+                    "loss": loss,
+                    "x": array(x),
+                    "p": array(p),
+                    "target": array(target),
+                    "value": value.item(),
+                    "gradient": array(p.grad),
+                }
+            )
+    return cases
+
+
 def write(name, cases):
     lines = ",\n".join(json.dumps(case, separators=(",", ":"), allow_nan=False) for case in cases)
     Path(__file__).with_name(f"{name}.json").write_text(f"[\n{lines}\n]\n")
@@ -498,3 +549,4 @@ write("optimizer", optimizers())
 write("edge", edges())
 write("axes", axes())
 write("activations", activations())
+write("trained_loss", trained_losses())

@@ -63,6 +63,32 @@ pub enum AutodiffError {
         /// The existing outputs.
         known: Vec<String>,
     },
+    /// Both an output and a list of losses are given.
+    #[error(
+        "the options choose the output `{output}` and list losses: leave one out, since each loss names its output"
+    )]
+    OutputBesideLosses {
+        /// The output.
+        output: String,
+    },
+    /// An output has several losses.
+    #[error("the output `{output}` has several losses: give it one")]
+    RepeatedLoss {
+        /// The output.
+        output: String,
+    },
+    /// The number of class weights differs from the number of classes.
+    #[error(
+        "the loss has {got} class weights, but the output `{output}` has {classes} classes: give one weight for each"
+    )]
+    ClassWeights {
+        /// The output.
+        output: String,
+        /// The number of classes.
+        classes: usize,
+        /// The number of weights.
+        got: usize,
+    },
     /// Unknown names to freeze.
     #[error("{}", frozen_message(unknown, parameters, states))]
     UnknownFrozen {

@@ -8,6 +8,7 @@
 mod backward;
 mod error;
 mod frozen;
+mod losses;
 mod mode;
 pub mod names;
 mod options;
@@ -16,8 +17,9 @@ mod training;
 pub use backward::Backward;
 pub use error::AutodiffError;
 pub use frozen::UnknownName;
+pub use losses::class_axis;
 pub use mode::training_mode;
-pub use options::{Loss, Optimizer, TrainingOptions};
+pub use options::{Loss, Optimizer, OutputLoss, TrainingOptions};
 pub use training::training_graph;
 
 use crate::entity::ValueId;

@@ -15,6 +15,22 @@ pub const LABELS: &str = "labels";
 /// Data input of the mean squared error, of the output's type.
 pub const TARGET: &str = "target";
 
+/// Data input of the labels of one of several outputs.
+pub fn labels_of(output: &str) -> String {
+    format!("{LABELS}.{output}")
+}
+
+/// Data input of the target of one of several outputs.
+pub fn target_of(output: &str) -> String {
+    format!("{TARGET}.{output}")
+}
+
+/// The output whose labels or target an input of a training step is, if there are several.
+pub fn output_of(input: &str) -> Option<&str> {
+    let (kind, output) = input.split_once('.')?;
+    [LABELS, TARGET].contains(&kind).then_some(output)
+}
+
 /// Output `f32[]`: the mean loss of the batch.
 pub const LOSS: &str = "loss";
 
@@ -30,7 +46,9 @@ pub fn optimizer_state(kind: &str, parameter: &str) -> String {
 }
 
 pub(super) fn is_reserved_source(name: &str) -> bool {
-    [LEARNING_RATE, CORRECTION, SEED, LABELS, TARGET].contains(&name) || name.starts_with(OPTIMIZER_PREFIX)
+    [LEARNING_RATE, CORRECTION, SEED, LABELS, TARGET].contains(&name)
+        || name.starts_with(OPTIMIZER_PREFIX)
+        || output_of(name).is_some()
 }
 
 pub(super) fn is_reserved_output(name: &str) -> bool {

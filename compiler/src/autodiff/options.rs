@@ -4,25 +4,108 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// Training loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Training loss. Its settings have PyTorch's meaning and defaults.
+///
+/// Losses against labels take one for each row of classes: the output is `[N, C]` with labels `[N]`, `[N, C, H, W]` with
+/// labels `[N, H, W]`, or a sequence `[N, T, C]` with labels `[N, T]`. Other losses take a target of the output's type.
+/// All are means over the batch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Loss {
-    /// Mean cross-entropy of logits `[N, C]` against the input `labels`, `i32[N]`.
+    /// Cross-entropy of logits against labels.
     #[default]
     CrossEntropy,
-    /// Mean squared difference from the input `target`, of the output's type.
+    /// Cross-entropy of logits against labels, with smoothed labels or weighted classes.
+    CrossEntropyWith {
+        /// The part of a label's probability that all classes share equally; 0 by default.
+        #[serde(default)]
+        label_smoothing: f64,
+        /// A weight for each class, or none for equal ones. The mean is weighted: it is divided by the sum of the labels'
+        /// weights.
+        #[serde(default)]
+        weights: Vec<f32>,
+    },
+    /// Negative log-likelihood of labels by logarithms of probabilities, such as `log_softmax` gives.
+    NegativeLogLikelihood {
+        /// A weight for each class, or none for equal ones.
+        #[serde(default)]
+        weights: Vec<f32>,
+    },
+    /// Cross-entropy of independent logits, one for each element, against probabilities.
+    BinaryCrossEntropy,
+    /// Mean squared difference.
     MeanSquaredError,
+    /// Mean absolute difference (L1).
+    MeanAbsoluteError,
+    /// Half the squared difference up to `delta`, and linear beyond; 1 by default.
+    Huber {
+        /// The largest difference that is squared.
+        #[serde(default = "default_delta")]
+        delta: f64,
+    },
+    /// Kullback–Leibler divergence of the logarithms of probabilities from target probabilities: summed over the classes,
+    /// as PyTorch's `batchmean`, and averaged over the positions of an image.
+    KlDivergence,
 }
 
 impl Loss {
     /// Whether targets are integer labels rather than values of the output's shape.
-    pub const fn takes_labels(self) -> bool {
+    pub const fn takes_labels(&self) -> bool {
         match self {
-            Loss::CrossEntropy => true,
-            Loss::MeanSquaredError => false,
+            Loss::CrossEntropy | Loss::CrossEntropyWith { .. } | Loss::NegativeLogLikelihood { .. } => true,
+            Loss::BinaryCrossEntropy
+            | Loss::MeanSquaredError
+            | Loss::MeanAbsoluteError
+            | Loss::Huber { .. }
+            | Loss::KlDivergence => false,
         }
+    }
+
+    /// Its name in messages.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Loss::CrossEntropy | Loss::CrossEntropyWith { .. } => "cross-entropy",
+            Loss::NegativeLogLikelihood { .. } => "negative log-likelihood",
+            Loss::BinaryCrossEntropy => "binary cross-entropy",
+            Loss::MeanSquaredError => "mean squared error",
+            Loss::MeanAbsoluteError => "mean absolute error",
+            Loss::Huber { .. } => "Huber loss",
+            Loss::KlDivergence => "Kullback–Leibler divergence",
+        }
+    }
+}
+
+const fn default_delta() -> f64 {
+    1.0
+}
+
+/// The loss of one of several outputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutputLoss {
+    /// The output.
+    pub output: String,
+    /// Its loss.
+    pub loss: Loss,
+    /// Its weight in the sum; 1 by default.
+    #[serde(default = "default_weight")]
+    pub weight: f64,
+}
+
+const fn default_weight() -> f64 {
+    1.0
+}
+
+impl OutputLoss {
+    /// A loss with the weight 1.
+    pub fn new(output: impl Into<String>, loss: Loss) -> Self {
+        OutputLoss { output: output.into(), loss, weight: 1.0 }
+    }
+
+    /// The same loss with another weight.
+    #[must_use]
+    pub fn weighted(self, weight: f64) -> Self {
+        OutputLoss { weight, ..self }
     }
 }
 
@@ -170,8 +253,11 @@ impl Default for Optimizer {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainingOptions {
-    /// The loss.
+    /// The loss of the only output, or of [`TrainingOptions::output`].
     pub loss: Loss,
+    /// The losses of several outputs, which are weighted and summed. If there are any, they replace `loss`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<OutputLoss>,
     /// The optimiser.
     pub optimizer: Optimizer,
     /// The maximum global norm of the gradients; larger gradients are scaled down to it.

@@ -3,21 +3,16 @@
 use super::backward::Backward;
 use super::frozen::Frozen;
 use super::mode::training_mode_but;
-use super::{AutodiffError, Loss, Optimizer, TrainingOptions, names};
+use super::{AutodiffError, Optimizer, TrainingOptions, losses, names};
 use crate::entity::ValueId;
 use crate::error::GraphError;
+use crate::graph::Graph;
 use crate::graph::initializer::Initializer;
-use crate::graph::{Graph, Named};
 use crate::ops::Op;
 use crate::ops::elementwise::{Binary, BinaryKind};
-use crate::ops::loss::{CrossEntropy, MeanSquaredError};
 use crate::ops::optimizer::{Adam, ClipFactor, Sgd};
 use crate::ops::source::{Input, InputRole, State};
-use crate::ops::structure::Reshape;
-use crate::shape::{DType, Shape, Type};
-
-/// The label of nodes that belong to the loss and not to a layer.
-const LOSS_LABEL: &str = "loss";
+use crate::shape::{Shape, Type};
 
 /// A training step of a network. To the network's own sources and outputs it adds those of [`names`]: data for the
 /// loss, control inputs, the optimiser's states (which start at zero), and the outputs `loss` and, with clipping,
@@ -48,11 +43,7 @@ pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph,
     check_settings(options)?;
     let frozen = Frozen::of(graph, &options.frozen)?;
     let mut graph = training_mode_but(graph, |node| frozen.fixes(graph, node))?;
-    let output = chosen_output(&graph, options.output.as_deref())?;
-    if options.loss == Loss::CrossEntropy {
-        check_logits(&graph, &output)?;
-    }
-    let loss = add_loss(&mut graph, options.loss, output.value)?;
+    let loss = losses::add(&mut graph, options)?;
     graph.add_output(names::LOSS, loss)?;
 
     let parameters: Vec<(ValueId, String)> = graph
@@ -124,77 +115,8 @@ fn check_settings(options: &TrainingOptions) -> Result<(), AutodiffError> {
     check("weight_decay", decay, &penalty, "at least 0, and finite as an f32")
 }
 
-/// Checks the conditions of the cross-entropy on an output that its type does not show.
-fn check_logits(graph: &Graph, output: &Named) -> Result<(), AutodiffError> {
-    let mut node = graph.producer(output.value);
-    while let (Op::Reshape(_), [operand]) = (&node.op, &node.operands[..]) {
-        node = graph.producer(*operand);
-    }
-    // A log-softmax is allowed: it maps its own result to itself.
-    if let Op::Softmax(_) = node.op {
-        let (output, layer) = (output.name.clone(), node.label.clone());
-        return Err(AutodiffError::SoftmaxBeforeLoss { output, layer });
-    }
-    let shape = &graph.ty(output.value).shape;
-    match shape.item()[..] {
-        [classes @ 0..2] | [_, classes @ 0..2] => {
-            Err(AutodiffError::TooFewClasses { output: output.name.clone(), classes })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn chosen_output(graph: &Graph, name: Option<&str>) -> Result<Named, AutodiffError> {
-    let known = || graph.outputs().iter().map(|output| output.name.clone()).collect();
-    match (name, graph.outputs()) {
-        (None, [only]) => Ok(only.clone()),
-        (None, _) => Err(AutodiffError::OutputNotChosen { known: known() }),
-        (Some(name), outputs) => outputs
-            .iter()
-            .find(|output| output.name == name)
-            .cloned()
-            .ok_or_else(|| AutodiffError::UnknownOutput { name: name.to_owned(), known: known() }),
-    }
-}
-
 fn input(name: &str, role: InputRole, ty: Type) -> Input {
     Input { name: name.to_owned(), role, ty }
-}
-
-/// Adds the loss of an output and the input for its labels or targets. If samples are sequences, the mean is over all
-/// steps of all samples.
-fn add_loss(graph: &mut Graph, loss: Loss, output: ValueId) -> Result<ValueId, GraphError> {
-    let shape = graph.ty(output).shape.clone();
-    match loss {
-        Loss::CrossEntropy => {
-            // All axes except that of the classes.
-            let steps = shape.rank().saturating_sub(1);
-            let ty = Type { dtype: DType::I32, shape: Shape::new(&shape.dims()[..steps]) };
-            let labels = graph.add_single(input(names::LABELS, InputRole::Data, ty), &[], LOSS_LABEL)?;
-            let takes_steps = shape.is_sequence() || shape.has_open_item();
-            let (output, labels) = match takes_steps {
-                true => (fold(graph, output, steps)?, fold(graph, labels, steps)?),
-                false => (output, labels),
-            };
-            graph.add_single(CrossEntropy {}, &[output, labels], LOSS_LABEL)
-        }
-        Loss::MeanSquaredError => {
-            let ty = graph.ty(output).clone();
-            let target = graph.add_single(input(names::TARGET, InputRole::Data, ty), &[], LOSS_LABEL)?;
-            let open = shape.dims().iter().rposition(|dim| dim.fixed().is_none());
-            let (output, target) = match open {
-                Some(axis) if axis > 0 => (fold(graph, output, axis + 1)?, fold(graph, target, axis + 1)?),
-                _ => (output, target),
-            };
-            graph.add_single(MeanSquaredError {}, &[output, target], LOSS_LABEL)
-        }
-    }
-}
-
-/// A value with its first `axes` axes folded into one.
-fn fold(graph: &mut Graph, value: ValueId, axes: usize) -> Result<ValueId, GraphError> {
-    let shape = graph.ty(value).shape.with_first_folded(axes);
-    graph.add_single(Reshape { shape }, &[value], LOSS_LABEL)
 }
 
 /// A parameter with its gradient.

@@ -40,7 +40,7 @@ use dropout::{Dropout, DropoutTraining};
 use elementwise::{Bias, Binary, Scale, SumChannels, Unary};
 use epilogue::EpilogueStep;
 use linear::{Linear, LinearGradInput, LinearGradWeight};
-use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
+use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot};
 use optimizer::{Adam, ClipFactor, Sgd};
 use pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use reduce::{Expand, Reduce};
@@ -262,6 +262,8 @@ operators! {
     MeanSquaredError = "mean_squared_error",
     /// Gradient of the mean squared error with respect to the prediction.
     MeanSquaredErrorGrad = "mean_squared_error_grad",
+    /// Labels as rows of zeros and ones.
+    OneHot = "one_hot",
     /// One step of stochastic gradient descent.
     Sgd = "sgd",
     /// One step of Adam or AdamW.

@@ -1,5 +1,6 @@
 //! Whole training steps: their gradients against central differences, their updates, and the errors of invalid ones.
 
+mod losses;
 mod refused;
 #[path = "../support/mod.rs"]
 mod support;
@@ -8,7 +9,7 @@ use std::collections::BTreeSet;
 
 use support::{check_derivative, outcome, spaced, spaced_bindings};
 use windlass_compiler::autodiff::{
-    AutodiffError, Loss, Optimizer, TrainingOptions, names, training_graph, training_mode,
+    AutodiffError, Loss, Optimizer, OutputLoss, TrainingOptions, names, training_graph, training_mode,
 };
 use windlass_compiler::graph::{Builder, Graph, Layer, verify};
 use windlass_compiler::interp::{Array, Bindings};
@@ -389,9 +390,10 @@ fn options_are_data() {
     let options = TrainingOptions {
         loss: Loss::MeanSquaredError,
         optimizer: Optimizer::adam_w(),
+        losses: vec![OutputLoss::new("y", Loss::Huber { delta: 0.5 })],
         clip_norm: Some(2.0),
         frozen: BTreeSet::from(["a.weight".to_owned()]),
-        output: Some("y".to_owned()),
+        output: None,
     };
     let text = serde_json::to_string(&options).unwrap();
     assert_eq!(serde_json::from_str::<TrainingOptions>(&text).unwrap(), options);

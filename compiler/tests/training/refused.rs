@@ -24,7 +24,8 @@ fn unsuitable_networks_are_refused() {
     rejects(
         &network(&[3, 2, 2], &[Layer::conv(1, Window::square(1, 1, 0))]),
         &defaults,
-        "`loss: cross_entropy` needs a vector of logits but receives [1, 2, 2]",
+        "the cross-entropy needs at least 2 classes, but the output `y` has 1: give the last layer 2 for a choice \
+         between two, or use the mean squared error",
     );
     let negative = TrainingOptions { clip_norm: Some(-1.0), ..TrainingOptions::default() };
     rejects(&plain(), &negative, "`clip_norm` is -1e0 but must be above 0, and finite and normal as an f32");

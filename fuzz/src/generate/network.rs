@@ -53,11 +53,23 @@ fn training(numbers: &mut Rng, graph: &Graph) -> TrainingOptions {
         );
     }
     TrainingOptions {
-        loss: if numbers.bool() { Loss::CrossEntropy } else { Loss::MeanSquaredError },
+        loss: loss(numbers),
+        losses: Vec::new(),
         optimizer,
         clip_norm: pick(numbers, &[None, None, Some(0.1), Some(1e6)]),
         frozen,
         output: Some("y".to_owned()),
+    }
+}
+
+fn loss(numbers: &mut Rng) -> Loss {
+    match numbers.u8(..10) {
+        0..3 => Loss::CrossEntropy,
+        3..6 => Loss::MeanSquaredError,
+        6 => Loss::CrossEntropyWith { label_smoothing: pick(numbers, &[0.0, 0.1]), weights: Vec::new() },
+        7 => Loss::BinaryCrossEntropy,
+        8 => Loss::MeanAbsoluteError,
+        _ => Loss::Huber { delta: pick(numbers, &[0.5, 1.0]) },
     }
 }
 

@@ -14,7 +14,9 @@ use windlass_compiler::ops::elementwise::{
 };
 use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
-use windlass_compiler::ops::loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
+use windlass_compiler::ops::loss::{
+    CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot,
+};
 use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPoolGrad};
 use windlass_compiler::ops::sign_mask::{MaskedSelect, SignMask};
@@ -234,6 +236,11 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             let labels = s.integers(&s.batch_of(&[]), Meaning::Labels);
             let g = s.of_type(&scalar());
             s.op(CrossEntropyGrad {}, &[g, logits, labels]);
+        }
+        OpKind::OneHot => {
+            let classes = sizes::channels(s.numbers);
+            let labels = s.integers(&s.batch_of(&[]), Meaning::Labels);
+            s.op(OneHot { classes }, &[labels]);
         }
         OpKind::MeanSquaredError => {
             let prediction = s.batched();

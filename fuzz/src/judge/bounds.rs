@@ -336,6 +336,7 @@ fn of_operator(
         | Op::Transpose(_)
         | Op::Dropout(_)
         | Op::MaxPool(_)
+        | Op::OneHot(_)
         | Op::SignMask(_)
         | Op::MaskedSelect(_) => vec![],
         Op::Conv(conv) => {

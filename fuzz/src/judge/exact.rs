@@ -119,6 +119,7 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
         | Op::Transpose(_)
         | Op::Dropout(_)
         | Op::MaxPool(_)
+        | Op::OneHot(_)
         | Op::SignMask(_)
         | Op::MaskedSelect(_) => Some(Dyadic::ZERO),
         Op::Conv(conv) => {

@@ -38,6 +38,13 @@ impl Controls {
         dtype: DType,
         target: &'b Target<'_>,
     ) -> Option<Binding<'b>> {
+        let (name, target) = match names::output_of(name) {
+            Some(output) => {
+                let kind = if dtype == DType::I32 { names::LABELS } else { names::TARGET };
+                (kind, target.of(output)?)
+            }
+            None => (name, target),
+        };
         match (name, dtype, target) {
             (names::LEARNING_RATE, _, _) => Some(Binding::Floats(&self.learning_rate)),
             (names::CORRECTION, _, _) => Some(Binding::Floats(&self.correction)),

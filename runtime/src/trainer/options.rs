@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions};
+use windlass_compiler::autodiff::{Loss, Optimizer, OutputLoss, TrainingOptions};
 
 use crate::error::Error;
 use crate::schedule::Schedule;
@@ -22,6 +22,9 @@ use crate::schedule::Schedule;
 pub struct TrainerOptions {
     /// The loss; the cross-entropy by default.
     pub loss: Loss,
+    /// The losses of several outputs, weighted and summed, instead of `loss`. The targets of a step are then given by
+    /// the names of the outputs.
+    pub losses: Vec<OutputLoss>,
     /// The optimiser; plain gradient descent by default.
     pub optimizer: Optimizer,
     /// The learning rate of each step. [`None`], the default, uses the optimiser's usual rate at every step: 0.001 for
@@ -69,7 +72,8 @@ impl TrainerOptions {
     /// The compiler's part of the options.
     pub(super) fn of_training(&self) -> TrainingOptions {
         TrainingOptions {
-            loss: self.loss,
+            loss: self.loss.clone(),
+            losses: self.losses.clone(),
             optimizer: self.optimizer,
             clip_norm: self.clip_norm,
             frozen: self.frozen.clone(),

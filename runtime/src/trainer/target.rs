@@ -1,18 +1,35 @@
 //! The targets of a batch, and the check that they fit the loss.
 
-use windlass_compiler::autodiff::Loss;
+use windlass_compiler::autodiff::{Loss, OutputLoss, class_axis};
 use windlass_compiler::shape::{Dim, Shape, Sizes};
 
 use crate::error::Error;
 use crate::network::{Input, InputError};
 
 /// The targets of a batch.
+///
+/// If several outputs have losses, their targets are given by name, in any order:
+/// `[("class", Target::from(&labels)), ("place", Target::from(&places))]`.
 #[derive(Clone, Debug)]
 pub enum Target<'a> {
-    /// One class per sample, for the cross-entropy.
+    /// A class for each sample, or for each step or pixel.
     Labels(&'a [i32]),
-    /// Values of the output's shape, for the mean squared error.
+    /// Values of the output's shape.
     Values(Input<'a>),
+    /// The targets of several outputs, by name.
+    Named(Vec<(&'a str, Target<'a>)>),
+}
+
+impl<'a, T: Into<Target<'a>>, const COUNT: usize> From<[(&'a str, T); COUNT]> for Target<'a> {
+    fn from(targets: [(&'a str, T); COUNT]) -> Self {
+        targets.into_iter().collect()
+    }
+}
+
+impl<'a, T: Into<Target<'a>>> FromIterator<(&'a str, T)> for Target<'a> {
+    fn from_iter<I: IntoIterator<Item = (&'a str, T)>>(targets: I) -> Self {
+        Target::Named(targets.into_iter().map(|(name, target)| (name, target.into())).collect())
+    }
 }
 
 impl<'a> From<&'a [i32]> for Target<'a> {
@@ -63,26 +80,87 @@ impl<'a, D: ndarray::Dimension> From<ndarray::ArrayView<'a, f32, D>> for Target<
     }
 }
 
+/// Names in a list of words.
+fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
 impl Target<'_> {
+    /// The target of an output.
+    pub(super) fn of(&self, output: &str) -> Option<&Self> {
+        match self {
+            Target::Named(targets) => {
+                targets.iter().find(|(name, _)| *name == output).map(|(_, target)| target)
+            }
+            single => Some(single),
+        }
+    }
+
+    /// Checks that there is one target for each of some losses.
+    pub(super) fn check_names(&self, network: &str, losses: &[OutputLoss]) -> Result<(), Error> {
+        let wrong =
+            |expected: String, got: String| Err(Error::Target { network: network.to_owned(), expected, got });
+        let outputs = || losses.iter().map(|loss| loss.output.as_str());
+        let Target::Named(targets) = self else {
+            return match losses {
+                [_] => Ok(()),
+                _ => wrong(
+                    format!("targets by name for {}", listed(outputs())),
+                    "one without a name".to_owned(),
+                ),
+            };
+        };
+        for (index, (name, _)) in targets.iter().enumerate() {
+            if !outputs().any(|output| output == *name) {
+                return wrong(format!("targets for {}", listed(outputs())), format!("one for `{name}`"));
+            }
+            if targets[..index].iter().any(|(other, _)| other == name) {
+                return wrong("one target for each output".to_owned(), format!("several for `{name}`"));
+            }
+        }
+        match outputs().find(|output| self.of(output).is_none()) {
+            Some(missing) => {
+                let given = listed(targets.iter().map(|(name, _)| *name));
+                wrong(format!("a target for `{missing}`"), format!("targets for {given}"))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Checks that it fits a loss, for a run whose output has this shape.
-    pub(super) fn check(&self, network: &str, loss: Loss, shape: &Shape, sizes: &Sizes) -> Result<(), Error> {
+    pub(super) fn check(
+        &self,
+        network: &str,
+        loss: &Loss,
+        shape: &Shape,
+        sizes: &Sizes,
+    ) -> Result<(), Error> {
         let wrong =
             |expected: String, got: String| Err(Error::Target { network: network.to_owned(), expected, got });
         match self {
+            Target::Named(targets) => {
+                let given = listed(targets.iter().map(|(name, _)| *name));
+                wrong("one target without a name".to_owned(), format!("targets for {given}"))
+            }
             Target::Values(_) if loss.takes_labels() => {
-                wrong("integer labels for the cross-entropy".to_owned(), "values".to_owned())
+                wrong(format!("integer labels for the {}", loss.name()), "values".to_owned())
             }
             Target::Labels(_) if !loss.takes_labels() => {
-                wrong("values for the mean squared error".to_owned(), "integer labels".to_owned())
+                wrong(format!("values for the {}", loss.name()), "integer labels".to_owned())
             }
             Target::Labels(labels) => {
-                let dims = shape.dims();
-                let Some((Dim::Fixed(classes), each)) = dims.split_last() else {
+                let (dims, axis) = (shape.dims(), class_axis(shape));
+                let Some(Dim::Fixed(classes)) = dims.get(axis) else {
                     return wrong("an output with a fixed number of classes".to_owned(), shape.to_string());
                 };
+                let each = [&dims[..axis], &dims[axis + 1..]].concat();
                 let expected = each.iter().fold(1usize, |count, dim| count.saturating_mul(dim.at(sizes)));
                 if labels.len() != expected {
-                    let what = if each.len() > 1 { "step" } else { "sample" };
+                    let what = match each.len() {
+                        1 => "sample",
+                        _ if axis + 1 < dims.len() => "pixel",
+                        _ => "step",
+                    };
                     return wrong(
                         format!("{expected} labels, one per {what}"),
                         format!("{} labels", labels.len()),

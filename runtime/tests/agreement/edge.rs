@@ -18,7 +18,9 @@ use windlass_compiler::ops::elementwise::{
     Activation, Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind,
 };
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
-use windlass_compiler::ops::loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
+use windlass_compiler::ops::loss::{
+    CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot,
+};
 use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use windlass_compiler::ops::reduce::{Expand, Reduce, ReduceKind};
@@ -396,6 +398,12 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let runs = rows.chain(of_gradient).collect();
             let graph = ops.output("loss", loss).output("dx", dx).finish();
             vec![Case { graph, agreement: Agreement::Edges { part: 3e-6, floor: 3e-6 }, runs }]
+        }
+        OpKind::OneHot => {
+            let labels = integers(&mut ops, "labels", Shape::new([Dim::batch()]));
+            let few = ops.op(OneHot { classes: 5 }, &[labels]);
+            let many = ops.op(OneHot { classes: 37 }, &[labels]);
+            vec![Case::exact(ops.output("few", few).output("many", many), &[&[]])]
         }
         OpKind::MeanSquaredError => {
             let (x, t) = (ops.input("x", &[33]), ops.input("t", &[33]));

@@ -167,6 +167,7 @@ fn every_optimizer() {
     ] {
         for loss in [Loss::MeanSquaredError, Loss::CrossEntropy] {
             for clip_norm in [None, Some(0.01), Some(1e6)] {
+                let loss = loss.clone();
                 let options = TrainingOptions { loss, optimizer, clip_norm, ..TrainingOptions::default() };
                 let graph =
                     network(&[2, 5, 5], &[conv(3, 3, 2, 1), Layer::Tanh, Layer::Flatten, Layer::linear(7)]);
@@ -175,6 +176,34 @@ fn every_optimizer() {
                 Expectation::new(&step, &[1, 3], Values::Reals, Agreement::Within(1e-5))
                     .check_variants(Mode::Training, &what);
             }
+        }
+    }
+}
+
+#[test]
+fn every_loss() {
+    let weights = vec![0.5, 2.0, 1.0, 0.25, 0.0];
+    let labelled = [
+        Loss::CrossEntropy,
+        Loss::CrossEntropyWith { label_smoothing: 0.1, weights: Vec::new() },
+        Loss::CrossEntropyWith { label_smoothing: 0.2, weights: weights.clone() },
+        Loss::NegativeLogLikelihood { weights },
+    ];
+    let others = [
+        Loss::BinaryCrossEntropy,
+        Loss::MeanSquaredError,
+        Loss::MeanAbsoluteError,
+        Loss::Huber { delta: 0.5 },
+    ];
+    for loss in labelled.into_iter().chain(others) {
+        let vector = network(&[3], &[Layer::linear(5)]);
+        let pixels = network(&[2, 4, 5], &[conv(5, 3, 1, 1)]);
+        let steps = network(&[6, 3], &[Layer::linear(5)]);
+        for graph in [vector, pixels, steps] {
+            let options = TrainingOptions { loss: loss.clone(), ..TrainingOptions::default() };
+            let step = training_graph(&graph, &options).unwrap();
+            Expectation::new(&step, &[1, 3], Values::Reals, Agreement::Within(1e-5))
+                .check_variants(Mode::Training, &format!("{loss:?} of {}", graph.name()));
         }
     }
 }

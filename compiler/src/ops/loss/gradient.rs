@@ -1,6 +1,6 @@
 //! Gradients of losses.
 
-use super::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
+use super::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot};
 use crate::autodiff::{AutodiffError, Backward, Differentiate, no_gradient};
 use crate::entity::ValueId;
 use crate::graph::Node;
@@ -8,6 +8,8 @@ use crate::graph::Node;
 no_gradient!(
     CrossEntropyGrad, MeanSquaredErrorGrad: "its operands: gradients of gradients are not supported"
 );
+
+no_gradient!(OneHot: "its labels");
 
 impl Differentiate for CrossEntropy {
     fn gradient(

@@ -1,6 +1,6 @@
 //! Kernels of the losses: one value per item, then their mean.
 
-use super::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
+use super::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot};
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, Expr, ExprId, Extent, MapBuilder, Reducer, Split, Stmt, Var};
@@ -71,6 +71,27 @@ impl Lower for CrossEntropy {
         body.push(map.finish());
         lowering.push(draft.finish(Split::Axes(vec![(n, lowering.batch().extent())]), body));
         mean(lowering, node, items, 1.0, node.results[0]);
+    }
+}
+
+impl Lower for OneHot {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let labels = lowering.address(node.operands[0]);
+        let mut draft = lowering.draft(node, "each item on one thread");
+        let n = draft.var();
+        let mut map = MapBuilder::new(Extent::Fixed(self.classes));
+        let label = map.load_as(DType::I32, labels.plus(n, 1), 0, &[]);
+        let index = map.expr(Expr::Index { base: Affine::default(), lane: 1 });
+        let chosen = map.expr(Expr::SameInteger(index, label));
+        let (zero, one) = (map.constant(0.0), map.constant(1.0));
+        let value = map.expr(Expr::Select(chosen, one, zero));
+        map.store(lowering.address(node.results[0]).plus(n, self.classes), 1, value);
+        let split = Split::Axes(vec![(n, lowering.batch().extent())]);
+        lowering.push(draft.finish(split, vec![map.finish()]));
     }
 }
 

@@ -1,4 +1,5 @@
-//! Losses, which are the mean over a batch's items, and their gradients.
+//! Losses, which are the mean over a batch's items, and their gradients; and labels as rows of zeros and ones, from which
+//! other losses are built (`autodiff/losses.rs`).
 
 mod gradient;
 #[cfg(feature = "codegen")]
@@ -30,6 +31,14 @@ pub struct MeanSquaredError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeanSquaredErrorGrad {}
 
+/// 1 at each label's class and 0 elsewhere: operand `labels` (`i32[N]`); result `[N, classes]`. The row of a label that
+/// is no class is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OneHot {
+    /// The number of classes.
+    pub classes: usize,
+}
+
 fn scalar() -> Type {
     Type::f32(Shape::scalar())
 }
@@ -60,7 +69,7 @@ fn check_pair(prediction: &Type, target: &Type) -> Result<(), ShapeError> {
     Ok(())
 }
 
-never_rewritten!(CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad);
+never_rewritten!(CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot);
 
 impl Operator for CrossEntropy {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
@@ -79,6 +88,33 @@ impl Operator for CrossEntropy {
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
         Cost::elementwise(&operands[0], 7)
+    }
+}
+
+impl Operator for OneHot {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 1)?;
+        if self.classes == 0 {
+            return Err(ShapeError::ZeroArgument { argument: "classes" });
+        }
+        let shape = &operands[0].shape;
+        if !shape.is_batched() || shape.rank() != 1 {
+            return Err(ShapeError::Rank { expected: "one label per item".to_owned(), got: shape.clone() });
+        }
+        expect_type("labels", &operands[0], &Type::i32(shape.clone()))?;
+        Ok(vec![Type::f32(shape.with_item(&[self.classes]))])
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Everywhere, indices: Some(Indices::Below(self.classes)) }
+    }
+
+    fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
+        Cost::elementwise(&results[0], 1)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reference evaluation of losses and their gradients.
 
-use super::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad};
+use super::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot};
 use crate::interp::{Array, Evaluate, Real, Total};
 use crate::ops::softmax::shifted_sum;
 
@@ -19,6 +19,20 @@ impl Evaluate for CrossEntropy {
             sum.ln() - (labelled(logits, label) - largest)
         });
         vec![Array::scalar(Total::of(losses) / T::from_f64(labels.len() as f64))]
+    }
+}
+
+impl Evaluate for OneHot {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let row = |label: i32| {
+            (0..self.classes).map(
+                move |class| {
+                    if usize::try_from(label) == Ok(class) { T::one() } else { T::zero() }
+                },
+            )
+        };
+        let values = operands[0].int().iter().flat_map(|&label| row(label)).collect();
+        vec![Array::new(results[0].clone(), values)]
     }
 }
 

@@ -1,0 +1,346 @@
+//! Builds losses from operators. Losses against labels run on rows of classes: each position of an image or step of a
+//! sequence is a row of its own.
+
+use super::{AutodiffError, Loss, OutputLoss, TrainingOptions, names};
+use crate::entity::ValueId;
+use crate::error::GraphError;
+use crate::graph::{Graph, Named};
+use crate::ops::Op;
+use crate::ops::elementwise::{Activation, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
+use crate::ops::loss::{CrossEntropy, MeanSquaredError, OneHot};
+use crate::ops::reduce::{Reduce, ReduceKind};
+use crate::ops::softmax::LogSoftmax;
+use crate::ops::source::{Constant, Input, InputRole};
+use crate::ops::structure::{Reshape, Transpose};
+use crate::shape::{DType, Shape, Type};
+
+/// The label of nodes that belong to the loss and not to a layer.
+const LABEL: &str = "loss";
+
+/// The axis of the classes of an output: the last one of a sequence `[N, S, C]`, else the first one after the batch and
+/// the open sizes, as in `[N, C, H, W]`.
+pub fn class_axis(shape: &Shape) -> usize {
+    let last = shape.rank().saturating_sub(1);
+    if shape.is_sequence() {
+        return last;
+    }
+    let open = shape.dims().iter().rposition(|dim| dim.fixed().is_none());
+    open.map_or(0, |axis| axis + 1).min(last)
+}
+
+/// Adds the losses of the options, weighted and summed, and the inputs for their labels or targets.
+pub(super) fn add(graph: &mut Graph, options: &TrainingOptions) -> Result<ValueId, AutodiffError> {
+    if options.losses.is_empty() {
+        let output = chosen_output(graph, options.output.as_deref())?;
+        return add_one(graph, &options.loss, &output, names::LABELS, names::TARGET);
+    }
+    if let Some(output) = &options.output {
+        return Err(AutodiffError::OutputBesideLosses { output: output.clone() });
+    }
+    let mut sum = None;
+    for (index, OutputLoss { output, loss, weight }) in options.losses.iter().enumerate() {
+        if options.losses[..index].iter().any(|other| other.output == *output) {
+            return Err(AutodiffError::RepeatedLoss { output: output.clone() });
+        }
+        check(
+            "weight",
+            *weight,
+            (*weight as f32).is_finite() && *weight >= 0.0,
+            "at least 0, and finite as an f32",
+        )?;
+        let found = chosen_output(graph, Some(output))?;
+        let (labels, target) = (names::labels_of(output), names::target_of(output));
+        let mut term = add_one(graph, loss, &found, &labels, &target)?;
+        let mut terms = Terms { graph };
+        if *weight != 1.0 {
+            let weight = terms.number(*weight)?;
+            term = terms.binary(BinaryKind::Multiply, term, weight)?;
+        }
+        sum = Some(match sum {
+            Some(sum) => terms.binary(BinaryKind::Add, sum, term)?,
+            None => term,
+        });
+    }
+    sum.ok_or(AutodiffError::NothingToTrain)
+}
+
+fn check(
+    setting: &'static str,
+    value: f64,
+    holds: bool,
+    expected: &'static str,
+) -> Result<(), AutodiffError> {
+    if holds { Ok(()) } else { Err(AutodiffError::Setting { setting, value, expected }) }
+}
+
+fn chosen_output(graph: &Graph, name: Option<&str>) -> Result<Named, AutodiffError> {
+    let known = || graph.outputs().iter().map(|output| output.name.clone()).collect();
+    match (name, graph.outputs()) {
+        (None, [only]) => Ok(only.clone()),
+        (None, _) => Err(AutodiffError::OutputNotChosen { known: known() }),
+        (Some(name), outputs) => outputs
+            .iter()
+            .find(|output| output.name == name)
+            .cloned()
+            .ok_or_else(|| AutodiffError::UnknownOutput { name: name.to_owned(), known: known() }),
+    }
+}
+
+/// Checks the settings of a loss, and the conditions on an output that its type does not show.
+fn check_loss(graph: &Graph, loss: &Loss, output: &Named) -> Result<(), AutodiffError> {
+    let shape = &graph.ty(output.value).shape;
+    let classes = shape.dims().get(class_axis(shape)).and_then(|dim| dim.fixed());
+    match loss {
+        Loss::CrossEntropy => check_logits(graph, output, classes),
+        Loss::CrossEntropyWith { label_smoothing, weights } => {
+            let is_share = (0.0..1.0).contains(label_smoothing);
+            check("label_smoothing", *label_smoothing, is_share, "at least 0 and below 1")?;
+            check_logits(graph, output, classes)?;
+            check_weights(weights, output, classes)
+        }
+        Loss::NegativeLogLikelihood { weights } => check_weights(weights, output, classes),
+        Loss::Huber { delta } => {
+            let is_allowed = (*delta as f32).is_normal() && *delta > 0.0;
+            check("delta", *delta, is_allowed, "above 0, and finite and normal as an f32")
+        }
+        Loss::BinaryCrossEntropy | Loss::MeanSquaredError | Loss::MeanAbsoluteError | Loss::KlDivergence => {
+            Ok(())
+        }
+    }
+}
+
+/// Checks that an output is of logits of two classes or more.
+fn check_logits(graph: &Graph, output: &Named, classes: Option<usize>) -> Result<(), AutodiffError> {
+    let mut node = graph.producer(output.value);
+    while let (Op::Reshape(_), [operand]) = (&node.op, &node.operands[..]) {
+        node = graph.producer(*operand);
+    }
+    // A log-softmax is allowed: it maps its own result to itself.
+    if let Op::Softmax(_) = node.op {
+        let (output, layer) = (output.name.clone(), node.label.clone());
+        return Err(AutodiffError::SoftmaxBeforeLoss { output, layer });
+    }
+    match classes {
+        Some(classes @ 0..2) => Err(AutodiffError::TooFewClasses { output: output.name.clone(), classes }),
+        _ => Ok(()),
+    }
+}
+
+fn check_weights(weights: &[f32], output: &Named, classes: Option<usize>) -> Result<(), AutodiffError> {
+    if weights.is_empty() {
+        return Ok(());
+    }
+    if let Some(classes) = classes.filter(|classes| *classes != weights.len()) {
+        let (output, got) = (output.name.clone(), weights.len());
+        return Err(AutodiffError::ClassWeights { output, classes, got });
+    }
+    let wrong = weights.iter().find(|weight| !weight.is_finite() || **weight < 0.0);
+    wrong.map_or(Ok(()), |&weight| check("weights", f64::from(weight), false, "at least 0 and finite"))
+}
+
+/// Adds the loss of an output, and the input for its labels or targets.
+fn add_one(
+    graph: &mut Graph,
+    loss: &Loss,
+    output: &Named,
+    labels: &str,
+    target: &str,
+) -> Result<ValueId, AutodiffError> {
+    check_loss(graph, loss, output)?;
+    let mut terms = Terms { graph };
+    let loss = match loss {
+        Loss::CrossEntropy => {
+            let (rows, labels) = terms.rows(output.value, labels)?;
+            terms.add(CrossEntropy {}, &[rows, labels])
+        }
+        Loss::CrossEntropyWith { label_smoothing, weights } => {
+            let (rows, labels) = terms.rows(output.value, labels)?;
+            let logarithms = terms.add(LogSoftmax {}, &[rows])?;
+            terms.likelihood(logarithms, labels, weights, *label_smoothing)
+        }
+        Loss::NegativeLogLikelihood { weights } => {
+            let (rows, labels) = terms.rows(output.value, labels)?;
+            terms.likelihood(rows, labels, weights, 0.0)
+        }
+        Loss::MeanSquaredError => {
+            let [y, target] = terms.pair(output.value, target)?;
+            terms.add(MeanSquaredError {}, &[y, target])
+        }
+        Loss::MeanAbsoluteError => {
+            let pair = terms.pair(output.value, target)?;
+            terms.mean_of_difference(Activation::Abs, pair)
+        }
+        Loss::Huber { delta } => {
+            let pair = terms.pair(output.value, target)?;
+            terms.mean_of_difference(Activation::huber(*delta), pair)
+        }
+        Loss::BinaryCrossEntropy => {
+            let [y, target] = terms.pair(output.value, target)?;
+            terms.binary_cross_entropy(y, target)
+        }
+        Loss::KlDivergence => {
+            let [y, target] = terms.pair(output.value, target)?;
+            terms.divergence(y, target)
+        }
+    };
+    Ok(loss?)
+}
+
+/// Adds the nodes of a loss.
+struct Terms<'g> {
+    graph: &'g mut Graph,
+}
+
+impl Terms<'_> {
+    fn add(&mut self, op: impl Into<Op>, operands: &[ValueId]) -> Result<ValueId, GraphError> {
+        self.graph.add_single(op, operands, LABEL)
+    }
+
+    fn binary(&mut self, kind: BinaryKind, a: ValueId, b: ValueId) -> Result<ValueId, GraphError> {
+        self.add(Binary { kind }, &[a, b])
+    }
+
+    fn unary(&mut self, kind: UnaryKind, x: ValueId) -> Result<ValueId, GraphError> {
+        self.add(Unary { kind }, &[x])
+    }
+
+    fn number(&mut self, value: f64) -> Result<ValueId, GraphError> {
+        self.add(Constant { shape: Shape::scalar(), values: vec![value as f32] }, &[])
+    }
+
+    fn input(&mut self, name: &str, ty: Type) -> Result<ValueId, GraphError> {
+        self.add(Input { name: name.to_owned(), role: InputRole::Data, ty }, &[])
+    }
+
+    /// A value with its first `axes` axes folded into one.
+    fn fold(&mut self, value: ValueId, axes: usize) -> Result<ValueId, GraphError> {
+        if axes < 2 {
+            return Ok(value);
+        }
+        let shape = self.graph.ty(value).shape.with_first_folded(axes);
+        self.add(Reshape { shape }, &[value])
+    }
+
+    /// The rows of classes of an output, and the label of each.
+    fn rows(&mut self, output: ValueId, labels: &str) -> Result<(ValueId, ValueId), GraphError> {
+        let shape = self.graph.ty(output).shape.clone();
+        let (axis, last) = (class_axis(&shape), shape.rank().saturating_sub(1));
+        let mut others: Vec<usize> = (0..shape.rank()).filter(|other| *other != axis).collect();
+        let positions: Vec<_> = others.iter().map(|&axis| shape.dims()[axis].clone()).collect();
+        let ty = Type { dtype: DType::I32, shape: Shape::new(positions) };
+        let labels = self.input(labels, ty)?;
+        let mut rows = output;
+        if axis < last {
+            others.push(axis);
+            rows = self.add(Transpose { order: others }, &[rows])?;
+        }
+        Ok((self.fold(rows, last)?, self.fold(labels, last)?))
+    }
+
+    /// An output and its target of the same type, with open sizes folded into the batch.
+    fn pair(&mut self, output: ValueId, target: &str) -> Result<[ValueId; 2], GraphError> {
+        let ty = self.graph.ty(output).clone();
+        let open = ty.shape.dims().iter().rposition(|dim| dim.fixed().is_none()).unwrap_or(0);
+        let target = self.input(target, ty)?;
+        Ok([self.fold(output, open + 1)?, self.fold(target, open + 1)?])
+    }
+
+    /// The sum of the elements of a batched value without other open sizes.
+    fn sum(&mut self, value: ValueId) -> Result<ValueId, GraphError> {
+        let shape = self.graph.ty(value).shape.clone();
+        let flat = self.add(Reshape { shape: shape.with_item(&[1, shape.item_elements()]) }, &[value])?;
+        let sum = self.add(SumChannels {}, &[flat])?;
+        self.add(Reshape { shape: Shape::scalar() }, &[sum])
+    }
+
+    /// The mean of the elements of a batched value without other open sizes.
+    fn mean(&mut self, value: ValueId) -> Result<ValueId, GraphError> {
+        let axes = self.graph.ty(value).shape.rank() - 1;
+        let items = match axes {
+            0 => value,
+            count => self.add(Reduce { kind: ReduceKind::Mean, axis: 1, count }, &[value])?,
+        };
+        let sum = self.sum(items)?;
+        // The number of items: a one for each, also where an item is NaN.
+        let (zero, one) = (self.number(0.0)?, self.number(1.0)?);
+        let zeros = self.binary(BinaryKind::ReluGrad, items, zero)?;
+        let ones = self.binary(BinaryKind::Add, zeros, one)?;
+        let count = self.sum(ones)?;
+        self.binary(BinaryKind::Divide, sum, count)
+    }
+
+    fn mean_of_difference(
+        &mut self,
+        of: Activation,
+        [y, target]: [ValueId; 2],
+    ) -> Result<ValueId, GraphError> {
+        let difference = self.binary(BinaryKind::Subtract, y, target)?;
+        let each = self.unary(UnaryKind::Activation(of), difference)?;
+        self.mean(each)
+    }
+
+    /// `t·softplus(−y) + (1 − t)·softplus(y)`: both terms have one sign, so that nothing cancels.
+    fn binary_cross_entropy(&mut self, y: ValueId, target: ValueId) -> Result<ValueId, GraphError> {
+        let softplus = UnaryKind::Activation(Activation::Softplus);
+        let negative = self.unary(UnaryKind::Negate, y)?;
+        let if_true = self.unary(softplus, negative)?;
+        let if_false = self.unary(softplus, y)?;
+        let one = self.number(-1.0)?;
+        let rest = self.binary(BinaryKind::Add, target, one)?;
+        let first = self.binary(BinaryKind::Multiply, target, if_true)?;
+        let second = self.binary(BinaryKind::Multiply, rest, if_false)?;
+        let each = self.binary(BinaryKind::Subtract, first, second)?;
+        self.mean(each)
+    }
+
+    /// `Σ t·(ln t − y)` over the classes, with 0 for `t = 0`, and its mean over everything else.
+    fn divergence(&mut self, y: ValueId, target: ValueId) -> Result<ValueId, GraphError> {
+        let logarithm = self.unary(UnaryKind::Log, target)?;
+        let logarithm = self.binary(BinaryKind::ReluGrad, logarithm, target)?;
+        let difference = self.binary(BinaryKind::Subtract, logarithm, y)?;
+        let each = self.binary(BinaryKind::Multiply, target, difference)?;
+        let axis = class_axis(&self.graph.ty(each).shape);
+        let each = match self.graph.ty(each).shape.rank() {
+            1 => each,
+            _ => self.add(Reduce { kind: ReduceKind::Sum, axis, count: 1 }, &[each])?,
+        };
+        self.mean(each)
+    }
+
+    /// The negative log-likelihood of labels by rows of logarithms of probabilities: `Σ wₗ·(−yₗ) / Σ wₗ` over the labels
+    /// `l`. With smoothing `ε`, it is `1 − ε` of that and `ε/C·Σ Σ w_c·(−y_c) / Σ wₗ`.
+    fn likelihood(
+        &mut self,
+        rows: ValueId,
+        labels: ValueId,
+        weights: &[f32],
+        smoothing: f64,
+    ) -> Result<ValueId, GraphError> {
+        let classes = self.graph.ty(rows).shape.item().first().copied().unwrap_or(0);
+        let chosen = self.add(OneHot { classes }, &[labels])?;
+        // Selects, because 0 times the logarithm of 0 would be NaN.
+        let mut likelihoods = self.binary(BinaryKind::ReluGrad, rows, chosen)?;
+        let (mut all, mut shares) = (rows, chosen);
+        if !weights.is_empty() {
+            let shape = Shape::fixed(&[weights.len()]);
+            let weights = self.add(Constant { shape, values: weights.to_vec() }, &[])?;
+            let mut weighted = |value| self.add(Scale { axis: 1 }, &[value, weights]);
+            likelihoods = weighted(likelihoods)?;
+            shares = weighted(shares)?;
+            if smoothing > 0.0 {
+                all = weighted(all)?;
+            }
+        }
+        let mut sum = self.sum(likelihoods)?;
+        if smoothing > 0.0 {
+            let (kept, spread) = (self.number(1.0 - smoothing)?, self.number(smoothing / classes as f64)?);
+            let smooth = self.sum(all)?;
+            let smooth = self.binary(BinaryKind::Multiply, smooth, spread)?;
+            sum = self.binary(BinaryKind::Multiply, sum, kept)?;
+            sum = self.binary(BinaryKind::Add, sum, smooth)?;
+        }
+        let shares = self.sum(shares)?;
+        let mean = self.binary(BinaryKind::Divide, sum, shares)?;
+        self.unary(UnaryKind::Negate, mean)
+    }
+}
