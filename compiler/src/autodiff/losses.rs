@@ -324,7 +324,7 @@ impl Terms<'_> {
         if !weights.is_empty() {
             let shape = Shape::fixed(&[weights.len()]);
             let weights = self.add(Constant { shape, values: weights.to_vec() }, &[])?;
-            let mut weighted = |value| self.add(Scale { axis: 1 }, &[value, weights]);
+            let mut weighted = |value| self.add(Scale::along(1), &[value, weights]);
             likelihoods = weighted(likelihoods)?;
             shares = weighted(shares)?;
             if smoothing > 0.0 {

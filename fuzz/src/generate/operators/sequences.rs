@@ -69,7 +69,7 @@ pub(super) fn add(s: &mut Sketch<'_>, kind: OpKind) -> bool {
         OpKind::Scale => {
             let x = sequence(s);
             let scale = s.of_type(&vector(s.item(x)[0]));
-            s.op(Scale { axis: 1 }, &[x, scale]);
+            s.op(Scale::along(1), &[x, scale]);
         }
         OpKind::SumChannels => {
             let x = sequence(s);
