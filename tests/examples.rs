@@ -228,7 +228,7 @@ fn bad_descriptions_of_networks_are_refused() {
     let whole = fs::read_to_string(path).expect("the description is there");
     for (from, to, message) in [
         ("\"output\": \"class\"\n}", "\"output\": \"class\"", "EOF while parsing an object at line"),
-        ("\"flatten\"", "\"flat\"", "unknown variant `flat`, expected one of `conv1d`"),
+        ("\"flatten\"", "\"flat\"", "there is no layer `flat`; did you mean `flatten`?"),
         ("\"out_features\": 120", "\"units\": 120", "unknown field `units`, expected one of `out_features`"),
         ("\"out_channels\": 6, ", "", "missing field `out_channels`"),
         (

@@ -93,12 +93,12 @@ network! {
     }
 
     /// The layers of DCGAN, few and narrow.
-    pub network SmallDcgan(noise: [6]) -> [1] {
+    pub network SmallDcgan(noise: [6]) -> [2] {
         reshape((6, 1, 1));
         g1: conv_transpose2d(16, kernel_size = 3, bias = false); norm: batch_norm; relu;
         g2: enlarge(8);
         g3: conv_transpose2d(3, kernel_size = 4, stride = 2, padding = 1); tanh;
         d1: reduce(8); d2: reduce(12);
-        d3: conv2d(1, kernel_size = 3); flatten
+        d3: conv2d(2, kernel_size = 3); flatten
     }
 }

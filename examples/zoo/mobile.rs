@@ -170,7 +170,7 @@ network! {
     }
 
     /// Every kind of layer of these networks, few and narrow.
-    pub network SmallMobile(image: [3, 20, 20]) -> [10] {
+    pub network SmallMobile(image: [3, 40, 40]) -> [10] {
         stem: conv_norm(8, 3, 2, 1); relu6;
         fire(4, 8);
         i1: inverted(24, 16, 2); i2: inverted_skip(20, 16);

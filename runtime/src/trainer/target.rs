@@ -153,11 +153,12 @@ impl Target<'_> {
                 let Some(Dim::Fixed(classes)) = dims.get(axis) else {
                     return wrong("an output with a fixed number of classes".to_owned(), shape.to_string());
                 };
-                let each = [&dims[..axis], &dims[axis + 1..]].concat();
-                let expected = each.iter().fold(1usize, |count, dim| count.saturating_mul(dim.at(sizes)));
+                // Steps allocate nothing.
+                let each = dims[..axis].iter().chain(&dims[axis + 1..]);
+                let expected = each.fold(1usize, |count, dim| count.saturating_mul(dim.at(sizes)));
                 if labels.len() != expected {
-                    let what = match each.len() {
-                        1 => "sample",
+                    let what = match dims.len() {
+                        2 => "sample",
                         _ if axis + 1 < dims.len() => "pixel",
                         _ => "step",
                     };

@@ -162,7 +162,10 @@ impl Given {
 /// The layer with a name and arguments.
 fn layer(name: &str, given: &[(String, Given)]) -> Result<Layer, LayerError> {
     let Some(rule) = rules::find(name) else {
-        let meant = rules::LAYERS.iter().find(|rule| rule.also.contains(&name)).map(|rule| rule.name);
+        let is_meant = |rule: &&LayerRule| {
+            rule.also.contains(&name) || !name.is_empty() && rule.name.starts_with(name)
+        };
+        let meant = rules::LAYERS.iter().find(is_meant).map(|rule| rule.name);
         return Err(LayerError::Unknown { name: name.to_owned(), meant });
     };
     if let Some((name, _)) = given.iter().find(|(name, _)| rule.argument(name).is_none()) {
