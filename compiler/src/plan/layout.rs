@@ -235,8 +235,8 @@ impl View {
     /// # Panics
     /// If several of them are open.
     pub fn pixels(&self) -> Size {
-        let axes = self.extents.iter().skip(2);
-        let product = axes.fold(Some(Size::fixed(1)), |product, &size| product?.product(size));
+        let mut axes = self.extents.iter().skip(2);
+        let product = axes.try_fold(Size::fixed(1), |product, &size| product.product(size));
         product.expect("operators on images are given at most one open axis")
     }
 
