@@ -97,7 +97,9 @@ impl Builder {
     /// Applies a layer to `x`. Its parameters are named `label.weight` and so on.
     ///
     /// Layers on vectors ([`Layer::Linear`], softmax) also accept sequences of vectors `[steps, features]`, and apply
-    /// to each step. If the number of steps is open, so do all other layers, on the axes after the last open size.
+    /// to each step. If the number of steps is open, so do all other layers, on the axes after the last open size, except
+    /// that layers with windows of one axis slide along the steps of `[channels, steps]`, and batch normalisation has
+    /// scalars for each of these channels.
     ///
     /// # Errors
     /// [`GraphError::Shape`] if the layer does not fit its input; [`GraphError::UnknownValue`] if `x` does not exist.

@@ -180,6 +180,9 @@ impl Affine {
     /// This plus another sum times a factor.
     #[must_use]
     pub fn plus_scaled(mut self, other: &Affine, factor: usize) -> Self {
+        if factor == 0 {
+            return self;
+        }
         self.constant += other.constant * factor as i64;
         self.terms.extend(other.terms.iter().map(|&(var, own)| (var, own * factor as i64)));
         self.open

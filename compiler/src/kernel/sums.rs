@@ -12,7 +12,8 @@
 /// The maximum number of terms an accumulator takes before its sum is added to the total.
 pub const SUM_BLOCK: usize = 64;
 
-/// Block boundaries of a sum: every `turns` iterations of one of its loops.
+/// Block boundaries of a sum: every `turns` iterations of one of its loops, counted from its end. So the first block has
+/// the remainder, and all code rounds long sums alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SumBlocks {
     /// The loop, counted from the outermost.

@@ -60,12 +60,21 @@ impl Grid {
 
     /// For each axis, the stride between neighbouring inputs, in pixels.
     pub(crate) fn input_strides(&self) -> Vec<usize> {
-        strides(&self.axes.iter().map(|axis| axis.inputs).collect::<Vec<_>>())
+        self.strides(&self.axes.iter().map(|axis| axis.inputs).collect::<Vec<_>>())
     }
 
     /// For each axis, the stride between neighbouring outputs, in pixels.
     pub(crate) fn result_strides(&self) -> Vec<usize> {
-        strides(&self.axes.iter().map(|axis| axis.outputs).collect::<Vec<_>>())
+        self.strides(&self.axes.iter().map(|axis| axis.outputs).collect::<Vec<_>>())
+    }
+
+    /// The strides of an array with these sizes. A sequence of open length is the only row.
+    fn strides(&self, sizes: &[usize]) -> Vec<usize> {
+        let mut strides = strides(sizes);
+        if let ([row, _], true) = (&mut strides[..], self.columns().open.is_some()) {
+            *row = 0;
+        }
+        strides
     }
 
     /// For each axis, the stride between neighbouring kernel positions, in kernel positions.

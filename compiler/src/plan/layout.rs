@@ -15,7 +15,7 @@ use super::{Buffer, KernelDraft, Location, Lower, Lowering, Order, Size};
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Element, Extent, MapBuilder, Split, Var};
-use crate::ops::{Move, Operator, Reach, Role};
+use crate::ops::{Operator, Reach, Role};
 use crate::shape::{Dim, Shape};
 
 /// Images with fewer channels are stored in NCHW layout: their vectors run along the width.
@@ -104,7 +104,7 @@ impl ImageLayouts {
             let facts = node.op.facts();
             let has_window = matches!(facts.reach, Reach::Window(window) if window.axes() == 1);
             let is_on_images = match facts.role {
-                Role::Product(_) | Role::Other => node.op.memory().operands == Order::Any,
+                Role::Product(_) | Role::Other => node.op.memory().results == Order::Any,
                 Role::Elementwise(elementwise) => !elementwise.in_any_shape,
                 Role::Source(_) | Role::Identity | Role::Move(_) | Role::LossGradient => false,
             };
@@ -235,8 +235,8 @@ impl View {
     /// # Panics
     /// If several of them are open.
     pub fn pixels(&self) -> Size {
-        let axes = self.extents.iter().skip(2);
-        let product = axes.fold(Some(Size::fixed(1)), |product, &size| product?.product(size));
+        let mut axes = self.extents.iter().skip(2);
+        let product = axes.try_fold(Size::fixed(1), |product, &size| product.product(size));
         product.expect("operators on images are given at most one open axis")
     }
 
@@ -455,37 +455,5 @@ impl Lowering<'_> {
     }
 }
 
-/// Lets kernels write concatenated channels in place: the operands of a concatenation that are computed by a kernel,
-/// and concatenated only once, become parts of its result.
-pub(super) fn concat_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
-    let mut concatenated = vec![0; graph.value_count()];
-    for node in graph.nodes() {
-        if let Role::Move(Move::Join { .. }) = node.op.facts().role {
-            node.operands.iter().for_each(|operand| concatenated[operand.index()] += 1);
-        }
-    }
-    // In reverse order, since a concatenation may itself be a part of a later one.
-    for node in graph.nodes().iter().rev() {
-        let Role::Move(Move::Join { axis: 1 }) = node.op.facts().role else { continue };
-        let whole = lowering.view(node.results[0]).clone();
-        if !whole.layout.is_channels_last() {
-            continue;
-        }
-        let mut first = 0;
-        for &operand in &node.operands {
-            let own = lowering.view(operand).clone();
-            let producer = &graph.producer(operand).op;
-            let is_computed = producer.memory().results == Order::Any;
-            // A producer whose result is a part of another value writes nothing.
-            let writes_parts = !matches!(producer.facts().role, Role::Move(Move::Part { .. }));
-            if own.layout.is_channels_last()
-                && is_computed
-                && writes_parts
-                && concatenated[operand.index()] == 1
-            {
-                lowering.bind_view(operand, whole.part(first, own.channels()));
-            }
-            first += own.channels();
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ mod choice;
 mod costs;
 mod error;
 mod evaluate;
+mod joins;
 mod layout;
 mod lowering;
 mod memory;
@@ -243,7 +244,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
         aliases.place_results(graph, node, &mut lowering, &mut slots);
     }
     aliases.place_outputs(graph, &mut lowering, &mut slots);
-    layout::concat_in_place(graph, &mut lowering);
+    joins::concat_in_place(graph, &mut lowering);
     let prepacked = prepacked_nodes(graph);
     lowering.batch_invariant = graph
         .node_ids()

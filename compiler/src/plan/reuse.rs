@@ -12,7 +12,7 @@ use crate::ops::{Move, Operator, Role};
 use crate::shape::DType;
 
 /// Binds results to the memory of operands whose last user is the result's node. Values must already have their memory,
-/// as after [`concat_in_place`](super::layout::concat_in_place).
+/// as after [`concat_in_place`](super::joins::concat_in_place).
 pub(super) fn reuse_operands(graph: &Graph, lowering: &mut Lowering<'_>) {
     let mut memory = Occupants::of(graph, lowering);
     // Constants are written once and read by every run.

@@ -39,7 +39,7 @@ impl Case {
         let y = ops.op(Unary { kind: UnaryKind::Relu }, &[y]);
         let epilogue = Vec::new();
         let to_input =
-            ConvGradInput { window: window.clone(), groups, input_sizes: fixed_sizes(&sizes), epilogue };
+            ConvGradInput { window: window.clone(), groups, input_sizes: fixed_sizes(sizes), epilogue };
         let dx = ops.op(to_input.clone(), &[g, w]);
         let bx = ops.parameter("bx", &[*inputs]);
         let epilogue = vec![EpilogueStep::Bias, EpilogueStep::Add, EpilogueStep::Relu];

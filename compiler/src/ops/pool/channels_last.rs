@@ -62,7 +62,7 @@ pub(super) fn forward(
                 grid.result_strides().into_iter().map(|stride| stride * view.pixel()).collect();
             outer
                 .at(view.of_item(n), &strides)
-                .at(&result_row, columns.outputs * view.pixel())
+                .at(&result_row, strides[strides.len() - 2])
                 .plus(column, view.pixel())
         };
         build(&mut map, element, &place);

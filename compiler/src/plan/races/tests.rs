@@ -251,6 +251,28 @@ fn rows_of_open_lengths_are_apart() {
     conflict(&filled("i0 in 0..N", &two), "writes and another writes");
 }
 
+/// Blocks of four pixels of sequences of open length, then the pixels left over, with three elements each; and a halo.
+#[test]
+fn blocks_of_rows_of_open_lengths_are_apart() {
+    let blocks = |lanes: usize, left: usize| {
+        format!(
+            "for i1 in 0..floor(s1, 4) by 4 {{ map {lanes} lanes {{ e0 = 0.0 store f32 b0[i0*s1*3 + i1*3] by 1 = e0 }} }}
+             for i1 in floor(s1, 4)..s1 {{ map {left} lanes {{ e0 = 0.0 store f32 b0[i0*s1*3 + i1*3] by 1 = e0 }} }}"
+        )
+    };
+    apart(&filled("i0 in 0..N", &blocks(12, 3)));
+    conflict(&filled("i0 in 0..N", &blocks(13, 3)), "writes and another writes");
+    conflict(&filled("i0 in 0..N", &blocks(12, 4)), "writes and another writes");
+    let ends = |last: &str| {
+        format!(
+            "map 1 lanes {{ e0 = 0.0 store f32 b0[i0*s1 + i0*4] by 1 = e0 }}
+             map 1 lanes {{ e0 = 0.0 store f32 b0[i0*s1 + i0*4 + {last}] by 1 = e0 }}"
+        )
+    };
+    apart(&filled("i0 in 0..N", &ends("s1 + 3")));
+    conflict(&filled("i0 in 0..N", &ends("s1 + 4")), "writes and another writes");
+}
+
 /// Elements of four bytes and of one byte have different indices.
 #[test]
 fn bytes_are_not_compared_with_words() {

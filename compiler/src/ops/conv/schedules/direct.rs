@@ -106,6 +106,10 @@ fn pixels_of(problem: &Correlation<'_>, registers: usize, block_rows: usize) -> 
         let windows = registers / (height * width);
         return across.div_ceil(across.div_ceil(windows)) * height * width;
     }
+    if problem.grid.columns().open.is_some() {
+        // Smaller tiles divide it, for the pixels that are left over.
+        return if registers < 8 { (registers / 2 * 2).max(1) } else { registers / 4 * 4 };
+    }
     let width = problem.grid.columns().outputs;
     let is_even = problem.y.row() == width * problem.y.pixel();
     if registers >= 2 * width && is_even {

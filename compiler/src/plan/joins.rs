@@ -1,0 +1,40 @@
+//! Concatenation of channels in place.
+
+use super::{Lower, Lowering, Order};
+use crate::graph::Graph;
+use crate::ops::{Move, Operator, Role};
+
+/// Lets kernels write concatenated channels in place: the operands of a concatenation that are computed by a kernel,
+/// and concatenated only once, become parts of its result.
+pub(super) fn concat_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
+    let mut concatenated = vec![0; graph.value_count()];
+    for node in graph.nodes() {
+        if let Role::Move(Move::Join { .. }) = node.op.facts().role {
+            node.operands.iter().for_each(|operand| concatenated[operand.index()] += 1);
+        }
+    }
+    // In reverse order, since a concatenation may itself be a part of a later one.
+    for node in graph.nodes().iter().rev() {
+        let Role::Move(Move::Join { axis: 1 }) = node.op.facts().role else { continue };
+        let whole = lowering.view(node.results[0]).clone();
+        if !whole.layout.is_channels_last() {
+            continue;
+        }
+        let mut first = 0;
+        for &operand in &node.operands {
+            let own = lowering.view(operand).clone();
+            let producer = &graph.producer(operand).op;
+            let is_computed = producer.memory().results == Order::Any;
+            // A producer whose result is a part of another value writes nothing.
+            let writes_parts = !matches!(producer.facts().role, Role::Move(Move::Part { .. }));
+            if own.layout.is_channels_last()
+                && is_computed
+                && writes_parts
+                && concatenated[operand.index()] == 1
+            {
+                lowering.bind_view(operand, whole.part(first, own.channels()));
+            }
+            first += own.channels();
+        }
+    }
+}
