@@ -1,9 +1,7 @@
 //! Every activation as a declared layer: the same graph as a built one, its values, and training.
 
 use windlass::ndarray::arr1;
-use windlass::{
-    Activation, Builder, Initializer, Layer, Model, Network, Optimizer, Trainer, TrainerOptions, network,
-};
+use windlass::{Activation, Builder, Initializer, Layer, Model, Optimizer, Trainer, TrainerOptions, network};
 
 network! {
     network Every(x: [4]) -> [6] {

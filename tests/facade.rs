@@ -104,6 +104,7 @@ fn every_option_of_a_plan_is_set_and_in_the_readme() -> Result<(), Error> {
 fn options_of_training_and_loading_are_set() -> Result<(), Error> {
     let options = TrainerOptions {
         loss: Loss::CrossEntropy,
+        losses: Vec::new(),
         optimizer: Optimizer::Adam { beta1: 0.9, beta2: 0.99, epsilon: 1e-7, weight_decay: 0.01 },
         schedule: Some(Schedule::constant(0.01)?),
         clip_norm: Some(1.0),
