@@ -229,12 +229,16 @@ fn bad_descriptions_of_networks_are_refused() {
     for (from, to, message) in [
         ("\"output\": \"class\"\n}", "\"output\": \"class\"", "EOF while parsing an object at line"),
         ("\"flatten\"", "\"flat\"", "there is no layer `flat`; did you mean `flatten`?"),
-        ("\"out_features\": 120", "\"units\": 120", "unknown field `units`, expected one of `out_features`"),
-        ("\"out_channels\": 6, ", "", "missing field `out_channels`"),
+        (
+            "\"out_features\": 120",
+            "\"units\": 120",
+            "`linear` has no argument `units`; it takes `out_features`, `bias`, `init`",
+        ),
+        ("\"out_channels\": 6, ", "", "`out_channels` of `conv2d` is missing"),
         (
             "\"kernel_size\": 2",
             "\"kernel_size\": \"2\"",
-            "a size such as 3, or a list of one for each axis such as [3, 5]",
+            "`kernel_size` of `avg_pool2d` takes a size such as 3, or a pair (height, width), not \"2\"",
         ),
         ("\"out_features\": 120", "\"out_features\": 0", "layer 8 of `LeNet`, f5: `linear`"),
         ("    { \"layer\": \"flatten\" },\n", "", "`linear` needs a vector but receives [16, 5, 5]"),

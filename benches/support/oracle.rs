@@ -125,9 +125,12 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// The elements of a sample at which the network has a kink: where it takes a sign or a maximum.
+/// The elements of a sample at which the network has a kink: where it takes a sign or a maximum, or an activation that may
+/// have one.
 fn kinks(graph: &Graph) -> usize {
-    let bends = |op: &Op| matches!(op, Op::MaxPool(_) | Op::Unary(Unary { kind: UnaryKind::Relu }));
+    let bends = |op: &Op| {
+        matches!(op, Op::MaxPool(_) | Op::Unary(Unary { kind: UnaryKind::Relu | UnaryKind::Activation(_) }))
+    };
     let nodes = graph.nodes().iter().filter(|node| bends(&node.op));
     nodes.map(|node| graph.ty(node.results[0]).shape.item_elements()).sum()
 }

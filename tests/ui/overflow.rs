@@ -1,10 +1,10 @@
 windlass::network! {
-    block square(n) { linear(n * n * n) }
+    block cube(n) { linear(n * n * n) }
     block halves(n) { linear(n / (n - 4)) }
 
     network A(x: [4]) -> [10] {
         linear(99999999999999999999);
-        square(10000000);
+        cube(10000000);
         halves(4);
         linear(9000000000000000000 + 9000000000000000000);
         linear(2 - 7);

@@ -81,7 +81,7 @@ pub(super) const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
 pub(super) const SELU_SCALED_ALPHA: f64 = 1.758_099_340_847_376_6;
 /// The approximation of `gelu` is `x·σ(a·x + b·x³)`, with these `a` and `b`.
 pub(super) const GELU_LINEAR: f64 = 1.595_769_121_605_730_7;
-pub(super) const GELU_CUBIC: f64 = 0.071_354_816_272_600_245;
+pub(super) const GELU_CUBIC: f64 = 0.071_354_816_272_600_25;
 /// The amplitude of `scaled_tanh`.
 pub(super) const TANH_SCALE: f64 = 1.7159;
 

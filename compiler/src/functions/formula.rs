@@ -168,7 +168,7 @@ impl Formula {
         const NEAR: f32 = -std::f32::consts::LN_2;
         let power = self.unary(UnaryKind::Exp, x);
         let far = self.subtract(power, 1.0);
-        let coefficients = [0.499_999_34, 0.166_653_41, 4.157_926_9e-2, 8.077_613e-3, 1.038_518_4e-3];
+        let coefficients = [0.499_999_34, 0.166_653_41, 4.157_927e-2, 8.077_613e-3, 1.038_518_4e-3];
         let p = self.polynomial(x, &coefficients);
         let square = self.multiply(x, x);
         let near = self.multiply_add(p, square, x);
@@ -237,7 +237,7 @@ impl Formula {
                 8.384_878e-2,
                 1.773_927_7e-2,
                 2.260_540_5e-2,
-                5.588_360_1e-2,
+                5.588_36e-2,
                 -6.453_892_6e-2,
                 1.689_273e-2,
             ],
@@ -377,7 +377,7 @@ impl Activation {
                 // Φ(x) + x·φ(x), which is 1 less its value at −x.
                 let c = f.tail_at();
                 let (power, ratio) = f.normal_tail(c);
-                let density = f.multiply_add(c, -0.398_942_28, ratio);
+                let density = f.multiply_add(c, -0.398_942_3, ratio);
                 let below = f.multiply(power, density);
                 let above = f.subtract(1.0, below);
                 f.if_below(X, 0.0, below, above);

@@ -1,5 +1,6 @@
 //! A generator for each operator: operands and attributes that satisfy its shape rule.
 
+mod functions;
 mod moved;
 mod sequences;
 mod windows;
@@ -9,9 +10,7 @@ use windlass_compiler::ops::OpKind;
 use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use windlass_compiler::ops::conv::ConvGradWeight;
 use windlass_compiler::ops::dropout::{Dropout, DropoutTraining, MaskUnit};
-use windlass_compiler::ops::elementwise::{
-    Activation, Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind,
-};
+use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
 use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{
@@ -26,6 +25,7 @@ use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
 use windlass_compiler::ops::window::{Window, fixed_sizes};
 use windlass_compiler::shape::{Dim, Shape, Type};
 
+use self::functions::{activation, binary, unary};
 pub(super) use self::windows::conv;
 use self::windows::{ConvShape, conv_grad_input, epilogue, max_pool, unpooled};
 use super::sizes::{self, MAX_ELEMENTS, pick};
@@ -287,72 +287,6 @@ fn epsilon(s: &mut Sketch<'_>) -> f64 {
 
 fn rate(s: &mut Sketch<'_>) -> f64 {
     pick(s.numbers, &[0.0, 0.1, 0.3, 0.5, 0.5, 0.75, 0.99])
-}
-
-/// An activation, often with an unusual parameter.
-pub(super) fn activation(s: &mut Sketch<'_>) -> Activation {
-    let activation = pick(s.numbers, &Activation::ALL);
-    match s.numbers.bool() {
-        true => activation.with_parameter(pick(s.numbers, &[0.125, 0.3, 0.7, 2.0])),
-        false => activation,
-    }
-}
-
-fn unary(s: &mut Sketch<'_>) {
-    let kind = match pick(s.numbers, &UnaryKind::ALL) {
-        UnaryKind::Activation(_) => UnaryKind::Activation(activation(s)),
-        kind => kind,
-    };
-    let x = match kind {
-        UnaryKind::Log | UnaryKind::Sqrt | UnaryKind::Rsqrt => {
-            let like = s.any_floats();
-            s.positive(&s.ty(like))
-        }
-        // An exponential of exponentials overflows.
-        UnaryKind::Exp => {
-            let x = s.any_floats();
-            s.op(Unary { kind: UnaryKind::Tanh }, &[x])[0]
-        }
-        UnaryKind::Relu
-        | UnaryKind::Sigmoid
-        | UnaryKind::Tanh
-        | UnaryKind::Negate
-        | UnaryKind::Square
-        | UnaryKind::Activation(_) => s.any_floats(),
-    };
-    s.op(Unary { kind }, &[x]);
-}
-
-fn binary(s: &mut Sketch<'_>) {
-    let kind = match pick(s.numbers, &BinaryKind::ALL) {
-        BinaryKind::ActivationGrad(_) => BinaryKind::ActivationGrad(activation(s)),
-        kind => kind,
-    };
-    let a = s.any_floats();
-    let ty = if s.chance(4) { scalar() } else { s.ty(a) };
-    let b = match kind {
-        BinaryKind::Divide => s.positive(&ty),
-        BinaryKind::SigmoidGrad | BinaryKind::TanhGrad | BinaryKind::ReluGrad => {
-            let kind = match kind {
-                BinaryKind::SigmoidGrad => UnaryKind::Sigmoid,
-                BinaryKind::TanhGrad => UnaryKind::Tanh,
-                _ => UnaryKind::Relu,
-            };
-            let x = s.of_type(&ty);
-            s.op(Unary { kind }, &[x])[0]
-        }
-        BinaryKind::ActivationGrad(activation) => {
-            let x = s.of_type(&ty);
-            match activation.slope_takes_result() {
-                true => s.op(Unary { kind: UnaryKind::Activation(activation) }, &[x])[0],
-                false => x,
-            }
-        }
-        // Often the same value twice.
-        BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply if s.chance(6) && ty == s.ty(a) => a,
-        BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply => s.of_type(&ty),
-    };
-    s.op(Binary { kind }, &[a, b]);
 }
 
 fn reshape(s: &mut Sketch<'_>) {

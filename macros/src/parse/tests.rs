@@ -58,7 +58,7 @@ fn slips_are_read_as_meant() {
     reads_as("linear(4).relu().tanh", "c?cc");
     reads_as("let h = linear(4); f = linear(4)", "?cl?C");
     reads_as("softmax(linear(4, relu)); relu(tanh())", "?cc?cc");
-    reads_as("nn.Linear(4); nn.GELU; torch::nn.ReLU()", "?cc?c");
+    reads_as("nn.Linear(4); nn.Mish; torch::nn.ReLU()", "?cc?c");
     reads_as("relu(f: linear(4)); linear(4; bias = false)", "?Cc?c");
     reads_as("conv2d(8, kernel_size: 3); conv2d(8 kernel_size = 3)", "?c?c");
     reads_as("let y = a + b; relu", "!c");

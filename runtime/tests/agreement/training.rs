@@ -196,14 +196,18 @@ fn every_loss() {
         Loss::Huber { delta: 0.5 },
     ];
     for loss in labelled.into_iter().chain(others) {
-        let vector = network(&[3], &[Layer::linear(5)]);
-        let pixels = network(&[2, 4, 5], &[conv(5, 3, 1, 1)]);
-        let steps = network(&[6, 3], &[Layer::linear(5)]);
-        for graph in [vector, pixels, steps] {
+        // A vector, pixels and steps of classes.
+        for (item, layer) in
+            [(&[3][..], Layer::linear(5)), (&[2, 4, 5], conv(5, 3, 1, 1)), (&[6, 3], Layer::linear(5))]
+        {
+            let mut builder = Builder::new("net");
+            let x = builder.input("x", item).unwrap();
+            let y = builder.layer("l0", &layer, x).unwrap();
+            builder.output("y", y).unwrap();
             let options = TrainingOptions { loss: loss.clone(), ..TrainingOptions::default() };
-            let step = training_graph(&graph, &options).unwrap();
+            let step = training_graph(&builder.finish().unwrap(), &options).unwrap();
             Expectation::new(&step, &[1, 3], Values::Reals, Agreement::Within(1e-5))
-                .check_variants(Mode::Training, &format!("{loss:?} of {}", graph.name()));
+                .check_variants(Mode::Training, &format!("{loss:?} of {item:?}"));
         }
     }
 }
