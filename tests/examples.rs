@@ -238,7 +238,7 @@ fn bad_descriptions_of_networks_are_refused() {
         (
             "\"kernel_size\": 2",
             "\"kernel_size\": \"2\"",
-            "`kernel_size` of `avg_pool2d` takes a size such as 3, or a pair (height, width), not \"2\"",
+            "`kernel_size` of `max_pool2d` takes a size such as 3, or a pair (height, width), not \"2\"",
         ),
         ("\"out_features\": 120", "\"out_features\": 0", "layer 8 of `LeNet`, f5: `linear`"),
         ("    { \"layer\": \"flatten\" },\n", "", "`linear` needs a vector but receives [16, 5, 5]"),

@@ -67,7 +67,7 @@ pub(in crate::ops::conv) fn tiling(
             let fetching = if block_bytes > costs.first_cache { costs.l2_hit(fetched) } else { 0 };
             let time = problem.groups * repeats * steps.max(fetching) * depth;
             for split_channels in [false, true] {
-                if split_channels && (problem.groups > 1 || channel_blocks.blocks() == 1) {
+                if split_channels && (problem.groups > 1 || channel_blocks.blocks() <= 1) {
                     continue;
                 }
                 let parts = if split_channels { channel_blocks.blocks() } else { 1 };
