@@ -296,7 +296,18 @@ fn attributes(node: usize, data: &Node) -> Vec<Edit> {
 fn smaller_shapes(shape: &Shape) -> Vec<Shape> {
     let mut shapes = Vec::new();
     for (axis, dim) in shape.dims().iter().enumerate() {
-        let Dim::Fixed(size) = dim else { continue };
+        let Dim::Fixed(size) = dim else {
+            // An open size other than the batch: a number, or only a symbol of it.
+            if axis > 0 {
+                let symbols = dim.polynomial().symbols().into_iter().map(Dim::from);
+                for simpler in [Dim::Fixed(1)].into_iter().chain(symbols).filter(|simpler| simpler != dim) {
+                    let mut dims = shape.dims().to_vec();
+                    dims[axis] = simpler;
+                    shapes.push(Shape::new(dims));
+                }
+            }
+            continue;
+        };
         for to in smaller(*size, 1) {
             let mut dims = shape.dims().to_vec();
             dims[axis] = Dim::Fixed(to);

@@ -27,8 +27,16 @@ impl<'a> Checker<'_, 'a> {
     ) -> Flow {
         let mut name = plain(&call.name);
         // A parameter of the block may be a layer or another block.
-        if let Some(Value::Layer(meant)) = environment.value(&name) {
-            name = meant;
+        match environment.value(&name) {
+            Some(Value::Layer(meant)) => name = meant,
+            Some(Value::Unknown) => return Flow::Unknown,
+            Some(value) => {
+                let mistake = Mistake::new(format!("`{name}` is {value}, not a layer"))
+                    .help("pass the name of a layer or block, such as `relu`".to_owned());
+                self.report_here(call, mistake);
+                return Flow::Unknown;
+            }
+            None => {}
         }
         if let Some(rule) = layers::find(&name) {
             return self.layer(label, (call, rule), environment, labels, it);

@@ -94,7 +94,11 @@ impl Checker<'_, '_> {
             return self.unknown(path, mistake);
         };
         let mistake = Mistake::new(format!("there is no block parameter named `{name}`"));
-        let mistake = if let Some(meant) = environment.similar_value(&name) {
+        let is_layer = layers::find(&name).is_some() || self.blocks.contains_key(&name);
+        let mistake = if is_layer {
+            Mistake::new(format!("`{name}` needs arguments, so it cannot be an argument itself"))
+                .help("declare a block that calls it with its arguments, and pass that block".to_owned())
+        } else if let Some(meant) = environment.similar_value(&name) {
             mistake.help(format!("did you mean `{meant}`?"))
         } else if environment.has_flow(&name) || name == "it" {
             mistake.help(format!("`{name}` is a value between layers, not a number"))

@@ -85,7 +85,7 @@ impl Lower for DropoutTraining {
             };
             let mut map = MapBuilder::new(Extent::Fixed(lanes));
             let x = map.load(at(&from), 1);
-            let base = Affine::default().plus(n, item).plus(outer, stride);
+            let base = Affine::default().plus(outer, stride).plus(n, item);
             let index = map.expr(Expr::Index { base, lane });
             let y = self.element(&mut map, x, index, &seed);
             map.store(at(&to), 1, y);
