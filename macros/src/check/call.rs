@@ -140,9 +140,10 @@ impl<'a> Checker<'_, 'a> {
                 }
                 self.builder.layer(name, &layer, x).map_or(Flow::Unknown, Flow::Value)
             }
-            (Layer::Dropout { .. } | Layer::BatchNorm { .. }, ShapeError::NumberOutOfRange { .. }) => {
-                Flow::Value(x)
-            }
+            (
+                Layer::Dropout { .. } | Layer::BatchNorm { .. } | Layer::Activation(_),
+                ShapeError::NumberOutOfRange { .. },
+            ) => Flow::Value(x),
             _ => Flow::Unknown,
         }
     }
