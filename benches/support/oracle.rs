@@ -57,6 +57,10 @@ pub(crate) enum Mismatch {
 /// some roundings of f32, whose errors in a sum of n numbers grow like √n.
 const TOLERANCE: f64 = 2e-5;
 
+/// The minimum scale of a parameter's changes, as a fraction of the largest change of any parameter: before a normalisation,
+/// or behind a gate, gradients are small differences of terms as large as those of other parameters.
+const WHOLE: f64 = 1.0 / 64.0;
+
 /// The allowed error of a parameter's changes as a whole (root mean square, relative to that of the changes), where
 /// rounding may move some activations across a kink.
 ///
@@ -157,7 +161,8 @@ impl Expected {
         2.0 * f64::from(f32::EPSILON) * largest(self.values.iter().copied())
     }
 
-    fn compare(&self, got: &[f32], past_kinks: Option<f64>) -> Result<(), Mismatch> {
+    /// `smallest` is the minimum scale of changes.
+    fn compare(&self, got: &[f32], past_kinks: Option<f64>, smallest: f64) -> Result<(), Mismatch> {
         let pairs = || got.iter().copied().zip(self.values.iter().copied().cycle());
         if let Some(tolerance) = past_kinks
             && self.before.is_some()
@@ -175,7 +180,8 @@ impl Expected {
                 Err(Mismatch::Whole { result: self.name.clone(), error: error / size, bound: tolerance })
             };
         }
-        let bound = TOLERANCE * largest(self.computed()) + self.rounding();
+        let smallest = if self.before.is_some() { smallest } else { 0.0 };
+        let bound = TOLERANCE * largest(self.computed()).max(smallest) + self.rounding();
         let is_far = |(got, expected): (f32, f64)| {
             let is_close = (f64::from(got) - expected).abs() <= bound;
             !is_close
@@ -220,6 +226,8 @@ fn compare(
     memory.run(executor)?;
     let results = memory.results();
     let past_kinks = (kinks(&task.graph) * items > FEW_KINKS).then(|| tolerance_past_kinks(accuracy));
+    let changes = expected.iter().filter(|result| result.before.is_some());
+    let smallest = WHOLE * changes.map(|result| largest(result.computed())).fold(0.0, f64::max);
     for result in expected {
         let name = &result.name;
         let got = results.get(name.as_str()).ok_or_else(|| format!("the program has no `{name}`"))?;
@@ -227,7 +235,7 @@ fn compare(
         if got.len() != if result.per_item { length } else { result.values.len() } {
             return Err(format!("the program's `{name}` has {} elements", got.len()).into());
         }
-        result.compare(got, past_kinks)?;
+        result.compare(got, past_kinks, smallest)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 
-use windlass_compiler::autodiff::{TrainingOptions, names, training_graph};
+use windlass_compiler::autodiff::{TrainingOptions, class_axis, names, training_graph};
 use windlass_compiler::graph::Graph;
 use windlass_compiler::graph::initializer::Initializer;
 use windlass_compiler::interp::{Array, Bindings, Data};
@@ -60,7 +60,8 @@ impl Task {
             Kind::Train => training_graph(network, &TrainingOptions::default())?,
         };
         let output = network.outputs().first().ok_or("the network has no output")?;
-        let classes = network.ty(output.value).shape.item_elements();
+        let shape = &network.ty(output.value).shape;
+        let classes = shape.dims()[class_axis(shape)].fixed().unwrap_or(1);
         let mut values = initialize(&graph, 1)?;
         for (_, parameter) in graph.parameters() {
             let sizes = parameter.shape.item();

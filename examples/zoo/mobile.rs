@@ -169,14 +169,21 @@ network! {
         f1: linear(1000)
     }
 
-    /// Every kind of layer of these networks, few and narrow.
-    pub network SmallMobile(image: [3, 40, 40]) -> [10] {
+    /// The layers of SqueezeNet, MobileNet v2 and ShuffleNet, few and narrow.
+    pub network SmallShuffle(image: [3, 20, 20]) -> [10] {
         stem: conv_norm(8, 3, 2, 1); relu6;
         fire(4, 8);
         i1: inverted(24, 16, 2); i2: inverted_skip(20, 16);
-        e1: excited(18, 8, 12, 5, 1); e2: excited_skip(24, 8, 12, 3);
-        f1: efficient(12, 16, 3, 2); f2: efficient_skip(16, 5, 0.1);
         d1: shuffle_down(16, 9); d2: shuffle_unit(9);
+        global_avg_pool2d; flatten;
+        head: linear(10)
+    }
+
+    /// The layers of MobileNet v3 and EfficientNet, few and narrow.
+    pub network SmallExcited(image: [3, 20, 20]) -> [10] {
+        stem: conv_norm(8, 3, 2, 1); hard_swish;
+        e1: excited_skip(18, 8, 8, 5);
+        f1: efficient(8, 12, 3, 2);
         global_avg_pool2d; flatten;
         head: linear(10)
     }

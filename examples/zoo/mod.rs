@@ -13,7 +13,7 @@ pub(crate) use self::images::{
     DcganDiscriminator, DcganGenerator, DilatedSegmentation, SmallDcgan, SmallUNet, TextCnn, UNet, VideoNet,
 };
 pub(crate) use self::mobile::{
-    EfficientNetB0, MobileNetV2, MobileNetV3Small, ShuffleNetV2, SmallMobile, SqueezeNet,
+    EfficientNetB0, MobileNetV2, MobileNetV3Small, ShuffleNetV2, SmallExcited, SmallShuffle, SqueezeNet,
 };
 
 network! {
@@ -338,8 +338,9 @@ pub(crate) const NETWORKS: [Entry; 29] = [
 ];
 
 /// Networks of the same layers that are small enough for the interpreter.
-pub(crate) const SMALL_NETWORKS: [Entry; 11] = [
-    Entry { name: "small mobile", graph: SmallMobile::graph },
+pub(crate) const SMALL_NETWORKS: [Entry; 12] = [
+    Entry { name: "small shuffle", graph: SmallShuffle::graph },
+    Entry { name: "small excited", graph: SmallExcited::graph },
     Entry { name: "small unet", graph: SmallUNet::graph },
     Entry { name: "small dcgan", graph: SmallDcgan::graph },
     Entry { name: "small grouped", graph: SmallGrouped::graph },
