@@ -85,10 +85,13 @@ fn try_out() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Networks that are trained only on request: they take gigabytes, or have a single logit and so no classes.
+const NOT_TRAINED: [&str; 5] = ["vgg13", "vgg16", "vgg16_norm", "vgg19", "dcgan_discriminator"];
+
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut figures = Vec::new();
     for entry in zoo::NETWORKS {
-        let is_default = arguments.mode == Kind::Infer || entry.name != "vgg16";
+        let is_default = arguments.mode == Kind::Infer || !NOT_TRAINED.contains(&entry.name);
         let is_wanted = arguments.cases.iter().any(|case| case == entry.name);
         if !(is_wanted || arguments.cases.is_empty() && is_default) {
             continue;
