@@ -78,14 +78,14 @@ impl Checker<'_, '_> {
                 Some(Setting::Sizes(Each::all(axes, size)))
             }
             (Kind::Sizes(axes), Value::Tuple(values)) if values.len() == axes => {
-                Each::each(&self.sizes(expr, &what, values)?).map(Setting::Sizes)
+                Each::of(&self.sizes(expr, &what, values)?).map(Setting::Sizes)
             }
             (Kind::List, Value::Exact(_) | Value::Real(_)) => {
                 let size = self.size(expr, &what, &value)?;
                 Some(Setting::Sizes(Each::all(1, size)))
             }
             (Kind::List, Value::Tuple(values)) => {
-                Each::each(&self.sizes(expr, &what, values)?).map(Setting::Sizes)
+                Each::of(&self.sizes(expr, &what, values)?).map(Setting::Sizes)
             }
             (Kind::Padding(axes), Value::Exact(_) | Value::Real(_)) => {
                 let size = self.size(expr, &what, &value)?;
@@ -97,7 +97,7 @@ impl Checker<'_, '_> {
             (Kind::Padding(axes), Value::Tuple(values)) if values.len() == axes => {
                 let sides: Option<Vec<Sides>> =
                     values.iter().map(|value| self.sides(expr, &what, value)).collect();
-                Each::each(&sides?).map(Setting::Padding)
+                Each::of(&sides?).map(Setting::Padding)
             }
             (Kind::Number, Value::Exact(_) | Value::Real(_)) => value.real().map(Setting::Number),
             (Kind::Flag, Value::Flag(flag)) => Some(Setting::Flag(*flag)),
@@ -135,12 +135,12 @@ impl Checker<'_, '_> {
         others: &Settings,
     ) -> Option<Setting> {
         let help = match (others.padding_of(given), is_text(expr)) {
-            (Ok(padding), false) => return Each::each(&padding).map(Setting::Padding),
+            (Ok(padding), false) => return Each::of(&padding).map(Setting::Padding),
             (Ok(padding), true) => {
                 let mistake = Mistake::new(format!("{what} is written without quotes"))
                     .help(format!("write `padding = {given}`"));
                 self.errors.report(expr, mistake);
-                return Each::each(&padding).map(Setting::Padding);
+                return Each::of(&padding).map(Setting::Padding);
             }
             // The sizes of the input are unknown because of a mistake that was reported.
             (Err(PaddingWord::NeedsInput), _) => return None,

@@ -168,7 +168,7 @@ impl<T: Copy> Each<T> {
     }
 
     /// One value for each axis; `None` for none, or more than [`MAX_ENTRIES`].
-    pub fn each(values: &[T]) -> Option<Self> {
+    pub fn of(values: &[T]) -> Option<Self> {
         let mut each = Each::all(values.len(), *values.first()?);
         each.values.get_mut(..values.len())?.copy_from_slice(values);
         Some(each)
@@ -321,9 +321,9 @@ field! {
     bool: Setting::Flag(flag) => Some(flag), flag => Some(Setting::Flag(*flag));
     Initializer: Setting::Initializer(init) => Some(init), init => Some(Setting::Initializer(*init));
     Vec<usize>: Setting::Sizes(sizes) => Some(sizes.as_slice().to_vec()),
-        sizes => Each::each(sizes).map(Setting::Sizes);
+        sizes => Each::of(sizes).map(Setting::Sizes);
     Vec<Sides>: Setting::Padding(padding) => Some(padding.as_slice().to_vec()),
-        padding => Each::each(padding).map(Setting::Padding);
+        padding => Each::of(padding).map(Setting::Padding);
     PaddingMode: Setting::Word(word) => PaddingMode::of(word), mode => Some(Setting::Word(mode.word()));
     Interpolation: Setting::Word(word) => Interpolation::of(word), mode => Some(Setting::Word(mode.word()));
 }

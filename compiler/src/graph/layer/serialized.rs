@@ -115,7 +115,7 @@ impl Given {
             (Kind::Sizes(axes), Given::Sizes(sizes)) if sizes.len() != axes => {
                 return Err(axes_differ(axes, sizes.len()));
             }
-            (Kind::Sizes(_) | Kind::List, Given::Sizes(sizes)) => Each::each(sizes).map(Setting::Sizes),
+            (Kind::Sizes(_) | Kind::List, Given::Sizes(sizes)) => Each::of(sizes).map(Setting::Sizes),
             (Kind::List, Given::Size(size)) => Some(Setting::Sizes(Each::all(1, *size))),
             (Kind::Padding(axes), Given::Size(size)) => {
                 Some(Setting::Padding(Each::all(axes, Sides::from(*size))))
@@ -125,19 +125,19 @@ impl Given {
                 _ if sizes.len() != axes => return Err(axes_differ(axes, sizes.len())),
                 _ => {
                     let sides: Vec<Sides> = sizes.iter().copied().map(Sides::from).collect();
-                    Each::each(&sides).map(Setting::Padding)
+                    Each::of(&sides).map(Setting::Padding)
                 }
             },
             (Kind::Padding(axes), Given::Padding(sides)) if sides.len() != axes => {
                 return Err(axes_differ(axes, sides.len()));
             }
-            (Kind::Padding(_), Given::Padding(sides)) => Each::each(sides).map(Setting::Padding),
+            (Kind::Padding(_), Given::Padding(sides)) => Each::of(sides).map(Setting::Padding),
             (Kind::Padding(_), Given::Word(word)) => {
                 let padding = before.padding_of(word).map_err(|error| match error {
                     rules::PaddingWord::Unknown => LayerError::PaddingWord { layer, word: word.clone() },
                     rules::PaddingWord::NeedsInput => LayerError::SameWithStride { layer },
                 })?;
-                Each::each(&padding).map(Setting::Padding)
+                Each::of(&padding).map(Setting::Padding)
             }
             (Kind::Word(words), Given::Word(word)) => {
                 words.iter().find(|known| *known == word).map(|word| Setting::Word(word))
