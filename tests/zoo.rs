@@ -11,10 +11,11 @@ mod zoo;
 use std::collections::BTreeSet;
 
 use task::{Kind, Task};
+use windlass_compiler::autodiff::{Loss, OutputLoss, TrainingOptions, training_graph};
 use windlass_compiler::codegen::FallbackReason;
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Graph;
-use windlass_compiler::pass::{PassOptions, optimize};
+use windlass_compiler::pass::{Mode, PassOptions, optimize};
 use windlass_compiler::pipeline::{CompileOptions, compile};
 use windlass_compiler::plan::{Accuracy, PlanOptions, plan};
 use windlass_compiler::summary::summary;
@@ -59,7 +60,9 @@ fn sizes_are_those_of_the_same_networks_in_pytorch() {
 }
 
 /// Name and trainable scalars, as torchvision 0.28 counts them (`sum(p.numel() for p in model.parameters())`) unless noted.
-const PUBLISHED: [(&str, u64); 19] = [
+const PUBLISHED: [(&str, u64); 20] = [
+    // The sum of the paper's layers, below, and a dense layer of 84 · 10 + 10.
+    ("lenet5", 60_850),
     ("mlp", 669_706),
     ("cifar_vgg", 2_197_706),
     ("resnet34", 21_797_672),
@@ -96,6 +99,31 @@ fn networks_have_the_published_numbers_of_parameters() {
     let listed: BTreeSet<&str> =
         EXPECTED.iter().map(|entry| entry.0).chain(PUBLISHED.iter().map(|entry| entry.0)).collect();
     assert_eq!(listed, zoo::NETWORKS.iter().map(|entry| entry.name).collect());
+}
+
+/// The numbers of LeCun et al. 1998, section II.B. The 1,516 weights of C3 are used at 10 · 10 positions: 151,600
+/// connections.
+#[test]
+fn layers_of_lenet_5_have_the_published_numbers_of_parameters() {
+    let of_layer = |layer: &str| -> usize {
+        let own = zoo::LeNet5::graph().parameters().map(|(_, parameter)| parameter);
+        own.filter(|parameter| parameter.name.starts_with(&format!("{layer}.")))
+            .map(|parameter| parameter.shape.item_elements())
+            .sum()
+    };
+    let found = ["c1", "s2", "c3", "s4", "c5", "f6"].map(|layer| (layer, of_layer(layer)));
+    assert_eq!(found, [("c1", 156), ("s2", 12), ("c3", 1_516), ("s4", 32), ("c5", 48_120), ("f6", 10_164)]);
+}
+
+/// GoogLeNet and two classifiers of 512 or 528 channels: `c · 128 + 128`, `2048 · 1024 + 1024` and `1024 · 1000 + 1000`.
+#[test]
+fn googlenet_trains_with_its_auxiliary_classifiers() {
+    let graph = zoo::GoogLeNetAuxiliary::graph();
+    assert_eq!(summary(graph).totals.parameters, 6_998_552 + 3_188_840 + 3_190_888);
+    let part = |output: &str, weight| OutputLoss::new(output, Loss::CrossEntropy).weighted(weight);
+    let losses = vec![part("class", 1.0), part("early", 0.3), part("late", 0.3)];
+    let step = training_graph(graph, &TrainingOptions { losses, ..TrainingOptions::default() }).unwrap();
+    compile(&step, Mode::Training, &CompileOptions::default(), &Dump::none()).unwrap();
 }
 
 #[test]

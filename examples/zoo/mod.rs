@@ -2,6 +2,7 @@
 
 mod deep;
 mod images;
+mod lenet5;
 mod mobile;
 
 use windlass::{Graph, network};
@@ -12,6 +13,7 @@ pub(crate) use self::deep::{
 pub(crate) use self::images::{
     DcganDiscriminator, DcganGenerator, DilatedSegmentation, SmallDcgan, SmallUNet, TextCnn, UNet, VideoNet,
 };
+pub(crate) use self::lenet5::LeNet5;
 pub(crate) use self::mobile::{
     EfficientNetB0, MobileNetV2, MobileNetV3Small, ShuffleNetV2, SmallExcited, SmallShuffle, SqueezeNet,
 };
@@ -110,6 +112,34 @@ network! {
         i5a: inception(256, (160, 320), (32, 128), 128);
         i5b: inception(384, (192, 384), (48, 128), 128); global_avg_pool2d; flatten;
         f1: linear(1000)
+    }
+
+    /// A classifier in the middle of GoogLeNet, used only in training.
+    block auxiliary {
+        avg_pool2d(5, stride = 3); c1: conv2d(128, kernel_size = 1); relu; flatten;
+        f1: linear(1024); relu; dropout(0.7);
+        f2: linear(1000)
+    }
+
+    /// GoogLeNet with its two auxiliary classifiers. Their losses count 0.3 each.
+    pub network GoogLeNetAuxiliary(image: [3, 224, 224]) -> (class: [1000], early: [1000], late: [1000]) {
+        c1: conv2d(64, kernel_size = 7, stride = 2, padding = 3); relu; max_pool2d(3, stride = 2, padding = 1);
+        c2: conv2d(64, kernel_size = 1); relu;
+        c3: conv2d(192, kernel_size = 3, padding = 1); relu; max_pool2d(3, stride = 2, padding = 1);
+        i3a: inception(64, (96, 128), (16, 32), 32);
+        i3b: inception(128, (128, 192), (32, 96), 64); max_pool2d(3, stride = 2, padding = 1);
+        i4a: inception(192, (96, 208), (16, 48), 64);
+        let first = it;
+        a1: auxiliary; early = it; from(first);
+        i4b: inception(160, (112, 224), (24, 64), 64);
+        i4c: inception(128, (128, 256), (24, 64), 64);
+        i4d: inception(112, (144, 288), (32, 64), 64);
+        let second = it;
+        a2: auxiliary; late = it; from(second);
+        i4e: inception(256, (160, 320), (32, 128), 128); max_pool2d(3, stride = 2, padding = 1);
+        i5a: inception(256, (160, 320), (32, 128), 128);
+        i5b: inception(384, (192, 384), (48, 128), 128); global_avg_pool2d; flatten;
+        f1: linear(1000); class = it
     }
 
     /// A convolution without a bias, because its normalisation has one.
@@ -305,8 +335,9 @@ pub(crate) struct Entry {
 }
 
 /// Every network, roughly in the order of its cost.
-pub(crate) const NETWORKS: [Entry; 29] = [
+pub(crate) const NETWORKS: [Entry; 30] = [
     Entry { name: "lenet", graph: LeNet::graph },
+    Entry { name: "lenet5", graph: LeNet5::graph },
     Entry { name: "mlp", graph: Mlp::graph },
     Entry { name: "textcnn", graph: TextCnn::graph },
     Entry { name: "dcgan_discriminator", graph: DcganDiscriminator::graph },

@@ -1,10 +1,7 @@
 //! Layers over one and three spatial axes, and convolution along an axis of open size.
 
-#[path = "support/numbers.rs"]
-mod numbers;
-
+use crate::numbers::{Outcome, all_bits, bits, noise};
 use ndarray::{Array3, Array5, ArrayD};
-use numbers::{Outcome, all_bits, bits, noise};
 use windlass::{
     AnyNetwork, Builder, DType, Dim, Dynamic, Error, Graph, Input, Layer, Loss, Model, Network, Options,
     Polynomial, Trainer, TrainerOptions, network,

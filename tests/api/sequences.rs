@@ -1,11 +1,8 @@
 //! Networks of sequences, whose length is an open size. They give the same bits as a network with a fixed length, and
 //! agree with the interpreter.
 
-#[path = "support/numbers.rs"]
-mod numbers;
-
+use crate::numbers::{Outcome, all_bits, bits, noise};
 use ndarray::{Array2, Array3, ArrayD};
-use numbers::{Outcome, all_bits, bits, noise};
 use windlass::{
     Builder, DType, Dim, Dynamic, Error, Graph, GraphError, Input, Layer, Loss, Model, Network,
     NetworkProblem, Options, Polynomial, Sizes, Symbol, Trainer, TrainerOptions, network,

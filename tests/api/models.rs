@@ -1,17 +1,13 @@
-//! Models behave as documented: batches of any size, changing parameters, files, threads. `tests/trainers.rs` covers
-//! trainers, `tests/bad_input.rs` the errors of both, and the runtime's `tests/agreement` their numerical results.
-
-#[path = "support/pair.rs"]
-mod pair;
-mod support;
+//! Models behave as documented: batches of any size, changing parameters, files, threads. `trainers.rs` covers
+//! trainers, `bad_input.rs` the errors of both, and the runtime's `tests/agreement` their numerical results.
 
 use std::thread;
 use std::time::Duration;
 
+use crate::pair::{Pair, PairInputs, PairOutputs};
+use crate::support::numbers::{Outcome, all_bits, bits, noise};
+use crate::support::{Images, Points, images, labels, serial};
 use ndarray::{Array2, Array4, ArrayD, Axis, s};
-use pair::{Pair, PairInputs, PairOutputs};
-use support::numbers::{Outcome, all_bits, bits, noise};
-use support::{Images, Points, images, labels, serial};
 use tempfile::TempDir;
 use windlass::data::{DataLoader, ImageDataset, LoaderOptions, Normalization};
 use windlass::tuning::Cache;

@@ -1,15 +1,11 @@
 //! Networks built at run time behave like declared ones, with the same bits, and report invalid input with errors.
 
-#[path = "support/pair.rs"]
-mod pair;
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::pair::{Pair, PairInputs};
+use crate::support::numbers::{Outcome, all_bits, bits, noise};
+use crate::support::{Images, Points, images, labels, serial};
 use ndarray::{Array2, ArrayD};
-use pair::{Pair, PairInputs};
-use support::numbers::{Outcome, all_bits, bits, noise};
-use support::{Images, Points, images, labels, serial};
 use tempfile::TempDir;
 use windlass::checkpoint::Metadata;
 use windlass::{

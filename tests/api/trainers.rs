@@ -1,13 +1,11 @@
 //! Trainers behave as documented: losses decrease, training resumes with the same bits, frozen parameters do not
 //! change, and errors are found.
 
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support::numbers::{Outcome, all_bits, noise};
+use crate::support::{Images, Points, images, labels, serial};
 use ndarray::{Array2, ArrayD, Axis};
-use support::numbers::{Outcome, all_bits, noise};
-use support::{Images, Points, images, labels, serial};
 use tempfile::TempDir;
 use windlass::{Error, Loss, Model, Optimizer, Options, Schedule, Stage, Trainer, TrainerOptions, network};
 

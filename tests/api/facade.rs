@@ -9,7 +9,7 @@ use windlass::{
     Trainer, TrainerOptions, network,
 };
 
-const README: &str = include_str!("../README.md");
+const README: &str = include_str!("../../README.md");
 
 network! {
     network Small(image: [8, 6, 6]) -> [3] {

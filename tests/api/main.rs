@@ -1,0 +1,21 @@
+//! Tests of the public interface, in one program: linking each separately would take longer than running them.
+
+mod activations;
+mod bad_input;
+mod blocks;
+mod dynamic;
+mod exchange;
+mod facade;
+mod language;
+mod losses;
+mod models;
+#[path = "../support/numbers.rs"]
+mod numbers;
+#[path = "../support/pair.rs"]
+mod pair;
+mod predictor;
+mod sequences;
+mod spatial_axes;
+#[path = "../support/mod.rs"]
+mod support;
+mod trainers;
