@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::pair::{Pair, PairInputs};
 use crate::support::numbers::{Outcome, all_bits, bits, noise};
+use crate::support::pair::{Pair, PairInputs};
 use crate::support::{Images, Points, images, labels, serial};
 use ndarray::{Array2, ArrayD};
 use tempfile::TempDir;

@@ -9,13 +9,8 @@ mod facade;
 mod language;
 mod losses;
 mod models;
-#[path = "../support/numbers.rs"]
-mod numbers;
-#[path = "../support/pair.rs"]
-mod pair;
 mod predictor;
 mod sequences;
 mod spatial_axes;
-#[path = "../support/mod.rs"]
 mod support;
 mod trainers;

@@ -4,8 +4,8 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::pair::{Pair, PairInputs, PairOutputs};
 use crate::support::numbers::{Outcome, all_bits, bits, noise};
+use crate::support::pair::{Pair, PairInputs, PairOutputs};
 use crate::support::{Images, Points, images, labels, serial};
 use ndarray::{Array2, Array4, ArrayD, Axis, s};
 use tempfile::TempDir;

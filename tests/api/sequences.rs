@@ -1,7 +1,7 @@
 //! Networks of sequences, whose length is an open size. They give the same bits as a network with a fixed length, and
 //! agree with the interpreter.
 
-use crate::numbers::{Outcome, all_bits, bits, noise};
+use crate::support::numbers::{Outcome, all_bits, bits, noise};
 use ndarray::{Array2, Array3, ArrayD};
 use windlass::{
     Builder, DType, Dim, Dynamic, Error, Graph, GraphError, Input, Layer, Loss, Model, Network,

@@ -1,6 +1,6 @@
 //! Layers over one and three spatial axes, and convolution along an axis of open size.
 
-use crate::numbers::{Outcome, all_bits, bits, noise};
+use crate::support::numbers::{Outcome, all_bits, bits, noise};
 use ndarray::{Array3, Array5, ArrayD};
 use windlass::{
     AnyNetwork, Builder, DType, Dim, Dynamic, Error, Graph, Input, Layer, Loss, Model, Network, Options,

@@ -1,7 +1,7 @@
 //! Common parts of the tests of models and trainers: networks, input values, and comparisons of bits.
 
-#[path = "numbers.rs"]
 pub(crate) mod numbers;
+pub(crate) mod pair;
 
 use ndarray::{Array, Array4};
 use numbers::noise;
