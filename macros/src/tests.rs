@@ -83,7 +83,9 @@ fn collect_words(tokens: &[TokenTree], words: &mut HashSet<String>) {
 fn corpus() -> Vec<TokenStream> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files = vec![root.join("README.md"), root.join("src/language.md")];
-    for folder in ["examples", "examples/lenet", "examples/zoo", "tests", "tests/ui"] {
+    for folder in
+        ["examples", "examples/lenet", "examples/zoo", "tests", "tests/api", "tests/api/support", "tests/ui"]
+    {
         let entries = fs::read_dir(root.join(folder)).expect("a folder of the repository");
         files.extend(entries.map(|entry| entry.expect("a readable folder").path()));
     }
