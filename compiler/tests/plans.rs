@@ -368,3 +368,14 @@ fn nothing_is_reordered_within_a_network() {
         }
     }
 }
+
+/// Each concatenation of a dense block is computed in the memory of the last one: a convolution writes its part, and no
+/// kernel copies the others.
+#[test]
+fn concatenations_of_concatenations_are_computed_in_place() {
+    let graph = optimize(&pre_activation(), Mode::Inference, &PassOptions::default(), &mut |_| {}).unwrap();
+    let plan = plan(&graph, &PlanOptions::default(), &Target::x86_64(512)).unwrap();
+    let joined: Vec<&str> =
+        plan.run.iter().map(|kernel| &*kernel.name).filter(|name| name.contains("concat")).collect();
+    assert!(joined.is_empty(), "{joined:?}\n{plan}");
+}

@@ -24,7 +24,7 @@ pub(super) fn concat_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
         for &operand in &node.operands {
             let own = lowering.view(operand).clone();
             let producer = &graph.producer(operand).op;
-            let is_computed = producer.memory().results == Order::Any;
+            let is_computed = producer.memory().results != Order::OfShape;
             // A producer whose result is a part of another value writes nothing.
             let writes_parts = !matches!(producer.facts().role, Role::Move(Move::Part { .. }));
             if own.layout.is_channels_last()

@@ -10,6 +10,7 @@
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
+use smallvec::{SmallVec, smallvec};
 
 use super::{Buffer, KernelDraft, Location, Lower, Lowering, Order, Size};
 use crate::entity::ValueId;
@@ -17,6 +18,9 @@ use crate::graph::{Graph, Node};
 use crate::kernel::{Address, BufferId, Element, Extent, MapBuilder, Split, Var};
 use crate::ops::{Operator, Reach, Role};
 use crate::shape::{Dim, Shape};
+
+/// The number of axes of views that take no memory of their own.
+const AXES: usize = 5;
 
 /// Images with fewer channels are stored in NCHW layout: their vectors run along the width.
 const FEW_CHANNELS: usize = 8;
@@ -46,7 +50,7 @@ pub enum Layouts {
 /// assert_eq!(Layout::channels_last(4).to_string(), "channels last");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Layout(Vec<usize>);
+pub struct Layout(SmallVec<[usize; AXES]>);
 
 impl Layout {
     /// The order of the shape: `[N, C, H, W]` (NCHW) for images.
@@ -160,9 +164,9 @@ pub struct View {
     /// The order in which the axes are stored.
     pub layout: Layout,
     /// The number of indices of each axis.
-    pub extents: Vec<Size>,
+    pub extents: SmallVec<[Size; AXES]>,
     /// The stride of each axis.
-    pub strides: Vec<Size>,
+    pub strides: SmallVec<[Size; AXES]>,
 }
 
 impl View {
@@ -283,11 +287,21 @@ fn whole_words(elements: usize, element: Element) -> usize {
 impl Lowering<'_> {
     /// A value that is alone in memory starting at an address: its elements have no gaps, and items start at words.
     pub fn dense_view(&mut self, address: Address, dims: &[Dim], layout: Layout, element: Element) -> View {
-        let extents: Vec<Size> = dims.iter().map(|dim| self.size_of(&dim.polynomial())).collect();
-        let mut strides = vec![Size::fixed(1); dims.len()];
-        for (place, &axis) in layout.0.iter().enumerate() {
-            let inner: Vec<Dim> = layout.0[place + 1..].iter().map(|&inner| dims[inner].clone()).collect();
-            strides[axis] = self.product(&inner);
+        let extent = |dim: &Dim| dim.fixed().map_or_else(|| self.size_of(&dim.polynomial()), Size::fixed);
+        let extents = dims.iter().map(extent).collect();
+        let mut strides: SmallVec<[Size; AXES]> = smallvec![Size::fixed(1); dims.len()];
+        // The elements of one index of the axis, if all axes inside it have fixed sizes.
+        let mut elements = Some(1);
+        for (place, &axis) in layout.0.iter().enumerate().rev() {
+            strides[axis] = match elements {
+                Some(elements) => Size::fixed(elements),
+                None => {
+                    let inner: Vec<Dim> =
+                        layout.0[place + 1..].iter().map(|&inner| dims[inner].clone()).collect();
+                    self.product(&inner)
+                }
+            };
+            elements = elements.zip(dims[axis].fixed()).map(|(elements, size)| elements * size);
         }
         if let [item, ..] = &mut strides[..]
             && item.open.is_none()

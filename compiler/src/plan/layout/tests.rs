@@ -10,7 +10,7 @@ fn image(layout: Layout, [channels, width]: [usize; 2], strides: [Size; 4]) -> V
     let batch = Size { open: Some(SizeId::BATCH), elements: 1 };
     let extents = vec![batch, Size::fixed(channels), open, Size::fixed(width)];
     let address = Address::start(BufferId(0));
-    View { address, element: Element::F32, layout, extents, strides: strides.to_vec() }
+    View { address, element: Element::F32, layout, extents: extents.into(), strides: strides[..].into() }
 }
 
 fn open(elements: usize) -> Size {
@@ -30,7 +30,7 @@ fn axes_of_one_index_may_be_anywhere() {
     let strides = [open(5), Size::fixed(1), Size::fixed(5), Size::fixed(1)];
     let single = image(Layout::channels_last(4), [1, 5], strides);
     let first = single.in_layout(&Layout::channels_first(4)).unwrap();
-    assert_eq!(first.strides, [open(5), open(5), Size::fixed(5), Size::fixed(1)]);
+    assert_eq!(first.strides[..], [open(5), open(5), Size::fixed(5), Size::fixed(1)]);
     assert_eq!(first.in_layout(&Layout::channels_last(4)), Some(single));
 }
 
