@@ -44,7 +44,7 @@ impl From<Address> for SharedNumbers {
 enum ChannelStep {
     Apply(UnaryKind),
     AddScalar(SharedNumbers),
-    AddElement(View),
+    AddElement(Box<View>),
 }
 
 fn next(operands: &mut std::slice::Iter<'_, ValueId>) -> ValueId {
@@ -75,7 +75,10 @@ impl Lowering<'_> {
                 (EpilogueStep::Bias, None) => {
                     ChannelStep::AddScalar(self.address(next(&mut operands)).into())
                 }
-                (_, None) => ChannelStep::AddElement(self.in_layout(node, next(&mut operands), &to.layout)),
+                (_, None) => {
+                    let view = self.in_layout(node, next(&mut operands), &to.layout);
+                    ChannelStep::AddElement(Box::new(view))
+                }
             })
             .collect();
         // Vectors run along the contiguous axis: the channels of a pixel, or the pixels of a channel.
