@@ -59,7 +59,8 @@ fn sizes_are_those_of_the_same_networks_in_pytorch() {
     assert_eq!(found, EXPECTED);
 }
 
-/// Name and trainable scalars, as torchvision 0.28 counts them (`sum(p.numel() for p in model.parameters())`) unless noted.
+/// Name and trainable scalars: of networks in torchvision, the numbers in its documentation; of the first two after LeNet-5
+/// and of MobileNet v2, SqueezeNet and ResNet-34, also counted by PyTorch for the same layers; others as noted.
 const PUBLISHED: [(&str, u64); 20] = [
     // The sum of the paper's layers, below, and a dense layer of 84 · 10 + 10.
     ("lenet5", 60_850),
@@ -75,9 +76,9 @@ const PUBLISHED: [(&str, u64); 20] = [
     ("vgg13", 133_047_848),
     ("vgg16_norm", 138_365_992),
     ("vgg19", 143_667_240),
-    // Caffe's `bvlc_reference_caffenet` and the paper's layers.
+    // By hand, the layers in order: 34,944 + 307,456 + 885,120 + 663,936 + 442,624 + 37,752,832 + 16,781,312 + 4,097,000.
     ("alexnet_2012", 60_965_224),
-    // PyTorch's DCGAN tutorial.
+    // By hand, weights and normalisation of the layers of PyTorch's DCGAN tutorial.
     ("dcgan_generator", 3_576_704),
     ("dcgan_discriminator", 2_765_568),
     // By hand: 100 · 100 · (3 + 4 + 5) + 300 of the convolutions, 300 · 2 + 2.

@@ -319,12 +319,7 @@ fn condition(input: ParseStream) -> Result<Statement> {
     let then = body(input)?;
     let otherwise = if input.peek(Token![else]) {
         input.parse::<Token![else]>()?;
-        if input.peek(Token![if]) {
-            let nested = condition_body(input)?;
-            Some(nested)
-        } else {
-            Some(body(input)?)
-        }
+        Some(if input.peek(Token![if]) { condition_body(input)? } else { body(input)? })
     } else {
         None
     };

@@ -36,7 +36,7 @@ fn check(graph: &Graph, batches: &[usize], what: &str) {
         what,
     );
     let step = training(graph, Optimizer::sgd());
-    let step = Expectation::new(&step, batches, Values::Reals, Agreement::Within(2e-5));
+    let step = Expectation::new(&step, batches, Values::Reals, Agreement::Within(1e-5));
     for _ in 0..2 {
         step.check_some(Mode::Training, &mut numbers, what);
     }

@@ -1,6 +1,6 @@
 //! Normalisation layers that are independent of the batch.
 
-use super::pool::with_scalar;
+use super::pool::{at, with_scalar};
 use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::graph::Builder;
@@ -8,10 +8,6 @@ use crate::graph::initializer::Initializer;
 use crate::ops::elementwise::{Bias, Binary, BinaryKind, Scale, Unary, UnaryKind};
 use crate::ops::pool::AvgPool;
 use crate::ops::window::{Sides, Window};
-
-fn at(label: &str, error: ShapeError) -> GraphError {
-    GraphError::Shape { at: label.to_owned(), error }
-}
 
 /// The axes of a batch of items with at least one axis.
 fn item(builder: &Builder, label: &str, x: ValueId) -> Result<Vec<usize>, GraphError> {

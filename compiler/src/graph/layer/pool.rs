@@ -11,7 +11,7 @@ use crate::ops::source::Constant;
 use crate::ops::window::{Sides, Window, image_words};
 use crate::shape::Shape;
 
-fn at(label: &str, error: ShapeError) -> GraphError {
+pub(super) fn at(label: &str, error: ShapeError) -> GraphError {
     GraphError::Shape { at: label.to_owned(), error }
 }
 
@@ -155,8 +155,9 @@ pub(super) fn norm(
         let log = with_scalar(builder, label, BinaryKind::Multiply, log, power / 2.0)?;
         unary(builder, UnaryKind::Exp, log)?
     };
+    // The operator checks the window, whose product of sizes may overflow before.
+    let mean = builder.op(AvgPool { window: window.clone() }, &[powers], label)?;
     let elements = window.elements() as f64;
-    let mean = builder.op(AvgPool { window }, &[powers], label)?;
     let sum = with_scalar(builder, label, BinaryKind::Multiply, mean, elements)?;
     if is_square {
         return unary(builder, UnaryKind::Sqrt, sum);
@@ -173,9 +174,9 @@ pub(super) fn subsample(
     kernel_size: &[usize],
 ) -> Result<ValueId, GraphError> {
     let window = plain(kernel_size, kernel_size);
-    let elements = window.elements() as f64;
     let channels = image(builder, label, x, window.axes())?[0];
-    let mean = builder.op(AvgPool { window }, &[x], label)?;
+    let mean = builder.op(AvgPool { window: window.clone() }, &[x], label)?;
+    let elements = window.elements() as f64;
     let sum = with_scalar(builder, label, BinaryKind::Multiply, mean, elements)?;
     let weight =
         builder.parameter(label, "weight", &[channels], Initializer::Constant(1.0 / elements.max(1.0)))?;

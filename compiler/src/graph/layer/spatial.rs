@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pool::image;
+use super::pool::{at, image};
 use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::graph::Builder;
@@ -64,10 +64,6 @@ words! {
         /// (`align_corners = False` in other libraries).
         Linear = "linear"
     }
-}
-
-fn at(label: &str, error: ShapeError) -> GraphError {
-    GraphError::Shape { at: label.to_owned(), error }
 }
 
 pub(super) fn pad(
