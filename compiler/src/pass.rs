@@ -32,8 +32,12 @@ pub struct PassOptions {
     pub dce: bool,
     /// Folds batch normalisation into weights, for inference ([`passes::fold_batch_norm`]).
     pub fold_batch_norm: bool,
+    /// Moves average pooling before pointwise convolutions ([`passes::pool_first`]).
+    pub pool_first: bool,
     /// Fuses bias, residual sum and activation into products ([`passes::fuse_epilogue`]).
     pub fuse: bool,
+    /// Fuses gradients of activations into those of batch normalisations, in training ([`passes::fuse_norm_grad`]).
+    pub fuse_norm_grad: bool,
     /// Rewrites ReLU gradients to use a value that is kept anyway, in training ([`passes::release_relu`]).
     pub release_relu: bool,
     /// Keeps only sign masks for ReLU gradients, in training ([`passes::relu_bits`]).
@@ -49,7 +53,9 @@ impl Default for PassOptions {
             cse: true,
             dce: true,
             fold_batch_norm: true,
+            pool_first: true,
             fuse: true,
+            fuse_norm_grad: true,
             release_relu: true,
             relu_bits: true,
             verify: cfg!(debug_assertions),
@@ -64,7 +70,9 @@ impl PassOptions {
         cse: false,
         dce: false,
         fold_batch_norm: false,
+        pool_first: false,
         fuse: false,
+        fuse_norm_grad: false,
         release_relu: false,
         relu_bits: false,
         verify: cfg!(debug_assertions),
@@ -97,7 +105,7 @@ impl fmt::Display for Passed<'_> {
 fn pipeline(mode: Mode, options: &PassOptions) -> impl Iterator<Item = (&'static str, Pass)> {
     let inference = mode == Mode::Inference;
     let fold_batch_norm = inference && options.fold_batch_norm;
-    let lines: [(bool, &'static str, Pass); 10] = [
+    let lines: [(bool, &'static str, Pass); 12] = [
         // First: a dropout between two operators hides from later passes that they are adjacent.
         (inference, "inference", passes::inference),
         // Before all passes that look for single uses: dead code counts as a use.
@@ -107,6 +115,10 @@ fn pipeline(mode: Mode, options: &PassOptions) -> impl Iterator<Item = (&'static
         (options.constant_fold, "simplify", passes::simplify),
         // Before fusion, which would hide product and bias. Requires fixed parameters.
         (fold_batch_norm, "fold_batch_norm", passes::fold_batch_norm),
+        // After folding, which leaves convolution and pool adjacent; before the passes that remove what it leaves.
+        (options.pool_first, "pool_first", passes::pool_first),
+        // Before the passes that handle other gradients of activations, and that remove what it leaves.
+        (!inference && options.fuse_norm_grad, "fuse_norm_grad", passes::fuse_norm_grad),
         // After all passes that create nodes, which may duplicate others.
         (options.cse, "cse", passes::cse),
         // Cleans up, so that fusion sees true use counts.
@@ -189,6 +201,7 @@ mod tests {
                 "constant_fold",
                 "simplify",
                 "fold_batch_norm",
+                "pool_first",
                 "cse",
                 "dce",
                 "fuse_epilogue"
@@ -196,12 +209,23 @@ mod tests {
         );
         assert_eq!(
             names(Mode::Training, &all),
-            ["dce", "constant_fold", "simplify", "cse", "dce", "release_relu", "relu_bits", "fuse_epilogue"]
+            [
+                "dce",
+                "constant_fold",
+                "simplify",
+                "pool_first",
+                "fuse_norm_grad",
+                "cse",
+                "dce",
+                "release_relu",
+                "relu_bits",
+                "fuse_epilogue"
+            ]
         );
         assert_eq!(names(Mode::Inference, &PassOptions::NONE), ["inference"]);
         assert!(names(Mode::Training, &PassOptions::NONE).is_empty());
         let some = PassOptions { dce: false, fuse: false, constant_fold: false, ..all };
-        assert_eq!(names(Mode::Inference, &some), ["inference", "fold_batch_norm", "cse"]);
+        assert_eq!(names(Mode::Inference, &some), ["inference", "fold_batch_norm", "pool_first", "cse"]);
     }
 
     #[test]

@@ -95,8 +95,9 @@ fn run_passes(graph: &Graph, names: &[&str]) -> Result<Graph, GraphError> {
     Ok(graph)
 }
 
-/// Folding batch normalisation multiplies in another order, with its epsilon in f32; every other pass is exact.
+/// Folding batch normalisation multiplies in another order, with its epsilon in f32, and pooling first adds in another
+/// order; every other pass is exact.
 fn agreement(passes: &[&str]) -> Agreement {
-    let folds = passes.iter().any(|name| ["fold_batch_norm", "optimize inference"].contains(name));
-    if folds { Agreement::Within(1e-9) } else { Agreement::Exact }
+    let rounds = |name: &&str| name.starts_with("optimize") || passes::ROUNDING.contains(name);
+    if passes.iter().any(rounds) { Agreement::Within(1e-9) } else { Agreement::Exact }
 }

@@ -122,7 +122,7 @@ fn networks() -> [Graph; 4] {
 #[test]
 fn every_set_of_switches_keeps_the_results() {
     for graph in networks() {
-        for bits in 0..32u8 {
+        for bits in 0..64u8 {
             let on = |bit: u8| bits & (1 << bit) != 0;
             let options = PassOptions {
                 constant_fold: on(0),
@@ -130,16 +130,18 @@ fn every_set_of_switches_keeps_the_results() {
                 dce: on(2),
                 fuse: on(3),
                 fold_batch_norm: on(4),
+                pool_first: on(5),
+                fuse_norm_grad: true,
                 release_relu: true,
                 relu_bits: true,
                 verify: true,
             };
             let after = optimize(&graph, Mode::Inference, &options, &mut |_| {}).unwrap();
-            let folds = options.fold_batch_norm;
+            let rounds = options.fold_batch_norm || options.pool_first;
             assert_same_results(
                 &graph,
                 &after,
-                if folds { Agreement::Within(1e-9) } else { Agreement::Exact },
+                if rounds { Agreement::Within(1e-9) } else { Agreement::Exact },
             );
         }
     }

@@ -5,7 +5,7 @@ use super::grid::{Grid, Outer};
 use super::window_walk::{Axis, strides, within};
 use crate::graph::Node;
 use crate::kernel::{Address, Affine, Extent, MapBuilder, Split, Stmt, Var};
-use crate::plan::{KernelDraft, Lowering, Size, View, copy_span, fill};
+use crate::plan::{KernelDraft, Lowering, Size, View, copy_span, fill, pixel_gap};
 
 /// An image whose windows read padding, in either layout.
 #[derive(Clone, Debug)]
@@ -66,6 +66,11 @@ struct Columns {
 }
 
 impl Padded {
+    /// The stride of pixels in a copy that is stored channels last.
+    fn copied_pixel(&self) -> usize {
+        self.x.channels() + pixel_gap(self.x.channels())
+    }
+
     fn columns(&self) -> Columns {
         let axis = self.grid.columns();
         let width = axis.reach(axis.outputs);
@@ -122,7 +127,8 @@ impl Padded {
             return Inputs::InPlace;
         }
         let height = self.grid.planes() * self.grid.rows().reach(rows);
-        let elements = height * self.columns().width * self.x.channels();
+        let pixel = if self.x.layout.is_channels_last() { self.copied_pixel() } else { self.x.channels() };
+        let elements = height * self.columns().width * pixel;
         let scratch = Address::start(lowering.scratch("panel", elements));
         draft.setup(vec![fill(scratch.clone(), elements, self.halo)]);
         Inputs::Scratch(scratch)
@@ -204,8 +210,8 @@ impl Padded {
             inputs.push(input);
         }
         let inside = self.copy_pixels(
-            from.offset(existing.from * self.x.pixel()),
-            own.clone().offset(existing.to * pixel),
+            (from.offset(existing.from * self.x.pixel()), own.clone().offset(existing.to * pixel)),
+            pixel,
             (c, existing.count),
         );
         let mut body = vec![fill(own, row, self.halo)];
@@ -245,7 +251,7 @@ impl Padded {
         let mut sizes: Vec<usize> = self.grid.outer().iter().map(|axis| axis.reach(1)).collect();
         sizes.extend([height, width]);
         let (pixel, channel) = match self.x.layout.is_channels_last() {
-            true => (channels, 1),
+            true => (self.copied_pixel(), 1),
             false => (1, sizes.iter().product()),
         };
         let steps: Vec<usize> = strides(&sizes).into_iter().map(|pixels| pixels * pixel).collect();
@@ -268,9 +274,9 @@ impl Padded {
         let each_channel = |stmt: Stmt| Stmt::repeat(c, Extent::Fixed(channels), vec![stmt]);
         let (inside, clear) = match self.x.layout.is_channels_last() {
             true => {
-                let inside = match self.x.pixel() == channels {
+                let inside = match self.x.pixel() == channels && pixel == channels {
                     true => copy_span(from, 1, into, count * channels),
-                    false => self.copy_pixels(from, into, (c, count)),
+                    false => self.copy_pixels((from, into), pixel, (c, count)),
                 };
                 (inside, fill(to, row, self.halo))
             }
@@ -291,9 +297,8 @@ impl Padded {
     }
 
     /// Copies neighbouring pixels, channels last.
-    fn copy_pixels(&self, from: Address, to: Address, (c, count): (Var, usize)) -> Stmt {
-        let channels = self.x.channels();
-        let copy = copy_span(from.plus(c, self.x.pixel()), 1, to.plus(c, channels), channels);
+    fn copy_pixels(&self, (from, to): (Address, Address), pixel: usize, (c, count): (Var, usize)) -> Stmt {
+        let copy = copy_span(from.plus(c, self.x.pixel()), 1, to.plus(c, pixel), self.x.channels());
         Stmt::repeat(c, Extent::Fixed(count), vec![copy])
     }
 }

@@ -8,7 +8,9 @@ mod cse;
 mod dce;
 mod fold_batch_norm;
 mod fuse_epilogue;
+mod fuse_norm_grad;
 mod inference;
+mod pool_first;
 mod release_relu;
 mod relu_bits;
 mod simplify;
@@ -18,7 +20,9 @@ pub use cse::cse;
 pub use dce::dce;
 pub use fold_batch_norm::fold_batch_norm;
 pub use fuse_epilogue::fuse_epilogue;
+pub use fuse_norm_grad::fuse_norm_grad;
 pub use inference::inference;
+pub use pool_first::pool_first;
 pub use release_relu::release_relu;
 pub use relu_bits::relu_bits;
 pub use simplify::simplify;
@@ -32,17 +36,22 @@ use crate::ops::elementwise::BinaryKind;
 pub type Pass = fn(&Graph) -> Result<Graph, GraphError>;
 
 /// Every pass with its name in dumps and tests.
-pub const ALL: [(&str, Pass); 9] = [
+pub const ALL: [(&str, Pass); 11] = [
     ("constant_fold", constant_fold),
     ("cse", cse),
     ("dce", dce),
     ("fold_batch_norm", fold_batch_norm),
     ("fuse_epilogue", fuse_epilogue),
+    ("fuse_norm_grad", fuse_norm_grad),
     ("inference", inference),
+    ("pool_first", pool_first),
     ("release_relu", release_relu),
     ("relu_bits", relu_bits),
     ("simplify", simplify),
 ];
+
+/// The passes that change results by rounding. All others preserve every bit.
+pub const ROUNDING: [&str; 2] = ["fold_batch_norm", "pool_first"];
 
 /// Whether a node is the gradient of a ReLU.
 fn is_relu_grad(node: &Node) -> bool {

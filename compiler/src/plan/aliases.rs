@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Buffer, Layout, Location, Lower, Lowering, Size, Slot, SlotKind, layout::ImageLayouts, lowering,
+    Buffer, Layout, Location, Lower, Lowering, Order, Size, Slot, SlotKind, layout::ImageLayouts, lowering,
     prepacked_nodes,
 };
 use crate::entity::{NodeId, ValueId};
@@ -115,9 +115,11 @@ impl Aliases {
             };
             let element = lowering.elements[value.index()];
             let size = lowering.stored_size(ty, element);
-            let buffer = lowering.new_buffer(Buffer { name, size, element, location: place });
             let layout = lowering.images.of_result(graph, node, value);
-            let view = lowering.whole_view(buffer, &ty.shape, layout, element);
+            let may_have_gaps = place == Location::Nowhere && node.op.memory().results != Order::OfShape;
+            let buffer = Buffer { name, size, element, location: place };
+            let view = lowering.own_view(buffer, &ty.shape, layout, may_have_gaps);
+            let buffer = view.address.buffer;
             lowering.bind_view(value, view);
             if let Some(Source::Constant(constant)) = source {
                 lowering.constants.push((buffer, constant.values.clone()));

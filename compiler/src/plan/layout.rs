@@ -279,6 +279,14 @@ impl View {
     }
 }
 
+/// The elements between the channels of a pixel and the next pixel, in values that kernels of a plan compute. If pixels
+/// were a multiple of 2048 bytes apart, those that a tile reads together would share so few sets of an L1 cache (64 sets
+/// of lines of 64 bytes) that they evict one another; a line between them spreads them over all sets.
+pub(crate) fn pixel_gap(channels: usize) -> usize {
+    const LINE: usize = 16;
+    if channels > 0 && (4 * channels).is_multiple_of(2048) { LINE } else { 0 }
+}
+
 /// The number of elements, rounded up to whole words of 4 bytes: items start at words.
 fn whole_words(elements: usize, element: Element) -> usize {
     Size::words(elements, element) * 4 / element.bytes()
@@ -309,6 +317,37 @@ impl Lowering<'_> {
             item.elements = whole_words(item.elements, element);
         }
         View { address, element, layout, extents, strides }
+    }
+
+    /// The memory of a value that only kernels of this plan access, and its view. In channels-last layout, pixels have a
+    /// gap ([`pixel_gap`]) if `may_have_gaps`.
+    pub(super) fn own_view(
+        &mut self,
+        mut buffer: Buffer,
+        shape: &Shape,
+        layout: Layout,
+        may_have_gaps: bool,
+    ) -> View {
+        let channels = if layout.is_channels_last() { shape.item()[0] } else { 1 };
+        let gap = pixel_gap(channels);
+        let has_gaps = may_have_gaps
+            && gap > 0
+            && buffer.element == Element::F32
+            && !shape.has_open_item()
+            && shape.item_elements() > channels;
+        if has_gaps {
+            buffer.size.elements = buffer.size.elements / channels * (channels + gap);
+        }
+        let element = buffer.element;
+        let buffer = self.new_buffer(buffer);
+        let mut view = self.whole_view(buffer, shape, layout, element);
+        if has_gaps {
+            for (axis, stride) in view.strides.iter_mut().enumerate().filter(|(axis, _)| *axis != 1) {
+                debug_assert!(stride.open.is_none(), "axis {axis} of an item of fixed sizes");
+                stride.elements = stride.elements / channels * (channels + gap);
+            }
+        }
+        view
     }
 
     /// A value that is alone in its buffer.

@@ -39,7 +39,7 @@ pub use choice::{Candidate, Choice, Choices, Verdict, tuning_key};
 pub use costs::{Costs, PerWidth};
 pub use error::PlanError;
 pub use evaluate::EvaluatePlanError;
-pub(crate) use layout::has_few_channels;
+pub(crate) use layout::{has_few_channels, pixel_gap};
 pub use layout::{Layout, Layouts, View};
 pub use lowering::{KernelDraft, Lowering};
 pub(crate) use lowering::{copy_span, fill};

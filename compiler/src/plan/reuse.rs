@@ -26,7 +26,6 @@ pub(super) fn reuse_operands(graph: &Graph, lowering: &mut Lowering<'_>) {
             let (old, new) = (lowering.view(from).clone(), lowering.view(to).clone());
             let is_own = |view: &View| {
                 View { address: old.address.clone(), ..view.clone() } == old
-                    && view.is_dense()
                     && view.address.offset == Default::default()
                     && lowering.buffers[view.address.buffer.index()].location == Location::Nowhere
             };

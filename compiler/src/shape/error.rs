@@ -4,6 +4,7 @@
 use thiserror::Error;
 
 use super::{Polynomial, Shape, Type};
+use crate::functions::UnaryKind;
 
 /// A broken shape rule.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -170,6 +171,12 @@ pub enum ShapeError {
         /// The allowed values, in words.
         range: &'static str,
     },
+    /// A function that is not an activation, where one is needed.
+    #[error("has `activation` {kind}, which is not an activation")]
+    NotAnActivation {
+        /// The function.
+        kind: UnaryKind,
+    },
     /// More elements than can be addressed.
     #[error(
         "would {} {}, which has more than 2^31 elements",
@@ -217,6 +224,7 @@ impl ShapeError {
             ShapeError::PaddingExceedsKernel { .. } => Some("padding"),
             ShapeError::GroupsDoNotDivide { .. } => Some("groups"),
             ShapeError::ChannelsNotMultiple { argument, .. } => Some(argument),
+            ShapeError::NotAnActivation { .. } => Some("activation"),
             ShapeError::Arity { .. }
             | ShapeError::Rank { .. }
             | ShapeError::Operand { .. }

@@ -160,7 +160,9 @@ fn settings(setup: &Setup) -> Vec<String> {
         ("cse off", !passes.cse),
         ("dce off", !passes.dce),
         ("fold_batch_norm off", !passes.fold_batch_norm),
+        ("pool_first off", !passes.pool_first),
         ("fuse off", !passes.fuse),
+        ("fuse_norm_grad off", !passes.fuse_norm_grad),
         ("release_relu off", !passes.release_relu),
         ("relu_bits off", !passes.relu_bits),
     ];

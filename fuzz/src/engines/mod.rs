@@ -150,8 +150,8 @@ impl<'c> Trial<'c> {
         Ok(())
     }
 
-    /// Runs the passes one by one, each followed by the interpreter: all except folding of batch normalisation, which
-    /// rounds differently, must preserve every bit.
+    /// Runs the passes one by one, each followed by the interpreter: all except those that round
+    /// differently must preserve every bit.
     ///
     /// # Errors
     /// The [`Failure`].
@@ -170,7 +170,7 @@ impl<'c> Trial<'c> {
         for (name, graph) in steps {
             let after = interpret_single(&graph, &batch.sizes, &batch.sources).map_err(refused)?;
             let engine = format!("interpreter after the pass `{name}`");
-            if name == "fold_batch_norm" {
+            if windlass_compiler::passes::ROUNDING.contains(&name) {
                 let compared = batch.strict.judge(&after);
                 self.compared = self.compared.plus(wrong(&engine, batch.sizes.batch(), compared)?);
             } else if !same_numbers(&before, &after) {

@@ -181,7 +181,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             if s.numbers.bool() {
                 // Like the backward pass.
                 let g = s.of_type(&s.ty(x));
-                s.op(BatchNormGrad {}, &[g, x, operands[1], results[1], results[2]]);
+                s.op(BatchNormGrad::default(), &[g, x, operands[1], results[1], results[2]]);
             }
         }
         OpKind::BatchNormGrad => {
@@ -190,7 +190,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             let channels = vector(s.item(x)[0]);
             let (gamma, mean) = (s.of_type(&channels), s.of_type(&channels));
             let inverse = s.positive(&channels);
-            s.op(BatchNormGrad {}, &[g, x, gamma, mean, inverse]);
+            s.op(BatchNormGrad::default(), &[g, x, gamma, mean, inverse]);
         }
         OpKind::Dropout => {
             let x = s.floats();

@@ -355,7 +355,7 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let results = if kind == OpKind::BatchNormTraining {
                 forward
             } else {
-                ops.ops(BatchNormGrad {}, &[g, x, operands[0], forward[1], forward[2]])
+                ops.ops(BatchNormGrad::default(), &[g, x, operands[0], forward[1], forward[2]])
             };
             for (index, &result) in results.iter().enumerate() {
                 ops = ops.output(&format!("{index}"), result);

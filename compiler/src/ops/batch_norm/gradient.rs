@@ -57,7 +57,7 @@ impl Differentiate for BatchNormTraining {
         EpilogueStep::refuse(&self.epilogue, node)?;
         let (x, gamma) = (node.operands[0], node.operands[1]);
         let (mean, inverse) = (node.results[1], node.results[2]);
-        let results = backward.add(BatchNormGrad {}, &[g, x, gamma, mean, inverse])?;
+        let results = backward.add(BatchNormGrad::default(), &[g, x, gamma, mean, inverse])?;
         Ok(results.into_iter().map(Some).collect())
     }
 }

@@ -2,6 +2,7 @@
 //! layout.
 
 use super::{BatchNorm, BatchNormGrad, BatchNormTraining};
+use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split, Stmt};
 use crate::ops::elementwise::UnaryKind;
@@ -40,9 +41,20 @@ impl Lower for BatchNorm {
 
 /// `(x − mean) · (1/√(variance + ε)) · γ + β`.
 fn normalised(map: &mut MapBuilder, x: &[ExprId], numbers: &[ExprId]) -> ExprId {
-    let [mean, inverse, gamma, beta] = numbers[..] else { unreachable!("four numbers per channel") };
-    let centred = map.subtract(x[0], mean);
-    let normal = map.multiply(centred, inverse);
+    let normal = normal(map, x[0], numbers);
+    shifted(map, normal, &numbers[2..])
+}
+
+/// `(x − mean) · (1/√(variance + ε))`.
+fn normal(map: &mut MapBuilder, x: ExprId, numbers: &[ExprId]) -> ExprId {
+    let [mean, inverse, ..] = numbers[..] else { unreachable!("two numbers per channel") };
+    let centred = map.subtract(x, mean);
+    map.multiply(centred, inverse)
+}
+
+/// A normalised value times γ plus β.
+fn shifted(map: &mut MapBuilder, normal: ExprId, numbers: &[ExprId]) -> ExprId {
+    let [gamma, beta] = numbers[..] else { unreachable!("two numbers per channel") };
     let scaled = map.multiply(normal, gamma);
     map.add(scaled, beta)
 }
@@ -279,31 +291,55 @@ impl Lower for BatchNormGrad {
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let [g, x, gamma, mean, inverse] = node.operands[..] else {
+        let [g, x, gamma, mean, inverse, ref beta @ ..] = node.operands[..] else {
             unreachable!("batch_norm_grad takes five operands")
         };
         let [dx, dgamma, dbeta] = node.results[..] else { unreachable!("batch_norm_grad has three results") };
-        lowering.channel_sums(node, &[g, x], &[mean, inverse], [dgamma, dbeta], |map, elements, numbers| {
-            let centred = map.subtract(elements[1], numbers[0]);
-            let normal = map.multiply(centred, numbers[1]);
-            [map.multiply(elements[0], normal), elements[0]]
+        let of_activation: &[ValueId] = if beta.is_empty() { &[] } else { &[gamma, beta[0]] };
+        let numbers = [&[mean, inverse], of_activation].concat();
+        lowering.channel_sums(node, &[g, x], &numbers, [dgamma, dbeta], |map, elements, numbers| {
+            let normal = normal(map, elements[1], numbers);
+            let g = self.activation_gradient(map, elements[0], normal, &numbers[2..]);
+            [map.multiply(g, normal), g]
         });
         let (batch, pixels) = (lowering.batch(), lowering.view(x).pixels());
-        let numbers = [gamma, mean, inverse, dgamma, dbeta].map(|value| lowering.address(value).into());
+        let numbers = [&[mean, inverse, gamma, dgamma, dbeta], beta].concat();
+        let numbers: Vec<SharedNumbers> =
+            numbers.into_iter().map(|value| lowering.address(value).into()).collect();
         lowering.per_channel(node, &[g, x], &numbers, Epilogue::default(), dx, |map, elements, numbers| {
-            let [gamma, mean, inverse, dgamma, dbeta] = numbers[..] else {
+            let [_, inverse, gamma, dgamma, dbeta, ref beta @ ..] = numbers[..] else {
                 unreachable!("five numbers per channel")
             };
+            let normal = normal(map, elements[1], numbers);
+            let of_activation = beta.first().map_or(vec![], |&beta| vec![gamma, beta]);
+            let g = self.activation_gradient(map, elements[0], normal, &of_activation);
             let (one, count) = (map.constant(1.0), count(map, batch, pixels));
             let share = map.divide(one, count);
-            let centred = map.subtract(elements[1], mean);
-            let normal = map.multiply(centred, inverse);
             let along = map.multiply(normal, dgamma);
             let both = map.add(along, dbeta);
             let part = map.multiply(both, share);
-            let rest = map.subtract(elements[0], part);
+            let rest = map.subtract(g, part);
             let scale = map.multiply(gamma, inverse);
             map.multiply(scale, rest)
         });
+    }
+}
+
+impl BatchNormGrad {
+    /// The gradient to the normalised value. If there is an activation, `g` is the gradient to its result, and `numbers`
+    /// are gamma and beta.
+    fn activation_gradient(
+        &self,
+        map: &mut MapBuilder,
+        g: ExprId,
+        normal: ExprId,
+        numbers: &[ExprId],
+    ) -> ExprId {
+        let Some((kind, (slope, takes_result))) = self.activation.zip(self.slope().ok().flatten()) else {
+            return g;
+        };
+        let value = shifted(map, normal, numbers);
+        let at = if takes_result { map.unary(kind, value) } else { value };
+        slope.expression(map, g, at)
     }
 }

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::elementwise::{BinaryKind, UnaryKind};
 use super::epilogue::EpilogueStep;
 use super::facts::{Elementwise, Facts, InTraining, Reach, Rewrite, Role, never_rewritten, takes_epilogue};
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_sequences, expect_type};
@@ -49,10 +50,17 @@ pub struct BatchNormTraining {
 /// Gradient of [`BatchNormTraining`]: operands `g`, `x`, `gamma`, the batch's mean and inverse deviation; results the
 /// gradients with respect to `x`, `gamma` and `beta`.
 ///
+/// With an activation, `g` is the gradient to the activation of the normalised values, for which `beta` is a sixth
+/// operand: they are computed again, with the same bits, and `g` is multiplied by the slope there.
+///
 /// With `x̂ = (x − mean) · (1/√(variance + ε))` over the `M` elements of a channel, the gradients are `Σ g` for beta,
 /// `Σ g·x̂` for gamma, and `γ/√(variance + ε) · (g − Σ g / M − x̂ · Σ g·x̂ / M)` for x.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BatchNormGrad {}
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BatchNormGrad {
+    /// The activation after the normalisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<UnaryKind>,
+}
 
 fn check(
     epsilon: f64,
@@ -81,6 +89,17 @@ fn check(
     }
     EpilogueStep::check_all(epilogue, &operands[5..], &operands[0])?;
     Ok(vector)
+}
+
+impl BatchNormGrad {
+    /// The kind of the activation's gradient, if there is one, and whether it takes the activation's result.
+    ///
+    /// # Errors
+    /// [`ShapeError::NotAnActivation`].
+    fn slope(&self) -> Result<Option<(BinaryKind, bool)>, ShapeError> {
+        let slope = |kind: UnaryKind| kind.gradient().ok_or(ShapeError::NotAnActivation { kind });
+        self.activation.map(slope).transpose()
+    }
 }
 
 impl Rewrite for BatchNorm {
@@ -147,12 +166,16 @@ impl Operator for BatchNormTraining {
 
 impl Operator for BatchNormGrad {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
-        expect_arity(operands, 5)?;
+        expect_arity(operands, if self.activation.is_some() { 6 } else { 5 })?;
+        if let Some(kind) = self.activation {
+            kind.check()?;
+            self.slope()?;
+        }
         expect_float("gradient", &operands[0])?;
         expect_sequences(operands)?;
         let vector = Type::f32(Shape::fixed(&[expect_channels(&operands[0])?]));
         expect_type("input", &operands[1], &operands[0])?;
-        for (operand, name) in operands[2..].iter().zip(["gamma", "mean", "inverse deviation"]) {
+        for (operand, name) in operands[2..].iter().zip(["gamma", "mean", "inverse deviation", "beta"]) {
             expect_type(name, operand, &vector)?;
         }
         Ok(vec![operands[0].clone(), vector.clone(), vector])
@@ -167,6 +190,6 @@ impl Operator for BatchNormGrad {
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
-        Cost::elementwise(&operands[0], 9)
+        Cost::elementwise(&operands[0], 9 + self.activation.map_or(0, |kind| 3 + 2 * kind.flops()))
     }
 }

@@ -67,9 +67,30 @@ impl Evaluate for BatchNormTraining {
     }
 }
 
+impl BatchNormGrad {
+    /// The gradient to the normalised values.
+    fn before_activation<T: Real>(&self, operands: &[&Array<T>]) -> Vec<T> {
+        let (gradient, x) = (operands[0].real(), operands[1].real());
+        let Some((kind, (slope, takes_result))) = self.activation.zip(self.slope().ok().flatten()) else {
+            return gradient.to_vec();
+        };
+        let sizes = &operands[0].sizes;
+        let mut result = gradient.to_vec();
+        for c in 0..sizes[1] {
+            let [gamma, mean, inverse, beta] = [2, 3, 4, 5].map(|operand| operands[operand].real()[c]);
+            for i in channel(sizes, c) {
+                let z = (x[i] - mean) * inverse * gamma + beta;
+                result[i] = slope.apply(gradient[i], if takes_result { kind.apply(z) } else { z });
+            }
+        }
+        result
+    }
+}
+
 impl Evaluate for BatchNormGrad {
     fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
-        let (gradient, x) = (operands[0].real(), operands[1].real());
+        let x = operands[1].real();
+        let gradient = self.before_activation(operands);
         let elements = T::from_f64((x.len() / results[0][1]) as f64);
         let mut to_x = vec![T::zero(); x.len()];
         let (mut to_gamma, mut to_beta) = (Vec::new(), Vec::new());

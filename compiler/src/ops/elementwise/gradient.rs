@@ -16,10 +16,10 @@ impl Differentiate for Unary {
     ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
         let Some(g) = gradients[0] else { return Ok(Vec::new()) };
         let (x, y) = (node.operands[0], node.results[0]);
+        if let Some((kind, takes_result)) = self.kind.gradient() {
+            return Ok(vec![Some(backward.binary(kind, g, if takes_result { y } else { x })?)]);
+        }
         let to_x = match self.kind {
-            UnaryKind::Relu => backward.binary(BinaryKind::ReluGrad, g, y)?,
-            UnaryKind::Sigmoid => backward.binary(BinaryKind::SigmoidGrad, g, y)?,
-            UnaryKind::Tanh => backward.binary(BinaryKind::TanhGrad, g, y)?,
             UnaryKind::Exp => backward.binary(BinaryKind::Multiply, g, y)?,
             UnaryKind::Log => backward.binary(BinaryKind::Divide, g, x)?,
             UnaryKind::Sqrt => {
@@ -39,9 +39,8 @@ impl Differentiate for Unary {
                 let slope = scaled(backward, x, 2.0)?;
                 backward.binary(BinaryKind::Multiply, g, slope)?
             }
-            UnaryKind::Activation(activation) => {
-                let at = if activation.slope_takes_result() { y } else { x };
-                backward.binary(BinaryKind::ActivationGrad(activation), g, at)?
+            UnaryKind::Relu | UnaryKind::Sigmoid | UnaryKind::Tanh | UnaryKind::Activation(_) => {
+                unreachable!("activations have a kind of gradient")
             }
         };
         Ok(vec![Some(to_x)])

@@ -81,6 +81,27 @@ impl BinaryKind {
     }
 }
 
+impl UnaryKind {
+    /// For an activation: the kind that multiplies an incoming gradient by its slope, and whether that takes the
+    /// activation's result instead of its operand. `None` for functions that are not activations.
+    pub fn gradient(self) -> Option<(BinaryKind, bool)> {
+        match self {
+            UnaryKind::Relu => Some((BinaryKind::ReluGrad, true)),
+            UnaryKind::Sigmoid => Some((BinaryKind::SigmoidGrad, true)),
+            UnaryKind::Tanh => Some((BinaryKind::TanhGrad, true)),
+            UnaryKind::Activation(activation) => {
+                Some((BinaryKind::ActivationGrad(activation), activation.slope_takes_result()))
+            }
+            UnaryKind::Exp
+            | UnaryKind::Log
+            | UnaryKind::Sqrt
+            | UnaryKind::Rsqrt
+            | UnaryKind::Negate
+            | UnaryKind::Square => None,
+        }
+    }
+}
+
 /// A function of each element: operand `x`, result of the same type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Unary {

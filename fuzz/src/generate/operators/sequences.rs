@@ -91,7 +91,7 @@ pub(super) fn add(s: &mut Sketch<'_>, kind: OpKind) -> bool {
                 }
                 _ => {
                     let g = s.of_type(&s.ty(x));
-                    s.op(BatchNormGrad {}, &[g, x, gamma, mean, variance]);
+                    s.op(BatchNormGrad::default(), &[g, x, gamma, mean, variance]);
                 }
             }
         }
