@@ -37,13 +37,24 @@ pub struct Machine {
     pub vector_bits: usize,
     /// Caches of a core.
     pub caches: Caches,
-    /// Billions of floating-point operations per second of one thread, in a product whose operands are in its
-    /// first-level cache; a multiply-add counts as two.
+    /// Billions of floating-point operations per second of one thread in the fastest of several products; a
+    /// multiply-add counts as two.
     pub gflops_per_second: f64,
-    /// Billions of bytes per second that one thread reads and writes in its second-level cache.
-    pub cache_gbytes_per_second: f64,
-    /// Billions of bytes per second that one thread reads and writes outside its own caches.
-    pub memory_gbytes_per_second: f64,
+    /// The speed of memory.
+    pub bandwidths: Bandwidths,
+}
+
+/// Billions of bytes per second that one thread reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bandwidths {
+    /// In its first-level cache.
+    pub first: f64,
+    /// In its second-level cache.
+    pub second: f64,
+    /// In the third-level cache; without one, in memory.
+    pub third: f64,
+    /// In memory.
+    pub memory: f64,
 }
 
 /// Sizes of the caches of a core, in bytes; `None` if the system does not report it.
@@ -60,14 +71,15 @@ pub struct Caches {
 /// How long each program is measured; there are two for each figure.
 const BUDGET: Duration = Duration::from_millis(25);
 
-/// The least of most CPUs of the last ten years, for systems that do not report it.
-const SECOND_CACHE: usize = 256 * 1024;
+/// The least of most CPUs of the last ten years, for systems that do not report them.
+const FIRST_CACHE: usize = 32 << 10;
+const SECOND_CACHE: usize = 256 << 10;
 
-/// More bytes than any core's own caches hold.
+/// Bytes whose traffic is measured for memory, if no cache is larger.
 const MEMORY: usize = 64 << 20;
 
 impl Machine {
-    /// Queries the system and measures, for about a fifth of a second. Other work on the machine lowers the figures.
+    /// Queries the system and measures, for about a third of a second. Other work on the machine lowers the figures.
     ///
     /// # Errors
     /// [`Error::Compile`] for an unsupported CPU or unsupported options.
@@ -78,26 +90,44 @@ impl Machine {
             Error::Compile { network: "the measurement".to_owned(), reason: Box::new(reason.into()) }
         })?;
         let (cpu, caches) = identify();
-        let in_cache = caches.second.unwrap_or(SECOND_CACHE) / 2;
+        let half = |size: Option<usize>, least| size.unwrap_or(least) / 2;
+        let memory = measure_traffic(&options, MEMORY.max(2 * caches.third.unwrap_or(0)))?;
+        let bandwidths = Bandwidths {
+            first: measure_traffic(&options, half(caches.first, FIRST_CACHE))?,
+            second: measure_traffic(&options, half(caches.second, SECOND_CACHE))?,
+            third: caches.third.map_or(Ok(memory), |size| measure_traffic(&options, size / 4))?,
+            memory,
+        };
         Ok(Machine {
             cpu,
             cores: std::thread::available_parallelism().map_or(1, NonZero::get),
             vector_bits: target.vectors.bits,
             caches,
             gflops_per_second: measure_products(&options)?,
-            cache_gbytes_per_second: measure_traffic(&options, in_cache)?,
-            memory_gbytes_per_second: measure_traffic(&options, MEMORY)?,
+            bandwidths,
         })
     }
 
     /// The minimum time, in microseconds, of this many operations and bytes on some threads (the roofline model of
-    /// Williams, Waterman and Patterson 2009): the longer of computing and moving. It assumes that speed is
-    /// proportional to the number of threads, which shared memory may not allow.
+    /// Williams, Waterman and Patterson 2009): the longer of computing and moving. A cache may already hold as many of
+    /// the bytes as its size, so these are counted at its speed. Speed is assumed to be proportional to the number of
+    /// threads, which shared memory may not allow.
     pub fn least_microseconds(&self, flops: u64, bytes: u64, threads: usize) -> f64 {
-        let fits = bytes as usize <= threads * self.caches.second.unwrap_or(SECOND_CACHE);
-        let bandwidth = if fits { self.cache_gbytes_per_second } else { self.memory_gbytes_per_second };
+        let own = |size: Option<usize>, least| (threads * size.unwrap_or(least)) as u64;
+        let levels = [
+            (own(self.caches.first, FIRST_CACHE), self.bandwidths.first),
+            (own(self.caches.second, SECOND_CACHE), self.bandwidths.second),
+            (self.caches.third.unwrap_or(0) as u64, self.bandwidths.third),
+            (u64::MAX, self.bandwidths.memory),
+        ];
         let time = |amount: u64, billions_per_second: f64| amount as f64 / (billions_per_second * 1e3);
-        time(flops, self.gflops_per_second).max(time(bytes, bandwidth)) / threads as f64
+        let (mut moving, mut rest) = (0.0, bytes);
+        for (size, bandwidth) in levels {
+            let held = rest.min(size);
+            moving += if held > 0 { time(held, bandwidth) } else { 0.0 };
+            rest -= held;
+        }
+        time(flops, self.gflops_per_second).max(moving) / threads as f64
     }
 }
 
@@ -116,10 +146,10 @@ impl Machine {
             // The conversion saturates; NaN becomes zero.
             (64.0 * 16.0 * cycles_per_microsecond / (gbytes_per_second * 1e3)).round().max(1.0) as u16
         };
-        let l2_hit_line = line(self.cache_gbytes_per_second);
+        let l2_hit_line = line(self.bandwidths.second);
         Costs {
             l2_hit_line,
-            l2_miss_line: line(self.memory_gbytes_per_second).max(l2_hit_line),
+            l2_miss_line: line(self.bandwidths.memory).max(l2_hit_line),
             first_cache: self.caches.first.unwrap_or(defaults.first_cache),
             second_cache: self.caches.second.unwrap_or(defaults.second_cache),
             cycles_per_microsecond: cycles_per_microsecond.round().max(1.0) as u32,
@@ -159,8 +189,8 @@ impl fmt::Display for Machine {
         let Caches { first, second, third } = self.caches;
         write!(
             f,
-            "{}: {} core{}, {}-bit vectors, caches of {}, {} and {}; one thread: {:.0} GFLOP/s, {:.0} GB/s in cache, \
-             {:.0} GB/s in memory",
+            "{}: {} core{}, {}-bit vectors, caches of {}, {} and {}; one thread: {:.0} GFLOP/s, {:.0}, {:.0} and \
+             {:.0} GB/s in the caches, {:.0} in memory",
             self.cpu.as_deref().unwrap_or("this CPU"),
             self.cores,
             if self.cores == 1 { "" } else { "s" },
@@ -169,8 +199,10 @@ impl fmt::Display for Machine {
             size(second),
             size(third),
             self.gflops_per_second,
-            self.cache_gbytes_per_second,
-            self.memory_gbytes_per_second,
+            self.bandwidths.first,
+            self.bandwidths.second,
+            self.bandwidths.third,
+            self.bandwidths.memory,
         )
     }
 }
@@ -214,17 +246,20 @@ fn identify() -> (Option<String>, Caches) {
     (None, Caches::default())
 }
 
-/// Operations per nanosecond of products in the first-level cache: a chain of pointwise convolutions with the same
-/// weight, so that the working set is two images and the weight. The better of two shapes, because register tiles
-/// divide some shapes better.
+/// Operations per nanosecond of the fastest kernel in chains of pointwise convolutions. There are several shapes,
+/// because register tiles of each width divide some shapes better, and both layouts.
 fn measure_products(options: &PlanOptions) -> Result<f64, Error> {
-    const LAYERS: usize = 16;
+    const LAYERS: usize = 3;
     /// Channels, and the height and width of the image.
-    const SHAPES: [(usize, [usize; 2]); 2] = [(48, [4, 12]), (32, [8, 14])];
-    // No layout conversions in between.
-    let options = PlanOptions { layouts: Layouts::ChannelsFirst, ..options.clone() };
+    const SHAPES: [(usize, [usize; 2], Layouts); 4] = [
+        (48, [4, 12], Layouts::ChannelsFirst),
+        (32, [8, 14], Layouts::ChannelsFirst),
+        (192, [12, 12], Layouts::ByChannels),
+        (256, [14, 14], Layouts::ByChannels),
+    ];
     let mut best = 0.0_f64;
-    for (channels, [height, width]) in SHAPES {
+    for (channels, [height, width], layouts) in SHAPES {
+        let options = PlanOptions { layouts, ..options.clone() };
         let declare = || {
             let mut builder = Builder::new("products");
             let mut value = builder.input("x", &[channels, height, width])?;
@@ -235,9 +270,27 @@ fn measure_products(options: &PlanOptions) -> Result<f64, Error> {
             builder.output("y", value)?;
             builder.finish()
         };
-        let executor = executor(&declare()?, &options)?;
-        let flops: u64 = executor.program().run_steps().iter().map(|step| step.cost.at(1)).sum();
-        best = best.max(flops as f64 / best_nanoseconds(executor, 1)?);
+        best = best.max(fastest_kernel(executor(&declare()?, &options)?)?);
+    }
+    Ok(best)
+}
+
+/// Operations per nanosecond of the fastest kernel of a program that only convolves directly.
+fn fastest_kernel(executor: Executor) -> Result<f64, Error> {
+    let flops: Vec<u64> = executor.program().run_steps().iter().map(|step| step.cost.at(1)).collect();
+    let mut rehearsal = Rehearsal::new(executor, 1);
+    let mut times = Vec::new();
+    let mut best = 0.0_f64;
+    let start = Instant::now();
+    while best == 0.0 || start.elapsed() < BUDGET {
+        times.clear();
+        rehearsal.start()?.execute_timed(0, &mut times)?;
+        for (flops, time) in flops.iter().zip(&times) {
+            let nanoseconds = time.total.as_secs_f64() * 1e9;
+            if nanoseconds > 0.0 {
+                best = best.max(*flops as f64 / nanoseconds);
+            }
+        }
     }
     Ok(best)
 }
@@ -292,7 +345,7 @@ fn best_nanoseconds(executor: Executor, batch: usize) -> Result<f64, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Caches, Costs, Machine};
+    use super::{Bandwidths, Caches, Costs, Machine};
 
     fn machine() -> Machine {
         Machine {
@@ -301,8 +354,7 @@ mod tests {
             vector_bits: 256,
             caches: Caches { first: Some(32 << 10), second: Some(1 << 20), third: None },
             gflops_per_second: 100.0,
-            cache_gbytes_per_second: 50.0,
-            memory_gbytes_per_second: 10.0,
+            bandwidths: Bandwidths { first: 100.0, second: 50.0, third: 10.0, memory: 10.0 },
         }
     }
 
@@ -310,8 +362,13 @@ mod tests {
     fn the_longer_of_computing_and_moving_bounds_the_time() {
         let machine = machine();
         assert_eq!(machine.least_microseconds(1_000_000, 1_000, 1), 10.0);
-        assert_eq!(machine.least_microseconds(1_000, 1_000_000, 1), 20.0);
-        assert_eq!(machine.least_microseconds(1_000, 10_000_000, 1), 1_000.0);
+        // 32 KiB in the first cache, the rest in the second; then 1 MiB in the second, the rest in memory.
+        let (first, second) = ((32 << 10) as f64 / 100e3, (1 << 20) as f64 / 50e3);
+        let near =
+            |got: f64, expected: f64| assert!((got - expected).abs() < 1e-9 * expected, "{got}, {expected}");
+        near(machine.least_microseconds(1_000, 1_000_000, 1), first + (1e6 - 32.0 * 1024.0) / 50e3);
+        let rest = (10e6 - (33 << 15) as f64) / 10e3;
+        near(machine.least_microseconds(1_000, 10_000_000, 1), first + second + rest);
         assert_eq!(machine.least_microseconds(1_000_000, 1_000, 2), 5.0);
         assert_eq!(machine.least_microseconds(0, 0, 2), 0.0);
     }
@@ -324,7 +381,8 @@ mod tests {
         assert_eq!((costs.l2_hit_line, costs.l2_miss_line), (64, 320));
         assert_eq!((costs.first_cache, costs.second_cache), (32 << 10, 1 << 20));
         assert_eq!(costs.latency, Costs::default().latency);
-        let broken = Machine { gflops_per_second: f64::NAN, cache_gbytes_per_second: 0.0, ..machine() };
+        let bandwidths = Bandwidths { second: 0.0, ..machine().bandwidths };
+        let broken = Machine { gflops_per_second: f64::NAN, bandwidths, ..machine() };
         assert!(broken.costs().cycles_per_microsecond > 0 && broken.costs().l2_hit_line > 0);
     }
 
@@ -333,8 +391,8 @@ mod tests {
         let machine = machine();
         assert_eq!(
             machine.to_string(),
-            "Test: 2 cores, 256-bit vectors, caches of 32 KiB, 1 MiB and unknown; one thread: 100 GFLOP/s, 50 GB/s in \
-             cache, 10 GB/s in memory"
+            "Test: 2 cores, 256-bit vectors, caches of 32 KiB, 1 MiB and unknown; one thread: 100 GFLOP/s, 100, 50 and \
+             10 GB/s in the caches, 10 in memory"
         );
         let text = serde_json::to_string(&machine).unwrap();
         assert_eq!(serde_json::from_str::<Machine>(&text).unwrap(), machine);

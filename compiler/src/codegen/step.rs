@@ -17,6 +17,8 @@ pub struct Step {
     pub units: Units,
     /// The cost.
     pub cost: Cost,
+    /// The operations of its tiles, if it has any: for Winograd's algorithm fewer than the cost.
+    pub products: Option<Cost>,
     /// The memory traffic.
     pub traffic: Traffic,
     /// Whether each thread of the plan leaves its own results for a later step to add up. Such a step runs once for
@@ -39,6 +41,7 @@ impl Step {
             note: kernel.note.clone(),
             units: Units::of(kernel),
             cost: kernel.cost.clone(),
+            products: crate::plan::products(kernel, plan),
             traffic: Traffic::of(kernel, plan),
             is_per_thread: kernel.thread.is_some() || !kernel.setup.is_empty(),
             fallbacks,

@@ -46,6 +46,9 @@ pub enum Expr {
     Subtract(ExprId, ExprId),
     /// Product.
     Multiply(ExprId, ExprId),
+    /// The product of the first two plus the third, rounded once if the target has fused multiply-adds, otherwise twice,
+    /// as in tiles.
+    MultiplyAdd(ExprId, ExprId, ExprId),
     /// Quotient.
     Divide(ExprId, ExprId),
     /// The larger of two, or the first if they are equal. If one is NaN, the result is that NaN; if both are, the
@@ -297,6 +300,11 @@ impl MapBuilder {
     /// Product.
     pub fn multiply(&mut self, a: ExprId, b: ExprId) -> ExprId {
         self.expr(Expr::Multiply(a, b))
+    }
+
+    /// Product plus sum: see [`Expr::MultiplyAdd`].
+    pub fn multiply_add(&mut self, a: ExprId, b: ExprId, c: ExprId) -> ExprId {
+        self.expr(Expr::MultiplyAdd(a, b, c))
     }
 
     /// Quotient.

@@ -302,6 +302,7 @@ fn write_expr(f: &mut Formatter<'_>, map: &Map, expr: &Expr) -> fmt::Result {
         Expr::Add(a, b) => write!(f, "e{} + e{}", a.0, b.0),
         Expr::Subtract(a, b) => write!(f, "e{} - e{}", a.0, b.0),
         Expr::Multiply(a, b) => write!(f, "e{} * e{}", a.0, b.0),
+        Expr::MultiplyAdd(a, b, c) => write!(f, "e{} * e{} + e{}", a.0, b.0, c.0),
         Expr::Largest(a, b) => write!(f, "larger of e{} and e{}", a.0, b.0),
         Expr::Divide(a, b) => write!(f, "e{} / e{}", a.0, b.0),
         Expr::Less(a, b) => write!(f, "e{} < e{}", a.0, b.0),

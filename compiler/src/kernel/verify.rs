@@ -245,6 +245,10 @@ impl Checker {
             | Expr::Multiply(a, b)
             | Expr::Divide(a, b)
             | Expr::Largest(a, b) => both(*a, *b, Kind::Float, Kind::Float),
+            Expr::MultiplyAdd(a, b, c) => {
+                need(*c, Kind::Float)?;
+                both(*a, *b, Kind::Float, Kind::Float)
+            }
             Expr::Less(a, b) | Expr::AtMost(a, b) => both(*a, *b, Kind::Float, Kind::Mask),
             Expr::SameInteger(a, b) | Expr::BelowUnsigned(a, b) => both(*a, *b, Kind::Integer, Kind::Mask),
             Expr::Select(mask, a, b) => {

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use crate::entity::{NodeId, ValueId};
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
+use crate::ops::Op;
 use crate::ops::conv::ConvGradInput;
 use crate::ops::pool::AvgPool;
 use crate::ops::window::Window;
-use crate::ops::Op;
 use crate::shape::Dim;
 
 /// Applies four identities. For an average pool `P` without padding, a convolution `W` with a kernel size of 1 and the
@@ -120,7 +120,8 @@ fn backward(
     match &node.op {
         Op::ConvGradInput(op) => {
             let inputs = channels(graph, node.results[0]);
-            if !op.epilogue.is_empty() || !pays(&op.window, (op.groups, inputs, outputs), &grad.window, sizes) {
+            if !op.epilogue.is_empty() || !pays(&op.window, (op.groups, inputs, outputs), &grad.window, sizes)
+            {
                 return Ok(None);
             }
             let input_sizes = graph.ty(unpool.operands[0]).shape.dims()[2..].iter().map(Dim::polynomial);

@@ -184,7 +184,7 @@ impl<'g> Lowering<'g> {
             return None;
         }
         let options = self.options;
-        let is_prepacked = self.batch_invariant.contains(&weight);
+        let is_prepacked = self.is_prepacked(weight);
         let tuned = if options.tuned.is_empty() {
             None
         } else {
@@ -223,6 +223,11 @@ impl<'g> Lowering<'g> {
     /// Adds a finished kernel.
     pub fn push(&mut self, kernel: Kernel) {
         self.kernels.push(kernel);
+    }
+
+    /// Whether a value only changes when parameters do, so that kernels may derive others from it in advance.
+    pub fn is_prepacked(&self, value: ValueId) -> bool {
+        self.batch_invariant.contains(&value)
     }
 
     /// Adds a finished kernel whose result depends only on one value. If that value depends only on parameters, the

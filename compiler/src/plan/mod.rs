@@ -20,6 +20,7 @@ mod memory;
 mod options;
 mod parallelism;
 mod product;
+mod products;
 mod races;
 mod reuse;
 mod rules;
@@ -39,13 +40,14 @@ pub use choice::{Candidate, Choice, Choices, Verdict, tuning_key};
 pub use costs::{Costs, PerWidth};
 pub use error::PlanError;
 pub use evaluate::EvaluatePlanError;
-pub(crate) use layout::{has_few_channels, pixel_gap};
 pub use layout::{Layout, Layouts, View};
+pub(crate) use layout::{has_few_channels, pixel_gap};
 pub use lowering::{KernelDraft, Lowering};
 pub(crate) use lowering::{copy_span, fill};
-pub use options::{Accuracy, Convolution, Im2col, MAX_THREADS, PlanOptions, WINOGRAD_RESULTS};
+pub use options::{Accuracy, Convolution, Im2col, MAX_THREADS, PlanOptions, Savings, WINOGRAD_RESULTS};
 pub use parallelism::Parallelism;
 pub use product::{RegisterTile, Vectors};
+pub use products::products;
 pub use rules::{Bytes, Lower, MemoryRules, Order};
 pub use sizes::{Batch, OpenSizes, Size};
 pub use strides::RowsOf;
@@ -244,14 +246,18 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
         aliases.place_results(graph, node, &mut lowering, &mut slots);
     }
     aliases.place_outputs(graph, &mut lowering, &mut slots);
-    joins::concat_in_place(graph, &mut lowering);
+    if options.savings.concat_in_place {
+        joins::concat_in_place(graph, &mut lowering);
+    }
     let prepacked = prepacked_nodes(graph);
     lowering.batch_invariant = graph
         .node_ids()
         .filter(|(id, _)| prepacked.contains(&id.index()))
         .flat_map(|(_, node)| node.results.iter().copied())
         .collect();
-    reuse::reuse_operands(graph, &mut lowering);
+    if options.savings.overwritten_operands {
+        reuse::reuse_operands(graph, &mut lowering);
+    }
     let mut prepack = Vec::new();
     let mut run = Vec::new();
     for (id, node) in graph.node_ids() {

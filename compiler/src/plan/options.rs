@@ -21,6 +21,26 @@ pub enum Im2col {
     Whole,
 }
 
+/// Optimisations of plans that save memory and traffic. All are on by default; turning one off shows its benefit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Savings {
+    /// Convolutions pool their results before they store them.
+    pub fused_pools: bool,
+    /// Kernels that sum a gradient perform the plain SGD update.
+    pub fused_updates: bool,
+    /// Operands of a concatenation of channels are computed as parts of its result.
+    pub concat_in_place: bool,
+    /// Element-wise results, and sums in epilogues, overwrite an operand that is not needed afterwards.
+    pub overwritten_operands: bool,
+}
+
+impl Default for Savings {
+    fn default() -> Self {
+        Savings { fused_pools: true, fused_updates: true, concat_in_place: true, overwritten_operands: true }
+    }
+}
+
 /// How closely results must follow the sums as written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -88,6 +108,9 @@ pub struct PlanOptions {
     pub im2col: Im2col,
     /// The convolution algorithm.
     pub convolution: Convolution,
+    /// Optimisations that may be turned off.
+    #[serde(default)]
+    pub savings: Savings,
     /// How closely results must follow the sums as written.
     pub accuracy: Accuracy,
     /// The costs of operations on a core.
@@ -141,6 +164,7 @@ impl Default for PlanOptions {
             layouts: Layouts::ByChannels,
             im2col: Im2col::Tiled { panel_bytes: 64 * 1024 },
             convolution: Convolution::ByCost,
+            savings: Savings::default(),
             accuracy: Accuracy::Default,
             costs: Costs::default(),
             tuned: BTreeMap::new(),

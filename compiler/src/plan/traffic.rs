@@ -71,22 +71,22 @@ impl Traffic {
 
 /// A number times open sizes. It may be a fraction, for loops over blocks.
 #[derive(Clone, Debug)]
-struct Count {
-    factor: f64,
+pub(super) struct Count {
+    pub(super) factor: f64,
     /// Sorted.
-    sizes: SmallVec<[SizeId; 2]>,
+    pub(super) sizes: SmallVec<[SizeId; 2]>,
 }
 
 impl Count {
-    fn number(factor: f64) -> Self {
+    pub(super) fn number(factor: f64) -> Self {
         Count { factor, sizes: SmallVec::new() }
     }
 
-    fn fixed(count: usize) -> Self {
+    pub(super) fn fixed(count: usize) -> Self {
         Count::number(count as f64)
     }
 
-    fn of(extent: Extent, chunk: &Count) -> Self {
+    pub(super) fn of(extent: Extent, chunk: &Count) -> Self {
         match extent {
             Extent::Fixed(count) => Count::fixed(count),
             Extent::Open(size, times) | Extent::Floor { size, times, .. } => {
@@ -96,11 +96,18 @@ impl Count {
         }
     }
 
-    fn times(mut self, other: &Count) -> Self {
+    pub(super) fn times(mut self, other: &Count) -> Self {
         self.factor *= other.factor;
         self.sizes.extend_from_slice(&other.sizes);
         self.sizes.sort_unstable();
         self
+    }
+
+    /// The iterations of a loop.
+    pub(super) fn range([start, end]: [Extent; 2], step: usize, chunk: &Count) -> Self {
+        let (start, end) = (Count::of(start, chunk), Count::of(end, chunk));
+        let start = if start.sizes == end.sizes { start.factor } else { 0.0 };
+        Count { factor: (end.factor - start) / step as f64, sizes: end.sizes }
     }
 
     /// The sum. For different sizes, the term with more of them, which dominates if they are large.
@@ -127,7 +134,7 @@ impl Touched {
         for stmt in body {
             match stmt {
                 Stmt::For { var, start, end, step, body } => {
-                    self.ranges[var.0] = self.range(*start, *end, *step);
+                    self.ranges[var.0] = Count::range([*start, *end], *step, &self.chunk);
                     self.body(body);
                 }
                 Stmt::Branch { below, rest, .. } => {
@@ -158,12 +165,6 @@ impl Touched {
                 }
             }
         }
-    }
-
-    fn range(&self, start: Extent, end: Extent, step: usize) -> Count {
-        let (start, end) = (Count::of(start, &self.chunk), Count::of(end, &self.chunk));
-        let start = if start.sizes == end.sizes { start.factor } else { 0.0 };
-        Count { factor: (end.factor - start) / step as f64, sizes: end.sizes }
     }
 
     fn tile(&mut self, call: &TileCall) {

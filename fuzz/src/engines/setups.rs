@@ -4,7 +4,7 @@ use fastrand::Rng;
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::pass::PassOptions;
 use windlass_compiler::pipeline::CompileOptions;
-use windlass_compiler::plan::{Accuracy, Convolution, Costs, Features, Im2col, Layouts, PerWidth};
+use windlass_compiler::plan::{Accuracy, Convolution, Costs, Features, Im2col, Layouts, PerWidth, Savings};
 
 use crate::case::{Case, Setup};
 use crate::generate::pick;
@@ -37,6 +37,15 @@ pub fn draw(case: &Case, numbers: &mut Rng) -> Setup {
     );
     if numbers.u8(..4) == 0 {
         plan.layouts = Layouts::ChannelsFirst;
+    }
+    if numbers.u8(..4) == 0 {
+        let mut switch = || numbers.bool();
+        plan.savings = Savings {
+            fused_pools: switch(),
+            fused_updates: switch(),
+            concat_in_place: switch(),
+            overwritten_operands: switch(),
+        };
     }
     // Values for exact sums are for products that are exact.
     let exact = matches!(case.values, Values::Sparse | Values::Integers);

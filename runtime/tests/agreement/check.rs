@@ -8,7 +8,7 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Bindings, Real, run as interpret};
 use windlass_compiler::pass::{Mode, PassOptions};
 use windlass_compiler::pipeline::{CompileOptions, compile};
-use windlass_compiler::plan::{Accuracy, Convolution, Features, Im2col, Layouts};
+use windlass_compiler::plan::{Accuracy, Convolution, Features, Im2col, Layouts, Savings};
 use windlass_runtime::executor::Executor;
 
 use crate::numbers::{Numbers, Sources, Values, sources};
@@ -28,6 +28,14 @@ pub(crate) enum Agreement {
     /// and a floor.
     Edges { part: f64, floor: f64 },
 }
+
+/// None of the planner's optimisations.
+const NO_SAVINGS: Savings = Savings {
+    fused_pools: false,
+    fused_updates: false,
+    concat_in_place: false,
+    overwritten_operands: false,
+};
 
 /// The minimum scale of a result, as a fraction of the largest of all elements.
 const WHOLE: f64 = 1.0 / 64.0;
@@ -50,6 +58,8 @@ pub(crate) fn variants() -> Vec<CompileOptions> {
         options(3, Im2col::Whole, Features::Native, none),
         options(1, Im2col::Tiled { panel_bytes: 1024 }, Features::Baseline, none),
     ];
+    // Without passes, without the planner's optimisations either.
+    variants[2].plan.savings = NO_SAVINGS;
     // The first variant uses the widest vectors available; narrower ones have separate code paths.
     for bits in available_vector_bits() {
         let mut narrower = options(if bits == 256 { 2 } else { 1 }, default, Features::Native, all);
@@ -87,6 +97,9 @@ pub(crate) fn any_variant(numbers: &mut Numbers) -> CompileOptions {
     }
     if numbers.below(5) == 0 {
         options.passes = PassOptions::NONE;
+    }
+    if numbers.below(8) == 0 {
+        options.plan.savings = NO_SAVINGS;
     }
     options
 }

@@ -262,6 +262,48 @@ fn joins_of_joins() {
     }
 }
 
+/// Pixels of 512 channels have gaps between them, alone and as wholes of concatenations.
+#[test]
+fn pixels_with_gaps_are_met_by_every_operator() {
+    for sizes in [&[2][..], &[1, 2], &[4, 5]] {
+        let mut images = Images::new(sizes);
+        let (x, few) = (images.input("x", 512), images.input("few", 500));
+        let (a, b) = (images.relu(x), images.relu(few));
+        let residual = images.ops.op(Binary { kind: BinaryKind::Add }, &[a, x]);
+        let c = images.conv(b, 12);
+        let whole = images.concat(&[b, c]);
+        images.apply_operators("alone", residual);
+        images.apply_operators("whole", whole);
+        images.output("part", c);
+        check(images, "gaps");
+    }
+}
+
+/// Windows with a stride read every second of the pixels with gaps, in place or from a copy with a halo.
+#[test]
+fn windows_over_pixels_with_gaps() {
+    for (kernel_size, padding, groups) in [(1, 0, 1), (3, 1, 1), (3, 1, 512), (2, 0, 4)] {
+        let mut images = Images::new(&[7, 6]);
+        let x = images.input("x", 512);
+        let a = images.relu(x);
+        let window = Window::square(kernel_size, 2, padding);
+        let outputs = if groups == 512 { 512 } else { 16 };
+        let weight = images.ops.parameter("w", &[outputs, 512 / groups, kernel_size, kernel_size]);
+        let conv = Conv { window: window.clone(), groups, epilogue: Vec::new() };
+        let y = images.ops.op(conv, &[a, weight]);
+        let to_weight = images.ops.op(ConvGradWeight { window: window.clone(), groups }, &[y, a]);
+        let input_sizes = fixed_sizes(&[7, 6]);
+        let back = ConvGradInput { window, groups, input_sizes, epilogue: Vec::new() };
+        let back = images.ops.op(back, &[y, weight]);
+        for (name, value) in [("y", y), ("to weight", to_weight), ("back", back)] {
+            images.output(name, value);
+        }
+        let what = format!("windows of {kernel_size} in {groups} groups");
+        Expectation::new(&images.finish(), &[1, 2], Values::Sparse, Agreement::Exact)
+            .check_variants(Mode::Inference, &what);
+    }
+}
+
 /// A value that is concatenated more than once, or with itself, can be in only one place.
 #[test]
 fn values_in_several_joins() {

@@ -346,26 +346,12 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let zero: &[(&str, Fill)] = &[("x", Fill::Edges), ("variance", Fill::All(0.0))];
             vec![Case::exact(ops.output("y", y), &[&runs[0], &runs[1], &runs[2], &runs[3], zero])]
         }
-        OpKind::BatchNormTraining | OpKind::BatchNormGrad => {
-            let (x, g) = (ops.input("x", &[5, 7]), ops.input("g", &[5, 7]));
-            let operands =
-                ["gamma", "beta", "old_mean", "old_running_var"].map(|name| ops.parameter(name, &[5]));
-            let norm = BatchNormTraining { epsilon: 1e-5, momentum: 0.1, epilogue: vec![] };
-            let forward = ops.ops(norm, &[vec![x], operands.to_vec()].concat());
-            let results = if kind == OpKind::BatchNormTraining {
-                forward
-            } else {
-                ops.ops(BatchNormGrad::default(), &[g, x, operands[0], forward[1], forward[2]])
-            };
-            for (index, &result) in results.iter().enumerate() {
-                ops = ops.output(&format!("{index}"), result);
-            }
-            let constant: &[(&str, Fill)] = &[("x", Fill::All(2.0))];
-            let mut runs = sums_of(["x"]);
-            runs.extend([constant.to_vec(), vec![("g", Fill::Special)]]);
-            // If all elements equal the mean, results are multiplied by 1/√ε, which is 316.
-            let agreement = Agreement::Edges { part: 1e-5, floor: 1e-3 };
-            vec![Case { graph: ops.output("g", g).finish(), agreement, runs }]
+        OpKind::BatchNormTraining => vec![batch_norm(ops, None)],
+        OpKind::BatchNormGrad => {
+            let kinds = [UnaryKind::Relu, UnaryKind::Activation(Activation::Relu6)];
+            let activations = kinds.map(|kind| BatchNormGrad { activation: Some(kind) });
+            let all = [BatchNormGrad::default()].into_iter().chain(activations);
+            all.map(|op| batch_norm(Ops::new(), Some(op))).collect()
         }
         OpKind::Dropout => {
             let x = ops.input("x", &[PAIRS]);
@@ -481,4 +467,29 @@ fn denormals_stay_after_a_run() {
     Case::exact(ops.output("y", y), &[&[("x", Fill::Denormal), ("g", Fill::Denormal)]]).check("denormals");
     let half = black_box(f32::MIN_POSITIVE) / black_box(2.0);
     assert_eq!(half.to_bits(), 0x0040_0000);
+}
+
+/// Normalisation with the statistics of the batch, or its gradient.
+fn batch_norm(mut ops: Ops, gradient: Option<BatchNormGrad>) -> Case {
+    let (x, g) = (ops.input("x", &[5, 7]), ops.input("g", &[5, 7]));
+    let operands = ["gamma", "beta", "old_mean", "old_running_var"].map(|name| ops.parameter(name, &[5]));
+    let norm = BatchNormTraining { epsilon: 1e-5, momentum: 0.1, epilogue: vec![] };
+    let forward = ops.ops(norm, &[vec![x], operands.to_vec()].concat());
+    let results = match gradient {
+        None => forward,
+        Some(op) => {
+            let beta = op.activation.map(|_| operands[1]);
+            let own = [g, x, operands[0], forward[1], forward[2]];
+            ops.ops(op, &own.into_iter().chain(beta).collect::<Vec<_>>())
+        }
+    };
+    for (index, &result) in results.iter().enumerate() {
+        ops = ops.output(&format!("{index}"), result);
+    }
+    let constant: &[(&str, Fill)] = &[("x", Fill::All(2.0))];
+    let mut runs = sums_of(["x"]);
+    runs.extend([constant.to_vec(), vec![("g", Fill::Special)]]);
+    // If all elements equal the mean, results are multiplied by 1/√ε, which is 316.
+    let agreement = Agreement::Edges { part: 1e-5, floor: 1e-3 };
+    Case { graph: ops.output("g", g).finish(), agreement, runs }
 }

@@ -120,6 +120,7 @@ impl KernelEmitter<'_, '_, '_> {
             Expr::Add(a, b) => self.emit.builder.ins().fadd(of(a), of(b)),
             Expr::Subtract(a, b) => self.emit.builder.ins().fsub(of(a), of(b)),
             Expr::Multiply(a, b) => self.emit.builder.ins().fmul(of(a), of(b)),
+            Expr::MultiplyAdd(a, b, c) => self.emit.multiply_add(of(a), of(b), of(c)),
             Expr::Divide(a, b) => self.emit.builder.ins().fdiv(of(a), of(b)),
             Expr::Largest(a, b) => self.emit.largest(width, of(a), of(b)),
             Expr::Less(a, b) => self.emit.compare(FloatCC::LessThan, of(a), of(b)),

@@ -187,6 +187,7 @@ impl Evaluator<'_, '_> {
             Expr::Add(a, b) => Value::Float(float(a) + float(b)),
             Expr::Subtract(a, b) => Value::Float(float(a) - float(b)),
             Expr::Multiply(a, b) => Value::Float(float(a) * float(b)),
+            Expr::MultiplyAdd(a, b, c) => Value::Float(float(a).mul_add(float(b), float(c))),
             Expr::Divide(a, b) => Value::Float(float(a) / float(b)),
             Expr::Largest(a, b) => Value::Float(largest(float(a), float(b))),
             Expr::Less(a, b) => Value::Mask(float(a) < float(b)),

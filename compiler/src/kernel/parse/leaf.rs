@@ -351,9 +351,15 @@ impl Parser<'_> {
             self.cursor.expect_word("integers")?;
             return self.cursor.expect(")").map(|()| Expr::AddInteger(a, b));
         }
-        let operations: [Operation; 8] = [
+        if self.cursor.eat("*") {
+            let b = self.id()?;
+            return Ok(match self.cursor.eat("+") {
+                true => Expr::MultiplyAdd(a, b, self.id()?),
+                false => Expr::Multiply(a, b),
+            });
+        }
+        let operations: [Operation; 7] = [
             ("-", Expr::Subtract),
-            ("*", Expr::Multiply),
             ("/", Expr::Divide),
             ("<=", Expr::AtMost),
             ("<", Expr::Less),

@@ -1,6 +1,6 @@
-//! Kernels of dense layers. All three products read their operands in place, without packing.
+//! Kernels of dense layers. Products read their operands in place, unless the weights are fixed and worth packing.
 
-use super::{Linear, LinearGradInput, LinearGradWeight};
+use super::{Linear, LinearGradInput, LinearGradWeight, packed};
 use crate::faults::repeat_last;
 use crate::functions::UnaryKind;
 use crate::graph::Node;
@@ -21,7 +21,7 @@ const STRIPS: usize = 16;
 
 /// Code for all items of the batch: blocks of the first size in `rows`, then of the next size, and so on. The last size
 /// is 1.
-fn over_batch(
+pub(super) fn over_batch(
     draft: &mut KernelDraft,
     rows: &[usize],
     mut body: impl FnMut(Var, usize) -> Vec<Stmt>,
@@ -53,6 +53,9 @@ impl Lower for Linear {
         let (x, weight) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
         let y = lowering.address(node.results[0]);
         let epilogue = FusedSteps::new(lowering, node, &self.epilogue, &Layout::channels_first(2));
+        if packed::fits(lowering, node.operands[1]) {
+            return packed::lower(lowering, node, &epilogue);
+        }
         let dots = RegisterTile::of_inner_products(lowering.vectors);
         let range = BlockedRange::exact(outputs, dots.columns);
         let note = format!(

@@ -3,6 +3,8 @@
 mod gradient;
 #[cfg(feature = "codegen")]
 mod lower;
+#[cfg(feature = "codegen")]
+mod packed;
 mod reference;
 
 use serde::{Deserialize, Serialize};

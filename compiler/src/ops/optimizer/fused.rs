@@ -22,7 +22,8 @@ pub(crate) struct FusedSgd {
 /// The SGD update that uses a gradient, if it has neither momentum nor weight decay, updates a parameter in place, and
 /// only earlier nodes read the old weight.
 pub(crate) fn of(lowering: &Lowering<'_>, gradient: ValueId) -> Option<FusedSgd> {
-    let (node, step) = lowering.only_user(gradient)?;
+    let is_on = lowering.options.savings.fused_updates;
+    let (node, step) = lowering.only_user(gradient).filter(|_| is_on)?;
     let Op::Sgd(Sgd { momentum: 0.0, weight_decay: 0.0, .. }) = step.op else { return None };
     let [weight, direction, rate] = step.operands[..] else { return None };
     let at = lowering.address(weight);

@@ -22,7 +22,8 @@ pub(crate) struct FusedPool {
 /// The pooling that is the only user of a value, if its windows do not overlap, have no padding, and nobody reads the
 /// argmax indices.
 pub(crate) fn of(lowering: &Lowering<'_>, value: ValueId) -> Option<FusedPool> {
-    let (node, user) = lowering.only_user(value)?;
+    let is_on = lowering.options.savings.fused_pools;
+    let (node, user) = lowering.only_user(value).filter(|_| is_on)?;
     let (kind, window) = match &user.op {
         Op::MaxPool(pool) if !lowering.is_used(user.results[1]) => (PoolKind::Max, &pool.window),
         Op::AvgPool(pool) => (PoolKind::Mean, &pool.window),

@@ -8,7 +8,7 @@ use super::super::emit::Emitter;
 use super::super::formula;
 use super::super::lanes::Comparison;
 use super::super::math;
-use super::super::operands::{Binary, Lanes, MemoryRef, Source, Vector, Width};
+use super::super::operands::{Binary, Fused, Lanes, MemoryRef, Source, Vector, Width};
 use super::key::{Count, MapKey, MapNode, Operand, Over};
 use super::registers::{Held, Registers};
 use super::schedule::{BodyStep, Schedule, commutes};
@@ -221,6 +221,7 @@ impl<'w, 's> Body<'w, 's> {
                 self.unary(node, x, position, formula::temporaries(&slope), write)?;
             }
             MapNode::Binary(op, a, b) => self.binary(node, (op, a, b), position)?,
+            MapNode::MultiplyAdd(a, b, c) => self.multiply_add(node, [a, b, c], position)?,
             MapNode::Largest(a, b) => {
                 let (a, b) = (self.vector(a)?, self.vector(b)?);
                 let to = Vector(self.registers.take(self.emitter, node)?);
@@ -402,6 +403,24 @@ impl<'w, 's> Body<'w, 's> {
         let second = self.source(b)?;
         let to = self.result(node, position)?;
         self.emitter.binary(op, to, first, second);
+        Ok(())
+    }
+
+    fn multiply_add(&mut self, node: usize, [a, b, c]: [usize; 3], position: usize) -> Written {
+        // The memory operand is a factor.
+        let swap = self.registers.of(a).is_none() && self.registers.of(b).is_some();
+        let (a, b) = if swap { (b, a) } else { (a, b) };
+        let first = self.vector(a)?;
+        let from = self.vector(c)?;
+        let second = self.source(b)?;
+        let to = if self.registers.dies(c, position) && c != a && c != b {
+            self.registers.inherit(node, c);
+            from
+        } else {
+            Vector(self.registers.take(self.emitter, node)?)
+        };
+        self.emitter.copy(to, from);
+        self.emitter.fused(Fused::Accumulate, to, first, second);
         Ok(())
     }
 

@@ -113,6 +113,7 @@ pub(super) enum MapNode {
     Unary(UnaryKind, usize),
     Slope(Activation, usize),
     Binary(Binary, usize, usize),
+    MultiplyAdd(usize, usize, usize),
     Largest(usize, usize),
     Less(usize, usize),
     AtMost(usize, usize),
@@ -141,7 +142,7 @@ impl MapNode {
             | MapNode::AtMost(a, b)
             | MapNode::SameInteger(a, b)
             | MapNode::BelowUnsigned(a, b) => vec![a, b],
-            MapNode::Select(mask, a, b) => vec![mask, a, b],
+            MapNode::MultiplyAdd(a, b, c) | MapNode::Select(a, b, c) => vec![a, b, c],
         }
     }
 
@@ -317,6 +318,7 @@ fn node(expr: &Expr, table: &mut Table) -> MapNode {
         Expr::AddInteger(a, b) => binary(Binary::AddIntegers, a, b),
         Expr::And(a, b) => binary(Binary::And, a, b),
         Expr::Xor(a, b) => binary(Binary::Xor, a, b),
+        Expr::MultiplyAdd(a, b, c) => MapNode::MultiplyAdd(a.0, b.0, c.0),
         Expr::Largest(a, b) => MapNode::Largest(a.0, b.0),
         Expr::Less(a, b) => MapNode::Less(a.0, b.0),
         Expr::AtMost(a, b) => MapNode::AtMost(a.0, b.0),

@@ -164,6 +164,14 @@ impl Orderer<'_> {
                 self.order.folded[a] = true;
             }
         }
+        if let MapNode::MultiplyAdd(a, b, c) = self.key.nodes[node] {
+            let is_distinct = |x: usize, y: usize| x != y && x != c;
+            if is_distinct(b, a) && self.may_fold(b) {
+                self.order.folded[b] = true;
+            } else if is_distinct(a, b) && self.may_fold(a) {
+                self.order.folded[a] = true;
+            }
+        }
         let mut operands = self.key.nodes[node].operands();
         operands.sort_by_key(|&operand| std::cmp::Reverse(self.needs[operand]));
         for operand in operands {

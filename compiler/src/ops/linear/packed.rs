@@ -1,0 +1,85 @@
+//! Dense layers whose weights do not change: outer products with packed weights, for batches that fill a register tile.
+//! Inner products are as fast for few items, where reading the weights takes longest, and need no packing.
+
+use super::lower::over_batch;
+use crate::entity::ValueId;
+use crate::faults::repeat_last;
+use crate::graph::Node;
+use crate::kernel::{
+    Address, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep,
+};
+use crate::ops::epilogue::FusedSteps;
+use crate::plan::{BlockedRange, Lowering, RegisterTile, Size, View};
+
+/// The least batch size to optimise for that makes packing worth it.
+const LEAST_ITEMS: usize = 16;
+
+/// Whether weights are packed: they are fixed, and the options ask for a batch that is large enough.
+pub(super) fn fits(lowering: &Lowering<'_>, weight: ValueId) -> bool {
+    lowering.is_prepacked(weight) && lowering.options.batch.is_some_and(|items| items >= LEAST_ITEMS)
+}
+
+/// Adds the kernels of `y = x·weightᵀ` with an epilogue.
+pub(super) fn lower(lowering: &mut Lowering<'_>, node: &Node, epilogue: &FusedSteps<'_>) {
+    let inputs = lowering.item(node.operands[0])[0];
+    let outputs = lowering.item(node.results[0])[0];
+    let (x, y) = (lowering.address(node.operands[0]), lowering.address(node.results[0]));
+    // Rows a multiple of 4096 bytes apart share one set of an L1 cache, which holds eight lines.
+    let most = if (4 * inputs).is_multiple_of(4096) { 7 } else { usize::MAX };
+    let items = lowering.parallelism.items.min(most);
+    let block = RegisterTile::choose(lowering.vectors, items, outputs.div_ceil(lowering.options.threads));
+    let range = BlockedRange::exact(outputs, block.columns.min(outputs));
+    let packed = pack(lowering, node, &range, inputs);
+    let note = format!("outer products with packed weights: {} items by {} outputs", block.rows, range.size);
+    let mut draft = lowering.draft(node, note);
+    let index = draft.var();
+    // Halves of the tile for the items that are left over.
+    let rows: Vec<usize> =
+        std::iter::successors(Some(block.rows), |&rows| (rows > 1).then_some(rows / 2)).collect();
+    let body = range.branch(index, |start, columns| {
+        over_batch(&mut draft, &rows, |n, rows| {
+            let element = |view: &View| (view.address.clone().at(start, 1).plus(n, outputs), outputs);
+            let (mut steps, mut operands) = epilogue.of_tile(TileStep::AddPerColumn, start, element);
+            repeat_last(&mut steps, &mut operands);
+            vec![Stmt::Tile(Box::new(TileCall {
+                tile: Tile {
+                    rows,
+                    columns,
+                    form: Form::OuterProduct,
+                    left_rows: Rows::evenly(inputs),
+                    right_column: 1,
+                    reduction: vec![Reduction { count: Some(inputs), left: 1, right: columns }],
+                    start: Start::Zero,
+                    prefetch: 0,
+                    epilogue: steps,
+                    output_row: outputs,
+                },
+                left: x.clone().plus(n, inputs),
+                right: packed.clone().at(start, inputs),
+                output: y.clone().at(start, 1).plus(n, outputs),
+                operands,
+                counts: Vec::new(),
+            }))]
+        })
+    });
+    lowering.push(draft.finish(Split::Axes(vec![(index, Extent::Fixed(range.blocks()))]), body));
+}
+
+/// Adds the kernel that packs the weight `[outputs, inputs]`: for each block of outputs the inputs, each with the weights of
+/// the block's outputs side by side.
+fn pack(lowering: &mut Lowering<'_>, node: &Node, range: &BlockedRange, inputs: usize) -> Address {
+    let weight = lowering.address(node.operands[1]);
+    let outputs = lowering.item(node.results[0])[0];
+    let packed = Address::start(lowering.temporary("packed weight", Size::fixed(inputs * outputs)));
+    let mut draft = lowering.draft(node, "weights in the order in which tiles read them").part("pack");
+    let (index, input) = (draft.var(), draft.var());
+    let body = range.branch(index, |start, columns| {
+        let mut map = MapBuilder::new(Extent::Fixed(columns));
+        let value = map.load(weight.clone().at(start, inputs).plus(input, 1), inputs);
+        map.store(packed.clone().at(start, inputs).plus(input, columns), 1, value);
+        vec![Stmt::repeat(input, Extent::Fixed(inputs), vec![map.finish()])]
+    });
+    let kernel = draft.finish(Split::Axes(vec![(index, Extent::Fixed(range.blocks()))]), body);
+    lowering.push_derived(node.operands[1], kernel);
+    packed
+}
