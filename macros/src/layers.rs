@@ -12,7 +12,7 @@ pub(crate) use self::elsewhere::{absent, is_loss};
 use crate::diagnostics::did_you_mean;
 
 /// Keywords that look like layers.
-pub(crate) const STRUCTURE: &[&str] = &["add", "concat", "from", "multiply", "repeat", "subtract"];
+pub(crate) const STRUCTURE: &[&str] = &["add", "concat", "from", "multiply", "repeat", "share", "subtract"];
 
 /// A distribution of initial values.
 pub(crate) struct InitializerRule {

@@ -148,6 +148,19 @@ pub enum ShapeError {
         /// The shape after.
         to: Shape,
     },
+    /// A layer that shares the parameters of another does not fit them.
+    #[error("needs the shared parameter `{name}` as {needed}, {}", match found {
+        Some(found) => format!("but it is {found}"),
+        None => "but there is none".to_owned(),
+    })]
+    SharedParameter {
+        /// The name of the parameter or state.
+        name: String,
+        /// The shape that the layer needs.
+        needed: Shape,
+        /// The shape of the parameter, if there is one.
+        found: Option<Shape>,
+    },
     /// An axis of size zero.
     #[error("would produce the empty shape {}", shape.display_item())]
     ZeroSize {
@@ -227,6 +240,7 @@ impl ShapeError {
             | ShapeError::Order { .. }
             | ShapeError::Permutation { .. }
             | ShapeError::ElementsDiffer { .. }
+            | ShapeError::SharedParameter { .. }
             | ShapeError::ZeroSize { .. }
             | ShapeError::TooLarge { .. }
             | ShapeError::BatchNotFirst { .. }
@@ -285,6 +299,10 @@ impl ShapeError {
                     .to_owned(),
             ),
             ShapeError::OpenSize { shape } => open_size_help(shape),
+            ShapeError::SharedParameter { .. } => Some(
+                "give both uses inputs of the same sizes, or write the layer again for parameters of its own"
+                    .to_owned(),
+            ),
             ShapeError::TooLarge { .. } => {
                 Some("reduce the sizes: use pooling, strides or fewer channels".to_owned())
             }

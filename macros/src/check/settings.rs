@@ -62,7 +62,7 @@ impl Checker<'_, '_> {
                 self.errors.report(expr, mistake);
                 return None;
             }
-            (Kind::Padding(_), Some(given)) if !environment.has_value(&given) => {
+            (Kind::Padding(_), Some(given)) if self.value_of(&given, environment).is_none() => {
                 return self.padding_word(&what, argument, (expr, &given), others);
             }
             _ => {}

@@ -174,3 +174,24 @@ fn combinations() {
         }
     }
 }
+
+/// A convolution and a batch normalisation that are applied to two values.
+#[test]
+fn shared_parameters() {
+    for channels in [4, 16] {
+        let mut builder = Builder::new("shared");
+        let image = builder.input("image", &[3, 5, 4]).unwrap();
+        let mut x = builder.layer("start", &conv(channels, 1), image).unwrap();
+        for label in ["a", "b", "c"] {
+            if label != "a" {
+                builder.share(label, "a");
+            }
+            x = builder.layer(&format!("{label}.conv"), &conv(channels, 3), x).unwrap();
+            let norm = Layer::BatchNorm { epsilon: 0.1, momentum: 0.3 };
+            x = builder.layer(&format!("{label}.norm"), &norm, x).unwrap();
+            x = builder.layer("", &Layer::Relu, x).unwrap();
+        }
+        builder.output("y", x).unwrap();
+        check(&builder.finish().unwrap(), &[2, 3], &format!("shared parameters of {channels} channels"));
+    }
+}
