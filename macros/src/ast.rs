@@ -158,6 +158,8 @@ pub(crate) struct Body {
 pub(crate) enum Statement {
     /// `let name = value;`
     Let { name: Ident, value: Ident },
+    /// `let (first, second) = value;` or `let (first: 16, second: 48) = value;`
+    Split { names: Vec<(Ident, Option<Expr>)>, value: Ident },
     /// `name = value;`
     Output { name: Ident, value: Ident },
     /// `it`

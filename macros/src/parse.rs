@@ -10,7 +10,7 @@ use proc_macro2::{Delimiter, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::parse::discouraged::Speculative;
-use syn::{Expr, Ident, Result, Token, braced, token};
+use syn::{Expr, Ident, Result, Token, braced, parenthesized, token};
 
 use self::call::call;
 use crate::ast::{Body, Path, Statement, plain};
@@ -96,6 +96,10 @@ fn separator(input: ParseStream, end: End, reported: &mut bool, statements: &mut
 fn statement(input: ParseStream, read: &mut Vec<Statement>) -> Result<()> {
     if input.peek(Token![let]) {
         input.parse::<Token![let]>()?;
+        if input.peek(token::Paren) {
+            read.push(split(input)?);
+            return Ok(());
+        }
         let name: Ident = input.parse()?;
         input.parse::<Token![=]>()?;
         return assigned(input, Assignment::Let(name), read);
@@ -125,6 +129,38 @@ fn statement(input: ParseStream, read: &mut Vec<Statement>) -> Result<()> {
     };
     let name: Ident = input.parse()?;
     layer(input, label, name, read)
+}
+
+/// `(first, second) = value` or `(first: 16, second: 48) = value`, after `let`.
+fn split(input: ParseStream) -> Result<Statement> {
+    const EXAMPLE: &str =
+        "write `let (first, second) = it;`, or with sizes `let (first: 16, second: 48) = it;`";
+    let content;
+    parenthesized!(content in input);
+    let mut names = Vec::new();
+    while !content.is_empty() {
+        if !content.peek(Ident) {
+            return Err(at_next_token(&content, "expected the name of a part", EXAMPLE));
+        }
+        let name: Ident = content.parse()?;
+        let size = match content.parse::<Option<Token![:]>>()? {
+            Some(_) => Some(content.parse()?),
+            None => None,
+        };
+        names.push((name, size));
+        if !content.is_empty() && content.parse::<Option<Token![,]>>()?.is_none() {
+            return Err(at_next_token(&content, "expected `,` between two parts", EXAMPLE));
+        }
+    }
+    if !input.peek(Token![=]) {
+        return Err(at_next_token(input, "expected `=`", EXAMPLE));
+    }
+    input.parse::<Token![=]>()?;
+    if !input.peek(Ident) {
+        return Err(at_next_token(input, "expected `it` or the name of a value", EXAMPLE));
+    }
+    let value: Ident = input.parse()?;
+    Ok(Statement::Split { names, value })
 }
 
 /// `if condition { … }`, perhaps followed by `else { … }` or `else if …`.

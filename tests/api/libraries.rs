@@ -123,6 +123,26 @@ fn a_library_inside_a_function_serves_that_function() {
     assert_eq!(Twice::graph().parameters().count(), 8);
 }
 
+#[allow(unreachable_pub, reason = "the library is exported whether its module is or not")]
+pub mod public {
+    windlass::network! {
+        /// A library for other crates.
+        pub library exported;
+
+        block twice { relu; relu }
+    }
+}
+
+/// What other crates may use, this one may too.
+#[test]
+fn a_public_library_serves_its_own_crate() {
+    network! {
+        use crate::libraries::public::exported::twice;
+        network Exported(x: [4]) -> [4] { twice }
+    }
+    assert_eq!(Exported::graph().nodes().len(), 3);
+}
+
 /// A parameter is a number wherever its name could be that of an open size.
 #[test]
 fn parameters_are_no_open_sizes() {

@@ -6,6 +6,7 @@ mod blocks;
 mod dynamic;
 mod exchange;
 mod facade;
+mod forms;
 mod language;
 mod libraries;
 mod losses;

@@ -107,6 +107,7 @@ impl<'a> Checker<'_, 'a> {
             "subtract" => self.combine((label, call, Combination::Subtract), environment, labels, it),
             "multiply" => self.combine((label, call, Combination::Multiply), environment, labels, it),
             "from" => self.from(label, call, environment, it),
+            "bilinear" => self.bilinear(label, call, environment, labels, it),
             "share" => self.share(label, call, environment, labels, it),
             _ => {
                 environment.forgiving = true;
@@ -229,7 +230,7 @@ impl<'a> Checker<'_, 'a> {
     }
 
     /// The trainable scalars in the nodes after a position.
-    fn parameters_since(&self, position: usize) -> usize {
+    pub(super) fn parameters_since(&self, position: usize) -> usize {
         let nodes = &self.builder.graph().nodes()[position..];
         nodes
             .iter()

@@ -5,6 +5,7 @@
 mod arguments;
 mod call;
 mod evaluate;
+mod forms;
 mod instance;
 pub(crate) mod names;
 mod network;
@@ -286,6 +287,10 @@ impl<'c, 'a> Checker<'c, 'a> {
                 self.expect_free_name(name);
                 let flow = self.assigned_flow(value, &format!("let {name} = it"), environment, it);
                 environment.define_flow(name, flow);
+                it
+            }
+            Statement::Split { names, value } => {
+                self.split((names, value), environment, labels, it);
                 it
             }
             Statement::Output { name, value } => {

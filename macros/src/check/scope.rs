@@ -230,6 +230,7 @@ fn collect(body: &Body, taken: &mut HashSet<String>, errors: &mut Diagnostics) {
                 continue;
             }
             Statement::Let { .. }
+            | Statement::Split { .. }
             | Statement::Output { .. }
             | Statement::It(_)
             | Statement::Slip(_)

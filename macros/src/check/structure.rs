@@ -205,7 +205,12 @@ fn last_token<'p>(path: &'p Path, keyword: &'p Ident) -> &'p dyn ToTokens {
                 | Statement::Concat { keyword, .. }
                 | Statement::If { keyword, .. },
             ) => keyword,
-            Some(Statement::Let { name, .. } | Statement::Output { name, .. } | Statement::It(name)) => name,
+            Some(
+                Statement::Let { name, .. }
+                | Statement::Output { name, .. }
+                | Statement::Split { value: name, .. }
+                | Statement::It(name),
+            ) => name,
             Some(Statement::Slip(_) | Statement::Malformed(_)) | None => keyword,
         },
     }

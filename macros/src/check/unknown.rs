@@ -21,6 +21,11 @@ impl Checker<'_, '_> {
             }
             _ => {}
         }
+        if matches!(&*name.to_lowercase(), "split" | "chunk") {
+            let mistake = Mistake::new(format!("there is no layer or block named `{name}`"))
+                .help("to split the channels write `let (first, second) = it;`".to_owned());
+            return self.errors.report(&call.name, mistake);
+        }
         let unknown = Mistake::new(format!("there is no layer or block named `{name}`"));
         let others = self.scopes.blocks(self.scope).into_iter().chain(STRUCTURE.iter().copied());
         let mistake = if environment.has_flow(name) {
@@ -59,7 +64,9 @@ impl Checker<'_, '_> {
         if !names.is_empty() {
             text.push_str(&format!("; the blocks of this `network!` are {}", names.join(", ")));
         }
-        text.push_str("; `add(…)`, `subtract(…)`, `multiply(…)` and `concat { … }` combine values");
+        text.push_str(
+            "; `add(…)`, `subtract(…)`, `multiply(…)`, `bilinear(…)` and `concat { … }` combine values",
+        );
         text
     }
 }

@@ -20,6 +20,7 @@ fn reads_as(body: &str, expected: &str) {
         .iter()
         .map(|statement| match statement {
             Statement::Let { .. } => 'l',
+            Statement::Split { .. } => 's',
             Statement::Output { .. } => 'o',
             Statement::It(_) => 'i',
             Statement::Call { label: None, .. } => 'c',
@@ -41,6 +42,10 @@ fn statements_are_told_apart() {
     reads_as("repeat i in 3 { relu } concat { {} it }", "rp");
     reads_as("repeat 3 { relu } concat { {} it }; repeat (n + 1) { relu }; relu", "rprc");
     reads_as(";;relu;;", "c");
+    reads_as(
+        "let (a, b) = it; let (a: 2, b: n - 2,) = a; relu; let (a b) = it; let (a, 2) = it; tanh",
+        "ssc!!c",
+    );
 }
 
 #[test]
