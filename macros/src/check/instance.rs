@@ -61,11 +61,7 @@ impl<'a> Findings<'a> {
             || self.networks.iter().any(|other| other.name == &network.name && other.checked.is_some());
         let mut checker = Checker::new((scopes, own), errors, entered, &plain(name));
         let values = checker.arguments(instance, network);
-        if !is_sound {
-            self.nameless.push((visibility, name));
-            return;
-        }
-        let Some(values) = values else {
+        let Some(values) = values.filter(|_| is_sound) else {
             self.nameless.push((visibility, name));
             return;
         };

@@ -128,6 +128,7 @@ fn alternatives(words: &[&str]) -> String {
 }
 
 /// The default of an argument.
+#[allow(clippy::large_enum_variant, reason = "constants cannot be boxed")]
 #[derive(Clone, Copy, Debug)]
 pub enum Default {
     /// It is required; only required arguments may be positional.
@@ -139,6 +140,7 @@ pub enum Default {
 }
 
 /// An argument's value.
+#[allow(clippy::large_enum_variant, reason = "defaults are constants, which cannot be boxed")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Setting {
     /// One size.
