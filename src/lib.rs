@@ -138,7 +138,8 @@
 //! # Ok::<(), windlass::Error>(())
 //! ```
 //!
-//! [`data`] reads, augments and batches images, [`metrics`] computes accuracy, and [`schedule`] holds the learning
+//! [`convolution`] explains the arithmetic of convolutional networks with short programs, and writes a convolution as a
+//! matrix. [`data`] reads, augments and batches images, [`metrics`] computes accuracy, and [`schedule`] holds the learning
 //! rates. Every failure is an [`Error`] that says what failed, where, and how to fix it.
 //!
 //! # Layout
@@ -162,14 +163,14 @@ pub use windlass_compiler::error::{GraphError, ShapeError};
 pub use windlass_compiler::graph::initializer::Initializer;
 pub use windlass_compiler::graph::{Builder, Graph, Layer};
 pub use windlass_compiler::ops::elementwise::{Activation, Number};
-pub use windlass_compiler::ops::window::Window;
+pub use windlass_compiler::ops::window::{Sides, Window};
 pub use windlass_compiler::pass::PassOptions;
 pub use windlass_compiler::pipeline::{CompileError, CompileOptions, CompileTimes};
 pub use windlass_compiler::plan::{
     Accuracy, Convolution, Costs, Features, Im2col, Layouts, Plan, PlanError, PlanOptions,
 };
 pub use windlass_compiler::shape::{DType, Dim, Polynomial, Shape, Sizes, Symbol, Type};
-pub use windlass_compiler::summary::{Summary, summary};
+pub use windlass_compiler::summary::{ReceptiveField, Summary, summary};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
 pub use windlass_runtime::error::{DataSetProblem, NetworkProblem, TensorMismatch};
@@ -185,6 +186,11 @@ pub use windlass_runtime::{
     Error, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport, Target, Trainer,
     TrainerOptions, Tuning, checkpoint, data, initialize, metrics, schedule, tuning,
 };
+
+#[doc = include_str!("../docs/convolution.md")]
+pub mod convolution {
+    pub use windlass_compiler::ops::conv::{AffineMap, affine_map};
+}
 
 /// Names used by expansions of [`network!`]; not part of the public interface.
 #[doc(hidden)]

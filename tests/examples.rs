@@ -259,3 +259,93 @@ fn bad_descriptions_of_networks_are_refused() {
     let output = example("from_json").arg(&absent).output().expect("the example can be started");
     check_refused(&output, "absent.json: ");
 }
+
+/// Runs an example with a directory for its pictures, and checks one of them; returns what the example printed.
+fn drawn(name: &str, arguments: &[&str], picture: (&str, (u32, u32))) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let output = example(name).arg("--output").arg(directory.path()).args(arguments).output();
+    let text = printed(&output.expect("the example can be started"));
+    check_picture(&directory.path().join(picture.0), picture.1);
+    text
+}
+
+/// The number behind a text in a line of its own.
+fn number_behind(text: &str, name: &str) -> f64 {
+    let digits =
+        text.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim_end_matches(" dB"));
+    let digits = digits.unwrap_or_else(|| panic!("no \"{name}\" in: {text}"));
+    digits.parse().unwrap_or_else(|error| panic!("{digits}: {error}"))
+}
+
+#[test]
+fn the_networks_of_the_zoo_are_listed_and_shown() {
+    let list = printed(&example("zoo").output().expect("the example can be started"));
+    assert!(
+        list.lines().any(|line| line.split_whitespace().eq(["resnet18", "11689512", "1814073344"])),
+        "{list}"
+    );
+    let output = example("zoo").args(["lenet", "--seconds", "0.01", "--batch", "2"]).output().unwrap();
+    let text = printed(&output);
+    for expected in ["multiply-adds  416,520 per item", "16×16      4       6", "prediction of 2: "] {
+        assert!(text.contains(expected), "no \"{expected}\" in: {text}");
+    }
+    let output = example("zoo").arg("lenet6").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("possible values: lenet, "));
+}
+
+#[test]
+fn a_photograph_is_filtered() {
+    drawn("filters", &[], ("filters.png", (1240, 516)));
+}
+
+#[test]
+fn the_maps_of_each_layer_are_shown() {
+    let text = drawn("feature_maps", &["--epochs", "1", "--image", "7"], ("feature_maps.png", (992, 560)));
+    assert!((0.1..=1.0).contains(&accuracy(&text)), "{text}");
+    let output = example("feature_maps").args(["--epochs", "0", "--image", "1500"]).output().unwrap();
+    check_refused(&output, "`--image` is 1500, but there are 1500 test images");
+}
+
+#[test]
+fn interpolation_is_beaten_by_what_is_learned() {
+    let text = drawn("super_resolution", &["--steps", "300"], ("super_resolution.png", (1272, 672)));
+    let [nearest, bilinear, learned] = ["pixels repeated", "bilinear", "learned"]
+        .map(|name| number_behind(&text, &format!("{name}: PSNR ")));
+    assert!(learned > nearest.max(bilinear) + 0.2, "{text}");
+}
+
+#[test]
+fn shapes_are_found_pixel_by_pixel() {
+    let text = drawn("segmentation", &["--steps", "40"], ("segmentation.png", (984, 544)));
+    assert!(number_behind(&text, "mean intersection over union: ") > 0.5, "{text}");
+}
+
+#[test]
+fn two_networks_train_against_each_other() {
+    let text = drawn("gan", &["--epochs", "2", "--steps", "3"], ("samples.png", (664, 568)));
+    assert_eq!(
+        text.lines().filter(|line| line.contains("  loss of the discriminator ")).count(),
+        2,
+        "{text}"
+    );
+}
+
+/// A few steps on a few images: the mean loss falls.
+#[test]
+fn networks_of_the_book_learn() {
+    for name in ["alexnet", "vgg", "nin", "googlenet", "resnet"] {
+        let arguments = ["--images", "64", "--batch", "16", "--epochs", "6", "--learning-rate", "0.002"];
+        let text = drawn(name, &arguments, ("predictions.png", (984, 512)));
+        let losses: Vec<f64> = text
+            .lines()
+            .filter_map(|line| line.split_once("  loss ")?.1.split_whitespace().next()?.parse().ok())
+            .collect();
+        assert_eq!(losses.len(), 6 * 4, "{name}: {text}");
+        let [first, last] = [&losses[..4], &losses[20..]].map(|epoch| epoch.iter().sum::<f64>() / 4.0);
+        assert!(last < first - 0.03, "{name}: {first} {last}\n{text}");
+        assert!((0.0..=1.0).contains(&accuracy(&text)), "{text}");
+    }
+    let output = example("resnet").args(["--batch", "0"]).output().unwrap();
+    check_refused(&output, "`batch_size` is 0 but must be at least 1");
+}

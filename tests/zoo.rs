@@ -61,9 +61,11 @@ fn sizes_are_those_of_the_same_networks_in_pytorch() {
 
 /// Name and trainable scalars: of networks in torchvision, the numbers in its documentation; of the first two after LeNet-5
 /// and of MobileNet v2, SqueezeNet and ResNet-34, also counted by PyTorch for the same layers; others as noted.
-const PUBLISHED: [(&str, u64); 20] = [
+const PUBLISHED: [(&str, u64); 25] = [
     // The sum of the paper's layers, below, and a dense layer of 84 · 10 + 10.
     ("lenet5", 60_850),
+    // The same without the dense layer: the prototypes are fixed.
+    ("lenet5_radial", 60_000),
     ("mlp", 669_706),
     ("cifar_vgg", 2_197_706),
     ("resnet34", 21_797_672),
@@ -74,8 +76,14 @@ const PUBLISHED: [(&str, u64); 20] = [
     ("shufflenet_v2", 2_278_604),
     ("efficientnet_b0", 5_288_548),
     ("vgg13", 133_047_848),
-    ("vgg16_norm", 138_365_992),
     ("vgg19", 143_667_240),
+    ("vgg11_norm", 132_868_840),
+    ("vgg13_norm", 133_053_736),
+    ("vgg16_norm", 138_365_992),
+    ("vgg19_norm", 143_678_248),
+    // By hand from the widths of the paper's figure 5: 132,032 of the first three convolutions with their normalisation;
+    // 219,072 + 260,160 + 385,088 + 609,984 + 665,344 + 895,936 + 1,108,032 + 1,439,744 + 2,182,272 + 2,279,616; 1,025,000.
+    ("inception_norm", 11_194_984),
     // By hand, the layers in order: 34,944 + 307,456 + 885,120 + 663,936 + 442,624 + 37,752,832 + 16,781,312 + 4,097,000.
     ("alexnet_2012", 60_965_224),
     // By hand, weights and normalisation of the layers of PyTorch's DCGAN tutorial.
@@ -102,18 +110,157 @@ fn networks_have_the_published_numbers_of_parameters() {
     assert_eq!(listed, zoo::NETWORKS.iter().map(|entry| entry.name).collect());
 }
 
-/// The numbers of LeCun et al. 1998, section II.B. The 1,516 weights of C3 are used at 10 · 10 positions: 151,600
-/// connections.
+/// The numbers of LeCun et al. 1998, section II.B: parameters and connections of each layer. A connection is a product, or
+/// the addition of a bias; the coefficients of a subsampling have one connection for each element of their window.
 #[test]
-fn layers_of_lenet_5_have_the_published_numbers_of_parameters() {
-    let of_layer = |layer: &str| -> usize {
-        let own = zoo::LeNet5::graph().parameters().map(|(_, parameter)| parameter);
-        own.filter(|parameter| parameter.name.starts_with(&format!("{layer}.")))
-            .map(|parameter| parameter.shape.item_elements())
-            .sum()
+fn layers_of_lenet_5_have_the_published_numbers_of_parameters_and_connections() {
+    let graph = zoo::LeNet5::graph();
+    let rows = summary(graph).rows;
+    let found = ["c1", "s2", "c3", "s4", "c5", "f6"].map(|layer| {
+        let row = rows.iter().find(|row| row.label == layer).unwrap();
+        let outputs: usize = row.output.item_elements();
+        let positions: usize = row.output.item()[1..].iter().product();
+        let of = |name: &str| graph.parameters().find(|(_, own)| own.name == format!("{layer}.{name}"));
+        let weights = of("weight").map_or(0, |(_, weight)| weight.shape.item_elements());
+        let connections = match layer {
+            "s2" | "s4" => outputs * (2 * 2 + 1),
+            _ => (weights + of("bias").map_or(0, |(_, bias)| bias.shape.item_elements())) * positions,
+        };
+        (layer, row.parameters, connections)
+    });
+    assert_eq!(
+        found,
+        [
+            ("c1", 156, 122_304),
+            ("s2", 12, 5_880),
+            // The paper has 156,000: its 1,516 parameters at 10 · 10 positions are 151,600 connections.
+            ("c3", 1_516, 151_600),
+            ("s4", 32, 2_000),
+            ("c5", 48_120, 48_120),
+            ("f6", 10_164, 10_164),
+        ]
+    );
+}
+
+/// At its published end, LeNet-5 has distances to 10 fixed prototypes of 84 signs, which are no parameters.
+#[test]
+fn lenet_5_ends_in_distances_to_fixed_prototypes() {
+    let totals = summary(zoo::LeNet5Radial::graph()).totals;
+    assert_eq!((totals.parameters, totals.state), (60_000, 10 * 84));
+    assert_eq!(zoo::LeNet5Radial::CLASSES, 10);
+}
+
+windlass::network! {
+    use zoo::networks::{
+        AlexNet, DenseNet121, GoogLeNet, LeNet, MobileNetV1, Nin, ResNet18, ResNet50, Vgg11, Vgg16,
     };
-    let found = ["c1", "s2", "c3", "s4", "c5", "f6"].map(|layer| (layer, of_layer(layer)));
-    assert_eq!(found, [("c1", 156), ("s2", 12), ("c3", 1_516), ("s4", 32), ("c5", 48_120), ("f6", 10_164)]);
+    use zoo::deep::networks::{AlexNet2012, CifarVgg, Mlp, ResNeXt50, ResNet34, Vgg13, Vgg19};
+    use zoo::inception::networks::InceptionNorm;
+    use zoo::lenet5::networks::LeNet5;
+    use zoo::mobile::networks::{
+        EfficientNetB0, MobileNetV2, MobileNetV3Small, ShuffleNetV2, SqueezeNet,
+    };
+    use zoo::images::networks::{DcganDiscriminator, DcganGenerator, DilatedSegmentation, TextCnn, UNet, VideoNet};
+
+    const SIZE = 96;
+    const FEW = 10;
+
+    network FewResNet18 = ResNet18<size = SIZE, classes = FEW>;
+    network FewResNet34 = ResNet34<size = SIZE, classes = FEW>;
+    network FewResNet50 = ResNet50<size = SIZE, classes = FEW>;
+    network FewResNeXt50 = ResNeXt50<size = SIZE, classes = FEW>;
+    network FewDenseNet121 = DenseNet121<size = SIZE, classes = FEW>;
+    network FewGoogLeNet = GoogLeNet<size = SIZE, classes = FEW>;
+    network FewInceptionNorm = InceptionNorm<size = SIZE, classes = FEW>;
+    network FewMobileNetV1 = MobileNetV1<size = SIZE, classes = FEW>;
+    network FewMobileNetV2 = MobileNetV2<size = SIZE, classes = FEW>;
+    network FewMobileNetV3Small = MobileNetV3Small<size = SIZE, classes = FEW>;
+    network FewShuffleNetV2 = ShuffleNetV2<size = SIZE, classes = FEW>;
+    network FewSqueezeNet = SqueezeNet<size = SIZE, classes = FEW>;
+    network FewEfficientNetB0 = EfficientNetB0<size = SIZE, classes = FEW>;
+
+    network FewLeNet = LeNet<size = 32, classes = 7>;
+    network FewLeNet5 = LeNet5<size = 36, classes = 7, radial = true>;
+    network FewMlp = Mlp<features = 20, classes = 7>;
+    network FewAlexNet = AlexNet<size = SIZE, classes = FEW, divisor = 8>;
+    network FewAlexNet2012 = AlexNet2012<size = SIZE, classes = FEW, divisor = 8>;
+    network FewNin = Nin<size = SIZE, classes = FEW, divisor = 4>;
+    network FewVgg11 = Vgg11<size = 32, classes = FEW, divisor = 8>;
+    network FewVgg13 = Vgg13<size = 32, classes = FEW, divisor = 8>;
+    network FewVgg16 = Vgg16<size = 32, classes = FEW, divisor = 8, norm = true>;
+    network FewVgg19 = Vgg19<size = 32, classes = FEW, divisor = 8>;
+    network FewCifarVgg = CifarVgg<size = 24, classes = 7>;
+    network FewUNet = UNet<size = 32, channels = 3, classes = 5>;
+    network FewSegmentation = DilatedSegmentation<size = 8, classes = 5>;
+    network FewGenerator = DcganGenerator<noise = 20, width = 8, channels = 1>;
+    network FewDiscriminator = DcganDiscriminator<width = 8, channels = 1>;
+    network FewTextCnn = TextCnn<features = 20, words = 16, classes = 5>;
+    network FewVideoNet = VideoNet<frames = 8, size = 24, classes = 5>;
+}
+
+/// With other classes, networks that end in the means of their channels differ from the published ones only in the dense
+/// layer, or 1×1 convolution, from these channels to the classes.
+#[test]
+fn networks_for_few_classes_have_the_published_layers_before_the_last() {
+    macro_rules! few {
+        ($($network:ident $name:literal $channels:literal),*) => {
+            [$(($name, $network::CLASSES, summary($network::graph()).totals.parameters, $channels)),*]
+        };
+    }
+    let found = few![
+        FewResNet18 "resnet18" 512, FewResNet34 "resnet34" 512, FewResNet50 "resnet50" 2048,
+        FewResNeXt50 "resnext50" 2048, FewDenseNet121 "densenet121" 1024, FewGoogLeNet "googlenet" 1024,
+        FewInceptionNorm "inception_norm" 1024, FewMobileNetV1 "mobilenet_v1" 1024,
+        FewMobileNetV2 "mobilenet_v2" 1280, FewMobileNetV3Small "mobilenet_v3_small" 1024,
+        FewShuffleNetV2 "shufflenet_v2" 1024, FewSqueezeNet "squeezenet" 512,
+        FewEfficientNetB0 "efficientnet_b0" 1280
+    ];
+    for (name, classes, parameters, channels) in found {
+        let whole = summary(network(name)).totals.parameters;
+        assert_eq!((classes, parameters), (10, whole - (channels + 1) * 990), "{name}");
+    }
+}
+
+/// Sums by hand of the layers in order; a convolution or dense layer has `inputs · kernel · outputs + outputs`.
+#[test]
+fn networks_of_other_sizes_have_the_sizes_of_their_layers() {
+    let dense = |inputs: u64, outputs: u64| inputs * outputs + outputs;
+    let vgg = |convolutions: [u64; 5]| -> u64 {
+        let (mut sum, mut before) = (0, 3);
+        for (count, channels) in convolutions.into_iter().zip([8, 16, 32, 64, 64]) {
+            sum += dense(before * 9, channels) + (count - 1) * dense(channels * 9, channels);
+            before = channels;
+        }
+        // One pixel is left of 32×32.
+        sum + dense(64, 512) + dense(512, 512) + dense(512, 10)
+    };
+    let parameters = |graph: &Graph| summary(graph).totals.parameters;
+    for (graph, expected) in [
+        (
+            FewLeNet::graph(),
+            dense(25, 6) + dense(150, 16) + dense(16 * 36, 120) + dense(120, 84) + dense(84, 7),
+        ),
+        (FewMlp::graph(), dense(20, 512) + dense(512, 512) + dense(512, 7)),
+        (FewVgg11::graph(), vgg([1, 1, 2, 2, 2])),
+        (FewVgg13::graph(), vgg([2, 2, 2, 2, 2])),
+        // A weight and a bias of each channel's normalisation.
+        (FewVgg16::graph(), vgg([2, 2, 3, 3, 3]) + 2 * (2 * 8 + 2 * 16 + 3 * 32 + 3 * 64 + 3 * 64)),
+        (FewVgg19::graph(), vgg([2, 2, 4, 4, 4])),
+        (FewTextCnn::graph(), dense(20 * 3, 100) + dense(20 * 4, 100) + dense(20 * 5, 100) + dense(300, 5)),
+        (FewSegmentation::graph(), 7 * dense(5 * 9, 5) + dense(5, 5)),
+    ] {
+        assert_eq!(parameters(graph), expected, "{}", graph.name());
+    }
+    assert_eq!(FewUNet::OUTPUT_SHAPE, [5, 32, 32]);
+    assert_eq!(FewSegmentation::OUTPUT_SHAPE, [5, 64, 64]);
+    assert_eq!((FewGenerator::NOISE_SHAPE, FewGenerator::OUTPUT_SHAPE), ([20], [1, 64, 64]));
+    assert_eq!((FewDiscriminator::IMAGE_SHAPE, FewDiscriminator::CLASSES), ([1, 64, 64], 1));
+    assert_eq!((FewVideoNet::CLIP_SHAPE, FewVideoNet::CLASSES), ([3, 8, 24, 24], 5));
+    assert_eq!((FewAlexNet::IMAGE_SHAPE, FewAlexNet::CLASSES), ([3, SIZE, SIZE], FEW));
+    assert_eq!((FewAlexNet2012::IMAGE_SHAPE, FewAlexNet2012::CLASSES), ([3, SIZE, SIZE], FEW));
+    assert_eq!((FewNin::IMAGE_SHAPE, FewNin::CLASSES), ([3, SIZE, SIZE], FEW));
+    assert_eq!((FewCifarVgg::IMAGE_SHAPE, FewCifarVgg::CLASSES), ([3, 24, 24], 7));
+    assert_eq!((FewLeNet5::IMAGE_SHAPE, FewLeNet5::CLASSES), ([1, 36, 36], 7));
 }
 
 /// GoogLeNet and two classifiers of 512 or 528 channels: `c · 128 + 128`, `2048 · 1024 + 1024` and `1024 · 1000 + 1000`.

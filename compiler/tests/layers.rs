@@ -132,6 +132,58 @@ fn gradients_agree_with_central_differences() {
     }
 }
 
+/// A bilinear form of two vectors with its results.
+#[derive(Deserialize)]
+struct Form {
+    x: Golden,
+    y: Golden,
+    parameters: BTreeMap<String, Golden>,
+    z: Golden,
+    gradient: Golden,
+    x_gradient: Golden,
+    y_gradient: Golden,
+    gradients: BTreeMap<String, Golden>,
+}
+
+#[test]
+fn bilinear_forms_agree_with_pytorch_and_central_differences() {
+    let forms: Vec<Form> = serde_json::from_str(include_str!("../../tests/golden/bilinear.json")).unwrap();
+    for form in forms {
+        let mut builder = Builder::new("form");
+        let [x, y] = [("x", &form.x), ("y", &form.y)]
+            .map(|(name, golden)| builder.input(name, &golden.sizes[1..]).unwrap());
+        let bias = form.parameters.contains_key("bias");
+        let z = builder.bilinear("l", [x, y], form.z.sizes[1], bias, Initializer::XavierUniform).unwrap();
+        builder.output("z", z).unwrap();
+        let mut graph = builder.finish().unwrap();
+        let loss = weighted_sum(&mut graph, z);
+        check_gradients(&graph, loss, 2, spaced_bindings(&graph, 2));
+
+        let parameters: Vec<(ValueId, String)> =
+            graph.parameters().map(|(value, own)| (value, own.name[2..].to_owned())).collect();
+        let towards: Vec<ValueId> =
+            [x, y].into_iter().chain(parameters.iter().map(|(value, _)| *value)).collect();
+        let (graph, found) = gradients(&graph, loss, &towards).unwrap();
+        let named =
+            [("x".to_owned(), &form.x), ("y".to_owned(), &form.y), (WEIGHTS.to_owned(), &form.gradient)];
+        let own = form.parameters.iter().map(|(name, value)| (format!("l.{name}"), value));
+        let bindings: Bindings<f64> =
+            named.into_iter().chain(own).map(|(name, golden)| (name, golden.array())).collect();
+        let outcome = run(&graph, form.x.sizes[0], &bindings).unwrap();
+        let expected = [&form.x_gradient, &form.y_gradient]
+            .into_iter()
+            .chain(parameters.iter().map(|(_, name)| &form.gradients[name]));
+        for (value, expected) in [z].into_iter().chain(found).zip([&form.z].into_iter().chain(expected)) {
+            let got = outcome.value(value);
+            assert_eq!(got.sizes, expected.sizes);
+            let scale = expected.values.iter().fold(1.0, |scale: f64, value| scale.max(value.abs()));
+            for (got, expected) in got.real().iter().zip(&expected.values) {
+                assert!((got - expected).abs() < 1e-9 * scale, "{got} instead of {expected}");
+            }
+        }
+    }
+}
+
 /// Arguments whose products overflow are errors.
 #[test]
 fn hostile_arguments_are_refused() {
@@ -151,6 +203,25 @@ fn hostile_arguments_are_refused() {
         Layer::Reshape { sizes: vec![HUGE, HUGE] },
         Layer::Upsample { factor: vec![HUGE, 1], mode: Interpolation::Linear },
         Layer::Pad { padding: vec![HUGE.into(); 2], mode: PaddingMode::Zeros },
+        Layer::Rbf { out_features: HUGE, trainable: true, init: Initializer::Signs },
+        Layer::Conv {
+            out_channels: 4,
+            window: Window::square(HUGE, 1, HUGE),
+            groups: 1,
+            bias: true,
+            init: Initializer::ZEROS,
+            rotated: true,
+            connections: Vec::new(),
+        },
+        Layer::Conv {
+            out_channels: 2,
+            window: Window::square(3, 1, 1),
+            groups: 1,
+            bias: true,
+            init: Initializer::ZEROS,
+            rotated: false,
+            connections: vec![vec![0], vec![HUGE]],
+        },
         Layer::ConvTranspose {
             out_channels: 4,
             window: Window { stride: vec![HUGE; 2], ..Window::square(HUGE, 1, HUGE) },
@@ -174,7 +245,6 @@ fn every_layer_is_compared() {
     let missing: Vec<&str> =
         rules::LAYERS.iter().map(|rule| rule.name).filter(|name| !compared.contains(name)).collect();
     let elsewhere = [
-        "conv3d",
         "max_pool3d",
         "avg_pool1d",
         "lp_pool3d",

@@ -84,6 +84,8 @@ fn inception() -> Result<Graph, GraphError> {
         groups: 2,
         bias: false,
         init: windlass_compiler::graph::initializer::Initializer::XavierUniform,
+        rotated: false,
+        connections: Vec::new(),
     };
     let paths = [
         stack(&mut b, x, &[("path1", conv(3, 1)), ("path1", Layer::Tanh)])?,

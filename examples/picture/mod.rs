@@ -1,4 +1,7 @@
-//! The drawing surface of the examples: a white picture with text and grids of coloured cells, saved as a PNG file.
+//! The drawing surface of the examples: a white picture with text, grids of coloured cells and images, saved as a PNG
+//! file.
+
+#![allow(dead_code, reason = "no example draws everything")]
 
 use std::error::Error;
 use std::fs;
@@ -106,6 +109,23 @@ impl Picture {
         Ok(())
     }
 
+    /// Draws an image, pixel by pixel, with `scale` pixels of the picture along each axis for each of its pixels.
+    pub(crate) fn image(&mut self, corner: (i32, i32), scale: u32, width: usize, colors: &[RGBColor]) {
+        let (scale, row_length) = (scale * SAMPLES, self.width * SAMPLES);
+        for (index, color) in (0..).zip(colors) {
+            let (column, row) = (index % width as u32, index / width as u32);
+            let (left, top) =
+                ((corner.0 as u32) * SAMPLES + column * scale, (corner.1 as u32) * SAMPLES + row * scale);
+            for y in top..top + scale {
+                let start = 3 * (y * row_length + left) as usize;
+                let samples = self.samples.get_mut(start..start + 3 * scale as usize).unwrap_or_default();
+                samples
+                    .chunks_exact_mut(3)
+                    .for_each(|sample| sample.copy_from_slice(&[color.0, color.1, color.2]));
+            }
+        }
+    }
+
     /// Fills a rectangle.
     pub(crate) fn rectangle(
         &mut self,
@@ -137,6 +157,15 @@ fn in_samples((x, y): (i32, i32)) -> (i32, i32) {
 pub(crate) fn grey(value: f32) -> RGBColor {
     let level = (value.clamp(0.0, 1.0) * 255.0).round() as u8;
     RGBColor(level, level, level)
+}
+
+/// The colours of an image `[channels, height, width]` of one or three channels, from 0 to 1.
+pub(crate) fn colors(image: &[f32], channels: usize) -> Vec<RGBColor> {
+    let area = image.len() / channels;
+    let level = |channel: usize, pixel: usize| {
+        (image[channel.min(channels - 1) * area + pixel].clamp(0.0, 1.0) * 255.0).round() as u8
+    };
+    (0..area).map(|pixel| RGBColor(level(0, pixel), level(1, pixel), level(2, pixel))).collect()
 }
 
 /// From blue at -1 over white at 0 to red at 1.

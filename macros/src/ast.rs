@@ -9,13 +9,86 @@ use syn::{Attribute, Expr, Visibility, token};
 
 /// Everything in one call of the macro.
 pub(crate) struct Program {
+    /// The libraries that its `use` items name, in that order, as far as their text is known.
+    pub(crate) libraries: Vec<Provided>,
     pub(crate) items: Vec<Item>,
 }
 
+/// The text of a library, as its macro provides it.
+pub(crate) struct Provided {
+    /// Whether the declaration of the library has no mistakes.
+    pub(crate) is_sound: bool,
+    pub(crate) program: Program,
+}
+
 pub(crate) enum Item {
+    Use(Use),
+    Library(Library),
+    Constant(Constant),
     Block(Block),
     Network(Network),
+    Instance(Instance),
     Malformed(Malformed),
+}
+
+/// `use path::library::{block, other as name};`
+pub(crate) struct Use {
+    /// The library's macro.
+    pub(crate) path: syn::Path,
+    pub(crate) names: Imported,
+}
+
+/// What a `use` imports.
+pub(crate) enum Imported {
+    All,
+    Names(Vec<Import>),
+}
+
+/// A name of a library, and perhaps another one for it.
+pub(crate) struct Import {
+    pub(crate) name: Ident,
+    pub(crate) alias: Option<Ident>,
+}
+
+impl Import {
+    /// The name in the program that imports it.
+    pub(crate) fn local(&self) -> &Ident {
+        self.alias.as_ref().unwrap_or(&self.name)
+    }
+}
+
+/// `pub(crate) library name;`
+pub(crate) struct Library {
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    pub(crate) name: Ident,
+}
+
+/// `pub const NAME = 64;`
+pub(crate) struct Constant {
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    pub(crate) name: Ident,
+    pub(crate) value: Expr,
+}
+
+/// `pub network Name = Other<size = 96>;`
+pub(crate) struct Instance {
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    pub(crate) name: Ident,
+    pub(crate) base: Ident,
+    pub(crate) arguments: Vec<Argument>,
+    /// The closing `>`, if there are arguments in brackets.
+    pub(crate) end: Option<token::Gt>,
+}
+
+/// Spans from the name of the network to the end of its arguments.
+impl ToTokens for Instance {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        self.base.to_tokens(tokens);
+        self.end.to_tokens(tokens);
+    }
 }
 
 /// An item that does not parse, with the parts that let the rest of the user's program resolve.
@@ -32,23 +105,24 @@ pub(crate) struct Block {
     pub(crate) body: Body,
 }
 
-/// A block's parameter, `stride` or `stride = 1`.
+/// A parameter of a block or network, `stride` or `stride = 1`.
 pub(crate) struct Parameter {
     pub(crate) pattern: Pattern,
     pub(crate) default: Option<Expr>,
 }
 
-/// The form of a block's parameter.
+/// The form of a parameter.
 pub(crate) enum Pattern {
     Name(Ident),
     Tuple(Vec<Pattern>),
 }
 
-/// `pub network Name(input: [1, 28, 28]) -> [10] { … }`
+/// `pub network Name<classes = 10>(input: [1, 28, 28]) -> [classes] { … }`
 pub(crate) struct Network {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) name: Ident,
+    pub(crate) parameters: Vec<Parameter>,
     pub(crate) inputs: Vec<Port>,
     pub(crate) outputs: Outputs,
     pub(crate) body: Body,
@@ -84,6 +158,8 @@ pub(crate) struct Body {
 pub(crate) enum Statement {
     /// `let name = value;`
     Let { name: Ident, value: Ident },
+    /// `let (first, second) = value;` or `let (first: 16, second: 48) = value;`
+    Split { names: Vec<(Ident, Option<Expr>)>, value: Ident },
     /// `name = value;`
     Output { name: Ident, value: Ident },
     /// `it`
@@ -110,17 +186,35 @@ pub(crate) enum Path {
 }
 
 /// `name`, `name()` or `name(1, argument = 2)`
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) name: Ident,
     pub(crate) arguments: Option<(token::Paren, Vec<Argument>)>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Argument {
     pub(crate) name: Option<Ident>,
     pub(crate) value: Expr,
 }
 
 impl Call {
+    /// A Rust call as a call of the language.
+    pub(crate) fn of(call: &syn::ExprCall) -> Option<Self> {
+        let Expr::Path(path) = &*call.func else { return None };
+        let arguments = call.args.iter().map(|argument| match argument {
+            Expr::Assign(assign) => match &*assign.left {
+                Expr::Path(path) => {
+                    Argument { name: path.path.get_ident().cloned(), value: (*assign.right).clone() }
+                }
+                _ => Argument { name: None, value: (*assign.right).clone() },
+            },
+            value => Argument { name: None, value: value.clone() },
+        });
+        let arguments = arguments.collect();
+        Some(Call { name: path.path.get_ident()?.clone(), arguments: Some((call.paren_token, arguments)) })
+    }
+
     pub(crate) fn arguments(&self) -> &[Argument] {
         self.arguments.as_ref().map_or(&[], |(_, arguments)| arguments)
     }

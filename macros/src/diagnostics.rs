@@ -54,6 +54,14 @@ pub(crate) struct Diagnostics {
     /// Spans cannot be compared, but lines and columns can.
     places: HashSet<(usize, usize)>,
     complaints: usize,
+    /// Where mistakes in text that is used from elsewhere are reported: the outermost first.
+    sites: Vec<Site>,
+}
+
+/// A use of text that is written elsewhere, with what to say about it.
+struct Site {
+    tokens: TokenStream,
+    note: String,
 }
 
 impl Diagnostics {
@@ -62,9 +70,24 @@ impl Diagnostics {
         self.push(syn::Error::new_spanned(at.to_token_stream(), mistake));
     }
 
+    /// Reports mistakes at a use of text that is written elsewhere, until [`Diagnostics::leave`].
+    pub(crate) fn enter(&mut self, at: &dyn ToTokens, note: String) {
+        self.sites.push(Site { tokens: at.to_token_stream(), note });
+    }
+
+    /// Ends the latest [`Diagnostics::enter`].
+    pub(crate) fn leave(&mut self) {
+        self.sites.pop();
+    }
+
     /// Records an error found while parsing.
-    pub(crate) fn push(&mut self, error: syn::Error) {
+    pub(crate) fn push(&mut self, mut error: syn::Error) {
         self.complaints += 1;
+        if let Some(site) = self.sites.first() {
+            let notes: String =
+                self.sites.iter().rev().map(|site| format!("\nnote: {}", site.note)).collect();
+            error = syn::Error::new_spanned(site.tokens.clone(), format!("{error}{notes}"));
+        }
         let start = error.span().start();
         if self.places.insert((start.line, start.column)) {
             self.errors.push(error);

@@ -3,27 +3,58 @@
 use std::collections::HashSet;
 
 use proc_macro2::{Ident, Literal, TokenStream};
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Path, Token, Visibility};
 use windlass_compiler::graph::Graph;
 use windlass_compiler::shape::Dim;
 
-use crate::ast::{Outputs, plain};
-use crate::check::{Checked, Finding, Findings, LayerRow, SINGLE_OUTPUT, is_primitive};
+use crate::ast::{Constant, Outputs, plain};
+use crate::check::{Checked, Finding, Findings, LayerRow, SINGLE_OUTPUT, Value, is_primitive};
 
 /// The expansion of a program without mistakes.
 pub(crate) fn program(findings: &Findings) -> TokenStream {
     let networks = findings.networks.iter().map(network);
-    quote! { #(#networks)* }
+    let constants = findings.constants.iter().map(|(constant, value)| rust_constant(constant, value));
+    quote! { #(#constants)* #(#networks)* }
+}
+
+/// A constant of the language as one of the program, if Rust has a type for it.
+pub(crate) fn rust_constant(constant: &Constant, value: &Value) -> TokenStream {
+    let (kind, value) = match value {
+        Value::Exact(number) if number.is_integer() => match usize::try_from(*number.numer()) {
+            Ok(size) => (quote!(usize), Literal::usize_unsuffixed(size).to_token_stream()),
+            Err(_) => return TokenStream::new(),
+        },
+        Value::Real(number) => {
+            let sign = (*number < 0.0).then(|| quote!(-));
+            let magnitude = Literal::f64_unsuffixed(number.abs());
+            (quote!(f64), quote!(#sign #magnitude))
+        }
+        Value::Flag(flag) => (quote!(bool), quote!(#flag)),
+        Value::Exact(_) | Value::Tuple(_) | Value::Layer(_) | Value::Unknown => return TokenStream::new(),
+    };
+    let Constant { attributes, visibility, name, .. } = constant;
+    quote! {
+        #(#attributes)*
+        #[allow(dead_code)]
+        #visibility const #name: #kind = #value;
+    }
 }
 
 /// A network's type. Without a graph, it is the type of a network with mistakes, so that the rest of the user's program
 /// resolves.
 pub(crate) fn network(finding: &Finding) -> TokenStream {
     let ports = Ports::of(finding);
-    let declared = finding.network;
-    declaration(&declared.visibility, &declared.name, &declared.attributes, &ports, finding.checked.as_ref())
+    let Finding { visibility, name, attributes, parameters, checked, .. } = finding;
+    let network = Declaration {
+        visibility,
+        name,
+        attributes,
+        parameters: parameters.as_deref(),
+        checked: checked.as_ref(),
+    };
+    declaration(&network, &ports)
 }
 
 /// An input or output.
@@ -83,14 +114,19 @@ impl Ports {
     }
 }
 
+/// A network without its interface.
+pub(crate) struct Declaration<'a> {
+    pub(crate) visibility: &'a Visibility,
+    pub(crate) name: &'a Ident,
+    pub(crate) attributes: &'a [Attribute],
+    /// The network with the values of its parameters, if it has any.
+    pub(crate) parameters: Option<&'a str>,
+    pub(crate) checked: Option<&'a Checked>,
+}
+
 /// The items of one network.
-pub(crate) fn declaration(
-    visibility: &Visibility,
-    name: &Ident,
-    attributes: &[Attribute],
-    ports: &Ports,
-    checked: Option<&Checked>,
-) -> TokenStream {
+pub(crate) fn declaration(network: &Declaration, ports: &Ports) -> TokenStream {
+    let &Declaration { visibility, name, attributes, parameters, checked } = network;
     // It is already an error; declaring it would shadow `f32` in the rest of the program.
     if is_primitive(name) {
         return TokenStream::new();
@@ -102,7 +138,7 @@ pub(crate) fn declaration(
         false => Some(format!("The network `{}`.", plain(name))),
     };
     let summary = summary.map(|text| quote!(#[doc = #text]));
-    let documentation = checked.map(|checked| documentation(ports, checked));
+    let documentation = checked.map(|checked| documentation(ports, parameters, checked));
     let derives = derives(attributes);
     let constants = constants(visibility, ports, checked.map(|checked| &checked.graph));
     let implementation = implementation(name, ports, checked.map(|checked| &checked.graph));
@@ -362,13 +398,14 @@ fn literals(sizes: &[usize]) -> Vec<Literal> {
 }
 
 /// The generated part of the network's documentation: shapes, and a table of layers.
-fn documentation(ports: &Ports, checked: &Checked) -> TokenStream {
+fn documentation(ports: &Ports, parameters: Option<&str>, checked: &Checked) -> TokenStream {
     let row = |port: &Port| format!("`{}` `{:?}`", port.text, port.sizes);
     let list = |ports: &[Port]| ports.iter().map(row).collect::<Vec<_>>().join(", ");
+    let values = parameters.map(|words| format!("`{words}`: ")).unwrap_or_default();
     let parameters: usize =
         checked.graph.parameters().map(|(_, parameter)| parameter.shape.item_elements()).sum();
     let mut text = format!(
-        "\n# Layers\n\nFrom {} to {}, with {} parameters.\n\n\
+        "\n# Layers\n\n{values}from {} to {}, with {} parameters.\n\n\
          | layer | kind | result | parameters |\n|---|---|---|---:|\n",
         list(&ports.inputs),
         list(&ports.outputs),

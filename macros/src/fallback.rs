@@ -8,18 +8,20 @@ use syn::Visibility;
 use crate::ast::{Item, Program};
 use crate::check::Findings;
 use crate::diagnostics::{Diagnostics, Mistake};
-use crate::expand::{self, Ports};
+use crate::expand::{self, Declaration, Ports};
 use crate::nesting;
 
 pub(crate) fn program(program: &Program, findings: &Findings, errors: &Diagnostics) -> TokenStream {
     let errors = errors.to_compile_errors();
     let networks = findings.networks.iter().map(expand::network);
+    let constants = findings.constants.iter().map(|(constant, value)| expand::rust_constant(constant, value));
+    let nameless = findings.nameless.iter().map(|(visibility, name)| nameable(visibility, name));
     let malformed = program.items.iter().filter_map(|item| match item {
         Item::Malformed(malformed) => malformed.network.as_ref(),
-        Item::Block(_) | Item::Network(_) => None,
+        _ => None,
     });
     let malformed = malformed.map(|(visibility, name)| nameable(visibility, name));
-    quote! { #errors #(#networks)* #(#malformed)* }
+    quote! { #errors #(#constants)* #(#networks)* #(#nameless)* #(#malformed)* }
 }
 
 /// The expansion of a program that is nested too deeply.
@@ -34,12 +36,14 @@ pub(crate) fn too_deep(place: Span, program: TokenStream) -> TokenStream {
         Item::Malformed(malformed) => {
             malformed.network.as_ref().map(|(visibility, name)| nameable(visibility, name))
         }
-        Item::Block(_) => None,
+        Item::Instance(instance) => Some(nameable(&instance.visibility, &instance.name)),
+        Item::Use(_) | Item::Library(_) | Item::Constant(_) | Item::Block(_) => None,
     });
     quote! { #error #(#networks)* }
 }
 
 /// A network of which only the name is known.
 fn nameable(visibility: &Visibility, name: &Ident) -> TokenStream {
-    expand::declaration(visibility, name, &[], &Ports::default(), None)
+    let network = Declaration { visibility, name, attributes: &[], parameters: None, checked: None };
+    expand::declaration(&network, &Ports::default())
 }

@@ -5,14 +5,16 @@ mod elsewhere;
 mod tests;
 
 pub(crate) use windlass_compiler::graph::rules::{
-    ArgumentRule, Default, Each, Kind, Known, LAYERS, LayerRule, PaddingWord, Setting, Settings, find,
+    ArgumentRule, Connections, Default, Each, Kind, Known, LAYERS, LayerRule, PaddingWord, Setting, Settings,
+    find,
 };
 
 pub(crate) use self::elsewhere::{absent, is_loss};
 use crate::diagnostics::did_you_mean;
 
 /// Keywords that look like layers.
-pub(crate) const STRUCTURE: &[&str] = &["add", "concat", "from", "multiply", "repeat", "subtract"];
+pub(crate) const STRUCTURE: &[&str] =
+    &["add", "bilinear", "concat", "from", "multiply", "repeat", "share", "subtract"];
 
 /// A distribution of initial values.
 pub(crate) struct InitializerRule {
@@ -33,6 +35,7 @@ pub(crate) const INITIALIZERS: &[InitializerRule] = &[
     InitializerRule { name: "ones", also: &["one"], arguments: &[] },
     InitializerRule { name: "constant", also: &["fill"], arguments: &["value"] },
     InitializerRule { name: "uniform", also: &[], arguments: &["low", "high"] },
+    InitializerRule { name: "signs", also: &["rademacher"], arguments: &[] },
     InitializerRule { name: "normal", also: &["gaussian"], arguments: &["mean", "deviation"] },
 ];
 

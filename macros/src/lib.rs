@@ -1,6 +1,6 @@
 //! The `network!` macro: `nesting` rejects programs that are nested too deeply, `parse` turns tokens into the syntax
 //! tree of `ast`, `check` turns that into a graph, and `expand` turns the graph into Rust. After any mistake,
-//! `fallback` replaces `expand`.
+//! `fallback` replaces `expand`. `library` gets the blocks of other `network!`s, and makes those of this one available.
 //!
 //! Shapes are not checked here: `check` builds the graph with the compiler's own builder.
 
@@ -10,6 +10,7 @@ mod diagnostics;
 mod expand;
 mod fallback;
 mod layers;
+mod library;
 mod nesting;
 mod parse;
 
@@ -17,7 +18,9 @@ mod parse;
 mod tests;
 
 use ast::Program;
+use check::names;
 use diagnostics::Diagnostics;
+use quote::quote;
 
 /// Declares neural networks and checks their shapes; the facade describes the language at its re-export.
 #[proc_macro]
@@ -30,15 +33,25 @@ fn expanded(input: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
     if let Some(place) = nesting::too_deep(&input) {
         return fallback::too_deep(place, input);
     }
-    let program: Program = match syn::parse2(input) {
+    let program: Program = match syn::parse2(input.clone()) {
         Ok(program) => program,
         Err(error) => return error.to_compile_error(),
     };
+    if let Some(item) = names::first_unknown(&program) {
+        return library::request(item, &input);
+    }
     let mut errors = Diagnostics::default();
     let findings = check::check(&program, &mut errors);
-    if errors.count() == 0 {
+    // The mistakes of a library are reported where it is declared.
+    let is_sound = names::are_sound(&program.libraries);
+    let library =
+        findings.library.map(|own| library::declaration(own, &input, is_sound && errors.count() == 0));
+    let items = if !is_sound {
+        fallback::program(&program, &findings, &Diagnostics::default())
+    } else if errors.count() == 0 {
         expand::program(&findings)
     } else {
         fallback::program(&program, &findings, &errors)
-    }
+    };
+    quote! { #items #library }
 }

@@ -69,6 +69,7 @@ pub(crate) fn outlines(program: TokenStream) -> TokenStream {
     let mut outlines = Vec::new();
     for token in program {
         match &token {
+            TokenTree::Punct(punct) if punct.as_char() == ';' => outlines.push(token.clone()),
             // Attributes, and the shape of an output.
             TokenTree::Punct(punct) if !matches!(punct.as_char(), '#' | '-' | '>') => {}
             TokenTree::Punct(_) => continue,

@@ -2,205 +2,20 @@
 //! continues after it.
 
 mod call;
+mod item;
 #[cfg(test)]
 mod tests;
 
 use proc_macro2::{Delimiter, TokenTree};
 use syn::ext::IdentExt;
+use syn::parse::ParseStream;
 use syn::parse::discouraged::Speculative;
-use syn::parse::{Parse, ParseStream};
-use syn::punctuated::Punctuated;
-use syn::{Attribute, Expr, Ident, Result, Token, Visibility, braced, bracketed, parenthesized, token};
+use syn::{Expr, Ident, Result, Token, braced, parenthesized, token};
 
 use self::call::call;
-use crate::ast::{
-    Block, Body, Item, Malformed, Network, Outputs, Parameter, Path, Pattern, Port, Program, Sizes,
-    Statement, plain,
-};
-use crate::diagnostics::{Mistake, did_you_mean};
+use crate::ast::{Body, Path, Statement, plain};
+use crate::diagnostics::Mistake;
 use crate::layers;
-
-mod keyword {
-    syn::custom_keyword!(block);
-    syn::custom_keyword!(network);
-}
-
-impl Parse for Program {
-    fn parse(input: ParseStream) -> Result<Self> {
-        let mut items = Vec::new();
-        while !input.is_empty() {
-            items.push(item(input));
-        }
-        Ok(Program { items })
-    }
-}
-
-/// Parses a fork of the input: tokens left after a failed attempt would otherwise fail the whole parse.
-fn item(input: ParseStream) -> Item {
-    let mut network = None;
-    let ahead = input.fork();
-    match item_or_error(&ahead, &mut network) {
-        Ok(item) => {
-            input.advance_to(&ahead);
-            item
-        }
-        Err(error) => {
-            skip_item(input);
-            Item::Malformed(Malformed { error, network })
-        }
-    }
-}
-
-/// On an error, `name` holds the network's visibility and name, if these were parsed.
-fn item_or_error(input: ParseStream, name: &mut Option<(Visibility, Ident)>) -> Result<Item> {
-    let attributes = Attribute::parse_outer(input)?;
-    let visibility: Visibility = input.parse()?;
-    if input.peek(keyword::block) {
-        if !matches!(visibility, Visibility::Inherited) {
-            return Err(error(&visibility, "a block is visible only in its own `network!`", "remove `pub`"));
-        }
-        return block(input, attributes).map(Item::Block);
-    }
-    if !input.peek(keyword::network) {
-        return Err(item_keyword_missing(input, visibility, name));
-    }
-    input.parse::<keyword::network>()?;
-    let ident: Ident = input.parse()?;
-    *name = Some((visibility.clone(), ident.clone()));
-    network(input, attributes, visibility, ident).map(Item::Network)
-}
-
-/// The error where neither `block` nor `network` begins an item. `name` is set if it is probably a network.
-fn item_keyword_missing(
-    input: ParseStream,
-    visibility: Visibility,
-    name: &mut Option<(Visibility, Ident)>,
-) -> syn::Error {
-    let text = "expected `block` or `network`";
-    let ahead = input.fork();
-    let Ok(found) = ahead.parse::<Ident>() else { return at_next_token(input, text, NETWORK_EXAMPLE) };
-    if ahead.peek(token::Paren) {
-        let ports = ahead.fork().parse::<TokenTree>().map(|ports| ports.to_string()).unwrap_or_default();
-        if ports.contains(':') {
-            *name = Some((visibility, found.clone()));
-            return error(&found, text, &format!("write `network {found}{}`", ports.replace(" :", ":")));
-        }
-        return error(
-            &found,
-            text,
-            &format!("write `block {found}{ports} {{ … }}`, or `network` for a network"),
-        );
-    }
-    match did_you_mean(&plain(&found), ["block", "network"]) {
-        Some(meant) => {
-            if let ("network", Ok(ident)) = (meant, ahead.parse::<Ident>()) {
-                *name = Some((visibility, ident));
-            }
-            error(&found, text, &format!("did you mean `{meant}`?"))
-        }
-        None => error(&found, text, NETWORK_EXAMPLE),
-    }
-}
-
-const NETWORK_EXAMPLE: &str = "a network reads `network Name(input: [1, 28, 28]) -> [10] { … }`";
-
-fn block(input: ParseStream, attributes: Vec<Attribute>) -> Result<Block> {
-    input.parse::<keyword::block>()?;
-    let name: Ident = input.parse()?;
-    let parameters = if input.peek(token::Paren) { parameters(input)? } else { Vec::new() };
-    Ok(Block { attributes, name, parameters, body: body(input)? })
-}
-
-fn parameters(input: ParseStream) -> Result<Vec<Parameter>> {
-    let content;
-    parenthesized!(content in input);
-    Ok(content.parse_terminated(parameter, Token![,])?.into_iter().collect())
-}
-
-fn parameter(input: ParseStream) -> Result<Parameter> {
-    let pattern = pattern(input)?;
-    let default = if input.peek(Token![=]) {
-        input.parse::<Token![=]>()?;
-        Some(input.parse()?)
-    } else {
-        None
-    };
-    Ok(Parameter { pattern, default })
-}
-
-fn patterns(input: ParseStream) -> Result<Vec<Pattern>> {
-    let content;
-    parenthesized!(content in input);
-    Ok(content.parse_terminated(pattern, Token![,])?.into_iter().collect())
-}
-
-fn pattern(input: ParseStream) -> Result<Pattern> {
-    if input.peek(token::Paren) {
-        patterns(input).map(Pattern::Tuple)
-    } else {
-        input.parse().map(Pattern::Name)
-    }
-}
-
-fn network(
-    input: ParseStream,
-    attributes: Vec<Attribute>,
-    visibility: Visibility,
-    name: Ident,
-) -> Result<Network> {
-    if !input.peek(token::Paren) {
-        return Err(error(&name, &format!("`{name}` needs its inputs in parentheses"), NETWORK_EXAMPLE));
-    }
-    let inputs = ports(input)?;
-    let outputs = if input.peek(token::Brace) {
-        Outputs::Missing
-    } else if !input.peek(Token![->]) {
-        return Err(at_next_token(input, "expected `->` and the shape of the output", NETWORK_EXAMPLE));
-    } else {
-        input.parse::<Token![->]>()?;
-        if input.peek(token::Paren) {
-            Outputs::Named(ports(input)?)
-        } else if input.peek(token::Bracket) {
-            Outputs::Single(sizes(input)?)
-        } else {
-            return Err(at_next_token(
-                input,
-                "expected the shape of the output",
-                "write `-> [10]`, or `-> (class: [10], size: [2])` for several outputs",
-            ));
-        }
-    };
-    Ok(Network { attributes, visibility, name, inputs, outputs, body: body(input)? })
-}
-
-fn ports(input: ParseStream) -> Result<Vec<Port>> {
-    let content;
-    parenthesized!(content in input);
-    Ok(content.parse_terminated(port, Token![,])?.into_iter().collect())
-}
-
-fn port(input: ParseStream) -> Result<Port> {
-    let name: Ident = input.parse()?;
-    if !input.peek(Token![:]) {
-        return Err(error(
-            &name,
-            &format!("`{name}` needs a shape"),
-            &format!("write `{name}: [1, 28, 28]`"),
-        ));
-    }
-    input.parse::<Token![:]>()?;
-    Ok(Port { name, sizes: sizes(input)? })
-}
-
-fn sizes(input: ParseStream) -> Result<Sizes> {
-    if !input.peek(token::Bracket) {
-        return Err(at_next_token(input, "expected a shape", "write its sizes in brackets: `[1, 28, 28]`"));
-    }
-    let content;
-    let bracket = bracketed!(content in input);
-    let sizes: Punctuated<Expr, Token![,]> = content.parse_terminated(Expr::parse, Token![,])?;
-    Ok(Sizes { bracket, sizes: sizes.into_iter().collect() })
-}
 
 fn body(input: ParseStream) -> Result<Body> {
     if !input.peek(token::Brace) {
@@ -281,6 +96,10 @@ fn separator(input: ParseStream, end: End, reported: &mut bool, statements: &mut
 fn statement(input: ParseStream, read: &mut Vec<Statement>) -> Result<()> {
     if input.peek(Token![let]) {
         input.parse::<Token![let]>()?;
+        if input.peek(token::Paren) {
+            read.push(split(input)?);
+            return Ok(());
+        }
         let name: Ident = input.parse()?;
         input.parse::<Token![=]>()?;
         return assigned(input, Assignment::Let(name), read);
@@ -310,6 +129,38 @@ fn statement(input: ParseStream, read: &mut Vec<Statement>) -> Result<()> {
     };
     let name: Ident = input.parse()?;
     layer(input, label, name, read)
+}
+
+/// `(first, second) = value` or `(first: 16, second: 48) = value`, after `let`.
+fn split(input: ParseStream) -> Result<Statement> {
+    const EXAMPLE: &str =
+        "write `let (first, second) = it;`, or with sizes `let (first: 16, second: 48) = it;`";
+    let content;
+    parenthesized!(content in input);
+    let mut names = Vec::new();
+    while !content.is_empty() {
+        if !content.peek(Ident) {
+            return Err(at_next_token(&content, "expected the name of a part", EXAMPLE));
+        }
+        let name: Ident = content.parse()?;
+        let size = match content.parse::<Option<Token![:]>>()? {
+            Some(_) => Some(content.parse()?),
+            None => None,
+        };
+        names.push((name, size));
+        if !content.is_empty() && content.parse::<Option<Token![,]>>()?.is_none() {
+            return Err(at_next_token(&content, "expected `,` between two parts", EXAMPLE));
+        }
+    }
+    if !input.peek(Token![=]) {
+        return Err(at_next_token(input, "expected `=`", EXAMPLE));
+    }
+    input.parse::<Token![=]>()?;
+    if !input.peek(Ident) {
+        return Err(at_next_token(input, "expected `it` or the name of a value", EXAMPLE));
+    }
+    let value: Ident = input.parse()?;
+    Ok(Statement::Split { names, value })
 }
 
 /// `if condition { … }`, perhaps followed by `else { … }` or `else if …`.
@@ -475,9 +326,10 @@ fn at_next_token(input: ParseStream, text: &str, help: &str) -> syn::Error {
     syn::Error::new(input.span(), Mistake::new(text).help(help.to_owned()))
 }
 
-/// Skips past the next `{ … }`, where an item ends.
+/// Skips past the next `{ … }` or `;`, where an item ends.
 fn skip_item(input: ParseStream) {
-    skip_while(input, |_| true);
+    skip_statement(input);
+    let _ = input.parse::<Option<Token![;]>>();
 }
 
 /// Skips past the next `{ … }` or up to the next `;`, where a statement ends.

@@ -103,8 +103,19 @@ fn corpus() -> Vec<TokenStream> {
             declarations(piece.parse().unwrap_or_default(), &mut found);
         }
     }
-    found.into_iter().flat_map(programs).filter(|program| length(program) <= MAX_TOKENS).collect()
+    let shared = SHARED.iter().map(|program| program.parse().expect("tokens"));
+    let programs = found.into_iter().flat_map(programs).chain(shared);
+    programs.filter(|program| length(program) <= MAX_TOKENS).collect()
 }
+
+/// Programs that use libraries, after their macros have provided the text.
+const SHARED: [&str; 3] = [
+    "@library sound { library l; const W = 4; block b(n, act = relu) { linear(n * W); act } }
+        use a::l::{W, b as c}; network A(x: [W]) -> [8] { c(2, act = leaky_relu(slope = 0.1)) }",
+    "@library sound { library l; network N<n = 3, on = true>(x: [n]) -> [n] { if on { f: linear(n); share(f) } } }
+        use l::*; const M = 7; pub network A = N<n = M, on = 2 < 3>;",
+    "@library broken { block b { conv2d(3, 3, ,) } } use l::b; library m; network A(x: [4]) -> [4] { b }",
+];
 
 /// The number of tokens, including those inside brackets.
 fn length(tokens: &TokenStream) -> usize {

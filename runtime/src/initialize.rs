@@ -97,6 +97,7 @@ pub fn initial_value(
             draw(name, sizes, uniform(-bound, bound)?, &mut random)?
         }
         Initializer::KaimingNormal => draw(name, sizes, normal(0.0, (2.0 / fan_in).sqrt())?, &mut random)?,
+        Initializer::Signs => filled(name, sizes, || if random.next_u32() & 1 == 0 { 1.0 } else { -1.0 })?,
     })
 }
 
@@ -164,6 +165,14 @@ mod tests {
         check(Initializer::XavierNormal, 0.0, 2.0 / (FAN_IN + FAN_OUT), 3.0);
         check(Initializer::KaimingUniform, 0.0, 2.0 / FAN_IN, 1.8);
         check(Initializer::KaimingNormal, 0.0, 2.0 / FAN_IN, 3.0);
+    }
+
+    #[test]
+    fn signs_are_drawn_with_equal_probability() {
+        let values = drawn(Initializer::Signs);
+        assert!(values.iter().all(|value| value.abs() == 1.0));
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        assert!(mean.abs() < 5.0 / (values.len() as f64).sqrt(), "{mean}");
     }
 
     #[test]

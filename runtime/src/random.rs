@@ -14,6 +14,8 @@ pub(crate) enum Purpose {
     Augment = 3,
     /// The split of a data set.
     Split = 4,
+    /// The mixture of the examples of a batch.
+    Mix = 5,
 }
 
 /// The stream of a seed, a purpose, and two numbers that distinguish streams of that purpose.

@@ -9,8 +9,8 @@ mod target;
 use std::fmt;
 use std::path::Path;
 
-use ndarray::ArrayViewD;
-use windlass_compiler::autodiff::{Optimizer, OutputLoss, names, training_graph};
+use ndarray::{ArrayD, ArrayViewD};
+use windlass_compiler::autodiff::{OutputLoss, names, training_graph};
 use windlass_compiler::codegen::Program;
 use windlass_compiler::graph::{Graph, Node};
 use windlass_compiler::interp::{Array, Bindings};
@@ -23,6 +23,7 @@ use windlass_compiler::shape::Sizes;
 use self::controls::Controls;
 pub use self::non_finite::{NonFiniteOrigin, Stage};
 pub use self::options::TrainerOptions;
+use self::options::check_optimizer;
 use self::output::Output;
 pub use self::target::Target;
 use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
@@ -198,13 +199,13 @@ impl<N: AnyNetwork> Trainer<N> {
 
     /// One step of gradient descent on a batch of any size.
     ///
+    /// # Errors
     /// [`Error::Input`], [`Error::UnequalBatches`], [`Error::EmptyBatch`] as in [`Model::forward`]; [`Error::Label`]
     /// for a label outside the range of classes; [`Error::Target`] for a target of the wrong kind or batch size, or without the name
     /// of an output;
     /// [`Error::SingleValue`] for a batch of one if batch normalisation has a single value per channel;
     /// [`Error::Setting`] for a rate that has become infinite; [`Error::OutOfMemory`]; and [`Error::NonFiniteStep`]
     /// with [`TrainerOptions::check_finite`]. After any of these errors, parameters are unchanged.
-    /// these, parameters are as they were.
     pub fn step<'a, 't>(
         &mut self,
         inputs: impl Into<N::Inputs<'a>>,
@@ -449,6 +450,15 @@ impl<N: AnyNetwork> Trainer<N> {
         &self.model
     }
 
+    /// Replaces a parameter or state of the model between two steps, for example by what another trainer has learned:
+    /// each of two networks that train against each other holds the other as frozen layers.
+    ///
+    /// # Errors
+    /// Those of [`Model::set_parameter`].
+    pub fn set_parameter(&mut self, name: &str, values: &ArrayD<f32>) -> Result<(), Error> {
+        self.model.set_parameter(name, values)
+    }
+
     /// Ends the training.
     pub fn into_model(self) -> Model<N> {
         self.model
@@ -477,18 +487,5 @@ impl<N: AnyNetwork> Trainer<N> {
     /// The compiled step.
     pub fn program(&self) -> &Program {
         self.executor.program()
-    }
-}
-
-/// Refuses a file written by a trainer with another optimiser. A file without an optimiser was written by a model.
-fn check_optimizer(path: &Path, options: &Optimizer) -> Result<(), Error> {
-    let metadata = Metadata::read(path)?.unwrap_or_default();
-    match serde_json::from_value::<Optimizer>(metadata.optimizer) {
-        Ok(written) if written.name() != options.name() => Err(Error::CheckpointOptimizer {
-            path: path.to_owned(),
-            expected: options.name(),
-            got: written.name(),
-        }),
-        _ => Ok(()),
     }
 }

@@ -88,6 +88,8 @@ fn basic(b: &mut Builder, label: &str, channels: usize, skip: ValueId) -> Result
         groups: 1,
         bias: false,
         init: Initializer::XavierUniform,
+        rotated: false,
+        connections: Vec::new(),
     };
     let norm = Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 };
     let x = b.layer(&format!("{label}.conv2d1"), &conv, skip)?;
@@ -257,6 +259,8 @@ fn every_argument_reaches_its_layer() {
                 groups: 4,
                 bias: false,
                 init: Initializer::Normal(0.0, 0.1),
+                rotated: false,
+                connections: Vec::new(),
             },
         ),
         ("max_pool2d1", Layer::max_pool(window([2, 2], [2, 2], 0, 2))),

@@ -141,6 +141,32 @@ fn frozen_batch_normalization_gives_what_the_network_predicts() -> Outcome {
 }
 
 #[test]
+fn a_frozen_layer_takes_what_another_trainer_learned() -> Outcome {
+    let (points, labels) = (noise(2 * 4, 5), [0, 1, 1, 0]);
+    let model = || Model::<Points>::with_options(2, &serial());
+    let mut learner = Trainer::new(model()?, TrainerOptions::default())?;
+    let first = learner.step(&points, &labels)?;
+    let learned = learner.model().parameter("f1.weight").unwrap().to_owned();
+
+    let options = TrainerOptions { frozen: BTreeSet::from(["f1".to_owned()]), ..TrainerOptions::default() };
+    let mut other = Trainer::new(model()?, options.clone())?;
+    other.set_parameter("f1.weight", &learned)?;
+    let mut with_it = model()?;
+    with_it.set_parameter("f1.weight", &learned)?;
+    let mut expected = Trainer::new(with_it, options)?;
+    for _ in 0..2 {
+        let report = other.step(&points, &labels)?;
+        assert_eq!(report, expected.step(&points, &labels)?);
+        assert!(report.loss < first.loss);
+    }
+    assert_eq!(other.model().parameters(), expected.model().parameters());
+    assert_eq!(other.model().parameter("f1.weight").unwrap(), learned);
+    assert!(matches!(other.set_parameter("f3.weight", &learned), Err(Error::UnknownParameter { .. })));
+    assert!(matches!(other.set_parameter("f1.bias", &learned), Err(Error::ParameterShape { .. })));
+    Ok(())
+}
+
+#[test]
 fn frozen_training_resumes_with_what_is_frozen() -> Outcome {
     let directory = TempDir::new()?;
     let path = directory.path().join("training.safetensors");

@@ -1,7 +1,7 @@
-"""Writes `layers.json`: what PyTorch computes for layers that Windlass builds from several operators.
+"""Writes `layers.json` and `bilinear.json`: what PyTorch computes for layers that Windlass builds from several operators.
 
 Run with a Python that has torch, from this folder: `python layers.py`. Everything is computed in double precision on
-operands of four digits; `compiler/tests/layers.rs` reads the file. Layers are written as Windlass serialises them.
+operands of four digits; `compiler/tests/layers.rs` reads the files. Layers are written as Windlass serialises them.
 """
 
 import json
@@ -259,10 +259,117 @@ def norms():
         )
 
 
+def true_convolutions():
+    functions = [F.conv1d, F.conv2d, F.conv3d]
+    for kernel, stride, padding, dilation, groups, x, outputs in [
+        ([3], [2], [1], [2], 1, (2, 2, 8), 3),
+        ([4, 3], [1, 2], [2, 0], [1, 1], 1, (2, 2, 5, 6), 3),
+        ([3, 3], [1, 1], [1, 1], [2, 1], 2, (1, 4, 6, 4), 2),
+        ([1, 2], [1, 1], [0, 0], [1, 1], 3, (1, 3, 3, 3), 3),
+        ([2, 1, 3], [1, 1, 2], [0, 1, 1], [1, 1, 1], 1, (1, 2, 3, 2, 4), 2),
+    ]:
+        layer(
+            {
+                "layer": f"conv{len(kernel)}d",
+                "out_channels": outputs,
+                "kernel_size": kernel,
+                "stride": stride,
+                "padding": padding,
+                "dilation": dilation,
+                "groups": groups,
+                "rotated": True,
+            },
+            lambda x, weight, bias: functions[len(kernel) - 1](
+                x, weight.flip(list(range(2, weight.dim()))), bias, stride, padding, dilation, groups
+            ),
+            x,
+            weight=(outputs, x[1] // groups, *kernel),
+            bias=(outputs,),
+        )
+
+
+def connections():
+    for lists, inputs, kernel, rotated in [
+        # As in the third layer of LeNet-5, for fewer channels.
+        ([[0, 1], [1, 2], [0, 2], [0, 1, 2]], 3, [3, 2], False),
+        ([[3], [0, 2], [1, 2, 3]], 4, [2, 2], True),
+        ([[0], [0]], 1, [2, 1], False),
+        ([[1], [0, 3]], 4, [3], False),
+        ([[0, 1], [1]], 2, [1, 2, 2], False),
+    ]:
+        count = sum(len(channels) for channels in lists)
+        function = [F.conv1d, F.conv2d, F.conv3d][len(kernel) - 1]
+
+        def connected(x, weight, bias):
+            results, first = [], 0
+            for channels in lists:
+                own = weight[first : first + len(channels), 0]
+                own = own.flip(list(range(1, own.dim()))) if rotated else own
+                results.append(function(x[:, channels], own.unsqueeze(0), padding=1))
+                first += len(channels)
+            return torch.cat(results, 1) + bias.view(1, -1, *(1 for _ in kernel))
+
+        description = {
+            "layer": f"conv{len(kernel)}d",
+            "out_channels": len(lists),
+            "kernel_size": kernel,
+            "padding": 1,
+            "connections": lists,
+        }
+        if rotated:
+            description["rotated"] = True
+        sizes = (2, inputs, 5, 4, 3)[: len(kernel) + 2]
+        layer(description, connected, sizes, weight=(count, 1, *kernel), bias=(len(lists),))
+
+
+def distances():
+    for x, outputs in [((3, 5), 4), ((2, 3, 4), 2)]:
+        layer(
+            {"layer": "rbf", "out_features": outputs},
+            lambda x, weight: (x.unsqueeze(-2) - weight).square().sum(-1),
+            x,
+            weight=(outputs, x[-1]),
+        )
+
+
+def bilinear():
+    """Bilinear forms, which have two inputs."""
+    forms = []
+    for inputs, others, outputs, bias in [(3, 4, 2, True), (1, 5, 3, True), (4, 2, 1, False)]:
+        x, y = (normal(3, size).requires_grad_() for size in (inputs, others))
+        parameters = {"weight": normal(outputs, inputs, others).requires_grad_()}
+        if bias:
+            parameters["bias"] = normal(outputs).requires_grad_()
+        z = F.bilinear(x, y, **parameters)
+        gradient = normal(*z.shape)
+        z.backward(gradient)
+        forms.append(
+            {
+                "x": array(x),
+                "y": array(y),
+                "parameters": {name: array(value) for name, value in parameters.items()},
+                "z": array(z),
+                "gradient": array(gradient),
+                "x_gradient": array(x.grad),
+                "y_gradient": array(y.grad),
+                "gradients": {name: array(value.grad) for name, value in parameters.items()},
+            }
+        )
+    return forms
+
+
+def write(name, values):
+    text = ",\n".join(json.dumps(value, separators=(",", ":")) for value in values)
+    (Path(__file__).parent / name).write_text(f"[\n{text}\n]\n")
+
+
 transposed()
 convolutions()
 pools()
 spatial()
 norms()
-text = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
-(Path(__file__).parent / "layers.json").write_text(f"[\n{text}\n]\n")
+true_convolutions()
+connections()
+distances()
+write("layers.json", cases)
+write("bilinear.json", bilinear())

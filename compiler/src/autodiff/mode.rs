@@ -15,8 +15,7 @@ use crate::shape::{Shape, Type};
 /// Nothing else changes; a graph already in training mode stays the same.
 ///
 /// # Errors
-/// [`GraphError::DuplicateName`] if the network has dropout and its own source named `seed`, or if two batch
-/// normalisations share their running statistics.
+/// [`GraphError::DuplicateName`] if the network has dropout and its own source named `seed`.
 pub fn training_mode(graph: &Graph) -> Result<Graph, GraphError> {
     training_mode_but(graph, |_| false)
 }
@@ -25,7 +24,9 @@ pub fn training_mode(graph: &Graph) -> Result<Graph, GraphError> {
 pub(super) fn training_mode_but(graph: &Graph, keeps: impl Fn(&Node) -> bool) -> Result<Graph, GraphError> {
     let mut mode = TrainingMode { graph: Graph::new(graph.name()), values: HashMap::new(), seed: None };
     let mut stream = 0;
-    let mut running = Vec::new();
+    // The latest value of each running statistic. If several nodes share one, each updates what the one before it made.
+    let mut running: Vec<(&str, ValueId)> = Vec::new();
+    let mut place_of: HashMap<&str, usize> = HashMap::new();
     for node in graph.nodes() {
         let Some(InTraining { op, is_random, updates }) =
             node.op.in_training(stream).filter(|_| !keeps(node))
@@ -38,16 +39,29 @@ pub(super) fn training_mode_but(graph: &Graph, keeps: impl Fn(&Node) -> bool) ->
             stream += 1;
             seed = Some(mode.seed()?);
         }
-        let results = mode.replace(node, op, seed.as_slice())?;
+        let mut operands: Vec<ValueId> = node.operands.iter().map(|operand| mode.values[operand]).collect();
+        let name_of = |operand: usize| match &graph.producer(node.operands[operand]).op {
+            Op::State(state) => Some(state.name.as_str()),
+            _ => None,
+        };
+        for &(operand, _) in updates {
+            if let Some(&place) = name_of(operand).and_then(|name| place_of.get(name)) {
+                operands[operand] = running[place].1;
+            }
+        }
+        let results = mode.replace(node, op, operands, seed)?;
         for &(operand, result) in updates {
-            if let Op::State(state) = &graph.producer(node.operands[operand]).op {
-                running.push((state.name.clone(), results[result]));
+            let Some(name) = name_of(operand) else { continue };
+            let place = *place_of.entry(name).or_insert(running.len());
+            match running.get_mut(place) {
+                Some((_, latest)) => *latest = results[result],
+                None => running.push((name, results[result])),
             }
         }
     }
     mode.graph.copy_ends(graph, &mode.values)?;
     for (name, value) in running {
-        mode.graph.add_update(&name, value)?;
+        mode.graph.add_update(name, value)?;
     }
     Ok(mode.graph)
 }
@@ -59,10 +73,15 @@ struct TrainingMode {
 }
 
 impl TrainingMode {
-    /// Replaces a node's operator and appends operands.
-    fn replace(&mut self, node: &Node, op: Op, further: &[ValueId]) -> Result<Vec<ValueId>, GraphError> {
-        let mut operands: Vec<ValueId> = node.operands.iter().map(|operand| self.values[operand]).collect();
-        operands.extend_from_slice(further);
+    /// Replaces a node's operator and operands.
+    fn replace(
+        &mut self,
+        node: &Node,
+        op: Op,
+        mut operands: Vec<ValueId>,
+        seed: Option<ValueId>,
+    ) -> Result<Vec<ValueId>, GraphError> {
+        operands.extend(seed);
         let results = self.graph.add(op, &operands, &node.label)?;
         self.values.extend(node.results.iter().copied().zip(results.iter().copied()));
         Ok(results)

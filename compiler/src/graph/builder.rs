@@ -3,11 +3,11 @@
 use super::initializer::Initializer;
 use super::{Graph, Layer, verify};
 use crate::entity::ValueId;
-use crate::error::GraphError;
-use crate::ops::Op;
+use crate::error::{GraphError, ShapeError};
 use crate::ops::elementwise::{Binary, BinaryKind, Scale};
 use crate::ops::source::{Input, InputRole, Parameter, State};
 use crate::ops::structure::Concat;
+use crate::ops::{Op, Operator};
 use crate::shape::{DType, Dim, Shape, Type};
 
 /// How two values are combined element by element.
@@ -36,12 +36,14 @@ impl Combination {
 #[derive(Clone, Debug)]
 pub struct Builder {
     graph: Graph,
+    /// Labels whose layers have the parameters of another label.
+    shared: Vec<(String, String)>,
 }
 
 impl Builder {
     /// A builder of an empty network.
     pub fn new(name: &str) -> Self {
-        Builder { graph: Graph::new(name) }
+        Builder { graph: Graph::new(name), shared: Vec::new() }
     }
 
     /// The graph so far.
@@ -109,6 +111,57 @@ impl Builder {
             GraphError::Shape { error, .. } => GraphError::Shape { at: layer.name().to_owned(), error },
             other => other,
         })
+    }
+
+    /// Lets layers added later under `label`, and under labels that continue it (`label.conv`), use the parameters and
+    /// states of `owner` instead of their own. In training, the gradients of all uses add up, and running statistics are
+    /// updated by one use after another.
+    ///
+    /// ```
+    /// use windlass_compiler::graph::{Builder, Layer};
+    ///
+    /// let mut builder = Builder::new("siamese");
+    /// let (left, right) = (builder.input("left", &[8])?, builder.input("right", &[8])?);
+    /// let left = builder.layer("f1", &Layer::linear(4), left)?;
+    /// builder.share("again", "f1");
+    /// let right = builder.layer("again", &Layer::linear(4), right)?;
+    /// let difference = builder.combine("", windlass_compiler::graph::Combination::Subtract, left, right)?;
+    /// builder.output("difference", difference)?;
+    /// assert_eq!(builder.finish()?.parameters().count(), 2);
+    /// # Ok::<(), windlass_compiler::error::GraphError>(())
+    /// ```
+    ///
+    /// Adding such a layer is a [`GraphError::Shape`] if a parameter does not exist or has another shape.
+    pub fn share(&mut self, label: &str, owner: &str) {
+        self.shared.push((label.to_owned(), owner.to_owned()));
+    }
+
+    /// The label whose parameters the layers under a label have, if it is another one.
+    fn owner(&self, label: &str) -> Option<String> {
+        self.shared.iter().rev().find_map(|(from, owner)| {
+            let rest = label.strip_prefix(from.as_str())?;
+            (rest.is_empty() || rest.starts_with('.')).then(|| format!("{owner}{rest}"))
+        })
+    }
+
+    /// A parameter or state: a new one, or that of the label whose parameters this label has.
+    fn stored(&mut self, source: impl Into<Op>, label: &str, name: &str) -> Result<ValueId, GraphError> {
+        let Some(owner) = self.owner(label) else { return self.op(source, &[], label) };
+        let op = source.into();
+        let needed = op.infer(&[]).map_err(|error| GraphError::Shape { at: label.to_owned(), error })?;
+        let name = format!("{owner}.{name}");
+        let found = self.graph.source(&name).filter(|&value| {
+            // A state is not a parameter.
+            std::mem::discriminant(&self.graph.producer(value).op) == std::mem::discriminant(&op)
+        });
+        match found {
+            Some(value) if *self.graph.ty(value) == needed[0] => Ok(value),
+            _ => {
+                let found = found.map(|value| self.graph.ty(value).shape.clone());
+                let error = ShapeError::SharedParameter { name, needed: needed[0].shape.clone(), found };
+                Err(GraphError::Shape { at: label.to_owned(), error })
+            }
+        }
     }
 
     /// The sum of two values of equal shape.
@@ -204,10 +257,10 @@ impl Builder {
         self.graph.add_single(op, operands, label)
     }
 
-    /// A trainable parameter named `label.name`.
+    /// A trainable parameter named `label.name`, or that of the owner of a shared label ([`Builder::share`]).
     ///
     /// # Errors
-    /// As [`Graph::add`].
+    /// As [`Graph::add`], and [`ShapeError::SharedParameter`].
     pub fn parameter(
         &mut self,
         label: &str,
@@ -216,13 +269,13 @@ impl Builder {
         init: Initializer,
     ) -> Result<ValueId, GraphError> {
         let parameter = Parameter { name: format!("{label}.{name}"), shape: Shape::fixed(sizes), init };
-        self.op(parameter, &[], label)
+        self.stored(parameter, label, name)
     }
 
-    /// A state named `label.name`.
+    /// A state named `label.name`, or that of the owner of a shared label ([`Builder::share`]).
     ///
     /// # Errors
-    /// As [`Graph::add`].
+    /// As [`Graph::add`], and [`ShapeError::SharedParameter`].
     pub fn state(
         &mut self,
         label: &str,
@@ -231,7 +284,7 @@ impl Builder {
         init: Initializer,
     ) -> Result<ValueId, GraphError> {
         let state = State { name: format!("{label}.{name}"), shape: Shape::fixed(sizes), init };
-        self.op(state, &[], label)
+        self.stored(state, label, name)
     }
 
     /// Names a value as an output.

@@ -23,6 +23,8 @@ pub enum Initializer {
     KaimingUniform,
     /// Normal with deviation `√(2 / fan_in)` (He et al. 2015, arXiv:1502.01852).
     KaimingNormal,
+    /// −1 or 1 with equal probability, as for the prototypes of LeNet-5 (LeCun et al. 1998).
+    Signs,
 }
 
 impl Initializer {
@@ -48,7 +50,8 @@ impl Initializer {
             Initializer::XavierUniform
             | Initializer::XavierNormal
             | Initializer::KaimingUniform
-            | Initializer::KaimingNormal => return Ok(()),
+            | Initializer::KaimingNormal
+            | Initializer::Signs => return Ok(()),
         };
         if holds { Ok(()) } else { Err(ShapeError::NumberOutOfRange { argument: "init", value, range }) }
     }

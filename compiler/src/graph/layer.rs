@@ -2,7 +2,9 @@
 
 mod activation;
 mod build;
+mod connections;
 mod conv;
+mod distance;
 mod norm;
 mod pool;
 pub mod rules;
@@ -43,6 +45,11 @@ pub enum Layer {
         bias: bool,
         /// Initial values of the weight.
         init: Initializer,
+        /// Whether the kernel is rotated by 180°: a convolution in the sense of mathematics and signal processing.
+        rotated: bool,
+        /// The input channels, in ascending order, with which each output channel is connected; no list at all if all
+        /// are. There are weights only for these connections: `[connections, 1, kernel…]`, output by output.
+        connections: Vec<Vec<usize>>,
     },
     /// Transposed convolution: the gradient of a convolution to its input, so that strides enlarge images (Zeiler et
     /// al. 2010; Dumoulin and Visin 2016, arXiv:1603.07285). Sizes of the result are (input − 1) · stride − padding +
@@ -172,6 +179,16 @@ pub enum Layer {
         /// Initial values of the weight.
         init: Initializer,
     },
+    /// Squared Euclidean distances of a vector to some prototypes, `Σ (x − w)²`: the radial basis functions of LeNet-5
+    /// (LeCun et al. 1998, section II.B).
+    Rbf {
+        /// The number of prototypes.
+        out_features: usize,
+        /// Whether the prototypes are parameters; otherwise they are a state, which training does not change.
+        trainable: bool,
+        /// Initial values of the prototypes.
+        init: Initializer,
+    },
     /// Flattens any shape to a vector.
     Flatten,
     /// Sets random elements to zero in training.
@@ -273,7 +290,15 @@ pub enum Layer {
 impl Layer {
     /// A convolution with a bias, one group and the default initialisation.
     pub fn conv(out_channels: usize, window: Window) -> Self {
-        Layer::Conv { out_channels, window, groups: 1, bias: true, init: Initializer::XavierUniform }
+        Layer::Conv {
+            out_channels,
+            window,
+            groups: 1,
+            bias: true,
+            init: Initializer::XavierUniform,
+            rotated: false,
+            connections: Vec::new(),
+        }
     }
 
     /// A dense layer with a bias and the default initialisation.

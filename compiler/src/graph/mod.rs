@@ -5,6 +5,7 @@
 
 mod axes;
 mod builder;
+mod forms;
 pub mod initializer;
 mod layer;
 mod names;

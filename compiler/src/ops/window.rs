@@ -112,6 +112,24 @@ impl Window {
         (self.kernel_size[axis] - 1) * self.dilation[axis] + 1
     }
 
+    /// The padding that keeps the size of an input at stride 1, P = D·(K − 1)/2 on both sides of each axis for a kernel
+    /// of size K and dilation D. If D·(K − 1) is odd, there is one element more after the input. It saturates.
+    ///
+    /// ```
+    /// use windlass_compiler::ops::window::Window;
+    /// let dilated = Window { dilation: vec![4, 4], ..Window::square(3, 1, 0) };
+    /// let padded = Window { padding: dilated.same_padding(), ..dilated };
+    /// assert_eq!(padded.padding, [4.into(), 4.into()]);
+    /// assert_eq!(padded.output_sizes(&[28, 17]), [28, 17]);
+    /// ```
+    pub fn same_padding(&self) -> Vec<Sides> {
+        let along = |(size, dilation): (&usize, &usize)| {
+            let around = size.saturating_sub(1).saturating_mul(*dilation);
+            Sides { before: around / 2, after: around - around / 2 }
+        };
+        self.kernel_size.iter().zip(&self.dilation).map(along).collect()
+    }
+
     /// Whether any axis has padding.
     pub fn is_padded(&self) -> bool {
         self.padding.iter().any(|padding| padding.total() > 0)

@@ -1,5 +1,5 @@
-//! A summary of a network by layer, before compilation: parameters, multiply-adds, memory, receptive field. `table`
-//! prints it.
+//! A summary of a network by layer, before compilation: parameters, multiply-adds, memory, complexity, receptive field.
+//! `table` prints it.
 
 mod receptive_field;
 mod table;
@@ -12,9 +12,11 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use self::receptive_field::Field;
+pub use self::receptive_field::ReceptiveField;
 use crate::graph::{Graph, Node, source_name};
 use crate::ops::source::{InputRole, Source};
-use crate::ops::{Move, Op, Operator, Rewrite, Role};
+use crate::ops::window::Window;
+use crate::ops::{Move, Op, Operator, Reach, Rewrite, Role};
 use crate::shape::{Shape, Type};
 
 /// Bytes of an element: both element types have 32 bits.
@@ -32,7 +34,7 @@ pub struct Summary {
 }
 
 /// A layer: all operators with one label, or a single operator without a label.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The label: `c1`, `inception3a.path1`. For an input, its name; empty for an operator without a label.
     pub label: String,
@@ -46,9 +48,11 @@ pub struct Row {
     pub state: u64,
     /// Multiply-adds of products per sample. Bias, pooling and activations have none.
     pub multiply_adds: u64,
-    /// The number of input elements along each spatial axis that an element of the last result depends on, including
-    /// padding. `None` if it is the whole input, or if the input has no spatial axes.
-    pub receptive_field: Option<Vec<usize>>,
+    /// The window of its first convolution or pooling.
+    pub window: Option<Window>,
+    /// The receptive field of its last result along each spatial axis. `None` if it is the whole input, or if the input
+    /// has no spatial axes.
+    pub receptive_field: Option<Vec<ReceptiveField>>,
     /// Bytes per sample of the values it computes that are used. An element-wise operator computes no new value if
     /// nothing else needs the old one; nor does a reshape.
     pub output_bytes: u64,
@@ -110,6 +114,9 @@ pub fn summary(graph: &Graph) -> Summary {
         }
         let row = &mut rows[index];
         row.operators.extend(operator_names(&node.op));
+        if let (None, Reach::Window(window)) = (&row.window, node.op.facts().reach) {
+            row.window = Some(window.clone());
+        }
         row.multiply_adds += multiply_adds(graph, node);
         for &operand in &node.operands {
             if !std::mem::replace(&mut claimed[operand.index()], true) {
@@ -120,7 +127,7 @@ pub fn summary(graph: &Graph) -> Summary {
         if graph.ty(result).shape.is_batched() || !row.output.is_batched() {
             row.output = graph.ty(result).shape.clone();
             row.receptive_field = match &fields[result.index()] {
-                Field::Local(axes) => Some(axes.iter().map(|axis| axis.size).collect()),
+                Field::Local(axes) => Some(axes.clone()),
                 Field::Independent | Field::Global => None,
             };
         }
@@ -142,9 +149,46 @@ impl Row {
             parameters: 0,
             state: 0,
             multiply_adds: 0,
+            window: None,
             receptive_field: None,
             output_bytes: 0,
         }
+    }
+
+    /// The time complexity, as textbooks define it: the multiply-adds of one sample. For a convolution it is M²·K²·C·D,
+    /// for results of M×M pixels, a kernel of K×K, and C input and D output channels.
+    ///
+    /// A 3×3 convolution of 256 channels, and the bottleneck that replaces it in deep residual networks:
+    ///
+    /// ```
+    /// use windlass_compiler::graph::{Builder, Layer};
+    /// use windlass_compiler::ops::window::Window;
+    /// use windlass_compiler::summary::summary;
+    ///
+    /// let complexity = |layers: &[(usize, usize)]| {
+    ///     let mut builder = Builder::new("net");
+    ///     let mut x = builder.input("x", &[256, 100, 100])?;
+    ///     for (index, &(kernel_size, channels)) in layers.iter().enumerate() {
+    ///         let window = Window::square(kernel_size, 1, (kernel_size - 1) / 2);
+    ///         x = builder.layer(&format!("c{index}"), &Layer::conv(channels, window), x)?;
+    ///     }
+    ///     builder.output("y", x)?;
+    ///     let totals = summary(&builder.finish()?).totals;
+    ///     Ok::<_, windlass_compiler::error::GraphError>((totals.time_complexity(), totals.space_complexity()))
+    /// };
+    /// assert_eq!(complexity(&[(3, 256)])?, (5_898_240_000, 3_150_080));
+    /// assert_eq!(complexity(&[(1, 64), (3, 64), (1, 256)])?, (696_320_000, 3_910_016));
+    /// # Ok::<(), windlass_compiler::error::GraphError>(())
+    /// ```
+    pub fn time_complexity(&self) -> u64 {
+        self.multiply_adds
+    }
+
+    /// The space complexity, as textbooks define it: the numbers stored for its parameters and for the result of one
+    /// sample. For a convolution it is K²·C·D + D + M²·D. Element-wise operators that overwrite their operand, and
+    /// reshapes, store no result.
+    pub fn space_complexity(&self) -> u64 {
+        self.parameters + self.output_bytes / ELEMENT_BYTES
     }
 
     /// Counts the parameters and states that the row is the first to use.
@@ -154,6 +198,18 @@ impl Row {
             Some(Source::State(state)) => self.state += state.shape.item_elements() as u64,
             Some(Source::Input(_) | Source::Constant(_)) | None => {}
         }
+    }
+}
+
+impl Totals {
+    /// The multiply-adds of one sample.
+    pub fn time_complexity(&self) -> u64 {
+        self.multiply_adds
+    }
+
+    /// The numbers stored for all parameters and for every result of one sample.
+    pub fn space_complexity(&self) -> u64 {
+        self.parameters + self.activation_bytes / ELEMENT_BYTES
     }
 }
 

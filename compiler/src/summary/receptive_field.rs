@@ -1,8 +1,11 @@
 //! The receptive field of each value in the input: sizes and strides, propagated through windows.
 //!
-//! A window of dilated extent `k` and stride `s` maps a field of size `r` and stride `j` to one of size `r + (k − 1)·j`
-//! and stride `s·j` (Araujo, Norris and Sim 2019, "Computing Receptive Fields of Convolutional Neural Networks"). Where
-//! paths merge, the larger field counts.
+//! A window of dilated extent `k`, stride `s` and padding `p` maps a field of size `r`, jump `j` and start `c` to one of
+//! size `r + (k − 1)·j`, jump `s·j` and start `c + ((k − 1)/2 − p)·j` (Dumoulin and Visin 2016, "A guide to convolution
+//! arithmetic for deep learning", arXiv:1603.07285; Araujo, Norris and Sim 2019, "Computing Receptive Fields of
+//! Convolutional Neural Networks"). Where paths merge, the larger field counts.
+
+use serde::{Deserialize, Serialize};
 
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
@@ -12,23 +15,27 @@ use crate::ops::{Move, Operator, Reach, Role};
 use crate::shape::Type;
 
 /// The part of the input that an element of a value depends on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Field {
     /// None: parameters and values computed from them.
     Independent,
     /// An interval of the input along each spatial axis.
-    Local(Vec<Axis>),
+    Local(Vec<ReceptiveField>),
     /// The whole input, or an input without spatial axes.
     Global,
 }
 
-/// A receptive field along one spatial axis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Axis {
-    /// The number of input elements that one element depends on.
-    pub(super) size: usize,
-    /// The number of input elements between the fields of neighbouring elements.
-    pub(super) stride: usize,
+/// The receptive fields of a layer along one spatial axis, in elements of the input. Where paths merge, the size and the
+/// jump are the maximum over the paths, and the start is that of the path with the largest field.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReceptiveField {
+    /// The number of input elements that one element of the result depends on, including padding.
+    pub size: usize,
+    /// The number of input elements between the fields of neighbouring elements: the product of the strides so far.
+    pub jump: usize,
+    /// The centre of the field of the first element. Input element `i` covers `i` to `i + 1`, so its centre is
+    /// `i + 0.5`; layers that keep the size by equal padding on both sides keep the start at 0.5.
+    pub start: f64,
 }
 
 /// The field of every value.
@@ -78,16 +85,21 @@ fn field(graph: &Graph, node: &Node, mut operands: Vec<Field>) -> Field {
 fn of_input(ty: &Type) -> Field {
     match ty.shape.rank() {
         _ if !ty.shape.is_batched() => Field::Independent,
-        rank @ 3.. => Field::Local(vec![Axis { size: 1, stride: 1 }; rank - 2]),
+        rank @ 3.. => Field::Local(vec![ReceptiveField { size: 1, jump: 1, start: 0.5 }; rank - 2]),
         _ => Field::Global,
     }
 }
 
 fn through(window: &Window, field: &Field) -> Field {
     let Field::Local(axes) = field else { return field.clone() };
-    let widen = |(index, axis): (usize, &Axis)| Axis {
-        size: (window.extent(index) - 1).saturating_mul(axis.stride).saturating_add(axis.size),
-        stride: axis.stride.saturating_mul(window.stride[index]),
+    let widen = |(index, axis): (usize, &ReceptiveField)| {
+        let around = window.extent(index) - 1;
+        let shift = around as f64 / 2.0 - window.padding[index].before as f64;
+        ReceptiveField {
+            size: around.saturating_mul(axis.jump).saturating_add(axis.size),
+            jump: axis.jump.saturating_mul(window.stride[index]),
+            start: axis.start + shift * axis.jump as f64,
+        }
     };
     Field::Local(axes.iter().enumerate().map(widen).collect())
 }
@@ -96,8 +108,10 @@ fn merge(fields: Vec<Field>) -> Field {
     fields.into_iter().fold(Field::Independent, |left, right| match (left, right) {
         (Field::Independent, other) | (other, Field::Independent) => other,
         (Field::Local(left), Field::Local(right)) if left.len() == right.len() => {
-            let wider =
-                |(l, r): (&Axis, &Axis)| Axis { size: l.size.max(r.size), stride: l.stride.max(r.stride) };
+            let wider = |(l, r): (&ReceptiveField, &ReceptiveField)| ReceptiveField {
+                jump: l.jump.max(r.jump),
+                ..if r.size > l.size { *r } else { *l }
+            };
             Field::Local(left.iter().zip(&right).map(wider).collect())
         }
         _ => Field::Global,

@@ -1,7 +1,7 @@
-use super::{Row, Summary, summary};
+use super::{ReceptiveField, Row, Summary, summary};
 use crate::error::GraphError;
 use crate::graph::{Builder, Graph, Layer};
-use crate::ops::window::Window;
+use crate::ops::window::{Sides, Window};
 use crate::pass::{Mode, PassOptions, optimize};
 
 fn lenet() -> Result<Graph, GraphError> {
@@ -122,7 +122,7 @@ fn receptive_fields_of_a_vgg_like_stack() {
     b.output("logits", x).unwrap();
     let summary = summary(&b.finish().unwrap());
     let fields: Vec<Option<usize>> =
-        summary.rows.iter().map(|row| row.receptive_field.as_ref().map(|sizes| sizes[0])).collect();
+        summary.rows.iter().map(|row| row.receptive_field.as_ref().map(|axes| axes[0].size)).collect();
     // Stride 1: 1, 1+2, 3+2; the pool adds 1 and doubles the stride: 6, 6+2·2, 10+2·2; the second adds 2: 16.
     let expected = [1, 3, 5, 6, 10, 14, 16, 16].map(Some);
     assert_eq!(fields, [&expected[..], &[None, None]].concat());
@@ -143,7 +143,9 @@ fn dilation_widens_a_field_and_joined_paths_take_the_larger() {
     let mean = b.layer("mean", &Layer::GlobalAvgPool { axes: 2 }, joined).unwrap();
     b.output("y", mean).unwrap();
     let summary = summary(&b.finish().unwrap());
-    let field = |label| row(&summary, label).receptive_field.clone().unwrap();
+    let field = |label| -> Vec<usize> {
+        row(&summary, label).receptive_field.iter().flatten().map(|axis| axis.size).collect()
+    };
     assert_eq!(field("wide"), [7, 5]);
     assert_eq!(field("narrow"), [1, 1]);
     assert_eq!(field("sum"), [7, 5]);
@@ -179,7 +181,104 @@ fn a_summary_serialises_as_data() {
     let summary = summary(&lenet().unwrap());
     let json = serde_json::to_value(&summary).unwrap();
     assert_eq!(json["rows"][1]["label"], "c1");
-    assert_eq!(json["rows"][1]["receptive_field"], serde_json::json!([5, 5]));
+    let axis = serde_json::json!({"size": 5, "jump": 1, "start": 0.5});
+    assert_eq!(json["rows"][1]["receptive_field"], serde_json::json!([axis, axis]));
     assert_eq!(json["rows"][8]["receptive_field"], serde_json::Value::Null);
     assert_eq!(serde_json::from_value::<Summary>(json).unwrap(), summary);
+}
+
+#[test]
+fn jump_and_start_follow_strides_and_padding() {
+    let mut b = Builder::new("strided");
+    let mut x = b.input("image", &[1, 31, 31]).unwrap();
+    let dilated = Window { dilation: vec![2, 2], ..Window::square(3, 2, 1) };
+    for (label, layer) in [
+        ("c1", Layer::conv(2, Window::square(3, 2, 1))),
+        ("c2", Layer::conv(2, dilated)),
+        ("p3", Layer::max_pool(Window::square(2, 2, 0))),
+    ] {
+        x = b.layer(label, &layer, x).unwrap();
+    }
+    b.output("y", x).unwrap();
+    let summary = summary(&b.finish().unwrap());
+    let field = |label| row(&summary, label).receptive_field.clone().unwrap()[1];
+    // Centres of fields, counted by hand: c1 sees -1..2 around 0.5. c2 sees 5 of its elements 2 apart, the first in its
+    // padding: -2, 0, ..., 6 around 2.5. p3 takes the mean of two centres 4 apart.
+    let expected = [("image", 1, 1, 0.5), ("c1", 3, 2, 0.5), ("c2", 11, 4, 2.5), ("p3", 15, 8, 4.5)];
+    for (label, size, jump, start) in expected {
+        assert_eq!(field(label), ReceptiveField { size, jump, start }, "{label}");
+    }
+}
+
+#[test]
+fn a_bottleneck_takes_an_eighth_of_the_time() {
+    let complexity = |layers: &[(usize, usize)]| {
+        let mut b = Builder::new("net");
+        let mut x = b.input("x", &[256, 100, 100]).unwrap();
+        for (index, &(size, channels)) in layers.iter().enumerate() {
+            let window = Window::square(size, 1, (size - 1) / 2);
+            x = b.layer(&format!("c{index}"), &Layer::conv(channels, window), x).unwrap();
+            x = b.layer(&format!("c{index}"), &Layer::Relu, x).unwrap();
+        }
+        b.output("y", x).unwrap();
+        summary(&b.finish().unwrap())
+    };
+    let (area, wide) = (100 * 100, complexity(&[(3, 256)]));
+    assert_eq!(row(&wide, "c0").time_complexity(), area * 9 * 256 * 256);
+    assert_eq!(row(&wide, "c0").space_complexity(), 9 * 256 * 256 + 256 + area * 256);
+    let narrow = complexity(&[(1, 64), (3, 64), (1, 256)]);
+    let times = ["c0", "c1", "c2"].map(|label| row(&narrow, label).time_complexity());
+    assert_eq!(times, [area * 256 * 64, area * 9 * 64 * 64, area * 64 * 256]);
+    assert_eq!(narrow.totals.time_complexity(), 696_320_000);
+    let weights = 256 * 64 + 9 * 64 * 64 + 64 * 256 + (64 + 64 + 256);
+    assert_eq!(narrow.totals.space_complexity(), weights + area * (64 + 64 + 256));
+}
+
+#[test]
+fn merged_paths_show_the_larger_field() {
+    let mut b = Builder::new("paths");
+    let x = b.input("x", &[1, 16, 16]).unwrap();
+    let left = b.layer("left", &Layer::conv(1, Window::square(3, 1, 0)), x).unwrap();
+    let right = b.layer("right", &Layer::max_pool(Window::square(2, 1, 0)), x).unwrap();
+    let right = b.layer("shifted", &Layer::max_pool(Window::square(2, 1, 0)), right).unwrap();
+    let after = Window { padding: vec![Sides { before: 0, after: 2 }; 2], ..Window::square(3, 1, 0) };
+    let right = b.layer("more", &Layer::conv(1, after), right).unwrap();
+    let sum = b.add("sum", left, right).unwrap();
+    b.output("y", sum).unwrap();
+    let summary = summary(&b.finish().unwrap());
+    let field = |label| row(&summary, label).receptive_field.clone().unwrap()[0];
+    assert_eq!(field("left"), ReceptiveField { size: 3, jump: 1, start: 1.5 });
+    assert_eq!(field("more"), ReceptiveField { size: 5, jump: 1, start: 2.5 });
+    assert_eq!(field("sum"), field("more"));
+}
+
+#[test]
+fn details_print_as_a_table() {
+    let mut b = Builder::new("Details");
+    let x = b.input("image", &[1, 28, 20]).unwrap();
+    let dilated = Window {
+        kernel_size: vec![3, 4],
+        dilation: vec![2, 1],
+        stride: vec![1, 2],
+        padding: vec![2.into(), 1.into()],
+    };
+    let x = b.layer("c1", &Layer::conv(4, dilated), x).unwrap();
+    let x = b.layer("c1", &Layer::Relu, x).unwrap();
+    let x = b.layer("", &Layer::Flatten, x).unwrap();
+    let x = b.layer("f2", &Layer::linear(3), x).unwrap();
+    b.output("y", x).unwrap();
+    let printed = summary(&b.finish().unwrap()).details();
+    let expected = "\
+Details
+───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+ layer   window                                  time   space   receptive field     jump      start   same padding
+═══════════════════════════════════════════════════════════════════════════════════════════════════════════════════
+ image   -                                          -       -               1×1        1        0.5              -
+ c1      3×4, stride (1, 2), dilation (2, 1)   13,440   1,172               5×4   (1, 2)   (0.5, 1)    (2, (1, 2))
+         -                                          -       -                 -        -          -              -
+ f2      -                                      3,360   3,366                 -        -          -              -
+───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+ time   16,800 multiply-adds per item
+ space  4,538 numbers, 3,415 of them parameters, per item";
+    assert_eq!(printed, expected, "\n{printed}");
 }

@@ -196,5 +196,13 @@ fn conv(numbers: &mut Rng, item: &[usize]) -> Layer {
         1 => sizes::channels(numbers).min(most),
         _ => groups * numbers.usize(1..=(most / groups).clamp(1, 3)),
     };
-    Layer::Conv { out_channels, window, groups, bias: numbers.u8(..3) > 0, init: Initializer::ZEROS }
+    Layer::Conv {
+        out_channels,
+        window,
+        groups,
+        bias: numbers.u8(..3) > 0,
+        init: Initializer::ZEROS,
+        rotated: false,
+        connections: Vec::new(),
+    }
 }

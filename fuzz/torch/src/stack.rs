@@ -111,9 +111,15 @@ impl Kind {
     fn built(&self) -> Built {
         let init = Initializer::ZEROS;
         Built::Layer(match self.clone() {
-            Kind::Conv2d { out_channels, window, groups, bias } => {
-                Layer::Conv { out_channels, window, groups, bias, init }
-            }
+            Kind::Conv2d { out_channels, window, groups, bias } => Layer::Conv {
+                out_channels,
+                window,
+                groups,
+                bias,
+                init,
+                rotated: false,
+                connections: Vec::new(),
+            },
             Kind::MaxPool2d { window } => Layer::max_pool(window),
             Kind::AvgPool2d { window } => Layer::avg_pool(window),
             Kind::GlobalAvgPool2d => Layer::GlobalAvgPool { axes: 2 },

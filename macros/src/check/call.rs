@@ -1,58 +1,118 @@
 //! Resolves calls: to a layer, a block, `add`, `from`, or an unknown word.
 
 use proc_macro2::Ident;
-use quote::ToTokens;
 use syn::Expr;
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::{GraphError, ShapeError};
 use windlass_compiler::graph::{Combination, Layer};
-use windlass_compiler::shape::Dim;
 
 use super::arguments::{Signature, Slot, is_flag};
+use super::names::ScopeId;
 use super::scope::{Environment, Flow, Labels};
-use super::values::Value;
+use super::values::{Passed, Value};
 use super::{Checker, Frame};
-use crate::ast::{Block, Call, Parameter, Path, Pattern, Statement, plain, source};
-use crate::diagnostics::{Mistake, did_you_mean};
-use crate::layers::{self, LAYERS, LayerRule, STRUCTURE};
+use crate::ast::{Block, Call, Parameter, Pattern, plain, source};
+use crate::diagnostics::Mistake;
+use crate::layers::{self, LayerRule};
+
+/// What a call calls.
+#[derive(Clone, Copy)]
+pub(super) enum Callee<'a> {
+    Layer(&'static LayerRule),
+    /// A block, and the scope of its body.
+    Block(ScopeId, &'a Block),
+}
+
+impl Callee<'_> {
+    /// The first part of an automatic label.
+    fn name(&self) -> String {
+        match self {
+            Callee::Layer(rule) => rule.name.to_owned(),
+            Callee::Block(_, block) => plain(&block.name),
+        }
+    }
+}
 
 impl<'a> Checker<'_, 'a> {
     pub(super) fn call(
         &mut self,
         label: Option<&Ident>,
-        call: &'a Call,
+        call: &Call,
         environment: &mut Environment,
         labels: &mut Labels,
         it: Flow,
     ) -> Flow {
-        let mut name = plain(&call.name);
+        let name = plain(&call.name);
         // A parameter of the block may be a layer or another block.
-        match environment.value(&name) {
-            Some(Value::Layer(meant)) => name = meant,
-            Some(Value::Unknown) => return Flow::Unknown,
+        match self.value_of(&name, environment) {
+            Some(Value::Layer(passed)) => self.passed_layer(label, (call, &passed), environment, labels, it),
+            Some(Value::Unknown) => Flow::Unknown,
             Some(value) => {
                 let mistake = Mistake::new(format!("`{name}` is {value}, not a layer"))
                     .help("pass the name of a layer or block, such as `relu`".to_owned());
                 self.report_here(call, mistake);
-                return Flow::Unknown;
+                Flow::Unknown
             }
-            None => {}
+            None => self.call_of(label, (call, &name), environment, labels, it),
         }
-        if let Some(rule) = layers::find(&name) {
-            return self.layer(label, (call, rule), environment, labels, it);
+    }
+
+    /// Calls a layer that is an argument of the block, with its own arguments or those of the call.
+    fn passed_layer(
+        &mut self,
+        label: Option<&Ident>,
+        (call, passed): (&Call, &Passed),
+        environment: &mut Environment,
+        labels: &mut Labels,
+        it: Flow,
+    ) -> Flow {
+        let name = plain(&passed.call.name);
+        let outside = std::mem::replace(&mut self.scope, passed.scope);
+        let flow = if passed.call.arguments.is_none() {
+            self.call_of(label, (call, &name), environment, labels, it)
+        } else if call.arguments.is_none() {
+            let mut own = passed.environment.clone();
+            self.call_of(label, (&passed.call, &name), &mut own, labels, it)
+        } else {
+            let mistake = Mistake::new(format!(
+                "`{}` is `{}`, which already has its arguments",
+                plain(&call.name),
+                passed.call
+            ));
+            self.report_here(call, mistake.help(format!("write `{}` alone", plain(&call.name))));
+            Flow::Unknown
+        };
+        self.scope = outside;
+        flow
+    }
+
+    /// A call of the layer or block with a name; its arguments are those of `call`.
+    fn call_of(
+        &mut self,
+        label: Option<&Ident>,
+        (call, name): (&Call, &str),
+        environment: &mut Environment,
+        labels: &mut Labels,
+        it: Flow,
+    ) -> Flow {
+        if let Some(called) = self.callee(name) {
+            let full_name = labels.name(label, &called.name());
+            if label.is_some() {
+                self.record_applied(&full_name, call, called, environment, it);
+            }
+            return self.apply(call, called, environment, full_name, it);
         }
-        if let Some(&block) = self.blocks.get(&name) {
-            return self.block(label, (call, block), environment, labels, it);
-        }
-        match name.as_str() {
+        match name {
             "add" => self.combine((label, call, Combination::Add), environment, labels, it),
             "subtract" => self.combine((label, call, Combination::Subtract), environment, labels, it),
             "multiply" => self.combine((label, call, Combination::Multiply), environment, labels, it),
             "from" => self.from(label, call, environment, it),
+            "bilinear" => self.bilinear(label, call, environment, labels, it),
+            "share" => self.share(label, call, environment, labels, it),
             _ => {
                 environment.forgiving = true;
-                self.unknown_call(call, &name, environment);
-                match layers::absent(&name) {
+                self.unknown_call(call, name, environment);
+                match layers::absent(name) {
                     Some(absent) if absent.keeps_shape => it,
                     _ => Flow::Unknown,
                 }
@@ -60,15 +120,36 @@ impl<'a> Checker<'_, 'a> {
         }
     }
 
-    fn layer(
+    /// The layer or block with a name.
+    fn callee(&self, name: &str) -> Option<Callee<'a>> {
+        if let Some(rule) = layers::find(name) {
+            return Some(Callee::Layer(rule));
+        }
+        self.scopes.block(self.scope, name).map(|(scope, block)| Callee::Block(scope, block))
+    }
+
+    /// Adds a layer or block under its full name.
+    pub(super) fn apply(
         &mut self,
-        label: Option<&Ident>,
-        (call, rule): (&Call, &LayerRule),
+        call: &Call,
+        called: Callee<'a>,
         environment: &mut Environment,
-        labels: &mut Labels,
+        name: String,
         it: Flow,
     ) -> Flow {
-        let name = labels.name(label, rule.name);
+        match called {
+            Callee::Layer(rule) => self.layer((call, rule), environment, name, it),
+            Callee::Block(scope, block) => self.block((call, scope, block), environment, name, it),
+        }
+    }
+
+    fn layer(
+        &mut self,
+        (call, rule): (&Call, &LayerRule),
+        environment: &mut Environment,
+        name: String,
+        it: Flow,
+    ) -> Flow {
         let it = self.flowing(it, call, environment);
         let slots: Vec<Slot> = rule.arguments.iter().map(Slot::of_layer).collect();
         let known = rule.known.map(|known| (known, self.first_size(it)));
@@ -149,7 +230,7 @@ impl<'a> Checker<'_, 'a> {
     }
 
     /// The trainable scalars in the nodes after a position.
-    fn parameters_since(&self, position: usize) -> usize {
+    pub(super) fn parameters_since(&self, position: usize) -> usize {
         let nodes = &self.builder.graph().nodes()[position..];
         nodes
             .iter()
@@ -162,61 +243,85 @@ impl<'a> Checker<'_, 'a> {
 
     fn block(
         &mut self,
-        label: Option<&Ident>,
-        (call, block): (&Call, &'a Block),
+        (call, scope, block): (&Call, ScopeId, &'a Block),
         environment: &mut Environment,
-        labels: &mut Labels,
+        full_name: String,
         it: Flow,
     ) -> Flow {
         let name = plain(&block.name);
-        let full_name = labels.name(label, &name);
         let it = self.flowing(it, call, environment);
         let words: Vec<String> =
             block.parameters.iter().map(|parameter| parameter.pattern.to_string()).collect();
-        let example = format!("{name}({})", words.join(", "));
+        let example = format!("{}({})", plain(&call.name), words.join(", "));
         let slots: Vec<Slot> = block.parameters.iter().map(slot_of_block).collect();
         let signature = Signature { slots: &slots, example: &example, known: None };
+        let unknown = vec![Value::Unknown; slots.len()];
         let arguments = match self.bind(call, &signature, environment) {
-            Some(bound) => bound
-                .into_iter()
-                .zip(&block.parameters)
-                .map(|(given, parameter)| match (given, &parameter.default) {
-                    (Some(expr), _) => self.evaluate(expr, environment),
-                    (None, Some(default)) => self.evaluate(default, &Environment::default()),
-                    (None, None) => Value::Unknown,
-                })
-                .collect(),
+            Some(bound) => self.block_arguments((scope, block), &bound, environment),
             None => {
                 environment.forgiving = true;
-                vec![Value::Unknown; slots.len()]
+                unknown.clone()
             }
         };
-        if let Some(chain) = self.recursion(&name) {
+        if let Some(chain) = self.recursion(scope, &name) {
             let mistake = Mistake::new(format!("the block `{name}` contains itself: {chain}"))
                 .help("a network has a fixed number of layers: use `repeat` instead".to_owned());
             self.errors.report(call, mistake);
             return Flow::Unknown;
         }
-        if !self.fit(block, &arguments, call) {
-            let unknown = vec![Value::Unknown; slots.len()];
-            return self.enter(block, &unknown, it, &full_name);
+        let arguments = if self.fit(block, &arguments, call) { arguments } else { unknown };
+        // The text of a library is written elsewhere, perhaps in another crate.
+        let is_shared = scope != self.own && self.scope == self.own;
+        if is_shared {
+            self.errors.enter(call, format!("in the block `{name}` of a library"));
         }
-        self.enter(block, &arguments, it, &full_name)
+        let flow = self.enter((scope, block), &arguments, it, &full_name);
+        if is_shared {
+            self.errors.leave();
+        }
+        flow
+    }
+
+    /// The arguments of a block. Defaults may use the parameters before them, and the current value.
+    fn block_arguments(
+        &mut self,
+        (scope, block): (ScopeId, &'a Block),
+        bound: &[Option<&Expr>],
+        environment: &Environment,
+    ) -> Vec<Value> {
+        let mut known = Environment::default();
+        known.it.clone_from(&environment.it);
+        let mut arguments = Vec::new();
+        for (given, parameter) in bound.iter().zip(&block.parameters) {
+            let value = match (given, &parameter.default) {
+                (Some(expr), _) => self.evaluate(expr, environment),
+                (None, Some(default)) => {
+                    let outside = std::mem::replace(&mut self.scope, scope);
+                    let value = self.evaluate(default, &known);
+                    self.scope = outside;
+                    value
+                }
+                (None, None) => Value::Unknown,
+            };
+            self.define_pattern(&parameter.pattern, &value, &mut known);
+            arguments.push(value);
+        }
+        arguments
     }
 
     /// The call chain from a block back to itself, if it is already being entered.
-    fn recursion(&self, name: &str) -> Option<String> {
-        let inside: Vec<&str> = self
+    fn recursion(&self, scope: ScopeId, name: &str) -> Option<String> {
+        let inside: Vec<(ScopeId, &str)> = self
             .frames
             .iter()
             .filter_map(|frame| match frame {
-                Frame::Block { name, .. } => Some(name.as_str()),
+                Frame::Block { scope, name, .. } => Some((*scope, name.as_str())),
                 Frame::Iteration { .. } => None,
             })
             .collect();
-        let start = inside.iter().position(|other| *other == name)?;
+        let start = inside.iter().position(|other| *other == (scope, name))?;
         let words: Vec<String> =
-            inside[start..].iter().chain([&name]).map(|name| format!("`{name}`")).collect();
+            inside[start..].iter().chain([&(scope, name)]).map(|(_, name)| format!("`{name}`")).collect();
         Some(words.join(" → "))
     }
 
@@ -247,17 +352,19 @@ impl<'a> Checker<'_, 'a> {
         }
     }
 
+    /// Names a parameter; two equal names are reported.
+    pub(super) fn define_parameter(&mut self, name: &Ident, value: &Value, environment: &mut Environment) {
+        self.expect_free_name(name);
+        if environment.has_value(&plain(name)) {
+            self.errors.report(name, Mistake::new(format!("the parameter `{name}` is declared twice")));
+        } else {
+            environment.define_value(name, value.clone());
+        }
+    }
+
     fn define_pattern(&mut self, pattern: &Pattern, value: &Value, environment: &mut Environment) {
         match (pattern, value) {
-            (Pattern::Name(name), value) => {
-                self.expect_free_name(name);
-                if environment.has_value(&plain(name)) {
-                    let mistake = Mistake::new(format!("the parameter `{name}` is declared twice"));
-                    self.errors.report(name, mistake);
-                } else {
-                    environment.define_value(name, value.clone());
-                }
-            }
+            (Pattern::Name(name), value) => self.define_parameter(name, value, environment),
             (Pattern::Tuple(patterns), Value::Tuple(values)) if patterns.len() == values.len() => {
                 for (pattern, value) in patterns.iter().zip(values) {
                     self.define_pattern(pattern, value, environment);
@@ -365,109 +472,6 @@ impl<'a> Checker<'_, 'a> {
             }
         }
         flows
-    }
-
-    fn unknown_call(&mut self, call: &Call, name: &str, environment: &Environment) {
-        match name {
-            "concat" => {
-                let mistake = Mistake::new("`concat` takes paths in braces")
-                    .help("for example `concat { { conv2d(16, kernel_size = 1) } { max_pool2d(3, stride = 1, padding = 1) } }`".to_owned());
-                return self.errors.report(&call.name, mistake);
-            }
-            "repeat" => {
-                let mistake = Mistake::new("`repeat` needs a count and a body")
-                    .help("for example `repeat 3 { linear(64); relu }`".to_owned());
-                return self.errors.report(&call.name, mistake);
-            }
-            _ => {}
-        }
-        let unknown = Mistake::new(format!("there is no layer or block named `{name}`"));
-        let others = self.blocks.keys().map(String::as_str).chain(STRUCTURE.iter().copied());
-        let mistake = if environment.has_flow(name) {
-            unknown.help(format!("`{name}` is a value: to continue from it write `from({name})`"))
-        } else if let Some(meant) = layers::known_elsewhere_as(name) {
-            unknown.help(format!("did you mean `{meant}`?"))
-        } else if let Some(meant) = match name {
-            "cat" | "concatenate" => Some("concat"),
-            "mul" | "times" => Some("multiply"),
-            "sub" | "minus" => Some("subtract"),
-            _ => None,
-        } {
-            unknown.help(format!("did you mean `{meant}`?"))
-        } else if let Some(absent) = layers::absent(name) {
-            let help = absent.instead.map_or_else(|| self.everything(), str::to_owned);
-            Mistake::new(format!("Windlass has no layer `{name}` yet")).help(help)
-        } else if layers::is_loss(name) {
-            Mistake::new(format!("`{name}` is a loss, not a layer")).help(
-                "end the network with the input of the loss, and pass the loss to the `Trainer`".to_owned(),
-            )
-        } else if let Some(meant) = did_you_mean(name, LAYERS.iter().map(|rule| rule.name).chain(others)) {
-            unknown.help(format!("did you mean `{meant}`?"))
-        } else {
-            unknown.help(self.everything())
-        };
-        self.errors.report(&call.name, mistake);
-    }
-
-    /// Everything that can be called.
-    fn everything(&self) -> String {
-        // Layers over several axes are listed once.
-        let names = LAYERS.iter().map(|rule| rule.name);
-        let names: Vec<&str> = names.filter(|name| !name.ends_with("1d") && !name.ends_with("3d")).collect();
-        let mut text = format!("the layers are {}, each `2d` also as `1d` and `3d`", names.join(", "));
-        if !self.blocks.is_empty() {
-            let names: Vec<&str> = self.blocks.keys().map(String::as_str).collect();
-            text.push_str(&format!("; the blocks of this `network!` are {}", names.join(", ")));
-        }
-        text.push_str("; `add(…)`, `subtract(…)`, `multiply(…)` and `concat { … }` combine values");
-        text
-    }
-
-    /// Reports paths that cannot be concatenated, at the first that does not fit the first path.
-    pub(super) fn concat_error(
-        &mut self,
-        keyword: &Ident,
-        paths: &[Path],
-        values: &[ValueId],
-        error: &ShapeError,
-    ) {
-        let items: Vec<Vec<Dim>> =
-            values.iter().map(|value| self.builder.item_dims(*value).to_vec()).collect();
-        let beyond_channels = |item: &[Dim]| (item.len(), item.get(1..).map(<[Dim]>::to_vec));
-        let misfit = items.iter().position(|item| beyond_channels(item) != beyond_channels(&items[0]));
-        let Some(misfit) = misfit else {
-            let mistake = Mistake::new(format!("`concat` {error}")).help(error.help());
-            return self.report_here(keyword, mistake);
-        };
-        let mistake = Mistake::new(format!(
-            "`concat` concatenates channels, but path 1 gives {:?} and path {} gives {:?}",
-            items[0],
-            misfit + 1,
-            items[misfit]
-        ));
-        let help = if items[0].len() == items[misfit].len() {
-            error.help()
-        } else {
-            Some("let every path end in an image, or every path in `flatten`".to_owned())
-        };
-        self.report_here(last_token(&paths[misfit], keyword), mistake.help(help));
-    }
-}
-
-/// The end of a path, which determines its shape.
-fn last_token<'p>(path: &'p Path, keyword: &'p Ident) -> &'p dyn ToTokens {
-    match path {
-        Path::Value(name) => name,
-        Path::Body(body) => match body.statements.last() {
-            Some(Statement::Call { call, .. }) => call,
-            Some(
-                Statement::Repeat { keyword, .. }
-                | Statement::Concat { keyword, .. }
-                | Statement::If { keyword, .. },
-            ) => keyword,
-            Some(Statement::Let { name, .. } | Statement::Output { name, .. } | Statement::It(name)) => name,
-            Some(Statement::Slip(_) | Statement::Malformed(_)) | None => keyword,
-        },
     }
 }
 

@@ -3,14 +3,15 @@
 use std::cmp::Ordering;
 
 use num_rational::Ratio;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{BinOp, Expr, ExprField, ExprLit, Lit, UnOp};
-use windlass_compiler::shape::{Dim, Polynomial, Symbol};
+use syn::{BinOp, Expr, ExprField, Lit, UnOp};
+use windlass_compiler::shape::Dim;
 
 use super::Checker;
 use super::scope::Environment;
-use super::values::Value;
-use crate::ast::{Sizes, plain, source};
+use super::values::{Passed, Value};
+use crate::ast::{Call, plain, source};
 use crate::diagnostics::Mistake;
 use crate::layers::{self, Default, LayerRule};
 
@@ -43,6 +44,7 @@ impl Checker<'_, '_> {
                 }
             }
             Expr::Field(field) => self.size_of_it(field, environment),
+            Expr::Call(call) => self.passed(expr, call, environment),
             Expr::Binary(binary) => {
                 let left = self.evaluate(&binary.left, environment);
                 let right = self.evaluate(&binary.right, environment);
@@ -76,28 +78,30 @@ impl Checker<'_, '_> {
         }
     }
 
+    /// The value of a parameter or constant, which counts as used.
+    pub(super) fn value_of(&self, name: &str, environment: &Environment) -> Option<Value> {
+        environment.value(name).or_else(|| self.scopes.constant(self.scope, name).cloned())
+    }
+
     fn parameter(&mut self, path: &syn::ExprPath, environment: &Environment) -> Value {
-        let name = path.path.get_ident().map(plain);
-        if let Some(value) = name.as_ref().and_then(|name| environment.value(name)) {
+        let name = path.path.get_ident();
+        if let Some(value) = name.and_then(|name| self.value_of(&plain(name), environment)) {
             return value;
         }
-        if let Some(name) = name.as_ref().filter(|name| self.is_plain_layer(name)) {
-            return Value::Layer(name.clone());
+        if let Some(name) = name.filter(|name| self.is_plain_layer(&plain(name))) {
+            let call = Call { name: name.clone(), arguments: None };
+            return Value::Layer(Passed::new(call, environment, self.scope));
         }
-        let Some(name) = name.filter(|name| name.to_uppercase() != *name) else {
-            let text = path.path.to_token_stream().to_string().replace(' ', "");
-            let mistake = Mistake::new(format!("`{text}` is not known here: `network!` cannot read Rust constants"))
-                .help(
-                    "write the number, or make it a parameter of a `macro_rules!` macro that writes this `network!`"
-                        .to_owned(),
-                );
-            return self.unknown(path, mistake);
+        let Some(name) = name.map(plain).filter(|name| name.to_uppercase() != *name) else {
+            return self.unknown(path, rust_constant(path));
         };
         let mistake = Mistake::new(format!("there is no block parameter named `{name}`"));
-        let is_layer = layers::find(&name).is_some() || self.blocks.contains_key(&name);
-        let mistake = if is_layer {
-            Mistake::new(format!("`{name}` needs arguments, so it cannot be an argument itself"))
-                .help("declare a block that calls it with its arguments, and pass that block".to_owned())
+        let mistake = if self.is_layer(&name) {
+            let example = match layers::find(&name) {
+                Some(rule) => rule.example.to_owned(),
+                None => format!("{name}(…)"),
+            };
+            Mistake::new(format!("`{name}` needs arguments")).help(format!("give them here: `{example}`"))
         } else if let Some(meant) = environment.similar_value(&name) {
             mistake.help(format!("did you mean `{meant}`?"))
         } else if environment.has_flow(&name) || name == "it" {
@@ -112,16 +116,37 @@ impl Checker<'_, '_> {
         self.unknown(path, mistake)
     }
 
+    /// Whether a name is that of a layer or block.
+    fn is_layer(&self, name: &str) -> bool {
+        layers::find(name).is_some() || self.scopes.block(self.scope, name).is_some()
+    }
+
     /// Whether a name is that of a layer or block without required arguments, which may be an argument of a block.
     fn is_plain_layer(&self, name: &str) -> bool {
         let needs_none = |rule: &LayerRule| {
             rule.arguments.iter().all(|argument| !matches!(argument.default, Default::Required))
         };
         layers::find(name).is_some_and(needs_none)
-            || self
-                .blocks
-                .get(name)
-                .is_some_and(|block| block.parameters.iter().all(|parameter| parameter.default.is_some()))
+            || self.scopes.block(self.scope, name).is_some_and(|(_, block)| {
+                block.parameters.iter().all(|parameter| parameter.default.is_some())
+            })
+    }
+
+    /// A layer or block with arguments, which are evaluated where it is used: `leaky_relu(slope = 0.1)`.
+    fn passed(&mut self, expr: &Expr, call: &syn::ExprCall, environment: &Environment) -> Value {
+        match Call::of(call).filter(|call| self.is_layer(&plain(&call.name))) {
+            Some(call) => {
+                use_names(expr.to_token_stream(), environment);
+                Value::Layer(Passed::new(call, environment, self.scope))
+            }
+            None => {
+                let meant = Call::of(call).and_then(|call| layers::meant(&plain(&call.name)));
+                let Some(meant) = meant else { return self.no_arithmetic(expr) };
+                let name = source(&call.func);
+                let mistake = Mistake::new(format!("there is no layer or block named `{name}`"));
+                self.unknown(&call.func, mistake.help(format!("did you mean `{meant}`?")))
+            }
+        }
     }
 
     /// `it.channels` and other sizes of the current value.
@@ -234,104 +259,31 @@ impl Checker<'_, '_> {
         self.report_here(at, mistake);
         Value::Unknown
     }
+}
 
-    /// A size, at least zero; `None` after reporting an error.
-    pub(super) fn size(&mut self, at: &Expr, what: &str, value: &Value) -> Option<usize> {
-        let mistake = match value {
-            Value::Unknown => return None,
-            Value::Exact(value) if value.is_integer() => match usize::try_from(*value.numer()) {
-                Ok(size) => return Some(size),
-                Err(_) => Mistake::new(format!("{what} is {value}, but cannot be negative")),
-            },
-            Value::Exact(_) => {
-                Mistake::new(format!("{what} is {value}, which is not an integer")).help(rounding_help(at))
-            }
-            Value::Real(number) if number.fract() == 0.0 => {
-                Mistake::new(format!("{what} is {value}, which is not an integer"))
-                    .help(format!("write `{number:.0}`"))
-            }
-            Value::Real(_) | Value::Flag(_) | Value::Tuple(_) | Value::Layer(_) => {
-                Mistake::new(format!("{what} is {value}, which is not an integer"))
-                    .help("write an integer, such as 16".to_owned())
-            }
-        };
-        self.report_here(at, mistake);
-        None
+/// Marks the parameters that some tokens name as used.
+fn use_names(tokens: TokenStream, environment: &Environment) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => use_names(group.stream(), environment),
+            TokenTree::Ident(name) => drop(environment.value(&plain(&name))),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
     }
+}
 
-    /// The declared sizes of one sample of an input or output. Those of an output may contain the open sizes of the
-    /// inputs.
-    pub(super) fn declared_sizes(
-        &mut self,
-        declared: &Sizes,
-        whose: &str,
-        of_inputs: Option<&[Symbol]>,
-    ) -> Option<Vec<Dim>> {
-        let environment = Environment::default();
-        let mut written = &declared.sizes[..];
-        if let [first, rest @ ..] = written
-            && !rest.is_empty()
-            && is_batch(first)
-        {
-            let words: Vec<String> = rest.iter().map(source).collect();
-            let mistake =
-                Mistake::new(format!("the shape of {whose} includes the batch, `{}`", source(first)))
-                    .help(format!("leave the batch out: `[{}]`", words.join(", ")));
-            self.errors.report(first, mistake);
-            written = rest;
-        } else if written.is_empty() {
-            let mistake = Mistake::new(format!("{whose} has no sizes"))
-                .help("a single number per sample is `[1]`".to_owned());
-            self.errors.report(declared, mistake);
-        }
-        let mut sizes = Vec::new();
-        for expr in written {
-            let size = open_size(expr);
-            let is_new = |symbol: &Symbol| of_inputs.is_some_and(|known| !known.contains(symbol));
-            let unknown = size.iter().flat_map(Polynomial::symbols).find(is_new);
-            if let Some(unknown) = unknown.filter(|unknown| *unknown != Symbol::BATCH) {
-                let mistake = Mistake::new(format!("{whose} has the size `{unknown}`, which no input has"));
-                let known: Vec<String> =
-                    of_inputs.unwrap_or_default().iter().map(|known| format!("`{known}`")).collect();
-                self.errors.report(
-                    expr,
-                    mistake.help(match known.is_empty() {
-                        true => "write a number, or use an open size in an input: `[T, 40]`".to_owned(),
-                        false => format!("the open sizes of the inputs are {}", known.join(", ")),
-                    }),
-                );
-                continue;
-            }
-            match size {
-                Some(size) if size.symbols().contains(&Symbol::BATCH) => {
-                    let mistake = Mistake::new(format!("{whose} has the size `N`, which is the batch"))
-                        .help("leave it out, or name another open size: `[T, 40]`".to_owned());
-                    self.errors.report(expr, mistake);
-                    continue;
-                }
-                Some(size) if of_inputs.is_none() && size != Polynomial::from(size.symbols()[0]) => {
-                    let mistake = Mistake::new(format!("{whose} has the size `{size}`"))
-                        .help("an open size of an input is a name by itself, such as `T`".to_owned());
-                    self.errors.report(expr, mistake);
-                    continue;
-                }
-                Some(size) => {
-                    sizes.push(Dim::from(size));
-                    continue;
-                }
-                None => {}
-            }
-            let value = self.evaluate(expr, &environment);
-            match self.size(expr, &format!("a size of {whose}"), &value) {
-                Some(0) => {
-                    let mistake = Mistake::new(format!("{whose} has a size of 0"))
-                        .help("sizes are at least 1; they do not include the batch".to_owned());
-                    self.errors.report(expr, mistake);
-                }
-                size => sizes.extend(size.map(Dim::from)),
-            }
-        }
-        (sizes.len() == written.len() && !written.is_empty()).then_some(sizes)
+/// The mistake of using a constant of the program.
+fn rust_constant(path: &syn::ExprPath) -> Mistake {
+    let text = path.path.to_token_stream().to_string().replace(' ', "");
+    let mistake = Mistake::new(format!(
+        "`{text}` is not known here: `network!` cannot read Rust constants, which have no values yet when it runs"
+    ));
+    match path.path.segments.last().map(|last| plain(&last.ident)) {
+        Some(name) if name != "MAX" && name != "MIN" => mistake.help(format!(
+            "declare it in this `network!`, `const {name} = …;`, or in a library, and import it from there; \
+             `pub const` also makes it a constant of the program"
+        )),
+        _ => mistake.help("write the number".to_owned()),
     }
 }
 
@@ -391,70 +343,4 @@ fn parameters_of(expr: &Expr, environment: &Environment) -> String {
     let mut words = Vec::new();
     collect(expr, environment, &mut words);
     if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
-}
-
-/// How to round a fraction: `n / 2` may mean `(n - n % 2) / 2`.
-fn rounding_help(at: &Expr) -> String {
-    match at {
-        Expr::Paren(paren) => rounding_help(&paren.expr),
-        Expr::Group(group) => rounding_help(&group.expr),
-        Expr::Binary(binary) if matches!(binary.op, BinOp::Div(_)) => {
-            let bracketed = |expr: &Expr| match expr {
-                Expr::Binary(_) | Expr::Unary(_) => format!("({})", source(expr)),
-                _ => source(expr),
-            };
-            let (left, right) = (bracketed(&binary.left), bracketed(&binary.right));
-            format!("division is exact: to round down write `({left} - {left} % {right}) / {right}`")
-        }
-        _ => "division is exact: `%` gives the remainder to subtract before it".to_owned(),
-    }
-}
-
-/// Whether a name may be an open size: a letter, perhaps with digits, or camel case. Other upper-case names are usually
-/// Rust constants.
-fn names_open_size(name: &str) -> bool {
-    name.chars().skip(1).all(|character| character.is_ascii_digit())
-        || name.contains(|character: char| character.is_ascii_lowercase())
-}
-
-/// A size that contains names of open sizes, as a polynomial; `None` for any other.
-pub(super) fn open_size(expr: &Expr) -> Option<Polynomial> {
-    fn polynomial(expr: &Expr) -> Option<Polynomial> {
-        match expr {
-            Expr::Path(path) => {
-                let name = plain(path.path.get_ident()?);
-                let symbol = name.parse::<Symbol>().ok().filter(|_| names_open_size(&name));
-                symbol.map(Polynomial::from)
-            }
-            Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => {
-                number.base10_parse::<i64>().ok().map(Polynomial::from)
-            }
-            Expr::Paren(paren) => polynomial(&paren.expr),
-            Expr::Group(group) => polynomial(&group.expr),
-            Expr::Binary(binary) => {
-                let (left, right) = (polynomial(&binary.left)?, polynomial(&binary.right)?);
-                match binary.op {
-                    BinOp::Add(_) => Some(left.plus(&right)),
-                    BinOp::Sub(_) => Some(left.minus(&right)),
-                    BinOp::Mul(_) => Some(left.times(&right)),
-                    _ => None,
-                }
-            }
-            _ => None,
-        }
-    }
-    polynomial(expr).filter(|size| size.as_number().is_none())
-}
-
-/// Whether the first of several sizes is how other libraries write the batch: `N`, `batch`, `None`, `-1`, `_`.
-fn is_batch(first: &Expr) -> bool {
-    match first {
-        Expr::Infer(_) => true,
-        Expr::Unary(_) => source(first) == "-1",
-        Expr::Path(path) => path.path.get_ident().is_some_and(|name| {
-            let name = plain(name).to_lowercase();
-            matches!(name.as_str(), "n" | "b" | "bs" | "none") || name.contains("batch")
-        }),
-        _ => false,
-    }
 }

@@ -5,17 +5,23 @@
 mod arguments;
 mod call;
 mod evaluate;
+mod forms;
+mod instance;
+pub(crate) mod names;
 mod network;
+mod program;
 mod scope;
 mod settings;
+mod share;
+mod sizes;
 mod structure;
+mod unknown;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use proc_macro2::{Ident, Span};
 use quote::ToTokens;
@@ -23,13 +29,18 @@ use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::{Builder, Graph};
 use windlass_compiler::shape::Dim;
 
-use crate::ast::{Block, Body, Item, Network, Program, Statement, plain};
+use crate::ast::{Block, Body, Constant, Item, Library, Network, Program, Statement, plain};
 use crate::diagnostics::{Diagnostics, Mistake};
 use crate::layers;
+use instance::Declared;
+use names::{ScopeId, Scopes};
 pub(crate) use network::is_primitive;
+use program::{declare, report_unused};
 use scope::{Environment, Flow, Labels};
+use share::Applied;
 use structure::Repeat;
-use values::Value;
+use syn::{Attribute, Visibility};
+pub(crate) use values::Value;
 
 /// More layers than any network has, so that a mistaken `repeat` does not occupy the user's compiler.
 const MAX_LAYERS: usize = 5_000;
@@ -40,11 +51,21 @@ const MAX_DEPTH: usize = 64;
 /// The results of checking a program.
 pub(crate) struct Findings<'a> {
     pub(crate) networks: Vec<Finding<'a>>,
+    /// Networks of which only the name is known.
+    pub(crate) nameless: Vec<(&'a Visibility, &'a Ident)>,
+    pub(crate) constants: Vec<(&'a Constant, Value)>,
+    pub(crate) library: Option<&'a Library>,
 }
 
 /// A network with its interface, and its graph if it has no mistakes.
 pub(crate) struct Finding<'a> {
+    pub(crate) attributes: &'a [Attribute],
+    pub(crate) visibility: &'a Visibility,
+    pub(crate) name: &'a Ident,
+    /// The network whose layers it has.
     pub(crate) network: &'a Network,
+    /// That network with the values of its parameters, `ResNet18<size = 96>`, if it has any.
+    pub(crate) parameters: Option<String>,
     /// Sizes of one sample of each input, empty if they are wrong.
     pub(crate) inputs: Vec<Vec<Dim>>,
     /// Sizes of one sample of each output, empty if they are wrong.
@@ -71,78 +92,45 @@ pub(crate) const SINGLE_OUTPUT: &str = "output";
 
 /// Checks every block and network; mistakes go to `errors`.
 pub(crate) fn check<'a>(program: &'a Program, errors: &mut Diagnostics) -> Findings<'a> {
-    let mut blocks: BTreeMap<String, &'a Block> = BTreeMap::new();
-    let mut networks: Vec<&'a Network> = Vec::new();
+    let mut scopes = Scopes::default();
+    let mut entered = HashSet::new();
+    let own = declare(program, &mut scopes, &mut entered, errors);
+    let mut findings =
+        Findings { networks: Vec::new(), nameless: Vec::new(), constants: Vec::new(), library: None };
     for item in &program.items {
         match item {
             Item::Malformed(malformed) => errors.push(malformed.error.clone()),
-            Item::Block(block) => declare_block(block, &mut blocks, errors),
-            Item::Network(network) if networks.iter().any(|other| other.name == network.name) => {
-                let mistake = Mistake::new(format!("the network `{}` is declared twice", network.name));
-                errors.report(&network.name, mistake);
+            Item::Library(library) if findings.library.is_some() => {
+                let mistake = Mistake::new("one `network!` has one library")
+                    .help("put the blocks of the other library into a `network!` of their own".to_owned());
+                errors.report(&library.name, mistake);
             }
-            Item::Network(network) => networks.push(network),
+            Item::Library(library) => findings.library = Some(library),
+            Item::Constant(constant) => {
+                let value = scopes.constant(own, &plain(&constant.name)).cloned();
+                findings.constants.push((constant, value.unwrap_or(Value::Unknown)));
+            }
+            Item::Network(network) if !findings.has(&network.name) => {
+                let checker = Checker::new((&scopes, own), errors, &mut entered, &plain(&network.name));
+                findings.networks.push(checker.network(network, Declared::of(network), None));
+            }
+            Item::Use(_) | Item::Block(_) | Item::Network(_) | Item::Instance(_) => {}
         }
     }
-    let mut entered = HashSet::new();
-    let networks = networks
-        .into_iter()
-        .map(|network| Checker::new(&blocks, errors, &mut entered, &plain(&network.name)).network(network))
-        .collect();
-    // A call that does not parse or is misspelt may be meant to use a block.
-    let sound = errors.count() == 0;
     for item in &program.items {
-        let Item::Block(block) = item else { continue };
-        let name = plain(&block.name);
-        if entered.contains(&name) {
-            continue;
-        }
-        // A block that nothing calls is checked as far as possible without its arguments.
-        let unknown = vec![Value::Unknown; block.parameters.len()];
-        Checker::new(&blocks, errors, &mut entered, "").enter(block, &unknown, Flow::Unknown, "");
-        if sound && !name.starts_with('_') {
-            let mistake = Mistake::new(format!("block `{name}` is never used"))
-                .help(format!("call it, or name it `_{name}` to keep it for later"));
-            errors.report(&block.name, mistake);
+        if let Item::Instance(instance) = item {
+            findings.add_instance(instance, (&scopes, own), errors, &mut entered);
         }
     }
-    Findings { networks }
-}
-
-fn declare_block<'a>(block: &'a Block, blocks: &mut BTreeMap<String, &'a Block>, errors: &mut Diagnostics) {
-    let name = plain(&block.name);
-    for attribute in block.attributes.iter().filter(|attribute| !attribute.path().is_ident("doc")) {
-        let mistake = Mistake::new("a block takes no attributes except documentation")
-            .help("put the attribute on the networks that use it".to_owned());
-        errors.report(&attribute.path(), mistake);
-    }
-    let mut seen_default = false;
-    for parameter in &block.parameters {
-        if parameter.default.is_none() && seen_default {
-            let mistake = Mistake::new(format!(
-                "`{}` has no default, but follows a parameter with one",
-                parameter.pattern
-            ))
-            .help("put parameters with defaults last".to_owned());
-            errors.report(&block.name, mistake);
-        }
-        seen_default |= parameter.default.is_some();
-    }
-    if layers::find(&name).is_some() || layers::STRUCTURE.contains(&name.as_str()) || name == "it" {
-        let mistake =
-            Mistake::new(format!("`{name}` is a keyword")).help("give the block another name".to_owned());
-        errors.report(&block.name, mistake);
-    } else if let Entry::Vacant(place) = blocks.entry(name) {
-        place.insert(block);
-    } else {
-        errors.report(&block.name, Mistake::new(format!("the block `{}` is declared twice", block.name)));
-    }
+    report_unused(program, (&scopes, own), errors, &mut entered);
+    findings
 }
 
 /// A call or iteration that is being checked.
 enum Frame<'a> {
     /// A block, and its call if there is one.
     Block {
+        scope: ScopeId,
         name: String,
         note: Option<String>,
     },
@@ -154,9 +142,16 @@ enum Frame<'a> {
 
 /// Checks one network.
 struct Checker<'c, 'a> {
-    blocks: &'c BTreeMap<String, &'a Block>,
+    scopes: &'c Scopes<'a>,
+    /// The scope of the program.
+    own: ScopeId,
+    /// The scope of the body that is being checked.
+    scope: ScopeId,
     errors: &'c mut Diagnostics,
-    entered: &'c mut HashSet<String>,
+    /// The blocks and networks that were checked.
+    entered: &'c mut HashSet<(ScopeId, String)>,
+    /// Layers and blocks with labels, which may be applied again.
+    applied: HashMap<String, Applied<'a>>,
     builder: Builder,
     frames: Vec<Frame<'a>>,
     /// The number of nested bodies being checked.
@@ -170,15 +165,18 @@ struct Checker<'c, 'a> {
 
 impl<'c, 'a> Checker<'c, 'a> {
     fn new(
-        blocks: &'c BTreeMap<String, &'a Block>,
+        (scopes, own): (&'c Scopes<'a>, ScopeId),
         errors: &'c mut Diagnostics,
-        entered: &'c mut HashSet<String>,
+        entered: &'c mut HashSet<(ScopeId, String)>,
         name: &str,
     ) -> Self {
         Checker {
-            blocks,
+            scopes,
+            own,
+            scope: own,
             errors,
             entered,
+            applied: HashMap::new(),
             builder: Builder::new(name),
             frames: Vec::new(),
             depth: 0,
@@ -218,7 +216,8 @@ impl<'c, 'a> Checker<'c, 'a> {
             self.errors.report(&BraceSpan(body), mistake);
             environment.forgiving = true;
             // It is unknown whether anything calls the blocks that it uses.
-            self.entered.extend(self.blocks.keys().cloned());
+            let scope = self.scope;
+            self.entered.extend(self.scopes.blocks(scope).into_iter().map(|name| (scope, name.to_owned())));
             return Flow::Unknown;
         }
         self.depth += 1;
@@ -290,6 +289,10 @@ impl<'c, 'a> Checker<'c, 'a> {
                 environment.define_flow(name, flow);
                 it
             }
+            Statement::Split { names, value } => {
+                self.split((names, value), environment, labels, it);
+                it
+            }
             Statement::Output { name, value } => {
                 let flow = self.assigned_flow(value, &format!("{name} = it"), environment, it);
                 self.assign(name, flow, environment);
@@ -317,7 +320,7 @@ impl<'c, 'a> Checker<'c, 'a> {
                 }
                 let name = labels.name(label.as_ref(), "repeat");
                 let repeat = Repeat { keyword, index: index.as_ref(), body };
-                self.repeat(&repeat, times, &name, environment, it)
+                self.repeat(&repeat, times, (&name, labels), environment, it)
             }
             Statement::Concat { label, keyword, paths } => {
                 self.step(keyword);
@@ -341,9 +344,16 @@ impl<'c, 'a> Checker<'c, 'a> {
     }
 
     /// Enters a block, with the arguments of a call or with unknown ones.
-    fn enter(&mut self, block: &'a Block, arguments: &[Value], it: Flow, prefix: &str) -> Flow {
+    fn enter(
+        &mut self,
+        (scope, block): (ScopeId, &'a Block),
+        arguments: &[Value],
+        it: Flow,
+        prefix: &str,
+    ) -> Flow {
         let name = plain(&block.name);
-        self.entered.insert(name.clone());
+        self.entered.insert((scope, name.clone()));
+        let outside = std::mem::replace(&mut self.scope, scope);
         let words: Vec<String> = arguments.iter().map(Value::to_string).collect();
         let note = match it {
             Flow::Value(value) => Some(format!(
@@ -357,10 +367,11 @@ impl<'c, 'a> Checker<'c, 'a> {
         self.expect_statements(&block.body, &format!("the block `{name}`"));
         let mut environment = Environment::default();
         self.define_parameters(block, arguments, &mut environment);
-        self.frames.push(Frame::Block { name, note });
-        let mut labels = Labels::new(prefix.to_owned(), [&block.body], self.errors);
+        self.frames.push(Frame::Block { scope, name, note });
+        let mut labels = Labels::of_block(prefix.to_owned(), &block.body, self.errors);
         let flow = self.body(&block.body, &mut environment, &mut labels, it);
         self.frames.pop();
+        self.scope = outside;
         for unused in environment.leave_block() {
             let mistake = Mistake::new(format!("the parameter `{unused}` is never used"))
                 .help("use it, or leave it out".to_owned());
@@ -387,8 +398,8 @@ impl<'c, 'a> Checker<'c, 'a> {
         let mistake = if let Some(meant) = environment.similar_flow(&text) {
             mistake.help(format!("did you mean `{meant}`?"))
         } else if environment.value(&text).is_some() {
-            mistake.help(format!("`{text}` is a number, a parameter of the block"))
-        } else if layers::find(&text).is_some() || self.blocks.contains_key(&text) {
+            mistake.help(format!("`{text}` is a number, a parameter"))
+        } else if layers::find(&text).is_some() || self.scopes.block(self.scope, &text).is_some() {
             mistake.help(format!("to name the result of `{text}`, write it before: `{text}; {assignment}`"))
         } else {
             mistake.help(format!("name the current value first: `let {text} = it;`"))

@@ -7,7 +7,7 @@ use quote::ToTokens;
 use windlass_compiler::error::GraphError;
 use windlass_compiler::shape::{DType, Dim, Symbol};
 
-use super::evaluate::open_size;
+use super::instance::{Declared, Given};
 use super::scope::{Environment, Flow, Labels};
 use super::{Checked, Checker, Finding, SINGLE_OUTPUT};
 use crate::ast::{Network, Outputs, Port, Sizes, plain};
@@ -24,18 +24,32 @@ const PRIMITIVES: [&str; 17] = [
 ];
 
 impl<'a> Checker<'_, 'a> {
-    pub(super) fn network(mut self, network: &'a Network) -> Finding<'a> {
+    /// Checks a network, perhaps with other values of its parameters. Mistakes that only these cause are reported where
+    /// the values are given.
+    pub(super) fn network(
+        mut self,
+        network: &'a Network,
+        written: Declared<'a>,
+        given: Option<Given<'a>>,
+    ) -> Finding<'a> {
         let before = self.errors.count();
-        if is_primitive(&network.name) {
-            let mistake = Mistake::new(format!("`{}` is a type of Rust", network.name))
+        let Declared { attributes, visibility, name } = written;
+        self.entered.insert((self.scope, plain(&network.name)));
+        if is_primitive(name) {
+            let mistake = Mistake::new(format!("`{name}` is a type of Rust"))
                 .help("give the network another name, such as `Net`".to_owned());
-            self.errors.report(&network.name, mistake);
+            self.errors.report(name, mistake);
         }
         let mut environment = Environment::of_network();
+        let parameters = self.define_network_parameters(network, given.as_ref(), &mut environment);
+        if let Some(given) = &given {
+            let words = parameters.clone().unwrap_or_else(|| plain(&network.name));
+            self.errors.enter(given.instance, format!("in the network `{words}`"));
+        }
         let (inputs, first) = self.inputs(network, &mut environment);
-        let declared = self.declared_outputs(network);
+        let declared = self.declared_outputs(network, &environment);
         self.expect_statements(&network.body, &format!("the network `{}`", network.name));
-        let mut labels = Labels::new(String::new(), [&network.body], self.errors);
+        let mut labels = Labels::of_block(String::new(), &network.body, self.errors);
         let last = self.body(&network.body, &mut environment, &mut labels, first);
         let assigned = environment.outputs.take().unwrap_or_default();
         let assigned = self.declared_only(network, assigned);
@@ -60,23 +74,28 @@ impl<'a> Checker<'_, 'a> {
             }
         }
         if self.errors.count() == before {
+            for unused in environment.leave_block() {
+                let mistake = Mistake::new(format!("the parameter `{unused}` is never used"))
+                    .help("use it, or leave it out".to_owned());
+                self.errors.report(&unused, mistake);
+            }
             self.report_unused(network);
         }
         let complete =
             |sizes: Vec<Option<Vec<Dim>>>| sizes.into_iter().map(Option::unwrap_or_default).collect();
         let (inputs, outputs) = (complete(inputs), complete(declared));
-        let checked = if self.errors.count() == before { self.finish(network) } else { None };
-        Finding { network, inputs, outputs, checked }
-    }
-
-    fn finish(self, network: &Network) -> Option<Checked> {
-        match self.builder.finish() {
+        let checked = match self.builder.finish() {
+            _ if self.errors.count() > before => None,
             Ok(graph) => Some(Checked { graph, layers: self.layers }),
             Err(error) => {
-                self.errors.report(&network.name, Mistake::new(error.to_string()));
+                self.errors.report(name, Mistake::new(error.to_string()));
                 None
             }
+        };
+        if given.is_some() {
+            self.errors.leave();
         }
+        Finding { attributes, visibility, name, network, parameters, inputs, outputs, checked }
     }
 
     /// Declares the inputs; returns the sizes of each, and the input of the first layer.
@@ -92,7 +111,8 @@ impl<'a> Checker<'_, 'a> {
         for port in &network.inputs {
             let name = plain(&port.name);
             self.expect_free_name(&port.name);
-            let item = self.declared_sizes(&port.sizes, &format!("the input `{name}`"), None);
+            let whose = format!("the input `{name}`");
+            let item = self.declared_sizes(&port.sizes, &whose, None, environment);
             let flow = match item
                 .as_deref()
                 .map(|item| self.builder.input_of(&name, DType::F32, item.iter().cloned()))
@@ -114,9 +134,12 @@ impl<'a> Checker<'_, 'a> {
         (sizes, first)
     }
 
-    fn declared_outputs(&mut self, network: &Network) -> Vec<Option<Vec<Dim>>> {
+    fn declared_outputs(&mut self, network: &Network, environment: &Environment) -> Vec<Option<Vec<Dim>>> {
         let written = network.inputs.iter().flat_map(|input| &input.sizes.sizes);
-        let open: BTreeSet<Symbol> = written.filter_map(open_size).flat_map(|size| size.symbols()).collect();
+        let open: BTreeSet<Symbol> = written
+            .filter_map(|size| self.open_size(size, environment))
+            .flat_map(|size| size.symbols())
+            .collect();
         let open: Vec<Symbol> = open.into_iter().collect();
         let ports = match &network.outputs {
             Outputs::Missing => return Vec::new(),
@@ -128,7 +151,7 @@ impl<'a> Checker<'_, 'a> {
                     );
                     self.errors.report(&input.name, mistake);
                 }
-                return vec![self.declared_sizes(sizes, "the output", Some(&open))];
+                return vec![self.declared_sizes(sizes, "the output", Some(&open), environment)];
             }
             Outputs::Named(ports) => ports,
         };
@@ -149,7 +172,10 @@ impl<'a> Checker<'_, 'a> {
         }
         ports
             .iter()
-            .map(|port| self.declared_sizes(&port.sizes, &format!("the output `{}`", port.name), Some(&open)))
+            .map(|port| {
+                let whose = format!("the output `{}`", port.name);
+                self.declared_sizes(&port.sizes, &whose, Some(&open), environment)
+            })
             .collect()
     }
 

@@ -23,6 +23,7 @@ pub(super) enum Flow {
 }
 
 /// A name, its value, and whether it was used.
+#[derive(Clone)]
 struct Binding<T> {
     name: Ident,
     meaning: T,
@@ -30,7 +31,7 @@ struct Binding<T> {
 }
 
 /// Names in scope. Later ones shadow earlier ones.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Environment {
     flows: Vec<Binding<Flow>>,
     values: Vec<Binding<Value>>,
@@ -46,6 +47,11 @@ impl Environment {
     /// The environment of a network's body, where outputs can be assigned; a block has the default one.
     pub(super) fn of_network() -> Self {
         Environment { outputs: Some(Vec::new()), ..Environment::default() }
+    }
+
+    /// The parameters alone, for arguments that are evaluated later.
+    pub(super) fn values_alone(&self) -> Self {
+        Environment { values: self.values.clone(), it: self.it.clone(), ..Environment::default() }
     }
 
     /// Names a value: an input or a `let`.
@@ -136,15 +142,32 @@ fn similar<T>(bindings: &[Binding<T>], name: &str) -> Option<String> {
 /// The labels of one scope: a network, a block, an iteration, or a labelled `concat`.
 pub(super) struct Labels {
     prefix: String,
+    /// The prefix of the network or block around it: labels outside are not visible.
+    outermost: String,
     taken: HashSet<String>,
     /// The number of automatically named layers of each kind.
     counts: HashMap<String, usize>,
 }
 
 impl Labels {
-    /// The labels of a scope; two equal ones are reported.
-    pub(super) fn new<'a>(
+    /// The labels of a block, or of a network with an empty prefix; two equal ones are reported.
+    pub(super) fn of_block(prefix: String, body: &Body, errors: &mut Diagnostics) -> Self {
+        Labels::new(prefix.clone(), prefix, [body], errors)
+    }
+
+    /// The labels of a scope inside this one; two equal ones are reported.
+    pub(super) fn nested<'a>(
+        &self,
         prefix: String,
+        bodies: impl IntoIterator<Item = &'a Body>,
+        errors: &mut Diagnostics,
+    ) -> Self {
+        Labels::new(prefix, self.outermost.clone(), bodies, errors)
+    }
+
+    fn new<'a>(
+        prefix: String,
+        outermost: String,
         bodies: impl IntoIterator<Item = &'a Body>,
         errors: &mut Diagnostics,
     ) -> Self {
@@ -152,7 +175,25 @@ impl Labels {
         for body in bodies {
             collect(body, &mut taken, errors);
         }
-        Labels { prefix, taken, counts: HashMap::new() }
+        Labels { prefix, outermost, taken, counts: HashMap::new() }
+    }
+
+    /// Whether a layer of this scope has the label.
+    pub(super) fn has(&self, label: &str) -> bool {
+        self.taken.contains(label)
+    }
+
+    /// The full names that a label may stand for: in this scope, and in those around it.
+    pub(super) fn visible(&self, label: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut prefix = self.prefix.as_str();
+        loop {
+            names.push(if prefix.is_empty() { label.to_owned() } else { format!("{prefix}.{label}") });
+            if prefix.len() <= self.outermost.len() {
+                return names;
+            }
+            prefix = prefix.rsplit_once('.').map_or("", |(outer, _)| outer);
+        }
     }
 
     /// The full name of a layer: its label, or its kind with a number, prefixed by the enclosing scopes.
@@ -189,6 +230,7 @@ fn collect(body: &Body, taken: &mut HashSet<String>, errors: &mut Diagnostics) {
                 continue;
             }
             Statement::Let { .. }
+            | Statement::Split { .. }
             | Statement::Output { .. }
             | Statement::It(_)
             | Statement::Slip(_)

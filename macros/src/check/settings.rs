@@ -11,7 +11,7 @@ use super::values::Value;
 use crate::ast::{plain, source};
 use crate::diagnostics::{Mistake, did_you_mean};
 use crate::layers::{
-    ArgumentRule, Default, Each, INITIALIZERS, Kind, LayerRule, PaddingWord, Setting, Settings,
+    ArgumentRule, Connections, Default, Each, INITIALIZERS, Kind, LayerRule, PaddingWord, Setting, Settings,
 };
 
 impl Checker<'_, '_> {
@@ -62,8 +62,11 @@ impl Checker<'_, '_> {
                 self.errors.report(expr, mistake);
                 return None;
             }
-            (Kind::Padding(_), Some(given)) if !environment.has_value(&given) => {
+            (Kind::Padding(_), Some(given)) if self.value_of(&given, environment).is_none() => {
                 return self.padding_word(&what, argument, (expr, &given), others);
+            }
+            (Kind::Connections, Some(word)) if word == "all" => {
+                return Some(Setting::Connections(Connections::ALL));
             }
             _ => {}
         }
@@ -98,6 +101,14 @@ impl Checker<'_, '_> {
                 let sides: Option<Vec<Sides>> =
                     values.iter().map(|value| self.sides(expr, &what, value)).collect();
                 Each::of(&sides?).map(Setting::Padding)
+            }
+            (Kind::Connections, Value::Tuple(lists)) => {
+                let lists = lists.iter().map(|list| match list {
+                    Value::Tuple(channels) => self.sizes(expr, &what, channels),
+                    channel => self.size(expr, &what, channel).map(|channel| vec![channel]),
+                });
+                let lists: Option<Vec<Vec<usize>>> = lists.collect();
+                Connections::of(&lists?).map(Setting::Connections)
             }
             (Kind::Number, Value::Exact(_) | Value::Real(_)) => value.real().map(Setting::Number),
             (Kind::Flag, Value::Flag(flag)) => Some(Setting::Flag(*flag)),
@@ -212,6 +223,7 @@ impl Checker<'_, '_> {
             ("kaiming_normal", []) => Initializer::KaimingNormal,
             ("zeros", []) => Initializer::ZEROS,
             ("ones", []) => Initializer::ONES,
+            ("signs", []) => Initializer::Signs,
             ("constant", [value]) => Initializer::Constant(*value),
             ("uniform", [low, high]) if low < high => Initializer::Uniform(*low, *high),
             ("uniform", [low, high]) => {

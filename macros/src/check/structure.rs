@@ -1,14 +1,16 @@
 //! Checks `repeat` and `concat`.
 
 use proc_macro2::Ident;
+use quote::ToTokens;
 use syn::Expr;
 use windlass_compiler::entity::ValueId;
-use windlass_compiler::error::GraphError;
+use windlass_compiler::error::{GraphError, ShapeError};
+use windlass_compiler::shape::Dim;
 
 use super::scope::{Environment, Flow, Labels};
 use super::values::Value;
 use super::{Checker, Frame};
-use crate::ast::{Body, Path};
+use crate::ast::{Body, Path, Statement};
 use crate::diagnostics::Mistake;
 
 /// A `repeat` without its count.
@@ -50,7 +52,7 @@ impl<'a> Checker<'_, 'a> {
             }
             let saved = (self.builder.clone(), self.layers.len(), self.results.len());
             let outputs = environment.outputs.clone();
-            let mut unused = Labels::new(String::new(), [], self.errors);
+            let mut unused = labels.nested(String::new(), [], self.errors);
             self.body(body, environment, &mut unused, Flow::Unknown);
             environment.outputs = outputs;
             self.builder = saved.0;
@@ -64,7 +66,7 @@ impl<'a> Checker<'_, 'a> {
         &mut self,
         repeat: &Repeat<'a>,
         times: Option<usize>,
-        name: &str,
+        (name, outer): (&str, &Labels),
         environment: &mut Environment,
         it: Flow,
     ) -> Flow {
@@ -75,7 +77,7 @@ impl<'a> Checker<'_, 'a> {
         let Some(times @ 1..) = times else {
             // Zero or an unknown number of times: the body is still checked, but its layers are discarded.
             let saved = (self.builder.clone(), self.layers.len(), self.results.len());
-            let mut labels = Labels::new(name.to_owned(), [body], self.errors);
+            let mut labels = outer.nested(name.to_owned(), [body], self.errors);
             if let Some(index) = index {
                 environment.define_value(index, Value::Unknown);
             }
@@ -93,7 +95,7 @@ impl<'a> Checker<'_, 'a> {
             let before = (self.errors.count(), self.steps);
             let note = format!("in iteration {} of `repeat {times}`", iteration + 1);
             self.frames.push(Frame::Iteration { keyword, note });
-            let mut labels = Labels::new(format!("{name}.{iteration}"), [body], self.errors);
+            let mut labels = outer.nested(format!("{name}.{iteration}"), [body], self.errors);
             if let Some(index) = index {
                 environment.define_value(index, Value::Exact((iteration as i128).into()));
             }
@@ -134,7 +136,7 @@ impl<'a> Checker<'_, 'a> {
             Path::Body(body) => Some(body),
             Path::Value(_) => None,
         });
-        let mut own = label.map(|_| Labels::new(name.clone(), bodies, self.errors));
+        let mut own = label.map(|_| labels.nested(name.clone(), bodies, self.errors));
         let labels = own.as_mut().unwrap_or(labels);
         let flows: Vec<Flow> = paths
             .iter()
@@ -165,5 +167,51 @@ impl<'a> Checker<'_, 'a> {
                 Flow::Unknown
             }
         }
+    }
+
+    /// Reports paths that cannot be concatenated, at the first that does not fit the first path.
+    fn concat_error(&mut self, keyword: &Ident, paths: &[Path], values: &[ValueId], error: &ShapeError) {
+        let items: Vec<Vec<Dim>> =
+            values.iter().map(|value| self.builder.item_dims(*value).to_vec()).collect();
+        let beyond_channels = |item: &[Dim]| (item.len(), item.get(1..).map(<[Dim]>::to_vec));
+        let misfit = items.iter().position(|item| beyond_channels(item) != beyond_channels(&items[0]));
+        let Some(misfit) = misfit else {
+            let mistake = Mistake::new(format!("`concat` {error}")).help(error.help());
+            return self.report_here(keyword, mistake);
+        };
+        let mistake = Mistake::new(format!(
+            "`concat` concatenates channels, but path 1 gives {:?} and path {} gives {:?}",
+            items[0],
+            misfit + 1,
+            items[misfit]
+        ));
+        let help = if items[0].len() == items[misfit].len() {
+            error.help()
+        } else {
+            Some("let every path end in an image, or every path in `flatten`".to_owned())
+        };
+        self.report_here(last_token(&paths[misfit], keyword), mistake.help(help));
+    }
+}
+
+/// The end of a path, which determines its shape.
+fn last_token<'p>(path: &'p Path, keyword: &'p Ident) -> &'p dyn ToTokens {
+    match path {
+        Path::Value(name) => name,
+        Path::Body(body) => match body.statements.last() {
+            Some(Statement::Call { call, .. }) => call,
+            Some(
+                Statement::Repeat { keyword, .. }
+                | Statement::Concat { keyword, .. }
+                | Statement::If { keyword, .. },
+            ) => keyword,
+            Some(
+                Statement::Let { name, .. }
+                | Statement::Output { name, .. }
+                | Statement::Split { value: name, .. }
+                | Statement::It(name),
+            ) => name,
+            Some(Statement::Slip(_) | Statement::Malformed(_)) | None => keyword,
+        },
     }
 }

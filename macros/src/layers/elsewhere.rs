@@ -60,7 +60,7 @@ pub(crate) const ABSENT: &[Absent] = &[
         keeps_shape: false,
     },
     Absent {
-        names: &["split", "chunk", "stack"],
+        names: &["stack"],
         instead: Some("`slice` takes a part of the channels, `concat` concatenates channels"),
         keeps_shape: false,
     },
@@ -86,7 +86,6 @@ pub(crate) const ABSENT: &[Absent] = &[
             "embedding",
             "embed",
             "embedding_bag",
-            "bilinear",
             "unfold",
             "fold",
             "sequential",

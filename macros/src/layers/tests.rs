@@ -21,7 +21,7 @@ fn every_layer_can_be_made_from_its_defaults_and_required_arguments() {
                     Kind::Padding(axes) => Setting::Padding(Each::all(axes, 1.into())),
                     Kind::List => Setting::Sizes(Each::all(2, 1)),
                     Kind::Number => Setting::Number(0.5),
-                    Kind::Flag | Kind::Word(_) | Kind::Initializer => {
+                    Kind::Flag | Kind::Connections | Kind::Word(_) | Kind::Initializer => {
                         panic!("{} needs a sample", argument.name)
                     }
                 },
@@ -101,8 +101,10 @@ fn words_of(setting: Setting) -> String {
         Setting::Word(word) => word.to_owned(),
         Setting::Number(number) => number.to_string(),
         Setting::Flag(flag) => flag.to_string(),
+        Setting::Connections(_) => "all".to_owned(),
         Setting::Initializer(initializer) => match initializer {
             Initializer::XavierUniform => "xavier_uniform".to_owned(),
+            Initializer::Signs => "signs".to_owned(),
             Initializer::Constant(value) => format!("constant({value})"),
             other => panic!("{other:?}"),
         },

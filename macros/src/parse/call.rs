@@ -84,15 +84,15 @@ fn argument(input: ParseStream, read: &mut Vec<Statement>) -> Result<Argument> {
 
 /// A call without nested layers, which go to `inner` in the order of evaluation: `relu(linear(10))`.
 pub(super) fn unnested(mut call: Call, inner: &mut Vec<(Option<Ident>, Call)>) -> Call {
-    // Their arguments are names of values.
-    if matches!(plain(&call.name).as_str(), "add" | "from") {
+    // A block may take a layer as an argument: `unit(64, leaky_relu(slope = 0.1))`.
+    if layers::find(&plain(&call.name)).is_none() {
         return call;
     }
     if let Some((_, arguments)) = &mut call.arguments {
         let nested = arguments.iter().position(|argument| is_layer(&argument.value));
         if let Some(nested) = nested
             && let Argument { name, value: Expr::Call(value) } = arguments.remove(nested)
-            && let Some(found) = as_call(value)
+            && let Some(found) = Call::of(&value)
         {
             let found = unnested(found, inner);
             inner.push((name, found));
@@ -109,18 +109,4 @@ pub(super) fn is_layer(expr: &Expr) -> bool {
     let Expr::Call(call) = expr else { return false };
     let Expr::Path(path) = &*call.func else { return false };
     path.path.get_ident().is_some_and(|name| layers::find(&plain(name)).is_some())
-}
-
-/// Converts a Rust call to a call of the language.
-pub(super) fn as_call(call: syn::ExprCall) -> Option<Call> {
-    let Expr::Path(path) = *call.func else { return None };
-    let arguments = call.args.into_iter().map(|argument| match argument {
-        Expr::Assign(assign) => match *assign.left {
-            Expr::Path(path) => Argument { name: path.path.get_ident().cloned(), value: *assign.right },
-            _ => Argument { name: None, value: *assign.right },
-        },
-        value => Argument { name: None, value },
-    });
-    let arguments = arguments.collect();
-    Some(Call { name: path.path.get_ident()?.clone(), arguments: Some((call.paren_token, arguments)) })
 }

@@ -20,6 +20,7 @@ fn reads_as(body: &str, expected: &str) {
         .iter()
         .map(|statement| match statement {
             Statement::Let { .. } => 'l',
+            Statement::Split { .. } => 's',
             Statement::Output { .. } => 'o',
             Statement::It(_) => 'i',
             Statement::Call { label: None, .. } => 'c',
@@ -41,6 +42,10 @@ fn statements_are_told_apart() {
     reads_as("repeat i in 3 { relu } concat { {} it }", "rp");
     reads_as("repeat 3 { relu } concat { {} it }; repeat (n + 1) { relu }; relu", "rprc");
     reads_as(";;relu;;", "c");
+    reads_as(
+        "let (a, b) = it; let (a: 2, b: n - 2,) = a; relu; let (a b) = it; let (a, 2) = it; tanh",
+        "ssc!!c",
+    );
 }
 
 #[test]
@@ -64,20 +69,46 @@ fn slips_are_read_as_meant() {
     reads_as("let y = a + b; relu", "!c");
 }
 
-#[test]
-fn a_mistake_costs_one_item() {
-    let items =
-        program("network A(x) { relu } oops! { } block b { relu } pub network C(x: [4]) -> 4 { relu }");
-    let kinds: String = items
+/// One letter for each item.
+fn kinds(text: &str) -> String {
+    let kinds: String = program(text)
         .iter()
         .map(|item| match item {
             Item::Block(_) => 'b',
             Item::Network(_) => 'n',
             Item::Malformed(malformed) if malformed.network.is_some() => 'N',
             Item::Malformed(_) => '!',
+            Item::Use(_) => 'u',
+            Item::Library(_) => 'l',
+            Item::Constant(_) => 'c',
+            Item::Instance(_) => 'i',
         })
         .collect();
-    assert_eq!(kinds, "N!bN");
+    kinds
+}
+
+#[test]
+fn a_mistake_costs_one_item() {
+    let text = "network A(x) { relu } oops! { } block b { relu } pub network C(x: [4]) -> 4 { relu }";
+    assert_eq!(kinds(text), "N!bN");
+    assert_eq!(
+        kinds("const A; network B = C<; use x; library 3; const A: usize = 4; block b { relu }"),
+        "!N!!!b"
+    );
+}
+
+#[test]
+fn items_are_told_apart() {
+    let text = "pub(crate) library name; use a::b::{c, d as e}; use ::a::*; const N = (1, 2);
+        network A<n = (2 > 1), m = N>(x: [4]) -> [4] { relu } pub network B = A<n = 2>; network C = A;";
+    assert_eq!(kinds(text), "luucnii");
+    // A library's text comes before the program, that of the first `use` last.
+    let program =
+        syn::parse_str::<Program>("@library broken { block b { relu } } @library sound {} use a::b;");
+    let program = program.expect("a program");
+    let found: Vec<(bool, usize)> =
+        program.libraries.iter().map(|library| (library.is_sound, library.program.items.len())).collect();
+    assert_eq!(found, [(true, 0), (false, 1)]);
 }
 
 #[test]

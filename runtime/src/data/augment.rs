@@ -1,9 +1,18 @@
 //! Random, class-preserving changes to training images. They work on bytes, before normalisation, and depend only on
 //! seed, epoch and example: not on the batch, the order or the thread.
 
+mod color;
+mod geometry;
+
+#[cfg(test)]
+mod tests;
+
 use rand::RngExt;
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use self::color::{hue, saturate, scale_about};
+use self::geometry::{crop, cut_out, resize, rotate};
 use crate::error::Error;
 use crate::random::{Purpose, stream};
 
@@ -32,6 +41,80 @@ pub enum Transform {
         /// 0 to 1.
         strength: f64,
     },
+    /// Crops a random rectangle and resizes it to the size of the image by bilinear interpolation (Szegedy et al. 2015,
+    /// arXiv:1409.4842). Its share of the area is uniform from `min_area` to 1; its aspect ratio, relative to that of
+    /// the image, is between `1 / max_aspect` and `max_aspect`, uniform in its logarithm. A rectangle that does not fit
+    /// is drawn again, up to ten times; then the image stays whole.
+    RandomResizedCrop {
+        /// Above 0, at most 1; 0.08 in the paper.
+        min_area: f64,
+        /// At least 1; 4/3 in the paper.
+        max_aspect: f64,
+    },
+    /// Rotates the image about its centre by an angle from `-degrees` to `degrees`, with bilinear interpolation and
+    /// black corners (Simard, Steinkraus and Platt 2003, "Best practices for convolutional neural networks applied to
+    /// visual document analysis").
+    Rotation {
+        /// 0 to 180.
+        degrees: f64,
+    },
+    /// Changes brightness, contrast, saturation and hue, in random order (Howard 2013, arXiv:1312.5402). Brightness and
+    /// contrast are those of the transforms of these names. Saturation multiplies the distance of every pixel from its
+    /// grey. Hue turns the colours about the grey axis: by `hue` of the full circle at most, in either direction.
+    ColorJitter {
+        /// 0 to 1.
+        brightness: f64,
+        /// 0 to 1.
+        contrast: f64,
+        /// 0 to 1; above 0 only for images of three channels.
+        saturation: f64,
+        /// 0 to 0.5; above 0 only for images of three channels.
+        hue: f64,
+    },
+    /// Fills a square of this size with black; its centre is a random pixel, and it may extend beyond the image
+    /// (DeVries and Taylor 2017, arXiv:1708.04552).
+    Cutout {
+        /// The width of the square, at least 1; half the width of the images in the paper, for ten classes.
+        size: usize,
+    },
+}
+
+impl Transform {
+    /// Its numbers: name, value, and the smallest and largest one.
+    fn settings(&self) -> Vec<(&'static str, f64, [f64; 2])> {
+        const UNIT: [f64; 2] = [0.0, 1.0];
+        match *self {
+            Transform::HorizontalFlip { probability } => {
+                vec![("horizontal_flip.probability", probability, UNIT)]
+            }
+            Transform::Brightness { strength } => vec![("brightness.strength", strength, UNIT)],
+            Transform::Contrast { strength } => vec![("contrast.strength", strength, UNIT)],
+            Transform::RandomResizedCrop { min_area, max_aspect } => vec![
+                ("random_resized_crop.min_area", min_area, [f64::MIN_POSITIVE, 1.0]),
+                ("random_resized_crop.max_aspect", max_aspect, [1.0, f64::MAX]),
+            ],
+            Transform::Rotation { degrees } => vec![("rotation.degrees", degrees, [0.0, 180.0])],
+            Transform::ColorJitter { brightness, contrast, saturation, hue } => vec![
+                ("color_jitter.brightness", brightness, UNIT),
+                ("color_jitter.contrast", contrast, UNIT),
+                ("color_jitter.saturation", saturation, UNIT),
+                ("color_jitter.hue", hue, [0.0, 0.5]),
+            ],
+            Transform::Cutout { size } => vec![("cutout.size", size as f64, [1.0, f64::MAX])],
+            Transform::Crop { .. } => Vec::new(),
+        }
+    }
+}
+
+/// The range of a number in words.
+fn words([least, most]: [f64; 2]) -> String {
+    if least == f64::MIN_POSITIVE {
+        format!("above 0, and at most {most}")
+    } else if most == f64::MAX {
+        format!("at least {least}")
+    } else {
+        format!("from {least} to {most}")
+    }
 }
 
 /// A sequence of transforms.
@@ -59,17 +142,11 @@ impl Augmentation {
     /// These transforms in order. They draw from one random stream, so each depends on those before it.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a probability or strength outside 0 to 1.
+    /// [`Error::Setting`] for a number outside the range that its transform states.
     pub fn new(transforms: Vec<Transform>) -> Result<Self, Error> {
-        for transform in &transforms {
-            let (setting, value) = match *transform {
-                Transform::HorizontalFlip { probability } => ("horizontal_flip.probability", probability),
-                Transform::Brightness { strength } => ("brightness.strength", strength),
-                Transform::Contrast { strength } => ("contrast.strength", strength),
-                Transform::Crop { .. } => continue,
-            };
-            if !(0.0..=1.0).contains(&value) {
-                return Err(Error::setting(setting, value, "from 0 to 1"));
+        for (setting, value, [least, most]) in transforms.iter().flat_map(Transform::settings) {
+            if !(least..=most).contains(&value) {
+                return Err(Error::setting(setting, value, words([least, most])));
             }
         }
         Ok(Augmentation { transforms })
@@ -88,15 +165,24 @@ impl Augmentation {
     /// Checks that the transforms fit images of `[channels, height, width]`.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a crop that could remove the whole image.
-    pub fn check(&self, [_, height, width]: [usize; 3]) -> Result<(), Error> {
+    /// [`Error::Setting`] for a crop that could remove the whole image, and for a change of colours that the images do
+    /// not have.
+    pub fn check(&self, [channels, height, width]: [usize; 3]) -> Result<(), Error> {
         let smaller = height.min(width);
         for transform in &self.transforms {
-            if let Transform::Crop { padding } = *transform
-                && padding >= smaller
-            {
-                let expected = format!("smaller than {smaller}, the smaller side of the images");
-                return Err(Error::setting("crop.padding", padding, expected));
+            match *transform {
+                Transform::Crop { padding } if padding >= smaller => {
+                    let expected = format!("smaller than {smaller}, the smaller side of the images");
+                    return Err(Error::setting("crop.padding", padding, expected));
+                }
+                Transform::ColorJitter { saturation, hue, .. } if channels != 3 => {
+                    let colored = [("color_jitter.saturation", saturation), ("color_jitter.hue", hue)];
+                    if let Some((setting, value)) = colored.into_iter().find(|(_, value)| *value > 0.0) {
+                        let expected = format!("0 for images of {channels} channels: colours have 3");
+                        return Err(Error::setting(setting, value, expected));
+                    }
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -111,7 +197,7 @@ impl Augmentation {
         if self.is_none() || image.is_empty() {
             return;
         }
-        let [_, height, width] = shape;
+        let [channels, height, width] = shape;
         let mut random = stream(seed, Purpose::Augment, epoch, example as u64);
         for transform in &self.transforms {
             match *transform {
@@ -128,17 +214,94 @@ impl Augmentation {
                     }
                 }
                 Transform::Brightness { strength } => {
-                    let factor = random.random_range(1.0 - strength..=1.0 + strength);
-                    scale_about(image, 0.0, factor);
+                    Tone::Brightness(strength).apply(image, channels, &mut random)
                 }
                 Transform::Contrast { strength } => {
-                    let factor = random.random_range(1.0 - strength..=1.0 + strength);
-                    let sum: u64 = image.iter().map(|&pixel| u64::from(pixel)).sum();
-                    scale_about(image, sum as f64 / image.len() as f64, factor);
+                    Tone::Contrast(strength).apply(image, channels, &mut random)
+                }
+                Transform::RandomResizedCrop { min_area, max_aspect } => {
+                    let part = resized_part([height, width], min_area, max_aspect, &mut random);
+                    for plane in image.chunks_exact_mut(height * width) {
+                        resize(plane, width, part);
+                    }
+                }
+                Transform::Rotation { degrees } => {
+                    let angle = random.random_range(-degrees..=degrees).to_radians();
+                    for plane in image.chunks_exact_mut(height * width) {
+                        rotate(plane, width, angle);
+                    }
+                }
+                Transform::ColorJitter { brightness, contrast, saturation, hue } => {
+                    let mut tones = [
+                        Tone::Brightness(brightness),
+                        Tone::Contrast(contrast),
+                        Tone::Saturation(saturation),
+                        Tone::Hue(hue),
+                    ];
+                    tones.shuffle(&mut random);
+                    for tone in tones {
+                        tone.apply(image, channels, &mut random);
+                    }
+                }
+                Transform::Cutout { size } => {
+                    let center = [height, width].map(|size| random.random_range(0..size as u64) as usize);
+                    for plane in image.chunks_exact_mut(height * width) {
+                        cut_out(plane, width, center, size);
+                    }
                 }
             }
         }
     }
+}
+
+/// A change of every pixel by one random number, with its strength.
+#[derive(Clone, Copy, Debug)]
+enum Tone {
+    Brightness(f64),
+    Contrast(f64),
+    Saturation(f64),
+    Hue(f64),
+}
+
+impl Tone {
+    fn apply(self, image: &mut [u8], channels: usize, random: &mut impl RngExt) {
+        let mut around =
+            |center: f64, strength: f64| random.random_range(center - strength..=center + strength);
+        match self {
+            Tone::Brightness(strength) => scale_about(image, 0.0, around(1.0, strength)),
+            Tone::Contrast(strength) => {
+                let sum: u64 = image.iter().map(|&pixel| u64::from(pixel)).sum();
+                scale_about(image, sum as f64 / image.len() as f64, around(1.0, strength));
+            }
+            Tone::Saturation(strength) if strength > 0.0 && channels == 3 => {
+                saturate(image, around(1.0, strength))
+            }
+            Tone::Hue(strength) if strength > 0.0 && channels == 3 => hue(image, around(0.0, strength)),
+            Tone::Saturation(_) | Tone::Hue(_) => {}
+        }
+    }
+}
+
+/// A random rectangle of an image: its corner and its size.
+fn resized_part(
+    image: [usize; 2],
+    min_area: f64,
+    max_aspect: f64,
+    random: &mut impl RngExt,
+) -> ([usize; 2], [usize; 2]) {
+    let stretch = max_aspect.ln();
+    for _ in 0..10 {
+        let area = random.random_range(min_area..=1.0);
+        let aspect = random.random_range(-stretch..=stretch).exp();
+        let shares = [(area / aspect).sqrt(), (area * aspect).sqrt()];
+        let sizes = [0, 1].map(|axis| (image[axis] as f64 * shares[axis]).round().max(1.0) as usize);
+        if sizes[0] <= image[0] && sizes[1] <= image[1] {
+            let corner =
+                [0, 1].map(|axis| random.random_range(0..=(image[axis] - sizes[axis]) as u64) as usize);
+            return (corner, sizes);
+        }
+    }
+    ([0, 0], image)
 }
 
 impl TryFrom<Vec<Transform>> for Augmentation {
@@ -152,182 +315,5 @@ impl TryFrom<Vec<Transform>> for Augmentation {
 impl From<Augmentation> for Vec<Transform> {
     fn from(augmentation: Augmentation) -> Vec<Transform> {
         augmentation.transforms
-    }
-}
-
-/// Crops a channel, padded with `padding` black pixels, at (`top`, `left`).
-fn crop(plane: &mut [u8], width: usize, padding: usize, top: usize, left: usize) {
-    let height = plane.len() / width;
-    let shift_row = |row: &mut [u8]| {
-        if left >= padding {
-            row.copy_within(left - padding.., 0);
-            row[width - (left - padding)..].fill(0);
-        } else {
-            row.copy_within(..width - (padding - left), padding - left);
-            row[..padding - left].fill(0);
-        }
-    };
-    plane.chunks_exact_mut(width).for_each(shift_row);
-    if top >= padding {
-        plane.copy_within((top - padding) * width.., 0);
-        plane[(height - (top - padding)) * width..].fill(0);
-    } else {
-        plane.copy_within(..(height - (padding - top)) * width, (padding - top) * width);
-        plane[..(padding - top) * width].fill(0);
-    }
-}
-
-fn scale_about(image: &mut [u8], center: f64, factor: f64) {
-    for pixel in image {
-        // The conversion truncates and saturates at 0 and 255, so adding a half rounds.
-        *pixel = (center + factor * (f64::from(*pixel) - center) + 0.5) as u8;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const SHAPE: [usize; 3] = [2, 3, 4];
-
-    fn image() -> Vec<u8> {
-        (1..=24).map(|pixel| pixel * 10).collect()
-    }
-
-    fn applied(transforms: Vec<Transform>, seed: u64, epoch: u64, example: usize) -> Vec<u8> {
-        let mut image = image();
-        Augmentation::new(transforms).unwrap().apply(&mut image, SHAPE, seed, epoch, example);
-        image
-    }
-
-    /// The crop by its definition, on an image that is actually padded.
-    fn cropped(image: &[u8], padding: usize, top: usize, left: usize) -> Vec<u8> {
-        let [channels, height, width] = SHAPE;
-        let mut result = Vec::new();
-        for (channel, y, x) in
-            (0..channels).flat_map(|c| (0..height).flat_map(move |y| (0..width).map(move |x| (c, y, x))))
-        {
-            let (y, x) = ((y + top).checked_sub(padding), (x + left).checked_sub(padding));
-            result.push(match (y.filter(|&y| y < height), x.filter(|&x| x < width)) {
-                (Some(y), Some(x)) => image[(channel * height + y) * width + x],
-                _ => 0,
-            });
-        }
-        result
-    }
-
-    #[test]
-    fn every_window_is_cropped_as_defined() {
-        for (padding, top, left) in
-            (0..3).flat_map(|p| (0..=2 * p).flat_map(move |t| (0..=2 * p).map(move |l| (p, t, l))))
-        {
-            let mut got = image();
-            for plane in got.chunks_exact_mut(12) {
-                crop(plane, 4, padding, top, left);
-            }
-            assert_eq!(got, cropped(&image(), padding, top, left), "{padding} {top} {left}");
-        }
-    }
-
-    #[test]
-    fn crops_reach_every_window_and_no_other() {
-        let windows: Vec<Vec<u8>> = (0..3)
-            .flat_map(|top| (0..3).map(move |left| (top, left)))
-            .map(|(top, left)| cropped(&image(), 1, top, left))
-            .collect();
-        let mut seen = [false; 9];
-        for example in 0..200 {
-            let got = applied(vec![Transform::Crop { padding: 1 }], 0, 0, example);
-            seen[windows.iter().position(|window| *window == got).expect("a window of the padded image")] =
-                true;
-        }
-        assert_eq!(seen, [true; 9]);
-    }
-
-    #[test]
-    fn flips_happen_as_often_as_asked() {
-        let flips = |probability| {
-            let flipped =
-                |example| applied(vec![Transform::HorizontalFlip { probability }], 3, 0, example) != image();
-            (0..2000).filter(|&example| flipped(example)).count()
-        };
-        assert_eq!(flips(0.0), 0);
-        assert_eq!(flips(1.0), 2000);
-        let quarter = flips(0.25);
-        assert!((420..580).contains(&quarter), "{quarter} of 2000"); // four standard deviations
-    }
-
-    #[test]
-    fn brightness_scales_and_contrast_keeps_the_mean() {
-        let mut image = [0, 100, 200, 255];
-        scale_about(&mut image, 0.0, 1.5);
-        assert_eq!(image, [0, 150, 255, 255]);
-        let mut image = [50, 100, 150, 100];
-        scale_about(&mut image, 100.0, 0.5);
-        assert_eq!(image, [75, 100, 125, 100]);
-        let mut image = [0, 200];
-        scale_about(&mut image, 100.0, 2.0);
-        assert_eq!(image, [0, 255]);
-    }
-
-    #[test]
-    fn transforms_are_applied_in_order() {
-        let strong = Transform::Brightness { strength: 1.0 };
-        let weak = Transform::Contrast { strength: 0.5 };
-        assert_ne!(applied(vec![strong, weak], 1, 2, 3), applied(vec![weak, strong], 1, 2, 3));
-    }
-
-    #[test]
-    fn values_out_of_range_are_refused() {
-        for value in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
-            for transform in [
-                Transform::HorizontalFlip { probability: value },
-                Transform::Brightness { strength: value },
-                Transform::Contrast { strength: value },
-            ] {
-                let result = Augmentation::new(vec![transform]);
-                assert!(matches!(result, Err(Error::Setting { .. })), "{transform:?}: {result:?}");
-            }
-        }
-        let crop = Augmentation::new(vec![Transform::Crop { padding: 4 }]).unwrap();
-        assert!(crop.check([1, 5, 5]).is_ok());
-        assert_eq!(
-            crop.check([1, 5, 4]).unwrap_err().to_string(),
-            "`crop.padding` is 4 but must be smaller than 4, the smaller side of the images"
-        );
-        assert!(serde_json::from_str::<Augmentation>(r#"[{"brightness":{"strength":2.0}}]"#).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn the_same_seed_epoch_and_example_give_the_same_image(seed: u64, epoch: u64, example: usize) {
-            let all = vec![
-                Transform::HorizontalFlip { probability: 0.5 },
-                Transform::Crop { padding: 2 },
-                Transform::Brightness { strength: 0.5 },
-                Transform::Contrast { strength: 0.5 },
-            ];
-            prop_assert_eq!(applied(all.clone(), seed, epoch, example), applied(all, seed, epoch, example));
-        }
-    }
-
-    #[test]
-    fn seed_epoch_and_example_each_change_the_image() {
-        let count_of_different = |key: fn(usize) -> (u64, u64, usize)| {
-            let mut images: Vec<Vec<u8>> = (0..50)
-                .map(|i| {
-                    let (seed, epoch, example) = key(i);
-                    applied(vec![Transform::Brightness { strength: 1.0 }], seed, epoch, example)
-                })
-                .collect();
-            images.sort();
-            images.dedup();
-            images.len()
-        };
-        assert!(count_of_different(|i| (i as u64, 0, 0)) > 40);
-        assert!(count_of_different(|i| (0, i as u64, 0)) > 40);
-        assert!(count_of_different(|i| (0, 0, i)) > 40);
     }
 }

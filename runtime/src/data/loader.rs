@@ -103,6 +103,11 @@ impl Batch {
         &self.pixels
     }
 
+    /// The normalised images, mutable.
+    pub fn pixels_mut(&mut self) -> &mut [f32] {
+        &mut self.pixels
+    }
+
     /// The normalised images as an array `[count, channels, height, width]`.
     pub fn images(&self) -> ArrayView4<'_, f32> {
         let [channels, height, width] = self.image_shape;

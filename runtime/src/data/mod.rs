@@ -6,10 +6,12 @@ pub mod dataset;
 pub mod fashion_mnist;
 pub mod idx;
 pub mod loader;
+pub mod mixup;
 pub mod normalization;
 
 pub use augment::{Augmentation, Transform};
 pub use dataset::{Example, ImageDataset};
 pub use fashion_mnist::FashionMnist;
 pub use loader::{Batch, DataLoader, Epoch, LoaderOptions};
+pub use mixup::{Mixed, Mixup};
 pub use normalization::Normalization;

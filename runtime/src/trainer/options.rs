@@ -1,9 +1,11 @@
 //! Training options.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use windlass_compiler::autodiff::{Loss, Optimizer, OutputLoss, TrainingOptions};
 
+use crate::checkpoint::Metadata;
 use crate::error::Error;
 use crate::schedule::Schedule;
 
@@ -79,5 +81,18 @@ impl TrainerOptions {
             frozen: self.frozen.clone(),
             output: self.output.clone(),
         }
+    }
+}
+
+/// Refuses a file written by a trainer with another optimiser. A file without an optimiser was written by a model.
+pub(super) fn check_optimizer(path: &Path, options: &Optimizer) -> Result<(), Error> {
+    let metadata = Metadata::read(path)?.unwrap_or_default();
+    match serde_json::from_value::<Optimizer>(metadata.optimizer) {
+        Ok(written) if written.name() != options.name() => Err(Error::CheckpointOptimizer {
+            path: path.to_owned(),
+            expected: options.name(),
+            got: written.name(),
+        }),
+        _ => Ok(()),
     }
 }

@@ -83,6 +83,8 @@ fn unequal_padding() {
             groups: 4,
             bias: true,
             init: Initializer::XavierUniform,
+            rotated: false,
+            connections: Vec::new(),
         });
         layers.push(Layer::max_pool(window.clone()));
         layers.push(Layer::AvgPool { window, ceil_mode: true, count_include_pad: false });
@@ -172,5 +174,72 @@ fn combinations() {
             let what = format!("{channels} channels, {gate} factors, flat: {is_flat}");
             check(&builder.finish().unwrap(), &[1, 3], &what);
         }
+    }
+}
+
+/// A convolution and a batch normalisation that are applied to two values.
+#[test]
+fn shared_parameters() {
+    for channels in [4, 16] {
+        let mut builder = Builder::new("shared");
+        let image = builder.input("image", &[3, 5, 4]).unwrap();
+        let mut x = builder.layer("start", &conv(channels, 1), image).unwrap();
+        for label in ["a", "b", "c"] {
+            if label != "a" {
+                builder.share(label, "a");
+            }
+            x = builder.layer(&format!("{label}.conv"), &conv(channels, 3), x).unwrap();
+            let norm = Layer::BatchNorm { epsilon: 0.1, momentum: 0.3 };
+            x = builder.layer(&format!("{label}.norm"), &norm, x).unwrap();
+            x = builder.layer("", &Layer::Relu, x).unwrap();
+        }
+        builder.output("y", x).unwrap();
+        check(&builder.finish().unwrap(), &[2, 3], &format!("shared parameters of {channels} channels"));
+    }
+}
+
+/// Rotated kernels, and kernels for some connections only, whose weights are assembled before the convolution.
+#[test]
+fn rotated_and_connected_convolutions() {
+    let convolution = |out_channels, window: Window, groups, rotated, connections: &[&[usize]]| Layer::Conv {
+        out_channels,
+        window,
+        groups,
+        bias: true,
+        init: Initializer::XavierUniform,
+        rotated,
+        connections: connections.iter().map(|list| list.to_vec()).collect(),
+    };
+    let some: &[&[usize]] = &[&[0, 2], &[1], &[0, 1, 2, 3], &[3]];
+    let layers = [
+        convolution(5, Window::square(3, 1, 1), 1, true, &[]),
+        convolution(12, Window { kernel_size: vec![2, 3], ..Window::square(1, 2, 1) }, 4, true, &[]),
+        convolution(4, Window::square(3, 1, 1), 1, false, some),
+        convolution(4, Window { dilation: vec![2, 1], ..Window::square(2, 1, 1) }, 1, true, some),
+    ];
+    check_layers(&[5, 4], &[4, 16], &layers);
+    check_layers(&[7], &[4, 8], &[convolution(8, Window::cube(1, 3, 1, 1), 1, true, &[])]);
+    check_layers(&[2, 3, 3], &[4], &[convolution(4, Window::cube(3, 2, 1, 1), 1, true, some)]);
+}
+
+#[test]
+fn distances_and_bilinear_forms() {
+    for (inputs, outputs) in [(5, 3), (16, 17)] {
+        for trainable in [true, false] {
+            let rbf = Layer::Rbf { out_features: outputs, trainable, init: Initializer::Signs };
+            let layers = [Layer::linear(inputs), rbf, Layer::linear(2)];
+            check(
+                &network(&[6], &layers),
+                &[1, 2, 7],
+                &format!("{outputs} distances, trainable: {trainable}"),
+            );
+        }
+        let mut builder = Builder::new("bilinear");
+        let x = builder.input("x", &[6]).unwrap();
+        let left = builder.layer("left", &Layer::linear(inputs), x).unwrap();
+        let right = builder.layer("right", &Layer::linear(4), x).unwrap();
+        let z = builder.bilinear("z", [left, right], outputs, true, Initializer::XavierUniform).unwrap();
+        builder.output("z", z).unwrap();
+        check(&builder.finish().unwrap(), &[1, 3], &format!("{outputs} bilinear forms of {inputs}"));
     }
 }

@@ -25,7 +25,15 @@ fn conv(out_channels: usize, kernel_size: usize, stride: usize, padding: usize) 
 
 fn grouped(out_channels: usize, groups: usize) -> Layer {
     let init = Initializer::XavierUniform;
-    Layer::Conv { out_channels, window: Window::square(3, 1, 1), groups, bias: true, init }
+    Layer::Conv {
+        out_channels,
+        window: Window::square(3, 1, 1),
+        groups,
+        bias: true,
+        init,
+        rotated: false,
+        connections: Vec::new(),
+    }
 }
 
 /// Two branches that are added, and concatenated with a third.

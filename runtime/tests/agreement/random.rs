@@ -111,7 +111,15 @@ fn layer(choice: Choice, item: &[usize], numbers: [usize; 3]) -> Option<Layer> {
                 1 => [1, 2, 3, 5, 8, 9, 16, 17, 24, 33, 8, 16][a],
                 _ => groups * (1 + a % 3),
             };
-            Some(Layer::Conv { out_channels, window, groups, bias: b % 3 > 0, init: Initializer::ZEROS })
+            Some(Layer::Conv {
+                out_channels,
+                window,
+                groups,
+                bias: b % 3 > 0,
+                init: Initializer::ZEROS,
+                rotated: false,
+                connections: Vec::new(),
+            })
         }
         Choice::MaxPool if is_image => Some(Layer::max_pool(window(&item[1..], numbers))),
         Choice::AvgPool if is_image => Some(Layer::avg_pool(window(&item[1..], numbers))),

@@ -1,7 +1,7 @@
 //! Adds layers to a graph: as operators and parameters, on each step of a sequence.
 
 use super::conv::{ConvLayer, ConvTransposeLayer};
-use super::{Layer, activation, norm, pool, spatial};
+use super::{Layer, activation, distance, norm, pool, spatial};
 use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::graph::Builder;
@@ -27,9 +27,11 @@ impl Layer {
             Layer::BatchNorm { .. } => None,
             // Along any axis.
             Layer::Permute { .. } | Layer::Slice { .. } | Layer::Mean { .. } => None,
-            Layer::Linear { .. } | Layer::LayerNorm { .. } | Layer::Softmax | Layer::LogSoftmax => {
-                (open || shape.is_sequence()).then(|| shape.rank() - 1)
-            }
+            Layer::Linear { .. }
+            | Layer::Rbf { .. }
+            | Layer::LayerNorm { .. }
+            | Layer::Softmax
+            | Layer::LogSoftmax => (open || shape.is_sequence()).then(|| shape.rank() - 1),
             // Along the steps.
             Layer::Conv { window, .. } | Layer::MaxPool { window, .. } | Layer::AvgPool { window, .. }
                 if window.axes() == 1 && shape.is_open_sequence() =>
@@ -95,9 +97,10 @@ impl Layer {
         let item = shape.item();
         let at = |error| GraphError::Shape { at: self.name().to_owned(), error };
         match self {
-            Layer::Conv { out_channels, window, groups, bias, init } => {
+            Layer::Conv { out_channels, window, groups, bias, init, rotated, connections } => {
                 let (name, out_channels, groups) = (self.name(), *out_channels, *groups);
-                let conv = ConvLayer { name, out_channels, window, groups, bias: *bias, init: *init };
+                let (bias, init, rotated) = (*bias, *init, *rotated);
+                let conv = ConvLayer { name, out_channels, window, groups, bias, init, rotated, connections };
                 conv.build(builder, label, x)
             }
             Layer::ConvTranspose { out_channels, window, output_padding, groups, bias, init } => {
@@ -168,6 +171,9 @@ impl Layer {
                 let weight = builder.parameter(label, "weight", &[*out_features, length], *init)?;
                 let y = builder.op(Linear { epilogue: Vec::new() }, &[x, weight], label)?;
                 add_bias(builder, label, y, *bias, *out_features)
+            }
+            Layer::Rbf { out_features, trainable, init } => {
+                distance::rbf(builder, label, x, *out_features, (*trainable, *init))
             }
             Layer::Flatten => {
                 let shape = shape.with_item(&[shape.item_elements()]);

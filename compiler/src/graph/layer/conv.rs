@@ -1,13 +1,14 @@
 //! Convolution layers.
 
 use super::build::add_bias;
+use super::connections;
 use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::graph::Builder;
 use crate::graph::initializer::Initializer;
 use crate::ops::conv::{Conv, ConvGradInput};
 use crate::ops::window::{Window, fixed_sizes, image_words};
-use crate::shape::{MAX_ELEMENTS, Shape};
+use crate::shape::{Dim, MAX_ELEMENTS, Shape};
 
 /// The arguments of a convolution layer.
 pub(super) struct ConvLayer<'a> {
@@ -17,7 +18,12 @@ pub(super) struct ConvLayer<'a> {
     pub(super) groups: usize,
     pub(super) bias: bool,
     pub(super) init: Initializer,
+    pub(super) rotated: bool,
+    pub(super) connections: &'a [Vec<usize>],
 }
+
+/// The maximum size of a rotated kernel along an axis, whose elements are moved one by one.
+const MAX_ROTATED: usize = 256;
 
 impl ConvLayer<'_> {
     /// Adds the layer.
@@ -33,8 +39,25 @@ impl ConvLayer<'_> {
         if self.out_channels == 0 {
             return Err(at(ShapeError::ZeroArgument { argument: "out_channels" }));
         }
-        let weight = conv.weight_type(&shape, self.out_channels).map_err(at)?;
-        let weight = builder.parameter(label, "weight", &weight.shape.item(), self.init)?;
+        if !self.connections.is_empty() {
+            let inputs = shape.item_dims().first().and_then(Dim::fixed).unwrap_or(0);
+            connections::check(self.connections, inputs, self.out_channels, self.groups).map_err(at)?;
+        }
+        let sizes = conv.weight_type(&shape, self.out_channels).map_err(at)?.shape.item();
+        let kernel = &self.window.kernel_size;
+        if let Some(&size) = kernel.iter().find(|&&size| self.rotated && size > MAX_ROTATED) {
+            let (value, range) = (size as f64, "at most 256 if it is rotated");
+            return Err(at(ShapeError::NumberOutOfRange { argument: "kernel_size", value, range }));
+        }
+        let mut weight = match self.connections {
+            [] => builder.parameter(label, "weight", &sizes, self.init)?,
+            lists => connections::weight(builder, label, lists, &sizes, self.init)?,
+        };
+        if self.rotated {
+            for axis in 2..sizes.len() {
+                weight = builder.reverse(label, weight, axis)?;
+            }
+        }
         let y = builder.op(conv, &[x, weight], label)?;
         add_bias(builder, label, y, self.bias, self.out_channels)
     }

@@ -1,6 +1,7 @@
 //! The rules of layers: names, arguments and defaults. `network!`, the serialized form of layers and their documentation
 //! use the same rules; shapes are checked when a layer is built.
 
+pub use super::connections::{Connections, MAX_CONNECTED};
 use super::{Interpolation, Layer, PaddingMode};
 use crate::graph::initializer::Initializer;
 use crate::ops::window::{Sides, Window};
@@ -76,6 +77,8 @@ pub enum Kind {
     Number,
     /// `true` or `false`.
     Flag,
+    /// A list of input channels for each output channel.
+    Connections,
     /// One of some words.
     Word(&'static [&'static str]),
     /// An initializer.
@@ -106,6 +109,9 @@ impl Kind {
             Kind::List => "a list of sizes such as (16, 7, 7)".to_owned(),
             Kind::Number => "a number such as 0.5".to_owned(),
             Kind::Flag => "`true` or `false`".to_owned(),
+            Kind::Connections => "`all`, or for each output channel the list of its input channels, such as \
+                 ((0, 1, 2), (1, 2, 3)): each from 0 to 63 and once, for at most 64 output channels"
+                .to_owned(),
             Kind::Word(words) => alternatives(words),
             Kind::Initializer => "a distribution such as `xavier_uniform` or `normal(0, 0.01)`".to_owned(),
         }
@@ -122,6 +128,7 @@ fn alternatives(words: &[&str]) -> String {
 }
 
 /// The default of an argument.
+#[allow(clippy::large_enum_variant, reason = "constants cannot be boxed")]
 #[derive(Clone, Copy, Debug)]
 pub enum Default {
     /// It is required; only required arguments may be positional.
@@ -133,6 +140,7 @@ pub enum Default {
 }
 
 /// An argument's value.
+#[allow(clippy::large_enum_variant, reason = "defaults are constants, which cannot be boxed")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Setting {
     /// One size.
@@ -145,6 +153,8 @@ pub enum Setting {
     Number(f64),
     /// `true` or `false`.
     Flag(bool),
+    /// A list of input channels for each output channel.
+    Connections(Connections),
     /// One of the words of its kind.
     Word(&'static str),
     /// An initializer.
@@ -320,6 +330,10 @@ field! {
     f64: Setting::Number(number) => Some(number), number => Some(Setting::Number(*number));
     bool: Setting::Flag(flag) => Some(flag), flag => Some(Setting::Flag(*flag));
     Initializer: Setting::Initializer(init) => Some(init), init => Some(Setting::Initializer(*init));
+    Vec<Vec<usize>>: Setting::Connections(connections) => Some(connections.lists()), lists => match &lists[..] {
+        [] => Some(Setting::Connections(Connections::ALL)),
+        lists => Connections::of(lists).map(Setting::Connections),
+    };
     Vec<usize>: Setting::Sizes(sizes) => Some(sizes.as_slice().to_vec()),
         sizes => Each::of(sizes).map(Setting::Sizes);
     Vec<Sides>: Setting::Padding(padding) => Some(padding.as_slice().to_vec()),

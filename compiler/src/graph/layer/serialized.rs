@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use super::Layer;
-use super::rules::{self, ArgumentRule, Default, Each, Kind, LayerRule, Setting, Settings};
+use super::rules::{self, ArgumentRule, Connections, Default, Each, Kind, LayerRule, Setting, Settings};
 use crate::graph::initializer::Initializer;
 use crate::ops::window::Sides;
 
@@ -56,6 +56,7 @@ enum Given {
     Word(String),
     Sizes(Vec<usize>),
     Padding(Vec<Sides>),
+    Lists(Vec<Vec<usize>>),
     Initializer(Initializer),
 }
 
@@ -68,6 +69,7 @@ impl std::fmt::Display for Given {
             Given::Word(word) => write!(f, "{word:?}"),
             Given::Sizes(sizes) => write!(f, "{sizes:?}"),
             Given::Padding(_) => f.write_str("a list of pairs"),
+            Given::Lists(lists) => write!(f, "{lists:?}"),
             Given::Initializer(_) => f.write_str("a distribution"),
         }
     }
@@ -87,6 +89,7 @@ impl Given {
             Setting::Flag(flag) => Given::Flag(flag),
             Setting::Word(word) => Given::Word(word.to_owned()),
             Setting::Initializer(initializer) => Given::Initializer(initializer),
+            Setting::Connections(connections) => Given::Lists(connections.lists()),
             Setting::Sizes(sizes) => {
                 only(sizes.as_slice()).map_or_else(|| Given::Sizes(sizes.as_slice().to_vec()), Given::Size)
             }
@@ -138,6 +141,16 @@ impl Given {
                     rules::PaddingWord::NeedsInput => LayerError::SameWithStride { layer },
                 })?;
                 Each::of(&padding).map(Setting::Padding)
+            }
+            (Kind::Connections, Given::Word(word)) if word == "all" => {
+                Some(Setting::Connections(Connections::ALL))
+            }
+            (Kind::Connections, Given::Lists(lists)) => Connections::of(lists).map(Setting::Connections),
+            // Lists of two channels each read as pairs.
+            (Kind::Connections, Given::Padding(pairs)) => {
+                let lists: Vec<Vec<usize>> =
+                    pairs.iter().map(|sides| vec![sides.before, sides.after]).collect();
+                Connections::of(&lists).map(Setting::Connections)
             }
             (Kind::Word(words), Given::Word(word)) => {
                 words.iter().find(|known| *known == word).map(|word| Setting::Word(word))

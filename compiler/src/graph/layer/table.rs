@@ -1,6 +1,7 @@
 //! The table of layers: one row for each, with how it is made from its arguments and the arguments of a layer.
 
 use super::activation::PRELU_INIT;
+use super::connections::Connections;
 use super::rules::{ArgumentRule, Default, Each, Field, Kind, Known, LayerRule, Setting, Settings};
 use super::{Interpolation, Layer, PaddingMode};
 use crate::graph::initializer::Initializer;
@@ -70,6 +71,13 @@ impl<const AXES: usize> Windowed<AXES> {
         GROUPS,
         BIAS,
         INIT,
+        flag("rotated", &["flipped", "flip"], false),
+        optional(
+            "connections",
+            &["table", "connection_table"],
+            Kind::Connections,
+            Default::Is(Setting::Connections(Connections::ALL)),
+        ),
     ];
     const CONV_TRANSPOSE: &'static [ArgumentRule] = &[
         required("out_channels", CHANNELS, Kind::Size),
@@ -228,7 +236,7 @@ macro_rules! windowed {
     };
 }
 
-windowed!(conv, Conv { out_channels, groups, bias, init });
+windowed!(conv, Conv { out_channels, groups, bias, init, rotated, connections });
 windowed!(conv_transpose, ConvTranspose { out_channels, output_padding, groups, bias, init });
 windowed!(max_pool, MaxPool { ceil_mode });
 windowed!(avg_pool, AvgPool { ceil_mode, count_include_pad });
@@ -430,6 +438,25 @@ pub const LAYERS: &[LayerRule] = &[
             &[required("out_features", FEATURES, Kind::Size), BIAS, INIT],
             "linear(10)",
             fields!(Linear { out_features, bias, init }),
+        ),
+    ),
+    knowing(
+        Known { words: "input features", names: &["in_features", "input_size", "in"] },
+        layer(
+            "rbf",
+            &["radial_basis"],
+            &[
+                required("out_features", FEATURES, Kind::Size),
+                flag("trainable", &["requires_grad"], true),
+                optional(
+                    "init",
+                    &["initializer", "weight_init"],
+                    Kind::Initializer,
+                    Default::Is(Setting::Initializer(Initializer::Signs)),
+                ),
+            ],
+            "rbf(10)",
+            fields!(Rbf { out_features, trainable, init }),
         ),
     ),
     plain!("flatten", &[], Layer::Flatten => Layer::Flatten),

@@ -1,5 +1,6 @@
 //! Convolution (cross-correlation) over any number of spatial axes, and its two gradients.
 
+mod affine;
 #[cfg(feature = "codegen")]
 mod correlation;
 mod gradient;
@@ -19,6 +20,7 @@ mod weight_gradient;
 
 use std::borrow::Cow;
 
+pub use affine::{AffineMap, affine_map};
 use serde::{Deserialize, Serialize};
 
 use super::epilogue::EpilogueStep;

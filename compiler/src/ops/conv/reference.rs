@@ -9,7 +9,7 @@ use crate::ops::window::Window;
 /// Calls `product(input, weight, output)` with the flat indices of every triple of elements that a convolution
 /// multiplies: item by item, output by output, and within an output channel by channel and through the window in
 /// row-major order.
-fn for_each_product(
+pub(super) fn for_each_product(
     window: &Window,
     groups: usize,
     input_sizes: &[usize],

@@ -23,6 +23,8 @@ fn layers_are_written_in_the_words_of_the_language() {
                 groups: 4,
                 bias: false,
                 init: Initializer::Normal(0.0, 0.1),
+                rotated: false,
+                connections: Vec::new(),
             },
             r#"{"layer":"conv2d","out_channels":8,"kernel_size":[1,7],"padding":[0,3],"groups":4,"bias":false,"init":{"normal":[0.0,0.1]}}"#,
         ),
@@ -44,6 +46,34 @@ fn layers_are_written_in_the_words_of_the_language() {
         ),
         (Layer::max_pool(Window::cube(1, 2, 2, 0)), r#"{"layer":"max_pool1d","kernel_size":2}"#),
         (Layer::avg_pool(Window::cube(3, 2, 2, 0)), r#"{"layer":"avg_pool3d","kernel_size":2}"#),
+        (
+            Layer::Conv {
+                out_channels: 3,
+                window: Window::square(5, 1, 0),
+                groups: 1,
+                bias: true,
+                init: Initializer::XavierUniform,
+                rotated: true,
+                connections: vec![vec![0, 1], vec![1, 2], vec![0, 2]],
+            },
+            r#"{"layer":"conv2d","out_channels":3,"kernel_size":5,"rotated":true,"connections":[[0,1],[1,2],[0,2]]}"#,
+        ),
+        (
+            Layer::Conv {
+                out_channels: 2,
+                window: Window::cube(1, 3, 1, 0),
+                groups: 1,
+                bias: true,
+                init: Initializer::XavierUniform,
+                rotated: false,
+                connections: vec![vec![63], vec![0, 1, 2]],
+            },
+            r#"{"layer":"conv1d","out_channels":2,"kernel_size":3,"connections":[[63],[0,1,2]]}"#,
+        ),
+        (
+            Layer::Rbf { out_features: 10, trainable: false, init: Initializer::Signs },
+            r#"{"layer":"rbf","out_features":10,"trainable":false}"#,
+        ),
         (Layer::linear(10), r#"{"layer":"linear","out_features":10}"#),
         (Layer::Flatten, r#"{"layer":"flatten"}"#),
         (Layer::Dropout { rate: 0.5 }, r#"{"layer":"dropout","rate":0.5}"#),
@@ -150,6 +180,14 @@ fn what_is_no_layer_is_refused_with_words() {
         (
             r#"{"layer":"pad2d","padding":1,"mode":"mirror"}"#,
             "`mode` of `pad2d` takes `zeros`, `reflect` or `replicate`, not \"mirror\"",
+        ),
+        (
+            r#"{"layer":"conv2d","out_channels":2,"kernel_size":3,"connections":[[1],[2,2]]}"#,
+            "`connections` of `conv2d` takes `all`, or for each output channel the list of its input channels",
+        ),
+        (
+            r#"{"layer":"conv2d","out_channels":2,"kernel_size":3,"connections":[[1],[64]]}"#,
+            "each from 0 to 63 and once, for at most 64 output channels, not [[1], [64]]",
         ),
         (r#"{"out_features":3}"#, "missing field `layer`"),
     ] {

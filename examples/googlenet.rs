@@ -1,0 +1,61 @@
+//! GoogLeNet on Fashion-MNIST (Dive into Deep Learning, section 8.4; Szegedy et al. 2015).
+//!
+//! Its inception blocks have four parallel paths, concatenated along the channels. The images are enlarged to 112×112
+//! pixels (the book takes 96×96), and the layers have a quarter of the book's channels, so that a run takes a minute or
+//! two on two cores; write 4 in place of 1 for the book's.
+//!
+//! ```sh
+//! cargo run --release --example googlenet
+//! ```
+
+mod classify;
+mod failure;
+mod picture;
+
+use std::process::ExitCode;
+
+use windlass::network;
+
+network! {
+    /// GoogLeNet for grey images and ten classes.
+    network GoogLeNet(image: [1, 28, 28]) -> [10] { upsample2d(4, mode = linear); layers(1) }
+
+    /// A stem, nine inception blocks, and the mean of each channel. All channels are multiples of `width`.
+    block layers(width) {
+        c1: conv2d(16 * width, kernel_size = 7, stride = 2, padding = 3); relu; max_pool2d(3, stride = 2, padding = 1);
+        c2: conv2d(16 * width, kernel_size = 1); relu;
+        c3: conv2d(48 * width, kernel_size = 3, padding = 1); relu; max_pool2d(3, stride = 2, padding = 1);
+        i3a: inception(16 * width, (24 * width, 32 * width), (4 * width, 8 * width), 8 * width);
+        i3b: inception(32 * width, (32 * width, 48 * width), (8 * width, 24 * width), 16 * width);
+        max_pool2d(3, stride = 2, padding = 1);
+        i4a: inception(48 * width, (24 * width, 52 * width), (4 * width, 12 * width), 16 * width);
+        i4b: inception(40 * width, (28 * width, 56 * width), (6 * width, 16 * width), 16 * width);
+        i4c: inception(32 * width, (32 * width, 64 * width), (6 * width, 16 * width), 16 * width);
+        i4d: inception(28 * width, (36 * width, 72 * width), (8 * width, 16 * width), 16 * width);
+        i4e: inception(64 * width, (40 * width, 80 * width), (8 * width, 32 * width), 32 * width);
+        max_pool2d(3, stride = 2, padding = 1);
+        i5a: inception(64 * width, (40 * width, 80 * width), (8 * width, 32 * width), 32 * width);
+        i5b: inception(96 * width, (48 * width, 96 * width), (12 * width, 32 * width), 32 * width);
+        global_avg_pool2d; flatten;
+        f1: linear(10)
+    }
+
+    /// Four parallel paths, concatenated along channels.
+    block inception(c1, (c2a, c2b), (c3a, c3b), c4) {
+        concat {
+            { p1: conv2d(c1, kernel_size = 1); relu }
+            { p2a: conv2d(c2a, kernel_size = 1); relu; p2b: conv2d(c2b, kernel_size = 3, padding = 1); relu }
+            { p3a: conv2d(c3a, kernel_size = 1); relu; p3b: conv2d(c3b, kernel_size = 5, padding = 2); relu }
+            { max_pool2d(3, stride = 1, padding = 1); p4: conv2d(c4, kernel_size = 1); relu }
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    classify::main::<GoogLeNet>(classify::Recipe {
+        name: "googlenet",
+        epochs: 5,
+        batch: 64,
+        learning_rate: 0.003,
+    })
+}
