@@ -6,7 +6,6 @@ mod failure;
 #[path = "support/optimisations.rs"]
 mod optimisations;
 #[path = "../examples/picture/mod.rs"]
-#[expect(dead_code, reason = "only bars and text are drawn here")]
 mod picture;
 mod support;
 #[path = "../examples/zoo/mod.rs"]

@@ -30,12 +30,8 @@ pub(crate) enum Agreement {
 }
 
 /// None of the planner's optimisations.
-const NO_SAVINGS: Savings = Savings {
-    fused_pools: false,
-    fused_updates: false,
-    concat_in_place: false,
-    overwritten_operands: false,
-};
+const NO_SAVINGS: Savings =
+    Savings { fused_pools: false, fused_updates: false, concat_in_place: false, overwritten_operands: false };
 
 /// The minimum scale of a result, as a fraction of the largest of all elements.
 const WHOLE: f64 = 1.0 / 64.0;

@@ -24,16 +24,13 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, node: &Node, epilogue: &FusedSt
     let inputs = lowering.item(node.operands[0])[0];
     let outputs = lowering.item(node.results[0])[0];
     let (x, y) = (lowering.address(node.operands[0]), lowering.address(node.results[0]));
-    // Rows a multiple of 4096 bytes apart share one set of an L1 cache, which holds eight lines.
-    let most = if (4 * inputs).is_multiple_of(4096) { 7 } else { usize::MAX };
-    let items = lowering.parallelism.items.min(most);
-    let block = RegisterTile::choose(lowering.vectors, items, outputs.div_ceil(lowering.options.threads));
+    let block = tile(lowering, inputs, outputs);
     let range = BlockedRange::exact(outputs, block.columns.min(outputs));
     let packed = pack(lowering, node, &range, inputs);
     let note = format!("outer products with packed weights: {} items by {} outputs", block.rows, range.size);
     let mut draft = lowering.draft(node, note);
     let index = draft.var();
-    // Halves of the tile for the items that are left over.
+    // Smaller tiles for the items that are left over: each size divides the one before.
     let rows: Vec<usize> =
         std::iter::successors(Some(block.rows), |&rows| (rows > 1).then_some(rows / 2)).collect();
     let body = range.branch(index, |start, columns| {
@@ -63,6 +60,22 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, node: &Node, epilogue: &FusedSt
         })
     });
     lowering.push(draft.finish(Split::Axes(vec![(index, Extent::Fixed(range.blocks()))]), body));
+}
+
+/// The fastest register tile whose rows are a power of two.
+fn tile(lowering: &Lowering<'_>, inputs: usize, outputs: usize) -> RegisterTile {
+    // Rows a multiple of 4096 bytes apart share one set of an L1 cache, which holds eight lines.
+    let most = if (4 * inputs).is_multiple_of(4096) { 4 } else { usize::MAX };
+    let vectors = lowering.vectors;
+    let items = lowering.parallelism.items;
+    let time = |block: &RegisterTile| {
+        let rows = BlockedRange::exact(items, block.rows);
+        let columns = BlockedRange::exact(outputs.div_ceil(lowering.options.threads), block.columns);
+        RegisterTile::time_of_all(vectors, &rows, &columns)
+    };
+    let fits = |block: &RegisterTile| block.rows.is_power_of_two() && block.rows <= most.min(items);
+    let least = RegisterTile { rows: 1, columns: vectors.lanes };
+    RegisterTile::all(vectors).filter(fits).min_by_key(time).unwrap_or(least)
 }
 
 /// Adds the kernel that packs the weight `[outputs, inputs]`: for each block of outputs the inputs, each with the weights of
