@@ -1,6 +1,7 @@
 //! Direct convolution in NHWC layout: tiles of pixels by channels that read the input in place. If windows extend
 //! outside the input, the rows that a block of outputs reads are first copied with a halo.
 
+use super::chunks::{Chunk, chunks};
 use crate::faults::{Fault, armed};
 use crate::kernel::{
     Address, Affine, Extent, Form, Pool, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
@@ -139,7 +140,7 @@ pub(in crate::ops::conv) fn lower(
 ) {
     let (n, row_block, channel_block) = (draft.var(), draft.var(), draft.var());
     let outer = problem.grid.outer_units(&mut draft);
-    let direct = Direct { problem, weights, tiling, n, outer: &outer };
+    let direct = Direct { problem, weights, tiling, n, outer: &outer, vectors: lowering.vectors };
     let [height, _] = problem.window();
     let row_range = BlockedRange::exact(problem.stored()[0], tiling.rows);
     let channel_range = BlockedRange::exact(problem.outputs, tiling.channels);
@@ -175,6 +176,7 @@ struct Direct<'d> {
     tiling: Tiling,
     n: Var,
     outer: &'d Outer,
+    vectors: Vectors,
 }
 
 impl Direct<'_> {
@@ -186,15 +188,50 @@ impl Direct<'_> {
         channels: (&Affine, usize),
         source: &Source,
     ) -> Vec<Stmt> {
+        let loops = self.reduction(source, channels.1);
+        let mut stmts = Vec::new();
+        let group = draft.var();
+        for run in chunks(draft, &loops, self.steps_of_chunk(channels.1)) {
+            let tiles = self.tiles_of_chunk(draft, group, (first, rows), channels, source, &run.chunk);
+            stmts.extend(run.repeated(tiles));
+        }
+        vec![Stmt::repeat(group, Extent::Fixed(self.problem.groups), stmts)]
+    }
+
+    /// The most reduction steps of a tile, if its sums are added up in chunks: then the weights of a chunk stay in the L1
+    /// cache while all pixels are multiplied by them. This is worth it if a tile has so few pixels that it would wait
+    /// for weights from the L2 cache. The intermediate sums are results, which must not be pooled, nor overwrite an
+    /// operand of the epilogue. Sums along a sequence do not depend on tiles.
+    fn steps_of_chunk(&self, width: usize) -> Option<usize> {
+        let problem = self.problem;
+        let costs = self.vectors.costs;
+        let count = width.div_ceil(self.vectors.lanes);
+        let fetching = costs.l2_hit(4 * count * self.vectors.lanes);
+        let multiplying =
+            usize::from(costs.multiply_add.of_lanes(self.vectors.lanes)) * self.tiling.pixels * count;
+        let waits = 4 * self.weights.depth * width > costs.first_cache && 3 * fetching > 2 * multiplying;
+        let may_wait = problem.axes.len() > 1 && problem.pool.is_none() && !problem.epilogue.adds_elements();
+        (waits && may_wait).then(|| (costs.first_cache / 2 / (4 * width)).max(1))
+    }
+
+    /// The tiles of a chunk of the reduction.
+    fn tiles_of_chunk(
+        &self,
+        draft: &mut KernelDraft,
+        group: Var,
+        (first, rows): (&Affine, usize),
+        channels: (&Affine, usize),
+        source: &Source,
+        chunk: &Chunk,
+    ) -> Vec<Stmt> {
         let [_, columns] = self.problem.stored();
         let window: usize = self.problem.window().into_iter().product();
-        let group = draft.var();
         let row_var = draft.var();
         let tile = |row: &Affine, column: &Affine, pixels: usize| {
             let result_row = row.clone().plus_scaled(first, 1);
-            self.tile(group, ([row, &result_row], column, pixels), channels, source)
+            self.tile(group, ([row, &result_row], column, pixels), channels, source, chunk)
         };
-        let stmts = if self.tiling.pixels > columns * window {
+        if self.tiling.pixels > columns * window {
             let whole = BlockedRange::exact(rows, self.tiling.pixels / columns);
             whole.sequence(row_var, |row, count| vec![tile(row, &Affine::default(), count * columns)])
         } else {
@@ -207,8 +244,7 @@ impl Direct<'_> {
                 vec![tile(&row, column, count * window)]
             });
             vec![Stmt::repeat(row_var, Extent::Fixed(rows), body)]
-        };
-        vec![Stmt::repeat(group, Extent::Fixed(self.problem.groups), stmts)]
+        }
     }
 
     /// One tile: `row` is its row in the block, `result_row` its row in the image.
@@ -218,6 +254,7 @@ impl Direct<'_> {
         ([row, result_row], column, pixels): ([&Affine; 2], &Affine, usize),
         (channel, width): (&Affine, usize),
         source: &Source,
+        chunk: &Chunk,
     ) -> Stmt {
         let problem = self.problem;
         let (rows, columns) = (problem.grid.rows(), problem.grid.columns());
@@ -227,17 +264,27 @@ impl Direct<'_> {
             .clone()
             .plus(group, problem.inputs * source.channel)
             .at(row, height * rows.step * source.row())
-            .at(column, width_of_window * columns.step * source.pixel());
+            .at(column, width_of_window * columns.step * source.pixel())
+            .at(&chunk.left, 1);
         let weights = self.weights;
         let right = Address::start(weights.buffer).plus(group, weights.group).at(channel, weights.depth);
+        let right = right.at(&chunk.right, 1);
         let channel = channel.clone().plus(group, problem.outputs);
         let place = |to: &Destination| {
             to.of(self.n, self.outer).at(result_row, to.row()).at(column, to.pixel()).at(&channel, 1)
         };
-        let (mut epilogue, operands) = problem.epilogue.of_tile(TileStep::AddPerColumn, &channel, |view| {
-            let results = problem.results.of(view);
-            (place(&results), results.pixel())
-        });
+        let (mut epilogue, mut operands) = match chunk.is_last {
+            false => (Vec::new(), Vec::new()),
+            true => problem.epilogue.of_tile(TileStep::AddPerColumn, &channel, |view| {
+                let results = problem.results.of(view);
+                (place(&results), results.pixel())
+            }),
+        };
+        if !chunk.is_first {
+            // The sum of the chunks before it.
+            epilogue.insert(0, TileStep::AddElement { row: problem.y.pixel() });
+            operands.insert(0, place(&problem.y));
+        }
         epilogue.extend(problem.pool.map(TileStep::Pool));
         Stmt::Tile(Box::new(TileCall {
             tile: Tile {
@@ -252,7 +299,7 @@ impl Direct<'_> {
                 }
                 .of(pixels),
                 right_column: 1,
-                reduction: self.reduction(source, width),
+                reduction: chunk.loops.clone(),
                 start: Start::Zero,
                 prefetch: weights.prefetch(width),
                 epilogue,
