@@ -39,6 +39,13 @@ network! {
     network B(image: [3, 8, 8]) -> [3, 8, 8] { conv_norm(3); basic(3) }
 }
 
+network! {
+    use shared::residual::*;
+    use shared::other::*;
+
+    network Globs(image: [3, 8, 8]) -> [3, 8, 8] { basic(3) }
+}
+
 // Mistakes inside the library's blocks that the arguments cause, and in the arguments.
 network! {
     use shared::residual::{WIDTH, basic, conv_norm as norm};

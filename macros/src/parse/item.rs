@@ -210,8 +210,11 @@ fn instance(
     Ok(Instance { attributes, visibility, name, base, arguments, end })
 }
 
+/// A name, and perhaps a value for it.
+type NamedValue = (Ident, Option<Expr>);
+
 /// `<size = 224, classes = 1000>`; comparisons in values need parentheses.
-fn angle_brackets(input: ParseStream) -> Result<(Vec<(Ident, Option<Expr>)>, Token![>])> {
+fn angle_brackets(input: ParseStream) -> Result<(Vec<NamedValue>, Token![>])> {
     input.parse::<Token![<]>()?;
     let mut parameters = Vec::new();
     while !input.peek(Token![>]) {
