@@ -23,16 +23,6 @@ pub(super) enum Callee<'a> {
     Block(ScopeId, &'a Block),
 }
 
-impl Callee<'_> {
-    /// The first part of an automatic label.
-    fn name(&self) -> String {
-        match self {
-            Callee::Layer(rule) => rule.name.to_owned(),
-            Callee::Block(_, block) => plain(&block.name),
-        }
-    }
-}
-
 impl<'a> Checker<'_, 'a> {
     pub(super) fn call(
         &mut self,
@@ -96,7 +86,7 @@ impl<'a> Checker<'_, 'a> {
         it: Flow,
     ) -> Flow {
         if let Some(called) = self.callee(name) {
-            let full_name = labels.name(label, &called.name());
+            let full_name = labels.name(label, name);
             if label.is_some() {
                 self.record_applied(&full_name, call, called, environment, it);
             }
