@@ -58,6 +58,9 @@ pub(crate) struct Diagnostics {
     sites: Vec<Site>,
 }
 
+/// The maximum number of notes on uses of text that is written elsewhere.
+const SITES_SHOWN: usize = 4;
+
 /// A use of text that is written elsewhere, with what to say about it.
 struct Site {
     tokens: TokenStream,
@@ -84,8 +87,13 @@ impl Diagnostics {
     pub(crate) fn push(&mut self, mut error: syn::Error) {
         self.complaints += 1;
         if let Some(site) = self.sites.first() {
-            let notes: String =
-                self.sites.iter().rev().map(|site| format!("\nnote: {}", site.note)).collect();
+            let notes: String = self
+                .sites
+                .iter()
+                .rev()
+                .take(SITES_SHOWN)
+                .map(|site| format!("\nnote: {}", site.note))
+                .collect();
             error = syn::Error::new_spanned(site.tokens.clone(), format!("{error}{notes}"));
         }
         let start = error.span().start();

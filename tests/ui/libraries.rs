@@ -12,6 +12,8 @@ mod shared {
             conv: conv2d(channels, kernel_size = 3, stride = stride, padding = 1, bias = false); norm: batch_norm
         }
 
+        block divided(channels, stride = 8 / channels) { conv2d(channels, kernel_size = 1, stride = stride) }
+
         block basic(channels) { let skip = it; conv_norm(channels); add(skip); relu }
     }
 
@@ -39,13 +41,22 @@ network! {
     network B(image: [3, 8, 8]) -> [3, 8, 8] { conv_norm(3); basic(3) }
 }
 
+network! {
+    use shared::residual::*;
+    use shared::other::*;
+
+    network Globs(image: [3, 8, 8]) -> [3, 8, 8] { basic(3) }
+}
+
 // Mistakes inside the library's blocks that the arguments cause, and in the arguments.
 network! {
-    use shared::residual::{WIDTH, basic, conv_norm as norm};
+    use shared::residual::{WIDTH, basic, conv_norm as norm, divided};
 
     network C(image: [3, 8, 8]) -> [8, 8, 8] { basic(WIDTH) }
 
     network D(image: [3, 8, 8]) -> [8, 4, 4] { norm(WIDTH, 2) }
+
+    network Divided(image: [3, 8, 8]) -> [8, 4, 4] { divided(0) }
 }
 
 // An import that is never used.
@@ -57,6 +68,9 @@ network! {
 
 // Syntax.
 network! {
+    #[allow(unused)]
+    use shared::residual::basic;
+
     use residual;
 
     network F(image: [3]) -> [3] { relu }

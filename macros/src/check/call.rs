@@ -23,16 +23,6 @@ pub(super) enum Callee<'a> {
     Block(ScopeId, &'a Block),
 }
 
-impl Callee<'_> {
-    /// The first part of an automatic label.
-    fn name(&self) -> String {
-        match self {
-            Callee::Layer(rule) => rule.name.to_owned(),
-            Callee::Block(_, block) => plain(&block.name),
-        }
-    }
-}
-
 impl<'a> Checker<'_, 'a> {
     pub(super) fn call(
         &mut self,
@@ -96,7 +86,7 @@ impl<'a> Checker<'_, 'a> {
         it: Flow,
     ) -> Flow {
         if let Some(called) = self.callee(name) {
-            let full_name = labels.name(label, &called.name());
+            let full_name = labels.name(label, name);
             if label.is_some() {
                 self.record_applied(&full_name, call, called, environment, it);
             }
@@ -257,7 +247,7 @@ impl<'a> Checker<'_, 'a> {
         let signature = Signature { slots: &slots, example: &example, known: None };
         let unknown = vec![Value::Unknown; slots.len()];
         let arguments = match self.bind(call, &signature, environment) {
-            Some(bound) => self.block_arguments((scope, block), &bound, environment),
+            Some(bound) => self.block_arguments((call, scope, block), &bound, environment),
             None => {
                 environment.forgiving = true;
                 unknown.clone()
@@ -270,22 +260,31 @@ impl<'a> Checker<'_, 'a> {
             return Flow::Unknown;
         }
         let arguments = if self.fit(block, &arguments, call) { arguments } else { unknown };
-        // The text of a library is written elsewhere, perhaps in another crate.
-        let is_shared = scope != self.own && self.scope == self.own;
-        if is_shared {
-            self.errors.enter(call, format!("in the block `{name}` of a library"));
+        self.in_library((call, scope, block), |checker| {
+            checker.enter((scope, block), &arguments, it, &full_name)
+        })
+    }
+
+    /// Checks a part of a block. If the program calls a block of a library, whose text is written elsewhere, perhaps in
+    /// another crate, mistakes are reported at the call.
+    fn in_library<T>(
+        &mut self,
+        (call, scope, block): (&Call, ScopeId, &Block),
+        check: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        if scope == self.own || self.scope != self.own {
+            return check(self);
         }
-        let flow = self.enter((scope, block), &arguments, it, &full_name);
-        if is_shared {
-            self.errors.leave();
-        }
-        flow
+        self.errors.enter(call, format!("in the block `{}` of a library", block.name));
+        let result = check(self);
+        self.errors.leave();
+        result
     }
 
     /// The arguments of a block. Defaults may use the parameters before them, and the current value.
     fn block_arguments(
         &mut self,
-        (scope, block): (ScopeId, &'a Block),
+        (call, scope, block): (&Call, ScopeId, &'a Block),
         bound: &[Option<&Expr>],
         environment: &Environment,
     ) -> Vec<Value> {
@@ -295,12 +294,12 @@ impl<'a> Checker<'_, 'a> {
         for (given, parameter) in bound.iter().zip(&block.parameters) {
             let value = match (given, &parameter.default) {
                 (Some(expr), _) => self.evaluate(expr, environment),
-                (None, Some(default)) => {
-                    let outside = std::mem::replace(&mut self.scope, scope);
-                    let value = self.evaluate(default, &known);
-                    self.scope = outside;
+                (None, Some(default)) => self.in_library((call, scope, block), |checker| {
+                    let outside = std::mem::replace(&mut checker.scope, scope);
+                    let value = checker.evaluate(default, &known);
+                    checker.scope = outside;
                     value
-                }
+                }),
                 (None, None) => Value::Unknown,
             };
             self.define_pattern(&parameter.pattern, &value, &mut known);

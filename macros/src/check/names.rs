@@ -120,12 +120,17 @@ impl<'a> Scopes<'a> {
             Imported::All => {
                 let all = self.scopes[library].names.clone();
                 for (name, meaning) in all {
-                    if self.scopes[scope].names.contains_key(&name) {
-                        let mistake = Mistake::new(format!("two libraries have the name `{name}`"))
-                            .help(format!("name what is used: `use {words}::{{{name} as other_name}};`"));
-                        errors.report(&item.path, mistake);
-                    } else {
-                        self.scopes[scope].names.insert(name, meaning);
+                    match self.scopes[scope].names.entry(name) {
+                        Entry::Vacant(place) => {
+                            place.insert(meaning);
+                        }
+                        Entry::Occupied(place) => {
+                            let name = place.key();
+                            let mistake = Mistake::new(format!("two libraries have the name `{name}`"));
+                            let help =
+                                format!("name what is used: `use …::{words}::{{{name} as other_name}};`");
+                            errors.report(&item.path, mistake.help(help));
+                        }
                     }
                 }
                 return;

@@ -11,7 +11,7 @@ use super::instance::{Declared, Given};
 use super::scope::{Environment, Flow, Labels};
 use super::{Checked, Checker, Finding, SINGLE_OUTPUT};
 use crate::ast::{Network, Outputs, Port, Sizes, plain};
-use crate::diagnostics::{Mistake, did_you_mean};
+use crate::diagnostics::{Diagnostics, Mistake, did_you_mean};
 
 /// Whether a network of this name would hide a type of Rust.
 pub(crate) fn is_primitive(name: &Ident) -> bool {
@@ -41,10 +41,16 @@ impl<'a> Checker<'_, 'a> {
             self.errors.report(name, mistake);
         }
         let mut environment = Environment::of_network();
+        let enter = |errors: &mut Diagnostics, words: &str| {
+            if let Some(given) = &given {
+                errors.enter(given.instance, format!("in the network `{words}`"));
+            }
+        };
+        enter(self.errors, &plain(&network.name));
         let parameters = self.define_network_parameters(network, given.as_ref(), &mut environment);
-        if let Some(given) = &given {
-            let words = parameters.clone().unwrap_or_else(|| plain(&network.name));
-            self.errors.enter(given.instance, format!("in the network `{words}`"));
+        if let Some(words) = given.as_ref().and(parameters.as_ref()) {
+            self.errors.leave();
+            enter(self.errors, words);
         }
         let (inputs, first) = self.inputs(network, &mut environment);
         let declared = self.declared_outputs(network, &environment);

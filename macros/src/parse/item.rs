@@ -88,6 +88,10 @@ fn item_or_error(input: ParseStream, name: &mut Option<(Visibility, Ident)>) -> 
             let help = "remove `pub`, and name the other library where its blocks are used";
             return Err(error(&visibility, "imports are visible only in their own `network!`", help));
         }
+        if let Some(attribute) = attributes.first() {
+            let help = "leave it out: names that are not used are errors";
+            return Err(error(attribute, "a `use` takes no attributes", help));
+        }
         return import(input).map(Item::Use);
     }
     if input.peek(keyword::library) && input.peek2(Ident) {
@@ -210,8 +214,11 @@ fn instance(
     Ok(Instance { attributes, visibility, name, base, arguments, end })
 }
 
+/// A name, and perhaps a value for it.
+type NamedValue = (Ident, Option<Expr>);
+
 /// `<size = 224, classes = 1000>`; comparisons in values need parentheses.
-fn angle_brackets(input: ParseStream) -> Result<(Vec<(Ident, Option<Expr>)>, Token![>])> {
+fn angle_brackets(input: ParseStream) -> Result<(Vec<NamedValue>, Token![>])> {
     input.parse::<Token![<]>()?;
     let mut parameters = Vec::new();
     while !input.peek(Token![>]) {
