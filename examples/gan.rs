@@ -58,7 +58,7 @@ network! {
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Passes over the training images
-    #[arg(long, default_value_t = 12, value_name = "COUNT")]
+    #[arg(long, default_value_t = 20, value_name = "COUNT")]
     epochs: u64,
     /// At most so many steps per epoch
     #[arg(long, value_name = "COUNT")]
@@ -122,7 +122,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
                     discriminator.model().parameter(name).ok_or("both have the same discriminator")?;
                 adversary.set_parameter(name, &learned.to_owned())?;
             }
-            let fooled = adversary.step(&noise(arguments.batch, &mut random), &real)?;
+            let numbers = noise(arguments.batch, &mut random);
+            let fooled = adversary.step(&numbers, &real)?;
             let images = adversary.output("image").ok_or("the adversary draws images")?;
             let both: Vec<f32> = batch.pixels().iter().chain(&images).copied().collect();
             let told = discriminator.step(&both, &targets)?;
@@ -139,7 +140,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         );
     }
 
-    let samples = adversary.into_model().forward(&noise(80, &mut random))?.image;
+    let numbers = noise(80, &mut random);
+    let samples = adversary.into_model().forward(&numbers)?.image;
     let samples: Vec<f32> = samples.iter().map(|pixel| (pixel + 1.0) / 2.0).collect();
     let mut picture = Picture::new(24 + 10 * 64, 56 + 8 * 64);
     picture.text("Clothes that do not exist", (24, 28), Lettering::TITLE)?;

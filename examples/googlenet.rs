@@ -22,9 +22,9 @@ network! {
 
     /// A stem, nine inception blocks, and the mean of each channel. All channels are multiples of `width`.
     block layers(width) {
-        c1: conv2d(16 * width, kernel_size = 7, stride = 2, padding = 3); relu; max_pool2d(3, stride = 2, padding = 1);
-        c2: conv2d(16 * width, kernel_size = 1); relu;
-        c3: conv2d(48 * width, kernel_size = 3, padding = 1); relu; max_pool2d(3, stride = 2, padding = 1);
+        c1: conv(16 * width, 7, stride = 2); max_pool2d(3, stride = 2, padding = 1);
+        c2: conv(16 * width, 1);
+        c3: conv(48 * width, 3); max_pool2d(3, stride = 2, padding = 1);
         i3a: inception(16 * width, (24 * width, 32 * width), (4 * width, 8 * width), 8 * width);
         i3b: inception(32 * width, (32 * width, 48 * width), (8 * width, 24 * width), 16 * width);
         max_pool2d(3, stride = 2, padding = 1);
@@ -43,11 +43,20 @@ network! {
     /// Four parallel paths, concatenated along channels.
     block inception(c1, (c2a, c2b), (c3a, c3b), c4) {
         concat {
-            { p1: conv2d(c1, kernel_size = 1); relu }
-            { p2a: conv2d(c2a, kernel_size = 1); relu; p2b: conv2d(c2b, kernel_size = 3, padding = 1); relu }
-            { p3a: conv2d(c3a, kernel_size = 1); relu; p3b: conv2d(c3b, kernel_size = 5, padding = 2); relu }
-            { max_pool2d(3, stride = 1, padding = 1); p4: conv2d(c4, kernel_size = 1); relu }
+            { p1: conv(c1, 1) }
+            { p2a: conv(c2a, 1); p2b: conv(c2b, 3) }
+            { p3a: conv(c3a, 1); p3b: conv(c3b, 5) }
+            { max_pool2d(3, stride = 1, padding = 1); p4: conv(c4, 1) }
         }
+    }
+
+    /// A convolution that keeps the size, or divides it by the stride.
+    block conv(channels, kernel_size, stride = 1) {
+        conv2d(
+            channels, kernel_size = kernel_size, stride = stride, padding = (kernel_size - 1) / 2,
+            init = kaiming_normal
+        );
+        relu
     }
 }
 

@@ -187,8 +187,9 @@ pub use windlass_runtime::{
     TrainerOptions, Tuning, checkpoint, data, initialize, metrics, schedule, tuning,
 };
 
-#[doc = include_str!("../docs/convolution.md")]
 pub mod convolution {
+    #![doc = include_str!("../docs/convolution.md")]
+
     pub use windlass_compiler::ops::conv::{AffineMap, affine_map};
 }
 
