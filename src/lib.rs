@@ -167,14 +167,14 @@ pub use windlass_compiler::ops::window::{Sides, Window};
 pub use windlass_compiler::pass::PassOptions;
 pub use windlass_compiler::pipeline::{CompileError, CompileOptions, CompileTimes};
 pub use windlass_compiler::plan::{
-    Accuracy, Convolution, Costs, Features, Im2col, Layouts, Plan, PlanError, PlanOptions,
+    Accuracy, Convolution, Costs, Features, Im2col, Layouts, Plan, PlanError, PlanOptions, Savings,
 };
 pub use windlass_compiler::shape::{DType, Dim, Polynomial, Shape, Sizes, Symbol, Type};
 pub use windlass_compiler::summary::{ReceptiveField, Summary, summary};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
 pub use windlass_runtime::error::{DataSetProblem, NetworkProblem, TensorMismatch};
-pub use windlass_runtime::machine::{Caches, Machine};
+pub use windlass_runtime::machine::{Bandwidths, Caches, Machine};
 pub use windlass_runtime::network::{
     AnyNetwork, Dynamic, DynamicInputs, DynamicOutputs, Input, InputError, Network,
 };

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use windlass::{
     Accuracy, AutodiffError, Builder, CompileError, CompileOptions, CompileTimes, Convolution, Costs,
     DataSetProblem, Error, Features, Graph, Im2col, KernelTime, Layer, Layouts, LoadOptions, Loss, Model,
-    NamedTensors, Optimizer, Options, PassOptions, PlanError, PlanOptions, Program, Schedule, TensorMismatch,
-    Trainer, TrainerOptions, network,
+    NamedTensors, Optimizer, Options, PassOptions, PlanError, PlanOptions, Program, Savings, Schedule,
+    TensorMismatch, Trainer, TrainerOptions, network,
 };
 
 const README: &str = include_str!("../../README.md");
@@ -28,6 +28,7 @@ fn every_option_of_a_plan_is_set_and_in_the_readme() -> Result<(), Error> {
         layouts,
         im2col,
         convolution,
+        savings: Savings { fused_pools: features == Features::Native, ..Savings::default() },
         accuracy,
         costs: Costs::default(),
         tuned: BTreeMap::from([("a convolution".to_owned(), Convolution::Direct)]),
@@ -73,6 +74,7 @@ fn every_option_of_a_plan_is_set_and_in_the_readme() -> Result<(), Error> {
         "features",
         "layouts",
         "im2col",
+        "savings",
         "convolution",
         "accuracy",
         "costs",

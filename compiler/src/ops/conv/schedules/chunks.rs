@@ -98,7 +98,7 @@ fn divide(loops: &[Reduction], most: usize) -> Option<(Outer, Outer, Vec<Reducti
     let least = count.div_ceil((most / within).max(1));
     let pieces = (least..=count).find(|pieces| count.is_multiple_of(*pieces))?;
     let size = count / pieces;
-    let mut inner = vec![Reduction { count: Some(size), ..divided.clone() }];
+    let mut inner = vec![Reduction { count: Some(size), ..*divided }];
     inner.extend_from_slice(inside);
     let is_small = size * within <= most || size == 1;
     let is_worth = outer.0 * pieces > 1 && size * within >= most / 4;
