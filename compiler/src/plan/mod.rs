@@ -29,6 +29,7 @@ mod storage;
 mod strides;
 mod text;
 mod traffic;
+mod view;
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -40,8 +41,8 @@ pub use choice::{Candidate, Choice, Choices, Verdict, tuning_key};
 pub use costs::{Costs, PerWidth};
 pub use error::PlanError;
 pub use evaluate::EvaluatePlanError;
-pub use layout::{Layout, Layouts, View};
-pub(crate) use layout::{has_few_channels, pixel_gap};
+pub(crate) use layout::has_few_channels;
+pub use layout::{Layout, Layouts};
 pub use lowering::{KernelDraft, Lowering};
 pub(crate) use lowering::{copy_span, fill};
 pub use options::{Accuracy, Convolution, Im2col, MAX_THREADS, PlanOptions, Savings, WINOGRAD_RESULTS};
@@ -52,6 +53,8 @@ pub use rules::{Bytes, Lower, MemoryRules, Order};
 pub use sizes::{Batch, OpenSizes, Size};
 pub use strides::RowsOf;
 pub use traffic::Traffic;
+pub use view::View;
+pub(crate) use view::pixel_gap;
 
 use crate::error::GraphError;
 use crate::graph::Graph;
