@@ -138,7 +138,9 @@ fn backward(
             let pooled = result.add_single(pool, &[values[&node.operands[1]]], &unpool.label)?;
             result.add_single(op.clone(), &[g, pooled], &node.label).map(Some)
         }
-        Op::SumChannels(op) if is_exact(&grad.window) => result.add_single(*op, &[g], &node.label).map(Some),
+        Op::SumChannels(op) if is_exact(&grad.window) && grad.window.axes() > 1 => {
+            result.add_single(*op, &[g], &node.label).map(Some)
+        }
         _ => Ok(None),
     }
 }
@@ -149,7 +151,8 @@ fn is_exact(pool: &Window) -> bool {
 }
 
 /// Whether the identities hold for a convolution from `inputs` to `outputs` channels in groups, and pooling images of
-/// these sizes first needs fewer operations. Along open sizes pools have a stride of 1, which does not pay.
+/// these sizes first needs fewer operations. Sequences are left alone, so that their bits do not depend on whether their
+/// length is open.
 fn pays(
     conv: &Window,
     (groups, inputs, outputs): (usize, usize, usize),
@@ -158,7 +161,8 @@ fn pays(
 ) -> bool {
     let ones = |sizes: &[usize]| sizes.iter().all(|&size| size == 1);
     let is_pointwise = ones(&conv.kernel_size) && ones(&conv.stride) && !conv.is_padded();
-    let Some(sizes) = sizes.filter(|_| is_pointwise && is_exact(pool)) else { return false };
+    let is_image = conv.axes() > 1;
+    let Some(sizes) = sizes.filter(|_| is_pointwise && is_image && is_exact(pool)) else { return false };
     let count = |sizes: &[usize]| sizes.iter().map(|&size| size as u128).product::<u128>();
     let (before, after) = (count(&sizes), count(&pool.output_sizes(&sizes)));
     let product = 2 * (inputs * outputs / groups) as u128;
