@@ -306,7 +306,7 @@ const MANY_VALUES: [&str; 6] = [
 ];
 
 /// Kernels of small networks with a fallback to Cranelift at 256 bits, because AVX2 has no byte masks.
-const BYTES: [&str; 12] = [
+const BYTES: [&str; 10] = [
     "small alexnet, max_pool2d1.max_pool",
     "small alexnet, max_pool2d1.max_pool_grad",
     "small googlenet, i3b.max_pool2d1.max_pool",
@@ -315,8 +315,6 @@ const BYTES: [&str; 12] = [
     "small googlenet, i4a.max_pool2d1.max_pool_grad",
     "small googlenet, max_pool2d2.max_pool",
     "small googlenet, max_pool2d2.max_pool_grad",
-    "small mobilenet, separable2.relu2.sign_mask",
-    "small mobilenet, separable2.relu2.masked_select",
     "small nin, max_pool2d1.max_pool",
     "small nin, max_pool2d1.max_pool_grad",
 ];

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Buffer, Layout, Location, Lower, Lowering, Order, Size, Slot, SlotKind, layout::ImageLayouts, lowering,
+    Buffer, Layout, Location, Lower, Lowering, Size, Slot, SlotKind, layout::ImageLayouts, lowering,
     prepacked_nodes,
 };
 use crate::entity::{NodeId, ValueId};
@@ -116,7 +116,7 @@ impl Aliases {
             let element = lowering.elements[value.index()];
             let size = lowering.stored_size(ty, element);
             let layout = lowering.images.of_result(graph, node, value);
-            let may_have_gaps = place == Location::Nowhere && node.op.memory().results != Order::OfShape;
+            let may_have_gaps = place == Location::Nowhere && lowering.may_have_gaps(node, value);
             let buffer = Buffer { name, size, element, location: place };
             let view = lowering.own_view(buffer, &ty.shape, layout, may_have_gaps);
             let buffer = view.address.buffer;

@@ -107,7 +107,9 @@ impl ImageLayouts {
             let facts = node.op.facts();
             let has_window = matches!(facts.reach, Reach::Window(window) if window.axes() == 1);
             let is_on_images = match facts.role {
-                Role::Product(_) | Role::Other => node.op.memory().results == Order::Any,
+                Role::Product(_) | Role::Other => {
+                    matches!(node.op.memory().results, Order::Any | Order::Dense)
+                }
                 Role::Elementwise(elementwise) => !elementwise.in_any_shape,
                 Role::Source(_) | Role::Identity | Role::Move(_) | Role::LossGradient => false,
             };
@@ -137,7 +139,7 @@ impl ImageLayouts {
     pub(super) fn of_result(&self, graph: &Graph, node: &Node, result: ValueId) -> Layout {
         let shape = &graph.ty(result).shape;
         match node.op.memory().results {
-            Order::Any => self.of_shape(shape),
+            Order::Any | Order::Dense => self.of_shape(shape),
             Order::AnyOfFixed if !has_open_items(graph, node) => self.of_shape(shape),
             Order::AnyOfFixed | Order::OfShape => Layout::channels_first(shape.rank()),
         }

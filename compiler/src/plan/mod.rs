@@ -271,7 +271,7 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
         match node.op.memory().operands {
             Order::OfShape => lowering.operands_in_order(node),
             Order::AnyOfFixed if layout::has_open_items(graph, node) => lowering.operands_in_order(node),
-            Order::AnyOfFixed | Order::Any => {}
+            Order::AnyOfFixed | Order::Any | Order::Dense => {}
         }
         node.op.lower(&mut lowering, node);
         let (from_parameters, kernels) = lowering.take();

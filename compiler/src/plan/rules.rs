@@ -44,6 +44,9 @@ pub enum Order {
     OfShape,
     /// Any layout that a view describes: channels first or last, and parts of the pixels of another value.
     Any,
+    /// Any layout, and best without gaps between pixels, since elements are processed without regard to pixels. Parts of
+    /// other values are copied.
+    Dense,
     /// Any layout of values of fixed sizes, and the order of the shape if an item has an open size.
     AnyOfFixed,
 }

@@ -3,7 +3,7 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::layout::AXES;
-use super::{Buffer, KernelDraft, Layout, Location, Lowering, Size};
+use super::{Buffer, KernelDraft, Layout, Location, Lower, Lowering, Order, Size};
 use crate::entity::ValueId;
 use crate::graph::Node;
 use crate::kernel::{Address, BufferId, Element, Extent, MapBuilder, Split, Var};
@@ -176,6 +176,12 @@ impl Lowering<'_> {
             item.elements = whole_words(item.elements, element);
         }
         View { address, element, layout, extents, strides }
+    }
+
+    /// Whether the operator that computes a value and those that read it work on pixels with gaps between them.
+    pub(super) fn may_have_gaps(&self, node: &Node, value: ValueId) -> bool {
+        let writes_pixels = !matches!(node.op.memory().results, Order::OfShape | Order::Dense);
+        writes_pixels && self.readers(value).all(|reader| reader.op.memory().operands != Order::Dense)
     }
 
     /// The memory of a value that only kernels of this plan access, and its view. In channels-last layout, pixels have a

@@ -57,7 +57,7 @@ fn runs(elements: usize) -> (Vec<Run>, usize) {
 impl Lower for SignMask {
     fn memory(&self) -> MemoryRules {
         MemoryRules {
-            operands: Order::Any,
+            operands: Order::Dense,
             results: Order::Any,
             over: Vec::new(),
             bytes: Some(Bytes::Result(0)),
@@ -93,8 +93,8 @@ impl Lower for SignMask {
 impl Lower for MaskedSelect {
     fn memory(&self) -> MemoryRules {
         MemoryRules {
-            operands: Order::Any,
-            results: Order::Any,
+            operands: Order::Dense,
+            results: Order::Dense,
             over: vec![(0, 0)],
             bytes: Some(Bytes::Operand(1)),
         }
