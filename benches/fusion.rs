@@ -184,7 +184,7 @@ fn compare(
     if plan.run == other_plan.run && plan.buffers == other_plan.buffers {
         return Ok(None);
     }
-    let budget = Budget::of(Duration::from_secs_f64(arguments.budget));
+    let budget = Budget::of(Duration::try_from_secs_f64(arguments.budget)?);
     let times = medians(budget, &mut [&mut || memory.run(&executor), &mut || other_memory.run(&other)])?;
     let mebibytes = [plan, other_plan]
         .map(|plan| plan.memory.bytes(&[batch], arguments.threads) as f64 / f64::from(1 << 20));

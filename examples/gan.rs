@@ -60,7 +60,7 @@ struct Arguments {
     /// Passes over the training images
     #[arg(long, default_value_t = 20, value_name = "COUNT")]
     epochs: u64,
-    /// At most so many steps per epoch
+    /// The maximum number of steps per epoch
     #[arg(long, value_name = "COUNT")]
     steps: Option<usize>,
     /// Images per step

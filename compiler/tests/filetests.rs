@@ -98,6 +98,6 @@ fn run_passes(graph: &Graph, names: &[&str]) -> Result<Graph, GraphError> {
 /// Folding batch normalisation multiplies in another order, with its epsilon in f32, and pooling first adds in another
 /// order; every other pass is exact.
 fn agreement(passes: &[&str]) -> Agreement {
-    let rounds = |name: &&str| name.starts_with("optimize") || passes::ROUNDING.contains(name);
+    let rounds = |name: &&str| *name == "optimize inference" || passes::ROUNDING.contains(name);
     if passes.iter().any(rounds) { Agreement::Within(1e-9) } else { Agreement::Exact }
 }
