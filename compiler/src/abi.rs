@@ -23,14 +23,19 @@
 //! | [`entry::SCRATCH`] | [`MemoryPlan::scratch`] for each thread ([`scratch_start`]) |
 //! | [`entry::arena`] | one for each of [`MemoryPlan::open`]: its number of words times the value of the open size |
 //! | [`entry::slot`] | one for each slot, of as many words as it has elements |
+//! | [`entry::window`] | one for each of [`Plan::windows`]: the part of its buffer that belongs to the current step |
+//!
+//! Kernels of a loop ([`Plan::loops`]) run once for each step. The caller moves the loop's windows between steps.
 //!
 //! ```
 //! use windlass_compiler::abi;
-//! assert_eq!(abi::table_entries(1, 2), 7);
+//! assert_eq!(abi::table_entries(1, 2, 0), 7);
 //! assert_eq!(abi::scratch_start(48, 3), 144);
 //! ```
 //!
 //! [`Plan::sizes`]: crate::plan::Plan::sizes
+//! [`Plan::loops`]: crate::plan::Plan::loops
+//! [`Plan::windows`]: crate::plan::Plan::windows
 //! [`MemoryPlan::open`]: crate::plan::MemoryPlan::open
 //! [`MemoryPlan::fixed`]: crate::plan::MemoryPlan::fixed
 //! [`MemoryPlan::prepacked`]: crate::plan::MemoryPlan::prepacked
@@ -91,6 +96,11 @@ pub mod entry {
     pub const fn slot(arenas: usize, index: usize) -> usize {
         arena(arenas) + index
     }
+
+    /// The current part of a buffer that a loop moves along, by its index in the plan.
+    pub const fn window(arenas: usize, slots: usize, index: usize) -> usize {
+        slot(arenas, slots) + index
+    }
 }
 
 /// The two lists of a plan's kernels.
@@ -127,9 +137,9 @@ pub(crate) fn symbol(network: &str, function: &str) -> String {
     format!("windlass_{network}_{function}").chars().map(plain).collect()
 }
 
-/// The number of entries in the table of a plan with `arenas` arenas of open sizes and `slots` slots.
-pub const fn table_entries(arenas: usize, slots: usize) -> usize {
-    entry::slot(arenas, slots)
+/// The number of entries in the table of a plan with `arenas` arenas of open sizes, `slots` slots and `windows` windows.
+pub const fn table_entries(arenas: usize, slots: usize, windows: usize) -> usize {
+    entry::window(arenas, slots, windows)
 }
 
 /// Where a thread's part of [`entry::SCRATCH`] starts, in words. Each thread has `words_of_each` words.
@@ -144,9 +154,9 @@ mod tests {
     /// Callers outside this repository rely on these numbers: a change here is a new interface.
     #[test]
     fn the_interface_is_as_documented() {
-        use entry::{FIXED, PREPACKED, PREPACKING, SCRATCH, arena, slot};
+        use entry::{FIXED, PREPACKED, PREPACKING, SCRATCH, arena, slot, window};
         assert_eq!([FIXED, PREPACKED, PREPACKING, SCRATCH], [0, 1, 2, 3]);
-        assert_eq!((arena(0), arena(2), slot(1, 0), slot(3, 2)), (4, 6, 5, 9));
+        assert_eq!((arena(0), arena(2), slot(1, 0), slot(3, 2), window(1, 2, 3)), (4, 6, 5, 9, 10));
         assert_eq!((ALIGNMENT, WORD_BYTES, ALIGNMENT_WORDS, POINTER_BYTES), (64, 4, 16, 8));
         let signature = kernel_signature(CallConv::SystemV);
         assert_eq!(signature.params, vec![AbiParam::new(I64); 5]);

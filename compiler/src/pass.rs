@@ -34,6 +34,8 @@ pub struct PassOptions {
     pub fold_batch_norm: bool,
     /// Moves average pooling before pointwise convolutions ([`passes::pool_first`]).
     pub pool_first: bool,
+    /// Merges scans, and moves products out of them ([`passes::merge_scans`], [`passes::move_out_of_scans`]).
+    pub scans: bool,
     /// Fuses bias, residual sum and activation into products ([`passes::fuse_epilogue`]).
     pub fuse: bool,
     /// Fuses gradients of activations into those of batch normalisations, in training ([`passes::fuse_norm_grad`]).
@@ -54,6 +56,7 @@ impl Default for PassOptions {
             dce: true,
             fold_batch_norm: true,
             pool_first: true,
+            scans: true,
             fuse: true,
             fuse_norm_grad: true,
             release_relu: true,
@@ -71,6 +74,7 @@ impl PassOptions {
         dce: false,
         fold_batch_norm: false,
         pool_first: false,
+        scans: false,
         fuse: false,
         fuse_norm_grad: false,
         release_relu: false,
@@ -105,14 +109,18 @@ impl fmt::Display for Passed<'_> {
 fn pipeline(mode: Mode, options: &PassOptions) -> impl Iterator<Item = (&'static str, Pass)> {
     let inference = mode == Mode::Inference;
     let fold_batch_norm = inference && options.fold_batch_norm;
-    let lines: [(bool, &'static str, Pass); 12] = [
+    let lines: [(bool, &'static str, Pass); 14] = [
         // First: a dropout between two operators hides from later passes that they are adjacent.
         (inference, "inference", passes::inference),
+        // Before all passes that change the bodies of scans, which differentiation adds twice.
+        (!inference && options.scans, "merge_scans", passes::merge_scans),
         // Before all passes that look for single uses: dead code counts as a use.
         (options.dce, "dce", passes::dce),
         (options.constant_fold, "constant_fold", passes::constant_fold),
         // After folding, which exposes more constant ones and zeros.
         (options.constant_fold, "simplify", passes::simplify),
+        // Before all passes on products, which move as a whole.
+        (options.scans, "move_out_of_scans", passes::move_out_of_scans),
         // Before fusion, which would hide product and bias. Requires fixed parameters.
         (fold_batch_norm, "fold_batch_norm", passes::fold_batch_norm),
         // After folding, which leaves convolution and pool adjacent; before the passes that remove what it leaves.
@@ -171,7 +179,7 @@ fn run(
     for (index, (name, pass)) in passes.enumerate() {
         let blame = |error| GraphError::Invalid { reason: format!("after the pass `{name}`: {error}") };
         let start = Instant::now();
-        let after = pass(&current).map_err(blame)?;
+        let after = passes::scans::apply(&current, pass).map_err(blame)?;
         let elapsed = start.elapsed();
         observe(&Passed { index, name, before: &current, after: &after, elapsed });
         if check {
@@ -200,6 +208,7 @@ mod tests {
                 "dce",
                 "constant_fold",
                 "simplify",
+                "move_out_of_scans",
                 "fold_batch_norm",
                 "pool_first",
                 "cse",
@@ -210,9 +219,11 @@ mod tests {
         assert_eq!(
             names(Mode::Training, &all),
             [
+                "merge_scans",
                 "dce",
                 "constant_fold",
                 "simplify",
+                "move_out_of_scans",
                 "pool_first",
                 "fuse_norm_grad",
                 "cse",
@@ -225,7 +236,10 @@ mod tests {
         assert_eq!(names(Mode::Inference, &PassOptions::NONE), ["inference"]);
         assert!(names(Mode::Training, &PassOptions::NONE).is_empty());
         let some = PassOptions { dce: false, fuse: false, constant_fold: false, ..all };
-        assert_eq!(names(Mode::Inference, &some), ["inference", "fold_batch_norm", "pool_first", "cse"]);
+        assert_eq!(
+            names(Mode::Inference, &some),
+            ["inference", "move_out_of_scans", "fold_batch_norm", "pool_first", "cse"]
+        );
     }
 
     #[test]

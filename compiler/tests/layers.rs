@@ -106,7 +106,9 @@ impl Case {
 }
 
 fn cases() -> Vec<Case> {
-    serde_json::from_str(include_str!("../../tests/golden/layers.json")).unwrap()
+    let files =
+        [include_str!("../../tests/golden/layers.json"), include_str!("../../tests/golden/recurrent.json")];
+    files.iter().flat_map(|file| serde_json::from_str::<Vec<Case>>(file).unwrap()).collect()
 }
 
 #[test]

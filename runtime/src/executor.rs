@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 use windlass_compiler::abi::{self, entry};
 use windlass_compiler::codegen::{Program, Step};
-use windlass_compiler::plan::{Slot, SlotKind};
+use windlass_compiler::plan::{Event, Slot, SlotKind};
 use windlass_compiler::shape::{Sizes, Symbol};
 
 use self::binding::Accepted;
@@ -224,7 +224,7 @@ impl Executor {
         plan.sizes.values_into(&sizes, &mut workspace.values);
         let table = &mut workspace.table.0;
         table.clear();
-        let entries = abi::table_entries(plan.memory.open.len(), plan.slots.len());
+        let entries = abi::table_entries(plan.memory.open.len(), plan.slots.len(), plan.windows.len());
         table.resize(entries, std::ptr::null_mut());
         Ok(Run { executor: self, workspace, sizes, bound: PhantomData })
     }
@@ -258,7 +258,7 @@ impl Executor {
             prepacking.reserve(plan.memory.prepacking, || format!("prepacking `{}`", plan.name))?;
             workspace.table.0[entry::PREPACKING] = prepacking.address();
             workspace.table.0[entry::PREPACKED] = prepacked.memory.address();
-            self.steps(self.program.prepack_steps(), &self.prepack.parallel, workspace, sizes, None);
+            self.steps(self.program.prepack_steps(), &self.prepack.parallel, workspace, sizes, None, false);
             workspace.table.0[entry::PREPACKING] = std::ptr::null_mut();
             prepacked.version = Some(version);
         }
@@ -285,13 +285,23 @@ impl Executor {
         workspace: &mut Workspace,
         sizes: &Sizes,
         mut times: Option<&mut [StepTime]>,
+        has_loops: bool,
     ) {
         let count = self.program.plan().threads;
-        let Workspace { ref table, ref values, ref mut is_parallel, .. } = *workspace;
+        let Workspace { ref mut table, ref values, ref mut is_parallel, .. } = *workspace;
         let is_parallel = parallel.decide(sizes, values, is_parallel);
         // Steps on this thread need no turn: the run owns its memory, including the scratch of all its threads.
         let mut turn = self.threads.as_ref().filter(|_| is_parallel.any()).map(|threads| threads.turn());
-        for (index, step) in steps.iter().enumerate() {
+        let plan = self.program.plan();
+        let mut happen = |event: Event| {
+            let index = match event {
+                Event::Kernel(index) => index,
+                Event::Move { window, position } => {
+                    plan.move_window(&mut table.0, window, position, values);
+                    return;
+                }
+            };
+            let (table, step) = (&*table, &steps[index]);
             let start = times.as_ref().map(|_| Instant::now());
             let part = |thread: usize, threads: usize| {
                 // SAFETY: `table` holds memory reserved for the plan's sizes at these values of its open sizes, and
@@ -310,6 +320,10 @@ impl Executor {
                 times[index].total += start.elapsed();
                 times[index].runs += 1;
             }
+        };
+        match has_loops {
+            true => plan.walk(values, &mut happen),
+            false => (0..steps.len()).for_each(|index| happen(Event::Kernel(index))),
         }
     }
 }
@@ -442,7 +456,7 @@ impl<'b> Run<'_, 'b> {
             prepacked = executor.prepacked.read().unwrap_or_else(PoisonError::into_inner);
         }
         workspace.table.0[entry::PREPACKED] = prepacked.memory.address_shared();
-        executor.steps(executor.program.run_steps(), &executor.run.parallel, workspace, sizes, times);
+        executor.steps(executor.program.run_steps(), &executor.run.parallel, workspace, sizes, times, true);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-"""Writes `layers.json` and `bilinear.json`: what PyTorch computes for layers that Windlass builds from several operators.
+"""Writes `layers.json`, `bilinear.json` and `recurrent.json`: what PyTorch computes for layers that Windlass builds from several operators.
 
 Run with a Python that has torch, from this folder: `python layers.py`. Everything is computed in double precision on
 operands of four digits; `compiler/tests/layers.rs` reads the files. Layers are written as Windlass serialises them.
@@ -358,6 +358,75 @@ def bilinear():
     return forms
 
 
+def recurrent():
+    for description, module in [
+        ({"layer": "rnn"}, nn.RNN),
+        ({"layer": "rnn", "activation": "relu", "layers": 2}, nn.RNN),
+        ({"layer": "rnn", "bidirectional": True, "bias": False}, nn.RNN),
+        ({"layer": "gru"}, nn.GRU),
+        ({"layer": "gru", "layers": 2, "bidirectional": True}, nn.GRU),
+        ({"layer": "lstm"}, nn.LSTM),
+        ({"layer": "lstm", "layers": 2, "bidirectional": True}, nn.LSTM),
+        ({"layer": "lstm", "projection": 2, "layers": 2}, nn.LSTM),
+        ({"layer": "lstm", "bias": False, "bidirectional": True, "projection": 3}, nn.LSTM),
+    ]:
+        options = {"num_layers": description.get("layers", 1), "batch_first": True}
+        for ours, theirs in [
+            ("activation", "nonlinearity"),
+            ("bidirectional", "bidirectional"),
+            ("bias", "bias"),
+            ("projection", "proj_size"),
+        ]:
+            if ours in description:
+                options[theirs] = description[ours]
+        cell = module(3, 4, **options)
+        sizes = {name: tuple(value.shape) for name, value in cell.named_parameters()}
+        layer(
+            {**description, "units": 4},
+            lambda x, **parameters: torch.func.functional_call(cell, parameters, (x,))[0],
+            (2, 5, 3),
+            **sizes,
+        )
+
+    def steps(cell, states):
+        def function(x, **parameters):
+            state, results = tuple(torch.zeros(x.shape[0], 4) for _ in range(states)), []
+            for step in range(x.shape[1]):
+                state = cell(x[:, step], *state, **parameters)
+                results.append(state[0])
+            return torch.stack(results, 1)
+
+        return function
+
+    def gru_reset_before(x, h, weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0):
+        """Cho et al. 2014, in the order of gates of PyTorch."""
+        of_x = (x @ weight_ih_l0.T + bias_ih_l0 + bias_hh_l0).chunk(3, 1)
+        hidden = weight_hh_l0.chunk(3, 0)
+        r, z = ((of_x[gate] + h @ hidden[gate].T).sigmoid() for gate in (0, 1))
+        n = (of_x[2] + (r * h) @ hidden[2].T).tanh()
+        return ((1 - z) * n + z * h,)
+
+    def lstm_peepholes(x, h, c, weight_ci_l0, weight_cf_l0, weight_co_l0, weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0):
+        """Gers and Schmidhuber 2000."""
+        gates = x @ weight_ih_l0.T + bias_ih_l0 + h @ weight_hh_l0.T + bias_hh_l0
+        i, f, g, o = gates.chunk(4, 1)
+        c = (f + c * weight_cf_l0).sigmoid() * c + (i + c * weight_ci_l0).sigmoid() * g.tanh()
+        return (o + c * weight_co_l0).sigmoid() * c.tanh(), c
+
+    def weights(gates):
+        return {
+            "weight_ih_l0": (gates * 4, 3),
+            "weight_hh_l0": (gates * 4, 4),
+            "bias_ih_l0": (gates * 4,),
+            "bias_hh_l0": (gates * 4,),
+        }
+
+    layer({"layer": "gru", "units": 4, "reset": "before"}, steps(gru_reset_before, 1), (3, 4, 3), **weights(3))
+    peepholes = {f"weight_c{gate}_l0": (4,) for gate in "ifo"}
+    layer({"layer": "lstm", "units": 4, "peepholes": True}, steps(lstm_peepholes, 2), (2, 4, 3), **weights(4), **peepholes)
+    layer({"layer": "last_step"}, lambda x: x[:, -1], (2, 4, 3))
+
+
 def write(name, values):
     text = ",\n".join(json.dumps(value, separators=(",", ":")) for value in values)
     (Path(__file__).parent / name).write_text(f"[\n{text}\n]\n")
@@ -373,3 +442,7 @@ connections()
 distances()
 write("layers.json", cases)
 write("bilinear.json", bilinear())
+cases.clear()
+generator.manual_seed(5)
+recurrent()
+write("recurrent.json", cases)

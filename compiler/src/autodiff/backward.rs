@@ -42,19 +42,59 @@ impl Backward {
         if graph.ty(of).shape != Shape::scalar() {
             return Err(AutodiffError::NotScalar { value: of, ty: graph.ty(of).clone() });
         }
-        let needed = dependents(&graph, with_respect_to);
-        let label = graph.producer(of).label.clone();
-        let forward = graph.nodes().to_vec();
-        let mut backward = Backward { graph, needed, gradients: HashMap::new(), label };
+        let mut backward = Backward::new(graph, with_respect_to);
+        backward.label = backward.graph.producer(of).label.clone();
+        let forward = backward.graph.nodes().to_vec();
         if backward.needs(of) {
             let one = backward.constant(1.0)?;
             backward.gradients.insert(of, one);
         }
-        for node in forward.iter().rev() {
-            backward.visit(node)?;
-        }
-        let wanted = with_respect_to.iter().map(|value| backward.gradients.get(value).copied()).collect();
+        let wanted = backward.walk(&forward, with_respect_to)?;
         Ok((backward, wanted))
+    }
+
+    /// Adds the gradients with respect to some values, from given gradients of the graph's own values; `None` for those
+    /// that no such value depends on.
+    pub(crate) fn from_gradients(
+        graph: Graph,
+        given: &[(ValueId, ValueId)],
+        with_respect_to: &[ValueId],
+    ) -> Result<(Graph, Vec<Option<ValueId>>), AutodiffError> {
+        let mut backward = Backward::new(graph, with_respect_to);
+        let forward = backward.graph.nodes().to_vec();
+        for &(value, gradient) in given {
+            if backward.needs(value) {
+                backward.accumulate(value, gradient)?;
+            }
+        }
+        let wanted = backward.walk(&forward, with_respect_to)?;
+        Ok((backward.graph, wanted))
+    }
+
+    fn new(graph: Graph, with_respect_to: &[ValueId]) -> Self {
+        let needed = dependents(&graph, with_respect_to);
+        Backward { graph, needed, gradients: HashMap::new(), label: String::new() }
+    }
+
+    fn walk(
+        &mut self,
+        forward: &[Node],
+        with_respect_to: &[ValueId],
+    ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+        for node in forward.iter().rev() {
+            self.visit(node)?;
+        }
+        Ok(with_respect_to.iter().map(|value| self.gradients.get(value).copied()).collect())
+    }
+
+    /// Adds a gradient of a value to those that it has.
+    fn accumulate(&mut self, value: ValueId, gradient: ValueId) -> Result<(), AutodiffError> {
+        let sum = match self.gradients.get(&value) {
+            Some(&other) => self.binary(BinaryKind::Add, other, gradient)?,
+            None => gradient,
+        };
+        self.gradients.insert(value, sum);
+        Ok(())
     }
 
     fn visit(&mut self, node: &Node) -> Result<(), AutodiffError> {
@@ -67,11 +107,7 @@ impl Backward {
         let outgoing = node.op.gradient(self, node, &incoming)?;
         for (&operand, gradient) in node.operands.iter().zip(outgoing) {
             if let Some(gradient) = gradient.filter(|_| self.needs(operand)) {
-                let sum = match self.gradients.get(&operand) {
-                    Some(&other) => self.binary(BinaryKind::Add, other, gradient)?,
-                    None => gradient,
-                };
-                self.gradients.insert(operand, sum);
+                self.accumulate(operand, gradient)?;
             }
         }
         Ok(())

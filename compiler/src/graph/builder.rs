@@ -257,6 +257,19 @@ impl Builder {
         self.graph.add_single(op, operands, label)
     }
 
+    /// Any operator; returns all results.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn ops(
+        &mut self,
+        op: impl Into<Op>,
+        operands: &[ValueId],
+        label: &str,
+    ) -> Result<Vec<ValueId>, GraphError> {
+        self.graph.add(op, operands, label)
+    }
+
     /// A trainable parameter named `label.name`, or that of the owner of a shared label ([`Builder::share`]).
     ///
     /// # Errors

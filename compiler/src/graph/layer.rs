@@ -7,11 +7,14 @@ mod conv;
 mod distance;
 mod norm;
 mod pool;
+mod recurrent;
 pub mod rules;
 mod serialized;
 mod spatial;
 mod table;
+mod words;
 
+pub use self::recurrent::{Cell, GruReset, Recurrence, Recurrent, RnnActivation};
 pub use self::spatial::{Interpolation, PaddingMode};
 use super::initializer::Initializer;
 use crate::ops::elementwise::Activation;
@@ -179,6 +182,12 @@ pub enum Layer {
         /// Initial values of the weight.
         init: Initializer,
     },
+    /// A recurrent layer on sequences `[steps, features]`: the state after every step ([`Builder::recurrent`]).
+    ///
+    /// [`Builder::recurrent`]: super::Builder::recurrent
+    Recurrent(Recurrent),
+    /// The last step of a sequence: `[steps, …]` to `[…]`.
+    LastStep,
     /// Squared Euclidean distances of a vector to some prototypes, `Σ (x − w)²`: the radial basis functions of LeNet-5
     /// (LeCun et al. 1998, section II.B).
     Rbf {

@@ -20,7 +20,9 @@ use serde::{Deserialize, Serialize};
 use names::Names;
 
 pub use builder::{Builder, Combination};
-pub use layer::{Interpolation, Layer, PaddingMode, rules};
+pub use layer::{
+    Cell, GruReset, Interpolation, Layer, PaddingMode, Recurrence, Recurrent, RnnActivation, rules,
+};
 #[cfg(feature = "codegen")]
 pub(crate) use text::describe;
 pub use verify::verify;
@@ -329,6 +331,17 @@ impl Graph {
             self.add_update(&update.name, values[&update.value])?;
         }
         Ok(())
+    }
+
+    /// The same graph with some of its outputs, by index.
+    pub(crate) fn with_outputs(&self, kept: &[usize]) -> Graph {
+        let mut graph = self.clone();
+        graph.outputs = kept.iter().map(|&index| self.outputs[index].clone()).collect();
+        graph.names.clear_outputs();
+        for output in &graph.outputs {
+            graph.names.add_output(&output.name);
+        }
+        graph
     }
 
     /// The values from which the given ones are computed, including themselves.

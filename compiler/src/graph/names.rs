@@ -41,6 +41,11 @@ impl Names {
         self.outputs.insert(name.to_owned())
     }
 
+    /// Frees the names of all outputs.
+    pub(super) fn clear_outputs(&mut self) {
+        self.outputs.clear();
+    }
+
     /// Registers the name of an update; fails if another update has it.
     pub(super) fn add_update(&mut self, name: &str) -> bool {
         self.updates.insert(name.to_owned())

@@ -119,7 +119,11 @@ pub fn run<T: Real>(
                 check_labels(&node.op, &operands)?;
                 let concrete: Vec<Vec<usize>> =
                     node.results.iter().map(|&result| graph.ty(result).shape.concrete(sizes)).collect();
-                node.op.at(sizes).evaluate(&operands, &concrete)
+                match &node.op {
+                    // The body of a scan may refuse its values.
+                    Op::Scan(scan) => scan.run(&operands, sizes)?,
+                    op => op.at(sizes).evaluate(&operands, &concrete),
+                }
             }
         };
         values.extend(computed);

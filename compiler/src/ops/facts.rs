@@ -90,6 +90,18 @@ pub enum Reach<'a> {
     Everywhere,
 }
 
+/// How an operator's results depend on the rows of its batched operands. Scans move operators out of their bodies
+/// accordingly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// Each row of each result depends only on the same row of the batched operands, in the same way for every row.
+    Apart,
+    /// Its only result is a sum over all rows of terms that depend on one row each.
+    Summed,
+    /// Any other dependence.
+    Mixed,
+}
+
 /// What the integers of an operator's last operand index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Indices {

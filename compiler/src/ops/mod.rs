@@ -15,6 +15,7 @@ pub mod dropout;
 pub mod elementwise;
 pub mod epilogue;
 mod facts;
+pub mod fill;
 #[cfg(feature = "codegen")]
 pub(crate) mod grid;
 #[cfg(feature = "codegen")]
@@ -24,29 +25,34 @@ pub mod loss;
 pub mod optimizer;
 pub mod pool;
 pub mod reduce;
+pub mod scan;
 pub mod sign_mask;
 pub mod softmax;
 pub mod source;
+pub mod steps;
 pub mod structure;
 pub mod window;
 #[cfg(feature = "codegen")]
 pub(crate) mod window_walk;
 
-pub use facts::{Elementwise, Facts, InTraining, Indices, Move, Product, Reach, Rewrite, Role};
+pub use facts::{Elementwise, Facts, InTraining, Indices, Move, Product, Reach, Rewrite, Role, Rows};
 
 use batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use conv::{Conv, ConvGradInput, ConvGradWeight};
 use dropout::{Dropout, DropoutTraining};
 use elementwise::{Bias, Binary, Scale, SumChannels, Unary};
 use epilogue::EpilogueStep;
+use fill::Fill;
 use linear::{Linear, LinearGradInput, LinearGradWeight};
 use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot};
 use optimizer::{Adam, ClipFactor, Sgd};
 use pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use reduce::{Expand, Reduce};
+use scan::Scan;
 use sign_mask::{MaskedSelect, SignMask};
 use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use source::{Constant, Input, Parameter, Source, State};
+use steps::{FoldSteps, UnfoldSteps};
 use structure::{Concat, Pad, Reshape, Slice, Transpose};
 
 /// The rules of an operator that hold for every use of it.
@@ -65,6 +71,11 @@ pub trait Operator {
 
     /// The cost, for operands that satisfy the shape rule.
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost;
+
+    /// How results depend on the rows of batched operands: the indices of their first axis.
+    fn rows(&self) -> Rows {
+        Rows::Mixed
+    }
 }
 
 /// Refuses values of open sizes other than sequences `[channels, length]`, for operators on images.
@@ -137,6 +148,10 @@ macro_rules! operators {
 
             fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
                 match self { $(Op::$variant(op) => op.cost(operands, results),)* }
+            }
+
+            fn rows(&self) -> Rows {
+                match self { $(Op::$variant(op) => op.rows(),)* }
             }
         }
 
@@ -236,6 +251,14 @@ operators! {
     Reduce = "reduce",
     /// Repeats every element for all indices of new axes.
     Expand = "expand",
+    /// One number for every element.
+    Fill = "fill",
+    /// The steps of sequences as a batch in time-major order.
+    FoldSteps = "fold_steps",
+    /// Sequences from their steps in time-major order.
+    UnfoldSteps = "unfold_steps",
+    /// A loop over the steps of sequences.
+    Scan = "scan",
     /// Batch normalisation with running statistics.
     BatchNorm = "batch_norm",
     /// Batch normalisation with the statistics of the batch.

@@ -58,8 +58,8 @@ fn evaluate(
     let foldable = types.iter().all(|Type { dtype, shape }| {
         *dtype == DType::F32 && !shape.is_batched() && shape.item_elements() <= MAX_ELEMENTS
     });
-    // A node without operands is a source.
-    if operands.is_empty() || !foldable {
+    // A node without operands is a source. Scans may have many steps.
+    if operands.is_empty() || !foldable || matches!(node.op, Op::Scan(_)) {
         return None;
     }
     let arrays: Vec<Array<f32>> =

@@ -13,6 +13,7 @@ mod inference;
 mod pool_first;
 mod release_relu;
 mod relu_bits;
+pub(crate) mod scans;
 mod simplify;
 
 pub use constant_fold::constant_fold;
@@ -25,6 +26,7 @@ pub use inference::inference;
 pub use pool_first::pool_first;
 pub use release_relu::release_relu;
 pub use relu_bits::relu_bits;
+pub use scans::{merge_scans, move_out_of_scans};
 pub use simplify::simplify;
 
 use crate::error::GraphError;
@@ -36,7 +38,7 @@ use crate::ops::elementwise::BinaryKind;
 pub type Pass = fn(&Graph) -> Result<Graph, GraphError>;
 
 /// Every pass with its name in dumps and tests.
-pub const ALL: [(&str, Pass); 11] = [
+pub const ALL: [(&str, Pass); 13] = [
     ("constant_fold", constant_fold),
     ("cse", cse),
     ("dce", dce),
@@ -44,6 +46,8 @@ pub const ALL: [(&str, Pass); 11] = [
     ("fuse_epilogue", fuse_epilogue),
     ("fuse_norm_grad", fuse_norm_grad),
     ("inference", inference),
+    ("merge_scans", merge_scans),
+    ("move_out_of_scans", move_out_of_scans),
     ("pool_first", pool_first),
     ("release_relu", release_relu),
     ("relu_bits", relu_bits),
@@ -51,7 +55,7 @@ pub const ALL: [(&str, Pass); 11] = [
 ];
 
 /// The passes that change results by rounding. All others preserve every bit.
-pub const ROUNDING: [&str; 2] = ["fold_batch_norm", "pool_first"];
+pub const ROUNDING: [&str; 3] = ["fold_batch_norm", "move_out_of_scans", "pool_first"];
 
 /// Whether a node is the gradient of a ReLU.
 fn is_relu_grad(node: &Node) -> bool {

@@ -3,15 +3,17 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Buffer, Layout, Location, Lower, Lowering, Size, Slot, SlotKind, layout::ImageLayouts, lowering,
-    prepacked_nodes,
+    Buffer, Layout, Location, Lower, Lowering, Once, Size, SlotKind, layout::ImageLayouts, lowering,
 };
 use crate::entity::{NodeId, ValueId};
 use crate::graph::{Graph, Named, Node};
-use crate::kernel::{Address, BufferId, Kernel};
+use crate::kernel::{Address, BufferId, Element, Kernel};
 use crate::ops::source::Source;
 use crate::ops::{Move, Operator, Role};
-use crate::shape::DType;
+use crate::shape::{DType, Type};
+
+/// Gives the location of a value that is bound from outside: its kind, name, type and size.
+pub(super) type Bound<'b> = dyn FnMut(SlotKind, &str, &Type, Size) -> Location + 'b;
 
 /// The value whose memory each value shares, and the memory outside the program.
 pub(super) struct Aliases {
@@ -24,7 +26,7 @@ pub(super) struct Aliases {
 }
 
 impl Aliases {
-    pub(super) fn of(graph: &Graph, images: &ImageLayouts) -> Self {
+    pub(super) fn of(graph: &Graph, images: &ImageLayouts, once: &Once) -> Self {
         let in_order = |value: ValueId| {
             let layout = images.of_result(graph, graph.producer(value), value);
             layout.is_of_shape()
@@ -48,14 +50,13 @@ impl Aliases {
                 update.insert(named.value, target);
             }
         }
-        let prepacked = prepacked_nodes(graph);
         let mut output = HashMap::new();
         for (index, named) in graph.outputs().iter().enumerate() {
             let owner = root[named.value.index()];
             if !is_source(owner)
                 && in_order(owner)
                 && !update.contains_key(&owner)
-                && !prepacked.contains(&graph.producer_id(owner).index())
+                && !once.contains(graph.producer_id(owner))
             {
                 output.entry(owner).or_insert(index);
             }
@@ -68,17 +69,21 @@ impl Aliases {
         graph: &Graph,
         node: &Node,
         lowering: &mut Lowering<'_>,
-        slots: &mut Vec<Slot>,
+        bound: &mut Bound<'_>,
     ) {
         for (index, &value) in node.results.iter().enumerate() {
             let ty = graph.ty(value);
             let owner = self.root[value.index()];
             if owner != value {
-                let buffer = lowering.view(owner).address.buffer;
+                let address = lowering.view(owner).address.clone();
                 let element = lowering.elements[value.index()];
                 let layout = Layout::channels_first(ty.shape.rank());
-                let view = lowering.whole_view(buffer, &ty.shape, layout, element);
+                let view = lowering.dense_view(address, ty.shape.dims(), layout, element);
                 lowering.bind_view(value, view);
+                continue;
+            }
+            // The inputs of a loop's body have views already.
+            if lowering.views.contains_key(&value) {
                 continue;
             }
             if let Some(&target) = self.update.get(&value) {
@@ -104,10 +109,14 @@ impl Aliases {
                         SlotKind::Input | SlotKind::Parameter => ty.clone(),
                     };
                     let size = lowering.sizes.of_type(&ty);
-                    slots.push(Slot { kind, name: name.clone(), ty, size });
-                    (name, Location::Slot(slots.len() - 1))
+                    let place = bound(kind, &name, &ty, size);
+                    (name, place)
                 }
                 None => {
+                    if let Some(view) = lowering.view_of_scan_result(node, index) {
+                        lowering.bind_view(value, view);
+                        continue;
+                    }
                     let name = if node.label.is_empty() { node.op.name() } else { &node.label };
                     let suffix = if index == 0 { String::new() } else { format!(".{index}") };
                     (format!("{name}{suffix} {value}"), Location::Nowhere)
@@ -128,15 +137,14 @@ impl Aliases {
     }
 
     /// Gives outputs that share no memory with the value they name separate memory and a copy.
-    pub(super) fn place_outputs(&self, graph: &Graph, lowering: &mut Lowering<'_>, slots: &mut Vec<Slot>) {
+    pub(super) fn place_outputs(&self, graph: &Graph, lowering: &mut Lowering<'_>, bound: &mut Bound<'_>) {
         for (index, named) in graph.outputs().iter().enumerate() {
             if self.output.get(&self.root[named.value.index()]) == Some(&index) {
                 continue;
             }
             let ty = graph.ty(named.value).clone();
             let (size, element) = (lowering.sizes.of_type(&ty), ty.dtype.into());
-            slots.push(Slot { kind: SlotKind::Output, name: named.name.clone(), ty, size });
-            let place = Location::Slot(slots.len() - 1);
+            let place = bound(SlotKind::Output, &named.name, &ty, size);
             let buffer =
                 lowering.new_buffer(Buffer { name: named.name.clone(), size, element, location: place });
             lowering.output_copies.push((named.value, buffer));
@@ -145,19 +153,27 @@ impl Aliases {
 
     /// The copies at the end of a run: outputs and updates that could not be computed in place.
     pub(super) fn copies(&self, graph: &Graph, lowering: &mut Lowering<'_>) -> Vec<Kernel> {
-        let copy = |from, to, size| lowering::copy("store", Address::start(from), Address::start(to), size);
+        let copy = |from, to, size| {
+            lowering::copy("store", Address::start(from), Address::start(to), size, Element::F32)
+        };
         let mut copies = Vec::new();
         for (value, to) in std::mem::take(&mut lowering.output_copies) {
             let (ty, view) = (graph.ty(value), lowering.view(value).clone());
             if view.layout.is_of_shape() {
-                copies.push(copy(view.address.buffer, to, lowering.size(value)));
+                copies.push(lowering::copy(
+                    "store",
+                    view.address,
+                    Address::start(to),
+                    lowering.size(value),
+                    view.element,
+                ));
             } else {
                 let node = graph.producer(value);
                 let draft = lowering.draft(node, "results leave channels first").part("store");
                 let layout = Layout::channels_first(ty.shape.rank());
                 let to = lowering.whole_view(to, &ty.shape, layout, ty.dtype.into());
                 lowering.reorder(draft, &view, &to);
-                copies.extend(lowering.take().1);
+                copies.extend(lowering.take().run);
             }
         }
         let buffer = |lowering: &Lowering<'_>, value| lowering.view(value).address.buffer;

@@ -3,7 +3,7 @@
 
 use thiserror::Error;
 
-use super::{Location, Plan, SlotKind};
+use super::{Event, Location, Plan, SlotKind};
 use crate::kernel::{EvaluateError, Kernel, KernelMemory, Span, Turn, evaluate};
 use crate::shape::Sizes;
 
@@ -120,9 +120,7 @@ impl Plan {
         }
         areas.extend(slots.iter_mut().map(std::mem::take));
         let mut memory = KernelMemory { areas, spans: Vec::new() };
-        let result = [(&self.prepack, true), (&self.run, false)]
-            .into_iter()
-            .try_for_each(|(kernels, prepacking)| self.phase(kernels, prepacking, &values, &mut memory));
+        let result = self.phases(&values, &mut memory);
         let bound = memory.areas.drain(self.first_slot()..);
         slots.iter_mut().zip(bound).for_each(|(slot, words)| *slot = words);
         result
@@ -133,22 +131,50 @@ impl Plan {
         SCRATCH + self.threads + self.memory.open.len()
     }
 
-    fn phase(
+    fn phases(&self, values: &[usize], memory: &mut KernelMemory) -> Result<(), EvaluatePlanError> {
+        let of_phase = |prepacking| -> Vec<Vec<Option<Span>>> {
+            (0..self.threads).map(|thread| self.spans(prepacking, values, thread)).collect()
+        };
+        let spans = of_phase(true);
+        self.prepack.iter().try_for_each(|kernel| self.evaluate_kernel(kernel, &spans, values, memory))?;
+        let mut spans = of_phase(false);
+        self.try_walk(values, &mut |event| match event {
+            Event::Kernel(kernel) => self.evaluate_kernel(&self.run[kernel], &spans, values, memory),
+            Event::Move { window, position } => {
+                spans.iter_mut().for_each(|spans| self.move_span(window, position, values, spans));
+                Ok(())
+            }
+        })
+    }
+
+    fn evaluate_kernel(
         &self,
-        kernels: &[Kernel],
-        prepacking: bool,
+        kernel: &Kernel,
+        spans: &[Vec<Option<Span>>],
         values: &[usize],
         memory: &mut KernelMemory,
     ) -> Result<(), EvaluatePlanError> {
-        let spans: Vec<Vec<Option<Span>>> =
-            (0..self.threads).map(|thread| self.spans(prepacking, values, thread)).collect();
-        for kernel in kernels {
-            for (thread, spans) in spans.iter().enumerate() {
-                memory.spans.clone_from(spans);
-                evaluate(kernel, memory, Turn::chunk(kernel, values, thread, self.threads))?;
-            }
+        for (thread, spans) in spans.iter().enumerate() {
+            memory.spans.clone_from(spans);
+            evaluate(kernel, memory, Turn::chunk(kernel, values, thread, self.threads))?;
         }
         Ok(())
+    }
+
+    /// Points the buffers of a window to a part of the window's whole buffer.
+    fn move_span(&self, window: usize, position: usize, values: &[usize], spans: &mut [Option<Span>]) {
+        let moving = &self.windows[window];
+        let distance = moving.distance(position, values);
+        let words = moving.size.at(values).unwrap_or(usize::MAX);
+        // A part that leaves the whole buffer has no memory.
+        let part = spans[moving.start.buffer.index()]
+            .filter(|whole| distance.saturating_add(words) <= whole.words)
+            .map(|whole| Span { first: whole.first + distance, words, ..whole });
+        for (index, buffer) in self.buffers.iter().enumerate() {
+            if buffer.location == Location::Window(window) {
+                spans[index] = part;
+            }
+        }
     }
 
     /// The memory of each buffer that a thread may access in a phase.
@@ -168,6 +194,8 @@ impl Plan {
                 Location::Prepacked(offset) => (PREPACKED, offset, prepacking),
                 Location::Prepacking(offset) if prepacking => (PREPACKING, offset, true),
                 Location::Scratch(offset) => (SCRATCH + thread, offset, true),
+                // Until a loop moves them.
+                Location::Window(_) => return None,
                 Location::Nowhere | Location::Open { .. } | Location::Fixed(_) | Location::Prepacking(_) => {
                     return None;
                 }

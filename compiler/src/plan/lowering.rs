@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Batch, Buffer, Choice, Convolution, Location, OpenSizes, Parallelism, PlanOptions, Size, Vectors,
-    Verdict, View, WINOGRAD_RESULTS, layout::ImageLayouts, storage, tuning_key,
+    Batch, Buffer, Choice, Convolution, Location, Loop, Lowered, OpenSizes, Parallelism, PlanOptions, Size,
+    Vectors, Verdict, View, WINOGRAD_RESULTS, Window, layout::ImageLayouts, loops::CarriedMemory, storage,
+    tuning_key,
 };
 use crate::entity::{NodeId, ValueId};
 use crate::faults::{Fault, armed};
@@ -44,8 +45,12 @@ pub struct Lowering<'g> {
     pub(super) views: HashMap<ValueId, Vec<View>>,
     /// Values that depend only on parameters, in a graph that does not update them.
     pub(super) batch_invariant: HashSet<ValueId>,
-    kernels: Vec<Kernel>,
-    from_parameters: Vec<Kernel>,
+    /// Those of them that do change between runs, in the body of a loop: they do not change from step to step.
+    pub(super) before_loop: HashSet<ValueId>,
+    pub(super) lowered: Lowered,
+    /// The memory of the values that scans carry.
+    pub(super) carried: HashMap<NodeId, Vec<CarriedMemory>>,
+    pub(super) windows: Vec<Window>,
     scratch: usize,
     pub(super) buffers: Vec<Buffer>,
     pub(super) constants: Vec<(BufferId, Vec<f32>)>,
@@ -71,8 +76,10 @@ impl<'g> Lowering<'g> {
             fused: HashSet::new(),
             views: HashMap::new(),
             batch_invariant: HashSet::new(),
-            kernels: Vec::new(),
-            from_parameters: Vec::new(),
+            before_loop: HashSet::new(),
+            lowered: Lowered::default(),
+            carried: HashMap::new(),
+            windows: Vec::new(),
             scratch: 0,
             buffers: Vec::new(),
             constants: Vec::new(),
@@ -81,15 +88,67 @@ impl<'g> Lowering<'g> {
         }
     }
 
+    /// The lowering of a loop's body. It takes the buffers, sizes and choices of the lowering around it, until
+    /// [`give_back`](Self::give_back) returns them.
+    pub(super) fn within<'around: 'g>(body: &'g Graph, around: &mut Lowering<'around>) -> Self {
+        let mut sizes = around.sizes.clone();
+        sizes.add_all(body);
+        Lowering {
+            graph: body,
+            node: NodeId::new(0),
+            options: around.options,
+            vectors: around.vectors,
+            parallelism: around.parallelism,
+            images: ImageLayouts::of(body, around.options.layouts),
+            sizes,
+            uses: body.use_counts(),
+            elements: storage::elements(body),
+            only_users: body.only_users(),
+            readers: readers(body),
+            residents: HashMap::new(),
+            fused: HashSet::new(),
+            views: HashMap::new(),
+            batch_invariant: HashSet::new(),
+            before_loop: HashSet::new(),
+            lowered: Lowered::default(),
+            carried: HashMap::new(),
+            windows: std::mem::take(&mut around.windows),
+            scratch: 0,
+            buffers: std::mem::take(&mut around.buffers),
+            constants: std::mem::take(&mut around.constants),
+            output_copies: Vec::new(),
+            choices: std::mem::take(&mut around.choices),
+        }
+    }
+
+    /// Returns what the lowering of a loop's body took.
+    pub(super) fn give_back(self, around: &mut Lowering<'_>) {
+        around.sizes = self.sizes;
+        around.windows = self.windows;
+        around.buffers = self.buffers;
+        around.constants = self.constants;
+        around.choices = self.choices;
+    }
+
     pub(super) fn new_buffer(&mut self, buffer: Buffer) -> BufferId {
         self.buffers.push(buffer);
         BufferId(self.buffers.len() - 1)
     }
 
-    /// The added kernels: those that only need to run when parameters change, and the others.
-    pub(super) fn take(&mut self) -> (Vec<Kernel>, Vec<Kernel>) {
+    /// The added kernels.
+    pub(super) fn take(&mut self) -> Lowered {
         self.scratch = 0;
-        (std::mem::take(&mut self.from_parameters), std::mem::take(&mut self.kernels))
+        std::mem::take(&mut self.lowered)
+    }
+
+    /// Adds a loop over kernels, which may contain loops.
+    pub(super) fn push_loop(&mut self, body: Lowered, steps: Size, reverse: bool, windows: Vec<usize>) {
+        let first = self.lowered.run.len();
+        let inside = body.loops.len();
+        let kernels = first..first + body.run.len();
+        self.lowered.loops.push(Loop { kernels, steps, reverse, windows, inside });
+        self.lowered.loops.extend(body.loops.into_iter().map(|inner| inner.behind(first)));
+        self.lowered.run.extend(body.run);
     }
 
     /// The type of a value.
@@ -222,22 +281,27 @@ impl<'g> Lowering<'g> {
 
     /// Adds a finished kernel.
     pub fn push(&mut self, kernel: Kernel) {
-        self.kernels.push(kernel);
+        self.lowered.run.push(kernel);
     }
 
-    /// Whether a value only changes when parameters do, so that kernels may derive others from it in advance.
+    /// Whether a value only changes when parameters do, or not from step to step of a loop, so that kernels may derive
+    /// others from it in advance.
     pub fn is_prepacked(&self, value: ValueId) -> bool {
         self.batch_invariant.contains(&value)
     }
 
     /// Adds a finished kernel whose result depends only on one value. If that value depends only on parameters, the
-    /// kernel only runs when they change.
+    /// kernel only runs when they change; if it is the same in every step of a loop, the kernel runs before the loop.
     pub fn push_derived(&mut self, from: ValueId, kernel: Kernel) {
         if armed(Fault::MissingPrepack) {
             return;
         }
-        if self.batch_invariant.contains(&from) { &mut self.from_parameters } else { &mut self.kernels }
-            .push(kernel);
+        let kernels = match () {
+            () if self.before_loop.contains(&from) => &mut self.lowered.before,
+            () if self.batch_invariant.contains(&from) => &mut self.lowered.prepack,
+            () => &mut self.lowered.run,
+        };
+        kernels.push(kernel);
     }
 
     /// Adds a kernel that copies the first operand's elements, dense and in the order of its shape, to the first
@@ -387,11 +451,11 @@ pub(crate) fn copy_span(from: Address, from_stride: usize, to: Address, elements
 }
 
 /// A kernel that copies a whole buffer.
-pub(super) fn copy(name: &str, from: Address, to: Address, size: Size) -> Kernel {
+pub(super) fn copy(name: &str, from: Address, to: Address, size: Size, element: Element) -> Kernel {
     let first = Var(0);
     let mut map = MapBuilder::new(Extent::Chunk);
-    let value = map.load(from.plus(first, 1), 1);
-    map.store(to.plus(first, 1), 1, value);
+    let value = map.load_as(element, from.plus(first, 1), 1, &[]);
+    map.store_as(element, to.plus(first, 1), 1, value);
     Kernel {
         name: name.to_owned(),
         note: "could not be computed in place".to_owned(),

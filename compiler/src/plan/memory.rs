@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use super::{Buffer, Location, MemoryPlan, Size};
+use super::{Buffer, Location, Loop, MemoryPlan, Size, Window};
 use crate::abi::ALIGNMENT_WORDS;
 use crate::faults::{Fault, armed};
 use crate::kernel::{BufferId, Kernel, SizeId};
@@ -21,6 +21,7 @@ pub(super) fn place(
     constants: &[(BufferId, Vec<f32>)],
     prepack: &[Kernel],
     run: &[Kernel],
+    loops: (&[Loop], &[Window]),
 ) -> MemoryPlan {
     let mut memory = MemoryPlan::default();
     for buffer in buffers.iter() {
@@ -29,7 +30,9 @@ pub(super) fn place(
                 memory.scratch.max(offset + buffer.size.elements.next_multiple_of(ALIGNMENT_WORDS));
         }
     }
-    let used_by_runs: HashSet<BufferId> = run.iter().flat_map(Kernel::buffers).collect();
+    let windows = loops.1;
+    let used_by_runs: HashSet<BufferId> =
+        run.iter().flat_map(Kernel::buffers).map(|buffer| whole(buffers, windows, buffer)).collect();
     let prepacked = prepack.iter().flat_map(Kernel::buffers).filter(|buffer| used_by_runs.contains(buffer));
     for id in constants.iter().map(|(buffer, _)| *buffer).chain(prepacked) {
         let buffer = &mut buffers[id.index()];
@@ -38,10 +41,10 @@ pub(super) fn place(
             memory.prepacked += buffer.size.elements.next_multiple_of(ALIGNMENT_WORDS);
         }
     }
-    let intermediates = lives(buffers, prepack);
+    let intermediates = lives(buffers, prepack, (&[], &[]));
     memory.prepacking = share(buffers, &intermediates, Location::Prepacking);
     let (open, fixed): (Vec<Life>, Vec<Life>) =
-        lives(buffers, run).into_iter().partition(|&(buffer, ..)| buffers[buffer].size.open.is_some());
+        lives(buffers, run, loops).into_iter().partition(|&(buffer, ..)| buffers[buffer].size.open.is_some());
     // Each size has its own arena. That of the batch comes first, and exists even if it is empty.
     let mut sizes: Vec<SizeId> = open.iter().filter_map(|&(buffer, ..)| buffers[buffer].size.open).collect();
     sizes.push(SizeId::BATCH);
@@ -66,14 +69,33 @@ fn share(buffers: &mut [Buffer], lives: &[Life], place: impl Fn(usize) -> Locati
     total
 }
 
-/// The lifetimes of buffers without a location, in kernels that run one after the other.
-fn lives(buffers: &[Buffer], kernels: &[Kernel]) -> Vec<Life> {
+/// The buffer that a buffer is a part of.
+fn whole(buffers: &[Buffer], windows: &[Window], buffer: BufferId) -> BufferId {
+    match buffers[buffer.index()].location {
+        Location::Window(window) => whole(buffers, windows, windows[window].start.buffer),
+        _ => buffer,
+    }
+}
+
+/// The lifetimes of buffers without a location, in kernels that run one after the other. What a loop and kernels outside
+/// it access lives as long as the whole loop runs.
+fn lives(buffers: &[Buffer], kernels: &[Kernel], (loops, windows): (&[Loop], &[Window])) -> Vec<Life> {
     let mut spans: Vec<Option<(usize, usize)>> = vec![None; buffers.len()];
     for (step, kernel) in kernels.iter().enumerate() {
-        for id in kernel.buffers() {
+        for id in kernel.buffers().into_iter().map(|buffer| whole(buffers, windows, buffer)) {
             if buffers[id.index()].location == Location::Nowhere {
                 let span = spans[id.index()].get_or_insert((step, step));
                 span.1 = step;
+            }
+        }
+    }
+    // Inner loops before those around them.
+    for Loop { kernels, .. } in loops.iter().rev().filter(|inner| !inner.kernels.is_empty()) {
+        for (first, last) in spans.iter_mut().flatten() {
+            let is_used_inside = *first < kernels.end && *last >= kernels.start;
+            let is_inside = kernels.contains(first) && kernels.contains(last);
+            if is_used_inside && !is_inside {
+                (*first, *last) = ((*first).min(kernels.start), (*last).max(kernels.end - 1));
             }
         }
     }
@@ -126,7 +148,7 @@ mod tests {
     fn copies(pairs: &[(usize, usize)]) -> Vec<Kernel> {
         let start = |buffer| Address::start(BufferId(buffer));
         let size = Size::fixed(16);
-        pairs.iter().map(|&(from, to)| copy("copy", start(from), start(to), size)).collect()
+        pairs.iter().map(|&(from, to)| copy("copy", start(from), start(to), size, Element::F32)).collect()
     }
 
     #[test]
@@ -137,7 +159,7 @@ mod tests {
         // 1 to 3 are intermediates of 4; runs read 4 and the constant 5.
         let prepack = copies(&[(0, 1), (1, 2), (2, 3), (3, 4)]);
         let run = copies(&[(4, 6), (5, 6)]);
-        let memory = place(&mut buffers, &[(BufferId(5), vec![0.0; 16])], &prepack, &run);
+        let memory = place(&mut buffers, &[(BufferId(5), vec![0.0; 16])], &prepack, &run, (&[], &[]));
         assert_eq!(
             memory,
             MemoryPlan {

@@ -15,6 +15,7 @@ mod error;
 mod evaluate;
 mod joins;
 mod layout;
+mod loops;
 mod lowering;
 mod memory;
 mod options;
@@ -43,6 +44,7 @@ pub use error::PlanError;
 pub use evaluate::EvaluatePlanError;
 pub(crate) use layout::has_few_channels;
 pub use layout::{Layout, Layouts};
+pub use loops::{Event, Loop, Motion, Window};
 pub use lowering::{KernelDraft, Lowering};
 pub(crate) use lowering::{copy_span, fill};
 pub use options::{Accuracy, Convolution, Im2col, MAX_THREADS, PlanOptions, Savings, WINOGRAD_RESULTS};
@@ -56,9 +58,11 @@ pub use traffic::Traffic;
 pub use view::View;
 pub(crate) use view::pixel_gap;
 
+use crate::entity::{NodeId, ValueId};
 use crate::error::GraphError;
 use crate::graph::Graph;
 use crate::kernel::{BufferId, Element, Kernel, SizeId, Stmt};
+use crate::ops::Op;
 use crate::ops::source::Source;
 use crate::shape::Type;
 pub use crate::target::Features;
@@ -86,6 +90,8 @@ pub enum Location {
     Prepacking(usize),
     /// The running thread's own scratch, at an offset in elements.
     Scratch(usize),
+    /// The part of another buffer that belongs to the current step of a loop: an index into [`Plan::windows`].
+    Window(usize),
 }
 
 /// Memory that kernels access.
@@ -177,6 +183,10 @@ pub struct Plan {
     pub prepack: Vec<Kernel>,
     /// Kernels to run for every batch.
     pub run: Vec<Kernel>,
+    /// The loops in `run`, each before those inside it.
+    pub loops: Vec<Loop>,
+    /// Parts of buffers that move with the steps of a loop.
+    pub windows: Vec<Window>,
     /// Elements of each arena.
     pub memory: MemoryPlan,
     /// Threads that share a run.
@@ -198,25 +208,24 @@ impl Plan {
 
     /// The slots that some of these kernels read or write, in order.
     pub fn slots_of(&self, kernels: &[Kernel]) -> Vec<usize> {
-        let places =
-            kernels.iter().flat_map(Kernel::buffers).map(|buffer| self.buffers[buffer.index()].location);
-        let slots: BTreeSet<usize> = places
-            .filter_map(|place| match place {
-                Location::Slot(slot) => Some(slot),
-                _ => None,
-            })
-            .collect();
+        let buffers = kernels.iter().flat_map(Kernel::buffers);
+        let slots: BTreeSet<usize> = buffers.filter_map(|buffer| self.slot_of(buffer)).collect();
         slots.into_iter().collect()
+    }
+
+    /// The slot that a buffer or the part of a buffer is in.
+    fn slot_of(&self, buffer: BufferId) -> Option<usize> {
+        match self.buffers[buffer.index()].location {
+            Location::Slot(slot) => Some(slot),
+            Location::Window(window) => self.slot_of(self.windows[window].start.buffer),
+            _ => None,
+        }
     }
 
     /// The slots that some of these kernels write, in order.
     pub fn slots_written(&self, kernels: &[Kernel]) -> Vec<usize> {
         let mut slots = BTreeSet::new();
-        let mut written = |buffer: BufferId| {
-            if let Location::Slot(slot) = self.buffers[buffer.index()].location {
-                slots.insert(slot);
-            }
-        };
+        let mut written = |buffer: BufferId| slots.extend(self.slot_of(buffer));
         for kernel in kernels {
             kernel.visit(&mut |stmt| match stmt {
                 Stmt::Tile(call) => written(call.output.buffer),
@@ -243,42 +252,13 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
     options.check()?;
     crate::graph::verify(graph)?;
     let mut lowering = Lowering::new(graph, options, target);
-    let aliases = Aliases::of(graph, &lowering.images);
     let mut slots = Vec::new();
-    for node in graph.nodes() {
-        aliases.place_results(graph, node, &mut lowering, &mut slots);
-    }
-    aliases.place_outputs(graph, &mut lowering, &mut slots);
-    if options.savings.concat_in_place {
-        joins::concat_in_place(graph, &mut lowering);
-    }
+    let mut bound = |kind: SlotKind, name: &str, ty: &Type, size: Size| {
+        slots.push(Slot { kind, name: name.to_owned(), ty: ty.clone(), size });
+        Location::Slot(slots.len() - 1)
+    };
     let prepacked = prepacked_nodes(graph);
-    lowering.batch_invariant = graph
-        .node_ids()
-        .filter(|(id, _)| prepacked.contains(&id.index()))
-        .flat_map(|(_, node)| node.results.iter().copied())
-        .collect();
-    if options.savings.overwritten_operands {
-        reuse::reuse_operands(graph, &mut lowering);
-    }
-    let mut prepack = Vec::new();
-    let mut run = Vec::new();
-    for (id, node) in graph.node_ids() {
-        if lowering.fused.contains(&id) {
-            continue;
-        }
-        lowering.node = id;
-        match node.op.memory().operands {
-            Order::OfShape => lowering.operands_in_order(node),
-            Order::AnyOfFixed if layout::has_open_items(graph, node) => lowering.operands_in_order(node),
-            Order::AnyOfFixed | Order::Any | Order::Dense => {}
-        }
-        node.op.lower(&mut lowering, node);
-        let (from_parameters, kernels) = lowering.take();
-        prepack.extend(from_parameters);
-        if prepacked.contains(&id.index()) { &mut prepack } else { &mut run }.extend(kernels);
-    }
-    run.extend(aliases.copies(graph, &mut lowering));
+    let Lowered { prepack, run, loops, .. } = lower(&mut lowering, &Once::prepacked(prepacked), &mut bound);
     for kernel in prepack.iter().chain(&run) {
         crate::kernel::verify(kernel)
             .and_then(|()| storage::verify(kernel, &lowering.buffers))
@@ -289,8 +269,8 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
             })
             .map_err(|reason| GraphError::Invalid { reason })?;
     }
-    let Lowering { sizes, mut buffers, constants, choices, .. } = lowering;
-    let memory = memory::place(&mut buffers, &constants, &prepack, &run);
+    let Lowering { sizes, mut buffers, constants, choices, windows, .. } = lowering;
+    let memory = memory::place(&mut buffers, &constants, &prepack, &run, (&loops, &windows));
     Ok(Plan {
         name: graph.name().to_owned(),
         sizes,
@@ -299,11 +279,94 @@ pub fn plan(graph: &Graph, options: &PlanOptions, target: &Target) -> Result<Pla
         constants,
         prepack,
         run,
+        loops,
+        windows,
         memory,
         threads: options.threads,
         target: *target,
         choices: Choices(choices),
     })
+}
+
+/// The nodes of a graph whose kernels run less often than the others.
+#[derive(Default)]
+struct Once {
+    /// Those whose kernels run when parameters have changed.
+    prepacked: HashSet<usize>,
+    /// Those whose kernels run before the loop whose body the graph is.
+    before: HashSet<usize>,
+}
+
+impl Once {
+    fn prepacked(prepacked: HashSet<usize>) -> Self {
+        Once { prepacked, before: HashSet::new() }
+    }
+
+    fn contains(&self, id: NodeId) -> bool {
+        self.prepacked.contains(&id.index()) || self.before.contains(&id.index())
+    }
+}
+
+/// The kernels of a graph.
+#[derive(Debug, Default)]
+struct Lowered {
+    /// Kernels that run when parameters have changed.
+    prepack: Vec<Kernel>,
+    /// Kernels that run before the loop whose body the graph is.
+    before: Vec<Kernel>,
+    /// The others.
+    run: Vec<Kernel>,
+    /// The loops in them.
+    loops: Vec<Loop>,
+}
+
+/// Places the values of the lowering's graph and lowers its nodes. `bound` gives the location of inputs that have no view
+/// yet, parameters, states and outputs.
+fn lower(lowering: &mut Lowering<'_>, once: &Once, bound: &mut aliases::Bound<'_>) -> Lowered {
+    let (graph, savings) = (lowering.graph, lowering.options.savings);
+    let aliases = Aliases::of(graph, &lowering.images, once);
+    for node in graph.nodes() {
+        aliases.place_results(graph, node, lowering, bound);
+    }
+    aliases.place_outputs(graph, lowering, bound);
+    if savings.concat_in_place {
+        joins::concat_in_place(graph, lowering);
+    }
+    let results = |ids: &HashSet<usize>| -> HashSet<ValueId> {
+        let nodes = graph.node_ids().filter(|(id, _)| ids.contains(&id.index()));
+        nodes.flat_map(|(_, node)| node.results.iter().copied()).collect()
+    };
+    lowering.before_loop = results(&once.before);
+    lowering.batch_invariant = results(&once.prepacked).union(&lowering.before_loop).copied().collect();
+    if savings.overwritten_operands {
+        reuse::reuse_operands(graph, lowering);
+    }
+    let mut all = Lowered::default();
+    for (id, node) in graph.node_ids() {
+        if lowering.fused.contains(&id) {
+            continue;
+        }
+        lowering.node = id;
+        match node.op.memory().operands {
+            Order::OfShape => lowering.operands_in_order(node),
+            Order::AnyOfFixed if layout::has_open_items(graph, node) => lowering.operands_in_order(node),
+            Order::AnyOfFixed | Order::Any | Order::Dense => {}
+        }
+        node.op.lower(lowering, node);
+        let Lowered { prepack, before, run, loops } = lowering.take();
+        all.prepack.extend(prepack);
+        all.before.extend(before);
+        if once.prepacked.contains(&id.index()) {
+            all.prepack.extend(run);
+        } else if once.before.contains(&id.index()) {
+            all.before.extend(run);
+        } else {
+            all.loops.extend(loops.into_iter().map(|inner| inner.behind(all.run.len())));
+            all.run.extend(run);
+        }
+    }
+    all.run.extend(aliases.copies(graph, lowering));
+    all
 }
 
 /// Nodes that depend only on parameters, states and constants, in a graph that does not update them.
@@ -315,6 +378,8 @@ fn prepacked_nodes(graph: &Graph) -> HashSet<usize> {
     for (id, node) in graph.node_ids() {
         let is_input = matches!(node.op.source(), Some(Source::Input(_)));
         if !is_input
+            && !matches!(node.op, Op::Scan(_))
+            && !node.results.iter().any(|&value| graph.ty(value).shape.is_batched())
             && node.operands.iter().all(|&value| prepacked.contains(&graph.producer_id(value).index()))
         {
             prepacked.insert(id.index());

@@ -86,13 +86,19 @@ impl OpenSizes {
     /// The open sizes of a graph's values.
     pub(super) fn of(graph: &Graph) -> Self {
         let mut sizes = OpenSizes(vec![Polynomial::from(Symbol::BATCH)]);
+        sizes.add_all(graph);
+        sizes
+    }
+
+    /// Adds the open sizes of a graph's values.
+    pub(super) fn add_all(&mut self, graph: &Graph) {
+        let sizes = self;
         for value in (0..graph.value_count()).map(ValueId::new) {
             let shape = &graph.ty(value).shape;
             let open = shape.dims().iter().filter(|dim| dim.fixed().is_none());
             open.for_each(|dim| _ = sizes.add(&dim.polynomial()));
             sizes.add(&shape.count());
         }
-        sizes
     }
 
     /// The polynomials.

@@ -46,6 +46,7 @@ impl fmt::Display for Plan {
                 Location::Prepacked(offset) => format!("prepacked at {offset}"),
                 Location::Prepacking(offset) => format!("prepacking at {offset}"),
                 Location::Scratch(offset) => format!("scratch at {offset}"),
+                Location::Window(window) => self.windows[window].to_string(),
             };
             let elements = match buffer.element {
                 Element::F32 | Element::I32 => buffer.element.to_string(),

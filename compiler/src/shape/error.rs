@@ -143,6 +143,12 @@ pub enum ShapeError {
         /// The shape.
         shape: Shape,
     },
+    /// A scan whose body does not fit it.
+    #[error("{reason}")]
+    Scan {
+        /// What does not fit, as the rest of a sentence.
+        reason: String,
+    },
     /// A reshape that changes the number of elements.
     #[error("reshapes {from} to {to}, which has a different number of elements")]
     ElementsDiffer {
@@ -293,6 +299,7 @@ impl ShapeError {
             | ShapeError::ElementsDiffer { .. }
             | ShapeError::SharedParameter { .. }
             | ShapeError::Split { .. }
+            | ShapeError::Scan { .. }
             | ShapeError::ZeroSize { .. }
             | ShapeError::TooLarge { .. }
             | ShapeError::BatchNotFirst { .. }

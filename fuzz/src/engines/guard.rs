@@ -8,7 +8,7 @@ use thiserror::Error;
 use windlass_compiler::abi::entry::{self, FIXED, PREPACKED, PREPACKING, SCRATCH};
 use windlass_compiler::abi::{scratch_start, table_entries};
 use windlass_compiler::codegen::Program;
-use windlass_compiler::plan::{Plan, Slot};
+use windlass_compiler::plan::{Event, Plan, Slot};
 use windlass_compiler::shape::Sizes;
 
 /// Which end of the memory is next to a guard page; at the other end, there is room for detecting writes.
@@ -121,7 +121,8 @@ pub fn run_guarded(
     side: Side,
     reversed: bool,
 ) -> Result<(), Breach> {
-    let Plan { memory, threads, prepack, run, .. } = program.plan();
+    let plan = program.plan();
+    let Plan { memory, threads, prepack, run, windows, .. } = plan;
     let mut values = Vec::new();
     program.plan().sizes.values_into(&sizes.into(), &mut values);
     let words = [memory.fixed, memory.prepacked, memory.prepacking];
@@ -144,7 +145,7 @@ pub fn run_guarded(
         let (steps, kernels) =
             if prepacking { (program.prepack_steps(), prepack) } else { (program.run_steps(), run) };
         // Null, which also ends the process, for memory that this phase must not use.
-        let mut table = vec![std::ptr::null_mut(); table_entries(open.len(), slots.len())];
+        let mut table = vec![std::ptr::null_mut(); table_entries(open.len(), slots.len(), windows.len())];
         let arenas_of_phase: &[usize] =
             if prepacking { &[PREPACKED, PREPACKING] } else { &[FIXED, PREPACKED] };
         for &place in arenas_of_phase {
@@ -162,16 +163,25 @@ pub fn run_guarded(
             bound[slot].protect(if is_written { Protection::READ_WRITE } else { Protection::READ });
             table[entry::slot(open.len(), slot)] = bound[slot].address();
         }
-        for step in steps {
-            for turn in 0..*threads {
-                let thread = if reversed { threads - 1 - turn } else { turn };
-                // Each thread's scratch follows that of the previous threads: here it is a separate allocation.
-                table[SCRATCH] =
-                    scratch[thread].address().wrapping_sub(scratch_start(memory.scratch, thread));
-                // SAFETY: the program outlives this call; the table holds memory of the plan's sizes at these values,
-                // which only this thread uses, and slots of the sizes the caller made for their types.
-                unsafe { step.run(table.as_ptr(), &values, thread, *threads) };
+        let mut run = |event| match event {
+            Event::Kernel(index) => {
+                for turn in 0..*threads {
+                    let thread = if reversed { threads - 1 - turn } else { turn };
+                    // Each thread's scratch follows that of the previous threads: here it is a separate allocation.
+                    table[SCRATCH] =
+                        scratch[thread].address().wrapping_sub(scratch_start(memory.scratch, thread));
+                    // SAFETY: the program outlives this call; the table holds memory of the plan's sizes at these values,
+                    // which only this thread uses, and slots of the sizes the caller made for their types.
+                    unsafe { steps[index].run(table.as_ptr(), &values, thread, *threads) };
+                }
             }
+            Event::Move { window, position } => {
+                plan.move_window(&mut table, window, position, &values);
+            }
+        };
+        match prepacking {
+            true => (0..steps.len()).for_each(|step| run(Event::Kernel(step))),
+            false => plan.walk(&values, &mut run),
         }
     }
     for ((slot, words), guarded) in slots.iter_mut().zip(&bound) {

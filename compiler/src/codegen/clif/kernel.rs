@@ -107,6 +107,7 @@ impl KernelEmitter<'_, '_, '_> {
             Location::Prepacked(offset) => (entry::PREPACKED, offset),
             Location::Prepacking(offset) => (entry::PREPACKING, offset),
             Location::Scratch(offset) => (entry::SCRATCH, offset),
+            Location::Window(window) => (entry::window(plan.memory.open.len(), plan.slots.len(), window), 0),
             Location::Nowhere => unreachable!("every buffer of a kernel has a place"),
         };
         let base = self.emit.load(I64, table, (POINTER_BYTES * index) as i64);

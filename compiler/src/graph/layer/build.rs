@@ -1,7 +1,7 @@
 //! Adds layers to a graph: as operators and parameters, on each step of a sequence.
 
 use super::conv::{ConvLayer, ConvTransposeLayer};
-use super::{Layer, activation, distance, norm, pool, spatial};
+use super::{Layer, activation, distance, norm, pool, recurrent, spatial};
 use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::graph::Builder;
@@ -27,6 +27,7 @@ impl Layer {
             Layer::BatchNorm { .. } => None,
             // Along any axis.
             Layer::Permute { .. } | Layer::Slice { .. } | Layer::Mean { .. } => None,
+            Layer::Recurrent(_) | Layer::LastStep => None,
             Layer::Linear { .. }
             | Layer::Rbf { .. }
             | Layer::LayerNorm { .. }
@@ -172,6 +173,8 @@ impl Layer {
                 let y = builder.op(Linear { epilogue: Vec::new() }, &[x, weight], label)?;
                 add_bias(builder, label, y, *bias, *out_features)
             }
+            Layer::Recurrent(recurrent) => Ok(builder.recurrent(label, recurrent, x, &[])?.sequence),
+            Layer::LastStep => recurrent::last_step(builder, label, x),
             Layer::Rbf { out_features, trainable, init } => {
                 distance::rbf(builder, label, x, *out_features, (*trainable, *init))
             }

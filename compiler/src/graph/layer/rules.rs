@@ -2,7 +2,7 @@
 //! use the same rules; shapes are checked when a layer is built.
 
 pub use super::connections::{Connections, MAX_CONNECTED};
-use super::{Interpolation, Layer, PaddingMode};
+use super::{GruReset, Interpolation, Layer, PaddingMode, RnnActivation};
 use crate::graph::initializer::Initializer;
 use crate::ops::window::{Sides, Window};
 
@@ -339,6 +339,8 @@ field! {
     Vec<Sides>: Setting::Padding(padding) => Some(padding.as_slice().to_vec()),
         padding => Each::of(padding).map(Setting::Padding);
     PaddingMode: Setting::Word(word) => PaddingMode::of(word), mode => Some(Setting::Word(mode.word()));
+    RnnActivation: Setting::Word(word) => RnnActivation::of(word), word => Some(Setting::Word(word.word()));
+    GruReset: Setting::Word(word) => GruReset::of(word), word => Some(Setting::Word(word.word()));
     Interpolation: Setting::Word(word) => Interpolation::of(word), mode => Some(Setting::Word(mode.word()));
 }
 

@@ -1,8 +1,7 @@
 //! Layers that move, repeat or interpolate pixels and channels.
 
-use serde::{Deserialize, Serialize};
-
 use super::pool::{at, image};
+use super::words::words;
 use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::graph::Builder;
@@ -10,36 +9,6 @@ use crate::ops::conv::ConvGradInput;
 use crate::ops::source::Constant;
 use crate::ops::window::{Sides, Window, fixed_sizes};
 use crate::shape::Shape;
-
-/// A closed set of words, each with a name in the language.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant),*
-        }
-
-        impl $name {
-            /// The words of the language.
-            pub(super) const WORDS: &'static [&'static str] = &[$($word),*];
-
-            /// The word of the language.
-            pub fn word(self) -> &'static str {
-                match self { $($name::$variant => $word),* }
-            }
-
-            /// The value of a word.
-            pub(super) fn of(word: &str) -> Option<Self> {
-                match word {
-                    $($word => Some($name::$variant),)*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
 
 words! {
     /// The values of padding.

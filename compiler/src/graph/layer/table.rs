@@ -3,7 +3,7 @@
 use super::activation::PRELU_INIT;
 use super::connections::Connections;
 use super::rules::{ArgumentRule, Default, Each, Field, Kind, Known, LayerRule, Setting, Settings};
-use super::{Interpolation, Layer, PaddingMode};
+use super::{Cell, GruReset, Interpolation, Layer, PaddingMode, Recurrent, RnnActivation};
 use crate::graph::initializer::Initializer;
 use crate::ops::elementwise::Activation;
 
@@ -46,6 +46,14 @@ const INIT: ArgumentRule = optional(
     Kind::Initializer,
     Default::Is(Setting::Initializer(Initializer::XavierUniform)),
 );
+
+const UNITS: ArgumentRule =
+    required("units", &["hidden_size", "hidden", "features", "num_hiddens"], Kind::Size);
+const LAYERS_ARGUMENT: ArgumentRule =
+    optional("layers", &["num_layers"], Kind::Size, Default::Is(Setting::Size(1)));
+const BIDIRECTIONAL: ArgumentRule = flag("bidirectional", &["bidir"], false);
+const BETWEEN: ArgumentRule = number("dropout", &["recurrent_dropout"], 0.0);
+const RECURRENT_BIAS: ArgumentRule = flag("bias", &["use_bias"], true);
 
 /// The arguments of layers with a window over some axes.
 struct Windowed<const AXES: usize>;
@@ -188,6 +196,36 @@ macro_rules! activation {
                 Layer::Activation(Activation::$variant($field)) => {
                     Some(Settings::default().with(stringify!($field), Setting::Number($field.get())))
                 }
+                _ => None,
+            },
+        )
+    };
+}
+
+/// A recurrent layer: how its settings make its cell, and the settings of the cell.
+macro_rules! recurrent {
+    ($settings:ident => $cell:expr, $pattern:pat => [$(($name:literal, $setting:expr)),*]) => {
+        (
+            |$settings| {
+                Some(Layer::Recurrent(Recurrent {
+                    cell: $cell,
+                    units: $settings.read("units")?,
+                    layers: $settings.read("layers")?,
+                    bidirectional: $settings.read("bidirectional")?,
+                    dropout: $settings.read("dropout")?,
+                    bias: $settings.read("bias")?,
+                }))
+            },
+            |layer| match layer {
+                Layer::Recurrent(Recurrent { cell: $pattern, units, layers, bidirectional, dropout, bias }) => Some(
+                    Settings::default()
+                        $(.with($name, $setting))*
+                        .with("units", units.setting()?)
+                        .with("layers", layers.setting()?)
+                        .with("bidirectional", bidirectional.setting()?)
+                        .with("dropout", dropout.setting()?)
+                        .with("bias", bias.setting()?),
+                ),
                 _ => None,
             },
         )
@@ -573,6 +611,70 @@ pub const LAYERS: &[LayerRule] = &[
         "local_response_norm(5)",
         fields!(LocalResponseNorm { size, alpha, beta, k }),
     ),
+    layer(
+        "rnn",
+        &["simple_rnn", "vanilla_rnn", "elman"],
+        &[
+            UNITS,
+            optional(
+                "activation",
+                &["nonlinearity"],
+                Kind::Word(RnnActivation::WORDS),
+                Default::Is(Setting::Word("tanh")),
+            ),
+            LAYERS_ARGUMENT,
+            BIDIRECTIONAL,
+            BETWEEN,
+            RECURRENT_BIAS,
+        ],
+        "rnn(256)",
+        recurrent!(
+            settings => Cell::Rnn { activation: settings.read("activation")? },
+            Cell::Rnn { activation } => [("activation", activation.setting()?)]
+        ),
+    ),
+    layer(
+        "gru",
+        &["gated_recurrent_unit"],
+        &[
+            UNITS,
+            optional(
+                "reset",
+                &["reset_after"],
+                Kind::Word(GruReset::WORDS),
+                Default::Is(Setting::Word("after")),
+            ),
+            LAYERS_ARGUMENT,
+            BIDIRECTIONAL,
+            BETWEEN,
+            RECURRENT_BIAS,
+        ],
+        "gru(256)",
+        recurrent!(
+            settings => Cell::Gru { reset: settings.read("reset")? },
+            Cell::Gru { reset } => [("reset", reset.setting()?)]
+        ),
+    ),
+    layer(
+        "lstm",
+        &["long_short_term_memory"],
+        &[
+            UNITS,
+            optional("projection", &["proj_size"], Kind::Size, Default::Is(Setting::Size(0))),
+            flag("peepholes", &["use_peepholes", "peephole"], false),
+            LAYERS_ARGUMENT,
+            BIDIRECTIONAL,
+            BETWEEN,
+            RECURRENT_BIAS,
+        ],
+        "lstm(256)",
+        recurrent!(
+            settings => Cell::Lstm { projection: settings.read("projection")?, peepholes: settings.read("peepholes")? },
+            Cell::Lstm { projection, peepholes } =>
+                [("projection", projection.setting()?), ("peepholes", peepholes.setting()?)]
+        ),
+    ),
+    plain!("last_step", &["last"], Layer::LastStep => Layer::LastStep),
     plain!("relu", &["rectify"], Layer::Relu => Layer::Relu),
     plain!("sigmoid", &["logistic"], Layer::Sigmoid => Layer::Sigmoid),
     plain!("tanh", &[], Layer::Tanh => Layer::Tanh),

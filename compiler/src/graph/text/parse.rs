@@ -27,30 +27,62 @@ impl FromStr for Graph {
         let name = header
             .strip_prefix("graph ")
             .and_then(|rest| rest.strip_suffix('{'))
-            .ok_or_else(|| text_error(number, "expected `graph name {`"))?
-            .trim();
-        let name = match name.starts_with('"') {
-            true => serde_json::from_str(name)
-                .map_err(|_| text_error(number, &format!("`{name}` is not a name")))?,
-            false => name.to_owned(),
-        };
-        let mut parser = Parser { graph: Graph::new(name), values: HashMap::new() };
-        let mut last = number;
-        for (number, line) in lines.by_ref() {
-            last = number;
-            if line == "}" {
-                return match lines.next() {
-                    Some((number, _)) => Err(text_error(number, "text after the closing brace")),
-                    None => Ok(parser.graph),
-                };
-            }
-            parser.line(line).map_err(|error| match error {
-                LineError::Syntax(reason) => text_error(number, &reason),
-                LineError::Graph(error) => text_error(number, &error.to_string()),
-            })?;
+            .ok_or_else(|| text_error(number, "expected `graph name {`"))?;
+        let graph = block(name_of(name, number)?, number, &mut lines, MOST_NESTED)?;
+        match lines.next() {
+            Some((number, _)) => Err(text_error(number, "text after the closing brace")),
+            None => Ok(graph),
         }
-        Err(text_error(last, "the closing brace is missing"))
     }
+}
+
+/// The maximum nesting of bodies.
+const MOST_NESTED: usize = 16;
+
+/// The name of a graph or body.
+fn name_of(name: &str, number: usize) -> Result<String, GraphError> {
+    let name = name.trim();
+    match name.starts_with('"') {
+        true => {
+            serde_json::from_str(name).map_err(|_| text_error(number, &format!("`{name}` is not a name")))
+        }
+        false => Ok(name.to_owned()),
+    }
+}
+
+/// Parses the lines of a graph or body up to its closing brace. Bodies may be nested at most `depth` deep.
+fn block<'t>(
+    name: String,
+    header: usize,
+    lines: &mut impl Iterator<Item = (usize, &'t str)>,
+    depth: usize,
+) -> Result<Graph, GraphError> {
+    let mut parser = Parser { graph: Graph::new(name), values: HashMap::new() };
+    let mut last = header;
+    while let Some((number, line)) = lines.next() {
+        last = number;
+        if line == "}" {
+            return Ok(parser.graph);
+        }
+        let body = match body_header(line) {
+            None => None,
+            Some(_) if depth == 0 => {
+                return Err(text_error(number, &format!("bodies are at most {MOST_NESTED} deep")));
+            }
+            Some(name) => Some(block(name_of(name, number)?, number, &mut *lines, depth - 1)?),
+        };
+        parser.line(line, body).map_err(|error| match error {
+            LineError::Syntax(reason) => text_error(number, &reason),
+            LineError::Graph(error) => text_error(number, &error.to_string()),
+        })?;
+    }
+    Err(text_error(last, "the closing brace is missing"))
+}
+
+/// The name of the body that a line starts: `… body name {`.
+fn body_header(line: &str) -> Option<&str> {
+    let line = line.strip_suffix('{')?;
+    line.rfind(" body ").map(|place| &line[place + " body ".len()..])
 }
 
 /// Removes a `;` comment, unless the semicolon is inside a string.
@@ -94,7 +126,9 @@ struct Parser {
 }
 
 impl Parser {
-    fn line(&mut self, line: &str) -> Result<(), LineError> {
+    fn line(&mut self, line: &str, body: Option<Graph>) -> Result<(), LineError> {
+        let header = body.is_some().then(|| body_header(line)).flatten();
+        let line = header.map_or(line, |name| &line[..line.len() - name.len() - " body {".len()]);
         let mut cursor = Cursor { rest: line };
         for (keyword, is_output) in [("output ", true), ("update ", false)] {
             if cursor.eat(keyword) {
@@ -110,10 +144,10 @@ impl Parser {
                 return Ok(());
             }
         }
-        self.node(cursor)
+        self.node(cursor, body)
     }
 
-    fn node(&mut self, mut cursor: Cursor<'_>) -> Result<(), LineError> {
+    fn node(&mut self, mut cursor: Cursor<'_>, body: Option<Graph>) -> Result<(), LineError> {
         let mut names = vec![cursor.value_name()?];
         while cursor.eat(",") {
             names.push(cursor.value_name()?);
@@ -132,6 +166,9 @@ impl Parser {
         }
         let mut attributes = if cursor.peek("{") { cursor.object(MAX_DEPTH)? } else { Map::new() };
         attributes.insert("op".to_owned(), Value::String(operator.clone()));
+        if let Some(body) = body {
+            attributes.insert("body".to_owned(), Value::String(body.to_string()));
+        }
         if !Op::NAMES.contains(&operator.as_str()) {
             return syntax(format!("there is no operator `{operator}`"));
         }

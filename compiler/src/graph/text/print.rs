@@ -11,21 +11,33 @@ use crate::ops::Op;
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "graph {} {{", plain_or_quoted(self.name()))?;
-        for node in self.nodes() {
-            write_node(f, self, node)?;
-        }
-        for output in self.outputs() {
-            writeln!(f, "  output {} = {}", quoted(&output.name), output.value)?;
-        }
-        for update in self.updates() {
-            writeln!(f, "  update {} = {}", quoted(&update.name), update.value)?;
-        }
+        write_lines(f, self, "  ")?;
         f.write_str("}\n")
     }
 }
 
+/// Writes what is between the braces of a graph, or of a scan's body, which is indented further.
+fn write_lines(f: &mut fmt::Formatter<'_>, graph: &Graph, indent: &str) -> fmt::Result {
+    for node in graph.nodes() {
+        f.write_str(indent)?;
+        write_node(f, graph, node)?;
+        if let Op::Scan(scan) = &node.op {
+            writeln!(f, " body {} {{", plain_or_quoted(scan.body.name()))?;
+            write_lines(f, &scan.body, &format!("{indent}  "))?;
+            write!(f, "{indent}}}")?;
+        }
+        f.write_str("\n")?;
+    }
+    for output in graph.outputs() {
+        writeln!(f, "{indent}output {} = {}", quoted(&output.name), output.value)?;
+    }
+    for update in graph.updates() {
+        writeln!(f, "{indent}update {} = {}", quoted(&update.name), update.value)?;
+    }
+    Ok(())
+}
+
 fn write_node(f: &mut fmt::Formatter<'_>, graph: &Graph, node: &Node) -> fmt::Result {
-    f.write_str("  ")?;
     write_list(f, &node.results)?;
     write!(f, " = {}", node.op.name())?;
     if !node.operands.is_empty() {
@@ -39,7 +51,7 @@ fn write_node(f: &mut fmt::Formatter<'_>, graph: &Graph, node: &Node) -> fmt::Re
     if !node.label.is_empty() {
         write!(f, " @{}", plain_or_quoted(&node.label))?;
     }
-    f.write_str("\n")
+    Ok(())
 }
 
 /// The computation of a node without its values: the operator and the types.
@@ -53,7 +65,11 @@ pub(crate) fn describe(graph: &Graph, node: &Node) -> String {
             write!(f, "{}(", node.op.name())?;
             write_list(f, &graph.types(&node.operands))?;
             f.write_str(")")?;
-            write_attributes(f, &node.op)
+            write_attributes(f, &node.op)?;
+            match &node.op {
+                Op::Scan(scan) => write!(f, " body {}", scan.body),
+                _ => Ok(()),
+            }
         }
     }
 
@@ -75,6 +91,8 @@ fn write_attributes(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
         return Err(fmt::Error);
     };
     attributes.shift_remove("op");
+    // The body follows the line.
+    attributes.shift_remove("body");
     if attributes.is_empty() {
         return Ok(());
     }

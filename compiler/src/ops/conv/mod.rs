@@ -24,7 +24,7 @@ pub use affine::{AffineMap, affine_map};
 use serde::{Deserialize, Serialize};
 
 use super::epilogue::EpilogueStep;
-use super::facts::{Facts, Product, Reach, Role, never_rewritten, takes_epilogue};
+use super::facts::{Facts, Product, Reach, Role, Rows, never_rewritten, takes_epilogue};
 use super::window::{Window, sizes_at};
 use super::{Cost, InTraining, Operator, Rewrite, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
@@ -148,6 +148,10 @@ impl Operator for Conv {
         Facts { role: Role::Product(Product::ByRows), reach: Reach::Window(&self.window), indices: None }
     }
 
+    fn rows(&self) -> Rows {
+        Rows::Apart
+    }
+
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
         product_cost(&results[0], &operands[1], &self.epilogue, &results[0])
     }
@@ -178,6 +182,10 @@ impl Operator for ConvGradInput {
         Facts { role: Role::Product(Product::Other), reach: Reach::Everywhere, indices: None }
     }
 
+    fn rows(&self) -> Rows {
+        Rows::Apart
+    }
+
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
         product_cost(&operands[0], &operands[1], &self.epilogue, &results[0])
     }
@@ -203,6 +211,10 @@ impl Operator for ConvGradWeight {
 
     fn facts(&self) -> Facts<'_> {
         Facts { role: Role::Product(Product::Other), reach: Reach::Everywhere, indices: None }
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::Summed
     }
 
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {

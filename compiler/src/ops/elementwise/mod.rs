@@ -10,7 +10,7 @@ pub(crate) use reference::along_axis;
 use serde::{Deserialize, Serialize};
 
 use super::epilogue::EpilogueStep;
-use super::facts::{Elementwise, Facts, Reach, Role, never_rewritten};
+use super::facts::{Elementwise, Facts, Reach, Role, Rows, never_rewritten};
 use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_sequences, expect_type};
 use crate::error::ShapeError;
 pub use crate::functions::{Activation, Number, UnaryKind};
@@ -170,6 +170,10 @@ impl Operator for Unary {
         Facts { role, reach: Reach::Place, indices: None }
     }
 
+    fn rows(&self) -> Rows {
+        Rows::Apart
+    }
+
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
         Cost::elementwise(&results[0], self.kind.flops())
     }
@@ -201,6 +205,10 @@ impl Operator for Binary {
         let neutral = self.kind.neutral();
         let role = Role::Elementwise(Elementwise { step, neutral, in_any_shape: true });
         Facts { role, reach: Reach::Place, indices: None }
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::Apart
     }
 
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
@@ -235,6 +243,10 @@ impl Operator for Bias {
             in_any_shape: false,
         });
         Facts { role, reach: Reach::Place, indices: None }
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::Apart
     }
 
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
@@ -274,6 +286,10 @@ impl Operator for Scale {
         Facts { role, reach: Reach::Place, indices: None }
     }
 
+    fn rows(&self) -> Rows {
+        if self.axis == 0 { Rows::Mixed } else { Rows::Apart }
+    }
+
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
         Cost::elementwise(&results[0], 1)
     }
@@ -294,6 +310,10 @@ impl Operator for SumChannels {
 
     fn facts(&self) -> Facts<'_> {
         Facts { role: Role::Other, reach: Reach::Everywhere, indices: None }
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::Summed
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {

@@ -10,7 +10,7 @@ mod reference;
 use serde::{Deserialize, Serialize};
 
 use super::epilogue::EpilogueStep;
-use super::facts::{Facts, Product, Reach, Role, never_rewritten, takes_epilogue};
+use super::facts::{Facts, Product, Reach, Role, Rows, never_rewritten, takes_epilogue};
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Type};
@@ -83,6 +83,10 @@ impl Operator for Linear {
         Facts { role: Role::Product(Product::ByRows), reach: Reach::Everywhere, indices: None }
     }
 
+    fn rows(&self) -> Rows {
+        Rows::Apart
+    }
+
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {
         let steps = Cost::elementwise(&results[0], EpilogueStep::flops(&self.epilogue));
         product_cost(&operands[0], &operands[1]).plus(&steps)
@@ -106,6 +110,10 @@ impl Operator for LinearGradInput {
         Facts { role: Role::Product(Product::Other), reach: Reach::Everywhere, indices: None }
     }
 
+    fn rows(&self) -> Rows {
+        Rows::Apart
+    }
+
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
         product_cost(&operands[0], &operands[1])
     }
@@ -125,6 +133,10 @@ impl Operator for LinearGradWeight {
 
     fn facts(&self) -> Facts<'_> {
         Facts { role: Role::Product(Product::Other), reach: Reach::Everywhere, indices: None }
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::Summed
     }
 
     fn cost(&self, operands: &[Type], results: &[Type]) -> Cost {

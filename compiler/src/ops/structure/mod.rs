@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::epilogue::EpilogueStep;
-use super::facts::{Facts, InTraining, Move, Reach, Rewrite, Role, never_rewritten};
+use super::facts::{Facts, InTraining, Move, Reach, Rewrite, Role, Rows, never_rewritten};
 use super::{Cost, Operator, expect_arity};
 use crate::error::ShapeError;
 use crate::shape::{Dim, Polynomial, Shape, Sizes, Type};
@@ -178,6 +178,10 @@ impl Operator for Concat {
         Facts { role: Role::Move(Move::Join { axis: self.axis }), reach: Reach::Place, indices: None }
     }
 
+    fn rows(&self) -> Rows {
+        if self.axis == 0 { Rows::Mixed } else { Rows::Apart }
+    }
+
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
         Cost::default()
     }
@@ -205,6 +209,10 @@ impl Operator for Slice {
 
     fn facts(&self) -> Facts<'_> {
         Facts { role: Role::Move(Move::Part { axis: self.axis }), reach: Reach::Place, indices: None }
+    }
+
+    fn rows(&self) -> Rows {
+        if self.axis == 0 { Rows::Mixed } else { Rows::Apart }
     }
 
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
