@@ -38,6 +38,8 @@ pub struct PassOptions {
     pub scans: bool,
     /// Fuses bias, residual sum and activation into products ([`passes::fuse_epilogue`]).
     pub fuse: bool,
+    /// Fuses element-wise operators on vectors ([`passes::fuse_elementwise`]).
+    pub fuse_elementwise: bool,
     /// Fuses gradients of activations into those of batch normalisations, in training ([`passes::fuse_norm_grad`]).
     pub fuse_norm_grad: bool,
     /// Rewrites ReLU gradients to use a value that is kept anyway, in training ([`passes::release_relu`]).
@@ -58,6 +60,7 @@ impl Default for PassOptions {
             pool_first: true,
             scans: true,
             fuse: true,
+            fuse_elementwise: true,
             fuse_norm_grad: true,
             release_relu: true,
             relu_bits: true,
@@ -76,6 +79,7 @@ impl PassOptions {
         pool_first: false,
         scans: false,
         fuse: false,
+        fuse_elementwise: false,
         fuse_norm_grad: false,
         release_relu: false,
         relu_bits: false,
@@ -109,7 +113,7 @@ impl fmt::Display for Passed<'_> {
 fn pipeline(mode: Mode, options: &PassOptions) -> impl Iterator<Item = (&'static str, Pass)> {
     let inference = mode == Mode::Inference;
     let fold_batch_norm = inference && options.fold_batch_norm;
-    let lines: [(bool, &'static str, Pass); 14] = [
+    let lines: [(bool, &'static str, Pass); 15] = [
         // First: a dropout between two operators hides from later passes that they are adjacent.
         (inference, "inference", passes::inference),
         // Before all passes that change the bodies of scans, which differentiation adds twice.
@@ -135,8 +139,10 @@ fn pipeline(mode: Mode, options: &PassOptions) -> impl Iterator<Item = (&'static
         (!inference && options.release_relu, "release_relu", passes::release_relu),
         // Handles the values that only ReLU gradients still need.
         (!inference && options.relu_bits, "relu_bits", passes::relu_bits),
-        // Last: the passes above cannot look into epilogues.
+        // After the passes above, which cannot look into epilogues.
         (options.fuse, "fuse_epilogue", passes::fuse_epilogue),
+        // Last: epilogues are better, as they read nothing from memory.
+        (options.fuse_elementwise, "fuse_elementwise", passes::fuse_elementwise),
     ];
     lines.into_iter().filter(|(enabled, ..)| *enabled).map(|(_, name, pass)| (name, pass))
 }
@@ -213,7 +219,8 @@ mod tests {
                 "pool_first",
                 "cse",
                 "dce",
-                "fuse_epilogue"
+                "fuse_epilogue",
+                "fuse_elementwise"
             ]
         );
         assert_eq!(
@@ -230,7 +237,8 @@ mod tests {
                 "dce",
                 "release_relu",
                 "relu_bits",
-                "fuse_epilogue"
+                "fuse_epilogue",
+                "fuse_elementwise"
             ]
         );
         assert_eq!(names(Mode::Inference, &PassOptions::NONE), ["inference"]);
@@ -238,7 +246,7 @@ mod tests {
         let some = PassOptions { dce: false, fuse: false, constant_fold: false, ..all };
         assert_eq!(
             names(Mode::Inference, &some),
-            ["inference", "move_out_of_scans", "fold_batch_norm", "pool_first", "cse"]
+            ["inference", "move_out_of_scans", "fold_batch_norm", "pool_first", "cse", "fuse_elementwise"]
         );
     }
 

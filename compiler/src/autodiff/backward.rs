@@ -10,8 +10,8 @@ use crate::graph::{Graph, Node};
 use crate::ops::Op;
 use crate::ops::elementwise::{Binary, BinaryKind, SumChannels, Unary, UnaryKind};
 use crate::ops::source::Constant;
-use crate::ops::structure::Reshape;
-use crate::shape::{DType, Shape, Type};
+use crate::ops::structure::{Concat, Pad, Reshape};
+use crate::shape::{DType, Polynomial, Shape, Type};
 
 /// A graph to which gradients are being added. Gradient rules of operators read and extend it.
 #[derive(Debug)]
@@ -20,8 +20,19 @@ pub struct Backward {
     /// The values on a path from the values whose gradients are wanted.
     needed: HashSet<ValueId>,
     gradients: HashMap<ValueId, ValueId>,
+    /// Gradients of parts of values, which are not in `gradients` yet.
+    parts: HashMap<ValueId, Vec<Part>>,
     /// The label of the layer whose gradient is being added.
     label: String,
+}
+
+/// The gradient of some indices of an axis of a value.
+#[derive(Debug)]
+struct Part {
+    axis: usize,
+    start: Polynomial,
+    length: Polynomial,
+    gradient: ValueId,
 }
 
 impl Backward {
@@ -73,7 +84,7 @@ impl Backward {
 
     fn new(graph: Graph, with_respect_to: &[ValueId]) -> Self {
         let needed = dependents(&graph, with_respect_to);
-        Backward { graph, needed, gradients: HashMap::new(), label: String::new() }
+        Backward { graph, needed, gradients: HashMap::new(), parts: HashMap::new(), label: String::new() }
     }
 
     fn walk(
@@ -84,7 +95,54 @@ impl Backward {
         for node in forward.iter().rev() {
             self.visit(node)?;
         }
+        for &value in with_respect_to {
+            self.join_parts(value)?;
+        }
         Ok(with_respect_to.iter().map(|value| self.gradients.get(value).copied()).collect())
+    }
+
+    /// Adds the gradient of some indices of an axis of a value. If such parts cover the value, without overlap, they are
+    /// concatenated; otherwise they are padded with zeros.
+    pub fn add_part(
+        &mut self,
+        value: ValueId,
+        axis: usize,
+        start: &Polynomial,
+        length: &Polynomial,
+        gradient: ValueId,
+    ) {
+        if self.needs(value) {
+            let (start, length) = (start.clone(), length.clone());
+            self.parts.entry(value).or_default().push(Part { axis, start, length, gradient });
+        }
+    }
+
+    /// Adds the gradients of a value's parts to its gradient.
+    fn join_parts(&mut self, value: ValueId) -> Result<(), AutodiffError> {
+        let Some(mut parts) = self.parts.remove(&value) else { return Ok(()) };
+        let size = |axis: usize| self.graph.ty(value).shape.dims()[axis].polynomial();
+        // In the order in which each part starts where another one ends.
+        let axis = parts[0].axis;
+        let mut ordered = Vec::with_capacity(parts.len());
+        let mut end = Polynomial::default();
+        while let Some(next) = parts.iter().position(|part| part.axis == axis && part.start == end) {
+            let part = parts.swap_remove(next);
+            end = end.plus(&part.length);
+            ordered.push(part);
+        }
+        if parts.is_empty() && end == size(axis) {
+            let gradients: Vec<ValueId> = ordered.iter().map(|part| part.gradient).collect();
+            let whole = self.single(Concat { axis }, &gradients)?;
+            return self.accumulate(value, whole);
+        }
+        parts.extend(ordered);
+        for Part { axis, start, length, gradient } in parts {
+            let size = self.graph.ty(value).shape.dims()[axis].polynomial();
+            let behind = size.minus(&start).minus(&length);
+            let padded = self.single(Pad { axis, before: start, behind }, &[gradient])?;
+            self.accumulate(value, padded)?;
+        }
+        Ok(())
     }
 
     /// Adds a gradient of a value to those that it has.
@@ -98,6 +156,10 @@ impl Backward {
     }
 
     fn visit(&mut self, node: &Node) -> Result<(), AutodiffError> {
+        if node.results.iter().any(|result| self.parts.contains_key(result)) {
+            self.label.clone_from(&node.label);
+            node.results.iter().try_for_each(|&result| self.join_parts(result))?;
+        }
         let incoming: Vec<Option<ValueId>> =
             node.results.iter().map(|result| self.gradients.get(result).copied()).collect();
         if incoming.iter().all(Option::is_none) || !node.operands.iter().any(|&operand| self.needs(operand)) {

@@ -16,6 +16,7 @@ pub mod elementwise;
 pub mod epilogue;
 mod facts;
 pub mod fill;
+pub mod fused;
 #[cfg(feature = "codegen")]
 pub(crate) mod grid;
 #[cfg(feature = "codegen")]
@@ -43,6 +44,7 @@ use dropout::{Dropout, DropoutTraining};
 use elementwise::{Bias, Binary, Scale, SumChannels, Unary};
 use epilogue::EpilogueStep;
 use fill::Fill;
+use fused::Fused;
 use linear::{Linear, LinearGradInput, LinearGradWeight};
 use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot};
 use optimizer::{Adam, ClipFactor, Sgd};
@@ -251,6 +253,8 @@ operators! {
     Reduce = "reduce",
     /// Repeats every element for all indices of new axes.
     Expand = "expand",
+    /// Element-wise functions that one kernel computes.
+    Fused = "fused",
     /// One number for every element.
     Fill = "fill",
     /// The steps of sequences as a batch in time-major order.

@@ -7,6 +7,7 @@ mod constant_fold;
 mod cse;
 mod dce;
 mod fold_batch_norm;
+mod fuse_elementwise;
 mod fuse_epilogue;
 mod fuse_norm_grad;
 mod inference;
@@ -20,6 +21,7 @@ pub use constant_fold::constant_fold;
 pub use cse::cse;
 pub use dce::dce;
 pub use fold_batch_norm::fold_batch_norm;
+pub use fuse_elementwise::fuse_elementwise;
 pub use fuse_epilogue::fuse_epilogue;
 pub use fuse_norm_grad::fuse_norm_grad;
 pub use inference::inference;
@@ -38,11 +40,12 @@ use crate::ops::elementwise::BinaryKind;
 pub type Pass = fn(&Graph) -> Result<Graph, GraphError>;
 
 /// Every pass with its name in dumps and tests.
-pub const ALL: [(&str, Pass); 13] = [
+pub const ALL: [(&str, Pass); 14] = [
     ("constant_fold", constant_fold),
     ("cse", cse),
     ("dce", dce),
     ("fold_batch_norm", fold_batch_norm),
+    ("fuse_elementwise", fuse_elementwise),
     ("fuse_epilogue", fuse_epilogue),
     ("fuse_norm_grad", fuse_norm_grad),
     ("inference", inference),

@@ -17,7 +17,8 @@ pub(super) fn concat_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
     for node in graph.nodes().iter().rev() {
         let Role::Move(Move::Join { axis: 1 }) = node.op.facts().role else { continue };
         let whole = lowering.view(node.results[0]).clone();
-        if !whole.layout.is_channels_last() {
+        let are_vectors = whole.layout.axes().len() == 2;
+        if !whole.layout.is_channels_last() && !are_vectors {
             continue;
         }
         let mut first = 0;
@@ -27,11 +28,8 @@ pub(super) fn concat_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
             let is_computed = producer.memory().results != Order::OfShape;
             // A producer whose result is a part of another value writes nothing.
             let writes_parts = !matches!(producer.facts().role, Role::Move(Move::Part { .. }));
-            if own.layout.is_channels_last()
-                && is_computed
-                && writes_parts
-                && concatenated[operand.index()] == 1
-            {
+            let has_place = own.layout.is_channels_last() || are_vectors && lowering.is_alone(operand);
+            if has_place && is_computed && writes_parts && concatenated[operand.index()] == 1 {
                 lowering.bind_view(operand, whole.part(first, own.channels()));
             }
             first += own.channels();

@@ -6,7 +6,7 @@ use super::layout::AXES;
 use super::{Buffer, KernelDraft, Layout, Location, Lower, Lowering, Order, Size};
 use crate::entity::ValueId;
 use crate::graph::Node;
-use crate::kernel::{Address, BufferId, Element, Extent, MapBuilder, Split, Var};
+use crate::kernel::{Address, BufferId, Element, ExprId, Extent, MapBuilder, Split, Var};
 use crate::shape::{Dim, Shape};
 
 /// The location of a value's elements: the element with index `i` along each axis is at `address` plus the sum of
@@ -178,6 +178,14 @@ impl Lowering<'_> {
         View { address, element, layout, extents, strides }
     }
 
+    /// Whether a value is alone in memory that only kernels of this plan access, so that it may be stored elsewhere.
+    pub(crate) fn is_alone(&self, value: ValueId) -> bool {
+        let buffer = self.view(value).address.buffer;
+        self.buffers[buffer.index()].location == Location::Nowhere
+            && self.residents.get(&buffer).is_some_and(|values| values[..] == [value])
+            && !self.batch_invariant.contains(&value)
+    }
+
     /// Whether the operator that computes a value and those that read it work on pixels with gaps between them.
     pub(super) fn may_have_gaps(&self, node: &Node, value: ValueId) -> bool {
         let writes_pixels = !matches!(node.op.memory().results, Order::OfShape | Order::Dense);
@@ -335,16 +343,28 @@ impl Lowering<'_> {
         node: &Node,
         elements: &[ValueId],
         numbers: &[ValueId],
-        build: impl FnOnce(
-            &mut MapBuilder,
-            &[crate::kernel::ExprId],
-            &[crate::kernel::ExprId],
-        ) -> crate::kernel::ExprId,
+        build: impl FnOnce(&mut MapBuilder, &[ExprId], &[ExprId]) -> ExprId,
     ) {
-        let to = self.view(node.results[0]).clone();
+        let numbers: Vec<(ValueId, usize)> = numbers.iter().map(|&value| (value, 0)).collect();
+        self.pointwise_all(node, elements, &numbers, |map, x, numbers| vec![build(map, x, numbers)]);
+    }
+
+    /// Like [`pointwise`](Self::pointwise), for all results of a node. Numbers have a distance between channels: 0 for
+    /// scalars, 1 for one number for each channel.
+    pub fn pointwise_all(
+        &mut self,
+        node: &Node,
+        elements: &[ValueId],
+        numbers: &[(ValueId, usize)],
+        build: impl FnOnce(&mut MapBuilder, &[ExprId], &[ExprId]) -> Vec<ExprId>,
+    ) {
+        let results: Vec<View> = node.results.iter().map(|&result| self.view(result).clone()).collect();
+        let to = results[0].clone();
+        debug_assert!(results.iter().all(|view| view.layout == to.layout), "results have one shape");
         let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, &to.layout)).collect();
         let mut draft = self.draft(node, "element by element");
-        let dense = to.is_dense() && from.iter().all(View::is_dense);
+        let dense = results.iter().chain(&from).all(View::is_dense)
+            && numbers.iter().all(|(_, distance)| *distance == 0);
         let (split, lanes, index) = if dense {
             let first = draft.var();
             (Split::Lanes(first, self.size(node.results[0]).extent()), Extent::Chunk, vec![(first, None)])
@@ -366,9 +386,12 @@ impl Lowering<'_> {
         };
         let mut map = MapBuilder::new(lanes);
         let loads: Vec<_> = from.iter().map(|view| map.load(place(view), 1)).collect();
-        let numbers: Vec<_> = numbers.iter().map(|&value| map.load(self.address(value), 0)).collect();
-        let value = build(&mut map, &loads, &numbers);
-        map.store(place(&to), 1, value);
+        let numbers: Vec<_> =
+            numbers.iter().map(|&(value, distance)| map.load(self.address(value), distance)).collect();
+        let values = build(&mut map, &loads, &numbers);
+        for (result, value) in results.iter().zip(values) {
+            map.store(place(result), 1, value);
+        }
         self.push(draft.finish(split, vec![map.finish()]));
     }
 }

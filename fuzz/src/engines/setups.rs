@@ -82,6 +82,8 @@ fn passes(numbers: &mut Rng) -> PassOptions {
                 fuse_norm_grad: switch(),
                 release_relu: switch(),
                 relu_bits: switch(),
+                scans: switch(),
+                fuse_elementwise: switch(),
                 verify: true,
             }
         }

@@ -12,6 +12,7 @@ use windlass_compiler::ops::conv::ConvGradWeight;
 use windlass_compiler::ops::dropout::{Dropout, DropoutTraining, MaskUnit};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
 use windlass_compiler::ops::epilogue::EpilogueStep;
+use windlass_compiler::ops::fill::Fill;
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{
     CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot,
@@ -21,6 +22,7 @@ use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPoolGrad};
 use windlass_compiler::ops::sign_mask::{MaskedSelect, SignMask};
 use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use windlass_compiler::ops::source::InputRole;
+use windlass_compiler::ops::steps::{FoldSteps, UnfoldSteps};
 use windlass_compiler::ops::structure::{Concat, Reshape, Slice};
 use windlass_compiler::ops::window::{Window, fixed_sizes};
 use windlass_compiler::shape::{Dim, Shape, Type};
@@ -98,6 +100,21 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             let g = s.of_type(&Type::f32(pooled));
             s.op(AvgPoolGrad { window, input_sizes: fixed_sizes(&input_sizes) }, &[g]);
         }
+        OpKind::Fill => {
+            let sizes = s.fixed_sizes();
+            let shape = s.batch_of(&sizes);
+            s.op(Fill { shape, value: -0.75 }, &[]);
+        }
+        OpKind::FoldSteps | OpKind::UnfoldSteps => {
+            let x = s.batched();
+            let shape = s.ty(x).shape.clone();
+            let steps = s.op(FoldSteps {}, &[x]);
+            if kind == OpKind::UnfoldSteps {
+                s.op(UnfoldSteps { shape }, &steps);
+            }
+        }
+        // Bodies are graphs of their own; the agreement tests have scans of every kind. A pass makes fused operators.
+        OpKind::Scan | OpKind::Fused => {}
         OpKind::Linear => {
             let x = s.vector();
             let length = s.item(x)[0];

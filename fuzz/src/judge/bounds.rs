@@ -257,10 +257,17 @@ fn of_operator(
         | Op::Pad(_)
         | Op::Transpose(_)
         | Op::Dropout(_)
+        | Op::Fill(_)
+        | Op::FoldSteps(_)
+        | Op::UnfoldSteps(_)
         | Op::MaxPool(_)
         | Op::OneHot(_)
         | Op::SignMask(_)
         | Op::MaskedSelect(_) => vec![],
+        // Errors of one step grow in the next, by any factor. Neither operator is drawn.
+        Op::Scan(_) | Op::Fused(_) => {
+            results.iter().map(|result| Some(vec![f64::INFINITY; result.elements()])).collect()
+        }
         Op::Conv(conv) => {
             let bare = Conv { epilogue: vec![], ..conv.clone() };
             let product = bare.evaluate(&operands[..2], &[results[0].sizes.clone()]).remove(0);

@@ -118,10 +118,14 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
         | Op::Pad(_)
         | Op::Transpose(_)
         | Op::Dropout(_)
+        | Op::Fill(_)
+        | Op::FoldSteps(_)
+        | Op::UnfoldSteps(_)
         | Op::MaxPool(_)
         | Op::OneHot(_)
         | Op::SignMask(_)
         | Op::MaskedSelect(_) => Some(Dyadic::ZERO),
+        Op::Scan(_) | Op::Fused(_) => None,
         Op::Conv(conv) => {
             let sum = product(operands[1].sizes[1..].iter().product())?.exactly()?;
             epilogue(&conv.epilogue, sum, &of)

@@ -9,6 +9,7 @@ use windlass_compiler::interp::{Bindings, Real, run as interpret};
 use windlass_compiler::pass::{Mode, PassOptions};
 use windlass_compiler::pipeline::{CompileOptions, compile};
 use windlass_compiler::plan::{Accuracy, Convolution, Features, Im2col, Layouts, Savings};
+use windlass_compiler::shape::Sizes;
 use windlass_runtime::executor::Executor;
 
 use crate::numbers::{Numbers, Sources, Values, sources};
@@ -100,9 +101,9 @@ pub(crate) fn any_variant(numbers: &mut Numbers) -> CompileOptions {
     options
 }
 
-/// The expected results of a graph for one batch size.
+/// The expected results of a graph for one batch size, or for values of its open sizes.
 struct Run {
-    batch: usize,
+    sizes: Sizes,
     sources: Sources,
     expected: BTreeMap<String, Vec<f64>>,
 }
@@ -137,14 +138,17 @@ impl<'g> Expectation<'g> {
     }
 
     /// Adds a run: interprets the graph on these numbers.
-    pub(crate) fn add(&mut self, batch: usize, sources: Sources) {
+    pub(crate) fn add(&mut self, sizes: impl Into<Sizes>, sources: Sources) {
+        let sizes = sizes.into();
         let expected = match self.agreement {
-            Agreement::Exact | Agreement::Edges { .. } => interpreted::<f32>(self.graph, batch, &sources),
+            Agreement::Exact | Agreement::Edges { .. } => {
+                interpreted::<f32>(self.graph, sizes.clone(), &sources)
+            }
             Agreement::Within(_) | Agreement::WithinWhole(_) => {
-                interpreted::<f64>(self.graph, batch, &sources)
+                interpreted::<f64>(self.graph, sizes.clone(), &sources)
             }
         };
-        self.runs.push(Run { batch, sources, expected });
+        self.runs.push(Run { sizes, sources, expected });
     }
 
     /// Compiles the graph with every variant of the options, runs it in every way, and compares.
@@ -176,8 +180,8 @@ impl<'g> Expectation<'g> {
         // The graphs are so small that no step would run on several threads otherwise.
         let executor = Executor::new(program).unwrap().parallelize_every_step();
         for (version, run) in self.runs.iter().enumerate() {
-            let results = run_every_way(&executor, run.batch, &run.sources, version as u64, &what);
-            self.compare(run, &results, &format!("{what}, batch {}", run.batch));
+            let results = run_every_way(&executor, &run.sizes, &run.sources, version as u64, &what);
+            self.compare(run, &results, &format!("{what}, {}", run.sizes));
         }
     }
 
@@ -230,12 +234,12 @@ fn largest(numbers: &[f64]) -> f64 {
 /// The interpreter's results: outputs and updates.
 pub(crate) fn interpreted<T: Real>(
     graph: &Graph,
-    batch: usize,
+    sizes: impl Into<Sizes>,
     sources: &Sources,
 ) -> BTreeMap<String, Vec<f64>> {
     let bindings: Bindings<T> =
         sources.iter().map(|(name, array)| (name.clone(), array.convert::<T>())).collect();
-    let outcome = interpret(graph, batch, &bindings).unwrap();
+    let outcome = interpret(graph, sizes, &bindings).unwrap();
     outcome
         .outputs
         .into_iter()

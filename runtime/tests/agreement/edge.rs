@@ -17,6 +17,7 @@ use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
 use windlass_compiler::ops::elementwise::{
     Activation, Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind,
 };
+use windlass_compiler::ops::fused::{Fused, FusedStep};
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{
     CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot,
@@ -24,9 +25,11 @@ use windlass_compiler::ops::loss::{
 use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use windlass_compiler::ops::reduce::{Expand, Reduce, ReduceKind};
+use windlass_compiler::ops::scan::Scan;
 use windlass_compiler::ops::sign_mask::{MaskedSelect, SignMask};
 use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use windlass_compiler::ops::source::{Constant, Input, InputRole, State};
+use windlass_compiler::ops::steps::{FoldSteps, UnfoldSteps};
 use windlass_compiler::ops::structure::{Concat, Pad, Reshape, Slice, Transpose};
 use windlass_compiler::ops::window::{Window, fixed_sizes};
 use windlass_compiler::pass::Mode;
@@ -312,6 +315,50 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let x = ops.input("x", &[20, 3]);
             let y = ops.op(Transpose { order: vec![0, 2, 1] }, &[x]);
             vec![Case::exact(ops.output("y", y), &[edges])]
+        }
+        OpKind::Fill => {
+            let shape = Shape::batched(&[20]);
+            let y = ops.op(windlass_compiler::ops::fill::Fill { shape, value: -0.0 }, &[]);
+            // A graph has a batch only if it has an input.
+            let x = ops.input("x", &[20]);
+            vec![Case::exact(ops.output("x", x).output("y", y), &[edges])]
+        }
+        OpKind::Fused => {
+            let (x, g) = (ops.input("x", &[PAIRS]), ops.input("g", &[PAIRS]));
+            let steps = vec![
+                FusedStep::Binary(BinaryKind::Add, 0, 1),
+                FusedStep::Unary(UnaryKind::Relu, 0),
+                FusedStep::Binary(BinaryKind::Multiply, 3, 2),
+            ];
+            let results = ops.ops(Fused { steps, results: vec![2, 3, 4, 0] }, &[x, g]);
+            for (index, result) in results.into_iter().enumerate() {
+                ops = ops.output(&format!("{index}"), result);
+            }
+            vec![Case::exact(ops, &[pairs])]
+        }
+        OpKind::FoldSteps | OpKind::UnfoldSteps => {
+            let x = ops.input("x", &[4, 5]);
+            let steps = ops.op(FoldSteps {}, &[x]);
+            if kind == OpKind::FoldSteps {
+                return vec![Case::exact(ops.output("y", steps), &[edges])];
+            }
+            let shape = Shape::batched(&[2, 10]);
+            let y = ops.op(Reshape { shape: shape.with_first_folded(2) }, &[steps]);
+            let y = ops.op(UnfoldSteps { shape }, &[y]);
+            vec![Case::exact(ops.output("y", y), &[edges])]
+        }
+        OpKind::Scan => {
+            let mut body = Ops::new();
+            let (slice, carried) = (body.input("slice", &[5]), body.input("carried", &[5]));
+            let cut = body.op(Unary { kind: UnaryKind::Relu }, &[slice]);
+            let body = body.output("new", slice).output("before", carried).output("cut", cut).finish();
+            let (x, g) = (ops.input("x", &[4, 5]), ops.input("g", &[5]));
+            let steps = ops.op(FoldSteps {}, &[x]);
+            let results = ops.ops(Scan::new(body, 4usize, 1, 1), &[steps, g]);
+            for (name, value) in ["last", "before", "cut"].into_iter().zip(results) {
+                ops = ops.output(name, value);
+            }
+            vec![Case::exact(ops, &[&[("x", Fill::Edges), ("g", Fill::Against)]])]
         }
         OpKind::Reduce => {
             let reduced = |kind, axis| {

@@ -20,6 +20,7 @@ mod pooled;
 mod pooling;
 mod programs;
 mod random;
+mod recurrent;
 mod run;
 mod settings;
 mod special;

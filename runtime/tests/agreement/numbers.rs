@@ -5,6 +5,7 @@ use windlass_compiler::interp::{Array, Bindings};
 use windlass_compiler::ops::Op;
 use windlass_compiler::ops::window::{Sides, Window};
 use windlass_compiler::shape::DType;
+use windlass_compiler::shape::Sizes;
 
 /// The values bound to every source.
 pub(crate) type Sources = Bindings<f64>;
@@ -120,7 +121,8 @@ fn classes(graph: &Graph) -> usize {
 
 /// Values for every source of a graph. Variances and second moments are positive, the learning rate and the corrections
 /// of moments are powers of two, labels are below the number of classes.
-pub(crate) fn sources(graph: &Graph, batch: usize, values: Values, seed: u64) -> Sources {
+pub(crate) fn sources(graph: &Graph, sizes: impl Into<Sizes>, values: Values, seed: u64) -> Sources {
+    let open = sizes.into();
     let mut numbers = Numbers::new(seed);
     let mut bindings = Sources::new();
     let inputs = graph.inputs().map(|(value, input)| (value, &input.name));
@@ -128,7 +130,7 @@ pub(crate) fn sources(graph: &Graph, batch: usize, values: Values, seed: u64) ->
     let states = graph.states().map(|(value, state)| (value, &state.name));
     for (value, name) in inputs.chain(parameters).chain(states) {
         let ty = graph.ty(value);
-        let sizes = ty.shape.concrete(batch);
+        let sizes = ty.shape.concrete(open.clone());
         let count: usize = sizes.iter().product();
         let array = match (ty.dtype, name.as_str()) {
             (DType::I32, "seed") => Array::ints(sizes, vec![7, 3]),

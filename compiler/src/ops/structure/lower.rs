@@ -124,7 +124,8 @@ impl Lower for Slice {
         if let (true, (Some(start), Some(length))) = (is_of_channels(lowering, operand, self.axis), numbers) {
             let from = lowering.view(operand).part(start as usize, length as usize);
             let to = lowering.view(result).clone();
-            if from.layout.is_channels_last() && to.layout.is_channels_last() {
+            let are_pixels = from.layout.is_channels_last() && to.layout.is_channels_last();
+            if are_pixels || to.layout.axes().len() == 2 && lowering.is_alone(result) {
                 return lowering.bind_view(result, from);
             }
             let draft = lowering.draft(node, format!("{} to {}", from.layout, to.layout));

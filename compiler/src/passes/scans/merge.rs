@@ -17,7 +17,7 @@ pub fn merge_scans(graph: &Graph) -> Result<Graph, GraphError> {
     let mut result = Graph::new(graph.name());
     let mut values: HashMap<ValueId, ValueId> = HashMap::new();
     for (index, node) in graph.nodes().iter().enumerate() {
-        if values.contains_key(node.results.first().unwrap_or(&ValueId::new(usize::MAX))) {
+        if node.results.first().is_some_and(|result| values.contains_key(result)) {
             continue;
         }
         let Op::Scan(scan) = &node.op else {
