@@ -3,6 +3,8 @@
 
 #[path = "../examples/failure/mod.rs"]
 mod failure;
+#[path = "support/recurrent.rs"]
+mod recurrent;
 mod support;
 #[path = "../examples/zoo/mod.rs"]
 #[expect(dead_code, reason = "the small networks are for tests")]
@@ -13,10 +15,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use clap::builder::PossibleValuesParser;
 use serde_json::json;
+use windlass_compiler::autodiff::Loss;
 use windlass_compiler::dump::Dump;
-use windlass_compiler::graph::Graph;
 use windlass_compiler::pipeline::{CompileOptions, CompileTimes, compile};
 use windlass_compiler::plan::Accuracy;
 use windlass_runtime::executor::Executor;
@@ -29,11 +30,11 @@ use support::{Bound, Budget, Kind, Task, check, is_benchmark, medians, print_tab
 /// Times the networks of the zoo, after comparing their results with the interpreter.
 #[derive(Parser)]
 struct Arguments {
-    /// Forward only, or whole training steps.
+    /// Forward only, whole training steps, or both for recurrent layers of usual shapes.
     #[arg(value_enum, default_value = "infer")]
-    mode: Kind,
-    /// The networks; by default all of them, except the largest in training.
-    #[arg(value_parser = PossibleValuesParser::new(zoo::NETWORKS.map(|entry| entry.name)))]
+    mode: Mode,
+    /// The networks; by default all of them, except the largest in training. In `recurrent` mode, the beginnings of their
+    /// names: `lstm`.
     cases: Vec<String>,
     /// Threads of each run.
     #[arg(long, default_value_t = 1)]
@@ -64,6 +65,14 @@ struct Arguments {
     bench: bool,
 }
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    Infer,
+    Train,
+    Recurrent,
+}
+
 /// Runs of a profile.
 const PROFILED_RUNS: usize = 20;
 
@@ -82,7 +91,8 @@ fn try_out() -> Result<(), Box<dyn Error>> {
         let line = ["zoo", mode, "lenet", "--batch", "2", "--budget", "0", "--profile"];
         run(&Arguments::try_parse_from(line)?)?;
     }
-    Ok(())
+    let line = ["zoo", "recurrent", "gru-t35-i256-h256-l1", "--budget", "0", "--unchecked", "--profile"];
+    run(&Arguments::try_parse_from(line)?)
 }
 
 /// Networks that are trained only on request: they take gigabytes, or have a single logit and so no classes.
@@ -90,38 +100,76 @@ const NOT_TRAINED: [&str; 5] = ["vgg13", "vgg16", "vgg16_norm", "vgg19", "dcgan_
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut figures = Vec::new();
-    for entry in zoo::NETWORKS {
-        let is_default = arguments.mode == Kind::Infer || !NOT_TRAINED.contains(&entry.name);
-        let is_wanted = arguments.cases.iter().any(|case| case == entry.name);
-        if !(is_wanted || arguments.cases.is_empty() && is_default) {
-            continue;
-        }
-        let figure = measure(entry.name, (entry.graph)(), arguments)?;
+    let mut add = |figure: Figure| {
         if arguments.json {
             println!("{}", figure.json(arguments));
         }
         figures.push(figure);
+    };
+    match arguments.mode {
+        Mode::Infer => networks(arguments, Kind::Infer, &mut add)?,
+        Mode::Train => networks(arguments, Kind::Train, &mut add)?,
+        Mode::Recurrent => recurrent_layers(arguments, &mut add)?,
     }
     if !arguments.json {
-        println!("{}, batch {}, threads {}", arguments.mode.name(), arguments.batch, arguments.threads);
-        let header = ["network", "ms", "images/s", "GFLOP/s", "compile ms", "arena MiB"];
-        print_table(1, &header, figures.iter().map(|figure| figure.cells(arguments)).collect());
+        println!("threads {}", arguments.threads);
+        let header = ["network", "mode", "batch", "ms", "samples/s", "GFLOP/s", "compile ms", "arena MiB"];
+        print_table(3, &header, figures.iter().map(Figure::cells).collect());
     }
     Ok(())
 }
 
+fn networks(arguments: &Arguments, kind: Kind, add: &mut impl FnMut(Figure)) -> Result<(), Box<dyn Error>> {
+    let is_known = |case: &&String| zoo::NETWORKS.iter().any(|entry| entry.name == **case);
+    if let Some(unknown) = arguments.cases.iter().find(|case| !is_known(case)) {
+        let names: Vec<&str> = zoo::NETWORKS.iter().map(|entry| entry.name).collect();
+        return Err(format!("there is no network `{unknown}`; there are {}", names.join(", ")).into());
+    }
+    for entry in zoo::NETWORKS {
+        let is_default = kind == Kind::Infer || !NOT_TRAINED.contains(&entry.name);
+        let is_wanted = arguments.cases.iter().any(|case| case == entry.name);
+        if is_wanted || arguments.cases.is_empty() && is_default {
+            let task = Task::new((entry.graph)(), kind)?;
+            add(measure(entry.name, &task, arguments.batch as usize, arguments)?);
+        }
+    }
+    Ok(())
+}
+
+fn recurrent_layers(arguments: &Arguments, add: &mut impl FnMut(Figure)) -> Result<(), Box<dyn Error>> {
+    let mut found = false;
+    for case in recurrent::cases() {
+        let name = case.name();
+        if !arguments.cases.is_empty()
+            && !arguments.cases.iter().any(|wanted| name.starts_with(wanted.as_str()))
+        {
+            continue;
+        }
+        found = true;
+        for kind in [Kind::Infer, Kind::Train] {
+            let task = Task::with_loss(&case.graph()?, kind, Loss::MeanSquaredError)?;
+            add(measure(&name, &task, case.batch, arguments)?);
+        }
+    }
+    if found {
+        Ok(())
+    } else {
+        Err("no recurrent case has such a name; they begin with rnn, gru or lstm".into())
+    }
+}
+
 /// The measurement of a network.
 struct Figure {
-    case: &'static str,
+    case: String,
+    kind: Kind,
+    batch: usize,
     time: Duration,
     flops: u64,
     compile: CompileTimes,
     memory: MemoryReport,
 }
 
-fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result<Figure, Box<dyn Error>> {
-    let batch = arguments.batch as usize;
-    let task = Task::new(network, arguments.mode)?;
+fn measure(case: &str, task: &Task, batch: usize, arguments: &Arguments) -> Result<Figure, Box<dyn Error>> {
     let mut options = CompileOptions::default();
     options.plan.threads = arguments.threads;
     options.plan.batch = Some(batch);
@@ -135,7 +183,7 @@ fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result
     // On standard error, like everything that is not a figure.
     eprintln!("{case}: {memory}");
     if !arguments.unchecked {
-        check(&task, &executor, batch, options.plan.accuracy)?;
+        check(task, &executor, batch, options.plan.accuracy)?;
     }
 
     let mut bound = Bound::new(&executor, &task.sources(batch, batch, 1e-3), batch)?;
@@ -149,10 +197,21 @@ fn measure(case: &'static str, network: &Graph, arguments: &Arguments) -> Result
     }
     let times = medians(Budget::of(arguments.budget), &mut [&mut || bound.run(&executor)])?;
     let program = executor.program();
+    let plan = program.plan();
+    let mut values = Vec::new();
+    plan.sizes.values_into(&batch.into(), &mut values);
+    let turns = plan.turns(&values);
     Ok(Figure {
-        case,
+        case: case.to_owned(),
+        kind: task.kind,
+        batch,
         time: times[0],
-        flops: program.run_steps().iter().map(|step| step.cost.at(batch)).sum(),
+        flops: program
+            .run_steps()
+            .iter()
+            .zip(turns)
+            .map(|(step, turns)| step.cost.at(batch) * turns as u64)
+            .sum(),
         compile,
         memory,
     })
@@ -162,21 +221,23 @@ impl Figure {
     fn json(&self, arguments: &Arguments) -> serde_json::Value {
         json!({
             "case": self.case,
-            "mode": arguments.mode.name(),
-            "batch": arguments.batch,
+            "mode": self.kind.name(),
+            "batch": self.batch,
             "threads": arguments.threads,
             "peer": "windlass",
             "ms": self.time.as_secs_f64() * 1e3,
         })
     }
 
-    fn cells(&self, arguments: &Arguments) -> Vec<String> {
+    fn cells(&self) -> Vec<String> {
         let seconds = self.time.as_secs_f64().max(1e-9);
         let compile = self.compile.passes + self.compile.plan + self.compile.codegen;
         vec![
-            self.case.to_owned(),
+            self.case.clone(),
+            self.kind.name().to_owned(),
+            self.batch.to_string(),
             format!("{:.3}", seconds * 1e3),
-            format!("{:.1}", f64::from(arguments.batch) / seconds),
+            format!("{:.1}", self.batch as f64 / seconds),
             format!("{:.1}", self.flops as f64 / seconds / 1e9),
             format!("{:.1}", compile.as_secs_f64() * 1e3),
             format!("{:.2}", (self.memory.prepacked + self.memory.run()) as f64 / f64::from(1 << 20)),

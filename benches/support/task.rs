@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 
-use windlass_compiler::autodiff::{TrainingOptions, class_axis, names, training_graph};
+use windlass_compiler::autodiff::{Loss, TrainingOptions, class_axis, names, training_graph};
 use windlass_compiler::graph::Graph;
 use windlass_compiler::graph::initializer::Initializer;
 use windlass_compiler::interp::{Array, Bindings, Data};
@@ -55,21 +55,28 @@ pub(crate) struct Task {
 impl Task {
     /// Weights preserve the magnitude of activations (Kaiming's bound), and no bias is zero, so that errors show.
     pub(crate) fn new(network: &Graph, kind: Kind) -> Result<Self, Box<dyn Error>> {
+        let mut task = Self::with_loss(network, kind, Loss::default())?;
+        for (_, parameter) in task.graph.parameters() {
+            let sizes = parameter.shape.item();
+            let init =
+                if sizes.len() > 1 { Initializer::KaimingUniform } else { Initializer::Uniform(-0.1, 0.1) };
+            let value = initial_value(&parameter.name, &sizes, init, 1)?;
+            let value = Array::new(value.shape(), value.iter().copied().collect());
+            task.stored.insert(parameter.name.clone(), value);
+        }
+        Ok(task)
+    }
+
+    /// A task with the network's own initial values, and a loss for training.
+    pub(crate) fn with_loss(network: &Graph, kind: Kind, loss: Loss) -> Result<Self, Box<dyn Error>> {
         let graph = match kind {
             Kind::Infer => network.clone(),
-            Kind::Train => training_graph(network, &TrainingOptions::default())?,
+            Kind::Train => training_graph(network, &TrainingOptions { loss, ..TrainingOptions::default() })?,
         };
         let output = network.outputs().first().ok_or("the network has no output")?;
         let shape = &network.ty(output.value).shape;
         let classes = shape.dims()[class_axis(shape)].fixed().unwrap_or(1);
-        let mut values = initialize(&graph, 1)?;
-        for (_, parameter) in graph.parameters() {
-            let sizes = parameter.shape.item();
-            let init =
-                if sizes.len() > 1 { Initializer::KaimingUniform } else { Initializer::Uniform(-0.1, 0.1) };
-            values.insert(parameter.name.clone(), initial_value(&parameter.name, &sizes, init, 1)?);
-        }
-        let stored = values
+        let stored = initialize(&graph, 1)?
             .into_iter()
             .map(|(name, value)| (name, Array::new(value.shape(), value.iter().copied().collect())))
             .collect();

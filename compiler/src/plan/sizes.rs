@@ -195,6 +195,17 @@ impl Lowering<'_> {
         self.batch_of_node(self.graph.node(self.node)).expect("a node of a batch has batched values")
     }
 
+    /// The number of items of a batched value to optimise for: that of the options, or one sample, with as many steps as
+    /// sequences usually have.
+    pub fn usual_items(&self, value: ValueId) -> usize {
+        const STEPS: usize = 32;
+        let Batch { size, times } = self.batch_of(value);
+        let size = &self.sizes.polynomials()[size.index()];
+        let samples = Sizes::from(self.options.batch.unwrap_or(1));
+        let symbols = size.symbols().into_iter().filter(|&symbol| symbol != Symbol::BATCH);
+        times * size.at(&symbols.fold(samples, |sizes, symbol| sizes.with(symbol, STEPS)))
+    }
+
     /// The items of the first batched value of a node.
     pub(super) fn batch_of_node(&self, node: &Node) -> Option<Batch> {
         let mut values = node.operands.iter().chain(&node.results);

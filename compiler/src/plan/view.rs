@@ -291,6 +291,17 @@ impl Lowering<'_> {
         view
     }
 
+    /// The location of a value in a given layout, where only the elements of a pixel, or of a vector `[N, C]`, need be
+    /// contiguous: the value itself, or a copy.
+    pub fn by_pixels(&mut self, node: &Node, value: ValueId, layout: &Layout) -> View {
+        let views = &self.views[&value];
+        let is_vector = |view: &&View| view.extents.len() == 2 && view.channel() == Size::fixed(1);
+        match views.iter().find(is_vector) {
+            Some(view) => view.clone(),
+            None => self.in_layout(node, value, layout),
+        }
+    }
+
     /// Copies a node's operands that are not in the order of their shapes, so that [`address`](Self::address) may be
     /// called for them.
     pub fn operands_in_order(&mut self, node: &Node) {
@@ -361,7 +372,7 @@ impl Lowering<'_> {
         let results: Vec<View> = node.results.iter().map(|&result| self.view(result).clone()).collect();
         let to = results[0].clone();
         debug_assert!(results.iter().all(|view| view.layout == to.layout), "results have one shape");
-        let from: Vec<View> = elements.iter().map(|&value| self.in_layout(node, value, &to.layout)).collect();
+        let from: Vec<View> = elements.iter().map(|&value| self.by_pixels(node, value, &to.layout)).collect();
         let mut draft = self.draft(node, "element by element");
         let dense = results.iter().chain(&from).all(View::is_dense)
             && numbers.iter().all(|(_, distance)| *distance == 0);

@@ -11,12 +11,17 @@ use crate::kernel::{
 use crate::ops::epilogue::FusedSteps;
 use crate::plan::{BlockedRange, Lowering, RegisterTile, Size, View};
 
-/// The least batch size to optimise for that makes packing worth it.
+/// The least number of items that makes packing weights in advance worth it.
 const LEAST_ITEMS: usize = 16;
 
-/// Whether weights are packed: they are fixed, and the options ask for a batch that is large enough.
-pub(super) fn fits(lowering: &Lowering<'_>, weight: ValueId) -> bool {
-    lowering.is_prepacked(weight) && lowering.options.batch.is_some_and(|items| items >= LEAST_ITEMS)
+/// The least number of items that makes packing weights for a single product worth it.
+const LEAST_ITEMS_OF_ONE: usize = 256;
+
+/// Whether weights are packed: because they are fixed, or the same for all steps of a loop, and there are several items;
+/// or because there are many. The numbers are those to optimise for.
+pub(super) fn fits(lowering: &Lowering<'_>, x: ValueId, weight: ValueId) -> bool {
+    let least = if lowering.is_prepacked(weight) { LEAST_ITEMS } else { LEAST_ITEMS_OF_ONE };
+    lowering.usual_items(x) >= least
 }
 
 /// Adds the kernels of `y = x·weightᵀ` with an epilogue.
@@ -24,7 +29,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, node: &Node, epilogue: &FusedSt
     let inputs = lowering.item(node.operands[0])[0];
     let outputs = lowering.item(node.results[0])[0];
     let (x, y) = (lowering.address(node.operands[0]), lowering.address(node.results[0]));
-    let block = tile(lowering, inputs, outputs);
+    let block = tile(lowering, lowering.usual_items(node.operands[0]), inputs, outputs);
     let range = BlockedRange::exact(outputs, block.columns.min(outputs));
     let packed = pack(lowering, node, &range, inputs);
     let note = format!("outer products with packed weights: {} items by {} outputs", block.rows, range.size);
@@ -63,11 +68,11 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, node: &Node, epilogue: &FusedSt
 }
 
 /// The fastest register tile whose rows are a power of two.
-fn tile(lowering: &Lowering<'_>, inputs: usize, outputs: usize) -> RegisterTile {
+fn tile(lowering: &Lowering<'_>, items: usize, inputs: usize, outputs: usize) -> RegisterTile {
     // Rows a multiple of 4096 bytes apart share one set of an L1 cache, which holds eight lines.
     let most = if (4 * inputs).is_multiple_of(4096) { 4 } else { usize::MAX };
     let vectors = lowering.vectors;
-    let items = lowering.parallelism.items;
+    let items = items.max(1);
     let time = |block: &RegisterTile| {
         let rows = BlockedRange::exact(items, block.rows);
         let columns = BlockedRange::exact(outputs.div_ceil(lowering.options.threads), block.columns);
