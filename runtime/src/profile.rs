@@ -148,23 +148,28 @@ impl Profile {
                 times.push(step.total);
             }
         }
+        let plan = program.plan();
+        let mut values = Vec::new();
+        plan.sizes.values_into(sizes, &mut values);
+        // Kernels of a loop run once for each step.
+        let turns = plan.turns(&values).into_iter().map(|turns| turns as u64);
         let kernels = program
             .run_steps()
             .iter()
             .zip(times)
-            .map(|(step, mut times)| KernelTime {
+            .zip(turns)
+            .map(|((step, mut times), turns)| KernelTime {
                 name: step.name.clone(),
                 note: step.note.clone(),
                 fallbacks: step.fallbacks.iter().map(ToString::to_string).collect(),
                 microseconds: median(&mut times).as_secs_f64() * 1e6,
                 share: 0.0,
-                flops: step.cost.at(sizes),
-                products: step.products.as_ref().map(|products| products.at(sizes)),
-                bytes: step.traffic.at(sizes),
+                flops: step.cost.at(sizes).saturating_mul(turns),
+                products: step.products.as_ref().map(|products| products.at(sizes).saturating_mul(turns)),
+                bytes: step.traffic.at(sizes).saturating_mul(turns),
                 roofline: None,
             })
             .collect();
-        let plan = program.plan();
         let mut profile = Profile {
             network: plan.name.clone(),
             batch: sizes.batch(),

@@ -10,6 +10,7 @@ pub mod initializer;
 mod layer;
 mod names;
 mod raw;
+mod scans;
 mod text;
 mod verify;
 
@@ -23,6 +24,7 @@ pub use builder::{Builder, Combination};
 pub use layer::{
     Cell, GruReset, Interpolation, Layer, PaddingMode, Recurrence, Recurrent, RnnActivation, rules,
 };
+pub use scans::{ScanInputs, ScanOperands, ScanOutputs, Scanned, Stateful, with_states};
 #[cfg(feature = "codegen")]
 pub(crate) use text::describe;
 pub use verify::verify;

@@ -55,6 +55,11 @@ pub(crate) const ABSENT: &[Absent] = &[
         keeps_shape: false,
     },
     Absent {
+        names: &["lstm_cell", "gru_cell", "rnn_cell"],
+        instead: Some("`lstm`, `gru` and `rnn` work on whole sequences"),
+        keeps_shape: false,
+    },
+    Absent {
         names: &["squeeze", "unsqueeze"],
         instead: Some("`reshape` gives any sizes, `flatten` makes a vector"),
         keeps_shape: false,
@@ -71,11 +76,6 @@ pub(crate) const ABSENT: &[Absent] = &[
     },
     Absent {
         names: &[
-            "lstm",
-            "gru",
-            "rnn",
-            "lstm_cell",
-            "gru_cell",
             "attention",
             "multi_head_attention",
             "multihead_attention",

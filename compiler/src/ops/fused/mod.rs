@@ -28,6 +28,27 @@ pub enum FusedStep {
 }
 
 impl FusedStep {
+    /// Its approximate operations for each element: those of the formulas that compute transcendental functions.
+    fn flops(self) -> u64 {
+        match self {
+            FusedStep::Unary(kind, _) => match kind {
+                UnaryKind::Relu | UnaryKind::Negate | UnaryKind::Square | UnaryKind::Sqrt => 1,
+                UnaryKind::Rsqrt => 2,
+                UnaryKind::Exp
+                | UnaryKind::Log
+                | UnaryKind::Sigmoid
+                | UnaryKind::Tanh
+                | UnaryKind::Activation(_) => 20,
+            },
+            FusedStep::Binary(kind, ..) => match kind {
+                BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply | BinaryKind::Divide => 1,
+                BinaryKind::ReluGrad => 1,
+                BinaryKind::SigmoidGrad | BinaryKind::TanhGrad => 3,
+                BinaryKind::ActivationGrad(_) => 20,
+            },
+        }
+    }
+
     /// The numbers of its operands.
     fn operands(self) -> impl Iterator<Item = usize> {
         let (first, second) = match self {
@@ -105,6 +126,6 @@ impl Operator for Fused {
     }
 
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
-        Cost::elementwise(&results[0], self.steps.len() as u64)
+        Cost::elementwise(&results[0], self.steps.iter().map(|step| step.flops()).sum())
     }
 }

@@ -18,7 +18,7 @@ const LEAST_ITEMS: usize = 16;
 const LEAST_ITEMS_OF_ONE: usize = 256;
 
 /// Whether weights are packed: because they are fixed, or the same for all steps of a loop, and there are several items;
-/// or because there are many. The numbers are those to optimise for.
+/// or because there are many.
 pub(super) fn fits(lowering: &Lowering<'_>, x: ValueId, weight: ValueId) -> bool {
     let least = if lowering.is_prepacked(weight) { LEAST_ITEMS } else { LEAST_ITEMS_OF_ONE };
     lowering.usual_items(x) >= least
@@ -29,7 +29,8 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, node: &Node, epilogue: &FusedSt
     let inputs = lowering.item(node.operands[0])[0];
     let outputs = lowering.item(node.results[0])[0];
     let (x, y) = (lowering.address(node.operands[0]), lowering.address(node.results[0]));
-    let block = tile(lowering, lowering.usual_items(node.operands[0]), inputs, outputs);
+    let items = lowering.usual_items(node.operands[0]).max(lowering.parallelism.items);
+    let block = tile(lowering, items, inputs, outputs);
     let range = BlockedRange::exact(outputs, block.columns.min(outputs));
     let packed = pack(lowering, node, &range, inputs);
     let note = format!("outer products with packed weights: {} items by {} outputs", block.rows, range.size);
@@ -72,7 +73,6 @@ fn tile(lowering: &Lowering<'_>, items: usize, inputs: usize, outputs: usize) ->
     // Rows a multiple of 4096 bytes apart share one set of an L1 cache, which holds eight lines.
     let most = if (4 * inputs).is_multiple_of(4096) { 4 } else { usize::MAX };
     let vectors = lowering.vectors;
-    let items = items.max(1);
     let time = |block: &RegisterTile| {
         let rows = BlockedRange::exact(items, block.rows);
         let columns = BlockedRange::exact(outputs.div_ceil(lowering.options.threads), block.columns);
