@@ -162,8 +162,8 @@ pub use windlass_compiler::entity::ValueId;
 pub use windlass_compiler::error::{GraphError, ShapeError};
 pub use windlass_compiler::graph::initializer::Initializer;
 pub use windlass_compiler::graph::{
-    Builder, Cell, Graph, GruReset, Layer, Recurrence, Recurrent, RnnActivation, ScanInputs, ScanOperands,
-    ScanOutputs, Scanned, Stateful, with_states,
+    Builder, Cell, Combination, Graph, GruReset, Layer, Recurrence, Recurrent, RnnActivation, ScanInputs,
+    ScanOperands, ScanOutputs, Scanned, Stateful, with_states,
 };
 pub use windlass_compiler::ops::elementwise::{Activation, Number};
 pub use windlass_compiler::ops::window::{Sides, Window};
@@ -186,8 +186,8 @@ pub use windlass_runtime::schedule::Schedule;
 pub use windlass_runtime::tensor::{NamedShapes, NamedTensors};
 pub use windlass_runtime::trainer::{NonFiniteOrigin, Stage};
 pub use windlass_runtime::{
-    Error, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport, Target, Trainer,
-    TrainerOptions, Tuning, checkpoint, data, initialize, metrics, schedule, tuning,
+    Error, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport, Stream, Streaming,
+    Target, Trainer, TrainerOptions, Tuning, checkpoint, data, initialize, metrics, schedule, tuning,
 };
 
 pub mod convolution {

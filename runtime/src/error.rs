@@ -48,6 +48,17 @@ pub enum Error {
         /// The system's reason.
         reason: String,
     },
+    /// A network whose sequences cannot be processed piece by piece.
+    #[error(
+        "`{network}` cannot run piece by piece: its inputs have {open} open sizes besides the batch; declare one, the \
+         length of its sequences, such as T in [T, 40]"
+    )]
+    Streaming {
+        /// The network.
+        network: String,
+        /// The number of open sizes of its inputs.
+        open: usize,
+    },
     /// An empty batch.
     #[error("`{network}` was given a batch of 0 samples; give it at least one")]
     EmptyBatch {

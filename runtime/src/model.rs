@@ -21,6 +21,7 @@ use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::predictor::Predictor;
 use crate::profile::Profile;
+use crate::streaming::Streaming;
 
 /// A network with its parameters, compiled for prediction, with any batch size and from any number of threads at once.
 ///
@@ -137,6 +138,16 @@ impl<N: AnyNetwork> Model<N> {
     /// [`Error::Binding`] if the parameters are not those of this network.
     pub fn into_predictor(self) -> Result<Predictor<N>, Error> {
         Predictor::new(self.parameters, self.forward)
+    }
+
+    /// The network with the model's present parameters, compiled to process long sequences piece by piece: its recurrent
+    /// layers keep their states between runs.
+    ///
+    /// # Errors
+    /// [`Error::Graph`] for a network without recurrent layers, or with one that reads sequences backwards;
+    /// [`Error::Streaming`] for a network of fixed lengths; [`Error::Compile`].
+    pub fn streaming(&self) -> Result<Streaming, Error> {
+        Streaming::new(self.network(), &self.parameters, self.options())
     }
 
     /// Writes the parameters to a safetensors file, atomically.

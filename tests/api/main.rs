@@ -12,6 +12,7 @@ mod libraries;
 mod losses;
 mod models;
 mod predictor;
+mod recurrent;
 mod sequences;
 mod sharing;
 mod spatial_axes;

@@ -15,7 +15,7 @@ pub enum Binding<'a> {
 }
 
 impl Binding<'_> {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Binding::Floats(elements) => elements.len(),
             Binding::Integers(elements) => elements.len(),
