@@ -173,10 +173,10 @@ pub use windlass_compiler::shape::{DType, Dim, Polynomial, Shape, Sizes, Symbol,
 pub use windlass_compiler::summary::{ReceptiveField, Summary, summary};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
-pub use windlass_runtime::error::{DataSetProblem, NetworkProblem, TensorMismatch};
+pub use windlass_runtime::error::{DataSetProblem, NetworkProblem, OutsideVocabulary, TensorMismatch};
 pub use windlass_runtime::machine::{Bandwidths, Caches, Machine};
 pub use windlass_runtime::network::{
-    AnyNetwork, Dynamic, DynamicInputs, DynamicOutputs, Input, InputError, Network,
+    AnyNetwork, Dynamic, DynamicInputs, DynamicOutputs, Feed, IndexInput, Input, InputError, Network, Samples,
 };
 pub use windlass_runtime::profile::{KernelTime, Profile};
 pub use windlass_runtime::schedule::Schedule;

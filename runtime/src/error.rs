@@ -1,13 +1,13 @@
 //! Run-time errors. Each message says what failed, where, what was expected, and how to fix it.
 
 mod data;
+mod make;
 mod mismatch;
 mod network;
 mod words;
 
-use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use windlass_compiler::error::GraphError;
 use windlass_compiler::interp::InterpError;
@@ -15,7 +15,7 @@ use windlass_compiler::shape::Symbol;
 
 pub use self::data::DataSetProblem;
 pub use self::mismatch::TensorMismatch;
-pub use self::network::NetworkProblem;
+pub use self::network::{NetworkProblem, OutsideVocabulary};
 use self::words::{bulleted, listed, mebibytes, pairs};
 use crate::trainer::NonFiniteOrigin;
 
@@ -184,6 +184,9 @@ pub enum Error {
         /// The number of classes.
         classes: usize,
     },
+    /// An index of an input that is outside the vocabulary of the embedding that looks it up.
+    #[error(transparent)]
+    Token(OutsideVocabulary),
     /// A target that does not fit the loss.
     #[error("training `{network}` needs {expected} but was given {got}")]
     Target {
@@ -476,21 +479,4 @@ pub enum Error {
         /// The number of classes.
         classes: usize,
     },
-}
-
-impl Error {
-    /// Adds the file and the operation to an I/O error, for `map_err`.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
-        let path = path.to_owned();
-        move |reason| Error::Io { action, path: path.clone(), reason }
-    }
-
-    /// A setting outside its range.
-    pub(crate) fn setting(
-        setting: impl Into<String>,
-        value: impl fmt::Display,
-        expected: impl Into<String>,
-    ) -> Error {
-        Error::Setting { setting: setting.into(), value: value.to_string(), expected: expected.into() }
-    }
 }

@@ -16,4 +16,5 @@ mod sequences;
 mod sharing;
 mod spatial_axes;
 mod support;
+mod tokens;
 mod trainers;

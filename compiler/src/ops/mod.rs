@@ -15,6 +15,7 @@ pub mod dropout;
 pub mod elementwise;
 pub mod epilogue;
 mod facts;
+pub mod gather;
 #[cfg(feature = "codegen")]
 pub(crate) mod grid;
 #[cfg(feature = "codegen")]
@@ -39,6 +40,7 @@ use conv::{Conv, ConvGradInput, ConvGradWeight};
 use dropout::{Dropout, DropoutTraining};
 use elementwise::{Bias, Binary, Scale, SumChannels, Unary};
 use epilogue::EpilogueStep;
+use gather::{Gather, GatherGrad};
 use linear::{Linear, LinearGradInput, LinearGradWeight};
 use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot};
 use optimizer::{Adam, ClipFactor, Sgd};
@@ -264,6 +266,10 @@ operators! {
     MeanSquaredErrorGrad = "mean_squared_error_grad",
     /// Labels as rows of zeros and ones.
     OneHot = "one_hot",
+    /// Rows of a table by index.
+    Gather = "gather",
+    /// Gradient of rows with respect to their table.
+    GatherGrad = "gather_grad",
     /// One step of stochastic gradient descent.
     Sgd = "sgd",
     /// One step of Adam or AdamW.

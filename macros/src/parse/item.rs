@@ -21,6 +21,7 @@ mod keyword {
     syn::custom_keyword!(broken);
     syn::custom_keyword!(library);
     syn::custom_keyword!(network);
+    syn::custom_keyword!(of);
     syn::custom_keyword!(sound);
 }
 
@@ -376,8 +377,28 @@ fn port(input: ParseStream) -> Result<Port> {
         ));
     }
     input.parse::<Token![:]>()?;
-    Ok(Port { name, sizes: sizes(input)? })
+    let sizes = sizes(input)?;
+    Ok(Port { name, sizes, of_index: elements(input)? })
 }
+
+/// `of index`, or nothing for numbers.
+fn elements(input: ParseStream) -> Result<Option<Ident>> {
+    if !input.peek(keyword::of) {
+        return Ok(None);
+    }
+    input.parse::<keyword::of>()?;
+    let word: Ident = match input.peek(Ident) {
+        true => input.parse()?,
+        false => return Err(at_next_token(input, "expected `index` after `of`", ELEMENTS_HELP)),
+    };
+    match plain(&word).as_str() {
+        "index" => Ok(Some(word)),
+        _ => Err(error(&word, &format!("inputs cannot be of `{word}`"), ELEMENTS_HELP)),
+    }
+}
+
+const ELEMENTS_HELP: &str =
+    "write `[T] of index` for indices, such as tokens; inputs of numbers need no word: `[T]`";
 
 fn sizes(input: ParseStream) -> Result<Sizes> {
     if !input.peek(token::Bracket) {

@@ -4,7 +4,7 @@ use windlass_compiler::autodiff::{Loss, OutputLoss, class_axis};
 use windlass_compiler::shape::{Dim, Shape, Sizes};
 
 use crate::error::Error;
-use crate::network::{Input, InputError};
+use crate::network::{Feed, IndexInput, Input, InputError};
 
 /// The targets of a batch.
 ///
@@ -13,7 +13,7 @@ use crate::network::{Input, InputError};
 #[derive(Clone, Debug)]
 pub enum Target<'a> {
     /// A class for each sample, or for each step or pixel.
-    Labels(&'a [i32]),
+    Labels(IndexInput<'a>),
     /// Values of the output's shape.
     Values(Input<'a>),
     /// The targets of several outputs, by name.
@@ -32,51 +32,13 @@ impl<'a, T: Into<Target<'a>>> FromIterator<(&'a str, T)> for Target<'a> {
     }
 }
 
-impl<'a> From<&'a [i32]> for Target<'a> {
-    fn from(labels: &'a [i32]) -> Self {
-        Target::Labels(labels)
-    }
-}
-
-impl<'a, const LENGTH: usize> From<&'a [i32; LENGTH]> for Target<'a> {
-    fn from(labels: &'a [i32; LENGTH]) -> Self {
-        Target::Labels(labels)
-    }
-}
-
-impl<'a> From<&'a Vec<i32>> for Target<'a> {
-    fn from(labels: &'a Vec<i32>) -> Self {
-        Target::Labels(labels)
-    }
-}
-
-impl<'a> From<Input<'a>> for Target<'a> {
-    fn from(values: Input<'a>) -> Self {
-        Target::Values(values)
-    }
-}
-
-impl<'a> From<&'a [f32]> for Target<'a> {
-    fn from(values: &'a [f32]) -> Self {
-        Target::Values(values.into())
-    }
-}
-
-impl<'a> From<&'a Vec<f32>> for Target<'a> {
-    fn from(values: &'a Vec<f32>) -> Self {
-        Target::Values(values.into())
-    }
-}
-
-impl<'a, D: ndarray::Dimension> From<&'a ndarray::Array<f32, D>> for Target<'a> {
-    fn from(values: &'a ndarray::Array<f32, D>) -> Self {
-        Target::Values(values.into())
-    }
-}
-
-impl<'a, D: ndarray::Dimension> From<ndarray::ArrayView<'a, f32, D>> for Target<'a> {
-    fn from(values: ndarray::ArrayView<'a, f32, D>) -> Self {
-        Target::Values(values.into())
+/// Indices are labels, numbers are values.
+impl<'a, T: Into<Feed<'a>>> From<T> for Target<'a> {
+    fn from(target: T) -> Self {
+        match target.into() {
+            Feed::Numbers(values) => Target::Values(values),
+            Feed::Indices(labels) => Target::Labels(labels),
+        }
     }
 }
 
@@ -154,14 +116,25 @@ impl Target<'_> {
                     return wrong("an output with a fixed number of classes".to_owned(), shape.to_string());
                 };
                 // Steps allocate nothing.
-                let each = dims[..axis].iter().chain(&dims[axis + 1..]);
-                let expected = each.fold(1usize, |count, dim| count.saturating_mul(dim.at(sizes)));
+                let each = || dims[..axis].iter().chain(&dims[axis + 1..]).map(|dim| dim.at(sizes));
+                let expected = each().fold(1usize, usize::saturating_mul);
+                let what = match dims.len() {
+                    2 => "sample",
+                    _ if axis + 1 < dims.len() => "pixel",
+                    _ => "step",
+                };
+                if let Some(got) = labels.shape() {
+                    let fits = got.iter().copied().eq(each())
+                        || sizes.batch() == 1 && got.iter().copied().eq(each().skip(1));
+                    if !fits {
+                        return wrong(
+                            format!("labels of shape {:?}, one per {what}", each().collect::<Vec<_>>()),
+                            format!("an array of shape {got:?}"),
+                        );
+                    }
+                }
+                let labels = labels.elements();
                 if labels.len() != expected {
-                    let what = match dims.len() {
-                        2 => "sample",
-                        _ if axis + 1 < dims.len() => "pixel",
-                        _ => "step",
-                    };
                     return wrong(
                         format!("{expected} labels, one per {what}"),
                         format!("{} labels", labels.len()),
@@ -188,7 +161,7 @@ impl Target<'_> {
                     Err(InputError::Length { got, .. }) => {
                         wrong(format!("targets of shape {whole:?}"), format!("{got} numbers"))
                     }
-                    Err(error @ InputError::OpenSize { .. }) => {
+                    Err(error @ (InputError::OpenSize { .. } | InputError::Kind { .. })) => {
                         wrong(format!("targets of shape {whole:?}"), error.to_string())
                     }
                 }

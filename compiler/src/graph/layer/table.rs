@@ -47,6 +47,9 @@ const INIT: ArgumentRule = optional(
     Default::Is(Setting::Initializer(Initializer::XavierUniform)),
 );
 
+/// The initial values of embeddings.
+pub(super) const EMBEDDING_INIT: Initializer = Initializer::Normal(0.0, 1.0);
+
 /// The arguments of layers with a window over some axes.
 struct Windowed<const AXES: usize>;
 
@@ -458,6 +461,26 @@ pub const LAYERS: &[LayerRule] = &[
             "rbf(10)",
             fields!(Rbf { out_features, trainable, init }),
         ),
+    ),
+    layer(
+        "embedding",
+        &["embed", "embedding_table"],
+        &[
+            required(
+                "vocabulary",
+                &["num_embeddings", "vocab_size", "vocab", "input_dim", "tokens"],
+                Kind::Size,
+            ),
+            required("features", &["embedding_dim", "embed_size", "output_dim", "dim", "units"], Kind::Size),
+            optional(
+                "init",
+                &["initializer", "weight_init"],
+                Kind::Initializer,
+                Default::Is(Setting::Initializer(EMBEDDING_INIT)),
+            ),
+        ],
+        "embedding(10000, 256)",
+        fields!(Embedding { vocabulary, features, init }),
     ),
     plain!("flatten", &[], Layer::Flatten => Layer::Flatten),
     layer(
