@@ -184,7 +184,7 @@ pub use windlass_runtime::tensor::{NamedShapes, NamedTensors};
 pub use windlass_runtime::trainer::{NonFiniteOrigin, Stage};
 pub use windlass_runtime::{
     Error, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport, Target, Trainer,
-    TrainerOptions, Tuning, checkpoint, data, initialize, metrics, schedule, tuning,
+    TrainerOptions, Tuning, checkpoint, data, initialize, metrics, schedule, text, tuning,
 };
 
 pub mod convolution {

@@ -17,6 +17,7 @@ pub use self::data::DataSetProblem;
 pub use self::mismatch::TensorMismatch;
 pub use self::network::{NetworkProblem, OutsideVocabulary};
 use self::words::{bulleted, listed, mebibytes, pairs};
+use crate::text::TextError;
 use crate::trainer::NonFiniteOrigin;
 
 /// The error type of this crate. Its message is complete: it contains the cause's message, so `source` returns nothing
@@ -187,6 +188,9 @@ pub enum Error {
     /// An index of an input that is outside the vocabulary of the embedding that looks it up.
     #[error(transparent)]
     Token(OutsideVocabulary),
+    /// A text, or the scores of its tokens, that cannot be used.
+    #[error(transparent)]
+    Text(#[from] TextError),
     /// A target that does not fit the loss.
     #[error("training `{network}` needs {expected} but was given {got}")]
     Target {

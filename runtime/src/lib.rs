@@ -21,6 +21,7 @@ pub mod profile;
 mod random;
 pub mod schedule;
 pub mod tensor;
+pub mod text;
 mod timing;
 pub mod trainer;
 pub mod tuning;

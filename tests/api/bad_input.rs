@@ -104,7 +104,7 @@ fn a_batch_of_no_items() -> Result<(), Failure> {
     for error in [
         model.forward(&[]).unwrap_err(),
         model.forward(&Array4::<f32>::zeros((0, 1, 4, 4))).unwrap_err(),
-        trainer(Loss::CrossEntropy)?.step(&[], &[]).unwrap_err(),
+        trainer(Loss::CrossEntropy)?.step(&[], &[0; 0]).unwrap_err(),
     ] {
         assert!(matches!(&error, Error::EmptyBatch { network } if network == "Small"));
         says(&error, &["`Small`", "0 samples", "at least one"]);
