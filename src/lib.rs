@@ -138,6 +138,9 @@
 //! # Ok::<(), windlass::Error>(())
 //! ```
 //!
+//! Inputs of indices, `tokens: [T] of index`, and `embedding` make networks for text; [`text`] has vocabularies, batches,
+//! sampling and beam search.
+//!
 //! [`convolution`] explains the arithmetic of convolutional networks with short programs, and writes a convolution as a
 //! matrix. [`data`] reads, augments and batches images, [`metrics`] computes accuracy, and [`schedule`] holds the learning
 //! rates. Every failure is an [`Error`] that says what failed, where, and how to fix it.

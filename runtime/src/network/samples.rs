@@ -37,6 +37,14 @@ pub type Input<'a> = Samples<'a, f32>;
 /// assert_eq!(IndexInput::from(&tokens).batch(&[3])?, 2);
 /// # Ok::<(), windlass_runtime::network::InputError>(())
 /// ```
+///
+/// Numbers are no indices, and the compiler says so:
+///
+/// ```compile_fail,E0271
+/// # use windlass_runtime::network::IndexInput;
+/// let tokens = ndarray::array![[4.0f32, 0.0, 2.0]];
+/// let input = IndexInput::from(&tokens);
+/// ```
 pub type IndexInput<'a> = Samples<'a, i32>;
 
 /// The type of an input's elements: `f32` for numbers, `i32` for indices.
