@@ -162,7 +162,7 @@ impl Layer {
     /// and PyTorch's.
     fn run<T: Real>(&self, compare: impl Fn(bool, &str, &Array<T>, &Golden)) {
         let (graph, results, gradients) = self.graph();
-        let batch = self.operands[0].sizes[0];
+        let batch = self.operands[self.batched[0]].sizes[0];
         let mut bindings: Bindings<T> = self
             .operands
             .iter()

@@ -199,7 +199,7 @@ mod tests {
             for pair in batches.windows(2) {
                 assert_eq!(pair[1].0.column(0), &pair[0].0.column(3) + 1);
             }
-            assert!(batches.iter().all(|(inputs, targets)| &(inputs + 1) == targets));
+            assert!(batches.iter().all(|(inputs, targets)| (inputs + 1) == targets));
         }
     }
 
