@@ -247,7 +247,7 @@ fn tokens_of_the_wrong_rank_or_size_are_refused() -> Outcome {
     let mut trainer = Trainer::new(model, TrainerOptions::default())?;
     let tokens = tokens(2, 6);
     assert_eq!(
-        told(trainer.step(&tokens, &tokens.t()).unwrap_err()),
+        told(trainer.step(&tokens, tokens.t()).unwrap_err()),
         "training `Words` needs labels of shape [2, 6], one per step but was given an array of shape [6, 2]"
     );
     assert_eq!(

@@ -1,10 +1,11 @@
 //! The targets of a batch, and the check that they fit the loss.
 
+use ndarray::{ArrayBase, ArrayView, Data, Dimension};
 use windlass_compiler::autodiff::{Loss, OutputLoss, class_axis};
 use windlass_compiler::shape::{Dim, Shape, Sizes};
 
 use crate::error::Error;
-use crate::network::{Feed, IndexInput, Input, InputError};
+use crate::network::{Element, Feed, IndexInput, Input, InputError, Samples};
 
 /// The targets of a batch.
 ///
@@ -33,13 +34,32 @@ impl<'a, T: Into<Target<'a>>> FromIterator<(&'a str, T)> for Target<'a> {
 }
 
 /// Indices are labels, numbers are values.
-impl<'a, T: Into<Feed<'a>>> From<T> for Target<'a> {
-    fn from(target: T) -> Self {
+impl<'a, E: Element> From<Samples<'a, E>> for Target<'a> {
+    fn from(target: Samples<'a, E>) -> Self {
         match target.into() {
             Feed::Numbers(values) => Target::Values(values),
             Feed::Indices(labels) => Target::Labels(labels),
         }
     }
+}
+
+/// What borrows its elements converts to a target as it does to samples.
+macro_rules! target_from {
+    ($([$($generics:tt)*] $from:ty;)*) => {$(
+        impl<'a, E: Element, $($generics)*> From<$from> for Target<'a> {
+            fn from(target: $from) -> Self {
+                Samples::from(target).into()
+            }
+        }
+    )*};
+}
+
+target_from! {
+    [] &'a [E];
+    [const LENGTH: usize] &'a [E; LENGTH];
+    [] &'a Vec<E>;
+    [S: Data<Elem = E>, D: Dimension] &'a ArrayBase<S, D>;
+    [D: Dimension] ArrayView<'a, E, D>;
 }
 
 /// Names in a list of words.
