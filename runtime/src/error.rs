@@ -16,7 +16,8 @@ use windlass_compiler::shape::Symbol;
 pub use self::data::DataSetProblem;
 pub use self::mismatch::TensorMismatch;
 pub use self::network::{NetworkProblem, OutsideVocabulary};
-use self::words::{bulleted, listed, mebibytes, pairs};
+pub(crate) use self::words::place_of;
+use self::words::{Place, bulleted, listed, mebibytes, pairs};
 use crate::text::TextError;
 use crate::trainer::NonFiniteOrigin;
 
@@ -174,12 +175,16 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A label outside the range of classes.
-    #[error("label {label} of sample {index} is outside the {classes} classes of `{network}`, 0 to {}", classes - 1)]
+    #[error(
+        "label {label} of {} is outside the {classes} classes of `{network}`, 0 to {}",
+        Place(place),
+        classes.saturating_sub(1)
+    )]
     Label {
         /// The network.
         network: String,
-        /// The sample.
-        index: usize,
+        /// The sample, and the index in it along each axis, such as the step.
+        place: Vec<usize>,
         /// Its label.
         label: i32,
         /// The number of classes.

@@ -200,7 +200,7 @@ impl<N: AnyNetwork> Trainer<N> {
     /// One step of gradient descent on a batch of any size.
     ///
     /// # Errors
-    /// [`Error::Input`], [`Error::UnequalBatches`], [`Error::EmptyBatch`] as in [`Model::forward`]; [`Error::Label`]
+    /// [`Error::Input`], [`Error::Token`], [`Error::UnequalBatches`], [`Error::EmptyBatch`] as in [`Model::forward`]; [`Error::Label`]
     /// for a label outside the range of classes; [`Error::Target`] for a target of the wrong kind or batch size, or without the name
     /// of an output;
     /// [`Error::SingleValue`] for a batch of one if batch normalisation has a single value per channel;

@@ -254,6 +254,12 @@ fn tokens_of_the_wrong_rank_or_size_are_refused() -> Outcome {
         told(trainer.step(&tokens, &[0; 5]).unwrap_err()),
         "training `Words` needs 12 labels, one per step but was given 5 labels"
     );
+    let mut labels = tokens.clone();
+    labels[[1, 4]] = 11;
+    assert_eq!(
+        told(trainer.step(&tokens, &labels).unwrap_err()),
+        "label 11 of sample 1, step 4 is outside the 11 classes of `Words`, 0 to 10"
+    );
     // Labels of one sample need no batch, like inputs.
     let (text, labels) = (tokens.row(0), tokens.row(1));
     assert!(trainer.step(text, Target::from(labels))?.loss.is_finite());

@@ -37,6 +37,10 @@ windlass::network! {
         slice(0, 1); next = it;
     }
 
+    network Single(tokens: [T] of index) -> [T] of index {
+        embedding(100, 8)
+    }
+
     network Whole(tokens: [4] of index) -> [2] {
         slice(0, 2)
     }

@@ -12,6 +12,7 @@ use super::scope::{Environment, Flow, Labels};
 use super::{Checked, Checker, Finding, SINGLE_OUTPUT};
 use crate::ast::{Network, Outputs, Port, Sizes, plain};
 use crate::diagnostics::{Diagnostics, Mistake, did_you_mean};
+use crate::parse::OUTPUTS_HELP;
 
 /// Whether a network of this name would hide a type of Rust.
 pub(crate) fn is_primitive(name: &Ident) -> bool {
@@ -175,9 +176,8 @@ impl<'a> Checker<'_, 'a> {
             let name = plain(&port.name);
             self.expect_free_name(&port.name);
             if let Some(word) = &port.of_index {
-                let mistake = Mistake::new(format!("the output `{name}` cannot be of `index`")).help(
-                    "outputs are numbers: for a class or token, give a score for each, `[256]`".to_owned(),
-                );
+                let mistake = Mistake::new(format!("the output `{name}` cannot be of `index`"))
+                    .help(OUTPUTS_HELP.to_owned());
                 self.errors.report(word, mistake);
             }
             if network.inputs.iter().any(|input| plain(&input.name) == name) {

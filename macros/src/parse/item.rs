@@ -349,7 +349,11 @@ fn network(
         if input.peek(token::Paren) {
             Outputs::Named(ports(input)?)
         } else if input.peek(token::Bracket) {
-            Outputs::Single(sizes(input)?)
+            let sizes = sizes(input)?;
+            if let Some(word) = elements(input)? {
+                return Err(error(&word, "an output cannot be of `index`", OUTPUTS_HELP));
+            }
+            Outputs::Single(sizes)
         } else {
             return Err(at_next_token(
                 input,
@@ -396,6 +400,10 @@ fn elements(input: ParseStream) -> Result<Option<Ident>> {
         _ => Err(error(&word, &format!("inputs cannot be of `{word}`"), ELEMENTS_HELP)),
     }
 }
+
+/// What to declare instead of an output of indices.
+pub(crate) const OUTPUTS_HELP: &str =
+    "outputs are numbers: for a class or token, give a score for each, `[256]`";
 
 const ELEMENTS_HELP: &str =
     "write `[T] of index` for indices, such as tokens; inputs of numbers need no word: `[T]`";

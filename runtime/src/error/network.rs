@@ -1,8 +1,8 @@
 //! Why a graph cannot be used as a network, and why a network cannot take an input.
 
-use std::fmt;
-
 use windlass_compiler::shape::Symbol;
+
+use super::words::Place;
 
 /// Why a graph cannot be used for models, predictors and trainers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,18 +71,4 @@ pub struct OutsideVocabulary {
     pub token: i32,
     /// The number of tokens that there are.
     pub vocabulary: usize,
-}
-
-/// A sample, and perhaps a step or an index in it.
-struct Place<'p>(&'p [usize]);
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            [] => f.write_str("the only place"),
-            [sample] => write!(f, "sample {sample}"),
-            [sample, step] => write!(f, "sample {sample}, step {step}"),
-            [sample, index @ ..] => write!(f, "sample {sample}, index {index:?}"),
-        }
-    }
 }

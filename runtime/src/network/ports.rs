@@ -6,7 +6,7 @@ use windlass_compiler::ops::source::InputRole;
 use windlass_compiler::shape::{DType, Dim, Shape, Sizes, Symbol};
 
 use super::{Feed, InputError};
-use crate::error::{Error, OutsideVocabulary};
+use crate::error::{Error, OutsideVocabulary, place_of};
 
 /// An input or output: its name and shape.
 pub(crate) type Port = (String, Shape);
@@ -52,21 +52,13 @@ impl Ports {
             (Feed::Indices(samples), Some(Some(vocabulary))) => {
                 let is_known = |token: &i32| usize::try_from(*token).is_ok_and(|token| token < vocabulary);
                 let tokens = samples.elements();
-                let Some(mut rest) = tokens.iter().position(|token| !is_known(token)) else { return Ok(()) };
-                let token = tokens[rest];
-                let axes = shape.item_dims().len();
+                let Some(position) = tokens.iter().position(|token| !is_known(token)) else { return Ok(()) };
+                let token = tokens[position];
                 // A slice has only fixed sizes; an array may be a batch or a single sample.
-                let sizes = match feed.shape() {
-                    Some(shape) => shape[shape.len() - axes..].to_vec(),
-                    None => shape.item(),
+                let place = match feed.shape() {
+                    Some(sizes) => place_of(position, &sizes[sizes.len() - shape.item_dims().len()..]),
+                    None => place_of(position, &shape.item()),
                 };
-                let mut place = Vec::with_capacity(axes + 1);
-                for size in sizes.iter().rev() {
-                    place.push(rest % size);
-                    rest /= size;
-                }
-                place.push(rest);
-                place.reverse();
                 let (network, input) = (network.to_owned(), name.clone());
                 Err(Error::Token(OutsideVocabulary { network, input, place, token, vocabulary }))
             }

@@ -4,7 +4,7 @@ use ndarray::{ArrayBase, ArrayView, Data, Dimension};
 use windlass_compiler::autodiff::{Loss, OutputLoss, class_axis};
 use windlass_compiler::shape::{Dim, Shape, Sizes};
 
-use crate::error::Error;
+use crate::error::{Error, place_of};
 use crate::network::{Element, Feed, IndexInput, Input, InputError, Samples};
 
 /// The targets of a batch.
@@ -164,8 +164,9 @@ impl Target<'_> {
                 match labels.iter().position(|&label| !is_class(label)) {
                     None => Ok(()),
                     Some(index) => {
-                        let network = network.to_owned();
-                        Err(Error::Label { network, index, label: labels[index], classes: *classes })
+                        let item: Vec<usize> = each().skip(1).collect();
+                        let (network, place) = (network.to_owned(), place_of(index, &item));
+                        Err(Error::Label { network, place, label: labels[index], classes: *classes })
                     }
                 }
             }

@@ -1,20 +1,22 @@
 //! Rows of a table by index, and the sums of gradients into them.
 
+use windlass_compiler::autodiff::Optimizer;
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::dump::Dump;
 use windlass_compiler::entity::ValueId;
-use windlass_compiler::graph::Graph;
+use windlass_compiler::graph::{Builder, Graph, Layer};
 use windlass_compiler::interp::Array;
 use windlass_compiler::ops::gather::{Gather, GatherGrad};
 use windlass_compiler::ops::source::{Input, InputRole};
+use windlass_compiler::ops::window::Window;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileOptions, compile};
-use windlass_compiler::shape::{Shape, Type};
+use windlass_compiler::shape::{DType, Shape, Type};
 use windlass_runtime::executor::Executor;
 
 use crate::check::{Agreement, Expectation};
-use crate::graphs::Ops;
-use crate::numbers::{Sources, Values, sources};
+use crate::graphs::{Ops, training};
+use crate::numbers::{Numbers, Sources, Values, sources};
 use crate::run::run_every_way;
 
 fn indices(ops: &mut Ops, item: &[usize]) -> ValueId {
@@ -82,5 +84,38 @@ fn gradients_have_the_same_bits_for_any_number_of_threads() {
             let bits: Vec<u32> = results["dtable"].iter().map(|value| value.to_bits()).collect();
             assert_eq!(*first.get_or_insert_with(|| bits.clone()), bits, "{threads} threads");
         }
+    }
+}
+
+/// Embeddings between inputs and layers, with a step of training: features that are vectors, channels of a sequence, and
+/// shared by two inputs.
+#[test]
+fn networks_of_tokens() {
+    let mut numbers = Numbers::new(11);
+    for (features, steps) in [(4, 5), (16, 8), (37, 3)] {
+        let mut builder = Builder::new("tokens");
+        let tokens = builder.input_of("tokens", DType::I32, [steps.into()]).unwrap();
+        let one = builder.input_of("one", DType::I32, []).unwrap();
+        let rows = builder.layer("words", &Layer::embedding(11, features), tokens).unwrap();
+        builder.share("again", "words");
+        let row = builder.layer("again", &Layer::embedding(11, features), one).unwrap();
+        let channels = builder.layer("", &Layer::Permute { order: vec![1, 0] }, rows).unwrap();
+        let window = Window::cube(1, 3, 1, 1);
+        let x = builder.layer("c1", &Layer::conv(features, window), channels).unwrap();
+        let x = builder.layer("", &Layer::GlobalMaxPool { axes: 1 }, x).unwrap();
+        let x = builder.layer("", &Layer::Flatten, x).unwrap();
+        let x = builder.add("sum", x, row).unwrap();
+        let x = builder.layer("f2", &Layer::linear(3), x).unwrap();
+        builder.output("y", x).unwrap();
+        let graph = builder.finish().unwrap();
+        let what = format!("{steps} tokens of {features} features");
+        let batches = &[1, 4];
+        let mut check = |graph: &Graph, mode| {
+            let expectation = Expectation::new(graph, batches, Values::Reals, Agreement::Within(1e-5));
+            expectation.check_some(mode, &mut numbers, &what);
+        };
+        check(&graph, Mode::Inference);
+        check(&training(&graph, Optimizer::sgd()), Mode::Training);
+        check(&training(&graph, Optimizer::adam()), Mode::Training);
     }
 }
