@@ -1,9 +1,10 @@
 //! Inputs of indices: embeddings, losses for each step, and what is refused.
 
 use ndarray::{Array1, Array2, Array3, ArrayD, arr0, array, s};
+use windlass::tuning::Cache;
 use windlass::{
     Builder, DType, Dynamic, Error, Feed, IndexInput, InputError, Layer, Loss, Model, Network, Optimizer,
-    Options, OutsideVocabulary, Schedule, Sizes, Target, Trainer, TrainerOptions, network,
+    Options, OutsideVocabulary, Schedule, Sizes, Target, Trainer, TrainerOptions, Tuning, network,
 };
 use windlass_compiler::interp::{Array, Bindings, run};
 
@@ -94,6 +95,23 @@ fn an_embedding_gives_the_rows_of_its_table() -> Outcome {
     for ((n, t), &token) in question.indexed_iter() {
         assert_eq!(outputs.steps.slice(s![n, t, ..]), table.slice(s![token, ..]));
     }
+    Ok(())
+}
+
+/// Predictors, files and tuning work as for networks of numbers.
+#[test]
+fn models_of_tokens_are_saved_settled_and_tuned() -> Outcome {
+    let (model, tokens) = (Words::model(5)?, tokens(3, 9));
+    let scores = model.forward(&tokens)?;
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("words.safetensors");
+    model.save(&path)?;
+    assert_eq!(bits(&Words::load(&path)?.forward(&tokens)?), bits(&scores));
+    let predictor = model.into_predictor()?;
+    assert_eq!(bits(&predictor.forward(&tokens)?), bits(&scores));
+    assert!(matches!(predictor.forward(&array![11]), Err(Error::Token(_))));
+    let options = Tuning::default().cache(Cache::none()).for_model::<Words>(&Options::default())?.options;
+    assert_eq!(bits(&Model::<Words>::load_with(&path, &options)?.forward(&tokens)?), bits(&scores));
     Ok(())
 }
 
