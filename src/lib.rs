@@ -138,6 +138,9 @@
 //! # Ok::<(), windlass::Error>(())
 //! ```
 //!
+//! Inputs of indices, `tokens: [T] of index`, and `embedding` make networks for text; [`text`] has vocabularies, batches,
+//! sampling and beam search.
+//!
 //! [`convolution`] explains the arithmetic of convolutional networks with short programs, and writes a convolution as a
 //! matrix. [`data`] reads, augments and batches images, [`metrics`] computes accuracy, and [`schedule`] holds the learning
 //! rates. Every failure is an [`Error`] that says what failed, where, and how to fix it.
@@ -176,10 +179,10 @@ pub use windlass_compiler::shape::{DType, Dim, Polynomial, Shape, Sizes, Symbol,
 pub use windlass_compiler::summary::{ReceptiveField, Summary, summary};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
-pub use windlass_runtime::error::{DataSetProblem, NetworkProblem, TensorMismatch};
+pub use windlass_runtime::error::{DataSetProblem, NetworkProblem, OutsideVocabulary, TensorMismatch};
 pub use windlass_runtime::machine::{Bandwidths, Caches, Machine};
 pub use windlass_runtime::network::{
-    AnyNetwork, Dynamic, DynamicInputs, DynamicOutputs, Input, InputError, Network,
+    AnyNetwork, Dynamic, DynamicInputs, DynamicOutputs, Feed, IndexInput, Input, InputError, Network, Samples,
 };
 pub use windlass_runtime::profile::{KernelTime, Profile};
 pub use windlass_runtime::schedule::Schedule;
@@ -187,7 +190,7 @@ pub use windlass_runtime::tensor::{NamedShapes, NamedTensors};
 pub use windlass_runtime::trainer::{NonFiniteOrigin, Stage};
 pub use windlass_runtime::{
     Error, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport, Stream, Streaming,
-    Target, Trainer, TrainerOptions, Tuning, checkpoint, data, initialize, metrics, schedule, tuning,
+    Target, Trainer, TrainerOptions, Tuning, checkpoint, data, initialize, metrics, schedule, text, tuning,
 };
 
 pub mod convolution {

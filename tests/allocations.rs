@@ -8,6 +8,8 @@ use windlass::{Dynamic, Model, Optimizer, Options, Predictor, Trainer, TrainerOp
 
 network! {
     network Tagger(frames: [T, 4]) -> [T, 3] { f1: linear(8); relu; f2: linear(3) }
+
+    network Words(tokens: [T] of index) -> [T, 9] { embedding(9, 8); linear(9) }
 }
 
 network! {
@@ -111,6 +113,15 @@ fn repeated_runs_and_steps_ask_for_no_memory() -> Outcome {
             let mut trainer = Trainer::new(tagger, TrainerOptions::default())?;
             let counted = requests(|| trainer.step(&frames, &steps).map(drop))?;
             assert_eq!(counted, 0, "training step on sequences, {case}");
+
+            let tokens = ndarray::Array2::from_elem((batch, 7), 5);
+            let words: Model<Words> = Model::with_options(1, &options)?;
+            let mut next = vec![0.0; batch * 7 * 9];
+            let counted = requests(|| words.forward_into(&tokens, &mut [&mut next]))?;
+            assert_eq!(counted, 0, "tokens, {case}");
+            let mut trainer = Trainer::new(words, TrainerOptions::default())?;
+            let counted = requests(|| trainer.step(&tokens, &tokens).map(drop))?;
+            assert_eq!(counted, 0, "training step on tokens, {case}");
 
             let predictor: Predictor<Small> = Model::with_options(1, &options)?.into_predictor()?;
             let counted = requests(|| predictor.forward_into(&images, &mut [&mut scores]))?;

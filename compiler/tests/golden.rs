@@ -162,7 +162,7 @@ impl Layer {
     /// and PyTorch's.
     fn run<T: Real>(&self, compare: impl Fn(bool, &str, &Array<T>, &Golden)) {
         let (graph, results, gradients) = self.graph();
-        let batch = self.operands[0].sizes[0];
+        let batch = self.operands[self.batched[0]].sizes[0];
         let mut bindings: Bindings<T> = self
             .operands
             .iter()
@@ -224,6 +224,11 @@ fn elements() {
 #[test]
 fn axes() {
     check_layers("axes.json");
+}
+
+#[test]
+fn embeddings() {
+    check_layers("embedding.json");
 }
 
 #[test]
@@ -350,9 +355,11 @@ fn optimizers() {
 /// Gradient operators count if the gradient of a layer contains them.
 #[test]
 fn every_operator_is_compared() {
-    let layers = ["conv.json", "pool.json", "normalisation.json", "elements.json", "loss.json", "axes.json"]
+    let files = ["conv", "pool", "normalisation", "elements", "loss", "axes", "embedding"];
+    let layers = files
+        .map(|file| format!("{file}.json"))
         .into_iter()
-        .flat_map(read::<Vec<Layer>>)
+        .flat_map(|file| read::<Vec<Layer>>(&file))
         .map(|layer| layer.graph().0);
     let trainings = read::<Vec<Training>>("optimizer.json").into_iter().map(|training| training.graph());
     let losses = read::<Vec<TrainedLoss>>("trained_loss.json").into_iter().map(|loss| loss.graph());

@@ -10,6 +10,7 @@ use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormTraining};
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
 use windlass_compiler::ops::dropout::{Dropout, DropoutTraining, MaskUnit};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
+use windlass_compiler::ops::gather::{Gather, GatherGrad};
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{CrossEntropy, MeanSquaredError};
 use windlass_compiler::ops::pool::{AvgPool, MaxPool};
@@ -351,6 +352,17 @@ fn softmax() {
 fn losses() {
     check(CrossEntropy {}, &["f32[N, 4]", "i32[N]"]);
     check(MeanSquaredError {}, &["f32[N, 2, 3]", "f32[N, 2, 3]"]);
+}
+
+#[test]
+fn rows_of_tables() {
+    for indices in ["i32[N]", "i32[N, 2]", "i32[N, T]", "i32[N*T]", "i32[N, T, 2]"] {
+        let gather = Gather { rows: 4 };
+        let types = ["f32[4, 3]", indices].map(|text| text.parse().unwrap());
+        let g = gather.infer(&types).unwrap()[0].to_string();
+        check(gather, &["f32[4, 3]", indices]);
+        check(GatherGrad { rows: 4 }, &[&g, indices]);
+    }
 }
 
 /// A graph in text form whose last value is the loss.

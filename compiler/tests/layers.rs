@@ -258,6 +258,7 @@ fn every_layer_is_compared() {
         "global_max_pool1d",
         "global_max_pool3d",
         "linear",
+        "embedding",
         "flatten",
         "dropout",
         "channel_dropout",

@@ -133,6 +133,8 @@ fn every_set_of_switches_keeps_the_results() {
                 fuse: on(3),
                 fold_batch_norm: on(4),
                 pool_first: on(5),
+                fuse_elementwise: on(3),
+                scans: on(1),
                 fuse_norm_grad: true,
                 release_relu: true,
                 relu_bits: true,

@@ -2,10 +2,8 @@
 
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
-use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Array, Bindings};
-use windlass_compiler::ops::{Indices, Operator};
 use windlass_compiler::shape::{DType, Sizes};
 
 use crate::generate::mix;
@@ -58,35 +56,9 @@ impl Values {
     }
 }
 
-/// For each integer value, its exclusive upper limit: the lowest that an operator requires.
-fn integer_bounds(graph: &Graph) -> Vec<u32> {
-    let mut bounds = vec![u32::MAX; graph.value_count()];
-    let bound = |bounds: &mut Vec<u32>, value: ValueId, most: usize| {
-        let most = u32::try_from(most).unwrap_or(u32::MAX);
-        bounds[value.index()] = bounds[value.index()].min(most);
-    };
-    for node in graph.nodes().iter().rev() {
-        match (node.op.facts().indices, &node.operands[..]) {
-            (Some(Indices::Below(most)), &[.., indices]) => bound(&mut bounds, indices, most),
-            (Some(Indices::Channels), &[.., logits, labels]) => {
-                bound(&mut bounds, labels, graph.ty(logits).shape.item()[0]);
-            }
-            (Some(_), _) => {}
-            // Operators that move integers pass on the limit.
-            (None, _) => {
-                for &operand in &node.operands {
-                    let asked = node.results.iter().map(|result| bounds[result.index()]).min();
-                    bound(&mut bounds, operand, asked.unwrap_or(u32::MAX) as usize);
-                }
-            }
-        }
-    }
-    bounds
-}
-
 /// Numbers for every source of a graph.
 pub fn sources(graph: &Graph, sizes: &Sizes, values: Values, seed: u64) -> Bindings<f64> {
-    let bounds = integer_bounds(graph);
+    let limits = graph.index_limits();
     let inputs = graph.inputs().map(|(value, input)| (value, &input.name));
     let parameters = graph.parameters().map(|(value, parameter)| (value, &parameter.name));
     let states = graph.states().map(|(value, state)| (value, &state.name));
@@ -99,7 +71,8 @@ pub fn sources(graph: &Graph, sizes: &Sizes, values: Values, seed: u64) -> Bindi
         let count = sizes.iter().product();
         let array = match ty.dtype {
             DType::I32 => {
-                let most = bounds[value.index()].min(1 << 20);
+                let most = limits[value.index()].and_then(|limit| u32::try_from(limit).ok());
+                let most = most.unwrap_or(u32::MAX).min(1 << 20);
                 Array::ints(sizes, (0..count).map(|_| numbers.u32(..most).cast_signed()).collect())
             }
             DType::F32 => {

@@ -141,6 +141,8 @@ pub(crate) enum Outputs {
 pub(crate) struct Port {
     pub(crate) name: Ident,
     pub(crate) sizes: Sizes,
+    /// The word `index` of `of index`: its elements are indices, not numbers.
+    pub(crate) of_index: Option<Ident>,
 }
 
 /// `[1, 28, 28]`

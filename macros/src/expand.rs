@@ -62,9 +62,21 @@ pub(crate) struct Port {
     name: Ident,
     text: String,
     sizes: Vec<Dim>,
+    /// Whether its elements are indices.
+    of_index: bool,
 }
 
 impl Port {
+    /// The type of a batch of it.
+    fn samples(&self) -> TokenStream {
+        if self.of_index { quote!(::windlass::IndexInput) } else { quote!(::windlass::Input) }
+    }
+
+    /// What a batch of it holds, for documentation.
+    fn words(&self) -> String {
+        format!("{:?}{}", self.sizes, if self.of_index { " of index" } else { "" })
+    }
+
     /// The sizes, if all are known at compile time.
     fn fixed(&self) -> Option<Vec<usize>> {
         self.sizes.iter().map(Dim::fixed).collect()
@@ -85,29 +97,30 @@ impl Ports {
         let network = finding.network;
         let mut names = HashSet::new();
         // Equal names are reported by `check`; here they would cause further errors.
-        let mut port = |name: &Ident, sizes: &[Dim]| {
+        let mut port = |name: &Ident, sizes: &[Dim], of_index: bool| {
             let text = plain(name);
             names.insert(text.to_uppercase()).then(|| Port {
                 name: name.clone(),
                 text,
                 sizes: sizes.to_vec(),
+                of_index,
             })
         };
         let inputs = network
             .inputs
             .iter()
             .zip(&finding.inputs)
-            .filter_map(|(declared, sizes)| port(&declared.name, sizes))
+            .filter_map(|(declared, sizes)| port(&declared.name, sizes, declared.of_index.is_some()))
             .collect();
         let outputs = match &network.outputs {
             Outputs::Missing => Vec::new(),
             Outputs::Single(_) => {
-                port(&format_ident!("{SINGLE_OUTPUT}"), &finding.outputs[0]).into_iter().collect()
+                port(&format_ident!("{SINGLE_OUTPUT}"), &finding.outputs[0], false).into_iter().collect()
             }
             Outputs::Named(ports) => ports
                 .iter()
                 .zip(&finding.outputs)
-                .filter_map(|(declared, sizes)| port(&declared.name, sizes))
+                .filter_map(|(declared, sizes)| port(&declared.name, sizes, false))
                 .collect(),
         };
         Ports { inputs, outputs, outputs_named: matches!(network.outputs, Outputs::Named(_)) }
@@ -269,13 +282,16 @@ fn implementation(name: &Ident, ports: &Ports, graph: Option<&Graph>) -> TokenSt
     };
     let input_type = match input_names(name, ports) {
         Some(inputs) => quote!(#inputs<'a>),
-        None => quote!(::windlass::Input<'a>),
+        None => {
+            let samples = ports.inputs.first().map_or_else(|| quote!(::windlass::Input), Port::samples);
+            quote!(#samples<'a>)
+        }
     };
     let feeds = match &ports.inputs[..] {
-        [_] => quote!([inputs]),
+        [_] => quote!([::windlass::Feed::from(inputs)]),
         inputs => {
             let names = inputs.iter().map(|port| &port.name);
-            quote!([#(inputs.#names),*])
+            quote!([#(::windlass::Feed::from(inputs.#names)),*])
         }
     };
     let (output_type, results) = match output_names(name, ports) {
@@ -310,7 +326,7 @@ fn implementation(name: &Ident, ports: &Ports, graph: Option<&Graph>) -> TokenSt
 
             type Inputs<'a> = #input_type;
             type Outputs = #output_type;
-            type Feeds<'a> = [::windlass::Input<'a>; #input_count];
+            type Feeds<'a> = [::windlass::Feed<'a>; #input_count];
             type Results = [::windlass::ndarray::ArrayD<f32>; #output_count];
 
             fn graph() -> &'static ::windlass::Graph {
@@ -353,20 +369,21 @@ fn input_struct(
     let Some(inputs) = input_names(name, ports) else { return TokenStream::new() };
     let doc = format!("The inputs of a run of [`{name}`].");
     let names: Vec<&Ident> = ports.inputs.iter().map(|port| &port.name).collect();
-    let docs = ports.inputs.iter().map(|port| format!("A batch of `{:?}`.", port.sizes));
+    let docs = ports.inputs.iter().map(|port| format!("A batch of `{}`.", port.words()));
+    let samples: Vec<TokenStream> = ports.inputs.iter().map(Port::samples).collect();
     quote! {
         #(#conditions)*
         #[doc = #doc]
         #[derive(Clone, Debug)]
         #visibility struct #inputs<'a> {
-            #(#[doc = #docs] pub #names: ::windlass::Input<'a>,)*
+            #(#[doc = #docs] pub #names: #samples<'a>,)*
         }
 
         #(#conditions)*
         #[allow(dead_code)]
         impl<'a> #inputs<'a> {
             /// Inputs from slices or arrays, in declaration order.
-            #visibility fn new(#(#names: impl ::core::convert::Into<::windlass::Input<'a>>),*) -> Self {
+            #visibility fn new(#(#names: impl ::core::convert::Into<#samples<'a>>),*) -> Self {
                 #inputs { #(#names: #names.into()),* }
             }
         }
@@ -399,7 +416,7 @@ fn literals(sizes: &[usize]) -> Vec<Literal> {
 
 /// The generated part of the network's documentation: shapes, and a table of layers.
 fn documentation(ports: &Ports, parameters: Option<&str>, checked: &Checked) -> TokenStream {
-    let row = |port: &Port| format!("`{}` `{:?}`", port.text, port.sizes);
+    let row = |port: &Port| format!("`{}` `{}`", port.text, port.words());
     let list = |ports: &[Port]| ports.iter().map(row).collect::<Vec<_>>().join(", ");
     let values = parameters.map(|words| format!("`{words}`: ")).unwrap_or_default();
     let parameters: usize =

@@ -3,6 +3,8 @@
 
 mod call;
 mod item;
+
+pub(crate) use item::OUTPUTS_HELP;
 #[cfg(test)]
 mod tests;
 

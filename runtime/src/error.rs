@@ -1,13 +1,13 @@
 //! Run-time errors. Each message says what failed, where, what was expected, and how to fix it.
 
 mod data;
+mod make;
 mod mismatch;
 mod network;
 mod words;
 
-use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use windlass_compiler::error::GraphError;
 use windlass_compiler::interp::InterpError;
@@ -15,8 +15,10 @@ use windlass_compiler::shape::Symbol;
 
 pub use self::data::DataSetProblem;
 pub use self::mismatch::TensorMismatch;
-pub use self::network::NetworkProblem;
-use self::words::{bulleted, listed, mebibytes, pairs};
+pub use self::network::{NetworkProblem, OutsideVocabulary};
+pub(crate) use self::words::place_of;
+use self::words::{Place, bulleted, listed, mebibytes, pairs};
+use crate::text::TextError;
 use crate::trainer::NonFiniteOrigin;
 
 /// The error type of this crate. Its message is complete: it contains the cause's message, so `source` returns nothing
@@ -184,17 +186,27 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A label outside the range of classes.
-    #[error("label {label} of sample {index} is outside the {classes} classes of `{network}`, 0 to {}", classes - 1)]
+    #[error(
+        "label {label} of {} is outside the {classes} classes of `{network}`, 0 to {}",
+        Place(place),
+        classes.saturating_sub(1)
+    )]
     Label {
         /// The network.
         network: String,
-        /// The sample.
-        index: usize,
+        /// The sample, and the index in it along each axis, such as the step.
+        place: Vec<usize>,
         /// Its label.
         label: i32,
         /// The number of classes.
         classes: usize,
     },
+    /// An index of an input that is outside the vocabulary of the embedding that looks it up.
+    #[error(transparent)]
+    Token(OutsideVocabulary),
+    /// A text, or the scores of its tokens, that cannot be used.
+    #[error(transparent)]
+    Text(#[from] TextError),
     /// A target that does not fit the loss.
     #[error("training `{network}` needs {expected} but was given {got}")]
     Target {
@@ -487,21 +499,4 @@ pub enum Error {
         /// The number of classes.
         classes: usize,
     },
-}
-
-impl Error {
-    /// Adds the file and the operation to an I/O error, for `map_err`.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
-        let path = path.to_owned();
-        move |reason| Error::Io { action, path: path.clone(), reason }
-    }
-
-    /// A setting outside its range.
-    pub(crate) fn setting(
-        setting: impl Into<String>,
-        value: impl fmt::Display,
-        expected: impl Into<String>,
-    ) -> Error {
-        Error::Setting { setting: setting.into(), value: value.to_string(), expected: expected.into() }
-    }
 }

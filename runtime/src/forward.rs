@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
 use crate::memory::MemoryReport;
 use crate::network::ports::Ports;
-use crate::network::{AnyNetwork, Input};
+use crate::network::{AnyNetwork, Feed};
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::profile::Profile;
@@ -122,7 +122,7 @@ impl<N: AnyNetwork> Forward<N> {
     fn start<'b>(
         &'b self,
         parameters: &'b Parameters,
-        feeds: &'b [Input<'_>],
+        feeds: &'b [Feed<'_>],
         outputs: impl Iterator<Item = &'b mut [f32]>,
         sizes: Sizes,
     ) -> Result<Run<'b, 'b>, Error> {
@@ -249,11 +249,15 @@ pub(crate) fn input_slots(executor: &Executor, ports: &Ports) -> Vec<Option<usiz
 pub(crate) fn bind_inputs<'b>(
     run: &mut Run<'_, 'b>,
     slots: &[Option<usize>],
-    feeds: &'b [Input<'_>],
+    feeds: &'b [Feed<'_>],
 ) -> Result<(), Error> {
     for (slot, input) in slots.iter().zip(feeds) {
         if let Some(slot) = *slot {
-            run.bind(slot, Binding::Floats(input.elements()))?;
+            let binding = match input {
+                Feed::Numbers(samples) => Binding::Floats(samples.elements()),
+                Feed::Indices(samples) => Binding::Integers(samples.elements()),
+            };
+            run.bind(slot, binding)?;
         }
     }
     Ok(())

@@ -22,6 +22,7 @@ mod random;
 pub mod schedule;
 pub mod streaming;
 pub mod tensor;
+pub mod text;
 mod timing;
 pub mod trainer;
 pub mod tuning;

@@ -1,4 +1,4 @@
-//! Classification metrics: accuracy, and the confusion matrix with precision, recall and F1.
+//! Metrics of classification, accuracy and the confusion matrix with precision, recall and F1; and perplexity.
 
 use std::fmt;
 
@@ -23,6 +23,36 @@ pub fn argmax(scores: &[f32]) -> Option<usize> {
         }
     }
     (!scores.is_empty()).then_some(best)
+}
+
+/// The perplexity of a language model: the exponential of the mean cross-entropy of its tokens. It is 1 if every token
+/// is predicted with certainty, and the size of the vocabulary if all tokens are equally likely.
+///
+/// ```
+/// use windlass_runtime::metrics::Perplexity;
+/// let mut perplexity = Perplexity::default();
+/// perplexity.record(256f32.ln(), 70); // the mean loss of a batch of 70 tokens
+/// assert!((perplexity.value().unwrap() - 256.0).abs() < 1e-3);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Perplexity {
+    sum: f64,
+    tokens: u64,
+}
+
+impl Perplexity {
+    /// Adds a batch: its mean cross-entropy, as training reports it, and its number of tokens.
+    pub fn record(&mut self, mean_cross_entropy: f32, tokens: usize) {
+        if tokens > 0 {
+            self.sum += f64::from(mean_cross_entropy) * tokens as f64;
+            self.tokens += tokens as u64;
+        }
+    }
+
+    /// The perplexity of all tokens so far; `None` if there are none.
+    pub fn value(&self) -> Option<f64> {
+        (self.tokens > 0).then(|| (self.sum / self.tokens as f64).exp())
+    }
 }
 
 /// The fraction of examples whose largest score is at their label. An example with a NaN score counts as wrong.
@@ -250,6 +280,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn perplexity_weights_batches_by_their_tokens() {
+        let mut perplexity = Perplexity::default();
+        assert_eq!(perplexity.value(), None);
+        perplexity.record(f32::NAN, 0);
+        perplexity.record(2.0, 30);
+        perplexity.record(1.0, 10);
+        assert!((perplexity.value().unwrap() - 1.75f64.exp()).abs() < 1e-12);
+        perplexity.record(f32::INFINITY, 1);
+        assert_eq!(perplexity.value(), Some(f64::INFINITY));
+    }
 
     #[test]
     fn argmax_of_special_values() {

@@ -163,7 +163,7 @@ impl<N: AnyNetwork> Model<N> {
     /// Runs the network on a batch of any size.
     ///
     /// # Errors
-    /// [`Error::Input`] for an input of the wrong shape, [`Error::UnequalBatches`] for inputs with different batch
+    /// [`Error::Input`] for an input of the wrong shape, [`Error::Token`] for an index outside the vocabulary, [`Error::UnequalBatches`] for inputs with different batch
     /// sizes, [`Error::EmptyBatch`] for an empty batch, [`Error::OutOfMemory`] for a batch that does not fit in memory.
     /// For a [`Dynamic`](crate::Dynamic) network also [`Error::UnknownInput`], [`Error::MissingInput`],
     /// [`Error::RepeatedInput`] and [`Error::UnnamedInput`].

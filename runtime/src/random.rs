@@ -16,6 +16,8 @@ pub(crate) enum Purpose {
     Split = 4,
     /// The mixture of the examples of a batch.
     Mix = 5,
+    /// The order of texts in an epoch, and drawn tokens.
+    Text = 6,
 }
 
 /// The stream of a seed, a purpose, and two numbers that distinguish streams of that purpose.

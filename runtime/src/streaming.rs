@@ -151,7 +151,8 @@ impl Stream<'_> {
     /// samples; the first input with an open length determines the number of steps.
     ///
     /// # Errors
-    /// [`Error::Binding`] for the wrong number of inputs, outputs or elements; the states then stay as they are.
+    /// [`Error::Binding`] for the wrong number of inputs, outputs or elements, and [`Error::Token`] for an index outside its
+    /// vocabulary; the states then stay as they are.
     pub fn run(&mut self, inputs: &[Binding<'_>], outputs: &mut [&mut [f32]]) -> Result<(), Error> {
         let Streaming { executor, parameters, ports, .. } = self.streaming;
         let wrong = |name: &str, expected: String, got: usize| Error::Binding {
@@ -168,6 +169,12 @@ impl Stream<'_> {
             return Err(wrong(self.streaming.network(), expected, outputs.len()));
         }
         let sizes = self.sizes(inputs)?;
+        for (place, input) in inputs.iter().enumerate() {
+            if let Binding::Integers(tokens) = input {
+                let item = ports.inputs[place].1.concrete(sizes.clone());
+                ports.check_indices(self.streaming.network(), place, tokens, &item[1..])?;
+            }
+        }
         let [before, after] = &mut self.states;
         let mut run = executor.start(sizes)?;
         for (slot, input) in self.streaming.inputs.iter().zip(inputs) {

@@ -32,7 +32,7 @@ use crate::executor::{Binding, Executor, Run};
 use crate::forward::{bind_inputs, input_slots, parameter_slots};
 use crate::memory::{MemoryReport, bytes};
 use crate::model::Model;
-use crate::network::{AnyNetwork, Input, Network};
+use crate::network::{AnyNetwork, Feed, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::profile::Profile;
@@ -200,7 +200,7 @@ impl<N: AnyNetwork> Trainer<N> {
     /// One step of gradient descent on a batch of any size.
     ///
     /// # Errors
-    /// [`Error::Input`], [`Error::UnequalBatches`], [`Error::EmptyBatch`] as in [`Model::forward`]; [`Error::Label`]
+    /// [`Error::Input`], [`Error::Token`], [`Error::UnequalBatches`], [`Error::EmptyBatch`] as in [`Model::forward`]; [`Error::Label`]
     /// for a label outside the range of classes; [`Error::Target`] for a target of the wrong kind or batch size, or without the name
     /// of an output;
     /// [`Error::SingleValue`] for a batch of one if batch normalisation has a single value per channel;
@@ -247,7 +247,7 @@ impl<N: AnyNetwork> Trainer<N> {
     /// One step; `execute` runs the program.
     fn step_with(
         &mut self,
-        feeds: &[Input<'_>],
+        feeds: &[Feed<'_>],
         target: &Target<'_>,
         sizes: &Sizes,
         execute: impl FnOnce(Run<'_, '_>, u64) -> Result<(), Error>,
@@ -296,7 +296,7 @@ impl<N: AnyNetwork> Trainer<N> {
 
     fn find_in_step(
         &self,
-        feeds: &[Input<'_>],
+        feeds: &[Feed<'_>],
         target: &Target<'_>,
         controls: &Controls,
         run: &Sizes,
@@ -306,7 +306,10 @@ impl<N: AnyNetwork> Trainer<N> {
             let sizes = self.graph.ty(value).shape.concrete(run);
             let of_network = self.model.ports().inputs.iter().position(|(name, _)| *name == input.name);
             let array = match of_network {
-                Some(place) => Array::new(sizes, feeds[place].elements().to_vec()),
+                Some(place) => match &feeds[place] {
+                    Feed::Numbers(samples) => Array::new(sizes, samples.elements().to_vec()),
+                    Feed::Indices(samples) => Array::ints(sizes, samples.elements().to_vec()),
+                },
                 None => match controls.binding(&input.name, self.graph.ty(value).dtype, target) {
                     Some(Binding::Floats(elements)) => Array::new(sizes, elements.to_vec()),
                     Some(Binding::Integers(elements)) => Array::ints(sizes, elements.to_vec()),
@@ -366,7 +369,7 @@ impl<N: AnyNetwork> Trainer<N> {
 
     fn run(
         &mut self,
-        feeds: &[Input<'_>],
+        feeds: &[Feed<'_>],
         target: &Target<'_>,
         controls: &Controls,
         sizes: &Sizes,

@@ -17,4 +17,6 @@ mod sequences;
 mod sharing;
 mod spatial_axes;
 mod support;
+mod text;
+mod tokens;
 mod trainers;

@@ -160,10 +160,10 @@ fn mistakes_are_explained() {
         error(&lstm(8, 0), vec![Dim::from(6)]),
         "`lstm` needs a sequence [steps, features] but receives [6]"
     );
-    assert_eq!(error(&lstm(0, 0), sequence()), "`lstm` has units 0, which must be at least 1");
+    assert_eq!(error(&lstm(0, 0), sequence()), "`lstm` has `units` 0, which must be at least 1");
     assert_eq!(
         error(&lstm(8, 8), sequence()),
-        "`lstm` has projection 8, which must be below the number of units, or 0 for no projection"
+        "`lstm` has `projection` 8, which must be below the number of units, or 0 for no projection"
     );
     let mut builder = Builder::new("net");
     let x = builder.input_of("x", DType::F32, sequence()).unwrap();
@@ -217,7 +217,7 @@ fn streams_continue_where_they_ended() {
     let error = stream.run(&[Binding::Floats(&[0.0; 7])], &mut [&mut [0.0; 8]]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`frames` needs a multiple of 12 elements, [N, T, 6] for 2 samples, but is bound to 7 elements"
+        "`frames` needs a multiple of 12 elements, [N, T, 6] for 2 samples but was given 7 elements"
     );
     assert!(stream.run(&[], &mut [&mut [0.0; 8]]).is_err());
     assert!(Tagger::model(0).unwrap().streaming().unwrap_err().to_string().contains("backwards"));

@@ -162,7 +162,7 @@ impl<M: Module> Compiler<'_, M> {
         kernel.visit(&mut |stmt| match stmt {
             Stmt::Tile(call) => tiles.push(&call.tile),
             Stmt::Map(map) => maps.push(map),
-            Stmt::For { .. } | Stmt::Branch { .. } => {}
+            Stmt::For { .. } | Stmt::Branch { .. } | Stmt::Lookup { .. } => {}
         });
         let mut fallbacks = Vec::new();
         let mut note = |leaf: String, reason: Option<FallbackReason>| {

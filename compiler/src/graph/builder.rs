@@ -197,6 +197,14 @@ impl Builder {
         left: ValueId,
         right: ValueId,
     ) -> Result<ValueId, GraphError> {
+        for value in [left, right] {
+            self.graph.check_exists(combination.word(), value)?;
+            let Type { dtype, shape } = self.graph.ty(value).clone();
+            if dtype == DType::I32 {
+                let error = ShapeError::NeedsNumbers { got: shape };
+                return Err(GraphError::Shape { at: combination.word().to_owned(), error });
+            }
+        }
         let kind = match combination {
             Combination::Add => BinaryKind::Add,
             Combination::Subtract => BinaryKind::Subtract,

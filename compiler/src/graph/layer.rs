@@ -188,6 +188,16 @@ pub enum Layer {
     Recurrent(Recurrent),
     /// The last step of a sequence: `[steps, …]` to `[…]`.
     LastStep,
+    /// Rows of a table by index: `[vocabulary, features]`, one row for each token. Its input are indices of any shape;
+    /// the result has the features as its last axis.
+    Embedding {
+        /// The number of rows.
+        vocabulary: usize,
+        /// Length of a row.
+        features: usize,
+        /// Initial values of the table.
+        init: Initializer,
+    },
     /// Squared Euclidean distances of a vector to some prototypes, `Σ (x − w)²`: the radial basis functions of LeNet-5
     /// (LeCun et al. 1998, section II.B).
     Rbf {
@@ -313,6 +323,11 @@ impl Layer {
     /// A dense layer with a bias and the default initialisation.
     pub fn linear(out_features: usize) -> Self {
         Layer::Linear { out_features, bias: true, init: Initializer::XavierUniform }
+    }
+
+    /// An embedding with the default initialisation, the standard normal distribution.
+    pub fn embedding(vocabulary: usize, features: usize) -> Self {
+        Layer::Embedding { vocabulary, features, init: table::EMBEDDING_INIT }
     }
 
     /// `prelu` with a parameter for each channel, initially 0.25.

@@ -8,6 +8,7 @@ mod builder;
 mod forms;
 pub mod initializer;
 mod layer;
+mod limits;
 mod names;
 mod raw;
 mod scans;

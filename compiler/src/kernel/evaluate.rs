@@ -34,7 +34,7 @@ mod tile;
 pub(crate) use memory::Span;
 pub use memory::{EvaluateError, KernelMemory};
 
-use super::{Affine, Extent, Kernel, OpenTerm, SizeId, Split, Stmt, Units};
+use super::{Affine, Element, Extent, Kernel, OpenTerm, SizeId, Split, Stmt, Units};
 
 /// The part of a kernel's work that one thread does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +145,17 @@ impl Evaluator<'_, '_> {
             Stmt::Branch { value, bound, below, rest } => {
                 let is_below = self.affine(value) < *bound;
                 self.body(if is_below { below } else { rest })
+            }
+            Stmt::Lookup { var, from, bound, found, rest } => {
+                let element = (from, self.affine(&from.offset));
+                let index = self.memory.read(self.kernel, element, Element::I32)?.cast_signed();
+                match usize::try_from(index) {
+                    Ok(index) if index < *bound => {
+                        self.variables[var.0] = number(index);
+                        self.body(found)
+                    }
+                    _ => self.body(rest),
+                }
             }
             Stmt::Tile(call) => self.tile(call),
             Stmt::Map(map) => self.map(map),

@@ -276,6 +276,19 @@ pub enum Stmt {
         /// Runs otherwise.
         rest: Vec<Stmt>,
     },
+    /// Reads an index from memory. The only statement whose addresses depend on data, and always within known bounds.
+    Lookup {
+        /// The variable that holds the index.
+        var: Var,
+        /// An integer of 32 bits.
+        from: Address,
+        /// The exclusive upper limit of the index.
+        bound: usize,
+        /// Runs if the integer is from 0 to below the bound.
+        found: Vec<Stmt>,
+        /// Runs otherwise, without the variable.
+        rest: Vec<Stmt>,
+    },
     /// A GEMM microkernel.
     Tile(Box<TileCall>),
     /// An element-wise kernel.
@@ -338,6 +351,10 @@ impl Kernel {
                         walk(below, visit);
                         walk(rest, visit);
                     }
+                    Stmt::Lookup { found, rest, .. } => {
+                        walk(found, visit);
+                        walk(rest, visit);
+                    }
                     Stmt::Tile(_) | Stmt::Map(_) => {}
                 }
             }
@@ -351,6 +368,7 @@ impl Kernel {
         let mut buffers = Vec::new();
         self.visit(&mut |stmt| match stmt {
             Stmt::For { .. } | Stmt::Branch { .. } => {}
+            Stmt::Lookup { from, .. } => buffers.push(from.buffer),
             Stmt::Tile(call) => buffers.extend(call.addresses().map(|address| address.buffer)),
             Stmt::Map(map) => {
                 buffers.extend(map.loads.iter().map(|load| load.address.buffer));

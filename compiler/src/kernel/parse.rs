@@ -122,14 +122,16 @@ impl Parser<'_> {
         if self.cursor.eat_word("map") {
             return self.map();
         }
-        let is_loop = self.cursor.peek_word() == "for";
-        if !is_loop && self.cursor.peek_word() != "if" {
-            return Err(self.cursor.expected("`for`, `if`, `tile`, `map` or `}`"));
-        }
+        let parse = match self.cursor.peek_word() {
+            "for" => Self::repeat,
+            "if" => Self::branch,
+            "let" => Self::lookup,
+            _ => return Err(self.cursor.expected("`for`, `if`, `let`, `tile`, `map` or `}`")),
+        };
         if depth == MAX_DEPTH {
             return Err(self.cursor.too_many("the depth of loops and branches", MAX_DEPTH));
         }
-        if is_loop { self.repeat(depth) } else { self.branch(depth) }
+        parse(self, depth)
     }
 
     fn repeat(&mut self, depth: usize) -> Result<Stmt, ParseKernelError> {
@@ -149,8 +151,23 @@ impl Parser<'_> {
         self.cursor.expect("<")?;
         let bound = self.cursor.number("a number")?;
         let below = self.body(depth + 1)?;
-        let rest = if self.cursor.eat_word("else") { self.body(depth + 1)? } else { Vec::new() };
-        Ok(Stmt::Branch { value, bound, below, rest })
+        Ok(Stmt::Branch { value, bound, below, rest: self.otherwise(depth)? })
+    }
+
+    fn lookup(&mut self, depth: usize) -> Result<Stmt, ParseKernelError> {
+        self.cursor.expect_word("let")?;
+        let var = self.cursor.var()?;
+        self.cursor.expect("=")?;
+        let from = self.cursor.address()?;
+        self.cursor.expect_word("below")?;
+        let bound = self.cursor.count()?;
+        let found = self.body(depth + 1)?;
+        Ok(Stmt::Lookup { var, from, bound, found, rest: self.otherwise(depth)? })
+    }
+
+    /// `else { … }`, or nothing.
+    fn otherwise(&mut self, depth: usize) -> Result<Vec<Stmt>, ParseKernelError> {
+        if self.cursor.eat_word("else") { self.body(depth + 1) } else { Ok(Vec::new()) }
     }
 }
 

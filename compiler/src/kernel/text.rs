@@ -159,6 +159,14 @@ fn write_body(f: &mut Formatter<'_>, body: &[Stmt], depth: usize) -> fmt::Result
                     write_body(f, rest, depth + 1)?;
                 }
             }
+            Stmt::Lookup { var, from, bound, found, rest } => {
+                writeln!(f, "{indent}let {var} = {from} below {bound} {{")?;
+                write_body(f, found, depth + 1)?;
+                if !rest.is_empty() {
+                    writeln!(f, "{indent}}} else {{")?;
+                    write_body(f, rest, depth + 1)?;
+                }
+            }
             Stmt::Tile(call) => write_tile(f, call, &indent)?,
             Stmt::Map(map) => write_map(f, map, &indent)?,
         }

@@ -6,7 +6,8 @@
 //! 3. Reducers read expressions before `finish`; argmax indices exist only for window reductions.
 //! 4. Tiles have rows, columns and a reduction; calls give every operand and count.
 //! 5. `Chunk` appears only in a split over lanes.
-//! 6. A map's loads are those of its expressions, each once and in order, so that the text describes all of them.
+//! 6. Lookups have at least one index, and all their indices are 32-bit integers.
+//! 7. A map's loads are those of its expressions, each once and in order, so that the text describes all of them.
 
 use super::{
     Affine, Element, Expr, Extent, Fold, Form, Kernel, Map, Mode, Pool, Reducer, Split, Start, Stmt, Tile,
@@ -103,6 +104,16 @@ impl Checker {
                     self.affine(value)?;
                     self.body(below)?;
                     self.body(rest)?;
+                }
+                Stmt::Lookup { var, from, bound, found, rest } => {
+                    self.affine(&from.offset)?;
+                    if *bound == 0 || i32::try_from(bound - 1).is_err() {
+                        return Err(format!("a lookup of {var} below {bound}"));
+                    }
+                    self.body(rest)?;
+                    self.bind(*var)?;
+                    self.body(found)?;
+                    self.bound[var.0] = false;
                 }
                 Stmt::Tile(call) => self.tile(call)?,
                 Stmt::Map(map) => self.map(map)?,

@@ -17,6 +17,7 @@ pub mod epilogue;
 mod facts;
 pub mod fill;
 pub mod fused;
+pub mod gather;
 #[cfg(feature = "codegen")]
 pub(crate) mod grid;
 #[cfg(feature = "codegen")]
@@ -45,6 +46,7 @@ use elementwise::{Bias, Binary, Scale, SumChannels, Unary};
 use epilogue::EpilogueStep;
 use fill::Fill;
 use fused::Fused;
+use gather::{Gather, GatherGrad};
 use linear::{Linear, LinearGradInput, LinearGradWeight};
 use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot};
 use optimizer::{Adam, ClipFactor, Sgd};
@@ -291,6 +293,10 @@ operators! {
     MeanSquaredErrorGrad = "mean_squared_error_grad",
     /// Labels as rows of zeros and ones.
     OneHot = "one_hot",
+    /// Rows of a table by index.
+    Gather = "gather",
+    /// Gradient of rows with respect to their table.
+    GatherGrad = "gather_grad",
     /// One step of stochastic gradient descent.
     Sgd = "sgd",
     /// One step of Adam or AdamW.

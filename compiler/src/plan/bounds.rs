@@ -162,6 +162,12 @@ impl Checker<'_> {
                 self.taken(Fact { sum: sum.clone(), least: None, greatest: Some(last) }, below)?;
                 self.taken(Fact { sum, least: Some(bound), greatest: None }, rest)
             }
+            Stmt::Lookup { var, from, bound, found, rest } => {
+                self.access(from, 0, &Count::default(), Element::I32, "lookup")?;
+                self.ranges[var.0] = Range::below(&Count::fixed(*bound));
+                self.body(found)?;
+                self.body(rest)
+            }
             Stmt::Tile(call) => self.tile(call),
             Stmt::Map(map) => self.map(map),
         })

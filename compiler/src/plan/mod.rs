@@ -230,7 +230,7 @@ impl Plan {
             kernel.visit(&mut |stmt| match stmt {
                 Stmt::Tile(call) => written(call.output.buffer),
                 Stmt::Map(map) => map.stores.iter().for_each(|store| written(store.address.buffer)),
-                Stmt::For { .. } | Stmt::Branch { .. } => {}
+                Stmt::For { .. } | Stmt::Branch { .. } | Stmt::Lookup { .. } => {}
             });
         }
         slots.into_iter().collect()

@@ -54,6 +54,7 @@ impl Counter<'_> {
                     self.body(below, &times.clone().times(&Count::number(below_part)));
                     self.body(rest, &times.clone().times(&Count::number(1.0 - below_part)));
                 }
+                Stmt::Lookup { found, .. } => self.body(found, times),
                 Stmt::Tile(call) => {
                     let operations = times.clone().times(&operations(call));
                     self.sums.push(operations);

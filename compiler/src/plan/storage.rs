@@ -43,6 +43,7 @@ pub(super) fn verify(kernel: &Kernel, buffers: &[Buffer]) -> Result<(), String> 
     };
     kernel.visit(&mut |stmt| match stmt {
         Stmt::For { .. } | Stmt::Branch { .. } => {}
+        Stmt::Lookup { from, .. } => check(from, Element::I32),
         Stmt::Tile(call) => call.addresses().for_each(|address| check(address, Element::F32)),
         Stmt::Map(map) => {
             map.loads.iter().for_each(|load| check(&load.address, load.element));

@@ -141,6 +141,13 @@ impl Touched {
                     self.body(below);
                     self.body(rest);
                 }
+                Stmt::Lookup { var, from, found, rest, .. } => {
+                    self.read(from, &[]);
+                    // All indices may be the same.
+                    self.ranges[var.0] = Count::number(1.0);
+                    self.body(found);
+                    self.body(rest);
+                }
                 Stmt::Tile(call) => self.tile(call),
                 Stmt::Map(map) => {
                     let lanes = Count::of(map.lanes, &self.chunk);

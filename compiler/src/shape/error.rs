@@ -38,6 +38,18 @@ pub enum ShapeError {
         /// The given type.
         got: Type,
     },
+    /// A layer that computes with numbers receives indices.
+    #[error("needs numbers but receives indices, {} of index", got.display_item())]
+    NeedsNumbers {
+        /// The given shape.
+        got: Shape,
+    },
+    /// A layer that looks up indices receives numbers.
+    #[error("needs indices but receives numbers, {}", got.display_item())]
+    NeedsIndices {
+        /// The given shape.
+        got: Shape,
+    },
     /// A window is larger than the padded input.
     #[error("has a {} kernel{}, which exceeds its {} input{}",
         sizes(kernel_size), dilated(kernel_size, dilation), sizes(&input.item()[1..]), padded_words(input, padded))]
@@ -290,6 +302,8 @@ impl ShapeError {
             ShapeError::Arity { .. }
             | ShapeError::Rank { .. }
             | ShapeError::Operand { .. }
+            | ShapeError::NeedsNumbers { .. }
+            | ShapeError::NeedsIndices { .. }
             | ShapeError::UnequalShapes { .. }
             | ShapeError::ConcatMismatch { .. }
             | ShapeError::Axis { .. }

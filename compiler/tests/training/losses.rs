@@ -6,7 +6,7 @@ use windlass_compiler::autodiff::{
 use windlass_compiler::graph::{Builder, Graph, Layer};
 use windlass_compiler::interp::Array;
 use windlass_compiler::ops::window::Window;
-use windlass_compiler::shape::{DType, Dim, Symbol};
+use windlass_compiler::shape::{DType, Dim, Sizes, Symbol};
 
 use super::{check_training_with, network, options, outcome, rejects, training_bindings};
 
@@ -52,11 +52,29 @@ fn gradients_of_every_loss() {
     let vector = network(&[4], &[Layer::linear(3)]);
     for loss in losses() {
         check_training_with(&vector, &options(loss.clone(), Optimizer::sgd()), 3);
-        for graph in &per_position()[..2] {
-            check_training_with(graph, &options(loss.clone(), Optimizer::sgd()), 2);
+        for graph in &per_position() {
+            let sizes = Sizes::from(2).with("T".parse().unwrap(), 5);
+            check_training_with(graph, &options(loss.clone(), Optimizer::sgd()), sizes);
         }
-        // An open number of steps builds, too.
-        assert!(training_graph(&per_position()[2], &options(loss, Optimizer::sgd())).is_ok());
+    }
+}
+
+/// A label for each token of texts of any length, and of the same length in the labels and the text.
+#[test]
+fn gradients_of_a_language_model() {
+    for steps in [Dim::from("T".parse::<Symbol>().unwrap()), Dim::from(4)] {
+        let mut builder = Builder::new("words");
+        let tokens = builder.input_of("tokens", DType::I32, [steps]).unwrap();
+        let x = builder.layer("words", &Layer::embedding(3, 4), tokens).unwrap();
+        let x = builder.layer("f1", &Layer::linear(5), x).unwrap();
+        let x = builder.layer("", &Layer::Tanh, x).unwrap();
+        let x = builder.layer("f2", &Layer::linear(3), x).unwrap();
+        builder.output("next", x).unwrap();
+        let graph = builder.finish().unwrap();
+        for loss in [Loss::CrossEntropy, smoothed(0.1, &[0.5, 2.0, 1.0])] {
+            let sizes = Sizes::from(2).with("T".parse().unwrap(), 4);
+            check_training_with(&graph, &options(loss, Optimizer::sgd()), sizes);
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use windlass_compiler::interp::{Array, Bindings};
 use windlass_compiler::ops::Op;
 use windlass_compiler::ops::source::InputRole;
 use windlass_compiler::ops::window::Window;
+use windlass_compiler::shape::Sizes;
 
 /// A network with one output `y` after a sequence of layers, each labelled with its position.
 fn network(item: &[usize], layers: &[Layer]) -> Graph {
@@ -77,16 +78,18 @@ fn single(value: f64) -> Array<f64> {
 }
 
 /// Values for a training graph, its learning rate 1 and its optimiser's states 0.
-fn training_bindings(graph: &Graph, batch: usize) -> Bindings<f64> {
-    let mut bindings = spaced_bindings(graph, batch);
+fn training_bindings(graph: &Graph, sizes: impl Into<Sizes>) -> Bindings<f64> {
+    let sizes = sizes.into();
+    let mut bindings = spaced_bindings(graph, &sizes);
     bindings.insert(names::LEARNING_RATE.to_owned(), single(1.0));
     for (value, state) in graph.states() {
         if state.name.starts_with(names::OPTIMIZER_PREFIX) {
-            bindings.insert(state.name.clone(), Array::zeros(graph.ty(value).shape.concrete(batch)));
+            bindings.insert(state.name.clone(), Array::zeros(graph.ty(value).shape.concrete(&sizes)));
         }
         if state.name.ends_with("running_var") {
             let variances = bindings[&state.name].real().iter().map(|value| value.abs() + 0.5).collect();
-            bindings.insert(state.name.clone(), Array::new(graph.ty(value).shape.concrete(batch), variances));
+            bindings
+                .insert(state.name.clone(), Array::new(graph.ty(value).shape.concrete(&sizes), variances));
         }
     }
     bindings
@@ -99,12 +102,13 @@ fn check_training(network: &Graph, loss: Loss, batch: usize) {
 }
 
 #[track_caller]
-fn check_training_with(network: &Graph, options: &TrainingOptions, batch: usize) {
+fn check_training_with(network: &Graph, options: &TrainingOptions, sizes: impl Into<Sizes>) {
+    let sizes = sizes.into();
     let graph = training_graph(network, options).unwrap();
     verify(&graph).unwrap();
     assert_eq!(graph.to_string().parse::<Graph>().unwrap(), graph);
-    let mut bindings = training_bindings(&graph, batch);
-    let step = outcome(&graph, batch, &bindings);
+    let mut bindings = training_bindings(&graph, &sizes);
+    let step = outcome(&graph, &sizes, &bindings);
     for (_, parameter) in graph.parameters() {
         let old = bindings[&parameter.name].real().to_vec();
         let Some(new) = step.updates.get(&parameter.name).map(Array::real) else {
@@ -114,7 +118,7 @@ fn check_training_with(network: &Graph, options: &TrainingOptions, batch: usize)
         };
         let gradient: Vec<f64> = old.iter().zip(new).map(|(old, new)| old - new).collect();
         check_derivative(&mut bindings, &parameter.name, 0..gradient.len(), &gradient, |bindings| {
-            outcome(&graph, batch, bindings).outputs[names::LOSS].real()[0]
+            outcome(&graph, &sizes, bindings).outputs[names::LOSS].real()[0]
         });
     }
 }

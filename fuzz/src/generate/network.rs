@@ -11,6 +11,7 @@ use windlass_compiler::graph::{Builder, Graph, Interpolation, Layer, PaddingMode
 use windlass_compiler::ops::elementwise::Activation;
 use windlass_compiler::ops::window::{Sides, Window};
 use windlass_compiler::pass::Mode;
+use windlass_compiler::shape::DType;
 
 use super::sizes::{self, pick};
 
@@ -80,7 +81,15 @@ fn network(numbers: &mut Rng) -> Result<Graph, GraphError> {
         0 => vec![channels],
         _ => [vec![channels], sizes::spatial(numbers, 2, channels)].concat(),
     };
-    let mut values = vec![builder.input("x", &item)?];
+    // Numbers, or rows of a table, which are the innermost axis.
+    let x = match item.split_last() {
+        Some((&features, indices)) if numbers.u8(..8) == 0 => {
+            let tokens = builder.input_of("x", DType::I32, indices.iter().map(|&size| size.into()))?;
+            builder.layer("rows", &Layer::embedding(sizes::channels(numbers), features), tokens)?
+        }
+        _ => builder.input("x", &item)?,
+    };
+    let mut values = vec![x];
     for index in 0..1 + numbers.usize(..6) {
         let last = values[values.len() - 1];
         let label = format!("l{index}");

@@ -13,6 +13,7 @@ use windlass_compiler::ops::dropout::{Dropout, DropoutTraining, MaskUnit};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
 use windlass_compiler::ops::epilogue::EpilogueStep;
 use windlass_compiler::ops::fill::Fill;
+use windlass_compiler::ops::gather::{Gather, GatherGrad};
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{
     CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot,
@@ -259,6 +260,20 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             let labels = s.integers(&s.batch_of(&[]), Meaning::Labels);
             s.op(OneHot { classes }, &[labels]);
         }
+        OpKind::Gather => {
+            let (rows, features) = table(s);
+            let indices = indices(s, rows);
+            let table = s.of_type(&Type::f32(Shape::fixed(&[rows, features])));
+            s.op(Gather { rows }, &[table, indices]);
+        }
+        OpKind::GatherGrad => {
+            let (rows, features) = table(s);
+            let indices = indices(s, rows);
+            let mut dims = s.ty(indices).shape.dims().to_vec();
+            dims.push(Dim::Fixed(features));
+            let g = s.of_type(&Type::f32(Shape::new(dims)));
+            s.op(GatherGrad { rows }, &[g, indices]);
+        }
         OpKind::MeanSquaredError => {
             let prediction = s.batched();
             let target = s.of_type(&s.ty(prediction));
@@ -280,6 +295,21 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             s.op(Binary { kind: BinaryKind::Multiply }, &[scaled, factor]);
         }
     }
+}
+
+/// The sizes of a table of rows.
+fn table(s: &mut Sketch<'_>) -> (usize, usize) {
+    let features = sizes::channels(s.numbers);
+    (bounded(sizes::channels(s.numbers), MAX_ELEMENTS / features), features)
+}
+
+/// A batch of indices of a table: one for each sample or step, or several.
+fn indices(s: &mut Sketch<'_>, rows: usize) -> ValueId {
+    let few = [s.numbers.usize(1..6)];
+    let several = s.numbers.bool();
+    let plain = s.batch_of(if several { &few } else { &[] });
+    let shape = if s.chance(3) { s.unfolded(&plain).unwrap_or(plain) } else { plain };
+    s.integers(&shape, Meaning::Index(rows))
 }
 
 fn bounded(wanted: usize, most: usize) -> usize {

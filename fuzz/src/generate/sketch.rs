@@ -23,6 +23,8 @@ pub(crate) enum Meaning {
     Argmax(usize),
     /// Sign masks.
     Bits,
+    /// Rows of a table with a number of rows.
+    Index(usize),
     /// Classes.
     Labels,
     /// A seed and a step number.

@@ -262,6 +262,7 @@ fn of_operator(
         | Op::UnfoldSteps(_)
         | Op::MaxPool(_)
         | Op::OneHot(_)
+        | Op::Gather(_)
         | Op::SignMask(_)
         | Op::MaskedSelect(_) => vec![],
         // Errors of one step grow in the next, by any factor. Neither operator is drawn.
@@ -364,6 +365,9 @@ fn of_operator(
         Op::SumChannels(sum) => {
             let count = operands[0].elements() / operands[0].sizes[1];
             one(scaled(&condition(sum, operands, results), sum_part(count)))
+        }
+        Op::GatherGrad(op) => {
+            one(scaled(&condition(op, operands, results), sum_part(operands[1].elements())))
         }
         Op::BatchNorm(norm) => {
             let x = reals(operands, 0);

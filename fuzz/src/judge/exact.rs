@@ -123,6 +123,7 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
         | Op::UnfoldSteps(_)
         | Op::MaxPool(_)
         | Op::OneHot(_)
+        | Op::Gather(_)
         | Op::SignMask(_)
         | Op::MaskedSelect(_) => Some(Dyadic::ZERO),
         Op::Scan(_) | Op::Fused(_) => None,
@@ -188,6 +189,7 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
         },
         Op::Bias(_) => of(0)?.plus(of(1)?).exactly(),
         Op::Scale(_) => of(0)?.times(of(1)?).exactly(),
+        Op::GatherGrad(_) => of(0)?.sum(operands[1].elements()).exactly(),
         Op::SumChannels(_) => {
             let channels = operands[0].sizes[1];
             of(0)?.sum(operands[0].elements() / channels).exactly()

@@ -5,7 +5,7 @@ use syn::{Expr, Lit};
 use super::Checker;
 use super::scope::Environment;
 use super::values::Value;
-use crate::ast::{Argument, Call, plain, source};
+use crate::ast::{Argument, Call, Parameter, Pattern, plain, source};
 use crate::diagnostics::{Mistake, did_you_mean};
 use crate::layers::{ArgumentRule, Default, Kind, Known};
 
@@ -24,6 +24,16 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    pub(super) fn of_block(parameter: &Parameter) -> Self {
+        let name = match &parameter.pattern {
+            Pattern::Name(name) => Some(plain(name)),
+            Pattern::Tuple(_) => None,
+        };
+        let text = parameter.pattern.to_string();
+        let is_flag = parameter.default.as_ref().is_some_and(is_flag);
+        Slot { name, text, also: &[], required: parameter.default.is_none(), is_flag, is_list: false }
+    }
+
     pub(super) fn of_layer(rule: &ArgumentRule) -> Self {
         Slot {
             name: Some(rule.name.to_owned()),
@@ -281,5 +291,19 @@ pub(super) fn list(names: &[&str]) -> String {
     match quoted.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         _ => quoted.join(""),
+    }
+}
+
+/// The mismatch between an argument and the form of its parameter.
+pub(super) fn misfit(pattern: &Pattern, value: &Value) -> Option<Mistake> {
+    let Pattern::Tuple(patterns) = pattern else { return None };
+    match value {
+        Value::Unknown => None,
+        Value::Tuple(values) if patterns.len() == values.len() => {
+            patterns.iter().zip(values).find_map(|(pattern, value)| misfit(pattern, value))
+        }
+        Value::Tuple(_) | Value::Exact(_) | Value::Real(_) | Value::Flag(_) | Value::Layer(_) => Some(
+            Mistake::new(format!("expected a tuple of {} for `{pattern}`, found `{value}`", patterns.len())),
+        ),
     }
 }

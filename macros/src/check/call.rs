@@ -6,12 +6,12 @@ use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::{GraphError, ShapeError};
 use windlass_compiler::graph::{Combination, Layer};
 
-use super::arguments::{Signature, Slot, is_flag};
+use super::arguments::{Signature, Slot, misfit};
 use super::names::ScopeId;
 use super::scope::{Environment, Flow, Labels};
 use super::values::{Passed, Value};
 use super::{Checker, Frame};
-use crate::ast::{Block, Call, Parameter, Pattern, plain, source};
+use crate::ast::{Block, Call, Pattern, plain, source};
 use crate::diagnostics::Mistake;
 use crate::layers::{self, LayerRule};
 
@@ -243,7 +243,7 @@ impl<'a> Checker<'_, 'a> {
         let words: Vec<String> =
             block.parameters.iter().map(|parameter| parameter.pattern.to_string()).collect();
         let example = format!("{}({})", plain(&call.name), words.join(", "));
-        let slots: Vec<Slot> = block.parameters.iter().map(slot_of_block).collect();
+        let slots: Vec<Slot> = block.parameters.iter().map(Slot::of_block).collect();
         let signature = Signature { slots: &slots, example: &example, known: None };
         let unknown = vec![Value::Unknown; slots.len()];
         let arguments = match self.bind(call, &signature, environment) {
@@ -400,6 +400,10 @@ impl<'a> Checker<'_, 'a> {
             let name = if index == 0 { name.clone() } else { format!("{name}.{index}") };
             result = match self.builder.combine(&name, combination, left, right) {
                 Ok(value) => self.record(value, name, word, &call.to_string(), call.name.span(), 0),
+                Err(GraphError::Shape { error: error @ ShapeError::NeedsNumbers { .. }, .. }) => {
+                    self.report_here(call, Mistake::new(format!("`{call}` {error}")).help(error.help()));
+                    result
+                }
                 Err(GraphError::Shape { error, .. }) => {
                     let mistake = Mistake::new(format!(
                         "`{call}` needs {}, but the current value is {:?} and `{other_name}` is {:?}",
@@ -471,29 +475,5 @@ impl<'a> Checker<'_, 'a> {
             }
         }
         flows
-    }
-}
-
-fn slot_of_block(parameter: &Parameter) -> Slot {
-    let name = match &parameter.pattern {
-        Pattern::Name(name) => Some(plain(name)),
-        Pattern::Tuple(_) => None,
-    };
-    let text = parameter.pattern.to_string();
-    let is_flag = parameter.default.as_ref().is_some_and(is_flag);
-    Slot { name, text, also: &[], required: parameter.default.is_none(), is_flag, is_list: false }
-}
-
-/// The mismatch between an argument and the form of its parameter.
-fn misfit(pattern: &Pattern, value: &Value) -> Option<Mistake> {
-    let Pattern::Tuple(patterns) = pattern else { return None };
-    match value {
-        Value::Unknown => None,
-        Value::Tuple(values) if patterns.len() == values.len() => {
-            patterns.iter().zip(values).find_map(|(pattern, value)| misfit(pattern, value))
-        }
-        Value::Tuple(_) | Value::Exact(_) | Value::Real(_) | Value::Flag(_) | Value::Layer(_) => Some(
-            Mistake::new(format!("expected a tuple of {} for `{pattern}`, found `{value}`", patterns.len())),
-        ),
     }
 }

@@ -12,6 +12,7 @@ use super::scope::{Environment, Flow, Labels};
 use super::{Checked, Checker, Finding, SINGLE_OUTPUT};
 use crate::ast::{Network, Outputs, Port, Sizes, plain};
 use crate::diagnostics::{Diagnostics, Mistake, did_you_mean};
+use crate::parse::OUTPUTS_HELP;
 
 /// Whether a network of this name would hide a type of Rust.
 pub(crate) fn is_primitive(name: &Ident) -> bool {
@@ -118,21 +119,25 @@ impl<'a> Checker<'_, 'a> {
             let name = plain(&port.name);
             self.expect_free_name(&port.name);
             let whose = format!("the input `{name}`");
-            let item = self.declared_sizes(&port.sizes, &whose, None, environment);
-            let flow = match item
-                .as_deref()
-                .map(|item| self.builder.input_of(&name, DType::F32, item.iter().cloned()))
-            {
-                Some(Ok(value)) => Flow::Value(value),
-                Some(Err(GraphError::Shape { .. })) => {
-                    // Sizes of zero are already reported.
-                    let mistake =
-                        Mistake::new(format!("one sample of the input `{name}` has more than 2^31 elements"));
-                    self.errors.report(&port.sizes, mistake);
-                    Flow::Unknown
-                }
-                Some(Err(_)) | None => Flow::Unknown,
+            let (dtype, item) = match &port.of_index {
+                // One index for each sample.
+                Some(_) if port.sizes.sizes.is_empty() => (DType::I32, Some(Vec::new())),
+                Some(_) => (DType::I32, self.declared_sizes(&port.sizes, &whose, None, environment)),
+                None => (DType::F32, self.declared_sizes(&port.sizes, &whose, None, environment)),
             };
+            let flow =
+                match item.as_deref().map(|item| self.builder.input_of(&name, dtype, item.iter().cloned())) {
+                    Some(Ok(value)) => Flow::Value(value),
+                    Some(Err(GraphError::Shape { .. })) => {
+                        // Sizes of zero are already reported.
+                        let mistake = Mistake::new(format!(
+                            "one sample of the input `{name}` has more than 2^31 elements"
+                        ));
+                        self.errors.report(&port.sizes, mistake);
+                        Flow::Unknown
+                    }
+                    Some(Err(_)) | None => Flow::Unknown,
+                };
             environment.define_flow(&port.name, flow);
             sizes.push(item);
             first = if network.inputs.len() == 1 { flow } else { Flow::Nothing };
@@ -170,6 +175,11 @@ impl<'a> Checker<'_, 'a> {
         for port in ports {
             let name = plain(&port.name);
             self.expect_free_name(&port.name);
+            if let Some(word) = &port.of_index {
+                let mistake = Mistake::new(format!("the output `{name}` cannot be of `index`"))
+                    .help(OUTPUTS_HELP.to_owned());
+                self.errors.report(word, mistake);
+            }
             if network.inputs.iter().any(|input| plain(&input.name) == name) {
                 let mistake = Mistake::new(format!("`{name}` is an input and an output"))
                     .help("give them different names".to_owned());
@@ -222,6 +232,12 @@ impl<'a> Checker<'_, 'a> {
             return;
         };
         let computed = self.builder.item_dims(value).to_vec();
+        if self.builder.graph().ty(value).dtype == DType::I32 {
+            let mistake =
+                Mistake::new(format!("the output is {computed:?} of index, but outputs are numbers"))
+                    .help("put `embedding(vocabulary, features)` before it".to_owned());
+            return self.errors.report(declared, mistake);
+        }
         if let Some(expected) = expected.filter(|expected| *expected != computed) {
             let whose = match &network.outputs {
                 Outputs::Named(_) => format!("the output `{name}`"),

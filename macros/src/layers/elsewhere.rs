@@ -83,8 +83,6 @@ pub(crate) const ABSENT: &[Absent] = &[
             "transformer",
             "transformer_encoder",
             "transformer_encoder_layer",
-            "embedding",
-            "embed",
             "embedding_bag",
             "unfold",
             "fold",

@@ -106,6 +106,7 @@ fn words_of(setting: Setting) -> String {
             Initializer::XavierUniform => "xavier_uniform".to_owned(),
             Initializer::Signs => "signs".to_owned(),
             Initializer::Constant(value) => format!("constant({value})"),
+            Initializer::Normal(mean, deviation) => format!("normal({mean}, {deviation})"),
             other => panic!("{other:?}"),
         },
     }

@@ -21,6 +21,7 @@ mod keyword {
     syn::custom_keyword!(broken);
     syn::custom_keyword!(library);
     syn::custom_keyword!(network);
+    syn::custom_keyword!(of);
     syn::custom_keyword!(sound);
 }
 
@@ -348,7 +349,11 @@ fn network(
         if input.peek(token::Paren) {
             Outputs::Named(ports(input)?)
         } else if input.peek(token::Bracket) {
-            Outputs::Single(sizes(input)?)
+            let sizes = sizes(input)?;
+            if let Some(word) = elements(input)? {
+                return Err(error(&word, "an output cannot be of `index`", OUTPUTS_HELP));
+            }
+            Outputs::Single(sizes)
         } else {
             return Err(at_next_token(
                 input,
@@ -376,8 +381,32 @@ fn port(input: ParseStream) -> Result<Port> {
         ));
     }
     input.parse::<Token![:]>()?;
-    Ok(Port { name, sizes: sizes(input)? })
+    let sizes = sizes(input)?;
+    Ok(Port { name, sizes, of_index: elements(input)? })
 }
+
+/// `of index`, or nothing for numbers.
+fn elements(input: ParseStream) -> Result<Option<Ident>> {
+    if !input.peek(keyword::of) {
+        return Ok(None);
+    }
+    input.parse::<keyword::of>()?;
+    let word: Ident = match input.peek(Ident) {
+        true => input.parse()?,
+        false => return Err(at_next_token(input, "expected `index` after `of`", ELEMENTS_HELP)),
+    };
+    match plain(&word).as_str() {
+        "index" => Ok(Some(word)),
+        _ => Err(error(&word, &format!("inputs cannot be of `{word}`"), ELEMENTS_HELP)),
+    }
+}
+
+/// What to declare instead of an output of indices.
+pub(crate) const OUTPUTS_HELP: &str =
+    "outputs are numbers: for a class or token, give a score for each, `[256]`";
+
+const ELEMENTS_HELP: &str =
+    "write `[T] of index` for indices, such as tokens; inputs of numbers need no word: `[T]`";
 
 fn sizes(input: ParseStream) -> Result<Sizes> {
     if !input.peek(token::Bracket) {

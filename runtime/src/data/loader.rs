@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 
 use super::{Augmentation, ImageDataset, Normalization};
 use crate::error::{DataSetProblem, Error};
-use crate::network::Input;
+use crate::network::{Feed, Input};
 use crate::random::{Purpose, stream};
 
 /// How a data set is divided into batches.
@@ -125,6 +125,12 @@ impl<'a> From<&'a Batch> for Input<'a> {
     /// The images with their shape, which a network checks; a slice of [`Batch::pixels`] has no shape.
     fn from(batch: &'a Batch) -> Self {
         batch.images().into()
+    }
+}
+
+impl<'a> From<&'a Batch> for Feed<'a> {
+    fn from(batch: &'a Batch) -> Self {
+        Feed::Numbers(batch.into())
     }
 }
 

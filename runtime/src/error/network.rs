@@ -1,6 +1,8 @@
-//! Why a graph cannot be used as a network.
+//! Why a graph cannot be used as a network, and why a network cannot take an input.
 
 use windlass_compiler::shape::Symbol;
+
+use super::words::Place;
 
 /// Why a graph cannot be used for models, predictors and trainers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,10 +38,10 @@ pub enum NetworkProblem {
         /// The size.
         size: Symbol,
     },
-    /// An input or output that is not a batch of floats.
+    /// An input that is neither a batch of floats nor one of indices, or an output that is not a batch of floats.
     #[error(
-        "its {what} `{name}` is {ty}, but inputs and outputs must be batches of 32-bit floats, such as f32[N, 10]; labels, \
-         losses and gradients are left to `Trainer`"
+        "its {what} `{name}` is {ty}, but outputs must be batches of 32-bit floats, such as f32[N, 10], and inputs batches \
+         of these or of indices, such as i32[N, T]; labels, losses and gradients are left to `Trainer`"
     )]
     NoBatchOfFloats {
         /// "input" or "output".
@@ -49,4 +51,24 @@ pub enum NetworkProblem {
         /// Its type.
         ty: String,
     },
+}
+
+/// An index that is outside the vocabulary of the embedding that looks it up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "token {token} at {} of input `{input}` is outside the vocabulary of {vocabulary}, 0 to {}, of `{network}`",
+    Place(place),
+    vocabulary.saturating_sub(1)
+)]
+pub struct OutsideVocabulary {
+    /// The network.
+    pub network: String,
+    /// The input.
+    pub input: String,
+    /// The sample, and the index in it along each axis, such as the step.
+    pub place: Vec<usize>,
+    /// The token.
+    pub token: i32,
+    /// The number of tokens that there are.
+    pub vocabulary: usize,
 }

@@ -4,7 +4,7 @@ use ndarray::ArrayD;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::shape::Shape;
 
-use super::{Input, Network, ports};
+use super::{Feed, Network, ports};
 use crate::error::Error;
 
 /// A network that models, predictors and trainers accept: one declared with `network!` ([`Network`]), or one built at
@@ -29,7 +29,7 @@ pub trait AnyNetwork: Clone + Send + Sync + 'static {
     type Outputs;
 
     /// The inputs in declaration order.
-    type Feeds<'a>: AsRef<[Input<'a>]>;
+    type Feeds<'a>: AsRef<[Feed<'a>]>;
 
     /// The outputs in declaration order.
     type Results: AsMut<[ArrayD<f32>]>;

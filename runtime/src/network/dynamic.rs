@@ -47,7 +47,8 @@ use crate::options::Options;
 /// Several inputs are given by name, in any order, and outputs are found by name:
 ///
 /// ```
-/// use windlass_runtime::{Dynamic, Input};
+/// use windlass_runtime::Dynamic;
+/// use windlass_runtime::network::Feed;
 ///
 /// let graph = r#"graph Pair {
 ///   %0 = input {name = "left", type = "f32[N, 2]"}
@@ -61,9 +62,9 @@ use crate::options::Options;
 /// let outputs = model.forward([("right", &[1.0, 2.0]), ("left", &[0.5, 0.5])])?;
 /// assert_eq!(outputs.get("sum")?[[0, 1]], 2.5);
 ///
-/// // Inputs of different types are converted to one.
+/// // Inputs of different types, numbers or indices, are converted to one.
 /// let left = ndarray::Array2::from_elem((1, 2), 0.5);
-/// let inputs = [("left", Input::from(&left)), ("right", Input::from(&[1.0, 2.0]))];
+/// let inputs = [("left", Feed::from(&left)), ("right", Feed::from(&[1.0, 2.0]))];
 /// assert_eq!(model.forward(inputs)?, outputs);
 /// # Ok::<(), windlass_runtime::Error>(())
 /// ```
@@ -98,7 +99,7 @@ impl Dynamic {
     ///
     /// # Errors
     /// [`Error::Graph`] for an invalid graph, and [`Error::Network`] for one that is not a network: without inputs or
-    /// outputs, with inputs or outputs that are not batches of 32-bit floats, or with a whole training step.
+    /// outputs, with inputs that are not batches of 32-bit floats or of indices, with outputs that are not batches of 32-bit floats, or with a whole training step.
     pub fn new(graph: Graph) -> Result<Self, Error> {
         verify(&graph)?;
         let ports =
@@ -192,9 +193,9 @@ fn ports(graph: &Graph) -> Result<Ports, NetworkProblem> {
     }
 }
 
-/// Checks that an input or output is a batch of 32-bit floats.
+/// Checks that an input is a batch of 32-bit floats or of indices, and an output one of floats.
 fn check_port(what: &'static str, name: &str, ty: &Type) -> Result<(), NetworkProblem> {
-    if ty.dtype != DType::F32 || !ty.shape.is_batched() {
+    if what == "output" && ty.dtype != DType::F32 || !ty.shape.is_batched() {
         return Err(NetworkProblem::NoBatchOfFloats { what, name: name.to_owned(), ty: ty.to_string() });
     }
     Ok(())

@@ -3,14 +3,14 @@
 use ndarray::ArrayD;
 use smallvec::SmallVec;
 
-use super::{Dynamic, Input};
+use super::{Dynamic, Feed};
 use crate::error::{Error, NetworkProblem};
 
 /// The number of inputs or outputs that are held without allocating.
 pub(super) const FEW: usize = 4;
 
 /// Inputs in declaration order.
-pub(super) type NamedInputs<'a> = SmallVec<[Input<'a>; FEW]>;
+pub(super) type NamedInputs<'a> = SmallVec<[Feed<'a>; FEW]>;
 
 /// Outputs in declaration order.
 pub(super) type NamedArrays = SmallVec<[ArrayD<f32>; FEW]>;
@@ -18,14 +18,14 @@ pub(super) type NamedArrays = SmallVec<[ArrayD<f32>; FEW]>;
 /// The inputs of a run of a [`Dynamic`] network.
 ///
 /// A single input needs no name: `model.forward(&images)`. Several are given by name, in any order:
-/// `model.forward([("left", &left), ("right", &right)])`, or with [`Input::from`] around each if their types differ. If
+/// `model.forward([("left", &left), ("right", &right)])`, or with [`Feed::from`] around each if their types differ. If
 /// their number is known only at run time, they can be collected:
 ///
 /// ```
-/// use windlass_runtime::network::{DynamicInputs, Input};
+/// use windlass_runtime::network::{DynamicInputs, Feed};
 ///
 /// let features = vec![("age".to_owned(), vec![0.5]), ("height".to_owned(), vec![1.8])];
-/// let inputs: DynamicInputs = features.iter().map(|(name, values)| (name.as_str(), Input::from(values))).collect();
+/// let inputs: DynamicInputs = features.iter().map(|(name, values)| (name.as_str(), Feed::from(values))).collect();
 /// # let _ = inputs;
 /// ```
 ///
@@ -33,22 +33,22 @@ pub(super) type NamedArrays = SmallVec<[ArrayD<f32>; FEW]>;
 #[derive(Clone, Debug)]
 pub struct DynamicInputs<'a> {
     /// A single input may have no name.
-    given: SmallVec<[(Option<&'a str>, Input<'a>); FEW]>,
+    given: SmallVec<[(Option<&'a str>, Feed<'a>); FEW]>,
 }
 
-impl<'a, T: Into<Input<'a>>> From<T> for DynamicInputs<'a> {
+impl<'a, T: Into<Feed<'a>>> From<T> for DynamicInputs<'a> {
     fn from(input: T) -> Self {
         DynamicInputs { given: SmallVec::from_iter([(None, input.into())]) }
     }
 }
 
-impl<'a, T: Into<Input<'a>>, const COUNT: usize> From<[(&'a str, T); COUNT]> for DynamicInputs<'a> {
+impl<'a, T: Into<Feed<'a>>, const COUNT: usize> From<[(&'a str, T); COUNT]> for DynamicInputs<'a> {
     fn from(inputs: [(&'a str, T); COUNT]) -> Self {
         inputs.into_iter().collect()
     }
 }
 
-impl<'a, T: Into<Input<'a>>> FromIterator<(&'a str, T)> for DynamicInputs<'a> {
+impl<'a, T: Into<Feed<'a>>> FromIterator<(&'a str, T)> for DynamicInputs<'a> {
     fn from_iter<I: IntoIterator<Item = (&'a str, T)>>(inputs: I) -> Self {
         DynamicInputs { given: inputs.into_iter().map(|(name, input)| (Some(name), input.into())).collect() }
     }
@@ -61,7 +61,7 @@ impl<'a> DynamicInputs<'a> {
     /// [`Error::UnknownInput`], [`Error::MissingInput`], [`Error::RepeatedInput`], [`Error::UnnamedInput`].
     pub(super) fn in_order_of(self, network: &Dynamic) -> Result<NamedInputs<'a>, Error> {
         let known = || network.inputs().map(|(name, _)| name.to_owned()).collect();
-        let mut ordered: SmallVec<[Option<Input<'a>>; FEW]> = network.inputs().map(|_| None).collect();
+        let mut ordered: SmallVec<[Option<Feed<'a>>; FEW]> = network.inputs().map(|_| None).collect();
         for (name, input) in self.given {
             let place = match name {
                 Some(name) => network.inputs().position(|(known, _)| known == name).ok_or_else(|| {

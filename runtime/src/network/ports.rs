@@ -3,10 +3,10 @@
 use smallvec::SmallVec;
 use windlass_compiler::graph::Graph;
 use windlass_compiler::ops::source::InputRole;
-use windlass_compiler::shape::{Dim, Shape, Sizes, Symbol};
+use windlass_compiler::shape::{DType, Dim, Shape, Sizes, Symbol};
 
-use super::{Input, InputError};
-use crate::error::Error;
+use super::{Feed, InputError};
+use crate::error::{Error, OutsideVocabulary, place_of};
 
 /// An input or output: its name and shape.
 pub(crate) type Port = (String, Shape);
@@ -16,19 +16,71 @@ pub(crate) type Port = (String, Shape);
 pub(crate) struct Ports {
     pub(crate) inputs: Vec<Port>,
     pub(crate) outputs: Vec<Port>,
+    /// For each input of indices, their exclusive upper limit, if anything looks them up; `None` for inputs of numbers.
+    indices: Vec<Option<Limit>>,
 }
+
+/// The exclusive upper limit of indices.
+type Limit = Option<usize>;
 
 impl Ports {
     pub(crate) fn of(graph: &Graph) -> Self {
         let named = |(name, shape): (&str, &Shape)| (name.to_owned(), shape.clone());
-        Ports { inputs: inputs(graph).map(named).collect(), outputs: outputs(graph).map(named).collect() }
+        let limits = graph.index_limits();
+        let data = graph.inputs().filter(|(_, input)| input.role == InputRole::Data);
+        let indices =
+            data.map(|(value, input)| (input.ty.dtype == DType::I32).then(|| limits[value.index()]));
+        Ports {
+            indices: indices.collect(),
+            inputs: inputs(graph).map(named).collect(),
+            outputs: outputs(graph).map(named).collect(),
+        }
+    }
+
+    /// Checks that an input has the elements of its place, and that indices are below their limit.
+    fn check_elements(&self, network: &str, place: usize, feed: &Feed<'_>) -> Result<(), Error> {
+        let (name, shape) = &self.inputs[place];
+        let kind = |expected, got| Error::Input {
+            network: network.to_owned(),
+            input: name.clone(),
+            reason: InputError::Kind { expected, got },
+        };
+        match (feed, self.indices[place]) {
+            (Feed::Numbers(_), None) | (Feed::Indices(_), Some(None)) => Ok(()),
+            (Feed::Numbers(_), Some(_)) => Err(kind("indices, of type i32", "numbers")),
+            (Feed::Indices(_), None) => Err(kind("numbers, of type f32", "indices")),
+            (Feed::Indices(samples), Some(Some(_))) => {
+                // A slice has only fixed sizes; an array may be a batch or a single sample.
+                let item = match feed.shape() {
+                    Some(sizes) => sizes[sizes.len() - shape.item_dims().len()..].to_vec(),
+                    None => shape.item(),
+                };
+                self.check_indices(network, place, samples.elements(), &item)
+            }
+        }
+    }
+
+    /// Checks that the indices of an input, with items of these sizes, are below their limit.
+    pub(crate) fn check_indices(
+        &self,
+        network: &str,
+        place: usize,
+        tokens: &[i32],
+        item: &[usize],
+    ) -> Result<(), Error> {
+        let Some(Some(vocabulary)) = self.indices[place] else { return Ok(()) };
+        let is_known = |token: &i32| usize::try_from(*token).is_ok_and(|token| token < vocabulary);
+        let Some(position) = tokens.iter().position(|token| !is_known(token)) else { return Ok(()) };
+        let (network, input) = (network.to_owned(), self.inputs[place].0.clone());
+        let (token, place) = (tokens[position], place_of(position, item));
+        Err(Error::Token(OutsideVocabulary { network, input, place, token, vocabulary }))
     }
 
     /// The open sizes of a run with these inputs.
     ///
     /// # Errors
-    /// [`Error::Input`], [`Error::UnequalBatches`], [`Error::UnequalSizes`], [`Error::EmptyBatch`].
-    pub(crate) fn sizes(&self, network: &str, feeds: &[Input<'_>]) -> Result<Sizes, Error> {
+    /// [`Error::Input`], [`Error::Token`], [`Error::UnequalBatches`], [`Error::UnequalSizes`], [`Error::EmptyBatch`].
+    pub(crate) fn sizes(&self, network: &str, feeds: &[Feed<'_>]) -> Result<Sizes, Error> {
         let mut sizes = Sizes::new();
         let mut from: SmallVec<[(Symbol, usize); 4]> = SmallVec::new();
         // Inputs with a shape come first, because they determine all sizes.
@@ -61,6 +113,8 @@ impl Ports {
         if sizes.get(Symbol::BATCH).is_none_or(|batch| batch == 0) {
             return Err(Error::EmptyBatch { network: network.to_owned() });
         }
+        // Their shapes are known to be right.
+        feeds.iter().enumerate().try_for_each(|(place, feed)| self.check_elements(network, place, feed))?;
         Ok(sizes)
     }
 
@@ -92,7 +146,7 @@ pub(super) fn outputs(graph: &Graph) -> impl Iterator<Item = (&str, &Shape)> {
     graph.outputs().iter().map(|output| (output.name.as_str(), &graph.ty(output.value).shape))
 }
 
-impl Input<'_> {
+impl Feed<'_> {
     /// The open sizes of a shape, determined by an input. Sizes that are already known are determined too.
     ///
     /// # Errors
@@ -133,7 +187,7 @@ impl Input<'_> {
                     return Err(InputError::OpenSize { item: shape.display_item(), size });
                 }
                 let size = shape.elements(known.clone().with(Symbol::BATCH, 1));
-                let got = self.elements.len();
+                let got = self.len();
                 if size > 0 && got.is_multiple_of(size) {
                     Ok(SmallVec::from_slice(&[(Symbol::BATCH, got / size)]))
                 } else {

@@ -49,7 +49,7 @@ impl Controls {
             (names::LEARNING_RATE, _, _) => Some(Binding::Floats(&self.learning_rate)),
             (names::CORRECTION, _, _) => Some(Binding::Floats(&self.correction)),
             (names::SEED, DType::I32, _) => Some(Binding::Integers(&self.seed)),
-            (names::LABELS, DType::I32, Target::Labels(labels)) => Some(Binding::Integers(labels)),
+            (names::LABELS, DType::I32, Target::Labels(labels)) => Some(Binding::Integers(labels.elements())),
             (names::TARGET, DType::F32, Target::Values(values)) => Some(Binding::Floats(values.elements())),
             _ => None,
         }

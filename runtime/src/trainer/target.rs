@@ -1,10 +1,11 @@
 //! The targets of a batch, and the check that they fit the loss.
 
+use ndarray::{ArrayBase, ArrayView, Data, Dimension};
 use windlass_compiler::autodiff::{Loss, OutputLoss, class_axis};
 use windlass_compiler::shape::{Dim, Shape, Sizes};
 
-use crate::error::Error;
-use crate::network::{Input, InputError};
+use crate::error::{Error, place_of};
+use crate::network::{Element, Feed, IndexInput, Input, InputError, Samples};
 
 /// The targets of a batch.
 ///
@@ -13,7 +14,7 @@ use crate::network::{Input, InputError};
 #[derive(Clone, Debug)]
 pub enum Target<'a> {
     /// A class for each sample, or for each step or pixel.
-    Labels(&'a [i32]),
+    Labels(IndexInput<'a>),
     /// Values of the output's shape.
     Values(Input<'a>),
     /// The targets of several outputs, by name.
@@ -32,52 +33,33 @@ impl<'a, T: Into<Target<'a>>> FromIterator<(&'a str, T)> for Target<'a> {
     }
 }
 
-impl<'a> From<&'a [i32]> for Target<'a> {
-    fn from(labels: &'a [i32]) -> Self {
-        Target::Labels(labels)
+/// Indices are labels, numbers are values.
+impl<'a, E: Element> From<Samples<'a, E>> for Target<'a> {
+    fn from(target: Samples<'a, E>) -> Self {
+        match target.into() {
+            Feed::Numbers(values) => Target::Values(values),
+            Feed::Indices(labels) => Target::Labels(labels),
+        }
     }
 }
 
-impl<'a, const LENGTH: usize> From<&'a [i32; LENGTH]> for Target<'a> {
-    fn from(labels: &'a [i32; LENGTH]) -> Self {
-        Target::Labels(labels)
-    }
+/// What borrows its elements converts to a target as it does to samples.
+macro_rules! target_from {
+    ($([$($generics:tt)*] $from:ty;)*) => {$(
+        impl<'a, E: Element, $($generics)*> From<$from> for Target<'a> {
+            fn from(target: $from) -> Self {
+                Samples::from(target).into()
+            }
+        }
+    )*};
 }
 
-impl<'a> From<&'a Vec<i32>> for Target<'a> {
-    fn from(labels: &'a Vec<i32>) -> Self {
-        Target::Labels(labels)
-    }
-}
-
-impl<'a> From<Input<'a>> for Target<'a> {
-    fn from(values: Input<'a>) -> Self {
-        Target::Values(values)
-    }
-}
-
-impl<'a> From<&'a [f32]> for Target<'a> {
-    fn from(values: &'a [f32]) -> Self {
-        Target::Values(values.into())
-    }
-}
-
-impl<'a> From<&'a Vec<f32>> for Target<'a> {
-    fn from(values: &'a Vec<f32>) -> Self {
-        Target::Values(values.into())
-    }
-}
-
-impl<'a, D: ndarray::Dimension> From<&'a ndarray::Array<f32, D>> for Target<'a> {
-    fn from(values: &'a ndarray::Array<f32, D>) -> Self {
-        Target::Values(values.into())
-    }
-}
-
-impl<'a, D: ndarray::Dimension> From<ndarray::ArrayView<'a, f32, D>> for Target<'a> {
-    fn from(values: ndarray::ArrayView<'a, f32, D>) -> Self {
-        Target::Values(values.into())
-    }
+target_from! {
+    [] &'a [E];
+    [const LENGTH: usize] &'a [E; LENGTH];
+    [] &'a Vec<E>;
+    [S: Data<Elem = E>, D: Dimension] &'a ArrayBase<S, D>;
+    [D: Dimension] ArrayView<'a, E, D>;
 }
 
 /// Names in a list of words.
@@ -154,14 +136,25 @@ impl Target<'_> {
                     return wrong("an output with a fixed number of classes".to_owned(), shape.to_string());
                 };
                 // Steps allocate nothing.
-                let each = dims[..axis].iter().chain(&dims[axis + 1..]);
-                let expected = each.fold(1usize, |count, dim| count.saturating_mul(dim.at(sizes)));
+                let each = || dims[..axis].iter().chain(&dims[axis + 1..]).map(|dim| dim.at(sizes));
+                let expected = each().fold(1usize, usize::saturating_mul);
+                let what = match dims.len() {
+                    2 => "sample",
+                    _ if axis + 1 < dims.len() => "pixel",
+                    _ => "step",
+                };
+                if let Some(got) = labels.shape() {
+                    let fits = got.iter().copied().eq(each())
+                        || sizes.batch() == 1 && got.iter().copied().eq(each().skip(1));
+                    if !fits {
+                        return wrong(
+                            format!("labels of shape {:?}, one per {what}", each().collect::<Vec<_>>()),
+                            format!("an array of shape {got:?}"),
+                        );
+                    }
+                }
+                let labels = labels.elements();
                 if labels.len() != expected {
-                    let what = match dims.len() {
-                        2 => "sample",
-                        _ if axis + 1 < dims.len() => "pixel",
-                        _ => "step",
-                    };
                     return wrong(
                         format!("{expected} labels, one per {what}"),
                         format!("{} labels", labels.len()),
@@ -171,8 +164,9 @@ impl Target<'_> {
                 match labels.iter().position(|&label| !is_class(label)) {
                     None => Ok(()),
                     Some(index) => {
-                        let network = network.to_owned();
-                        Err(Error::Label { network, index, label: labels[index], classes: *classes })
+                        let item: Vec<usize> = each().skip(1).collect();
+                        let (network, place) = (network.to_owned(), place_of(index, &item));
+                        Err(Error::Label { network, place, label: labels[index], classes: *classes })
                     }
                 }
             }
@@ -188,7 +182,7 @@ impl Target<'_> {
                     Err(InputError::Length { got, .. }) => {
                         wrong(format!("targets of shape {whole:?}"), format!("{got} numbers"))
                     }
-                    Err(error @ InputError::OpenSize { .. }) => {
+                    Err(error @ (InputError::OpenSize { .. } | InputError::Kind { .. })) => {
                         wrong(format!("targets of shape {whole:?}"), error.to_string())
                     }
                 }

@@ -3,6 +3,7 @@
 //! numbers close to the interpreter's. `docs/numbers.md` describes the results.
 
 mod case;
+mod gather;
 
 use std::hint::black_box;
 
@@ -438,6 +439,8 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let many = ops.op(OneHot { classes: 37 }, &[labels]);
             vec![Case::exact(ops.output("few", few).output("many", many), &[&[]])]
         }
+        OpKind::Gather => gather::rows(ops),
+        OpKind::GatherGrad => gather::sums_of_rows(ops),
         OpKind::MeanSquaredError => {
             let (x, t) = (ops.input("x", &[33]), ops.input("t", &[33]));
             let loss = ops.op(MeanSquaredError {}, &[x, t]);

@@ -10,6 +10,7 @@ mod edge;
 mod elements;
 mod ends;
 mod fused_sgd;
+mod gather;
 mod graphs;
 mod in_place;
 mod layers;

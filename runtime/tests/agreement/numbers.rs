@@ -2,7 +2,6 @@
 
 use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Array, Bindings};
-use windlass_compiler::ops::Op;
 use windlass_compiler::ops::window::{Sides, Window};
 use windlass_compiler::shape::DType;
 use windlass_compiler::shape::Sizes;
@@ -110,20 +109,12 @@ impl Numbers {
     }
 }
 
-/// The number of classes of a graph's labels.
-fn classes(graph: &Graph) -> usize {
-    let logits = graph.nodes().iter().find_map(|node| match node.op {
-        Op::CrossEntropy(_) => Some(node.operands[0]),
-        _ => None,
-    });
-    logits.map_or(1, |logits| graph.ty(logits).shape.item()[0])
-}
-
 /// Values for every source of a graph. Variances and second moments are positive, the learning rate and the corrections
-/// of moments are powers of two, labels are below the number of classes.
+/// of moments are powers of two, integers are below their limits.
 pub(crate) fn sources(graph: &Graph, sizes: impl Into<Sizes>, values: Values, seed: u64) -> Sources {
     let open = sizes.into();
     let mut numbers = Numbers::new(seed);
+    let limits = graph.index_limits();
     let mut bindings = Sources::new();
     let inputs = graph.inputs().map(|(value, input)| (value, &input.name));
     let parameters = graph.parameters().map(|(value, parameter)| (value, &parameter.name));
@@ -135,8 +126,8 @@ pub(crate) fn sources(graph: &Graph, sizes: impl Into<Sizes>, values: Values, se
         let array = match (ty.dtype, name.as_str()) {
             (DType::I32, "seed") => Array::ints(sizes, vec![7, 3]),
             (DType::I32, _) => {
-                let classes = classes(graph);
-                Array::ints(sizes, (0..count).map(|index| ((index * 7 + 1) % classes) as i32).collect())
+                let limit = limits[value.index()].unwrap_or(1);
+                Array::ints(sizes, (0..count).map(|index| ((index * 7 + 1) % limit) as i32).collect())
             }
             (DType::F32, "learning_rate") => Array::new(sizes, vec![0.5]),
             (DType::F32, "correction") => Array::new(sizes, vec![0.25; count]),

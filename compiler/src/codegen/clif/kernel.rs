@@ -247,6 +247,19 @@ impl KernelEmitter<'_, '_, '_> {
         self.emit.builder.switch_to_block(after);
     }
 
+    /// Runs one of two bodies.
+    fn either(&mut self, condition: Value, then: &[Stmt], otherwise: &[Stmt]) {
+        let builder = &mut *self.emit.builder;
+        let blocks = [(); 3].map(|()| builder.create_block());
+        builder.ins().brif(condition, blocks[0], &[], blocks[1], &[]);
+        for (block, body) in [(blocks[0], then), (blocks[1], otherwise)] {
+            self.emit.builder.switch_to_block(block);
+            self.body(body);
+            self.emit.builder.ins().jump(blocks[2], &[]);
+        }
+        self.emit.builder.switch_to_block(blocks[2]);
+    }
+
     fn body(&mut self, body: &[Stmt]) {
         for stmt in body {
             match stmt {
@@ -259,16 +272,18 @@ impl KernelEmitter<'_, '_, '_> {
                 }
                 Stmt::Branch { value, bound, below, rest } => {
                     let value = self.affine(value);
-                    let builder = &mut *self.emit.builder;
-                    let blocks: Vec<_> = (0..3).map(|_| builder.create_block()).collect();
-                    let is_below = builder.ins().icmp_imm_s(IntCC::SignedLessThan, value, *bound);
-                    builder.ins().brif(is_below, blocks[0], &[], blocks[1], &[]);
-                    for (block, body) in [(blocks[0], below), (blocks[1], rest)] {
-                        self.emit.builder.switch_to_block(block);
-                        self.body(body);
-                        self.emit.builder.ins().jump(blocks[2], &[]);
-                    }
-                    self.emit.builder.switch_to_block(blocks[2]);
+                    let is_below = self.emit.builder.ins().icmp_imm_s(IntCC::SignedLessThan, value, *bound);
+                    self.either(is_below, below, rest);
+                }
+                Stmt::Lookup { var, from, bound, found, rest } => {
+                    let (pointer, displacement) = self.address(from, Element::I32);
+                    let index = self.emit.load_element(Element::I32, pointer, displacement);
+                    // As an unsigned number, a negative index is above every bound.
+                    let index = self.emit.builder.ins().uextend(I64, index);
+                    let is_found =
+                        self.emit.builder.ins().icmp_imm_s(IntCC::UnsignedLessThan, index, *bound as i64);
+                    self.variables[var.0] = Some(index);
+                    self.either(is_found, found, rest);
                 }
                 Stmt::Tile(call) => self.tile(call),
                 // Leaves assume at least one element.

@@ -9,11 +9,12 @@ use crate::graph::initializer::Initializer;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::dropout::{Dropout, MaskUnit};
 use crate::ops::elementwise::{Bias, Unary, UnaryKind};
+use crate::ops::gather::Gather;
 use crate::ops::linear::Linear;
 use crate::ops::reduce::ReduceKind;
 use crate::ops::softmax::{LogSoftmax, Softmax};
 use crate::ops::structure::Reshape;
-use crate::shape::Shape;
+use crate::shape::{DType, Shape, Type};
 
 impl Layer {
     /// The number of leading axes that are steps: the layer applies to each index of these.
@@ -23,6 +24,8 @@ impl Layer {
             // Element by element.
             Layer::Relu | Layer::Sigmoid | Layer::Tanh | Layer::Activation(_) => None,
             Layer::Exp | Layer::Log | Layer::Sqrt | Layer::Square | Layer::Negate => None,
+            // Index by index.
+            Layer::Embedding { .. } => None,
             // One scalar for each index of a fixed axis, which cannot be a step.
             Layer::BatchNorm { .. } => None,
             // Along any axis.
@@ -69,6 +72,24 @@ impl Layer {
         }
     }
 
+    /// Checks that the layer takes the elements of its input: numbers, indices, or either.
+    fn check_elements(&self, dtype: DType, shape: &Shape) -> Result<(), ShapeError> {
+        match (self, dtype) {
+            (Layer::Embedding { .. }, DType::F32) => Err(ShapeError::NeedsIndices { got: shape.clone() }),
+            // They only move elements.
+            (
+                Layer::Embedding { .. }
+                | Layer::Reshape { .. }
+                | Layer::Permute { .. }
+                | Layer::Slice { .. }
+                | Layer::Flatten,
+                DType::I32,
+            ) => Ok(()),
+            (_, DType::I32) => Err(ShapeError::NeedsNumbers { got: shape.clone() }),
+            (_, DType::F32) => Ok(()),
+        }
+    }
+
     /// Adds the layer after `x`. If `x` has steps, they are folded into the batch before the layer and unfolded after
     /// it.
     pub(in crate::graph) fn build_on_steps(
@@ -77,7 +98,9 @@ impl Layer {
         label: &str,
         x: ValueId,
     ) -> Result<ValueId, GraphError> {
-        let shape = builder.graph().ty(x).shape.clone();
+        let Type { dtype, shape } = builder.graph().ty(x).clone();
+        self.check_elements(dtype, &shape)
+            .map_err(|error| GraphError::Shape { at: self.name().to_owned(), error })?;
         let Some(axes) = self.steps(&shape) else { return self.build(builder, label, x) };
         let item_is_open = shape.dims()[axes..].iter().any(|dim| dim.fixed().is_none());
         let has_no_item = axes == shape.rank() && !matches!(self, Layer::Dropout { .. });
@@ -175,6 +198,15 @@ impl Layer {
             }
             Layer::Recurrent(recurrent) => Ok(builder.recurrent(label, recurrent, x, &[])?.sequence),
             Layer::LastStep => recurrent::last_step(builder, label, x),
+            Layer::Embedding { vocabulary, features, init } => {
+                for (argument, size) in [("vocabulary", *vocabulary), ("features", *features)] {
+                    if size == 0 {
+                        return Err(at(ShapeError::ZeroArgument { argument }));
+                    }
+                }
+                let table = builder.parameter(label, "weight", &[*vocabulary, *features], *init)?;
+                builder.op(Gather { rows: *vocabulary }, &[table, x], label)
+            }
             Layer::Rbf { out_features, trainable, init } => {
                 distance::rbf(builder, label, x, *out_features, (*trainable, *init))
             }

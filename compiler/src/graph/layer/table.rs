@@ -54,6 +54,8 @@ const LAYERS_ARGUMENT: ArgumentRule =
 const BIDIRECTIONAL: ArgumentRule = flag("bidirectional", &["bidir"], false);
 const BETWEEN: ArgumentRule = number("dropout", &["recurrent_dropout"], 0.0);
 const RECURRENT_BIAS: ArgumentRule = flag("bias", &["use_bias"], true);
+/// The initial values of embeddings.
+pub(super) const EMBEDDING_INIT: Initializer = Initializer::Normal(0.0, 1.0);
 
 /// The arguments of layers with a window over some axes.
 struct Windowed<const AXES: usize>;
@@ -496,6 +498,26 @@ pub const LAYERS: &[LayerRule] = &[
             "rbf(10)",
             fields!(Rbf { out_features, trainable, init }),
         ),
+    ),
+    layer(
+        "embedding",
+        &["embed", "embedding_table"],
+        &[
+            required(
+                "vocabulary",
+                &["num_embeddings", "vocab_size", "vocab", "input_dim", "tokens"],
+                Kind::Size,
+            ),
+            required("features", &["embedding_dim", "embed_size", "output_dim", "dim", "units"], Kind::Size),
+            optional(
+                "init",
+                &["initializer", "weight_init"],
+                Kind::Initializer,
+                Default::Is(Setting::Initializer(EMBEDDING_INIT)),
+            ),
+        ],
+        "embedding(10000, 256)",
+        fields!(Embedding { vocabulary, features, init }),
     ),
     plain!("flatten", &[], Layer::Flatten => Layer::Flatten),
     layer(

@@ -253,3 +253,13 @@ fn what_lies_outside_is_an_error() {
     };
     assert!(matches!(evaluate(&broken, &mut memory, whole), Err(EvaluateError::Invalid { .. })));
 }
+
+#[test]
+fn lookups_run_one_of_two_branches() {
+    let text = "kernel k { variables 2 serial { for i0 in 0..4 { let i1 = b0[i0] below 3 {
+        map 1 lanes { e0 = load f32 b1[i1] by 1 store f32 b2[i0] by 1 = e0 } } else {
+        map 1 lanes { e0 = -1.0 store f32 b2[i0] by 1 = e0 } } } } }";
+    let table = floats(&[5.0, 6.0, 7.0]);
+    let buffers = vec![integers(&[2, 0, 3, -1]), table, vec![0; 4]];
+    assert_eq!(run(text, buffers, 1, 1), floats(&[7.0, 5.0, -1.0, -1.0]));
+}

@@ -7,7 +7,7 @@ use crate::kernel::{Expr, Kernel, Rows, Stmt};
 const EVERYTHING: &str = r#"kernel "a \"b\" c" {
   note "two\nlines; no comment"
   flops "N*12 + 7"
-  variables 5, thread i4
+  variables 6, thread i4
   each thread {
     map 12 lanes {
       e0 = -0.0
@@ -40,6 +40,17 @@ const EVERYTHING: &str = r#"kernel "a \"b\" c" {
       for i3 in 0..4 {
       }
       if i2 < 4 {
+      }
+      let i5 = b6[i2 + 1] below 256 {
+        map 4 lanes {
+          e0 = load f32 b0[i5*4] by 1
+          store f32 b3[i0*4] by 1 = e0
+        }
+      } else {
+        for i5 in 0..1 {
+        }
+      }
+      let i5 = b6[0] below 1 {
       }
     }
     map 8 lanes window N, 3 {
@@ -182,18 +193,21 @@ fn what_is_written_otherwise_is_told_with_its_place() {
         ),
         (
             "kernel k { variables 0 serial {",
-            "line 1, column 32: expected `for`, `if`, `tile`, `map` or `}`, found the end",
+            "line 1, column 32: expected `for`, `if`, `let`, `tile`, `map` or `}`, found the end",
         ),
     ] {
         refused(text, message);
     }
     for (body, message) in [
-        ("    while", "line 4, column 5: expected `for`, `if`, `tile`, `map` or `}`, found `while`"),
+        ("    while", "line 4, column 5: expected `for`, `if`, `let`, `tile`, `map` or `}`, found `while`"),
         (
             "    for i0 in 0 .. M {",
             "line 4, column 20: expected a number, an open size, `floor(N, …)` or `chunk`, found `M {`",
         ),
         ("    for i0 in 0,4 {", "line 4, column 16: expected `..`, found `,4 {`"),
+        ("    let i0 = 4 {", "line 4, column 14: expected `b` with a number, found `4 {`"),
+        ("    let i0 = b0[0] < 4 {", "line 4, column 20: expected `below`, found `< 4 {`"),
+        ("    let i0 = b0[0] below -1 {", "line 4, column 26: expected a number from 0 on, found `-1 {`"),
         ("    if i0 > 4 {", "line 4, column 11: expected `<`, found `> 4 {`"),
         (
             "    if i0 + j < 4 {",

@@ -96,6 +96,18 @@ fn variables_are_bound_once_where_they_are_used() {
     let branch = Stmt::Branch { value: FIRST.into(), bound: 1, below: Vec::new(), rest: Vec::new() };
     refused(&serial(branch), "i0 is used where it is not bound");
 
+    let found = |found, rest| Stmt::Lookup { var: FIRST, from: place(), bound: 4, found, rest };
+    accepted(&serial(found(vec![at_first()], Vec::new())));
+    refused(&serial(found(Vec::new(), vec![at_first()])), "i0 is used where it is not bound");
+    refused(
+        &kernel(Split::Serial, vec![found(Vec::new(), Vec::new()), at_first()]),
+        "i0 is used where it is not bound",
+    );
+    refused(&serial(looped(vec![found(Vec::new(), Vec::new())])), "i0 is bound twice");
+    let from = place().plus(FIRST, 1);
+    let own = Stmt::Lookup { var: FIRST, from, bound: 4, found: Vec::new(), rest: Vec::new() };
+    refused(&serial(own), "i0 is used where it is not bound");
+
     // The setup of a thread knows the thread's index but no index of the split.
     let mut setup = kernel(Split::Axes(vec![(FIRST, Extent::Open(SizeId::BATCH, 1))]), Vec::new());
     setup.thread = Some(Var(1));
@@ -121,6 +133,16 @@ fn shares_exist_only_where_lanes_are_split() {
     setup.setup = vec![chunk()];
     refused(&setup, "a chunk outside a split over lanes");
     refused(&serial(Stmt::repeat(FIRST, Extent::Chunk, Vec::new())), "a chunk outside a split over lanes");
+}
+
+#[test]
+fn lookups_have_indices_of_32_bits() {
+    let lookup = |bound| {
+        serial(Stmt::Lookup { var: FIRST, from: place(), bound, found: Vec::new(), rest: Vec::new() })
+    };
+    accepted(&lookup(1 << 31));
+    refused(&lookup(0), "a lookup of i0 below 0");
+    refused(&lookup((1 << 31) + 1), "a lookup of i0 below 2147483649");
 }
 
 #[test]

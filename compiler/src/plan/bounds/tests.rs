@@ -89,6 +89,25 @@ fn branches_bound_what_they_ask_of() {
 }
 
 #[test]
+fn lookups_bound_their_index() {
+    let [index, ..] = VARS;
+    let lookup = |from: Address, bound| {
+        let found = vec![fill(rows(index), 4, 0.0)];
+        kernel(Split::Serial, vec![Stmt::Lookup { var: index, from, bound, found, rest: Vec::new() }])
+    };
+    needs(&lookup(Address::start(X), 1), false, 4);
+    needs(&lookup(Address::start(X), 3), false, 24);
+    let beyond = Address::start(X).offset(24);
+    let error = check(&lookup(beyond, 3), false, 24).unwrap_err();
+    assert_eq!(error, "kernel k: a lookup accesses elements 24 to 24 of b0 (x), which has 24");
+    // The index itself must be there, and so must what the other branch accesses.
+    let rest = vec![fill(Address::start(X).offset(30), 1, 0.0)];
+    let from = Address::start(X);
+    let otherwise = Stmt::Lookup { var: index, from, bound: 3, found: Vec::new(), rest };
+    needs(&kernel(Split::Serial, vec![otherwise]), false, 31);
+}
+
+#[test]
 fn shares_end_where_the_whole_does() {
     let [first, ..] = VARS;
     let span = |offset: usize| {

@@ -163,6 +163,14 @@ impl<'k> Collector<'k> {
                     self.taken(value, None, Some(bound.saturating_sub(1)), below);
                     self.taken(value, Some(*bound), None, rest);
                 }
+                Stmt::Lookup { var, from, bound, found, rest } => {
+                    self.add(false, Element::I32, from, &[]);
+                    // Any thread may find any index.
+                    let range = Range::below(&fixed(*bound));
+                    self.known[var.0] = Some(Known { role: Role::Inner, offset: 0, step: 1, range });
+                    self.body(found);
+                    self.body(rest);
+                }
                 Stmt::Tile(call) => self.tile(call),
                 Stmt::Map(map) => self.map(map),
             }

@@ -352,3 +352,23 @@ fn what_is_said_to_be_apart_does_not_meet() {
     }
     assert!(apart < 3000 && 4 * proven > apart, "{proven} of {apart} proven");
 }
+
+/// Gathers and scatters: any thread may find any index.
+#[test]
+fn looked_up_rows_are_apart_only_by_their_columns() {
+    let looked_up =
+        |lanes: usize, address: &str| format!("let i3 = b1[i0] below 10 {{ {} }}", fill(lanes, address));
+    conflict(&filled("i0 in 0..N", &looked_up(4, "b0[i3*8]")), "writes and another writes");
+    // Each thread adds to its own columns of every row.
+    let columns = |lanes| {
+        let each = looked_up(lanes, "b0[i3*8 + i1*4]");
+        filled("i1 in 0..2", &format!("for i0 in 0..N {{ {each} }}"))
+    };
+    apart(&columns(4));
+    conflict(&columns(5), "writes and another writes");
+    // A result that depends on the position, not on the index.
+    apart(&filled("i0 in 0..N", &looked_up(4, "b0[i0*4]")));
+    // Indices that another thread writes.
+    let written = "let i3 = b0[0] below 10 { } map 1 lanes { e0 = 0.0 store f32 b0[i0] by 1 = e0 }";
+    conflict(&filled("i0 in 0..N", written), "reads and another writes");
+}

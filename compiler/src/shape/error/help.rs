@@ -28,6 +28,14 @@ impl ShapeError {
             {
                 Some("put it before `flatten`, where the image still has its height and width".to_owned())
             }
+            ShapeError::NeedsNumbers { .. } => Some(
+                "put `embedding(vocabulary, features)` before it, which has numbers for each index"
+                    .to_owned(),
+            ),
+            ShapeError::NeedsIndices { got } => {
+                let item = got.display_item();
+                Some(format!("it follows an input of indices: declare the input as `{item} of index`"))
+            }
             ShapeError::WindowExceedsInput { kernel_size, dilation, padded, .. } => {
                 Some(window_help(kernel_size, dilation, padded))
             }
