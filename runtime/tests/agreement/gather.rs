@@ -80,7 +80,7 @@ fn gradients_have_the_same_bits_for_any_number_of_threads() {
             options.plan.vector_bits = Some(bits);
             let (program, _) = compile(&graph, Mode::Training, &options, &Dump::from_environment()).unwrap();
             let executor = Executor::new(program).unwrap().parallelize_every_step();
-            let results = run_every_way(&executor, 4, &numbers, 0, &format!("{threads} threads"));
+            let results = run_every_way(&executor, &4.into(), &numbers, 0, &format!("{threads} threads"));
             let bits: Vec<u32> = results["dtable"].iter().map(|value| value.to_bits()).collect();
             assert_eq!(*first.get_or_insert_with(|| bits.clone()), bits, "{threads} threads");
         }
