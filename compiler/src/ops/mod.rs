@@ -21,8 +21,11 @@ pub(crate) mod grid;
 pub(crate) mod halo;
 pub mod linear;
 pub mod loss;
+pub mod mask;
+pub mod matmul;
 pub mod optimizer;
 pub mod pool;
+pub mod positions;
 pub mod reduce;
 pub mod sign_mask;
 pub mod softmax;
@@ -41,8 +44,11 @@ use elementwise::{Bias, Binary, Scale, SumChannels, Unary};
 use epilogue::EpilogueStep;
 use linear::{Linear, LinearGradInput, LinearGradWeight};
 use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot};
+use mask::Mask;
+use matmul::Matmul;
 use optimizer::{Adam, ClipFactor, Sgd};
 use pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
+use positions::AddPositions;
 use reduce::{Expand, Reduce};
 use sign_mask::{MaskedSelect, SignMask};
 use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
@@ -208,6 +214,8 @@ operators! {
     LinearGradInput = "linear_grad_input",
     /// Gradient of a dense layer with respect to its weight.
     LinearGradWeight = "linear_grad_weight",
+    /// Product of two matrices for each item.
+    Matmul = "matmul",
     /// A function of each element.
     Unary = "unary",
     /// A function of two elements at the same position.
@@ -246,6 +254,10 @@ operators! {
     Dropout = "dropout",
     /// Dropout with a mask drawn from a counter-based generator.
     DropoutTraining = "dropout_training",
+    /// Replaces the elements of masked positions along the last axis.
+    Mask = "mask",
+    /// Adds sinusoidal encodings of the positions in a sequence.
+    AddPositions = "add_positions",
     /// Softmax over the channel axis.
     Softmax = "softmax",
     /// Logarithm of softmax over the channel axis.

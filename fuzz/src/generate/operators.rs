@@ -1,6 +1,7 @@
 //! A generator for each operator: operands and attributes that satisfy its shape rule.
 
 mod functions;
+mod matrices;
 mod moved;
 mod sequences;
 mod windows;
@@ -119,6 +120,9 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
                 s.op(LinearGradWeight {}, &[g, x]);
             }
         }
+        OpKind::Matmul => matrices::matmul(s),
+        OpKind::Mask => matrices::mask(s),
+        OpKind::AddPositions => matrices::positions(s),
         OpKind::Unary => unary(s),
         OpKind::Binary => binary(s),
         OpKind::Bias => {
