@@ -98,6 +98,9 @@ impl<'a> Checker<'_, 'a> {
             "multiply" => self.combine((label, call, Combination::Multiply), environment, labels, it),
             "from" => self.from(label, call, environment, it),
             "bilinear" => self.bilinear(label, call, environment, labels, it),
+            "attention" | "additive_attention" | "cross_attention" => {
+                self.attention(label, call, environment, labels, it)
+            }
             "share" => self.share(label, call, environment, labels, it),
             _ => {
                 environment.forgiving = true;
