@@ -194,11 +194,7 @@ fn mistakes_name_the_operand_and_the_fix() {
     let error = message(builder.multi_head_attention("b", [q, k, v], &Heads::new(2), &mask).unwrap_err());
     assert!(error.starts_with("needs f32[N, S, 8] for its values but receives f32[N, U, 8]"), "{error}");
     let error = message(builder.multi_head_attention("c", [q, q, q], &Heads::new(3), &mask).unwrap_err());
-    let expected = "has 3 heads, which must divide its 8 features; Some(\"`heads` can be 2, 4 or 8\")";
-    assert!(
-        error.starts_with("has 3 heads") && error.contains("`heads` can be"),
-        "{error} instead of {expected}"
-    );
+    assert!(error.starts_with("has 3 heads") && error.contains("`heads` can be"), "{error}");
     let error = message(builder.multi_head_attention("d", [q, q, q], &Heads::new(0), &mask).unwrap_err());
     assert!(error.starts_with("has `heads` 0, which must be at least 1"), "{error}");
     let error = message(builder.additive_attention("e", [q, k, k], 0, &mask).unwrap_err());

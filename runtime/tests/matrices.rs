@@ -1,16 +1,20 @@
-//! Compiled products, masks, softmax and encodings of positions along axes of open size, compared with the interpreter at
+//! Compiled products, masks, softmax and encodings of positions along axes of open size, and the training step of a
+//! transformer block, compared with the interpreter at
 //! every vector width, on one and two threads and between guard pages.
 
+use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, training_graph};
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::dump::Dump;
-use windlass_compiler::graph::Graph;
+use windlass_compiler::error::GraphError;
+use windlass_compiler::graph::{AttentionMask, Builder, Graph, Heads, Layer};
 use windlass_compiler::interp::{Array, Bindings, Real, run as interpret};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileOptions, compile};
 use windlass_compiler::plan::Features;
-use windlass_compiler::shape::{DType, Sizes};
+use windlass_compiler::shape::{DType, Dim, Sizes, Symbol};
 use windlass_fuzz::engines::guard::Side;
 use windlass_fuzz::engines::run::{run, run_between_guards, same_bits};
+use windlass_fuzz::values::{Values, sources};
 use windlass_runtime::executor::Executor;
 
 /// Every available width, and code without fused multiply-adds, on one and two threads.
@@ -239,5 +243,86 @@ fn positions_of_any_length() {
         );
         let runs: Vec<Sizes> = [1, 2, 17, 64, 65, 1000].map(|t| sizes(2, &[("T", t)])).into();
         check(&text, &runs, 0, Some(2e-6));
+    }
+}
+
+/// An encoder block and a decoder block that attends to it, on sequences of open lengths.
+fn transformer() -> Graph {
+    let build = || -> Result<Graph, GraphError> {
+        let mut builder = Builder::new("transformer");
+        let open = |name: &str| Dim::from(name.parse::<Symbol>().unwrap());
+        let x = builder.input_of("x", DType::F32, [open("T"), Dim::from(12)])?;
+        let y = builder.input_of("y", DType::F32, [open("S"), Dim::from(12)])?;
+        let lengths = builder.input_of("lengths", DType::I32, [])?;
+        let encoded = builder.layer("positions", &Layer::PositionalEncoding, x)?;
+        let padded = AttentionMask { causal: false, lengths: Some(lengths) };
+        let seen = builder.multi_head_attention("own", [encoded; 3], &Heads::new(3), &padded)?;
+        let sum = builder.add("", seen, encoded)?;
+        let norm = Layer::LayerNorm { epsilon: 1e-5, affine: true };
+        let normal = builder.layer("norm", &norm, sum)?;
+        let up = builder.layer("up", &Layer::linear(20), normal)?;
+        let up = builder.layer("", &Layer::Relu, up)?;
+        let down = builder.layer("down", &Layer::linear(12), up)?;
+        let memory = builder.add("", down, normal)?;
+        let causal = AttentionMask { causal: true, lengths: None };
+        let own = builder.multi_head_attention("decoder", [y; 3], &Heads::new(2), &causal)?;
+        let context =
+            builder.multi_head_attention("cross", [own, memory, memory], &Heads::new(4), &padded)?;
+        let added = builder.additive_attention("additive", [context, memory, memory], 5, &padded)?;
+        builder.output("scores", added)?;
+        builder.finish()
+    };
+    build().unwrap()
+}
+
+#[test]
+fn a_transformer_and_its_training_step_at_any_length() {
+    let network = transformer();
+    let training = TrainingOptions {
+        loss: Loss::MeanSquaredError,
+        optimizer: Optimizer::sgd(),
+        ..TrainingOptions::default()
+    };
+    let step = training_graph(&network, &training).unwrap();
+    let runs: Vec<Sizes> = [(1, 1), (2, 3), (7, 5), (16, 17), (33, 9), (5, 64), (65, 65)]
+        .map(|(t, s)| sizes(3, &[("T", t), ("S", s)]))
+        .into();
+    for (graph, mode) in [(&network, Mode::Inference), (&step, Mode::Training)] {
+        let cases: Vec<_> = runs
+            .iter()
+            .map(|sizes| {
+                let mut sources = sources(graph, sizes, Values::Reals, 11);
+                let lengths = [sizes.get("T".parse().unwrap()).unwrap() as i32, 1, 0];
+                sources.insert("lengths".to_owned(), Array::ints([3], lengths.to_vec()));
+                let outcome = interpret(graph, sizes.clone(), &sources).unwrap();
+                let expected: Vec<(String, Vec<f64>)> = outcome
+                    .outputs
+                    .into_iter()
+                    .chain(outcome.updates)
+                    .map(|(name, array)| (name, array.real().to_vec()))
+                    .collect();
+                (sizes, sources, expected)
+            })
+            .collect();
+        for options in variants() {
+            let what = format!("{:?} bits, {} threads", options.plan.vector_bits, options.plan.threads);
+            let (program, _) = compile(graph, mode, &options, &Dump::from_environment())
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
+            let executor = Executor::new(program).unwrap().parallelize_every_step();
+            for (sizes, sources, expected) in &cases {
+                let results = run(&executor, sizes, sources, 0, |slot| slot % 2);
+                let guarded = run_between_guards(executor.program(), sizes, sources, Side::End, false)
+                    .unwrap_or_else(|breach| panic!("{what} at {sizes:?}: {breach}"));
+                assert!(same_bits(&results, &guarded), "{what} at {sizes:?}: other bits between guard pages");
+                for (name, expected) in expected {
+                    let scale = expected.iter().fold(1.0, |scale: f64, number| scale.max(number.abs()));
+                    for (index, (&got, expected)) in results[name].iter().zip(expected).enumerate() {
+                        let error = (f64::from(got) - expected).abs();
+                        let what = || format!("{what} at {sizes:?}: {name}[{index}]");
+                        assert!(error <= 1e-4 * scale, "{} is {got}, not {expected}", what());
+                    }
+                }
+            }
+        }
     }
 }

@@ -46,7 +46,7 @@ use linear::{Linear, LinearGradInput, LinearGradWeight};
 use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot};
 use mask::Mask;
 use matmul::Matmul;
-use optimizer::{Adam, ClipFactor, Sgd};
+use optimizer::{Adam, ClipFactor, ClipValue, Sgd};
 use pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use positions::AddPositions;
 use reduce::{Expand, Reduce};
@@ -282,6 +282,8 @@ operators! {
     Adam = "adam",
     /// The factor that limits the global norm of the gradients.
     ClipFactor = "clip_factor",
+    /// The elements of a gradient, limited to a magnitude.
+    ClipValue = "clip_value",
 }
 
 impl Op {

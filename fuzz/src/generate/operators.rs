@@ -17,7 +17,7 @@ use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{
     CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot,
 };
-use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
+use windlass_compiler::ops::optimizer::{Adam, ClipFactor, ClipValue, Sgd};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPoolGrad};
 use windlass_compiler::ops::sign_mask::{MaskedSelect, SignMask};
 use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
@@ -259,6 +259,11 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
         }
         OpKind::Sgd => sgd(s),
         OpKind::Adam => adam(s),
+        OpKind::ClipValue => {
+            let x = s.floats();
+            let max = pick(s.numbers, &[0.25, 1.0, 1e6]);
+            s.op(ClipValue { max }, &[x]);
+        }
         OpKind::ClipFactor => {
             let gradients: Vec<ValueId> = (0..s.numbers.usize(1..4)).map(|_| s.floats()).collect();
             let max_norm = pick(s.numbers, &[0.01, 1.0, 1e6]);

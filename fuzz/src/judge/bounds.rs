@@ -458,6 +458,7 @@ fn of_operator(
             vec![Some(of_w), Some(of_velocity)]
         }
         Op::Adam(_) => adam(op, operands, results),
+        Op::ClipValue(_) => one(scaled(y(), U)),
         Op::ClipFactor(_) if overflows(results[1].real()[0].powi(2)) => vec![Some(vec![f64::INFINITY]); 2],
         Op::ClipFactor(_) => {
             let count: usize = operands.iter().map(|operand| operand.elements()).sum();

@@ -23,7 +23,7 @@ use windlass_compiler::ops::loss::{
 };
 use windlass_compiler::ops::mask::{Fill as MaskFill, Mask, Masked};
 use windlass_compiler::ops::matmul::Matmul;
-use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
+use windlass_compiler::ops::optimizer::{Adam, ClipFactor, ClipValue, Sgd};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use windlass_compiler::ops::positions::AddPositions;
 use windlass_compiler::ops::reduce::{Expand, Reduce, ReduceKind};
@@ -430,6 +430,11 @@ fn cases(kind: OpKind) -> Vec<Case> {
             vec![sgd(0.0, false, 0.0), sgd(0.0, false, 0.1), sgd(0.9, false, 0.0), sgd(0.9, true, 0.1)]
         }
         OpKind::Adam => vec![adam(0.0, false), adam(0.1, false), adam(0.0, true), adam(0.1, true)],
+        OpKind::ClipValue => {
+            let x = ops.input("x", &[PAIRS]);
+            let y = ops.op(ClipValue { max: 1.0 }, &[x]);
+            vec![Case::exact(ops.output("y", y), &[edges])]
+        }
         OpKind::ClipFactor => {
             let (a, b) = (ops.parameter("a", &[33]), ops.parameter("b", &[5]));
             let results = ops.ops(ClipFactor { max_norm: 1.0 }, &[a, b]);
