@@ -161,7 +161,7 @@ pub use windlass_compiler::codegen::Program;
 pub use windlass_compiler::entity::ValueId;
 pub use windlass_compiler::error::{GraphError, ShapeError};
 pub use windlass_compiler::graph::initializer::Initializer;
-pub use windlass_compiler::graph::{Builder, Graph, Layer};
+pub use windlass_compiler::graph::{AttentionMask, Builder, Graph, Heads, Layer};
 pub use windlass_compiler::ops::elementwise::{Activation, Number};
 pub use windlass_compiler::ops::window::{Sides, Window};
 pub use windlass_compiler::pass::PassOptions;

@@ -152,7 +152,7 @@ fn an_encoder_learns_to_look_at_another_step() {
     let mut losses = Vec::new();
     for step in 0..300 {
         let (x, labels) = examples(2 + step % 9, step as u32);
-        losses.push(trainer.step(&x, &labels).unwrap());
+        losses.push(trainer.step(&x, &labels).unwrap().loss);
     }
     let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
     let (first, last) = (mean(&losses[..20]), mean(&losses[280..]));
