@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(of("f32[N, 3, 2]", "f32[N, 3, 5]", [true, false]), result);
         assert_eq!(of("f32[N, 2, 3]", "f32[N, 5, 3]", [false, true]), result);
         assert_eq!(of("f32[N, 3, 2]", "f32[N, 5, 3]", [true, true]), result);
-        assert_eq!(of("f32[4*N, T, 8]", "f32[4*N, S, 8]", [false, true]).unwrap(), "f32[4*N, T, S]");
+        assert_eq!(of("f32[4*N, T, 8]", "f32[4*N, S, 8]", [false, true]).unwrap(), "f32[N*4, T, S]");
         assert_eq!(of("f32[N*U, T, S]", "f32[N*U, S, 8]", [false, false]).unwrap(), "f32[N*U, T, 8]");
     }
 

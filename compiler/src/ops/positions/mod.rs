@@ -77,8 +77,8 @@ mod tests {
     fn features_are_pairs_of_sine_and_cosine() {
         let x = Array::<f64>::zeros([1, 4, 3]);
         let y = AddPositions {}.evaluate(&[&x], &[vec![1, 4, 3]]).remove(0);
+        assert_eq!(y.real()[9..11], [3f64.sin(), 3f64.cos()]);
         let slow = 3.0 / 10_000f64.powf(2.0 / 3.0);
-        assert_eq!(y.real()[..3], [0.0, 1.0, 0.0]);
-        assert_eq!(y.real()[9..], [3f64.sin(), 3f64.cos(), slow.sin()]);
+        assert!((y.real()[11] - slow.sin()).abs() < 1e-15);
     }
 }
