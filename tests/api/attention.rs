@@ -128,8 +128,8 @@ fn queries_attend_to_sequences_of_another_length() {
 #[test]
 fn graphs_are_the_same_after_serialisation() {
     let graph = Encoder::graph();
-    assert_eq!(&graph.to_string().parse::<Graph>().unwrap(), &*graph);
-    let json = serde_json::to_string(&*graph).unwrap();
+    assert_eq!(&graph.to_string().parse::<Graph>().unwrap(), graph);
+    let json = serde_json::to_string(graph).unwrap();
     assert_eq!(serde_json::from_str::<Graph>(&json).unwrap(), *graph);
     assert_eq!(Dynamic::new(graph.clone()).unwrap().name(), "Encoder");
 }
