@@ -221,11 +221,15 @@ impl Lower for Matmul {
                 stmts
             };
         let mut axes = vec![(n, draft.batch().extent())];
-        // Threads divide the blocks of rows among themselves, unless panels of open size start at a smaller last block.
-        let range = rows.as_number().map(|rows| BlockedRange::exact(rows, row_blocks.sizes[0]));
-        let is_even = |range: &BlockedRange| range.tail.is_none() || range.full == 0;
-        let body = match range.filter(|range| steps.open.is_none() || is_even(range)) {
-            Some(range) => {
+        // Threads divide items and blocks of rows among themselves, or blocks of columns if the number of rows is open.
+        let by_blocks = |factor: &Source, blocks: &Blocks| {
+            let range = BlockedRange::exact(blocks.total.as_number()?, blocks.sizes[0]);
+            // The place of a smaller last block among panels of open size is not provably within them.
+            let is_even = range.tail.is_none() || range.full == 0;
+            (is_even || steps.open.is_none() || matches!(factor, Source::InPlace(..))).then_some(range)
+        };
+        let body = match (by_blocks(&left, &row_blocks), by_blocks(&right, &column_blocks)) {
+            (Some(range), _) => {
                 let block = draft.var();
                 axes.push((block, Extent::Fixed(range.blocks())));
                 range.branch(block, |row, rows| {
@@ -233,7 +237,14 @@ impl Lower for Matmul {
                         .each(&mut draft, |draft, column, width| tile(draft, (row, rows), (column, width)))
                 })
             }
-            None => column_blocks.each(&mut draft, |draft, column, width| {
+            (None, Some(range)) => {
+                let block = draft.var();
+                axes.push((block, Extent::Fixed(range.blocks())));
+                range.branch(block, |column, width| {
+                    row_blocks.each(&mut draft, |draft, row, rows| tile(draft, (row, rows), (column, width)))
+                })
+            }
+            (None, None) => column_blocks.each(&mut draft, |draft, column, width| {
                 row_blocks.each(draft, |draft, row, rows| tile(draft, (row, rows), (column, width)))
             }),
         };
