@@ -159,7 +159,14 @@ fn products_of_open_sizes() {
     let both: Vec<Sizes> =
         lengths.iter().map(|&t| sizes(1, &[("T", t), ("S", (t * 7 + 4) % 40 + 1)])).collect();
     for flags in TRANSPOSED {
-        for extents in [["T", "T", "T"], ["T", "9", "T"], ["T", "T", "20"], ["12", "T", "33"]] {
+        for extents in [
+            ["T", "T", "T"],
+            ["T", "9", "T"],
+            ["T", "T", "20"],
+            ["12", "T", "33"],
+            ["31", "5", "T"],
+            ["37", "T", "T"],
+        ] {
             check(&product(extents, flags), &square, 0, None);
         }
         for extents in [["T", "8", "S"], ["T", "S", "8"], ["S", "T", "T"], ["T", "S", "T + S"]] {

@@ -222,13 +222,15 @@ impl Lower for Matmul {
             };
         let mut axes = vec![(n, draft.batch().extent())];
         // Threads divide items and blocks of rows among themselves, or blocks of columns if the number of rows is open.
-        let by_blocks = |factor: &Source, blocks: &Blocks| {
+        let by_blocks = |blocks: &Blocks, has_fixed_strides: bool| {
             let range = BlockedRange::exact(blocks.total.as_number()?, blocks.sizes[0]);
-            // The place of a smaller last block among panels of open size is not provably within them.
+            // The place of a smaller last block is only provably within its memory if the strides of blocks are fixed.
             let is_even = range.tail.is_none() || range.full == 0;
-            (is_even || steps.open.is_none() || matches!(factor, Source::InPlace(..))).then_some(range)
+            (is_even || has_fixed_strides).then_some(range)
         };
-        let body = match (by_blocks(&left, &row_blocks), by_blocks(&right, &column_blocks)) {
+        let is_fixed = |factor: &Source| steps.open.is_none() || matches!(factor, Source::InPlace(..));
+        let by_rows = by_blocks(&row_blocks, is_fixed(&left) && columns.open.is_none());
+        let body = match (by_rows, by_blocks(&column_blocks, is_fixed(&right))) {
             (Some(range), _) => {
                 let block = draft.var();
                 axes.push((block, Extent::Fixed(range.blocks())));
