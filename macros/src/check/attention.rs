@@ -26,6 +26,11 @@ const HIDDEN: ArgumentRule = ArgumentRule {
     default: Default::Required,
 };
 
+/// Whether a word is a kind of attention.
+pub(super) fn is_kind(word: &str) -> bool {
+    matches!(word, "attention" | "additive_attention" | "cross_attention")
+}
+
 /// The rule of a kind of attention, for its arguments behind the named values.
 const fn rule(name: &'static str, arguments: &'static [ArgumentRule], example: &'static str) -> LayerRule {
     LayerRule { name, also: &[], known: None, arguments, example, make: |_| None, settings: |_| None }
