@@ -13,7 +13,10 @@ use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumCh
 use windlass_compiler::ops::gather::{Gather, GatherGrad};
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{CrossEntropy, MeanSquaredError};
+use windlass_compiler::ops::mask::{Fill, Mask, Masked};
+use windlass_compiler::ops::matmul::Matmul;
 use windlass_compiler::ops::pool::{AvgPool, MaxPool};
+use windlass_compiler::ops::positions::AddPositions;
 use windlass_compiler::ops::reduce::{Expand, Reduce, ReduceKind};
 use windlass_compiler::ops::softmax::{LogSoftmax, Softmax};
 use windlass_compiler::ops::structure::{Concat, Pad, Reshape, Slice, Transpose};
@@ -346,6 +349,24 @@ fn softmax() {
         check(Softmax {}, &[x]);
         check(LogSoftmax {}, &[x]);
     }
+}
+
+#[test]
+fn products_of_matrices() {
+    for transpose_left in [false, true] {
+        for transpose_right in [false, true] {
+            let left = if transpose_left { "f32[3*N, 4, 2]" } else { "f32[3*N, 2, 4]" };
+            let right = if transpose_right { "f32[3*N, 3, 4]" } else { "f32[3*N, 4, 3]" };
+            check(Matmul { transpose_left, transpose_right }, &[left, right]);
+        }
+    }
+}
+
+#[test]
+fn masks_and_positions() {
+    check(Mask { masked: Masked::Causal, fill: Fill::Zero }, &["f32[N, 3, 4]"]);
+    check(Mask { masked: Masked::Lengths, fill: Fill::Zero }, &["f32[N, 2, 4]", "i32[N]"]);
+    check(AddPositions {}, &["f32[N, 3, 4]"]);
 }
 
 #[test]

@@ -64,6 +64,8 @@ impl Case {
             _ if Real::to_f64(T::epsilon()) > 1e-10 => 1e-5,
             // Its weights are constants in single precision.
             Layer::Upsample { .. } => 1e-7,
+            // So is the scale of scores.
+            Layer::MultiHeadAttention { .. } => 1e-7,
             _ => 1e-9,
         };
         assert_eq!(got.sizes, expected.sizes, "{:?}, {what}", self.layer);
@@ -205,6 +207,7 @@ fn hostile_arguments_are_refused() {
         Layer::Reshape { sizes: vec![HUGE, HUGE] },
         Layer::Upsample { factor: vec![HUGE, 1], mode: Interpolation::Linear },
         Layer::Pad { padding: vec![HUGE.into(); 2], mode: PaddingMode::Zeros },
+        Layer::MultiHeadAttention { heads: HUGE, bias: true, causal: false, init: Initializer::ZEROS },
         Layer::Rbf { out_features: HUGE, trainable: true, init: Initializer::Signs },
         Layer::Conv {
             out_channels: 4,

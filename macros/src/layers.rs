@@ -13,8 +13,19 @@ pub(crate) use self::elsewhere::{absent, is_loss};
 use crate::diagnostics::did_you_mean;
 
 /// Keywords that look like layers.
-pub(crate) const STRUCTURE: &[&str] =
-    &["add", "bilinear", "concat", "from", "multiply", "repeat", "share", "subtract"];
+pub(crate) const STRUCTURE: &[&str] = &[
+    "add",
+    "additive_attention",
+    "attention",
+    "bilinear",
+    "concat",
+    "cross_attention",
+    "from",
+    "multiply",
+    "repeat",
+    "share",
+    "subtract",
+];
 
 /// A distribution of initial values.
 pub(crate) struct InitializerRule {

@@ -255,6 +255,13 @@ fn settings_that_cannot_be_trained_with() -> Result<(), Failure> {
     assert!(matches!(error, Error::Autodiff { .. }));
     says(&error, &["`TwoOutputs`", "`colour`", "\"class\"", "\"place\""]);
 
+    for clip_value in [0.0, -1.0, f64::NAN] {
+        let clipped = TrainerOptions { clip_value: Some(clip_value), ..TrainerOptions::default() };
+        let error = Trainer::new(small()?, clipped).unwrap_err();
+        assert!(matches!(error, Error::Autodiff { .. }));
+        says(&error, &["`Small`", "`clip_value`"]);
+    }
+
     for clip_norm in [0.0, -1.0, f64::NAN] {
         let clipped = TrainerOptions { clip_norm: Some(clip_norm), ..TrainerOptions::default() };
         let error = Trainer::new(small()?, clipped).unwrap_err();

@@ -109,6 +109,7 @@ fn options_of_training_and_loading_are_set() -> Result<(), Error> {
         losses: Vec::new(),
         optimizer: Optimizer::Adam { beta1: 0.9, beta2: 0.99, epsilon: 1e-7, weight_decay: 0.01 },
         schedule: Some(Schedule::constant(0.01)?),
+        clip_value: Some(0.5),
         clip_norm: Some(1.0),
         frozen: BTreeSet::from(["c1".to_owned()]),
         output: None,

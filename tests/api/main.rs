@@ -1,6 +1,7 @@
 //! Tests of the public interface, in one program: linking each separately would take longer than running them.
 
 mod activations;
+mod attention;
 mod bad_input;
 mod blocks;
 mod dynamic;

@@ -1,4 +1,4 @@
-"""Writes `layers.json`, `bilinear.json` and `recurrent.json`: what PyTorch computes for layers that Windlass builds from several operators.
+"""Writes `layers.json`, `bilinear.json`, `attention.json` and `recurrent.json`: what PyTorch computes for layers of several operators.
 
 Run with a Python that has torch, from this folder: `python layers.py`. Everything is computed in double precision on
 operands of four digits; `compiler/tests/layers.rs` reads the files. Layers are written as Windlass serialises them.
@@ -427,6 +427,127 @@ def recurrent():
     layer({"layer": "last_step"}, lambda x: x[:, -1], (2, 4, 3))
 
 
+def heads(x, key, value, count, features, causal, padding, parameters):
+    """Attention with several heads of batches first, by the function behind `nn.MultiheadAttention`."""
+    separate = "in_proj_weight" not in parameters
+    mask = torch.ones(x.shape[1], key.shape[1], dtype=torch.bool).triu(1) if causal else None
+    y, _ = F.multi_head_attention_forward(
+        x.transpose(0, 1),
+        key.transpose(0, 1),
+        value.transpose(0, 1),
+        features,
+        count,
+        parameters.get("in_proj_weight"),
+        parameters.get("in_proj_bias"),
+        None,
+        None,
+        False,
+        0.0,
+        parameters["out_proj.weight"],
+        parameters.get("out_proj.bias"),
+        key_padding_mask=padding,
+        need_weights=False,
+        attn_mask=mask,
+        use_separate_proj_weight=separate,
+        q_proj_weight=parameters.get("q_proj_weight"),
+        k_proj_weight=parameters.get("k_proj_weight"),
+        v_proj_weight=parameters.get("v_proj_weight"),
+    )
+    return y.transpose(0, 1)
+
+
+def projections(features, bias):
+    sizes = {"in_proj_weight": (3 * features, features), "out_proj.weight": (features, features)}
+    if bias:
+        sizes |= {"in_proj_bias": (3 * features,), "out_proj.bias": (features,)}
+    return sizes
+
+
+def self_attention():
+    for (batch, steps, features), count, bias, causal in [
+        ((2, 5, 8), 2, True, False),
+        ((1, 3, 4), 1, True, True),
+        ((3, 1, 16), 4, False, False),
+        ((2, 6, 12), 3, False, True),
+    ]:
+        layer(
+            {"layer": "multi_head_attention", "heads": count, "bias": bias, "causal": causal},
+            lambda x, **parameters: heads(x, x, x, count, features, causal, None, parameters),
+            (batch, steps, features),
+            **projections(features, bias),
+        )
+
+
+def positions():
+    for steps, features in [(9, 6), (4, 5), (33, 1)]:
+        pairs = 2 * (torch.arange(features) // 2).double()
+        angles = torch.arange(steps).double()[:, None] * 10000.0 ** (-pairs / features)
+        odd = torch.arange(features) % 2 == 1
+        encoding = torch.where(odd, angles.cos(), angles.sin())
+        layer({"layer": "positional_encoding"}, lambda x: x + encoding, (2, steps, features))
+
+
+def attention():
+    """Attention between two sequences, with lengths of the second."""
+    forms = []
+    for kind, (q, k, v), (steps, positions), options in [
+        ("attention", (4, 4, 3), (3, 5), {}),
+        ("attention", (5, 5, 2), (4, 4), {"causal": True}),
+        ("attention", (4, 4, 4), (2, 6), {"lengths": [6, 1]}),
+        ("additive_attention", (3, 4, 2), (3, 5), {"hidden": 6}),
+        ("additive_attention", (2, 2, 2), (4, 3), {"hidden": 3, "lengths": [2, 3]}),
+        ("multi_head_attention", (8, 8, 8), (4, 6), {"heads": 2, "lengths": [6, 3]}),
+        ("multi_head_attention", (12, 5, 7), (3, 4), {"heads": 3}),
+        ("multi_head_attention", (8, 3, 3), (4, 5), {"heads": 2, "causal": True, "lengths": [2, 5]}),
+    ]:
+        query = normal(2, steps, q).requires_grad_()
+        key, value = (normal(2, positions, size).requires_grad_() for size in (k, v))
+        causal, lengths = options.get("causal", False), options.get("lengths")
+        ignored = torch.zeros(2, 1, positions, dtype=torch.bool)
+        if lengths:
+            ignored = torch.arange(positions)[None, None, :] >= torch.tensor(lengths)[:, None, None]
+        parameters = {}
+        if kind == "additive_attention":
+            hidden = options["hidden"]
+            sizes = {"query.weight": (hidden, q), "key.weight": (hidden, k), "score.weight": (1, hidden)}
+        elif kind == "multi_head_attention":
+            sizes = projections(q, True)
+            if (q, q) != (k, v):
+                del sizes["in_proj_weight"]
+                sizes |= {f"{name}_proj_weight": (q, size) for name, size in zip("qkv", (q, k, v))}
+        else:
+            sizes = {}
+        parameters = {name: normal(*size).requires_grad_() for name, size in sizes.items()}
+        if causal:
+            after = torch.ones(steps, positions, dtype=torch.bool).triu(1)
+        else:
+            after = torch.zeros(steps, positions, dtype=torch.bool)
+        if kind == "multi_head_attention":
+            y = heads(query, key, value, options["heads"], q, causal, ignored[:, 0], parameters)
+        elif kind == "attention":
+            y = F.scaled_dot_product_attention(query, key, value, attn_mask=~(ignored | after))
+        else:
+            terms = (query @ parameters["query.weight"].T)[:, :, None]
+            terms = terms + (key @ parameters["key.weight"].T)[:, None]
+            scores = (terms.tanh() @ parameters["score.weight"].T).squeeze(-1)
+            y = scores.masked_fill(ignored | after, -torch.inf).softmax(-1) @ value
+        gradient = normal(*y.shape)
+        y.backward(gradient)
+        forms.append(
+            {
+                "kind": kind,
+                **options,
+                "operands": [array(query), array(key), array(value)],
+                "parameters": {name: array(value) for name, value in parameters.items()},
+                "y": array(y),
+                "gradient": array(gradient),
+                "operand_gradients": [array(operand.grad) for operand in (query, key, value)],
+                "gradients": {name: array(value.grad) for name, value in parameters.items()},
+            }
+        )
+    return forms
+
+
 def write(name, values):
     text = ",\n".join(json.dumps(value, separators=(",", ":")) for value in values)
     (Path(__file__).parent / name).write_text(f"[\n{text}\n]\n")
@@ -440,8 +561,12 @@ norms()
 true_convolutions()
 connections()
 distances()
+forms = bilinear()
+self_attention()
+positions()
 write("layers.json", cases)
-write("bilinear.json", bilinear())
+write("bilinear.json", forms)
+write("attention.json", attention())
 cases.clear()
 generator.manual_seed(5)
 recurrent()

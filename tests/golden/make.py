@@ -308,12 +308,15 @@ NETWORK = """graph net {
 STEPS = 4
 
 
-def optimizers():
+def optimizers(clipped_by_value):
     cases = []
     sgd = {"kind": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
     adam = {"kind": "adam", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0}
     adam_w = {**adam, "kind": "adam_w", "weight_decay": 0.01}
-    for name, optimizer, clip_norm, learning_rate in [
+    settings = [
+        ("sgd clipped by value", sgd, None, 0.5, 0.05),
+        ("adam clipped by value and norm", adam, 0.1, 0.05, 0.04),
+    ] if clipped_by_value else [
         ("sgd", sgd, None, 0.1),
         ("sgd with weight decay", {**sgd, "weight_decay": 0.2}, None, 0.1),
         ("sgd with momentum", {**sgd, "momentum": 0.9}, None, 0.1),
@@ -327,7 +330,8 @@ def optimizers():
         ("clipped sgd", sgd, 0.3, 0.5),
         ("sgd within its bound", sgd, 1000.0, 0.1),
         ("clipped adam", adam, 0.1, 0.05),
-    ]:
+    ]
+    for name, optimizer, clip_norm, learning_rate, *clip_value in settings:
         x, target = normal(5, 4), normal(5, 2)
         parameters = {
             key: value.requires_grad_()
@@ -353,6 +357,8 @@ def optimizers():
             loss = F.mse_loss(F.linear(hidden, parameters["f2.weight"]), target)
             loss.backward()
             norm = None
+            if clip_value:
+                torch.nn.utils.clip_grad_value_(parameters.values(), *clip_value)
             if clip_norm is not None:
                 norm = torch.nn.utils.clip_grad_norm_(parameters.values(), clip_norm).item()
             torch_optimizer.step()
@@ -367,7 +373,12 @@ def optimizers():
             {
                 "name": name,
                 "graph": NETWORK,
-                "options": {"loss": "mean_squared_error", "optimizer": optimizer, "clip_norm": clip_norm},
+                "options": {
+                    "loss": "mean_squared_error",
+                    "optimizer": optimizer,
+                    **({"clip_value": clip_value[0]} if clip_value else {}),
+                    "clip_norm": clip_norm,
+                },
                 "learning_rate": learning_rate,
                 "x": array(x),
                 "target": array(target),
@@ -493,8 +504,9 @@ write("pool", pools())
 write("normalisation", normalisations())
 write("elements", elements())
 write("loss", losses())
-write("optimizer", optimizers())
+cases_of_optimizers = optimizers(False)
 write("edge", edges())
 write("axes", axes())
 write("activations", activations())
 write("trained_loss", trained_losses())
+write("optimizer", cases_of_optimizers + optimizers(True))

@@ -2,7 +2,7 @@ windlass::network! {
     network A(image: [1, 28, 28]) -> [10] {
         conv2D(6, kernel_size = 5);
         maxpool(2);
-        attention(8);
+        unfold(8);
         flatten; linear(10)
     }
 }

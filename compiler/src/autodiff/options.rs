@@ -260,6 +260,8 @@ pub struct TrainingOptions {
     pub losses: Vec<OutputLoss>,
     /// The optimiser.
     pub optimizer: Optimizer,
+    /// The maximum magnitude of each element of the gradients; larger elements are set to it, before `clip_norm` applies.
+    pub clip_value: Option<f64>,
     /// The maximum global norm of the gradients; larger gradients are scaled down to it.
     pub clip_norm: Option<f64>,
     /// What is not trained: names of parameters (`c1.weight`) or running statistics (`n1.running_mean`), or prefixes,

@@ -10,7 +10,7 @@ use crate::graph::Graph;
 use crate::graph::initializer::Initializer;
 use crate::ops::Op;
 use crate::ops::elementwise::{Binary, BinaryKind};
-use crate::ops::optimizer::{Adam, ClipFactor, Sgd};
+use crate::ops::optimizer::{Adam, ClipFactor, ClipValue, Sgd};
 use crate::ops::source::{Input, InputRole, State};
 use crate::shape::{Shape, Type};
 
@@ -62,6 +62,9 @@ pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph,
     if trained.is_empty() {
         return Err(AutodiffError::NothingToTrain);
     }
+    if let Some(max) = options.clip_value {
+        step.clip_values(max, &mut trained)?;
+    }
     if let Some(max_norm) = options.clip_norm {
         step.clip(max_norm, &mut trained)?;
     }
@@ -91,6 +94,9 @@ fn check_settings(options: &TrainingOptions) -> Result<(), AutodiffError> {
     let positive = |value: f32| value.is_normal() && value > 0.0;
     let share = |value: f32| (0.0..1.0).contains(&value);
     let penalty = |value: f32| value.is_finite() && value >= 0.0;
+    if let Some(max) = options.clip_value {
+        check("clip_value", max, &positive, "above 0, and finite and normal as an f32")?;
+    }
     if let Some(max_norm) = options.clip_norm {
         check("clip_norm", max_norm, &positive, "above 0, and finite and normal as an f32")?;
     }
@@ -133,6 +139,15 @@ struct StepBuilder {
 }
 
 impl StepBuilder {
+    /// Limits every element of the gradients.
+    fn clip_values(&mut self, max: f64, trained: &mut [Trained]) -> Result<(), GraphError> {
+        for trained in trained {
+            let label = self.graph.producer(trained.gradient).label.clone();
+            trained.gradient = self.graph.add_single(ClipValue { max }, &[trained.gradient], &label)?;
+        }
+        Ok(())
+    }
+
     /// Scales all gradients by one factor, so that their global norm stays within a bound.
     fn clip(&mut self, max_norm: f64, trained: &mut [Trained]) -> Result<(), GraphError> {
         let gradients: Vec<ValueId> = trained.iter().map(|trained| trained.gradient).collect();

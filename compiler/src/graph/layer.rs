@@ -208,6 +208,21 @@ pub enum Layer {
         /// Initial values of the prototypes.
         init: Initializer,
     },
+    /// Self-attention with several heads: each step of a sequence `[steps, features]` gets a weighted mean over all steps
+    /// (Vaswani et al. 2017, arXiv:1706.03762). Its parameters are those of PyTorch's `nn.MultiheadAttention`; see
+    /// [`Builder::multi_head_attention`](crate::graph::Builder::multi_head_attention).
+    MultiHeadAttention {
+        /// The number of heads, which divides the features.
+        heads: usize,
+        /// Whether the projections have biases.
+        bias: bool,
+        /// Whether each step ignores those after it.
+        causal: bool,
+        /// Initial values of the projections' weights.
+        init: Initializer,
+    },
+    /// Adds sines and cosines of the positions to a sequence `[steps, features]` (Vaswani et al. 2017, section 3.5).
+    PositionalEncoding,
     /// Flattens any shape to a vector.
     Flatten,
     /// Sets random elements to zero in training.

@@ -3,6 +3,7 @@
 //! A graph is built only by adding nodes, each checked by its operator's shape rule; passes build new graphs. The graph
 //! defines what is computed; algorithms, memory and loops are chosen later.
 
+mod attention;
 mod axes;
 mod builder;
 mod forms;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use names::Names;
 
+pub use attention::{AttentionMask, Heads};
 pub use builder::{Builder, Combination};
 pub use layer::{
     Cell, GruReset, Interpolation, Layer, PaddingMode, Recurrence, Recurrent, RnnActivation, rules,

@@ -24,8 +24,11 @@ pub(crate) mod grid;
 pub(crate) mod halo;
 pub mod linear;
 pub mod loss;
+pub mod mask;
+pub mod matmul;
 pub mod optimizer;
 pub mod pool;
+pub mod positions;
 pub mod reduce;
 pub mod scan;
 pub mod sign_mask;
@@ -49,8 +52,11 @@ use fused::Fused;
 use gather::{Gather, GatherGrad};
 use linear::{Linear, LinearGradInput, LinearGradWeight};
 use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot};
-use optimizer::{Adam, ClipFactor, Sgd};
+use mask::Mask;
+use matmul::Matmul;
+use optimizer::{Adam, ClipFactor, ClipValue, Sgd};
 use pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
+use positions::AddPositions;
 use reduce::{Expand, Reduce};
 use scan::Scan;
 use sign_mask::{MaskedSelect, SignMask};
@@ -227,6 +233,8 @@ operators! {
     LinearGradInput = "linear_grad_input",
     /// Gradient of a dense layer with respect to its weight.
     LinearGradWeight = "linear_grad_weight",
+    /// Product of two matrices for each item.
+    Matmul = "matmul",
     /// A function of each element.
     Unary = "unary",
     /// A function of two elements at the same position.
@@ -275,6 +283,10 @@ operators! {
     Dropout = "dropout",
     /// Dropout with a mask drawn from a counter-based generator.
     DropoutTraining = "dropout_training",
+    /// Replaces the elements of masked positions along the last axis.
+    Mask = "mask",
+    /// Adds sinusoidal encodings of the positions in a sequence.
+    AddPositions = "add_positions",
     /// Softmax over the channel axis.
     Softmax = "softmax",
     /// Logarithm of softmax over the channel axis.
@@ -303,6 +315,8 @@ operators! {
     Adam = "adam",
     /// The factor that limits the global norm of the gradients.
     ClipFactor = "clip_factor",
+    /// The elements of a gradient, limited to a magnitude.
+    ClipValue = "clip_value",
 }
 
 impl Op {

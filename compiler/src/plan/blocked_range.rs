@@ -88,18 +88,30 @@ pub fn in_blocks(
     draft: &mut KernelDraft,
     total: Size,
     block: usize,
+    body: impl FnMut(&mut KernelDraft, &Affine, usize) -> Vec<Stmt>,
+) -> Vec<Stmt> {
+    let smaller = (2..=4).rev().find(|size| block > *size && block.is_multiple_of(*size));
+    let sizes: Vec<usize> = [(block > 1).then_some(block), smaller, Some(1)].into_iter().flatten().collect();
+    in_blocks_of(draft, total, &sizes, body)
+}
+
+/// Like [`in_blocks`], for given sizes of blocks. Each size divides the one before it; if the size is open, the last one
+/// is 1. A fixed size only has blocks of the first size, and a rest.
+pub fn in_blocks_of(
+    draft: &mut KernelDraft,
+    total: Size,
+    sizes: &[usize],
     mut body: impl FnMut(&mut KernelDraft, &Affine, usize) -> Vec<Stmt>,
 ) -> Vec<Stmt> {
     let Some(size) = total.open else {
         let var = draft.var();
-        return BlockedRange::exact(total.elements, block)
+        return BlockedRange::exact(total.elements, sizes[0])
             .sequence(var, |start, size| body(draft, start, size));
     };
     // Each size divides the one before it, so that every loop starts where the one before it ends.
-    let smaller = (2..=4).rev().find(|size| block > *size && block.is_multiple_of(*size));
     let mut start = Extent::Fixed(0);
     let mut stmts = Vec::new();
-    for block in [(block > 1).then_some(block), smaller, Some(1)].into_iter().flatten() {
+    for &block in sizes {
         let var = draft.var();
         let end = match block {
             1 => total.extent(),

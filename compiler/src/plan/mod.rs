@@ -36,7 +36,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use aliases::Aliases;
 pub use axis::{AxisReduction, AxisView};
-pub use blocked_range::{BlockedRange, in_blocks};
+pub use blocked_range::{BlockedRange, in_blocks, in_blocks_of};
 pub use channels::{Epilogue, PixelBlock, PixelBlocks, SharedNumbers};
 pub use choice::{Candidate, Choice, Choices, Verdict, tuning_key};
 pub use costs::{Costs, PerWidth};

@@ -2,7 +2,7 @@
 
 use super::{Buffer, KernelDraft, Layout, Location, Lowering, Size, View};
 use crate::entity::ValueId;
-use crate::kernel::{Address, Affine, Element, Expr, ExprId, Extent, MapBuilder, Split, Var};
+use crate::kernel::{Address, Affine, Element, Expr, ExprId, Extent, MapBuilder, OpenTerm, Split, Var};
 use crate::shape::{Dim, Polynomial};
 
 /// A value viewed as a matrix: the axes before a given axis are its rows, the others its columns.
@@ -63,6 +63,21 @@ impl Affine {
         }
     }
 
+    /// This plus another sum times a size.
+    ///
+    /// # Panics
+    /// If both are open.
+    #[must_use]
+    pub fn plus_scaled_size(mut self, other: &Affine, size: Size) -> Self {
+        let Some(open) = size.open else { return self.plus_scaled(other, size.elements) };
+        assert!(other.open.is_empty(), "an affine sum has no products of two open sizes");
+        let factor = size.elements as i64;
+        let term = |var, own: i64| OpenTerm { var, size: open, factor: own * factor };
+        self.open.extend(other.terms.iter().map(|&(var, own)| term(Some(var), own)));
+        self.open.extend((other.constant != 0).then(|| term(None, other.constant)));
+        self
+    }
+
     /// This plus a size.
     #[must_use]
     pub fn offset_size(self, size: Size) -> Self {
@@ -74,6 +89,16 @@ impl Affine {
 }
 
 impl Address {
+    /// This address plus an index times a size.
+    ///
+    /// # Panics
+    /// If both are open.
+    #[must_use]
+    pub fn at_size(mut self, index: &Affine, size: Size) -> Self {
+        self.offset = self.offset.plus_scaled_size(index, size);
+        self
+    }
+
     /// This address plus a variable times a size.
     #[must_use]
     pub fn plus_size(mut self, var: Var, size: Size) -> Self {

@@ -104,6 +104,14 @@ pub enum ShapeError {
         /// The number of output channels.
         outputs: usize,
     },
+    /// The number of heads does not divide the features.
+    #[error("has {heads} heads, which must divide its {features} features")]
+    HeadsDoNotDivide {
+        /// The number of heads.
+        heads: usize,
+        /// The number of features.
+        features: usize,
+    },
     /// Two values that must have the same shape do not.
     #[error("needs two equal shapes but receives {} and {}", left.display_item(), right.display_item())]
     UnequalShapes {
@@ -294,6 +302,7 @@ impl ShapeError {
             ShapeError::WindowExceedsInput { .. } | ShapeError::NoAxes => Some("kernel_size"),
             ShapeError::PaddingExceedsKernel { .. } => Some("padding"),
             ShapeError::GroupsDoNotDivide { .. } => Some("groups"),
+            ShapeError::HeadsDoNotDivide { .. } => Some("heads"),
             ShapeError::ChannelsNotMultiple { argument, .. } => Some(argument),
             ShapeError::NotAnActivation { .. } => Some("activation"),
             ShapeError::ConnectionCount { .. }

@@ -257,6 +257,9 @@ fn settings_are_checked_as_the_floats_they_are_used_as() {
         let options = TrainingOptions { clip_norm: Some(max_norm), ..TrainingOptions::default() };
         let result = training_graph(&network, &options);
         assert!(matches!(result, Err(AutodiffError::Setting { setting: "clip_norm", .. })), "{result:?}");
+        let options = TrainingOptions { clip_value: Some(max_norm), ..TrainingOptions::default() };
+        let result = training_graph(&network, &options);
+        assert!(matches!(result, Err(AutodiffError::Setting { setting: "clip_value", .. })), "{result:?}");
     }
 }
 
@@ -390,11 +393,35 @@ fn clipping_bounds_the_step() {
 }
 
 #[test]
+fn clipping_by_value_limits_each_element() {
+    let network = network(&[3], &[Layer::linear(2)]);
+    let plain = training_graph(&network, &TrainingOptions::default()).unwrap();
+    let options = TrainingOptions { clip_value: Some(0.05), ..TrainingOptions::default() };
+    let clipped = training_graph(&network, &options).unwrap();
+    let bindings = training_bindings(&clipped, 2);
+    let [plain, clipped] = [&plain, &clipped].map(|graph| outcome(graph, 2, &bindings));
+    let rate = bindings[names::LEARNING_RATE].real()[0];
+    let mut limited = 0;
+    for name in ["l0.weight", "l0.bias"] {
+        let old = bindings[name].real();
+        let [plain, clipped] = [&plain, &clipped].map(|outcome| outcome.updates[name].real());
+        for ((old, plain), clipped) in old.iter().zip(plain).zip(clipped) {
+            let gradient = (old - plain) / rate;
+            limited += usize::from(gradient.abs() > 0.05);
+            assert!(((old - clipped) / rate - gradient.clamp(-0.05, 0.05)).abs() < 1e-9);
+        }
+    }
+    assert!(limited > 0);
+    assert!(!clipped.outputs.contains_key(names::GRADIENT_NORM));
+}
+
+#[test]
 fn options_are_data() {
     let options = TrainingOptions {
         loss: Loss::MeanSquaredError,
         optimizer: Optimizer::adam_w(),
         losses: vec![OutputLoss::new("y", Loss::Huber { delta: 0.5 })],
+        clip_value: Some(0.25),
         clip_norm: Some(2.0),
         frozen: BTreeSet::from(["a.weight".to_owned()]),
         output: None,

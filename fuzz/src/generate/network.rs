@@ -57,6 +57,7 @@ fn training(numbers: &mut Rng, graph: &Graph) -> TrainingOptions {
         loss: loss(numbers),
         losses: Vec::new(),
         optimizer,
+        clip_value: pick(numbers, &[None, None, None, Some(0.05)]),
         clip_norm: pick(numbers, &[None, None, Some(0.1), Some(1e6)]),
         frozen,
         output: Some("y".to_owned()),

@@ -1,6 +1,7 @@
 //! A generator for each operator: operands and attributes that satisfy its shape rule.
 
 mod functions;
+mod matrices;
 mod moved;
 mod sequences;
 mod windows;
@@ -18,7 +19,7 @@ use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{
     CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot,
 };
-use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
+use windlass_compiler::ops::optimizer::{Adam, ClipFactor, ClipValue, Sgd};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPoolGrad};
 use windlass_compiler::ops::sign_mask::{MaskedSelect, SignMask};
 use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
@@ -137,6 +138,9 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
                 s.op(LinearGradWeight {}, &[g, x]);
             }
         }
+        OpKind::Matmul => matrices::matmul(s),
+        OpKind::Mask => matrices::mask(s),
+        OpKind::AddPositions => matrices::positions(s),
         OpKind::Unary => unary(s),
         OpKind::Binary => binary(s),
         OpKind::Bias => {
@@ -287,6 +291,11 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
         }
         OpKind::Sgd => sgd(s),
         OpKind::Adam => adam(s),
+        OpKind::ClipValue => {
+            let x = s.floats();
+            let max = pick(s.numbers, &[0.25, 1.0, 1e6]);
+            s.op(ClipValue { max }, &[x]);
+        }
         OpKind::ClipFactor => {
             let gradients: Vec<ValueId> = (0..s.numbers.usize(1..4)).map(|_| s.floats()).collect();
             let max_norm = pick(s.numbers, &[0.01, 1.0, 1e6]);

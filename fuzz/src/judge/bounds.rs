@@ -311,6 +311,16 @@ fn of_operator(
         Op::LinearGradWeight(op) => {
             one(scaled(&condition(op, operands, results), sum_part(operands[0].sizes[0])))
         }
+        Op::Matmul(op) => {
+            let steps = operands[0].sizes[if op.transpose_left { 1 } else { 2 }];
+            one(scaled(&condition(op, operands, results), sum_part(steps)))
+        }
+        // A table whose entries are at most 24 rotations by rounded sines and cosines, and a sum.
+        Op::AddPositions(_) => {
+            let x = reals(operands, 0).iter().zip(y());
+            one(x.map(|(x, y)| 24.0 * 4.0 * U + U * (x.abs() + 1.0).max(y.abs())).collect())
+        }
+        Op::Mask(_) => vec![],
         Op::Reduce(reduce) => {
             let count = operands[0].elements() / results[0].elements();
             let condition = || condition(reduce, operands, results);
@@ -459,6 +469,7 @@ fn of_operator(
             vec![Some(of_w), Some(of_velocity)]
         }
         Op::Adam(_) => adam(op, operands, results),
+        Op::ClipValue(_) => one(scaled(y(), U)),
         Op::ClipFactor(_) if overflows(results[1].real()[0].powi(2)) => vec![Some(vec![f64::INFINITY]); 2],
         Op::ClipFactor(_) => {
             let count: usize = operands.iter().map(|operand| operand.elements()).sum();

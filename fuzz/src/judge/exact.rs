@@ -143,6 +143,10 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
         }
         Op::LinearGradInput(_) => product(operands[1].sizes[0])?.exactly(),
         Op::LinearGradWeight(_) => product(operands[0].sizes[0])?.exactly(),
+        Op::Matmul(op) => product(operands[0].sizes[if op.transpose_left { 1 } else { 2 }])?.exactly(),
+        Op::ClipValue(_) => is_single(results[0].real()).then_some(Dyadic::ZERO),
+        // −∞ at masked positions.
+        Op::Mask(_) => Some(Dyadic::ZERO),
         Op::Reduce(reduce) => {
             let count = operands[0].elements() / results[0].elements();
             match reduce.kind {
@@ -225,6 +229,7 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
         Op::BatchNorm(_)
         | Op::BatchNormTraining(_)
         | Op::BatchNormGrad(_)
+        | Op::AddPositions(_)
         | Op::Softmax(_)
         | Op::LogSoftmax(_)
         | Op::SoftmaxGrad(_)

@@ -7,6 +7,7 @@ use windlass_compiler::error::{GraphError, ShapeError};
 use windlass_compiler::graph::{Combination, Layer};
 
 use super::arguments::{Signature, Slot, misfit};
+use super::attention;
 use super::names::ScopeId;
 use super::scope::{Environment, Flow, Labels};
 use super::values::{Passed, Value};
@@ -98,6 +99,7 @@ impl<'a> Checker<'_, 'a> {
             "multiply" => self.combine((label, call, Combination::Multiply), environment, labels, it),
             "from" => self.from(label, call, environment, it),
             "bilinear" => self.bilinear(label, call, environment, labels, it),
+            _ if attention::is_kind(name) => self.attention(label, call, environment, labels, it),
             "share" => self.share(label, call, environment, labels, it),
             _ => {
                 environment.forgiving = true;
@@ -181,10 +183,8 @@ impl<'a> Checker<'_, 'a> {
 
     /// The channels of an image, or the length of a vector.
     fn first_size(&self, it: Flow) -> Option<usize> {
-        match it {
-            Flow::Value(value) => self.builder.item(value).first().copied(),
-            Flow::Unknown | Flow::Nothing => None,
-        }
+        let Flow::Value(value) = it else { return None };
+        self.builder.item(value).first().copied()
     }
 
     /// Reports a shape error, at the argument that caused it or else at the layer.

@@ -3,6 +3,7 @@
 //! gives one error.
 
 mod arguments;
+mod attention;
 mod call;
 mod evaluate;
 mod forms;

@@ -65,7 +65,7 @@ impl Checker<'_, '_> {
             text.push_str(&format!("; the blocks of this `network!` are {}", names.join(", ")));
         }
         text.push_str(
-            "; `add(…)`, `subtract(…)`, `multiply(…)`, `bilinear(…)` and `concat { … }` combine values",
+            "; `add(…)`, `subtract(…)`, `multiply(…)`, `bilinear(…)`, `attention(…)`, `cross_attention(…)` and `concat { … }` combine values",
         );
         text
     }

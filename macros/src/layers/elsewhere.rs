@@ -76,10 +76,6 @@ pub(crate) const ABSENT: &[Absent] = &[
     },
     Absent {
         names: &[
-            "attention",
-            "multi_head_attention",
-            "multihead_attention",
-            "self_attention",
             "transformer",
             "transformer_encoder",
             "transformer_encoder_layer",

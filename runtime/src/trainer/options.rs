@@ -32,6 +32,9 @@ pub struct TrainerOptions {
     /// The learning rate of each step. [`None`], the default, uses the optimiser's usual rate at every step: 0.001 for
     /// Adam and AdamW, 0.1 for gradient descent.
     pub schedule: Option<Schedule>,
+    /// The maximum magnitude of each element of the gradients, like PyTorch's `clip_grad_value_`; larger elements are set
+    /// to it, before `clip_norm` applies.
+    pub clip_value: Option<f64>,
     /// The maximum global norm of the gradients; larger gradients are scaled down to it.
     pub clip_norm: Option<f64>,
     /// What is not trained: names of parameters and running statistics (`c1.weight`, `n1.running_mean`), or of layers
@@ -77,6 +80,7 @@ impl TrainerOptions {
             loss: self.loss.clone(),
             losses: self.losses.clone(),
             optimizer: self.optimizer,
+            clip_value: self.clip_value,
             clip_norm: self.clip_norm,
             frozen: self.frozen.clone(),
             output: self.output.clone(),

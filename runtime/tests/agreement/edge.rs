@@ -23,8 +23,11 @@ use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{
     CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot,
 };
-use windlass_compiler::ops::optimizer::{Adam, ClipFactor, Sgd};
+use windlass_compiler::ops::mask::{Fill as MaskFill, Mask, Masked};
+use windlass_compiler::ops::matmul::Matmul;
+use windlass_compiler::ops::optimizer::{Adam, ClipFactor, ClipValue, Sgd};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
+use windlass_compiler::ops::positions::AddPositions;
 use windlass_compiler::ops::reduce::{Expand, Reduce, ReduceKind};
 use windlass_compiler::ops::scan::Scan;
 use windlass_compiler::ops::sign_mask::{MaskedSelect, SignMask};
@@ -235,6 +238,26 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let (g, x) = (ops.input("g", &[17]), ops.input("x", &[13]));
             let dw = ops.op(LinearGradWeight {}, &[g, x]);
             vec![sums(ops.output("dw", dw), ["g", "x"])]
+        }
+        OpKind::Matmul => {
+            let (x, w) = (ops.input("x", &[5, 13]), ops.input("w", &[13, 17]));
+            let y = ops.op(Matmul::default(), &[x, w]);
+            vec![sums(ops.output("y", y), ["x", "w"])]
+        }
+        OpKind::Mask => {
+            let x = ops.input("x", &[5, 17]);
+            let lengths = integers(&mut ops, "labels", Shape::new([Dim::batch()]));
+            for fill in MaskFill::ALL {
+                let causal = ops.op(Mask { masked: Masked::Causal, fill }, &[x]);
+                let padded = ops.op(Mask { masked: Masked::Lengths, fill }, &[x, lengths]);
+                ops = ops.output(&format!("{fill:?}"), causal).output(&format!("padded {fill:?}"), padded);
+            }
+            vec![Case::exact(ops, &[edges])]
+        }
+        OpKind::AddPositions => {
+            let x = ops.input("x", &[3, 20]);
+            let y = ops.op(AddPositions {}, &[x]);
+            vec![Case::exact(ops.output("y", y), &[edges]).near(1e-6, 1e-6)]
         }
         OpKind::Unary => {
             use UnaryKind::{Exp, Log, Negate, Relu, Rsqrt, Sigmoid, Sqrt, Square, Tanh};
@@ -457,6 +480,11 @@ fn cases(kind: OpKind) -> Vec<Case> {
             vec![sgd(0.0, false, 0.0), sgd(0.0, false, 0.1), sgd(0.9, false, 0.0), sgd(0.9, true, 0.1)]
         }
         OpKind::Adam => vec![adam(0.0, false), adam(0.1, false), adam(0.0, true), adam(0.1, true)],
+        OpKind::ClipValue => {
+            let x = ops.input("x", &[PAIRS]);
+            let y = ops.op(ClipValue { max: 1.0 }, &[x]);
+            vec![Case::exact(ops.output("y", y), &[edges])]
+        }
         OpKind::ClipFactor => {
             let (a, b) = (ops.parameter("a", &[33]), ops.parameter("b", &[5]));
             let results = ops.ops(ClipFactor { max_norm: 1.0 }, &[a, b]);

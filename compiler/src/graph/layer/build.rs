@@ -4,8 +4,8 @@ use super::conv::{ConvLayer, ConvTransposeLayer};
 use super::{Layer, activation, distance, norm, pool, recurrent, spatial};
 use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
-use crate::graph::Builder;
 use crate::graph::initializer::Initializer;
+use crate::graph::{AttentionMask, Builder, Heads};
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::dropout::{Dropout, MaskUnit};
 use crate::ops::elementwise::{Bias, Unary, UnaryKind};
@@ -28,6 +28,8 @@ impl Layer {
             Layer::Embedding { .. } => None,
             // One scalar for each index of a fixed axis, which cannot be a step.
             Layer::BatchNorm { .. } => None,
+            // Along the steps, which are the second last axis.
+            Layer::MultiHeadAttention { .. } | Layer::PositionalEncoding => None,
             // Along any axis.
             Layer::Permute { .. } | Layer::Slice { .. } | Layer::Mean { .. } => None,
             Layer::Recurrent(_) | Layer::LastStep => None,
@@ -207,6 +209,12 @@ impl Layer {
                 let table = builder.parameter(label, "weight", &[*vocabulary, *features], *init)?;
                 builder.op(Gather { rows: *vocabulary }, &[table, x], label)
             }
+            Layer::MultiHeadAttention { heads, bias, causal, init } => {
+                let heads = Heads { heads: *heads, bias: *bias, init: *init };
+                let mask = AttentionMask { causal: *causal, lengths: None };
+                builder.multi_head_attention(label, [x; 3], &heads, &mask)
+            }
+            Layer::PositionalEncoding => builder.add_positions(label, x),
             Layer::Rbf { out_features, trainable, init } => {
                 distance::rbf(builder, label, x, *out_features, (*trainable, *init))
             }

@@ -757,6 +757,26 @@ pub const LAYERS: &[LayerRule] = &[
         "maxout(2)",
         fields!(Maxout { pieces }),
     ),
+    knowing(
+        Known { words: "features", names: &["embed_dim", "d_model", "embedding_dim", "features"] },
+        layer(
+            "multi_head_attention",
+            &["multihead_attention", "self_attention", "mha"],
+            &[
+                required("heads", &["num_heads", "n_heads", "nhead"], Kind::Size),
+                BIAS,
+                flag("causal", &["is_causal", "use_causal_mask"], false),
+                INIT,
+            ],
+            "multi_head_attention(4)",
+            fields!(MultiHeadAttention { heads, bias, causal, init }),
+        ),
+    ),
+    plain!(
+        "positional_encoding",
+        &["position_encoding", "sinusoidal_encoding", "positional_embedding"],
+        Layer::PositionalEncoding => Layer::PositionalEncoding
+    ),
     layer("huber", &[], &[number("delta", &[], 1.0)], "huber", activation!(delta: Huber, huber)),
     plain!("abs", &["absolute"], Layer::Activation(Activation::Abs) => Layer::Activation(Activation::Abs)),
     plain!("exp", &[], Layer::Exp => Layer::Exp),

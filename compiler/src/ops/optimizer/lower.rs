@@ -1,6 +1,6 @@
 //! Kernels of the optimisers: one map over each parameter, which overwrites the old values.
 
-use super::{Adam, ClipFactor, Sgd};
+use super::{Adam, ClipFactor, ClipValue, Sgd};
 use crate::graph::Node;
 use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split};
 use crate::ops::elementwise::UnaryKind;
@@ -149,5 +149,22 @@ impl Lower for ClipFactor {
         map.store(lowering.address(node.results[0]), 0, factor);
         map.store(lowering.address(node.results[1]), 0, norm);
         lowering.push(draft.finish(Split::Serial, vec![map.finish()]));
+    }
+}
+
+impl Lower for ClipValue {
+    fn memory(&self) -> MemoryRules {
+        MemoryRules { operands: Order::Any, results: Order::Any, over: vec![(0, 0)], bytes: None }
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        lowering.pointwise(node, &node.operands, &[], |map, x, _| {
+            let [least, most] = [-self.max, self.max].map(|bound| map.constant(bound));
+            // Comparisons with NaN are false.
+            let is_below = map.expr(Expr::Less(x[0], least));
+            let raised = map.expr(Expr::Select(is_below, least, x[0]));
+            let is_above = map.expr(Expr::Less(most, raised));
+            map.expr(Expr::Select(is_above, most, raised))
+        });
     }
 }

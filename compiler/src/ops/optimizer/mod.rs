@@ -57,6 +57,13 @@ pub struct ClipFactor {
     pub max_norm: f64,
 }
 
+/// The operand with every element limited to `−max … max` (like PyTorch's `clip_grad_value_`); NaN stays NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClipValue {
+    /// The maximum magnitude.
+    pub max: f64,
+}
+
 fn in_range(argument: &'static str, value: f64, ok: bool, range: &'static str) -> Result<(), ShapeError> {
     if ok { Ok(()) } else { Err(ShapeError::NumberOutOfRange { argument, value, range }) }
 }
@@ -68,7 +75,7 @@ fn check_step(operands: &[Type]) -> Result<(), ShapeError> {
     expect_type("learning rate", &operands[2], &Type::f32(Shape::scalar()))
 }
 
-never_rewritten!(Sgd, Adam, ClipFactor);
+never_rewritten!(Sgd, Adam, ClipFactor, ClipValue);
 
 impl Operator for Sgd {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
@@ -157,5 +164,26 @@ impl Operator for ClipFactor {
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {
         operands.iter().fold(Cost::default(), |cost, ty| cost.plus(&Cost::elementwise(ty, 2)))
+    }
+}
+
+impl Operator for ClipValue {
+    fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
+        expect_arity(operands, 1)?;
+        in_range("max", self.max, self.max > 0.0 && self.max.is_finite(), "above 0")?;
+        expect_float("gradient", &operands[0])?;
+        Ok(operands.to_vec())
+    }
+
+    fn takes_open_items(&self) -> bool {
+        false
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { role: Role::Other, reach: Reach::Place, indices: None }
+    }
+
+    fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
+        Cost::elementwise(&results[0], 2)
     }
 }

@@ -1,6 +1,6 @@
 //! Reference evaluation of optimiser updates.
 
-use super::{Adam, ClipFactor, Sgd};
+use super::{Adam, ClipFactor, ClipValue, Sgd};
 use crate::interp::{Array, Evaluate, Real, Total};
 
 impl Evaluate for Sgd {
@@ -57,5 +57,18 @@ impl Evaluate for ClipFactor {
         // Unlike `min`, this propagates a norm of NaN to the factor.
         let factor = if factor > T::one() { T::one() } else { factor };
         vec![Array::scalar(factor), Array::scalar(norm)]
+    }
+}
+
+impl Evaluate for ClipValue {
+    fn evaluate<T: Real>(&self, operands: &[&Array<T>], results: &[Vec<usize>]) -> Vec<Array<T>> {
+        let max = T::from_f64(self.max);
+        // Unlike `min` and `max`, this keeps a NaN.
+        let clip = |&x: &T| match x {
+            x if x > max => max,
+            x if x < -max => -max,
+            x => x,
+        };
+        vec![Array::new(results[0].clone(), operands[0].real().iter().map(clip).collect())]
     }
 }

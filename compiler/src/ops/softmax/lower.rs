@@ -4,12 +4,12 @@ use super::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use crate::graph::Node;
 use crate::kernel::{Address, ExprId, Extent, MapBuilder, Reducer, Split, Stmt, Var};
 use crate::ops::elementwise::UnaryKind;
-use crate::plan::{KernelDraft, Lower, Lowering, MemoryRules, Order, View};
+use crate::plan::{KernelDraft, Lower, Lowering, MemoryRules, Order, Size, View};
 
 /// Softmax and similar operators on one item, in the result's layout: reductions over the channels, with one result per
 /// pixel.
 struct ItemChannels {
-    channels: usize,
+    channels: Size,
     pixels: usize,
     /// Whether vectors run along the channels of one pixel, because they are contiguous; else along the pixels of one
     /// channel.
@@ -25,7 +25,7 @@ impl ItemChannels {
         let (n, outer) = (draft.var(), draft.var());
         let items = draft.batch().extent();
         ItemChannels {
-            channels: result.channels(),
+            channels: result.extents[1],
             pixels: result.pixels().known(),
             along_channels,
             n,
@@ -52,8 +52,8 @@ impl ItemChannels {
         reducer: impl Fn(&mut MapBuilder, &[ExprId]) -> Reducer,
     ) -> Stmt {
         let mut map = match self.along_channels {
-            true => MapBuilder::new(Extent::Fixed(self.channels)),
-            false => MapBuilder::new(Extent::Fixed(self.pixels)).window(&[Extent::Fixed(self.channels)]),
+            true => MapBuilder::new(self.channels.extent()),
+            false => MapBuilder::new(Extent::Fixed(self.pixels)).window(&[self.channels.extent()]),
         };
         let loads: Vec<ExprId> = operands
             .iter()
@@ -80,15 +80,16 @@ impl ItemChannels {
             let distance = if self.along_channels { view.pixel() } else { view.channel().known() };
             view.of_item(self.n).plus(self.outer, distance)
         };
-        let mut map =
-            MapBuilder::new(Extent::Fixed(if self.along_channels { self.channels } else { self.pixels }));
+        let mut map = MapBuilder::new(
+            if self.along_channels { self.channels } else { Size::fixed(self.pixels) }.extent(),
+        );
         let elements: Vec<ExprId> = operands.iter().map(|view| map.load(row(view), 1)).collect();
         let numbers: Vec<ExprId> = results.iter().map(|at| map.load(at.clone(), self.place_lane())).collect();
         let value = build(&mut map, &elements, &numbers);
         map.store(row(to), 1, value);
         match self.along_channels {
             true => map.finish(),
-            false => Stmt::repeat(self.outer, Extent::Fixed(self.channels), vec![map.finish()]),
+            false => Stmt::repeat(self.outer, self.channels.extent(), vec![map.finish()]),
         }
     }
 

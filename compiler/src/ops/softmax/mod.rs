@@ -1,4 +1,5 @@
-//! Softmax and its logarithm over the channel axis, and their gradients.
+//! Softmax and its logarithm over the channel axis, and their gradients. The number of channels may be open in batches of
+//! vectors `[N, C]`.
 
 #[cfg(feature = "codegen")]
 mod lower;
@@ -10,7 +11,7 @@ pub(crate) use reference::shifted_sum;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Facts, Reach, Role, never_rewritten};
-use super::{Cost, Operator, expect_arity, expect_channels, expect_float, expect_type};
+use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::Type;
 
@@ -29,6 +30,14 @@ pub struct SoftmaxGrad {}
 /// Gradient of log-softmax: operands `g` and the result `y`; `g − eʸ · Σ g`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSoftmaxGrad {}
+
+/// Checks that a value is a batch of values with channels, whose number may be open if they are all of an item.
+fn expect_channels(x: &Type) -> Result<(), ShapeError> {
+    if x.shape.has_open_item() && x.shape.rank() > 2 {
+        return Err(ShapeError::OpenSize { shape: x.shape.clone() });
+    }
+    super::expect_channels(x).map(|_| ())
+}
 
 fn forward(operands: &[Type]) -> Result<Vec<Type>, ShapeError> {
     expect_arity(operands, 1)?;
@@ -53,7 +62,7 @@ macro_rules! softmax_operator {
             }
 
             fn takes_open_items(&self) -> bool {
-                false
+                true
             }
 
             fn facts(&self) -> Facts<'_> {
@@ -73,3 +82,25 @@ softmax_operator!(Softmax, forward, Reach::Place, 7);
 softmax_operator!(LogSoftmax, forward, Reach::Place, 7);
 softmax_operator!(SoftmaxGrad, backward, Reach::Everywhere, 4);
 softmax_operator!(LogSoftmaxGrad, backward, Reach::Everywhere, 7);
+
+#[cfg(test)]
+mod tests {
+    use super::{LogSoftmaxGrad, Softmax};
+    use crate::error::ShapeError;
+    use crate::ops::{Op, Operator};
+    use crate::shape::Type;
+
+    #[test]
+    fn only_vectors_have_open_channels() {
+        for (text, fits) in [("f32[N*T, T]", true), ("f32[N, S]", true), ("f32[N, 3, T]", false)] {
+            let ty: Type = text.parse().unwrap();
+            for (op, count) in [(Op::from(Softmax {}), 1), (LogSoftmaxGrad {}.into(), 2)] {
+                let got = op.infer(&vec![ty.clone(); count]);
+                match fits {
+                    true => assert_eq!(got, Ok(vec![ty.clone()])),
+                    false => assert!(matches!(got, Err(ShapeError::OpenSize { .. })), "{text}"),
+                }
+            }
+        }
+    }
+}

@@ -45,6 +45,13 @@ impl ShapeError {
             ShapeError::GroupsDoNotDivide { groups, inputs, outputs } => {
                 Some(format!("`groups` can be {}", divisors_near(*groups, *inputs, *outputs)))
             }
+            ShapeError::HeadsDoNotDivide { heads, features } => {
+                Some(format!("`heads` can be {}", divisors_near(*heads, *features, *features)))
+            }
+            ShapeError::Rank { expected, got } if expected.starts_with("a sequence") && got.rank() == 2 => {
+                let open = "declare the number of steps too, which may be open: `input: [T, ";
+                Some(format!("{open}{}]`", got.item_elements()))
+            }
             ShapeError::ChannelsNotMultiple { argument: "groups", channels, of } => {
                 Some(format!("`groups` can be {}", divisors_near(*of, *channels, *channels)))
             }
