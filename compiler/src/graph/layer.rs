@@ -14,7 +14,7 @@ mod spatial;
 mod table;
 mod words;
 
-pub use self::recurrent::{Cell, GruReset, Recurrence, Recurrent, RnnActivation};
+pub use self::recurrent::{Cell, GruReset, Recurrence, Recurrent, RecurrentOperands, RnnActivation};
 pub use self::spatial::{Interpolation, PaddingMode};
 use super::initializer::Initializer;
 use crate::ops::elementwise::Activation;

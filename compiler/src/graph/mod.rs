@@ -25,7 +25,8 @@ use names::Names;
 pub use attention::{AttentionMask, Heads};
 pub use builder::{Builder, Combination};
 pub use layer::{
-    Cell, GruReset, Interpolation, Layer, PaddingMode, Recurrence, Recurrent, RnnActivation, rules,
+    Cell, GruReset, Interpolation, Layer, PaddingMode, Recurrence, Recurrent, RecurrentOperands,
+    RnnActivation, rules,
 };
 pub use scans::{ScanInputs, ScanOperands, ScanOutputs, Scanned, Stateful, with_states};
 #[cfg(feature = "codegen")]

@@ -1,13 +1,20 @@
 //! Scans and recurrent layers: inference and whole training steps, for fixed and open lengths.
 
-use windlass_compiler::autodiff::Optimizer;
-use windlass_compiler::graph::{Builder, Cell, Graph, GruReset, Layer, Recurrent, RnnActivation};
+use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, training_graph};
+use windlass_compiler::dump::Dump;
+use windlass_compiler::graph::{
+    Builder, Cell, Graph, GruReset, Layer, Recurrent, RecurrentOperands, RnnActivation,
+};
+use windlass_compiler::interp::Array;
 use windlass_compiler::pass::Mode;
+use windlass_compiler::pipeline::compile;
 use windlass_compiler::shape::{DType, Dim, Sizes, Symbol};
+use windlass_runtime::executor::Executor;
 
-use crate::check::{Agreement, Expectation};
+use crate::check::{Agreement, Expectation, any_variant};
 use crate::graphs::training;
 use crate::numbers::{Numbers, Values, sources};
+use crate::run::run;
 
 fn cells() -> Vec<Cell> {
     let lstm = |projection, peepholes| Cell::Lstm { projection, peepholes };
@@ -86,4 +93,59 @@ fn integers_are_exact() {
         expectation.add(sizes.clone(), sources(&graph, sizes, Values::Integers, 3));
     }
     expectation.check_variants(Mode::Inference, "integers");
+}
+
+/// Padded steps change nothing: the result of garbage there, NaN too, has the bits of the result of zeros, and is that of
+/// the sequences alone.
+#[test]
+fn steps_beyond_a_length_change_nothing() {
+    let mut numbers = Numbers::new(33);
+    for cell in cells() {
+        let mut builder = Builder::new("net");
+        let x = builder.input_of("x", DType::F32, [Dim::from(steps()), Dim::from(5)]).unwrap();
+        let lengths = builder.input_of("lengths", DType::I32, []).unwrap();
+        let layer = Recurrent { bidirectional: true, layers: 2, ..Recurrent::new(cell, 6) };
+        let operands = RecurrentOperands { lengths: Some(lengths), ..RecurrentOperands::default() };
+        let recurrence = builder.recurrent("r", &layer, x, &operands).unwrap();
+        builder.output("y", recurrence.sequence).unwrap();
+        for (index, last) in recurrence.last.iter().enumerate() {
+            builder.output(&format!("last{index}"), *last).unwrap();
+        }
+        let graph = builder.finish().unwrap();
+        let step = {
+            let options = TrainingOptions {
+                loss: Loss::MeanSquaredError,
+                output: Some("y".to_owned()),
+                ..TrainingOptions::default()
+            };
+            training_graph(&graph, &options).unwrap()
+        };
+        let counts = [4, 1, 0, 6, -2];
+        let sizes = Sizes::from(counts.len()).with(steps(), 4);
+        for (graph, mode) in [(&graph, Mode::Inference), (&step, Mode::Training)] {
+            let mut clean = sources(graph, sizes.clone(), Values::Reals, 8);
+            clean.insert("lengths".to_owned(), Array::ints([counts.len()], counts.to_vec()));
+            let padded = |fill: f64| {
+                let mut padded = clean.clone();
+                let x = &clean["x"];
+                let values = x.real().iter().enumerate().map(|(index, &value)| {
+                    let (sample, step) = (index / 20, index / 5 % 4);
+                    if (step as i32) < counts[sample] { value } else { fill }
+                });
+                padded.insert("x".to_owned(), Array::new(x.sizes.clone(), values.collect()));
+                padded
+            };
+            let mut expectation = Expectation::of(graph, Agreement::WithinWhole(2e-5));
+            expectation.add(sizes.clone(), padded(0.0));
+            expectation.check_some(mode, &mut numbers, &format!("{cell:?}"));
+            let program = compile(graph, mode, &any_variant(&mut numbers), &Dump::none()).unwrap().0;
+            let executor = Executor::new(program).unwrap();
+            let [zeros, garbage] =
+                [0.0, f64::NAN].map(|fill| run(&executor, sizes.clone(), &padded(fill), fill.to_bits()));
+            for (name, values) in &zeros {
+                let same = values.iter().zip(&garbage[name]).all(|(a, b)| a.to_bits() == b.to_bits());
+                assert!(same, "{cell:?}: {name} depends on padded steps");
+            }
+        }
+    }
 }

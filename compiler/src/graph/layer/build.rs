@@ -1,7 +1,7 @@
 //! Adds layers to a graph: as operators and parameters, on each step of a sequence.
 
 use super::conv::{ConvLayer, ConvTransposeLayer};
-use super::{Layer, activation, distance, norm, pool, recurrent, spatial};
+use super::{Layer, RecurrentOperands, activation, distance, norm, pool, recurrent, spatial};
 use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
 use crate::graph::initializer::Initializer;
@@ -198,7 +198,9 @@ impl Layer {
                 let y = builder.op(Linear { epilogue: Vec::new() }, &[x, weight], label)?;
                 add_bias(builder, label, y, *bias, *out_features)
             }
-            Layer::Recurrent(recurrent) => Ok(builder.recurrent(label, recurrent, x, &[])?.sequence),
+            Layer::Recurrent(recurrent) => {
+                Ok(builder.recurrent(label, recurrent, x, &RecurrentOperands::default())?.sequence)
+            }
             Layer::LastStep => recurrent::last_step(builder, label, x),
             Layer::Embedding { vocabulary, features, init } => {
                 for (argument, size) in [("vocabulary", *vocabulary), ("features", *features)] {

@@ -10,6 +10,8 @@ use crate::ops::dropout::Dropout;
 use crate::ops::elementwise::{Bias, Binary, BinaryKind, Unary, UnaryKind};
 use crate::ops::fill::Fill;
 use crate::ops::linear::Linear;
+use crate::ops::mask::{self, Mask, Masked};
+use crate::ops::reduce::Expand;
 use crate::ops::scan::Scan;
 use crate::ops::source::{Input, InputRole};
 use crate::ops::steps::{FoldSteps, UnfoldSteps};
@@ -75,6 +77,17 @@ pub struct Recurrent {
     pub dropout: f64,
     /// Whether there are biases.
     pub bias: bool,
+}
+
+/// What a recurrent layer reads besides its sequences.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecurrentOperands<'o> {
+    /// The states before the first step, `[N, length]` with the lengths of [`Recurrent::states`]; none at all for zeros.
+    pub initial: &'o [ValueId],
+    /// The number of steps of each sequence, `i32[N]`, if they differ; none for sequences that are not padded. Steps from
+    /// a sequence's length on change no state and no gradient, whatever is stored there, and their results are zero. A
+    /// length below 0 is 0; one above the number of steps is that number.
+    pub lengths: Option<ValueId>,
 }
 
 /// The results of a recurrent layer.
@@ -147,19 +160,18 @@ impl Recurrent {
 }
 
 impl Builder {
-    /// Adds a recurrent layer on sequences `[N, T, features]`. `initial` are the states before the first step, `[N, length]`
-    /// with the lengths of [`Recurrent::states`]; none at all for zeros. Parameters are named as in PyTorch:
-    /// `label.weight_ih_l0`, `label.weight_hh_l0_reverse`.
+    /// Adds a recurrent layer on sequences `[N, T, features]`. Parameters are named as in PyTorch: `label.weight_ih_l0`,
+    /// `label.weight_hh_l0_reverse`.
     ///
     /// ```
-    /// use windlass_compiler::graph::{Builder, Cell, Recurrent};
+    /// use windlass_compiler::graph::{Builder, Cell, Recurrent, RecurrentOperands};
     /// use windlass_compiler::shape::{DType, Dim, Symbol};
     ///
     /// let mut builder = Builder::new("tagger");
     /// let steps: Symbol = "T".parse()?;
     /// let frames = builder.input_of("frames", DType::F32, [Dim::from(steps), Dim::from(40)])?;
     /// let lstm = Recurrent::new(Cell::Lstm { projection: 0, peepholes: false }, 256);
-    /// let states = builder.recurrent("r1", &lstm, frames, &[])?;
+    /// let states = builder.recurrent("r1", &lstm, frames, &RecurrentOperands::default())?;
     /// assert_eq!(builder.graph().ty(states.sequence).to_string(), "f32[N, T, 256]");
     /// assert_eq!(states.last.len(), 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -172,8 +184,9 @@ impl Builder {
         label: &str,
         layer: &Recurrent,
         x: ValueId,
-        initial: &[ValueId],
+        operands: &RecurrentOperands<'_>,
     ) -> Result<Recurrence, GraphError> {
+        let RecurrentOperands { initial, lengths: padded } = *operands;
         layer.check().map_err(|error| at(label, error))?;
         let shape = self.graph().ty(x).shape.clone();
         let [first, steps, Dim::Fixed(_)] = shape.dims() else {
@@ -204,6 +217,16 @@ impl Builder {
         }
         let mut states = all.into_iter();
         let mut sequence = self.op(FoldSteps {}, &[x], label)?;
+        let mask = match padded {
+            Some(lengths) => {
+                let mask = step_mask(self, label, &first, &steps, lengths)?;
+                let shape = self.graph().ty(sequence).shape.clone();
+                let whole = self.op(Expand { shape, axis: 1, count: 1, divided: false }, &[mask], label)?;
+                sequence = self.op(Binary { kind: BinaryKind::ReluGrad }, &[sequence, whole], label)?;
+                Some(mask)
+            }
+            None => None,
+        };
         let mut last = Vec::with_capacity(lengths.len());
         for index in 0..layer.layers {
             if index > 0 && layer.dropout > 0.0 {
@@ -213,7 +236,7 @@ impl Builder {
             for reverse in [false, true].into_iter().take(1 + usize::from(layer.bidirectional)) {
                 let own: Vec<ValueId> = states.by_ref().take(layer.cell.states(layer.units).len()).collect();
                 let suffix = format!("l{index}{}", if reverse { "_reverse" } else { "" });
-                let direction = Direction { layer, suffix, reverse, steps: steps.polynomial() };
+                let direction = Direction { layer, suffix, reverse, steps: steps.polynomial(), mask };
                 let (result, states) = direction.build(self, label, sequence, own)?;
                 results.push(result);
                 last.extend(states);
@@ -236,6 +259,23 @@ struct Direction<'l> {
     suffix: String,
     reverse: bool,
     steps: Polynomial,
+    /// One for each step of a sequence, zero for those beyond its length.
+    mask: Option<ValueId>,
+}
+
+/// One for each step of sequences of some lengths, and zero for those beyond them, in time-major order: `[N·T]`.
+fn step_mask(
+    builder: &mut Builder,
+    label: &str,
+    batch: &Dim,
+    steps: &Dim,
+    lengths: ValueId,
+) -> Result<ValueId, GraphError> {
+    let ones = Fill { shape: Shape::new([batch.clone(), steps.clone()]), value: 1.0 };
+    let ones = builder.op(ones, &[], label)?;
+    let mask = Mask { masked: Masked::Lengths, fill: mask::Fill::Zero };
+    let mask = builder.op(mask, &[ones, lengths], label)?;
+    builder.op(FoldSteps {}, &[mask], label)
 }
 
 /// A body under construction.
@@ -273,6 +313,29 @@ impl Body<'_> {
         self.part(gates, 1, gate * units, units)
     }
 
+    /// The mask of each sample for all elements of a value.
+    fn repeated(&mut self, mask: ValueId, of: ValueId) -> Result<ValueId, GraphError> {
+        let shape = self.graph.ty(of).shape.clone();
+        self.op(Expand { shape, axis: 1, count: 1, divided: false }, &[mask])
+    }
+
+    /// The new state of samples whose mask is one, and the old state of the others, bit for bit: a value plus −0 is the
+    /// value.
+    fn select(&mut self, mask: ValueId, new: ValueId, old: ValueId) -> Result<ValueId, GraphError> {
+        let kept = self.repeated(mask, new)?;
+        let one = crate::ops::source::Constant { shape: Shape::scalar(), values: vec![-1.0] };
+        let one = self.op(one, &[])?;
+        let sum = self.binary(BinaryKind::Add, kept, one)?;
+        let other = self.unary(UnaryKind::Negate, sum)?;
+        let part = |body: &mut Self, value: ValueId, mask: ValueId| {
+            let negative = body.unary(UnaryKind::Negate, value)?;
+            let cut = body.binary(BinaryKind::ReluGrad, negative, mask)?;
+            body.unary(UnaryKind::Negate, cut)
+        };
+        let (new, old) = (part(self, new, kept)?, part(self, old, other)?);
+        self.binary(BinaryKind::Add, new, old)
+    }
+
     fn linear(&mut self, x: ValueId, weight: ValueId, bias: Option<ValueId>) -> Result<ValueId, GraphError> {
         let y = self.op(Linear { epilogue: Vec::new() }, &[x, weight])?;
         bias.map_or(Ok(y), |bias| self.op(Bias {}, &[y, bias]))
@@ -306,20 +369,35 @@ impl Direction<'_> {
         };
         let features = of_slice.shape.item_elements();
         let weights = self.weights(builder, &mut body, label, features)?;
+        let samples = of_slice.shape.dims()[0].clone();
         let x = body.input("x", of_slice)?;
+        let mask = match self.mask {
+            Some(_) => Some(body.input("mask", Type::f32(Shape::new([samples])))?),
+            None => None,
+        };
         let mut states = Vec::with_capacity(initial.len());
         for (name, &state) in ["h", "c"].into_iter().zip(&initial) {
             states.push(body.input(name, builder.graph().ty(state).clone())?);
         }
-        let new = self.step(&mut body, x, &states, &weights)?;
+        let mut new = self.step(&mut body, x, &states, &weights)?;
+        let mut result = new[0];
+        if let Some(mask) = mask {
+            for (new, &old) in new.iter_mut().zip(&states) {
+                *new = body.select(mask, *new, old)?;
+            }
+            let whole = body.repeated(mask, result)?;
+            result = body.binary(BinaryKind::ReluGrad, result, whole)?;
+        }
         for (name, &value) in ["h", "c"].into_iter().zip(&new) {
             body.graph.add_output(name, value)?;
         }
-        body.graph.add_output("y", new[0])?;
+        body.graph.add_output("y", result)?;
         let mut operands = body.operands;
         operands.push(sequence);
+        operands.extend(self.mask);
         operands.extend(&initial);
-        let scan = Scan::new(body.graph, self.steps.clone(), 1, initial.len()).reversed(self.reverse);
+        let slices = 1 + usize::from(self.mask.is_some());
+        let scan = Scan::new(body.graph, self.steps.clone(), slices, initial.len()).reversed(self.reverse);
         let mut results = builder.ops(scan, &operands, label)?;
         let collected = results.pop().unwrap_or(sequence);
         Ok((collected, results))

@@ -7,7 +7,7 @@ mod reference;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Facts, Indices, Reach, Role, never_rewritten};
+use super::facts::{Facts, Indices, Reach, Role, Rows, never_rewritten};
 use super::{Cost, Operator, expect_arity, expect_float};
 use crate::error::ShapeError;
 use crate::shape::{DType, Dim, Shape, Type};
@@ -75,6 +75,10 @@ impl Operator for Gather {
         Facts { role: Role::Other, reach: Reach::Place, indices: Some(Indices::Below(self.rows)) }
     }
 
+    fn rows(&self) -> Rows {
+        Rows::Apart
+    }
+
     fn cost(&self, _: &[Type], _: &[Type]) -> Cost {
         Cost::default()
     }
@@ -103,6 +107,10 @@ impl Operator for GatherGrad {
 
     fn facts(&self) -> Facts<'_> {
         Facts { role: Role::Other, reach: Reach::Everywhere, indices: Some(Indices::Below(self.rows)) }
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::Summed
     }
 
     fn cost(&self, operands: &[Type], _: &[Type]) -> Cost {

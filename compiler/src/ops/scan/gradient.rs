@@ -278,7 +278,8 @@ impl Kept {
                 pending.extend(&producer.operands);
                 continue;
             }
-            let is_free = matches!(producer.op.facts().role, Role::Move(Move::Reshape | Move::Part { .. }));
+            let is_free = matches!(producer.op.facts().role, Role::Move(Move::Reshape | Move::Part { .. }))
+                || matches!(producer.op, Op::Expand(_));
             if step.inputs.constants.contains(&value) {
                 kept.constants.insert(value);
             } else if step.inputs.slices.contains(&value) {
