@@ -180,6 +180,7 @@ pub use windlass_compiler::summary::{ReceptiveField, Summary, summary};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
 pub use windlass_runtime::error::{DataSetProblem, NetworkProblem, OutsideVocabulary, TensorMismatch};
+pub use windlass_runtime::executor::Binding;
 pub use windlass_runtime::machine::{Bandwidths, Caches, Machine};
 pub use windlass_runtime::network::{
     AnyNetwork, Dynamic, DynamicInputs, DynamicOutputs, Feed, IndexInput, Input, InputError, Network, Samples,

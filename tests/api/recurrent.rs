@@ -2,11 +2,9 @@
 
 use ndarray::{Array3, s};
 use windlass::{
-    Builder, Cell, Combination, DType, Dim, Dynamic, Input, Layer, Loss, Model, Optimizer, Options,
+    Binding, Builder, Cell, Combination, DType, Dim, Dynamic, Input, Layer, Loss, Model, Optimizer, Options,
     ScanOperands, ScanOutputs, Schedule, Symbol, Trainer, TrainerOptions, network,
 };
-
-use windlass_runtime::executor::Binding;
 
 use crate::support::numbers::noise;
 
