@@ -82,6 +82,44 @@ fn every_cell_at_any_length() {
     }
 }
 
+/// A loop within a loop, whose inner steps read a slice and the state of the outer one.
+#[test]
+fn nested_scans() {
+    let graph: Graph = r#"graph nested {
+      %x = input {name = "x", type = "f32[N, T, 5]"}
+      %w = parameter {name = "w", shape = "[5, 5]", init = "xavier_uniform"}
+      %s = fold_steps(%x)
+      %h = fill {shape = "[N, 5]", value = 0.25}
+      %last, %y = scan(%w, %s, %h) {steps = "T", slices = 1, carried = 1} body outer {
+        %w = input {name = "w", type = "f32[5, 5]"}
+        %x = input {name = "x", type = "f32[N, 5]"}
+        %h = input {name = "h", type = "f32[N, 5]"}
+        %l, %all = scan(%w, %x, %h) {steps = 3, slices = 0, carried = 1} body inner {
+          %w = input {name = "w", type = "f32[5, 5]"}
+          %x = input {name = "x", type = "f32[N, 5]"}
+          %c = input {name = "c", type = "f32[N, 5]"}
+          %p = linear(%c, %w)
+          %q = binary(%p, %x) {kind = "add"}
+          %r = unary(%q) {kind = "tanh"}
+          output "c" = %r
+          output "all" = %c
+        }
+        %m = reshape(%all) {shape = "[N*3, 5]"}
+        output "h" = %l
+        output "y" = %l
+      }
+      %u = unfold_steps(%y) {shape = "[N, T, 5]"}
+      output "y" = %u
+    }"#
+    .parse()
+    .unwrap();
+    let sizes = [(1, 1), (3, 2), (2, 5)].map(|(n, t)| Sizes::from(n).with(steps(), t));
+    let mut numbers = Numbers::new(34);
+    for _ in 0..3 {
+        check(&graph, &sizes, &mut numbers, "nested scans");
+    }
+}
+
 /// Sums of small integers are exact in any order.
 #[test]
 fn integers_are_exact() {
