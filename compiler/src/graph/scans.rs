@@ -137,7 +137,7 @@ impl Builder {
         }
         for &value in sequences {
             let Type { dtype, shape } = self.graph().ty(value).clone();
-            let dims = [&[batch.clone()], &shape.dims()[2..]].concat();
+            let dims = [std::slice::from_ref(&batch), &shape.dims()[2..]].concat();
             inputs.steps.push(declare(&mut inner, Type { dtype, shape: Shape::new(dims) })?);
         }
         for &value in initial {

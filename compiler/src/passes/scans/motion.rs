@@ -172,27 +172,24 @@ fn before(result: &mut Graph, scan: &Scan, given: &mut HashMap<ValueId, Given>) 
     Ok(())
 }
 
+/// The types of a node's operands outside the scan; `None` if one has a batch but is no sequence.
+fn types_outside(scan: &Scan, node: &Node, is_sequence: &[bool]) -> Option<Vec<Type>> {
+    let ty = |(operand, is_sequence): (&ValueId, &bool)| {
+        let ty = scan.body.ty(*operand);
+        match is_sequence {
+            true => Some(sequence(scan, ty)),
+            false => (!ty.shape.is_batched()).then(|| ty.clone()),
+        }
+    };
+    node.operands.iter().zip(is_sequence).map(ty).collect()
+}
+
 /// Whether a node computes the sequences of its results from the sequences of its operands.
 fn is_same_for_sequences(scan: &Scan, node: &Node, is_sequence: &[bool]) -> bool {
-    let body = &scan.body;
-    let operands: Vec<Type> = node
-        .operands
-        .iter()
-        .zip(is_sequence)
-        .map(|(&operand, &is_sequence)| match is_sequence {
-            true => sequence(scan, body.ty(operand)),
-            false => body.ty(operand).clone(),
-        })
-        .collect();
-    let no_other_batch = node
-        .operands
-        .iter()
-        .zip(is_sequence)
-        .all(|(&operand, &is_sequence)| is_sequence || !body.ty(operand).shape.is_batched());
-    let results: Vec<Type> = node.results.iter().map(|&value| sequence(scan, body.ty(value))).collect();
-    no_other_batch
-        && node.op.rows() == Rows::Apart
-        && node.op.infer(&operands).is_ok_and(|types| types == results)
+    let results: Vec<Type> = node.results.iter().map(|&value| sequence(scan, scan.body.ty(value))).collect();
+    node.op.rows() == Rows::Apart
+        && types_outside(scan, node, is_sequence)
+            .is_some_and(|operands| node.op.infer(&operands).is_ok_and(|types| types == results))
 }
 
 fn sequence(scan: &Scan, ty: &Type) -> Type {
@@ -201,27 +198,14 @@ fn sequence(scan: &Scan, ty: &Type) -> Type {
 
 /// Whether a node can process the sequences of its operands after the scan.
 fn fits(scan: &Scan, node: &Node, given: &HashMap<ValueId, Given>) -> bool {
-    let body = &scan.body;
-    let is_sequence = |operand: &ValueId| given.get(operand).map_or(true, |given| given.is_sequence);
+    let is_sequence = |operand: &ValueId| given.get(operand).is_none_or(|given| given.is_sequence);
     let kinds: Vec<bool> = node.operands.iter().map(is_sequence).collect();
     if node.op.rows() == Rows::Apart {
         return is_same_for_sequences(scan, node, &kinds);
     }
-    let operands: Vec<Type> = node
-        .operands
-        .iter()
-        .zip(&kinds)
-        .map(|(&operand, &is_sequence)| match is_sequence {
-            true => sequence(scan, body.ty(operand)),
-            false => body.ty(operand).clone(),
-        })
-        .collect();
-    let no_other_batch = node
-        .operands
-        .iter()
-        .zip(&kinds)
-        .all(|(&operand, &is_sequence)| is_sequence || !body.ty(operand).shape.is_batched());
-    no_other_batch && node.op.infer(&operands).is_ok_and(|types| types == body.types(&node.results))
+    let results = scan.body.types(&node.results);
+    types_outside(scan, node, &kinds)
+        .is_some_and(|operands| node.op.infer(&operands).is_ok_and(|types| types == results))
 }
 
 /// The terms that a carried value grows by in each step, if it is only a sum.
