@@ -4,10 +4,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use windlass::{Dynamic, Model, Optimizer, Options, Predictor, Trainer, TrainerOptions, network};
+use windlass::{Binding, Dynamic, Model, Optimizer, Options, Predictor, Trainer, TrainerOptions, network};
 
 network! {
     network Tagger(frames: [T, 4]) -> [T, 3] { f1: linear(8); relu; f2: linear(3) }
+
+    network Listener(frames: [T, 4]) -> [T, 3] { r1: lstm(8); r2: gru(8); f1: linear(3) }
 
     network Words(tokens: [T] of index) -> [T, 9] { embedding(9, 8); linear(9) }
 }
@@ -122,6 +124,19 @@ fn repeated_runs_and_steps_ask_for_no_memory() -> Outcome {
             let mut trainer = Trainer::new(words, TrainerOptions::default())?;
             let counted = requests(|| trainer.step(&tokens, &tokens).map(drop))?;
             assert_eq!(counted, 0, "training step on tokens, {case}");
+
+            let listener: Model<Listener> = Model::with_options(1, &options)?;
+            let counted = requests(|| listener.forward_into(&frames, &mut [&mut tags]))?;
+            assert_eq!(counted, 0, "recurrent layers, {case}");
+            let streaming = listener.streaming()?;
+            let mut stream = streaming.stream(batch)?;
+            let frame = vec![0.5; batch * 4];
+            let tag = &mut vec![0.0; batch * 3];
+            let counted = requests(|| stream.run(&[Binding::Floats(&frame)], &mut [tag]))?;
+            assert_eq!(counted, 0, "a step of a stream, {case}");
+            let mut trainer = Trainer::new(listener, TrainerOptions::default())?;
+            let counted = requests(|| trainer.step(&frames, &steps).map(drop))?;
+            assert_eq!(counted, 0, "training step of recurrent layers, {case}");
 
             let predictor: Predictor<Small> = Model::with_options(1, &options)?.into_predictor()?;
             let counted = requests(|| predictor.forward_into(&images, &mut [&mut scores]))?;

@@ -171,8 +171,8 @@ impl Stream<'_> {
         let sizes = self.sizes(inputs)?;
         for (place, input) in inputs.iter().enumerate() {
             if let Binding::Integers(tokens) = input {
-                let item = ports.inputs[place].1.concrete(sizes.clone());
-                ports.check_indices(self.streaming.network(), place, tokens, &item[1..])?;
+                let item = || ports.inputs[place].1.concrete(sizes.clone())[1..].to_vec();
+                ports.check_indices(self.streaming.network(), place, tokens, item)?;
             }
         }
         let [before, after] = &mut self.states;

@@ -51,28 +51,27 @@ impl Ports {
             (Feed::Indices(_), None) => Err(kind("numbers, of type f32", "indices")),
             (Feed::Indices(samples), Some(Some(_))) => {
                 // A slice has only fixed sizes; an array may be a batch or a single sample.
-                let item = match feed.shape() {
+                self.check_indices(network, place, samples.elements(), || match feed.shape() {
                     Some(sizes) => sizes[sizes.len() - shape.item_dims().len()..].to_vec(),
                     None => shape.item(),
-                };
-                self.check_indices(network, place, samples.elements(), &item)
+                })
             }
         }
     }
 
-    /// Checks that the indices of an input, with items of these sizes, are below their limit.
+    /// Checks that the indices of an input are below their limit. `item` gives the sizes of an item, for the message.
     pub(crate) fn check_indices(
         &self,
         network: &str,
         place: usize,
         tokens: &[i32],
-        item: &[usize],
+        item: impl FnOnce() -> Vec<usize>,
     ) -> Result<(), Error> {
         let Some(Some(vocabulary)) = self.indices[place] else { return Ok(()) };
         let is_known = |token: &i32| usize::try_from(*token).is_ok_and(|token| token < vocabulary);
         let Some(position) = tokens.iter().position(|token| !is_known(token)) else { return Ok(()) };
         let (network, input) = (network.to_owned(), self.inputs[place].0.clone());
-        let (token, place) = (tokens[position], place_of(position, item));
+        let (token, place) = (tokens[position], place_of(position, &item()));
         Err(Error::Token(OutsideVocabulary { network, input, place, token, vocabulary }))
     }
 
