@@ -394,6 +394,13 @@ fn a_recurrent_network_forecasts_better_than_lines() {
     }
 }
 
+#[test]
+fn dates_are_rewritten() {
+    let text = drawn("seq2seq", &["--steps", "300"], ("attention.png", (1080, 412)));
+    assert!(accuracy(&text) > 0.9, "{text}");
+    assert_eq!(text.lines().filter(|line| line.contains(" → ")).count(), 6, "{text}");
+}
+
 /// A few steps on a few images: the mean loss falls.
 #[test]
 fn networks_of_the_book_learn() {
