@@ -145,7 +145,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let Arguments { temperature, top_k, seed, .. } = *arguments;
     let mut sampler = Sampler::new(SamplerOptions { temperature, top_k, seed })?;
     let limit = arguments.steps.unwrap_or(usize::MAX);
-    let steps = arguments.epochs * partition.batches(train, 0)?.len().min(limit) as u64;
+    let steps = arguments.epochs.saturating_mul(partition.batches(train, 0)?.len().min(limit) as u64);
+    // A text that is too short to be evaluated is refused before it is trained on.
+    pieces().batches(held_out, 0)?;
     let options = match arguments.threads {
         Some(threads) => Options::default().threads(threads),
         None => Options::default(),
@@ -167,7 +169,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // The trainer's network has inputs for the states that a sequence begins with, and outputs for those at its end.
     let network = network(arguments, vocabulary.size())?;
     let Stateful { graph, states } = with_states(&network)?;
-    let mut model = Dynamic::new(network)?.model(arguments.seed)?;
+    let mut model = Model::of(Dynamic::new(network)?, arguments.seed, &options)?;
     let trained = Model::of(Dynamic::new(graph)?, arguments.seed, &options)?;
     let mut trainer = Trainer::new(trained, training)?;
 
@@ -230,13 +232,18 @@ fn network(arguments: &Arguments, vocabulary: usize) -> Result<Graph, Box<dyn Er
     Ok(builder.finish()?)
 }
 
-/// The perplexity of a text, which some streams read in pieces, each its part of the text from beginning to end.
+/// How the held-out text is read: sixteen streams, each through its part from beginning to end.
+fn pieces() -> Partition {
+    Partition::sequential(16, 64).offset(0)
+}
+
+/// The perplexity of a text, read piece by piece.
 fn evaluate(streaming: &Streaming, text: &[i32], vocabulary: usize) -> Result<f64, Box<dyn Error>> {
-    let (rows, steps) = (16, 64);
-    let mut stream = streaming.stream(rows)?;
-    let mut scores = Array2::zeros((rows * steps, vocabulary));
+    let pieces = pieces();
+    let mut stream = streaming.stream(pieces.batch_size)?;
+    let mut scores = Array2::zeros((pieces.batch_size * pieces.steps, vocabulary));
     let mut perplexity = Perplexity::default();
-    for (inputs, targets) in Partition::sequential(rows, steps).offset(0).batches(text, 0)? {
+    for (inputs, targets) in pieces.batches(text, 0)? {
         let tokens = inputs.as_slice().ok_or("batches are contiguous")?;
         let elements = scores.as_slice_mut().ok_or("scores are contiguous")?;
         stream.run(&[Binding::Integers(tokens)], &mut [elements])?;

@@ -362,10 +362,12 @@ fn characters_of_a_book_are_learned() {
 fn bad_requests_of_a_character_model_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     write(&directory, "short", b"too short a text");
-    let short = directory.path().join("short");
+    write(&directory, "rather-short", &b"some words, ".repeat(500));
+    let [short, rather_short] = ["short", "rather-short"].map(|name| directory.path().join(name));
     for (arguments, message) in [
         (&["--text", "/no/such/file"][..], "/no/such/file: "),
         (&["--text", text(&short)], "a text of 14 tokens is too short"),
+        (&["--text", text(&rather_short)], "a text of 600 tokens is too short"),
         (&["--units", "0"], "`lstm` has `units` 0, which must be at least 1"),
         (&["--batch", "0"], "`batch_size` is 0 but must be at least 1"),
         (&["--temperature=-1"], "`temperature` is -1 but must be at least 0"),
