@@ -331,6 +331,78 @@ fn two_networks_train_against_each_other() {
     );
 }
 
+/// The perplexities of the epochs on text that was trained on, or held out.
+fn perplexities(text: &str, part: &str) -> Vec<f64> {
+    let behind = format!("{part} perplexity ");
+    let values = text.lines().filter_map(|line| line.split_once(&behind)?.1.split_whitespace().next());
+    values.map(|digits| digits.parse().unwrap_or_else(|error| panic!("{digits}: {error}"))).collect()
+}
+
+#[test]
+fn characters_of_a_book_are_learned() {
+    for cell in ["rnn", "gru", "lstm"] {
+        for partition in ["random", "sequential"] {
+            let arguments = ["--cell", cell, "--partition", partition, "--units", "48", "--length", "35"];
+            let run =
+                ["--epochs", "2", "--steps", "25", "--sample", "20", "--prompt", "The Sun", "--top-k", "5"];
+            let output = example("char_lm").args(arguments).args(run).output().unwrap();
+            let text = printed(&output);
+            assert!(text.starts_with("510334 characters to train on, 56704 held out"), "{text}");
+            let (training, held_out) = (perplexities(&text, "training"), perplexities(&text, "held-out"));
+            assert_eq!((training.len(), held_out.len()), (2, 2), "{text}");
+            assert!(training[1] < training[0] && held_out[1] < held_out[0], "{text}");
+            // All that a model without a memory could say is how frequent characters are, a perplexity of 22.8.
+            assert!(held_out[1] < 19.0, "{text}");
+            assert_eq!(text.lines().filter(|line| line.starts_with("  The Sun")).count(), 2, "{text}");
+        }
+    }
+}
+
+#[test]
+fn bad_requests_of_a_character_model_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    write(&directory, "short", b"too short a text");
+    write(&directory, "rather-short", &b"some words, ".repeat(500));
+    let [short, rather_short] = ["short", "rather-short"].map(|name| directory.path().join(name));
+    for (arguments, message) in [
+        (&["--text", "/no/such/file"][..], "/no/such/file: "),
+        (&["--text", text(&short)], "a text of 14 tokens is too short"),
+        (&["--text", text(&rather_short)], "a text of 600 tokens is too short"),
+        (&["--units", "0"], "`lstm` has `units` 0, which must be at least 1"),
+        (&["--batch", "0"], "`batch_size` is 0 but must be at least 1"),
+        (&["--temperature=-1"], "`temperature` is -1 but must be at least 0"),
+        (&["--prompt", ""], "`--prompt` is empty"),
+    ] {
+        check_refused(&example("char_lm").args(arguments).args(["--steps", "1"]).output().unwrap(), message);
+    }
+}
+
+/// The noise, of deviation 0.2, is what nothing can forecast.
+#[test]
+fn a_recurrent_network_forecasts_better_than_lines() {
+    for cell in ["gru", "lstm"] {
+        let text = drawn("time_series", &["--cell", cell], ("forecasts.png", (1000, 680)));
+        let errors = |name: &str| -> Vec<f64> {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let numbers = line.unwrap_or_else(|| panic!("no {name}: {text}")).split_whitespace();
+            numbers.map(|digits| digits.parse().unwrap_or_else(|error| panic!("{digits}: {error}"))).collect()
+        };
+        let [last, linear, recurrent] =
+            ["last value repeated", "linear autoregression", "recurrent network"].map(errors);
+        for step in 0..2 {
+            assert!(last[step] > linear[step] && linear[step] > recurrent[step], "{text}");
+            assert!((0.18..0.27).contains(&recurrent[step]), "{text}");
+        }
+    }
+}
+
+#[test]
+fn dates_are_rewritten() {
+    let text = drawn("seq2seq", &["--steps", "300"], ("attention.png", (1080, 412)));
+    assert!(accuracy(&text) > 0.9, "{text}");
+    assert_eq!(text.lines().filter(|line| line.contains(" → ")).count(), 6, "{text}");
+}
+
 /// A few steps on a few images: the mean loss falls.
 #[test]
 fn networks_of_the_book_learn() {
