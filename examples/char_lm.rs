@@ -37,11 +37,10 @@ use windlass::text::{
     Order, Partition, Sampler, SamplerOptions, Vocabulary, VocabularyOptions, log_probabilities,
 };
 use windlass::{
-    Builder, Cell, DType, Dim, Dynamic, DynamicInputs, Feed, Graph, GruReset, Layer, Model, Optimizer,
-    Options, Recurrent, RnnActivation, Schedule, Stateful, Streaming, Symbol, Trainer, TrainerOptions,
-    with_states,
+    Binding, Builder, Cell, DType, Dim, Dynamic, DynamicInputs, Feed, Graph, GruReset, Layer, Model,
+    Optimizer, Options, Recurrent, RnnActivation, Schedule, Stateful, Streaming, Symbol, Trainer,
+    TrainerOptions, with_states,
 };
-use windlass_runtime::executor::Binding;
 
 /// Reads a book character by character, and writes more of it.
 #[derive(Debug, Parser)]

@@ -32,7 +32,7 @@ use windlass::ndarray::{Array1, Array2, ArrayD, Axis, s};
 use windlass::text::{Vocabulary, VocabularyOptions};
 use windlass::{
     Builder, Cell, DType, Dim, Dynamic, Graph, GruReset, Layer, Model, Optimizer, Options, Recurrent,
-    Schedule, Symbol, Trainer, TrainerOptions,
+    RecurrentOperands, Schedule, Symbol, Trainer, TrainerOptions,
 };
 
 use picture::{Lettering, Picture, grey};
@@ -161,14 +161,15 @@ fn network(sources: &Vocabulary, targets: &Vocabulary) -> Result<Graph, Box<dyn 
 
     let source = builder.layer("characters", &Layer::embedding(sources.size(), FEATURES), source)?;
     let encoder = Recurrent { bidirectional: true, ..Recurrent::new(gru, UNITS) };
-    let encoded = builder.recurrent("encoder", &encoder, source, &[])?;
+    let encoded = builder.recurrent("encoder", &encoder, source, &RecurrentOperands::default())?;
     // The direction that ends at the first character has read all of them.
     let first = builder.layer("first", &Layer::linear(2 * UNITS), encoded.last[1])?;
     let first = builder.layer("", &Layer::Tanh, first)?;
 
     let written =
         builder.layer("characters_written", &Layer::embedding(targets.size(), FEATURES), written)?;
-    let decoded = builder.recurrent("decoder", &Recurrent::new(gru, 2 * UNITS), written, &[first])?.sequence;
+    let from = RecurrentOperands { initial: &[first], lengths: None };
+    let decoded = builder.recurrent("decoder", &Recurrent::new(gru, 2 * UNITS), written, &from)?.sequence;
 
     let keys = builder.layer("keys", &Layer::linear(2 * UNITS), encoded.sequence)?;
     let scores = builder.matmul("scores", [decoded, keys], [false, true])?;

@@ -166,7 +166,7 @@ pub use windlass_compiler::error::{GraphError, ShapeError};
 pub use windlass_compiler::graph::initializer::Initializer;
 pub use windlass_compiler::graph::{
     AttentionMask, Builder, Cell, Combination, Graph, GruReset, Heads, Layer, Recurrence, Recurrent,
-    RnnActivation, ScanInputs, ScanOperands, ScanOutputs, Scanned, Stateful, with_states,
+    RecurrentOperands, RnnActivation, ScanInputs, ScanOperands, ScanOutputs, Scanned, Stateful, with_states,
 };
 pub use windlass_compiler::ops::elementwise::{Activation, Number};
 pub use windlass_compiler::ops::window::{Sides, Window};

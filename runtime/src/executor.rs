@@ -404,7 +404,7 @@ impl<'b> Run<'_, 'b> {
             (&mut workspace.fixed, plan.memory.fixed),
             (&mut workspace.scratch, plan.memory.scratch.saturating_mul(plan.threads)),
         ];
-        let memories: SmallVec<[_; 4]> = open.chain(others).collect();
+        let memories: SmallVec<[_; 16]> = open.chain(others).collect();
         reserve(memories, || format!("a run of `{}` on {}", plan.name, in_words(sizes)))?;
         let table = &mut workspace.table.0;
         for (arena, memory) in workspace.open.iter_mut().enumerate() {

@@ -3,7 +3,7 @@
 use windlass_compiler::graph::{Graph, with_states};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::plan::SlotKind;
-use windlass_compiler::shape::{Shape, Sizes, Symbol};
+use windlass_compiler::shape::{Dim, Shape, Sizes, Symbol};
 
 use crate::error::Error;
 use crate::executor::{Binding, Executor};
@@ -46,8 +46,9 @@ pub struct Streaming {
     executor: Executor,
     parameters: Parameters,
     ports: Ports,
-    /// The length symbol of the sequences.
+    /// The length symbol of the sequences, and the first input that determines its value.
     steps: Symbol,
+    measured: usize,
     states: Vec<StateSlots>,
     /// The slots of the inputs and outputs, in declaration order; `None` for an unused input.
     inputs: Vec<Option<usize>>,
@@ -71,7 +72,7 @@ impl Streaming {
     ) -> Result<Self, Error> {
         let graph = network.graph();
         let ports = Ports::of(graph);
-        let steps = length(graph, &ports)?;
+        let (steps, measured) = length(graph, &ports)?;
         let stateful = with_states(graph)?;
         let (executor, _) = compile_executor(&stateful.graph, Mode::Inference, options)?;
         let slot = |kind, name: &str| {
@@ -98,6 +99,7 @@ impl Streaming {
             parameters: parameters.clone(),
             ports,
             steps,
+            measured,
             states,
             inputs,
             outputs,
@@ -123,16 +125,20 @@ impl Streaming {
     }
 }
 
-/// The length symbol of a network's sequences: the only open size besides the batch.
-fn length(graph: &Graph, ports: &Ports) -> Result<Symbol, Error> {
+/// The length symbol of a network's sequences, which is the only open size besides the batch, and the first input whose
+/// number of elements determines it.
+fn length(graph: &Graph, ports: &Ports) -> Result<(Symbol, usize), Error> {
     let mut symbols: Vec<Symbol> = ports.inputs.iter().flat_map(|(_, shape)| shape.symbols()).collect();
     symbols.retain(|symbol| *symbol != Symbol::BATCH);
     symbols.sort_unstable();
     symbols.dedup();
-    match symbols[..] {
-        [steps] => Ok(steps),
-        _ => Err(Error::Streaming { network: graph.name().to_owned(), open: symbols.len() }),
+    let is_length =
+        |shape: &Shape| shape.dims().iter().filter(|dim| **dim == Dim::from(symbols[0])).count() == 1;
+    match symbols.len() {
+        1 => ports.inputs.iter().position(|(_, shape)| is_length(shape)).map(|place| (symbols[0], place)),
+        _ => None,
     }
+    .ok_or_else(|| Error::Streaming { network: graph.name().to_owned(), open: symbols.len() })
 }
 
 /// Samples whose sequences are processed piece by piece: each run continues where the last one ended.
@@ -208,15 +214,13 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// The sizes of a run: as many steps as the first input with an open length has.
+    /// The sizes of a run: as many steps as the measured input has.
     fn sizes(&self, inputs: &[Binding<'_>]) -> Result<Sizes, Error> {
-        let steps = self.streaming.steps;
+        let Streaming { steps, measured, ref ports, .. } = *self.streaming;
+        let (name, shape) = &ports.inputs[measured];
         let sizes = Sizes::from(self.samples);
-        let mut open =
-            self.streaming.ports.inputs.iter().zip(inputs).filter(|((_, shape), _)| is_open(shape, steps));
-        let Some(((name, shape), input)) = open.next() else { return Ok(sizes) };
         let of_one = shape.elements(sizes.clone().with(steps, 1));
-        let count = input.len();
+        let count = inputs[measured].len();
         if count == 0 || of_one == 0 || !count.is_multiple_of(of_one) {
             return Err(Error::Binding {
                 name: name.clone(),
@@ -256,9 +260,4 @@ impl Stream<'_> {
         self.states[0].clone_from_slice(states);
         Ok(())
     }
-}
-
-/// Whether a shape contains the length symbol.
-fn is_open(shape: &Shape, steps: Symbol) -> bool {
-    shape.symbols().contains(&steps)
 }

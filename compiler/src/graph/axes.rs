@@ -107,7 +107,7 @@ impl Builder {
     /// Softmax along an axis: `exp(x) / Σ exp(x)`.
     ///
     /// # Errors
-    /// [`GraphError::Shape`] for the batch axis, or an axis of open size.
+    /// [`GraphError::Shape`] for the batch axis, or an axis that does not exist.
     pub fn softmax_along(&mut self, label: &str, x: ValueId, axis: usize) -> Result<ValueId, GraphError> {
         self.along_last(label, x, axis, |builder, x| builder.op(Softmax {}, &[x], label))
     }

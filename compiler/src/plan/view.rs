@@ -343,7 +343,9 @@ impl Lowering<'_> {
         let read = from.of_item(n).plus_size(outer, from_outer);
         let value = map.load_as(from.element, read, from_lane.known(), &[]);
         map.store_as(to.element, to.of_item(n).plus_size(outer, to_outer), to_lane.known(), value);
-        let split = Split::Axes(vec![(n, draft.batch().extent()), (outer, count.extent())]);
+        // The items of the value: a node may have operands of different batches.
+        let items = from.extents.first().copied().unwrap_or(Size::fixed(1));
+        let split = Split::Axes(vec![(n, items.extent()), (outer, count.extent())]);
         self.push(draft.finish(split, vec![map.finish()]));
     }
 

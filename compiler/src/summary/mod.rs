@@ -248,6 +248,11 @@ fn works_in_place(graph: &Graph, node: &Node, use_counts: &[usize]) -> bool {
 
 /// Multiply-adds of a product per sample.
 fn multiply_adds(graph: &Graph, node: &Node) -> u64 {
+    if let Op::Scan(scan) = &node.op {
+        // Every open size counts as 1, and so do the steps of an open length.
+        let body: u64 = scan.body.nodes().iter().map(|inner| multiply_adds(&scan.body, inner)).sum();
+        return body.saturating_mul(scan.steps.at(&crate::shape::Sizes::new()) as u64);
+    }
     let Role::Product(_) = node.op.facts().role else { return 0 };
     let mut product = node.op.clone();
     product.epilogue_mut().into_iter().for_each(Vec::clear);

@@ -282,3 +282,15 @@ Details
  space  4,538 numbers, 3,415 of them parameters, per item";
     assert_eq!(printed, expected, "\n{printed}");
 }
+
+#[test]
+fn every_step_of_a_recurrent_layer_counts() {
+    use crate::graph::{Cell, Recurrent, RnnActivation};
+    let mut builder = Builder::new("net");
+    let x = builder.input("x", &[4, 3]).unwrap();
+    let layer = Recurrent::new(Cell::Rnn { activation: RnnActivation::Tanh }, 5);
+    let y = builder.layer("r", &Layer::Recurrent(layer), x).unwrap();
+    builder.output("y", y).unwrap();
+    let summary = summary(&builder.finish().unwrap());
+    assert_eq!(summary.totals.multiply_adds, 4 * (3 * 5 + 5 * 5));
+}

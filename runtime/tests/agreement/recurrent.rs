@@ -82,6 +82,25 @@ fn every_cell_at_any_length() {
     }
 }
 
+/// The gradient of concatenated states is read in parts, by scans over more rows than a part has.
+#[test]
+fn last_states_are_concatenated() {
+    let mut numbers = Numbers::new(35);
+    for (layers, bidirectional) in [(1, true), (2, false)] {
+        let cell = Cell::Rnn { activation: RnnActivation::Tanh };
+        let layer = Recurrent { layers, bidirectional, ..Recurrent::new(cell, 8) };
+        let mut builder = Builder::new("net");
+        let x = builder.input_of("x", DType::F32, [Dim::from(steps()), Dim::from(3)]).unwrap();
+        let recurrence = builder.recurrent("r", &layer, x, &RecurrentOperands::default()).unwrap();
+        let states = builder.concat("states", &recurrence.last).unwrap();
+        let y = builder.layer("f", &Layer::linear(2), states).unwrap();
+        builder.output("y", y).unwrap();
+        let graph = builder.finish().unwrap();
+        let sizes = [(1, 5), (3, 2)].map(|(n, t)| Sizes::from(n).with(steps(), t));
+        check(&graph, &sizes, &mut numbers, "concatenated states");
+    }
+}
+
 /// A loop within a loop, whose inner steps read a slice and the state of the outer one.
 #[test]
 fn nested_scans() {
