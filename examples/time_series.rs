@@ -22,8 +22,9 @@ use clap::{Parser, ValueEnum};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use windlass::ndarray::{Array2, Array3, ArrayD, Axis, concatenate, s};
-use windlass::{Input, Loss, Model, Network, Optimizer, Options, Schedule, Trainer, TrainerOptions, network};
-use windlass_runtime::executor::Binding;
+use windlass::{
+    Binding, Input, Loss, Model, Network, Optimizer, Options, Schedule, Trainer, TrainerOptions, network,
+};
 
 use picture::{BLACK, BLUE, FONT, GREY, LIGHT, Lettering, Picture, RED, SAMPLES};
 
