@@ -329,15 +329,15 @@ fn lower(lowering: &mut Lowering<'_>, once: &Once, bound: &mut aliases::Bound<'_
         aliases.place_results(graph, node, lowering, bound);
     }
     aliases.place_outputs(graph, lowering, bound);
-    if savings.concat_in_place {
-        joins::concat_in_place(graph, lowering);
-    }
     let results = |ids: &HashSet<usize>| -> HashSet<ValueId> {
         let nodes = graph.node_ids().filter(|(id, _)| ids.contains(&id.index()));
         nodes.flat_map(|(_, node)| node.results.iter().copied()).collect()
     };
     lowering.before_loop = results(&once.before);
     lowering.batch_invariant = results(&once.prepacked).union(&lowering.before_loop).copied().collect();
+    if savings.concat_in_place {
+        joins::concat_in_place(graph, lowering);
+    }
     if savings.overwritten_operands {
         reuse::reuse_operands(graph, lowering);
     }
