@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::{Lower, Order};
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
-use crate::ops::{Op, Operator, Reach, Role};
+use crate::ops::{Operator, Reach, Role};
 use crate::shape::Shape;
 
 /// The number of axes of views that take no memory of their own.
@@ -98,20 +98,12 @@ pub(super) struct ImageLayouts {
     /// on images use. They are stored channels last for any number of channels and any length: kernels along an axis of
     /// open size only know this layout, and sums then have the same order for a fixed and an open length.
     sequences: HashSet<Shape>,
-    /// Shapes of sequences that scans read or write, step by step: they are stored in the order of their shape.
-    steps: HashSet<Shape>,
 }
 
 impl ImageLayouts {
     pub(super) fn of(graph: &Graph, layouts: Layouts) -> Self {
         let mut sequences = HashSet::new();
-        let mut steps = HashSet::new();
         for node in graph.nodes() {
-            match &node.op {
-                Op::FoldSteps(_) => steps.extend([graph.ty(node.operands[0]).shape.clone()]),
-                Op::UnfoldSteps(_) => steps.extend([graph.ty(node.results[0]).shape.clone()]),
-                _ => {}
-            }
             let facts = node.op.facts();
             let has_window = matches!(facts.reach, Reach::Window(window) if window.axes() == 1);
             let is_on_images = match facts.role {
@@ -126,7 +118,7 @@ impl ImageLayouts {
                 has_window && shape.is_sequence() || is_on_images && shape.is_open_sequence()
             }));
         }
-        ImageLayouts { layouts, sequences: sequences.into_iter().cloned().collect(), steps }
+        ImageLayouts { layouts, sequences: sequences.into_iter().cloned().collect() }
     }
 
     /// The layout of values with a shape, if nothing else determines it.
@@ -135,8 +127,7 @@ impl ImageLayouts {
         let is_image = shape.is_batched() && !shape.has_open_item() && item.len() >= 2;
         let has_channels = is_image && !has_few_channels(item[0]) && item[1..].iter().product::<usize>() > 1;
         let is_sequence = self.sequences.contains(shape);
-        let is_stepped = self.steps.contains(shape);
-        let by_channels = self.layouts == Layouts::ByChannels && (has_channels && !is_stepped || is_sequence);
+        let by_channels = self.layouts == Layouts::ByChannels && (has_channels || is_sequence);
         if by_channels || is_sequence && shape.has_open_item() {
             Layout::channels_last(shape.rank())
         } else {

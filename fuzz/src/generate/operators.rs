@@ -103,8 +103,9 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             s.op(AvgPoolGrad { window, input_sizes: fixed_sizes(&input_sizes) }, &[g]);
         }
         OpKind::Fill => {
-            let sizes = s.fixed_sizes();
-            let shape = s.batch_of(&sizes);
+            // Every open size is that of an input.
+            let x = s.batched();
+            let shape = s.ty(x).shape.clone();
             s.op(Fill { shape, value: -0.75 }, &[]);
         }
         OpKind::FoldSteps | OpKind::UnfoldSteps => {
