@@ -2,7 +2,7 @@
 
 use super::{Lower, Lowering, Order};
 use crate::graph::Graph;
-use crate::ops::{Move, Operator, Role};
+use crate::ops::{Move, Op, Operator, Role};
 
 /// Lets kernels write concatenated channels in place: the operands of a concatenation that are computed by a kernel,
 /// and concatenated only once, become parts of its result.
@@ -28,7 +28,12 @@ pub(super) fn concat_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
             let is_computed = producer.memory().results != Order::OfShape;
             // A producer whose result is a part of another value writes nothing.
             let writes_parts = !matches!(producer.facts().role, Role::Move(Move::Part { .. }));
-            let has_place = own.layout.is_channels_last() || are_vectors && lowering.is_alone(operand);
+            // Of the operators on vectors, only those that work element by element write rows with gaps between them.
+            let is_by_element = matches!(producer, Op::Unary(_) | Op::Binary(_) | Op::Fused(_));
+            let has_place = match are_vectors {
+                true => is_by_element && lowering.is_alone(operand),
+                false => own.layout.is_channels_last(),
+            };
             if has_place && is_computed && writes_parts && concatenated[operand.index()] == 1 {
                 lowering.bind_view(operand, whole.part(first, own.channels()));
             }
