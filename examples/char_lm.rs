@@ -8,9 +8,9 @@
 //! tokens [T] → embedding [T, 64] → LSTM [T, 256] → linear [T, vocabulary]
 //! ```
 //!
-//! The loss is the mean cross-entropy of the next characters. Its exponential is the perplexity: the model is as
-//! uncertain as if it chose among so many equally likely characters. The last tenth of the book is not trained on, and
-//! says what the model has learned about English rather than by heart.
+//! The loss is the mean cross-entropy of the next characters. Its exponential is the perplexity: a model that gives k
+//! characters the same probability has a perplexity of k. The last tenth of the book is not trained on; the perplexity
+//! there shows what the model has learned about English, rather than by heart.
 //!
 //! Backpropagation goes through one sequence of some dozen steps. With the sequential partition each row of a batch
 //! continues that of the batch before, and the state at its end is where the next sequence begins: the network remembers
