@@ -174,10 +174,40 @@ pub(crate) enum Statement {
     If { keyword: Ident, condition: Box<Expr>, then: Body, otherwise: Option<Body> },
     /// `concat { path path }`
     Concat { label: Option<Ident>, keyword: Ident, paths: Vec<Path> },
+    /// `scan (h: [64], frame in frames) { … }`
+    Scan(Scan),
+    /// `let (h, c) = r.states;`
+    States { names: Vec<Ident>, label: Ident },
     /// A mistake whose meaning is clear. The following statements are what the user meant.
     Slip(syn::Error),
     /// Reported when the body is checked, so that the rest of it is checked too.
     Malformed(syn::Error),
+}
+
+/// A loop over the steps of sequences.
+pub(crate) struct Scan {
+    pub(crate) label: Option<Ident>,
+    pub(crate) keyword: Ident,
+    /// The word `reverse`, if the last step comes first.
+    pub(crate) reverse: Option<Ident>,
+    pub(crate) carried: Vec<Carried>,
+    /// `frame in frames`: the name of a step, and the sequence.
+    pub(crate) sequences: Vec<(Ident, Ident)>,
+    pub(crate) body: Body,
+}
+
+/// A value that the steps of a scan hand on.
+pub(crate) struct Carried {
+    pub(crate) name: Ident,
+    pub(crate) initial: Initial,
+}
+
+/// What a carried value is before the first step.
+pub(crate) enum Initial {
+    /// `h: [64]`: zeros.
+    Zeros(Sizes),
+    /// `h = start`: `it` or the name of a value.
+    Value(Ident),
 }
 
 /// One of the values that `concat` concatenates.

@@ -23,9 +23,38 @@ pub(crate) const STRUCTURE: &[&str] = &[
     "from",
     "multiply",
     "repeat",
+    "scan",
     "share",
     "subtract",
 ];
+
+/// An argument of a layer that is the name of a value.
+pub(crate) struct OperandRule {
+    pub(crate) name: &'static str,
+    /// Its names in other libraries.
+    pub(crate) also: &'static [&'static str],
+}
+
+/// The first states of a recurrent layer.
+pub(crate) const INITIAL: OperandRule = OperandRule {
+    name: "initial",
+    also: &["initial_state", "initial_states", "hx", "h0", "h_0", "state", "states"],
+};
+
+/// The number of steps of each sample.
+pub(crate) const LENGTHS: OperandRule = OperandRule {
+    name: "lengths",
+    also: &["length", "valid_lens", "valid_length", "seq_len", "sequence_length", "mask", "key_padding_mask"],
+};
+
+/// The arguments of a layer, besides those of its rule, that are names of values.
+pub(crate) fn operands(layer: &str) -> &'static [OperandRule] {
+    match layer {
+        "rnn" | "gru" | "lstm" => &[INITIAL, LENGTHS],
+        "attention" | "additive_attention" | "cross_attention" | "multi_head_attention" => &[LENGTHS],
+        _ => &[],
+    }
+}
 
 /// A distribution of initial values.
 pub(crate) struct InitializerRule {

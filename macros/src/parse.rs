@@ -3,6 +3,7 @@
 
 mod call;
 mod item;
+mod scan;
 
 pub(crate) use item::OUTPUTS_HELP;
 #[cfg(test)]
@@ -44,7 +45,12 @@ fn body(input: ParseStream) -> Result<Body> {
                 content.advance_to(&ahead);
                 let ends_by_brace = matches!(
                     read.last(),
-                    Some(Statement::Repeat { .. } | Statement::Concat { .. } | Statement::If { .. })
+                    Some(
+                        Statement::Repeat { .. }
+                            | Statement::Concat { .. }
+                            | Statement::If { .. }
+                            | Statement::Scan(_)
+                    )
                 );
                 statements.append(&mut read);
                 let end = if ends_by_brace { End::Free } else { End::Separator };
@@ -104,6 +110,10 @@ fn statement(input: ParseStream, read: &mut Vec<Statement>) -> Result<()> {
         }
         let name: Ident = input.parse()?;
         input.parse::<Token![=]>()?;
+        if scan::names_states(input) {
+            read.push(scan::states(input, vec![name])?);
+            return Ok(());
+        }
         return assigned(input, Assignment::Let(name), read);
     }
     if input.peek(Token![if]) {
@@ -161,6 +171,12 @@ fn split(input: ParseStream) -> Result<Statement> {
     if !input.peek(Ident) {
         return Err(at_next_token(input, "expected `it` or the name of a value", EXAMPLE));
     }
+    if scan::names_states(input) {
+        if let Some((_, Some(size))) = names.iter().find(|(_, size)| size.is_some()) {
+            return Err(error(size, "states have the sizes of their layer", "leave the size out"));
+        }
+        return scan::states(input, names.into_iter().map(|(name, _)| name).collect());
+    }
     let value: Ident = input.parse()?;
     Ok(Statement::Split { names, value })
 }
@@ -208,6 +224,7 @@ fn layer(input: ParseStream, label: Option<Ident>, name: Ident, read: &mut Vec<S
         "concat" if input.peek(token::Brace) => {
             Statement::Concat { label, keyword: name, paths: paths(input)? }
         }
+        "scan" => scan::scan(input, label, name)?,
         _ => Statement::Call { label, call: call(input, name, read)? },
     };
     read.push(statement);

@@ -18,7 +18,7 @@ const CASES: u64 = 20_000;
 const MAX_TOKENS: usize = 120;
 
 /// Tokens that are rare in declarations, including extreme numbers.
-const ODD_TOKENS: &str = "; , . : :: = == -> => + - * / % << ! # ? _ & 'a it let repeat concat add from block network pub fn \
+const ODD_TOKENS: &str = "; , . : :: = == -> => + - * / % << ! # ? _ & 'a it let repeat concat scan reverse states in add from block network pub fn \
     self Self r#type true false 0 1 2 7 64 1.5 0.0 1e308 1e-300 1e999 9223372036854775807 18446744073709551615 3u8 \"same\" 'c' \
     b\"x\" () [] {} (1, 2) (1 / 0) (1 / 3) [64, 3, 8, 8] {relu} {{}{}} #[cfg(any())] #[derive(Clone)] gelu nn Conv2d N";
 

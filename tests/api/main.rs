@@ -14,6 +14,7 @@ mod losses;
 mod models;
 mod predictor;
 mod recurrent;
+mod scans;
 mod sequences;
 mod sharing;
 mod spatial_axes;

@@ -48,7 +48,7 @@ pub struct ScanOperands<'o> {
     pub sequences: &'o [ValueId],
     /// The carried values before the first step.
     pub initial: &'o [ValueId],
-    /// Values that are the same in every step.
+    /// Values that are the same in every step. Those that the body does not use are left out of the graph.
     pub constants: &'o [ValueId],
     /// Whether the last step comes first.
     pub reverse: bool,
@@ -151,8 +151,13 @@ impl Builder {
         for (index, &value) in outputs.carried.iter().chain(&outputs.collected).enumerate() {
             inner.output(&format!("y{index}"), value)?;
         }
-        let (body, parameters) = self.without_parameters(inner.graph(), label)?;
-        let operands = [&parameters[..], constants, &folded, initial].concat();
+        let uses = inner.graph().use_counts();
+        let is_unused = |value: &ValueId| uses[value.index()] == 0;
+        let unused: Vec<ValueId> = inputs.constants.iter().copied().filter(is_unused).collect();
+        let used = constants.iter().zip(&inputs.constants).filter(|(_, inside)| !is_unused(inside));
+        let used: Vec<ValueId> = used.map(|(value, _)| *value).collect();
+        let (body, parameters) = self.without_parameters(inner.graph(), &unused, label)?;
+        let operands = [&parameters[..], &used, &folded, initial].concat();
         let op = Scan::new(body, steps.polynomial(), sequences.len(), initial.len()).reversed(reverse);
         let mut results = self.ops(op, &operands, label)?;
         let collected = results.split_off(initial.len());
@@ -190,8 +195,14 @@ impl Builder {
         self.op(crate::ops::source::Constant { shape, values: vec![value] }, &[], "")
     }
 
-    /// A body whose parameters are inputs before all others, and these parameters, which are declared here.
-    fn without_parameters(&mut self, body: &Graph, label: &str) -> Result<(Graph, Vec<ValueId>), GraphError> {
+    /// A body without its unused inputs, whose parameters are inputs before all others, and these parameters, which are
+    /// declared here.
+    fn without_parameters(
+        &mut self,
+        body: &Graph,
+        unused: &[ValueId],
+        label: &str,
+    ) -> Result<(Graph, Vec<ValueId>), GraphError> {
         let mut result = Graph::new(body.name());
         let mut values: HashMap<ValueId, ValueId> = HashMap::new();
         let mut parameters = Vec::new();
@@ -207,6 +218,7 @@ impl Builder {
         for node in body.nodes() {
             match node.op.source() {
                 Some(Source::Parameter(_)) => {}
+                Some(Source::Input(_)) if node.results.iter().all(|value| unused.contains(value)) => {}
                 Some(Source::State(state)) => {
                     let reason =
                         format!("has `{}` in the body of a scan, where no state may change", state.name);

@@ -7,7 +7,7 @@ use super::scope::Environment;
 use super::values::Value;
 use crate::ast::{Argument, Call, Parameter, Pattern, plain, source};
 use crate::diagnostics::{Mistake, did_you_mean};
-use crate::layers::{ArgumentRule, Default, Kind, Known};
+use crate::layers::{ArgumentRule, Default, Kind, Known, OperandRule};
 
 /// A parameter of a layer or block.
 pub(super) struct Slot {
@@ -42,6 +42,17 @@ impl Slot {
             required: matches!(rule.default, Default::Required),
             is_flag: rule.kind == Kind::Flag,
             is_list: rule.kind == Kind::List,
+        }
+    }
+
+    pub(super) fn of_value(rule: &OperandRule) -> Self {
+        Slot {
+            name: Some(rule.name.to_owned()),
+            text: rule.name.to_owned(),
+            also: rule.also,
+            required: false,
+            is_flag: false,
+            is_list: false,
         }
     }
 }

@@ -87,14 +87,18 @@ impl Checker<'_, '_> {
             name: call.name.clone(),
             arguments: call.arguments.as_ref().map(|(paren, all)| (*paren, all[count..].to_vec())),
         };
-        let slots: Vec<Slot> = rule.arguments.iter().map(Slot::of_layer).collect();
+        let operands = layers::operands(rule.name);
+        let slots = rule.arguments.iter().map(Slot::of_layer);
+        let slots: Vec<Slot> = slots.chain(operands.iter().map(Slot::of_value)).collect();
         let signature = Signature { slots: &slots, example: rule.example, known: None };
         let Some(bound) = self.bind(&rest, &signature, environment) else {
             environment.forgiving = true;
             return Flow::Unknown;
         };
-        let settings = self.settings(&rule, &bound, environment, None);
-        let Flow::Value(query) = it else { return Flow::Unknown };
+        let (bound, given) = bound.split_at(rule.arguments.len());
+        let settings = self.settings(&rule, bound, environment, None);
+        let lengths = self.named_operands(operands, given, environment, it);
+        let (Flow::Value(query), Some(lengths)) = (it, lengths) else { return Flow::Unknown };
         let values: Vec<_> = flows
             .iter()
             .filter_map(|flow| match flow {
@@ -109,7 +113,7 @@ impl Checker<'_, '_> {
         };
         let operands = [query, key, value];
         let causal = settings.get("causal") == Some(Setting::Flag(true));
-        let mask = AttentionMask { causal, lengths: None };
+        let mask = AttentionMask { causal, lengths: lengths.lengths };
         let before = self.builder.graph().nodes().len();
         let result = match (word.as_str(), settings.get("hidden"), (heads.make)(&settings)) {
             ("attention", ..) => self.builder.attention(&name, operands, &mask),

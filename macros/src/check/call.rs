@@ -143,7 +143,9 @@ impl<'a> Checker<'_, 'a> {
         it: Flow,
     ) -> Flow {
         let it = self.flowing(it, call, environment);
-        let slots: Vec<Slot> = rule.arguments.iter().map(Slot::of_layer).collect();
+        let operands = layers::operands(rule.name);
+        let slots = rule.arguments.iter().map(Slot::of_layer);
+        let slots: Vec<Slot> = slots.chain(operands.iter().map(Slot::of_value)).collect();
         let known = rule.known.map(|known| (known, self.first_size(it)));
         let signature = Signature { slots: &slots, example: rule.example, known };
         let Some(bound) = self.bind(call, &signature, environment) else {
@@ -154,7 +156,9 @@ impl<'a> Checker<'_, 'a> {
             Flow::Value(value) => Some(self.builder.item(value)),
             Flow::Unknown | Flow::Nothing => None,
         };
-        let settings = self.settings(rule, &bound, environment, input);
+        let (bound, given) = bound.split_at(rule.arguments.len());
+        let settings = self.settings(rule, bound, environment, input);
+        let operands = self.named_operands(operands, given, environment, it);
         let Some(layer) = (rule.make)(&settings) else { return Flow::Unknown };
         let Flow::Value(x) = it else {
             return match layer {
@@ -162,14 +166,24 @@ impl<'a> Checker<'_, 'a> {
                 _ => Flow::Unknown,
             };
         };
+        let Some(operands) = operands else {
+            return self.builder.layer(&name, &layer, x).map_or(Flow::Unknown, Flow::Value);
+        };
         let before = self.builder.graph().nodes().len();
-        match self.builder.layer(&name, &layer, x) {
+        match self.build(&name, &layer, x, &operands) {
             Ok(value) => {
                 let parameters = self.parameters_since(before);
-                self.record(value, name, rule.name, &call.to_string(), call.name.span(), parameters)
+                let states = self.states.get(&name).cloned().unwrap_or_default();
+                let flow =
+                    self.record(value, name, rule.name, &call.to_string(), call.name.span(), parameters);
+                // A layer may be there for its states alone.
+                if let Some(made) = self.results.last_mut() {
+                    made.values.extend(states);
+                }
+                flow
             }
             Err(GraphError::Shape { error, .. }) => {
-                self.layer_error(call, rule, &bound, &error);
+                self.layer_error(call, rule, bound, &error);
                 self.repaired(&layer, &error, &name, x)
             }
             // Two equal labels, which were already reported.

@@ -11,6 +11,8 @@ mod instance;
 pub(crate) mod names;
 mod network;
 mod program;
+mod recurrent;
+mod scan;
 mod scope;
 mod settings;
 mod share;
@@ -141,6 +143,20 @@ enum Frame<'a> {
     },
 }
 
+/// The results of a layer, at least one of which should be used.
+struct Made {
+    values: Vec<ValueId>,
+    /// The layer as the user wrote it.
+    text: String,
+    span: Span,
+}
+
+impl Made {
+    fn is_unused(&self, uses: &[usize]) -> bool {
+        self.values.iter().all(|value| uses[value.index()] == 0)
+    }
+}
+
 /// Checks one network.
 struct Checker<'c, 'a> {
     scopes: &'c Scopes<'a>,
@@ -160,8 +176,12 @@ struct Checker<'c, 'a> {
     steps: usize,
     placeholders: usize,
     layers: Vec<LayerRow>,
+    /// The values after the last step of each recurrent layer with a label.
+    states: HashMap<String, Vec<ValueId>>,
     /// The results of layers, with the text and position to report unused ones.
-    results: Vec<(ValueId, String, Span)>,
+    results: Vec<Made>,
+    /// Layers in bodies of scans whose results are unused.
+    unused: Vec<Made>,
 }
 
 impl<'c, 'a> Checker<'c, 'a> {
@@ -184,7 +204,9 @@ impl<'c, 'a> Checker<'c, 'a> {
             steps: 0,
             placeholders: 0,
             layers: Vec::new(),
+            states: HashMap::new(),
             results: Vec::new(),
+            unused: Vec::new(),
         }
     }
 
@@ -286,12 +308,17 @@ impl<'c, 'a> Checker<'c, 'a> {
             Statement::It(_) => it,
             Statement::Let { name, value } => {
                 self.expect_free_name(name);
+                self.expect_not_carried(name, environment);
                 let flow = self.assigned_flow(value, &format!("let {name} = it"), environment, it);
                 environment.define_flow(name, flow);
                 it
             }
             Statement::Split { names, value } => {
                 self.split((names, value), environment, labels, it);
+                it
+            }
+            Statement::States { names, label } => {
+                self.name_states((names, label), environment, labels);
                 it
             }
             Statement::Output { name, value } => {
@@ -327,10 +354,18 @@ impl<'c, 'a> Checker<'c, 'a> {
                 self.step(keyword);
                 self.concat((label.as_ref(), keyword, paths), environment, labels, it)
             }
+            Statement::Scan(scan) => {
+                self.step(&scan.keyword);
+                self.expect_statements(&scan.body, "this `scan`");
+                self.scan(scan, environment, labels, it)
+            }
         }
     }
 
     fn assign(&mut self, name: &Ident, flow: Flow, environment: &mut Environment) {
+        if environment.in_scan() {
+            return self.assign_carried(name, flow, environment);
+        }
         let Some(outputs) = &mut environment.outputs else {
             let mistake = Mistake::new(format!("`{name}` cannot be assigned in a block")).help(format!(
                 "outputs are assigned in the network; to name a value write `let {name} = it;`"
@@ -433,7 +468,7 @@ impl<'c, 'a> Checker<'c, 'a> {
     ) -> Flow {
         let result = self.builder.item_dims(value).to_vec();
         self.layers.push(LayerRow { label, kind, result, parameters });
-        self.results.push((value, text.to_owned(), span));
+        self.results.push(Made { values: vec![value], text: text.to_owned(), span });
         Flow::Value(value)
     }
 

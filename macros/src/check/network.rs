@@ -302,12 +302,12 @@ impl<'a> Checker<'_, 'a> {
                 self.errors.report(&port.name, mistake);
             }
         }
-        for (value, text, span) in std::mem::take(&mut self.results) {
-            if uses[value.index()] == 0 {
-                let mistake = Mistake::new(format!("the result of `{text}` is never used"))
-                    .help("name it with `let name = it;` and use it, or leave the layer out".to_owned());
-                self.errors.report(&Ident::new("_layer", span), mistake);
-            }
+        let results = std::mem::take(&mut self.results).into_iter();
+        let unused = std::mem::take(&mut self.unused).into_iter();
+        for made in unused.chain(results.filter(|made| made.is_unused(&uses))) {
+            let mistake = Mistake::new(format!("the result of `{}` is never used", made.text))
+                .help("name it with `let name = it;` and use it, or leave the layer out".to_owned());
+            self.errors.report(&Ident::new("_layer", made.span), mistake);
         }
     }
 

@@ -30,13 +30,38 @@ struct Binding<T> {
     used: Cell<bool>,
 }
 
+/// A carried value of a scan.
+#[derive(Clone)]
+struct Carried {
+    name: String,
+    /// The position of its binding among the flows.
+    position: usize,
+    is_assigned: bool,
+}
+
+/// What assignments change: to be restored where a body was only checked, and its layers discarded.
+pub(super) struct Assignments {
+    outputs: Option<Vec<(Ident, Flow)>>,
+    carried: Option<Vec<Carried>>,
+    flows: Vec<Flow>,
+}
+
+/// An assignment that is not possible.
+pub(super) enum NotAssigned {
+    /// No output or carried value has the name.
+    Unknown,
+    Twice,
+}
+
 /// Names in scope. Later ones shadow earlier ones.
 #[derive(Clone, Default)]
 pub(super) struct Environment {
     flows: Vec<Binding<Flow>>,
     values: Vec<Binding<Value>>,
-    /// The values assigned to outputs; `None` in a block, which has no outputs.
+    /// The values assigned to outputs; `None` in a block or scan, which has no outputs.
     pub(super) outputs: Option<Vec<(Ident, Flow)>>,
+    /// The carried values of the scan whose body this is, in order; `None` outside of scans.
+    carried: Option<Vec<Carried>>,
     /// The sizes of the current value, if they are known.
     pub(super) it: Option<Vec<Dim>>,
     /// Set where a mistake hides uses of names, so that they are not reported as unused.
@@ -52,6 +77,11 @@ impl Environment {
     /// The parameters alone, for arguments that are evaluated later.
     pub(super) fn values_alone(&self) -> Self {
         Environment { values: self.values.clone(), it: self.it.clone(), ..Environment::default() }
+    }
+
+    /// These parameters with the values of another environment.
+    pub(super) fn with_flows_of(&self, other: &Environment) -> Self {
+        Environment { flows: other.flows.clone(), ..self.clone() }
     }
 
     /// Names a value: an input or a `let`.
@@ -94,6 +124,86 @@ impl Environment {
 
     pub(super) fn flow_names(&self) -> Vec<String> {
         self.flows.iter().map(|binding| plain(&binding.name)).collect()
+    }
+
+    /// The values of all names, by position.
+    pub(super) fn flows(&self) -> Vec<Flow> {
+        self.flows.iter().map(|binding| binding.meaning).collect()
+    }
+
+    /// Gives the names other values, by position.
+    pub(super) fn set_flows(&mut self, flows: &[Flow]) {
+        for (binding, flow) in self.flows.iter_mut().zip(flows) {
+            binding.meaning = *flow;
+        }
+    }
+
+    /// What assignments change.
+    pub(super) fn assignments(&self) -> Assignments {
+        Assignments { outputs: self.outputs.clone(), carried: self.carried.clone(), flows: self.flows() }
+    }
+
+    /// Undoes the assignments since.
+    pub(super) fn restore(&mut self, before: Assignments) {
+        self.outputs = before.outputs;
+        self.carried = before.carried;
+        self.set_flows(&before.flows);
+    }
+
+    /// Enters the body of a scan: only its carried values can be assigned.
+    pub(super) fn enter_scan(&mut self) {
+        self.outputs = None;
+        self.carried = Some(Vec::new());
+    }
+
+    /// Names a carried value of the scan that was entered.
+    pub(super) fn define_carried(&mut self, name: &Ident, flow: Flow) {
+        let carried = Carried { name: plain(name), position: self.flows.len(), is_assigned: false };
+        self.carried.get_or_insert_default().push(carried);
+        self.define_flow(name, flow);
+    }
+
+    /// Whether a name is that of a carried value of this scan.
+    pub(super) fn carries(&self, name: &str) -> bool {
+        self.carried_names().contains(&name)
+    }
+
+    /// The carried value of a name before its assignment.
+    pub(super) fn carried_flow(&self, name: &str) -> Option<Flow> {
+        let carried = self.carried.iter().flatten().find(|carried| carried.name == name)?;
+        Some(self.flows[carried.position].meaning)
+    }
+
+    /// Assigns a carried value of this scan, whose name means the new value from here on.
+    pub(super) fn assign_carried(&mut self, name: &str, flow: Flow) -> Result<(), NotAssigned> {
+        let carried = self.carried.iter_mut().flatten().find(|carried| carried.name == name);
+        let carried = carried.ok_or(NotAssigned::Unknown)?;
+        if std::mem::replace(&mut carried.is_assigned, true) {
+            return Err(NotAssigned::Twice);
+        }
+        self.flows[carried.position].meaning = flow;
+        Ok(())
+    }
+
+    /// The carried values of the scan in order, each with whether it was assigned.
+    pub(super) fn carried_flows(&self) -> Vec<(Flow, bool)> {
+        let carried = self.carried.iter().flatten();
+        carried.map(|carried| (self.flows[carried.position].meaning, carried.is_assigned)).collect()
+    }
+
+    /// The names of the carried values of the scan.
+    pub(super) fn carried_names(&self) -> Vec<&str> {
+        self.carried.iter().flatten().map(|carried| carried.name.as_str()).collect()
+    }
+
+    /// Whether the body of a scan is being checked.
+    pub(super) fn in_scan(&self) -> bool {
+        self.carried.is_some()
+    }
+
+    /// Names a value that need not be used.
+    pub(super) fn define_free_flow(&mut self, name: &Ident, flow: Flow) {
+        self.flows.push(Binding { name: name.clone(), meaning: flow, used: Cell::new(true) });
     }
 
     /// Marks the start of a nested body.
@@ -219,6 +329,7 @@ fn collect(body: &Body, taken: &mut HashSet<String>, errors: &mut Diagnostics) {
         let (label, paths) = match statement {
             Statement::Call { label, .. } | Statement::Repeat { label, .. } => (label, &[][..]),
             Statement::Concat { label, paths, .. } => (label, &paths[..]),
+            Statement::Scan(scan) => (&scan.label, &[][..]),
             Statement::If { then, otherwise, .. } => {
                 // Only one of the bodies is used, so both may have the same labels.
                 let mut other = taken.clone();
@@ -231,6 +342,7 @@ fn collect(body: &Body, taken: &mut HashSet<String>, errors: &mut Diagnostics) {
             }
             Statement::Let { .. }
             | Statement::Split { .. }
+            | Statement::States { .. }
             | Statement::Output { .. }
             | Statement::It(_)
             | Statement::Slip(_)

@@ -72,7 +72,8 @@ impl<'a> Checker<'_, 'a> {
         self.errors.enter(call, format!("`share({words})` applies `{}` {uses}", applied.call));
         let parameters = self.builder.graph().use_counts();
         let outside = std::mem::replace(&mut self.scope, applied.scope);
-        let mut own = applied.environment.clone();
+        // Values that the call names are those of these names here.
+        let mut own = applied.environment.with_flows_of(environment);
         let before = self.errors.count();
         let flow = self.apply(&applied.call, applied.called, &mut own, name, it);
         self.scope = outside;

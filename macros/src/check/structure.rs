@@ -10,7 +10,7 @@ use windlass_compiler::shape::Dim;
 use super::scope::{Environment, Flow, Labels};
 use super::values::Value;
 use super::{Checker, Frame};
-use crate::ast::{Body, Path, Statement};
+use crate::ast::{Body, Path, Scan, Statement};
 use crate::diagnostics::Mistake;
 
 /// A `repeat` without its count.
@@ -50,16 +50,23 @@ impl<'a> Checker<'_, 'a> {
                 result = self.body(body, environment, labels, it);
                 continue;
             }
-            let saved = (self.builder.clone(), self.layers.len(), self.results.len());
-            let outputs = environment.outputs.clone();
             let mut unused = labels.nested(String::new(), [], self.errors);
-            self.body(body, environment, &mut unused, Flow::Unknown);
-            environment.outputs = outputs;
-            self.builder = saved.0;
-            self.layers.truncate(saved.1);
-            self.results.truncate(saved.2);
+            self.discarded(body, environment, &mut unused);
         }
         if holds.is_none() { Flow::Unknown } else { result }
+    }
+
+    /// Checks a body whose layers are discarded.
+    pub(super) fn discarded(&mut self, body: &'a Body, environment: &mut Environment, labels: &mut Labels) {
+        let (builder, states) = (self.builder.clone(), self.states.clone());
+        let (layers, results, unused) = (self.layers.len(), self.results.len(), self.unused.len());
+        let assignments = environment.assignments();
+        self.body(body, environment, labels, Flow::Unknown);
+        environment.restore(assignments);
+        (self.builder, self.states) = (builder, states);
+        self.layers.truncate(layers);
+        self.results.truncate(results);
+        self.unused.truncate(unused);
     }
 
     pub(super) fn repeat(
@@ -76,18 +83,14 @@ impl<'a> Checker<'_, 'a> {
         }
         let Some(times @ 1..) = times else {
             // Zero or an unknown number of times: the body is still checked, but its layers are discarded.
-            let saved = (self.builder.clone(), self.layers.len(), self.results.len());
             let mut labels = outer.nested(name.to_owned(), [body], self.errors);
             if let Some(index) = index {
                 environment.define_value(index, Value::Unknown);
             }
-            self.body(body, environment, &mut labels, Flow::Unknown);
+            self.discarded(body, environment, &mut labels);
             if index.is_some() {
                 environment.leave_value();
             }
-            self.builder = saved.0;
-            self.layers.truncate(saved.1);
-            self.results.truncate(saved.2);
             return if times.is_some() { it } else { Flow::Unknown };
         };
         let mut flow = it;
@@ -203,12 +206,14 @@ fn last_token<'p>(path: &'p Path, keyword: &'p Ident) -> &'p dyn ToTokens {
             Some(
                 Statement::Repeat { keyword, .. }
                 | Statement::Concat { keyword, .. }
-                | Statement::If { keyword, .. },
+                | Statement::If { keyword, .. }
+                | Statement::Scan(Scan { keyword, .. }),
             ) => keyword,
             Some(
                 Statement::Let { name, .. }
                 | Statement::Output { name, .. }
                 | Statement::Split { value: name, .. }
+                | Statement::States { label: name, .. }
                 | Statement::It(name),
             ) => name,
             Some(Statement::Slip(_) | Statement::Malformed(_)) | None => keyword,

@@ -408,7 +408,7 @@ pub(crate) const OUTPUTS_HELP: &str =
 const ELEMENTS_HELP: &str =
     "write `[T] of index` for indices, such as tokens; inputs of numbers need no word: `[T]`";
 
-fn sizes(input: ParseStream) -> Result<Sizes> {
+pub(super) fn sizes(input: ParseStream) -> Result<Sizes> {
     if !input.peek(token::Bracket) {
         return Err(at_next_token(input, "expected a shape", "write its sizes in brackets: `[1, 28, 28]`"));
     }

@@ -28,6 +28,8 @@ fn reads_as(body: &str, expected: &str) {
             Statement::Repeat { .. } => 'r',
             Statement::If { .. } => 'f',
             Statement::Concat { .. } => 'p',
+            Statement::Scan(_) => 'S',
+            Statement::States { .. } => 't',
             Statement::Slip(_) => '?',
             Statement::Malformed(_) => '!',
         })
@@ -46,6 +48,17 @@ fn statements_are_told_apart() {
         "let (a, b) = it; let (a: 2, b: n - 2,) = a; relu; let (a b) = it; let (a, 2) = it; tanh",
         "ssc!!c",
     );
+}
+
+#[test]
+fn scans_are_read() {
+    reads_as(
+        "scan { relu } r: scan reverse (h: [2 * n], c = start, x in frames,) { relu; h = it } relu",
+        "SSc",
+    );
+    reads_as("let h = r.states; let (h, c) = r.states; relu", "ttc");
+    reads_as("scan (h: 4) { relu } tanh; scan (h) { relu } scan (h: [4]); scan (3) {} relu", "!c!!!c");
+    reads_as("let (h: 3, c) = r.states; let h = r.state; scan (h [4]) { relu } relu", "!?cl!c");
 }
 
 #[test]
