@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::names;
+use super::scan_dropout::without_dropout_in_scans;
 use crate::entity::ValueId;
 use crate::error::GraphError;
 use crate::graph::{Graph, Node};
@@ -12,16 +13,22 @@ use crate::shape::{Shape, Type};
 
 /// The graph of a network in training mode: every dropout draws its mask from the control input `seed`, each from its
 /// own random stream, and every batch normalisation uses the statistics of the batch and updates its running ones.
-/// Nothing else changes; a graph already in training mode stays the same.
+/// Dropout in the body of a scan drops other elements in every step. Nothing else changes; a graph already in training mode
+/// stays the same.
 ///
 /// # Errors
-/// [`GraphError::DuplicateName`] if the network has dropout and its own source named `seed`.
+/// [`GraphError::DuplicateName`] if the network has dropout and its own source named `seed`; [`GraphError::Shape`] for
+/// batch normalisation, or dropout of values without a batch, in the body of a scan.
 pub fn training_mode(graph: &Graph) -> Result<Graph, GraphError> {
-    training_mode_but(graph, |_| false)
+    training_mode_but(graph, |_, _| false)
 }
 
 /// Like [`training_mode`], except that batch normalisations selected by `keeps` still use their running statistics.
-pub(super) fn training_mode_but(graph: &Graph, keeps: impl Fn(&Node) -> bool) -> Result<Graph, GraphError> {
+pub(super) fn training_mode_but(
+    graph: &Graph,
+    keeps: impl Fn(&Graph, &Node) -> bool,
+) -> Result<Graph, GraphError> {
+    let graph = &without_dropout_in_scans(graph)?;
     let mut mode = TrainingMode { graph: Graph::new(graph.name()), values: HashMap::new(), seed: None };
     let mut stream = 0;
     // The latest value of each running statistic. If several nodes share one, each updates what the one before it made.
@@ -29,7 +36,7 @@ pub(super) fn training_mode_but(graph: &Graph, keeps: impl Fn(&Node) -> bool) ->
     let mut place_of: HashMap<&str, usize> = HashMap::new();
     for node in graph.nodes() {
         let Some(InTraining { op, is_random, updates }) =
-            node.op.in_training(stream).filter(|_| !keeps(node))
+            node.op.in_training(stream).filter(|_| !keeps(graph, node))
         else {
             mode.graph.copy_node(node, &mut mode.values)?;
             continue;

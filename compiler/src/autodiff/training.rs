@@ -42,7 +42,7 @@ pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph,
     check_names(graph)?;
     check_settings(options)?;
     let frozen = Frozen::of(graph, &options.frozen)?;
-    let mut graph = training_mode_but(graph, |node| frozen.fixes(graph, node))?;
+    let mut graph = training_mode_but(graph, |graph, node| frozen.fixes(graph, node))?;
     let loss = losses::add(&mut graph, options)?;
     graph.add_output(names::LOSS, loss)?;
 

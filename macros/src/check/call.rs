@@ -160,6 +160,13 @@ impl<'a> Checker<'_, 'a> {
         let settings = self.settings(rule, bound, environment, input);
         let operands = self.named_operands(operands, given, environment, it);
         let Some(layer) = (rule.make)(&settings) else { return Flow::Unknown };
+        let operands = operands.filter(|operands| {
+            given
+                .first()
+                .copied()
+                .flatten()
+                .is_none_or(|at| self.expect_initial(at, call, &layer, &operands.initial))
+        });
         let Flow::Value(x) = it else {
             return match layer {
                 Layer::Linear { out_features, .. } => self.placeholder(&[out_features]),

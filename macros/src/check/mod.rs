@@ -169,6 +169,8 @@ struct Checker<'c, 'a> {
     entered: &'c mut HashSet<(ScopeId, String)>,
     /// Layers and blocks with labels, which may be applied again.
     applied: HashMap<String, Applied<'a>>,
+    /// Those around each of the scans whose bodies are being checked: their parameters cannot be applied inside.
+    applied_outside: Vec<HashMap<String, Applied<'a>>>,
     builder: Builder,
     frames: Vec<Frame<'a>>,
     /// The number of nested bodies being checked.
@@ -198,6 +200,7 @@ impl<'c, 'a> Checker<'c, 'a> {
             errors,
             entered,
             applied: HashMap::new(),
+            applied_outside: Vec::new(),
             builder: Builder::new(name),
             frames: Vec::new(),
             depth: 0,

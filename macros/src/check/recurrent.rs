@@ -5,12 +5,12 @@ use syn::Expr;
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::GraphError;
 use windlass_compiler::graph::{AttentionMask, Heads, Layer, RecurrentOperands};
-use windlass_compiler::shape::DType;
+use windlass_compiler::shape::{DType, Dim};
 
 use super::Checker;
 use super::arguments::counted;
 use super::scope::{Environment, Flow, Labels};
-use crate::ast::{plain, source};
+use crate::ast::{Call, plain, source};
 use crate::diagnostics::{Mistake, did_you_mean};
 use crate::layers::{INITIAL, OperandRule};
 
@@ -77,6 +77,39 @@ impl Checker<'_, '_> {
         false
     }
 
+    /// Whether a recurrent layer can begin with the values of `initial`.
+    pub(super) fn expect_initial(
+        &mut self,
+        at: &Expr,
+        call: &Call,
+        layer: &Layer,
+        initial: &[ValueId],
+    ) -> bool {
+        let Layer::Recurrent(recurrent) = layer else { return true };
+        let expected: Vec<Vec<Dim>> =
+            recurrent.states().into_iter().map(|size| vec![Dim::from(size)]).collect();
+        let given: Vec<Vec<Dim>> =
+            initial.iter().map(|value| self.builder.item_dims(*value).to_vec()).collect();
+        if initial.is_empty() || expected == given {
+            return true;
+        }
+        let words = |shapes: &[Vec<Dim>]| {
+            shapes.iter().map(|shape| format!("{shape:?}")).collect::<Vec<_>>().join(", ")
+        };
+        let mistake = Mistake::new(format!(
+            "`{call}` begins with {} of {}, but `initial` gives {}",
+            counted(expected.len(), "state"),
+            words(&expected),
+            words(&given)
+        ));
+        let help = match expected.len() == given.len() {
+            true => "put `linear` behind a value to change its size",
+            false => "give `h` of each layer and direction, for `lstm` `(h, c)`",
+        };
+        self.report_here(at, mistake.help(help.to_owned()));
+        false
+    }
+
     /// Adds a layer with the values that its call names.
     pub(super) fn build(
         &mut self,
@@ -116,10 +149,10 @@ impl Checker<'_, '_> {
             let directions = "`h` of each layer and direction, for `lstm` `h` and `c`";
             let mistake =
                 Mistake::new(format!("`{text}` has {}: {directions}", counted(states.len(), "state")));
-            let placeholders: Vec<String> = (1..=states.len()).map(|index| format!("s{index}")).collect();
+            let numbered: Vec<String> = (1..=states.len()).map(|index| format!("s{index}")).collect();
             let help = match states.len() {
                 1 => format!("write `let h = {text}.states;`"),
-                _ => format!("write `let ({}) = {text}.states;`", placeholders.join(", ")),
+                _ => format!("name each: `let ({}) = {text}.states;`", numbered.join(", ")),
             };
             self.report_here(label, mistake.help(help));
         } else if states.is_none() {

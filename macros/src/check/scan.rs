@@ -161,7 +161,7 @@ impl<'a> Checker<'_, 'a> {
     fn body_alone(&mut self, scan: &'a Scan, environment: &mut Environment, labels: &Labels) {
         let assignments = environment.assignments();
         let mark = environment.enter();
-        environment.enter_scan();
+        environment.enter_scan(self.errors.count());
         for carried in &scan.carried {
             environment.define_carried(&carried.name, Flow::Unknown);
         }
@@ -187,7 +187,8 @@ impl<'a> Checker<'_, 'a> {
         let constants: Vec<ValueId> = operands.constants.iter().map(|(_, value)| *value).collect();
         let has_current = it != Flow::Nothing;
         let mut around = std::mem::replace(&mut self.builder, Builder::new("step"));
-        let outside = (std::mem::take(&mut self.applied), std::mem::take(&mut self.states));
+        let states = std::mem::take(&mut self.states);
+        self.applied_outside.push(std::mem::take(&mut self.applied));
         let marks = (self.layers.len(), self.results.len());
         let scanned = around.scan(
             name,
@@ -217,7 +218,7 @@ impl<'a> Checker<'_, 'a> {
             },
         );
         self.builder = around;
-        (self.applied, self.states) = outside;
+        (self.applied, self.states) = (self.applied_outside.pop().unwrap_or_default(), states);
         for row in &mut self.layers[marks.0..] {
             row.label = format!("{name}.{}", row.label);
         }
@@ -263,7 +264,7 @@ impl<'a> Checker<'_, 'a> {
             .map(|position| inside.get(&position).map_or(Flow::Unknown, |value| Flow::Value(*value)))
             .collect();
         environment.set_flows(&flows);
-        environment.enter_scan();
+        environment.enter_scan(self.errors.count());
         let mark = environment.enter();
         for (carried, value) in scan.carried.iter().zip(&inputs.carried) {
             environment.define_carried(&carried.name, Flow::Value(*value));
@@ -276,6 +277,15 @@ impl<'a> Checker<'_, 'a> {
         let mut labels = labels.nested(String::new(), [&scan.body], self.errors);
         let result = self.body(&scan.body, environment, &mut labels, it);
         let result = self.flowing(result, &scan.keyword, environment);
+        let state = self.builder.graph().states().next().map(|(_, state)| state.name.clone());
+        if let Some(state) = state {
+            let layer = state.rsplit_once('.').map_or(&*state, |(layer, _)| layer);
+            let text = format!("`{layer}` in the body of a `scan` would change `{state}` in every step");
+            let mistake = Mistake::new(text).help(
+                "use `layer_norm`, which has no statistics, or put the layer before the `scan`".to_owned(),
+            );
+            self.report_here(&scan.keyword, mistake);
+        }
         let carried = environment.carried_flows();
         for name in environment.leave(mark) {
             let mistake = Mistake::new(format!("`{name}` is never used in this `scan`"))
@@ -307,12 +317,16 @@ impl<'a> Checker<'_, 'a> {
         if let (Some(Flow::Value(old)), Flow::Value(new)) = (environment.carried_flow(&text), flow) {
             let [old, new] = [old, new].map(|value| self.builder.graph().ty(value).clone());
             if old != new {
+                environment.forgiving = true;
+                if self.errors.count() > environment.mistakes {
+                    // Probably the shape of a layer before it is wrong.
+                    return;
+                }
                 let [was, is] = [old, new].map(|ty| ty.shape.display_item().to_string());
                 let mistake =
                     Mistake::new(format!("the carried value `{name}` is {was}, but its new value is {is}"))
                         .help("let the body compute the same shape, or begin with the new one".to_owned());
                 self.report_here(name, mistake);
-                environment.forgiving = true;
                 return;
             }
         }

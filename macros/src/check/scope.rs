@@ -62,6 +62,8 @@ pub(super) struct Environment {
     pub(super) outputs: Option<Vec<(Ident, Flow)>>,
     /// The carried values of the scan whose body this is, in order; `None` outside of scans.
     carried: Option<Vec<Carried>>,
+    /// The number of mistakes before the body of that scan.
+    pub(super) mistakes: usize,
     /// The sizes of the current value, if they are known.
     pub(super) it: Option<Vec<Dim>>,
     /// Set where a mistake hides uses of names, so that they are not reported as unused.
@@ -150,8 +152,9 @@ impl Environment {
         self.set_flows(&before.flows);
     }
 
-    /// Enters the body of a scan: only its carried values can be assigned.
-    pub(super) fn enter_scan(&mut self) {
+    /// Enters the body of a scan, after this many mistakes: only its carried values can be assigned.
+    pub(super) fn enter_scan(&mut self, mistakes: usize) {
+        self.mistakes = mistakes;
         self.outputs = None;
         self.carried = Some(Vec::new());
     }

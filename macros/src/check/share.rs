@@ -1,5 +1,7 @@
 //! `share(c1)`: applies a layer or block again, with the parameters of its first use.
 
+use std::collections::HashMap;
+
 use proc_macro2::Ident;
 use syn::Expr;
 use windlass_compiler::shape::Dim;
@@ -120,7 +122,13 @@ impl<'a> Checker<'_, 'a> {
             .filter_map(|name| name.strip_prefix(prefix))
             .filter(|name| !name.contains('.'))
             .collect();
-        let mistake = if labels.has(&text) {
+        let is_outside = |name: &String| name.rsplit('.').next() == Some(&*text);
+        let mistake = if self.applied_outside.iter().flat_map(HashMap::keys).any(is_outside) {
+            Mistake::new(format!("`{text}` is outside of this `scan`, whose steps share layers of its body"))
+                .help(format!(
+                    "apply `{text}` to the whole sequence before the `scan`, or label it in the body"
+                ))
+        } else if labels.has(&text) {
             Mistake::new(format!("`{text}` is not the label of a layer or block before this")).help(
                 "write its first use before; to share a `repeat` or `concat`, make it a block".to_owned(),
             )

@@ -23,6 +23,7 @@ mod programs;
 mod random;
 mod recurrent;
 mod run;
+mod scans;
 mod settings;
 mod special;
 mod sums;
