@@ -334,3 +334,59 @@ fn scans_nest() {
     let image = ndarray::Array4::from_shape_vec((2, 9, 4, 1), noise(72, 3)).unwrap();
     assert_eq!(model.forward(&image).unwrap().shape(), [2, 6]);
 }
+
+/// A running mean, h' = 0.75·h + 0.25·x, and numbers in other places.
+#[test]
+fn numbers_are_values() {
+    network! {
+        block halves(part) { multiply(part); add(1 - part, 3) }
+
+        network Mean(x: [T, 6]) -> (y: [T, 6], ones: [T, 6]) {
+            scan (h: [6]) { multiply(0.25); let new = it; from(h); multiply(1 - 0.25); add(new); h = it; }
+            y = it;
+            let y = it;
+            from(y); subtract(y); halves(1 / 2); subtract(2.5);
+            ones = it;
+        }
+    }
+    let model = Mean::model(1).unwrap();
+    let x = frames(2, 4);
+    let results = model.forward(&x).unwrap();
+    assert!(results.ones.iter().all(|one| *one == 1.0));
+    let mut expected = Array3::<f32>::zeros((2, 4, 6));
+    for sample in 0..2 {
+        for feature in 0..6 {
+            let mut mean = 0.0;
+            for step in 0..4 {
+                mean = 0.75 * mean + 0.25 * x[(sample, step, feature)];
+                expected[(sample, step, feature)] = mean;
+            }
+        }
+    }
+    close(&results.y, &expected.into_dyn(), 1e-6);
+}
+
+/// Numbers behind layers, whose epilogues add values.
+#[test]
+fn numbers_follow_layers() {
+    network! {
+        network Shifted(image: [3, 9, 9], x: [20]) -> (map: [4, 9, 9], y: [33]) {
+            from(image); c: conv2d(4, kernel_size = 3, padding = 1); add(1.5); multiply(2); map = it;
+            from(x); f: linear(33); subtract(0.5); relu; multiply(-1); add(2); y = it;
+        }
+
+        network Plain2(image: [3, 9, 9], x: [20]) -> (map: [4, 9, 9], y: [33]) {
+            from(image); c: conv2d(4, kernel_size = 3, padding = 1); map = it;
+            from(x); f: linear(33); y = it;
+        }
+    }
+    let (shifted, plain) = (Shifted::model(7).unwrap(), Plain2::model(7).unwrap());
+    for batch in [1, 3, 17] {
+        let image = ndarray::Array4::from_shape_vec((batch, 3, 9, 9), noise(batch * 243, 3)).unwrap();
+        let x = Array2::from_shape_vec((batch, 20), noise(batch * 20, 4)).unwrap();
+        let own = shifted.forward(ShiftedInputs::new(&image, &x)).unwrap();
+        let other = plain.forward(Plain2Inputs::new(&image, &x)).unwrap();
+        close(&own.map, &other.map.mapv(|x| (x + 1.5) * 2.0), 1e-5);
+        close(&own.y, &other.y.mapv(|x| 2.0 - (x - 0.5).max(0.0)), 1e-5);
+    }
+}

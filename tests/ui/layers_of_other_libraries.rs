@@ -9,7 +9,7 @@ windlass::network! {
     }
 
     network Shapes(image: [3, 32, 32]) -> [10] {
-        conv_transpose2d(3, 8); reshape(3, 1024); adaptive_max_pool2d(1); multiply(2)
+        conv_transpose2d(3, 8); reshape(3, 1024); adaptive_max_pool2d(1); multiply(true)
     }
 
     network Nothing(x: [8]) -> [10] {

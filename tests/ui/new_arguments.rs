@@ -78,7 +78,7 @@ network! {
         from(image);
         multiply(narrow);
         subtract(narrow);
-        multiply(2);
+        multiply(narrow, 1e60);
         add(part)
     }
 }

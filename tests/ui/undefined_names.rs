@@ -7,7 +7,7 @@ windlass::network! {
         add(skp);
         from(start);
         skip;
-        add(3);
+        add("x");
         flatten; linear(10)
     }
 }

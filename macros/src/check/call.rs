@@ -12,7 +12,7 @@ use super::names::ScopeId;
 use super::scope::{Environment, Flow, Labels};
 use super::values::{Passed, Value};
 use super::{Checker, Frame};
-use crate::ast::{Block, Call, Pattern, plain, source};
+use crate::ast::{Block, Call, Pattern, plain};
 use crate::diagnostics::Mistake;
 use crate::layers::{self, LayerRule};
 
@@ -396,105 +396,5 @@ impl<'a> Checker<'_, 'a> {
                 }
             }
         }
-    }
-
-    /// `add(skip)`, `subtract(mean)`, `multiply(gate)`: combines the current value with named values.
-    fn combine(
-        &mut self,
-        (label, call, combination): (Option<&Ident>, &Call, Combination),
-        environment: &mut Environment,
-        labels: &mut Labels,
-        it: Flow,
-    ) -> Flow {
-        let word = combination.word();
-        let name = labels.name(label, word);
-        let it = self.flowing(it, call, environment);
-        let example = format!("let skip = it; conv2d(…); {word}(skip)");
-        let others = self.named_arguments(call, environment, it, &example);
-        let mut result = it;
-        for (index, (other_name, other)) in others.into_iter().enumerate() {
-            let (Flow::Value(left), Flow::Value(right)) = (result, other) else {
-                // One of the two has a known shape.
-                result = if matches!(result, Flow::Value(_)) { result } else { other };
-                continue;
-            };
-            let name = if index == 0 { name.clone() } else { format!("{name}.{index}") };
-            result = match self.builder.combine(&name, combination, left, right) {
-                Ok(value) => self.record(value, name, word, &call.to_string(), call.name.span(), 0),
-                Err(GraphError::Shape { error: error @ ShapeError::NeedsNumbers { .. }, .. }) => {
-                    self.report_here(call, Mistake::new(format!("`{call}` {error}")).help(error.help()));
-                    result
-                }
-                Err(GraphError::Shape { error, .. }) => {
-                    let mistake = Mistake::new(format!(
-                        "`{call}` needs {}, but the current value is {:?} and `{other_name}` is {:?}",
-                        match combination {
-                            Combination::Multiply =>
-                                "equal shapes, or a factor for each channel or each sample",
-                            Combination::Add | Combination::Subtract => "two equal shapes",
-                        },
-                        self.builder.item_dims(left),
-                        self.builder.item_dims(right)
-                    ));
-                    self.report_here(call, mistake.help(error.help()));
-                    result
-                }
-                Err(error) => {
-                    self.errors.report(call, Mistake::new(error.to_string()));
-                    result
-                }
-            };
-        }
-        result
-    }
-
-    /// `from(skip)`: continues from a named value.
-    fn from(&mut self, label: Option<&Ident>, call: &Call, environment: &mut Environment, it: Flow) -> Flow {
-        if let Some(label) = label {
-            let mistake = Mistake::new("`from` has no parameters that a label could name")
-                .help(format!("to name the value write `let {label} = it;` after it"));
-            self.errors.report(label, mistake);
-        }
-        let values = self.named_arguments(call, environment, it, "let start = it; conv2d(…); from(start)");
-        if values.len() > 1 {
-            let mistake = Mistake::new("`from` continues from one value")
-                .help("to use several write `add(…)` or `concat { … }`".to_owned());
-            self.errors.report(call, mistake);
-        }
-        values.first().map_or(Flow::Unknown, |(_, flow)| *flow)
-    }
-
-    fn named_arguments(
-        &mut self,
-        call: &Call,
-        environment: &mut Environment,
-        it: Flow,
-        example: &str,
-    ) -> Vec<(String, Flow)> {
-        if call.arguments().is_empty() {
-            let mistake = Mistake::new(format!("`{}` needs the name of a value", plain(&call.name)))
-                .help(format!("for example `{example}`"));
-            self.errors.report(call, mistake);
-            environment.forgiving = true;
-        }
-        let mut flows = Vec::new();
-        for argument in call.arguments() {
-            let name = match &argument.value {
-                Expr::Path(path) if argument.name.is_none() => path.path.get_ident(),
-                _ => None,
-            };
-            if let Some(name) = name {
-                flows.push((plain(name), self.named_flow(name, environment, it)));
-            } else {
-                let text = source(&argument.value);
-                let mistake =
-                    Mistake::new(format!("`{}` takes names of values, not `{text}`", plain(&call.name)))
-                        .help(format!("for example `{example}`"));
-                self.errors.report(&argument.value, mistake);
-                environment.forgiving = true;
-                flows.push((text, Flow::Unknown));
-            }
-        }
-        flows
     }
 }

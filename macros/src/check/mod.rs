@@ -5,6 +5,7 @@
 mod arguments;
 mod attention;
 mod call;
+mod combine;
 mod evaluate;
 mod forms;
 mod instance;
@@ -34,7 +35,6 @@ use windlass_compiler::shape::Dim;
 
 use crate::ast::{Block, Body, Constant, Item, Library, Network, Program, Statement, plain};
 use crate::diagnostics::{Diagnostics, Mistake};
-use crate::layers;
 use instance::Declared;
 use names::{ScopeId, Scopes};
 pub(crate) use network::is_primitive;
@@ -417,46 +417,6 @@ impl<'c, 'a> Checker<'c, 'a> {
             self.errors.report(&unused, mistake);
         }
         flow
-    }
-
-    /// The value of `it` or a name.
-    fn named_flow(&mut self, name: &Ident, environment: &Environment, it: Flow) -> Flow {
-        self.assigned_flow(name, "let y = it", environment, it)
-    }
-
-    /// The value of `it` or a name. `assignment` is how to name the result of a layer instead.
-    fn assigned_flow(&mut self, name: &Ident, assignment: &str, environment: &Environment, it: Flow) -> Flow {
-        let text = plain(name);
-        if text == "it" {
-            return self.flowing(it, name, environment);
-        }
-        if let Some(flow) = environment.flow(&text) {
-            return flow;
-        }
-        let mistake = Mistake::new(format!("there is no value named `{text}`"));
-        let mistake = if let Some(meant) = environment.similar_flow(&text) {
-            mistake.help(format!("did you mean `{meant}`?"))
-        } else if environment.value(&text).is_some() {
-            mistake.help(format!("`{text}` is a number, a parameter"))
-        } else if layers::find(&text).is_some() || self.scopes.block(self.scope, &text).is_some() {
-            mistake.help(format!("to name the result of `{text}`, write it before: `{text}; {assignment}`"))
-        } else {
-            mistake.help(format!("name the current value first: `let {text} = it;`"))
-        };
-        self.errors.report(name, mistake);
-        Flow::Unknown
-    }
-
-    /// The current value, if there is one.
-    fn flowing(&mut self, it: Flow, at: &dyn ToTokens, environment: &Environment) -> Flow {
-        if it != Flow::Nothing {
-            return it;
-        }
-        let inputs: Vec<String> =
-            environment.flow_names().iter().map(|name| format!("`from({name})`")).collect();
-        let mistake = Mistake::new(format!("choose an input first: {}", inputs.join(" or ")));
-        self.errors.report(at, mistake);
-        Flow::Unknown
     }
 
     /// Records a layer for the documentation, and that its result should be used.
