@@ -177,6 +177,7 @@ pub use windlass_compiler::plan::{
 };
 pub use windlass_compiler::shape::{DType, Dim, Polynomial, Shape, Sizes, Symbol, Type};
 pub use windlass_compiler::summary::{ReceptiveField, Summary, summary};
+pub use windlass_compiler::target::{VECTOR_BITS, available_vector_bits};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
 pub use windlass_runtime::error::{DataSetProblem, NetworkProblem, OutsideVocabulary, TensorMismatch};
@@ -191,7 +192,8 @@ pub use windlass_runtime::tensor::{NamedShapes, NamedTensors};
 pub use windlass_runtime::trainer::{NonFiniteOrigin, Stage};
 pub use windlass_runtime::{
     Error, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport, Stream, Streaming,
-    Target, Trainer, TrainerOptions, Tuning, checkpoint, data, initialize, metrics, schedule, text, tuning,
+    Target, Trainer, TrainerOptions, Tuning, checkpoint, data, initialize, metrics, object, schedule, text,
+    tuning,
 };
 
 pub mod convolution {

@@ -112,6 +112,28 @@ pub fn plan_optimized(
     front(graph, mode, options, &host(options)?, &Dump::none(), &mut CompileTimes::default())
 }
 
+/// The plan of a graph for any target.
+///
+/// # Errors
+/// As [`compile`].
+pub fn plan_for(
+    graph: &Graph,
+    mode: Mode,
+    options: &CompileOptions,
+    target: &Target,
+) -> Result<Plan, CompileError> {
+    options.plan.check()?;
+    Ok(front(graph, mode, options, target, &Dump::none(), &mut CompileTimes::default())?.1)
+}
+
+/// Compiles a plan for this machine.
+///
+/// # Errors
+/// [`CompileError::Codegen`] for a plan for another machine.
+pub fn assemble(plan: Plan) -> Result<Program, CompileError> {
+    Ok(Program::compile(plan, false, None, false)?)
+}
+
 /// The running CPU as a target, after all settings are checked.
 fn host(options: &CompileOptions) -> Result<Target, CompileError> {
     options.plan.check()?;

@@ -42,6 +42,14 @@ pub enum Error {
         /// Why.
         reason: Box<windlass_compiler::autodiff::AutodiffError>,
     },
+    /// A network cannot become an object file.
+    #[error("cannot build an object file of `{network}`: {reason}")]
+    Object {
+        /// The network.
+        network: String,
+        /// Why.
+        reason: crate::object::ObjectError,
+    },
     /// Threads could not be started.
     #[error("could not start {count} threads: {reason}; ask for fewer")]
     Threads {

@@ -21,6 +21,7 @@ use self::memory::{AlignedFloats, reserve};
 use self::parallel::ParallelSteps;
 use self::threads::Threads;
 use crate::error::Error;
+use crate::parameters::Parameters;
 
 /// The memory of one run, kept for later runs so that these need not allocate any.
 #[derive(Debug, Default)]
@@ -239,6 +240,23 @@ impl Executor {
         // Taken out of the lock first, because freeing takes time.
         let idle = std::mem::take(&mut *lock(&self.workspaces));
         drop(idle);
+    }
+
+    /// The prepacked memory for these parameters.
+    pub(crate) fn prepacked(&self, parameters: &Parameters) -> Result<Vec<f32>, Error> {
+        let plan = self.program.plan();
+        let sizes = self.symbols.iter().fold(Sizes::new(), |sizes, &size| sizes.with(size, 1));
+        let mut run = self.start(sizes)?;
+        for (index, slot) in plan.slots.iter().enumerate() {
+            if slot.kind == SlotKind::Parameter
+                && let Some(values) = parameters.read(&slot.name, index)
+            {
+                run.bind(index, values)?;
+            }
+        }
+        run.prepack(parameters.version())?;
+        let prepacked = self.prepacked.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(prepacked.memory.to_vec(plan.memory.prepacked))
     }
 
     /// Whether the results of `prepack` for a version exist.

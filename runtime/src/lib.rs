@@ -14,6 +14,7 @@ pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod network;
+pub mod object;
 pub mod options;
 pub mod parameters;
 pub mod predictor;

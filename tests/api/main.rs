@@ -12,6 +12,7 @@ mod language;
 mod libraries;
 mod losses;
 mod models;
+mod objects;
 mod predictor;
 mod recurrent;
 mod scans;

@@ -107,18 +107,19 @@ impl Functions {
     }
 }
 
-/// Compiles the kernels of a plan, and the leaves they call, for any module. Kernels are exported under the names of
-/// [`abi::kernel_symbol`]; nothing else is exported, and nothing is imported.
+/// Compiles the kernels of a plan, and the leaves they call, for any module. Kernels have the names of
+/// [`abi::kernel_symbol`], and are exported or not; leaves are never exported, and nothing is imported.
 pub(super) fn compile<M: Module>(
     module: &mut M,
     plan: &Plan,
-    isas: &Isas,
+    (isas, linkage): (&Isas, Linkage),
     listing: Option<&mut Listing>,
 ) -> Result<Compiled, CodegenError> {
     let mut context = module.make_context();
     context.set_disasm(listing.is_some());
     let mut compiler = Compiler {
         isas,
+        linkage,
         plan,
         module,
         context,
@@ -135,6 +136,8 @@ pub(super) fn compile<M: Module>(
 
 struct Compiler<'c, M> {
     isas: &'c Isas,
+    /// That of kernels.
+    linkage: Linkage,
     plan: &'c Plan,
     module: &'c mut M,
     context: Context,
@@ -178,7 +181,7 @@ impl<M: Module> Compiler<'_, M> {
         let signature = abi::kernel_signature(self.module.isa().default_call_conv());
         let id = self
             .module
-            .declare_function(&abi::kernel_symbol(&self.plan.name, phase, index), Linkage::Export, &signature)
+            .declare_function(&abi::kernel_symbol(&self.plan.name, phase, index), self.linkage, &signature)
             .map_err(|error| refused(&name, &error))?;
         self.context.func = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
         let mut builder = FunctionBuilder::new(&mut self.context.func, &mut self.functions);

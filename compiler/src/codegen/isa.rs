@@ -1,7 +1,8 @@
 //! Cranelift's ISA settings for a target.
 
-use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::isa::{self, Builder, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable, Flags};
+use target_lexicon::Triple;
 
 use super::{CodegenError, avx};
 use crate::plan::Features;
@@ -31,27 +32,58 @@ impl Isas {
             return Err(CodegenError::Target { reason });
         }
         Ok(Isas {
-            loops: isa(target, verify, "speed")?,
-            leaves: isa(target, verify, "none")?,
+            loops: isa(native(target)?, verify, "speed", false)?,
+            leaves: isa(native(target)?, verify, "none", false)?,
+            fma: target.fma,
+            avx: avx::Width::of(target.vectors),
+        })
+    }
+
+    /// The compilers for object files, which run on every CPU of a platform that has the target's vectors.
+    ///
+    /// # Errors
+    /// [`CodegenError::Target`] for a platform that Cranelift does not support.
+    pub(crate) fn portable(target: &Target, triple: &Triple) -> Result<Self, CodegenError> {
+        Ok(Isas {
+            loops: isa(portable(target, triple)?, false, "speed", true)?,
+            leaves: isa(portable(target, triple)?, false, "none", true)?,
             fma: target.fma,
             avx: avx::Width::of(target.vectors),
         })
     }
 }
 
-fn isa(target: &Target, verify: bool, opt_level: &str) -> Result<OwnedTargetIsa, CodegenError> {
+/// The CPU that a target is for: this one.
+fn native(target: &Target) -> Result<Builder, CodegenError> {
+    let native = target.features == Features::Native;
+    cranelift_native::builder_with_options(native)
+        .map_err(|reason| CodegenError::Target { reason: reason.to_owned() })
+}
+
+/// Every CPU of a platform that has the target's vectors.
+fn portable(target: &Target, triple: &Triple) -> Result<Builder, CodegenError> {
+    let failed =
+        |reason: &dyn std::fmt::Display| CodegenError::Target { reason: format!("{triple}: {reason}") };
+    let mut builder = isa::lookup(triple.clone()).map_err(|error| failed(&error))?;
+    if target.architecture == Architecture::X86_64 && target.vectors.bits > 128 {
+        for feature in ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_avx", "has_avx2", "has_fma"] {
+            builder.enable(feature).map_err(|error| failed(&error))?;
+        }
+    }
+    Ok(builder)
+}
+
+fn isa(builder: Builder, verify: bool, opt_level: &str, pic: bool) -> Result<OwnedTargetIsa, CodegenError> {
     let failed = |reason: &dyn std::fmt::Display| CodegenError::Target { reason: reason.to_string() };
     let mut flags = settings::builder();
     for (name, value) in [
         ("opt_level", opt_level),
-        ("is_pic", "false"),
+        ("is_pic", if pic { "true" } else { "false" }),
         ("use_colocated_libcalls", "false"),
         ("enable_verifier", if verify { "true" } else { "false" }),
     ] {
         flags.set(name, value).map_err(|error| failed(&error))?;
     }
-    let native = target.features == Features::Native;
-    let builder = cranelift_native::builder_with_options(native).map_err(|error| failed(&error))?;
     builder.finish(Flags::new(flags)).map_err(|error| failed(&error))
 }
 

@@ -1,7 +1,7 @@
 //! Compiles kernels into the memory of this process with Cranelift's JIT.
 
 use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{FuncId, default_libcall_names};
+use cranelift_module::{FuncId, Linkage, default_libcall_names};
 
 use super::compile::{Compiled, CompiledKernel, compile};
 use super::isa::Isas;
@@ -30,7 +30,7 @@ pub(super) fn load(plan: &Plan, isas: &Isas, listing: Option<&mut Listing>) -> R
     let mut builder = JITBuilder::with_isa(isas.loops.clone(), default_libcall_names());
     builder.memory_provider(Box::new(memory.clone()));
     let mut module = JITModule::new(builder);
-    let Compiled { prepack, run, functions } = compile(&mut module, plan, isas, listing)?;
+    let Compiled { prepack, run, functions } = compile(&mut module, plan, (isas, Linkage::Export), listing)?;
     memory.reserve(functions.bytes_at_most());
     functions.define(&mut module)?;
     module.finalize_definitions().map_err(|error| refused("module", &error))?;

@@ -7,6 +7,7 @@ mod fallback;
 mod isa;
 mod jit;
 mod memory;
+pub mod object;
 mod perf_map;
 mod program;
 mod step;

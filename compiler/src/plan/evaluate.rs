@@ -101,9 +101,35 @@ impl Plan {
                 return Err(EvaluatePlanError::Slot { plan: plan(), name, batch, expected, got });
             }
         }
+        let mut areas = self.areas(batch, &values)?;
+        areas.extend(slots.iter_mut().map(std::mem::take));
+        let mut memory = KernelMemory { areas, spans: Vec::new() };
+        let result = self.phases(&values, &mut memory);
+        let bound = memory.areas.drain(self.first_slot()..);
+        slots.iter_mut().zip(bound).for_each(|(slot, words)| *slot = words);
+        result
+    }
+
+    /// The prepacked memory of all runs with these parameters, computed without code. The words of the slots are as for
+    /// [`Plan::evaluate`]; only parameters are read.
+    ///
+    /// # Errors
+    /// As [`Plan::evaluate`].
+    pub fn prepacked(&self, slots: &[Vec<u32>]) -> Result<Vec<u32>, EvaluatePlanError> {
+        let values = vec![1; self.sizes.polynomials().len()];
+        let mut areas = self.areas(1, &values)?;
+        areas.extend_from_slice(slots);
+        let mut memory = KernelMemory { areas, spans: Vec::new() };
+        self.prepack_phase(&values, &mut memory)?;
+        Ok(std::mem::take(&mut memory.areas[PREPACKED]))
+    }
+
+    /// The memory of a run without its slots. Constants are written.
+    fn areas(&self, batch: usize, values: &[usize]) -> Result<Vec<Vec<u32>>, EvaluatePlanError> {
+        let plan = || self.name.clone();
         let arenas = [self.memory.fixed, self.memory.prepacked, self.memory.prepacking];
         let scratch = std::iter::repeat_n(self.memory.scratch, self.threads);
-        let open = self.memory.open_words(&values);
+        let open = self.memory.open_words(values);
         let mut areas = Vec::new();
         for words in arenas.into_iter().chain(scratch).chain(open) {
             let mut area = Vec::new();
@@ -118,12 +144,7 @@ impl Plan {
                 *word = number.to_bits();
             }
         }
-        areas.extend(slots.iter_mut().map(std::mem::take));
-        let mut memory = KernelMemory { areas, spans: Vec::new() };
-        let result = self.phases(&values, &mut memory);
-        let bound = memory.areas.drain(self.first_slot()..);
-        slots.iter_mut().zip(bound).for_each(|(slot, words)| *slot = words);
-        result
+        Ok(areas)
     }
 
     /// The area of the first slot.
@@ -132,12 +153,8 @@ impl Plan {
     }
 
     fn phases(&self, values: &[usize], memory: &mut KernelMemory) -> Result<(), EvaluatePlanError> {
-        let of_phase = |prepacking| -> Vec<Vec<Option<Span>>> {
-            (0..self.threads).map(|thread| self.spans(prepacking, values, thread)).collect()
-        };
-        let spans = of_phase(true);
-        self.prepack.iter().try_for_each(|kernel| self.evaluate_kernel(kernel, &spans, values, memory))?;
-        let mut spans = of_phase(false);
+        self.prepack_phase(values, memory)?;
+        let mut spans = self.spans_of(false, values);
         self.try_walk(values, &mut |event| match event {
             Event::Kernel(kernel) => self.evaluate_kernel(&self.run[kernel], &spans, values, memory),
             Event::Move { window, position } => {
@@ -145,6 +162,16 @@ impl Plan {
                 Ok(())
             }
         })
+    }
+
+    fn prepack_phase(&self, values: &[usize], memory: &mut KernelMemory) -> Result<(), EvaluatePlanError> {
+        let spans = self.spans_of(true, values);
+        self.prepack.iter().try_for_each(|kernel| self.evaluate_kernel(kernel, &spans, values, memory))
+    }
+
+    /// The memory of each buffer that each thread may access in a phase.
+    fn spans_of(&self, prepacking: bool, values: &[usize]) -> Vec<Vec<Option<Span>>> {
+        (0..self.threads).map(|thread| self.spans(prepacking, values, thread)).collect()
     }
 
     fn evaluate_kernel(

@@ -69,6 +69,14 @@ impl AlignedFloats {
         }
     }
 
+    /// A copy of the first floats of the reserved memory.
+    pub(super) fn to_vec(&self, floats: usize) -> Vec<f32> {
+        match &self.pages {
+            Some((pages, first)) => bytemuck::cast_slice(&pages[*first..*first + 4 * floats]).to_vec(),
+            None => self.lines.iter().flat_map(|line| line.0).take(floats).collect(),
+        }
+    }
+
     /// The address of the first float.
     pub(super) fn address(&mut self) -> *mut f32 {
         match &mut self.pages {

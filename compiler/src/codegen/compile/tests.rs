@@ -1,6 +1,6 @@
 //! Plans compiled into an object file, and what a program reports about leaves that are not assembled.
 
-use cranelift_module::default_libcall_names;
+use cranelift_module::{Linkage, default_libcall_names};
 use cranelift_object::{ObjectBuilder, ObjectModule};
 use object::{Object, ObjectSymbol};
 
@@ -50,7 +50,7 @@ fn an_object_file_defines_every_kernel_and_imports_nothing() {
         let isas = Isas::new(&plan.target, true).unwrap();
         let builder = ObjectBuilder::new(isas.loops.clone(), "network", default_libcall_names()).unwrap();
         let mut module = ObjectModule::new(builder);
-        let compiled = compile(&mut module, &plan, &isas, None).unwrap();
+        let compiled = compile(&mut module, &plan, (&isas, Linkage::Export), None).unwrap();
         assert_eq!((compiled.prepack.len(), compiled.run.len()), (plan.prepack.len(), plan.run.len()));
         compiled.functions.define(&mut module).unwrap();
         let bytes = module.finish().emit().unwrap();

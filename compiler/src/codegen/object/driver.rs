@@ -1,0 +1,240 @@
+//! Functions that run a plan in memory of the caller: they fill the table of addresses, call the kernels in order, and
+//! move the windows of loops.
+
+use std::ops::Range;
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{FuncRef, InstBuilder, MemFlagsData, Value};
+use cranelift_frontend::FunctionBuilder;
+
+use super::layout::{ArenaLayout, WeightLayout};
+use crate::abi::{ALIGNMENT, POINTER_BYTES, WORD_BYTES, entry};
+use crate::kernel::Units;
+use crate::plan::{Location, Loop, Motion, Plan, Size};
+use crate::shape::{Polynomial, Symbol};
+
+/// The operands of a run.
+pub(super) struct Operands<'o> {
+    /// The weights of the plan.
+    pub(super) weights: Value,
+    pub(super) arena: Value,
+    pub(super) symbols: &'o [(Symbol, Value)],
+    /// The memory of inputs and outputs, by slot.
+    pub(super) slots: &'o [(usize, Value)],
+}
+
+/// A function under construction.
+pub(super) struct Driver<'d, 'f> {
+    plan: &'d Plan,
+    builder: &'d mut FunctionBuilder<'f>,
+    kernels: &'d [FuncRef],
+    /// The table of addresses, which is also the arena.
+    table: Value,
+    /// Where the values of the open sizes are.
+    sizes: Value,
+    values: Vec<Value>,
+}
+
+/// The value of a polynomial.
+pub(super) fn polynomial(
+    builder: &mut FunctionBuilder<'_>,
+    of: &Polynomial,
+    symbols: &[(Symbol, Value)],
+) -> Value {
+    let mut sum = builder.ins().iconst(I64, 0);
+    for (monomial, coefficient) in of.terms() {
+        let mut product = builder.ins().iconst(I64, coefficient);
+        for symbol in monomial {
+            let (_, value) = symbols.iter().find(|(known, _)| known == symbol).expect("every size is passed");
+            product = builder.ins().imul(product, *value);
+        }
+        sum = builder.ins().iadd(sum, product);
+    }
+    sum
+}
+
+/// A number, and a value times a number.
+fn scaled(builder: &mut FunctionBuilder<'_>, value: Value, factor: usize) -> Value {
+    let factor = builder.ins().iconst(I64, factor as i64);
+    builder.ins().imul(value, factor)
+}
+
+/// The bytes of the arena of a run.
+pub(super) fn arena_bytes(
+    plan: &Plan,
+    builder: &mut FunctionBuilder<'_>,
+    symbols: &[(Symbol, Value)],
+) -> Value {
+    let mut bytes = builder.ins().iconst(I64, ArenaLayout::of(plan).open as i64);
+    for &(size, words) in &plan.memory.open {
+        let value = polynomial(builder, &plan.sizes.polynomials()[size.index()], symbols);
+        let arena = scaled(builder, value, (words * WORD_BYTES).next_multiple_of(ALIGNMENT));
+        bytes = builder.ins().iadd(bytes, arena);
+    }
+    bytes
+}
+
+/// Runs a plan. `kernels` are the functions of its runs.
+pub(super) fn run(
+    plan: &Plan,
+    builder: &mut FunctionBuilder<'_>,
+    kernels: &[FuncRef],
+    operands: &Operands<'_>,
+) {
+    let layout = ArenaLayout::of(plan);
+    let values: Vec<Value> =
+        plan.sizes.polynomials().iter().map(|size| polynomial(builder, size, operands.symbols)).collect();
+    let sizes = builder.ins().iadd_imm_s(operands.arena, layout.values as i64);
+    for (index, value) in values.iter().enumerate() {
+        builder.ins().store(MemFlagsData::trusted(), *value, sizes, (index * POINTER_BYTES) as i32);
+    }
+    let mut driver = Driver { plan, builder, kernels, table: operands.arena, sizes, values };
+    driver.fill_table(&layout, operands);
+    driver.kernels(0..plan.run.len(), 0..plan.loops.len());
+}
+
+impl Driver<'_, '_> {
+    fn set(&mut self, entry: usize, address: Value) {
+        let offset = i32::try_from(entry * POINTER_BYTES).expect("tables are small");
+        self.builder.ins().store(MemFlagsData::trusted(), address, self.table, offset);
+    }
+
+    fn fill_table(&mut self, layout: &ArenaLayout, operands: &Operands<'_>) {
+        let plan = self.plan;
+        let fixed = self.builder.ins().iadd_imm_s(self.table, layout.fixed as i64);
+        self.set(entry::FIXED, fixed);
+        self.set(entry::PREPACKED, operands.weights);
+        let scratch = self.builder.ins().iadd_imm_s(self.table, layout.scratch as i64);
+        self.set(entry::SCRATCH, scratch);
+        let mut next = self.builder.ins().iadd_imm_s(self.table, layout.open as i64);
+        for (arena, &(size, words)) in plan.memory.open.iter().enumerate() {
+            self.set(entry::arena(arena), next);
+            let value = self.values[size.index()];
+            let bytes = scaled(self.builder, value, (words * WORD_BYTES).next_multiple_of(ALIGNMENT));
+            next = self.builder.ins().iadd(next, bytes);
+        }
+        let arenas = plan.memory.open.len();
+        for &(slot, address) in operands.slots {
+            self.set(entry::slot(arenas, slot), address);
+        }
+        for (slot, start) in WeightLayout::of(plan).parameters {
+            let address = self.builder.ins().iadd_imm_s(operands.weights, start as i64);
+            self.set(entry::slot(arenas, slot), address);
+        }
+    }
+
+    fn size(&mut self, size: Size) -> Value {
+        match size.open {
+            Some(open) => scaled(self.builder, self.values[open.index()], size.elements),
+            None => self.builder.ins().iconst(I64, size.elements as i64),
+        }
+    }
+
+    /// Calls some kernels in order, those of loops once for each step.
+    fn kernels(&mut self, kernels: Range<usize>, loops: Range<usize>) {
+        let (mut kernel, mut next) = (kernels.start, loops.start);
+        while next < loops.end {
+            let inner = &self.plan.loops[next];
+            (kernel..inner.kernels.start).for_each(|kernel| self.call(kernel));
+            let inside = next + 1..next + 1 + inner.inside;
+            self.steps(inner, inside.clone());
+            (kernel, next) = (inner.kernels.end, inside.end);
+        }
+        (kernel..kernels.end).for_each(|kernel| self.call(kernel));
+    }
+
+    fn call(&mut self, kernel: usize) {
+        let units = Units::of(&self.plan.run[kernel]);
+        let mut total = self.builder.ins().iconst(I64, units.count as i64);
+        for size in &units.open {
+            total = self.builder.ins().imul(total, self.values[size.index()]);
+        }
+        let zero = self.builder.ins().iconst(I64, 0);
+        self.builder.ins().call(self.kernels[kernel], &[self.table, self.sizes, zero, total, zero]);
+    }
+
+    /// The kernels of a loop, once for each step.
+    fn steps(&mut self, inner: &Loop, inside: Range<usize>) {
+        let steps = self.size(inner.steps);
+        let head = self.builder.create_block();
+        let body = self.builder.create_block();
+        let after = self.builder.create_block();
+        self.builder.append_block_param(head, I64);
+        let zero = self.builder.ins().iconst(I64, 0);
+        self.builder.ins().jump(head, &[zero.into()]);
+        self.builder.switch_to_block(head);
+        let turn = self.builder.block_params(head)[0];
+        let goes_on = self.builder.ins().icmp(IntCC::UnsignedLessThan, turn, steps);
+        self.builder.ins().brif(goes_on, body, &[], after, &[]);
+        self.builder.switch_to_block(body);
+        let step = match inner.reverse {
+            true => {
+                let behind = self.builder.ins().isub(steps, turn);
+                self.builder.ins().iadd_imm_s(behind, -1)
+            }
+            false => turn,
+        };
+        for &window in &inner.windows {
+            let position = match self.plan.windows[window].motion {
+                Motion::Along(ahead) => self.builder.ins().iadd_imm_s(step, ahead as i64),
+                Motion::Alternating(first) => self.alternating(turn, first),
+            };
+            self.move_window(window, position);
+        }
+        self.kernels(inner.kernels.clone(), inside);
+        let next = self.builder.ins().iadd_imm_s(turn, 1);
+        self.builder.ins().jump(head, &[next.into()]);
+        self.builder.switch_to_block(after);
+        // The last carried values are where the next step would read them.
+        for &window in &inner.windows {
+            if let Motion::Alternating(first) = self.plan.windows[window].motion {
+                let position = self.alternating(steps, first);
+                self.move_window(window, position);
+            }
+        }
+    }
+
+    fn alternating(&mut self, turn: Value, first: usize) -> Value {
+        let turn = self.builder.ins().iadd_imm_s(turn, first as i64);
+        let one = self.builder.ins().iconst(I64, 1);
+        self.builder.ins().band(turn, one)
+    }
+
+    /// Sets the entry of a window to the address of its part at a position: see [`Plan::move_window`].
+    fn move_window(&mut self, window: usize, position: Value) {
+        let plan = self.plan;
+        let moving = &plan.windows[window];
+        let arenas = plan.memory.open.len();
+        let (base, first) = match plan.buffers[moving.start.buffer.index()].location {
+            Location::Slot(slot) => (entry::slot(arenas, slot), None),
+            Location::Open { arena, offset } => {
+                let size = plan.memory.open[arena].0;
+                (entry::arena(arena), Some(Size { open: Some(size), elements: offset }))
+            }
+            Location::Fixed(offset) => (entry::FIXED, Some(Size::fixed(offset))),
+            Location::Prepacked(offset) => (entry::PREPACKED, Some(Size::fixed(offset))),
+            Location::Window(outer) => (entry::window(arenas, plan.slots.len(), outer), None),
+            Location::Prepacking(_) | Location::Scratch(_) | Location::Nowhere => {
+                unreachable!("loops move along values of a run")
+            }
+        };
+        let size = self.size(moving.size);
+        let mut words = self.builder.ins().imul(size, position);
+        if let Some(first) = first {
+            let first = self.size(first);
+            words = self.builder.ins().iadd(words, first);
+        }
+        words = self.builder.ins().iadd_imm_s(words, moving.start.offset.constant);
+        for term in &moving.start.offset.open {
+            let factor = self.builder.ins().iconst(I64, term.factor);
+            let distance = self.builder.ins().imul(self.values[term.size.index()], factor);
+            words = self.builder.ins().iadd(words, distance);
+        }
+        let bytes = scaled(self.builder, words, WORD_BYTES);
+        let offset = (base * POINTER_BYTES) as i32;
+        let base = self.builder.ins().load(I64, MemFlagsData::trusted(), self.table, offset);
+        let address = self.builder.ins().iadd(base, bytes);
+        self.set(entry::window(arenas, plan.slots.len(), window), address);
+    }
+}

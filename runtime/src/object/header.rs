@@ -1,0 +1,109 @@
+//! The C header of an object file.
+
+use std::fmt::Write as _;
+
+use windlass_compiler::codegen::object::{Object, ObjectPort};
+use windlass_compiler::shape::{DType, Symbol};
+
+/// The parameters for the open sizes: `size_t batch, size_t T`.
+pub(super) fn size_parameters(object: &Object<'_>) -> Vec<String> {
+    object.symbols().into_iter().map(|symbol| format!("size_t {}", size_name(symbol))).collect()
+}
+
+/// The name of an open size in C.
+pub(super) fn size_name(symbol: Symbol) -> String {
+    if symbol == Symbol::BATCH { "batch".to_owned() } else { symbol.to_string() }
+}
+
+/// A shape in C, `[batch][3][224]`.
+fn shape(port: &ObjectPort) -> String {
+    let dims = port.ty.shape.dims().iter().map(|dim| match dim.polynomial().as_symbol() {
+        Some(symbol) => format!("[{}]", size_name(symbol)),
+        None => format!("[{}]", dim.polynomial()),
+    });
+    dims.collect()
+}
+
+/// A name that is no word of C and no other parameter.
+fn parameter_name(port: &ObjectPort) -> String {
+    let plain = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
+    let name: String = port.name.chars().map(plain).collect();
+    format!("{name}_")
+}
+
+fn memory(port: &ObjectPort, is_input: bool) -> String {
+    let element = match port.ty.dtype {
+        DType::F32 => "float",
+        DType::I32 => "int32_t",
+    };
+    format!("{}{element} *{}", if is_input { "const " } else { "" }, parameter_name(port))
+}
+
+/// The header.
+pub(super) fn text(object: &Object<'_>) -> String {
+    let name = object.name;
+    let upper = name.to_uppercase();
+    let sizes = size_parameters(object).join(", ");
+    let inputs = object.inputs.iter().map(|port| memory(port, true));
+    let outputs = object.outputs.iter().map(|port| memory(port, false));
+    let memories: Vec<String> = inputs.chain(outputs).collect();
+    let mut rows = String::new();
+    for (kind, ports) in [("input", object.inputs), ("output", object.outputs)] {
+        for port in ports {
+            let limit =
+                port.limit.map_or_else(String::new, |limit| format!(", each from 0 to {}", limit - 1));
+            let _ = writeln!(rows, " * {kind} {}{}{limit}", parameter_name(port), shape(port));
+        }
+    }
+    let (_, bytes) = object.weight_starts();
+    let widths: Vec<String> = object.plans.iter().map(|plan| plan.target.vectors.bits.to_string()).collect();
+    let null = match object.embedded {
+        Some(_) => "NULL for those in the object",
+        None => "the content of the file of weights",
+    };
+    format!(
+        "/* The network {name}, compiled by Windlass for vectors of {} bits. The functions need no library, allocate
+ * nothing, and may run on several threads at once, each with an arena of its own. */
+#ifndef WINDLASS_{upper}_H
+#define WINDLASS_{upper}_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern \"C\" {{
+#endif
+
+/* The alignment of weights and arena. */
+#define {upper}_ALIGNMENT 64
+#define {upper}_WEIGHT_BYTES {bytes}
+
+enum {upper}_STATUS {{
+    {upper}_DONE = 0,
+    {upper}_UNSUPPORTED_CPU = 1,
+    {upper}_OTHER_WEIGHTS = 2, /* the weights are those of another build */
+    {upper}_ZERO_SIZE = 3,
+    {upper}_MEMORY = 4, /* weights or arena are NULL or not aligned */
+    {upper}_INDEX = 5 /* an index is outside its limits */
+}};
+
+/* The bits of the vectors that runs use on this CPU, 0 if it has none of them. */
+int {name}_supported(void);
+
+/* The bytes of the arena of a run: memory whose content does not matter. */
+size_t {name}_arena_bytes({sizes});
+
+/* Runs the network on a batch; returns a status. Weights: {null}.
+{rows} */
+int {name}_run(const void *weights, void *arena, {sizes}, {});
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+",
+        widths.join(", "),
+        memories.join(", ")
+    )
+}

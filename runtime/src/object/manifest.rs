@@ -1,0 +1,50 @@
+//! The manifest of an object file: what it holds, as JSON.
+
+use flate2::Crc;
+use serde_json::json;
+use windlass_compiler::codegen::object::{Object, ObjectPort, WeightLayout};
+use windlass_compiler::graph::Graph;
+
+use super::header::size_name;
+
+fn checksum(bytes: &[u8]) -> String {
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    format!("{:08x}", crc.sum())
+}
+
+fn port(port: &ObjectPort) -> serde_json::Value {
+    json!({ "name": port.name, "type": port.ty.to_string(), "limit": port.limit })
+}
+
+/// The manifest.
+pub(super) fn text(object: &Object<'_>, graph: &Graph, bytes: &[u8], weights: &[u8]) -> String {
+    let (starts, _) = object.weight_starts();
+    let variants = object.plans.iter().zip(starts).map(|(plan, start)| {
+        let kernels =
+            plan.run.iter().map(|kernel| json!({ "kernel": kernel.name, "algorithm": kernel.note }));
+        json!({
+            "vector_bits": plan.target.vectors.bits,
+            "weights": { "start": start, "bytes": WeightLayout::of(plan).bytes },
+            "arena": {
+                "fixed_bytes": 4 * (plan.memory.fixed + plan.memory.scratch),
+                "bytes_per_sample": 4 * plan.memory.per_sample(),
+            },
+            "kernels": kernels.collect::<Vec<_>>(),
+        })
+    });
+    let manifest = json!({
+        "format": 1,
+        "network": graph.name(),
+        "name": object.name,
+        "platform": object.triple.to_string(),
+        "build": format!("{:08x}", object.id),
+        "sizes": object.symbols().into_iter().map(size_name).collect::<Vec<_>>(),
+        "inputs": object.inputs.iter().map(port).collect::<Vec<_>>(),
+        "outputs": object.outputs.iter().map(port).collect::<Vec<_>>(),
+        "object": { "bytes": bytes.len(), "crc32": checksum(bytes) },
+        "weights": { "bytes": weights.len(), "crc32": checksum(weights), "embedded": object.embedded.is_some() },
+        "variants": variants.collect::<Vec<_>>(),
+    });
+    format!("{manifest:#}\n")
+}
