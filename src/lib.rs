@@ -179,7 +179,9 @@ pub use windlass_compiler::shape::{DType, Dim, Polynomial, Shape, Sizes, Symbol,
 pub use windlass_compiler::summary::{ReceptiveField, Summary, summary};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
-pub use windlass_runtime::error::{DataSetProblem, NetworkProblem, OutsideVocabulary, TensorMismatch};
+pub use windlass_runtime::error::{
+    DataSetProblem, NetworkProblem, OutsideSteps, OutsideVocabulary, TensorMismatch,
+};
 pub use windlass_runtime::executor::Binding;
 pub use windlass_runtime::machine::{Bandwidths, Caches, Machine};
 pub use windlass_runtime::network::{

@@ -15,7 +15,7 @@ use windlass_compiler::shape::Symbol;
 
 pub use self::data::DataSetProblem;
 pub use self::mismatch::TensorMismatch;
-pub use self::network::{NetworkProblem, OutsideVocabulary};
+pub use self::network::{NetworkProblem, OutsideSteps, OutsideVocabulary};
 pub(crate) use self::words::place_of;
 use self::words::{Place, bulleted, listed, mebibytes, pairs};
 use crate::text::TextError;
@@ -204,6 +204,9 @@ pub enum Error {
     /// An index of an input that is outside the vocabulary of the embedding that looks it up.
     #[error(transparent)]
     Token(OutsideVocabulary),
+    /// A length of a padded sequence that is outside the steps that there are.
+    #[error(transparent)]
+    Length(OutsideSteps),
     /// A text, or the scores of its tokens, that cannot be used.
     #[error(transparent)]
     Text(#[from] TextError),

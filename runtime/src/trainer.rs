@@ -32,6 +32,7 @@ use crate::executor::{Binding, Executor, Run};
 use crate::forward::{bind_inputs, input_slots, parameter_slots};
 use crate::memory::{MemoryReport, bytes};
 use crate::model::Model;
+use crate::network::ports::Least;
 use crate::network::{AnyNetwork, Feed, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
@@ -212,7 +213,7 @@ impl<N: AnyNetwork> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<StepReport, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref())?;
+        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref(), Least::OneStep)?;
         let target = target.into();
         self.check_batch(&target, &sizes)?;
         self.step_with(feeds.as_ref(), &target, &sizes, |run, version| run.execute(version))
@@ -230,7 +231,7 @@ impl<N: AnyNetwork> Trainer<N> {
         runs: usize,
     ) -> Result<Profile, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref())?;
+        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref(), Least::OneStep)?;
         let target = target.into();
         self.check_batch(&target, &sizes)?;
         let mut measured = Vec::new();
@@ -288,7 +289,7 @@ impl<N: AnyNetwork> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<Option<NonFiniteOrigin>, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref())?;
+        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref(), Least::OneStep)?;
         let target = target.into();
         self.check_batch(&target, &sizes)?;
         self.find_in_step(feeds.as_ref(), &target, &self.options.controls(self.step)?, &sizes)

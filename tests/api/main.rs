@@ -9,6 +9,7 @@ mod exchange;
 mod facade;
 mod forms;
 mod language;
+mod lengths;
 mod libraries;
 mod losses;
 mod models;

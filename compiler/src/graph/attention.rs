@@ -20,8 +20,9 @@ use crate::shape::{Dim, Shape, Type};
 pub struct AttentionMask {
     /// Whether step `t` of the queries ignores the positions after `t`.
     pub causal: bool,
-    /// The number of positions of each sample, `i32[N]`: it ignores the others, which only pad the batch. A sample without
-    /// positions gets weights, results and gradients of 0.
+    /// The number of positions of each sample, `i32[N]`: it ignores the others, which only pad the batch. Models, predictors
+    /// and trainers refuse a length outside 1 to the number of positions; in a piece of a stream, a sample without positions
+    /// gets weights, results and gradients of 0.
     pub lengths: Option<ValueId>,
 }
 
