@@ -123,6 +123,19 @@ pub enum Error {
         /// Its batch size.
         right_batch: usize,
     },
+    /// A training step on another number of samples than that whose states are carried.
+    #[error(
+        "`{network}` carries the states of {carried} samples from the step before, but the batch has {got}; give as many, or \
+         begin new sequences with `Trainer::reset_states`"
+    )]
+    CarriedStates {
+        /// The network.
+        network: String,
+        /// The number of samples whose states are carried.
+        carried: usize,
+        /// The batch size.
+        got: usize,
+    },
     /// A graph that cannot be used as a network.
     #[error("the graph `{network}` is not a network: {problem}")]
     Network {
