@@ -373,8 +373,9 @@ impl Lowering<'_> {
             windows.push(window);
             places.push(Location::Window(window));
         }
-        let prepacked: Vec<bool> =
-            (0..constants).map(|index| self.is_prepacked(node.operands[index])).collect();
+        // Within a body, some values are computed before its own loop, but in every run.
+        let is_prepacked = |value: &ValueId| self.is_prepacked(*value) && !self.before_loop.contains(value);
+        let prepacked: Vec<bool> = node.operands[..constants].iter().map(is_prepacked).collect();
         let lowered = self.lower_body(&body, inputs, &prepacked, &places);
         let Lowered { prepack, before, run, loops } = lowered;
         self.lowered.prepack.extend(prepack);
@@ -436,7 +437,9 @@ impl Lowering<'_> {
                 continue;
             }
             let of = |value: &ValueId| body.producer_id(*value);
-            if node.operands.iter().all(|value| once.prepacked.contains(&of(value).index())) {
+            let is_batched = node.results.iter().any(|&value| body.ty(value).shape.is_batched());
+            // Prepacked memory does not depend on the batch.
+            if !is_batched && node.operands.iter().all(|value| once.prepacked.contains(&of(value).index())) {
                 once.prepacked.insert(id.index());
             } else if node.operands.iter().all(|value| once.contains(of(value))) {
                 once.before.insert(id.index());
