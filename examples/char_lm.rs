@@ -37,9 +37,8 @@ use windlass::text::{
     Order, Partition, Sampler, SamplerOptions, Vocabulary, VocabularyOptions, log_probabilities,
 };
 use windlass::{
-    Binding, Builder, Cell, DType, Dim, Dynamic, DynamicInputs, Feed, Graph, GruReset, Layer, Model,
-    Optimizer, Options, Recurrent, RnnActivation, Schedule, Stateful, Streaming, Symbol, Trainer,
-    TrainerOptions, with_states,
+    Binding, Builder, Cell, DType, Dim, Dynamic, Graph, GruReset, Layer, Model, Optimizer, Options,
+    Recurrent, RnnActivation, Schedule, Streaming, Symbol, Trainer, TrainerOptions,
 };
 
 /// Reads a book character by character, and writes more of it.
@@ -162,45 +161,25 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         })?),
         // Gradients through many steps may explode.
         clip_norm: Some(1.0),
-        output: Some("next".to_owned()),
+        // Each sequence begins with the states at the end of the one that it continues.
+        carry_states: matches!(arguments.partition, Cut::Sequential),
         ..TrainerOptions::default()
     };
-    // The trainer's network has inputs for the states that a sequence begins with, and outputs for those at its end.
-    let network = network(arguments, vocabulary.size())?;
-    let Stateful { graph, states } = with_states(&network)?;
-    let mut model = Model::of(Dynamic::new(network)?, arguments.seed, &options)?;
-    let trained = Model::of(Dynamic::new(graph)?, arguments.seed, &options)?;
-    let mut trainer = Trainer::new(trained, training)?;
+    let network = Dynamic::new(network(arguments, vocabulary.size())?)?;
+    let mut trainer = Trainer::new(Model::of(network, arguments.seed, &options)?, training)?;
 
     for epoch in 0..arguments.epochs {
         let (start, mut perplexity) = (Instant::now(), Perplexity::default());
-        let mut state: Vec<Vec<f32>> = states
-            .iter()
-            .map(|(_, sizes)| vec![0.0; arguments.batch * sizes.iter().product::<usize>()])
-            .collect();
+        trainer.reset_states();
         for (inputs, targets) in partition.batches(train, epoch)?.take(limit) {
-            let given =
-                states.iter().zip(&state).map(|((name, _), values)| (name.as_str(), Feed::from(values)));
-            let given: DynamicInputs<'_> = given.chain([("tokens", Feed::from(&inputs))]).collect();
-            let report = trainer.step(given, &targets)?;
+            let report = trainer.step(&inputs, &targets)?;
             if !report.loss.is_finite() {
                 return Err(format!("the loss is {}: use a lower `--learning-rate`", report.loss).into());
             }
             perplexity.record(report.loss, targets.len());
-            if let Cut::Sequential = arguments.partition {
-                for ((name, _), values) in states.iter().zip(&mut state) {
-                    let last = trainer.output(name).ok_or("the network gives its states")?;
-                    values.clear();
-                    values.extend(last.iter());
-                }
-            }
         }
         let seconds = start.elapsed().as_secs_f64();
-        for name in model.parameters().names().to_vec() {
-            let learned = trainer.model().parameter(&name).ok_or("both have the same parameters")?;
-            model.set_parameter(&name, &learned.to_owned())?;
-        }
-        let streaming = model.streaming()?;
+        let streaming = trainer.model().streaming()?;
         println!(
             "epoch {}/{}  training perplexity {:.3}  held-out perplexity {:.3}  {seconds:.1} s",
             epoch + 1,

@@ -31,8 +31,8 @@ use windlass::metrics::argmax;
 use windlass::ndarray::{Array1, Array2, ArrayD, Axis, s};
 use windlass::text::{Vocabulary, VocabularyOptions};
 use windlass::{
-    Builder, Cell, DType, Dim, Dynamic, Graph, GruReset, Layer, Model, Optimizer, Options, Recurrent,
-    RecurrentOperands, Schedule, Symbol, Trainer, TrainerOptions,
+    AttentionMask, Builder, Cell, DType, Dim, Dynamic, Graph, GruReset, Layer, Model, Optimizer, Options,
+    Recurrent, RecurrentOperands, Schedule, Symbol, Trainer, TrainerOptions,
 };
 
 use picture::{Lettering, Picture, grey};
@@ -172,9 +172,9 @@ fn network(sources: &Vocabulary, targets: &Vocabulary) -> Result<Graph, Box<dyn 
     let decoded = builder.recurrent("decoder", &Recurrent::new(gru, 2 * UNITS), written, &from)?.sequence;
 
     let keys = builder.layer("keys", &Layer::linear(2 * UNITS), encoded.sequence)?;
-    let scores = builder.matmul("scores", [decoded, keys], [false, true])?;
-    let weights = builder.softmax_along("weights", scores, 2)?;
-    let context = builder.matmul("context", [weights, encoded.sequence], [false, false])?;
+    let operands = [decoded, keys, encoded.sequence];
+    let context = builder.attention("attention", operands, &AttentionMask::default())?;
+    let weights = builder.attention_weights(context)?;
 
     let both = builder.concat_along("", 2, &[decoded, context])?;
     let hidden = builder.layer("hidden", &Layer::linear(2 * UNITS), both)?;

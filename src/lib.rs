@@ -180,7 +180,9 @@ pub use windlass_compiler::summary::{ReceptiveField, Summary, summary};
 pub use windlass_compiler::target::{VECTOR_BITS, available_vector_bits};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
-pub use windlass_runtime::error::{DataSetProblem, NetworkProblem, OutsideVocabulary, TensorMismatch};
+pub use windlass_runtime::error::{
+    DataSetProblem, NetworkProblem, OutsideSteps, OutsideVocabulary, TensorMismatch,
+};
 pub use windlass_runtime::executor::Binding;
 pub use windlass_runtime::machine::{Bandwidths, Caches, Machine};
 pub use windlass_runtime::network::{

@@ -403,6 +403,17 @@ fn dates_are_rewritten() {
     assert_eq!(text.lines().filter(|line| line.contains(" → ")).count(), 6, "{text}");
 }
 
+#[test]
+fn speakers_are_told_apart() {
+    let output = example("japanese_vowels").output().unwrap();
+    let text = printed(&output);
+    assert!(text.starts_with("270 utterances to train on, 370 to test"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("epoch ")).count(), 60, "{text}");
+    assert!(accuracy(&text) >= 0.97, "{text}");
+    let text = printed(&example("japanese_vowels").args(["--epochs", "1", "--seed", "3"]).output().unwrap());
+    assert!(accuracy(&text) < 0.97, "{text}");
+}
+
 /// A few steps on a few images: the mean loss falls.
 #[test]
 fn networks_of_the_book_learn() {

@@ -58,7 +58,7 @@ impl Values {
 
 /// Numbers for every source of a graph.
 pub fn sources(graph: &Graph, sizes: &Sizes, values: Values, seed: u64) -> Bindings<f64> {
-    let limits = graph.index_limits();
+    let (limits, lengths) = (graph.index_limits(), graph.length_limits());
     let inputs = graph.inputs().map(|(value, input)| (value, &input.name));
     let parameters = graph.parameters().map(|(value, parameter)| (value, &parameter.name));
     let states = graph.states().map(|(value, state)| (value, &state.name));
@@ -67,9 +67,15 @@ pub fn sources(graph: &Graph, sizes: &Sizes, values: Values, seed: u64) -> Bindi
         let key = name.bytes().fold(seed, |key, byte| mix(key, byte.into()));
         let mut numbers = Rng::with_seed(key);
         let ty = graph.ty(value);
+        // Lengths of sequences, and a little beyond both ends.
+        let steps = lengths[value.index()].iter().map(|dim| dim.at(sizes)).min();
         let sizes = ty.shape.concrete(sizes);
         let count = sizes.iter().product();
         let array = match ty.dtype {
+            DType::I32 if limits[value.index()].is_none() && steps.is_some() => {
+                let most = i32::try_from(steps.unwrap_or_default()).unwrap_or(i32::MAX - 1) + 1;
+                Array::ints(sizes, (0..count).map(|_| numbers.i32(-1..=most)).collect())
+            }
             DType::I32 => {
                 let most = limits[value.index()].and_then(|limit| u32::try_from(limit).ok());
                 let most = most.unwrap_or(u32::MAX).min(1 << 20);

@@ -15,7 +15,7 @@ use windlass_compiler::shape::Symbol;
 
 pub use self::data::DataSetProblem;
 pub use self::mismatch::TensorMismatch;
-pub use self::network::{NetworkProblem, OutsideVocabulary};
+pub use self::network::{NetworkProblem, OutsideSteps, OutsideVocabulary};
 pub(crate) use self::words::place_of;
 use self::words::{Place, bulleted, listed, mebibytes, pairs};
 use crate::text::TextError;
@@ -131,6 +131,19 @@ pub enum Error {
         /// Its batch size.
         right_batch: usize,
     },
+    /// A training step on another number of samples than that whose states are carried.
+    #[error(
+        "`{network}` carries the states of {carried} samples from the step before, but the batch has {got}; give as many, or \
+         begin new sequences with `Trainer::reset_states`"
+    )]
+    CarriedStates {
+        /// The network.
+        network: String,
+        /// The number of samples whose states are carried.
+        carried: usize,
+        /// The batch size.
+        got: usize,
+    },
     /// A graph that cannot be used as a network.
     #[error("the graph `{network}` is not a network: {problem}")]
     Network {
@@ -212,6 +225,9 @@ pub enum Error {
     /// An index of an input that is outside the vocabulary of the embedding that looks it up.
     #[error(transparent)]
     Token(OutsideVocabulary),
+    /// A length of a padded sequence that is outside the steps that there are.
+    #[error(transparent)]
+    Length(OutsideSteps),
     /// A text, or the scores of its tokens, that cannot be used.
     #[error(transparent)]
     Text(#[from] TextError),

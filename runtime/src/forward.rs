@@ -13,7 +13,7 @@ use crate::available;
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
 use crate::memory::MemoryReport;
-use crate::network::ports::Ports;
+use crate::network::ports::{Least, Ports};
 use crate::network::{AnyNetwork, Feed};
 use crate::options::Options;
 use crate::parameters::Parameters;
@@ -73,7 +73,7 @@ impl<N: AnyNetwork> Forward<N> {
     /// Runs the network on a batch.
     pub(crate) fn run(&self, parameters: &Parameters, inputs: N::Inputs<'_>) -> Result<N::Outputs, Error> {
         let feeds = self.network.order_inputs(inputs)?;
-        let sizes = self.ports.sizes(self.network.name(), feeds.as_ref())?;
+        let sizes = self.ports.sizes(self.network.name(), feeds.as_ref(), Least::OneStep)?;
         let mut results = self.empty_outputs(&sizes)?;
         let elements = results.as_mut().iter_mut().map(ArrayD::as_slice_mut);
         self.start(parameters, feeds.as_ref(), elements.flatten(), sizes)?.execute(parameters.version())?;
@@ -96,7 +96,7 @@ impl<N: AnyNetwork> Forward<N> {
             });
         }
         let feeds = self.network.order_inputs(inputs)?;
-        let sizes = self.ports.sizes(self.network.name(), feeds.as_ref())?;
+        let sizes = self.ports.sizes(self.network.name(), feeds.as_ref(), Least::OneStep)?;
         let outputs = outputs.iter_mut().map(|output| &mut **output);
         self.start(parameters, feeds.as_ref(), outputs, sizes)?.execute(parameters.version())
     }
@@ -109,7 +109,7 @@ impl<N: AnyNetwork> Forward<N> {
         runs: usize,
     ) -> Result<Profile, Error> {
         let feeds = self.network.order_inputs(inputs)?;
-        let sizes = self.ports.sizes(self.network.name(), feeds.as_ref())?;
+        let sizes = self.ports.sizes(self.network.name(), feeds.as_ref(), Least::OneStep)?;
         let mut results = self.empty_outputs(&sizes)?;
         Profile::measure(self.executor.program(), &sizes, runs, |times| {
             let elements = results.as_mut().iter_mut().map(ArrayD::as_slice_mut);

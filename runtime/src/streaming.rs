@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::executor::{Binding, Executor};
 use crate::forward::{compile_executor, parameter_slots};
 use crate::network::AnyNetwork;
-use crate::network::ports::{Port, Ports};
+use crate::network::ports::{Least, Port, Ports};
 use crate::options::Options;
 use crate::parameters::Parameters;
 
@@ -157,8 +157,9 @@ impl Stream<'_> {
     /// samples; the first input with an open length determines the number of steps.
     ///
     /// # Errors
-    /// [`Error::Binding`] for the wrong number of inputs, outputs or elements, and [`Error::Token`] for an index outside its
-    /// vocabulary; the states then stay as they are.
+    /// [`Error::Binding`] for the wrong number of inputs, outputs or elements, [`Error::Token`] for an index outside its
+    /// vocabulary, and [`Error::Length`] for a length outside 0 to the number of steps: 0 is for a sequence that has ended
+    /// before. The states then stay as they are.
     pub fn run(&mut self, inputs: &[Binding<'_>], outputs: &mut [&mut [f32]]) -> Result<(), Error> {
         let Streaming { executor, parameters, ports, .. } = self.streaming;
         let wrong = |name: &str, expected: String, got: usize| Error::Binding {
@@ -178,7 +179,8 @@ impl Stream<'_> {
         for (place, input) in inputs.iter().enumerate() {
             if let Binding::Integers(tokens) = input {
                 let item = || ports.inputs[place].1.concrete(sizes.clone())[1..].to_vec();
-                ports.check_indices(self.streaming.network(), place, tokens, item)?;
+                let network = self.streaming.network();
+                ports.check_integers(network, place, tokens, (&sizes, Least::NoStep), item)?;
             }
         }
         let [before, after] = &mut self.states;

@@ -1,6 +1,8 @@
 //! Trains a model: forward, backward and update are one compiled program.
 
+mod carried;
 mod controls;
+mod graph;
 mod non_finite;
 mod options;
 mod output;
@@ -10,17 +12,18 @@ use std::fmt;
 use std::path::Path;
 
 use ndarray::{ArrayD, ArrayViewD};
-use windlass_compiler::autodiff::{OutputLoss, names, training_graph};
+use windlass_compiler::autodiff::{OutputLoss, names};
 use windlass_compiler::codegen::Program;
-use windlass_compiler::graph::{Graph, Node};
-use windlass_compiler::interp::{Array, Bindings};
-use windlass_compiler::ops::Op;
+use windlass_compiler::graph::{Graph, Stateful};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileTimes;
 use windlass_compiler::plan::SlotKind;
 use windlass_compiler::shape::Sizes;
 
+use self::carried::Carried;
 use self::controls::Controls;
+use self::graph::single_value;
+pub(crate) use self::graph::step_graph;
 pub use self::non_finite::{NonFiniteOrigin, Stage};
 pub use self::options::TrainerOptions;
 use self::options::check_optimizer;
@@ -32,6 +35,7 @@ use crate::executor::{Binding, Executor, Run};
 use crate::forward::{bind_inputs, input_slots, parameter_slots};
 use crate::memory::{MemoryReport, bytes};
 use crate::model::Model;
+use crate::network::ports::Least;
 use crate::network::{AnyNetwork, Feed, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
@@ -61,6 +65,8 @@ pub struct Trainer<N> {
     slots: Slots,
     step: u64,
     outputs: Vec<Output>,
+    /// The states that are carried between steps, if the options say so.
+    carried: Option<Carried>,
     /// A batch normalisation that has a single value per channel for a batch of one.
     single_value: Option<String>,
 }
@@ -88,24 +94,6 @@ struct Slots {
     parameters: Vec<Option<usize>>,
     /// The optimiser's state, in order.
     state: Vec<Option<usize>>,
-}
-
-/// The graph of a training step.
-pub(crate) fn step_graph<N: AnyNetwork>(network: &N, options: &TrainerOptions) -> Result<Graph, Error> {
-    training_graph(network.graph(), &options.of_training())
-        .map_err(|reason| Error::Autodiff { network: network.name().to_owned(), reason: Box::new(reason) })
-}
-
-/// The first batch normalisation of a step that would take the variance of a single value per channel for a batch of
-/// one.
-fn single_value(graph: &Graph) -> Option<String> {
-    let is_one = |node: &&Node| match (&node.op, node.operands.first()) {
-        (Op::BatchNormTraining(_), Some(&x)) => {
-            graph.ty(x).shape.item().iter().skip(1).product::<usize>() == 1
-        }
-        _ => false,
-    };
-    graph.nodes().iter().find(is_one).map(|node| node.label.clone())
 }
 
 impl<N: Network> Trainer<N> {
@@ -137,9 +125,10 @@ impl<N: AnyNetwork> Trainer<N> {
     /// Compiles a training step for a model, with its options and on its threads.
     ///
     /// # Errors
-    /// [`Error::Autodiff`] for a network that cannot be trained this way; [`Error::Compile`].
+    /// [`Error::Autodiff`] for a network that cannot be trained this way; [`Error::Compile`]; [`Error::Graph`] for a
+    /// network whose states cannot be carried, if [`TrainerOptions::carry_states`] says so.
     pub fn new(model: Model<N>, options: TrainerOptions) -> Result<Self, Error> {
-        let graph = step_graph(model.network(), &options)?;
+        let Stateful { graph, states } = step_graph(model.network(), &options)?;
         let (executor, times) = model.compile_beside(&graph, Mode::Training)?;
         let state = Parameters::initialized(&graph, 0)?.without(model.parameters());
         let slots = Slots {
@@ -149,8 +138,21 @@ impl<N: AnyNetwork> Trainer<N> {
         };
         let outputs = executor.slots().iter().enumerate().filter(|(_, slot)| slot.kind == SlotKind::Output);
         let outputs = outputs.map(|(place, slot)| Output::new(place, slot)).collect();
+        let carried = options.carry_states.then(|| Carried::new(states, &executor));
         let single_value = single_value(&graph);
-        Ok(Trainer { model, options, graph, executor, times, state, slots, step: 0, outputs, single_value })
+        Ok(Trainer {
+            model,
+            options,
+            graph,
+            executor,
+            times,
+            state,
+            slots,
+            step: 0,
+            outputs,
+            carried,
+            single_value,
+        })
     }
 
     /// Like [`Trainer::resume_with`], for a network given as a value.
@@ -203,6 +205,7 @@ impl<N: AnyNetwork> Trainer<N> {
     /// [`Error::Input`], [`Error::Token`], [`Error::UnequalBatches`], [`Error::EmptyBatch`] as in [`Model::forward`]; [`Error::Label`]
     /// for a label outside the range of classes; [`Error::Target`] for a target of the wrong kind or batch size, or without the name
     /// of an output;
+    /// [`Error::CarriedStates`] for another number of samples than that whose states are carried;
     /// [`Error::SingleValue`] for a batch of one if batch normalisation has a single value per channel;
     /// [`Error::Setting`] for a rate that has become infinite; [`Error::OutOfMemory`]; and [`Error::NonFiniteStep`]
     /// with [`TrainerOptions::check_finite`]. After any of these errors, parameters are unchanged.
@@ -212,7 +215,7 @@ impl<N: AnyNetwork> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<StepReport, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref())?;
+        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref(), self.least())?;
         let target = target.into();
         self.check_batch(&target, &sizes)?;
         self.step_with(feeds.as_ref(), &target, &sizes, |run, version| run.execute(version))
@@ -230,7 +233,7 @@ impl<N: AnyNetwork> Trainer<N> {
         runs: usize,
     ) -> Result<Profile, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref())?;
+        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref(), self.least())?;
         let target = target.into();
         self.check_batch(&target, &sizes)?;
         let mut measured = Vec::new();
@@ -242,6 +245,11 @@ impl<N: AnyNetwork> Trainer<N> {
             measured.push(times);
         }
         Ok(Profile::of_runs(self.executor.program(), &sizes, &measured[1..]))
+    }
+
+    /// The least length of a sequence: those whose states are carried may have ended in a step before.
+    fn least(&self) -> Least {
+        if self.carried.is_some() { Least::NoStep } else { Least::OneStep }
     }
 
     /// One step; `execute` runs the program.
@@ -267,6 +275,9 @@ impl<N: AnyNetwork> Trainer<N> {
                 origin,
             });
         }
+        if let Some(carried) = &mut self.carried {
+            carried.take(&self.outputs, sizes.batch());
+        }
         self.step += 1;
         let number = |name: &str| self.find_output(name).and_then(|output| output.elements.first().copied());
         Ok(StepReport {
@@ -288,41 +299,10 @@ impl<N: AnyNetwork> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<Option<NonFiniteOrigin>, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref())?;
+        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref(), self.least())?;
         let target = target.into();
         self.check_batch(&target, &sizes)?;
         self.find_in_step(feeds.as_ref(), &target, &self.options.controls(self.step)?, &sizes)
-    }
-
-    fn find_in_step(
-        &self,
-        feeds: &[Feed<'_>],
-        target: &Target<'_>,
-        controls: &Controls,
-        run: &Sizes,
-    ) -> Result<Option<NonFiniteOrigin>, Error> {
-        let mut bindings = Bindings::new();
-        for (value, input) in self.graph.inputs() {
-            let sizes = self.graph.ty(value).shape.concrete(run);
-            let of_network = self.model.ports().inputs.iter().position(|(name, _)| *name == input.name);
-            let array = match of_network {
-                Some(place) => match &feeds[place] {
-                    Feed::Numbers(samples) => Array::new(sizes, samples.elements().to_vec()),
-                    Feed::Indices(samples) => Array::ints(sizes, samples.elements().to_vec()),
-                },
-                None => match controls.binding(&input.name, self.graph.ty(value).dtype, target) {
-                    Some(Binding::Floats(elements)) => Array::new(sizes, elements.to_vec()),
-                    Some(Binding::Integers(elements)) => Array::ints(sizes, elements.to_vec()),
-                    Some(Binding::Written(_)) | None => continue,
-                },
-            };
-            bindings.insert(input.name.clone(), array);
-        }
-        for (name, tensor) in self.model.parameters().iter().chain(self.state.iter()) {
-            let array = Array::new(tensor.shape(), tensor.iter().copied().collect());
-            bindings.insert(name.to_owned(), array);
-        }
-        non_finite::find(&self.graph, run, &bindings)
     }
 
     /// Whether the last step made the loss, a parameter or a state NaN or infinite.
@@ -352,6 +332,9 @@ impl<N: AnyNetwork> Trainer<N> {
                 }
             }
         }
+        if let Some(carried) = &self.carried {
+            carried.check(network, sizes.batch())?;
+        }
         match &self.single_value {
             Some(layer) if sizes.batch() == 1 => {
                 Err(Error::SingleValue { network: self.network().name().to_owned(), layer: layer.clone() })
@@ -376,7 +359,13 @@ impl<N: AnyNetwork> Trainer<N> {
         execute: impl FnOnce(Run<'_, '_>, u64) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let version = self.model.parameters().version();
+        if let Some(carried) = &mut self.carried {
+            carried.prepare(sizes.batch())?;
+        }
         let mut run = self.executor.start(sizes)?;
+        if let Some(carried) = &self.carried {
+            carried.bind(&mut run)?;
+        }
         bind_inputs(&mut run, &self.slots.inputs, feeds)?;
         for (place, slot) in self.executor.slots().iter().enumerate() {
             let is_input = slot.kind == SlotKind::Input;
@@ -410,10 +399,11 @@ impl<N: AnyNetwork> Trainer<N> {
         plan.sizes.values_into(&sizes, &mut values);
         let outputs = self.outputs.iter().map(|output| &self.executor.slots()[output.slot]);
         let outputs = outputs.map(|slot| bytes(slot.size, &values));
+        let carried = self.carried.as_ref().map_or(0, |carried| carried.bytes(sizes.batch()));
         MemoryReport {
             parameters: model.parameters + self.state.bytes(),
             prepacked: model.prepacked + step.prepacked,
-            batched: outputs.fold(step.batched, usize::saturating_add),
+            batched: outputs.fold(step.batched, usize::saturating_add).saturating_add(carried),
             ..step
         }
     }
@@ -433,6 +423,14 @@ impl<N: AnyNetwork> Trainer<N> {
     /// An output, after at least one step.
     fn find_output(&self, name: &str) -> Option<&Output> {
         self.outputs.iter().find(|output| output.name == name && !output.elements.is_empty())
+    }
+
+    /// Begins new sequences: recurrent layers begin the next step with zeros, and the batch may have another size. Without
+    /// [`TrainerOptions::carry_states`] every step does.
+    pub fn reset_states(&mut self) {
+        if let Some(carried) = &mut self.carried {
+            carried.reset();
+        }
     }
 
     /// Frees the memory that finished steps and runs keep for later ones, and the outputs of the last step. Call this

@@ -164,7 +164,7 @@ impl Tuning {
         options: &Options,
         training: &TrainerOptions,
     ) -> Result<Tuned, Error> {
-        self.for_graph(&step_graph(network, training)?, Mode::Training, options)
+        self.for_graph(&step_graph(network, training)?.graph, Mode::Training, options)
     }
 
     /// Tunes any graph.

@@ -1,8 +1,11 @@
 //! Transformer blocks in `network!`: on sequences of any length, with fixed and open lengths, and in training.
 
-use crate::support::numbers::noise;
-use ndarray::{Array3, ArrayD};
-use windlass::{Dynamic, Graph, Input, Model, Network, Optimizer, Options, Trainer, TrainerOptions, network};
+use crate::support::numbers::{Outcome, noise};
+use ndarray::{Array3, ArrayD, Axis, Ix2};
+use windlass::{
+    AttentionMask, Builder, DType, Dim, Dynamic, DynamicInputs, Feed, Graph, Heads, Initializer, Input,
+    Layer, Model, Network, Optimizer, Options, Symbol, Trainer, TrainerOptions, network,
+};
 
 network! {
     /// Attention and a feed-forward network, each with a residual sum and a normalisation (Vaswani et al. 2017).
@@ -165,4 +168,80 @@ fn an_encoder_learns_to_look_at_another_step() {
     let rows = scores.as_slice().unwrap().chunks(6).zip(&labels);
     let right = rows.filter(|(row, label)| row.iter().all(|&score| score <= row[**label as usize])).count();
     assert!(right as f64 > 0.9 * labels.len() as f64, "{right} of {}", labels.len());
+}
+
+/// Weights of every kind of attention: a row for each query that sums to 1, zero where it is masked, and the result is the
+/// values weighted by them.
+#[test]
+fn weights_of_attention_are_accessible() -> Outcome {
+    let mut builder = Builder::new("Weights");
+    let (t, s): (Symbol, Symbol) = ("T".parse()?, "S".parse()?);
+    let x = builder.input_of("x", DType::F32, [Dim::from(t), Dim::from(6)])?;
+    let memory = builder.input_of("memory", DType::F32, [Dim::from(s), Dim::from(6)])?;
+    let lengths = builder.input_of("lengths", DType::I32, [])?;
+    let mask = AttentionMask { causal: false, lengths: Some(lengths) };
+    let operands = [x, memory, memory];
+    let dot = builder.attention("dot", operands, &mask)?;
+    let additive = builder.additive_attention("additive", operands, 5, &mask)?;
+    let heads = builder.multi_head_attention("heads", operands, &Heads::new(3), &mask)?;
+    let single = builder.multi_head_attention("single", operands, &Heads::new(1), &mask)?;
+    let init = Initializer::XavierUniform;
+    let causal = Layer::MultiHeadAttention { heads: 2, bias: true, causal: true, init };
+    let causal = builder.layer("causal", &causal, x)?;
+    for (name, value) in
+        [("dot", dot), ("additive", additive), ("heads", heads), ("single", single), ("causal", causal)]
+    {
+        builder.output(name, value)?;
+        let weights = builder.attention_weights(value)?;
+        builder.output(&format!("{name}_weights"), weights)?;
+    }
+    assert_eq!(
+        builder.attention_weights(x).unwrap_err().to_string(),
+        "`attention_weights` needs a result of attention but receives [T, 6]"
+    );
+    let model = Dynamic::new(builder.finish()?)?.model(4)?;
+    let (x, memory) = (noisy(2, 3), noisy(2, 5));
+    let inputs: DynamicInputs<'_> =
+        [("x", Feed::from(&x)), ("memory", Feed::from(&memory)), ("lengths", Feed::from(&[5, 2]))]
+            .into_iter()
+            .collect();
+    let outputs = model.forward(inputs)?;
+    for (name, shape) in [
+        ("dot", &[2, 3, 5][..]),
+        ("additive", &[2, 3, 5]),
+        ("heads", &[2, 3, 3, 5]),
+        ("single", &[2, 3, 5]),
+        ("causal", &[2, 2, 3, 3]),
+    ] {
+        let weights = outputs.get(&format!("{name}_weights"))?;
+        assert_eq!(weights.shape(), shape, "{name}");
+        for row in weights.rows() {
+            assert!(
+                (row.sum() - 1.0).abs() < 1e-5 && row.iter().all(|weight| *weight >= 0.0),
+                "{name}: {row}"
+            );
+        }
+        for (index, weight) in weights.indexed_iter() {
+            let position = index[shape.len() - 1];
+            let masked = match name {
+                "causal" => position > index[2],
+                _ => index[0] == 1 && position >= 2,
+            };
+            assert!(!masked || *weight == 0.0, "{name} at {index:?}: {weight}");
+        }
+    }
+    for name in ["dot", "additive"] {
+        let (weights, context) = (outputs.get(&format!("{name}_weights"))?, outputs.get(name)?);
+        for sample in 0..2 {
+            let weights = weights.index_axis(Axis(0), sample).into_dimensionality::<Ix2>()?;
+            let expected = weights.dot(&memory.index_axis(Axis(0), sample));
+            let difference = (&expected - &context.index_axis(Axis(0), sample)).mapv(f32::abs);
+            assert!(difference.iter().all(|difference| *difference < 1e-5), "{name}: {difference}");
+        }
+    }
+    Ok(())
+}
+
+fn noisy(samples: usize, steps: usize) -> Array3<f32> {
+    Array3::from_shape_vec((samples, steps, 6), noise(samples * steps * 6, 8)).unwrap()
 }

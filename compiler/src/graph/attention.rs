@@ -20,8 +20,9 @@ use crate::shape::{Dim, Shape, Type};
 pub struct AttentionMask {
     /// Whether step `t` of the queries ignores the positions after `t`.
     pub causal: bool,
-    /// The number of positions of each sample, `i32[N]`: it ignores the others, which only pad the batch. A sample without
-    /// positions gets weights, results and gradients of 0.
+    /// The number of positions of each sample, `i32[N]`: it ignores the others, which only pad the batch. Models, predictors
+    /// and trainers refuse a length outside 1 to the number of positions; in a piece of a stream, a sample without positions
+    /// gets weights, results and gradients of 0.
     pub lengths: Option<ValueId>,
 }
 
@@ -111,7 +112,9 @@ impl Builder {
         let of_value = self.sequence(label, value)?;
         self.expect(label, "values", value, [batch, of_key.steps, of_value.features.into()])?;
         let scaled = self.scaled(label, query, features)?;
-        self.attend(label, [scaled, key, value], 1, mask)
+        let (context, weights) = self.attend(label, [scaled, key, value], 1, mask)?;
+        self.attended.push((context, weights, 1));
+        Ok(context)
     }
 
     /// Multi-head attention (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2): queries `[T, e]`, keys `[S, k]` and
@@ -194,7 +197,7 @@ impl Builder {
                 *part = self.reshape(label, *part, shape)?;
             }
         }
-        let mut context = self.attend(label, parts, heads, mask)?;
+        let (mut context, weights) = self.attend(label, parts, heads, mask)?;
         if heads > 1 {
             let by_head = [batch.clone(), heads.into(), steps.clone(), (features / heads).into()];
             context = self.reshape(label, context, Shape::new(by_head))?;
@@ -208,7 +211,9 @@ impl Builder {
             false => None,
         };
         let y = self.project(label, context, weight, bias)?;
-        self.reshape(label, y, shape)
+        let y = self.reshape(label, y, shape)?;
+        self.attended.push((y, weights, heads));
+        Ok(y)
     }
 
     /// Additive attention (Bahdanau, Cho and Bengio 2015, arXiv:1409.0473, section A.1.2): the score of a query `[T, q]`
@@ -258,8 +263,45 @@ impl Builder {
         let weight = self.parameter(label, "score.weight", &[1, hidden], init)?;
         let scores = self.op(Linear { epilogue: Vec::new() }, &[seen, weight], label)?;
         let scores = self.reshape(label, scores, Shape::new([batch, steps, positions]))?;
-        let weights = self.attention_weights(label, scores, 1, mask)?;
-        self.matmul(label, [weights, value], [false, false])
+        let weights = self.masked_softmax(label, scores, 1, mask)?;
+        let context = self.matmul(label, [weights, value], [false, false])?;
+        self.attended.push((context, weights, 1));
+        Ok(context)
+    }
+
+    /// The weights that a result of attention was computed with: `[T, S]`, how much query `t` took of value `s`, or
+    /// `[heads, T, S]` for several heads.
+    ///
+    /// ```
+    /// use windlass_compiler::graph::{AttentionMask, Builder, Heads};
+    /// use windlass_compiler::shape::{DType, Dim, Symbol};
+    ///
+    /// let mut builder = Builder::new("net");
+    /// let steps: Symbol = "T".parse()?;
+    /// let x = builder.input_of("x", DType::F32, [Dim::from(steps), Dim::from(8)])?;
+    /// let y = builder.multi_head_attention("a", [x, x, x], &Heads::new(4), &AttentionMask::default())?;
+    /// let weights = builder.attention_weights(y)?;
+    /// assert_eq!(builder.graph().ty(weights).to_string(), "f32[N, 4, T, T]");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] for a value that is no result of attention.
+    pub fn attention_weights(&mut self, attended: ValueId) -> Result<ValueId, GraphError> {
+        let label = "attention_weights";
+        self.graph().check_exists(label, attended)?;
+        let Some(&(_, weights, heads)) = self.attended.iter().find(|(value, ..)| *value == attended) else {
+            let expected = "a result of attention".to_owned();
+            let error = ShapeError::Rank { expected, got: self.graph().ty(attended).shape.clone() };
+            return Err(GraphError::Shape { at: label.to_owned(), error });
+        };
+        if heads == 1 {
+            return Ok(weights);
+        }
+        let batch = self.graph().ty(attended).shape.dims()[0].clone();
+        let by_head = [&[batch, heads.into()], &self.graph().ty(weights).shape.dims()[1..]].concat();
+        let label = self.graph().producer(weights).label.clone();
+        self.reshape(&label, weights, Shape::new(by_head))
     }
 
     /// Adds sinusoidal encodings of the positions to the vectors of a sequence `[T, features]` (Vaswani et al. 2017,
@@ -324,21 +366,21 @@ impl Builder {
         bias.map_or(Ok(y), |bias| self.op(Bias {}, &[y, bias], label))
     }
 
-    /// Attention with scaled queries. `heads` heads are folded into the batch.
+    /// Attention with scaled queries, and its weights. `heads` heads are folded into the batch.
     fn attend(
         &mut self,
         label: &str,
         [query, key, value]: [ValueId; 3],
         heads: usize,
         mask: &AttentionMask,
-    ) -> Result<ValueId, GraphError> {
+    ) -> Result<(ValueId, ValueId), GraphError> {
         let scores = self.matmul(label, [query, key], [false, true])?;
-        let weights = self.attention_weights(label, scores, heads, mask)?;
-        self.matmul(label, [weights, value], [false, false])
+        let weights = self.masked_softmax(label, scores, heads, mask)?;
+        Ok((self.matmul(label, [weights, value], [false, false])?, weights))
     }
 
     /// The weights of positions `[N, T, S]`: softmax of the scores of those that are not masked.
-    fn attention_weights(
+    fn masked_softmax(
         &mut self,
         label: &str,
         scores: ValueId,

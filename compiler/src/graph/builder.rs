@@ -38,12 +38,14 @@ pub struct Builder {
     graph: Graph,
     /// Labels whose layers have the parameters of another label.
     shared: Vec<(String, String)>,
+    /// Results of attention, with the weights of their values and the number of heads.
+    pub(super) attended: Vec<(ValueId, ValueId, usize)>,
 }
 
 impl Builder {
     /// A builder of an empty network.
     pub fn new(name: &str) -> Self {
-        Builder { graph: Graph::new(name), shared: Vec::new() }
+        Builder { graph: Graph::new(name), shared: Vec::new(), attended: Vec::new() }
     }
 
     /// The graph so far.

@@ -280,8 +280,8 @@ pub struct Stateful {
 /// ```
 ///
 /// # Errors
-/// [`GraphError::Shape`] for a layer that also reads sequences backwards, which needs all steps at once, and for a
-/// network without recurrent layers.
+/// [`GraphError::Shape`] for a layer that also reads sequences backwards, which needs all steps at once, for a state that
+/// begins with another number than zero, and for a network without recurrent layers.
 pub fn with_states(graph: &Graph) -> Result<Stateful, GraphError> {
     let mut result = Graph::new(graph.name());
     let mut values: HashMap<ValueId, ValueId> = HashMap::new();
@@ -301,7 +301,17 @@ pub fn with_states(graph: &Graph) -> Result<Stateful, GraphError> {
         let mut carried = Vec::new();
         for index in 0..scan.carried {
             let initial = node.operands[first + index];
-            if matches!(graph.producer(initial).op, Op::Fill(_)) {
+            if let Op::Fill(fill) = &graph.producer(initial).op {
+                if fill.value != 0.0 {
+                    let reason = format!(
+                        "begins with {}, but streams begin with zeros: give the initial state as an input of the network",
+                        fill.value
+                    );
+                    return Err(GraphError::Shape {
+                        at: node.label.clone(),
+                        error: ShapeError::Scan { reason },
+                    });
+                }
                 let ty = graph.ty(initial).clone();
                 let name = format!("state.{}", states.len());
                 states.push((name.clone(), ty.shape.item()));

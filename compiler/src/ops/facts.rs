@@ -16,7 +16,7 @@ pub struct Facts<'a> {
     pub role: Role<'a>,
     /// Which elements an element of its results depends on.
     pub reach: Reach<'a>,
-    /// The upper bound of the integers of its last operand, if they are indices.
+    /// What the integers of its last operand mean, if their range is limited.
     pub indices: Option<Indices>,
 }
 
@@ -102,13 +102,15 @@ pub enum Rows {
     Mixed,
 }
 
-/// What the integers of an operator's last operand index.
+/// What the integers of an operator's last operand mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Indices {
     /// Channels of the operand before it.
     Channels,
     /// Indices below this number.
     Below(usize),
+    /// Numbers of elements along the last axis of the first operand.
+    Lengths,
 }
 
 /// The parts of an operator that generic passes change. Operators without such parts use `never_rewritten!`, those that

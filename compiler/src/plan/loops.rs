@@ -373,8 +373,9 @@ impl Lowering<'_> {
             windows.push(window);
             places.push(Location::Window(window));
         }
-        let prepacked: Vec<bool> =
-            (0..constants).map(|index| self.is_prepacked(node.operands[index])).collect();
+        // Within a body, some values are computed before its own loop, but in every run.
+        let is_prepacked = |value: &ValueId| self.is_prepacked(*value) && !self.before_loop.contains(value);
+        let prepacked: Vec<bool> = node.operands[..constants].iter().map(is_prepacked).collect();
         let lowered = self.lower_body(&body, inputs, &prepacked, &places);
         let Lowered { prepack, before, run, loops } = lowered;
         self.lowered.prepack.extend(prepack);

@@ -3,6 +3,7 @@
 
 mod network;
 mod operators;
+mod recurrent;
 mod sizes;
 mod sketch;
 

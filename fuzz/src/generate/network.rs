@@ -13,6 +13,7 @@ use windlass_compiler::ops::window::{Sides, Window};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::shape::DType;
 
+use super::recurrent;
 use super::sizes::{self, pick};
 
 /// The maximum number of multiply-adds of a layer per sample.
@@ -20,7 +21,9 @@ const MAX_PRODUCTS: usize = 40_000;
 
 /// A network, or its training step.
 pub(super) fn draw(numbers: &mut Rng) -> (Graph, Mode) {
-    let graph = network(numbers).expect("layers are chosen to fit");
+    let is_recurrent = numbers.u8(..4) == 0;
+    let graph = if is_recurrent { recurrent::network(numbers) } else { network(numbers) };
+    let graph = graph.expect("layers are chosen to fit");
     if numbers.u8(..3) == 0 {
         return (graph, Mode::Inference);
     }

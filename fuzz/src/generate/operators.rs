@@ -3,6 +3,7 @@
 mod functions;
 mod matrices;
 mod moved;
+mod scans;
 mod sequences;
 mod windows;
 
@@ -37,7 +38,7 @@ use super::sketch::{Meaning, Sketch};
 
 /// Adds an operator of a kind to a graph, with what it needs.
 pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
-    if s.chance(4) && sequences::add(s, kind) {
+    if !s.is_body() && s.chance(4) && sequences::add(s, kind) {
         return;
     }
     match kind {
@@ -116,8 +117,9 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
                 s.op(UnfoldSteps { shape }, &steps);
             }
         }
-        // Bodies are graphs of their own; the agreement tests have scans of every kind. A pass makes fused operators.
-        OpKind::Scan | OpKind::Fused => {}
+        OpKind::Scan => scans::scan(s),
+        // A pass makes fused operators.
+        OpKind::Fused => {}
         OpKind::Linear => {
             let x = s.vector();
             let length = s.item(x)[0];

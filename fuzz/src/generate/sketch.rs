@@ -27,6 +27,8 @@ pub(crate) enum Meaning {
     Index(usize),
     /// Classes.
     Labels,
+    /// Lengths of padded sequences.
+    Lengths,
     /// A seed and a step number.
     Seed,
 }
@@ -44,6 +46,8 @@ pub(crate) struct Sketch<'r> {
     sources: usize,
     /// The first axis of batched values.
     batch: Dim,
+    /// Whether it is the body of a scan, whose only sources are inputs and constants.
+    is_body: bool,
 }
 
 impl<'r> Sketch<'r> {
@@ -51,7 +55,25 @@ impl<'r> Sketch<'r> {
         // Steps of sequences are part of the batch, usually absent.
         let batch = pick(numbers, &["N", "N", "N", "N", "N", "N*3", "N*T", "N*T", "N*T*2"]);
         let batch = Dim::Open(batch.parse().expect("written as sizes are"));
-        Sketch { numbers, graph: Graph::new("fuzz"), meanings: HashMap::new(), sources: 0, batch }
+        Self::with(numbers, batch, false)
+    }
+
+    fn with(numbers: &'r mut Rng, batch: Dim, is_body: bool) -> Self {
+        Sketch { numbers, graph: Graph::new("fuzz"), meanings: HashMap::new(), sources: 0, batch, is_body }
+    }
+
+    /// The body of a scan in this graph.
+    pub(crate) fn body(&mut self) -> Sketch<'_> {
+        Sketch::with(self.numbers, self.batch.clone(), true)
+    }
+
+    pub(crate) fn is_body(&self) -> bool {
+        self.is_body
+    }
+
+    /// The graph so far, and the meanings of its integers.
+    pub(crate) fn into_parts(self) -> (Graph, HashMap<ValueId, Meaning>) {
+        (self.graph, self.meanings)
     }
 
     /// The shape of a batch of items.
@@ -160,6 +182,12 @@ impl<'r> Sketch<'r> {
     pub(crate) fn source(&mut self, ty: &Type, positive: bool) -> ValueId {
         let prefix = |usual: &'static str| if positive { POSITIVE } else { usual };
         let shape = ty.shape.clone();
+        if self.is_body {
+            return match self.chance(4) && !shape.is_batched() {
+                true => self.constant(shape, positive),
+                false => self.input(prefix("x"), InputRole::Data, ty.clone()),
+            };
+        }
         if shape.is_batched() {
             let role = if self.chance(8) { InputRole::Control } else { InputRole::Data };
             return self.input(prefix("x"), role, ty.clone());

@@ -31,7 +31,7 @@ const WINOGRAD_OF_RESULT: f64 = 2e-5;
 const WINOGRAD_OF_MAGNITUDES: f64 = 4e-6;
 
 /// The relative error of a sum of this many numbers, in any order, as a part of the sum of magnitudes.
-fn sum_part(count: usize) -> f64 {
+pub(super) fn sum_part(count: usize) -> f64 {
     (count + 2) as f64 * U
 }
 
@@ -265,7 +265,7 @@ fn of_operator(
         | Op::Gather(_)
         | Op::SignMask(_)
         | Op::MaskedSelect(_) => vec![],
-        // Errors of one step grow in the next, by any factor. Neither operator is drawn.
+        // Scans are judged step by step (`analysis.rs`); fused operators are not drawn.
         Op::Scan(_) | Op::Fused(_) => {
             results.iter().map(|result| Some(vec![f64::INFINITY; result.elements()])).collect()
         }

@@ -98,6 +98,40 @@ pub(super) fn is_exact(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]
     within(op, operands, results).is_some()
 }
 
+/// A sum of terms over the steps of a scan, in any order.
+#[derive(Debug)]
+pub(super) struct Total(Option<Dyadic>);
+
+impl Total {
+    /// A sum that begins with these values.
+    pub(super) fn of(values: &[f64]) -> Self {
+        Total(Dyadic::of(values))
+    }
+
+    /// Adds the first result of an operator.
+    pub(super) fn add(&mut self, op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) {
+        // A sum of products has partial sums that are larger than its results.
+        match within(op, operands, results) {
+            Some(bound) if bound.largest > 0.0 => self.plus(Some(bound)),
+            Some(_) => self.add_values(results[0].real()),
+            None => self.0 = None,
+        }
+    }
+
+    pub(super) fn add_values(&mut self, values: &[f64]) {
+        self.plus(Dyadic::of(values));
+    }
+
+    fn plus(&mut self, term: Option<Dyadic>) {
+        self.0 = self.0.zip(term).map(|(sum, term)| sum.plus(term));
+    }
+
+    /// Whether f32 represents every partial sum.
+    pub(super) fn is_exact(&self) -> bool {
+        self.0.is_some_and(Dyadic::fits)
+    }
+}
+
 /// Like [`is_exact`]; returns a placeholder for exact results without a bound.
 fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<Dyadic> {
     let of = |index: usize| -> Option<Dyadic> {
@@ -126,6 +160,7 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
         | Op::Gather(_)
         | Op::SignMask(_)
         | Op::MaskedSelect(_) => Some(Dyadic::ZERO),
+        // Scans are judged step by step; fused operators are not drawn.
         Op::Scan(_) | Op::Fused(_) => None,
         Op::Conv(conv) => {
             let sum = product(operands[1].sizes[1..].iter().product())?.exactly()?;
@@ -152,7 +187,15 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
             match reduce.kind {
                 ReduceKind::Sum => of(0)?.sum(count).exactly(),
                 ReduceKind::Mean => mean(of(0)?, count),
-                ReduceKind::Max => Some(Dyadic::ZERO),
+                // The maximum of zeros of both signs is either.
+                ReduceKind::Max => {
+                    let is_zero = |negative: bool| {
+                        move |value: &f64| *value == 0.0 && value.is_sign_negative() == negative
+                    };
+                    let has = |values: &[f64], negative| values.iter().any(is_zero(negative));
+                    let is_open = has(operands[0].real(), true) && has(operands[0].real(), false);
+                    (!is_open || !results[0].real().contains(&0.0)).then_some(Dyadic::ZERO)
+                }
             }
         }
         Op::Expand(expand) if expand.divided => is_single(results[0].real()).then_some(Dyadic::ZERO),
@@ -293,5 +336,26 @@ mod tests {
         assert!(ones.plus(halves).sum(1 << 22).fits());
         assert!(!ones.plus(halves).sum(1 << 24).fits());
         assert!(!Dyadic::of(&[1.0 + f64::EPSILON]).unwrap().fits());
+    }
+
+    #[test]
+    fn the_maximum_of_zeros_of_both_signs_may_be_either() {
+        let max: Op = windlass_compiler::ops::reduce::Reduce { axes: vec![1], kind: ReduceKind::Max }.into();
+        let is_exact = |x: [f64; 2], y: f64| {
+            super::is_exact(&max, &[&Array::new([1, 2], x.to_vec())], &[Array::new([1], vec![y])])
+        };
+        assert!(is_exact([0.0, 0.0], 0.0) && is_exact([-0.0, -0.0], -0.0));
+        assert!(!is_exact([0.0, -0.0], 0.0) && !is_exact([-0.0, 0.0], -0.0));
+        assert!(is_exact([1.0, -0.0], 1.0));
+    }
+
+    #[test]
+    fn a_total_fits_if_all_of_its_terms_do() {
+        let mut total = Total::of(&[0.5, -1.0]);
+        total.add_values(&[f64::from(1 << 22)]);
+        assert!(total.is_exact());
+        total.add_values(&[f64::from(1 << 23)]);
+        assert!(!total.is_exact());
+        assert!(!Total::of(&[f64::NAN]).is_exact());
     }
 }

@@ -1,6 +1,7 @@
 //! The expected results of a graph in double precision, which of them are exact, and the tolerance of each element
 //! otherwise. `TOLERANCES.md` justifies all of it.
 
+mod analysis;
 mod bounds;
 mod exact;
 
@@ -9,12 +10,12 @@ use std::fmt;
 
 use fastrand::Rng;
 use windlass_compiler::graph::Graph;
-use windlass_compiler::interp::{Array, Bindings, Data, Evaluate, InterpError, run};
-use windlass_compiler::ops::{Op, Rewrite};
+use windlass_compiler::interp::{Array, Bindings, InterpError, run};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::plan::Accuracy;
 use windlass_compiler::shape::Sizes;
 
+use self::analysis::{Analysis, Changes, Context};
 use crate::engines::Results;
 
 /// The number of samples for estimating tolerances, and for confirming a disagreement.
@@ -81,12 +82,7 @@ pub struct Reference<'g> {
     graph: &'g Graph,
     /// The open sizes.
     open: Sizes,
-    /// Every value in double precision.
-    values: Vec<Array<f64>>,
-    sizes: Vec<Vec<usize>>,
-    exact: Vec<bool>,
-    /// For each value, the maximum error of its operator.
-    errors: Vec<Option<Vec<f64>>>,
+    analysis: Analysis,
     seed: u64,
     expected: Vec<Expected>,
     confirmed: bool,
@@ -106,82 +102,31 @@ impl<'g> Reference<'g> {
         seed: u64,
     ) -> Result<Self, InterpError> {
         let values = run(graph, sizes, sources)?.values;
-        let open = sizes.clone();
-        let sizes = values.iter().map(|value| value.sizes.clone()).collect();
-        let mut exact = vec![true; values.len()];
-        let mut errors = vec![None; values.len()];
-        let folded = folded(graph, mode);
-        for node in graph.nodes() {
-            let operands: Vec<&Array<f64>> =
-                node.operands.iter().map(|value| &values[value.index()]).collect();
-            let Some(first) = node.results.first().map(|result| result.index()) else { continue };
-            let results = &values[first..first + node.results.len()];
-            let is_exact = node.operands.iter().all(|value| exact[value.index()])
-                && !bounds::may_be_winograd(&node.op, accuracy)
-                && !folded[first]
-                && exact::is_exact(&node.op, &operands, results);
-            exact[first..first + results.len()].fill(is_exact);
-            if !is_exact {
-                let of_results = bounds::local_errors(&node.op, &operands, results, accuracy);
-                errors[first..first + results.len()].clone_from_slice(&of_results);
-            }
-        }
-        let mut reference =
-            Reference { graph, open, values, sizes, exact, errors, seed, expected: vec![], confirmed: false };
+        let (context, open) = (Context { mode, accuracy, sizes }, sizes.clone());
+        let analysis = Analysis::new(graph, values, None, context)?;
+        let mut reference = Reference { graph, open, analysis, seed, expected: vec![], confirmed: false };
         reference.expected = reference.estimate(SAMPLES);
         Ok(reference)
     }
 
-    /// The graph's values if every operator has its maximum error, up or down at random. Every second sample also
-    /// rounds results to single precision, and the first one only does that: numbers that are equal in f32 are then
-    /// equal, which decides argmax indices.
-    fn sample(&self, index: usize, numbers: &mut Rng) -> Vec<Array<f64>> {
-        let (moves, rounds) = (index > 0, index.is_multiple_of(2));
-        let mut values: Vec<Array<f64>> = Vec::with_capacity(self.values.len());
-        for node in self.graph.nodes() {
-            let Some(first) = node.results.first().map(|result| result.index()) else { continue };
-            let kept = first..first + node.results.len();
-            if self.exact[first] || node.operands.is_empty() {
-                values.extend_from_slice(&self.values[kept]);
-                continue;
-            }
-            let operands: Vec<&Array<f64>> =
-                node.operands.iter().map(|value| &values[value.index()]).collect();
-            let mut results = node.op.at(&self.open).evaluate(&operands, &self.sizes[kept.clone()]);
-            for (result, errors) in results.iter_mut().zip(&self.errors[kept]) {
-                if let (Data::Real(values), Some(errors)) = (&mut result.data, errors) {
-                    for (value, error) in values.iter_mut().zip(errors) {
-                        if moves {
-                            *value += if numbers.bool() { *error } else { -*error };
-                        }
-                        if rounds {
-                            *value = f64::from(*value as f32);
-                        }
-                    }
-                }
-            }
-            values.extend(results);
-        }
-        values
-    }
-
     /// Every expected result, from this many samples.
     fn estimate(&self, samples: usize) -> Vec<Expected> {
+        let Analysis { values: known, exact, .. } = &self.analysis;
         let named: Vec<_> = self.graph.outputs().iter().chain(self.graph.updates()).collect();
         let mut deviations: Vec<Vec<f64>> = named
             .iter()
-            .map(|named| match self.exact[named.value.index()] {
+            .map(|named| match exact[named.value.index()] {
                 true => vec![],
-                false => vec![0.0; self.values[named.value.index()].elements()],
+                false => vec![0.0; known[named.value.index()].elements()],
             })
             .collect();
         let mut numbers = Rng::with_seed(self.seed);
         let samples = if deviations.iter().all(Vec::is_empty) { 0 } else { samples };
         for index in 0..samples {
-            let values = self.sample(index, &mut numbers);
+            let changes = Changes { moves: index > 0, rounds: index.is_multiple_of(2) };
+            let values = self.analysis.sample(self.graph, &self.open, None, changes, &mut numbers);
             for (named, deviations) in named.iter().zip(&mut deviations) {
-                let pairs =
-                    values[named.value.index()].real().iter().zip(self.values[named.value.index()].real());
+                let pairs = values[named.value.index()].real().iter().zip(known[named.value.index()].real());
                 for (deviation, (moved, value)) in deviations.iter_mut().zip(pairs) {
                     let by = (moved - value).abs();
                     // NaN or infinity here: any result is allowed.
@@ -193,8 +138,8 @@ impl<'g> Reference<'g> {
             .into_iter()
             .zip(deviations)
             .map(|(named, deviations)| {
-                let values = self.values[named.value.index()].real().to_vec();
-                let tolerance = (!self.exact[named.value.index()]).then(|| {
+                let values = known[named.value.index()].real().to_vec();
+                let tolerance = (!exact[named.value.index()]).then(|| {
                     let finite = deviations.iter().filter(|deviation| deviation.is_finite());
                     let mean = finite.sum::<f64>() / deviations.len().max(1) as f64;
                     deviations
@@ -268,21 +213,6 @@ impl<'g> Reference<'g> {
         }
         Ok(compared)
     }
-}
-
-/// The products whose weights batch normalisation may be folded into, so that their sums have other terms.
-fn folded(graph: &Graph, mode: Mode) -> Vec<bool> {
-    let mut folded = vec![false; graph.value_count()];
-    if mode == Mode::Training {
-        return folded;
-    }
-    for node in graph.nodes().iter().rev() {
-        let is_passed_on = matches!(node.op, Op::Bias(_) | Op::Dropout(_)) && folded[node.results[0].index()];
-        if is_passed_on || matches!(node.op, Op::BatchNorm(_)) {
-            folded[node.operands[0].index()] = true;
-        }
-    }
-    folded
 }
 
 /// The interpreter's results in single precision: outputs and updates.

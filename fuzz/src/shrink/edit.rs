@@ -1,5 +1,7 @@
 //! Edits that make a graph smaller. If an edit changes an operand's type, a new source replaces the operand.
 
+mod scans;
+
 use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
@@ -10,7 +12,7 @@ use windlass_compiler::graph::{Graph, Node};
 use windlass_compiler::ops::source::{Input, InputRole, Parameter};
 use windlass_compiler::ops::structure::Reshape;
 use windlass_compiler::ops::{Op, Operator};
-use windlass_compiler::shape::{DType, Dim, Shape, Type};
+use windlass_compiler::shape::{DType, Dim, Shape, Symbol, Type};
 
 use crate::values::POSITIVE;
 
@@ -102,7 +104,7 @@ impl Edit {
         }
         if let Edit::Only(node) = self {
             made.add_output("y", values[&graph.nodes()[*node].results[0]]).ok()?;
-            return needed(&made).filter(ends_are_floats);
+            return needed(&made).filter(is_whole);
         }
         for (index, output) in graph.outputs().iter().enumerate() {
             if !matches!(self, Edit::Output(dropped) if *dropped == index) {
@@ -115,14 +117,20 @@ impl Edit {
                 let _ = made.add_update(&update.name, values[&update.value]);
             }
         }
-        needed(&made).filter(ends_are_floats)
+        needed(&made).filter(is_whole)
     }
 }
 
-/// Whether a graph has results, and only floats.
-fn ends_are_floats(graph: &Graph) -> bool {
+/// Whether a graph has results, only floats, and an input for every open size.
+fn is_whole(graph: &Graph) -> bool {
     let mut ends = graph.outputs().iter().chain(graph.updates()).peekable();
-    ends.peek().is_some() && ends.all(|named| graph.ty(named.value).dtype == DType::F32)
+    let known: BTreeSet<_> = graph.inputs().flat_map(|(_, input)| input.ty.shape.symbols()).collect();
+    let values = (0..graph.value_count()).map(ValueId::new);
+    ends.peek().is_some()
+        && ends.all(|named| graph.ty(named.value).dtype == DType::F32)
+        && values
+            .flat_map(|value| graph.ty(value).shape.symbols())
+            .all(|size| size == Symbol::BATCH || known.contains(&size))
 }
 
 /// Smaller values to try for a size, down to `least`.
@@ -232,6 +240,10 @@ fn swapped(shape: &Shape, swap: &impl Fn(usize) -> usize) -> Shape {
 /// A node with one attribute closer to its default, or one smaller size of a source.
 fn attributes(node: usize, data: &Node) -> Vec<Edit> {
     let mut edits = Vec::new();
+    if let Op::Scan(scan) = &data.op {
+        let smaller = scans::smaller(scan).into_iter();
+        return smaller.map(|(scan, without)| Edit::Operator { node, op: scan.into(), without }).collect();
+    }
     let Ok(value) = serde_json::to_value(&data.op) else { return edits };
     let Some(fields) = value.as_object() else { return edits };
     let mut push = |change: &dyn Fn(&mut Value), without: Option<usize>| {

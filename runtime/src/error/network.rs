@@ -72,3 +72,29 @@ pub struct OutsideVocabulary {
     /// The number of tokens that there are.
     pub vocabulary: usize,
 }
+
+/// A length of a padded sequence that is outside the steps that there are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "length {length} at {} of input `{input}` is outside {least} to {steps}, the steps of the sequences of `{network}`; {}",
+    Place(place),
+    match *length {
+        0 => "leave out sequences without steps",
+        ..0 => "a length counts the steps before the padding",
+        _ => "pad the sequences to the longest",
+    }
+)]
+pub struct OutsideSteps {
+    /// The network.
+    pub network: String,
+    /// The input.
+    pub input: String,
+    /// The sample, and the index in it along each axis.
+    pub place: Vec<usize>,
+    /// The length.
+    pub length: i32,
+    /// The least length: 1, or 0 for a piece of a longer sequence, which may have ended before.
+    pub least: i32,
+    /// The number of steps that there are.
+    pub steps: usize,
+}

@@ -6,7 +6,7 @@ use windlass_compiler::ops::source::InputRole;
 use windlass_compiler::shape::{DType, Dim, Shape, Sizes, Symbol};
 
 use super::{Feed, InputError};
-use crate::error::{Error, OutsideVocabulary, place_of};
+use crate::error::{Error, OutsideSteps, OutsideVocabulary, place_of};
 
 /// An input or output: its name and shape.
 pub(crate) type Port = (String, Shape);
@@ -16,42 +16,66 @@ pub(crate) type Port = (String, Shape);
 pub(crate) struct Ports {
     pub(crate) inputs: Vec<Port>,
     pub(crate) outputs: Vec<Port>,
-    /// For each input of indices, their exclusive upper limit, if anything looks them up; `None` for inputs of numbers.
-    indices: Vec<Option<Limit>>,
+    /// For each input of integers, what limits them; `None` for inputs of numbers.
+    integers: Vec<Option<Limits>>,
 }
 
-/// The exclusive upper limit of indices.
-type Limit = Option<usize>;
+/// The limits of the integers of an input.
+#[derive(Clone, Debug)]
+struct Limits {
+    /// The exclusive upper limit of indices, if anything looks them up.
+    indices: Option<usize>,
+    /// The axes of which they are lengths.
+    lengths: Vec<Dim>,
+}
+
+/// The least length of a padded sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Least {
+    /// A whole sequence has at least one step.
+    OneStep,
+    /// A piece of a sequence that has ended before has none.
+    NoStep,
+}
 
 impl Ports {
     pub(crate) fn of(graph: &Graph) -> Self {
         let named = |(name, shape): (&str, &Shape)| (name.to_owned(), shape.clone());
-        let limits = graph.index_limits();
+        let (indices, lengths) = (graph.index_limits(), graph.length_limits());
         let data = graph.inputs().filter(|(_, input)| input.role == InputRole::Data);
-        let indices =
-            data.map(|(value, input)| (input.ty.dtype == DType::I32).then(|| limits[value.index()]));
+        let integers = data.map(|(value, input)| {
+            let place = value.index();
+            let limits = || Limits { indices: indices[place], lengths: lengths[place].clone() };
+            (input.ty.dtype == DType::I32).then(limits)
+        });
         Ports {
-            indices: indices.collect(),
+            integers: integers.collect(),
             inputs: inputs(graph).map(named).collect(),
             outputs: outputs(graph).map(named).collect(),
         }
     }
 
-    /// Checks that an input has the elements of its place, and that indices are below their limit.
-    fn check_elements(&self, network: &str, place: usize, feed: &Feed<'_>) -> Result<(), Error> {
+    /// Checks that an input has the elements of its place, and that integers are within their limits.
+    fn check_elements(
+        &self,
+        network: &str,
+        place: usize,
+        feed: &Feed<'_>,
+        sizes: (&Sizes, Least),
+    ) -> Result<(), Error> {
         let (name, shape) = &self.inputs[place];
         let kind = |expected, got| Error::Input {
             network: network.to_owned(),
             input: name.clone(),
             reason: InputError::Kind { expected, got },
         };
-        match (feed, self.indices[place]) {
-            (Feed::Numbers(_), None) | (Feed::Indices(_), Some(None)) => Ok(()),
+        match (feed, &self.integers[place]) {
+            (Feed::Numbers(_), None) => Ok(()),
             (Feed::Numbers(_), Some(_)) => Err(kind("indices, of type i32", "numbers")),
             (Feed::Indices(_), None) => Err(kind("numbers, of type f32", "indices")),
-            (Feed::Indices(samples), Some(Some(_))) => {
+            (Feed::Indices(samples), Some(_)) => {
                 // A slice has only fixed sizes; an array may be a batch or a single sample.
-                self.check_indices(network, place, samples.elements(), || match feed.shape() {
+                self.check_integers(network, place, samples.elements(), sizes, || match feed.shape() {
                     Some(sizes) => sizes[sizes.len() - shape.item_dims().len()..].to_vec(),
                     None => shape.item(),
                 })
@@ -59,27 +83,45 @@ impl Ports {
         }
     }
 
-    /// Checks that the indices of an input are below their limit. `item` gives the sizes of an item, for the message.
-    pub(crate) fn check_indices(
+    /// Checks that the integers of an input are below the limit of indices, and within the lengths of sequences in a run
+    /// of these sizes. `item` gives the sizes of an item, for the message.
+    pub(crate) fn check_integers(
         &self,
         network: &str,
         place: usize,
-        tokens: &[i32],
+        values: &[i32],
+        (sizes, least): (&Sizes, Least),
         item: impl FnOnce() -> Vec<usize>,
     ) -> Result<(), Error> {
-        let Some(Some(vocabulary)) = self.indices[place] else { return Ok(()) };
-        let is_known = |token: &i32| usize::try_from(*token).is_ok_and(|token| token < vocabulary);
-        let Some(position) = tokens.iter().position(|token| !is_known(token)) else { return Ok(()) };
-        let (network, input) = (network.to_owned(), self.inputs[place].0.clone());
-        let (token, place) = (tokens[position], place_of(position, &item()));
-        Err(Error::Token(OutsideVocabulary { network, input, place, token, vocabulary }))
+        let Some(limits) = &self.integers[place] else { return Ok(()) };
+        let outside = |least: i32, most: usize| {
+            let fits =
+                |value: &i32| *value >= least && usize::try_from(*value).is_ok_and(|value| value <= most);
+            values.iter().position(|value| !fits(value))
+        };
+        let names = || (network.to_owned(), self.inputs[place].0.clone());
+        if let Some(vocabulary) = limits.indices
+            && let Some(position) = outside(0, vocabulary.saturating_sub(1))
+        {
+            let ((network, input), token, place) = (names(), values[position], place_of(position, &item()));
+            return Err(Error::Token(OutsideVocabulary { network, input, place, token, vocabulary }));
+        }
+        let least = i32::from(least == Least::OneStep);
+        if let Some(steps) = limits.lengths.iter().map(|dim| dim.at(sizes)).min()
+            && let Some(position) = outside(least, steps)
+        {
+            let ((network, input), length, place) = (names(), values[position], place_of(position, &item()));
+            return Err(Error::Length(OutsideSteps { network, input, place, length, least, steps }));
+        }
+        Ok(())
     }
 
     /// The open sizes of a run with these inputs.
     ///
     /// # Errors
-    /// [`Error::Input`], [`Error::Token`], [`Error::UnequalBatches`], [`Error::UnequalSizes`], [`Error::EmptyBatch`].
-    pub(crate) fn sizes(&self, network: &str, feeds: &[Feed<'_>]) -> Result<Sizes, Error> {
+    /// [`Error::Input`], [`Error::Token`], [`Error::Length`], [`Error::UnequalBatches`], [`Error::UnequalSizes`],
+    /// [`Error::EmptyBatch`].
+    pub(crate) fn sizes(&self, network: &str, feeds: &[Feed<'_>], least: Least) -> Result<Sizes, Error> {
         let mut sizes = Sizes::new();
         let mut from: SmallVec<[(Symbol, usize); 4]> = SmallVec::new();
         // Inputs with a shape come first, because they determine all sizes.
@@ -113,7 +155,9 @@ impl Ports {
             return Err(Error::EmptyBatch { network: network.to_owned() });
         }
         // Their shapes are known to be right.
-        feeds.iter().enumerate().try_for_each(|(place, feed)| self.check_elements(network, place, feed))?;
+        for (place, feed) in feeds.iter().enumerate() {
+            self.check_elements(network, place, feed, (&sizes, least))?;
+        }
         Ok(sizes)
     }
 

@@ -12,8 +12,8 @@ use crate::random::{Purpose, stream};
 pub struct PaddedBatch {
     /// The tokens, `[sequences, steps]`, with padding behind each sequence.
     pub tokens: Array2<i32>,
-    /// The length of each sequence without padding.
-    pub lengths: Vec<usize>,
+    /// The length of each sequence without padding, as layers with lengths take them.
+    pub lengths: Vec<i32>,
     /// The position of each sequence among those that were batched.
     pub positions: Vec<usize>,
 }
@@ -46,13 +46,15 @@ fn check(sequences: &[impl AsRef<[i32]>]) -> Result<(), TextError> {
 }
 
 fn padded(sequences: &[impl AsRef<[i32]>], positions: Vec<usize>, padding: i32) -> PaddedBatch {
-    let lengths: Vec<usize> = positions.iter().map(|&position| sequences[position].as_ref().len()).collect();
-    let steps = lengths.iter().copied().max().unwrap_or(0);
+    let lengths = positions.iter().map(|&position| sequences[position].as_ref().len());
+    let steps = lengths.clone().max().unwrap_or(0);
     let token = |(row, step): (usize, usize)| {
         let sequence: &[i32] = sequences[positions[row]].as_ref();
         sequence.get(step).copied().unwrap_or(padding)
     };
-    PaddedBatch { tokens: Array2::from_shape_fn((positions.len(), steps), token), lengths, positions }
+    let tokens = Array2::from_shape_fn((positions.len(), steps), token);
+    let lengths = lengths.map(|length| i32::try_from(length).unwrap_or(i32::MAX)).collect();
+    PaddedBatch { tokens, lengths, positions }
 }
 
 /// Batches sequences of similar lengths, so that little is padded.
@@ -63,7 +65,7 @@ fn padded(sequences: &[impl AsRef<[i32]>], positions: Vec<usize>, padding: i32) 
 /// let sequences: Vec<Vec<i32>> = [3, 9, 4, 10, 3].map(|length| vec![7; length]).to_vec();
 /// for batch in Buckets::new(2, 4).batches(&sequences, 0)? {
 ///     // Lengths of a batch differ by less than 4.
-///     assert!(batch.lengths.iter().all(|length| length + 4 > batch.tokens.ncols()));
+///     assert!(batch.lengths.iter().all(|length| length + 4 > batch.tokens.ncols() as i32));
 /// }
 /// # Ok::<(), windlass_runtime::Error>(())
 /// ```
@@ -136,9 +138,10 @@ mod tests {
         assert!(seen.into_iter().eq(0..50));
         for PaddedBatch { tokens, lengths, positions } in &batches {
             assert!(tokens.nrows() <= 4 && tokens.nrows() == lengths.len());
-            let (shortest, longest) = (lengths.iter().min().unwrap(), *lengths.iter().max().unwrap());
-            assert!(longest == tokens.ncols() && longest - shortest < 5);
+            let (shortest, longest) = (*lengths.iter().min().unwrap(), *lengths.iter().max().unwrap());
+            assert!(longest as usize == tokens.ncols() && longest - shortest < 5);
             for ((row, &length), &position) in tokens.rows().into_iter().zip(lengths).zip(positions) {
+                let length = length as usize;
                 let (own, rest) = (row.iter().take(length), row.iter().skip(length));
                 assert!(own.eq(&sequences[position]) && rest.copied().all(|token| token == -1));
             }

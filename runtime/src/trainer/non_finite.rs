@@ -7,7 +7,11 @@ use windlass_compiler::graph::{Graph, Node, source_name};
 use windlass_compiler::interp::{Array, Bindings, Data, run};
 use windlass_compiler::shape::Sizes;
 
+use super::controls::Controls;
+use super::{Target, Trainer};
 use crate::error::Error;
+use crate::executor::Binding;
+use crate::network::{AnyNetwork, Feed};
 
 /// The part of a training step that a value belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +56,47 @@ impl fmt::Display for NonFiniteOrigin {
     }
 }
 
+impl<N: AnyNetwork> Trainer<N> {
+    /// Finds the first such value of a step whose inputs are checked.
+    pub(super) fn find_in_step(
+        &self,
+        feeds: &[Feed<'_>],
+        target: &Target<'_>,
+        controls: &Controls,
+        run: &Sizes,
+    ) -> Result<Option<NonFiniteOrigin>, Error> {
+        let carried = self.carried.as_ref();
+        let state = |name: &str| carried.and_then(|carried| carried.find(name, run.batch()));
+        let mut bindings = Bindings::new();
+        for (value, input) in self.graph.inputs() {
+            let sizes = self.graph.ty(value).shape.concrete(run);
+            let of_network = self.model.ports().inputs.iter().position(|(name, _)| *name == input.name);
+            let array = match of_network {
+                Some(place) => match &feeds[place] {
+                    Feed::Numbers(samples) => Array::new(sizes, samples.elements().to_vec()),
+                    Feed::Indices(samples) => Array::ints(sizes, samples.elements().to_vec()),
+                },
+                None => match controls.binding(&input.name, self.graph.ty(value).dtype, target) {
+                    Some(Binding::Floats(elements)) => Array::new(sizes, elements.to_vec()),
+                    Some(Binding::Integers(elements)) => Array::ints(sizes, elements.to_vec()),
+                    Some(Binding::Written(_)) | None => match state(&input.name) {
+                        Some(elements) => Array::new(sizes, elements),
+                        None => continue,
+                    },
+                },
+            };
+            bindings.insert(input.name.clone(), array);
+        }
+        for (name, tensor) in self.model.parameters().iter().chain(self.state.iter()) {
+            let array = Array::new(tensor.shape(), tensor.iter().copied().collect());
+            bindings.insert(name.to_owned(), array);
+        }
+        find(&self.graph, run, &bindings)
+    }
+}
+
 /// The first value of a step with an element that is not finite.
-pub(super) fn find(
-    graph: &Graph,
-    sizes: &Sizes,
-    bindings: &Bindings<f32>,
-) -> Result<Option<NonFiniteOrigin>, Error> {
+fn find(graph: &Graph, sizes: &Sizes, bindings: &Bindings<f32>) -> Result<Option<NonFiniteOrigin>, Error> {
     let outcome = run(graph, sizes, bindings)?;
     let loss = graph.outputs().iter().find(|output| output.name == names::LOSS).map(|output| output.value);
     let mut is_forward = true;

@@ -43,6 +43,12 @@ pub struct TrainerOptions {
     pub frozen: BTreeSet<String>,
     /// The output used for the loss; by default the only one.
     pub output: Option<String>,
+    /// Whether recurrent layers begin each step with the states that they had after the step before, without gradients
+    /// between the two: truncated backpropagation through time. Each sample of a batch then continues that sample of the
+    /// batch before, as with the sequential order of a [`Partition`](crate::text::Partition);
+    /// [`Trainer::reset_states`](super::Trainer::reset_states) begins new sequences. The states are those of
+    /// [`Model::streaming`](crate::model::Model::streaming).
+    pub carry_states: bool,
     /// Seed of the dropout masks.
     pub seed: u32,
     /// Whether a step that makes the loss, a parameter or a state NaN or infinite is undone and fails with an

@@ -1,13 +1,14 @@
 //! Scans and recurrent layers: inference and whole training steps, for fixed and open lengths.
 
 use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, training_graph};
+use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::{
     Builder, Cell, Graph, GruReset, Layer, Recurrent, RecurrentOperands, RnnActivation,
 };
 use windlass_compiler::interp::Array;
 use windlass_compiler::pass::Mode;
-use windlass_compiler::pipeline::compile;
+use windlass_compiler::pipeline::{CompileOptions, compile};
 use windlass_compiler::shape::{DType, Dim, Sizes, Symbol};
 use windlass_runtime::executor::Executor;
 
@@ -79,6 +80,86 @@ fn every_cell_at_any_length() {
         check(&network(steps(), layer, false), &sizes, &mut numbers, &format!("{cell:?}"));
         let deep = Recurrent { layers: 2, bidirectional: true, bias: false, ..Recurrent::new(cell, 8) };
         check(&network(steps(), deep, true), &sizes, &mut numbers, &format!("deep {cell:?}"));
+    }
+}
+
+/// Every cell alone, two layers, both directions.
+fn layers() -> Vec<Recurrent> {
+    let lstm = |projection, peepholes| Cell::Lstm { projection, peepholes };
+    let tanh = Cell::Rnn { activation: RnnActivation::Tanh };
+    let gru = Cell::Gru { reset: GruReset::After };
+    let cells = [
+        tanh,
+        Cell::Rnn { activation: RnnActivation::Relu },
+        gru,
+        Cell::Gru { reset: GruReset::Before },
+        lstm(0, false),
+        lstm(4, false),
+        lstm(0, true),
+    ];
+    let mut layers: Vec<Recurrent> = cells.into_iter().map(|cell| Recurrent::new(cell, 6)).collect();
+    layers.push(Recurrent { layers: 2, ..Recurrent::new(gru, 6) });
+    layers.push(Recurrent { bidirectional: true, ..Recurrent::new(lstm(0, false), 6) });
+    layers.push(Recurrent { layers: 2, bidirectional: true, ..Recurrent::new(tanh, 6) });
+    layers
+}
+
+/// Batches of sequences of a length.
+fn batch(steps: usize) -> Sizes {
+    Sizes::from(1 + steps % 3)
+}
+
+/// The options of a vector width, with one to three threads.
+fn of_width(bits: Option<usize>, threads: usize) -> CompileOptions {
+    let mut options = CompileOptions::default();
+    options.plan.vector_bits = bits;
+    options.plan.threads = threads;
+    options
+}
+
+/// One program for every length from 1 to 65, inference and gradients, at the widest vectors; a few lengths at the others.
+#[test]
+fn every_length_by_one_program() {
+    let mut numbers = Numbers::new(36);
+    for layer in layers() {
+        let graph = network(steps(), layer, false);
+        let step = training(&graph, Optimizer::sgd());
+        for (graph, mode) in [(&graph, Mode::Inference), (&step, Mode::Training)] {
+            let mut check = |lengths: &[usize], bits| {
+                let mut expectation = Expectation::of(graph, Agreement::WithinWhole(2e-5));
+                for &length in lengths {
+                    let sizes = batch(length).with(steps(), length);
+                    expectation.add(sizes.clone(), sources(graph, sizes, Values::Reals, length as u64));
+                }
+                let options = of_width(bits, numbers.pick(&[1, 2, 3]));
+                expectation.check(mode, &options, &format!("{layer:?}"));
+            };
+            check(&(1..=65).collect::<Vec<_>>(), None);
+            for bits in available_vector_bits() {
+                let mut drawn = Numbers::new(bits as u64);
+                check(&[0; 6].map(|_| 1 + drawn.below(65)), Some(bits));
+            }
+        }
+    }
+}
+
+/// A program of its own for every length from 1 to 65, each of another layer than the length before.
+#[test]
+fn every_length_by_its_own_program() {
+    let (mut numbers, layers, widths) = (Numbers::new(37), layers(), available_vector_bits());
+    for length in 1..=65 {
+        let layer = layers[length % layers.len()];
+        let graph = network(length, layer, length % 2 == 0);
+        let step = training(&graph, Optimizer::sgd());
+        for (graph, mode) in [(&graph, Mode::Inference), (&step, Mode::Training)] {
+            let sizes = batch(length);
+            let mut expectation = Expectation::of(graph, Agreement::WithinWhole(2e-5));
+            expectation.add(sizes.clone(), sources(graph, sizes, Values::Reals, length as u64));
+            for bits in [None, Some(numbers.pick(&widths))] {
+                let options = of_width(bits, numbers.pick(&[1, 2, 3]));
+                expectation.check(mode, &options, &format!("{length} steps of {layer:?}"));
+            }
+        }
     }
 }
 

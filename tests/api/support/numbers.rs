@@ -1,7 +1,7 @@
 //! Input values of networks, and comparisons of bits.
 
 use ndarray::ArrayD;
-use windlass::{Model, Network};
+use windlass::{AnyNetwork, Model};
 
 pub(crate) type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -19,6 +19,6 @@ pub(crate) fn bits(values: &ArrayD<f32>) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-pub(crate) fn all_bits<N: Network>(model: &Model<N>) -> Vec<(String, Vec<u32>)> {
+pub(crate) fn all_bits<N: AnyNetwork>(model: &Model<N>) -> Vec<(String, Vec<u32>)> {
     model.parameters().to_named().into_iter().map(|(name, tensor)| (name, bits(&tensor))).collect()
 }

@@ -83,8 +83,8 @@ pub struct RecurrentOperands<'o> {
     /// The states before the first step, `[N, length]` with the lengths of [`Recurrent::states`]; none at all for zeros.
     pub initial: &'o [ValueId],
     /// The number of steps of each sequence, `i32[N]`, if they differ; none for sequences that are not padded. Steps from
-    /// a sequence's length on change no state and no gradient, whatever is stored there, and their results are zero. A
-    /// length below 0 is 0; one above the number of steps is that number.
+    /// a sequence's length on change no state and no gradient, whatever is stored there, and their results are zero.
+    /// Models, predictors and trainers refuse a length outside 1 to the number of steps.
     pub lengths: Option<ValueId>,
 }
 

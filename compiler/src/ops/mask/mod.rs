@@ -8,7 +8,7 @@ mod reference;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Facts, Reach, Role, never_rewritten};
+use super::facts::{Facts, Indices, Reach, Role, never_rewritten};
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::{Shape, Type};
@@ -19,7 +19,8 @@ use crate::shape::{Shape, Type};
 pub enum Masked {
     /// In row `t`, the index along the second last axis, the positions after `t`.
     Causal,
-    /// In item `n`, the positions from its length on. A negative length is 0.
+    /// In item `n`, the positions from its length on. A negative length is 0, and one above the size of the axis masks nothing; the
+    /// runtime refuses both in inputs.
     Lengths,
 }
 
@@ -87,7 +88,8 @@ impl Operator for Mask {
     }
 
     fn facts(&self) -> Facts<'_> {
-        Facts { role: Role::Other, reach: Reach::Everywhere, indices: None }
+        let indices = (self.masked == Masked::Lengths).then_some(Indices::Lengths);
+        Facts { role: Role::Other, reach: Reach::Everywhere, indices }
     }
 
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {

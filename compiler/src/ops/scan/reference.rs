@@ -10,28 +10,32 @@ impl Scan {
     /// # Errors
     /// Those of the body, as [`interp::run`].
     pub fn run<T: Real>(&self, operands: &[&Array<T>], sizes: &Sizes) -> Result<Vec<Array<T>>, InterpError> {
-        let names: Vec<&str> = self.body.inputs().map(|(_, input)| input.name.as_str()).collect();
-        let constants = self.constants();
-        let mut bindings: Bindings<T> = Bindings::new();
-        for (name, operand) in names.iter().zip(&operands[..constants]) {
-            bindings.insert((*name).to_owned(), (*operand).clone());
-        }
-        let slices: Vec<(&str, &Array<T>)> =
-            names.iter().copied().zip(operands.iter().copied()).skip(constants).take(self.slices).collect();
-        let mut carried: Vec<Array<T>> =
-            operands[constants + self.slices..].iter().map(|&array| array.clone()).collect();
+        self.run_by(operands, sizes, |inputs| {
+            let outcome = interp::run(&self.body, sizes.clone(), &self.bindings(inputs))?;
+            Ok(self.body.outputs().iter().map(|output| outcome.value(output.value).clone()).collect())
+        })
+    }
+
+    /// The results if `step` computes the outputs of the body from its inputs, both in their order.
+    ///
+    /// # Errors
+    /// Those of `step`.
+    pub fn run_by<T: Real, E>(
+        &self,
+        operands: &[&Array<T>],
+        sizes: &Sizes,
+        mut step: impl FnMut(Vec<Array<T>>) -> Result<Vec<Array<T>>, E>,
+    ) -> Result<Vec<Array<T>>, E> {
+        let (constants, rest) = operands.split_at(self.constants());
+        let (sequences, initial) = rest.split_at(self.slices);
+        let mut carried: Vec<Array<T>> = initial.iter().map(|&array| array.clone()).collect();
         let steps = self.steps.at(sizes);
         let mut collected: Vec<Vec<Array<T>>> = vec![Vec::new(); self.collected()];
         for index in 0..steps {
-            let step = if self.reverse { steps - 1 - index } else { index };
-            for &(name, sequence) in &slices {
-                bindings.insert(name.to_owned(), slice(sequence, step, steps));
-            }
-            for (name, value) in names[constants + self.slices..].iter().zip(&carried) {
-                bindings.insert((*name).to_owned(), value.clone());
-            }
-            let outcome = interp::run(&self.body, sizes.clone(), &bindings)?;
-            let mut outputs = self.body.outputs().iter().map(|output| outcome.value(output.value).clone());
+            let place = if self.reverse { steps - 1 - index } else { index };
+            let slices = sequences.iter().map(|sequence| slice(sequence, place, steps));
+            let inputs = constants.iter().map(|&array| array.clone()).chain(slices).chain(carried);
+            let mut outputs = step(inputs.collect())?.into_iter();
             carried = outputs.by_ref().take(self.carried).collect();
             collected.iter_mut().zip(outputs).for_each(|(sequence, value)| sequence.push(value));
         }
@@ -40,6 +44,11 @@ impl Scan {
             carried.push(joined(sequence));
         }
         Ok(carried)
+    }
+
+    /// Values of the inputs of the body, by name.
+    pub fn bindings<T: Real>(&self, inputs: Vec<Array<T>>) -> Bindings<T> {
+        self.body.inputs().map(|(_, input)| input.name.clone()).zip(inputs).collect()
     }
 }
 

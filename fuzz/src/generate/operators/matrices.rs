@@ -44,7 +44,7 @@ pub(super) fn mask(s: &mut Sketch<'_>) {
     match masked {
         Masked::Causal => s.op(mask, &[x]),
         Masked::Lengths => {
-            let lengths = s.integers(&s.batch_of(&[]), Meaning::Labels);
+            let lengths = s.integers(&s.batch_of(&[]), Meaning::Lengths);
             s.op(mask, &[x, lengths])
         }
     };
