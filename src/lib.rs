@@ -179,7 +179,9 @@ pub use windlass_compiler::shape::{DType, Dim, Polynomial, Shape, Sizes, Symbol,
 pub use windlass_compiler::summary::{ReceptiveField, Summary, summary};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
-pub use windlass_runtime::error::{DataSetProblem, NetworkProblem, OutsideVocabulary, TensorMismatch};
+pub use windlass_runtime::error::{
+    DataSetProblem, NetworkProblem, OutsideVocabulary, SequenceProblem, TensorMismatch,
+};
 pub use windlass_runtime::executor::Binding;
 pub use windlass_runtime::machine::{Bandwidths, Caches, Machine};
 pub use windlass_runtime::network::{
@@ -190,8 +192,9 @@ pub use windlass_runtime::schedule::Schedule;
 pub use windlass_runtime::tensor::{NamedShapes, NamedTensors};
 pub use windlass_runtime::trainer::{NonFiniteOrigin, Stage};
 pub use windlass_runtime::{
-    Error, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport, Stream, Streaming,
-    Target, Trainer, TrainerOptions, Tuning, checkpoint, data, initialize, metrics, schedule, text, tuning,
+    Error, LabelSequences, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport,
+    Stream, Streaming, Target, Trainer, TrainerOptions, Tuning, checkpoint, data, initialize, metrics,
+    schedule, text, tuning,
 };
 
 pub mod convolution {

@@ -1,30 +1,34 @@
 //! Trains a model: forward, backward and update are one compiled program.
 
+mod batch;
 mod controls;
 mod non_finite;
 mod options;
 mod output;
+mod sequences;
 mod target;
 
 use std::fmt;
 use std::path::Path;
 
 use ndarray::{ArrayD, ArrayViewD};
-use windlass_compiler::autodiff::{OutputLoss, names, training_graph};
+use windlass_compiler::autodiff::{names, training_graph};
 use windlass_compiler::codegen::Program;
-use windlass_compiler::graph::{Graph, Node};
+use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::{Array, Bindings};
-use windlass_compiler::ops::Op;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::CompileTimes;
 use windlass_compiler::plan::SlotKind;
 use windlass_compiler::shape::Sizes;
 
+use self::batch::single_value;
 use self::controls::Controls;
 pub use self::non_finite::{NonFiniteOrigin, Stage};
 pub use self::options::TrainerOptions;
 use self::options::check_optimizer;
 use self::output::Output;
+pub use self::sequences::LabelSequences;
+use self::sequences::{LabelRows, label_rows};
 pub use self::target::Target;
 use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
 use crate::error::Error;
@@ -63,6 +67,10 @@ pub struct Trainer<N> {
     outputs: Vec<Output>,
     /// A batch normalisation that has a single value per channel for a batch of one.
     single_value: Option<String>,
+    /// The length of the rows of labels, for each CTC loss.
+    rows: Vec<LabelRows>,
+    /// Memory for the numbers of steps of a batch whose target gives none.
+    all_steps: Vec<i32>,
 }
 
 impl<N: AnyNetwork> fmt::Debug for Trainer<N> {
@@ -94,18 +102,6 @@ struct Slots {
 pub(crate) fn step_graph<N: AnyNetwork>(network: &N, options: &TrainerOptions) -> Result<Graph, Error> {
     training_graph(network.graph(), &options.of_training())
         .map_err(|reason| Error::Autodiff { network: network.name().to_owned(), reason: Box::new(reason) })
-}
-
-/// The first batch normalisation of a step that would take the variance of a single value per channel for a batch of
-/// one.
-fn single_value(graph: &Graph) -> Option<String> {
-    let is_one = |node: &&Node| match (&node.op, node.operands.first()) {
-        (Op::BatchNormTraining(_), Some(&x)) => {
-            graph.ty(x).shape.item().iter().skip(1).product::<usize>() == 1
-        }
-        _ => false,
-    };
-    graph.nodes().iter().find(is_one).map(|node| node.label.clone())
 }
 
 impl<N: Network> Trainer<N> {
@@ -149,8 +145,21 @@ impl<N: AnyNetwork> Trainer<N> {
         };
         let outputs = executor.slots().iter().enumerate().filter(|(_, slot)| slot.kind == SlotKind::Output);
         let outputs = outputs.map(|(place, slot)| Output::new(place, slot)).collect();
-        let single_value = single_value(&graph);
-        Ok(Trainer { model, options, graph, executor, times, state, slots, step: 0, outputs, single_value })
+        let (single_value, rows) = (single_value(&graph), label_rows(&graph));
+        Ok(Trainer {
+            model,
+            options,
+            graph,
+            executor,
+            times,
+            state,
+            slots,
+            step: 0,
+            outputs,
+            single_value,
+            rows,
+            all_steps: Vec::new(),
+        })
     }
 
     /// Like [`Trainer::resume_with`], for a network given as a value.
@@ -201,7 +210,8 @@ impl<N: AnyNetwork> Trainer<N> {
     ///
     /// # Errors
     /// [`Error::Input`], [`Error::Token`], [`Error::UnequalBatches`], [`Error::EmptyBatch`] as in [`Model::forward`]; [`Error::Label`]
-    /// for a label outside the range of classes; [`Error::Target`] for a target of the wrong kind or batch size, or without the name
+    /// for a label outside the range of classes; [`Error::LabelSequence`] for labels that the CTC loss cannot align with
+    /// the steps; [`Error::Target`] for a target of the wrong kind or batch size, or without the name
     /// of an output;
     /// [`Error::SingleValue`] for a batch of one if batch normalisation has a single value per channel;
     /// [`Error::Setting`] for a rate that has become infinite; [`Error::OutOfMemory`]; and [`Error::NonFiniteStep`]
@@ -212,9 +222,8 @@ impl<N: AnyNetwork> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<StepReport, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref())?;
         let target = target.into();
-        self.check_batch(&target, &sizes)?;
+        let sizes = self.checked_sizes(feeds.as_ref(), &target)?;
         self.step_with(feeds.as_ref(), &target, &sizes, |run, version| run.execute(version))
     }
 
@@ -230,9 +239,8 @@ impl<N: AnyNetwork> Trainer<N> {
         runs: usize,
     ) -> Result<Profile, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref())?;
         let target = target.into();
-        self.check_batch(&target, &sizes)?;
+        let sizes = self.checked_sizes(feeds.as_ref(), &target)?;
         let mut measured = Vec::new();
         for _ in 0..=runs.max(1) {
             let mut times = Vec::new();
@@ -252,7 +260,9 @@ impl<N: AnyNetwork> Trainer<N> {
         sizes: &Sizes,
         execute: impl FnOnce(Run<'_, '_>, u64) -> Result<(), Error>,
     ) -> Result<StepReport, Error> {
-        let controls = self.options.controls(self.step)?;
+        let mut controls = self.options.controls(self.step)?;
+        controls.all_steps = std::mem::take(&mut self.all_steps);
+        self.count_all_steps(&mut controls, sizes);
         let before = self.options.check_finite.then(|| (self.model.parameters().clone(), self.state.clone()));
         self.run(feeds, target, &controls, sizes, execute)?;
         if let Some((parameters, state)) = before
@@ -267,6 +277,7 @@ impl<N: AnyNetwork> Trainer<N> {
                 origin,
             });
         }
+        self.all_steps = controls.all_steps;
         self.step += 1;
         let number = |name: &str| self.find_output(name).and_then(|output| output.elements.first().copied());
         Ok(StepReport {
@@ -288,10 +299,11 @@ impl<N: AnyNetwork> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<Option<NonFiniteOrigin>, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref())?;
         let target = target.into();
-        self.check_batch(&target, &sizes)?;
-        self.find_in_step(feeds.as_ref(), &target, &self.options.controls(self.step)?, &sizes)
+        let sizes = self.checked_sizes(feeds.as_ref(), &target)?;
+        let mut controls = self.options.controls(self.step)?;
+        self.count_all_steps(&mut controls, &sizes);
+        self.find_in_step(feeds.as_ref(), &target, &controls, &sizes)
     }
 
     fn find_in_step(
@@ -331,33 +343,6 @@ impl<N: AnyNetwork> Trainer<N> {
         loss.is_some_and(|loss| !loss.is_finite())
             || self.model.parameters().non_finite().is_some()
             || self.state.non_finite().is_some()
-    }
-
-    /// Checks the target and batch size of a step.
-    fn check_batch(&self, target: &Target<'_>, sizes: &Sizes) -> Result<(), Error> {
-        let network = self.network().name();
-        let shape = |name: &str| {
-            let mut outputs = self.model.ports().outputs.iter();
-            outputs.find(|(output, _)| *output == name).map(|(_, shape)| shape)
-        };
-        if self.options.losses.is_empty() {
-            if let Some(shape) = shape(self.loss_output()) {
-                target.check(network, &self.options.loss, shape, sizes)?;
-            }
-        } else {
-            target.check_names(network, &self.options.losses)?;
-            for OutputLoss { output, loss, .. } in &self.options.losses {
-                if let (Some(target), Some(shape)) = (target.of(output), shape(output)) {
-                    target.check(network, loss, shape, sizes)?;
-                }
-            }
-        }
-        match &self.single_value {
-            Some(layer) if sizes.batch() == 1 => {
-                Err(Error::SingleValue { network: self.network().name().to_owned(), layer: layer.clone() })
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The output used for the loss, or for the first of several losses.
@@ -402,7 +387,8 @@ impl<N: AnyNetwork> Trainer<N> {
 
     /// The memory of steps with a batch size, known before any step: parameters, the optimiser's state, the model's
     /// prepacked weights, and the memory of the step itself, including outputs that are kept between steps. Runs of
-    /// [`Trainer::model`] between steps take what its own report says of a run and its prepacking.
+    /// [`Trainer::model`] between steps take what its own report says of a run and its prepacking. With a CTC loss, rows of
+    /// labels are an open size of the step's [`graph`](Trainer::graph), `S` if the network has none of this name.
     pub fn memory(&self, sizes: impl Into<Sizes>) -> MemoryReport {
         let (sizes, plan) = (sizes.into(), self.program().plan());
         let (step, model) = (MemoryReport::of(plan, &sizes), self.model.memory(&sizes));
