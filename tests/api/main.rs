@@ -4,6 +4,7 @@ mod activations;
 mod attention;
 mod bad_input;
 mod blocks;
+mod ctc;
 mod dynamic;
 mod exchange;
 mod facade;

@@ -45,7 +45,8 @@ fn with_labels(graph: &Graph, sizes: &Sizes, blank: usize, seed: u64) -> Sources
     let most = bound["labels"].sizes[1];
     let mut label = || {
         let label = numbers.below(classes.min(4));
-        if label == blank { (blank + 1) % classes } else { label } as i32
+        let label = if label == blank { (blank + 1) % classes } else { label };
+        label as i32
     };
     let labels = (0..batch * most).map(|_| label()).collect();
     let fitting = most.min(steps.div_ceil(2));
@@ -61,7 +62,8 @@ fn with_labels(graph: &Graph, sizes: &Sizes, blank: usize, seed: u64) -> Sources
 fn fixed_and_open_lengths() {
     for (steps, labels) in [(1, 1), (4, 2), (9, 3), (21, 16), (40, 17)] {
         for (open_steps, open_labels) in [(false, false), (true, false), (false, true), (true, true)] {
-            let dim = |open: bool, name: &str, size: usize| if open { name.to_owned() } else { size.to_string() };
+            let dim =
+                |open: bool, name: &str, size: usize| if open { name.to_owned() } else { size.to_string() };
             let (t, s) = (dim(open_steps, "T", steps), dim(open_labels, "S", labels));
             let (classes, blank) = (3 + steps % 7, steps % 3);
             let attributes = format!("blank = {blank}, per_label = {}", steps % 2 == 0);

@@ -14,11 +14,11 @@ use windlass_compiler::graph::initializer::Initializer;
 use windlass_compiler::ops::OpKind;
 use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
+use windlass_compiler::ops::ctc::Ctc;
 use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
 use windlass_compiler::ops::elementwise::{
     Activation, Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind,
 };
-use windlass_compiler::ops::ctc::Ctc;
 use windlass_compiler::ops::fused::{Fused, FusedStep};
 use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{

@@ -106,7 +106,7 @@ impl Evaluate for Ctc {
                 let both = |step: usize, state: usize| forward[step][state] + backward[step][state];
                 let ends: Vec<T> = (0..item.states()).map(|state| both(length, state)).collect();
                 let likelihood = log_sum(&ends);
-                loss = -likelihood;
+                loss = T::zero() - likelihood;
                 let likelihood = likelihood.max(T::min_value());
                 let slopes = slopes[of_item].chunks_mut(classes).take(length).enumerate();
                 for (step, slopes) in slopes {
