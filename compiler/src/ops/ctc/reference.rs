@@ -69,9 +69,9 @@ impl<T: Real> Item<'_, T> {
         for step in (0..self.rows.len()).rev() {
             let next = &all[all.len() - 1];
             let mut terms: Vec<Vec<T>> = vec![Vec::new(); states];
-            for state in 0..states {
+            for (state, &following) in next.iter().enumerate() {
                 for before in self.before(state) {
-                    terms[before].push(next[state] + self.emission(step, state));
+                    terms[before].push(following + self.emission(step, state));
                 }
             }
             let this = terms.iter().map(|terms| log_sum(terms)).collect();
