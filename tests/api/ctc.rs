@@ -243,7 +243,7 @@ fn labels_that_cannot_be_aligned_are_refused() -> Outcome {
 #[test]
 fn impossible_samples_may_be_left_out() -> Outcome {
     let loss = Loss::Ctc { blank: 0, per_label: false, zero_infinity: true };
-    let (frames, _, ..) = spoken(3, 6);
+    let (frames, ..) = spoken(3, 6);
     let frames = frames.slice(s![.., ..3, ..]).to_owned();
     let stepped = |labels: &Array2<i32>, lengths: &[i32]| -> Result<_, Error> {
         let options = TrainerOptions { check_finite: true, ..TrainerOptions::default() };
