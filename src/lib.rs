@@ -181,7 +181,7 @@ pub use windlass_compiler::target::{VECTOR_BITS, available_vector_bits};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
 pub use windlass_runtime::error::{
-    DataSetProblem, NetworkProblem, OutsideSteps, OutsideVocabulary, TensorMismatch,
+    DataSetProblem, NetworkProblem, OutsideSteps, OutsideVocabulary, SequenceProblem, TensorMismatch,
 };
 pub use windlass_runtime::executor::Binding;
 pub use windlass_runtime::machine::{Bandwidths, Caches, Machine};
@@ -193,9 +193,9 @@ pub use windlass_runtime::schedule::Schedule;
 pub use windlass_runtime::tensor::{NamedShapes, NamedTensors};
 pub use windlass_runtime::trainer::{NonFiniteOrigin, Stage};
 pub use windlass_runtime::{
-    Error, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport, Stream, Streaming,
-    Target, Trainer, TrainerOptions, Tuning, checkpoint, data, initialize, metrics, object, schedule, text,
-    tuning,
+    Error, LabelSequences, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport,
+    Stream, Streaming, Target, Trainer, TrainerOptions, Tuning, checkpoint, data, initialize, metrics,
+    object, schedule, text, tuning,
 };
 
 pub mod convolution {

@@ -414,6 +414,14 @@ fn speakers_are_told_apart() {
     assert!(accuracy(&text) < 0.97, "{text}");
 }
 
+/// Garments are found without their places: by chance, one of ten would be right.
+#[test]
+fn garments_are_read_in_rows() {
+    let text = drawn("read_garments", &["--steps", "250"], ("strips.png", (1080, 664)));
+    assert!(number_behind(&text, "garments read at their place: ") > 0.6, "{text}");
+    assert!((0.0..=1.0).contains(&accuracy(&text)), "{text}");
+}
+
 /// A few steps on a few images: the mean loss falls.
 #[test]
 fn networks_of_the_book_learn() {

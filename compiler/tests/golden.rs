@@ -14,11 +14,11 @@ use support::{WEIGHTS, operator, weighted_sum};
 use windlass_compiler::autodiff::{Loss, TrainingOptions, gradients, names, training_graph};
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::initializer::Initializer;
-use windlass_compiler::graph::{Builder, Graph};
+use windlass_compiler::graph::{Builder, Graph, Layer as Layers};
 use windlass_compiler::interp::{Array, Bindings, Real, run};
 use windlass_compiler::ops::Op;
 use windlass_compiler::ops::elementwise::Bias;
-use windlass_compiler::shape::{DType, Shape, Type};
+use windlass_compiler::shape::{DType, Shape, Sizes, Type};
 
 /// An array in the script's format.
 #[derive(Deserialize)]
@@ -241,6 +241,67 @@ fn losses() {
     check_layers("loss.json");
 }
 
+#[test]
+fn connectionist_temporal_classification() {
+    check_layers("ctc.json");
+}
+
+/// The loss of sequences of labels by `x·wᵀ`.
+#[derive(Deserialize)]
+struct TrainedCtc {
+    loss: Loss,
+    x: Golden,
+    w: Golden,
+    labels: Golden,
+    label_lengths: Golden,
+    step_lengths: Golden,
+    value: f64,
+    gradient: Golden,
+}
+
+impl TrainedCtc {
+    fn graph(&self) -> Graph {
+        let mut builder = Builder::new("net");
+        let x = builder.input("x", &self.x.sizes[1..]).unwrap();
+        let (out_features, init) = (self.w.sizes[0], Initializer::ZEROS);
+        let y = builder.layer("f", &Layers::Linear { out_features, bias: false, init }, x).unwrap();
+        builder.output("y", y).unwrap();
+        let options = TrainingOptions { loss: self.loss.clone(), ..TrainingOptions::default() };
+        training_graph(&builder.finish().unwrap(), &options).unwrap()
+    }
+
+    fn check<T: Real>(&self) {
+        let graph = self.graph();
+        let values = [
+            ("x", &self.x),
+            ("f.weight", &self.w),
+            (names::LABELS, &self.labels),
+            (names::LABEL_LENGTHS, &self.label_lengths),
+            (names::STEP_LENGTHS, &self.step_lengths),
+        ];
+        let mut bindings: Bindings<T> =
+            values.into_iter().map(|(name, value)| (name.to_owned(), value.array().convert())).collect();
+        bindings.insert(names::LEARNING_RATE.to_owned(), Array::scalar(T::one()));
+        let sizes = Sizes::from(self.x.sizes[0]).with("S".parse().unwrap(), self.labels.sizes[1]);
+        let outcome = run(&graph, sizes, &bindings).unwrap();
+        let what = format!("{:?} of {:?}", self.loss, self.x.sizes);
+        let value = Golden { sizes: Vec::new(), values: vec![self.value], integers: false };
+        check(&what, &outcome.outputs[names::LOSS], &value);
+        let before = self.w.array();
+        let moved = outcome.updates["f.weight"].real().iter().zip(before.real());
+        let gradient = moved.map(|(&new, &old)| T::from_f64(old - Real::to_f64(new))).collect();
+        check(&what, &Array::new(self.w.sizes.clone(), gradient), &self.gradient);
+    }
+}
+
+#[test]
+fn connectionist_temporal_classification_in_training() {
+    for loss in read::<Vec<TrainedCtc>>("ctc_loss.json") {
+        loss.check::<f64>();
+        loss.check::<f32>();
+    }
+}
+
 /// A loss of `x + p`, with a parameter for each class.
 #[derive(Deserialize)]
 struct TrainedLoss {
@@ -355,7 +416,7 @@ fn optimizers() {
 /// Gradient operators count if the gradient of a layer contains them.
 #[test]
 fn every_operator_is_compared() {
-    let files = ["conv", "pool", "normalisation", "elements", "loss", "axes", "embedding"];
+    let files = ["conv", "pool", "normalisation", "elements", "loss", "axes", "embedding", "ctc"];
     let layers = files
         .map(|file| format!("{file}.json"))
         .into_iter()

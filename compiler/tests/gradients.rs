@@ -8,6 +8,7 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::interp::Array;
 use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormTraining};
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
+use windlass_compiler::ops::ctc::Ctc;
 use windlass_compiler::ops::dropout::{Dropout, DropoutTraining, MaskUnit};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
 use windlass_compiler::ops::gather::{Gather, GatherGrad};
@@ -373,6 +374,24 @@ fn masks_and_positions() {
 fn losses() {
     check(CrossEntropy {}, &["f32[N, 4]", "i32[N]"]);
     check(MeanSquaredError {}, &["f32[N, 2, 3]", "f32[N, 2, 3]"]);
+}
+
+/// Labels with repeats, padded with what is no class; a sample with the fewest steps, and one without labels.
+#[test]
+fn sequences_of_labels() {
+    for per_label in [false, true] {
+        let op = Ctc { blank: 1, per_label, zero_infinity: false };
+        let types = ["f32[N, T, 4]", "i32[N, S]", "i32[N]", "i32[N]"].map(|text| text.parse().unwrap());
+        let (mut graph, _, results) = operator(&op.into(), &types);
+        let loss = weighted_sum(&mut graph, results[0]);
+        let sizes = Sizes::from(4).with("T".parse().unwrap(), 5).with("S".parse().unwrap(), 3);
+        let mut bindings = spaced_bindings(&graph, &sizes);
+        let labels = vec![0, 2, 0, 3, 3, -1, 2, 9, 9, 1, 1, 1];
+        bindings.insert("operand1".to_owned(), Array::ints([4, 3], labels));
+        bindings.insert("operand2".to_owned(), Array::ints([4], vec![3, 2, 1, 0]));
+        bindings.insert("operand3".to_owned(), Array::ints([4], vec![5, 3, 4, 2]));
+        check_gradients(&graph, loss, sizes, bindings);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod data;
 mod make;
 mod mismatch;
 mod network;
+mod sequences;
 mod words;
 
 use std::io;
@@ -16,6 +17,7 @@ use windlass_compiler::shape::Symbol;
 pub use self::data::DataSetProblem;
 pub use self::mismatch::TensorMismatch;
 pub use self::network::{NetworkProblem, OutsideSteps, OutsideVocabulary};
+pub use self::sequences::SequenceProblem;
 pub(crate) use self::words::place_of;
 use self::words::{Place, bulleted, listed, mebibytes, pairs};
 use crate::text::TextError;
@@ -221,6 +223,16 @@ pub enum Error {
         label: i32,
         /// The number of classes.
         classes: usize,
+    },
+    /// Labels of a sample, or their number, that do not fit the CTC loss.
+    #[error("training `{network}`: sample {sample} {problem}")]
+    LabelSequence {
+        /// The network.
+        network: String,
+        /// The sample.
+        sample: usize,
+        /// What does not fit.
+        problem: SequenceProblem,
     },
     /// An index of an input that is outside the vocabulary of the embedding that looks it up.
     #[error(transparent)]

@@ -40,5 +40,5 @@ pub use parameters::Parameters;
 pub use predictor::Predictor;
 pub use profile::Profile;
 pub use streaming::{Stream, Streaming};
-pub use trainer::{NonFiniteOrigin, StepReport, Target, Trainer, TrainerOptions};
+pub use trainer::{LabelSequences, NonFiniteOrigin, StepReport, Target, Trainer, TrainerOptions};
 pub use tuning::Tuning;

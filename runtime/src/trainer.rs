@@ -1,18 +1,20 @@
 //! Trains a model: forward, backward and update are one compiled program.
 
+mod batch;
 mod carried;
 mod controls;
 mod graph;
 mod non_finite;
 mod options;
 mod output;
+mod sequences;
 mod target;
 
 use std::fmt;
 use std::path::Path;
 
 use ndarray::{ArrayD, ArrayViewD};
-use windlass_compiler::autodiff::{OutputLoss, names};
+use windlass_compiler::autodiff::names;
 use windlass_compiler::codegen::Program;
 use windlass_compiler::graph::{Graph, Stateful};
 use windlass_compiler::pass::Mode;
@@ -20,14 +22,16 @@ use windlass_compiler::pipeline::CompileTimes;
 use windlass_compiler::plan::SlotKind;
 use windlass_compiler::shape::Sizes;
 
+use self::batch::single_value;
 use self::carried::Carried;
 use self::controls::Controls;
-use self::graph::single_value;
 pub(crate) use self::graph::step_graph;
 pub use self::non_finite::{NonFiniteOrigin, Stage};
 pub use self::options::TrainerOptions;
 use self::options::check_optimizer;
 use self::output::Output;
+pub use self::sequences::LabelSequences;
+use self::sequences::{LabelRows, label_rows};
 pub use self::target::Target;
 use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
 use crate::error::Error;
@@ -69,6 +73,10 @@ pub struct Trainer<N> {
     carried: Option<Carried>,
     /// A batch normalisation that has a single value per channel for a batch of one.
     single_value: Option<String>,
+    /// The length of the rows of labels, for each CTC loss.
+    rows: Vec<LabelRows>,
+    /// Memory for the numbers of steps of a batch whose target gives none.
+    all_steps: Vec<i32>,
 }
 
 impl<N: AnyNetwork> fmt::Debug for Trainer<N> {
@@ -139,7 +147,7 @@ impl<N: AnyNetwork> Trainer<N> {
         let outputs = executor.slots().iter().enumerate().filter(|(_, slot)| slot.kind == SlotKind::Output);
         let outputs = outputs.map(|(place, slot)| Output::new(place, slot)).collect();
         let carried = options.carry_states.then(|| Carried::new(states, &executor));
-        let single_value = single_value(&graph);
+        let (single_value, rows) = (single_value(&graph), label_rows(&graph));
         Ok(Trainer {
             model,
             options,
@@ -152,6 +160,8 @@ impl<N: AnyNetwork> Trainer<N> {
             outputs,
             carried,
             single_value,
+            rows,
+            all_steps: Vec::new(),
         })
     }
 
@@ -203,7 +213,8 @@ impl<N: AnyNetwork> Trainer<N> {
     ///
     /// # Errors
     /// [`Error::Input`], [`Error::Token`], [`Error::UnequalBatches`], [`Error::EmptyBatch`] as in [`Model::forward`]; [`Error::Label`]
-    /// for a label outside the range of classes; [`Error::Target`] for a target of the wrong kind or batch size, or without the name
+    /// for a label outside the range of classes; [`Error::LabelSequence`] for labels that the CTC loss cannot align with
+    /// the steps; [`Error::Target`] for a target of the wrong kind or batch size, or without the name
     /// of an output;
     /// [`Error::CarriedStates`] for another number of samples than that whose states are carried;
     /// [`Error::SingleValue`] for a batch of one if batch normalisation has a single value per channel;
@@ -215,9 +226,8 @@ impl<N: AnyNetwork> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<StepReport, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref(), self.least())?;
         let target = target.into();
-        self.check_batch(&target, &sizes)?;
+        let sizes = self.checked_sizes(feeds.as_ref(), &target)?;
         self.step_with(feeds.as_ref(), &target, &sizes, |run, version| run.execute(version))
     }
 
@@ -233,9 +243,8 @@ impl<N: AnyNetwork> Trainer<N> {
         runs: usize,
     ) -> Result<Profile, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref(), self.least())?;
         let target = target.into();
-        self.check_batch(&target, &sizes)?;
+        let sizes = self.checked_sizes(feeds.as_ref(), &target)?;
         let mut measured = Vec::new();
         for _ in 0..=runs.max(1) {
             let mut times = Vec::new();
@@ -260,7 +269,9 @@ impl<N: AnyNetwork> Trainer<N> {
         sizes: &Sizes,
         execute: impl FnOnce(Run<'_, '_>, u64) -> Result<(), Error>,
     ) -> Result<StepReport, Error> {
-        let controls = self.options.controls(self.step)?;
+        let mut controls = self.options.controls(self.step)?;
+        controls.all_steps = std::mem::take(&mut self.all_steps);
+        self.count_all_steps(&mut controls, sizes);
         let before = self.options.check_finite.then(|| (self.model.parameters().clone(), self.state.clone()));
         self.run(feeds, target, &controls, sizes, execute)?;
         if let Some((parameters, state)) = before
@@ -278,6 +289,7 @@ impl<N: AnyNetwork> Trainer<N> {
         if let Some(carried) = &mut self.carried {
             carried.take(&self.outputs, sizes.batch());
         }
+        self.all_steps = controls.all_steps;
         self.step += 1;
         let number = |name: &str| self.find_output(name).and_then(|output| output.elements.first().copied());
         Ok(StepReport {
@@ -299,10 +311,11 @@ impl<N: AnyNetwork> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<Option<NonFiniteOrigin>, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let sizes = self.model.ports().sizes(self.network().name(), feeds.as_ref(), self.least())?;
         let target = target.into();
-        self.check_batch(&target, &sizes)?;
-        self.find_in_step(feeds.as_ref(), &target, &self.options.controls(self.step)?, &sizes)
+        let sizes = self.checked_sizes(feeds.as_ref(), &target)?;
+        let mut controls = self.options.controls(self.step)?;
+        self.count_all_steps(&mut controls, &sizes);
+        self.find_in_step(feeds.as_ref(), &target, &controls, &sizes)
     }
 
     /// Whether the last step made the loss, a parameter or a state NaN or infinite.
@@ -311,36 +324,6 @@ impl<N: AnyNetwork> Trainer<N> {
         loss.is_some_and(|loss| !loss.is_finite())
             || self.model.parameters().non_finite().is_some()
             || self.state.non_finite().is_some()
-    }
-
-    /// Checks the target and batch size of a step.
-    fn check_batch(&self, target: &Target<'_>, sizes: &Sizes) -> Result<(), Error> {
-        let network = self.network().name();
-        let shape = |name: &str| {
-            let mut outputs = self.model.ports().outputs.iter();
-            outputs.find(|(output, _)| *output == name).map(|(_, shape)| shape)
-        };
-        if self.options.losses.is_empty() {
-            if let Some(shape) = shape(self.loss_output()) {
-                target.check(network, &self.options.loss, shape, sizes)?;
-            }
-        } else {
-            target.check_names(network, &self.options.losses)?;
-            for OutputLoss { output, loss, .. } in &self.options.losses {
-                if let (Some(target), Some(shape)) = (target.of(output), shape(output)) {
-                    target.check(network, loss, shape, sizes)?;
-                }
-            }
-        }
-        if let Some(carried) = &self.carried {
-            carried.check(network, sizes.batch())?;
-        }
-        match &self.single_value {
-            Some(layer) if sizes.batch() == 1 => {
-                Err(Error::SingleValue { network: self.network().name().to_owned(), layer: layer.clone() })
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The output used for the loss, or for the first of several losses.
@@ -391,7 +374,8 @@ impl<N: AnyNetwork> Trainer<N> {
 
     /// The memory of steps with a batch size, known before any step: parameters, the optimiser's state, the model's
     /// prepacked weights, and the memory of the step itself, including outputs that are kept between steps. Runs of
-    /// [`Trainer::model`] between steps take what its own report says of a run and its prepacking.
+    /// [`Trainer::model`] between steps take what its own report says of a run and its prepacking. With a CTC loss, rows of
+    /// labels are an open size of the step's [`graph`](Trainer::graph), `S` if the network has none of this name.
     pub fn memory(&self, sizes: impl Into<Sizes>) -> MemoryReport {
         let (sizes, plan) = (sizes.into(), self.program().plan());
         let (step, model) = (MemoryReport::of(plan, &sizes), self.model.memory(&sizes));

@@ -5,6 +5,7 @@ mod attention;
 mod bad_input;
 mod blocks;
 mod carried;
+mod ctc;
 mod dynamic;
 mod exchange;
 mod facade;

@@ -109,12 +109,14 @@ pub enum AutodiffError {
         /// The allowed values, in words.
         expected: &'static str,
     },
-    /// The cross-entropy receives probabilities instead of logits.
+    /// A loss of logits receives probabilities.
     #[error(
-        "the cross-entropy needs logits, but the output `{output}` comes from `softmax` at `{layer}`: remove `softmax` \
-         from the network, since the cross-entropy applies it itself; for probabilities, apply `softmax` to the network's output"
+        "the {loss} needs logits, but the output `{output}` comes from `softmax` at `{layer}`: remove `softmax` \
+         from the network, since the {loss} applies it itself; for probabilities, apply `softmax` to the network's output"
     )]
     SoftmaxBeforeLoss {
+        /// The loss.
+        loss: &'static str,
         /// The output.
         output: String,
         /// The layer.
@@ -130,6 +132,17 @@ pub enum AutodiffError {
         output: String,
         /// The number of classes.
         classes: usize,
+    },
+    /// The output of the CTC loss is not one vector of logits for each step.
+    #[error(
+        "the CTC loss needs an output of logits for each step, [T, classes], but `{output}` is {got}: give the network \
+         steps, or transpose its output"
+    )]
+    NotSteps {
+        /// The output.
+        output: String,
+        /// The shape of an item.
+        got: String,
     },
     /// The loss depends on no trainable parameter.
     #[error("there is nothing to train: the loss depends on no parameter that is not frozen")]

@@ -1,18 +1,21 @@
 //! Builds losses from operators. Losses against labels run on rows of classes: each position of an image or step of a
 //! sequence is a row of its own.
 
+use std::collections::BTreeSet;
+
 use super::{AutodiffError, Loss, OutputLoss, TrainingOptions, names};
 use crate::entity::ValueId;
 use crate::error::GraphError;
 use crate::graph::{Graph, Named};
 use crate::ops::Op;
+use crate::ops::ctc::Ctc;
 use crate::ops::elementwise::{Activation, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
 use crate::ops::loss::{CrossEntropy, MeanSquaredError, OneHot};
 use crate::ops::reduce::{Reduce, ReduceKind};
 use crate::ops::softmax::LogSoftmax;
 use crate::ops::source::{Constant, Input, InputRole};
 use crate::ops::structure::{Reshape, Transpose};
-use crate::shape::{DType, Shape, Type};
+use crate::shape::{DType, Dim, Shape, Symbol, Type};
 
 /// The label of nodes that belong to the loss and not to a layer.
 const LABEL: &str = "loss";
@@ -32,7 +35,13 @@ pub fn class_axis(shape: &Shape) -> usize {
 pub(super) fn add(graph: &mut Graph, options: &TrainingOptions) -> Result<ValueId, AutodiffError> {
     if options.losses.is_empty() {
         let output = chosen_output(graph, options.output.as_deref())?;
-        return add_one(graph, &options.loss, &output, names::LABELS, names::TARGET);
+        let names = Names {
+            labels: names::LABELS.to_owned(),
+            target: names::TARGET.to_owned(),
+            label_lengths: names::LABEL_LENGTHS.to_owned(),
+            step_lengths: names::STEP_LENGTHS.to_owned(),
+        };
+        return add_one(graph, &options.loss, &output, &names);
     }
     if let Some(output) = &options.output {
         return Err(AutodiffError::OutputBesideLosses { output: output.clone() });
@@ -49,8 +58,13 @@ pub(super) fn add(graph: &mut Graph, options: &TrainingOptions) -> Result<ValueI
             "at least 0, and finite as an f32",
         )?;
         let found = chosen_output(graph, Some(output))?;
-        let (labels, target) = (names::labels_of(output), names::target_of(output));
-        let mut term = add_one(graph, loss, &found, &labels, &target)?;
+        let names = Names {
+            labels: names::labels_of(output),
+            target: names::target_of(output),
+            label_lengths: names::label_lengths_of(output),
+            step_lengths: names::step_lengths_of(output),
+        };
+        let mut term = add_one(graph, loss, &found, &names)?;
         let mut terms = Terms { graph };
         if *weight != 1.0 {
             let weight = terms.number(*weight)?;
@@ -62,6 +76,14 @@ pub(super) fn add(graph: &mut Graph, options: &TrainingOptions) -> Result<ValueI
         });
     }
     sum.ok_or(AutodiffError::NothingToTrain)
+}
+
+/// The names of the inputs of a loss.
+struct Names {
+    labels: String,
+    target: String,
+    label_lengths: String,
+    step_lengths: String,
 }
 
 fn check(
@@ -91,14 +113,22 @@ fn check_loss(graph: &Graph, loss: &Loss, output: &Named) -> Result<(), Autodiff
     let shape = &graph.ty(output.value).shape;
     let classes = shape.dims().get(class_axis(shape)).and_then(|dim| dim.fixed());
     match loss {
-        Loss::CrossEntropy => check_logits(graph, output, classes),
+        Loss::CrossEntropy => check_logits(graph, loss, output, classes),
         Loss::CrossEntropyWith { label_smoothing, weights } => {
             let is_share = (0.0..1.0).contains(label_smoothing);
             check("label_smoothing", *label_smoothing, is_share, "at least 0 and below 1")?;
-            check_logits(graph, output, classes)?;
+            check_logits(graph, loss, output, classes)?;
             check_weights(weights, output, classes)
         }
         Loss::NegativeLogLikelihood { weights } => check_weights(weights, output, classes),
+        Loss::Ctc { blank, .. } => {
+            let Some(classes) = classes.filter(|_| shape.is_sequence()) else {
+                let (output, got) = (output.name.clone(), shape.display_item());
+                return Err(AutodiffError::NotSteps { output, got });
+            };
+            check_logits(graph, loss, output, Some(classes))?;
+            check("blank", *blank as f64, *blank < classes, "a class of the output")
+        }
         Loss::Huber { delta } => {
             let is_allowed = (*delta as f32).is_normal() && *delta > 0.0;
             check("delta", *delta, is_allowed, "above 0, and finite and normal as an f32")
@@ -110,7 +140,12 @@ fn check_loss(graph: &Graph, loss: &Loss, output: &Named) -> Result<(), Autodiff
 }
 
 /// Checks that an output is of logits of two classes or more.
-fn check_logits(graph: &Graph, output: &Named, classes: Option<usize>) -> Result<(), AutodiffError> {
+fn check_logits(
+    graph: &Graph,
+    loss: &Loss,
+    output: &Named,
+    classes: Option<usize>,
+) -> Result<(), AutodiffError> {
     let mut node = graph.producer(output.value);
     while let (Op::Reshape(_), [operand]) = (&node.op, &node.operands[..]) {
         node = graph.producer(*operand);
@@ -118,7 +153,7 @@ fn check_logits(graph: &Graph, output: &Named, classes: Option<usize>) -> Result
     // A log-softmax is allowed: it maps its own result to itself.
     if let Op::Softmax(_) = node.op {
         let (output, layer) = (output.name.clone(), node.label.clone());
-        return Err(AutodiffError::SoftmaxBeforeLoss { output, layer });
+        return Err(AutodiffError::SoftmaxBeforeLoss { loss: loss.name(), output, layer });
     }
     match classes {
         Some(classes @ 0..2) => Err(AutodiffError::TooFewClasses { output: output.name.clone(), classes }),
@@ -139,15 +174,10 @@ fn check_weights(weights: &[f32], output: &Named, classes: Option<usize>) -> Res
 }
 
 /// Adds the loss of an output, and the input for its labels or targets.
-fn add_one(
-    graph: &mut Graph,
-    loss: &Loss,
-    output: &Named,
-    labels: &str,
-    target: &str,
-) -> Result<ValueId, AutodiffError> {
+fn add_one(graph: &mut Graph, loss: &Loss, output: &Named, names: &Names) -> Result<ValueId, AutodiffError> {
     check_loss(graph, loss, output)?;
     let mut terms = Terms { graph };
+    let Names { labels, target, .. } = names;
     let loss = match loss {
         Loss::CrossEntropy => {
             let (rows, labels) = terms.rows(output.value, labels)?;
@@ -182,8 +212,21 @@ fn add_one(
             let [y, target] = terms.pair(output.value, target)?;
             terms.divergence(y, target)
         }
+        Loss::Ctc { blank, per_label, zero_infinity } => {
+            let op = Ctc { blank: *blank, per_label: *per_label, zero_infinity: *zero_infinity };
+            terms.alignments(op, output.value, names)
+        }
     };
     Ok(loss?)
+}
+
+/// The open size of the padded labels of a CTC loss: a symbol that the graph does not use.
+fn unused_symbol(graph: &Graph) -> Symbol {
+    let values = (0..graph.value_count()).map(ValueId::new);
+    let used: BTreeSet<Symbol> = values.flat_map(|value| graph.ty(value).shape.symbols()).collect();
+    let mut names =
+        (0..=used.len()).map(|index| if index == 0 { "S".to_owned() } else { format!("S{index}") });
+    names.find_map(|name| name.parse().ok().filter(|symbol| !used.contains(symbol))).unwrap_or(Symbol::BATCH)
 }
 
 /// Adds the nodes of a loss.
@@ -305,6 +348,22 @@ impl Terms<'_> {
             _ => self.add(Reduce { kind: ReduceKind::Sum, axis, count: 1 }, &[each])?,
         };
         self.mean(each)
+    }
+
+    /// The mean negative log-likelihood of sequences of labels by logits of each step.
+    fn alignments(&mut self, op: Ctc, logits: ValueId, names: &Names) -> Result<ValueId, GraphError> {
+        let shape = self.graph.ty(logits).shape.clone();
+        let items = shape.dims()[0].clone();
+        let most = Dim::from(unused_symbol(self.graph));
+        let labels = self.input(&names.labels, Type::i32(Shape::new([items.clone(), most])))?;
+        let lengths = Type::i32(Shape::new([items]));
+        let label_lengths = self.input(&names.label_lengths, lengths.clone())?;
+        let step_lengths = self.input(&names.step_lengths, lengths)?;
+        let rows = self.fold(logits, 2)?;
+        let rows = self.add(LogSoftmax {}, &[rows])?;
+        let logarithms = self.add(Reshape { shape }, &[rows])?;
+        let losses = self.add(op, &[logarithms, labels, label_lengths, step_lengths])?;
+        self.mean(losses)
     }
 
     /// The negative log-likelihood of labels by rows of logarithms of probabilities: `Σ wₗ·(−yₗ) / Σ wₗ` over the labels

@@ -15,6 +15,12 @@ pub const LABELS: &str = "labels";
 /// Data input of the mean squared error, of the output's type.
 pub const TARGET: &str = "target";
 
+/// Data input `i32[N]` of the CTC loss: the number of labels of each sample.
+pub const LABEL_LENGTHS: &str = "label_lengths";
+
+/// Data input `i32[N]` of the CTC loss: the number of steps of each sample.
+pub const STEP_LENGTHS: &str = "step_lengths";
+
 /// Data input of the labels of one of several outputs.
 pub fn labels_of(output: &str) -> String {
     format!("{LABELS}.{output}")
@@ -25,10 +31,23 @@ pub fn target_of(output: &str) -> String {
     format!("{TARGET}.{output}")
 }
 
-/// The output whose labels or target an input of a training step is, if there are several.
+/// Data input of the numbers of labels of one of several outputs.
+pub fn label_lengths_of(output: &str) -> String {
+    format!("{LABEL_LENGTHS}.{output}")
+}
+
+/// Data input of the numbers of steps of one of several outputs.
+pub fn step_lengths_of(output: &str) -> String {
+    format!("{STEP_LENGTHS}.{output}")
+}
+
+/// The kinds of data inputs of losses.
+const OF_LOSSES: [&str; 4] = [LABELS, TARGET, LABEL_LENGTHS, STEP_LENGTHS];
+
+/// The output whose labels, target or lengths an input of a training step is, if there are several.
 pub fn output_of(input: &str) -> Option<&str> {
     let (kind, output) = input.split_once('.')?;
-    [LABELS, TARGET].contains(&kind).then_some(output)
+    OF_LOSSES.contains(&kind).then_some(output)
 }
 
 /// Output `f32[]`: the mean loss of the batch.
@@ -46,7 +65,8 @@ pub fn optimizer_state(kind: &str, parameter: &str) -> String {
 }
 
 pub(super) fn is_reserved_source(name: &str) -> bool {
-    [LEARNING_RATE, CORRECTION, SEED, LABELS, TARGET].contains(&name)
+    [LEARNING_RATE, CORRECTION, SEED].contains(&name)
+        || OF_LOSSES.contains(&name)
         || name.starts_with(OPTIMIZER_PREFIX)
         || output_of(name).is_some()
 }

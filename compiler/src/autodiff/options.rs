@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 /// Training loss. Its settings have PyTorch's meaning and defaults.
 ///
 /// Losses against labels take one for each row of classes: the output is `[N, C]` with labels `[N]`, `[N, C, H, W]` with
-/// labels `[N, H, W]`, or a sequence `[N, T, C]` with labels `[N, T]`. Other losses take a target of the output's type.
-/// All are means over the batch.
+/// labels `[N, H, W]`, or a sequence `[N, T, C]` with labels `[N, T]`. [`Loss::Ctc`] takes sequences of labels of other
+/// lengths. Other losses take a target of the output's type. All are means over the batch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -47,13 +47,37 @@ pub enum Loss {
     /// Kullback–Leibler divergence of the logarithms of probabilities from target probabilities: summed over the classes,
     /// as PyTorch's `batchmean`, and averaged over the positions of an image.
     KlDivergence,
+    /// Connectionist temporal classification: the negative log-likelihood of a sequence of labels by logits of each step
+    /// `[N, T, C]`, summed over all alignments of labels and steps. The labels of a sample are padded to any length, and
+    /// their number is given. Losses are means over the batch.
+    Ctc {
+        /// The class of the blank, which is no label; 0 by default.
+        #[serde(default)]
+        blank: usize,
+        /// Whether the loss of each sample is divided by the number of its labels, if it has any, as in PyTorch's
+        /// `mean`; on by default. Otherwise long sequences of labels weigh more.
+        #[serde(default = "default_per_label")]
+        per_label: bool,
+        /// Whether a sample that no alignment fits has the loss 0 instead of infinity; off by default. Its gradient is
+        /// 0 in both cases.
+        #[serde(default)]
+        zero_infinity: bool,
+    },
 }
 
 impl Loss {
+    /// Connectionist temporal classification with its defaults.
+    pub const fn ctc() -> Self {
+        Loss::Ctc { blank: 0, per_label: default_per_label(), zero_infinity: false }
+    }
+
     /// Whether targets are integer labels rather than values of the output's shape.
     pub const fn takes_labels(&self) -> bool {
         match self {
-            Loss::CrossEntropy | Loss::CrossEntropyWith { .. } | Loss::NegativeLogLikelihood { .. } => true,
+            Loss::CrossEntropy
+            | Loss::CrossEntropyWith { .. }
+            | Loss::NegativeLogLikelihood { .. }
+            | Loss::Ctc { .. } => true,
             Loss::BinaryCrossEntropy
             | Loss::MeanSquaredError
             | Loss::MeanAbsoluteError
@@ -72,8 +96,13 @@ impl Loss {
             Loss::MeanAbsoluteError => "mean absolute error",
             Loss::Huber { .. } => "Huber loss",
             Loss::KlDivergence => "Kullback–Leibler divergence",
+            Loss::Ctc { .. } => "CTC loss",
         }
     }
+}
+
+const fn default_per_label() -> bool {
+    true
 }
 
 const fn default_delta() -> f64 {

@@ -11,6 +11,7 @@ use crate::shape::{DType, Sizes, Type};
 
 pub mod batch_norm;
 pub mod conv;
+pub mod ctc;
 pub mod dropout;
 pub mod elementwise;
 pub mod epilogue;
@@ -44,6 +45,7 @@ pub use facts::{Elementwise, Facts, InTraining, Indices, Move, Product, Reach, R
 
 use batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use conv::{Conv, ConvGradInput, ConvGradWeight};
+use ctc::Ctc;
 use dropout::{Dropout, DropoutTraining};
 use elementwise::{Bias, Binary, Scale, SumChannels, Unary};
 use epilogue::EpilogueStep;
@@ -305,6 +307,8 @@ operators! {
     MeanSquaredErrorGrad = "mean_squared_error_grad",
     /// Labels as rows of zeros and ones.
     OneHot = "one_hot",
+    /// Negative log-likelihood of sequences of labels, summed over all alignments, and its gradient.
+    Ctc = "ctc",
     /// Rows of a table by index.
     Gather = "gather",
     /// Gradient of rows with respect to their table.

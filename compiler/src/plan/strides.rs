@@ -63,6 +63,14 @@ impl Affine {
         }
     }
 
+    /// This minus a variable times a size.
+    #[must_use]
+    pub fn minus_size(mut self, var: Var, size: Size) -> Self {
+        let Some(open) = size.open else { return self.minus_var(var, size.elements) };
+        self.open.push(OpenTerm { var: Some(var), size: open, factor: -(size.elements as i64) });
+        self
+    }
+
     /// This plus another sum times a size.
     ///
     /// # Panics

@@ -8,7 +8,7 @@ use windlass_compiler::interp::Array;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::shape::{DType, Dim, Sizes, Symbol};
 
-use super::{check_training_with, network, options, outcome, rejects, training_bindings};
+use super::{check_step, check_training_with, network, options, outcome, rejects, training_bindings};
 
 fn smoothed(label_smoothing: f64, weights: &[f32]) -> Loss {
     Loss::CrossEntropyWith { label_smoothing, weights: weights.to_vec() }
@@ -76,6 +76,62 @@ fn gradients_of_a_language_model() {
             check_training_with(&graph, &options(loss, Optimizer::sgd()), sizes);
         }
     }
+}
+
+/// Sequences of labels for outputs of fixed and open length, among which are a network's own open sizes `S` and `T`.
+#[test]
+fn gradients_of_alignments() {
+    for (steps, loss) in [
+        (Dim::from("T".parse::<Symbol>().unwrap()), Loss::ctc()),
+        (Dim::from("S".parse::<Symbol>().unwrap()), Loss::ctc()),
+        (Dim::from(5), Loss::Ctc { blank: 2, per_label: false, zero_infinity: false }),
+    ] {
+        let mut builder = Builder::new("reader");
+        let x = builder.input_of("x", DType::F32, [steps.clone(), Dim::from(2)]).unwrap();
+        let y = builder.layer("f", &Layer::linear(4), x).unwrap();
+        builder.output("y", y).unwrap();
+        let graph = builder.finish().unwrap();
+        let options = options(loss.clone(), Optimizer::sgd());
+        let step = training_graph(&graph, &options).unwrap();
+        let labels = step.source(names::LABELS).unwrap();
+        let most = if steps == Dim::from("S".parse::<Symbol>().unwrap()) { "S1" } else { "S" };
+        assert_eq!(step.ty(labels).to_string(), format!("i32[N, {most}]"));
+        let five = |sizes: Sizes, name: &str| sizes.with(name.parse().unwrap(), 5);
+        let sizes = five(five(Sizes::from(3), "T"), "S").with(most.parse().unwrap(), 3);
+        let mut bindings = training_bindings(&step, &sizes);
+        for (name, value) in [
+            (names::LABELS, Array::ints([3, 3], vec![1, 3, 1, 3, 3, -1, 0, 0, 0])),
+            (names::LABEL_LENGTHS, Array::ints([3], vec![3, 2, 0])),
+            (names::STEP_LENGTHS, Array::ints([3], vec![5, 3, 4])),
+        ] {
+            bindings.insert(name.to_owned(), value);
+        }
+        check_step(&step, &options, &sizes, bindings);
+    }
+}
+
+#[test]
+fn networks_that_no_labels_align_with() {
+    let ctc = |blank| options(Loss::Ctc { blank, per_label: true, zero_infinity: false }, Optimizer::sgd());
+    rejects(
+        &network(&[4], &[Layer::linear(3)]),
+        &ctc(0),
+        "the CTC loss needs an output of logits for each step, [T, classes], but `y` is [3]: give the network steps, or \
+         transpose its output",
+    );
+    let steps = network(&[5, 2], &[Layer::linear(3)]);
+    rejects(&steps, &ctc(3), "`blank` is 3e0 but must be a class of the output");
+    let mut builder = Builder::new("net");
+    let x = builder.input("x", &[5, 3]).unwrap();
+    let y = builder.layer("f", &Layer::linear(3), x).unwrap();
+    let y = builder.softmax_along("s", y, 2).unwrap();
+    builder.output("y", y).unwrap();
+    let refused = training_graph(&builder.finish().unwrap(), &ctc(0));
+    assert!(matches!(refused, Err(AutodiffError::SoftmaxBeforeLoss { loss: "CTC loss", .. })), "{refused:?}");
+    // A log-softmax is mapped to itself.
+    assert!(training_graph(&steps, &ctc(2)).is_ok());
+    let named: Loss = serde_json::from_str(r#"{"ctc": {"blank": 2}}"#).unwrap();
+    assert_eq!(named, Loss::Ctc { blank: 2, per_label: true, zero_infinity: false });
 }
 
 fn two_outputs() -> Graph {

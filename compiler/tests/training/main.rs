@@ -107,8 +107,14 @@ fn check_training_with(network: &Graph, options: &TrainingOptions, sizes: impl I
     let graph = training_graph(network, options).unwrap();
     verify(&graph).unwrap();
     assert_eq!(graph.to_string().parse::<Graph>().unwrap(), graph);
-    let mut bindings = training_bindings(&graph, &sizes);
-    let step = outcome(&graph, &sizes, &bindings);
+    let bindings = training_bindings(&graph, &sizes);
+    check_step(&graph, options, &sizes, bindings);
+}
+
+/// Checks a training step on given values.
+#[track_caller]
+fn check_step(graph: &Graph, options: &TrainingOptions, sizes: &Sizes, mut bindings: Bindings<f64>) {
+    let step = outcome(graph, sizes, &bindings);
     for (_, parameter) in graph.parameters() {
         let old = bindings[&parameter.name].real().to_vec();
         let Some(new) = step.updates.get(&parameter.name).map(Array::real) else {
@@ -118,7 +124,7 @@ fn check_training_with(network: &Graph, options: &TrainingOptions, sizes: impl I
         };
         let gradient: Vec<f64> = old.iter().zip(new).map(|(old, new)| old - new).collect();
         check_derivative(&mut bindings, &parameter.name, 0..gradient.len(), &gradient, |bindings| {
-            outcome(&graph, &sizes, bindings).outputs[names::LOSS].real()[0]
+            outcome(graph, sizes, bindings).outputs[names::LOSS].real()[0]
         });
     }
 }
@@ -219,7 +225,7 @@ fn the_cross_entropy_takes_logits_of_two_classes_or_more() {
     for last in [&[][..], &[Layer::Flatten]] {
         let ending = |layer| network(&[3], &[&[Layer::linear(2), layer], last].concat());
         let (output, layer) = ("y".to_owned(), "l1".to_owned());
-        let expected = AutodiffError::SoftmaxBeforeLoss { output, layer };
+        let expected = AutodiffError::SoftmaxBeforeLoss { loss: "cross-entropy", output, layer };
         assert_eq!(training_graph(&ending(Layer::Softmax), &defaults), Err(expected));
         let squared = options(Loss::MeanSquaredError, Optimizer::sgd());
         assert!(training_graph(&ending(Layer::Softmax), &squared).is_ok());

@@ -41,7 +41,16 @@ fn unsuitable_networks_are_refused() {
 #[test]
 fn reserved_names_are_refused() {
     let defaults = TrainingOptions::default();
-    for name in ["labels", "target", "seed", "learning_rate", "correction", "optimizer.x"] {
+    for name in [
+        "labels",
+        "target",
+        "label_lengths",
+        "step_lengths",
+        "seed",
+        "learning_rate",
+        "correction",
+        "optimizer.x",
+    ] {
         let mut builder = Builder::new("net");
         let x = builder.input(name, &[3]).unwrap();
         let y = builder.layer("f", &Layer::linear(2), x).unwrap();

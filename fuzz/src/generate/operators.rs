@@ -11,6 +11,7 @@ use windlass_compiler::entity::ValueId;
 use windlass_compiler::ops::OpKind;
 use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use windlass_compiler::ops::conv::ConvGradWeight;
+use windlass_compiler::ops::ctc::Ctc;
 use windlass_compiler::ops::dropout::{Dropout, DropoutTraining, MaskUnit};
 use windlass_compiler::ops::elementwise::{Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
 use windlass_compiler::ops::epilogue::EpilogueStep;
@@ -266,6 +267,16 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             let classes = sizes::channels(s.numbers);
             let labels = s.integers(&s.batch_of(&[]), Meaning::Labels);
             s.op(OneHot { classes }, &[labels]);
+        }
+        OpKind::Ctc => {
+            let (steps, classes, most) =
+                (s.numbers.usize(1..9), s.numbers.usize(2..6), s.numbers.usize(1..4));
+            let logarithms = s.of_type(&Type::f32(s.batch_of(&[steps, classes])));
+            let labels = s.integers(&s.batch_of(&[most]), Meaning::Labels);
+            let lengths = [(); 2].map(|()| s.integers(&s.batch_of(&[]), Meaning::Labels));
+            let (blank, per_label) = (s.numbers.usize(..classes), s.numbers.bool());
+            let op = Ctc { blank, per_label, zero_infinity: s.numbers.bool() };
+            s.op(op, &[logarithms, labels, lengths[0], lengths[1]]);
         }
         OpKind::Gather => {
             let (rows, features) = table(s);

@@ -16,7 +16,7 @@ use windlass_compiler::ops::window::Window;
 use windlass_compiler::plan::Accuracy;
 
 use self::functions::{of_function, of_slope, steepest};
-use self::several::{adam, batch_norm_grad, batch_norm_training};
+use self::several::{adam, batch_norm_grad, batch_norm_training, ctc};
 
 /// The unit roundoff of f32: the relative error of one operation is at most this.
 pub(super) const U: f64 = 1.0 / (1u32 << 24) as f64;
@@ -449,6 +449,7 @@ fn of_operator(
             let error = |(error, y): (&f64, &f64)| g.abs() / items * (error + 2.0 * U) + 4.0 * U * y.abs();
             one(errors.iter().zip(y()).map(error).collect())
         }
+        Op::Ctc(_) => ctc(operands, results),
         Op::MeanSquaredError(_) => one(scaled(y(), sum_part(operands[0].elements() + 4))),
         Op::MeanSquaredErrorGrad(_) => one(scaled(y(), 5.0 * U)),
         Op::Sgd(sgd) => {

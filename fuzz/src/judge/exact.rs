@@ -279,6 +279,7 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
         | Op::LogSoftmaxGrad(_)
         | Op::CrossEntropy(_)
         | Op::CrossEntropyGrad(_)
+        | Op::Ctc(_)
         | Op::Adam(_)
         | Op::ClipFactor(_) => None,
     }

@@ -125,7 +125,6 @@ fn check_options(options: &BeamOptions) -> Result<(), Error> {
 }
 
 fn check_rows(rows: &Array2<f32>, prefixes: usize, end: Option<i32>) -> Result<(), Error> {
-    let wrong = |problem| Err(TextError::Scores { problem }.into());
     let vocabulary = rows.ncols();
     if rows.nrows() != prefixes || vocabulary == 0 {
         return Err(TextError::ScoresShape { prefixes, got: rows.shape().to_vec() }.into());
@@ -138,18 +137,28 @@ fn check_rows(rows: &Array2<f32>, prefixes: usize, end: Option<i32>) -> Result<(
     {
         return Err(TextError::EndToken { end, vocabulary }.into());
     }
+    check_values(rows.iter())?;
+    if rows.iter().all(|value| *value == f32::NEG_INFINITY) {
+        let problem = "are all minus infinity: no token is possible";
+        return Err(TextError::Scores { problem }.into());
+    }
+    Ok(())
+}
+
+/// Checks that numbers may be logarithms of probabilities.
+pub(super) fn check_values<'v>(values: impl Iterator<Item = &'v f32>) -> Result<(), TextError> {
     // Rounding may leave a certain token slightly above 0.
     const ROUNDING: f32 = 1e-3;
-    if rows.iter().any(|value| value.is_nan()) {
-        return wrong("contain NaN");
-    }
-    if rows.iter().any(|value| *value > ROUNDING) {
-        return wrong(
-            "are above 0, so that they are no logarithms of probabilities; pass logits through `log_probabilities`",
-        );
-    }
-    if rows.iter().all(|value| *value == f32::NEG_INFINITY) {
-        return wrong("are all minus infinity: no token is possible");
+    for value in values {
+        if value.is_nan() {
+            return Err(TextError::Scores { problem: "contain NaN" });
+        }
+        if *value > ROUNDING {
+            return Err(TextError::Scores {
+                problem: "are above 0, so that they are no logarithms of probabilities; pass logits through \
+                          `log_probabilities`",
+            });
+        }
     }
     Ok(())
 }

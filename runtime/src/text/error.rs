@@ -83,6 +83,14 @@ pub enum TextError {
         /// The given shape.
         got: Vec<usize>,
     },
+    /// A blank that the scores do not have.
+    #[error("the blank {blank} is outside the {classes} classes that the scores have")]
+    Blank {
+        /// The blank.
+        blank: usize,
+        /// The number of classes.
+        classes: usize,
+    },
     /// An end token that the scores do not have.
     #[error("the end token {end} is outside the vocabulary of {vocabulary} that the scores have")]
     EndToken {

@@ -2,7 +2,8 @@
 //!
 //! A [`Vocabulary`] turns text into tokens, the indices that an `embedding` looks up. A [`Partition`] cuts a long text
 //! into batches for a language model, and [`Buckets`] batches sequences of different lengths. A [`Sampler`] draws the
-//! next token from a network's scores, and [`beam_search`] finds likely sequences.
+//! next token from a network's scores, and [`beam_search`] finds likely sequences. [`greedy_labels`] and
+//! [`prefix_beam_search`] read the labels of networks that were trained with the CTC loss.
 //!
 //! ```
 //! use windlass_runtime::text::{Partition, Vocabulary, VocabularyOptions};
@@ -17,6 +18,7 @@
 //! # Ok::<(), windlass_runtime::Error>(())
 //! ```
 
+mod alignment;
 mod beam;
 mod buckets;
 mod error;
@@ -24,6 +26,7 @@ mod partition;
 mod sampling;
 mod vocabulary;
 
+pub use alignment::{LabelHypothesis, collapse, greedy_labels, prefix_beam_search, prefix_beam_search_with};
 pub use beam::{BeamOptions, Hypothesis, beam_search};
 pub use buckets::{Buckets, PaddedBatch, pad};
 pub use error::TextError;

@@ -13,6 +13,8 @@ pub(super) struct Controls {
     learning_rate: [f32; 1],
     correction: [f32; 2],
     seed: [i32; 2],
+    /// For each sample, more steps than any output has: all of them count.
+    pub(super) all_steps: Vec<i32>,
 }
 
 impl TrainerOptions {
@@ -26,6 +28,7 @@ impl TrainerOptions {
             correction: correction.map(|factor| factor as f32),
             // The counter wraps after 2^32 steps; then masks repeat.
             seed: [self.seed.cast_signed(), (step as u32).cast_signed()],
+            all_steps: Vec::new(),
         })
     }
 }
@@ -39,10 +42,7 @@ impl Controls {
         target: &'b Target<'_>,
     ) -> Option<Binding<'b>> {
         let (name, target) = match names::output_of(name) {
-            Some(output) => {
-                let kind = if dtype == DType::I32 { names::LABELS } else { names::TARGET };
-                (kind, target.of(output)?)
-            }
+            Some(output) => (name.split_once('.')?.0, target.of(output)?),
             None => (name, target),
         };
         match (name, dtype, target) {
@@ -50,6 +50,13 @@ impl Controls {
             (names::CORRECTION, _, _) => Some(Binding::Floats(&self.correction)),
             (names::SEED, DType::I32, _) => Some(Binding::Integers(&self.seed)),
             (names::LABELS, DType::I32, Target::Labels(labels)) => Some(Binding::Integers(labels.elements())),
+            (names::LABELS, _, Target::Sequences(labels)) => {
+                Some(Binding::Integers(labels.labels.elements()))
+            }
+            (names::LABEL_LENGTHS, _, Target::Sequences(labels)) => Some(Binding::Integers(labels.lengths)),
+            (names::STEP_LENGTHS, _, Target::Sequences(labels)) => {
+                Some(Binding::Integers(labels.steps.unwrap_or(&self.all_steps)))
+            }
             (names::TARGET, DType::F32, Target::Values(values)) => Some(Binding::Floats(values.elements())),
             _ => None,
         }

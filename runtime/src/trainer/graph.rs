@@ -1,8 +1,7 @@
 //! The graph of a training step.
 
 use windlass_compiler::autodiff::training_graph;
-use windlass_compiler::graph::{Graph, Node, Stateful, with_states};
-use windlass_compiler::ops::Op;
+use windlass_compiler::graph::{Stateful, with_states};
 
 use super::TrainerOptions;
 use crate::error::Error;
@@ -23,16 +22,4 @@ pub(crate) fn step_graph<N: AnyNetwork>(network: &N, options: &TrainerOptions) -
     let graph = training_graph(&stateful.graph, &training)
         .map_err(|reason| Error::Autodiff { network: network.name().to_owned(), reason: Box::new(reason) })?;
     Ok(Stateful { graph, states: stateful.states })
-}
-
-/// The first batch normalisation of a step that would take the variance of a single value per channel for a batch of
-/// one.
-pub(super) fn single_value(graph: &Graph) -> Option<String> {
-    let is_one = |node: &&Node| match (&node.op, node.operands.first()) {
-        (Op::BatchNormTraining(_), Some(&x)) => {
-            graph.ty(x).shape.item().iter().skip(1).product::<usize>() == 1
-        }
-        _ => false,
-    };
-    graph.nodes().iter().find(is_one).map(|node| node.label.clone())
 }

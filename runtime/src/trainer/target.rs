@@ -6,6 +6,7 @@ use windlass_compiler::shape::{Dim, Shape, Sizes};
 
 use crate::error::{Error, place_of};
 use crate::network::{Element, Feed, IndexInput, Input, InputError, Samples};
+use crate::trainer::sequences::LabelSequences;
 
 /// The targets of a batch.
 ///
@@ -15,6 +16,8 @@ use crate::network::{Element, Feed, IndexInput, Input, InputError, Samples};
 pub enum Target<'a> {
     /// A class for each sample, or for each step or pixel.
     Labels(IndexInput<'a>),
+    /// A sequence of labels for each sample, for the CTC loss.
+    Sequences(LabelSequences<'a>),
     /// Values of the output's shape.
     Values(Input<'a>),
     /// The targets of several outputs, by name.
@@ -124,6 +127,16 @@ impl Target<'_> {
                 let given = listed(targets.iter().map(|(name, _)| *name));
                 wrong("one target without a name".to_owned(), format!("targets for {given}"))
             }
+            Target::Sequences(sequences) => match loss {
+                Loss::Ctc { blank, zero_infinity, .. } => {
+                    sequences.check(network, *blank, !zero_infinity, &shape.concrete(sizes))
+                }
+                _ => wrong(format!("targets of the {}", loss.name()), "sequences of labels".to_owned()),
+            },
+            Target::Labels(_) if matches!(loss, Loss::Ctc { .. }) => wrong(
+                "sequences of labels with their lengths, `LabelSequences`, for the CTC loss".to_owned(),
+                "labels without lengths".to_owned(),
+            ),
             Target::Values(_) if loss.takes_labels() => {
                 wrong(format!("integer labels for the {}", loss.name()), "values".to_owned())
             }

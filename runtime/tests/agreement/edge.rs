@@ -14,6 +14,7 @@ use windlass_compiler::graph::initializer::Initializer;
 use windlass_compiler::ops::OpKind;
 use windlass_compiler::ops::batch_norm::{BatchNorm, BatchNormGrad, BatchNormTraining};
 use windlass_compiler::ops::conv::{Conv, ConvGradInput, ConvGradWeight};
+use windlass_compiler::ops::ctc::Ctc;
 use windlass_compiler::ops::dropout::{Dropout, DropoutTraining};
 use windlass_compiler::ops::elementwise::{
     Activation, Bias, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind,
@@ -461,6 +462,15 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let few = ops.op(OneHot { classes: 5 }, &[labels]);
             let many = ops.op(OneHot { classes: 37 }, &[labels]);
             vec![Case::exact(ops.output("few", few).output("many", many), &[&[]])]
+        }
+        // Samples without labels and steps; `ctc.rs` has all others.
+        OpKind::Ctc => {
+            let x = ops.input("x", &[7, 4]);
+            let labels = integers(&mut ops, "labels", Shape::batched(&[2]));
+            let lengths = integers(&mut ops, "lengths", Shape::new([Dim::batch()]));
+            let op = Ctc { blank: 1, per_label: false, zero_infinity: false };
+            let results = ops.ops(op, &[x, labels, lengths, lengths]);
+            vec![Case::exact(ops.output("losses", results[0]).output("slopes", results[1]), &[edges])]
         }
         OpKind::Gather => gather::rows(ops),
         OpKind::GatherGrad => gather::sums_of_rows(ops),

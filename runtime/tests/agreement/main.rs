@@ -5,6 +5,7 @@ mod check;
 mod concats;
 mod concurrent;
 mod convolution;
+mod ctc;
 mod dense;
 mod edge;
 mod elements;

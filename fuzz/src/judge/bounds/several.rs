@@ -1,4 +1,4 @@
-//! The bounds of operators with several results: batch normalisation and Adam.
+//! The bounds of operators with several results: batch normalisation, sequences of labels, and Adam.
 
 use windlass_compiler::interp::Array;
 use windlass_compiler::ops::Op;
@@ -51,6 +51,32 @@ pub(super) fn batch_norm_training(
         }
     }
     std::iter::once(of_y).chain(of_statistics).map(Some).collect()
+}
+
+/// Logarithms grow by at most the largest of a step and `ln 3`. Each step rounds a sum of logarithms, which is as large as
+/// all of them, and adds the error of three powers, their sum and its logarithm.
+pub(super) fn ctc(operands: &[&Array<f64>], results: &[Array<f64>]) -> Vec<Option<Vec<f64>>> {
+    let x = reals(operands, 0);
+    let sizes = &operands[0].sizes;
+    let (steps, states) = (sizes[1] as f64, 2.0 * operands[1].sizes[1] as f64 + 1.0);
+    let item = sizes[1] * sizes[2];
+    let (mut of_losses, mut of_slopes) = (Vec::new(), Vec::new());
+    for (index, x) in x.chunks(item).enumerate() {
+        let largest =
+            |row: &[f64]| row.iter().filter(|x| **x != f64::NEG_INFINITY).fold(0.0f64, |m, x| m.max(x.abs()));
+        let is_number = x.iter().all(|x| *x < f64::INFINITY);
+        let total: f64 = x.chunks(sizes[2]).map(|row| largest(row) + 3f64.ln()).sum();
+        // Where a sum of logarithms overflows, an alignment is lost.
+        let error = match is_number && !overflows(total) {
+            true => U * (steps + 2.0) * (2.0 * total + 12.0 + states),
+            false => f64::INFINITY,
+        };
+        of_losses.push(error + 2.0 * U * results[0].real()[index].abs());
+        let part = (2.0 * error).exp_m1() + (states + 6.0) * U;
+        let slopes = &results[1].real()[index * item..(index + 1) * item];
+        of_slopes.extend(slopes.iter().map(|slope| if part.is_finite() { part * slope.abs() } else { part }));
+    }
+    vec![Some(of_losses), Some(of_slopes)]
 }
 
 pub(super) fn batch_norm_grad(operands: &[&Array<f64>]) -> Vec<Option<Vec<f64>>> {
