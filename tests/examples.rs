@@ -422,6 +422,42 @@ fn garments_are_read_in_rows() {
     assert!((0.0..=1.0).contains(&accuracy(&text)), "{text}");
 }
 
+/// The network leaves Rust: a C program classifies with it.
+#[cfg(unix)]
+#[test]
+fn lenet_runs_in_c() {
+    let folder = TempDir::new().unwrap();
+    let output =
+        example("lenet_in_c").args(["--epochs", "1", "--output"]).arg(folder.path()).output().unwrap();
+    assert!(accuracy(&printed(&output)) > 0.6);
+    let make = |arguments: &[&str]| {
+        let files = format!("FILES={}", folder.path().display());
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/lenet_in_c");
+        Command::new("make").args(["--silent", "-C", source, &files]).args(arguments).output().unwrap()
+    };
+    let text = printed(&make(&["CFLAGS=-O2 -Wall -Wextra -Werror"]));
+    assert_eq!(
+        text.lines().filter(|line| line.contains(".pgm: ") && line.ends_with(" %)")).count(),
+        10,
+        "{text}"
+    );
+    let refused = |arguments: &[&str]| {
+        Command::new(folder.path().join("classify"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+    };
+    check_refused(&refused(&["lenet.weights", "data.h"]), "data.h is no binary PGM image of 28x28 pixels");
+    check_refused(&refused(&["data.h", "garment0.pgm"]), "data.h is no file of weights");
+    // Weights of another build are refused.
+    let path = folder.path().join("lenet.weights");
+    let mut weights = fs::read(&path).unwrap();
+    weights[12] ^= 1;
+    fs::write(&path, weights).unwrap();
+    check_refused(&refused(&["lenet.weights", "garment0.pgm"]), "the network returns the status 2");
+}
+
 /// A few steps on a few images: the mean loss falls.
 #[test]
 fn networks_of_the_book_learn() {

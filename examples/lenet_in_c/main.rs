@@ -1,0 +1,109 @@
+//! LeNet leaves Rust: an object file, a header and weights, which a C program of 80 lines links with. Neither Rust, Cranelift
+//! nor any library is in that program.
+//!
+//! ```sh
+//! cargo run --release --example lenet_in_c            # trains, and writes the files to target/lenet_in_c
+//! make -C examples/lenet_in_c                         # compiles classify.c, and classifies the images
+//! ```
+
+#[path = "../failure/mod.rs"]
+mod failure;
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use windlass::data::{DataLoader, FashionMnist, LoaderOptions, Normalization};
+use windlass::metrics::Accuracy;
+use windlass::object::ObjectOptions;
+use windlass::{Model, Optimizer, Schedule, Trainer, TrainerOptions, network};
+
+network! {
+    /// LeNet as in Dive into Deep Learning, with ReLU and max pooling.
+    network LeNet(image: [1, 28, 28]) -> [10] {
+        c1: conv2d(6, kernel_size = 5, padding = 2); relu; max_pool2d(2);
+        c3: conv2d(16, kernel_size = 5); relu; max_pool2d(2);
+        flatten;
+        f5: linear(120); relu;
+        f6: linear(84); relu;
+        f7: linear(10); softmax
+    }
+
+    /// The same layers without softmax, which is part of the loss.
+    network Trained(image: [1, 28, 28]) -> [10] {
+        c1: conv2d(6, kernel_size = 5, padding = 2); relu; max_pool2d(2);
+        c3: conv2d(16, kernel_size = 5); relu; max_pool2d(2);
+        flatten;
+        f5: linear(120); relu;
+        f6: linear(84); relu;
+        f7: linear(10)
+    }
+}
+
+/// Trains LeNet, and writes it as an object file for C programs.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Passes over the training images
+    #[arg(long, default_value_t = 4, value_name = "COUNT")]
+    epochs: u64,
+    /// Put the weights into the object instead of a file
+    #[arg(long)]
+    embed: bool,
+    /// Directory for the files; by default `target/lenet_in_c` of the repository
+    #[arg(long, value_name = "DIRECTORY")]
+    output: Option<PathBuf>,
+}
+
+/// The number of test images that are written as files.
+const IMAGES: usize = 10;
+
+fn main() -> ExitCode {
+    failure::exit_code(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = arguments.output.clone().unwrap_or_else(|| repository.join("target/lenet_in_c"));
+    let FashionMnist { train, test } = FashionMnist::load(&repository.join("data/fashion-mnist"))?;
+    let normalization = Normalization::of(&train)?;
+    let (mean, deviation) = (normalization.mean()[0], normalization.deviation()[0]);
+    let loader = DataLoader::new(&train, LoaderOptions::shuffled(64, normalization.clone(), 0))?;
+    let options = TrainerOptions {
+        optimizer: Optimizer::adam(),
+        schedule: Some(Schedule::constant(0.002)?),
+        ..TrainerOptions::default()
+    };
+    let mut trainer = Trainer::new(Trained::model(0)?, options)?;
+    for epoch in 0..arguments.epochs {
+        let mut loss = 0.0;
+        for batch in loader.epoch(epoch) {
+            loss += trainer.step(&batch, batch.labels())?.loss / loader.len() as f32;
+        }
+        println!("epoch {}/{}  loss {loss:.3}", epoch + 1, arguments.epochs);
+    }
+    let parameters = trainer.into_model().parameters().clone();
+    let model = Model::<LeNet>::with_parameters(parameters, &windlass::Options::default())?;
+    let mut accuracy = Accuracy::new(10)?;
+    for batch in DataLoader::new(&test, LoaderOptions::in_order(500, normalization))?.epoch(0) {
+        accuracy.record(model.forward(&batch)?.as_slice().unwrap_or_default(), batch.labels())?;
+    }
+    println!("test accuracy: {:.4}", accuracy.value().unwrap_or_default());
+
+    let files = model.object(&ObjectOptions::default().name("lenet").embed(arguments.embed))?;
+    files.write(&output)?;
+    let mut data = format!("#define MEAN {mean:?}f\n#define DEVIATION {deviation:?}f\n");
+    let names: Vec<String> = test.class_names().iter().map(|name| format!("{name:?}")).collect();
+    writeln!(data, "static const char *const CLASSES[] = {{{}}};", names.join(", "))?;
+    std::fs::write(output.join("data.h"), data)?;
+    for index in 0..IMAGES {
+        let image = test.get(index).ok_or("there are too few test images")?;
+        let content = [&b"P5 28 28 255\n"[..], image.pixels].concat();
+        std::fs::write(output.join(format!("garment{index}.pgm")), content)?;
+    }
+    let embedded = if arguments.embed { "weights included" } else { "weights in lenet.weights" };
+    println!("{}: {} bytes, {embedded}", output.join("lenet.o").display(), files.object.len());
+    println!("compile the program that uses it with: make -C examples/lenet_in_c");
+    Ok(())
+}
