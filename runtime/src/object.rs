@@ -14,6 +14,7 @@ use windlass_compiler::ops::source::InputRole;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileError, CompileOptions, assemble, plan_for};
 use windlass_compiler::plan::{Features, Plan, SlotKind};
+use windlass_compiler::shape::{Dim, Polynomial, Type};
 use windlass_compiler::target::{Target, VECTOR_BITS, available_vector_bits};
 
 use crate::atomic_file;
@@ -272,18 +273,27 @@ fn targets(options: &ObjectOptions) -> Result<(Triple, Vec<Target>), ObjectError
 
 /// The inputs and outputs of a network, in order.
 fn ports(graph: &Graph) -> (Vec<ObjectPort>, Vec<ObjectPort>) {
-    let limits = graph.index_limits();
+    let (indices, lengths) = (graph.index_limits(), graph.length_limits());
     let data = graph.inputs().filter(|(_, input)| input.role == InputRole::Data);
-    let inputs = data.map(|(value, input)| ObjectPort {
-        name: input.name.clone(),
-        ty: input.ty.clone(),
-        limit: limits[value.index()],
+    let port = |name: &str, ty: &Type| ObjectPort {
+        name: name.to_owned(),
+        ty: ty.clone(),
+        least: 0,
+        most: Vec::new(),
+    };
+    let inputs = data.map(|(value, input)| {
+        let own = port(&input.name, &input.ty);
+        match (&lengths[value.index()][..], indices[value.index()]) {
+            ([], limit) => {
+                let most = limit.map(|limit| Polynomial::from(limit.saturating_sub(1)));
+                ObjectPort { most: most.into_iter().collect(), ..own }
+            }
+            (lengths, _) => {
+                ObjectPort { least: 1, most: lengths.iter().map(Dim::polynomial).collect(), ..own }
+            }
+        }
     });
-    let outputs = graph.outputs().iter().map(|output| ObjectPort {
-        name: output.name.clone(),
-        ty: graph.ty(output.value).clone(),
-        limit: None,
-    });
+    let outputs = graph.outputs().iter().map(|output| port(&output.name, graph.ty(output.value)));
     (inputs.collect(), outputs.collect())
 }
 

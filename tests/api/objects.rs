@@ -168,6 +168,27 @@ fn sequences_have_the_bits_of_the_model() {
     }
 }
 
+network! {
+    network Padded(x: [T, 3], steps: [] of index) -> [T, 4] { from(x); gru(4, lengths = steps) }
+}
+
+#[test]
+fn lengths_of_sequences_are_checked() {
+    let model = Padded::model(3).unwrap();
+    let files = model.object(&ObjectOptions::default()).unwrap();
+    assert!(files.header.contains("steps_[batch], each from 1 to T"), "{}", files.header);
+    let x = noise(2 * 5 * 3, 4);
+    let run = |lengths: [i32; 2]| {
+        let inputs = [("x", bytes_of(&x)), ("steps", bytes_of_tokens(&lengths))];
+        from_c(&files, &[2, 5], &inputs, &[40]).map(|(mut outputs, _)| outputs.remove(0))
+    };
+    let padded = run([5, 2]).unwrap();
+    assert!(padded[28..].iter().all(|y| *y == 0.0) && padded[..28].iter().all(|y| *y != 0.0));
+    for wrong in [[0, 5], [5, 6], [-1, 5], [i32::MIN, i32::MAX]] {
+        assert_eq!(run(wrong), Err(5), "{wrong:?}");
+    }
+}
+
 /// One object has code for every CPU, and uses the widest vectors.
 #[test]
 fn an_object_chooses_its_vectors() {

@@ -50,9 +50,9 @@ pub(super) fn text(object: &Object<'_>) -> String {
     let mut rows = String::new();
     for (kind, ports) in [("input", object.inputs), ("output", object.outputs)] {
         for port in ports {
-            let limit =
-                port.limit.map_or_else(String::new, |limit| format!(", each from 0 to {}", limit - 1));
-            let _ = writeln!(rows, " * {kind} {}{}{limit}", parameter_name(port), shape(port));
+            let most = port.most.iter().map(|most| format!(", each from {} to {most}", port.least));
+            let limits: String = most.collect();
+            let _ = writeln!(rows, " * {kind} {}{}{limits}", parameter_name(port), shape(port));
         }
     }
     let (_, bytes) = object.weight_starts();
@@ -84,7 +84,7 @@ enum {upper}_STATUS {{
     {upper}_OTHER_WEIGHTS = 2, /* the weights are those of another build */
     {upper}_ZERO_SIZE = 3,
     {upper}_MEMORY = 4, /* weights or arena are NULL or not aligned */
-    {upper}_INDEX = 5 /* an index is outside its limits */
+    {upper}_INDEX = 5 /* an index or length is outside its limits */
 }};
 
 /* The bits of the vectors that runs use on this CPU, 0 if it has none of them. */

@@ -14,7 +14,8 @@ fn checksum(bytes: &[u8]) -> String {
 }
 
 fn port(port: &ObjectPort) -> serde_json::Value {
-    json!({ "name": port.name, "type": port.ty.to_string(), "limit": port.limit })
+    let most: Vec<String> = port.most.iter().map(ToString::to_string).collect();
+    json!({ "name": port.name, "type": port.ty.to_string(), "least": port.least, "most": most })
 }
 
 /// The manifest.

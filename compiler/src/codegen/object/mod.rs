@@ -34,8 +34,10 @@ pub struct ObjectPort {
     pub name: String,
     /// Its type.
     pub ty: Type,
-    /// Its elements must be below this number, if they are indices with a limit.
-    pub limit: Option<usize>,
+    /// The least of its elements, if they are whole numbers with limits: 0 for indices, 1 for lengths of sequences.
+    pub least: usize,
+    /// Its elements must be at most each of these.
+    pub most: Vec<Polynomial>,
 }
 
 /// What an object file is made from. The functions that it defines are, for the name `net`:
@@ -78,7 +80,7 @@ pub enum RunStatus {
     ZeroSize = 3,
     /// The weights or the arena are `NULL`, or not aligned to 64 bytes.
     Memory = 4,
-    /// An index is outside its limit.
+    /// An index or a length is outside its limits.
     Index = 5,
 }
 
@@ -414,8 +416,9 @@ impl Writer<'_> {
             fail_if(builder, is_other, RunStatus::OtherWeights);
             let known: Vec<(Symbol, Value)> = symbols.iter().copied().zip(sizes.iter().copied()).collect();
             for (port, memory) in object.inputs.iter().zip(&parameters[2 + symbols.len()..]) {
-                if let (DType::I32, Some(limit)) = (port.ty.dtype, port.limit) {
-                    check_indices(builder, *memory, (&port.ty.shape.count(), &known), limit);
+                for most in port.most.iter().filter(|_| port.ty.dtype == DType::I32) {
+                    let limits = (port.least, most);
+                    check_indices(builder, *memory, (&port.ty.shape.count(), &known), limits);
                 }
             }
             each_variant(module, builder, (variants, supported), |module, builder, variant| {
@@ -462,13 +465,15 @@ fn fail_if(builder: &mut FunctionBuilder<'_>, condition: Value, status: RunStatu
     builder.switch_to_block(next);
 }
 
-/// Returns [`RunStatus::Index`] if some elements are not below a limit.
+/// Returns [`RunStatus::Index`] if some elements are outside their limits.
 fn check_indices(
     builder: &mut FunctionBuilder<'_>,
     memory: Value,
     (count, symbols): (&Polynomial, &[(Symbol, Value)]),
-    limit: usize,
+    (least, most): (usize, &Polynomial),
 ) {
+    let most = driver::polynomial(builder, most, symbols);
+    let range = builder.ins().iadd_imm_s(most, -(least as i64));
     let count = driver::polynomial(builder, count, symbols);
     let bytes = builder.ins().ishl_imm_s(count, 2);
     let end = builder.ins().iadd(memory, bytes);
@@ -481,8 +486,9 @@ fn check_indices(
     builder.ins().brif(is_before, body, &[], after, &[]);
     builder.switch_to_block(body);
     let index = builder.ins().load(I32, MemFlagsData::trusted(), place, 0);
-    let limit = builder.ins().iconst(I32, i64::from(u32::try_from(limit).unwrap_or(u32::MAX)));
-    let is_outside = builder.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, index, limit);
+    let index = builder.ins().sextend(I64, index);
+    let above = builder.ins().iadd_imm_s(index, -(least as i64));
+    let is_outside = builder.ins().icmp(IntCC::UnsignedGreaterThan, above, range);
     fail_if(builder, is_outside, RunStatus::Index);
     let next = builder.ins().iadd_imm_s(place, 4);
     builder.ins().jump(head, &[next.into()]);
