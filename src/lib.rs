@@ -180,7 +180,7 @@ pub use windlass_compiler::summary::{ReceptiveField, Summary, summary};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
 pub use windlass_runtime::error::{
-    DataSetProblem, NetworkProblem, OutsideSteps, OutsideVocabulary, TensorMismatch,
+    DataSetProblem, IdxError, NetworkProblem, OutsideSteps, OutsideVocabulary, TensorMismatch,
 };
 pub use windlass_runtime::executor::Binding;
 pub use windlass_runtime::machine::{Bandwidths, Caches, Machine};

@@ -437,9 +437,10 @@ impl Lowering<'_> {
                 continue;
             }
             let of = |value: &ValueId| body.producer_id(*value);
-            let is_batched = node.results.iter().any(|&value| body.ty(value).shape.is_batched());
-            // Prepacked memory does not depend on the batch.
-            if !is_batched && node.operands.iter().all(|value| once.prepacked.contains(&of(value).index())) {
+            // The sizes of a run are not known when constants are prepacked.
+            let is_fixed =
+                node.results.iter().all(|value| body.ty(*value).shape.count().as_number().is_some());
+            if is_fixed && node.operands.iter().all(|value| once.prepacked.contains(&of(value).index())) {
                 once.prepacked.insert(id.index());
             } else if node.operands.iter().all(|value| once.contains(of(value))) {
                 once.before.insert(id.index());
