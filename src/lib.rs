@@ -181,7 +181,8 @@ pub use windlass_compiler::target::{VECTOR_BITS, available_vector_bits};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
 pub use windlass_runtime::error::{
-    DataSetProblem, NetworkProblem, OutsideSteps, OutsideVocabulary, SequenceProblem, TensorMismatch,
+    DataSetProblem, IdxError, NetworkProblem, OutsideSteps, OutsideVocabulary, SequenceProblem,
+    TensorMismatch,
 };
 pub use windlass_runtime::executor::Binding;
 pub use windlass_runtime::machine::{Bandwidths, Caches, Machine};

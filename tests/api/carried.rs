@@ -128,17 +128,17 @@ fn another_batch_size_needs_new_sequences() -> Outcome {
     trainer.step(x, target)?;
     let (few, of_few) = (x.slice(s![..3, .., ..]), target.slice(s![..3, .., ..]));
     let before = all_bits(trainer.model());
-    let error = trainer.step(few, &of_few).unwrap_err();
+    let error = trainer.step(few, of_few).unwrap_err();
     assert!(matches!(error, Error::CarriedStates { carried: 4, got: 3, .. }));
     assert_eq!(
         error.to_string(),
         "`Online` carries the states of 4 samples from the step before, but the batch has 3; give as many, or begin new \
          sequences with `Trainer::reset_states`"
     );
-    assert!(matches!(trainer.find_non_finite(few, &of_few), Err(Error::CarriedStates { .. })));
+    assert!(matches!(trainer.find_non_finite(few, of_few), Err(Error::CarriedStates { .. })));
     assert_eq!((trainer.steps(), all_bits(trainer.model())), (1, before));
     trainer.reset_states();
-    trainer.step(few, &of_few)?;
+    trainer.step(few, of_few)?;
     // Any number of steps may follow.
     trainer.step(&Array3::<f32>::zeros((3, 1, 3)), &Array3::<f32>::zeros((3, 1, 2)))?;
     // The states count as memory of a step.

@@ -5,6 +5,7 @@ mod matrices;
 mod moved;
 mod scans;
 mod sequences;
+mod training;
 mod windows;
 
 use windlass_compiler::entity::ValueId;
@@ -21,7 +22,7 @@ use windlass_compiler::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use windlass_compiler::ops::loss::{
     CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot,
 };
-use windlass_compiler::ops::optimizer::{Adam, ClipFactor, ClipValue, Sgd};
+use windlass_compiler::ops::optimizer::{ClipFactor, ClipValue};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPoolGrad};
 use windlass_compiler::ops::sign_mask::{MaskedSelect, SignMask};
 use windlass_compiler::ops::softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
@@ -303,8 +304,8 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
             let g = s.of_type(&scalar());
             s.op(MeanSquaredErrorGrad {}, &[g, prediction, target]);
         }
-        OpKind::Sgd => sgd(s),
-        OpKind::Adam => adam(s),
+        OpKind::Sgd => training::sgd(s),
+        OpKind::Adam => training::adam(s),
         OpKind::ClipValue => {
             let x = s.floats();
             let max = pick(s.numbers, &[0.25, 1.0, 1e6]);
@@ -475,47 +476,4 @@ fn norm(s: &mut Sketch<'_>) -> (ValueId, Vec<ValueId>) {
     let mut operands: Vec<ValueId> = (0..3).map(|_| s.of_type(&channels)).collect();
     operands.push(s.positive(&channels));
     (x, operands)
-}
-
-fn sgd(s: &mut Sketch<'_>) {
-    let parameter = match s.chance(4) {
-        true => s.floats(),
-        false => {
-            let sizes = s.fixed_sizes();
-            s.source(&Type::f32(Shape::fixed(&sizes)), false)
-        }
-    };
-    let ty = s.ty(parameter);
-    let momentum = pick(s.numbers, &[0.0, 0.0, 0.5, 0.9]);
-    let op = Sgd {
-        momentum,
-        nesterov: momentum > 0.0 && s.numbers.bool(),
-        weight_decay: pick(s.numbers, &[0.0, 0.25, 0.1]),
-    };
-    let mut operands = vec![parameter, s.of_type(&ty), learning_rate(s)];
-    if momentum > 0.0 {
-        operands.push(s.of_type(&ty));
-    }
-    s.op(op, &operands);
-}
-
-fn adam(s: &mut Sketch<'_>) {
-    let sizes = s.fixed_sizes();
-    let ty = Type::f32(Shape::fixed(&sizes));
-    let op = Adam {
-        beta1: pick(s.numbers, &[0.0, 0.5, 0.9]),
-        beta2: pick(s.numbers, &[0.0, 0.99, 0.999]),
-        epsilon: pick(s.numbers, &[1e-3, 1e-8]),
-        weight_decay: pick(s.numbers, &[0.0, 0.01]),
-        decoupled: s.numbers.bool(),
-    };
-    let (parameter, gradient) = (s.source(&ty, false), s.of_type(&ty));
-    let correction = s.source(&vector(2), true);
-    let (first, second) = (s.of_type(&ty), s.source(&ty, true));
-    let rate = learning_rate(s);
-    s.op(op, &[parameter, gradient, rate, correction, first, second]);
-}
-
-fn learning_rate(s: &mut Sketch<'_>) -> ValueId {
-    if s.chance(4) { s.of_type(&scalar()) } else { s.source(&scalar(), true) }
 }

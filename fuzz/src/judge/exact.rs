@@ -316,6 +316,8 @@ fn epilogue(
 
 #[cfg(test)]
 mod tests {
+    use windlass_compiler::ops::reduce::Reduce;
+
     use super::*;
 
     #[test]
@@ -341,7 +343,7 @@ mod tests {
 
     #[test]
     fn the_maximum_of_zeros_of_both_signs_may_be_either() {
-        let max: Op = windlass_compiler::ops::reduce::Reduce { axes: vec![1], kind: ReduceKind::Max }.into();
+        let max: Op = Reduce { kind: ReduceKind::Max, axis: 1, count: 1 }.into();
         let is_exact = |x: [f64; 2], y: f64| {
             super::is_exact(&max, &[&Array::new([1, 2], x.to_vec())], &[Array::new([1], vec![y])])
         };

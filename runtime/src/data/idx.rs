@@ -7,7 +7,7 @@ use std::path::Path;
 
 use flate2::bufread::GzDecoder;
 
-use crate::error::Error;
+use crate::error::{Error, IdxError};
 
 /// The maximum number of elements in a header. Memory is only allocated for bytes that exist.
 pub const MAX_BYTES: u64 = 1 << 31;
@@ -27,8 +27,7 @@ impl Idx {
     /// Reads a file with `rank` axes: 3 for grey images `[count, height, width]`, 1 for labels `[count]`.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Gzip`], [`Error::IdxMagic`], [`Error::IdxTooLarge`], [`Error::IdxTruncated`] or
-    /// [`Error::IdxTrailingBytes`], each naming the file.
+    /// [`Error::Io`] and [`Error::Idx`], which name the file.
     pub fn read(path: &Path, rank: u8) -> Result<Idx, Error> {
         let file = File::open(path).map_err(Error::io("open", path))?;
         let length = file.metadata().map_err(Error::io("read", path))?.len();
@@ -60,11 +59,11 @@ impl Idx {
         let mut reader = decoder.into_inner();
         let rest = io::copy(&mut reader, &mut io::sink()).map_err(Error::io("read", path))?;
         if rest > 0 {
-            return Err(Error::IdxTrailingBytes {
+            return Err(Error::Idx(IdxError::TrailingBytes {
                 path: path.to_owned(),
                 expected: length.saturating_sub(rest),
                 got: length,
-            });
+            }));
         }
         Ok(idx)
     }
@@ -75,7 +74,7 @@ fn gzip_error(path: &Path, reason: io::Error) -> Error {
     if reason.kind() == io::ErrorKind::OutOfMemory || reason.raw_os_error().is_some() {
         return Error::io("read", path)(reason);
     }
-    Error::Gzip { path: path.to_owned(), reason }
+    Error::Idx(IdxError::Gzip { path: path.to_owned(), reason })
 }
 
 /// Reads to the end of `reader`, so that a decoder verifies its checksum.
@@ -88,15 +87,21 @@ fn parse(
     let header_length = 4 * (1 + usize::from(rank));
     let mut header = Vec::new();
     reader.take(header_length as u64).read_to_end(&mut header).map_err(&read_error)?;
-    let truncated =
-        |expected, got: usize| Error::IdxTruncated { path: path.to_owned(), expected, got: got as u64 };
+    let truncated = |expected, got: usize| {
+        Error::Idx(IdxError::Truncated { path: path.to_owned(), expected, got: got as u64 })
+    };
 
     let mut words =
         header.chunks_exact(4).map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]]));
     let magic = words.next().ok_or_else(|| truncated(header_length as u64, header.len()))?;
     let expected = 0x0800 | u32::from(rank);
     if magic != expected {
-        return Err(Error::IdxMagic { path: path.to_owned(), rank: usize::from(rank), expected, got: magic });
+        return Err(Error::Idx(IdxError::Magic {
+            path: path.to_owned(),
+            rank: usize::from(rank),
+            expected,
+            got: magic,
+        }));
     }
     let sizes: Vec<u32> = words.collect();
     if header.len() < header_length {
@@ -106,10 +111,8 @@ fn parse(
         .iter()
         .try_fold(1u64, |product, &size| product.checked_mul(u64::from(size)))
         .filter(|&elements| elements <= MAX_BYTES)
-        .ok_or_else(|| Error::IdxTooLarge {
-            path: path.to_owned(),
-            sizes: sizes.clone(),
-            limit: MAX_BYTES,
+        .ok_or_else(|| {
+            Error::Idx(IdxError::TooLarge { path: path.to_owned(), sizes: sizes.clone(), limit: MAX_BYTES })
         })?;
 
     // Requests one extra byte, to detect a file that is too long.
@@ -121,7 +124,7 @@ fn parse(
         return Err(truncated(expected, got));
     }
     if got as u64 > expected {
-        return Err(Error::IdxTrailingBytes { path: path.to_owned(), expected, got: got as u64 });
+        return Err(Error::Idx(IdxError::TrailingBytes { path: path.to_owned(), expected, got: got as u64 }));
     }
     Ok(Idx { sizes: sizes.into_iter().map(|size| size as usize).collect(), data })
 }
@@ -203,7 +206,10 @@ mod tests {
             let mut content = images();
             content[..4].copy_from_slice(start);
             for content in [gzip(&content), content] {
-                assert!(matches!(fixture.read(&content, 3), Err(Error::IdxMagic { .. })), "{start:?}");
+                assert!(
+                    matches!(fixture.read(&content, 3), Err(Error::Idx(IdxError::Magic { .. }))),
+                    "{start:?}"
+                );
             }
         }
     }
@@ -223,7 +229,10 @@ mod tests {
         for length in 0..images.len() {
             for content in [images[..length].to_vec(), gzip(&images[..length])] {
                 let result = fixture.read(&content, 3);
-                assert!(matches!(result, Err(Error::IdxTruncated { .. })), "{length}: {result:?}");
+                assert!(
+                    matches!(result, Err(Error::Idx(IdxError::Truncated { .. }))),
+                    "{length}: {result:?}"
+                );
             }
         }
     }
@@ -239,14 +248,14 @@ mod tests {
         );
         assert!(matches!(
             fixture.read(&gzip(&long), 3),
-            Err(Error::IdxTrailingBytes { expected: 22, got: 23, .. })
+            Err(Error::Idx(IdxError::TrailingBytes { expected: 22, got: 23, .. }))
         ));
         let mut gzipped = gzip(&images());
         let length = gzipped.len() as u64;
         gzipped.extend([1, 2, 3]);
         let result = fixture.read(&gzipped, 3);
         assert!(
-            matches!(result, Err(Error::IdxTrailingBytes { expected, got, .. }) if expected == length && got == length + 3)
+            matches!(result, Err(Error::Idx(IdxError::TrailingBytes { expected, got, .. })) if expected == length && got == length + 3)
         );
     }
 
@@ -256,7 +265,7 @@ mod tests {
         let mut huge = images();
         huge[4..16].fill(0xff);
         for content in [gzip(&huge), huge.clone()] {
-            assert!(matches!(fixture.read(&content, 3), Err(Error::IdxTooLarge { .. })));
+            assert!(matches!(fixture.read(&content, 3), Err(Error::Idx(IdxError::TooLarge { .. }))));
         }
         // Just within the limit: the header gives 2^31 bytes, six exist.
         let mut large = images();
@@ -264,7 +273,7 @@ mod tests {
         for content in [gzip(&large), large.clone()] {
             let result = fixture.read(&content, 3);
             assert!(
-                matches!(result, Err(Error::IdxTruncated { got: 22, expected, .. }) if expected == 16 + (1 << 31))
+                matches!(result, Err(Error::Idx(IdxError::Truncated { got: 22, expected, .. })) if expected == 16 + (1 << 31))
             );
         }
     }
@@ -275,12 +284,12 @@ mod tests {
         let whole = gzip(&images());
         for length in 2..whole.len() {
             let result = fixture.read(&whole[..length], 3);
-            assert!(matches!(result, Err(Error::Gzip { .. })), "{length}: {result:?}");
+            assert!(matches!(result, Err(Error::Idx(IdxError::Gzip { .. }))), "{length}: {result:?}");
         }
         let mut flipped = whole.clone();
         let checksum = whole.len() - 8;
         flipped[checksum] ^= 1;
-        assert!(matches!(fixture.read(&flipped, 3), Err(Error::Gzip { .. })));
+        assert!(matches!(fixture.read(&flipped, 3), Err(Error::Idx(IdxError::Gzip { .. }))));
     }
 
     #[test]
@@ -298,7 +307,7 @@ mod tests {
         ] {
             let path = Path::new("file.gz");
             let error = parse(&mut Failing(fault), path, 3, |reason| gzip_error(path, reason)).unwrap_err();
-            assert_eq!(matches!(error, Error::Gzip { .. }), is_gzip, "{error}");
+            assert_eq!(matches!(error, Error::Idx(IdxError::Gzip { .. })), is_gzip, "{error}");
             assert_eq!(error.to_string().contains("corrupt"), is_gzip, "{error}");
         }
     }

@@ -2,12 +2,13 @@
 
 #[macro_use]
 mod arguments;
+mod sequences;
 
 pub(super) use self::arguments::EMBEDDING_INIT;
 use self::arguments::*;
+use super::Layer;
 use super::activation::PRELU_INIT;
 use super::rules::{Default, Field, Kind, Known, LayerRule, Setting, Settings};
-use super::{Cell, GruReset, Layer, Recurrent, RnnActivation};
 use crate::graph::initializer::Initializer;
 use crate::ops::elementwise::Activation;
 
@@ -357,69 +358,9 @@ pub const LAYERS: &[LayerRule] = &[
         "local_response_norm(5)",
         fields!(LocalResponseNorm { size, alpha, beta, k }),
     ),
-    layer(
-        "rnn",
-        &["simple_rnn", "vanilla_rnn", "elman"],
-        &[
-            UNITS,
-            optional(
-                "activation",
-                &["nonlinearity"],
-                Kind::Word(RnnActivation::WORDS),
-                Default::Is(Setting::Word("tanh")),
-            ),
-            LAYERS_ARGUMENT,
-            BIDIRECTIONAL,
-            BETWEEN,
-            RECURRENT_BIAS,
-        ],
-        "rnn(256)",
-        recurrent!(
-            settings => Cell::Rnn { activation: settings.read("activation")? },
-            Cell::Rnn { activation } => [("activation", activation.setting()?)]
-        ),
-    ),
-    layer(
-        "gru",
-        &["gated_recurrent_unit"],
-        &[
-            UNITS,
-            optional(
-                "reset",
-                &["reset_after"],
-                Kind::Word(GruReset::WORDS),
-                Default::Is(Setting::Word("after")),
-            ),
-            LAYERS_ARGUMENT,
-            BIDIRECTIONAL,
-            BETWEEN,
-            RECURRENT_BIAS,
-        ],
-        "gru(256)",
-        recurrent!(
-            settings => Cell::Gru { reset: settings.read("reset")? },
-            Cell::Gru { reset } => [("reset", reset.setting()?)]
-        ),
-    ),
-    layer(
-        "lstm",
-        &["long_short_term_memory"],
-        &[
-            UNITS,
-            optional("projection", &["proj_size"], Kind::Size, Default::Is(Setting::Size(0))),
-            flag("peepholes", &["use_peepholes", "peephole"], false),
-            LAYERS_ARGUMENT,
-            BIDIRECTIONAL,
-            BETWEEN,
-            RECURRENT_BIAS,
-        ],
-        "lstm(256)",
-        recurrent!(
-            settings => Cell::Lstm { projection: settings.read("projection")?, peepholes: settings.read("peepholes")? },
-            Cell::Lstm { projection, peepholes } =>
-                [("projection", projection.setting()?), ("peepholes", peepholes.setting()?)]
-        ),
-    ),
+    sequences::RNN,
+    sequences::GRU,
+    sequences::LSTM,
     plain!("last_step", &["last"], Layer::LastStep => Layer::LastStep),
     plain!("relu", &["rectify"], Layer::Relu => Layer::Relu),
     plain!("sigmoid", &["logistic"], Layer::Sigmoid => Layer::Sigmoid),
@@ -481,21 +422,7 @@ pub const LAYERS: &[LayerRule] = &[
         "maxout(2)",
         fields!(Maxout { pieces }),
     ),
-    knowing(
-        Known { words: "features", names: &["embed_dim", "d_model", "embedding_dim", "features"] },
-        layer(
-            "multi_head_attention",
-            &["multihead_attention", "self_attention", "mha"],
-            &[
-                required("heads", &["num_heads", "n_heads", "nhead"], Kind::Size),
-                BIAS,
-                flag("causal", &["is_causal", "use_causal_mask"], false),
-                INIT,
-            ],
-            "multi_head_attention(4)",
-            fields!(MultiHeadAttention { heads, bias, causal, init }),
-        ),
-    ),
+    sequences::MULTI_HEAD_ATTENTION,
     plain!(
         "positional_encoding",
         &["position_encoding", "sinusoidal_encoding", "positional_embedding"],
