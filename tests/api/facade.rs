@@ -113,6 +113,7 @@ fn options_of_training_and_loading_are_set() -> Result<(), Error> {
         clip_norm: Some(1.0),
         frozen: BTreeSet::from(["c1".to_owned()]),
         output: None,
+        recompute: None,
         seed: 1,
         check_finite: true,
     };

@@ -12,6 +12,7 @@ mod losses;
 mod mode;
 pub mod names;
 mod options;
+mod segments;
 mod training;
 
 pub use backward::Backward;

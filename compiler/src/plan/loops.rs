@@ -373,8 +373,10 @@ impl Lowering<'_> {
             windows.push(window);
             places.push(Location::Window(window));
         }
-        let prepacked: Vec<bool> =
-            (0..constants).map(|index| self.is_prepacked(node.operands[index])).collect();
+        // What is computed before this loop, in the body of another, does change between runs.
+        let is_prepacked =
+            |operand: &ValueId| self.is_prepacked(*operand) && !self.before_loop.contains(operand);
+        let prepacked: Vec<bool> = node.operands[..constants].iter().map(is_prepacked).collect();
         let lowered = self.lower_body(&body, inputs, &prepacked, &places);
         let Lowered { prepack, before, run, loops } = lowered;
         self.lowered.prepack.extend(prepack);

@@ -43,6 +43,10 @@ pub struct TrainerOptions {
     pub frozen: BTreeSet<String>,
     /// The output used for the loss; by default the only one.
     pub output: Option<String>,
+    /// Keeps the states of recurrent layers only before every so many steps, and computes all else again in the backward
+    /// pass: less memory for long sequences, about one more forward pass of time. The square root of the number of steps
+    /// takes about the least. Sequences must have a fixed length.
+    pub recompute: Option<usize>,
     /// Seed of the dropout masks.
     pub seed: u32,
     /// Whether a step that makes the loss, a parameter or a state NaN or infinite is undone and fails with an
@@ -84,6 +88,7 @@ impl TrainerOptions {
             clip_norm: self.clip_norm,
             frozen: self.frozen.clone(),
             output: self.output.clone(),
+            recompute: self.recompute,
         }
     }
 }
