@@ -153,7 +153,7 @@ fn recomputation_takes_less_memory() {
     };
     let (mut kept, mut recomputed) = (trainer(None), trainer(Some(16)));
     let bytes = [&kept, &recomputed].map(|trainer| trainer.memory(8).batched);
-    assert!(5 * bytes[1] < 2 * bytes[0], "{bytes:?}");
+    assert!(4 * bytes[1] < bytes[0], "{bytes:?}");
     let x = frames(8, 256);
     let labels: Vec<i32> = (0..8).map(|sample| sample % 4).collect();
     for step in 0..3 {
