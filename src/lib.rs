@@ -142,7 +142,7 @@
 //! sampling and beam search.
 //!
 //! [`convolution`] explains the arithmetic of convolutional networks with short programs, and writes a convolution as a
-//! matrix. [`data`] reads, augments and batches images, [`metrics`] computes accuracy, and [`schedule`] holds the learning
+//! matrix; [`sequences`] does so for text, recurrent networks and attention. [`data`] reads, augments and batches images, [`metrics`] computes accuracy, and [`schedule`] holds the learning
 //! rates. Every failure is an [`Error`] that says what failed, where, and how to fix it.
 //!
 //! # Layout
@@ -203,6 +203,10 @@ pub mod convolution {
     #![doc = include_str!("../docs/convolution.md")]
 
     pub use windlass_compiler::ops::conv::{AffineMap, affine_map};
+}
+
+pub mod sequences {
+    #![doc = include_str!("../docs/sequences.md")]
 }
 
 /// Names used by expansions of [`network!`]; not part of the public interface.

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, training_graph};
-use windlass_compiler::graph::{Builder, Graph, Layer};
+use windlass_compiler::graph::{Builder, Cell, Graph, GruReset, Layer, Recurrent};
 use windlass_compiler::interp::{Array, Bindings, Data, run};
 use windlass_compiler::kernel::Kernel;
 use windlass_compiler::ops::Op;
@@ -248,6 +248,35 @@ fn evaluated_plans_agree_with_the_interpreter() {
 }
 
 /// Convolutions, pools and dense layers of small integers: no sum is rounded, in any order.
+/// In a loop within a loop, parts of weights are copied and packed before the inner loop, and never once and for all, since
+/// the step changes the weights.
+#[test]
+fn nested_loops_derive_weights_in_every_run() {
+    let cell = Cell::Gru { reset: GruReset::Before };
+    let mut builder = Builder::new("net");
+    let x = builder.input("x", &[8, 5]).unwrap();
+    let y = builder.layer("r", &Layer::Recurrent(Recurrent::new(cell, 8)), x).unwrap();
+    let y = builder.layer("f", &Layer::linear(3), y).unwrap();
+    builder.output("y", y).unwrap();
+    let options =
+        TrainingOptions { loss: Loss::MeanSquaredError, recompute: Some(3), ..TrainingOptions::default() };
+    let step = training_graph(&builder.finish().unwrap(), &options).unwrap();
+    let graph = optimize(&step, Mode::Training, &PassOptions::default(), &mut |_| {}).unwrap();
+    let sources = sources(&graph, 3, false);
+    let expected = run(&graph, 3, &sources).unwrap().updates;
+    for bits in [128, 256, 512] {
+        // Weights are packed for batches as large as this one.
+        let options =
+            PlanOptions { batch: Some(64), threads: 2, vector_bits: Some(bits), ..PlanOptions::default() };
+        let got = evaluated(&plan(&graph, &options, &Target::x86_64(bits)).unwrap(), 3, &sources);
+        for (name, expected) in &expected {
+            let pairs = got[name].iter().zip(expected.real());
+            let error = pairs.map(|(got, expected)| (f64::from(*got) - expected).abs()).fold(0.0, f64::max);
+            assert!(error < 1e-5, "{name}: {error}");
+        }
+    }
+}
+
 #[test]
 fn evaluated_plans_of_integers_have_the_bits_of_the_interpreter() {
     let mut builder = Builder::new("integers");

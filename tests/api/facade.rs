@@ -114,6 +114,7 @@ fn options_of_training_and_loading_are_set() -> Result<(), Error> {
         frozen: BTreeSet::from(["c1".to_owned()]),
         output: None,
         carry_states: false,
+        recompute: None,
         seed: 1,
         check_finite: true,
     };

@@ -141,6 +141,32 @@ fn a_recurrence_by_hand_is_the_built_in_one() {
     assert!(Trainer::new(by_hand, options).is_ok());
 }
 
+/// For 256 steps in segments of 16: what a step keeps falls to a fraction, and the training is the same.
+#[test]
+fn recomputation_takes_less_memory() {
+    network! {
+        network Long(frames: [256, 6]) -> [4] { r: lstm(32, layers = 2); last_step; f: linear(4) }
+    }
+    let trainer = |recompute| {
+        let options = TrainerOptions { recompute, ..TrainerOptions::default() };
+        Trainer::new(Long::model(3).unwrap(), options).unwrap()
+    };
+    let (mut kept, mut recomputed) = (trainer(None), trainer(Some(16)));
+    let bytes = [&kept, &recomputed].map(|trainer| trainer.memory(8).batched);
+    assert!(4 * bytes[1] < bytes[0], "{bytes:?}");
+    let x = frames(8, 256);
+    let labels: Vec<i32> = (0..8).map(|sample| sample % 4).collect();
+    for step in 0..3 {
+        let losses = [&mut kept, &mut recomputed].map(|trainer| trainer.step(&x, &labels).unwrap().loss);
+        assert!((losses[0] - losses[1]).abs() < 1e-5, "step {step}: {losses:?}");
+    }
+    let [kept, recomputed] = [kept, recomputed].map(|trainer| trainer.into_model().parameters().to_named());
+    for (name, values) in &kept {
+        let difference = (values - &recomputed[name]).mapv(f32::abs);
+        assert!(difference.iter().all(|difference| *difference < 1e-5), "{name}: {difference}");
+    }
+}
+
 #[test]
 fn mistakes_are_explained() {
     let steps: Symbol = "T".parse().unwrap();

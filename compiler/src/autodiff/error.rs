@@ -144,6 +144,18 @@ pub enum AutodiffError {
         /// The shape of an item.
         got: String,
     },
+    /// The steps of a scan with recomputation are of open number.
+    #[error(
+        "`recompute` divides sequences into segments, but the length of those{} is open, {steps}: declare a fixed length, or \
+         leave `recompute` out",
+        at_layer(layer)
+    )]
+    OpenSegments {
+        /// The layer.
+        layer: String,
+        /// The number of steps.
+        steps: String,
+    },
     /// The loss depends on no trainable parameter.
     #[error("there is nothing to train: the loss depends on no parameter that is not frozen")]
     NothingToTrain,

@@ -13,6 +13,7 @@ mod mode;
 pub mod names;
 mod options;
 mod scan_dropout;
+mod segments;
 mod training;
 
 pub use backward::Backward;

@@ -302,4 +302,9 @@ pub struct TrainingOptions {
     pub frozen: BTreeSet<String>,
     /// The output used for the loss; by default the only one.
     pub output: Option<String>,
+    /// Keeps the states of recurrent layers, and other values that scans carry, only before every so many steps, and
+    /// computes all else again in the backward pass, one such segment at a time: about the square root of the number of
+    /// steps takes the least memory. Sequences must have a fixed length. Gradients may change by rounding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recompute: Option<usize>,
 }

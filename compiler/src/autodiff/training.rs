@@ -3,7 +3,7 @@
 use super::backward::Backward;
 use super::frozen::Frozen;
 use super::mode::training_mode_but;
-use super::{AutodiffError, Optimizer, TrainingOptions, losses, names};
+use super::{AutodiffError, Optimizer, TrainingOptions, losses, names, segments};
 use crate::entity::ValueId;
 use crate::error::GraphError;
 use crate::graph::Graph;
@@ -43,6 +43,9 @@ pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph,
     check_settings(options)?;
     let frozen = Frozen::of(graph, &options.frozen)?;
     let mut graph = training_mode_but(graph, |graph, node| frozen.fixes(graph, node))?;
+    if let Some(length) = options.recompute {
+        graph = segments::in_segments(&graph, length)?;
+    }
     let loss = losses::add(&mut graph, options)?;
     graph.add_output(names::LOSS, loss)?;
 

@@ -1,6 +1,7 @@
 //! Whole training steps: their gradients against central differences, their updates, and the errors of invalid ones.
 
 mod losses;
+mod recompute;
 mod refused;
 #[path = "../support/mod.rs"]
 mod support;
@@ -431,6 +432,7 @@ fn options_are_data() {
         clip_norm: Some(2.0),
         frozen: BTreeSet::from(["a.weight".to_owned()]),
         output: None,
+        recompute: Some(4),
     };
     let text = serde_json::to_string(&options).unwrap();
     assert_eq!(serde_json::from_str::<TrainingOptions>(&text).unwrap(), options);

@@ -64,6 +64,7 @@ fn training(numbers: &mut Rng, graph: &Graph) -> TrainingOptions {
         clip_norm: pick(numbers, &[None, None, Some(0.1), Some(1e6)]),
         frozen,
         output: Some("y".to_owned()),
+        recompute: None,
     }
 }
 

@@ -49,6 +49,10 @@ pub struct TrainerOptions {
     /// [`Trainer::reset_states`](super::Trainer::reset_states) begins new sequences. The states are those of
     /// [`Model::streaming`](crate::model::Model::streaming).
     pub carry_states: bool,
+    /// Keeps the states of recurrent layers only before every so many steps, and computes all else again in the backward
+    /// pass: less memory for long sequences, about one more forward pass of time. The square root of the number of steps
+    /// takes about the least. Sequences must have a fixed length.
+    pub recompute: Option<usize>,
     /// Seed of the dropout masks.
     pub seed: u32,
     /// Whether a step that makes the loss, a parameter or a state NaN or infinite is undone and fails with an
@@ -90,6 +94,7 @@ impl TrainerOptions {
             clip_norm: self.clip_norm,
             frozen: self.frozen.clone(),
             output: self.output.clone(),
+            recompute: self.recompute,
         }
     }
 }

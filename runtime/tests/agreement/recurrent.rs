@@ -182,6 +182,29 @@ fn last_states_are_concatenated() {
     }
 }
 
+/// Values that are computed again in the backward pass, segment by segment, with and without a rest.
+#[test]
+fn recomputed_segments() {
+    let mut numbers = Numbers::new(37);
+    for cell in cells() {
+        for (length, layers) in [(2, 1), (3, 2)] {
+            let layer = Recurrent { layers, bidirectional: layers == 2, ..Recurrent::new(cell, 8) };
+            let graph = network(8, layer, false);
+            let options = TrainingOptions {
+                loss: Loss::MeanSquaredError,
+                recompute: Some(length),
+                ..TrainingOptions::default()
+            };
+            let step = training_graph(&graph, &options).unwrap();
+            let mut expectation = Expectation::of(&step, Agreement::WithinWhole(2e-5));
+            for batch in [1, 3] {
+                expectation.add(batch, sources(&step, batch, Values::Reals, batch as u64));
+            }
+            expectation.check_some(Mode::Training, &mut numbers, &format!("{cell:?}, segments of {length}"));
+        }
+    }
+}
+
 /// A loop within a loop, whose inner steps read a slice and the state of the outer one.
 #[test]
 fn nested_scans() {

@@ -206,7 +206,9 @@ impl Step {
         for gradient in self.to_slices.iter().flatten() {
             output(&mut body, values[gradient])?;
         }
-        let op = Scan::new(body, scan.steps.clone(), slices, carried).reversed(!scan.reverse);
+        let op = Scan::new(body, scan.steps.clone(), slices, carried)
+            .reversed(!scan.reverse)
+            .recomputed(scan.recomputed);
         let results = backward.add(op, &operands)?;
         self.gradients_of_operands(node, results)
     }

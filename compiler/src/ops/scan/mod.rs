@@ -40,6 +40,10 @@ pub struct Scan {
     /// Whether the last step of the sequences comes first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reverse: bool,
+    /// Whether its gradient is to compute values of the body again. No pass moves work out of it, because results of all
+    /// steps would have to be kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recomputed: bool,
     /// The number of inputs of the body that are slices.
     pub slices: usize,
     /// The number of inputs of the body that are carried.
@@ -64,13 +68,33 @@ fn body_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<Grap
 impl Scan {
     /// A scan in the order of time.
     pub fn new(body: Graph, steps: impl Into<Polynomial>, slices: usize, carried: usize) -> Self {
-        Scan { steps: steps.into(), reverse: false, slices, carried, body: Box::new(body), sizes: None }
+        Scan {
+            steps: steps.into(),
+            reverse: false,
+            recomputed: false,
+            slices,
+            carried,
+            body: Box::new(body),
+            sizes: None,
+        }
     }
 
     /// The same scan, which begins with the last step if `reverse`.
     #[must_use]
     pub fn reversed(self, reverse: bool) -> Self {
         Scan { reverse, ..self }
+    }
+
+    /// The same scan, out of which nothing is moved if `recomputed`.
+    #[must_use]
+    pub fn recomputed(self, recomputed: bool) -> Self {
+        Scan { recomputed, ..self }
+    }
+
+    /// The same scan of another number of steps.
+    #[must_use]
+    pub fn with_steps(&self, steps: impl Into<Polynomial>) -> Self {
+        Scan { steps: steps.into(), ..self.clone() }
     }
 
     /// The same scan with another body.

@@ -71,8 +71,8 @@ fn are_equal(left: &Scan, right: &Scan) -> bool {
     let carried = |scan: &Scan| -> Vec<ValueId> {
         scan.body.outputs()[..scan.carried].iter().map(|output| output.value).collect()
     };
-    (&left.steps, left.reverse, left.slices, left.carried)
-        == (&right.steps, right.reverse, right.slices, right.carried)
+    (&left.steps, left.reverse, left.recomputed, left.slices, left.carried)
+        == (&right.steps, right.reverse, right.recomputed, right.slices, right.carried)
         && carried(left) == carried(right)
         && left.body.nodes() == right.body.nodes()
 }

@@ -19,7 +19,7 @@ use crate::shape::Type;
 /// - after the scan: products that are only collected, and sums over all steps of terms that are sums over rows, such as
 ///   gradients of weights. Their operands are collected instead.
 ///
-/// Sums over steps are summed in another order, so results may change by rounding.
+/// Scans whose values are recomputed stay as they are. Sums over steps are summed in another order, so results may change by rounding.
 ///
 /// # Errors
 /// None for a valid graph.
@@ -27,9 +27,12 @@ pub fn move_out_of_scans(graph: &Graph) -> Result<Graph, GraphError> {
     let mut result = Graph::new(graph.name());
     let mut values: HashMap<ValueId, ValueId> = HashMap::new();
     for node in graph.nodes() {
-        let Op::Scan(scan) = &node.op else {
-            result.copy_node(node, &mut values)?;
-            continue;
+        let scan = match &node.op {
+            Op::Scan(scan) if !scan.recomputed => scan,
+            _ => {
+                result.copy_node(node, &mut values)?;
+                continue;
+            }
         };
         let operands: Vec<ValueId> = node.operands.iter().map(|operand| values[operand]).collect();
         let results = move_out(&mut result, scan, &operands, node)?;

@@ -101,6 +101,8 @@ pub(super) fn rebuild(
     for (place, value) in collected.iter().enumerate() {
         result.add_output(&format!("collected{place}"), values[value])?;
     }
-    let op = Scan::new(result, scan.steps.clone(), slices, carried.len()).reversed(scan.reverse);
+    let op = Scan::new(result, scan.steps.clone(), slices, carried.len())
+        .reversed(scan.reverse)
+        .recomputed(scan.recomputed);
     Ok((op, new_operands))
 }
