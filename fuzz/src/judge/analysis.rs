@@ -284,3 +284,77 @@ fn folded(graph: &Graph, mode: Mode) -> Vec<bool> {
     }
     folded
 }
+
+#[cfg(test)]
+mod tests {
+    use windlass_compiler::graph::Graph;
+    use windlass_compiler::pass::Mode;
+    use windlass_compiler::plan::Accuracy;
+    use windlass_compiler::shape::Sizes;
+
+    use super::super::{Reference, interpret_single};
+    use crate::values::{Values, sources};
+
+    /// A scan over 20 steps, whose new state is this function of the state `%h` and the slice `%x`.
+    fn scan(step: &str) -> Graph {
+        let body = format!(
+            r#"body step {{
+                %w = input {{name = "w", type = "f32[4, 4]"}}
+                %x = input {{name = "x", type = "f32[N, 4]"}}
+                %h = input {{name = "h", type = "f32[N, 4]"}}
+                {step}
+                output "h" = %y
+                output "all" = %y
+            }}"#
+        );
+        let text = format!(
+            r#"graph net {{
+                %w = parameter {{name = "w", shape = "[4, 4]", init = {{constant = 0.0}}}}
+                %x = input {{name = "x", type = "f32[N*20, 4]"}}
+                %h = input {{name = "h", type = "f32[N, 4]"}}
+                %last, %all = scan(%w, %x, %h) {{steps = 20, slices = 1, carried = 1}} {body}
+                output "last" = %last
+                output "all" = %all
+            }}"#
+        );
+        text.parse().unwrap()
+    }
+
+    /// Judges the results in single precision, and these with one element changed by a part of it.
+    fn judged(graph: &Graph, values: Values, element: usize, part: f32) -> (bool, bool) {
+        let sizes = Sizes::from(2);
+        let bound = sources(graph, &sizes, values, 5);
+        let mut reference =
+            Reference::new(graph, Mode::Training, &sizes, &bound, Accuracy::Default, 3).unwrap();
+        let mut results = interpret_single(graph, &sizes, &bound).unwrap();
+        let right = reference.judge(&results).is_ok();
+        let all = results.get_mut("all").unwrap();
+        all[element] += part * all[element].abs().max(1.0);
+        (right, reference.judge(&results).is_ok())
+    }
+
+    #[test]
+    fn sums_of_integers_are_exact_in_every_step() {
+        let graph = scan(r#"%y = binary(%h, %x) {kind = "add"}"#);
+        for element in [0, 159] {
+            assert_eq!(judged(&graph, Values::Integers, element, f32::EPSILON), (true, false));
+        }
+    }
+
+    #[test]
+    fn errors_grow_from_step_to_step() {
+        let graph = scan(
+            r#"%p = linear(%h, %w)
+               %s = binary(%p, %x) {kind = "add"}
+               %t = unary(%s) {kind = "tanh"}
+               %y = binary(%h, %t) {kind = "add"}"#,
+        );
+        // The first step, and the last: a wrong result is found in both.
+        for element in [0, 159] {
+            assert_eq!(judged(&graph, Values::Reals, element, 0.0), (true, true));
+            assert_eq!(judged(&graph, Values::Reals, element, 1e-2), (true, false));
+        }
+        // What may be rounding in the last step is wrong in the first.
+        assert_eq!(judged(&graph, Values::Reals, 0, 1e-5), (true, false));
+    }
+}
