@@ -1,0 +1,129 @@
+//! The network of a command, and how it is compiled.
+
+use std::error::Error;
+
+use clap::Args;
+use windlass::{Dynamic, Features, Graph, LoadOptions, Model, Options, Parameters, Sizes, Symbol};
+
+use crate::{File, at};
+
+/// The network.
+#[derive(Debug, Args)]
+pub(crate) struct Source {
+    /// A file with the graph of the network as text
+    #[arg(value_name = "NETWORK")]
+    network: File,
+}
+
+/// The parameters.
+#[derive(Debug, Args)]
+pub(crate) struct Weights {
+    /// A safetensors file with the parameters; by default initial values are drawn
+    #[arg(long, value_name = "FILE")]
+    weights: Option<File>,
+    /// Seed of initial values
+    #[arg(long, default_value_t = 0, value_name = "NUMBER", conflicts_with = "weights")]
+    seed: u64,
+}
+
+/// How the network is compiled.
+#[derive(Debug, Args)]
+pub(crate) struct Engine {
+    /// Number of threads; all of the system by default
+    #[arg(long, value_name = "COUNT")]
+    threads: Option<usize>,
+    /// Vector width in bits: 128, 256 or 512; the widest of this CPU by default
+    #[arg(long, value_name = "BITS")]
+    vector_bits: Option<usize>,
+    /// Use only instructions that every CPU has
+    #[arg(long)]
+    baseline: bool,
+}
+
+/// The open sizes of a run.
+#[derive(Debug, Args)]
+pub(crate) struct RunSizes {
+    /// Number of samples
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// Another open size, `T=35`; 8 by default
+    #[arg(long = "size", value_name = "NAME=NUMBER", value_parser = size)]
+    sizes: Vec<(Symbol, usize)>,
+}
+
+fn size(text: &str) -> Result<(Symbol, usize), String> {
+    let example = || format!("`{text}` is no size; write `T=35`");
+    let (name, value) = text.split_once('=').ok_or_else(example)?;
+    let value: usize = value.parse().map_err(|_| example())?;
+    let name: Symbol = name.parse().map_err(|_| example())?;
+    if value == 0 || name == Symbol::BATCH {
+        return Err(example());
+    }
+    Ok((name, value))
+}
+
+impl Source {
+    pub(crate) fn network(&self) -> Result<Dynamic, Box<dyn Error>> {
+        let text =
+            std::fs::read_to_string(&self.network).map_err(|reason| at(&self.network, "read", &reason))?;
+        let graph: Graph = text.parse().map_err(|reason| at(&self.network, "read a graph from", &reason))?;
+        Ok(Dynamic::new(graph)?)
+    }
+}
+
+impl Weights {
+    pub(crate) fn of(&self, network: &Dynamic) -> Result<Parameters, Box<dyn Error>> {
+        Ok(match &self.weights {
+            Some(path) => Parameters::load_of(network, path, &LoadOptions::default())?,
+            None => Parameters::initialized(network.graph(), self.seed)?,
+        })
+    }
+
+    pub(crate) fn model(
+        &self,
+        network: &Dynamic,
+        options: &Options,
+    ) -> Result<Model<Dynamic>, Box<dyn Error>> {
+        Ok(Model::of_parameters(network.clone(), self.of(network)?, options)?)
+    }
+}
+
+impl Engine {
+    pub(crate) fn options(&self) -> Result<Options, Box<dyn Error>> {
+        let mut options = Options::default();
+        if let Some(threads) = self.threads {
+            options = options.threads(threads);
+        }
+        options.compile.plan.vector_bits = self.vector_bits;
+        if self.baseline {
+            options.compile.plan.features = Features::Baseline;
+        }
+        Ok(options)
+    }
+}
+
+impl RunSizes {
+    /// The values of the open sizes of a network.
+    pub(crate) fn of(&self, network: &Dynamic) -> Result<Sizes, Box<dyn Error>> {
+        let mut sizes = Sizes::from(self.batch as usize);
+        let open: Vec<Symbol> = network.inputs().flat_map(|(_, shape)| shape.symbols()).collect();
+        for &symbol in &open {
+            if symbol != Symbol::BATCH {
+                sizes = sizes.with(symbol, 8);
+            }
+        }
+        for &(symbol, value) in &self.sizes {
+            if !open.contains(&symbol) {
+                let known: Vec<String> = open.iter().map(ToString::to_string).collect();
+                return Err(format!(
+                    "no input of `{}` has the size {symbol}; its open sizes are {}",
+                    network.name(),
+                    known.join(", ")
+                )
+                .into());
+            }
+            sizes = sizes.with(symbol, value);
+        }
+        Ok(sizes)
+    }
+}

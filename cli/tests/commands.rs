@@ -1,0 +1,143 @@
+//! Every command as a user runs it: its output, its files and its errors.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use ndarray::{ArrayD, IxDyn};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors, serialize};
+use tempfile::TempDir;
+
+const NETWORK: &str = r#"graph tagger {
+  %t = input {name = "tokens", type = "i32[N, T]"}
+  %e = parameter {name = "e.weight", shape = "[7, 5]", init = "xavier_uniform"}
+  %x = gather(%e, %t) {rows = 7}
+  %f = reshape(%x) {shape = "[N*T, 5]"}
+  %w = parameter {name = "f.weight", shape = "[3, 5]", init = "xavier_uniform"}
+  %y = linear(%f, %w)
+  %u = reshape(%y) {shape = "[N, T, 3]"}
+  output "tags" = %u
+}"#;
+
+/// A folder with a network, and the command line run in it.
+struct Fixture(TempDir);
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("tagger.graph"), NETWORK).unwrap();
+        Fixture(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn run(&self, arguments: &str) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_windlass"))
+            .args(arguments.split(' '))
+            .current_dir(self.path())
+            .output()
+            .unwrap()
+    }
+
+    /// What a command prints, which must succeed.
+    #[track_caller]
+    fn prints(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
+    #[track_caller]
+    fn refuses(&self, arguments: &str, message: &str) {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains(message), "{errors}");
+        assert!(!errors.contains("panicked"), "{errors}");
+    }
+
+    fn write_tokens(&self, tokens: &[i32]) {
+        let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+        let view = TensorView::new(Dtype::I32, vec![1, tokens.len()], &bytes).unwrap();
+        std::fs::write(self.path().join("in.safetensors"), serialize([("tokens", view)], None).unwrap())
+            .unwrap();
+    }
+
+    fn tags(&self) -> ArrayD<f32> {
+        let bytes = std::fs::read(self.path().join("out.safetensors")).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let tensor = file.tensor("tags").unwrap();
+        let numbers = tensor.data().chunks(4).map(|word| f32::from_le_bytes(word.try_into().unwrap()));
+        ArrayD::from_shape_vec(IxDyn(tensor.shape()), numbers.collect()).unwrap()
+    }
+}
+
+#[test]
+fn networks_are_described() {
+    let fixture = Fixture::new();
+    let text = fixture.prints("summary tagger.graph --details");
+    assert!(text.contains("receptive field") && text.contains("[N, T, 5]"), "{text}");
+    for (stage, words) in [("graph", "gather"), ("plan", "memory (bytes)"), ("kernels", "lookup")] {
+        let text = fixture.prints(&format!("dump tagger.graph --stage {stage}"));
+        assert!(text.contains(words), "{stage}: {text}");
+    }
+    assert!(fixture.prints("--help").contains("windlass verify lenet.graph"));
+}
+
+#[test]
+fn both_engines_run() {
+    let fixture = Fixture::new();
+    fixture.write_tokens(&[0, 6, 3, 3]);
+    let results = ["compiled", "interpreter"].map(|engine| {
+        let printed = fixture.prints(&format!(
+            "run tagger.graph --inputs in.safetensors --outputs out.safetensors --seed 4 --engine {engine}"
+        ));
+        assert_eq!(printed, "tags [1, 4, 3]\n");
+        fixture.tags()
+    });
+    assert!((&results[0] - &results[1]).iter().all(|difference| difference.abs() < 1e-6));
+    assert_eq!(results[0].index_axis(ndarray::Axis(1), 2), results[0].index_axis(ndarray::Axis(1), 3));
+    assert!(fixture.prints("run tagger.graph --inputs in.safetensors").starts_with("tags [1, 4, 3]\n[[["));
+}
+
+#[test]
+fn compiled_code_is_verified_and_timed() {
+    let fixture = Fixture::new();
+    let text = fixture.prints("verify tagger.graph --batch 3 --size T=11");
+    assert!(text.contains("128 bits, baseline: `tags` differs by "), "{text}");
+    fixture.refuses("verify tagger.graph --tolerance=-1", "compiled code differs from the interpreter");
+    assert!(fixture.prints("bench tagger.graph --seconds 0.01 --threads 1").contains("median"));
+    assert!(fixture.prints("profile tagger.graph --seconds 0.01").contains("linear"));
+}
+
+#[test]
+fn objects_are_built() {
+    let fixture = Fixture::new();
+    let text = fixture.prints("build tagger.graph -o built --name tags --vector-bits 128");
+    assert_eq!(text.lines().count(), 4, "{text}");
+    for file in ["tags.o", "tags.h", "tags.weights", "tags.json"] {
+        assert!(fixture.path().join("built").join(file).exists(), "{file}");
+    }
+    fixture.prints("build tagger.graph -o inside --embed --platform x86_64-apple-darwin");
+    assert!(!fixture.path().join("inside/tagger.weights").exists());
+}
+
+#[test]
+fn mistakes_are_explained() {
+    let fixture = Fixture::new();
+    fixture.refuses("summary absent.graph", "could not read absent.graph");
+    std::fs::write(fixture.path().join("broken.graph"), "graph {").unwrap();
+    fixture.refuses("summary broken.graph", "could not read a graph from broken.graph");
+    fixture.refuses("bench tagger.graph --size S=3", "no input of `tagger` has the size S");
+    fixture.refuses("bench tagger.graph --size T=0", "write `T=35`");
+    fixture.refuses("bench tagger.graph --vector-bits 99", "128, 256, 512");
+    fixture.refuses("build tagger.graph -o built --name 9", "no C identifier");
+    fixture.refuses("build tagger.graph -o built --platform pdp11", "pdp11");
+    fixture.refuses("run tagger.graph --inputs tagger.graph", "could not read tagger.graph");
+    fixture.refuses("summary tagger.graph --weights x", "unexpected argument");
+    fixture.write_tokens(&[0, 7]);
+    fixture.refuses("run tagger.graph --inputs in.safetensors", "7");
+    fixture.refuses("run tagger.graph --inputs in.safetensors --engine interpreter", "has 7, but takes 0 to 6");
+    fixture.refuses("run tagger.graph --inputs in.safetensors --weights in.safetensors", "e.weight");
+}
