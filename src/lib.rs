@@ -139,7 +139,7 @@
 //! ```
 //!
 //! Inputs of indices, `tokens: [T] of index`, and `embedding` make networks for text; [`text`] has vocabularies, batches,
-//! sampling and beam search.
+//! sampling and beam search. For labels whose places in a sequence nothing tells, [`Loss::Ctc`] takes [`LabelSequences`].
 //!
 //! [`convolution`] explains the arithmetic of convolutional networks with short programs, and writes a convolution as a
 //! matrix; [`sequences`] does so for text, recurrent networks and attention. [`data`] reads, augments and batches images, [`metrics`] computes accuracy, and [`schedule`] holds the learning
