@@ -27,7 +27,9 @@ pub(crate) fn drawn(network: &Dynamic, sizes: &Sizes, seed: u64) -> Inputs {
         let dims = IxDyn(&shape.concrete(sizes));
         let values = match limits {
             None => Values::Numbers(ArrayD::from_shape_simple_fn(dims, || 2.0 * random.f32() - 1.0)),
-            Some(limits) => Values::Indices(ArrayD::from_shape_simple_fn(dims, || random.i32(limits.clone()))),
+            Some(limits) => {
+                Values::Indices(ArrayD::from_shape_simple_fn(dims, || random.i32(limits.clone())))
+            }
         };
         (name.to_owned(), values)
     });

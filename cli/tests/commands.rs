@@ -138,6 +138,7 @@ fn mistakes_are_explained() {
     fixture.refuses("summary tagger.graph --weights x", "unexpected argument");
     fixture.write_tokens(&[0, 7]);
     fixture.refuses("run tagger.graph --inputs in.safetensors", "7");
-    fixture.refuses("run tagger.graph --inputs in.safetensors --engine interpreter", "has 7, but takes 0 to 6");
+    fixture
+        .refuses("run tagger.graph --inputs in.safetensors --engine interpreter", "has 7, but takes 0 to 6");
     fixture.refuses("run tagger.graph --inputs in.safetensors --weights in.safetensors", "e.weight");
 }
