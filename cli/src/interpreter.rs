@@ -8,13 +8,16 @@ use windlass_compiler::interp::{Array, Bindings, run};
 
 use crate::inputs::{Inputs, Values};
 
-/// The outputs of a network, in order.
+/// Named outputs, in the order of the network.
+pub(crate) type Outputs = Vec<(String, ArrayD<f64>)>;
+
+/// The outputs of a network.
 pub(crate) fn outputs(
     network: &Dynamic,
     parameters: &Parameters,
     inputs: &Inputs,
     sizes: &Sizes,
-) -> Result<Vec<(String, ArrayD<f64>)>, Box<dyn Error>> {
+) -> Result<Outputs, Box<dyn Error>> {
     let mut bindings = Bindings::<f64>::new();
     for (name, values) in inputs {
         let array = match values {
