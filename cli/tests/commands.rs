@@ -78,7 +78,9 @@ fn networks_are_described() {
     let fixture = Fixture::new();
     let text = fixture.prints("summary tagger.graph --details");
     assert!(text.contains("receptive field") && text.contains("[N, T, 5]"), "{text}");
-    for (stage, words) in [("graph", "gather"), ("plan", "memory (bytes)"), ("kernels", "a row for each index")] {
+    for (stage, words) in
+        [("graph", "gather"), ("plan", "memory (bytes)"), ("kernels", "a row for each index")]
+    {
         let text = fixture.prints(&format!("dump tagger.graph --stage {stage}"));
         assert!(text.contains(words), "{stage}: {text}");
     }

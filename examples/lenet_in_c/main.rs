@@ -22,17 +22,7 @@ use windlass::{Model, Optimizer, Schedule, Trainer, TrainerOptions, network};
 
 network! {
     /// LeNet as in Dive into Deep Learning, with ReLU and max pooling.
-    network LeNet(image: [1, 28, 28]) -> [10] {
-        c1: conv2d(6, kernel_size = 5, padding = 2); relu; max_pool2d(2);
-        c3: conv2d(16, kernel_size = 5); relu; max_pool2d(2);
-        flatten;
-        f5: linear(120); relu;
-        f6: linear(84); relu;
-        f7: linear(10); softmax
-    }
-
-    /// The same layers without softmax, which is part of the loss.
-    network Trained(image: [1, 28, 28]) -> [10] {
+    block layers {
         c1: conv2d(6, kernel_size = 5, padding = 2); relu; max_pool2d(2);
         c3: conv2d(16, kernel_size = 5); relu; max_pool2d(2);
         flatten;
@@ -40,6 +30,12 @@ network! {
         f6: linear(84); relu;
         f7: linear(10)
     }
+
+    /// What is trained: the loss includes the softmax.
+    network Trained(image: [1, 28, 28]) -> [10] { lenet: layers }
+
+    /// What predicts, with the same parameters.
+    network LeNet(image: [1, 28, 28]) -> [10] { lenet: layers; softmax }
 }
 
 /// Trains LeNet, and writes it as an object file for C programs.
