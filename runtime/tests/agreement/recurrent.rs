@@ -47,7 +47,7 @@ fn network(length: impl Into<Dim>, layer: Recurrent, last: bool) -> Graph {
 }
 
 /// Inference and a training step, under options that are drawn anew for each graph.
-fn check(graph: &Graph, sizes: &[Sizes], numbers: &mut Numbers, what: &str) {
+pub(crate) fn check(graph: &Graph, sizes: &[Sizes], numbers: &mut Numbers, what: &str) {
     let step = training(graph, Optimizer::sgd());
     for (graph, mode) in [(graph, Mode::Inference), (&step, Mode::Training)] {
         let mut expectation = Expectation::of(graph, Agreement::WithinWhole(2e-5));

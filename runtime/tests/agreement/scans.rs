@@ -1,6 +1,6 @@
 //! Scans written by hand: dropout in a body, attention of every step to a whole sequence, and loops in loops.
 
-use windlass_compiler::autodiff::{Optimizer, training_mode};
+use windlass_compiler::autodiff::training_mode;
 use windlass_compiler::graph::{
     AttentionMask, Builder, Combination, Graph, Layer, ScanInputs, ScanOperands, ScanOutputs,
 };
@@ -9,21 +9,8 @@ use windlass_compiler::pass::Mode;
 use windlass_compiler::shape::{DType, Dim, Shape, Sizes, Symbol};
 
 use crate::check::{Agreement, Expectation};
-use crate::graphs::training;
 use crate::numbers::{Numbers, Values, sources};
-
-/// Inference and a training step, under options that are drawn anew for each graph.
-fn check(graph: &Graph, sizes: &[Sizes], numbers: &mut Numbers, what: &str) {
-    let step = training(graph, Optimizer::sgd());
-    for (graph, mode) in [(graph, Mode::Inference), (&step, Mode::Training)] {
-        let mut expectation = Expectation::of(graph, Agreement::WithinWhole(2e-5));
-        for (seed, sizes) in sizes.iter().enumerate() {
-            let bound = sources(graph, sizes.clone(), Values::Reals, seed as u64 + 5);
-            expectation.add(sizes.clone(), bound);
-        }
-        expectation.check_some(mode, numbers, what);
-    }
-}
+use crate::recurrent::check;
 
 fn symbol(name: &str) -> Symbol {
     name.parse().unwrap()
