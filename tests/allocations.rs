@@ -137,6 +137,15 @@ fn repeated_runs_and_steps_ask_for_no_memory() -> Outcome {
             let mut trainer = Trainer::new(listener, TrainerOptions::default())?;
             let counted = requests(|| trainer.step(&frames, &steps).map(drop))?;
             assert_eq!(counted, 0, "training step of recurrent layers, {case}");
+            let carrying = TrainerOptions { carry_states: true, ..TrainerOptions::default() };
+            let mut trainer = Trainer::new(trainer.into_model(), carrying)?;
+            let counted = requests(|| trainer.step(&frames, &steps).map(drop))?;
+            assert_eq!(counted, 0, "training step that carries states, {case}");
+            let counted = requests(|| {
+                trainer.reset_states();
+                trainer.step(&frames, &steps).map(drop)
+            })?;
+            assert_eq!(counted, 0, "training step that begins new sequences, {case}");
 
             let predictor: Predictor<Small> = Model::with_options(1, &options)?.into_predictor()?;
             let counted = requests(|| predictor.forward_into(&images, &mut [&mut scores]))?;

@@ -17,7 +17,8 @@ pub(super) fn concat_in_place(graph: &Graph, lowering: &mut Lowering<'_>) {
     for node in graph.nodes().iter().rev() {
         let Role::Move(Move::Join { axis: 1 }) = node.op.facts().role else { continue };
         let whole = lowering.view(node.results[0]).clone();
-        let are_vectors = whole.layout.axes().len() == 2;
+        // Rows with gaps are written by kernels of a batch.
+        let are_vectors = whole.layout.axes().len() == 2 && graph.ty(node.results[0]).shape.is_batched();
         if !whole.layout.is_channels_last() && !are_vectors {
             continue;
         }
