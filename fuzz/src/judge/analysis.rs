@@ -149,7 +149,9 @@ impl Analysis {
                 if let (Data::Real(values), Some(errors)) = (&mut result.data, errors) {
                     for (value, error) in values.iter_mut().zip(errors) {
                         if changes.moves {
-                            *value += if numbers.bool() { *error } else { -*error };
+                            // Sums of numbers that overflow may be NaN, which a limit of values does not hide.
+                            let error = if error.is_finite() { *error } else { f64::NAN };
+                            *value += if numbers.bool() { error } else { -error };
                         }
                         if changes.rounds {
                             *value = f64::from(*value as f32);
