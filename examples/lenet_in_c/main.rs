@@ -85,7 +85,6 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     for batch in DataLoader::new(&test, LoaderOptions::in_order(500, normalization))?.epoch(0) {
         accuracy.record(model.forward(&batch)?.as_slice().unwrap_or_default(), batch.labels())?;
     }
-    println!("test accuracy: {:.4}", accuracy.value().unwrap_or_default());
 
     let files = model.object(&ObjectOptions::default().name("lenet").embed(arguments.embed))?;
     files.write(&output)?;
@@ -101,5 +100,6 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let embedded = if arguments.embed { "weights included" } else { "weights in lenet.weights" };
     println!("{}: {} bytes, {embedded}", output.join("lenet.o").display(), files.object.len());
     println!("compile the program that uses it with: make -C examples/lenet_in_c");
+    println!("test accuracy: {:.4}", accuracy.value().unwrap_or_default());
     Ok(())
 }
