@@ -43,7 +43,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     files.write(&arguments.output)?;
     let file = |extension: &str| arguments.output.join(format!("{}.{extension}", files.name));
     println!("{}  {} bytes", file("o").display(), files.object.len());
-    println!("{}  its functions", file("h").display());
+    println!("{}  its functions for C", file("h").display());
+    println!("{}  its functions for Rust", file("rs").display());
     if let Some(weights) = &files.weights {
         println!("{}  {} bytes", file("weights").display(), weights.len());
     }

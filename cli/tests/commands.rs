@@ -117,8 +117,8 @@ fn compiled_code_is_verified_and_timed() {
 fn objects_are_built() {
     let fixture = Fixture::new();
     let text = fixture.prints("build tagger.graph -o built --name tags --vector-bits 128");
-    assert_eq!(text.lines().count(), 4, "{text}");
-    for file in ["tags.o", "tags.h", "tags.weights", "tags.json"] {
+    assert_eq!(text.lines().count(), 5, "{text}");
+    for file in ["tags.o", "tags.h", "tags.rs", "tags.weights", "tags.json"] {
         assert!(fixture.path().join("built").join(file).exists(), "{file}");
     }
     fixture.prints("build tagger.graph -o inside --embed --platform x86_64-apple-darwin");

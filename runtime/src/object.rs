@@ -2,6 +2,7 @@
 
 mod header;
 mod manifest;
+mod rust;
 
 use std::path::Path;
 
@@ -111,7 +112,7 @@ pub enum ObjectError {
     },
 }
 
-/// A network as files that C programs compile and link with.
+/// A network as files that C and Rust programs compile and link with.
 ///
 /// `net.o` defines `net_supported`, `net_arena_bytes` and `net_run`, which `net.h` declares and explains. It imports nothing, not
 /// even the C library, and a run allocates nothing: weights and arena are memory of the caller.
@@ -125,12 +126,14 @@ pub struct ObjectFiles {
     pub weights: Option<Vec<u8>>,
     /// The C header.
     pub header: String,
+    /// A Rust module that calls the functions, without the standard library.
+    pub rust: String,
     /// Shapes, sizes, checksums and algorithms, as JSON.
     pub manifest: String,
 }
 
 impl ObjectFiles {
-    /// Writes `net.o`, `net.h`, `net.json` and, unless the object holds them, `net.weights` to a folder, which is created
+    /// Writes `net.o`, `net.h`, `net.rs`, `net.json` and, unless the object holds them, `net.weights` to a folder, which is created
     /// if it does not exist. Each file is written atomically.
     ///
     /// # Errors
@@ -145,6 +148,7 @@ impl ObjectFiles {
         let files = [
             ("o", Some(&self.object[..])),
             ("h", Some(self.header.as_bytes())),
+            ("rs", Some(self.rust.as_bytes())),
             ("json", Some(self.manifest.as_bytes())),
             ("weights", self.weights.as_deref()),
         ];
@@ -209,10 +213,10 @@ fn build(graph: &Graph, parameters: &Parameters, options: &ObjectOptions) -> Res
         object.embedded = Some(&weights);
     }
     let bytes = object.emit().map_err(|reason| failed(reason.into()))?;
-    let header = header::text(&object);
+    let (header, rust) = (header::text(&object), rust::text(&object));
     let manifest = manifest::text(&object, graph, &bytes, &weights);
     let weights = (!options.embed).then(|| weights.clone());
-    Ok(ObjectFiles { object: bytes, weights, header, manifest, name: name.clone() })
+    Ok(ObjectFiles { object: bytes, weights, header, rust, manifest, name: name.clone() })
 }
 
 fn name_of(graph: &Graph, options: &ObjectOptions) -> Result<String, ObjectError> {

@@ -189,6 +189,49 @@ fn lengths_of_sequences_are_checked() {
     }
 }
 
+/// A Rust program without Windlass calls the same functions.
+#[test]
+fn rust_programs_call_objects() {
+    let model = Padded::model(3).unwrap();
+    let x = noise(2 * 5 * 3, 4);
+    let mut printed = Vec::new();
+    for embed in [false, true] {
+        let files = model.object(&ObjectOptions::default().embed(embed)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        files.write(folder.path()).unwrap();
+        let weights = if embed { "" } else { "&weights.0[..padded::WEIGHT_BYTES], " };
+        let read = if embed { "" } else { "read(\"padded.weights\", &mut weights.0);" };
+        let text = format!(
+            "#![deny(warnings)]\n#[allow(dead_code)]\nmod padded;\nuse std::io::Read as _;\n\
+             #[repr(align(64))] struct Aligned([u8; 1 << 16]);\n\
+             #[allow(dead_code)]\nfn read(path: &str, bytes: &mut [u8]) {{ let _ = std::fs::File::open(path).unwrap().read(bytes).unwrap(); }}\n\
+             fn main() {{\n  #[allow(unused_mut, unused_variables)]\n  let mut weights = Aligned([0; 1 << 16]);\n  {read}\n\
+             let mut arena = Aligned([0; 1 << 16]);\n  let x = {x:?};\n  let mut y = [0f32; 40];\n\
+             assert!(padded::vector_bits() >= 128 && padded::arena_bytes(2, 5) <= 1 << 16);\n\
+             let mut run = |steps: &[i32], x: &[f32]| padded::run({weights}&mut arena.0, 2, 5, x, steps, &mut y);\n\
+             assert_eq!(run(&[5, 6], &x), Err(padded::Refused::Index));\n\
+             assert_eq!(run(&[5], &x), Err(padded::Refused::Memory));\n\
+             assert_eq!(run(&[5, 2], &x[1..]), Err(padded::Refused::Memory));\n\
+             assert_eq!(run(&[5, 2], &x), Ok(()));\n  println!(\"{{y:?}}\");\n}}\n"
+        );
+        std::fs::write(folder.path().join("main.rs"), text).unwrap();
+        let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+        let compiled = Command::new(compiler)
+            .args(["--edition", "2024", "main.rs", "-C", "link-arg=padded.o", "-o", "main"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        let ran = Command::new(folder.path().join("main")).current_dir(folder.path()).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        printed.push(String::from_utf8_lossy(&ran.stdout).trim().to_owned());
+    }
+    let files = model.object(&ObjectOptions::default()).unwrap();
+    let inputs = [("x", bytes_of(&x)), ("steps", bytes_of_tokens(&[5, 2]))];
+    let (outputs, _) = from_c(&files, &[2, 5], &inputs, &[40]).unwrap();
+    assert_eq!(printed, [format!("{:?}", outputs[0]), format!("{:?}", outputs[0])]);
+}
+
 /// One object has code for every CPU, and uses the widest vectors.
 #[test]
 fn an_object_chooses_its_vectors() {

@@ -25,7 +25,7 @@ fn shape(port: &ObjectPort) -> String {
 }
 
 /// A name that is no word of C and no other parameter.
-fn parameter_name(port: &ObjectPort) -> String {
+pub(super) fn parameter_name(port: &ObjectPort) -> String {
     let plain = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
     let name: String = port.name.chars().map(plain).collect();
     format!("{name}_")
