@@ -7,15 +7,13 @@ use clap::Args;
 use windlass::Machine;
 
 use crate::inputs::{drawn, feeds, forward};
-use crate::network::{Engine, RunSizes, Source, Weights};
+use crate::network::{Engine, RunSizes, Task};
 
 /// The arguments of `windlass bench` and `windlass profile`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    source: Source,
-    #[command(flatten)]
-    weights: Weights,
+    task: Task,
     #[command(flatten)]
     sizes: RunSizes,
     #[command(flatten)]
@@ -26,8 +24,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn time(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let network = arguments.source.network()?;
-    let model = arguments.weights.model(&network, &arguments.engine.options()?)?;
+    let network = arguments.task.network()?;
+    let model = arguments.task.weights.model(&network, &arguments.engine.options()?)?;
     let sizes = arguments.sizes.of(&network)?;
     let inputs = drawn(&network, &sizes, 1);
     forward(&model, &inputs)?;
@@ -52,11 +50,11 @@ pub(crate) fn time(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 pub(crate) fn profile(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let network = arguments.source.network()?;
+    let network = arguments.task.network()?;
     let options = arguments.engine.options()?;
-    let model = arguments.weights.model(&network, &options)?;
+    let model = arguments.task.weights.model(&network, &options)?;
     let inputs = drawn(&network, &arguments.sizes.of(&network)?, 1);
-    let runs = (arguments.seconds * 100.0).clamp(1.0, 1e6) as usize;
+    let runs = (arguments.seconds * 100.0).clamp(1.0, 1e6).max(1.0) as usize;
     println!(
         "{}",
         model.profile(feeds(&inputs), runs)?.compared_with(Machine::measure(&options.compile.plan)?)

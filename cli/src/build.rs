@@ -7,15 +7,13 @@ use windlass::Options;
 use windlass::object::ObjectOptions;
 
 use crate::File;
-use crate::network::{Source, Weights};
+use crate::network::Task;
 
 /// The arguments of `windlass build`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    source: Source,
-    #[command(flatten)]
-    weights: Weights,
+    task: Task,
     /// Directory for the files, which is created
     #[arg(short, long, value_name = "DIRECTORY")]
     output: File,
@@ -34,8 +32,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let network = arguments.source.network()?;
-    let model = arguments.weights.model(&network, &Options::default().threads(1))?;
+    let network = arguments.task.network()?;
+    let model = arguments.task.weights.model(&network, &Options::default().threads(1))?;
     let mut options = ObjectOptions::default().vector_bits(&arguments.vector_bits[..]).embed(arguments.embed);
     options.name.clone_from(&arguments.name);
     options.platform.clone_from(&arguments.platform);

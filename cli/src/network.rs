@@ -26,6 +26,21 @@ pub(crate) struct Weights {
     seed: u64,
 }
 
+/// A network with its parameters.
+#[derive(Debug, Args)]
+pub(crate) struct Task {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    pub(crate) weights: Weights,
+}
+
+impl Task {
+    pub(crate) fn network(&self) -> Result<Dynamic, Box<dyn Error>> {
+        self.source.network()
+    }
+}
+
 /// How the network is compiled.
 #[derive(Debug, Args)]
 pub(crate) struct Engine {
@@ -51,12 +66,15 @@ pub(crate) struct RunSizes {
     sizes: Vec<(Symbol, usize)>,
 }
 
+/// The maximum number of elements of a drawn input: 1 GiB.
+const MOST_ELEMENTS: u128 = 1 << 28;
+
 fn size(text: &str) -> Result<(Symbol, usize), String> {
     let example = || format!("`{text}` is no size; write `T=35`");
     let (name, value) = text.split_once('=').ok_or_else(example)?;
     let value: usize = value.parse().map_err(|_| example())?;
     let name: Symbol = name.parse().map_err(|_| example())?;
-    if value == 0 || name == Symbol::BATCH {
+    if value == 0 || value > i32::MAX as usize || name == Symbol::BATCH {
         return Err(example());
     }
     Ok((name, value))
@@ -123,6 +141,14 @@ impl RunSizes {
                 .into());
             }
             sizes = sizes.with(symbol, value);
+        }
+        for (name, shape) in network.inputs() {
+            let dims = shape.dims().iter().map(|dim| dim.at(&sizes));
+            let elements = dims.fold(1u128, |elements, dim| elements.saturating_mul(dim as u128));
+            if elements > MOST_ELEMENTS {
+                let problem = format!("the input `{name}` of shape {shape} would have {elements} elements");
+                return Err(format!("{problem}, more than 2^28: choose smaller sizes").into());
+            }
         }
         Ok(sizes)
     }

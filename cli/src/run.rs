@@ -2,23 +2,23 @@
 
 use std::error::Error;
 use std::io::Write as _;
+use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use ndarray::ArrayD;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
+use tempfile::NamedTempFile;
 
 use crate::inputs::{check, forward, from_file};
-use crate::network::{Engine, Source, Weights};
+use crate::network::{Engine, Task};
 use crate::{File, at, interpreter};
 
 /// The arguments of `windlass run`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    source: Source,
-    #[command(flatten)]
-    weights: Weights,
+    task: Task,
     /// A safetensors file with an array for each input, by name, with the batch first
     #[arg(long, value_name = "FILE")]
     inputs: File,
@@ -39,18 +39,18 @@ enum Kind {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let network = arguments.source.network()?;
+    let network = arguments.task.network()?;
     let inputs = from_file(&network, &arguments.inputs)?;
     let outputs: Vec<(String, ArrayD<f32>)> = match arguments.engine {
         Kind::Compiled => {
-            let model = arguments.weights.model(&network, &arguments.options.options()?)?;
+            let model = arguments.task.weights.model(&network, &arguments.options.options()?)?;
             let outputs = forward(&model, &inputs)?;
             outputs.iter().map(|(name, values)| (name.to_owned(), values.clone())).collect()
         }
         Kind::Interpreter => {
             let sizes = interpreter::sizes_of(&network, &inputs)?;
             check(&network, &inputs, &sizes)?;
-            let parameters = arguments.weights.of(&network)?;
+            let parameters = arguments.task.weights.of(&network)?;
             let outputs = interpreter::outputs(&network, &parameters, &inputs, &sizes)?;
             outputs.into_iter().map(|(name, values)| (name, values.mapv(|number| number as f32))).collect()
         }
@@ -71,11 +71,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let views: Vec<_> = views.collect::<Result<_, safetensors::SafeTensorError>>()?;
     let content = serialize(views, None)?;
     // Written beside the file and renamed, so that no reader sees half of it.
-    let beside = path.with_extension("partial");
-    let written = std::fs::File::create(&beside).and_then(|mut file| {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let written = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).and_then(|mut file| {
         file.write_all(&content)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)
+        file.persist(path)?.sync_all()
     });
     written.map_err(|reason| at(path, "write", &reason))?;
     for (name, values) in &outputs {

@@ -7,15 +7,13 @@ use windlass::{Features, Options, available_vector_bits};
 
 use crate::inputs::{drawn, forward};
 use crate::interpreter;
-use crate::network::{RunSizes, Source, Weights};
+use crate::network::{RunSizes, Task};
 
 /// The arguments of `windlass verify`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    source: Source,
-    #[command(flatten)]
-    weights: Weights,
+    task: Task,
     #[command(flatten)]
     sizes: RunSizes,
     /// The largest difference that is accepted, relative to the largest number of an output
@@ -24,8 +22,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let network = arguments.source.network()?;
-    let parameters = arguments.weights.of(&network)?;
+    let network = arguments.task.network()?;
+    let parameters = arguments.task.weights.of(&network)?;
     let sizes = arguments.sizes.of(&network)?;
     let inputs = drawn(&network, &sizes, 1);
     let expected = interpreter::outputs(&network, &parameters, &inputs, &sizes)?;

@@ -133,6 +133,8 @@ fn mistakes_are_explained() {
     fixture.refuses("summary broken.graph", "could not read a graph from broken.graph");
     fixture.refuses("bench tagger.graph --size S=3", "no input of `tagger` has the size S");
     fixture.refuses("bench tagger.graph --size T=0", "write `T=35`");
+    fixture.refuses("bench tagger.graph --batch 100000 --size T=2000000000", "more than 2^28");
+    fixture.refuses("bench tagger.graph --size T=99999999999", "write `T=35`");
     fixture.refuses("bench tagger.graph --vector-bits 99", "128, 256, 512");
     fixture.refuses("build tagger.graph -o built --name 9", "no C identifier");
     fixture.refuses("build tagger.graph -o built --platform pdp11", "pdp11");
