@@ -14,7 +14,7 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::ops::source::InputRole;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileError, CompileOptions, assemble, plan_for};
-use windlass_compiler::plan::{Features, Plan, SlotKind};
+use windlass_compiler::plan::{EvaluatePlanError, Features, Plan, Slot, SlotKind};
 use windlass_compiler::shape::{Dim, Polynomial, Type};
 use windlass_compiler::target::{Target, VECTOR_BITS, available_vector_bits};
 
@@ -101,6 +101,12 @@ pub enum ObjectError {
         bits: usize,
         /// The widths it has.
         known: Vec<usize>,
+    },
+    /// Weights that could not be prepacked for a CPU other than this one.
+    #[error("its weights could not be prepacked: {reason}")]
+    Weights {
+        /// Why.
+        reason: String,
     },
     /// A platform that does not exist, or that there is no code generator for.
     #[error("cannot generate code for `{platform}`: {reason}; for example `x86_64-unknown-linux-gnu`")]
@@ -344,19 +350,86 @@ fn prepacked(plan: &Plan, parameters: &Parameters) -> Result<Vec<f32>, WeightsEr
         let program = assemble(plan.clone()).map_err(WeightsError::Compile)?;
         return Ok(Executor::new(program)?.prepacked(parameters)?);
     }
-    let slots: Vec<Vec<u32>> = plan
-        .slots
-        .iter()
-        .map(|slot| match slot.kind {
-            SlotKind::Parameter => parameters
-                .get(&slot.name)
-                .map_or_else(Vec::new, |values| values.iter().map(|value| value.to_bits()).collect()),
-            SlotKind::Input | SlotKind::Output => Vec::new(),
-        })
-        .collect();
-    let words = plan.prepacked(&slots).map_err(|error| Error::Object {
+    let words = without_code(plan, parameters).map_err(|error| Error::Object {
         network: plan.name.clone(),
-        reason: ObjectError::Platform { platform: plan.name.clone(), reason: error.to_string() },
+        reason: ObjectError::Weights { reason: error.to_string() },
     })?;
     Ok(words.into_iter().map(f32::from_bits).collect())
+}
+
+/// The prepacked memory of a plan, computed element by element: this machine may lack the plan's instructions.
+fn without_code(plan: &Plan, parameters: &Parameters) -> Result<Vec<u32>, EvaluatePlanError> {
+    let words = |slot: &Slot| match slot.kind {
+        SlotKind::Parameter => parameters
+            .get(&slot.name)
+            .map_or_else(Vec::new, |values| values.iter().map(|value| value.to_bits()).collect()),
+        SlotKind::Input | SlotKind::Output => Vec::new(),
+    };
+    plan.prepacked(&plan.slots.iter().map(words).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_compiler::graph::{Builder, Layer};
+    use windlass_compiler::ops::window::Window;
+
+    use super::*;
+
+    fn network() -> Graph {
+        let mut builder = Builder::new("net");
+        let mut x = builder.input("0.in\n", &[8, 12, 12]).unwrap();
+        for (label, layer) in [
+            ("c", Layer::conv(16, Window::square(3, 1, 1))),
+            ("b", Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 }),
+            ("p", Layer::conv(24, Window::square(1, 1, 0))),
+            ("flat", Layer::Flatten),
+            ("f", Layer::linear(10)),
+        ] {
+            x = builder.layer(label, &layer, x).unwrap();
+        }
+        builder.output("0-in ", x).unwrap();
+        builder.finish().unwrap()
+    }
+
+    /// Weights for other CPUs are computed without their instructions: here they are computed in both ways.
+    #[test]
+    fn weights_are_those_of_compiled_code() {
+        let graph = network();
+        let parameters = Parameters::initialized(&graph, 3).unwrap();
+        let (_, targets) = targets(&ObjectOptions::default()).unwrap();
+        let available = available_vector_bits();
+        for target in targets.iter().filter(|target| available.contains(&target.vectors.bits)) {
+            let mut options = CompileOptions::default();
+            options.plan.threads = 1;
+            let plan = plan_for(&graph, Mode::Inference, &options, target).unwrap();
+            assert!(!plan.prepack.is_empty());
+            let compiled =
+                Executor::new(assemble(plan.clone()).unwrap()).unwrap().prepacked(&parameters).unwrap();
+            let evaluated = without_code(&plan, &parameters).unwrap();
+            let numbers = evaluated.into_iter().map(f32::from_bits);
+            // Memory between buffers is not written.
+            let written: Vec<(f32, f32)> =
+                compiled.into_iter().zip(numbers).filter(|(_, y)| !y.is_nan()).collect();
+            assert!(written.len() >= 16 * 8 * 9 + 24 * 16, "{} words", written.len());
+            assert!(written.iter().all(|(x, y)| (x - y).abs() < 1e-6), "{target:?}");
+        }
+    }
+
+    /// Names of graphs are any text; parameters are identifiers, each with one of its own.
+    #[test]
+    fn parameters_have_names() {
+        let (inputs, outputs) = ports(&network());
+        let object = Object {
+            name: "net",
+            plans: &[],
+            inputs: &inputs,
+            outputs: &outputs,
+            id: 0,
+            triple: Triple::host(),
+            embedded: None,
+        };
+        let header = header::text(&object);
+        assert!(header.contains("const float *x0_in__, float *x0_in__2_);"), "{header}");
+        assert!(rust::text(&object).contains("the input `0.in\\n`"));
+    }
 }

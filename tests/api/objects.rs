@@ -199,20 +199,25 @@ fn rust_programs_call_objects() {
         let files = model.object(&ObjectOptions::default().embed(embed)).unwrap();
         let folder = tempfile::tempdir().unwrap();
         files.write(folder.path()).unwrap();
-        let weights = if embed { "" } else { "&weights.0[..padded::WEIGHT_BYTES], " };
-        let read = if embed { "" } else { "read(\"padded.weights\", &mut weights.0);" };
+        let (declared, weights) = match embed {
+            true => ("", ""),
+            false => (
+                "let mut weights = Aligned([0; 1 << 16]);\n\
+                 let bytes = std::fs::read(\"padded.weights\").unwrap();\n\
+                 weights.0[..padded::WEIGHT_BYTES].copy_from_slice(&bytes);\n",
+                "&weights.0[..padded::WEIGHT_BYTES], ",
+            ),
+        };
         let text = format!(
-            "#![deny(warnings)]\n#[allow(dead_code)]\nmod padded;\nuse std::io::Read as _;\n\
-             #[repr(align(64))] struct Aligned([u8; 1 << 16]);\n\
-             #[allow(dead_code)]\nfn read(path: &str, bytes: &mut [u8]) {{ let _ = std::fs::File::open(path).unwrap().read(bytes).unwrap(); }}\n\
-             fn main() {{\n  #[allow(unused_mut, unused_variables)]\n  let mut weights = Aligned([0; 1 << 16]);\n  {read}\n\
-             let mut arena = Aligned([0; 1 << 16]);\n  let x = {x:?};\n  let mut y = [0f32; 40];\n\
+            "#![deny(warnings)]\nmod padded;\n#[repr(align(64))] struct Aligned([u8; 1 << 16]);\n\
+             fn main() {{\n{declared}let mut arena = Aligned([0; 1 << 16]);\n\
+             let x = {x:?};\nlet mut y = [0f32; 40];\n\
              assert!(padded::vector_bits() >= 128 && padded::arena_bytes(2, 5) <= 1 << 16);\n\
              let mut run = |steps: &[i32], x: &[f32]| padded::run({weights}&mut arena.0, 2, 5, x, steps, &mut y);\n\
              assert_eq!(run(&[5, 6], &x), Err(padded::Refused::Index));\n\
              assert_eq!(run(&[5], &x), Err(padded::Refused::Memory));\n\
              assert_eq!(run(&[5, 2], &x[1..]), Err(padded::Refused::Memory));\n\
-             assert_eq!(run(&[5, 2], &x), Ok(()));\n  println!(\"{{y:?}}\");\n}}\n"
+             assert_eq!(run(&[5, 2], &x), Ok(()));\nprintln!(\"{{y:?}}\");\n}}\n"
         );
         std::fs::write(folder.path().join("main.rs"), text).unwrap();
         let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());

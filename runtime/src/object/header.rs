@@ -24,19 +24,41 @@ fn shape(port: &ObjectPort) -> String {
     dims.collect()
 }
 
-/// A name that is no word of C and no other parameter.
-pub(super) fn parameter_name(port: &ObjectPort) -> String {
-    let plain = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
-    let name: String = port.name.chars().map(plain).collect();
-    format!("{name}_")
+/// An input or output, and the name of its parameter.
+pub(super) struct Named<'o> {
+    pub(super) port: &'o ObjectPort,
+    pub(super) is_input: bool,
+    /// An identifier of C and Rust that is no word of either, and that no other parameter has.
+    pub(super) name: String,
 }
 
-fn memory(port: &ObjectPort, is_input: bool) -> String {
+/// The inputs, followed by the outputs.
+pub(super) fn ports<'o>(object: &Object<'o>) -> Vec<Named<'o>> {
+    let plain = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
+    let inputs = object.inputs.iter().map(|port| (port, true));
+    let mut named: Vec<Named<'o>> = Vec::new();
+    for (port, is_input) in inputs.chain(object.outputs.iter().map(|port| (port, false))) {
+        let text: String = port.name.chars().map(plain).collect();
+        // Names of graphs may begin with a digit, or differ only in other characters.
+        let text = if text.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            text
+        } else {
+            format!("x{text}")
+        };
+        let numbered = (2..).map(|number| format!("{text}_{number}_"));
+        let mut names = std::iter::once(format!("{text}_")).chain(numbered);
+        let name = names.find(|name| named.iter().all(|other| other.name != *name)).unwrap_or_default();
+        named.push(Named { port, is_input, name });
+    }
+    named
+}
+
+fn memory(Named { port, is_input, name }: &Named<'_>) -> String {
     let element = match port.ty.dtype {
         DType::F32 => "float",
         DType::I32 => "int32_t",
     };
-    format!("{}{element} *{}", if is_input { "const " } else { "" }, parameter_name(port))
+    format!("{}{element} *{name}", if *is_input { "const " } else { "" })
 }
 
 /// The header.
@@ -44,16 +66,14 @@ pub(super) fn text(object: &Object<'_>) -> String {
     let name = object.name;
     let upper = name.to_uppercase();
     let sizes = size_parameters(object).join(", ");
-    let inputs = object.inputs.iter().map(|port| memory(port, true));
-    let outputs = object.outputs.iter().map(|port| memory(port, false));
-    let memories: Vec<String> = inputs.chain(outputs).collect();
+    let ports = ports(object);
+    let memories: Vec<String> = ports.iter().map(memory).collect();
     let mut rows = String::new();
-    for (kind, ports) in [("input", object.inputs), ("output", object.outputs)] {
-        for port in ports {
-            let most = port.most.iter().map(|most| format!(", each from {} to {most}", port.least));
-            let limits: String = most.collect();
-            let _ = writeln!(rows, " * {kind} {}{}{limits}", parameter_name(port), shape(port));
-        }
+    for Named { port, is_input, name } in &ports {
+        let kind = if *is_input { "input" } else { "output" };
+        let most = port.most.iter().map(|most| format!(", each from {} to {most}", port.least));
+        let limits: String = most.collect();
+        let _ = writeln!(rows, " * {kind} {name}{}{limits}", shape(port));
     }
     let (_, bytes) = object.weight_starts();
     let widths: Vec<String> = object.plans.iter().map(|plan| plan.target.vectors.bits.to_string()).collect();

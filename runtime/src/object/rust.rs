@@ -3,14 +3,16 @@
 use std::fmt::Write as _;
 
 use windlass_compiler::codegen::object::{Object, ObjectPort};
-use windlass_compiler::shape::{DType, Polynomial};
+use windlass_compiler::shape::{DType, Polynomial, Symbol};
 
-use super::header::{parameter_name, size_name};
+use super::header::{Named, ports, size_name};
 
 /// The name of an open size in Rust.
-fn size(symbol: windlass_compiler::shape::Symbol) -> String {
-    let name = size_name(symbol).to_lowercase();
-    if name == "batch" { name } else { format!("size_{name}") }
+fn size(symbol: Symbol) -> String {
+    match size_name(symbol) {
+        name if symbol == Symbol::BATCH => name,
+        name => format!("{name}_size"),
+    }
 }
 
 /// A polynomial in numbers that do not overflow.
@@ -39,21 +41,19 @@ pub(super) fn text(object: &Object<'_>) -> String {
     for size in &sizes {
         let _ = write!(typed, "{size}: usize, ");
     }
-    for (is_input, ports) in [(true, object.inputs), (false, object.outputs)] {
-        for port in ports {
-            let (own, element) = (parameter_name(port), element(port));
-            let (pointer, slice, address) = match is_input {
-                true => ("*const", "&", "as_ptr"),
-                false => ("*mut", "&mut ", "as_mut_ptr"),
-            };
-            let _ = write!(pointers, "{own}: {pointer} {element}, ");
-            let _ = writeln!(slices, "    {own}: {slice}[{element}],");
-            let _ =
-                write!(checks, "\n        || {own}.len() as i128 != {}", expression(&port.ty.shape.count()));
-            let _ = write!(addresses, ", {own}.{address}()");
-            let kind = if is_input { "input" } else { "output" };
-            let _ = writeln!(shapes, "/// - `{own}`: the {kind} `{}`, {}", port.name, port.ty.shape);
-        }
+    for Named { port, is_input, name: own } in ports(object) {
+        let element = element(port);
+        let (pointer, slice, address) = match is_input {
+            true => ("*const", "&", "as_ptr"),
+            false => ("*mut", "&mut ", "as_mut_ptr"),
+        };
+        let _ = write!(pointers, "{own}: {pointer} {element}, ");
+        let _ = writeln!(slices, "    {own}: {slice}[{element}],");
+        let _ = write!(checks, "\n        || {own}.len() as i128 != {}", expression(&port.ty.shape.count()));
+        let _ = write!(addresses, ", {own}.{address}()");
+        let kind = if is_input { "input" } else { "output" };
+        let _ =
+            writeln!(shapes, "/// - `{own}`: the {kind} `{}`, {}", port.name.escape_debug(), port.ty.shape);
     }
     let listed = sizes.join(", ");
     let (_, bytes) = object.weight_starts();
@@ -69,6 +69,7 @@ pub(super) fn text(object: &Object<'_>) -> String {
     format!(
         "//! The network {name}, compiled by Windlass: functions of `{name}.o`, which the program must be linked with. They need no
 //! library, allocate nothing, and may run on several threads at once, each with an arena of its own.
+#![allow(dead_code, non_snake_case)]
 
 unsafe extern \"C\" {{
     fn {name}_supported() -> i32;
