@@ -1,4 +1,4 @@
-//! LeNet leaves Rust: an object file, a header and weights, which a C program of 80 lines links with. Neither Rust, Cranelift
+//! LeNet leaves Rust: an object file, a header and weights, which a short C program links with. Neither Rust, Cranelift
 //! nor any library is in that program.
 //!
 //! ```sh

@@ -302,9 +302,10 @@ pub struct TrainingOptions {
     pub frozen: BTreeSet<String>,
     /// The output used for the loss; by default the only one.
     pub output: Option<String>,
-    /// Keeps the states of recurrent layers, and other values that scans carry, only before every so many steps, and
-    /// computes all else again in the backward pass, one such segment at a time: about the square root of the number of
-    /// steps takes the least memory. Sequences must have a fixed length. Gradients may change by rounding.
+    /// The length of a segment for recomputation (gradient checkpointing): the forward pass stores the states of recurrent
+    /// layers, and other carried values of scans, only at the start of each segment of this many steps. The backward pass
+    /// computes the other values again, one segment at a time. A length near the square root of the number of steps needs
+    /// the least memory. Sequences must have a fixed length. Gradients may change by rounding.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recompute: Option<usize>,
 }

@@ -49,9 +49,10 @@ pub struct TrainerOptions {
     /// [`Trainer::reset_states`](super::Trainer::reset_states) begins new sequences. The states are those of
     /// [`Model::streaming`](crate::model::Model::streaming).
     pub carry_states: bool,
-    /// Keeps the states of recurrent layers only before every so many steps, and computes all else again in the backward
-    /// pass: less memory for long sequences, about one more forward pass of time. The square root of the number of steps
-    /// takes about the least. Sequences must have a fixed length.
+    /// The length of a segment for recomputation (gradient checkpointing): the forward pass stores the states of recurrent
+    /// layers only at the start of each segment of this many steps, and the backward pass computes the other values again.
+    /// Long sequences need less memory, and a step takes about one forward pass longer. A length near the square root of the
+    /// number of steps needs the least memory. Sequences must have a fixed length.
     pub recompute: Option<usize>,
     /// Seed of the dropout masks.
     pub seed: u32,

@@ -81,7 +81,7 @@ struct Item {
     blanks: Size,
     /// The elements of an item's logarithms.
     elements: Size,
-    /// The elements of the first so many rows of places as there are steps.
+    /// The offset of the last row: the number of steps times the number of places.
     last_row: Size,
     logarithms: Address,
     of_labels: Address,
