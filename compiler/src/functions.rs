@@ -17,7 +17,7 @@ pub use activation::{Activation, Number};
 #[serde(
     rename_all = "snake_case",
     expecting = "expected one of `relu`, `sigmoid`, `tanh`, `exp`, `log`, `sqrt`, `rsqrt`, `negate`, `square`, `relu6`, \
-                 `selu`, `gelu`, `gelu_tanh`, `silu`, `hard_swish`, `hard_sigmoid`, `softplus`, `scaled_tanh`, `abs`, \
+                 `selu`, `gelu`, `gelu_tanh`, `silu`, `hard_swish`, `hard_sigmoid`, `softplus`, `scaled_tanh`, `abs`, `erf`, \
                  `{leaky_relu = 0.01}`, `{elu = 1.0}` or `{huber = 1.0}`"
 )]
 pub enum UnaryKind {

@@ -203,7 +203,8 @@ fn functions_of_an_element() {
 
 #[test]
 fn functions_of_two_elements() {
-    for kind in [BinaryKind::Add, BinaryKind::Subtract, BinaryKind::Multiply, BinaryKind::Divide] {
+    use BinaryKind::{Add, Divide, Maximum, Minimum, Multiply, Subtract};
+    for kind in [Add, Subtract, Multiply, Divide, Maximum, Minimum] {
         check(Binary { kind }, &["f32[N, 2, 3]", "positive f32[N, 2, 3]"]);
         check(Binary { kind }, &["f32[4]", "positive f32[4]"]);
         check(Binary { kind }, &["f32[N, 2, 3]", "positive f32[]"]);

@@ -7,7 +7,7 @@ network! {
     network Every(x: [4]) -> [6] {
         f1: linear(24);
         relu6; leaky_relu; leaky_relu(slope = 0.25); elu; elu(alpha = 0.5); selu; gelu; gelu(approximate = true);
-        silu; hard_swish; hard_sigmoid; softplus; scaled_tanh; huber; huber(delta = 1 / 4); abs;
+        silu; hard_swish; hard_sigmoid; softplus; scaled_tanh; huber; huber(delta = 1 / 4); abs; erf;
         square; sqrt; exp; log; negate;
         prelu; prelu(shared = true, init = constant(0.5)); maxout(4)
     }
@@ -43,6 +43,7 @@ fn declared_activations_are_those_that_are_built() {
         ("huber1", Layer::Activation(Activation::huber(1.0))),
         ("huber2", Layer::Activation(Activation::huber(0.25))),
         ("abs1", Layer::Activation(Activation::Abs)),
+        ("erf1", Layer::Activation(Activation::Erf)),
         ("square1", Layer::Square),
         ("sqrt1", Layer::Sqrt),
         ("exp1", Layer::Exp),

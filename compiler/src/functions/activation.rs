@@ -1,12 +1,12 @@
 //! Activation functions that are composed of other functions, their exact values and their slopes.
 
-use std::f64::consts::{FRAC_1_SQRT_2, PI};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
-use super::erf::erfc;
+use super::erf::{erf, erfc};
 use crate::error::ShapeError;
 
 /// The parameter of a function. Two are equal if their bits are.
@@ -71,6 +71,8 @@ pub enum Activation {
     ScaledTanh,
     /// `|x|`.
     Abs,
+    /// The error function `2/√π · ∫₀ˣ e^(−t²) dt`.
+    Erf,
     /// `x²/2` up to `|x| = δ`, `δ·(|x| − δ/2)` beyond. `δ` is above 0.
     Huber(Number),
 }
@@ -102,7 +104,7 @@ fn within(x: f64, low: f64, high: f64) -> f64 {
 
 impl Activation {
     /// Every activation, with the usual parameter.
-    pub const ALL: [Activation; 13] = [
+    pub const ALL: [Activation; 14] = [
         Activation::Relu6,
         Activation::LeakyRelu(Number::new(0.01)),
         Activation::Elu(Number::new(1.0)),
@@ -115,6 +117,7 @@ impl Activation {
         Activation::Softplus,
         Activation::ScaledTanh,
         Activation::Abs,
+        Activation::Erf,
         Activation::Huber(Number::new(1.0)),
     ];
 
@@ -148,6 +151,7 @@ impl Activation {
             Activation::Softplus => "softplus",
             Activation::ScaledTanh => "scaled_tanh",
             Activation::Abs => "abs",
+            Activation::Erf => "erf",
             Activation::Huber(_) => "huber",
         }
     }
@@ -203,7 +207,7 @@ impl Activation {
             | Activation::Silu
             | Activation::Softplus
             | Activation::ScaledTanh => 6,
-            Activation::Gelu | Activation::GeluTanh => 10,
+            Activation::Gelu | Activation::GeluTanh | Activation::Erf => 10,
         }
     }
 
@@ -230,6 +234,7 @@ impl Activation {
             Activation::Softplus => within(x, 0.0, f64::INFINITY) + (-x.abs()).exp().ln_1p(),
             Activation::ScaledTanh => TANH_SCALE * (x * 2.0 / 3.0).tanh(),
             Activation::Abs => x.abs(),
+            Activation::Erf => erf(x),
             Activation::Huber(delta) => {
                 let near = within(x.abs(), 0.0, delta.get());
                 near * (x.abs() - 0.5 * near)
@@ -252,6 +257,7 @@ impl Activation {
             | Activation::HardSwish
             | Activation::Softplus
             | Activation::Abs
+            | Activation::Erf
             | Activation::Huber(_) => false,
         }
     }
@@ -292,6 +298,7 @@ impl Activation {
             Activation::Abs if at < 0.0 => -1.0,
             Activation::Abs if 0.0 < at => 1.0,
             Activation::Abs => at,
+            Activation::Erf => FRAC_2_SQRT_PI * (-at * at).exp(),
             Activation::Huber(delta) => within(at, -delta.get(), delta.get()),
         }
     }

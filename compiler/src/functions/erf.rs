@@ -1,4 +1,4 @@
-//! The complementary error function in double precision, for the reference evaluation.
+//! The error function and its complement in double precision, for the reference evaluation.
 
 use std::f64::consts::PI;
 
@@ -11,6 +11,15 @@ pub(super) fn erfc(x: f64) -> f64 {
         _ if x.is_nan() => x,
         _ if x < FAR => 1.0 - erf_series(x),
         _ => tail(x),
+    }
+}
+
+/// `erf x = 2/√π·∫₀ˣ e^(−t²) dt`.
+pub(super) fn erf(x: f64) -> f64 {
+    match x {
+        _ if x.is_nan() => x,
+        _ if x.abs() < FAR => erf_series(x),
+        _ => (1.0 - tail(x.abs())).copysign(x),
     }
 }
 

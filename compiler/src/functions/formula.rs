@@ -277,7 +277,7 @@ impl Activation {
     /// The formula of the value.
     ///
     /// Maximum errors: `relu6`, `abs` 0; `leaky_relu` 1.5 ulp; `elu` 3.5; `selu` 3.5; `gelu` 8; `silu` 4; `hard_sigmoid`
-    /// 1.5; `hard_swish` 2; `softplus` 4; `scaled_tanh` 4; `huber` 2.5. That of `gelu_tanh` is 4 + 3·|2u| ulp, where
+    /// 1.5; `hard_swish` 2; `softplus` 4; `scaled_tanh` 4; `huber` 2.5; `erf` 4. That of `gelu_tanh` is 4 + 3·|2u| ulp, where
     /// σ(2u) is its factor.
     pub fn formula(self) -> Formula {
         let mut f = Formula::default();
@@ -340,6 +340,33 @@ impl Activation {
             }
             Activation::Abs => {
                 f.magnitude(X);
+            }
+            Activation::Erf => {
+                // A series near 0, and elsewhere 1 less both tails of the normal distribution.
+                let magnitude = f.magnitude(X);
+                let c = f.multiply(magnitude, std::f32::consts::SQRT_2);
+                let c = f.at_most(c, 14.5);
+                let (power, ratio) = f.normal_tail(c);
+                let tail = f.multiply(power, ratio);
+                let above = f.multiply_add(tail, -2.0, 1.0);
+                let below = f.multiply(above, -1.0);
+                let far = f.if_below(X, 0.0, below, above);
+                let square = f.multiply(X, X);
+                let series = f.polynomial(
+                    square,
+                    &[
+                        1.128_379_1,
+                        -0.376_126_27,
+                        0.112_835_97,
+                        -2.685_433e-2,
+                        5.189_312e-3,
+                        -8.018_855e-4,
+                        7.882_497_4e-5,
+                    ],
+                );
+                let near = f.multiply(series, X);
+                let magnitude = f.magnitude(X);
+                f.if_below(magnitude, 1.0, near, far);
             }
             Activation::Huber(delta) => {
                 let magnitude = f.magnitude(X);
@@ -419,6 +446,13 @@ impl Activation {
             Activation::Abs => {
                 let above = f.if_positive(X, 1.0, X);
                 f.if_below(X, 0.0, -1.0, above);
+            }
+            Activation::Erf => {
+                let magnitude = f.magnitude(X);
+                let c = f.multiply(magnitude, std::f32::consts::SQRT_2);
+                let c = f.at_most(c, 14.5);
+                let (power, _) = f.normal_tail(c);
+                f.multiply(power, std::f32::consts::FRAC_2_SQRT_PI);
             }
             Activation::Huber(delta) => {
                 let delta = delta.get() as f32;

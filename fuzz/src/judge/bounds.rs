@@ -350,7 +350,7 @@ fn of_operator(
             }
         },
         Op::Binary(binary) => match binary.kind {
-            BinaryKind::ReluGrad => vec![],
+            BinaryKind::ReluGrad | BinaryKind::Maximum | BinaryKind::Minimum | BinaryKind::AtMost => vec![],
             BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply | BinaryKind::Divide => {
                 one(scaled(y(), U))
             }

@@ -220,7 +220,9 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
             BinaryKind::Add | BinaryKind::Subtract => of(0)?.plus(of(1)?).exactly(),
             BinaryKind::Multiply => of(0)?.times(of(1)?).exactly(),
             BinaryKind::Divide => is_single(results[0].real()).then_some(Dyadic::ZERO),
-            BinaryKind::ReluGrad => Some(Dyadic::ZERO),
+            BinaryKind::ReluGrad | BinaryKind::Maximum | BinaryKind::Minimum | BinaryKind::AtMost => {
+                Some(Dyadic::ZERO)
+            }
             BinaryKind::SigmoidGrad => {
                 let one = Dyadic { step: 0, largest: 1.0 };
                 let rest = one.plus(of(1)?).exactly()?;

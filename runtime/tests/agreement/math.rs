@@ -204,5 +204,6 @@ fn smooth_activations() {
     check_activation(Activation::Silu, |_| 4.0);
     check_activation(Activation::Softplus, |_| 4.0);
     check_activation(Activation::ScaledTanh, |_| 4.0);
+    check_activation(Activation::Erf, |_| 4.0);
     check_activation(Activation::GeluTanh, |x| 4.0 + 3.0 * (x * (1.6 + 0.0714 * x * x)).abs());
 }

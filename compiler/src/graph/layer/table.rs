@@ -430,6 +430,7 @@ pub const LAYERS: &[LayerRule] = &[
     ),
     layer("huber", &[], &[number("delta", &[], 1.0)], "huber", activation!(delta: Huber, huber)),
     plain!("abs", &["absolute"], Layer::Activation(Activation::Abs) => Layer::Activation(Activation::Abs)),
+    plain!("erf", &["error_function"], Layer::Activation(Activation::Erf) => Layer::Activation(Activation::Erf)),
     plain!("exp", &[], Layer::Exp => Layer::Exp),
     plain!("log", &["ln"], Layer::Log => Layer::Log),
     plain!("sqrt", &[], Layer::Sqrt => Layer::Sqrt),

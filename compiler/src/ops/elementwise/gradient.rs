@@ -61,11 +61,21 @@ impl Differentiate for Binary {
     ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
         let Some(g) = gradients[0] else { return Ok(Vec::new()) };
         let (a, b, y) = (node.operands[0], node.operands[1], node.results[0]);
+        if self.kind == BinaryKind::AtMost {
+            // It is constant between jumps.
+            return Ok(vec![None, None]);
+        }
         let to_a = backward.towards(a, |backward| match self.kind {
             BinaryKind::Add | BinaryKind::Subtract => Ok(g),
             BinaryKind::Multiply => backward.binary(BinaryKind::Multiply, g, b),
             BinaryKind::Divide => backward.binary(BinaryKind::Divide, g, b),
-            BinaryKind::ReluGrad
+            BinaryKind::Maximum | BinaryKind::Minimum => {
+                // Where both are equal, the result is `a`.
+                let is_a = is_first(backward, self.kind, a, y)?;
+                backward.binary(BinaryKind::ReluGrad, g, is_a)
+            }
+            BinaryKind::AtMost
+            | BinaryKind::ReluGrad
             | BinaryKind::SigmoidGrad
             | BinaryKind::TanhGrad
             | BinaryKind::ActivationGrad(_) => {
@@ -84,7 +94,15 @@ impl Differentiate for Binary {
                     let slope = backward.binary(BinaryKind::Divide, slope, b)?;
                     backward.unary(UnaryKind::Negate, slope)?
                 }
-                BinaryKind::ReluGrad
+                BinaryKind::Maximum | BinaryKind::Minimum => {
+                    let is_a = is_first(backward, self.kind, a, y)?;
+                    let negative = backward.unary(UnaryKind::Negate, is_a)?;
+                    let one = backward.constant(1.0)?;
+                    let is_b = backward.binary(BinaryKind::Add, negative, one)?;
+                    backward.binary(BinaryKind::ReluGrad, g, is_b)?
+                }
+                BinaryKind::AtMost
+                | BinaryKind::ReluGrad
                 | BinaryKind::SigmoidGrad
                 | BinaryKind::TanhGrad
                 | BinaryKind::ActivationGrad(_) => {
@@ -95,6 +113,17 @@ impl Differentiate for Binary {
         })?;
         Ok(vec![to_a, to_b])
     }
+}
+
+/// 1 where the result `y` of a maximum or minimum is its first operand, else 0.
+fn is_first(
+    backward: &mut Backward,
+    kind: BinaryKind,
+    a: ValueId,
+    y: ValueId,
+) -> Result<ValueId, AutodiffError> {
+    let [least, most] = if kind == BinaryKind::Maximum { [y, a] } else { [a, y] };
+    backward.binary(BinaryKind::AtMost, least, most)
 }
 
 /// The gradient with respect to an operand that may be a scalar: then it is the sum over all elements.

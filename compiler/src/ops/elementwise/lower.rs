@@ -15,6 +15,13 @@ impl BinaryKind {
             BinaryKind::Subtract => map.subtract(a, b),
             BinaryKind::Multiply => map.multiply(a, b),
             BinaryKind::Divide => map.divide(a, b),
+            BinaryKind::Maximum => extreme(map, a, b, Expr::AtMost(b, a), Expr::AtMost(a, b)),
+            BinaryKind::Minimum => extreme(map, a, b, Expr::AtMost(a, b), Expr::AtMost(b, a)),
+            BinaryKind::AtMost => {
+                let (zero, one) = (map.constant(0.0), map.constant(1.0));
+                let holds = map.expr(Expr::AtMost(a, b));
+                map.expr(Expr::Select(holds, one, zero))
+            }
             BinaryKind::ReluGrad => {
                 let zero = map.constant(0.0);
                 let is_cut = map.expr(Expr::AtMost(b, zero));
@@ -38,6 +45,14 @@ impl BinaryKind {
             }
         }
     }
+}
+
+/// `a` where one comparison holds, `b` where only the other does, and NaN where none does.
+fn extreme(map: &mut MapBuilder, a: ExprId, b: ExprId, is_a: Expr, is_b: Expr) -> ExprId {
+    let (is_a, is_b) = (map.expr(is_a), map.expr(is_b));
+    let nan = map.add(a, b);
+    let other = map.expr(Expr::Select(is_b, b, nan));
+    map.expr(Expr::Select(is_a, a, other))
 }
 
 impl Lower for Unary {

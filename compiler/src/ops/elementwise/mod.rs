@@ -29,6 +29,12 @@ pub enum BinaryKind {
     Multiply,
     /// `a / b`.
     Divide,
+    /// The larger of `a` and `b`: `a` if they are equal, NaN if one is.
+    Maximum,
+    /// The smaller of `a` and `b`: `a` if they are equal, NaN if one is.
+    Minimum,
+    /// 1 if `a ≤ b`, else 0; 0 if one is NaN.
+    AtMost,
     /// 0 if `y ≤ 0`, else `g`. The result is `g` also if `y` is NaN, so that a NaN reaches the parameters before a
     /// ReLU.
     ReluGrad,
@@ -43,11 +49,14 @@ pub enum BinaryKind {
 
 impl BinaryKind {
     /// Every kind except gradients of activations.
-    pub const PLAIN: [BinaryKind; 7] = [
+    pub const PLAIN: [BinaryKind; 10] = [
         BinaryKind::Add,
         BinaryKind::Subtract,
         BinaryKind::Multiply,
         BinaryKind::Divide,
+        BinaryKind::Maximum,
+        BinaryKind::Minimum,
+        BinaryKind::AtMost,
         BinaryKind::ReluGrad,
         BinaryKind::SigmoidGrad,
         BinaryKind::TanhGrad,
@@ -73,7 +82,10 @@ impl BinaryKind {
             BinaryKind::Add => Some(-0.0),
             BinaryKind::Subtract => Some(0.0),
             BinaryKind::Multiply | BinaryKind::Divide => Some(1.0),
-            BinaryKind::ReluGrad
+            BinaryKind::Maximum
+            | BinaryKind::Minimum
+            | BinaryKind::AtMost
+            | BinaryKind::ReluGrad
             | BinaryKind::SigmoidGrad
             | BinaryKind::TanhGrad
             | BinaryKind::ActivationGrad(_) => None,
@@ -214,7 +226,7 @@ impl Operator for Binary {
     fn cost(&self, _: &[Type], results: &[Type]) -> Cost {
         let per_element = match self.kind {
             BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply | BinaryKind::Divide => 1,
-            BinaryKind::ReluGrad => 1,
+            BinaryKind::ReluGrad | BinaryKind::Maximum | BinaryKind::Minimum | BinaryKind::AtMost => 1,
             BinaryKind::SigmoidGrad | BinaryKind::TanhGrad => 3,
             BinaryKind::ActivationGrad(activation) => 1 + activation.flops(),
         };

@@ -36,6 +36,19 @@ impl BinaryKind {
             BinaryKind::Subtract => a - b,
             BinaryKind::Multiply => a * b,
             BinaryKind::Divide => a / b,
+            BinaryKind::Maximum if b <= a => a,
+            BinaryKind::Maximum if a <= b => b,
+            BinaryKind::Minimum if a <= b => a,
+            BinaryKind::Minimum if b <= a => b,
+            // One of them is NaN.
+            BinaryKind::Maximum | BinaryKind::Minimum => a + b,
+            BinaryKind::AtMost => {
+                if a <= b {
+                    T::one()
+                } else {
+                    T::zero()
+                }
+            }
             BinaryKind::ReluGrad => {
                 if b <= T::zero() {
                     T::zero()

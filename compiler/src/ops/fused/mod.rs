@@ -42,7 +42,7 @@ impl FusedStep {
             },
             FusedStep::Binary(kind, ..) => match kind {
                 BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply | BinaryKind::Divide => 1,
-                BinaryKind::ReluGrad => 1,
+                BinaryKind::ReluGrad | BinaryKind::Maximum | BinaryKind::Minimum | BinaryKind::AtMost => 1,
                 BinaryKind::SigmoidGrad | BinaryKind::TanhGrad => 3,
                 BinaryKind::ActivationGrad(_) => 20,
             },

@@ -1,6 +1,7 @@
 //! Generators of functions of one and of two elements.
 
 use windlass_compiler::ops::elementwise::{Activation, Binary, BinaryKind, Unary, UnaryKind};
+use windlass_compiler::ops::fill::Fill;
 
 use super::scalar;
 use crate::generate::sizes::pick;
@@ -67,7 +68,13 @@ pub(super) fn binary(s: &mut Sketch<'_>) {
         }
         // Often the same value twice.
         BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply if s.chance(6) && ty == s.ty(a) => a,
-        BinaryKind::Add | BinaryKind::Subtract | BinaryKind::Multiply => s.of_type(&ty),
+        BinaryKind::Add
+        | BinaryKind::Subtract
+        | BinaryKind::Multiply
+        | BinaryKind::Maximum
+        | BinaryKind::Minimum => s.of_type(&ty),
+        // Rounding must not decide a comparison.
+        BinaryKind::AtMost => s.op(Fill { shape: ty.shape.clone(), value: 1e30 }, &[])[0],
     };
     s.op(Binary { kind }, &[a, b]);
 }

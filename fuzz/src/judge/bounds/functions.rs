@@ -20,7 +20,7 @@ fn ulps(kind: UnaryKind, x: f64) -> f64 {
             Activation::HardSwish => 2.0,
             Activation::Huber(_) => 2.5,
             Activation::Elu(_) | Activation::Selu => 3.5,
-            Activation::Silu | Activation::Softplus | Activation::ScaledTanh => 4.0,
+            Activation::Silu | Activation::Softplus | Activation::ScaledTanh | Activation::Erf => 4.0,
             Activation::Gelu => 8.0,
             // The exponent is rounded.
             Activation::GeluTanh => 4.0 + 3.0 * (x * (1.6 + 0.0714 * x * x)).abs(),
@@ -47,6 +47,7 @@ pub(super) fn steepest(kind: UnaryKind) -> f64 {
             Activation::Selu => 1.76,
             Activation::HardSwish => 1.5,
             Activation::ScaledTanh => 1.15,
+            Activation::Erf => 1.13,
             Activation::Gelu | Activation::GeluTanh | Activation::Silu => 1.13,
             Activation::HardSigmoid => 1.0 / 6.0,
             Activation::Relu6 | Activation::Softplus | Activation::Abs => 1.0,
@@ -80,6 +81,8 @@ pub(super) fn of_slope(activation: Activation, at: f64) -> f64 {
         Activation::Softplus => 5.0 * slope,
         Activation::ScaledTanh => 4.0 * (1.15 + 0.39 * at * at),
         Activation::Huber(_) => slope,
+        // The exponent is rounded.
+        Activation::Erf => (4.0 + 4.0 * at * at) * slope,
     };
     if error.is_nan() { 0.0 } else { U * error }
 }

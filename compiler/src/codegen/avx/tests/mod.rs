@@ -87,7 +87,7 @@ fn bound(activation: Activation, x: f64) -> f64 {
         Activation::HardSwish => 2.0,
         Activation::Huber(_) => 2.5,
         Activation::Elu(_) | Activation::Selu => 3.5,
-        Activation::Silu | Activation::Softplus | Activation::ScaledTanh => 4.0,
+        Activation::Silu | Activation::Softplus | Activation::ScaledTanh | Activation::Erf => 4.0,
         Activation::Gelu => 8.0,
         Activation::GeluTanh => 4.0 + 3.0 * (x * (1.6 + 0.0714 * x * x)).abs(),
     }

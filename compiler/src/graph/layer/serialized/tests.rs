@@ -87,6 +87,7 @@ fn layers_are_written_in_the_words_of_the_language() {
         (Layer::Activation(Activation::Gelu), r#"{"layer":"gelu"}"#),
         (Layer::Activation(Activation::GeluTanh), r#"{"layer":"gelu","approximate":true}"#),
         (Layer::Activation(Activation::Abs), r#"{"layer":"abs"}"#),
+        (Layer::Activation(Activation::Erf), r#"{"layer":"erf"}"#),
         (Layer::Activation(Activation::huber(2.0)), r#"{"layer":"huber","delta":2.0}"#),
         (Layer::prelu(), r#"{"layer":"prelu"}"#),
         (
