@@ -185,6 +185,8 @@ pub use windlass_runtime::error::{
     TensorMismatch,
 };
 pub use windlass_runtime::executor::Binding;
+#[cfg(feature = "onnx")]
+pub use windlass_runtime::onnx;
 pub use windlass_runtime::machine::{Bandwidths, Caches, Machine};
 pub use windlass_runtime::network::{
     AnyNetwork, Dynamic, DynamicInputs, DynamicOutputs, Feed, IndexInput, Input, InputError, Network, Samples,

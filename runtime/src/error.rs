@@ -286,6 +286,10 @@ pub enum Error {
     /// A graph is not valid.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// An ONNX model that cannot be imported.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Onnx(#[from] windlass_onnx::ImportError),
     /// The interpreter cannot run a graph with the given values.
     #[error(transparent)]
     Interpreter(#[from] InterpError),

@@ -15,6 +15,8 @@ pub mod metrics;
 pub mod model;
 pub mod network;
 pub mod object;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod options;
 pub mod parameters;
 pub mod predictor;
