@@ -214,9 +214,7 @@ fn by_norm<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value
         }
         other => return unsupported(format!("a norm of power {other} is not supported")),
     };
-    // A vector of zeros stays one.
-    let least = importer.with_number(BinaryKind::Maximum, &norm, f32::MIN_POSITIVE)?;
-    one(importer.binary(BinaryKind::Divide, &x, &least)?)
+    one(importer.binary(BinaryKind::Divide, &x, &norm)?)
 }
 
 fn mean_variance<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {

@@ -1,6 +1,7 @@
 //! Shapes and constants, and operators that only change shapes.
 
-use windlass_compiler::shape::{Dim, Polynomial, Symbol};
+use windlass_compiler::ops::fill::Fill;
+use windlass_compiler::shape::{Dim, Polynomial, Shape, Symbol};
 
 use super::{Rule, one};
 use crate::error::{Reason, unsupported};
@@ -8,7 +9,7 @@ use crate::importer::{Importer, MOST_KNOWN};
 use crate::known::{Elements, Known};
 use crate::movement::count;
 use crate::node::{Node, resolve};
-use crate::value::Value;
+use crate::value::{Value, Weight};
 
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("Constant", constant),
@@ -74,8 +75,21 @@ fn constant_of_shape<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result
         };
         return one(importer.constant_batch(axis, dims, number)?);
     }
+    // A large one is computed when the network runs.
+    if let (Some(sizes), Some(number)) = (crate::movement::fixed(&dims), value.to_floats())
+        && value.is_float()
+        && number[0].is_finite()
+        && sizes.iter().fold(1usize, |count, &size| count.saturating_mul(size)) > MOST_STORED
+    {
+        let fill = Fill { shape: Shape::fixed(&sizes), value: number[0] };
+        let value = importer.op(fill, &[])?;
+        return one(Weight { value, dims: sizes });
+    }
     one(importer.expand(&one_element.into(), &dims)?)
 }
+
+/// The most elements of a constant of one number that are stored.
+const MOST_STORED: usize = 1 << 20;
 
 fn range<'m>(_: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
     let bounds = [node.known(0)?, node.known(1)?, node.known(2)?];

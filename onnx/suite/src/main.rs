@@ -33,7 +33,7 @@ struct Arguments {
     reasons: bool,
 }
 
-/// The folders of the suite. Those of large models are not in the package.
+/// The folders of the suite. The models of `real` are not in the package.
 const FOLDERS: [&str; 5] = ["node", "pytorch-converted", "pytorch-operator", "simple", "light"];
 
 fn main() -> ExitCode {
@@ -47,12 +47,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn folders(path: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+/// The tests in a folder: folders of their own, or single models.
+fn tests(path: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut folders = Vec::new();
     let entries = std::fs::read_dir(path).map_err(|error| format!("could not read {}: {error}", path.display()))?;
     for entry in entries {
         let path = entry?.path();
-        if path.is_dir() && path.join("model.onnx").is_file() {
+        let is_model = path.extension().is_some_and(|extension| extension == "onnx");
+        if is_model || path.is_dir() && path.join("model.onnx").is_file() {
             folders.push(path);
         }
     }
@@ -65,8 +67,8 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let mut wrong = 0;
     for folder in FOLDERS {
         let (mut passed, mut all) = (0, 0);
-        for path in folders(&arguments.data.join(folder))? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for path in tests(&arguments.data.join(folder))? {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             if !name.contains(&arguments.only) {
                 continue;
             }
