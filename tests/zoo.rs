@@ -1,6 +1,8 @@
 //! The networks of the zoo have the sizes of the papers' networks, as counted by PyTorch for the same layers, and small
 //! variants of the large ones give the interpreter's results when compiled.
 
+#[path = "api/support/arm64.rs"]
+mod arm64;
 #[path = "../benches/support/oracle.rs"]
 mod oracle;
 #[path = "../benches/support/task.rs"]
@@ -10,11 +12,14 @@ mod zoo;
 
 use std::collections::BTreeSet;
 
+use ndarray::ArrayD;
 use task::{Kind, Task};
+use windlass::{Dynamic, Model, Options};
 use windlass_compiler::autodiff::{Loss, OutputLoss, TrainingOptions, training_graph};
 use windlass_compiler::codegen::FallbackReason;
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Graph;
+use windlass_compiler::interp::{self, Array};
 use windlass_compiler::pass::{Mode, PassOptions, optimize};
 use windlass_compiler::pipeline::{CompileOptions, compile};
 use windlass_compiler::plan::{Accuracy, PlanOptions, plan};
@@ -289,6 +294,50 @@ fn small_relatives_run_compiled_as_interpreted() {
                         panic!("{} {}, batch {batch}, {threads} threads: {error}", entry.name, kind.name());
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Objects for 64-bit ARM give the interpreter's numbers.
+#[test]
+fn small_relatives_run_on_arm() {
+    if !arm64::is_available() {
+        return;
+    }
+    let mut runs = Vec::new();
+    let mut all = Vec::new();
+    for entry in zoo::SMALL_NETWORKS {
+        let task = Task::new((entry.graph)(), Kind::Infer).unwrap();
+        let sources = task.sources(1, 1, 0.0);
+        let network = Dynamic::new(task.graph.clone()).unwrap();
+        let mut model = Model::of(network.clone(), 0, &Options::default().threads(1)).unwrap();
+        for name in model.parameters().names().to_vec() {
+            let Array { sizes, .. } = &sources[&name];
+            let values = sources[&name].real().to_vec();
+            model.set_parameter(&name, &ArrayD::from_shape_vec(&sizes[..], values).unwrap()).unwrap();
+        }
+        let wide = sources.iter().map(|(name, array)| (name.clone(), array.convert::<f64>())).collect();
+        let outcome = interp::run(&task.graph, 1, &wide).unwrap();
+        let expected: Vec<Vec<f64>> =
+            network.outputs().map(|(name, _)| outcome.outputs[name].real().to_vec()).collect();
+        let inputs = network
+            .inputs()
+            .map(|(name, _)| sources[name].real().iter().flat_map(|value| value.to_le_bytes()).collect());
+        runs.push(arm64::Run {
+            files: model.object(&arm64::options(&entry.name.replace(' ', "_"))).unwrap(),
+            sizes: vec![1],
+            inputs: inputs.collect(),
+            outputs: expected.iter().map(Vec::len).collect(),
+        });
+        all.push((entry.name, expected));
+    }
+    for ((name, expected), outputs) in all.iter().zip(arm64::run(&runs)) {
+        for (expected, got) in expected.iter().zip(outputs) {
+            let scale = expected.iter().fold(0.0, |scale: f64, value| scale.max(value.abs()));
+            for (index, (expected, got)) in expected.iter().zip(got).enumerate() {
+                let error = (f64::from(got) - expected).abs();
+                assert!(error <= 2e-5 * scale, "{name}, element {index}: {got}, expected {expected}");
             }
         }
     }

@@ -9,7 +9,8 @@ use std::path::Path;
 use flate2::Crc;
 use target_lexicon::{Architecture, Triple};
 use thiserror::Error as ThisError;
-use windlass_compiler::codegen::object::{Object, ObjectPort, WeightLayout};
+use windlass_compiler::codegen::CodegenError;
+use windlass_compiler::codegen::object::{Object, ObjectPort, WeightLayout, check_platform};
 use windlass_compiler::graph::Graph;
 use windlass_compiler::ops::source::InputRole;
 use windlass_compiler::pass::Mode;
@@ -38,11 +39,13 @@ pub struct ObjectOptions {
     /// The prefix of the C functions; by default the name of the network in lower case.
     pub name: Option<String>,
     /// The vector widths in bits that the object has code for, of which a run uses the widest that the CPU has. Empty, the
-    /// default, for all of the platform: 128 (every CPU), 256 (AVX2 and FMA) and 512 (AVX-512F) on x86-64.
+    /// default, for all of the platform: 128 (every CPU), 256 (AVX2 and FMA) and 512 (AVX-512F) on x86-64, 128 on aarch64.
     pub vector_bits: Vec<usize>,
     /// Whether the object holds the weights; otherwise they are a file of their own.
     pub embed: bool,
-    /// The platform, `x86_64-unknown-linux-gnu`; by default this one.
+    /// The platform, such as `x86_64-unknown-linux-gnu`, `x86_64-apple-darwin`, `x86_64-pc-windows-msvc`,
+    /// `aarch64-unknown-linux-gnu` or `aarch64-apple-darwin`; by default this one. Code for a machine of another
+    /// architecture needs the feature `arm64`.
     pub platform: Option<String>,
     /// Passes and algorithms. Threads, instructions and the vector width are those of the object.
     pub compile: CompileOptions,
@@ -257,13 +260,16 @@ fn targets(options: &ObjectOptions) -> Result<(Triple, Vec<Target>), ObjectError
         })?,
     };
     let platform = triple.to_string();
-    let known: Vec<usize> = match triple.architecture {
+    check_platform(&triple).map_err(|error| ObjectError::Platform {
+        platform: platform.clone(),
+        reason: match error {
+            CodegenError::Target { reason } => reason,
+            other => other.to_string(),
+        },
+    })?;
+    let known = match triple.architecture {
         Architecture::X86_64 => VECTOR_BITS.to_vec(),
-        Architecture::Aarch64(_) => vec![128],
-        _ => {
-            let reason = "objects are for x86-64 and aarch64".to_owned();
-            return Err(ObjectError::Platform { platform, reason });
-        }
+        _ => vec![128],
     };
     let mut widths = if options.vector_bits.is_empty() { known.clone() } else { options.vector_bits.clone() };
     widths.sort_unstable();

@@ -1,6 +1,7 @@
 //! Tests of the public interface, in one program: linking each separately would take longer than running them.
 
 mod activations;
+mod arm64;
 mod attention;
 mod bad_input;
 mod blocks;

@@ -16,7 +16,7 @@ use cranelift_module::{
     DataDescription, DataId, FuncId, Linkage, Module, ModuleReloc, default_libcall_names,
 };
 use cranelift_object::{ObjectBuilder, ObjectModule};
-use target_lexicon::Triple;
+use target_lexicon::{Aarch64Architecture, Architecture, BinaryFormat, Triple};
 
 use self::driver::Operands;
 use self::layout::HEADER_BYTES;
@@ -26,6 +26,7 @@ use super::{CodegenError, refused};
 use crate::abi::{ALIGNMENT, symbol};
 use crate::plan::{Plan, SlotKind};
 use crate::shape::{DType, Polynomial, Symbol, Type};
+use crate::target::Target;
 
 /// An input or output of a network, in the order of the C function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +83,34 @@ pub enum RunStatus {
     Memory = 4,
     /// An index or a length is outside its limits.
     Index = 5,
+}
+
+/// Checks that there is code for a platform, in its format of object files.
+///
+/// ```
+/// use windlass_compiler::codegen::object::check_platform;
+/// assert!(check_platform(&"x86_64-apple-darwin".parse()?).is_ok());
+/// assert!(check_platform(&"aarch64-pc-windows-msvc".parse()?).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`CodegenError::Target`].
+pub fn check_platform(triple: &Triple) -> Result<(), CodegenError> {
+    let refused = |reason: &str| Err(CodegenError::Target { reason: reason.to_owned() });
+    let target = match (triple.architecture, triple.binary_format) {
+        (Architecture::X86_64, BinaryFormat::Elf | BinaryFormat::Macho | BinaryFormat::Coff) => {
+            Target::x86_64(128)
+        }
+        (Architecture::Aarch64(Aarch64Architecture::Aarch64), BinaryFormat::Elf | BinaryFormat::Macho) => {
+            Target::aarch64()
+        }
+        (Architecture::Aarch64(_), _) => {
+            return refused("objects for aarch64 are little-endian, for Linux or macOS");
+        }
+        _ => return refused("objects are for x86-64 and aarch64, as ELF, Mach-O or COFF"),
+    };
+    Isas::portable(&target, triple).map(|_| ())
 }
 
 /// The version of the format of weights.
@@ -287,7 +316,7 @@ impl Writer<'_> {
         let signature = self.signature(0, Some(I32));
         let name = symbol(self.object.name, "widest_vectors");
         let id = self.declare(&name, Linkage::Local, &signature)?;
-        if !matches!(self.object.triple.architecture, target_lexicon::Architecture::X86_64) {
+        if !matches!(self.object.triple.architecture, Architecture::X86_64) {
             self.define((id, &name), signature, isas, |_, builder, _| {
                 let bits = builder.ins().iconst(I32, 128);
                 builder.ins().return_(&[bits]);
