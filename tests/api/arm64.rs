@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use ndarray::ArrayD;
 use serde::Deserialize;
 use windlass::object::ObjectOptions;
-use windlass::{AnyNetwork, Builder, Dynamic, Layer, Model, Sizes, Symbol, network};
+use windlass::{AnyNetwork, Builder, Dynamic, Layer, Model, Sizes, network};
 use windlass_compiler::interp::{self, Array, Bindings, Data};
 
 use crate::support::arm64::{Run, is_available, options, run};
@@ -195,7 +195,7 @@ fn other_layers_and_networks_agree_with_the_interpreter() {
     let model = Sequences::model(3).unwrap();
     let tokens = Data::Int((0..21).map(|index| index * 5 % 9).collect());
     let steps = Data::Int(vec![7, 3, 1]);
-    let sizes = Sizes::from(3).with(Symbol::new("T"), 7);
+    let sizes = Sizes::from(3).with("T".parse().unwrap(), 7);
     all.push(("sequences", compared(&model, "sequences", sizes, &[("tokens", tokens), ("steps", steps)])));
     let model = Blocks::model(3).unwrap();
     all.push(("blocks", compared(&model, "blocks", 3.into(), &[("image", real(3 * 5 * 324, 8))])));
