@@ -14,7 +14,8 @@ use std::collections::BTreeSet;
 
 use ndarray::ArrayD;
 use task::{Kind, Task};
-use windlass::{Dynamic, Model, Options};
+use windlass::object::TrainedState;
+use windlass::{Dynamic, Model, Options, Trainer, TrainerOptions};
 use windlass_compiler::autodiff::{Loss, OutputLoss, TrainingOptions, training_graph};
 use windlass_compiler::codegen::FallbackReason;
 use windlass_compiler::dump::Dump;
@@ -329,6 +330,7 @@ fn small_relatives_run_on_arm() {
             sizes: vec![1],
             inputs: inputs.collect(),
             outputs: expected.iter().map(Vec::len).collect(),
+            train: None,
         });
         all.push((entry.name, expected));
     }
@@ -340,6 +342,63 @@ fn small_relatives_run_on_arm() {
                 assert!(error <= 2e-5 * scale, "{name}, element {index}: {got}, expected {expected}");
             }
         }
+    }
+}
+
+/// A training step on 64-bit ARM changes parameters as one on this machine does. Rounding moves a few activations across a
+/// kink, so changes are compared as a whole: see `oracle::TOLERANCE_PAST_KINKS`.
+#[test]
+fn small_relatives_learn_on_arm() {
+    if !arm64::is_available() {
+        return;
+    }
+    let mut runs = Vec::new();
+    let mut all = Vec::new();
+    let training = TrainerOptions { seed: 7, ..TrainerOptions::default() };
+    for entry in zoo::SMALL_NETWORKS {
+        let task = Task::new((entry.graph)(), Kind::Train).unwrap();
+        let sources = task.sources(2, 2, 0.0);
+        let network = Dynamic::new((entry.graph)().clone()).unwrap();
+        let mut model = Model::of(network.clone(), 0, &Options::default().threads(1)).unwrap();
+        for name in model.parameters().names().to_vec() {
+            let Array { sizes, .. } = &sources[&name];
+            let values = sources[&name].real().to_vec();
+            model.set_parameter(&name, &ArrayD::from_shape_vec(&sizes[..], values).unwrap()).unwrap();
+        }
+        let options = arm64::options(&entry.name.replace(' ', "_")).train(training.clone());
+        let files = model.object(&options).unwrap();
+        let (name, shape) = network.inputs().next().unwrap();
+        let (x, labels) = (sources[name].real(), sources["labels"].int());
+        let before = model.parameters().clone();
+        let x = ArrayD::from_shape_vec(shape.concrete(2), x.to_vec()).unwrap();
+        let mut trainer = Trainer::new(model, training.clone()).unwrap();
+        trainer.step([(name, x.view())], labels).unwrap();
+        runs.push(arm64::Run {
+            files,
+            sizes: vec![2],
+            inputs: vec![
+                x.iter().flat_map(|value| value.to_le_bytes()).collect(),
+                labels.iter().flat_map(|label| label.to_le_bytes()).collect(),
+            ],
+            outputs: vec![trainer.outputs().len(), 1],
+            train: Some(0.1),
+        });
+        all.push((entry.name, before, trainer));
+    }
+    for ((name, before, trainer), outputs) in all.iter().zip(arm64::run(&runs)) {
+        let state: Vec<u8> = outputs[2].iter().flat_map(|word| word.to_le_bytes()).collect();
+        let trained = TrainedState::read(trainer.network(), &training, &state).unwrap();
+        let (mut error, mut change) = (0.0, 0.0);
+        for parameter in before.names() {
+            let [before, own, got] = [before, trainer.model().parameters(), trained.parameters()]
+                .map(|parameters| parameters.get(parameter).unwrap());
+            for ((before, own), got) in before.iter().zip(own).zip(got) {
+                let (before, own, got) = (f64::from(*before), f64::from(*own), f64::from(*got));
+                error += (got - own).powi(2);
+                change += (own - before).powi(2);
+            }
+        }
+        assert!(change > 0.0 && error <= (1e-2f64).powi(2) * change, "{name}: {error} of {change}");
     }
 }
 

@@ -71,6 +71,7 @@ fn layers_agree_with_pytorch() {
                 sizes: vec![case.x.sizes[0]],
                 inputs: vec![bytes(case.x.values.iter().map(|value| *value as f32))],
                 outputs: vec![case.y.values.len()],
+                train: None,
             }
         })
         .collect();
@@ -165,7 +166,8 @@ fn compared<N: AnyNetwork>(
     let outputs = graph.outputs().iter().map(|output| outcome.outputs[&output.name].real().to_vec());
     let expected: Vec<Vec<f64>> = outputs.collect();
     let sizes = sizes.iter().map(|(_, size)| size).collect();
-    (Run { files, sizes, inputs: memory, outputs: expected.iter().map(Vec::len).collect() }, expected)
+    let outputs = expected.iter().map(Vec::len).collect();
+    (Run { files, sizes, inputs: memory, outputs, train: None }, expected)
 }
 
 fn real(count: usize, seed: u32) -> Data<f64> {

@@ -18,6 +18,8 @@ pub(crate) struct Run {
     pub(crate) inputs: Vec<Vec<u8>>,
     /// The elements of each output.
     pub(crate) outputs: Vec<usize>,
+    /// The learning rate of a training step, which is taken instead of a run. The state is one more output.
+    pub(crate) train: Option<f32>,
 }
 
 const COMPILER: &str = "aarch64-linux-gnu-gcc";
@@ -46,12 +48,13 @@ fn program(runs: &[Run]) -> String {
                void *result = memory(bytes);\n  if (fread(result, 1, bytes, stdin) != bytes) exit(20);\n\
                return result;\n}\n\
              int main(void) {\n";
-    for (index, Run { files, sizes, inputs, outputs }) in runs.iter().enumerate() {
-        let name = &files.name;
+    for (index, Run { files, sizes, inputs, outputs, train }) in runs.iter().enumerate() {
+        let (name, upper) = (&files.name, files.name.to_uppercase());
         let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
         let sizes = sizes.join(", ");
+        let step = if train.is_some() { "_step" } else { "" };
         text += &format!(
-            "{{ size_t bytes = {name}_arena_bytes({sizes});\n  char *arena = memory(bytes + 64);\n\
+            "{{ size_t bytes = {name}{step}_arena_bytes({sizes});\n  char *arena = memory(bytes + 64);\n\
              for (int i = 0; i < 64; i++) arena[bytes + i] = 77;\n"
         );
         let mut ports = String::new();
@@ -59,17 +62,30 @@ fn program(runs: &[Run]) -> String {
             text += &format!("  void *i{port} = content({});\n", bytes.len());
             ports += &format!(", i{port}");
         }
+        if let Some(rate) = train {
+            ports += &format!(", {rate:?}f");
+        }
         for (port, elements) in outputs.iter().enumerate() {
             text += &format!("  void *o{port} = memory({});\n", 4 * elements);
             ports += &format!(", o{port}");
         }
-        text += &format!(
-            "  for (int i = 0; i < 2; i++) {{\n    int status = {name}_run(NULL, arena, {sizes}{ports});\n\
-             if (status) {{ fprintf(stderr, \"{name} returned %d\\n\", status); return 1; }}\n  }}\n\
-             for (int i = 0; i < 64; i++) if (arena[bytes + i] != 77) return 30;\n"
-        );
+        text += &match train {
+            None => format!(
+                "  for (int i = 0; i < 2; i++) {{\n    int status = {name}_run(NULL, arena, {sizes}{ports});\n\
+                 if (status) {{ fprintf(stderr, \"{name} returned %d\\n\", status); return 1; }}\n  }}\n"
+            ),
+            Some(_) => format!(
+                "  void *state = memory({upper}_STATE_BYTES);\n  int status = {name}_init(state);\n\
+                 if (!status) status = {name}_step(state, arena, {sizes}{ports});\n\
+                 if (status) {{ fprintf(stderr, \"{name} returned %d\\n\", status); return 1; }}\n"
+            ),
+        };
+        text += "  for (int i = 0; i < 64; i++) if (arena[bytes + i] != 77) return 30;\n";
         for (port, elements) in outputs.iter().enumerate() {
             text += &format!("  fwrite(o{port}, 4, {elements}, stdout);\n");
+        }
+        if train.is_some() {
+            text += &format!("  fwrite(state, 1, {upper}_STATE_BYTES, stdout);\n");
         }
         text += &format!("  if ({name}_supported() != 128) return {}; }}\n", 40 + index % 80);
     }
@@ -100,10 +116,19 @@ pub(crate) fn run(runs: &[Run]) -> Vec<Vec<Vec<f32>>> {
         .unwrap();
     assert!(ran.status.success(), "{}: {}", ran.status, String::from_utf8_lossy(&ran.stderr));
     let mut numbers = ran.stdout.chunks(4).map(|word| f32::from_le_bytes(word.try_into().unwrap()));
-    let outputs = runs
-        .iter()
-        .map(|run| run.outputs.iter().map(|&elements| numbers.by_ref().take(elements).collect()).collect());
+    let outputs = runs.iter().map(|run| {
+        let state = run.train.map(|_| state_bytes(&run.files) / 4);
+        let all = run.outputs.iter().copied().chain(state);
+        all.map(|elements| numbers.by_ref().take(elements).collect()).collect()
+    });
     let outputs = outputs.collect();
     assert!(numbers.next().is_none());
     outputs
+}
+
+/// The bytes of the state, from the header.
+fn state_bytes(files: &ObjectFiles) -> usize {
+    let mut lines = files.header.lines();
+    let bytes = lines.find_map(|line| line.strip_prefix("#define ")?.split_once("_STATE_BYTES "));
+    bytes.expect("the header of an object that trains").1.parse().unwrap()
 }
