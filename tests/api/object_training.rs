@@ -111,13 +111,17 @@ fn program(files: &ObjectFiles, call: &Call) -> String {
 
 /// Compiles and runs it; returns its status if that is not 0.
 fn from_c(files: &ObjectFiles, call: &Call) -> Result<Trained, i32> {
+    compiled(files, call, &program(files, call))
+}
+
+fn compiled(files: &ObjectFiles, call: &Call, text: &str) -> Result<Trained, i32> {
     let folder = tempfile::tempdir().unwrap();
     files.write(folder.path()).unwrap();
     for (index, bytes) in call.inputs.iter().enumerate() {
         std::fs::write(folder.path().join(format!("i{index}")), bytes).unwrap();
     }
     std::fs::write(folder.path().join("x"), &call.run.1).unwrap();
-    let (status, _) = run_c(folder.path(), &files.name, &program(files, call));
+    let (status, _) = run_c(folder.path(), &files.name, text);
     if status != 0 {
         return Err(status);
     }
@@ -246,6 +250,58 @@ fn sequences_are_aligned_as_by_the_trainer() -> Outcome {
         assert_eq!(from_c(&files, &call(&[7, 8])).err(), Some(5));
     }
     Ok(())
+}
+
+/// States that recurrent layers carry from step to step are inputs and outputs of the step.
+#[test]
+fn states_are_carried_by_the_caller() -> Outcome {
+    let training = TrainerOptions { carry_states: true, ..TrainerOptions::default() };
+    let model = Model::<Speech>::with_parameters(Speech::model(3)?.parameters().clone(), &options(128))?;
+    let files = model.object(&ObjectOptions::default().vector_bits([128]).train(training.clone()))?;
+    let x = ndarray::Array4::from_shape_vec((STEPS, 2, 7, 3), noise(STEPS * 42, 5))?;
+    let labels = ndarray::Array2::from_shape_fn((2, 7), |(sample, step)| ((sample + 3 * step) % 5) as i32);
+    let mut trainer = Trainer::new(model, at_rate(training))?;
+    for x in x.outer_iter() {
+        trainer.step(&x, &labels)?;
+    }
+    let manifest: serde_json::Value = serde_json::from_str(&files.manifest)?;
+    let names = |list: &str| -> Vec<String> {
+        let list = manifest["training"][list].as_array().into_iter().flatten();
+        list.map(|port| port["name"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let (inputs, outputs) = (names("inputs"), names("outputs"));
+    assert_eq!((inputs.len(), inputs.first().map(String::as_str)), (4, Some("frames")), "{inputs:?}");
+    assert_eq!((outputs.len(), outputs.last().map(String::as_str)), (4, Some("loss")), "{outputs:?}");
+    // The C program copies each state from the output to the input.
+    let call = Call {
+        sizes: vec![2, 7],
+        inputs: inputs
+            .iter()
+            .map(|name| match name.as_str() {
+                "frames" => bytes_of(x.as_slice().unwrap()),
+                "labels" => bytes_of_tokens(&labels.as_slice().unwrap().repeat(STEPS)),
+                _ => vec![0; STEPS * 2 * 6 * 4],
+            })
+            .collect(),
+        outputs: outputs
+            .iter()
+            .map(|name| match name.as_str() {
+                "loss" => 1,
+                "output" => 70,
+                _ => 12,
+            })
+            .collect(),
+        run: (vec![2, 7], bytes_of(&x.as_slice().unwrap()[..42]), 70),
+    };
+    let mut text = program(&files, &call);
+    for (input, name) in inputs.iter().enumerate().filter(|(_, name)| outputs.contains(name)) {
+        let output = outputs.iter().position(|output| output == name).ok_or("a state")?;
+        text = text.replace(&format!("(void *)(i{input} + step * 48)"), &format!("(void *)i{input}"));
+        let end = "if (status) return status;\n";
+        text = text.replace(end, &format!("{end}    memcpy(i{input}, o{output}, 48);\n"));
+    }
+    let trained = compiled(&files, &call, &text).map_err(|status| format!("status {status}"))?;
+    compare(&trainer, &trained, "carried states")
 }
 
 #[test]

@@ -123,7 +123,7 @@ int {name}_supported(void);
 /* The bytes of the arena of a run: memory whose content does not matter. */
 size_t {name}_arena_bytes({sizes});
 
-/* Runs the network on a batch; returns a status. Weights: {whose}.
+/* Runs the network on a batch; returns a status. Outputs must not overlap other memory. Weights: {whose}.
 {} */
 int {name}_run(const void *weights, void *arena, {sizes}, {});
 
@@ -168,7 +168,7 @@ fn training_text(object: &Object<'_>, training: &Training<'_>) -> String {
 size_t {name}_step_arena_bytes({sizes});
 
 /* Takes a step of training on a batch, which updates the state; returns a status. If that is not {upper}_DONE, the state is
- * unchanged.
+ * unchanged. Outputs must not overlap other memory.
 {} */
 int {name}_step(void *state, void *arena, {sizes}, {}, float learning_rate, {});
 
