@@ -14,6 +14,7 @@ use std::path::Path;
 
 use thiserror::Error as ThisError;
 use windlass_compiler::pipeline::CompileOptions;
+use windlass_compiler::shape::{Sizes, Symbol};
 
 pub use self::state::TrainedState;
 use crate::atomic_file;
@@ -39,6 +40,8 @@ pub struct ObjectOptions {
     pub vector_bits: Vec<usize>,
     /// Whether the object holds the weights, or the initial state of its training; otherwise they are a file of their own.
     pub embed: bool,
+    /// Sizes of runs for which the Rust module has a type with the memory of its runs, and the C header their number of bytes.
+    pub sizes: Option<Sizes>,
     /// How the object trains the network; by default it cannot. Callers give the learning rate of each step, instead of
     /// [`TrainerOptions::schedule`].
     pub training: Option<TrainerOptions>,
@@ -69,6 +72,18 @@ impl ObjectOptions {
     #[must_use]
     pub fn embed(mut self, embed: bool) -> Self {
         self.embed = embed;
+        self
+    }
+
+    /// Adds memory for runs of these sizes: a batch, and values of the other open sizes of the network.
+    ///
+    /// ```
+    /// use windlass_runtime::object::ObjectOptions;
+    /// assert!(ObjectOptions::default().sizes(1).sizes.is_some());
+    /// ```
+    #[must_use]
+    pub fn sizes(mut self, sizes: impl Into<Sizes>) -> Self {
+        self.sizes = Some(sizes.into());
         self
     }
 
@@ -131,6 +146,12 @@ pub enum ObjectError {
     Training {
         /// The setting.
         setting: &'static str,
+    },
+    /// Sizes of runs that are missing, 0 or too large.
+    #[error("`sizes` needs a value of {size} from 1, with which the network fits in memory")]
+    Sizes {
+        /// The open size.
+        size: Symbol,
     },
     /// Bytes that are not the state of a training.
     #[error("{problem}; give all the bytes of the state, and the options that the object was built with")]

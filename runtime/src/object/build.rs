@@ -8,6 +8,7 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileError, plan_for};
 use windlass_compiler::plan::{Features, Plan};
+use windlass_compiler::shape::{Sizes, Symbol};
 use windlass_compiler::target::{Target, VECTOR_BITS};
 
 use super::ports::{ports, step_ports};
@@ -47,13 +48,15 @@ pub(super) fn build<N: AnyNetwork>(model: &Model<N>, options: &ObjectOptions) ->
         embedded: None,
         training: None,
     };
+    let fixed =
+        options.sizes.as_ref().map(|sizes| Fixed::new(&object, sizes)).transpose().map_err(refused)?;
     let Some(trainer) = &options.training else {
         let weights = weights(&object, model.parameters()).map_err(|error| match error {
             WeightsError::Compile(reason) => failed(reason),
             WeightsError::Other(error) => error,
         })?;
         object.embedded = options.embed.then_some(&weights);
-        let files = files(&object, graph, &weights)?;
+        let files = files(&object, graph, &weights, fixed.as_ref())?;
         return Ok(ObjectFiles { weights: (!options.embed).then(|| weights.clone()), ..files });
     };
     let step = state::checked_step(model.network(), trainer)?;
@@ -70,12 +73,41 @@ pub(super) fn build<N: AnyNetwork>(model: &Model<N>, options: &ObjectOptions) ->
         least_batch: if single_value(&step.graph).is_some() { 2 } else { 1 },
         embedded: options.embed.then_some(&first),
     });
-    let files = files(&object, graph, &first)?;
+    let files = files(&object, graph, &first, fixed.as_ref())?;
     Ok(ObjectFiles { state: (!options.embed).then(|| first.clone()), ..files })
 }
 
+/// Sizes of runs, and what their memory takes.
+pub(super) struct Fixed {
+    pub(super) sizes: Sizes,
+    pub(super) arena_bytes: usize,
+}
+
+impl Fixed {
+    fn new(object: &Object<'_>, sizes: &Sizes) -> Result<Self, ObjectError> {
+        let symbols = object.symbols();
+        let has = |size: &Symbol| sizes.get(*size).is_some_and(|value| value > 0);
+        if let Some(&size) = symbols.iter().find(|size| !has(size)) {
+            return Err(ObjectError::Sizes { size });
+        }
+        let counts = object.inputs.iter().chain(object.outputs).map(|port| port.ty.shape.elements(sizes));
+        let most = isize::MAX as usize / 4;
+        match object.arena_bytes(sizes).filter(|bytes| *bytes <= most) {
+            Some(arena_bytes) if counts.into_iter().all(|count| count <= most) => {
+                Ok(Fixed { sizes: sizes.clone(), arena_bytes })
+            }
+            _ => Err(ObjectError::Sizes { size: symbols.last().copied().unwrap_or(Symbol::BATCH) }),
+        }
+    }
+}
+
 /// All files but the weights or the state, which are `values`.
-fn files(object: &Object<'_>, graph: &Graph, values: &[u8]) -> Result<ObjectFiles, Error> {
+fn files(
+    object: &Object<'_>,
+    graph: &Graph,
+    values: &[u8],
+    fixed: Option<&Fixed>,
+) -> Result<ObjectFiles, Error> {
     let failed = |reason: CodegenError| Error::Compile {
         network: graph.name().to_owned(),
         reason: Box::new(CompileError::from(reason)),
@@ -83,8 +115,8 @@ fn files(object: &Object<'_>, graph: &Graph, values: &[u8]) -> Result<ObjectFile
     let bytes = object.emit().map_err(failed)?;
     Ok(ObjectFiles {
         name: object.name.to_owned(),
-        header: header::text(object),
-        rust: rust::text(object),
+        header: header::text(object, fixed),
+        rust: rust::text(object, fixed),
         manifest: manifest::text(object, graph, &bytes, values),
         object: bytes,
         weights: None,

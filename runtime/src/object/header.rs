@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use windlass_compiler::codegen::object::{Object, ObjectPort, Training};
 use windlass_compiler::shape::{DType, Symbol};
 
+use super::build::Fixed;
+
 /// The name of an open size in C.
 pub(super) fn size_name(symbol: Symbol) -> String {
     if symbol == Symbol::BATCH { "batch".to_owned() } else { symbol.to_string() }
@@ -76,7 +78,7 @@ fn rows(ports: &[Named<'_>]) -> String {
 }
 
 /// The header.
-pub(super) fn text(object: &Object<'_>) -> String {
+pub(super) fn text(object: &Object<'_>, fixed: Option<&Fixed>) -> String {
     let name = object.name;
     let upper = name.to_uppercase();
     let sizes = size_parameters(object.symbols());
@@ -90,6 +92,12 @@ pub(super) fn text(object: &Object<'_>) -> String {
         (None, None) => "the content of the file of weights".to_owned(),
     };
     let training = object.training.as_ref().map(|training| training_text(object, training));
+    let fixed = fixed.map(|Fixed { sizes, arena_bytes }| {
+        let equal =
+            object.symbols().into_iter().map(|size| format!("{} = {}", size_name(size), sizes.of(size)));
+        let equal = equal.collect::<Vec<_>>().join(", ");
+        format!("/* The same, at {equal}. */\n#define {upper}_ARENA_BYTES {arena_bytes}\n\n")
+    });
     format!(
         "/* The network {name}, compiled by Windlass for vectors of {} bits. The functions need no library, allocate
  * nothing, and may run on several threads at once, each with an arena of its own. */
@@ -123,7 +131,7 @@ int {name}_supported(void);
 /* The bytes of the arena of a run: memory whose content does not matter. */
 size_t {name}_arena_bytes({sizes});
 
-/* Runs the network on a batch; returns a status. Outputs must not overlap other memory. Weights: {whose}.
+{}/* Runs the network on a batch; returns a status. Outputs must not overlap other memory. Weights: {whose}.
 {} */
 int {name}_run(const void *weights, void *arena, {sizes}, {});
 
@@ -134,6 +142,7 @@ int {name}_run(const void *weights, void *arena, {sizes}, {});
 #endif
 ",
         widths.join(", "),
+        fixed.unwrap_or_default(),
         rows(&ports),
         memories.join(", "),
         training.unwrap_or_default()

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use windlass_compiler::codegen::object::{Object, ObjectPort, Training};
 use windlass_compiler::shape::{DType, Polynomial, Symbol};
 
+use super::build::Fixed;
 use super::header::{Named, ports, size_name};
 
 /// The name of an open size in Rust.
@@ -92,7 +93,7 @@ impl Parts {
 }
 
 /// The module.
-pub(super) fn text(object: &Object<'_>) -> String {
+pub(super) fn text(object: &Object<'_>, fixed: Option<&Fixed>) -> String {
     let name = object.name;
     let Parts { typed, listed, pointers, slices, checks, addresses, shapes } =
         Parts::of(object.symbols(), object.inputs, object.outputs, false);
@@ -105,6 +106,7 @@ pub(super) fn text(object: &Object<'_>) -> String {
     };
     let (declared, training) =
         object.training.as_ref().map(|own| training_text(object, own)).unwrap_or_default();
+    let fixed = fixed.map(|fixed| fixed_text(object, fixed)).unwrap_or_default();
     format!(
         "//! The network {name}, compiled by Windlass: functions of `{name}.o`, which the program must be linked with. They need no
 //! library, allocate nothing, and may run on several threads at once, each with an arena of its own.
@@ -179,7 +181,56 @@ pub fn run(
     // SAFETY: all memory has the sizes that the network takes; the function checks the alignment, the weights and indices.
     checked(unsafe {{ {name}_run({weights_address}, arena.as_mut_ptr(), {listed}{addresses}) }})
 }}
-{training}"
+{fixed}{training}"
+    )
+}
+
+/// A type with the memory of runs of some sizes.
+fn fixed_text(object: &Object<'_>, Fixed { sizes, arena_bytes }: &Fixed) -> String {
+    let symbols = object.symbols();
+    let equal = symbols.iter().map(|size| format!("{} of {}", size_name(*size), sizes.of(*size)));
+    let equal = equal.collect::<Vec<_>>().join(", ");
+    let values: String = symbols.iter().map(|size| format!("{}, ", sizes.of(*size))).collect();
+    let (mut parameters, mut arguments) = (String::new(), String::new());
+    let (weights, weights_argument) = match (&object.training, object.embedded) {
+        (None, Some(_)) => ("", ""),
+        _ => (", weights: &[u8]", "weights, "),
+    };
+    for Named { port, is_input, name } in ports(object.inputs, object.outputs) {
+        let slice = if is_input { "&" } else { "&mut " };
+        let _ = write!(parameters, ", {name}: {slice}[{}; {}]", element(port), port.ty.shape.elements(sizes));
+        let _ = write!(arguments, ", {name}");
+    }
+    format!(
+        "
+/// The network with the memory of its runs, at a {equal}: {arena_bytes} bytes, for a `static` or the heap.
+#[repr(C, align(64))]
+pub struct Network {{
+    arena: [u8; {arena_bytes}],
+}}
+
+impl Network {{
+    /// Memory for runs.
+    pub const fn new() -> Self {{
+        Network {{ arena: [0; {arena_bytes}] }}
+    }}
+
+    /// Runs the network: see [`run`].
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn run(&mut self{weights}{parameters}) -> Result<(), Refused> {{
+        run({weights_argument}&mut self.arena, {values}{})
+    }}
+}}
+
+impl Default for Network {{
+    fn default() -> Self {{
+        Self::new()
+    }}
+}}
+",
+        arguments.trim_start_matches(", ")
     )
 }
 

@@ -69,7 +69,7 @@ fn parameters_have_names() {
         embedded: None,
         training: None,
     };
-    let header = header::text(&object);
+    let header = header::text(&object, None);
     assert!(header.contains("const float *x0_in__, float *x0_in__2_);"), "{header}");
-    assert!(rust::text(&object).contains("the input `0.in\\n`"));
+    assert!(rust::text(&object, None).contains("the input `0.in\\n`"));
 }

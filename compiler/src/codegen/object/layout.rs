@@ -63,6 +63,16 @@ impl ArenaLayout {
     }
 }
 
+/// The bytes of the arena of a run at some sizes; `None` if they overflow.
+pub(super) fn arena_bytes(plan: &Plan, sizes: &Sizes) -> Option<usize> {
+    let mut values = Vec::new();
+    plan.sizes.values_into(sizes, &mut values);
+    plan.memory.open.iter().try_fold(ArenaLayout::of(plan).open, |bytes, (size, words)| {
+        let each = words.checked_mul(WORD_BYTES)?.checked_next_multiple_of(ALIGNMENT)?;
+        bytes.checked_add(each.checked_mul(values[size.index()])?)
+    })
+}
+
 /// Where the memory of a plan's `prepack` kernels is, in bytes from the start of the arena. It is the arena of a run whose open
 /// sizes are 1, and the intermediates behind it.
 #[derive(Clone, Copy, Debug)]
@@ -73,13 +83,9 @@ pub(super) struct PackArena {
 
 impl PackArena {
     pub(super) fn of(plan: &Plan) -> Self {
-        let open = plan.memory.open.iter().map(|(_, words)| (words * WORD_BYTES).next_multiple_of(ALIGNMENT));
         let sizes =
             plan.sizes.symbols().into_iter().fold(Sizes::new(), |sizes, symbol| sizes.with(symbol, 1));
-        let mut values = Vec::new();
-        plan.sizes.values_into(&sizes, &mut values);
-        let open = open.zip(&plan.memory.open).map(|(bytes, (size, _))| bytes * values[size.index()]);
-        let prepacking = ArenaLayout::of(plan).open + open.sum::<usize>();
+        let prepacking = arena_bytes(plan, &sizes).expect("the arena of a run of one sample is small");
         PackArena { prepacking, bytes: prepacking + plan.memory.prepacking * WORD_BYTES }
     }
 }

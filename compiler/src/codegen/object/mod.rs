@@ -17,7 +17,7 @@ use self::writer::Writer;
 use super::CodegenError;
 use super::isa::Isas;
 use crate::plan::Plan;
-use crate::shape::{Polynomial, Symbol, Type};
+use crate::shape::{Polynomial, Sizes, Symbol, Type};
 use crate::target::Target;
 
 /// An input or output of a network, in the order of the C function.
@@ -193,6 +193,11 @@ impl Object<'_> {
             return Err(CodegenError::Target { reason: "no instruction set is given".to_owned() });
         };
         Writer::new(self, Isas::portable(&first.target, &self.triple)?)?.write()
+    }
+
+    /// The bytes of the arena of a run at some sizes, for every vector width; `None` if they overflow.
+    pub fn arena_bytes(&self, sizes: &Sizes) -> Option<usize> {
+        self.plans.iter().map(|plan| layout::arena_bytes(plan, sizes)).max()?
     }
 
     /// The bytes of the arena that makes weights from a state.
