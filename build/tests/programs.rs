@@ -94,7 +94,7 @@ fn programs_depend_on_no_crate() {
 const GRAPH: &str = r#"graph Halves {
   %0 = input {name = "x", type = "f32[N, 3]"}
   %1 = parameter {name = "f.weight", shape = "[2, 3]", init = {constant = 0.5}}
-  %2 = dense(%0, %1)
+  %2 = linear(%0, %1)
   output "y" = %2
 }
 "#;

@@ -40,6 +40,9 @@ pub struct ObjectOptions {
     pub vector_bits: Vec<usize>,
     /// Whether the object holds the weights, or the initial state of its training; otherwise they are a file of their own.
     pub embed: bool,
+    /// Whether runs continue sequences: each begins with the states that recurrent layers had after the one before, which the
+    /// caller keeps as a block of memory, the stream. The network must read its sequences forwards.
+    pub streaming: bool,
     /// Sizes of runs for which the Rust module has a type with the memory of its runs, and the C header their number of bytes.
     pub sizes: Option<Sizes>,
     /// How the object trains the network; by default it cannot. Callers give the learning rate of each step, instead of
@@ -72,6 +75,13 @@ impl ObjectOptions {
     #[must_use]
     pub fn embed(mut self, embed: bool) -> Self {
         self.embed = embed;
+        self
+    }
+
+    /// Lets runs continue sequences, or not.
+    #[must_use]
+    pub fn streaming(mut self, streaming: bool) -> Self {
+        self.streaming = streaming;
         self
     }
 

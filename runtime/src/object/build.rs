@@ -3,8 +3,8 @@
 use flate2::Crc;
 use target_lexicon::{Architecture, Triple};
 use windlass_compiler::codegen::CodegenError;
-use windlass_compiler::codegen::object::{Object, StateLayout, Training, check_platform};
-use windlass_compiler::graph::Graph;
+use windlass_compiler::codegen::object::{Object, ObjectPort, StateLayout, Training, check_platform};
+use windlass_compiler::graph::{Graph, Stateful, with_states};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::{CompileError, plan_for};
 use windlass_compiler::plan::{Features, Plan};
@@ -36,14 +36,25 @@ pub(super) fn build<N: AnyNetwork>(model: &Model<N>, options: &ObjectOptions) ->
         };
         targets.iter().map(plan).collect()
     };
-    let plans = planned(graph, Mode::Inference, "")?;
-    let (inputs, outputs) = ports(graph);
+    let stateful = options.streaming.then(|| with_states(graph)).transpose()?;
+    let run = stateful.as_ref().map_or(graph, |stateful| &stateful.graph);
+    let plans = planned(run, Mode::Inference, "")?;
+    let (mut inputs, mut outputs) = ports(run);
+    let mut states = Vec::new();
+    if let Some(Stateful { states: named, .. }) = &stateful {
+        let is_state = |port: &mut ObjectPort| named.iter().any(|(name, _)| port.name == *name);
+        states = inputs.extract_if(.., is_state).collect();
+        outputs.retain_mut(|port| !is_state(port));
+        // A sequence that has ended has no more steps.
+        inputs.iter_mut().for_each(|port| port.least = 0);
+    }
     let mut object = Object {
         name: &name,
         plans: &plans,
         inputs: &inputs,
         outputs: &outputs,
-        id: identity(graph, &plans),
+        states: &states,
+        id: identity(run, &plans),
         triple,
         embedded: None,
         training: None,
@@ -81,6 +92,7 @@ pub(super) fn build<N: AnyNetwork>(model: &Model<N>, options: &ObjectOptions) ->
 pub(super) struct Fixed {
     pub(super) sizes: Sizes,
     pub(super) arena_bytes: usize,
+    pub(super) stream_bytes: usize,
 }
 
 impl Fixed {
@@ -92,9 +104,11 @@ impl Fixed {
         }
         let counts = object.inputs.iter().chain(object.outputs).map(|port| port.ty.shape.elements(sizes));
         let most = isize::MAX as usize / 4;
-        match object.arena_bytes(sizes).filter(|bytes| *bytes <= most) {
-            Some(arena_bytes) if counts.into_iter().all(|count| count <= most) => {
-                Ok(Fixed { sizes: sizes.clone(), arena_bytes })
+        match (object.arena_bytes(sizes), object.stream_bytes(sizes.batch())) {
+            (Some(arena_bytes), Some(stream_bytes))
+                if counts.into_iter().chain([arena_bytes, stream_bytes]).all(|count| count <= most) =>
+            {
+                Ok(Fixed { sizes: sizes.clone(), arena_bytes, stream_bytes })
             }
             _ => Err(ObjectError::Sizes { size: symbols.last().copied().unwrap_or(Symbol::BATCH) }),
         }

@@ -92,7 +92,20 @@ pub(super) fn text(object: &Object<'_>, fixed: Option<&Fixed>) -> String {
         (None, None) => "the content of the file of weights".to_owned(),
     };
     let training = object.training.as_ref().map(|training| training_text(object, training));
-    let fixed = fixed.map(|Fixed { sizes, arena_bytes }| {
+    let (stream, stream_parameter) = match object.states {
+        [] => (String::new(), ""),
+        _ => (
+            format!(
+                "/* The bytes of a stream: memory that holds the states of sequences between runs, aligned like the weights. Zeros begin
+ * new sequences. */
+size_t {name}_stream_bytes(size_t batch);
+
+"
+            ),
+            "void *stream, ",
+        ),
+    };
+    let fixed = fixed.map(|Fixed { sizes, arena_bytes, .. }| {
         let equal =
             object.symbols().into_iter().map(|size| format!("{} = {}", size_name(size), sizes.of(size)));
         let equal = equal.collect::<Vec<_>>().join(", ");
@@ -128,12 +141,12 @@ enum {upper}_STATUS {{
 /* The bits of the vectors that runs use on this CPU, 0 if it has none of them. */
 int {name}_supported(void);
 
-/* The bytes of the arena of a run: memory whose content does not matter. */
+/* The bytes of the arena of a run: memory whose content does not matter. SIZE_MAX if they overflow. */
 size_t {name}_arena_bytes({sizes});
 
-{}/* Runs the network on a batch; returns a status. Outputs must not overlap other memory. Weights: {whose}.
+{}{stream}/* Runs the network on a batch; returns a status. Outputs must not overlap other memory. Weights: {whose}.
 {} */
-int {name}_run(const void *weights, void *arena, {sizes}, {});
+int {name}_run(const void *weights, {stream_parameter}void *arena, {sizes}, {});
 
 {}#ifdef __cplusplus
 }}

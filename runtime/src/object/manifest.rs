@@ -70,6 +70,7 @@ pub(super) fn text(object: &Object<'_>, graph: &Graph, bytes: &[u8], values: &[u
         "sizes": object.symbols().into_iter().map(size_name).collect::<Vec<_>>(),
         "inputs": object.inputs.iter().map(port).collect::<Vec<_>>(),
         "outputs": object.outputs.iter().map(port).collect::<Vec<_>>(),
+        "states": object.states.iter().map(port).collect::<Vec<_>>(),
         "object": { "bytes": bytes.len(), "crc32": checksum(bytes) },
         "weights": weights,
         "variants": variants.collect::<Vec<_>>(),

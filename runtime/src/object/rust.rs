@@ -107,6 +107,29 @@ pub(super) fn text(object: &Object<'_>, fixed: Option<&Fixed>) -> String {
     let (declared, training) =
         object.training.as_ref().map(|own| training_text(object, own)).unwrap_or_default();
     let fixed = fixed.map(|fixed| fixed_text(object, fixed)).unwrap_or_default();
+    let (mut stream_declared, mut stream_function) = (String::new(), String::new());
+    let [stream_pointer, stream_slice, stream_check, stream_address] = match object.states {
+        [] => [""; 4],
+        _ => {
+            stream_declared = format!("    fn {name}_stream_bytes(batch: usize) -> usize;\n");
+            stream_function = format!(
+                "/// The bytes of a stream: memory that holds the states of sequences between runs, aligned to [`ALIGNMENT`]. Zeros begin
+/// new sequences.
+pub fn stream_bytes(batch: usize) -> usize {{
+    // SAFETY: the function computes a number from a number.
+    unsafe {{ {name}_stream_bytes(batch) }}
+}}
+
+"
+            );
+            [
+                "stream: *mut u8, ",
+                "    stream: &mut [u8],\n",
+                "stream.len() < stream_bytes(batch) || ",
+                "stream.as_mut_ptr(), ",
+            ]
+        }
+    };
     format!(
         "//! The network {name}, compiled by Windlass: functions of `{name}.o`, which the program must be linked with. They need no
 //! library, allocate nothing, and may run on several threads at once, each with an arena of its own.
@@ -115,8 +138,8 @@ pub(super) fn text(object: &Object<'_>, fixed: Option<&Fixed>) -> String {
 unsafe extern \"C\" {{
     fn {name}_supported() -> i32;
     fn {name}_arena_bytes({typed}) -> usize;
-    fn {name}_run(weights: *const u8, arena: *mut u8, {typed}{pointers}) -> i32;
-{declared}}}
+    fn {name}_run(weights: *const u8, {stream_pointer}arena: *mut u8, {typed}{pointers}) -> i32;
+{stream_declared}{declared}}}
 
 /// The alignment of weights and arena, in bytes.
 pub const ALIGNMENT: usize = 64;
@@ -164,29 +187,29 @@ pub fn arena_bytes({typed}) -> usize {{
     unsafe {{ {name}_arena_bytes({listed}) }}
 }}
 
-/// Runs the network. {whose} the arena must be aligned to [`ALIGNMENT`].
+{stream_function}/// Runs the network. {whose} the arena must be aligned to [`ALIGNMENT`].
 ///
 {shapes}///
 /// # Errors
 /// [`Refused`].
 #[allow(clippy::too_many_arguments)]
 pub fn run(
-{weights}    arena: &mut [u8],
+{weights}{stream_slice}    arena: &mut [u8],
     {typed}
 {slices}) -> Result<(), Refused> {{
-    if {weights_check}arena.len() < arena_bytes({listed}){checks}
+    if {weights_check}{stream_check}arena.len() < arena_bytes({listed}){checks}
     {{
         return Err(Refused::Memory);
     }}
     // SAFETY: all memory has the sizes that the network takes; the function checks the alignment, the weights and indices.
-    checked(unsafe {{ {name}_run({weights_address}, arena.as_mut_ptr(), {listed}{addresses}) }})
+    checked(unsafe {{ {name}_run({weights_address}, {stream_address}arena.as_mut_ptr(), {listed}{addresses}) }})
 }}
 {fixed}{training}"
     )
 }
 
 /// A type with the memory of runs of some sizes.
-fn fixed_text(object: &Object<'_>, Fixed { sizes, arena_bytes }: &Fixed) -> String {
+fn fixed_text(object: &Object<'_>, Fixed { sizes, arena_bytes, stream_bytes }: &Fixed) -> String {
     let symbols = object.symbols();
     let equal = symbols.iter().map(|size| format!("{} of {}", size_name(*size), sizes.of(*size)));
     let equal = equal.collect::<Vec<_>>().join(", ");
@@ -195,6 +218,20 @@ fn fixed_text(object: &Object<'_>, Fixed { sizes, arena_bytes }: &Fixed) -> Stri
     let (weights, weights_argument) = match (&object.training, object.embedded) {
         (None, Some(_)) => ("", ""),
         _ => (", weights: &[u8]", "weights, "),
+    };
+    let (field, value, argument, reset) = match object.states {
+        [] => (String::new(), String::new(), "", ""),
+        _ => (
+            format!("    stream: [u8; {stream_bytes}],\n"),
+            format!(", stream: [0; {stream_bytes}]"),
+            "&mut self.stream, ",
+            "
+
+    /// Begins new sequences.
+    pub fn reset(&mut self) {
+        self.stream.fill(0);
+    }",
+        ),
     };
     for Named { port, is_input, name } in ports(object.inputs, object.outputs) {
         let slice = if is_input { "&" } else { "&mut " };
@@ -207,12 +244,12 @@ fn fixed_text(object: &Object<'_>, Fixed { sizes, arena_bytes }: &Fixed) -> Stri
 #[repr(C, align(64))]
 pub struct Network {{
     arena: [u8; {arena_bytes}],
-}}
+{field}}}
 
 impl Network {{
     /// Memory for runs.
     pub const fn new() -> Self {{
-        Network {{ arena: [0; {arena_bytes}] }}
+        Network {{ arena: [0; {arena_bytes}]{value} }}
     }}
 
     /// Runs the network: see [`run`].
@@ -220,8 +257,8 @@ impl Network {{
     /// # Errors
     /// [`Refused`].
     pub fn run(&mut self{weights}{parameters}) -> Result<(), Refused> {{
-        run({weights_argument}&mut self.arena, {values}{})
-    }}
+        run({weights_argument}{argument}&mut self.arena, {values}{})
+    }}{reset}
 }}
 
 impl Default for Network {{

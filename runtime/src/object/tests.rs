@@ -66,6 +66,7 @@ fn parameters_have_names() {
         outputs: &outputs,
         id: 0,
         triple: Triple::host(),
+        states: &[],
         embedded: None,
         training: None,
     };

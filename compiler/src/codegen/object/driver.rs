@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::types::{F64, I64};
 use cranelift_codegen::ir::{FuncRef, InstBuilder, MemFlagsData, Value};
 use cranelift_frontend::FunctionBuilder;
 
@@ -61,19 +61,49 @@ fn scaled(builder: &mut FunctionBuilder<'_>, value: Value, factor: usize) -> Val
     builder.ins().imul(value, factor)
 }
 
-/// The bytes of the arena of a run.
+/// The bytes of the arena of a run, or the largest number if they overflow.
 pub(super) fn arena_bytes(
     plan: &Plan,
     builder: &mut FunctionBuilder<'_>,
     symbols: &[(Symbol, Value)],
 ) -> Value {
-    let mut bytes = builder.ins().iconst(I64, ArenaLayout::of(plan).open as i64);
-    for &(size, words) in &plan.memory.open {
-        let value = polynomial(builder, &plan.sizes.polynomials()[size.index()], symbols);
-        let arena = scaled(builder, value, (words * WORD_BYTES).next_multiple_of(ALIGNMENT));
-        bytes = builder.ins().iadd(bytes, arena);
+    let open = plan.memory.open.iter();
+    let parts = open.map(|&(size, words)| {
+        (plan.sizes.polynomials()[size.index()].clone(), (words * WORD_BYTES).next_multiple_of(ALIGNMENT))
+    });
+    total_bytes(builder, ArenaLayout::of(plan).open, &parts.collect::<Vec<_>>(), symbols)
+}
+
+/// A number of bytes, and some for each of a polynomial; the largest number if they overflow. The sum in double precision
+/// tells: it is exact enough for numbers far from the limit.
+pub(super) fn total_bytes(
+    builder: &mut FunctionBuilder<'_>,
+    fixed: usize,
+    parts: &[(Polynomial, usize)],
+    symbols: &[(Symbol, Value)],
+) -> Value {
+    const MOST: f64 = (1u64 << 62) as f64;
+    let mut bytes = builder.ins().iconst(I64, fixed as i64);
+    let mut real = builder.ins().f64const(fixed as f64);
+    for (size, each) in parts {
+        let value = polynomial(builder, size, symbols);
+        let part = scaled(builder, value, *each);
+        bytes = builder.ins().iadd(bytes, part);
+        for (monomial, coefficient) in size.terms() {
+            let mut product = builder.ins().f64const(coefficient as f64 * *each as f64);
+            for symbol in monomial {
+                let (_, value) =
+                    symbols.iter().find(|(known, _)| known == symbol).expect("every size is passed");
+                let value = builder.ins().fcvt_from_uint(F64, *value);
+                product = builder.ins().fmul(product, value);
+            }
+            real = builder.ins().fadd(real, product);
+        }
     }
-    bytes
+    let most = builder.ins().f64const(MOST);
+    let fits = builder.ins().fcmp(FloatCC::LessThan, real, most);
+    let largest = builder.ins().iconst(I64, -1);
+    builder.ins().select(fits, bytes, largest)
 }
 
 /// Runs a plan. `functions` are those of its kernels.

@@ -1,6 +1,7 @@
 //! The layout of the memory that callers of an object own: the weights of a plan, the state of a training, and the arena of
 //! a run.
 
+use super::ObjectPort;
 use crate::abi::{ALIGNMENT, POINTER_BYTES, WORD_BYTES, table_entries};
 use crate::graph::Graph;
 use crate::plan::{Plan, SlotKind};
@@ -199,5 +200,25 @@ impl StateLayout {
     /// Where a tensor starts.
     pub(super) fn start(&self, name: &str) -> Option<usize> {
         self.tensors.iter().find(|tensor| tensor.name == name).map(|tensor| tensor.start)
+    }
+}
+
+/// Where the states of a stream are, in bytes from the start of its memory: a header whose first word is 0 or 1, and two sets
+/// of states, of which that one is before the next run. Zeros are the states of new sequences.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StreamLayout {
+    /// The bytes of each state, for each sample.
+    pub(super) each: Vec<usize>,
+}
+
+impl StreamLayout {
+    pub(super) fn of(states: &[ObjectPort]) -> Self {
+        let bytes = |port: &ObjectPort| port.ty.shape.item_elements() * WORD_BYTES;
+        StreamLayout { each: states.iter().map(|port| bytes(port).next_multiple_of(ALIGNMENT)).collect() }
+    }
+
+    /// The bytes of a set, for each sample.
+    pub(super) fn set(&self) -> usize {
+        self.each.iter().sum()
     }
 }

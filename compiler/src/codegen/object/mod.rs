@@ -12,7 +12,7 @@ pub use layout::{StateHeader, StateLayout, StateTensor, WeightLayout};
 
 use target_lexicon::{Aarch64Architecture, Architecture, BinaryFormat, Triple};
 
-use self::layout::{HEADER_BYTES, PackArena, VERSION};
+use self::layout::{HEADER_BYTES, PackArena, StreamLayout, VERSION};
 use self::writer::Writer;
 use super::CodegenError;
 use super::isa::Isas;
@@ -36,11 +36,14 @@ pub struct ObjectPort {
 /// What an object file is made from. The functions that it defines are, for the name `net`:
 ///
 /// - `int net_supported(void)`: the vector width in bits that runs use on this CPU, or 0 if there is none;
-/// - `size_t net_arena_bytes(size_t batch, …)`: the bytes of the arena of a run;
+/// - `size_t net_arena_bytes(size_t batch, …)`: the bytes of the arena of a run, or `SIZE_MAX` if they overflow;
 /// - `int net_run(const void *weights, void *arena, size_t batch, …, const float *input, …, float *output, …)`: a run. It
 ///   returns a [`RunStatus`].
 ///
 /// The other open sizes follow the batch in the order of [`Object::symbols`].
+///
+/// With [`Object::states`] runs continue sequences. Their second parameter is `void *stream`, memory of
+/// `size_t net_stream_bytes(size_t batch)` bytes, which holds the states after the last run; zeros begin new sequences.
 ///
 /// With [`Object::training`] it has these too. The state of the training is memory of the caller: see [`StateLayout`].
 ///
@@ -63,6 +66,8 @@ pub struct Object<'p> {
     pub id: u32,
     /// The platform.
     pub triple: Triple,
+    /// The states that runs keep in memory of the caller, the stream: inputs and outputs of the plans beside the others.
+    pub states: &'p [ObjectPort],
     /// Weights in the object, for runs whose `weights` are `NULL`.
     pub embedded: Option<&'p [u8]>,
     /// The training step.
@@ -198,6 +203,12 @@ impl Object<'_> {
     /// The bytes of the arena of a run at some sizes, for every vector width; `None` if they overflow.
     pub fn arena_bytes(&self, sizes: &Sizes) -> Option<usize> {
         self.plans.iter().map(|plan| layout::arena_bytes(plan, sizes)).max()?
+    }
+
+    /// The bytes of the stream of some samples; `None` if they overflow.
+    pub fn stream_bytes(&self, samples: usize) -> Option<usize> {
+        let set = StreamLayout::of(self.states).set();
+        set.checked_mul(2)?.checked_mul(samples)?.checked_add(HEADER_BYTES)
     }
 
     /// The bytes of the arena that makes weights from a state.
