@@ -461,6 +461,32 @@ fn lenet_runs_in_c() {
     check_refused(&classify(&["lenet.weights", "garment0.pgm"]), "the network returns the status 2");
 }
 
+#[test]
+fn lenet_learns_in_c() {
+    let folder = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut example = example("train_in_c");
+        example.args(arguments).arg("--output").arg(folder.path()).output().unwrap()
+    };
+    printed(&run(&[]));
+    // What the Makefile does.
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/train_in_c/train.c");
+    let compiled = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".to_owned()))
+        .args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-I.", source, "lenet.o", "-o", "train"])
+        .current_dir(folder.path())
+        .output()
+        .expect("the C compiler that Rust links with");
+    printed(&compiled);
+    check_refused(&run(&["--read"]), "could not read");
+    let train = |epochs: &str| {
+        Command::new(folder.path().join("train")).arg(epochs).current_dir(folder.path()).output().unwrap()
+    };
+    let trained = accuracy(&printed(&train("2")));
+    assert!(trained > 0.8, "{trained}");
+    assert_eq!(accuracy(&printed(&run(&["--read"]))), trained);
+    check_refused(&train("no"), "usage: train [epochs]");
+}
+
 /// A few steps on a few images: the mean loss falls.
 #[test]
 fn networks_of_the_book_learn() {

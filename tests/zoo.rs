@@ -1,6 +1,8 @@
 //! The networks of the zoo have the sizes of the papers' networks, as counted by PyTorch for the same layers, and small
 //! variants of the large ones give the interpreter's results when compiled.
 
+#[path = "api/support/arm64.rs"]
+mod arm64;
 #[path = "../benches/support/oracle.rs"]
 mod oracle;
 #[path = "../benches/support/task.rs"]
@@ -10,11 +12,15 @@ mod zoo;
 
 use std::collections::BTreeSet;
 
+use ndarray::ArrayD;
 use task::{Kind, Task};
+use windlass::object::TrainedState;
+use windlass::{Dynamic, Model, Options, Trainer, TrainerOptions};
 use windlass_compiler::autodiff::{Loss, OutputLoss, TrainingOptions, training_graph};
 use windlass_compiler::codegen::FallbackReason;
 use windlass_compiler::dump::Dump;
 use windlass_compiler::graph::Graph;
+use windlass_compiler::interp::{self, Array};
 use windlass_compiler::pass::{Mode, PassOptions, optimize};
 use windlass_compiler::pipeline::{CompileOptions, compile};
 use windlass_compiler::plan::{Accuracy, PlanOptions, plan};
@@ -291,6 +297,108 @@ fn small_relatives_run_compiled_as_interpreted() {
                 }
             }
         }
+    }
+}
+
+/// Objects for 64-bit ARM give the interpreter's numbers.
+#[test]
+fn small_relatives_run_on_arm() {
+    if !arm64::is_available() {
+        return;
+    }
+    let mut runs = Vec::new();
+    let mut all = Vec::new();
+    for entry in zoo::SMALL_NETWORKS {
+        let task = Task::new((entry.graph)(), Kind::Infer).unwrap();
+        let sources = task.sources(1, 1, 0.0);
+        let network = Dynamic::new(task.graph.clone()).unwrap();
+        let mut model = Model::of(network.clone(), 0, &Options::default().threads(1)).unwrap();
+        for name in model.parameters().names().to_vec() {
+            let Array { sizes, .. } = &sources[&name];
+            let values = sources[&name].real().to_vec();
+            model.set_parameter(&name, &ArrayD::from_shape_vec(&sizes[..], values).unwrap()).unwrap();
+        }
+        let wide = sources.iter().map(|(name, array)| (name.clone(), array.convert::<f64>())).collect();
+        let outcome = interp::run(&task.graph, 1, &wide).unwrap();
+        let expected: Vec<Vec<f64>> =
+            network.outputs().map(|(name, _)| outcome.outputs[name].real().to_vec()).collect();
+        let inputs = network
+            .inputs()
+            .map(|(name, _)| sources[name].real().iter().flat_map(|value| value.to_le_bytes()).collect());
+        runs.push(arm64::Run {
+            files: model.object(&arm64::options(&entry.name.replace(' ', "_"))).unwrap(),
+            sizes: vec![1],
+            inputs: inputs.collect(),
+            outputs: expected.iter().map(Vec::len).collect(),
+            train: None,
+        });
+        all.push((entry.name, expected));
+    }
+    for ((name, expected), outputs) in all.iter().zip(arm64::run(&runs)) {
+        for (expected, got) in expected.iter().zip(outputs) {
+            let scale = expected.iter().fold(0.0, |scale: f64, value| scale.max(value.abs()));
+            for (index, (expected, got)) in expected.iter().zip(got).enumerate() {
+                let error = (f64::from(got) - expected).abs();
+                assert!(error <= 2e-5 * scale, "{name}, element {index}: {got}, expected {expected}");
+            }
+        }
+    }
+}
+
+/// A training step on 64-bit ARM changes parameters as one on this machine does. Rounding moves a few activations across a
+/// kink, so changes are compared as a whole: see `oracle::TOLERANCE_PAST_KINKS`.
+#[test]
+fn small_relatives_learn_on_arm() {
+    if !arm64::is_available() {
+        return;
+    }
+    let mut runs = Vec::new();
+    let mut all = Vec::new();
+    let training = TrainerOptions { seed: 7, ..TrainerOptions::default() };
+    for entry in zoo::SMALL_NETWORKS {
+        let task = Task::new((entry.graph)(), Kind::Train).unwrap();
+        let sources = task.sources(2, 2, 0.0);
+        let network = Dynamic::new((entry.graph)().clone()).unwrap();
+        let mut model = Model::of(network.clone(), 0, &Options::default().threads(1)).unwrap();
+        for name in model.parameters().names().to_vec() {
+            let Array { sizes, .. } = &sources[&name];
+            let values = sources[&name].real().to_vec();
+            model.set_parameter(&name, &ArrayD::from_shape_vec(&sizes[..], values).unwrap()).unwrap();
+        }
+        let options = arm64::options(&entry.name.replace(' ', "_")).train(training.clone());
+        let files = model.object(&options).unwrap();
+        let (name, shape) = network.inputs().next().unwrap();
+        let (x, labels) = (sources[name].real(), sources["labels"].int());
+        let before = model.parameters().clone();
+        let x = ArrayD::from_shape_vec(shape.concrete(2), x.to_vec()).unwrap();
+        let mut trainer = Trainer::new(model, training.clone()).unwrap();
+        trainer.step([(name, x.view())], labels).unwrap();
+        runs.push(arm64::Run {
+            files,
+            sizes: vec![2],
+            inputs: vec![
+                x.iter().flat_map(|value| value.to_le_bytes()).collect(),
+                labels.iter().flat_map(|label| label.to_le_bytes()).collect(),
+            ],
+            outputs: vec![trainer.outputs().len(), 1],
+            train: Some(0.1),
+        });
+        all.push((entry.name, before, trainer));
+    }
+    for ((name, before, trainer), outputs) in all.iter().zip(arm64::run(&runs)) {
+        let state: Vec<u8> = outputs[2].iter().flat_map(|word| word.to_le_bytes()).collect();
+        let trained = TrainedState::read(trainer.network(), &training, &state).unwrap();
+        let (mut error, mut change) = (0.0, 0.0);
+        for parameter in before.names() {
+            let [before, own, got] = [before, trainer.model().parameters(), trained.parameters()]
+                .map(|parameters| parameters.get(parameter).unwrap());
+            for ((before, own), got) in before.iter().zip(own).zip(got) {
+                let (before, own, got) = (f64::from(*before), f64::from(*own), f64::from(*got));
+                error += (got - own).powi(2);
+                change += (own - before).powi(2);
+            }
+        }
+        assert!(change > 0.0 && error <= (1e-2f64).powi(2) * change, "{name}: {error} of {change}");
     }
 }
 

@@ -8,6 +8,7 @@ use windlass::object::ObjectOptions;
 
 use crate::File;
 use crate::network::Task;
+use crate::training::Training;
 
 /// The arguments of `windlass build`.
 #[derive(Debug, Args)]
@@ -23,12 +24,14 @@ pub(crate) struct Arguments {
     /// Vector widths, of which a run uses the widest that the CPU has: 128,256,512 on x86-64 by default
     #[arg(long, value_name = "BITS", value_delimiter = ',')]
     vector_bits: Vec<usize>,
-    /// Platform, such as x86_64-unknown-linux-gnu or x86_64-apple-darwin; by default this one
+    /// Platform, such as x86_64-unknown-linux-gnu or aarch64-apple-darwin; by default this one
     #[arg(long, value_name = "TRIPLE")]
     platform: Option<String>,
-    /// Put the weights into the object instead of a file
+    /// Put the weights, or the initial state of the training, into the object instead of a file
     #[arg(long)]
     embed: bool,
+    #[command(flatten)]
+    training: Training,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -37,6 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut options = ObjectOptions::default().vector_bits(&arguments.vector_bits[..]).embed(arguments.embed);
     options.name.clone_from(&arguments.name);
     options.platform.clone_from(&arguments.platform);
+    options.training = arguments.training.options();
     let files = model.object(&options)?;
     files.write(&arguments.output)?;
     let file = |extension: &str| arguments.output.join(format!("{}.{extension}", files.name));
@@ -45,6 +49,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     println!("{}  its functions for Rust", file("rs").display());
     if let Some(weights) = &files.weights {
         println!("{}  {} bytes", file("weights").display(), weights.len());
+    }
+    if let Some(state) = &files.state {
+        println!("{}  {} bytes", file("state").display(), state.len());
     }
     println!("{}  shapes, checksums and algorithms", file("json").display());
     Ok(())

@@ -6,6 +6,7 @@ mod inputs;
 mod interpreter;
 mod network;
 mod run;
+mod training;
 mod verify;
 
 use std::error::Error;
@@ -58,6 +59,8 @@ enum Command {
     },
     /// Write an object file, a C header and weights, which C programs compile and link with
     Build(build::Arguments),
+    /// Write the parameters in the state of an object's training to a safetensors file
+    Export(training::Arguments),
     /// Run a network on inputs in a safetensors file
     Run(run::Arguments),
     /// Compare compiled code with the interpreter, at every vector width of this CPU
@@ -99,6 +102,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             Ok(())
         }
         Command::Build(arguments) => build::run(&arguments),
+        Command::Export(arguments) => training::export(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::time(&arguments),

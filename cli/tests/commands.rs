@@ -123,6 +123,21 @@ fn objects_are_built() {
     }
     fixture.prints("build tagger.graph -o inside --embed --platform x86_64-apple-darwin");
     assert!(!fixture.path().join("inside/tagger.weights").exists());
+    fixture.prints("build tagger.graph -o arm --platform aarch64-unknown-linux-gnu");
+}
+
+#[test]
+fn objects_train() {
+    let fixture = Fixture::new();
+    let text = fixture.prints("build tagger.graph -o built --name tags --train adam --clip-norm 1");
+    assert!(text.contains("tags.state") && !text.contains("tags.weights"), "{text}");
+    let export = "export tagger.graph --state built/tags.state --train adam";
+    let text = fixture.prints(&format!("{export} --clip-norm 1 -o first.safetensors"));
+    assert!(text.contains("parameters after 0 steps"), "{text}");
+    fixture.prints("build tagger.graph -o again --weights first.safetensors");
+    fixture.refuses(&format!("{export} -o first.safetensors"), "another network, loss or optimiser");
+    fixture.refuses("export tagger.graph --state built/tags.state -o x", "say how the object trains");
+    fixture.refuses("build tagger.graph -o built --loss huber", "--train");
 }
 
 #[test]

@@ -1,29 +1,27 @@
 //! Networks as object files: C functions that need no library, beside their weights.
 
+mod build;
 mod header;
 mod manifest;
+mod ports;
 mod rust;
+mod state;
+#[cfg(test)]
+mod tests;
+mod weights;
 
 use std::path::Path;
 
-use flate2::Crc;
-use target_lexicon::{Architecture, Triple};
 use thiserror::Error as ThisError;
-use windlass_compiler::codegen::object::{Object, ObjectPort, WeightLayout};
-use windlass_compiler::graph::Graph;
-use windlass_compiler::ops::source::InputRole;
-use windlass_compiler::pass::Mode;
-use windlass_compiler::pipeline::{CompileError, CompileOptions, assemble, plan_for};
-use windlass_compiler::plan::{EvaluatePlanError, Features, Plan, Slot, SlotKind};
-use windlass_compiler::shape::{Dim, Polynomial, Type};
-use windlass_compiler::target::{Target, VECTOR_BITS, available_vector_bits};
+use windlass_compiler::pipeline::CompileOptions;
+use windlass_compiler::shape::{Sizes, Symbol};
 
+pub use self::state::TrainedState;
 use crate::atomic_file;
 use crate::error::Error;
-use crate::executor::Executor;
 use crate::model::Model;
 use crate::network::AnyNetwork;
-use crate::parameters::Parameters;
+use crate::trainer::TrainerOptions;
 
 /// How a network becomes an object file.
 ///
@@ -38,11 +36,21 @@ pub struct ObjectOptions {
     /// The prefix of the C functions; by default the name of the network in lower case.
     pub name: Option<String>,
     /// The vector widths in bits that the object has code for, of which a run uses the widest that the CPU has. Empty, the
-    /// default, for all of the platform: 128 (every CPU), 256 (AVX2 and FMA) and 512 (AVX-512F) on x86-64.
+    /// default, for all of the platform: 128 (every CPU), 256 (AVX2 and FMA) and 512 (AVX-512F) on x86-64, 128 on aarch64.
     pub vector_bits: Vec<usize>,
-    /// Whether the object holds the weights; otherwise they are a file of their own.
+    /// Whether the object holds the weights, or the initial state of its training; otherwise they are a file of their own.
     pub embed: bool,
-    /// The platform, `x86_64-unknown-linux-gnu`; by default this one.
+    /// Whether runs continue sequences: each begins with the states that recurrent layers had after the one before, which the
+    /// caller keeps as a block of memory, the stream. The network must read its sequences forwards.
+    pub streaming: bool,
+    /// Sizes of runs for which the Rust module has a type with the memory of its runs, and the C header their number of bytes.
+    pub sizes: Option<Sizes>,
+    /// How the object trains the network; by default it cannot. Callers give the learning rate of each step, instead of
+    /// [`TrainerOptions::schedule`].
+    pub training: Option<TrainerOptions>,
+    /// The platform, such as `x86_64-unknown-linux-gnu`, `x86_64-apple-darwin`, `x86_64-pc-windows-msvc`,
+    /// `aarch64-unknown-linux-gnu` or `aarch64-apple-darwin`; by default this one. Code for a machine of another
+    /// architecture needs the feature `arm64`.
     pub platform: Option<String>,
     /// Passes and algorithms. Threads, instructions and the vector width are those of the object.
     pub compile: CompileOptions,
@@ -67,6 +75,41 @@ impl ObjectOptions {
     #[must_use]
     pub fn embed(mut self, embed: bool) -> Self {
         self.embed = embed;
+        self
+    }
+
+    /// Lets runs continue sequences, or not.
+    #[must_use]
+    pub fn streaming(mut self, streaming: bool) -> Self {
+        self.streaming = streaming;
+        self
+    }
+
+    /// Adds memory for runs of these sizes: a batch, and values of the other open sizes of the network.
+    ///
+    /// ```
+    /// use windlass_runtime::object::ObjectOptions;
+    /// assert!(ObjectOptions::default().sizes(1).sizes.is_some());
+    /// ```
+    #[must_use]
+    pub fn sizes(mut self, sizes: impl Into<Sizes>) -> Self {
+        self.sizes = Some(sizes.into());
+        self
+    }
+
+    /// Adds a training step.
+    ///
+    /// ```
+    /// use windlass_compiler::autodiff::Optimizer;
+    /// use windlass_runtime::TrainerOptions;
+    /// use windlass_runtime::object::ObjectOptions;
+    ///
+    /// let adam = TrainerOptions { optimizer: Optimizer::adam(), ..TrainerOptions::default() };
+    /// assert!(ObjectOptions::default().train(adam).training.is_some());
+    /// ```
+    #[must_use]
+    pub fn train(mut self, options: TrainerOptions) -> Self {
+        self.training = Some(options);
         self
     }
 
@@ -108,6 +151,24 @@ pub enum ObjectError {
         /// Why.
         reason: String,
     },
+    /// A setting of the trainer that objects do not have.
+    #[error("objects have no `{setting}`; leave it out")]
+    Training {
+        /// The setting.
+        setting: &'static str,
+    },
+    /// Sizes of runs that are missing, 0 or too large.
+    #[error("`sizes` needs a value of {size} from 1, with which the network fits in memory")]
+    Sizes {
+        /// The open size.
+        size: Symbol,
+    },
+    /// Bytes that are not the state of a training.
+    #[error("{problem}; give all the bytes of the state, and the options that the object was built with")]
+    State {
+        /// What is wrong with them.
+        problem: String,
+    },
     /// A platform that does not exist, or that there is no code generator for.
     #[error("cannot generate code for `{platform}`: {reason}; for example `x86_64-unknown-linux-gnu`")]
     Platform {
@@ -122,14 +183,20 @@ pub enum ObjectError {
 ///
 /// `net.o` defines `net_supported`, `net_arena_bytes` and `net_run`, which `net.h` declares and explains. It imports nothing, not
 /// even the C library, and a run allocates nothing: weights and arena are memory of the caller.
+///
+/// With [`ObjectOptions::training`] it also defines `net_step`, which takes a step of training. Parameters, running
+/// statistics and the optimiser's state are one block of memory of the caller, at first the content of `net.state`.
+/// `net_pack` makes the weights of `net_run` from it, and [`TrainedState`] reads it.
 #[derive(Clone, Debug)]
 pub struct ObjectFiles {
     /// The prefix of the functions and files.
     pub name: String,
     /// The object file.
     pub object: Vec<u8>,
-    /// Prepacked weights for every vector width, unless the object holds them.
+    /// Prepacked weights for every vector width, unless the object holds them or trains.
     pub weights: Option<Vec<u8>>,
+    /// The initial state of the training, unless the object holds it.
+    pub state: Option<Vec<u8>>,
     /// The C header.
     pub header: String,
     /// A Rust module that calls the functions, without the standard library.
@@ -139,8 +206,8 @@ pub struct ObjectFiles {
 }
 
 impl ObjectFiles {
-    /// Writes `net.o`, `net.h`, `net.rs`, `net.json` and, unless the object holds them, `net.weights` to a folder, which is created
-    /// if it does not exist. Each file is written atomically.
+    /// Writes `net.o`, `net.h`, `net.rs`, `net.json` and, unless the object holds them, `net.weights` or `net.state` to a folder,
+    /// which is created if it does not exist. Each file is written atomically.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -157,6 +224,7 @@ impl ObjectFiles {
             ("rs", Some(self.rust.as_bytes())),
             ("json", Some(self.manifest.as_bytes())),
             ("weights", self.weights.as_deref()),
+            ("state", self.state.as_deref()),
         ];
         for (extension, bytes) in files {
             let Some(bytes) = bytes else { continue };
@@ -178,258 +246,9 @@ impl<N: AnyNetwork> Model<N> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Object`] for options outside their range, [`Error::Compile`], [`Error::OutOfMemory`].
+    /// [`Error::Object`] for options outside their range, [`Error::Compile`], [`Error::OutOfMemory`]; [`Error::Autodiff`] and
+    /// [`Error::Graph`] for a network that cannot be trained as the options say.
     pub fn object(&self, options: &ObjectOptions) -> Result<ObjectFiles, Error> {
-        build(self.network().graph(), self.parameters(), options)
-    }
-}
-
-fn build(graph: &Graph, parameters: &Parameters, options: &ObjectOptions) -> Result<ObjectFiles, Error> {
-    let network = || graph.name().to_owned();
-    let refused = |reason| Error::Object { network: network(), reason };
-    let failed = |reason: CompileError| Error::Compile { network: network(), reason: Box::new(reason) };
-    let name = name_of(graph, options).map_err(refused)?;
-    let (triple, targets) = targets(options).map_err(refused)?;
-    let mut compile = options.compile.clone();
-    compile.plan.threads = 1;
-    let mut plans = Vec::new();
-    for target in &targets {
-        let plan = plan_for(graph, Mode::Inference, &compile, target).map_err(failed)?;
-        // Kernels of different widths have different names.
-        plans.push(Plan { name: format!("{name}_{}", target.vectors.bits), ..plan });
-    }
-    let (inputs, outputs) = ports(graph);
-    let mut identity = Crc::new();
-    identity.update(graph.to_string().as_bytes());
-    plans.iter().for_each(|plan| identity.update(plan.to_string().as_bytes()));
-    let mut object = Object {
-        name: &name,
-        plans: &plans,
-        inputs: &inputs,
-        outputs: &outputs,
-        id: identity.sum(),
-        triple,
-        embedded: None,
-    };
-    let weights = weights(&object, parameters).map_err(|error| match error {
-        WeightsError::Compile(reason) => failed(reason),
-        WeightsError::Other(error) => error,
-    })?;
-    if options.embed {
-        object.embedded = Some(&weights);
-    }
-    let bytes = object.emit().map_err(|reason| failed(reason.into()))?;
-    let (header, rust) = (header::text(&object), rust::text(&object));
-    let manifest = manifest::text(&object, graph, &bytes, &weights);
-    let weights = (!options.embed).then(|| weights.clone());
-    Ok(ObjectFiles { object: bytes, weights, header, rust, manifest, name: name.clone() })
-}
-
-fn name_of(graph: &Graph, options: &ObjectOptions) -> Result<String, ObjectError> {
-    let is_identifier = |name: &str| {
-        let mut bytes = name.bytes();
-        bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
-            && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    if let Some(name) = &options.name {
-        return match is_identifier(name) {
-            true => Ok(name.clone()),
-            false => Err(ObjectError::Name { name: name.clone() }),
-        };
-    }
-    let plain = |character: char| {
-        if character.is_ascii_alphanumeric() { character.to_ascii_lowercase() } else { '_' }
-    };
-    let name: String = graph.name().chars().map(plain).collect();
-    match is_identifier(&name) {
-        true => Ok(name),
-        false => Err(ObjectError::Name { name: graph.name().to_owned() }),
-    }
-}
-
-/// The platform, and a target for each vector width, narrowest first.
-fn targets(options: &ObjectOptions) -> Result<(Triple, Vec<Target>), ObjectError> {
-    let triple = match &options.platform {
-        None => Triple::host(),
-        Some(text) => text.parse().map_err(|reason: target_lexicon::ParseError| ObjectError::Platform {
-            platform: text.clone(),
-            reason: reason.to_string(),
-        })?,
-    };
-    let platform = triple.to_string();
-    let known: Vec<usize> = match triple.architecture {
-        Architecture::X86_64 => VECTOR_BITS.to_vec(),
-        Architecture::Aarch64(_) => vec![128],
-        _ => {
-            let reason = "objects are for x86-64 and aarch64".to_owned();
-            return Err(ObjectError::Platform { platform, reason });
-        }
-    };
-    let mut widths = if options.vector_bits.is_empty() { known.clone() } else { options.vector_bits.clone() };
-    widths.sort_unstable();
-    let mut targets = Vec::new();
-    for (index, &bits) in widths.iter().enumerate() {
-        if !known.contains(&bits) || widths[..index].contains(&bits) {
-            return Err(ObjectError::VectorWidth { platform, bits, known });
-        }
-        targets.push(match (triple.architecture, bits) {
-            (Architecture::Aarch64(_), _) => Target::aarch64(),
-            (_, 128) => Target { fma: false, features: Features::Baseline, ..Target::x86_64(128) },
-            _ => Target::x86_64(bits),
-        });
-    }
-    Ok((triple, targets))
-}
-
-/// The inputs and outputs of a network, in order.
-fn ports(graph: &Graph) -> (Vec<ObjectPort>, Vec<ObjectPort>) {
-    let (indices, lengths) = (graph.index_limits(), graph.length_limits());
-    let data = graph.inputs().filter(|(_, input)| input.role == InputRole::Data);
-    let port = |name: &str, ty: &Type| ObjectPort {
-        name: name.to_owned(),
-        ty: ty.clone(),
-        least: 0,
-        most: Vec::new(),
-    };
-    let inputs = data.map(|(value, input)| {
-        let own = port(&input.name, &input.ty);
-        match (&lengths[value.index()][..], indices[value.index()]) {
-            ([], limit) => {
-                let most = limit.map(|limit| Polynomial::from(limit.saturating_sub(1)));
-                ObjectPort { most: most.into_iter().collect(), ..own }
-            }
-            (lengths, _) => {
-                ObjectPort { least: 1, most: lengths.iter().map(Dim::polynomial).collect(), ..own }
-            }
-        }
-    });
-    let outputs = graph.outputs().iter().map(|output| port(&output.name, graph.ty(output.value)));
-    (inputs.collect(), outputs.collect())
-}
-
-/// Why weights could not be prepacked.
-enum WeightsError {
-    Compile(CompileError),
-    Other(Error),
-}
-
-impl From<Error> for WeightsError {
-    fn from(error: Error) -> Self {
-        WeightsError::Other(error)
-    }
-}
-
-/// The weights of all plans, with their header.
-fn weights(object: &Object<'_>, parameters: &Parameters) -> Result<Vec<u8>, WeightsError> {
-    let (starts, bytes) = object.weight_starts();
-    let mut weights = vec![0; bytes];
-    for (plan, start) in object.plans.iter().zip(starts) {
-        let mut place = |at: usize, words: &[f32]| {
-            let bytes: &[u8] = bytemuck::cast_slice(words);
-            weights[start + at..start + at + bytes.len()].copy_from_slice(bytes);
-        };
-        place(0, &prepacked(plan, parameters)?);
-        for (slot, at) in WeightLayout::of(plan).parameters {
-            if let Some(values) = parameters.get(&plan.slots[slot].name) {
-                place(at, &values.iter().copied().collect::<Vec<f32>>());
-            }
-        }
-    }
-    let mut checksum = Crc::new();
-    checksum.update(&weights[object.weights_header(0).len()..]);
-    let header = object.weights_header(checksum.sum());
-    weights[..header.len()].copy_from_slice(&header);
-    Ok(weights)
-}
-
-/// The prepacked memory of a plan: computed by its own kernels if this machine can run them, and without code otherwise.
-fn prepacked(plan: &Plan, parameters: &Parameters) -> Result<Vec<f32>, WeightsError> {
-    let is_here = plan.target.architecture == windlass_compiler::target::Architecture::HOST
-        && available_vector_bits().contains(&plan.target.vectors.bits);
-    if is_here {
-        let program = assemble(plan.clone()).map_err(WeightsError::Compile)?;
-        return Ok(Executor::new(program)?.prepacked(parameters)?);
-    }
-    let words = without_code(plan, parameters).map_err(|error| Error::Object {
-        network: plan.name.clone(),
-        reason: ObjectError::Weights { reason: error.to_string() },
-    })?;
-    Ok(words.into_iter().map(f32::from_bits).collect())
-}
-
-/// The prepacked memory of a plan, computed element by element: this machine may lack the plan's instructions.
-fn without_code(plan: &Plan, parameters: &Parameters) -> Result<Vec<u32>, EvaluatePlanError> {
-    let words = |slot: &Slot| match slot.kind {
-        SlotKind::Parameter => parameters
-            .get(&slot.name)
-            .map_or_else(Vec::new, |values| values.iter().map(|value| value.to_bits()).collect()),
-        SlotKind::Input | SlotKind::Output => Vec::new(),
-    };
-    plan.prepacked(&plan.slots.iter().map(words).collect::<Vec<_>>())
-}
-
-#[cfg(test)]
-mod tests {
-    use windlass_compiler::graph::{Builder, Layer};
-    use windlass_compiler::ops::window::Window;
-
-    use super::*;
-
-    fn network() -> Graph {
-        let mut builder = Builder::new("net");
-        let mut x = builder.input("0.in\n", &[8, 12, 12]).unwrap();
-        for (label, layer) in [
-            ("c", Layer::conv(16, Window::square(3, 1, 1))),
-            ("b", Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 }),
-            ("p", Layer::conv(24, Window::square(1, 1, 0))),
-            ("flat", Layer::Flatten),
-            ("f", Layer::linear(10)),
-        ] {
-            x = builder.layer(label, &layer, x).unwrap();
-        }
-        builder.output("0-in ", x).unwrap();
-        builder.finish().unwrap()
-    }
-
-    /// Weights for other CPUs are computed without their instructions: here they are computed in both ways.
-    #[test]
-    fn weights_are_those_of_compiled_code() {
-        let graph = network();
-        let parameters = Parameters::initialized(&graph, 3).unwrap();
-        let (_, targets) = targets(&ObjectOptions::default()).unwrap();
-        let available = available_vector_bits();
-        for target in targets.iter().filter(|target| available.contains(&target.vectors.bits)) {
-            let mut options = CompileOptions::default();
-            options.plan.threads = 1;
-            let plan = plan_for(&graph, Mode::Inference, &options, target).unwrap();
-            assert!(!plan.prepack.is_empty());
-            let compiled =
-                Executor::new(assemble(plan.clone()).unwrap()).unwrap().prepacked(&parameters).unwrap();
-            let evaluated = without_code(&plan, &parameters).unwrap();
-            let numbers = evaluated.into_iter().map(f32::from_bits);
-            // Memory between buffers is not written.
-            let written: Vec<(f32, f32)> =
-                compiled.into_iter().zip(numbers).filter(|(_, y)| !y.is_nan()).collect();
-            assert!(written.len() >= 16 * 8 * 9 + 24 * 16, "{} words", written.len());
-            assert!(written.iter().all(|(x, y)| (x - y).abs() < 1e-6), "{target:?}");
-        }
-    }
-
-    /// Names of graphs are any text; parameters are identifiers, each with one of its own.
-    #[test]
-    fn parameters_have_names() {
-        let (inputs, outputs) = ports(&network());
-        let object = Object {
-            name: "net",
-            plans: &[],
-            inputs: &inputs,
-            outputs: &outputs,
-            id: 0,
-            triple: Triple::host(),
-            embedded: None,
-        };
-        let header = header::text(&object);
-        assert!(header.contains("const float *x0_in__, float *x0_in__2_);"), "{header}");
-        assert!(rust::text(&object).contains("the input `0.in\\n`"));
+        build::build(self, options)
     }
 }

@@ -22,7 +22,7 @@ use windlass_compiler::pipeline::CompileTimes;
 use windlass_compiler::plan::SlotKind;
 use windlass_compiler::shape::Sizes;
 
-use self::batch::single_value;
+pub(crate) use self::batch::single_value;
 use self::carried::Carried;
 use self::controls::Controls;
 pub(crate) use self::graph::step_graph;

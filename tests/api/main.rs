@@ -1,6 +1,7 @@
 //! Tests of the public interface, in one program: linking each separately would take longer than running them.
 
 mod activations;
+mod arm64;
 mod attention;
 mod bad_input;
 mod blocks;
@@ -15,6 +16,7 @@ mod lengths;
 mod libraries;
 mod losses;
 mod models;
+mod object_training;
 mod objects;
 mod predictor;
 mod recurrent;

@@ -73,7 +73,7 @@ fn driver(files: &ObjectFiles, sizes: &[usize], inputs: &[(&str, usize)], output
 }
 
 /// Compiles and runs a C program in a folder; returns its exit code and what it printed.
-fn run_c(folder: &Path, name: &str, text: &str) -> (i32, String) {
+pub(crate) fn run_c(folder: &Path, name: &str, text: &str) -> (i32, String) {
     std::fs::write(folder.join("main.c"), text).unwrap();
     let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
     let object = format!("{name}.o");
@@ -113,16 +113,16 @@ fn from_c(
     }
 }
 
-fn bytes_of(values: &[f32]) -> Vec<u8> {
+pub(crate) fn bytes_of(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-fn bytes_of_tokens(tokens: &[i32]) -> Vec<u8> {
+pub(crate) fn bytes_of_tokens(tokens: &[i32]) -> Vec<u8> {
     tokens.iter().flat_map(|token| token.to_le_bytes()).collect()
 }
 
 /// The options of a model whose code has the bits of an object's.
-fn options(bits: usize) -> Options {
+pub(crate) fn options(bits: usize) -> Options {
     let mut options = Options::default().threads(1);
     options.compile.plan.vector_bits = Some(bits);
     if bits == 128 {

@@ -1,6 +1,6 @@
 //! Cranelift's ISA settings for a target.
 
-use cranelift_codegen::isa::{self, Builder, OwnedTargetIsa};
+use cranelift_codegen::isa::{self, Builder, LookupError, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable, Flags};
 use target_lexicon::Triple;
 
@@ -62,9 +62,13 @@ fn native(target: &Target) -> Result<Builder, CodegenError> {
 
 /// Every CPU of a platform that has the target's vectors.
 fn portable(target: &Target, triple: &Triple) -> Result<Builder, CodegenError> {
-    let failed =
-        |reason: &dyn std::fmt::Display| CodegenError::Target { reason: format!("{triple}: {reason}") };
-    let mut builder = isa::lookup(triple.clone()).map_err(|error| failed(&error))?;
+    let failed = |reason: &dyn std::fmt::Display| CodegenError::Target { reason: reason.to_string() };
+    let mut builder = isa::lookup(triple.clone()).map_err(|error| match error {
+        LookupError::SupportDisabled => {
+            failed(&"its code generator is not built in; switch the feature `arm64` of `windlass` on")
+        }
+        LookupError::Unsupported => failed(&error),
+    })?;
     if target.architecture == Architecture::X86_64 && target.vectors.bits > 128 {
         for feature in ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_avx", "has_avx2", "has_fma"] {
             builder.enable(feature).map_err(|error| failed(&error))?;

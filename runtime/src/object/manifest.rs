@@ -2,7 +2,7 @@
 
 use flate2::Crc;
 use serde_json::json;
-use windlass_compiler::codegen::object::{Object, ObjectPort, WeightLayout};
+use windlass_compiler::codegen::object::{Object, ObjectPort, Training, WeightLayout};
 use windlass_compiler::graph::Graph;
 
 use super::header::size_name;
@@ -18,9 +18,28 @@ fn port(port: &ObjectPort) -> serde_json::Value {
     json!({ "name": port.name, "type": port.ty.to_string(), "least": port.least, "most": most })
 }
 
-/// The manifest.
-pub(super) fn text(object: &Object<'_>, graph: &Graph, bytes: &[u8], weights: &[u8]) -> String {
-    let (starts, _) = object.weight_starts();
+/// The training step. `state` is its initial state.
+fn training(training: &Training<'_>, state: &[u8]) -> serde_json::Value {
+    let tensors = training.layout.tensors.iter();
+    let tensors =
+        tensors.map(|tensor| json!({ "name": tensor.name, "shape": tensor.shape, "start": tensor.start }));
+    json!({
+        "build": format!("{:08x}", training.id),
+        "sizes": training.symbols().into_iter().map(size_name).collect::<Vec<_>>(),
+        "inputs": training.inputs.iter().map(port).collect::<Vec<_>>(),
+        "outputs": training.outputs.iter().map(port).collect::<Vec<_>>(),
+        "state": {
+            "bytes": state.len(),
+            "crc32": checksum(state),
+            "embedded": training.embedded.is_some(),
+            "tensors": tensors.collect::<Vec<_>>(),
+        },
+    })
+}
+
+/// The manifest. `values` are the weights, or the initial state of the training.
+pub(super) fn text(object: &Object<'_>, graph: &Graph, bytes: &[u8], values: &[u8]) -> String {
+    let (starts, weight_bytes) = object.weight_starts();
     let variants = object.plans.iter().zip(starts).map(|(plan, start)| {
         let kernels =
             plan.run.iter().map(|kernel| json!({ "kernel": kernel.name, "algorithm": kernel.note }));
@@ -34,7 +53,15 @@ pub(super) fn text(object: &Object<'_>, graph: &Graph, bytes: &[u8], weights: &[
             "kernels": kernels.collect::<Vec<_>>(),
         })
     });
-    let manifest = json!({
+    let weights = match &object.training {
+        Some(_) => json!({ "bytes": weight_bytes }),
+        None => json!({
+            "bytes": weight_bytes,
+            "crc32": checksum(values),
+            "embedded": object.embedded.is_some(),
+        }),
+    };
+    let mut manifest = json!({
         "format": 1,
         "network": graph.name(),
         "name": object.name,
@@ -43,9 +70,13 @@ pub(super) fn text(object: &Object<'_>, graph: &Graph, bytes: &[u8], weights: &[
         "sizes": object.symbols().into_iter().map(size_name).collect::<Vec<_>>(),
         "inputs": object.inputs.iter().map(port).collect::<Vec<_>>(),
         "outputs": object.outputs.iter().map(port).collect::<Vec<_>>(),
+        "states": object.states.iter().map(port).collect::<Vec<_>>(),
         "object": { "bytes": bytes.len(), "crc32": checksum(bytes) },
-        "weights": { "bytes": weights.len(), "crc32": checksum(weights), "embedded": object.embedded.is_some() },
+        "weights": weights,
         "variants": variants.collect::<Vec<_>>(),
     });
+    if let Some(own) = &object.training {
+        manifest["training"] = training(own, values);
+    }
     format!("{manifest:#}\n")
 }

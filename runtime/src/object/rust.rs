@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use windlass_compiler::codegen::object::{Object, ObjectPort};
+use windlass_compiler::codegen::object::{Object, ObjectPort, Training};
 use windlass_compiler::shape::{DType, Polynomial, Symbol};
 
+use super::build::Fixed;
 use super::header::{Named, ports, size_name};
 
 /// The name of an open size in Rust.
@@ -32,39 +33,102 @@ fn element(port: &ObjectPort) -> &'static str {
     }
 }
 
-/// The module.
-pub(super) fn text(object: &Object<'_>) -> String {
-    let name = object.name;
-    let sizes: Vec<String> = object.symbols().into_iter().map(size).collect();
-    let (mut typed, mut pointers, mut slices) = (String::new(), String::new(), String::new());
-    let (mut checks, mut addresses, mut shapes) = (String::new(), String::new(), String::new());
-    for size in &sizes {
-        let _ = write!(typed, "{size}: usize, ");
+/// The parts of a function that takes a batch. `rate` is put between inputs and outputs.
+struct Parts {
+    /// `batch: usize, `
+    typed: String,
+    /// `batch, `
+    listed: String,
+    /// The parameters of the function of the object.
+    pointers: String,
+    /// The parameters of the function in Rust, one a line.
+    slices: String,
+    /// Conditions under which slices have other lengths.
+    checks: String,
+    /// Arguments of the function of the object.
+    addresses: String,
+    /// A line of documentation for each.
+    shapes: String,
+}
+
+impl Parts {
+    fn of(symbols: Vec<Symbol>, inputs: &[ObjectPort], outputs: &[ObjectPort], rate: bool) -> Self {
+        let sizes: Vec<String> = symbols.into_iter().map(size).collect();
+        let mut parts = Parts {
+            typed: sizes.iter().map(|size| format!("{size}: usize, ")).collect(),
+            listed: sizes.join(", "),
+            pointers: String::new(),
+            slices: String::new(),
+            checks: String::new(),
+            addresses: String::new(),
+            shapes: String::new(),
+        };
+        let (inputs, outputs): (Vec<_>, Vec<_>) =
+            ports(inputs, outputs).into_iter().partition(|named| named.is_input);
+        inputs.iter().for_each(|named| parts.add(named));
+        if rate {
+            parts.pointers += "learning_rate: f32, ";
+            parts.slices += "    learning_rate: f32,\n";
+            parts.addresses += ", learning_rate";
+        }
+        outputs.iter().for_each(|named| parts.add(named));
+        parts
     }
-    for Named { port, is_input, name: own } in ports(object) {
+
+    fn add(&mut self, Named { port, is_input, name: own }: &Named<'_>) {
         let element = element(port);
         let (pointer, slice, address) = match is_input {
             true => ("*const", "&", "as_ptr"),
             false => ("*mut", "&mut ", "as_mut_ptr"),
         };
-        let _ = write!(pointers, "{own}: {pointer} {element}, ");
-        let _ = writeln!(slices, "    {own}: {slice}[{element}],");
-        let _ = write!(checks, "\n        || {own}.len() as i128 != {}", expression(&port.ty.shape.count()));
-        let _ = write!(addresses, ", {own}.{address}()");
-        let kind = if is_input { "input" } else { "output" };
-        let _ =
-            writeln!(shapes, "/// - `{own}`: the {kind} `{}`, {}", port.name.escape_debug(), port.ty.shape);
+        let _ = write!(self.pointers, "{own}: {pointer} {element}, ");
+        let _ = writeln!(self.slices, "    {own}: {slice}[{element}],");
+        let count = expression(&port.ty.shape.count());
+        let _ = write!(self.checks, "\n        || {own}.len() as i128 != {count}");
+        let _ = write!(self.addresses, ", {own}.{address}()");
+        let kind = if *is_input { "input" } else { "output" };
+        let (name, shape) = (port.name.escape_debug(), &port.ty.shape);
+        let _ = writeln!(self.shapes, "/// - `{own}`: the {kind} `{name}`, {shape}");
     }
-    let listed = sizes.join(", ");
+}
+
+/// The module.
+pub(super) fn text(object: &Object<'_>, fixed: Option<&Fixed>) -> String {
+    let name = object.name;
+    let Parts { typed, listed, pointers, slices, checks, addresses, shapes } =
+        Parts::of(object.symbols(), object.inputs, object.outputs, false);
     let (_, bytes) = object.weight_starts();
-    let (weights, weights_check, weights_address, whose) = match object.embedded {
-        None => (
-            "    weights: &[u8],\n",
-            "weights.len() < WEIGHT_BYTES || ",
-            "weights.as_ptr()",
-            "`weights` are the content of the file of weights; they and",
-        ),
-        Some(_) => ("", "", "core::ptr::null()", "The weights are in the object;"),
+    let of_slice = ("    weights: &[u8],\n", "weights.len() < WEIGHT_BYTES || ", "weights.as_ptr()");
+    let ((weights, weights_check, weights_address), whose) = match (&object.training, object.embedded) {
+        (Some(_), _) => (of_slice, "`weights` are memory that [`pack`] has filled; they and"),
+        (None, None) => (of_slice, "`weights` are the content of the file of weights; they and"),
+        (None, Some(_)) => (("", "", "core::ptr::null()"), "The weights are in the object;"),
+    };
+    let (declared, training) =
+        object.training.as_ref().map(|own| training_text(object, own)).unwrap_or_default();
+    let fixed = fixed.map(|fixed| fixed_text(object, fixed)).unwrap_or_default();
+    let (mut stream_declared, mut stream_function) = (String::new(), String::new());
+    let [stream_pointer, stream_slice, stream_check, stream_address] = match object.states {
+        [] => [""; 4],
+        _ => {
+            stream_declared = format!("    fn {name}_stream_bytes(batch: usize) -> usize;\n");
+            stream_function = format!(
+                "/// The bytes of a stream: memory that holds the states of sequences between runs, aligned to [`ALIGNMENT`]. Zeros begin
+/// new sequences.
+pub fn stream_bytes(batch: usize) -> usize {{
+    // SAFETY: the function computes a number from a number.
+    unsafe {{ {name}_stream_bytes(batch) }}
+}}
+
+"
+            );
+            [
+                "stream: *mut u8, ",
+                "    stream: &mut [u8],\n",
+                "stream.len() < stream_bytes(batch) || ",
+                "stream.as_mut_ptr(), ",
+            ]
+        }
     };
     format!(
         "//! The network {name}, compiled by Windlass: functions of `{name}.o`, which the program must be linked with. They need no
@@ -74,8 +138,8 @@ pub(super) fn text(object: &Object<'_>) -> String {
 unsafe extern \"C\" {{
     fn {name}_supported() -> i32;
     fn {name}_arena_bytes({typed}) -> usize;
-    fn {name}_run(weights: *const u8, arena: *mut u8, {typed}{pointers}) -> i32;
-}}
+    fn {name}_run(weights: *const u8, {stream_pointer}arena: *mut u8, {typed}{pointers}) -> i32;
+{stream_declared}{declared}}}
 
 /// The alignment of weights and arena, in bytes.
 pub const ALIGNMENT: usize = 64;
@@ -87,7 +151,7 @@ pub const WEIGHT_BYTES: usize = {bytes};
 pub enum Refused {{
     /// The CPU has none of the instruction sets of the object.
     UnsupportedCpu,
-    /// The weights are those of another build.
+    /// The weights or the state are those of another build.
     OtherWeights,
     /// A size is 0.
     ZeroSize,
@@ -95,6 +159,20 @@ pub enum Refused {{
     Memory,
     /// An index or length is outside its limits.
     Index,
+    /// A training step on a single sample, of which a batch normalisation has one value per channel.
+    SingleValue,
+}}
+
+fn checked(status: i32) -> Result<(), Refused> {{
+    match status {{
+        0 => Ok(()),
+        1 => Err(Refused::UnsupportedCpu),
+        2 => Err(Refused::OtherWeights),
+        3 => Err(Refused::ZeroSize),
+        5 => Err(Refused::Index),
+        6 => Err(Refused::SingleValue),
+        _ => Err(Refused::Memory),
+    }}
 }}
 
 /// The bits of the vectors that runs use on this CPU, 0 if it has none of them.
@@ -109,30 +187,173 @@ pub fn arena_bytes({typed}) -> usize {{
     unsafe {{ {name}_arena_bytes({listed}) }}
 }}
 
-/// Runs the network. {whose} the arena must be aligned to [`ALIGNMENT`].
+{stream_function}/// Runs the network. {whose} the arena must be aligned to [`ALIGNMENT`].
 ///
 {shapes}///
 /// # Errors
 /// [`Refused`].
 #[allow(clippy::too_many_arguments)]
 pub fn run(
-{weights}    arena: &mut [u8],
+{weights}{stream_slice}    arena: &mut [u8],
     {typed}
 {slices}) -> Result<(), Refused> {{
-    if {weights_check}arena.len() < arena_bytes({listed}){checks}
+    if {weights_check}{stream_check}arena.len() < arena_bytes({listed}){checks}
     {{
         return Err(Refused::Memory);
     }}
     // SAFETY: all memory has the sizes that the network takes; the function checks the alignment, the weights and indices.
-    match unsafe {{ {name}_run({weights_address}, arena.as_mut_ptr(), {listed}{addresses}) }} {{
-        0 => Ok(()),
-        1 => Err(Refused::UnsupportedCpu),
-        2 => Err(Refused::OtherWeights),
-        3 => Err(Refused::ZeroSize),
-        5 => Err(Refused::Index),
-        _ => Err(Refused::Memory),
+    checked(unsafe {{ {name}_run({weights_address}, {stream_address}arena.as_mut_ptr(), {listed}{addresses}) }})
+}}
+{fixed}{training}"
+    )
+}
+
+/// A type with the memory of runs of some sizes.
+fn fixed_text(object: &Object<'_>, Fixed { sizes, arena_bytes, stream_bytes }: &Fixed) -> String {
+    let symbols = object.symbols();
+    let equal = symbols.iter().map(|size| format!("{} of {}", size_name(*size), sizes.of(*size)));
+    let equal = equal.collect::<Vec<_>>().join(", ");
+    let values: String = symbols.iter().map(|size| format!("{}, ", sizes.of(*size))).collect();
+    let (mut parameters, mut arguments) = (String::new(), String::new());
+    let (weights, weights_argument) = match (&object.training, object.embedded) {
+        (None, Some(_)) => ("", ""),
+        _ => (", weights: &[u8]", "weights, "),
+    };
+    let (field, value, argument, reset) = match object.states {
+        [] => (String::new(), String::new(), "", ""),
+        _ => (
+            format!("    stream: [u8; {stream_bytes}],\n"),
+            format!(", stream: [0; {stream_bytes}]"),
+            "&mut self.stream, ",
+            "
+
+    /// Begins new sequences.
+    pub fn reset(&mut self) {
+        self.stream.fill(0);
+    }",
+        ),
+    };
+    for Named { port, is_input, name } in ports(object.inputs, object.outputs) {
+        let slice = if is_input { "&" } else { "&mut " };
+        let _ = write!(parameters, ", {name}: {slice}[{}; {}]", element(port), port.ty.shape.elements(sizes));
+        let _ = write!(arguments, ", {name}");
+    }
+    format!(
+        "
+/// The network with the memory of its runs, at a {equal}: {arena_bytes} bytes, for a `static` or the heap.
+#[repr(C, align(64))]
+pub struct Network {{
+    arena: [u8; {arena_bytes}],
+{field}}}
+
+impl Network {{
+    /// Memory for runs.
+    pub const fn new() -> Self {{
+        Network {{ arena: [0; {arena_bytes}]{value} }}
+    }}
+
+    /// Runs the network: see [`run`].
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn run(&mut self{weights}{parameters}) -> Result<(), Refused> {{
+        run({weights_argument}{argument}&mut self.arena, {values}{})
+    }}{reset}
+}}
+
+impl Default for Network {{
+    fn default() -> Self {{
+        Self::new()
     }}
 }}
-"
+",
+        arguments.trim_start_matches(", ")
     )
+}
+
+/// The declarations of the functions that train, and the functions that call them.
+fn training_text(object: &Object<'_>, training: &Training<'_>) -> (String, String) {
+    let name = object.name;
+    let Parts { typed, listed, pointers, slices, checks, addresses, shapes } =
+        Parts::of(training.symbols(), training.inputs, training.outputs, true);
+    let mut declared = format!(
+        "    fn {name}_step_arena_bytes({typed}) -> usize;
+    fn {name}_step(state: *mut u8, arena: *mut u8, {typed}{pointers}) -> i32;
+    fn {name}_pack(state: *const u8, weights: *mut u8, arena: *mut u8) -> i32;
+"
+    );
+    let init = match training.embedded {
+        None => String::new(),
+        Some(_) => {
+            let _ = writeln!(declared, "    fn {name}_init(state: *mut u8) -> i32;");
+            format!(
+                "
+/// Writes the initial state.
+///
+/// # Errors
+/// [`Refused`].
+pub fn init(state: &mut [u8]) -> Result<(), Refused> {{
+    if state.len() < STATE_BYTES {{
+        return Err(Refused::Memory);
+    }}
+    // SAFETY: the state is large enough; the function checks its alignment.
+    checked(unsafe {{ {name}_init(state.as_mut_ptr()) }})
+}}
+"
+            )
+        }
+    };
+    let begins = match training.embedded {
+        Some(_) => "[`init`] writes it.",
+        None => "It begins as the content of the file of the state.",
+    };
+    let functions = format!(
+        "
+/// The bytes of the state of the training: parameters, running statistics, the optimiser's state, and the number of steps.
+/// {begins}
+pub const STATE_BYTES: usize = {};
+/// The bytes of the arena of [`pack`].
+pub const PACK_ARENA_BYTES: usize = {};
+{init}
+/// The bytes of the arena of a step.
+pub fn step_arena_bytes({typed}) -> usize {{
+    // SAFETY: the function computes a number from numbers.
+    unsafe {{ {name}_step_arena_bytes({listed}) }}
+}}
+
+/// Takes a step of training on a batch, which updates the state. State and arena must be aligned to [`ALIGNMENT`].
+///
+{shapes}///
+/// # Errors
+/// [`Refused`]; the state is then unchanged.
+#[allow(clippy::too_many_arguments)]
+pub fn step(
+    state: &mut [u8],
+    arena: &mut [u8],
+    {typed}
+{slices}) -> Result<(), Refused> {{
+    if state.len() < STATE_BYTES || arena.len() < step_arena_bytes({listed}){checks}
+    {{
+        return Err(Refused::Memory);
+    }}
+    // SAFETY: all memory has the sizes that the step takes; the function checks the alignment, the state and indices.
+    checked(unsafe {{ {name}_step(state.as_mut_ptr(), arena.as_mut_ptr(), {listed}{addresses}) }})
+}}
+
+/// Makes the weights of [`run`] from a state. All memory must be aligned to [`ALIGNMENT`].
+///
+/// # Errors
+/// [`Refused`].
+pub fn pack(state: &[u8], weights: &mut [u8], arena: &mut [u8]) -> Result<(), Refused> {{
+    if state.len() < STATE_BYTES || weights.len() < WEIGHT_BYTES || arena.len() < PACK_ARENA_BYTES {{
+        return Err(Refused::Memory);
+    }}
+    // SAFETY: all memory is large enough; the function checks its alignment and the state.
+    checked(unsafe {{ {name}_pack(state.as_ptr(), weights.as_mut_ptr(), arena.as_mut_ptr()) }})
+}}
+",
+        training.layout.bytes,
+        object.pack_arena_bytes()
+    );
+    (declared, functions)
 }

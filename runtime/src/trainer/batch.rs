@@ -13,7 +13,7 @@ use crate::network::{AnyNetwork, Feed};
 
 /// The first batch normalisation of a step that would take the variance of a single value per channel for a batch of
 /// one.
-pub(super) fn single_value(graph: &Graph) -> Option<String> {
+pub(crate) fn single_value(graph: &Graph) -> Option<String> {
     let is_one = |node: &&Node| match (&node.op, node.operands.first()) {
         (Op::BatchNormTraining(_), Some(&x)) => {
             graph.ty(x).shape.item().iter().skip(1).product::<usize>() == 1

@@ -1,5 +1,6 @@
 //! Common parts of the tests of models and trainers: networks, input values, and comparisons of bits.
 
+pub(crate) mod arm64;
 pub(crate) mod numbers;
 pub(crate) mod pair;
 

@@ -3,24 +3,24 @@
 
 use std::ops::Range;
 
-use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::types::{F64, I64};
 use cranelift_codegen::ir::{FuncRef, InstBuilder, MemFlagsData, Value};
 use cranelift_frontend::FunctionBuilder;
 
-use super::layout::{ArenaLayout, WeightLayout};
+use super::layout::{ArenaLayout, PackArena};
 use crate::abi::{ALIGNMENT, POINTER_BYTES, WORD_BYTES, entry};
-use crate::kernel::Units;
+use crate::kernel::{Kernel, Units};
 use crate::plan::{Location, Loop, Motion, Plan, Size};
 use crate::shape::{Polynomial, Symbol};
 
 /// The operands of a run.
 pub(super) struct Operands<'o> {
-    /// The weights of the plan.
-    pub(super) weights: Value,
+    /// The prepacked memory of the plan.
+    pub(super) prepacked: Value,
     pub(super) arena: Value,
     pub(super) symbols: &'o [(Symbol, Value)],
-    /// The memory of inputs and outputs, by slot.
+    /// The memory of inputs, outputs and parameters, by slot.
     pub(super) slots: &'o [(usize, Value)],
 }
 
@@ -28,7 +28,8 @@ pub(super) struct Operands<'o> {
 pub(super) struct Driver<'d, 'f> {
     plan: &'d Plan,
     builder: &'d mut FunctionBuilder<'f>,
-    kernels: &'d [FuncRef],
+    kernels: &'d [Kernel],
+    functions: &'d [FuncRef],
     /// The table of addresses, which is also the arena.
     table: Value,
     /// Where the values of the open sizes are.
@@ -60,41 +61,95 @@ fn scaled(builder: &mut FunctionBuilder<'_>, value: Value, factor: usize) -> Val
     builder.ins().imul(value, factor)
 }
 
-/// The bytes of the arena of a run.
+/// The bytes of the arena of a run, or the largest number if they overflow.
 pub(super) fn arena_bytes(
     plan: &Plan,
     builder: &mut FunctionBuilder<'_>,
     symbols: &[(Symbol, Value)],
 ) -> Value {
-    let mut bytes = builder.ins().iconst(I64, ArenaLayout::of(plan).open as i64);
-    for &(size, words) in &plan.memory.open {
-        let value = polynomial(builder, &plan.sizes.polynomials()[size.index()], symbols);
-        let arena = scaled(builder, value, (words * WORD_BYTES).next_multiple_of(ALIGNMENT));
-        bytes = builder.ins().iadd(bytes, arena);
-    }
-    bytes
+    let open = plan.memory.open.iter();
+    let parts = open.map(|&(size, words)| {
+        (plan.sizes.polynomials()[size.index()].clone(), (words * WORD_BYTES).next_multiple_of(ALIGNMENT))
+    });
+    total_bytes(builder, ArenaLayout::of(plan).open, &parts.collect::<Vec<_>>(), symbols)
 }
 
-/// Runs a plan. `kernels` are the functions of its runs.
+/// A number of bytes, and some for each of a polynomial; the largest number if they overflow. The sum in double precision
+/// tells: it is exact enough for numbers far from the limit.
+pub(super) fn total_bytes(
+    builder: &mut FunctionBuilder<'_>,
+    fixed: usize,
+    parts: &[(Polynomial, usize)],
+    symbols: &[(Symbol, Value)],
+) -> Value {
+    const MOST: f64 = (1u64 << 62) as f64;
+    let mut bytes = builder.ins().iconst(I64, fixed as i64);
+    let mut real = builder.ins().f64const(fixed as f64);
+    for (size, each) in parts {
+        let value = polynomial(builder, size, symbols);
+        let part = scaled(builder, value, *each);
+        bytes = builder.ins().iadd(bytes, part);
+        for (monomial, coefficient) in size.terms() {
+            let mut product = builder.ins().f64const(coefficient as f64 * *each as f64);
+            for symbol in monomial {
+                let (_, value) =
+                    symbols.iter().find(|(known, _)| known == symbol).expect("every size is passed");
+                let value = builder.ins().fcvt_from_uint(F64, *value);
+                product = builder.ins().fmul(product, value);
+            }
+            real = builder.ins().fadd(real, product);
+        }
+    }
+    let most = builder.ins().f64const(MOST);
+    let fits = builder.ins().fcmp(FloatCC::LessThan, real, most);
+    let largest = builder.ins().iconst(I64, -1);
+    builder.ins().select(fits, bytes, largest)
+}
+
+/// Runs a plan. `functions` are those of its kernels.
 pub(super) fn run(
     plan: &Plan,
     builder: &mut FunctionBuilder<'_>,
-    kernels: &[FuncRef],
+    functions: &[FuncRef],
     operands: &Operands<'_>,
 ) {
-    let layout = ArenaLayout::of(plan);
-    let values: Vec<Value> =
-        plan.sizes.polynomials().iter().map(|size| polynomial(builder, size, operands.symbols)).collect();
-    let sizes = builder.ins().iadd_imm_s(operands.arena, layout.values as i64);
-    for (index, value) in values.iter().enumerate() {
-        builder.ins().store(MemFlagsData::trusted(), *value, sizes, (index * POINTER_BYTES) as i32);
-    }
-    let mut driver = Driver { plan, builder, kernels, table: operands.arena, sizes, values };
-    driver.fill_table(&layout, operands);
+    let mut driver = Driver::new(plan, builder, (&plan.run, functions), operands);
     driver.kernels(0..plan.run.len(), 0..plan.loops.len());
 }
 
-impl Driver<'_, '_> {
+/// Prepacks the weights of a plan. `functions` are those of its kernels.
+pub(super) fn prepack(
+    plan: &Plan,
+    builder: &mut FunctionBuilder<'_>,
+    functions: &[FuncRef],
+    operands: &Operands<'_>,
+) {
+    let start = builder.ins().iadd_imm_s(operands.arena, PackArena::of(plan).prepacking as i64);
+    let mut driver = Driver::new(plan, builder, (&plan.prepack, functions), operands);
+    driver.set(entry::PREPACKING, start);
+    driver.kernels(0..plan.prepack.len(), 0..0);
+}
+
+impl<'d, 'f> Driver<'d, 'f> {
+    /// Fills the table of addresses.
+    fn new(
+        plan: &'d Plan,
+        builder: &'d mut FunctionBuilder<'f>,
+        (kernels, functions): (&'d [Kernel], &'d [FuncRef]),
+        operands: &Operands<'_>,
+    ) -> Self {
+        let layout = ArenaLayout::of(plan);
+        let values: Vec<Value> =
+            plan.sizes.polynomials().iter().map(|size| polynomial(builder, size, operands.symbols)).collect();
+        let sizes = builder.ins().iadd_imm_s(operands.arena, layout.values as i64);
+        for (index, value) in values.iter().enumerate() {
+            builder.ins().store(MemFlagsData::trusted(), *value, sizes, (index * POINTER_BYTES) as i32);
+        }
+        let mut driver = Driver { plan, builder, kernels, functions, table: operands.arena, sizes, values };
+        driver.fill_table(&layout, operands);
+        driver
+    }
+
     fn set(&mut self, entry: usize, address: Value) {
         let offset = i32::try_from(entry * POINTER_BYTES).expect("tables are small");
         self.builder.ins().store(MemFlagsData::trusted(), address, self.table, offset);
@@ -104,7 +159,7 @@ impl Driver<'_, '_> {
         let plan = self.plan;
         let fixed = self.builder.ins().iadd_imm_s(self.table, layout.fixed as i64);
         self.set(entry::FIXED, fixed);
-        self.set(entry::PREPACKED, operands.weights);
+        self.set(entry::PREPACKED, operands.prepacked);
         let scratch = self.builder.ins().iadd_imm_s(self.table, layout.scratch as i64);
         self.set(entry::SCRATCH, scratch);
         let mut next = self.builder.ins().iadd_imm_s(self.table, layout.open as i64);
@@ -116,10 +171,6 @@ impl Driver<'_, '_> {
         }
         let arenas = plan.memory.open.len();
         for &(slot, address) in operands.slots {
-            self.set(entry::slot(arenas, slot), address);
-        }
-        for (slot, start) in WeightLayout::of(plan).parameters {
-            let address = self.builder.ins().iadd_imm_s(operands.weights, start as i64);
             self.set(entry::slot(arenas, slot), address);
         }
     }
@@ -145,13 +196,13 @@ impl Driver<'_, '_> {
     }
 
     fn call(&mut self, kernel: usize) {
-        let units = Units::of(&self.plan.run[kernel]);
+        let units = Units::of(&self.kernels[kernel]);
         let mut total = self.builder.ins().iconst(I64, units.count as i64);
         for size in &units.open {
             total = self.builder.ins().imul(total, self.values[size.index()]);
         }
         let zero = self.builder.ins().iconst(I64, 0);
-        self.builder.ins().call(self.kernels[kernel], &[self.table, self.sizes, zero, total, zero]);
+        self.builder.ins().call(self.functions[kernel], &[self.table, self.sizes, zero, total, zero]);
     }
 
     /// The kernels of a loop, once for each step.

@@ -1,0 +1,73 @@
+//! The weights of an object, prepacked for its plans.
+
+use flate2::Crc;
+use windlass_compiler::codegen::object::{Object, WeightLayout};
+use windlass_compiler::pipeline::{CompileError, assemble};
+use windlass_compiler::plan::{EvaluatePlanError, Plan, Slot, SlotKind};
+use windlass_compiler::target::available_vector_bits;
+
+use super::ObjectError;
+use crate::error::Error;
+use crate::executor::Executor;
+use crate::parameters::Parameters;
+
+/// Why weights could not be prepacked.
+pub(super) enum WeightsError {
+    Compile(CompileError),
+    Other(Error),
+}
+
+impl From<Error> for WeightsError {
+    fn from(error: Error) -> Self {
+        WeightsError::Other(error)
+    }
+}
+
+/// The weights of all plans, with their header.
+pub(super) fn weights(object: &Object<'_>, parameters: &Parameters) -> Result<Vec<u8>, WeightsError> {
+    let (starts, bytes) = object.weight_starts();
+    let mut weights = vec![0; bytes];
+    for (plan, start) in object.plans.iter().zip(starts) {
+        let mut place = |at: usize, words: &[f32]| {
+            let bytes: &[u8] = bytemuck::cast_slice(words);
+            weights[start + at..start + at + bytes.len()].copy_from_slice(bytes);
+        };
+        place(0, &prepacked(plan, parameters)?);
+        for (slot, at) in WeightLayout::of(plan).parameters {
+            if let Some(values) = parameters.get(&plan.slots[slot].name) {
+                place(at, &values.iter().copied().collect::<Vec<f32>>());
+            }
+        }
+    }
+    let mut checksum = Crc::new();
+    checksum.update(&weights[object.weights_header(0).len()..]);
+    let header = object.weights_header(checksum.sum());
+    weights[..header.len()].copy_from_slice(&header);
+    Ok(weights)
+}
+
+/// The prepacked memory of a plan: computed by its own kernels if this machine can run them, and without code otherwise.
+fn prepacked(plan: &Plan, parameters: &Parameters) -> Result<Vec<f32>, WeightsError> {
+    let is_here = plan.target.architecture == windlass_compiler::target::Architecture::HOST
+        && available_vector_bits().contains(&plan.target.vectors.bits);
+    if is_here {
+        let program = assemble(plan.clone()).map_err(WeightsError::Compile)?;
+        return Ok(Executor::new(program)?.prepacked(parameters)?);
+    }
+    let words = without_code(plan, parameters).map_err(|error| Error::Object {
+        network: plan.name.clone(),
+        reason: ObjectError::Weights { reason: error.to_string() },
+    })?;
+    Ok(words.into_iter().map(f32::from_bits).collect())
+}
+
+/// The prepacked memory of a plan, computed element by element: this machine may lack the plan's instructions.
+pub(super) fn without_code(plan: &Plan, parameters: &Parameters) -> Result<Vec<u32>, EvaluatePlanError> {
+    let words = |slot: &Slot| match slot.kind {
+        SlotKind::Parameter => parameters
+            .get(&slot.name)
+            .map_or_else(Vec::new, |values| values.iter().map(|value| value.to_bits()).collect()),
+        SlotKind::Input | SlotKind::Output => Vec::new(),
+    };
+    plan.prepacked(&plan.slots.iter().map(words).collect::<Vec<_>>())
+}
