@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod import;
 mod inputs;
 mod interpreter;
 mod network;
@@ -22,7 +23,7 @@ use self::network::{Engine, Source};
 
 /// Compiles neural networks to machine code.
 ///
-/// NETWORK is a file with the graph of a network as text: what `print!("{}", Net::graph())` prints for a network that
+/// NETWORK is an ONNX model, or a file with the graph of a network as text: what `print!("{}", Net::graph())` prints for a network that
 /// `network!` declares, or a graph of a `Builder`.
 #[derive(Debug, Parser)]
 #[command(name = "windlass", version, after_help = EXAMPLES)]
@@ -35,7 +36,9 @@ const EXAMPLES: &str = "Examples:
   windlass summary lenet.graph --details
   windlass build lenet.graph --weights lenet.safetensors -o target/lenet
   windlass run lenet.graph --weights lenet.safetensors --inputs images.safetensors --outputs classes.safetensors
-  windlass verify lenet.graph";
+  windlass verify lenet.graph
+  windlass import resnet18.onnx
+  windlass build resnet18.onnx -o target/resnet18";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -61,6 +64,8 @@ enum Command {
     Build(build::Arguments),
     /// Write the parameters in the state of an object's training to a safetensors file
     Export(training::Arguments),
+    /// Import an ONNX model: write its graph as text, and its parameters
+    Import(import::Arguments),
     /// Run a network on inputs in a safetensors file
     Run(run::Arguments),
     /// Compare compiled code with the interpreter, at every vector width of this CPU
@@ -103,6 +108,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         }
         Command::Build(arguments) => build::run(&arguments),
         Command::Export(arguments) => training::export(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::time(&arguments),

@@ -2,7 +2,10 @@
 
 use std::error::Error;
 
+use std::ops::Deref;
+
 use clap::Args;
+use windlass::onnx::{ImportOptions, OnnxModel};
 use windlass::{Dynamic, Features, Graph, LoadOptions, Model, Options, Parameters, Sizes, Symbol};
 
 use crate::{File, at};
@@ -10,15 +13,33 @@ use crate::{File, at};
 /// The network.
 #[derive(Debug, Args)]
 pub(crate) struct Source {
-    /// A file with the graph of the network as text
+    /// An ONNX model (`.onnx`), or a file with the graph of the network as text
     #[arg(value_name = "NETWORK")]
     network: File,
+    /// Fix the size of the axes of a name in an ONNX model, such as `batch=1`
+    #[arg(long = "fix", value_name = "NAME=NUMBER", value_parser = fixed)]
+    fixed: Vec<(String, usize)>,
+}
+
+/// A network, with parameters if its file has them.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    network: Dynamic,
+    parameters: Option<Parameters>,
+}
+
+impl Deref for Loaded {
+    type Target = Dynamic;
+
+    fn deref(&self) -> &Dynamic {
+        &self.network
+    }
 }
 
 /// The parameters.
 #[derive(Debug, Args)]
 pub(crate) struct Weights {
-    /// A safetensors file with the parameters; by default initial values are drawn
+    /// A safetensors file with the parameters; by default those of the ONNX model, or initial values that are drawn
     #[arg(long, value_name = "FILE")]
     weights: Option<File>,
     /// Seed of initial values
@@ -36,7 +57,7 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    pub(crate) fn network(&self) -> Result<Dynamic, Box<dyn Error>> {
+    pub(crate) fn network(&self) -> Result<Loaded, Box<dyn Error>> {
         self.source.network()
     }
 }
@@ -80,29 +101,59 @@ fn size(text: &str) -> Result<(Symbol, usize), String> {
     Ok((name, value))
 }
 
+/// The size of an axis with any name.
+fn fixed(text: &str) -> Result<(String, usize), String> {
+    let example = || format!("`{text}` is no size; write `batch=1`");
+    let (name, value) = text.split_once('=').ok_or_else(example)?;
+    match value.parse::<u32>() {
+        Ok(value) if value > 0 && !name.is_empty() => Ok((name.to_owned(), value as usize)),
+        _ => Err(example()),
+    }
+}
+
 impl Source {
-    pub(crate) fn network(&self) -> Result<Dynamic, Box<dyn Error>> {
+    pub(crate) fn network(&self) -> Result<Loaded, Box<dyn Error>> {
+        if self.network.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+            let model = self.onnx()?;
+            let (network, parameters) = (model.network().clone(), Some(model.parameters().clone()));
+            return Ok(Loaded { network, parameters });
+        }
+        if let Some((name, _)) = self.fixed.first() {
+            return Err(format!("`--fix {name}` is for ONNX models; a graph as text has its sizes").into());
+        }
         let text =
             std::fs::read_to_string(&self.network).map_err(|reason| at(&self.network, "read", &reason))?;
         let graph: Graph = text.parse().map_err(|reason| at(&self.network, "read a graph from", &reason))?;
-        Ok(Dynamic::new(graph)?)
+        Ok(Loaded { network: Dynamic::new(graph)?, parameters: None })
+    }
+
+    /// The name of the file, without its extension.
+    pub(crate) fn stem(&self) -> String {
+        self.network.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The ONNX model.
+    pub(crate) fn onnx(&self) -> Result<OnnxModel, Box<dyn Error>> {
+        let options = self.fixed.iter().fold(ImportOptions::new(), |options, (name, size)| options.size(name, *size));
+        Ok(OnnxModel::load(&self.network, &options).map_err(|reason| at(&self.network, "import", &reason))?)
     }
 }
 
 impl Weights {
-    pub(crate) fn of(&self, network: &Dynamic) -> Result<Parameters, Box<dyn Error>> {
-        Ok(match &self.weights {
-            Some(path) => Parameters::load_of(network, path, &LoadOptions::default())?,
-            None => Parameters::initialized(network.graph(), self.seed)?,
+    pub(crate) fn of(&self, network: &Loaded) -> Result<Parameters, Box<dyn Error>> {
+        Ok(match (&self.weights, &network.parameters) {
+            (Some(path), _) => Parameters::load_of(&network.network, path, &LoadOptions::default())?,
+            (None, Some(parameters)) => parameters.clone(),
+            (None, None) => Parameters::initialized(network.graph(), self.seed)?,
         })
     }
 
     pub(crate) fn model(
         &self,
-        network: &Dynamic,
+        network: &Loaded,
         options: &Options,
     ) -> Result<Model<Dynamic>, Box<dyn Error>> {
-        Ok(Model::of_parameters(network.clone(), self.of(network)?, options)?)
+        Ok(Model::of_parameters(network.network.clone(), self.of(network)?, options)?)
     }
 }
 

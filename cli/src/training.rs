@@ -102,7 +102,7 @@ pub(crate) fn export(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let options =
         arguments.training.options().ok_or("say how the object trains, as it was built: `--train adam`")?;
     let bytes = std::fs::read(&arguments.state).map_err(|reason| at(&arguments.state, "read", &reason))?;
-    let trained = TrainedState::read(&network, &options, &bytes)?;
+    let trained = TrainedState::read(&*network, &options, &bytes)?;
     trained.save(&arguments.output)?;
     println!("{}  parameters after {} steps", arguments.output.display(), trained.steps());
     Ok(())

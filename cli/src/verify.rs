@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         let mut options = Options::default();
         options.compile.plan.vector_bits = Some(bits);
         options.compile.plan.features = features;
-        let model = windlass::Model::of_parameters(network.clone(), parameters.clone(), &options)?;
+        let model = windlass::Model::of_parameters((*network).clone(), parameters.clone(), &options)?;
         let outputs = forward(&model, &inputs)?;
         for (name, expected) in &expected {
             let got = outputs.get(name)?;
