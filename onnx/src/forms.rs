@@ -95,6 +95,7 @@ impl Importer<'_> {
                 let weight = self.weight(value)?;
                 self.lifted(&weight)
             }
+            Value::Empty(_) => unsupported("it computes with a value without elements"),
             Value::Absent => Err(Reason::Missing { index: 0 }),
         }
     }

@@ -308,6 +308,7 @@ impl<'m> Importer<'m> {
             let dims = value.dims();
             let found = match value {
                 Value::Known(known) => Output::Known(self.known_tensor(&output.name, known)),
+                Value::Empty(_) => return Err(port("has no elements".to_owned())),
                 Value::Absent => return Err(port("is computed by no node".to_owned())),
                 Value::Weight(weight) => {
                     // Every output of a network is a batch.
@@ -414,6 +415,7 @@ impl<'m> Importer<'m> {
         match value {
             Value::Known(known) => self.stored(known, false),
             Value::Weight(weight) => Ok(weight.clone()),
+            Value::Empty(_) => Err(Reason::Unsupported("it computes with a value without elements".to_owned())),
             other => Err(Reason::NeedsParameter { index: 0, input: other.input() }),
         }
     }

@@ -12,6 +12,7 @@
 //! is the batch. If all sizes are fixed, a whole run of the model is one sample; a first axis of size 1 is then left out:
 //! `[1, 3, 224, 224]` becomes a batch of images `[N, 3, 224, 224]`.
 
+mod batch;
 mod broadcast;
 mod decode;
 mod error;

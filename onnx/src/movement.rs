@@ -60,16 +60,19 @@ impl Importer<'_> {
                 Ok(Weight { value, dims: sizes }.into())
             }
             Value::Data(data) => {
+                if self.open_batch {
+                    return Ok(self.reshape_around_batch(data, dims)?.into());
+                }
                 let keeps_first = data.dims.first() == dims.first() && !dims.is_empty();
-                let (data, batch) = match (data.batch, self.open_batch) {
-                    (Batch::Axis(0), false) if keeps_first => (data.clone(), Batch::Axis(0)),
-                    (_, false) => (self.spread(data)?, Batch::Outside),
-                    (_, true) => (data.clone(), reshaped_batch(data, dims)?),
+                let (data, batch) = match data.batch {
+                    Batch::Axis(0) if keeps_first => (data.clone(), Batch::Axis(0)),
+                    _ => (self.spread(data)?, Batch::Outside),
                 };
                 let result = Data { batch, ..data.with(data.value, dims.to_vec()) };
                 let value = self.shaped(data.value, result.shape())?;
                 Ok(Data { value, ..result }.into())
             }
+            Value::Empty(_) => Ok(Value::Empty(dims.to_vec())),
             Value::Absent => Err(Reason::Missing { index: 0 }),
         }
     }
@@ -114,6 +117,7 @@ impl Importer<'_> {
                 let value = if moves { self.op(Transpose { order: axes }, &[data.value])? } else { data.value };
                 Ok(Data { batch, ..data.with(value, dims) }.into())
             }
+            Value::Empty(_) => Ok(Value::Empty(dims)),
             Value::Absent => Err(Reason::Missing { index: 0 }),
         }
     }
@@ -132,6 +136,9 @@ impl Importer<'_> {
             return Ok(value.clone());
         }
         dims[axis] = Dim::from(length.clone());
+        if length.as_number() == Some(0) && !matches!(value, Value::Known(_)) {
+            return Ok(Value::Empty(dims));
+        }
         match value {
             Value::Known(known) if known.name.is_none() => {
                 let own = strides(&known.dims);
@@ -158,12 +165,20 @@ impl Importer<'_> {
                 let value = self.op(Slice { axis: data.axis(axis), start, length }, &[data.value])?;
                 Ok(data.with(value, dims).into())
             }
+            Value::Empty(_) => Ok(Value::Empty(dims)),
             Value::Absent => Err(Reason::Missing { index: 0 }),
         }
     }
 
     /// Values one after the other along an axis.
     pub(crate) fn concat(&mut self, parts: &[Value], axis: usize) -> Result<Value, Reason> {
+        // Parts without elements add nothing.
+        let is_empty = |value: &Value| match value {
+            Value::Known(known) => known.len() == 0,
+            other => matches!(other, Value::Empty(_)),
+        };
+        let whole: Vec<Value> = parts.iter().filter(|part| !is_empty(part)).cloned().collect();
+        let parts = if whole.is_empty() { parts } else { &whole };
         let [first, rest @ ..] = parts else { return Err(Reason::Missing { index: 0 }) };
         if rest.is_empty() {
             return Ok(first.clone());
@@ -287,6 +302,7 @@ impl Importer<'_> {
                 check_broadcast(&data.dims, dims)?;
                 Ok(self.expand_data(data, dims)?.into())
             }
+            Value::Empty(_) => Ok(Value::Empty(dims.to_vec())),
             Value::Absent => Err(Reason::Missing { index: 0 }),
         }
     }
@@ -412,21 +428,39 @@ impl Importer<'_> {
     }
 }
 
-/// The axis of the batch after a reshape of a value whose batch is an axis of the model.
-fn reshaped_batch(data: &Data, dims: &[Dim]) -> Result<Batch, Reason> {
-    let batch = windlass_compiler::shape::Symbol::BATCH;
-    let place = dims.iter().position(|dim| dim.polynomial().symbols().contains(&batch));
-    let Batch::Axis(own) = data.batch else { return unsupported("its batch is no axis") };
-    let Some(place) = place else { return unsupported("the new shape has no axis for the batch") };
-    let is_first = own == 0 && place == 0;
-    let is_kept = own == place && data.dims[..=own] == dims[..=own];
-    // Axes of size 1 before the batch move nothing.
-    let is_one = |dims: &[Dim]| dims.iter().all(|dim| dim.fixed() == Some(1));
-    let is_same = is_one(&data.dims[..own]) && is_one(&dims[..place]);
-    match is_first || is_kept || is_same {
-        true => Ok(Batch::Axis(place)),
-        false => unsupported("the reshape mixes the batch with axes before it"),
+/// The sizes of a product, cancelled: a number and open sizes.
+fn factors(dims: &[Dim]) -> (i128, Vec<Polynomial>) {
+    let (mut number, mut open) = (1i128, Vec::new());
+    for dim in dims {
+        match dim {
+            Dim::Fixed(size) => number = number.saturating_mul(*size as i128),
+            Dim::Open(size) => {
+                let (factor, rest) = size.primitive();
+                number = number.saturating_mul(factor as i128);
+                let mut terms = rest.terms();
+                match (terms.next(), terms.next()) {
+                    (Some((symbols, 1)), None) => open.extend(symbols.iter().map(|&symbol| Polynomial::from(symbol))),
+                    _ => open.push(rest.clone()),
+                }
+            }
+        }
     }
+    (number, open)
+}
+
+/// The size that makes the product of `known` equal to that of `total`.
+pub(crate) fn quotient(total: &[Dim], known: &[Dim]) -> Option<Dim> {
+    let (mut number, mut open) = factors(total);
+    let (by, divisors) = factors(known);
+    for divisor in divisors {
+        open.swap_remove(open.iter().position(|factor| *factor == divisor)?);
+    }
+    if by == 0 || number % by != 0 {
+        return None;
+    }
+    number /= by;
+    let product = open.iter().fold(Polynomial::from(1usize), |product, factor| product.times(factor));
+    Some(Dim::from(product.scaled(i64::try_from(number).ok()?)))
 }
 
 /// Checks that a shape can be repeated to another.

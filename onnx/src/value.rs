@@ -62,6 +62,8 @@ pub(crate) enum Value {
     Weight(Weight),
     /// It depends on inputs.
     Data(Data),
+    /// It has no elements: an axis has the size 0.
+    Empty(Vec<Dim>),
     /// An optional operand that is left out.
     Absent,
 }
@@ -73,6 +75,7 @@ impl Value {
             Value::Known(known) => known.dims.iter().map(|&size| Dim::Fixed(size)).collect(),
             Value::Weight(weight) => weight.dims.iter().map(|&size| Dim::Fixed(size)).collect(),
             Value::Data(data) => data.dims.clone(),
+            Value::Empty(dims) => dims.clone(),
             Value::Absent => Vec::new(),
         }
     }
@@ -82,6 +85,7 @@ impl Value {
             Value::Known(known) => known.dims.len(),
             Value::Weight(weight) => weight.dims.len(),
             Value::Data(data) => data.dims.len(),
+            Value::Empty(dims) => dims.len(),
             Value::Absent => 0,
         }
     }
@@ -124,7 +128,7 @@ impl Value {
                 Elements::Integers(_) | Elements::Sizes(_) => Meaning::Whole,
                 Elements::Booleans(_) => Meaning::Truth,
             },
-            Value::Weight(_) | Value::Absent => Meaning::Float,
+            Value::Weight(_) | Value::Empty(_) | Value::Absent => Meaning::Float,
             Value::Data(data) => data.meaning,
         }
     }

@@ -15,6 +15,9 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("Gather", gather),
     ("GatherElements", gather_elements),
     ("GatherND", gather_nd),
+    ("ScatterND", scatter_nd),
+    ("ScatterElements", scatter_elements),
+    ("Scatter", scatter_elements),
     ("Slice", slice),
     ("Split", split),
     ("Concat", concat),
@@ -63,7 +66,9 @@ impl Importer<'_> {
             return Ok(known.moved(dims, place).into());
         }
         if indices.is_empty() {
-            return unsupported("its result has no elements");
+            let mut dims = value.dims();
+            dims[axis] = Dim::Fixed(0);
+            return Ok(Value::Empty(dims));
         }
         // Neighbouring indices are one slice.
         let mut parts = Vec::new();
@@ -152,18 +157,20 @@ fn gather_elements<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<V
     if !fits {
         return unsupported("its indices do not fit the shape of its operand");
     }
-    let own = strides(&sizes);
-    let at = strides(&indices.dims);
+    let flat = element_places(&sizes, axis, &indices.dims, &places);
+    one(importer.take_flat(value, &flat, &indices.dims.clone())?)
+}
+
+/// The places of elements in a tensor of `sizes`: those of the same index, except along `axis`.
+fn element_places(sizes: &[usize], axis: usize, dims: &[usize], places: &[usize]) -> Vec<usize> {
+    let own = strides(sizes);
     let mut flat = Vec::with_capacity(places.len());
-    crate::known::each_index(&indices.dims, |index| {
-        let place: usize = index.iter().zip(&at).map(|(at, stride)| at * stride).sum();
-        let all = index.iter().enumerate().map(|(other, &at)| {
-            let at = if other == axis { places[place] } else { at };
-            at * own[other]
-        });
+    crate::known::each_index(dims, |index| {
+        let place = places[flat.len()];
+        let all = index.iter().enumerate().map(|(other, &at)| if other == axis { place } else { at } * own[other]);
         flat.push(all.sum());
     });
-    one(importer.take_flat(value, &flat, &indices.dims.clone())?)
+    flat
 }
 
 impl Importer<'_> {
@@ -188,12 +195,23 @@ fn gather_nd<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Val
     if batch > outer.len() || batch.saturating_add(depth) > sizes.len() {
         return unsupported("its indices do not fit the shape of its operand");
     }
-    let own = strides(&sizes);
+    let flat = slice_places(&sizes, batch, outer, &numbers, depth)?;
     let rest = &sizes[batch + depth..];
-    let inner: usize = rest.iter().product();
-    let mut flat = Vec::new();
-    let mut row = 0;
-    let mut error = None;
+    let dims = [outer, rest].concat();
+    one(importer.take_flat(value, &flat, &dims)?)
+}
+
+/// The places of the elements of slices in a tensor of `sizes`, each of which `depth` numbers choose.
+fn slice_places(
+    sizes: &[usize],
+    batch: usize,
+    outer: &[usize],
+    numbers: &[i64],
+    depth: usize,
+) -> Result<Vec<usize>, Reason> {
+    let own = strides(sizes);
+    let inner: usize = sizes[batch + depth..].iter().product();
+    let (mut flat, mut row, mut error) = (Vec::new(), 0, None);
     crate::known::each_index(outer, |index| {
         let mut start: usize = index[..batch].iter().zip(&own).map(|(at, stride)| at * stride).sum();
         for axis in 0..depth {
@@ -205,11 +223,63 @@ fn gather_nd<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Val
         flat.extend(start..start + inner);
         row += 1;
     });
-    if let Some(reason) = error {
-        return Err(reason);
+    error.map_or(Ok(flat), Err)
+}
+
+/// A known tensor with other elements at some places.
+fn scattered(value: &Known, places: &[usize], updates: &Known) -> Result<Known, Reason> {
+    if places.len() != updates.len() {
+        return unsupported("it has another number of updates than of indices");
     }
-    let dims = [outer, rest].concat();
-    one(importer.take_flat(value, &flat, &dims)?)
+    if let (Some(mut values), Some(updates)) = (value.to_integers(), updates.to_integers()) {
+        places.iter().zip(updates).for_each(|(&place, update)| values[place] = update);
+        return Ok(Known::integers(value.dims.clone(), values));
+    }
+    if let (Some(mut values), Some(updates)) = (value.to_booleans(), updates.to_booleans()) {
+        places.iter().zip(updates).for_each(|(&place, update)| values[place] = update);
+        return Ok(Known::booleans(value.dims.clone(), values));
+    }
+    match (value.to_floats(), updates.to_floats()) {
+        (Some(mut values), Some(updates)) if value.is_float() => {
+            places.iter().zip(updates).for_each(|(&place, update)| values[place] = update);
+            Ok(Known::floats(value.dims.clone(), values))
+        }
+        _ => unsupported("its operands have elements of different types"),
+    }
+}
+
+fn expect_plain(node: &Node<'_>) -> Result<(), Reason> {
+    match node.text("reduction").unwrap_or("none") {
+        "none" => Ok(()),
+        other => {
+            let needed = "`none` is supported".to_owned();
+            Err(Reason::AttributeValue { name: "reduction", value: other.to_owned(), needed })
+        }
+    }
+}
+
+fn scatter_nd<'m>(_: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
+    expect_plain(node)?;
+    let (value, indices, updates) = (node.known(0)?, node.known(1)?, node.known(2)?);
+    let Some((&depth, outer)) = indices.dims.split_last() else { return unsupported("its indices have no axes") };
+    if depth > value.dims.len() {
+        return unsupported("its indices do not fit the shape of its operand");
+    }
+    let places = slice_places(&value.dims, 0, outer, &node.integers(1)?, depth)?;
+    one(scattered(value, &places, updates)?)
+}
+
+fn scatter_elements<'m>(_: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
+    expect_plain(node)?;
+    let (value, indices, updates) = (node.known(0)?, node.known(1)?, node.known(2)?);
+    let axis = node.axis(0, value.dims.len())?;
+    let fits = indices.dims.len() == value.dims.len()
+        && indices.dims.iter().zip(&value.dims).enumerate().all(|(at, (own, size))| at == axis || own <= size);
+    if !fits {
+        return unsupported("its indices do not fit the shape of its operand");
+    }
+    let places = resolved(&node.integers(1)?, value.dims[axis])?;
+    one(scattered(value, &element_places(&value.dims, axis, &indices.dims, &places), updates)?)
 }
 
 fn slice<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
@@ -277,7 +347,7 @@ fn stepped(size: usize, start: i64, end: i64, step: i64) -> Result<Vec<usize>, R
         indices.push(at as usize);
         at = at.saturating_add(step);
     }
-    if indices.is_empty() { unsupported("its result has no elements") } else { Ok(indices) }
+    Ok(indices)
 }
 
 fn split<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
@@ -316,10 +386,7 @@ fn concat<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>
     let parts = &node.operands;
     let rank = parts.first().map_or(0, Value::rank);
     let axis = node.axis(1, rank)?;
-    // Parts without elements add nothing.
-    let is_empty = |value: &Value| matches!(value, Value::Known(known) if known.len() == 0);
-    let whole: Vec<Value> = parts.iter().filter(|part| !is_empty(part)).cloned().collect();
-    one(importer.concat(if whole.is_empty() { parts } else { &whole }, axis)?)
+    one(importer.concat(parts, axis)?)
 }
 
 fn tile<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {

@@ -7,7 +7,7 @@ use super::{Rule, one};
 use crate::error::{Reason, unsupported};
 use crate::importer::{Importer, MOST_KNOWN};
 use crate::known::{Elements, Known};
-use crate::movement::count;
+use crate::movement::{count, quotient};
 use crate::node::{Node, resolve};
 use crate::value::{Value, Weight};
 
@@ -191,41 +191,6 @@ fn dropout<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value
         });
     }
     Ok(results)
-}
-
-/// The sizes of a product, cancelled: a number and open sizes.
-fn factors(dims: &[Dim]) -> (i128, Vec<Polynomial>) {
-    let (mut number, mut open) = (1i128, Vec::new());
-    for dim in dims {
-        match dim {
-            Dim::Fixed(size) => number = number.saturating_mul(*size as i128),
-            Dim::Open(size) => {
-                let (factor, rest) = size.primitive();
-                number = number.saturating_mul(factor as i128);
-                let mut terms = rest.terms();
-                match (terms.next(), terms.next()) {
-                    (Some((symbols, 1)), None) => open.extend(symbols.iter().map(|&symbol| Polynomial::from(symbol))),
-                    _ => open.push(rest.clone()),
-                }
-            }
-        }
-    }
-    (number, open)
-}
-
-/// The size that makes the product of `known` equal to that of `total`.
-fn quotient(total: &[Dim], known: &[Dim]) -> Option<Dim> {
-    let (mut number, mut open) = factors(total);
-    let (by, divisors) = factors(known);
-    for divisor in divisors {
-        open.swap_remove(open.iter().position(|factor| *factor == divisor)?);
-    }
-    if by == 0 || number % by != 0 {
-        return None;
-    }
-    number /= by;
-    let product = open.iter().fold(Polynomial::from(1usize), |product, factor| product.times(factor));
-    Some(Dim::from(product.scaled(i64::try_from(number).ok()?)))
 }
 
 fn reshape<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
