@@ -38,12 +38,43 @@ pub(crate) struct Importer<'m> {
     sources: HashMap<String, ValueId>,
     tensors: Vec<Tensor>,
     problems: Vec<Problem>,
+    /// The number of nodes that were imported.
+    imported: usize,
+    /// The number of elements that were computed.
+    computed: usize,
     /// The same value with its first axis folded into the batch, and the other way round.
     pub(crate) forms: HashMap<ValueId, ValueId>,
 }
 
-/// The values of a graph by name; `None` for results of nodes that could not be imported.
-pub(crate) type Scope = HashMap<String, Option<Value>>;
+/// The most nodes that are imported, those of functions counted for each call.
+const MOST_NODES: usize = 1 << 20;
+
+/// The most nodes of the network.
+const MOST_OPERATORS: usize = 1 << 20;
+
+/// The most elements of all tensors together that the import computes.
+const MOST_COMPUTED: usize = 1 << 26;
+
+/// The most names of open sizes.
+const MOST_SIZES: usize = 64;
+
+/// The values of a graph by name, and those of the graphs around it; `None` for results of nodes that could not be imported.
+#[derive(Debug, Default)]
+pub(crate) struct Scope<'s> {
+    own: HashMap<String, Option<Value>>,
+    outer: Option<&'s Scope<'s>>,
+}
+
+impl Scope<'_> {
+    fn get(&self, name: &str) -> Option<&Option<Value>> {
+        self.own.get(name).or_else(|| self.outer?.get(name))
+    }
+
+    /// Names a value, and returns whether the name was free in this graph.
+    fn insert(&mut self, name: String, value: Option<Value>) -> bool {
+        self.own.insert(name, value).is_none()
+    }
+}
 
 impl<'m> Importer<'m> {
     pub(crate) fn import(
@@ -66,12 +97,14 @@ impl<'m> Importer<'m> {
             sources: HashMap::new(),
             tensors: Vec::new(),
             problems: Vec::new(),
+            imported: 0,
+            computed: 0,
             forms: HashMap::new(),
         };
         for function in &model.functions {
             importer.functions.insert((domain(&function.domain), &function.name), function);
         }
-        let mut scope = Scope::new();
+        let mut scope = Scope::default();
         importer.initializers(graph, &mut scope)?;
         let inputs = importer.inputs(graph, &mut scope)?;
         importer.nodes(&graph.nodes, &mut scope, 0);
@@ -84,14 +117,14 @@ impl<'m> Importer<'m> {
     }
 
     /// The initialisers of a graph, whose elements are known.
-    fn initializers(&mut self, graph: &proto::Graph, scope: &mut Scope) -> Result<(), ImportError> {
+    fn initializers(&mut self, graph: &proto::Graph, scope: &mut Scope<'_>) -> Result<(), ImportError> {
         for tensor in &graph.initializers {
             let mut known = self.decoder.tensor(tensor)?;
             // Numbers, such as exponents and small epsilons, are no parameters.
             if known.is_float() && !known.dims.is_empty() {
                 known.name = Some(Arc::from(tensor.name.as_str()));
             }
-            if scope.insert(tensor.name.clone(), Some(known.into())).is_some() {
+            if !scope.insert(tensor.name.clone(), Some(known.into())) {
                 let reason = "occurs twice".to_owned();
                 return Err(ImportError::Tensor { name: tensor.name.clone(), reason });
             }
@@ -100,7 +133,7 @@ impl<'m> Importer<'m> {
     }
 
     /// Declares the inputs. Those that also are initialisers have their values.
-    fn inputs(&mut self, graph: &'m proto::Graph, scope: &mut Scope) -> Result<Vec<Port>, ImportError> {
+    fn inputs(&mut self, graph: &'m proto::Graph, scope: &mut Scope<'_>) -> Result<Vec<Port>, ImportError> {
         for name in self.options.values.keys().chain(self.options.parameters.keys()) {
             if !graph.inputs.iter().any(|input| input.name == *name) {
                 let names: Vec<&str> = graph.inputs.iter().map(|input| input.name.as_str()).collect();
@@ -119,7 +152,7 @@ impl<'m> Importer<'m> {
                 scope.insert(input.name.clone(), Some(known.into()));
                 continue;
             }
-            if scope.contains_key(&input.name) {
+            if scope.get(&input.name).is_some() {
                 continue;
             }
             let (element, sizes) = tensor_type(input)
@@ -163,7 +196,7 @@ impl<'m> Importer<'m> {
                 data.batch = Batch::Axis(0);
             }
             ports.push(Port { name: (*name).to_owned(), dims, shape: declared_shape });
-            if scope.insert((*name).to_owned(), Some(data.into())).is_some() {
+            if !scope.insert((*name).to_owned(), Some(data.into())) {
                 return Err(port("occurs twice".to_owned()));
             }
         }
@@ -171,8 +204,18 @@ impl<'m> Importer<'m> {
     }
 
     /// Imports nodes in order. Those that cannot be imported are noted, and those that use their results are left out.
-    pub(crate) fn nodes(&mut self, nodes: &'m [proto::Node], scope: &mut Scope, depth: usize) {
+    pub(crate) fn nodes(&mut self, nodes: &'m [proto::Node], scope: &mut Scope<'_>, depth: usize) {
         for proto in nodes {
+            self.imported += 1;
+            if self.imported > MOST_NODES {
+                // Once is enough.
+                if self.imported == MOST_NODES + 1 {
+                    let reason = Reason::Unsupported(format!("the model has more than {MOST_NODES} nodes"));
+                    let (node, operator) = (proto.name.clone(), proto.operator.clone());
+                    self.problems.push(Problem { node, operator, reason });
+                }
+                return;
+            }
             let node_name = [&proto.name].into_iter().chain(&proto.outputs).find(|name| !name.is_empty());
             let node_name = node_name.cloned().unwrap_or_default();
             let mut operands = Vec::with_capacity(proto.inputs.len());
@@ -207,7 +250,7 @@ impl<'m> Importer<'m> {
                 if name.is_empty() {
                     continue;
                 }
-                if scope.insert(name.clone(), value).is_some() {
+                if !scope.insert(name.clone(), value) {
                     let reason = Reason::Unsupported(format!("another value is named `{name}`"));
                     let operator = proto.operator.clone();
                     self.problems.push(Problem { node: node_name.clone(), operator, reason });
@@ -220,7 +263,7 @@ impl<'m> Importer<'m> {
         &mut self,
         proto: &'m proto::Node,
         operands: Vec<Value>,
-        scope: &Scope,
+        scope: &Scope<'_>,
         depth: usize,
         name: &str,
     ) -> Result<Vec<Value>, Reason> {
@@ -241,6 +284,20 @@ impl<'m> Importer<'m> {
             "" => ops::import(self, &node)?,
             _ => return Err(Reason::Unsupported(format!("the domain `{domain}` of operators is not supported"))),
         };
+        let is_operand = |known: &Known| {
+            node.operands.iter().any(|operand| operand.known().is_ok_and(|operand| operand.shares_elements(known)))
+        };
+        let new = results.iter().map(|value| match value {
+            Value::Known(known) if !is_operand(known) => known.len(),
+            _ => 0,
+        });
+        self.computed = self.computed.saturating_add(new.sum());
+        if self.computed > MOST_COMPUTED {
+            return Err(Reason::Unsupported(format!("the constants have more than {MOST_COMPUTED} elements")));
+        }
+        if self.builder.graph().nodes().len() > MOST_OPERATORS {
+            return Err(Reason::Unsupported(format!("the network has more than {MOST_OPERATORS} operators")));
+        }
         match node.unread() {
             Some(name) => Err(Reason::Attribute { name: name.to_owned() }),
             None => Ok(results),
@@ -259,28 +316,28 @@ impl<'m> Importer<'m> {
             return Err(Reason::Attribute { name: attribute.name.clone() });
         }
         let given = operands.into_iter().chain(std::iter::repeat(Value::Absent));
-        let mut inner: Scope =
-            function.inputs.iter().cloned().zip(given).map(|(name, value)| (name, Some(value))).collect();
+        let own = function.inputs.iter().cloned().zip(given).map(|(name, value)| (name, Some(value)));
+        let mut inner = Scope { own: own.collect(), outer: None };
         self.body(&function.nodes, &mut inner, depth)?;
         function.outputs.iter().map(|name| result(&inner, name)).collect()
     }
 
     /// The branch of a condition that is known.
-    fn branch(&mut self, node: &Node<'m>, scope: &Scope, depth: usize) -> Result<Vec<Value>, Reason> {
+    fn branch(&mut self, node: &Node<'m>, scope: &Scope<'_>, depth: usize) -> Result<Vec<Value>, Reason> {
         let condition = match node.known(0)?.to_booleans().as_deref() {
             Some([condition]) => *condition,
             _ => return Err(Reason::Operand { index: 0, problem: "must be one truth value".to_owned() }),
         };
         let name = if condition { "then_branch" } else { "else_branch" };
         let Some(graph) = node.graph(name) else { return Err(Reason::Attribute { name: name.to_owned() }) };
-        let mut inner = scope.clone();
+        let mut inner = Scope { own: HashMap::new(), outer: Some(scope) };
         self.initializers(graph, &mut inner).map_err(|error| Reason::Unsupported(error.to_string()))?;
         self.body(&graph.nodes, &mut inner, depth)?;
         graph.outputs.iter().map(|output| result(&inner, &output.name)).collect()
     }
 
     /// The nodes of a nested graph.
-    fn body(&mut self, nodes: &'m [proto::Node], scope: &mut Scope, depth: usize) -> Result<(), Reason> {
+    fn body(&mut self, nodes: &'m [proto::Node], scope: &mut Scope<'_>, depth: usize) -> Result<(), Reason> {
         let before = self.problems.len();
         self.nodes(nodes, scope, depth + 1);
         match self.problems.len() > before {
@@ -294,7 +351,7 @@ impl<'m> Importer<'m> {
         }
     }
 
-    fn outputs(&mut self, graph: &proto::Graph, scope: &Scope) -> Result<Vec<Output>, ImportError> {
+    fn outputs(&mut self, graph: &proto::Graph, scope: &Scope<'_>) -> Result<Vec<Output>, ImportError> {
         let mut outputs = Vec::new();
         let mut named = HashSet::new();
         for output in &graph.outputs {
@@ -426,7 +483,7 @@ impl<'m> Importer<'m> {
     }
 }
 
-fn result(scope: &Scope, name: &str) -> Result<Value, Reason> {
+fn result(scope: &Scope<'_>, name: &str) -> Result<Value, Reason> {
     match scope.get(name) {
         Some(Some(value)) => Ok(value.clone()),
         _ => Err(Reason::Unsupported(format!("its graph has no value `{name}`"))),
@@ -492,7 +549,8 @@ impl<'m> Names<'m> {
         let batch = named().filter(is_open).find(|name| name.to_lowercase().contains("batch")).or(first);
         let mut others: Vec<(&str, Symbol)> = Vec::new();
         for name in named().filter(is_open) {
-            if Some(name) != batch && !others.iter().any(|(other, _)| *other == name) {
+            let is_free = others.len() < MOST_SIZES;
+            if is_free && Some(name) != batch && !others.iter().any(|(other, _)| *other == name) {
                 let symbol = symbol(name, &others);
                 others.extend(symbol.map(|symbol| (name, symbol)));
             }

@@ -62,6 +62,17 @@ impl Known {
         }
     }
 
+    /// Whether the elements are stored once for both.
+    pub(crate) fn shares_elements(&self, other: &Known) -> bool {
+        match (&self.elements, &other.elements) {
+            (Elements::Floats(a), Elements::Floats(b)) => Arc::ptr_eq(a, b),
+            (Elements::Integers(a), Elements::Integers(b)) => Arc::ptr_eq(a, b),
+            (Elements::Sizes(a), Elements::Sizes(b)) => Arc::ptr_eq(a, b),
+            (Elements::Booleans(a), Elements::Booleans(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
     /// The elements as floats; none if some depend on open sizes.
     pub(crate) fn to_floats(&self) -> Option<Vec<f32>> {
         match &self.elements {

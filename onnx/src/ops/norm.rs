@@ -221,7 +221,8 @@ fn mean_variance<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec
     let x = node.operand(0)?.clone();
     let axes = match node.axes(usize::MAX, x.rank())? {
         Some(axes) => axes,
-        None => vec![0, 2, 3],
+        None if x.rank() == 4 => vec![0, 2, 3],
+        None => return unsupported("its axes are those of images, but its operand is none"),
     };
     let mean = importer.mean(&x, &axes)?;
     let centred = importer.binary(BinaryKind::Subtract, &x, &mean)?;

@@ -30,6 +30,7 @@ fn pooling(node: &Node<'_>, x: &Data) -> Result<(Window, bool), Reason> {
         return unsupported("it has no `kernel_shape`");
     };
     let window = window(node, &kernel, spatial(x)?)?;
+    window.check(&x.shape())?;
     let rounds_up = node.flag("ceil_mode", false) && auto_pad(node)? == AutoPad::Given;
     Ok((window, rounds_up))
 }

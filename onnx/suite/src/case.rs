@@ -10,7 +10,8 @@ use windlass_compiler::interp::{Array, Bindings, run};
 use windlass_onnx::{Elements, Tensor, describe, import_bytes, tensor_from_bytes};
 
 /// A test.
-pub(crate) struct Case {
+#[derive(Debug)]
+pub struct Case {
     model: Vec<u8>,
     names: Vec<(String, Elements)>,
     /// Whether all floats have 32 bits: others would be rounded differently.
@@ -22,7 +23,9 @@ pub(crate) struct Case {
 }
 
 /// The outcome of a test.
-pub(crate) enum Outcome {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All results are as expected.
     Passes,
     /// A wrong result, or a panic.
     Wrong(String),
@@ -46,7 +49,11 @@ fn tensors(folder: &Path, prefix: &str) -> Result<Vec<Tensor>, Box<dyn Error>> {
 }
 
 impl Case {
-    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+    /// Reads a test: a folder with a model and data, or a whole network.
+    ///
+    /// # Errors
+    /// A message for files that cannot be read.
+    pub fn read(path: &Path) -> Result<Self, String> {
         if path.is_dir() { Self::of_folder(path) } else { Self::of_network(path) }
     }
 
@@ -136,7 +143,11 @@ impl Case {
         }
     }
 
-    pub(crate) fn run(&self) -> Result<Outcome, String> {
+    /// Runs the interpreter, and compiled code at every vector width.
+    ///
+    /// # Errors
+    /// A message for data that does not fit the model.
+    pub fn run(&self) -> Result<Outcome, String> {
         if self.sets.is_empty() {
             return Ok(Outcome::Unsupported("its values are no tensors of numbers".to_owned()));
         }

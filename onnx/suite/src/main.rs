@@ -3,16 +3,13 @@
 //!
 //! The data is a part of the Python package `onnx`: `onnx/backend/test/data`.
 
-mod case;
-
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-
-use self::case::{Case, Outcome};
+use windlass_onnx_suite::{Case, Outcome};
 
 /// Runs the backend tests of ONNX.
 #[derive(Debug, Parser)]
