@@ -65,7 +65,7 @@ impl Importer<'_> {
             other => {
                 let weight = self.weight(other)?;
                 let value = function(self, weight.value)?;
-                Ok(Weight { value, dims: weight.dims }.into())
+                Ok(Weight::new(value, weight.dims).into())
             }
         }
     }
@@ -121,7 +121,7 @@ impl Importer<'_> {
                 let right = self.expand(right, &dims)?;
                 let (left, right) = (self.weight(&left)?, self.weight(&right)?);
                 let value = self.binary_op(kind, left.value, right.value)?;
-                Ok(Weight { value, dims: sizes }.into())
+                Ok(Weight::new(value, sizes).into())
             }
         }
     }
@@ -196,7 +196,7 @@ impl Importer<'_> {
             BinaryKind::Add => self.biased(&data, &run)?,
             BinaryKind::Subtract => {
                 let value = self.op(Unary { kind: UnaryKind::Negate }, &[run.weight.value])?;
-                let weight = Weight { value, dims: run.weight.dims };
+                let weight = Weight::new(value, run.weight.dims);
                 self.biased(&data, &Run { weight, ..run })?
             }
             BinaryKind::Multiply => self.scaled(data.value, &data, &run)?,
@@ -232,7 +232,7 @@ impl Importer<'_> {
                 divided: false,
             };
             let value = self.op(expand, &[value])?;
-            return Ok((data, Run { axis: first, weight: Weight { value, dims: vec![size] } }));
+            return Ok((data, Run { axis: first, weight: Weight::new(value, vec![size]) }));
         };
         // Between them, the parameter is repeated.
         let shape = data.shape();

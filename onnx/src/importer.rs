@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use windlass_compiler::entity::ValueId;
-use windlass_compiler::graph::Builder;
+use windlass_compiler::error::GraphError;
+use windlass_compiler::graph::{Builder, Graph};
 use windlass_compiler::graph::initializer::Initializer;
 use windlass_compiler::ops::source::{Constant, Input, InputRole, Parameter, State};
 use windlass_compiler::ops::Op;
@@ -112,8 +113,10 @@ impl<'m> Importer<'m> {
             return Err(ImportError::Nodes { problems: importer.problems });
         }
         let outputs = importer.outputs(graph, &scope)?;
-        let Importer { builder, tensors, .. } = importer;
-        Ok(Imported { graph: builder.finish()?, tensors, inputs, outputs })
+        let Importer { builder, mut tensors, .. } = importer;
+        let graph = without_unused(&builder.finish()?)?;
+        tensors.retain(|tensor| graph.source(&tensor.name).is_some());
+        Ok(Imported { graph, tensors, inputs, outputs })
     }
 
     /// The initialisers of a graph, whose elements are known.
@@ -440,7 +443,7 @@ impl<'m> Importer<'m> {
             }
             None => self.op(Constant { shape: fixed, values }, &[])?,
         };
-        Ok(Weight { value, dims: known.dims.clone() })
+        Ok(Weight::new(value, known.dims.clone()))
     }
 
     /// Declares a parameter or state with its values.
@@ -481,6 +484,21 @@ impl<'m> Importer<'m> {
     pub(crate) fn decoded(&mut self, tensor: &proto::Tensor) -> Result<Known, Reason> {
         self.decoder.tensor(tensor).map_err(|error| Reason::Unsupported(error.to_string()))
     }
+}
+
+/// A graph without the operators and parameters that no output needs, such as the weights of a recurrent layer before their
+/// gates are put in order.
+fn without_unused(graph: &Graph) -> Result<Graph, GraphError> {
+    let live = graph.reachable(graph.outputs().iter().map(|output| output.value));
+    let mut result = Graph::new(graph.name());
+    let mut values = HashMap::new();
+    for node in graph.nodes() {
+        if matches!(node.op, Op::Input(_)) || node.results.iter().any(|value| live.contains(value)) {
+            result.copy_node(node, &mut values)?;
+        }
+    }
+    result.copy_ends(graph, &values)?;
+    Ok(result)
 }
 
 fn result(scope: &Scope<'_>, name: &str) -> Result<Value, Reason> {

@@ -49,7 +49,8 @@ impl Importer<'_> {
                     let weight = self.stored(known, false)?;
                     let shape = Shape::fixed(&moved.dims);
                     let value = self.shaped(weight.value, shape)?;
-                    return Ok(Weight { value, dims: moved.dims }.into());
+                    let elements = Some(Known { name: None, ..moved.clone() });
+                    return Ok(Weight { value, dims: moved.dims, elements }.into());
                 }
                 moved.name = None;
                 Ok(moved.into())
@@ -57,7 +58,8 @@ impl Importer<'_> {
             Value::Weight(weight) => {
                 let Some(sizes) = fixed(dims) else { return unsupported("a parameter cannot have an open size") };
                 let value = self.shaped(weight.value, Shape::fixed(&sizes))?;
-                Ok(Weight { value, dims: sizes }.into())
+                let elements = weight.elements.as_ref().map(|known| known.with_dims(sizes.clone()));
+                Ok(Weight { value, dims: sizes, elements }.into())
             }
             Value::Data(data) => {
                 if self.open_batch {
@@ -91,9 +93,11 @@ impl Importer<'_> {
                 Ok(known.moved(sizes, place).into())
             }
             Value::Known(_) | Value::Weight(_) => {
+                let elements = value.stored_elements().map(|known| self.transpose(&known.into(), order)).transpose()?;
                 let weight = self.weight(value)?;
                 let value = self.op(Transpose { order: order.to_vec() }, &[weight.value])?;
-                Ok(Weight { value, dims: order.iter().map(|&axis| weight.dims[axis]).collect() }.into())
+                let dims = order.iter().map(|&axis| weight.dims[axis]).collect();
+                Ok(Value::from(Weight::new(value, dims)).with_elements(elements))
             }
             Value::Data(data) => {
                 // The axis of the batch moves in the model only: it stays first in the graph.
@@ -156,9 +160,12 @@ impl Importer<'_> {
                 Ok(known.moved(sizes, place).into())
             }
             Value::Known(_) | Value::Weight(_) => {
+                let elements = value.stored_elements();
+                let elements =
+                    elements.map(|known| self.slice(&known.into(), axis, start.clone(), length.clone())).transpose()?;
                 let weight = self.weight(value)?;
                 let value = self.op(Slice { axis, start, length }, &[weight.value])?;
-                Ok(Weight { value, dims: fixed(&dims).unwrap_or_default() }.into())
+                Ok(Value::from(Weight::new(value, fixed(&dims).unwrap_or_default())).with_elements(elements))
             }
             Value::Data(data) => {
                 let data = self.with_axes(data, &[axis])?;
@@ -213,10 +220,12 @@ impl Importer<'_> {
             let value = self.op(Concat { axis: all[0].axis(axis) }, &values)?;
             return Ok(all[0].with(value, dims).into());
         }
+        let all: Option<Vec<Value>> = parts.iter().map(|part| part.stored_elements().map(Value::from)).collect();
+        let elements = all.map(|all| self.concat(&all, axis)).transpose()?;
         let weights = parts.iter().map(|part| self.weight(part)).collect::<Result<Vec<_>, _>>()?;
         let values: Vec<_> = weights.iter().map(|weight| weight.value).collect();
         let value = self.op(Concat { axis }, &values)?;
-        Ok(Weight { value, dims: fixed(&dims).unwrap_or_default() }.into())
+        Ok(Value::from(Weight::new(value, fixed(&dims).unwrap_or_default())).with_elements(elements))
     }
 
     /// A value as data that has the same form as the data among others.
@@ -296,7 +305,7 @@ impl Importer<'_> {
                 let own: Vec<usize> = std::iter::repeat_n(1, missing).chain(weight.dims.iter().copied()).collect();
                 let kept: Vec<bool> = own.iter().zip(&sizes).map(|(own, size)| own == size).collect();
                 let value = self.expand_axes(weight.value, &Shape::fixed(&sizes), &kept)?;
-                Ok(Weight { value, dims: sizes }.into())
+                Ok(Weight::new(value, sizes).into())
             }
             Value::Data(data) => {
                 check_broadcast(&data.dims, dims)?;

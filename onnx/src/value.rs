@@ -51,6 +51,14 @@ pub(crate) struct Data {
 pub(crate) struct Weight {
     pub(crate) value: ValueId,
     pub(crate) dims: Vec<usize>,
+    /// Its elements, if parameters were only moved: layers that arrange weights themselves read them.
+    pub(crate) elements: Option<Known>,
+}
+
+impl Weight {
+    pub(crate) fn new(value: ValueId, dims: Vec<usize>) -> Self {
+        Weight { value, dims, elements: None }
+    }
 }
 
 /// A value.
@@ -103,6 +111,23 @@ impl Value {
         match self {
             Value::Known(known) => Ok(known),
             other => Err(Reason::NeedsKnown { index: 0, input: other.input() }),
+        }
+    }
+
+    /// The elements of a parameter, or of one whose elements were moved, as those of a constant.
+    pub(crate) fn stored_elements(&self) -> Option<Known> {
+        match self {
+            Value::Known(known) => Some(Known { name: None, ..known.clone() }),
+            Value::Weight(weight) => weight.elements.clone(),
+            _ => None,
+        }
+    }
+
+    /// A parameter whose elements are known beside it.
+    pub(crate) fn with_elements(self, elements: Option<Value>) -> Value {
+        match (self, elements) {
+            (Value::Weight(weight), Some(Value::Known(known))) => Weight { elements: Some(known), ..weight }.into(),
+            (other, _) => other,
         }
     }
 

@@ -18,6 +18,7 @@ mod losses;
 mod models;
 mod object_training;
 mod objects;
+mod onnx;
 mod predictor;
 mod recurrent;
 mod scans;

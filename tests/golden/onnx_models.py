@@ -21,7 +21,9 @@ def write(name, network, input, axes, legacy=False, external=False):
     network.eval()
     if legacy:
         torch.onnx.export(network, (input,), path, dynamo=False, input_names=["input"], output_names=["output"],
-                          dynamic_axes={"input": axes, "output": {0: "batch"}}, opset_version=13)
+                          dynamic_axes={"input": axes, "output": {0: "batch"}}, opset_version=20,
+                          # Batch normalisation stays one.
+                          training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)
     else:
         names = {axis: torch.export.Dim(size) for axis, size in axes.items()}
         program = torch.onnx.export(network, (input,), dynamo=True, dynamic_shapes=(names,), verbose=False)
@@ -84,7 +86,7 @@ def main():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
             nn.init.uniform_(module.running_var, 0.5, 2.0)
-    write("cnn", cnn, torch.randn(2, 3, 17, 15), {0: "batch"})
+    write("cnn", cnn, torch.randn(2, 3, 17, 15), {0: "batch"}, legacy=True)
     lstm = Last(nn.LSTM(6, 5, batch_first=True, bidirectional=True, num_layers=2), 10)
     write("lstm", lstm, torch.randn(3, 4, 6), {0: "batch", 1: "steps"}, legacy=True)
     write("gru", Last(nn.GRU(6, 5, batch_first=True), 5), torch.randn(2, 4, 6), {0: "batch", 1: "steps"}, legacy=True)

@@ -73,9 +73,8 @@ fn reordered(values: &[f32], direction: usize, gates: &[usize], [units, columns]
 
 fn floats(node: &Node<'_>, index: usize, dims: &[usize]) -> Result<Option<Vec<f32>>, Reason> {
     let Some(value) = node.optional(index) else { return Ok(None) };
-    let known = match value {
-        Value::Known(known) => known,
-        other => return Err(Reason::NeedsParameter { index, input: other.input() }),
+    let Some(known) = value.stored_elements() else {
+        return Err(Reason::NeedsParameter { index, input: value.input() });
     };
     match known.to_floats() {
         Some(values) if known.dims == dims => Ok(Some(values)),
@@ -105,9 +104,9 @@ fn recurrent<'m>(importer: &mut Importer<'m>, node: &Node<'m>, kind: Kind) -> Re
 
     // The weights.
     let gates = kind.gates();
-    let hidden = match node.operand(2)? {
-        Value::Known(known) => known.clone(),
-        other => return Err(Reason::NeedsParameter { index: 2, input: other.input() }),
+    let hidden = node.operand(2)?;
+    let Some(hidden) = hidden.stored_elements() else {
+        return Err(Reason::NeedsParameter { index: 2, input: hidden.input() });
     };
     let [own, rows, units] = hidden.dims[..] else { return unsupported("its recurrent weight must have 3 axes") };
     if own != directions || rows != gates.len() * units || units == 0 {

@@ -103,7 +103,7 @@ impl Importer<'_> {
                 }
                 let sizes: Vec<usize> = dims.iter().filter_map(Dim::fixed).collect();
                 let value = self.shaped(value, windlass_compiler::shape::Shape::fixed(&sizes))?;
-                Ok(crate::value::Weight { value, dims: sizes }.into())
+                Ok(crate::value::Weight::new(value, sizes).into())
             }
         }
     }

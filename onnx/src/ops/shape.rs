@@ -83,7 +83,7 @@ fn constant_of_shape<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result
     {
         let fill = Fill { shape: Shape::fixed(&sizes), value: number[0] };
         let value = importer.op(fill, &[])?;
-        return one(Weight { value, dims: sizes });
+        return one(Weight::new(value, sizes));
     }
     one(importer.expand(&one_element.into(), &dims)?)
 }
