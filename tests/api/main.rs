@@ -16,6 +16,7 @@ mod lengths;
 mod libraries;
 mod losses;
 mod models;
+mod object_streams;
 mod object_training;
 mod objects;
 mod predictor;
