@@ -17,6 +17,7 @@ mod libraries;
 mod losses;
 mod models;
 mod object_streams;
+mod object_threads;
 mod object_training;
 mod objects;
 mod predictor;

@@ -88,8 +88,8 @@ fn runs_continue_sequences() -> Outcome {
 fn rust_programs_keep_streams() -> Outcome {
     let model = Forecast::model(3)?;
     let sizes = Sizes::from(1).with("T".parse()?, 2);
-    let files =
-        model.object(&ObjectOptions::default().name("net").embed(true).streaming(true).sizes(sizes))?;
+    let files = model
+        .object(&ObjectOptions::default().name("net").embed(true).streaming(true).threads(2).sizes(sizes))?;
     assert!(files.header.contains("#define NET_ARENA_BYTES "), "{}", files.header);
     let folder = tempfile::tempdir()?;
     files.write(folder.path())?;
@@ -98,7 +98,7 @@ fn rust_programs_keep_streams() -> Outcome {
         "#![deny(warnings)]\nmod net;\nfn main() {\n  let mut network = Box::new(net::Network::new());\n\
          let run = |network: &mut net::Network| {\n\
            let (mut y, mut z) = ([0.0; 4], [0.0; 8]);\n\
-           network.run(&[0.5; 6], &[2], &mut y, &mut z).unwrap();\n    println!(\"{y:?} {z:?}\");\n  };\n\
+           network.run(None, &[0.5; 6], &[2], &mut y, &mut z).unwrap();\n    println!(\"{y:?} {z:?}\");\n  };\n\
          run(&mut network);\n  run(&mut network);\n  network.reset();\n  run(&mut network);\n}\n",
     )?;
     let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());

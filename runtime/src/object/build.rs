@@ -27,7 +27,7 @@ pub(super) fn build<N: AnyNetwork>(model: &Model<N>, options: &ObjectOptions) ->
     let name = name_of(graph, options).map_err(refused)?;
     let (triple, targets) = targets(options).map_err(refused)?;
     let mut compile = options.compile.clone();
-    compile.plan.threads = 1;
+    compile.plan.threads = options.threads.unwrap_or(1);
     let planned = |graph: &Graph, mode: Mode, suffix: &str| -> Result<Vec<Plan>, Error> {
         let plan = |target: &Target| {
             let plan = plan_for(graph, mode, &compile, target).map_err(failed)?;
