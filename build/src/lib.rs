@@ -85,7 +85,13 @@ pub enum Error {
     },
     /// A network that cannot become an object.
     #[error(transparent)]
-    Network(#[from] windlass_runtime::Error),
+    Network(Box<windlass_runtime::Error>),
+}
+
+impl From<windlass_runtime::Error> for Error {
+    fn from(error: windlass_runtime::Error) -> Self {
+        Error::Network(Box::new(error))
+    }
 }
 
 /// A network to compile into a program. Weights are part of the program.

@@ -30,6 +30,12 @@ pub(crate) struct Arguments {
     /// Put the weights, or the initial state of the training, into the object instead of a file
     #[arg(long)]
     embed: bool,
+    /// Keep the states of recurrent layers between runs
+    #[arg(long)]
+    streaming: bool,
+    /// Number of threads of the caller that share a run
+    #[arg(long, value_name = "COUNT")]
+    threads: Option<usize>,
     #[command(flatten)]
     training: Training,
 }
@@ -41,6 +47,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     options.name.clone_from(&arguments.name);
     options.platform.clone_from(&arguments.platform);
     options.training = arguments.training.options();
+    options.streaming = arguments.streaming;
+    options.threads = arguments.threads;
     let files = model.object(&options)?;
     files.write(&arguments.output)?;
     let file = |extension: &str| arguments.output.join(format!("{}.{extension}", files.name));

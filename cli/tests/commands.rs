@@ -138,6 +138,8 @@ fn objects_train() {
     fixture.refuses(&format!("{export} -o first.safetensors"), "another network, loss or optimiser");
     fixture.refuses("export tagger.graph --state built/tags.state -o x", "say how the object trains");
     fixture.refuses("build tagger.graph -o built --loss huber", "--train");
+    fixture.prints("build tagger.graph -o shared --threads 2 --train sgd");
+    fixture.refuses("build tagger.graph -o shared --threads 0", "threads");
 }
 
 #[test]

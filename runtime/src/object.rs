@@ -40,6 +40,9 @@ pub struct ObjectOptions {
     pub vector_bits: Vec<usize>,
     /// Whether the object holds the weights, or the initial state of its training; otherwise they are a file of their own.
     pub embed: bool,
+    /// The number of threads that share a run or step, 1 by default. Callers give the object a function that runs parts of its
+    /// work on their threads.
+    pub threads: Option<usize>,
     /// Whether runs continue sequences: each begins with the states that recurrent layers had after the one before, which the
     /// caller keeps as a block of memory, the stream. The network must read its sequences forwards.
     pub streaming: bool,
@@ -52,7 +55,7 @@ pub struct ObjectOptions {
     /// `aarch64-unknown-linux-gnu` or `aarch64-apple-darwin`; by default this one. Code for a machine of another
     /// architecture needs the feature `arm64`.
     pub platform: Option<String>,
-    /// Passes and algorithms. Threads, instructions and the vector width are those of the object.
+    /// Passes and algorithms. Threads, instructions and the vector width are those of the other options.
     pub compile: CompileOptions,
 }
 
@@ -75,6 +78,13 @@ impl ObjectOptions {
     #[must_use]
     pub fn embed(mut self, embed: bool) -> Self {
         self.embed = embed;
+        self
+    }
+
+    /// Sets the number of threads that share a run.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
         self
     }
 
@@ -236,7 +246,7 @@ impl ObjectFiles {
 }
 
 impl<N: AnyNetwork> Model<N> {
-    /// The network with the model's present parameters as an object file for C programs, compiled for one thread.
+    /// The network with the model's present parameters as an object file for C programs.
     ///
     /// ```no_run
     /// # use windlass_runtime::{Dynamic, Model, object::ObjectOptions};

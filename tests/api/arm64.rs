@@ -201,8 +201,12 @@ fn other_layers_and_networks_agree_with_the_interpreter() {
     all.push(("sequences", compared(&model, "sequences", sizes, &[("tokens", tokens), ("steps", steps)])));
     let model = Blocks::model(3).unwrap();
     all.push(("blocks", compared(&model, "blocks", 3.into(), &[("image", real(3 * 5 * 324, 8))])));
-    let (names, (runs, expected)): (Vec<&str>, (Vec<Run>, Vec<Vec<Vec<f64>>>)) = all.into_iter().unzip();
-    for ((name, expected), outputs) in names.iter().zip(expected).zip(run(&runs)) {
+    let (mut runs, mut others) = (Vec::new(), Vec::new());
+    for (name, (run, expected)) in all {
+        runs.push(run);
+        others.push((name, expected));
+    }
+    for ((name, expected), outputs) in others.into_iter().zip(run(&runs)) {
         for (got, expected) in outputs.iter().zip(expected) {
             assert_close(name, got, &expected, 1e-5);
         }

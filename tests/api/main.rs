@@ -16,6 +16,8 @@ mod lengths;
 mod libraries;
 mod losses;
 mod models;
+mod object_streams;
+mod object_threads;
 mod object_training;
 mod objects;
 mod onnx;

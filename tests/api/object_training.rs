@@ -188,7 +188,7 @@ fn steps_have_the_bits_of_the_trainer() -> Outcome {
             let mut trainer = Trainer::new(model, at_rate(training.clone()))?;
             let mut last = None;
             for (x, y) in x.axis_chunks_iter(ndarray::Axis(0), 6).zip(y.chunks(6)) {
-                last = Some(trainer.step(&x, y)?);
+                last = Some(trainer.step(x, y)?);
             }
             let last = last.ok_or("there are steps")?;
             let norm = training.clip_norm.map(|_| 1);
@@ -232,7 +232,7 @@ fn sequences_are_aligned_as_by_the_trainer() -> Outcome {
         }
         let mut trainer = Trainer::new(model, at_rate(training.clone()))?;
         for x in x.outer_iter() {
-            trainer.step(&x, LabelSequences::new(&labels, &lengths).with_steps(&steps))?;
+            trainer.step(x, LabelSequences::new(&labels, &lengths).with_steps(&steps))?;
         }
         let often = |values: &[i32]| bytes_of_tokens(&values.repeat(STEPS));
         let (labels, lengths) = (often(labels.as_slice().unwrap()), often(&lengths));
@@ -262,7 +262,7 @@ fn states_are_carried_by_the_caller() -> Outcome {
     let labels = ndarray::Array2::from_shape_fn((2, 7), |(sample, step)| ((sample + 3 * step) % 5) as i32);
     let mut trainer = Trainer::new(model, at_rate(training))?;
     for x in x.outer_iter() {
-        trainer.step(&x, &labels)?;
+        trainer.step(x, &labels)?;
     }
     let manifest: serde_json::Value = serde_json::from_str(&files.manifest)?;
     let names = |list: &str| -> Vec<String> {

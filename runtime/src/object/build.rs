@@ -12,7 +12,7 @@ use windlass_compiler::shape::{Sizes, Symbol};
 use windlass_compiler::target::{Target, VECTOR_BITS};
 
 use super::ports::{ports, step_ports};
-use super::weights::{WeightsError, weights};
+use super::weights::weights;
 use super::{ObjectError, ObjectFiles, ObjectOptions, header, manifest, rust, state};
 use crate::error::Error;
 use crate::model::Model;
@@ -27,7 +27,7 @@ pub(super) fn build<N: AnyNetwork>(model: &Model<N>, options: &ObjectOptions) ->
     let name = name_of(graph, options).map_err(refused)?;
     let (triple, targets) = targets(options).map_err(refused)?;
     let mut compile = options.compile.clone();
-    compile.plan.threads = 1;
+    compile.plan.threads = options.threads.unwrap_or(1);
     let planned = |graph: &Graph, mode: Mode, suffix: &str| -> Result<Vec<Plan>, Error> {
         let plan = |target: &Target| {
             let plan = plan_for(graph, mode, &compile, target).map_err(failed)?;
@@ -62,10 +62,7 @@ pub(super) fn build<N: AnyNetwork>(model: &Model<N>, options: &ObjectOptions) ->
     let fixed =
         options.sizes.as_ref().map(|sizes| Fixed::new(&object, sizes)).transpose().map_err(refused)?;
     let Some(trainer) = &options.training else {
-        let weights = weights(&object, model.parameters()).map_err(|error| match error {
-            WeightsError::Compile(reason) => failed(reason),
-            WeightsError::Other(error) => error,
-        })?;
+        let weights = weights(&object, model.parameters(), graph.name())?;
         object.embedded = options.embed.then_some(&weights);
         let files = files(&object, graph, &weights, fixed.as_ref())?;
         return Ok(ObjectFiles { weights: (!options.embed).then(|| weights.clone()), ..files });

@@ -77,6 +77,29 @@ fn rows(ports: &[Named<'_>]) -> String {
     rows
 }
 
+/// The parameter for the threads of the caller, if they share runs.
+fn pool_parameter(object: &Object<'_>) -> String {
+    if object.threads() == 1 { String::new() } else { format!("const {}_pool *pool, ", object.name) }
+}
+
+/// The type of a pool, if threads share runs.
+fn pool_text(object: &Object<'_>) -> String {
+    let (name, threads) = (object.name, object.threads());
+    if threads == 1 {
+        return String::new();
+    }
+    format!(
+        "/* Threads of the caller, which share runs in {threads} parts. A NULL pool is for this thread only. */
+typedef struct {name}_pool {{
+    /* Calls part(argument, i) for every i below count, on any threads, and returns when all calls have. */
+    void (*each)(void *context, void (*part)(void *argument, size_t i), void *argument, size_t count);
+    void *context;
+}} {name}_pool;
+
+"
+    )
+}
+
 /// The header.
 pub(super) fn text(object: &Object<'_>, fixed: Option<&Fixed>) -> String {
     let name = object.name;
@@ -91,6 +114,7 @@ pub(super) fn text(object: &Object<'_>, fixed: Option<&Fixed>) -> String {
         (None, Some(_)) => "NULL for those in the object".to_owned(),
         (None, None) => "the content of the file of weights".to_owned(),
     };
+    let (pool, pool_parameter) = (pool_text(object), pool_parameter(object));
     let training = object.training.as_ref().map(|training| training_text(object, training));
     let (stream, stream_parameter) = match object.states {
         [] => (String::new(), ""),
@@ -144,9 +168,9 @@ int {name}_supported(void);
 /* The bytes of the arena of a run: memory whose content does not matter. SIZE_MAX if they overflow. */
 size_t {name}_arena_bytes({sizes});
 
-{}{stream}/* Runs the network on a batch; returns a status. Outputs must not overlap other memory. Weights: {whose}.
+{}{stream}{pool}/* Runs the network on a batch; returns a status. Outputs must not overlap other memory. Weights: {whose}.
 {} */
-int {name}_run(const void *weights, {stream_parameter}void *arena, {sizes}, {});
+int {name}_run(const void *weights, {stream_parameter}void *arena, {pool_parameter}{sizes}, {});
 
 {}#ifdef __cplusplus
 }}
@@ -166,7 +190,7 @@ int {name}_run(const void *weights, {stream_parameter}void *arena, {sizes}, {});
 fn training_text(object: &Object<'_>, training: &Training<'_>) -> String {
     let name = object.name;
     let upper = name.to_uppercase();
-    let sizes = size_parameters(training.symbols());
+    let (sizes, pool_parameter) = (size_parameters(training.symbols()), pool_parameter(object));
     let ports = ports(training.inputs, training.outputs);
     let of = |is_input: bool| {
         let own = ports.iter().filter(|port| port.is_input == is_input);
@@ -192,7 +216,7 @@ size_t {name}_step_arena_bytes({sizes});
 /* Takes a step of training on a batch, which updates the state; returns a status. If that is not {upper}_DONE, the state is
  * unchanged. Outputs must not overlap other memory.
 {} */
-int {name}_step(void *state, void *arena, {sizes}, {}, float learning_rate, {});
+int {name}_step(void *state, void *arena, {pool_parameter}{sizes}, {}, float learning_rate, {});
 
 /* Makes the weights of {name}_run from a state; returns a status. Both may then be used at the same time. */
 int {name}_pack(const void *state, void *weights, void *arena);

@@ -67,6 +67,7 @@ pub(super) fn text(object: &Object<'_>, graph: &Graph, bytes: &[u8], values: &[u
         "name": object.name,
         "platform": object.triple.to_string(),
         "build": format!("{:08x}", object.id),
+        "threads": object.threads(),
         "sizes": object.symbols().into_iter().map(size_name).collect::<Vec<_>>(),
         "inputs": object.inputs.iter().map(port).collect::<Vec<_>>(),
         "outputs": object.outputs.iter().map(port).collect::<Vec<_>>(),

@@ -107,6 +107,7 @@ pub(super) fn text(object: &Object<'_>, fixed: Option<&Fixed>) -> String {
     let (declared, training) =
         object.training.as_ref().map(|own| training_text(object, own)).unwrap_or_default();
     let fixed = fixed.map(|fixed| fixed_text(object, fixed)).unwrap_or_default();
+    let (pool, [pool_pointer, pool_parameter, pool_address]) = (pool_text(object), pool_words(object));
     let (mut stream_declared, mut stream_function) = (String::new(), String::new());
     let [stream_pointer, stream_slice, stream_check, stream_address] = match object.states {
         [] => [""; 4],
@@ -138,7 +139,7 @@ pub fn stream_bytes(batch: usize) -> usize {{
 unsafe extern \"C\" {{
     fn {name}_supported() -> i32;
     fn {name}_arena_bytes({typed}) -> usize;
-    fn {name}_run(weights: *const u8, {stream_pointer}arena: *mut u8, {typed}{pointers}) -> i32;
+    fn {name}_run(weights: *const u8, {stream_pointer}arena: *mut u8, {pool_pointer}{typed}{pointers}) -> i32;
 {stream_declared}{declared}}}
 
 /// The alignment of weights and arena, in bytes.
@@ -187,7 +188,7 @@ pub fn arena_bytes({typed}) -> usize {{
     unsafe {{ {name}_arena_bytes({listed}) }}
 }}
 
-{stream_function}/// Runs the network. {whose} the arena must be aligned to [`ALIGNMENT`].
+{stream_function}{pool}/// Runs the network. {whose} the arena must be aligned to [`ALIGNMENT`].
 ///
 {shapes}///
 /// # Errors
@@ -195,16 +196,68 @@ pub fn arena_bytes({typed}) -> usize {{
 #[allow(clippy::too_many_arguments)]
 pub fn run(
 {weights}{stream_slice}    arena: &mut [u8],
-    {typed}
+{pool_parameter}    {typed}
 {slices}) -> Result<(), Refused> {{
     if {weights_check}{stream_check}arena.len() < arena_bytes({listed}){checks}
     {{
         return Err(Refused::Memory);
     }}
     // SAFETY: all memory has the sizes that the network takes; the function checks the alignment, the weights and indices.
-    checked(unsafe {{ {name}_run({weights_address}, {stream_address}arena.as_mut_ptr(), {listed}{addresses}) }})
+    checked(unsafe {{ {name}_run({weights_address}, {stream_address}arena.as_mut_ptr(), {pool_address}{listed}{addresses}) }})
 }}
 {fixed}{training}"
+    )
+}
+
+/// The parameter for the threads of the caller, if they share runs: as a pointer, as a parameter in Rust, and as an argument.
+fn pool_words(object: &Object<'_>) -> [&'static str; 3] {
+    match object.threads() {
+        1 => [""; 3],
+        _ => [
+            "pool: *const Pool, ",
+            "    pool: Option<&Pool>,\n",
+            "pool.map_or(core::ptr::null(), core::ptr::from_ref), ",
+        ],
+    }
+}
+
+/// The type of a pool, if threads share runs.
+fn pool_text(object: &Object<'_>) -> String {
+    if object.threads() == 1 {
+        return String::new();
+    }
+    format!(
+        "/// A part of a run: a function of its argument and its number.
+pub type Part = unsafe extern \"C\" fn(argument: *mut core::ffi::c_void, number: usize);
+
+/// Calls a part with an argument for every number below a count.
+pub type Each = unsafe extern \"C\" fn(
+    context: *mut core::ffi::c_void,
+    part: Part,
+    argument: *mut core::ffi::c_void,
+    count: usize,
+);
+
+/// Threads of the caller, which share runs in {} parts.
+#[repr(C)]
+pub struct Pool {{
+    each: Each,
+    context: *mut core::ffi::c_void,
+}}
+
+impl Pool {{
+    /// A pool.
+    ///
+    /// # Safety
+    /// `each` must accept the context as long as the pool exists, call the part exactly once for every number below the count, on any
+    /// threads, and return when all of these calls have returned.
+    pub const unsafe fn new(each: Each, context: *mut core::ffi::c_void) -> Self {{
+        Pool {{ each, context }}
+    }}
+}}
+
+",
+        object.threads()
     )
 }
 
@@ -218,6 +271,10 @@ fn fixed_text(object: &Object<'_>, Fixed { sizes, arena_bytes, stream_bytes }: &
     let (weights, weights_argument) = match (&object.training, object.embedded) {
         (None, Some(_)) => ("", ""),
         _ => (", weights: &[u8]", "weights, "),
+    };
+    let (pool, pool_argument) = match object.threads() {
+        1 => ("", ""),
+        _ => (", pool: Option<&Pool>", "pool, "),
     };
     let (field, value, argument, reset) = match object.states {
         [] => (String::new(), String::new(), "", ""),
@@ -256,8 +313,8 @@ impl Network {{
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn run(&mut self{weights}{parameters}) -> Result<(), Refused> {{
-        run({weights_argument}{argument}&mut self.arena, {values}{})
+    pub fn run(&mut self{weights}{pool}{parameters}) -> Result<(), Refused> {{
+        run({weights_argument}{argument}&mut self.arena, {pool_argument}{values}{})
     }}{reset}
 }}
 
@@ -276,9 +333,10 @@ fn training_text(object: &Object<'_>, training: &Training<'_>) -> (String, Strin
     let name = object.name;
     let Parts { typed, listed, pointers, slices, checks, addresses, shapes } =
         Parts::of(training.symbols(), training.inputs, training.outputs, true);
+    let [pool_pointer, pool_parameter, pool_address] = pool_words(object);
     let mut declared = format!(
         "    fn {name}_step_arena_bytes({typed}) -> usize;
-    fn {name}_step(state: *mut u8, arena: *mut u8, {typed}{pointers}) -> i32;
+    fn {name}_step(state: *mut u8, arena: *mut u8, {pool_pointer}{typed}{pointers}) -> i32;
     fn {name}_pack(state: *const u8, weights: *mut u8, arena: *mut u8) -> i32;
 "
     );
@@ -330,14 +388,14 @@ pub fn step_arena_bytes({typed}) -> usize {{
 pub fn step(
     state: &mut [u8],
     arena: &mut [u8],
-    {typed}
+{pool_parameter}    {typed}
 {slices}) -> Result<(), Refused> {{
     if state.len() < STATE_BYTES || arena.len() < step_arena_bytes({listed}){checks}
     {{
         return Err(Refused::Memory);
     }}
     // SAFETY: all memory has the sizes that the step takes; the function checks the alignment, the state and indices.
-    checked(unsafe {{ {name}_step(state.as_mut_ptr(), arena.as_mut_ptr(), {listed}{addresses}) }})
+    checked(unsafe {{ {name}_step(state.as_mut_ptr(), arena.as_mut_ptr(), {pool_address}{listed}{addresses}) }})
 }}
 
 /// Makes the weights of [`run`] from a state. All memory must be aligned to [`ALIGNMENT`].

@@ -2,7 +2,7 @@
 
 use flate2::Crc;
 use windlass_compiler::codegen::object::{Object, WeightLayout};
-use windlass_compiler::pipeline::{CompileError, assemble};
+use windlass_compiler::pipeline::assemble;
 use windlass_compiler::plan::{EvaluatePlanError, Plan, Slot, SlotKind};
 use windlass_compiler::target::available_vector_bits;
 
@@ -11,20 +11,8 @@ use crate::error::Error;
 use crate::executor::Executor;
 use crate::parameters::Parameters;
 
-/// Why weights could not be prepacked.
-pub(super) enum WeightsError {
-    Compile(CompileError),
-    Other(Error),
-}
-
-impl From<Error> for WeightsError {
-    fn from(error: Error) -> Self {
-        WeightsError::Other(error)
-    }
-}
-
 /// The weights of all plans, with their header.
-pub(super) fn weights(object: &Object<'_>, parameters: &Parameters) -> Result<Vec<u8>, WeightsError> {
+pub(super) fn weights(object: &Object<'_>, parameters: &Parameters, network: &str) -> Result<Vec<u8>, Error> {
     let (starts, bytes) = object.weight_starts();
     let mut weights = vec![0; bytes];
     for (plan, start) in object.plans.iter().zip(starts) {
@@ -32,7 +20,7 @@ pub(super) fn weights(object: &Object<'_>, parameters: &Parameters) -> Result<Ve
             let bytes: &[u8] = bytemuck::cast_slice(words);
             weights[start + at..start + at + bytes.len()].copy_from_slice(bytes);
         };
-        place(0, &prepacked(plan, parameters)?);
+        place(0, &prepacked(plan, parameters, network)?);
         for (slot, at) in WeightLayout::of(plan).parameters {
             if let Some(values) = parameters.get(&plan.slots[slot].name) {
                 place(at, &values.iter().copied().collect::<Vec<f32>>());
@@ -47,15 +35,16 @@ pub(super) fn weights(object: &Object<'_>, parameters: &Parameters) -> Result<Ve
 }
 
 /// The prepacked memory of a plan: computed by its own kernels if this machine can run them, and without code otherwise.
-fn prepacked(plan: &Plan, parameters: &Parameters) -> Result<Vec<f32>, WeightsError> {
+fn prepacked(plan: &Plan, parameters: &Parameters, network: &str) -> Result<Vec<f32>, Error> {
     let is_here = plan.target.architecture == windlass_compiler::target::Architecture::HOST
         && available_vector_bits().contains(&plan.target.vectors.bits);
     if is_here {
-        let program = assemble(plan.clone()).map_err(WeightsError::Compile)?;
-        return Ok(Executor::new(program)?.prepacked(parameters)?);
+        let failed = |reason| Error::Compile { network: network.to_owned(), reason: Box::new(reason) };
+        let program = assemble(plan.clone()).map_err(failed)?;
+        return Executor::new(program)?.prepacked(parameters);
     }
     let words = without_code(plan, parameters).map_err(|error| Error::Object {
-        network: plan.name.clone(),
+        network: network.to_owned(),
         reason: ObjectError::Weights { reason: error.to_string() },
     })?;
     Ok(words.into_iter().map(f32::from_bits).collect())

@@ -24,6 +24,11 @@ impl Code<'_, '_> {
         self.module.declare_func_in_func(id, self.builder.func)
     }
 
+    /// The threads that share a run, if there are several.
+    pub(super) fn pool(&mut self, part: Option<FuncId>, address: Value) -> Option<driver::Pool> {
+        part.map(|part| driver::Pool { address, part: self.declared(part) })
+    }
+
     /// The address of data.
     pub(super) fn address(&mut self, data: DataId) -> Value {
         let data = self.module.declare_data_in_func(data, self.builder.func);

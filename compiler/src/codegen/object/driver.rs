@@ -5,14 +5,19 @@ use std::ops::Range;
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F64, I64};
-use cranelift_codegen::ir::{FuncRef, InstBuilder, MemFlagsData, Value};
+use cranelift_codegen::ir::{AbiParam, FuncRef, InstBuilder, MemFlagsData, Signature, Value};
 use cranelift_frontend::FunctionBuilder;
 
 use super::layout::{ArenaLayout, PackArena};
-use crate::abi::{ALIGNMENT, POINTER_BYTES, WORD_BYTES, entry};
+use crate::abi::{ALIGNMENT, POINTER_BYTES, WORD_BYTES, entry, kernel_signature};
 use crate::kernel::{Kernel, Units};
-use crate::plan::{Location, Loop, Motion, Plan, Size};
+use crate::plan::{Location, Loop, Motion, Plan, Size, Traffic};
 use crate::shape::{Polynomial, Symbol};
+
+/// The least operations, and the least bytes moved, of a kernel that is worth several threads: some microseconds of one, as
+/// threads need about one to start and the data that moves between their caches the rest.
+const WORTH_THREADS_FLOPS: f64 = 640_000.0;
+const WORTH_THREADS_BYTES: f64 = 800_000.0;
 
 /// The operands of a run.
 pub(super) struct Operands<'o> {
@@ -22,6 +27,17 @@ pub(super) struct Operands<'o> {
     pub(super) symbols: &'o [(Symbol, Value)],
     /// The memory of inputs, outputs and parameters, by slot.
     pub(super) slots: &'o [(usize, Value)],
+    /// The threads of the caller, for plans of several.
+    pub(super) pool: Option<Pool>,
+}
+
+/// How kernels are shared out among threads.
+#[derive(Clone, Copy)]
+pub(super) struct Pool {
+    /// The address of the caller's function and of its context, or 0: see [`super::Object`].
+    pub(super) address: Value,
+    /// The function that runs a part: see [`part`].
+    pub(super) part: FuncRef,
 }
 
 /// A function under construction.
@@ -35,6 +51,9 @@ pub(super) struct Driver<'d, 'f> {
     /// Where the values of the open sizes are.
     sizes: Value,
     values: Vec<Value>,
+    symbols: &'d [(Symbol, Value)],
+    pool: Option<Pool>,
+    job: Value,
 }
 
 /// The value of a polynomial.
@@ -53,6 +72,42 @@ pub(super) fn polynomial(
         sum = builder.ins().iadd(sum, product);
     }
     sum
+}
+
+/// The value of a polynomial in double precision.
+fn real(builder: &mut FunctionBuilder<'_>, of: &Polynomial, symbols: &[(Symbol, Value)]) -> Value {
+    let mut sum = builder.ins().f64const(0.0);
+    for (monomial, coefficient) in of.terms() {
+        let mut product = builder.ins().f64const(coefficient as f64);
+        for symbol in monomial {
+            let (_, value) = symbols.iter().find(|(known, _)| known == symbol).expect("every size is passed");
+            let value = builder.ins().fcvt_from_uint(F64, *value);
+            product = builder.ins().fmul(product, value);
+        }
+        sum = builder.ins().fadd(sum, product);
+    }
+    sum
+}
+
+/// The code of `void part(void *job, size_t thread)`: calls a kernel for the units of one of several threads.
+pub(super) fn part(builder: &mut FunctionBuilder<'_>, threads: usize, job: Value, thread: Value) {
+    let [function, table, sizes, total, grain] = [0, 1, 2, 3, 4].map(|place: i32| {
+        builder.ins().load(I64, MemFlagsData::trusted(), job, place * POINTER_BYTES as i32)
+    });
+    // As `Units::chunk` does.
+    let above = builder.ins().iadd(total, grain);
+    let above = builder.ins().iadd_imm_s(above, -1);
+    let grains = builder.ins().udiv(above, grain);
+    let threads = builder.ins().iconst(I64, threads as i64);
+    let next = builder.ins().iadd_imm_s(thread, 1);
+    let [first, last] = [thread, next].map(|thread| {
+        let product = builder.ins().imul(grains, thread);
+        let whole = builder.ins().udiv(product, threads);
+        let bound = builder.ins().imul(whole, grain);
+        builder.ins().umin(bound, total)
+    });
+    let signature = builder.import_signature(kernel_signature(builder.func.signature.call_conv));
+    builder.ins().call_indirect(signature, function, &[table, sizes, first, last, thread]);
 }
 
 /// A number, and a value times a number.
@@ -84,24 +139,18 @@ pub(super) fn total_bytes(
 ) -> Value {
     const MOST: f64 = (1u64 << 62) as f64;
     let mut bytes = builder.ins().iconst(I64, fixed as i64);
-    let mut real = builder.ins().f64const(fixed as f64);
+    let mut total = builder.ins().f64const(fixed as f64);
     for (size, each) in parts {
         let value = polynomial(builder, size, symbols);
         let part = scaled(builder, value, *each);
         bytes = builder.ins().iadd(bytes, part);
-        for (monomial, coefficient) in size.terms() {
-            let mut product = builder.ins().f64const(coefficient as f64 * *each as f64);
-            for symbol in monomial {
-                let (_, value) =
-                    symbols.iter().find(|(known, _)| known == symbol).expect("every size is passed");
-                let value = builder.ins().fcvt_from_uint(F64, *value);
-                product = builder.ins().fmul(product, value);
-            }
-            real = builder.ins().fadd(real, product);
-        }
+        let value = real(builder, size, symbols);
+        let each = builder.ins().f64const(*each as f64);
+        let part = builder.ins().fmul(value, each);
+        total = builder.ins().fadd(total, part);
     }
     let most = builder.ins().f64const(MOST);
-    let fits = builder.ins().fcmp(FloatCC::LessThan, real, most);
+    let fits = builder.ins().fcmp(FloatCC::LessThan, total, most);
     let largest = builder.ins().iconst(I64, -1);
     builder.ins().select(fits, bytes, largest)
 }
@@ -136,7 +185,7 @@ impl<'d, 'f> Driver<'d, 'f> {
         plan: &'d Plan,
         builder: &'d mut FunctionBuilder<'f>,
         (kernels, functions): (&'d [Kernel], &'d [FuncRef]),
-        operands: &Operands<'_>,
+        operands: &Operands<'d>,
     ) -> Self {
         let layout = ArenaLayout::of(plan);
         let values: Vec<Value> =
@@ -145,7 +194,10 @@ impl<'d, 'f> Driver<'d, 'f> {
         for (index, value) in values.iter().enumerate() {
             builder.ins().store(MemFlagsData::trusted(), *value, sizes, (index * POINTER_BYTES) as i32);
         }
-        let mut driver = Driver { plan, builder, kernels, functions, table: operands.arena, sizes, values };
+        let job = builder.ins().iadd_imm_s(operands.arena, layout.job as i64);
+        let Operands { arena: table, symbols, pool, .. } = *operands;
+        let mut driver =
+            Driver { plan, builder, kernels, functions, table, sizes, values, symbols, pool, job };
         driver.fill_table(&layout, operands);
         driver
     }
@@ -201,8 +253,74 @@ impl<'d, 'f> Driver<'d, 'f> {
         for size in &units.open {
             total = self.builder.ins().imul(total, self.values[size.index()]);
         }
+        match self.pool {
+            Some(pool) => self.share(kernel, (total, units.grain), pool),
+            None => self.call_whole(kernel, total),
+        }
+    }
+
+    /// Calls a kernel for all of its units.
+    fn call_whole(&mut self, kernel: usize, total: Value) {
         let zero = self.builder.ins().iconst(I64, 0);
         self.builder.ins().call(self.functions[kernel], &[self.table, self.sizes, zero, total, zero]);
+    }
+
+    /// Shares a kernel out among the threads of the caller, if there are any and it is worth it. Otherwise it runs on this one:
+    /// in as many parts if each of them leaves results of its own.
+    fn share(&mut self, kernel: usize, (total, grain): (Value, usize), pool: Pool) {
+        let threads = self.plan.threads as i64;
+        let [shared, alone, after] = std::array::from_fn(|_| self.builder.create_block());
+        let has_pool = self.builder.ins().icmp_imm_s(IntCC::NotEqual, pool.address, 0);
+        let is_worth = self.is_worth_threads(&self.kernels[kernel]);
+        let has_parts = self.builder.ins().icmp_imm_s(IntCC::UnsignedGreaterThan, total, grain as i64);
+        let is_shared = self.builder.ins().band(has_pool, is_worth);
+        let is_shared = self.builder.ins().band(is_shared, has_parts);
+        self.builder.ins().brif(is_shared, shared, &[], alone, &[]);
+        self.builder.switch_to_block(shared);
+        self.put_job(kernel, total, grain);
+        let mut signature = Signature::new(self.builder.func.signature.call_conv);
+        signature.params = vec![AbiParam::new(I64); 4];
+        let signature = self.builder.import_signature(signature);
+        let each = self.builder.ins().load(I64, MemFlagsData::trusted(), pool.address, 0);
+        let context = self.builder.ins().load(I64, MemFlagsData::trusted(), pool.address, 8);
+        let part = self.builder.ins().func_addr(I64, pool.part);
+        let count = self.builder.ins().iconst(I64, threads);
+        self.builder.ins().call_indirect(signature, each, &[context, part, self.job, count]);
+        self.builder.ins().jump(after, &[]);
+        self.builder.switch_to_block(alone);
+        let of = &self.kernels[kernel];
+        if of.thread.is_some() || !of.setup.is_empty() {
+            self.put_job(kernel, total, grain);
+            for thread in 0..threads {
+                let thread = self.builder.ins().iconst(I64, thread);
+                self.builder.ins().call(pool.part, &[self.job, thread]);
+            }
+        } else {
+            self.call_whole(kernel, total);
+        }
+        self.builder.ins().jump(after, &[]);
+        self.builder.switch_to_block(after);
+    }
+
+    /// Writes what [`part`] reads.
+    fn put_job(&mut self, kernel: usize, total: Value, grain: usize) {
+        let function = self.builder.ins().func_addr(I64, self.functions[kernel]);
+        let grain = self.builder.ins().iconst(I64, grain as i64);
+        for (place, value) in [function, self.table, self.sizes, total, grain].into_iter().enumerate() {
+            let place = (place * POINTER_BYTES) as i32;
+            self.builder.ins().store(MemFlagsData::trusted(), value, self.job, place);
+        }
+    }
+
+    /// Whether a kernel takes long enough, by its operations or by the bytes that it moves.
+    fn is_worth_threads(&mut self, kernel: &Kernel) -> Value {
+        let flops = real(self.builder, &kernel.cost.flops, self.symbols);
+        let bytes = real(self.builder, &Traffic::of(kernel, self.plan).bytes, self.symbols);
+        let [flops_needed, bytes_needed] =
+            [WORTH_THREADS_FLOPS, WORTH_THREADS_BYTES].map(|needed| self.builder.ins().f64const(needed));
+        let computes = self.builder.ins().fcmp(FloatCC::GreaterThanOrEqual, flops, flops_needed);
+        let moves = self.builder.ins().fcmp(FloatCC::GreaterThanOrEqual, bytes, bytes_needed);
+        self.builder.ins().bor(computes, moves)
     }
 
     /// The kernels of a loop, once for each step.

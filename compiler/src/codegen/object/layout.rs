@@ -46,6 +46,8 @@ pub(super) struct ArenaLayout {
     pub(super) values: usize,
     /// The learning rate, and the two numbers of Adam's correction.
     pub(super) controls: usize,
+    /// The kernel that threads share.
+    pub(super) job: usize,
     pub(super) fixed: usize,
     pub(super) scratch: usize,
     pub(super) open: usize,
@@ -57,10 +59,11 @@ impl ArenaLayout {
         let entries = table_entries(plan.memory.open.len(), plan.slots.len(), plan.windows.len());
         let values = aligned(entries * POINTER_BYTES);
         let controls = values + aligned(plan.sizes.polynomials().len() * POINTER_BYTES);
-        let fixed = controls + ALIGNMENT;
+        let job = controls + ALIGNMENT;
+        let fixed = job + ALIGNMENT;
         let scratch = fixed + aligned(plan.memory.fixed * WORD_BYTES);
         let open = scratch + aligned(plan.memory.scratch * plan.threads * WORD_BYTES);
-        ArenaLayout { values, controls, fixed, scratch, open }
+        ArenaLayout { values, controls, job, fixed, scratch, open }
     }
 }
 

@@ -45,6 +45,10 @@ pub struct ObjectPort {
 /// With [`Object::states`] runs continue sequences. Their second parameter is `void *stream`, memory of
 /// `size_t net_stream_bytes(size_t batch)` bytes, which holds the states after the last run; zeros begin new sequences.
 ///
+/// If plans are for several threads, `const net_pool *pool` follows the arena of runs and steps: the address of a function
+/// `void each(void *context, void (*part)(void *argument, size_t i), void *argument, size_t count)`, which calls `part` for
+/// every `i` below `count`, on any threads, and returns when all calls have; and the context. `NULL` is for this thread only.
+///
 /// With [`Object::training`] it has these too. The state of the training is memory of the caller: see [`StateLayout`].
 ///
 /// - `int net_init(void *state)`: writes the initial state, if the object holds it;
@@ -56,7 +60,7 @@ pub struct ObjectPort {
 pub struct Object<'p> {
     /// The prefix of the functions: a C identifier.
     pub name: &'p str,
-    /// The same network planned for one thread and different vector widths, narrowest first.
+    /// The same network planned for the same number of threads and different vector widths, narrowest first.
     pub plans: &'p [Plan],
     /// The inputs, in order.
     pub inputs: &'p [ObjectPort],
@@ -77,7 +81,7 @@ pub struct Object<'p> {
 /// The training step of an object.
 #[derive(Clone, Debug)]
 pub struct Training<'p> {
-    /// The step planned for one thread and the vector widths of [`Object::plans`], in their order.
+    /// The step planned for the threads and vector widths of [`Object::plans`], in their order.
     pub plans: &'p [Plan],
     /// The inputs of the network and of its loss, in order.
     pub inputs: &'p [ObjectPort],
@@ -203,6 +207,11 @@ impl Object<'_> {
     /// The bytes of the arena of a run at some sizes, for every vector width; `None` if they overflow.
     pub fn arena_bytes(&self, sizes: &Sizes) -> Option<usize> {
         self.plans.iter().map(|plan| layout::arena_bytes(plan, sizes)).max()?
+    }
+
+    /// The number of threads that share a run.
+    pub fn threads(&self) -> usize {
+        self.plans.first().map_or(1, |plan| plan.threads)
     }
 
     /// The bytes of the stream of some samples; `None` if they overflow.

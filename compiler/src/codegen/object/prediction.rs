@@ -17,14 +17,18 @@ use crate::shape::{Polynomial, Symbol};
 
 impl Writer<'_> {
     /// `net_run` and `net_arena_bytes`. Returns the kernels of each plan.
-    pub(super) fn prediction(&mut self, supported: FuncId) -> Result<Vec<Kernels>, CodegenError> {
+    pub(super) fn prediction(
+        &mut self,
+        supported: FuncId,
+        part: Option<FuncId>,
+    ) -> Result<Vec<Kernels>, CodegenError> {
         let object = self.object;
         let (mut kernels, mut variants) = (Vec::new(), Variants::new());
         for (plan, start) in object.plans.iter().zip(object.weight_starts().0) {
             // Weights are prepacked when the object is made, unless it trains.
             let prepack = if object.training.is_some() { plan.prepack.clone() } else { Vec::new() };
             let own = self.kernels(&Plan { prepack, ..plan.clone() })?;
-            variants.push((plan.target.vectors.bits, self.drive(plan, &own.run, start)?));
+            variants.push((plan.target.vectors.bits, self.drive(plan, &own.run, (start, part))?));
             kernels.push(own);
         }
         self.arena_bytes("arena_bytes", object.plans, &object.symbols(), supported)?;
@@ -35,27 +39,37 @@ impl Writer<'_> {
         Ok(kernels)
     }
 
-    /// The number of parameters before the sizes: weights, perhaps a stream, and the arena.
+    /// The number of blocks of memory: weights, perhaps a stream, and the arena.
     fn memories(&self) -> usize {
         if self.object.states.is_empty() { 2 } else { 3 }
+    }
+
+    /// The number of parameters before the sizes: the memories, and perhaps a pool.
+    fn before_sizes(&self) -> usize {
+        self.memories() + usize::from(self.object.threads() > 1)
     }
 
     /// The types of the parameters of a run.
     fn run_signature(&self) -> Vec<Type> {
         let object = self.object;
         let ports = object.inputs.len() + object.outputs.len();
-        vec![I64; self.memories() + object.symbols().len() + ports]
+        vec![I64; self.before_sizes() + object.symbols().len() + ports]
     }
 
-    /// `void (weights, stream, arena, sizes…, inputs…, outputs…)`: runs one plan, whose weights start there.
-    fn drive(&mut self, plan: &Plan, kernels: &[FuncId], start: usize) -> Result<FuncId, CodegenError> {
+    /// `void (weights, stream, arena, pool, sizes…, inputs…, outputs…)`: runs one plan, whose weights start there.
+    fn drive(
+        &mut self,
+        plan: &Plan,
+        kernels: &[FuncId],
+        (start, part): (usize, Option<FuncId>),
+    ) -> Result<FuncId, CodegenError> {
         let object = self.object;
         let symbols = object.symbols();
-        let (parameters, memories) = (self.run_signature(), self.memories());
+        let (parameters, memories, before) = (self.run_signature(), self.memories(), self.before_sizes());
         let name = symbol(&plan.name, "drive");
         self.function((&name, Linkage::Local), (&parameters, None), |code, parameters| {
             let kernels: Vec<_> = kernels.iter().map(|kernel| code.declared(*kernel)).collect();
-            let (sizes, ports) = parameters[memories..].split_at(symbols.len());
+            let (sizes, ports) = parameters[before..].split_at(symbols.len());
             let weights = code.builder.ins().iadd_imm_s(parameters[0], start as i64);
             let mut slots = port_slots(plan, (object.inputs, object.outputs), ports);
             for (slot, start) in WeightLayout::of(plan).parameters {
@@ -66,7 +80,8 @@ impl Writer<'_> {
                 .then(|| bind_states(code, (plan, object.states), (stream, sizes[0]), &mut slots));
             let symbols: Vec<_> = symbols.into_iter().zip(sizes.iter().copied()).collect();
             let arena = parameters[memories - 1];
-            let operands = Operands { prepacked: weights, arena, symbols: &symbols, slots: &slots };
+            let pool = code.pool(part, parameters[before - 1]);
+            let operands = Operands { prepacked: weights, arena, symbols: &symbols, slots: &slots, pool };
             driver::run(plan, code.builder, &kernels, &operands);
             if let Some(next) = next {
                 code.builder.ins().store(MemFlagsData::trusted(), next, stream, 0);
@@ -88,11 +103,11 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// `int net_run(weights, stream, arena, sizes…, inputs…, outputs…)`.
+    /// `int net_run(weights, stream, arena, pool, sizes…, inputs…, outputs…)`.
     fn run(&mut self, variants: &Variants, supported: FuncId) -> Result<(), CodegenError> {
         let object = self.object;
         let symbols = object.symbols();
-        let (parameters, memories) = (self.run_signature(), self.memories());
+        let (parameters, memories, before) = (self.run_signature(), self.memories(), self.before_sizes());
         let name = format!("{}_run", object.name);
         let embedded = match object.embedded {
             Some(bytes) => Some(self.data("weights", false, |data| data.define(bytes.into()))?),
@@ -100,7 +115,7 @@ impl Writer<'_> {
         };
         self.function((&name, Linkage::Export), (&parameters, Some(I32)), |code, parameters| {
             let mut weights = parameters[0];
-            let (sizes, ports) = parameters[memories..].split_at(symbols.len());
+            let (sizes, ports) = parameters[before..].split_at(symbols.len());
             if let Some(embedded) = embedded {
                 let own = code.address(embedded);
                 weights = code.builder.ins().select(weights, weights, own);

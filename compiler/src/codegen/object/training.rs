@@ -24,16 +24,16 @@ impl Writer<'_> {
         &mut self,
         training: &Training<'_>,
         kernels: &[Kernels],
-        supported: FuncId,
+        (supported, part): (FuncId, Option<FuncId>),
     ) -> Result<(), CodegenError> {
         let object = self.object;
         let (mut steps, mut packs) = (Variants::new(), Variants::new());
         for plan in training.plans {
             let own = self.kernels(plan)?;
-            steps.push((plan.target.vectors.bits, self.drive_step(training, plan, &own.run)?));
+            steps.push((plan.target.vectors.bits, self.drive_step(training, plan, (&own.run, part))?));
         }
         for ((plan, start), kernels) in object.plans.iter().zip(object.weight_starts().0).zip(kernels) {
-            let own = self.drive_pack(training, (plan, start), &kernels.prepack)?;
+            let own = self.drive_pack(training, (plan, start), (&kernels.prepack, part))?;
             packs.push((plan.target.vectors.bits, own));
         }
         self.arena_bytes("step_arena_bytes", training.plans, &training.symbols(), supported)?;
@@ -63,12 +63,12 @@ impl Writer<'_> {
         Ok(Some((self.data(&name, false, |data| data.define(image.into()))?, bytes)))
     }
 
-    /// `void (state, arena, sizes…, inputs…, learning_rate, outputs…)`: runs one plan of the step.
+    /// `void (state, arena, pool, sizes…, inputs…, learning_rate, outputs…)`: runs one plan of the step.
     fn drive_step(
         &mut self,
         training: &Training<'_>,
         plan: &Plan,
-        kernels: &[FuncId],
+        (kernels, part): (&[FuncId], Option<FuncId>),
     ) -> Result<FuncId, CodegenError> {
         let name = symbol(&plan.name, "drive");
         let constants = self.constants(plan)?;
@@ -76,7 +76,7 @@ impl Writer<'_> {
         let signature = step_signature(training);
         self.function((&name, Linkage::Local), (&signature, None), |code, parameters| {
             let kernels: Vec<_> = kernels.iter().map(|kernel| code.declared(*kernel)).collect();
-            let Parameters { state, arena, sizes, ports, learning_rate } =
+            let Parameters { state, arena, pool, sizes, ports, learning_rate } =
                 Parameters::of(training, symbols.len(), parameters);
             let prepacked = match constants {
                 Some((data, _)) => code.address(data),
@@ -102,14 +102,15 @@ impl Writer<'_> {
                 }
             }
             let symbols: Vec<_> = symbols.into_iter().zip(sizes.iter().copied()).collect();
-            let operands = Operands { prepacked, arena, symbols: &symbols, slots: &slots };
+            let pool = code.pool(part, pool);
+            let operands = Operands { prepacked, arena, symbols: &symbols, slots: &slots, pool };
             driver::run(plan, code.builder, &kernels, &operands);
             finish(code, state, powers);
             code.builder.ins().return_(&[]);
         })
     }
 
-    /// `int net_step(state, arena, sizes…, inputs…, learning_rate, outputs…)`.
+    /// `int net_step(state, arena, pool, sizes…, inputs…, learning_rate, outputs…)`.
     fn step(
         &mut self,
         training: &Training<'_>,
@@ -140,7 +141,7 @@ impl Writer<'_> {
         &mut self,
         training: &Training<'_>,
         (plan, start): (&Plan, usize),
-        kernels: &[FuncId],
+        (kernels, part): (&[FuncId], Option<FuncId>),
     ) -> Result<FuncId, CodegenError> {
         let name = symbol(&plan.name, "pack");
         let constants = self.constants(plan)?;
@@ -162,7 +163,9 @@ impl Writer<'_> {
             let slots: Vec<_> = parameters.map(|(slot, _)| (slot, tensor(code, slot))).collect();
             let one = code.builder.ins().iconst(I64, 1);
             let symbols: Vec<_> = plan.sizes.symbols().into_iter().map(|symbol| (symbol, one)).collect();
-            let operands = Operands { prepacked: weights, arena, symbols: &symbols, slots: &slots };
+            let nobody = code.builder.ins().iconst(I64, 0);
+            let pool = code.pool(part, nobody);
+            let operands = Operands { prepacked: weights, arena, symbols: &symbols, slots: &slots, pool };
             driver::prepack(plan, code.builder, &kernels, &operands);
             for (slot, start) in WeightLayout::of(plan).parameters {
                 let words = plan.slots[slot].size.at(&[]).expect("parameters have fixed sizes");
@@ -212,6 +215,8 @@ impl Writer<'_> {
 struct Parameters<'p> {
     state: Value,
     arena: Value,
+    /// The arena again if there is no pool.
+    pool: Value,
     sizes: &'p [Value],
     /// Inputs, followed by outputs.
     ports: Vec<Value>,
@@ -220,11 +225,13 @@ struct Parameters<'p> {
 
 impl<'p> Parameters<'p> {
     fn of(training: &Training<'_>, symbols: usize, parameters: &'p [Value]) -> Self {
-        let (sizes, others) = parameters[2..].split_at(symbols);
+        let before = 2 + usize::from(has_pool(training));
+        let (sizes, others) = parameters[before..].split_at(symbols);
         let inputs = training.inputs.len();
         Parameters {
             state: parameters[0],
             arena: parameters[1],
+            pool: parameters[before - 1],
             sizes,
             ports: [&others[..inputs], &others[inputs + 1..]].concat(),
             learning_rate: others[inputs],
@@ -232,9 +239,15 @@ impl<'p> Parameters<'p> {
     }
 }
 
+/// Whether threads share a step.
+fn has_pool(training: &Training<'_>) -> bool {
+    training.plans.iter().any(|plan| plan.threads > 1)
+}
+
 /// The types of the parameters of a step.
 fn step_signature(training: &Training<'_>) -> Vec<Type> {
-    let before = vec![I64; 2 + training.symbols().len() + training.inputs.len()];
+    let before = 2 + usize::from(has_pool(training)) + training.symbols().len() + training.inputs.len();
+    let before = vec![I64; before];
     [before, vec![F32], vec![I64; training.outputs.len()]].concat()
 }
 
@@ -246,7 +259,7 @@ fn correct(
     state: Value,
     (base, start): (Value, i32),
 ) -> [Value; 2] {
-    let powers = [0, 1].map(|index| {
+    [0, 1].map(|index| {
         let ins = &mut *code.builder;
         let before = ins.ins().load(F64, MEMORY, state, place::POWERS + 8 * index);
         let beta = ins.ins().f64const(betas[index as usize]);
@@ -256,8 +269,7 @@ fn correct(
         let correction = ins.ins().fdemote(F32, correction);
         ins.ins().store(MEMORY, correction, base, start + 4 * index);
         power
-    });
-    powers
+    })
 }
 
 /// Counts a step in the header of the state.

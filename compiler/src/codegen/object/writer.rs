@@ -57,9 +57,10 @@ impl<'w> Writer<'w> {
     pub(super) fn write(mut self) -> Result<Vec<u8>, CodegenError> {
         let name = self.object.name;
         let supported = self.supported()?;
-        let kernels = self.prediction(supported)?;
+        let part = self.part()?;
+        let kernels = self.prediction(supported, part)?;
         if let Some(training) = &self.object.training {
-            self.training(training, &kernels, supported)?;
+            self.training(training, &kernels, (supported, part))?;
         }
         self.module.finish().emit().map_err(|error| refused(name, &error))
     }
@@ -185,6 +186,20 @@ impl<'w> Writer<'w> {
             let bits = builder.ins().iadd_imm_s(kept, -1);
             builder.ins().return_(&[bits]);
         })
+    }
+
+    /// `void part(void *job, size_t thread)`, if threads share runs: see [`driver::part`].
+    pub(super) fn part(&mut self) -> Result<Option<FuncId>, CodegenError> {
+        let threads = self.object.threads();
+        if threads == 1 {
+            return Ok(None);
+        }
+        let name = symbol(self.object.name, "part");
+        let part = self.function((&name, Linkage::Local), (&[I64; 2], None), |code, parameters| {
+            driver::part(code.builder, threads, parameters[0], parameters[1]);
+            code.builder.ins().return_(&[]);
+        })?;
+        Ok(Some(part))
     }
 
     /// `size_t (sizes…)`: the bytes of the arena of some plans; 0 if the CPU is not supported.
