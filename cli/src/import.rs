@@ -38,7 +38,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             Output::Computed(port) => {
                 println!("output `{}` {}: {} in the file", port.name, port.shape, list(&port.dims));
             }
-            Output::Known(tensor) => println!("output `{}` {:?}: the same in every run", tensor.name, tensor.dims),
+            Output::Known(tensor) => {
+                println!("output `{}` {:?}: the same in every run", tensor.name, tensor.dims)
+            }
         }
     }
     println!("{}", model.network().summary());
@@ -48,7 +50,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let (graph, weights) = (folder.join(format!("{name}.graph")), folder.join(format!("{name}.safetensors")));
     let text = model.network().graph().to_string();
     std::fs::write(&graph, text).map_err(|reason| at(&graph, "write", &reason))?;
-    let model = Model::of_parameters(model.network().clone(), model.parameters().clone(), &Options::default())?;
+    let model =
+        Model::of_parameters(model.network().clone(), model.parameters().clone(), &Options::default())?;
     model.save(&weights)?;
     println!("{}  the graph\n{}  the parameters", graph.display(), weights.display());
     Ok(())

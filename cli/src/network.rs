@@ -134,8 +134,9 @@ impl Source {
 
     /// The ONNX model.
     pub(crate) fn onnx(&self) -> Result<OnnxModel, Box<dyn Error>> {
-        let options = self.fixed.iter().fold(ImportOptions::new(), |options, (name, size)| options.size(name, *size));
-        Ok(OnnxModel::load(&self.network, &options).map_err(|reason| at(&self.network, "import", &reason))?)
+        let options =
+            self.fixed.iter().fold(ImportOptions::new(), |options, (name, size)| options.size(name, *size));
+        OnnxModel::load(&self.network, &options).map_err(|reason| at(&self.network, "import", &reason))
     }
 }
 

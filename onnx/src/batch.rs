@@ -51,7 +51,8 @@ impl Importer<'_> {
         }
         // `[N, before, times, behind]`
         let (batch, before) = (Dim::batch(), old.size_before());
-        let rest = |parts: &Parts| Dim::from(count(&[std::slice::from_ref(&parts.times), &parts.behind].concat()));
+        let rest =
+            |parts: &Parts| Dim::from(count(&[std::slice::from_ref(&parts.times), &parts.behind].concat()));
         let value = match (old.before.is_empty(), old.times.fixed()) {
             (true, _) | (_, Some(1)) => data.value,
             _ => {
@@ -71,7 +72,8 @@ impl Importer<'_> {
             return Ok(Data { value, ..result });
         } else if old.before.is_empty() {
             // A part of the batch, the outer one, becomes axes before it.
-            let Some(inner) = quotient(&data.dims, &[new.before.clone(), vec![batch.clone()]].concat()) else {
+            let Some(inner) = quotient(&data.dims, &[new.before.clone(), vec![batch.clone()]].concat())
+            else {
                 return unsupported("the new axes before the batch are no part of it");
             };
             let first = Dim::from(count(&[&new.before[..], std::slice::from_ref(&batch)].concat()));

@@ -74,7 +74,12 @@ impl Importer<'_> {
         self.map(value, |importer, x| importer.unary_op(kind, x))
     }
 
-    pub(crate) fn with_number(&mut self, kind: BinaryKind, value: &Value, number: f32) -> Result<Value, Reason> {
+    pub(crate) fn with_number(
+        &mut self,
+        kind: BinaryKind,
+        value: &Value,
+        number: f32,
+    ) -> Result<Value, Reason> {
         self.map(value, |importer, x| {
             let number = importer.scalar(number)?;
             importer.binary_op(kind, x, number)
@@ -84,7 +89,9 @@ impl Importer<'_> {
     /// Refuses integers that are inputs.
     pub(crate) fn expect_numbers(&self, data: &Data) -> Result<(), Reason> {
         match data.meaning {
-            Meaning::Index => unsupported("it computes with integers that are inputs, which may only be indices"),
+            Meaning::Index => {
+                unsupported("it computes with integers that are inputs, which may only be indices")
+            }
             _ => Ok(()),
         }
     }
@@ -101,7 +108,9 @@ impl Importer<'_> {
             (Value::Data(left), Value::Data(right)) => Ok(self.binary_data(kind, left, right, &dims)?.into()),
             (Value::Data(data), other) => Ok(self.binary_weight(kind, data, other, &dims)?.into()),
             (other, Value::Data(data)) => match kind {
-                BinaryKind::Add | BinaryKind::Multiply => Ok(self.binary_weight(kind, data, other, &dims)?.into()),
+                BinaryKind::Add | BinaryKind::Multiply => {
+                    Ok(self.binary_weight(kind, data, other, &dims)?.into())
+                }
                 BinaryKind::Subtract => {
                     let negative = self.op(Unary { kind: UnaryKind::Negate }, &[data.value])?;
                     let negative = data.replaced(negative);
@@ -223,7 +232,9 @@ impl Importer<'_> {
             // A single number for all: an axis of size 1 would do, but any axis fits.
             let first = data.shape().rank().saturating_sub(1);
             let size = data.shape().dims()[first].fixed();
-            let Some(size) = size.filter(|_| first > 0) else { return unsupported("it has no axis to repeat along") };
+            let Some(size) = size.filter(|_| first > 0) else {
+                return unsupported("it has no axis to repeat along");
+            };
             let value = self.shaped(weight.value, Shape::scalar())?;
             let expand = windlass_compiler::ops::reduce::Expand {
                 shape: Shape::fixed(&[size]),

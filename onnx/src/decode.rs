@@ -80,13 +80,15 @@ impl Decoder {
     /// A tensor of the file.
     pub(crate) fn tensor(&mut self, tensor: &proto::Tensor) -> Result<Known, ImportError> {
         let error = |reason: String| ImportError::Tensor { name: tensor.name.clone(), reason };
-        let element = ElementType::of(tensor.element)
-            .ok_or_else(|| error(format!("has elements of type {}, which is not supported", tensor.element)))?;
+        let element = ElementType::of(tensor.element).ok_or_else(|| {
+            error(format!("has elements of type {}, which is not supported", tensor.element))
+        })?;
         let mut count = 1usize;
         let mut dims = Vec::with_capacity(tensor.dims.len());
         for &size in &tensor.dims {
             let size = usize::try_from(size).map_err(|_| error(format!("has an axis of size {size}")))?;
-            count = count.checked_mul(size).ok_or_else(|| error("has more elements than memory".to_owned()))?;
+            count =
+                count.checked_mul(size).ok_or_else(|| error("has more elements than memory".to_owned()))?;
             dims.push(size);
         }
         let external = match tensor.location {
@@ -115,7 +117,8 @@ impl Decoder {
     /// The bytes of a tensor in another file.
     fn external(&mut self, tensor: &proto::Tensor) -> Result<Bytes, ImportError> {
         let error = |reason: String| ImportError::Tensor { name: tensor.name.clone(), reason };
-        let entry = |key: &str| tensor.external.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
+        let entry =
+            |key: &str| tensor.external.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
         let number = |key: &str| match entry(key) {
             None => Ok(None),
             Some(text) => match text.parse::<usize>() {
@@ -135,7 +138,8 @@ impl Decoder {
         let bytes = match self.files.get(&path) {
             Some(bytes) => bytes.clone(),
             None => {
-                let read = std::fs::read(&path).map_err(|reason| ImportError::Read { path: path.clone(), reason })?;
+                let read = std::fs::read(&path)
+                    .map_err(|reason| ImportError::Read { path: path.clone(), reason })?;
                 self.files.entry(path).or_insert(Bytes::from(read)).clone()
             }
         };
@@ -206,7 +210,11 @@ fn from_fields(element: ElementType, tensor: &proto::Tensor) -> Elements {
             Elements::Integers(tensor.uint64s.iter().map(|&value| value.cast_signed()).collect())
         }
         ElementType::Bool => Elements::Booleans(tensor.int32s.iter().map(|&value| value != 0).collect()),
-        ElementType::Uint8 | ElementType::Int8 | ElementType::Uint16 | ElementType::Int16 | ElementType::Int32 => {
+        ElementType::Uint8
+        | ElementType::Int8
+        | ElementType::Uint16
+        | ElementType::Int16
+        | ElementType::Int32 => {
             Elements::Integers(tensor.int32s.iter().map(|&value| i64::from(value)).collect())
         }
     }

@@ -82,7 +82,9 @@ impl Importer<'_> {
         let folded = self.folded(&data)?;
         match folded.batch {
             Batch::Axis(0) if folded.dims.len() > 1 => Ok(folded),
-            Batch::Axis(axis) if axis > 0 => unsupported(format!("its batch is axis {axis}, but must be axis 0")),
+            Batch::Axis(axis) if axis > 0 => {
+                unsupported(format!("its batch is axis {axis}, but must be axis 0"))
+            }
             _ => unsupported(format!("it needs a batch of images, but receives {} axes", folded.dims.len())),
         }
     }
@@ -103,7 +105,9 @@ impl Importer<'_> {
     /// A parameter repeated for each sample.
     pub(crate) fn lifted(&mut self, weight: &Weight) -> Result<Data, Reason> {
         if self.open_batch {
-            return unsupported("it needs a value that depends on an input, but receives parameters or constants only");
+            return unsupported(
+                "it needs a value that depends on an input, but receives parameters or constants only",
+            );
         }
         let dims: Vec<Dim> = weight.dims.iter().map(|&size| Dim::Fixed(size)).collect();
         let shape = Shape::batch_of(dims.iter().cloned());
@@ -124,7 +128,12 @@ impl Importer<'_> {
 
 impl Importer<'_> {
     /// One number for every element of a shape whose axis `axis` is the batch.
-    pub(crate) fn constant_batch(&mut self, axis: usize, dims: Vec<Dim>, number: f32) -> Result<Data, Reason> {
+    pub(crate) fn constant_batch(
+        &mut self,
+        axis: usize,
+        dims: Vec<Dim>,
+        number: f32,
+    ) -> Result<Data, Reason> {
         let batch = Batch::Axis(axis);
         let shape = crate::value::shape(batch, &dims);
         let value = self.op(Fill { shape: shape.clone(), value: 0.0 }, &[])?;

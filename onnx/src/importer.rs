@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::GraphError;
-use windlass_compiler::graph::{Builder, Graph};
 use windlass_compiler::graph::initializer::Initializer;
-use windlass_compiler::ops::source::{Constant, Input, InputRole, Parameter, State};
+use windlass_compiler::graph::{Builder, Graph};
 use windlass_compiler::ops::Op;
+use windlass_compiler::ops::source::{Constant, Input, InputRole, Parameter, State};
 use windlass_compiler::shape::{DType, Dim, Shape, Symbol, Type};
 
 use crate::decode::{Decoder, ElementType};
@@ -158,8 +158,11 @@ impl<'m> Importer<'m> {
             if scope.get(&input.name).is_some() {
                 continue;
             }
-            let (element, sizes) = tensor_type(input)
-                .map_err(|reason| ImportError::Port { what: "input", name: input.name.clone(), reason })?;
+            let (element, sizes) = tensor_type(input).map_err(|reason| ImportError::Port {
+                what: "input",
+                name: input.name.clone(),
+                reason,
+            })?;
             declared.push((&input.name, element, sizes));
         }
         let names = Names::of(&declared, self.options);
@@ -167,7 +170,8 @@ impl<'m> Importer<'m> {
         let mut ports = Vec::new();
         for (name, element, sizes) in &declared {
             let port = |reason: String| ImportError::Port { what: "input", name: (*name).to_owned(), reason };
-            let dims: Vec<Dim> = sizes.iter().map(|size| names.dim(size)).collect::<Result<_, _>>().map_err(port)?;
+            let dims: Vec<Dim> =
+                sizes.iter().map(|size| names.dim(size)).collect::<Result<_, _>>().map_err(port)?;
             if dims.iter().any(|dim| dim.fixed() == Some(0)) {
                 return Err(port("has an axis of size 0".to_owned()));
             }
@@ -190,11 +194,13 @@ impl<'m> Importer<'m> {
             // A first axis of size 1 is left out: `[1, 3, 224, 224]` is a batch of images.
             let is_single = batch == Batch::Outside && dims.first().and_then(Dim::fixed) == Some(1);
             let whole = shape(batch, &dims);
-            let declared_shape = if is_single { Shape::batch_of(dims[1..].iter().cloned()) } else { whole.clone() };
+            let declared_shape =
+                if is_single { Shape::batch_of(dims[1..].iter().cloned()) } else { whole.clone() };
             let ty = Type { dtype, shape: declared_shape.clone() };
             let op = Input { name: (*name).to_owned(), role: InputRole::Data, ty };
             let input = self.builder.op(op, &[], "")?;
-            let mut data = Data { value: input, dims: dims.clone(), batch, meaning, input: Some(Arc::from(*name)) };
+            let mut data =
+                Data { value: input, dims: dims.clone(), batch, meaning, input: Some(Arc::from(*name)) };
             if is_single {
                 data.batch = Batch::Axis(0);
             }
@@ -233,7 +239,9 @@ impl<'m> Importer<'m> {
                 }
             }
             let results = match (unknown, is_reachable) {
-                (Some(name), _) => Err(Some(Reason::Unsupported(format!("there is no value `{name}` before it")))),
+                (Some(name), _) => {
+                    Err(Some(Reason::Unsupported(format!("there is no value `{name}` before it"))))
+                }
                 (None, false) => Err(None),
                 (None, true) => self.node(proto, operands, scope, depth, &node_name).map_err(Some),
             };
@@ -285,10 +293,16 @@ impl<'m> Importer<'m> {
         }
         let results = match domain {
             "" => ops::import(self, &node)?,
-            _ => return Err(Reason::Unsupported(format!("the domain `{domain}` of operators is not supported"))),
+            _ => {
+                return Err(Reason::Unsupported(format!(
+                    "the domain `{domain}` of operators is not supported"
+                )));
+            }
         };
         let is_operand = |known: &Known| {
-            node.operands.iter().any(|operand| operand.known().is_ok_and(|operand| operand.shares_elements(known)))
+            node.operands
+                .iter()
+                .any(|operand| operand.known().is_ok_and(|operand| operand.shares_elements(known)))
         };
         let new = results.iter().map(|value| match value {
             Value::Known(known) if !is_operand(known) => known.len(),
@@ -296,7 +310,9 @@ impl<'m> Importer<'m> {
         });
         self.computed = self.computed.saturating_add(new.sum());
         if self.computed > MOST_COMPUTED {
-            return Err(Reason::Unsupported(format!("the constants have more than {MOST_COMPUTED} elements")));
+            return Err(Reason::Unsupported(format!(
+                "the constants have more than {MOST_COMPUTED} elements"
+            )));
         }
         if self.builder.graph().nodes().len() > MOST_OPERATORS {
             return Err(Reason::Unsupported(format!("the network has more than {MOST_OPERATORS} operators")));
@@ -358,7 +374,8 @@ impl<'m> Importer<'m> {
         let mut outputs = Vec::new();
         let mut named = HashSet::new();
         for output in &graph.outputs {
-            let port = |reason: String| ImportError::Port { what: "output", name: output.name.clone(), reason };
+            let port =
+                |reason: String| ImportError::Port { what: "output", name: output.name.clone(), reason };
             let Some(Some(value)) = scope.get(&output.name) else {
                 return Err(port("is computed by no node".to_owned()));
             };
@@ -475,7 +492,9 @@ impl<'m> Importer<'m> {
         match value {
             Value::Known(known) => self.stored(known, false),
             Value::Weight(weight) => Ok(weight.clone()),
-            Value::Empty(_) => Err(Reason::Unsupported("it computes with a value without elements".to_owned())),
+            Value::Empty(_) => {
+                Err(Reason::Unsupported("it computes with a value without elements".to_owned()))
+            }
             other => Err(Reason::NeedsParameter { index: 0, input: other.input() }),
         }
     }
@@ -589,7 +608,8 @@ impl<'m> Names<'m> {
                 None => Err(format!("has too many open sizes; fix `{name}` with `ImportOptions::size`")),
             },
             Size::Unknown => {
-                Err("has an axis that has neither a size nor a name; name it when the model is exported".to_owned())
+                Err("has an axis that has neither a size nor a name; name it when the model is exported"
+                    .to_owned())
             }
         }
     }
@@ -597,15 +617,18 @@ impl<'m> Names<'m> {
 
 /// A symbol for a name, other than those that are taken.
 fn symbol(name: &str, taken: &[(&str, Symbol)]) -> Option<Symbol> {
-    let mut letters: String =
-        name.chars().filter(|it| it.is_ascii_alphanumeric() || *it == '_').take(Symbol::MOST_BYTES - 2).collect();
+    let mut letters: String = name
+        .chars()
+        .filter(|it| it.is_ascii_alphanumeric() || *it == '_')
+        .take(Symbol::MOST_BYTES - 2)
+        .collect();
     if !letters.starts_with(|first: char| first.is_ascii_alphabetic()) {
         letters.insert(0, 'D');
     }
     letters[..1].make_ascii_uppercase();
-    let is_free = |symbol: &Symbol| *symbol != Symbol::BATCH && taken.iter().all(|(_, other)| other != symbol);
+    let is_free =
+        |symbol: &Symbol| *symbol != Symbol::BATCH && taken.iter().all(|(_, other)| other != symbol);
     let numbered = (1..100).map(|number| format!("{letters}{number}"));
     let mut candidates = std::iter::once(letters.clone()).chain(numbered);
     candidates.find_map(|text| text.parse::<Symbol>().ok().filter(is_free))
 }
-

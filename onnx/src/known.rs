@@ -79,7 +79,9 @@ impl Known {
             Elements::Floats(values) => Some(values.to_vec()),
             Elements::Integers(values) => Some(values.iter().map(|&value| value as f32).collect()),
             Elements::Sizes(_) => None,
-            Elements::Booleans(values) => Some(values.iter().map(|&value| f32::from(u8::from(value))).collect()),
+            Elements::Booleans(values) => {
+                Some(values.iter().map(|&value| f32::from(u8::from(value))).collect())
+            }
         }
     }
 

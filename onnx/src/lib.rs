@@ -100,7 +100,8 @@ pub fn import_bytes(bytes: &[u8], options: &ImportOptions) -> Result<Imported, I
 }
 
 fn decoded(bytes: Bytes, decoder: decode::Decoder, options: &ImportOptions) -> Result<Imported, ImportError> {
-    let model = proto::Model::decode(bytes).map_err(|error| ImportError::Format { reason: error.to_string() })?;
+    let model =
+        proto::Model::decode(bytes).map_err(|error| ImportError::Format { reason: error.to_string() })?;
     importer::Importer::import(&model, decoder, options)
 }
 

@@ -42,7 +42,9 @@ impl Importer<'_> {
         }
         match value {
             Value::Known(known) => {
-                let Some(sizes) = fixed(dims) else { return unsupported("a known tensor cannot have an open size") };
+                let Some(sizes) = fixed(dims) else {
+                    return unsupported("a known tensor cannot have an open size");
+                };
                 let mut moved = known.with_dims(sizes);
                 if known.name.is_some() {
                     // A parameter stays one.
@@ -56,7 +58,9 @@ impl Importer<'_> {
                 Ok(moved.into())
             }
             Value::Weight(weight) => {
-                let Some(sizes) = fixed(dims) else { return unsupported("a parameter cannot have an open size") };
+                let Some(sizes) = fixed(dims) else {
+                    return unsupported("a parameter cannot have an open size");
+                };
                 let value = self.shaped(weight.value, Shape::fixed(&sizes))?;
                 let elements = weight.elements.as_ref().map(|known| known.with_dims(sizes.clone()));
                 Ok(Weight { value, dims: sizes, elements }.into())
@@ -93,7 +97,8 @@ impl Importer<'_> {
                 Ok(known.moved(sizes, place).into())
             }
             Value::Known(_) | Value::Weight(_) => {
-                let elements = value.stored_elements().map(|known| self.transpose(&known.into(), order)).transpose()?;
+                let elements =
+                    value.stored_elements().map(|known| self.transpose(&known.into(), order)).transpose()?;
                 let weight = self.weight(value)?;
                 let value = self.op(Transpose { order: order.to_vec() }, &[weight.value])?;
                 let dims = order.iter().map(|&axis| weight.dims[axis]).collect();
@@ -118,7 +123,8 @@ impl Importer<'_> {
                     }
                 }
                 let moves = !axes.iter().copied().eq(0..axes.len());
-                let value = if moves { self.op(Transpose { order: axes }, &[data.value])? } else { data.value };
+                let value =
+                    if moves { self.op(Transpose { order: axes }, &[data.value])? } else { data.value };
                 Ok(Data { batch, ..data.with(value, dims) }.into())
             }
             Value::Empty(_) => Ok(Value::Empty(dims)),
@@ -161,8 +167,9 @@ impl Importer<'_> {
             }
             Value::Known(_) | Value::Weight(_) => {
                 let elements = value.stored_elements();
-                let elements =
-                    elements.map(|known| self.slice(&known.into(), axis, start.clone(), length.clone())).transpose()?;
+                let elements = elements
+                    .map(|known| self.slice(&known.into(), axis, start.clone(), length.clone()))
+                    .transpose()?;
                 let weight = self.weight(value)?;
                 let value = self.op(Slice { axis, start, length }, &[weight.value])?;
                 Ok(Value::from(Weight::new(value, fixed(&dims).unwrap_or_default())).with_elements(elements))
@@ -196,7 +203,8 @@ impl Importer<'_> {
             let own = part.dims();
             if own.len() != dims.len() || without(&own) != without(&dims) {
                 let list = |dims: &[Dim]| Shape::new(dims.to_vec()).to_string();
-                let problem = format!("of shape {} does not fit {} along axis {axis}", list(&own), list(&first.dims()));
+                let problem =
+                    format!("of shape {} does not fit {} along axis {axis}", list(&own), list(&first.dims()));
                 return Err(Reason::Operand { index: index + 1, problem });
             }
             dims[axis] = Dim::from(dims[axis].polynomial().plus(&own[axis].polynomial()));
@@ -220,7 +228,8 @@ impl Importer<'_> {
             let value = self.op(Concat { axis: all[0].axis(axis) }, &values)?;
             return Ok(all[0].with(value, dims).into());
         }
-        let all: Option<Vec<Value>> = parts.iter().map(|part| part.stored_elements().map(Value::from)).collect();
+        let all: Option<Vec<Value>> =
+            parts.iter().map(|part| part.stored_elements().map(Value::from)).collect();
         let elements = all.map(|all| self.concat(&all, axis)).transpose()?;
         let weights = parts.iter().map(|part| self.weight(part)).collect::<Result<Vec<_>, _>>()?;
         let values: Vec<_> = weights.iter().map(|weight| weight.value).collect();
@@ -302,7 +311,8 @@ impl Importer<'_> {
                     return unsupported("parameters cannot be repeated for an open size");
                 };
                 let missing = sizes.len() - weight.dims.len();
-                let own: Vec<usize> = std::iter::repeat_n(1, missing).chain(weight.dims.iter().copied()).collect();
+                let own: Vec<usize> =
+                    std::iter::repeat_n(1, missing).chain(weight.dims.iter().copied()).collect();
                 let kept: Vec<bool> = own.iter().zip(&sizes).map(|(own, size)| own == size).collect();
                 let value = self.expand_axes(weight.value, &Shape::fixed(&sizes), &kept)?;
                 Ok(Weight::new(value, sizes).into())
@@ -326,7 +336,9 @@ impl Importer<'_> {
         let missing = dims.len() - data.dims.len();
         let (data, batch) = match data.batch {
             Batch::Axis(axis) if self.open_batch => (data.clone(), Batch::Axis(axis + missing)),
-            Batch::Axis(0) if missing == 0 && data.dims.first() == dims.first() => (data.clone(), Batch::Axis(0)),
+            Batch::Axis(0) if missing == 0 && data.dims.first() == dims.first() => {
+                (data.clone(), Batch::Axis(0))
+            }
             _ => (self.spread(data)?, Batch::Outside),
         };
         let own: Vec<Dim> =
@@ -352,7 +364,8 @@ impl Importer<'_> {
         kept: &[bool],
     ) -> Result<windlass_compiler::entity::ValueId, Reason> {
         let axes = shape.dims();
-        let own: Vec<Dim> = axes.iter().zip(kept).filter(|(_, kept)| **kept).map(|(dim, _)| dim.clone()).collect();
+        let own: Vec<Dim> =
+            axes.iter().zip(kept).filter(|(_, kept)| **kept).map(|(dim, _)| dim.clone()).collect();
         let mut current = own.clone();
         let mut value = self.shaped(value, Shape::new(own))?;
         let mut axis = 0;
@@ -406,7 +419,13 @@ impl Importer<'_> {
     }
 
     /// One number for every element of a shape, in the form of another value.
-    pub(crate) fn filled(&mut self, like: &Value, dims: &[Dim], axis: usize, number: f32) -> Result<Value, Reason> {
+    pub(crate) fn filled(
+        &mut self,
+        like: &Value,
+        dims: &[Dim],
+        axis: usize,
+        number: f32,
+    ) -> Result<Value, Reason> {
         match like {
             Value::Data(data) => {
                 let data = self.with_axes(data, &[axis])?;
@@ -448,7 +467,9 @@ fn factors(dims: &[Dim]) -> (i128, Vec<Polynomial>) {
                 number = number.saturating_mul(factor as i128);
                 let mut terms = rest.terms();
                 match (terms.next(), terms.next()) {
-                    (Some((symbols, 1)), None) => open.extend(symbols.iter().map(|&symbol| Polynomial::from(symbol))),
+                    (Some((symbols, 1)), None) => {
+                        open.extend(symbols.iter().map(|&symbol| Polynomial::from(symbol)))
+                    }
                     _ => open.push(rest.clone()),
                 }
             }
@@ -476,7 +497,11 @@ pub(crate) fn quotient(total: &[Dim], known: &[Dim]) -> Option<Dim> {
 pub(crate) fn check_broadcast(own: &[Dim], target: &[Dim]) -> Result<(), Reason> {
     let list = |dims: &[Dim]| Shape::new(dims.to_vec()).to_string();
     let fits = own.len() <= target.len()
-        && own.iter().rev().zip(target.iter().rev()).all(|(own, target)| own == target || own.fixed() == Some(1));
+        && own
+            .iter()
+            .rev()
+            .zip(target.iter().rev())
+            .all(|(own, target)| own == target || own.fixed() == Some(1));
     match fits {
         true => Ok(()),
         false => unsupported(format!("{} cannot be repeated to {}", list(own), list(target))),

@@ -102,7 +102,9 @@ impl Value {
     pub(crate) fn fixed(&self, axis: usize) -> Result<usize, Reason> {
         match self.dims().get(axis).and_then(Dim::fixed) {
             Some(size) => Ok(size),
-            None => Err(Reason::Operand { index: 0, problem: format!("has no fixed size along axis {axis}") }),
+            None => {
+                Err(Reason::Operand { index: 0, problem: format!("has no fixed size along axis {axis}") })
+            }
         }
     }
 
@@ -126,7 +128,9 @@ impl Value {
     /// A parameter whose elements are known beside it.
     pub(crate) fn with_elements(self, elements: Option<Value>) -> Value {
         match (self, elements) {
-            (Value::Weight(weight), Some(Value::Known(known))) => Weight { elements: Some(known), ..weight }.into(),
+            (Value::Weight(weight), Some(Value::Known(known))) => {
+                Weight { elements: Some(known), ..weight }.into()
+            }
             (other, _) => other,
         }
     }

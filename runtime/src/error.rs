@@ -289,7 +289,7 @@ pub enum Error {
     /// An ONNX model that cannot be imported.
     #[cfg(feature = "onnx")]
     #[error(transparent)]
-    Onnx(#[from] windlass_onnx::ImportError),
+    Onnx(Box<windlass_onnx::ImportError>),
     /// The interpreter cannot run a graph with the given values.
     #[error(transparent)]
     Interpreter(#[from] InterpError),

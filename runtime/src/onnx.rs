@@ -113,3 +113,9 @@ impl Model<Dynamic> {
         OnnxModel::load(path, &ImportOptions::new())?.into_model(&Options::default())
     }
 }
+
+impl From<ImportError> for Error {
+    fn from(error: ImportError) -> Self {
+        Error::Onnx(Box::new(error))
+    }
+}

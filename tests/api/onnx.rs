@@ -6,7 +6,9 @@ use safetensors::SafeTensors;
 use tempfile::TempDir;
 use windlass::ndarray::{ArrayD, IxDyn};
 use windlass::onnx::{ImportError, ImportOptions, OnnxModel, Output, Reason};
-use windlass::{DType, Error, Feed, Model, Optimizer, Options, Schedule, Trainer, TrainerOptions, available_vector_bits};
+use windlass::{
+    DType, Error, Feed, Model, Optimizer, Options, Schedule, Trainer, TrainerOptions, available_vector_bits,
+};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnx").join(name)
@@ -23,7 +25,8 @@ fn tensor(name: &str, tensor: &str) -> ArrayD<f32> {
     let tensor = file.tensor(tensor).unwrap();
     let (words, _) = tensor.data().as_chunks::<4>();
     let is_float = tensor.dtype() == safetensors::Dtype::F32;
-    let number = |word: &[u8; 4]| if is_float { f32::from_le_bytes(*word) } else { i32::from_le_bytes(*word) as f32 };
+    let number =
+        |word: &[u8; 4]| if is_float { f32::from_le_bytes(*word) } else { i32::from_le_bytes(*word) as f32 };
     ArrayD::from_shape_vec(IxDyn(tensor.shape()), words.iter().map(number).collect()).unwrap()
 }
 
@@ -105,7 +108,11 @@ fn weights_may_be_in_a_file_beside_the_model() {
     let refused = || OnnxModel::load(&copy, &ImportOptions::new()).unwrap_err().to_string();
     assert!(refused().contains("external.weights"), "{}", refused());
     std::fs::write(folder.path().join("external.weights"), [0; 40]).unwrap();
-    assert!(refused().contains("is beyond the end of the file `external.weights` of 40 bytes"), "{}", refused());
+    assert!(
+        refused().contains("is beyond the end of the file `external.weights` of 40 bytes"),
+        "{}",
+        refused()
+    );
     // Only files in the folder of the model are read.
     std::fs::write(&copy, replaced(bytes, b"external.weights", b"../tmp/a.weights")).unwrap();
     assert!(refused().contains("outside the folder of the model"), "{}", refused());
@@ -120,7 +127,10 @@ fn ports_have_the_axes_of_the_file_and_of_the_network() {
     // A first axis of size 1 is left out: the network takes any number of images.
     let file = load("upsampling");
     let dims: Vec<String> = file.inputs()[0].dims.iter().map(ToString::to_string).collect();
-    assert_eq!((dims.join(" "), file.inputs()[0].shape.to_string()), ("1 1 6 5".into(), "[N, 1, 6, 5]".into()));
+    assert_eq!(
+        (dims.join(" "), file.inputs()[0].shape.to_string()),
+        ("1 1 6 5".into(), "[N, 1, 6, 5]".into())
+    );
     // Sizes can be fixed.
     let options = ImportOptions::new().size("batch", 2).size("steps", 4);
     let file = OnnxModel::load(path("gru.onnx"), &options).unwrap();
@@ -148,7 +158,10 @@ fn imported_networks_train() {
     let losses: Vec<f32> = (0..30).map(|_| trainer.step(&input, &[1, 3]).unwrap().loss).collect();
     assert!(losses[29] < 0.5 * losses[0], "{losses:?}");
     let after = trainer.model().parameters();
-    assert!(before.names().iter().all(|name| before.get(name) != after.get(name)), "every parameter and state changes");
+    assert!(
+        before.names().iter().all(|name| before.get(name) != after.get(name)),
+        "every parameter and state changes"
+    );
 }
 
 #[test]
@@ -174,9 +187,9 @@ fn wrong_options_and_files_are_refused() {
     let error = told(&ImportOptions::new().value("y", &[1], vec![0.0]));
     assert!(error.contains("the option for the input `y` names no input of the model"), "{error}");
     let missing = OnnxModel::load(path("none.onnx"), &ImportOptions::new());
-    assert!(matches!(missing, Err(Error::Onnx(ImportError::Read { .. }))));
+    assert!(matches!(missing, Err(Error::Onnx(error)) if matches!(*error, ImportError::Read { .. })));
     let text = OnnxModel::load(path("cnn.safetensors"), &ImportOptions::new());
-    assert!(matches!(text, Err(Error::Onnx(ImportError::Format { .. }))), "{text:?}");
+    assert!(matches!(text, Err(Error::Onnx(error)) if matches!(*error, ImportError::Format { .. })));
 }
 
 #[test]

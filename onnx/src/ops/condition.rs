@@ -51,7 +51,10 @@ impl Comparison {
             return Some(self.holds(&a, &b));
         }
         if a == b {
-            return Some(matches!(self, Comparison::LessOrEqual | Comparison::GreaterOrEqual | Comparison::Equal));
+            return Some(matches!(
+                self,
+                Comparison::LessOrEqual | Comparison::GreaterOrEqual | Comparison::Equal
+            ));
         }
         let (is_above, is_below) = (a.minus(b).is_positive(), b.minus(a).is_positive());
         match self {
@@ -70,7 +73,11 @@ fn truth(value: Value) -> Value {
     }
 }
 
-fn compared(importer: &mut Importer<'_>, node: &Node<'_>, comparison: Comparison) -> Result<Vec<Value>, Reason> {
+fn compared(
+    importer: &mut Importer<'_>,
+    node: &Node<'_>,
+    comparison: Comparison,
+) -> Result<Vec<Value>, Reason> {
     let (left, right) = (node.operand(0)?, node.operand(1)?);
     if let (Value::Known(left), Value::Known(right)) = (left, right) {
         let (left, right) = aligned(left, right)?;
@@ -119,14 +126,22 @@ fn strictly(importer: &mut Importer<'_>, left: &Value, right: &Value) -> Result<
 /// 1 less a truth value.
 pub(super) fn negated(importer: &mut Importer<'_>, value: &Value) -> Result<Value, Reason> {
     if let Value::Known(known) = value {
-        let Some(values) = known.to_booleans() else { return unsupported("its operand must be truth values") };
-        return Ok(Known::booleans(known.dims.clone(), values.into_iter().map(|value| !value).collect()).into());
+        let Some(values) = known.to_booleans() else {
+            return unsupported("its operand must be truth values");
+        };
+        return Ok(
+            Known::booleans(known.dims.clone(), values.into_iter().map(|value| !value).collect()).into()
+        );
     }
     let negative = importer.unary(UnaryKind::Negate, value)?;
     Ok(truth(importer.with_number(BinaryKind::Add, &negative, 1.0)?))
 }
 
-fn known_booleans(left: &Value, right: &Value, function: impl Fn(bool, bool) -> bool) -> Result<Option<Value>, Reason> {
+fn known_booleans(
+    left: &Value,
+    right: &Value,
+    function: impl Fn(bool, bool) -> bool,
+) -> Result<Option<Value>, Reason> {
     let (Value::Known(left), Value::Known(right)) = (left, right) else { return Ok(None) };
     let (left, right) = aligned(left, right)?;
     match (left.to_booleans(), right.to_booleans()) {
@@ -181,7 +196,9 @@ fn choose<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>
     let dims = crate::broadcast::common(&condition.dims(), &yes.dims())?;
     let dims = crate::broadcast::common(&dims, &no.dims())?;
     if let Value::Known(known) = condition {
-        let Some(values) = known.to_booleans() else { return unsupported("its condition must be truth values") };
+        let Some(values) = known.to_booleans() else {
+            return unsupported("its condition must be truth values");
+        };
         if values.iter().all(|&value| value) {
             return one(importer.expand(yes, &dims)?);
         }
@@ -222,7 +239,10 @@ fn chosen(
     match (yes.to_sizes(), no.to_sizes()) {
         (Some(a), Some(b)) => {
             let pairs = condition.iter().zip(a.iter().zip(&b));
-            Ok(Known::sizes(sizes, pairs.map(|(&is, (a, b))| if is { a.clone() } else { b.clone() }).collect()))
+            Ok(Known::sizes(
+                sizes,
+                pairs.map(|(&is, (a, b))| if is { a.clone() } else { b.clone() }).collect(),
+            ))
         }
         _ => unsupported("its operands have elements of different types"),
     }

@@ -90,7 +90,11 @@ pub(super) fn spatial(data: &Data) -> Result<&[Dim], Reason> {
 }
 
 /// The weight of a layer, an operand that must be a parameter.
-pub(super) fn weight<'m>(importer: &mut Importer<'m>, node: &Node<'m>, index: usize) -> Result<Weight, Reason> {
+pub(super) fn weight<'m>(
+    importer: &mut Importer<'m>,
+    node: &Node<'m>,
+    index: usize,
+) -> Result<Weight, Reason> {
     importer.weight(node.operand(index)?).map_err(|reason| reason.of_operand(index))
 }
 
@@ -173,7 +177,9 @@ fn conv_transpose<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Ve
         if let Some(target) = target {
             let total = whole.minus(&target).as_number();
             let Some(total) = total.and_then(|total| usize::try_from(total).ok()) else {
-                return unsupported(format!("its output shape is larger than {whole}, or depends on an open size"));
+                return unsupported(format!(
+                    "its output shape is larger than {whole}, or depends on an open size"
+                ));
             };
             let (less, more) = (total / 2, total - total / 2);
             window.padding[axis] = match auto {

@@ -135,7 +135,9 @@ pub(super) fn power(importer: &mut Importer<'_>, value: &Value, exponent: f32) -
         }
         if exponent.fract() != 0.0 || exponent.abs() > MOST {
             if exponent.fract() == 0.0 {
-                return unsupported(format!("the exponent {exponent} is not supported: whole ones are at most {MOST}"));
+                return unsupported(format!(
+                    "the exponent {exponent} is not supported: whole ones are at most {MOST}"
+                ));
             }
             // Of a negative number, it is NaN.
             let log = importer.unary_op(UnaryKind::Log, x)?;
@@ -224,7 +226,10 @@ fn hyperbolic_sine<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<V
     })?)
 }
 
-fn inverse_hyperbolic_tangent<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
+fn inverse_hyperbolic_tangent<'m>(
+    importer: &mut Importer<'m>,
+    node: &Node<'m>,
+) -> Result<Vec<Value>, Reason> {
     let value = node.operand(0)?;
     if let Some(value) = known(value, f64::atanh) {
         return one(value);
@@ -311,7 +316,7 @@ fn elu<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, R
 
 fn celu<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
     let alpha = node.float("alpha", 1.0);
-    if !(alpha > 0.0) {
+    if alpha <= 0.0 || alpha.is_nan() {
         return unsupported(format!("its alpha is {alpha}, but must be above 0"));
     }
     // max(0, x) + min(0, α·(e^(x/α) − 1))
@@ -424,7 +429,8 @@ fn clip<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, 
     if let Value::Known(known) = &value
         && let Some(integers) = known.to_integers()
     {
-        let (low, high) = (node.optional(1).map(|_| node.integers(1)), node.optional(2).map(|_| node.integers(2)));
+        let (low, high) =
+            (node.optional(1).map(|_| node.integers(1)), node.optional(2).map(|_| node.integers(2)));
         let low = low.transpose()?.and_then(|it| it.first().copied()).unwrap_or(i64::MIN);
         let high = high.transpose()?.and_then(|it| it.first().copied()).unwrap_or(i64::MAX);
         let values = integers.into_iter().map(|value| value.max(low).min(high)).collect();
@@ -535,6 +541,8 @@ fn converted(importer: &mut Importer<'_>, value: &Value, target: Meaning) -> Res
             let equal = super::condition::equal(importer, value, &zero.into())?;
             super::condition::negated(importer, &equal)
         }
-        _ => unsupported("floats that depend on inputs cannot become integers, nor inputs of integers floats"),
+        _ => {
+            unsupported("floats that depend on inputs cannot become integers, nor inputs of integers floats")
+        }
     }
 }

@@ -65,9 +65,12 @@ fn groups(importer: &mut Importer<'_>, x: &Data, groups: usize, epsilon: f32) ->
         return unsupported(format!("{channels} channels cannot be divided into {groups} groups"));
     }
     let pixels = count(&x.dims[1..]).scaled(1);
-    let Some(pixels) = pixels.as_number() else { return unsupported("it normalises along an axis of open size") };
+    let Some(pixels) = pixels.as_number() else {
+        return unsupported("it normalises along an axis of open size");
+    };
     let each = usize::try_from(pixels).unwrap_or(usize::MAX) / groups;
-    let grouped = importer.shaped(x.value, x.shape_of(&[x.dims[0].clone(), Dim::Fixed(groups), Dim::Fixed(each)]))?;
+    let grouped =
+        importer.shaped(x.value, x.shape_of(&[x.dims[0].clone(), Dim::Fixed(groups), Dim::Fixed(each)]))?;
     let normal = normalized(importer, grouped, epsilon)?;
     let value = importer.shaped(normal, x.shape())?;
     Ok(x.replaced(value))
@@ -194,7 +197,8 @@ fn local_response<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Ve
         return unsupported(format!("an even size {size} is not supported"));
     }
     let label = importer.label.clone();
-    let value = importer.builder.layer(&label, &Layer::LocalResponseNorm { size, alpha, beta, k }, x.value)?;
+    let value =
+        importer.builder.layer(&label, &Layer::LocalResponseNorm { size, alpha, beta, k }, x.value)?;
     one(x.replaced(value))
 }
 

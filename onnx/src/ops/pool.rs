@@ -1,6 +1,6 @@
 //! Pooling.
 
-use windlass_compiler::graph::{Layer};
+use windlass_compiler::graph::Layer;
 use windlass_compiler::ops::elementwise::{Activation, BinaryKind, UnaryKind};
 use windlass_compiler::ops::pool::MaxPool;
 use windlass_compiler::ops::window::{Sides, Window};
@@ -61,7 +61,11 @@ fn max_pool<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Valu
     one(x.with(value, pooled(&x, &window)))
 }
 
-fn layer(importer: &mut Importer<'_>, layer: &Layer, x: &Data) -> Result<windlass_compiler::entity::ValueId, Reason> {
+fn layer(
+    importer: &mut Importer<'_>,
+    layer: &Layer,
+    x: &Data,
+) -> Result<windlass_compiler::entity::ValueId, Reason> {
     let label = importer.label.clone();
     Ok(importer.builder.layer(&label, layer, x.value)?)
 }
@@ -77,12 +81,7 @@ fn average_pool<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<
 }
 
 /// The p-norm of windows: the root of the sum of powers, which is a mean times the number of elements.
-fn norm(
-    importer: &mut Importer<'_>,
-    x: &Data,
-    window: Window,
-    power: i64,
-) -> Result<Vec<Value>, Reason> {
+fn norm(importer: &mut Importer<'_>, x: &Data, window: Window, power: i64) -> Result<Vec<Value>, Reason> {
     let dims = pooled(x, &window);
     let count = window.elements() as f32;
     let powers = match power {

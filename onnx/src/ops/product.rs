@@ -55,7 +55,9 @@ impl Importer<'_> {
             (Value::Known(left), Value::Known(right)) if left.name.is_none() && right.name.is_none() => {
                 known_product(left, right)
             }
-            (Value::Data(data), factor) if !factor.is_data() && other == 2 => Ok(self.dense(data, factor)?.into()),
+            (Value::Data(data), factor) if !factor.is_data() && other == 2 => {
+                Ok(self.dense(data, factor)?.into())
+            }
             (factor, Value::Data(_)) if !factor.is_data() && rank == 2 => {
                 // The transposed product of the transposed factors.
                 let axes = other.max(2);
@@ -95,17 +97,13 @@ impl Importer<'_> {
             _ => return unsupported("the product of two parameters is not supported"),
         };
         let (own, other) = (left.dims(), right.dims());
-        let split = |dims: &[Dim]| (dims[..dims.len() - 2].to_vec(), dims[dims.len() - 2..].to_vec());
-        let ((lead, [rows, steps]), (other_lead, [_, columns])) = match (split(&own), split(&other)) {
-            ((lead, last), (other_lead, other_last)) => (
-                (lead, <[Dim; 2]>::try_from(last).map_err(|_| Reason::Missing { index: 0 })?),
-                (other_lead, <[Dim; 2]>::try_from(other_last).map_err(|_| Reason::Missing { index: 1 })?),
-            ),
+        let ([lead @ .., rows, steps], [other_lead @ .., _, columns]) = (&own[..], &other[..]) else {
+            return unsupported("its factors must be matrices");
         };
-        let axes = crate::broadcast::common(&lead, &other_lead)?;
+        let axes = crate::broadcast::common(lead, other_lead)?;
         let whole = |last: [&Dim; 2]| [axes.clone(), last.map(Clone::clone).to_vec()].concat();
         let mut factors = Vec::with_capacity(2);
-        for (value, last) in [(left, [&rows, &steps]), (right, [&steps, &columns])] {
+        for (value, last) in [(left, [rows, steps]), (right, [steps, columns])] {
             let target = whole(last);
             let data = match value {
                 Value::Data(data) => self.expand_data(data, &target)?,
@@ -131,7 +129,7 @@ impl Importer<'_> {
             values.push(self.shaped(data.value, shape.with_first_folded(shape.rank() - 2))?);
         }
         let value = self.op(Matmul::default(), &values)?;
-        let result = factors[0].with(value, whole([&rows, &columns])).meaning(Meaning::Float);
+        let result = factors[0].with(value, whole([rows, columns])).meaning(Meaning::Float);
         let value = self.shaped(value, result.shape())?;
         Ok(Data { value, ..result }.into())
     }
@@ -151,7 +149,8 @@ fn known_product(left: &Known, right: &Known) -> Result<Value, Reason> {
     let mut values = Vec::with_capacity(rows * columns);
     for row in 0..*rows {
         for column in 0..*columns {
-            let terms = (0..*steps).map(|step| f64::from(a[row * steps + step]) * f64::from(b[step * columns + column]));
+            let terms = (0..*steps)
+                .map(|step| f64::from(a[row * steps + step]) * f64::from(b[step * columns + column]));
             values.push(terms.sum::<f64>() as f32);
         }
     }
@@ -180,7 +179,11 @@ fn gemm<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, 
     {
         let addend = match beta == 1.0 {
             true => addend.clone(),
-            false => super::arithmetic::multiplied(importer, addend, &Known::floats(Vec::new(), vec![beta]).into())?,
+            false => super::arithmetic::multiplied(
+                importer,
+                addend,
+                &Known::floats(Vec::new(), vec![beta]).into(),
+            )?,
         };
         product = super::arithmetic::added(importer, &product, &addend)?;
     }
@@ -192,7 +195,11 @@ fn letters(term: &str) -> Result<Vec<char>, Reason> {
     let letters: Vec<char> = term.chars().filter(|it| !it.is_whitespace()).collect();
     let is_plain = letters.iter().all(char::is_ascii_alphabetic)
         && letters.iter().all(|letter| letters.iter().filter(|other| *other == letter).count() == 1);
-    if is_plain { Ok(letters) } else { unsupported(format!("the term `{term}` of its equation is not supported")) }
+    if is_plain {
+        Ok(letters)
+    } else {
+        unsupported(format!("the term `{term}` of its equation is not supported"))
+    }
 }
 
 fn einsum<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
@@ -215,7 +222,12 @@ fn places(term: &[char], letters: &[char]) -> Vec<usize> {
 }
 
 /// Sums over the axes that the result does not have, in the order of the result.
-fn einsum_of_one(importer: &mut Importer<'_>, term: &[char], value: &Value, result: &[char]) -> Result<Value, Reason> {
+fn einsum_of_one(
+    importer: &mut Importer<'_>,
+    term: &[char],
+    value: &Value,
+    result: &[char],
+) -> Result<Value, Reason> {
     if term.len() != value.rank() || result.iter().any(|letter| !term.contains(letter)) {
         return unsupported("its equation does not fit its operand");
     }
@@ -245,19 +257,19 @@ fn einsum_of_two(
     }
     let both: Vec<char> =
         result.iter().copied().filter(|letter| left.contains(letter) && right.contains(letter)).collect();
-    let rows: Vec<char> = left.iter().copied().filter(|it| !right.contains(it) && result.contains(it)).collect();
-    let columns: Vec<char> = right.iter().copied().filter(|it| !left.contains(it) && result.contains(it)).collect();
-    let steps: Vec<char> = left.iter().copied().filter(|it| right.contains(it) && !result.contains(it)).collect();
+    let rows: Vec<char> =
+        left.iter().copied().filter(|it| !right.contains(it) && result.contains(it)).collect();
+    let columns: Vec<char> =
+        right.iter().copied().filter(|it| !left.contains(it) && result.contains(it)).collect();
+    let steps: Vec<char> =
+        left.iter().copied().filter(|it| right.contains(it) && !result.contains(it)).collect();
     let of = |term: &[char], value: &Value, letters: &[char]| -> Vec<Dim> {
         places(term, letters).into_iter().map(|axis| value.dims()[axis].clone()).collect()
     };
     let (lead, of_rows) = (of(left, values[0], &both), of(left, values[0], &rows));
     let of_columns = of(right, values[1], &columns);
     let mut factors = Vec::with_capacity(2);
-    for (term, value, order) in [
-        (left, values[0], [&rows, &steps]),
-        (right, values[1], [&steps, &columns]),
-    ] {
+    for (term, value, order) in [(left, values[0], [&rows, &steps]), (right, values[1], [&steps, &columns])] {
         // Axes that only this operand has are summed first.
         let wanted: Vec<char> = [&both[..], order[0], order[1]].concat();
         let reduced = einsum_of_one(importer, term, value, &wanted)?;

@@ -52,7 +52,9 @@ fn activation(node: &Node<'_>, kind: Kind, directions: usize) -> Result<RnnActiv
     };
     let is = |expected: &[&str]| {
         given.len() == directions * expected.len()
-            && given.chunks(expected.len()).all(|own| own.iter().zip(expected).all(|(a, b)| a.eq_ignore_ascii_case(b)))
+            && given
+                .chunks(expected.len())
+                .all(|own| own.iter().zip(expected).all(|(a, b)| a.eq_ignore_ascii_case(b)))
     };
     if is(kind.activations()) {
         Ok(RnnActivation::Tanh)
@@ -68,7 +70,10 @@ fn activation(node: &Node<'_>, kind: Kind, directions: usize) -> Result<RnnActiv
 fn reordered(values: &[f32], direction: usize, gates: &[usize], [units, columns]: [usize; 2]) -> Vec<f32> {
     let each = units * columns;
     let start = direction * gates.len() * each;
-    gates.iter().flat_map(|gate| values[start + gate * each..start + (gate + 1) * each].iter().copied()).collect()
+    gates
+        .iter()
+        .flat_map(|gate| values[start + gate * each..start + (gate + 1) * each].iter().copied())
+        .collect()
 }
 
 fn floats(node: &Node<'_>, index: usize, dims: &[usize]) -> Result<Option<Vec<f32>>, Reason> {
@@ -78,7 +83,10 @@ fn floats(node: &Node<'_>, index: usize, dims: &[usize]) -> Result<Option<Vec<f3
     };
     match known.to_floats() {
         Some(values) if known.dims == dims => Ok(Some(values)),
-        _ => Err(Reason::Operand { index, problem: format!("has the sizes {:?}, but {dims:?} fit", known.dims) }),
+        _ => Err(Reason::Operand {
+            index,
+            problem: format!("has the sizes {:?}, but {dims:?} fit", known.dims),
+        }),
     }
 }
 
@@ -108,7 +116,9 @@ fn recurrent<'m>(importer: &mut Importer<'m>, node: &Node<'m>, kind: Kind) -> Re
     let Some(hidden) = hidden.stored_elements() else {
         return Err(Reason::NeedsParameter { index: 2, input: hidden.input() });
     };
-    let [own, rows, units] = hidden.dims[..] else { return unsupported("its recurrent weight must have 3 axes") };
+    let [own, rows, units] = hidden.dims[..] else {
+        return unsupported("its recurrent weight must have 3 axes");
+    };
     if own != directions || rows != gates.len() * units || units == 0 {
         return unsupported(format!("its recurrent weight has the sizes {:?}", hidden.dims));
     }
@@ -126,7 +136,8 @@ fn recurrent<'m>(importer: &mut Importer<'m>, node: &Node<'m>, kind: Kind) -> Re
         Kind::Gru => Cell::Gru { reset: GruReset::Before },
         Kind::Lstm => Cell::Lstm { projection: 0, peepholes: peepholes.is_some() },
     };
-    let layer = Recurrent { bidirectional: directions == 2, bias: biases.is_some(), ..Recurrent::new(cell, units) };
+    let layer =
+        Recurrent { bidirectional: directions == 2, bias: biases.is_some(), ..Recurrent::new(cell, units) };
 
     // The sequences.
     let x = node.operand(0)?.clone();
@@ -152,7 +163,9 @@ fn recurrent<'m>(importer: &mut Importer<'m>, node: &Node<'m>, kind: Kind) -> Re
     let given: Vec<Option<Value>> = (5..5 + states).map(|index| node.optional(index).cloned()).collect();
     let is_zero = |value: &Option<Value>| match value {
         None => true,
-        Some(Value::Known(known)) => known.to_floats().is_some_and(|values| values.iter().all(|&value| value == 0.0)),
+        Some(Value::Known(known)) => {
+            known.to_floats().is_some_and(|values| values.iter().all(|&value| value == 0.0))
+        }
         Some(_) => false,
     };
     if !given.iter().all(is_zero) {

@@ -50,7 +50,8 @@ fn reduced<'m>(
         return one(result);
     }
     let dims = value.dims();
-    let rest: Vec<Dim> = (0..rank).filter(|axis| !axes.contains(axis)).map(|axis| dims[axis].clone()).collect();
+    let rest: Vec<Dim> =
+        (0..rank).filter(|axis| !axes.contains(axis)).map(|axis| dims[axis].clone()).collect();
     one(importer.reshape(&result, &rest)?)
 }
 
@@ -120,7 +121,8 @@ fn reduce_known(known: &Known, axes: &[usize], kind: ReduceKind) -> Result<Value
     let mut places = Vec::with_capacity(known.len());
     crate::known::each_index(&known.dims, |index| {
         let axes = index.iter().zip(&dims).zip(&own);
-        places.push(axes.map(|((&at, &size), &stride)| if size == 1 { 0 } else { at * stride }).sum::<usize>());
+        places
+            .push(axes.map(|((&at, &size), &stride)| if size == 1 { 0 } else { at * stride }).sum::<usize>());
     });
     if known.len() == 0 {
         return unsupported("it reduces a tensor without elements");
@@ -156,7 +158,8 @@ fn reduce_known(known: &Known, axes: &[usize], kind: ReduceKind) -> Result<Value
         }
     }
     let each = (known.len() / count.max(1)) as f64;
-    let results = results.into_iter().map(|result| if kind == ReduceKind::Mean { result / each } else { result });
+    let results =
+        results.into_iter().map(|result| if kind == ReduceKind::Mean { result / each } else { result });
     Ok(Known::floats(dims, results.map(|result| result as f32).collect()).into())
 }
 
@@ -164,7 +167,8 @@ fn min(importer: &mut Importer<'_>, value: &Value, axes: &[usize]) -> Result<Val
     if let Value::Known(known) = value
         && let Some(integers) = known.to_integers()
     {
-        let negative = Known::integers(known.dims.clone(), integers.into_iter().map(i64::wrapping_neg).collect());
+        let negative =
+            Known::integers(known.dims.clone(), integers.into_iter().map(i64::wrapping_neg).collect());
         let most = importer.max(&negative.into(), axes)?;
         let known = most.known()?;
         let values = known.to_integers().unwrap_or_default().into_iter().map(i64::wrapping_neg).collect();
@@ -180,7 +184,9 @@ fn product(importer: &mut Importer<'_>, value: &Value, axes: &[usize]) -> Result
     for &axis in axes {
         let size = result.fixed(axis)?;
         if size > MOST_FACTORS {
-            return unsupported(format!("a product of {size} factors is not supported; the most are {MOST_FACTORS}"));
+            return unsupported(format!(
+                "a product of {size} factors is not supported; the most are {MOST_FACTORS}"
+            ));
         }
         let mut product = importer.slice(&result, axis, 0usize, 1usize)?;
         for index in 1..size {

@@ -88,7 +88,8 @@ fn resize<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>
         Some(axes) => axes,
         None => (0..rank).collect(),
     };
-    let policy = choose(node, "keep_aspect_ratio_policy", "stretch", &["stretch", "not_larger", "not_smaller"])?;
+    let policy =
+        choose(node, "keep_aspect_ratio_policy", "stretch", &["stretch", "not_larger", "not_smaller"])?;
     let floats = |index: usize| -> Result<Option<Vec<f64>>, Reason> {
         let known = node.optional_known(index)?.filter(|known| known.len() > 0);
         Ok(known.and_then(Known::to_floats).map(|values| values.into_iter().map(f64::from).collect()))
@@ -136,7 +137,7 @@ fn resize<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>
     let mut plan = Vec::new();
     for (index, (&axis, size)) in axes.iter().zip(all).enumerate() {
         let Some((input, output, scale)) = size else { continue };
-        if output == 0 || output > 1 << 20 || !(scale > 0.0) {
+        if output == 0 || output > 1 << 20 || scale <= 0.0 || scale.is_nan() {
             return unsupported(format!("axis {axis} of size {input} would get the size {output}"));
         }
         let region = match &region {
@@ -229,11 +230,16 @@ fn upsampled(
     let axes = data.dims.len().saturating_sub(2);
     let is_whole = |axis: &Axis| axis.output.is_multiple_of(axis.input) && axis.output <= 64 * axis.input;
     let is_plain = plan.iter().all(|(axis, size)| {
-        *axis >= 2 && is_whole(size) && size.scale == (size.output / size.input) as f64 && data.dims[*axis].fixed().is_some()
+        *axis >= 2
+            && is_whole(size)
+            && size.scale == (size.output / size.input) as f64
+            && data.dims[*axis].fixed().is_some()
     });
     let interpolation = match rule.mode {
         Mode::Nearest => {
-            let repeats = |size: &Axis| (0..size.output).all(|at| nearest(rule, *size, at) == at / (size.output / size.input));
+            let repeats = |size: &Axis| {
+                (0..size.output).all(|at| nearest(rule, *size, at) == at / (size.output / size.input))
+            };
             if !is_plain || !plan.iter().all(|(_, size)| repeats(size)) {
                 return Ok(None);
             }
@@ -366,7 +372,10 @@ fn by_matrix(
     size: Axis,
 ) -> Result<Value, Reason> {
     if size.input.saturating_mul(size.output) > crate::importer::MOST_KNOWN {
-        return unsupported(format!("an axis of size {} is too large to be resized to {}", size.input, size.output));
+        return unsupported(format!(
+            "an axis of size {} is too large to be resized to {}",
+            size.input, size.output
+        ));
     }
     let mut matrix = vec![0.0; size.input * size.output];
     let mut outside = vec![0.0; size.output];
@@ -388,7 +397,8 @@ fn by_matrix(
     let matrix = Known::floats(vec![size.input, size.output], matrix);
     let mut result = importer.matmul(&moved, &matrix.into())?;
     if outside.iter().any(|&value| value != 0.0) {
-        result = importer.binary(BinaryKind::Add, &result, &Known::floats(vec![size.output], outside).into())?;
+        result =
+            importer.binary(BinaryKind::Add, &result, &Known::floats(vec![size.output], outside).into())?;
     }
     importer.transpose(&result, &back)
 }

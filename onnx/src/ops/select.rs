@@ -38,8 +38,9 @@ fn resolved(indices: &[i64], size: usize) -> Result<Vec<usize>, Reason> {
     indices
         .iter()
         .map(|&index| {
-            resolve(index, size).map_err(|_| {
-                Reason::Operand { index: 1, problem: format!("has the index {index}, but the axis has the size {size}") }
+            resolve(index, size).map_err(|_| Reason::Operand {
+                index: 1,
+                problem: format!("has the index {index}, but the axis has the size {size}"),
             })
         })
         .collect()
@@ -153,7 +154,12 @@ fn gather_elements<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<V
     let Some(sizes) = sizes else { return unsupported("its operand has an open size") };
     let places = resolved(&node.integers(1)?, sizes[axis])?;
     let fits = indices.dims.len() == sizes.len()
-        && indices.dims.iter().zip(&sizes).enumerate().all(|(other, (own, size))| other == axis || own <= size);
+        && indices
+            .dims
+            .iter()
+            .zip(&sizes)
+            .enumerate()
+            .all(|(other, (own, size))| other == axis || own <= size);
     if !fits {
         return unsupported("its indices do not fit the shape of its operand");
     }
@@ -167,7 +173,8 @@ fn element_places(sizes: &[usize], axis: usize, dims: &[usize], places: &[usize]
     let mut flat = Vec::with_capacity(places.len());
     crate::known::each_index(dims, |index| {
         let place = places[flat.len()];
-        let all = index.iter().enumerate().map(|(other, &at)| if other == axis { place } else { at } * own[other]);
+        let all =
+            index.iter().enumerate().map(|(other, &at)| if other == axis { place } else { at } * own[other]);
         flat.push(all.sum());
     });
     flat
@@ -175,7 +182,12 @@ fn element_places(sizes: &[usize], axis: usize, dims: &[usize], places: &[usize]
 
 impl Importer<'_> {
     /// Elements at places of the flattened value.
-    pub(crate) fn take_flat(&mut self, value: &Value, places: &[usize], dims: &[usize]) -> Result<Value, Reason> {
+    pub(crate) fn take_flat(
+        &mut self,
+        value: &Value,
+        places: &[usize],
+        dims: &[usize],
+    ) -> Result<Value, Reason> {
         let total: usize = value.dims().iter().filter_map(Dim::fixed).product();
         let flat = self.reshape(value, &[Dim::Fixed(total)])?;
         let taken = self.take(&flat, 0, places)?;
@@ -191,7 +203,9 @@ fn gather_nd<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Val
     let numbers = node.integers(1)?;
     let sizes = value.dims().iter().map(Dim::fixed).collect::<Option<Vec<usize>>>();
     let Some(sizes) = sizes else { return unsupported("its operand has an open size") };
-    let Some((&depth, outer)) = indices.dims.split_last() else { return unsupported("its indices have no axes") };
+    let Some((&depth, outer)) = indices.dims.split_last() else {
+        return unsupported("its indices have no axes");
+    };
     if batch > outer.len() || batch.saturating_add(depth) > sizes.len() {
         return unsupported("its indices do not fit the shape of its operand");
     }
@@ -261,7 +275,9 @@ fn expect_plain(node: &Node<'_>) -> Result<(), Reason> {
 fn scatter_nd<'m>(_: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
     expect_plain(node)?;
     let (value, indices, updates) = (node.known(0)?, node.known(1)?, node.known(2)?);
-    let Some((&depth, outer)) = indices.dims.split_last() else { return unsupported("its indices have no axes") };
+    let Some((&depth, outer)) = indices.dims.split_last() else {
+        return unsupported("its indices have no axes");
+    };
     if depth > value.dims.len() {
         return unsupported("its indices do not fit the shape of its operand");
     }
@@ -274,7 +290,12 @@ fn scatter_elements<'m>(_: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Val
     let (value, indices, updates) = (node.known(0)?, node.known(1)?, node.known(2)?);
     let axis = node.axis(0, value.dims.len())?;
     let fits = indices.dims.len() == value.dims.len()
-        && indices.dims.iter().zip(&value.dims).enumerate().all(|(at, (own, size))| at == axis || own <= size);
+        && indices
+            .dims
+            .iter()
+            .zip(&value.dims)
+            .enumerate()
+            .all(|(at, (own, size))| at == axis || own <= size);
     if !fits {
         return unsupported("its indices do not fit the shape of its operand");
     }
@@ -306,7 +327,9 @@ fn slice<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>,
         return unsupported("its starts, ends, axes and steps differ in number");
     }
     for (((start, end), axis), step) in starts.iter().zip(&ends).zip(axes).zip(steps) {
-        let Some(dim) = value.dims().get(axis).cloned() else { return unsupported(format!("there is no axis {axis}")) };
+        let Some(dim) = value.dims().get(axis).cloned() else {
+            return unsupported(format!("there is no axis {axis}"));
+        };
         let size = dim.polynomial();
         if let (Some(size), Some(start), Some(end)) = (dim.fixed(), start.as_number(), end.as_number()) {
             let indices = stepped(size, start, end, step)?;
@@ -325,7 +348,9 @@ fn slice<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>,
             }
         };
         let (Some(first), Some(last)) = (bound(start), bound(end)) else {
-            return unsupported(format!("its bounds {start} and {end} of an axis of size {size} depend on open sizes"));
+            return unsupported(format!(
+                "its bounds {start} and {end} of an axis of size {size} depend on open sizes"
+            ));
         };
         value = importer.slice(&value, axis, first.clone(), last.minus(&first))?;
     }
@@ -377,7 +402,10 @@ fn split<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>,
         start = start.plus(&size);
     }
     if start != value.dims()[axis].polynomial() {
-        return unsupported(format!("its parts have {start} indices, but axis {axis} has {}", value.dims()[axis]));
+        return unsupported(format!(
+            "its parts have {start} indices, but axis {axis} has {}",
+            value.dims()[axis]
+        ));
     }
     Ok(parts)
 }
@@ -547,17 +575,26 @@ fn trilu<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>,
         let values = integers.iter().enumerate().map(|(at, &value)| if mask[at % count] { value } else { 0 });
         return one(Known::integers(known.dims.clone(), values.collect()));
     }
-    let mask = Known::floats(vec![rows, columns], mask.into_iter().map(|it| f32::from(u8::from(it))).collect());
-    let Value::Data(data) = &value else { return one(super::arithmetic::multiplied(importer, &value, &mask.into())?) };
+    let mask =
+        Known::floats(vec![rows, columns], mask.into_iter().map(|it| f32::from(u8::from(it))).collect());
+    let Value::Data(data) = &value else {
+        return one(super::arithmetic::multiplied(importer, &value, &mask.into())?);
+    };
     let mask = importer.lift_like(&mask.into(), data)?;
     let [data, mask] = importer.pair(data, &mask)?;
-    let kept = importer.binary_op(windlass_compiler::ops::elementwise::BinaryKind::ReluGrad, data.value, mask.value)?;
+    let kept = importer.binary_op(
+        windlass_compiler::ops::elementwise::BinaryKind::ReluGrad,
+        data.value,
+        mask.value,
+    )?;
     one(data.replaced(kept))
 }
 
 fn compress<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
     let value = node.operand(0)?;
-    let Some(condition) = node.known(1)?.to_booleans() else { return unsupported("its condition must be truth values") };
+    let Some(condition) = node.known(1)?.to_booleans() else {
+        return unsupported("its condition must be truth values");
+    };
     let places: Vec<usize> = (0..condition.len()).filter(|&at| condition[at]).collect();
     if node.has("axis") {
         let axis = node.axis(0, value.rank())?;
@@ -568,7 +605,9 @@ fn compress<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Valu
     }
     let total: Option<usize> = value.dims().iter().map(Dim::fixed).product();
     match total {
-        Some(total) if condition.len() <= total => one(importer.take_flat(value, &places, &[places.len()])?),
+        Some(total) if condition.len() <= total => {
+            one(importer.take_flat(value, &places, &[places.len()])?)
+        }
         _ => unsupported("its condition is longer than its operand"),
     }
 }

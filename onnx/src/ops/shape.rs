@@ -103,16 +103,18 @@ fn range<'m>(_: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason
         if count > MOST_KNOWN as f64 {
             return unsupported("its constant has more than 2^24 elements");
         }
-        let values: Vec<i64> = (0..count as i64).map(|index| start.wrapping_add(index.wrapping_mul(delta))).collect();
+        let values: Vec<i64> =
+            (0..count as i64).map(|index| start.wrapping_add(index.wrapping_mul(delta))).collect();
         return one(Known::integers(vec![values.len()], values));
     }
-    let [Some(start), Some(limit), Some(delta)] = bounds.map(|known| known.to_floats().filter(|it| it.len() == 1))
+    let [Some(start), Some(limit), Some(delta)] =
+        bounds.map(|known| known.to_floats().filter(|it| it.len() == 1))
     else {
         return unsupported("its bounds must be numbers that depend on no open size");
     };
     let [start, limit, delta] = [start[0], limit[0], delta[0]];
     let count = ((f64::from(limit) - f64::from(start)) / f64::from(delta)).ceil().max(0.0);
-    if !(count <= MOST_KNOWN as f64) {
+    if count > MOST_KNOWN as f64 || count.is_nan() {
         return unsupported("its constant has more than 2^24 elements");
     }
     let values: Vec<f32> = (0..count as usize).map(|index| start + index as f32 * delta).collect();
@@ -172,7 +174,8 @@ fn dropout<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value
             if trains {
                 return unsupported("it drops elements at inference; clear its `training_mode`");
             }
-            let value = importer.op(windlass_compiler::ops::dropout::Dropout::new(f64::from(rate)), &[data.value])?;
+            let value =
+                importer.op(windlass_compiler::ops::dropout::Dropout::new(f64::from(rate)), &[data.value])?;
             vec![Value::from(data.replaced(value))]
         }
         _ if trains && rate > 0.0 => {

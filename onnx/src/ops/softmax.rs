@@ -1,7 +1,7 @@
 //! Softmax, its logarithm, and the one-hot maximum.
 
-use windlass_compiler::ops::softmax::{LogSoftmax, Softmax};
 use windlass_compiler::ops::Op;
+use windlass_compiler::ops::softmax::{LogSoftmax, Softmax};
 use windlass_compiler::shape::Dim;
 
 use super::{Rule, one};

@@ -135,8 +135,12 @@ impl Case {
             fixed.push(name);
             let (dims, values) = (&tensor.dims, tensor.values.clone());
             options = match elements {
-                Elements::Integer => options.integers(name, dims, values.iter().map(|&it| it as i64).collect()),
-                Elements::Boolean => options.booleans(name, dims, values.iter().map(|&it| it != 0.0).collect()),
+                Elements::Integer => {
+                    options.integers(name, dims, values.iter().map(|&it| it as i64).collect())
+                }
+                Elements::Boolean => {
+                    options.booleans(name, dims, values.iter().map(|&it| it != 0.0).collect())
+                }
                 _ if is_parameter => options.parameter(name, dims, values),
                 _ => options.value(name, dims, values),
             };
@@ -193,7 +197,8 @@ impl Case {
         }
         let file = OnnxModel::from_bytes(&self.model, options)?;
         let network = file.network().clone();
-        let find = |name: &str| self.names.iter().zip(inputs).find(|((own, _), _)| own == name).map(|(_, it)| it);
+        let find =
+            |name: &str| self.names.iter().zip(inputs).find(|((own, _), _)| own == name).map(|(_, it)| it);
         // The open sizes.
         let mut sizes = Sizes::from(1);
         for port in &imported.inputs {
@@ -207,7 +212,8 @@ impl Case {
         let mut feeds = Vec::new();
         for (name, shape) in network.inputs() {
             let tensor = find(name).ok_or("an input has no data")?;
-            let is_index = network.graph().source(name).map(|it| network.graph().ty(it).dtype) == Some(DType::I32);
+            let is_index =
+                network.graph().source(name).map(|it| network.graph().ty(it).dtype) == Some(DType::I32);
             feeds.push((name.to_owned(), IxDyn(&shape.concrete(&sizes)), tensor, is_index));
         }
         for bits in available_vector_bits() {
@@ -217,7 +223,9 @@ impl Case {
             let floats: Vec<Option<ArrayD<f32>>> = feeds
                 .iter()
                 .map(|(_, dims, tensor, is_index)| {
-                    (!is_index).then(|| ArrayD::from_shape_vec(dims.clone(), tensor.values.clone())).transpose()
+                    (!is_index)
+                        .then(|| ArrayD::from_shape_vec(dims.clone(), tensor.values.clone()))
+                        .transpose()
                 })
                 .collect::<Result<_, _>>()?;
             let integers: Vec<Option<ArrayD<i32>>> = feeds

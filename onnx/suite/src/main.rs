@@ -47,7 +47,8 @@ fn main() -> ExitCode {
 /// The tests in a folder: folders of their own, or single models.
 fn tests(path: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut folders = Vec::new();
-    let entries = std::fs::read_dir(path).map_err(|error| format!("could not read {}: {error}", path.display()))?;
+    let entries =
+        std::fs::read_dir(path).map_err(|error| format!("could not read {}: {error}", path.display()))?;
     for entry in entries {
         let path = entry?.path();
         let is_model = path.extension().is_some_and(|extension| extension == "onnx");
