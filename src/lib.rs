@@ -159,7 +159,7 @@
 
 /// The array library of inputs and results.
 pub use ndarray;
-pub use windlass_compiler::autodiff::{AutodiffError, Loss, Optimizer, OutputLoss};
+pub use windlass_compiler::autodiff::{AutodiffError, Loss, Optimizer, OutputLoss, ParameterGroup};
 pub use windlass_compiler::codegen::Program;
 pub use windlass_compiler::entity::ValueId;
 pub use windlass_compiler::error::{GraphError, ShapeError};
@@ -194,9 +194,12 @@ pub use windlass_runtime::network::{
 pub use windlass_runtime::profile::{KernelTime, Profile};
 pub use windlass_runtime::schedule::Schedule;
 pub use windlass_runtime::tensor::{NamedShapes, NamedTensors};
-pub use windlass_runtime::trainer::{NonFiniteOrigin, Stage};
+pub use windlass_runtime::trainer::{
+    Average, EarlyStopping, EpochReport, FitEnd, FitEvent, FitOptions, FitSchedule, History, Monitor, NonFiniteOrigin, Plateau,
+    Progress, RangeTest, RatePoint, RateSearch, Stage,
+};
 pub use windlass_runtime::{
-    Error, LabelSequences, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport,
+    Error, Evaluation, EvaluationOptions, LabelSequences, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport,
     Stream, Streaming, Target, Trainer, TrainerOptions, Tuning, checkpoint, data, initialize, metrics,
     object, schedule, text, tuning,
 };

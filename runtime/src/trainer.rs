@@ -3,6 +3,7 @@
 mod batch;
 mod carried;
 mod controls;
+mod fit;
 mod graph;
 mod non_finite;
 mod options;
@@ -22,16 +23,20 @@ use windlass_compiler::pipeline::CompileTimes;
 use windlass_compiler::plan::SlotKind;
 use windlass_compiler::shape::Sizes;
 
-pub(crate) use self::batch::single_value;
+pub(crate) use self::batch::{Targets, set_rows, single_value};
 use self::carried::Carried;
-use self::controls::Controls;
+pub(crate) use self::controls::Controls;
+pub use self::fit::{
+    EarlyStopping, EpochReport, FitEnd, FitEvent, FitOptions, FitSchedule, History, Monitor, Plateau, Progress,
+    RangeTest, RatePoint, RateSearch,
+};
 pub(crate) use self::graph::step_graph;
 pub use self::non_finite::{NonFiniteOrigin, Stage};
-pub use self::options::TrainerOptions;
+pub use self::options::{Average, TrainerOptions};
 use self::options::check_optimizer;
 use self::output::Output;
 pub use self::sequences::LabelSequences;
-use self::sequences::{LabelRows, label_rows};
+pub(crate) use self::sequences::{LabelRows, label_rows};
 pub use self::target::Target;
 use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
 use crate::error::Error;
@@ -44,6 +49,7 @@ use crate::network::{AnyNetwork, Feed, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::profile::Profile;
+use crate::schedule::Schedule;
 use crate::tensor::shapes_of;
 
 /// The result of a step.
@@ -77,6 +83,12 @@ pub struct Trainer<N> {
     rows: Vec<LabelRows>,
     /// Memory for the numbers of steps of a batch whose target gives none.
     all_steps: Vec<i32>,
+    /// The state of fits between epochs.
+    progress: fit::Run,
+    /// The parameters of the best epoch, if fits keep them.
+    best: Option<Parameters>,
+    /// The schedule over all steps of the fit that runs, if it has one.
+    fit_schedule: Option<Schedule>,
 }
 
 impl<N: AnyNetwork> fmt::Debug for Trainer<N> {
@@ -91,6 +103,11 @@ impl<N: AnyNetwork> fmt::Debug for Trainer<N> {
             self.model
         )
     }
+}
+
+/// The name in files of a parameter of the best epoch.
+fn best_name(parameter: &str) -> String {
+    names::optimizer_state("best", parameter)
 }
 
 /// The slots of a training step; `None` for unused ones.
@@ -133,9 +150,12 @@ impl<N: AnyNetwork> Trainer<N> {
     /// Compiles a training step for a model, with its options and on its threads.
     ///
     /// # Errors
-    /// [`Error::Autodiff`] for a network that cannot be trained this way; [`Error::Compile`]; [`Error::Graph`] for a
+    /// [`Error::Autodiff`] for a network that cannot be trained this way; [`Error::Setting`]; [`Error::Compile`]; [`Error::Graph`] for a
     /// network whose states cannot be carried, if [`TrainerOptions::carry_states`] says so.
     pub fn new(model: Model<N>, options: TrainerOptions) -> Result<Self, Error> {
+        if let Some(average) = options.average {
+            average.check()?;
+        }
         let Stateful { graph, states } = step_graph(model.network(), &options)?;
         let (executor, times) = model.compile_beside(&graph, Mode::Training)?;
         let state = Parameters::initialized(&graph, 0)?.without(model.parameters());
@@ -162,6 +182,9 @@ impl<N: AnyNetwork> Trainer<N> {
             single_value,
             rows,
             all_steps: Vec::new(),
+            progress: fit::Run::default(),
+            best: None,
+            fit_schedule: None,
         })
     }
 
@@ -177,21 +200,40 @@ impl<N: AnyNetwork> Trainer<N> {
         loading: &LoadOptions,
     ) -> Result<Self, Error> {
         let path = path.as_ref();
-        check_optimizer(path, &options.optimizer)?;
+        let metadata = Metadata::read(path)?.unwrap_or_default();
+        check_optimizer(path, &metadata, &options.optimizer)?;
+        let progress = fit::Run::read(path, &metadata)?;
         let mut trainer = Self::new(Model::of(network, 0, run)?, options)?;
-        let shapes = shapes_of(&trainer.graph);
-        let name = trainer.network().name();
-        let checkpoint = Checkpoint::load_network(path, name, &shapes, |_| false, loading)?;
-        for name in trainer.model.parameters().names().to_vec() {
-            trainer.model.set_parameter(&name, &checkpoint.tensors[&name])?;
+        let mut shapes = shapes_of(&trainer.graph);
+        if progress.has_best {
+            let tensors = trainer.model.parameters().iter();
+            shapes.extend(tensors.map(|(name, tensor)| (best_name(name), tensor.shape().to_vec())));
         }
-        trainer.state =
-            Parameters::from_named(&trainer.graph, checkpoint.tensors).without(trainer.model.parameters());
+        let graph = trainer.network().graph();
+        let checkpoint = Checkpoint::load_network(path, graph, &shapes, |_| false, loading)?;
+        if progress.has_best {
+            let mut best = trainer.model.parameters().clone();
+            for name in trainer.model.parameters().names() {
+                if let Some(tensor) = checkpoint.tensors.get(&best_name(name)) {
+                    best.set(name, tensor)?;
+                }
+            }
+            trainer.best = Some(best);
+        }
+        trainer.progress = progress;
+        for name in trainer.model.parameters().names().to_vec() {
+            if let Some(tensor) = checkpoint.tensors.get(&name) {
+                trainer.model.set_parameter(&name, tensor)?;
+            }
+        }
+        let mut tensors = trainer.state.to_named();
+        tensors.extend(checkpoint.tensors);
+        trainer.state = Parameters::from_named(&trainer.graph, tensors).without(trainer.model.parameters());
         trainer.step = checkpoint.metadata.map_or(0, |metadata| metadata.step);
         Ok(trainer)
     }
 
-    /// Writes parameters, optimiser state and the number of steps to a safetensors file, atomically. A [`Model`] can
+    /// Writes parameters, optimiser state, the number of steps, and the history of [`Trainer::fit`] to a safetensors file, atomically. A [`Model`] can
     /// load it too.
     ///
     /// # Errors
@@ -199,13 +241,17 @@ impl<N: AnyNetwork> Trainer<N> {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let mut tensors = self.state.to_named();
         tensors.extend(self.model.parameters().to_named());
+        if let Some(best) = &self.best {
+            tensors.extend(best.iter().map(|(name, tensor)| (best_name(name), tensor.clone())));
+        }
         let optimizer = serde_json::to_value(self.options.optimizer).unwrap_or_default();
-        let metadata = Metadata {
+        let mut metadata = Metadata {
             network: self.network().name().to_owned(),
             step: self.step,
             optimizer,
             ..Metadata::default()
         };
+        self.progress.write(&mut metadata, self.best.is_some());
         Checkpoint { tensors, metadata: Some(metadata) }.save(path.as_ref(), NonFinite::Refuse)
     }
 
@@ -269,7 +315,7 @@ impl<N: AnyNetwork> Trainer<N> {
         sizes: &Sizes,
         execute: impl FnOnce(Run<'_, '_>, u64) -> Result<(), Error>,
     ) -> Result<StepReport, Error> {
-        let mut controls = self.options.controls(self.step)?;
+        let mut controls = self.options.controls(self.step, self.learning_rate())?;
         controls.all_steps = std::mem::take(&mut self.all_steps);
         self.count_all_steps(&mut controls, sizes);
         let before = self.options.check_finite.then(|| (self.model.parameters().clone(), self.state.clone()));
@@ -313,7 +359,7 @@ impl<N: AnyNetwork> Trainer<N> {
         let feeds = self.network().order_inputs(inputs.into())?;
         let target = target.into();
         let sizes = self.checked_sizes(feeds.as_ref(), &target)?;
-        let mut controls = self.options.controls(self.step)?;
+        let mut controls = self.options.controls(self.step, self.learning_rate())?;
         self.count_all_steps(&mut controls, &sizes);
         self.find_in_step(feeds.as_ref(), &target, &controls, &sizes)
     }
@@ -442,6 +488,20 @@ impl<N: AnyNetwork> Trainer<N> {
     /// Those of [`Model::set_parameter`].
     pub fn set_parameter(&mut self, name: &str, values: &ArrayD<f32>) -> Result<(), Error> {
         self.model.set_parameter(name, values)
+    }
+
+    /// The running averages of the parameters, with the present running statistics and frozen parameters:
+    /// [`Model::with_parameters`] makes a model of them. [`None`] without [`TrainerOptions::average`], or before the first
+    /// step.
+    pub fn averaged(&self) -> Option<Parameters> {
+        self.options.average.filter(|_| self.step > 0)?;
+        let mut averaged = self.model.parameters().clone();
+        for name in self.model.parameters().names() {
+            if let Some(average) = self.state.get(&names::average(name)) {
+                averaged.set(name, &average.to_owned()).ok()?;
+            }
+        }
+        Some(averaged)
     }
 
     /// Ends the training.

@@ -193,6 +193,78 @@ pub enum Optimizer {
         #[serde(default = "default_decoupled_weight_decay")]
         weight_decay: f64,
     },
+    /// RMSprop; see [`AdaptiveRule::RmsProp`](crate::ops::optimizer::AdaptiveRule::RmsProp).
+    RmsProp {
+        /// Decay of the mean of squares; 0.99 by default.
+        #[serde(default = "default_alpha")]
+        alpha: f64,
+        /// Added to the denominator; 1e-8 by default.
+        #[serde(default = "default_epsilon")]
+        epsilon: f64,
+        /// Weight of the old velocity; 0, the default, keeps none.
+        #[serde(default)]
+        momentum: f64,
+        /// Whether the variance of the gradient replaces its mean square; off by default.
+        #[serde(default)]
+        centered: bool,
+        /// L2 penalty; 0 by default.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// Adagrad; see [`AdaptiveRule::Adagrad`](crate::ops::optimizer::AdaptiveRule::Adagrad).
+    Adagrad {
+        /// Added to the denominator; 1e-10 by default.
+        #[serde(default = "default_adagrad_epsilon")]
+        epsilon: f64,
+        /// L2 penalty; 0 by default.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// Adadelta; see [`AdaptiveRule::Adadelta`](crate::ops::optimizer::AdaptiveRule::Adadelta).
+    Adadelta {
+        /// Decay of the means of squares; 0.9 by default.
+        #[serde(default = "default_rho")]
+        rho: f64,
+        /// Added below the roots; 1e-6 by default.
+        #[serde(default = "default_adadelta_epsilon")]
+        epsilon: f64,
+        /// L2 penalty; 0 by default.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// Lion; see [`AdaptiveRule::Lion`](crate::ops::optimizer::AdaptiveRule::Lion). Its rates are usually 3 to 10 times
+    /// smaller than those of AdamW, and its weight decay as many times larger.
+    Lion {
+        /// Weight of the old moment in the direction; 0.9 by default.
+        #[serde(default = "default_beta1")]
+        beta1: f64,
+        /// Decay of the moment; 0.99 by default.
+        #[serde(default = "default_lion_beta2")]
+        beta2: f64,
+        /// Decay of the parameter, times the learning rate; 0 by default.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+}
+
+const fn default_alpha() -> f64 {
+    0.99
+}
+
+const fn default_adagrad_epsilon() -> f64 {
+    1e-10
+}
+
+const fn default_rho() -> f64 {
+    0.9
+}
+
+const fn default_adadelta_epsilon() -> f64 {
+    1e-6
+}
+
+const fn default_lion_beta2() -> f64 {
+    0.99
 }
 
 const fn default_beta1() -> f64 {
@@ -237,7 +309,72 @@ impl Optimizer {
         }
     }
 
-    /// The usual learning rate: 0.001 for Adam and AdamW, 0.1 for gradient descent.
+    /// Gradient descent with momentum: `velocity` is the weight of the old velocity, usually 0.9.
+    pub const fn momentum(velocity: f64) -> Self {
+        Optimizer::Sgd { momentum: velocity, nesterov: false, weight_decay: 0.0 }
+    }
+
+    /// Gradient descent with Nesterov momentum.
+    pub const fn nesterov(velocity: f64) -> Self {
+        Optimizer::Sgd { momentum: velocity, nesterov: true, weight_decay: 0.0 }
+    }
+
+    /// RMSprop with its defaults.
+    pub const fn rms_prop() -> Self {
+        Optimizer::RmsProp {
+            alpha: default_alpha(),
+            epsilon: default_epsilon(),
+            momentum: 0.0,
+            centered: false,
+            weight_decay: 0.0,
+        }
+    }
+
+    /// Adagrad with its defaults.
+    pub const fn adagrad() -> Self {
+        Optimizer::Adagrad { epsilon: default_adagrad_epsilon(), weight_decay: 0.0 }
+    }
+
+    /// Adadelta with its defaults.
+    pub const fn adadelta() -> Self {
+        Optimizer::Adadelta { rho: default_rho(), epsilon: default_adadelta_epsilon(), weight_decay: 0.0 }
+    }
+
+    /// Lion with its defaults.
+    pub const fn lion() -> Self {
+        Optimizer::Lion { beta1: default_beta1(), beta2: default_lion_beta2(), weight_decay: 0.0 }
+    }
+
+    /// The weight decay.
+    pub const fn weight_decay(&self) -> f64 {
+        match *self {
+            Optimizer::Sgd { weight_decay, .. }
+            | Optimizer::Adam { weight_decay, .. }
+            | Optimizer::AdamW { weight_decay, .. }
+            | Optimizer::RmsProp { weight_decay, .. }
+            | Optimizer::Adagrad { weight_decay, .. }
+            | Optimizer::Adadelta { weight_decay, .. }
+            | Optimizer::Lion { weight_decay, .. } => weight_decay,
+        }
+    }
+
+    /// The same optimiser with another weight decay.
+    #[must_use]
+    pub const fn with_weight_decay(mut self, decay: f64) -> Self {
+        match &mut self {
+            Optimizer::Sgd { weight_decay, .. }
+            | Optimizer::Adam { weight_decay, .. }
+            | Optimizer::AdamW { weight_decay, .. }
+            | Optimizer::RmsProp { weight_decay, .. }
+            | Optimizer::Adagrad { weight_decay, .. }
+            | Optimizer::Adadelta { weight_decay, .. }
+            | Optimizer::Lion { weight_decay, .. } => *weight_decay = decay,
+        }
+        self
+    }
+
+    /// The usual learning rate: 0.1 for gradient descent, 0.001 for Adam and AdamW, 0.01 for RMSprop and Adagrad, 1 for
+    /// Adadelta, 0.0001 for Lion.
     ///
     /// ```
     /// use windlass_compiler::autodiff::Optimizer;
@@ -248,6 +385,9 @@ impl Optimizer {
         match self {
             Optimizer::Sgd { .. } => 0.1,
             Optimizer::Adam { .. } | Optimizer::AdamW { .. } => 0.001,
+            Optimizer::RmsProp { .. } | Optimizer::Adagrad { .. } => 0.01,
+            Optimizer::Adadelta { .. } => 1.0,
+            Optimizer::Lion { .. } => 0.0001,
         }
     }
 
@@ -258,13 +398,24 @@ impl Optimizer {
             Optimizer::Sgd { .. } => "SGD with momentum",
             Optimizer::Adam { .. } => "Adam",
             Optimizer::AdamW { .. } => "AdamW",
+            Optimizer::RmsProp { momentum: 0.0, centered: false, .. } => "RMSprop",
+            Optimizer::RmsProp { centered: false, .. } => "RMSprop with momentum",
+            Optimizer::RmsProp { momentum: 0.0, .. } => "centred RMSprop",
+            Optimizer::RmsProp { .. } => "centred RMSprop with momentum",
+            Optimizer::Adagrad { .. } => "Adagrad",
+            Optimizer::Adadelta { .. } => "Adadelta",
+            Optimizer::Lion { .. } => "Lion",
         }
     }
 
     /// The two values of the input `correction` at a step, counted from 1; `None` if the optimiser has no such input.
     pub fn correction(&self, step: u64) -> Option<[f64; 2]> {
         match self {
-            Optimizer::Sgd { .. } => None,
+            Optimizer::Sgd { .. }
+            | Optimizer::RmsProp { .. }
+            | Optimizer::Adagrad { .. }
+            | Optimizer::Adadelta { .. }
+            | Optimizer::Lion { .. } => None,
             Optimizer::Adam { beta1, beta2, .. } | Optimizer::AdamW { beta1, beta2, .. } => {
                 Some([beta1, beta2].map(|beta| 1.0 - beta.powf(step as f64)))
             }
@@ -275,6 +426,51 @@ impl Optimizer {
 impl Default for Optimizer {
     fn default() -> Self {
         Optimizer::sgd()
+    }
+}
+
+/// Parameters with a learning rate or weight decay of their own, like PyTorch's parameter groups.
+///
+/// ```
+/// use windlass_compiler::autodiff::ParameterGroup;
+///
+/// // No weight decay for biases, and small steps for a pretrained block.
+/// let groups = [ParameterGroup::new("*.bias").weight_decay(0.0), ParameterGroup::new("stem").rate(0.1)];
+/// assert!(groups[0].contains("stem.c1.bias") && groups[1].contains("stem.c1.weight"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ParameterGroup {
+    /// The names of the parameters: a pattern, see [`names::matches`](super::names::matches).
+    pub pattern: String,
+    /// What the learning rate is multiplied with; 1 by default.
+    #[serde(default = "default_weight")]
+    pub rate: f64,
+    /// Weight decay in place of the optimiser's.
+    #[serde(default)]
+    pub weight_decay: Option<f64>,
+}
+
+impl ParameterGroup {
+    /// The parameters of a pattern, with the settings of all others.
+    pub fn new(pattern: impl Into<String>) -> Self {
+        ParameterGroup { pattern: pattern.into(), rate: 1.0, weight_decay: None }
+    }
+
+    /// The same parameters, whose learning rate is multiplied.
+    #[must_use]
+    pub fn rate(self, rate: f64) -> Self {
+        ParameterGroup { rate, ..self }
+    }
+
+    /// The same parameters with a weight decay of their own.
+    #[must_use]
+    pub fn weight_decay(self, weight_decay: f64) -> Self {
+        ParameterGroup { weight_decay: Some(weight_decay), ..self }
+    }
+
+    /// Whether a parameter is in the group.
+    pub fn contains(&self, parameter: &str) -> bool {
+        super::names::matches(&self.pattern, parameter)
     }
 }
 
@@ -289,13 +485,20 @@ pub struct TrainingOptions {
     pub losses: Vec<OutputLoss>,
     /// The optimiser.
     pub optimizer: Optimizer,
+    /// Parameters with settings of their own. A parameter belongs to the first group that contains it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<ParameterGroup>,
+    /// Whether running averages of the parameters are kept: states [`names::average`](super::names::average), which move
+    /// towards the new parameters by the share of the control input [`names::AVERAGE_SHARE`](super::names::AVERAGE_SHARE).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub average: bool,
     /// The maximum magnitude of each element of the gradients; larger elements are set to it, before `clip_norm` applies.
     pub clip_value: Option<f64>,
     /// The maximum global norm of the gradients; larger gradients are scaled down to it.
     pub clip_norm: Option<f64>,
-    /// What is not trained: names of parameters (`c1.weight`) or running statistics (`n1.running_mean`), or prefixes,
-    /// which stand for all names that begin with them: `c1` for `c1.weight` and `c1.bias`, `stem` for everything in a
-    /// block labelled `stem`.
+    /// What is not trained: names of parameters (`c1.weight`) or running statistics (`n1.running_mean`), or patterns, see
+    /// [`names::matches`](super::names::matches): `c1` for `c1.weight` and `c1.bias`, `stem` for everything in a block
+    /// labelled `stem`, `*.bias` for all biases.
     ///
     /// A batch normalisation with frozen statistics, or with both of its parameters frozen, computes as in prediction
     /// and keeps its running statistics. Dropout still draws masks.
