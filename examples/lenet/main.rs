@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use windlass::data::{Batch, DataLoader, FashionMnist, LoaderOptions, Normalization};
-use windlass::ndarray::Array2;
+use windlass::ndarray::ArrayD;
 use windlass::{Loss, Model, Options, Predictor, Trainer, TrainerOptions, network};
 
 use arguments::Arguments;
@@ -112,7 +112,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 /// A score for each image and class; `forward` computes those of a batch.
 fn scores(
     loader: &DataLoader<'_>,
-    forward: impl Fn(&Batch) -> Result<Array2<f32>, windlass::Error>,
+    forward: impl Fn(&Batch) -> Result<ArrayD<f32>, windlass::Error>,
 ) -> Result<Vec<f32>, windlass::Error> {
     let mut scores = Vec::new();
     for batch in loader.epoch(0) {

@@ -34,7 +34,11 @@ pub(crate) fn draw_curves(history: &History, path: &Path) -> Result<(), Box<dyn 
     let lines = |value: fn(&Evaluation) -> f64| {
         let train = history.epochs.iter().map(|epoch| value(&epoch.training)).collect();
         let test = history.epochs.iter().filter_map(|epoch| epoch.validation.as_ref().map(value)).collect();
-        [("training", BLUE, train), ("test", RED, test)].map(|(name, color, values)| Line { name, color, values })
+        [("training", BLUE, train), ("test", RED, test)].map(|(name, color, values)| Line {
+            name,
+            color,
+            values,
+        })
     };
     let losses = lines(|results| results.loss);
     let accuracies = lines(|results| results.accuracy().unwrap_or_default());

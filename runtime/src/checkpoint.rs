@@ -241,7 +241,8 @@ impl Checkpoint {
             .filter(|(name, shape)| is_kept(name, shape))
             .map(|(name, shape)| (name.clone(), shape.clone()))
             .collect();
-        let is_ignored = |name: &str| is_ignored(name) || expected.contains_key(name) || options.is_skipped(name);
+        let is_ignored =
+            |name: &str| is_ignored(name) || expected.contains_key(name) || options.is_skipped(name);
         reader.check(&kept, is_ignored, mismatches)?;
         let named = reader.metadata.as_ref().map(|metadata| metadata.network.as_str());
         match named.filter(|named| !named.is_empty() && *named != network) {

@@ -183,7 +183,11 @@ impl Evaluator {
     }
 
     /// The loss of a batch, and its number of samples.
-    fn batch<N: AnyNetwork>(&mut self, model: &Model<N>, batch: Minibatch<'_>) -> Result<(f32, usize), Error> {
+    fn batch<N: AnyNetwork>(
+        &mut self,
+        model: &Model<N>,
+        batch: Minibatch<'_>,
+    ) -> Result<(f32, usize), Error> {
         let (network, ports) = (model.network(), model.ports());
         let feeds = batch.inputs.in_order_of(network)?;
         let mut sizes = ports.sizes(network.name(), &feeds, Least::OneStep)?;
@@ -191,7 +195,9 @@ impl Evaluator {
         for ((name, shape), result) in ports.outputs.iter().zip(&mut self.results) {
             let axes = concrete(shape, &sizes);
             let count = axes.slice().iter().fold(1usize, |product, &size| product.saturating_mul(size));
-            available::grow(result, count, || format!("the output `{name}` of a batch of {}", sizes.batch()))?;
+            available::grow(result, count, || {
+                format!("the output `{name}` of a batch of {}", sizes.batch())
+            })?;
         }
         model.run_feeds(&feeds, self.results.iter_mut().map(Vec::as_mut_slice), &sizes)?;
         self.tally(model, &batch.target, &sizes)?;

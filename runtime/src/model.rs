@@ -221,7 +221,11 @@ impl<N: AnyNetwork> Model<N> {
     /// [`Error::Autodiff`] for a loss that does not fit the network, such as the cross-entropy of a softmax;
     /// [`Error::Setting`] for a metric that does not fit the loss, or data without batches; [`Error::Compile`]; those of
     /// [`Model::forward`] and, for the targets, of [`Trainer::step`](crate::Trainer::step).
-    pub fn evaluate_with<B: Batches>(&self, data: &B, options: &EvaluationOptions) -> Result<Evaluation, Error> {
+    pub fn evaluate_with<B: Batches>(
+        &self,
+        data: &B,
+        options: &EvaluationOptions,
+    ) -> Result<Evaluation, Error> {
         Evaluator::new(self, options)?.run(self, data)
     }
 

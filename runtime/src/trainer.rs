@@ -27,13 +27,13 @@ pub(crate) use self::batch::{Targets, set_rows, single_value};
 use self::carried::Carried;
 pub(crate) use self::controls::Controls;
 pub use self::fit::{
-    EarlyStopping, EpochReport, FitEnd, FitEvent, FitOptions, FitSchedule, History, Monitor, Plateau, Progress,
-    RangeTest, RatePoint, RateSearch,
+    EarlyStopping, EpochReport, FitEnd, FitEvent, FitOptions, FitSchedule, History, Monitor, Plateau,
+    Progress, RangeTest, RatePoint, RateSearch,
 };
 pub(crate) use self::graph::step_graph;
 pub use self::non_finite::{NonFiniteOrigin, Stage};
-pub use self::options::{Average, TrainerOptions};
 use self::options::check_optimizer;
+pub use self::options::{Average, TrainerOptions};
 use self::output::Output;
 pub use self::sequences::LabelSequences;
 pub(crate) use self::sequences::{LabelRows, label_rows};

@@ -7,7 +7,8 @@ use safetensors::tensor::{TensorView, serialize_to_file};
 use tempfile::TempDir;
 use windlass::checkpoint::{Checkpoint, NonFinite};
 use windlass::{
-    Error, LoadOptions, Model, Optimizer, Options, Parameters, Schedule, TensorMismatch, Trainer, TrainerOptions, network,
+    Error, LoadOptions, Model, Optimizer, Options, Parameters, Schedule, TensorMismatch, Trainer,
+    TrainerOptions, network,
 };
 
 network! {
@@ -207,12 +208,14 @@ fn a_residual_network_predicts_and_trains_as_in_torch() -> Outcome {
 
     let optimizer = Optimizer::momentum(0.9).with_weight_decay(0.01);
     let schedule = Some(Schedule::constant(0.1)?);
-    let mut trainer = Trainer::new(model, TrainerOptions { optimizer, schedule, ..TrainerOptions::default() })?;
+    let mut trainer =
+        Trainer::new(model, TrainerOptions { optimizer, schedule, ..TrainerOptions::default() })?;
     let report = trainer.step(&torch.images, &torch.labels)?;
     assert_close("loss", &[report.loss], &[torch.loss]);
     let trained = Parameters::load::<ResNet>(golden("resnet_trained.safetensors"), &of_torch())?;
     for name in trained.names() {
-        let (got, expected) = (trainer.model().parameter(name).ok_or("it has one")?, trained.get(name).ok_or("it has one")?);
+        let (got, expected) =
+            (trainer.model().parameter(name).ok_or("it has one")?, trained.get(name).ok_or("it has one")?);
         assert_close(name, got.as_slice().ok_or("contiguous")?, expected.as_slice().ok_or("contiguous")?);
     }
     Ok(())
@@ -263,7 +266,9 @@ fn numbered_layers_load_in_order() -> Outcome {
     let path = place(&directory);
     state_dict(&path, "c1", "b1", "f2")?;
     let expected = Parameters::load::<Net>(&path, &LoadOptions::new())?;
-    for (conv, norm, linear) in [("0", "1", "10"), ("net.2", "net.3", "net.11"), ("net.0.0", "net.0.1", "net.1")] {
+    for (conv, norm, linear) in
+        [("0", "1", "10"), ("net.2", "net.3", "net.11"), ("net.0.0", "net.0.1", "net.1")]
+    {
         state_dict(&path, conv, norm, linear)?;
         assert_eq!(Parameters::load::<Net>(&path, &LoadOptions::new().in_order())?, expected, "{conv}");
     }
@@ -273,6 +278,9 @@ fn numbered_layers_load_in_order() -> Outcome {
     let numbered = LoadOptions::new().rename("features", "0").rename("classifier", "1").in_order();
     assert_eq!(Parameters::load::<Net>(&path, &numbered)?, expected);
     let error = Parameters::load::<ResNet>(&path, &numbered).unwrap_err().to_string();
-    assert!(error.contains("3 layers of the file are to be loaded in order, but the network has 17"), "{error}");
+    assert!(
+        error.contains("3 layers of the file are to be loaded in order, but the network has 17"),
+        "{error}"
+    );
     Ok(())
 }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use windlass::{
-    Accuracy, AutodiffError, Average, Builder, CompileError, CompileOptions, CompileTimes, Convolution, Costs,
-    DataSetProblem, Error, Features, Graph, Im2col, KernelTime, Layer, Layouts, LoadOptions, Loss, Model,
-    NamedTensors, Optimizer, Options, ParameterGroup, PassOptions, PlanError, PlanOptions, Program, Savings, Schedule,
-    TensorMismatch, Trainer, TrainerOptions, network,
+    Accuracy, AutodiffError, Average, Builder, CompileError, CompileOptions, CompileTimes, Convolution,
+    Costs, DataSetProblem, Error, Features, Graph, Im2col, KernelTime, Layer, Layouts, LoadOptions, Loss,
+    Model, NamedTensors, Optimizer, Options, ParameterGroup, PassOptions, PlanError, PlanOptions, Program,
+    Savings, Schedule, TensorMismatch, Trainer, TrainerOptions, network,
 };
 
 const README: &str = include_str!("../../README.md");

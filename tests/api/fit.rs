@@ -9,12 +9,14 @@ use crate::support::{Images, Points, images, labels, serial};
 use ndarray::{Array2, Array3, s};
 use tempfile::TempDir;
 use windlass::checkpoint::{Checkpoint, NonFinite};
-use windlass::data::{Batches, Column, DataLoader, ImageDataset, LoaderOptions, Normalization, TensorDataset, from_fn};
+use windlass::data::{
+    Batches, Column, DataLoader, ImageDataset, LoaderOptions, Normalization, TensorDataset, from_fn,
+};
 use windlass::metrics::{Metric, argmax};
 use windlass::{
-    EarlyStopping, Error, EvaluationOptions, FitEnd, FitEvent, FitOptions, FitSchedule, LabelSequences, Loss, Model,
-    Monitor, Optimizer, Options, OutputLoss, Plateau, Progress, RangeTest, Schedule, Target, Trainer, TrainerOptions,
-    network,
+    EarlyStopping, Error, EvaluationOptions, FitEnd, FitEvent, FitOptions, FitSchedule, LabelSequences, Loss,
+    Model, Monitor, Optimizer, Options, OutputLoss, Plateau, Progress, RangeTest, Schedule, Target, Trainer,
+    TrainerOptions, network,
 };
 
 network! {
@@ -159,7 +161,8 @@ fn contents(path: &Path) -> Result<Checkpoint, Box<dyn std::error::Error>> {
 /// Fits without and with an interruption after some epochs, and compares bits.
 fn resumes(training: &TrainerOptions, options: &FitOptions, interrupted: u64, threads: usize) -> Outcome {
     let directory = TempDir::new()?;
-    let [whole_path, path] = ["whole", "parts"].map(|name| directory.path().join(format!("{name}.safetensors")));
+    let [whole_path, path] =
+        ["whole", "parts"].map(|name| directory.path().join(format!("{name}.safetensors")));
     let (data, held_out) = (pictures(23), pictures(9));
     let (train, validation) = (data.shuffled(4, 11)?, held_out.in_order(5)?);
     let run = Options::default().threads(threads);
@@ -278,7 +281,8 @@ fn schedules_over_a_fit_end_with_its_last_step() -> Outcome {
         (FitSchedule::one_cycle(0.5), 0.02, 0.5, 0.5 / 250_000.0),
         (FitSchedule::Cosine { rate: 0.25, warm_up: 0.25 }, 0.0, 0.25, 0.01),
     ] {
-        let mut trainer = Trainer::new(Model::<Points>::with_options(0, &serial())?, TrainerOptions::default())?;
+        let mut trainer =
+            Trainer::new(Model::<Points>::with_options(0, &serial())?, TrainerOptions::default())?;
         let mut rates = Vec::new();
         let options = FitOptions { schedule, ..silent(4) };
         trainer.fit_with(&data.shuffled(8, 0)?, &(), options, |_, event| {
@@ -313,7 +317,8 @@ fn the_range_test_changes_nothing() -> Outcome {
     assert!(search.points.len() > 10 && search.points.len() <= 60);
     assert!(search.points.windows(2).all(|pair| pair[0].rate < pair[1].rate));
     assert_eq!(search.points[0].rate, 1e-7);
-    let (steepest, careful) = (search.steepest().ok_or("no fall")?, search.below_minimum().ok_or("no minimum")?);
+    let (steepest, careful) =
+        (search.steepest().ok_or("no fall")?, search.below_minimum().ok_or("no minimum")?);
     assert!(steepest > 1e-7 && steepest < 10.0 && careful < 1.0, "{steepest} {careful}");
     for wrong in [
         RangeTest { from: 0.0, ..RangeTest::default() },
@@ -321,7 +326,10 @@ fn the_range_test_changes_nothing() -> Outcome {
         RangeTest { steps: 2, ..RangeTest::default() },
         RangeTest { divergence: 1.0, ..RangeTest::default() },
     ] {
-        assert!(matches!(searched.find_learning_rate(&train, wrong), Err(Error::Setting { .. })), "{wrong:?}");
+        assert!(
+            matches!(searched.find_learning_rate(&train, wrong), Err(Error::Setting { .. })),
+            "{wrong:?}"
+        );
     }
     Ok(())
 }
@@ -334,7 +342,8 @@ fn regression_has_its_metrics() -> Outcome {
     let training = TrainerOptions { loss: Loss::MeanSquaredError, ..TrainerOptions::default() };
     let metrics = vec![Metric::MeanSquaredError, Metric::MeanAbsoluteError, Metric::RSquared];
     let mut trainer = Trainer::new(Model::<Line>::with_options(0, &serial())?, training)?;
-    let options = FitOptions { metrics: Some(metrics), monitor: Monitor::Metric(Metric::RSquared), ..silent(40) };
+    let options =
+        FitOptions { metrics: Some(metrics), monitor: Monitor::Metric(Metric::RSquared), ..silent(40) };
     let history = trainer.fit(&train.shuffled(8, 0)?, &validation.in_order(16)?, options)?;
     let last = history.last().and_then(|last| last.validation.clone()).ok_or("no validation")?;
     assert!((last.metric(Metric::MeanSquaredError).ok_or("no error")? - last.loss).abs() < 1e-6 * last.loss);
@@ -349,12 +358,21 @@ fn options_out_of_range_are_refused() -> Outcome {
     let mut trainer = Trainer::new(Model::<Points>::with_options(0, &serial())?, TrainerOptions::default())?;
     let batches = data.shuffled(8, 0)?;
     for (options, setting) in [
-        (FitOptions { early_stopping: Some(EarlyStopping::after(0)), ..silent(1) }, "early_stopping.patience"),
+        (
+            FitOptions { early_stopping: Some(EarlyStopping::after(0)), ..silent(1) },
+            "early_stopping.patience",
+        ),
         (FitOptions { monitor: Monitor::Metric(Metric::F1), ..silent(1) }, "monitor"),
         (FitOptions { metrics: Some(vec![Metric::RSquared]), ..silent(1) }, "metrics"),
         (FitOptions { metrics: Some(vec![Metric::TopK(3)]), ..silent(1) }, "k"),
-        (FitOptions { plateau: Some(Plateau { factor: 1.0, ..Plateau::default() }), ..silent(1) }, "plateau.factor"),
-        (FitOptions { schedule: FitSchedule::OneCycle { peak_rate: 0.1, warm_up: 1.0 }, ..silent(1) }, "one_cycle.warm_up"),
+        (
+            FitOptions { plateau: Some(Plateau { factor: 1.0, ..Plateau::default() }), ..silent(1) },
+            "plateau.factor",
+        ),
+        (
+            FitOptions { schedule: FitSchedule::OneCycle { peak_rate: 0.1, warm_up: 1.0 }, ..silent(1) },
+            "one_cycle.warm_up",
+        ),
         (FitOptions { schedule: FitSchedule::one_cycle(-0.1), ..silent(1) }, "one_cycle.peak_rate"),
     ] {
         let message = trainer.fit(&batches, &(), options).unwrap_err().to_string();
@@ -372,13 +390,17 @@ fn a_loss_that_is_not_finite_ends_the_fit() -> Outcome {
     let training = TrainerOptions { loss: Loss::MeanSquaredError, ..TrainerOptions::default() };
     let mut trainer = Trainer::new(Model::<Line>::with_options(0, &serial())?, training)?;
     let message = trainer.fit(&data.in_order(4)?, &(), silent(1)).unwrap_err().to_string();
-    assert!(message.starts_with("the loss of `Line` is inf at step 0, at a learning rate of 1e-1"), "{message}");
+    assert!(
+        message.starts_with("the loss of `Line` is inf at step 0, at a learning rate of 1e-1"),
+        "{message}"
+    );
     Ok(())
 }
 
 #[test]
 fn several_inputs_and_losses_have_names() -> Outcome {
-    let (left, right) = (Array2::from_shape_vec((10, 2), noise(20, 1))?, Array2::from_shape_vec((10, 3), noise(30, 2))?);
+    let (left, right) =
+        (Array2::from_shape_vec((10, 2), noise(20, 1))?, Array2::from_shape_vec((10, 3), noise(30, 2))?);
     let sums = Array2::<f32>::zeros((10, 2));
     let labels: Vec<i32> = (0..10).map(|index| index % 4).collect();
     // In another order than that of the network.

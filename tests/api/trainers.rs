@@ -8,7 +8,8 @@ use crate::support::{Images, Points, images, labels, serial};
 use ndarray::{Array2, ArrayD, Axis};
 use tempfile::TempDir;
 use windlass::{
-    Average, Error, Loss, Model, Optimizer, Options, ParameterGroup, Schedule, Stage, Trainer, TrainerOptions, network,
+    Average, Error, Loss, Model, Optimizer, Options, ParameterGroup, Schedule, Stage, Trainer,
+    TrainerOptions, network,
 };
 
 network! {
@@ -112,7 +113,8 @@ fn groups_have_rates_of_their_own() -> Outcome {
     };
     let before = Model::<Points>::with_options(1, &serial())?;
     let plain = after_a_step(Vec::new())?;
-    let grouped = after_a_step(vec![ParameterGroup::new("*.bias").rate(0.0), ParameterGroup::new("f*").rate(2.0)])?;
+    let grouped =
+        after_a_step(vec![ParameterGroup::new("*.bias").rate(0.0), ParameterGroup::new("f*").rate(2.0)])?;
     let of = |model: &Model<Points>, name: &str| model.parameter(name).map(|tensor| tensor.to_owned());
     for name in ["f1.weight", "f2.weight"] {
         let [old, plain, twice] = [&before, &plain, &grouped].map(|model| of(model, name).ok_or(name));
@@ -132,15 +134,24 @@ fn groups_have_rates_of_their_own() -> Outcome {
 #[test]
 fn averages_follow_the_parameters() -> Outcome {
     for average in [Average::Exponential { decay: 0.75 }, Average::Equal { from_step: 2 }] {
-        let options =
-            TrainerOptions { average: Some(average), frozen: ["f2.bias".to_owned()].into(), ..TrainerOptions::default() };
+        let options = TrainerOptions {
+            average: Some(average),
+            frozen: ["f2.bias".to_owned()].into(),
+            ..TrainerOptions::default()
+        };
         let mut trainer = Trainer::new(Model::<Normalized>::with_options(1, &serial())?, options.clone())?;
         assert!(trainer.averaged().is_none());
         let mut expected = ArrayD::zeros(vec![3, 2]);
         for step in 0..6 {
             trainer.step(&noise(2 * 8, step), &[0, 1, 0, 1, 1, 1, 0, 1])?;
             let share = match average {
-                Average::Exponential { .. } => if step == 0 { 1.0 } else { 0.25 },
+                Average::Exponential { .. } => {
+                    if step == 0 {
+                        1.0
+                    } else {
+                        0.25
+                    }
+                }
                 _ => 1.0 / (step.saturating_sub(2) + 1) as f32,
             };
             let new = trainer.model().parameter("f1.weight").ok_or("no weight")?.to_owned();
@@ -159,7 +170,8 @@ fn averages_follow_the_parameters() -> Outcome {
         assert_eq!(resumed.averaged().ok_or("no averages")?, averaged);
         Model::<Normalized>::with_parameters(averaged, &serial())?;
     }
-    let options = TrainerOptions { average: Some(Average::Exponential { decay: 1.0 }), ..TrainerOptions::default() };
+    let options =
+        TrainerOptions { average: Some(Average::Exponential { decay: 1.0 }), ..TrainerOptions::default() };
     assert!(matches!(Trainer::new(Points::model(0)?, options), Err(Error::Setting { .. })));
     Ok(())
 }

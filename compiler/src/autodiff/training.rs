@@ -225,8 +225,7 @@ impl StepBuilder {
             }
             if let Some(share) = share {
                 let average = self.state(names::average(name), *value, &label)?;
-                let mut binary =
-                    |kind, a, b| self.graph.add_single(Binary { kind }, &[a, b], &label);
+                let mut binary = |kind, a, b| self.graph.add_single(Binary { kind }, &[a, b], &label);
                 // `average + share·(new − average)`.
                 let ahead = binary(BinaryKind::Subtract, new[0], average)?;
                 let part = binary(BinaryKind::Multiply, ahead, share)?;

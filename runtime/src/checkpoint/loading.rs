@@ -133,7 +133,8 @@ impl LoadOptions {
             Some(Renaming(rename)) => rename(name),
             None => name.to_owned(),
         };
-        let fitting = self.renames.iter().filter_map(|(from, to)| Some((rest_behind(&name, from)?, from, to)));
+        let fitting =
+            self.renames.iter().filter_map(|(from, to)| Some((rest_behind(&name, from)?, from, to)));
         match fitting.max_by_key(|(_, from, _)| from.len()) {
             None => name,
             Some(((captured, rest), _, to)) => {
@@ -217,6 +218,7 @@ fn in_order<'n>(
     let layer = |name: &str| name.rsplit_once('.').map(|(layer, _)| layer.to_owned());
     let is_counted = |name: &&String| !is_batch_counter(name) && !name.starts_with(OPTIMIZER_PREFIX);
     let mut in_file: Vec<String> = names.filter(is_counted).filter_map(|name| layer(name)).collect();
+    in_file.sort();
     in_file.dedup();
     let mut in_network: Vec<String> = Vec::new();
     for layer in graph.parameters().filter_map(|(_, parameter)| layer(&parameter.name)) {
@@ -230,13 +232,14 @@ fn in_order<'n>(
     let is_common = |name: &String| {
         in_file.first().is_some_and(|first| first.split('.').take(common).eq(name.split('.').take(common)))
     };
-    let numbers =
-        |name: &String| name.split('.').skip(common).map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>();
+    let numbers = |name: &String| {
+        name.split('.').skip(common).map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>()
+    };
     let mut numbered = Vec::new();
-    for name in in_file {
-        match numbers(&name).filter(|_| is_common(&name)) {
-            Some(numbers) => numbered.push((numbers, name)),
-            None => return Err(TensorMismatch::NoOrder { layer: name }),
+    for name in &in_file {
+        match numbers(name).filter(|_| is_common(name)) {
+            Some(numbers) => numbered.push((numbers, name.clone())),
+            None => return Err(TensorMismatch::NoOrder { layer: name.clone() }),
         }
     }
     numbered.sort();

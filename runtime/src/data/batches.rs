@@ -38,11 +38,8 @@ pub trait Batches {
     ///
     /// # Errors
     /// Those of reading the data.
-    fn visit(
-        &self,
-        epoch: u64,
-        visit: &mut dyn FnMut(Minibatch<'_>) -> ControlFlow<()>,
-    ) -> Result<(), Error>;
+    fn visit(&self, epoch: u64, visit: &mut dyn FnMut(Minibatch<'_>) -> ControlFlow<()>)
+    -> Result<(), Error>;
 }
 
 impl<T: Batches + ?Sized> Batches for &T {

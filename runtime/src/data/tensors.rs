@@ -216,7 +216,8 @@ impl TensorDataset {
                     Some(shape) => format!("an array of shape {:?}", shape.slice()),
                     None => format!("{} numbers", column.elements()),
                 };
-                let column = name.as_ref().map_or(format!("the {kind}"), |name| format!("the {kind} `{name}`"));
+                let column =
+                    name.as_ref().map_or(format!("the {kind}"), |name| format!("the {kind} `{name}`"));
                 return Err(DataSetProblem::ColumnsDiffer { column, got, examples }.in_memory());
             }
         }
@@ -290,15 +291,15 @@ impl TensorDataset {
 
     /// A data set without examples, like this one: memory for batches.
     fn empty(&self) -> Self {
-        let empty = |columns: &Columns| {
-            columns.iter().map(|(name, column)| (name.clone(), column.empty())).collect()
-        };
+        let empty =
+            |columns: &Columns| columns.iter().map(|(name, column)| (name.clone(), column.empty())).collect();
         TensorDataset { inputs: empty(&self.inputs), targets: empty(&self.targets), examples: 0 }
     }
 
     /// Replaces the examples by some of another data set with the same columns.
     fn take(&mut self, from: &TensorDataset, indices: &[usize]) {
-        let pairs = self.inputs.iter_mut().zip(&from.inputs).chain(self.targets.iter_mut().zip(&from.targets));
+        let pairs =
+            self.inputs.iter_mut().zip(&from.inputs).chain(self.targets.iter_mut().zip(&from.targets));
         for ((_, to), (_, column)) in pairs {
             to.take(column, from.examples, indices);
         }
@@ -309,7 +310,9 @@ impl TensorDataset {
     fn as_minibatch(&self) -> Minibatch<'_> {
         let inputs = match &self.inputs[..] {
             [(None, input)] => DynamicInputs::from(input.feed()),
-            inputs => inputs.iter().map(|(name, input)| (name.as_deref().unwrap_or(""), input.feed())).collect(),
+            inputs => {
+                inputs.iter().map(|(name, input)| (name.as_deref().unwrap_or(""), input.feed())).collect()
+            }
         };
         let target = match &self.targets[..] {
             [(None, target)] => target.target(),
@@ -492,7 +495,10 @@ mod tests {
             message(TensorDataset::new(vec![0.0; 7], vec![0, 1, 2])),
             "the data set: the input has 7 numbers, but there are 3 examples; give a value for each"
         );
-        let inputs = [("a", Column::from(Array2::<f32>::zeros((4, 2)))), ("b", Array3::<f32>::zeros((3, 2, 1)).into())];
+        let inputs = [
+            ("a", Column::from(Array2::<f32>::zeros((4, 2)))),
+            ("b", Array3::<f32>::zeros((3, 2, 1)).into()),
+        ];
         assert_eq!(
             message(TensorDataset::named(inputs, [("y", vec![0; 4].into())])),
             "the data set: the input `b` has an array of shape [3, 2, 1], but there are 4 examples; give a value for each"

@@ -87,7 +87,9 @@ enum Kind {
 
 fn kind(loss: &Loss) -> Kind {
     match loss {
-        Loss::CrossEntropy | Loss::CrossEntropyWith { .. } | Loss::NegativeLogLikelihood { .. } => Kind::Classes,
+        Loss::CrossEntropy | Loss::CrossEntropyWith { .. } | Loss::NegativeLogLikelihood { .. } => {
+            Kind::Classes
+        }
         Loss::BinaryCrossEntropy => Kind::Binary,
         Loss::MeanSquaredError | Loss::MeanAbsoluteError | Loss::Huber { .. } => Kind::Numbers,
         _ => Kind::None,
@@ -100,9 +102,16 @@ enum Tally {
     Accuracy(Accuracy),
     TopK(TopK),
     /// Macro averages of the classes, or of the second class alone.
-    Classes { matrix: ConfusionMatrix, only_positive: bool, of: fn(&ConfusionMatrix, usize) -> Option<f64> },
+    Classes {
+        matrix: ConfusionMatrix,
+        only_positive: bool,
+        of: fn(&ConfusionMatrix, usize) -> Option<f64>,
+    },
     RocAuc(RocAuc),
-    Regression { errors: RegressionErrors, of: fn(&RegressionErrors) -> Option<f64> },
+    Regression {
+        errors: RegressionErrors,
+        of: fn(&RegressionErrors) -> Option<f64>,
+    },
 }
 
 impl Tally {
@@ -117,8 +126,12 @@ impl Tally {
             (Metric::Precision, Kind::Classes | Kind::Binary) => by_class(ConfusionMatrix::precision),
             (Metric::Recall, Kind::Classes | Kind::Binary) => by_class(ConfusionMatrix::recall),
             (Metric::F1, Kind::Classes | Kind::Binary) => by_class(ConfusionMatrix::f1),
-            (Metric::RocAuc, Kind::Classes | Kind::Binary) if classes == 2 => Ok(Tally::RocAuc(RocAuc::default())),
-            (Metric::RocAuc, Kind::Classes) => wrong("left out for outputs with another number of classes than 2"),
+            (Metric::RocAuc, Kind::Classes | Kind::Binary) if classes == 2 => {
+                Ok(Tally::RocAuc(RocAuc::default()))
+            }
+            (Metric::RocAuc, Kind::Classes) => {
+                wrong("left out for outputs with another number of classes than 2")
+            }
             (Metric::MeanSquaredError, Kind::Numbers) => regression(RegressionErrors::mean_squared),
             (Metric::MeanAbsoluteError, Kind::Numbers) => regression(RegressionErrors::mean_absolute),
             (Metric::RSquared, Kind::Numbers) => regression(RegressionErrors::r_squared),
@@ -151,8 +164,10 @@ impl Tally {
             Tally::Classes { matrix, only_positive: true, of } => of(matrix, 1),
             Tally::Classes { matrix, of, .. } => {
                 let occurs = |class: &usize| matrix.f1(*class).is_some();
-                let values: Vec<f64> =
-                    (0..matrix.classes()).filter(occurs).map(|class| of(matrix, class).unwrap_or(0.0)).collect();
+                let values: Vec<f64> = (0..matrix.classes())
+                    .filter(occurs)
+                    .map(|class| of(matrix, class).unwrap_or(0.0))
+                    .collect();
                 (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
             }
             Tally::RocAuc(auc) => auc.value(),
@@ -201,7 +216,12 @@ impl Tallies {
     }
 
     /// Adds a batch, whose target was checked against its loss: an output of these sizes.
-    pub(crate) fn record(&mut self, output: &[f32], sizes: &[usize], target: &Target<'_>) -> Result<(), Error> {
+    pub(crate) fn record(
+        &mut self,
+        output: &[f32],
+        sizes: &[usize],
+        target: &Target<'_>,
+    ) -> Result<(), Error> {
         match target {
             Target::Labels(labels) => {
                 let classes = sizes.get(self.axis).copied().unwrap_or(1);
@@ -299,7 +319,8 @@ mod tests {
 
     #[test]
     fn metrics_that_do_not_fit_are_refused() {
-        let refused = |metric, loss: &Loss, item: &[usize]| Tallies::new(&[metric], loss, &shape(item)).is_err();
+        let refused =
+            |metric, loss: &Loss, item: &[usize]| Tallies::new(&[metric], loss, &shape(item)).is_err();
         assert!(refused(Metric::RocAuc, &Loss::CrossEntropy, &[3]));
         assert!(!refused(Metric::RocAuc, &Loss::CrossEntropy, &[2]));
         assert!(refused(Metric::TopK(4), &Loss::CrossEntropy, &[3]));
@@ -314,8 +335,14 @@ mod tests {
         let predictions = ndarray::array![[1.0f32], [3.0]];
         let targets: Array1<f32> = ndarray::array![1.0, 2.0];
         let target = || Target::from(targets.as_slice().unwrap_or_default());
-        assert_eq!(value(Metric::MeanSquaredError, &Loss::MeanSquaredError, &predictions, target()), Some(0.5));
-        assert_eq!(value(Metric::MeanAbsoluteError, &Loss::MeanSquaredError, &predictions, target()), Some(0.5));
+        assert_eq!(
+            value(Metric::MeanSquaredError, &Loss::MeanSquaredError, &predictions, target()),
+            Some(0.5)
+        );
+        assert_eq!(
+            value(Metric::MeanAbsoluteError, &Loss::MeanSquaredError, &predictions, target()),
+            Some(0.5)
+        );
         assert_eq!(value(Metric::RSquared, &Loss::MeanSquaredError, &predictions, target()), Some(-1.0));
     }
 }

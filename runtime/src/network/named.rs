@@ -64,10 +64,12 @@ impl<'a> DynamicInputs<'a> {
         let mut ordered: SmallVec<[Option<Feed<'a>>; FEW]> = network.input_ports().map(|_| None).collect();
         for (name, input) in self.given {
             let place = match name {
-                Some(name) => network.input_ports().position(|(known, _)| known == name).ok_or_else(|| {
-                    let (network, name) = (network.name().to_owned(), name.to_owned());
-                    Error::UnknownInput { network, name, known: known() }
-                })?,
+                Some(name) => {
+                    network.input_ports().position(|(known, _)| known == name).ok_or_else(|| {
+                        let (network, name) = (network.name().to_owned(), name.to_owned());
+                        Error::UnknownInput { network, name, known: known() }
+                    })?
+                }
                 None if ordered.len() == 1 => 0,
                 None => {
                     return Err(Error::UnnamedInput { network: network.name().to_owned(), known: known() });

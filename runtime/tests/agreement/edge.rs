@@ -381,7 +381,8 @@ fn cases(kind: OpKind) -> Vec<Case> {
         }
         OpKind::Adam => vec![adam(0.0, false), adam(0.1, false), adam(0.0, true), adam(0.1, true)],
         OpKind::Adaptive => {
-            let rms = |momentum, centered| AdaptiveRule::RmsProp { alpha: 0.99, epsilon: 1e-8, momentum, centered };
+            let rms =
+                |momentum, centered| AdaptiveRule::RmsProp { alpha: 0.99, epsilon: 1e-8, momentum, centered };
             let rules = [
                 rms(0.0, false),
                 rms(0.9, false),

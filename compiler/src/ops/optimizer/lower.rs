@@ -122,8 +122,12 @@ impl Lower for Adaptive {
         let results: Vec<Address> = node.results.iter().map(|&value| lowering.address(value)).collect();
         let size = lowering.size(node.results[0]);
         // The learning rate is one number for all elements.
-        let operands: Vec<_> =
-            node.operands.iter().enumerate().map(|(place, &value)| (value, usize::from(place != 2))).collect();
+        let operands: Vec<_> = node
+            .operands
+            .iter()
+            .enumerate()
+            .map(|(place, &value)| (value, usize::from(place != 2)))
+            .collect();
         let is_decoupled = matches!(self.rule, AdaptiveRule::Lion { .. });
         lowering.elementwise(
             node,

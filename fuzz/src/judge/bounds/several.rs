@@ -249,7 +249,8 @@ fn direction(rule: &AdaptiveRule, g: Rounded, state: &[f64]) -> (Rounded, Vec<f6
             let above = Rounded::exact(state[1]).plus(Rounded::exact(epsilon)).root();
             let ratio = above.over(v.plus(Rounded::exact(epsilon)).root(), epsilon.sqrt());
             let value = ratio.value * g.value;
-            let error = ratio.error * (g.value.abs() + g.error) + ratio.value * g.error + 2.0 * U * value.abs();
+            let error =
+                ratio.error * (g.value.abs() + g.error) + ratio.value * g.error + 2.0 * U * value.abs();
             let direction = Rounded { value, error };
             let u = mean(state[1], rho, direction.square(1.0 - rho));
             (direction, vec![v.error, u.error])

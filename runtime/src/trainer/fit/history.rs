@@ -103,7 +103,9 @@ impl History {
             let mut values = |results: Option<&Evaluation>, metrics: &[Metric]| {
                 let all = std::iter::once(results.map(|results| results.loss))
                     .chain(metrics.iter().map(|metric| results.and_then(|results| results.metric(*metric))));
-                all.for_each(|value| text += &value.map_or_else(|| ",".to_owned(), |value| format!(",{value}")));
+                all.for_each(|value| {
+                    text += &value.map_or_else(|| ",".to_owned(), |value| format!(",{value}"))
+                });
             };
             values(Some(&report.training), &training);
             if let Some(metrics) = &validation {

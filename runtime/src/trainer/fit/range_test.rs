@@ -112,7 +112,11 @@ impl<N: AnyNetwork> Trainer<N> {
         let RangeTest { from, to, steps, divergence } = options;
         for (setting, rate, least) in [("from", from, 0.0), ("to", to, from)] {
             if !(rate > least && (rate as f32).is_finite()) {
-                let expected = if setting == "to" { "above `from`, and finite as an f32" } else { "above 0, and finite" };
+                let expected = if setting == "to" {
+                    "above `from`, and finite as an f32"
+                } else {
+                    "above 0, and finite"
+                };
                 return Err(Error::setting(setting, rate, expected));
             }
         }
