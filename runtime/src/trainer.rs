@@ -3,6 +3,7 @@
 mod batch;
 mod carried;
 mod controls;
+mod files;
 mod fit;
 mod graph;
 mod non_finite;
@@ -12,7 +13,6 @@ mod sequences;
 mod target;
 
 use std::fmt;
-use std::path::Path;
 
 use ndarray::{ArrayD, ArrayViewD};
 use windlass_compiler::autodiff::names;
@@ -32,25 +32,21 @@ pub use self::fit::{
 };
 pub(crate) use self::graph::step_graph;
 pub use self::non_finite::{NonFiniteOrigin, Stage};
-use self::options::check_optimizer;
 pub use self::options::{Average, TrainerOptions};
 use self::output::Output;
 pub use self::sequences::LabelSequences;
 pub(crate) use self::sequences::{LabelRows, label_rows};
 pub use self::target::Target;
-use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
 use crate::forward::{bind_inputs, input_slots, parameter_slots};
 use crate::memory::{MemoryReport, bytes};
 use crate::model::Model;
 use crate::network::ports::Least;
-use crate::network::{AnyNetwork, Feed, Network};
-use crate::options::Options;
+use crate::network::{AnyNetwork, Feed};
 use crate::parameters::Parameters;
 use crate::profile::Profile;
 use crate::schedule::Schedule;
-use crate::tensor::shapes_of;
 
 /// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,11 +101,6 @@ impl<N: AnyNetwork> fmt::Debug for Trainer<N> {
     }
 }
 
-/// The name in files of a parameter of the best epoch.
-fn best_name(parameter: &str) -> String {
-    names::optimizer_state("best", parameter)
-}
-
 /// The slots of a training step; `None` for unused ones.
 #[derive(Debug)]
 struct Slots {
@@ -119,31 +110,6 @@ struct Slots {
     parameters: Vec<Option<usize>>,
     /// The optimiser's state, in order.
     state: Vec<Option<usize>>,
-}
-
-impl<N: Network> Trainer<N> {
-    /// Resumes from a file written by [`Trainer::save`]. Settings may differ; the optimiser and the frozen parameters
-    /// must be the same.
-    ///
-    /// # Errors
-    /// Those of [`Trainer::new`], and those of [`Checkpoint::load_for`] for a file that cannot be read or does not fit;
-    /// [`Error::CheckpointNetwork`] and [`Error::CheckpointOptimizer`] for a file of another network or optimiser.
-    pub fn resume(path: impl AsRef<Path>, options: TrainerOptions, run: &Options) -> Result<Self, Error> {
-        Self::resume_with(path, options, run, &LoadOptions::default())
-    }
-
-    /// Like [`Trainer::resume`], for a file whose network or layers have other names.
-    ///
-    /// # Errors
-    /// Those of [`Trainer::resume`].
-    pub fn resume_with(
-        path: impl AsRef<Path>,
-        options: TrainerOptions,
-        run: &Options,
-        loading: &LoadOptions,
-    ) -> Result<Self, Error> {
-        Self::resume_of(N::VALUE, path, options, run, loading)
-    }
 }
 
 impl<N: AnyNetwork> Trainer<N> {
@@ -186,73 +152,6 @@ impl<N: AnyNetwork> Trainer<N> {
             best: None,
             fit_schedule: None,
         })
-    }
-
-    /// Like [`Trainer::resume_with`], for a network given as a value.
-    ///
-    /// # Errors
-    /// Those of [`Trainer::resume`].
-    pub fn resume_of(
-        network: N,
-        path: impl AsRef<Path>,
-        options: TrainerOptions,
-        run: &Options,
-        loading: &LoadOptions,
-    ) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let metadata = Metadata::read(path)?.unwrap_or_default();
-        check_optimizer(path, &metadata, &options.optimizer)?;
-        let progress = fit::Run::read(path, &metadata)?;
-        let mut trainer = Self::new(Model::of(network, 0, run)?, options)?;
-        let mut shapes = shapes_of(&trainer.graph);
-        if progress.has_best {
-            let tensors = trainer.model.parameters().iter();
-            shapes.extend(tensors.map(|(name, tensor)| (best_name(name), tensor.shape().to_vec())));
-        }
-        let graph = trainer.network().graph();
-        let checkpoint = Checkpoint::load_network(path, graph, &shapes, |_| false, loading)?;
-        if progress.has_best {
-            let mut best = trainer.model.parameters().clone();
-            for name in trainer.model.parameters().names() {
-                if let Some(tensor) = checkpoint.tensors.get(&best_name(name)) {
-                    best.set(name, tensor)?;
-                }
-            }
-            trainer.best = Some(best);
-        }
-        trainer.progress = progress;
-        for name in trainer.model.parameters().names().to_vec() {
-            if let Some(tensor) = checkpoint.tensors.get(&name) {
-                trainer.model.set_parameter(&name, tensor)?;
-            }
-        }
-        let mut tensors = trainer.state.to_named();
-        tensors.extend(checkpoint.tensors);
-        trainer.state = Parameters::from_named(&trainer.graph, tensors).without(trainer.model.parameters());
-        trainer.step = checkpoint.metadata.map_or(0, |metadata| metadata.step);
-        Ok(trainer)
-    }
-
-    /// Writes parameters, optimiser state, the number of steps, and the history of [`Trainer::fit`] to a safetensors file, atomically. A [`Model`] can
-    /// load it too.
-    ///
-    /// # Errors
-    /// Those of [`Checkpoint::save`].
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let mut tensors = self.state.to_named();
-        tensors.extend(self.model.parameters().to_named());
-        if let Some(best) = &self.best {
-            tensors.extend(best.iter().map(|(name, tensor)| (best_name(name), tensor.clone())));
-        }
-        let optimizer = serde_json::to_value(self.options.optimizer).unwrap_or_default();
-        let mut metadata = Metadata {
-            network: self.network().name().to_owned(),
-            step: self.step,
-            optimizer,
-            ..Metadata::default()
-        };
-        self.progress.write(&mut metadata, self.best.is_some());
-        Checkpoint { tensors, metadata: Some(metadata) }.save(path.as_ref(), NonFinite::Refuse)
     }
 
     /// One step of gradient descent on a batch of any size.

@@ -108,7 +108,7 @@ fn groups_have_rates_of_their_own() -> Outcome {
     let after_a_step = |groups| -> Result<_, Box<dyn std::error::Error>> {
         let options = TrainerOptions { groups, ..TrainerOptions::default() };
         let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
-        trainer.step(&noise(2 * 8, 9), &[0, 1, 0, 1, 1, 1, 0, 1])?;
+        trainer.step(noise(2 * 8, 9), &[0, 1, 0, 1, 1, 1, 0, 1])?;
         Ok(trainer.into_model())
     };
     let before = Model::<Points>::with_options(1, &serial())?;
@@ -143,7 +143,7 @@ fn averages_follow_the_parameters() -> Outcome {
         assert!(trainer.averaged().is_none());
         let mut expected = ArrayD::zeros(vec![3, 2]);
         for step in 0..6 {
-            trainer.step(&noise(2 * 8, step), &[0, 1, 0, 1, 1, 1, 0, 1])?;
+            trainer.step(noise(2 * 8, step), &[0, 1, 0, 1, 1, 1, 0, 1])?;
             let share = match average {
                 Average::Exponential { .. } => {
                     if step == 0 {
