@@ -330,7 +330,9 @@ impl<N: AnyNetwork> Trainer<N> {
         let outputs = outputs.map(|slot| bytes(slot.size, &values));
         let carried = self.carried.as_ref().map_or(0, |carried| carried.bytes(sizes.batch()));
         MemoryReport {
-            parameters: model.parameters + self.state.bytes(),
+            parameters: model.parameters
+                + self.state.bytes()
+                + self.best.as_ref().map_or(0, Parameters::bytes),
             prepacked: model.prepacked + step.prepacked,
             batched: outputs.fold(step.batched, usize::saturating_add).saturating_add(carried),
             ..step

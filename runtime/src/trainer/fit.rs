@@ -157,9 +157,9 @@ impl<N: AnyNetwork> Trainer<N> {
         if self.progress.history.epochs.is_empty() {
             self.progress.first_step = self.step;
         }
-        self.progress.history.end = None;
         let steps = options.epochs.saturating_mul(train.count() as u64);
         self.fit_schedule = options.schedule.over(steps)?;
+        self.progress.history.end = None;
         let end = self.fit_epochs(train, &options, &mut epoch, &mut callback);
         self.fit_schedule = None;
         self.progress.history.end = Some(end?);

@@ -173,14 +173,14 @@ impl Optimizer {
         }
     }
 
-    /// Gradient descent with momentum: `velocity` is the weight of the old velocity, usually 0.9.
-    pub const fn momentum(velocity: f64) -> Self {
-        Optimizer::Sgd { momentum: velocity, nesterov: false, weight_decay: 0.0 }
+    /// Gradient descent with momentum: the weight of the old velocity, usually 0.9.
+    pub const fn momentum(momentum: f64) -> Self {
+        Optimizer::Sgd { momentum, nesterov: false, weight_decay: 0.0 }
     }
 
     /// Gradient descent with Nesterov momentum.
-    pub const fn nesterov(velocity: f64) -> Self {
-        Optimizer::Sgd { momentum: velocity, nesterov: true, weight_decay: 0.0 }
+    pub const fn nesterov(momentum: f64) -> Self {
+        Optimizer::Sgd { momentum, nesterov: true, weight_decay: 0.0 }
     }
 
     /// RMSprop with its defaults.

@@ -117,14 +117,14 @@ pub enum Monitor {
 }
 
 impl Monitor {
-    /// The monitored result of an epoch; none if it is NaN or not defined.
+    /// The monitored result of an epoch; none if it is not finite or not defined.
     pub(super) fn of(self, report: &EpochReport) -> Option<f64> {
         let results = report.validation.as_ref().unwrap_or(&report.training);
         let value = match self {
             Monitor::Loss => Some(results.loss),
             Monitor::Metric(metric) => results.metric(metric),
         };
-        value.filter(|value| !value.is_nan())
+        value.filter(|value| value.is_finite())
     }
 
     /// Whether larger results are better.

@@ -147,6 +147,7 @@ impl<N: AnyNetwork> Trainer<N> {
         self.progress.rate_factor = 1.0;
         for epoch in 0.. {
             self.reset_states();
+            let before = points.len();
             train.visit(epoch, &mut |batch| {
                 let rate = from * growth.powf(points.len() as f64);
                 self.progress.rate = Some(rate);
@@ -173,6 +174,9 @@ impl<N: AnyNetwork> Trainer<N> {
             }
             if is_done {
                 break;
+            }
+            if points.len() == before {
+                return Err(Error::setting("train", "without batches", "of one batch at least"));
             }
         }
         Ok(RateSearch { points })
