@@ -189,12 +189,12 @@ pub use windlass_runtime::error::{
     TensorMismatch,
 };
 pub use windlass_runtime::executor::Binding;
-#[cfg(feature = "onnx")]
-pub use windlass_runtime::onnx;
 pub use windlass_runtime::machine::{Bandwidths, Caches, Machine};
 pub use windlass_runtime::network::{
     AnyNetwork, Dynamic, DynamicInputs, DynamicOutputs, Feed, IndexInput, Input, InputError, Network, Samples,
 };
+#[cfg(feature = "onnx")]
+pub use windlass_runtime::onnx;
 pub use windlass_runtime::profile::{KernelTime, Profile};
 pub use windlass_runtime::schedule::Schedule;
 pub use windlass_runtime::tensor::{NamedShapes, NamedTensors};

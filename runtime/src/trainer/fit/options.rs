@@ -175,7 +175,7 @@ impl FitSchedule {
                 if !(warm_up > 0.0 && warm_up < 1.0) {
                     return Err(Error::setting("one_cycle.warm_up", warm_up, "above 0 and below 1"));
                 }
-                let warm_up = first(warm_up).max(1);
+                let warm_up = first(warm_up).saturating_sub(1).max(1);
                 Schedule::new(Rule::OneCycle {
                     peak_rate,
                     warm_up,
@@ -244,4 +244,35 @@ pub enum Progress {
     Lines,
     /// Nothing.
     Silent,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_cycle_is_that_of_pytorch() {
+        // OneCycleLR(optimizer, max_lr=0.5, total_steps=20): the first rates, the largest, and the last ones.
+        let schedule = FitSchedule::one_cycle(0.5).over(20).unwrap().unwrap();
+        let expected = [
+            (0, 0.02),
+            (1, 0.065_835_921_350_012_64),
+            (2, 0.185_835_921_350_012_6),
+            (5, 0.5),
+            (6, 0.493_732_003_117_543_7),
+            (12, 0.250_001),
+            (18, 0.006_269_996_882_456_3),
+            (19, 2e-6),
+        ];
+        for (step, rate) in expected {
+            assert!(
+                (schedule.rate(step) - rate).abs() < 1e-12,
+                "{step}: {} is not {rate}",
+                schedule.rate(step)
+            );
+        }
+        assert!(FitSchedule::one_cycle(0.5).over(1).unwrap().is_some());
+        assert!(FitSchedule::Cosine { rate: 0.5, warm_up: 0.9 }.over(1).unwrap().is_some());
+        assert_eq!(FitSchedule::OfTrainer.over(10).unwrap(), None);
+    }
 }
