@@ -138,11 +138,15 @@
 //! # Ok::<(), windlass::Error>(())
 //! ```
 //!
+//! [`Trainer::fit`] is the whole training loop: epochs, validation, metrics, checkpoints, early stopping and progress.
+//! [`Model::evaluate`] computes loss and metrics of a data set. [`training`] describes both, with optimisers, schedules and
+//! weights of PyTorch.
+//!
 //! Inputs of indices, `tokens: [T] of index`, and `embedding` make networks for text; [`text`] has vocabularies, batches,
 //! sampling and beam search. For labels whose places in a sequence nothing tells, [`Loss::Ctc`] takes [`LabelSequences`].
 //!
 //! [`convolution`] explains the arithmetic of convolutional networks with short programs, and writes a convolution as a
-//! matrix; [`sequences`] does so for text, recurrent networks and attention. [`data`] reads, augments and batches images, [`metrics`] computes accuracy, and [`schedule`] holds the learning
+//! matrix; [`sequences`] does so for text, recurrent networks and attention. [`data`] reads, augments and batches images and arrays, [`metrics`] has accuracy and other metrics, and [`schedule`] holds the learning
 //! rates. Every failure is an [`Error`] that says what failed, where, and how to fix it.
 //!
 //! # Layout
@@ -159,7 +163,7 @@
 
 /// The array library of inputs and results.
 pub use ndarray;
-pub use windlass_compiler::autodiff::{AutodiffError, Loss, Optimizer, OutputLoss};
+pub use windlass_compiler::autodiff::{AutodiffError, Loss, Optimizer, OutputLoss, ParameterGroup};
 pub use windlass_compiler::codegen::Program;
 pub use windlass_compiler::entity::ValueId;
 pub use windlass_compiler::error::{GraphError, ShapeError};
@@ -194,17 +198,24 @@ pub use windlass_runtime::onnx;
 pub use windlass_runtime::profile::{KernelTime, Profile};
 pub use windlass_runtime::schedule::Schedule;
 pub use windlass_runtime::tensor::{NamedShapes, NamedTensors};
-pub use windlass_runtime::trainer::{NonFiniteOrigin, Stage};
+pub use windlass_runtime::trainer::{
+    Average, EarlyStopping, EpochReport, FitEnd, FitEvent, FitOptions, FitSchedule, History, Monitor,
+    NonFiniteOrigin, Plateau, Progress, RangeTest, RatePoint, RateSearch, Stage,
+};
 pub use windlass_runtime::{
-    Error, LabelSequences, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport,
-    Stream, Streaming, Target, Trainer, TrainerOptions, Tuning, checkpoint, data, initialize, metrics,
-    object, schedule, text, tuning,
+    Error, Evaluation, EvaluationOptions, LabelSequences, LoadOptions, MemoryReport, Model, Options,
+    Parameters, Predictor, StepReport, Stream, Streaming, Target, Trainer, TrainerOptions, Tuning,
+    checkpoint, data, initialize, metrics, object, schedule, text, tuning,
 };
 
 pub mod convolution {
     #![doc = include_str!("../docs/convolution.md")]
 
     pub use windlass_compiler::ops::conv::{AffineMap, affine_map};
+}
+
+pub mod training {
+    #![doc = include_str!("../docs/training.md")]
 }
 
 pub mod sequences {

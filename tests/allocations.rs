@@ -4,7 +4,11 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use windlass::{Binding, Dynamic, Model, Optimizer, Options, Predictor, Trainer, TrainerOptions, network};
+use windlass::data::TensorDataset;
+use windlass::{
+    Binding, Dynamic, FitOptions, Model, Optimizer, Options, Predictor, Progress, Trainer, TrainerOptions,
+    network,
+};
 
 network! {
     network Tagger(frames: [T, 4]) -> [T, 3] { f1: linear(8); relu; f2: linear(3) }
@@ -161,6 +165,23 @@ fn repeated_runs_and_steps_ask_for_no_memory() -> Outcome {
             let counted = requests(|| trainer.step(&images, &labels).map(drop))?;
             assert_eq!(counted, 0, "training step, {case}");
             assert_eq!(trainer.outputs().len(), batch * 3);
+
+            // A fit allocates for each epoch, not for each step.
+            let mut epoch = |batches: usize| -> Result<usize, windlass::Error> {
+                let count = batches * batch;
+                let images = ndarray::Array4::from_elem((count, 2, 12, 12), 0.5);
+                let labels: Vec<i32> = (0..count as i32).map(|item| item % 3).collect();
+                let data = TensorDataset::new(images, labels)?;
+                let (data, trained) = (data.in_order(batch)?, trainer.history().epochs.len() as u64);
+                let fit = |epochs| FitOptions { progress: Progress::Silent, ..FitOptions::epochs(epochs) };
+                trainer.fit(&data, &(), fit(trained + 1))?;
+                let before = REQUESTS.load(Ordering::Relaxed);
+                trainer.fit(&data, &(), fit(trained + 2))?;
+                Ok(REQUESTS.load(Ordering::Relaxed) - before)
+            };
+            // The history grows meanwhile, so that the later one may not ask for less.
+            let many = epoch(40)?;
+            assert!(epoch(2)? >= many, "a fit of 40 steps asks for memory {many} times, {case}");
         }
     }
     Ok(())

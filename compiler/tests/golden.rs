@@ -1,5 +1,5 @@
 //! Compares the interpreter, the gradients and the optimisers with PyTorch, through golden files written by
-//! `tests/golden/make.py`.
+//! `tests/golden/make.py` and the scripts beside it.
 
 mod support;
 
@@ -82,6 +82,8 @@ struct Training {
     graph: String,
     options: TrainingOptions,
     learning_rate: f64,
+    #[serde(default)]
+    average_decay: Option<f64>,
     x: Golden,
     target: Golden,
     parameters: BTreeMap<String, Golden>,
@@ -387,6 +389,10 @@ impl Training {
                 let correction = correction.map(T::from_f64).to_vec();
                 bindings.insert(names::CORRECTION.to_owned(), Array::new([2], correction));
             }
+            if let Some(decay) = self.average_decay {
+                let share = if index == 0 { 1.0 } else { 1.0 - decay };
+                bindings.insert(names::AVERAGE_SHARE.to_owned(), Array::scalar(T::from_f64(share)));
+            }
             let outcome = run(&graph, self.x.sizes[0], &bindings)
                 .unwrap_or_else(|error| panic!("{}: {error}", self.name));
             let what = format!("{}, step {index}", self.name);
@@ -407,9 +413,11 @@ impl Training {
 
 #[test]
 fn optimizers() {
-    for training in read::<Vec<Training>>("optimizer.json") {
-        training.check::<f64>();
-        training.check::<f32>();
+    for file in ["optimizer.json", "adaptive.json"] {
+        for training in read::<Vec<Training>>(file) {
+            training.check::<f64>();
+            training.check::<f32>();
+        }
     }
 }
 
@@ -422,7 +430,8 @@ fn every_operator_is_compared() {
         .into_iter()
         .flat_map(|file| read::<Vec<Layer>>(&file))
         .map(|layer| layer.graph().0);
-    let trainings = read::<Vec<Training>>("optimizer.json").into_iter().map(|training| training.graph());
+    let trainings = ["optimizer.json", "adaptive.json"].into_iter().flat_map(read::<Vec<Training>>);
+    let trainings = trainings.map(|training| training.graph());
     let losses = read::<Vec<TrainedLoss>>("trained_loss.json").into_iter().map(|loss| loss.graph());
     let compared: BTreeSet<&str> = layers
         .chain(trainings)

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 use windlass::data::fashion_mnist::{FashionMnist, SYSTEM_DIRECTORY};
-use windlass::schedule::{Rule, Schedule};
-use windlass::{Error, Optimizer};
+use windlass::{Error, FitOptions, FitSchedule, Optimizer, Schedule};
 
 /// Trains LeNet on images of clothing, and shows what it learned.
 #[derive(Clone, Debug, Parser)]
@@ -99,17 +98,20 @@ impl Arguments {
 }
 
 impl Plan {
-    /// The learning rate of each of `steps` steps.
-    pub(crate) fn schedule(&self, steps: u64) -> Result<Schedule, Error> {
+    /// The epochs, and the learning rate of each step.
+    pub(crate) fn fit(&self) -> FitOptions {
+        let schedule = match self.recipe {
+            Recipe::Quick => FitSchedule::one_cycle(self.learning_rate),
+            Recipe::Book => FitSchedule::OfTrainer,
+        };
+        FitOptions { schedule, ..FitOptions::epochs(self.epochs) }
+    }
+
+    /// The constant learning rate, if there is one.
+    pub(crate) fn schedule(&self) -> Result<Option<Schedule>, Error> {
         match self.recipe {
-            Recipe::Quick => Schedule::new(Rule::OneCycle {
-                peak_rate: self.learning_rate,
-                warm_up: (steps * 3 / 10).max(1),
-                steps: steps.max(2),
-                start_factor: 0.04,
-                final_factor: 0.001,
-            }),
-            Recipe::Book => Schedule::constant(self.learning_rate),
+            Recipe::Quick => Ok(None),
+            Recipe::Book => Schedule::constant(self.learning_rate).map(Some),
         }
     }
 

@@ -16,14 +16,14 @@ mod failure;
 mod picture;
 mod pictures;
 mod report;
-mod training;
 
 use std::error::Error;
 use std::fs;
 use std::process::ExitCode;
 
 use clap::Parser;
-use windlass::data::{DataLoader, FashionMnist, LoaderOptions, Normalization};
+use windlass::data::{Batch, DataLoader, FashionMnist, LoaderOptions, Normalization};
+use windlass::ndarray::ArrayD;
 use windlass::{Loss, Model, Options, Predictor, Trainer, TrainerOptions, network};
 
 use arguments::Arguments;
@@ -76,35 +76,47 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let training = TrainerOptions {
         loss: Loss::CrossEntropy,
         optimizer: plan.optimizer(),
-        schedule: Some(plan.schedule(plan.epochs * train.len() as u64)?),
+        schedule: plan.schedule()?,
         ..TrainerOptions::default()
     };
     let mut trainer = Trainer::new(model, training)?;
     println!("{}\n", trainer.memory(plan.batch_size));
-    let epochs = training::train(&mut trainer, &train, &test, plan.epochs)?;
+    let history = trainer.fit(&train, &test, plan.fit())?;
     let model = trainer.into_model();
 
-    let evaluation = training::evaluate(&test, |pixels| model.forward(pixels))?;
-    report::print_classes(&evaluation, test.dataset())?;
+    let scores = scores(&test, |batch| model.forward(batch))?;
+    report::print_classes(&scores, test.dataset())?;
 
     let weights = output.join("lenet.safetensors");
     model.save(&weights)?;
     let predictor = Predictor::<LeNet>::load_with(&weights, &options)?;
-    if training::evaluate(&test, |pixels| predictor.forward(pixels))?.scores != evaluation.scores {
+    if self::scores(&test, |batch| predictor.forward(batch))? != scores {
         return Err("the reloaded network predicts something else than the saved one".into());
     }
     println!("{} holds the weights; reloaded, they predict the same", report::shown(&weights));
 
     let curves = output.join("curves.png");
-    pictures::draw_curves(&epochs, &curves)?;
+    pictures::draw_curves(&history, &curves)?;
     println!("{} shows loss and accuracy, epoch by epoch", report::shown(&curves));
     let filters = output.join("filters.png");
     pictures::draw_filters(&model, &test, &filters)?;
     println!("{} shows the filters of the first layer", report::shown(&filters));
     let predictions = output.join("predictions.png");
-    pictures::draw_predictions(test.dataset(), &evaluation.scores, &predictions)?;
+    pictures::draw_predictions(test.dataset(), &scores, &predictions)?;
     println!("{} shows test images with their true and predicted classes", report::shown(&predictions));
 
-    println!("test accuracy: {:.4}", evaluation.accuracy);
+    println!("test accuracy: {:.4}", model.evaluate(&test)?.accuracy().unwrap_or_default());
     Ok(())
+}
+
+/// A score for each image and class; `forward` computes those of a batch.
+fn scores(
+    loader: &DataLoader<'_>,
+    forward: impl Fn(&Batch) -> Result<ArrayD<f32>, windlass::Error>,
+) -> Result<Vec<f32>, windlass::Error> {
+    let mut scores = Vec::new();
+    for batch in loader.epoch(0) {
+        scores.extend(forward(&batch)?);
+    }
+    Ok(scores)
 }

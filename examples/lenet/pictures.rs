@@ -9,11 +9,10 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 use windlass::data::{DataLoader, ImageDataset};
 use windlass::metrics::argmax;
-use windlass::{Model, network};
+use windlass::{Evaluation, History, Model, network};
 
 use crate::LeNet;
 use crate::picture::{BLACK, BLUE, FONT, GREY, LIGHT, Lettering, Picture, RED, SAMPLES, diverging, grey};
-use crate::training::{Epoch, log_softmax};
 
 network! {
     /// The first layer of [`LeNet`] alone.
@@ -31,16 +30,18 @@ struct Line {
 }
 
 /// Draws loss and accuracy of training and test images over the epochs.
-pub(crate) fn draw_curves(epochs: &[Epoch], path: &Path) -> Result<(), Box<dyn Error>> {
-    let lines = |train: fn(&Epoch) -> f64, test: fn(&Epoch) -> f64| {
-        [("training", BLUE, train), ("test", RED, test)].map(|(name, color, value)| Line {
+pub(crate) fn draw_curves(history: &History, path: &Path) -> Result<(), Box<dyn Error>> {
+    let lines = |value: fn(&Evaluation) -> f64| {
+        let train = history.epochs.iter().map(|epoch| value(&epoch.training)).collect();
+        let test = history.epochs.iter().filter_map(|epoch| epoch.validation.as_ref().map(value)).collect();
+        [("training", BLUE, train), ("test", RED, test)].map(|(name, color, values)| Line {
             name,
             color,
-            values: epochs.iter().map(value).collect(),
+            values,
         })
     };
-    let losses = lines(|epoch| epoch.train_loss, |epoch| epoch.test_loss);
-    let accuracies = lines(|epoch| epoch.train_accuracy, |epoch| epoch.test_accuracy);
+    let losses = lines(|results| results.loss);
+    let accuracies = lines(|results| results.accuracy().unwrap_or_default());
     let largest_loss = losses.iter().flat_map(|line| &line.values).copied().fold(0.1, f64::max);
 
     let mut picture = Picture::new(1000, 420);
@@ -178,7 +179,7 @@ pub(crate) fn draw_predictions(
         }
         let shades: Vec<_> = example.pixels.iter().map(|&pixel| grey(f32::from(pixel) / 255.0)).collect();
         picture.cells(corner, CELL, width, &shades)?;
-        let sure = log_softmax(scores)[predicted].exp() * 100.0;
+        let sure = 100.0 / scores.iter().map(|score| (score - scores[predicted]).exp()).sum::<f32>();
         let middle = corner.0 + size.0 / 2;
         let seen = Lettering { color, bold: true, size: 12, ..Lettering::LABEL };
         picture.text(&format!("{} {sure:.0} %", names[predicted]), (middle, corner.1 + size.1 + 16), seen)?;

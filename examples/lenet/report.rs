@@ -7,13 +7,11 @@ use std::path::Path;
 use windlass::data::ImageDataset;
 use windlass::metrics::ConfusionMatrix;
 
-use crate::training::Evaluation;
-
 /// Prints the confusion matrix with the figures of each class, and the three most frequent errors in words.
-pub(crate) fn print_classes(evaluation: &Evaluation, dataset: &ImageDataset) -> Result<(), Box<dyn Error>> {
+pub(crate) fn print_classes(scores: &[f32], dataset: &ImageDataset) -> Result<(), Box<dyn Error>> {
     let names = dataset.class_names();
     let mut matrix = ConfusionMatrix::new(names)?;
-    matrix.record(&evaluation.scores, dataset.labels())?;
+    matrix.record(scores, dataset.labels())?;
     print!("\n{matrix}");
 
     let classes = matrix.classes();

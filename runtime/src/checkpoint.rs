@@ -12,6 +12,7 @@ use ndarray::{ArrayD, Dimension, IxDyn};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata as Header, TensorInfo};
 use serde::{Deserialize, Serialize};
+use windlass_compiler::graph::Graph;
 
 pub use self::loading::LoadOptions;
 use crate::atomic_file;
@@ -215,21 +216,34 @@ impl Checkpoint {
     }
 
     /// Reads the tensors of a network from a file of that network (or of another one, if the options allow it), renamed
-    /// by the options. Tensors whose names satisfy `is_ignored` are skipped.
+    /// by the options; not those that the options allow to be missing. Tensors whose names satisfy `is_ignored` are
+    /// skipped.
     ///
     /// # Errors
     /// Like [`Checkpoint::load_for`], and [`Error::CheckpointNetwork`].
     pub(crate) fn load_network(
         path: &Path,
-        network: &str,
+        graph: &Graph,
         expected: &NamedShapes,
         is_ignored: impl Fn(&str) -> bool,
         options: &LoadOptions,
     ) -> Result<Self, Error> {
-        let mut reader = Reader::open(path)?;
-        let (infos, mismatches) = options.apply(std::mem::take(&mut reader.infos));
+        let (mut reader, network) = (Reader::open(path)?, graph.name());
+        let (infos, mismatches) = options.apply(std::mem::take(&mut reader.infos), graph);
         reader.infos = infos;
-        reader.check(expected, is_ignored, mismatches)?;
+        // What may be missing is also skipped in another shape.
+        let is_kept = |name: &str, shape: &[usize]| {
+            let found = reader.infos.get(name).is_some_and(|info| info.shape == shape);
+            found || !options.may_be_missing(name)
+        };
+        let kept: NamedShapes = expected
+            .iter()
+            .filter(|(name, shape)| is_kept(name, shape))
+            .map(|(name, shape)| (name.clone(), shape.clone()))
+            .collect();
+        let is_ignored =
+            |name: &str| is_ignored(name) || expected.contains_key(name) || options.is_skipped(name);
+        reader.check(&kept, is_ignored, mismatches)?;
         let named = reader.metadata.as_ref().map(|metadata| metadata.network.as_str());
         match named.filter(|named| !named.is_empty() && *named != network) {
             Some(got) if !options.any_network => {
@@ -238,7 +252,7 @@ impl Checkpoint {
             }
             _ => {}
         }
-        let names: Vec<String> = expected.keys().cloned().collect();
+        let names: Vec<String> = kept.into_keys().collect();
         reader.read(&names, NonFinite::Refuse)
     }
 }

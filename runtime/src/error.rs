@@ -340,6 +340,23 @@ pub enum Error {
         origin: Option<Box<NonFiniteOrigin>>,
     },
 
+    /// A step of a fit had a loss that is NaN or infinite.
+    #[error(
+        "the loss of `{network}` is {loss} at step {step}, at a learning rate of {learning_rate:e}: take a smaller rate \
+         (`Trainer::find_learning_rate` finds one) or clip the gradients; with `check_finite`, the trainer names the first \
+         layer that fails"
+    )]
+    Diverged {
+        /// The network.
+        network: String,
+        /// The step, counted from 0.
+        step: u64,
+        /// The loss.
+        loss: f32,
+        /// The learning rate.
+        learning_rate: f64,
+    },
+
     /// A read, write or list operation failed in the operating system.
     #[error("could not {action} {}: {reason}", path.display())]
     Io {

@@ -101,6 +101,17 @@ impl<N: AnyNetwork> Forward<N> {
         self.start(parameters, feeds.as_ref(), outputs, sizes)?.execute(parameters.version())
     }
 
+    /// Runs the network on inputs in declaration order, and writes results to existing memory.
+    pub(crate) fn run_feeds<'b>(
+        &'b self,
+        parameters: &'b Parameters,
+        feeds: &'b [Feed<'_>],
+        outputs: impl Iterator<Item = &'b mut [f32]>,
+        sizes: &Sizes,
+    ) -> Result<(), Error> {
+        self.start(parameters, feeds, outputs, sizes.clone())?.execute(parameters.version())
+    }
+
     /// Measures runs on the same batch, kernel by kernel.
     pub(crate) fn profile(
         &self,

@@ -1,6 +1,18 @@
-//! Metrics of classification, accuracy and the confusion matrix with precision, recall and F1; and perplexity.
+//! Metrics of classification: accuracy, top-k accuracy, the area under the ROC curve, and the confusion matrix with
+//! precision, recall and F1; of regression; and perplexity. [`Metric`] names those that a training loop computes.
+
+mod auc;
+mod metric;
+mod regression;
+mod top_k;
 
 use std::fmt;
+
+pub use self::auc::RocAuc;
+pub use self::metric::Metric;
+pub(crate) use self::metric::Tallies;
+pub use self::regression::RegressionErrors;
+pub use self::top_k::TopK;
 
 use crate::error::Error;
 
@@ -87,10 +99,14 @@ impl Accuracy {
     /// [`Error::Count`] if the numbers do not match, [`Error::LabelOutOfRange`]; nothing is added then.
     pub fn record(&mut self, scores: &[f32], labels: &[i32]) -> Result<(), Error> {
         for (label, prediction) in predictions(scores, labels, self.classes)? {
-            self.total += 1;
-            self.correct += u64::from(prediction == Some(label));
+            self.add(prediction, label);
         }
         Ok(())
+    }
+
+    fn add(&mut self, prediction: Option<usize>, label: usize) {
+        self.total += 1;
+        self.correct += u64::from(prediction == Some(label));
     }
 
     /// Examples predicted correctly.
@@ -154,14 +170,18 @@ impl ConfusionMatrix {
     /// # Errors
     /// [`Error::Count`] if the numbers do not match, [`Error::LabelOutOfRange`]; nothing is added then.
     pub fn record(&mut self, scores: &[f32], labels: &[i32]) -> Result<(), Error> {
-        let classes = self.classes();
-        for (label, prediction) in predictions(scores, labels, classes)? {
-            match prediction {
-                Some(predicted) => self.counts[label * classes + predicted] += 1,
-                None => self.undefined[label] += 1,
-            }
+        for (label, prediction) in predictions(scores, labels, self.classes())? {
+            self.add(prediction, label);
         }
         Ok(())
+    }
+
+    fn add(&mut self, prediction: Option<usize>, label: usize) {
+        let classes = self.classes();
+        match prediction {
+            Some(predicted) => self.counts[label * classes + predicted] += 1,
+            None => self.undefined[label] += 1,
+        }
     }
 
     /// The number of classes.
@@ -258,12 +278,8 @@ fn check_classes(classes: usize) -> Result<(), Error> {
     if classes == 0 { Err(Error::setting("classes", 0, "at least 1")) } else { Ok(()) }
 }
 
-/// Each label with its prediction, after checking all of them.
-fn predictions<'a>(
-    scores: &'a [f32],
-    labels: &'a [i32],
-    classes: usize,
-) -> Result<impl Iterator<Item = (usize, Option<usize>)> + 'a, Error> {
+/// Checks that there is a row of scores for each label, and that labels are classes.
+fn check_counts(scores: &[f32], labels: &[i32], classes: usize) -> Result<(), Error> {
     if scores.len() != labels.len() * classes {
         let expected = format!("{} labels of {classes} classes", labels.len());
         return Err(Error::Count { what: "scores", got: scores.len(), expected });
@@ -272,6 +288,16 @@ fn predictions<'a>(
     if let Some(index) = labels.iter().position(|&label| !names_a_class(label)) {
         return Err(Error::LabelOutOfRange { index, label: labels[index], classes });
     }
+    Ok(())
+}
+
+/// Each label with its prediction, after checking all of them.
+fn predictions<'a>(
+    scores: &'a [f32],
+    labels: &'a [i32],
+    classes: usize,
+) -> Result<impl Iterator<Item = (usize, Option<usize>)> + 'a, Error> {
+    check_counts(scores, labels, classes)?;
     Ok(labels.iter().map(|&label| label as usize).zip(scores.chunks_exact(classes).map(argmax)))
 }
 

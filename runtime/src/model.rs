@@ -11,12 +11,14 @@ use windlass_compiler::pipeline::CompileTimes;
 use windlass_compiler::shape::Sizes;
 
 use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
+use crate::data::Batches;
 use crate::error::Error;
+use crate::evaluation::{Evaluation, EvaluationOptions, Evaluator};
 use crate::executor::Executor;
 use crate::forward::Forward;
 use crate::memory::MemoryReport;
 use crate::network::ports::Ports;
-use crate::network::{AnyNetwork, Network};
+use crate::network::{AnyNetwork, Feed, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::predictor::Predictor;
@@ -186,6 +188,57 @@ impl<N: AnyNetwork> Model<N> {
         self.forward.run_into(&self.parameters, inputs.into(), outputs)
     }
 
+    /// The loss and the metrics on a data set: by default the cross-entropy and the accuracy. They are means over all
+    /// samples.
+    ///
+    /// ```
+    /// use windlass_compiler::graph::{Builder, Layer};
+    /// use windlass_runtime::Dynamic;
+    /// use windlass_runtime::data::TensorDataset;
+    ///
+    /// let mut builder = Builder::new("Points");
+    /// let x = builder.input("point", &[2])?;
+    /// let y = builder.layer("f1", &Layer::linear(3), x)?;
+    /// builder.output("class", y)?;
+    /// let model = Dynamic::new(builder.finish()?)?.model(0)?;
+    ///
+    /// let data = TensorDataset::new(vec![0.5; 2 * 100], vec![1; 100])?;
+    /// let evaluation = model.evaluate(&data.in_order(64)?)?;
+    /// assert_eq!(evaluation.examples, 100);
+    /// println!("{evaluation}"); // loss 1.0986, accuracy 0.0000
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Model::evaluate_with`].
+    pub fn evaluate<B: Batches>(&self, data: &B) -> Result<Evaluation, Error> {
+        self.evaluate_with(data, &EvaluationOptions::default())
+    }
+
+    /// Like [`Model::evaluate`], with another loss or other metrics.
+    ///
+    /// # Errors
+    /// [`Error::Autodiff`] for a loss that does not fit the network, such as the cross-entropy of a softmax;
+    /// [`Error::Setting`] for a metric that does not fit the loss, or data without batches; [`Error::Compile`]; those of
+    /// [`Model::forward`] and, for the targets, of [`Trainer::step`](crate::Trainer::step).
+    pub fn evaluate_with<B: Batches>(
+        &self,
+        data: &B,
+        options: &EvaluationOptions,
+    ) -> Result<Evaluation, Error> {
+        Evaluator::new(self, options)?.run(self, data)
+    }
+
+    /// Runs the network on inputs in declaration order, and writes results to existing memory.
+    pub(crate) fn run_feeds<'b>(
+        &'b self,
+        feeds: &'b [Feed<'_>],
+        outputs: impl Iterator<Item = &'b mut [f32]>,
+        sizes: &Sizes,
+    ) -> Result<(), Error> {
+        self.forward.run_feeds(&self.parameters, feeds, outputs, sizes)
+    }
+
     /// Measures the time of [`Model::forward`] by kernel, over `runs` runs on the same batch. The profile prints as a
     /// table.
     ///
@@ -233,6 +286,16 @@ impl<N: AnyNetwork> Model<N> {
     /// Those of [`Parameters::set`].
     pub fn set_parameter(&mut self, name: &str, values: &ArrayD<f32>) -> Result<(), Error> {
         self.parameters.set(name, values)
+    }
+
+    /// Replaces the parameters and states by those of a file, except for those that [`LoadOptions::ignore_missing`]
+    /// allows to be missing: a pretrained network keeps its own, new head.
+    ///
+    /// # Errors
+    /// Those of [`Parameters::load`]; nothing is replaced then.
+    pub fn load_parameters(&mut self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<(), Error> {
+        let tensors = crate::parameters::read(self.network().graph(), path.as_ref(), options)?;
+        tensors.iter().try_for_each(|(name, tensor)| self.parameters.set(name, tensor))
     }
 
     /// The options it was compiled with.

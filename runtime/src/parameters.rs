@@ -52,7 +52,8 @@ impl Parameters {
 
     /// Values from a file written by a model or trainer of Windlass, or by another library. The file's optimiser state
     /// and PyTorch's batch counters are skipped. [`Model::with_parameters`](crate::Model::with_parameters) makes a
-    /// model of them.
+    /// model of them. Parameters that [`LoadOptions::ignore_missing`] allows to be missing get initial values of the seed 0;
+    /// [`Model::load_parameters`](crate::Model::load_parameters) keeps those of a model.
     ///
     /// ```no_run
     /// use windlass_runtime::network::Network;
@@ -79,11 +80,14 @@ impl Parameters {
         path: impl AsRef<Path>,
         options: &LoadOptions,
     ) -> Result<Self, Error> {
-        let (graph, name) = (network.graph(), network.name());
-        let shapes = shapes_of(graph);
-        let is_state = |name: &str| name.starts_with(names::OPTIMIZER_PREFIX);
-        let checkpoint = Checkpoint::load_network(path.as_ref(), name, &shapes, is_state, options)?;
-        Ok(Self::from_named(graph, checkpoint.tensors))
+        let graph = network.graph();
+        let (mut tensors, shapes) = (read(graph, path.as_ref(), options)?, shapes_of(graph));
+        if tensors.len() < shapes.len() {
+            for (name, tensor) in initialize(graph, 0)? {
+                tensors.entry(name).or_insert(tensor);
+            }
+        }
+        Ok(Self::from_named(graph, tensors))
     }
 
     /// Creates parameters from tensors that are known to fit the graph.
@@ -203,6 +207,12 @@ impl Parameters {
         self.version = new_version();
         self.tensors.iter_mut().map(|tensor| tensor.as_slice_mut().map(Binding::Written))
     }
+}
+
+/// The tensors of a file, without an optimiser's state.
+pub(crate) fn read(graph: &Graph, path: &Path, options: &LoadOptions) -> Result<NamedTensors, Error> {
+    let is_state = |name: &str| name.starts_with(names::OPTIMIZER_PREFIX);
+    Ok(Checkpoint::load_network(path, graph, &shapes_of(graph), is_state, options)?.tensors)
 }
 
 /// A version that is unique in this process.

@@ -3,6 +3,8 @@
 mod batch;
 mod carried;
 mod controls;
+mod files;
+mod fit;
 mod graph;
 mod non_finite;
 mod options;
@@ -11,7 +13,6 @@ mod sequences;
 mod target;
 
 use std::fmt;
-use std::path::Path;
 
 use ndarray::{ArrayD, ArrayViewD};
 use windlass_compiler::autodiff::names;
@@ -22,29 +23,30 @@ use windlass_compiler::pipeline::CompileTimes;
 use windlass_compiler::plan::SlotKind;
 use windlass_compiler::shape::Sizes;
 
-pub(crate) use self::batch::single_value;
+pub(crate) use self::batch::{Targets, set_rows, single_value};
 use self::carried::Carried;
-use self::controls::Controls;
+pub(crate) use self::controls::Controls;
+pub use self::fit::{
+    EarlyStopping, EpochReport, FitEnd, FitEvent, FitOptions, FitSchedule, History, Monitor, Plateau,
+    Progress, RangeTest, RatePoint, RateSearch,
+};
 pub(crate) use self::graph::step_graph;
 pub use self::non_finite::{NonFiniteOrigin, Stage};
-pub use self::options::TrainerOptions;
-use self::options::check_optimizer;
+pub use self::options::{Average, TrainerOptions};
 use self::output::Output;
 pub use self::sequences::LabelSequences;
-use self::sequences::{LabelRows, label_rows};
+pub(crate) use self::sequences::{LabelRows, label_rows};
 pub use self::target::Target;
-use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
 use crate::error::Error;
 use crate::executor::{Binding, Executor, Run};
 use crate::forward::{bind_inputs, input_slots, parameter_slots};
 use crate::memory::{MemoryReport, bytes};
 use crate::model::Model;
 use crate::network::ports::Least;
-use crate::network::{AnyNetwork, Feed, Network};
-use crate::options::Options;
+use crate::network::{AnyNetwork, Feed};
 use crate::parameters::Parameters;
 use crate::profile::Profile;
-use crate::tensor::shapes_of;
+use crate::schedule::Schedule;
 
 /// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,6 +79,12 @@ pub struct Trainer<N> {
     rows: Vec<LabelRows>,
     /// Memory for the numbers of steps of a batch whose target gives none.
     all_steps: Vec<i32>,
+    /// The state of fits between epochs.
+    progress: fit::Run,
+    /// The parameters of the best epoch, if fits keep them.
+    best: Option<Parameters>,
+    /// The schedule over all steps of the fit that runs, if it has one.
+    fit_schedule: Option<Schedule>,
 }
 
 impl<N: AnyNetwork> fmt::Debug for Trainer<N> {
@@ -104,38 +112,16 @@ struct Slots {
     state: Vec<Option<usize>>,
 }
 
-impl<N: Network> Trainer<N> {
-    /// Resumes from a file written by [`Trainer::save`]. Settings may differ; the optimiser and the frozen parameters
-    /// must be the same.
-    ///
-    /// # Errors
-    /// Those of [`Trainer::new`], and those of [`Checkpoint::load_for`] for a file that cannot be read or does not fit;
-    /// [`Error::CheckpointNetwork`] and [`Error::CheckpointOptimizer`] for a file of another network or optimiser.
-    pub fn resume(path: impl AsRef<Path>, options: TrainerOptions, run: &Options) -> Result<Self, Error> {
-        Self::resume_with(path, options, run, &LoadOptions::default())
-    }
-
-    /// Like [`Trainer::resume`], for a file whose network or layers have other names.
-    ///
-    /// # Errors
-    /// Those of [`Trainer::resume`].
-    pub fn resume_with(
-        path: impl AsRef<Path>,
-        options: TrainerOptions,
-        run: &Options,
-        loading: &LoadOptions,
-    ) -> Result<Self, Error> {
-        Self::resume_of(N::VALUE, path, options, run, loading)
-    }
-}
-
 impl<N: AnyNetwork> Trainer<N> {
     /// Compiles a training step for a model, with its options and on its threads.
     ///
     /// # Errors
-    /// [`Error::Autodiff`] for a network that cannot be trained this way; [`Error::Compile`]; [`Error::Graph`] for a
+    /// [`Error::Autodiff`] for a network that cannot be trained this way; [`Error::Setting`]; [`Error::Compile`]; [`Error::Graph`] for a
     /// network whose states cannot be carried, if [`TrainerOptions::carry_states`] says so.
     pub fn new(model: Model<N>, options: TrainerOptions) -> Result<Self, Error> {
+        if let Some(average) = options.average {
+            average.check()?;
+        }
         let Stateful { graph, states } = step_graph(model.network(), &options)?;
         let (executor, times) = model.compile_beside(&graph, Mode::Training)?;
         let state = Parameters::initialized(&graph, 0)?.without(model.parameters());
@@ -162,51 +148,10 @@ impl<N: AnyNetwork> Trainer<N> {
             single_value,
             rows,
             all_steps: Vec::new(),
+            progress: fit::Run::default(),
+            best: None,
+            fit_schedule: None,
         })
-    }
-
-    /// Like [`Trainer::resume_with`], for a network given as a value.
-    ///
-    /// # Errors
-    /// Those of [`Trainer::resume`].
-    pub fn resume_of(
-        network: N,
-        path: impl AsRef<Path>,
-        options: TrainerOptions,
-        run: &Options,
-        loading: &LoadOptions,
-    ) -> Result<Self, Error> {
-        let path = path.as_ref();
-        check_optimizer(path, &options.optimizer)?;
-        let mut trainer = Self::new(Model::of(network, 0, run)?, options)?;
-        let shapes = shapes_of(&trainer.graph);
-        let name = trainer.network().name();
-        let checkpoint = Checkpoint::load_network(path, name, &shapes, |_| false, loading)?;
-        for name in trainer.model.parameters().names().to_vec() {
-            trainer.model.set_parameter(&name, &checkpoint.tensors[&name])?;
-        }
-        trainer.state =
-            Parameters::from_named(&trainer.graph, checkpoint.tensors).without(trainer.model.parameters());
-        trainer.step = checkpoint.metadata.map_or(0, |metadata| metadata.step);
-        Ok(trainer)
-    }
-
-    /// Writes parameters, optimiser state and the number of steps to a safetensors file, atomically. A [`Model`] can
-    /// load it too.
-    ///
-    /// # Errors
-    /// Those of [`Checkpoint::save`].
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let mut tensors = self.state.to_named();
-        tensors.extend(self.model.parameters().to_named());
-        let optimizer = serde_json::to_value(self.options.optimizer).unwrap_or_default();
-        let metadata = Metadata {
-            network: self.network().name().to_owned(),
-            step: self.step,
-            optimizer,
-            ..Metadata::default()
-        };
-        Checkpoint { tensors, metadata: Some(metadata) }.save(path.as_ref(), NonFinite::Refuse)
     }
 
     /// One step of gradient descent on a batch of any size.
@@ -269,7 +214,7 @@ impl<N: AnyNetwork> Trainer<N> {
         sizes: &Sizes,
         execute: impl FnOnce(Run<'_, '_>, u64) -> Result<(), Error>,
     ) -> Result<StepReport, Error> {
-        let mut controls = self.options.controls(self.step)?;
+        let mut controls = self.options.controls(self.step, self.learning_rate())?;
         controls.all_steps = std::mem::take(&mut self.all_steps);
         self.count_all_steps(&mut controls, sizes);
         let before = self.options.check_finite.then(|| (self.model.parameters().clone(), self.state.clone()));
@@ -313,7 +258,7 @@ impl<N: AnyNetwork> Trainer<N> {
         let feeds = self.network().order_inputs(inputs.into())?;
         let target = target.into();
         let sizes = self.checked_sizes(feeds.as_ref(), &target)?;
-        let mut controls = self.options.controls(self.step)?;
+        let mut controls = self.options.controls(self.step, self.learning_rate())?;
         self.count_all_steps(&mut controls, &sizes);
         self.find_in_step(feeds.as_ref(), &target, &controls, &sizes)
     }
@@ -385,7 +330,9 @@ impl<N: AnyNetwork> Trainer<N> {
         let outputs = outputs.map(|slot| bytes(slot.size, &values));
         let carried = self.carried.as_ref().map_or(0, |carried| carried.bytes(sizes.batch()));
         MemoryReport {
-            parameters: model.parameters + self.state.bytes(),
+            parameters: model.parameters
+                + self.state.bytes()
+                + self.best.as_ref().map_or(0, Parameters::bytes),
             prepacked: model.prepacked + step.prepacked,
             batched: outputs.fold(step.batched, usize::saturating_add).saturating_add(carried),
             ..step
@@ -442,6 +389,20 @@ impl<N: AnyNetwork> Trainer<N> {
     /// Those of [`Model::set_parameter`].
     pub fn set_parameter(&mut self, name: &str, values: &ArrayD<f32>) -> Result<(), Error> {
         self.model.set_parameter(name, values)
+    }
+
+    /// The running averages of the parameters, with the present running statistics and frozen parameters:
+    /// [`Model::with_parameters`] makes a model of them. [`None`] without [`TrainerOptions::average`], or before the first
+    /// step.
+    pub fn averaged(&self) -> Option<Parameters> {
+        self.options.average.filter(|_| self.step > 0)?;
+        let mut averaged = self.model.parameters().clone();
+        for name in self.model.parameters().names() {
+            if let Some(average) = self.state.get(&names::average(name)) {
+                averaged.set(name, &average.to_owned()).ok()?;
+            }
+        }
+        Some(averaged)
     }
 
     /// Ends the training.

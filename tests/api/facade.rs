@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use windlass::{
-    Accuracy, AutodiffError, Builder, CompileError, CompileOptions, CompileTimes, Convolution, Costs,
-    DataSetProblem, Error, Features, Graph, Im2col, KernelTime, Layer, Layouts, LoadOptions, Loss, Model,
-    NamedTensors, Optimizer, Options, PassOptions, PlanError, PlanOptions, Program, Savings, Schedule,
-    TensorMismatch, Trainer, TrainerOptions, network,
+    Accuracy, AutodiffError, Average, Builder, CompileError, CompileOptions, CompileTimes, Convolution,
+    Costs, DataSetProblem, Error, Features, Graph, Im2col, KernelTime, Layer, Layouts, LoadOptions, Loss,
+    Model, NamedTensors, Optimizer, Options, ParameterGroup, PassOptions, PlanError, PlanOptions, Program,
+    Savings, Schedule, TensorMismatch, Trainer, TrainerOptions, network,
 };
 
 const README: &str = include_str!("../../README.md");
@@ -109,6 +109,8 @@ fn options_of_training_and_loading_are_set() -> Result<(), Error> {
         losses: Vec::new(),
         optimizer: Optimizer::Adam { beta1: 0.9, beta2: 0.99, epsilon: 1e-7, weight_decay: 0.01 },
         schedule: Some(Schedule::constant(0.01)?),
+        groups: vec![ParameterGroup::new("*.bias").rate(2.0).weight_decay(0.0)],
+        average: Some(Average::Exponential { decay: 0.99 }),
         clip_value: Some(0.5),
         clip_norm: Some(1.0),
         frozen: BTreeSet::from(["c1".to_owned()]),

@@ -10,6 +10,7 @@ mod ctc;
 mod dynamic;
 mod exchange;
 mod facade;
+mod fit;
 mod forms;
 mod language;
 mod lengths;

@@ -7,7 +7,10 @@ use crate::support::numbers::{Outcome, all_bits, noise};
 use crate::support::{Images, Points, images, labels, serial};
 use ndarray::{Array2, ArrayD, Axis};
 use tempfile::TempDir;
-use windlass::{Error, Loss, Model, Optimizer, Options, Schedule, Stage, Trainer, TrainerOptions, network};
+use windlass::{
+    Average, Error, Loss, Model, Optimizer, Options, ParameterGroup, Schedule, Stage, Trainer,
+    TrainerOptions, network,
+};
 
 network! {
     network Normalized(point: [2]) -> [2] { f1: linear(3); n1: batch_norm; tanh; f2: linear(2) }
@@ -63,6 +66,114 @@ fn training_resumes_with_momentum() -> Outcome {
 #[test]
 fn training_resumes_with_adam_on_two_threads() -> Outcome {
     resumes(Optimizer::adam(), 2)
+}
+
+#[test]
+fn training_resumes_with_optimizers_that_scale_gradients() -> Outcome {
+    let centred =
+        Optimizer::RmsProp { alpha: 0.9, epsilon: 1e-6, momentum: 0.5, centered: true, weight_decay: 0.01 };
+    let others = [Optimizer::rms_prop(), Optimizer::adagrad(), Optimizer::adadelta(), Optimizer::lion()];
+    [centred].into_iter().chain(others).try_for_each(|optimizer| resumes(optimizer, 1))
+}
+
+#[test]
+fn every_optimizer_lowers_the_loss_at_its_usual_rate() -> Outcome {
+    for optimizer in [
+        Optimizer::sgd(),
+        Optimizer::momentum(0.9),
+        Optimizer::nesterov(0.9),
+        Optimizer::adam(),
+        Optimizer::adam_w(),
+        Optimizer::rms_prop(),
+        Optimizer::adagrad(),
+        Optimizer::adadelta(),
+        Optimizer::lion(),
+    ] {
+        let options = TrainerOptions { optimizer, ..TrainerOptions::default() };
+        let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
+        let points = noise(2 * 64, 9);
+        let labels: Vec<i32> = points.chunks(2).map(|point| i32::from(point[0] > point[1])).collect();
+        let first = trainer.step(&points, &labels)?;
+        for _ in 0..200 {
+            trainer.step(&points, &labels)?;
+        }
+        let last = trainer.step(&points, &labels)?;
+        assert!(last.loss < 0.95 * first.loss, "{}: {} to {}", optimizer.name(), first.loss, last.loss);
+    }
+    Ok(())
+}
+
+#[test]
+fn groups_have_rates_of_their_own() -> Outcome {
+    let after_a_step = |groups| -> Result<_, Box<dyn std::error::Error>> {
+        let options = TrainerOptions { groups, ..TrainerOptions::default() };
+        let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
+        trainer.step(noise(2 * 8, 9), &[0, 1, 0, 1, 1, 1, 0, 1])?;
+        Ok(trainer.into_model())
+    };
+    let before = Model::<Points>::with_options(1, &serial())?;
+    let plain = after_a_step(Vec::new())?;
+    let grouped =
+        after_a_step(vec![ParameterGroup::new("*.bias").rate(0.0), ParameterGroup::new("f*").rate(2.0)])?;
+    let of = |model: &Model<Points>, name: &str| model.parameter(name).map(|tensor| tensor.to_owned());
+    for name in ["f1.weight", "f2.weight"] {
+        let [old, plain, twice] = [&before, &plain, &grouped].map(|model| of(model, name).ok_or(name));
+        let (old, plain, twice) = (old?, plain?, twice?);
+        let expected = &old + 2.0 * (&plain - &old);
+        assert!((&twice - &expected).iter().all(|error| error.abs() < 1e-6), "{name}");
+    }
+    for name in ["f1.bias", "f2.bias"] {
+        assert_eq!(of(&grouped, name), of(&before, name));
+        assert_ne!(of(&plain, name), of(&before, name));
+    }
+    let error = after_a_step(vec![ParameterGroup::new("f3")]).unwrap_err().to_string();
+    assert!(error.contains("the parameter group `f3` has no parameter; there are `f1.weight`"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn averages_follow_the_parameters() -> Outcome {
+    for average in [Average::Exponential { decay: 0.75 }, Average::Equal { from_step: 2 }] {
+        let options = TrainerOptions {
+            average: Some(average),
+            frozen: ["f2.bias".to_owned()].into(),
+            ..TrainerOptions::default()
+        };
+        let mut trainer = Trainer::new(Model::<Normalized>::with_options(1, &serial())?, options.clone())?;
+        assert!(trainer.averaged().is_none());
+        let mut expected = ArrayD::zeros(vec![3, 2]);
+        for step in 0..6 {
+            trainer.step(noise(2 * 8, step), &[0, 1, 0, 1, 1, 1, 0, 1])?;
+            let share = match average {
+                Average::Exponential { .. } => {
+                    if step == 0 {
+                        1.0
+                    } else {
+                        0.25
+                    }
+                }
+                _ => 1.0 / (step.saturating_sub(2) + 1) as f32,
+            };
+            let new = trainer.model().parameter("f1.weight").ok_or("no weight")?.to_owned();
+            expected = &expected + share * (&new - &expected);
+        }
+        let averaged = trainer.averaged().ok_or("no averages")?;
+        let got = averaged.get("f1.weight").ok_or("no weight")?;
+        assert!((&got - &expected).iter().all(|error| error.abs() < 1e-6), "{got} is not {expected}");
+        for same in ["n1.running_mean", "f2.bias"] {
+            assert_eq!(averaged.get(same), trainer.model().parameter(same));
+        }
+        let directory = TempDir::new()?;
+        let path = directory.path().join("averages.safetensors");
+        trainer.save(&path)?;
+        let resumed = Trainer::<Normalized>::resume(&path, options, &serial())?;
+        assert_eq!(resumed.averaged().ok_or("no averages")?, averaged);
+        Model::<Normalized>::with_parameters(averaged, &serial())?;
+    }
+    let options =
+        TrainerOptions { average: Some(Average::Exponential { decay: 1.0 }), ..TrainerOptions::default() };
+    assert!(matches!(Trainer::new(Points::model(0)?, options), Err(Error::Setting { .. })));
+    Ok(())
 }
 
 #[test]

@@ -99,6 +99,17 @@ pub enum AutodiffError {
         /// The existing states: running statistics.
         states: Vec<String>,
     },
+    /// A parameter group without parameters.
+    #[error(
+        "the parameter group `{pattern}` has no parameter; there are {}",
+        parameters.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    )]
+    EmptyGroup {
+        /// Its pattern.
+        pattern: String,
+        /// The existing parameters.
+        parameters: Vec<String>,
+    },
     /// A setting outside its range.
     #[error("`{setting}` is {value:e} but must be {expected}")]
     Setting {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::AutodiffError;
+use super::names::matches;
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
 use crate::ops::source::Source;
@@ -23,12 +24,9 @@ impl Frozen {
             graph.parameters().map(|(_, parameter)| parameter.name.as_str()).collect();
         let states: Vec<&str> = graph.states().map(|(_, state)| state.name.as_str()).collect();
         let all = || parameters.iter().chain(&states).copied();
-        let stands_for = |wanted: &str, name: &str| {
-            name.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
         let unknown: Vec<UnknownName> = wanted
             .iter()
-            .filter(|wanted| !all().any(|name| stands_for(wanted, name)))
+            .filter(|wanted| !all().any(|name| matches(wanted, name)))
             .map(|wanted| UnknownName::new(wanted, &parameters, &states))
             .collect();
         if !unknown.is_empty() {
@@ -39,7 +37,7 @@ impl Frozen {
                 states: owned(states),
             });
         }
-        let is_frozen = |name: &str| wanted.iter().any(|wanted| stands_for(wanted, name));
+        let is_frozen = |name: &str| wanted.iter().any(|wanted| matches(wanted, name));
         Ok(Frozen { names: all().filter(|name| is_frozen(name)).map(str::to_owned).collect() })
     }
 

@@ -31,24 +31,33 @@ pub fn class_axis(shape: &Shape) -> usize {
     open.map_or(0, |axis| axis + 1).min(last)
 }
 
-/// Adds the losses of the options, weighted and summed, and the inputs for their labels or targets.
-pub(super) fn add(graph: &mut Graph, options: &TrainingOptions) -> Result<ValueId, AutodiffError> {
+/// A loss of a network: the output, its weight in the sum, and the names of its inputs.
+pub(super) struct Term<'o> {
+    loss: &'o Loss,
+    pub(super) output: Named,
+    weight: f64,
+    names: Names,
+}
+
+/// The losses of the options, checked against the outputs of a network.
+pub(super) fn terms<'o>(graph: &Graph, options: &'o TrainingOptions) -> Result<Vec<Term<'o>>, AutodiffError> {
     if options.losses.is_empty() {
         let output = chosen_output(graph, options.output.as_deref())?;
+        check_loss(graph, &options.loss, &output)?;
         let names = Names {
             labels: names::LABELS.to_owned(),
             target: names::TARGET.to_owned(),
             label_lengths: names::LABEL_LENGTHS.to_owned(),
             step_lengths: names::STEP_LENGTHS.to_owned(),
         };
-        return add_one(graph, &options.loss, &output, &names);
+        return Ok(vec![Term { loss: &options.loss, output, weight: 1.0, names }]);
     }
     if let Some(output) = &options.output {
         return Err(AutodiffError::OutputBesideLosses { output: output.clone() });
     }
-    let mut sum = None;
-    for (index, OutputLoss { output, loss, weight }) in options.losses.iter().enumerate() {
-        if options.losses[..index].iter().any(|other| other.output == *output) {
+    let mut terms: Vec<Term> = Vec::new();
+    for OutputLoss { output, loss, weight } in &options.losses {
+        if terms.iter().any(|other| other.output.name == *output) {
             return Err(AutodiffError::RepeatedLoss { output: output.clone() });
         }
         check(
@@ -58,13 +67,23 @@ pub(super) fn add(graph: &mut Graph, options: &TrainingOptions) -> Result<ValueI
             "at least 0, and finite as an f32",
         )?;
         let found = chosen_output(graph, Some(output))?;
+        check_loss(graph, loss, &found)?;
         let names = Names {
             labels: names::labels_of(output),
             target: names::target_of(output),
             label_lengths: names::label_lengths_of(output),
             step_lengths: names::step_lengths_of(output),
         };
-        let mut term = add_one(graph, loss, &found, &names)?;
+        terms.push(Term { loss, output: found, weight: *weight, names });
+    }
+    Ok(terms)
+}
+
+/// Adds losses, weighted and summed, and the inputs for their labels or targets.
+pub(super) fn add(graph: &mut Graph, terms: &[Term<'_>]) -> Result<ValueId, AutodiffError> {
+    let mut sum = None;
+    for Term { loss, output, weight, names } in terms {
+        let mut term = add_one(graph, loss, output, names)?;
         let mut terms = Terms { graph };
         if *weight != 1.0 {
             let weight = terms.number(*weight)?;
@@ -79,7 +98,7 @@ pub(super) fn add(graph: &mut Graph, options: &TrainingOptions) -> Result<ValueI
 }
 
 /// The names of the inputs of a loss.
-struct Names {
+pub(super) struct Names {
     labels: String,
     target: String,
     label_lengths: String,
@@ -175,7 +194,6 @@ fn check_weights(weights: &[f32], output: &Named, classes: Option<usize>) -> Res
 
 /// Adds the loss of an output, and the input for its labels or targets.
 fn add_one(graph: &mut Graph, loss: &Loss, output: &Named, names: &Names) -> Result<ValueId, AutodiffError> {
-    check_loss(graph, loss, output)?;
     let mut terms = Terms { graph };
     let Names { labels, target, .. } = names;
     let loss = match loss {

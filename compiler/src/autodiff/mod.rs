@@ -7,6 +7,7 @@
 
 mod backward;
 mod error;
+mod evaluation;
 mod frozen;
 mod losses;
 mod mode;
@@ -18,10 +19,11 @@ mod training;
 
 pub use backward::Backward;
 pub use error::AutodiffError;
+pub use evaluation::loss_graph;
 pub use frozen::UnknownName;
 pub use losses::class_axis;
 pub use mode::training_mode;
-pub use options::{Loss, Optimizer, OutputLoss, TrainingOptions};
+pub use options::{Loss, Optimizer, OutputLoss, ParameterGroup, TrainingOptions};
 pub use training::training_graph;
 
 use crate::entity::ValueId;

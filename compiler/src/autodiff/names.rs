@@ -6,6 +6,9 @@ pub const LEARNING_RATE: &str = "learning_rate";
 /// Control input `f32[2]` of Adam: `1 − β₁ᵗ` and `1 − β₂ᵗ` at step `t`, counted from 1.
 pub const CORRECTION: &str = "correction";
 
+/// Control input `f32[]` of running averages: how far they move towards the new parameters, from 0 to 1.
+pub const AVERAGE_SHARE: &str = "average_share";
+
 /// Control input `i32[2]` of dropout: the seed and the step number.
 pub const SEED: &str = "seed";
 
@@ -41,6 +44,11 @@ pub fn step_lengths_of(output: &str) -> String {
     format!("{STEP_LENGTHS}.{output}")
 }
 
+/// Data input of an output, in the graph of the losses alone.
+pub fn evaluated(output: &str) -> String {
+    format!("evaluated.{output}")
+}
+
 /// The kinds of data inputs of losses.
 const OF_LOSSES: [&str; 4] = [LABELS, TARGET, LABEL_LENGTHS, STEP_LENGTHS];
 
@@ -59,13 +67,54 @@ pub const GRADIENT_NORM: &str = "gradient_norm";
 /// The prefix of the optimiser's states: `optimizer.velocity.c1.weight`.
 pub const OPTIMIZER_PREFIX: &str = "optimizer.";
 
-/// The name of the optimiser state of a parameter; the kind is `velocity`, `first_moment` or `second_moment`.
+/// The name of the optimiser state of a parameter; the kind is `velocity`, `first_moment`, `second_moment`,
+/// `square_average`, `gradient_average`, `update_average`, `square_sum` or `average`.
 pub fn optimizer_state(kind: &str, parameter: &str) -> String {
     format!("{OPTIMIZER_PREFIX}{kind}.{parameter}")
 }
 
+/// The name of the running average of a parameter.
+pub fn average(parameter: &str) -> String {
+    optimizer_state("average", parameter)
+}
+
+/// Whether a pattern stands for a name. A pattern is a name, or what stands before a dot in it: a layer or block, for
+/// everything in it. A `*` stands for any characters, dots too.
+///
+/// ```
+/// use windlass_compiler::autodiff::names::matches;
+/// assert!(matches("c1", "c1.weight") && matches("c1.weight", "c1.weight") && !matches("c1", "c10.weight"));
+/// assert!(matches("*.bias", "stem.c1.bias") && !matches("*.bias", "c1.weight"));
+/// assert!(matches("stem.*.weight", "stem.c1.weight") && matches("stem*", "stem2.c1.weight"));
+/// ```
+pub fn matches(pattern: &str, name: &str) -> bool {
+    captures(pattern, name).is_some()
+}
+
+/// What the `*` of a pattern stand for in a name, and what follows the pattern in it: nothing, or a dot and more. Each `*`
+/// stands for as little as possible.
+///
+/// ```
+/// use windlass_compiler::autodiff::names::captures;
+/// assert_eq!(captures("layer*.*.conv1", "layer2.0.conv1.weight"), Some((vec!["2", "0"], ".weight")));
+/// assert_eq!(captures("layer*.conv2", "layer2.0.conv1.weight"), None);
+/// ```
+pub fn captures<'n>(pattern: &str, name: &'n str) -> Option<(Vec<&'n str>, &'n str)> {
+    let Some((literal, after)) = pattern.split_once('*') else {
+        let rest = name.strip_prefix(pattern)?;
+        return (rest.is_empty() || rest.starts_with('.')).then(|| (Vec::new(), rest));
+    };
+    let behind = name.strip_prefix(literal)?;
+    let ends = behind.char_indices().map(|(end, _)| end).chain([behind.len()]);
+    ends.into_iter().find_map(|end| {
+        let (mut others, rest) = captures(after, &behind[end..])?;
+        others.insert(0, &behind[..end]);
+        Some((others, rest))
+    })
+}
+
 pub(super) fn is_reserved_source(name: &str) -> bool {
-    [LEARNING_RATE, CORRECTION, SEED].contains(&name)
+    [LEARNING_RATE, CORRECTION, AVERAGE_SHARE, SEED].contains(&name)
         || OF_LOSSES.contains(&name)
         || name.starts_with(OPTIMIZER_PREFIX)
         || output_of(name).is_some()

@@ -1,8 +1,12 @@
 //! Training options: the loss, the optimiser, clipping and frozen parameters.
 
+mod optimizer;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::optimizer::{Optimizer, ParameterGroup};
 
 /// Training loss. Its settings have PyTorch's meaning and defaults.
 ///
@@ -138,146 +142,6 @@ impl OutputLoss {
     }
 }
 
-/// How parameters are updated. All settings have PyTorch's meaning and defaults. The learning rate is an input of each
-/// step.
-///
-/// ```
-/// use windlass_compiler::autodiff::Optimizer;
-/// let adam: Optimizer = serde_json::from_str(r#"{"kind": "adam", "beta1": 0.8}"#)?;
-/// assert_eq!(adam, Optimizer::Adam { beta1: 0.8, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 });
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Optimizer {
-    /// Stochastic gradient descent; see [`Sgd`](crate::ops::optimizer::Sgd).
-    Sgd {
-        /// Weight of the old velocity; 0, the default, keeps none.
-        #[serde(default)]
-        momentum: f64,
-        /// Whether to use Nesterov momentum; off by default.
-        #[serde(default)]
-        nesterov: bool,
-        /// L2 penalty; 0 by default.
-        #[serde(default)]
-        weight_decay: f64,
-    },
-    /// Adam; see [`Adam`](crate::ops::optimizer::Adam).
-    Adam {
-        /// Decay of the first moment; 0.9 by default.
-        #[serde(default = "default_beta1")]
-        beta1: f64,
-        /// Decay of the second moment; 0.999 by default.
-        #[serde(default = "default_beta2")]
-        beta2: f64,
-        /// Added to the denominator; 1e-8 by default.
-        #[serde(default = "default_epsilon")]
-        epsilon: f64,
-        /// L2 penalty; 0 by default.
-        #[serde(default)]
-        weight_decay: f64,
-    },
-    /// Adam with decoupled weight decay.
-    AdamW {
-        /// Decay of the first moment; 0.9 by default.
-        #[serde(default = "default_beta1")]
-        beta1: f64,
-        /// Decay of the second moment; 0.999 by default.
-        #[serde(default = "default_beta2")]
-        beta2: f64,
-        /// Added to the denominator; 1e-8 by default.
-        #[serde(default = "default_epsilon")]
-        epsilon: f64,
-        /// Decay of the parameter, times the learning rate; 0.01 by default.
-        #[serde(default = "default_decoupled_weight_decay")]
-        weight_decay: f64,
-    },
-}
-
-const fn default_beta1() -> f64 {
-    0.9
-}
-
-const fn default_beta2() -> f64 {
-    0.999
-}
-
-const fn default_epsilon() -> f64 {
-    1e-8
-}
-
-const fn default_decoupled_weight_decay() -> f64 {
-    0.01
-}
-
-impl Optimizer {
-    /// Plain gradient descent: no momentum, no weight decay.
-    pub const fn sgd() -> Self {
-        Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 }
-    }
-
-    /// Adam with its defaults.
-    pub const fn adam() -> Self {
-        Optimizer::Adam {
-            beta1: default_beta1(),
-            beta2: default_beta2(),
-            epsilon: default_epsilon(),
-            weight_decay: 0.0,
-        }
-    }
-
-    /// AdamW with its defaults.
-    pub const fn adam_w() -> Self {
-        Optimizer::AdamW {
-            beta1: default_beta1(),
-            beta2: default_beta2(),
-            epsilon: default_epsilon(),
-            weight_decay: default_decoupled_weight_decay(),
-        }
-    }
-
-    /// The usual learning rate: 0.001 for Adam and AdamW, 0.1 for gradient descent.
-    ///
-    /// ```
-    /// use windlass_compiler::autodiff::Optimizer;
-    /// assert_eq!(Optimizer::sgd().usual_rate(), 0.1);
-    /// assert_eq!(Optimizer::adam().usual_rate(), 0.001);
-    /// ```
-    pub const fn usual_rate(&self) -> f64 {
-        match self {
-            Optimizer::Sgd { .. } => 0.1,
-            Optimizer::Adam { .. } | Optimizer::AdamW { .. } => 0.001,
-        }
-    }
-
-    /// Its name. Optimisers with the same name have the same state.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Optimizer::Sgd { momentum: 0.0, .. } => "SGD",
-            Optimizer::Sgd { .. } => "SGD with momentum",
-            Optimizer::Adam { .. } => "Adam",
-            Optimizer::AdamW { .. } => "AdamW",
-        }
-    }
-
-    /// The two values of the input `correction` at a step, counted from 1; `None` if the optimiser has no such input.
-    pub fn correction(&self, step: u64) -> Option<[f64; 2]> {
-        match self {
-            Optimizer::Sgd { .. } => None,
-            Optimizer::Adam { beta1, beta2, .. } | Optimizer::AdamW { beta1, beta2, .. } => {
-                Some([beta1, beta2].map(|beta| 1.0 - beta.powf(step as f64)))
-            }
-        }
-    }
-}
-
-impl Default for Optimizer {
-    fn default() -> Self {
-        Optimizer::sgd()
-    }
-}
-
 /// How a network is trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -289,13 +153,20 @@ pub struct TrainingOptions {
     pub losses: Vec<OutputLoss>,
     /// The optimiser.
     pub optimizer: Optimizer,
+    /// Parameters with settings of their own. A parameter belongs to the first group that contains it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<ParameterGroup>,
+    /// Whether running averages of the parameters are kept: states [`names::average`](super::names::average), which move
+    /// towards the new parameters by the share of the control input [`names::AVERAGE_SHARE`](super::names::AVERAGE_SHARE).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub average: bool,
     /// The maximum magnitude of each element of the gradients; larger elements are set to it, before `clip_norm` applies.
     pub clip_value: Option<f64>,
     /// The maximum global norm of the gradients; larger gradients are scaled down to it.
     pub clip_norm: Option<f64>,
-    /// What is not trained: names of parameters (`c1.weight`) or running statistics (`n1.running_mean`), or prefixes,
-    /// which stand for all names that begin with them: `c1` for `c1.weight` and `c1.bias`, `stem` for everything in a
-    /// block labelled `stem`.
+    /// What is not trained: names of parameters (`c1.weight`) or running statistics (`n1.running_mean`), or patterns, see
+    /// [`names::matches`](super::names::matches): `c1` for `c1.weight` and `c1.bias`, `stem` for everything in a block
+    /// labelled `stem`, `*.bias` for all biases.
     ///
     /// A batch normalisation with frozen statistics, or with both of its parameters frozen, computes as in prediction
     /// and keeps its running statistics. Dropout still draws masks.

@@ -3,15 +3,15 @@
 use super::backward::Backward;
 use super::frozen::Frozen;
 use super::mode::training_mode_but;
-use super::{AutodiffError, Optimizer, TrainingOptions, losses, names, segments};
+use super::{AutodiffError, Optimizer, ParameterGroup, TrainingOptions, losses, names, segments};
 use crate::entity::ValueId;
 use crate::error::GraphError;
 use crate::graph::Graph;
 use crate::graph::initializer::Initializer;
 use crate::ops::Op;
 use crate::ops::elementwise::{Binary, BinaryKind};
-use crate::ops::optimizer::{Adam, ClipFactor, ClipValue, Sgd};
-use crate::ops::source::{Input, InputRole, State};
+use crate::ops::optimizer::{Adam, Adaptive, AdaptiveRule, ClipFactor, ClipValue, Sgd};
+use crate::ops::source::{Constant, Input, InputRole, State};
 use crate::shape::{Shape, Type};
 
 /// A training step of a network. To the network's own sources and outputs it adds those of [`names`]: data for the
@@ -41,12 +41,14 @@ use crate::shape::{Shape, Type};
 pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph, AutodiffError> {
     check_names(graph)?;
     check_settings(options)?;
+    check_groups(graph, options)?;
     let frozen = Frozen::of(graph, &options.frozen)?;
     let mut graph = training_mode_but(graph, |graph, node| frozen.fixes(graph, node))?;
     if let Some(length) = options.recompute {
         graph = segments::in_segments(&graph, length)?;
     }
-    let loss = losses::add(&mut graph, options)?;
+    let terms = losses::terms(&graph, options)?;
+    let loss = losses::add(&mut graph, &terms)?;
     graph.add_output(names::LOSS, loss)?;
 
     let parameters: Vec<(ValueId, String)> = graph
@@ -56,7 +58,7 @@ pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph,
         .collect();
     let values: Vec<ValueId> = parameters.iter().map(|(value, _)| *value).collect();
     let (backward, gradients) = Backward::run(graph, loss, &values)?;
-    let mut step = StepBuilder { graph: backward.into_graph(), optimizer: options.optimizer };
+    let mut step = StepBuilder { graph: backward.into_graph() };
     let mut trained: Vec<Trained> = parameters
         .into_iter()
         .zip(gradients)
@@ -71,11 +73,11 @@ pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph,
     if let Some(max_norm) = options.clip_norm {
         step.clip(max_norm, &mut trained)?;
     }
-    step.update(&trained)?;
+    step.update(&trained, options)?;
     Ok(step.graph)
 }
 
-fn check_names(graph: &Graph) -> Result<(), AutodiffError> {
+pub(super) fn check_names(graph: &Graph) -> Result<(), AutodiffError> {
     let inputs = graph.inputs().map(|(_, input)| ("input", &input.name));
     let parameters = graph.parameters().map(|(_, parameter)| ("parameter", &parameter.name));
     let states = graph.states().map(|(_, state)| ("state", &state.name));
@@ -103,29 +105,43 @@ fn check_settings(options: &TrainingOptions) -> Result<(), AutodiffError> {
     if let Some(max_norm) = options.clip_norm {
         check("clip_norm", max_norm, &positive, "above 0, and finite and normal as an f32")?;
     }
-    let decay = match options.optimizer {
-        Optimizer::Sgd { momentum, weight_decay, .. } => {
-            check("momentum", momentum, &share, "at least 0 and below 1 as an f32")?;
-            weight_decay
+    let (shares, epsilon): (Vec<(&'static str, f64)>, Option<f64>) = match options.optimizer {
+        Optimizer::Sgd { momentum, .. } => (vec![("momentum", momentum)], None),
+        Optimizer::Adam { beta1, beta2, epsilon, .. } | Optimizer::AdamW { beta1, beta2, epsilon, .. } => {
+            (vec![("beta1", beta1), ("beta2", beta2)], Some(epsilon))
         }
-        Optimizer::Adam { beta1, beta2, epsilon, weight_decay }
-        | Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => {
-            check("beta1", beta1, &share, "at least 0 and below 1 as an f32")?;
-            check("beta2", beta2, &share, "at least 0 and below 1 as an f32")?;
-            check(
-                "epsilon",
-                epsilon,
-                &positive,
-                "above 0, and finite and normal as an f32: 1.2e-38 or more",
-            )?;
-            weight_decay
+        Optimizer::RmsProp { alpha, epsilon, momentum, .. } => {
+            (vec![("alpha", alpha), ("momentum", momentum)], Some(epsilon))
         }
+        Optimizer::Adagrad { epsilon, .. } => (vec![], Some(epsilon)),
+        Optimizer::Adadelta { rho, epsilon, .. } => (vec![("rho", rho)], Some(epsilon)),
+        Optimizer::Lion { beta1, beta2, .. } => (vec![("beta1", beta1), ("beta2", beta2)], None),
     };
-    check("weight_decay", decay, &penalty, "at least 0, and finite as an f32")
+    for (setting, value) in shares {
+        check(setting, value, &share, "at least 0 and below 1 as an f32")?;
+    }
+    if let Some(epsilon) = epsilon {
+        check("epsilon", epsilon, &positive, "above 0, and finite and normal as an f32: 1.2e-38 or more")?;
+    }
+    for group in &options.groups {
+        check("groups.rate", group.rate, &penalty, "at least 0, and finite as an f32")?;
+        if let Some(decay) = group.weight_decay {
+            check("groups.weight_decay", decay, &penalty, "at least 0, and finite as an f32")?;
+        }
+    }
+    check("weight_decay", options.optimizer.weight_decay(), &penalty, "at least 0, and finite as an f32")
 }
 
-fn input(name: &str, role: InputRole, ty: Type) -> Input {
-    Input { name: name.to_owned(), role, ty }
+/// Checks that every group has a parameter.
+fn check_groups(graph: &Graph, options: &TrainingOptions) -> Result<(), AutodiffError> {
+    let names = || graph.parameters().map(|(_, parameter)| parameter.name.as_str());
+    match options.groups.iter().find(|group| !names().any(|name| group.contains(name))) {
+        Some(ParameterGroup { pattern, .. }) => Err(AutodiffError::EmptyGroup {
+            pattern: pattern.clone(),
+            parameters: names().map(str::to_owned).collect(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// A parameter with its gradient.
@@ -138,7 +154,6 @@ struct Trained {
 /// The part of a training step after the gradients.
 struct StepBuilder {
     graph: Graph,
-    optimizer: Optimizer,
 }
 
 impl StepBuilder {
@@ -164,53 +179,109 @@ impl StepBuilder {
     }
 
     /// Adds an optimiser step for every parameter.
-    fn update(&mut self, trained: &[Trained]) -> Result<(), GraphError> {
-        let (op, state_kinds) = self.operator();
-        let scalar = Type::f32(Shape::scalar());
-        let mut steering =
-            vec![self.graph.add_single(input(names::LEARNING_RATE, InputRole::Control, scalar), &[], "")?];
-        if let Op::Adam(_) = op {
-            let correction = Type::f32(Shape::fixed(&[2]));
-            let correction = input(names::CORRECTION, InputRole::Control, correction);
-            steering.push(self.graph.add_single(correction, &[], "")?);
+    fn update(&mut self, trained: &[Trained], options: &TrainingOptions) -> Result<(), GraphError> {
+        let rate = self.control(names::LEARNING_RATE, Shape::scalar())?;
+        let correction = match options.optimizer {
+            Optimizer::Adam { .. } | Optimizer::AdamW { .. } => {
+                Some(self.control(names::CORRECTION, Shape::fixed(&[2]))?)
+            }
+            _ => None,
+        };
+        let share = match options.average {
+            true => Some(self.control(names::AVERAGE_SHARE, Shape::scalar())?),
+            false => None,
+        };
+        // Each group has a rate of its own.
+        let mut rates = Vec::new();
+        for ParameterGroup { rate: factor, .. } in &options.groups {
+            rates.push(match *factor {
+                1.0 => rate,
+                factor => {
+                    let factor = Constant { shape: Shape::scalar(), values: vec![factor as f32] };
+                    let factor = self.graph.add_single(factor, &[], "")?;
+                    self.graph.add_single(Binary { kind: BinaryKind::Multiply }, &[rate, factor], "")?
+                }
+            });
         }
         for Trained { value, name, gradient } in trained {
             let label = self.graph.producer(*value).label.clone();
-            let mut operands = vec![*value, *gradient];
-            operands.extend_from_slice(&steering);
+            let group = options.groups.iter().position(|group| group.contains(name));
+            let decay = group.and_then(|group| options.groups[group].weight_decay);
+            let optimizer = match decay {
+                Some(decay) => options.optimizer.with_weight_decay(decay),
+                None => options.optimizer,
+            };
+            let (op, state_kinds) = operator(&optimizer);
+            let mut operands = vec![*value, *gradient, group.map_or(rate, |group| rates[group])];
+            operands.extend(correction);
             let mut updated = vec![name.clone()];
             for kind in state_kinds {
-                let state = State {
-                    name: names::optimizer_state(kind, name),
-                    shape: self.graph.ty(*value).shape.clone(),
-                    init: Initializer::ZEROS,
-                };
-                updated.push(state.name.clone());
-                operands.push(self.graph.add_single(state, &[], &label)?);
+                updated.push(names::optimizer_state(kind, name));
+                operands.push(self.state(names::optimizer_state(kind, name), *value, &label)?);
             }
-            let new = self.graph.add(op.clone(), &operands, &label)?;
-            for (name, value) in updated.iter().zip(new) {
-                self.graph.add_update(name, value)?;
+            let new = self.graph.add(op, &operands, &label)?;
+            for (name, value) in updated.iter().zip(&new) {
+                self.graph.add_update(name, *value)?;
+            }
+            if let Some(share) = share {
+                let average = self.state(names::average(name), *value, &label)?;
+                let mut binary = |kind, a, b| self.graph.add_single(Binary { kind }, &[a, b], &label);
+                // `average + share·(new − average)`.
+                let ahead = binary(BinaryKind::Subtract, new[0], average)?;
+                let part = binary(BinaryKind::Multiply, ahead, share)?;
+                let moved = binary(BinaryKind::Add, average, part)?;
+                self.graph.add_update(&names::average(name), moved)?;
             }
         }
         Ok(())
     }
 
-    /// The operator of an optimiser step, and the kinds of state it keeps for each parameter, in the order of its
-    /// operands.
-    fn operator(&self) -> (Op, &'static [&'static str]) {
-        let moments = &["first_moment", "second_moment"];
-        match self.optimizer {
-            Optimizer::Sgd { momentum, nesterov, weight_decay } => {
-                let states: &[&str] = if momentum == 0.0 { &[] } else { &["velocity"] };
-                (Sgd { momentum, nesterov, weight_decay }.into(), states)
-            }
-            Optimizer::Adam { beta1, beta2, epsilon, weight_decay } => {
-                (Adam { beta1, beta2, epsilon, weight_decay, decoupled: false }.into(), moments)
-            }
-            Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => {
-                (Adam { beta1, beta2, epsilon, weight_decay, decoupled: true }.into(), moments)
-            }
+    /// Adds a control input.
+    fn control(&mut self, name: &str, shape: Shape) -> Result<ValueId, GraphError> {
+        let input = Input { name: name.to_owned(), role: InputRole::Control, ty: Type::f32(shape) };
+        self.graph.add_single(input, &[], "")
+    }
+
+    /// Adds a state of a parameter's shape, which begins with zeros.
+    fn state(&mut self, name: String, parameter: ValueId, label: &str) -> Result<ValueId, GraphError> {
+        let shape = self.graph.ty(parameter).shape.clone();
+        self.graph.add_single(State { name, shape, init: Initializer::ZEROS }, &[], label)
+    }
+}
+
+/// The operator of an optimiser step, and the kinds of state it keeps for each parameter, in the order of its operands.
+fn operator(optimizer: &Optimizer) -> (Op, &'static [&'static str]) {
+    let moments = &["first_moment", "second_moment"];
+    let adaptive = |rule, weight_decay| Adaptive { rule, weight_decay }.into();
+    match *optimizer {
+        Optimizer::Sgd { momentum, nesterov, weight_decay } => {
+            let states: &[&str] = if momentum == 0.0 { &[] } else { &["velocity"] };
+            (Sgd { momentum, nesterov, weight_decay }.into(), states)
+        }
+        Optimizer::Adam { beta1, beta2, epsilon, weight_decay } => {
+            (Adam { beta1, beta2, epsilon, weight_decay, decoupled: false }.into(), moments)
+        }
+        Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => {
+            (Adam { beta1, beta2, epsilon, weight_decay, decoupled: true }.into(), moments)
+        }
+        Optimizer::RmsProp { alpha, epsilon, momentum, centered, weight_decay } => {
+            let states: &[&str] = match (centered, momentum == 0.0) {
+                (false, true) => &["square_average"],
+                (false, false) => &["square_average", "velocity"],
+                (true, true) => &["square_average", "gradient_average"],
+                (true, false) => &["square_average", "gradient_average", "velocity"],
+            };
+            (adaptive(AdaptiveRule::RmsProp { alpha, epsilon, momentum, centered }, weight_decay), states)
+        }
+        Optimizer::Adagrad { epsilon, weight_decay } => {
+            (adaptive(AdaptiveRule::Adagrad { epsilon }, weight_decay), &["square_sum"])
+        }
+        Optimizer::Adadelta { rho, epsilon, weight_decay } => {
+            let states = &["square_average", "update_average"];
+            (adaptive(AdaptiveRule::Adadelta { rho, epsilon }, weight_decay), states)
+        }
+        Optimizer::Lion { beta1, beta2, weight_decay } => {
+            (adaptive(AdaptiveRule::Lion { beta1, beta2 }, weight_decay), &["first_moment"])
         }
     }
 }

@@ -56,7 +56,7 @@ use linear::{Linear, LinearGradInput, LinearGradWeight};
 use loss::{CrossEntropy, CrossEntropyGrad, MeanSquaredError, MeanSquaredErrorGrad, OneHot};
 use mask::Mask;
 use matmul::Matmul;
-use optimizer::{Adam, ClipFactor, ClipValue, Sgd};
+use optimizer::{Adam, Adaptive, ClipFactor, ClipValue, Sgd};
 use pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use positions::AddPositions;
 use reduce::{Expand, Reduce};
@@ -317,6 +317,8 @@ operators! {
     Sgd = "sgd",
     /// One step of Adam or AdamW.
     Adam = "adam",
+    /// One step of RMSprop, Adagrad, Adadelta or Lion.
+    Adaptive = "adaptive",
     /// The factor that limits the global norm of the gradients.
     ClipFactor = "clip_factor",
     /// The elements of a gradient, limited to a magnitude.

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 
 use support::{check_derivative, outcome, spaced, spaced_bindings};
 use windlass_compiler::autodiff::{
-    AutodiffError, Loss, Optimizer, OutputLoss, TrainingOptions, names, training_graph, training_mode,
+    AutodiffError, Loss, Optimizer, OutputLoss, ParameterGroup, TrainingOptions, loss_graph, names,
+    training_graph, training_mode,
 };
 use windlass_compiler::graph::{Builder, Graph, Layer, verify};
 use windlass_compiler::interp::{Array, Bindings};
@@ -423,11 +424,47 @@ fn clipping_by_value_limits_each_element() {
 }
 
 #[test]
+fn the_loss_alone_is_that_of_the_step() {
+    let network = network(&[3], &[Layer::linear(2), Layer::Tanh, Layer::linear(4)]);
+    for loss in [Loss::CrossEntropy, Loss::MeanSquaredError, Loss::Huber { delta: 0.5 }] {
+        let options = options(loss, Optimizer::sgd());
+        let step = training_graph(&network, &options).unwrap();
+        let mut bindings = training_bindings(&step, 3);
+        let whole = outcome(&step, 3, &bindings);
+        let alone = loss_graph(&network, &options).unwrap();
+        bindings.insert(names::evaluated("y"), whole.outputs["y"].clone());
+        let loss = outcome(&alone, 3, &bindings);
+        assert_eq!(loss.outputs[names::LOSS].real(), whole.outputs[names::LOSS].real());
+        assert!(loss.updates.is_empty());
+    }
+    let softmax = self::network(&[3], &[Layer::linear(2), Layer::Softmax]);
+    let error = loss_graph(&softmax, &TrainingOptions::default()).unwrap_err();
+    assert!(matches!(error, AutodiffError::SoftmaxBeforeLoss { .. }), "{error}");
+}
+
+#[test]
+fn groups_need_parameters_and_settings_in_range() {
+    let network = network(&[3], &[Layer::linear(2)]);
+    let refused = |group: ParameterGroup| {
+        let options = TrainingOptions { groups: vec![group], ..TrainingOptions::default() };
+        training_graph(&network, &options).unwrap_err()
+    };
+    assert!(matches!(refused(ParameterGroup::new("l1")), AutodiffError::EmptyGroup { .. }));
+    assert!(matches!(refused(ParameterGroup::new("l0").rate(-1.0)), AutodiffError::Setting { .. }));
+    assert!(matches!(
+        refused(ParameterGroup::new("l0").weight_decay(f64::NAN)),
+        AutodiffError::Setting { .. }
+    ));
+}
+
+#[test]
 fn options_are_data() {
     let options = TrainingOptions {
         loss: Loss::MeanSquaredError,
         optimizer: Optimizer::adam_w(),
         losses: vec![OutputLoss::new("y", Loss::Huber { delta: 0.5 })],
+        groups: vec![ParameterGroup::new("*.bias").weight_decay(0.0), ParameterGroup::new("a").rate(2.0)],
+        average: true,
         clip_value: Some(0.25),
         clip_norm: Some(2.0),
         frozen: BTreeSet::from(["a.weight".to_owned()]),

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use fastrand::Rng;
-use windlass_compiler::autodiff::{Loss, Optimizer, TrainingOptions, training_graph, training_mode};
+use windlass_compiler::autodiff::{
+    Loss, Optimizer, ParameterGroup, TrainingOptions, training_graph, training_mode,
+};
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::GraphError;
 use windlass_compiler::graph::initializer::Initializer;
@@ -42,14 +44,28 @@ fn training(numbers: &mut Rng, graph: &Graph) -> TrainingOptions {
     let weight_decay = pick(numbers, &[0.0, 0.0, 0.25, 0.01]);
     let (beta1, beta2) = pick(numbers, &[(0.9, 0.999), (0.5, 0.9)]);
     let epsilon = pick(numbers, &[1e-3, 1e-8]);
-    let optimizer = match numbers.u8(..6) {
+    let optimizer = match numbers.u8(..10) {
         0..3 => {
             let momentum = pick(numbers, &[0.0, 0.0, 0.5, 0.9]);
             Optimizer::Sgd { momentum, nesterov: momentum > 0.0 && numbers.bool(), weight_decay }
         }
         3 => Optimizer::Adam { beta1, beta2, epsilon, weight_decay },
-        _ => Optimizer::AdamW { beta1, beta2, epsilon, weight_decay },
+        4 | 5 => Optimizer::AdamW { beta1, beta2, epsilon, weight_decay },
+        6 => {
+            let momentum = pick(numbers, &[0.0, 0.9]);
+            Optimizer::RmsProp { alpha: beta2, epsilon, momentum, centered: numbers.bool(), weight_decay }
+        }
+        7 => Optimizer::Adagrad { epsilon, weight_decay },
+        8 => Optimizer::Adadelta { rho: beta1, epsilon, weight_decay },
+        _ => Optimizer::Lion { beta1, beta2, weight_decay },
     };
+    let mut groups = Vec::new();
+    if numbers.u8(..4) == 0
+        && let Some((_, parameter)) = graph.parameters().next()
+    {
+        let group = ParameterGroup::new(&parameter.name).rate(pick(numbers, &[0.5, 3.0]));
+        groups.push(if numbers.bool() { group } else { group.weight_decay(0.1) });
+    }
     let mut frozen = BTreeSet::new();
     if numbers.u8(..3) == 0 {
         frozen.extend(
@@ -60,6 +76,8 @@ fn training(numbers: &mut Rng, graph: &Graph) -> TrainingOptions {
         loss: loss(numbers),
         losses: Vec::new(),
         optimizer,
+        groups,
+        average: numbers.u8(..5) == 0,
         clip_value: pick(numbers, &[None, None, None, Some(0.05)]),
         clip_norm: pick(numbers, &[None, None, Some(0.1), Some(1e6)]),
         frozen,

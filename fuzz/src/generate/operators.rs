@@ -306,6 +306,7 @@ pub(crate) fn add(s: &mut Sketch<'_>, kind: OpKind) {
         }
         OpKind::Sgd => training::sgd(s),
         OpKind::Adam => training::adam(s),
+        OpKind::Adaptive => training::adaptive(s),
         OpKind::ClipValue => {
             let x = s.floats();
             let max = pick(s.numbers, &[0.25, 1.0, 1e6]);

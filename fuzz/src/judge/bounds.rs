@@ -16,7 +16,7 @@ use windlass_compiler::ops::window::Window;
 use windlass_compiler::plan::Accuracy;
 
 use self::functions::{of_function, of_slope, steepest};
-use self::several::{adam, batch_norm_grad, batch_norm_training, ctc};
+use self::several::{adam, adaptive, batch_norm_grad, batch_norm_training, ctc};
 
 /// The unit roundoff of f32: the relative error of one operation is at most this.
 pub(super) const U: f64 = 1.0 / (1u32 << 24) as f64;
@@ -470,6 +470,7 @@ fn of_operator(
             vec![Some(of_w), Some(of_velocity)]
         }
         Op::Adam(_) => adam(op, operands, results),
+        Op::Adaptive(step) => adaptive(step, operands),
         Op::ClipValue(_) => one(scaled(y(), U)),
         Op::ClipFactor(_) if overflows(results[1].real()[0].powi(2)) => vec![Some(vec![f64::INFINITY]); 2],
         Op::ClipFactor(_) => {

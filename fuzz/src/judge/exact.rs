@@ -283,6 +283,7 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
         | Op::CrossEntropyGrad(_)
         | Op::Ctc(_)
         | Op::Adam(_)
+        | Op::Adaptive(_)
         | Op::ClipFactor(_) => None,
     }
 }

@@ -3,6 +3,7 @@
 use ndarray::ArrayView4;
 use rand::seq::SliceRandom;
 
+use super::tensors::check_batches;
 use super::{Augmentation, ImageDataset, Normalization};
 use crate::error::{DataSetProblem, Error};
 use crate::network::{Feed, Input};
@@ -142,16 +143,7 @@ impl<'a> DataLoader<'a> {
     /// augmentation that does not fit the images; [`Error::DataSet`] for a normalisation with another number of
     /// channels.
     pub fn new(dataset: &'a ImageDataset, options: LoaderOptions) -> Result<Self, Error> {
-        if options.batch_size == 0 {
-            return Err(Error::setting("batch_size", 0, "at least 1"));
-        }
-        if options.drop_last && options.batch_size > dataset.len() {
-            let expected = format!(
-                "at most {}, the number of examples, so that `drop_last` leaves a batch",
-                dataset.len()
-            );
-            return Err(Error::setting("batch_size", options.batch_size, expected));
-        }
+        check_batches(options.batch_size, options.drop_last, dataset.len())?;
         options.augmentation.check(dataset.image_shape())?;
         let (channels, normalized) = (dataset.image_shape()[0], options.normalization.channels());
         if channels != normalized {

@@ -42,6 +42,16 @@ pub enum DataSetProblem {
         /// The number of labels.
         labels: usize,
     },
+    /// A column that has not one value for each example.
+    #[error("{column} has {got}, but there are {examples} examples; give a value for each")]
+    ColumnsDiffer {
+        /// The input or target.
+        column: String,
+        /// Its values, in words.
+        got: String,
+        /// The number of examples.
+        examples: usize,
+    },
     /// A label outside the range of classes.
     #[error("label {label} of example {index} is not one of the {classes} classes 0..{classes}")]
     LabelOutOfRange {

@@ -41,6 +41,18 @@ pub enum TensorMismatch {
         /// The name to rename.
         name: String,
     },
+    /// Layers that are to be loaded in order, but have no numbers in the file.
+    NoOrder {
+        /// The layer in the file.
+        layer: String,
+    },
+    /// Another number of layers, which are to be loaded in order.
+    LayersDiffer {
+        /// Those of the network with parameters.
+        expected: usize,
+        /// Those of the file with tensors.
+        got: usize,
+    },
     /// Its elements are not 32-bit floats.
     Type {
         /// The tensor.
@@ -66,6 +78,15 @@ impl fmt::Display for TensorMismatch {
             TensorMismatch::NothingToRename { name } => {
                 write!(f, "`{name}` is to be renamed, but no tensor of the file has that name or layer")
             }
+            TensorMismatch::NoOrder { layer } => write!(
+                f,
+                "the layer `{layer}` has no number, so that the order of the layers is unknown: rename it to a number, or \
+                 to the network's label"
+            ),
+            TensorMismatch::LayersDiffer { expected, got } => write!(
+                f,
+                "{got} layers of the file are to be loaded in order, but the network has {expected} with parameters"
+            ),
             TensorMismatch::Type { name, got } => {
                 write!(f, "`{name}` has elements of type {got} where F32 is needed; convert the file")
             }

@@ -3,7 +3,7 @@
 use ndarray::ArrayD;
 use smallvec::SmallVec;
 
-use super::{Dynamic, Feed};
+use super::{AnyNetwork, Dynamic, Feed};
 use crate::error::{Error, NetworkProblem};
 
 /// The number of inputs or outputs that are held without allocating.
@@ -59,15 +59,17 @@ impl<'a> DynamicInputs<'a> {
     ///
     /// # Errors
     /// [`Error::UnknownInput`], [`Error::MissingInput`], [`Error::RepeatedInput`], [`Error::UnnamedInput`].
-    pub(super) fn in_order_of(self, network: &Dynamic) -> Result<NamedInputs<'a>, Error> {
-        let known = || network.inputs().map(|(name, _)| name.to_owned()).collect();
-        let mut ordered: SmallVec<[Option<Feed<'a>>; FEW]> = network.inputs().map(|_| None).collect();
+    pub(crate) fn in_order_of<N: AnyNetwork>(self, network: &N) -> Result<NamedInputs<'a>, Error> {
+        let known = || network.input_ports().map(|(name, _)| name.to_owned()).collect();
+        let mut ordered: SmallVec<[Option<Feed<'a>>; FEW]> = network.input_ports().map(|_| None).collect();
         for (name, input) in self.given {
             let place = match name {
-                Some(name) => network.inputs().position(|(known, _)| known == name).ok_or_else(|| {
-                    let (network, name) = (network.name().to_owned(), name.to_owned());
-                    Error::UnknownInput { network, name, known: known() }
-                })?,
+                Some(name) => {
+                    network.input_ports().position(|(known, _)| known == name).ok_or_else(|| {
+                        let (network, name) = (network.name().to_owned(), name.to_owned());
+                        Error::UnknownInput { network, name, known: known() }
+                    })?
+                }
                 None if ordered.len() == 1 => 0,
                 None => {
                     return Err(Error::UnnamedInput { network: network.name().to_owned(), known: known() });
@@ -83,7 +85,7 @@ impl<'a> DynamicInputs<'a> {
             name: name.to_owned(),
             known: known(),
         };
-        let ports = network.inputs();
+        let ports = network.input_ports();
         ordered.into_iter().zip(ports).map(|(input, (name, _))| input.ok_or_else(|| missing(name))).collect()
     }
 }

@@ -37,6 +37,17 @@ impl Carried {
         Carried { states: states.collect(), samples: None }
     }
 
+    /// The same states, which begin with zeros.
+    pub(super) fn fresh(&self) -> Self {
+        let states = self.states.iter().map(|state| State {
+            name: state.name.clone(),
+            slot: state.slot,
+            elements: state.elements,
+            values: Vec::new(),
+        });
+        Carried { states: states.collect(), samples: None }
+    }
+
     /// Checks that states of this number of samples are carried, if any are.
     pub(super) fn check(&self, network: &str, samples: usize) -> Result<(), Error> {
         match self.samples {

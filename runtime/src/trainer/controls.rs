@@ -8,24 +8,27 @@ use crate::error::Error;
 use crate::executor::Binding;
 
 /// Values of the control inputs.
-pub(super) struct Controls {
+#[derive(Default)]
+pub(crate) struct Controls {
     pub(super) exact_rate: f64,
     learning_rate: [f32; 1],
     correction: [f32; 2],
+    average_share: [f32; 1],
     seed: [i32; 2],
     /// For each sample, more steps than any output has: all of them count.
-    pub(super) all_steps: Vec<i32>,
+    pub(crate) all_steps: Vec<i32>,
 }
 
 impl TrainerOptions {
-    /// The control inputs of a step.
-    pub(super) fn controls(&self, step: u64) -> Result<Controls, Error> {
-        let (exact_rate, rate) = self.checked_rate(step)?;
+    /// The control inputs of a step with a learning rate.
+    pub(super) fn controls(&self, step: u64, exact_rate: f64) -> Result<Controls, Error> {
+        let rate = TrainerOptions::checked_rate(step, exact_rate)?;
         let correction = self.optimizer.correction(step + 1).unwrap_or_default();
         Ok(Controls {
             exact_rate,
             learning_rate: [rate],
             correction: correction.map(|factor| factor as f32),
+            average_share: [self.average.map_or(0.0, |average| average.share(step) as f32)],
             // The counter wraps after 2^32 steps; then masks repeat.
             seed: [self.seed.cast_signed(), (step as u32).cast_signed()],
             all_steps: Vec::new(),
@@ -35,7 +38,7 @@ impl TrainerOptions {
 
 impl Controls {
     /// The binding of an input that the training graph added; [`None`] for the network's own.
-    pub(super) fn binding<'b>(
+    pub(crate) fn binding<'b>(
         &'b self,
         name: &str,
         dtype: DType,
@@ -48,6 +51,7 @@ impl Controls {
         match (name, dtype, target) {
             (names::LEARNING_RATE, _, _) => Some(Binding::Floats(&self.learning_rate)),
             (names::CORRECTION, _, _) => Some(Binding::Floats(&self.correction)),
+            (names::AVERAGE_SHARE, _, _) => Some(Binding::Floats(&self.average_share)),
             (names::SEED, DType::I32, _) => Some(Binding::Integers(&self.seed)),
             (names::LABELS, DType::I32, Target::Labels(labels)) => Some(Binding::Integers(labels.elements())),
             (names::LABELS, _, Target::Sequences(labels)) => {

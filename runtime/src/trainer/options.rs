@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use windlass_compiler::autodiff::{Loss, Optimizer, OutputLoss, TrainingOptions};
+use windlass_compiler::autodiff::{Loss, Optimizer, OutputLoss, ParameterGroup, TrainingOptions};
 
 use crate::checkpoint::Metadata;
 use crate::error::Error;
@@ -29,8 +29,13 @@ pub struct TrainerOptions {
     pub losses: Vec<OutputLoss>,
     /// The optimiser; plain gradient descent by default.
     pub optimizer: Optimizer,
+    /// Parameters with a learning rate or weight decay of their own: each belongs to the first group that contains it.
+    pub groups: Vec<ParameterGroup>,
+    /// Running averages of the parameters, beside the parameters themselves, which often predict better:
+    /// [`Trainer::averaged`](super::Trainer::averaged). They take the memory of a second copy. Off by default.
+    pub average: Option<Average>,
     /// The learning rate of each step. [`None`], the default, uses the optimiser's usual rate at every step: 0.001 for
-    /// Adam and AdamW, 0.1 for gradient descent.
+    /// Adam and AdamW, 0.1 for gradient descent; see [`Optimizer::usual_rate`].
     pub schedule: Option<Schedule>,
     /// The maximum magnitude of each element of the gradients, like PyTorch's `clip_grad_value_`; larger elements are set
     /// to it, before `clip_norm` applies.
@@ -38,7 +43,8 @@ pub struct TrainerOptions {
     /// The maximum global norm of the gradients; larger gradients are scaled down to it.
     pub clip_norm: Option<f64>,
     /// What is not trained: names of parameters and running statistics (`c1.weight`, `n1.running_mean`), or of layers
-    /// and blocks, which stand for all of theirs (`c1`, `stem`). A batch normalisation whose statistics, or whose
+    /// and blocks, which stand for all of theirs (`c1`, `stem`), or patterns (`*.bias`), as
+    /// [`names::matches`](windlass_compiler::autodiff::names::matches) says. A batch normalisation whose statistics, or whose
     /// weight and bias, are frozen computes as in prediction, and its statistics do not change.
     pub frozen: BTreeSet<String>,
     /// The output used for the loss; by default the only one.
@@ -62,6 +68,45 @@ pub struct TrainerOptions {
     pub check_finite: bool,
 }
 
+/// How running averages of the parameters are kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Average {
+    /// An exponential moving average, which begins with the parameters after the first step, like PyTorch's
+    /// `get_ema_multi_avg_fn`: `average ← decay·average + (1 − decay)·parameter`.
+    Exponential {
+        /// The weight of the old average, from 0 and below 1; 0.999 is usual.
+        decay: f64,
+    },
+    /// The mean of the parameters after every step from one on, as for stochastic weight averaging (Izmailov and others
+    /// 2018, arXiv:1803.05407); before it, the parameters.
+    Equal {
+        /// The first step that counts, from 0.
+        from_step: u64,
+    },
+}
+
+impl Average {
+    /// How far the averages move towards the new parameters at a step, counted from 0.
+    pub(super) fn share(self, step: u64) -> f64 {
+        match self {
+            Average::Exponential { .. } if step == 0 => 1.0,
+            Average::Exponential { decay } => 1.0 - decay,
+            Average::Equal { from_step } => 1.0 / (step.saturating_sub(from_step) + 1) as f64,
+        }
+    }
+
+    /// Checks the settings.
+    pub(super) fn check(self) -> Result<(), Error> {
+        match self {
+            Average::Exponential { decay } if !(0.0..1.0).contains(&decay) => {
+                Err(Error::setting("average.decay", decay, "from 0 and below 1"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl TrainerOptions {
     /// The learning rate of a step, counted from 0.
     pub fn rate(&self, step: u64) -> f64 {
@@ -71,11 +116,10 @@ impl TrainerOptions {
         }
     }
 
-    /// The learning rate of a step, checked as an `f32`.
-    pub(super) fn checked_rate(&self, step: u64) -> Result<(f64, f32), Error> {
-        let rate = self.rate(step);
+    /// The learning rate of a step as an `f32`.
+    pub(super) fn checked_rate(step: u64, rate: f64) -> Result<f32, Error> {
         if (rate as f32).is_finite() {
-            return Ok((rate, rate as f32));
+            return Ok(rate as f32);
         }
         let setting = format!("schedule at step {step}");
         Err(Error::setting(
@@ -91,6 +135,8 @@ impl TrainerOptions {
             loss: self.loss.clone(),
             losses: self.losses.clone(),
             optimizer: self.optimizer,
+            groups: self.groups.clone(),
+            average: self.average.is_some(),
             clip_value: self.clip_value,
             clip_norm: self.clip_norm,
             frozen: self.frozen.clone(),
@@ -101,9 +147,8 @@ impl TrainerOptions {
 }
 
 /// Refuses a file written by a trainer with another optimiser. A file without an optimiser was written by a model.
-pub(super) fn check_optimizer(path: &Path, options: &Optimizer) -> Result<(), Error> {
-    let metadata = Metadata::read(path)?.unwrap_or_default();
-    match serde_json::from_value::<Optimizer>(metadata.optimizer) {
+pub(super) fn check_optimizer(path: &Path, metadata: &Metadata, options: &Optimizer) -> Result<(), Error> {
+    match serde_json::from_value::<Optimizer>(metadata.optimizer.clone()) {
         Ok(written) if written.name() != options.name() => Err(Error::CheckpointOptimizer {
             path: path.to_owned(),
             expected: options.name(),

@@ -43,7 +43,7 @@ impl<'a> LabelSequences<'a> {
     }
 
     /// The length of a row of labels, for labels that fit the batch.
-    pub(super) fn most(&self, batch: usize) -> usize {
+    pub(crate) fn most(&self, batch: usize) -> usize {
         self.labels.elements().len() / batch.max(1)
     }
 
@@ -131,15 +131,15 @@ impl<'a> From<LabelSequences<'a>> for Target<'a> {
 
 /// The rows of labels of a CTC loss.
 #[derive(Clone, Debug)]
-pub(super) struct LabelRows {
+pub(crate) struct LabelRows {
     /// The output, if there are losses of several.
-    pub(super) output: Option<String>,
+    pub(crate) output: Option<String>,
     /// The length of a row.
-    pub(super) length: Symbol,
+    pub(crate) length: Symbol,
 }
 
 /// The rows of labels of a step's CTC losses.
-pub(super) fn label_rows(graph: &Graph) -> Vec<LabelRows> {
+pub(crate) fn label_rows(graph: &Graph) -> Vec<LabelRows> {
     let names = graph.inputs().map(|(_, input)| input.name.as_str());
     let of = |name: &str| {
         if name.split('.').next() != Some(names::LABEL_LENGTHS) {

@@ -72,7 +72,7 @@ fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
 
 impl Target<'_> {
     /// The target of an output.
-    pub(super) fn of(&self, output: &str) -> Option<&Self> {
+    pub(crate) fn of(&self, output: &str) -> Option<&Self> {
         match self {
             Target::Named(targets) => {
                 targets.iter().find(|(name, _)| *name == output).map(|(_, target)| target)

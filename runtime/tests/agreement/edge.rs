@@ -26,7 +26,7 @@ use windlass_compiler::ops::loss::{
 };
 use windlass_compiler::ops::mask::{Fill as MaskFill, Mask, Masked};
 use windlass_compiler::ops::matmul::Matmul;
-use windlass_compiler::ops::optimizer::{ClipFactor, ClipValue};
+use windlass_compiler::ops::optimizer::{AdaptiveRule, ClipFactor, ClipValue};
 use windlass_compiler::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use windlass_compiler::ops::positions::AddPositions;
 use windlass_compiler::ops::reduce::{Expand, Reduce, ReduceKind};
@@ -380,6 +380,20 @@ fn cases(kind: OpKind) -> Vec<Case> {
             vec![sgd(0.0, false, 0.0), sgd(0.0, false, 0.1), sgd(0.9, false, 0.0), sgd(0.9, true, 0.1)]
         }
         OpKind::Adam => vec![adam(0.0, false), adam(0.1, false), adam(0.0, true), adam(0.1, true)],
+        OpKind::Adaptive => {
+            let rms =
+                |momentum, centered| AdaptiveRule::RmsProp { alpha: 0.99, epsilon: 1e-8, momentum, centered };
+            let rules = [
+                rms(0.0, false),
+                rms(0.9, false),
+                rms(0.0, true),
+                rms(0.9, true),
+                AdaptiveRule::Adagrad { epsilon: 1e-10 },
+                AdaptiveRule::Adadelta { rho: 0.9, epsilon: 1e-6 },
+                AdaptiveRule::Lion { beta1: 0.9, beta2: 0.99 },
+            ];
+            rules.into_iter().flat_map(|rule| [adaptive(rule, 0.0), adaptive(rule, 0.1)]).collect()
+        }
         OpKind::ClipValue => {
             let x = ops.input("x", &[PAIRS]);
             let y = ops.op(ClipValue { max: 1.0 }, &[x]);

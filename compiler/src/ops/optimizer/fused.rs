@@ -19,8 +19,8 @@ pub(crate) struct FusedSgd {
     pub(crate) rate: Address,
 }
 
-/// The SGD update that uses a gradient, if it has neither momentum nor weight decay, updates a parameter in place, and
-/// only earlier nodes read the old weight.
+/// The SGD update that uses a gradient, if it has neither momentum nor weight decay nor a computed rate, updates a
+/// parameter in place, and only earlier nodes read the old weight.
 pub(crate) fn of(lowering: &Lowering<'_>, gradient: ValueId) -> Option<FusedSgd> {
     let is_on = lowering.options.savings.fused_updates;
     let (node, step) = lowering.only_user(gradient).filter(|_| is_on)?;
@@ -29,7 +29,10 @@ pub(crate) fn of(lowering: &Lowering<'_>, gradient: ValueId) -> Option<FusedSgd>
     let at = lowering.address(weight);
     // A computed weight may not exist yet.
     let is_stored = lowering.producer(weight).op.source().is_some_and(Source::is_stored);
+    // Nor may the rate of a parameter group.
+    let is_given = lowering.producer(rate).op.source().is_some();
     let may_move = is_stored
+        && is_given
         && direction == gradient
         && lowering.address(step.results[0]) == at
         && !lowering.is_read_until(at.buffer, node);

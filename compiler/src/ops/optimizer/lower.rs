@@ -1,6 +1,6 @@
 //! Kernels of the optimisers: one map over each parameter, which overwrites the old values.
 
-use super::{Adam, ClipFactor, ClipValue, Sgd};
+use super::{Adam, Adaptive, AdaptiveRule, ClipFactor, ClipValue, Sgd};
 use crate::graph::Node;
 use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split};
 use crate::ops::elementwise::UnaryKind;
@@ -108,6 +108,125 @@ impl Lower for Adam {
             },
             size,
         );
+    }
+}
+
+impl Lower for Adaptive {
+    fn memory(&self) -> MemoryRules {
+        let over = (0..self.rule.states()).map(|state| (3 + state, 1 + state));
+        let over = std::iter::once((0, 0)).chain(over).collect();
+        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over, bytes: None }
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
+        let results: Vec<Address> = node.results.iter().map(|&value| lowering.address(value)).collect();
+        let size = lowering.size(node.results[0]);
+        // The learning rate is one number for all elements.
+        let operands: Vec<_> = node
+            .operands
+            .iter()
+            .enumerate()
+            .map(|(place, &value)| (value, usize::from(place != 2)))
+            .collect();
+        let is_decoupled = matches!(self.rule, AdaptiveRule::Lion { .. });
+        lowering.elementwise(
+            node,
+            &operands,
+            |map, loads, first| {
+                let (mut weight, mut gradient, rate) = (loads[0], loads[1], loads[2]);
+                if self.weight_decay != 0.0 && is_decoupled {
+                    let one = map.constant(1.0);
+                    let decay = scaled(map, rate, self.weight_decay);
+                    let keep = map.subtract(one, decay);
+                    weight = map.multiply(weight, keep);
+                } else if self.weight_decay != 0.0 {
+                    let decay = scaled(map, weight, self.weight_decay);
+                    gradient = map.add(gradient, decay);
+                }
+                let mut state = loads[3..].to_vec();
+                let direction = adapted(map, &self.rule, gradient, &mut state);
+                let step = map.multiply(rate, direction);
+                let moved = map.subtract(weight, step);
+                for (result, new) in results.iter().zip(std::iter::once(moved).chain(state)) {
+                    map.store(result.clone().plus(first, 1), 1, new);
+                }
+            },
+            size,
+        );
+    }
+}
+
+/// The direction of a step, and the new states.
+fn adapted(map: &mut MapBuilder, rule: &AdaptiveRule, g: ExprId, state: &mut [ExprId]) -> ExprId {
+    // The factor comes first: the square alone would overflow or underflow sooner.
+    let mean_square = |map: &mut MapBuilder, old: ExprId, decay: f64, g: ExprId| {
+        let kept = scaled(map, old, decay);
+        let part = scaled(map, g, 1.0 - decay);
+        let new = map.multiply(part, g);
+        map.add(kept, new)
+    };
+    let mix = |map: &mut MapBuilder, old: ExprId, decay: f64, g: ExprId| {
+        let kept = scaled(map, old, decay);
+        let new = scaled(map, g, 1.0 - decay);
+        map.add(kept, new)
+    };
+    match *rule {
+        AdaptiveRule::RmsProp { alpha, epsilon, momentum, centered } => {
+            state[0] = mean_square(map, state[0], alpha, g);
+            let mut variance = state[0];
+            if centered {
+                let ahead = map.subtract(g, state[1]);
+                let part = scaled(map, ahead, 1.0 - alpha);
+                state[1] = map.add(state[1], part);
+                let square = map.multiply(state[1], state[1]);
+                variance = map.subtract(variance, square);
+                let zero = map.constant(0.0);
+                // Comparisons with NaN are false.
+                let is_negative = map.expr(Expr::Less(variance, zero));
+                variance = map.expr(Expr::Select(is_negative, zero, variance));
+            }
+            let root = map.unary(UnaryKind::Sqrt, variance);
+            let epsilon = map.constant(epsilon);
+            let denominator = map.add(root, epsilon);
+            let direction = map.divide(g, denominator);
+            if momentum == 0.0 {
+                return direction;
+            }
+            let velocity = &mut state[1 + usize::from(centered)];
+            let kept = scaled(map, *velocity, momentum);
+            *velocity = map.add(kept, direction);
+            *velocity
+        }
+        AdaptiveRule::Adagrad { epsilon } => {
+            let square = map.multiply(g, g);
+            state[0] = map.add(state[0], square);
+            let root = map.unary(UnaryKind::Sqrt, state[0]);
+            let epsilon = map.constant(epsilon);
+            let denominator = map.add(root, epsilon);
+            map.divide(g, denominator)
+        }
+        AdaptiveRule::Adadelta { rho, epsilon } => {
+            state[0] = mean_square(map, state[0], rho, g);
+            let epsilon = map.constant(epsilon);
+            let [above, below] = [state[1], state[0]].map(|mean| {
+                let inner = map.add(mean, epsilon);
+                map.unary(UnaryKind::Sqrt, inner)
+            });
+            let ratio = map.divide(above, below);
+            let direction = map.multiply(ratio, g);
+            state[1] = mean_square(map, state[1], rho, direction);
+            direction
+        }
+        AdaptiveRule::Lion { beta1, beta2 } => {
+            let direction = mix(map, state[0], beta1, g);
+            state[0] = mix(map, state[0], beta2, g);
+            let [zero, one, minus] = [0.0, 1.0, -1.0].map(|number| map.constant(number));
+            // Zero and NaN stay.
+            let is_negative = map.expr(Expr::Less(direction, zero));
+            let is_positive = map.expr(Expr::Less(zero, direction));
+            let sign = map.expr(Expr::Select(is_negative, minus, direction));
+            map.expr(Expr::Select(is_positive, one, sign))
+        }
     }
 }
 

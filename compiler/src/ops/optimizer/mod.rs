@@ -1,5 +1,6 @@
 //! Optimiser updates as operators: they compute new values from a parameter, its gradient and the optimiser's state.
 
+mod adaptive;
 #[cfg(feature = "codegen")]
 pub(crate) mod fused;
 mod gradient;
@@ -8,6 +9,8 @@ mod lower;
 mod reference;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::adaptive::{Adaptive, AdaptiveRule};
 
 use super::facts::{Facts, Reach, Role, never_rewritten};
 use super::{Cost, Operator, expect_arity, expect_float, expect_type};
@@ -75,7 +78,7 @@ fn check_step(operands: &[Type]) -> Result<(), ShapeError> {
     expect_type("learning rate", &operands[2], &Type::f32(Shape::scalar()))
 }
 
-never_rewritten!(Sgd, Adam, ClipFactor, ClipValue);
+never_rewritten!(Sgd, Adam, Adaptive, ClipFactor, ClipValue);
 
 impl Operator for Sgd {
     fn infer(&self, operands: &[Type]) -> Result<Vec<Type>, ShapeError> {

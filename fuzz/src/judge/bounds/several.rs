@@ -1,7 +1,8 @@
-//! The bounds of operators with several results: batch normalisation, sequences of labels, and Adam.
+//! The bounds of operators with several results: batch normalisation, sequences of labels, and adaptive optimisers.
 
 use windlass_compiler::interp::Array;
 use windlass_compiler::ops::Op;
+use windlass_compiler::ops::optimizer::{Adaptive, AdaptiveRule};
 
 use super::{U, channel, overflows, reals, sum_part};
 
@@ -145,4 +146,121 @@ pub(super) fn adam(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) ->
         of_second.push(if overflows(gradient.powi(2)) { f64::INFINITY } else { second_error });
     }
     vec![Some(of_w), Some(of_first), Some(of_second)]
+}
+
+pub(super) fn adaptive(step: &Adaptive, operands: &[&Array<f64>]) -> Vec<Option<Vec<f64>>> {
+    let (w, g, rate) = (reals(operands, 0), reals(operands, 1), reals(operands, 2)[0]);
+    let is_decoupled = matches!(step.rule, AdaptiveRule::Lion { .. });
+    let mut errors = vec![Vec::with_capacity(w.len()); operands.len() - 2];
+    for i in 0..w.len() {
+        let state: Vec<f64> = operands[3..].iter().map(|state| state.real()[i]).collect();
+        let decay = if is_decoupled { 0.0 } else { step.weight_decay * w[i] };
+        let gradient = Rounded { value: g[i] + decay, error: 3.0 * U * (g[i].abs() + decay.abs()) };
+        let (direction, of_state) = direction(&step.rule, gradient, &state);
+        let kept = w[i].abs() * (1.0 + if is_decoupled { (rate * step.weight_decay).abs() } else { 0.0 });
+        let of_w = rate.abs() * (direction.error + 3.0 * U * direction.value.abs()) + 5.0 * U * kept;
+        let all = std::iter::once(of_w).chain(of_state);
+        for (errors, error) in errors.iter_mut().zip(all) {
+            // What is not finite anywhere may be anything.
+            errors.push(if error.is_finite() { error } else { f64::INFINITY });
+        }
+    }
+    errors.into_iter().map(Some).collect()
+}
+
+/// A number and a bound of its error.
+#[derive(Clone, Copy)]
+struct Rounded {
+    value: f64,
+    error: f64,
+}
+
+impl Rounded {
+    fn exact(value: f64) -> Self {
+        Rounded { value, error: 0.0 }
+    }
+
+    /// The square times a factor; infinite errors where it may overflow.
+    fn square(self, factor: f64) -> Self {
+        let most = self.value.abs() + self.error;
+        if overflows(most * most) {
+            return Rounded { value: self.value * self.value * factor, error: f64::INFINITY };
+        }
+        let of_square = 2.0 * self.value.abs() * self.error + self.error * self.error;
+        let value = factor * self.value * self.value;
+        Rounded { value, error: factor.abs() * of_square + 4.0 * U * value.abs() }
+    }
+
+    fn times(self, factor: f64) -> Self {
+        let value = self.value * factor;
+        Rounded { value, error: self.error * factor.abs() + 2.0 * U * value.abs() }
+    }
+
+    fn plus(self, other: Rounded) -> Self {
+        let value = self.value + other.value;
+        // Each term may be rounded by itself.
+        Rounded { value, error: self.error + other.error + U * (self.value.abs() + other.value.abs()) }
+    }
+
+    /// The root of a number that is at least 0; near zero it errs by the root of the error.
+    fn root(self) -> Self {
+        let value = self.value.max(0.0).sqrt();
+        let error = if value > 0.0 { (self.error / value).min(self.error.sqrt()) } else { self.error.sqrt() };
+        Rounded { value, error: error + 2.0 * U * value }
+    }
+
+    /// The quotient by a divisor that is at least `least`.
+    fn over(self, divisor: Rounded, least: f64) -> Self {
+        let smallest = (divisor.value - divisor.error).max(least);
+        let value = self.value / divisor.value;
+        let error = self.error / smallest + self.value.abs() * divisor.error / (divisor.value * smallest);
+        Rounded { value, error: error + 2.0 * U * value.abs() }
+    }
+}
+
+/// The direction of a step, and the errors of the new states.
+fn direction(rule: &AdaptiveRule, g: Rounded, state: &[f64]) -> (Rounded, Vec<f64>) {
+    let mean = |old: f64, decay: f64, new: Rounded| Rounded::exact(old).times(decay).plus(new);
+    match *rule {
+        AdaptiveRule::RmsProp { alpha, epsilon, momentum, centered } => {
+            let v = mean(state[0], alpha, g.square(1.0 - alpha));
+            let (mut errors, mut variance) = (vec![v.error], v);
+            if centered {
+                let a = Rounded::exact(state[1]);
+                let a = a.plus(g.plus(a.times(-1.0)).times(1.0 - alpha));
+                errors.push(a.error);
+                let square = a.square(1.0);
+                variance = v.plus(Rounded { value: -square.value, error: square.error });
+            }
+            let direction = g.over(variance.root().plus(Rounded::exact(epsilon)), epsilon);
+            if momentum == 0.0 {
+                return (direction, errors);
+            }
+            let velocity = mean(state[1 + usize::from(centered)], momentum, direction);
+            errors.push(velocity.error);
+            (velocity, errors)
+        }
+        AdaptiveRule::Adagrad { epsilon } => {
+            let sum = Rounded::exact(state[0]).plus(g.square(1.0));
+            (g.over(sum.root().plus(Rounded::exact(epsilon)), epsilon), vec![sum.error])
+        }
+        AdaptiveRule::Adadelta { rho, epsilon } => {
+            let v = mean(state[0], rho, g.square(1.0 - rho));
+            let above = Rounded::exact(state[1]).plus(Rounded::exact(epsilon)).root();
+            let ratio = above.over(v.plus(Rounded::exact(epsilon)).root(), epsilon.sqrt());
+            let value = ratio.value * g.value;
+            let error =
+                ratio.error * (g.value.abs() + g.error) + ratio.value * g.error + 2.0 * U * value.abs();
+            let direction = Rounded { value, error };
+            let u = mean(state[1], rho, direction.square(1.0 - rho));
+            (direction, vec![v.error, u.error])
+        }
+        AdaptiveRule::Lion { beta1, beta2 } => {
+            let direction = mean(state[0], beta1, g.times(1.0 - beta1));
+            let moment = mean(state[0], beta2, g.times(1.0 - beta2));
+            let is_sure = direction.value.abs() > direction.error;
+            let value = if direction.value == 0.0 { 0.0 } else { direction.value.signum() };
+            (Rounded { value, error: if is_sure { 0.0 } else { 2.0 } }, vec![moment.error])
+        }
+    }
 }

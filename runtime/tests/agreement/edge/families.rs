@@ -3,7 +3,7 @@
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::ops::batch_norm::{BatchNormGrad, BatchNormTraining};
 use windlass_compiler::ops::elementwise::{Unary, UnaryKind};
-use windlass_compiler::ops::optimizer::{Adam, Sgd};
+use windlass_compiler::ops::optimizer::{Adam, Adaptive, AdaptiveRule, Sgd};
 use windlass_compiler::ops::source::{Input, InputRole};
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::shape::{Shape, Type};
@@ -120,6 +120,23 @@ pub(super) fn adam(weight_decay: f64, decoupled: bool) -> Case {
     let first = [("w", Fill::Edges), ("g", Fill::Against), ("v", Fill::All(1.0))];
     let second = [("m", Fill::Edges), ("v", Fill::Against)];
     let third = [("g", Fill::All(1e20)), ("v", Fill::All(0.0)), ("m", Fill::All(0.0))];
+    Case::exact(ops, &[&first, &second, &third])
+}
+
+/// An optimiser that scales gradients.
+pub(super) fn adaptive(rule: AdaptiveRule, weight_decay: f64) -> Case {
+    let mut ops = Ops::new();
+    let mut operands = ["w", "g"].map(|name| ops.parameter(name, &[PAIRS])).to_vec();
+    operands.push(ops.parameter("learning_rate", &[]));
+    let states = ["s", "t", "u"];
+    operands.extend(states[..rule.states()].iter().map(|name| ops.parameter(name, &[PAIRS])));
+    let results = ops.ops(Adaptive { rule, weight_decay }, &operands);
+    for (index, &result) in results.iter().enumerate() {
+        ops = ops.output(&format!("{index}"), result);
+    }
+    let first = [("w", Fill::Edges), ("g", Fill::Against)];
+    let second = [("g", Fill::Edges), ("s", Fill::Against)];
+    let third = [("g", Fill::All(1e20)), ("s", Fill::All(0.0))];
     Case::exact(ops, &[&first, &second, &third])
 }
 
