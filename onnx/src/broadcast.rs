@@ -7,8 +7,9 @@ use windlass_compiler::ops::source::Constant;
 use windlass_compiler::shape::{Dim, Shape};
 
 use crate::error::{Reason, unsupported};
+use crate::expand::check_broadcast;
 use crate::importer::Importer;
-use crate::movement::{check_broadcast, fixed};
+use crate::movement::fixed;
 use crate::value::{Batch, Data, Meaning, Value, Weight};
 
 /// The axes of a function of two values with these axes.

@@ -16,6 +16,7 @@ mod batch;
 mod broadcast;
 mod decode;
 mod error;
+mod expand;
 mod forms;
 mod importer;
 mod known;
@@ -23,6 +24,7 @@ mod movement;
 mod node;
 mod ops;
 mod options;
+mod ports;
 mod proto;
 mod value;
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use windlass::object::{ObjectError, ObjectFiles, ObjectOptions, TrainedState};
 use windlass::{
-    AnyNetwork, Error, LabelSequences, Loss, Model, Optimizer, Trainer, TrainerOptions,
+    AnyNetwork, Average, Error, LabelSequences, Loss, Model, Optimizer, Trainer, TrainerOptions,
     available_vector_bits, network,
 };
 
@@ -325,6 +325,9 @@ fn steps_refuse_what_they_cannot_use() -> Outcome {
     };
     let checked = TrainerOptions { check_finite: true, ..TrainerOptions::default() };
     assert_eq!(refused(checked), ObjectError::Training { setting: "check_finite" });
+    let averaged =
+        TrainerOptions { average: Some(Average::Exponential { decay: 0.9 }), ..TrainerOptions::default() };
+    assert_eq!(refused(averaged), ObjectError::Training { setting: "average" });
     let softmax = TrainerOptions {
         loss: Loss::Ctc { blank: 0, per_label: true, zero_infinity: false },
         ..TrainerOptions::default()

@@ -9,7 +9,7 @@ use crate::error::{Reason, unsupported};
 use crate::importer::Importer;
 use crate::known::{Elements, Known};
 use crate::node::Node;
-use crate::value::{Meaning, Value};
+use crate::value::Value;
 
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("Relu", |importer, node| plain(importer, node, UnaryKind::Relu, |x| x.max(0.0))),
@@ -44,8 +44,6 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("ThresholdedRelu", thresholded_relu),
     ("Shrink", shrink),
     ("Clip", clip),
-    ("Cast", cast),
-    ("CastLike", cast_like),
 ];
 
 /// A function of known floats, computed in double precision.
@@ -464,85 +462,5 @@ fn clipped(importer: &mut Importer<'_>, value: &Value, low: f32, high: f32) -> R
     match high < f32::MAX {
         true => importer.with_number(BinaryKind::Minimum, &value, high),
         false => Ok(value),
-    }
-}
-
-/// The meaning of a type of elements.
-fn meaning_of(element: i64) -> Result<Meaning, Reason> {
-    use crate::decode::ElementType;
-    let element_type = i32::try_from(element).ok().and_then(ElementType::of);
-    match element_type {
-        Some(ElementType::Bool) => Ok(Meaning::Truth),
-        Some(element) if element.is_float() => Ok(Meaning::Float),
-        Some(_) => Ok(Meaning::Whole),
-        None => unsupported(format!("elements of type {element} are not supported")),
-    }
-}
-
-fn cast<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
-    node.ignore(&["saturate", "round_mode"]);
-    let target = match node.text("to") {
-        // Before version 6, types had names.
-        Some(name) => match name {
-            "FLOAT" | "DOUBLE" | "FLOAT16" => Meaning::Float,
-            "BOOL" => Meaning::Truth,
-            _ => Meaning::Whole,
-        },
-        None => meaning_of(node.int("to", 1))?,
-    };
-    one(converted(importer, node.operand(0)?, target)?)
-}
-
-fn cast_like<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
-    node.ignore(&["saturate", "round_mode"]);
-    let target = match node.operand(1)?.meaning() {
-        Meaning::Index => Meaning::Whole,
-        other => other,
-    };
-    one(converted(importer, node.operand(0)?, target)?)
-}
-
-/// A value whose elements have another type.
-fn converted(importer: &mut Importer<'_>, value: &Value, target: Meaning) -> Result<Value, Reason> {
-    if let Value::Known(known) = value {
-        return match target {
-            Meaning::Float if known.is_float() => Ok(value.clone()),
-            Meaning::Float => match known.to_floats() {
-                Some(values) => Ok(Known::floats(known.dims.clone(), values).into()),
-                None => unsupported("a size that is open cannot become a float"),
-            },
-            Meaning::Truth => match (&known.elements, known.to_floats()) {
-                (Elements::Booleans(_), _) => Ok(value.clone()),
-                (_, Some(values)) => {
-                    let values = values.into_iter().map(|value| value != 0.0).collect();
-                    Ok(Known::booleans(known.dims.clone(), values).into())
-                }
-                _ => unsupported("a size that is open cannot become a truth value"),
-            },
-            Meaning::Whole | Meaning::Index => match (&known.elements, known.to_floats()) {
-                (Elements::Integers(_) | Elements::Sizes(_), _) => Ok(value.clone()),
-                (_, Some(values)) => {
-                    let values = values.into_iter().map(|value| value as i64).collect();
-                    Ok(Known::integers(known.dims.clone(), values).into())
-                }
-                _ => Ok(value.clone()),
-            },
-        };
-    }
-    match (value.meaning(), target) {
-        (own, target) if own == target => Ok(value.clone()),
-        (Meaning::Index, Meaning::Whole) => Ok(value.clone()),
-        (Meaning::Truth | Meaning::Whole, Meaning::Float) | (Meaning::Truth, Meaning::Whole) => {
-            let Value::Data(data) = value else { return Ok(value.clone()) };
-            Ok(data.clone().meaning(target).into())
-        }
-        (Meaning::Float | Meaning::Whole, Meaning::Truth) => {
-            let zero = Known::floats(Vec::new(), vec![0.0]);
-            let equal = super::condition::equal(importer, value, &zero.into())?;
-            super::condition::negated(importer, &equal)
-        }
-        _ => {
-            unsupported("floats that depend on inputs cannot become integers, nor inputs of integers floats")
-        }
     }
 }

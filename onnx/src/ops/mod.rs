@@ -1,9 +1,11 @@
 //! The operators of ONNX, by what they do. Each rule turns the operands and attributes of a node into values.
 
 mod arithmetic;
+mod cast;
 mod condition;
 mod conv;
 mod elementwise;
+mod gather;
 mod norm;
 mod one_hot;
 mod pool;
@@ -28,9 +30,11 @@ type Rule = for<'m> fn(&mut Importer<'m>, &Node<'m>) -> Result<Vec<Value>, Reaso
 /// The operators with their rules.
 const RULES: &[&[(&str, Rule)]] = &[
     arithmetic::RULES,
+    cast::RULES,
     condition::RULES,
     conv::RULES,
     elementwise::RULES,
+    gather::RULES,
     one_hot::RULES,
     norm::RULES,
     pool::RULES,

@@ -18,8 +18,13 @@ use crate::trainer::{TrainerOptions, step_graph};
 
 /// The training step of an object, after a check that objects have all that the options ask for.
 pub(super) fn checked_step<N: AnyNetwork>(network: &N, options: &TrainerOptions) -> Result<Stateful, Error> {
-    if options.check_finite {
-        let reason = ObjectError::Training { setting: "check_finite" };
+    let refused = match options {
+        TrainerOptions { check_finite: true, .. } => Some("check_finite"),
+        TrainerOptions { average: Some(_), .. } => Some("average"),
+        _ => None,
+    };
+    if let Some(setting) = refused {
+        let reason = ObjectError::Training { setting };
         return Err(Error::Object { network: network.name().to_owned(), reason });
     }
     step_graph(network, options)
