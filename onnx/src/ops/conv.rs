@@ -175,11 +175,14 @@ fn conv_transpose<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Ve
             _ => None,
         };
         if let Some(target) = target {
-            let total = whole.minus(&target).as_number();
-            let Some(total) = total.and_then(|total| usize::try_from(total).ok()) else {
-                return unsupported(format!(
-                    "its output shape is larger than {whole}, or depends on an open size"
-                ));
+            let Some(total) = whole.minus(&target).as_number() else {
+                return unsupported("its output shape depends on an open size");
+            };
+            // A larger output has zeros behind the result, fewer than the stride.
+            let Ok(total) = usize::try_from(total) else {
+                window.padding[axis] = Sides::default();
+                sizes.push(target);
+                continue;
             };
             let (less, more) = (total / 2, total - total / 2);
             window.padding[axis] = match auto {

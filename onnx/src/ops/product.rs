@@ -204,11 +204,22 @@ fn letters(term: &str) -> Result<Vec<char>, Reason> {
 
 fn einsum<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
     let equation = node.text("equation").unwrap_or_default();
-    let Some((terms, result)) = equation.split_once("->") else {
-        return unsupported(format!("its equation `{equation}` has no `->`"));
+    let (terms, result) = match equation.split_once("->") {
+        Some((terms, result)) => (terms, Some(result)),
+        None => (equation, None),
     };
     let terms = terms.split(',').map(letters).collect::<Result<Vec<_>, _>>()?;
-    let result = letters(result)?;
+    let result = match result {
+        Some(result) => letters(result)?,
+        None => {
+            // The letters that occur once, sorted.
+            let all: Vec<char> = terms.concat();
+            let mut once = all.clone();
+            once.retain(|letter| all.iter().filter(|other| *other == letter).count() == 1);
+            once.sort_unstable();
+            once
+        }
+    };
     match (&terms[..], &node.operands[..]) {
         ([term], [value]) => one(einsum_of_one(importer, term, value, &result)?),
         ([left, right], [a, b]) => one(einsum_of_two(importer, [left, right], [a, b], &result)?),

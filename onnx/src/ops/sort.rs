@@ -1,6 +1,6 @@
 //! The places of the largest and smallest elements.
 
-use windlass_compiler::ops::elementwise::UnaryKind;
+use windlass_compiler::ops::elementwise::{BinaryKind, UnaryKind};
 use windlass_compiler::ops::gather::Gather;
 use windlass_compiler::ops::pool::MaxPool;
 use windlass_compiler::ops::source::Constant;
@@ -17,6 +17,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("ArgMax", |importer, node| place(importer, node, false)),
     ("ArgMin", |importer, node| place(importer, node, true)),
     ("Hardmax", hardmax),
+    ("TopK", top_k),
 ];
 
 /// The longest axis whose indices a float holds exactly, and a table of which is small.
@@ -110,4 +111,65 @@ fn hardmax<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value
     order.iter().enumerate().for_each(|(to, &from)| back[from] = to);
     let result = importer.transpose(&rows.into(), &back)?;
     one(importer.reshape(&result, &dims)?)
+}
+
+/// The longest axis whose elements are chosen by rows of a unit matrix.
+const MOST_CHOICES: usize = 1024;
+
+/// The largest or smallest elements of an axis, one after the other: each is chosen, and left out of the next choice.
+fn top_k<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
+    let value = node.operand(0)?.clone();
+    let rank = value.rank();
+    let axis = node.axis(-1, rank)?;
+    node.ignore(&["sorted"]);
+    let count = match node.opset < 10 {
+        true => node.int("k", 0),
+        false => node.integers(1)?.first().copied().unwrap_or(0),
+    };
+    let size = value.fixed(axis)?;
+    let count = usize::try_from(count).ok().filter(|&count| count > 0 && count <= size.min(64));
+    let Some(count) = count.filter(|_| size <= MOST_CHOICES) else {
+        return unsupported(format!("1 to 64 elements of an axis of at most {MOST_CHOICES} can be chosen"));
+    };
+    let is_least = !node.flag("largest", true);
+    let order: Vec<usize> = (0..rank).filter(|&other| other != axis).chain([axis]).collect();
+    let mut back = vec![0; rank];
+    order.iter().enumerate().for_each(|(to, &from)| back[from] = to);
+    let mut rest = importer.transpose(&value, &order)?;
+    if is_least {
+        rest = importer.unary(UnaryKind::Negate, &rest)?;
+    }
+    // The index of the maximum, and 1 at its place.
+    let row = |row: usize| {
+        let unit = (0..size).map(move |column| f32::from(u8::from(row == column)));
+        std::iter::once(row as f32).chain(unit)
+    };
+    let table: Vec<f32> = (0..size).flat_map(row).collect();
+    let (mut values, mut places) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let (chosen, _) = importer.at_maximum(&rest, rank - 1, table.clone())?;
+        let chosen = Value::from(chosen);
+        places.push(importer.slice(&chosen, rank - 1, 0usize, 1usize)?);
+        let unit = importer.slice(&chosen, rank - 1, 1usize, size)?;
+        let (own, unit) = (importer.data(&rest)?, importer.data(&unit)?);
+        let [own, unit] = importer.pair(&own, &unit)?;
+        let kept = importer.binary_op(BinaryKind::ReluGrad, own.value, unit.value)?;
+        values.push(importer.sum(&own.replaced(kept).into(), &[rank - 1])?);
+        // Below all others.
+        let negative = importer.unary(UnaryKind::Negate, &unit.clone().into())?;
+        let others = importer.with_number(BinaryKind::Add, &negative, 1.0)?;
+        let others = importer.data(&others)?;
+        let others = importer.binary_op(BinaryKind::ReluGrad, own.value, others.value)?;
+        let lowest = importer.number_like(&own, f32::NEG_INFINITY)?;
+        let lowest = importer.binary_op(BinaryKind::ReluGrad, lowest, unit.value)?;
+        let sum = importer.binary_op(BinaryKind::Add, others, lowest)?;
+        rest = own.replaced(sum).into();
+    }
+    let mut values = importer.concat(&values, rank - 1)?;
+    if is_least {
+        values = importer.unary(UnaryKind::Negate, &values)?;
+    }
+    let places = importer.concat(&places, rank - 1)?;
+    let places = importer.data(&places)?.meaning(Meaning::Whole);
+    Ok(vec![importer.transpose(&values, &back)?, importer.transpose(&places.into(), &back)?])
 }
