@@ -146,8 +146,9 @@
 //! sampling and beam search. For labels whose places in a sequence nothing tells, [`Loss::Ctc`] takes [`LabelSequences`].
 //!
 //! [`convolution`] explains the arithmetic of convolutional networks with short programs, and writes a convolution as a
-//! matrix; [`sequences`] does so for text, recurrent networks and attention. [`data`] reads, augments and batches images and arrays, [`metrics`] has accuracy and other metrics, and [`schedule`] holds the learning
-//! rates. Every failure is an [`Error`] that says what failed, where, and how to fix it.
+//! matrix; [`sequences`] does so for text, recurrent networks and attention. [`graph_format`] describes files of graphs.
+//! [`data`] reads, augments and batches images and arrays, [`metrics`] has accuracy and other metrics, and [`schedule`] holds
+//! the learning rates. Every failure is an [`Error`] that says what failed, where, and how to fix it.
 //!
 //! # Layout
 //!
@@ -220,6 +221,10 @@ pub mod training {
 
 pub mod sequences {
     #![doc = include_str!("../docs/sequences.md")]
+}
+
+pub mod graph_format {
+    #![doc = include_str!("../docs/graph-format.md")]
 }
 
 /// Names used by expansions of [`network!`]; not part of the public interface.
