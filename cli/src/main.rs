@@ -6,15 +6,18 @@ mod import;
 mod inputs;
 mod interpreter;
 mod network;
+mod plot;
 mod run;
 mod training;
 mod verify;
 
 use std::error::Error;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use windlass_compiler::dump::{Dump, Stage};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::pipeline::compile;
@@ -34,15 +37,21 @@ struct Arguments {
 
 const EXAMPLES: &str = "Examples:
   windlass summary lenet.graph --details
+  windlass plot lenet.graph --weights lenet.safetensors -o lenet.svg
   windlass build lenet.graph --weights lenet.safetensors -o target/lenet
   windlass run lenet.graph --weights lenet.safetensors --inputs images.safetensors --outputs classes.safetensors
   windlass verify lenet.graph
   windlass import resnet18.onnx
-  windlass build resnet18.onnx -o target/resnet18";
+  windlass build resnet18.onnx -o target/resnet18
+
+`windlass COMMAND --help` explains a command and has examples of it.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Print layers, shapes, parameters and multiply-adds
+    #[command(after_help = "Examples:
+  windlass summary lenet.graph
+  windlass summary resnet18.onnx --fix batch=1 --details")]
     Summary {
         #[command(flatten)]
         source: Source,
@@ -51,6 +60,9 @@ enum Command {
         details: bool,
     },
     /// Print a stage of the compiler: the graph, passes, plan, kernels, Cranelift's IR or machine code
+    #[command(after_help = "Examples:
+  windlass dump lenet.graph --stage plan
+  windlass dump lenet.graph --stage asm --vector-bits 256")]
     Dump {
         #[command(flatten)]
         source: Source,
@@ -60,20 +72,51 @@ enum Command {
         #[arg(long, default_value = "plan", value_parser = stage)]
         stage: Stage,
     },
+    /// Draw the layers as an SVG image, coloured by their share of the time
+    #[command(after_help = "Examples:
+  windlass plot lenet.graph -o lenet.svg --batch 64
+  windlass plot resnet18.onnx -o resnet18.svg --no-profile")]
+    Plot(plot::Arguments),
     /// Write an object file, a C header and weights, which C programs compile and link with
+    #[command(after_help = "Examples:
+  windlass build lenet.graph --weights lenet.safetensors -o target/lenet
+  windlass build lenet.graph -o target/lenet --embed --platform aarch64-apple-darwin
+  windlass build lenet.graph -o target/lenet --train adam")]
     Build(build::Arguments),
     /// Write the parameters in the state of an object's training to a safetensors file
+    #[command(after_help = "Example, for an object that `windlass build --train adam` wrote:
+  windlass export lenet.graph --state lenet.state --train adam -o lenet.safetensors")]
     Export(training::Arguments),
     /// Import an ONNX model: write its graph as text, and its parameters
+    #[command(after_help = "Examples:
+  windlass import resnet18.onnx
+  windlass import resnet18.onnx --fix batch=1 -o target/resnet18")]
     Import(import::Arguments),
     /// Run a network on inputs in a safetensors file
+    #[command(after_help = "Examples:
+  windlass run lenet.graph --weights lenet.safetensors --inputs images.safetensors
+  windlass run resnet18.onnx --inputs images.safetensors --outputs classes.safetensors --engine interpreter")]
     Run(run::Arguments),
     /// Compare compiled code with the interpreter, at every vector width of this CPU
+    #[command(after_help = "Example:
+  windlass verify lenet.graph --batch 3")]
     Verify(verify::Arguments),
     /// Time predictions
+    #[command(after_help = "Example:
+  windlass bench lenet.graph --batch 64 --threads 1 --seconds 5")]
     Bench(bench::Arguments),
     /// Print the time of predictions by kernel, against the limits of this machine
+    #[command(after_help = "Example:
+  windlass profile resnet18.onnx --batch 16")]
     Profile(bench::Arguments),
+    /// Print a script with which a shell completes commands and options
+    #[command(after_help = "Examples:
+  windlass completions bash > ~/.local/share/bash-completion/completions/windlass
+  windlass completions fish > ~/.config/fish/completions/windlass.fish")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 fn stage(text: &str) -> Result<Stage, String> {
@@ -106,6 +149,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             compile(network.graph(), Mode::Inference, &engine.options()?.compile, &dump)?;
             Ok(())
         }
+        Command::Plot(arguments) => plot::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
         Command::Export(arguments) => training::export(&arguments),
         Command::Import(arguments) => import::run(&arguments),
@@ -113,6 +157,11 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::time(&arguments),
         Command::Profile(arguments) => bench::profile(&arguments),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "windlass", &mut script);
+            Ok(std::io::stdout().write_all(&script)?)
+        }
     }
 }
 
@@ -123,3 +172,34 @@ fn at(path: &std::path::Path, action: &str, reason: &dyn std::fmt::Display) -> B
 
 /// The path of an argument.
 type File = PathBuf;
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::Arguments;
+
+    /// Every command has an example, and the command line accepts all examples.
+    #[test]
+    fn examples_are_accepted() {
+        let command = Arguments::command();
+        let mut helps = vec![("windlass".to_owned(), command.get_after_help())];
+        helps.extend(
+            command.get_subcommands().map(|of| (format!("windlass {}", of.get_name()), of.get_after_help())),
+        );
+        for (start, help) in helps {
+            let help = help.unwrap_or_else(|| panic!("`{start}` has no example")).to_string();
+            let examples: Vec<&str> = help
+                .lines()
+                .filter_map(|line| line.strip_prefix("  "))
+                .filter(|line| line.starts_with(&start))
+                .collect();
+            assert!(!examples.is_empty(), "{help}");
+            for example in examples {
+                let typed = example.split(" > ").next().unwrap_or_default();
+                Arguments::try_parse_from(typed.split(' '))
+                    .unwrap_or_else(|error| panic!("{example}\n{error}"));
+            }
+        }
+    }
+}

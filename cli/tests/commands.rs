@@ -114,6 +114,74 @@ fn compiled_code_is_verified_and_timed() {
 }
 
 #[test]
+fn shells_complete() {
+    let fixture = Fixture::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = fixture.prints(&format!("completions {shell}"));
+        assert!(script.contains("vector-bits") && script.contains("profile"), "{shell}: {script}");
+    }
+    fixture.refuses("completions cobol", "bash");
+}
+
+/// The texts of an image, which must be well-formed.
+fn texts_of(image: &str) -> Vec<String> {
+    let document = roxmltree::Document::parse(image).unwrap_or_else(|error| panic!("{error}\n{image}"));
+    assert!(document.root_element().has_tag_name(("http://www.w3.org/2000/svg", "svg")));
+    document
+        .descendants()
+        .filter(|node| node.has_tag_name("text"))
+        .filter_map(|node| Some(node.text()?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn layers_are_drawn() {
+    let fixture = Fixture::new();
+    let draw = |arguments: &str| {
+        fixture.prints(&format!("plot {arguments} -o net.svg"));
+        texts_of(&std::fs::read_to_string(fixture.path().join("net.svg")).unwrap())
+    };
+    let shares = |texts: &[String]| -> f64 {
+        let shares = texts.iter().filter_map(|text| text.strip_suffix(" %")?.parse::<f64>().ok());
+        shares.sum()
+    };
+    let texts = draw("tagger.graph --runs 3 --batch 2 --size T=40");
+    for expected in ["tagger", "tokens", "gather", "linear", "reshape", "tags", "i32[N, T]", "[N, T, 3]"] {
+        assert!(texts.iter().any(|text| text.contains(expected)), "{expected}: {texts:?}");
+    }
+    // Rounded to a tenth of a percent each.
+    assert!((shares(&texts) - 100.0).abs() < 1.0, "{texts:?}");
+    assert_eq!(shares(&draw("tagger.graph --no-profile")), 0.0);
+
+    let awkward = NETWORK.replace("%y = linear(%f, %w)", r#"%y = linear(%f, %w) @"a < \"b\" & c\u0001""#);
+    std::fs::write(fixture.path().join("awkward.graph"), awkward).unwrap();
+    let texts = draw("awkward.graph --runs 1");
+    assert!(texts.iter().any(|text| text == "a < \"b\" & c\u{fffd}"), "{texts:?}");
+    fixture.refuses("plot tagger.graph -o absent/net.svg", "could not write absent/net.svg");
+    fixture.refuses("plot tagger.graph -o net.svg --runs 0", "--runs");
+}
+
+/// Every layer of imported models is drawn, with its label.
+#[test]
+fn imported_models_are_drawn() {
+    let fixture = Fixture::new();
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/onnx");
+    for name in ["cnn", "gru", "lstm", "transformer", "upsampling"] {
+        let model = models.join(format!("{name}.onnx"));
+        fixture.prints(&format!("plot {} --no-profile -o net.svg", model.display()));
+        let texts = texts_of(&std::fs::read_to_string(fixture.path().join("net.svg")).unwrap());
+        let model = windlass::onnx::OnnxModel::load(&model, &windlass::onnx::ImportOptions::new()).unwrap();
+        for row in model.network().summary().rows {
+            assert!(
+                texts.iter().any(|text| text.contains(&row.label) && !row.operators.is_empty()),
+                "{name}: {}",
+                row.label
+            );
+        }
+    }
+}
+
+#[test]
 fn objects_are_built() {
     let fixture = Fixture::new();
     let text = fixture.prints("build tagger.graph -o built --name tags --vector-bits 128");
