@@ -170,13 +170,17 @@ mod tests {
         let edges = [(0, 1), (0, 2), (1, 3), (2, 3), (0, 3), (3, 4)];
         let placed = layout(&sizes, &edges);
         for (&(from, to), path) in edges.iter().zip(&placed.paths) {
-            assert!(placed.corners[from][1] + sizes[from][1] < placed.corners[to][1], "{from} {to}: {placed:?}");
+            assert!(
+                placed.corners[from][1] + sizes[from][1] < placed.corners[to][1],
+                "{from} {to}: {placed:?}"
+            );
             assert!(path.windows(2).all(|pair| pair[0][1] <= pair[1][1]), "{placed:?}");
         }
         let [one, two] = [1, 2].map(|index| (placed.corners[index][0], sizes[index][0]));
         assert!(one.0 + one.1 < two.0 || two.0 + two.1 < one.0, "{placed:?}");
         // Edges around boxes are inside the picture too.
-        let inside = |[x, y]: [f64; 2]| (0.0..=placed.size[0]).contains(&x) && (0.0..=placed.size[1]).contains(&y);
+        let inside =
+            |[x, y]: [f64; 2]| (0.0..=placed.size[0]).contains(&x) && (0.0..=placed.size[1]).contains(&y);
         assert!(placed.paths.iter().flatten().all(|&point| inside(point)), "{placed:?}");
         for (corner, size) in placed.corners.iter().zip(sizes) {
             assert!(inside(*corner) && inside([corner[0] + size[0], corner[1] + size[1]]), "{placed:?}");

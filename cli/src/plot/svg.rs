@@ -98,7 +98,7 @@ fn write_block(out: &mut String, block: &Block, [x, y]: [f64; 2], [width, height
         escaped(&block.tooltip)
     );
     let share = block.share.map(percent).unwrap_or_default();
-    let room = width - 2.0 * PADDING - SHARE_GAP - text_width(&share, CHARACTER[1]);
+    let room = width - 2.0 * PADDING - share_width(block);
     let (anchor, left) = if block.is_port { ("middle", x + width / 2.0) } else { ("start", x + PADDING) };
     let _ = writeln!(
         out,
@@ -130,10 +130,14 @@ fn height(block: &Block) -> f64 {
 }
 
 fn natural_width(block: &Block) -> f64 {
-    let share = block.share.map_or(0.0, |share| SHARE_GAP + text_width(&percent(share), CHARACTER[1]));
-    let title = text_width(&block.title, CHARACTER[0]) + share + 2.0 * PADDING;
+    let title = text_width(&block.title, CHARACTER[0]) + share_width(block) + 2.0 * PADDING;
     let lines = block.lines.iter().map(|line| text_width(line, CHARACTER[1]) + 2.0 * PADDING);
     lines.fold(0.0, f64::max).min(WIDTHS[1]).max(title.min(WIDTHS[2]))
+}
+
+/// The width of the share of the time and the gap before it.
+fn share_width(block: &Block) -> f64 {
+    block.share.map_or(0.0, |share| SHARE_GAP + text_width(&percent(share), CHARACTER[1]))
 }
 
 fn text_width(text: &str, character: f64) -> f64 {
@@ -142,7 +146,7 @@ fn text_width(text: &str, character: f64) -> f64 {
 
 /// As much of a text as there is room for.
 fn shortened(text: &str, room: f64, character: f64) -> String {
-    let most = (room / character) as usize;
+    let most = (room / character).round() as usize;
     if text.chars().count() <= most {
         return text.to_owned();
     }
