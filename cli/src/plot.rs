@@ -148,7 +148,7 @@ impl Measured {
         let mut measured =
             Measured { shares: vec![0.0; count], algorithms: vec![Vec::new(); count], elsewhere: 0.0 };
         let nodes = || graph.nodes().iter().zip(rows).filter_map(|(node, &row)| Some((node, row?)));
-        let mut unlabelled = nodes().filter(|(node, _)| node.label.is_empty()).peekable();
+        let mut unlabelled = nodes().filter(|(node, _)| node.label.is_empty());
         for kernel in &profile.kernels {
             let name = &kernel.name;
             let has_label = |label: &str| {
