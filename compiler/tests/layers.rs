@@ -284,6 +284,7 @@ fn every_layer_is_compared() {
         "maxout",
         "huber",
         "abs",
+        "erf",
         "exp",
         "log",
         "sqrt",

@@ -431,6 +431,7 @@ def activations():
         ("softplus", lambda x: F.softplus(x, threshold=50)),
         ("scaled_tanh", lambda x: 1.7159 * torch.tanh(x * 2 / 3)),
         ("abs", torch.abs),
+        ("erf", torch.erf),
         ({"huber": 1.0}, lambda x: F.huber_loss(x, torch.zeros_like(x), reduction="none")),
         ({"huber": 0.4}, lambda x: F.huber_loss(x, torch.zeros_like(x), reduction="none", delta=0.4)),
     ]

@@ -2,6 +2,8 @@
 
 mod edit;
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::{Graph, source_name};
@@ -21,6 +23,8 @@ pub fn shrink(
 ) -> (Case, Option<Setup>) {
     let (mut case, mut setup) = (case, setup);
     let mut attempts = 0;
+    // Edits may undo each other: no case is taken twice.
+    let mut taken = HashSet::new();
     // Where the last smaller case was found: earlier edits have just failed, and are tried again at the end.
     let mut start = 0;
     loop {
@@ -36,7 +40,7 @@ pub fn shrink(
                 continue;
             };
             attempts += 1;
-            if fails(&smaller, smaller_setup.as_ref()) {
+            if fails(&smaller, smaller_setup.as_ref()) && taken.insert(print(&smaller, smaller_setup.as_ref())) {
                 found = Some((index, smaller, smaller_setup));
                 break;
             }
@@ -49,6 +53,12 @@ pub fn shrink(
             None => return (case, setup),
         }
     }
+}
+
+/// All that distinguishes a case.
+fn print(case: &Case, setup: Option<&Setup>) -> String {
+    let setup = setup.map(print_setup).unwrap_or_default();
+    format!("{} {:?} {:?} {setup}", case.graph, case.batches, case.values)
 }
 
 /// A way to make a case smaller.
