@@ -40,7 +40,9 @@ pub fn shrink(
                 continue;
             };
             attempts += 1;
-            if fails(&smaller, smaller_setup.as_ref()) && taken.insert(print(&smaller, smaller_setup.as_ref())) {
+            if fails(&smaller, smaller_setup.as_ref())
+                && taken.insert(print(&smaller, smaller_setup.as_ref()))
+            {
                 found = Some((index, smaller, smaller_setup));
                 break;
             }

@@ -143,7 +143,7 @@ pub enum RunStatus {
 /// use windlass_compiler::codegen::object::check_platform;
 /// assert!(check_platform(&"x86_64-apple-darwin".parse()?).is_ok());
 /// assert!(check_platform(&"aarch64-pc-windows-msvc".parse()?).is_err());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), target_lexicon::ParseError>(())
 /// ```
 ///
 /// # Errors
