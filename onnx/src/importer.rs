@@ -24,6 +24,13 @@ const MOST_NESTED: usize = 32;
 /// The most elements of a tensor that the import computes itself.
 pub(crate) const MOST_KNOWN: usize = 1 << 24;
 
+/// A parameter or state of an initialiser.
+struct Source {
+    known: Known,
+    is_state: bool,
+    value: ValueId,
+}
+
 /// The state of an import.
 pub(crate) struct Importer<'m> {
     pub(crate) builder: Builder,
@@ -35,8 +42,8 @@ pub(crate) struct Importer<'m> {
     pub(crate) label: String,
     functions: HashMap<(&'m str, &'m str), &'m proto::Function>,
     opsets: HashMap<&'m str, i64>,
-    /// Parameters and states that exist already.
-    sources: HashMap<String, ValueId>,
+    /// Parameters and states that exist already, by the names of their initialisers.
+    sources: HashMap<String, Vec<Source>>,
     tensors: Vec<Tensor>,
     problems: Vec<Problem>,
     /// The number of nodes that were imported.
@@ -48,10 +55,10 @@ pub(crate) struct Importer<'m> {
 }
 
 /// The most nodes that are imported, those of functions counted for each call.
-const MOST_NODES: usize = 1 << 20;
+const MOST_NODES: usize = 1 << 18;
 
 /// The most nodes of the network.
-const MOST_OPERATORS: usize = 1 << 20;
+const MOST_OPERATORS: usize = 1 << 18;
 
 /// The most elements of all tensors together that the import computes.
 const MOST_COMPUTED: usize = 1 << 26;
@@ -206,6 +213,10 @@ impl<'m> Importer<'m> {
         if let Some(&function) = self.functions.get(&(domain, proto.operator.as_str())) {
             return self.function(function, proto, operands, depth);
         }
+        if let Some(attribute) = proto.attributes.iter().find(|attribute| !attribute.reference.is_empty()) {
+            // The attribute of a function, which calls do not pass.
+            return Err(Reason::Attribute { name: attribute.name.clone() });
+        }
         let opset = self.opsets.get(domain).copied().unwrap_or(1);
         let node = Node::new(proto, operands, opset);
         if domain.is_empty() && proto.operator == "If" {
@@ -309,14 +320,21 @@ impl<'m> Importer<'m> {
         let fixed = Shape::fixed(&known.dims);
         let value = match &known.name {
             Some(name) => {
-                let key = format!("{name}:{is_state}");
-                match self.sources.get(&key) {
-                    Some(&value) => value,
+                let declared = self.sources.entry(name.to_string()).or_default();
+                let is_same =
+                    |source: &&Source| source.is_state == is_state && source.known.shares_elements(known);
+                match declared.iter().find(is_same).map(|source| source.value) {
+                    Some(value) => value,
                     None => {
-                        let taken = self.sources.contains_key(&format!("{name}:{}", !is_state));
-                        let name = if taken { format!("{name}.copy") } else { name.to_string() };
+                        // Another one of the name: a parameter that is also a state, or one of a nested graph.
+                        let name = match declared.len() {
+                            0 => name.to_string(),
+                            count => format!("{name}.{count}"),
+                        };
                         let value = self.declare(&name, fixed, values, is_state)?;
-                        self.sources.insert(key, value);
+                        let key = known.name.as_deref().unwrap_or_default().to_owned();
+                        let known = known.clone();
+                        self.sources.entry(key).or_default().push(Source { known, is_state, value });
                         value
                     }
                 }

@@ -26,6 +26,8 @@ mod ops;
 mod options;
 mod ports;
 mod proto;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::path::Path;

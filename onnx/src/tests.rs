@@ -1,0 +1,169 @@
+//! Small models that are made here: names, nesting and bounds.
+
+use windlass_compiler::graph::Graph;
+use windlass_compiler::interp::{Array, Bindings, run};
+
+use crate::decode::Decoder;
+use crate::importer::Importer;
+use crate::{ImportError, ImportOptions, Imported, Reason, proto};
+
+fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> proto::Node {
+    let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    proto::Node {
+        operator: operator.to_owned(),
+        inputs: owned(inputs),
+        outputs: owned(outputs),
+        ..Default::default()
+    }
+}
+
+fn floats(name: &str, dims: &[i64], values: &[f32]) -> proto::Tensor {
+    proto::Tensor {
+        name: name.to_owned(),
+        element: 1,
+        dims: dims.to_vec(),
+        floats: values.to_vec(),
+        ..Default::default()
+    }
+}
+
+/// An input of floats whose first axis is the batch, or an output.
+fn port(name: &str, sizes: &[i64]) -> proto::ValueInfo {
+    let batch = proto::Axis { name: Some("batch".to_owned()), ..Default::default() };
+    let rest = sizes.iter().map(|&size| proto::Axis { value: Some(size), ..Default::default() });
+    let shape = proto::TensorShape { axes: std::iter::once(batch).chain(rest).collect() };
+    let tensor = proto::TensorType { element: 1, shape: Some(shape) };
+    proto::ValueInfo { name: name.to_owned(), ty: Some(proto::Type { tensor: Some(tensor) }) }
+}
+
+fn model(nodes: Vec<proto::Node>, initializers: Vec<proto::Tensor>) -> proto::Model {
+    let graph = proto::Graph {
+        nodes,
+        initializers,
+        inputs: vec![port("x", &[2])],
+        outputs: vec![port("y", &[2])],
+        ..Default::default()
+    };
+    let opset = proto::OperatorSet { domain: String::new(), version: 20 };
+    proto::Model { opset_import: vec![opset], graph: Some(graph), ..Default::default() }
+}
+
+fn import(model: &proto::Model) -> Result<Imported, ImportError> {
+    Importer::import(model, Decoder::default(), &ImportOptions::new())
+}
+
+#[track_caller]
+fn reason(model: &proto::Model) -> Reason {
+    import(model).unwrap_err().problems()[0].reason.clone()
+}
+
+fn outputs(imported: &Imported, x: [f32; 2]) -> Vec<f32> {
+    let graph: &Graph = &imported.graph;
+    let mut bindings = Bindings::<f32>::new();
+    bindings.insert("x".to_owned(), Array::new([1, 2], x.to_vec()));
+    for tensor in &imported.tensors {
+        bindings.insert(tensor.name.clone(), Array::new(tensor.dims.clone(), tensor.values.clone()));
+    }
+    run(graph, 1, &bindings).unwrap().outputs["y"].real().to_vec()
+}
+
+fn graph_attribute(name: &str, graph: proto::Graph) -> proto::Attribute {
+    proto::Attribute { name: name.to_owned(), graph: Some(graph), ..Default::default() }
+}
+
+#[test]
+fn initialisers_of_branches_with_one_name_are_two_parameters() {
+    let condition =
+        proto::Tensor { int32s: vec![1], element: 9, name: "is".to_owned(), ..Default::default() };
+    let branch = |result: &str, weight: f32| proto::Graph {
+        nodes: vec![node("Mul", &["x", "w"], &[result])],
+        initializers: vec![floats("w", &[2], &[weight, weight])],
+        outputs: vec![port(result, &[2])],
+        ..Default::default()
+    };
+    let choice = |output: &str, result: &str, weight: f32| {
+        let mut choice = node("If", &["is"], &[output]);
+        choice.attributes.push(graph_attribute("then_branch", branch(result, weight)));
+        choice.attributes.push(graph_attribute("else_branch", branch(result, -1.0)));
+        choice
+    };
+    let nodes =
+        vec![choice("a", "first", 2.0), choice("b", "second", 10.0), node("Add", &["a", "b"], &["y"])];
+    let imported = import(&model(nodes, vec![condition])).unwrap();
+    assert_eq!(outputs(&imported, [1.0, 3.0]), [12.0, 36.0]);
+    let names: Vec<&str> = imported.tensors.iter().map(|tensor| &*tensor.name).collect();
+    assert_eq!(names, ["w", "w.1"]);
+}
+
+#[test]
+fn a_shared_initialiser_is_one_parameter() {
+    let nodes = vec![node("Mul", &["x", "w"], &["a"]), node("Add", &["a", "w"], &["y"])];
+    let imported = import(&model(nodes, vec![floats("w", &[2], &[3.0, 4.0])])).unwrap();
+    assert_eq!(imported.tensors.len(), 1);
+    assert_eq!(outputs(&imported, [1.0, 2.0]), [6.0, 12.0]);
+}
+
+#[test]
+fn functions_of_the_model_are_expanded() {
+    let function = |name: &str, nodes: Vec<proto::Node>| proto::Function {
+        name: name.to_owned(),
+        domain: "own".to_owned(),
+        inputs: vec!["a".to_owned()],
+        outputs: vec!["b".to_owned()],
+        nodes,
+    };
+    let call = |name: &str, input: &str, output: &str| proto::Node {
+        domain: "own".to_owned(),
+        ..node(name, &[input], &[output])
+    };
+    let mut whole = model(vec![call("Twice", "x", "y")], Vec::new());
+    whole.functions = vec![function("Twice", vec![node("Add", &["a", "a"], &["b"])])];
+    assert_eq!(outputs(&import(&whole).unwrap(), [1.0, 3.0]), [2.0, 6.0]);
+    // What a call does not pass is no default.
+    let reference =
+        proto::Attribute { name: "alpha".to_owned(), reference: "slope".to_owned(), ..Default::default() };
+    let leaky = proto::Node { attributes: vec![reference], ..node("LeakyRelu", &["a"], &["b"]) };
+    whole.functions = vec![function("Twice", vec![leaky])];
+    assert!(reason(&whole).to_string().contains("the attribute `alpha` is not supported"));
+    // A function that calls itself ends.
+    whole.functions = vec![function("Twice", vec![call("Twice", "a", "b")])];
+    assert!(reason(&whole).to_string().contains("nested more than"), "{}", reason(&whole));
+    // Calls that double in each of 30 functions end too.
+    let doubled = |index: usize| {
+        let next = format!("F{}", index + 1);
+        function(&format!("F{index}"), vec![call(&next, "a", "c"), call(&next, "c", "b")])
+    };
+    whole.functions = (0..30).map(doubled).collect();
+    whole.functions.push(function("F30", vec![node("Relu", &["a"], &["b"])]));
+    whole.graph.as_mut().unwrap().nodes = vec![call("F0", "x", "y")];
+    assert!(import(&whole).is_err());
+}
+
+#[test]
+fn broken_graphs_are_refused() {
+    let told = |nodes: Vec<proto::Node>| import(&model(nodes, Vec::new())).unwrap_err().to_string();
+    let error = told(vec![node("Relu", &["z"], &["y"])]);
+    assert!(error.contains("Relu `y`: there is no value `z` before it"), "{error}");
+    // A cycle is a use before the value.
+    let error = told(vec![node("Add", &["x", "b"], &["a"]), node("Relu", &["a"], &["b"])]);
+    assert!(error.contains("there is no value `b` before it"), "{error}");
+    let error = told(vec![node("Relu", &["x"], &["y"]), node("Tanh", &["x"], &["y"])]);
+    assert!(error.contains("another value is named `y`"), "{error}");
+    let error = told(vec![node("Relu", &["x"], &["z"])]);
+    assert_eq!(error, "the output `y` is computed by no node");
+    let error =
+        told(vec![node("Unfold", &["x"], &["a"]), node("Relu", &["a"], &["y"]), node("Fold", &[], &["b"])]);
+    let expected = "2 nodes of the model cannot be imported:\n  Unfold `a`: the operator is not supported\n  \
+                    Fold `b`: the operator is not supported";
+    assert_eq!(error, expected);
+    let mut strange = node("Relu", &["x"], &["y"]);
+    strange.attributes.push(proto::Attribute { name: "beta".to_owned(), int: Some(1), ..Default::default() });
+    assert!(told(vec![strange]).contains("the attribute `beta` is not supported"));
+}
+
+#[test]
+fn samples_are_never_mixed() {
+    let mut sum = node("ReduceSum", &["x"], &["y"]);
+    sum.attributes.push(proto::Attribute { name: "keepdims".to_owned(), int: Some(1), ..Default::default() });
+    assert_eq!(reason(&model(vec![sum], Vec::new())), Reason::BatchAxis { axis: 0 });
+}
