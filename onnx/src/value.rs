@@ -116,13 +116,15 @@ impl Value {
         }
     }
 
-    /// The elements of a parameter, or of one whose elements were moved, as those of a constant.
+    /// The elements of a parameter, or of one whose elements were moved, as those of a constant; none for a large one, which
+    /// is not moved twice.
     pub(crate) fn stored_elements(&self) -> Option<Known> {
-        match self {
+        let elements = match self {
             Value::Known(known) => Some(Known { name: None, ..known.clone() }),
             Value::Weight(weight) => weight.elements.clone(),
             _ => None,
-        }
+        };
+        elements.filter(|known| known.len() <= crate::importer::MOST_KNOWN)
     }
 
     /// A parameter whose elements are known beside it.

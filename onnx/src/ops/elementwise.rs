@@ -24,9 +24,9 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("HardSwish", |importer, node| activation(importer, node, Activation::HardSwish)),
     ("Neg", negate),
     ("Reciprocal", reciprocal),
-    ("Floor", |importer, node| rounded(importer, node, f64::floor)),
-    ("Ceil", |importer, node| rounded(importer, node, f64::ceil)),
-    ("Round", |importer, node| rounded(importer, node, f64::round_ties_even)),
+    ("Floor", |_, node| rounded(node, f64::floor)),
+    ("Ceil", |_, node| rounded(node, f64::ceil)),
+    ("Round", |_, node| rounded(node, f64::round_ties_even)),
     ("Sign", sign),
     ("Sinh", hyperbolic_sine),
     ("Cosh", hyperbolic_cosine),
@@ -162,12 +162,7 @@ pub(super) fn power(importer: &mut Importer<'_>, value: &Value, exponent: f32) -
 }
 
 /// Rounding, which only known numbers have.
-fn rounded(
-    importer: &mut Importer<'_>,
-    node: &Node<'_>,
-    function: impl Fn(f64) -> f64,
-) -> Result<Vec<Value>, Reason> {
-    let _ = importer;
+fn rounded(node: &Node<'_>, function: impl Fn(f64) -> f64) -> Result<Vec<Value>, Reason> {
     match known(node.operand(0)?, function) {
         Some(value) => one(value),
         None => unsupported("rounding of values that are not known is not supported"),
@@ -327,7 +322,7 @@ fn celu<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, 
 }
 
 fn selu<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
-    /// The constants of Klambauer et al. (2017), and their differences in single precision.
+    /// The constants of Klambauer et al. (2017).
     const ALPHA: f32 = 1.673_263_2;
     const GAMMA: f32 = 1.050_701;
     node.ignore(&["consumed_inputs"]);
