@@ -4,7 +4,7 @@ use windlass_compiler::entity::ValueId;
 use windlass_compiler::graph::Layer;
 use windlass_compiler::ops::batch_norm::BatchNorm;
 use windlass_compiler::ops::elementwise::{Bias, BinaryKind, Scale, UnaryKind};
-use windlass_compiler::shape::Dim;
+use windlass_compiler::shape::{Dim, Shape};
 
 use super::{Rule, one};
 use crate::error::{Reason, unsupported};
@@ -129,13 +129,13 @@ fn last_axes(importer: &mut Importer<'_>, node: &Node<'_>) -> Result<(Data, usiz
     Ok((data, axis))
 }
 
-/// The first axes, and one for all others.
-fn folded(data: &Data, axis: usize) -> windlass_compiler::shape::Shape {
+/// Vectors of the axes from `axis` on: all axes before them are their batch.
+fn folded(data: &Data, axis: usize) -> Shape {
     let shape = data.shape();
     let first = data.axis(axis);
-    let dims = shape.dims();
-    let last = windlass_compiler::shape::Shape::new(dims[first..].to_vec()).count();
-    windlass_compiler::shape::Shape::new([dims[..first].to_vec(), vec![Dim::from(last)]].concat())
+    let length = Dim::from(Shape::new(shape.dims()[first..].to_vec()).count());
+    let batch = shape.with_first_folded(first).dims()[0].clone();
+    Shape::new([batch, length])
 }
 
 fn layer<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
