@@ -83,12 +83,14 @@ impl Decoder {
         let element = ElementType::of(tensor.element).ok_or_else(|| {
             error(format!("has elements of type {}, which is not supported", tensor.element))
         })?;
-        let mut count = 1usize;
+        let too_many = || error("has more elements than memory".to_owned());
+        let (mut count, mut strides) = (1usize, 1usize);
         let mut dims = Vec::with_capacity(tensor.dims.len());
         for &size in &tensor.dims {
             let size = usize::try_from(size).map_err(|_| error(format!("has an axis of size {size}")))?;
-            count =
-                count.checked_mul(size).ok_or_else(|| error("has more elements than memory".to_owned()))?;
+            count = count.checked_mul(size).ok_or_else(too_many)?;
+            // Strides are products of the sizes behind an axis, also if another one is 0.
+            strides = strides.checked_mul(size.max(1)).ok_or_else(too_many)?;
             dims.push(size);
         }
         let external = match tensor.location {

@@ -41,10 +41,10 @@ pub enum ImportError {
         /// The reason.
         reason: String,
     },
-    /// An option that names an input that the model does not have, or does not fit it.
-    #[error("the option for the input `{name}` {reason}")]
+    /// An option that names an input or axis that the model does not have, or does not fit it.
+    #[error("the option for `{name}` {reason}")]
     Option {
-        /// The input.
+        /// The input, or the name of the axis.
         name: String,
         /// The reason.
         reason: String,

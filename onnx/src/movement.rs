@@ -141,6 +141,9 @@ impl Importer<'_> {
     ) -> Result<Value, Reason> {
         let (start, length) = (start.into(), length.into());
         let mut dims = value.dims();
+        if axis >= dims.len() {
+            return unsupported(format!("there is no axis {axis} of {}", dims.len()));
+        }
         if start.as_number() == Some(0) && dims[axis].polynomial() == length {
             return Ok(value.clone());
         }

@@ -30,10 +30,12 @@ impl<'m> Importer<'m> {
                 return Err(ImportError::Option { name: name.clone(), reason });
             }
         }
+        check_sizes(graph, self.options)?;
         let mut declared: Vec<(&str, ElementType, Vec<Size<'_>>)> = Vec::new();
         for input in &graph.inputs {
             let known = self.options.values.get(&input.name).or(self.options.parameters.get(&input.name));
             if let Some(known) = known {
+                check_given(input, known)?;
                 let mut known = known.clone();
                 if self.options.parameters.contains_key(&input.name) {
                     known.name = Some(Arc::from(input.name.as_str()));
@@ -157,6 +159,50 @@ impl<'m> Importer<'m> {
     fn known_tensor(&self, name: &str, known: &Known) -> Tensor {
         let values = known.to_floats().unwrap_or_default();
         Tensor { name: name.to_owned(), dims: known.dims.clone(), values }
+    }
+}
+
+/// Checks that every size that is fixed by an option is that of an axis.
+fn check_sizes(graph: &proto::Graph, options: &ImportOptions) -> Result<(), ImportError> {
+    let types = graph.inputs.iter().filter_map(|input| input.ty.as_ref()?.tensor.as_ref()?.shape.as_ref());
+    let names: HashSet<&str> =
+        types.flat_map(|shape| &shape.axes).filter_map(|axis| axis.name.as_deref()).collect();
+    for (name, size) in &options.sizes {
+        let reason = match (names.contains(name.as_str()), size) {
+            (true, 1..) => continue,
+            (true, 0) => "is 0, but sizes are at least 1".to_owned(),
+            (false, _) => {
+                let mut names: Vec<&str> = names.into_iter().collect();
+                names.sort_unstable();
+                format!("names no axis of an input; they are {}", names.join(", "))
+            }
+        };
+        return Err(ImportError::Option { name: name.clone(), reason });
+    }
+    Ok(())
+}
+
+/// Checks that a value that is given for an input has its sizes.
+fn check_given(input: &proto::ValueInfo, known: &Known) -> Result<(), ImportError> {
+    let error = |reason: String| Err(ImportError::Option { name: input.name.clone(), reason });
+    let count = known.dims.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
+    if count != Some(known.len()) {
+        return error(format!("has {} elements for the sizes {:?}", known.len(), known.dims));
+    }
+    let Ok((_, sizes)) = tensor_type(input) else { return Ok(()) };
+    let fits = sizes.len() == known.dims.len()
+        && sizes.iter().zip(&known.dims).all(|(size, own)| !matches!(size, Size::Fixed(size) if size != own));
+    match fits {
+        true => Ok(()),
+        false => {
+            let sizes = sizes.iter().map(|size| match size {
+                Size::Fixed(size) => size.to_string(),
+                Size::Named(name) => (*name).to_owned(),
+                Size::Unknown => "?".to_owned(),
+            });
+            let sizes = sizes.collect::<Vec<_>>().join(", ");
+            error(format!("has the sizes {:?}, but the input has [{sizes}]", known.dims))
+        }
     }
 }
 

@@ -167,3 +167,36 @@ fn samples_are_never_mixed() {
     sum.attributes.push(proto::Attribute { name: "keepdims".to_owned(), int: Some(1), ..Default::default() });
     assert_eq!(reason(&model(vec![sum], Vec::new())), Reason::BatchAxis { axis: 0 });
 }
+
+#[test]
+fn tensors_without_elements_are_refused() {
+    let empty = || vec![floats("e", &[0], &[])];
+    let told = |nodes: Vec<proto::Node>| import(&model(nodes, empty())).unwrap_err().to_string();
+    let error = told(vec![node("Range", &["e", "e", "e"], &["y"])]);
+    assert!(error.contains("its bounds must be single numbers"), "{error}");
+    for operator in ["ArgMax", "ArgMin", "Hardmax", "ReduceMax", "ReduceProd"] {
+        let error = told(vec![node(operator, &["e"], &["y"])]);
+        assert!(error.contains(operator), "{error}");
+    }
+    let one = proto::Tensor { name: "s".to_owned(), ..floats("s", &[1], &[2.0]) };
+    let resize = node("Resize", &["e", "", "s"], &["y"]);
+    assert!(import(&model(vec![resize], [empty(), vec![one]].concat())).is_err());
+    // Sizes whose strides overflow, although another one is 0.
+    let huge = proto::Tensor { dims: vec![0, 1 << 40, 1 << 40], ..floats("e", &[0], &[]) };
+    let error = import(&model(vec![node("Transpose", &["e"], &["y"])], vec![huge])).unwrap_err().to_string();
+    assert_eq!(error, "the tensor `e` has more elements than memory");
+}
+
+#[test]
+fn states_of_another_rank_are_refused() {
+    let weights = vec![
+        floats("w", &[1, 1, 2], &[1.0; 2]),
+        floats("r", &[1, 1, 1], &[1.0]),
+        floats("h", &[1], &[1.0]),
+    ];
+    let mut axes = node("Unsqueeze", &["x"], &["sequence"]);
+    axes.attributes.push(proto::Attribute { name: "axes".to_owned(), ints: vec![0], ..Default::default() });
+    let rnn = node("RNN", &["sequence", "w", "r", "", "", "h"], &["", "y"]);
+    let error = import(&model(vec![axes, rnn], weights)).unwrap_err().to_string();
+    assert!(error.contains("RNN `y`"), "{error}");
+}

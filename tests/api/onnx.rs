@@ -185,7 +185,15 @@ fn wrong_options_and_files_are_refused() {
         other => panic!("{other:?}"),
     };
     let error = told(&ImportOptions::new().value("y", &[1], vec![0.0]));
-    assert!(error.contains("the option for the input `y` names no input of the model"), "{error}");
+    assert!(error.contains("the option for `y` names no input of the model"), "{error}");
+    let error = told(&ImportOptions::new().size("bach", 2));
+    assert!(error.contains("the option for `bach` names no axis of an input; they are batch"), "{error}");
+    let error = told(&ImportOptions::new().size("batch", 0));
+    assert!(error.contains("the option for `batch` is 0, but sizes are at least 1"), "{error}");
+    let error = told(&ImportOptions::new().value("input", &[2, 3], vec![0.0]));
+    assert!(error.contains("the option for `input` has 1 elements for the sizes [2, 3]"), "{error}");
+    let error = told(&ImportOptions::new().value("input", &[1, 3, 2, 2], vec![0.0; 12]));
+    assert!(error.contains("has the sizes [1, 3, 2, 2], but the input has [batch, 3, 17, 15]"), "{error}");
     let missing = OnnxModel::load(path("none.onnx"), &ImportOptions::new());
     assert!(matches!(missing, Err(Error::Onnx(error)) if matches!(*error, ImportError::Read { .. })));
     let text = OnnxModel::load(path("cnn.safetensors"), &ImportOptions::new());

@@ -137,7 +137,7 @@ fn resize<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>
     let mut plan = Vec::new();
     for (index, (&axis, size)) in axes.iter().zip(all).enumerate() {
         let Some((input, output, scale)) = size else { continue };
-        if output == 0 || output > 1 << 20 || scale <= 0.0 || scale.is_nan() {
+        if input == 0 || output == 0 || output > 1 << 20 || scale <= 0.0 || scale.is_nan() {
             return unsupported(format!("axis {axis} of size {input} would get the size {output}"));
         }
         let region = match &region {
@@ -189,7 +189,7 @@ fn upsample<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Valu
         }
         let (input, scale) = (value.fixed(axis)?, f64::from(scale));
         let output = (input as f64 * scale).floor() as usize;
-        if output == 0 || output > 1 << 20 {
+        if input == 0 || output == 0 || output > 1 << 20 {
             return unsupported(format!("axis {axis} of size {input} would get the size {output}"));
         }
         plan.push((axis, Axis { input, output, scale, region: [0.0, 1.0] }));
@@ -348,14 +348,14 @@ fn row(rule: &Method<'_>, size: Axis, at: usize) -> Option<Vec<f64>> {
     let scale = if rule.antialias { size.scale.min(1.0) } else { 1.0 };
     let (first, end) = ((x - reach / scale).floor() as i64, (x + reach / scale).ceil() as i64);
     let mut sum = 0.0;
-    for tap in first..=end {
-        let weight = kernel(rule, (tap as f64 - x) * scale);
-        let is_outside = tap < 0 || tap > last as i64;
+    for index in first..=end {
+        let weight = kernel(rule, (index as f64 - x) * scale);
+        let is_outside = index < 0 || index > last as i64;
         if is_outside && rule.exclude_outside {
             continue;
         }
         sum += weight;
-        weights[tap.clamp(0, last as i64) as usize] += weight;
+        weights[index.clamp(0, last as i64) as usize] += weight;
     }
     if rule.exclude_outside || rule.antialias {
         weights.iter_mut().for_each(|weight| *weight /= sum);

@@ -93,6 +93,9 @@ const MOST_STORED: usize = 1 << 20;
 
 fn range<'m>(_: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
     let bounds = [node.known(0)?, node.known(1)?, node.known(2)?];
+    if bounds.iter().any(|known| known.len() != 1) {
+        return unsupported("its bounds must be single numbers");
+    }
     if let [Some(start), Some(limit), Some(delta)] = bounds.map(Known::to_integers) {
         let [start, limit, delta] = [start[0], limit[0], delta[0]];
         if delta == 0 {

@@ -29,6 +29,9 @@ impl Importer<'_> {
     fn at_maximum(&mut self, value: &Value, axis: usize, table: Vec<f32>) -> Result<(Data, usize), Reason> {
         let rank = value.rank();
         let size = value.fixed(axis)?;
+        if size == 0 {
+            return unsupported("its operand has no elements");
+        }
         let columns = table.len() / size;
         let order: Vec<usize> = (0..rank).filter(|&other| other != axis).chain([axis]).collect();
         let moved = self.transpose(value, &order)?;
