@@ -189,11 +189,8 @@ fn tensors_without_elements_are_refused() {
 
 #[test]
 fn states_of_another_rank_are_refused() {
-    let weights = vec![
-        floats("w", &[1, 1, 2], &[1.0; 2]),
-        floats("r", &[1, 1, 1], &[1.0]),
-        floats("h", &[1], &[1.0]),
-    ];
+    let weights =
+        vec![floats("w", &[1, 1, 2], &[1.0; 2]), floats("r", &[1, 1, 1], &[1.0]), floats("h", &[1], &[1.0])];
     let mut axes = node("Unsqueeze", &["x"], &["sequence"]);
     axes.attributes.push(proto::Attribute { name: "axes".to_owned(), ints: vec![0], ..Default::default() });
     let rnn = node("RNN", &["sequence", "w", "r", "", "", "h"], &["", "y"]);
