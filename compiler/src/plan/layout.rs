@@ -1,10 +1,12 @@
 //! The layout of values in memory.
 //!
-//! Images with enough channels are stored in NHWC layout. A vector then holds the channels of one pixel for any image
+//! Images are values with the shape of an operand or a result of a convolution, a pooling or another operator that computes
+//! along channels, and the values that they are parts of or consist of. Images with
+//! enough channels are stored in NHWC layout. A vector then holds the channels of one pixel for any image
 //! width, neighbours within a window are whole pixels apart, concatenation of channels needs no copy, since a value may
-//! be a part of another's pixels, and the layout does not depend on the vector width. Images with few channels, and all
-//! inputs and outputs of a program, are stored in NCHW layout, as in graphs. The layout depends only on a value's
-//! shape. Values that are combined element by element therefore always have the same layout, and only the start, the
+//! be a part of another's pixels, and the layout does not depend on the vector width. Images with few channels, all other
+//! values, and all inputs and outputs of a program are stored in the order of the shape, which is NCHW for images. The
+//! layout depends only on a value's shape. Values that are combined element by element therefore always have the same layout, and only the start, the
 //! end and flattening layers of a network need copies between layouts.
 
 use std::collections::HashSet;
@@ -15,7 +17,7 @@ use smallvec::SmallVec;
 use super::{Lower, Order};
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
-use crate::ops::{Operator, Reach, Role};
+use crate::ops::{Move, Operator, Reach, Role};
 use crate::shape::Shape;
 
 /// The number of axes of views that take no memory of their own.
@@ -98,6 +100,8 @@ pub(super) struct ImageLayouts {
     /// on images use. They are stored channels last for any number of channels and any length: kernels along an axis of
     /// open size only know this layout, and sums then have the same order for a fixed and an open length.
     sequences: HashSet<Shape>,
+    /// Shapes of images of fixed sizes.
+    images: HashSet<Shape>,
 }
 
 impl ImageLayouts {
@@ -118,13 +122,14 @@ impl ImageLayouts {
                 has_window && shape.is_sequence() || is_on_images && shape.is_open_sequence()
             }));
         }
-        ImageLayouts { layouts, sequences: sequences.into_iter().cloned().collect() }
+        let sequences = sequences.into_iter().cloned().collect();
+        ImageLayouts { layouts, sequences, images: images(graph) }
     }
 
     /// The layout of values with a shape, if nothing else determines it.
     pub(super) fn of_shape(&self, shape: &Shape) -> Layout {
         let item = shape.item();
-        let is_image = shape.is_batched() && !shape.has_open_item() && item.len() >= 2;
+        let is_image = self.images.contains(shape) && !shape.has_open_item() && item.len() >= 2;
         let has_channels = is_image && !has_few_channels(item[0]) && item[1..].iter().product::<usize>() > 1;
         let is_sequence = self.sequences.contains(shape);
         let by_channels = self.layouts == Layouts::ByChannels && (has_channels || is_sequence);
@@ -144,6 +149,39 @@ impl ImageLayouts {
             Order::AnyOfFixed | Order::OfShape => Layout::channels_first(shape.rank()),
         }
     }
+}
+
+/// The shapes of batched values that operators on images use, and of what they are parts of or consist of.
+fn images(graph: &Graph) -> HashSet<Shape> {
+    let shapes = |node: &Node| -> Vec<Shape> {
+        let values = node.operands.iter().take(2).chain(&node.results);
+        let shapes = values.map(|&value| graph.ty(value).shape.clone());
+        shapes.filter(Shape::is_batched).collect()
+    };
+    let is_on_images = |node: &&Node| {
+        matches!(node.op.facts().role, Role::Product(_) | Role::Other)
+            && matches!(node.op.memory().results, Order::Any | Order::Dense)
+    };
+    let mut images: HashSet<Shape> = graph.nodes().iter().filter(is_on_images).flat_map(shapes).collect();
+    let channels = |shape: &Shape| shape.dims().get(1).cloned();
+    let moves = |node: &&Node| match node.op.facts().role {
+        Role::Move(Move::Join { .. } | Move::Part { .. }) => true,
+        Role::Move(Move::Copy) => {
+            shapes(node).windows(2).all(|pair| channels(&pair[0]) == channels(&pair[1]))
+        }
+        _ => false,
+    };
+    let moves: Vec<Vec<Shape>> = graph.nodes().iter().filter(moves).map(shapes).collect();
+    let mut known = 0;
+    while known < images.len() {
+        known = images.len();
+        for shapes in &moves {
+            if shapes.iter().any(|shape| images.contains(shape)) {
+                images.extend(shapes.iter().cloned());
+            }
+        }
+    }
+    images
 }
 
 /// Whether a node has an operand or a result whose items have an open size.

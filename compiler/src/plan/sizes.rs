@@ -6,8 +6,7 @@ use super::Lowering;
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
 use crate::kernel::{Element, Extent, SizeId};
-use crate::ops::Op;
-use crate::shape::{Polynomial, Sizes, Symbol, Type};
+use crate::shape::{Dim, Polynomial, Sizes, Symbol, Type};
 
 /// A number of elements, in words of 4 bytes: a fixed number, or an open size times a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,26 +195,15 @@ impl Lowering<'_> {
         self.batch_of_node(self.graph.node(self.node)).expect("a node of a batch has batched values")
     }
 
-    /// The number of items of a batched value to optimise for: the samples, times a usual number of steps if they are the
-    /// steps of a recurrent layer. It does not depend on the length of sequences, so that a fixed and an open length have
-    /// the same plans.
+    /// The number of items of a batched value to optimise for: the samples, times a usual number of parts if an item is a
+    /// part of a sample, such as a step of a sequence or a patch of an image. It does not depend on the number of parts,
+    /// so that a fixed and an open length have the same plans.
     pub fn usual_items(&self, value: ValueId) -> usize {
-        const STEPS: usize = 32;
-        let samples = self.options.batch.unwrap_or(1);
-        if self.are_steps(value) { samples.saturating_mul(STEPS) } else { samples }
-    }
-
-    /// Whether the rows of a value are the steps of sequences in time-major order.
-    fn are_steps(&self, value: ValueId) -> bool {
-        let mut value = value;
-        loop {
-            let node = self.producer(value);
-            match (&node.op, node.operands.first()) {
-                (Op::FoldSteps(_) | Op::Scan(_), _) => return true,
-                (Op::Reshape(_) | Op::UnfoldSteps(_), _) | (_, None) => return false,
-                (_, Some(&operand)) => value = operand,
-            }
-        }
+        const PARTS: usize = 32;
+        let samples = self.parallelism.items;
+        let items = self.ty(value).shape.dims().first().map(Dim::polynomial);
+        let whole = items.is_none_or(|items| items == Polynomial::from(Symbol::BATCH));
+        if whole { samples } else { samples.saturating_mul(PARTS) }
     }
 
     /// The items of the first batched value of a node.

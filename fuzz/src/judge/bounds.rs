@@ -203,7 +203,10 @@ fn softmax_parts(x: &[f64]) -> (Vec<f64>, Vec<f64>, f64) {
     let of_sum =
         sum_part(x.len()) + x.iter().zip(&powers).map(|(&x, power)| power / sum * of_power(x)).sum::<f64>();
     let results: Vec<f64> = powers.iter().map(|power| power / sum).collect();
-    let errors = x.iter().zip(&results).map(|(&x, y)| y * (of_power(x) + of_sum + U)).collect();
+    // Exponentials below e⁻⁸⁰ are zero, and rounding decides about those next to it.
+    let is_next_to_zero = |x: f64| (x - largest + 80.0).abs() < 1e-4;
+    let of_zero = |x: f64| if is_next_to_zero(x) { 2e-35 } else { 0.0 };
+    let errors = x.iter().zip(&results).map(|(&x, y)| y * (of_power(x) + of_sum + U) + of_zero(x)).collect();
     (results, errors, of_sum)
 }
 

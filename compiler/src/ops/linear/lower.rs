@@ -53,7 +53,7 @@ impl Lower for Linear {
         let (x, weight) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
         let y = lowering.address(node.results[0]);
         let epilogue = FusedSteps::new(lowering, node, &self.epilogue, &Layout::channels_first(2));
-        if packed::fits(lowering, node.operands[0], node.operands[1]) {
+        if packed::fits(lowering, node.operands[0], node.operands[1], outputs) {
             return packed::lower(lowering, node, &epilogue);
         }
         let dots = RegisterTile::of_inner_products(lowering.vectors);

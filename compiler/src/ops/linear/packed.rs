@@ -18,10 +18,11 @@ const LEAST_ITEMS: usize = 16;
 const LEAST_ITEMS_OF_ONE: usize = 256;
 
 /// Whether weights are packed: because they are fixed, or the same for all steps of a loop, and there are several items;
-/// or because there are many.
-pub(super) fn fits(lowering: &Lowering<'_>, x: ValueId, weight: ValueId) -> bool {
+/// or because there are many. The outputs must fill at least half of the lanes of their vectors.
+pub(super) fn fits(lowering: &Lowering<'_>, x: ValueId, weight: ValueId, outputs: usize) -> bool {
     let least = if lowering.is_prepacked(weight) { LEAST_ITEMS } else { LEAST_ITEMS_OF_ONE };
-    lowering.usual_items(x) >= least
+    let fills_vectors = 2 * outputs >= outputs.next_multiple_of(lowering.vectors.lanes);
+    fills_vectors && lowering.usual_items(x) >= least
 }
 
 /// Adds the kernels of `y = x·weightᵀ` with an epilogue.
@@ -29,7 +30,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, node: &Node, epilogue: &FusedSt
     let inputs = lowering.item(node.operands[0])[0];
     let outputs = lowering.item(node.results[0])[0];
     let (x, y) = (lowering.address(node.operands[0]), lowering.address(node.results[0]));
-    let items = lowering.usual_items(node.operands[0]).max(lowering.parallelism.items);
+    let items = lowering.usual_items(node.operands[0]);
     let block = tile(lowering, items, inputs, outputs);
     let range = BlockedRange::exact(outputs, block.columns.min(outputs));
     let packed = pack(lowering, node, &range, inputs);

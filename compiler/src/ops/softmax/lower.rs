@@ -1,8 +1,8 @@
 //! Kernels of softmax: the maximum, the exponentials, their sum, the quotient.
 
-use super::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
+use super::{LEAST_EXPONENT, LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use crate::graph::Node;
-use crate::kernel::{Address, ExprId, Extent, MapBuilder, Reducer, Split, Stmt, Var};
+use crate::kernel::{Address, Expr, ExprId, Extent, MapBuilder, Reducer, Split, Stmt, Var};
 use crate::ops::elementwise::UnaryKind;
 use crate::plan::{KernelDraft, Lower, Lowering, MemoryRules, Order, Size, View};
 
@@ -110,6 +110,15 @@ impl ItemChannels {
     }
 }
 
+/// `eˣ` of a number that is not above 0, or zero below [`LEAST_EXPONENT`].
+fn exponential(map: &mut MapBuilder, x: ExprId) -> ExprId {
+    let (least, zero) = (map.constant(LEAST_EXPONENT), map.constant(0.0));
+    let is_zero = map.expr(Expr::Less(x, least));
+    let x = map.expr(Expr::Select(is_zero, zero, x));
+    let y = map.unary(UnaryKind::Exp, x);
+    map.expr(Expr::Select(is_zero, zero, y))
+}
+
 fn forward(lowering: &mut Lowering<'_>, node: &Node, logarithm: bool) {
     let y = lowering.view(node.results[0]).clone();
     let x = lowering.in_layout(node, node.operands[0], &y.layout);
@@ -121,7 +130,7 @@ fn forward(lowering: &mut Lowering<'_>, node: &Node, logarithm: bool) {
         item.reduce(largest.clone(), &[&x], |_, x| Reducer::Max(x[0])),
         item.each(&y, &[&x], &[largest], |map, x, largest| {
             let shifted = map.subtract(x[0], largest[0]);
-            if logarithm { shifted } else { map.unary(UnaryKind::Exp, shifted) }
+            if logarithm { shifted } else { exponential(map, shifted) }
         }),
         item.reduce(sum.clone(), &[&y], |map, y| {
             Reducer::Sum(if logarithm { map.unary(UnaryKind::Exp, y[0]) } else { y[0] })

@@ -15,7 +15,11 @@ use super::{Cost, Operator, expect_arity, expect_float, expect_type};
 use crate::error::ShapeError;
 use crate::shape::Type;
 
-/// `e^(x − max) / Σ e^(x − max)` over the channels of `[N, C, …]`.
+/// The least exponent whose exponential softmax computes: `e^-80 ≈ 1.8e-35`. Smaller ones are zero, because products with
+/// subnormal numbers, such as the probabilities of masked positions, take a hundred times as long.
+const LEAST_EXPONENT: f64 = -80.0;
+
+/// `e^(x − max) / Σ e^(x − max)` over the channels of `[N, C, …]`. Exponentials below `e^-80` are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Softmax {}
 

@@ -1,6 +1,6 @@
 //! Reference evaluation of softmax, its logarithm and their gradients.
 
-use super::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
+use super::{LEAST_EXPONENT, LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 use crate::interp::{Array, Evaluate, Real, Total, channel_sizes};
 
 /// The largest of some numbers, and the sum of `e^(x − largest)`, in which no exponential overflows. If a number is
@@ -9,6 +9,11 @@ pub(crate) fn shifted_sum<T: Real>(values: impl Iterator<Item = T> + Clone) -> (
     let largest = values.clone().fold(T::neg_infinity(), T::max);
     let sum = Total::of(values.map(|x| (x - largest).exp()));
     (largest, sum)
+}
+
+/// `eˣ` of a number that is not above 0, or zero below [`LEAST_EXPONENT`].
+fn exponential<T: Real>(x: T) -> T {
+    if x < T::from_f64(LEAST_EXPONENT) { T::zero() } else { x.exp() }
 }
 
 /// Calls `one` with the indices of the channels at each position of each item of `[N, C, …]`.
@@ -26,9 +31,13 @@ impl Evaluate for Softmax {
         let x = operands[0].real();
         let mut y = vec![T::zero(); x.len()];
         for_each_place(&results[0], |channels| {
-            let (largest, sum) = shifted_sum(channels.iter().map(|&i| x[i]));
+            let (largest, _) = shifted_sum(channels.iter().map(|&i| x[i]));
             for &i in &channels {
-                y[i] = (x[i] - largest).exp() / sum;
+                y[i] = exponential(x[i] - largest);
+            }
+            let sum = Total::of(channels.iter().map(|&i| y[i]));
+            for &i in &channels {
+                y[i] = y[i] / sum;
             }
         });
         vec![Array::new(results[0].clone(), y)]

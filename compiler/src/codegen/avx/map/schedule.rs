@@ -1,5 +1,5 @@
-//! The instruction schedule of a body: each result as early as possible, everything else right before its use, so that
-//! few values live at once. Every value is computed once.
+//! The instruction schedule of a body. Few values should live at once: either one result is computed after the other, or,
+//! if results share many operands, all of them side by side. Every value is computed once, right before its use.
 
 use super::super::operands::Binary;
 use super::key::{MapKey, MapNode};
@@ -38,12 +38,25 @@ pub(super) struct Schedule {
 impl Schedule {
     /// Schedules what `roots` need. Nodes in `ready` need no evaluation; without `fold` no operand stays in memory.
     pub(super) fn new(key: &MapKey, roots: &[BodyStep], ready: &[bool], fold: bool) -> Schedule {
+        let apart = Schedule::ordered(key, roots, ready, fold, false);
+        if roots.len() < 2 {
+            return apart;
+        }
+        let together = Schedule::ordered(key, roots, ready, fold, true);
+        if together.pressure(key) < apart.pressure(key) { together } else { apart }
+    }
+
+    /// One root after the other or, if `together`, all operations in the order in which the map defines them.
+    fn ordered(key: &MapKey, roots: &[BodyStep], ready: &[bool], fold: bool, together: bool) -> Schedule {
         let count = key.nodes.len();
         let mut uses = vec![0; count];
         let mut seen = ready.to_vec();
         for root in roots {
             count_uses(key, *root, &mut uses, &mut seen);
         }
+        let is_operation =
+            |&node: &usize| seen[node] && !ready[node] && !key.nodes[node].operands().is_empty();
+        let operations: Vec<usize> = (0..count).filter(is_operation).collect();
         let mut orderer = Orderer {
             key,
             uses,
@@ -52,6 +65,9 @@ impl Schedule {
             done: ready.to_vec(),
             order: Schedule { steps: Vec::new(), folded: vec![false; count] },
         };
+        if together {
+            operations.into_iter().for_each(|node| orderer.evaluate(node));
+        }
         for root in roots {
             orderer.root(*root);
         }
@@ -61,9 +77,13 @@ impl Schedule {
     /// The maximum number of live values.
     pub(super) fn pressure(&self, key: &MapKey) -> usize {
         let mut last = vec![None; key.nodes.len()];
+        let mut is_evaluated = vec![false; key.nodes.len()];
         for (position, step) in self.steps.iter().enumerate() {
             for operand in step.operands(key) {
                 last[operand] = Some(position);
+            }
+            if let BodyStep::Evaluate(node) = step {
+                is_evaluated[*node] = true;
             }
         }
         let (mut living, mut most) = (0usize, 0);
@@ -73,10 +93,7 @@ impl Schedule {
             let mut operands = step.operands(key);
             operands.sort_unstable();
             operands.dedup();
-            let ends = |&operand: &usize| {
-                last[operand] == Some(position)
-                    && self.steps[..position].contains(&BodyStep::Evaluate(operand))
-            };
+            let ends = |&operand: &usize| last[operand] == Some(position) && is_evaluated[operand];
             living -= operands.iter().filter(|operand| ends(operand)).count();
         }
         most

@@ -16,8 +16,10 @@ pub(in crate::ops::conv) use self::weight_gradient::weight_gradient;
 
 /// Bytes of the input rows that a work unit reads.
 const UNIT_BYTES: usize = 64 * 1024;
+/// The maximum number of kernel positions for which windows are unrolled.
+const UNROLLED_POSITIONS: usize = 128;
 /// The maximum number of unrolled multiply-adds of a map.
-const UNROLLED: usize = 128;
+const UNROLLED: usize = 400;
 
 /// Whether every channel is a group, and channels are contiguous.
 pub(in crate::ops::conv) fn fits(problem: &Correlation<'_>) -> bool {
@@ -78,14 +80,23 @@ fn unit_rows(grid: &Grid, channels: usize) -> usize {
 
 /// Whether windows are unrolled. It depends on the window alone, so that the order of its sums does.
 fn is_unrolled(problem: &Correlation<'_>) -> bool {
-    2 * problem.grid.positions() <= UNROLLED
+    problem.grid.positions() <= UNROLLED_POSITIONS
 }
 
-/// Neighbouring results of a row that one map computes, whose windows are unrolled. They share the weights, and the inputs of
-/// overlapping windows.
+/// Neighbouring results of a row that one map computes: several if windows are unrolled. They share the weights, and the
+/// inputs of overlapping windows.
 fn pixels(problem: &Correlation<'_>, registers: usize) -> usize {
+    if !is_unrolled(problem) {
+        return 1;
+    }
     let most = if registers > 16 { 8 } else { 4 };
-    (UNROLLED / problem.grid.positions()).clamp(1, most).min(problem.grid.columns().outputs)
+    let most = (UNROLLED / problem.grid.positions()).clamp(1, most);
+    let columns = problem.grid.columns();
+    match columns.open {
+        Some(_) => most,
+        // Blocks of similar sizes.
+        None => columns.outputs.div_ceil(columns.outputs.div_ceil(most)),
+    }
 }
 
 /// The sum of one result, in a loop over its window.
