@@ -141,7 +141,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         seed: arguments.seed,
     };
     let Arguments { temperature, top_k, seed, .. } = *arguments;
-    let mut sampler = Sampler::new(SamplerOptions { temperature, top_k, seed })?;
+    let mut sampler =
+        Sampler::new(SamplerOptions::default().temperature(temperature).top_k(top_k).seed(seed))?;
     let limit = arguments.steps.unwrap_or(usize::MAX);
     let steps = arguments.epochs.saturating_mul(partition.batches(train, 0)?.len().min(limit) as u64);
     // A text that is too short to be evaluated is refused before it is trained on.
@@ -150,21 +151,19 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Some(threads) => Options::default().threads(threads),
         None => Options::default(),
     };
-    let training = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::new(Rule::OneCycle {
+    let training = TrainerOptions::default()
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::new(Rule::OneCycle {
             peak_rate: arguments.learning_rate,
             warm_up: (steps / 10).max(1),
             steps: steps.max(2),
             start_factor: 0.1,
             final_factor: 0.01,
-        })?),
+        })?)
         // Gradients through many steps may explode.
-        clip_norm: Some(1.0),
+        .clip_norm(1.0)
         // Each sequence begins with the states at the end of the one that it continues.
-        carry_states: matches!(arguments.partition, Cut::Sequential),
-        ..TrainerOptions::default()
-    };
+        .carry_states(matches!(arguments.partition, Cut::Sequential));
     let network = Dynamic::new(network(arguments, vocabulary.size())?)?;
     let mut trainer = Trainer::new(Model::of(network, arguments.seed, &options)?, training)?;
 

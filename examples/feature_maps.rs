@@ -108,12 +108,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 fn trained(train: &DataLoader<'_>, epochs: u64) -> Result<Model<LeNet>, Box<dyn Error>> {
-    let options = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::constant(0.005)?),
-        output: Some("class".to_owned()),
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default()
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::constant(0.005)?)
+        .output("class");
     let mut trainer = Trainer::new(Model::<LeNet>::new(0)?, options)?;
     for epoch in 0..epochs {
         let mut loss = 0.0;

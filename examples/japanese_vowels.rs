@@ -50,7 +50,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     println!("{} utterances to train on, {} to test", train.len(), test.len());
     let steps = arguments.epochs.max(1) * train.len().div_ceil(BATCH) as u64;
     let schedule = Some(Schedule::cosine_with_warm_up(0.005, steps, 1)?);
-    let training = TrainerOptions { optimizer: Optimizer::adam(), schedule, ..TrainerOptions::default() };
+    let training = TrainerOptions::default().optimizer(Optimizer::adam()).schedule(schedule);
     let model = Model::of(Dynamic::new(network()?)?, arguments.seed, &Options::default())?;
     let mut trainer = Trainer::new(model, training)?;
     let mut random = fastrand::Rng::with_seed(arguments.seed);

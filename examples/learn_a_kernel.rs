@@ -45,12 +45,10 @@ fn learn() -> Result<(), Box<dyn Error>> {
     let edges = teacher.forward(&image)?;
 
     // The same network, which is given only the image and the edges.
-    let options = TrainerOptions {
-        loss: Loss::MeanSquaredError,
-        optimizer: Optimizer::sgd(),
-        schedule: Some(Schedule::constant(1.0)?),
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default()
+        .loss(Loss::MeanSquaredError)
+        .optimizer(Optimizer::sgd())
+        .schedule(Schedule::constant(1.0)?);
     let mut trainer = Trainer::new(Model::<Edges>::new(42)?, options)?;
     println!("the kernel starts as {}", numbers(kernel(trainer.model())?));
     for step in 1..=20 {

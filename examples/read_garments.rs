@@ -64,12 +64,10 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let data = FashionMnist::load(&repository.join("data/fashion-mnist"))?;
-    let training = TrainerOptions {
-        loss: Loss::ctc(),
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::cosine_with_warm_up(0.004, arguments.steps.max(2), 1)?),
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .loss(Loss::ctc())
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::cosine_with_warm_up(0.004, arguments.steps.max(2), 1)?);
     let model = Model::<Reader>::with_options(arguments.seed, &Options::default())?;
     let mut trainer = Trainer::new(model, training)?;
     let mut random = fastrand::Rng::with_seed(arguments.seed);

@@ -75,11 +75,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Some(threads) => Options::default().threads(threads),
         None => Options::default(),
     };
-    let training = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::cosine_with_warm_up(0.01, arguments.steps.max(2), 1)?),
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::cosine_with_warm_up(0.01, arguments.steps.max(2), 1)?);
     let mut trainer = Trainer::new(Model::<UNet>::with_options(arguments.seed, &options)?, training)?;
     let mut random = fastrand::Rng::with_seed(arguments.seed);
     for step in 1..=arguments.steps {

@@ -93,13 +93,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         None => Options::default(),
     };
     let network = Dynamic::new(network(&sources, &targets)?)?;
-    let training = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::cosine_with_warm_up(0.005, arguments.steps.max(2), 1)?),
-        clip_norm: Some(1.0),
-        output: Some("next".to_owned()),
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::cosine_with_warm_up(0.005, arguments.steps.max(2), 1)?)
+        .clip_norm(1.0)
+        .output("next");
     let mut trainer = Trainer::new(Model::of(network, arguments.seed, &options)?, training)?;
     let mut random = fastrand::Rng::with_seed(arguments.seed);
     let begin = targets.index("<bos>");

@@ -77,12 +77,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Some(threads) => Options::default().threads(threads),
         None => Options::default(),
     };
-    let training = TrainerOptions {
-        loss: Loss::MeanSquaredError,
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::cosine_with_warm_up(0.002, arguments.steps.max(2), 1)?),
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .loss(Loss::MeanSquaredError)
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::cosine_with_warm_up(0.002, arguments.steps.max(2), 1)?);
     let mut trainer = Trainer::new(Model::<Patch>::with_options(arguments.seed, &options)?, training)?;
     let mut random = fastrand::Rng::with_seed(arguments.seed);
     let mut loss = 0.0;

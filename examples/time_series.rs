@@ -135,13 +135,11 @@ where
 {
     const BATCH: usize = 32;
     const LENGTH: usize = 100;
-    let training = TrainerOptions {
-        loss: Loss::MeanSquaredError,
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::cosine_with_warm_up(0.01, arguments.steps.max(2), 1)?),
-        clip_norm: Some(1.0),
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .loss(Loss::MeanSquaredError)
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::cosine_with_warm_up(0.01, arguments.steps.max(2), 1)?)
+        .clip_norm(1.0);
     let mut trainer = Trainer::new(Model::<N>::with_options(arguments.seed, options)?, training)?;
     for step in 1..=arguments.steps {
         let starts: [usize; BATCH] = std::array::from_fn(|_| random.usize(..TRAINED - LENGTH));
@@ -185,12 +183,10 @@ fn autoregression(
     seed: u64,
     options: &Options,
 ) -> Result<Model<Autoregression>, Box<dyn Error>> {
-    let training = TrainerOptions {
-        loss: Loss::MeanSquaredError,
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::cosine_with_warm_up(0.05, 1000, 1)?),
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .loss(Loss::MeanSquaredError)
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::cosine_with_warm_up(0.05, 1000, 1)?);
     let mut trainer = Trainer::new(Model::with_options(seed, options)?, training)?;
     let (values, next) = (windows(&series[..TRAINED - 1]), &series[LAGS..TRAINED]);
     for _ in 0..1000 {

@@ -92,17 +92,14 @@ where
     };
     let epochs = arguments.epochs.unwrap_or(recipe.epochs);
     let steps = epochs * train.len() as u64;
-    let training = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::new(Rule::OneCycle {
+    let training =
+        TrainerOptions::default().optimizer(Optimizer::adam()).schedule(Schedule::new(Rule::OneCycle {
             peak_rate: arguments.learning_rate.unwrap_or(recipe.learning_rate),
             warm_up: (steps * 3 / 10).max(1),
             steps: steps.max(2),
             start_factor: 0.04,
             final_factor: 0.001,
-        })?),
-        ..TrainerOptions::default()
-    };
+        })?);
     let mut trainer = Trainer::new(Model::<N>::with_options(arguments.seed, &options)?, training)?;
     println!("{}\n", trainer.memory(batch_size));
     for epoch in 0..epochs {

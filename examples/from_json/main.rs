@@ -41,7 +41,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let train = DataLoader::new(&train, LoaderOptions::shuffled(64, normalization.clone(), 0))?;
     let test = DataLoader::new(&test, LoaderOptions::in_order(256, normalization))?;
 
-    let options = TrainerOptions { optimizer: Optimizer::adam(), ..TrainerOptions::default() };
+    let options = TrainerOptions::default().optimizer(Optimizer::adam());
     let mut trainer = Trainer::new(network.model(0)?, options)?;
     let mut batch = Batch::default();
     let mut batches = train.epoch(0);

@@ -104,7 +104,7 @@ impl Plan {
             Recipe::Quick => FitSchedule::one_cycle(self.learning_rate),
             Recipe::Book => FitSchedule::OfTrainer,
         };
-        FitOptions { schedule, ..FitOptions::epochs(self.epochs) }
+        FitOptions::epochs(self.epochs).schedule(schedule)
     }
 
     /// The constant learning rate, if there is one.

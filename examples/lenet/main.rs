@@ -73,12 +73,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
     println!("{}", LeNet::summary());
     let model = Model::<LeNet>::with_options(plan.seed, &options)?;
-    let training = TrainerOptions {
-        loss: Loss::CrossEntropy,
-        optimizer: plan.optimizer(),
-        schedule: plan.schedule()?,
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .loss(Loss::CrossEntropy)
+        .optimizer(plan.optimizer())
+        .schedule(plan.schedule()?);
     let mut trainer = Trainer::new(model, training)?;
     println!("{}\n", trainer.memory(plan.batch_size));
     let history = trainer.fit(&train, &test, plan.fit())?;

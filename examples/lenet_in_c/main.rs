@@ -66,11 +66,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let normalization = Normalization::of(&train)?;
     let (mean, deviation) = (normalization.mean()[0], normalization.deviation()[0]);
     let loader = DataLoader::new(&train, LoaderOptions::shuffled(64, normalization.clone(), 0))?;
-    let options = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::constant(0.002)?),
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default().optimizer(Optimizer::adam()).schedule(Schedule::constant(0.002)?);
     let mut trainer = Trainer::new(Trained::model(0)?, options)?;
     for epoch in 0..arguments.epochs {
         let mut loss = 0.0;

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 
 /// How it is trained.
 fn training() -> TrainerOptions {
-    TrainerOptions { optimizer: Optimizer::adam(), ..TrainerOptions::default() }
+    TrainerOptions::default().optimizer(Optimizer::adam())
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {

@@ -349,11 +349,11 @@ impl Executor {
 /// A started run: its slots are bound in any order before it is executed.
 ///
 /// ```
+/// use windlass::{Binding, Builder, CompileOptions, Layer};
 /// use windlass_compiler::dump::Dump;
-/// use windlass_compiler::graph::{Builder, Layer};
 /// use windlass_compiler::pass::Mode;
-/// use windlass_compiler::pipeline::{CompileOptions, compile};
-/// use windlass_runtime::executor::{Binding, Executor};
+/// use windlass_compiler::pipeline::compile;
+/// use windlass_runtime::executor::Executor;
 ///
 /// let mut builder = Builder::new("net");
 /// let x = builder.input("x", &[4])?;

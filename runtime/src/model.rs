@@ -192,9 +192,8 @@ impl<N: AnyNetwork> Model<N> {
     /// samples.
     ///
     /// ```
-    /// use windlass_compiler::graph::{Builder, Layer};
-    /// use windlass_runtime::Dynamic;
-    /// use windlass_runtime::data::TensorDataset;
+    /// use windlass::{Builder, Dynamic, Layer};
+    /// use windlass::data::TensorDataset;
     ///
     /// let mut builder = Builder::new("Points");
     /// let x = builder.input("point", &[2])?;

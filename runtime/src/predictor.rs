@@ -27,8 +27,7 @@ use crate::profile::Profile;
 /// ```
 /// use std::path::Path;
 ///
-/// use windlass_runtime::network::Network;
-/// use windlass_runtime::{Error, Predictor};
+/// use windlass::{Error, Network, Predictor};
 ///
 /// fn ready<N: Network>(weights: &Path) -> Result<Predictor<N>, Error> {
 ///     let predictor = Predictor::load(weights)?;

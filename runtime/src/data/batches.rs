@@ -122,7 +122,7 @@ pub struct FromFn<F> {
 ///
 /// ```
 /// use ndarray::Array2;
-/// use windlass_runtime::data::{Batches, from_fn};
+/// use windlass::data::{Batches, from_fn};
 ///
 /// // Random points, and whether the first coordinate is the larger one.
 /// let batches = from_fn(10, |epoch| {

@@ -2,6 +2,7 @@
 
 use ndarray::ArrayView4;
 use rand::seq::SliceRandom;
+use windlass_compiler::setters;
 
 use super::tensors::check_batches;
 use super::{Augmentation, ImageDataset, Normalization};
@@ -11,11 +12,12 @@ use crate::random::{Purpose, stream};
 
 /// How a data set is divided into batches.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LoaderOptions {
-    /// Examples per batch, at least 1.
+    /// Examples per batch, at least 1; 32 by default.
     pub batch_size: usize,
-    /// How pixels are converted to floats.
-    pub normalization: Normalization,
+    /// How pixels are converted to floats. By default, they are scaled to 0..=1.
+    pub normalization: Option<Normalization>,
     /// Whether each epoch has its own random order; otherwise the order of the data set is used.
     pub shuffle: bool,
     /// Determines order and augmentation, together with the epoch number.
@@ -27,17 +29,33 @@ pub struct LoaderOptions {
     pub augmentation: Augmentation,
 }
 
-impl LoaderOptions {
-    /// Every example once, in the order of the data set and unchanged: for evaluation.
-    pub fn in_order(batch_size: usize, normalization: Normalization) -> Self {
+impl Default for LoaderOptions {
+    /// Batches of 32 examples in the order of the data set, unchanged but scaled to 0..=1.
+    fn default() -> Self {
         LoaderOptions {
-            batch_size,
-            normalization,
+            batch_size: 32,
+            normalization: None,
             shuffle: false,
             seed: 0,
             drop_last: false,
             augmentation: Augmentation::NONE,
         }
+    }
+}
+
+impl LoaderOptions {
+    setters! {
+        batch_size: usize;
+        normalization: impl Into<Option<Normalization>> = normalization.into();
+        shuffle: bool;
+        seed: u64;
+        drop_last: bool;
+        augmentation: Augmentation;
+    }
+
+    /// Every example once, in the order of the data set and unchanged: for evaluation.
+    pub fn in_order(batch_size: usize, normalization: Normalization) -> Self {
+        LoaderOptions { batch_size, normalization: Some(normalization), ..LoaderOptions::default() }
     }
 
     /// Every example once, unchanged, in a random order for each epoch: for training.
@@ -49,7 +67,7 @@ impl LoaderOptions {
 /// Divides a data set into batches, epoch by epoch.
 ///
 /// ```
-/// use windlass_runtime::data::{DataLoader, ImageDataset, LoaderOptions, Normalization};
+/// use windlass::data::{DataLoader, ImageDataset, LoaderOptions, Normalization};
 /// let pixels = vec![0, 51, 102, 153, 204, 255];
 /// let dataset = ImageDataset::new(pixels, vec![0, 1, 0], [1, 1, 2], vec!["a".to_owned(), "b".to_owned()])?;
 /// let loader = DataLoader::new(&dataset, LoaderOptions::in_order(2, Normalization::unit(1)?))?;
@@ -57,12 +75,14 @@ impl LoaderOptions {
 /// assert_eq!(batches.len(), 2);
 /// assert_eq!(batches[1].pixels(), [0.8, 1.0]);
 /// assert_eq!(batches[1].labels(), [0]);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct DataLoader<'a> {
     dataset: &'a ImageDataset,
     options: LoaderOptions,
+    /// That of the options, or the default.
+    normalization: Normalization,
 }
 
 /// The batches of one pass over a data set. As an iterator, it allocates memory for each batch; [`Epoch::next_into`]
@@ -145,11 +165,16 @@ impl<'a> DataLoader<'a> {
     pub fn new(dataset: &'a ImageDataset, options: LoaderOptions) -> Result<Self, Error> {
         check_batches(options.batch_size, options.drop_last, dataset.len())?;
         options.augmentation.check(dataset.image_shape())?;
-        let (channels, normalized) = (dataset.image_shape()[0], options.normalization.channels());
+        let channels = dataset.image_shape()[0];
+        let normalization = match &options.normalization {
+            Some(normalization) => normalization.clone(),
+            None => Normalization::unit(channels)?,
+        };
+        let normalized = normalization.channels();
         if channels != normalized {
             return Err(DataSetProblem::ChannelsDiffer { channels, normalized }.in_memory());
         }
-        Ok(DataLoader { dataset, options })
+        Ok(DataLoader { dataset, options, normalization })
     }
 
     /// The number of batches per epoch, at least 1.
@@ -189,7 +214,7 @@ impl<'a> DataLoader<'a> {
 impl Epoch<'_> {
     /// Fills `batch` with the next batch, reusing its memory. Returns whether there was one.
     pub fn next_into(&mut self, batch: &mut Batch) -> bool {
-        let DataLoader { dataset, options } = self.loader;
+        let DataLoader { dataset, options, normalization } = self.loader;
         let Some(indices) = self.order.chunks(options.batch_size).nth(self.given) else {
             return false;
         };
@@ -202,12 +227,12 @@ impl Epoch<'_> {
         for (floats, &index) in batch.pixels.chunks_exact_mut(length).zip(indices) {
             let image = &dataset.pixels()[index * length..(index + 1) * length];
             if options.augmentation.is_none() {
-                options.normalization.apply(image, floats);
+                normalization.apply(image, floats);
             } else {
                 self.scratch.clear();
                 self.scratch.extend_from_slice(image);
                 options.augmentation.apply(&mut self.scratch, shape, options.seed, self.number, index);
-                options.normalization.apply(&self.scratch, floats);
+                normalization.apply(&self.scratch, floats);
             }
         }
         true
@@ -263,7 +288,7 @@ mod tests {
         let message = |options| DataLoader::new(&dataset, options).unwrap_err().to_string();
         assert_eq!(message(LoaderOptions::in_order(0, unit())), "`batch_size` is 0 but must be at least 1");
         assert_eq!(
-            message(LoaderOptions { drop_last: true, ..LoaderOptions::in_order(6, unit()) }),
+            message(LoaderOptions::in_order(6, unit()).drop_last(true)),
             "`batch_size` is 6 but must be at most 5, the number of examples, so that `drop_last` leaves a batch"
         );
         assert_eq!(
@@ -272,8 +297,7 @@ mod tests {
         );
         let augmentation = Augmentation::new(vec![Transform::Crop { padding: 2 }]).unwrap();
         assert!(
-            message(LoaderOptions { augmentation, ..LoaderOptions::in_order(2, unit()) })
-                .contains("crop.padding")
+            message(LoaderOptions::in_order(2, unit()).augmentation(augmentation)).contains("crop.padding")
         );
     }
 
@@ -331,7 +355,7 @@ mod tests {
         let transforms = vec![Transform::Crop { padding: 2 }, Transform::Brightness { strength: 0.9 }];
         let pixels = |batch_size, epoch| -> Vec<f32> {
             let augmentation = Augmentation::new(transforms.clone()).unwrap();
-            let options = LoaderOptions { augmentation, ..LoaderOptions::in_order(batch_size, unit()) };
+            let options = LoaderOptions::in_order(batch_size, unit()).augmentation(augmentation);
             let loader = DataLoader::new(&dataset, options).unwrap();
             loader.epoch(epoch).flat_map(|batch| batch.pixels().to_vec()).collect()
         };
@@ -349,7 +373,7 @@ mod tests {
             seed: u64,
         ) {
             let dataset = numbered(count);
-            let options = LoaderOptions { shuffle, drop_last, seed, ..LoaderOptions::in_order(batch_size, unit()) };
+            let options = LoaderOptions::in_order(batch_size, unit()).shuffle(shuffle).drop_last(drop_last).seed(seed);
             let Ok(loader) = DataLoader::new(&dataset, options) else {
                 prop_assert!(drop_last && batch_size > count);
                 return Ok(());

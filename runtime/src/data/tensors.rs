@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use ndarray::Dimension;
 use rand::seq::SliceRandom;
+use windlass_compiler::setters;
 
 pub use self::column::Column;
 use super::batches::{Batches, Minibatch};
@@ -20,7 +21,7 @@ type Columns = Vec<(Option<String>, Column)>;
 ///
 /// ```
 /// use ndarray::Array2;
-/// use windlass_runtime::data::TensorDataset;
+/// use windlass::data::TensorDataset;
 ///
 /// let points = Array2::from_shape_fn((100, 2), |(row, column)| (row * 2 + column) as f32 * 0.618 % 1.0);
 /// let labels: Vec<i32> = points.rows().into_iter().map(|point| i32::from(point[0] > point[1])).collect();
@@ -28,7 +29,7 @@ type Columns = Vec<(Option<String>, Column)>;
 /// assert_eq!((train.len(), test.len()), (80, 20));
 /// let batches = train.shuffled(32, 7)?; // for `Trainer::fit`
 /// assert_eq!(batches.len(), 3);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorDataset {
@@ -51,13 +52,13 @@ impl TensorDataset {
     ///
     /// ```
     /// use ndarray::Array2;
-    /// use windlass_runtime::data::{Column, TensorDataset};
+    /// use windlass::data::{Column, TensorDataset};
     ///
     /// let (left, right) = (Array2::<f32>::zeros((10, 3)), Array2::<i32>::zeros((10, 5)));
     /// let inputs = [("left", Column::from(left)), ("right", Column::from(right))];
     /// let data = TensorDataset::named(inputs, [("class", Column::from(vec![0; 10]))])?;
     /// assert_eq!(data.len(), 10);
-    /// # Ok::<(), windlass_runtime::Error>(())
+    /// # Ok::<(), windlass::Error>(())
     /// ```
     ///
     /// # Errors
@@ -209,8 +210,9 @@ impl TensorDataset {
 
 /// How a [`TensorDataset`] is divided into batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BatchOptions {
-    /// Examples per batch, at least 1.
+    /// Examples per batch, at least 1; 32 by default.
     pub batch_size: usize,
     /// Whether each epoch has its own random order; otherwise the order of the data set is used.
     pub shuffle: bool,
@@ -221,7 +223,21 @@ pub struct BatchOptions {
     pub drop_last: bool,
 }
 
+impl Default for BatchOptions {
+    /// Batches of 32 examples in the order of the data set.
+    fn default() -> Self {
+        BatchOptions::in_order(32)
+    }
+}
+
 impl BatchOptions {
+    setters! {
+        batch_size: usize;
+        shuffle: bool;
+        seed: u64;
+        drop_last: bool;
+    }
+
     /// Every example once, in the order of the data set: for evaluation.
     pub fn in_order(batch_size: usize) -> Self {
         BatchOptions { batch_size, shuffle: false, seed: 0, drop_last: false }
@@ -350,7 +366,7 @@ mod tests {
         all.sort_unstable();
         assert_eq!(all, (0..10).collect::<Vec<i32>>());
         assert_eq!(labels(&data.in_order(4).unwrap(), 5), [vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9]]);
-        let options = BatchOptions { drop_last: true, ..BatchOptions::in_order(4) };
+        let options = BatchOptions::in_order(4).drop_last(true);
         assert_eq!(labels(&TensorLoader::new(&data, options).unwrap(), 0).len(), 2);
     }
 

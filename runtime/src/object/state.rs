@@ -77,8 +77,8 @@ pub(super) fn initial<N: AnyNetwork>(
 /// What an object's training has learned: the content of its state.
 ///
 /// ```no_run
-/// use windlass_runtime::object::{ObjectOptions, TrainedState};
-/// use windlass_runtime::{Dynamic, Model, TrainerOptions};
+/// use windlass::{Dynamic, Model, TrainerOptions};
+/// use windlass::object::{ObjectOptions, TrainedState};
 ///
 /// # fn example(model: Model<Dynamic>) -> Result<(), Box<dyn std::error::Error>> {
 /// let options = TrainerOptions::default();
