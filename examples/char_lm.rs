@@ -17,15 +17,16 @@
 //! more than it is trained through. With the random partition every sequence begins with zeros.
 //!
 //! ```sh
-//! cargo run --release --example char_lm
-//! cargo run --release --example char_lm -- --cell gru --temperature 0.5 --prompt "The Sun"
+//! cargo run --release -p windlass-examples --example char_lm
+//! cargo run --release -p windlass-examples --example char_lm -- --cell gru --temperature 0.5 --prompt "The Sun"
 //! ```
 
 mod failure;
+mod repository;
 
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -40,6 +41,8 @@ use windlass::{
     Binding, Builder, Cell, DType, Dim, Dynamic, Graph, GruReset, Layer, Model, Optimizer, Options,
     Recurrent, RnnActivation, Schedule, Streaming, Symbol, Trainer, TrainerOptions,
 };
+
+use repository::repository;
 
 /// Reads a book character by character, and writes more of it.
 #[derive(Debug, Parser)]
@@ -114,7 +117,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let bundled = || Path::new(env!("CARGO_MANIFEST_DIR")).join("data/opticks/opticks.txt");
+    let bundled = || repository().join("data/opticks/opticks.txt");
     let path = arguments.text.clone().unwrap_or_else(bundled);
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let vocabulary = Vocabulary::of([text.as_str()], &VocabularyOptions::characters())?;

@@ -6,14 +6,15 @@
 //! read, and wrong garments are red.
 //!
 //! ```sh
-//! cargo run --release --example read_garments
+//! cargo run --release -p windlass-examples --example read_garments
 //! ```
 
 mod failure;
 mod picture;
+mod repository;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -23,6 +24,7 @@ use windlass::text::{log_probabilities, prefix_beam_search};
 use windlass::{LabelSequences, Loss, Model, Optimizer, Options, Schedule, Trainer, TrainerOptions, network};
 
 use picture::{BLACK, Lettering, Picture, RED, colors};
+use repository::repository;
 
 network! {
     /// Ten garments, and the blank, which is class 0. A step is four columns of the strip.
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let repository = repository();
     let data = FashionMnist::load(&repository.join("data/fashion-mnist"))?;
     let training = TrainerOptions::default()
         .loss(Loss::ctc())

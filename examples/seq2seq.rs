@@ -15,14 +15,15 @@
 //! In training the decoder reads the right characters; in use, those that it has written.
 //!
 //! ```sh
-//! cargo run --release --example seq2seq
+//! cargo run --release -p windlass-examples --example seq2seq
 //! ```
 
 mod failure;
 mod picture;
+mod repository;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -36,6 +37,7 @@ use windlass::{
 };
 
 use picture::{Lettering, Picture, grey};
+use repository::repository;
 
 /// Rewrites dates.
 #[derive(Debug, Parser)]
@@ -141,7 +143,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         )?;
     }
     let output = arguments.output.clone();
-    let output = output.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/seq2seq"));
+    let output = output.unwrap_or_else(|| repository().join("target/seq2seq"));
     let path = output.join("attention.png");
     picture.save(&path)?;
     println!("{} shows the weights of attention", path.display());

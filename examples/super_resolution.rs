@@ -6,15 +6,16 @@
 //! right third, which it has never seen.
 //!
 //! ```sh
-//! cargo run --release --example super_resolution
+//! cargo run --release -p windlass-examples --example super_resolution
 //! ```
 
 mod failure;
 mod photo;
 mod picture;
+mod repository;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -22,6 +23,7 @@ use windlass::{Loss, Model, Optimizer, Options, Schedule, Trainer, TrainerOption
 
 use photo::{HEIGHT, WIDTH, photo};
 use picture::{Lettering, Picture, colors};
+use repository::repository;
 
 network! {
     /// The details that interpolation misses, added to it.
@@ -122,8 +124,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         picture.text(&label, (24 + index * 312 + 144, 652), Lettering::LABEL)?;
     }
     let output = arguments.output.clone();
-    let output =
-        output.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/super_resolution"));
+    let output = output.unwrap_or_else(|| repository().join("target/super_resolution"));
     let path = output.join("super_resolution.png");
     picture.save(&path)?;
     println!("{} shows them side by side", path.display());

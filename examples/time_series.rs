@@ -8,14 +8,15 @@
 //! Nothing can forecast the noise. An error near its deviation, 0.2, is as good as possible.
 //!
 //! ```sh
-//! cargo run --release --example time_series
+//! cargo run --release -p windlass-examples --example time_series
 //! ```
 
 mod failure;
 mod picture;
+mod repository;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -27,6 +28,7 @@ use windlass::{
 };
 
 use picture::{BLACK, BLUE, FONT, GREY, LIGHT, Lettering, Picture, RED, SAMPLES};
+use repository::repository;
 
 network! {
     const LAGS = 16;
@@ -111,7 +113,7 @@ where
     }
 
     let output = arguments.output.clone();
-    let output = output.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/time_series"));
+    let output = output.unwrap_or_else(|| repository().join("target/time_series"));
     let path = output.join("forecasts.png");
     draw(&series, &recurrent, &linear)?.save(&path)?;
     println!("{} shows the forecasts", path.display());

@@ -17,6 +17,7 @@ use windlass::{Input, Model, Network, Optimizer, Options, Trainer, TrainerOption
 
 use crate::failure;
 use crate::picture::{BLACK, Lettering, Picture, RED, grey};
+use crate::repository::repository;
 
 /// How a network is trained unless the arguments say otherwise.
 #[derive(Clone, Copy)]
@@ -72,7 +73,7 @@ fn run<N>(recipe: Recipe, arguments: &Arguments) -> Result<(), Box<dyn Error>>
 where
     N: for<'a> Network<Inputs<'a> = Input<'a>, Outputs = ArrayD<f32>>,
 {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let repository = repository();
     let directory = match arguments.full {
         true => FashionMnist::locate([SYSTEM_DIRECTORY])?,
         false => repository.join("data/fashion-mnist"),

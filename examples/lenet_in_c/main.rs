@@ -2,16 +2,18 @@
 //! nor any library is in that program.
 //!
 //! ```sh
-//! cargo run --release --example lenet_in_c            # trains, and writes the files to target/lenet_in_c
+//! cargo run --release -p windlass-examples --example lenet_in_c            # trains, and writes the files to target/lenet_in_c
 //! make -C examples/lenet_in_c                         # compiles classify.c, and classifies the images
 //! ```
 
 #[path = "../failure/mod.rs"]
 mod failure;
+#[path = "../repository/mod.rs"]
+mod repository;
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -19,6 +21,8 @@ use windlass::data::{DataLoader, FashionMnist, LoaderOptions, Normalization};
 use windlass::metrics::Accuracy;
 use windlass::object::ObjectOptions;
 use windlass::{Model, Optimizer, Schedule, Trainer, TrainerOptions, network};
+
+use repository::repository;
 
 network! {
     /// LeNet as in Dive into Deep Learning, with ReLU and max pooling.
@@ -60,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let repository = repository();
     let output = arguments.output.clone().unwrap_or_else(|| repository.join("target/lenet_in_c"));
     let FashionMnist { train, test } = FashionMnist::load(&repository.join("data/fashion-mnist"))?;
     let normalization = Normalization::of(&train)?;

@@ -1,11 +1,13 @@
 //! Normalised batches of a data set, in a different order in each epoch.
 
+use std::ops::ControlFlow;
+
 use ndarray::ArrayView4;
 use rand::seq::SliceRandom;
 use windlass_compiler::setters;
 
 use super::tensors::check_batches;
-use super::{Augmentation, ImageDataset, Normalization};
+use super::{AsMinibatch, Augmentation, Batches, ImageDataset, Minibatch, Normalization};
 use crate::error::{DataSetProblem, Error};
 use crate::network::{Feed, Input};
 use crate::random::{Purpose, stream};
@@ -208,6 +210,33 @@ impl<'a> DataLoader<'a> {
             order.truncate(self.len() * self.options.batch_size);
         }
         Epoch { loader: self, number, order, given: 0, scratch: Vec::new() }
+    }
+}
+
+impl Batches for DataLoader<'_> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn visit(
+        &self,
+        epoch: u64,
+        visit: &mut dyn FnMut(Minibatch<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let mut batches = self.epoch(epoch);
+        let mut batch = Batch::default();
+        while batches.next_into(&mut batch) {
+            if visit(batch.as_minibatch()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsMinibatch for Batch {
+    fn as_minibatch(&self) -> Minibatch<'_> {
+        Minibatch::new(self, self.labels())
     }
 }
 

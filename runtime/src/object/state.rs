@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use flate2::Crc;
+use crc32fast::Hasher;
 use ndarray::ArrayD;
 use windlass_compiler::autodiff::Optimizer;
 use windlass_compiler::codegen::object::{StateHeader, StateLayout};
@@ -36,9 +36,9 @@ pub(super) fn identity(step: &Graph) -> u32 {
 }
 
 fn checksum(bytes: &[u8]) -> u32 {
-    let mut checksum = Crc::new();
+    let mut checksum = Hasher::new();
     checksum.update(bytes);
-    checksum.sum()
+    checksum.finalize()
 }
 
 /// β₁ and β₂ of Adam.

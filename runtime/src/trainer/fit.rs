@@ -2,6 +2,8 @@
 
 mod history;
 mod options;
+#[cfg(feature = "plot")]
+mod plot;
 mod range_test;
 mod reporter;
 mod run;
