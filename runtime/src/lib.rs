@@ -2,6 +2,7 @@
 
 mod atomic_file;
 mod available;
+pub mod batching;
 pub mod checkpoint;
 pub mod data;
 pub mod error;
@@ -31,6 +32,7 @@ mod timing;
 pub mod trainer;
 pub mod tuning;
 
+pub use batching::Batching;
 pub use checkpoint::LoadOptions;
 pub use error::Error;
 pub use evaluation::{Evaluation, EvaluationOptions};

@@ -4,6 +4,7 @@ mod activations;
 mod arm64;
 mod attention;
 mod bad_input;
+mod batching;
 mod blocks;
 mod carried;
 mod ctc;
