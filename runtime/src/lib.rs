@@ -4,6 +4,8 @@ mod atomic_file;
 mod available;
 pub mod batching;
 pub mod checkpoint;
+#[cfg(feature = "image")]
+mod classify;
 pub mod data;
 pub mod error;
 pub mod evaluation;

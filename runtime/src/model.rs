@@ -254,6 +254,11 @@ impl<N: AnyNetwork> Model<N> {
         self.forward.release_memory();
     }
 
+    #[cfg(feature = "image")]
+    pub(crate) fn compiled(&self) -> &Forward<N> {
+        &self.forward
+    }
+
     pub(crate) fn ports(&self) -> &Ports {
         self.forward.ports()
     }

@@ -130,6 +130,12 @@ impl<N: AnyNetwork> Predictor<N> {
         self.forward.run_feeds(&self.parameters, feeds, outputs, sizes)
     }
 
+    /// The parameters that runs read as declared.
+    #[cfg(feature = "image")]
+    pub(crate) fn kept(&self) -> &Parameters {
+        &self.parameters
+    }
+
     pub(crate) fn compiled(&self) -> &Forward<N> {
         &self.forward
     }

@@ -8,6 +8,7 @@ mod batching;
 mod blocks;
 mod carried;
 mod ctc;
+mod data_files;
 mod dynamic;
 mod exchange;
 mod facade;

@@ -3,14 +3,11 @@
 use std::ops::ControlFlow;
 
 use ndarray::ArrayView4;
-use rand::seq::SliceRandom;
 use windlass_compiler::setters;
 
-use super::tensors::check_batches;
-use super::{AsMinibatch, Augmentation, Batches, ImageDataset, Minibatch, Normalization};
-use crate::error::{DataSetProblem, Error};
+use super::{AsMinibatch, Augmentation, Batches, ImageDataset, Minibatch, Normalization, ahead, sampling};
+use crate::error::Error;
 use crate::network::{Feed, Input};
-use crate::random::{Purpose, stream};
 
 /// How a data set is divided into batches.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +26,9 @@ pub struct LoaderOptions {
     pub drop_last: bool,
     /// Random changes to images.
     pub augmentation: Augmentation,
+    /// How likely each example is, relative to the others: an epoch then draws as many examples as there are, with
+    /// replacement, in random order. [`ImageDataset::balanced_weights`] are those with which all classes are equally likely.
+    pub weights: Option<Vec<f64>>,
 }
 
 impl Default for LoaderOptions {
@@ -41,6 +41,7 @@ impl Default for LoaderOptions {
             seed: 0,
             drop_last: false,
             augmentation: Augmentation::NONE,
+            weights: None,
         }
     }
 }
@@ -53,6 +54,20 @@ impl LoaderOptions {
         seed: u64;
         drop_last: bool;
         augmentation: Augmentation;
+        weights: impl Into<Vec<f64>> = Some(weights.into());
+    }
+
+    /// The number of batches of an epoch.
+    pub(super) fn batches(&self, examples: usize) -> usize {
+        match self.drop_last {
+            true => examples / self.batch_size,
+            false => examples.div_ceil(self.batch_size),
+        }
+    }
+
+    /// The examples of an epoch in order.
+    pub(super) fn order(&self, examples: usize, epoch: u64) -> Vec<usize> {
+        sampling::order(examples, self.shuffle, self.weights.as_deref(), self.seed, epoch)
     }
 
     /// Every example once, in the order of the data set and unchanged: for evaluation.
@@ -110,6 +125,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Black images with labels, to be written.
+    pub(super) fn zeros(image_shape: [usize; 3], labels: Vec<i32>) -> Self {
+        let pixels = vec![0.0; labels.len() * image_shape.iter().product::<usize>()];
+        Batch { pixels, labels, image_shape }
+    }
+
     /// The number of examples.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -165,28 +186,14 @@ impl<'a> DataLoader<'a> {
     /// augmentation that does not fit the images; [`Error::DataSet`] for a normalisation with another number of
     /// channels.
     pub fn new(dataset: &'a ImageDataset, options: LoaderOptions) -> Result<Self, Error> {
-        check_batches(options.batch_size, options.drop_last, dataset.len())?;
-        options.augmentation.check(dataset.image_shape())?;
-        let channels = dataset.image_shape()[0];
-        let normalization = match &options.normalization {
-            Some(normalization) => normalization.clone(),
-            None => Normalization::unit(channels)?,
-        };
-        let normalized = normalization.channels();
-        if channels != normalized {
-            return Err(DataSetProblem::ChannelsDiffer { channels, normalized }.in_memory());
-        }
+        let normalization = ahead::check(&options, dataset.len(), dataset.image_shape())?;
         Ok(DataLoader { dataset, options, normalization })
     }
 
     /// The number of batches per epoch, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a loader has a batch at least")]
     pub fn len(&self) -> usize {
-        if self.options.drop_last {
-            self.dataset.len() / self.options.batch_size
-        } else {
-            self.dataset.len().div_ceil(self.options.batch_size)
-        }
+        self.options.batches(self.dataset.len())
     }
 
     /// The data set.
@@ -202,10 +209,7 @@ impl<'a> DataLoader<'a> {
     /// The batches of an epoch, counted from 0. The same number always gives the same batches, so that training can
     /// resume at any epoch.
     pub fn epoch(&self, number: u64) -> Epoch<'_> {
-        let mut order: Vec<usize> = (0..self.dataset.len()).collect();
-        if self.options.shuffle {
-            order.shuffle(&mut stream(self.options.seed, Purpose::Shuffle, number, 0));
-        }
+        let mut order = self.options.order(self.dataset.len(), number);
         if self.options.drop_last {
             order.truncate(self.len() * self.options.batch_size);
         }

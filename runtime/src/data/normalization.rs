@@ -77,6 +77,15 @@ impl Normalization {
         Self::new(&mean, &deviation)
     }
 
+    /// Checks that it is for images with this number of channels.
+    pub(crate) fn check_channels(&self, channels: usize) -> Result<(), Error> {
+        let normalized = self.channels();
+        if channels != normalized {
+            return Err(DataSetProblem::ChannelsDiffer { channels, normalized }.in_memory());
+        }
+        Ok(())
+    }
+
     /// The number of channels.
     pub fn channels(&self) -> usize {
         self.tables.len()

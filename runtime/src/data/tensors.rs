@@ -10,6 +10,7 @@ use windlass_compiler::setters;
 
 pub use self::column::Column;
 use super::batches::{Batches, Minibatch};
+use super::sampling;
 use crate::error::{DataSetProblem, Error};
 use crate::network::DynamicInputs;
 use crate::random::{Purpose, stream};
@@ -172,6 +173,11 @@ impl TensorDataset {
         TensorLoader::new(self, BatchOptions::shuffled(batch_size, seed))
     }
 
+    /// The indices of the first target, if it has any.
+    pub(super) fn target_labels(&self) -> Option<&[i32]> {
+        self.targets.first().and_then(|(_, column)| column.indices())
+    }
+
     /// A data set without examples, like this one: memory for batches.
     fn empty(&self) -> Self {
         let empty =
@@ -209,7 +215,7 @@ impl TensorDataset {
 }
 
 /// How a [`TensorDataset`] is divided into batches.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct BatchOptions {
     /// Examples per batch, at least 1; 32 by default.
@@ -221,6 +227,9 @@ pub struct BatchOptions {
     /// Whether to leave out a last batch with fewer examples. Batch normalisation cannot be trained on a single
     /// example.
     pub drop_last: bool,
+    /// How likely each example is, relative to the others: an epoch then draws as many examples as there are, with
+    /// replacement, in random order. [`TensorDataset::balanced_weights`] are those with which all classes are equally likely.
+    pub weights: Option<Vec<f64>>,
 }
 
 impl Default for BatchOptions {
@@ -236,11 +245,12 @@ impl BatchOptions {
         shuffle: bool;
         seed: u64;
         drop_last: bool;
+        weights: impl Into<Vec<f64>> = Some(weights.into());
     }
 
     /// Every example once, in the order of the data set: for evaluation.
     pub fn in_order(batch_size: usize) -> Self {
-        BatchOptions { batch_size, shuffle: false, seed: 0, drop_last: false }
+        BatchOptions { batch_size, shuffle: false, seed: 0, drop_last: false, weights: None }
     }
 
     /// Every example once, in a random order for each epoch: for training.
@@ -260,9 +270,11 @@ impl<'a> TensorLoader<'a> {
     /// A loader of a data set.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a batch size of 0, or one larger than the data set if the last batch is left out.
+    /// [`Error::Setting`] for a batch size of 0, one larger than the data set if the last batch is left out, or weights that
+    /// do not fit.
     pub fn new(dataset: &'a TensorDataset, options: BatchOptions) -> Result<Self, Error> {
         check_batches(options.batch_size, options.drop_last, dataset.examples)?;
+        sampling::check_weights(options.weights.as_deref(), dataset.examples)?;
         Ok(TensorLoader { dataset, options })
     }
 
@@ -297,10 +309,8 @@ impl Batches for TensorLoader<'_> {
         epoch: u64,
         visit: &mut dyn FnMut(Minibatch<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        let mut order: Vec<usize> = (0..self.dataset.examples).collect();
-        if self.options.shuffle {
-            order.shuffle(&mut stream(self.options.seed, Purpose::Shuffle, epoch, 0));
-        }
+        let BatchOptions { shuffle, seed, weights, .. } = &self.options;
+        let order = sampling::order(self.dataset.examples, *shuffle, weights.as_deref(), *seed, epoch);
         let mut batch = self.dataset.empty();
         for indices in order.chunks(self.options.batch_size).take(self.len()) {
             batch.take(self.dataset, indices);
