@@ -1,4 +1,4 @@
-//! Measures the benefit of each optimisation: `cargo bench --bench fusion`. It compiles the same network with and without
+//! Measures the benefit of each optimisation: `cargo bench -p windlass-examples --bench fusion`. It compiles the same network with and without
 //! it, compares both with the interpreter, times them in turn, and draws the result.
 
 #[path = "../examples/failure/mod.rs"]

@@ -4,12 +4,13 @@
 //! that a run takes a minute or two on two cores; multiply `width` by 4 for the book's.
 //!
 //! ```sh
-//! cargo run --release --example alexnet
+//! cargo run --release -p windlass-examples --example alexnet
 //! ```
 
 mod classify;
 mod failure;
 mod picture;
+mod repository;
 
 use std::process::ExitCode;
 

@@ -17,15 +17,16 @@
 //! more than it is trained through. With the random partition every sequence begins with zeros.
 //!
 //! ```sh
-//! cargo run --release --example char_lm
-//! cargo run --release --example char_lm -- --cell gru --temperature 0.5 --prompt "The Sun"
+//! cargo run --release -p windlass-examples --example char_lm
+//! cargo run --release -p windlass-examples --example char_lm -- --cell gru --temperature 0.5 --prompt "The Sun"
 //! ```
 
 mod failure;
+mod repository;
 
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -40,6 +41,8 @@ use windlass::{
     Binding, Builder, Cell, DType, Dim, Dynamic, Graph, GruReset, Layer, Model, Optimizer, Options,
     Recurrent, RnnActivation, Schedule, Streaming, Symbol, Trainer, TrainerOptions,
 };
+
+use repository::repository;
 
 /// Reads a book character by character, and writes more of it.
 #[derive(Debug, Parser)]
@@ -114,7 +117,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let bundled = || Path::new(env!("CARGO_MANIFEST_DIR")).join("data/opticks/opticks.txt");
+    let bundled = || repository().join("data/opticks/opticks.txt");
     let path = arguments.text.clone().unwrap_or_else(bundled);
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let vocabulary = Vocabulary::of([text.as_str()], &VocabularyOptions::characters())?;
@@ -141,7 +144,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         seed: arguments.seed,
     };
     let Arguments { temperature, top_k, seed, .. } = *arguments;
-    let mut sampler = Sampler::new(SamplerOptions { temperature, top_k, seed })?;
+    let mut sampler =
+        Sampler::new(SamplerOptions::default().temperature(temperature).top_k(top_k).seed(seed))?;
     let limit = arguments.steps.unwrap_or(usize::MAX);
     let steps = arguments.epochs.saturating_mul(partition.batches(train, 0)?.len().min(limit) as u64);
     // A text that is too short to be evaluated is refused before it is trained on.
@@ -150,21 +154,19 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Some(threads) => Options::default().threads(threads),
         None => Options::default(),
     };
-    let training = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::new(Rule::OneCycle {
+    let training = TrainerOptions::default()
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::new(Rule::OneCycle {
             peak_rate: arguments.learning_rate,
             warm_up: (steps / 10).max(1),
             steps: steps.max(2),
             start_factor: 0.1,
             final_factor: 0.01,
-        })?),
+        })?)
         // Gradients through many steps may explode.
-        clip_norm: Some(1.0),
+        .clip_norm(1.0)
         // Each sequence begins with the states at the end of the one that it continues.
-        carry_states: matches!(arguments.partition, Cut::Sequential),
-        ..TrainerOptions::default()
-    };
+        .carry_states(matches!(arguments.partition, Cut::Sequential));
     let network = Dynamic::new(network(arguments, vocabulary.size())?)?;
     let mut trainer = Trainer::new(Model::of(network, arguments.seed, &options)?, training)?;
 

@@ -4,15 +4,16 @@
 //! first maps still show the image, later ones only where a pattern is.
 //!
 //! ```sh
-//! cargo run --release --example feature_maps
-//! cargo run --release --example feature_maps -- --weights target/lenet/lenet.safetensors --image 3
+//! cargo run --release -p windlass-examples --example feature_maps
+//! cargo run --release -p windlass-examples --example feature_maps -- --weights target/lenet/lenet.safetensors --image 3
 //! ```
 
 mod failure;
 mod picture;
+mod repository;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -22,6 +23,7 @@ use windlass::ndarray::ArrayD;
 use windlass::{Model, Optimizer, Schedule, Trainer, TrainerOptions, network};
 
 use picture::{Lettering, Picture, colors, diverging};
+use repository::repository;
 
 network! {
     /// LeNet with the result of every convolution and pooling as an output.
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let repository = repository();
     let FashionMnist { train, test } = FashionMnist::load(&repository.join("data/fashion-mnist"))?;
     let normalization = Normalization::of(&train)?;
     let train = DataLoader::new(&train, LoaderOptions::shuffled(64, normalization.clone(), 0))?;
@@ -108,12 +110,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 fn trained(train: &DataLoader<'_>, epochs: u64) -> Result<Model<LeNet>, Box<dyn Error>> {
-    let options = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::constant(0.005)?),
-        output: Some("class".to_owned()),
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default()
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::constant(0.005)?)
+        .output("class");
     let mut trainer = Trainer::new(Model::<LeNet>::new(0)?, options)?;
     for epoch in 0..epochs {
         let mut loss = 0.0;

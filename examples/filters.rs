@@ -4,15 +4,16 @@
 //! its Gaussian pyramid.
 //!
 //! ```sh
-//! cargo run --release --example filters
+//! cargo run --release -p windlass-examples --example filters
 //! ```
 
 mod failure;
 mod photo;
 mod picture;
+mod repository;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -21,6 +22,7 @@ use windlass::{Model, network};
 
 use photo::{HEIGHT, WIDTH, photo};
 use picture::{Lettering, Picture, colors};
+use repository::repository;
 
 network! {
     /// A 3×3 kernel on each colour alone; the edge of the image is repeated around it.
@@ -117,7 +119,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     picture.text("Gaussian pyramid", (left + width / 4, top + height / 2 + 14), Lettering::LABEL)?;
 
     let output = arguments.output.clone();
-    let output = output.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/filters"));
+    let output = output.unwrap_or_else(|| repository().join("target/filters"));
     let path = output.join("filters.png");
     picture.save(&path)?;
     println!("{} shows the photograph after each filter", path.display());

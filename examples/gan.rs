@@ -10,14 +10,15 @@
 //!   computes the same in both trainers.
 //!
 //! ```sh
-//! cargo run --release --example gan
+//! cargo run --release -p windlass-examples --example gan
 //! ```
 
 mod failure;
 mod picture;
+mod repository;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -26,6 +27,7 @@ use windlass::data::{DataLoader, FashionMnist, LoaderOptions, Normalization};
 use windlass::{Loss, Model, Optimizer, Options, Schedule, Trainer, TrainerOptions, network};
 
 use picture::{Lettering, Picture, colors};
+use repository::repository;
 
 network! {
     /// From random numbers to an image of numbers from -1 to 1.
@@ -85,29 +87,23 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let repository = repository();
     let FashionMnist { train, .. } = FashionMnist::load(&repository.join("data/fashion-mnist"))?;
     let from_minus_one_to_one = Normalization::new(&[0.5], &[0.5])?;
     let batches = LoaderOptions::shuffled(arguments.batch, from_minus_one_to_one, arguments.seed);
-    let train = DataLoader::new(&train, LoaderOptions { drop_last: true, ..batches })?;
+    let train = DataLoader::new(&train, batches.drop_last(true))?;
 
     let options = match arguments.threads {
         Some(threads) => Options::default().threads(threads),
         None => Options::default(),
     };
-    let training = TrainerOptions {
-        loss: Loss::BinaryCrossEntropy,
-        optimizer: Optimizer::Adam { beta1: 0.5, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 },
-        schedule: Some(Schedule::constant(arguments.learning_rate)?),
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .loss(Loss::BinaryCrossEntropy)
+        .optimizer(Optimizer::Adam { beta1: 0.5, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 })
+        .schedule(Schedule::constant(arguments.learning_rate)?);
     let discriminator = Model::<Discriminator>::with_options(arguments.seed, &options)?;
     let mut discriminator = Trainer::new(discriminator, training.clone())?;
-    let against = TrainerOptions {
-        frozen: ["discriminator".to_owned()].into(),
-        output: Some("verdict".to_owned()),
-        ..training
-    };
+    let against = training.frozen(["discriminator"]).output("verdict");
     let adversary = Model::<Adversary>::with_options(arguments.seed, &options)?;
     let mut adversary = Trainer::new(adversary, against)?;
 

@@ -5,12 +5,13 @@
 //! two on two cores; write 4 in place of 1 for the book's.
 //!
 //! ```sh
-//! cargo run --release --example googlenet
+//! cargo run --release -p windlass-examples --example googlenet
 //! ```
 
 mod classify;
 mod failure;
 mod picture;
+mod repository;
 
 use std::process::ExitCode;
 

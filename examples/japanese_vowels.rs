@@ -8,13 +8,13 @@
 //! ```
 //!
 //! ```sh
-//! cargo run --release --example japanese_vowels
+//! cargo run --release -p windlass-examples --example japanese_vowels
 //! ```
 
 mod failure;
+mod repository;
 
 use std::error::Error;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -25,6 +25,8 @@ use windlass::{
     Builder, Cell, DType, Dim, Dynamic, Feed, Graph, Layer, Model, Optimizer, Options, Recurrent,
     RecurrentOperands, Schedule, Symbol, Trainer, TrainerOptions,
 };
+
+use repository::repository;
 
 /// Tells who said some vowels.
 #[derive(Debug, Parser)]
@@ -44,13 +46,13 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/japanese-vowels/vowels.safetensors");
+    let path = repository().join("data/japanese-vowels/vowels.safetensors");
     let file = Checkpoint::load(&path, NonFinite::Refuse)?;
     let (mut train, test) = (utterances(&file, "train")?, utterances(&file, "test")?);
     println!("{} utterances to train on, {} to test", train.len(), test.len());
     let steps = arguments.epochs.max(1) * train.len().div_ceil(BATCH) as u64;
     let schedule = Some(Schedule::cosine_with_warm_up(0.005, steps, 1)?);
-    let training = TrainerOptions { optimizer: Optimizer::adam(), schedule, ..TrainerOptions::default() };
+    let training = TrainerOptions::default().optimizer(Optimizer::adam()).schedule(schedule);
     let model = Model::of(Dynamic::new(network()?)?, arguments.seed, &Options::default())?;
     let mut trainer = Trainer::new(model, training)?;
     let mut random = fastrand::Rng::with_seed(arguments.seed);

@@ -6,11 +6,12 @@
 //! Look at the loss as it falls, at the kernel in the last line, and at the picture.
 //!
 //! ```sh
-//! cargo run --release --example learn_a_kernel
+//! cargo run --release -p windlass-examples --example learn_a_kernel
 //! ```
 
 mod failure;
 mod picture;
+mod repository;
 
 use std::error::Error;
 use std::path::Path;
@@ -22,6 +23,7 @@ use windlass::ndarray::{Array, ArrayD};
 use windlass::{Loss, Model, Optimizer, Schedule, Trainer, TrainerOptions, network};
 
 use picture::{Lettering, Picture, diverging, grey};
+use repository::repository;
 
 network! {
     /// One convolution: a pixel times the first number of the kernel plus its right neighbour times the second.
@@ -45,12 +47,10 @@ fn learn() -> Result<(), Box<dyn Error>> {
     let edges = teacher.forward(&image)?;
 
     // The same network, which is given only the image and the edges.
-    let options = TrainerOptions {
-        loss: Loss::MeanSquaredError,
-        optimizer: Optimizer::sgd(),
-        schedule: Some(Schedule::constant(1.0)?),
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default()
+        .loss(Loss::MeanSquaredError)
+        .optimizer(Optimizer::sgd())
+        .schedule(Schedule::constant(1.0)?);
     let mut trainer = Trainer::new(Model::<Edges>::new(42)?, options)?;
     println!("the kernel starts as {}", numbers(kernel(trainer.model())?));
     for step in 1..=20 {
@@ -62,7 +62,7 @@ fn learn() -> Result<(), Box<dyn Error>> {
 
     let model = trainer.into_model();
     let learned = kernel(&model)?;
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/learn_a_kernel/edges.png");
+    let path = repository().join("target/learn_a_kernel/edges.png");
     let image_colors = image.iter().map(|&value| grey(value)).collect();
     let edge_colors = |edges: &ArrayD<f32>| edges.iter().map(|&value| diverging(value)).collect();
     let panels = [

@@ -5,12 +5,13 @@
 //! of the book's channels, so that a run takes a minute or two on two cores; multiply `width` by 4 for the book's.
 //!
 //! ```sh
-//! cargo run --release --example nin
+//! cargo run --release -p windlass-examples --example nin
 //! ```
 
 mod classify;
 mod failure;
 mod picture;
+mod repository;
 
 use std::process::ExitCode;
 

@@ -6,14 +6,15 @@
 //! read, and wrong garments are red.
 //!
 //! ```sh
-//! cargo run --release --example read_garments
+//! cargo run --release -p windlass-examples --example read_garments
 //! ```
 
 mod failure;
 mod picture;
+mod repository;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -23,6 +24,7 @@ use windlass::text::{log_probabilities, prefix_beam_search};
 use windlass::{LabelSequences, Loss, Model, Optimizer, Options, Schedule, Trainer, TrainerOptions, network};
 
 use picture::{BLACK, Lettering, Picture, RED, colors};
+use repository::repository;
 
 network! {
     /// Ten garments, and the blank, which is class 0. A step is four columns of the strip.
@@ -62,14 +64,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let repository = repository();
     let data = FashionMnist::load(&repository.join("data/fashion-mnist"))?;
-    let training = TrainerOptions {
-        loss: Loss::ctc(),
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::cosine_with_warm_up(0.004, arguments.steps.max(2), 1)?),
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .loss(Loss::ctc())
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::cosine_with_warm_up(0.004, arguments.steps.max(2), 1)?);
     let model = Model::<Reader>::with_options(arguments.seed, &Options::default())?;
     let mut trainer = Trainer::new(model, training)?;
     let mut random = fastrand::Rng::with_seed(arguments.seed);

@@ -5,12 +5,13 @@
 //! two on two cores; multiply `width` by 4 for the book's.
 //!
 //! ```sh
-//! cargo run --release --example resnet
+//! cargo run --release -p windlass-examples --example resnet
 //! ```
 
 mod classify;
 mod failure;
 mod picture;
+mod repository;
 
 use std::process::ExitCode;
 

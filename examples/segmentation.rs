@@ -5,14 +5,15 @@
 //! prediction; and at the intersection over union of each class.
 //!
 //! ```sh
-//! cargo run --release --example segmentation
+//! cargo run --release -p windlass-examples --example segmentation
 //! ```
 
 mod failure;
 mod picture;
+mod repository;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -21,6 +22,7 @@ use windlass::metrics::argmax;
 use windlass::{Model, Optimizer, Options, Schedule, Trainer, TrainerOptions, network};
 
 use picture::{BLUE, LIGHT, Lettering, Picture, RED, colors};
+use repository::repository;
 
 network! {
     /// Convolutions at three resolutions, and back; each resolution also gets what was found at it on the way down.
@@ -75,11 +77,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Some(threads) => Options::default().threads(threads),
         None => Options::default(),
     };
-    let training = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::cosine_with_warm_up(0.01, arguments.steps.max(2), 1)?),
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::cosine_with_warm_up(0.01, arguments.steps.max(2), 1)?);
     let mut trainer = Trainer::new(Model::<UNet>::with_options(arguments.seed, &options)?, training)?;
     let mut random = fastrand::Rng::with_seed(arguments.seed);
     for step in 1..=arguments.steps {
@@ -104,7 +104,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         picture.image((left, 376), 3, SIZE, &painted(&predicted[pixels]));
     }
     let output = arguments.output.clone();
-    let output = output.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/segmentation"));
+    let output = output.unwrap_or_else(|| repository().join("target/segmentation"));
     let path = output.join("segmentation.png");
     picture.save(&path)?;
     println!("{} shows six of the test images", path.display());

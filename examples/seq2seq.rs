@@ -15,14 +15,15 @@
 //! In training the decoder reads the right characters; in use, those that it has written.
 //!
 //! ```sh
-//! cargo run --release --example seq2seq
+//! cargo run --release -p windlass-examples --example seq2seq
 //! ```
 
 mod failure;
 mod picture;
+mod repository;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -36,6 +37,7 @@ use windlass::{
 };
 
 use picture::{Lettering, Picture, grey};
+use repository::repository;
 
 /// Rewrites dates.
 #[derive(Debug, Parser)]
@@ -93,13 +95,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         None => Options::default(),
     };
     let network = Dynamic::new(network(&sources, &targets)?)?;
-    let training = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::cosine_with_warm_up(0.005, arguments.steps.max(2), 1)?),
-        clip_norm: Some(1.0),
-        output: Some("next".to_owned()),
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::cosine_with_warm_up(0.005, arguments.steps.max(2), 1)?)
+        .clip_norm(1.0)
+        .output("next");
     let mut trainer = Trainer::new(Model::of(network, arguments.seed, &options)?, training)?;
     let mut random = fastrand::Rng::with_seed(arguments.seed);
     let begin = targets.index("<bos>");
@@ -143,7 +143,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         )?;
     }
     let output = arguments.output.clone();
-    let output = output.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/seq2seq"));
+    let output = output.unwrap_or_else(|| repository().join("target/seq2seq"));
     let path = output.join("attention.png");
     picture.save(&path)?;
     println!("{} shows the weights of attention", path.display());

@@ -6,15 +6,16 @@
 //! right third, which it has never seen.
 //!
 //! ```sh
-//! cargo run --release --example super_resolution
+//! cargo run --release -p windlass-examples --example super_resolution
 //! ```
 
 mod failure;
 mod photo;
 mod picture;
+mod repository;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -22,6 +23,7 @@ use windlass::{Loss, Model, Optimizer, Options, Schedule, Trainer, TrainerOption
 
 use photo::{HEIGHT, WIDTH, photo};
 use picture::{Lettering, Picture, colors};
+use repository::repository;
 
 network! {
     /// The details that interpolation misses, added to it.
@@ -77,12 +79,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Some(threads) => Options::default().threads(threads),
         None => Options::default(),
     };
-    let training = TrainerOptions {
-        loss: Loss::MeanSquaredError,
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::cosine_with_warm_up(0.002, arguments.steps.max(2), 1)?),
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .loss(Loss::MeanSquaredError)
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::cosine_with_warm_up(0.002, arguments.steps.max(2), 1)?);
     let mut trainer = Trainer::new(Model::<Patch>::with_options(arguments.seed, &options)?, training)?;
     let mut random = fastrand::Rng::with_seed(arguments.seed);
     let mut loss = 0.0;
@@ -124,8 +124,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         picture.text(&label, (24 + index * 312 + 144, 652), Lettering::LABEL)?;
     }
     let output = arguments.output.clone();
-    let output =
-        output.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/super_resolution"));
+    let output = output.unwrap_or_else(|| repository().join("target/super_resolution"));
     let path = output.join("super_resolution.png");
     picture.save(&path)?;
     println!("{} shows them side by side", path.display());

@@ -8,14 +8,15 @@
 //! Nothing can forecast the noise. An error near its deviation, 0.2, is as good as possible.
 //!
 //! ```sh
-//! cargo run --release --example time_series
+//! cargo run --release -p windlass-examples --example time_series
 //! ```
 
 mod failure;
 mod picture;
+mod repository;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -27,6 +28,7 @@ use windlass::{
 };
 
 use picture::{BLACK, BLUE, FONT, GREY, LIGHT, Lettering, Picture, RED, SAMPLES};
+use repository::repository;
 
 network! {
     const LAGS = 16;
@@ -111,7 +113,7 @@ where
     }
 
     let output = arguments.output.clone();
-    let output = output.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/time_series"));
+    let output = output.unwrap_or_else(|| repository().join("target/time_series"));
     let path = output.join("forecasts.png");
     draw(&series, &recurrent, &linear)?.save(&path)?;
     println!("{} shows the forecasts", path.display());
@@ -135,13 +137,11 @@ where
 {
     const BATCH: usize = 32;
     const LENGTH: usize = 100;
-    let training = TrainerOptions {
-        loss: Loss::MeanSquaredError,
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::cosine_with_warm_up(0.01, arguments.steps.max(2), 1)?),
-        clip_norm: Some(1.0),
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .loss(Loss::MeanSquaredError)
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::cosine_with_warm_up(0.01, arguments.steps.max(2), 1)?)
+        .clip_norm(1.0);
     let mut trainer = Trainer::new(Model::<N>::with_options(arguments.seed, options)?, training)?;
     for step in 1..=arguments.steps {
         let starts: [usize; BATCH] = std::array::from_fn(|_| random.usize(..TRAINED - LENGTH));
@@ -185,12 +185,10 @@ fn autoregression(
     seed: u64,
     options: &Options,
 ) -> Result<Model<Autoregression>, Box<dyn Error>> {
-    let training = TrainerOptions {
-        loss: Loss::MeanSquaredError,
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::cosine_with_warm_up(0.05, 1000, 1)?),
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .loss(Loss::MeanSquaredError)
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::cosine_with_warm_up(0.05, 1000, 1)?);
     let mut trainer = Trainer::new(Model::with_options(seed, options)?, training)?;
     let (values, next) = (windows(&series[..TRAINED - 1]), &series[LAGS..TRAINED]);
     for _ in 0..1000 {

@@ -5,12 +5,13 @@
 //! run takes a minute or two on two cores; multiply `width` by 8 for the paper's.
 //!
 //! ```sh
-//! cargo run --release --example vgg
+//! cargo run --release -p windlass-examples --example vgg
 //! ```
 
 mod classify;
 mod failure;
 mod picture;
+mod repository;
 
 use std::process::ExitCode;
 

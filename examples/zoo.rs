@@ -3,8 +3,8 @@
 //! Look at the second table: what each layer costs, and how much of the image its results see.
 //!
 //! ```sh
-//! cargo run --release --example zoo
-//! cargo run --release --example zoo -- resnet18
+//! cargo run --release -p windlass-examples --example zoo
+//! cargo run --release -p windlass-examples --example zoo -- resnet18
 //! ```
 
 mod failure;

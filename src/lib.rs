@@ -119,11 +119,9 @@
 //! # }
 //! use windlass::{Model, Optimizer, Options, Schedule, Trainer, TrainerOptions};
 //!
-//! let options = TrainerOptions {
-//!     optimizer: Optimizer::adam(),
-//!     schedule: Some(Schedule::cosine_with_warm_up(0.001, 1000, 100)?),
-//!     ..TrainerOptions::default()
-//! };
+//! let options = TrainerOptions::default()
+//!     .optimizer(Optimizer::adam())
+//!     .schedule(Schedule::cosine_with_warm_up(0.001, 1000, 100)?);
 //! let mut trainer: Trainer<LeNet> = Trainer::new(Model::new(42)?, options.clone())?;
 //! let (images, labels) = ([0.5; 2 * 28 * 28], [3, 7]);
 //! let report = trainer.step(&images, &labels)?;
@@ -175,7 +173,7 @@ pub use windlass_compiler::graph::{
 };
 pub use windlass_compiler::ops::elementwise::{Activation, Number};
 pub use windlass_compiler::ops::window::{Sides, Window};
-pub use windlass_compiler::pass::PassOptions;
+pub use windlass_compiler::pass::{Mode, PassOptions};
 pub use windlass_compiler::pipeline::{CompileError, CompileOptions, CompileTimes};
 pub use windlass_compiler::plan::{
     Accuracy, Convolution, Costs, Features, Im2col, Layouts, Plan, PlanError, PlanOptions, Savings,
@@ -204,8 +202,8 @@ pub use windlass_runtime::trainer::{
     NonFiniteOrigin, Plateau, Progress, RangeTest, RatePoint, RateSearch, Stage,
 };
 pub use windlass_runtime::{
-    Error, Evaluation, EvaluationOptions, LabelSequences, LoadOptions, MemoryReport, Model, Options,
-    Parameters, Predictor, StepReport, Stream, Streaming, Target, Trainer, TrainerOptions, Tuning,
+    Batching, Error, Evaluation, EvaluationOptions, LabelSequences, LoadOptions, MemoryReport, Model,
+    Options, Parameters, Predictor, StepReport, Stream, Streaming, Target, Trainer, TrainerOptions, Tuning,
     checkpoint, data, initialize, metrics, object, schedule, text, tuning,
 };
 

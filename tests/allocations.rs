@@ -141,7 +141,7 @@ fn repeated_runs_and_steps_ask_for_no_memory() -> Outcome {
             let mut trainer = Trainer::new(listener, TrainerOptions::default())?;
             let counted = requests(|| trainer.step(&frames, &steps).map(drop))?;
             assert_eq!(counted, 0, "training step of recurrent layers, {case}");
-            let carrying = TrainerOptions { carry_states: true, ..TrainerOptions::default() };
+            let carrying = TrainerOptions::default().carry_states(true);
             let mut trainer = Trainer::new(trainer.into_model(), carrying)?;
             let counted = requests(|| trainer.step(&frames, &steps).map(drop))?;
             assert_eq!(counted, 0, "training step that carries states, {case}");
@@ -156,8 +156,7 @@ fn repeated_runs_and_steps_ask_for_no_memory() -> Outcome {
             assert_eq!(counted, 0, "predictor, {case}");
 
             let labels: Vec<i32> = (0..batch as i32).map(|item| item % 3).collect();
-            let training =
-                TrainerOptions { optimizer: Optimizer::adam(), clip_norm: Some(1.0), ..Default::default() };
+            let training = TrainerOptions::default().optimizer(Optimizer::adam()).clip_norm(1.0);
             let mut trainer = Trainer::new(dynamic, training.clone())?;
             let counted = requests(|| trainer.step(&images, &labels).map(drop))?;
             assert_eq!(counted, 0, "training step of a dynamic network, {case}");
@@ -173,7 +172,7 @@ fn repeated_runs_and_steps_ask_for_no_memory() -> Outcome {
                 let labels: Vec<i32> = (0..count as i32).map(|item| item % 3).collect();
                 let data = TensorDataset::new(images, labels)?;
                 let (data, trained) = (data.in_order(batch)?, trainer.history().epochs.len() as u64);
-                let fit = |epochs| FitOptions { progress: Progress::Silent, ..FitOptions::epochs(epochs) };
+                let fit = |epochs| FitOptions::epochs(epochs).progress(Progress::Silent);
                 trainer.fit(&data, &(), fit(trained + 1))?;
                 let before = REQUESTS.load(Ordering::Relaxed);
                 trainer.fit(&data, &(), fit(trained + 2))?;

@@ -106,7 +106,7 @@ fn reports_are_true() -> Outcome {
             is_about(most + one, said.run(), &case("first run of a predictor", &said));
             is_about(left + one, said.run(), &case("after the first run of a predictor", &said));
 
-            let training = TrainerOptions { optimizer: Optimizer::adam(), ..Default::default() };
+            let training = TrainerOptions::default().optimizer(Optimizer::adam());
             let mut trainer: Trainer<Small> = Trainer::new(Model::with_options(1, &options)?, training)?;
             let said = trainer.memory(batch);
             // Adam has two values for each parameter, and none for the normalisation's statistics.

@@ -276,7 +276,7 @@ fn googlenet_trains_with_its_auxiliary_classifiers() {
     assert_eq!(summary(graph).totals.parameters, 6_998_552 + 3_188_840 + 3_190_888);
     let part = |output: &str, weight| OutputLoss::new(output, Loss::CrossEntropy).weighted(weight);
     let losses = vec![part("class", 1.0), part("early", 0.3), part("late", 0.3)];
-    let step = training_graph(graph, &TrainingOptions { losses, ..TrainingOptions::default() }).unwrap();
+    let step = training_graph(graph, &TrainingOptions::default().losses(losses)).unwrap();
     compile(&step, Mode::Training, &CompileOptions::default(), &Dump::none()).unwrap();
 }
 
@@ -354,7 +354,7 @@ fn small_relatives_learn_on_arm() {
     }
     let mut runs = Vec::new();
     let mut all = Vec::new();
-    let training = TrainerOptions { seed: 7, ..TrainerOptions::default() };
+    let training = TrainerOptions::default().seed(7);
     for entry in zoo::SMALL_NETWORKS {
         let task = Task::new((entry.graph)(), Kind::Train).unwrap();
         let sources = task.sources(2, 2, 0.0);

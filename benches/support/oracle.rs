@@ -77,7 +77,7 @@ const WINOGRAD_ROUNDING: f64 = 5.0;
 fn tolerance_past_kinks(accuracy: Accuracy) -> f64 {
     match accuracy {
         Accuracy::Strict => TOLERANCE_PAST_KINKS,
-        Accuracy::Default => TOLERANCE_PAST_KINKS * WINOGRAD_ROUNDING.sqrt(),
+        _ => TOLERANCE_PAST_KINKS * WINOGRAD_ROUNDING.sqrt(),
     }
 }
 

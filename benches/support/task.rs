@@ -71,7 +71,7 @@ impl Task {
     pub(crate) fn with_loss(network: &Graph, kind: Kind, loss: Loss) -> Result<Self, Box<dyn Error>> {
         let graph = match kind {
             Kind::Infer => network.clone(),
-            Kind::Train => training_graph(network, &TrainingOptions { loss, ..TrainingOptions::default() })?,
+            Kind::Train => training_graph(network, &TrainingOptions::default().loss(loss))?,
         };
         let output = network.outputs().first().ok_or("the network has no output")?;
         let shape = &network.ty(output.value).shape;

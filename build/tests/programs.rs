@@ -106,7 +106,7 @@ fn a_graph_in_a_file_trains() {
     let path = folder.path().join("halves.graph");
     std::fs::write(&path, GRAPH).unwrap();
     let loss = windlass_build::Loss::MeanSquaredError;
-    let training = windlass_build::TrainerOptions { loss, ..windlass_build::TrainerOptions::default() };
+    let training = windlass_build::TrainerOptions::default().loss(loss);
     let build = Build::file(&path).unwrap().sizes(2).train(training).name("half");
     assert_eq!(build.compile_to(folder.path(), &host()).unwrap(), "windlass_half");
     std::fs::write(

@@ -71,14 +71,13 @@ impl Training {
             LossKind::KlDivergence => Loss::KlDivergence,
             LossKind::Ctc => Loss::ctc(),
         };
-        Some(TrainerOptions {
-            optimizer,
-            loss,
-            output: self.loss_output.clone(),
-            clip_norm: self.clip_norm,
-            seed: self.dropout_seed.unwrap_or_default(),
-            ..TrainerOptions::default()
-        })
+        let mut options = TrainerOptions::default()
+            .optimizer(optimizer)
+            .loss(loss)
+            .clip_norm(self.clip_norm)
+            .seed(self.dropout_seed.unwrap_or_default());
+        options.output.clone_from(&self.loss_output);
+        Some(options)
     }
 }
 

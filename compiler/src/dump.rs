@@ -312,7 +312,7 @@ mod tests {
             "graph a/b {\n %0 = input {name = \"x\", type = \"f32[N, 4]\"}\n output \"y\" = %0\n}"
                 .parse()
                 .unwrap();
-        let options = PassOptions { cse: true, ..PassOptions::NONE };
+        let options = PassOptions::NONE.cse(true);
         optimize(&graph, Mode::Training, &options, &mut |passed| dump.passed(passed)).unwrap();
         let before = std::fs::read_to_string(directory.join("000-passes-a_b-before.graph")).unwrap();
         let after = std::fs::read_to_string(directory.join("001-passes-a_b-cse.graph")).unwrap();

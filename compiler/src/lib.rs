@@ -30,6 +30,7 @@ pub mod passes;
 pub mod pipeline;
 #[cfg(feature = "codegen")]
 pub mod plan;
+mod setters;
 pub mod shape;
 pub mod summary;
 #[cfg(feature = "codegen")]

@@ -15,11 +15,19 @@ use crate::target::{Target, TargetError};
 
 /// All compilation options. Options affect results only by rounding.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CompileOptions {
     /// The passes over the graph.
     pub passes: PassOptions,
     /// Algorithms, threads and instructions.
     pub plan: PlanOptions,
+}
+
+impl CompileOptions {
+    crate::setters! {
+        passes: PassOptions;
+        plan: PlanOptions;
+    }
 }
 
 /// Why a graph could not be compiled.

@@ -67,11 +67,11 @@ fn chains_of_reshapes_slices_and_joins_do_not_recurse() {
         for network in [reshaped, parts] {
             let text = network.to_string();
             assert_eq!(text.parse::<Graph>().unwrap(), network);
-            let options = CompileOptions { passes: PassOptions::NONE, ..CompileOptions::default() };
+            let options = CompileOptions::default().passes(PassOptions::NONE);
             plan_optimized(&network, Mode::Inference, &options).unwrap();
             let step = training_graph(&network, &TrainingOptions::default()).unwrap();
-            let bits = PassOptions { relu_bits: true, release_relu: true, ..PassOptions::NONE };
-            plan_optimized(&step, Mode::Training, &CompileOptions { passes: bits, ..options }).unwrap();
+            let bits = PassOptions::NONE.relu_bits(true).release_relu(true);
+            plan_optimized(&step, Mode::Training, &options.passes(bits)).unwrap();
         }
     });
 }

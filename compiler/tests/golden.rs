@@ -268,7 +268,7 @@ impl TrainedCtc {
         let (out_features, init) = (self.w.sizes[0], Initializer::ZEROS);
         let y = builder.layer("f", &Layers::Linear { out_features, bias: false, init }, x).unwrap();
         builder.output("y", y).unwrap();
-        let options = TrainingOptions { loss: self.loss.clone(), ..TrainingOptions::default() };
+        let options = TrainingOptions::default().loss(self.loss.clone());
         training_graph(&builder.finish().unwrap(), &options).unwrap()
     }
 
@@ -322,7 +322,7 @@ impl TrainedLoss {
         let p = builder.parameter("p", "weight", &self.p.sizes, Initializer::ZEROS).unwrap();
         let y = builder.op(Bias {}, &[x, p], "sum").unwrap();
         builder.output("y", y).unwrap();
-        let options = TrainingOptions { loss: self.loss.clone(), ..TrainingOptions::default() };
+        let options = TrainingOptions::default().loss(self.loss.clone());
         training_graph(&builder.finish().unwrap(), &options).unwrap()
     }
 

@@ -93,11 +93,8 @@ fn network() -> Graph {
 
 /// Options that together cover every algorithm.
 fn variants() -> Vec<PlanOptions> {
-    let with = |threads, convolution, layouts| PlanOptions {
-        threads,
-        convolution,
-        layouts,
-        ..PlanOptions::default()
+    let with = |threads, convolution, layouts| {
+        PlanOptions::default().threads(threads).convolution(convolution).layouts(layouts)
     };
     vec![
         with(1, Convolution::ByCost, Layouts::ByChannels),
@@ -105,11 +102,8 @@ fn variants() -> Vec<PlanOptions> {
         with(2, Convolution::Winograd(2), Layouts::ByChannels),
         with(1, Convolution::Winograd(4), Layouts::ByChannels),
         with(3, Convolution::Im2col, Layouts::ChannelsFirst),
-        PlanOptions { im2col: Im2col::Whole, ..with(2, Convolution::Im2col, Layouts::ChannelsFirst) },
-        PlanOptions {
-            im2col: Im2col::Tiled { panel_bytes: 64 },
-            ..with(2, Convolution::Im2col, Layouts::ChannelsFirst)
-        },
+        with(2, Convolution::Im2col, Layouts::ChannelsFirst).im2col(Im2col::Whole),
+        with(2, Convolution::Im2col, Layouts::ChannelsFirst).im2col(Im2col::Tiled { panel_bytes: 64 }),
     ]
 }
 
@@ -120,7 +114,7 @@ fn plans(graph: &Graph, mode: Mode, accuracy: Accuracy) -> Vec<Plan> {
     let variants = variants();
     let each = targets.iter().flat_map(|target| variants.iter().map(move |options| (target, options)));
     each.map(|(target, options)| {
-        let options = PlanOptions { accuracy, vector_bits: Some(target.vectors.bits), ..options.clone() };
+        let options = options.clone().accuracy(accuracy).vector_bits(target.vectors.bits);
         plan(&graph, &options, target).unwrap_or_else(|error| panic!("{options:?}: {error}\n{graph}"))
     })
     .collect()
@@ -154,7 +148,7 @@ fn kernels_of_steps_of_training_read_back() {
     assert!(all_read_back(&network, Mode::Inference) > 100);
     for optimizer in [Optimizer::adam(), Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-4 }]
     {
-        let options = TrainingOptions { optimizer, ..TrainingOptions::default() };
+        let options = TrainingOptions::default().optimizer(optimizer);
         let step = training_graph(&network, &options).unwrap();
         assert!(all_read_back(&step, Mode::Training) > 500);
     }
@@ -258,16 +252,14 @@ fn nested_loops_derive_weights_in_every_run() {
     let y = builder.layer("r", &Layer::Recurrent(Recurrent::new(cell, 8)), x).unwrap();
     let y = builder.layer("f", &Layer::linear(3), y).unwrap();
     builder.output("y", y).unwrap();
-    let options =
-        TrainingOptions { loss: Loss::MeanSquaredError, recompute: Some(3), ..TrainingOptions::default() };
+    let options = TrainingOptions::default().loss(Loss::MeanSquaredError).recompute(3);
     let step = training_graph(&builder.finish().unwrap(), &options).unwrap();
     let graph = optimize(&step, Mode::Training, &PassOptions::default(), &mut |_| {}).unwrap();
     let sources = sources(&graph, 3, false);
     let expected = run(&graph, 3, &sources).unwrap().updates;
     for bits in [128, 256, 512] {
         // Weights are packed for batches as large as this one.
-        let options =
-            PlanOptions { batch: Some(64), threads: 2, vector_bits: Some(bits), ..PlanOptions::default() };
+        let options = PlanOptions::default().batch(64).threads(2).vector_bits(bits);
         let got = evaluated(&plan(&graph, &options, &Target::x86_64(bits)).unwrap(), 3, &sources);
         for (name, expected) in &expected {
             let pairs = got[name].iter().zip(expected.real());
@@ -296,7 +288,7 @@ fn evaluated_plans_of_integers_have_the_bits_of_the_interpreter() {
     let network = builder.finish().unwrap();
     agree(&network, Mode::Inference, None);
     let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
-    let options = TrainingOptions { optimizer, loss: Loss::MeanSquaredError, ..TrainingOptions::default() };
+    let options = TrainingOptions::default().optimizer(optimizer).loss(Loss::MeanSquaredError);
     // The loss and its gradient divide by the batch: they are near.
     agree(&training_graph(&network, &options).unwrap(), Mode::Training, Some(2e-5));
 }

@@ -126,20 +126,19 @@ fn every_set_of_switches_keeps_the_results() {
     for graph in networks() {
         for bits in 0..64u8 {
             let on = |bit: u8| bits & (1 << bit) != 0;
-            let options = PassOptions {
-                constant_fold: on(0),
-                cse: on(1),
-                dce: on(2),
-                fuse: on(3),
-                fold_batch_norm: on(4),
-                pool_first: on(5),
-                fuse_elementwise: on(3),
-                scans: on(1),
-                fuse_norm_grad: true,
-                release_relu: true,
-                relu_bits: true,
-                verify: true,
-            };
+            let options = PassOptions::default()
+                .constant_fold(on(0))
+                .cse(on(1))
+                .dce(on(2))
+                .fuse(on(3))
+                .fold_batch_norm(on(4))
+                .pool_first(on(5))
+                .fuse_elementwise(on(3))
+                .scans(on(1))
+                .fuse_norm_grad(true)
+                .release_relu(true)
+                .relu_bits(true)
+                .verify(true);
             let after = optimize(&graph, Mode::Inference, &options, &mut |_| {}).unwrap();
             // No network has an average pool that moves.
             let rounds = options.fold_batch_norm;
@@ -158,15 +157,11 @@ fn training_steps() -> [Graph; 4] {
     let step = |graph: &Graph, options: &TrainingOptions| training_graph(graph, options).unwrap();
     let momentum = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.1 };
     [
-        step(&plain, &TrainingOptions { clip_norm: Some(1.0), ..TrainingOptions::default() }),
-        step(&residual, &TrainingOptions { optimizer: momentum, ..TrainingOptions::default() }),
+        step(&plain, &TrainingOptions::default().clip_norm(1.0)),
+        step(&residual, &TrainingOptions::default().optimizer(momentum)),
         step(
             &inception,
-            &TrainingOptions {
-                loss: Loss::MeanSquaredError,
-                optimizer: Optimizer::adam(),
-                ..TrainingOptions::default()
-            },
+            &TrainingOptions::default().loss(Loss::MeanSquaredError).optimizer(Optimizer::adam()),
         ),
         step(&pooled, &TrainingOptions::default()),
     ]
@@ -175,7 +170,7 @@ fn training_steps() -> [Graph; 4] {
 #[test]
 fn training_steps_keep_their_results_bit_for_bit() {
     for graph in training_steps() {
-        let options = PassOptions { verify: true, ..PassOptions::default() };
+        let options = PassOptions::default().verify(true);
         let after = optimize(&graph, Mode::Training, &options, &mut |_| {}).unwrap();
         assert!(after.nodes().len() < graph.nodes().len());
         assert_same_results(&graph, &after, Agreement::Exact);

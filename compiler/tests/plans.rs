@@ -46,7 +46,7 @@ const EXPECT: &str = "; expect:\n";
 fn settings(header: &str) -> (PlanOptions, bool) {
     let settings = header.strip_prefix("; plan:").expect("the first line is `; plan: …`");
     let mut choices = false;
-    let mut options = PlanOptions { vector_bits: Some(128), ..PlanOptions::default() };
+    let mut options = PlanOptions::default().vector_bits(128);
     for setting in settings.split(',').map(str::trim).filter(|setting| !setting.is_empty()) {
         let words: Vec<&str> = setting.split(' ').collect();
         match words[..] {
@@ -128,7 +128,7 @@ fn training_keeps_argmax_indices_in_bytes() {
         // At most an image before pooling, two after it, and the argmax indices.
         let (image, pooled) = (channels * 32 * 32, channels * 16 * 16);
         assert!(with.memory.per_sample() <= image + 2 * pooled + pooled / 4 + 64, "{with}");
-        let kept = PassOptions { release_relu: false, relu_bits: false, ..PassOptions::default() };
+        let kept = PassOptions::default().release_relu(false).relu_bits(false);
         let without = training_plan(32, &layers, &kept);
         assert!(with.memory.per_sample() + pooled <= without.memory.per_sample(), "{with}\n{without}");
     }
@@ -145,7 +145,7 @@ fn training_keeps_bits_of_what_gradients_of_rectifiers_alone_need() {
             Layer::linear(3),
         ];
         let with = training_plan(32, &layers, &PassOptions::default());
-        let kept = PassOptions { relu_bits: false, ..PassOptions::default() };
+        let kept = PassOptions::default().relu_bits(false);
         let without = training_plan(32, &layers, &kept);
         let bytes: Vec<usize> = with
             .buffers
@@ -182,7 +182,7 @@ fn what_is_kept_of_folded_weights_is_what_runs_read() {
     let graph = builder.finish().unwrap();
     let graph = optimize(&graph, Mode::Inference, &PassOptions::default(), &mut |_| {}).unwrap();
     for (convolution, weights) in [(Convolution::Direct, 9 * 8), (Convolution::Winograd(2), 16 * 8)] {
-        let options = PlanOptions { convolution, ..PlanOptions::default() };
+        let options = PlanOptions::default().convolution(convolution);
         let plan = plan(&graph, &options, &Target::x86_64(128)).unwrap();
         let read: Vec<_> = plan.run.iter().flat_map(|kernel| kernel.buffers()).collect();
         let is_constant = |id| plan.constants.iter().any(|&(constant, _)| constant == id);
@@ -353,7 +353,7 @@ fn nothing_is_reordered_within_a_network() {
         (per_pixel(), squared),
         (classes_per_pixel(), Loss::CrossEntropy),
     ] {
-        let step = training_graph(&graph, &TrainingOptions { loss, ..TrainingOptions::default() }).unwrap();
+        let step = training_graph(&graph, &TrainingOptions::default().loss(loss)).unwrap();
         for (graph, mode) in [(&graph, Mode::Inference), (&step, Mode::Training)] {
             for bits in [128, 512] {
                 let graph = optimize(graph, mode, &PassOptions::default(), &mut |_| {}).unwrap();

@@ -17,6 +17,7 @@ use windlass::{Input, Model, Network, Optimizer, Options, Trainer, TrainerOption
 
 use crate::failure;
 use crate::picture::{BLACK, Lettering, Picture, RED, grey};
+use crate::repository::repository;
 
 /// How a network is trained unless the arguments say otherwise.
 #[derive(Clone, Copy)]
@@ -72,7 +73,7 @@ fn run<N>(recipe: Recipe, arguments: &Arguments) -> Result<(), Box<dyn Error>>
 where
     N: for<'a> Network<Inputs<'a> = Input<'a>, Outputs = ArrayD<f32>>,
 {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let repository = repository();
     let directory = match arguments.full {
         true => FashionMnist::locate([SYSTEM_DIRECTORY])?,
         false => repository.join("data/fashion-mnist"),
@@ -92,17 +93,14 @@ where
     };
     let epochs = arguments.epochs.unwrap_or(recipe.epochs);
     let steps = epochs * train.len() as u64;
-    let training = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::new(Rule::OneCycle {
+    let training =
+        TrainerOptions::default().optimizer(Optimizer::adam()).schedule(Schedule::new(Rule::OneCycle {
             peak_rate: arguments.learning_rate.unwrap_or(recipe.learning_rate),
             warm_up: (steps * 3 / 10).max(1),
             steps: steps.max(2),
             start_factor: 0.04,
             final_factor: 0.001,
-        })?),
-        ..TrainerOptions::default()
-    };
+        })?);
     let mut trainer = Trainer::new(Model::<N>::with_options(arguments.seed, &options)?, training)?;
     println!("{}\n", trainer.memory(batch_size));
     for epoch in 0..epochs {

@@ -4,13 +4,15 @@
 //! is trained on images of clothing, saved, loaded again, and tested.
 //!
 //! ```sh
-//! cargo run --release --example from_json               # the network of lenet.json
-//! cargo run --release --example from_json -- my.json    # another one for images of 28×28
+//! cargo run --release -p windlass-examples --example from_json               # the network of lenet.json
+//! cargo run --release -p windlass-examples --example from_json -- my.json    # another one for images of 28×28
 //! ```
 
 mod description;
 #[path = "../failure/mod.rs"]
 mod failure;
+#[path = "../repository/mod.rs"]
+mod repository;
 
 use std::error::Error;
 use std::fs;
@@ -23,12 +25,14 @@ use windlass::{Dynamic, Optimizer, Options, Predictor, Trainer, TrainerOptions};
 
 use description::Description;
 
+use repository::repository;
+
 fn main() -> ExitCode {
     failure::exit_code(run())
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let repository = repository();
     let file = match std::env::args_os().nth(1) {
         Some(file) => PathBuf::from(file),
         None => repository.join("examples/from_json/lenet.json"),
@@ -41,7 +45,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let train = DataLoader::new(&train, LoaderOptions::shuffled(64, normalization.clone(), 0))?;
     let test = DataLoader::new(&test, LoaderOptions::in_order(256, normalization))?;
 
-    let options = TrainerOptions { optimizer: Optimizer::adam(), ..TrainerOptions::default() };
+    let options = TrainerOptions::default().optimizer(Optimizer::adam());
     let mut trainer = Trainer::new(network.model(0)?, options)?;
     let mut batch = Batch::default();
     let mut batches = train.epoch(0);

@@ -1,10 +1,12 @@
 //! The command line of the example, and its two training recipes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use windlass::data::fashion_mnist::{FashionMnist, SYSTEM_DIRECTORY};
 use windlass::{Error, FitOptions, FitSchedule, Optimizer, Schedule};
+
+use crate::repository::repository;
 
 /// Trains LeNet on images of clothing, and shows what it learned.
 #[derive(Clone, Debug, Parser)]
@@ -104,7 +106,7 @@ impl Plan {
             Recipe::Quick => FitSchedule::one_cycle(self.learning_rate),
             Recipe::Book => FitSchedule::OfTrainer,
         };
-        FitOptions { schedule, ..FitOptions::epochs(self.epochs) }
+        FitOptions::epochs(self.epochs).schedule(schedule)
     }
 
     /// The constant learning rate, if there is one.
@@ -122,8 +124,4 @@ impl Plan {
             Recipe::Book => Optimizer::sgd(),
         }
     }
-}
-
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -4,9 +4,9 @@
 //! `target/lenet`: the curves of loss and accuracy, the filters of the first layer, and the wrong predictions.
 //!
 //! ```sh
-//! cargo run --release --example lenet             # 8,000 images bundled with the repository, some seconds
-//! cargo run --release --example lenet -- --full   # all 60,000, where Debian's package installs them
-//! cargo run --release --example lenet -- --help
+//! cargo run --release -p windlass-examples --example lenet             # 8,000 images bundled with the repository, some seconds
+//! cargo run --release -p windlass-examples --example lenet -- --full   # all 60,000, where Debian's package installs them
+//! cargo run --release -p windlass-examples --example lenet -- --help
 //! ```
 
 mod arguments;
@@ -16,6 +16,8 @@ mod failure;
 mod picture;
 mod pictures;
 mod report;
+#[path = "../repository/mod.rs"]
+mod repository;
 
 use std::error::Error;
 use std::fs;
@@ -73,12 +75,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
     println!("{}", LeNet::summary());
     let model = Model::<LeNet>::with_options(plan.seed, &options)?;
-    let training = TrainerOptions {
-        loss: Loss::CrossEntropy,
-        optimizer: plan.optimizer(),
-        schedule: plan.schedule()?,
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default()
+        .loss(Loss::CrossEntropy)
+        .optimizer(plan.optimizer())
+        .schedule(plan.schedule()?);
     let mut trainer = Trainer::new(model, training)?;
     println!("{}\n", trainer.memory(plan.batch_size));
     let history = trainer.fit(&train, &test, plan.fit())?;

@@ -2,16 +2,18 @@
 //! nor any library is in that program.
 //!
 //! ```sh
-//! cargo run --release --example lenet_in_c            # trains, and writes the files to target/lenet_in_c
+//! cargo run --release -p windlass-examples --example lenet_in_c            # trains, and writes the files to target/lenet_in_c
 //! make -C examples/lenet_in_c                         # compiles classify.c, and classifies the images
 //! ```
 
 #[path = "../failure/mod.rs"]
 mod failure;
+#[path = "../repository/mod.rs"]
+mod repository;
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -19,6 +21,8 @@ use windlass::data::{DataLoader, FashionMnist, LoaderOptions, Normalization};
 use windlass::metrics::Accuracy;
 use windlass::object::ObjectOptions;
 use windlass::{Model, Optimizer, Schedule, Trainer, TrainerOptions, network};
+
+use repository::repository;
 
 network! {
     /// LeNet as in Dive into Deep Learning, with ReLU and max pooling.
@@ -60,17 +64,13 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let repository = repository();
     let output = arguments.output.clone().unwrap_or_else(|| repository.join("target/lenet_in_c"));
     let FashionMnist { train, test } = FashionMnist::load(&repository.join("data/fashion-mnist"))?;
     let normalization = Normalization::of(&train)?;
     let (mean, deviation) = (normalization.mean()[0], normalization.deviation()[0]);
     let loader = DataLoader::new(&train, LoaderOptions::shuffled(64, normalization.clone(), 0))?;
-    let options = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::constant(0.002)?),
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default().optimizer(Optimizer::adam()).schedule(Schedule::constant(0.002)?);
     let mut trainer = Trainer::new(Trained::model(0)?, options)?;
     for epoch in 0..arguments.epochs {
         let mut loss = 0.0;

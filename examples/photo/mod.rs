@@ -1,7 +1,8 @@
 //! The photograph of the examples.
 
 use std::error::Error;
-use std::path::Path;
+
+use crate::repository::repository;
 
 /// The height of the photograph.
 pub(crate) const HEIGHT: usize = 192;
@@ -11,7 +12,7 @@ pub(crate) const WIDTH: usize = 288;
 
 /// The photograph as an image `[3, HEIGHT, WIDTH]` of numbers from 0 to 1.
 pub(crate) fn photo() -> Result<Vec<f32>, Box<dyn Error>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/photo/china.png");
+    let path = repository().join("data/photo/china.png");
     let image = image::open(&path)
         .map_err(|error| format!("could not read {}: {error}", path.display()))?
         .into_rgb8();

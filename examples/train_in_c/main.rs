@@ -2,13 +2,15 @@
 //! Rust, Cranelift nor any library but C's own is in that program.
 //!
 //! ```sh
-//! cargo run --release --example train_in_c            # writes the files to target/train_in_c
+//! cargo run --release -p windlass-examples --example train_in_c            # writes the files to target/train_in_c
 //! make -C examples/train_in_c                         # compiles train.c, and trains
-//! cargo run --release --example train_in_c -- --read  # reads what it has learned
+//! cargo run --release -p windlass-examples --example train_in_c -- --read  # reads what it has learned
 //! ```
 
 #[path = "../failure/mod.rs"]
 mod failure;
+#[path = "../repository/mod.rs"]
+mod repository;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ use windlass::data::{DataLoader, FashionMnist, ImageDataset, LoaderOptions, Norm
 use windlass::metrics::Accuracy;
 use windlass::object::{ObjectOptions, TrainedState};
 use windlass::{Model, Network, Optimizer, Options, TrainerOptions, network};
+
+use repository::repository;
 
 network! {
     /// LeNet as in Dive into Deep Learning, with ReLU and max pooling.
@@ -52,11 +56,11 @@ fn main() -> ExitCode {
 
 /// How it is trained.
 fn training() -> TrainerOptions {
-    TrainerOptions { optimizer: Optimizer::adam(), ..TrainerOptions::default() }
+    TrainerOptions::default().optimizer(Optimizer::adam())
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let repository = repository();
     let output = arguments.output.clone().unwrap_or_else(|| repository.join("target/train_in_c"));
     let FashionMnist { train, test } = FashionMnist::load(&repository.join("data/fashion-mnist"))?;
     let normalization = Normalization::of(&train)?;

@@ -7,10 +7,11 @@ use crate::known::{Elements, Known};
 /// How a model is imported: which inputs are parameters or have a known value, and sizes that are fixed.
 ///
 /// ```
-/// use windlass_onnx::ImportOptions;
+/// use windlass::onnx::ImportOptions;
 /// let options = ImportOptions::new().size("sequence", 128).integers("mask_shape", &[2], vec![1, 128]);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct ImportOptions {
     pub(crate) values: BTreeMap<String, Known>,
     pub(crate) parameters: BTreeMap<String, Known>,

@@ -24,10 +24,8 @@ fn main() -> Result<(), windlass_runtime::Error> {
     ] {
         for batch_size in [10, 64, 256] {
             let augmentation = Augmentation::new(transforms.clone())?;
-            let options = LoaderOptions {
-                augmentation,
-                ..LoaderOptions::shuffled(batch_size, normalization.clone(), 1)
-            };
+            let options =
+                LoaderOptions::shuffled(batch_size, normalization.clone(), 1).augmentation(augmentation);
             let rate = images_per_second(&DataLoader::new(&dataset, options)?);
             println!("{name:<30} batch {batch_size:>3}  {:>7.2} million images/s", rate / 1e6);
         }

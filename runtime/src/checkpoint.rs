@@ -62,6 +62,7 @@ impl Metadata {
 
 /// How to treat NaN and infinite elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NonFinite {
     /// As an error.
     #[default]
@@ -72,6 +73,7 @@ pub enum NonFinite {
 
 /// How to treat unexpected tensors in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unexpected {
     /// As an error.
     #[default]
@@ -83,7 +85,7 @@ pub enum Unexpected {
 /// Tensors and their metadata.
 ///
 /// ```
-/// use windlass_runtime::checkpoint::{Checkpoint, Metadata, NonFinite};
+/// use windlass::checkpoint::{Checkpoint, Metadata, NonFinite};
 /// let weight = ndarray::ArrayD::from_shape_vec(vec![2, 1], vec![0.5, -0.5])?;
 /// let checkpoint = Checkpoint {
 ///     tensors: [("f1.weight".to_owned(), weight)].into(),

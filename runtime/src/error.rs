@@ -371,6 +371,27 @@ pub enum Error {
     /// An IDX file that cannot be read.
     #[error(transparent)]
     Idx(#[from] IdxError),
+    /// A file of data or an image that cannot be read.
+    #[error("{}: {problem}", path.display())]
+    DataFile {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        problem: String,
+    },
+    /// A network that cannot classify images.
+    #[error(
+        "`{network}` does not classify images: it needs one input [channels, height, width] and one output [classes], but \
+         has the inputs {inputs} and the outputs {outputs}"
+    )]
+    NoClassifier {
+        /// The network.
+        network: String,
+        /// Its inputs, with their shapes.
+        inputs: String,
+        /// Its outputs, with their shapes.
+        outputs: String,
+    },
     /// The data set is in none of the directories.
     #[error(
         "found no {name} in {}; {help}",

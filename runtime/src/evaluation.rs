@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use windlass_compiler::autodiff::{Loss, OutputLoss, TrainingOptions, loss_graph, names};
 use windlass_compiler::pass::Mode;
 use windlass_compiler::plan::SlotKind;
+use windlass_compiler::setters;
 use windlass_compiler::shape::Sizes;
 
 pub(crate) use self::score::{Mean, maybe_finite};
@@ -27,18 +28,16 @@ use crate::trainer::{Controls, LabelRows, Target, Targets, label_rows, set_rows}
 /// What is evaluated: the loss, and the metrics.
 ///
 /// ```
-/// use windlass_compiler::autodiff::Loss;
-/// use windlass_runtime::EvaluationOptions;
-/// use windlass_runtime::metrics::Metric;
+/// use windlass::{EvaluationOptions, Loss};
+/// use windlass::metrics::Metric;
 ///
-/// let options = EvaluationOptions {
-///     loss: Loss::MeanSquaredError,
-///     metrics: Some(vec![Metric::MeanAbsoluteError, Metric::RSquared]),
-///     ..EvaluationOptions::default()
-/// };
+/// let options = EvaluationOptions::default()
+///     .loss(Loss::MeanSquaredError)
+///     .metrics([Metric::MeanAbsoluteError, Metric::RSquared]);
 /// assert!(options.output.is_none());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct EvaluationOptions {
     /// The loss; the cross-entropy by default.
     pub loss: Loss,
@@ -48,6 +47,15 @@ pub struct EvaluationOptions {
     pub output: Option<String>,
     /// The metrics of that output, or of the first of `losses`. By default the accuracy, if the loss has one.
     pub metrics: Option<Vec<Metric>>,
+}
+
+impl EvaluationOptions {
+    setters! {
+        loss: Loss;
+        losses: impl Into<Vec<OutputLoss>> = losses.into();
+        output: impl Into<String> = Some(output.into());
+        metrics: impl Into<Vec<Metric>> = Some(metrics.into());
+    }
 }
 
 /// The loss and the metrics of a data set. It prints as `loss 0.4312, accuracy 0.8530`.
@@ -108,12 +116,9 @@ pub(crate) struct Evaluator {
 impl Evaluator {
     pub(crate) fn new<N: AnyNetwork>(model: &Model<N>, options: &EvaluationOptions) -> Result<Self, Error> {
         let network = model.network();
-        let training = TrainingOptions {
-            loss: options.loss.clone(),
-            losses: options.losses.clone(),
-            output: options.output.clone(),
-            ..TrainingOptions::default()
-        };
+        let mut training =
+            TrainingOptions::default().loss(options.loss.clone()).losses(options.losses.clone());
+        training.output.clone_from(&options.output);
         let graph = loss_graph(network.graph(), &training).map_err(|reason| Error::Autodiff {
             network: network.name().to_owned(),
             reason: Box::new(reason),

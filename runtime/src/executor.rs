@@ -6,6 +6,7 @@ mod parallel;
 mod threads;
 
 use std::marker::PhantomData;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -70,8 +71,9 @@ pub struct StepTime {
     pub runs: usize,
 }
 
-/// A program with its memory and threads. Several threads may run one executor at once: each run has its own memory,
-/// and runs take turns on the executor's threads.
+/// A program with its memory and threads. Several threads may run one executor at once: each run has its own memory. A run
+/// divides its steps among the executor's threads while these are free and the runs in progress leave cores to them; otherwise
+/// it computes on the thread that called it. Its bits do not depend on that.
 #[derive(Debug)]
 pub struct Executor {
     program: Program,
@@ -93,13 +95,12 @@ impl Executor {
     pub fn new(program: Program) -> Result<Self, Error> {
         let threads = match program.plan().threads {
             1 => None,
-            count => Some(Arc::new(Threads::new(count)?)),
+            count => Some(Arc::new(Threads::new(count, cores())?)),
         };
         Self::on_threads(program, threads)
     }
 
-    /// Takes another program. It uses the threads of this executor if it has the same thread count, in which case runs
-    /// of the two take turns; otherwise it starts its own threads.
+    /// Takes another program. It uses the threads of this executor if it has the same thread count; otherwise it starts its own threads.
     ///
     /// # Errors
     /// As [`Executor::new`].
@@ -309,7 +310,9 @@ impl Executor {
         let Workspace { ref mut table, ref values, ref mut is_parallel, .. } = *workspace;
         let is_parallel = parallel.decide(sizes, values, is_parallel);
         // Steps on this thread need no turn: the run owns its memory, including the scratch of all its threads.
-        let mut turn = self.threads.as_ref().filter(|_| is_parallel.any()).map(|threads| threads.turn());
+        let running = self.threads.as_ref().map(|threads| threads.begin());
+        // Taken before the first step that is shared, so that the workers wake meanwhile.
+        let mut turn = running.as_ref().filter(|_| is_parallel.any()).and_then(|running| running.turn(None));
         let plan = self.program.plan();
         let mut happen = |event: Event| {
             let index = match event {
@@ -329,8 +332,12 @@ impl Executor {
                 // previous one has ended on all threads.
                 unsafe { step.run(table.0.as_ptr(), values, thread, threads) }
             };
+            let is_shared = is_parallel.of_step(index);
+            if is_shared && let Some(running) = &running {
+                turn = running.turn(turn.take());
+            }
             match &mut turn {
-                Some(turn) if is_parallel.of_step(index) => turn.each(&|thread| part(thread, count)),
+                Some(turn) if is_shared => turn.each(&|thread| part(thread, count)),
                 _ if step.is_per_thread => (0..count).for_each(|thread| part(thread, count)),
                 _ => part(0, 1),
             }
@@ -349,11 +356,11 @@ impl Executor {
 /// A started run: its slots are bound in any order before it is executed.
 ///
 /// ```
+/// use windlass::{Binding, Builder, CompileOptions, Layer};
 /// use windlass_compiler::dump::Dump;
-/// use windlass_compiler::graph::{Builder, Layer};
 /// use windlass_compiler::pass::Mode;
-/// use windlass_compiler::pipeline::{CompileOptions, compile};
-/// use windlass_runtime::executor::{Binding, Executor};
+/// use windlass_compiler::pipeline::compile;
+/// use windlass_runtime::executor::Executor;
 ///
 /// let mut builder = Builder::new("net");
 /// let x = builder.input("x", &[4])?;
@@ -490,6 +497,11 @@ fn in_words(sizes: &Sizes) -> String {
     let others: String =
         sizes.iter().skip(1).map(|(size, value)| format!(" with {size} = {value}")).collect();
     format!("a batch of {}{others}", sizes.batch())
+}
+
+/// The cores that runs share. On a machine with one, a single run may still use several threads.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get).max(2)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

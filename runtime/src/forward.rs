@@ -187,7 +187,7 @@ impl<N: AnyNetwork> Forward<N> {
     }
 
     /// Memory for the outputs of a run.
-    fn empty_outputs(&self, sizes: &Sizes) -> Result<N::Results, Error> {
+    pub(crate) fn empty_outputs(&self, sizes: &Sizes) -> Result<N::Results, Error> {
         let mut refused = None;
         let results = self.network.make_results(|place| {
             empty_output(self.network.name(), &self.ports.outputs[place].1, sizes).unwrap_or_else(|error| {

@@ -20,8 +20,7 @@ use crate::tensor::NamedTensors;
 /// ziggurat algorithm.
 ///
 /// ```
-/// use windlass_compiler::graph::{Builder, Layer};
-/// use windlass_runtime::initialize;
+/// use windlass::{Builder, Layer, initialize};
 /// let mut builder = Builder::new("net");
 /// let x = builder.input("x", &[4])?;
 /// let y = builder.layer("f1", &Layer::linear(2), x)?;

@@ -2,7 +2,10 @@
 
 mod atomic_file;
 mod available;
+pub mod batching;
 pub mod checkpoint;
+#[cfg(feature = "image")]
+mod classify;
 pub mod data;
 pub mod error;
 pub mod evaluation;
@@ -31,6 +34,7 @@ mod timing;
 pub mod trainer;
 pub mod tuning;
 
+pub use batching::Batching;
 pub use checkpoint::LoadOptions;
 pub use error::Error;
 pub use evaluation::{Evaluation, EvaluationOptions};

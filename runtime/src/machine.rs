@@ -21,11 +21,11 @@ use crate::timing::Rehearsal;
 /// The limits that a network's speed is compared with.
 ///
 /// ```
-/// use windlass_runtime::machine::Machine;
+/// use windlass::Machine;
 /// let machine = Machine::measure(&Default::default())?;
 /// assert!(machine.gflops_per_second > 0.0 && machine.cores > 0);
 /// println!("{machine}");
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
@@ -147,14 +147,12 @@ impl Machine {
             (64.0 * 16.0 * cycles_per_microsecond / (gbytes_per_second * 1e3)).round().max(1.0) as u16
         };
         let l2_hit_line = line(self.bandwidths.second);
-        Costs {
-            l2_hit_line,
-            l2_miss_line: line(self.bandwidths.memory).max(l2_hit_line),
-            first_cache: self.caches.first.unwrap_or(defaults.first_cache),
-            second_cache: self.caches.second.unwrap_or(defaults.second_cache),
-            cycles_per_microsecond: cycles_per_microsecond.round().max(1.0) as u32,
-            ..defaults
-        }
+        defaults
+            .l2_hit_line(l2_hit_line)
+            .l2_miss_line(line(self.bandwidths.memory).max(l2_hit_line))
+            .first_cache(self.caches.first.unwrap_or(defaults.first_cache))
+            .second_cache(self.caches.second.unwrap_or(defaults.second_cache))
+            .cycles_per_microsecond(cycles_per_microsecond.round().max(1.0) as u32)
     }
 }
 
@@ -259,7 +257,7 @@ fn measure_products(options: &PlanOptions) -> Result<f64, Error> {
     ];
     let mut best = 0.0_f64;
     for (channels, [height, width], layouts) in SHAPES {
-        let options = PlanOptions { layouts, ..options.clone() };
+        let options = options.clone().layouts(layouts);
         let declare = || {
             let mut builder = Builder::new("products");
             let mut value = builder.input("x", &[channels, height, width])?;
@@ -323,7 +321,7 @@ fn measure_traffic(options: &PlanOptions, bytes: usize) -> Result<f64, Error> {
 }
 
 fn executor(graph: &Graph, options: &PlanOptions) -> Result<Executor, Error> {
-    let options = CompileOptions { plan: options.clone(), ..CompileOptions::default() };
+    let options = CompileOptions::default().plan(options.clone());
     let (program, _) = compile(graph, Mode::Inference, &options, &Dump::none())
         .map_err(|reason| Error::Compile { network: graph.name().to_owned(), reason: Box::new(reason) })?;
     Executor::new(program)

@@ -20,7 +20,7 @@ use crate::error::Error;
 /// computes NaN predicts nothing.
 ///
 /// ```
-/// use windlass_runtime::metrics::argmax;
+/// use windlass::metrics::argmax;
 /// assert_eq!(argmax(&[0.1, 0.7, 0.7]), Some(1));
 /// assert_eq!(argmax(&[0.1, f32::NAN]), None);
 /// ```
@@ -41,7 +41,7 @@ pub fn argmax(scores: &[f32]) -> Option<usize> {
 /// is predicted with certainty, and the size of the vocabulary if all tokens are equally likely.
 ///
 /// ```
-/// use windlass_runtime::metrics::Perplexity;
+/// use windlass::metrics::Perplexity;
 /// let mut perplexity = Perplexity::default();
 /// perplexity.record(256f32.ln(), 70); // the mean loss of a batch of 70 tokens
 /// assert!((perplexity.value().unwrap() - 256.0).abs() < 1e-3);
@@ -70,11 +70,11 @@ impl Perplexity {
 /// The fraction of examples whose largest score is at their label. An example with a NaN score counts as wrong.
 ///
 /// ```
-/// use windlass_runtime::metrics::Accuracy;
+/// use windlass::metrics::Accuracy;
 /// let mut accuracy = Accuracy::new(2)?;
 /// accuracy.record(&[0.9, 0.1, 0.2, 0.8, 0.6, 0.4], &[0, 1, 1])?;
 /// assert_eq!(accuracy.value(), Some(2.0 / 3.0));
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accuracy {
@@ -129,7 +129,7 @@ impl Accuracy {
 /// for each predicted one, and precision, recall and F1.
 ///
 /// ```
-/// use windlass_runtime::metrics::ConfusionMatrix;
+/// use windlass::metrics::ConfusionMatrix;
 /// let mut matrix = ConfusionMatrix::new(&["cat", "dog"])?;
 /// matrix.record(&[0.9, 0.1, 0.2, 0.8, 0.6, 0.4], &[0, 1, 1])?;
 /// assert_eq!(matrix.count(1, 0), 1);
@@ -142,7 +142,7 @@ impl Accuracy {
 /// 1 dog               1    1     1.0000  0.5000  0.6667
 /// accuracy 0.6667 of 3
 /// ");
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfusionMatrix {

@@ -192,9 +192,8 @@ impl<N: AnyNetwork> Model<N> {
     /// samples.
     ///
     /// ```
-    /// use windlass_compiler::graph::{Builder, Layer};
-    /// use windlass_runtime::Dynamic;
-    /// use windlass_runtime::data::TensorDataset;
+    /// use windlass::{Builder, Dynamic, Layer};
+    /// use windlass::data::TensorDataset;
     ///
     /// let mut builder = Builder::new("Points");
     /// let x = builder.input("point", &[2])?;
@@ -253,6 +252,11 @@ impl<N: AnyNetwork> Model<N> {
     /// large batch.
     pub fn release_memory(&self) {
         self.forward.release_memory();
+    }
+
+    #[cfg(feature = "image")]
+    pub(crate) fn compiled(&self) -> &Forward<N> {
+        &self.forward
     }
 
     pub(crate) fn ports(&self) -> &Ports {

@@ -14,6 +14,8 @@ use std::path::Path;
 
 use thiserror::Error as ThisError;
 use windlass_compiler::pipeline::CompileOptions;
+use windlass_compiler::plan::{Accuracy, Convolution};
+use windlass_compiler::setters;
 use windlass_compiler::shape::{Sizes, Symbol};
 
 pub use self::state::TrainedState;
@@ -26,7 +28,7 @@ use crate::trainer::TrainerOptions;
 /// How a network becomes an object file.
 ///
 /// ```
-/// use windlass_runtime::object::ObjectOptions;
+/// use windlass::object::ObjectOptions;
 /// let options = ObjectOptions::default().name("digits").vector_bits([256]).embed(true);
 /// assert_eq!(options.vector_bits, [256]);
 /// ```
@@ -60,6 +62,14 @@ pub struct ObjectOptions {
 }
 
 impl ObjectOptions {
+    setters! {
+        compile: CompileOptions;
+        /// The convolution algorithm.
+        [compile.plan] convolution: Convolution;
+        /// How closely results must follow the sums as written.
+        [compile.plan] accuracy: Accuracy;
+    }
+
     /// Sets the prefix of the C functions.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -98,7 +108,7 @@ impl ObjectOptions {
     /// Adds memory for runs of these sizes: a batch, and values of the other open sizes of the network.
     ///
     /// ```
-    /// use windlass_runtime::object::ObjectOptions;
+    /// use windlass::object::ObjectOptions;
     /// assert!(ObjectOptions::default().sizes(1).sizes.is_some());
     /// ```
     #[must_use]
@@ -110,11 +120,10 @@ impl ObjectOptions {
     /// Adds a training step.
     ///
     /// ```
-    /// use windlass_compiler::autodiff::Optimizer;
-    /// use windlass_runtime::TrainerOptions;
-    /// use windlass_runtime::object::ObjectOptions;
+    /// use windlass::{Optimizer, TrainerOptions};
+    /// use windlass::object::ObjectOptions;
     ///
-    /// let adam = TrainerOptions { optimizer: Optimizer::adam(), ..TrainerOptions::default() };
+    /// let adam = TrainerOptions::default().optimizer(Optimizer::adam());
     /// assert!(ObjectOptions::default().train(adam).training.is_some());
     /// ```
     #[must_use]
@@ -249,8 +258,9 @@ impl<N: AnyNetwork> Model<N> {
     /// The network with the model's present parameters as an object file for C programs.
     ///
     /// ```no_run
-    /// # use windlass_runtime::{Dynamic, Model, object::ObjectOptions};
-    /// # fn example(model: Model<Dynamic>) -> Result<(), windlass_runtime::Error> {
+    /// # use windlass::{Dynamic, Model};
+    /// # use windlass::object::ObjectOptions;
+    /// # fn example(model: Model<Dynamic>) -> Result<(), windlass::Error> {
     /// model.object(&ObjectOptions::default().name("net"))?.write("target/net")?;
     /// # Ok(()) }
     /// ```

@@ -22,8 +22,8 @@ use crate::tensor::NamedTensors;
 /// becomes `[N, 3, 224, 224]`. [`OnnxModel::inputs`] and [`OnnxModel::outputs`] have the axes of both.
 ///
 /// ```no_run
-/// use windlass_runtime::onnx::{ImportOptions, OnnxModel};
-/// use windlass_runtime::{Options, Trainer, TrainerOptions};
+/// use windlass::{Options, Trainer, TrainerOptions};
+/// use windlass::onnx::{ImportOptions, OnnxModel};
 ///
 /// let file = OnnxModel::load("resnet18.onnx", &ImportOptions::new())?;
 /// for input in file.inputs() {
@@ -32,7 +32,7 @@ use crate::tensor::NamedTensors;
 /// let model = file.into_model(&Options::default())?;
 /// let scores = model.forward(&[0.0; 3 * 224 * 224])?.single()?;
 /// let trainer = Trainer::new(model, TrainerOptions::default())?; // fine-tunes it
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct OnnxModel {

@@ -56,8 +56,7 @@ impl Parameters {
     /// [`Model::load_parameters`](crate::Model::load_parameters) keeps those of a model.
     ///
     /// ```no_run
-    /// use windlass_runtime::network::Network;
-    /// use windlass_runtime::{Error, LoadOptions, Model, Options, Parameters};
+    /// use windlass::{Error, LoadOptions, Model, Network, Options, Parameters};
     ///
     /// fn pretrained<N: Network>() -> Result<Model<N>, Error> {
     ///     let names = LoadOptions::new().rename("features.0", "c1").rename("features.3", "c2").rename("classifier", "f3");

@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use windlass_compiler::codegen::Program;
 use windlass_compiler::pipeline::CompileTimes;
 use windlass_compiler::shape::Sizes;
 
+use crate::batching::Batching;
 use crate::checkpoint::LoadOptions;
 use crate::error::Error;
 use crate::forward::Forward;
 use crate::memory::MemoryReport;
-use crate::network::{AnyNetwork, Network};
+use crate::network::{AnyNetwork, Feed, Network};
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::profile::Profile;
@@ -27,8 +29,7 @@ use crate::profile::Profile;
 /// ```
 /// use std::path::Path;
 ///
-/// use windlass_runtime::network::Network;
-/// use windlass_runtime::{Error, Predictor};
+/// use windlass::{Error, Network, Predictor};
 ///
 /// fn ready<N: Network>(weights: &Path) -> Result<Predictor<N>, Error> {
 ///     let predictor = Predictor::load(weights)?;
@@ -107,6 +108,36 @@ impl<N: AnyNetwork> Predictor<N> {
         outputs: &mut [&mut [f32]],
     ) -> Result<(), Error> {
         self.forward.run_into(&self.parameters, inputs.into(), outputs)
+    }
+
+    /// Gathers the requests of several threads into batches of at most `max_batch` samples. A request waits at most as long as
+    /// `wait` for others, and not at all if it fills a batch.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a batch of 0, a wait of more than a minute, or a network whose inputs or outputs have another first
+    /// axis than the batch.
+    pub fn batching(self, max_batch: usize, wait: Duration) -> Result<Batching<N>, Error> {
+        Batching::new(self, max_batch, wait)
+    }
+
+    /// Runs the network on inputs in declaration order, and writes results to existing memory.
+    pub(crate) fn run_feeds<'b>(
+        &'b self,
+        feeds: &'b [Feed<'_>],
+        outputs: impl Iterator<Item = &'b mut [f32]>,
+        sizes: &Sizes,
+    ) -> Result<(), Error> {
+        self.forward.run_feeds(&self.parameters, feeds, outputs, sizes)
+    }
+
+    /// The parameters that runs read as declared.
+    #[cfg(feature = "image")]
+    pub(crate) fn kept(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    pub(crate) fn compiled(&self) -> &Forward<N> {
+        &self.forward
     }
 
     /// Measures the time of [`Predictor::forward`] by kernel, over `runs` runs on the same batch. The profile prints as

@@ -99,12 +99,11 @@ impl Profile {
     /// the times. A training program keeps training: its parameters change with every run.
     ///
     /// ```
+    /// use windlass::{Binding, Builder, CompileOptions, Layer, Profile};
     /// use windlass_compiler::dump::Dump;
-    /// use windlass_compiler::graph::{Builder, Layer};
     /// use windlass_compiler::pass::Mode;
-    /// use windlass_compiler::pipeline::{CompileOptions, compile};
-    /// use windlass_runtime::executor::{Binding, Executor};
-    /// use windlass_runtime::profile::Profile;
+    /// use windlass_compiler::pipeline::compile;
+    /// use windlass_runtime::executor::Executor;
     ///
     /// let mut builder = Builder::new("net");
     /// let x = builder.input("x", &[4])?;

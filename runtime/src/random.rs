@@ -5,6 +5,7 @@ use rand::rngs::ChaCha8Rng;
 
 /// The purpose of a stream. The discriminant is part of the key, so existing ones never change.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "data"), expect(dead_code, reason = "data sets draw from the others"))]
 pub(crate) enum Purpose {
     /// Initial values of a parameter, identified by [`hash_name`] of its name.
     Initialize = 1,

@@ -12,6 +12,7 @@ use crate::error::Error;
 /// trainer refuses that step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Rule {
     /// A constant rate.
     Constant {
@@ -82,13 +83,13 @@ pub enum Rule {
 /// A [`Rule`] whose parameters have been checked.
 ///
 /// ```
-/// use windlass_runtime::schedule::{Rule, Schedule};
+/// use windlass::schedule::{Rule, Schedule};
 /// let schedule = Schedule::new(Rule::MultiStep { rate: 0.5, milestones: vec![100, 200], factor: 0.5 })?;
 /// assert_eq!([99, 100, 199, 200].map(|step| schedule.rate(step)), [0.5, 0.25, 0.25, 0.125]);
 ///
 /// let schedule = Schedule::cosine_with_warm_up(0.4, 100, 10)?;
 /// assert_eq!([0, 5, 10, 100].map(|step| schedule.rate(step)), [0.0, 0.2, 0.4, 0.0]);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Rule", into = "Rule")]
@@ -109,9 +110,9 @@ impl Schedule {
     /// The same rate at every step.
     ///
     /// ```
-    /// # use windlass_runtime::schedule::Schedule;
+    /// # use windlass::schedule::Schedule;
     /// assert_eq!(Schedule::constant(0.1)?.rate(1_000_000), 0.1);
-    /// # Ok::<(), windlass_runtime::Error>(())
+    /// # Ok::<(), windlass::Error>(())
     /// ```
     ///
     /// # Errors
@@ -149,10 +150,10 @@ impl Schedule {
     /// The rate of a step, counted from 0.
     ///
     /// ```
-    /// # use windlass_runtime::schedule::{Rule, Schedule};
+    /// # use windlass::schedule::{Rule, Schedule};
     /// let schedule = Schedule::new(Rule::StepDecay { rate: 1.0, every: 10, factor: 0.5 })?;
     /// assert_eq!([0, 9, 10, 20].map(|step| schedule.rate(step)), [1.0, 1.0, 0.5, 0.25]);
-    /// # Ok::<(), windlass_runtime::Error>(())
+    /// # Ok::<(), windlass::Error>(())
     /// ```
     pub fn rate(&self, step: u64) -> f64 {
         self.rule.rate(step)

@@ -16,10 +16,7 @@ use crate::parameters::Parameters;
 /// A network with recurrent layers, compiled to run a few steps at a time. Any number of [`Stream`]s share its weights.
 ///
 /// ```
-/// use windlass_compiler::graph::{Builder, Cell, Layer, Recurrent, RnnActivation};
-/// use windlass_compiler::shape::{DType, Dim, Symbol};
-/// use windlass_runtime::{Dynamic, Input};
-/// use windlass_runtime::executor::Binding;
+/// use windlass::{Binding, Builder, Cell, DType, Dim, Dynamic, Input, Layer, Recurrent, RnnActivation, Symbol};
 ///
 /// let mut builder = Builder::new("net");
 /// let steps: Symbol = "T".parse()?;

@@ -31,11 +31,9 @@ use crate::trainer::{TrainerOptions, step_graph};
 /// [`Accuracy`](windlass_compiler::plan::Accuracy) allows; with strict accuracy there is nothing to tune.
 ///
 /// ```
-/// use windlass_compiler::graph::{Builder, Layer};
-/// use windlass_compiler::ops::window::Window;
+/// use windlass::{Builder, Layer, Options, Window};
+/// use windlass::tuning::{Cache, Tuning};
 /// use windlass_compiler::pass::Mode;
-/// use windlass_runtime::Options;
-/// use windlass_runtime::tuning::{Cache, Tuning};
 ///
 /// let mut builder = Builder::new("net");
 /// let x = builder.input("x", &[8, 12, 12])?;
@@ -49,6 +47,7 @@ use crate::trainer::{TrainerOptions, step_graph};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Tuning {
     budget: Duration,
     batch: usize,
@@ -88,6 +87,7 @@ pub struct Finding {
 
 /// Where a result comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Source {
     /// Measured now: the median time of a run with each algorithm.
     Measured(Vec<(Convolution, Duration)>),

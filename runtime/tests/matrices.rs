@@ -285,11 +285,7 @@ fn transformer() -> Graph {
 #[test]
 fn a_transformer_and_its_training_step_at_any_length() {
     let network = transformer();
-    let training = TrainingOptions {
-        loss: Loss::MeanSquaredError,
-        optimizer: Optimizer::sgd(),
-        ..TrainingOptions::default()
-    };
+    let training = TrainingOptions::default().loss(Loss::MeanSquaredError).optimizer(Optimizer::sgd());
     let step = training_graph(&network, &training).unwrap();
     let runs: Vec<Sizes> = [(1, 1), (2, 3), (7, 5), (16, 17), (33, 9), (5, 64), (65, 65)]
         .map(|(t, s)| sizes(3, &[("T", t), ("S", s)]))

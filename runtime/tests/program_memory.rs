@@ -113,7 +113,7 @@ fn rounds() -> usize {
 #[test]
 fn dropped_programs_give_back_their_memory() {
     let inference = graph();
-    let options = TrainingOptions { optimizer: Optimizer::adam(), ..TrainingOptions::default() };
+    let options = TrainingOptions::default().optimizer(Optimizer::adam());
     let training = training_graph(&inference, &options).unwrap();
     let round = |round: usize| match round % 2 {
         0 => compile_and_run(&inference, Mode::Inference, 1 + round / 2 % 3),

@@ -101,7 +101,7 @@ fn networks_of_activations_learn() {
     let points: Vec<f32> =
         (0..256).flat_map(|i| [i as f32 * 0.7549 % 1.0, i as f32 * 0.5698 % 1.0]).collect();
     let labels: Vec<i32> = points.chunks(2).map(|p| i32::from(p[0].hypot(p[1]) < 0.8)).collect();
-    let options = TrainerOptions { optimizer: Optimizer::adam(), ..TrainerOptions::default() };
+    let options = TrainerOptions::default().optimizer(Optimizer::adam());
     let mut trainer = Trainer::new(Model::<Deep>::new(0).unwrap(), options).unwrap();
     let first = trainer.step(&points, &labels).unwrap().loss;
     let mut last = first;

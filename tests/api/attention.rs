@@ -153,7 +153,7 @@ fn an_encoder_learns_to_look_at_another_step() {
         (x, labels)
     };
     let model = Model::<Encoder>::new(3).unwrap();
-    let options = TrainerOptions { optimizer: Optimizer::adam(), ..TrainerOptions::default() };
+    let options = TrainerOptions::default().optimizer(Optimizer::adam());
     let mut trainer = Trainer::new(model, options).unwrap();
     let mut losses = Vec::new();
     for step in 0..300 {

@@ -3,8 +3,6 @@
 
 mod files;
 
-use std::collections::BTreeSet;
-
 use ndarray::{Array1, Array2, Array4, ArrayD};
 use tempfile::TempDir;
 use windlass::schedule::Rule;
@@ -57,7 +55,7 @@ fn small() -> Result<Model<Small>, Error> {
 }
 
 fn trainer(loss: Loss) -> Result<Trainer<Small>, Error> {
-    Trainer::new(small()?, TrainerOptions { loss, ..TrainerOptions::default() })
+    Trainer::new(small()?, TrainerOptions::default().loss(loss))
 }
 
 /// Asserts that a message contains every expected word.
@@ -160,7 +158,7 @@ fn a_target_of_another_shape() -> Result<(), Failure> {
 
     // One number per sample, where each has a vector of length one.
     let model: Model<One> = Model::with_options(1, &serial())?;
-    let options = TrainerOptions { loss: Loss::MeanSquaredError, ..TrainerOptions::default() };
+    let options = TrainerOptions::default().loss(Loss::MeanSquaredError);
     let error = Trainer::new(model, options)?.step(&[0.5; 16], &Array1::<f32>::zeros(4)).unwrap_err();
     says(&error, &["`One` needs targets of shape [4, 1] but was given an array of shape [4]"]);
     Ok(())
@@ -203,8 +201,7 @@ fn parameters_that_do_not_exist_or_fit() -> Result<(), Failure> {
 
 #[test]
 fn settings_that_cannot_be_trained_with() -> Result<(), Failure> {
-    let frozen = BTreeSet::from(["c1.wieght".to_owned(), "b9".to_owned()]);
-    let unknown = TrainerOptions { frozen, ..TrainerOptions::default() };
+    let unknown = TrainerOptions::default().frozen(["c1.wieght", "b9"]);
     let error = Trainer::new(small()?, unknown).unwrap_err();
     assert!(matches!(error, Error::Autodiff { .. }));
     says(
@@ -225,11 +222,10 @@ fn settings_that_cannot_be_trained_with() -> Result<(), Failure> {
     says(&error, &["`One`", "at least 2 classes", "has 1"]);
 
     let optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-50, weight_decay: 0.0 };
-    let options = TrainerOptions { optimizer, ..TrainerOptions::default() };
+    let options = TrainerOptions::default().optimizer(optimizer);
     says(&Trainer::new(small()?, options).unwrap_err(), &["`epsilon` is 1e-50", "as an f32"]);
 
-    let everything = small()?.parameters().names().iter().cloned().collect();
-    let frozen = TrainerOptions { frozen: everything, ..TrainerOptions::default() };
+    let frozen = TrainerOptions::default().frozen(small()?.parameters().names());
     let error = Trainer::new(small()?, frozen).unwrap_err();
     assert!(matches!(error, Error::Autodiff { .. }));
     says(&error, &["`Small`", "nothing to train"]);
@@ -240,28 +236,26 @@ fn settings_that_cannot_be_trained_with() -> Result<(), Failure> {
     says(&error, &["`TwoOutputs`", "\"class\"", "\"place\"", "name one"]);
 
     let model: Model<TwoOutputs> = Model::with_options(1, &serial())?;
-    let output = Some("colour".to_owned());
-    let error = Trainer::new(model, TrainerOptions { output, ..TrainerOptions::default() }).unwrap_err();
+    let error = Trainer::new(model, TrainerOptions::default().output("colour")).unwrap_err();
     assert!(matches!(error, Error::Autodiff { .. }));
     says(&error, &["`TwoOutputs`", "`colour`", "\"class\"", "\"place\""]);
 
     for clip_value in [0.0, -1.0, f64::NAN] {
-        let clipped = TrainerOptions { clip_value: Some(clip_value), ..TrainerOptions::default() };
+        let clipped = TrainerOptions::default().clip_value(clip_value);
         let error = Trainer::new(small()?, clipped).unwrap_err();
         assert!(matches!(error, Error::Autodiff { .. }));
         says(&error, &["`Small`", "`clip_value`"]);
     }
 
     for clip_norm in [0.0, -1.0, f64::NAN] {
-        let clipped = TrainerOptions { clip_norm: Some(clip_norm), ..TrainerOptions::default() };
+        let clipped = TrainerOptions::default().clip_norm(clip_norm);
         let error = Trainer::new(small()?, clipped).unwrap_err();
         assert!(matches!(error, Error::Autodiff { .. }));
         says(&error, &["`Small`", "`clip_norm`"]);
     }
 
     let momentum = Optimizer::Sgd { momentum: f64::NAN, nesterov: false, weight_decay: 0.0 };
-    let error = Trainer::new(small()?, TrainerOptions { optimizer: momentum, ..TrainerOptions::default() })
-        .unwrap_err();
+    let error = Trainer::new(small()?, TrainerOptions::default().optimizer(momentum)).unwrap_err();
     assert!(matches!(error, Error::Autodiff { .. }));
     says(&error, &["`Small`", "momentum", "NaN"]);
 
@@ -287,7 +281,7 @@ fn a_batch_of_one_has_no_statistics() -> Result<(), Failure> {
     assert_eq!((trainer.steps(), trainer.model().parameters()), (0, &before));
     trainer.step(&[0.5; 8], &[0, 1])?;
 
-    let frozen = TrainerOptions { frozen: BTreeSet::from(["n1".to_owned()]), ..TrainerOptions::default() };
+    let frozen = TrainerOptions::default().frozen(["n1"]);
     Trainer::new(Model::<Normalized>::with_options(1, &serial())?, frozen)?.step(&[0.5; 4], &[0])?;
     Ok(())
 }
@@ -295,7 +289,7 @@ fn a_batch_of_one_has_no_statistics() -> Result<(), Failure> {
 #[test]
 fn a_rate_that_grows_infinite() -> Result<(), Failure> {
     let schedule = Some(Schedule::new(Rule::Exponential { rate: 1e-3, factor: 1e21 })?);
-    let options = TrainerOptions { schedule, ..TrainerOptions::default() };
+    let options = TrainerOptions::default().schedule(schedule);
     let mut trainer = Trainer::new(small()?, options)?;
     let (image, label) = (&[0.0; 16], &[0]);
     trainer.step(image, label)?;

@@ -29,7 +29,7 @@ fn pieces() -> Vec<(Array3<f32>, Array3<f32>)> {
 
 fn options(carry_states: bool) -> TrainerOptions {
     let loss = Loss::MeanSquaredError;
-    TrainerOptions { loss, optimizer: Optimizer::adam(), carry_states, seed: 3, ..TrainerOptions::default() }
+    TrainerOptions::default().loss(loss).optimizer(Optimizer::adam()).carry_states(carry_states).seed(3)
 }
 
 /// Training that carries states gives the bits of a network with inputs and outputs for its states, each of which is fed
@@ -40,9 +40,9 @@ fn carried_states_are_those_fed_by_hand() -> Outcome {
         let run = Options::default().threads(threads);
         let mut trainer = Trainer::new(Model::<Online>::with_options(2, &run)?, options(true))?;
         let Stateful { graph, states } = with_states(Online::graph())?;
-        let output = Some(graph.outputs()[0].name.clone());
+        let output = graph.outputs()[0].name.clone();
         let by_hand = Model::of(Dynamic::new(graph)?, 2, &run)?;
-        let mut by_hand = Trainer::new(by_hand, TrainerOptions { output, ..options(false) })?;
+        let mut by_hand = Trainer::new(by_hand, options(false).output(output))?;
         let zeros = || -> Vec<Array2<f32>> {
             states.iter().map(|(_, sizes)| Array2::zeros((SAMPLES, sizes[0]))).collect()
         };
@@ -152,7 +152,7 @@ fn another_batch_size_needs_new_sequences() -> Outcome {
 #[test]
 fn an_undone_step_keeps_the_states() -> Outcome {
     let train = |spoiled: bool| -> Result<_, Box<dyn std::error::Error>> {
-        let training = TrainerOptions { check_finite: true, ..options(true) };
+        let training = options(true).check_finite(true);
         let mut trainer = Trainer::new(Online::model(1)?, training)?;
         let pieces = pieces();
         trainer.step(&pieces[0].0, &pieces[0].1)?;

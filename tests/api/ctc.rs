@@ -26,12 +26,10 @@ network! {
 }
 
 fn options(loss: Loss) -> TrainerOptions {
-    TrainerOptions {
-        loss,
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::constant(0.01).unwrap()),
-        ..TrainerOptions::default()
-    }
+    TrainerOptions::default()
+        .loss(loss)
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::constant(0.01).unwrap())
 }
 
 /// Words of up to three labels. Each label is two or three frames with a mark, at noisy places that nothing tells.
@@ -124,7 +122,7 @@ fn one_of_several_outputs() -> Outcome {
         OutputLoss::new("words", Loss::ctc()),
         OutputLoss::new("tone", Loss::CrossEntropy).weighted(0.25),
     ];
-    let options = TrainerOptions { losses, ..options(Loss::default()) };
+    let options = options(Loss::default()).losses(losses);
     let mut trainer = Trainer::new(Model::<Both>::new(2)?, options)?;
     let (frames, labels, lengths, _) = spoken(8, 2);
     let tones = Array2::from_shape_fn((8, 12), |(n, t)| ((n + t) % 3) as i32);
@@ -246,8 +244,8 @@ fn impossible_samples_may_be_left_out() -> Outcome {
     let (frames, ..) = spoken(3, 6);
     let frames = frames.slice(s![.., ..3, ..]).to_owned();
     let stepped = |labels: &Array2<i32>, lengths: &[i32]| -> Result<_, Error> {
-        let options = TrainerOptions { check_finite: true, ..TrainerOptions::default() };
-        let mut trainer = Trainer::new(Reader::model(1)?, TrainerOptions { loss: loss.clone(), ..options })?;
+        let options = TrainerOptions::default().check_finite(true);
+        let mut trainer = Trainer::new(Reader::model(1)?, options.loss(loss.clone()))?;
         let loss = trainer.step(&frames, LabelSequences::new(labels, lengths))?.loss;
         Ok((loss, trainer.into_model().parameters().to_named()))
     };

@@ -1,7 +1,5 @@
 //! Networks built at run time behave like declared ones, with the same bits, and report invalid input with errors.
 
-use std::collections::BTreeSet;
-
 use crate::support::numbers::{Outcome, all_bits, bits, noise};
 use crate::support::pair::{Pair, PairInputs};
 use crate::support::{Images, Points, images, labels, serial};
@@ -92,14 +90,12 @@ fn built_and_declared_networks_predict_the_same_bits() -> Outcome {
 
 #[test]
 fn built_and_declared_networks_train_to_the_same_bits() -> Outcome {
-    let options = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::constant(0.01)?),
-        clip_norm: Some(1.0),
-        frozen: BTreeSet::from(["c1".to_owned()]),
-        seed: 5,
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default()
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::constant(0.01)?)
+        .clip_norm(1.0)
+        .frozen(["c1"])
+        .seed(5);
     let mut declared = Trainer::new(Model::<Images>::with_options(3, &serial())?, options.clone())?;
     let mut trainer = Trainer::new(Model::of(dynamic_images()?, 3, &serial())?, options)?;
     assert_eq!(trainer.graph(), declared.graph());
@@ -244,11 +240,7 @@ fn inputs_that_do_not_fit_are_errors() -> Outcome {
     let predictor = pair()?.model(0)?.into_predictor()?;
     assert!(matches!(predictor.forward([("left", left)]), Err(Error::MissingInput { .. })));
     assert!(matches!(predictor.profile([("x", left)], 1), Err(Error::UnknownInput { .. })));
-    let training = TrainerOptions {
-        loss: Loss::MeanSquaredError,
-        output: Some("sum".to_owned()),
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default().loss(Loss::MeanSquaredError).output("sum");
     let mut trainer = Trainer::new(pair()?.model(0)?, training)?;
     assert!(matches!(trainer.step(left, left), Err(Error::UnnamedInput { .. })));
     assert!(matches!(trainer.find_non_finite([("left", left)], left), Err(Error::MissingInput { .. })));
@@ -369,7 +361,7 @@ fn checkpoints_are_exchanged_with_declared_networks() -> Outcome {
 fn training_is_resumed_by_either_kind_of_network() -> Outcome {
     let directory = TempDir::new()?;
     let path = directory.path().join("training");
-    let options = TrainerOptions { optimizer: Optimizer::adam(), seed: 2, ..TrainerOptions::default() };
+    let options = TrainerOptions::default().optimizer(Optimizer::adam()).seed(2);
     let loading = LoadOptions::default();
     let mut whole = Trainer::new(Model::<Images>::with_options(1, &serial())?, options.clone())?;
     for step in 0..3 {
@@ -408,7 +400,7 @@ fn what_declared_networks_offer_is_there() -> Outcome {
     assert_eq!((profile.network.as_str(), profile.batch, profile.runs), ("Images", 2, 3));
     model.release_memory();
     model.set_parameter("f3.bias", &ArrayD::from_elem(vec![3], f32::INFINITY))?;
-    let options = TrainerOptions { check_finite: true, ..TrainerOptions::default() };
+    let options = TrainerOptions::default().check_finite(true);
     let mut trainer = Trainer::new(model, options)?;
     let error = trainer.step([("image", &images(2, 0))], &labels(2)).unwrap_err();
     let Error::NonFiniteStep { network, origin: Some(origin), .. } = &error else { panic!("{error}") };

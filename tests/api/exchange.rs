@@ -208,8 +208,7 @@ fn a_residual_network_predicts_and_trains_as_in_torch() -> Outcome {
 
     let optimizer = Optimizer::momentum(0.9).with_weight_decay(0.01);
     let schedule = Some(Schedule::constant(0.1)?);
-    let mut trainer =
-        Trainer::new(model, TrainerOptions { optimizer, schedule, ..TrainerOptions::default() })?;
+    let mut trainer = Trainer::new(model, TrainerOptions::default().optimizer(optimizer).schedule(schedule))?;
     let report = trainer.step(&torch.images, &torch.labels)?;
     assert_close("loss", &[report.loss], &[torch.loss]);
     let trained = Parameters::load::<ResNet>(golden("resnet_trained.safetensors"), &of_torch())?;
@@ -241,8 +240,7 @@ fn a_new_head_keeps_its_values_and_a_backbone_is_frozen_by_pattern() -> Outcome 
     }
     assert_eq!(Parameters::load::<Fine>(&path, &partial)?.get("conv1.weight"), resnet.get("conv1.weight"));
 
-    let frozen = ["layer*", "*1"].map(str::to_owned).into();
-    let mut trainer = Trainer::new(model, TrainerOptions { frozen, ..TrainerOptions::default() })?;
+    let mut trainer = Trainer::new(model, TrainerOptions::default().frozen(["layer*", "*1"]))?;
     let labels: Vec<i32> = torch.labels.iter().map(|label| label % 3).collect();
     trainer.step(&torch.images, &labels)?;
     for name in trainer.model().parameters().names() {

@@ -1,6 +1,6 @@
 //! Every option in the README can be written with the names that this crate exports.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use windlass::{
     Accuracy, AutodiffError, Average, Builder, CompileError, CompileOptions, CompileTimes, Convolution,
@@ -18,24 +18,24 @@ network! {
 }
 
 #[test]
-fn every_option_of_a_plan_is_set_and_in_the_readme() -> Result<(), Error> {
-    // All fields are written out: a new field must be added here, and below.
-    let plan = |accuracy, layouts, im2col, convolution, features| PlanOptions {
-        threads: 1,
-        batch: Some(16),
-        vector_bits: None,
-        features,
-        layouts,
-        im2col,
-        convolution,
-        savings: Savings { fused_pools: features == Features::Native, ..Savings::default() },
-        accuracy,
-        costs: Costs::default(),
-        tuned: BTreeMap::from([("a convolution".to_owned(), Convolution::Direct)]),
-        verify_code: true,
-        verify_races: true,
+fn every_option_of_a_plan_is_set_and_in_the_readme() -> Result<(), Box<dyn std::error::Error>> {
+    let plan = |accuracy, layouts, im2col, convolution, features| {
+        PlanOptions::default()
+            .threads(1)
+            .batch(16)
+            .vector_bits(None)
+            .features(features)
+            .layouts(layouts)
+            .im2col(im2col)
+            .convolution(convolution)
+            .savings(Savings::default().fused_pools(features == Features::Native))
+            .accuracy(accuracy)
+            .costs(Costs::default())
+            .tuned(BTreeMap::from([("a convolution".to_owned(), Convolution::Direct)]))
+            .verify_code(true)
+            .verify_races(true)
     };
-    let passes = PassOptions { verify: true, ..PassOptions::default() };
+    let passes = PassOptions::default().verify(true);
     let mut expected = None;
     for plan in [
         plan(
@@ -61,30 +61,18 @@ fn every_option_of_a_plan_is_set_and_in_the_readme() -> Result<(), Error> {
         ),
         plan(Accuracy::Strict, Layouts::ByChannels, Im2col::Whole, Convolution::Direct, Features::Native),
     ] {
-        let options = Options { compile: CompileOptions { passes, plan } };
+        let options = Options::default().compile(CompileOptions::default().passes(passes).plan(plan));
         let model: Model<Small> = Model::with_options(1, &options)?;
         let scores = model.forward(&[0.5; 2 * 8 * 36])?;
         let expected = expected.get_or_insert_with(|| scores.clone());
         assert!(scores.iter().zip(&*expected).all(|(a, b)| (a - b).abs() < 1e-4), "{scores} {expected}");
     }
-    for field in [
-        "threads",
-        "batch",
-        "vector_bits",
-        "features",
-        "layouts",
-        "im2col",
-        "savings",
-        "convolution",
-        "accuracy",
-        "costs",
-        "tuned",
-        "verify_code",
-        "verify_races",
-    ] {
-        assert!(README.contains(&format!("`compile.plan.{field}`")), "{field}");
+    let fields = serde_json::to_value(PlanOptions::default())?;
+    for field in fields.as_object().into_iter().flat_map(|fields| fields.keys()) {
+        let names = [format!("`{field}("), format!("`compile.plan.{field}`")];
+        assert!(names.iter().any(|name| README.contains(name)), "{field}");
     }
-    assert!(README.contains("`compile.passes`"));
+    assert!(README.contains("`passes(…)`"));
     for value in [
         "ByChannels",
         "ChannelsFirst",
@@ -103,23 +91,42 @@ fn every_option_of_a_plan_is_set_and_in_the_readme() -> Result<(), Error> {
 }
 
 #[test]
+fn the_options_of_a_plan_are_set_in_one_call() {
+    let options = Options::default().threads(3).batch(16).accuracy(Accuracy::Strict).vector_bits(128);
+    let options = options.convolution(Convolution::Direct).features(Features::Baseline);
+    let options = options.layouts(Layouts::ChannelsFirst).im2col(Im2col::Whole).savings(Savings::NONE);
+    let options = options.costs(Costs::default().load(9)).passes(PassOptions::NONE);
+    let plan = PlanOptions::default()
+        .threads(3)
+        .batch(16)
+        .accuracy(Accuracy::Strict)
+        .vector_bits(128)
+        .convolution(Convolution::Direct)
+        .features(Features::Baseline)
+        .layouts(Layouts::ChannelsFirst)
+        .im2col(Im2col::Whole)
+        .savings(Savings::NONE)
+        .costs(Costs::default().load(9));
+    assert_eq!(options.compile, CompileOptions::default().passes(PassOptions::NONE).plan(plan));
+    assert_eq!(options.batch(None).vector_bits(None).compile.plan.batch, None);
+}
+
+#[test]
 fn options_of_training_and_loading_are_set() -> Result<(), Error> {
-    let options = TrainerOptions {
-        loss: Loss::CrossEntropy,
-        losses: Vec::new(),
-        optimizer: Optimizer::Adam { beta1: 0.9, beta2: 0.99, epsilon: 1e-7, weight_decay: 0.01 },
-        schedule: Some(Schedule::constant(0.01)?),
-        groups: vec![ParameterGroup::new("*.bias").rate(2.0).weight_decay(0.0)],
-        average: Some(Average::Exponential { decay: 0.99 }),
-        clip_value: Some(0.5),
-        clip_norm: Some(1.0),
-        frozen: BTreeSet::from(["c1".to_owned()]),
-        output: None,
-        carry_states: false,
-        recompute: None,
-        seed: 1,
-        check_finite: true,
-    };
+    let options = TrainerOptions::default()
+        .loss(Loss::CrossEntropy)
+        .losses(Vec::new())
+        .optimizer(Optimizer::Adam { beta1: 0.9, beta2: 0.99, epsilon: 1e-7, weight_decay: 0.01 })
+        .schedule(Schedule::constant(0.01)?)
+        .groups([ParameterGroup::new("*.bias").rate(2.0).weight_decay(0.0)])
+        .average(Average::Exponential { decay: 0.99 })
+        .clip_value(0.5)
+        .clip_norm(1.0)
+        .frozen(["c1"])
+        .carry_states(false)
+        .recompute(None)
+        .seed(1)
+        .check_finite(true);
     let model: Model<Small> = Model::with_options(1, &Options::default().threads(1))?;
     let times: CompileTimes = model.compile_times();
     assert!(times.codegen > std::time::Duration::ZERO);
@@ -136,7 +143,7 @@ fn options_of_training_and_loading_are_set() -> Result<(), Error> {
 
 #[test]
 fn errors_are_told_apart() -> Result<(), Box<dyn std::error::Error>> {
-    let frozen = TrainerOptions { frozen: BTreeSet::from(["x".to_owned()]), ..TrainerOptions::default() };
+    let frozen = TrainerOptions::default().frozen(["x"]);
     let error = Trainer::new(Small::model(1)?, frozen).unwrap_err();
     assert!(
         matches!(error, Error::Autodiff { reason, .. } if matches!(*reason, AutodiffError::UnknownFrozen { .. }))

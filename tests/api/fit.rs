@@ -38,11 +38,11 @@ network! {
 
 /// Options that show nothing.
 fn silent(epochs: u64) -> FitOptions {
-    FitOptions { progress: Progress::Silent, ..FitOptions::epochs(epochs) }
+    FitOptions::epochs(epochs).progress(Progress::Silent)
 }
 
 fn adam() -> TrainerOptions {
-    TrainerOptions { optimizer: Optimizer::adam(), ..TrainerOptions::default() }
+    TrainerOptions::default().optimizer(Optimizer::adam())
 }
 
 fn trainer(options: &TrainerOptions) -> Result<Trainer<Images>, Error> {
@@ -122,11 +122,8 @@ fn evaluation_is_the_loss_and_accuracy_of_predictions() -> Outcome {
     assert!((evaluation.loss - loss).abs() < 1e-6, "{} is not {loss}", evaluation.loss);
     assert_eq!(evaluation.accuracy(), Some((0..11).filter(is_right).count() as f64 / 11.0));
     assert_eq!(evaluation.examples, 11);
-    let options = EvaluationOptions {
-        loss: Loss::MeanSquaredError,
-        metrics: Some(vec![Metric::MeanAbsoluteError]),
-        ..EvaluationOptions::default()
-    };
+    let options =
+        EvaluationOptions::default().loss(Loss::MeanSquaredError).metrics([Metric::MeanAbsoluteError]);
     let same = TensorDataset::new(x, scores.clone())?;
     let evaluation = model.evaluate_with(&same.in_order(20)?, &options)?;
     assert_eq!((evaluation.loss, evaluation.metric(Metric::MeanAbsoluteError)), (0.0, Some(0.0)));
@@ -167,10 +164,10 @@ fn resumes(training: &TrainerOptions, options: &FitOptions, interrupted: u64, th
     let (train, validation) = (data.shuffled(4, 11)?, held_out.in_order(5)?);
     let run = Options::default().threads(threads);
     let mut whole = Trainer::new(Model::<Images>::with_options(3, &run)?, training.clone())?;
-    let saved = FitOptions { save_last: Some(whole_path.clone()), ..options.clone() };
+    let saved = options.clone().save_last(whole_path.clone());
     let history = whole.fit(&train, &validation, saved)?;
 
-    let saved = FitOptions { save_last: Some(path.clone()), ..options.clone() };
+    let saved = options.clone().save_last(path.clone());
     let mut first = Trainer::new(Model::<Images>::with_options(3, &run)?, training.clone())?;
     let stop = |_: &mut Trainer<Images>, event: FitEvent<'_>| match event {
         FitEvent::Epoch(report) if report.epoch == interrupted => ControlFlow::Break(()),
@@ -197,27 +194,25 @@ fn resumes(training: &TrainerOptions, options: &FitOptions, interrupted: u64, th
 
 #[test]
 fn a_fit_resumes_with_the_same_bits() -> Outcome {
-    resumes(&TrainerOptions { seed: 5, ..adam() }, &silent(5), 2, 1)
+    resumes(&adam().seed(5), &silent(5), 2, 1)
 }
 
 #[test]
 fn a_fit_resumes_with_one_cycle_on_two_threads() -> Outcome {
     let optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.01 };
-    let options = FitOptions { schedule: FitSchedule::one_cycle(0.05), ..silent(4) };
-    resumes(&TrainerOptions { optimizer, ..TrainerOptions::default() }, &options, 1, 2)
+    let options = silent(4).schedule(FitSchedule::one_cycle(0.05));
+    resumes(&TrainerOptions::default().optimizer(optimizer), &options, 1, 2)
 }
 
 #[test]
 fn a_fit_resumes_with_everything_that_depends_on_results() -> Outcome {
     // A rate that makes the results worse, so that the rate falls and training ends early.
-    let options = FitOptions {
-        plateau: Some(Plateau { factor: 0.5, patience: 0, ..Plateau::default() }),
-        early_stopping: Some(EarlyStopping::after(4)),
-        restore_best: true,
-        monitor: Monitor::Metric(Metric::Accuracy),
-        ..silent(30)
-    };
-    let training = TrainerOptions { schedule: Some(Schedule::constant(0.03)?), ..adam() };
+    let options = silent(30)
+        .plateau(Plateau::default().factor(0.5).patience(0))
+        .early_stopping(EarlyStopping::after(4))
+        .restore_best(true)
+        .monitor(Monitor::Metric(Metric::Accuracy));
+    let training = adam().schedule(Schedule::constant(0.03)?);
     for interrupted in [1, 3] {
         resumes(&training, &options, interrupted, 1)?;
     }
@@ -229,13 +224,9 @@ fn early_stopping_restores_the_best_epoch() -> Outcome {
     let directory = TempDir::new()?;
     let best = directory.path().join("best.safetensors");
     let (data, held_out) = (pictures(12), pictures(9));
-    let options = FitOptions {
-        early_stopping: Some(EarlyStopping::after(3)),
-        restore_best: true,
-        save_best: Some(best.clone()),
-        ..silent(200)
-    };
-    let training = TrainerOptions { schedule: Some(Schedule::constant(0.05)?), ..adam() };
+    let options =
+        silent(200).early_stopping(EarlyStopping::after(3)).restore_best(true).save_best(best.clone());
+    let training = adam().schedule(Schedule::constant(0.05)?);
     let mut fitted = trainer(&training)?;
     let validation = held_out.in_order(9)?;
     let history = fitted.fit(&data.shuffled(4, 0)?, &validation, options)?;
@@ -284,7 +275,7 @@ fn schedules_over_a_fit_end_with_its_last_step() -> Outcome {
         let mut trainer =
             Trainer::new(Model::<Points>::with_options(0, &serial())?, TrainerOptions::default())?;
         let mut rates = Vec::new();
-        let options = FitOptions { schedule, ..silent(4) };
+        let options = silent(4).schedule(schedule);
         trainer.fit_with(&data.shuffled(8, 0)?, &(), options, |_, event| {
             if let FitEvent::Step { report, .. } = event {
                 rates.push(report.learning_rate);
@@ -306,7 +297,7 @@ fn the_range_test_changes_nothing() -> Outcome {
     let mut searched = trainer(&adam())?;
     searched.fit(&train, &(), silent(1))?;
     let (before, rate) = (all_bits(searched.model()), searched.learning_rate());
-    let search = searched.find_learning_rate(&train, RangeTest { steps: 60, ..RangeTest::default() })?;
+    let search = searched.find_learning_rate(&train, RangeTest::default().steps(60))?;
     assert_eq!((all_bits(searched.model()), searched.learning_rate(), searched.steps()), (before, rate, 5));
     assert_eq!(searched.history().epochs.len(), 1);
     let mut other = trainer(&adam())?;
@@ -321,10 +312,10 @@ fn the_range_test_changes_nothing() -> Outcome {
         (search.steepest().ok_or("no fall")?, search.below_minimum().ok_or("no minimum")?);
     assert!(steepest > 1e-7 && steepest < 10.0 && careful < 1.0, "{steepest} {careful}");
     for wrong in [
-        RangeTest { from: 0.0, ..RangeTest::default() },
-        RangeTest { to: 1e-8, ..RangeTest::default() },
-        RangeTest { steps: 2, ..RangeTest::default() },
-        RangeTest { divergence: 1.0, ..RangeTest::default() },
+        RangeTest::default().from(0.0),
+        RangeTest::default().to(1e-8),
+        RangeTest::default().steps(2),
+        RangeTest::default().divergence(1.0),
     ] {
         assert!(
             matches!(searched.find_learning_rate(&train, wrong), Err(Error::Setting { .. })),
@@ -339,11 +330,10 @@ fn regression_has_its_metrics() -> Outcome {
     let x = Array2::from_shape_vec((64, 3), noise(192, 3))?;
     let y: Vec<f32> = x.rows().into_iter().map(|row| row[0] - 2.0 * row[1] + 0.5).collect();
     let (train, validation) = TensorDataset::new(x, y)?.split_randomly(48, 1)?;
-    let training = TrainerOptions { loss: Loss::MeanSquaredError, ..TrainerOptions::default() };
+    let training = TrainerOptions::default().loss(Loss::MeanSquaredError);
     let metrics = vec![Metric::MeanSquaredError, Metric::MeanAbsoluteError, Metric::RSquared];
     let mut trainer = Trainer::new(Model::<Line>::with_options(0, &serial())?, training)?;
-    let options =
-        FitOptions { metrics: Some(metrics), monitor: Monitor::Metric(Metric::RSquared), ..silent(40) };
+    let options = silent(40).metrics(metrics).monitor(Monitor::Metric(Metric::RSquared));
     let history = trainer.fit(&train.shuffled(8, 0)?, &validation.in_order(16)?, options)?;
     let last = history.last().and_then(|last| last.validation.clone()).ok_or("no validation")?;
     assert!((last.metric(Metric::MeanSquaredError).ok_or("no error")? - last.loss).abs() < 1e-6 * last.loss);
@@ -358,22 +348,13 @@ fn options_out_of_range_are_refused() -> Outcome {
     let mut trainer = Trainer::new(Model::<Points>::with_options(0, &serial())?, TrainerOptions::default())?;
     let batches = data.shuffled(8, 0)?;
     for (options, setting) in [
-        (
-            FitOptions { early_stopping: Some(EarlyStopping::after(0)), ..silent(1) },
-            "early_stopping.patience",
-        ),
-        (FitOptions { monitor: Monitor::Metric(Metric::F1), ..silent(1) }, "monitor"),
-        (FitOptions { metrics: Some(vec![Metric::RSquared]), ..silent(1) }, "metrics"),
-        (FitOptions { metrics: Some(vec![Metric::TopK(3)]), ..silent(1) }, "k"),
-        (
-            FitOptions { plateau: Some(Plateau { factor: 1.0, ..Plateau::default() }), ..silent(1) },
-            "plateau.factor",
-        ),
-        (
-            FitOptions { schedule: FitSchedule::OneCycle { peak_rate: 0.1, warm_up: 1.0 }, ..silent(1) },
-            "one_cycle.warm_up",
-        ),
-        (FitOptions { schedule: FitSchedule::one_cycle(-0.1), ..silent(1) }, "one_cycle.peak_rate"),
+        (silent(1).early_stopping(EarlyStopping::after(0)), "early_stopping.patience"),
+        (silent(1).monitor(Monitor::Metric(Metric::F1)), "monitor"),
+        (silent(1).metrics([Metric::RSquared]), "metrics"),
+        (silent(1).metrics([Metric::TopK(3)]), "k"),
+        (silent(1).plateau(Plateau::default().factor(1.0)), "plateau.factor"),
+        (silent(1).schedule(FitSchedule::OneCycle { peak_rate: 0.1, warm_up: 1.0 }), "one_cycle.warm_up"),
+        (silent(1).schedule(FitSchedule::one_cycle(-0.1)), "one_cycle.peak_rate"),
     ] {
         let message = trainer.fit(&batches, &(), options).unwrap_err().to_string();
         assert!(message.starts_with(&format!("`{setting}` is ")), "{message}");
@@ -387,7 +368,7 @@ fn options_out_of_range_are_refused() -> Outcome {
 fn a_loss_that_is_not_finite_ends_the_fit() -> Outcome {
     let x = Array2::from_elem((4, 3), 1e20f32);
     let data = TensorDataset::new(x, vec![0.0f32; 4])?;
-    let training = TrainerOptions { loss: Loss::MeanSquaredError, ..TrainerOptions::default() };
+    let training = TrainerOptions::default().loss(Loss::MeanSquaredError);
     let mut trainer = Trainer::new(Model::<Line>::with_options(0, &serial())?, training)?;
     let message = trainer.fit(&data.in_order(4)?, &(), silent(1)).unwrap_err().to_string();
     assert!(
@@ -408,13 +389,10 @@ fn several_inputs_and_losses_have_names() -> Outcome {
         [("right", Column::from(right.clone())), ("left", Column::from(left.clone()))],
         [("sum", Column::from(sums)), ("scores", Column::from(labels.clone()))],
     )?;
-    let training = TrainerOptions {
-        losses: vec![
-            OutputLoss::new("scores", Loss::CrossEntropy),
-            OutputLoss::new("sum", Loss::MeanSquaredError).weighted(0.5),
-        ],
-        ..TrainerOptions::default()
-    };
+    let training = TrainerOptions::default().losses([
+        OutputLoss::new("scores", Loss::CrossEntropy),
+        OutputLoss::new("sum", Loss::MeanSquaredError).weighted(0.5),
+    ]);
     let mut trainer = Trainer::new(Model::<Both>::with_options(0, &serial())?, training)?;
     let model = trainer.model();
     let outputs = model.forward(BothInputs { left: (&left).into(), right: (&right).into() })?;
@@ -466,7 +444,7 @@ fn the_ctc_loss_is_evaluated_as_it_is_trained() -> Outcome {
         }
     }
     let data = from_fn(1, |_| [Sequences(frames.clone(), labels.clone(), lengths)]);
-    let training = TrainerOptions { loss: Loss::ctc(), ..TrainerOptions::default() };
+    let training = TrainerOptions::default().loss(Loss::ctc());
     let mut trainer = Trainer::new(Model::<Spoken>::with_options(0, &serial())?, training)?;
     let evaluation = trainer.evaluate(&data)?;
     let report = trainer.step(&frames, LabelSequences::new(&labels, &lengths))?;
@@ -482,7 +460,7 @@ fn carried_states_begin_anew_with_every_epoch() -> Outcome {
     let frames = Array3::from_shape_vec((8, 5, 2), noise(80, 4))?;
     let labels = Array2::from_shape_fn((8, 5), |(row, step)| ((row + step) % 3) as i32);
     let data = TensorDataset::new(frames.clone(), labels.clone())?;
-    let options = TrainerOptions { carry_states: true, ..TrainerOptions::default() };
+    let options = TrainerOptions::default().carry_states(true);
     let new = || Trainer::new(Model::<Carries>::with_options(0, &serial())?, options.clone());
     let (mut by_hand, mut fitted) = (new()?, new()?);
     for _ in 0..3 {
@@ -494,7 +472,7 @@ fn carried_states_begin_anew_with_every_epoch() -> Outcome {
     }
     let batches = data.in_order(4)?;
     fitted.fit(&batches, &(), silent(2))?;
-    fitted.find_learning_rate(&batches, RangeTest { steps: 7, ..RangeTest::default() })?;
+    fitted.find_learning_rate(&batches, RangeTest::default().steps(7))?;
     fitted.fit(&batches, &(), silent(3))?;
     assert_eq!(all_bits(fitted.model()), all_bits(by_hand.model()));
     Ok(())
@@ -509,8 +487,7 @@ fn images_are_fitted_and_files_written() -> Outcome {
     let dataset = ImageDataset::new(pixels, labels(20), [2, 6, 6], names)?;
     let loader = DataLoader::new(&dataset, LoaderOptions::shuffled(6, Normalization::unit(2)?, 0))?;
     let mut trainer = trainer(&adam())?;
-    let metrics = Some(vec![Metric::Accuracy, Metric::TopK(2)]);
-    let options = FitOptions { csv: Some(csv.clone()), metrics, ..silent(2) };
+    let options = silent(2).csv(csv.clone()).metrics([Metric::Accuracy, Metric::TopK(2)]);
     let history = trainer.fit(&loader, &loader, options)?;
     let text = std::fs::read_to_string(&csv)?;
     assert_eq!(text, history.to_csv());

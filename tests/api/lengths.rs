@@ -84,7 +84,7 @@ fn lengths_outside_the_steps_are_refused_before_anything_runs() -> Outcome {
 #[test]
 fn a_refused_length_does_not_train() -> Outcome {
     let model = Dynamic::new(padded(open(), true)?)?.model(1)?;
-    let options = TrainerOptions { loss: Loss::MeanSquaredError, ..TrainerOptions::default() };
+    let options = TrainerOptions::default().loss(Loss::MeanSquaredError);
     let mut trainer = Trainer::new(model, options)?;
     let (x, target) = (frames(2, 5), Array3::<f32>::zeros((2, 5, 2)));
     let before = all_bits(trainer.model());

@@ -18,7 +18,7 @@ fn several_outputs_are_trained_together() -> Result<(), Error> {
         OutputLoss::new("class", Loss::CrossEntropy),
         OutputLoss::new("place", Loss::Huber { delta: 1.0 }).weighted(0.5),
     ];
-    let options = TrainerOptions { losses, optimizer: Optimizer::adam(), ..TrainerOptions::default() };
+    let options = TrainerOptions::default().losses(losses).optimizer(Optimizer::adam());
     let mut trainer = Trainer::new(Model::<Both>::new(1)?, options)?;
     let x: Vec<f32> = (0..128).map(|i| (i as f32 * 0.7548).fract() - 0.5).collect();
     let labels: Vec<i32> = x.chunks(4).map(|x| i32::from(x[0] > 0.0) + i32::from(x[1] > 0.0)).collect();
@@ -42,7 +42,7 @@ fn classes_per_pixel() -> Result<(), Error> {
     for loss in
         [Loss::CrossEntropy, Loss::CrossEntropyWith { label_smoothing: 0.05, weights: vec![1.0, 2.0, 1.0] }]
     {
-        let options = TrainerOptions { loss, optimizer: Optimizer::adam(), ..TrainerOptions::default() };
+        let options = TrainerOptions::default().loss(loss).optimizer(Optimizer::adam());
         let mut trainer = Trainer::new(Model::<Pixels>::new(2)?, options)?;
         let images: Vec<f32> = (0..64).map(|i| (i as f32 * 0.5698).fract()).collect();
         let labels: Vec<i32> = images.iter().map(|x| (x * 3.0) as i32).collect();
@@ -64,7 +64,7 @@ fn targets_of_several_outputs_without_their_names() -> Result<(), Error> {
     let model = Model::<Both>::new(1)?;
     let losses =
         vec![OutputLoss::new("class", Loss::CrossEntropy), OutputLoss::new("place", Loss::MeanSquaredError)];
-    let options = TrainerOptions { losses, ..TrainerOptions::default() };
+    let options = TrainerOptions::default().losses(losses);
     let mut trainer = Trainer::new(model, options)?;
     let (x, labels, places) = ([0.5; 8], [0, 1], [0.5; 4]);
     let class = || ("class", Target::from(&labels));
@@ -98,7 +98,7 @@ fn targets_of_several_outputs_without_their_names() -> Result<(), Error> {
     trainer.step(&x, [place(), class()])?;
 
     // A single loss takes no names.
-    let options = TrainerOptions { output: Some("class".to_owned()), ..TrainerOptions::default() };
+    let options = TrainerOptions::default().output("class");
     let mut trainer = Trainer::new(Model::<Both>::new(1)?, options)?;
     let error = trainer.step(&x, [("class", &labels)]).unwrap_err();
     let expected = "training `Both` needs one target without a name but was given targets for `class`";

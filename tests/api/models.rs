@@ -196,12 +196,10 @@ fn several_inputs_and_outputs_have_names() -> Outcome {
     for row in scores.rows() {
         assert!((row.sum() - 1.0).abs() < 1e-6, "{row}");
     }
-    let options = TrainerOptions {
-        loss: Loss::MeanSquaredError,
-        output: Some("sum".to_owned()),
-        schedule: Some(Schedule::constant(1e-4)?),
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default()
+        .loss(Loss::MeanSquaredError)
+        .output("sum")
+        .schedule(Schedule::constant(1e-4)?);
     let mut trainer = Trainer::new(model, options)?;
     let target = [0.0; 4];
     let first = trainer.step(PairInputs::new(&left, &right), &target[..])?.loss;

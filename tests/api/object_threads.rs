@@ -39,7 +39,7 @@ static void each(void *context, void (*part)(void *, size_t), void *argument, si
 
 #[test]
 fn threads_of_the_caller_share_runs_and_steps() -> Outcome {
-    let training = TrainerOptions { optimizer: Optimizer::adam(), seed: 3, ..TrainerOptions::default() };
+    let training = TrainerOptions::default().optimizer(Optimizer::adam()).seed(3);
     let x = noise(BATCH * 1200, 3);
     let labels: Vec<i32> = (0..BATCH).map(|sample| (sample * 7 % 4) as i32).collect();
     for bits in available_vector_bits() {

@@ -1,6 +1,5 @@
 //! Training steps in object files, called from C: after several steps, the bits of the Rust trainer at every vector width.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use windlass::object::{ObjectError, ObjectFiles, ObjectOptions, TrainedState};
@@ -136,7 +135,7 @@ fn compiled(files: &ObjectFiles, call: &Call, text: &str) -> Result<Trained, i32
 /// Options whose learning rate is that of the C programs.
 fn at_rate(options: TrainerOptions) -> TrainerOptions {
     let schedule = windlass::Schedule::constant(f64::from(RATE)).unwrap();
-    TrainerOptions { schedule: Some(schedule), ..options }
+    options.schedule(schedule)
 }
 
 /// Compares a trainer after its steps with the state of a C program.
@@ -158,22 +157,17 @@ fn compare<N: AnyNetwork + Clone>(trainer: &Trainer<N>, trained: &Trained, what:
 #[test]
 fn steps_have_the_bits_of_the_trainer() -> Outcome {
     let sgd = |momentum, nesterov, weight_decay| Optimizer::Sgd { momentum, nesterov, weight_decay };
-    let of = |optimizer| TrainerOptions { optimizer, seed: 5, ..TrainerOptions::default() };
+    let of = |optimizer| TrainerOptions::default().optimizer(optimizer).seed(5);
     let all = [
         of(Optimizer::sgd()),
         of(sgd(0.9, false, 0.0)),
         of(sgd(0.9, true, 0.01)),
         of(Optimizer::adam()),
         of(Optimizer::adam_w()),
-        TrainerOptions { clip_norm: Some(0.5), clip_value: Some(0.1), ..of(Optimizer::adam()) },
-        TrainerOptions {
-            frozen: BTreeSet::from(["c2".to_owned(), "n1".to_owned()]),
-            ..of(sgd(0.5, false, 0.0))
-        },
-        TrainerOptions {
-            loss: Loss::CrossEntropyWith { label_smoothing: 0.1, weights: vec![1.0, 2.0, 0.5] },
-            ..of(Optimizer::sgd())
-        },
+        of(Optimizer::adam()).clip_norm(0.5).clip_value(0.1),
+        of(sgd(0.5, false, 0.0)).frozen(["c2", "n1"]),
+        of(Optimizer::sgd())
+            .loss(Loss::CrossEntropyWith { label_smoothing: 0.1, weights: vec![1.0, 2.0, 0.5] }),
     ];
     let x = images(6 * STEPS, 3);
     let y = labels(6 * STEPS);
@@ -219,8 +213,7 @@ network! {
 /// Sequences of open length, and labels of another.
 #[test]
 fn sequences_are_aligned_as_by_the_trainer() -> Outcome {
-    let training =
-        TrainerOptions { loss: Loss::ctc(), optimizer: Optimizer::adam(), ..TrainerOptions::default() };
+    let training = TrainerOptions::default().loss(Loss::ctc()).optimizer(Optimizer::adam());
     let x = ndarray::Array4::from_shape_vec((STEPS, 2, 7, 3), noise(STEPS * 42, 5))?;
     let labels = ndarray::array![[1, 4, 4], [2, 3, 1]];
     let (lengths, steps) = ([3, 1], [7, 5]);
@@ -255,7 +248,7 @@ fn sequences_are_aligned_as_by_the_trainer() -> Outcome {
 /// States that recurrent layers carry from step to step are inputs and outputs of the step.
 #[test]
 fn states_are_carried_by_the_caller() -> Outcome {
-    let training = TrainerOptions { carry_states: true, ..TrainerOptions::default() };
+    let training = TrainerOptions::default().carry_states(true);
     let model = Model::<Speech>::with_parameters(Speech::model(3)?.parameters().clone(), &options(128))?;
     let files = model.object(&ObjectOptions::default().vector_bits([128]).train(training.clone()))?;
     let x = ndarray::Array4::from_shape_vec((STEPS, 2, 7, 3), noise(STEPS * 42, 5))?;
@@ -323,15 +316,12 @@ fn steps_refuse_what_they_cannot_use() -> Outcome {
         Err(Error::Object { reason, .. }) => reason,
         other => panic!("{other:?}"),
     };
-    let checked = TrainerOptions { check_finite: true, ..TrainerOptions::default() };
+    let checked = TrainerOptions::default().check_finite(true);
     assert_eq!(refused(checked), ObjectError::Training { setting: "check_finite" });
-    let averaged =
-        TrainerOptions { average: Some(Average::Exponential { decay: 0.9 }), ..TrainerOptions::default() };
+    let averaged = TrainerOptions::default().average(Average::Exponential { decay: 0.9 });
     assert_eq!(refused(averaged), ObjectError::Training { setting: "average" });
-    let softmax = TrainerOptions {
-        loss: Loss::Ctc { blank: 0, per_label: true, zero_infinity: false },
-        ..TrainerOptions::default()
-    };
+    let softmax =
+        TrainerOptions::default().loss(Loss::Ctc { blank: 0, per_label: true, zero_infinity: false });
     assert!(matches!(model.object(&ObjectOptions::default().train(softmax)), Err(Error::Autodiff { .. })));
     Ok(())
 }
@@ -340,7 +330,7 @@ fn steps_refuse_what_they_cannot_use() -> Outcome {
 #[test]
 fn states_are_checked() -> Outcome {
     let model = Points::model(3)?;
-    let adam = TrainerOptions { optimizer: Optimizer::adam(), ..TrainerOptions::default() };
+    let adam = TrainerOptions::default().optimizer(Optimizer::adam());
     let state = model.object(&ObjectOptions::default().train(adam.clone()))?.state.ok_or("a state")?;
     let read = TrainedState::read(model.network(), &adam, &state)?;
     assert_eq!((read.steps(), read.parameters()), (0, model.parameters()));
@@ -349,7 +339,7 @@ fn states_are_checked() -> Outcome {
     };
     assert!(message(&adam, &state[1..]).contains(&format!("{} bytes instead of", state.len() - 1)));
     assert!(message(&TrainerOptions::default(), &state).contains("bytes instead of"));
-    let other = TrainerOptions { optimizer: Optimizer::adam_w(), ..TrainerOptions::default() };
+    let other = TrainerOptions::default().optimizer(Optimizer::adam_w());
     assert!(message(&other, &state).contains("another network, loss or optimiser"));
     let mut damaged = state.clone();
     damaged[100] ^= 1;

@@ -153,7 +153,7 @@ fn imported_networks_train() {
     let model = file.into_model(&Options::default()).unwrap();
     let before = model.parameters().clone();
     let schedule = Some(Schedule::constant(0.02).unwrap());
-    let options = TrainerOptions { optimizer: Optimizer::adam(), schedule, ..TrainerOptions::default() };
+    let options = TrainerOptions::default().optimizer(Optimizer::adam()).schedule(schedule);
     let mut trainer = Trainer::new(model, options).unwrap();
     let losses: Vec<f32> = (0..30).map(|_| trainer.step(&input, &[1, 3]).unwrap().loss).collect();
     assert!(losses[29] < 0.5 * losses[0], "{losses:?}");

@@ -79,12 +79,10 @@ fn a_fixed_length_gives_the_bits_of_an_open_one() {
 /// Whether the sum of a sequence's first feature is positive: only a state can know.
 #[test]
 fn training_learns_what_only_a_state_can_know() {
-    let options = TrainerOptions {
-        seed: 5,
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::constant(0.02).unwrap()),
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default()
+        .seed(5)
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::constant(0.02).unwrap());
     let model = Classifier::model(1).unwrap();
     let mut trainer = Trainer::new(model, options).unwrap();
     let x = frames(64, 7);
@@ -137,7 +135,7 @@ fn a_recurrence_by_hand_is_the_built_in_one() {
     let [own, theirs] =
         [&by_hand, &built_in].map(|model| model.forward([("x", Input::from(&x))]).unwrap().single().unwrap());
     assert!((own - theirs).iter().all(|difference| difference.abs() < 1e-6));
-    let options = TrainerOptions { loss: Loss::MeanSquaredError, ..TrainerOptions::default() };
+    let options = TrainerOptions::default().loss(Loss::MeanSquaredError);
     assert!(Trainer::new(by_hand, options).is_ok());
 }
 
@@ -148,7 +146,7 @@ fn recomputation_takes_less_memory() {
         network Long(frames: [256, 6]) -> [4] { r: lstm(32, layers = 2); last_step; f: linear(4) }
     }
     let trainer = |recompute| {
-        let options = TrainerOptions { recompute, ..TrainerOptions::default() };
+        let options = TrainerOptions::default().recompute(recompute);
         Trainer::new(Long::model(3).unwrap(), options).unwrap()
     };
     let (mut kept, mut recomputed) = (trainer(None), trainer(Some(16)));

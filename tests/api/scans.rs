@@ -118,12 +118,10 @@ fn a_gru_by_hand_learns_like_the_built_in_one() {
     names(&mut by_hand, &built_in);
     let x = frames(4, 9);
     close(&by_hand.forward(&x).unwrap(), &built_in.forward(&x).unwrap(), 1e-6);
-    let options = TrainerOptions {
-        loss: Loss::MeanSquaredError,
-        optimizer: Optimizer::sgd(),
-        schedule: Some(Schedule::constant(0.5).unwrap()),
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default()
+        .loss(Loss::MeanSquaredError)
+        .optimizer(Optimizer::sgd())
+        .schedule(Schedule::constant(0.5).unwrap());
     let target = Array3::from_shape_vec((4, 9, 5), noise(4 * 9 * 5, 8)).unwrap();
     let mut trainers =
         (Trainer::new(by_hand, options.clone()).unwrap(), Trainer::new(built_in, options).unwrap());
@@ -210,12 +208,10 @@ network! {
 /// Whether the sum of the first feature is positive.
 #[test]
 fn attention_in_a_scan_is_trained() {
-    let options = TrainerOptions {
-        seed: 5,
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::constant(0.02).unwrap()),
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default()
+        .seed(5)
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::constant(0.02).unwrap());
     let mut trainer = Trainer::new(Attending::model(1).unwrap(), options).unwrap();
     let x = frames(64, 7);
     let labels: Vec<i32> = x.outer_iter().map(|sample| i32::from(sample.column(0).sum() > 0.0)).collect();

@@ -46,7 +46,7 @@ where
 {
     let model = Model::<N>::with_options(3, options).unwrap();
     let predicted = model.forward(frames).unwrap();
-    let training = TrainerOptions { seed: 9, ..TrainerOptions::default() };
+    let training = TrainerOptions::default().seed(9);
     let mut trainer = Trainer::new(model, training).unwrap();
     let labels = labels(frames.shape()[0] * frames.shape()[1]);
     for _ in 0..3 {
@@ -214,7 +214,7 @@ fn targets_of_steps_are_one_for_each() -> Outcome {
     trainer.step(&frames, &labels(6))?;
     assert_eq!(trainer.output("output").ok_or("an output")?.shape(), [2, 3, 5]);
     // Values of every step, for the mean squared error.
-    let options = TrainerOptions { loss: Loss::MeanSquaredError, ..TrainerOptions::default() };
+    let options = TrainerOptions::default().loss(Loss::MeanSquaredError);
     let mut trainer = Trainer::new(Tagger::model(0)?, options)?;
     let first = trainer.step(&frames, &Array3::<f32>::zeros((2, 3, 5)))?.loss;
     assert!(trainer.step(&frames, &Array3::<f32>::zeros((2, 2, 5))).is_err());

@@ -81,12 +81,10 @@ fn noise(sizes: &[usize], seed: u64) -> ArrayD<f32> {
 /// The model after a step of plain gradient descent at rate 0.1.
 macro_rules! stepped {
     ($model:expr, $inputs:ident) => {{
-        let options = TrainerOptions {
-            losses: vec![OutputLoss::new("near", Loss::MeanSquaredError)],
-            optimizer: Optimizer::sgd(),
-            schedule: Some(Schedule::constant(0.1)?),
-            ..TrainerOptions::default()
-        };
+        let options = TrainerOptions::default()
+            .losses([OutputLoss::new("near", Loss::MeanSquaredError)])
+            .optimizer(Optimizer::sgd())
+            .schedule(Schedule::constant(0.1)?);
         let mut trainer = Trainer::new($model, options)?;
         let (left, right) = (noise(&[3, 1, 6, 6], 1), noise(&[3, 1, 6, 6], 2));
         trainer.step($inputs::new(&left, &right), &noise(&[3, 1], 3))?;

@@ -66,7 +66,7 @@ where
 {
     let model = Model::<N>::new(3)?;
     let predicted = model.forward(signal)?;
-    let options = TrainerOptions { loss: Loss::MeanSquaredError, ..TrainerOptions::default() };
+    let options = TrainerOptions::default().loss(Loss::MeanSquaredError);
     let mut trainer = Trainer::new(model, options)?;
     for _ in 0..3 {
         trainer.step(signal, &Array3::<f32>::zeros((signal.shape()[0], 5, signal.shape()[2])))?;
@@ -169,7 +169,7 @@ fn layered(length: &str) -> Result<Dynamic, Box<dyn std::error::Error>> {
 fn bits_of(network: &Dynamic, x: &Array3<f32>, options: &Options) -> Result<Vec<Vec<u32>>, Error> {
     let model = Model::of(network.clone(), 5, options)?;
     let before = model.forward([("x", x)])?.single()?;
-    let training = TrainerOptions { loss: Loss::MeanSquaredError, ..TrainerOptions::default() };
+    let training = TrainerOptions::default().loss(Loss::MeanSquaredError);
     let mut trainer = Trainer::new(model, training)?;
     let target = ArrayD::from_elem(before.shape(), 0.5);
     for _ in 0..2 {

@@ -23,7 +23,7 @@ fn trained(corpus: &[i32]) -> Result<(Model<Alphabet>, f64), Error> {
     let optimizer = Optimizer::adam();
     let schedule = Some(Schedule::constant(0.05)?);
     let mut trainer =
-        Trainer::new(Model::new(3)?, TrainerOptions { optimizer, schedule, ..TrainerOptions::default() })?;
+        Trainer::new(Model::new(3)?, TrainerOptions::default().optimizer(optimizer).schedule(schedule))?;
     let mut last = Perplexity::default();
     for epoch in 0..12 {
         last = Perplexity::default();
@@ -44,7 +44,7 @@ fn a_language_model_continues_what_it_has_read() -> Outcome {
 
     let start = vocabulary.encode("c");
     let mut tokens = start.clone();
-    let mut sampler = Sampler::new(SamplerOptions { temperature: 0.5, top_k: Some(3), seed: 1 })?;
+    let mut sampler = Sampler::new(SamplerOptions::default().temperature(0.5).top_k(3).seed(1))?;
     for _ in 0..9 {
         let scores = model.forward(&Array2::from_shape_vec((1, tokens.len()), tokens.clone())?)?;
         let next = scores.slice(s![0, -1, ..]).to_vec();
@@ -60,8 +60,7 @@ fn a_language_model_continues_what_it_has_read() -> Outcome {
         let last = scores.index_axis(Axis(1), tokens.ncols() - 1).into_dimensionality();
         Ok(log_probabilities(&last.expect("a row for each prefix")))
     };
-    let options =
-        BeamOptions { width: 3, steps: 6, end: vocabulary.find("b"), start, ..BeamOptions::default() };
+    let options = BeamOptions::default().width(3).steps(6).end(vocabulary.find("b")).start(start);
     let found = beam_search(&options, next)?;
     assert_eq!(vocabulary.decode(&found[0].tokens)?, "defga");
     assert!(found[0].is_complete && found[0].log_probability > -1.0);

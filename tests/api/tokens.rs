@@ -137,7 +137,7 @@ fn steps_with_a_loss_for_each_token_agree_with_the_interpreter() -> Outcome {
         let losses =
             [Loss::CrossEntropy, Loss::CrossEntropyWith { label_smoothing: 0.1, weights: vec![0.5; WORDS] }];
         for loss in losses {
-            let options = TrainerOptions { loss, optimizer: Optimizer::sgd(), ..TrainerOptions::default() };
+            let options = TrainerOptions::default().loss(loss).optimizer(Optimizer::sgd());
             let model = Words::model(4)?;
             let before = model.parameters().to_named();
             let model = Model::<Words>::with_parameters(
@@ -176,11 +176,7 @@ fn steps_with_a_loss_for_each_token_agree_with_the_interpreter() -> Outcome {
 
 #[test]
 fn a_language_model_learns_what_follows() -> Outcome {
-    let options = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::constant(0.03)?),
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default().optimizer(Optimizer::adam()).schedule(Schedule::constant(0.03)?);
     let mut trainer = Trainer::new(Words::model(0)?, options)?;
     // Each token is followed by three times itself plus one.
     let texts = |steps| Array2::from_shape_fn((8, steps), |(n, _)| n as i32);

@@ -20,8 +20,7 @@ network! {
 fn resumes(optimizer: Optimizer, threads: usize) -> Outcome {
     let options = Options::default().threads(threads);
     let schedule = Schedule::cosine_with_warm_up(0.05, 8, 2)?;
-    let training =
-        TrainerOptions { optimizer, schedule: Some(schedule), seed: 11, ..TrainerOptions::default() };
+    let training = TrainerOptions::default().optimizer(optimizer).schedule(schedule).seed(11);
     let directory = TempDir::new()?;
     let path = directory.path().join("training.safetensors");
     let step = |trainer: &mut Trainer<Images>, number: u32| {
@@ -89,7 +88,7 @@ fn every_optimizer_lowers_the_loss_at_its_usual_rate() -> Outcome {
         Optimizer::adadelta(),
         Optimizer::lion(),
     ] {
-        let options = TrainerOptions { optimizer, ..TrainerOptions::default() };
+        let options = TrainerOptions::default().optimizer(optimizer);
         let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
         let points = noise(2 * 64, 9);
         let labels: Vec<i32> = points.chunks(2).map(|point| i32::from(point[0] > point[1])).collect();
@@ -106,7 +105,7 @@ fn every_optimizer_lowers_the_loss_at_its_usual_rate() -> Outcome {
 #[test]
 fn groups_have_rates_of_their_own() -> Outcome {
     let after_a_step = |groups| -> Result<_, Box<dyn std::error::Error>> {
-        let options = TrainerOptions { groups, ..TrainerOptions::default() };
+        let options = TrainerOptions::default().groups(groups);
         let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
         trainer.step(noise(2 * 8, 9), &[0, 1, 0, 1, 1, 1, 0, 1])?;
         Ok(trainer.into_model())
@@ -134,11 +133,7 @@ fn groups_have_rates_of_their_own() -> Outcome {
 #[test]
 fn averages_follow_the_parameters() -> Outcome {
     for average in [Average::Exponential { decay: 0.75 }, Average::Equal { from_step: 2 }] {
-        let options = TrainerOptions {
-            average: Some(average),
-            frozen: ["f2.bias".to_owned()].into(),
-            ..TrainerOptions::default()
-        };
+        let options = TrainerOptions::default().average(average).frozen(["f2.bias"]);
         let mut trainer = Trainer::new(Model::<Normalized>::with_options(1, &serial())?, options.clone())?;
         assert!(trainer.averaged().is_none());
         let mut expected = ArrayD::zeros(vec![3, 2]);
@@ -170,8 +165,7 @@ fn averages_follow_the_parameters() -> Outcome {
         assert_eq!(resumed.averaged().ok_or("no averages")?, averaged);
         Model::<Normalized>::with_parameters(averaged, &serial())?;
     }
-    let options =
-        TrainerOptions { average: Some(Average::Exponential { decay: 1.0 }), ..TrainerOptions::default() };
+    let options = TrainerOptions::default().average(Average::Exponential { decay: 1.0 });
     assert!(matches!(Trainer::new(Points::model(0)?, options), Err(Error::Setting { .. })));
     Ok(())
 }
@@ -179,7 +173,7 @@ fn averages_follow_the_parameters() -> Outcome {
 #[test]
 fn the_seed_of_dropout_decides_a_step() -> Outcome {
     let after_a_step = |seed| -> Result<_, Box<dyn std::error::Error>> {
-        let options = TrainerOptions { seed, ..TrainerOptions::default() };
+        let options = TrainerOptions::default().seed(seed);
         let mut trainer = Trainer::new(Model::<Images>::with_options(3, &serial())?, options)?;
         trainer.step(&images(8, 1), &labels(8))?;
         Ok(all_bits(trainer.model()))
@@ -193,7 +187,7 @@ fn the_seed_of_dropout_decides_a_step() -> Outcome {
 fn frozen_parameters_stay_and_others_move() -> Outcome {
     let frozen = BTreeSet::from(["c1.weight".to_owned(), "f3.bias".to_owned()]);
     let optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.1 };
-    let options = TrainerOptions { optimizer, frozen: frozen.clone(), ..TrainerOptions::default() };
+    let options = TrainerOptions::default().optimizer(optimizer).frozen(frozen.clone());
     let model: Model<Images> = Model::with_options(3, &serial())?;
     let before = model.parameters().clone();
     let mut trainer = Trainer::new(model, options)?;
@@ -213,7 +207,7 @@ fn a_frozen_backbone_stays_to_the_bit_while_the_head_is_trained() -> Outcome {
     let frozen = BTreeSet::from(["c1", "n1", "c2"].map(str::to_owned));
     let momentum = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.1 };
     for optimizer in [momentum, Optimizer::adam()] {
-        let options = TrainerOptions { optimizer, frozen: frozen.clone(), ..TrainerOptions::default() };
+        let options = TrainerOptions::default().optimizer(optimizer).frozen(frozen.clone());
         let mut model: Model<Images> = Model::with_options(3, &serial())?;
         for (name, values) in
             [("n1.running_mean", [0.1, -0.2, 0.3, 0.0]), ("n1.running_var", [0.5, 1.5, 2.0, 0.9])]
@@ -236,7 +230,7 @@ fn a_frozen_backbone_stays_to_the_bit_while_the_head_is_trained() -> Outcome {
 #[test]
 fn frozen_batch_normalization_gives_what_the_network_predicts() -> Outcome {
     // Without dropout, the outputs of a step are those of the model before it.
-    let options = TrainerOptions { frozen: BTreeSet::from(["n1".to_owned()]), ..TrainerOptions::default() };
+    let options = TrainerOptions::default().frozen(["n1"]);
     let mut model: Model<Normalized> = Model::with_options(3, &serial())?;
     model.set_parameter("n1.running_mean", &ndarray::arr1(&[0.4, -0.3, 0.2]).into_dyn())?;
     model.set_parameter("n1.running_var", &ndarray::arr1(&[0.2, 3.0, 1.0]).into_dyn())?;
@@ -259,7 +253,7 @@ fn a_frozen_layer_takes_what_another_trainer_learned() -> Outcome {
     let first = learner.step(&points, &labels)?;
     let learned = learner.model().parameter("f1.weight").unwrap().to_owned();
 
-    let options = TrainerOptions { frozen: BTreeSet::from(["f1".to_owned()]), ..TrainerOptions::default() };
+    let options = TrainerOptions::default().frozen(["f1"]);
     let mut other = Trainer::new(model()?, options.clone())?;
     other.set_parameter("f1.weight", &learned)?;
     let mut with_it = model()?;
@@ -281,10 +275,8 @@ fn a_frozen_layer_takes_what_another_trainer_learned() -> Outcome {
 fn frozen_training_resumes_with_what_is_frozen() -> Outcome {
     let directory = TempDir::new()?;
     let path = directory.path().join("training.safetensors");
-    let options = |frozen: &[&str]| TrainerOptions {
-        optimizer: Optimizer::adam(),
-        frozen: frozen.iter().map(|&name| name.to_owned()).collect(),
-        ..TrainerOptions::default()
+    let options = |frozen: &[&str]| {
+        TrainerOptions::default().optimizer(Optimizer::adam()).frozen(frozen.iter().copied())
     };
     let mut trainer = Trainer::new(Model::<Images>::with_options(3, &serial())?, options(&["c1", "n1"]))?;
     trainer.step(&images(8, 1), &labels(8))?;
@@ -299,12 +291,10 @@ fn frozen_training_resumes_with_what_is_frozen() -> Outcome {
     assert_eq!(all_bits(resumed.model()), all_bits(trainer.model()));
 
     // Settings may change, but the frozen parameters determine the contents of the file.
-    let slower = TrainerOptions {
-        schedule: Some(Schedule::constant(1e-5)?),
-        optimizer: Optimizer::Adam { beta1: 0.8, beta2: 0.99, epsilon: 1e-7, weight_decay: 0.1 },
-        clip_norm: Some(1.0),
-        ..options(&["c1", "n1"])
-    };
+    let slower = options(&["c1", "n1"])
+        .schedule(Schedule::constant(1e-5)?)
+        .optimizer(Optimizer::Adam { beta1: 0.8, beta2: 0.99, epsilon: 1e-7, weight_decay: 0.1 })
+        .clip_norm(1.0);
     let mut slowed = Trainer::<Images>::resume(&path, slower, &serial())?;
     assert_eq!((slowed.steps(), slowed.step(&images(8, 2), &labels(8))?.learning_rate), (1, 1e-5));
     let error = Trainer::<Images>::resume(&path, options(&[]), &serial()).unwrap_err().to_string();
@@ -320,7 +310,7 @@ fn each_optimizer_has_its_usual_rate() -> Outcome {
     for (optimizer, rate) in
         [(Optimizer::sgd(), 0.1), (Optimizer::adam(), 0.001), (Optimizer::adam_w(), 0.001)]
     {
-        let options = TrainerOptions { optimizer, ..TrainerOptions::default() };
+        let options = TrainerOptions::default().optimizer(optimizer);
         let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
         assert_eq!(trainer.step(noise(8, 1), &vec![0; 4])?.learning_rate, rate);
     }
@@ -329,7 +319,7 @@ fn each_optimizer_has_its_usual_rate() -> Outcome {
 
 #[test]
 fn the_first_layer_that_makes_a_nan_is_named_and_its_step_undone() -> Outcome {
-    let options = TrainerOptions { check_finite: true, ..TrainerOptions::default() };
+    let options = TrainerOptions::default().check_finite(true);
     let trainer = |options: &TrainerOptions| {
         Trainer::new(Model::<Points>::with_options(1, &serial())?, options.clone())
     };
@@ -365,7 +355,7 @@ fn the_first_layer_that_makes_a_nan_is_named_and_its_step_undone() -> Outcome {
     let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 2.0 };
     let mut large = Model::<Points>::with_options(1, &serial())?;
     large.set_parameter("f1.weight", &ArrayD::from_elem(vec![16, 2], 3e38))?;
-    let mut update = Trainer::new(large, TrainerOptions { optimizer, ..options })?;
+    let mut update = Trainer::new(large, options.optimizer(optimizer))?;
     let found = update.find_non_finite(&[0.0; 8], &[0, 1, 0, 1])?.ok_or("an update that is infinite")?;
     assert_eq!((found.stage, found.layer.as_str()), (Stage::Update, "f1.weight"), "{found}");
     let error = update.step(&[0.0; 8], &[0, 1, 0, 1]).unwrap_err().to_string();
@@ -386,11 +376,7 @@ fn the_first_layer_that_makes_a_nan_is_named_and_its_step_undone() -> Outcome {
 #[test]
 fn clipping_reports_the_norm_and_bounds_the_step() -> Outcome {
     let bound = 1e-3;
-    let options = TrainerOptions {
-        clip_norm: Some(bound),
-        schedule: Some(Schedule::constant(1.0)?),
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default().clip_norm(bound).schedule(Schedule::constant(1.0)?);
     let model: Model<Points> = Model::with_options(3, &serial())?;
     let before = model.parameters().to_named();
     let mut trainer = Trainer::new(model, options)?;
@@ -418,11 +404,7 @@ fn points_inside_and_outside_a_ring_are_told_apart() -> Outcome {
     let points = noise(2 * 200, 9);
     let inside = |point: &[f32]| i32::from(point[0] * point[0] + point[1] * point[1] < 0.6);
     let classes: Vec<i32> = points.chunks(2).map(inside).collect();
-    let options = TrainerOptions {
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::constant(0.03)?),
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default().optimizer(Optimizer::adam()).schedule(Schedule::constant(0.03)?);
     let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
     let first = trainer.step(&points, &classes)?.loss;
     for _ in 0..300 {
@@ -449,12 +431,10 @@ fn a_line_is_learned_by_the_mean_squared_error() -> Outcome {
         let (x, y) = (points[[row, 0]], points[[row, 1]]);
         if column == 0 { 0.5 * x - y } else { 0.25 + y }
     });
-    let options = TrainerOptions {
-        loss: Loss::MeanSquaredError,
-        optimizer: Optimizer::adam(),
-        schedule: Some(Schedule::constant(0.02)?),
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions::default()
+        .loss(Loss::MeanSquaredError)
+        .optimizer(Optimizer::adam())
+        .schedule(Schedule::constant(0.02)?);
     let mut trainer = Trainer::new(Model::<Points>::with_options(1, &serial())?, options)?;
     for _ in 0..400 {
         trainer.step(&points, &values)?;

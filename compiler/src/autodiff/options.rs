@@ -115,6 +115,7 @@ const fn default_delta() -> f64 {
 
 /// The loss of one of several outputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OutputLoss {
     /// The output.
     pub output: String,
@@ -145,6 +146,7 @@ impl OutputLoss {
 /// How a network is trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct TrainingOptions {
     /// The loss of the only output, or of [`TrainingOptions::output`].
     pub loss: Loss,
@@ -179,4 +181,19 @@ pub struct TrainingOptions {
     /// the least memory. Sequences must have a fixed length. Gradients may change by rounding.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recompute: Option<usize>,
+}
+
+impl TrainingOptions {
+    crate::setters! {
+        loss: Loss;
+        losses: impl Into<Vec<OutputLoss>> = losses.into();
+        optimizer: Optimizer;
+        groups: impl Into<Vec<ParameterGroup>> = groups.into();
+        average: bool;
+        clip_value: impl Into<Option<f64>> = clip_value.into();
+        clip_norm: impl Into<Option<f64>> = clip_norm.into();
+        frozen: impl IntoIterator<Item = impl Into<String>> = frozen.into_iter().map(Into::into).collect();
+        output: impl Into<String> = Some(output.into());
+        recompute: impl Into<Option<usize>> = recompute.into();
+    }
 }

@@ -27,7 +27,7 @@ use crate::shape::{Shape, Type};
 /// let x = builder.input("x", &[4])?;
 /// let y = builder.layer("f1", &Layer::linear(3), x)?;
 /// builder.output("logits", y)?;
-/// let options = TrainingOptions { optimizer: Optimizer::adam(), ..TrainingOptions::default() };
+/// let options = TrainingOptions::default().optimizer(Optimizer::adam());
 /// let step = training_graph(&builder.finish()?, &options)?;
 /// let updated: Vec<&str> = step.updates().iter().map(|update| update.name.as_str()).collect();
 /// assert_eq!(updated[..2], ["f1.weight", "optimizer.first_moment.f1.weight"]);

@@ -111,7 +111,7 @@ mod tests {
         use crate::plan::PlanOptions;
 
         for features in [Features::Native, Features::Baseline] {
-            let options = PlanOptions { features, ..PlanOptions::default() };
+            let options = PlanOptions::default().features(features);
             let isas =
                 Isas::new(&Target::host(options.features, options.vector_bits).unwrap(), false).unwrap();
             let has = |flag: &settings::Value| flag.name == "has_fma" && flag.as_bool() == Some(true);

@@ -56,8 +56,7 @@ impl Builder {
     /// transposed, and every size may be open.
     ///
     /// ```
-    /// use windlass_compiler::graph::Builder;
-    /// use windlass_compiler::shape::{DType, Dim, Symbol};
+    /// use windlass::{Builder, DType, Dim, Symbol};
     ///
     /// let mut builder = Builder::new("gram");
     /// let steps: Symbol = "T".parse()?;
@@ -82,8 +81,7 @@ impl Builder {
     /// `[T, d]`, keys `[S, d]` and values `[S, e]` give `[T, e]`. The numbers of steps may be open.
     ///
     /// ```
-    /// use windlass_compiler::graph::{AttentionMask, Builder};
-    /// use windlass_compiler::shape::{DType, Dim, Symbol};
+    /// use windlass::{AttentionMask, Builder, DType, Dim, Symbol};
     ///
     /// let mut builder = Builder::new("attend");
     /// let (t, s): (Symbol, Symbol) = ("T".parse()?, "S".parse()?);
@@ -124,8 +122,7 @@ impl Builder {
     /// `q_proj_weight`, `k_proj_weight` and `v_proj_weight`; `in_proj_bias`; `out_proj.weight` and `out_proj.bias`.
     ///
     /// ```
-    /// use windlass_compiler::graph::{AttentionMask, Builder, Heads};
-    /// use windlass_compiler::shape::{DType, Dim, Symbol};
+    /// use windlass::{AttentionMask, Builder, DType, Dim, Heads, Symbol};
     ///
     /// let mut builder = Builder::new("decoder");
     /// let (t, s): (Symbol, Symbol) = ("T".parse()?, "S".parse()?);
@@ -273,8 +270,7 @@ impl Builder {
     /// `[heads, T, S]` for several heads.
     ///
     /// ```
-    /// use windlass_compiler::graph::{AttentionMask, Builder, Heads};
-    /// use windlass_compiler::shape::{DType, Dim, Symbol};
+    /// use windlass::{AttentionMask, Builder, DType, Dim, Heads, Symbol};
     ///
     /// let mut builder = Builder::new("net");
     /// let steps: Symbol = "T".parse()?;

@@ -22,8 +22,7 @@ impl Builder {
     /// Permutes axes: axis `i` of the result is axis `order[i]` of `x`. The batch stays first.
     ///
     /// ```
-    /// use windlass_compiler::graph::Builder;
-    /// use windlass_compiler::shape::{DType, Dim, Symbol};
+    /// use windlass::{Builder, DType, Dim, Symbol};
     ///
     /// let mut builder = Builder::new("net");
     /// let steps: Symbol = "T".parse()?;

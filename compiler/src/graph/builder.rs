@@ -75,8 +75,7 @@ impl Builder {
     /// A batch of inputs of an element type, whose sizes may be open: `[T, 40]`, or `[T]` for the words of a text.
     ///
     /// ```
-    /// use windlass_compiler::graph::{Builder, Layer};
-    /// use windlass_compiler::shape::{DType, Dim, Symbol};
+    /// use windlass::{Builder, DType, Dim, Layer, Symbol};
     ///
     /// let mut builder = Builder::new("tagger");
     /// let steps: Symbol = "T".parse()?;
@@ -179,7 +178,7 @@ impl Builder {
     /// squeeze-and-excitation blocks (Hu, Shen and Sun 2018, arXiv:1709.01507).
     ///
     /// ```
-    /// use windlass_compiler::graph::{Builder, Combination, Layer};
+    /// use windlass::{Builder, Combination, Layer};
     ///
     /// let mut builder = Builder::new("excite");
     /// let image = builder.input("image", &[8, 5, 5])?;
@@ -187,7 +186,7 @@ impl Builder {
     /// let gate = builder.layer("gate", &Layer::Sigmoid, means)?;
     /// let scaled = builder.combine("excite", Combination::Multiply, image, gate)?;
     /// assert_eq!(builder.item(scaled), [8, 5, 5]);
-    /// # Ok::<(), windlass_compiler::error::GraphError>(())
+    /// # Ok::<(), windlass::GraphError>(())
     /// ```
     ///
     /// # Errors

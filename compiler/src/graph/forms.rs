@@ -13,14 +13,14 @@ impl Builder {
     /// The parts of an axis with the given sizes, in order.
     ///
     /// ```
-    /// use windlass_compiler::graph::Builder;
+    /// use windlass::Builder;
     ///
     /// let mut builder = Builder::new("net");
     /// let x = builder.input("x", &[5, 4, 4])?;
     /// let parts = builder.split("parts", x, 1, &[2, 3])?;
     /// assert_eq!(builder.item(parts[1]), [3, 4, 4]);
     /// assert!(builder.split("parts", x, 1, &[2, 2]).is_err());
-    /// # Ok::<(), windlass_compiler::error::GraphError>(())
+    /// # Ok::<(), windlass::GraphError>(())
     /// ```
     ///
     /// # Errors
@@ -69,14 +69,13 @@ impl Builder {
     /// PyTorch). The weight has the shape `[out_features, length of x, length of y]`.
     ///
     /// ```
-    /// use windlass_compiler::graph::Builder;
-    /// use windlass_compiler::graph::initializer::Initializer;
+    /// use windlass::{Builder, Initializer};
     ///
     /// let mut builder = Builder::new("net");
     /// let (x, y) = (builder.input("x", &[3])?, builder.input("y", &[4])?);
     /// let z = builder.bilinear("z", [x, y], 2, true, Initializer::XavierUniform)?;
     /// assert_eq!(builder.item(z), [2]);
-    /// # Ok::<(), windlass_compiler::error::GraphError>(())
+    /// # Ok::<(), windlass::GraphError>(())
     /// ```
     ///
     /// # Errors

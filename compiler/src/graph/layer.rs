@@ -26,8 +26,7 @@ use crate::ops::window::{Sides, Window};
 /// have the defaults of `network!`:
 ///
 /// ```
-/// use windlass_compiler::graph::Layer;
-/// use windlass_compiler::ops::window::Window;
+/// use windlass::{Layer, Window};
 ///
 /// let text = r#"{"layer": "conv2d", "out_channels": 6, "kernel_size": 5, "padding": 2}"#;
 /// let layer: Layer = serde_json::from_str(text)?;

@@ -10,14 +10,13 @@ impl Graph {
     /// look them up, perhaps after others have moved them. `None` for values that none looks up, and for floats.
     ///
     /// ```
-    /// use windlass_compiler::graph::{Graph, Builder, Layer};
-    /// use windlass_compiler::shape::DType;
+    /// use windlass::{Builder, DType, Graph, Layer};
     ///
     /// let mut builder = Builder::new("net");
     /// let tokens = builder.input_of("tokens", DType::I32, [35.into()])?;
     /// builder.layer("e", &Layer::embedding(256, 8), tokens)?;
     /// assert_eq!(builder.graph().index_limits()[tokens.index()], Some(256));
-    /// # Ok::<(), windlass_compiler::error::GraphError>(())
+    /// # Ok::<(), windlass::GraphError>(())
     /// ```
     pub fn index_limits(&self) -> Vec<Option<usize>> {
         let of_node = |graph: &Graph, node: &Node| match (node.op.facts().indices?, &node.operands[..]) {
@@ -34,8 +33,7 @@ impl Graph {
     /// they are lengths along, without repetition. None for all other values.
     ///
     /// ```
-    /// use windlass_compiler::graph::{AttentionMask, Builder};
-    /// use windlass_compiler::shape::{DType, Dim, Symbol};
+    /// use windlass::{AttentionMask, Builder, DType, Dim, Symbol};
     ///
     /// let mut builder = Builder::new("net");
     /// let steps: Symbol = "T".parse()?;

@@ -70,14 +70,14 @@ pub struct Named {
 /// A directed acyclic graph of operators.
 ///
 /// ```
-/// use windlass_compiler::graph::{Builder, Graph, Layer};
+/// use windlass::{Builder, Graph, Layer};
 /// let mut builder = Builder::new("net");
 /// let x = builder.input("x", &[4])?;
 /// let y = builder.layer("f1", &Layer::linear(2), x)?;
 /// builder.output("y", y)?;
 /// let graph = builder.finish()?;
 /// assert_eq!(graph.to_string().parse::<Graph>()?, graph);
-/// # Ok::<(), windlass_compiler::error::GraphError>(())
+/// # Ok::<(), windlass::GraphError>(())
 /// ```
 ///
 /// `serde` checks a graph like the builder does: deserialization gives a valid graph or an error.

@@ -265,8 +265,7 @@ pub struct Stateful {
 /// they are.
 ///
 /// ```
-/// use windlass_compiler::graph::{Builder, Cell, Layer, Recurrent, RnnActivation, with_states};
-/// use windlass_compiler::shape::{DType, Dim, Symbol};
+/// use windlass::{Builder, Cell, DType, Dim, Layer, Recurrent, RnnActivation, Symbol, with_states};
 ///
 /// let mut builder = Builder::new("net");
 /// let steps: Symbol = "T".parse()?;

@@ -65,7 +65,7 @@ impl std::fmt::Display for Sides {
 /// A sliding window: one entry per spatial axis in every field.
 ///
 /// ```
-/// use windlass_compiler::ops::window::Window;
+/// use windlass::Window;
 /// let window = Window::square(5, 1, 2);
 /// assert_eq!(window.output_sizes(&[28, 28]), [28, 28]);
 /// ```
@@ -116,7 +116,7 @@ impl Window {
     /// of size K and dilation D. If D·(K − 1) is odd, there is one element more after the input. It saturates.
     ///
     /// ```
-    /// use windlass_compiler::ops::window::Window;
+    /// use windlass::Window;
     /// let dilated = Window { dilation: vec![4, 4], ..Window::square(3, 1, 0) };
     /// let padded = Window { padding: dilated.same_padding(), ..dilated };
     /// assert_eq!(padded.padding, [4.into(), 4.into()]);

@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn forced(convolution: Convolution) -> PlanOptions {
-        PlanOptions { convolution, ..PlanOptions::default() }
+        PlanOptions::default().convolution(convolution)
     }
 
     #[test]
@@ -277,7 +277,7 @@ mod tests {
         use Verdict::{Inaccurate, Only};
         let expected = (DIRECT, vec![Only, Inaccurate, Inaccurate]);
         for convolution in [Convolution::ByCost, TWO, FOUR] {
-            let options = PlanOptions { accuracy: Accuracy::Strict, ..forced(convolution) };
+            let options = forced(convolution).accuracy(Accuracy::Strict);
             for tuned in [None, Some(TWO), Some(FOUR)] {
                 assert_eq!(decide(&options, tuned, &TIMES), expected);
             }

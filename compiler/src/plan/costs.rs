@@ -8,15 +8,16 @@ use serde::{Deserialize, Serialize};
 /// The default describes a common server, so plans are the same on every machine unless measured costs replace it.
 ///
 /// ```
-/// use windlass_compiler::plan::{Costs, PlanOptions};
+/// use windlass::{Costs, PlanOptions};
 /// // A core that multiplies vectors of 512 bits on one unit, not on two.
 /// let mut costs = Costs::default();
 /// costs.multiply_add.bits_512 = 16;
-/// let options = PlanOptions { costs, ..PlanOptions::default() };
+/// let options = PlanOptions::default().costs(costs);
 /// assert_ne!(options, PlanOptions::default());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Costs {
     /// The throughput of vector multiply-adds: 16 divided by the number that start per cycle.
     pub multiply_add: PerWidth,
@@ -89,6 +90,21 @@ impl Default for Costs {
 }
 
 impl Costs {
+    crate::setters! {
+        multiply_add: PerWidth;
+        latency: u16;
+        load: u16;
+        broadcast: u16;
+        vector: u16;
+        l2_hit_line: u16;
+        l2_miss_line: u16;
+        transform: u16;
+        gradient_transform: u16;
+        first_cache: usize;
+        second_cache: usize;
+        cycles_per_microsecond: u32;
+    }
+
     /// Bytes of the rows that a work unit reads: with the weights of a block of channels, they stay in the L2 cache.
     pub fn panel_bytes(&self) -> usize {
         self.second_cache / 8 * 3
@@ -131,6 +147,6 @@ mod tests {
     #[test]
     fn facts_left_out_are_the_default_ones() {
         let costs: Costs = serde_json::from_str(r#"{"latency": 80}"#).unwrap();
-        assert_eq!(costs, Costs { latency: 80, ..Costs::default() });
+        assert_eq!(costs, Costs::default().latency(80));
     }
 }

@@ -34,6 +34,7 @@ pub(crate) fn has_few_channels(channels: usize) -> bool {
 /// Which images are stored channels last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Layouts {
     /// Images with enough channels to fill vectors.
     #[default]

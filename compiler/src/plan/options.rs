@@ -11,6 +11,7 @@ use crate::target::{Features, TargetError, VECTOR_BITS};
 /// How convolutions gather their patches (im2col).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Im2col {
     /// The patches of a few rows, in a panel of at most this many bytes (at least one row).
     Tiled {
@@ -24,6 +25,7 @@ pub enum Im2col {
 /// Optimisations of plans that save memory and traffic. All are on by default; turning one off shows its benefit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Savings {
     /// Convolutions pool their results before they store them.
     pub fused_pools: bool,
@@ -41,9 +43,27 @@ impl Default for Savings {
     }
 }
 
+impl Savings {
+    /// No optimisation.
+    pub const NONE: Savings = Savings {
+        fused_pools: false,
+        fused_updates: false,
+        concat_in_place: false,
+        overwritten_operands: false,
+    };
+
+    crate::setters! {
+        fused_pools: bool;
+        fused_updates: bool;
+        concat_in_place: bool;
+        overwritten_operands: bool;
+    }
+}
+
 /// How closely results must follow the sums as written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Accuracy {
     /// Products may be computed with Winograd's algorithm. Results differ from the sums by at most 2·10⁻⁵ of the
     /// largest result of a layer; sums in any order differ by about 10⁻⁶. An infinity or NaN in an image makes the
@@ -57,6 +77,7 @@ pub enum Accuracy {
 /// The convolution algorithm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Convolution {
     /// The algorithm with the least measured time ([`PlanOptions::tuned`]); without measurements, the one with the
     /// least time according to the planner's model.
@@ -90,6 +111,7 @@ pub const MAX_THREADS: usize = 1024;
 
 /// Options of plans and code generation. They affect results only by rounding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PlanOptions {
     /// Threads that share each run; 1 runs serially.
     pub threads: usize,
@@ -128,6 +150,22 @@ pub struct PlanOptions {
 }
 
 impl PlanOptions {
+    crate::setters! {
+        threads: usize;
+        batch: impl Into<Option<usize>> = batch.into();
+        vector_bits: impl Into<Option<usize>> = vector_bits.into();
+        features: Features;
+        layouts: Layouts;
+        im2col: Im2col;
+        convolution: Convolution;
+        savings: Savings;
+        accuracy: Accuracy;
+        costs: Costs;
+        tuned: BTreeMap<String, Convolution>;
+        verify_code: bool;
+        verify_races: bool;
+    }
+
     /// Checks that every setting is in its range. It does not check whether this CPU supports the vector width.
     ///
     /// # Errors
@@ -194,16 +232,16 @@ mod tests {
     fn settings_out_of_range_are_errors_wherever_plans_are_made() {
         let refused = |options: PlanOptions| plan(&network(), &options, &Target::x86_64(128)).unwrap_err();
         for threads in [0, MAX_THREADS + 1, usize::MAX] {
-            let error = refused(PlanOptions { threads, ..PlanOptions::default() });
+            let error = refused(PlanOptions::default().threads(threads));
             assert!(matches!(error, PlanError::Setting { setting: "threads", .. }), "{error}");
         }
         for bits in [0, 31, 64, 192, 1024, usize::MAX] {
-            let error = refused(PlanOptions { vector_bits: Some(bits), ..PlanOptions::default() });
+            let error = refused(PlanOptions::default().vector_bits(bits));
             assert_eq!(error, PlanError::Target(TargetError::VectorWidth { bits }));
         }
         for results in [0, 3, 7, usize::MAX] {
             let convolution = Convolution::Winograd(results);
-            let error = refused(PlanOptions { convolution, ..PlanOptions::default() });
+            let error = refused(PlanOptions::default().convolution(convolution));
             assert!(matches!(error, PlanError::Setting { setting: "convolution.winograd", .. }), "{error}");
         }
         // Plans for vectors that this CPU may not support.

@@ -99,7 +99,7 @@ mod tests {
             output "y" = %2
         }"#;
         let graph: Graph = text.parse().unwrap();
-        let options = PlanOptions { convolution, ..PlanOptions::default() };
+        let options = PlanOptions::default().convolution(convolution);
         let plan = plan(&graph, &options, &Target::x86_64(512)).unwrap();
         let counts = plan.run.iter().filter_map(|kernel| products(kernel, &plan));
         counts.map(|cost| cost.at(1)).max().unwrap()

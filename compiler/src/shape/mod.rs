@@ -98,7 +98,7 @@ impl fmt::Display for Dim {
 /// all steps of all sequences. Later axes may have open sizes too: `[N, T, 40]` is a batch of sequences of any length.
 ///
 /// ```
-/// use windlass_compiler::shape::{Shape, Sizes};
+/// use windlass::{Shape, Sizes};
 /// let images = Shape::batched(&[1, 28, 28]);
 /// assert_eq!(images.to_string(), "[N, 1, 28, 28]");
 /// assert_eq!(images.concrete(64), [64, 1, 28, 28]);

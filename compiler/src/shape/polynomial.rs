@@ -15,7 +15,7 @@ type Monomial = Vec<Symbol>;
 /// Coefficients saturate at the limits of `i64`.
 ///
 /// ```
-/// use windlass_compiler::shape::{Polynomial, Sizes, Symbol};
+/// use windlass::{Polynomial, Sizes, Symbol};
 /// let frames = Polynomial::from("T".parse::<Symbol>()?);
 /// let padded = frames.plus(&Polynomial::from(2usize)).times(&Polynomial::from(Symbol::BATCH));
 /// assert_eq!(padded.to_string(), "N*T + N*2");

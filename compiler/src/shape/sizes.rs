@@ -9,7 +9,7 @@ use super::Symbol;
 /// The values of open sizes in one run.
 ///
 /// ```
-/// use windlass_compiler::shape::{Sizes, Symbol};
+/// use windlass::{Sizes, Symbol};
 /// let sizes = Sizes::from(64).with("T".parse()?, 35);
 /// assert_eq!(sizes.of(Symbol::BATCH), 64);
 /// assert_eq!(sizes.get("S".parse()?), None);

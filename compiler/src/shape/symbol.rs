@@ -12,7 +12,7 @@ use super::ParseTypeError;
 /// is the number of samples in the batch; it sorts before all others.
 ///
 /// ```
-/// use windlass_compiler::shape::Symbol;
+/// use windlass::Symbol;
 /// let frames: Symbol = "T".parse()?;
 /// assert_eq!(frames.to_string(), "T");
 /// assert!(Symbol::BATCH < frames);

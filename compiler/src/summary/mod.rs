@@ -78,8 +78,7 @@ pub struct Totals {
 /// the operators of a layer include its gradients, so its output may be a gradient.
 ///
 /// ```
-/// use windlass_compiler::graph::{Builder, Layer};
-/// use windlass_compiler::summary::summary;
+/// use windlass::{Builder, Layer, summary};
 ///
 /// let mut builder = Builder::new("net");
 /// let x = builder.input("x", &[4])?;
@@ -89,7 +88,7 @@ pub struct Totals {
 /// assert_eq!(summary.totals.parameters, 2 * 4 + 2);
 /// assert_eq!(summary.rows[1].operators, ["linear", "bias"]);
 /// println!("{summary}");
-/// # Ok::<(), windlass_compiler::error::GraphError>(())
+/// # Ok::<(), windlass::GraphError>(())
 /// ```
 pub fn summary(graph: &Graph) -> Summary {
     let mut rows: Vec<Row> = Vec::new();
@@ -161,9 +160,7 @@ impl Row {
     /// A 3×3 convolution of 256 channels, and the bottleneck that replaces it in deep residual networks:
     ///
     /// ```
-    /// use windlass_compiler::graph::{Builder, Layer};
-    /// use windlass_compiler::ops::window::Window;
-    /// use windlass_compiler::summary::summary;
+    /// use windlass::{Builder, Layer, Window, summary};
     ///
     /// let complexity = |layers: &[(usize, usize)]| {
     ///     let mut builder = Builder::new("net");
@@ -174,11 +171,11 @@ impl Row {
     ///     }
     ///     builder.output("y", x)?;
     ///     let totals = summary(&builder.finish()?).totals;
-    ///     Ok::<_, windlass_compiler::error::GraphError>((totals.time_complexity(), totals.space_complexity()))
+    ///     Ok::<_, windlass::GraphError>((totals.time_complexity(), totals.space_complexity()))
     /// };
     /// assert_eq!(complexity(&[(3, 256)])?, (5_898_240_000, 3_150_080));
     /// assert_eq!(complexity(&[(1, 64), (3, 64), (1, 256)])?, (696_320_000, 3_910_016));
-    /// # Ok::<(), windlass_compiler::error::GraphError>(())
+    /// # Ok::<(), windlass::GraphError>(())
     /// ```
     pub fn time_complexity(&self) -> u64 {
         self.multiply_adds

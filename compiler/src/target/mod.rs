@@ -11,6 +11,7 @@ pub use registers::{TileRegisters, VectorUnit};
 /// The instructions code may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Features {
     /// Everything the running CPU has.
     #[default]
@@ -25,7 +26,7 @@ pub const VECTOR_BITS: [usize; 3] = [128, 256, 512];
 /// The widths of [`VECTOR_BITS`] that this CPU supports, in ascending order.
 ///
 /// ```
-/// assert_eq!(windlass_compiler::target::available_vector_bits()[0], 128);
+/// assert_eq!(windlass::available_vector_bits()[0], 128);
 /// ```
 pub fn available_vector_bits() -> Vec<usize> {
     VECTOR_BITS.into_iter().filter(|&bits| missing(bits).is_none()).collect()

@@ -146,7 +146,7 @@ fn two_outputs() -> Graph {
 }
 
 fn listed(losses: &[OutputLoss]) -> TrainingOptions {
-    TrainingOptions { losses: losses.to_vec(), ..TrainingOptions::default() }
+    TrainingOptions::default().losses(losses.to_vec())
 }
 
 #[test]
@@ -169,11 +169,7 @@ fn losses_of_several_outputs_are_weighted_and_summed() {
         }
         outcome(&step, 2, &bindings).outputs[names::LOSS].real()[0]
     };
-    let of = |output: &str, loss| TrainingOptions {
-        loss,
-        output: Some(output.to_owned()),
-        ..TrainingOptions::default()
-    };
+    let of = |output: &str, loss| TrainingOptions::default().loss(loss).output(output);
     let expected = loss(&of("class", Loss::CrossEntropy)) + 0.25 * loss(&of("place", Loss::MeanSquaredError));
     assert!((loss(&both) - expected).abs() < 1e-12);
 }
@@ -236,7 +232,7 @@ fn lists_of_losses_are_checked() {
     );
     rejects(
         &graph,
-        &TrainingOptions { output: Some("class".to_owned()), ..listed(&[class]) },
+        &listed(&[class]).output("class"),
         "the options choose the output `class` and list losses: leave one out, since each loss names its output",
     );
 }

@@ -6,8 +6,6 @@ mod refused;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::collections::BTreeSet;
-
 use support::{check_derivative, outcome, spaced, spaced_bindings};
 use windlass_compiler::autodiff::{
     AutodiffError, Loss, Optimizer, OutputLoss, ParameterGroup, TrainingOptions, loss_graph, names,
@@ -72,7 +70,7 @@ fn branching() -> Graph {
 }
 
 fn options(loss: Loss, optimizer: Optimizer) -> TrainingOptions {
-    TrainingOptions { loss, optimizer, ..TrainingOptions::default() }
+    TrainingOptions::default().loss(loss).optimizer(optimizer)
 }
 
 fn single(value: f64) -> Array<f64> {
@@ -148,8 +146,7 @@ fn rejects(network: &Graph, options: &TrainingOptions, expected: &str) {
 }
 
 fn freezing(names: &[&str]) -> TrainingOptions {
-    let frozen = names.iter().map(|&name| name.to_owned()).collect();
-    TrainingOptions { frozen, ..TrainingOptions::default() }
+    TrainingOptions::default().frozen(names.iter().copied())
 }
 
 #[test]
@@ -262,10 +259,10 @@ fn settings_are_checked_as_the_floats_they_are_used_as() {
         );
     }
     for max_norm in [0.0, -1.0, f64::NAN, 1e-50, 1e39] {
-        let options = TrainingOptions { clip_norm: Some(max_norm), ..TrainingOptions::default() };
+        let options = TrainingOptions::default().clip_norm(max_norm);
         let result = training_graph(&network, &options);
         assert!(matches!(result, Err(AutodiffError::Setting { setting: "clip_norm", .. })), "{result:?}");
-        let options = TrainingOptions { clip_value: Some(max_norm), ..TrainingOptions::default() };
+        let options = TrainingOptions::default().clip_value(max_norm);
         let result = training_graph(&network, &options);
         assert!(matches!(result, Err(AutodiffError::Setting { setting: "clip_value", .. })), "{result:?}");
     }
@@ -349,12 +346,10 @@ fn running_statistics_follow_the_batches() {
 #[test]
 fn a_step_updates_what_it_says() {
     let network = network(&[3], &[Layer::linear(2), Layer::Tanh, Layer::linear(2)]);
-    let options = TrainingOptions {
-        optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 },
-        clip_norm: Some(1.0),
-        frozen: BTreeSet::from(["l0.weight".to_owned()]),
-        ..TrainingOptions::default()
-    };
+    let options = TrainingOptions::default()
+        .optimizer(Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 })
+        .clip_norm(1.0)
+        .frozen(["l0.weight"]);
     let graph = training_graph(&network, &options).unwrap();
     let updates: Vec<&str> = graph.updates().iter().map(|update| update.name.as_str()).collect();
     assert_eq!(
@@ -386,7 +381,7 @@ fn a_step_updates_what_it_says() {
 #[test]
 fn clipping_bounds_the_step() {
     let network = network(&[3], &[Layer::linear(2)]);
-    let options = TrainingOptions { clip_norm: Some(0.01), ..TrainingOptions::default() };
+    let options = TrainingOptions::default().clip_norm(0.01);
     let graph = training_graph(&network, &options).unwrap();
     let bindings = training_bindings(&graph, 2);
     let step = outcome(&graph, 2, &bindings);
@@ -404,7 +399,7 @@ fn clipping_bounds_the_step() {
 fn clipping_by_value_limits_each_element() {
     let network = network(&[3], &[Layer::linear(2)]);
     let plain = training_graph(&network, &TrainingOptions::default()).unwrap();
-    let options = TrainingOptions { clip_value: Some(0.05), ..TrainingOptions::default() };
+    let options = TrainingOptions::default().clip_value(0.05);
     let clipped = training_graph(&network, &options).unwrap();
     let bindings = training_bindings(&clipped, 2);
     let [plain, clipped] = [&plain, &clipped].map(|graph| outcome(graph, 2, &bindings));
@@ -446,7 +441,7 @@ fn the_loss_alone_is_that_of_the_step() {
 fn groups_need_parameters_and_settings_in_range() {
     let network = network(&[3], &[Layer::linear(2)]);
     let refused = |group: ParameterGroup| {
-        let options = TrainingOptions { groups: vec![group], ..TrainingOptions::default() };
+        let options = TrainingOptions::default().groups([group]);
         training_graph(&network, &options).unwrap_err()
     };
     assert!(matches!(refused(ParameterGroup::new("l1")), AutodiffError::EmptyGroup { .. }));
@@ -459,18 +454,16 @@ fn groups_need_parameters_and_settings_in_range() {
 
 #[test]
 fn options_are_data() {
-    let options = TrainingOptions {
-        loss: Loss::MeanSquaredError,
-        optimizer: Optimizer::adam_w(),
-        losses: vec![OutputLoss::new("y", Loss::Huber { delta: 0.5 })],
-        groups: vec![ParameterGroup::new("*.bias").weight_decay(0.0), ParameterGroup::new("a").rate(2.0)],
-        average: true,
-        clip_value: Some(0.25),
-        clip_norm: Some(2.0),
-        frozen: BTreeSet::from(["a.weight".to_owned()]),
-        output: None,
-        recompute: Some(4),
-    };
+    let options = TrainingOptions::default()
+        .loss(Loss::MeanSquaredError)
+        .optimizer(Optimizer::adam_w())
+        .losses([OutputLoss::new("y", Loss::Huber { delta: 0.5 })])
+        .groups([ParameterGroup::new("*.bias").weight_decay(0.0), ParameterGroup::new("a").rate(2.0)])
+        .average(true)
+        .clip_value(0.25)
+        .clip_norm(2.0)
+        .frozen(["a.weight"])
+        .recompute(4);
     let text = serde_json::to_string(&options).unwrap();
     assert_eq!(serde_json::from_str::<TrainingOptions>(&text).unwrap(), options);
     assert_eq!(serde_json::from_str::<TrainingOptions>("{}").unwrap(), TrainingOptions::default());

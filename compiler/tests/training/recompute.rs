@@ -37,7 +37,7 @@ fn network(cell: Cell, steps: impl Into<Dim>) -> Graph {
 }
 
 fn recomputed(recompute: Option<usize>) -> TrainingOptions {
-    TrainingOptions { recompute, ..options(Loss::MeanSquaredError, Optimizer::sgd()) }
+    options(Loss::MeanSquaredError, Optimizer::sgd()).recompute(recompute)
 }
 
 /// Segments of every length: those that divide the sequence, and those that leave a rest.

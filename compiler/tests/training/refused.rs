@@ -15,8 +15,7 @@ use super::{freezing, network, rejects};
 fn unsuitable_networks_are_refused() {
     let defaults = TrainingOptions::default();
     let plain = || network(&[3], &[Layer::linear(2)]);
-    let with_output =
-        |output: &str| TrainingOptions { output: Some(output.to_owned()), ..TrainingOptions::default() };
+    let with_output = |output: &str| TrainingOptions::default().output(output);
     rejects(&plain(), &with_output("z"), r#"the network has no output `z`; it has ["y"]"#);
     let nothing = "there is nothing to train: the loss depends on no parameter that is not frozen";
     rejects(&plain(), &freezing(&["l0.weight", "l0.bias"]), nothing);
@@ -27,7 +26,7 @@ fn unsuitable_networks_are_refused() {
         "the cross-entropy needs at least 2 classes, but the output `y` has 1: give the last layer 2 for a choice \
          between two, or use the mean squared error",
     );
-    let negative = TrainingOptions { clip_norm: Some(-1.0), ..TrainingOptions::default() };
+    let negative = TrainingOptions::default().clip_norm(-1.0);
     rejects(&plain(), &negative, "`clip_norm` is -1e0 but must be above 0, and finite and normal as an f32");
 
     let mut several = plain();

@@ -101,8 +101,7 @@ fn training() -> Vec<String> {
         builder.finish()
     };
     let Ok(network) = network() else { return Vec::new() };
-    let step =
-        |optimizer| training_graph(&network, &TrainingOptions { optimizer, ..TrainingOptions::default() });
+    let step = |optimizer| training_graph(&network, &TrainingOptions::default().optimizer(optimizer));
     let steps = [Optimizer::adam(), TrainingOptions::default().optimizer].map(step);
     steps.into_iter().flatten().map(|graph| graph.to_string()).chain([network.to_string()]).collect()
 }

@@ -157,7 +157,7 @@ impl<'c> Trial<'c> {
     /// The [`Failure`].
     pub fn passes(&mut self, options: &PassOptions) -> Result<(), Failure> {
         let mut steps: Vec<(&'static str, Graph)> = Vec::new();
-        let options = PassOptions { verify: true, ..*options };
+        let options = (*options).verify(true);
         optimize(&self.case.graph, self.case.mode, &options, &mut |passed| {
             if passed.before != passed.after {
                 steps.push((passed.name, passed.after.clone()));
@@ -264,7 +264,7 @@ impl<'c> Batch<'c> {
     fn reference(&mut self, case: &'c Case, accuracy: Accuracy) -> Result<&mut Reference<'c>, Failure> {
         match accuracy {
             Accuracy::Strict => Ok(&mut self.strict),
-            Accuracy::Default => {
+            _ => {
                 if self.default.is_none() {
                     let seed = mix(self.seed, 2);
                     let reference =

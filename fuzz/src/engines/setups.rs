@@ -40,12 +40,11 @@ pub fn draw(case: &Case, numbers: &mut Rng) -> Setup {
     }
     if numbers.u8(..4) == 0 {
         let mut switch = || numbers.bool();
-        plan.savings = Savings {
-            fused_pools: switch(),
-            fused_updates: switch(),
-            concat_in_place: switch(),
-            overwritten_operands: switch(),
-        };
+        plan.savings = Savings::default()
+            .fused_pools(switch())
+            .fused_updates(switch())
+            .concat_in_place(switch())
+            .overwritten_operands(switch());
     }
     // Values for exact sums are for products that are exact.
     let exact = matches!(case.values, Values::Sparse | Values::Integers);
@@ -72,20 +71,19 @@ fn passes(numbers: &mut Rng) -> PassOptions {
         0 => PassOptions::NONE,
         1 => {
             let mut switch = || numbers.bool();
-            PassOptions {
-                constant_fold: switch(),
-                cse: switch(),
-                dce: switch(),
-                fold_batch_norm: switch(),
-                pool_first: switch(),
-                fuse: switch(),
-                fuse_norm_grad: switch(),
-                release_relu: switch(),
-                relu_bits: switch(),
-                scans: switch(),
-                fuse_elementwise: switch(),
-                verify: true,
-            }
+            PassOptions::default()
+                .constant_fold(switch())
+                .cse(switch())
+                .dce(switch())
+                .fold_batch_norm(switch())
+                .pool_first(switch())
+                .fuse(switch())
+                .fuse_norm_grad(switch())
+                .release_relu(switch())
+                .relu_bits(switch())
+                .scans(switch())
+                .fuse_elementwise(switch())
+                .verify(true)
         }
         _ => PassOptions::default(),
     }
@@ -102,18 +100,16 @@ fn costs(numbers: &mut Rng) -> Costs {
     };
     let usual = Costs::default();
     let width = PerWidth { bits_128: any(8), bits_256: any(8), bits_512: any(8) };
-    let mut costs = Costs {
-        multiply_add: width,
-        latency: any(usual.latency),
-        load: any(usual.load),
-        broadcast: any(usual.broadcast),
-        vector: any(usual.vector),
-        l2_hit_line: any(usual.l2_hit_line),
-        l2_miss_line: any(usual.l2_miss_line),
-        transform: any(usual.transform),
-        gradient_transform: any(usual.gradient_transform),
-        ..usual
-    };
+    let mut costs = usual
+        .multiply_add(width)
+        .latency(any(usual.latency))
+        .load(any(usual.load))
+        .broadcast(any(usual.broadcast))
+        .vector(any(usual.vector))
+        .l2_hit_line(any(usual.l2_hit_line))
+        .l2_miss_line(any(usual.l2_miss_line))
+        .transform(any(usual.transform))
+        .gradient_transform(any(usual.gradient_transform));
     costs.first_cache = pick(numbers, &[usual.first_cache, 0, 1, 256, 4096, 1 << 30]);
     costs.second_cache = pick(numbers, &[usual.second_cache, 0, 64, 4096, 65_536, 1 << 40]);
     costs

@@ -72,18 +72,17 @@ fn training(numbers: &mut Rng, graph: &Graph) -> TrainingOptions {
             graph.parameters().filter(|_| numbers.u8(..3) == 0).map(|(_, parameter)| parameter.name.clone()),
         );
     }
-    TrainingOptions {
-        loss: loss(numbers),
-        losses: Vec::new(),
-        optimizer,
-        groups,
-        average: numbers.u8(..5) == 0,
-        clip_value: pick(numbers, &[None, None, None, Some(0.05)]),
-        clip_norm: pick(numbers, &[None, None, Some(0.1), Some(1e6)]),
-        frozen,
-        output: Some("y".to_owned()),
-        recompute: None,
-    }
+    TrainingOptions::default()
+        .loss(loss(numbers))
+        .losses(Vec::new())
+        .optimizer(optimizer)
+        .groups(groups)
+        .average(numbers.u8(..5) == 0)
+        .clip_value(pick(numbers, &[None, None, None, Some(0.05)]))
+        .clip_norm(pick(numbers, &[None, None, Some(0.1), Some(1e6)]))
+        .frozen(frozen)
+        .output("y")
+        .recompute(None)
 }
 
 fn loss(numbers: &mut Rng) -> Loss {

@@ -10,12 +10,12 @@ use windlass_compiler::error::GraphError;
 #[derive(Debug, Error)]
 pub enum Error {
     /// A file or folder that cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {reason}", path.display())]
     Read {
         /// The path.
         path: PathBuf,
         /// The reason.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A folder without output of `draw.py`.
     #[error("no part-*.jsonl in {}: write some with `python draw.py --out {}`", path.display(), path.display())]
@@ -24,22 +24,22 @@ pub enum Error {
         path: PathBuf,
     },
     /// A line that does not describe a network.
-    #[error("{}, line {line}: {source}", path.display())]
+    #[error("{}, line {line}: {reason}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
         /// The error.
-        source: serde_json::Error,
+        reason: serde_json::Error,
     },
     /// An invalid file of tensors.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Tensors {
         /// The file.
         path: PathBuf,
         /// The error.
-        source: safetensors::SafeTensorError,
+        reason: safetensors::SafeTensorError,
     },
     /// A tensor that is missing or does not fit its network.
     #[error("`{tensor}` in {}: {problem}", path.display())]
@@ -62,20 +62,20 @@ pub enum Error {
         problem: String,
     },
     /// A stack that is not a graph.
-    #[error("network `{network}`: {source}")]
+    #[error("network `{network}`: {reason}")]
     Graph {
         /// The network.
         network: String,
         /// The error.
-        source: Box<GraphError>,
+        reason: Box<GraphError>,
     },
     /// A network that cannot be trained as described.
-    #[error("network `{network}`: {source}")]
+    #[error("network `{network}`: {reason}")]
     Training {
         /// The network.
         network: String,
         /// The error.
-        source: Box<AutodiffError>,
+        reason: Box<AutodiffError>,
     },
     /// An unknown name for `--only`.
     #[error("no network `{name}` in {}", path.display())]

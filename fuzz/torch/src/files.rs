@@ -34,7 +34,7 @@ pub struct Confirmed {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+    fs::read(path).map_err(|reason| Error::Read { path: path.to_owned(), reason })
 }
 
 fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Error> {
@@ -42,10 +42,10 @@ fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Error> {
     let lines = bytes.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
     lines
         .map(|(line, bytes)| {
-            serde_json::from_slice(bytes).map_err(|source| Error::Line {
+            serde_json::from_slice(bytes).map_err(|reason| Error::Line {
                 path: path.to_owned(),
                 line: line + 1,
-                source,
+                reason,
             })
         })
         .collect()
@@ -56,7 +56,7 @@ fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Error> {
 /// # Errors
 /// [`Error::Read`], and [`Error::NoParts`] for a folder without any.
 pub fn parts(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let refused = |source| Error::Read { path: folder.to_owned(), source };
+    let refused = |reason| Error::Read { path: folder.to_owned(), reason };
     let mut parts = Vec::new();
     for entry in fs::read_dir(folder).map_err(refused)? {
         let path = entry.map_err(refused)?.path();
@@ -107,7 +107,7 @@ impl Tensors {
 
     fn all(&self) -> Result<SafeTensors<'_>, Error> {
         SafeTensors::deserialize(&self.bytes)
-            .map_err(|source| Error::Tensors { path: self.path.clone(), source })
+            .map_err(|reason| Error::Tensors { path: self.path.clone(), reason })
     }
 
     fn refuse(&self, tensor: &str, problem: String) -> Error {

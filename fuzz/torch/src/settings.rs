@@ -43,9 +43,9 @@ fn one_of<T: Copy>(random: &mut fastrand::Rng, from: &[T]) -> T {
 
 /// Passes: mostly all, otherwise none, or all but one.
 fn passes(random: &mut fastrand::Rng) -> PassOptions {
-    let all = PassOptions { verify: true, ..PassOptions::default() };
+    let all = PassOptions::default().verify(true);
     match random.u8(..4) {
-        0 => PassOptions { verify: true, ..PassOptions::NONE },
+        0 => PassOptions::NONE.verify(true),
         1 => without_one(&all, random).unwrap_or(all),
         _ => all,
     }
@@ -69,29 +69,25 @@ fn costs(random: &mut fastrand::Rng) -> Costs {
         bits_256: some(usual.multiply_add.bits_256),
         bits_512: some(usual.multiply_add.bits_512),
     };
-    let costs = Costs {
-        multiply_add,
-        latency: some(usual.latency),
-        load: some(usual.load),
-        broadcast: some(usual.broadcast),
-        vector: some(usual.vector),
-        l2_hit_line: some(usual.l2_hit_line),
-        l2_miss_line: some(usual.l2_miss_line),
-        transform: some(usual.transform),
-        gradient_transform: some(usual.gradient_transform),
-        ..usual
-    };
-    Costs {
-        first_cache: one_of(random, &[1 << 10, 4 << 10, usual.first_cache]),
-        second_cache: one_of(random, &[4 << 10, 64 << 10, usual.second_cache]),
-        ..costs
-    }
+    let costs = usual
+        .multiply_add(multiply_add)
+        .latency(some(usual.latency))
+        .load(some(usual.load))
+        .broadcast(some(usual.broadcast))
+        .vector(some(usual.vector))
+        .l2_hit_line(some(usual.l2_hit_line))
+        .l2_miss_line(some(usual.l2_miss_line))
+        .transform(some(usual.transform))
+        .gradient_transform(some(usual.gradient_transform));
+    costs
+        .first_cache(one_of(random, &[1 << 10, 4 << 10, usual.first_cache]))
+        .second_cache(one_of(random, &[4 << 10, 64 << 10, usual.second_cache]))
 }
 
 impl Set {
     /// The options of a set, with the rest drawn at random.
     pub fn options(&self, random: &mut fastrand::Rng) -> CompileOptions {
-        let mut options = CompileOptions { passes: passes(random), ..CompileOptions::default() };
+        let mut options = CompileOptions::default().passes(passes(random));
         let plan = &mut options.plan;
         plan.vector_bits = Some(self.bits);
         plan.features = self.features;

@@ -146,7 +146,7 @@ impl Network {
     /// [`Error::Described`] for operands that do not exist or are too many, [`Error::Graph`] for layers that do not fit.
     pub fn graph(&self) -> Result<Graph, Error> {
         let at_graph =
-            |source: GraphError| Error::Graph { network: self.name.clone(), source: Box::new(source) };
+            |reason: GraphError| Error::Graph { network: self.name.clone(), reason: Box::new(reason) };
         let mut builder = Builder::new(&self.name);
         let mut values = vec![builder.input("x", &self.input).map_err(at_graph)?];
         for layer in &self.layers {
@@ -189,7 +189,7 @@ impl Network {
             .as_ref()
             .map(step)
             .transpose()
-            .map_err(|source| Error::Training { network: self.name.clone(), source: Box::new(source) })
+            .map_err(|reason| Error::Training { network: self.name.clone(), reason: Box::new(reason) })
     }
 
     /// The maximum deviation of a result by sampled rounding.

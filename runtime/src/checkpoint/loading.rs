@@ -18,7 +18,7 @@ use crate::error::TensorMismatch;
 /// [`LoadOptions::rename`] maps these names to labels:
 ///
 /// ```
-/// use windlass_runtime::LoadOptions;
+/// use windlass::LoadOptions;
 ///
 /// let options = LoadOptions::new()
 ///     .rename("features.0", "c1") // features.0.weight → c1.weight, features.0.bias → c1.bias
@@ -31,6 +31,7 @@ use crate::error::TensorMismatch;
 /// assert_eq!(options.renamed("features.01.weight"), "features.01.weight");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LoadOptions {
     renames: Vec<(String, String)>,
     rename_with: Option<Renaming>,
@@ -79,7 +80,7 @@ impl LoadOptions {
     /// Renames every tensor of the file by a function, before all other renames.
     ///
     /// ```
-    /// use windlass_runtime::LoadOptions;
+    /// use windlass::LoadOptions;
     /// let options = LoadOptions::new().rename_with(|name| name.replace("gamma", "weight"));
     /// assert_eq!(options.renamed("n1.gamma"), "n1.weight");
     /// ```

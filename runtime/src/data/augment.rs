@@ -19,6 +19,7 @@ use crate::random::{Purpose, stream};
 /// A random change to an image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Transform {
     /// Mirrors the image horizontally.
     HorizontalFlip {
@@ -120,14 +121,14 @@ fn words([least, most]: [f64; 2]) -> String {
 /// A sequence of transforms.
 ///
 /// ```
-/// use windlass_runtime::data::{Augmentation, Transform};
+/// use windlass::data::{Augmentation, Transform};
 /// let augmentation = Augmentation::new(vec![
 ///     Transform::HorizontalFlip { probability: 1.0 },
 /// ])?;
 /// let mut image = [1, 2, 3, 4, 5, 6];
 /// augmentation.apply(&mut image, [1, 2, 3], 42, 0, 0);
 /// assert_eq!(image, [3, 2, 1, 6, 5, 4]);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Transform>", into = "Vec<Transform>")]

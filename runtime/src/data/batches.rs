@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use super::{Batch, DataLoader};
 use crate::error::Error;
 use crate::network::DynamicInputs;
 use crate::trainer::Target;
@@ -27,7 +26,7 @@ impl<'a> Minibatch<'a> {
 /// The batches of a data set, epoch by epoch: what [`Trainer::fit`](crate::Trainer::fit) and
 /// [`Model::evaluate`](crate::Model::evaluate) read.
 ///
-/// [`DataLoader`] has those of images, [`TensorLoader`](super::TensorLoader) those of arrays, and [`from_fn`] those of an
+/// `DataLoader` has those of images, `TensorLoader` those of arrays, and [`from_fn`] those of an
 /// iterator. `()` has none: `trainer.fit(&train, &(), options)` trains without validation.
 pub trait Batches {
     /// The number of batches of an epoch.
@@ -67,37 +66,10 @@ impl Batches for () {
     }
 }
 
-impl Batches for DataLoader<'_> {
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn visit(
-        &self,
-        epoch: u64,
-        visit: &mut dyn FnMut(Minibatch<'_>) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
-        let mut batches = self.epoch(epoch);
-        let mut batch = Batch::default();
-        while batches.next_into(&mut batch) {
-            if visit(batch.as_minibatch()).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What holds the inputs and the target of a batch: a [`Batch`] of images, or a pair of arrays.
+/// What holds the inputs and the target of a batch: a `Batch` of images, or a pair of arrays.
 pub trait AsMinibatch {
     /// The inputs and the target.
     fn as_minibatch(&self) -> Minibatch<'_>;
-}
-
-impl AsMinibatch for Batch {
-    fn as_minibatch(&self) -> Minibatch<'_> {
-        Minibatch::new(self, self.labels())
-    }
 }
 
 impl<X, Y> AsMinibatch for (X, Y)
@@ -122,7 +94,7 @@ pub struct FromFn<F> {
 ///
 /// ```
 /// use ndarray::Array2;
-/// use windlass_runtime::data::{Batches, from_fn};
+/// use windlass::data::{Batches, from_fn};
 ///
 /// // Random points, and whether the first coordinate is the larger one.
 /// let batches = from_fn(10, |epoch| {

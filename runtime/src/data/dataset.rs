@@ -8,13 +8,13 @@ use crate::random::{Purpose, stream};
 /// Labelled images of one shape.
 ///
 /// ```
-/// use windlass_runtime::data::ImageDataset;
+/// use windlass::data::ImageDataset;
 /// let pixels = vec![0, 1, 2, 3, 4, 5, 6, 7];
 /// let names = vec!["dark".to_owned(), "light".to_owned()];
 /// let dataset = ImageDataset::new(pixels, vec![0, 1], [1, 2, 2], names)?;
 /// let example = dataset.get(1).unwrap();
 /// assert_eq!((example.pixels, example.label), (&[4, 5, 6, 7][..], 1));
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageDataset {

@@ -37,10 +37,10 @@ impl Idx {
     /// Like [`Idx::read`], from the content of a file.
     ///
     /// ```
-    /// use windlass_runtime::data::idx::Idx;
+    /// use windlass::data::idx::Idx;
     /// let labels = Idx::from_bytes(&[0, 0, 8, 1, 0, 0, 0, 2, 7, 9], 1)?;
     /// assert_eq!((labels.sizes, labels.data), (vec![2], vec![7, 9]));
-    /// # Ok::<(), windlass_runtime::Error>(())
+    /// # Ok::<(), windlass::Error>(())
     /// ```
     ///
     /// # Errors

@@ -1,21 +1,22 @@
 //! Normalised batches of a data set, in a different order in each epoch.
 
-use ndarray::ArrayView4;
-use rand::seq::SliceRandom;
+use std::ops::ControlFlow;
 
-use super::tensors::check_batches;
-use super::{Augmentation, ImageDataset, Normalization};
-use crate::error::{DataSetProblem, Error};
+use ndarray::ArrayView4;
+use windlass_compiler::setters;
+
+use super::{AsMinibatch, Augmentation, Batches, ImageDataset, Minibatch, Normalization, ahead, sampling};
+use crate::error::Error;
 use crate::network::{Feed, Input};
-use crate::random::{Purpose, stream};
 
 /// How a data set is divided into batches.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LoaderOptions {
-    /// Examples per batch, at least 1.
+    /// Examples per batch, at least 1; 32 by default.
     pub batch_size: usize,
-    /// How pixels are converted to floats.
-    pub normalization: Normalization,
+    /// How pixels are converted to floats. By default, they are scaled to 0..=1.
+    pub normalization: Option<Normalization>,
     /// Whether each epoch has its own random order; otherwise the order of the data set is used.
     pub shuffle: bool,
     /// Determines order and augmentation, together with the epoch number.
@@ -25,19 +26,53 @@ pub struct LoaderOptions {
     pub drop_last: bool,
     /// Random changes to images.
     pub augmentation: Augmentation,
+    /// How likely each example is, relative to the others: an epoch then draws as many examples as there are, with
+    /// replacement, in random order. [`ImageDataset::balanced_weights`] are those with which all classes are equally likely.
+    pub weights: Option<Vec<f64>>,
 }
 
-impl LoaderOptions {
-    /// Every example once, in the order of the data set and unchanged: for evaluation.
-    pub fn in_order(batch_size: usize, normalization: Normalization) -> Self {
+impl Default for LoaderOptions {
+    /// Batches of 32 examples in the order of the data set, unchanged but scaled to 0..=1.
+    fn default() -> Self {
         LoaderOptions {
-            batch_size,
-            normalization,
+            batch_size: 32,
+            normalization: None,
             shuffle: false,
             seed: 0,
             drop_last: false,
             augmentation: Augmentation::NONE,
+            weights: None,
         }
+    }
+}
+
+impl LoaderOptions {
+    setters! {
+        batch_size: usize;
+        normalization: impl Into<Option<Normalization>> = normalization.into();
+        shuffle: bool;
+        seed: u64;
+        drop_last: bool;
+        augmentation: Augmentation;
+        weights: impl Into<Vec<f64>> = Some(weights.into());
+    }
+
+    /// The number of batches of an epoch.
+    pub(super) fn batches(&self, examples: usize) -> usize {
+        match self.drop_last {
+            true => examples / self.batch_size,
+            false => examples.div_ceil(self.batch_size),
+        }
+    }
+
+    /// The examples of an epoch in order.
+    pub(super) fn order(&self, examples: usize, epoch: u64) -> Vec<usize> {
+        sampling::order(examples, self.shuffle, self.weights.as_deref(), self.seed, epoch)
+    }
+
+    /// Every example once, in the order of the data set and unchanged: for evaluation.
+    pub fn in_order(batch_size: usize, normalization: Normalization) -> Self {
+        LoaderOptions { batch_size, normalization: Some(normalization), ..LoaderOptions::default() }
     }
 
     /// Every example once, unchanged, in a random order for each epoch: for training.
@@ -49,7 +84,7 @@ impl LoaderOptions {
 /// Divides a data set into batches, epoch by epoch.
 ///
 /// ```
-/// use windlass_runtime::data::{DataLoader, ImageDataset, LoaderOptions, Normalization};
+/// use windlass::data::{DataLoader, ImageDataset, LoaderOptions, Normalization};
 /// let pixels = vec![0, 51, 102, 153, 204, 255];
 /// let dataset = ImageDataset::new(pixels, vec![0, 1, 0], [1, 1, 2], vec!["a".to_owned(), "b".to_owned()])?;
 /// let loader = DataLoader::new(&dataset, LoaderOptions::in_order(2, Normalization::unit(1)?))?;
@@ -57,12 +92,14 @@ impl LoaderOptions {
 /// assert_eq!(batches.len(), 2);
 /// assert_eq!(batches[1].pixels(), [0.8, 1.0]);
 /// assert_eq!(batches[1].labels(), [0]);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct DataLoader<'a> {
     dataset: &'a ImageDataset,
     options: LoaderOptions,
+    /// That of the options, or the default.
+    normalization: Normalization,
 }
 
 /// The batches of one pass over a data set. As an iterator, it allocates memory for each batch; [`Epoch::next_into`]
@@ -88,6 +125,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Black images with labels, to be written.
+    pub(super) fn zeros(image_shape: [usize; 3], labels: Vec<i32>) -> Self {
+        let pixels = vec![0.0; labels.len() * image_shape.iter().product::<usize>()];
+        Batch { pixels, labels, image_shape }
+    }
+
     /// The number of examples.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -143,23 +186,14 @@ impl<'a> DataLoader<'a> {
     /// augmentation that does not fit the images; [`Error::DataSet`] for a normalisation with another number of
     /// channels.
     pub fn new(dataset: &'a ImageDataset, options: LoaderOptions) -> Result<Self, Error> {
-        check_batches(options.batch_size, options.drop_last, dataset.len())?;
-        options.augmentation.check(dataset.image_shape())?;
-        let (channels, normalized) = (dataset.image_shape()[0], options.normalization.channels());
-        if channels != normalized {
-            return Err(DataSetProblem::ChannelsDiffer { channels, normalized }.in_memory());
-        }
-        Ok(DataLoader { dataset, options })
+        let normalization = ahead::check(&options, dataset.len(), dataset.image_shape())?;
+        Ok(DataLoader { dataset, options, normalization })
     }
 
     /// The number of batches per epoch, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a loader has a batch at least")]
     pub fn len(&self) -> usize {
-        if self.options.drop_last {
-            self.dataset.len() / self.options.batch_size
-        } else {
-            self.dataset.len().div_ceil(self.options.batch_size)
-        }
+        self.options.batches(self.dataset.len())
     }
 
     /// The data set.
@@ -175,10 +209,7 @@ impl<'a> DataLoader<'a> {
     /// The batches of an epoch, counted from 0. The same number always gives the same batches, so that training can
     /// resume at any epoch.
     pub fn epoch(&self, number: u64) -> Epoch<'_> {
-        let mut order: Vec<usize> = (0..self.dataset.len()).collect();
-        if self.options.shuffle {
-            order.shuffle(&mut stream(self.options.seed, Purpose::Shuffle, number, 0));
-        }
+        let mut order = self.options.order(self.dataset.len(), number);
         if self.options.drop_last {
             order.truncate(self.len() * self.options.batch_size);
         }
@@ -186,10 +217,37 @@ impl<'a> DataLoader<'a> {
     }
 }
 
+impl Batches for DataLoader<'_> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn visit(
+        &self,
+        epoch: u64,
+        visit: &mut dyn FnMut(Minibatch<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let mut batches = self.epoch(epoch);
+        let mut batch = Batch::default();
+        while batches.next_into(&mut batch) {
+            if visit(batch.as_minibatch()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsMinibatch for Batch {
+    fn as_minibatch(&self) -> Minibatch<'_> {
+        Minibatch::new(self, self.labels())
+    }
+}
+
 impl Epoch<'_> {
     /// Fills `batch` with the next batch, reusing its memory. Returns whether there was one.
     pub fn next_into(&mut self, batch: &mut Batch) -> bool {
-        let DataLoader { dataset, options } = self.loader;
+        let DataLoader { dataset, options, normalization } = self.loader;
         let Some(indices) = self.order.chunks(options.batch_size).nth(self.given) else {
             return false;
         };
@@ -202,12 +260,12 @@ impl Epoch<'_> {
         for (floats, &index) in batch.pixels.chunks_exact_mut(length).zip(indices) {
             let image = &dataset.pixels()[index * length..(index + 1) * length];
             if options.augmentation.is_none() {
-                options.normalization.apply(image, floats);
+                normalization.apply(image, floats);
             } else {
                 self.scratch.clear();
                 self.scratch.extend_from_slice(image);
                 options.augmentation.apply(&mut self.scratch, shape, options.seed, self.number, index);
-                options.normalization.apply(&self.scratch, floats);
+                normalization.apply(&self.scratch, floats);
             }
         }
         true
@@ -263,7 +321,7 @@ mod tests {
         let message = |options| DataLoader::new(&dataset, options).unwrap_err().to_string();
         assert_eq!(message(LoaderOptions::in_order(0, unit())), "`batch_size` is 0 but must be at least 1");
         assert_eq!(
-            message(LoaderOptions { drop_last: true, ..LoaderOptions::in_order(6, unit()) }),
+            message(LoaderOptions::in_order(6, unit()).drop_last(true)),
             "`batch_size` is 6 but must be at most 5, the number of examples, so that `drop_last` leaves a batch"
         );
         assert_eq!(
@@ -272,8 +330,7 @@ mod tests {
         );
         let augmentation = Augmentation::new(vec![Transform::Crop { padding: 2 }]).unwrap();
         assert!(
-            message(LoaderOptions { augmentation, ..LoaderOptions::in_order(2, unit()) })
-                .contains("crop.padding")
+            message(LoaderOptions::in_order(2, unit()).augmentation(augmentation)).contains("crop.padding")
         );
     }
 
@@ -331,7 +388,7 @@ mod tests {
         let transforms = vec![Transform::Crop { padding: 2 }, Transform::Brightness { strength: 0.9 }];
         let pixels = |batch_size, epoch| -> Vec<f32> {
             let augmentation = Augmentation::new(transforms.clone()).unwrap();
-            let options = LoaderOptions { augmentation, ..LoaderOptions::in_order(batch_size, unit()) };
+            let options = LoaderOptions::in_order(batch_size, unit()).augmentation(augmentation);
             let loader = DataLoader::new(&dataset, options).unwrap();
             loader.epoch(epoch).flat_map(|batch| batch.pixels().to_vec()).collect()
         };
@@ -349,7 +406,7 @@ mod tests {
             seed: u64,
         ) {
             let dataset = numbered(count);
-            let options = LoaderOptions { shuffle, drop_last, seed, ..LoaderOptions::in_order(batch_size, unit()) };
+            let options = LoaderOptions::in_order(batch_size, unit()).shuffle(shuffle).drop_last(drop_last).seed(seed);
             let Ok(loader) = DataLoader::new(&dataset, options) else {
                 prop_assert!(drop_last && batch_size > count);
                 return Ok(());

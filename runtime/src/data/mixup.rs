@@ -16,10 +16,8 @@ use crate::random::{Purpose, stream};
 /// network that ends with `log_softmax`. Its gradients are those of the cross-entropy with these probabilities.
 ///
 /// ```
-/// use windlass_compiler::autodiff::Loss;
-/// use windlass_compiler::graph::{Builder, Layer};
-/// use windlass_runtime::data::{DataLoader, ImageDataset, LoaderOptions, Mixup, Normalization};
-/// use windlass_runtime::{Dynamic, Trainer, TrainerOptions};
+/// use windlass::{Builder, Dynamic, Layer, Loss, Trainer, TrainerOptions};
+/// use windlass::data::{DataLoader, ImageDataset, LoaderOptions, Mixup, Normalization};
 ///
 /// let pixels = vec![0, 51, 102, 153, 204, 255];
 /// let dataset = ImageDataset::new(pixels, vec![0, 1, 0], [1, 1, 2], vec!["a".to_owned(), "b".to_owned()])?;
@@ -31,7 +29,7 @@ use crate::random::{Purpose, stream};
 /// let x = builder.layer("f1", &Layer::linear(2), x)?;
 /// let x = builder.layer("", &Layer::LogSoftmax, x)?;
 /// builder.output("class", x)?;
-/// let options = TrainerOptions { loss: Loss::KlDivergence, ..TrainerOptions::default() };
+/// let options = TrainerOptions::default().loss(Loss::KlDivergence);
 /// let mut trainer = Trainer::new(Dynamic::new(builder.finish()?)?.model(0)?, options)?;
 ///
 /// let mixup = Mixup::new(0.2, 42)?;

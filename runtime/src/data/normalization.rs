@@ -9,12 +9,12 @@ use crate::error::{DataSetProblem, Error};
 /// Mean and standard deviation of each channel, for pixels scaled to 0..=1.
 ///
 /// ```
-/// use windlass_runtime::data::Normalization;
+/// use windlass::data::Normalization;
 /// let normalization = Normalization::new(&[0.5], &[0.25])?;
 /// let mut floats = [0.0; 3];
 /// normalization.apply(&[0, 51, 255], &mut floats);
 /// assert_eq!(floats, [-2.0, -1.2, 2.0]);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Moments", into = "Moments")]
@@ -75,6 +75,15 @@ impl Normalization {
             deviation.push((variance.sqrt() / 255.0) as f32);
         }
         Self::new(&mean, &deviation)
+    }
+
+    /// Checks that it is for images with this number of channels.
+    pub(crate) fn check_channels(&self, channels: usize) -> Result<(), Error> {
+        let normalized = self.channels();
+        if channels != normalized {
+            return Err(DataSetProblem::ChannelsDiffer { channels, normalized }.in_memory());
+        }
+        Ok(())
     }
 
     /// The number of channels.

@@ -6,9 +6,11 @@ use std::ops::ControlFlow;
 
 use ndarray::Dimension;
 use rand::seq::SliceRandom;
+use windlass_compiler::setters;
 
 pub use self::column::Column;
 use super::batches::{Batches, Minibatch};
+use super::sampling;
 use crate::error::{DataSetProblem, Error};
 use crate::network::DynamicInputs;
 use crate::random::{Purpose, stream};
@@ -20,7 +22,7 @@ type Columns = Vec<(Option<String>, Column)>;
 ///
 /// ```
 /// use ndarray::Array2;
-/// use windlass_runtime::data::TensorDataset;
+/// use windlass::data::TensorDataset;
 ///
 /// let points = Array2::from_shape_fn((100, 2), |(row, column)| (row * 2 + column) as f32 * 0.618 % 1.0);
 /// let labels: Vec<i32> = points.rows().into_iter().map(|point| i32::from(point[0] > point[1])).collect();
@@ -28,7 +30,7 @@ type Columns = Vec<(Option<String>, Column)>;
 /// assert_eq!((train.len(), test.len()), (80, 20));
 /// let batches = train.shuffled(32, 7)?; // for `Trainer::fit`
 /// assert_eq!(batches.len(), 3);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorDataset {
@@ -51,13 +53,13 @@ impl TensorDataset {
     ///
     /// ```
     /// use ndarray::Array2;
-    /// use windlass_runtime::data::{Column, TensorDataset};
+    /// use windlass::data::{Column, TensorDataset};
     ///
     /// let (left, right) = (Array2::<f32>::zeros((10, 3)), Array2::<i32>::zeros((10, 5)));
     /// let inputs = [("left", Column::from(left)), ("right", Column::from(right))];
     /// let data = TensorDataset::named(inputs, [("class", Column::from(vec![0; 10]))])?;
     /// assert_eq!(data.len(), 10);
-    /// # Ok::<(), windlass_runtime::Error>(())
+    /// # Ok::<(), windlass::Error>(())
     /// ```
     ///
     /// # Errors
@@ -171,6 +173,11 @@ impl TensorDataset {
         TensorLoader::new(self, BatchOptions::shuffled(batch_size, seed))
     }
 
+    /// The indices of the first target, if it has any.
+    pub(super) fn target_labels(&self) -> Option<&[i32]> {
+        self.targets.first().and_then(|(_, column)| column.indices())
+    }
+
     /// A data set without examples, like this one: memory for batches.
     fn empty(&self) -> Self {
         let empty =
@@ -208,9 +215,10 @@ impl TensorDataset {
 }
 
 /// How a [`TensorDataset`] is divided into batches.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct BatchOptions {
-    /// Examples per batch, at least 1.
+    /// Examples per batch, at least 1; 32 by default.
     pub batch_size: usize,
     /// Whether each epoch has its own random order; otherwise the order of the data set is used.
     pub shuffle: bool,
@@ -219,12 +227,30 @@ pub struct BatchOptions {
     /// Whether to leave out a last batch with fewer examples. Batch normalisation cannot be trained on a single
     /// example.
     pub drop_last: bool,
+    /// How likely each example is, relative to the others: an epoch then draws as many examples as there are, with
+    /// replacement, in random order. [`TensorDataset::balanced_weights`] are those with which all classes are equally likely.
+    pub weights: Option<Vec<f64>>,
+}
+
+impl Default for BatchOptions {
+    /// Batches of 32 examples in the order of the data set.
+    fn default() -> Self {
+        BatchOptions::in_order(32)
+    }
 }
 
 impl BatchOptions {
+    setters! {
+        batch_size: usize;
+        shuffle: bool;
+        seed: u64;
+        drop_last: bool;
+        weights: impl Into<Vec<f64>> = Some(weights.into());
+    }
+
     /// Every example once, in the order of the data set: for evaluation.
     pub fn in_order(batch_size: usize) -> Self {
-        BatchOptions { batch_size, shuffle: false, seed: 0, drop_last: false }
+        BatchOptions { batch_size, shuffle: false, seed: 0, drop_last: false, weights: None }
     }
 
     /// Every example once, in a random order for each epoch: for training.
@@ -244,9 +270,11 @@ impl<'a> TensorLoader<'a> {
     /// A loader of a data set.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a batch size of 0, or one larger than the data set if the last batch is left out.
+    /// [`Error::Setting`] for a batch size of 0, one larger than the data set if the last batch is left out, or weights that
+    /// do not fit.
     pub fn new(dataset: &'a TensorDataset, options: BatchOptions) -> Result<Self, Error> {
         check_batches(options.batch_size, options.drop_last, dataset.examples)?;
+        sampling::check_weights(options.weights.as_deref(), dataset.examples)?;
         Ok(TensorLoader { dataset, options })
     }
 
@@ -281,10 +309,8 @@ impl Batches for TensorLoader<'_> {
         epoch: u64,
         visit: &mut dyn FnMut(Minibatch<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        let mut order: Vec<usize> = (0..self.dataset.examples).collect();
-        if self.options.shuffle {
-            order.shuffle(&mut stream(self.options.seed, Purpose::Shuffle, epoch, 0));
-        }
+        let BatchOptions { shuffle, seed, weights, .. } = &self.options;
+        let order = sampling::order(self.dataset.examples, *shuffle, weights.as_deref(), *seed, epoch);
         let mut batch = self.dataset.empty();
         for indices in order.chunks(self.options.batch_size).take(self.len()) {
             batch.take(self.dataset, indices);
@@ -350,7 +376,7 @@ mod tests {
         all.sort_unstable();
         assert_eq!(all, (0..10).collect::<Vec<i32>>());
         assert_eq!(labels(&data.in_order(4).unwrap(), 5), [vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9]]);
-        let options = BatchOptions { drop_last: true, ..BatchOptions::in_order(4) };
+        let options = BatchOptions::in_order(4).drop_last(true);
         assert_eq!(labels(&TensorLoader::new(&data, options).unwrap(), 0).len(), 2);
     }
 

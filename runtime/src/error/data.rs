@@ -1,5 +1,6 @@
 //! Errors in a data set.
 
+#[cfg(feature = "data")]
 use super::Error;
 
 /// An inconsistency in a data set.
@@ -100,6 +101,7 @@ pub enum DataSetProblem {
 
 impl DataSetProblem {
     /// The error for a data set in memory.
+    #[cfg(feature = "data")]
     pub(crate) fn in_memory(self) -> Error {
         Error::DataSet { name: "the data set".to_owned(), problem: self }
     }

@@ -5,6 +5,7 @@ use windlass_compiler::shape::DType;
 
 /// The memory that a slot of a program is bound to in one run.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Binding<'a> {
     /// Read-only floats.
     Floats(&'a [f32]),

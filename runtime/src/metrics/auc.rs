@@ -5,7 +5,7 @@
 /// logits or probabilities. It keeps all scores until it is computed.
 ///
 /// ```
-/// use windlass_runtime::metrics::RocAuc;
+/// use windlass::metrics::RocAuc;
 /// let mut auc = RocAuc::default();
 /// for (score, is_positive) in [(0.1, false), (0.4, false), (0.35, true), (0.8, true)] {
 ///     auc.record(score, is_positive);

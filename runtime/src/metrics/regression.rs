@@ -5,13 +5,13 @@ use crate::error::Error;
 /// Mean squared error, mean absolute error and the coefficient of determination R², over all predicted numbers.
 ///
 /// ```
-/// use windlass_runtime::metrics::RegressionErrors;
+/// use windlass::metrics::RegressionErrors;
 /// let mut errors = RegressionErrors::default();
 /// errors.record(&[2.5, 0.0, 2.0, 8.0], &[3.0, -0.5, 2.0, 7.0])?;
 /// assert_eq!(errors.mean_squared(), Some(0.375));
 /// assert_eq!(errors.mean_absolute(), Some(0.5));
 /// assert!((errors.r_squared().unwrap() - 0.948608).abs() < 1e-6);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RegressionErrors {

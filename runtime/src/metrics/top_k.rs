@@ -7,11 +7,11 @@ use crate::error::Error;
 /// as in [`argmax`](super::argmax). An example with a NaN score counts as wrong.
 ///
 /// ```
-/// use windlass_runtime::metrics::TopK;
+/// use windlass::metrics::TopK;
 /// let mut top = TopK::new(2, 3)?;
 /// top.record(&[0.1, 0.7, 0.2, 0.5, 0.4, 0.1], &[2, 2])?;
 /// assert_eq!(top.value(), Some(0.5));
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopK {

@@ -13,8 +13,7 @@ use crate::error::Error;
 /// Generic functions over it accept both:
 ///
 /// ```
-/// use windlass_runtime::network::AnyNetwork;
-/// use windlass_runtime::{Error, Model, Options};
+/// use windlass::{AnyNetwork, Error, Model, Options};
 ///
 /// /// A model that computes on the thread that calls it.
 /// fn serial<N: AnyNetwork>(network: N, seed: u64) -> Result<Model<N>, Error> {

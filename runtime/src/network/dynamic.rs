@@ -27,8 +27,7 @@ use crate::options::Options;
 /// [`Predictor::load_of`](crate::Predictor::load_of) and [`Trainer::resume_of`](crate::Trainer::resume_of).
 ///
 /// ```
-/// use windlass_compiler::graph::{Builder, Layer};
-/// use windlass_runtime::Dynamic;
+/// use windlass::{Builder, Dynamic, Layer};
 ///
 /// let mut builder = Builder::new("Points");
 /// let mut x = builder.input("point", &[2])?;
@@ -41,14 +40,13 @@ use crate::options::Options;
 /// let model = network.model(42)?; // initial values drawn from this seed
 /// let scores = model.forward(&[0.5, 0.25, 1.0, 0.0])?.single()?; // two points
 /// assert_eq!(scores.shape(), [2, 3]);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 ///
 /// Several inputs are given by name, in any order, and outputs are found by name:
 ///
 /// ```
-/// use windlass_runtime::Dynamic;
-/// use windlass_runtime::network::Feed;
+/// use windlass::{Dynamic, Feed};
 ///
 /// let graph = r#"graph Pair {
 ///   %0 = input {name = "left", type = "f32[N, 2]"}
@@ -66,7 +64,7 @@ use crate::options::Options;
 /// let left = ndarray::Array2::from_elem((1, 2), 0.5);
 /// let inputs = [("left", Feed::from(&left)), ("right", Feed::from(&[1.0, 2.0]))];
 /// assert_eq!(model.forward(inputs)?, outputs);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 ///
 /// Cloning is cheap: clones share the graph. Its debugging form is one line.

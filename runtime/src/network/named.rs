@@ -22,7 +22,7 @@ pub(super) type NamedArrays = SmallVec<[ArrayD<f32>; FEW]>;
 /// their number is known only at run time, they can be collected:
 ///
 /// ```
-/// use windlass_runtime::network::{DynamicInputs, Feed};
+/// use windlass::{DynamicInputs, Feed};
 ///
 /// let features = vec![("age".to_owned(), vec![0.5]), ("height".to_owned(), vec![1.8])];
 /// let inputs: DynamicInputs = features.iter().map(|(name, values)| (name.as_str(), Feed::from(values))).collect();
@@ -93,7 +93,7 @@ impl<'a> DynamicInputs<'a> {
 /// The outputs of a run of a [`Dynamic`] network: an array for each.
 ///
 /// ```
-/// use windlass_runtime::{Dynamic, Error};
+/// use windlass::{Dynamic, Error};
 ///
 /// let graph = r#"graph Net {
 ///   %0 = input {name = "x", type = "f32[N, 2]"}

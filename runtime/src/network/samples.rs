@@ -14,7 +14,7 @@ use windlass_compiler::shape::Symbol;
 /// batch, and an array with exactly one sample's shape is a batch of one.
 ///
 /// ```
-/// use windlass_runtime::network::Input;
+/// use windlass::Input;
 /// let pixels = vec![0.0; 2 * 28 * 28];
 /// assert_eq!(Input::from(&pixels).batch(&[1, 28, 28])?, 2);
 /// # Ok::<(), windlass_runtime::network::InputError>(())
@@ -32,7 +32,7 @@ pub type Input<'a> = Samples<'a, f32>;
 /// A batch of samples of indices, such as the tokens of texts. They are checked against the vocabulary before a run.
 ///
 /// ```
-/// use windlass_runtime::network::IndexInput;
+/// use windlass::IndexInput;
 /// let tokens = ndarray::array![[4, 0, 2], [1, 1, 3]]; // two texts of three tokens
 /// assert_eq!(IndexInput::from(&tokens).batch(&[3])?, 2);
 /// # Ok::<(), windlass_runtime::network::InputError>(())
@@ -41,7 +41,7 @@ pub type Input<'a> = Samples<'a, f32>;
 /// Numbers are no indices, and the compiler says so:
 ///
 /// ```compile_fail,E0271
-/// # use windlass_runtime::network::IndexInput;
+/// # use windlass::IndexInput;
 /// let tokens = ndarray::array![[4.0f32, 0.0, 2.0]];
 /// let input = IndexInput::from(&tokens);
 /// ```
@@ -75,6 +75,7 @@ impl Element for i32 {
 
 /// An input of either kind. Slices, arrays, [`Input`]s and [`IndexInput`]s convert to it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Feed<'a> {
     /// Numbers.
     Numbers(Input<'a>),

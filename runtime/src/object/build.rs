@@ -1,6 +1,6 @@
 //! Builds an object: its options, plans, and all of its files.
 
-use flate2::Crc;
+use crc32fast::Hasher;
 use target_lexicon::{Architecture, Triple};
 use windlass_compiler::codegen::CodegenError;
 use windlass_compiler::codegen::object::{Object, ObjectPort, StateLayout, Training, check_platform};
@@ -137,10 +137,10 @@ fn files(
 
 /// Identifies the layout of the weights of a network's plans.
 fn identity(graph: &Graph, plans: &[Plan]) -> u32 {
-    let mut identity = Crc::new();
+    let mut identity = Hasher::new();
     identity.update(graph.to_string().as_bytes());
     plans.iter().for_each(|plan| identity.update(plan.to_string().as_bytes()));
-    identity.sum()
+    identity.finalize()
 }
 
 fn name_of(graph: &Graph, options: &ObjectOptions) -> Result<String, ObjectError> {

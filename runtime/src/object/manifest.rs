@@ -1,6 +1,6 @@
 //! The manifest of an object file: what it holds, as JSON.
 
-use flate2::Crc;
+use crc32fast::Hasher;
 use serde_json::json;
 use windlass_compiler::codegen::object::{Object, ObjectPort, Training, WeightLayout};
 use windlass_compiler::graph::Graph;
@@ -8,9 +8,9 @@ use windlass_compiler::graph::Graph;
 use super::header::size_name;
 
 fn checksum(bytes: &[u8]) -> String {
-    let mut crc = Crc::new();
+    let mut crc = Hasher::new();
     crc.update(bytes);
-    format!("{:08x}", crc.sum())
+    format!("{:08x}", crc.finalize())
 }
 
 fn port(port: &ObjectPort) -> serde_json::Value {

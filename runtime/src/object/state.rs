@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use flate2::Crc;
+use crc32fast::Hasher;
 use ndarray::ArrayD;
 use windlass_compiler::autodiff::Optimizer;
 use windlass_compiler::codegen::object::{StateHeader, StateLayout};
@@ -36,9 +36,9 @@ pub(super) fn identity(step: &Graph) -> u32 {
 }
 
 fn checksum(bytes: &[u8]) -> u32 {
-    let mut checksum = Crc::new();
+    let mut checksum = Hasher::new();
     checksum.update(bytes);
-    checksum.sum()
+    checksum.finalize()
 }
 
 /// β₁ and β₂ of Adam.
@@ -77,8 +77,8 @@ pub(super) fn initial<N: AnyNetwork>(
 /// What an object's training has learned: the content of its state.
 ///
 /// ```no_run
-/// use windlass_runtime::object::{ObjectOptions, TrainedState};
-/// use windlass_runtime::{Dynamic, Model, TrainerOptions};
+/// use windlass::{Dynamic, Model, TrainerOptions};
+/// use windlass::object::{ObjectOptions, TrainedState};
 ///
 /// # fn example(model: Model<Dynamic>) -> Result<(), Box<dyn std::error::Error>> {
 /// let options = TrainerOptions::default();

@@ -1,6 +1,6 @@
 //! The weights of an object, prepacked for its plans.
 
-use flate2::Crc;
+use crc32fast::Hasher;
 use windlass_compiler::codegen::object::{Object, WeightLayout};
 use windlass_compiler::pipeline::assemble;
 use windlass_compiler::plan::{EvaluatePlanError, Plan, Slot, SlotKind};
@@ -27,9 +27,9 @@ pub(super) fn weights(object: &Object<'_>, parameters: &Parameters, network: &st
             }
         }
     }
-    let mut checksum = Crc::new();
+    let mut checksum = Hasher::new();
     checksum.update(&weights[object.weights_header(0).len()..]);
-    let header = object.weights_header(checksum.sum());
+    let header = object.weights_header(checksum.finalize());
     weights[..header.len()].copy_from_slice(&header);
     Ok(weights)
 }

@@ -11,7 +11,7 @@ use crate::metrics::argmax;
 /// The labels of an alignment: the classes of all steps without repeats, and then without blanks.
 ///
 /// ```
-/// use windlass_runtime::text::collapse;
+/// use windlass::text::collapse;
 /// assert_eq!(collapse(&[0, 1, 1, 0, 1, 2, 2, 0], 0), [1, 1, 2]);
 /// ```
 pub fn collapse(classes: &[i32], blank: i32) -> Vec<i32> {
@@ -26,11 +26,11 @@ pub fn collapse(classes: &[i32], blank: i32) -> Vec<i32> {
 ///
 /// ```
 /// use ndarray::array;
-/// use windlass_runtime::text::greedy_labels;
+/// use windlass::text::greedy_labels;
 ///
 /// let logits = array![[0.1, 2.0, 0.3], [0.2, 1.5, 0.1], [3.0, 0.1, 0.2], [0.3, 1.0, 0.9]];
 /// assert_eq!(greedy_labels(logits.view(), 0)?, [1, 1]);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 ///
 /// # Errors
@@ -63,7 +63,7 @@ pub struct LabelHypothesis {
 ///
 /// ```
 /// use ndarray::array;
-/// use windlass_runtime::text::{greedy_labels, prefix_beam_search};
+/// use windlass::text::{greedy_labels, prefix_beam_search};
 ///
 /// // The likeliest alignment is two blanks, with 0.36; but three alignments of label 1 have 0.64 together.
 /// let probabilities = array![[0.6f32, 0.4], [0.6, 0.4]].mapv(f32::ln);
@@ -71,7 +71,7 @@ pub struct LabelHypothesis {
 /// let found = prefix_beam_search(probabilities.view(), 0, 10)?;
 /// assert_eq!(found[0].labels, [1]);
 /// assert!((found[0].log_probability - 0.64f64.ln()).abs() < 1e-6);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 ///
 /// # Errors
@@ -91,14 +91,14 @@ pub fn prefix_beam_search(
 ///
 /// ```
 /// use ndarray::array;
-/// use windlass_runtime::text::prefix_beam_search_with;
+/// use windlass::text::prefix_beam_search_with;
 ///
 /// // "ab" and "ac" are almost as likely, but the language has no "ab".
 /// let steps = array![[0.1f32, 0.8, 0.05, 0.05], [0.1, 0.02, 0.45, 0.43]].mapv(f32::ln);
 /// let language = |before: &[i32], label: i32| if before == [1] && label == 2 { -10.0 } else { 0.0 };
 /// let found = prefix_beam_search_with(steps.view(), 0, 10, language)?;
 /// assert_eq!(found[0].labels, [1, 3]);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 ///
 /// # Errors

@@ -1,12 +1,14 @@
 //! Beam search: likely sequences, found by extending the best few prefixes at every step.
 
 use ndarray::Array2;
+use windlass_compiler::setters;
 
 use super::TextError;
 use crate::error::Error;
 
 /// How sequences are searched.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct BeamOptions {
     /// The number of prefixes that are extended at every step, and of sequences that are returned.
     pub width: usize,
@@ -18,6 +20,16 @@ pub struct BeamOptions {
     pub length_penalty: f64,
     /// The tokens before the first one, such as `<bos>`.
     pub start: Vec<i32>,
+}
+
+impl BeamOptions {
+    setters! {
+        width: usize;
+        steps: usize;
+        end: impl Into<Option<i32>> = end.into();
+        length_penalty: f64;
+        start: impl Into<Vec<i32>> = start.into();
+    }
 }
 
 impl Default for BeamOptions {
@@ -50,18 +62,18 @@ type Prefix = (Vec<i32>, f64);
 ///
 /// ```
 /// use ndarray::Array2;
-/// use windlass_runtime::text::{BeamOptions, beam_search};
+/// use windlass::text::{BeamOptions, beam_search};
 ///
 /// // After an even token, 1 is likeliest; after an odd one, the end, 0.
-/// let next = |prefixes: &[Vec<i32>]| -> Result<Array2<f32>, windlass_runtime::Error> {
+/// let next = |prefixes: &[Vec<i32>]| -> Result<Array2<f32>, windlass::Error> {
 ///     let row = |prefix: &Vec<i32>| if prefix[prefix.len() - 1] % 2 == 0 { [0.1, 0.6, 0.3] } else { [0.7, 0.1, 0.2] };
 ///     Ok(Array2::from_shape_fn((prefixes.len(), 3), |(n, token)| (row(&prefixes[n])[token] as f32).ln()))
 /// };
-/// let options = BeamOptions { end: Some(0), start: vec![2], ..BeamOptions::default() };
+/// let options = BeamOptions::default().end(0).start(vec![2]);
 /// let found = beam_search(&options, next)?;
 /// assert_eq!(found[0].tokens, [1]);
 /// assert!((found[0].log_probability - (0.6f64 * 0.7).ln()).abs() < 1e-6);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 ///
 /// # Errors
@@ -231,7 +243,12 @@ mod tests {
     fn a_wide_beam_finds_the_best_sequences() {
         for length_penalty in [0.0, 0.75, 2.0] {
             for end in [None, Some(0)] {
-                let options = BeamOptions { width: 300, steps: 4, end, length_penalty, start: vec![1, 3] };
+                let options = BeamOptions::default()
+                    .width(300)
+                    .steps(4)
+                    .end(end)
+                    .length_penalty(length_penalty)
+                    .start(vec![1, 3]);
                 let (found, expected) = (beam_search(&options, next).unwrap(), exhaustive(&options));
                 assert_eq!(found.len(), expected.len().min(300));
                 for (found, expected) in found.iter().zip(&expected) {
@@ -244,7 +261,7 @@ mod tests {
 
     #[test]
     fn one_prefix_is_greedy() {
-        let options = BeamOptions { width: 1, steps: 12, end: Some(0), ..BeamOptions::default() };
+        let options = BeamOptions::default().width(1).steps(12).end(0);
         let mut tokens: Vec<i32> = Vec::new();
         let mut complete = false;
         while tokens.len() < 12 && !complete {
@@ -269,7 +286,8 @@ mod tests {
             Ok(Array2::from_shape_fn((prefixes.len(), 3), |(n, token)| table(&prefixes[n])[token].ln()))
         };
         let search = |width| {
-            let options = BeamOptions { width, steps: 3, end: Some(0), length_penalty: 0.0, start: vec![] };
+            let options =
+                BeamOptions::default().width(width).steps(3).end(0).length_penalty(0.0).start(vec![]);
             beam_search(&options, next).unwrap()[0].tokens.clone()
         };
         assert_eq!(search(1)[0], 1);
@@ -284,7 +302,8 @@ mod tests {
             Ok(Array2::from_shape_fn((prefixes.len(), 2), |(n, token)| row(&prefixes[n])[token].ln()))
         };
         let best = |length_penalty| {
-            let options = BeamOptions { width: 4, steps: 3, end: Some(0), length_penalty, start: vec![] };
+            let options =
+                BeamOptions::default().width(4).steps(3).end(0).length_penalty(length_penalty).start(vec![]);
             beam_search(&options, next).unwrap()[0].tokens.len()
         };
         assert_eq!((best(0.0), best(2.0)), (0, 3));
@@ -295,7 +314,7 @@ mod tests {
         let with = |options: &BeamOptions, rows: Array2<f32>| {
             beam_search(options, |_| Ok::<_, Error>(rows.clone())).unwrap_err().to_string()
         };
-        let one = BeamOptions { steps: 1, end: Some(1), ..BeamOptions::default() };
+        let one = BeamOptions::default().steps(1).end(1);
         let nan = array![[f32::NAN, 0.0]];
         assert_eq!(with(&one, nan), "the scores of the next token contain NaN");
         assert!(with(&one, array![[0.0, 3.0]]).contains("are above 0"));
@@ -306,10 +325,10 @@ mod tests {
         );
         assert!(with(&one, array![[0.0]]).contains("the end token 1 is outside the vocabulary of 1"));
         for (options, setting) in [
-            (BeamOptions { width: 0, ..one.clone() }, "width"),
-            (BeamOptions { steps: 0, ..one.clone() }, "steps"),
-            (BeamOptions { length_penalty: -0.5, ..one.clone() }, "length_penalty"),
-            (BeamOptions { length_penalty: f64::NAN, ..one.clone() }, "length_penalty"),
+            (one.clone().width(0), "width"),
+            (one.clone().steps(0), "steps"),
+            (one.clone().length_penalty(-0.5), "length_penalty"),
+            (one.clone().length_penalty(f64::NAN), "length_penalty"),
         ] {
             assert!(
                 with(&options, array![[0.0, 0.0]]).starts_with(&format!("`{setting}` is ")),

@@ -21,11 +21,11 @@ pub struct PaddedBatch {
 /// Pads sequences to the longest.
 ///
 /// ```
-/// use windlass_runtime::text::pad;
+/// use windlass::text::pad;
 /// let batch = pad(&[vec![4, 5, 6], vec![7]], 1)?;
 /// assert_eq!(batch.tokens, ndarray::array![[4, 5, 6], [7, 1, 1]]);
 /// assert_eq!(batch.lengths, [3, 1]);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 ///
 /// # Errors
@@ -60,14 +60,14 @@ fn padded(sequences: &[impl AsRef<[i32]>], positions: Vec<usize>, padding: i32) 
 /// Batches sequences of similar lengths, so that little is padded.
 ///
 /// ```
-/// use windlass_runtime::text::Buckets;
+/// use windlass::text::Buckets;
 ///
 /// let sequences: Vec<Vec<i32>> = [3, 9, 4, 10, 3].map(|length| vec![7; length]).to_vec();
 /// for batch in Buckets::new(2, 4).batches(&sequences, 0)? {
 ///     // Lengths of a batch differ by less than 4.
 ///     assert!(batch.lengths.iter().all(|length| length + 4 > batch.tokens.ncols() as i32));
 /// }
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Buckets {

@@ -6,7 +6,7 @@
 //! [`prefix_beam_search`] read the labels of networks that were trained with the CTC loss.
 //!
 //! ```
-//! use windlass_runtime::text::{Partition, Vocabulary, VocabularyOptions};
+//! use windlass::text::{Partition, Vocabulary, VocabularyOptions};
 //!
 //! let text = "the time traveller, for so it will be convenient to speak of him";
 //! let vocabulary = Vocabulary::of([text], &VocabularyOptions::characters())?;
@@ -15,7 +15,7 @@
 //!     assert_eq!((inputs.shape(), targets.shape()), (&[2, 5][..], &[2, 5][..]));
 //!     // trainer.step(&inputs, &targets)?
 //! }
-//! # Ok::<(), windlass_runtime::Error>(())
+//! # Ok::<(), windlass::Error>(())
 //! ```
 
 mod alignment;

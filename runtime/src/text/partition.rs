@@ -10,6 +10,7 @@ use crate::random::{Purpose, stream};
 
 /// The order of sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Order {
     /// Sequences in random order: neighbours in the text are in unrelated batches.
     Random,
@@ -21,7 +22,7 @@ pub enum Order {
 /// inputs moved by one token.
 ///
 /// ```
-/// use windlass_runtime::text::Partition;
+/// use windlass::text::Partition;
 ///
 /// let corpus: Vec<i32> = (0..35).collect();
 /// let partition = Partition::sequential(2, 5).offset(3);
@@ -31,7 +32,7 @@ pub enum Order {
 /// assert_eq!(targets.row(0).to_vec(), [4, 5, 6, 7, 8]);
 /// // The next batch continues each row.
 /// assert_eq!(batches[1].0.row(0).to_vec(), [8, 9, 10, 11, 12]);
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partition {

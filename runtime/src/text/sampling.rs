@@ -4,6 +4,7 @@ use ndarray::{Array2, ArrayBase, Axis, Data, Ix2};
 use rand::distr::Distribution;
 use rand::distr::weighted::WeightedIndex;
 use rand::rngs::ChaCha8Rng;
+use windlass_compiler::setters;
 
 use super::TextError;
 use crate::error::Error;
@@ -12,6 +13,7 @@ use crate::random::{Purpose, stream};
 
 /// How tokens are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SamplerOptions {
     /// Divides the scores: below 1, likely tokens become likelier; 0 always takes the likeliest.
     pub temperature: f64,
@@ -19,6 +21,14 @@ pub struct SamplerOptions {
     pub top_k: Option<usize>,
     /// Seed of the draws.
     pub seed: u64,
+}
+
+impl SamplerOptions {
+    setters! {
+        temperature: f64;
+        top_k: impl Into<Option<usize>> = top_k.into();
+        seed: u64;
+    }
 }
 
 impl Default for SamplerOptions {
@@ -31,16 +41,16 @@ impl Default for SamplerOptions {
 /// Draws tokens from scores (logits or log-probabilities). The same seed and scores give the same tokens.
 ///
 /// ```
-/// use windlass_runtime::text::{Sampler, SamplerOptions};
+/// use windlass::text::{Sampler, SamplerOptions};
 ///
-/// let mut greedy = Sampler::new(SamplerOptions { temperature: 0.0, ..SamplerOptions::default() })?;
+/// let mut greedy = Sampler::new(SamplerOptions::default().temperature(0.0))?;
 /// assert_eq!(greedy.sample(&[0.5, 2.0, -1.0])?, 1);
 ///
-/// let mut sampler = Sampler::new(SamplerOptions { temperature: 0.8, top_k: Some(2), seed: 7 })?;
+/// let mut sampler = Sampler::new(SamplerOptions::default().temperature(0.8).top_k(2).seed(7))?;
 /// for _ in 0..100 {
 ///     assert_ne!(sampler.sample(&[0.5, 2.0, -1.0])?, 2); // not one of the two likeliest
 /// }
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Sampler {
@@ -111,7 +121,7 @@ fn token(index: usize) -> Result<i32, Error> {
 /// The logarithms of the probabilities that rows of logits stand for: log-softmax, in double precision.
 ///
 /// ```
-/// use windlass_runtime::text::log_probabilities;
+/// use windlass::text::log_probabilities;
 /// let rows = log_probabilities(&ndarray::array![[0.0, 0.0], [1000.0, 0.0]]);
 /// assert_eq!(rows, ndarray::array![[-0.6931472, -0.6931472], [0.0, -1000.0]]);
 /// ```
@@ -161,7 +171,7 @@ mod tests {
             (1.0, Some(2), &[1, 3]),
             (1.0, Some(99), &[0, 1, 2, 3]),
         ] {
-            let got = shares(SamplerOptions { temperature, top_k, seed: 5 });
+            let got = shares(SamplerOptions::default().temperature(temperature).top_k(top_k).seed(5));
             for (got, expected) in got.into_iter().zip(expected(temperature, tokens)) {
                 // Five standard deviations.
                 let bound = 5.0 * (expected * (1.0 - expected) / 40_000.0).sqrt();
@@ -173,19 +183,20 @@ mod tests {
     #[test]
     fn no_temperature_and_one_token_are_greedy() {
         for (temperature, top_k) in [(0.0, None), (0.0, Some(3)), (1.0, Some(1)), (1e-300, None)] {
-            let mut sampler = Sampler::new(SamplerOptions { temperature, top_k, seed: 0 }).unwrap();
+            let mut sampler =
+                Sampler::new(SamplerOptions::default().temperature(temperature).top_k(top_k).seed(0))
+                    .unwrap();
             assert!((0..50).all(|_| sampler.sample(&SCORES).unwrap() == 3));
         }
         // Of equal scores, the first ones are among the likeliest.
-        let mut sampler =
-            Sampler::new(SamplerOptions { top_k: Some(2), ..SamplerOptions::default() }).unwrap();
+        let mut sampler = Sampler::new(SamplerOptions::default().top_k(2)).unwrap();
         assert!((0..50).all(|_| sampler.sample(&[1.0; 6]).unwrap() < 2));
     }
 
     #[test]
     fn a_seed_repeats_its_draws() {
         let draws = |seed| {
-            let mut sampler = Sampler::new(SamplerOptions { seed, ..SamplerOptions::default() }).unwrap();
+            let mut sampler = Sampler::new(SamplerOptions::default().seed(seed)).unwrap();
             (0..64).map(|_| sampler.sample(&SCORES).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draws(1), draws(1));
@@ -194,7 +205,9 @@ mod tests {
 
     #[test]
     fn mistakes_are_typed() {
-        let new = |temperature, top_k| Sampler::new(SamplerOptions { temperature, top_k, seed: 0 });
+        let new = |temperature, top_k| {
+            Sampler::new(SamplerOptions::default().temperature(temperature).top_k(top_k).seed(0))
+        };
         for (temperature, top_k) in [(-1.0, None), (f64::NAN, None), (f64::INFINITY, None), (1.0, Some(0))] {
             assert!(
                 matches!(new(temperature, top_k), Err(Error::Setting { .. })),

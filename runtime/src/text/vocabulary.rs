@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
+use windlass_compiler::setters;
 
 use super::TextError;
 use crate::error::Error;
@@ -11,6 +12,7 @@ use crate::error::Error;
 /// What a token is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Unit {
     /// A character as readers see it: an extended grapheme cluster of Unicode, so that `e` with a combining accent is
     /// one token.
@@ -33,6 +35,7 @@ impl Unit {
 
 /// How a vocabulary is made from texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VocabularyOptions {
     /// What a token is.
     pub unit: Unit,
@@ -53,6 +56,11 @@ impl VocabularyOptions {
         VocabularyOptions { unit: Unit::Words, ..VocabularyOptions::default() }
     }
 
+    setters! {
+        unit: Unit;
+        minimum_frequency: u64;
+    }
+
     /// These options with tokens that texts need not contain.
     #[must_use]
     pub fn reserving(mut self, tokens: &[&str]) -> Self {
@@ -66,14 +74,14 @@ impl VocabularyOptions {
 /// their characters.
 ///
 /// ```
-/// use windlass_runtime::text::{Vocabulary, VocabularyOptions};
+/// use windlass::text::{Vocabulary, VocabularyOptions};
 ///
-/// let options = VocabularyOptions { minimum_frequency: 2, ..VocabularyOptions::words() }.reserving(&["<eos>"]);
+/// let options = VocabularyOptions::words().minimum_frequency(2).reserving(&["<eos>"]);
 /// let vocabulary = Vocabulary::of(["to be or not to be", "to be sure"], &options)?;
 /// assert_eq!(vocabulary.tokens(), ["<unk>", "<eos>", "be", "to"]);
 /// assert_eq!(vocabulary.encode("to be or <eos>"), [3, 2, 0, 1]);
 /// assert_eq!(vocabulary.decode(&[3, 2, 0])?, "to be <unk>");
-/// # Ok::<(), windlass_runtime::Error>(())
+/// # Ok::<(), windlass::Error>(())
 /// ```
 ///
 /// `serde` writes the unit and the tokens, and checks them when it reads.
@@ -207,7 +215,7 @@ impl Vocabulary {
 /// A text in lower case with everything but letters replaced by single spaces, as in Dive into Deep Learning 9.2.
 ///
 /// ```
-/// use windlass_runtime::text::letters;
+/// use windlass::text::letters;
 /// assert_eq!(letters("The Time Machine, by H. G. Wells [1898]"), "the time machine by h g wells");
 /// ```
 pub fn letters(text: &str) -> String {
@@ -220,7 +228,7 @@ mod tests {
     use super::*;
 
     fn words(texts: &[&str], minimum_frequency: u64) -> Result<Vocabulary, Error> {
-        let options = VocabularyOptions { minimum_frequency, ..VocabularyOptions::words() };
+        let options = VocabularyOptions::words().minimum_frequency(minimum_frequency);
         Vocabulary::of(texts.iter().copied(), &options)
     }
 

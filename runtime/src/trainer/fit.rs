@@ -2,6 +2,8 @@
 
 mod history;
 mod options;
+#[cfg(feature = "plot")]
+mod plot;
 mod range_test;
 mod reporter;
 mod run;
@@ -52,11 +54,8 @@ impl<N: AnyNetwork> Trainer<N> {
     /// reach 10, with the same bits as if it had not been interrupted, and its history has all 10.
     ///
     /// ```
-    /// use windlass_compiler::autodiff::Optimizer;
-    /// use windlass_compiler::graph::{Builder, Layer};
-    /// use windlass_runtime::data::TensorDataset;
-    /// use windlass_runtime::trainer::{EarlyStopping, FitOptions, Progress};
-    /// use windlass_runtime::{Dynamic, Trainer, TrainerOptions};
+    /// use windlass::{Builder, Dynamic, EarlyStopping, FitOptions, Layer, Optimizer, Progress, Trainer, TrainerOptions};
+    /// use windlass::data::TensorDataset;
     ///
     /// let mut builder = Builder::new("Larger");
     /// let x = builder.input("point", &[2])?;
@@ -68,13 +67,11 @@ impl<N: AnyNetwork> Trainer<N> {
     /// let labels: Vec<i32> = points.chunks(2).map(|point| i32::from(point[0] > point[1])).collect();
     /// let (train, validation) = TensorDataset::new(points, labels)?.split_randomly(160, 0)?;
     ///
-    /// let mut trainer = Trainer::new(model, TrainerOptions { optimizer: Optimizer::sgd(), ..TrainerOptions::default() })?;
-    /// let options = FitOptions {
-    ///     early_stopping: Some(EarlyStopping::after(5)),
-    ///     restore_best: true,
-    ///     progress: Progress::Silent,
-    ///     ..FitOptions::epochs(20)
-    /// };
+    /// let mut trainer = Trainer::new(model, TrainerOptions::default().optimizer(Optimizer::sgd()))?;
+    /// let options = FitOptions::epochs(20)
+    ///     .early_stopping(EarlyStopping::after(5))
+    ///     .restore_best(true)
+    ///     .progress(Progress::Silent);
     /// let history = trainer.fit(&train.shuffled(16, 0)?, &validation.in_order(40)?, options)?;
     /// let last = history.last().ok_or("no epoch")?;
     /// assert!(last.training.loss < history.epochs[0].training.loss);
@@ -103,10 +100,10 @@ impl<N: AnyNetwork> Trainer<N> {
     ///
     /// ```
     /// use std::ops::ControlFlow;
-    /// # use windlass_compiler::graph::{Builder, Layer};
-    /// use windlass_runtime::data::TensorDataset;
-    /// use windlass_runtime::trainer::{FitEnd, FitEvent, FitOptions, Progress};
-    /// # use windlass_runtime::{Dynamic, Trainer, TrainerOptions};
+    /// # use windlass::{Builder, Layer};
+    /// use windlass::{FitEnd, FitEvent, FitOptions, Progress};
+    /// use windlass::data::TensorDataset;
+    /// # use windlass::{Dynamic, Trainer, TrainerOptions};
     /// #
     /// # let mut builder = Builder::new("Larger");
     /// # let x = builder.input("point", &[2])?;
@@ -116,7 +113,7 @@ impl<N: AnyNetwork> Trainer<N> {
     /// # let mut trainer = Trainer::new(model, TrainerOptions::default())?;
     /// # let data = TensorDataset::new(vec![0.5; 2 * 32], vec![0; 32])?;
     ///
-    /// let options = FitOptions { progress: Progress::Silent, ..FitOptions::epochs(100) };
+    /// let options = FitOptions::epochs(100).progress(Progress::Silent);
     /// let history = trainer.fit_with(&data.shuffled(8, 0)?, &(), options, |trainer, event| match event {
     ///     FitEvent::Epoch(report) if report.training.loss < 0.1 => ControlFlow::Break(()),
     ///     FitEvent::Epoch(report) if report.epoch == 2 => {
@@ -297,12 +294,11 @@ impl<N: AnyNetwork> Trainer<N> {
     }
 
     fn evaluation_options(&self, metrics: Option<Vec<Metric>>) -> EvaluationOptions {
-        EvaluationOptions {
-            loss: self.options.loss.clone(),
-            losses: self.options.losses.clone(),
-            output: self.options.output.clone(),
-            metrics,
-        }
+        let mut options =
+            EvaluationOptions::default().loss(self.options.loss.clone()).losses(self.options.losses.clone());
+        options.output.clone_from(&self.options.output);
+        options.metrics = metrics;
+        options
     }
 
     /// The metrics of a fit.

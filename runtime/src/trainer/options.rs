@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use windlass_compiler::autodiff::{Loss, Optimizer, OutputLoss, ParameterGroup, TrainingOptions};
+use windlass_compiler::setters;
 
 use crate::checkpoint::Metadata;
 use crate::error::Error;
@@ -12,15 +13,15 @@ use crate::schedule::Schedule;
 /// How a model is trained.
 ///
 /// ```
-/// use windlass_runtime::TrainerOptions;
-/// use windlass_compiler::autodiff::Optimizer;
+/// use windlass::{Optimizer, TrainerOptions};
 ///
 /// // Without a schedule, each optimiser uses its usual rate.
-/// let options = TrainerOptions { optimizer: Optimizer::adam(), ..TrainerOptions::default() };
+/// let options = TrainerOptions::default().optimizer(Optimizer::adam());
 /// assert_eq!(options.rate(0), 0.001);
 /// assert_eq!(TrainerOptions::default().rate(0), 0.1);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct TrainerOptions {
     /// The loss; the cross-entropy by default.
     pub loss: Loss,
@@ -108,6 +109,23 @@ impl Average {
 }
 
 impl TrainerOptions {
+    setters! {
+        loss: Loss;
+        losses: impl Into<Vec<OutputLoss>> = losses.into();
+        optimizer: Optimizer;
+        groups: impl Into<Vec<ParameterGroup>> = groups.into();
+        average: impl Into<Option<Average>> = average.into();
+        schedule: impl Into<Option<Schedule>> = schedule.into();
+        clip_value: impl Into<Option<f64>> = clip_value.into();
+        clip_norm: impl Into<Option<f64>> = clip_norm.into();
+        frozen: impl IntoIterator<Item = impl Into<String>> = frozen.into_iter().map(Into::into).collect();
+        output: impl Into<String> = Some(output.into());
+        carry_states: bool;
+        recompute: impl Into<Option<usize>> = recompute.into();
+        seed: u32;
+        check_finite: bool;
+    }
+
     /// The learning rate of a step, counted from 0.
     pub fn rate(&self, step: u64) -> f64 {
         match &self.schedule {
@@ -131,18 +149,18 @@ impl TrainerOptions {
 
     /// The compiler's part of the options.
     pub(super) fn of_training(&self) -> TrainingOptions {
-        TrainingOptions {
-            loss: self.loss.clone(),
-            losses: self.losses.clone(),
-            optimizer: self.optimizer,
-            groups: self.groups.clone(),
-            average: self.average.is_some(),
-            clip_value: self.clip_value,
-            clip_norm: self.clip_norm,
-            frozen: self.frozen.clone(),
-            output: self.output.clone(),
-            recompute: self.recompute,
-        }
+        let mut options = TrainingOptions::default()
+            .loss(self.loss.clone())
+            .losses(self.losses.clone())
+            .optimizer(self.optimizer)
+            .groups(self.groups.clone())
+            .average(self.average.is_some())
+            .clip_value(self.clip_value)
+            .clip_norm(self.clip_norm)
+            .frozen(self.frozen.clone())
+            .recompute(self.recompute);
+        options.output.clone_from(&self.output);
+        options
     }
 }
 

@@ -12,7 +12,7 @@ use crate::network::IndexInput;
 ///
 /// ```
 /// use ndarray::array;
-/// use windlass_runtime::trainer::LabelSequences;
+/// use windlass::LabelSequences;
 ///
 /// // The words "ab" and "b", padded with anything to the same length.
 /// let labels = array![[1, 2], [2, 0]];

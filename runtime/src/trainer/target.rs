@@ -13,6 +13,7 @@ use crate::trainer::sequences::LabelSequences;
 /// If several outputs have losses, their targets are given by name, in any order:
 /// `[("class", Target::from(&labels)), ("place", Target::from(&places))]`.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Target<'a> {
     /// A class for each sample, or for each step or pixel.
     Labels(IndexInput<'a>),

@@ -143,7 +143,7 @@ fn steps_keep_their_bits() {
             let sources = sources(&step, 3, Values::Reals, 3);
             for vector_bits in available_vector_bits() {
                 let bits_of = |passes: PassOptions| {
-                    let mut options = CompileOptions { passes, ..CompileOptions::default() };
+                    let mut options = CompileOptions::default().passes(passes);
                     options.plan.vector_bits = Some(vector_bits);
                     let (program, _) =
                         compile(&step, Mode::Training, &options, &Dump::from_environment()).unwrap();
@@ -152,7 +152,7 @@ fn steps_keep_their_bits() {
                     results.into_iter().map(|(name, values)| (name, bits(values))).collect()
                 };
                 let with: Vec<(String, Vec<u32>)> = bits_of(PassOptions::default());
-                let passes = PassOptions { release_relu: false, relu_bits: false, ..PassOptions::default() };
+                let passes = PassOptions::default().release_relu(false).relu_bits(false);
                 assert_eq!(with, bits_of(passes), "{what} at {vector_bits} bits");
             }
         }

@@ -30,10 +30,6 @@ pub(crate) enum Agreement {
     Edges { part: f64, floor: f64 },
 }
 
-/// None of the planner's optimisations.
-const NO_SAVINGS: Savings =
-    Savings { fused_pools: false, fused_updates: false, concat_in_place: false, overwritten_operands: false };
-
 /// The minimum scale of a result, as a fraction of the largest of all elements.
 const WHOLE: f64 = 1.0 / 64.0;
 
@@ -41,7 +37,7 @@ const WHOLE: f64 = 1.0 / 64.0;
 /// multiply-add.
 pub(crate) fn variants() -> Vec<CompileOptions> {
     let options = |threads, im2col, features, passes| {
-        let mut options = CompileOptions { passes, ..CompileOptions::default() };
+        let mut options = CompileOptions::default().passes(passes);
         options.plan.threads = threads;
         options.plan.im2col = im2col;
         options.plan.features = features;
@@ -56,7 +52,7 @@ pub(crate) fn variants() -> Vec<CompileOptions> {
         options(1, Im2col::Tiled { panel_bytes: 1024 }, Features::Baseline, none),
     ];
     // Without passes, without the planner's optimisations either.
-    variants[2].plan.savings = NO_SAVINGS;
+    variants[2].plan.savings = Savings::NONE;
     // The first variant uses the widest vectors available; narrower ones have separate code paths.
     for bits in available_vector_bits() {
         let mut narrower = options(if bits == 256 { 2 } else { 1 }, default, Features::Native, all);
@@ -96,7 +92,7 @@ pub(crate) fn any_variant(numbers: &mut Numbers) -> CompileOptions {
         options.passes = PassOptions::NONE;
     }
     if numbers.below(8) == 0 {
-        options.plan.savings = NO_SAVINGS;
+        options.plan.savings = Savings::NONE;
     }
     options
 }

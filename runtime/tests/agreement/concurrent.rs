@@ -74,7 +74,7 @@ fn programs_in_use_while_others_come_and_go() {
             Layer::linear(10),
         ],
     );
-    let options = TrainingOptions { optimizer: Optimizer::adam(), ..TrainingOptions::default() };
+    let options = TrainingOptions::default().optimizer(Optimizer::adam());
     let training = training_graph(&inference, &options).unwrap();
     let tasks: Vec<Task> = [1, 2, 3]
         .into_iter()

@@ -147,7 +147,7 @@ fn whole_steps() {
         let x = builder.input_of("x", DType::F32, [steps, Dim::from(5)]).unwrap();
         let y = builder.layer("f", &Layer::linear(5), x).unwrap();
         builder.output("y", y).unwrap();
-        let options = TrainingOptions { loss: Loss::ctc(), ..TrainingOptions::default() };
+        let options = TrainingOptions::default().loss(Loss::ctc());
         let step = training_graph(&builder.finish().unwrap(), &options).unwrap();
         assert!(step.source(names::STEP_LENGTHS).is_some());
         let mut expectation = Expectation::of(&step, Agreement::WithinWhole(2e-5));

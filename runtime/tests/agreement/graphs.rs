@@ -73,6 +73,6 @@ pub(crate) fn network(item: &[usize], layers: &[Layer]) -> Graph {
 
 /// A training step with the mean squared error.
 pub(crate) fn training(graph: &Graph, optimizer: Optimizer) -> Graph {
-    let options = TrainingOptions { loss: Loss::MeanSquaredError, optimizer, ..TrainingOptions::default() };
+    let options = TrainingOptions::default().loss(Loss::MeanSquaredError).optimizer(optimizer);
     training_graph(graph, &options).unwrap()
 }

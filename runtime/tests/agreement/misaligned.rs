@@ -189,8 +189,7 @@ fn inference_at_any_address() {
 fn training_at_any_address() {
     for (index, (graph, loss)) in networks().into_iter().enumerate() {
         let optimizer = if index % 2 == 0 { Optimizer::sgd() } else { Optimizer::adam() };
-        let training =
-            TrainingOptions { loss, optimizer, clip_norm: Some(1.0), ..TrainingOptions::default() };
+        let training = TrainingOptions::default().loss(loss).optimizer(optimizer).clip_norm(1.0);
         let step = training_graph(&graph, &training).unwrap();
         for options in every_option() {
             check(&step, Mode::Training, &options);

@@ -137,7 +137,7 @@ fn windows_of_two_by_two() {
                 is_max,
             };
             let graph = case.graph();
-            let strict = PlanOptions { accuracy: Accuracy::Strict, ..PlanOptions::default() };
+            let strict = PlanOptions::default().accuracy(Accuracy::Strict);
             assert!(notes(&graph, &strict).contains(", pooled"), "{}", notes(&graph, &strict));
             Expectation::new(&graph, &[1, 2, 7], Values::Integers, Agreement::Exact)
                 .check_variants(Mode::Inference, &case.name());

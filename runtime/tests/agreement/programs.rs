@@ -64,7 +64,7 @@ fn train(executor: &Executor, graph: &Graph, batch: usize, steps: u64) -> Result
 
 #[test]
 fn training_twice_gives_the_same_bits() {
-    let options = TrainingOptions { optimizer: Optimizer::adam(), ..TrainingOptions::default() };
+    let options = TrainingOptions::default().optimizer(Optimizer::adam());
     let graph = training_graph(&classifier(10), &options).unwrap();
     for threads in [1, 2, 3] {
         let first = train(&executor(&graph, Mode::Training, threads), &graph, 7, 10);

@@ -177,12 +177,10 @@ impl Recipe {
     fn check(&self) {
         let graph = self.graph();
         check(&graph, Mode::Inference, self.batch, self.seed);
-        let options = TrainingOptions {
-            loss: Loss::MeanSquaredError,
-            optimizer: Optimizer::Sgd { momentum: 0.5, nesterov: false, weight_decay: 0.0 },
-            output: Some("y".to_owned()),
-            ..TrainingOptions::default()
-        };
+        let options = TrainingOptions::default()
+            .loss(Loss::MeanSquaredError)
+            .optimizer(Optimizer::Sgd { momentum: 0.5, nesterov: false, weight_decay: 0.0 })
+            .output("y");
         // If nothing reaches the output, there is nothing to train.
         if let Ok(step) = training_graph(&graph, &options) {
             check(&step, Mode::Training, self.batch, self.seed);

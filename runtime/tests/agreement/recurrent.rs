@@ -190,11 +190,7 @@ fn recomputed_segments() {
         for (length, layers) in [(2, 1), (3, 2)] {
             let layer = Recurrent { layers, bidirectional: layers == 2, ..Recurrent::new(cell, 8) };
             let graph = network(8, layer, false);
-            let options = TrainingOptions {
-                loss: Loss::MeanSquaredError,
-                recompute: Some(length),
-                ..TrainingOptions::default()
-            };
+            let options = TrainingOptions::default().loss(Loss::MeanSquaredError).recompute(length);
             let step = training_graph(&graph, &options).unwrap();
             let mut expectation = Expectation::of(&step, Agreement::WithinWhole(2e-5));
             for batch in [1, 3] {
@@ -274,11 +270,7 @@ fn steps_beyond_a_length_change_nothing() {
         }
         let graph = builder.finish().unwrap();
         let step = {
-            let options = TrainingOptions {
-                loss: Loss::MeanSquaredError,
-                output: Some("y".to_owned()),
-                ..TrainingOptions::default()
-            };
+            let options = TrainingOptions::default().loss(Loss::MeanSquaredError).output("y");
             training_graph(&graph, &options).unwrap()
         };
         let counts = [4, 1, 0, 6, -2];

@@ -168,7 +168,7 @@ fn every_optimizer() {
         for loss in [Loss::MeanSquaredError, Loss::CrossEntropy] {
             for clip_norm in [None, Some(0.01), Some(1e6)] {
                 let loss = loss.clone();
-                let options = TrainingOptions { loss, optimizer, clip_norm, ..TrainingOptions::default() };
+                let options = TrainingOptions::default().loss(loss).optimizer(optimizer).clip_norm(clip_norm);
                 let graph =
                     network(&[2, 5, 5], &[conv(3, 3, 2, 1), Layer::Tanh, Layer::Flatten, Layer::linear(7)]);
                 let step = training_graph(&graph, &options).unwrap();
@@ -204,7 +204,7 @@ fn every_loss() {
             let x = builder.input("x", item).unwrap();
             let y = builder.layer("l0", &layer, x).unwrap();
             builder.output("y", y).unwrap();
-            let options = TrainingOptions { loss: loss.clone(), ..TrainingOptions::default() };
+            let options = TrainingOptions::default().loss(loss.clone());
             let step = training_graph(&builder.finish().unwrap(), &options).unwrap();
             Expectation::new(&step, &[1, 3], Values::Reals, Agreement::Within(1e-5))
                 .check_variants(Mode::Training, &format!("{loss:?} of {item:?}"));
@@ -253,11 +253,7 @@ fn a_step_through_frozen_batch_normalisation() {
         let graph = network(&item, &[product.clone(), NORM, Layer::Relu, product]);
         // Freezes only its statistics, so that its scale and shift are trained; then the whole layer.
         for frozen in ["l1.running_mean", "l1"] {
-            let options = TrainingOptions {
-                loss: Loss::MeanSquaredError,
-                frozen: [frozen.to_owned()].into(),
-                ..TrainingOptions::default()
-            };
+            let options = TrainingOptions::default().loss(Loss::MeanSquaredError).frozen([frozen]);
             let step = training_graph(&graph, &options).unwrap();
             Expectation::new(&step, &[1, 2, 7], Values::Reals, Agreement::Within(1e-5))
                 .check_variants(Mode::Training, &format!("{item:?}, {frozen} frozen"));

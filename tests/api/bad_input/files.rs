@@ -139,7 +139,7 @@ fn the_file_of_another_network_of_equal_shapes() -> Result<(), Failure> {
 fn a_training_of_another_optimizer() -> Result<(), Failure> {
     let directory = TempDir::new()?;
     let path = directory.path().join("net.safetensors");
-    let options = |optimizer| TrainerOptions { optimizer, ..TrainerOptions::default() };
+    let options = |optimizer| TrainerOptions::default().optimizer(optimizer);
     let momentum = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
     for (written, resumed, words) in [
         (Optimizer::adam(), Optimizer::adam_w(), "written by Adam, but the options say AdamW"),
@@ -161,7 +161,7 @@ fn a_model_is_no_training_to_resume_with_momentum() -> Result<(), Failure> {
     let path = directory.path().join("net.safetensors");
     small()?.save(&path)?;
     let optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
-    let options = TrainerOptions { optimizer, ..TrainerOptions::default() };
+    let options = TrainerOptions::default().optimizer(optimizer);
     let error = Trainer::<Small>::resume(&path, options, &serial()).unwrap_err();
     assert!(
         matches!(&error, Error::CheckpointMismatch { mismatches, .. } if mismatches.len() == 4),

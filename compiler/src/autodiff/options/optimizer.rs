@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// step.
 ///
 /// ```
-/// use windlass_compiler::autodiff::Optimizer;
+/// use windlass::Optimizer;
 /// let adam: Optimizer = serde_json::from_str(r#"{"kind": "adam", "beta1": 0.8}"#)?;
 /// assert_eq!(adam, Optimizer::Adam { beta1: 0.8, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 });
 /// # Ok::<(), serde_json::Error>(())
@@ -241,7 +241,7 @@ impl Optimizer {
     /// Adadelta, 0.0001 for Lion.
     ///
     /// ```
-    /// use windlass_compiler::autodiff::Optimizer;
+    /// use windlass::Optimizer;
     /// assert_eq!(Optimizer::sgd().usual_rate(), 0.1);
     /// assert_eq!(Optimizer::adam().usual_rate(), 0.001);
     /// ```
@@ -296,13 +296,14 @@ impl Default for Optimizer {
 /// Parameters with a learning rate or weight decay of their own, like PyTorch's parameter groups.
 ///
 /// ```
-/// use windlass_compiler::autodiff::ParameterGroup;
+/// use windlass::ParameterGroup;
 ///
 /// // No weight decay for biases, and small steps for a pretrained block.
 /// let groups = [ParameterGroup::new("*.bias").weight_decay(0.0), ParameterGroup::new("stem").rate(0.1)];
 /// assert!(groups[0].contains("stem.c1.bias") && groups[1].contains("stem.c1.weight"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ParameterGroup {
     /// The names of the parameters: a pattern, see [`names::matches`](crate::autodiff::names::matches).
     pub pattern: String,

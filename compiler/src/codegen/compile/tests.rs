@@ -26,7 +26,7 @@ fn network(name: &str, input: &[usize], layers: &[Layer]) -> Graph {
 
 fn planned(graph: &Graph, bits: usize) -> Plan {
     let graph = optimize(graph, Mode::Inference, &PassOptions::default(), &mut |_| {}).unwrap();
-    let options = PlanOptions { vector_bits: Some(bits), ..PlanOptions::default() };
+    let options = PlanOptions::default().vector_bits(bits);
     plan(&graph, &options, &Target::host(options.features, options.vector_bits).unwrap()).unwrap()
 }
 

@@ -162,8 +162,7 @@ impl Builder {
     /// `label.weight_hh_l0_reverse`.
     ///
     /// ```
-    /// use windlass_compiler::graph::{Builder, Cell, Recurrent, RecurrentOperands};
-    /// use windlass_compiler::shape::{DType, Dim, Symbol};
+    /// use windlass::{Builder, Cell, DType, Dim, Recurrent, RecurrentOperands, Symbol};
     ///
     /// let mut builder = Builder::new("tagger");
     /// let steps: Symbol = "T".parse()?;

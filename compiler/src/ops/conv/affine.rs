@@ -27,8 +27,7 @@ pub struct AffineMap {
 /// with the same weight and window (Dumoulin and Visin 2016, arXiv:1603.07285, section 4).
 ///
 /// ```
-/// use windlass_compiler::ops::conv::affine_map;
-/// use windlass_compiler::ops::window::Window;
+/// use windlass::{Window, affine_map};
 ///
 /// let window = Window::cube(1, 2, 1, 0); // along one axis: kernel size 2, stride 1, no padding
 /// let map = affine_map(&[1.0, -1.0], 1, &window, 1, &[1, 4])?;
@@ -37,7 +36,7 @@ pub struct AffineMap {
 /// assert_eq!(map.row(2), [0.0, 0.0, 1.0, -1.0]);
 /// assert_eq!(map.apply(&[5.0, 5.0, 2.0, 0.0])?, [0.0, 3.0, 2.0]);
 /// assert_eq!(map.transpose().apply(&[0.0, 1.0, 0.0])?, [0.0, 1.0, -1.0, 0.0]);
-/// # Ok::<(), windlass_compiler::error::ShapeError>(())
+/// # Ok::<(), windlass::ShapeError>(())
 /// ```
 ///
 /// # Errors

@@ -70,6 +70,14 @@ impl Column {
         Column { values, shape: self.shape.clone() }
     }
 
+    /// The elements, if they are indices.
+    pub(super) fn indices(&self) -> Option<&[i32]> {
+        match &self.values {
+            Values::Numbers(_) => None,
+            Values::Indices(values) => Some(values),
+        }
+    }
+
     pub(super) fn elements(&self) -> usize {
         match &self.values {
             Values::Numbers(values) => values.len(),

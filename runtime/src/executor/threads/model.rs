@@ -99,9 +99,9 @@ impl Marks {
 /// Workers that start, sleep, wake, come late and end. After each task all parts have run once, and their writes are
 /// visible.
 fn tasks(threads: usize, count: usize) {
-    let pool = Threads::new(threads).unwrap();
+    let pool = Threads::new(threads, 64).unwrap();
     let marks = Marks::new(threads);
-    let mut turn = pool.turn();
+    let mut turn = pool.try_turn().unwrap();
     for task in 1..=count {
         turn.each(&|thread| marks.mark(thread));
         marks.assert(task);
@@ -125,42 +125,51 @@ fn two_workers_run_each_task_once() {
 
 #[test]
 fn a_pool_without_tasks_ends() {
-    check(3, || drop(Threads::new(3).unwrap()));
+    check(3, || drop(Threads::new(3, 64).unwrap()));
 }
 
 #[test]
 fn turns_without_tasks_keep_nobody_awake_or_asleep() {
     check(3, || {
-        let pool = Threads::new(2).unwrap();
-        drop(pool.turn());
+        let pool = Threads::new(2, 64).unwrap();
+        drop(pool.try_turn().unwrap());
         let marks = Marks::new(2);
-        pool.turn().each(&|thread| marks.mark(thread));
+        pool.try_turn().unwrap().each(&|thread| marks.mark(thread));
         marks.assert(1);
     });
 }
 
-/// Two callers of one pool: their tasks never run at the same time, which the counters would show.
+/// Two runs on one pool: one of them has the turn, and the other goes on without, or has it afterwards. Their tasks never run at
+/// the same time, which the counters would show.
 #[test]
-fn callers_take_turns() {
+fn runs_take_a_turn_or_go_on_without() {
+    fn run(pool: &Threads, marks: &Marks) -> usize {
+        let run = pool.begin();
+        let mut turn = run.turn(None);
+        if let Some(turn) = &mut turn {
+            turn.each(&|thread| marks.mark(thread));
+        }
+        usize::from(turn.is_some())
+    }
     check(2, || {
-        let pool = Arc::new(Threads::new(2).unwrap());
+        let pool = Arc::new(Threads::new(2, 64).unwrap());
         let marks = Arc::new(Marks::new(2));
         let other = {
             let (pool, marks) = (Arc::clone(&pool), Arc::clone(&marks));
-            loom::thread::spawn(move || pool.turn().each(&|thread| marks.mark(thread)))
+            loom::thread::spawn(move || run(&pool, &marks))
         };
-        pool.turn().each(&|thread| marks.mark(thread));
-        other.join().unwrap();
-        marks.assert(2);
+        let tasks = run(&pool, &marks) + other.join().unwrap();
+        assert!(tasks > 0);
+        marks.assert(tasks);
     });
 }
 
 /// A panic in any part reaches the caller after all parts have ended, and the next task runs normally. After its own
 /// panic, the caller does not run the parts of others: it would wait forever if a sleeping worker were not woken.
 fn panics(panicking: usize) {
-    let pool = Threads::new(2).unwrap();
+    let pool = Threads::new(2, 64).unwrap();
     let marks = Marks::new(2);
-    let mut turn = pool.turn();
+    let mut turn = pool.try_turn().unwrap();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         turn.each(&|thread| {
             marks.mark(thread);

@@ -3,7 +3,7 @@
 //! Everything the threads share comes from `system`, so that `model.rs` can run this file under a model checker.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::PoisonError;
+use std::sync::TryLockError;
 
 use crossbeam_utils::CachePadded;
 
@@ -22,6 +22,34 @@ pub(in crate::executor) struct Threads {
     team: Arc<Team>,
     workers: Vec<JoinHandle<()>>,
     turn: Mutex<()>,
+    /// The runs in progress, with and without a turn.
+    runs: CachePadded<AtomicUsize>,
+    /// The cores that all runs share.
+    cores: usize,
+}
+
+/// A run in progress, which may take turns. Runs that go on at the same time compute on their own threads as soon as they use
+/// all cores; only a run that leaves cores to others gains by a turn.
+#[derive(Debug)]
+pub(in crate::executor) struct Running<'t> {
+    threads: &'t Threads,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.threads.runs.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<'t> Running<'t> {
+    /// The right to give tasks to the threads, unless another run has it, or the other runs need the cores. Keeps a turn that
+    /// it has. It never waits.
+    pub(in crate::executor) fn turn(&self, turn: Option<Turn<'t>>) -> Option<Turn<'t>> {
+        if self.threads.runs.load(Ordering::Relaxed) >= self.threads.cores {
+            return None;
+        }
+        turn.or_else(|| self.threads.try_turn())
+    }
 }
 
 /// The exclusive right to give tasks to the threads.
@@ -83,8 +111,9 @@ impl std::fmt::Debug for Team {
 }
 
 impl Threads {
-    /// Starts all threads except the first and waits until they run, so that no task waits for a thread to start.
-    pub(in crate::executor) fn new(count: usize) -> Result<Self, Error> {
+    /// Starts all threads except the first and waits until they run, so that no task waits for a thread to start. `cores` is
+    /// the number of cores of the machine: with as many runs at once, each keeps to its own thread.
+    pub(in crate::executor) fn new(count: usize, cores: usize) -> Result<Self, Error> {
         let workers = count - 1;
         let posted = Posted { count: AtomicUsize::new(0), task: Shared::new(None) };
         let team = Arc::new(Team {
@@ -95,7 +124,13 @@ impl Threads {
             ending: AtomicBool::new(false),
         });
         // If one cannot be started, dropping ends the ones before it.
-        let mut threads = Threads { team, workers: Vec::with_capacity(workers), turn: Mutex::new(()) };
+        let mut threads = Threads {
+            team,
+            workers: Vec::with_capacity(workers),
+            turn: Mutex::new(()),
+            runs: CachePadded::new(AtomicUsize::new(0)),
+            cores,
+        };
         for worker in 0..workers {
             let team = Arc::clone(&threads.team);
             team.unfinished.fetch_add(1, Ordering::Relaxed);
@@ -109,11 +144,21 @@ impl Threads {
         Ok(threads)
     }
 
-    /// Waits for the turn to give tasks, and wakes the workers, since tasks will follow.
-    pub(in crate::executor) fn turn(&self) -> Turn<'_> {
-        let alone = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Begins a run.
+    pub(in crate::executor) fn begin(&self) -> Running<'_> {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        Running { threads: self }
+    }
+
+    /// The turn to give tasks, unless another run has it. Wakes the workers, since tasks will follow.
+    pub(in crate::executor) fn try_turn(&self) -> Option<Turn<'_>> {
+        let alone = match self.turn.try_lock() {
+            Ok(alone) => alone,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         self.wake();
-        Turn { threads: self, alone }
+        Some(Turn { threads: self, alone })
     }
 
     fn wake(&self) {

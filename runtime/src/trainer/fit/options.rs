@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use windlass_compiler::setters;
+
 use super::history::EpochReport;
 use crate::error::Error;
 use crate::metrics::Metric;
@@ -10,17 +12,16 @@ use crate::schedule::{Rule, Schedule};
 /// How [`Trainer::fit`](crate::Trainer::fit) trains. `FitOptions::epochs(20)` has the defaults:
 ///
 /// ```
-/// use windlass_runtime::trainer::{EarlyStopping, FitOptions, FitSchedule};
+/// use windlass::{EarlyStopping, FitOptions, FitSchedule};
 ///
-/// let options = FitOptions {
-///     schedule: FitSchedule::one_cycle(0.01),
-///     early_stopping: Some(EarlyStopping::after(3)),
-///     save_last: Some("training.safetensors".into()), // to resume from
-///     ..FitOptions::epochs(20)
-/// };
+/// let options = FitOptions::epochs(20)
+///     .schedule(FitSchedule::one_cycle(0.01))
+///     .early_stopping(EarlyStopping::after(3))
+///     .save_last("training.safetensors"); // to resume from
 /// assert!(options.plateau.is_none());
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct FitOptions {
     /// The epochs to reach, counted from the beginning of the trainer; 10 by default. A trainer that has trained as many
     /// trains no more.
@@ -71,6 +72,19 @@ impl FitOptions {
     /// Options with a number of epochs, and the defaults.
     pub fn epochs(epochs: u64) -> Self {
         FitOptions { epochs, ..FitOptions::default() }
+    }
+
+    setters! {
+        metrics: impl Into<Vec<Metric>> = Some(metrics.into());
+        monitor: Monitor;
+        schedule: FitSchedule;
+        plateau: impl Into<Option<Plateau>> = plateau.into();
+        early_stopping: impl Into<Option<EarlyStopping>> = early_stopping.into();
+        restore_best: bool;
+        save_last: impl Into<PathBuf> = Some(save_last.into());
+        save_best: impl Into<PathBuf> = Some(save_best.into());
+        csv: impl Into<PathBuf> = Some(csv.into());
+        progress: Progress;
     }
 
     /// Checks the settings against the metrics that are computed.
@@ -198,6 +212,7 @@ impl FitSchedule {
 
 /// When training ends because the results no longer improve.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct EarlyStopping {
     /// The number of epochs without an improvement after which training ends, at least 1.
     pub patience: u64,
@@ -210,10 +225,23 @@ impl EarlyStopping {
     pub const fn after(patience: u64) -> Self {
         EarlyStopping { patience, min_delta: 0.0 }
     }
+
+    setters! {
+        patience: u64;
+        min_delta: f64;
+    }
+}
+
+impl Default for EarlyStopping {
+    /// After ten epochs without any improvement.
+    fn default() -> Self {
+        EarlyStopping::after(10)
+    }
 }
 
 /// When the learning rate falls because the results no longer improve, like PyTorch's `ReduceLROnPlateau`.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Plateau {
     /// What the rate is multiplied with, above 0 and below 1; 0.1 by default.
     pub factor: f64,
@@ -225,6 +253,16 @@ pub struct Plateau {
     pub cooldown: u64,
     /// The least rate; 0 by default.
     pub min_rate: f64,
+}
+
+impl Plateau {
+    setters! {
+        factor: f64;
+        patience: u64;
+        threshold: f64;
+        cooldown: u64;
+        min_rate: f64;
+    }
 }
 
 impl Default for Plateau {

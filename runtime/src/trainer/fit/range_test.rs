@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
+use windlass_compiler::setters;
 
 use super::super::{Carried, Trainer};
 use crate::data::Batches;
@@ -16,6 +17,7 @@ const SMOOTHING: f64 = 0.95;
 
 /// How [`Trainer::find_learning_rate`] searches.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RangeTest {
     /// The first rate; 1e-7 by default.
     pub from: f64,
@@ -25,6 +27,15 @@ pub struct RangeTest {
     pub steps: u64,
     /// The search ends when the smoothed loss is this many times the least one; 4 by default.
     pub divergence: f64,
+}
+
+impl RangeTest {
+    setters! {
+        from: f64;
+        to: f64;
+        steps: u64;
+        divergence: f64;
+    }
 }
 
 impl Default for RangeTest {
@@ -80,10 +91,10 @@ impl<N: AnyNetwork> Trainer<N> {
     /// steps are as before.
     ///
     /// ```
-    /// # use windlass_compiler::graph::{Builder, Layer};
-    /// use windlass_runtime::data::TensorDataset;
-    /// use windlass_runtime::trainer::RangeTest;
-    /// # use windlass_runtime::{Dynamic, Trainer, TrainerOptions};
+    /// # use windlass::{Builder, Layer};
+    /// use windlass::RangeTest;
+    /// use windlass::data::TensorDataset;
+    /// # use windlass::{Dynamic, Trainer, TrainerOptions};
     /// #
     /// # let mut builder = Builder::new("Larger");
     /// # let x = builder.input("point", &[2])?;

@@ -168,29 +168,26 @@ mod tests {
 
     #[test]
     fn the_rate_falls_one_epoch_after_the_patience() {
-        let plateau = Plateau { factor: 0.5, patience: 1, ..Plateau::default() };
+        let plateau = Plateau::default().factor(0.5).patience(1);
         assert_eq!(
             rates(plateau, &[1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.6]),
             [1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.25]
         );
-        let plateau = Plateau { cooldown: 2, patience: 0, ..plateau };
+        let plateau = plateau.cooldown(2).patience(0);
         assert_eq!(rates(plateau, &[1.0, 1.0, 1.0, 1.0, 1.0]), [1.0, 0.5, 0.5, 0.5, 0.25]);
     }
 
     #[test]
     fn small_improvements_do_not_count_and_the_rate_has_a_floor() {
-        let plateau =
-            Plateau { factor: 0.1, patience: 0, threshold: 0.1, min_rate: 0.05, ..Plateau::default() };
+        let plateau = Plateau::default().factor(0.1).patience(0).threshold(0.1).min_rate(0.05);
         assert_eq!(rates(plateau, &[1.0, 0.95, 0.85, 0.8, f64::NAN]), [1.0, 0.1, 0.1, 0.05, 0.05]);
     }
 
     #[test]
     fn early_stopping_counts_epochs_without_an_improvement() {
-        let options = FitOptions {
-            early_stopping: Some(EarlyStopping { patience: 2, min_delta: 0.1 }),
-            monitor: Monitor::Metric(Metric::Accuracy),
-            ..FitOptions::default()
-        };
+        let options = FitOptions::default()
+            .early_stopping(EarlyStopping::default().patience(2).min_delta(0.1))
+            .monitor(Monitor::Metric(Metric::Accuracy));
         let mut run = Run::default();
         let seen = [0.5, 0.55, 0.65, 0.7, 0.6].map(|accuracy| {
             let improved = run.watch(&report(accuracy), &options);

@@ -201,7 +201,7 @@ fn a_kernel_is_learned() {
         last.starts_with("learned the kernel [") && last.ends_with("the edges were made with [1, -1]"),
         "{text}"
     );
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/learn_a_kernel/edges.png");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/learn_a_kernel/edges.png");
     check_picture(&path, (776, 320));
 }
 
@@ -224,7 +224,7 @@ fn a_network_from_json_is_trained() {
 #[test]
 fn bad_descriptions_of_networks_are_refused() {
     let directory = TempDir::new().expect("a directory for the files");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/from_json/lenet.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("from_json/lenet.json");
     let whole = fs::read_to_string(path).expect("the description is there");
     for (from, to, message) in [
         ("\"output\": \"class\"\n}", "\"output\": \"class\"", "EOF while parsing an object at line"),
@@ -431,7 +431,7 @@ fn lenet_runs_in_c() {
         example("lenet_in_c").args(["--epochs", "1", "--output"]).arg(folder.path()).output().unwrap();
     assert!(accuracy(&printed(&output)) > 0.6);
     // What the Makefile does.
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/lenet_in_c/classify.c");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/lenet_in_c/classify.c");
     let compiled = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".to_owned()))
         .args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-I.", source, "lenet.o", "-o", "classify"])
         .current_dir(folder.path())
@@ -470,7 +470,7 @@ fn lenet_learns_in_c() {
     };
     printed(&run(&[]));
     // What the Makefile does.
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/train_in_c/train.c");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/train_in_c/train.c");
     let compiled = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".to_owned()))
         .args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-I.", source, "lenet.o", "-o", "train"])
         .current_dir(folder.path())
