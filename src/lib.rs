@@ -204,9 +204,9 @@ pub use windlass_runtime::trainer::{
     NonFiniteOrigin, Plateau, Progress, RangeTest, RatePoint, RateSearch, Stage,
 };
 pub use windlass_runtime::{
-    Error, Evaluation, EvaluationOptions, LabelSequences, LoadOptions, MemoryReport, Model, Options,
-    Parameters, Predictor, StepReport, Stream, Streaming, Target, Trainer, TrainerOptions, Tuning,
-    checkpoint, data, initialize, metrics, object, schedule, text, tuning,
+    Differentiator, Error, Evaluation, EvaluationOptions, GradientOptions, Gradients, LabelSequences,
+    LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport, Stream, Streaming, Target,
+    Trainer, TrainerOptions, Tuning, checkpoint, data, initialize, metrics, object, schedule, text, tuning,
 };
 
 pub mod convolution {

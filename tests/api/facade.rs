@@ -117,6 +117,7 @@ fn options_of_training_and_loading_are_set() -> Result<(), Error> {
         output: None,
         carry_states: false,
         recompute: None,
+        accumulate: None,
         seed: 1,
         check_finite: true,
     };

@@ -1,5 +1,6 @@
 //! Tests of the public interface, in one program: linking each separately would take longer than running them.
 
+mod accumulation;
 mod activations;
 mod arm64;
 mod attention;
@@ -12,6 +13,8 @@ mod exchange;
 mod facade;
 mod fit;
 mod forms;
+mod gradients;
+mod intermediate;
 mod language;
 mod lengths;
 mod libraries;

@@ -328,6 +328,11 @@ fn steps_refuse_what_they_cannot_use() -> Outcome {
     let averaged =
         TrainerOptions { average: Some(Average::Exponential { decay: 0.9 }), ..TrainerOptions::default() };
     assert_eq!(refused(averaged), ObjectError::Training { setting: "average" });
+    assert_eq!(
+        refused(TrainerOptions::default().accumulate(4)),
+        ObjectError::Training { setting: "accumulate" }
+    );
+    assert!(model.object(&ObjectOptions::default().train(TrainerOptions::default().accumulate(1))).is_ok());
     let softmax = TrainerOptions {
         loss: Loss::Ctc { blank: 0, per_label: true, zero_infinity: false },
         ..TrainerOptions::default()

@@ -110,6 +110,34 @@ pub enum AutodiffError {
         /// The existing parameters.
         parameters: Vec<String>,
     },
+    /// A gradient with respect to an input of integers was requested by name.
+    #[error(
+        "the input `{input}` holds integers, which have no gradient: leave it out, or ask for the gradient of the parameter \
+         that it indexes, such as the weight of an embedding"
+    )]
+    IntegerInput {
+        /// The input.
+        input: String,
+    },
+    /// A gradient with respect to an input or parameter that does not exist was requested.
+    #[error(
+        "the network has no {kind} `{name}`{}; it has {}",
+        nearest.as_ref().map_or(String::new(), |nearest| format!(" (did you mean `{nearest}`?)")),
+        known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    )]
+    UnknownGradient {
+        /// "input" or "parameter".
+        kind: &'static str,
+        /// The given name or pattern.
+        name: String,
+        /// The nearest existing name.
+        nearest: Option<String>,
+        /// The existing names.
+        known: Vec<String>,
+    },
+    /// Gradients were requested with respect to nothing.
+    #[error("there is nothing to differentiate with respect to: ask for an input of numbers or a parameter")]
+    NoGradient,
     /// A setting outside its range.
     #[error("`{setting}` is {value:e} but must be {expected}")]
     Setting {
@@ -128,6 +156,18 @@ pub enum AutodiffError {
     SoftmaxBeforeLoss {
         /// The loss.
         loss: &'static str,
+        /// The output.
+        output: String,
+        /// The layer.
+        layer: String,
+    },
+    /// The binary cross-entropy of logits receives probabilities.
+    #[error(
+        "the binary cross-entropy needs logits, but the output `{output}` comes from `sigmoid` at `{layer}`: remove `sigmoid` \
+         from the network, since the binary cross-entropy applies it itself; for probabilities, apply `sigmoid` to the \
+         network's output"
+    )]
+    SigmoidBeforeLoss {
         /// The output.
         output: String,
         /// The layer.

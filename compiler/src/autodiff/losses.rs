@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{AutodiffError, Loss, OutputLoss, TrainingOptions, names};
 use crate::entity::ValueId;
 use crate::error::GraphError;
-use crate::graph::{Graph, Named};
+use crate::graph::{Graph, Named, Node};
 use crate::ops::Op;
 use crate::ops::ctc::Ctc;
 use crate::ops::elementwise::{Activation, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
@@ -152,10 +152,27 @@ fn check_loss(graph: &Graph, loss: &Loss, output: &Named) -> Result<(), Autodiff
             let is_allowed = (*delta as f32).is_normal() && *delta > 0.0;
             check("delta", *delta, is_allowed, "above 0, and finite and normal as an f32")
         }
-        Loss::BinaryCrossEntropy | Loss::MeanSquaredError | Loss::MeanAbsoluteError | Loss::KlDivergence => {
-            Ok(())
+        Loss::BinaryCrossEntropy => {
+            let node = last_layer(graph, output);
+            match &node.op {
+                Op::Unary(Unary { kind: UnaryKind::Sigmoid }) => Err(AutodiffError::SigmoidBeforeLoss {
+                    output: output.name.clone(),
+                    layer: node.label.clone(),
+                }),
+                _ => Ok(()),
+            }
         }
+        Loss::MeanSquaredError | Loss::MeanAbsoluteError | Loss::KlDivergence => Ok(()),
     }
+}
+
+/// The node that computes an output, before reshapes.
+fn last_layer<'g>(graph: &'g Graph, output: &Named) -> &'g Node {
+    let mut node = graph.producer(output.value);
+    while let (Op::Reshape(_), [operand]) = (&node.op, &node.operands[..]) {
+        node = graph.producer(*operand);
+    }
+    node
 }
 
 /// Checks that an output is of logits of two classes or more.
@@ -165,10 +182,7 @@ fn check_logits(
     output: &Named,
     classes: Option<usize>,
 ) -> Result<(), AutodiffError> {
-    let mut node = graph.producer(output.value);
-    while let (Op::Reshape(_), [operand]) = (&node.op, &node.operands[..]) {
-        node = graph.producer(*operand);
-    }
+    let node = last_layer(graph, output);
     // A log-softmax is allowed: it maps its own result to itself.
     if let Op::Softmax(_) = node.op {
         let (output, layer) = (output.name.clone(), node.label.clone());

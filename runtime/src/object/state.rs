@@ -21,6 +21,7 @@ pub(super) fn checked_step<N: AnyNetwork>(network: &N, options: &TrainerOptions)
     let refused = match options {
         TrainerOptions { check_finite: true, .. } => Some("check_finite"),
         TrainerOptions { average: Some(_), .. } => Some("average"),
+        TrainerOptions { accumulate: Some(batches), .. } if *batches != 1 => Some("accumulate"),
         _ => None,
     };
     if let Some(setting) = refused {

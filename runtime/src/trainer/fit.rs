@@ -157,7 +157,7 @@ impl<N: AnyNetwork> Trainer<N> {
         if self.progress.history.epochs.is_empty() {
             self.progress.first_step = self.step;
         }
-        let steps = options.epochs.saturating_mul(train.count() as u64);
+        let steps = options.epochs.saturating_mul(train.count() as u64).div_ceil(self.options.batches());
         self.fit_schedule = options.schedule.over(steps)?;
         self.progress.history.end = None;
         let end = self.fit_epochs(train, &options, &mut epoch, &mut callback);
@@ -270,11 +270,12 @@ impl<N: AnyNetwork> Trainer<N> {
     ) -> Result<(StepReport, usize), Error> {
         let feeds = batch.inputs.in_order_of(self.network())?;
         let sizes = self.checked_sizes(&feeds, &batch.target)?;
+        let step = self.step;
         let report = self.step_with(&feeds, &batch.target, &sizes, |run, version| run.execute(version))?;
         if !report.loss.is_finite() {
             return Err(Error::Diverged {
                 network: self.network().name().to_owned(),
-                step: self.step - 1,
+                step,
                 loss: report.loss,
                 learning_rate: report.learning_rate,
             });

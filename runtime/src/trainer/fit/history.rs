@@ -16,7 +16,7 @@ use crate::metrics::Metric;
 pub struct EpochReport {
     /// The epoch, counted from 1.
     pub epoch: u64,
-    /// All steps so far.
+    /// All steps so far: updates of the parameters.
     pub steps: u64,
     /// The learning rate of the last step.
     pub learning_rate: f64,
