@@ -164,7 +164,9 @@
 
 /// The array library of inputs and results.
 pub use ndarray;
-pub use windlass_compiler::autodiff::{AutodiffError, Loss, Optimizer, OutputLoss, ParameterGroup};
+pub use windlass_compiler::autodiff::{
+    AutodiffError, Loss, LossGraph, LossProblem, Optimizer, OutputLoss, ParameterGroup,
+};
 pub use windlass_compiler::codegen::Program;
 pub use windlass_compiler::entity::ValueId;
 pub use windlass_compiler::error::{GraphError, ShapeError};
@@ -230,7 +232,7 @@ pub mod graph_format {
 /// Names used by expansions of [`network!`]; not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use windlass_runtime::network::expansion::embedded;
+    pub use windlass_runtime::network::expansion::{embedded, embedded_loss};
 }
 
 /// Runs the programs in the README.

@@ -1,6 +1,7 @@
 //! The loss of a model and its gradients with respect to inputs and parameters, without an update.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ndarray::ArrayD;
 use windlass_compiler::autodiff::{GradientGraphOptions, Loss, OutputLoss, gradient_graph, names};
@@ -16,7 +17,7 @@ use crate::model::Model;
 use crate::network::AnyNetwork;
 use crate::network::ports::Least;
 use crate::tensor::NamedTensors;
-use crate::trainer::{Controls, LabelRows, Target, Targets, label_rows, set_rows, single_value};
+use crate::trainer::{Controls, Declared, LabelRows, Target, Targets, label_rows, set_rows, single_value};
 
 /// Which loss of a model is differentiated, and with respect to what.
 ///
@@ -151,6 +152,7 @@ pub struct Differentiator<N> {
     outputs: Vec<(usize, Place, String)>,
     /// The output of the loss, or of the first one.
     of_loss: String,
+    declared: Arc<Declared>,
     rows: Vec<LabelRows>,
     single_value: Option<String>,
 }
@@ -242,6 +244,7 @@ impl<N: AnyNetwork> Differentiator<N> {
             parameters,
             outputs,
             of_loss: listed.or_else(|| options.output.clone()).unwrap_or_else(first),
+            declared: Declared::of(&options.loss, &options.losses, ports),
             rows: label_rows(&graph),
             single_value: single_value(&graph),
             network,
@@ -264,7 +267,7 @@ impl<N: AnyNetwork> Differentiator<N> {
     ) -> Result<Gradients, Error> {
         let feeds = self.network.order_inputs(inputs.into())?;
         let feeds = feeds.as_ref();
-        let target = target.into();
+        let target = self.declared.named(self.network.name(), target.into())?;
         let sizes = self.checked_sizes(model, feeds, &target)?;
         let mut controls = Controls::of_seed(self.options.seed);
         if !self.rows.is_empty() {
@@ -327,6 +330,7 @@ impl<N: AnyNetwork> Differentiator<N> {
             loss: &self.options.loss,
             losses: &self.options.losses,
             output: &self.of_loss,
+            declared: &self.declared,
         };
         targets.check(target, &sizes)?;
         set_rows(&self.rows, target, &mut sizes);

@@ -4,6 +4,7 @@ mod accumulation;
 mod batch;
 mod carried;
 mod controls;
+mod declared;
 mod files;
 mod fit;
 mod graph;
@@ -14,6 +15,7 @@ mod sequences;
 mod target;
 
 use std::fmt;
+use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayViewD};
 use windlass_compiler::autodiff::names;
@@ -28,6 +30,7 @@ use self::accumulation::Update;
 pub(crate) use self::batch::{Targets, set_rows, single_value};
 use self::carried::Carried;
 pub(crate) use self::controls::Controls;
+pub(crate) use self::declared::Declared;
 pub use self::fit::{
     EarlyStopping, EpochReport, FitEnd, FitEvent, FitOptions, FitSchedule, History, Monitor, Plateau,
     Progress, RangeTest, RatePoint, RateSearch,
@@ -85,6 +88,8 @@ pub struct Trainer<N> {
     carried: Option<Carried>,
     /// A batch normalisation that has a single value per channel for a batch of one.
     single_value: Option<String>,
+    /// The targets that the losses declare.
+    declared: Arc<Declared>,
     /// The length of the rows of labels, for each CTC loss.
     rows: Vec<LabelRows>,
     /// Memory for the numbers of steps of a batch whose target gives none.
@@ -154,6 +159,7 @@ impl<N: AnyNetwork> Trainer<N> {
         let outputs = outputs.map(|(place, slot)| Output::new(place, slot)).collect();
         let carried = options.carry_states.then(|| Carried::new(states, &executor));
         let (single_value, rows) = (single_value(&graph), label_rows(&graph));
+        let declared = Declared::of(&options.loss, &options.losses, model.ports());
         Ok(Trainer {
             model,
             options,
@@ -168,6 +174,7 @@ impl<N: AnyNetwork> Trainer<N> {
             outputs,
             carried,
             single_value,
+            declared,
             rows,
             all_steps: Vec::new(),
             progress: fit::Run::default(),
@@ -193,7 +200,8 @@ impl<N: AnyNetwork> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<StepReport, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let target = target.into();
+        let declared = Arc::clone(&self.declared);
+        let target = declared.named(self.network().name(), target.into())?;
         let sizes = self.checked_sizes(feeds.as_ref(), &target)?;
         self.step_with(feeds.as_ref(), &target, &sizes, |run, version| run.execute(version))
     }
@@ -211,7 +219,8 @@ impl<N: AnyNetwork> Trainer<N> {
         runs: usize,
     ) -> Result<Profile, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let target = target.into();
+        let declared = Arc::clone(&self.declared);
+        let target = declared.named(self.network().name(), target.into())?;
         let sizes = self.checked_sizes(feeds.as_ref(), &target)?;
         let mut measured = Vec::new();
         for _ in 0..=runs.max(1) {
@@ -285,7 +294,8 @@ impl<N: AnyNetwork> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<Option<NonFiniteOrigin>, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let target = target.into();
+        let declared = Arc::clone(&self.declared);
+        let target = declared.named(self.network().name(), target.into())?;
         let sizes = self.checked_sizes(feeds.as_ref(), &target)?;
         let mut controls = self.options.controls(self.step, self.batches(), self.learning_rate())?;
         self.count_all_steps(&mut controls, &sizes);

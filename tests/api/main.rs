@@ -8,6 +8,7 @@ mod bad_input;
 mod blocks;
 mod carried;
 mod ctc;
+mod custom_losses;
 mod dynamic;
 mod exchange;
 mod facade;

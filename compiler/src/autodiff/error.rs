@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::frozen::{UnknownName, message as frozen_message};
 use crate::entity::ValueId;
 use crate::error::GraphError;
-use crate::shape::Type;
+use crate::shape::{Symbol, Type};
 
 /// Why a graph cannot be differentiated.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -173,6 +173,39 @@ pub enum AutodiffError {
         /// The layer.
         layer: String,
     },
+    /// A loss of one's own reads an output of another type.
+    #[error(
+        "the loss takes the output `{output}` as {expected}, but the network computes {got}: declare it like the output"
+    )]
+    CustomOutput {
+        /// The output.
+        output: String,
+        /// The type of the input of the loss.
+        expected: Type,
+        /// The type of the output.
+        got: Type,
+    },
+    /// A loss of one's own reads no output.
+    #[error(
+        "the loss reads no output of the network: name an input of it after one of {}",
+        known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    )]
+    CustomWithoutOutput {
+        /// The outputs.
+        known: Vec<String>,
+    },
+    /// A loss of one's own has an open size that the network has not.
+    #[error("the loss has the open size {size}, which no input of the network has")]
+    CustomSize {
+        /// The size.
+        size: Symbol,
+    },
+    /// A loss of one's own among the losses of several outputs.
+    #[error(
+        "the losses of several outputs include a loss of one's own, which reads any number of outputs by itself: give it alone, \
+         as `loss`"
+    )]
+    CustomInList,
     /// The cross-entropy receives a single logit.
     #[error(
         "the cross-entropy needs at least 2 classes, but the output `{output}` has {classes}: give the last layer 2 for a \

@@ -7,6 +7,7 @@
 
 mod accumulation;
 mod backward;
+mod custom;
 mod error;
 mod evaluation;
 mod frozen;
@@ -21,6 +22,7 @@ mod training;
 
 pub use accumulation::{Accumulation, accumulation_graphs};
 pub use backward::Backward;
+pub use custom::{LossGraph, LossProblem};
 pub use error::AutodiffError;
 pub use evaluation::loss_graph;
 pub use frozen::{UnknownName, nearest};

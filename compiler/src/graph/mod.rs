@@ -10,6 +10,7 @@ mod forms;
 pub mod initializer;
 mod layer;
 mod limits;
+mod losses;
 mod names;
 mod raw;
 mod results;

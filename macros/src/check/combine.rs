@@ -155,7 +155,7 @@ impl Checker<'_, '_> {
     }
 
     /// The values that arguments name; numbers stand for themselves, if they may.
-    fn named_arguments(
+    pub(super) fn named_arguments(
         &mut self,
         call: &Call,
         environment: &mut Environment,

@@ -7,6 +7,7 @@ mod reporter;
 mod run;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use self::history::{EpochReport, FitEnd, History};
@@ -269,9 +270,11 @@ impl<N: AnyNetwork> Trainer<N> {
         tallies: &mut Tallies,
     ) -> Result<(StepReport, usize), Error> {
         let feeds = batch.inputs.in_order_of(self.network())?;
-        let sizes = self.checked_sizes(&feeds, &batch.target)?;
+        let declared = Arc::clone(&self.declared);
+        let target = declared.named(self.network().name(), batch.target)?;
+        let sizes = self.checked_sizes(&feeds, &target)?;
         let step = self.step;
-        let report = self.step_with(&feeds, &batch.target, &sizes, |run, version| run.execute(version))?;
+        let report = self.step_with(&feeds, &target, &sizes, |run, version| run.execute(version))?;
         if !report.loss.is_finite() {
             return Err(Error::Diverged {
                 network: self.network().name().to_owned(),
@@ -282,7 +285,7 @@ impl<N: AnyNetwork> Trainer<N> {
         }
         if !tallies.is_empty() {
             let name = self.loss_output();
-            if let (Some(output), Some(target)) = (self.find_output(name), batch.target.of(name)) {
+            if let (Some(output), Some(target)) = (self.find_output(name), target.of(name)) {
                 tallies.record(&output.elements, ndarray::Dimension::slice(&output.sizes), target)?;
             }
         }
