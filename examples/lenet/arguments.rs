@@ -104,7 +104,7 @@ impl Plan {
             Recipe::Quick => FitSchedule::one_cycle(self.learning_rate),
             Recipe::Book => FitSchedule::OfTrainer,
         };
-        FitOptions { schedule, ..FitOptions::epochs(self.epochs) }
+        FitOptions { schedule, ..FitOptions::epochs(self.epochs) }.stop_on_ctrl_c(true)
     }
 
     /// The constant learning rate, if there is one.

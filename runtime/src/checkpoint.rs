@@ -40,6 +40,10 @@ const BATCH_COUNTER: &str = "num_batches_tracked";
 pub struct Metadata {
     /// The name of the network.
     pub network: String,
+    /// The network's graph as text, [`Graph`]'s text form, with which the file needs nothing else:
+    /// [`Dynamic::of_checkpoint`](crate::Dynamic::of_checkpoint) reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<String>,
     /// Training steps taken.
     pub step: u64,
     /// The optimiser and its settings, in the caller's format; null if there is none.
@@ -51,6 +55,11 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    /// The metadata of a network: its name and graph.
+    pub fn of(graph: &Graph) -> Self {
+        Metadata { network: graph.name().to_owned(), graph: Some(graph.to_string()), ..Metadata::default() }
+    }
+
     /// Reads only a file's metadata; `None` for files of other programs.
     ///
     /// # Errors

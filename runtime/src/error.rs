@@ -435,6 +435,15 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A checkpoint does not contain the graph of its network.
+    #[error(
+        "{} has tensors but no graph of their network: declare the network, or give its graph in a file of its own",
+        path.display()
+    )]
+    CheckpointWithoutGraph {
+        /// The file.
+        path: PathBuf,
+    },
     /// A checkpoint was written by a later version.
     #[error(
         "{} has the format version {got} but this version reads up to {supported}; update Windlass",

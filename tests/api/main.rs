@@ -13,6 +13,7 @@ mod dynamic;
 mod exchange;
 mod facade;
 mod fit;
+mod fit_outside;
 mod forms;
 mod gradients;
 mod intermediate;

@@ -91,7 +91,8 @@ pub(super) fn initial<N: AnyNetwork>(
 /// ```
 #[derive(Clone, Debug)]
 pub struct TrainedState {
-    network: String,
+    /// The name and graph of the network.
+    network: Metadata,
     optimizer: Optimizer,
     steps: u64,
     parameters: Parameters,
@@ -129,7 +130,7 @@ impl TrainedState {
         let all = Parameters::from_named(&step.graph, tensors.collect());
         let own = Parameters::initialized(network.graph(), 0)?;
         Ok(TrainedState {
-            network: network.name().to_owned(),
+            network: Metadata::of(network.graph()),
             optimizer: options.optimizer,
             steps: header.steps,
             optimizer_state: all.clone().without(&own),
@@ -156,10 +157,9 @@ impl TrainedState {
         let mut tensors = self.optimizer_state.to_named();
         tensors.extend(self.parameters.to_named());
         let metadata = Metadata {
-            network: self.network.clone(),
             step: self.steps,
             optimizer: serde_json::to_value(self.optimizer).unwrap_or_default(),
-            ..Metadata::default()
+            ..self.network.clone()
         };
         Checkpoint { tensors, metadata: Some(metadata) }.save(path.as_ref(), NonFinite::Refuse)
     }

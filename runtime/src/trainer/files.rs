@@ -93,8 +93,8 @@ impl<N: AnyNetwork> Trainer<N> {
         Ok(trainer)
     }
 
-    /// Writes parameters, optimiser state, the number of steps, gradients that wait for an update, and the history of [`Trainer::fit`] to a safetensors file, atomically. A [`Model`] can
-    /// load it too.
+    /// Writes a safetensors file, atomically: parameters, the network's graph as text, the optimiser's state, the number of
+    /// steps, gradients that wait for an update, and the history of [`Trainer::fit`]. A [`Model`] can load it too.
     ///
     /// # Errors
     /// Those of [`Checkpoint::save`].
@@ -109,12 +109,7 @@ impl<N: AnyNetwork> Trainer<N> {
             tensors.extend(best.iter().map(|(name, tensor)| (best_name(name), tensor.clone())));
         }
         let optimizer = serde_json::to_value(self.options.optimizer).unwrap_or_default();
-        let mut metadata = Metadata {
-            network: self.network().name().to_owned(),
-            step: self.step,
-            optimizer,
-            ..Metadata::default()
-        };
+        let mut metadata = Metadata { step: self.step, optimizer, ..Metadata::of(self.network().graph()) };
         self.progress.write(&mut metadata, self.best.is_some());
         self.write_accumulated(&mut metadata);
         Checkpoint { tensors, metadata: Some(metadata) }.save(path.as_ref(), NonFinite::Refuse)

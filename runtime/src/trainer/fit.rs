@@ -1,6 +1,10 @@
 //! The training loop: epochs of steps, validation, checkpoints, and what depends on the results.
 
+#[cfg(feature = "tensorboard")]
+mod events;
 mod history;
+#[cfg(feature = "ctrlc")]
+mod interrupt;
 mod options;
 mod range_test;
 mod reporter;
@@ -10,7 +14,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
+#[cfg(feature = "tensorboard")]
+use self::events::Events;
 pub use self::history::{EpochReport, FitEnd, History};
+#[cfg(feature = "ctrlc")]
+use self::interrupt::Interrupt;
 pub use self::options::{EarlyStopping, FitOptions, FitSchedule, Monitor, Plateau, Progress};
 pub use self::range_test::{RangeTest, RatePoint, RateSearch};
 use self::reporter::Reporter;
@@ -43,6 +51,24 @@ struct Epoch<'f, V> {
     evaluator: Option<Evaluator>,
     tallies: Tallies,
     reporter: Reporter,
+    #[cfg(feature = "tensorboard")]
+    events: Option<Events>,
+    #[cfg(feature = "ctrlc")]
+    interrupt: Option<Interrupt>,
+}
+
+impl<V> Epoch<'_, V> {
+    /// Whether Ctrl-C was pressed, if it ends the fit.
+    #[cfg(feature = "ctrlc")]
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.as_ref().is_some_and(Interrupt::is_pressed)
+    }
+
+    /// Nothing but the options and the callback ends the fit.
+    #[cfg(not(feature = "ctrlc"))]
+    fn is_interrupted(&self) -> bool {
+        false
+    }
 }
 
 impl<N: AnyNetwork> Trainer<N> {
@@ -154,7 +180,16 @@ impl<N: AnyNetwork> Trainer<N> {
             _ => Some(Evaluator::new(&self.model, &self.evaluation_options(Some(metrics)))?),
         };
         let reporter = Reporter::new(options.progress, options.epochs, train.count());
-        let mut epoch = Epoch { validation, evaluator, tallies, reporter };
+        let mut epoch = Epoch {
+            validation,
+            evaluator,
+            tallies,
+            reporter,
+            #[cfg(feature = "tensorboard")]
+            events: options.tensorboard.as_deref().map(Events::create).transpose()?,
+            #[cfg(feature = "ctrlc")]
+            interrupt: options.stop_on_ctrl_c.then(Interrupt::listen).transpose()?,
+        };
         if self.progress.history.epochs.is_empty() {
             self.progress.first_step = self.step;
         }
@@ -183,7 +218,9 @@ impl<N: AnyNetwork> Trainer<N> {
             if self.progress.has_waited(options.early_stopping.as_ref()) {
                 return Ok(FitEnd::EarlyStopping);
             }
-            let Some(report) = self.fit_epoch(train, epoch, callback)? else { return Ok(FitEnd::Callback) };
+            let Some(report) = self.fit_epoch(train, epoch, callback)? else {
+                return Ok(if epoch.is_interrupted() { FitEnd::Interrupted } else { FitEnd::Callback });
+            };
             let improved = self.progress.watch(&report, options);
             if improved && options.restore_best {
                 self.best = Some(self.model.parameters().clone());
@@ -203,9 +240,16 @@ impl<N: AnyNetwork> Trainer<N> {
             if let Some(path) = &options.csv {
                 self.progress.history.write_csv(path)?;
             }
+            #[cfg(feature = "tensorboard")]
+            if let Some(events) = &mut epoch.events {
+                events.epoch(&report)?;
+            }
             epoch.reporter.epoch(&report);
             if flow.is_break() {
                 return Ok(FitEnd::Callback);
+            }
+            if epoch.is_interrupted() {
+                return Ok(FitEnd::Interrupted);
             }
         }
         Ok(FitEnd::Epochs)
@@ -224,13 +268,31 @@ impl<N: AnyNetwork> Trainer<N> {
         epoch.tallies.reset();
         epoch.reporter.begin(number + 1);
         let (mut mean, mut last, mut refused, mut is_stopped) = (Mean::default(), None, None, false);
-        let Epoch { tallies, reporter, .. } = epoch;
+        let Epoch {
+            tallies,
+            reporter,
+            #[cfg(feature = "tensorboard")]
+            events,
+            #[cfg(feature = "ctrlc")]
+            interrupt,
+            ..
+        } = epoch;
         train.visit(number, &mut |batch| match self.fit_batch(batch, tallies) {
             Ok((report, examples)) => {
                 mean.add(report.loss, examples);
                 last = Some(report);
                 reporter.step(&mean);
+                #[cfg(feature = "tensorboard")]
+                if let Some(Err(error)) = events.as_mut().map(|events| events.step(&report, self.step)) {
+                    refused = Some(error);
+                    return ControlFlow::Break(());
+                }
                 let flow = callback(self, FitEvent::Step { epoch: number + 1, report });
+                #[cfg(feature = "ctrlc")]
+                let flow = match interrupt.as_ref().is_some_and(Interrupt::is_pressed) {
+                    true => ControlFlow::Break(()),
+                    false => flow,
+                };
                 is_stopped = flow.is_break();
                 flow
             }

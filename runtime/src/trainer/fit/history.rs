@@ -49,6 +49,8 @@ pub enum FitEnd {
     EarlyStopping,
     /// The callback ended it.
     Callback,
+    /// Ctrl-C ended it, after a step or an epoch: `FitOptions::stop_on_ctrl_c`, with the feature `ctrlc`.
+    Interrupted,
 }
 
 /// The results of all epochs of a trainer.
