@@ -183,7 +183,7 @@ impl<'a> Checker<'_, 'a> {
         match self.build(&name, &layer, x, &operands) {
             Ok(value) => {
                 let parameters = self.parameters_since(before);
-                self.expect_none_in_loss(parameters, call, call);
+                self.expect_fits_loss(before, call);
                 let states = self.states.get(&name).cloned().unwrap_or_default();
                 let flow =
                     self.record(value, name, rule.name, &call.to_string(), call.name.span(), parameters);

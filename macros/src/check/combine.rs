@@ -54,7 +54,8 @@ impl Checker<'_, '_> {
         }
         let inputs: Vec<String> =
             environment.flow_names().iter().map(|name| format!("`from({name})`")).collect();
-        let mistake = Mistake::new(format!("choose an input first: {}", inputs.join(" or ")));
+        let what = if self.in_loss { "a value" } else { "an input" };
+        let mistake = Mistake::new(format!("choose {what} first: {}", inputs.join(" or ")));
         self.errors.report(at, mistake);
         Flow::Unknown
     }

@@ -1,11 +1,13 @@
 //! The loss of a network: layers on its outputs and targets, without parameters.
 
 use proc_macro2::Ident;
-use quote::{ToTokens, format_ident};
+use quote::format_ident;
 use windlass_compiler::autodiff::LossGraph;
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::error::GraphError;
-use windlass_compiler::graph::{Builder, Graph};
+use windlass_compiler::graph::{Builder, Graph, Node};
+use windlass_compiler::ops::source::Source;
+use windlass_compiler::ops::{Operator, Role};
 use windlass_compiler::shape::{DType, Dim};
 
 use super::scope::{Environment, Flow, Labels};
@@ -65,6 +67,12 @@ impl<'a> Checker<'_, 'a> {
         let mut labels = Labels::of_block(String::new(), &loss.body, self.errors);
         let last = self.body(&loss.body, environment, &mut labels, first);
         match last {
+            Flow::Value(value) if self.builder.graph().ty(value).dtype == DType::I32 => {
+                let item = self.builder.item_dims(value);
+                let mistake = Mistake::new(format!("the loss is {item:?} of index, but losses are numbers"))
+                    .help("compare an output with the target: `cross_entropy(label)`".to_owned());
+                self.errors.report(&loss.keyword, mistake);
+            }
             Flow::Value(value) => {
                 if let Err(error) = self.builder.output("loss", value) {
                     self.errors.report(&loss.keyword, Mistake::new(error.to_string()));
@@ -201,12 +209,22 @@ impl<'a> Checker<'_, 'a> {
         })
     }
 
-    /// Reports a layer with parameters in a loss, which nothing would train.
-    pub(super) fn expect_none_in_loss(&mut self, parameters: usize, call: &Call, at: &dyn ToTokens) {
-        if self.in_loss && parameters > 0 {
-            let mistake = Mistake::new(format!("`{call}` has parameters, which a loss cannot have"))
-                .help("put it into the network, whose outputs the loss compares".to_owned());
-            self.report_here(at, mistake);
+    /// Reports a layer in a loss that has parameters, which nothing would train, or that only training draws. Its operators
+    /// are those from a position.
+    pub(super) fn expect_fits_loss(&mut self, position: usize, call: &Call) {
+        if !self.in_loss {
+            return;
         }
+        let nodes = &self.builder.graph().nodes()[position..];
+        let is_stored = |node: &Node| node.op.source().is_some_and(Source::is_stored);
+        let text = if nodes.iter().any(is_stored) {
+            format!("`{call}` has parameters or states, which a loss cannot have")
+        } else if nodes.iter().any(|node| node.op.facts().role == Role::Identity) {
+            format!("`{call}` is random in training, which a loss cannot be")
+        } else {
+            return;
+        };
+        let help = "put it into the network, whose outputs the loss compares";
+        self.report_here(call, Mistake::new(text).help(help.to_owned()));
     }
 }
