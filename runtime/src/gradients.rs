@@ -40,7 +40,7 @@ pub struct GradientOptions {
     /// The inputs with gradients; by default all inputs of numbers.
     pub inputs: Option<Vec<String>>,
     /// The parameters with gradients: names, layers or patterns, as
-    /// [`names::matches`](windlass_compiler::autodiff::names::matches) says; by default all.
+    /// [`names::matches`] says; by default all.
     pub parameters: Option<Vec<String>>,
     /// Whether the network computes as in training: dropout draws masks, and batch normalisation uses the statistics of
     /// the batch. By default it computes as in prediction. Running statistics change in neither case.

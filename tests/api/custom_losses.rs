@@ -159,8 +159,7 @@ fn what_is_built_in_can_be_declared() -> Outcome {
     });
     assert!((own?.loss - built_in?.loss).abs() < 1e-5);
     let [own, built_in] = [Plain::loss(), Loss::MeanSquaredError].map(|loss| {
-        Trainer::new(Model::<Plain>::with_options(3, &serial())?, adam(loss))?
-            .step(&noise(6, 1), &noise(6, 2))
+        Trainer::new(Model::<Plain>::with_options(3, &serial())?, adam(loss))?.step(noise(6, 1), &noise(6, 2))
     });
     assert!((own?.loss - built_in?.loss).abs() < 1e-6);
     Ok(())
@@ -225,7 +224,7 @@ fn a_fit_takes_batches_with_several_targets() -> Outcome {
     assert!(matches!(trainer.fit(&data.shuffled(4, 0)?, &(), options), Err(Error::Setting { .. })));
     assert!(
         !Trainer::new(Model::<Plain>::with_options(3, &serial())?, adam(Plain::loss()).accumulate(2))?
-            .step(&noise(4, 1), &noise(4, 2))?
+            .step(noise(4, 1), &noise(4, 2))?
             .updated
     );
     Ok(())

@@ -104,7 +104,7 @@ impl<N: AnyNetwork> Trainer<N> {
                         bindings.insert(input.name.clone(), Array::new(sizes, elements.to_vec()));
                     }
                 }
-                let outcome = interpret(graph, &Sizes::from(1), &bindings)?;
+                let outcome = interpret(graph, Sizes::from(1), &bindings)?;
                 Ok(find(graph, &outcome, false))
             }
             None => Ok(found),

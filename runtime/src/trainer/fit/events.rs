@@ -63,15 +63,15 @@ impl Events {
         std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
         let seconds = since_1970().as_secs();
         // Two fits of a process may begin in the same second.
-        let (path, file) = (0..)
-            .map(|number| {
-                let name = format!("events.out.tfevents.{seconds}.windlass.{}.{number}", std::process::id());
-                let path = directory.join(name);
-                let file = File::create_new(&path);
-                (path, file)
-            })
-            .find(|(_, file)| !file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists))
-            .map_or_else(|| (directory.to_owned(), Err(io::ErrorKind::AlreadyExists.into())), |found| found);
+        let mut number = 0u64;
+        let (path, file) = loop {
+            let name = format!("events.out.tfevents.{seconds}.windlass.{}.{number}", std::process::id());
+            let path = directory.join(name);
+            match File::create_new(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                file => break (path, file),
+            }
+        };
         let file = BufWriter::new(file.map_err(Error::io("write", &path))?);
         let mut events = Events { path, file, flushed: Instant::now(), losses: Vec::new() };
         events.write(&Event { file_version: Some(VERSION.to_owned()), ..Event::at(0) })?;
