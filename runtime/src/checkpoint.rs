@@ -40,10 +40,6 @@ const BATCH_COUNTER: &str = "num_batches_tracked";
 pub struct Metadata {
     /// The name of the network.
     pub network: String,
-    /// The network's graph as text, [`Graph`]'s text form, with which the file needs nothing else:
-    /// [`Dynamic::of_checkpoint`](crate::Dynamic::of_checkpoint) reads it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub graph: Option<String>,
     /// Training steps taken.
     pub step: u64,
     /// The optimiser and its settings, in the caller's format; null if there is none.
@@ -52,6 +48,10 @@ pub struct Metadata {
     /// Any other information, by name.
     #[serde(default)]
     pub notes: BTreeMap<String, String>,
+    /// The network's graph as text, [`Graph`]'s text form, with which the file needs nothing else:
+    /// [`Dynamic::of_checkpoint`](crate::Dynamic::of_checkpoint) reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<String>,
 }
 
 impl Metadata {
