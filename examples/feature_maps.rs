@@ -26,18 +26,16 @@ use picture::{Lettering, Picture, colors, diverging};
 use repository::repository;
 
 network! {
-    /// LeNet with the result of every convolution and pooling as an output.
-    network LeNet(image: [1, 28, 28]) -> (
-        maps1: [6, 28, 28], pooled2: [6, 14, 14], maps3: [16, 10, 10], pooled4: [16, 5, 5], class: [10]
-    ) {
-        c1: conv2d(6, kernel_size = 5, padding = 2); sigmoid; maps1 = it;
-        avg_pool2d(2); pooled2 = it;
-        c3: conv2d(16, kernel_size = 5); sigmoid; maps3 = it;
-        avg_pool2d(2); pooled4 = it;
+    /// LeNet, whose convolutions and poolings have labels.
+    network LeNet(image: [1, 28, 28]) -> [10] {
+        c1: conv2d(6, kernel_size = 5, padding = 2); maps1: sigmoid;
+        pooled2: avg_pool2d(2);
+        c3: conv2d(16, kernel_size = 5); maps3: sigmoid;
+        pooled4: avg_pool2d(2);
         flatten;
         f5: linear(120); sigmoid;
         f6: linear(84); sigmoid;
-        f7: linear(10); class = it;
+        f7: linear(10)
     }
 }
 
@@ -74,9 +72,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     };
 
     let batch = test.epoch(0).next().ok_or("there are no test images")?;
-    let outputs = model.forward(&batch)?;
+    let layers = model.with_outputs(["maps1", "pooled2", "maps3", "pooled4", "f7"])?;
+    let outputs = layers.forward(&batch)?;
     let mut accuracy = Accuracy::new(10)?;
-    let scores: Vec<f32> = outputs.class.iter().copied().collect();
+    let scores: Vec<f32> = outputs.get("f7")?.iter().copied().collect();
     accuracy.record(&scores, batch.labels())?;
 
     let example = test.dataset().get(arguments.image).ok_or_else(|| {
@@ -91,13 +90,13 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     picture.text(&title, (24, 28), Lettering::TITLE)?;
     let pixels: Vec<f32> = example.pixels.iter().map(|&pixel| f32::from(pixel) / 255.0).collect();
     picture.image((24, 60), 4, 28, &colors(&pixels, 1));
-    for (name, maps, scale, top) in [
-        ("convolution 1", &outputs.maps1, 4, 60),
-        ("pooling 2", &outputs.pooled2, 6, 200),
-        ("convolution 3", &outputs.maps3, 4, 312),
-        ("pooling 4", &outputs.pooled4, 7, 428),
+    for (name, layer, scale, top) in [
+        ("convolution 1", "maps1", 4, 60),
+        ("pooling 2", "pooled2", 6, 200),
+        ("convolution 3", "maps3", 4, 312),
+        ("pooling 4", "pooled4", 7, 428),
     ] {
-        draw_maps(&mut picture, name, maps, arguments.image, scale, top)?;
+        draw_maps(&mut picture, name, outputs.get(layer)?, arguments.image, scale, top)?;
     }
     let note = "Each map relative to its mean: red above, blue below. Left: the image.";
     picture.text(note, (24, 530), Lettering::NOTE)?;
@@ -110,10 +109,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 fn trained(train: &DataLoader<'_>, epochs: u64) -> Result<Model<LeNet>, Box<dyn Error>> {
-    let options = TrainerOptions::default()
-        .optimizer(Optimizer::adam())
-        .schedule(Schedule::constant(0.005)?)
-        .output("class");
+    let options = TrainerOptions::default().optimizer(Optimizer::adam()).schedule(Schedule::constant(0.005)?);
     let mut trainer = Trainer::new(Model::<LeNet>::new(0)?, options)?;
     for epoch in 0..epochs {
         let mut loss = 0.0;

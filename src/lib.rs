@@ -162,7 +162,9 @@
 
 /// The array library of inputs and results.
 pub use ndarray;
-pub use windlass_compiler::autodiff::{AutodiffError, Loss, Optimizer, OutputLoss, ParameterGroup};
+pub use windlass_compiler::autodiff::{
+    AutodiffError, Loss, LossGraph, LossProblem, Optimizer, OutputLoss, ParameterGroup,
+};
 pub use windlass_compiler::codegen::Program;
 pub use windlass_compiler::entity::ValueId;
 pub use windlass_compiler::error::{GraphError, ShapeError};
@@ -202,9 +204,10 @@ pub use windlass_runtime::trainer::{
     NonFiniteOrigin, Plateau, Progress, RangeTest, RatePoint, RateSearch, Stage,
 };
 pub use windlass_runtime::{
-    Batching, Error, Evaluation, EvaluationOptions, LabelSequences, LoadOptions, MemoryReport, Model,
-    Options, Parameters, Predictor, StepReport, Stream, Streaming, Target, Trainer, TrainerOptions, Tuning,
-    checkpoint, data, initialize, metrics, object, schedule, text, tuning,
+    Batching, Differentiator, Error, Evaluation, EvaluationOptions, GradientOptions, Gradients,
+    LabelSequences, LoadOptions, MemoryReport, Model, Options, Parameters, Predictor, StepReport, Stream,
+    Streaming, Target, Trainer, TrainerOptions, Tuning, checkpoint, data, initialize, metrics, object,
+    schedule, text, tuning,
 };
 
 pub mod convolution {
@@ -228,7 +231,7 @@ pub mod graph_format {
 /// Names used by expansions of [`network!`]; not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use windlass_runtime::network::expansion::embedded;
+    pub use windlass_runtime::network::expansion::{embedded, embedded_loss};
 }
 
 /// Runs the programs in the README.

@@ -26,8 +26,8 @@ use self::network::{Engine, Source};
 
 /// Compiles neural networks to machine code.
 ///
-/// NETWORK is an ONNX model, or a file with the graph of a network as text: what `print!("{}", Net::graph())` prints for a network that
-/// `network!` declares, or a graph of a `Builder`.
+/// NETWORK is a checkpoint of a model or trainer, an ONNX model, or a file with the graph of a network as text: what
+/// `print!("{}", Net::graph())` prints for a network that `network!` declares, or a graph of a `Builder`.
 #[derive(Debug, Parser)]
 #[command(name = "windlass", version, after_help = EXAMPLES)]
 struct Arguments {
@@ -95,6 +95,7 @@ enum Command {
     /// Run a network on inputs in a safetensors file
     #[command(after_help = "Examples:
   windlass run lenet.graph --weights lenet.safetensors --inputs images.safetensors
+  windlass run training.safetensors --inputs images.safetensors
   windlass run resnet18.onnx --inputs images.safetensors --outputs classes.safetensors --engine interpreter")]
     Run(run::Arguments),
     /// Compare compiled code with the interpreter, at every vector width of this CPU

@@ -13,7 +13,7 @@ use crate::{File, at};
 /// The network.
 #[derive(Debug, Args)]
 pub(crate) struct Source {
-    /// An ONNX model (`.onnx`), or a file with the graph of the network as text
+    /// A checkpoint (`.safetensors`), an ONNX model (`.onnx`), or a file with the graph of the network as text
     #[arg(value_name = "NETWORK")]
     network: File,
     /// Fix the size of the axes of a name in an ONNX model, such as `batch=1`
@@ -39,7 +39,7 @@ impl Deref for Loaded {
 /// The parameters.
 #[derive(Debug, Args)]
 pub(crate) struct Weights {
-    /// A safetensors file with the parameters; by default those of the ONNX model, or initial values that are drawn
+    /// A safetensors file with the parameters; by default those of the checkpoint or ONNX model, or initial values that are drawn
     #[arg(long, value_name = "FILE")]
     weights: Option<File>,
     /// Seed of initial values
@@ -113,13 +113,21 @@ fn fixed(text: &str) -> Result<(String, usize), String> {
 
 impl Source {
     pub(crate) fn network(&self) -> Result<Loaded, Box<dyn Error>> {
-        if self.network.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+        let is = |known: &str| {
+            self.network.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(known))
+        };
+        if is("onnx") {
             let model = self.onnx()?;
             let (network, parameters) = (model.network().clone(), Some(model.parameters().clone()));
             return Ok(Loaded { network, parameters });
         }
         if let Some((name, _)) = self.fixed.first() {
             return Err(format!("`--fix {name}` is for ONNX models; a graph as text has its sizes").into());
+        }
+        if is("safetensors") {
+            let network = Dynamic::of_checkpoint(&self.network)?;
+            let parameters = Some(Parameters::load_of(&network, &self.network, &LoadOptions::default())?);
+            return Ok(Loaded { network, parameters });
         }
         let text =
             std::fs::read_to_string(&self.network).map_err(|reason| at(&self.network, "read", &reason))?;

@@ -7,6 +7,7 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, serialize};
 use tempfile::TempDir;
+use windlass::{Dynamic, Trainer, TrainerOptions};
 
 const NETWORK: &str = r#"graph tagger {
   %t = input {name = "tokens", type = "i32[N, T]"}
@@ -101,6 +102,30 @@ fn both_engines_run() {
     assert!((&results[0] - &results[1]).iter().all(|difference| difference.abs() < 1e-6));
     assert_eq!(results[0].index_axis(ndarray::Axis(1), 2), results[0].index_axis(ndarray::Axis(1), 3));
     assert!(fixture.prints("run tagger.graph --inputs in.safetensors").starts_with("tags [1, 4, 3]\n[[["));
+}
+
+/// A checkpoint holds its network: nothing else is needed.
+#[test]
+fn checkpoints_run_alone() {
+    let fixture = Fixture::new();
+    fixture.write_tokens(&[0, 6, 3]);
+    let network = Dynamic::new(NETWORK.parse().unwrap()).unwrap();
+    let model = network.model(4).unwrap();
+    model.save(fixture.path().join("model.safetensors")).unwrap();
+    let options = TrainerOptions::default();
+    Trainer::new(model, options).unwrap().save(fixture.path().join("training.safetensors")).unwrap();
+    fixture.prints("run tagger.graph --seed 4 --inputs in.safetensors --outputs out.safetensors");
+    let expected = fixture.tags();
+    for file in ["model", "training"] {
+        for engine in ["compiled", "interpreter"] {
+            fixture.prints(&format!(
+                "run {file}.safetensors --inputs in.safetensors --outputs out.safetensors --engine {engine}"
+            ));
+            assert!((fixture.tags() - &expected).iter().all(|difference| difference.abs() < 1e-6));
+        }
+    }
+    assert!(fixture.prints("summary training.safetensors").contains("[N, T, 3]"));
+    fixture.refuses("summary in.safetensors", "no graph of their network");
 }
 
 #[test]

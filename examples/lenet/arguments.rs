@@ -106,7 +106,7 @@ impl Plan {
             Recipe::Quick => FitSchedule::one_cycle(self.learning_rate),
             Recipe::Book => FitSchedule::OfTrainer,
         };
-        FitOptions::epochs(self.epochs).schedule(schedule)
+        FitOptions::epochs(self.epochs).schedule(schedule).stop_on_ctrl_c(true)
     }
 
     /// The constant learning rate, if there is one.

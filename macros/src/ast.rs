@@ -117,7 +117,7 @@ pub(crate) enum Pattern {
     Tuple(Vec<Pattern>),
 }
 
-/// `pub network Name<classes = 10>(input: [1, 28, 28]) -> [classes] { … }`
+/// `pub network Name<classes = 10>(input: [1, 28, 28]) -> [classes] { … } loss(label: [] of index) { … }`
 pub(crate) struct Network {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
@@ -125,6 +125,14 @@ pub(crate) struct Network {
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) inputs: Vec<Port>,
     pub(crate) outputs: Outputs,
+    pub(crate) body: Body,
+    pub(crate) loss: Option<Loss>,
+}
+
+/// `loss(label: [] of index) { … }`, behind the body of a network.
+pub(crate) struct Loss {
+    pub(crate) keyword: Ident,
+    pub(crate) targets: Vec<Port>,
     pub(crate) body: Body,
 }
 

@@ -47,11 +47,16 @@ pub(crate) fn rust_constant(constant: &Constant, value: &Value) -> TokenStream {
 pub(crate) fn network(finding: &Finding) -> TokenStream {
     let ports = Ports::of(finding);
     let Finding { visibility, name, attributes, parameters, checked, .. } = finding;
+    let targets = finding.network.loss.as_ref().map(|loss| {
+        let names: Vec<String> = loss.targets.iter().map(|port| format!("`{}`", port.name)).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    });
     let network = Declaration {
         visibility,
         name,
         attributes,
         parameters: parameters.as_deref(),
+        loss: targets.as_deref(),
         checked: checked.as_ref(),
     };
     declaration(&network, &ports)
@@ -134,12 +139,14 @@ pub(crate) struct Declaration<'a> {
     pub(crate) attributes: &'a [Attribute],
     /// The network with the values of its parameters, if it has any.
     pub(crate) parameters: Option<&'a str>,
+    /// The targets of its loss in words, if it declares one.
+    pub(crate) loss: Option<&'a str>,
     pub(crate) checked: Option<&'a Checked>,
 }
 
 /// The items of one network.
 pub(crate) fn declaration(network: &Declaration, ports: &Ports) -> TokenStream {
-    let &Declaration { visibility, name, attributes, parameters, checked } = network;
+    let &Declaration { visibility, name, attributes, parameters, checked, .. } = network;
     // It is already an error; declaring it would shadow `f32` in the rest of the program.
     if is_primitive(name) {
         return TokenStream::new();
@@ -154,6 +161,7 @@ pub(crate) fn declaration(network: &Declaration, ports: &Ports) -> TokenStream {
     let documentation = checked.map(|checked| documentation(ports, parameters, checked));
     let derives = derives(attributes);
     let constants = constants(visibility, ports, checked.map(|checked| &checked.graph));
+    let loss = loss(visibility, network);
     let implementation = implementation(name, ports, checked.map(|checked| &checked.graph));
     let (input_struct, output_struct) = (
         input_struct(visibility, &conditions, name, ports),
@@ -192,6 +200,8 @@ pub(crate) fn declaration(network: &Declaration, ports: &Ports) -> TokenStream {
             ) -> ::core::result::Result<::windlass::Model<Self>, ::windlass::Error> {
                 ::windlass::Model::load(path)
             }
+
+            #loss
         }
 
         #(#conditions)*
@@ -203,6 +213,28 @@ pub(crate) fn declaration(network: &Declaration, ports: &Ports) -> TokenStream {
 
         #output_struct
     }
+}
+
+/// The function that returns the loss, if the network declares one.
+fn loss(visibility: &Visibility, network: &Declaration) -> Option<TokenStream> {
+    let targets = network.loss?;
+    let body = match network.checked.and_then(|checked| checked.loss.as_ref()) {
+        Some(graph) => {
+            let text = graph.to_string();
+            quote! {
+                static LOSS: ::std::sync::OnceLock<::windlass::Loss> = ::std::sync::OnceLock::new();
+                LOSS.get_or_init(|| ::windlass::__private::embedded_loss(#text)).clone()
+            }
+        }
+        None => quote!(::core::unreachable!("the network has mistakes, so that no program was built")),
+    };
+    let doc = format!("The loss that the network declares. Its targets are {targets}.");
+    Some(quote! {
+        #[doc = #doc]
+        #visibility fn loss() -> ::windlass::Loss {
+            #body
+        }
+    })
 }
 
 /// The traits that every network derives, except those that its attributes derive.

@@ -44,6 +44,7 @@ pub(crate) fn too_deep(place: Span, program: TokenStream) -> TokenStream {
 
 /// A network of which only the name is known.
 fn nameable(visibility: &Visibility, name: &Ident) -> TokenStream {
-    let network = Declaration { visibility, name, attributes: &[], parameters: None, checked: None };
+    let network =
+        Declaration { visibility, name, attributes: &[], parameters: None, loss: None, checked: None };
     expand::declaration(&network, &Ports::default())
 }

@@ -348,6 +348,9 @@ fn at_next_token(input: ParseStream, text: &str, help: &str) -> syn::Error {
 /// Skips past the next `{ … }` or `;`, where an item ends.
 fn skip_item(input: ParseStream) {
     skip_statement(input);
+    if item::begins_loss(input) {
+        skip_statement(input);
+    }
     let _ = input.parse::<Option<Token![;]>>();
 }
 

@@ -48,9 +48,18 @@ pub struct Metadata {
     /// Any other information, by name.
     #[serde(default)]
     pub notes: BTreeMap<String, String>,
+    /// The network's graph as text, [`Graph`]'s text form, with which the file needs nothing else:
+    /// [`Dynamic::of_checkpoint`](crate::Dynamic::of_checkpoint) reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<String>,
 }
 
 impl Metadata {
+    /// The metadata of a network: its name and graph.
+    pub fn of(graph: &Graph) -> Self {
+        Metadata { network: graph.name().to_owned(), graph: Some(graph.to_string()), ..Metadata::default() }
+    }
+
     /// Reads only a file's metadata; `None` for files of other programs.
     ///
     /// # Errors

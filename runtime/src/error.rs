@@ -46,6 +46,14 @@ pub enum Error {
         /// Why.
         reason: Box<windlass_compiler::autodiff::AutodiffError>,
     },
+    /// A network has no gradients with these options.
+    #[error("cannot differentiate `{network}`: {reason}")]
+    Differentiate {
+        /// The network.
+        network: String,
+        /// Why.
+        reason: Box<windlass_compiler::autodiff::AutodiffError>,
+    },
     /// A network cannot become an object file.
     #[error("cannot build an object file of `{network}`: {reason}")]
     Object {
@@ -200,6 +208,22 @@ pub enum Error {
         /// The name.
         name: String,
         /// The existing names.
+        known: Vec<String>,
+    },
+    /// A label of no layer or block, which is no output either.
+    #[error(
+        "`{network}` has no layer or output `{name}`{}; it has {}",
+        nearest.as_ref().map_or(String::new(), |nearest| format!(" (did you mean `{nearest}`?)")),
+        listed(known)
+    )]
+    UnknownLayer {
+        /// The network.
+        network: String,
+        /// The name.
+        name: String,
+        /// The nearest existing name.
+        nearest: Option<String>,
+        /// The labels of all layers, and the outputs.
         known: Vec<String>,
     },
     /// A single output was requested, but there are several.
@@ -432,6 +456,15 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A checkpoint does not contain the graph of its network.
+    #[error(
+        "{} has tensors but no graph of their network: declare the network, or give its graph in a file of its own",
+        path.display()
+    )]
+    CheckpointWithoutGraph {
+        /// The file.
+        path: PathBuf,
+    },
     /// A checkpoint was written by a later version.
     #[error(
         "{} has the format version {got} but this version reads up to {supported}; update Windlass",
@@ -479,6 +512,22 @@ pub enum Error {
         expected: &'static str,
         /// The optimiser in the file.
         got: &'static str,
+    },
+    /// A training run that was saved between two batches of an update, for another number of batches.
+    #[error(
+        "{} has the gradients of {accumulated} of {got} batches of an update, but the options say {expected}: resume with \
+         `accumulate` {got}",
+        path.display()
+    )]
+    CheckpointAccumulation {
+        /// The file.
+        path: PathBuf,
+        /// The batches of an update in the options.
+        expected: u64,
+        /// The batches of an update in the file.
+        got: u64,
+        /// The batches whose gradients the file has.
+        accumulated: u64,
     },
     /// A tensor to save or load has a NaN or infinite element.
     #[error(

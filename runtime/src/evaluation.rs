@@ -4,6 +4,7 @@ mod score;
 
 use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use ndarray::Dimension;
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ use crate::metrics::{Metric, Tallies};
 use crate::model::Model;
 use crate::network::AnyNetwork;
 use crate::network::ports::Least;
-use crate::trainer::{Controls, LabelRows, Target, Targets, label_rows, set_rows};
+use crate::trainer::{Controls, Declared, LabelRows, Target, Targets, label_rows, set_rows};
 
 /// What is evaluated: the loss, and the metrics.
 ///
@@ -103,6 +104,7 @@ pub(crate) struct Evaluator {
     output: String,
     /// Computes the loss from outputs of the model.
     executor: Executor,
+    declared: Arc<Declared>,
     /// The slots of outputs, each with its place in the model.
     outputs: Vec<(usize, usize)>,
     /// The slot of the loss.
@@ -136,6 +138,7 @@ impl Evaluator {
             options: options.clone(),
             output,
             executor,
+            declared: Declared::of(&options.loss, &options.losses, ports),
             outputs,
             loss,
             rows: label_rows(&graph),
@@ -157,6 +160,7 @@ impl Evaluator {
             loss: &self.options.loss,
             losses: &self.options.losses,
             output: &self.output,
+            declared: &self.declared,
         }
     }
 
@@ -196,7 +200,9 @@ impl Evaluator {
         let (network, ports) = (model.network(), model.ports());
         let feeds = batch.inputs.in_order_of(network)?;
         let mut sizes = ports.sizes(network.name(), &feeds, Least::OneStep)?;
-        self.targets(model).check(&batch.target, &sizes)?;
+        let declared = Arc::clone(&self.declared);
+        let target = declared.named(network.name(), batch.target)?;
+        self.targets(model).check(&target, &sizes)?;
         for ((name, shape), result) in ports.outputs.iter().zip(&mut self.results) {
             let axes = concrete(shape, &sizes);
             let count = axes.slice().iter().fold(1usize, |product, &size| product.saturating_mul(size));
@@ -205,9 +211,9 @@ impl Evaluator {
             })?;
         }
         model.run_feeds(&feeds, self.results.iter_mut().map(Vec::as_mut_slice), &sizes)?;
-        self.tally(model, &batch.target, &sizes)?;
-        set_rows(&self.rows, &batch.target, &mut sizes);
-        Ok((self.loss(&batch.target, &sizes)?, sizes.batch()))
+        self.tally(model, &target, &sizes)?;
+        set_rows(&self.rows, &target, &mut sizes);
+        Ok((self.loss(&target, &sizes)?, sizes.batch()))
     }
 
     fn tally<N: AnyNetwork>(

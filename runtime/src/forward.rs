@@ -226,7 +226,7 @@ fn places(executor: &Executor, parameters: &Parameters) -> Vec<(usize, usize)> {
 }
 
 /// Memory for an output of a run.
-fn empty_output(network: &str, shape: &Shape, sizes: &Sizes) -> Result<ArrayD<f32>, Error> {
+pub(crate) fn empty_output(network: &str, shape: &Shape, sizes: &Sizes) -> Result<ArrayD<f32>, Error> {
     let axes = concrete(shape, sizes);
     let count = axes.slice().iter().fold(1usize, |product, &size| product.saturating_mul(size));
     let what = || format!("an output of `{network}` on a batch of {}", sizes.batch());

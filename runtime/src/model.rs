@@ -152,12 +152,13 @@ impl<N: AnyNetwork> Model<N> {
         Streaming::new(self.network(), &self.parameters, self.options())
     }
 
-    /// Writes the parameters to a safetensors file, atomically.
+    /// Writes the parameters, and the network's graph as text, to a safetensors file, atomically.
+    /// [`Dynamic::of_checkpoint`](crate::Dynamic::of_checkpoint) makes a network of the file alone.
     ///
     /// # Errors
     /// Those of [`Checkpoint::save`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let metadata = Metadata { network: self.network().name().to_owned(), ..Metadata::default() };
+        let metadata = Metadata::of(self.network().graph());
         let checkpoint = Checkpoint { tensors: self.parameters.to_named(), metadata: Some(metadata) };
         checkpoint.save(path.as_ref(), NonFinite::Refuse)
     }

@@ -58,6 +58,8 @@ pub trait Network: Copy + Send + Sync + 'static {
 /// Called by the expansion of `network!`; not part of the public interface.
 #[doc(hidden)]
 pub mod expansion {
+    use windlass_compiler::autodiff::{Loss, LossGraph};
+
     use super::Graph;
 
     /// Parses the graph that the macro embedded in the program.
@@ -67,6 +69,17 @@ pub mod expansion {
     pub fn embedded(text: &str) -> Graph {
         match text.parse() {
             Ok(graph) => graph,
+            Err(error) => panic!("the macro and the runtime disagree (a fault in Windlass): {error}"),
+        }
+    }
+
+    /// Parses the loss that the macro embedded in the program.
+    ///
+    /// # Panics
+    /// If the text is not one that this version of Windlass writes.
+    pub fn embedded_loss(text: &str) -> Loss {
+        match LossGraph::new(embedded(text)) {
+            Ok(loss) => Loss::Custom(loss),
             Err(error) => panic!("the macro and the runtime disagree (a fault in Windlass): {error}"),
         }
     }

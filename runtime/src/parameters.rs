@@ -184,6 +184,16 @@ impl Parameters {
         Ok(())
     }
 
+    /// Sets tensors with some names to zeros.
+    pub(crate) fn clear(&mut self, is_cleared: impl Fn(&str) -> bool) {
+        for (name, tensor) in self.names.iter().zip(&mut self.tensors) {
+            if is_cleared(name) {
+                tensor.fill(0.0);
+            }
+        }
+        self.version = new_version();
+    }
+
     /// All tensors by name.
     pub fn to_named(&self) -> NamedTensors {
         self.names.iter().cloned().zip(self.tensors.iter().cloned()).collect()

@@ -1,8 +1,10 @@
 //! Trains a model: forward, backward and update are one compiled program.
 
+mod accumulation;
 mod batch;
 mod carried;
 mod controls;
+mod declared;
 mod files;
 mod fit;
 mod graph;
@@ -13,6 +15,7 @@ mod sequences;
 mod target;
 
 use std::fmt;
+use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayViewD};
 use windlass_compiler::autodiff::names;
@@ -23,14 +26,17 @@ use windlass_compiler::pipeline::CompileTimes;
 use windlass_compiler::plan::SlotKind;
 use windlass_compiler::shape::Sizes;
 
+use self::accumulation::Update;
 pub(crate) use self::batch::{Targets, set_rows, single_value};
 use self::carried::Carried;
 pub(crate) use self::controls::Controls;
+pub(crate) use self::declared::Declared;
 pub use self::fit::{
     EarlyStopping, EpochReport, FitEnd, FitEvent, FitOptions, FitSchedule, History, Monitor, Plateau,
     Progress, RangeTest, RatePoint, RateSearch,
 };
 pub(crate) use self::graph::step_graph;
+use self::graph::step_graphs;
 pub use self::non_finite::{NonFiniteOrigin, Stage};
 pub use self::options::{Average, TrainerOptions};
 use self::output::Output;
@@ -55,8 +61,11 @@ pub struct StepReport {
     pub loss: f32,
     /// The learning rate of the step.
     pub learning_rate: f64,
-    /// Global norm of the gradients before clipping; only with clipping.
+    /// Global norm of the gradients before clipping; only with clipping, and of an update.
     pub gradient_norm: Option<f32>,
+    /// Whether the parameters were updated: always, except for all but the last of the batches that
+    /// [`TrainerOptions::accumulate`] says.
+    pub updated: bool,
 }
 
 /// A model in training. Its debugging form is one line.
@@ -70,11 +79,17 @@ pub struct Trainer<N> {
     state: Parameters,
     slots: Slots,
     step: u64,
+    /// The update of the gradients of several batches, if it is a program of its own.
+    update: Option<Update>,
+    /// The batches whose gradients are summed.
+    accumulated: u64,
     outputs: Vec<Output>,
     /// The states that are carried between steps, if the options say so.
     carried: Option<Carried>,
     /// A batch normalisation that has a single value per channel for a batch of one.
     single_value: Option<String>,
+    /// The targets that the losses declare.
+    declared: Arc<Declared>,
     /// The length of the rows of labels, for each CTC loss.
     rows: Vec<LabelRows>,
     /// Memory for the numbers of steps of a batch whose target gives none.
@@ -122,9 +137,19 @@ impl<N: AnyNetwork> Trainer<N> {
         if let Some(average) = options.average {
             average.check()?;
         }
-        let Stateful { graph, states } = step_graph(model.network(), &options)?;
-        let (executor, times) = model.compile_beside(&graph, Mode::Training)?;
-        let state = Parameters::initialized(&graph, 0)?.without(model.parameters());
+        let (Stateful { graph, states }, update) = step_graphs(model.network(), &options)?;
+        let (executor, mut times) = model.compile_beside(&graph, Mode::Training)?;
+        let mut update = update.map(|graph| Update::new(&model, graph)).transpose()?.map(|(update, own)| {
+            times.passes += own.passes;
+            times.plan += own.plan;
+            times.codegen += own.codegen;
+            update
+        });
+        let of_state = update.as_ref().map_or(&graph, Update::graph);
+        let state = Parameters::initialized(of_state, 0)?.without(model.parameters());
+        if let Some(update) = &mut update {
+            update.order(&state);
+        }
         let slots = Slots {
             inputs: input_slots(&executor, model.ports()),
             parameters: parameter_slots(&executor, model.parameters()).collect(),
@@ -134,6 +159,7 @@ impl<N: AnyNetwork> Trainer<N> {
         let outputs = outputs.map(|(place, slot)| Output::new(place, slot)).collect();
         let carried = options.carry_states.then(|| Carried::new(states, &executor));
         let (single_value, rows) = (single_value(&graph), label_rows(&graph));
+        let declared = Declared::of(&options.loss, &options.losses, model.ports());
         Ok(Trainer {
             model,
             options,
@@ -143,9 +169,12 @@ impl<N: AnyNetwork> Trainer<N> {
             state,
             slots,
             step: 0,
+            update,
+            accumulated: 0,
             outputs,
             carried,
             single_value,
+            declared,
             rows,
             all_steps: Vec::new(),
             progress: fit::Run::default(),
@@ -154,7 +183,7 @@ impl<N: AnyNetwork> Trainer<N> {
         })
     }
 
-    /// One step of gradient descent on a batch of any size.
+    /// One step of gradient descent on a batch of any size. With [`TrainerOptions::accumulate`], several calls make one step.
     ///
     /// # Errors
     /// [`Error::Input`], [`Error::Token`], [`Error::UnequalBatches`], [`Error::EmptyBatch`] as in [`Model::forward`]; [`Error::Label`]
@@ -171,13 +200,15 @@ impl<N: AnyNetwork> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<StepReport, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let target = target.into();
+        let declared = Arc::clone(&self.declared);
+        let target = declared.named(self.network().name(), target.into())?;
         let sizes = self.checked_sizes(feeds.as_ref(), &target)?;
         self.step_with(feeds.as_ref(), &target, &sizes, |run, version| run.execute(version))
     }
 
     /// Measures the time of [`Trainer::step`] by kernel. It takes `runs` steps on the batch, and one more for warming
-    /// up; all of them train the model. The profile prints as a table.
+    /// up; all of them train the model. The profile prints as a table. It does not show updates that are programs of their own
+    /// ([`TrainerOptions::accumulate`]).
     ///
     /// # Errors
     /// Those of [`Trainer::step`].
@@ -188,7 +219,8 @@ impl<N: AnyNetwork> Trainer<N> {
         runs: usize,
     ) -> Result<Profile, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let target = target.into();
+        let declared = Arc::clone(&self.declared);
+        let target = declared.named(self.network().name(), target.into())?;
         let sizes = self.checked_sizes(feeds.as_ref(), &target)?;
         let mut measured = Vec::new();
         for _ in 0..=runs.max(1) {
@@ -214,11 +246,12 @@ impl<N: AnyNetwork> Trainer<N> {
         sizes: &Sizes,
         execute: impl FnOnce(Run<'_, '_>, u64) -> Result<(), Error>,
     ) -> Result<StepReport, Error> {
-        let mut controls = self.options.controls(self.step, self.learning_rate())?;
+        let mut controls = self.options.controls(self.step, self.batches(), self.learning_rate())?;
         controls.all_steps = std::mem::take(&mut self.all_steps);
         self.count_all_steps(&mut controls, sizes);
         let before = self.options.check_finite.then(|| (self.model.parameters().clone(), self.state.clone()));
         self.run(feeds, target, &controls, sizes, execute)?;
+        let norm = self.update(&controls)?;
         if let Some((parameters, state)) = before
             && self.is_spoiled()
         {
@@ -235,12 +268,17 @@ impl<N: AnyNetwork> Trainer<N> {
             carried.take(&self.outputs, sizes.batch());
         }
         self.all_steps = controls.all_steps;
-        self.step += 1;
+        let updated = self.is_due();
+        (self.step, self.accumulated) = match updated {
+            true => (self.step + 1, 0),
+            false => (self.step, self.accumulated + 1),
+        };
         let number = |name: &str| self.find_output(name).and_then(|output| output.elements.first().copied());
         Ok(StepReport {
             loss: number(names::LOSS).unwrap_or(f32::NAN),
             learning_rate: controls.exact_rate,
-            gradient_norm: number(names::GRADIENT_NORM),
+            gradient_norm: norm.or_else(|| number(names::GRADIENT_NORM)),
+            updated,
         })
     }
 
@@ -256,9 +294,10 @@ impl<N: AnyNetwork> Trainer<N> {
         target: impl Into<Target<'t>>,
     ) -> Result<Option<NonFiniteOrigin>, Error> {
         let feeds = self.network().order_inputs(inputs.into())?;
-        let target = target.into();
+        let declared = Arc::clone(&self.declared);
+        let target = declared.named(self.network().name(), target.into())?;
         let sizes = self.checked_sizes(feeds.as_ref(), &target)?;
-        let mut controls = self.options.controls(self.step, self.learning_rate())?;
+        let mut controls = self.options.controls(self.step, self.batches(), self.learning_rate())?;
         self.count_all_steps(&mut controls, &sizes);
         self.find_in_step(feeds.as_ref(), &target, &controls, &sizes)
     }
@@ -329,14 +368,18 @@ impl<N: AnyNetwork> Trainer<N> {
         let outputs = self.outputs.iter().map(|output| &self.executor.slots()[output.slot]);
         let outputs = outputs.map(|slot| bytes(slot.size, &values));
         let carried = self.carried.as_ref().map_or(0, |carried| carried.bytes(sizes.batch()));
-        MemoryReport {
+        let mut report = MemoryReport {
             parameters: model.parameters
                 + self.state.bytes()
                 + self.best.as_ref().map_or(0, Parameters::bytes),
             prepacked: model.prepacked + step.prepacked,
             batched: outputs.fold(step.batched, usize::saturating_add).saturating_add(carried),
             ..step
+        };
+        if let Some(update) = &self.update {
+            update.add_memory(&mut report);
         }
+        report
     }
 
     /// An output of the last step, by name; [`None`] before the first.
@@ -368,6 +411,7 @@ impl<N: AnyNetwork> Trainer<N> {
     /// after an unusually large batch.
     pub fn release_memory(&mut self) {
         self.executor.release_memory();
+        self.update.iter().for_each(Update::release_memory);
         self.model.release_memory();
         self.outputs.iter_mut().for_each(|output| output.elements = Vec::new());
     }
@@ -410,7 +454,7 @@ impl<N: AnyNetwork> Trainer<N> {
         self.model
     }
 
-    /// The number of steps taken.
+    /// The number of steps taken: updates of the parameters.
     pub fn steps(&self) -> u64 {
         self.step
     }
@@ -420,9 +464,15 @@ impl<N: AnyNetwork> Trainer<N> {
         &self.options
     }
 
-    /// The graph of a whole step: forward, backward, update.
+    /// The graph of a whole step: forward, backward, update. With [`TrainerOptions::accumulate`], it sums gradients, and
+    /// [`Trainer::update_graph`] updates.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// The graph of the update by the gradients of several batches, with [`TrainerOptions::accumulate`].
+    pub fn update_graph(&self) -> Option<&Graph> {
+        self.update.as_ref().map(Update::graph)
     }
 
     /// The time that compiling the step took.

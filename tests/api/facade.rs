@@ -125,6 +125,7 @@ fn options_of_training_and_loading_are_set() -> Result<(), Error> {
         .frozen(["c1"])
         .carry_states(false)
         .recompute(None)
+        .accumulate(None)
         .seed(1)
         .check_finite(true);
     let model: Model<Small> = Model::with_options(1, &Options::default().threads(1))?;

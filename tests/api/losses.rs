@@ -81,7 +81,7 @@ fn targets_of_several_outputs_without_their_names() -> Result<(), Error> {
         ),
         (
             Target::from([class(), place(), place()]),
-            "needs one target for each output but was given several for `place`",
+            "needs one target for each name but was given several for `place`",
         ),
         (
             Target::from([("class", place().1), place()]),

@@ -1,5 +1,6 @@
 //! Tests of the public interface, in one program: linking each separately would take longer than running them.
 
+mod accumulation;
 mod activations;
 mod arm64;
 mod attention;
@@ -8,12 +9,16 @@ mod batching;
 mod blocks;
 mod carried;
 mod ctc;
+mod custom_losses;
 mod data_files;
 mod dynamic;
 mod exchange;
 mod facade;
 mod fit;
+mod fit_outside;
 mod forms;
+mod gradients;
+mod intermediate;
 mod language;
 mod lengths;
 mod libraries;

@@ -320,6 +320,9 @@ fn steps_refuse_what_they_cannot_use() -> Outcome {
     assert_eq!(refused(checked), ObjectError::Training { setting: "check_finite" });
     let averaged = TrainerOptions::default().average(Average::Exponential { decay: 0.9 });
     assert_eq!(refused(averaged), ObjectError::Training { setting: "average" });
+    let accumulated = TrainerOptions::default().accumulate(4);
+    assert_eq!(refused(accumulated), ObjectError::Training { setting: "accumulate" });
+    assert!(model.object(&ObjectOptions::default().train(TrainerOptions::default().accumulate(1))).is_ok());
     let softmax =
         TrainerOptions::default().loss(Loss::Ctc { blank: 0, per_label: true, zero_infinity: false });
     assert!(matches!(model.object(&ObjectOptions::default().train(softmax)), Err(Error::Autodiff { .. })));

@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::frozen::{UnknownName, message as frozen_message};
 use crate::entity::ValueId;
 use crate::error::GraphError;
-use crate::shape::Type;
+use crate::shape::{Symbol, Type};
 
 /// Why a graph cannot be differentiated.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -110,6 +110,34 @@ pub enum AutodiffError {
         /// The existing parameters.
         parameters: Vec<String>,
     },
+    /// A gradient with respect to an input of integers was requested by name.
+    #[error(
+        "the input `{input}` holds integers, which have no gradient: leave it out, or ask for the gradient of the parameter \
+         that it indexes, such as the weight of an embedding"
+    )]
+    IntegerInput {
+        /// The input.
+        input: String,
+    },
+    /// A gradient with respect to an input or parameter that does not exist was requested.
+    #[error(
+        "the network has no {kind} `{name}`{}; it has {}",
+        nearest.as_ref().map_or(String::new(), |nearest| format!(" (did you mean `{nearest}`?)")),
+        known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    )]
+    UnknownGradient {
+        /// "input" or "parameter".
+        kind: &'static str,
+        /// The given name or pattern.
+        name: String,
+        /// The nearest existing name.
+        nearest: Option<String>,
+        /// The existing names.
+        known: Vec<String>,
+    },
+    /// Gradients were requested with respect to nothing.
+    #[error("there is nothing to differentiate with respect to: ask for an input of numbers or a parameter")]
+    NoGradient,
     /// A setting outside its range.
     #[error("`{setting}` is {value:e} but must be {expected}")]
     Setting {
@@ -133,6 +161,51 @@ pub enum AutodiffError {
         /// The layer.
         layer: String,
     },
+    /// The binary cross-entropy of logits receives probabilities.
+    #[error(
+        "the binary cross-entropy needs logits, but the output `{output}` comes from `sigmoid` at `{layer}`: remove `sigmoid` \
+         from the network, since the binary cross-entropy applies it itself; for probabilities, apply `sigmoid` to the \
+         network's output"
+    )]
+    SigmoidBeforeLoss {
+        /// The output.
+        output: String,
+        /// The layer.
+        layer: String,
+    },
+    /// A loss of one's own reads an output of another type.
+    #[error(
+        "the loss takes the output `{output}` as {expected}, but the network computes {got}: declare it like the output"
+    )]
+    CustomOutput {
+        /// The output.
+        output: String,
+        /// The type of the input of the loss.
+        expected: Type,
+        /// The type of the output.
+        got: Type,
+    },
+    /// A loss of one's own reads no output.
+    #[error(
+        "the loss reads no output of the network: name an input of it after one of {}",
+        known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    )]
+    CustomWithoutOutput {
+        /// The outputs.
+        known: Vec<String>,
+    },
+    /// A loss of one's own has an open size that the network has not.
+    #[error("the loss has the open size {size}, which no input of the network has")]
+    CustomSize {
+        /// The size.
+        size: Symbol,
+    },
+    /// A loss of one's own among the losses of several outputs.
+    #[error(
+        "the losses of several outputs include a loss of one's own, which reads any number of outputs by itself: give it alone, \
+         as `loss`"
+    )]
+    CustomInList,
     /// The cross-entropy receives a single logit.
     #[error(
         "the cross-entropy needs at least 2 classes, but the output `{output}` has {classes}: give the last layer 2 for a \

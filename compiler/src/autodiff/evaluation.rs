@@ -29,12 +29,14 @@ pub fn loss_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph, Aut
     let mut terms = losses::terms(graph, options)?;
     let mut alone = Graph::new(graph.name());
     for term in &mut terms {
-        let input = Input {
-            name: names::evaluated(&term.output.name),
-            role: InputRole::Data,
-            ty: graph.ty(term.output.value).clone(),
-        };
-        term.output.value = alone.add_single(input, &[], "")?;
+        for output in &mut term.outputs {
+            let input = Input {
+                name: names::evaluated(&output.name),
+                role: InputRole::Data,
+                ty: graph.ty(output.value).clone(),
+            };
+            output.value = alone.add_single(input, &[], "")?;
+        }
     }
     let loss = losses::add(&mut alone, &terms)?;
     alone.add_output(names::LOSS, loss)?;

@@ -79,13 +79,17 @@ impl UnknownName {
             .chain(states)
             .flat_map(|full| full.match_indices('.').map(|(dot, _)| &full[..dot]).chain([*full]))
             .collect();
-        let near = |candidate: &&str| (strsim::damerau_levenshtein(name, candidate), candidate.len());
-        let nearest = names
-            .into_iter()
-            .min_by_key(near)
-            .filter(|candidate| strsim::damerau_levenshtein(name, candidate) <= 1 + name.chars().count() / 4);
+        let nearest = nearest(name, names.into_iter());
         UnknownName { name: name.to_owned(), nearest: nearest.map(str::to_owned) }
     }
+}
+
+/// The existing name that a mistyped one most likely means.
+pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let near = |candidate: &&str| (strsim::damerau_levenshtein(name, candidate), candidate.len());
+    known
+        .min_by_key(near)
+        .filter(|candidate| strsim::damerau_levenshtein(name, candidate) <= 1 + name.chars().count() / 4)
 }
 
 /// The message of [`AutodiffError::UnknownFrozen`].

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{AutodiffError, Loss, OutputLoss, TrainingOptions, names};
+use super::{AutodiffError, Loss, LossGraph, OutputLoss, TrainingOptions, names};
 use crate::entity::ValueId;
 use crate::error::GraphError;
-use crate::graph::{Graph, Named};
+use crate::graph::{Graph, Named, Node};
 use crate::ops::Op;
 use crate::ops::ctc::Ctc;
 use crate::ops::elementwise::{Activation, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
@@ -31,10 +31,11 @@ pub fn class_axis(shape: &Shape) -> usize {
     open.map_or(0, |axis| axis + 1).min(last)
 }
 
-/// A loss of a network: the output, its weight in the sum, and the names of its inputs.
+/// A loss of a network: what it reads, its weight in the sum, and the names of its inputs.
 pub(super) struct Term<'o> {
     loss: &'o Loss,
-    pub(super) output: Named,
+    /// The outputs that it reads; only a loss of one's own may read several.
+    pub(super) outputs: Vec<Named>,
     weight: f64,
     names: Names,
 }
@@ -42,22 +43,31 @@ pub(super) struct Term<'o> {
 /// The losses of the options, checked against the outputs of a network.
 pub(super) fn terms<'o>(graph: &Graph, options: &'o TrainingOptions) -> Result<Vec<Term<'o>>, AutodiffError> {
     if options.losses.is_empty() {
-        let output = chosen_output(graph, options.output.as_deref())?;
-        check_loss(graph, &options.loss, &output)?;
+        let outputs = match &options.loss {
+            Loss::Custom(custom) => custom_outputs(graph, custom)?,
+            loss => {
+                let output = chosen_output(graph, options.output.as_deref())?;
+                check_loss(graph, loss, &output)?;
+                vec![output]
+            }
+        };
         let names = Names {
             labels: names::LABELS.to_owned(),
             target: names::TARGET.to_owned(),
             label_lengths: names::LABEL_LENGTHS.to_owned(),
             step_lengths: names::STEP_LENGTHS.to_owned(),
         };
-        return Ok(vec![Term { loss: &options.loss, output, weight: 1.0, names }]);
+        return Ok(vec![Term { loss: &options.loss, outputs, weight: 1.0, names }]);
     }
     if let Some(output) = &options.output {
         return Err(AutodiffError::OutputBesideLosses { output: output.clone() });
     }
     let mut terms: Vec<Term> = Vec::new();
     for OutputLoss { output, loss, weight } in &options.losses {
-        if terms.iter().any(|other| other.output.name == *output) {
+        if matches!(loss, Loss::Custom(_)) {
+            return Err(AutodiffError::CustomInList);
+        }
+        if terms.iter().flat_map(|other| &other.outputs).any(|other| other.name == *output) {
             return Err(AutodiffError::RepeatedLoss { output: output.clone() });
         }
         check(
@@ -74,7 +84,7 @@ pub(super) fn terms<'o>(graph: &Graph, options: &'o TrainingOptions) -> Result<V
             label_lengths: names::label_lengths_of(output),
             step_lengths: names::step_lengths_of(output),
         };
-        terms.push(Term { loss, output: found, weight: *weight, names });
+        terms.push(Term { loss, outputs: vec![found], weight: *weight, names });
     }
     Ok(terms)
 }
@@ -82,8 +92,8 @@ pub(super) fn terms<'o>(graph: &Graph, options: &'o TrainingOptions) -> Result<V
 /// Adds losses, weighted and summed, and the inputs for their labels or targets.
 pub(super) fn add(graph: &mut Graph, terms: &[Term<'_>]) -> Result<ValueId, AutodiffError> {
     let mut sum = None;
-    for Term { loss, output, weight, names } in terms {
-        let mut term = add_one(graph, loss, output, names)?;
+    for Term { loss, outputs, weight, names } in terms {
+        let mut term = add_one(graph, loss, outputs, names)?;
         let mut terms = Terms { graph };
         if *weight != 1.0 {
             let weight = terms.number(*weight)?;
@@ -103,6 +113,43 @@ pub(super) struct Names {
     target: String,
     label_lengths: String,
     step_lengths: String,
+}
+
+/// The outputs that a loss of one's own reads.
+fn custom_outputs(graph: &Graph, custom: &LossGraph) -> Result<Vec<Named>, AutodiffError> {
+    let told: Vec<Symbol> = graph.inputs().flat_map(|(_, input)| input.ty.shape.symbols()).collect();
+    if let Some(size) = custom.symbols().into_iter().find(|size| !told.contains(size)) {
+        return Err(AutodiffError::CustomSize { size });
+    }
+    let mut outputs = Vec::new();
+    for input in custom.read() {
+        let Some(output) = graph.outputs().iter().find(|output| output.name == input.name) else { continue };
+        if *graph.ty(output.value) != input.ty {
+            return Err(AutodiffError::CustomOutput {
+                output: input.name.clone(),
+                expected: input.ty.clone(),
+                got: graph.ty(output.value).clone(),
+            });
+        }
+        outputs.push(output.clone());
+    }
+    match outputs.is_empty() {
+        true => Err(AutodiffError::CustomWithoutOutput {
+            known: graph.outputs().iter().map(|output| output.name.clone()).collect(),
+        }),
+        false => Ok(outputs),
+    }
+}
+
+/// Adds a loss of one's own, and the inputs for its targets.
+fn add_custom(graph: &mut Graph, custom: &LossGraph, outputs: &[Named]) -> Result<ValueId, AutodiffError> {
+    let outputs = outputs.iter().map(|output| (output.name.as_str(), output.value)).collect();
+    let each = custom.inline(graph, &outputs, LABEL)?;
+    let mut terms = Terms { graph };
+    let shape = terms.graph.ty(each).shape.clone();
+    let open = shape.dims().iter().rposition(|dim| dim.fixed().is_none()).unwrap_or(0);
+    let each = terms.fold(each, open + 1)?;
+    Ok(terms.mean(each)?)
 }
 
 fn check(
@@ -152,10 +199,27 @@ fn check_loss(graph: &Graph, loss: &Loss, output: &Named) -> Result<(), Autodiff
             let is_allowed = (*delta as f32).is_normal() && *delta > 0.0;
             check("delta", *delta, is_allowed, "above 0, and finite and normal as an f32")
         }
-        Loss::BinaryCrossEntropy | Loss::MeanSquaredError | Loss::MeanAbsoluteError | Loss::KlDivergence => {
-            Ok(())
+        Loss::BinaryCrossEntropy => {
+            let node = last_layer(graph, output);
+            match &node.op {
+                Op::Unary(Unary { kind: UnaryKind::Sigmoid }) => Err(AutodiffError::SigmoidBeforeLoss {
+                    output: output.name.clone(),
+                    layer: node.label.clone(),
+                }),
+                _ => Ok(()),
+            }
         }
+        Loss::MeanSquaredError | Loss::MeanAbsoluteError | Loss::KlDivergence | Loss::Custom(_) => Ok(()),
     }
+}
+
+/// The node that computes an output, before reshapes.
+fn last_layer<'g>(graph: &'g Graph, output: &Named) -> &'g Node {
+    let mut node = graph.producer(output.value);
+    while let (Op::Reshape(_), [operand]) = (&node.op, &node.operands[..]) {
+        node = graph.producer(*operand);
+    }
+    node
 }
 
 /// Checks that an output is of logits of two classes or more.
@@ -165,10 +229,7 @@ fn check_logits(
     output: &Named,
     classes: Option<usize>,
 ) -> Result<(), AutodiffError> {
-    let mut node = graph.producer(output.value);
-    while let (Op::Reshape(_), [operand]) = (&node.op, &node.operands[..]) {
-        node = graph.producer(*operand);
-    }
+    let node = last_layer(graph, output);
     // A log-softmax is allowed: it maps its own result to itself.
     if let Op::Softmax(_) = node.op {
         let (output, layer) = (output.name.clone(), node.label.clone());
@@ -192,8 +253,14 @@ fn check_weights(weights: &[f32], output: &Named, classes: Option<usize>) -> Res
     wrong.map_or(Ok(()), |&weight| check("weights", f64::from(weight), false, "at least 0 and finite"))
 }
 
-/// Adds the loss of an output, and the input for its labels or targets.
-fn add_one(graph: &mut Graph, loss: &Loss, output: &Named, names: &Names) -> Result<ValueId, AutodiffError> {
+/// Adds a loss, and the inputs for its labels or targets.
+fn add_one(
+    graph: &mut Graph,
+    loss: &Loss,
+    outputs: &[Named],
+    names: &Names,
+) -> Result<ValueId, AutodiffError> {
+    let Some(output) = outputs.first() else { return Err(AutodiffError::NothingToTrain) };
     let mut terms = Terms { graph };
     let Names { labels, target, .. } = names;
     let loss = match loss {
@@ -230,6 +297,7 @@ fn add_one(graph: &mut Graph, loss: &Loss, output: &Named, names: &Names) -> Res
             let [y, target] = terms.pair(output.value, target)?;
             terms.divergence(y, target)
         }
+        Loss::Custom(custom) => return add_custom(terms.graph, custom, outputs),
         Loss::Ctc { blank, per_label, zero_infinity } => {
             let op = Ctc { blank: *blank, per_label: *per_label, zero_infinity: *zero_infinity };
             terms.alignments(op, output.value, names)

@@ -5,10 +5,13 @@
 //! Differentiation precedes all passes: fused operators have no gradient. Gradients of convolutions and dense layers
 //! have gradients themselves, because all three operators of each are products; gradients of other operators have none.
 
+mod accumulation;
 mod backward;
+mod custom;
 mod error;
 mod evaluation;
 mod frozen;
+mod gradient_graph;
 mod losses;
 mod mode;
 pub mod names;
@@ -17,10 +20,13 @@ mod scan_dropout;
 mod segments;
 mod training;
 
+pub use accumulation::{Accumulation, accumulation_graphs};
 pub use backward::Backward;
+pub use custom::{LossGraph, LossProblem};
 pub use error::AutodiffError;
 pub use evaluation::loss_graph;
-pub use frozen::UnknownName;
+pub use frozen::{UnknownName, nearest};
+pub use gradient_graph::{GradientGraphOptions, gradient_graph};
 pub use losses::class_axis;
 pub use mode::training_mode;
 pub use options::{Loss, Optimizer, OutputLoss, ParameterGroup, TrainingOptions};

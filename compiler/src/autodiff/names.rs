@@ -64,11 +64,16 @@ pub const LOSS: &str = "loss";
 /// Output `f32[]`: the global norm of the gradients before they are clipped.
 pub const GRADIENT_NORM: &str = "gradient_norm";
 
+/// Output of a gradient graph: the gradient of the loss with respect to an input or parameter, of its type.
+pub fn gradient_of(source: &str) -> String {
+    format!("gradient.{source}")
+}
+
 /// The prefix of the optimiser's states: `optimizer.velocity.c1.weight`.
 pub const OPTIMIZER_PREFIX: &str = "optimizer.";
 
 /// The name of the optimiser state of a parameter; the kind is `velocity`, `first_moment`, `second_moment`,
-/// `square_average`, `gradient_average`, `update_average`, `square_sum` or `average`.
+/// `square_average`, `gradient_average`, `update_average`, `square_sum`, `average` or `accumulated`.
 pub fn optimizer_state(kind: &str, parameter: &str) -> String {
     format!("{OPTIMIZER_PREFIX}{kind}.{parameter}")
 }
@@ -76,6 +81,11 @@ pub fn optimizer_state(kind: &str, parameter: &str) -> String {
 /// The name of the running average of a parameter.
 pub fn average(parameter: &str) -> String {
     optimizer_state("average", parameter)
+}
+
+/// The name of the state that sums the gradients of a parameter over several batches.
+pub fn accumulated(parameter: &str) -> String {
+    optimizer_state("accumulated", parameter)
 }
 
 /// Whether a pattern stands for a name. A pattern is a name, or what stands before a dot in it: a layer or block, for

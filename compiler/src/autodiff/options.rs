@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::custom::LossGraph;
+
 pub use self::optimizer::{Optimizer, ParameterGroup};
 
 /// Training loss. Its settings have PyTorch's meaning and defaults.
@@ -67,6 +69,8 @@ pub enum Loss {
         #[serde(default)]
         zero_infinity: bool,
     },
+    /// A loss of one's own, of any number of outputs and targets.
+    Custom(LossGraph),
 }
 
 impl Loss {
@@ -86,7 +90,8 @@ impl Loss {
             | Loss::MeanSquaredError
             | Loss::MeanAbsoluteError
             | Loss::Huber { .. }
-            | Loss::KlDivergence => false,
+            | Loss::KlDivergence
+            | Loss::Custom(_) => false,
         }
     }
 
@@ -101,6 +106,7 @@ impl Loss {
             Loss::Huber { .. } => "Huber loss",
             Loss::KlDivergence => "Kullback–Leibler divergence",
             Loss::Ctc { .. } => "CTC loss",
+            Loss::Custom(_) => "custom loss",
         }
     }
 }

@@ -39,6 +39,15 @@ use crate::shape::{Shape, Type};
 /// that does not fit the loss, the cross-entropy of a softmax or of a single class, a setting outside its range as
 /// `f32`, or an operator without a gradient.
 pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph, AutodiffError> {
+    let (graph, trained) = differentiated(graph, options)?;
+    finished(graph, trained, options)
+}
+
+/// The graph of a network in training mode with its loss, and the gradients of the parameters that are trained.
+pub(super) fn differentiated(
+    graph: &Graph,
+    options: &TrainingOptions,
+) -> Result<(Graph, Vec<Trained>), AutodiffError> {
     check_names(graph)?;
     check_settings(options)?;
     check_groups(graph, options)?;
@@ -58,8 +67,7 @@ pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph,
         .collect();
     let values: Vec<ValueId> = parameters.iter().map(|(value, _)| *value).collect();
     let (backward, gradients) = Backward::run(graph, loss, &values)?;
-    let mut step = StepBuilder { graph: backward.into_graph() };
-    let mut trained: Vec<Trained> = parameters
+    let trained: Vec<Trained> = parameters
         .into_iter()
         .zip(gradients)
         .filter_map(|((value, name), gradient)| Some(Trained { value, name, gradient: gradient? }))
@@ -67,6 +75,16 @@ pub fn training_graph(graph: &Graph, options: &TrainingOptions) -> Result<Graph,
     if trained.is_empty() {
         return Err(AutodiffError::NothingToTrain);
     }
+    Ok((backward.into_graph(), trained))
+}
+
+/// Adds clipping and the updates to a graph with gradients.
+pub(super) fn finished(
+    graph: Graph,
+    mut trained: Vec<Trained>,
+    options: &TrainingOptions,
+) -> Result<Graph, AutodiffError> {
+    let mut step = StepBuilder { graph };
     if let Some(max) = options.clip_value {
         step.clip_values(max, &mut trained)?;
     }
@@ -145,10 +163,10 @@ fn check_groups(graph: &Graph, options: &TrainingOptions) -> Result<(), Autodiff
 }
 
 /// A parameter with its gradient.
-struct Trained {
-    value: ValueId,
-    name: String,
-    gradient: ValueId,
+pub(super) struct Trained {
+    pub(super) value: ValueId,
+    pub(super) name: String,
+    pub(super) gradient: ValueId,
 }
 
 /// The part of a training step after the gradients.

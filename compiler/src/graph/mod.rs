@@ -10,8 +10,10 @@ mod forms;
 pub mod initializer;
 mod layer;
 mod limits;
+mod losses;
 mod names;
 mod raw;
+mod results;
 mod scans;
 mod text;
 mod verify;
@@ -347,6 +349,14 @@ impl Graph {
         for output in &graph.outputs {
             graph.names.add_output(&output.name);
         }
+        graph
+    }
+
+    /// The same graph without updates.
+    pub(crate) fn without_updates(&self) -> Graph {
+        let mut graph = self.clone();
+        graph.updates.clear();
+        graph.names.clear_updates();
         graph
     }
 

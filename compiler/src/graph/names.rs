@@ -46,6 +46,11 @@ impl Names {
         self.outputs.clear();
     }
 
+    /// Frees the names of all updates.
+    pub(super) fn clear_updates(&mut self) {
+        self.updates.clear();
+    }
+
     /// Registers the name of an update; fails if another update has it.
     pub(super) fn add_update(&mut self, name: &str) -> bool {
         self.updates.insert(name.to_owned())

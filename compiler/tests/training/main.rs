@@ -230,6 +230,15 @@ fn the_cross_entropy_takes_logits_of_two_classes_or_more() {
         assert!(training_graph(&ending(Layer::Softmax), &squared).is_ok());
         assert!(training_graph(&ending(Layer::LogSoftmax), &defaults).is_ok());
     }
+    for last in [&[][..], &[Layer::Flatten]] {
+        let ending = network(&[3], &[&[Layer::linear(2), Layer::Sigmoid], last].concat());
+        let (output, layer) = ("y".to_owned(), "l1".to_owned());
+        let binary = options(Loss::BinaryCrossEntropy, Optimizer::sgd());
+        let expected = AutodiffError::SigmoidBeforeLoss { output, layer };
+        assert_eq!(training_graph(&ending, &binary), Err(expected));
+        let squared = options(Loss::MeanSquaredError, Optimizer::sgd());
+        assert!(training_graph(&ending, &squared).is_ok());
+    }
     let one = network(&[3], &[Layer::linear(1)]);
     let expected = AutodiffError::TooFewClasses { output: "y".to_owned(), classes: 1 };
     assert_eq!(training_graph(&one, &defaults), Err(expected));

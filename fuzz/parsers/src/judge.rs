@@ -143,9 +143,12 @@ impl Read {
                 let (names, tensors) = (checkpoint.tensors.len(), checkpoint.tensors.values());
                 let elements: usize = tensors.map(|tensor| tensor.len()).sum();
                 if elements > isize::MAX as usize / 4 {
-                    Err(format!("{names} tensors too large"))
-                } else {
-                    Ok(())
+                    return Err(format!("{names} tensors too large"));
+                }
+                let text = checkpoint.metadata.as_ref().and_then(|metadata| metadata.graph.as_ref());
+                match text.and_then(|text| text.parse::<Graph>().ok()) {
+                    Some(graph) => check_graph(&graph, closely),
+                    None => Ok(()),
                 }
             }
             Read::Idx(idx) => {

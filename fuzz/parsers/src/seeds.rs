@@ -115,6 +115,7 @@ fn checkpoints() -> Vec<Vec<u8>> {
     let metadata = json!({
         "format": 1, "network": "net", "step": 100, "optimizer": {"kind": "adam", "beta1": 0.9},
         "notes": {"data": "none"},
+        "graph": "graph net {\n  %0 = input {name = \"x\", type = \"f32[N, 3]\"}\n  output \"y\" = %0\n}",
     });
     let tensor = |shape: &[usize], start: usize| {
         let bytes = 4 * shape.iter().product::<usize>();

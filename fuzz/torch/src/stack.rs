@@ -168,14 +168,17 @@ impl Network {
         builder.finish().map_err(at_graph)
     }
 
-    /// Leaves out training that PyTorch accepts and Windlass refuses: that with the cross-entropy of probabilities.
+    /// Leaves out training that PyTorch accepts and Windlass refuses: that with a cross-entropy of probabilities.
     pub(crate) fn leave_refused_training_out(&mut self) {
         let Ok(graph) = self.graph() else { return };
-        if let Some(Err(AutodiffError::SoftmaxBeforeLoss { .. } | AutodiffError::TooFewClasses { .. })) =
-            self.training.as_ref().map(|options| training_graph(&graph, options))
+        if let Some(Err(
+            AutodiffError::SoftmaxBeforeLoss { .. }
+            | AutodiffError::SigmoidBeforeLoss { .. }
+            | AutodiffError::TooFewClasses { .. },
+        )) = self.training.as_ref().map(|options| training_graph(&graph, options))
         {
             self.training = None;
-            self.untrained = Some("the cross-entropy of probabilities is refused".to_owned());
+            self.untrained = Some("a cross-entropy of probabilities is refused".to_owned());
         }
     }
 

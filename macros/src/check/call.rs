@@ -102,6 +102,9 @@ impl<'a> Checker<'_, 'a> {
             _ if attention::is_kind(name) => self.attention(label, call, environment, labels, it),
             "share" => self.share(label, call, environment, labels, it),
             _ => {
+                if let Some(flow) = self.entropy((label, call, name), environment, labels, it) {
+                    return flow;
+                }
                 environment.forgiving = true;
                 self.unknown_call(call, name, environment);
                 match layers::absent(name) {
@@ -180,6 +183,7 @@ impl<'a> Checker<'_, 'a> {
         match self.build(&name, &layer, x, &operands) {
             Ok(value) => {
                 let parameters = self.parameters_since(before);
+                self.expect_fits_loss(before, call);
                 let states = self.states.get(&name).cloned().unwrap_or_default();
                 let flow =
                     self.record(value, name, rule.name, &call.to_string(), call.name.span(), parameters);

@@ -54,7 +54,8 @@ impl Checker<'_, '_> {
         }
         let inputs: Vec<String> =
             environment.flow_names().iter().map(|name| format!("`from({name})`")).collect();
-        let mistake = Mistake::new(format!("choose an input first: {}", inputs.join(" or ")));
+        let what = if self.in_loss { "a value" } else { "an input" };
+        let mistake = Mistake::new(format!("choose {what} first: {}", inputs.join(" or ")));
         self.errors.report(at, mistake);
         Flow::Unknown
     }
@@ -155,7 +156,7 @@ impl Checker<'_, '_> {
     }
 
     /// The values that arguments name; numbers stand for themselves, if they may.
-    fn named_arguments(
+    pub(super) fn named_arguments(
         &mut self,
         call: &Call,
         environment: &mut Environment,

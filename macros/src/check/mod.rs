@@ -9,6 +9,7 @@ mod combine;
 mod evaluate;
 mod forms;
 mod instance;
+mod loss;
 pub(crate) mod names;
 mod network;
 mod program;
@@ -79,6 +80,8 @@ pub(crate) struct Finding<'a> {
 /// A network without mistakes.
 pub(crate) struct Checked {
     pub(crate) graph: Graph,
+    /// The graph of its loss, if it declares one.
+    pub(crate) loss: Option<Graph>,
     pub(crate) layers: Vec<LayerRow>,
 }
 
@@ -184,6 +187,8 @@ struct Checker<'c, 'a> {
     results: Vec<Made>,
     /// Layers in bodies of scans whose results are unused.
     unused: Vec<Made>,
+    /// Whether the loss of the network is being checked.
+    in_loss: bool,
 }
 
 impl<'c, 'a> Checker<'c, 'a> {
@@ -210,6 +215,7 @@ impl<'c, 'a> Checker<'c, 'a> {
             states: HashMap::new(),
             results: Vec::new(),
             unused: Vec::new(),
+            in_loss: false,
         }
     }
 
@@ -368,6 +374,11 @@ impl<'c, 'a> Checker<'c, 'a> {
     fn assign(&mut self, name: &Ident, flow: Flow, environment: &mut Environment) {
         if environment.in_scan() {
             return self.assign_carried(name, flow, environment);
+        }
+        if self.in_loss && self.frames.is_empty() {
+            let mistake = Mistake::new(format!("`{name}` cannot be assigned in a loss"))
+                .help(format!("the last value is the loss; to name a value write `let {name} = it;`"));
+            return self.errors.report(name, mistake);
         }
         let Some(outputs) = &mut environment.outputs else {
             let mistake = Mistake::new(format!("`{name}` cannot be assigned in a block")).help(format!(

@@ -80,6 +80,7 @@ impl<'a> Checker<'_, 'a> {
                 }
             }
         }
+        let loss = self.loss(network, &declared, &mut environment);
         if self.errors.count() == before {
             for unused in environment.leave_block() {
                 let mistake = Mistake::new(format!("the parameter `{unused}` is never used"))
@@ -93,7 +94,7 @@ impl<'a> Checker<'_, 'a> {
         let (inputs, outputs) = (complete(inputs), complete(declared));
         let checked = match self.builder.finish() {
             _ if self.errors.count() > before => None,
-            Ok(graph) => Some(Checked { graph, layers: self.layers }),
+            Ok(graph) => Some(Checked { graph, loss, layers: self.layers }),
             Err(error) => {
                 self.errors.report(name, Mistake::new(error.to_string()));
                 None
@@ -146,12 +147,7 @@ impl<'a> Checker<'_, 'a> {
     }
 
     fn declared_outputs(&mut self, network: &Network, environment: &Environment) -> Vec<Option<Vec<Dim>>> {
-        let written = network.inputs.iter().flat_map(|input| &input.sizes.sizes);
-        let open: BTreeSet<Symbol> = written
-            .filter_map(|size| self.open_size(size, environment))
-            .flat_map(|size| size.symbols())
-            .collect();
-        let open: Vec<Symbol> = open.into_iter().collect();
+        let open = self.open_sizes(network, environment);
         let ports = match &network.outputs {
             Outputs::Missing => return Vec::new(),
             Outputs::Single(sizes) => {
@@ -195,7 +191,17 @@ impl<'a> Checker<'_, 'a> {
             .collect()
     }
 
-    fn report_duplicates(&mut self, ports: &[Port], kind: &str) {
+    /// The open sizes of the inputs.
+    pub(super) fn open_sizes(&mut self, network: &Network, environment: &Environment) -> Vec<Symbol> {
+        let written = network.inputs.iter().flat_map(|input| &input.sizes.sizes);
+        let open: BTreeSet<Symbol> = written
+            .filter_map(|size| self.open_size(size, environment))
+            .flat_map(|size| size.symbols())
+            .collect();
+        open.into_iter().collect()
+    }
+
+    pub(super) fn report_duplicates(&mut self, ports: &[Port], kind: &str) {
         let mut names = HashSet::new();
         for port in ports {
             // Constants are named after ports in upper case.
@@ -302,9 +308,14 @@ impl<'a> Checker<'_, 'a> {
                 self.errors.report(&port.name, mistake);
             }
         }
+        self.report_unused_results(&uses);
+    }
+
+    /// Reports layers whose results are unused.
+    pub(super) fn report_unused_results(&mut self, uses: &[usize]) {
         let results = std::mem::take(&mut self.results).into_iter();
         let unused = std::mem::take(&mut self.unused).into_iter();
-        for made in unused.chain(results.filter(|made| made.is_unused(&uses))) {
+        for made in unused.chain(results.filter(|made| made.is_unused(uses))) {
             let mistake = Mistake::new(format!("the result of `{}` is never used", made.text))
                 .help("name it with `let name = it;` and use it, or leave the layer out".to_owned());
             self.errors.report(&Ident::new("_layer", made.span), mistake);

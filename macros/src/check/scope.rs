@@ -91,6 +91,12 @@ impl Environment {
         self.flows.push(Binding { name: name.clone(), meaning: flow, used: Cell::new(false) });
     }
 
+    /// Begins a loss: the parameters stay, and the values are those of outputs and targets.
+    pub(super) fn enter_loss(&mut self) {
+        self.flows.clear();
+        (self.outputs, self.it) = (None, None);
+    }
+
     /// Names an argument of a block.
     pub(super) fn define_value(&mut self, name: &Ident, value: Value) {
         self.values.push(Binding { name: name.clone(), meaning: value, used: Cell::new(false) });

@@ -44,7 +44,9 @@ impl Checker<'_, '_> {
             Mistake::new(format!("Windlass has no layer `{name}` yet")).help(help)
         } else if layers::is_loss(name) {
             Mistake::new(format!("`{name}` is a loss, not a layer")).help(
-                "end the network with the input of the loss, and pass the loss to the `Trainer`".to_owned(),
+                "end the network with the input of the loss, and pass the loss to the `Trainer`, or declare a `loss(…) { … }` \
+                 after the network"
+                    .to_owned(),
             )
         } else if let Some(meant) = did_you_mean(name, LAYERS.iter().map(|rule| rule.name).chain(others)) {
             unknown.help(format!("did you mean `{meant}`?"))

@@ -95,6 +95,7 @@ pub(crate) const ABSENT: &[Absent] = &[
 pub(crate) const LOSSES: &[&str] = &[
     "cross_entropy",
     "cross_entropy_loss",
+    "binary_cross_entropy",
     "mse_loss",
     "nll_loss",
     "l1_loss",

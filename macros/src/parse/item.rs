@@ -11,7 +11,7 @@ use syn::{
 
 use super::{at_next_token, body, error, skip_item};
 use crate::ast::{
-    Argument, Block, Constant, Import, Imported, Instance, Item, Library, Malformed, Network, Outputs,
+    Argument, Block, Constant, Import, Imported, Instance, Item, Library, Loss, Malformed, Network, Outputs,
     Parameter, Pattern, Port, Program, Provided, Sizes, Use, plain, source,
 };
 use crate::diagnostics::did_you_mean;
@@ -20,6 +20,7 @@ mod keyword {
     syn::custom_keyword!(block);
     syn::custom_keyword!(broken);
     syn::custom_keyword!(library);
+    syn::custom_keyword!(loss);
     syn::custom_keyword!(network);
     syn::custom_keyword!(of);
     syn::custom_keyword!(sound);
@@ -362,7 +363,24 @@ fn network(
             ));
         }
     };
-    Ok(Network { attributes, visibility, name, parameters, inputs, outputs, body: body(input)? })
+    let body = body(input)?;
+    let loss = if begins_loss(input) { Some(loss(input)?) } else { None };
+    Ok(Network { attributes, visibility, name, parameters, inputs, outputs, body, loss })
+}
+
+/// Whether a `loss` follows.
+pub(super) fn begins_loss(input: ParseStream) -> bool {
+    input.peek(keyword::loss) && (input.peek2(token::Paren) || input.peek2(token::Brace))
+}
+
+/// `loss(label: [] of index) { … }`
+fn loss(input: ParseStream) -> Result<Loss> {
+    let keyword: Ident = input.parse()?;
+    if !input.peek(token::Paren) {
+        let help = "write `loss(label: [] of index) { cross_entropy(label) }`";
+        return Err(error(&keyword, "a loss needs its targets in parentheses", help));
+    }
+    Ok(Loss { keyword, targets: ports(input)?, body: body(input)? })
 }
 
 fn ports(input: ParseStream) -> Result<Vec<Port>> {

@@ -59,6 +59,7 @@ fn checkpoint() -> Checkpoint {
         .into(),
         metadata: Some(Metadata {
             network: "LeNet".to_owned(),
+            graph: Some("graph net {}".to_owned()),
             step: u64::MAX,
             optimizer: serde_json::json!({ "adam": { "rate": 0.001, "betas": [0.9, 0.999] } }),
             notes: [("accuracy".to_owned(), "0.89".to_owned())].into(),

@@ -251,7 +251,7 @@ impl Tallies {
                     }
                 }
             }
-            Target::Sequences(_) | Target::Named(_) => {}
+            Target::Sequences(_) | Target::Named(_) | Target::Ordered(_) => {}
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ndarray::ArrayD;
+use windlass_compiler::error::GraphError;
 use windlass_compiler::graph::{Graph, verify};
 use windlass_compiler::ops::source::InputRole;
 use windlass_compiler::shape::{DType, Dim, Shape, Symbol, Type};
@@ -13,6 +14,7 @@ use windlass_compiler::summary::{Summary, summary};
 use super::named::{NamedArrays, NamedInputs};
 use super::ports::{Port, Ports, symbol};
 use super::{AnyNetwork, DynamicInputs, DynamicOutputs};
+use crate::checkpoint::Metadata;
 use crate::error::{Error, NetworkProblem};
 use crate::model::Model;
 use crate::options::Options;
@@ -103,6 +105,44 @@ impl Dynamic {
         let ports =
             ports(&graph).map_err(|problem| Error::Network { network: graph.name().to_owned(), problem })?;
         Ok(Dynamic(Arc::new(Definition { graph, ports })))
+    }
+
+    /// The network of a checkpoint, whose graph [`Model::save`] and [`Trainer::save`](crate::Trainer::save) write into it. The graph
+    /// is verified like that of any other file.
+    ///
+    /// ```
+    /// use windlass_compiler::graph::{Builder, Layer};
+    /// use windlass_runtime::Dynamic;
+    ///
+    /// let mut builder = Builder::new("Points");
+    /// let point = builder.input("point", &[2])?;
+    /// let scores = builder.layer("f1", &Layer::linear(3), point)?;
+    /// builder.output("class", scores)?;
+    /// let model = Dynamic::new(builder.finish()?)?.model(42)?;
+    /// let directory = tempfile::tempdir()?;
+    /// let path = directory.path().join("points.safetensors");
+    /// model.save(&path)?;
+    ///
+    /// // Elsewhere, where nothing but the file is known.
+    /// let read = Dynamic::of_checkpoint(&path)?.load(&path)?;
+    /// assert_eq!(read.forward(&[0.5, 0.25])?, model.forward(&[0.5, 0.25])?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::load`](crate::checkpoint::Checkpoint::load) for a file that cannot be read;
+    /// [`Error::CheckpointWithoutGraph`] for one of another program or an earlier version; [`Error::CheckpointFormat`] for a graph that
+    /// is not valid; [`Error::Network`] for one that is not a network.
+    pub fn of_checkpoint(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let Some(text) = Metadata::read(path)?.and_then(|metadata| metadata.graph) else {
+            return Err(Error::CheckpointWithoutGraph { path: path.to_owned() });
+        };
+        let graph: Graph = text.parse().map_err(|reason: GraphError| Error::CheckpointFormat {
+            path: path.to_owned(),
+            problem: format!("its graph: {reason}"),
+        })?;
+        Dynamic::new(graph)
     }
 
     /// The network's name, which checkpoints contain.

@@ -21,6 +21,7 @@ pub(super) fn checked_step<N: AnyNetwork>(network: &N, options: &TrainerOptions)
     let refused = match options {
         TrainerOptions { check_finite: true, .. } => Some("check_finite"),
         TrainerOptions { average: Some(_), .. } => Some("average"),
+        TrainerOptions { accumulate: Some(batches), .. } if *batches != 1 => Some("accumulate"),
         _ => None,
     };
     if let Some(setting) = refused {
@@ -90,7 +91,8 @@ pub(super) fn initial<N: AnyNetwork>(
 /// ```
 #[derive(Clone, Debug)]
 pub struct TrainedState {
-    network: String,
+    /// The name and graph of the network.
+    network: Metadata,
     optimizer: Optimizer,
     steps: u64,
     parameters: Parameters,
@@ -128,7 +130,7 @@ impl TrainedState {
         let all = Parameters::from_named(&step.graph, tensors.collect());
         let own = Parameters::initialized(network.graph(), 0)?;
         Ok(TrainedState {
-            network: network.name().to_owned(),
+            network: Metadata::of(network.graph()),
             optimizer: options.optimizer,
             steps: header.steps,
             optimizer_state: all.clone().without(&own),
@@ -155,10 +157,9 @@ impl TrainedState {
         let mut tensors = self.optimizer_state.to_named();
         tensors.extend(self.parameters.to_named());
         let metadata = Metadata {
-            network: self.network.clone(),
             step: self.steps,
             optimizer: serde_json::to_value(self.optimizer).unwrap_or_default(),
-            ..Metadata::default()
+            ..self.network.clone()
         };
         Checkpoint { tensors, metadata: Some(metadata) }.save(path.as_ref(), NonFinite::Refuse)
     }

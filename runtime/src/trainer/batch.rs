@@ -7,7 +7,7 @@ use windlass_compiler::shape::{Shape, Sizes};
 
 use super::controls::Controls;
 use super::sequences::LabelRows;
-use super::{Target, Trainer};
+use super::{Declared, Target, Trainer};
 use crate::error::Error;
 use crate::network::ports::Ports;
 use crate::network::{AnyNetwork, Feed};
@@ -34,18 +34,23 @@ pub(crate) struct Targets<'a> {
     pub(crate) losses: &'a [OutputLoss],
     /// The output of the loss, or of the first one.
     pub(crate) output: &'a str,
+    /// The targets that the losses declare.
+    pub(crate) declared: &'a Declared,
 }
 
 impl<'a> Targets<'a> {
     /// Checks that a target fits a run of these sizes.
     pub(crate) fn check(&self, target: &Target<'_>, sizes: &Sizes) -> Result<(), Error> {
+        if let (Loss::Custom(_), true) = (self.loss, self.losses.is_empty()) {
+            return self.declared.check(self.network, target, sizes);
+        }
         if self.losses.is_empty() {
             return match self.shape(self.output) {
                 Some(shape) => target.check(self.network, self.loss, shape, sizes),
                 None => Ok(()),
             };
         }
-        target.check_names(self.network, self.losses)?;
+        target.check_names(self.network, self.declared.names())?;
         for OutputLoss { output, loss, .. } in self.losses {
             if let (Some(target), Some(shape)) = (target.of(output), self.shape(output)) {
                 target.check(self.network, loss, shape, sizes)?;
@@ -91,6 +96,7 @@ impl<N: AnyNetwork> Trainer<N> {
             loss: &self.options.loss,
             losses: &self.options.losses,
             output: self.loss_output(),
+            declared: &self.declared,
         }
     }
 

@@ -20,8 +20,8 @@ pub(crate) struct Controls {
 }
 
 impl TrainerOptions {
-    /// The control inputs of a step with a learning rate.
-    pub(super) fn controls(&self, step: u64, exact_rate: f64) -> Result<Controls, Error> {
+    /// The control inputs of a step with a learning rate; `batches` is the number of batches before it.
+    pub(super) fn controls(&self, step: u64, batches: u64, exact_rate: f64) -> Result<Controls, Error> {
         let rate = TrainerOptions::checked_rate(step, exact_rate)?;
         let correction = self.optimizer.correction(step + 1).unwrap_or_default();
         Ok(Controls {
@@ -29,14 +29,19 @@ impl TrainerOptions {
             learning_rate: [rate],
             correction: correction.map(|factor| factor as f32),
             average_share: [self.average.map_or(0.0, |average| average.share(step) as f32)],
-            // The counter wraps after 2^32 steps; then masks repeat.
-            seed: [self.seed.cast_signed(), (step as u32).cast_signed()],
+            // The counter wraps after 2^32 batches; then masks repeat.
+            seed: [self.seed.cast_signed(), (batches as u32).cast_signed()],
             all_steps: Vec::new(),
         })
     }
 }
 
 impl Controls {
+    /// The control inputs of a graph without an update, whose dropout draws the masks of a first step.
+    pub(crate) fn of_seed(seed: u32) -> Self {
+        Controls { seed: [seed.cast_signed(), 0], ..Controls::default() }
+    }
+
     /// The binding of an input that the training graph added; [`None`] for the network's own.
     pub(crate) fn binding<'b>(
         &'b self,

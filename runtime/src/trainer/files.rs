@@ -4,6 +4,7 @@ use std::path::Path;
 
 use windlass_compiler::autodiff::names;
 
+use super::accumulation::{is_sum, read_accumulated};
 use super::options::check_optimizer;
 use super::{Trainer, TrainerOptions, fit};
 use crate::checkpoint::{Checkpoint, LoadOptions, Metadata, NonFinite};
@@ -55,8 +56,13 @@ impl<N: AnyNetwork> Trainer<N> {
         let metadata = Metadata::read(path)?.unwrap_or_default();
         check_optimizer(path, &metadata, &options.optimizer)?;
         let progress = fit::Run::read(path, &metadata)?;
+        let accumulated = read_accumulated(path, &metadata, &options)?;
         let mut trainer = Self::new(Model::of(network, 0, run)?, options)?;
         let mut shapes = shapes_of(&trainer.graph);
+        shapes.extend(shapes_of(trainer.state_graph()));
+        if accumulated == 0 {
+            shapes.retain(|name, _| !is_sum(name));
+        }
         if progress.has_best {
             let tensors = trainer.model.parameters().iter();
             shapes.extend(tensors.map(|(name, tensor)| (best_name(name), tensor.shape().to_vec())));
@@ -80,30 +86,32 @@ impl<N: AnyNetwork> Trainer<N> {
         }
         let mut tensors = trainer.state.to_named();
         tensors.extend(checkpoint.tensors);
-        trainer.state = Parameters::from_named(&trainer.graph, tensors).without(trainer.model.parameters());
+        trainer.state =
+            Parameters::from_named(trainer.state_graph(), tensors).without(trainer.model.parameters());
+        trainer.accumulated = accumulated;
         trainer.step = checkpoint.metadata.map_or(0, |metadata| metadata.step);
         Ok(trainer)
     }
 
-    /// Writes parameters, optimiser state, the number of steps, and the history of [`Trainer::fit`] to a safetensors file, atomically. A [`Model`] can
-    /// load it too.
+    /// Writes a safetensors file, atomically: parameters, the network's graph as text, the optimiser's state, the number of
+    /// steps, gradients that wait for an update, and the history of [`Trainer::fit`]. A [`Model`] can load it too.
     ///
     /// # Errors
     /// Those of [`Checkpoint::save`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let mut tensors = self.state.to_named();
+        if self.accumulated == 0 {
+            // They are zeros.
+            tensors.retain(|name, _| !is_sum(name));
+        }
         tensors.extend(self.model.parameters().to_named());
         if let Some(best) = &self.best {
             tensors.extend(best.iter().map(|(name, tensor)| (best_name(name), tensor.clone())));
         }
         let optimizer = serde_json::to_value(self.options.optimizer).unwrap_or_default();
-        let mut metadata = Metadata {
-            network: self.network().name().to_owned(),
-            step: self.step,
-            optimizer,
-            ..Metadata::default()
-        };
+        let mut metadata = Metadata { step: self.step, optimizer, ..Metadata::of(self.network().graph()) };
         self.progress.write(&mut metadata, self.best.is_some());
+        self.write_accumulated(&mut metadata);
         Checkpoint { tensors, metadata: Some(metadata) }.save(path.as_ref(), NonFinite::Refuse)
     }
 }

@@ -1,6 +1,10 @@
 //! The training loop: epochs of steps, validation, checkpoints, and what depends on the results.
 
+#[cfg(feature = "tensorboard")]
+mod events;
 mod history;
+#[cfg(feature = "ctrlc")]
+mod interrupt;
 mod options;
 #[cfg(feature = "plot")]
 mod plot;
@@ -9,9 +13,14 @@ mod reporter;
 mod run;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Instant;
 
+#[cfg(feature = "tensorboard")]
+use self::events::Events;
 pub use self::history::{EpochReport, FitEnd, History};
+#[cfg(feature = "ctrlc")]
+use self::interrupt::Interrupt;
 pub use self::options::{EarlyStopping, FitOptions, FitSchedule, Monitor, Plateau, Progress};
 pub use self::range_test::{RangeTest, RatePoint, RateSearch};
 use self::reporter::Reporter;
@@ -44,6 +53,24 @@ struct Epoch<'f, V> {
     evaluator: Option<Evaluator>,
     tallies: Tallies,
     reporter: Reporter,
+    #[cfg(feature = "tensorboard")]
+    events: Option<Events>,
+    #[cfg(feature = "ctrlc")]
+    interrupt: Option<Interrupt>,
+}
+
+impl<V> Epoch<'_, V> {
+    /// Whether Ctrl-C was pressed, if it ends the fit.
+    #[cfg(feature = "ctrlc")]
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.as_ref().is_some_and(Interrupt::is_pressed)
+    }
+
+    /// Nothing but the options and the callback ends the fit.
+    #[cfg(not(feature = "ctrlc"))]
+    fn is_interrupted(&self) -> bool {
+        false
+    }
 }
 
 impl<N: AnyNetwork> Trainer<N> {
@@ -150,11 +177,20 @@ impl<N: AnyNetwork> Trainer<N> {
             _ => Some(Evaluator::new(&self.model, &self.evaluation_options(Some(metrics)))?),
         };
         let reporter = Reporter::new(options.progress, options.epochs, train.count());
-        let mut epoch = Epoch { validation, evaluator, tallies, reporter };
+        let mut epoch = Epoch {
+            validation,
+            evaluator,
+            tallies,
+            reporter,
+            #[cfg(feature = "tensorboard")]
+            events: options.tensorboard.as_deref().map(Events::create).transpose()?,
+            #[cfg(feature = "ctrlc")]
+            interrupt: options.stop_on_ctrl_c.then(Interrupt::listen).transpose()?,
+        };
         if self.progress.history.epochs.is_empty() {
             self.progress.first_step = self.step;
         }
-        let steps = options.epochs.saturating_mul(train.count() as u64);
+        let steps = options.epochs.saturating_mul(train.count() as u64).div_ceil(self.options.batches());
         self.fit_schedule = options.schedule.over(steps)?;
         self.progress.history.end = None;
         let end = self.fit_epochs(train, &options, &mut epoch, &mut callback);
@@ -179,7 +215,9 @@ impl<N: AnyNetwork> Trainer<N> {
             if self.progress.has_waited(options.early_stopping.as_ref()) {
                 return Ok(FitEnd::EarlyStopping);
             }
-            let Some(report) = self.fit_epoch(train, epoch, callback)? else { return Ok(FitEnd::Callback) };
+            let Some(report) = self.fit_epoch(train, epoch, callback)? else {
+                return Ok(if epoch.is_interrupted() { FitEnd::Interrupted } else { FitEnd::Callback });
+            };
             let improved = self.progress.watch(&report, options);
             if improved && options.restore_best {
                 self.best = Some(self.model.parameters().clone());
@@ -199,9 +237,16 @@ impl<N: AnyNetwork> Trainer<N> {
             if let Some(path) = &options.csv {
                 self.progress.history.write_csv(path)?;
             }
+            #[cfg(feature = "tensorboard")]
+            if let Some(events) = &mut epoch.events {
+                events.epoch(&report)?;
+            }
             epoch.reporter.epoch(&report);
             if flow.is_break() {
                 return Ok(FitEnd::Callback);
+            }
+            if epoch.is_interrupted() {
+                return Ok(FitEnd::Interrupted);
             }
         }
         Ok(FitEnd::Epochs)
@@ -220,13 +265,31 @@ impl<N: AnyNetwork> Trainer<N> {
         epoch.tallies.reset();
         epoch.reporter.begin(number + 1);
         let (mut mean, mut last, mut refused, mut is_stopped) = (Mean::default(), None, None, false);
-        let Epoch { tallies, reporter, .. } = epoch;
+        let Epoch {
+            tallies,
+            reporter,
+            #[cfg(feature = "tensorboard")]
+            events,
+            #[cfg(feature = "ctrlc")]
+            interrupt,
+            ..
+        } = epoch;
         train.visit(number, &mut |batch| match self.fit_batch(batch, tallies) {
             Ok((report, examples)) => {
                 mean.add(report.loss, examples);
                 last = Some(report);
                 reporter.step(&mean);
+                #[cfg(feature = "tensorboard")]
+                if let Some(Err(error)) = events.as_mut().map(|events| events.step(&report, self.step)) {
+                    refused = Some(error);
+                    return ControlFlow::Break(());
+                }
                 let flow = callback(self, FitEvent::Step { epoch: number + 1, report });
+                #[cfg(feature = "ctrlc")]
+                let flow = match interrupt.as_ref().is_some_and(Interrupt::is_pressed) {
+                    true => ControlFlow::Break(()),
+                    false => flow,
+                };
                 is_stopped = flow.is_break();
                 flow
             }
@@ -266,19 +329,22 @@ impl<N: AnyNetwork> Trainer<N> {
         tallies: &mut Tallies,
     ) -> Result<(StepReport, usize), Error> {
         let feeds = batch.inputs.in_order_of(self.network())?;
-        let sizes = self.checked_sizes(&feeds, &batch.target)?;
-        let report = self.step_with(&feeds, &batch.target, &sizes, |run, version| run.execute(version))?;
+        let declared = Arc::clone(&self.declared);
+        let target = declared.named(self.network().name(), batch.target)?;
+        let sizes = self.checked_sizes(&feeds, &target)?;
+        let step = self.step;
+        let report = self.step_with(&feeds, &target, &sizes, |run, version| run.execute(version))?;
         if !report.loss.is_finite() {
             return Err(Error::Diverged {
                 network: self.network().name().to_owned(),
-                step: self.step - 1,
+                step,
                 loss: report.loss,
                 learning_rate: report.learning_rate,
             });
         }
         if !tallies.is_empty() {
             let name = self.loss_output();
-            if let (Some(output), Some(target)) = (self.find_output(name), batch.target.of(name)) {
+            if let (Some(output), Some(target)) = (self.find_output(name), target.of(name)) {
                 tallies.record(&output.elements, ndarray::Dimension::slice(&output.sizes), target)?;
             }
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use windlass_compiler::autodiff::names;
 use windlass_compiler::graph::{Graph, Node, source_name};
-use windlass_compiler::interp::{Array, Bindings, Data, run};
+use windlass_compiler::interp::{Array, Bindings, Data, Outcome, run as interpret};
 use windlass_compiler::shape::Sizes;
 
 use super::controls::Controls;
@@ -91,25 +91,41 @@ impl<N: AnyNetwork> Trainer<N> {
             let array = Array::new(tensor.shape(), tensor.iter().copied().collect());
             bindings.insert(name.to_owned(), array);
         }
-        find(&self.graph, run, &bindings)
+        let outcome = interpret(&self.graph, run, &bindings)?;
+        let (update, found) = (self.update_graph(), find(&self.graph, &outcome, true));
+        match update.filter(|_| found.is_none() && self.is_due()) {
+            Some(graph) => {
+                bindings.extend(outcome.updates);
+                for (value, input) in graph.inputs() {
+                    let sizes = graph.ty(value).shape.concrete(run);
+                    if let Some(Binding::Floats(elements)) =
+                        controls.binding(&input.name, graph.ty(value).dtype, target)
+                    {
+                        bindings.insert(input.name.clone(), Array::new(sizes, elements.to_vec()));
+                    }
+                }
+                let outcome = interpret(graph, Sizes::from(1), &bindings)?;
+                Ok(find(graph, &outcome, false))
+            }
+            None => Ok(found),
+        }
     }
 }
 
-/// The first value of a step with an element that is not finite.
-fn find(graph: &Graph, sizes: &Sizes, bindings: &Bindings<f32>) -> Result<Option<NonFiniteOrigin>, Error> {
-    let outcome = run(graph, sizes, bindings)?;
+/// The first value of a step with an element that is not finite; `is_forward` says whether the graph begins with the
+/// forward pass.
+fn find(graph: &Graph, outcome: &Outcome<f32>, mut is_forward: bool) -> Option<NonFiniteOrigin> {
     let loss = graph.outputs().iter().find(|output| output.name == names::LOSS).map(|output| output.value);
-    let mut is_forward = true;
     for node in graph.nodes() {
         for &result in &node.results {
             if let Some((index, value)) = first_non_finite(outcome.value(result)) {
                 let (stage, layer) = place(graph, node, is_forward);
-                return Ok(Some(NonFiniteOrigin { stage, layer, op: node.op.name(), index, value }));
+                return Some(NonFiniteOrigin { stage, layer, op: node.op.name(), index, value });
             }
         }
         is_forward &= !node.results.iter().any(|&result| Some(result) == loss);
     }
-    Ok(None)
+    None
 }
 
 fn place(graph: &Graph, node: &Node, is_forward: bool) -> (Stage, String) {

@@ -61,6 +61,13 @@ pub struct TrainerOptions {
     /// Long sequences need less memory, and a step takes about one forward pass longer. A length near the square root of the
     /// number of steps needs the least memory. Sequences must have a fixed length.
     pub recompute: Option<usize>,
+    /// The number of batches whose gradients make one update (gradient accumulation), for batches larger than memory allows.
+    /// Each call of [`Trainer::step`](super::Trainer::step) takes one of them, and the last one updates the parameters by the mean of
+    /// the gradients, each of which is that of the mean loss of its batch: with equally large batches, the gradient of
+    /// one large batch up to rounding, unless batch normalisation or another layer mixes samples. Clipping, schedules, parameter
+    /// groups and averages apply to updates, and so does [`Trainer::steps`](super::Trainer::steps). Sums take the memory of a second
+    /// copy of the parameters. [`None`], the default, and 1 update after each batch.
+    pub accumulate: Option<usize>,
     /// Seed of the dropout masks.
     pub seed: u32,
     /// Whether a step that makes the loss, a parameter or a state NaN or infinite is undone and fails with an
@@ -122,6 +129,7 @@ impl TrainerOptions {
         output: impl Into<String> = Some(output.into());
         carry_states: bool;
         recompute: impl Into<Option<usize>> = recompute.into();
+        accumulate: impl Into<Option<usize>> = accumulate.into();
         seed: u32;
         check_finite: bool;
     }

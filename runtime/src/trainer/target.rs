@@ -1,7 +1,7 @@
 //! The targets of a batch, and the check that they fit the loss.
 
 use ndarray::{ArrayBase, ArrayView, Data, Dimension};
-use windlass_compiler::autodiff::{Loss, OutputLoss, class_axis};
+use windlass_compiler::autodiff::{Loss, class_axis};
 use windlass_compiler::shape::{Dim, Shape, Sizes};
 
 use crate::error::{Error, place_of};
@@ -10,8 +10,9 @@ use crate::trainer::sequences::LabelSequences;
 
 /// The targets of a batch.
 ///
-/// If several outputs have losses, their targets are given by name, in any order:
-/// `[("class", Target::from(&labels)), ("place", Target::from(&places))]`.
+/// Several targets, of the losses of several outputs or of a loss of one's own, are given by name, in any order,
+/// `[("class", Target::from(&labels)), ("place", Target::from(&places))]`, or in the order of their declaration,
+/// `[Target::from(&labels), Target::from(&places)]`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Target<'a> {
@@ -21,8 +22,22 @@ pub enum Target<'a> {
     Sequences(LabelSequences<'a>),
     /// Values of the output's shape.
     Values(Input<'a>),
-    /// The targets of several outputs, by name.
+    /// Several targets, by name.
     Named(Vec<(&'a str, Target<'a>)>),
+    /// Several targets, in the order of their declaration.
+    Ordered(Vec<Target<'a>>),
+}
+
+impl<'a, const COUNT: usize> From<[Target<'a>; COUNT]> for Target<'a> {
+    fn from(targets: [Target<'a>; COUNT]) -> Self {
+        Target::Ordered(targets.into())
+    }
+}
+
+impl<'a> FromIterator<Target<'a>> for Target<'a> {
+    fn from_iter<I: IntoIterator<Item = Target<'a>>>(targets: I) -> Self {
+        Target::Ordered(targets.into_iter().collect())
+    }
 }
 
 impl<'a, T: Into<Target<'a>>, const COUNT: usize> From<[(&'a str, T); COUNT]> for Target<'a> {
@@ -82,29 +97,39 @@ impl Target<'_> {
         }
     }
 
-    /// Checks that there is one target for each of some losses.
-    pub(super) fn check_names(&self, network: &str, losses: &[OutputLoss]) -> Result<(), Error> {
+    /// What it holds, in words.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Target::Labels(_) => "indices",
+            Target::Sequences(_) => "sequences of labels",
+            Target::Values(_) => "numbers",
+            Target::Named(_) | Target::Ordered(_) => "several targets",
+        }
+    }
+
+    /// Checks that there is one target for each of some names.
+    pub(super) fn check_names<'n>(
+        &self,
+        network: &str,
+        names: impl Iterator<Item = &'n str> + Clone,
+    ) -> Result<(), Error> {
         let wrong =
             |expected: String, got: String| Err(Error::Target { network: network.to_owned(), expected, got });
-        let outputs = || losses.iter().map(|loss| loss.output.as_str());
         let Target::Named(targets) = self else {
-            return match losses {
-                [_] => Ok(()),
-                _ => wrong(
-                    format!("targets by name for {}", listed(outputs())),
-                    "one without a name".to_owned(),
-                ),
+            return match names.clone().count() {
+                1 => Ok(()),
+                _ => wrong(format!("targets by name for {}", listed(names)), "one without a name".to_owned()),
             };
         };
         for (index, (name, _)) in targets.iter().enumerate() {
-            if !outputs().any(|output| output == *name) {
-                return wrong(format!("targets for {}", listed(outputs())), format!("one for `{name}`"));
+            if !names.clone().any(|known| known == *name) {
+                return wrong(format!("targets for {}", listed(names)), format!("one for `{name}`"));
             }
             if targets[..index].iter().any(|(other, _)| other == name) {
-                return wrong("one target for each output".to_owned(), format!("several for `{name}`"));
+                return wrong("one target for each name".to_owned(), format!("several for `{name}`"));
             }
         }
-        match outputs().find(|output| self.of(output).is_none()) {
+        match names.clone().find(|name| self.of(name).is_none()) {
             Some(missing) => {
                 let given = listed(targets.iter().map(|(name, _)| *name));
                 wrong(format!("a target for `{missing}`"), format!("targets for {given}"))
@@ -128,6 +153,7 @@ impl Target<'_> {
                 let given = listed(targets.iter().map(|(name, _)| *name));
                 wrong("one target without a name".to_owned(), format!("targets for {given}"))
             }
+            Target::Ordered(targets) => wrong("one target".to_owned(), format!("{} in order", targets.len())),
             Target::Sequences(sequences) => match loss {
                 Loss::Ctc { blank, zero_infinity, .. } => {
                     sequences.check(network, *blank, !zero_infinity, &shape.concrete(sizes))

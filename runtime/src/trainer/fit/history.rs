@@ -16,7 +16,7 @@ use crate::metrics::Metric;
 pub struct EpochReport {
     /// The epoch, counted from 1.
     pub epoch: u64,
-    /// All steps so far.
+    /// All steps so far: updates of the parameters.
     pub steps: u64,
     /// The learning rate of the last step.
     pub learning_rate: f64,
@@ -49,6 +49,8 @@ pub enum FitEnd {
     EarlyStopping,
     /// The callback ended it.
     Callback,
+    /// Ctrl-C ended it, after a step or an epoch: `FitOptions::stop_on_ctrl_c`, with the feature `ctrlc`.
+    Interrupted,
 }
 
 /// The results of all epochs of a trainer.

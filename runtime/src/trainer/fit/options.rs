@@ -48,6 +48,17 @@ pub struct FitOptions {
     pub csv: Option<PathBuf>,
     /// What is shown on the standard error.
     pub progress: Progress,
+    /// A directory for an event file that TensorBoard shows: loss, learning rate and gradient norm of each step, and loss and
+    /// metrics of both data sets of each epoch, over the steps. A resumed fit writes another file, which TensorBoard joins
+    /// with the first.
+    #[cfg(feature = "tensorboard")]
+    pub tensorboard: Option<PathBuf>,
+    /// Whether Ctrl-C ends the fit after the step that runs, with [`FitEnd::Interrupted`](super::FitEnd::Interrupted). The history
+    /// does not have the epoch that was interrupted, and `save_last` keeps the one before it, to resume from. A second Ctrl-C
+    /// ends the program. Off by default, because it sets the handler of the whole process; programs with a handler of their
+    /// own leave it off and end a fit by the callback.
+    #[cfg(feature = "ctrlc")]
+    pub stop_on_ctrl_c: bool,
 }
 
 impl Default for FitOptions {
@@ -64,6 +75,10 @@ impl Default for FitOptions {
             save_best: None,
             csv: None,
             progress: Progress::Auto,
+            #[cfg(feature = "tensorboard")]
+            tensorboard: None,
+            #[cfg(feature = "ctrlc")]
+            stop_on_ctrl_c: false,
         }
     }
 }
@@ -85,6 +100,10 @@ impl FitOptions {
         save_best: impl Into<PathBuf> = Some(save_best.into());
         csv: impl Into<PathBuf> = Some(csv.into());
         progress: Progress;
+        #[cfg(feature = "tensorboard")]
+        tensorboard: impl Into<PathBuf> = Some(tensorboard.into());
+        #[cfg(feature = "ctrlc")]
+        stop_on_ctrl_c: bool;
     }
 
     /// Checks the settings against the metrics that are computed.

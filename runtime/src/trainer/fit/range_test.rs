@@ -141,12 +141,15 @@ impl<N: AnyNetwork> Trainer<N> {
             return Err(Error::setting("train", "without batches", "of one batch at least"));
         }
         let parameters = self.model.parameters().clone();
+        let accumulated = self.accumulated;
         let before = (self.state.clone(), self.step, self.progress.clone(), self.carried.take());
+        self.forget_gradients();
         // Sequences begin anew, and those of the training continue afterwards.
         self.carried = before.3.as_ref().map(Carried::fresh);
         let found = self.search(train, options);
         *self.model.parameters_mut() = parameters;
         (self.state, self.step, self.progress, self.carried) = before;
+        self.accumulated = accumulated;
         found
     }
 
