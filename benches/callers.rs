@@ -107,7 +107,7 @@ type Request<'r> = dyn Fn() -> Result<(), windlass::Error> + Sync + 'r;
 fn measure(callers: usize, time: Duration, request: &Request<'_>) -> Result<f64, windlass::Error> {
     let (barrier, is_over, requests) = (Barrier::new(callers + 1), AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
-        let caller = || {
+        let caller = || -> Result<(), windlass::Error> {
             let warm = request();
             barrier.wait();
             warm?;
