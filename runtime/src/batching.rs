@@ -201,7 +201,9 @@ impl<N: AnyNetwork> Batching<N> {
         let mut results = forward.empty_outputs(&sizes)?;
         let mut outputs: Vec<&mut [f32]> =
             results.as_mut().iter_mut().filter_map(ArrayD::as_slice_mut).collect();
-        let is_shared = sizes.batch() < self.max_batch && self.shared(feeds, &sizes, &mut outputs);
+        // A batch needs a first sample.
+        let may_share = (1..self.max_batch).contains(&sizes.batch());
+        let is_shared = may_share && self.shared(feeds, &sizes, &mut outputs);
         if !is_shared {
             self.predictor.run_feeds(feeds, outputs.into_iter(), &sizes)?;
         }

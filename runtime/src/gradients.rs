@@ -60,46 +60,15 @@ impl GradientOptions {
         GradientOptions { inputs: Some(Vec::new()), ..GradientOptions::default() }
     }
 
-    /// Sets the loss.
-    #[must_use]
-    pub fn loss(self, loss: Loss) -> Self {
-        GradientOptions { loss, ..self }
-    }
-
-    /// Sets the losses of several outputs.
-    #[must_use]
-    pub fn losses(self, losses: impl IntoIterator<Item = OutputLoss>) -> Self {
-        GradientOptions { losses: losses.into_iter().collect(), ..self }
-    }
-
-    /// Sets the output used for the loss.
-    #[must_use]
-    pub fn output(self, output: impl Into<String>) -> Self {
-        GradientOptions { output: Some(output.into()), ..self }
-    }
-
-    /// Sets the inputs with gradients.
-    #[must_use]
-    pub fn inputs<S: Into<String>>(self, inputs: impl IntoIterator<Item = S>) -> Self {
-        GradientOptions { inputs: Some(inputs.into_iter().map(Into::into).collect()), ..self }
-    }
-
-    /// Sets the parameters with gradients.
-    #[must_use]
-    pub fn parameters<S: Into<String>>(self, parameters: impl IntoIterator<Item = S>) -> Self {
-        GradientOptions { parameters: Some(parameters.into_iter().map(Into::into).collect()), ..self }
-    }
-
-    /// Sets whether the network computes as in training.
-    #[must_use]
-    pub fn training(self, training: bool) -> Self {
-        GradientOptions { training, ..self }
-    }
-
-    /// Sets the seed of the dropout masks.
-    #[must_use]
-    pub fn seed(self, seed: u32) -> Self {
-        GradientOptions { seed, ..self }
+    setters! {
+        loss: Loss;
+        losses: impl Into<Vec<OutputLoss>> = losses.into();
+        output: impl Into<String> = Some(output.into());
+        inputs: impl IntoIterator<Item = impl Into<String>> = Some(inputs.into_iter().map(Into::into).collect());
+        parameters: impl IntoIterator<Item = impl Into<String>> =
+            Some(parameters.into_iter().map(Into::into).collect());
+        training: bool;
+        seed: u32;
     }
 
     fn of_graph(&self) -> GradientGraphOptions {
