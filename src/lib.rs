@@ -234,6 +234,9 @@ pub mod __private {
     pub use windlass_runtime::network::expansion::{embedded, embedded_loss};
 }
 
+#[cfg(doctest)]
+mod book;
+
 /// Runs the programs in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

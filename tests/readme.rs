@@ -1,5 +1,5 @@
-//! The texts in the README are the compiler's output: those of its small network at every stage, and an error message.
-//! Its programs run as documentation tests of the crate.
+//! Texts in the README and in the book are the compiler's output: an error message in the README, and a small network at
+//! every stage in the book's chapter on the compiler. Their programs run as documentation tests of the crate.
 
 use windlass_compiler::graph::Graph;
 use windlass_compiler::pass::{Mode, PassOptions, optimize};
@@ -7,6 +7,7 @@ use windlass_compiler::plan::{Plan, PlanOptions, plan};
 use windlass_compiler::target::Target;
 
 const README: &str = include_str!("../README.md");
+const STAGES: &str = include_str!("../docs/book/src/compiler.md");
 
 windlass::network! {
     network Tiny(image: [1, 6, 6]) -> [3] {
@@ -18,11 +19,11 @@ windlass::network! {
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Asserts that the README has a text in its own block.
+/// Asserts that a document has a text in a block of its own.
 #[track_caller]
-fn shows(text: &str) {
+fn shows(document: &str, text: &str) {
     let block = format!("```text\n{}\n```\n", text.trim_end());
-    assert!(README.contains(&block), "the README should show\n\n{block}");
+    assert!(document.contains(&block), "the document should show\n\n{block}");
 }
 
 fn optimized() -> Result<Graph, Box<dyn std::error::Error>> {
@@ -39,29 +40,29 @@ fn the_network_is_the_one_declared_there() {
     let source = include_str!("readme.rs");
     let start = source.find("windlass::network! {").expect("a network stands above");
     let declaration = &source[start..start + source[start..].find("\n}\n").expect("it ends") + 3];
-    assert!(README.contains(&format!("```rust\n{declaration}```\n")));
+    assert!(STAGES.contains(&format!("```rust\n{declaration}```\n")));
 }
 
 #[test]
 fn the_graph() {
-    shows(&Tiny::graph().to_string());
+    shows(STAGES, &Tiny::graph().to_string());
 }
 
 #[test]
 fn the_graph_after_all_passes() -> Outcome {
-    shows(&optimized()?.to_string());
+    shows(STAGES, &optimized()?.to_string());
     Ok(())
 }
 
 #[test]
 fn the_plan() -> Outcome {
-    shows(&planned()?.to_string());
+    shows(STAGES, &planned()?.to_string());
     Ok(())
 }
 
 #[test]
 fn the_kernel_of_the_convolution() -> Outcome {
-    shows(&planned()?.run[0].to_string());
+    shows(STAGES, &planned()?.run[0].to_string());
     Ok(())
 }
 
@@ -69,5 +70,5 @@ fn the_kernel_of_the_convolution() -> Outcome {
 fn the_message_of_a_mistake() {
     let messages = include_str!("ui/linear_on_image.stderr");
     let first = messages.split("\n\n").next().unwrap_or_default();
-    shows(first);
+    shows(README, first);
 }
