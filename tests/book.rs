@@ -33,7 +33,8 @@ fn links(text: &str) -> Vec<String> {
 
 /// The heading of a link within a file, as mdBook and GitHub name it.
 fn anchors(text: &str) -> Vec<String> {
-    let headings = text.split("```").step_by(2).flat_map(str::lines).filter_map(|line| line.strip_prefix('#'));
+    let headings =
+        text.split("```").step_by(2).flat_map(str::lines).filter_map(|line| line.strip_prefix('#'));
     headings
         .map(|heading| {
             let kept = heading.trim_start_matches('#').trim().chars();
@@ -100,7 +101,8 @@ fn quoted_messages_of_the_macro_are_its_messages() -> Outcome {
         }
     }
     let text = fs::read_to_string(source().join("mistakes.md"))?;
-    let quoted: Vec<&str> = text.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let quoted: Vec<&str> =
+        text.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(quoted.len() >= 4, "{quoted:?}");
     for message in quoted {
         assert!(messages.contains(message), "no test in tests/ui has this message:\n{message}");

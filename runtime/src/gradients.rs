@@ -8,6 +8,7 @@ use windlass_compiler::autodiff::{GradientGraphOptions, Loss, OutputLoss, gradie
 use windlass_compiler::graph::Graph;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::plan::SlotKind;
+use windlass_compiler::setters;
 use windlass_compiler::shape::Sizes;
 
 use crate::error::Error;
