@@ -8,6 +8,7 @@ use windlass_compiler::autodiff::{GradientGraphOptions, Loss, OutputLoss, gradie
 use windlass_compiler::graph::Graph;
 use windlass_compiler::pass::Mode;
 use windlass_compiler::plan::SlotKind;
+use windlass_compiler::setters;
 use windlass_compiler::shape::Sizes;
 
 use crate::error::Error;
@@ -60,57 +61,26 @@ impl GradientOptions {
         GradientOptions { inputs: Some(Vec::new()), ..GradientOptions::default() }
     }
 
-    /// Sets the loss.
-    #[must_use]
-    pub fn loss(self, loss: Loss) -> Self {
-        GradientOptions { loss, ..self }
-    }
-
-    /// Sets the losses of several outputs.
-    #[must_use]
-    pub fn losses(self, losses: impl IntoIterator<Item = OutputLoss>) -> Self {
-        GradientOptions { losses: losses.into_iter().collect(), ..self }
-    }
-
-    /// Sets the output used for the loss.
-    #[must_use]
-    pub fn output(self, output: impl Into<String>) -> Self {
-        GradientOptions { output: Some(output.into()), ..self }
-    }
-
-    /// Sets the inputs with gradients.
-    #[must_use]
-    pub fn inputs<S: Into<String>>(self, inputs: impl IntoIterator<Item = S>) -> Self {
-        GradientOptions { inputs: Some(inputs.into_iter().map(Into::into).collect()), ..self }
-    }
-
-    /// Sets the parameters with gradients.
-    #[must_use]
-    pub fn parameters<S: Into<String>>(self, parameters: impl IntoIterator<Item = S>) -> Self {
-        GradientOptions { parameters: Some(parameters.into_iter().map(Into::into).collect()), ..self }
-    }
-
-    /// Sets whether the network computes as in training.
-    #[must_use]
-    pub fn training(self, training: bool) -> Self {
-        GradientOptions { training, ..self }
-    }
-
-    /// Sets the seed of the dropout masks.
-    #[must_use]
-    pub fn seed(self, seed: u32) -> Self {
-        GradientOptions { seed, ..self }
+    setters! {
+        loss: Loss;
+        losses: impl Into<Vec<OutputLoss>> = losses.into();
+        output: impl Into<String> = Some(output.into());
+        inputs: impl IntoIterator<Item = impl Into<String>> = Some(inputs.into_iter().map(Into::into).collect());
+        parameters: impl IntoIterator<Item = impl Into<String>> =
+            Some(parameters.into_iter().map(Into::into).collect());
+        training: bool;
+        seed: u32;
     }
 
     fn of_graph(&self) -> GradientGraphOptions {
-        GradientGraphOptions {
-            loss: self.loss.clone(),
-            losses: self.losses.clone(),
-            output: self.output.clone(),
-            inputs: self.inputs.clone(),
-            parameters: self.parameters.clone(),
-            training: self.training,
-        }
+        let mut options = GradientGraphOptions::default()
+            .loss(self.loss.clone())
+            .losses(self.losses.clone())
+            .training(self.training);
+        options.output.clone_from(&self.output);
+        options.inputs.clone_from(&self.inputs);
+        options.parameters.clone_from(&self.parameters);
+        options
     }
 }
 
