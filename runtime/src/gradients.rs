@@ -73,14 +73,14 @@ impl GradientOptions {
     }
 
     fn of_graph(&self) -> GradientGraphOptions {
-        GradientGraphOptions {
-            loss: self.loss.clone(),
-            losses: self.losses.clone(),
-            output: self.output.clone(),
-            inputs: self.inputs.clone(),
-            parameters: self.parameters.clone(),
-            training: self.training,
-        }
+        let mut options = GradientGraphOptions::default()
+            .loss(self.loss.clone())
+            .losses(self.losses.clone())
+            .training(self.training);
+        options.output.clone_from(&self.output);
+        options.inputs.clone_from(&self.inputs);
+        options.parameters.clone_from(&self.parameters);
+        options
     }
 }
 

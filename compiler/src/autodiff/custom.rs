@@ -40,7 +40,7 @@ use crate::shape::{DType, Symbol, Type};
 /// loss.output("loss", weighted)?;
 ///
 /// let loss = Loss::Custom(LossGraph::new(loss.finish()?)?);
-/// let step = training_graph(&network.finish()?, &TrainingOptions { loss, ..TrainingOptions::default() })?;
+/// let step = training_graph(&network.finish()?, &TrainingOptions::default().loss(loss))?;
 /// assert!(step.source("labels.label").is_some() && step.source("target.weight").is_some());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

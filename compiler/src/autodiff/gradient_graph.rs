@@ -15,6 +15,7 @@ use crate::shape::DType;
 /// Which loss is differentiated, and with respect to what.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct GradientGraphOptions {
     /// The loss of the only output, or of `output`.
     pub loss: Loss,
@@ -29,6 +30,18 @@ pub struct GradientGraphOptions {
     /// Whether the network is in training mode: dropout draws masks, and batch normalisation uses the statistics of the
     /// batch. Running statistics are not updated in either mode.
     pub training: bool,
+}
+
+impl GradientGraphOptions {
+    crate::setters! {
+        loss: Loss;
+        losses: impl Into<Vec<OutputLoss>> = losses.into();
+        output: impl Into<String> = Some(output.into());
+        inputs: impl IntoIterator<Item = impl Into<String>> = Some(inputs.into_iter().map(Into::into).collect());
+        parameters: impl IntoIterator<Item = impl Into<String>> =
+            Some(parameters.into_iter().map(Into::into).collect());
+        training: bool;
+    }
 }
 
 /// The loss of a network and its gradients. To the network's own sources and outputs it adds the data inputs of the loss,
