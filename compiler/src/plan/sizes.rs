@@ -6,6 +6,7 @@ use super::Lowering;
 use crate::entity::ValueId;
 use crate::graph::{Graph, Node};
 use crate::kernel::{Element, Extent, SizeId};
+use crate::ops::Op;
 use crate::shape::{Dim, Polynomial, Sizes, Symbol, Type};
 
 /// A number of elements, in words of 4 bytes: a fixed number, or an open size times a number.
@@ -202,8 +203,22 @@ impl Lowering<'_> {
         const PARTS: usize = 32;
         let samples = self.parallelism.items;
         let items = self.ty(value).shape.dims().first().map(Dim::polynomial);
-        let whole = items.is_none_or(|items| items == Polynomial::from(Symbol::BATCH));
-        if whole { samples } else { samples.saturating_mul(PARTS) }
+        let are_whole = items.is_none_or(|items| items == Polynomial::from(Symbol::BATCH));
+        // A sequence may have a single step.
+        if are_whole && !self.are_steps(value) { samples } else { samples.saturating_mul(PARTS) }
+    }
+
+    /// Whether the rows of a value are the steps of sequences in time-major order.
+    fn are_steps(&self, value: ValueId) -> bool {
+        let mut value = value;
+        loop {
+            let node = self.producer(value);
+            match (&node.op, node.operands.first()) {
+                (Op::FoldSteps(_) | Op::Scan(_), _) => return true,
+                (Op::Reshape(_) | Op::UnfoldSteps(_), _) | (_, None) => return false,
+                (_, Some(&operand)) => value = operand,
+            }
+        }
     }
 
     /// The items of the first batched value of a node.
