@@ -27,7 +27,8 @@ pub struct AffineMap {
 /// with the same weight and window (Dumoulin and Visin 2016, arXiv:1603.07285, section 4).
 ///
 /// ```
-/// use windlass::{Window, affine_map};
+/// use windlass::Window;
+/// use windlass::convolution::affine_map;
 ///
 /// let window = Window::cube(1, 2, 1, 0); // along one axis: kernel size 2, stride 1, no padding
 /// let map = affine_map(&[1.0, -1.0], 1, &window, 1, &[1, 4])?;
