@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::sizes::parts_of_samples;
 use super::{
     Batch, Buffer, Choice, Convolution, Location, Loop, Lowered, OpenSizes, Parallelism, PlanOptions, Size,
     Vectors, Verdict, View, WINOGRAD_RESULTS, Window, layout::ImageLayouts, loops::CarriedMemory, storage,
@@ -31,6 +32,8 @@ pub struct Lowering<'g> {
     pub(super) images: ImageLayouts,
     /// The open sizes of the plan.
     pub(super) sizes: OpenSizes,
+    /// For each value, whether its rows are parts of samples.
+    pub(super) are_parts: Vec<bool>,
     uses: Vec<usize>,
     /// How each value's elements are stored.
     pub(super) elements: Vec<Element>,
@@ -68,6 +71,7 @@ impl<'g> Lowering<'g> {
             parallelism: Parallelism::of(graph, options),
             images: ImageLayouts::of(graph, options.layouts),
             sizes: OpenSizes::of(graph),
+            are_parts: parts_of_samples(graph),
             uses: graph.use_counts(),
             elements: storage::elements(graph),
             only_users: graph.only_users(),
@@ -101,6 +105,7 @@ impl<'g> Lowering<'g> {
             parallelism: around.parallelism,
             images: ImageLayouts::of(body, around.options.layouts),
             sizes,
+            are_parts: parts_of_samples(body),
             uses: body.use_counts(),
             elements: storage::elements(body),
             only_users: body.only_users(),

@@ -156,6 +156,29 @@ impl OpenSizes {
     }
 }
 
+/// For each value of a graph, whether its rows are parts of samples, such as the steps of sequences, as far as the operators
+/// that computed it tell. The shape does not tell it of sequences of a single step.
+pub(super) fn parts_of_samples(graph: &Graph) -> Vec<bool> {
+    let mut are_parts = vec![false; graph.value_count()];
+    for node in graph.nodes() {
+        let shape = |value: ValueId| graph.ty(value).shape.dims();
+        let are = match (&node.op, node.operands.first(), node.results.first()) {
+            (Op::FoldSteps(_) | Op::Scan(_), ..) => true,
+            (Op::UnfoldSteps(_), ..) => false,
+            // `[N, T, F]` as `[N*T, F]`.
+            (Op::Reshape(_), Some(&from), Some(&to)) => {
+                let (from, to) = (shape(from), shape(to));
+                from.len() == to.len() + 1 && to.len() > 1 && from.last() == to.last()
+            }
+            _ => node.operands.iter().any(|operand| are_parts[operand.index()]),
+        };
+        for result in &node.results {
+            are_parts[result.index()] = are;
+        }
+    }
+    are_parts
+}
+
 impl Lowering<'_> {
     /// The number of elements of a value.
     pub fn size(&self, value: ValueId) -> Size {
@@ -204,21 +227,7 @@ impl Lowering<'_> {
         let samples = self.parallelism.items;
         let items = self.ty(value).shape.dims().first().map(Dim::polynomial);
         let are_whole = items.is_none_or(|items| items == Polynomial::from(Symbol::BATCH));
-        // A sequence may have a single step.
-        if are_whole && !self.are_steps(value) { samples } else { samples.saturating_mul(PARTS) }
-    }
-
-    /// Whether the rows of a value are the steps of sequences in time-major order.
-    fn are_steps(&self, value: ValueId) -> bool {
-        let mut value = value;
-        loop {
-            let node = self.producer(value);
-            match (&node.op, node.operands.first()) {
-                (Op::FoldSteps(_) | Op::Scan(_), _) => return true,
-                (Op::Reshape(_) | Op::UnfoldSteps(_), _) | (_, None) => return false,
-                (_, Some(&operand)) => value = operand,
-            }
-        }
+        if are_whole && !self.are_parts[value.index()] { samples } else { samples.saturating_mul(PARTS) }
     }
 
     /// The items of the first batched value of a node.
