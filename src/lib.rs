@@ -163,7 +163,7 @@
 /// The array library of inputs and results.
 pub use ndarray;
 pub use windlass_compiler::autodiff::{
-    AutodiffError, Loss, LossGraph, LossProblem, Optimizer, OutputLoss, ParameterGroup,
+    AutodiffError, GradientGraphOptions, Loss, LossGraph, LossProblem, Optimizer, OutputLoss, ParameterGroup,
 };
 pub use windlass_compiler::codegen::Program;
 pub use windlass_compiler::entity::ValueId;
@@ -186,8 +186,8 @@ pub use windlass_compiler::target::{VECTOR_BITS, available_vector_bits};
 #[doc = include_str!("language.md")]
 pub use windlass_macros::network;
 pub use windlass_runtime::error::{
-    DataSetProblem, IdxError, NetworkProblem, OutsideSteps, OutsideVocabulary, SequenceProblem,
-    TensorMismatch,
+    CheckpointError, DataSetProblem, IdxError, NetworkProblem, OutsideSteps, OutsideVocabulary,
+    SequenceProblem, TensorMismatch,
 };
 pub use windlass_runtime::executor::Binding;
 pub use windlass_runtime::machine::{Bandwidths, Caches, Machine};

@@ -17,7 +17,7 @@ use windlass_compiler::graph::Graph;
 pub use self::loading::LoadOptions;
 use crate::atomic_file;
 use crate::available;
-use crate::error::{Error, TensorMismatch};
+use crate::error::{CheckpointError, Error, TensorMismatch};
 use crate::tensor::{NamedShapes, NamedTensors};
 
 /// The version of [`Metadata`] that is written. Files with a later version are refused.
@@ -184,8 +184,8 @@ impl Checkpoint {
     /// Reads every tensor of a file except PyTorch's batch counters, which are integers.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::CheckpointFormat`] for a truncated or corrupt file; [`Error::CheckpointVersion`];
-    /// [`Error::CheckpointMismatch`] for tensors that are not F32; [`Error::NonFinite`] unless allowed.
+    /// [`Error::Io`]; [`CheckpointError::Format`] for a truncated or corrupt file; [`CheckpointError::Version`];
+    /// [`CheckpointError::Mismatch`] for tensors that are not F32; [`Error::NonFinite`] unless allowed.
     pub fn load(path: &Path, non_finite: NonFinite) -> Result<Self, Error> {
         Self::read_all(Reader::open(path)?, non_finite)
     }
@@ -212,7 +212,7 @@ impl Checkpoint {
     /// before any tensor is read, and reported at once. PyTorch's batch counters, `….num_batches_tracked`, are skipped.
     ///
     /// # Errors
-    /// Like [`Checkpoint::load`], and [`Error::CheckpointMismatch`] for tensors that are missing, have the wrong shape,
+    /// Like [`Checkpoint::load`], and [`CheckpointError::Mismatch`] for tensors that are missing, have the wrong shape,
     /// or are not expected.
     pub fn load_for(
         path: &Path,
@@ -231,7 +231,7 @@ impl Checkpoint {
     /// skipped.
     ///
     /// # Errors
-    /// Like [`Checkpoint::load_for`], and [`Error::CheckpointNetwork`].
+    /// Like [`Checkpoint::load_for`], and [`CheckpointError::Network`].
     pub(crate) fn load_network(
         path: &Path,
         graph: &Graph,
@@ -259,7 +259,11 @@ impl Checkpoint {
         match named.filter(|named| !named.is_empty() && *named != network) {
             Some(got) if !options.any_network => {
                 let (expected, got) = (network.to_owned(), got.to_owned());
-                return Err(Error::CheckpointNetwork { path: path.to_owned(), expected, got });
+                return Err(Error::Checkpoint(CheckpointError::Network {
+                    path: path.to_owned(),
+                    expected,
+                    got,
+                }));
             }
             _ => {}
         }
@@ -367,7 +371,7 @@ impl<F: Read + Seek> Reader<F> {
         if mismatches.is_empty() {
             return Ok(());
         }
-        Err(Error::CheckpointMismatch { path: self.path.clone(), mismatches })
+        Err(Error::Checkpoint(CheckpointError::Mismatch { path: self.path.clone(), mismatches }))
     }
 
     fn read(&mut self, names: &[String], non_finite: NonFinite) -> Result<Checkpoint, Error> {
@@ -398,17 +402,17 @@ fn parse_metadata(path: &Path, text: &str) -> Result<Metadata, Error> {
     let wrong = |error| format_error(path, format!("its `{METADATA_KEY}` metadata: {error}"));
     let FormatVersion { format } = serde_json::from_str(text).map_err(wrong)?;
     if format > FORMAT_VERSION {
-        return Err(Error::CheckpointVersion {
+        return Err(Error::Checkpoint(CheckpointError::Version {
             path: path.to_owned(),
             got: format,
             supported: FORMAT_VERSION,
-        });
+        }));
     }
     serde_json::from_str(text).map_err(wrong)
 }
 
 fn format_error(path: &Path, problem: String) -> Error {
-    Error::CheckpointFormat { path: path.to_owned(), problem }
+    Error::Checkpoint(CheckpointError::Format { path: path.to_owned(), problem })
 }
 
 fn type_mismatch(name: &str, info: &TensorInfo) -> Option<TensorMismatch> {

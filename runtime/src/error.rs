@@ -1,5 +1,6 @@
 //! Run-time errors. Each message says what failed, where, what was expected, and how to fix it.
 
+mod checkpoint;
 mod data;
 mod idx;
 mod make;
@@ -15,13 +16,14 @@ use windlass_compiler::error::GraphError;
 use windlass_compiler::interp::InterpError;
 use windlass_compiler::shape::Symbol;
 
+pub use self::checkpoint::CheckpointError;
 pub use self::data::DataSetProblem;
 pub use self::idx::IdxError;
 pub use self::mismatch::TensorMismatch;
 pub use self::network::{NetworkProblem, OutsideSteps, OutsideVocabulary};
 pub use self::sequences::SequenceProblem;
 pub(crate) use self::words::place_of;
-use self::words::{Place, bulleted, listed, mebibytes, pairs};
+use self::words::{Place, listed, mebibytes, pairs};
 use crate::text::TextError;
 use crate::trainer::NonFiniteOrigin;
 
@@ -448,87 +450,9 @@ pub enum Error {
         expected: String,
     },
 
-    /// A file is not a safetensors file.
-    #[error("{} is not a valid safetensors file: {problem}", path.display())]
-    CheckpointFormat {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A checkpoint does not contain the graph of its network.
-    #[error(
-        "{} has tensors but no graph of their network: declare the network, or give its graph in a file of its own",
-        path.display()
-    )]
-    CheckpointWithoutGraph {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A checkpoint was written by a later version.
-    #[error(
-        "{} has the format version {got} but this version reads up to {supported}; update Windlass",
-        path.display()
-    )]
-    CheckpointVersion {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        got: u32,
-        /// The latest supported version.
-        supported: u32,
-    },
-    /// The tensors of a checkpoint are not those of the network.
-    #[error("{} does not fit the network:{}", path.display(), bulleted(mismatches))]
-    CheckpointMismatch {
-        /// The file.
-        path: PathBuf,
-        /// Every mismatched tensor, by name.
-        mismatches: Vec<TensorMismatch>,
-    },
-    /// A checkpoint of another network, whose tensors would fit.
-    #[error(
-        "{} holds the network `{got}`, not `{expected}`; to load it anyway, use `LoadOptions::any_network`",
-        path.display()
-    )]
-    CheckpointNetwork {
-        /// The file.
-        path: PathBuf,
-        /// The network to load.
-        expected: String,
-        /// The network named in the file.
-        got: String,
-    },
-    /// A training run that was started with another optimiser.
-    #[error(
-        "{} was written by {got}, but the options say {expected}: resume with {got}, or load only the parameters with \
-         `Model::load` and train anew",
-        path.display()
-    )]
-    CheckpointOptimizer {
-        /// The file.
-        path: PathBuf,
-        /// The optimiser of the options.
-        expected: &'static str,
-        /// The optimiser in the file.
-        got: &'static str,
-    },
-    /// A training run that was saved between two batches of an update, for another number of batches.
-    #[error(
-        "{} has the gradients of {accumulated} of {got} batches of an update, but the options say {expected}: resume with \
-         `accumulate` {got}",
-        path.display()
-    )]
-    CheckpointAccumulation {
-        /// The file.
-        path: PathBuf,
-        /// The batches of an update in the options.
-        expected: u64,
-        /// The batches of an update in the file.
-        got: u64,
-        /// The batches whose gradients the file has.
-        accumulated: u64,
-    },
+    /// A file that is no checkpoint of the network, or that does not fit it.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// A tensor to save or load has a NaN or infinite element.
     #[error(
         "`{tensor}` has the value {value} at {index:?} ({}); train again with a smaller learning rate, or allow \

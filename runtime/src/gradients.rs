@@ -23,29 +23,16 @@ use crate::trainer::{Controls, Declared, LabelRows, Target, Targets, label_rows,
 /// Which loss of a model is differentiated, and with respect to what.
 ///
 /// ```
-/// use windlass_compiler::autodiff::Loss;
-/// use windlass_runtime::GradientOptions;
+/// use windlass::{GradientOptions, Loss};
 ///
 /// let options = GradientOptions::default().loss(Loss::MeanSquaredError).inputs(["image"]).parameters(["*.weight"]);
-/// assert!(!options.training);
+/// assert!(!options.graph.training);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct GradientOptions {
-    /// The loss; the cross-entropy by default.
-    pub loss: Loss,
-    /// The losses of several outputs, weighted and summed, instead of `loss`.
-    pub losses: Vec<OutputLoss>,
-    /// The output used for the loss; by default the only one.
-    pub output: Option<String>,
-    /// The inputs with gradients; by default all inputs of numbers.
-    pub inputs: Option<Vec<String>>,
-    /// The parameters with gradients: names, layers or patterns, as
-    /// [`names::matches`] says; by default all.
-    pub parameters: Option<Vec<String>>,
-    /// Whether the network computes as in training: dropout draws masks, and batch normalisation uses the statistics of
-    /// the batch. By default it computes as in prediction. Running statistics change in neither case.
-    pub training: bool,
+    /// What is differentiated, with respect to what, and whether the network computes as in training.
+    pub graph: GradientGraphOptions,
     /// The seed of the dropout masks in training mode. Every run draws the masks of a trainer's first step with this seed.
     pub seed: u32,
 }
@@ -53,34 +40,30 @@ pub struct GradientOptions {
 impl GradientOptions {
     /// Gradients of all inputs of numbers, and of no parameters: for saliency maps and adversarial examples.
     pub fn of_inputs() -> Self {
-        GradientOptions { parameters: Some(Vec::new()), ..GradientOptions::default() }
+        GradientOptions::default().parameters([""; 0])
     }
 
     /// Gradients of all parameters, and of no inputs.
     pub fn of_parameters() -> Self {
-        GradientOptions { inputs: Some(Vec::new()), ..GradientOptions::default() }
+        GradientOptions::default().inputs([""; 0])
     }
 
     setters! {
-        loss: Loss;
-        losses: impl Into<Vec<OutputLoss>> = losses.into();
-        output: impl Into<String> = Some(output.into());
-        inputs: impl IntoIterator<Item = impl Into<String>> = Some(inputs.into_iter().map(Into::into).collect());
-        parameters: impl IntoIterator<Item = impl Into<String>> =
+        /// The cross-entropy by default.
+        [graph] loss: Loss;
+        /// Several outputs are weighted and summed, instead of `loss`.
+        [graph] losses: impl Into<Vec<OutputLoss>> = losses.into();
+        /// The output used for the loss; by default the only one.
+        [graph] output: impl Into<String> = Some(output.into());
+        /// By default, all inputs of numbers have gradients.
+        [graph] inputs: impl IntoIterator<Item = impl Into<String>> =
+            Some(inputs.into_iter().map(Into::into).collect());
+        /// Names, layers or patterns, as [`names::matches`] says; by default, all parameters have gradients.
+        [graph] parameters: impl IntoIterator<Item = impl Into<String>> =
             Some(parameters.into_iter().map(Into::into).collect());
-        training: bool;
+        /// By default, the network computes as in prediction.
+        [graph] training: bool;
         seed: u32;
-    }
-
-    fn of_graph(&self) -> GradientGraphOptions {
-        let mut options = GradientGraphOptions::default()
-            .loss(self.loss.clone())
-            .losses(self.losses.clone())
-            .training(self.training);
-        options.output.clone_from(&self.output);
-        options.inputs.clone_from(&self.inputs);
-        options.parameters.clone_from(&self.parameters);
-        options
     }
 }
 
@@ -147,8 +130,7 @@ impl<N: AnyNetwork> Model<N> {
     /// method (Goodfellow, Shlens and Szegedy 2014, arXiv:1412.6572):
     ///
     /// ```
-    /// use windlass_compiler::graph::{Builder, Layer};
-    /// use windlass_runtime::{Dynamic, GradientOptions};
+    /// use windlass::{Builder, Dynamic, GradientOptions, Layer};
     ///
     /// let mut builder = Builder::new("Grey");
     /// let image = builder.input("image", &[1, 4, 4])?;
@@ -180,7 +162,7 @@ impl<N: AnyNetwork> Model<N> {
 impl<N: AnyNetwork> Differentiator<N> {
     fn new(model: &Model<N>, options: &GradientOptions) -> Result<Self, Error> {
         let network = model.network().clone();
-        let graph = gradient_graph(network.graph(), &options.of_graph()).map_err(|reason| {
+        let graph = gradient_graph(network.graph(), &options.graph).map_err(|reason| {
             Error::Differentiate { network: network.name().to_owned(), reason: Box::new(reason) }
         })?;
         let (executor, _) = model.compile_beside(&graph, Mode::Training)?;
@@ -207,14 +189,14 @@ impl<N: AnyNetwork> Differentiator<N> {
         let parameters = slots().filter(|(_, slot)| slot.kind == SlotKind::Parameter).map(|(slot, _)| slot);
         let parameters = parameters.collect();
         let first = || ports.outputs.first().map_or("", |(name, _)| name).to_owned();
-        let listed = options.losses.first().map(|loss| loss.output.clone());
+        let listed = options.graph.losses.first().map(|loss| loss.output.clone());
         Ok(Differentiator {
             options: options.clone(),
             inputs: input_slots(&executor, ports),
             parameters,
             outputs,
-            of_loss: listed.or_else(|| options.output.clone()).unwrap_or_else(first),
-            declared: Declared::of(&options.loss, &options.losses, ports),
+            of_loss: listed.or_else(|| options.graph.output.clone()).unwrap_or_else(first),
+            declared: Declared::of(&options.graph.loss, &options.graph.losses, ports),
             rows: label_rows(&graph),
             single_value: single_value(&graph),
             network,
@@ -297,8 +279,8 @@ impl<N: AnyNetwork> Differentiator<N> {
         let targets = Targets {
             network: name,
             ports: model.ports(),
-            loss: &self.options.loss,
-            losses: &self.options.losses,
+            loss: &self.options.graph.loss,
+            losses: &self.options.graph.losses,
             output: &self.of_loss,
             declared: &self.declared,
         };

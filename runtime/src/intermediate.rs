@@ -14,8 +14,7 @@ impl<N: AnyNetwork> Model<N> {
     /// Layers without a label are numbered by kind, as [`summary`](windlass_compiler::summary::summary) lists them.
     ///
     /// ```
-    /// use windlass_compiler::graph::{Builder, Layer};
-    /// use windlass_runtime::Dynamic;
+    /// use windlass::{Builder, Dynamic, Layer};
     ///
     /// let mut builder = Builder::new("Points");
     /// let x = builder.input("point", &[2])?;
@@ -31,7 +30,7 @@ impl<N: AnyNetwork> Model<N> {
     ///
     /// let error = model.with_outputs(["bound"]).unwrap_err();
     /// assert!(error.to_string().contains("did you mean `bounded`?"));
-    /// # Ok::<(), windlass_runtime::Error>(())
+    /// # Ok::<(), windlass::Error>(())
     /// ```
     ///
     /// # Errors

@@ -65,7 +65,7 @@ impl Parameters {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Checkpoint::load_for`], and [`Error::CheckpointNetwork`] for a file of another network.
+    /// Those of [`Checkpoint::load_for`], and [`Error::Checkpoint`] for a file of another network.
     pub fn load<N: Network>(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self, Error> {
         Self::load_of(&N::VALUE, path, options)
     }

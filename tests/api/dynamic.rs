@@ -7,9 +7,9 @@ use ndarray::{Array2, ArrayD};
 use tempfile::TempDir;
 use windlass::checkpoint::Metadata;
 use windlass::{
-    AnyNetwork, Builder, Dynamic, DynamicInputs, Error, Graph, Input, InputError, Layer, LoadOptions, Loss,
-    Model, Network, NetworkProblem, Optimizer, Options, Parameters, Predictor, Schedule, Shape, Stage,
-    Target, Trainer, TrainerOptions, Tuning, Window, tuning,
+    AnyNetwork, Builder, CheckpointError, Dynamic, DynamicInputs, Error, Graph, Input, InputError, Layer,
+    LoadOptions, Loss, Model, Network, NetworkProblem, Optimizer, Options, Parameters, Predictor, Schedule,
+    Shape, Stage, Target, Trainer, TrainerOptions, Tuning, Window, tuning,
 };
 
 /// The built counterpart of [`Images`].
@@ -339,13 +339,13 @@ fn checkpoints_are_exchanged_with_declared_networks() -> Outcome {
     // A file of another network, and one whose layers have other names.
     Model::<Points>::new(0)?.save(path("points"))?;
     let error = dynamic_images()?.load(path("points")).unwrap_err();
-    assert!(matches!(error, Error::CheckpointMismatch { .. }), "{error}");
+    assert!(matches!(error, Error::Checkpoint(CheckpointError::Mismatch { .. })), "{error}");
     let renamed = built()?.to_string().replace("graph Images", "graph Other").replace("c1", "stem");
     let other = Dynamic::new(renamed.parse()?)?;
     let names = LoadOptions::new().rename("c1", "stem");
     let error = Parameters::load_of(&other, path("declared"), &names).unwrap_err();
     assert!(
-        matches!(&error, Error::CheckpointNetwork { expected, got, .. } if (expected.as_str(), got.as_str()) == ("Other", "Images")),
+        matches!(&error, Error::Checkpoint(CheckpointError::Network { expected, got, .. }) if (expected.as_str(), got.as_str()) == ("Other", "Images")),
         "{error}"
     );
     let parameters = Parameters::load_of(&other, path("declared"), &names.any_network())?;
@@ -380,7 +380,7 @@ fn training_is_resumed_by_either_kind_of_network() -> Outcome {
 
     let plain = TrainerOptions::default();
     let error = Trainer::resume_of(dynamic_images()?, &path, plain, &serial(), &loading).unwrap_err();
-    assert!(matches!(error, Error::CheckpointOptimizer { .. }), "{error}");
+    assert!(matches!(error, Error::Checkpoint(CheckpointError::Optimizer { .. })), "{error}");
     Ok(())
 }
 

@@ -7,8 +7,8 @@ use safetensors::tensor::{TensorView, serialize_to_file};
 use tempfile::TempDir;
 use windlass::checkpoint::{Checkpoint, NonFinite};
 use windlass::{
-    Error, LoadOptions, Model, Optimizer, Options, Parameters, Schedule, TensorMismatch, Trainer,
-    TrainerOptions, network,
+    CheckpointError, Error, LoadOptions, Model, Optimizer, Options, Parameters, Schedule, TensorMismatch,
+    Trainer, TrainerOptions, network,
 };
 
 network! {
@@ -131,7 +131,7 @@ fn layers_of_a_sequential_are_renamed() -> Outcome {
 
     let both = LoadOptions::new().rename("features.0", "b1").rename("features.1", "b1");
     let error = Parameters::load::<Net>(&path, &both).unwrap_err();
-    let Error::CheckpointMismatch { mismatches, .. } = error else { panic!("{error}") };
+    let Error::Checkpoint(CheckpointError::Mismatch { mismatches, .. }) = error else { panic!("{error}") };
     assert!(mismatches.iter().any(|mismatch| matches!(
         mismatch,
         TensorMismatch::SameName { name, in_file } if name == "b1.weight" && in_file[1] == "features.1.weight"

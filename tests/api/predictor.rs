@@ -3,7 +3,7 @@
 use std::thread;
 
 use tempfile::TempDir;
-use windlass::{Model, Network, Options, Predictor, network};
+use windlass::{CheckpointError, Model, Network, Options, Predictor, network};
 use windlass_compiler::codegen::available_vector_bits;
 use windlass_compiler::plan::{Accuracy, Convolution, SlotKind};
 
@@ -156,7 +156,7 @@ fn a_predictor_comes_from_a_file() -> Outcome {
     let missing = Predictor::<Images>::load(directory.path().join("none")).err().ok_or("there is no file")?;
     assert!(missing.to_string().contains("none"), "{missing}");
     let other = Predictor::<Dense>::load(&path).err().ok_or("the file is of another network")?;
-    assert!(matches!(other, windlass::Error::CheckpointMismatch { .. }), "{other}");
+    assert!(matches!(other, windlass::Error::Checkpoint(CheckpointError::Mismatch { .. })), "{other}");
     Ok(())
 }
 

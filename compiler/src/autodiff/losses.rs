@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{AutodiffError, Loss, LossGraph, OutputLoss, TrainingOptions, names};
 use crate::entity::ValueId;
 use crate::error::GraphError;
-use crate::graph::{Graph, Named, Node};
+use crate::graph::{Graph, Named, Node, losses};
 use crate::ops::Op;
 use crate::ops::ctc::Ctc;
 use crate::ops::elementwise::{Activation, Binary, BinaryKind, Scale, SumChannels, Unary, UnaryKind};
@@ -14,7 +14,7 @@ use crate::ops::loss::{CrossEntropy, MeanSquaredError, OneHot};
 use crate::ops::reduce::{Reduce, ReduceKind};
 use crate::ops::softmax::LogSoftmax;
 use crate::ops::source::{Constant, Input, InputRole};
-use crate::ops::structure::{Reshape, Transpose};
+use crate::ops::structure::Reshape;
 use crate::shape::{DType, Dim, Shape, Symbol, Type};
 
 /// The label of nodes that belong to the loss and not to a layer.
@@ -265,16 +265,16 @@ fn add_one(
     let Names { labels, target, .. } = names;
     let loss = match loss {
         Loss::CrossEntropy => {
-            let (rows, labels) = terms.rows(output.value, labels)?;
+            let [rows, labels] = terms.rows(output.value, labels)?;
             terms.add(CrossEntropy {}, &[rows, labels])
         }
         Loss::CrossEntropyWith { label_smoothing, weights } => {
-            let (rows, labels) = terms.rows(output.value, labels)?;
+            let [rows, labels] = terms.rows(output.value, labels)?;
             let logarithms = terms.add(LogSoftmax {}, &[rows])?;
             terms.likelihood(logarithms, labels, weights, *label_smoothing)
         }
         Loss::NegativeLogLikelihood { weights } => {
-            let (rows, labels) = terms.rows(output.value, labels)?;
+            let [rows, labels] = terms.rows(output.value, labels)?;
             terms.likelihood(rows, labels, weights, 0.0)
         }
         Loss::MeanSquaredError => {
@@ -343,27 +343,14 @@ impl Terms<'_> {
 
     /// A value with its first `axes` axes folded into one.
     fn fold(&mut self, value: ValueId, axes: usize) -> Result<ValueId, GraphError> {
-        if axes < 2 {
-            return Ok(value);
-        }
-        let shape = self.graph.ty(value).shape.with_first_folded(axes);
-        self.add(Reshape { shape }, &[value])
+        losses::fold(self.graph, LABEL, value, axes)
     }
 
     /// The rows of classes of an output, and the label of each.
-    fn rows(&mut self, output: ValueId, labels: &str) -> Result<(ValueId, ValueId), GraphError> {
-        let shape = self.graph.ty(output).shape.clone();
-        let (axis, last) = (class_axis(&shape), shape.rank().saturating_sub(1));
-        let mut others: Vec<usize> = (0..shape.rank()).filter(|other| *other != axis).collect();
-        let positions: Vec<_> = others.iter().map(|&axis| shape.dims()[axis].clone()).collect();
-        let ty = Type { dtype: DType::I32, shape: Shape::new(positions) };
-        let labels = self.input(labels, ty)?;
-        let mut rows = output;
-        if axis < last {
-            others.push(axis);
-            rows = self.add(Transpose { order: others }, &[rows])?;
-        }
-        Ok((self.fold(rows, last)?, self.fold(labels, last)?))
+    fn rows(&mut self, output: ValueId, labels: &str) -> Result<[ValueId; 2], GraphError> {
+        let positions = losses::positions(&self.graph.ty(output).shape);
+        let labels = self.input(labels, Type { dtype: DType::I32, shape: positions })?;
+        losses::class_rows(self.graph, LABEL, [output, labels])
     }
 
     /// An output and its target of the same type, with open sizes folded into the batch.
@@ -408,17 +395,8 @@ impl Terms<'_> {
         self.mean(each)
     }
 
-    /// `t·softplus(−y) + (1 − t)·softplus(y)`: both terms have one sign, so that nothing cancels.
     fn binary_cross_entropy(&mut self, y: ValueId, target: ValueId) -> Result<ValueId, GraphError> {
-        let softplus = UnaryKind::Activation(Activation::Softplus);
-        let negative = self.unary(UnaryKind::Negate, y)?;
-        let if_true = self.unary(softplus, negative)?;
-        let if_false = self.unary(softplus, y)?;
-        let one = self.number(-1.0)?;
-        let rest = self.binary(BinaryKind::Add, target, one)?;
-        let first = self.binary(BinaryKind::Multiply, target, if_true)?;
-        let second = self.binary(BinaryKind::Multiply, rest, if_false)?;
-        let each = self.binary(BinaryKind::Subtract, first, second)?;
+        let each = losses::binary_cross_entropy(self.graph, LABEL, [y, target])?;
         self.mean(each)
     }
 

@@ -48,6 +48,10 @@ impl Builder {
         Builder { graph: Graph::new(name), shared: Vec::new(), attended: Vec::new() }
     }
 
+    pub(super) fn graph_mut(&mut self) -> &mut Graph {
+        &mut self.graph
+    }
+
     /// The graph so far.
     pub fn graph(&self) -> &Graph {
         &self.graph

@@ -1,6 +1,6 @@
 //! Builder methods for losses: a number for each sample, step or pixel.
 
-use super::Builder;
+use super::{Builder, Graph};
 use crate::autodiff::class_axis;
 use crate::entity::ValueId;
 use crate::error::{GraphError, ShapeError};
@@ -8,6 +8,7 @@ use crate::ops::elementwise::{Activation, Binary, BinaryKind, Unary, UnaryKind};
 use crate::ops::loss::OneHot;
 use crate::ops::reduce::{Reduce, ReduceKind};
 use crate::ops::softmax::LogSoftmax;
+use crate::ops::source::Constant;
 use crate::ops::structure::{Reshape, Transpose};
 use crate::shape::{DType, Shape, Type};
 
@@ -17,15 +18,14 @@ impl Builder {
     /// `[N, H, W]`.
     ///
     /// ```
-    /// use windlass_compiler::graph::Builder;
-    /// use windlass_compiler::shape::DType;
+    /// use windlass::{Builder, DType};
     ///
     /// let mut builder = Builder::new("loss");
     /// let logits = builder.input("class", &[10])?;
     /// let labels = builder.input_of("label", DType::I32, [])?;
     /// let loss = builder.cross_entropy("", logits, labels)?;
     /// assert_eq!(builder.graph().ty(loss).to_string(), "f32[N]");
-    /// # Ok::<(), windlass_compiler::error::GraphError>(())
+    /// # Ok::<(), windlass::GraphError>(())
     /// ```
     ///
     /// # Errors
@@ -46,27 +46,21 @@ impl Builder {
             return Err(at(ShapeError::NeedsIndices { got: of_labels.shape }));
         }
         let shape = of_logits.shape;
-        let (axis, last) = (class_axis(&shape), shape.rank().saturating_sub(1));
-        let classes = shape.dims().get(axis).and_then(|dim| dim.fixed());
+        let last = shape.rank().saturating_sub(1);
+        let classes = shape.dims().get(class_axis(&shape)).and_then(|dim| dim.fixed());
         let Some(classes) = classes.filter(|_| shape.is_batched() && last > 0) else {
             return Err(at(ShapeError::Rank {
                 expected: "a fixed number of classes".to_owned(),
                 got: shape,
             }));
         };
-        let mut others: Vec<usize> = (0..shape.rank()).filter(|other| *other != axis).collect();
-        let positions = Shape::new(others.iter().map(|&axis| shape.dims()[axis].clone()).collect::<Vec<_>>());
+        let positions = positions(&shape);
         if of_labels.shape != positions {
             let expected = Type::i32(positions);
             let (operand, expected) = ("labels", format!("{} of index", expected.shape.display_item()));
             return Err(at(ShapeError::Operand { operand, expected, got: of_labels }));
         }
-        let mut rows = logits;
-        if axis < last {
-            others.push(axis);
-            rows = self.op(Transpose { order: others }, &[rows], label)?;
-        }
-        let (rows, flat) = (self.fold(label, rows, last)?, self.fold(label, labels, last)?);
+        let [rows, flat] = class_rows(self.graph_mut(), label, [logits, labels])?;
         let logarithms = self.op(LogSoftmax {}, &[rows], label)?;
         let chosen = self.op(OneHot { classes }, &[flat], label)?;
         // Selects, because 0 times an infinite logarithm would be NaN.
@@ -83,13 +77,13 @@ impl Builder {
     /// `t·softplus(−y) + (1 − t)·softplus(y)`.
     ///
     /// ```
-    /// use windlass_compiler::graph::Builder;
+    /// use windlass::Builder;
     ///
     /// let mut builder = Builder::new("loss");
     /// let (logits, target) = (builder.input("mask", &[1, 8, 8])?, builder.input("target", &[1, 8, 8])?);
     /// let loss = builder.binary_cross_entropy("", logits, target)?;
     /// assert_eq!(builder.item(loss), [1, 8, 8]);
-    /// # Ok::<(), windlass_compiler::error::GraphError>(())
+    /// # Ok::<(), windlass::GraphError>(())
     /// ```
     ///
     /// # Errors
@@ -109,17 +103,7 @@ impl Builder {
         if left != right {
             return Err(at(ShapeError::UnequalShapes { left: left.shape, right: right.shape }));
         }
-        let softplus = UnaryKind::Activation(Activation::Softplus);
-        let mut unary = |kind, x| self.op(Unary { kind }, &[x], label);
-        let negative = unary(UnaryKind::Negate, logits)?;
-        let (if_true, if_false) = (unary(softplus, negative)?, unary(softplus, logits)?);
-        let one = self.number(-1.0)?;
-        let mut binary = |kind, a, b| self.op(Binary { kind }, &[a, b], label);
-        // Both terms have one sign, so that nothing cancels.
-        let rest = binary(BinaryKind::Add, target, one)?;
-        let first = binary(BinaryKind::Multiply, target, if_true)?;
-        let second = binary(BinaryKind::Multiply, rest, if_false)?;
-        binary(BinaryKind::Subtract, first, second)
+        binary_cross_entropy(self.graph_mut(), label, [logits, target])
     }
 
     fn expect_values(&self, user: &str, values: &[ValueId]) -> Result<(), GraphError> {
@@ -129,13 +113,60 @@ impl Builder {
             None => Ok(()),
         }
     }
+}
 
-    /// A value with its first `axes` axes folded into one.
-    fn fold(&mut self, label: &str, value: ValueId, axes: usize) -> Result<ValueId, GraphError> {
-        if axes < 2 {
-            return Ok(value);
-        }
-        let shape = self.graph().ty(value).shape.with_first_folded(axes);
-        self.op(Reshape { shape }, &[value], label)
+/// Adds `t·softplus(−y) + (1 − t)·softplus(y)` for each element of logits `y` and probabilities `t`. Both terms have one sign,
+/// so that nothing cancels.
+pub(crate) fn binary_cross_entropy(
+    graph: &mut Graph,
+    label: &str,
+    [logits, target]: [ValueId; 2],
+) -> Result<ValueId, GraphError> {
+    let softplus = UnaryKind::Activation(Activation::Softplus);
+    let mut unary = |kind, x| graph.add_single(Unary { kind }, &[x], label);
+    let negative = unary(UnaryKind::Negate, logits)?;
+    let (if_true, if_false) = (unary(softplus, negative)?, unary(softplus, logits)?);
+    let one = graph.add_single(Constant { shape: Shape::scalar(), values: vec![-1.0] }, &[], label)?;
+    let mut binary = |kind, a, b| graph.add_single(Binary { kind }, &[a, b], label);
+    let rest = binary(BinaryKind::Add, target, one)?;
+    let first = binary(BinaryKind::Multiply, target, if_true)?;
+    let second = binary(BinaryKind::Multiply, rest, if_false)?;
+    binary(BinaryKind::Subtract, first, second)
+}
+
+/// The shape of the labels of an output: its own without the classes.
+pub(crate) fn positions(output: &Shape) -> Shape {
+    let axis = class_axis(output);
+    let others = output.dims().iter().enumerate().filter(|(other, _)| *other != axis);
+    Shape::new(others.map(|(_, dim)| dim.clone()).collect::<Vec<_>>())
+}
+
+/// The rows of classes of an output, and the label of each.
+pub(crate) fn class_rows(
+    graph: &mut Graph,
+    label: &str,
+    [output, labels]: [ValueId; 2],
+) -> Result<[ValueId; 2], GraphError> {
+    let shape = &graph.ty(output).shape;
+    let (axis, last) = (class_axis(shape), shape.rank().saturating_sub(1));
+    let mut rows = output;
+    if axis < last {
+        let order = (0..=last).filter(|other| *other != axis).chain([axis]).collect();
+        rows = graph.add_single(Transpose { order }, &[rows], label)?;
     }
+    Ok([fold(graph, label, rows, last)?, fold(graph, label, labels, last)?])
+}
+
+/// A value with its first `axes` axes folded into one.
+pub(crate) fn fold(
+    graph: &mut Graph,
+    label: &str,
+    value: ValueId,
+    axes: usize,
+) -> Result<ValueId, GraphError> {
+    if axes < 2 {
+        return Ok(value);
+    }
+    let shape = graph.ty(value).shape.with_first_folded(axes);
+    graph.add_single(Reshape { shape }, &[value], label)
 }

@@ -10,7 +10,7 @@ mod forms;
 pub mod initializer;
 mod layer;
 mod limits;
-mod losses;
+pub(crate) mod losses;
 mod names;
 mod raw;
 mod results;

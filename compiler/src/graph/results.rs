@@ -8,7 +8,7 @@ impl Graph {
     /// The labels of layers, in the order of their first operators. Layers in the body of a scan are not among them.
     ///
     /// ```
-    /// use windlass_compiler::graph::{Builder, Layer};
+    /// use windlass::{Builder, Layer};
     ///
     /// let mut builder = Builder::new("net");
     /// let x = builder.input("x", &[4])?;
@@ -18,7 +18,7 @@ impl Graph {
     /// let graph = builder.finish()?;
     /// assert_eq!(graph.layer_labels(), ["f1", "bounded"]);
     /// assert_eq!(graph.layer_result("f1"), Some(hidden));
-    /// # Ok::<(), windlass_compiler::error::GraphError>(())
+    /// # Ok::<(), windlass::GraphError>(())
     /// ```
     pub fn layer_labels(&self) -> Vec<&str> {
         let mut seen = std::collections::HashSet::new();

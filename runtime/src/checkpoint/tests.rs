@@ -305,7 +305,10 @@ fn every_truncation_is_refused() {
     let bytes = fixture.saved(&checkpoint());
     for length in 0..bytes.len() {
         let result = fixture.load_bytes(&bytes[..length]);
-        assert!(matches!(result, Err(Error::CheckpointFormat { .. })), "{length}: {result:?}");
+        assert!(
+            matches!(result, Err(Error::Checkpoint(CheckpointError::Format { .. }))),
+            "{length}: {result:?}"
+        );
     }
 }
 

@@ -15,7 +15,7 @@ use super::named::{NamedArrays, NamedInputs};
 use super::ports::{Port, Ports, symbol};
 use super::{AnyNetwork, DynamicInputs, DynamicOutputs};
 use crate::checkpoint::Metadata;
-use crate::error::{Error, NetworkProblem};
+use crate::error::{CheckpointError, Error, NetworkProblem};
 use crate::model::Model;
 use crate::options::Options;
 
@@ -111,8 +111,7 @@ impl Dynamic {
     /// is verified like that of any other file.
     ///
     /// ```
-    /// use windlass_compiler::graph::{Builder, Layer};
-    /// use windlass_runtime::Dynamic;
+    /// use windlass::{Builder, Dynamic, Layer};
     ///
     /// let mut builder = Builder::new("Points");
     /// let point = builder.input("point", &[2])?;
@@ -131,16 +130,18 @@ impl Dynamic {
     ///
     /// # Errors
     /// Those of [`Checkpoint::load`](crate::checkpoint::Checkpoint::load) for a file that cannot be read;
-    /// [`Error::CheckpointWithoutGraph`] for one of another program or an earlier version; [`Error::CheckpointFormat`] for a graph that
+    /// [`CheckpointError::WithoutGraph`] for one of another program or an earlier version; [`CheckpointError::Format`] for a graph that
     /// is not valid; [`Error::Network`] for one that is not a network.
     pub fn of_checkpoint(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let Some(text) = Metadata::read(path)?.and_then(|metadata| metadata.graph) else {
-            return Err(Error::CheckpointWithoutGraph { path: path.to_owned() });
+            return Err(Error::Checkpoint(CheckpointError::WithoutGraph { path: path.to_owned() }));
         };
-        let graph: Graph = text.parse().map_err(|reason: GraphError| Error::CheckpointFormat {
-            path: path.to_owned(),
-            problem: format!("its graph: {reason}"),
+        let graph: Graph = text.parse().map_err(|reason: GraphError| {
+            Error::Checkpoint(CheckpointError::Format {
+                path: path.to_owned(),
+                problem: format!("its graph: {reason}"),
+            })
         })?;
         Dynamic::new(graph)
     }

@@ -12,7 +12,7 @@ use windlass_compiler::shape::Sizes;
 use super::controls::Controls;
 use super::{Target, Trainer, TrainerOptions};
 use crate::checkpoint::Metadata;
-use crate::error::Error;
+use crate::error::{CheckpointError, Error};
 use crate::executor::{Binding, Executor};
 use crate::forward::parameter_slots;
 use crate::memory::MemoryReport;
@@ -173,11 +173,16 @@ pub(super) fn read_accumulated(
         Some((count, of)) if of == options.batches() && (1..of).contains(&count) => Ok(count),
         Some((count, of)) if count < of => {
             let (path, expected) = (path.to_owned(), options.batches());
-            Err(Error::CheckpointAccumulation { path, expected, got: of, accumulated: count })
+            Err(Error::Checkpoint(CheckpointError::Accumulation {
+                path,
+                expected,
+                got: of,
+                accumulated: count,
+            }))
         }
-        _ => Err(Error::CheckpointFormat {
+        _ => Err(Error::Checkpoint(CheckpointError::Format {
             path: path.to_owned(),
             problem: format!("its note `{NOTE}` is {text:?}"),
-        }),
+        })),
     }
 }

@@ -21,7 +21,7 @@ impl<N: Network> Trainer<N> {
     ///
     /// # Errors
     /// Those of [`Trainer::new`], and those of [`Checkpoint::load_for`] for a file that cannot be read or does not fit;
-    /// [`Error::CheckpointNetwork`] and [`Error::CheckpointOptimizer`] for a file of another network or optimiser.
+    /// [`Error::Checkpoint`] for a file of another network or optimiser.
     pub fn resume(path: impl AsRef<Path>, options: TrainerOptions, run: &Options) -> Result<Self, Error> {
         Self::resume_with(path, options, run, &LoadOptions::default())
     }

@@ -7,7 +7,7 @@ use windlass_compiler::autodiff::{Loss, Optimizer, OutputLoss, ParameterGroup, T
 use windlass_compiler::setters;
 
 use crate::checkpoint::Metadata;
-use crate::error::Error;
+use crate::error::{CheckpointError, Error};
 use crate::schedule::Schedule;
 
 /// How a model is trained.
@@ -175,11 +175,13 @@ impl TrainerOptions {
 /// Refuses a file written by a trainer with another optimiser. A file without an optimiser was written by a model.
 pub(super) fn check_optimizer(path: &Path, metadata: &Metadata, options: &Optimizer) -> Result<(), Error> {
     match serde_json::from_value::<Optimizer>(metadata.optimizer.clone()) {
-        Ok(written) if written.name() != options.name() => Err(Error::CheckpointOptimizer {
-            path: path.to_owned(),
-            expected: options.name(),
-            got: written.name(),
-        }),
+        Ok(written) if written.name() != options.name() => {
+            Err(Error::Checkpoint(CheckpointError::Optimizer {
+                path: path.to_owned(),
+                expected: options.name(),
+                got: written.name(),
+            }))
+        }
         _ => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use ndarray::Array1;
 use tempfile::TempDir;
 use windlass::checkpoint::{Checkpoint, NonFinite};
-use windlass::{Error, LoadOptions, Model, Optimizer, Parameters, Trainer, TrainerOptions};
+use windlass::{CheckpointError, Error, LoadOptions, Model, Optimizer, Parameters, Trainer, TrainerOptions};
 
 use super::{Failure, Small, Wider, says, serial, small};
 
@@ -48,14 +48,14 @@ fn truncated_and_damaged_files() -> Result<(), Failure> {
     for length in [0, 7, 8, 8 + header / 2, 8 + header, bytes.len() - 4, bytes.len() - 1] {
         fs::write(&path, &bytes[..length])?;
         let error = Model::<Small>::load(&path).unwrap_err();
-        assert!(matches!(error, Error::CheckpointFormat { .. }), "{length}: {error}");
+        assert!(matches!(error, Error::Checkpoint(CheckpointError::Format { .. })), "{length}: {error}");
         says(&error, &["net.safetensors", "not a valid safetensors file"]);
     }
     let mut damaged = bytes.clone();
     damaged[8..8 + header].fill(b'{');
     fs::write(&path, damaged)?;
     let error = Model::<Small>::load(&path).unwrap_err();
-    assert!(matches!(error, Error::CheckpointFormat { .. }));
+    assert!(matches!(error, Error::Checkpoint(CheckpointError::Format { .. })));
     Ok(())
 }
 
@@ -91,7 +91,7 @@ fn the_file_of_another_network() -> Result<(), Failure> {
     Model::<Wider>::with_options(1, &serial())?.save(&path)?;
     let error = Model::<Small>::load(&path).unwrap_err();
     assert!(
-        matches!(&error, Error::CheckpointMismatch { mismatches, .. } if mismatches.len() == 6),
+        matches!(&error, Error::Checkpoint(CheckpointError::Mismatch { mismatches, .. }) if mismatches.len() == 6),
         "{error}"
     );
     says(
@@ -116,7 +116,7 @@ fn the_file_of_another_network_of_equal_shapes() -> Result<(), Failure> {
     let twin: Model<twin::Small2> = Model::with_options(1, &serial())?;
     twin.save(&path)?;
     let is_refused = |error: &Error| {
-        assert!(matches!(error, Error::CheckpointNetwork { .. }), "{error}");
+        assert!(matches!(error, Error::Checkpoint(CheckpointError::Network { .. })), "{error}");
         says(
             error,
             &["net.safetensors holds the network `Small2`, not `Small`", "`LoadOptions::any_network`"],
@@ -149,7 +149,7 @@ fn a_training_of_another_optimizer() -> Result<(), Failure> {
     ] {
         Trainer::new(small()?, options(written))?.save(&path)?;
         let error = Trainer::<Small>::resume(&path, options(resumed), &serial()).unwrap_err();
-        assert!(matches!(error, Error::CheckpointOptimizer { .. }));
+        assert!(matches!(error, Error::Checkpoint(CheckpointError::Optimizer { .. })));
         says(&error, &["net.safetensors", words]);
     }
     Ok(())
@@ -164,7 +164,7 @@ fn a_model_is_no_training_to_resume_with_momentum() -> Result<(), Failure> {
     let options = TrainerOptions::default().optimizer(optimizer);
     let error = Trainer::<Small>::resume(&path, options, &serial()).unwrap_err();
     assert!(
-        matches!(&error, Error::CheckpointMismatch { mismatches, .. } if mismatches.len() == 4),
+        matches!(&error, Error::Checkpoint(CheckpointError::Mismatch { mismatches, .. }) if mismatches.len() == 4),
         "{error}"
     );
     says(&error, &["`optimizer.velocity.c1.weight` [2, 1, 3, 3] is missing from the file"]);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::history::{EpochReport, History};
 use super::options::{EarlyStopping, FitOptions, Plateau};
 use crate::checkpoint::Metadata;
-use crate::error::Error;
+use crate::error::{CheckpointError, Error};
 
 /// The note of a file's metadata that holds a [`Run`].
 const NOTE: &str = "fit";
@@ -70,9 +70,11 @@ impl Run {
     /// The state in the metadata of a file.
     pub(in crate::trainer) fn read(path: &Path, metadata: &Metadata) -> Result<Self, Error> {
         let Some(text) = metadata.notes.get(NOTE) else { return Ok(Run::default()) };
-        serde_json::from_str(text).map_err(|error| Error::CheckpointFormat {
-            path: path.to_owned(),
-            problem: format!("its note `{NOTE}`: {error}"),
+        serde_json::from_str(text).map_err(|error| {
+            Error::Checkpoint(CheckpointError::Format {
+                path: path.to_owned(),
+                problem: format!("its note `{NOTE}`: {error}"),
+            })
         })
     }
 

@@ -1,5 +1,8 @@
 //! Runs the examples as users do: their output, files and pictures, and their errors.
 
+mod c;
+mod lenet;
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,10 +35,6 @@ fn example(name: &str) -> Command {
         profile.join("examples")
     });
     Command::new(directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
-}
-
-fn lenet(output: &Path, arguments: &[&str]) -> Output {
-    example("lenet").arg("--output").arg(output).args(arguments).output().expect("the example can be started")
 }
 
 /// The output of a run that must succeed.
@@ -72,124 +71,12 @@ fn accuracy(text: &str) -> f64 {
     digits.parse().unwrap_or_else(|error| panic!("{digits}: {error}"))
 }
 
-/// A data set of a few images: class 0 is dark, class 1 light, and both have some pattern.
-fn small_data_set() -> TempDir {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    for (part, count) in [("train", 40u8), ("t10k", 20)] {
-        let header = |magic: u32, sizes: &[u32]| -> Vec<u8> {
-            [magic].iter().chain(sizes).flat_map(|number| number.to_be_bytes()).collect()
-        };
-        let mut images = header(0x0803, &[u32::from(count), 28, 28]);
-        let mut labels = header(0x0801, &[u32::from(count)]);
-        for index in 0..count {
-            images.extend((0..28 * 28).map(|pixel| (index % 2) * 150 + (pixel % 28) as u8 + index));
-            labels.push(index % 2);
-        }
-        write(&directory, &format!("{part}-images-idx3-ubyte"), &images);
-        write(&directory, &format!("{part}-labels-idx1-ubyte"), &labels);
-    }
-    directory
-}
-
 fn write(directory: &TempDir, name: &str, bytes: &[u8]) {
     fs::write(directory.path().join(name), bytes).expect("the temporary directory can be written");
 }
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("temporary paths are text")
-}
-
-#[test]
-fn lenet_learns_the_images_of_the_repository() {
-    let directory = tempfile::tempdir().unwrap();
-    let output = lenet(directory.path(), &[]);
-    let text = printed(&output);
-    assert!(text.starts_with("8000 training and 1500 test images"), "{text}");
-    let said = text.lines().find(|line| line.starts_with("memory for batches of 64 on "));
-    assert!(
-        said.is_some_and(|line| line.contains(": at most ") && line.contains(" MiB (parameters ")),
-        "{text}"
-    );
-    assert!(accuracy(&text) >= 0.8, "{text}");
-    for class in windlass::data::fashion_mnist::CLASS_NAMES {
-        assert!(text.lines().any(|line| line.contains(class)), "no {class}: {text}");
-    }
-
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(errors.lines().filter(|line| line.starts_with("epoch ")).count(), 12, "{errors}");
-    check_picture(&directory.path().join("curves.png"), (1000, 420));
-    check_picture(&directory.path().join("filters.png"), (964, 400));
-    check_picture(&directory.path().join("predictions.png"), (1016, 794));
-    assert!(directory.path().join("lenet.safetensors").is_file());
-}
-
-#[test]
-fn lenet_trains_as_the_book_does_on_a_given_set() {
-    let (data, directory) = (small_data_set(), tempfile::tempdir().unwrap());
-    let output = lenet(
-        directory.path(),
-        &["--data", text(data.path()), "--epochs", "1", "--threads", "1", "--batch", "16"],
-    );
-    let text = printed(&output);
-    assert!(text.starts_with("40 training and 20 test images"), "{text}");
-    assert!((0.0..=1.0).contains(&accuracy(&text)), "{text}");
-    check_picture(&directory.path().join("predictions.png"), (1016, 794));
-}
-
-#[test]
-fn lenet_is_the_same_for_the_same_seed() {
-    let (data, directory) = (small_data_set(), tempfile::tempdir().unwrap());
-    let weights = |seed| {
-        let arguments = ["--data", text(data.path()), "--epochs", "2", "--batch", "16", "--seed", seed];
-        printed(&lenet(directory.path(), &arguments));
-        fs::read(directory.path().join("lenet.safetensors")).unwrap()
-    };
-    let first = weights("1");
-    assert_eq!(first, weights("1"));
-    assert_ne!(first, weights("2"));
-}
-
-#[test]
-fn lenet_refuses_what_cannot_be_done() {
-    let directory = tempfile::tempdir().unwrap();
-    let data = small_data_set();
-    let data = text(data.path());
-    for (arguments, message) in [
-        (&["--threads", "0"][..], "`threads` is 0 but must be between 1 and 1024"),
-        (&["--batch", "0"], "`batch_size` is 0 but must be at least 1"),
-        (&["--epochs", "0"], "`epochs` is 0 but must be at least 1"),
-        (&["--learning-rate=-1"], "`one_cycle.peak_rate` is -1 but must be at least 0, and finite as an f32"),
-        (
-            &["--learning-rate", "nan"],
-            "`one_cycle.peak_rate` is NaN but must be at least 0, and finite as an f32",
-        ),
-        (&["--learning-rate", "1e38", "--data", data], "at a learning rate of 1e38"),
-        (&["--epochs", "many"], "invalid value 'many' for '--epochs <COUNT>'"),
-        (&["--full", "--data", data], "cannot be used with"),
-        (&["--data", "/no/such/directory"], "found no Fashion-MNIST"),
-        (&["--batches", "3"], "unexpected argument '--batches'"),
-    ] {
-        check_refused(&lenet(directory.path(), arguments), message);
-    }
-    let file = directory.path().join("file");
-    fs::write(&file, "").unwrap();
-    check_refused(&lenet(&file, &[]), "could not make the directory");
-    assert!(printed(&lenet(directory.path(), &["--help"])).contains("--learning-rate <RATE>"));
-}
-
-#[test]
-fn lenet_refuses_corrupt_data() {
-    let directory = tempfile::tempdir().unwrap();
-    for (name, bytes, message) in [
-        ("train-images-idx3-ubyte", &b"no images"[..], "is not an IDX file"),
-        ("train-images-idx3-ubyte", b"\0\0\x08\x03\0\0\0\x28\0\0\0\x1c\0\0\0\x1cfew", "is truncated"),
-        ("t10k-labels-idx1-ubyte", b"\0\0\x08\x01\0\0\0\x02\0\x01", "there are 2 labels"),
-        ("t10k-labels-idx1-ubyte.gz", b"\x1f\x8b\x08\0zip", "corrupt gzip file"),
-    ] {
-        let data = small_data_set();
-        write(&data, name, bytes);
-        check_refused(&lenet(directory.path(), &["--data", text(data.path())]), message);
-    }
 }
 
 #[test]
@@ -420,71 +307,6 @@ fn garments_are_read_in_rows() {
     let text = drawn("read_garments", &["--steps", "250"], ("strips.png", (1080, 664)));
     assert!(number_behind(&text, "garments read at their place: ") > 0.6, "{text}");
     assert!((0.0..=1.0).contains(&accuracy(&text)), "{text}");
-}
-
-/// The network leaves Rust: a C program classifies with it.
-#[cfg(unix)]
-#[test]
-fn lenet_runs_in_c() {
-    let folder = TempDir::new().unwrap();
-    let output =
-        example("lenet_in_c").args(["--epochs", "1", "--output"]).arg(folder.path()).output().unwrap();
-    assert!(accuracy(&printed(&output)) > 0.6);
-    // What the Makefile does.
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/lenet_in_c/classify.c");
-    let compiled = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".to_owned()))
-        .args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-I.", source, "lenet.o", "-o", "classify"])
-        .current_dir(folder.path())
-        .output()
-        .expect("the C compiler that Rust links with");
-    printed(&compiled);
-    let classify = |arguments: &[&str]| {
-        let program = folder.path().join("classify");
-        Command::new(program).args(arguments).current_dir(folder.path()).output().unwrap()
-    };
-    let images: Vec<String> = (0..10).map(|index| format!("garment{index}.pgm")).collect();
-    let arguments: Vec<&str> =
-        ["lenet.weights"].into_iter().chain(images.iter().map(String::as_str)).collect();
-    let text = printed(&classify(&arguments));
-    assert_eq!(
-        text.lines().filter(|line| line.contains(".pgm: ") && line.ends_with(" %)")).count(),
-        10,
-        "{text}"
-    );
-    check_refused(&classify(&["lenet.weights", "data.h"]), "data.h is no binary PGM image of 28x28 pixels");
-    check_refused(&classify(&["data.h", "garment0.pgm"]), "data.h is no file of weights");
-    // Weights of another build are refused.
-    let path = folder.path().join("lenet.weights");
-    let mut weights = fs::read(&path).unwrap();
-    weights[12] ^= 1;
-    fs::write(&path, weights).unwrap();
-    check_refused(&classify(&["lenet.weights", "garment0.pgm"]), "the network returns the status 2");
-}
-
-#[test]
-fn lenet_learns_in_c() {
-    let folder = TempDir::new().unwrap();
-    let run = |arguments: &[&str]| {
-        let mut example = example("train_in_c");
-        example.args(arguments).arg("--output").arg(folder.path()).output().unwrap()
-    };
-    printed(&run(&[]));
-    // What the Makefile does.
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/train_in_c/train.c");
-    let compiled = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".to_owned()))
-        .args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-I.", source, "lenet.o", "-o", "train"])
-        .current_dir(folder.path())
-        .output()
-        .expect("the C compiler that Rust links with");
-    printed(&compiled);
-    check_refused(&run(&["--read"]), "could not read");
-    let train = |epochs: &str| {
-        Command::new(folder.path().join("train")).arg(epochs).current_dir(folder.path()).output().unwrap()
-    };
-    let trained = accuracy(&printed(&train("2")));
-    assert!(trained > 0.8, "{trained}");
-    assert_eq!(accuracy(&printed(&run(&["--read"]))), trained);
-    check_refused(&train("no"), "usage: train [epochs]");
 }
 
 /// A few steps on a few images: the mean loss falls.

@@ -1,0 +1,73 @@
+//! Objects for C: the programs that use them.
+
+use std::fs;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{accuracy, check_refused, example, printed};
+
+/// The network leaves Rust: a C program classifies with it.
+#[cfg(unix)]
+#[test]
+fn lenet_runs_in_c() {
+    let folder = TempDir::new().unwrap();
+    let output =
+        example("lenet_in_c").args(["--epochs", "1", "--output"]).arg(folder.path()).output().unwrap();
+    assert!(accuracy(&printed(&output)) > 0.6);
+    // What the Makefile does.
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/lenet_in_c/classify.c");
+    let compiled = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".to_owned()))
+        .args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-I.", source, "lenet.o", "-o", "classify"])
+        .current_dir(folder.path())
+        .output()
+        .expect("the C compiler that Rust links with");
+    printed(&compiled);
+    let classify = |arguments: &[&str]| {
+        let program = folder.path().join("classify");
+        Command::new(program).args(arguments).current_dir(folder.path()).output().unwrap()
+    };
+    let images: Vec<String> = (0..10).map(|index| format!("garment{index}.pgm")).collect();
+    let arguments: Vec<&str> =
+        ["lenet.weights"].into_iter().chain(images.iter().map(String::as_str)).collect();
+    let text = printed(&classify(&arguments));
+    assert_eq!(
+        text.lines().filter(|line| line.contains(".pgm: ") && line.ends_with(" %)")).count(),
+        10,
+        "{text}"
+    );
+    check_refused(&classify(&["lenet.weights", "data.h"]), "data.h is no binary PGM image of 28x28 pixels");
+    check_refused(&classify(&["data.h", "garment0.pgm"]), "data.h is no file of weights");
+    // Weights of another build are refused.
+    let path = folder.path().join("lenet.weights");
+    let mut weights = fs::read(&path).unwrap();
+    weights[12] ^= 1;
+    fs::write(&path, weights).unwrap();
+    check_refused(&classify(&["lenet.weights", "garment0.pgm"]), "the network returns the status 2");
+}
+
+#[test]
+fn lenet_learns_in_c() {
+    let folder = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut example = example("train_in_c");
+        example.args(arguments).arg("--output").arg(folder.path()).output().unwrap()
+    };
+    printed(&run(&[]));
+    // What the Makefile does.
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/train_in_c/train.c");
+    let compiled = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".to_owned()))
+        .args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-I.", source, "lenet.o", "-o", "train"])
+        .current_dir(folder.path())
+        .output()
+        .expect("the C compiler that Rust links with");
+    printed(&compiled);
+    check_refused(&run(&["--read"]), "could not read");
+    let train = |epochs: &str| {
+        Command::new(folder.path().join("train")).arg(epochs).current_dir(folder.path()).output().unwrap()
+    };
+    let trained = accuracy(&printed(&train("2")));
+    assert!(trained > 0.8, "{trained}");
+    assert_eq!(accuracy(&printed(&run(&["--read"]))), trained);
+    check_refused(&train("no"), "usage: train [epochs]");
+}
