@@ -31,7 +31,7 @@ pub(crate) fn refused(needed: usize, what: impl FnOnce() -> String) -> Error {
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
-pub(crate) fn zeros(count: usize, what: impl Fn() -> String) -> Result<Vec<f32>, Error> {
+pub(crate) fn zeros<T: Clone + Default>(count: usize, what: impl Fn() -> String) -> Result<Vec<T>, Error> {
     let mut values = Vec::new();
     grow(&mut values, count, what)?;
     Ok(values)
@@ -41,13 +41,17 @@ pub(crate) fn zeros(count: usize, what: impl Fn() -> String) -> Result<Vec<f32>,
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
-pub(crate) fn grow(values: &mut Vec<f32>, count: usize, what: impl Fn() -> String) -> Result<(), Error> {
+pub(crate) fn grow<T: Clone + Default>(
+    values: &mut Vec<T>,
+    count: usize,
+    what: impl Fn() -> String,
+) -> Result<(), Error> {
     if count > values.capacity() {
-        let bytes = count.saturating_mul(4);
+        let bytes = count.saturating_mul(size_of::<T>());
         check(bytes, &what)?;
         values.try_reserve_exact(count - values.len()).map_err(|_| refused(bytes, &what))?;
     }
-    values.resize(count, 0.0);
+    values.resize(count, T::default());
     Ok(())
 }
 

@@ -379,7 +379,8 @@ impl<F: Read + Seek> Reader<F> {
         for name in names {
             let info = &self.infos[name];
             let (start, end) = info.data_offsets;
-            let mut elements = available::zeros((end - start) / size_of::<f32>(), || format!("`{name}`"))?;
+            let mut elements: Vec<f32> =
+                available::zeros((end - start) / size_of::<f32>(), || format!("`{name}`"))?;
             self.file
                 .seek(SeekFrom::Start(self.start + start as u64))
                 .and_then(|_| self.file.read_exact(bytemuck::cast_slice_mut(&mut elements)))

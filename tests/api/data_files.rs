@@ -106,6 +106,21 @@ fn errors_name_the_file() -> Outcome {
 }
 
 /// The pixels and labels of the batches of an epoch.
+#[test]
+fn images_beyond_the_memory_are_refused() -> Outcome {
+    let directory = tempfile::tempdir()?;
+    std::fs::create_dir(directory.path().join("dot"))?;
+    for index in 0..500 {
+        RgbImage::new(1, 1).save(directory.path().join(format!("dot/{index}.png")))?;
+    }
+    // Six terabytes.
+    let folder = ImageFolder::open(directory.path(), [3, 65_535, 65_535])?;
+    let error = folder.load().unwrap_err();
+    assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+    assert!(error.to_string().contains("500 images of shape [3, 65535, 65535]"), "{error}");
+    Ok(())
+}
+
 fn batches(data: &impl Batches, epoch: u64) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
     data.visit(epoch, &mut |batch| {

@@ -11,6 +11,7 @@ use image::{DynamicImage, ImageReader};
 
 use super::ImageDataset;
 use super::ahead::ImageSource;
+use crate::available;
 use crate::error::Error;
 
 /// The extensions of image files; others are skipped.
@@ -78,10 +79,12 @@ impl ImageFolder {
     /// Reads all images into memory, on all cores.
     ///
     /// # Errors
-    /// Those of [`read_image`], for the first file that cannot be read.
+    /// Those of [`read_image`], for the first file that cannot be read; [`Error::OutOfMemory`] for more images than memory
+    /// holds, which an [`ImageLoader`](super::ImageLoader) reads in time.
     pub fn load(&self) -> Result<ImageDataset, Error> {
         let length = self.image_shape.iter().product::<usize>();
-        let mut pixels = vec![0; length * self.files.len()];
+        let what = || format!("{} images of shape {:?}", self.files.len(), self.image_shape);
+        let mut pixels = available::zeros(length.saturating_mul(self.files.len()), what)?;
         in_parallel(pixels.chunks_exact_mut(length).enumerate(), |(index, pixels)| self.read(index, pixels))?;
         ImageDataset::new(pixels, self.labels.clone(), self.image_shape, self.class_names.clone())
     }
@@ -110,11 +113,14 @@ impl ImageSource for ImageFolder {
 /// filter, which averages the pixels of larger images.
 ///
 /// # Errors
-/// [`Error::Io`], and [`Error::DataFile`] for a file that is no such image.
+/// [`Error::Io`]; [`Error::DataFile`] for a file that is no such image; [`Error::OutOfMemory`].
 pub fn read_image(path: impl AsRef<Path>, image_shape: [usize; 3]) -> Result<Vec<u8>, Error> {
     let path = path.as_ref();
     let [channels, height, width] = image_shape;
     let (columns, rows) = check_shape(image_shape)?;
+    // The image, its bytes, and these plane by plane.
+    let bytes = 3 * channels * height * width;
+    available::check(bytes, || format!("an image of shape {image_shape:?}"))?;
     let reader = ImageReader::open(path).map_err(Error::io("open", path))?;
     let reader = reader.with_guessed_format().map_err(Error::io("read", path))?;
     let refused = |reason: image::ImageError| {
