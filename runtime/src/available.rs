@@ -172,10 +172,10 @@ mod tests {
     fn what_does_not_fit_is_refused_with_the_figures() {
         let what = || "a test".to_owned();
         check(SMALL - 1, what).unwrap();
-        let error = zeros(usize::MAX / 8, what).unwrap_err();
+        let error = zeros::<f32>(usize::MAX / 8, what).unwrap_err();
         assert!(matches!(error, Error::OutOfMemory { needed, .. } if needed == usize::MAX / 8 * 4));
         assert!(error.to_string().starts_with("a test needs "), "{error}");
-        assert_eq!(zeros(3, what).unwrap(), [0.0; 3]);
+        assert_eq!(zeros::<f32>(3, what).unwrap(), [0.0; 3]);
         assert_eq!(
             Error::OutOfMemory {
                 what: what(),
