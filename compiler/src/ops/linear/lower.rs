@@ -1,14 +1,13 @@
 //! Kernels of dense layers. Products read their operands in place, unless the weights are fixed and worth packing.
 
-use super::{Linear, LinearGradInput, LinearGradWeight, packed};
+use super::packed::Weight;
+use super::{Linear, LinearGradInput, packed};
 use crate::faults::repeat_last;
-use crate::functions::UnaryKind;
 use crate::graph::Node;
 use crate::kernel::{
     Affine, Extent, Form, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep, Var,
 };
 use crate::ops::epilogue::{FusedSteps, sums_over};
-use crate::ops::optimizer::fused;
 use crate::plan::{
     BlockedRange, KernelDraft, Layout, Lower, Lowering, MemoryRules, Order, RegisterTile, View, fill,
 };
@@ -54,7 +53,7 @@ impl Lower for Linear {
         let y = lowering.address(node.results[0]);
         let epilogue = FusedSteps::new(lowering, node, &self.epilogue, &Layout::channels_first(2));
         if packed::fits(lowering, node.operands[0], node.operands[1], outputs) {
-            return packed::lower(lowering, node, &epilogue);
+            return packed::lower(lowering, node, Weight::ByRows, &epilogue);
         }
         let dots = RegisterTile::of_inner_products(lowering.vectors);
         let range = BlockedRange::exact(outputs, dots.columns);
@@ -103,6 +102,9 @@ impl Lower for LinearGradInput {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let outputs = lowering.item(node.operands[0])[0];
         let inputs = lowering.item(node.results[0])[0];
+        if packed::fits(lowering, node.operands[0], node.operands[1], inputs) {
+            return packed::lower(lowering, node, Weight::ByColumns, &FusedSteps::default());
+        }
         let (g, weight) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
         let dx = lowering.address(node.results[0]);
         let lanes = lowering.vectors.lanes;
@@ -153,68 +155,6 @@ impl Lower for LinearGradInput {
             stmts
         });
         let split = Split::Axes(vec![(group, Extent::Fixed(groups.blocks()))]);
-        lowering.push(draft.finish(split, body));
-    }
-}
-
-impl Lower for LinearGradWeight {
-    fn memory(&self) -> MemoryRules {
-        MemoryRules { operands: Order::OfShape, results: Order::OfShape, over: Vec::new(), bytes: None }
-    }
-
-    fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
-        let outputs = lowering.item(node.operands[0])[0];
-        let inputs = lowering.item(node.operands[1])[0];
-        let (g, x) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
-        let sgd = fused::of(lowering, node.results[0]);
-        let lanes = lowering.vectors.lanes;
-        // Few rows and many columns: the result dominates the memory traffic, so it is written along its rows.
-        let (rows, columns) = if lowering.vectors.registers > 16 { (4, 6 * lanes) } else { (4, 2 * lanes) };
-        let row_range = BlockedRange::exact(outputs, rows);
-        let note = "outer products, reduced over the batch";
-        let mut draft = match &sgd {
-            Some(_) => lowering.draft(node, format!("{note}; SGD update fused")),
-            None => lowering.draft(node, note),
-        };
-        // Overlapping blocks would apply some updates twice.
-        let (column_range, to, epilogue, operands) = match sgd {
-            Some(sgd) => {
-                lowering.fuse(sgd.node, &mut draft);
-                let epilogue = vec![TileStep::MultiplyScalar, TileStep::Apply(UnaryKind::Negate)];
-                (BlockedRange::exact(inputs, columns), sgd.weight, epilogue, vec![sgd.rate])
-            }
-            None => {
-                let range = BlockedRange::overlapping(inputs, columns, lanes);
-                (range, lowering.address(node.results[0]), Vec::new(), Vec::new())
-            }
-        };
-        let start = if operands.is_empty() { Start::Zero } else { Start::Output };
-        let (row_block, column_block) = (draft.var(), draft.var());
-        let tile = |row: &Affine, rows: usize, column: &Affine, columns: usize| {
-            vec![Stmt::Tile(Box::new(TileCall {
-                tile: Tile {
-                    rows,
-                    columns,
-                    form: Form::OuterProduct,
-                    left_rows: Rows::evenly(1),
-                    right_column: 1,
-                    reduction: vec![Reduction { count: None, left: outputs, right: inputs }],
-                    start,
-                    prefetch: 0,
-                    epilogue: epilogue.clone(),
-                    output_row: inputs,
-                },
-                left: g.clone().at(row, 1),
-                right: x.clone().at(column, 1),
-                output: to.clone().at(row, inputs).at(column, 1),
-                operands: operands.clone(),
-                counts: vec![lowering.batch().extent()],
-            }))]
-        };
-        let body = row_range.branch(row_block, |row, rows| {
-            column_range.sequence(column_block, |column, columns| tile(row, rows, column, columns))
-        });
-        let split = Split::Axes(vec![(row_block, Extent::Fixed(row_range.blocks()))]);
         lowering.push(draft.finish(split, body));
     }
 }

@@ -6,6 +6,8 @@ mod lower;
 #[cfg(feature = "codegen")]
 mod packed;
 mod reference;
+#[cfg(feature = "codegen")]
+mod weight_gradient;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! Dense layers whose weights do not change: outer products with packed weights, for batches that fill a register tile.
-//! Inner products are as fast for few items, where reading the weights takes longest, and need no packing.
+//! Products of a batch and a weight that is packed first: outer products, for batches that fill a register tile. Inner
+//! products are as fast for few items, where reading the weights takes longest, and need no packing.
 
 use super::lower::over_batch;
 use crate::entity::ValueId;
@@ -15,7 +15,7 @@ use crate::plan::{BlockedRange, Lowering, RegisterTile, Size, View};
 const LEAST_ITEMS: usize = 16;
 
 /// The least number of items that makes packing weights for a single product worth it.
-const LEAST_ITEMS_OF_ONE: usize = 256;
+pub(super) const LEAST_ITEMS_OF_ONE: usize = 256;
 
 /// Whether weights are packed: because they are fixed, or the same for all steps of a loop, and there are several items;
 /// or because there are many. The outputs must fill at least half of the lanes of their vectors.
@@ -25,15 +25,24 @@ pub(super) fn fits(lowering: &Lowering<'_>, x: ValueId, weight: ValueId, outputs
     fills_vectors && lowering.usual_items(x) >= least
 }
 
-/// Adds the kernels of `y = x·weightᵀ` with an epilogue.
-pub(super) fn lower(lowering: &mut Lowering<'_>, node: &Node, epilogue: &FusedSteps<'_>) {
+/// How a product reads the weight, a matrix `[outputs, inputs]` of a dense layer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// Each row produces one column of the result: `y = x·weightᵀ`.
+    ByRows,
+    /// Each column produces one column of the result: `dx = g·weight`.
+    ByColumns,
+}
+
+/// Adds the kernels of a product of the first operand and the second, the weight, with an epilogue.
+pub(super) fn lower(lowering: &mut Lowering<'_>, node: &Node, weight: Weight, epilogue: &FusedSteps<'_>) {
     let inputs = lowering.item(node.operands[0])[0];
     let outputs = lowering.item(node.results[0])[0];
     let (x, y) = (lowering.address(node.operands[0]), lowering.address(node.results[0]));
     let items = lowering.usual_items(node.operands[0]);
     let block = tile(lowering, items, inputs, outputs);
     let range = BlockedRange::exact(outputs, block.columns.min(outputs));
-    let packed = pack(lowering, node, &range, inputs);
+    let packed = pack(lowering, node, weight, &range, inputs);
     let note = format!("outer products with packed weights: {} items by {} outputs", block.rows, range.size);
     let mut draft = lowering.draft(node, note);
     let index = draft.var();
@@ -84,17 +93,27 @@ fn tile(lowering: &Lowering<'_>, items: usize, inputs: usize, outputs: usize) ->
     RegisterTile::all(vectors).filter(fits).min_by_key(time).unwrap_or(least)
 }
 
-/// Adds the kernel that packs the weight `[outputs, inputs]`: for each block of outputs the inputs, each with the weights of
-/// the block's outputs side by side.
-fn pack(lowering: &mut Lowering<'_>, node: &Node, range: &BlockedRange, inputs: usize) -> Address {
-    let weight = lowering.address(node.operands[1]);
+/// Adds the kernel that packs the weight: for each block of outputs the inputs, each with the weights of the block's outputs
+/// side by side.
+fn pack(
+    lowering: &mut Lowering<'_>,
+    node: &Node,
+    weight: Weight,
+    range: &BlockedRange,
+    inputs: usize,
+) -> Address {
+    let from = lowering.address(node.operands[1]);
     let outputs = lowering.item(node.results[0])[0];
+    let (of_input, of_output) = match weight {
+        Weight::ByRows => (1, inputs),
+        Weight::ByColumns => (outputs, 1),
+    };
     let packed = Address::start(lowering.temporary("packed weight", Size::fixed(inputs * outputs)));
     let mut draft = lowering.draft(node, "weights in the order in which tiles read them").part("pack");
     let (index, input) = (draft.var(), draft.var());
     let body = range.branch(index, |start, columns| {
         let mut map = MapBuilder::new(Extent::Fixed(columns));
-        let value = map.load(weight.clone().at(start, inputs).plus(input, 1), inputs);
+        let value = map.load(from.clone().at(start, of_output).plus(input, of_input), of_output);
         map.store(packed.clone().at(start, inputs).plus(input, columns), 1, value);
         vec![Stmt::repeat(input, Extent::Fixed(inputs), vec![map.finish()])]
     });
