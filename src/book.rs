@@ -23,6 +23,7 @@ chapters! {
     FineTuning: "../docs/book/src/fine-tuning.md";
     Deployment: "../docs/book/src/deployment.md";
     Performance: "../docs/book/src/performance.md";
+    Options: "../docs/book/src/options.md";
     Compiler: "../docs/book/src/compiler.md";
     FromPyTorch: "../docs/book/src/from-pytorch.md";
     Mistakes: "../docs/book/src/mistakes.md";

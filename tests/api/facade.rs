@@ -1,4 +1,4 @@
-//! Every option in the README can be written with the names that this crate exports.
+//! Every option in the book can be written with the names that this crate exports.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use windlass::{
     Savings, Schedule, TensorMismatch, Trainer, TrainerOptions, network,
 };
 
-const README: &str = include_str!("../../README.md");
+const OPTIONS: &str = include_str!("../../docs/book/src/options.md");
 
 network! {
     network Small(image: [8, 6, 6]) -> [3] {
@@ -70,9 +70,9 @@ fn every_option_of_a_plan_is_set_and_in_the_readme() -> Result<(), Box<dyn std::
     let fields = serde_json::to_value(PlanOptions::default())?;
     for field in fields.as_object().into_iter().flat_map(|fields| fields.keys()) {
         let names = [format!("`{field}("), format!("`compile.plan.{field}`")];
-        assert!(names.iter().any(|name| README.contains(name)), "{field}");
+        assert!(names.iter().any(|name| OPTIONS.contains(name)), "{field}");
     }
-    assert!(README.contains("`passes(…)`"));
+    assert!(OPTIONS.contains("`passes(…)`"));
     for value in [
         "ByChannels",
         "ChannelsFirst",
@@ -85,7 +85,7 @@ fn every_option_of_a_plan_is_set_and_in_the_readme() -> Result<(), Box<dyn std::
         "Native",
         "Baseline",
     ] {
-        assert!(README.contains(value), "{value}");
+        assert!(OPTIONS.contains(value), "{value}");
     }
     Ok(())
 }
