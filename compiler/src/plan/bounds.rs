@@ -239,6 +239,26 @@ impl Checker<'_> {
         result
     }
 
+    /// The values of a variable according to its range and the facts about it alone.
+    fn values(&self, var: Var) -> Range {
+        let mut range = self.ranges[var.0].clone();
+        let is_alone = |sum: &Sum| sum.terms == [(var, 1)] && sum.open.is_empty();
+        for fact in self.facts.iter().filter(|fact| is_alone(&fact.sum)) {
+            let within = |end: &Count| end.plus(&fact.sum.constant.times(-1));
+            if let Some(greatest) = fact.greatest.as_ref().map(within)
+                && greatest.is_at_most(&range.greatest)
+            {
+                range.greatest = greatest;
+            }
+            if let Some(least) = fact.least.as_ref().map(within)
+                && range.least.is_at_most(&least)
+            {
+                range.least = least;
+            }
+        }
+        range
+    }
+
     /// The values of a sum according to the ranges of its variables.
     fn plain(&self, sum: &Sum) -> Range {
         let mut range = Range { least: sum.constant.clone(), greatest: sum.constant.clone() };
@@ -246,7 +266,7 @@ impl Checker<'_> {
             range = range.plus(&self.ranges[var.0].times(factor));
         }
         for &(var, factor, size) in &sum.open {
-            let values = self.ranges[var.0].times_size(&self.sizes[size.index()]);
+            let values = self.values(var).times_size(&self.sizes[size.index()]);
             range = range.plus(&values.times(factor));
         }
         range

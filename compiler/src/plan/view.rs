@@ -336,7 +336,8 @@ impl Lowering<'_> {
         let channels = (Size::fixed(from.channels()), from.channel(), to.channel());
         // Vectors run along the contiguous axis of the destination, or else of the value, if their strides are fixed.
         let is_fixed = |(_, from, to): (Size, Size, Size)| from.open.is_none() && to.open.is_none();
-        let along_channels = to.layout.is_channels_last() && is_fixed(channels);
+        let is_last = to.layout.is_channels_last() || from.pixels() == Size::fixed(1);
+        let along_channels = is_last && is_fixed(channels);
         let ((lanes, from_lane, to_lane), (count, from_outer, to_outer)) =
             if along_channels { (channels, pixels) } else { (pixels, channels) };
         let mut map = MapBuilder::new(lanes.extent());

@@ -19,7 +19,8 @@ use crate::numbers::Values;
 
 const PLAIN: Sgd = Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
 
-fn rate(ops: &mut Ops) -> ValueId {
+/// The learning rate, an input.
+pub(crate) fn rate(ops: &mut Ops) -> ValueId {
     let ty = Type::f32(Shape::scalar());
     ops.op(Input { name: "learning_rate".to_owned(), role: InputRole::Control, ty }, &[])
 }

@@ -8,10 +8,12 @@ use crate::functions::UnaryKind;
 use crate::graph::Node;
 use crate::kernel::{
     Address, Affine, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep,
-    Var,
 };
 use crate::ops::optimizer::fused;
 use crate::plan::{BlockedRange, Lower, Lowering, MemoryRules, Order, Size};
+
+/// The number of columns that are copied from each row to panels before the next row, if they are so many.
+const COLUMNS_READ_AT_ONCE: usize = 64;
 
 impl Lower for LinearGradWeight {
     fn memory(&self) -> MemoryRules {
@@ -66,8 +68,8 @@ impl Lower for LinearGradWeight {
         let start = if operands.is_empty() { Start::Zero } else { Start::Output };
         let (row_block, column_block) = (draft.var(), draft.var());
         let tile = |(row, rows): (&Affine, usize), (column, columns): (&Affine, usize)| {
-            let (left, left_step) = left.of_block(row_block, row);
-            let (right, right_step) = right.of_block(column_block, column);
+            let (left, left_step) = left.block(row, rows);
+            let (right, right_step) = right.block(column, columns);
             vec![Stmt::Tile(Box::new(TileCall {
                 tile: Tile {
                     rows,
@@ -109,8 +111,8 @@ impl Lower for LinearGradWeight {
 enum Source {
     /// In place, with the stride of rows.
     InPlace(Address, usize),
-    /// In panels: for each block of columns all rows. `block` is the size of a block, `panel` that of a panel.
-    Panels { first: Address, block: usize, panel: Size },
+    /// In panels: for each block of columns all rows, whose number is `rows`.
+    Panels { first: Address, rows: Size },
 }
 
 impl Source {
@@ -122,28 +124,36 @@ impl Source {
         range: &BlockedRange,
     ) -> Self {
         let width = lowering.item(value)[0];
-        let panel = lowering.batch().size(range.size);
-        let size = lowering.batch().size(range.size * range.blocks());
-        let from = lowering.address(value);
+        let (from, rows) = (lowering.address(value), lowering.batch().size(1));
+        let size = lowering.batch().size(width);
         let first = Address::start(lowering.temporary(&format!("panels of the {name}"), size));
-        let mut draft =
-            lowering.draft(node, format!("the {name} in panels of {}", range.size)).part("panels");
-        let (index, row) = (draft.var(), draft.var());
-        let body = range.branch(index, |start, columns| {
+        let note = format!("the {name} in panels of {}", range.size);
+        let mut draft = lowering.draft(node, note).part("panels");
+        // Rows are often a multiple of a page apart. Whole cache lines, several in a row, make up for that.
+        let group = range.size * (COLUMNS_READ_AT_ONCE / range.size).max(1);
+        let (index, row, block) = (draft.var(), draft.var(), draft.var());
+        let copy = |start: &Affine, columns: usize| {
             let mut map = MapBuilder::new(Extent::Fixed(columns));
             let element = map.load(from.clone().at(start, 1).plus(row, width), 1);
-            map.store(first.clone().plus_size(index, panel).plus(row, range.size), 1, element);
-            vec![Stmt::repeat(row, lowering.batch().extent(), vec![map.finish()])]
+            map.store(first.clone().at_size(start, rows).plus(row, columns), 1, element);
+            vec![map.finish()]
+        };
+        let groups = BlockedRange::exact(width, group);
+        let body = groups.branch(index, |group, columns| {
+            let blocks = BlockedRange::exact(columns, range.size);
+            let copies =
+                blocks.sequence(block, |start, columns| copy(&group.clone().plus_scaled(start, 1), columns));
+            vec![Stmt::repeat(row, lowering.batch().extent(), copies)]
         });
-        lowering.push(draft.finish(Split::Axes(vec![(index, Extent::Fixed(range.blocks()))]), body));
-        Source::Panels { first, block: range.size, panel }
+        lowering.push(draft.finish(Split::Axes(vec![(index, Extent::Fixed(groups.blocks()))]), body));
+        Source::Panels { first, rows }
     }
 
-    /// The first element of a block of columns with the number `index`, and the stride of rows.
-    fn of_block(&self, index: Var, start: &Affine) -> (Address, usize) {
+    /// The first element of a block of columns, and the stride of rows.
+    fn block(&self, start: &Affine, columns: usize) -> (Address, usize) {
         match self {
             Source::InPlace(address, row) => (address.clone().at(start, 1), *row),
-            Source::Panels { first, block, panel } => (first.clone().plus_size(index, *panel), *block),
+            Source::Panels { first, rows } => (first.clone().at_size(start, *rows), columns),
         }
     }
 }

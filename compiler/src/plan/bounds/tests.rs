@@ -2,7 +2,7 @@ use super::verify;
 use crate::kernel::{
     Address, Affine, BufferId, Element, Extent, Kernel, MapBuilder, SizeId, Split, Stmt, Var,
 };
-use crate::plan::{Buffer, Location, OpenSizes, Size, copy_span, fill};
+use crate::plan::{BlockedRange, Buffer, Location, OpenSizes, Size, copy_span, fill};
 
 const X: BufferId = BufferId(0);
 const VARS: [Var; 3] = [Var(0), Var(1), Var(2)];
@@ -86,6 +86,23 @@ fn branches_bound_what_they_ask_of() {
     needs(&copy(100), false, 70);
     // The branch is never taken.
     assert_eq!(check(&copy(0), false, 0), Ok(()));
+}
+
+/// Panels of `[N, width]` have all rows of four columns each, and the last one of fewer.
+#[test]
+fn branches_bound_the_factors_of_open_sizes() {
+    let [index, row, _] = VARS;
+    let rows = Size { open: Some(SizeId::BATCH), elements: 1 };
+    let panels = |width| {
+        let range = BlockedRange::exact(width, 4);
+        let body = range.branch(index, |start, columns| {
+            let to = Address::start(X).at_size(start, rows).plus(row, columns);
+            vec![Stmt::repeat(row, rows.extent(), vec![fill(to, columns, 0.0)])]
+        });
+        kernel(Split::Axes(vec![(index, Extent::Fixed(range.blocks()))]), body)
+    };
+    needs(&panels(10), true, 10);
+    needs(&panels(8), true, 8);
 }
 
 #[test]
