@@ -58,6 +58,20 @@ impl RegisterTile {
             + usize::from(costs.vector) * count
     }
 
+    /// The time of all results of inner products over `length` elements, in sixteenths of a cycle: steps of whole vectors,
+    /// and a sum across the lanes for each result.
+    pub fn time_of_inner_products(vectors: Vectors, rows: usize, columns: usize, length: usize) -> usize {
+        const ACROSS_LANES: usize = 16 * 16;
+        let block = RegisterTile::of_inner_products(vectors);
+        let of_row_blocks = |count: usize, rows: usize| {
+            let blocks = BlockedRange::exact(columns, block.columns);
+            let step: usize =
+                blocks.parts().map(|(count, size)| count * RegisterTile::time(vectors, rows, size)).sum();
+            count * (length.div_ceil(vectors.lanes) * step + rows * columns * ACROSS_LANES)
+        };
+        of_row_blocks(rows / block.rows, block.rows) + of_row_blocks(rows % block.rows, 1)
+    }
+
     /// Every tile that fits the registers.
     pub fn all(vectors: Vectors) -> impl Iterator<Item = RegisterTile> {
         (1..=vectors.registers).flat_map(move |rows| {

@@ -1,5 +1,5 @@
-//! Products of a batch and a weight that is packed first: outer products, for batches that fill a register tile. Inner
-//! products are as fast for few items, where reading the weights takes longest, and need no packing.
+//! Products of a batch and a weight that is packed first: outer products. Inner products, which read the weight as it is,
+//! are as fast if few items read a large weight from memory, or if the outputs do not fill a register tile.
 
 use super::lower::over_batch;
 use crate::entity::ValueId;
@@ -11,18 +11,38 @@ use crate::kernel::{
 use crate::ops::epilogue::FusedSteps;
 use crate::plan::{BlockedRange, Lowering, RegisterTile, Size, View};
 
-/// The least number of items that makes packing weights in advance worth it.
-const LEAST_ITEMS: usize = 16;
+/// The number of items from which on packing in advance is always worth it.
+const MANY_ITEMS: usize = 16;
 
 /// The least number of items that makes packing weights for a single product worth it.
 pub(super) const LEAST_ITEMS_OF_ONE: usize = 256;
 
-/// Whether weights are packed: because they are fixed, or the same for all steps of a loop, and there are several items;
-/// or because there are many. The outputs must fill at least half of the lanes of their vectors.
+/// Bytes of the largest weight that is packed for fewer than [`MANY_ITEMS`]: what an L2 cache holds. Larger ones are read
+/// at the speed of memory in any order, and packing would double the memory of a model.
+const LARGEST_FOR_FEW: usize = 2 << 20;
+
+/// A batch that is larger than the usual one still has tiles of several rows.
+const LEAST_ROWS: usize = 8;
+
+/// Whether weights are packed: because they are fixed, or the same for all steps of a loop, and that is faster; or because
+/// there are many items. The outputs must fill at least half of the lanes of their vectors.
 pub(super) fn fits(lowering: &Lowering<'_>, x: ValueId, weight: ValueId, outputs: usize) -> bool {
-    let least = if lowering.is_prepacked(weight) { LEAST_ITEMS } else { LEAST_ITEMS_OF_ONE };
-    let fills_vectors = 2 * outputs >= outputs.next_multiple_of(lowering.vectors.lanes);
-    fills_vectors && lowering.usual_items(x) >= least
+    let vectors = lowering.vectors;
+    let (items, inputs) = (lowering.usual_items(x), lowering.item(x)[0]);
+    if 2 * outputs < outputs.next_multiple_of(vectors.lanes) {
+        return false;
+    }
+    if !lowering.is_prepacked(weight) {
+        return items >= LEAST_ITEMS_OF_ONE;
+    }
+    let is_faster = || {
+        let block = tile(lowering, items, inputs, outputs);
+        let rows = BlockedRange::exact(items, block.rows.min(items));
+        let columns = BlockedRange::exact(outputs, block.columns);
+        let time = inputs * RegisterTile::time_of_all(vectors, &rows, &columns);
+        time < RegisterTile::time_of_inner_products(vectors, items, outputs, inputs)
+    };
+    items >= MANY_ITEMS || 4 * inputs * outputs <= LARGEST_FOR_FEW && is_faster()
 }
 
 /// How a product reads the weight, a matrix `[outputs, inputs]` of a dense layer.
@@ -84,11 +104,11 @@ fn tile(lowering: &Lowering<'_>, items: usize, inputs: usize, outputs: usize) ->
     let most = if (4 * inputs).is_multiple_of(4096) { 4 } else { usize::MAX };
     let vectors = lowering.vectors;
     let time = |block: &RegisterTile| {
-        let rows = BlockedRange::exact(items, block.rows);
+        let rows = BlockedRange::exact(items.max(LEAST_ROWS), block.rows);
         let columns = BlockedRange::exact(outputs.div_ceil(lowering.options.threads), block.columns);
         RegisterTile::time_of_all(vectors, &rows, &columns)
     };
-    let fits = |block: &RegisterTile| block.rows.is_power_of_two() && block.rows <= most.min(items);
+    let fits = |block: &RegisterTile| block.rows.is_power_of_two() && block.rows <= most;
     let least = RegisterTile { rows: 1, columns: vectors.lanes };
     RegisterTile::all(vectors).filter(fits).min_by_key(time).unwrap_or(least)
 }
