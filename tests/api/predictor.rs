@@ -18,11 +18,13 @@ network! {
         f5: linear(5); scores = it;
     }
 
-    /// Nothing to prepack: weights are read as declared.
     network Dense(point: [6]) -> [4] { f1: linear(32); tanh; f2: linear(4) }
 
+    /// Nothing to prepack: two outputs do not fill a register tile, so their weight is read as declared.
+    network Narrow(point: [400]) -> [2] { f1: linear(2) }
+
     /// A normalised dense layer: the folded weight is read, the declared one no longer.
-    network Normalized(point: [6]) -> [4] { f1: linear(32); n1: batch_norm; relu; f2: linear(4) }
+    network Normalized(point: [400]) -> [2] { f1: linear(400); n1: batch_norm; relu; f2: linear(2) }
 }
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -111,9 +113,9 @@ fn a_predictor_holds_weights_of_convolutions_once() -> Outcome {
         // The weights of c1 to c4, and the values folded into those of c1 and c2.
         let convolutions = 4 * (16 * 27 + 24 * 16 * 9 + 24 * 9 + 24 * 24);
         assert!(held.parameters + convolutions <= said.parameters, "{said}; {held}; {options:?}");
-        // The dense weight is held as declared; of the rest, at most small vectors.
+        // The dense weight may be held as declared; of the rest, at most small vectors.
         let dense = 4 * (5 * 24 + 5);
-        assert!((dense..dense + 4 * 64).contains(&held.parameters), "{held}; {options:?}");
+        assert!(held.parameters < dense + 4 * 64, "{held}; {options:?}");
         assert_eq!(held.parameters, read, "{options:?}");
         assert_eq!((held.prepacked, held.run()), (said.prepacked, said.run()));
         assert!(held.prepacking == 0 && said.prepacking > 0, "{said}; {held}");
@@ -124,8 +126,8 @@ fn a_predictor_holds_weights_of_convolutions_once() -> Outcome {
 
 #[test]
 fn dense_weights_are_read_where_they_are() -> Outcome {
-    let model = model::<Dense>(&Options::default())?;
-    let (input, said) = (noise(6 * 3), model.memory(3));
+    let model = model::<Narrow>(&Options::default())?;
+    let (input, said) = (noise(400 * 3), model.memory(3));
     let expected = model.forward(&input)?;
     assert_eq!((said.prepacked, said.prepacking), (0, 0));
     let predictor = model.into_predictor()?;
@@ -135,7 +137,7 @@ fn dense_weights_are_read_where_they_are() -> Outcome {
     let model = self::model::<Normalized>(&Options::default())?;
     let expected = model.forward(&input)?;
     let predictor = model.into_predictor()?;
-    assert_eq!(predictor.memory(3).parameters, 4 * (4 * 32 + 4), "all of f2, and nothing of f1");
+    assert_eq!(predictor.memory(3).parameters, 4 * (2 * 400 + 2), "all of f2, and nothing of f1");
     assert_eq!(predictor.forward(&input)?, expected);
     Ok(())
 }
@@ -199,12 +201,12 @@ fn a_predictor_says_what_is_wrong_with_its_input() -> Outcome {
 #[test]
 fn parameters_of_another_network_make_no_predictor() -> Outcome {
     let mut images = model::<Images>(&Options::default())?;
-    let mut dense = model::<Dense>(&Options::default())?;
-    std::mem::swap(images.parameters_mut(), dense.parameters_mut());
+    let mut narrow = model::<Narrow>(&Options::default())?;
+    std::mem::swap(images.parameters_mut(), narrow.parameters_mut());
     let error = images.into_predictor().err().ok_or("there are no weights to prepack from")?;
     assert!(matches!(error, windlass::Error::Binding { .. }), "{error}");
-    // Dense weights need no prepacking, so a missing one is detected in the first run.
-    let error = dense.into_predictor()?.forward(&[0.5; 6]).err().ok_or("there are no weights to read")?;
+    // A weight without prepacking that is missing is detected in the first run.
+    let error = narrow.into_predictor()?.forward(&[0.5; 400]).err().ok_or("there are no weights to read")?;
     assert!(matches!(error, windlass::Error::Binding { .. }), "{error}");
     Ok(())
 }

@@ -166,7 +166,7 @@ mod tests {
             (parallel.any(), parallel.of_step(0))
         };
         assert_eq!((parallel(&large, 1), parallel(&large, 64)), ((true, true), (true, true)));
-        let small = linear(16, 8);
+        let small = linear(16, 64);
         assert_eq!((parallel(&small, 1), parallel(&small, 10_000)), ((false, false), (true, true)));
     }
 

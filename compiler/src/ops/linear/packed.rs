@@ -40,7 +40,9 @@ pub(super) fn fits(lowering: &Lowering<'_>, x: ValueId, weight: ValueId, outputs
         let rows = BlockedRange::exact(items, block.rows.min(items));
         let columns = BlockedRange::exact(outputs, block.columns);
         let time = inputs * RegisterTile::time_of_all(vectors, &rows, &columns);
-        time < RegisterTile::time_of_inner_products(vectors, items, outputs, inputs)
+        // Threads share the blocks of outputs.
+        columns.blocks() >= lowering.options.threads
+            && time < RegisterTile::time_of_inner_products(vectors, items, outputs, inputs)
     };
     items >= MANY_ITEMS || 4 * inputs * outputs <= LARGEST_FOR_FEW && is_faster()
 }

@@ -1,6 +1,7 @@
 //! Depthwise convolution and its gradients in NHWC layout. Every channel has its own weights, so vectors run along the
-//! channels, and there is no product to tile.
+//! channels, and there is no product to tile. This schedule copies rows with their padding; `in_place` does not.
 
+mod in_place;
 mod weight_gradient;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,9 @@ pub(in crate::ops::conv) fn fits(problem: &Correlation<'_>) -> bool {
 /// Adds the kernels of a correlation.
 pub(in crate::ops::conv) fn lower(problem: &Correlation<'_>, lowering: &mut Lowering<'_>) {
     let weights = problem.pack_depthwise(lowering);
+    if in_place::fits(problem, lowering.vectors.registers) {
+        return in_place::lower(problem, lowering, weights);
+    }
     let mut draft = problem.draft(lowering, "depthwise: vectors along the channels");
     let grid = &problem.grid;
     let (rows, columns) = (grid.rows(), grid.columns());
