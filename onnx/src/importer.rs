@@ -13,6 +13,7 @@ use windlass_compiler::shape::Shape;
 
 use crate::decode::Decoder;
 use crate::error::{ImportError, Problem, Reason};
+use crate::export::functions::{DOMAIN, Function};
 use crate::known::Known;
 use crate::node::Node;
 use crate::value::{Value, Weight};
@@ -210,6 +211,11 @@ impl<'m> Importer<'m> {
         }
         self.label = name.chars().map(|it| if it == '/' { '.' } else { it }).collect();
         let domain = domain(&proto.domain);
+        if domain == DOMAIN
+            && let Some(function) = Function::named(&proto.operator)
+        {
+            return ops::sequence::function(self, function, &operands);
+        }
         if let Some(&function) = self.functions.get(&(domain, proto.operator.as_str())) {
             return self.function(function, proto, operands, depth);
         }

@@ -15,6 +15,7 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod select;
+pub(crate) mod sequence;
 mod shape;
 mod softmax;
 mod sort;

@@ -1,0 +1,1 @@
+//! Exported models: what is written, and what cannot be.
