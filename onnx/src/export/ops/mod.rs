@@ -21,7 +21,8 @@ pub(super) fn export<'g>(emitter: &mut Emitter<'g>, node: &'g Node) -> Result<Ve
     }
     let mut operands = Vec::with_capacity(node.operands.len());
     for &operand in &node.operands {
-        operands.push(emitter.name(operand)?);
+        let is_part = is_deferred(emitter, emitter.graph().producer(operand));
+        operands.push(if is_part { String::new() } else { emitter.name(operand)? });
     }
     let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
     let shapes: Vec<_> = node.operands.iter().map(|&operand| emitter.shape(operand)).collect();
@@ -33,7 +34,7 @@ pub(super) fn export<'g>(emitter: &mut Emitter<'g>, node: &'g Node) -> Result<Ve
             let value = floats(&constant.shape.item(), &constant.values);
             one(emitter.node("Constant", &[], vec![tensor("value", value)]))
         }
-        Op::Conv(_) | Op::ConvGradInput(_) | Op::Linear(_) if is_deferred(emitter, node) => Ok(Vec::new()),
+        _ if is_deferred(emitter, node) => Ok(Vec::new()),
         Op::Conv(conv) => one(window::conv(emitter, conv, &operands)),
         Op::ConvGradInput(conv) => {
             let given = emitter.shape(node.operands[0]).dims();
@@ -101,9 +102,10 @@ pub(super) fn export<'g>(emitter: &mut Emitter<'g>, node: &'g Node) -> Result<Ve
     }
 }
 
-/// Whether a product's only user adds a bias, which ONNX computes in the same node: that user exports both.
+/// Whether a node is a product whose only user adds a bias, which ONNX computes in the same node: that user exports both.
 fn is_deferred<'g>(emitter: &Emitter<'g>, node: &'g Node) -> bool {
-    emitter.only_user(node.results[0]).is_some_and(|user| {
+    let is_product = matches!(node.op, Op::Conv(_) | Op::ConvGradInput(_) | Op::Linear(_));
+    is_product && emitter.only_user(node.results[0]).is_some_and(|user| {
         matches!(user.op, Op::Bias(_)) && user.operands[0] == node.results[0]
     })
 }
