@@ -32,6 +32,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.onnx")):
         expected = tensors[f"output {name}"]
         assert output.shape == expected.shape, (path.stem, name, output.shape, expected.shape)
         largest = numpy.abs(expected).max()
+        assert numpy.isfinite(largest) and largest > 0, (path.stem, name, largest)
         difference = max(difference, float(numpy.abs(output - expected).max() / largest))
     worst = max(worst, difference)
     print(f"{path.stem}: {difference:.1e}{'' if difference <= BOUND else '  TOO LARGE'}")

@@ -63,6 +63,14 @@ fn exported(graph: Graph, path: &Path) -> Result<String, Box<dyn Error>> {
     let sizes = sizes_of(&graph);
     let inputs = drawn(&graph, &sizes, noise);
     let mut parameters = Parameters::initialized(&graph, 1)?;
+    for (_, parameter) in graph.parameters() {
+        // Kaiming's bound for weights, and biases other than zero, so that errors show.
+        let sizes = parameter.shape.item();
+        let inputs: usize = sizes.iter().skip(1).product();
+        let bound = if sizes.len() > 1 { (6.0 / inputs as f32).sqrt() } else { 0.2 };
+        let value = noise(sizes.iter().product(), 7).into_iter().map(|number: f32| bound * number);
+        parameters.set(&parameter.name, &ArrayD::from_shape_vec(sizes, value.collect())?)?;
+    }
     for (_, state) in graph.states() {
         // Statistics that batch normalisation has after training.
         let value = noise(state.shape.item_elements(), 5).into_iter().map(|number: f32| 1.0 + 0.25 * number);
