@@ -21,6 +21,7 @@ mod export;
 mod forms;
 mod importer;
 mod known;
+mod loops;
 mod movement;
 mod node;
 mod ops;
