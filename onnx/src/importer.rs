@@ -134,7 +134,11 @@ impl<'m> Importer<'m> {
     }
 
     /// The initialisers of a graph, whose elements are known.
-    pub(crate) fn initializers(&mut self, graph: &proto::Graph, scope: &mut Scope<'_>) -> Result<(), ImportError> {
+    pub(crate) fn initializers(
+        &mut self,
+        graph: &proto::Graph,
+        scope: &mut Scope<'_>,
+    ) -> Result<(), ImportError> {
         for tensor in &graph.initializers {
             let mut known = self.decoder.tensor(tensor)?;
             // Numbers, such as exponents and small epsilons, are no parameters.
@@ -210,6 +214,11 @@ impl<'m> Importer<'m> {
                 }
             }
         }
+    }
+
+    /// Whether nodes were left out because there are too many.
+    pub(crate) fn has_too_many_nodes(&self) -> bool {
+        self.imported > MOST_NODES
     }
 
     fn node(

@@ -6,8 +6,8 @@ use std::path::Path;
 use ndarray::{ArrayD, IxDyn};
 use windlass_compiler::graph::Graph;
 pub use windlass_onnx::{
-    ExportError, ExportOptions, Exported, ImportError, ImportOptions, Output, Port, Problem, Reason, Unsupported,
-    supported_operators,
+    ExportError, ExportOptions, Exported, ImportError, ImportOptions, Output, Port, Problem, Reason,
+    Unsupported, supported_operators,
 };
 
 use crate::atomic_file;

@@ -313,11 +313,8 @@ impl<'g> Emitter<'g> {
             return unsupported(format!("no axis of an input has the size {symbol}, which it needs"));
         };
         let (input, axis, factor) = (input.clone(), *axis, *factor);
-        let whole = self.shared(
-            "Shape",
-            &[&input],
-            vec![int("start", axis as i64), int("end", axis as i64 + 1)],
-        );
+        let whole =
+            self.shared("Shape", &[&input], vec![int("start", axis as i64), int("end", axis as i64 + 1)]);
         if factor == 1 {
             return Ok(whole);
         }

@@ -23,7 +23,9 @@ pub enum ExportError {
         got: Option<usize>,
     },
     /// Weights of more bytes than one file holds, whose format ends at 2 GiB.
-    #[error("{bytes} bytes of weights do not fit one file of 2 GiB; name a second one with `ExportOptions::external`")]
+    #[error(
+        "{bytes} bytes of weights do not fit one file of 2 GiB; name a second one with `ExportOptions::external`"
+    )]
     TooLarge {
         /// The bytes of all weights.
         bytes: u64,

@@ -170,12 +170,7 @@ fn lengths(fill: f32) -> Vec<proto::Node> {
     // The lengths with an axis of size 1 for each other axis of `x`.
     body.add("Shape", &["shape"], "rank", Vec::new());
     body.add("Sub", &["rank", "first"], "others", Vec::new());
-    body.add(
-        "ConstantOfShape",
-        &["others"],
-        "ones",
-        vec![tensor("value", attribute::integers(&[1], &[1]))],
-    );
+    body.add("ConstantOfShape", &["others"], "ones", vec![tensor("value", attribute::integers(&[1], &[1]))]);
     body.add("Shape", &["lengths"], "samples", Vec::new());
     body.add("Concat", &["samples", "ones"], "target", vec![int("axis", 0)]);
     body.add("Reshape", &["lengths", "target"], "own", Vec::new());

@@ -115,7 +115,9 @@ impl<'m> Importer<'m> {
             {
                 let list = |dims: &[Dim]| Shape::new(dims.to_vec()).to_string();
                 let (old, new) = (list(&old.dims), list(&data.dims));
-                return unsupported(format!("its state `{name}` has the shape {old} before a step and {new} after it"));
+                return unsupported(format!(
+                    "its state `{name}` has the shape {old} before a step and {new} after it"
+                ));
             }
             self.builder.output(&format!("y{index}"), data.value)?;
             results.push(data);
@@ -138,7 +140,8 @@ impl<'m> Importer<'m> {
 
     /// A value of the graph around the body, as an input of the body.
     fn captured(&mut self, outer: ValueId) -> Result<ValueId, Reason> {
-        let known = |frame: &Frame| frame.captured.iter().find(|(value, _)| *value == outer).map(|pair| pair.1);
+        let known =
+            |frame: &Frame| frame.captured.iter().find(|(value, _)| *value == outer).map(|pair| pair.1);
         if let Some(value) = self.frames.last().and_then(known) {
             return Ok(value);
         }

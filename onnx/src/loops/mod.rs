@@ -3,6 +3,8 @@
 
 mod body;
 mod free;
+#[cfg(test)]
+mod tests;
 
 use windlass_compiler::entity::ValueId;
 use windlass_compiler::ops::Op;
@@ -53,12 +55,19 @@ impl<'m> Importer<'m> {
         depth: usize,
     ) -> Result<Vec<Value>, Reason> {
         if node.opset < 9 {
-            return unsupported("`Scan` before opset 9 has sequences of different lengths; convert the model");
+            return unsupported(
+                "`Scan` before opset 9 has sequences of different lengths; convert the model",
+            );
         }
-        let Some(graph) = node.graph("body") else { return Err(Reason::Attribute { name: "body".to_owned() }) };
+        let Some(graph) = node.graph("body") else {
+            return Err(Reason::Attribute { name: "body".to_owned() });
+        };
         let sequences = usize::try_from(node.int("num_scan_inputs", 0)).unwrap_or(0);
         let Some(states) = node.operands.len().checked_sub(sequences).filter(|_| sequences > 0) else {
-            return unsupported(format!("it has {} operands, but {sequences} sequences", node.operands.len()));
+            return unsupported(format!(
+                "it has {} operands, but {sequences} sequences",
+                node.operands.len()
+            ));
         };
         let Some(collected) = graph.outputs.len().checked_sub(states) else {
             return unsupported(format!("its body has {} results for {states} states", graph.outputs.len()));
@@ -80,7 +89,8 @@ impl<'m> Importer<'m> {
                 }
             }
         };
-        let (directions, axes) = (list("scan_input_directions", sequences)?, list("scan_input_axes", sequences)?);
+        let (directions, axes) =
+            (list("scan_input_directions", sequences)?, list("scan_input_axes", sequences)?);
         let (of_results, result_axes) =
             (list("scan_output_directions", collected)?, list("scan_output_axes", collected)?);
         let reverse = directions[0] == 1;
@@ -89,7 +99,8 @@ impl<'m> Importer<'m> {
         for (index, name) in names().skip(states).enumerate() {
             let value = node.operand(states + index)?;
             let axis = resolve(axes[index], value.rank())?;
-            let mut value = self.steps_first(value, axis).map_err(|reason| reason.of_operand(states + index))?;
+            let mut value =
+                self.steps_first(value, axis).map_err(|reason| reason.of_operand(states + index))?;
             if (directions[index] == 1) != reverse {
                 value = self.reversed(&value, 0)?;
             }
@@ -130,14 +141,18 @@ impl<'m> Importer<'m> {
         scope: &Scope<'_>,
         depth: usize,
     ) -> Result<Vec<Value>, Reason> {
-        let Some(graph) = node.graph("body") else { return Err(Reason::Attribute { name: "body".to_owned() }) };
+        let Some(graph) = node.graph("body") else {
+            return Err(Reason::Attribute { name: "body".to_owned() });
+        };
         if let Some(condition) = node.optional_known(1)?
             && condition.to_booleans().as_deref() != Some(&[true])
         {
             return unsupported("its condition is false before the first step");
         }
         if node.optional(0).is_none() {
-            return unsupported("it has no number of steps, and ends by a condition that is computed from data");
+            return unsupported(
+                "it has no number of steps, and ends by a condition that is computed from data",
+            );
         }
         let steps = match node.known(0)?.to_sizes().as_deref() {
             Some([steps]) if steps.is_positive() => steps.clone(),
@@ -182,7 +197,9 @@ impl<'m> Importer<'m> {
         let mut in_steps = recurrence.clone();
         let taken = self.take_slices(&mut in_steps, names[0]);
         match (taken.and_then(|()| self.recurrence(&in_steps)), known) {
-            (Err(_), Some(steps)) => self.unrolled(&recurrence, names[0], steps),
+            (Err(_), Some(steps)) if !self.has_too_many_nodes() => {
+                self.unrolled(&recurrence, names[0], steps)
+            }
             (outcome, _) => outcome,
         }
     }

@@ -137,7 +137,11 @@ pub(crate) fn sizes_of(graph: &Graph) -> Sizes {
 }
 
 /// Inputs by name.
-pub(crate) fn drawn(graph: &Graph, sizes: &Sizes, noise: impl Fn(usize, u32) -> Vec<f32>) -> Vec<(String, Drawn)> {
+pub(crate) fn drawn(
+    graph: &Graph,
+    sizes: &Sizes,
+    noise: impl Fn(usize, u32) -> Vec<f32>,
+) -> Vec<(String, Drawn)> {
     let draw = |(index, (_, input)): (usize, (_, &windlass_compiler::ops::source::Input))| {
         let shape = input.ty.shape.concrete(sizes.clone());
         let numbers = noise(shape.iter().product(), index as u32 + 1);

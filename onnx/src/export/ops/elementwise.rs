@@ -49,9 +49,7 @@ fn activation(emitter: &mut Emitter<'_>, kind: Activation, x: &str) -> String {
             emitter.node("Mul", &[x, &gate], Vec::new())
         }
         Activation::HardSwish => with("HardSwish", Vec::new()),
-        Activation::HardSigmoid => {
-            with("HardSigmoid", vec![float("alpha", 1.0 / 6.0), float("beta", 0.5)])
-        }
+        Activation::HardSigmoid => with("HardSigmoid", vec![float("alpha", 1.0 / 6.0), float("beta", 0.5)]),
         Activation::Softplus => with("Softplus", Vec::new()),
         Activation::ScaledTanh => {
             let [slope, scale] = [emitter.number(2.0 / 3.0), emitter.number(1.7159)];

@@ -59,9 +59,7 @@ pub(super) fn export<'g>(emitter: &mut Emitter<'g>, node: &'g Node) -> Result<Ve
         Op::Reduce(reduce) => one(reduce::reduce(emitter, *reduce, operands[0])),
         Op::Expand(expand) => one(reduce::expand(emitter, expand, operands[0])?),
         Op::Fill(fill) => one(movement::fill(emitter, fill)?),
-        Op::Reshape(reshape) => {
-            one(emitter.reshaped(operands[0], shapes[0].dims(), reshape.shape.dims())?)
-        }
+        Op::Reshape(reshape) => one(emitter.reshaped(operands[0], shapes[0].dims(), reshape.shape.dims())?),
         Op::Concat(concat) => one(movement::concat(emitter, *concat, &operands)),
         Op::Slice(slice) => one(movement::slice(emitter, slice, operands[0], shapes[0])?),
         Op::Pad(pad) => one(movement::pad(emitter, pad, operands[0])?),
@@ -105,7 +103,8 @@ pub(super) fn export<'g>(emitter: &mut Emitter<'g>, node: &'g Node) -> Result<Ve
 /// Whether a node is a product whose only user adds a bias, which ONNX computes in the same node: that user exports both.
 fn is_deferred<'g>(emitter: &Emitter<'g>, node: &'g Node) -> bool {
     let is_product = matches!(node.op, Op::Conv(_) | Op::ConvGradInput(_) | Op::Linear(_));
-    is_product && emitter.only_user(node.results[0]).is_some_and(|user| {
-        matches!(user.op, Op::Bias(_)) && user.operands[0] == node.results[0]
-    })
+    is_product
+        && emitter
+            .only_user(node.results[0])
+            .is_some_and(|user| matches!(user.op, Op::Bias(_)) && user.operands[0] == node.results[0])
 }

@@ -61,7 +61,13 @@ pub(super) fn scan<'g>(
     let attributes = vec![
         graph(
             "body",
-            proto::Graph { nodes, name: body.name().to_owned(), inputs: given, outputs: results, ..Default::default() },
+            proto::Graph {
+                nodes,
+                name: body.name().to_owned(),
+                inputs: given,
+                outputs: results,
+                ..Default::default()
+            },
         ),
         int("num_scan_inputs", scan.slices as i64),
     ];
@@ -73,7 +79,8 @@ pub(super) fn scan<'g>(
         ],
         false => Vec::new(),
     };
-    let attributes = attributes.into_iter().chain(directions).filter(|it| it.kind != 7 || !it.ints.is_empty());
+    let attributes =
+        attributes.into_iter().chain(directions).filter(|it| it.kind != 7 || !it.ints.is_empty());
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
     let mut names = emitter.add("Scan", &inputs, attributes.collect(), body.outputs().len());
     for (name, output) in names.iter_mut().zip(body.outputs()).skip(scan.carried) {
